@@ -1,0 +1,274 @@
+// Package abi holds the documents that cross the boundary between scimward and
+// a revocation plugin, ABI revoker_v1. Host and guest share these types: the
+// host (package plugins), the revocation engine (sidecar/internal/revoke) and
+// the Go SDK (plugins/sdk/go). It imports nothing but the standard library and
+// links neither net/http nor reflection-heavy packages beyond encoding/json, so
+// that a guest stays small.
+//
+// All documents are JSON. A reader ignores fields it does not know (minor
+// versions add fields); a reader treats a state or code it does not know as
+// "not done".
+package abi
+
+import "time"
+
+// Module is the Wasm import module name; it carries the major version.
+const Module = "revoker_v1"
+
+// Version is what a guest's abi_version export returns: major<<16 | minor.
+const Version uint32 = 1 << 16
+
+// Kind is one kind of credential that the application issued, or the account
+// itself (IL1 §3.2.5, B47).
+type Kind string
+
+// The kinds of revoker_v1. KindAccount is no credential: it is the step that
+// disables the account in the application so that nothing new is minted while
+// the sweep runs, and that enables it again on reactivation.
+const (
+	KindSSHKey       Kind = "ssh_key"
+	KindDevice       Kind = "device"
+	KindAccount      Kind = "account"
+	KindRefreshToken Kind = "refresh_token"
+	KindPAT          Kind = "pat"
+	KindAPIToken     Kind = "api_token"
+	KindWebSession   Kind = "web_session"
+)
+
+// Order returns the kinds in the order in which they are revoked: what bypasses
+// the proxy first (SSH, devices), then the account, then refresh tokens because
+// they mint others, then PATs and API tokens, sessions last.
+func Order() []Kind {
+	return []Kind{KindSSHKey, KindDevice, KindAccount, KindRefreshToken, KindPAT, KindAPIToken, KindWebSession}
+}
+
+// CredentialKinds returns the six kinds a plugin must answer for; one it leaves
+// out of its manifest is shown as unsupported, never as done.
+func CredentialKinds() []Kind {
+	return []Kind{KindSSHKey, KindDevice, KindRefreshToken, KindPAT, KindAPIToken, KindWebSession}
+}
+
+// Op names a guest export.
+type Op string
+
+// The operations of revoker_v1.
+const (
+	OpDescribe Op = "describe"
+	OpHealth   Op = "health"
+	OpRevoke   Op = "revoke"
+	OpVerify   Op = "verify"
+	OpIdentify Op = "identify"
+)
+
+// The event types that reach a plugin.
+const (
+	EventDeactivated = "user.deactivated"
+	EventReactivated = "user.reactivated"
+	EventDeleted     = "user.deleted"
+)
+
+// Request is the input document of every export but abi_version.
+type Request struct {
+	ABI            string          `json:"abi"` // "1.0"
+	Op             Op              `json:"op"`
+	RequestID      string          `json:"request_id,omitempty"`
+	IdempotencyKey string          `json:"idempotency_key,omitempty"` // same for every attempt of one job
+	Attempt        int             `json:"attempt,omitempty"`         // 1 on the first call
+	DeadlineMS     int64           `json:"deadline_ms,omitempty"`     // milliseconds left when the call starts
+	DryRun         bool            `json:"dry_run,omitempty"`
+	Tenant         string          `json:"tenant"`
+	App            string          `json:"app"`
+	Event          *Event          `json:"event,omitempty"`   // revoke
+	Subject        *Subject        `json:"subject,omitempty"` // revoke, verify
+	Kinds          []Kind          `json:"kinds,omitempty"`   // revoke, verify
+	Cursors        map[Kind]string `json:"cursors,omitempty"` // from the last partial result of that kind
+	Previous       []KindResult    `json:"previous,omitempty"`
+	Credentials    []Credential    `json:"credentials,omitempty"` // identify; never the secret itself
+	Config         map[string]any  `json:"config,omitempty"`      // the manifest's config object
+}
+
+// Event is what happened to the user.
+type Event struct {
+	Type       string    `json:"type"`
+	ID         string    `json:"id"`
+	OccurredAt time.Time `json:"occurred_at"`
+}
+
+// Subject is the user an operation is about. Attributes holds only what the
+// manifest's subject_attributes lists.
+type Subject struct {
+	SCIMID     string         `json:"scim_id"`
+	ExternalID string         `json:"external_id,omitempty"`
+	UserName   string         `json:"user_name"`
+	Emails     []string       `json:"emails,omitempty"`
+	Attributes map[string]any `json:"attributes,omitempty"`
+}
+
+// Credential names a credential found on a request. The guest places it into a
+// request to the application as {{credential:REF}} in a header value; the host
+// substitutes it, for egress rules marked identify only.
+type Credential struct {
+	Ref    string `json:"ref"`              // "c1"
+	Source string `json:"source"`           // cookie | header | query is never used
+	Name   string `json:"name"`             // cookie or header name, lower case
+	Scheme string `json:"scheme,omitempty"` // authorization scheme, lower case
+	Prefix string `json:"prefix,omitempty"` // the configured literal prefix that matched, such as "pat_"
+	SHA256 string `json:"sha256"`           // hex of the credential's SHA-256
+}
+
+// State is the outcome for one kind.
+type State string
+
+// The states of revoker_v1 (design: plugins §6.6).
+const (
+	StateRevoked         State = "revoked"           // nothing of this kind is usable any more
+	StateNothingToRevoke State = "nothing_to_revoke" // looked, none existed
+	StatePartial         State = "partial"           // progress, more left: called again at once with Cursor
+	StateRetry           State = "retry"             // transient
+	StateFailed          State = "failed"            // permanent, needs a human
+	StateUnsupported     State = "unsupported"       // the application cannot revoke this kind
+	StateWouldRevoke     State = "would_revoke"      // dry run only
+)
+
+// Stable result codes the host itself produces. Guests may add their own.
+const (
+	CodeNotReported  = "not_reported"  // the guest returned without reporting this kind
+	CodeTrap         = "trap"          // the guest trapped
+	CodeDeadline     = "deadline"      // killed at its deadline
+	CodeQuarantined  = "quarantined"   // the breaker is open
+	CodeContract     = "contract"      // the guest broke the ABI contract
+	CodeUnauthorized = "app_denied"    // the application answered 401 or 403: a configuration fault
+	CodeRateLimited  = "rate_limited"  // the application answered 429
+	CodeAppError     = "app_error"     // the application answered 5xx or not at all
+	CodeNotLoaded    = "not_loaded"    // the plugin is not loaded
+	CodeEgressDenied = "egress_denied" // the host refused a request of the guest
+)
+
+// KindResult is the outcome for one kind, at most 4 KiB as JSON.
+type KindResult struct {
+	Kind         Kind       `json:"kind"`
+	State        State      `json:"state"`
+	Found        int        `json:"found,omitempty"` // listed by the application before this call's deletions
+	Count        int        `json:"count,omitempty"` // revoked by this call
+	Remaining    int        `json:"remaining,omitempty"`
+	Cursor       string     `json:"cursor,omitempty"`
+	RetryAfterMS int64      `json:"retry_after_ms,omitempty"`
+	Code         string     `json:"code,omitempty"`
+	Message      string     `json:"message,omitempty"`
+	Evidence     []Evidence `json:"evidence,omitempty"` // at most 100; no secret
+}
+
+// Evidence is one call that revoked something. ID is the application's own
+// identifier of the credential, never the credential.
+type Evidence struct {
+	ID     string `json:"id"`
+	Action string `json:"action"` // "DELETE /admin/users/u1/tokens/t9"
+	Status int    `json:"status"` // HTTP status of the application's answer
+}
+
+// Error is a guest's own error for a whole call.
+type Error struct {
+	Code      string `json:"code"`
+	Message   string `json:"message"`
+	Retryable bool   `json:"retryable"`
+}
+
+// Result is the output of revoke. Kinds is the merge of every report with the
+// output document; after the host has judged it, it names each requested kind
+// exactly once.
+type Result struct {
+	Kinds []KindResult `json:"kinds"`
+	Error *Error       `json:"error,omitempty"`
+}
+
+// VerifyResult is the output of verify: read-only proof that nothing is left.
+type VerifyResult struct {
+	Kinds []Liveness `json:"kinds"`
+	Error *Error     `json:"error,omitempty"`
+}
+
+// Liveness says how many credentials of a kind are still usable. A kind that is
+// not named is unknown, which is not zero.
+type Liveness struct {
+	Kind  Kind   `json:"kind"`
+	Live  int    `json:"live"`
+	Probe string `json:"probe,omitempty"` // what was asked, for the evidence report
+}
+
+// IdentifyResult is the output of identify. Subject nil means that the
+// application does not know the credential.
+type IdentifyResult struct {
+	Subject  *Identity  `json:"subject"`
+	Kind     Kind       `json:"kind,omitempty"`
+	IssuedAt *time.Time `json:"issued_at,omitempty"` // unknown counts as issued before every epoch
+	CacheS   int        `json:"cache_s,omitempty"`   // seconds the answer may be cached, at most 300
+	Error    *Error     `json:"error,omitempty"`
+}
+
+// Identity is whose credential it is, by at least one of its names.
+type Identity struct {
+	AppUserID string `json:"app_user_id,omitempty"`
+	UserName  string `json:"user_name,omitempty"`
+	SCIMID    string `json:"scim_id,omitempty"`
+}
+
+// Health is the output of health.
+type Health struct {
+	Status  string `json:"status"` // ok | degraded | error
+	Message string `json:"message,omitempty"`
+}
+
+// Description is the output of describe; it must agree with the manifest.
+type Description struct {
+	Name       string `json:"name"`
+	Version    string `json:"version"`
+	Kinds      []Kind `json:"kinds"`
+	Idempotent bool   `json:"idempotent"`
+}
+
+// Info is what the host tells the engine and the evidence report of a loaded plugin.
+type Info struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Digest  string `json:"digest"` // sha256:<hex> of the module
+	Kinds   []Kind `json:"kinds"`
+}
+
+// Errno is what a host function returns when it is negative. A guest treats an
+// unknown negative value as ErrnoIO.
+type Errno int32
+
+// The errno values of revoker_v1.
+const (
+	ErrnoInval     Errno = -1
+	ErrnoNoEnt     Errno = -2
+	ErrnoDenied    Errno = -3
+	ErrnoTooBig    Errno = -4
+	ErrnoTimeout   Errno = -5
+	ErrnoConn      Errno = -6
+	ErrnoBudget    Errno = -7
+	ErrnoCanceled  Errno = -8
+	ErrnoIO        Errno = -9
+	ErrnoRateLimit Errno = -10
+)
+
+// HTTPRequest is the metadata document of http_send.
+type HTTPRequest struct {
+	Method    string            `json:"method"`
+	URL       string            `json:"url"`
+	Headers   map[string]string `json:"headers,omitempty"`
+	TimeoutMS int64             `json:"timeout_ms,omitempty"`
+}
+
+// HTTPResponse is result 0 after http_send; on an errno only Code, Message and
+// Retryable are set. The body is result 1.
+type HTTPResponse struct {
+	Status       int               `json:"status,omitempty"`
+	Headers      map[string]string `json:"headers,omitempty"` // lower-case names, the allowed ones only
+	BodyLen      int               `json:"body_len,omitempty"`
+	Truncated    bool              `json:"truncated,omitempty"`
+	RetryAfterMS int64             `json:"retry_after_ms,omitempty"`
+	Code         string            `json:"code,omitempty"`
+	Message      string            `json:"message,omitempty"`
+	Retryable    bool              `json:"retryable,omitempty"`
+}

@@ -1,0 +1,274 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/scimward/scimward/store/log"
+	"github.com/scimward/scimward/store/scim"
+)
+
+// Seq is the log position of a change and the version of every key it wrote.
+type Seq = log.Seq
+
+// The errors a caller branches on.
+var (
+	ErrNotFound    = errors.New("store: not found")
+	ErrConflict    = errors.New("store: changed by another writer too often")            // retries of Update used up
+	ErrReplay      = errors.New("store: jti was used before")                            // Tx.UseJTI
+	ErrTooLarge    = errors.New("store: change exceeds one record")                      // 413
+	ErrUnavailable = errors.New("store: writes are refused until the disk accepts them") // 503
+	ErrClosed      = errors.New("store: closed")
+	ErrFenced      = errors.New("store: the job's lease belongs to another")                  // Tx.SaveJob
+	ErrNoCause     = errors.New("store: a write needs an actor, a request id and a decision") // DESIGN §3.4
+)
+
+// UniquenessError says which attribute another resource of the tenant holds.
+type UniquenessError struct{ Attribute string }
+
+func (e *UniquenessError) Error() string {
+	return fmt.Sprintf("store: %s is in use", e.Attribute)
+}
+
+// MissingMembersError names member ids that are not users or groups of the tenant (B83).
+type MissingMembersError struct{ IDs []string }
+
+func (e *MissingMembersError) Error() string {
+	return fmt.Sprintf("store: %d members do not exist", len(e.IDs))
+}
+
+// Cause is who makes a change and why it was allowed; there is no write without
+// one (DESIGN §3.4). It becomes the audit record of the change.
+type Cause struct {
+	Actor     string // "client:<id>", "engine:<owner>", "operator:<name>", "system"; required
+	ClientID  string // OAuth client, empty for the engine
+	JTI       string // of the access token
+	RequestID string // required
+	Remote    string // address the request came from, as Envoy saw it
+	Method    string
+	Path      string    // path only, no query
+	Action    string    // "user.create", "user.patch", "job.claim", …
+	Decision  string    // profile and revision that allowed it, or "internal"; required
+	Attrs     []string  // names of the changed attributes, never values
+	Received  time.Time // when the request arrived; zero means now
+}
+
+// User is a SCIM user. Resource holds every attribute but id, meta and groups,
+// with the canonical names of the schema.
+type User struct {
+	ID       string
+	Resource scim.Object
+	Created  time.Time
+	Modified time.Time
+	Version  Seq // set by the store
+}
+
+// UserName returns the userName attribute.
+func (u *User) UserName() string { return u.Resource.String("userName") }
+
+// ExternalID returns the externalId attribute, empty when unassigned.
+func (u *User) ExternalID() string { return u.Resource.String("externalId") }
+
+// Active returns the active attribute; absent counts as true (F35).
+func (u *User) Active() bool { return u.Resource.Bool("active", true) }
+
+// Emails returns the values of the emails attribute.
+func (u *User) Emails() []string { return u.Resource.Strings("emails", "value") }
+
+// Group is a SCIM group without its members, which are one key each.
+type Group struct {
+	ID       string
+	Resource scim.Object
+	Members  int // count, kept in the header
+	Created  time.Time
+	Modified time.Time
+	Version  Seq // changes with every member change too
+}
+
+// Member is one edge of a group.
+type Member struct {
+	ID   string
+	Type string // "User" or "Group"
+}
+
+// Client is an OAuth client of a tenant as the store remembers it.
+type Client struct {
+	ID       string
+	LastUsed time.Time
+	LastKey  string // kid of the last accepted assertion
+	Version  Seq
+}
+
+// Key is a signing key of a tenant's authorization server, private part
+// included, as a JWK document.
+type Key struct {
+	ID      string // kid
+	Use     string // "access-token"
+	JWK     []byte
+	Created time.Time
+}
+
+// LockState says what a lock refuses.
+type LockState string
+
+// The lock states. The zero value refuses everything.
+const (
+	LockDeactivated LockState = "deactivated" // every credential is refused
+	LockDeleted     LockState = "deleted"     // every credential is refused, for ever
+	LockLifted      LockState = "lifted"      // only credentials issued before NotBefore are refused
+)
+
+// Lock is the kill switch of one user. It outlives reactivation as the
+// credential epoch and deletion as a tombstone, keyed by the immutable id.
+type Lock struct {
+	Tenant     string
+	UserID     string
+	State      LockState
+	Epoch      uint64    // counts deactivations, 1 for the first
+	NotBefore  time.Time // credentials issued before stay refused after reactivation
+	UserNames  []string  // folded; every name the user had while locked
+	ExternalID string
+	Emails     []string // folded
+	Since      time.Time
+	Reason     string // "scim.patch", "scim.put", "scim.delete", "recreated"
+	RequestID  string
+	Version    Seq
+}
+
+// Refuses reports whether a credential issued at issued is refused now. A zero
+// issued is a credential of unknown age, which counts as issued before.
+func (l Lock) Refuses(issued time.Time) bool {
+	if l.State != LockLifted {
+		return true
+	}
+	return issued.IsZero() || !issued.After(l.NotBefore)
+}
+
+// JobState is the outcome of one kind for one user and app.
+type JobState string
+
+// The job states. Only the first four of the terminal ones are shown as done.
+const (
+	JobPending         JobState = "pending"
+	JobRunning         JobState = "running" // leased
+	JobRetrying        JobState = "retrying"
+	JobRevoked         JobState = "revoked"           // two empty lists, not yet verified
+	JobNothingToRevoke JobState = "nothing_to_revoke" // looked, none existed
+	JobUnsupported     JobState = "unsupported"       // enforced at the proxy until EnforcedUntil
+	JobFailed          JobState = "failed"            // needs a human
+	JobUnknown         JobState = "unknown"           // never shown as done
+)
+
+// Job is the durable work of one user, app and kind (design: store §6.6,
+// revocation §1.1). It is created in the record of the change that causes it.
+type Job struct {
+	ID            string // base64url(sha256(tenant|app|user|epoch|kind)); the idempotency key
+	Tenant        string
+	App           string
+	Kind          string // abi.Kind
+	UserID        string
+	Epoch         uint64
+	Event         string // abi.Event…: user.deactivated, user.deleted, user.reactivated
+	Subject       JobSubject
+	State         JobState
+	Found         int // listed by the application over all attempts
+	Revoked       int
+	Attempts      int
+	NextAt        time.Time // not before
+	LeaseOwner    string
+	LeaseUntil    time.Time
+	Cursor        string
+	Code          string // last code and message of the plugin or host
+	Message       string
+	EnforcedUntil time.Time // JobUnsupported: the app's longest credential lifetime from the lock on
+	Verified      bool
+	VerifiedAt    time.Time
+	Probes        []JobProbe    // last 10
+	Evidence      []JobEvidence // at most 100
+	Plugin        JobPlugin
+	Received      time.Time // when the SCIM request arrived; the SLA clock starts here
+	Created       time.Time
+	Done          time.Time // first time in a terminal state
+	Version       Seq       // fencing token once leased
+}
+
+// Terminal reports whether the engine is through with revoking this kind.
+// JobFailed waits for a human and is not terminal in the sense of done.
+func (j *Job) Terminal() bool {
+	switch j.State {
+	case JobRevoked, JobNothingToRevoke, JobUnsupported:
+		return true
+	case JobPending, JobRunning, JobRetrying, JobFailed, JobUnknown:
+		return false
+	}
+	return false
+}
+
+// JobSubject is the user as of the event; the row may be gone when the job runs.
+type JobSubject struct {
+	SCIMID     string
+	ExternalID string
+	UserName   string
+	Emails     []string
+}
+
+// JobEvidence is one call that revoked something; ID is the application's
+// identifier, never a secret.
+type JobEvidence struct {
+	ID     string
+	Action string
+	Status int
+	At     time.Time
+}
+
+// JobProbe is one verification.
+type JobProbe struct {
+	At     time.Time
+	Result string // "dead", "live", "unknown"
+	Live   int
+	How    string
+}
+
+// JobPlugin is which plugin did the work.
+type JobPlugin struct{ Name, Version, Digest string }
+
+// Offboarding is the header of one epoch of one user: the two clocks.
+type Offboarding struct {
+	Tenant     string
+	UserID     string
+	Epoch      uint64
+	Event      string
+	Cause      Cause
+	Received   time.Time
+	LockedAt   time.Time // time in the record that set the lock
+	BlockedAt  time.Time // lock in force in memory and open streams cut; zero until recorded
+	VerifiedAt time.Time // every kind probed dead or none found; zero until then
+	Breached   bool      // 300 s passed before VerifiedAt
+	Version    Seq
+}
+
+// Change is one entry of the change feed, in log order.
+type Change struct {
+	Seq       Seq
+	Tenant    string
+	Type      ChangeType
+	ID        string // resource id, or job id
+	Lock      *Lock  // set where the change moved a lock
+	RequestID string
+}
+
+// ChangeType says what changed.
+type ChangeType string
+
+// The change types.
+const (
+	ChangeUserCreated  ChangeType = "user.created"
+	ChangeUserUpdated  ChangeType = "user.updated"
+	ChangeUserDeleted  ChangeType = "user.deleted"
+	ChangeGroupCreated ChangeType = "group.created"
+	ChangeGroupUpdated ChangeType = "group.updated"
+	ChangeGroupDeleted ChangeType = "group.deleted"
+	ChangeLock         ChangeType = "lock"
+	ChangeJob          ChangeType = "job"
+)
