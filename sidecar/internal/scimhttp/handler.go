@@ -1,0 +1,100 @@
+package scimhttp
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+
+	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/scim"
+)
+
+// Root is the path below which the handler serves; the version is part of it (F124).
+const Root = "/scim/v2"
+
+// Decider answers whether a request may go on, and decodes it. authz.Authorizer
+// is the one.
+type Decider interface {
+	Decide(ctx context.Context, r authz.Request) authz.Decision
+}
+
+// Options are the parts a Handler works with. Decider, Store, TenantOf and Base
+// are required.
+type Options struct {
+	Decider Decider
+	Store   *store.Store
+	// TenantOf returns the tenant a request is for, from its Host. False is
+	// answered 404: a tenant that does not exist has no resources.
+	TenantOf func(*http.Request) (string, bool)
+	// Base returns the URL of a tenant's service as seen outside the proxy, with
+	// the path and without a trailing slash: "https://app.example/scim/v2" (F20).
+	Base func(tenant string) string
+	// Remote returns the address a request came from, for the audit record. Nil
+	// means the peer's address; whoever trusts a proxy's header says so here.
+	Remote func(*http.Request) string
+	// AfterLock is called after a change that locked a user became durable and
+	// the lock is in force. It cuts the user's open streams and returns when they
+	// are cut; the answer waits for it, LockWait at most. Nil means there are none.
+	AfterLock func(ctx context.Context, tenant, userID string)
+	// LockWait bounds AfterLock. Zero means 5 seconds.
+	LockWait time.Duration
+
+	MaxResults  int         // largest page; zero means 200
+	PageSize    int         // page without count; zero means 100
+	ScanLimit   int         // resources a filter without index may read; zero means 10,000
+	Limits      scim.Limits // zero means scim.DefaultLimits
+	Rate        rate.Limit  // requests a second of one client of one tenant; zero means 50
+	Burst       int         // zero means 100
+	RefusalRate rate.Limit  // audit records of refused writes a second of one tenant; zero means 5
+	RefusalMax  int         // burst of the same; zero means 100
+
+	Now     func() time.Time      // nil means time.Now
+	NewID   func() string         // ids of requests that carry none; nil means random
+	Logger  *slog.Logger          // nil discards
+	Metrics prometheus.Registerer // nil counts nowhere
+}
+
+// Handler is the SCIM service of every tenant.
+type Handler struct {
+	o Options
+}
+
+// New checks the options and returns a Handler.
+func New(o Options) (*Handler, error) {
+	if o.Decider == nil || o.Store == nil || o.TenantOf == nil || o.Base == nil {
+		return nil, errors.New("scimhttp: Decider, Store, TenantOf and Base are required")
+	}
+	return &Handler{o: o}, nil
+}
+
+// Mount registers the handler for everything below Root. http.ServeMux redirects
+// a path that is not canonical before any handler sees it; where the answer must
+// be the one Envoy gives, use Route instead.
+func (h *Handler) Mount(mux *http.ServeMux) {
+	mux.Handle(Root, h)
+	mux.Handle(Root+"/", h)
+}
+
+// Route serves what lies below Root by the raw path, and leaves the rest to next.
+func (h *Handler) Route(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path, _, _ := strings.Cut(r.RequestURI, "?")
+		if path == Root || strings.HasPrefix(path, Root+"/") {
+			h.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// ServeHTTP answers one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	w.WriteHeader(http.StatusServiceUnavailable)
+}
