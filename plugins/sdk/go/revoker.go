@@ -1,0 +1,83 @@
+// Package revoker is the Go SDK for scimward revocation plugins. A plugin is one
+// Go program that tells how to revoke, in one application, what that application
+// issued to a user: sessions, tokens, keys, devices.
+//
+//	func main() {}
+//
+//	func init() { revoker.Register(Plugin()) }
+//
+//	func Plugin() revoker.Plugin { … }
+//
+// Build it with
+//
+//	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o my.wasm .
+//
+// In a c-shared module main does not run, so Register is called from init. There
+// are no sockets, files or environment: requests to the application go through
+// [Context.HTTP], the host sends them, and only where manifest and grant allow.
+// A plugin never sees a secret or a user's credential; it names them ([Secret],
+// [CredentialOf]) and the host puts them in.
+//
+// A plugin must be idempotent: the host repeats a call that did not end well.
+// Test it natively with [Test]: `go test` needs no Wasm.
+package revoker
+
+import "github.com/scimward/scimward/plugins/abi"
+
+// The documents of the ABI, under shorter names.
+type (
+	Kind       = abi.Kind
+	Request    = abi.Request
+	Subject    = abi.Subject
+	Event      = abi.Event
+	Credential = abi.Credential
+	Evidence   = abi.Evidence
+	Identity   = abi.Identity
+	Health     = abi.Health
+	// Result is the outcome for one kind. Make one with [Revoked], [Nothing],
+	// [Retry], [Failed], [Partial], [Unsupported], [Context.FromHTTP] or
+	// [Context.Each]; the SDK fills in Kind.
+	Result = abi.KindResult
+)
+
+// The kinds a plugin may answer for.
+const (
+	SSHKey       = abi.KindSSHKey
+	Device       = abi.KindDevice
+	Account      = abi.KindAccount
+	RefreshToken = abi.KindRefreshToken
+	PAT          = abi.KindPAT
+	APIToken     = abi.KindAPIToken
+	WebSession   = abi.KindWebSession
+)
+
+// Plugin is what a plugin author writes. Name, Version and Kinds must be those of
+// the manifest.
+type Plugin struct {
+	Name    string
+	Version string
+	Kinds   []Kind
+
+	// Revoke makes every credential of one kind unusable. It is called once for each
+	// kind that is asked for, in the order they are asked for. Event.Type tells
+	// apart deactivation, deletion and reactivation (kind [Account] only). Required.
+	Revoke func(ctx *Context, kind Kind) Result
+
+	// Verify counts the credentials of one kind that are still usable, with GET and
+	// HEAD only. An error leaves the kind unknown. nil: the plugin cannot tell.
+	Verify func(ctx *Context, kind Kind) (live int, err error)
+
+	// Identify tells whose credential it is, with GET and HEAD only. An Owner
+	// without Subject says the application does not know it; an error says that the
+	// plugin could not find out. nil: the plugin cannot tell.
+	Identify func(ctx *Context, c Credential) (Owner, error)
+
+	// Health is one cheap read-only request. nil: always ok.
+	Health func(ctx *Context) Health
+}
+
+// Owner is the answer of Identify.
+type Owner = abi.IdentifyResult
+
+// Register makes p the plugin of this module. Call it once, from init.
+func Register(p Plugin) { register(p) }
