@@ -1,0 +1,4 @@
+package token
+
+// Keys is the key source of one issuer.
+type Keys struct{}
