@@ -1,0 +1,152 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+func (c checker) app(path string, t *Tenant, a *App, hosts map[string]string) {
+	c.name(path+".name", a.Name)
+	u, err := url.Parse(a.Upstream)
+	if c.require(path+".upstream", a.Upstream, `write "http://HOST:PORT"`) &&
+		(err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Port() == "" || u.Path != "" || u.RawQuery != "" || u.User != nil) {
+		c.fail(path+".upstream", `write "http://HOST:PORT" or "https://HOST:PORT"`, "%q is not an upstream", a.Upstream)
+	}
+	if len(a.Hosts) == 0 {
+		c.fail(path+".hosts", "name the host names of the app", "required where a tenant has several apps")
+	}
+	for i, h := range a.Hosts {
+		at := fmt.Sprintf("%s.hosts[%d]", path, i)
+		if h != strings.ToLower(h) || strings.ContainsAny(h, ":/* ") || h == "" || strings.HasSuffix(h, ".") {
+			c.fail(at, "write a lower-case host name without port", "%q is not a host name", h)
+		}
+		owner := "app " + t.Name + "/" + a.Name
+		if other, taken := hosts[h]; taken && (h != t.Host() || !strings.HasPrefix(other, "tenant "+t.Name)) {
+			c.fail(at, "give each app its own host", "host %q belongs to %s", h, other)
+		}
+		hosts[h] = owner
+	}
+	c.oneOf(path+".anonymous", a.Anonymous, "pass", "deny")
+	c.within(path+".credential_lifetime", a.CredentialLifetime, time.Minute, 10*365*24*time.Hour)
+	if len(a.Subjects) == 0 {
+		c.fail(path+".subjects", "say where sessions and tokens are found, such as - cookie: session", "no credential would ever be recognised")
+	}
+	for i := range a.Subjects {
+		c.subject(fmt.Sprintf("%s.subjects[%d]", path, i), a, &a.Subjects[i])
+	}
+	for i := range a.LocalWrites {
+		c.localWrite(fmt.Sprintf("%s.local_writes[%d]", path, i), &a.LocalWrites[i])
+	}
+	for i, s := range a.Streams {
+		if !strings.HasPrefix(s, "/") {
+			c.fail(fmt.Sprintf("%s.streams[%d]", path, i), "write a path prefix, such as /download", "%q is not a path", s)
+		}
+	}
+	if a.Plugin != nil {
+		c.plugin(path+".plugin", a.Plugin)
+	}
+}
+
+func (c checker) subject(path string, a *App, s *Subject) {
+	n := 0
+	for _, set := range []bool{s.Cookie != "", s.Header != "", s.Body != nil} {
+		if set {
+			n++
+		}
+	}
+	if n != 1 {
+		c.fail(path, "set exactly one of cookie, header and body", "%d places", n)
+	}
+	if s.Header != strings.ToLower(s.Header) {
+		c.fail(path+".header", "write it in lower case", "%q is not in lower case", s.Header)
+	}
+	if s.Scheme != "" && s.Header != "authorization" {
+		c.fail(path+".scheme", "leave it out, or use header: authorization", "a scheme belongs to the authorization header")
+	}
+	c.oneOf(path+".is", s.Is, "opaque", "jwt", "user_name", "email", "external_id", "scim_id")
+	if s.Is == "opaque" && a.Plugin == nil {
+		c.fail(path+".is", "add the app's plugin, or use jwt", "an opaque credential needs a plugin that can identify it")
+	}
+	if s.Is != "opaque" && s.Is != "jwt" && s.Cookie != "" {
+		c.fail(path+".is", "use opaque or jwt", "a cookie is set by the client and cannot be trusted as a name")
+	}
+	if (s.Is == "jwt") != (s.JWT != nil) {
+		c.fail(path+".jwt", "set is: jwt together with a jwt block", "half a JWT source")
+	}
+	if s.JWT != nil {
+		c.require(path+".jwt.issuer", s.JWT.Issuer, "write the iss of the application's tokens")
+		c.keys(path+".jwt.keys", s.JWT.Keys)
+		c.oneOf(path+".jwt.names", s.JWT.Names, "user_name", "email", "external_id", "scim_id")
+	}
+	if s.Body != nil {
+		c.route(path+".body.path", s.Body.Path)
+		if (s.Body.Form == "") == (s.Body.JSON == "") {
+			c.fail(path+".body", "set one of form and json", "which field holds the value?")
+		}
+		c.oneOf(path+".body.method", s.Body.Method, "POST", "PUT", "PATCH", "DELETE")
+	}
+}
+
+func (c checker) route(path, value string) {
+	if c.require(path, value, "write the path of the route") && (!strings.HasPrefix(value, "/") || strings.ContainsAny(value, "?#% ;\\")) {
+		c.fail(path, "write a plain path that starts with /", "%q is not a path", value)
+	}
+}
+
+func (c checker) localWrite(path string, w *LocalWrite) {
+	c.route(path+".path", w.Path)
+	known := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+	for i, m := range w.Methods {
+		if !slices.Contains(known, m) {
+			c.fail(fmt.Sprintf("%s.methods[%d]", path, i), "write one of "+strings.Join(known, ", "), "%q is not a method", m)
+		}
+	}
+}
+
+func (c checker) plugin(path string, p *Plugin) {
+	if c.require(path+".manifest", p.Manifest, "write the path of the plugin's manifest.json") {
+		c.file(path+".manifest", p.Manifest)
+	}
+	c.between(path+".memory_mib", p.MemoryMiB, 16, 256)
+	c.within(path+".timeout", p.Timeout, 100*time.Millisecond, time.Minute)
+	for name, file := range p.Secrets {
+		if c.require(path+".secrets."+name, file, "write the path of the file that holds it") {
+			c.file(path+".secrets."+name, file)
+		}
+	}
+	for i := range p.HTTP {
+		c.grant(fmt.Sprintf("%s.http[%d]", path, i), p, &p.HTTP[i])
+	}
+}
+
+func (c checker) grant(path string, p *Plugin, h *HTTPGrant) {
+	c.oneOf(path+".scheme", h.Scheme, "https", "http")
+	c.require(path+".host", h.Host, "write the host of the application's API")
+	c.between(path+".port", h.Port, 1, 65535)
+	if len(h.Methods) == 0 {
+		c.fail(path+".methods", "list the methods the plugin may use", "required")
+	}
+	if len(h.PathPrefixes) == 0 {
+		c.fail(path+".path_prefixes", "list path prefixes, such as /admin/", "required")
+	}
+	for i, prefix := range h.PathPrefixes {
+		if !strings.HasPrefix(prefix, "/") {
+			c.fail(fmt.Sprintf("%s.path_prefixes[%d]", path, i), "start it with /", "%q is not a path", prefix)
+		}
+	}
+	for i, s := range h.Secrets {
+		if _, ok := p.Secrets[s]; !ok {
+			c.fail(fmt.Sprintf("%s.secrets[%d]", path, i), "add it to the plugin's secrets, with the file that holds it", "secret %q is not defined", s)
+		}
+	}
+	for i, n := range h.AllowPrivate {
+		if _, err := netip.ParsePrefix(n); err != nil {
+			c.fail(fmt.Sprintf("%s.allow_private[%d]", path, i), `write a CIDR, such as "10.20.0.0/16"`, "%q is not a network", n)
+		}
+	}
+	c.file(path+".ca_file", h.CAFile)
+}
