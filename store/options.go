@@ -1,0 +1,94 @@
+package store
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Target is an application of a tenant whose credentials a deactivation revokes.
+type Target struct {
+	App      string
+	Kinds    []string      // abi.Kind values in revocation order; one job each
+	Lifetime time.Duration // longest life of a credential the app cannot revoke
+}
+
+// TenantOptions configures one tenant.
+type TenantOptions struct {
+	UniqueExternalID bool // externalId of users is unique in the tenant (B29)
+	Targets          []Target
+}
+
+// Options configures Open.
+type Options struct {
+	Dir      string // database directory, created when absent; required unless InMemory
+	InMemory bool   // nothing survives Close; for tests
+	Tenants  map[string]TenantOptions
+	Now      func() time.Time      // nil: time.Now
+	NewID    func() string         // nil: random identifiers that sort by creation time
+	Logger   *slog.Logger          // nil: discard
+	Metrics  prometheus.Registerer // nil: none
+	// MinFree is the free space in bytes below which writes are refused with
+	// ErrUnavailable; zero means 128 MiB. The engine maps its files, and a
+	// mapped write into a full disk kills the process, so the store stops before.
+	MinFree uint64
+	// KeepRecords is how many log records survive trimming; zero means 1,048,576.
+	KeepRecords uint64
+	// SweepEvery is the pause between housekeeping rounds; zero means a minute.
+	SweepEvery time.Duration
+	// Faults injects failures, for tests.
+	Faults Faults
+}
+
+// Faults are hooks at the two places where a disk fails. Nil hooks do nothing.
+type Faults struct {
+	BeforeCommit func() error // nothing was written yet
+	AfterWrite   func() error // written, and the sync then reports this
+}
+
+func (o Options) withDefaults() Options {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.NewID == nil {
+		now := o.Now
+		o.NewID = func() string { return newID(now()) }
+	}
+	if o.MinFree == 0 {
+		o.MinFree = 128 << 20
+	}
+	if o.KeepRecords == 0 {
+		o.KeepRecords = 1 << 20
+	}
+	if o.SweepEvery == 0 {
+		o.SweepEvery = time.Minute
+	}
+	return o
+}
+
+// newID is a UUID version 7 (RFC 9562 §5.7): 48 bits of milliseconds, then
+// random. Sorting by id is then sorting by creation, which keeps index paging stable.
+func newID(now time.Time) string {
+	var b [16]byte
+	rand.Read(b[:]) //nolint:errcheck // never fails (crypto/rand)
+	ms := uint64(now.UnixMilli())
+	for i := range 6 {
+		b[i] = byte(ms >> (40 - 8*i))
+	}
+	b[6] = b[6]&0x0f | 0x70
+	b[8] = b[8]&0x3f | 0x80
+	var s [36]byte
+	hex.Encode(s[0:8], b[0:4])
+	hex.Encode(s[9:13], b[4:6])
+	hex.Encode(s[14:18], b[6:8])
+	hex.Encode(s[19:23], b[8:10])
+	hex.Encode(s[24:36], b[10:16])
+	s[8], s[13], s[18], s[23] = '-', '-', '-', '-'
+	return string(s[:])
+}
