@@ -144,7 +144,15 @@ const (
 	CodeEgressDenied = "egress_denied" // the host refused a request of the guest
 )
 
-// KindResult is the outcome for one kind, at most 4 KiB as JSON.
+// The bounds of one outcome. A report is one KindResult of at most ReportBytes as
+// JSON; the output document may carry the same outcome with more evidence.
+const (
+	ReportBytes  = 4 << 10
+	EvidenceMax  = 100
+	MessageBytes = 512
+)
+
+// KindResult is the outcome for one kind. As a report it is at most ReportBytes long.
 type KindResult struct {
 	Kind         Kind       `json:"kind"`
 	State        State      `json:"state"`
@@ -155,7 +163,7 @@ type KindResult struct {
 	RetryAfterMS int64      `json:"retry_after_ms,omitempty"`
 	Code         string     `json:"code,omitempty"`
 	Message      string     `json:"message,omitempty"`
-	Evidence     []Evidence `json:"evidence,omitempty"` // at most 100; no secret
+	Evidence     []Evidence `json:"evidence,omitempty"` // at most EvidenceMax; no secret
 }
 
 // Evidence is one call that revoked something. ID is the application's own
@@ -224,6 +232,8 @@ type Description struct {
 	Version    string `json:"version"`
 	Kinds      []Kind `json:"kinds"`
 	Idempotent bool   `json:"idempotent"`
+	Verify     bool   `json:"verify,omitempty"`   // verify can tell what is left
+	Identify   bool   `json:"identify,omitempty"` // identify can tell whose a credential is
 }
 
 // Info is what the host tells the engine and the evidence report of a loaded plugin.
@@ -232,6 +242,9 @@ type Info struct {
 	Version string `json:"version"`
 	Digest  string `json:"digest"` // sha256:<hex> of the module
 	Kinds   []Kind `json:"kinds"`
+
+	Verify   bool `json:"verify,omitempty"`
+	Identify bool `json:"identify,omitempty"`
 }
 
 // Errno is what a host function returns when it is negative. A guest treats an

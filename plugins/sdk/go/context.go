@@ -1,53 +1,11 @@
 package revoker
 
-import "time"
+import (
+	"encoding/json"
+	"time"
 
-// Context is one call of the plugin. It is valid until the call returns.
-type Context struct{}
-
-// Request is the whole request document.
-func (c *Context) Request() *Request { return nil }
-
-// Subject is the user the call is about; empty for health and identify.
-func (c *Context) Subject() Subject { return Subject{} }
-
-// Event is what happened to the user; empty but for revoke.
-func (c *Context) Event() Event { return Event{} }
-
-// Config returns a string of the plugin's config object, "" when it is absent or no string.
-func (c *Context) Config(key string) string { return "" }
-
-// DryRun reports that nothing may be changed.
-func (c *Context) DryRun() bool { return false }
-
-// Cursor is the cursor of the last partial result of kind.
-func (c *Context) Cursor(kind Kind) string { return "" }
-
-// Left is the time until the deadline.
-func (c *Context) Left() time.Duration { return 0 }
-
-// Now is the host's wall clock.
-func (c *Context) Now() time.Time { return time.Time{} }
-
-// HTTP sends a request. target is a path under the config's base_url, or an absolute URL.
-func (c *Context) HTTP(method, target string, opts ...Option) Response { return Response{} }
-
-// FromHTTP maps an answer to a result.
-func (c *Context) FromHTTP(r Response) Result { return Result{} }
-
-// Pages gets target and every page after it.
-func (c *Context) Pages(target string, page func(Response) (next string, err error), opts ...Option) (Response, error) {
-	return Response{}, nil
-}
-
-// Each revokes items one by one with del and adds up the outcomes.
-func (c *Context) Each(ids []string, del func(id string) Response) Result { return Result{} }
-
-// Report tells the host an outcome at once; it survives a later crash.
-func (c *Context) Report(r Result) {}
-
-// Log writes a line to the host's log, with the level of slog (debug, info, warn, error).
-func (c *Context) Log(level Level, msg string) {}
+	"github.com/scimward/scimward/plugins/abi"
+)
 
 // Level is a log level.
 type Level int32
@@ -60,77 +18,98 @@ const (
 	Error
 )
 
-// Response is the application's answer, or why there is none.
-type Response struct {
-	Method     string
-	URL        string
-	Status     int               // 0: no answer, see Err
-	Header     map[string]string // lower-case names, those the host lets through
-	Body       []byte
-	Truncated  bool // the body is longer than the host's limit
-	RetryAfter time.Duration
-	Err        *HTTPError
+// host is the five things a plugin can ask of its host: the Wasm imports in a
+// module, the harness in a native test.
+type host interface {
+	report(doc []byte) int32
+	log(level int32, line []byte)
+	send(req, body []byte) (errno int32, meta, answer []byte)
+	now() int64  // Unix milliseconds
+	left() int64 // milliseconds
 }
 
-// OK reports a 2xx answer.
-func (r Response) OK() bool { return r.Status >= 200 && r.Status < 300 }
-
-// JSON decodes a 2xx body into v.
-func (r Response) JSON(v any) error { return nil }
-
-// Next is the target of the Link header with rel="next", or "".
-func (r Response) Next() string { return "" }
-
-// HTTPError says why a request got no answer.
-type HTTPError struct {
-	Code      string
-	Message   string
-	Retryable bool
+// Context is one call of the plugin. It is valid until the call returns and is
+// for one goroutine.
+type Context struct {
+	req  Request
+	host host
+	kind Kind
 }
 
-// Error implements error.
-func (e *HTTPError) Error() string { return e.Code + ": " + e.Message }
+// Request is the whole request document.
+func (c *Context) Request() *Request { return &c.req }
 
-// Option changes a request.
-type Option func(*request)
+// Subject is the user the call is about; empty for health and identify.
+func (c *Context) Subject() Subject {
+	if c.req.Subject == nil {
+		return Subject{}
+	}
+	return *c.req.Subject
+}
 
-type request struct{}
+// Event is what happened to the user; empty but for revoke.
+func (c *Context) Event() Event {
+	if c.req.Event == nil {
+		return Event{}
+	}
+	return *c.req.Event
+}
 
-// Header sets a header.
-func Header(name, value string) Option { return nil }
+// Config returns a string of the plugin's config object, "" when it is absent or
+// of another type. Other types are in Request().Config.
+func (c *Context) Config(key string) string {
+	s, _ := c.req.Config[key].(string)
+	return s
+}
 
-// Secret sets a header to prefix followed by the named secret, which the host puts in.
-func Secret(header, prefix, name string) Option { return nil }
+// DryRun reports that nothing may be changed: answer with [WouldRevoke]. The host
+// refuses every request but GET and HEAD.
+func (c *Context) DryRun() bool { return c.req.DryRun }
 
-// CredentialOf sets a header to prefix followed by the credential, which the host puts in (identify only).
-func CredentialOf(header, prefix string, cred Credential) Option { return nil }
+// Cursor is the cursor of the last partial result of kind, "" on a first call.
+func (c *Context) Cursor(kind Kind) string { return c.req.Cursors[kind] }
 
-// Body sets the body.
-func Body(contentType string, b []byte) Option { return nil }
+// Left is the time until the deadline. At the deadline requests in flight end,
+// and soon after that the whole plugin is killed.
+func (c *Context) Left() time.Duration { return time.Duration(c.host.left()) * time.Millisecond }
 
-// JSON sets the body to v as JSON.
-func JSON(v any) Option { return nil }
+// Now is the host's wall clock.
+func (c *Context) Now() time.Time { return time.UnixMilli(c.host.now()) }
 
-// Timeout bounds the request.
-func Timeout(d time.Duration) Option { return nil }
+// Log writes a line to the host's log. Lines are cut at 4 KiB and a call has 64
+// KiB; the host replaces secrets it knows, but do not log what users own.
+func (c *Context) Log(level Level, msg string) { c.host.log(int32(level), []byte(msg)) }
 
-// Revoked says that nothing of the kind is usable any more.
-func Revoked(count int, evidence ...Evidence) Result { return Result{} }
+// Report tells the host the outcome of the current kind at once. It survives a
+// crash or kill later in the call, and the last report of a kind wins. What
+// Revoke returns is reported by itself; a plugin that works long reports in
+// between. Evidence that does not fit a report's 4 KiB is left out of it.
+func (c *Context) Report(r Result) {
+	if r.Kind == "" {
+		r.Kind = c.kind
+	}
+	r = clip(r)
+	doc, err := json.Marshal(r)
+	for err == nil && len(doc) > abi.ReportBytes && len(r.Evidence) > 0 {
+		r.Evidence = r.Evidence[:len(r.Evidence)/2]
+		doc, err = json.Marshal(r)
+	}
+	if err != nil {
+		c.Log(Error, "encoding a report: "+err.Error())
+		return
+	}
+	if errno := c.host.report(doc); errno != 0 {
+		c.Log(Warn, "the host refused a report")
+	}
+}
 
-// Nothing says that none existed.
-func Nothing() Result { return Result{} }
-
-// Partial says that count were revoked and more are left; the host calls again with cursor.
-func Partial(count, remaining int, cursor string) Result { return Result{} }
-
-// Retry says that it did not work for now.
-func Retry(code, message string, after time.Duration) Result { return Result{} }
-
-// Failed says that it cannot work until somebody mends something.
-func Failed(code, message string) Result { return Result{} }
-
-// Unsupported says that the application cannot revoke this kind.
-func Unsupported(message string) Result { return Result{} }
-
-// WouldRevoke is the outcome of a dry run.
-func WouldRevoke(count int) Result { return Result{} }
+// clip keeps an outcome within what the host accepts.
+func clip(r Result) Result {
+	if len(r.Evidence) > abi.EvidenceMax {
+		r.Evidence = r.Evidence[:abi.EvidenceMax]
+	}
+	if len(r.Message) > abi.MessageBytes {
+		r.Message = r.Message[:abi.MessageBytes]
+	}
+	return r
+}

@@ -2,12 +2,23 @@
 
 package revoker
 
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/scimward/scimward/plugins/abi"
+)
+
+// register does nothing natively: a test hands its plugin to [Test].
 func register(Plugin) {}
 
 // App plays the application in a native test.
 type App func(AppRequest) AppResponse
 
-// AppRequest is a request as the application would see it, placeholders unreplaced.
+// AppRequest is a request as the plugin made it: placeholders such as
+// {{secret:NAME}} are not replaced, because only the host can.
 type AppRequest struct {
 	Method string
 	URL    string
@@ -16,32 +27,139 @@ type AppRequest struct {
 	Body   []byte
 }
 
-// AppResponse is the fake application's answer. Status 0 plays a broken connection.
+// AppResponse is the fake application's answer. Status 0 plays a broken
+// connection. Header names are lower case; retry-after is in seconds.
 type AppResponse struct {
 	Status int
 	Header map[string]string
 	Body   string
 }
 
-// Harness runs a plugin natively, through the same JSON documents as the host.
+// Harness runs a plugin natively, through the same JSON documents as the host, and
+// with the same refusals: in a dry run, verify, identify and health only GET and
+// HEAD are sent. It knows no egress rules; plugintest runs the real host.
 type Harness struct {
-	// Requests lists what the plugin sent.
+	// Requests lists what the plugin sent, in order.
 	Requests []AppRequest
 	// Logs lists what it logged.
 	Logs []string
+	// Reports lists what it reported before it returned.
+	Reports []Result
+	// Deadline is the budget of the next call. 0: 10 seconds.
+	Deadline time.Duration
+
+	plugin   Plugin
+	app      App
+	end      time.Time
+	readOnly bool
 }
 
-// Test returns a harness for p against app.
-func Test(p Plugin, app App) *Harness { return nil }
+// Test returns a harness that runs p against app.
+func Test(p Plugin, app App) *Harness { return &Harness{plugin: p, app: app} }
 
-// Revoke runs revoke.
-func (h *Harness) Revoke(req Request) []Result { return nil }
+// Revoke runs revoke and returns the outcome of each kind the plugin answered for.
+func (h *Harness) Revoke(req Request) ([]Result, error) {
+	var out abi.Result
+	err := h.call(abi.OpRevoke, req, req.DryRun, &out)
+	return out.Kinds, err
+}
 
 // Verify runs verify; a kind that is absent is unknown.
-func (h *Harness) Verify(req Request) map[Kind]int { return nil }
+func (h *Harness) Verify(req Request) (map[Kind]int, error) {
+	var out abi.VerifyResult
+	if err := h.call(abi.OpVerify, req, true, &out); err != nil {
+		return nil, err
+	}
+	live := map[Kind]int{}
+	for _, k := range out.Kinds {
+		live[k.Kind] = k.Live
+	}
+	return live, nil
+}
 
-// Identify runs identify with one credential.
-func (h *Harness) Identify(req Request) (Owner, error) { return Owner{}, nil }
+// Identify runs identify with the request's one credential.
+func (h *Harness) Identify(req Request) (Owner, error) {
+	var out Owner
+	if err := h.call(abi.OpIdentify, req, true, &out); err != nil {
+		return Owner{}, err
+	}
+	if out.Error != nil {
+		return Owner{}, fmt.Errorf("identify: %s: %s", out.Error.Code, out.Error.Message)
+	}
+	return out, nil
+}
 
 // Health runs health.
-func (h *Harness) Health() Health { return Health{} }
+func (h *Harness) Health(req Request) (Health, error) {
+	var out Health
+	err := h.call(abi.OpHealth, req, true, &out)
+	return out, err
+}
+
+func (h *Harness) call(op abi.Op, req Request, readOnly bool, out any) error {
+	if h.Deadline == 0 {
+		h.Deadline = 10 * time.Second
+	}
+	req.ABI, req.Op, req.DeadlineMS = "1.0", op, h.Deadline.Milliseconds()
+	in, err := json.Marshal(req)
+	if err != nil {
+		return fmt.Errorf("encoding the request: %w", err)
+	}
+	h.end, h.readOnly = time.Now().Add(h.Deadline), readOnly
+	doc, code := dispatch(h.plugin, op, in, h)
+	if code != codeOK {
+		return fmt.Errorf("%s returned %d", op, code)
+	}
+	if err := json.Unmarshal(doc, out); err != nil {
+		return fmt.Errorf("decoding the output of %s: %w", op, err)
+	}
+	return nil
+}
+
+func (h *Harness) now() int64  { return time.Now().UnixMilli() }
+func (h *Harness) left() int64 { return time.Until(h.end).Milliseconds() }
+
+func (h *Harness) log(level int32, line []byte) {
+	h.Logs = append(h.Logs, fmt.Sprintf("%d %s", level, line))
+}
+
+func (h *Harness) report(doc []byte) int32 {
+	var r Result
+	if err := json.Unmarshal(doc, &r); err != nil {
+		return int32(abi.ErrnoInval)
+	}
+	h.Reports = append(h.Reports, r)
+	return 0
+}
+
+func (h *Harness) send(meta, body []byte) (int32, []byte, []byte) {
+	var m abi.HTTPRequest
+	if err := json.Unmarshal(meta, &m); err != nil {
+		return refuse(abi.ErrnoInval, abi.HTTPResponse{Code: abi.CodeContract, Message: err.Error()})
+	}
+	if h.readOnly && m.Method != "GET" && m.Method != "HEAD" {
+		return refuse(abi.ErrnoDenied, abi.HTTPResponse{Code: abi.CodeEgressDenied, Message: m.Method + " in a read-only call"})
+	}
+	if !strings.Contains(m.URL, "://") {
+		return refuse(abi.ErrnoInval, abi.HTTPResponse{Code: abi.CodeEgressDenied, Message: m.URL + " is no absolute URL: is base_url in the request's config?"})
+	}
+	req := AppRequest{Method: m.Method, URL: m.URL, Path: path(m.URL), Header: m.Headers, Body: body}
+	h.Requests = append(h.Requests, req)
+	r := h.app(req)
+	if r.Status == 0 {
+		return refuse(abi.ErrnoConn, abi.HTTPResponse{Code: abi.CodeAppError, Message: "connection broken", Retryable: true})
+	}
+	out := abi.HTTPResponse{Status: r.Status, Headers: r.Header, BodyLen: len(r.Body)}
+	if s := r.Header["retry-after"]; s != "" {
+		if d, err := time.ParseDuration(s + "s"); err == nil {
+			out.RetryAfterMS = d.Milliseconds()
+		}
+	}
+	doc, code := encode(out)
+	return -code, doc, []byte(r.Body)
+}
+
+func refuse(errno abi.Errno, m abi.HTTPResponse) (int32, []byte, []byte) {
+	doc, _ := encode(m)
+	return int32(errno), doc, nil
+}

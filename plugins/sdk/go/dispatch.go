@@ -1,0 +1,113 @@
+package revoker
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/scimward/scimward/plugins/abi"
+)
+
+// What an export returns (design: plugins §6.2).
+const (
+	codeOK          int32 = 0
+	codeBadRequest  int32 = 1
+	codeInternal    int32 = 2
+	codeUnsupported int32 = 3
+)
+
+// dispatch runs one operation of p: input document in, output document out. The
+// Wasm exports and the native harness both end here.
+func dispatch(p Plugin, op abi.Op, input []byte, h host) ([]byte, int32) {
+	if op == abi.OpDescribe {
+		return encode(abi.Description{
+			Name: p.Name, Version: p.Version, Kinds: p.Kinds, Idempotent: true,
+			Verify: p.Verify != nil, Identify: p.Identify != nil,
+		})
+	}
+	c := &Context{host: h}
+	if err := json.Unmarshal(input, &c.req); err != nil {
+		return nil, codeBadRequest
+	}
+	switch op {
+	case abi.OpHealth:
+		return health(p, c)
+	case abi.OpRevoke:
+		return revoke(p, c)
+	case abi.OpVerify:
+		return verify(p, c)
+	case abi.OpIdentify:
+		return identify(p, c)
+	default:
+		return nil, codeUnsupported
+	}
+}
+
+func encode(v any) ([]byte, int32) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil, codeInternal
+	}
+	return b, codeOK
+}
+
+func health(p Plugin, c *Context) ([]byte, int32) {
+	if p.Health == nil {
+		return encode(Health{Status: "ok"})
+	}
+	return encode(p.Health(c))
+}
+
+func revoke(p Plugin, c *Context) ([]byte, int32) {
+	if p.Revoke == nil {
+		return nil, codeUnsupported
+	}
+	out := abi.Result{Kinds: []Result{}}
+	for _, kind := range c.req.Kinds {
+		if c.Left() <= 0 {
+			break // the host makes "retry" of what is not reported
+		}
+		c.kind = kind
+		r := Unsupported("this plugin does not handle the kind")
+		if slices.Contains(p.Kinds, kind) {
+			r = clip(p.Revoke(c, kind))
+		}
+		r.Kind = kind
+		c.Report(r)
+		out.Kinds = append(out.Kinds, r)
+	}
+	return encode(out)
+}
+
+func verify(p Plugin, c *Context) ([]byte, int32) {
+	if p.Verify == nil {
+		return nil, codeUnsupported
+	}
+	out := abi.VerifyResult{Kinds: []abi.Liveness{}}
+	for _, kind := range c.req.Kinds {
+		if c.Left() <= 0 || !slices.Contains(p.Kinds, kind) {
+			continue // not named is unknown
+		}
+		c.kind = kind
+		live, err := p.Verify(c, kind)
+		if err != nil {
+			c.Log(Warn, "verifying "+string(kind)+": "+err.Error())
+			continue
+		}
+		out.Kinds = append(out.Kinds, abi.Liveness{Kind: kind, Live: live, Probe: "list"})
+	}
+	return encode(out)
+}
+
+func identify(p Plugin, c *Context) ([]byte, int32) {
+	if p.Identify == nil {
+		return nil, codeUnsupported
+	}
+	if len(c.req.Credentials) != 1 {
+		return nil, codeBadRequest
+	}
+	owner, err := p.Identify(c, c.req.Credentials[0])
+	if err != nil {
+		return encode(Owner{Error: &abi.Error{Code: abi.CodeAppError, Message: err.Error(), Retryable: true}})
+	}
+	return encode(owner)
+}
