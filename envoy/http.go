@@ -1,0 +1,249 @@
+package envoy
+
+import (
+	"slices"
+	"time"
+
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	procv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	routerv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/router/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/scimward/scimward/sidecar/config"
+)
+
+const (
+	filterAuthz = "envoy.filters.http.ext_authz"
+	filterLeash = "envoy.filters.http.ext_proc"
+)
+
+// identityHeader is what the sidecar may set, and what clients may not: one
+// expression for both, because with disallow_is_error one header outside it turns
+// every answer into a 500 (edge §3.3.1 line 8).
+const (
+	identityPrefix     = "x-scim-"
+	identityExpression = "^x-scim-[a-z-]+$"
+)
+
+// OverrideHeaders are the headers by which a client could ask an application for
+// another method or path; they are sent to the authorizer, which refuses them
+// (edge §3.2 M1, §3.3.1 line 3).
+func OverrideHeaders() []string {
+	return []string{
+		"x-method", "x-http-method", "x-http-method-override", "x-method-override",
+		"x-original-url", "x-original-uri", "x-original-method", "x-rewrite-url", "x-forwarded-uri",
+		"x-forwarded-path", "x-forwarded-method", "x-forwarded-prefix",
+	}
+}
+
+// claimedIdentity are headers that gateways set and applications trust; a client
+// may not bring them unless the configuration reads one.
+func claimedIdentity() []string {
+	return []string{"x-forwarded-user", "x-forwarded-email", "x-forwarded-groups", "x-forwarded-preferred-username", "x-auth-request-user", "x-auth-request-email", "x-remote-user", "remote-user"}
+}
+
+func (b *builder) connectionManager(cfg *config.Config) (*hcmv3.HttpConnectionManager, error) {
+	routes, err := b.routes(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &hcmv3.HttpConnectionManager{
+		StatPrefix:                   "scimward",
+		AccessLog:                    accessLog(),
+		CodecType:                    hcmv3.HttpConnectionManager_AUTO,
+		RouteSpecifier:               &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes},
+		NormalizePath:                wrapperspb.Bool(true),
+		MergeSlashes:                 true,
+		PathWithEscapedSlashesAction: hcmv3.HttpConnectionManager_REJECT_REQUEST,
+		StripPortMode:                &hcmv3.HttpConnectionManager_StripAnyHostPort{StripAnyHostPort: true},
+		StripTrailingHostDot:         true,
+		UseRemoteAddress:             wrapperspb.Bool(true),
+		ForwardClientCertDetails:     hcmv3.HttpConnectionManager_SANITIZE,
+		ServerHeaderTransformation:   hcmv3.HttpConnectionManager_PASS_THROUGH,
+		MaxRequestHeadersKb:          wrapperspb.UInt32(60),
+		RequestHeadersTimeout:        seconds(10 * time.Second),
+		StreamIdleTimeout:            seconds(5 * time.Minute),
+		DrainTimeout:                 seconds(5 * time.Second),
+		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
+			HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_REJECT_REQUEST,
+			MaxHeadersCount:              wrapperspb.UInt32(100),
+			IdleTimeout:                  seconds(15 * time.Minute),
+		},
+		// accept_http_10, allow_chunked_length and custom methods stay off.
+		HttpProtocolOptions:             &corev3.Http1ProtocolOptions{},
+		Http2ProtocolOptions:            &corev3.Http2ProtocolOptions{MaxConcurrentStreams: wrapperspb.UInt32(256)},
+		StreamErrorOnInvalidHttpMessage: wrapperspb.Bool(false),
+		EarlyHeaderMutationExtensions:   []*corev3.TypedExtensionConfig{b.earlyRemoval(cfg)},
+		HttpFilters: []*hcmv3.HttpFilter{
+			{Name: filterAuthz, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: b.any(extAuthz(cfg))}},
+			{Name: filterLeash, Disabled: true, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: b.any(leash(cfg))}},
+			{Name: "envoy.filters.http.router", ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: b.any(&routerv3.Router{
+				RejectConnectRequestEarlyData: wrapperspb.Bool(true),
+			})}},
+		},
+	}, nil
+}
+
+// earlyRemoval strips what a client may not say before any filter sees it.
+// Removal on the virtual host would run after ext_authz and take the sidecar's
+// own header away (edge §3.3.1 line 4).
+func (b *builder) earlyRemoval(cfg *config.Config) *corev3.TypedExtensionConfig {
+	prefix := func(p string) *mutationv3.HeaderMutation {
+		return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{
+			RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{KeyMatcher: &matcherv3.StringMatcher{
+				MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: p}, IgnoreCase: true,
+			}},
+		}}
+	}
+	mutations := []*mutationv3.HeaderMutation{prefix(identityPrefix)}
+	read := subjectHeaders(cfg)
+	for _, h := range append(claimedIdentity(), "x-envoy-auth-partial-body") {
+		if !slices.Contains(read, h) {
+			mutations = append(mutations, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Remove{Remove: h}})
+		}
+	}
+	return &corev3.TypedExtensionConfig{
+		Name:        "envoy.http.early_header_mutation.header_mutation",
+		TypedConfig: b.any(&earlyv3.HeaderMutation{Mutations: mutations}),
+	}
+}
+
+// subjectHeaders are the request headers in which the configuration finds
+// credentials, sorted.
+func subjectHeaders(cfg *config.Config) []string {
+	var out []string
+	for i := range cfg.Tenants {
+		for j := range cfg.Tenants[i].Apps {
+			for _, s := range cfg.Tenants[i].Apps[j].Subjects {
+				if s.Header != "" {
+					out = append(out, s.Header)
+				}
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+func grpcService(cfg *config.Config) *corev3.GrpcService {
+	return &corev3.GrpcService{
+		Timeout: seconds(cfg.Envoy.CheckTimeout),
+		TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{
+			ClusterName: ClusterAuthz, Authority: "scimward",
+		}},
+	}
+}
+
+// extAuthz is edge §3.3 as corrected by §3.3.1.
+func extAuthz(cfg *config.Config) *authzv3.ExtAuthz {
+	seen := []string{
+		"authorization", "cookie", "dpop", "host", "accept", "upgrade", "connection",
+		"content-type", "content-length", "content-encoding", "transfer-encoding",
+		"x-request-id", "traceparent",
+	}
+	seen = append(append(seen, OverrideHeaders()...), subjectHeaders(cfg)...)
+	slices.Sort(seen)
+	allowed := &matcherv3.ListStringMatcher{}
+	for _, h := range slices.Compact(seen) {
+		allowed.Patterns = append(allowed.Patterns, &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: h}, IgnoreCase: true,
+		})
+	}
+	return &authzv3.ExtAuthz{
+		Services:            &authzv3.ExtAuthz_GrpcService{GrpcService: grpcService(cfg)},
+		TransportApiVersion: corev3.ApiVersion_V3,
+		FailureModeAllow:    false,
+		StatusOnError:       &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
+		DenyAtDisable: &corev3.RuntimeFeatureFlag{
+			DefaultValue: wrapperspb.Bool(true), RuntimeKey: "scimward.deny_at_disable",
+		},
+		// with_request_body is set per route, so that application bodies stream.
+		EncodeRawHeaders:  true,
+		AllowedHeaders:    allowed,
+		IncludeTlsSession: true,
+		ClearRouteCache:   false,
+		ValidateMutations: true,
+		DecoderHeaderMutationRules: &mutationv3.HeaderMutationRules{
+			DisallowAll:     wrapperspb.Bool(true),
+			AllowExpression: &matcherv3.RegexMatcher{Regex: identityExpression},
+			DisallowIsError: wrapperspb.Bool(true),
+		},
+		EnforceResponseHeaderLimits: wrapperspb.Bool(true),
+		MaxDeniedResponseBodyBytes:  4096,
+		StatPrefix:                  "scimward",
+	}
+}
+
+// leash holds a gRPC stream for the life of a request without carrying a byte of
+// its body, so that the sidecar can end the request (edge §3.4).
+func leash(cfg *config.Config) *procv3.ExternalProcessor {
+	service := grpcService(cfg)
+	service.Timeout = nil // lives as long as the request
+	return &procv3.ExternalProcessor{
+		GrpcService:      service,
+		FailureModeAllow: false,
+		MessageTimeout:   seconds(cfg.Envoy.CheckTimeout),
+		StatPrefix:       "scimward",
+		ProcessingMode: &procv3.ProcessingMode{
+			RequestHeaderMode:   procv3.ProcessingMode_SEND,
+			ResponseHeaderMode:  procv3.ProcessingMode_SKIP,
+			RequestBodyMode:     procv3.ProcessingMode_NONE,
+			ResponseBodyMode:    procv3.ProcessingMode_NONE,
+			RequestTrailerMode:  procv3.ProcessingMode_SKIP,
+			ResponseTrailerMode: procv3.ProcessingMode_SEND,
+		},
+		MutationRules: &mutationv3.HeaderMutationRules{DisallowAll: wrapperspb.Bool(true), DisallowIsError: wrapperspb.Bool(true)},
+		MetadataOptions: &procv3.MetadataOptions{ForwardingNamespaces: &procv3.MetadataOptions_MetadataNamespaces{
+			Untyped: []string{filterAuthz},
+		}},
+	}
+}
+
+func perRoute(surface, tenant, app string, buffer *authzv3.BufferSettings) *authzv3.ExtAuthzPerRoute {
+	settings := &authzv3.CheckSettings{ContextExtensions: map[string]string{"surface": surface, "tenant": tenant, "app": app}}
+	if buffer == nil {
+		settings.DisableRequestBodyBuffering = true
+	} else {
+		settings.WithRequestBody = buffer
+	}
+	return &authzv3.ExtAuthzPerRoute{Override: &authzv3.ExtAuthzPerRoute_CheckSettings{CheckSettings: settings}}
+}
+
+func buffered(cfg *config.Config) *authzv3.BufferSettings {
+	return &authzv3.BufferSettings{
+		MaxRequestBytes:     uint32(cfg.Envoy.MaxBodyBytes),
+		AllowPartialMessage: false,
+		PackAsBytes:         true, // the policy and the handler must see the same bytes
+	}
+}
+
+func (b *builder) routes(cfg *config.Config) (*routev3.RouteConfiguration, error) {
+	out := &routev3.RouteConfiguration{Name: "scimward", ValidateClusters: wrapperspb.Bool(true)}
+	for i := range cfg.Tenants {
+		t := &cfg.Tenants[i]
+		shared := false
+		for j := range t.Apps {
+			a := &t.Apps[j]
+			host := &routev3.VirtualHost{Name: t.Name + "/" + a.Name, Domains: a.Hosts, RequireTls: routev3.VirtualHost_ALL}
+			if slices.Contains(a.Hosts, t.Host()) {
+				host.Routes = b.scimRoutes(cfg, t)
+				shared = true
+			}
+			host.Routes = append(host.Routes, b.appRoutes(cfg, t, a)...)
+			out.VirtualHosts = append(out.VirtualHosts, host)
+		}
+		if !shared {
+			out.VirtualHosts = append(out.VirtualHosts, &routev3.VirtualHost{
+				Name: t.Name, Domains: []string{t.Host()}, RequireTls: routev3.VirtualHost_ALL, Routes: b.scimRoutes(cfg, t),
+			})
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,156 @@
+package envoy
+
+import (
+	"time"
+
+	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	procv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/anypb"
+
+	"github.com/scimward/scimward/sidecar/config"
+)
+
+// route is one row of a virtual host before it becomes a message.
+type route struct {
+	name    string
+	match   *routev3.RouteMatch
+	cluster string
+	authz   *authzv3.ExtAuthzPerRoute
+	leash   bool
+	upgrade bool
+	timeout time.Duration // zero: none, for what may stay open
+}
+
+func (b *builder) route(r route) *routev3.Route {
+	action := &routev3.RouteAction{
+		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: r.cluster},
+		Timeout:          seconds(r.timeout),
+	}
+	if r.upgrade {
+		action.UpgradeConfigs = []*routev3.RouteAction_UpgradeConfig{{UpgradeType: "websocket"}}
+	}
+	out := &routev3.Route{
+		Name:                 r.name,
+		Match:                r.match,
+		Action:               &routev3.Route_Route{Route: action},
+		TypedPerFilterConfig: map[string]*anypb.Any{filterAuthz: b.any(r.authz)},
+	}
+	if r.leash {
+		out.TypedPerFilterConfig[filterLeash] = b.any(&procv3.ExtProcPerRoute{
+			Override: &procv3.ExtProcPerRoute_Overrides{Overrides: &procv3.ExtProcOverrides{}},
+		})
+	}
+	return out
+}
+
+func under(path string) *routev3.RouteMatch {
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: path}}
+}
+
+func exactly(path string) *routev3.RouteMatch {
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Path{Path: path}}
+}
+
+func anything() *routev3.RouteMatch {
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
+}
+
+// header narrows a match to requests whose header matches the expression.
+func header(m *routev3.RouteMatch, name, expression string) *routev3.RouteMatch {
+	m.Headers = append(m.Headers, &routev3.HeaderMatcher{
+		Name: name,
+		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: expression}},
+		}},
+	})
+	return m
+}
+
+func present(m *routev3.RouteMatch, name string) *routev3.RouteMatch {
+	m.Headers = append(m.Headers, &routev3.HeaderMatcher{
+		Name: name, HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true},
+	})
+	return m
+}
+
+const writeMethods = "^(POST|PUT|PATCH)$"
+
+// scimRoutes are the routes of a tenant that end at scimward itself. Bodies are
+// buffered on the writing methods only.
+func (b *builder) scimRoutes(cfg *config.Config, t *config.Tenant) []*routev3.Route {
+	scim := func(name string, m *routev3.RouteMatch, buffer *authzv3.BufferSettings) *routev3.Route {
+		return b.route(route{
+			name: t.Name + "/" + name, match: m, cluster: ClusterSCIM, timeout: 30 * time.Second,
+			authz: perRoute("scim", t.Name, "", buffer),
+		})
+	}
+	oauth := func(path string) *routev3.Route {
+		return b.route(route{
+			name: t.Name + path, match: under(path), cluster: ClusterSCIM, timeout: 15 * time.Second,
+			authz: perRoute("oauth", t.Name, "", nil),
+		})
+	}
+	return []*routev3.Route{
+		scim("scim-write", header(under("/scim/v2"), ":method", writeMethods), buffered(cfg)),
+		scim("scim", under("/scim/v2"), nil),
+		oauth("/oauth"),
+		oauth("/.well-known"),
+	}
+}
+
+// appRoutes are the routes of an application: first those whose body is judged,
+// then those that may stay open and so wear the leash, then everything else.
+func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App) []*routev3.Route {
+	cluster := appCluster(t.Name, a.Name)
+	authz := func(buffer *authzv3.BufferSettings) *authzv3.ExtAuthzPerRoute {
+		return perRoute("app", t.Name, a.Name, buffer)
+	}
+	var out []*routev3.Route
+	for _, path := range bodyPaths(a) {
+		out = append(out, b.route(route{
+			name: t.Name + "/" + a.Name + path, match: header(exactly(path), ":method", "^(POST|PUT|PATCH|DELETE)$"),
+			cluster: cluster, authz: authz(buffered(cfg)), timeout: time.Minute,
+		}))
+	}
+	leashed := func(name string, m *routev3.RouteMatch, upgrade bool) {
+		out = append(out, b.route(route{
+			name: t.Name + "/" + a.Name + "/" + name, match: m, cluster: cluster, authz: authz(nil), leash: true, upgrade: upgrade,
+		}))
+	}
+	leashed("upgrade", present(anything(), "upgrade"), true)
+	leashed("events", header(anything(), "accept", "(?i).*text/event-stream.*"), false)
+	for _, s := range a.Streams {
+		m := anything()
+		m.PathSpecifier = &routev3.RouteMatch_Prefix{Prefix: s}
+		leashed("stream"+s, m, false)
+	}
+	return append(out, b.route(route{
+		name: t.Name + "/" + a.Name, match: anything(), cluster: cluster, authz: authz(nil), timeout: time.Minute,
+	}))
+}
+
+// bodyPaths are the paths whose bodies the authorizer must see: sources of
+// subjects in a body, and local writes that depend on fields.
+func bodyPaths(a *config.App) []string {
+	var out []string
+	seen := map[string]bool{}
+	add := func(p string) {
+		if !seen[p] {
+			seen[p] = true
+			out = append(out, p)
+		}
+	}
+	for _, s := range a.Subjects {
+		if s.Body != nil {
+			add(s.Body.Path)
+		}
+	}
+	for _, w := range a.LocalWrites {
+		if len(w.Fields) > 0 {
+			add(w.Path)
+		}
+	}
+	return out
+}
