@@ -1,0 +1,248 @@
+package idp
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	maxAnswer      = 8 << 20
+	requestTimeout = 30 * time.Second
+)
+
+// ClientOptions is what a client is made with.
+type ClientOptions struct {
+	Keys     *Keyring // signs the assertions; required
+	ClientID string   // the name the application knows this identity service by; required
+	BaseURL  string   // the application's SCIM service, such as https://app.example/scim/v2; required
+
+	// AuthorizationServer is the issuer of the application's authorization server.
+	// Empty: the origin of BaseURL.
+	AuthorizationServer string
+
+	Roots      *x509.CertPool   // who may sign the application's certificate; nil = the system's
+	HTTPClient *http.Client     // nil = one made from Roots, without redirects
+	Attempts   int              // requests per call while the answer is 429 or 503; 0 = 5
+	MaxWait    time.Duration    // longest pause a Retry-After may ask for; 0 = 10 s
+	Now        func() time.Time // nil = time.Now
+}
+
+// Client pushes to one application. Its methods are safe for concurrent use.
+type Client struct {
+	opts ClientOptions
+	http *http.Client
+	base *url.URL
+
+	mu       sync.Mutex // held while a token is fetched: one flight
+	metadata *Metadata
+	token    string
+	expires  time.Time
+}
+
+// Error is an answer of the application that is no success: SCIM errors (RFC 7644
+// §3.12) and OAuth errors (RFC 6749 §5.2, Code).
+type Error struct {
+	Status   int    // HTTP status
+	ScimType string // "uniqueness", "invalidPath", …; empty when the answer has none
+	Code     string // OAuth error code; empty for SCIM
+	Detail   string
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	kind := e.ScimType + e.Code
+	if kind != "" {
+		kind = " " + kind
+	}
+	return fmt.Sprintf("the application answered %d%s: %s", e.Status, kind, e.Detail)
+}
+
+// NewClient checks the options; it makes no request.
+func NewClient(o ClientOptions) (*Client, error) {
+	if o.Keys == nil || o.ClientID == "" {
+		return nil, errors.New("keys and client id are required")
+	}
+	base, err := url.Parse(strings.TrimSuffix(o.BaseURL, "/"))
+	if err != nil || (base.Scheme != "https" && base.Scheme != "http") || base.Host == "" || base.RawQuery != "" || base.Fragment != "" {
+		return nil, fmt.Errorf("base URL %q is not an http(s) URL", o.BaseURL)
+	}
+	if o.AuthorizationServer == "" {
+		o.AuthorizationServer = base.Scheme + "://" + base.Host
+	}
+	if o.Attempts <= 0 {
+		o.Attempts = 5
+	}
+	if o.MaxWait <= 0 {
+		o.MaxWait = 10 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	c := &Client{opts: o, base: base, http: o.HTTPClient}
+	if c.http == nil {
+		c.http = newHTTPClient(o.Roots)
+	}
+	return c, nil
+}
+
+func newHTTPClient(roots *x509.CertPool) *http.Client {
+	return &http.Client{
+		Timeout: requestTimeout,
+		Transport: &http.Transport{
+			TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+			ForceAttemptHTTP2:   true,
+			MaxIdleConnsPerHost: 64,
+			IdleConnTimeout:     time.Minute,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// Raw sends one SCIM request and returns whatever the application answered. path
+// is relative to BaseURL and may have a query; body nil sends none, a []byte is
+// sent as it is, and anything else as its JSON. It retries 429 and 503, and a 401
+// once with a new token. An error means that there is no answer.
+func (c *Client) Raw(ctx context.Context, method, path string, body any) (status int, answer []byte, err error) {
+	payload, err := encode(body)
+	if err != nil {
+		return 0, nil, err
+	}
+	renewed := false
+	for {
+		token, err := c.AccessToken(ctx)
+		if err != nil {
+			return 0, nil, err
+		}
+		status, answer, err = c.send(ctx, func() (*http.Request, error) { return c.request(ctx, method, path, payload, token) })
+		if err != nil || status != http.StatusUnauthorized || renewed {
+			return status, answer, err
+		}
+		renewed = true
+		c.forget(token)
+	}
+}
+
+func encode(body any) ([]byte, error) {
+	switch b := body.(type) {
+	case nil:
+		return nil, nil
+	case []byte:
+		return b, nil
+	}
+	payload, err := json.Marshal(body)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a request: %w", err)
+	}
+	return payload, nil
+}
+
+func (c *Client) request(ctx context.Context, method, path string, payload []byte, token string) (*http.Request, error) {
+	r, err := http.NewRequestWithContext(ctx, method, c.base.String()+"/"+strings.TrimPrefix(path, "/"), bytes.NewReader(payload))
+	if err != nil {
+		return nil, fmt.Errorf("making a request: %w", err)
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	r.Header.Set("Accept", "application/scim+json")
+	if payload != nil {
+		r.Header.Set("Content-Type", "application/scim+json")
+	}
+	return r, nil
+}
+
+// send makes the request again while the answer is 429 or 503, which say that
+// nothing was done (RFC 6585 §4, RFC 9110 §15.6.4). A broken connection is not
+// repeated: the request may have been acted on.
+func (c *Client) send(ctx context.Context, request func() (*http.Request, error)) (int, []byte, error) {
+	for attempt := 1; ; attempt++ {
+		r, err := request()
+		if err != nil {
+			return 0, nil, err
+		}
+		resp, err := c.http.Do(r)
+		if err != nil {
+			return 0, nil, fmt.Errorf("asking the application: %w", err)
+		}
+		answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+		if err = errors.Join(err, resp.Body.Close()); err != nil {
+			return 0, nil, fmt.Errorf("reading the answer: %w", err)
+		}
+		if len(answer) > maxAnswer {
+			return 0, nil, fmt.Errorf("reading the answer: more than %d bytes", maxAnswer)
+		}
+		again := resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable
+		if !again || attempt >= c.opts.Attempts {
+			return resp.StatusCode, answer, nil
+		}
+		if err := pause(ctx, c.wait(resp.Header.Get("Retry-After"), attempt)); err != nil {
+			return 0, nil, err
+		}
+	}
+}
+
+// wait is how long to pause: what Retry-After asks for (seconds or a date), else
+// doubling from 200 ms; never more than MaxWait.
+func (c *Client) wait(retryAfter string, attempt int) time.Duration {
+	d := 200 * time.Millisecond << min(attempt-1, 10)
+	if s, err := strconv.Atoi(strings.TrimSpace(retryAfter)); err == nil && s >= 0 {
+		d = time.Duration(min(s, 86400)) * time.Second
+	} else if t, err := http.ParseTime(retryAfter); err == nil {
+		d = max(t.Sub(c.opts.Now()), 0)
+	}
+	return min(d, c.opts.MaxWait)
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// call is Raw with the answer decoded: out may be nil, a status outside want is
+// an *Error.
+func (c *Client) call(ctx context.Context, method, path string, body, out any, want ...int) error {
+	status, answer, err := c.Raw(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	for _, w := range want {
+		if status != w {
+			continue
+		}
+		if out == nil || len(answer) == 0 {
+			return nil
+		}
+		if err := json.Unmarshal(answer, out); err != nil {
+			return fmt.Errorf("decoding the answer to %s %s: %w", method, path, err)
+		}
+		return nil
+	}
+	return scimError(status, answer)
+}
+
+func scimError(status int, answer []byte) error {
+	var doc struct {
+		ScimType string `json:"scimType"`
+		Detail   string `json:"detail"`
+	}
+	if json.Unmarshal(answer, &doc) != nil || doc.Detail == "" {
+		doc.Detail = http.StatusText(status) // no SCIM error document
+	}
+	return &Error{Status: status, ScimType: doc.ScimType, Detail: doc.Detail}
+}

@@ -1,0 +1,227 @@
+package idp
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+)
+
+// The URNs of RFC 7643 §8.7 and RFC 7644 §3.5.2 that this dialect sends.
+const (
+	UserURN  = "urn:ietf:params:scim:schemas:core:2.0:User"
+	GroupURN = "urn:ietf:params:scim:schemas:core:2.0:Group"
+	PatchURN = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+)
+
+// User is a person as it is pushed. ID is the application's.
+type User struct {
+	ID          string
+	UserName    string // required
+	ExternalID  string // the enterprise's own identifier (IL1 §3.2.3)
+	DisplayName string
+	GivenName   string
+	FamilyName  string
+	Email       string // the primary address (IL1 §3.2.3)
+	Active      bool   // CreateUser sends true whatever it says
+}
+
+type wireUser struct {
+	Schemas     []string    `json:"schemas"`
+	ID          string      `json:"id,omitempty"`
+	UserName    string      `json:"userName"`
+	ExternalID  string      `json:"externalId,omitempty"`
+	DisplayName string      `json:"displayName,omitempty"`
+	Name        *wireName   `json:"name,omitempty"`
+	Emails      []wireEmail `json:"emails,omitempty"`
+	Active      *bool       `json:"active,omitempty"`
+}
+
+type wireName struct {
+	GivenName  string `json:"givenName,omitempty"`
+	FamilyName string `json:"familyName,omitempty"`
+}
+
+type wireEmail struct {
+	Value   string `json:"value"`
+	Type    string `json:"type,omitempty"`
+	Primary bool   `json:"primary,omitempty"`
+}
+
+// Group is a group (IPSIE: role) as it is pushed. ID is the application's.
+type Group struct {
+	ID          string
+	DisplayName string
+	ExternalID  string
+}
+
+type wireGroup struct {
+	Schemas     []string `json:"schemas"`
+	ID          string   `json:"id,omitempty"`
+	DisplayName string   `json:"displayName"`
+	ExternalID  string   `json:"externalId,omitempty"`
+}
+
+// Op is one operation of a PATCH (RFC 7644 §3.5.2). Value nil leaves "value" out.
+type Op struct {
+	Op    string `json:"op"` // add | remove | replace
+	Path  string `json:"path,omitempty"`
+	Value any    `json:"value,omitempty"`
+}
+
+type patch struct {
+	Schemas    []string `json:"schemas"`
+	Operations []Op     `json:"Operations"`
+}
+
+func (u User) wire() wireUser {
+	active := true
+	w := wireUser{Schemas: []string{UserURN}, UserName: u.UserName, ExternalID: u.ExternalID, DisplayName: u.DisplayName, Active: &active}
+	if u.GivenName+u.FamilyName != "" {
+		w.Name = &wireName{GivenName: u.GivenName, FamilyName: u.FamilyName}
+	}
+	if u.Email != "" {
+		w.Emails = []wireEmail{{Value: u.Email, Type: "work", Primary: true}}
+	}
+	return w
+}
+
+func (w wireUser) user() User {
+	u := User{ID: w.ID, UserName: w.UserName, ExternalID: w.ExternalID, DisplayName: w.DisplayName, Active: w.Active != nil && *w.Active}
+	if w.Name != nil {
+		u.GivenName, u.FamilyName = w.Name.GivenName, w.Name.FamilyName
+	}
+	for i, e := range w.Emails {
+		if i == 0 || e.Primary {
+			u.Email = e.Value
+		}
+	}
+	return u
+}
+
+// CreateUser is IL1 §3.2.3. It returns the user as the application stored it.
+func (c *Client) CreateUser(ctx context.Context, u User) (User, error) {
+	var out wireUser
+	if err := c.call(ctx, http.MethodPost, "/Users", u.wire(), &out, http.StatusCreated); err != nil {
+		return User{}, fmt.Errorf("creating user %s: %w", u.ExternalID, err)
+	}
+	return out.user(), nil
+}
+
+// GetUser is IL1 §3.2.7.
+func (c *Client) GetUser(ctx context.Context, id string) (User, error) {
+	var out wireUser
+	if err := c.call(ctx, http.MethodGet, "/Users/"+url.PathEscape(id), nil, &out, http.StatusOK); err != nil {
+		return User{}, fmt.Errorf("reading user %s: %w", id, err)
+	}
+	return out.user(), nil
+}
+
+// PatchUser is IL1 §3.2.4.
+func (c *Client) PatchUser(ctx context.Context, id string, ops ...Op) error {
+	err := c.call(ctx, http.MethodPatch, "/Users/"+url.PathEscape(id), patch{[]string{PatchURN}, ops}, nil, http.StatusOK, http.StatusNoContent)
+	if err != nil {
+		return fmt.Errorf("changing user %s: %w", id, err)
+	}
+	return nil
+}
+
+// Deactivate is IL1 §3.2.5. When it returns nil, the application has taken note;
+// that every credential is dead is the application's to prove.
+func (c *Client) Deactivate(ctx context.Context, id string) error {
+	return c.PatchUser(ctx, id, Op{Op: "replace", Path: "active", Value: false})
+}
+
+// Reactivate is IL1 §3.2.5.
+func (c *Client) Reactivate(ctx context.Context, id string) error {
+	return c.PatchUser(ctx, id, Op{Op: "replace", Path: "active", Value: true})
+}
+
+// DeleteUser is IL1 §3.2.6.
+func (c *Client) DeleteUser(ctx context.Context, id string) error {
+	if err := c.call(ctx, http.MethodDelete, "/Users/"+url.PathEscape(id), nil, nil, http.StatusNoContent); err != nil {
+		return fmt.Errorf("deleting user %s: %w", id, err)
+	}
+	return nil
+}
+
+// FindUser is IL1 §3.2.8: by "userName", "externalId" or "emails". ok is false
+// when there is none; several are an error.
+func (c *Client) FindUser(ctx context.Context, attribute, value string) (u User, ok bool, err error) {
+	var out struct {
+		Total     int        `json:"totalResults"`
+		Resources []wireUser `json:"Resources"`
+	}
+	f, err := filter(attribute, value)
+	if err != nil {
+		return User{}, false, err
+	}
+	if err := c.call(ctx, http.MethodGet, "/Users?filter="+url.QueryEscape(f), nil, &out, http.StatusOK); err != nil {
+		return User{}, false, fmt.Errorf("finding a user by %s: %w", attribute, err)
+	}
+	switch {
+	case out.Total == 0:
+		return User{}, false, nil
+	case out.Total == 1 && len(out.Resources) == 1:
+		return out.Resources[0].user(), true, nil
+	}
+	return User{}, false, fmt.Errorf("finding a user by %s: %d match", attribute, out.Total)
+}
+
+// filter quotes the value as a JSON string (RFC 7644 §3.4.2.2).
+func filter(attribute, value string) (string, error) {
+	quoted, err := json.Marshal(value)
+	if err != nil {
+		return "", fmt.Errorf("quoting a filter value: %w", err)
+	}
+	switch attribute {
+	case "userName", "externalId":
+		return attribute + " eq " + string(quoted), nil
+	case "emails":
+		return "emails[value eq " + string(quoted) + "]", nil
+	default:
+		return "", fmt.Errorf("attribute %q is not one of userName, externalId, emails", attribute)
+	}
+}
+
+// CreateGroup makes a group without members.
+func (c *Client) CreateGroup(ctx context.Context, g Group) (Group, error) {
+	w := wireGroup{Schemas: []string{GroupURN}, DisplayName: g.DisplayName, ExternalID: g.ExternalID}
+	var out wireGroup
+	if err := c.call(ctx, http.MethodPost, "/Groups", w, &out, http.StatusCreated); err != nil {
+		return Group{}, fmt.Errorf("creating group %s: %w", g.DisplayName, err)
+	}
+	return Group{ID: out.ID, DisplayName: out.DisplayName, ExternalID: out.ExternalID}, nil
+}
+
+// AddMembers adds users to a group in the one shape IL1 §3.3.3 allows.
+func (c *Client) AddMembers(ctx context.Context, groupID string, userIDs ...string) error {
+	members := make([]map[string]string, 0, len(userIDs))
+	for _, id := range userIDs {
+		members = append(members, map[string]string{"value": id})
+	}
+	return c.patchGroup(ctx, groupID, Op{Op: "add", Path: "members", Value: members})
+}
+
+// RemoveMember takes one user out of a group (IL1 §3.3.3).
+func (c *Client) RemoveMember(ctx context.Context, groupID, userID string) error {
+	quoted, err := json.Marshal(userID)
+	if err != nil {
+		return fmt.Errorf("quoting a member: %w", err)
+	}
+	return c.patchGroup(ctx, groupID, Op{Op: "remove", Path: "members[value eq " + string(quoted) + "]"})
+}
+
+// RemoveAllMembers empties a group (IL1 §3.3.3).
+func (c *Client) RemoveAllMembers(ctx context.Context, groupID string) error {
+	return c.patchGroup(ctx, groupID, Op{Op: "remove", Path: "members"})
+}
+
+func (c *Client) patchGroup(ctx context.Context, id string, op Op) error {
+	err := c.call(ctx, http.MethodPatch, "/Groups/"+url.PathEscape(id), patch{[]string{PatchURN}, []Op{op}}, nil, http.StatusOK, http.StatusNoContent)
+	if err != nil {
+		return fmt.Errorf("changing group %s: %w", id, err)
+	}
+	return nil
+}

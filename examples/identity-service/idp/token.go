@@ -1,0 +1,171 @@
+package idp
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	assertionLife = time.Minute
+	// renewBefore is how long before its end a token is no longer used, so that it
+	// does not die on the way.
+	renewBefore   = 10 * time.Second
+	assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+)
+
+// Metadata is what a client uses of the application's RFC 8414 document.
+type Metadata struct {
+	Issuer        string   `json:"issuer"`
+	TokenEndpoint string   `json:"token_endpoint"`
+	JWKSURI       string   `json:"jwks_uri"`
+	Scopes        []string `json:"scopes_supported"`
+}
+
+// Discover fetches the metadata of the application's authorization server once and
+// keeps it. It errs when the document names another issuer (RFC 8414 §3.3, B21).
+func (c *Client) Discover(ctx context.Context) (Metadata, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.discover(ctx)
+}
+
+func (c *Client) discover(ctx context.Context) (Metadata, error) {
+	if c.metadata != nil {
+		return *c.metadata, nil
+	}
+	where, err := metadataURL(c.opts.AuthorizationServer)
+	if err != nil {
+		return Metadata{}, err
+	}
+	status, answer, err := c.send(ctx, func() (*http.Request, error) {
+		return http.NewRequestWithContext(ctx, http.MethodGet, where, http.NoBody)
+	})
+	if err != nil {
+		return Metadata{}, fmt.Errorf("discovering the authorization server: %w", err)
+	}
+	if status != http.StatusOK {
+		return Metadata{}, fmt.Errorf("discovering the authorization server: %w", oauthError(status, answer))
+	}
+	var m Metadata
+	if err := json.Unmarshal(answer, &m); err != nil {
+		return Metadata{}, fmt.Errorf("decoding the metadata of %s: %w", where, err)
+	}
+	if m.Issuer != c.opts.AuthorizationServer {
+		return Metadata{}, fmt.Errorf("metadata of %s names the issuer %q", c.opts.AuthorizationServer, m.Issuer)
+	}
+	end, err := url.Parse(m.TokenEndpoint)
+	if err != nil || end.Host == "" || (end.Scheme != "https" && end.Scheme != c.base.Scheme) {
+		return Metadata{}, fmt.Errorf("metadata of %s: token_endpoint %q is not usable", c.opts.AuthorizationServer, m.TokenEndpoint)
+	}
+	c.metadata = &m
+	return m, nil
+}
+
+// metadataURL puts the well-known path between host and path (RFC 8414 §3.1).
+func metadataURL(issuer string) (string, error) {
+	u, err := url.Parse(issuer)
+	if err != nil || u.Host == "" {
+		return "", fmt.Errorf("issuer %q is not a URL", issuer)
+	}
+	u.Path = "/.well-known/oauth-authorization-server" + strings.TrimSuffix(u.Path, "/")
+	return u.String(), nil
+}
+
+// Assertion signs an RFC 7523 §2.2 client assertion: iss and sub are the client,
+// aud is the issuer as the sole value (B7), token_endpoint is IL1 §3.1, jti is
+// used once, and it lives a minute.
+func (c *Client) Assertion(ctx context.Context) (string, error) {
+	m, err := c.Discover(ctx)
+	if err != nil {
+		return "", err
+	}
+	return c.assertion(m)
+}
+
+func (c *Client) assertion(m Metadata) (string, error) {
+	now := c.opts.Now()
+	return c.opts.Keys.Sign(map[string]any{
+		"iss": c.opts.ClientID, "sub": c.opts.ClientID, "aud": []string{m.Issuer}, "token_endpoint": m.TokenEndpoint,
+		"iat": now.Unix(), "exp": now.Add(assertionLife).Unix(), "jti": rand.Text(),
+	}, "client-authentication+jwt")
+}
+
+// AccessToken returns the cached access token, or gets a new one: grant
+// client_credentials with a fresh assertion, scope scim (IL1 §3.1, B2, B3, B15).
+func (c *Client) AccessToken(ctx context.Context) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.token != "" && c.opts.Now().Before(c.expires) {
+		return c.token, nil
+	}
+	m, err := c.discover(ctx)
+	if err != nil {
+		return "", err
+	}
+	// Every attempt has an assertion of its own: a jti is accepted once (B10).
+	status, answer, err := c.send(ctx, func() (*http.Request, error) { return c.tokenRequest(ctx, m) })
+	if err != nil {
+		return "", fmt.Errorf("getting a token: %w", err)
+	}
+	if status != http.StatusOK {
+		return "", fmt.Errorf("getting a token: %w", oauthError(status, answer))
+	}
+	var t struct {
+		AccessToken string `json:"access_token"`
+		TokenType   string `json:"token_type"`
+		ExpiresIn   int    `json:"expires_in"`
+	}
+	if err := json.Unmarshal(answer, &t); err != nil {
+		return "", fmt.Errorf("decoding a token: %w", err)
+	}
+	if t.AccessToken == "" || !strings.EqualFold(t.TokenType, "Bearer") {
+		return "", fmt.Errorf("getting a token: the answer holds no bearer token")
+	}
+	life := time.Duration(min(max(t.ExpiresIn, 0), 3600)) * time.Second
+	c.token, c.expires = t.AccessToken, c.opts.Now().Add(life-min(renewBefore, life/2))
+	return c.token, nil
+}
+
+func (c *Client) tokenRequest(ctx context.Context, m Metadata) (*http.Request, error) {
+	assertion, err := c.assertion(m)
+	if err != nil {
+		return nil, err
+	}
+	form := url.Values{
+		"grant_type": {"client_credentials"}, "scope": {"scim"},
+		"client_assertion_type": {assertionType}, "client_assertion": {assertion},
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, m.TokenEndpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, fmt.Errorf("making a token request: %w", err)
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Accept", "application/json")
+	return r, nil
+}
+
+// forget drops the token that was refused, unless another took its place.
+func (c *Client) forget(token string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.token == token {
+		c.token = ""
+	}
+}
+
+func oauthError(status int, answer []byte) error {
+	var doc struct {
+		Code   string `json:"error"`
+		Detail string `json:"error_description"`
+	}
+	if json.Unmarshal(answer, &doc) != nil || doc.Detail == "" {
+		doc.Detail = http.StatusText(status) // no OAuth error document
+	}
+	return &Error{Status: status, Code: doc.Code, Detail: doc.Detail}
+}
