@@ -1,8 +1,11 @@
 package scimhttp
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -61,9 +64,12 @@ type Options struct {
 	Metrics prometheus.Registerer // nil counts nowhere
 }
 
-// Handler is the SCIM service of every tenant.
+// Handler is the SCIM service of every tenant. It is safe for concurrent use.
 type Handler struct {
-	o Options
+	o        Options
+	requests *limiter // by tenant and client
+	refusals *limiter // audit records of refused writes, by tenant
+	m        *metrics
 }
 
 // New checks the options and returns a Handler.
@@ -71,7 +77,46 @@ func New(o Options) (*Handler, error) {
 	if o.Decider == nil || o.Store == nil || o.TenantOf == nil || o.Base == nil {
 		return nil, errors.New("scimhttp: Decider, Store, TenantOf and Base are required")
 	}
-	return &Handler{o: o}, nil
+	o = o.withDefaults()
+	requests, err := newLimiter(o.Rate, o.Burst)
+	if err != nil {
+		return nil, err
+	}
+	refusals, err := newLimiter(o.RefusalRate, o.RefusalMax)
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(o.Metrics)
+	if err != nil {
+		return nil, fmt.Errorf("registering the metrics of the SCIM service: %w", err)
+	}
+	return &Handler{o: o, requests: requests, refusals: refusals, m: m}, nil
+}
+
+// withDefaults fills what is zero.
+func (o Options) withDefaults() Options {
+	o.Remote = or(o.Remote, peer)
+	o.LockWait = cmp.Or(o.LockWait, 5*time.Second)
+	o.MaxResults = cmp.Or(o.MaxResults, 200)
+	o.PageSize = min(cmp.Or(o.PageSize, 100), o.MaxResults)
+	o.ScanLimit = cmp.Or(o.ScanLimit, 10_000)
+	o.Limits = cmp.Or(o.Limits, scim.DefaultLimits())
+	o.Rate = cmp.Or(o.Rate, 50)
+	o.Burst = cmp.Or(o.Burst, 100)
+	o.RefusalRate = cmp.Or(o.RefusalRate, 5)
+	o.RefusalMax = cmp.Or(o.RefusalMax, 100)
+	o.Now = or(o.Now, time.Now)
+	o.NewID = or(o.NewID, rand.Text)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	return o
+}
+
+// or is cmp.Or for functions, which do not compare.
+func or[F func(*http.Request) string | func() time.Time | func() string](f, def F) F {
+	if f == nil {
+		return def
+	}
+	return f
 }
 
 // Mount registers the handler for everything below Root. http.ServeMux redirects
@@ -92,9 +137,4 @@ func (h *Handler) Route(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// ServeHTTP answers one request.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	w.WriteHeader(http.StatusServiceUnavailable)
 }

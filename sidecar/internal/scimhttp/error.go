@@ -1,0 +1,177 @@
+package scimhttp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/scim"
+)
+
+// refusal is a decision that denied, as an error.
+type refusal struct{ d authz.Decision }
+
+func (r *refusal) Error() string { return "refused: " + r.d.Reason }
+
+// httpError is a refusal of HTTP itself, before or beside SCIM: a wrong method,
+// a body over the limit, a client that is too fast.
+type httpError struct {
+	status int
+	detail string
+	allow  string        // value of Allow
+	retry  time.Duration // for Retry-After
+	reason string        // stable code for log and metric
+}
+
+func (e *httpError) Error() string { return fmt.Sprintf("http %d: %s", e.status, e.reason) }
+
+// failure is the answer to a request that did not succeed: a SCIM error
+// (RFC 7644 §3.12) and the header fields that go with it.
+type failure struct {
+	Status    int
+	Type      string // Table 9 value, empty where none applies (F122)
+	Detail    string
+	Challenge string        // WWW-Authenticate
+	Retry     time.Duration // Retry-After, rounded up to seconds
+	Allow     string
+	Reason    string // stable code for log and metric, never sent
+}
+
+// The waits told to a client whose request may succeed later.
+const (
+	retryConflict = time.Second     // other writers were faster
+	retryStore    = 5 * time.Second // the disk refuses writes, or the store is closing
+)
+
+// failureOf is the only mapping from an error to an answer. What it does not
+// know is a 500 that says nothing (B103).
+func failureOf(err error) failure {
+	var (
+		refused *refusal
+		plain   *httpError
+		se      *scim.Error
+		unique  *store.UniquenessError
+		missing *store.MissingMembersError
+		tooBig  *http.MaxBytesError
+	)
+	switch {
+	case errors.As(err, &refused):
+		return failureOfDecision(refused.d)
+	case errors.As(err, &plain):
+		return failure{Status: plain.status, Detail: plain.detail, Allow: plain.allow, Retry: plain.retry, Reason: plain.reason}
+	case errors.As(err, &se):
+		return failure{Status: se.Status, Type: se.Type, Detail: se.Detail, Reason: "scim"}
+	case errors.As(err, &unique):
+		return failure{
+			Status: http.StatusConflict, Type: scim.TypeUniqueness, Reason: "uniqueness",
+			Detail: "another resource has this " + unique.Attribute + "; look it up with a filter and change that one, or send another value",
+		}
+	case errors.As(err, &missing):
+		return failure{
+			Status: http.StatusBadRequest, Type: scim.TypeInvalidValue, Reason: "missing_members",
+			Detail: "members that do not exist here: " + someIDs(missing.IDs) + "; create them first",
+		}
+	case errors.As(err, &tooBig):
+		return failure{Status: http.StatusRequestEntityTooLarge, Detail: "the body is larger than this service takes", Reason: "body_too_large"}
+	}
+	return failureOfSentinel(err)
+}
+
+// failureOfSentinel maps the errors that carry no data.
+func failureOfSentinel(err error) failure {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return failure{Status: http.StatusNotFound, Detail: "there is no such resource", Reason: "not_found"}
+	case errors.Is(err, store.ErrTooLarge):
+		return failure{
+			Status: http.StatusRequestEntityTooLarge, Reason: "change_too_large",
+			Detail: "the change is larger than one transaction takes; send it in several requests",
+		}
+	case errors.Is(err, store.ErrConflict):
+		return unavailable("other requests changed the resource at the same time; send the request again", retryConflict, "conflict")
+	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrClosed):
+		return unavailable("changes cannot be stored at the moment; send the request again", retryStore, "store_unavailable")
+	case errors.Is(err, context.DeadlineExceeded):
+		return unavailable("the request took too long; send it again", retryConflict, "deadline")
+	case errors.Is(err, context.Canceled):
+		return unavailable("the request was given up", retryConflict, "cancelled")
+	}
+	return failure{Status: http.StatusInternalServerError, Detail: "internal error", Reason: "internal"}
+}
+
+func unavailable(detail string, retry time.Duration, reason string) failure {
+	return failure{Status: http.StatusServiceUnavailable, Detail: detail, Retry: retry, Reason: reason}
+}
+
+// failureOfDecision renders a denial. The zero decision is a fault on our side:
+// 503, never 403 (DESIGN §7).
+func failureOfDecision(d authz.Decision) failure {
+	f := failure{
+		Status: d.Status, Type: d.ScimType, Detail: d.Detail,
+		Challenge: d.Challenge, Retry: d.Retry, Reason: d.Reason,
+	}
+	if f.Status < 400 {
+		f.Status = http.StatusServiceUnavailable
+	}
+	if f.Status == http.StatusServiceUnavailable && f.Retry <= 0 {
+		f.Retry = retryConflict
+	}
+	if f.Detail == "" {
+		f.Detail = strings.ToLower(http.StatusText(f.Status))
+	}
+	if f.Reason == "" {
+		f.Reason = "undecided"
+	}
+	return f
+}
+
+// someIDs lists at most five ids, each cut to 64 bytes: they are the client's own
+// words, and an answer stays small.
+func someIDs(ids []string) string {
+	const most, longest = 5, 64
+	var b strings.Builder
+	for i, id := range ids {
+		if i == most {
+			fmt.Fprintf(&b, " and %d more", len(ids)-most)
+			break
+		}
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		if len(id) > longest {
+			id = id[:longest] + "…"
+		}
+		b.WriteString(strconv.Quote(id))
+	}
+	return b.String()
+}
+
+// write sends the failure. The status in the body is a string equal to the HTTP
+// status (F121).
+func (f failure) write(w http.ResponseWriter) {
+	o := scim.Object{
+		"schemas": []any{scim.ErrorURN},
+		"status":  strconv.Itoa(f.Status),
+		"detail":  f.Detail,
+	}
+	if f.Type != "" {
+		o["scimType"] = f.Type
+	}
+	if f.Challenge != "" {
+		w.Header().Set("WWW-Authenticate", f.Challenge)
+	}
+	if f.Allow != "" {
+		w.Header().Set("Allow", f.Allow)
+	}
+	if f.Retry > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(f.Retry.Seconds()))))
+	}
+	writeJSON(w, f.Status, scim.Encode(o))
+}

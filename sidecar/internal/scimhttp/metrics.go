@@ -1,0 +1,48 @@
+package scimhttp
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the numbers of the SCIM service. Labels come from fixed sets: the
+// tenants of the configuration, routeOf, and HTTP statuses.
+type metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	lost     *prometheus.CounterVec
+}
+
+func newMetrics(reg prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "scimward_scim_requests_total",
+			Help: "SCIM requests by tenant, route and HTTP status.",
+		}, []string{"tenant", "route", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "scimward_scim_request_seconds",
+			Help:    "Time to answer a SCIM request, by route.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5},
+		}, []string{"route"}),
+		lost: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "scimward_scim_refusals_unrecorded_total",
+			Help: "Refused writes of known clients that are not in the audit trail, by tenant and cause: rate, store.",
+		}, []string{"tenant", "cause"}),
+	}
+	if reg == nil {
+		return m, nil
+	}
+	return m, errors.Join(reg.Register(m.requests), reg.Register(m.seconds), reg.Register(m.lost))
+}
+
+func (m *metrics) request(tenant, route string, status int, took time.Duration) {
+	m.requests.WithLabelValues(tenant, route, strconv.Itoa(status)).Inc()
+	m.seconds.WithLabelValues(route).Observe(took.Seconds())
+}
+
+func (m *metrics) unrecorded(tenant, cause string) {
+	m.lost.WithLabelValues(tenant, cause).Inc()
+}

@@ -1,0 +1,145 @@
+package scimhttp
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/store"
+)
+
+// recorder remembers the status that was sent.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// ServeHTTP answers one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := h.begin(r)
+	rec := &recorder{ResponseWriter: w}
+	ctx := r.Context()
+	defer func() { h.end(ctx, x, rec.status) }()
+
+	err := h.serve(ctx, rec, r, x)
+	if err == nil {
+		return
+	}
+	f := failureOf(err)
+	if f.Status == http.StatusMethodNotAllowed && f.Allow == "" {
+		f.Allow = allowed(x.path)
+	}
+	x.reason = f.Reason
+	if f.Status >= http.StatusInternalServerError {
+		x.err = err
+	}
+	h.recordRefusal(ctx, x, f)
+	f.write(rec)
+}
+
+// serve decides and acts.
+func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Request, x *exchange) error {
+	tenant, ok := h.o.TenantOf(r)
+	if !ok {
+		return store.ErrNotFound
+	}
+	x.tenant = tenant
+	q, err := h.present(r, x)
+	if err != nil {
+		return err
+	}
+	x.decision = h.o.Decider.Decide(ctx, q)
+	if x.decision.Claims.ClientID != "" {
+		if err := h.throttle(x); err != nil {
+			return err
+		}
+	}
+	if !x.decision.Allowed() || x.decision.SCIM == nil || x.decision.Tenant != tenant {
+		return &refusal{x.decision}
+	}
+	if len(x.decision.Warn) > 0 {
+		w.Header().Set("SCIM-Profile-Deviation", strings.Join(x.decision.Warn, ", "))
+	}
+	return h.act(ctx, w, x, x.decision.SCIM)
+}
+
+// act picks the operation. Everything it looks at was decided on.
+func (h *Handler) act(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
+	switch s.Endpoint {
+	case endpointUsers, endpointGroups:
+		op := h.operation(x.method, s)
+		if op == nil {
+			return &httpError{status: http.StatusMethodNotAllowed, allow: allowed(x.path), reason: "method", detail: "this path does not take " + x.route}
+		}
+		return op(ctx, w, x, s)
+	case endpointConfig, endpointTypes, endpointSchemas:
+		return h.discover(w, x, s)
+	case endpointMe, endpointBulk, endpointSearch:
+		return &httpError{status: http.StatusNotImplemented, reason: "not_implemented", detail: "/" + s.Endpoint + " is not served; see /ServiceProviderConfig"}
+	}
+	return store.ErrNotFound
+}
+
+// operation is one of the twelve things that can be done to a resource.
+type operation func(context.Context, http.ResponseWriter, *exchange, *authz.SCIMRequest) error
+
+func (h *Handler) operation(method string, s *authz.SCIMRequest) operation {
+	users := s.Endpoint == endpointUsers
+	pick := func(user, group operation) operation {
+		if users {
+			return user
+		}
+		return group
+	}
+	one := s.ID != ""
+	switch {
+	case method == http.MethodGet && one:
+		return pick(h.readUser, h.readGroup)
+	case method == http.MethodGet:
+		return pick(h.listUsers, h.listGroups)
+	case method == http.MethodPost && !one:
+		return pick(h.createUser, h.createGroup)
+	case method == http.MethodPut && one:
+		return pick(h.replaceUser, h.replaceGroup)
+	case method == http.MethodPatch && one:
+		return pick(h.patchUser, h.patchGroup)
+	case method == http.MethodDelete && one:
+		return pick(h.deleteUser, h.deleteGroup)
+	}
+	return nil
+}
+
+// end emits the event of the request: names and numbers, never tokens, bodies,
+// queries or values of attributes (B105).
+func (h *Handler) end(ctx context.Context, x *exchange, status int) {
+	took := h.o.Now().Sub(x.received)
+	h.m.request(x.tenant, x.route, status, took)
+	level := slog.LevelInfo
+	if status >= http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	attrs := []slog.Attr{
+		slog.String("request", x.id), slog.String("tenant", x.tenant), slog.String("client", x.decision.Claims.ClientID),
+		slog.String("route", x.route), slog.Int("status", status), slog.Duration("took", took), slog.String("remote", x.remote),
+	}
+	add := func(present bool, a slog.Attr) {
+		if present {
+			attrs = append(attrs, a)
+		}
+	}
+	add(x.resource != "", slog.String("resource", x.resource))
+	add(x.seq != 0, slog.Uint64("seq", x.seq))
+	add(x.reason != "", slog.String("reason", x.reason))
+	add(x.decision.Policy != "", slog.String("policy", x.decision.Policy))
+	add(x.err != nil, slog.Any("error", x.err))
+	h.o.Logger.LogAttrs(ctx, level, "scim request", attrs...)
+}
