@@ -1,32 +1,196 @@
-// Package policies judges SCIM requests against a named profile written in Rego.
 package policies
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"sync/atomic"
+	"time"
 
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/topdown"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Options configure an Engine.
+// DefaultDeadline is how long one decision may take. The slowest request that the
+// limits of package scim let through needs a small part of it.
+const DefaultDeadline = 100 * time.Millisecond
+
+// The values of Verdict.Failure: stable words for logs and tests, never for clients.
+const (
+	FailureProfile     = "unknown profile"
+	FailureInput       = "input cannot be represented"
+	FailureDeadline    = "deadline exceeded"
+	FailureCancelled   = "request cancelled"
+	FailureEvaluation  = "evaluation error"
+	FailureUndefined   = "verdict undefined"
+	FailureSeveral     = "several verdicts"
+	FailureResult      = "verdict of another type"
+	FailureContradicts = "verdict contradicts itself"
+)
+
+// Options configure an Engine. The zero value is usable.
 type Options struct {
-	Logger  *slog.Logger          // nil discards
-	Metrics prometheus.Registerer // nil registers nothing
+	Logger   *slog.Logger          // receives failures; nil discards
+	Metrics  prometheus.Registerer // nil keeps the metrics to the engine
+	Deadline time.Duration         // bound on one decision; 0 is DefaultDeadline
 }
 
-// Engine holds the prepared query of every shipped profile.
-type Engine struct{}
-
-// NewEngine compiles every shipped profile.
-func NewEngine(_ Options) (*Engine, error) { return &Engine{}, nil }
-
-// Decide judges one request.
-func (e *Engine) Decide(_ context.Context, _ Input) Verdict {
-	return Verdict{Failure: "engine not activated"}
+// Engine holds the prepared query of every shipped profile. It is safe for concurrent
+// use: a decision reads one activation from start to end, so profiles and revisions of
+// two activations never mix.
+type Engine struct {
+	log      *slog.Logger
+	deadline time.Duration
+	metrics  *metrics
+	keys     *keys
+	active   atomic.Pointer[activation]
 }
 
-// Profiles names the shipped profiles, sorted.
-func Profiles() []string { return []string{"ipsie-il1", "rfc7644"} }
+// activation is one compiled set of profiles. It never changes once it is published.
+type activation struct {
+	profiles map[string]*prepared
+}
 
-// Revision is the profile's name, an at sign, and the hash of its sources.
-func Revision(_ string) string { return "" }
+type prepared struct {
+	query    rego.PreparedEvalQuery
+	revision string
+}
+
+// NewEngine compiles every shipped profile and asks each one a question with a known
+// answer before it takes requests. It fails when a profile does not compile, when it
+// answers that question wrongly, or when the metrics cannot be registered.
+func NewEngine(o Options) (*Engine, error) { return newEngine(o, shipped(), sources) }
+
+func newEngine(o Options, profiles []profile, src source) (*Engine, error) {
+	e := &Engine{log: o.Logger, deadline: o.Deadline, keys: newKeys()}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	if e.deadline <= 0 {
+		e.deadline = DefaultDeadline
+	}
+	var err error
+	if e.metrics, err = newMetrics(o.Metrics); err != nil {
+		return nil, fmt.Errorf("registering policy metrics: %w", err)
+	}
+	a, err := prepare(context.Background(), profiles, src)
+	if err != nil {
+		return nil, err
+	}
+	if err := e.activate(a); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// activate publishes a once every profile in it has passed its smoke queries.
+func (e *Engine) activate(a *activation) error {
+	for name, p := range a.profiles {
+		if err := e.smoke(name, p); err != nil {
+			return fmt.Errorf("trying profile %s: %w", name, err)
+		}
+	}
+	e.active.Store(a)
+	return nil
+}
+
+// smoke asks a profile for one thing that every profile allows and one that none does.
+func (e *Engine) smoke(name string, p *prepared) error {
+	good := Input{
+		Profile: name, Tenant: "smoke", Method: "GET", Route: "GET /ServiceProviderConfig",
+		Client: Client{ID: "smoke", Issuer: "https://smoke.invalid", Scopes: []string{"scim"}},
+	}
+	// The machine may be busy while it starts, and nobody waits for this answer.
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if v := e.judge(ctx, p, good); !v.Allow {
+		return fmt.Errorf("it refuses discovery: %q %v", v.Failure, v.Violations)
+	}
+	v := e.judge(ctx, p, Input{Profile: name})
+	if v.Failure != "" {
+		return fmt.Errorf("it cannot judge an empty request: %q", v.Failure)
+	}
+	if v.Allow {
+		return errors.New("it allows an empty request")
+	}
+	return nil
+}
+
+// Decide judges one request by the profile that in names. It never fails: what keeps it
+// from a clear answer is a Verdict that does not allow and whose Failure says why.
+func (e *Engine) Decide(ctx context.Context, in Input) Verdict {
+	p := e.active.Load().profiles[in.Profile]
+	if p == nil {
+		v := Verdict{Failure: FailureProfile}
+		e.report(ctx, "unknown", in, v)
+		return v
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.deadline)
+	defer cancel()
+	v := e.judge(ctx, p, in)
+	e.report(ctx, in.Profile, in, v)
+	return v
+}
+
+func (e *Engine) judge(ctx context.Context, p *prepared, in Input) Verdict {
+	v := Verdict{Revision: p.revision}
+	if err := ctx.Err(); err != nil {
+		v.Failure = failureOf(ctx, err)
+		return v
+	}
+	input, err := e.keys.input(in)
+	if err != nil {
+		v.Failure = FailureInput
+		return v
+	}
+	rs, err := p.query.Eval(ctx,
+		rego.EvalParsedInput(input),
+		rego.EvalRuleIndexing(true),
+		rego.EvalGenerateJSON(keepTerm))
+	if err != nil {
+		v.Failure = failureOf(ctx, err)
+		return v
+	}
+	switch {
+	case len(rs) == 0:
+		v.Failure = FailureUndefined
+		return v
+	case len(rs) > 1 || len(rs[0].Expressions) != 1:
+		v.Failure = FailureSeveral
+		return v
+	}
+	return decodeVerdict(v, rs[0].Expressions[0].Value)
+}
+
+// keepTerm spares the result the way through Go's JSON types: decodeVerdict reads the
+// term as it is.
+func keepTerm(t *ast.Term, _ *rego.EvalContext) (any, error) { return t, nil }
+
+func failureOf(ctx context.Context, err error) string {
+	switch cause := ctx.Err(); {
+	case errors.Is(cause, context.DeadlineExceeded):
+		return FailureDeadline
+	case cause != nil || topdown.IsCancel(err):
+		return FailureCancelled
+	default:
+		return FailureEvaluation
+	}
+}
+
+// report counts a verdict and logs a failure. profile is a shipped name or "unknown", so
+// a caller cannot grow the label set.
+func (e *Engine) report(ctx context.Context, profile string, in Input, v Verdict) {
+	e.metrics.count(profile, v)
+	if v.Failure == "" {
+		return
+	}
+	e.log.LogAttrs(ctx, slog.LevelError, "policy gave no verdict",
+		slog.String("profile", in.Profile),
+		slog.String("tenant", in.Tenant),
+		slog.String("route", in.Route),
+		slog.String("revision", v.Revision),
+		slog.String("failure", v.Failure))
+}

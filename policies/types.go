@@ -34,6 +34,7 @@ type Operation struct {
 	Value    any
 	HasValue bool
 	Target   string // canonical only: the attribute the operation acts on, "members"
+	Raw      int    // canonical only: index of the operation in Input.Raw that it came from
 }
 
 // Deviation is a difference between what was sent and the canonical form.

@@ -1,0 +1,214 @@
+package policies
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// maxDepth bounds the nesting of a value handed to a rule. Package scim stops long
+// before; this guards the recursion should a caller not.
+const maxDepth = 64
+
+var errDepth = errors.New("value nested too deeply")
+
+// keys are the member names of the input document, made once and shared by all
+// decisions: terms are immutable, and the engine reads them from many goroutines.
+type keys struct {
+	profile, tenant, client, method, route, resourceType, resourceID *ast.Term
+	resource, raw, canonical, deviations, query                      *ast.Term
+
+	id, issuer, scopes                         *ast.Term
+	op, path, hasPath, value, hasValue, target *ast.Term
+	code                                       *ast.Term
+	filter, filterShape, attributes, excluded  *ast.Term
+
+	empty *ast.Term // []
+}
+
+func newKeys() *keys {
+	k := ast.StringTerm
+	return &keys{
+		profile: k("profile"), tenant: k("tenant"), client: k("client"), method: k("method"), route: k("route"),
+		resourceType: k("resource_type"), resourceID: k("resource_id"),
+		resource: k("resource"), raw: k("raw"), canonical: k("canonical"), deviations: k("deviations"), query: k("query"),
+		id: k("id"), issuer: k("issuer"), scopes: k("scopes"),
+		op: k("op"), path: k("path"), hasPath: k("has_path"), value: k("value"), hasValue: k("has_value"), target: k("target"),
+		code:   k("code"),
+		filter: k("filter"), filterShape: k("filter_shape"), attributes: k("attributes"), excluded: k("excluded"),
+		empty: ast.ArrayTerm(),
+	}
+}
+
+// input builds the document of schemas/input.json by hand, without a round trip through
+// JSON. What was absent from the request is absent from the document: `path` and `value`
+// of an operation, and `resource` where the method has none.
+func (k *keys) input(in Input) (ast.Value, error) {
+	raw, err := k.operations(in.Raw, false)
+	if err != nil {
+		return nil, fmt.Errorf("building raw operations: %w", err)
+	}
+	canonical, err := k.operations(in.Canonical, true)
+	if err != nil {
+		return nil, fmt.Errorf("building canonical operations: %w", err)
+	}
+	pairs := make([][2]*ast.Term, 0, 12)
+	pairs = append(pairs,
+		ast.Item(k.profile, ast.StringTerm(in.Profile)),
+		ast.Item(k.tenant, ast.StringTerm(in.Tenant)),
+		ast.Item(k.client, ast.ObjectTerm(
+			ast.Item(k.id, ast.StringTerm(in.Client.ID)),
+			ast.Item(k.issuer, ast.StringTerm(in.Client.Issuer)),
+			ast.Item(k.scopes, k.strings(in.Client.Scopes)))),
+		ast.Item(k.method, ast.StringTerm(in.Method)),
+		ast.Item(k.route, ast.StringTerm(in.Route)),
+		ast.Item(k.resourceType, ast.StringTerm(in.ResourceType)),
+		ast.Item(k.resourceID, ast.StringTerm(in.ResourceID)),
+		ast.Item(k.raw, raw),
+		ast.Item(k.canonical, canonical),
+		ast.Item(k.deviations, k.deviationList(in.Deviations)),
+		ast.Item(k.query, ast.ObjectTerm(
+			ast.Item(k.filter, ast.StringTerm(in.Query.Filter)),
+			ast.Item(k.filterShape, ast.StringTerm(in.Query.FilterShape)),
+			ast.Item(k.attributes, k.strings(in.Query.Attributes)),
+			ast.Item(k.excluded, k.strings(in.Query.Excluded)))))
+	if in.Resource != nil {
+		resource, err := object(in.Resource, 0)
+		if err != nil {
+			return nil, fmt.Errorf("building resource: %w", err)
+		}
+		pairs = append(pairs, ast.Item(k.resource, resource))
+	}
+	return ast.NewObject(pairs...), nil
+}
+
+func (k *keys) operations(ops []Operation, canonical bool) (*ast.Term, error) {
+	if len(ops) == 0 {
+		return k.empty, nil
+	}
+	terms := make([]*ast.Term, 0, len(ops))
+	for i, op := range ops {
+		pairs := make([][2]*ast.Term, 0, 7)
+		pairs = append(pairs,
+			ast.Item(k.op, ast.InternedTerm(op.Op)),
+			ast.Item(k.hasPath, ast.InternedTerm(op.HasPath)),
+			ast.Item(k.hasValue, ast.InternedTerm(op.HasValue)))
+		if op.HasPath {
+			pairs = append(pairs, ast.Item(k.path, ast.StringTerm(op.Path)))
+		}
+		if op.HasValue {
+			value, err := term(op.Value, 0)
+			if err != nil {
+				return nil, fmt.Errorf("value of operation %d: %w", i, err)
+			}
+			pairs = append(pairs, ast.Item(k.value, value))
+		}
+		if canonical {
+			pairs = append(pairs,
+				ast.Item(k.target, ast.InternedTerm(op.Target)),
+				ast.Item(k.raw, ast.InternedTerm(op.Raw)))
+		}
+		terms = append(terms, ast.ObjectTerm(pairs...))
+	}
+	return ast.ArrayTerm(terms...), nil
+}
+
+func (k *keys) deviationList(deviations []Deviation) *ast.Term {
+	if len(deviations) == 0 {
+		return k.empty
+	}
+	terms := make([]*ast.Term, 0, len(deviations))
+	for _, d := range deviations {
+		terms = append(terms, ast.ObjectTerm(
+			ast.Item(k.code, ast.StringTerm(d.Code)),
+			ast.Item(k.op, ast.InternedTerm(d.Op))))
+	}
+	return ast.ArrayTerm(terms...)
+}
+
+func (k *keys) strings(list []string) *ast.Term {
+	if len(list) == 0 {
+		return k.empty
+	}
+	terms := make([]*ast.Term, 0, len(list))
+	for _, s := range list {
+		terms = append(terms, ast.StringTerm(s))
+	}
+	return ast.ArrayTerm(terms...)
+}
+
+func object(m map[string]any, depth int) (*ast.Term, error) {
+	pairs := make([][2]*ast.Term, 0, len(m))
+	for name, v := range m {
+		value, err := term(v, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		pairs = append(pairs, ast.Item(ast.StringTerm(name), value))
+	}
+	return ast.ObjectTerm(pairs...), nil
+}
+
+func array(list []any, depth int) (*ast.Term, error) {
+	terms := make([]*ast.Term, 0, len(list))
+	for _, v := range list {
+		value, err := term(v, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		terms = append(terms, value)
+	}
+	return ast.ArrayTerm(terms...), nil
+}
+
+// term turns a JSON value into a term.
+func term(v any, depth int) (*ast.Term, error) {
+	if depth > maxDepth {
+		return nil, errDepth
+	}
+	switch v := v.(type) {
+	case nil:
+		return ast.InternedNullTerm, nil
+	case bool:
+		return ast.InternedTerm(v), nil
+	case string:
+		return ast.StringTerm(v), nil
+	case int64:
+		return numberTerm(strconv.FormatInt(v, 10)), nil
+	case int:
+		return ast.InternedTerm(v), nil
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return nil, errors.New("number is not finite")
+		}
+		return numberTerm(strconv.FormatFloat(v, 'g', -1, 64)), nil
+	case map[string]any:
+		return object(v, depth)
+	case []any:
+		return array(v, depth)
+	default:
+		if m, ok := namedMap(v); ok {
+			return object(m, depth)
+		}
+		return nil, fmt.Errorf("no JSON type: %T", v)
+	}
+}
+
+func numberTerm(s string) *ast.Term { return ast.NumberTerm(json.Number(s)) }
+
+// namedMap sees through a named map type, such as the object type of the SCIM packages,
+// which this package must not import. The conversion copies nothing.
+func namedMap(v any) (map[string]any, bool) {
+	r := reflect.ValueOf(v)
+	plain := reflect.TypeFor[map[string]any]()
+	if r.Kind() != reflect.Map || !r.Type().ConvertibleTo(plain) {
+		return nil, false
+	}
+	m, ok := r.Convert(plain).Interface().(map[string]any)
+	return m, ok
+}

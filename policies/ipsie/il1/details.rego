@@ -1,0 +1,130 @@
+package ipsie.il1
+
+# Where a violation sits: the indexes of the operations at fault, and -1, for the
+# request, where the rule speaks of no operation or the operations cannot be read.
+_at(id) := indexes if {
+	indexes := _operations_at_fault(id)
+	count(indexes) > 0
+} else := [-1]
+
+_operations_at_fault("IL1-3.3.3-target") := [operation.raw |
+	is_array(input.canonical)
+	some operation in input.canonical
+	not _on_members(operation)
+]
+
+_operations_at_fault(id) := [i |
+	id in _per_operation
+	is_array(input.raw)
+	some i, operation in input.raw
+	not _holds(id, operation)
+] if {
+	id != "IL1-3.3.3-target"
+}
+
+_per_operation := {
+	"IL1-3.3.3-op",
+	"IL1-3.3.3-add-path",
+	"IL1-3.3.3-add-value",
+	"IL1-3.3.3-remove-path",
+	"IL1-3.3.3-remove-value",
+}
+
+_message("IL1-3.1-scope") := sprintf("the access token grants %v, and the profile takes the scope \"scim\" alone", [input.client.scopes])
+
+else := "the access token names no scope, and the profile takes the scope \"scim\" alone"
+
+_message(id) := _details[id].message if id != "IL1-3.1-scope"
+
+# Status and scimType: RFC 7644 §3.12 (Tables 8 and 9), RFC 6750 §3.1.
+_details := {
+	"IL1-3.1-scope": {
+		"fix": "ask the token endpoint for scope=scim and nothing else",
+		"status": 403,
+		"scimType": "",
+	},
+	"IL1-3.2.1-oauth": {
+		"message": "the request is not authenticated by an OAuth 2.0 access token",
+		"fix": "exchange a signed JWT for an access token and send it as Authorization: Bearer",
+		"status": 401,
+		"scimType": "",
+	},
+	"IL1-3.2.2-operation": {
+		"message": "the profile has no such operation",
+		"fix": "use the operations of sections 3.2 to 3.4 of the profile",
+		"status": 403,
+		"scimType": "",
+	},
+	"IL1-3.2.3-userName": {
+		"message": "a new user needs a userName",
+		"fix": "send userName as a string that is not empty",
+		"status": 400,
+		"scimType": "invalidValue",
+	},
+	"IL1-3.2.3-externalId": {
+		"message": "a new user needs an externalId, the enterprise's unique identifier of the account's owner",
+		"fix": "send externalId as a string that is not empty",
+		"status": 400,
+		"scimType": "invalidValue",
+	},
+	"IL1-3.2.3-email": {
+		"message": "a new user needs an email address",
+		"fix": "send emails as an array with at least one element that has a value",
+		"status": 400,
+		"scimType": "invalidValue",
+	},
+	"IL1-3.2.4-patch": {
+		"message": "the profile updates users by PATCH, and PUT replaces the whole user",
+		"fix": "send PATCH /Users/{id} with the attributes that change",
+		"status": 403,
+		"scimType": "",
+	},
+	"IL1-3.3.3-patch": {
+		"message": "the profile changes group members by PATCH, and PUT replaces the whole group",
+		"fix": "send PATCH /Groups/{id} with add and remove operations on members",
+		"status": 403,
+		"scimType": "",
+	},
+	"IL1-3.3.3-operations": {
+		"message": "a group PATCH needs operations",
+		"fix": "send Operations as an array with at least one operation",
+		"status": 400,
+		"scimType": "invalidSyntax",
+	},
+	"IL1-3.3.3-target": {
+		"message": "a group PATCH adds or removes members and changes no other attribute of the group",
+		"fix": "leave out the operation; send op add or remove with path members",
+		"status": 400,
+		"scimType": "mutability",
+	},
+	"IL1-3.3.3-op": {
+		"message": "the op of a group PATCH is exactly \"add\" or \"remove\"",
+		"fix": "send \"op\":\"add\" or \"op\":\"remove\", in lower case",
+		"status": 400,
+		"scimType": "invalidSyntax",
+	},
+	"IL1-3.3.3-add-path": {
+		"message": "the path of an add is exactly \"members\"",
+		"fix": "send \"path\":\"members\"",
+		"status": 400,
+		"scimType": "invalidPath",
+	},
+	"IL1-3.3.3-add-value": {
+		"message": "the value of an add is an array of objects, each with the id of the member as its value",
+		"fix": "send \"value\":[{\"value\":\"{id}\"}]",
+		"status": 400,
+		"scimType": "invalidValue",
+	},
+	"IL1-3.3.3-remove-path": {
+		"message": "the path of a remove is \"members\" for all members, or members[value eq \"{id}\"] for one",
+		"fix": "send one remove for each member, with path members[value eq \"{id}\"]",
+		"status": 400,
+		"scimType": "invalidPath",
+	},
+	"IL1-3.3.3-remove-value": {
+		"message": "a remove has no value",
+		"fix": "send one remove for each member, with path members[value eq \"{id}\"] and without value",
+		"status": 400,
+		"scimType": "invalidSyntax",
+	},
+}

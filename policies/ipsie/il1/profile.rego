@@ -1,0 +1,127 @@
+# METADATA
+# title: IPSIE Identity Lifecycle 1 profile for SCIM 2.0
+# description: |
+#   What the profile demands of a request, as positive proofs: the requirements of the
+#   route less those that the request satisfies are its violations. A requirement whose
+#   proof meets an absent value or one of another type is therefore violated.
+#
+#   Rules read the operations as they were sent beside their canonical form, so that a
+#   shape the profile forbids is refused even where it could be understood.
+# related_resources:
+# - ref: https://github.com/openid/ipsie
+#   description: The working group's repository, where the profile is written
+# - ref: https://www.rfc-editor.org/rfc/rfc7644
+#   description: SCIM 2.0, the protocol that it profiles
+# schemas:
+# - input: schema.input
+# custom:
+#   profile: ipsie-il1
+#   section: "3.0"
+package ipsie.il1
+
+import data.lib
+
+# METADATA
+# title: The profile's answer to one request
+# description: |
+#   `allow`, and one entry for each requirement that is not met, per operation where it
+#   speaks of operations: rule, op (-1 for the whole request), message, fix, status, scimType.
+# entrypoint: true
+verdict := {"allow": true, "violations": []} if count(violations) == 0
+
+verdict := {
+	"allow": false,
+	"violations": [violation |
+		some id in violations
+		some op in _at(id)
+		violation := {
+			"rule": id,
+			"op": op,
+			"message": _message(id),
+			"fix": _details[id].fix,
+			"status": _details[id].status,
+			"scimType": _details[id].scimType,
+		}
+	],
+} if {
+	count(violations) > 0
+}
+
+# METADATA
+# title: Requirements that the request does not satisfy
+violations := required - satisfied
+
+# METADATA
+# title: Requirements that bind the request
+# description: |
+#   Chosen by the route alone. A route that is not named here still has to satisfy the
+#   ones that bind every request, and an unknown route satisfies no "IL1-3.2.2-operation".
+default required := {"IL1-3.1-scope", "IL1-3.2.1-oauth", "IL1-3.2.2-operation"}
+
+required := {
+	"IL1-3.1-scope",
+	"IL1-3.2.1-oauth",
+	"IL1-3.2.2-operation",
+	"IL1-3.2.3-userName",
+	"IL1-3.2.3-externalId",
+	"IL1-3.2.3-email",
+} if {
+	input.route == "POST /Users"
+}
+
+required := {
+	"IL1-3.1-scope",
+	"IL1-3.2.1-oauth",
+	"IL1-3.2.2-operation",
+	"IL1-3.2.4-patch",
+} if {
+	input.route == "PUT /Users/{id}"
+}
+
+required := {
+	"IL1-3.1-scope",
+	"IL1-3.2.1-oauth",
+	"IL1-3.2.2-operation",
+	"IL1-3.3.3-patch",
+} if {
+	input.route == "PUT /Groups/{id}"
+}
+
+required := {
+	"IL1-3.1-scope",
+	"IL1-3.2.1-oauth",
+	"IL1-3.2.2-operation",
+	"IL1-3.3.3-operations",
+	"IL1-3.3.3-target",
+	"IL1-3.3.3-op",
+	"IL1-3.3.3-add-path",
+	"IL1-3.3.3-add-value",
+	"IL1-3.3.3-remove-path",
+	"IL1-3.3.3-remove-value",
+} if {
+	input.route == "PATCH /Groups/{id}"
+}
+
+# METADATA
+# title: The token carries the scope scim and no other
+# description: A broader token is refused, because a leaked one would open more than provisioning (§3.1).
+# custom:
+#   requirement: IL1-3.1-scope
+satisfied contains "IL1-3.1-scope" if {
+	is_array(input.client.scopes)
+	{scope | some scope in input.client.scopes} == {"scim"}
+}
+
+# METADATA
+# title: The operation is authenticated by OAuth 2.0
+# description: No other credential opens the SCIM surface (§3.2.1).
+# custom:
+#   requirement: IL1-3.2.1-oauth
+satisfied contains "IL1-3.2.1-oauth" if lib.authenticated
+
+# METADATA
+# title: The operation is one that the service has
+# description: §3.2.2, §3.3 and §3.4 name the operations; PUT is known, and refused by rules of its own.
+# custom:
+#   requirement: IL1-3.2.2-operation
+satisfied contains "IL1-3.2.2-operation" if input.route in lib.routes

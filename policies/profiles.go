@@ -1,0 +1,183 @@
+package policies
+
+import (
+	"context"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/rego"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+)
+
+//go:embed lib/*.rego ipsie/il1/*.rego rfc7644/*.rego
+var embedded embed.FS
+
+// profile is a named question: the entrypoint to ask and the directories of the Rego
+// that answers it.
+type profile struct {
+	name       string
+	entrypoint string
+	dirs       []string
+}
+
+// source reads the Rego of a directory: file path to text.
+type source func(dir string) (map[string]string, error)
+
+func shipped() []profile {
+	return []profile{
+		{name: "ipsie-il1", entrypoint: "data.ipsie.il1.verdict", dirs: []string{"ipsie/il1", "lib"}},
+		{name: "rfc7644", entrypoint: "data.rfc7644.verdict", dirs: []string{"lib", "rfc7644"}},
+	}
+}
+
+// Profiles names the shipped profiles, sorted.
+func Profiles() []string {
+	names := make([]string, 0, len(shipped()))
+	for _, p := range shipped() {
+		names = append(names, p.name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Revision identifies the rules of a shipped profile: its name, an at sign and the first
+// twelve hex digits of the SHA-256 over its Rego sources. It is the revision in every
+// verdict of that profile, and "" for an unknown one.
+func Revision(name string) string {
+	for _, p := range shipped() {
+		if p.name != name {
+			continue
+		}
+		files, err := p.read(sources)
+		if err != nil {
+			return ""
+		}
+		return revision(p.name, files)
+	}
+	return ""
+}
+
+// sources reads the embedded rules of one directory, without their tests.
+func sources(dir string) (map[string]string, error) {
+	entries, err := fs.ReadDir(embedded, dir)
+	if err != nil {
+		return nil, fmt.Errorf("reading rules of %s: %w", dir, err)
+	}
+	out := make(map[string]string, len(entries))
+	for _, entry := range entries {
+		if strings.HasSuffix(entry.Name(), "_test.rego") {
+			continue
+		}
+		file := path.Join(dir, entry.Name())
+		b, err := embedded.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("reading rules of %s: %w", dir, err)
+		}
+		out[file] = string(b)
+	}
+	return out, nil
+}
+
+func (p profile) read(src source) (map[string]string, error) {
+	all := map[string]string{}
+	for _, dir := range p.dirs {
+		files, err := src(dir)
+		if err != nil {
+			return nil, err
+		}
+		for file, text := range files {
+			all[file] = text
+		}
+	}
+	return all, nil
+}
+
+// revision hashes path and text of every file, each with its length so that no two sets
+// of files read the same.
+func revision(name string, files map[string]string) string {
+	paths := make([]string, 0, len(files))
+	for file := range files {
+		paths = append(paths, file)
+	}
+	slices.Sort(paths)
+	h := sha256.New()
+	for _, file := range paths {
+		fmt.Fprintf(h, "%d:%s%d:%s", len(file), file, len(files[file]), files[file])
+	}
+	return name + "@" + hex.EncodeToString(h.Sum(nil))[:12]
+}
+
+// prepare compiles the profiles with one compiler and prepares the query of each.
+func prepare(ctx context.Context, profiles []profile, src source) (*activation, error) {
+	texts := make([]map[string]string, len(profiles))
+	modules := map[string]*ast.Module{}
+	for i, p := range profiles {
+		files, err := p.read(src)
+		if err != nil {
+			return nil, err
+		}
+		texts[i] = files
+		for file, text := range files {
+			if modules[file] != nil {
+				continue
+			}
+			m, err := ast.ParseModuleWithOpts(file, text, ast.ParserOptions{
+				ProcessAnnotation: true, RegoVersion: ast.RegoV1, Capabilities: capabilities(),
+			})
+			if err != nil {
+				return nil, fmt.Errorf("parsing %s: %w", file, err)
+			}
+			modules[file] = m
+		}
+	}
+	compiler := ast.NewCompiler().WithStrict(true).WithCapabilities(capabilities())
+	if compiler.Compile(modules); compiler.Failed() {
+		return nil, fmt.Errorf("compiling policies: %w", compiler.Errors)
+	}
+	a := &activation{profiles: make(map[string]*prepared, len(profiles))}
+	data := inmem.New()
+	for i, p := range profiles {
+		query, err := rego.New(
+			rego.Compiler(compiler),
+			rego.Capabilities(capabilities()),
+			rego.Store(data),
+			rego.Query(p.entrypoint),
+			rego.StrictBuiltinErrors(true),
+		).PrepareForEval(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("preparing profile %s: %w", p.name, err)
+		}
+		a.profiles[p.name] = &prepared{query: query, revision: revision(p.name, texts[i])}
+	}
+	return a, nil
+}
+
+// capabilities lists what a profile may call. It is a list of what is let in, so a
+// builtin that a later engine brings (a network call, a clock) stays out until somebody
+// writes it here.
+func capabilities() *ast.Capabilities {
+	allowed := map[string]bool{}
+	for _, name := range []string{
+		"assign", "eq", "equal", "neq", "gt", "gte", "lt", "lte",
+		"internal.member_2", "internal.member_3",
+		"plus", "minus", "count", "and", "or", "union", "intersection",
+		"array.concat", "array.slice", "object.get", "object.keys",
+		"is_array", "is_boolean", "is_number", "is_object", "is_set", "is_string",
+		"concat", "contains", "endswith", "format_int", "indexof", "lower", "replace",
+		"split", "sprintf", "startswith", "substring", "trim", "trim_space", "upper",
+		"regex.match", "to_number",
+	} {
+		allowed[name] = true
+	}
+	c := ast.CapabilitiesForThisVersion()
+	c.Builtins = slices.DeleteFunc(slices.Clone(c.Builtins), func(b *ast.Builtin) bool { return !allowed[b.Name] })
+	c.AllowNet = []string{} // no host, should a builtin with hosts ever be listed
+	return c
+}
