@@ -118,14 +118,14 @@ func address(s string) (*corev3.Address, error) {
 func seconds(d time.Duration) *durationpb.Duration { return durationpb.New(d) }
 
 func (b *builder) clusters(cfg *config.Config) ([]*clusterv3.Cluster, error) {
-	authz, err := b.cluster(ClusterAuthz, cfg.Listen.Authz, nil, true)
+	authz, err := b.cluster(ClusterAuthz, cfg.Listen.Authz, true)
 	if err != nil {
 		return nil, fmt.Errorf("listen.authz: %w", err)
 	}
 	if cfg.Listen.AuthzTLS.Cert != "" {
 		authz.TransportSocket = b.upstreamTLS(cfg.Listen.AuthzTLS, "")
 	}
-	scim, err := b.cluster(ClusterSCIM, cfg.Listen.SCIM, nil, false)
+	scim, err := b.cluster(ClusterSCIM, cfg.Listen.SCIM, false)
 	if err != nil {
 		return nil, fmt.Errorf("listen.scim: %w", err)
 	}
@@ -140,9 +140,12 @@ func (b *builder) clusters(cfg *config.Config) ([]*clusterv3.Cluster, error) {
 			if err != nil {
 				return nil, fmt.Errorf("tenants[%d].apps[%d].upstream: %w", i, j, err)
 			}
-			c, err := b.cluster(appCluster(t.Name, t.Apps[j].Name), u.Host, u, false)
+			c, err := b.cluster(appCluster(t.Name, t.Apps[j].Name), u.Host, false)
 			if err != nil {
 				return nil, fmt.Errorf("tenants[%d].apps[%d].upstream: %w", i, j, err)
+			}
+			if u.Scheme == "https" {
+				c.TransportSocket = b.originTLS(u.Hostname(), t.Apps[j].UpstreamCAFile)
 			}
 			out = append(out, c)
 		}
@@ -152,9 +155,8 @@ func (b *builder) clusters(cfg *config.Config) ([]*clusterv3.Cluster, error) {
 
 func appCluster(tenant, app string) string { return "app_" + tenant + "_" + app }
 
-// cluster makes one cluster with one endpoint. upstream adds TLS with the
-// authorities of the system when its scheme is https.
-func (b *builder) cluster(name, addr string, upstream *url.URL, h2 bool) (*clusterv3.Cluster, error) {
+// cluster makes one cluster with one endpoint, without TLS.
+func (b *builder) cluster(name, addr string, h2 bool) (*clusterv3.Cluster, error) {
 	a, err := address(addr)
 	if err != nil {
 		return nil, err
@@ -172,9 +174,6 @@ func (b *builder) cluster(name, addr string, upstream *url.URL, h2 bool) (*clust
 	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
 	if s := a.GetSocketAddress(); s != nil && net.ParseIP(s.GetAddress()) == nil {
 		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
-	}
-	if upstream != nil && upstream.Scheme == "https" {
-		c.TransportSocket = b.systemTLS(upstream.Hostname())
 	}
 	if h2 {
 		c.TypedExtensionProtocolOptions = map[string]*anypb.Any{
@@ -215,17 +214,15 @@ func (b *builder) upstreamTLS(own config.TLS, pin string) *corev3.TransportSocke
 	return b.transport(&tlsv3.UpstreamTlsContext{CommonTlsContext: common})
 }
 
-func (b *builder) systemTLS(sni string) *corev3.TransportSocket {
+// originTLS checks the application's certificate against ca and its own name.
+func (b *builder) originTLS(host, ca string) *corev3.TransportSocket {
 	return b.transport(&tlsv3.UpstreamTlsContext{
-		Sni:                  sni,
+		Sni:                  host,
 		AutoSniSanValidation: true,
-		AutoHostSni:          false,
 		CommonTlsContext: &tlsv3.CommonTlsContext{
 			TlsParams: tlsFloor(),
 			ValidationContextType: &tlsv3.CommonTlsContext_ValidationContext{
-				ValidationContext: &tlsv3.CertificateValidationContext{
-					SystemRootCerts: &tlsv3.CertificateValidationContext_SystemRootCerts{},
-				},
+				ValidationContext: &tlsv3.CertificateValidationContext{TrustedCa: fileSource(ca)},
 			},
 		},
 	})

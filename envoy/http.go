@@ -175,7 +175,7 @@ func extAuthz(cfg *config.Config) *authzv3.ExtAuthz {
 			AllowExpression: &matcherv3.RegexMatcher{Regex: identityExpression},
 			DisallowIsError: wrapperspb.Bool(true),
 		},
-		EnforceResponseHeaderLimits: wrapperspb.Bool(true),
+		EnforceResponseHeaderLimits: true,
 		MaxDeniedResponseBodyBytes:  4096,
 		StatPrefix:                  "scimward",
 	}

@@ -1,6 +1,8 @@
 package envoy
 
 import (
+	"regexp"
+	"strings"
 	"time"
 
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -51,6 +53,24 @@ func under(path string) *routev3.RouteMatch {
 
 func exactly(path string) *routev3.RouteMatch {
 	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Path{Path: path}}
+}
+
+// templated matches a path template: {name} stands for one segment.
+func templated(path string) *routev3.RouteMatch {
+	if !strings.Contains(path, "{") {
+		return exactly(path)
+	}
+	segments := strings.Split(path, "/")
+	for i, s := range segments {
+		if strings.HasPrefix(s, "{") && strings.HasSuffix(s, "}") {
+			segments[i] = "[^/]+"
+		} else {
+			segments[i] = regexp.QuoteMeta(s)
+		}
+	}
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_SafeRegex{
+		SafeRegex: &matcherv3.RegexMatcher{Regex: strings.Join(segments, "/")},
+	}}
 }
 
 func anything() *routev3.RouteMatch {
@@ -110,7 +130,7 @@ func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App)
 	var out []*routev3.Route
 	for _, path := range bodyPaths(a) {
 		out = append(out, b.route(route{
-			name: t.Name + "/" + a.Name + path, match: header(exactly(path), ":method", "^(POST|PUT|PATCH|DELETE)$"),
+			name: t.Name + "/" + a.Name + path, match: header(templated(path), ":method", "^(POST|PUT|PATCH|DELETE)$"),
 			cluster: cluster, authz: authz(buffered(cfg)), timeout: time.Minute,
 		}))
 	}

@@ -143,6 +143,8 @@ type App struct {
 	Name string `yaml:"name"`
 	// Upstream is where Envoy forwards to, "http://HOST:PORT" or "https://HOST:PORT". Required.
 	Upstream string `yaml:"upstream"`
+	// UpstreamCAFile is a PEM file with the authorities that an https upstream must chain to, as Envoy sees the file system. Default "/etc/ssl/certs/ca-certificates.crt".
+	UpstreamCAFile string `yaml:"upstream_ca_file"`
 	// Hosts are the host names of the app. Empty means the tenant's own; required when a tenant has several apps.
 	Hosts []string `yaml:"hosts"`
 	// Subjects lists where a request's credentials are found and whose they are. Required: at least one.

@@ -141,6 +141,8 @@ func (t *Tenant) complete(at func(...*string)) {
 
 func (a *App) complete(t *Tenant, at func(...*string)) {
 	orString(&a.Anonymous, "pass")
+	orString(&a.UpstreamCAFile, "/etc/ssl/certs/ca-certificates.crt")
+	at(&a.UpstreamCAFile)
 	orDuration(&a.CredentialLifetime, 720*time.Hour)
 	if len(a.Hosts) == 0 && len(t.Apps) == 1 {
 		a.Hosts = []string{t.Host()}

@@ -1,0 +1,293 @@
+package envoy_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	procv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/scimward/scimward/envoy"
+	"github.com/scimward/scimward/envoy/envoybin"
+	"github.com/scimward/scimward/sidecar/config"
+)
+
+const fixture = `
+version: 1
+envoy:
+  listen: 127.0.0.1:18443
+  tls: {cert: tls.crt, key: tls.key}
+tenants:
+  - name: acme
+    external_url: https://acme.localhost:18443
+    identity_services:
+      - client_id: idp
+        keys: {jwks_uri: "http://127.0.0.1:1/jwks"}
+    apps:
+      - name: app
+        upstream: http://127.0.0.1:18080
+        subjects:
+          - cookie: session
+          - header: x-device-credential
+            prefix: dev_
+          - header: x-forwarded-user
+            is: user_name
+          - is: user_name
+            body: {path: /login, form: username}
+        local_writes:
+          - path: /signup
+          - path: /users/{id}/email
+            fields: [email]
+        streams: [/download]
+        plugin:
+          manifest: manifest.json
+          secrets: {admin: token}
+          http:
+            - {scheme: http, host: 127.0.0.1, port: 18081, methods: [GET], path_prefixes: [/admin/], secrets: [admin], allow_private: [127.0.0.0/8]}
+  - name: globex
+    external_url: https://globex.localhost:18443
+    identity_services:
+      - client_id: idp
+        keys: {jwks_uri: "http://127.0.0.1:1/jwks"}
+    apps:
+      - name: app
+        hosts: [app.globex.localhost]
+        upstream: https://app.internal.example:8443
+        upstream_ca_file: tls.crt
+        subjects:
+          - header: authorization
+            scheme: bearer
+            is: jwt
+            jwt: {issuer: "https://app.example", keys: {jwks_uri: "https://app.example/jwks"}}
+`
+
+// parseFixture loads the fixture beside a self-signed certificate: two tenants, a
+// body source, a field rule and a stream route.
+func parseFixture(t *testing.T) *config.Config {
+	t.Helper()
+	dir := t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"acme.localhost"}}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{
+		"tls.crt":       pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		"tls.key":       pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
+		"manifest.json": []byte("{}"),
+		"token":         []byte("x"),
+	}
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg, err := config.Parse("test.yaml", dir, []byte(fixture))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+func bootstrap(t *testing.T) *bootstrapv3.Bootstrap {
+	t.Helper()
+	b, err := envoy.Bootstrap(parseFixture(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// collect returns every message of type T in b, those inside an Any included.
+func collect[T proto.Message](t *testing.T, b *bootstrapv3.Bootstrap) []T {
+	t.Helper()
+	var out []T
+	envoy.Walk(b, func(m proto.Message) {
+		if x, ok := m.(T); ok {
+			out = append(out, x)
+		}
+	})
+	if len(out) == 0 {
+		t.Fatalf("no %T in the configuration", *new(T))
+	}
+	return out
+}
+
+func TestBootstrapPassesEveryRule(t *testing.T) {
+	t.Parallel()
+	b := bootstrap(t)
+	if err := envoy.Validate(b); err != nil {
+		t.Fatal(err)
+	}
+	// The walk must reach what is packed: a rule broken inside an Any is found.
+	filter := b.GetStaticResources().GetListeners()[0].GetFilterChains()[0].GetFilters()[0]
+	hcm := collect[*hcmv3.HttpConnectionManager](t, b)[0]
+	hcm.StatPrefix = ""
+	if err := filter.GetTypedConfig().MarshalFrom(hcm); err != nil {
+		t.Fatal(err)
+	}
+	if envoy.Validate(b) == nil {
+		t.Fatal("a broken rule inside an Any was not found")
+	}
+}
+
+func TestSecurityFacts(t *testing.T) {
+	t.Parallel()
+	b := bootstrap(t)
+	hcm := collect[*hcmv3.HttpConnectionManager](t, b)[0]
+	authz := collect[*authzv3.ExtAuthz](t, b)
+	leash := collect[*procv3.ExternalProcessor](t, b)
+	mode := leash[0].GetProcessingMode()
+	facts := map[string]bool{
+		"one ext_authz":                        len(authz) == 1,
+		"ext_authz is the first filter":        hcm.GetHttpFilters()[0].GetName() == "envoy.filters.http.ext_authz" && !hcm.GetHttpFilters()[0].GetDisabled(),
+		"ext_authz fails closed":               !authz[0].GetFailureModeAllow(),
+		"ext_authz faults are 503":             authz[0].GetStatusOnError().GetCode() == 503,
+		"ext_authz cannot be switched off":     authz[0].GetDenyAtDisable().GetDefaultValue().GetValue() && authz[0].GetFilterEnabled() == nil,
+		"no global body buffering":             authz[0].GetWithRequestBody() == nil,
+		"raw headers":                          authz[0].GetEncodeRawHeaders(),
+		"mutations are validated":              authz[0].GetValidateMutations(),
+		"mutations are restricted":             authz[0].GetDecoderHeaderMutationRules().GetDisallowAll().GetValue() && authz[0].GetDecoderHeaderMutationRules().GetDisallowIsError().GetValue(),
+		"routes are not chosen again":          !authz[0].GetClearRouteCache(),
+		"response header limits":               authz[0].GetEnforceResponseHeaderLimits(),
+		"leash fails closed":                   len(leash) == 1 && !leash[0].GetFailureModeAllow(),
+		"leash never sees bodies":              mode.GetRequestBodyMode() == procv3.ProcessingMode_NONE && mode.GetResponseBodyMode() == procv3.ProcessingMode_NONE,
+		"leash learns from ext_authz only":     slices.Equal(leash[0].GetMetadataOptions().GetForwardingNamespaces().GetUntyped(), []string{"envoy.filters.http.ext_authz"}),
+		"paths are normalised":                 hcm.GetNormalizePath().GetValue() && hcm.GetMergeSlashes(),
+		"escaped slashes are refused":          hcm.GetPathWithEscapedSlashesAction() == hcmv3.HttpConnectionManager_REJECT_REQUEST,
+		"ports are stripped from hosts":        hcm.GetStripAnyHostPort(),
+		"trailing dots are stripped":           hcm.GetStripTrailingHostDot(),
+		"remote address is our own":            hcm.GetUseRemoteAddress().GetValue(),
+		"client certificate header is cleaned": hcm.GetForwardClientCertDetails() == hcmv3.HttpConnectionManager_SANITIZE,
+		"underscored headers are refused":      hcm.GetCommonHttpProtocolOptions().GetHeadersWithUnderscoresAction().String() == "REJECT_REQUEST",
+		"header count is bounded":              hcm.GetCommonHttpProtocolOptions().GetMaxHeadersCount().GetValue() == 100,
+		"no HTTP/1.0":                          !hcm.GetHttpProtocolOptions().GetAcceptHttp_10(),
+		"no chunked with length":               !hcm.GetHttpProtocolOptions().GetAllowChunkedLength(),
+		"no upgrades by default":               len(hcm.GetUpgradeConfigs()) == 0,
+		"early removal":                        len(hcm.GetEarlyHeaderMutationExtensions()) == 1,
+		"strict chunk parsing":                 b.GetLayeredRuntime().GetLayers()[0].GetStaticLayer().GetFields()["envoy.reloadable_features.strict_chunk_parsing"].GetBoolValue(),
+	}
+	for _, d := range collect[*tlsv3.DownstreamTlsContext](t, b) {
+		facts["TLS 1.2 or later"] = d.GetCommonTlsContext().GetTlsParams().GetTlsMinimumProtocolVersion() >= tlsv3.TlsParameters_TLSv1_2
+	}
+	for name, holds := range facts {
+		if !holds {
+			t.Errorf("does not hold: %s", name)
+		}
+	}
+}
+
+// TestRoutes asserts that every route is covered by ext_authz, that SCIM and the
+// application never share a cluster, and that bodies, upgrades and the leash are
+// where they belong and nowhere else.
+func TestRoutes(t *testing.T) {
+	t.Parallel()
+	routes := collect[*hcmv3.HttpConnectionManager](t, bootstrap(t))[0].GetRouteConfig()
+	buffering := map[string]bool{}
+	for _, h := range routes.GetVirtualHosts() {
+		for _, r := range h.GetRoutes() {
+			per := &authzv3.ExtAuthzPerRoute{}
+			if err := r.GetTypedPerFilterConfig()["envoy.filters.http.ext_authz"].UnmarshalTo(per); err != nil {
+				t.Fatalf("route %s: %v", r.GetName(), err)
+			}
+			settings := per.GetCheckSettings()
+			if settings == nil || per.GetDisabled() {
+				t.Errorf("route %s is not covered", r.GetName())
+			}
+			surface, cluster := settings.GetContextExtensions()["surface"], r.GetRoute().GetCluster()
+			if (surface == "app") == (cluster == envoy.ClusterSCIM) {
+				t.Errorf("route %s of surface %s goes to %s", r.GetName(), surface, cluster)
+			}
+			if settings.GetContextExtensions()["tenant"] == "" || (surface == "app") == (settings.GetContextExtensions()["app"] == "") {
+				t.Errorf("route %s: extensions %v", r.GetName(), settings.GetContextExtensions())
+			}
+			if len(r.GetRoute().GetUpgradeConfigs()) > 0 && surface != "app" {
+				t.Errorf("route %s allows upgrades on %s", r.GetName(), surface)
+			}
+			if r.GetRoute().GetInternalRedirectPolicy() != nil || r.GetRoute().GetRetryPolicy() != nil {
+				t.Errorf("route %s re-enters the filter", r.GetName())
+			}
+			if b := settings.GetWithRequestBody(); b != nil {
+				buffering[r.GetName()] = !b.GetAllowPartialMessage() && b.GetPackAsBytes()
+			}
+			wantLeash := strings.HasSuffix(r.GetName(), "/upgrade") || strings.HasSuffix(r.GetName(), "/events") || strings.Contains(r.GetName(), "/stream/")
+			if _, has := r.GetTypedPerFilterConfig()["envoy.filters.http.ext_proc"]; has != wantLeash {
+				t.Errorf("route %s: leash %t, want %t", r.GetName(), has, wantLeash)
+			}
+		}
+		if last := h.GetRoutes()[len(h.GetRoutes())-1]; h.GetName() == "acme/app" && last.GetMatch().GetPrefix() != "/" {
+			t.Errorf("the last route of the app is %v", last.GetMatch())
+		}
+	}
+	for _, name := range []string{"acme/scim-write", "globex/scim-write", "acme/app/login", "acme/app/users/{id}/email"} {
+		if !buffering[name] {
+			t.Errorf("route %s does not buffer whole bodies", name)
+		}
+		delete(buffering, name)
+	}
+	if len(buffering) > 0 {
+		t.Errorf("bodies are buffered elsewhere too: %v", buffering)
+	}
+}
+
+func TestBootstrapNeedsCertificate(t *testing.T) {
+	t.Parallel()
+	cfg := parseFixture(t)
+	cfg.Envoy.TLS = config.TLS{}
+	if _, err := envoy.Bootstrap(cfg); err == nil || !strings.Contains(err.Error(), "envoy.tls") {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestEnvoyAcceptsBootstrap(t *testing.T) {
+	t.Parallel()
+	wd, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := envoybin.CacheDir(wd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin, err := envoybin.Locate(t.Context(), cache, os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := envoy.Print(&out, parseFixture(t)); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "envoy.yaml")
+	if err := os.WriteFile(file, out.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := exec.CommandContext(t.Context(), bin, "--mode", "validate", "-c", file, "--log-level", "warning").CombinedOutput()
+	if err != nil {
+		t.Fatalf("envoy --mode validate: %v\n%s", err, got)
+	}
+}
