@@ -1,0 +1,321 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/scimward/scimward/plugins/abi"
+	revoker "github.com/scimward/scimward/plugins/sdk/go"
+)
+
+const (
+	// Name and Version are those of the manifest.
+	Name    = "protected-app"
+	Version = "1.0.0"
+
+	adminToken = "admin_token" // the one secret, for the Authorization header
+
+	// perCall is how many credentials one call handles at most, shared between the
+	// kinds asked for: with lookups and lists it stays within the host's default
+	// of 64 requests a call. What is left comes back as partial.
+	perCall = 40
+	page    = 20
+	// spare is the time left for answering when a sweep stops before the deadline.
+	spare = 500 * time.Millisecond
+	// cacheS is how long the host may remember whose credential it is. It looks at
+	// the user's lock on every request all the same.
+	cacheS = 60
+)
+
+// Plugin is the plugin, for Register and for native tests.
+func Plugin() revoker.Plugin {
+	return revoker.Plugin{
+		Name: Name, Version: Version,
+		Kinds:    abi.Order(),
+		Revoke:   revoke,
+		Verify:   verify,
+		Identify: identify,
+		Health:   health,
+	}
+}
+
+// collection is where the admin API keeps a kind; "" for the account itself.
+func collection(kind revoker.Kind) string {
+	switch kind {
+	case revoker.SSHKey:
+		return "ssh-keys"
+	case revoker.Device:
+		return "devices"
+	case revoker.RefreshToken:
+		return "refresh-tokens"
+	case revoker.PAT:
+		return "personal-access-tokens"
+	case revoker.APIToken:
+		return "api-tokens"
+	case revoker.WebSession:
+		return "sessions"
+	default:
+		return ""
+	}
+}
+
+type account struct {
+	ID       string `json:"id"`
+	Disabled bool   `json:"disabled"`
+}
+
+// admin is the option every request carries. The token is put in by the host.
+func admin() revoker.Option { return revoker.Secret("authorization", "Bearer ", adminToken) }
+
+// find looks the account up by user name. The name travels in the query, because
+// it may hold characters that must not stand in a path; what follows uses the id.
+// acc is nil when there is no such account; resp is the answer when ok is false.
+func find(ctx *revoker.Context) (acc *account, resp revoker.Response, err error) {
+	name := ctx.Subject().UserName
+	if name == "" {
+		return nil, resp, errors.New("the request names no user")
+	}
+	resp = ctx.HTTP("GET", "/admin/users?user_name="+url.QueryEscape(name), admin())
+	var list struct {
+		Items []account `json:"items"`
+	}
+	if err := resp.JSON(&list); err != nil {
+		return nil, resp, err
+	}
+	if len(list.Items) == 0 {
+		return nil, resp, nil
+	}
+	if len(list.Items) > 1 || list.Items[0].ID == "" {
+		return nil, resp, errors.New("looking the account up: the answer is not one account")
+	}
+	return &list.Items[0], resp, nil
+}
+
+func revoke(ctx *revoker.Context, kind revoker.Kind) revoker.Result {
+	enable := ctx.Event().Type == abi.EventReactivated
+	if enable && kind != revoker.Account {
+		return revoker.Failed(abi.CodeContract, "a reactivation brings no credential back")
+	}
+	acc, resp, err := find(ctx)
+	switch {
+	case err != nil:
+		return trouble(ctx, resp, err)
+	case acc == nil:
+		return revoker.Nothing()
+	case kind == revoker.Account:
+		return setAccount(ctx, acc, enable)
+	case ctx.DryRun():
+		return wouldRevoke(ctx, acc, kind)
+	default:
+		return sweep(ctx, acc, kind)
+	}
+}
+
+// trouble is the outcome of an answer that could not be used.
+func trouble(ctx *revoker.Context, r revoker.Response, err error) revoker.Result {
+	switch {
+	case r.Status == 501:
+		return revoker.Unsupported("the application cannot revoke this kind")
+	case r.Err == nil && r.Status == 404:
+		// A list or lookup that is not there is no proof that nothing is left.
+		return revoker.Retry(abi.CodeAppError, err.Error(), 0)
+	case r.Err == nil && (r.OK() || r.Status == 0):
+		return revoker.Retry(abi.CodeAppError, err.Error(), 0) // an answer that makes no sense
+	}
+	return ctx.FromHTTP(r)
+}
+
+// setAccount disables the account, so that nothing new is minted while the sweep
+// runs, or enables it after a reactivation.
+func setAccount(ctx *revoker.Context, acc *account, enable bool) revoker.Result {
+	if acc.Disabled != enable {
+		return revoker.Nothing() // it is so already
+	}
+	if ctx.DryRun() {
+		return revoker.WouldRevoke(1)
+	}
+	verb := "disable"
+	if enable {
+		verb = "enable"
+	}
+	r := ctx.HTTP("POST", "/admin/users/~"+acc.ID+"/"+verb, admin())
+	if !r.OK() {
+		return ctx.FromHTTP(r)
+	}
+	return revoker.Revoked(1, revoker.Evidence{ID: acc.ID, Action: "POST /admin/users/~" + acc.ID + "/" + verb, Status: r.Status})
+}
+
+// sweep deletes page after page, then lists again from the start, and is done
+// when such a list is empty: credentials that were minted meanwhile are found.
+func sweep(ctx *revoker.Context, acc *account, kind revoker.Kind) revoker.Result {
+	most := max(perCall/max(len(ctx.Request().Kinds), 1), 1)
+	sum := revoker.Result{}
+	for cursor := ctx.Cursor(kind); ; {
+		ids, next, r, err := list(ctx, acc, kind, cursor, min(page, most))
+		if err != nil {
+			return merge(sum, trouble(ctx, r, err))
+		}
+		if len(ids) == 0 && next == "" && cursor == "" {
+			return done(sum)
+		}
+		outcome := ctx.Each(ids, func(id string) revoker.Response {
+			return ctx.HTTP("DELETE", credentials(acc, kind)+"/"+url.PathEscape(id), admin())
+		})
+		sum.Found += len(ids)
+		sum.Count += outcome.Count
+		sum.Evidence = append(sum.Evidence, outcome.Evidence...)
+		if outcome.State == abi.StatePartial {
+			outcome.Cursor = cursor // the page is not finished
+		}
+		if outcome.State != abi.StateRevoked && outcome.State != abi.StateNothingToRevoke {
+			return merge(sum, outcome)
+		}
+		cursor = next
+		if sum.Found >= most || ctx.Left() < spare {
+			return merge(sum, revoker.Partial(0, 0, cursor))
+		}
+		ctx.Report(merge(sum, revoker.Partial(0, 0, cursor))) // survives a kill
+	}
+}
+
+func credentials(acc *account, kind revoker.Kind) string {
+	return "/admin/users/~" + acc.ID + "/" + collection(kind)
+}
+
+// list reads one page.
+func list(ctx *revoker.Context, acc *account, kind revoker.Kind, after string, limit int) (ids []string, next string, r revoker.Response, err error) {
+	target := credentials(acc, kind) + "?limit=" + strconv.Itoa(limit) + "&after=" + url.QueryEscape(after)
+	r = ctx.HTTP("GET", target, admin())
+	var doc struct {
+		Items []struct {
+			ID string `json:"id"`
+		} `json:"items"`
+		Next string `json:"next"`
+	}
+	if err := r.JSON(&doc); err != nil {
+		return nil, "", r, err
+	}
+	for _, item := range doc.Items {
+		if item.ID == "" || item.ID == "." || item.ID == ".." {
+			return nil, "", r, errors.New("listing credentials: one has no usable id")
+		}
+		ids = append(ids, item.ID)
+	}
+	if doc.Items == nil {
+		return nil, "", r, errors.New("listing credentials: the answer has no items")
+	}
+	return ids, doc.Next, r, nil
+}
+
+func done(sum revoker.Result) revoker.Result {
+	if sum.Count == 0 {
+		return revoker.Nothing()
+	}
+	sum.State = abi.StateRevoked
+	return sum
+}
+
+// merge puts what was achieved so far into an outcome that is not the end.
+func merge(sum, outcome revoker.Result) revoker.Result {
+	outcome.Found, outcome.Count, outcome.Evidence = sum.Found, sum.Count, sum.Evidence
+	return outcome
+}
+
+func wouldRevoke(ctx *revoker.Context, acc *account, kind revoker.Kind) revoker.Result {
+	n, r, err := count(ctx, acc, kind)
+	if err != nil {
+		return trouble(ctx, r, err)
+	}
+	return revoker.WouldRevoke(n)
+}
+
+// count walks every page.
+func count(ctx *revoker.Context, acc *account, kind revoker.Kind) (n int, r revoker.Response, err error) {
+	for cursor, pages := "", 0; ; pages++ {
+		if pages == perCall {
+			return 0, r, fmt.Errorf("counting credentials: more than %d pages", perCall)
+		}
+		var ids []string
+		if ids, cursor, r, err = list(ctx, acc, kind, cursor, 200); err != nil {
+			return 0, r, err
+		}
+		n += len(ids)
+		if cursor == "" {
+			return n, r, nil
+		}
+	}
+}
+
+// verify counts what is left; an enabled account counts as one.
+func verify(ctx *revoker.Context, kind revoker.Kind) (int, error) {
+	acc, _, err := find(ctx)
+	switch {
+	case err != nil || acc == nil:
+		return 0, err
+	case kind != revoker.Account:
+		n, _, err := count(ctx, acc, kind)
+		return n, err
+	case acc.Disabled:
+		return 0, nil
+	default:
+		return 1, nil
+	}
+}
+
+// identify asks the application whose credential it is. The host puts the
+// credential into the header; this module never sees it.
+func identify(ctx *revoker.Context, cred revoker.Credential) (revoker.Owner, error) {
+	r := ctx.HTTP("GET", "/admin/whoami", admin(), revoker.CredentialOf("x-credential", "", cred))
+	if r.Err == nil && r.Status == 404 {
+		return revoker.Owner{}, nil
+	}
+	var who struct {
+		UserID   string    `json:"user_id"`
+		UserName string    `json:"user_name"`
+		Kind     string    `json:"kind"`
+		IssuedAt time.Time `json:"issued_at"`
+	}
+	if err := r.JSON(&who); err != nil {
+		return revoker.Owner{}, err
+	}
+	if who.UserID == "" || who.UserName == "" {
+		return revoker.Owner{}, errors.New("identifying a credential: the answer names no user")
+	}
+	owner := revoker.Owner{
+		Subject: &revoker.Identity{AppUserID: who.UserID, UserName: who.UserName},
+		Kind:    kindOf(who.Kind), CacheS: cacheS,
+	}
+	if !who.IssuedAt.IsZero() {
+		owner.IssuedAt = &who.IssuedAt
+	}
+	return owner, nil
+}
+
+// kindOf translates the application's word. An access token dies with its refresh
+// token; the application's JWTs are of no kind that can be revoked.
+func kindOf(word string) revoker.Kind {
+	if word == "access_token" {
+		return revoker.RefreshToken
+	}
+	if collection(revoker.Kind(word)) != "" {
+		return revoker.Kind(word)
+	}
+	return ""
+}
+
+func health(ctx *revoker.Context) revoker.Health {
+	r := ctx.HTTP("GET", "/admin/healthz", admin())
+	switch {
+	case r.OK():
+		return revoker.Health{Status: "ok"}
+	case r.Err != nil:
+		return revoker.Health{Status: "error", Message: "the admin API does not answer: " + r.Err.Code}
+	case r.Status == 401 || r.Status == 403:
+		return revoker.Health{Status: "error", Message: "the admin API refuses the admin token"}
+	default:
+		return revoker.Health{Status: "degraded", Message: "the admin API answers " + strconv.Itoa(r.Status)}
+	}
+}
