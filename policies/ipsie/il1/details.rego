@@ -30,11 +30,11 @@ _per_operation := {
 	"IL1-3.3.3-remove-value",
 }
 
-_message("IL1-3.1-scope") := sprintf("the access token grants %v, and the profile takes the scope \"scim\" alone", [input.client.scopes])
-
-else := "the access token names no scope, and the profile takes the scope \"scim\" alone"
-
 _message(id) := _details[id].message if id != "IL1-3.1-scope"
+
+_message("IL1-3.1-scope") := message if {
+	message := sprintf("the access token grants %v, and the profile takes the scope \"scim\" alone", [input.client.scopes])
+} else := "the access token names no scope, and the profile takes the scope \"scim\" alone"
 
 # Status and scimType: RFC 7644 §3.12 (Tables 8 and 9), RFC 6750 §3.1.
 _details := {

@@ -1,0 +1,69 @@
+package policies
+
+import (
+	"context"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// Entrypoints lists what NewEngine asks, one for each shipped profile.
+func Entrypoints() []string {
+	var out []string
+	for _, p := range shipped() {
+		out = append(out, p.entrypoint)
+	}
+	return out
+}
+
+// Profile is one profile made of given Rego, for tests of what a shipped one never does.
+type Profile struct {
+	Name, Entrypoint string
+	Files            map[string]string
+}
+
+// NewTestEngine is NewEngine over other profiles and without its smoke queries.
+func NewTestEngine(o Options, profiles ...Profile) (*Engine, error) {
+	e, err := newEngine(o, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	list, src := testProfiles(profiles)
+	a, err := prepare(context.Background(), list, src)
+	if err != nil {
+		return nil, err
+	}
+	e.active.Store(a)
+	return e, nil
+}
+
+// Activate publishes other profiles in a running engine, with their smoke queries.
+func (e *Engine) Activate(profiles ...Profile) error {
+	list, src := testProfiles(profiles)
+	a, err := prepare(context.Background(), list, src)
+	if err != nil {
+		return err
+	}
+	return e.activate(a)
+}
+
+func testProfiles(profiles []Profile) ([]profile, source) {
+	list := make([]profile, 0, len(profiles))
+	files := map[string]map[string]string{}
+	for _, p := range profiles {
+		list = append(list, profile{name: p.Name, entrypoint: p.Entrypoint, dirs: []string{p.Name}})
+		files[p.Name] = p.Files
+	}
+	return list, func(dir string) (map[string]string, error) { return files[dir], nil }
+}
+
+// BuildInput is the document that rules see.
+func BuildInput(in Input) (ast.Value, error) { return newKeys().input(in) }
+
+// Capabilities are the names of the builtins that rules may call.
+func Capabilities() (names, net []string) {
+	c := capabilities()
+	for _, b := range c.Builtins {
+		names = append(names, b.Name)
+	}
+	return names, c.AllowNet
+}
