@@ -1,0 +1,225 @@
+// Package revoke turns the durable jobs that a deactivation leaves in the store
+// into revoked, verified credentials, and into evidence.
+//
+// The store creates one job for each user, app and kind in the same record as
+// the change that causes it. [Engine.Run] claims the due jobs of one user and
+// app with a lease, asks the app's plugin kind by kind in the order of
+// [abi.Order], lists again until two lists were empty, verifies, and writes every
+// answer before it asks the next question. One kind that fails never stops the
+// others. Work is at least once: a job's id is its idempotency key, and a save
+// with a stale version is refused by the store, so that a worker that lost its
+// lease cannot overwrite a newer result.
+//
+// Two clocks (design: DESIGN §3.5): BlockedAt is when the lock was in force in
+// memory and open streams were cut; VerifiedAt is when every kind was probed
+// dead. "Unknown" never counts as done. A breach of the deadline is a metric and
+// an audit record, and the work goes on.
+package revoke
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/scimward/scimward/plugins/abi"
+	"github.com/scimward/scimward/store"
+)
+
+// ErrNoPlugin is what a Revoker answers for an app that has no plugin: its kinds
+// are unsupported, enforced at the proxy.
+var ErrNoPlugin = errors.New("revoke: the app has no plugin")
+
+// Revoker asks the plugin of one app. An error other than [ErrNoPlugin] counts
+// as a transient fault of every kind asked.
+type Revoker interface {
+	Revoke(ctx context.Context, tenant, app string, req abi.Request) (abi.Result, error)
+	Verify(ctx context.Context, tenant, app string, req abi.Request) (abi.VerifyResult, error)
+	// Info describes the loaded plugin; false while it is not loaded.
+	Info(tenant, app string) (abi.Info, bool)
+}
+
+// Options configures an [Engine].
+type Options struct {
+	Store   *store.Store
+	Revoker Revoker
+	// Tenants lists the tenants with the longest credential lifetime of each app,
+	// which says until when an unsupported kind is enforced at the proxy.
+	Tenants map[string]map[string]time.Duration
+	Owner   string        // names this process in leases; required
+	Workers int           // users worked on at once; zero means 4
+	Lease   time.Duration // zero means 30s
+	// Deadline is the promise that a breach is measured against; zero means 5m.
+	Deadline time.Duration
+	// Poll is how often due jobs are looked for when nothing wakes the engine;
+	// zero means 1s.
+	Poll    time.Duration
+	Now     func() time.Time                  // nil means time.Now
+	Jitter  func(time.Duration) time.Duration // a duration in [0, max); nil means uniform
+	Logger  *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Store == nil || o.Revoker == nil || o.Owner == "" {
+		return o, errors.New("revoke: Store, Revoker and Owner are required")
+	}
+	if o.Workers <= 0 {
+		o.Workers = 4
+	}
+	if o.Lease <= 0 {
+		o.Lease = 30 * time.Second
+	}
+	if o.Deadline <= 0 {
+		o.Deadline = 5 * time.Minute
+	}
+	if o.Poll <= 0 {
+		o.Poll = time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Jitter == nil {
+		o.Jitter = func(most time.Duration) time.Duration {
+			if most <= 0 {
+				return 0
+			}
+			return rand.N(most) //nolint:gosec // spreads retries, guards nothing
+		}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return o, nil
+}
+
+// Engine works on the due jobs of every tenant. Make it with [New].
+type Engine struct {
+	o    Options
+	m    *metrics
+	wake chan struct{}
+
+	mu   sync.Mutex
+	busy map[unit]bool // units a worker of this process holds
+}
+
+// unit is what one worker does at a time: the jobs of one user in one app.
+type unit struct{ tenant, app, user string }
+
+// New returns an engine that does nothing until [Engine.Run].
+func New(o Options) (*Engine, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(o.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	return &Engine{o: o, m: m, wake: make(chan struct{}, 1), busy: map[unit]bool{}}, nil
+}
+
+// Wake makes Run look for due jobs now. It never blocks.
+func (e *Engine) Wake() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Run works until ctx is done, then waits for the workers, each of which ends at
+// its plugin's deadline at the latest, and gives its unfinished jobs back.
+func (e *Engine) Run(ctx context.Context) error {
+	stop := e.o.Store.Watch(func(c store.Change) {
+		if c.Type == store.ChangeLock || c.Type == store.ChangeJob {
+			e.Wake()
+		}
+	})
+	defer stop()
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	slots := make(chan struct{}, e.o.Workers)
+	tick := time.NewTicker(e.o.Poll)
+	defer tick.Stop()
+	for {
+		for tenant := range e.o.Tenants {
+			if err := e.dispatch(ctx, tenant, slots, &workers); err != nil && ctx.Err() == nil {
+				e.o.Logger.ErrorContext(ctx, "looking for due jobs", slog.String("tenant", tenant), slog.Any("error", err))
+			}
+			if err := e.clocks(ctx, tenant); err != nil && ctx.Err() == nil {
+				e.o.Logger.ErrorContext(ctx, "judging the clocks", slog.String("tenant", tenant), slog.Any("error", err))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-e.wake:
+		case <-tick.C:
+		}
+	}
+}
+
+// dueBatch bounds one look at the queue of one tenant.
+const dueBatch = 256
+
+// dispatch hands the units with due jobs to workers, as many as there are slots;
+// what finds no slot stays due.
+func (e *Engine) dispatch(ctx context.Context, tenant string, slots chan struct{}, workers *sync.WaitGroup) error {
+	var due []store.Job
+	err := e.o.Store.View(ctx, tenant, func(r *store.Reader) (err error) {
+		due, err = r.DueJobs(e.o.Now(), dueBatch)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("reading due jobs: %w", err)
+	}
+	for i := range due {
+		u := unit{tenant, due[i].App, due[i].UserID}
+		if !e.take(u) {
+			continue
+		}
+		select {
+		case slots <- struct{}{}:
+		default:
+			e.release(u)
+			return nil
+		}
+		workers.Go(func() {
+			defer func() {
+				e.release(u)
+				<-slots
+				e.Wake()
+			}()
+			if err := e.work(ctx, u); err != nil {
+				e.o.Logger.ErrorContext(ctx, "working on jobs", slog.String("tenant", u.tenant), slog.String("app", u.app), slog.String("user", u.user), slog.Any("error", err))
+			}
+		})
+	}
+	return nil
+}
+
+func (e *Engine) take(u unit) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.busy[u] {
+		return false
+	}
+	e.busy[u] = true
+	return true
+}
+
+func (e *Engine) release(u unit) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.busy, u)
+}
+
+// cause is the actor of every write of the engine.
+func (e *Engine) cause(action, requestID string) store.Cause {
+	return store.Cause{Actor: "engine:" + e.o.Owner, RequestID: requestID, Action: action, Decision: "internal", Received: e.o.Now()}
+}

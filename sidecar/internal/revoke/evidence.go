@@ -1,0 +1,362 @@
+package revoke
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/scimward/scimward/plugins/abi"
+	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/audit"
+)
+
+// EvidenceSchema names the format of a [Report].
+const EvidenceSchema = "scimward.evidence/v1"
+
+// Bounds of an evidence document.
+const (
+	maxChain       = 20000
+	maxReportBytes = 64 << 20
+)
+
+// Report proves what became of the credentials of one user: who asked, when the
+// user was locked, and for each app and kind what was found, revoked and probed.
+// It holds no secret: credentials appear by the application's own identifiers.
+type Report struct {
+	Schema       string           `json:"schema"`
+	Tenant       string           `json:"tenant"`
+	User         string           `json:"user"` // SCIM id
+	UserName     string           `json:"user_name"`
+	Generated    time.Time        `json:"generated"`
+	Status       string           `json:"status"` // worst of the offboardings, see [Status]
+	Offboardings []OffboardReport `json:"offboardings"`
+	// Chain is the tenant's audit trail from the first record about this user to
+	// the last, without gaps, so that it can be checked without the store.
+	Chain []audit.Record `json:"chain"`
+	Seal  *Seal          `json:"seal,omitempty"`
+}
+
+// OffboardReport is one epoch: one deactivation or deletion.
+type OffboardReport struct {
+	Epoch        uint64       `json:"epoch"`
+	Event        string       `json:"event"`
+	Status       string       `json:"status"`
+	Client       string       `json:"client"` // OAuth client that asked
+	TokenJTI     string       `json:"token_jti"`
+	RequestID    string       `json:"request_id"`
+	Remote       string       `json:"remote"`
+	Decision     string       `json:"decision"`
+	Received     time.Time    `json:"received"`
+	LockedAt     time.Time    `json:"locked_at"`
+	BlockedAt    *time.Time   `json:"blocked_at"`
+	VerifiedAt   *time.Time   `json:"verified_at"`
+	BlockedAfter float64      `json:"blocked_after_ms,omitempty"`
+	VerifyAfter  float64      `json:"verified_after_ms,omitempty"`
+	Breached     bool         `json:"breached"`
+	Kinds        []KindReport `json:"kinds"`
+}
+
+// KindReport is what became of one kind in one app.
+type KindReport struct {
+	App           string       `json:"app"`
+	Kind          string       `json:"kind"`
+	State         string       `json:"state"`
+	Verified      bool         `json:"verified"`
+	VerifiedAt    *time.Time   `json:"verified_at,omitempty"`
+	EnforcedUntil *time.Time   `json:"enforced_at_proxy_until,omitempty"`
+	Found         int          `json:"found"`
+	Revoked       int          `json:"revoked"`
+	Attempts      int          `json:"attempts"`
+	Code          string       `json:"code,omitempty"`
+	Message       string       `json:"message,omitempty"`
+	How           []HowReport  `json:"how,omitempty"`
+	Probes        []ProbeEntry `json:"probes,omitempty"`
+	Plugin        string       `json:"plugin,omitempty"`
+	PluginDigest  string       `json:"plugin_digest,omitempty"`
+}
+
+// HowReport is one call that revoked something.
+type HowReport struct {
+	ID     string    `json:"id"`
+	Action string    `json:"action"`
+	Status int       `json:"status"`
+	At     time.Time `json:"at"`
+}
+
+// ProbeEntry is one verification.
+type ProbeEntry struct {
+	At     time.Time `json:"at"`
+	Result string    `json:"result"`
+	Live   int       `json:"live"`
+	How    string    `json:"how,omitempty"`
+}
+
+// Seal binds the report to its tenant: a signature over Digest and the chain's head.
+type Seal struct {
+	Digest string `json:"digest"` // sha256:<hex> of the report without its seal
+	Head   string `json:"head"`   // hash of the last record of the chain
+	JWS    string `json:"jws"`    // signed by the tenant's own key; its claims repeat digest and head
+}
+
+// The statuses of an offboarding, from best to worst. "unknown" is what no rule
+// below it explains; it is never shown as done.
+const (
+	StatusVerified = "verified"          // every kind probed dead
+	StatusEnforced = "verified_enforced" // the same, but some kind is enforced at the proxy only
+	StatusRunning  = "revoking"
+	StatusFailed   = "failed"
+	StatusUnknown  = "unknown"
+)
+
+// Status is the worst of the jobs of one deactivation.
+func Status(jobs []store.Job) string {
+	worst := 0
+	order := []string{StatusVerified, StatusEnforced, StatusRunning, StatusFailed, StatusUnknown}
+	for i := range jobs {
+		if jobs[i].Event == abi.EventReactivated {
+			continue
+		}
+		s := StatusUnknown
+		switch jobs[i].State {
+		case store.JobRevoked, store.JobNothingToRevoke:
+			s = StatusRunning
+			if jobs[i].Verified {
+				s = StatusVerified
+			}
+		case store.JobUnsupported:
+			s = StatusEnforced
+		case store.JobPending, store.JobRunning, store.JobRetrying:
+			s = StatusRunning
+		case store.JobFailed:
+			s = StatusFailed
+		case store.JobUnknown:
+		}
+		worst = max(worst, slices.Index(order, s))
+	}
+	return order[worst]
+}
+
+// ErrNothingKnown says that the tenant never locked such a user.
+var ErrNothingKnown = errors.New("revoke: nothing is known of this user's revocation")
+
+// Sign makes the compact JWS of a seal with the tenant's own key.
+type Sign func(tenant string, claims map[string]any) (string, error)
+
+// Build reads the report of user, who is named by SCIM id or userName, from the
+// store. With a nil sign the report carries no seal.
+func Build(ctx context.Context, s *store.Store, tenant, user string, now time.Time, sign Sign) (*Report, error) {
+	rep := &Report{Schema: EvidenceSchema, Tenant: tenant, Generated: now.UTC(), Status: StatusVerified}
+	err := s.View(ctx, tenant, func(r *store.Reader) error {
+		id, err := resolve(r, user)
+		if err != nil {
+			return err
+		}
+		rep.User = id
+		offs, err := r.Offboardings(id)
+		if err != nil {
+			return fmt.Errorf("reading the offboardings of %s: %w", id, err)
+		}
+		if len(offs) == 0 {
+			return ErrNothingKnown
+		}
+		ids := map[string]bool{id: true}
+		for i := range offs {
+			jobs, err := r.JobsOf(id, offs[i].Epoch)
+			if err != nil {
+				return fmt.Errorf("reading the jobs of %s: %w", id, err)
+			}
+			for k := range jobs {
+				ids[jobs[k].ID] = true
+				rep.UserName = jobs[k].Subject.UserName
+			}
+			rep.Offboardings = append(rep.Offboardings, offboardReport(&offs[i], jobs))
+		}
+		rep.Status = rep.Offboardings[len(rep.Offboardings)-1].Status
+		rep.Chain, err = chain(r, ids)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if sign == nil {
+		return rep, nil
+	}
+	return rep, seal(rep, sign)
+}
+
+// resolve finds the id behind what a person typed: the id itself, or the name of
+// somebody who is or was a user.
+func resolve(r *store.Reader, user string) (string, error) {
+	if offs, err := r.Offboardings(user); err == nil && len(offs) > 0 {
+		return user, nil
+	}
+	ids, err := r.UserIDs("userName", user)
+	if err != nil {
+		return "", fmt.Errorf("looking the user up: %w", err)
+	}
+	if len(ids) > 0 {
+		return ids[0], nil
+	}
+	if id, ok := r.FormerUser(user); ok {
+		return id, nil
+	}
+	return "", ErrNothingKnown
+}
+
+func when(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	u := t.UTC()
+	return &u
+}
+
+func milliseconds(from, to time.Time) float64 {
+	if from.IsZero() || to.IsZero() {
+		return 0
+	}
+	return float64(to.Sub(from).Microseconds()) / 1000
+}
+
+func offboardReport(o *store.Offboarding, jobs []store.Job) OffboardReport {
+	out := OffboardReport{
+		Epoch: o.Epoch, Event: o.Event, Status: Status(jobs), Client: o.Cause.ClientID, TokenJTI: o.Cause.JTI, RequestID: o.Cause.RequestID,
+		Remote: o.Cause.Remote, Decision: o.Cause.Decision, Received: o.Received.UTC(), LockedAt: o.LockedAt.UTC(),
+		BlockedAt: when(o.BlockedAt), VerifiedAt: when(o.VerifiedAt), Breached: o.Breached,
+		BlockedAfter: milliseconds(o.Received, o.BlockedAt), VerifyAfter: milliseconds(o.Received, o.VerifiedAt),
+	}
+	slices.SortStableFunc(jobs, func(a, b store.Job) int {
+		if a.App != b.App {
+			return strings.Compare(a.App, b.App)
+		}
+		return position(a.Kind) - position(b.Kind)
+	})
+	for i := range jobs {
+		if jobs[i].Event != abi.EventReactivated {
+			out.Kinds = append(out.Kinds, kindReport(&jobs[i]))
+		}
+	}
+	return out
+}
+
+func kindReport(j *store.Job) KindReport {
+	k := KindReport{
+		App: j.App, Kind: j.Kind, State: string(j.State), Verified: j.Verified, VerifiedAt: when(j.VerifiedAt), EnforcedUntil: when(j.EnforcedUntil),
+		Found: j.Found, Revoked: j.Revoked, Attempts: j.Attempts, Code: j.Code, Message: j.Message, PluginDigest: j.Plugin.Digest,
+	}
+	if j.Plugin.Name != "" {
+		k.Plugin = j.Plugin.Name + " " + j.Plugin.Version
+	}
+	for _, e := range j.Evidence {
+		k.How = append(k.How, HowReport{ID: e.ID, Action: e.Action, Status: e.Status, At: e.At.UTC()})
+	}
+	for _, p := range j.Probes {
+		k.Probes = append(k.Probes, ProbeEntry{At: p.At.UTC(), Result: p.Result, Live: p.Live, How: p.How})
+	}
+	return k
+}
+
+// chain is the audit trail from the first record about one of ids to the last.
+func chain(r *store.Reader, ids map[string]bool) ([]audit.Record, error) {
+	var out []audit.Record
+	last := 0
+	err := r.Audit(func(rec audit.Record) bool {
+		mine := ids[rec.Resource]
+		if len(out) == 0 && !mine {
+			return true
+		}
+		out = append(out, rec)
+		if mine {
+			last = len(out)
+		}
+		return len(out) < maxChain
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the audit trail: %w", err)
+	}
+	return out[:last], nil
+}
+
+// digest is the sha256 of the report without its seal.
+func digest(r *Report) (string, error) {
+	bare := *r
+	bare.Seal = nil
+	b, err := json.Marshal(&bare)
+	if err != nil {
+		return "", fmt.Errorf("encoding the report: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	return "sha256:" + hex.EncodeToString(sum[:]), nil
+}
+
+func seal(r *Report, sign Sign) error {
+	d, err := digest(r)
+	if err != nil {
+		return err
+	}
+	s := &Seal{Digest: d}
+	if n := len(r.Chain); n > 0 {
+		s.Head = r.Chain[n-1].Hash.String()
+	}
+	s.JWS, err = sign(r.Tenant, map[string]any{"digest": s.Digest, "head": s.Head, "sub": r.User, "iat": r.Generated.Unix()})
+	if err != nil {
+		return fmt.Errorf("sealing the report: %w", err)
+	}
+	r.Seal = s
+	return nil
+}
+
+// Read reads a report and checks, without any store, that its audit chain has no
+// gap and no changed record and that its seal is over exactly this text. The
+// caller checks the signature of Seal.JWS, whose claims must repeat Digest and
+// Head.
+func Read(in io.Reader) (*Report, error) {
+	b, err := io.ReadAll(io.LimitReader(in, maxReportBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the report: %w", err)
+	}
+	if len(b) > maxReportBytes {
+		return nil, errors.New("the report is larger than 64 MiB")
+	}
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.DisallowUnknownFields()
+	var r Report
+	if err := dec.Decode(&r); err != nil {
+		return nil, fmt.Errorf("reading the report: %w", err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("the file holds more than one report")
+	}
+	if r.Schema != EvidenceSchema {
+		return nil, fmt.Errorf("schema %q is not %s", r.Schema, EvidenceSchema)
+	}
+	if len(r.Chain) == 0 || r.Seal == nil {
+		return nil, errors.New("the report has no audit chain or no seal: it proves nothing")
+	}
+	first := r.Chain[0]
+	c := audit.Chain{Tenant: r.Tenant, N: first.N - 1, Head: first.Prev}
+	for i := range r.Chain {
+		if err := c.Next(&r.Chain[i]); err != nil {
+			return nil, fmt.Errorf("checking the audit chain: %w", err)
+		}
+	}
+	d, err := digest(&r)
+	if err != nil {
+		return nil, err
+	}
+	if d != r.Seal.Digest {
+		return nil, errors.New("the report was changed after it was sealed")
+	}
+	if c.Head.String() != r.Seal.Head {
+		return nil, errors.New("the seal belongs to another audit chain")
+	}
+	return &r, nil
+}

@@ -1,0 +1,43 @@
+package revoke
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+type metrics struct {
+	attempts, alerts, probes, breaches *prometheus.CounterVec
+	open, oldest                       *prometheus.GaugeVec
+	verified                           *prometheus.HistogramVec
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "scimward_revocation_" + name, Help: help}, labels)
+	}
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "scimward_revocation_" + name, Help: help}, []string{"tenant"})
+	}
+	m := &metrics{
+		attempts: counter("attempts_total", "Attempts by outcome.", "tenant", "app", "kind", "state"),
+		alerts:   counter("alerts_total", "Outcomes that need a human, by code.", "tenant", "app", "code"),
+		probes:   counter("probes_total", "Verifications by result.", "tenant", "app", "kind", "result"),
+		breaches: counter("breaches_total", "Offboardings not verified within the deadline.", "tenant"),
+		open:     gauge("open_offboardings", "Offboardings not verified yet."),
+		oldest:   gauge("oldest_open_seconds", "Age of the oldest offboarding not verified yet."),
+		verified: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "scimward_revocation_verified_seconds", Help: "Time from the request to the last verified kind.",
+			Buckets: []float64{.1, .25, .5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 3600},
+		}, []string{"tenant"}),
+	}
+	if r == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.attempts, m.alerts, m.probes, m.breaches, m.open, m.oldest, m.verified} {
+		if err := r.Register(c); err != nil {
+			return nil, fmt.Errorf("registering metrics: %w", err)
+		}
+	}
+	return m, nil
+}
