@@ -17,14 +17,14 @@ const (
 
 // User is a person as it is pushed. ID is the application's.
 type User struct {
-	ID          string
-	UserName    string // required
-	ExternalID  string // the enterprise's own identifier (IL1 §3.2.3)
-	DisplayName string
-	GivenName   string
-	FamilyName  string
-	Email       string // the primary address (IL1 §3.2.3)
-	Active      bool   // CreateUser sends true whatever it says
+	ID          string `json:"id"`
+	UserName    string `json:"user_name"`   // required
+	ExternalID  string `json:"external_id"` // the enterprise's own identifier (IL1 §3.2.3)
+	DisplayName string `json:"display_name"`
+	GivenName   string `json:"given_name"`
+	FamilyName  string `json:"family_name"`
+	Email       string `json:"email"`  // the primary address (IL1 §3.2.3)
+	Active      bool   `json:"active"` // CreateUser sends true whatever it says
 }
 
 type wireUser struct {
@@ -51,9 +51,9 @@ type wireEmail struct {
 
 // Group is a group (IPSIE: role) as it is pushed. ID is the application's.
 type Group struct {
-	ID          string
-	DisplayName string
-	ExternalID  string
+	ID          string `json:"id"`
+	DisplayName string `json:"display_name"`
+	ExternalID  string `json:"external_id"`
 }
 
 type wireGroup struct {

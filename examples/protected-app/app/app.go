@@ -105,8 +105,12 @@ func New(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	st, err := newState(o.Now, o.PasswordCost)
+	if err != nil {
+		return nil, err
+	}
 	a := &App{
-		opts: o, state: newState(o.Now, o.PasswordCost), jwt: issuer,
+		opts: o, state: st, jwt: issuer,
 		stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	if err := a.bind(ctx); err != nil {

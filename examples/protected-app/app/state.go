@@ -102,8 +102,9 @@ type credential struct {
 
 // state is everything the application knows, behind one lock.
 type state struct {
-	now  func() time.Time
-	cost int
+	now   func() time.Time
+	cost  int
+	decoy []byte // hash of a password nobody has
 
 	mu       sync.Mutex
 	seq      uint64
@@ -117,14 +118,18 @@ type state struct {
 	onDelete func(credentialID string) // SSH closes its sessions; called without the lock
 }
 
-func newState(now func() time.Time, cost int) *state {
+func newState(now func() time.Time, cost int) (*state, error) {
+	decoy, err := bcrypt.GenerateFromPassword([]byte(randomText()), cost)
+	if err != nil {
+		return nil, fmt.Errorf("preparing passwords: %w", err)
+	}
 	return &state{
-		now: now, cost: cost,
+		now: now, cost: cost, decoy: decoy,
 		accounts: map[string]*account{}, names: map[string]string{}, live: map[string]*credential{},
 		secrets: map[[sha256.Size]byte]string{}, ghosts: map[[sha256.Size]byte]*credential{},
 		faults: map[string]*Fault{}, count: newCounters(),
 		onDelete: func(string) {},
-	}
+	}, nil
 }
 
 func fold(name string) string { return strings.ToLower(name) }
@@ -181,6 +186,14 @@ func (s *state) find(ref string) (account, error) {
 	return s.findLocked(ref)
 }
 
+// byName resolves a user name, never an id: what people type and what JWTs name.
+func (s *state) byName(name string) (account, error) {
+	if strings.HasPrefix(name, "~") {
+		return account{}, errNoAccount
+	}
+	return s.find(name)
+}
+
 func (s *state) findLocked(ref string) (account, error) {
 	id, byID := strings.CutPrefix(ref, "~")
 	if !byID {
@@ -231,10 +244,10 @@ func (s *state) deleteAccount(id string) error {
 
 // login checks a password. It takes as long for an unknown name as for a known one.
 func (s *state) login(name, password string) (account, error) {
-	acc, err := s.find(name)
+	acc, err := s.byName(name)
 	hash := acc.hash
 	if err != nil || len(hash) == 0 {
-		hash = []byte("$2a$10$7EqJtq98hPqEX7fNZaFWoOhi5lQ7UuFv3fQ3fDiIEpUb8xZ5q9W5e") // matches nothing known
+		hash = s.decoy
 	}
 	wrong := bcrypt.CompareHashAndPassword(hash, []byte(password))
 	switch {
@@ -394,8 +407,8 @@ func (s *state) lookup(secret string, ghosts bool) (credential, account, bool) {
 // users pages through the accounts by id order; name filters by exact user name.
 func (s *state) users(name, after string, limit int) (out []account, next string) {
 	if name != "" {
-		acc, err := s.find(name)
-		if err != nil || name[0] == '~' { // a filter is a name, never an id
+		acc, err := s.byName(name)
+		if err != nil {
 			return nil, ""
 		}
 		return []account{acc}, ""
