@@ -1,8 +1,14 @@
 package scim
 
+import (
+	"reflect"
+	"slices"
+)
+
 // Object is a SCIM JSON object. Values are string, bool, int64, float64, Object
-// and []any of these; a null is never stored (F9). After normalisation attribute
-// names are those of the schema, and extension attributes sit under their URN.
+// and []any of these; a null is never stored (F9), though a body just decoded
+// still holds nil where it said null. After normalisation attribute names are
+// those of the schema, and extension attributes sit under their URN.
 type Object map[string]any
 
 // String returns the string attribute name, "" when it is unassigned.
@@ -38,4 +44,56 @@ func (o Object) Strings(name, sub string) []string {
 		}
 	}
 	return out
+}
+
+// Clone returns a copy that shares nothing with o. A nil Object stays nil.
+func (o Object) Clone() Object {
+	if o == nil {
+		return nil
+	}
+	c := make(Object, len(o))
+	for k, v := range o {
+		c[k] = cloneValue(v)
+	}
+	return c
+}
+
+func cloneValue(v any) any {
+	switch v := v.(type) {
+	case Object:
+		return v.Clone()
+	case map[string]any:
+		return Object(v).Clone()
+	case []any:
+		c := make([]any, len(v))
+		for i, e := range v {
+			c[i] = cloneValue(e)
+		}
+		return c
+	default:
+		return v
+	}
+}
+
+// asObject returns v as an Object; callers outside the decoder may hold the plain map type.
+func asObject(v any) (Object, bool) {
+	switch v := v.(type) {
+	case Object:
+		return v, v != nil
+	case map[string]any:
+		return Object(v), v != nil
+	default:
+		return nil, false
+	}
+}
+
+func equalValue(a, b any) bool { return reflect.DeepEqual(a, b) }
+
+func (o Object) keys() []string {
+	keys := make([]string, 0, len(o))
+	for k := range o {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
 }

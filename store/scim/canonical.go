@@ -1,0 +1,277 @@
+package scim
+
+// Canonicalize turns operations as sent into canonical ones and names every
+// deviation of the wire form (design: dialects §2.2). It is pure and knows no
+// state. Path-less operations become one operation an attribute (F92), keys with dots,
+// URNs and filters are expanded, single members wrapped, batched member removals
+// split. "remove members" with a value becomes the removal of the listed members,
+// never of all (B82); with an empty list it is refused.
+//
+// Deviations are returned with an error too, so that a policy can name the dialect
+// it refuses. Errors are 400 with the scimType of F81, F85, F88, F91, F95 and a
+// detail that says what to send.
+func Canonicalize(t *ResourceType, raw []RawOp, m Mode) ([]Op, []Deviation, *Error) {
+	c := &canonicalizer{normalizer: normalizer{t: t, m: m}}
+	for i, r := range raw {
+		c.op = i
+		if err := c.operation(r); err != nil {
+			return nil, c.found, inOp(i, err)
+		}
+	}
+	return c.ops, c.found, nil
+}
+
+type canonicalizer struct {
+	normalizer
+	ops []Op
+}
+
+func (c *canonicalizer) emit(kind OpKind, p Path, value any) {
+	op := Op{Kind: kind, Path: p, Target: p.target(), Raw: c.op, build: c.m.BuildMissing, lax: c.m.IgnoreNoMatch}
+	if kind != OpRemove {
+		op.Value, op.HasValue = value, true
+	}
+	c.ops = append(c.ops, op)
+}
+
+func (c *canonicalizer) operation(r RawOp) *Error {
+	kind := OpKind(foldName(r.Op))
+	switch kind {
+	case OpAdd, OpRemove, OpReplace:
+	default:
+		return Errorf(400, TypeInvalidSyntax, `op %s is unknown; send "add", "remove" or "replace"`, quoteShort(r.Op))
+	}
+	if string(kind) != r.Op {
+		c.note(DevOpCase)
+	}
+	if !r.HasPath {
+		return c.pathless(kind, r)
+	}
+	p, notes, err := parsePath(c.t, r.Path, c.m.LooseFilters)
+	c.note(notes...)
+	if err != nil {
+		return err
+	}
+	return c.target(kind, p, r.Value, r.HasValue)
+}
+
+// pathless expands an operation whose value names the attributes (F85, F92).
+func (c *canonicalizer) pathless(kind OpKind, r RawOp) *Error {
+	c.note(DevPathless)
+	if kind == OpRemove {
+		return Errorf(400, TypeNoTarget, "remove needs a path that says what to remove")
+	}
+	o, ok := asObject(r.Value)
+	if !ok {
+		return Errorf(400, TypeInvalidValue, "an operation without path needs a value object that names the attributes")
+	}
+	for _, key := range o.keys() {
+		if err := c.key(kind, key, o[key]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// key handles one key of a path-less value.
+func (c *canonicalizer) key(kind OpKind, key string, v any) *Error {
+	switch foldName(key) {
+	case "schemas", "id", "meta":
+		c.note(DevReadOnlyDropped) // clients repeat what they read
+		return nil
+	case "password":
+		return c.unknownTop(key)
+	}
+	p, notes, err := parsePath(c.t, key, c.m.LooseFilters)
+	c.note(notes...)
+	if err != nil {
+		if err.Type == TypeInvalidPath && len(notes) == 0 {
+			return c.unknown(key)
+		}
+		return err
+	}
+	schema, _ := cutURN(c.t, key)
+	switch {
+	case p.Filter != nil:
+		c.note(DevFilterKey)
+	case p.Attr != "" && schema != nil:
+		c.note(DevURNKey)
+	case p.Sub != "":
+		c.note(DevDottedKey)
+	}
+	return c.target(kind, p, v, true)
+}
+
+// target judges and emits an operation on p.
+func (c *canonicalizer) target(kind OpKind, p Path, v any, hasValue bool) *Error {
+	a, s := c.t.resolve(p.URN, p.Attr, p.Sub)
+	if a != nil && (a.readOnly() || s != nil && s.readOnly()) {
+		return Errorf(400, TypeMutability, "%s is read-only; the service sets it", p)
+	}
+	if a != nil && c.isMembers(a) {
+		return c.members(kind, p, a, v, hasValue)
+	}
+	if kind == OpRemove {
+		return c.remove(p, a, v, hasValue)
+	}
+	if !hasValue {
+		return Errorf(400, TypeInvalidValue, "%s of %s needs a value", kind, p)
+	}
+	switch {
+	case a == nil:
+		return c.wholeExtension(kind, p, v)
+	case s != nil:
+		value, err := c.value(s, p.target()+"."+s.Name, v)
+		if err == nil {
+			c.emit(kind, p, value)
+		}
+		return err
+	case p.Filter != nil || a.MultiValued:
+		return c.multiple(kind, p, a, v)
+	case a.Type == typeComplex:
+		return c.parts(kind, p, a, v)
+	}
+	value, err := c.value(a, p.target(), v)
+	if err == nil {
+		c.emit(kind, p, value)
+	}
+	return err
+}
+
+// multiple emits an operation on all or, with a filter, on some elements.
+func (c *canonicalizer) multiple(kind OpKind, p Path, a *Attribute, v any) *Error {
+	var value any
+	var err *Error
+	if p.Filter == nil {
+		value, err = c.value(a, p.target(), v)
+		if value == nil {
+			value = []any{}
+		}
+	} else if v != nil {
+		value, err = c.single(a, p.target(), v)
+	}
+	if err == nil {
+		c.emit(kind, p, value)
+	}
+	return err
+}
+
+// parts emits an operation on a complex value. A null part is unassigned by
+// replace, so it becomes an operation of its own.
+func (c *canonicalizer) parts(kind OpKind, p Path, a *Attribute, v any) *Error {
+	value, err := c.value(a, p.target(), v)
+	if err != nil {
+		return err
+	}
+	nulls := 0
+	if o, ok := asObject(v); ok && kind == OpReplace {
+		for _, key := range o.keys() {
+			sub := a.sub(key)
+			if o[key] != nil || sub == nil || sub.readOnly() {
+				continue
+			}
+			nulls++
+			c.emit(kind, Path{URN: p.URN, Attr: p.Attr, Sub: sub.Name}, nil)
+		}
+	}
+	if value != nil || nulls == 0 {
+		c.emit(kind, p, value)
+	}
+	return nil
+}
+
+// wholeExtension expands urn: {…} into its attributes (F96).
+func (c *canonicalizer) wholeExtension(kind OpKind, p Path, v any) *Error {
+	if v == nil {
+		if kind == OpReplace {
+			c.emit(kind, p, nil)
+		}
+		return nil
+	}
+	o, ok := asObject(v)
+	if !ok {
+		return typeFault(p.URN, "an object")
+	}
+	ext := c.t.Extension(p.URN)
+	for _, key := range o.keys() {
+		a := ext.Attribute(key)
+		if a == nil {
+			if err := c.unknown(p.URN + ":" + key); err != nil {
+				return err
+			}
+			continue
+		}
+		if key != a.Name {
+			c.note(DevPathCase)
+		}
+		if err := c.target(kind, Path{URN: p.URN, Attr: a.Name}, o[key], true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *canonicalizer) remove(p Path, a *Attribute, v any, hasValue bool) *Error {
+	if a != nil && a.Required && p.Sub == "" && p.Filter == nil {
+		return Errorf(400, TypeMutability, "%s is required and cannot be removed; replace it", p)
+	}
+	if !hasValue {
+		c.emit(OpRemove, p, nil)
+		return nil
+	}
+	if a == nil || !a.MultiValued || p.Filter != nil || p.Sub != "" {
+		c.note(DevRemoveValue)
+		c.emit(OpRemove, p, nil)
+		return nil
+	}
+	c.note(DevRemoveValueArray)
+	return c.removeListed(p, a, v)
+}
+
+// removeListed turns a removal that lists values into one removal for each (B82).
+func (c *canonicalizer) removeListed(p Path, a *Attribute, v any) *Error {
+	if o, ok := asObject(v); ok {
+		v = []any{o}
+	}
+	value, err := c.value(a, p.target(), v)
+	if err != nil {
+		return err
+	}
+	list, _ := value.([]any)
+	if len(list) == 0 {
+		return Errorf(400, TypeInvalidValue, "remove of %s with an empty value removes nothing; leave value out to remove all, or list what to remove", p)
+	}
+	for _, e := range list {
+		f := c.elementFilter(a, e)
+		if f == nil {
+			return Errorf(400, TypeInvalidValue, "remove of %s with a value needs the value of each element; send path %s[value eq \"…\"] instead", p, p)
+		}
+		listed := p
+		listed.Filter = f
+		c.emit(OpRemove, listed, nil)
+		c.ops[len(c.ops)-1].lax = true
+	}
+	return nil
+}
+
+// elementFilter selects the elements equal to e by value and, where given, type.
+func (c *canonicalizer) elementFilter(a *Attribute, e any) Filter {
+	o, _ := asObject(e)
+	value := eqFilter(a, "value", o)
+	if value == nil || c.isMembers(a) {
+		return value
+	}
+	if kind := eqFilter(a, "type", o); kind != nil {
+		return newAnd(value, kind)
+	}
+	return value
+}
+
+// eqFilter is sub eq the string o has there, nil without one.
+func eqFilter(a *Attribute, sub string, o Object) Filter {
+	s, def := o.String(sub), a.sub(sub)
+	if s == "" || def == nil {
+		return nil
+	}
+	return &Compare{Attr: AttrRef{Attr: def.Name, def: def}, Op: OpEq, Value: s, text: foldValue(def, s)}
+}

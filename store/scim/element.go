@@ -1,0 +1,100 @@
+package scim
+
+// onePrimary refuses several primary values in what a client sent (F17).
+func onePrimary(name string, list []any) *Error {
+	count := 0
+	for _, e := range list {
+		if isPrimary(e) {
+			count++
+		}
+	}
+	if count > 1 {
+		return Errorf(400, TypeInvalidValue, "%s has %d primary values; mark at most one", name, count)
+	}
+	return nil
+}
+
+func isPrimary(e any) bool {
+	o, _ := asObject(e)
+	return o.Bool("primary", false)
+}
+
+// demote clears primary on every element of list but those that stay holds true for (F17).
+func demote(list []any, stay func(i int) bool) {
+	for i, e := range list {
+		if isPrimary(e) && !stay(i) {
+			if o, ok := e.(Object); ok {
+				o["primary"] = false
+			}
+		}
+	}
+}
+
+// mergeElements appends more to list. An element that is there already, by value
+// and type, takes over the sub-attributes of the newcomer instead of standing
+// twice (F18, F86). Elements without a value are compared whole. list's elements may be changed.
+func mergeElements(a *Attribute, list, more []any) []any {
+	index := newElementIndex(a, list)
+	for _, e := range more {
+		at, known := index.find(list, e)
+		if !known {
+			list = append(list, e)
+			index.add(e, len(list)-1)
+			continue
+		}
+		old, ok1 := list[at].(Object)
+		fresh, ok2 := e.(Object)
+		if ok1 && ok2 {
+			for k, v := range fresh {
+				old[k] = v
+			}
+		}
+	}
+	return list
+}
+
+// elementIndex finds equal elements without comparing each with each: a request
+// of a thousand must not cost a million comparisons.
+type elementIndex struct {
+	a  *Attribute
+	at map[string]int
+}
+
+func newElementIndex(a *Attribute, list []any) elementIndex {
+	x := elementIndex{a: a, at: make(map[string]int, len(list))}
+	for i, e := range list {
+		x.add(e, i)
+	}
+	return x
+}
+
+func (x elementIndex) add(e any, i int) {
+	key := elementKey(x.a, e)
+	if _, taken := x.at[key]; !taken {
+		x.at[key] = i
+	}
+}
+
+func (x elementIndex) find(list []any, e any) (int, bool) {
+	i, ok := x.at[elementKey(x.a, e)]
+	return i, ok && i < len(list)
+}
+
+// elementKey is what makes two elements the same: value and type where there is
+// a value, the whole otherwise. A member is its value alone: ids are unique.
+func elementKey(a *Attribute, e any) string {
+	o, ok := asObject(e)
+	if !ok {
+		return "s" + string(appendValue(nil, e))
+	}
+	value, kind := a.sub("value"), a.sub("type")
+	s, ok := o["value"].(string)
+	if !ok || value == nil {
+		return "o" + string(appendObject(nil, o))
+	}
+	key := appendString([]byte("v"), foldValue(value, s))
+	if kind != nil && a.Name != "members" {
+		key = appendString(key, foldValue(kind, o.String("type")))
+	}
+	return string(key)
+}

@@ -1,0 +1,66 @@
+package scim
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Encode returns o as JSON with sorted keys, so equal objects have equal bytes.
+// Decoding the result gives o again: a float keeps a fraction or exponent. It
+// panics on a value that no Object holds.
+func Encode(o Object) []byte { return appendObject(nil, o) }
+
+func appendObject(b []byte, o Object) []byte {
+	b = append(b, '{')
+	for i, k := range o.keys() {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendString(b, k)
+		b = append(b, ':')
+		b = appendValue(b, o[k])
+	}
+	return append(b, '}')
+}
+
+func appendValue(b []byte, v any) []byte {
+	switch v := v.(type) {
+	case nil:
+		return append(b, "null"...)
+	case bool:
+		return strconv.AppendBool(b, v)
+	case string:
+		return appendString(b, v)
+	case int64:
+		return strconv.AppendInt(b, v, 10)
+	case int:
+		return strconv.AppendInt(b, int64(v), 10)
+	case float64:
+		return append(b, formatFloat(v)...)
+	case Object:
+		return appendObject(b, v)
+	case map[string]any:
+		return appendObject(b, v)
+	case []any:
+		b = append(b, '[')
+		for i, e := range v {
+			if i > 0 {
+				b = append(b, ',')
+			}
+			b = appendValue(b, e)
+		}
+		return append(b, ']')
+	default:
+		panic(fmt.Sprintf("scim: an object holds a %T", v))
+	}
+}
+
+// formatFloat keeps the mark of a float, so that reading it again gives a float.
+func formatFloat(f float64) string {
+	s := strconv.FormatFloat(f, 'g', -1, 64)
+	if !strings.ContainsAny(s, ".e") {
+		s += ".0"
+	}
+	return s
+}

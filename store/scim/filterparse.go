@@ -1,0 +1,325 @@
+package scim
+
+import "strings"
+
+// ParseFilter parses the filter s for resources of the type t. It is a recursive
+// descent in one pass; l bounds length, and nodes and so depth (F75). Names and operators
+// compare case-insensitively (F65). Beyond RFC 7644 it takes:
+//
+//   - emails[value eq "x"] standing alone, which the grammar allows and many
+//     parsers forget;
+//   - emails eq "x" for emails.value eq "x" (F70), also on single complex
+//     attributes with a value, such as manager;
+//   - emails[type eq "work"].value eq "x", which identity providers send, as
+//     emails[type eq "work" and value eq "x"];
+//   - parentheses within brackets, several spaces for one.
+//
+// Every error is 400 invalidFilter: bad syntax, an attribute the type does not
+// have (B128), a value or operator the attribute's type does not take (F69).
+func ParseFilter(t *ResourceType, s string, l Limits) (Filter, *Error) {
+	if len(s) > l.FilterBytes {
+		return nil, Errorf(400, TypeInvalidFilter, "the filter is longer than %d bytes; ask with a shorter one", l.FilterBytes)
+	}
+	p := &filterParser{t: t, s: s, left: l.FilterNodes}
+	p.spaces()
+	f, err := p.or()
+	if err != nil {
+		return nil, err
+	}
+	p.spaces()
+	if p.i < len(s) {
+		return nil, p.fault("text follows the filter")
+	}
+	return f, nil
+}
+
+// filterParser parses filters and, for ParsePath, the part in brackets.
+type filterParser struct {
+	t      *ResourceType
+	s      string
+	i      int
+	left   int        // nodes still allowed
+	parent *Attribute // inside brackets: the attribute whose sub-attributes are named
+	loose  bool       // bare words, missing spaces and strings for booleans are taken (F67)
+	notes  []string   // deviation codes met in loose mode, or that loose mode would take
+}
+
+func (p *filterParser) fault(format string, args ...any) *Error {
+	e := Errorf(400, TypeInvalidFilter, format, args...)
+	e.Detail += Errorf(0, "", " (at character %d of the filter)", p.i+1).Detail
+	return e
+}
+
+func (p *filterParser) spaces() bool {
+	start := p.i
+	for p.i < len(p.s) && p.s[p.i] == ' ' {
+		p.i++
+	}
+	return p.i > start
+}
+
+func (p *filterParser) peek() byte {
+	if p.i < len(p.s) {
+		return p.s[p.i]
+	}
+	return 0
+}
+
+func (p *filterParser) node() *Error {
+	if p.left--; p.left < 0 {
+		return p.fault("the filter has too many expressions; ask with a simpler one")
+	}
+	return nil
+}
+
+func (p *filterParser) or() (Filter, *Error) {
+	f, err := p.and()
+	for err == nil && p.keyword("or") {
+		var next Filter
+		if next, err = p.and(); err == nil {
+			f = newOr(f, next)
+		}
+	}
+	return f, err
+}
+
+func (p *filterParser) and() (Filter, *Error) {
+	f, err := p.term()
+	for err == nil && p.keyword("and") {
+		var next Filter
+		if next, err = p.term(); err == nil {
+			f = newAnd(f, next)
+		}
+	}
+	return f, err
+}
+
+// keyword consumes " word " and reports whether it was there.
+func (p *filterParser) keyword(word string) bool {
+	start := p.i
+	if p.spaces() {
+		end := p.i + len(word)
+		if end < len(p.s) && equalName(p.s[p.i:end], word) && p.s[end] == ' ' {
+			p.i = end
+			p.spaces()
+			return true
+		}
+	}
+	p.i = start
+	return false
+}
+
+func (p *filterParser) term() (Filter, *Error) {
+	if err := p.node(); err != nil {
+		return nil, err
+	}
+	if p.peek() == '(' {
+		return p.group()
+	}
+	word := p.word()
+	if equalName(word, "not") {
+		start := p.i
+		p.spaces()
+		if p.peek() == '(' {
+			f, err := p.group()
+			return &Not{Term: f}, err
+		}
+		p.i = start
+	}
+	if word == "" {
+		return nil, p.fault("an attribute name is missing")
+	}
+	return p.expression(word)
+}
+
+func (p *filterParser) group() (Filter, *Error) {
+	p.i++
+	p.spaces()
+	f, err := p.or()
+	if err != nil {
+		return nil, err
+	}
+	p.spaces()
+	if p.peek() != ')' {
+		return nil, p.fault("a closing parenthesis is missing")
+	}
+	p.i++
+	return f, nil
+}
+
+// word reads an attribute path. Dots and colons are judged against the schemas
+// later: the colon in "2.0:User" is no separator (F74).
+func (p *filterParser) word() string {
+	start := p.i
+	for p.i < len(p.s) && wordByte(p.s[p.i]) {
+		p.i++
+	}
+	return p.s[start:p.i]
+}
+
+func wordByte(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' ||
+		c == '.' || c == ':' || c == '$' || c == '-' || c == '_'
+}
+
+// expression parses what follows an attribute path: brackets, pr, or an operator
+// and a value.
+func (p *filterParser) expression(word string) (Filter, *Error) {
+	ref, err := p.attribute(word)
+	if err != nil {
+		return nil, err
+	}
+	spaced := p.spaces()
+	if p.peek() == '[' {
+		return p.valuePath(ref)
+	}
+	if !spaced {
+		return nil, p.fault("a space and an operator are missing after %s", ref)
+	}
+	return p.operator(ref)
+}
+
+func (p *filterParser) operator(ref AttrRef) (Filter, *Error) {
+	op := foldName(p.word())
+	if op == "pr" {
+		return &Present{Attr: ref}, nil
+	}
+	switch CompareOp(op) {
+	case OpEq, OpNe, OpCo, OpSw, OpEw, OpGt, OpGe, OpLt, OpLe:
+	default:
+		return nil, p.fault("an operator is missing after %s; use one of eq, ne, co, sw, ew, gt, ge, lt, le, pr", ref)
+	}
+	if !p.spaces() {
+		p.notes = append(p.notes, DevFilterForm)
+		if !p.loose {
+			return nil, p.fault("a space is missing after %s", op)
+		}
+	}
+	value, err := p.literal()
+	if err != nil {
+		return nil, err
+	}
+	return p.compare(ref, CompareOp(op), value)
+}
+
+// valuePath parses the bracket of attr[filter], and .sub op value behind it.
+func (p *filterParser) valuePath(ref AttrRef) (Filter, *Error) {
+	inner, err := p.bracket(ref)
+	if err != nil {
+		return nil, err
+	}
+	vp := &ValuePath{Attr: ref, Filter: inner}
+	if p.peek() != '.' {
+		return vp, nil
+	}
+	p.i++
+	if err := p.node(); err != nil {
+		return nil, err
+	}
+	outer := p.parent
+	p.parent = ref.def
+	defer func() { p.parent = outer }()
+	sub, err := p.attribute(p.word())
+	if err != nil {
+		return nil, err
+	}
+	if !p.spaces() {
+		return nil, p.fault("a space and an operator are missing after %s", sub)
+	}
+	last, err := p.operator(sub)
+	if err != nil {
+		return nil, err
+	}
+	vp.Filter = newAnd(inner, last)
+	return vp, nil
+}
+
+// bracket parses [filter], where names are sub-attributes of ref.
+func (p *filterParser) bracket(ref AttrRef) (Filter, *Error) {
+	if p.parent != nil {
+		return nil, p.fault("a filter in brackets cannot hold another")
+	}
+	if ref.Sub != "" || len(ref.def.SubAttributes) == 0 {
+		return nil, p.fault("%s has no sub-attributes to filter in brackets", ref)
+	}
+	p.i++
+	p.spaces()
+	p.parent = ref.def
+	f, err := p.or()
+	p.parent = nil
+	if err != nil {
+		return nil, err
+	}
+	p.spaces()
+	if p.peek() != ']' {
+		return nil, p.fault("a closing bracket is missing")
+	}
+	p.i++
+	return f, nil
+}
+
+// attribute resolves a name, within brackets against the sub-attributes.
+func (p *filterParser) attribute(word string) (AttrRef, *Error) {
+	if p.parent != nil {
+		def := p.parent.sub(word)
+		if def == nil {
+			return AttrRef{}, p.fault("%s has no sub-attribute of that name", p.parent.Name)
+		}
+		return AttrRef{Attr: def.Name, def: def}, nil
+	}
+	ref, ok := lookupRef(p.t, word)
+	if !ok || ref.Attr == "" || ref.leaf().Returned == retNever {
+		return AttrRef{}, p.fault("%s has no attribute of that name", p.t.Name)
+	}
+	return ref, nil
+}
+
+// lookupRef resolves [URN:]attr[.sub]. The URN is whichever known schema the
+// word starts with, so that no colon or dot of it is taken for a separator. A
+// bare extension URN gives a reference without Attr.
+func lookupRef(t *ResourceType, word string) (AttrRef, bool) {
+	schema, rest := cutURN(t, word)
+	var ref AttrRef
+	if schema != nil && schema != t.Schema {
+		ref.URN = schema.ID
+		if rest == "" {
+			return ref, true
+		}
+	}
+	name, sub, dotted := strings.Cut(rest, ".")
+	switch {
+	case schema == nil:
+		ref.def = t.attribute(name)
+	default:
+		ref.def = schema.Attribute(name)
+	}
+	if ref.def == nil {
+		return ref, false
+	}
+	ref.Attr = ref.def.Name
+	if dotted {
+		if ref.sub = ref.def.sub(sub); ref.sub == nil {
+			return ref, false
+		}
+		ref.Sub = ref.sub.Name
+	}
+	return ref, true
+}
+
+// cutURN splits a known schema URN off the front of word. Without one the schema
+// is nil and rest is word.
+func cutURN(t *ResourceType, word string) (*Schema, string) {
+	for _, s := range append([]*Schema{t.Schema}, t.Extensions...) {
+		n := len(s.ID)
+		if len(word) < n || !equalName(word[:n], s.ID) {
+			continue
+		}
+		if len(word) == n {
+			return s, ""
+		}
+		if word[n] == ':' && len(word) > n+1 {
+			return s, word[n+1:]
+		}
+	}
+	return nil, word
+}

@@ -1,0 +1,72 @@
+package scim
+
+import (
+	"strings"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/secure/precis"
+	"golang.org/x/text/unicode/norm"
+)
+
+// FoldUserName prepares a userName for comparison and for its unique index with
+// the PRECIS profile UsernameCaseMapped (F19; RFC 7613 §3.2, now RFC 8265 §3.3):
+// two names are the same when they fold to the same string. It fails with 400
+// invalidValue on an empty name and on characters a user name may not have, such
+// as spaces and control characters.
+func FoldUserName(s string) (string, *Error) {
+	if plainName(s) {
+		return foldName(s), nil
+	}
+	folded, err := precis.UsernameCaseMapped.String(s)
+	if err != nil || folded == "" {
+		return "", Errorf(400, TypeInvalidValue, "userName is empty or holds a character that a user name may not have, such as a space or a control character; send another userName")
+	}
+	return folded, nil
+}
+
+// plainName reports whether s is non-empty printable ASCII without a space, for
+// which the PRECIS profile lower-cases and nothing else.
+func plainName(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// FoldCase folds s for comparing values of attributes that are not caseExact
+// (F68): full Unicode case folding between two canonical compositions. Folding
+// a folded string gives the same string.
+func FoldCase(s string) string {
+	if isASCII(s) {
+		return foldName(s)
+	}
+	// Folding can undo a composition and composing can need another fold.
+	for range 3 {
+		next := norm.NFC.String(cases.Fold().String(norm.NFC.String(s)))
+		if next == s {
+			break
+		}
+		s = next
+	}
+	return s
+}
+
+func isASCII(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 }) < 0
+}
+
+// foldValue folds a string value of a for comparison with eq, co, sw and the
+// rest: exactly, as a user name, or case-insensitively.
+func foldValue(a *Attribute, s string) string {
+	if a.CaseExact {
+		return s
+	}
+	if a.Uniqueness == "server" && a.Name == "userName" {
+		if folded, err := FoldUserName(s); err == nil {
+			return folded
+		}
+	}
+	return FoldCase(s)
+}

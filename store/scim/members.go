@@ -1,0 +1,195 @@
+package scim
+
+// Member is one member of a group as a client names it.
+type Member struct {
+	ID   string
+	Type string // "User", "Group", or "" where the client did not say
+}
+
+// MemberChange is one change of a group's membership. Changes apply in order.
+type MemberChange struct {
+	Kind OpKind   // OpAdd: IDs join. OpRemove: IDs, or with All everyone, leave. OpReplace: exactly IDs remain
+	IDs  []Member // without duplicates; may be empty
+	All  bool     // OpRemove only
+}
+
+// members judges and emits an operation on a group's members (B78, B79, F16).
+func (c *canonicalizer) members(kind OpKind, p Path, a *Attribute, v any, hasValue bool) *Error {
+	if p.Sub != "" {
+		return Errorf(400, TypeMutability, "a member cannot be edited; add it, or remove it with path %s", `members[value eq "id"]`)
+	}
+	if p.Filter != nil {
+		return c.filteredMembers(kind, p, a, v, hasValue)
+	}
+	switch {
+	case kind == OpRemove && !hasValue:
+		c.emit(kind, p, nil)
+		return nil
+	case kind == OpRemove:
+		c.note(DevRemoveValueArray)
+		return c.removeListed(p, a, v)
+	case !hasValue:
+		return Errorf(400, TypeInvalidValue, `%s of members needs a value: an array of objects such as {"value": "id"}`, kind)
+	}
+	value, err := c.value(a, "members", v)
+	if err != nil {
+		return err
+	}
+	if value == nil {
+		value = []any{}
+	}
+	c.emit(kind, p, value)
+	return nil
+}
+
+func (c *canonicalizer) filteredMembers(kind OpKind, p Path, a *Attribute, v any, hasValue bool) *Error {
+	ids, listed := memberIDs(p.Filter)
+	if !listed {
+		c.note(DevMemberFilterOther)
+	}
+	switch kind {
+	case OpAdd:
+		c.note(DevMemberFilterAdd)
+		if len(ids) != 1 {
+			return memberFilterFault()
+		}
+		return c.addFiltered(ids[0], v)
+	case OpRemove:
+		if hasValue {
+			c.note(DevRemoveValue)
+		}
+		if !listed {
+			c.emit(kind, p, nil)
+			return nil
+		}
+		if len(ids) > 1 {
+			c.note(DevMemberFilterOr)
+		}
+		for _, id := range ids {
+			c.emit(kind, Path{Attr: p.Attr, Filter: eqFilter(a, "value", Object{"value": id})}, nil)
+		}
+		return nil
+	default:
+		return Errorf(400, TypeMutability, "a member cannot be edited; remove it and add another")
+	}
+}
+
+// addFiltered takes add to members[value eq "id"]: the value, if any, must not
+// name another.
+func (c *canonicalizer) addFiltered(id string, v any) *Error {
+	for _, named := range namedMembers(v) {
+		if named != id {
+			return Errorf(400, TypeInvalidValue, `the path names one member and the value another; send path "members" and the members to add as value`)
+		}
+	}
+	c.emit(OpAdd, Path{Attr: "members"}, []any{Object{"value": id}})
+	return nil
+}
+
+func namedMembers(v any) []string {
+	switch v := v.(type) {
+	case string:
+		return []string{v}
+	case []any:
+		var ids []string
+		for _, e := range v {
+			if _, nested := e.([]any); !nested {
+				ids = append(ids, namedMembers(e)...)
+			}
+		}
+		return ids
+	}
+	o, _ := asObject(v)
+	for key, id := range o {
+		if s, ok := id.(string); ok && equalName(key, "value") {
+			return []string{s}
+		}
+	}
+	return nil
+}
+
+// memberIDs reads value eq "a", and such terms joined by or.
+func memberIDs(f Filter) ([]string, bool) {
+	terms := orTerms(f)
+	ids := make([]string, 0, len(terms))
+	for _, term := range terms {
+		c, ok := term.(*Compare)
+		if !ok || !eqSub(c, "value") {
+			return nil, false
+		}
+		id, ok := c.Value.(string)
+		if !ok || id == "" {
+			return nil, false
+		}
+		ids = append(ids, id)
+	}
+	return ids, true
+}
+
+func memberFilterFault() *Error {
+	return Errorf(400, TypeInvalidFilter, `members are selected by their id only; send path members[value eq "id"]`)
+}
+
+// MemberChanges takes the operations on members out of canonical operations on a
+// group: they change edges, not the resource, and go to the store as such. rest
+// is what remains for [Apply]. The error is 400 invalidFilter for a filter on
+// anything but the members' value.
+func MemberChanges(ops []Op) (members []MemberChange, rest []Op, err *Error) {
+	for _, op := range ops {
+		if op.Target != "members" {
+			rest = append(rest, op)
+			continue
+		}
+		change, err := memberChange(op)
+		if err != nil {
+			return nil, nil, inOp(op.Raw, err)
+		}
+		members = append(members, change)
+	}
+	return members, rest, nil
+}
+
+func memberChange(op Op) (MemberChange, *Error) {
+	change := MemberChange{Kind: op.Kind}
+	switch {
+	case op.Kind == OpRemove && op.Path.Filter == nil:
+		change.All = true
+	case op.Kind == OpRemove:
+		ids, ok := memberIDs(op.Path.Filter)
+		if !ok {
+			return change, memberFilterFault()
+		}
+		for _, id := range ids {
+			change.IDs = append(change.IDs, Member{ID: id})
+		}
+	case op.Path.Filter != nil:
+		return change, memberFilterFault()
+	default:
+		change.IDs = memberList(op.Value)
+	}
+	return change, nil
+}
+
+// TakeMembers splits the members off a normalised group: they are stored as edges.
+// o is not changed.
+func TakeMembers(o Object) (rest Object, members []Member) {
+	rest = make(Object, len(o))
+	for k, v := range o {
+		if k != "members" {
+			rest[k] = v
+		}
+	}
+	return rest, memberList(o["members"])
+}
+
+func memberList(v any) []Member {
+	list, _ := v.([]any)
+	members := make([]Member, 0, len(list))
+	for _, e := range list {
+		o, _ := asObject(e)
+		if id := o.String("value"); id != "" {
+			members = append(members, Member{ID: id, Type: o.String("type")})
+		}
+	}
+	return members
+}

@@ -1,0 +1,85 @@
+package scim
+
+import "slices"
+
+// Mode is what of the known deviations of clients is taken. The zero value is
+// strict, as the IPSIE profile wants it. Shapes that mean one thing only (an op
+// in capitals, a PATCH without path, a core URN before a path, a single member that is
+// no array) are always taken and reported as deviations for the policy to judge;
+// a Mode decides about those that need guessing.
+type Mode struct {
+	IgnoreUnknown bool // unknown attributes and schema URNs are dropped instead of 400 (B124)
+	DropPassword  bool // a password is dropped on POST and PUT instead of 400 (B58); never on PATCH
+	Coerce        bool // "True" for true, one element for the value or the array, "" and a bare id for a complex value
+	LooseFilters  bool // bare words and missing spaces in path filters (F67), extension attributes without URN
+	BuildMissing  bool // add and replace with a path filter that matches nothing build the element (F87)
+	IgnoreNoMatch bool // remove with a path filter that matches nothing succeeds (F90)
+}
+
+// Deviation is a difference between what a client sent and the canonical form.
+type Deviation struct {
+	Code string // one of the Dev constants
+	Op   int    // index of the PATCH operation as sent, -1 for a whole body
+}
+
+// The deviation codes. They are stable: policies and metrics name them.
+const (
+	DevOpCase            = "OP_CASE"             // op is not in lower case
+	DevPathless          = "PATHLESS"            // no path: the value names the attributes
+	DevPathCase          = "PATH_CASE"           // a name in the path or body is not spelled as in the schema
+	DevURNPath           = "URN_PATH"            // the core schema's URN stands before the path
+	DevMissingURN        = "MISSING_URN"         // an extension attribute without its URN
+	DevFilterForm        = "FILTER_FORM"         // the path filter is not in canonical text
+	DevBareValue         = "BARE_VALUE"          // a filter value without double quotes
+	DevSingleFilter      = "SINGLE_FILTER"       // a filter on a single-valued attribute
+	DevDottedKey         = "DOTTED_KEY"          // "name.givenName" as a key of a path-less value
+	DevURNKey            = "URN_KEY"             // "urn:…:User:department" as such a key
+	DevFilterKey         = "FILTER_KEY"          // "emails[type eq \"work\"].value" as such a key
+	DevRemoveValueArray  = "REMOVE_VALUE_ARRAY"  // remove of a multi-valued attribute with a value: the listed ones go
+	DevRemoveValue       = "REMOVE_VALUE"        // remove of something else with a value, which is ignored
+	DevMemberObject      = "MEMBER_OBJECT"       // one member as an object, not in an array
+	DevMemberString      = "MEMBER_STRING"       // a member as a bare id
+	DevMemberFilterAdd   = "MEMBER_FILTER_ADD"   // add to members[value eq "id"]
+	DevMemberFilterOr    = "MEMBER_FILTER_OR"    // members[value eq "a" or value eq "b"]: split
+	DevMemberFilterOther = "MEMBER_FILTER_OTHER" // members filtered by anything else
+	DevValueObject       = "VALUE_OBJECT"        // one element, not in an array
+	DevValueArray        = "VALUE_ARRAY"         // an array of one for a single value
+	DevValueString       = "VALUE_STRING"        // a bare string for a complex value
+	DevBooleanString     = "BOOLEAN_STRING"      // "True" for true
+	DevEmptyString       = "EMPTY_STRING"        // "" for an unset complex value
+	DevNullDropped       = "NULL_DROPPED"        // null inside a PATCH value
+	DevReadOnlyDropped   = "READONLY_DROPPED"    // a readOnly attribute, ignored
+	DevUnknownDropped    = "UNKNOWN_DROPPED"     // an unknown attribute, ignored
+	DevUnknownSchema     = "UNKNOWN_SCHEMA"      // an unknown URN in schemas, ignored
+	DevPasswordDropped   = "PASSWORD_DROPPED"    // a password, ignored and never stored
+)
+
+// normalizer carries what every step of a normalisation needs.
+type normalizer struct {
+	t     *ResourceType
+	m     Mode
+	op    int // index of the operation, -1 for a body
+	found []Deviation
+}
+
+// note records a deviation once per operation.
+func (n *normalizer) note(codes ...string) {
+	for _, code := range codes {
+		d := Deviation{Code: code, Op: n.op}
+		if !slices.Contains(n.found[n.opStart():], d) {
+			n.found = append(n.found, d)
+		}
+	}
+}
+
+// opStart is where the deviations of the current operation begin: they are
+// appended in the order of the operations, which keeps note from reading them all.
+func (n *normalizer) opStart() int {
+	i := len(n.found)
+	for i > 0 && n.found[i-1].Op == n.op {
+		i--
+	}
+	return i
+}
+
+func (n *normalizer) patching() bool { return n.op >= 0 }

@@ -1,0 +1,161 @@
+package scim
+
+// Normalize judges the body of a POST or PUT and returns the resource it
+// describes, without changing o:
+//
+//   - schemas must be a non-empty array of URNs of t, each once, the core one among
+//     them (F2); the result has no schemas, [Schemas] derives it (F3);
+//   - names are spelled as in the schema (F4), extension attributes sit under
+//     their URN, null, [] and empty objects are gone (F9);
+//   - types are checked (F11), userName can be prepared (F19), at most one value
+//     is primary (F17), equal values stand once (F18);
+//   - readOnly attributes (id, meta, groups) are ignored (F6, F8, F14, F32);
+//   - unknown attributes and password are 400 invalidSyntax unless m says
+//     otherwise (B124, B58); missing required attributes are 400 invalidValue (F33).
+//
+// A missing active is left to the caller: true on create (F35), kept on PUT (F39).
+// The deviations met so far are returned with an error too.
+func Normalize(t *ResourceType, o Object, m Mode) (Object, []Deviation, *Error) {
+	n := &normalizer{t: t, m: m, op: -1}
+	out, err := n.body(o)
+	if err != nil {
+		return nil, n.found, err
+	}
+	return out, n.found, nil
+}
+
+func (n *normalizer) body(o Object) (Object, *Error) {
+	out := make(Object, len(o))
+	sawSchemas := false
+	seen := make(map[string]bool, len(o))
+	for _, key := range o.keys() {
+		if folded := foldName(key); seen[folded] {
+			return nil, Errorf(400, TypeInvalidSyntax, "attribute %s appears twice, letter case aside", quoteShort(key))
+		} else {
+			seen[folded] = true
+		}
+		if equalName(key, "schemas") {
+			sawSchemas = true
+			if err := n.schemas(o[key]); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err := n.topLevel(out, key, o[key]); err != nil {
+			return nil, err
+		}
+	}
+	if !sawSchemas && !n.m.IgnoreUnknown {
+		return nil, n.schemasFault()
+	}
+	return out, checkComplete(n.t, out)
+}
+
+// topLevel normalises one key of a body into out.
+func (n *normalizer) topLevel(out Object, key string, v any) *Error {
+	if e := n.t.Extension(key); e != nil {
+		return n.extension(out, e, key, v)
+	}
+	a := n.t.attribute(key)
+	if a == nil {
+		return n.unknownTop(key)
+	}
+	if a.Name != key {
+		n.note(DevPathCase)
+	}
+	if a.readOnly() {
+		n.note(DevReadOnlyDropped)
+		return nil
+	}
+	v, err := n.value(a, a.Name, v)
+	if err == nil && v != nil {
+		out[a.Name] = v
+	}
+	return err
+}
+
+func (n *normalizer) unknownTop(key string) *Error {
+	if !equalName(key, "password") {
+		return n.unknown(key)
+	}
+	n.note(DevPasswordDropped)
+	if n.m.DropPassword && !n.patching() {
+		return nil
+	}
+	return passwordFault()
+}
+
+func (n *normalizer) extension(out Object, e *Schema, key string, v any) *Error {
+	if key != e.ID {
+		n.note(DevPathCase)
+	}
+	if v == nil {
+		return nil
+	}
+	// An extension normalises like a complex attribute of that name.
+	got, err := n.complex(&Attribute{Name: e.ID, Type: typeComplex, SubAttributes: e.Attributes}, e.ID, v)
+	if err == nil && got != nil {
+		out[e.ID] = got
+	}
+	return err
+}
+
+func (n *normalizer) schemasFault() *Error {
+	return Errorf(400, TypeInvalidSyntax, `schemas must be an array that holds %q, and the URNs of the extensions used, each once`, n.t.Schema.ID)
+}
+
+// schemas judges the schemas attribute (F2, F34). Order says nothing.
+func (n *normalizer) schemas(v any) *Error {
+	list, ok := v.([]any)
+	if !ok || len(list) == 0 {
+		return n.schemasFault()
+	}
+	seen := map[string]bool{}
+	for _, e := range list {
+		urn, ok := e.(string)
+		folded := foldName(urn)
+		if !ok || seen[folded] {
+			return n.schemasFault()
+		}
+		seen[folded] = true
+		if equalName(urn, n.t.Schema.ID) || n.t.Extension(urn) != nil {
+			continue
+		}
+		n.note(DevUnknownSchema)
+		if !n.m.IgnoreUnknown {
+			return Errorf(400, TypeInvalidSyntax, "schemas names %s, which %s does not have; leave it out", quoteShort(urn), n.t.Name)
+		}
+	}
+	if !seen[foldName(n.t.Schema.ID)] && !n.m.IgnoreUnknown {
+		return n.schemasFault()
+	}
+	return nil
+}
+
+// checkComplete judges a whole resource: required attributes, and the userName.
+func checkComplete(t *ResourceType, o Object) *Error {
+	for i := range t.Schema.Attributes {
+		a := &t.Schema.Attributes[i]
+		if a.Required && emptyValue(o[a.Name]) {
+			return Errorf(400, TypeInvalidValue, "%s is required and must not be empty", a.Name)
+		}
+	}
+	if t.Name == "User" {
+		if _, err := FoldUserName(o.String("userName")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Schemas returns the schemas attribute of o: the core URN and that of every
+// extension o has attributes of (F3).
+func Schemas(t *ResourceType, o Object) []any {
+	urns := []any{t.Schema.ID}
+	for _, e := range t.Extensions {
+		if x, ok := asObject(o[e.ID]); ok && len(x) > 0 {
+			urns = append(urns, e.ID)
+		}
+	}
+	return urns
+}

@@ -1,0 +1,179 @@
+package scim
+
+// Path is the target of a PATCH operation (RFC 7644 §3.5.2) with the spelling of
+// the schema. The zero Path is no target.
+//
+//	members                                   Attr
+//	name.givenName                            Attr, Sub
+//	emails[type eq "work"].value              Attr, Filter, Sub
+//	urn:…:enterprise:2.0:User:department      URN, Attr
+//	urn:…:enterprise:2.0:User                 URN: the whole extension (F96)
+type Path struct {
+	URN    string // of an extension; the URN of the core schema is never kept
+	Attr   string // "" for a whole extension
+	Sub    string // "" for the attribute itself
+	Filter Filter // of the elements of Attr; nil without brackets
+}
+
+// String returns the canonical text of p. Parsing it gives an equal path.
+func (p Path) String() string {
+	s := p.URN
+	if p.Attr != "" {
+		s = p.target()
+	}
+	if p.Filter != nil {
+		s += "[" + p.Filter.String() + "]"
+	}
+	if p.Sub != "" {
+		s += "." + p.Sub
+	}
+	return s
+}
+
+// target names the top-level attribute, with the URN where it is an extension's.
+func (p Path) target() string {
+	switch {
+	case p.URN == "":
+		return p.Attr
+	case p.Attr == "":
+		return p.URN
+	}
+	return p.URN + ":" + p.Attr
+}
+
+// ParsePath parses a PATCH path for resources of the type t. Names and URNs
+// compare case-insensitively; the URN of the core schema may stand before a core
+// attribute. Errors are 400 invalidPath, or invalidFilter for what stands in
+// brackets (F95). Length and filter are bounded as by [DefaultLimits].
+func ParsePath(t *ResourceType, s string) (Path, *Error) {
+	p, _, err := parsePath(t, s, false)
+	return p, err
+}
+
+func pathFault(s, what string) *Error {
+	return Errorf(400, TypeInvalidPath, "path %s: %s", quoteShort(s), what)
+}
+
+// quoteShort quotes client text for a detail without letting it grow.
+func quoteShort(s string) string {
+	const most = 80
+	runes := 0
+	for i := range s {
+		if runes++; runes > most {
+			s = s[:i] + "…"
+			break
+		}
+	}
+	return string(appendString(nil, s))
+}
+
+// parsePath parses s and names the deviations of its spelling from Path.String.
+// loose takes bare filter values and extension attributes without their URN; the
+// deviations are named even where a strict parse fails on them.
+func parsePath(t *ResourceType, s string, loose bool) (Path, []string, *Error) {
+	l := DefaultLimits()
+	if len(s) > l.FilterBytes {
+		return Path{}, nil, pathFault(s, "it is too long")
+	}
+	fp := &filterParser{t: t, s: s, left: l.FilterNodes, loose: loose}
+	word := fp.word()
+	var notes []string
+	ref, ok := lookupRef(t, word)
+	if !ok {
+		if ref, ok = withoutURN(t, word); ok {
+			notes = append(notes, DevMissingURN)
+			if !loose {
+				return Path{}, notes, pathFault(s, "the attribute belongs to an extension; write "+ref.String())
+			}
+		}
+	}
+	if !ok {
+		return Path{}, nil, unknownPath(t, s, word)
+	}
+	if schema, _ := cutURN(t, word); schema == t.Schema {
+		notes = append(notes, DevURNPath)
+		word = word[len(schema.ID)+1:]
+	}
+	p := Path{URN: ref.URN, Attr: ref.Attr, Sub: ref.Sub}
+	err := fp.pathFilter(&p, ref)
+	notes = append(notes, fp.notes...)
+	if err != nil {
+		return Path{}, notes, err
+	}
+	return p, append(notes, spelling(p, ref, word, s)...), nil
+}
+
+// pathFilter parses what may follow the attribute: [filter] and .sub.
+func (p *filterParser) pathFilter(path *Path, ref AttrRef) *Error {
+	p.spaces()
+	if p.i == len(p.s) && p.s[p.i-1] != ' ' {
+		return nil
+	}
+	if p.peek() != '[' || ref.Attr == "" {
+		return pathFault(p.s, "unexpected text after the attribute")
+	}
+	f, err := p.bracket(ref)
+	if err != nil {
+		return err
+	}
+	path.Filter = f
+	if p.peek() == '.' {
+		p.i++
+		sub := ref.def.sub(p.word())
+		if sub == nil {
+			return pathFault(p.s, ref.Attr+" has no sub-attribute of that name")
+		}
+		path.Sub = sub.Name
+	}
+	if p.i < len(p.s) {
+		return pathFault(p.s, "text follows the path")
+	}
+	return nil
+}
+
+// spelling compares the text of a path, its core URN aside, with the canonical one.
+func spelling(p Path, ref AttrRef, word, s string) []string {
+	var notes []string
+	if p.Filter != nil {
+		want := "[" + p.Filter.String() + "]"
+		if p.Sub != "" {
+			want += "." + p.Sub
+		}
+		if len(s) < len(want) || s[len(s)-len(want):] != want {
+			notes = append(notes, DevFilterForm)
+		}
+		if ref.def != nil && !ref.def.MultiValued {
+			notes = append(notes, DevSingleFilter)
+		}
+	}
+	canonical := ref.String()
+	if ref.Attr == "" {
+		canonical = ref.URN
+	}
+	if word != canonical && equalName(word, canonical) {
+		notes = append(notes, DevPathCase)
+	}
+	return notes
+}
+
+// withoutURN looks for an extension attribute that a client named without its
+// URN, such as manager.
+func withoutURN(t *ResourceType, word string) (AttrRef, bool) {
+	for _, e := range t.Extensions {
+		if ref, ok := lookupRef(t, e.ID+":"+word); ok && word != "" {
+			return ref, true
+		}
+	}
+	return AttrRef{}, false
+}
+
+func unknownPath(t *ResourceType, s, word string) *Error {
+	if equalName(word, "password") {
+		return passwordFault()
+	}
+	return pathFault(s, t.Name+" has no such attribute; see /Schemas")
+}
+
+func passwordFault() *Error {
+	return Errorf(400, TypeInvalidSyntax, "password is not supported: credentials are never provisioned over SCIM; leave it out")
+}

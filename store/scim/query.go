@@ -1,0 +1,119 @@
+package scim
+
+import (
+	"math"
+	"net/url"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Query is a list or read request's query (RFC 7644 §3.4.2, §3.9).
+type Query struct {
+	Filter     Filter   // nil without a filter
+	FilterText string   // canonical text of Filter, "" without
+	StartIndex int      // 1-based, at least 1 (F52)
+	Count      int      // at least 0; meaningless without HasCount (F54)
+	HasCount   bool     // false: the server chooses the page size
+	Attributes []string // as sent, trimmed; nil where absent or empty
+	Excluded   []string // never together with Attributes
+}
+
+// ParseQuery reads raw, the part of a request target behind '?', still
+// percent-encoded. Parameter names compare case-insensitively; a known one twice
+// is refused (Q1), unknown ones are ignored (F62), sortBy among them: sorting is not
+// supported (F57). Errors are 400: invalidFilter, invalidValue for a count or startIndex that
+// is no integer, invalidSyntax for the rest.
+func ParseQuery(t *ResourceType, raw string, l Limits) (Query, *Error) {
+	q := Query{StartIndex: 1}
+	params, err := queryParams(raw, l)
+	if err != nil {
+		return q, err
+	}
+	if text, ok := params["filter"]; ok {
+		if q.Filter, err = ParseFilter(t, text, l); err != nil {
+			return q, err
+		}
+		q.FilterText = q.Filter.String()
+	}
+	if text, ok := params["startindex"]; ok {
+		if q.StartIndex, err = queryInt("startIndex", text); err != nil {
+			return q, err
+		}
+		q.StartIndex = max(q.StartIndex, 1)
+	}
+	if text, ok := params["count"]; ok {
+		if q.Count, err = queryInt("count", text); err != nil {
+			return q, err
+		}
+		q.Count, q.HasCount = max(q.Count, 0), true
+	}
+	if q.Attributes, err = nameList(params["attributes"], l); err != nil {
+		return q, err
+	}
+	if q.Excluded, err = nameList(params["excludedattributes"], l); err != nil {
+		return q, err
+	}
+	if q.Attributes != nil && q.Excluded != nil {
+		return q, Errorf(400, TypeInvalidValue, "attributes and excludedAttributes exclude each other; send one of them")
+	}
+	return q, nil
+}
+
+// queryParams returns the known parameters by folded name.
+func queryParams(raw string, l Limits) (map[string]string, *Error) {
+	// A percent escape takes three bytes; the rest is room for the other parameters.
+	if most := 3*l.FilterBytes + 8<<10; len(raw) > most {
+		return nil, Errorf(400, TypeInvalidSyntax, "the query is longer than %d bytes", most)
+	}
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, Errorf(400, TypeInvalidSyntax, "the query is not percent-encoded key=value pairs joined by &")
+	}
+	known := map[string]string{}
+	for name, list := range values {
+		folded := foldName(name)
+		switch folded {
+		case "filter", "startindex", "count", "attributes", "excludedattributes":
+		default:
+			continue
+		}
+		if _, twice := known[folded]; twice || len(list) != 1 {
+			return nil, Errorf(400, TypeInvalidSyntax, "query parameter %s appears twice; send it once", folded)
+		}
+		if !utf8.ValidString(list[0]) {
+			return nil, Errorf(400, TypeInvalidSyntax, "query parameter %s is not UTF-8", folded)
+		}
+		known[folded] = list[0]
+	}
+	return known, nil
+}
+
+// queryInt reads a decimal integer; what does not fit is cut to the nearest that does.
+func queryInt(name, text string) (int, *Error) {
+	number := strings.TrimPrefix(text, "-")
+	if number == "" || digits(number, 0) != len(number) {
+		return 0, Errorf(400, TypeInvalidValue, "%s must be an integer", name)
+	}
+	n, err := strconv.ParseInt(text, 10, 32)
+	switch {
+	case err == nil:
+		return int(n), nil
+	case text[0] == '-':
+		return 0, nil
+	}
+	return math.MaxInt32, nil
+}
+
+func nameList(text string, l Limits) ([]string, *Error) {
+	if strings.Count(text, ",") >= l.Members {
+		return nil, Errorf(400, TypeInvalidSyntax, "a query names more than %d attributes", l.Members)
+	}
+	var names []string
+	for _, name := range strings.Split(text, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}

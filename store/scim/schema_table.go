@@ -1,0 +1,107 @@
+package scim
+
+import "sync"
+
+const (
+	mutReadOnly  = "readOnly"
+	mutReadWrite = "readWrite"
+	mutImmutable = "immutable"
+
+	retAlways  = "always"
+	retNever   = "never"
+	retDefault = "default"
+	retRequest = "request"
+
+	typeString    = "string"
+	typeBoolean   = "boolean"
+	typeDecimal   = "decimal"
+	typeInteger   = "integer"
+	typeDateTime  = "dateTime"
+	typeReference = "reference"
+	typeBinary    = "binary"
+	typeComplex   = "complex"
+)
+
+//nolint:gochecknoglobals // built once, read-only afterwards; attributes are compared by address
+var (
+	userType  = sync.OnceValue(newUserType)
+	groupType = sync.OnceValue(newGroupType)
+)
+
+// UserType returns the User resource type (RFC 7643 §4.1) with the enterprise
+// extension (§4.3). It is shared: callers must not change it.
+func UserType() *ResourceType { return userType() }
+
+// GroupType returns the Group resource type (RFC 7643 §4.2). It is shared:
+// callers must not change it.
+func GroupType() *ResourceType { return groupType() }
+
+// Types returns every resource type, in the order of the discovery documents.
+func Types() []*ResourceType { return []*ResourceType{UserType(), GroupType()} }
+
+func newUserType() *ResourceType {
+	return &ResourceType{
+		ID: "User", Name: "User", Endpoint: "Users", Description: "User account",
+		Schema:     completeSchema(userSchema()),
+		Extensions: []*Schema{completeSchema(enterpriseSchema())},
+		common:     complete(commonAttributes()),
+	}
+}
+
+func newGroupType() *ResourceType {
+	return &ResourceType{
+		ID: "Group", Name: "Group", Endpoint: "Groups", Description: "Group of users and groups",
+		Schema: completeSchema(groupSchema()),
+		common: complete(commonAttributes()),
+	}
+}
+
+func completeSchema(s *Schema) *Schema {
+	s.Attributes = complete(s.Attributes)
+	return s
+}
+
+// complete writes the defaults of RFC 7643 §2.2 into the fields the tables leave
+// out. Binary values are compared exactly (design: dialects §2.6).
+func complete(list []Attribute) []Attribute {
+	for i := range list {
+		a := &list[i]
+		if len(a.SubAttributes) > 0 {
+			a.Type = typeComplex
+		}
+		a.Type = orElse(a.Type, typeString)
+		a.Mutability = orElse(a.Mutability, mutReadWrite)
+		a.Returned = orElse(a.Returned, retDefault)
+		a.Uniqueness = orElse(a.Uniqueness, "none")
+		a.CaseExact = a.CaseExact || a.Type == typeBinary || a.Type == typeReference
+		complete(a.SubAttributes)
+	}
+	return list
+}
+
+func orElse(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
+}
+
+// commonAttributes are those of every resource (RFC 7643 §3.1) that no schema
+// lists. externalId is listed by the schemas here, which §3.1 allows and B42 asks.
+func commonAttributes() []Attribute {
+	return []Attribute{
+		{Name: "schemas", Type: typeReference, MultiValued: true, Required: true, Mutability: mutReadOnly, Returned: retAlways, Description: "URNs of the schemas of the resource."},
+		{Name: "id", CaseExact: true, Mutability: mutReadOnly, Returned: retAlways, Uniqueness: "server", Description: "Identifier given by the service."},
+		{Name: "meta", Mutability: mutReadOnly, Description: "Metadata of the resource.", SubAttributes: []Attribute{
+			{Name: "resourceType", CaseExact: true, Mutability: mutReadOnly, Description: "Name of the resource type."},
+			{Name: "created", Type: typeDateTime, Mutability: mutReadOnly, Description: "When the resource was created."},
+			{Name: "lastModified", Type: typeDateTime, Mutability: mutReadOnly, Description: "When the resource was last changed."},
+			{Name: "location", Type: typeReference, Mutability: mutReadOnly, Description: "URL of the resource."},
+			{Name: "version", CaseExact: true, Mutability: mutReadOnly, Description: "Version of the resource, equal to its ETag."},
+		}},
+	}
+}
+
+func externalID() Attribute {
+	return Attribute{Name: "externalId", CaseExact: true, Description: "Identifier of the resource as the identity service defines it."}
+}

@@ -1,0 +1,314 @@
+package scim
+
+import (
+	"encoding/base64"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// typeFault is 400 invalidValue for the attribute called name (F11, F95).
+func typeFault(name, want string) *Error {
+	return Errorf(400, TypeInvalidValue, "%s must be %s", name, want)
+}
+
+// value normalises what a client sent for the whole attribute a; name is how
+// details call it. A nil result is "unassigned": null, [] and {} are the same
+// state (F9).
+func (n *normalizer) value(a *Attribute, name string, v any) (any, *Error) {
+	if v == nil {
+		return nil, nil
+	}
+	if a.MultiValued {
+		return n.elements(a, name, v)
+	}
+	return n.single(a, name, v)
+}
+
+// single normalises one value of a, or one element where a is multi-valued.
+func (n *normalizer) single(a *Attribute, name string, v any) (any, *Error) {
+	if list, ok := v.([]any); ok && len(list) == 1 {
+		n.note(DevValueArray)
+		if n.m.Coerce {
+			v = list[0]
+		}
+	}
+	if a.Type == typeComplex {
+		return n.complex(a, name, v)
+	}
+	return n.simple(a, name, v)
+}
+
+// elements normalises a multi-valued attribute. A single member is wrapped in
+// every mode, as it can mean one thing only.
+func (n *normalizer) elements(a *Attribute, name string, v any) (any, *Error) {
+	list, ok := v.([]any)
+	if !ok {
+		members := n.isMembers(a)
+		_, object := asObject(v)
+		switch {
+		case !members:
+			n.note(DevValueObject)
+		case object:
+			n.note(DevMemberObject)
+		}
+		if !n.m.Coerce && (!members || !n.patching()) {
+			return nil, typeFault(name, "an array")
+		}
+		list = []any{v}
+	}
+	out := make([]any, 0, len(list))
+	for _, e := range list {
+		e, err := n.element(a, name, e)
+		if err != nil {
+			return nil, err
+		}
+		if e != nil {
+			out = append(out, e)
+		}
+	}
+	if len(out) == 0 {
+		return nil, nil
+	}
+	if err := onePrimary(name, out); err != nil {
+		return nil, err
+	}
+	return mergeElements(a, nil, out), nil
+}
+
+func (n *normalizer) element(a *Attribute, name string, v any) (any, *Error) {
+	if v == nil {
+		n.noteNull()
+		return nil, nil
+	}
+	if s, ok := v.(string); ok && n.isMembers(a) && n.patching() {
+		n.note(DevMemberString)
+		v = Object{"value": s}
+	}
+	if _, ok := v.([]any); ok {
+		return nil, typeFault(name, "an array without arrays inside")
+	}
+	e, err := n.single(a, name, v)
+	if err != nil || e == nil || !n.isMembers(a) {
+		return e, err
+	}
+	return n.member(name, e)
+}
+
+// member checks what a member must have (B78).
+func (n *normalizer) member(name string, v any) (any, *Error) {
+	o, _ := asObject(v)
+	if o.String("value") == "" {
+		return nil, Errorf(400, TypeInvalidValue, "every element of %s needs a value: the id of the member", name)
+	}
+	switch kind := o.String("type"); {
+	case kind == "":
+	case equalName(kind, "User"):
+		o["type"] = "User"
+	case equalName(kind, "Group"):
+		o["type"] = "Group"
+	default:
+		return nil, typeFault(name+".type", `"User" or "Group"`)
+	}
+	return o, nil
+}
+
+func (n *normalizer) isMembers(a *Attribute) bool {
+	return a.Name == "members" && n.t.Name == "Group"
+}
+
+// noteNull reports a null inside a PATCH value; in a body null is plain SCIM (F9).
+func (n *normalizer) noteNull() {
+	if n.patching() {
+		n.note(DevNullDropped)
+	}
+}
+
+// complex normalises a complex value: sub-attributes get their names, readOnly
+// ones and nulls go.
+func (n *normalizer) complex(a *Attribute, name string, v any) (any, *Error) {
+	o, ok := asObject(v)
+	if !ok {
+		coerced, done, err := n.complexFromText(a, name, v)
+		if done || err != nil {
+			return nil, err
+		}
+		o = coerced
+	}
+	out := make(Object, len(o))
+	for _, key := range o.keys() {
+		sub := a.sub(key)
+		if sub == nil {
+			if err := n.unknown(name + "." + key); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err := n.subValue(out, sub, name, key, o[key]); err != nil {
+			return nil, err
+		}
+	}
+	if len(out) == 0 {
+		return nil, nil
+	}
+	return out, nil
+}
+
+func (n *normalizer) subValue(out Object, sub *Attribute, name, key string, v any) *Error {
+	if key != sub.Name {
+		n.note(DevPathCase)
+	}
+	if sub.readOnly() {
+		n.note(DevReadOnlyDropped)
+		return nil
+	}
+	if v == nil {
+		n.noteNull()
+		return nil
+	}
+	v, err := n.value(sub, name+"."+sub.Name, v)
+	if err == nil && v != nil {
+		out[sub.Name] = v
+	}
+	return err
+}
+
+// complexFromText takes a bare id or "" for a complex value in a coercing mode.
+func (n *normalizer) complexFromText(a *Attribute, name string, v any) (o Object, unset bool, err *Error) {
+	s, ok := v.(string)
+	if ok && s == "" {
+		n.note(DevEmptyString)
+		if n.m.Coerce {
+			return nil, true, nil
+		}
+	}
+	if ok && s != "" && a.sub("value") != nil {
+		n.note(DevValueString)
+		if n.m.Coerce {
+			return Object{"value": s}, false, nil
+		}
+	}
+	return nil, false, typeFault(name, "an object")
+}
+
+// unknown refuses or drops an attribute the schemas do not have (B124).
+func (n *normalizer) unknown(name string) *Error {
+	n.note(DevUnknownDropped)
+	if n.m.IgnoreUnknown {
+		return nil
+	}
+	return Errorf(400, TypeInvalidSyntax, "%s has no attribute %s; leave it out, or see /Schemas for what exists", n.t.Name, quoteShort(name))
+}
+
+func (n *normalizer) simple(a *Attribute, name string, v any) (any, *Error) {
+	switch a.Type {
+	case typeBoolean:
+		return n.boolean(name, v)
+	case typeInteger:
+		if i, ok := v.(int64); ok {
+			return i, nil
+		}
+		return nil, typeFault(name, "an integer without fraction or exponent")
+	case typeDecimal:
+		return n.decimal(name, v)
+	default:
+		return text(a, name, v)
+	}
+}
+
+func (n *normalizer) boolean(name string, v any) (any, *Error) {
+	if s, ok := v.(string); ok {
+		n.note(DevBooleanString)
+		if b, ok := boolText(s); ok && n.m.Coerce {
+			return b, nil
+		}
+	}
+	if b, ok := v.(bool); ok {
+		return b, nil
+	}
+	return nil, typeFault(name, "true or false, without quotes")
+}
+
+func (n *normalizer) decimal(name string, v any) (any, *Error) {
+	switch v := v.(type) {
+	case float64:
+		return v, nil
+	case int64:
+		return float64(v), nil
+	}
+	return nil, typeFault(name, "a number")
+}
+
+// text checks the types that are JSON strings.
+func text(a *Attribute, name string, v any) (any, *Error) {
+	s, ok := v.(string)
+	if !ok {
+		return nil, typeFault(name, "a string")
+	}
+	if strings.IndexByte(s, 0) >= 0 {
+		return nil, typeFault(name, "a string without NUL characters")
+	}
+	switch a.Type {
+	case typeDateTime:
+		if _, ok := parseTime(s); !ok {
+			return nil, typeFault(name, `a dateTime with date and time, such as "2011-05-13T04:42:34Z"`)
+		}
+	case typeReference:
+		if !validReference(s) {
+			return nil, typeFault(name, "a URI")
+		}
+	case typeBinary:
+		if !validBase64(s) {
+			return nil, typeFault(name, "base64 without line breaks")
+		}
+	}
+	return s, nil
+}
+
+// parseTime reads an xsd:dateTime, which needs a date and a time (RFC 7643
+// §2.3.5). Without a zone it is taken as UTC.
+func parseTime(s string) (time.Time, bool) {
+	const form = "dddd-dd-ddTdd:dd:dd"
+	if len(s) < len(form) {
+		return time.Time{}, false
+	}
+	for i := range len(form) {
+		digit := s[i] >= '0' && s[i] <= '9'
+		if form[i] == 'd' && !digit || form[i] != 'd' && s[i] != form[i] {
+			return time.Time{}, false
+		}
+	}
+	if len(s) > len(form) && s[len(form)] == ',' {
+		return time.Time{}, false // time.Parse would take a comma for the point
+	}
+	for _, layout := range [...]string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999"} {
+		if when, err := time.Parse(layout, s); err == nil {
+			return when, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// validReference accepts absolute and relative URIs (RFC 7643 §2.3.7).
+func validReference(s string) bool {
+	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || !strconv.IsPrint(r) }) {
+		return false
+	}
+	_, err := url.Parse(s)
+	return err == nil
+}
+
+// validBase64 accepts both alphabets, with or without padding (RFC 7643 §2.3.6).
+func validBase64(s string) bool {
+	if strings.ContainsAny(s, "\r\n") {
+		return false
+	}
+	s = strings.TrimRight(s, "=")
+	if strings.ContainsAny(s, "-_") {
+		_, err := base64.RawURLEncoding.DecodeString(s)
+		return err == nil
+	}
+	_, err := base64.RawStdEncoding.DecodeString(s)
+	return err == nil
+}
