@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -148,7 +149,7 @@ func TestDecideAllowsFiltersOfIL1(t *testing.T) {
 }
 
 func TestDecideCreateUser(t *testing.T) {
-	type object map[string]any // the caller's own object type, nested as it comes
+	type object = map[string]any
 	whole := func() map[string]any {
 		return map[string]any{
 			"userName": "ann", "externalId": "e-1", "active": true, "x": int64(7), "y": 1.5, "z": nil,
@@ -383,7 +384,7 @@ func TestDecideInputOutsideJSON(t *testing.T) {
 	e := newEngine(t)
 	for name, value := range map[string]any{
 		"NaN": math.NaN(), "infinity": math.Inf(1), "struct": struct{}{}, "channel": make(chan int),
-		"deep": deep, "map of strings": map[string]string{"a": "b"}, "nested": []any{map[string]any{"a": struct{}{}}},
+		"named map": http.Header{}, "deep": deep, "map of strings": map[string]string{"a": "b"}, "nested": []any{map[string]any{"a": struct{}{}}},
 	} {
 		got := e.Decide(t.Context(), groupPatch("rfc7644", []policies.Operation{member("add", "members", value)}, nil))
 		if got.Allow || got.Failure != policies.FailureInput {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"reflect"
 	"strconv"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -166,7 +165,8 @@ func array(list []any, depth int) (*ast.Term, error) {
 	return ast.ArrayTerm(terms...), nil
 }
 
-// term turns a JSON value into a term.
+// term turns a JSON value into a term. The types are those that Input names: a value of
+// any other, a named map included, is the caller's fault and refuses the request.
 func term(v any, depth int) (*ast.Term, error) {
 	if depth > maxDepth {
 		return nil, errDepth
@@ -192,23 +192,8 @@ func term(v any, depth int) (*ast.Term, error) {
 	case []any:
 		return array(v, depth)
 	default:
-		if m, ok := namedMap(v); ok {
-			return object(m, depth)
-		}
 		return nil, fmt.Errorf("no JSON type: %T", v)
 	}
 }
 
 func numberTerm(s string) *ast.Term { return ast.NumberTerm(json.Number(s)) }
-
-// namedMap sees through a named map type, such as the object type of the SCIM packages,
-// which this package must not import. The conversion copies nothing.
-func namedMap(v any) (map[string]any, bool) {
-	r := reflect.ValueOf(v)
-	plain := reflect.TypeFor[map[string]any]()
-	if r.Kind() != reflect.Map || !r.Type().ConvertibleTo(plain) {
-		return nil, false
-	}
-	m, ok := r.Convert(plain).Interface().(map[string]any)
-	return m, ok
-}

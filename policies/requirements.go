@@ -1,16 +1,57 @@
 package policies
 
-// Requirement is one normative line of the IPSIE IL1 SCIM profile.
+import (
+	_ "embed" // the list is part of the binary
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+//go:embed requirements.json
+var requirementsJSON []byte
+
+// Requirement is one normative line of the IPSIE IL1 SCIM profile, in our own words.
 type Requirement struct {
-	ID      string   `json:"id"`
-	Section string   `json:"section"`
-	Level   string   `json:"level"`
-	Text    string   `json:"text"`
-	Where   []string `json:"where"`
+	ID      string   `json:"id"`      // "IL1-3.3.3-op"; that of the rule where one holds it
+	Section string   `json:"section"` // of the profile's text, "3.3.3"
+	Level   string   `json:"level"`   // the word of the text: "must", "shall" or "should"
+	Text    string   `json:"text"`    // one sentence
+	Where   []Place  `json:"where"`   // what holds it, first the place that would fail first
 	Rules   []string `json:"rules,omitempty"`
-	Tests   []string `json:"tests,omitempty"`
-	Missing string   `json:"missing,omitempty"`
+	Tests   []string `json:"tests,omitempty"`   // "sidecar/internal/oauth:TestMetadata"
+	Missing string   `json:"missing,omitempty"` // what is still thin; "" where nothing is
 }
 
-// Requirements lists every requirement of the profile in the order of its text.
-func Requirements() []Requirement { return nil }
+// Place is a part of the system that holds a requirement.
+type Place string
+
+// The places.
+const (
+	PlaceRego     Place = "rego"     // a rule of policies/ipsie/il1
+	PlaceAuthz    Place = "authz"    // the decision on a request
+	PlaceToken    Place = "token"    // validation of access tokens
+	PlaceOAuth    Place = "oauth"    // the authorization server
+	PlaceSCIMHTTP Place = "scimhttp" // the SCIM service
+	PlaceStore    Place = "store"    // the record that makes the change
+	PlaceRevoke   Place = "revoke"   // revocation in the application
+	PlaceEnvoy    Place = "envoy"    // the proxy's configuration
+	PlaceDocs     Place = "docs"     // guidance for operators
+	PlaceClient   Place = "client"   // the identity service; no service can enforce it
+)
+
+// ClientOnly reports whether the requirement binds the identity service alone, so that
+// nothing here can hold or prove it.
+func (r Requirement) ClientOnly() bool {
+	return !slices.ContainsFunc(r.Where, func(p Place) bool { return p != PlaceClient })
+}
+
+// Requirements lists every requirement of the profile in the order of its text. The
+// result belongs to the caller. It panics when the list embedded in the binary is not
+// what this package was built with.
+func Requirements() []Requirement {
+	var list []Requirement
+	if err := json.Unmarshal(requirementsJSON, &list); err != nil {
+		panic(fmt.Sprintf("policies: reading the embedded requirements: %v", err))
+	}
+	return list
+}

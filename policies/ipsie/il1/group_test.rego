@@ -74,6 +74,11 @@ test_wire_shape[name] if {
 			"canonical": _canonical_add,
 			"want": {"IL1-3.3.3-add-value"},
 		},
+		"wrong type: add an object of objects": {
+			"raw": object.union(object.remove(_add, ["value"]), {"value": {"a": {"value": "U1"}}}),
+			"canonical": _canonical_add,
+			"want": {"IL1-3.3.3-add-value"},
+		},
 		"SailPoint: add ids": {
 			"raw": object.union(_add, {"value": ["U1"]}),
 			"canonical": _canonical_add,

@@ -1,0 +1,46 @@
+// Command gendocs writes docs/ipsie-il1.md from the requirements of package policies.
+//
+//	go run ./policies/gendocs
+//
+// It runs at the root of the repository and takes the path of the page as its only,
+// optional argument. The page depends on nothing but the requirements.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/scimward/scimward/policies"
+	"github.com/scimward/scimward/policies/gendocs/page"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stderr)) }
+
+func run(args []string, stderr io.Writer) int {
+	path := filepath.Join("docs", "ipsie-il1.md")
+	switch len(args) {
+	case 0:
+	case 1:
+		path = args[0]
+	default:
+		fmt.Fprintln(stderr, "gendocs: give at most one path")
+		return 2
+	}
+	if err := write(path); err != nil {
+		fmt.Fprintln(stderr, "gendocs:", err)
+		return 1
+	}
+	return 0
+}
+
+func write(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return fmt.Errorf("making the folder of the page: %w", err)
+	}
+	if err := os.WriteFile(path, page.Render(policies.Requirements()), 0o600); err != nil {
+		return fmt.Errorf("writing the page: %w", err)
+	}
+	return nil
+}
