@@ -1,0 +1,517 @@
+package token_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scimward/scimward/sidecar/internal/token"
+)
+
+// web is the internet of a test: documents by URL, without a network, so that
+// time can be virtual. It counts what it was asked for.
+type web struct {
+	mu     sync.Mutex
+	docs   map[string]page
+	down   bool
+	asked  map[string]int
+	answer chan struct{} // not nil: requests wait for it
+}
+
+type page struct {
+	status int // 0 is 200
+	body   []byte
+	header http.Header
+}
+
+func newWeb() *web { return &web{docs: map[string]page{}, asked: map[string]int{}} }
+
+func (w *web) put(url string, body []byte, header ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	p := page{body: body, header: http.Header{}}
+	for i := 0; i+1 < len(header); i += 2 {
+		p.header.Set(header[i], header[i+1])
+	}
+	w.docs[url] = p
+}
+
+func (w *web) setDown(down bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.down = down
+}
+
+func (w *web) count(url string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.asked[url]
+}
+
+func (w *web) RoundTrip(r *http.Request) (*http.Response, error) {
+	w.mu.Lock()
+	w.asked[r.URL.String()]++
+	p, ok := w.docs[r.URL.String()]
+	down, answer := w.down, w.answer
+	w.mu.Unlock()
+	if answer != nil {
+		select {
+		case <-answer:
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
+	}
+	if down {
+		return nil, errors.New("connection refused")
+	}
+	if !ok {
+		p.status = http.StatusNotFound
+	}
+	if p.status == 0 {
+		p.status = http.StatusOK
+	}
+	return &http.Response{
+		StatusCode: p.status, Header: p.header.Clone(), Body: io.NopCloser(strings.NewReader(string(p.body))), Request: r,
+	}, nil
+}
+
+func (w *web) client() *http.Client { return &http.Client{Transport: w} }
+
+const jwksURL = "https://as.example/jwks"
+
+func newKeys(tb testing.TB, o token.KeysOptions) *token.Keys {
+	tb.Helper()
+	if o.Rand == nil {
+		o.Rand = func() float64 { return 0.5 } // no jitter: the middle of the range
+	}
+	k, err := token.NewKeys(o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return k
+}
+
+// verifierOn is a verifier of access tokens with a key source and the clock of
+// the bubble. Tokens of now are good for a year.
+func verifierOn(tb testing.TB, k *token.Keys) (*token.Verifier, func(keyPair) string) {
+	tb.Helper()
+	o := accessOptions(nil)
+	o.Issuers[0].Keys, o.Now = k, time.Now
+	mint := func(k keyPair) string {
+		return sign(tb, k, nil, with(accessClaims(), object{"iat": time.Now().Unix(), "exp": time.Now().Add(365 * 24 * time.Hour).Unix()}))
+	}
+	return newVerifier(tb, o), mint
+}
+
+// TestKeyRotation covers B23 and edge T4: a new key is taken on its first token,
+// a removed key is dead at the next refresh, for cached tokens too.
+func TestKeyRotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, oldKey, newKey := newWeb(), newES256(t, "old"), newES256(t, "new")
+		w.put(jwksURL, jwks(t, oldKey), "Cache-Control", "max-age=600")
+		k := newKeys(t, token.KeysOptions{JWKSURL: jwksURL, HTTPClient: w.client()})
+		defer k.Close()
+		if err := k.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		v, mint := verifierOn(t, k)
+		step := func(name string, key string, raw string, want token.Reason) {
+			t.Helper()
+			_, err := v.Verify(t.Context(), raw)
+			if got := reasonOf(t, err); got != want {
+				t.Errorf("%s, token of %s key: reason = %q, want %q", name, key, got, want)
+			}
+		}
+		byOld, byNew := mint(oldKey), mint(newKey)
+		step("before", "old", byOld, "")
+		step("before", "new", byNew, token.ReasonKey)
+
+		w.put(jwksURL, jwks(t, oldKey, newKey), "Cache-Control", "max-age=600")
+		time.Sleep(31 * time.Second) // the cooldown of the first unknown kid
+		step("both published", "new", byNew, "")
+		step("both published", "old", byOld, "")
+
+		generation := k.Generation(time.Now())
+		w.put(jwksURL, jwks(t, newKey), "Cache-Control", "max-age=600")
+		time.Sleep(599 * time.Second)
+		step("before the refresh", "old", byOld, "")
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		step("after the refresh", "old", byOld, token.ReasonKey)
+		step("after the refresh", "new", byNew, "")
+		if now := k.Generation(time.Now()); now == generation {
+			t.Errorf("generation stayed %d", now)
+		}
+	})
+}
+
+// TestKeysReplacedUnderTheSameKid: the kid alone does not keep a token alive.
+func TestKeysReplacedUnderTheSameKid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, first, second := newWeb(), newES256(t, "k"), newES256(t, "k")
+		w.put(jwksURL, jwks(t, first))
+		k := newKeys(t, token.KeysOptions{JWKSURL: jwksURL, HTTPClient: w.client()})
+		defer k.Close()
+		synctest.Wait()
+		v, mint := verifierOn(t, k)
+		raw := mint(first)
+		if _, err := v.Verify(t.Context(), raw); err != nil {
+			t.Fatal(err)
+		}
+		w.put(jwksURL, jwks(t, second))
+		time.Sleep(6 * time.Minute)
+		synctest.Wait()
+		_, err := v.Verify(t.Context(), raw)
+		if got := reasonOf(t, err); got != token.ReasonSignature {
+			t.Errorf("reason = %q, want %q", got, token.ReasonSignature)
+		}
+	})
+}
+
+// TestUnknownKidFetchesOnce covers B23: any number of strangers cause one fetch
+// in a cooldown, and all of them wait for that one.
+func TestUnknownKidFetchesOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, known, fresh := newWeb(), newES256(t, "known"), newES256(t, "fresh")
+		w.put(jwksURL, jwks(t, known))
+		k := newKeys(t, token.KeysOptions{JWKSURL: jwksURL, HTTPClient: w.client()})
+		defer k.Close()
+		synctest.Wait()
+		v, mint := verifierOn(t, k)
+		raw := mint(fresh)
+		w.put(jwksURL, jwks(t, known, fresh))
+		w.answer = make(chan struct{})
+		before := w.count(jwksURL)
+
+		const callers = 50
+		reasons := make([]token.Reason, callers)
+		var wg sync.WaitGroup
+		for i := range callers {
+			wg.Go(func() {
+				_, err := v.Verify(t.Context(), raw)
+				reasons[i] = reasonOf(t, err)
+			})
+		}
+		synctest.Wait() // all are blocked on the one fetch
+		close(w.answer)
+		wg.Wait()
+		if diff := cmp.Diff(make([]token.Reason, callers), reasons); diff != "" {
+			t.Errorf("reasons (-want +got):\n%s", diff)
+		}
+		if got := w.count(jwksURL) - before; got != 1 {
+			t.Errorf("%d fetches, want 1", got)
+		}
+
+		for range 100 { // a stranger with made-up kids
+			_, err := v.Verify(t.Context(), mint(newES256(t, "made-up")))
+			if got := reasonOf(t, err); got != token.ReasonKey {
+				t.Fatalf("reason = %q, want %q", got, token.ReasonKey)
+			}
+		}
+		if got := w.count(jwksURL) - before; got != 1 {
+			t.Errorf("%d fetches after made-up kids within the cooldown, want 1", got)
+		}
+	})
+}
+
+// TestUnknownKidWaitIsBounded: the caller's deadline ends the wait, not the fetch.
+func TestUnknownKidWaitIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, known := newWeb(), newES256(t, "known")
+		w.put(jwksURL, jwks(t, known))
+		k := newKeys(t, token.KeysOptions{JWKSURL: jwksURL, HTTPClient: w.client()})
+		defer k.Close()
+		synctest.Wait()
+		v, mint := verifierOn(t, k)
+		w.answer = make(chan struct{}) // never: the fetch hangs until its timeout
+		ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)
+		defer cancel()
+		begun := time.Now()
+		_, err := v.Verify(ctx, mint(newES256(t, "fresh")))
+		if got := reasonOf(t, err); got != token.ReasonUnavailable {
+			t.Errorf("reason = %q, want %q", got, token.ReasonUnavailable)
+		}
+		if took := time.Since(begun); took > 251*time.Millisecond {
+			t.Errorf("waited %s", took)
+		}
+		if _, err := v.Verify(t.Context(), mint(known)); err != nil {
+			t.Errorf("a known key while a fetch hangs: %v", err)
+		}
+	})
+}
+
+// TestKeysOutage covers B23: the last good keys serve an outage up to the bound,
+// after it nothing passes, and recovery needs no restart.
+func TestKeysOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, key := newWeb(), newES256(t, "k")
+		w.put(jwksURL, jwks(t, key))
+		k := newKeys(t, token.KeysOptions{JWKSURL: jwksURL, HTTPClient: w.client(), MaxStale: 2 * time.Hour})
+		defer k.Close()
+		synctest.Wait()
+		v, mint := verifierOn(t, k)
+		cached := mint(key)
+		verify := func(raw string) token.Reason {
+			t.Helper()
+			_, err := v.Verify(t.Context(), raw)
+			return reasonOf(t, err)
+		}
+		if got := verify(cached); got != "" {
+			t.Fatalf("before the outage: %q", got)
+		}
+		w.setDown(true)
+		time.Sleep(100 * time.Minute)
+		if got := verify(cached); got != "" {
+			t.Errorf("cached token in the outage: %q", got)
+		}
+		if got := verify(mint(key)); got != "" {
+			t.Errorf("new token in the outage: %q", got)
+		}
+		if got := verify(mint(newES256(t, "rotated"))); got != token.ReasonUnavailable {
+			t.Errorf("a kid that may be new in the outage: %q, want %q", got, token.ReasonUnavailable)
+		}
+		for name, broken := range map[string][]byte{
+			"empty": []byte(`{"keys":[]}`), "not JSON": []byte("<html>"), "huge": []byte(strings.Repeat(" ", 300<<10)),
+		} {
+			w.setDown(false)
+			w.put(jwksURL, broken)
+			time.Sleep(2 * time.Minute)
+			if got := verify(mint(key)); got != "" {
+				t.Errorf("a document that is %s took the good keys away: %q", name, got)
+			}
+		}
+		w.setDown(true)
+		time.Sleep(25 * time.Minute)
+		for name, raw := range map[string]string{"cached": cached, "new": mint(key)} {
+			if got := verify(raw); got != token.ReasonUnavailable {
+				t.Errorf("%s token after the bound: %q, want %q", name, got, token.ReasonUnavailable)
+			}
+		}
+		if err := k.Ready(t.Context()); err == nil {
+			t.Error("ready without usable keys")
+		}
+		w.put(jwksURL, jwks(t, key))
+		w.setDown(false)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if got := verify(cached); got != "" {
+			t.Errorf("after the outage: %q", got)
+		}
+	})
+}
+
+// TestKeysRefreshBounds: cache headers are honoured within bounds, failures are
+// retried sooner but never in a rush.
+func TestKeysRefreshBounds(t *testing.T) {
+	tests := []struct {
+		name   string
+		header []string
+		down   bool
+		within time.Duration
+		min    int // fetches
+		max    int
+	}{
+		{"max-age", []string{"Cache-Control", "public, max-age=600"}, false, time.Hour, 6, 7},
+		{"max-age less age", []string{"Cache-Control", "max-age=600", "Age", "300"}, false, time.Hour, 12, 13},
+		{"nothing said", nil, false, time.Hour, 12, 13},
+		{"no-store", []string{"Cache-Control", "no-store"}, false, time.Hour, 60, 61},
+		{"max-age of zero", []string{"Cache-Control", "max-age=0"}, false, time.Hour, 60, 61},
+		{"a year", []string{"Cache-Control", "max-age=31536000"}, false, time.Hour, 4, 5},
+		{"nonsense", []string{"Cache-Control", "max-age=soon"}, false, time.Hour, 12, 13},
+		{"down from the start", nil, true, time.Hour, 60, 70},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWeb()
+				w.put(jwksURL, jwks(t, newES256(t, "k")), tt.header...)
+				w.setDown(tt.down)
+				k := newKeys(t, token.KeysOptions{JWKSURL: jwksURL, HTTPClient: w.client()})
+				defer k.Close()
+				time.Sleep(tt.within)
+				synctest.Wait()
+				if got := w.count(jwksURL); got < tt.min || got > tt.max {
+					t.Errorf("%d fetches in %s, want %d to %d", got, tt.within, tt.min, tt.max)
+				}
+			})
+		})
+	}
+}
+
+// TestKeysDiscovery covers B20 and B21.
+func TestKeysDiscovery(t *testing.T) {
+	const (
+		oauthPath = "/.well-known/oauth-authorization-server"
+		oidcPath  = "/.well-known/openid-configuration"
+	)
+	meta := func(issuer, uri string) []byte { return marshal(t, object{"issuer": issuer, "jwks_uri": uri}) }
+	tests := []struct {
+		name    string
+		options token.KeysOptions
+		docs    map[string][]byte
+		want    string // in the error; empty for success
+	}{
+		{"RFC 8414", token.KeysOptions{Issuer: issuer}, map[string][]byte{issuer + oauthPath: meta(issuer, jwksURL)}, ""},
+		{
+			"RFC 8414 with a path",
+			token.KeysOptions{Issuer: issuer + "/t/acme"},
+			map[string][]byte{issuer + oauthPath + "/t/acme": meta(issuer+"/t/acme", jwksURL)},
+			"",
+		},
+		{
+			"RFC 8414 with a slash at the end",
+			token.KeysOptions{Issuer: issuer + "/t/"},
+			map[string][]byte{issuer + oauthPath + "/t": meta(issuer+"/t/", jwksURL)},
+			"",
+		},
+		{
+			"OpenID Connect as the second choice",
+			token.KeysOptions{Issuer: issuer + "/t"},
+			map[string][]byte{issuer + "/t" + oidcPath: meta(issuer+"/t", jwksURL)},
+			"",
+		},
+		{
+			"metadata URL",
+			token.KeysOptions{Issuer: issuer, MetadataURL: "https://as.example/meta"},
+			map[string][]byte{"https://as.example/meta": meta(issuer, jwksURL)},
+			"",
+		},
+		{"another issuer", token.KeysOptions{Issuer: issuer}, map[string][]byte{issuer + oauthPath: meta("https://evil.example", jwksURL)}, "it is of issuer"},
+		{"issuer with a slash more", token.KeysOptions{Issuer: issuer}, map[string][]byte{issuer + oauthPath: meta(issuer+"/", jwksURL)}, "it is of issuer"},
+		{
+			"another issuer is not a reason to look further",
+			token.KeysOptions{Issuer: issuer},
+			map[string][]byte{issuer + oauthPath: meta("https://evil.example", jwksURL), issuer + oidcPath: meta(issuer, jwksURL)},
+			"it is of issuer",
+		},
+		{"no jwks_uri", token.KeysOptions{Issuer: issuer}, map[string][]byte{issuer + oauthPath: meta(issuer, "")}, "no jwks_uri"},
+		{"jwks_uri over http", token.KeysOptions{Issuer: issuer}, map[string][]byte{issuer + oauthPath: meta(issuer, "http://as.example/jwks")}, "not https"},
+		{"jwks_uri on loopback", token.KeysOptions{Issuer: issuer}, map[string][]byte{issuer + oauthPath: meta(issuer, "http://127.0.0.1/jwks")}, "not https"},
+		{"jwks_uri with credentials", token.KeysOptions{Issuer: issuer}, map[string][]byte{issuer + oauthPath: meta(issuer, "https://u:p@as.example/jwks")}, "credentials"},
+		{"nothing there", token.KeysOptions{Issuer: issuer}, nil, "status 404"},
+		{"not JSON", token.KeysOptions{Issuer: issuer}, map[string][]byte{issuer + oauthPath: []byte("<html>")}, "reading metadata"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWeb()
+			w.put(jwksURL, jwks(t, newES256(t, "k")))
+			for url, doc := range tt.docs {
+				w.put(url, doc)
+			}
+			tt.options.HTTPClient = w.client()
+			k := newKeys(t, tt.options)
+			defer k.Close()
+			err := k.Ready(t.Context())
+			if tt.want == "" && err != nil {
+				t.Error(err)
+			}
+			if tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("error = %v, want one with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestKeysRedirect: a redirect is an answer other than 200, not a place to go.
+func TestKeysRedirect(t *testing.T) {
+	w := newWeb()
+	w.docs[jwksURL] = page{status: http.StatusFound, header: http.Header{"Location": {"https://evil.example/jwks"}}}
+	w.put("https://evil.example/jwks", jwks(t, newES256(t, "k")))
+	k := newKeys(t, token.KeysOptions{JWKSURL: jwksURL, HTTPClient: w.client()})
+	defer k.Close()
+	if err := k.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "status 302") {
+		t.Errorf("error = %v, want one with status 302", err)
+	}
+	if w.count("https://evil.example/jwks") != 0 {
+		t.Error("the redirect was followed")
+	}
+}
+
+// TestKeySetContents: what a set may hold beside the keys that are used.
+func TestKeySetContents(t *testing.T) {
+	good := newES256(t, "good")
+	mixed := func(more ...object) []byte {
+		return marshal(t, object{"keys": append([]object{publicJWK(t, good)}, more...)})
+	}
+	enc := with(publicJWK(t, newES256(t, "enc")), object{"use": "enc"})
+	tests := []struct {
+		name string
+		doc  []byte
+		want string // in the error of the set
+	}{
+		{"encryption key", mixed(enc), ""},
+		{"key_ops without verify", mixed(with(enc, object{"use": nil, "key_ops": []string{"encrypt"}})), ""},
+		{"unknown type", mixed(object{"kty": "AKP", "kid": "x"}), ""},
+		{"point off the curve", mixed(with(publicJWK(t, newES256(t, "off")), object{"y": b64(make([]byte, 32))})), ""},
+		{"small RSA", mixed(object{"kty": "RSA", "kid": "small", "e": "AQAB", "n": b64([]byte("\x80" + strings.Repeat("\x01", 127)))}), ""},
+		{"huge RSA", mixed(object{"kty": "RSA", "kid": "huge", "e": "AQAB", "n": b64([]byte("\x80" + strings.Repeat("\x01", 2047)))}), ""},
+		{"even RSA exponent", mixed(object{"kty": "RSA", "kid": "even", "e": "Ag", "n": b64([]byte("\x80" + strings.Repeat("\x01", 255)))}), ""},
+		{"short Ed25519", mixed(object{"kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": "AAAA"}), ""},
+		{"X25519", mixed(object{"kty": "OKP", "crv": "X25519", "kid": "x", "x": b64(make([]byte, 32))}), ""},
+		{"not an object", []byte(`{"keys":[7,` + string(marshal(t, publicJWK(t, good))) + `]}`), ""},
+		{"too many keys", marshal(t, object{"keys": make([]object, 65)}), "65 keys"},
+		{"private member", mixed(with(publicJWK(t, newES256(t, "p")), object{"d": "AA"})), "private"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			v, err := token.NewVerifier(accessOptions(tt.doc))
+			if tt.want != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.want) {
+					t.Fatalf("error = %v, want one with %q", err, tt.want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer v.Close()
+			if _, err := v.Verify(t.Context(), sign(t, good, nil, accessClaims())); err != nil {
+				t.Errorf("the good key beside it: %v", err)
+			}
+			// No kid is fine exactly when one key fits: the others must not count.
+			if _, err := v.Verify(t.Context(), sign(t, good, object{"kid": nil}, accessClaims())); err != nil {
+				t.Errorf("without kid: %v", err)
+			}
+		})
+	}
+	t.Run("two keys, no kid", func(t *testing.T) {
+		v := newVerifier(t, accessOptions(mixed(publicJWK(t, newES256(t, "other")))))
+		_, err := v.Verify(t.Context(), sign(t, good, object{"kid": nil}, accessClaims()))
+		if got := reasonOf(t, err); got != token.ReasonKey {
+			t.Errorf("reason = %q, want %q", got, token.ReasonKey)
+		}
+	})
+}
+
+// TestKeysClose: closing lets go of who waits, and nothing runs on.
+func TestKeysClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWeb()
+		w.answer = make(chan struct{})
+		k := newKeys(t, token.KeysOptions{JWKSURL: jwksURL, HTTPClient: w.client()})
+		v, mint := verifierOn(t, k)
+		raw := mint(newES256(t, "k"))
+		done := make(chan token.Reason, 1)
+		go func() {
+			_, err := v.Verify(context.WithoutCancel(t.Context()), raw)
+			done <- reasonOf(t, err)
+		}()
+		synctest.Wait()
+		k.Close()
+		if got := <-done; got != token.ReasonUnavailable {
+			t.Errorf("reason = %q, want %q", got, token.ReasonUnavailable)
+		}
+		_, err := v.Verify(t.Context(), raw)
+		if got := reasonOf(t, err); got != token.ReasonUnavailable {
+			t.Errorf("after close: reason = %q, want %q", got, token.ReasonUnavailable)
+		}
+	})
+}
