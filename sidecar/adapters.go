@@ -1,0 +1,109 @@
+package sidecar
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/scimward/scimward/plugins"
+	"github.com/scimward/scimward/plugins/abi"
+	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/revoke"
+	"github.com/scimward/scimward/store"
+)
+
+// locks gives package authz the store's lock table.
+type locks struct{ table *store.LockTable }
+
+func (l locks) Locked(tenant string, s authz.Subject) (authz.Lock, bool) {
+	lock, ok := l.table.Lookup(tenant, store.SubjectRef{SCIMID: s.SCIMID, UserName: s.UserName, ExternalID: s.ExternalID, Email: s.Email})
+	if !ok {
+		return authz.Lock{}, false
+	}
+	return authz.Lock{UserID: lock.UserID, State: string(lock.State), Refuses: lock.Refuses}, true
+}
+
+// users resolves names to SCIM ids for requests with two credentials.
+type users struct{ store *store.Store }
+
+func (u users) SCIMID(tenant string, s authz.Subject) (string, bool) {
+	if s.SCIMID != "" {
+		return s.SCIMID, true
+	}
+	id := ""
+	err := u.store.View(context.Background(), tenant, func(r *store.Reader) error {
+		for _, name := range [][2]string{{"userName", s.UserName}, {"externalId", s.ExternalID}, {"emails.value", s.Email}} {
+			if name[1] == "" || id != "" {
+				continue
+			}
+			ids, err := r.UserIDs(name[0], name[1])
+			if err != nil {
+				return err
+			}
+			if len(ids) == 1 {
+				id = ids[0]
+			}
+		}
+		return nil
+	})
+	return id, err == nil && id != ""
+}
+
+// identifier asks the app's plugin whose credential it is.
+type identifier struct{ host *plugins.Host }
+
+func (i identifier) Identify(ctx context.Context, tenant, app string, c authz.Credential) (authz.Identity, error) {
+	sum := sha256.Sum256([]byte(c.Value))
+	res, err := i.host.Identify(ctx, tenant, app, abi.Credential{
+		Ref: "c1", Source: c.Source, Name: c.Name, Scheme: c.Scheme, Prefix: c.Prefix, SHA256: hex.EncodeToString(sum[:]),
+	}, c.Value)
+	if err != nil {
+		return authz.Identity{}, fmt.Errorf("asking the plugin of %s: %w", app, err)
+	}
+	if res.Error != nil {
+		return authz.Identity{}, fmt.Errorf("asking the plugin of %s: it answers %s", app, res.Error.Code)
+	}
+	if res.Subject == nil {
+		return authz.Identity{}, nil
+	}
+	out := authz.Identity{Known: true, SCIMID: res.Subject.SCIMID, UserName: res.Subject.UserName, AppUserID: res.Subject.AppUserID}
+	if res.IssuedAt != nil {
+		out.IssuedAt = *res.IssuedAt
+	}
+	return out, nil
+}
+
+// revoker gives the revocation engine the plugin host.
+type revoker struct{ host *plugins.Host }
+
+func noPlugin(err error) error {
+	if errors.Is(err, plugins.ErrNoPlugin) {
+		return revoke.ErrNoPlugin
+	}
+	return err
+}
+
+func (r revoker) Revoke(ctx context.Context, tenant, app string, req abi.Request) (abi.Result, error) {
+	res, err := r.host.Revoke(ctx, tenant, app, req)
+	return res, noPlugin(err)
+}
+
+func (r revoker) Verify(ctx context.Context, tenant, app string, req abi.Request) (abi.VerifyResult, error) {
+	res, err := r.host.Verify(ctx, tenant, app, req)
+	return res, noPlugin(err)
+}
+
+func (r revoker) Info(tenant, app string) (abi.Info, bool) { return r.host.Info(tenant, app) }
+
+// forget drops what identify cached about a locked user, so that the next
+// request asks the application again.
+func forget(host *plugins.Host, l store.Lock) {
+	host.Forget(l.Tenant, append([]string{l.UserID}, l.UserNames...)...)
+}
+
+// leaseFor is at least half again as long as the longest plugin call, so that a
+// lease never ends under a call that is still allowed to run.
+func leaseFor(lease, longest time.Duration) time.Duration { return max(lease, longest*3/2) }

@@ -1,0 +1,220 @@
+// Package admin is the operators' API: health, readiness, metrics, status and
+// evidence. It listens on loopback or a unix socket only; whoever reaches it may
+// read everything it serves, and it changes nothing.
+//
+//	GET /healthz                                  200 while the process lives
+//	GET /readyz                                   200 when every component is ready, else 503; JSON either way
+//	GET /metrics                                  Prometheus
+//	GET /v1/status                                Status as JSON
+//	GET /v1/tenants/{tenant}/evidence/{user}      evidence report; ?format=html for the page
+//
+// Errors are problem documents (RFC 9457).
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/scimward/scimward/sidecar/internal/revoke"
+	"github.com/scimward/scimward/store"
+)
+
+// Component is one part of the process and whether it can do its work.
+type Component struct {
+	Name    string `json:"name"` // "store", "policy", "keys:acme", "plugin:acme/app"
+	Ready   bool   `json:"ready"`
+	Message string `json:"message,omitempty"` // why not, and what to do
+}
+
+// Status is how the process is.
+type Status struct {
+	Version    string         `json:"version"`
+	Started    time.Time      `json:"started"`
+	Ready      bool           `json:"ready"`
+	Components []Component    `json:"components"`
+	Tenants    []TenantStatus `json:"tenants"`
+	Applied    uint64         `json:"applied"` // log position of the store
+}
+
+// TenantStatus is one tenant in numbers.
+type TenantStatus struct {
+	Name      string  `json:"name"`
+	Users     int     `json:"users"`
+	Groups    int     `json:"groups"`
+	Open      int     `json:"open_offboardings"`
+	Breached  int     `json:"breached"`
+	OldestSec float64 `json:"oldest_open_seconds"`
+}
+
+// Options are the parts of a [Handler]; all but Logger are required.
+type Options struct {
+	Store      *store.Store
+	Tenants    []string
+	Version    string
+	Components func(context.Context) []Component
+	Gatherer   prometheus.Gatherer
+	Sign       revoke.Sign
+	Now        func() time.Time
+	Logger     *slog.Logger
+}
+
+// Handler serves the operators' API.
+type Handler struct {
+	o       Options
+	started time.Time
+}
+
+// New returns a Handler.
+func New(o Options) *Handler {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Handler{o: o, started: o.Now()}
+}
+
+// Mount adds the routes.
+func (h *Handler) Mount(mux *http.ServeMux) {
+	mux.HandleFunc("GET /healthz", h.healthz)
+	mux.HandleFunc("GET /readyz", h.readyz)
+	mux.HandleFunc("GET /v1/status", h.status)
+	mux.HandleFunc("GET /v1/tenants/{tenant}/evidence/{user}", h.evidence)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(h.o.Gatherer, promhttp.HandlerOpts{}))
+}
+
+// Guard refuses requests whose Host is not loopback, so that a web page cannot
+// reach the listener through a name that resolves to it. Requests over a unix
+// socket carry any host.
+func Guard(unix bool, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !unix && !loopback(r.Host) {
+			problem(w, http.StatusForbidden, "the admin listener answers to loopback names only")
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func loopback(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+func problem(w http.ResponseWriter, status int, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{ //nolint:errcheck // the client has gone
+		"title": http.StatusText(status), "status": status, "detail": detail,
+	})
+}
+
+func (h *Handler) write(w http.ResponseWriter, r *http.Request, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	if err := enc.Encode(v); err != nil {
+		h.o.Logger.WarnContext(r.Context(), "writing an admin answer", slog.Any("error", err))
+	}
+}
+
+func (h *Handler) healthz(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write([]byte("ok\n")) //nolint:errcheck // the client has gone
+}
+
+func (h *Handler) readyz(w http.ResponseWriter, r *http.Request) {
+	components := h.o.Components(r.Context())
+	code := http.StatusOK
+	if !allReady(components) {
+		code = http.StatusServiceUnavailable
+	}
+	h.write(w, r, code, components)
+}
+
+func allReady(components []Component) bool {
+	for _, c := range components {
+		if !c.Ready {
+			return false
+		}
+	}
+	return true
+}
+
+func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
+	s := Status{Version: h.o.Version, Started: h.started, Components: h.o.Components(r.Context()), Applied: uint64(h.o.Store.Health().Applied)}
+	s.Ready = allReady(s.Components)
+	for _, name := range h.o.Tenants {
+		t, err := h.tenant(r.Context(), name)
+		if err != nil {
+			h.o.Logger.ErrorContext(r.Context(), "reading a tenant's status", slog.String("tenant", name), slog.Any("error", err))
+			problem(w, http.StatusServiceUnavailable, "the store could not be read")
+			return
+		}
+		s.Tenants = append(s.Tenants, t)
+	}
+	h.write(w, r, http.StatusOK, s)
+}
+
+func (h *Handler) tenant(ctx context.Context, name string) (TenantStatus, error) {
+	t := TenantStatus{Name: name}
+	err := h.o.Store.View(ctx, name, func(r *store.Reader) error {
+		t.Users, t.Groups = r.CountUsers(), r.CountGroups()
+		open, err := r.OpenOffboardings()
+		if err != nil {
+			return err
+		}
+		t.Open = len(open)
+		for i := range open {
+			if open[i].Breached {
+				t.Breached++
+			}
+			t.OldestSec = max(t.OldestSec, h.o.Now().Sub(open[i].Received).Seconds())
+		}
+		return nil
+	})
+	return t, err
+}
+
+func (h *Handler) evidence(w http.ResponseWriter, r *http.Request) {
+	tenant, user := r.PathValue("tenant"), r.PathValue("user")
+	known := false
+	for _, t := range h.o.Tenants {
+		known = known || t == tenant
+	}
+	if !known {
+		problem(w, http.StatusNotFound, "no such tenant")
+		return
+	}
+	rep, err := revoke.Build(r.Context(), h.o.Store, tenant, user, h.o.Now(), h.o.Sign)
+	switch {
+	case errors.Is(err, revoke.ErrNothingKnown):
+		problem(w, http.StatusNotFound, "this user was never deactivated or deleted")
+	case err != nil:
+		h.o.Logger.ErrorContext(r.Context(), "building evidence", slog.String("tenant", tenant), slog.Any("error", err))
+		problem(w, http.StatusServiceUnavailable, "the report could not be built")
+	case r.URL.Query().Get("format") == "html":
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+		if err := rep.HTML(w); err != nil {
+			h.o.Logger.WarnContext(r.Context(), "writing evidence", slog.Any("error", err))
+		}
+	default:
+		h.write(w, r, http.StatusOK, rep)
+	}
+}

@@ -1,0 +1,340 @@
+package sidecar
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/time/rate"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/scimward/scimward/plugins"
+	"github.com/scimward/scimward/policies"
+	"github.com/scimward/scimward/sidecar/config"
+	"github.com/scimward/scimward/sidecar/internal/admin"
+	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/extauthz"
+	"github.com/scimward/scimward/sidecar/internal/oauth"
+	"github.com/scimward/scimward/sidecar/internal/revoke"
+	"github.com/scimward/scimward/sidecar/internal/scimhttp"
+	"github.com/scimward/scimward/sidecar/internal/token"
+	"github.com/scimward/scimward/store"
+)
+
+// Options configures a [Server].
+type Options struct {
+	Config  *config.Config // from package config; required
+	Version string         // shown by status
+	Worker  []string       // command that runs a plugin worker; empty means this executable with "plugin-worker"
+	Logger  *slog.Logger   // nil discards
+	Now     func() time.Time
+}
+
+// Server is one scimward process. Make it with [New].
+type Server struct {
+	o        Options
+	registry *prometheus.Registry
+
+	store     *store.Store
+	plugins   *plugins.Host
+	policy    *policies.Engine
+	oauth     *oauth.Server
+	verifiers *verifiers
+	authz     *extauthz.Server
+	engine    *revoke.Engine
+
+	grpc      *grpc.Server
+	scim      *http.Server
+	admin     *http.Server
+	listeners struct{ authz, scim, admin net.Listener }
+	closers   []func() error // in the order of opening; closed in reverse
+}
+
+// New opens the store, loads policy, keys and plugins, and binds the listeners.
+// It fails where waiting would not help: a port in use, a store that cannot be
+// opened, a policy that does not compile. A plugin or a key set that cannot be
+// had now does not stop it: readiness tells, and the work waits.
+func New(ctx context.Context, o Options) (*Server, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &Server{o: o, registry: prometheus.NewRegistry()}
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, step := range []func(context.Context) error{s.openStore, s.openPlugins, s.openTrust, s.openSurfaces, s.openListeners} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, s.close())
+		}
+	}
+	return s, nil
+}
+
+func (s *Server) onClose(fn func() error) { s.closers = append(s.closers, fn) }
+
+func (s *Server) close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	s.closers = nil
+	return errors.Join(errs...)
+}
+
+func (s *Server) openStore(ctx context.Context) (err error) {
+	cfg := s.o.Config
+	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
+		return fmt.Errorf("making the data folder: %w", err)
+	}
+	s.store, err = store.Open(ctx, store.Options{
+		Dir: StoreDir(cfg), Tenants: storeTenants(cfg), Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
+	})
+	if err != nil {
+		return fmt.Errorf("opening the store: %w", err)
+	}
+	s.onClose(s.store.Close)
+	return nil
+}
+
+// StoreDir is the folder of the store that cfg names.
+func StoreDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "store") }
+
+func (s *Server) openPlugins(ctx context.Context) (err error) {
+	configs, _ := pluginConfigs(s.o.Config)
+	s.plugins, err = plugins.Open(ctx, plugins.Options{
+		Plugins: configs, CacheDir: filepath.Join(s.o.Config.DataDir, "plugin-cache"), Self: s.o.Worker, Logger: s.o.Logger, Metrics: s.registry,
+	})
+	if err != nil {
+		return fmt.Errorf("opening the plugins: %w", err)
+	}
+	s.onClose(s.plugins.Close)
+	s.onClose(closer(s.store.Locks().Subscribe(func(l store.Lock) { forget(s.plugins, l) })))
+	return nil
+}
+
+func closer(fn func()) func() error {
+	return func() error { fn(); return nil }
+}
+
+func (s *Server) openTrust(ctx context.Context) error {
+	client, err := keyClient(s.o.Config)
+	if err != nil {
+		return err
+	}
+	tenants, err := oauthTenants(s.o.Config)
+	if err != nil {
+		return err
+	}
+	s.oauth, err = oauth.New(ctx, oauth.Options{Tenants: tenants, Store: s.store, Now: s.o.Now, HTTPClient: client, Logger: s.o.Logger, Metrics: s.registry})
+	if err != nil {
+		return fmt.Errorf("opening the authorization server: %w", err)
+	}
+	s.onClose(closer(s.oauth.Close))
+	s.verifiers = &verifiers{client: client, logger: s.o.Logger, metrics: s.registry, now: s.o.Now, all: map[string]*token.Verifier{}}
+	s.onClose(closer(s.verifiers.close))
+	s.policy, err = policies.NewEngine(policies.Options{Logger: s.o.Logger, Metrics: s.registry})
+	if err != nil {
+		return fmt.Errorf("compiling the policies: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) openSurfaces(context.Context) error {
+	decider, err := s.authorizer()
+	if err != nil {
+		return err
+	}
+	cfg := s.o.Config
+	s.authz, err = extauthz.New(extauthz.Options{
+		Decider: decider, MaxBody: cfg.Envoy.MaxBodyBytes, Timeout: cfg.Envoy.CheckTimeout, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
+	})
+	if err != nil {
+		return fmt.Errorf("opening the authorization service: %w", err)
+	}
+	handler, err := scimhttp.New(scimhttp.Options{
+		Decider: decider, Store: s.store, TenantOf: s.tenantOf, Base: s.base, Remote: remote,
+		AfterLock: func(ctx context.Context, tenant, _ string) { s.authz.Cut(ctx, tenant) },
+		Rate:      rate.Limit(s.slowest()), Burst: 2 * s.slowest(), Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
+	})
+	if err != nil {
+		return fmt.Errorf("opening the SCIM service: %w", err)
+	}
+	mux := http.NewServeMux()
+	handler.Mount(mux)
+	s.oauth.Mount(mux, s.tenantOf)
+	s.scim = httpServer(handler.Route(mux), s.o.Logger)
+	_, longest := pluginConfigs(cfg)
+	s.engine, err = revoke.New(revoke.Options{
+		Store: s.store, Revoker: revoker{s.plugins}, Tenants: lifetimes(cfg), Owner: owner(), Workers: cfg.Revocation.Workers,
+		Lease: leaseFor(cfg.Revocation.Lease, longest), Deadline: cfg.Revocation.Deadline, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
+	})
+	if err != nil {
+		return fmt.Errorf("opening the revocation engine: %w", err)
+	}
+	adminMux := http.NewServeMux()
+	admin.New(admin.Options{
+		Store: s.store, Tenants: s.tenants(), Version: s.o.Version, Components: s.components, Gatherer: s.registry, Sign: s.sign, Now: s.o.Now, Logger: s.o.Logger,
+	}).Mount(adminMux)
+	_, unix := config.UnixPath(cfg.Listen.Admin)
+	s.admin = httpServer(admin.Guard(unix, adminMux), s.o.Logger)
+	return nil
+}
+
+func (s *Server) authorizer() (*authz.Authorizer, error) {
+	o := authz.Options{
+		Tenants: map[string]authz.TenantOptions{}, Policy: s.policy, Locks: locks{s.store.Locks()}, Identifier: identifier{s.plugins},
+		Users: users{s.store}, Now: s.o.Now,
+	}
+	for i := range s.o.Config.Tenants {
+		t := &s.o.Config.Tenants[i]
+		own, err := s.oauth.PublicKeys(t.Name)
+		if err != nil {
+			return nil, fmt.Errorf("reading the keys of tenant %s: %w", t.Name, err)
+		}
+		if o.Tenants[t.Name], err = s.verifiers.authzTenant(t, own); err != nil {
+			return nil, fmt.Errorf("opening tenant %s: %w", t.Name, err)
+		}
+	}
+	a, err := authz.New(o)
+	if err != nil {
+		return nil, fmt.Errorf("opening the authorizer: %w", err)
+	}
+	return a, nil
+}
+
+func (s *Server) openListeners(ctx context.Context) (err error) {
+	cfg := s.o.Config
+	bind := func(addr string, to *net.Listener) error {
+		if *to, err = listen(ctx, addr); err != nil {
+			return err
+		}
+		l := *to
+		s.onClose(func() error {
+			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+				return err
+			}
+			return nil
+		})
+		return nil
+	}
+	if err := errors.Join(bind(cfg.Listen.Authz, &s.listeners.authz), bind(cfg.Listen.SCIM, &s.listeners.scim), bind(cfg.Listen.Admin, &s.listeners.admin)); err != nil {
+		return err
+	}
+	scimTLS, err := serverTLS(cfg.Listen.SCIMTLS)
+	if err != nil {
+		return err
+	}
+	if scimTLS != nil {
+		scimTLS.NextProtos = []string{"h2", "http/1.1"}
+		s.listeners.scim = tls.NewListener(s.listeners.scim, scimTLS)
+	}
+	authzTLS, err := serverTLS(cfg.Listen.AuthzTLS)
+	if err != nil {
+		return err
+	}
+	opts := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(cfg.Envoy.MaxBodyBytes + 128<<10),
+		grpc.MaxConcurrentStreams(16384),
+		grpc.ConnectionTimeout(5 * time.Second),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+	}
+	if authzTLS != nil {
+		opts = append(opts, grpc.Creds(credentials.NewTLS(authzTLS)))
+	}
+	s.grpc = grpc.NewServer(opts...)
+	s.authz.Register(s.grpc)
+	return nil
+}
+
+func httpServer(h http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+	}
+}
+
+// owner names this process in leases.
+func owner() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "scimward"
+	}
+	return fmt.Sprintf("%s-%d", host, os.Getpid())
+}
+
+// tenantOf finds the tenant by the Host that the request is for.
+func (s *Server) tenantOf(r *http.Request) (string, bool) {
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	for i := range s.o.Config.Tenants {
+		if t := &s.o.Config.Tenants[i]; t.Host() == host {
+			return t.Name, true
+		}
+	}
+	return "", false
+}
+
+func (s *Server) base(tenant string) string {
+	for i := range s.o.Config.Tenants {
+		if t := &s.o.Config.Tenants[i]; t.Name == tenant {
+			return t.Resource()
+		}
+	}
+	return ""
+}
+
+func (s *Server) tenants() []string {
+	var out []string
+	for i := range s.o.Config.Tenants {
+		out = append(out, s.o.Config.Tenants[i].Name)
+	}
+	return out
+}
+
+// slowest is the lowest rate limit configured; a per-tenant limit below it would
+// be looser than asked.
+func (s *Server) slowest() int {
+	least := s.o.Config.Tenants[0].RequestsPerSecond
+	for i := range s.o.Config.Tenants {
+		least = min(least, s.o.Config.Tenants[i].RequestsPerSecond)
+	}
+	return least
+}
+
+// remote is the address Envoy saw: it appends the peer to X-Forwarded-For, so the
+// last entry is the one nobody before it could choose.
+func remote(r *http.Request) string {
+	if xff := r.Header.Values("X-Forwarded-For"); len(xff) > 0 {
+		last := xff[len(xff)-1]
+		return strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+func (s *Server) sign(tenant string, claims map[string]any) (string, error) {
+	signer, err := s.oauth.Signer(tenant)
+	if err != nil {
+		return "", fmt.Errorf("finding the key of tenant %s: %w", tenant, err)
+	}
+	return signer.Sign(claims, "evidence+jwt")
+}

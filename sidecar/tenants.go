@@ -1,0 +1,287 @@
+package sidecar
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/scimward/scimward/plugins"
+	"github.com/scimward/scimward/plugins/abi"
+	"github.com/scimward/scimward/sidecar/config"
+	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/oauth"
+	"github.com/scimward/scimward/sidecar/internal/token"
+	"github.com/scimward/scimward/store"
+)
+
+// storeTenants says which jobs a deactivation creates.
+func storeTenants(cfg *config.Config) map[string]store.TenantOptions {
+	out := map[string]store.TenantOptions{}
+	for i := range cfg.Tenants {
+		t := &cfg.Tenants[i]
+		o := store.TenantOptions{UniqueExternalID: t.Profile != "rfc7644"}
+		for j := range t.Apps {
+			target := store.Target{App: t.Apps[j].Name, Lifetime: t.Apps[j].CredentialLifetime}
+			for _, k := range abi.Order() {
+				if k == abi.KindAccount && t.Apps[j].Plugin == nil {
+					continue // nothing could ever switch the account
+				}
+				target.Kinds = append(target.Kinds, string(k))
+			}
+			o.Targets = append(o.Targets, target)
+		}
+		out[t.Name] = o
+	}
+	return out
+}
+
+// lifetimes are the longest credential lifetimes, by tenant and app.
+func lifetimes(cfg *config.Config) map[string]map[string]time.Duration {
+	out := map[string]map[string]time.Duration{}
+	for i := range cfg.Tenants {
+		t := &cfg.Tenants[i]
+		out[t.Name] = map[string]time.Duration{}
+		for j := range t.Apps {
+			out[t.Name][t.Apps[j].Name] = t.Apps[j].CredentialLifetime
+		}
+	}
+	return out
+}
+
+// pluginConfigs turns the plugin sections into what the host loads.
+func pluginConfigs(cfg *config.Config) (out []plugins.Config, longest time.Duration) {
+	for i := range cfg.Tenants {
+		t := &cfg.Tenants[i]
+		for j := range t.Apps {
+			p := t.Apps[j].Plugin
+			if p == nil {
+				continue
+			}
+			longest = max(longest, p.Timeout)
+			c := plugins.Config{
+				Tenant: t.Name, App: t.Apps[j].Name, Manifest: p.Manifest, Settings: p.Config,
+				Grant: plugins.Grant{Secrets: p.Secrets, Limits: plugins.Limits{MemoryMiB: p.MemoryMiB, TimeoutMS: int(p.Timeout.Milliseconds())}},
+			}
+			for _, h := range p.HTTP {
+				c.Grant.HTTP = append(c.Grant.HTTP, plugins.HTTPRule{
+					Scheme: h.Scheme, Host: h.Host, Port: h.Port, Methods: h.Methods, PathPrefix: h.PathPrefixes, Secrets: h.Secrets,
+					AllowPrivate: h.AllowPrivate, Identify: h.Identify, CAFile: h.CAFile, RPS: float64(h.RequestsPerSecond),
+				})
+			}
+			out = append(out, c)
+		}
+	}
+	return out, longest
+}
+
+// oauthTenants turns the identity services into OAuth clients.
+func oauthTenants(cfg *config.Config) ([]oauth.Tenant, error) {
+	var out []oauth.Tenant
+	var errs []error
+	for i := range cfg.Tenants {
+		t := &cfg.Tenants[i]
+		o := oauth.Tenant{Name: t.Name, Issuer: t.ExternalURL, Resource: t.Resource(), TokenEndpoint: t.TokenEndpoint()}
+		for _, s := range t.IdentityServices {
+			jwks, err := keyFile(s.Keys)
+			errs = append(errs, err)
+			o.Clients = append(o.Clients, oauth.Client{
+				ID: s.ClientID, JWKSURL: s.Keys.JWKSURI, Issuer: s.Keys.Issuer, JWKS: jwks, AllowTokenEndpointAudience: !s.StrictAudience,
+			})
+		}
+		out = append(out, o)
+	}
+	return out, errors.Join(errs...)
+}
+
+func keyFile(k config.KeySource) ([]byte, error) {
+	if k.JWKSFile == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(k.JWKSFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading keys: %w", err)
+	}
+	return b, nil
+}
+
+// keyClient is the HTTP client that fetches keys: the authorities of the system
+// and those the configuration names, no redirects to elsewhere, no proxy.
+func keyClient(cfg *config.Config) (*http.Client, error) {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	for _, file := range caFiles(cfg) {
+		if pool, err = caPool(pool, file); err != nil {
+			return nil, err
+		}
+	}
+	return &http.Client{
+		Timeout:   5 * time.Second,
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, MaxIdleConnsPerHost: 2},
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
+	}, nil
+}
+
+func caFiles(cfg *config.Config) []string {
+	var out []string
+	add := func(k config.KeySource) {
+		if k.CAFile != "" {
+			out = append(out, k.CAFile)
+		}
+	}
+	for i := range cfg.Tenants {
+		t := &cfg.Tenants[i]
+		for _, s := range t.IdentityServices {
+			add(s.Keys)
+		}
+		for _, e := range t.ExternalIssuers {
+			add(e.Keys)
+		}
+		for j := range t.Apps {
+			for _, s := range t.Apps[j].Subjects {
+				if s.JWT != nil {
+					add(s.JWT.Keys)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// verifiers makes the token verifiers of a tenant and remembers them for
+// readiness and closing.
+type verifiers struct {
+	client  *http.Client
+	logger  *slog.Logger
+	metrics prometheus.Registerer
+	now     func() time.Time
+	all     map[string]*token.Verifier
+}
+
+func (v *verifiers) add(name string, o token.Options) (*token.Verifier, error) {
+	o.HTTPClient, o.Logger, o.Metrics, o.Now = v.client, v.logger, v.metrics, v.now
+	made, err := token.NewVerifier(o)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	v.all[name] = made
+	return made, nil
+}
+
+func issuerConfig(issuer string, k config.KeySource) (token.IssuerConfig, error) {
+	jwks, err := keyFile(k)
+	return token.IssuerConfig{Issuer: issuer, JWKS: jwks, JWKSURL: k.JWKSURI}, err
+}
+
+// accessTokens verifies what opens the SCIM surface of t: our own tokens and those
+// of the external issuers.
+func (v *verifiers) accessTokens(t *config.Tenant, own []byte) (*token.Verifier, error) {
+	issuers := []token.IssuerConfig{{Issuer: t.ExternalURL, JWKS: own}}
+	for _, e := range t.ExternalIssuers {
+		c, err := issuerConfig(e.Issuer, e.Keys)
+		if err != nil {
+			return nil, err
+		}
+		c.Audience, c.AllowRS256 = []string{e.Audience}, e.AllowRS256
+		issuers = append(issuers, c)
+	}
+	return v.add("keys:"+t.Name, token.Options{
+		Tenant: t.Name, Purpose: token.AccessToken, Issuers: issuers, Audience: t.Resource(), Scope: oauth.Scope, TokenEndpoint: t.TokenEndpoint(),
+	})
+}
+
+// authzTenant turns a tenant into what the authorizer decides by.
+func (v *verifiers) authzTenant(t *config.Tenant, own []byte) (authz.TenantOptions, error) {
+	access, err := v.accessTokens(t, own)
+	if err != nil {
+		return authz.TenantOptions{}, err
+	}
+	out := authz.TenantOptions{
+		Hosts: []string{t.Host()}, Profile: t.Profile, Verifier: access, Realm: t.Name,
+		ResourceMetadataURL: t.ExternalURL + "/.well-known/oauth-protected-resource/scim/v2", Apps: map[string]authz.AppOptions{},
+	}
+	for i := range t.Apps {
+		a := &t.Apps[i]
+		o := authz.AppOptions{Hosts: a.Hosts, Streams: a.Streams}
+		if a.Anonymous == "pass" {
+			o.Anonymous = authz.AnonymousPass
+		}
+		for k := range a.Subjects {
+			s, err := v.source(fmt.Sprintf("keys:%s/%s[%d]", t.Name, a.Name, k), t, &a.Subjects[k])
+			if err != nil {
+				return out, err
+			}
+			o.Subjects = append(o.Subjects, s)
+		}
+		for _, w := range a.LocalWrites {
+			o.LocalWrites = append(o.LocalWrites, authz.LocalWrite{Path: w.Path, Methods: w.Methods, Fields: w.Fields})
+		}
+		out.Apps[a.Name] = o
+	}
+	return out, nil
+}
+
+func (v *verifiers) source(name string, t *config.Tenant, s *config.Subject) (authz.SubjectSource, error) {
+	out := authz.SubjectSource{Scheme: s.Scheme, Prefix: s.Prefix}
+	switch {
+	case s.Cookie != "":
+		out.In, out.Name = authz.InCookie, s.Cookie
+	case s.Header != "":
+		out.In, out.Name = authz.InHeader, s.Header
+	default:
+		out.In, out.Name = authz.InBody, s.Body.Form
+		out.Body = authz.BodySource{Method: s.Body.Method, Path: s.Body.Path, Format: authz.Form}
+		if s.Body.JSON != "" {
+			out.Name, out.Body.Format = s.Body.JSON, authz.JSON
+		}
+	}
+	switch s.Is {
+	case "opaque":
+		out.Kind = authz.SourceOpaque
+	case "jwt":
+		c, err := issuerConfig(s.JWT.Issuer, s.JWT.Keys)
+		if err != nil {
+			return out, err
+		}
+		c.AllowNoExpiry = true
+		if s.JWT.Audience != "" {
+			c.Audience = []string{s.JWT.Audience}
+		}
+		out.Kind, out.Claim, out.As = authz.SourceJWT, s.JWT.Claim, authz.NameKind(s.JWT.Names)
+		if out.Verifier, err = v.add(name, token.Options{Tenant: t.Name, Purpose: token.Subject, Issuers: []token.IssuerConfig{c}}); err != nil {
+			return out, err
+		}
+	default:
+		out.Kind, out.As = authz.SourceTrusted, authz.NameKind(s.Is)
+		if s.Body != nil {
+			out.Kind = authz.SourceUserName
+		}
+	}
+	return out, nil
+}
+
+// ready reports every verifier as a component.
+func (v *verifiers) ready(ctx context.Context) map[string]error {
+	out := map[string]error{}
+	for name, one := range v.all {
+		out[name] = one.Ready(ctx)
+	}
+	return out
+}
+
+func (v *verifiers) close() {
+	for _, one := range v.all {
+		one.Close()
+	}
+}
