@@ -1,8 +1,10 @@
 package plugins
 
 import (
+	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -118,6 +120,9 @@ type Options struct {
 	// Now is the clock of caches and breakers. nil: time.Now. Deadlines of calls use
 	// the real clock.
 	Now func() time.Time
+
+	// Resolve turns a host name into its addresses. nil: the system's resolver.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 
 	// Logger receives the host's own events and the guests' log lines. nil: discarded.
 	Logger *slog.Logger

@@ -2,48 +2,251 @@ package plugins
 
 import (
 	"context"
-	"io"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// Host runs the plugins of all tenants.
-type Host struct{}
-
-// Open loads every plugin.
-func Open(_ context.Context, _ Options) (*Host, error) { return &Host{}, nil }
-
-// Revoke runs revoke.
-func (h *Host) Revoke(_ context.Context, _, _ string, _ abi.Request) (abi.Result, error) {
-	return abi.Result{}, ErrNoPlugin
+// Host runs the plugins of all tenants. Its methods are safe for concurrent use.
+type Host struct {
+	plugins    map[appKey]*plugin
+	failed     map[appKey]error // what cannot load until its files or configuration change
+	identities *identities
 }
 
-// Verify runs verify.
-func (h *Host) Verify(_ context.Context, _, _ string, _ abi.Request) (abi.VerifyResult, error) {
-	return abi.VerifyResult{}, ErrNoPlugin
+type appKey struct{ tenant, app string }
+
+func (k appKey) String() string { return k.tenant + "/" + k.app }
+
+// Open loads every plugin, one after the other, and returns when each is ready or
+// has been refused; [Host.Ready] says which. It errs on options that cannot work
+// for any plugin and when ctx ends. Close the host after use.
+func Open(ctx context.Context, opts Options) (*Host, error) {
+	parts, err := prepare(opts)
+	if err != nil {
+		return nil, err
+	}
+	h := &Host{plugins: map[appKey]*plugin{}, failed: map[appKey]error{}}
+	if h.identities, err = newIdentities(parts.opts.IdentifyEntries, parts.opts.Now); err != nil {
+		return nil, fmt.Errorf("making the cache of identities: %w", err)
+	}
+	for _, cfg := range opts.Plugins {
+		key := appKey{cfg.Tenant, cfg.App}
+		if h.plugins[key] != nil || h.failed[key] != nil || cfg.Tenant == "" || cfg.App == "" {
+			return nil, errors.Join(fmt.Errorf("plugins: %s has two plugins, or no name", key), h.Close())
+		}
+		p, err := newPlugin(cfg, parts)
+		if err != nil {
+			h.failed[key] = err
+			parts.metrics.loadFailures.WithLabelValues(cfg.Tenant, cfg.App).Inc()
+			parts.log.LogAttrs(ctx, slog.LevelError, "plugin refused",
+				slog.String("tenant", cfg.Tenant), slog.String("app", cfg.App), slog.String("error", err.Error()))
+			continue
+		}
+		h.plugins[key] = p
+		if _, err := p.worker(ctx); err != nil && ctx.Err() != nil {
+			return nil, errors.Join(ctx.Err(), h.Close())
+		}
+	}
+	return h, nil
 }
 
-// Identify asks whose credential it is.
-func (h *Host) Identify(_ context.Context, _, _ string, _ abi.Credential, _ string) (abi.IdentifyResult, error) {
-	return abi.IdentifyResult{}, ErrNoPlugin
+func prepare(opts Options) (*hostParts, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Resolve == nil {
+		opts.Resolve = defaultResolve
+	}
+	if opts.IdentifyEntries == 0 {
+		opts.IdentifyEntries = 10_000
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if len(opts.Self) == 0 {
+		exe, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("finding this executable: %w", err)
+		}
+		opts.Self = []string{exe, "plugin-worker"}
+	}
+	if opts.CacheDir != "" {
+		if err := privateDir(opts.CacheDir); err != nil {
+			return nil, err
+		}
+		var err error
+		if opts.CacheDir, err = filepath.Abs(opts.CacheDir); err != nil {
+			return nil, fmt.Errorf("finding the cache: %w", err)
+		}
+	}
+	m, err := newMetrics(opts.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	return &hostParts{opts: opts, log: opts.Logger, metrics: m, compile: make(chan struct{}, 1)}, nil
 }
 
-// Forget drops cached identities of a user.
-func (h *Host) Forget(_ string, _ ...string) {}
-
-// Health runs health.
-func (h *Host) Health(_ context.Context, _, _ string) (abi.Health, error) {
-	return abi.Health{}, ErrNoPlugin
+// privateDir makes dir for this user alone, and refuses one that others can write
+// or read: the code in it is run, guarded by a checksum only (S10).
+func privateDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making the cache of compiled plugins: %w", err)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("making the cache of compiled plugins: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("the cache of compiled plugins %s has mode %04o: others than its owner must have no access (0700)", dir, info.Mode().Perm())
+	}
+	return nil
 }
 
-// Info describes a loaded plugin.
-func (h *Host) Info(_, _ string) (abi.Info, bool) { return abi.Info{}, false }
+// Revoke has the plugin of an application revoke req.Kinds for req.Subject. The
+// result names each of req.Kinds once: what the plugin said, judged, or "retry"
+// with a code that says why it said nothing (deadline, trap, quarantined,
+// not_loaded, not_reported). The error is ErrNoPlugin or nil.
+func (h *Host) Revoke(ctx context.Context, tenant, app string, req abi.Request) (abi.Result, error) {
+	key := appKey{tenant, app}
+	if err := h.failed[key]; err != nil {
+		return verdictOf(req, outcome{code: abi.CodeNotLoaded, note: err.Error()}, redactor{}), nil
+	}
+	p := h.plugins[key]
+	if p == nil {
+		return abi.Result{}, ErrNoPlugin
+	}
+	req.Op = abi.OpRevoke
+	out, redact := p.run(ctx, p.slots, req, p.timeout(), "")
+	return verdictOf(req, out, redact), nil
+}
 
-// Ready is nil when every plugin is loaded.
-func (h *Host) Ready() error { return nil }
+func (p *plugin) timeout() time.Duration {
+	return time.Duration(p.permit.limits.TimeoutMS) * time.Millisecond
+}
 
-// Close ends the workers.
-func (h *Host) Close() error { return nil }
+// Verify asks the plugin how many credentials of req.Kinds are still usable. A kind
+// that is absent from the answer is unknown. The error is ErrNoPlugin or an
+// [*Error]; code "unsupported" says that this plugin cannot tell.
+func (h *Host) Verify(ctx context.Context, tenant, app string, req abi.Request) (abi.VerifyResult, error) {
+	p, err := h.plugin(tenant, app)
+	if err != nil {
+		return abi.VerifyResult{}, err
+	}
+	if info, ok := p.described(); ok && !info.Verify {
+		return abi.VerifyResult{}, &Error{Code: abi.CodeUnsupported, Message: "the plugin has no verify"}
+	}
+	req.Op = abi.OpVerify
+	out, redact := p.run(ctx, p.slots, req, p.timeout(), "")
+	return judgeVerify(req, out, redact)
+}
 
-// RunWorker is the worker.
-func RunWorker(_ context.Context, _ io.Reader, _ io.Writer) int { return 1 }
+// Identify asks the plugin whose credential secret is. c says where it was found;
+// its Ref and SHA256 are set here. The answer is remembered, at most 300 s, and
+// concurrent calls for one credential share one. It takes at most 500 ms and a
+// grace. A nil Subject says that the application does not know the credential; an
+// error ([*Error] or ErrNoPlugin) says that nobody knows, and the caller must not
+// let the request pass.
+func (h *Host) Identify(ctx context.Context, tenant, app string, c abi.Credential, secret string) (abi.IdentifyResult, error) {
+	p, err := h.plugin(tenant, app)
+	if err != nil {
+		return abi.IdentifyResult{}, err
+	}
+	if info, ok := p.described(); ok && !info.Identify {
+		return abi.IdentifyResult{}, &Error{Code: abi.CodeUnsupported, Message: "the plugin has no identify"}
+	}
+	if secret == "" || len(secret) > maxSecret {
+		return abi.IdentifyResult{}, &Error{Code: abi.CodeContract, Message: "the credential is empty or too long"}
+	}
+	sum, hex := hashOf(secret)
+	c.Ref, c.SHA256 = "c1", hex
+	return h.identities.get(ctx, identityKey{tenant, app, sum}, func(ctx context.Context) (abi.IdentifyResult, error) {
+		return p.identify(ctx, c, secret)
+	})
+}
+
+// Forget drops the remembered credentials of a user of a tenant, under any of its
+// names (userName, SCIM id, the application's own id). Call it when the user changes.
+func (h *Host) Forget(tenant string, names ...string) { h.identities.forget(tenant, names) }
+
+// Health asks the plugin how it is. The error is ErrNoPlugin or an [*Error].
+func (h *Host) Health(ctx context.Context, tenant, app string) (abi.Health, error) {
+	p, err := h.plugin(tenant, app)
+	if err != nil {
+		return abi.Health{}, err
+	}
+	out, redact := p.run(ctx, p.slots, abi.Request{Op: abi.OpHealth}, healthTimeout, "")
+	var doc abi.Health
+	if err := decodeAnswer(out, redact, &doc); err != nil {
+		return abi.Health{}, err
+	}
+	if !slices.Contains([]string{"ok", "degraded", "error"}, doc.Status) {
+		return abi.Health{}, &Error{Code: abi.CodeContract, Message: "health has an unknown status"}
+	}
+	doc.Message = cut(doc.Message, abi.MessageBytes)
+	return doc, nil
+}
+
+// Info describes a plugin; false when none is configured or it has never loaded.
+func (h *Host) Info(tenant, app string) (abi.Info, bool) {
+	p := h.plugins[appKey{tenant, app}]
+	if p == nil {
+		return abi.Info{}, false
+	}
+	return p.described()
+}
+
+func (p *plugin) described() (abi.Info, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.info, p.loaded
+}
+
+func (h *Host) plugin(tenant, app string) (*plugin, error) {
+	key := appKey{tenant, app}
+	if err := h.failed[key]; err != nil {
+		return nil, &Error{Code: abi.CodeNotLoaded, Message: err.Error()}
+	}
+	if p := h.plugins[key]; p != nil {
+		return p, nil
+	}
+	return nil, ErrNoPlugin
+}
+
+// Ready is nil when every plugin is loaded and called. Otherwise it names each that
+// is not, with the reason.
+func (h *Host) Ready() error {
+	var errs []error
+	for key, err := range h.failed {
+		errs = append(errs, fmt.Errorf("plugin %s: %w", key, err))
+	}
+	for key, p := range h.plugins {
+		p.mu.Lock()
+		err := p.loadErr
+		p.mu.Unlock()
+		if left := p.breaker.open(); left > 0 {
+			err = fmt.Errorf("in quarantine for %s more", left.Round(time.Second))
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("plugin %s: %w", key, err))
+		}
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(errs...)
+}
+
+// Close kills the workers and waits for them. Calls in flight end as "retry".
+func (h *Host) Close() error {
+	for _, p := range h.plugins {
+		p.close()
+	}
+	h.identities.close()
+	return nil
+}

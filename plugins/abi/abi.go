@@ -142,6 +142,7 @@ const (
 	CodeAppError     = "app_error"     // the application answered 5xx or not at all
 	CodeNotLoaded    = "not_loaded"    // the plugin is not loaded
 	CodeEgressDenied = "egress_denied" // the host refused a request of the guest
+	CodeUnsupported  = "unsupported"   // the guest does not have the operation (verify, identify)
 )
 
 // The bounds of one outcome. A report is one KindResult of at most ReportBytes as
@@ -232,8 +233,8 @@ type Description struct {
 	Version    string `json:"version"`
 	Kinds      []Kind `json:"kinds"`
 	Idempotent bool   `json:"idempotent"`
-	Verify     bool   `json:"verify,omitempty"`   // verify can tell what is left
-	Identify   bool   `json:"identify,omitempty"` // identify can tell whose a credential is
+	Verify     bool   `json:"verify,omitempty"`   // verify can tell what is left; without it verify is not called
+	Identify   bool   `json:"identify,omitempty"` // identify can tell whose a credential is; without it identify is not called
 }
 
 // Info is what the host tells the engine and the evidence report of a loaded plugin.

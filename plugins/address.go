@@ -1,0 +1,138 @@
+package plugins
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+func allMethods() []string { return []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} }
+
+func defaultPort(scheme string) int {
+	if scheme == "http" {
+		return 80
+	}
+	return 443
+}
+
+// validHost reports whether s is a lower-case host name. A trailing dot is refused:
+// it would be another spelling of the same host. IPv6 addresses are no host names
+// and are parsed before.
+func validHost(s string) bool {
+	if s == "" || len(s) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for _, c := range []byte(label) {
+			if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// canonHost is host in lower case, an IP address in its one canonical spelling.
+func canonHost(host string) string {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return a.Unmap().String()
+	}
+	return strings.ToLower(host)
+}
+
+// matchHost reports whether host is the one pattern names: the same, or one label
+// more than "*.suffix".
+func matchHost(pattern, host string) bool {
+	suffix, wild := strings.CutPrefix(pattern, "*")
+	if !wild {
+		return pattern == host
+	}
+	label, ok := strings.CutSuffix(host, suffix)
+	return ok && label != "" && !strings.Contains(label, ".")
+}
+
+// cleanPath checks an escaped path. Whatever an application could read as another
+// path than the rule did is refused, not mended: dot segments, with or without
+// parameters or escapes, empty segments, escaped slashes, backslashes, NUL, and
+// double escapes of those.
+func cleanPath(p string) (string, error) {
+	if p == "" {
+		return "/", nil
+	}
+	if p[0] != '/' {
+		return "", errors.New("a path begins with /")
+	}
+	for _, c := range []byte(p) {
+		if c <= ' ' || c >= 0x7f || c == '\\' || c == '?' || c == '#' {
+			return "", fmt.Errorf("character %q in the path", c)
+		}
+	}
+	lower := strings.ToLower(p)
+	for _, bad := range []string{"%2e", "%2f", "%5c", "%00", "%252e", "%252f", "%255c"} {
+		if strings.Contains(lower, bad) {
+			return "", fmt.Errorf("%s in the path", bad)
+		}
+	}
+	segments := strings.Split(p[1:], "/")
+	for i, s := range segments {
+		name, _, _ := strings.Cut(s, ";")
+		if name == "." || name == ".." || (s == "" && i < len(segments)-1) {
+			return "", errors.New("empty or dot segment in the path")
+		}
+	}
+	return p, nil
+}
+
+// underAny reports whether the clean path p is one of prefixes or below one, by
+// whole segments.
+func underAny(p string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(prefix string) bool {
+		rest, ok := strings.CutPrefix(p, prefix)
+		return ok && (rest == "" || rest[0] == '/')
+	})
+}
+
+// never are addresses no rule can allow: this host's link, cloud metadata, groups.
+func never() []netip.Prefix {
+	return prefixes("0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4", "::/128", "fe80::/10", "ff00::/8", "fd00:ec2::254/128")
+}
+
+// inner are addresses a rule must name: private, loopback, carrier, protocol and
+// translation ranges.
+func inner() []netip.Prefix {
+	return prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "100.64.0.0/10",
+		"192.0.0.0/24", "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
+		"::1/128", "fc00::/7", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "2001:db8::/32", "fec0::/10")
+}
+
+func prefixes(cidrs ...string) []netip.Prefix {
+	out := make([]netip.Prefix, len(cidrs))
+	for i, c := range cidrs {
+		out[i] = netip.MustParsePrefix(c)
+	}
+	return out
+}
+
+// checkAddr refuses an address a request may not go to.
+func checkAddr(a netip.Addr, private []netip.Prefix) error {
+	a = a.Unmap().WithZone("")
+	if nat64 := netip.MustParsePrefix("64:ff9b::/96"); nat64.Contains(a) {
+		b := a.As16()
+		if err := checkAddr(netip.AddrFrom4([4]byte(b[12:])), private); err != nil {
+			return err // the address behind the translator counts too
+		}
+	}
+	contains := func(p netip.Prefix) bool { return p.Contains(a) }
+	switch {
+	case !a.IsValid() || slices.ContainsFunc(never(), contains):
+		return fmt.Errorf("address %s is never allowed", a)
+	case slices.ContainsFunc(inner(), contains) && !slices.ContainsFunc(private, contains):
+		return fmt.Errorf("address %s is private and the rule's allow_private does not name it", a)
+	}
+	return nil
+}

@@ -1,0 +1,384 @@
+package plugins
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/scimward/scimward/plugins/abi"
+)
+
+// egress sends the requests of one plugin. The order of checks is that of design:
+// plugins §7: budget, URL, rule, headers, secrets, address, TLS, no redirects,
+// caps, redaction, response headers.
+type egress struct {
+	routes  []route
+	limits  Limits
+	secrets *secrets
+	now     func() time.Time
+}
+
+// route is a rule with the connections made under it. Connections are not shared
+// between rules: what one rule may reach, another may not.
+type route struct {
+	rule
+	transport *http.Transport
+	pace      *rate.Limiter
+}
+
+// resolver turns a host name into addresses.
+type resolver func(ctx context.Context, host string) ([]netip.Addr, error)
+
+func newEgress(p permit, s *secrets, resolve resolver, now func() time.Time) *egress {
+	e := &egress{limits: p.limits, secrets: s, now: now}
+	for _, r := range p.rules {
+		pace := rate.NewLimiter(rate.Inf, 1)
+		if r.rps > 0 {
+			pace = rate.NewLimiter(rate.Limit(r.rps), max(1, int(r.rps)))
+		}
+		e.routes = append(e.routes, route{rule: r, transport: newTransport(r, resolve), pace: pace})
+	}
+	return e
+}
+
+func (e *egress) close() {
+	for _, r := range e.routes {
+		r.transport.CloseIdleConnections()
+	}
+}
+
+// session is one call's use of egress. The call's own goroutine uses it, one
+// request at a time.
+type session struct {
+	e          *egress
+	readOnly   bool   // health, verify, identify, dry run: GET and HEAD only
+	ref        string // identify: the name of the credential and the credential itself
+	credential string
+	left       int
+	redact     redactor
+}
+
+func (e *egress) session(readOnly bool, ref, credential string) *session {
+	return &session{
+		e: e, readOnly: readOnly, ref: ref, credential: credential, left: e.limits.HTTPRequests,
+		redact: newRedactor(append(e.secrets.all(), credential)...),
+	}
+}
+
+// refusal is why a request was not sent or got no answer.
+type refusal struct {
+	errno     abi.Errno
+	code      string
+	message   string
+	retryable bool
+}
+
+func denied(format string, args ...any) *refusal {
+	return &refusal{errno: abi.ErrnoDenied, code: abi.CodeEgressDenied, message: fmt.Sprintf(format, args...)}
+}
+
+// send does what http_send asks and returns errno, metadata and body, both free of
+// known secrets.
+func (s *session) send(ctx context.Context, doc, body []byte) (abi.Errno, []byte, []byte) {
+	resp, answer, no := s.try(ctx, doc, body)
+	var errno abi.Errno
+	if no != nil {
+		errno = no.errno
+		resp = abi.HTTPResponse{Code: no.code, Message: cut(s.redact.text(no.message), abi.MessageBytes), Retryable: no.retryable}
+	}
+	meta, err := json.Marshal(resp)
+	if err != nil {
+		return abi.ErrnoIO, []byte(`{"code":"app_error","message":"encoding the answer","retryable":true}`), nil
+	}
+	return errno, meta, answer
+}
+
+func (s *session) try(ctx context.Context, doc, body []byte) (abi.HTTPResponse, []byte, *refusal) {
+	if s.left <= 0 {
+		return abi.HTTPResponse{}, nil, &refusal{errno: abi.ErrnoBudget, code: abi.CodeEgressDenied, message: "http_requests is used up", retryable: true}
+	}
+	s.left--
+	var meta abi.HTTPRequest
+	if err := json.Unmarshal(doc, &meta); err != nil {
+		return abi.HTTPResponse{}, nil, &refusal{errno: abi.ErrnoInval, code: abi.CodeContract, message: "decoding the request: " + err.Error()}
+	}
+	u, err := parseTarget(meta.URL)
+	if err != nil {
+		return abi.HTTPResponse{}, nil, &refusal{errno: abi.ErrnoInval, code: abi.CodeEgressDenied, message: err.Error()}
+	}
+	rt, no := s.route(meta.Method, u)
+	if no != nil {
+		return abi.HTTPResponse{}, nil, no
+	}
+	header, no := s.header(rt, meta.Headers)
+	if no != nil {
+		return abi.HTTPResponse{}, nil, no
+	}
+	timeout := time.Duration(s.e.limits.HTTPTimeoutMS) * time.Millisecond
+	if t := time.Duration(meta.TimeoutMS) * time.Millisecond; t > 0 {
+		timeout = min(timeout, t)
+	}
+	rctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	if ctx.Err() != nil {
+		return abi.HTTPResponse{}, nil, s.explain(ctx, rctx, ctx.Err())
+	}
+	if err := rt.pace.Wait(rctx); err != nil {
+		return abi.HTTPResponse{}, nil, &refusal{errno: abi.ErrnoRateLimit, code: abi.CodeRateLimited, message: "the rule's rps would be exceeded", retryable: true}
+	}
+	resp, answer, err := s.exchange(rctx, rt, meta.Method, u, header, body)
+	if err != nil {
+		return abi.HTTPResponse{}, nil, s.explain(ctx, rctx, err)
+	}
+	return resp, answer, nil
+}
+
+// parseTarget accepts absolute http and https URLs that can be read in one way only.
+func parseTarget(raw string) (*url.URL, error) {
+	if strings.Contains(raw, "{{") {
+		return nil, errors.New("a placeholder stands in the URL: only header values may hold one")
+	}
+	if strings.ContainsAny(raw, "\\#") {
+		return nil, errors.New("the URL holds a backslash or a fragment")
+	}
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, errors.New("the URL is malformed")
+	}
+	if (u.Scheme != "http" && u.Scheme != "https") || u.Opaque != "" || u.Host == "" {
+		return nil, errors.New("the URL is not absolute http or https")
+	}
+	if u.User != nil {
+		return nil, errors.New("the URL holds a user")
+	}
+	host := u.Hostname()
+	if _, err := netip.ParseAddr(host); err != nil && !validHost(strings.ToLower(host)) {
+		return nil, errors.New("the URL's host is malformed")
+	}
+	if strings.Contains(host, "%") || strings.HasSuffix(u.Host, ":") {
+		return nil, errors.New("the URL's host is malformed")
+	}
+	if _, err := cleanPath(u.EscapedPath()); err != nil {
+		return nil, fmt.Errorf("the URL's path: %w", err)
+	}
+	return u, nil
+}
+
+// route finds the rule that allows a request. What it was refused for is said of
+// the rule that came nearest.
+func (s *session) route(method string, u *url.URL) (*route, *refusal) {
+	if !slices.Contains(allMethods(), method) {
+		return nil, denied("method %q", cut(method, 32))
+	}
+	if s.readOnly && method != http.MethodGet && method != http.MethodHead {
+		return nil, denied("%s in a call that may only read", method)
+	}
+	port := defaultPort(u.Scheme)
+	if p := u.Port(); p != "" {
+		var err error
+		if port, err = strconv.Atoi(p); err != nil {
+			return nil, denied("port %q", p)
+		}
+	}
+	path, err := cleanPath(u.EscapedPath())
+	if err != nil {
+		return nil, denied("path: %v", err)
+	}
+	no := denied("no rule for %s://%s:%d", u.Scheme, u.Hostname(), port)
+	for i := range s.e.routes {
+		r := &s.e.routes[i]
+		switch {
+		case r.scheme != u.Scheme || r.port != port || !matchHost(r.host, canonHost(u.Hostname())):
+		case !underAny(path, r.prefixes):
+			no = denied("path %s is under no path_prefix of the rule for %s", path, r.host)
+		case !slices.Contains(r.methods, method):
+			no = denied("method %s is not in the rule for %s", method, r.host)
+		default:
+			return r, nil
+		}
+	}
+	return nil, no
+}
+
+// hostHeader reports headers that are set by the host alone, or would change how a message is framed,
+// routed or, for accept-encoding, hide a secret from redaction.
+func hostHeader(name string) bool {
+	switch name {
+	case "host", "connection", "te", "trailer", "transfer-encoding", "content-length", "upgrade",
+		"keep-alive", "forwarded", "expect", "accept-encoding", "via":
+		return true
+	}
+	return strings.HasPrefix(name, "proxy-") || strings.HasPrefix(name, "x-forwarded-")
+}
+
+const maxHeaderBytes = 16 << 10
+
+func (s *session) header(r *route, in map[string]string) (http.Header, *refusal) {
+	out := http.Header{}
+	total := 0
+	for name, value := range in {
+		name = strings.ToLower(name)
+		if !isToken(name) || hostHeader(name) {
+			return nil, denied("header %q", cut(name, 64))
+		}
+		v, err := substitute(value, func(class, ref string) (string, error) { return s.lookup(r, class, ref) })
+		if err != nil {
+			return nil, denied("header %s: %v", name, err)
+		}
+		for _, c := range []byte(v) {
+			if c < ' ' && c != '\t' || c == 0x7f {
+				return nil, denied("header %s holds a control character", name)
+			}
+		}
+		if _, twice := out[http.CanonicalHeaderKey(name)]; twice {
+			return nil, denied("header %s is there twice", name)
+		}
+		total += len(name) + len(v)
+		out.Set(name, v)
+	}
+	if total > maxHeaderBytes+maxSecret {
+		return nil, denied("headers are larger than %d bytes", maxHeaderBytes)
+	}
+	if out.Get("User-Agent") == "" {
+		out.Set("User-Agent", "scimward-plugin")
+	}
+	return out, nil
+}
+
+func (s *session) lookup(r *route, class, ref string) (string, error) {
+	switch class {
+	case "secret":
+		if !slices.Contains(r.secrets, ref) {
+			return "", fmt.Errorf("secret %q is not for %s", cut(ref, 64), r.host)
+		}
+		return s.e.secrets.get(ref)
+	case "credential":
+		if s.credential == "" || ref != s.ref {
+			return "", fmt.Errorf("no credential %q in this call", cut(ref, 64))
+		}
+		if !r.identify {
+			return "", fmt.Errorf("a credential may not be sent to %s: its rule is not marked identify", r.host)
+		}
+		return s.credential, nil
+	default:
+		return "", fmt.Errorf("%w %q", errPlaceholder, cut(class, 64))
+	}
+}
+
+func isToken(s string) bool {
+	for _, c := range []byte(s) {
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// exchange sends one request over the rule's transport, which follows no redirect,
+// and reads the answer up to its cap.
+func (s *session) exchange(ctx context.Context, r *route, method string, u *url.URL, h http.Header, body []byte) (abi.HTTPResponse, []byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+	if err != nil {
+		return abi.HTTPResponse{}, nil, err
+	}
+	req.Header = h
+	resp, err := r.transport.RoundTrip(req)
+	if err != nil {
+		return abi.HTTPResponse{}, nil, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // read to its cap; nothing to do about a close
+	// A secret that straddles the cap is redacted before the cut.
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+maxSecret))
+	if err != nil {
+		return abi.HTTPResponse{}, nil, fmt.Errorf("reading the body: %w", err)
+	}
+	truncated := len(b) > maxBody
+	b = s.redact.bytes(b)
+	if len(b) > maxBody {
+		b, truncated = b[:maxBody], true
+	}
+	out := abi.HTTPResponse{
+		Status: resp.StatusCode, BodyLen: len(b), Truncated: truncated, Headers: s.guestHeaders(resp.Header),
+		RetryAfterMS: retryAfter(resp.Header.Get("Retry-After"), s.e.now()).Milliseconds(),
+	}
+	return out, b, nil
+}
+
+// maxGuestHeaders bounds the text of the headers a guest reads.
+const maxGuestHeaders = 8 << 10
+
+func (s *session) guestHeaders(h http.Header) map[string]string {
+	out := map[string]string{}
+	left := maxGuestHeaders
+	for _, name := range slices.Sorted(maps.Keys(h)) {
+		lower := strings.ToLower(name)
+		v := s.redact.text(strings.Join(h[name], ", "))
+		if guestHeader(lower) && len(name)+len(v) <= left {
+			left -= len(name) + len(v)
+			out[lower] = v
+		}
+	}
+	return out
+}
+
+// guestHeader reports whether a guest may read a response header.
+func guestHeader(name string) bool {
+	switch name {
+	case "content-type", "retry-after", "location", "etag", "link", "x-request-id":
+		return true
+	}
+	return strings.HasPrefix(name, "x-ratelimit-")
+}
+
+// maxRetryAfter bounds what an application may ask for (design: plugins §6.6).
+const maxRetryAfter = time.Hour
+
+// retryAfter reads Retry-After, seconds or a date (RFC 9110 §10.2.3). 0: none, or
+// unreadable.
+func retryAfter(v string, now time.Time) time.Duration {
+	if v == "" {
+		return 0
+	}
+	if n, err := strconv.ParseUint(v, 10, 32); err == nil {
+		return min(time.Duration(n)*time.Second, maxRetryAfter)
+	}
+	at, err := http.ParseTime(v)
+	if err != nil {
+		return 0
+	}
+	return min(max(at.Sub(now), 0), maxRetryAfter)
+}
+
+// explain turns an error of an exchange into what the guest sees. call is the
+// call's context, own that of the one request.
+func (s *session) explain(call, own context.Context, err error) *refusal {
+	var addr *addressError
+	var dns *net.DNSError
+	var op *net.OpError
+	no := &refusal{errno: abi.ErrnoIO, code: abi.CodeAppError, message: err.Error(), retryable: true}
+	switch {
+	case errors.As(err, &addr):
+		return denied("%v", addr)
+	case call.Err() != nil:
+		no.errno, no.code, no.message = abi.ErrnoCanceled, abi.CodeDeadline, "the call's deadline came"
+	case own.Err() != nil:
+		no.errno, no.message = abi.ErrnoTimeout, "no answer in time"
+	case errors.As(err, &dns), errors.As(err, &op):
+		no.errno = abi.ErrnoConn
+	}
+	return no
+}

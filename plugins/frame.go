@@ -1,0 +1,196 @@
+package plugins
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// frameType says what a frame carries. A frame is
+//
+//	u32 length of what follows | u8 type | u32 call id | payload
+//
+// all little endian. Most payloads have two parts: u32 length of the head, the
+// head as JSON, then raw bytes (a module, an input, a body). Both ends are this
+// program, but the host reads frames as if the guest had written them: a bug in
+// the Wasm engine must not become one of the host.
+type frameType uint8
+
+const (
+	frameLoad     frameType = iota + 1 // host -> worker: loadMsg, module
+	frameReady                         // worker -> host: readyMsg
+	frameCall                          // host -> worker: callMsg, input document
+	frameCancel                        // host -> worker: the call's deadline has come
+	frameDone                          // worker -> host: doneMsg, output document
+	frameReport                        // worker -> host: one KindResult
+	frameLog                           // worker -> host: u8 level, text
+	frameSend                          // worker -> host: abi.HTTPRequest, body
+	frameReply                         // host -> worker: replyMsg, body
+	frameCompiled                      // worker -> host: the module is compiled and checked
+)
+
+// frameHeader is the length of type and call id.
+const frameHeader = 5
+
+// The bounds of plugin documents (design: plugins §9).
+const (
+	maxModule    = 16 << 20
+	maxInput     = 256 << 10
+	maxOutput    = 256 << 10
+	maxRequest   = 64 << 10 // metadata of one HTTP request
+	maxBody      = 1 << 20  // body of one HTTP request or answer
+	maxReports   = 256      // in one call
+	maxLogLine   = 4 << 10
+	maxLogBytes  = 64 << 10 // in one call
+	maxFrameHead = 64 << 10
+)
+
+// maxPayload bounds a frame of type t; 0 for a type that does not exist.
+func (t frameType) maxPayload() int {
+	switch t {
+	case frameLoad:
+		return maxModule + maxFrameHead
+	case frameReady:
+		return maxOutput + maxFrameHead
+	case frameCall:
+		return maxInput + maxFrameHead
+	case frameCancel, frameCompiled:
+		return 0
+	case frameDone:
+		return maxOutput + maxFrameHead
+	case frameReport:
+		return 4 << 10
+	case frameLog:
+		return maxLogLine + 1
+	case frameSend:
+		return maxRequest + maxBody + 4
+	case frameReply:
+		return maxBody + 2*maxFrameHead
+	default:
+		return -1
+	}
+}
+
+// errFrame is a frame that breaks the protocol.
+var errFrame = errors.New("plugins: broken frame")
+
+type frame struct {
+	typ     frameType
+	call    uint32
+	payload []byte
+}
+
+// readFrame reads one frame. Memory is allocated only after the length is known to
+// be within the bound of the frame's type. At a clean end it returns io.EOF.
+func readFrame(r io.Reader) (frame, error) {
+	var h [4 + frameHeader]byte
+	if _, err := io.ReadFull(r, h[:]); err != nil {
+		return frame{}, err
+	}
+	n := int64(binary.LittleEndian.Uint32(h[:])) - frameHeader
+	f := frame{typ: frameType(h[4]), call: binary.LittleEndian.Uint32(h[5:])}
+	if limit := int64(f.typ.maxPayload()); n < 0 || n > limit {
+		return frame{}, fmt.Errorf("%w: type %d with %d bytes", errFrame, f.typ, n)
+	}
+	f.payload = make([]byte, n)
+	if _, err := io.ReadFull(r, f.payload); err != nil {
+		return frame{}, fmt.Errorf("%w: cut short: %w", errFrame, err)
+	}
+	return f, nil
+}
+
+// appendFrame appends the wire form of f. A payload above its bound is an error
+// here too, so that a fault shows where it is made.
+func appendFrame(b []byte, f frame) ([]byte, error) {
+	if len(f.payload) > f.typ.maxPayload() {
+		return b, fmt.Errorf("%w: type %d with %d bytes", errFrame, f.typ, len(f.payload))
+	}
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(f.payload)+frameHeader))
+	b = append(b, byte(f.typ))
+	b = binary.LittleEndian.AppendUint32(b, f.call)
+	return append(b, f.payload...), nil
+}
+
+// joinParts makes a two-part payload: head as JSON, then body.
+func joinParts(head any, body []byte) ([]byte, error) {
+	doc, err := json.Marshal(head)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a frame's head: %w", err)
+	}
+	return joinRaw(doc, body), nil
+}
+
+// joinRaw is joinParts for a head that is JSON already, or claims to be.
+func joinRaw(doc, body []byte) []byte {
+	b := make([]byte, 0, 4+len(doc)+len(body))
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(doc)))
+	b = append(b, doc...)
+	return append(b, body...)
+}
+
+// splitParts is the inverse of joinParts; head is decoded into v.
+func splitParts(payload []byte, v any) (body []byte, err error) {
+	head, body, err := splitRaw(payload)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(head, v); err != nil {
+		return nil, fmt.Errorf("%w: decoding the head: %w", errFrame, err)
+	}
+	return body, nil
+}
+
+// splitRaw is the inverse of joinRaw.
+func splitRaw(payload []byte) (head, body []byte, err error) {
+	if len(payload) < 4 {
+		return nil, nil, fmt.Errorf("%w: no head", errFrame)
+	}
+	n := uint64(binary.LittleEndian.Uint32(payload))
+	rest := payload[4:]
+	if n > uint64(len(rest)) {
+		return nil, nil, fmt.Errorf("%w: head of %d bytes in %d", errFrame, n, len(rest))
+	}
+	return rest[:n], rest[n:], nil
+}
+
+// loadMsg tells a worker what to run.
+type loadMsg struct {
+	CacheDir         string
+	MemoryMiB        int
+	Idle             int // instances kept for the next call
+	CallsPerInstance int
+	HTTP             bool  // http_send may be imported
+	GoMemory         int64 // soft limit of the worker's own heap, bytes; 0: none
+}
+
+// readyMsg is the worker's answer to loadMsg. Stage and Fault are set when it
+// could not load.
+type readyMsg struct {
+	Stage       string
+	Fault       string
+	Version     uint32
+	Verify      bool // exports of these names exist
+	Identify    bool
+	Description json.RawMessage
+}
+
+// callMsg starts one call.
+type callMsg struct {
+	Op         string
+	DeadlineMS int64
+}
+
+// doneMsg ends one call. Fault is empty when the export returned.
+type doneMsg struct {
+	Code  int32
+	Fault string // abi.CodeTrap or abi.CodeDeadline
+	Note  string // why, for the operator
+}
+
+// replyMsg answers http_send. Meta is an abi.HTTPResponse.
+type replyMsg struct {
+	Errno int32
+	Meta  json.RawMessage
+}

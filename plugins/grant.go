@@ -1,0 +1,249 @@
+package plugins
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// rule is one place requests may go: a need of the manifest, covered by a rule of
+// the grant. Everything is resolved and canonical.
+type rule struct {
+	scheme   string
+	host     string // lower case; "*.suffix"
+	port     int
+	methods  []string
+	prefixes []string // clean, without a trailing slash; "" is the root
+	secrets  []string
+	private  []netip.Prefix
+	identify bool
+	roots    *x509.CertPool // nil: the system's
+	rps      float64        // 0: no limit
+}
+
+// permit is what a plugin may do: needs ∩ grant.
+type permit struct {
+	rules  []rule
+	limits Limits
+	config map[string]any
+}
+
+// intersect computes what a plugin may do. Each need must be covered whole by one
+// rule of the grant; all needs that are not are named together.
+func intersect(m Manifest, c Config) (permit, error) {
+	var f faults
+	for i := range c.Grant.HTTP {
+		c.Grant.HTTP[i].check(&f, fmt.Sprintf("grant.http[%d]", i))
+	}
+	c.Grant.Limits.check(&f, "grant.limits")
+	if m.App != "" && m.App != c.App {
+		f.add("app", "the manifest is for %q, the plugin is configured for %q", m.App, c.App)
+	}
+	if len(f) > 0 {
+		return permit{}, errors.Join(f...)
+	}
+	p := permit{config: map[string]any{}, limits: limits(m.Limits, c.Grant.Limits)}
+	maps.Copy(p.config, m.Config)
+	maps.Copy(p.config, c.Settings)
+	for i := range m.Capabilities.HTTP {
+		at := fmt.Sprintf("capabilities.http[%d]", i)
+		need, err := resolveNeed(m.Capabilities.HTTP[i], p.config)
+		if err != nil {
+			f.add(at, "%v", err)
+			continue
+		}
+		r, err := cover(need, m.Capabilities.HTTP[i].BaseURL != "", c.Grant)
+		if err != nil {
+			f.add(at, "needs %s: %v", need, err)
+			continue
+		}
+		p.rules = append(p.rules, r)
+	}
+	if len(f) > 0 {
+		return permit{}, errors.Join(f...)
+	}
+	return p, nil
+}
+
+// limits takes, for each limit, what the manifest asks for, at most what the grant
+// gives; the default stands in for either.
+func limits(need, grant Limits) Limits {
+	out := Limits{}
+	nb, gb, ob := need.bounds(), grant.bounds(), out.bounds()
+	for i, b := range ob {
+		give := *gb[i].field
+		if give == 0 {
+			give = b.def
+		}
+		ask := *nb[i].field
+		if ask == 0 {
+			ask = give
+		}
+		*b.field = min(ask, give)
+	}
+	return out
+}
+
+// String says where and how, for the operator who has to grant it.
+func (r rule) String() string {
+	s := strings.Join(r.methods, ",") + " " + r.scheme + "://" + r.host + ":" + strconv.Itoa(r.port)
+	var paths []string
+	for _, p := range r.prefixes {
+		paths = append(paths, p+"/")
+	}
+	s += strings.Join(paths, "|")
+	if len(r.secrets) > 0 {
+		s += " secrets " + strings.Join(r.secrets, ",")
+	}
+	if len(r.private) > 0 {
+		s += fmt.Sprintf(" allow_private %v", r.private)
+	}
+	if r.identify {
+		s += " identify"
+	}
+	return s
+}
+
+func resolveNeed(n HTTPNeed, config map[string]any) (rule, error) {
+	base := ""
+	if n.BaseURL != "" {
+		s, ok := config[n.BaseURL].(string)
+		if !ok {
+			return rule{}, fmt.Errorf("config has no string %q, which base_url names", n.BaseURL)
+		}
+		u, err := url.Parse(s)
+		if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			return rule{}, fmt.Errorf("config.%s is no absolute URL without user, query and fragment", n.BaseURL)
+		}
+		n.Scheme, n.Host = u.Scheme, strings.ToLower(u.Hostname())
+		if u.Port() != "" {
+			if n.Port, err = strconv.Atoi(u.Port()); err != nil {
+				return rule{}, fmt.Errorf("config.%s: port %q", n.BaseURL, u.Port())
+			}
+		}
+		base = strings.TrimSuffix(u.EscapedPath(), "/")
+		var f faults
+		if checkPlace(&f, "config."+n.BaseURL, n.Scheme, n.Host, n.Port); len(f) > 0 {
+			return rule{}, errors.Join(f...)
+		}
+	}
+	return newRule(n.Scheme, n.Host, n.Port, n.Methods, base, n.PathPrefix, n.Secrets, n.AllowPrivate, n.Identify)
+}
+
+func newRule(scheme, host string, port int, methods []string, base string, prefixes, secrets, cidrs []string, identify bool) (rule, error) {
+	r := rule{scheme: scheme, host: canonHost(host), port: port, methods: methods, secrets: secrets, identify: identify}
+	if r.scheme == "" {
+		r.scheme = "https"
+	}
+	if r.port == 0 {
+		r.port = defaultPort(r.scheme)
+	}
+	if len(r.methods) == 0 {
+		r.methods = []string{"GET", "HEAD"}
+	}
+	if len(prefixes) == 0 {
+		prefixes = []string{"/"}
+	}
+	for _, p := range prefixes {
+		clean, err := cleanPath(base + p)
+		if err != nil {
+			return rule{}, fmt.Errorf("path prefix %q: %w", base+p, err)
+		}
+		r.prefixes = append(r.prefixes, strings.TrimSuffix(clean, "/"))
+	}
+	for _, c := range cidrs {
+		p, err := netip.ParsePrefix(c)
+		if err != nil {
+			return rule{}, fmt.Errorf("allow_private: %w", err)
+		}
+		r.private = append(r.private, p)
+	}
+	return r, nil
+}
+
+// cover finds the rule of the grant that allows all of need, and returns need with
+// what only the grant can give it: authorities, rate and, for an operator's own
+// host, private ranges.
+func cover(need rule, own bool, g Grant) (rule, error) {
+	reason := errors.New("the grant has no rule for this scheme, host and port")
+	for _, gr := range g.HTTP {
+		have, err := newRule(gr.Scheme, gr.Host, gr.Port, gr.Methods, "", gr.PathPrefix, gr.Secrets, gr.AllowPrivate, gr.Identify)
+		if err != nil {
+			return rule{}, err
+		}
+		if have.scheme != need.scheme || have.port != need.port || !coversHost(have.host, need.host) {
+			continue
+		}
+		if own {
+			need.private = have.private
+		}
+		if err := covers(have, need, g.Secrets); err != nil {
+			reason = err
+			continue
+		}
+		need.rps = gr.RPS
+		if need.roots, err = loadRoots(gr.CAFile); err != nil {
+			return rule{}, err
+		}
+		return need, nil
+	}
+	return rule{}, reason
+}
+
+// coversHost reports whether every host that need names is one that have names.
+func coversHost(have, need string) bool {
+	return have == need || (!strings.HasPrefix(need, "*.") && matchHost(have, need))
+}
+
+func covers(have, need rule, files map[string]string) error {
+	for _, m := range need.methods {
+		if !slices.Contains(have.methods, m) {
+			return fmt.Errorf("the grant does not give method %s", m)
+		}
+	}
+	for _, p := range need.prefixes {
+		if !underAny(p, have.prefixes) {
+			return fmt.Errorf("the grant does not give path %s/", p)
+		}
+	}
+	for _, s := range need.secrets {
+		if !slices.Contains(have.secrets, s) {
+			return fmt.Errorf("the grant's rule does not give secret %q", s)
+		}
+		if files[s] == "" {
+			return fmt.Errorf("the grant's secrets name no file for %q", s)
+		}
+	}
+	for _, c := range need.private {
+		inside := func(h netip.Prefix) bool { return h.Bits() <= c.Bits() && h.Contains(c.Addr()) }
+		if !slices.ContainsFunc(have.private, inside) {
+			return fmt.Errorf("the grant does not give private range %s", c)
+		}
+	}
+	if need.identify && !have.identify {
+		return errors.New("the grant does not give identify: a user's credential would be sent there")
+	}
+	return nil
+}
+
+func loadRoots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading ca_file: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("reading ca_file %s: no certificate in it", file)
+	}
+	return pool, nil
+}

@@ -1,0 +1,172 @@
+package plugins
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"strings"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"github.com/scimward/scimward/plugins/abi"
+)
+
+// How long an identity is remembered (design: plugins §6.5). The lock is judged on
+// every request, so a remembered credential dies with its user all the same.
+const (
+	identityMax      = 300 * time.Second
+	identityDefault  = 30 * time.Second // a plugin that says nothing
+	identityNegative = 5 * time.Second  // a credential the application does not know
+)
+
+// identityKey names a credential of one application of one tenant, by its hash.
+type identityKey struct {
+	tenant, app string
+	sum         [sha256.Size]byte
+}
+
+type identityEntry struct {
+	result abi.IdentifyResult
+	until  time.Time
+}
+
+// identities is the bounded cache of who owns which credential. At most one call
+// for a credential is in flight; errors are not remembered.
+type identities struct {
+	now func() time.Time
+
+	mu      sync.Mutex // guards all below
+	cache   *lru.LRU[identityKey, identityEntry]
+	flights map[identityKey]*flight
+	// forgotten counts Forget calls: an answer that was asked for before one may be
+	// of a user it was about, and is not kept.
+	forgotten uint64
+	closed    bool
+	wg        sync.WaitGroup
+}
+
+type flight struct {
+	done   chan struct{}
+	result abi.IdentifyResult
+	err    error
+}
+
+func newIdentities(entries int, now func() time.Time) (*identities, error) {
+	cache, err := lru.NewLRU[identityKey, identityEntry](entries, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &identities{now: now, cache: cache, flights: map[identityKey]*flight{}}, nil
+}
+
+// get returns the remembered answer or shares one call of ask, which has its own
+// deadline and goes on when this caller leaves.
+func (i *identities) get(ctx context.Context, key identityKey, ask func(context.Context) (abi.IdentifyResult, error)) (abi.IdentifyResult, error) {
+	i.mu.Lock()
+	if e, ok := i.cache.Get(key); ok {
+		if i.now().Before(e.until) {
+			i.mu.Unlock()
+			return e.result, nil
+		}
+		i.cache.Remove(key)
+	}
+	f := i.flights[key]
+	if f == nil {
+		if i.closed {
+			i.mu.Unlock()
+			return abi.IdentifyResult{}, &Error{Code: abi.CodeNotLoaded, Message: "the host is closed"}
+		}
+		f = &flight{done: make(chan struct{})}
+		i.flights[key] = f
+		asked := i.forgotten
+		i.wg.Go(func() {
+			fctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), identifyTimeout)
+			defer cancel()
+			f.result, f.err = ask(fctx)
+			i.land(key, f, asked)
+		})
+	}
+	i.mu.Unlock()
+	select {
+	case <-f.done:
+		return f.result, f.err
+	case <-ctx.Done():
+		return abi.IdentifyResult{}, &Error{Code: abi.CodeDeadline, Message: "identify did not answer in time"}
+	}
+}
+
+// land ends a flight and remembers its answer.
+func (i *identities) land(key identityKey, f *flight, asked uint64) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.flights[key] == f {
+		delete(i.flights, key)
+	}
+	if ttl := lifetime(f.result); f.err == nil && ttl > 0 && i.forgotten == asked {
+		i.cache.Add(key, identityEntry{result: f.result, until: i.now().Add(ttl)})
+	}
+	close(f.done)
+}
+
+// lifetime is how long an answer is remembered; cache_s below zero asks for not at all.
+func lifetime(r abi.IdentifyResult) time.Duration {
+	ttl := time.Duration(min(max(r.CacheS, -1), 300)) * time.Second
+	switch {
+	case ttl == 0:
+		ttl = identityDefault
+	case ttl < 0:
+		return 0
+	}
+	if r.Subject == nil {
+		return min(ttl, identityNegative)
+	}
+	return min(ttl, identityMax)
+}
+
+// forget drops what is known of a user under any of names, and detaches the flights
+// of the tenant: who asks from now on gets a fresh answer.
+func (i *identities) forget(tenant string, names []string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.forgotten++
+	for key := range i.flights {
+		if key.tenant == tenant {
+			delete(i.flights, key)
+		}
+	}
+	for _, key := range i.cache.Keys() {
+		if e, ok := i.cache.Peek(key); ok && key.tenant == tenant && named(e.result.Subject, names) {
+			i.cache.Remove(key)
+		}
+	}
+}
+
+func named(s *abi.Identity, names []string) bool {
+	for _, n := range names {
+		if s != nil && n != "" && (strings.EqualFold(s.UserName, n) || strings.EqualFold(s.SCIMID, n) || strings.EqualFold(s.AppUserID, n)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (i *identities) close() {
+	i.mu.Lock()
+	i.closed = true
+	i.mu.Unlock()
+	i.wg.Wait()
+}
+
+// identify asks a plugin whose credential it is.
+func (p *plugin) identify(ctx context.Context, c abi.Credential, secret string) (abi.IdentifyResult, error) {
+	req := abi.Request{Op: abi.OpIdentify, Credentials: []abi.Credential{c}}
+	out, redact := p.run(ctx, p.askSlots, req, identifyTimeout, secret)
+	return judgeIdentify(out, redact, p.host.opts.Now())
+}
+
+func hashOf(secret string) ([sha256.Size]byte, string) {
+	sum := sha256.Sum256([]byte(secret))
+	return sum, hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,147 @@
+package plugins
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/scimward/scimward/plugins/abi"
+)
+
+// callKey finds the guestCall in the context of a host function.
+type callKey struct{}
+
+// errPointer is what a guest traps with that passes memory it does not have.
+var errPointer = errors.New("plugins: pointer outside the guest's memory")
+
+// abiFunction is one import of revoker_v1. The guest owns every buffer; run copies
+// in both directions and keeps no pointer (design: plugins §6.4).
+type abiFunction struct {
+	params  []api.ValueType
+	results []api.ValueType
+	http    bool // needs the http capability
+	run     func(c *guestCall, m api.Memory, stack []uint64)
+}
+
+// arg is parameter i as an unsigned number. The upper half of a stack slot is
+// garbage in compiled code (S8).
+func arg(stack []uint64, i int) uint32 { return uint32(stack[i]) }
+
+// copyIn copies the guest's bytes at (ptr, n) after checking n against limit.
+func copyIn(m api.Memory, ptr, n uint32, limit int) ([]byte, bool) {
+	if uint64(n) > uint64(limit) {
+		return nil, false
+	}
+	b, ok := m.Read(ptr, n)
+	if !ok {
+		panic(errPointer)
+	}
+	return append([]byte(nil), b...), true
+}
+
+// copyOut copies src from off into the guest at (dst, n) and returns how much it was.
+func copyOut(m api.Memory, src []byte, dst, off, n uint32) uint64 {
+	if uint64(off) >= uint64(len(src)) {
+		return 0
+	}
+	src = src[off:]
+	if uint64(len(src)) > uint64(n) {
+		src = src[:n]
+	}
+	if !m.Write(dst, src) {
+		panic(errPointer)
+	}
+	return uint64(len(src))
+}
+
+func errno(e abi.Errno) uint64 { return uint64(uint32(int32(e))) }
+
+// abiFunctions is revoker_v1 as a table: what may be imported, how it looks, and
+// what it does.
+func abiFunctions() map[string]abiFunction {
+	const i32, i64 = api.ValueTypeI32, api.ValueTypeI64
+	sig := func(n int) []api.ValueType { return []api.ValueType{i32, i32, i32, i32}[:n] }
+	return map[string]abiFunction{
+		"input_len": {params: sig(0), results: sig(1), run: func(c *guestCall, _ api.Memory, s []uint64) {
+			s[0] = uint64(len(c.input))
+		}},
+		"input_read": {params: sig(3), results: sig(1), run: func(c *guestCall, m api.Memory, s []uint64) {
+			s[0] = copyOut(m, c.input, arg(s, 0), arg(s, 1), arg(s, 2))
+		}},
+		"output_write": {params: sig(2), results: sig(1), run: outputWrite},
+		"report": {params: sig(2), results: sig(1), run: func(c *guestCall, m api.Memory, s []uint64) {
+			doc, ok := copyIn(m, arg(s, 0), arg(s, 1), abi.ReportBytes)
+			if !ok {
+				s[0] = errno(abi.ErrnoTooBig)
+				return
+			}
+			s[0] = errno(c.report(doc))
+		}},
+		"log": {params: sig(3), results: sig(0), run: func(c *guestCall, m api.Memory, s []uint64) {
+			line, _ := copyIn(m, arg(s, 1), min(arg(s, 2), maxLogLine), maxLogLine)
+			c.log(int32(arg(s, 0)), line)
+		}},
+		"deadline_ms": {params: sig(0), results: []api.ValueType{i64}, run: func(c *guestCall, _ api.Memory, s []uint64) {
+			s[0] = uint64(max(time.Until(c.end).Milliseconds(), 0))
+		}},
+		"now_ms": {params: sig(0), results: []api.ValueType{i64}, run: func(_ *guestCall, _ api.Memory, s []uint64) {
+			s[0] = uint64(time.Now().UnixMilli())
+		}},
+		"result_len": {params: sig(1), results: sig(1), run: func(c *guestCall, _ api.Memory, s []uint64) {
+			s[0] = uint64(len(result(c, arg(s, 0))))
+		}},
+		"result_read": {params: sig(4), results: sig(1), run: func(c *guestCall, m api.Memory, s []uint64) {
+			s[0] = copyOut(m, result(c, arg(s, 0)), arg(s, 1), arg(s, 2), arg(s, 3))
+		}},
+		"http_send": {params: sig(4), results: sig(1), http: true, run: httpSend},
+	}
+}
+
+func outputWrite(c *guestCall, m api.Memory, s []uint64) {
+	b, ok := copyIn(m, arg(s, 0), arg(s, 1), maxOutput-len(c.output))
+	if !ok {
+		s[0] = errno(abi.ErrnoTooBig)
+		return
+	}
+	c.output = append(c.output, b...)
+	s[0] = 0
+}
+
+func httpSend(c *guestCall, m api.Memory, s []uint64) {
+	req, ok := copyIn(m, arg(s, 0), arg(s, 1), maxRequest)
+	body, ok2 := copyIn(m, arg(s, 2), arg(s, 3), maxBody)
+	if !ok || !ok2 {
+		s[0] = errno(c.refuse(abi.ErrnoTooBig, `{"code":"contract","message":"request too big"}`))
+		return
+	}
+	s[0] = errno(c.send(req, body))
+}
+
+func result(c *guestCall, which uint32) []byte {
+	if which > 1 {
+		return nil
+	}
+	return c.results[which]
+}
+
+// instantiateABI makes revoker_v1 available to guests. Outside a call, while an
+// instance starts, there is nothing to read and nothing may be sent: the import
+// traps.
+func instantiateABI(ctx context.Context, rt wazero.Runtime) error {
+	b := rt.NewHostModuleBuilder(abi.Module)
+	for name, f := range abiFunctions() {
+		run := f.run
+		b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, m api.Module, stack []uint64) {
+			c, ok := ctx.Value(callKey{}).(*guestCall)
+			if !ok {
+				panic(errors.New("plugins: " + abi.Module + " called outside a call"))
+			}
+			run(c, m.Memory(), stack)
+		}), f.params, f.results).Export(name)
+	}
+	_, err := b.Instantiate(ctx)
+	return err
+}

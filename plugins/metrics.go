@@ -1,0 +1,40 @@
+package plugins
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics counts what operators watch. Labels are configured names and fixed words,
+// never what a guest says.
+type metrics struct {
+	calls        *prometheus.CounterVec // tenant, app, op, outcome
+	kills        *prometheus.CounterVec // tenant, app
+	traps        *prometheus.CounterVec
+	quarantines  *prometheus.CounterVec
+	loadFailures *prometheus.CounterVec
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	vec := func(name, help string, more ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "scimward", Subsystem: "plugin", Name: name, Help: help},
+			append([]string{"tenant", "app"}, more...))
+	}
+	m := &metrics{
+		calls:        vec("calls_total", "Calls of plugins by operation and outcome (ok or an ABI code).", "op", "outcome"),
+		kills:        vec("kills_total", "Worker processes that were killed or died."),
+		traps:        vec("traps_total", "Calls that trapped."),
+		quarantines:  vec("quarantines_total", "Times a plugin was put into quarantine."),
+		loadFailures: vec("load_failures_total", "Starts of a worker that did not become ready."),
+	}
+	if r == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.calls, m.kills, m.traps, m.quarantines, m.loadFailures} {
+		if err := r.Register(c); err != nil {
+			return nil, fmt.Errorf("registering the metrics of plugins: %w", err)
+		}
+	}
+	return m, nil
+}

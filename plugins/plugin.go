@@ -1,0 +1,395 @@
+package plugins
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/scimward/scimward/plugins/abi"
+)
+
+// How long loading may take: compiling is bounded by the module's size but not
+// cancellable (S9), so it has a generous bound; a guest's own start has a short one.
+const (
+	compileTimeout = 60 * time.Second
+	initTimeout    = 5 * time.Second
+
+	healthTimeout   = 3 * time.Second
+	identifyTimeout = 500 * time.Millisecond
+
+	maxDataLimit = 1536 << 20
+)
+
+// plugin is one configured plugin and its worker.
+type plugin struct {
+	cfg      Config
+	manifest Manifest
+	permit   permit
+	wasm     []byte
+	egress   *egress
+	secrets  *secrets
+	breaker  breaker
+	host     *hostParts
+
+	// slots and askSlots bound the calls that run at the same time. identify has its
+	// own, so that long revocations do not make requests at the proxy wait.
+	slots, askSlots chan struct{}
+
+	mu      sync.Mutex // guards all below
+	proc    *process
+	info    abi.Info
+	loaded  bool  // it has been loaded once
+	loadErr error // why it is not loaded now
+	loading chan struct{}
+	closed  bool
+	wg      sync.WaitGroup // loads and watchers; Add under mu while not closed
+}
+
+// hostParts is what all plugins of a host share.
+type hostParts struct {
+	opts    Options
+	log     *slog.Logger
+	metrics *metrics
+	compile chan struct{} // one compile at a time
+}
+
+// newPlugin reads manifest and module and computes what the plugin may do. Faults
+// here are permanent: a file or the configuration must change.
+func newPlugin(cfg Config, h *hostParts) (*plugin, error) {
+	b, err := readBounded(cfg.Manifest, maxManifest)
+	if err != nil {
+		return nil, fmt.Errorf("reading the manifest: %w", err)
+	}
+	m, err := ParseManifest(b)
+	if err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", cfg.Manifest, err)
+	}
+	allowed, err := intersect(m, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("manifest %s and its grant: %w", cfg.Manifest, err)
+	}
+	wasm, err := readModule(filepath.Join(filepath.Dir(cfg.Manifest), m.Module.Path), m.Module)
+	if err != nil {
+		return nil, err
+	}
+	p := &plugin{
+		cfg: cfg, manifest: m, permit: allowed, wasm: wasm, host: h,
+		secrets:  newSecrets(cfg.Grant.Secrets),
+		slots:    make(chan struct{}, allowed.limits.Instances),
+		askSlots: make(chan struct{}, allowed.limits.Instances),
+		loadErr:  errors.New("not loaded yet"),
+	}
+	p.breaker.now = h.opts.Now
+	p.egress = newEgress(allowed, p.secrets, h.opts.Resolve, h.opts.Now)
+	return p, nil
+}
+
+// readModule reads the module once and checks these very bytes, which are the ones
+// the worker gets.
+func readModule(path string, want ManifestModule) ([]byte, error) {
+	b, err := readBounded(path, maxModule)
+	if err != nil {
+		return nil, fmt.Errorf("reading the module: %w", err)
+	}
+	if int64(len(b)) != want.Size {
+		return nil, fmt.Errorf("module %s has %d bytes, module.size says %d", path, len(b), want.Size)
+	}
+	if sum := sha256.Sum256(b); hex.EncodeToString(sum[:]) != want.SHA256 {
+		return nil, fmt.Errorf("module %s has sha256 %x, module.sha256 says %s", path, sum, want.SHA256)
+	}
+	return b, nil
+}
+
+func readBounded(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%s is larger than %d bytes", path, limit)
+	}
+	return b, err
+}
+
+// worker returns the live worker, and starts one when there is none. Callers share
+// one start.
+func (p *plugin) worker(ctx context.Context) (*process, error) {
+	for {
+		p.mu.Lock()
+		if p.closed {
+			p.mu.Unlock()
+			return nil, errors.New("the host is closed")
+		}
+		if p.proc != nil && p.proc.alive() {
+			proc := p.proc
+			p.mu.Unlock()
+			return proc, nil
+		}
+		begun := p.loading == nil
+		if begun {
+			p.loading = make(chan struct{})
+			p.wg.Go(p.load)
+		}
+		loading := p.loading
+		p.mu.Unlock()
+		select {
+		case <-loading:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		p.mu.Lock()
+		err := p.loadErr
+		p.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// load starts a worker and has it load the module.
+func (p *plugin) load() {
+	p.host.compile <- struct{}{}
+	proc, info, err := p.start()
+	<-p.host.compile
+	p.mu.Lock()
+	if p.closed && err == nil {
+		proc.kill()
+		err = errors.New("the host is closed")
+	}
+	p.loadErr = err
+	if err == nil {
+		p.proc, p.info, p.loaded = proc, info, true
+		p.wg.Go(func() { p.watch(proc) })
+	}
+	close(p.loading)
+	p.loading = nil
+	closed := p.closed
+	p.mu.Unlock()
+	if err != nil && !closed {
+		p.host.metrics.loadFailures.WithLabelValues(p.cfg.Tenant, p.cfg.App).Inc()
+		p.event(slog.LevelError, "plugin did not load", slog.String("error", p.redactor().text(err.Error())))
+		p.broke(p.breaker.kill())
+	}
+}
+
+func (p *plugin) start() (*process, abi.Info, error) {
+	instances := 2 * p.permit.limits.Instances
+	data := min(uint64(512+2*p.permit.limits.MemoryMiB*instances)<<20, maxDataLimit)
+	payload, err := joinParts(loadMsg{
+		CacheDir: p.host.opts.CacheDir, MemoryMiB: p.permit.limits.MemoryMiB, Idle: instances,
+		CallsPerInstance: p.permit.limits.CallsPerInstance, HTTP: len(p.permit.rules) > 0, GoMemory: int64(data / 2),
+	}, p.wasm)
+	if err != nil {
+		return nil, abi.Info{}, err
+	}
+	proc, err := startProcess(p.host.opts.Self, data)
+	if err != nil {
+		return nil, abi.Info{}, err
+	}
+	ready, err := proc.load(payload)
+	if err == nil {
+		var info abi.Info
+		if info, err = p.agree(ready); err == nil {
+			return proc, info, nil
+		}
+	}
+	proc.kill()
+	<-proc.gone
+	return nil, abi.Info{}, err
+}
+
+// load hands a module to a fresh worker and waits until it is ready.
+func (p *process) load(payload []byte) (readyMsg, error) {
+	timer := time.NewTimer(compileTimeout)
+	defer timer.Stop()
+	if err := p.post(frame{typ: frameLoad, payload: payload}, nil); err != nil {
+		<-p.gone
+		return readyMsg{}, fmt.Errorf("%w: %s", err, p.stderr)
+	}
+	compiled := p.compiled
+	for {
+		select {
+		case <-compiled:
+			compiled = nil
+			timer.Reset(initTimeout)
+		case ready := <-p.ready:
+			if ready.Fault != "" {
+				return ready, fmt.Errorf("refused at %s", ready.Fault)
+			}
+			return ready, nil
+		case <-p.broken:
+			p.kill()
+			<-p.gone
+			return readyMsg{}, fmt.Errorf("the worker died while loading: %s", p.stderr)
+		case <-timer.C:
+			return readyMsg{}, errors.New("loading did not end in time")
+		}
+	}
+}
+
+// agree checks that the module says of itself what the manifest says.
+func (p *plugin) agree(ready readyMsg) (abi.Info, error) {
+	var d abi.Description
+	if err := json.Unmarshal(ready.Description, &d); err != nil {
+		return abi.Info{}, fmt.Errorf("refused at describe: decoding: %w", err)
+	}
+	m := p.manifest
+	if d.Name != m.Name || d.Version != m.Version {
+		return abi.Info{}, fmt.Errorf("refused at describe: the module is %q %q, the manifest says %q %q",
+			cut(d.Name, 64), cut(d.Version, 64), m.Name, m.Version)
+	}
+	a, b := slices.Sorted(slices.Values(d.Kinds)), slices.Sorted(slices.Values(m.Kinds))
+	if !slices.Equal(a, b) {
+		return abi.Info{}, fmt.Errorf("refused at describe: the module answers for kinds %v, the manifest says %v", a, b)
+	}
+	return abi.Info{
+		Name: m.Name, Version: m.Version, Digest: "sha256:" + m.Module.SHA256, Kinds: slices.Clone(m.Kinds),
+		Verify: ready.Verify && d.Verify, Identify: ready.Identify && d.Identify,
+	}, nil
+}
+
+// watch notes that a worker has died, whatever of, and starts the next one unless
+// the breaker is open.
+func (p *plugin) watch(proc *process) {
+	<-proc.gone
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return
+	}
+	p.mu.Unlock()
+	p.host.metrics.kills.WithLabelValues(p.cfg.Tenant, p.cfg.App).Inc()
+	p.event(slog.LevelWarn, "plugin worker ended",
+		slog.Bool("at_deadline", proc.expired.Load()), slog.String("stderr", p.redactor().text(proc.stderr.String())))
+	p.broke(p.breaker.kill())
+	if p.breaker.open() > 0 {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed && p.loading == nil {
+		p.loading = make(chan struct{})
+		p.wg.Go(p.load)
+	}
+}
+
+func (p *plugin) broke(tripped bool) {
+	if !tripped {
+		return
+	}
+	p.host.metrics.quarantines.WithLabelValues(p.cfg.Tenant, p.cfg.App).Inc()
+	p.event(slog.LevelError, "plugin is in quarantine", slog.Duration("for", p.breaker.open()))
+}
+
+func (p *plugin) redactor() redactor { return newRedactor(p.secrets.all()...) }
+
+// event logs one event of the plugin's life.
+func (p *plugin) event(level slog.Level, msg string, attrs ...slog.Attr) {
+	attrs = append(attrs, slog.String("tenant", p.cfg.Tenant), slog.String("app", p.cfg.App), slog.String("plugin", p.manifest.Name))
+	p.host.log.LogAttrs(context.Background(), level, msg, attrs...)
+}
+
+// run makes one call. credential is set for identify only.
+func (p *plugin) run(ctx context.Context, slots chan struct{}, req abi.Request, timeout time.Duration, credential string) (outcome, redactor) {
+	readOnly := req.Op != abi.OpRevoke || req.DryRun
+	ref := ""
+	if credential != "" {
+		ref = req.Credentials[0].Ref
+	}
+	s := p.egress.session(readOnly, ref, credential)
+	out := p.attempt(ctx, slots, req, timeout, s)
+	if out.code == abi.CodeTrap {
+		p.host.metrics.traps.WithLabelValues(p.cfg.Tenant, p.cfg.App).Inc()
+		p.broke(p.breaker.trap())
+	}
+	code := out.code
+	if code == "" {
+		code = "ok"
+	}
+	p.host.metrics.calls.WithLabelValues(p.cfg.Tenant, p.cfg.App, string(req.Op), code).Inc()
+	return out, s.redact
+}
+
+func (p *plugin) attempt(ctx context.Context, slots chan struct{}, req abi.Request, timeout time.Duration, s *session) outcome {
+	if left := p.breaker.open(); left > 0 {
+		return outcome{code: abi.CodeQuarantined, note: "the plugin broke too often and is not called", retryAfter: left}
+	}
+	select {
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
+	case <-ctx.Done():
+		return outcome{code: abi.CodeDeadline, note: "all instances are busy"}
+	}
+	proc, err := p.worker(ctx)
+	if err != nil {
+		return outcome{code: abi.CodeNotLoaded, note: err.Error()}
+	}
+	cctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	end, _ := cctx.Deadline()
+	req.ABI, req.Tenant, req.App, req.Config = "1.0", p.cfg.Tenant, p.cfg.App, p.permit.config
+	req.DeadlineMS = time.Until(end).Milliseconds()
+	req.Subject = p.subject(req.Subject)
+	input, err := json.Marshal(req)
+	if err != nil || len(input) > maxInput {
+		return outcome{code: abi.CodeContract, note: fmt.Sprintf("the request has %d bytes of at most %d", len(input), maxInput)}
+	}
+	return proc.call(cctx, req.Op, input, callEnv{session: s, log: p.guestLog(req, s)})
+}
+
+// subject copies what the manifest lets the guest know of a user.
+func (p *plugin) subject(s *abi.Subject) *abi.Subject {
+	if s == nil {
+		return nil
+	}
+	c := *s
+	c.Attributes = nil
+	for _, name := range p.manifest.SubjectAttributes {
+		if v, ok := s.Attributes[name]; ok {
+			if c.Attributes == nil {
+				c.Attributes = map[string]any{}
+			}
+			c.Attributes[name] = v
+		}
+	}
+	return &c
+}
+
+// guestLog writes a guest's lines with who it is and what for, secrets replaced.
+func (p *plugin) guestLog(req abi.Request, s *session) func(context.Context, byte, string) {
+	return func(ctx context.Context, level byte, line string) {
+		l := []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}[min(level, 3)]
+		if !p.host.log.Enabled(ctx, l) {
+			return
+		}
+		p.host.log.LogAttrs(ctx, l, "plugin log",
+			slog.String("tenant", p.cfg.Tenant), slog.String("app", p.cfg.App), slog.String("plugin", p.manifest.Name),
+			slog.String("op", string(req.Op)), slog.String("request_id", req.RequestID), slog.String("line", s.redact.text(line)))
+	}
+}
+
+// close kills the worker and waits for all that runs for the plugin.
+func (p *plugin) close() {
+	p.mu.Lock()
+	p.closed = true
+	proc := p.proc
+	p.mu.Unlock()
+	if proc != nil {
+		proc.kill()
+		<-proc.gone
+	}
+	p.wg.Wait()
+	p.egress.close()
+}

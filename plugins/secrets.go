@@ -1,0 +1,151 @@
+package plugins
+
+import (
+	"cmp"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	maxSecret    = 8 << 10
+	secretMinLen = 4 // shorter ones would turn every answer into asterisks
+	redacted     = "***"
+)
+
+// secrets are the named secrets of one plugin, each in a file that is read again
+// when it changes. Values stay in this process: a guest only ever names them.
+type secrets struct {
+	files map[string]string
+
+	mu     sync.Mutex // guards values
+	values map[string]secret
+}
+
+type secret struct {
+	value   string
+	modTime time.Time
+	size    int64
+}
+
+func newSecrets(files map[string]string) *secrets {
+	return &secrets{files: files, values: map[string]secret{}}
+}
+
+// get returns the value of a secret.
+func (s *secrets) get(name string) (string, error) {
+	path, ok := s.files[name]
+	if !ok {
+		return "", fmt.Errorf("no secret %q", name)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", fmt.Errorf("reading secret %q: %w", name, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v, ok := s.values[name]; ok && v.modTime.Equal(info.ModTime()) && v.size == info.Size() {
+		return v.value, nil
+	}
+	if info.Size() > maxSecret {
+		return "", fmt.Errorf("reading secret %q: larger than %d bytes", name, maxSecret)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("reading secret %q: %w", name, err)
+	}
+	value := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
+	if value == "" || strings.ContainsAny(value, "\r\n\x00") {
+		return "", fmt.Errorf("reading secret %q: empty or more than one line", name)
+	}
+	s.values[name] = secret{value: value, modTime: info.ModTime(), size: info.Size()}
+	return value, nil
+}
+
+// all returns every value that can be read, for redaction. A secret that cannot be
+// read now may still be known from before.
+func (s *secrets) all() []string {
+	var out []string
+	for name := range s.files {
+		v, err := s.get(name)
+		if err != nil {
+			s.mu.Lock()
+			v = s.values[name].value
+			s.mu.Unlock()
+		}
+		if v != "" {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// redactor replaces secrets in whatever goes to a guest, a log or the evidence.
+type redactor struct{ r *strings.Replacer }
+
+// newRedactor knows each secret as it is, as it stands in a URL, in JSON, and in
+// base64.
+func newRedactor(values ...string) redactor {
+	var all []string
+	for _, v := range values {
+		b64 := base64.StdEncoding.EncodeToString([]byte(v))
+		forms := []string{
+			v, url.QueryEscape(v), url.PathEscape(v), strings.ReplaceAll(strings.ReplaceAll(v, `\`, `\\`), `"`, `\"`),
+			b64, base64.URLEncoding.EncodeToString([]byte(v)), strings.TrimRight(b64, "="),
+		}
+		for _, form := range forms {
+			if len(form) >= secretMinLen {
+				all = append(all, form)
+			}
+		}
+	}
+	// The longest first: a secret that begins with another is not left half.
+	slices.SortFunc(all, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
+	var pairs []string
+	for _, form := range slices.Compact(all) {
+		pairs = append(pairs, form, redacted)
+	}
+	return redactor{r: strings.NewReplacer(pairs...)}
+}
+
+func (r redactor) text(s string) string {
+	if r.r == nil {
+		return s
+	}
+	return r.r.Replace(s)
+}
+
+func (r redactor) bytes(b []byte) []byte { return []byte(r.text(string(b))) }
+
+var errPlaceholder = errors.New("unknown or forbidden placeholder")
+
+// substitute replaces {{secret:NAME}} and {{credential:REF}} in a header value
+// through lookup. Anything else in double braces is an error, so that a misspelt
+// name never reaches the application.
+func substitute(value string, lookup func(class, name string) (string, error)) (string, error) {
+	var out strings.Builder
+	for {
+		before, rest, ok := strings.Cut(value, "{{")
+		out.WriteString(before)
+		if !ok {
+			return out.String(), nil
+		}
+		inside, after, ok := strings.Cut(rest, "}}")
+		if !ok {
+			return "", fmt.Errorf("%w: {{ without }}", errPlaceholder)
+		}
+		class, name, _ := strings.Cut(inside, ":")
+		v, err := lookup(class, name)
+		if err != nil {
+			return "", err
+		}
+		out.WriteString(v)
+		value = after
+	}
+}

@@ -1,0 +1,263 @@
+package plugins
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/scimward/scimward/plugins/abi"
+)
+
+// RunWorker is the whole of the worker process, `scimward plugin-worker`: it reads
+// one module and then calls from stdin and answers on stdout, until stdin ends. It
+// returns the exit code: 0 after the end of stdin, 1 when the pipe broke the
+// protocol.
+//
+// It does not wait for calls that still run when stdin ends: a guest may never
+// return, and the caller is expected to exit at once.
+func RunWorker(ctx context.Context, stdin io.Reader, stdout io.Writer) int {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	w := &worker{out: stdout, calls: map[uint32]*guestCall{}}
+	r := bufio.NewReaderSize(stdin, 64<<10)
+	for {
+		f, err := readFrame(r)
+		if errors.Is(err, io.EOF) && !errors.Is(err, errFrame) {
+			return 0
+		}
+		if err != nil || w.handle(ctx, f) != nil {
+			return 1
+		}
+	}
+}
+
+// worker is the guest's side of the pipe.
+type worker struct {
+	outMu sync.Mutex
+	out   io.Writer
+
+	module *module // nil until loaded; set by the reading goroutine before any call
+
+	mu    sync.Mutex
+	calls map[uint32]*guestCall
+}
+
+// guestCall is one call of one instance. The instance's goroutine owns all of it
+// but replies and cancel.
+type guestCall struct {
+	id      uint32
+	op      abi.Op
+	ctx     context.Context //nolint:containedctx // the call's lifetime, read by host functions that Wasm calls without one
+	cancel  context.CancelFunc
+	end     time.Time
+	w       *worker
+	input   []byte
+	output  []byte
+	results [2][]byte
+	reports int
+	logged  int
+	replies chan reply
+}
+
+type reply struct {
+	msg  replyMsg
+	body []byte
+}
+
+func (w *worker) write(f frame) error {
+	b, err := appendFrame(nil, f)
+	if err != nil {
+		return err
+	}
+	w.outMu.Lock()
+	defer w.outMu.Unlock()
+	if _, err := w.out.Write(b); err != nil {
+		return fmt.Errorf("writing to the host: %w", err)
+	}
+	return nil
+}
+
+func (w *worker) handle(ctx context.Context, f frame) error {
+	switch f.typ {
+	case frameLoad:
+		return w.load(ctx, f)
+	case frameCall:
+		return w.start(ctx, f)
+	case frameCancel:
+		w.mu.Lock()
+		if c := w.calls[f.call]; c != nil {
+			c.cancel()
+		}
+		w.mu.Unlock()
+		return nil
+	case frameReply:
+		return w.reply(f)
+	default:
+		return fmt.Errorf("%w: type %d is not for a worker", errFrame, f.typ)
+	}
+}
+
+func (w *worker) load(ctx context.Context, f frame) error {
+	var msg loadMsg
+	wasm, err := splitParts(f.payload, &msg)
+	if err != nil {
+		return err
+	}
+	if w.module != nil {
+		return fmt.Errorf("%w: second module", errFrame)
+	}
+	if msg.GoMemory > 0 {
+		debug.SetMemoryLimit(msg.GoMemory)
+	}
+	var ready readyMsg
+	m, err := loadModule(ctx, msg, wasm)
+	if err == nil {
+		if err := w.write(frame{typ: frameCompiled}); err != nil {
+			return err
+		}
+		ready, err = m.describe(ctx, w)
+	}
+	if err != nil {
+		ready = readyMsg{Stage: "load", Fault: err.Error()}
+		var stage *stageError
+		if errors.As(err, &stage) {
+			ready.Stage = stage.stage
+		}
+	} else {
+		w.module = m
+	}
+	if len(ready.Fault) > maxLogLine {
+		ready.Fault = ready.Fault[:maxLogLine]
+	}
+	payload, err := joinParts(ready, nil)
+	if err != nil {
+		return err
+	}
+	return w.write(frame{typ: frameReady, payload: payload})
+}
+
+func (w *worker) start(ctx context.Context, f frame) error {
+	var msg callMsg
+	input, err := splitParts(f.payload, &msg)
+	if err != nil {
+		return err
+	}
+	if w.module == nil {
+		return fmt.Errorf("%w: call before a module", errFrame)
+	}
+	c := newGuestCall(ctx, w, f.call, msg, input)
+	w.mu.Lock()
+	w.calls[f.call] = c
+	w.mu.Unlock()
+	go w.run(c)
+	return nil
+}
+
+func newGuestCall(ctx context.Context, w *worker, id uint32, msg callMsg, input []byte) *guestCall {
+	c := &guestCall{
+		id: id, op: abi.Op(msg.Op), w: w, input: input, replies: make(chan reply, 1),
+		end: time.Now().Add(time.Duration(msg.DeadlineMS) * time.Millisecond),
+	}
+	c.ctx, c.cancel = context.WithCancel(ctx)
+	return c
+}
+
+func (w *worker) run(c *guestCall) {
+	defer c.cancel()
+	done := w.module.call(c)
+	w.mu.Lock()
+	delete(w.calls, c.id)
+	w.mu.Unlock()
+	payload, err := joinParts(done, c.output)
+	if err == nil {
+		err = w.write(frame{typ: frameDone, call: c.id, payload: payload})
+	}
+	if err != nil {
+		return // the host is gone, or closes the pipe; both end this process
+	}
+}
+
+func (w *worker) reply(f frame) error {
+	var r reply
+	var err error
+	if r.body, err = splitParts(f.payload, &r.msg); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if c := w.calls[f.call]; c != nil {
+		select {
+		case c.replies <- r:
+		default: // the guest no longer waits for it
+		}
+	}
+	return nil
+}
+
+// log sends one line to the host within the call's budget.
+func (c *guestCall) log(level int32, line []byte) {
+	if len(line) > maxLogLine {
+		line = line[:maxLogLine]
+	}
+	if c.logged+len(line) > maxLogBytes {
+		if c.logged <= maxLogBytes {
+			c.logged = maxLogBytes + 1
+			line = []byte("log budget is used up; later lines of this call are dropped")
+		} else {
+			return
+		}
+	} else {
+		c.logged += len(line) + 1
+	}
+	payload := append([]byte{byte(min(max(level, 0), 3))}, line...)
+	if err := c.w.write(frame{typ: frameLog, call: c.id, payload: payload}); err != nil {
+		c.cancel()
+	}
+}
+
+// report sends one outcome to the host.
+func (c *guestCall) report(doc []byte) abi.Errno {
+	switch {
+	case len(doc) > abi.ReportBytes:
+		return abi.ErrnoTooBig
+	case c.reports >= maxReports:
+		return abi.ErrnoBudget
+	case c.op != abi.OpRevoke:
+		return abi.ErrnoDenied
+	}
+	c.reports++
+	if err := c.w.write(frame{typ: frameReport, call: c.id, payload: doc}); err != nil {
+		return abi.ErrnoIO
+	}
+	return 0
+}
+
+// send hands an HTTP request to the host and waits for its answer.
+func (c *guestCall) send(req, body []byte) abi.Errno {
+	c.results = [2][]byte{}
+	switch {
+	case len(req) > maxRequest || len(body) > maxBody:
+		return c.refuse(abi.ErrnoTooBig, `{"code":"contract","message":"request too big"}`)
+	case c.op == abi.OpDescribe:
+		return c.refuse(abi.ErrnoDenied, `{"code":"egress_denied","message":"describe may not send requests"}`)
+	case c.ctx.Err() != nil:
+		return c.refuse(abi.ErrnoCanceled, `{"code":"deadline","message":"the deadline has come","retryable":true}`)
+	}
+	if err := c.w.write(frame{typ: frameSend, call: c.id, payload: joinRaw(req, body)}); err != nil {
+		return c.refuse(abi.ErrnoIO, `{"code":"app_error","message":"the host is gone","retryable":true}`)
+	}
+	// The host always answers, at the deadline with ECANCELED, or kills this process.
+	r := <-c.replies
+	c.results = [2][]byte{r.msg.Meta, r.body}
+	return abi.Errno(r.msg.Errno)
+}
+
+func (c *guestCall) refuse(errno abi.Errno, meta string) abi.Errno {
+	c.results[0] = []byte(meta)
+	return errno
+}
