@@ -129,6 +129,7 @@ type Lock struct {
 	NotBefore  time.Time // credentials issued before stay refused after reactivation
 	UserNames  []string  // folded; every name the user had while locked
 	ExternalID string
+	FormerIDs  []string // externalIds the user had before while locked; looked up like ExternalID
 	Emails     []string // folded
 	Since      time.Time
 	Reason     string // "scim.patch", "scim.put", "scim.delete", "recreated"

@@ -1,0 +1,508 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/scimward/scimward/store/scim"
+)
+
+// Members are one edge key each, below a generation of the group. Adding one
+// requires that the group lives in that generation, that the edge is absent and
+// that the member exists; it moves the group's counter, which commutes. So two
+// who add different members never conflict, whatever the group's size. Emptying
+// a group starts a new generation, and housekeeping sweeps the old one away.
+
+// groupNames lists the index keys of a group.
+func groupNames(o scim.Object) []name {
+	var out []name
+	if v := o.String("displayName"); v != "" {
+		out = append(out, name{attrDisplay, scim.FoldCase(v)})
+	}
+	if v := o.String("externalId"); v != "" {
+		out = append(out, name{attrGroupExt, v})
+	}
+	return out
+}
+
+// Group returns a group without its members, ErrNotFound when there is none. In
+// a Tx the precondition is on the attributes alone, not on the members.
+func (r *Reader) Group(id string) (Group, error) {
+	v, seq, err := r.get(key(kindGroup, r.tenant, id))
+	if err != nil {
+		return Group{}, err
+	}
+	return r.decodeGroup(id, v, seq)
+}
+
+func (r *Reader) decodeGroup(id string, v []byte, seq Seq) (Group, error) {
+	var row resourceRow
+	if err := decodeRow(v, &row); err != nil {
+		return Group{}, fmt.Errorf("reading group %s: %w", id, err)
+	}
+	o, err := decodeObject(row.Resource)
+	if err != nil {
+		return Group{}, fmt.Errorf("reading group %s: %w", id, err)
+	}
+	g := Group{ID: id, Resource: o, Created: row.Created, Modified: row.Modified, Version: seq}
+	sv, sseq, err := r.peekOwn(key(kindStat, r.tenant, id))
+	if err != nil {
+		return Group{}, fmt.Errorf("reading the counter of group %s: %w", id, err)
+	}
+	s, err := decodeStat(sv)
+	if err != nil {
+		return Group{}, fmt.Errorf("reading the counter of group %s: %w", id, err)
+	}
+	g.Members, g.Version = int(s.count), max(seq, sseq)
+	if at := time.Unix(0, s.time).UTC(); at.After(g.Modified) {
+		g.Modified = at
+	}
+	return g, nil
+}
+
+// GroupIDs finds groups by "displayName" (without regard to case), "externalId"
+// or "members.value". Another attribute is an error.
+func (r *Reader) GroupIDs(attr, value string) ([]string, error) {
+	switch attr {
+	case "displayName":
+		return r.listLast(key(kindIndex, r.tenant, attrDisplay, scim.FoldCase(value)))
+	case "externalId":
+		return r.listLast(key(kindIndex, r.tenant, attrGroupExt, value))
+	case "members.value":
+		return r.GroupsOf(value)
+	}
+	return nil, fmt.Errorf("store: groups have no index on %q", attr)
+}
+
+// CountGroups is the number of groups; inside a Tx it is no precondition.
+func (r *Reader) CountGroups() int { return r.counter(counterGroups) }
+
+// Groups calls fn for every group in the order of ids after after ("": all),
+// until fn returns false.
+func (r *Reader) Groups(after string, fn func(Group) bool) error {
+	prefix := key(kindGroup, r.tenant)
+	return r.scan(prefix, afterKey(prefix, after), true, func(e entry) (bool, error) {
+		g, err := r.groupOf(e, len(prefix))
+		if err != nil {
+			return false, err
+		}
+		return fn(g), nil
+	})
+}
+
+func (r *Reader) groupOf(e entry, prefix int) (Group, error) {
+	id, err := lastPart(e.key, prefix)
+	if err != nil {
+		return Group{}, err
+	}
+	return r.decodeGroup(id, e.value, e.version)
+}
+
+// GroupPage returns groups offset, offset+1, … in the order of ids, at most limit.
+func (r *Reader) GroupPage(offset, limit int) ([]Group, error) {
+	var out []Group
+	prefix := key(kindGroup, r.tenant)
+	err := r.page(prefix, offset, limit, func(e entry) error {
+		g, err := r.groupOf(e, len(prefix))
+		out = append(out, g)
+		return err
+	})
+	return out, err
+}
+
+// generation of a living group; ErrNotFound otherwise. In a Tx it is the
+// precondition that the group was neither deleted nor emptied.
+func (r *Reader) generation(gid string) (uint64, error) {
+	v, _, err := r.get(key(kindGen, r.tenant, gid))
+	if err != nil {
+		return 0, err
+	}
+	return decodeU64(v)
+}
+
+// Members returns members of a group in the order of ids after after ("": from
+// the first), at most limit (0: all). ErrNotFound when there is no such group.
+func (r *Reader) Members(gid, after string, limit int) ([]Member, error) {
+	gen, err := r.generation(gid)
+	if err != nil {
+		return nil, err
+	}
+	var out []Member
+	prefix := edgePrefix(r.tenant, gid, gen)
+	err = r.scan(prefix, afterKey(prefix, after), true, func(e entry) (bool, error) {
+		m, err := memberOf(e, len(prefix))
+		if err != nil {
+			return false, err
+		}
+		out = append(out, m)
+		return limit == 0 || len(out) < limit, nil
+	})
+	return out, err
+}
+
+func memberOf(e entry, prefix int) (Member, error) {
+	id, err := lastPart(e.key, prefix)
+	if err != nil {
+		return Member{}, err
+	}
+	b, err := openValue(e.value)
+	return Member{ID: id, Type: string(b)}, err
+}
+
+// IsMember reports whether id is a direct member of the group; ErrNotFound when
+// there is no such group.
+func (r *Reader) IsMember(gid, id string) (bool, error) {
+	gen, err := r.generation(gid)
+	if err != nil {
+		return false, err
+	}
+	return r.exists(edgeKey(r.tenant, gid, gen, id))
+}
+
+// GroupsOf returns the ids of the groups that have id as a direct member.
+func (r *Reader) GroupsOf(id string) ([]string, error) {
+	var out []string
+	err := r.reverseEdges(id, func(gid string, gen uint64) error {
+		live, err := r.liveGeneration(gid, gen)
+		if live {
+			out = append(out, gid)
+		}
+		return err
+	})
+	return out, err
+}
+
+func (r *Reader) liveGeneration(gid string, gen uint64) (bool, error) {
+	current, err := r.generation(gid)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && current == gen, err
+}
+
+func (r *Reader) reverseEdges(id string, fn func(gid string, gen uint64) error) error {
+	prefix := key(kindReverse, r.tenant, id)
+	return r.scan(prefix, nil, true, func(e entry) (bool, error) {
+		gid, err := lastPart(e.key, len(prefix))
+		if err != nil {
+			return false, err
+		}
+		gen, err := decodeU64(e.value)
+		if err != nil {
+			return false, err
+		}
+		return true, fn(gid, gen)
+	})
+}
+
+// CreateGroup adds a group with its members. ID (when empty), Created, Modified
+// and Members are set. *MissingMembersError names members that do not exist.
+func (t *Tx) CreateGroup(g *Group, members []Member) error {
+	if g.ID == "" {
+		g.ID = t.NewID()
+	}
+	k := key(kindGroup, t.tenant, g.ID)
+	taken, err := t.exists(k)
+	if err != nil {
+		return err
+	}
+	if taken {
+		return &UniquenessError{Attribute: "id"}
+	}
+	g.Created, g.Modified = t.now, t.now
+	if err := t.putResource(k, g.Resource, g.Created, g.Modified); err != nil {
+		return err
+	}
+	if err := t.moveIndexes(g.ID, nil, groupNames(g.Resource)); err != nil {
+		return err
+	}
+	gen := uint64(t.seq) + 1
+	t.put(key(kindGen, t.tenant, g.ID), encodeU64(gen))
+	t.put(key(kindStat, t.tenant, g.ID), encodeStat(stat{time: t.now.UnixNano()}))
+	t.add(key(kindCounter, t.tenant, counterGroups), 1)
+	t.change(ChangeGroupCreated, g.ID, nil)
+	t.mark(g.ID, "")
+	g.Members, err = t.addEdges(g.ID, gen, members)
+	return err
+}
+
+// UpdateGroup replaces the attributes of a group and sets Modified; members stay
+// as they are. A resource that did not change keeps its version. ErrNotFound.
+func (t *Tx) UpdateGroup(g *Group) error {
+	old, err := t.Group(g.ID)
+	if err != nil {
+		return err
+	}
+	g.Created, g.Modified, g.Members = old.Created, old.Modified, old.Members
+	same, err := sameResource(old.Resource, g.Resource)
+	if err != nil || same {
+		return err
+	}
+	g.Modified = t.now
+	if err := t.putResource(key(kindGroup, t.tenant, g.ID), g.Resource, g.Created, g.Modified); err != nil {
+		return err
+	}
+	if err := t.moveIndexes(g.ID, groupNames(old.Resource), groupNames(g.Resource)); err != nil {
+		return err
+	}
+	t.change(ChangeGroupUpdated, g.ID, nil)
+	t.mark(g.ID, "")
+	return nil
+}
+
+// DeleteGroup removes a group, its edges and its own memberships. ErrNotFound.
+func (t *Tx) DeleteGroup(id string) error {
+	g, err := t.Group(id)
+	if err != nil {
+		return err
+	}
+	gen, err := t.generation(id)
+	if err != nil {
+		return err
+	}
+	t.delete(key(kindGroup, t.tenant, id))
+	t.delete(key(kindGen, t.tenant, id))
+	t.delete(key(kindStat, t.tenant, id))
+	t.put(sweepKey(t.tenant, id, gen), sealValue(nil))
+	if err := t.moveIndexes(id, groupNames(g.Resource), nil); err != nil {
+		return err
+	}
+	if err := t.removeMemberships(id); err != nil {
+		return err
+	}
+	t.add(key(kindCounter, t.tenant, counterGroups), -1)
+	t.change(ChangeGroupDeleted, id, nil)
+	t.mark(id, "")
+	return nil
+}
+
+// AddMembers adds members to a group and returns how many were not there before.
+// A member's Type may be empty. ErrNotFound, *MissingMembersError; ErrTooLarge
+// comes from Update.
+func (t *Tx) AddMembers(gid string, members []Member) (added int, err error) {
+	gen, err := t.generation(gid)
+	if err != nil {
+		return 0, err
+	}
+	added, err = t.addEdges(gid, gen, members)
+	if err != nil || added == 0 {
+		return 0, err
+	}
+	t.membersChanged(gid, fmt.Sprintf("%d members added", added))
+	return added, nil
+}
+
+func (t *Tx) membersChanged(gid, detail string) {
+	t.change(ChangeGroupUpdated, gid, nil)
+	t.mark(gid, detail)
+}
+
+func (t *Tx) addEdges(gid string, gen uint64, members []Member) (added int, err error) {
+	var missing []string
+	for _, m := range members {
+		ek := edgeKey(t.tenant, gid, gen, m.ID)
+		there, err := t.exists(ek)
+		if err != nil {
+			return 0, err
+		}
+		if there {
+			continue
+		}
+		kind, err := t.memberType(m)
+		if err != nil {
+			return 0, err
+		}
+		if kind == "" {
+			missing = append(missing, m.ID)
+			continue
+		}
+		t.put(ek, sealValue([]byte(kind)))
+		t.put(key(kindReverse, t.tenant, m.ID, gid), encodeU64(gen))
+		t.put(key(kindMemberOf, t.tenant, m.ID), sealValue(nil))
+		added++
+	}
+	if len(missing) > 0 {
+		return 0, &MissingMembersError{IDs: missing}
+	}
+	if added > 0 {
+		t.add(key(kindStat, t.tenant, gid), int64(added))
+	}
+	return added, nil
+}
+
+// memberType is "User" or "Group", "" when the tenant has no such resource.
+func (t *Tx) memberType(m Member) (string, error) {
+	for _, c := range []struct {
+		kind byte
+		name string
+	}{{kindUser, "User"}, {kindGroup, "Group"}} {
+		if m.Type != "" && m.Type != c.name {
+			continue
+		}
+		there, err := t.exists(key(c.kind, t.tenant, m.ID))
+		if err != nil {
+			return "", err
+		}
+		if there {
+			return c.name, nil
+		}
+	}
+	return "", nil
+}
+
+// RemoveMembers removes members and returns how many were there. ErrNotFound when
+// there is no such group.
+func (t *Tx) RemoveMembers(gid string, ids []string) (removed int, err error) {
+	gen, err := t.generation(gid)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range ids {
+		ok, err := t.removeEdge(gid, gen, id)
+		if err != nil {
+			return 0, err
+		}
+		if ok {
+			removed++
+		}
+	}
+	if removed > 0 {
+		t.membersChanged(gid, fmt.Sprintf("%d members removed", removed))
+	}
+	return removed, nil
+}
+
+func (t *Tx) removeEdge(gid string, gen uint64, id string) (bool, error) {
+	ek := edgeKey(t.tenant, gid, gen, id)
+	_, _, err := t.get(ek)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	t.delete(ek)
+	t.delete(key(kindReverse, t.tenant, id, gid))
+	t.add(key(kindStat, t.tenant, gid), -1)
+	return true, nil
+}
+
+// setDirect is how many edges SetMembers removes one by one; above it starts a
+// new generation.
+const setDirect = 2000
+
+// SetMembers makes members the members of the group and returns how many edges
+// came or went. ErrNotFound, *MissingMembersError.
+func (t *Tx) SetMembers(gid string, members []Member) (changed int, err error) {
+	gen, err := t.generation(gid)
+	if err != nil {
+		return 0, err
+	}
+	if _, _, err := t.get(key(kindStat, t.tenant, gid)); err != nil { // no phantoms: it moves with every edge
+		return 0, err
+	}
+	want := make(map[string]bool, len(members))
+	for _, m := range members {
+		want[m.ID] = true
+	}
+	var gone []string
+	kept := 0
+	if err := t.scanLast(edgePrefix(t.tenant, gid, gen), func(id string) (bool, error) {
+		if want[id] {
+			kept++
+		} else {
+			gone = append(gone, id)
+		}
+		return true, nil
+	}); err != nil {
+		return 0, err
+	}
+	if len(gone) > setDirect {
+		if gen, err = t.nextGeneration(gid, gen); err != nil {
+			return 0, err
+		}
+		added, err := t.addEdges(gid, gen, members)
+		if err != nil {
+			return 0, err
+		}
+		t.membersChanged(gid, fmt.Sprintf("members replaced: %d", added))
+		return len(gone) + added - kept, nil
+	}
+	added, err := t.addEdges(gid, gen, members)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range gone {
+		if _, err := t.removeEdge(gid, gen, id); err != nil {
+			return 0, err
+		}
+	}
+	if changed = added + len(gone); changed > 0 {
+		t.membersChanged(gid, fmt.Sprintf("%d members added, %d removed", added, len(gone)))
+	}
+	return changed, nil
+}
+
+// nextGeneration leaves every edge of the group behind, in one step whatever
+// their number.
+func (t *Tx) nextGeneration(gid string, gen uint64) (uint64, error) {
+	next := max(gen, uint64(t.seq)) + 1
+	t.put(key(kindGen, t.tenant, gid), encodeU64(next))
+	t.put(key(kindStat, t.tenant, gid), encodeStat(stat{time: t.now.UnixNano()}))
+	t.put(sweepKey(t.tenant, gid, gen), sealValue(nil))
+	return next, nil
+}
+
+// ClearMembers empties a group and returns how many members it had. ErrNotFound.
+func (t *Tx) ClearMembers(gid string) (removed int, err error) {
+	gen, err := t.generation(gid)
+	if err != nil {
+		return 0, err
+	}
+	v, _, err := t.get(key(kindStat, t.tenant, gid))
+	if err != nil {
+		return 0, err
+	}
+	s, err := decodeStat(v)
+	if err != nil {
+		return 0, fmt.Errorf("reading the counter of group %s: %w", gid, err)
+	}
+	if s.count == 0 {
+		return 0, nil
+	}
+	if _, err := t.nextGeneration(gid, gen); err != nil {
+		return 0, err
+	}
+	t.membersChanged(gid, fmt.Sprintf("%d members removed", s.count))
+	return int(s.count), nil
+}
+
+// removeMemberships takes a resource that is being deleted out of every group.
+// The touched key is the precondition that no membership was added meanwhile.
+func (t *Tx) removeMemberships(id string) error {
+	mk := key(kindMemberOf, t.tenant, id)
+	_, _, err := t.get(mk)
+	if errors.Is(err, ErrNotFound) {
+		return nil // never was a member
+	}
+	if err != nil {
+		return err
+	}
+	t.delete(mk)
+	return t.reverseEdges(id, func(gid string, gen uint64) error {
+		live, err := t.liveGeneration(gid, gen)
+		if err != nil {
+			return err
+		}
+		if !live {
+			t.delete(key(kindReverse, t.tenant, id, gid))
+			return nil
+		}
+		if _, err := t.removeEdge(gid, gen, id); err != nil {
+			return err
+		}
+		t.change(ChangeGroupUpdated, gid, nil)
+		return nil
+	})
+}

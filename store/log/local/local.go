@@ -1,0 +1,464 @@
+// Package local is the log driver of a single scimward: the log lives in the same
+// Badger database as the state it orders, so a record and what it changes become
+// durable in one synced commit.
+//
+// Badger runs in managed mode. Record n is committed at timestamp n, so the
+// version of every key is the position of the record that wrote it, and a
+// snapshot at n is the state after record n. The driver owns the database; the
+// store binds its state machine with [Log.Bind] and reads through [Log.DB].
+//
+// A commit that fails after it was handed to the engine leaves the driver closed
+// to writes until the database is opened again: the kernel may have dropped the
+// pages it could not write and report the next sync as a success, so a retry in
+// the same process could acknowledge what is not on disk. Opening replays the
+// engine's journal, which holds the record wholly or not at all.
+package local
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"golang.org/x/sys/unix"
+
+	"github.com/scimward/scimward/store/log"
+)
+
+// The errors of this driver; ErrLowSpace passes when there is room again, the
+// others stay until the database is opened anew.
+var (
+	ErrInUse    = errors.New("local: the database is in use by another process")
+	ErrLowSpace = fmt.Errorf("local: too little free space: %w", log.ErrRefused)
+	ErrBroken   = errors.New("local: an earlier commit failed, restart to continue")
+)
+
+// Options configures Open.
+type Options struct {
+	Dir      string // created when absent; ignored when InMemory
+	InMemory bool
+	MinFree  uint64 // bytes that must be free for a write; zero means no check
+	// Genesis is the first record of a new log; it carries a random identity.
+	Genesis func() []byte
+	// Incarnation reads the identity out of the genesis record.
+	Incarnation func(rec []byte) (log.Incarnation, error)
+	// BeforeCommit and AfterWrite inject failures; nil does nothing.
+	BeforeCommit func() error
+	AfterWrite   func() error
+}
+
+// Apply judges and applies one record inside txn. It must be deterministic: no
+// clock, no randomness, no map iteration.
+type Apply func(txn *badger.Txn, seq log.Seq, rec []byte) error
+
+// Log is the local driver.
+type Log struct {
+	o     Options
+	db    *badger.DB
+	lock  *os.File
+	apply Apply
+
+	mu     sync.Mutex // Append and Trim
+	last   atomic.Uint64
+	broken atomic.Pointer[error]
+	grown  chan struct{} // closed and replaced on every append
+	gmu    sync.Mutex
+}
+
+const (
+	kindLog     = 'L'
+	kindGenesis = 'G' // the genesis record of a trimmed log
+	kindFeed    = 'Z' // change feed of a record, trimmed with it
+)
+
+func recordKey(seq log.Seq) []byte {
+	return binary.BigEndian.AppendUint64([]byte{kindLog}, uint64(seq))
+}
+
+// Tuned is the engine configuration of design/store.md §2.2: about 100 MB of
+// memory at a million users, every write synced.
+func Tuned(dir string, inMemory bool) badger.Options {
+	o := badger.DefaultOptions(dir).
+		WithSyncWrites(!inMemory). // the default is false
+		WithDetectConflicts(false).
+		WithMetricsEnabled(false).
+		WithLogger(nil).
+		WithMemTableSize(16 << 20).
+		WithNumMemtables(2).
+		WithNumLevelZeroTables(4).
+		WithNumLevelZeroTablesStall(10).
+		WithNumCompactors(2).
+		WithBlockCacheSize(32 << 20).
+		WithIndexCacheSize(0).
+		WithValueThreshold(1 << 20).
+		WithValueLogFileSize(64 << 20).
+		WithCompression(options.Snappy).
+		WithNumVersionsToKeep(1)
+	if inMemory {
+		o = o.WithInMemory(true).WithDir("").WithValueDir("")
+	}
+	return o
+}
+
+// Open opens or creates the database. It fails with ErrInUse when another
+// process has it.
+func Open(o Options) (*Log, error) {
+	l := &Log{o: o, grown: make(chan struct{})}
+	if !o.InMemory {
+		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("creating the database directory: %w", err)
+		}
+		if err := l.acquire(); err != nil {
+			return nil, err
+		}
+		if err := l.room(); err != nil {
+			l.release()
+			return nil, fmt.Errorf("opening %s: %w", o.Dir, err)
+		}
+	}
+	db, err := badger.OpenManaged(Tuned(o.Dir, o.InMemory))
+	if err != nil {
+		l.release()
+		return nil, fmt.Errorf("opening the database %s (restore a backup if its files are damaged): %w", o.Dir, err)
+	}
+	l.db = db
+	if err := l.findLast(); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// Bind sets the state machine. It must be called before the first Append.
+func (l *Log) Bind(a Apply) { l.apply = a }
+
+// DB is the database, for reads at a timestamp.
+func (l *Log) DB() *badger.DB { return l.db }
+
+// Close flushes and closes the database and lets go of its directory.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.db == nil {
+		return nil
+	}
+	err := l.db.Close()
+	l.db = nil
+	l.release()
+	if err != nil {
+		return fmt.Errorf("closing the database: %w", err)
+	}
+	return nil
+}
+
+// acquire takes the directory with flock, which the kernel drops when the
+// process ends however it ends.
+func (l *Log) acquire() error {
+	path := filepath.Join(l.o.Dir, "scimward.lock")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("opening the lock file: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = f.Close() // nothing was written to it
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return fmt.Errorf("%w: %s; stop that scimward, or give this one a directory of its own", ErrInUse, l.o.Dir)
+		}
+		return fmt.Errorf("locking %s: %w", path, err)
+	}
+	l.lock = f
+	return nil
+}
+
+func (l *Log) release() {
+	if l.lock != nil {
+		_ = l.lock.Close() // closing drops the lock
+		l.lock = nil
+	}
+}
+
+// room refuses when the file system has less than MinFree left. The engine
+// writes through memory maps, where a full disk is a signal that ends the
+// process and not an error, so writing stops before.
+func (l *Log) room() error {
+	if l.o.InMemory || l.o.MinFree == 0 {
+		return nil
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(l.o.Dir, &st); err != nil {
+		return fmt.Errorf("%w: asking for free space: %w", log.ErrRefused, err)
+	}
+	if free := st.Bavail * uint64(st.Bsize); free < l.o.MinFree {
+		return fmt.Errorf("%w: %d MiB free, %d MiB needed", ErrLowSpace, free>>20, l.o.MinFree>>20)
+	}
+	return nil
+}
+
+func (l *Log) findLast() error {
+	txn := l.db.NewTransactionAt(^uint64(0), false)
+	defer txn.Discard()
+	o := badger.DefaultIteratorOptions
+	o.PrefetchValues = false
+	o.Reverse = true
+	it := txn.NewIterator(o)
+	defer it.Close()
+	it.Seek(recordKey(^log.Seq(0)))
+	if it.ValidForPrefix([]byte{kindLog}) {
+		l.last.Store(binary.BigEndian.Uint64(it.Item().Key()[1:]))
+	}
+	return nil
+}
+
+// Start writes the genesis record of an empty log.
+func (l *Log) Start(ctx context.Context) error {
+	if l.last.Load() != 0 {
+		return nil
+	}
+	_, err := l.Append(ctx, l.o.Genesis())
+	return err
+}
+
+// Last is the position of the newest record.
+func (l *Log) Last() log.Seq { return log.Seq(l.last.Load()) }
+
+// Ready says whether a write would be tried now: nil, ErrLowSpace or ErrBroken.
+func (l *Log) Ready() error {
+	if e := l.broken.Load(); e != nil {
+		return *e
+	}
+	return l.room()
+}
+
+// Append implements [log.Log].
+func (l *Log) Append(_ context.Context, rec []byte) (log.Seq, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.db == nil {
+		return 0, fmt.Errorf("appending: %w: closed", log.ErrRefused)
+	}
+	if e := l.broken.Load(); e != nil {
+		return 0, errors.Join(log.ErrRefused, *e)
+	}
+	if err := l.room(); err != nil {
+		return 0, err
+	}
+	seq := log.Seq(l.last.Load() + 1)
+	if err := l.commit(seq, rec); err != nil {
+		return 0, err
+	}
+	l.last.Store(uint64(seq))
+	l.gmu.Lock()
+	close(l.grown)
+	l.grown = make(chan struct{})
+	l.gmu.Unlock()
+	return seq, nil
+}
+
+// commit writes the record and what it changes at timestamp seq.
+func (l *Log) commit(seq log.Seq, rec []byte) error {
+	txn := l.db.NewTransactionAt(uint64(seq)-1, true)
+	defer txn.Discard()
+	if err := txn.Set(recordKey(seq), append([]byte{1}, rec...)); err != nil {
+		return fmt.Errorf("%w: writing record %d: %w", log.ErrRefused, seq, err)
+	}
+	if err := l.apply(txn, seq, rec); err != nil {
+		return fmt.Errorf("%w: applying record %d: %w", log.ErrRefused, seq, err)
+	}
+	if l.o.BeforeCommit != nil {
+		if err := l.o.BeforeCommit(); err != nil {
+			return fmt.Errorf("%w: %w", log.ErrRefused, err)
+		}
+	}
+	err := txn.CommitAt(uint64(seq), nil)
+	if errors.Is(err, badger.ErrTxnTooBig) {
+		return fmt.Errorf("%w: committing record %d: %w", log.ErrRefused, seq, err)
+	}
+	if err == nil && l.o.AfterWrite != nil {
+		err = l.o.AfterWrite()
+	}
+	if err != nil {
+		err = fmt.Errorf("%w: committing record %d: %w", ErrBroken, seq, err)
+		l.broken.Store(&err)
+		return err
+	}
+	return nil
+}
+
+// Bounds implements [log.Log].
+func (l *Log) Bounds(context.Context) (first, last log.Seq, id log.Incarnation, err error) {
+	last = l.Last()
+	if last == 0 {
+		return 0, 0, id, nil
+	}
+	txn := l.db.NewTransactionAt(uint64(last), false)
+	defer txn.Discard()
+	o := badger.DefaultIteratorOptions
+	o.PrefetchValues = false
+	o.Prefix = []byte{kindLog}
+	it := txn.NewIterator(o)
+	defer it.Close()
+	it.Rewind()
+	if !it.Valid() {
+		return 0, 0, id, errors.New("local: the log is empty below its last record")
+	}
+	first = log.Seq(binary.BigEndian.Uint64(it.Item().Key()[1:]))
+	if id, err = l.incarnation(txn); err != nil {
+		return 0, 0, id, err
+	}
+	return first, last, id, nil
+}
+
+// incarnation reads the genesis record, which Trim keeps under a key of its own.
+func (l *Log) incarnation(txn *badger.Txn) (log.Incarnation, error) {
+	item, err := txn.Get([]byte{kindGenesis})
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		item, err = txn.Get(recordKey(1))
+	}
+	if err != nil {
+		return log.Incarnation{}, fmt.Errorf("reading the genesis record: %w", err)
+	}
+	v, err := item.ValueCopy(nil)
+	if err != nil || len(v) < 1 {
+		return log.Incarnation{}, fmt.Errorf("reading the genesis record: %w", err)
+	}
+	return l.o.Incarnation(v[1:])
+}
+
+// Tail implements [log.Log]. It follows the log until ctx ends.
+func (l *Log) Tail(ctx context.Context, from log.Seq, fn func(log.Seq, []byte) error) error {
+	first, _, _, err := l.Bounds(ctx)
+	if err != nil {
+		return err
+	}
+	from = max(from, 1)
+	if from < first {
+		return log.ErrTrimmed
+	}
+	for {
+		l.gmu.Lock()
+		grown := l.grown
+		l.gmu.Unlock()
+		for last := l.Last(); from <= last; from++ {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			rec, err := l.Read(from)
+			if err != nil {
+				return err
+			}
+			if err := fn(from, rec); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-grown:
+		}
+	}
+}
+
+// Read returns one record, log.ErrTrimmed when it is not held.
+func (l *Log) Read(seq log.Seq) ([]byte, error) {
+	txn := l.db.NewTransactionAt(l.last.Load(), false)
+	defer txn.Discard()
+	item, err := txn.Get(recordKey(seq))
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, fmt.Errorf("reading record %d: %w", seq, log.ErrTrimmed)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading record %d: %w", seq, err)
+	}
+	v, err := item.ValueCopy(nil)
+	if err != nil {
+		return nil, fmt.Errorf("reading record %d: %w", seq, err)
+	}
+	if len(v) < 1 || v[0] != 1 || uint64(seq) != item.Version() {
+		return nil, fmt.Errorf("reading record %d: version %d, %d bytes", seq, item.Version(), len(v))
+	}
+	return v[1:], nil
+}
+
+// trimBatch bounds one commit of Trim.
+const trimBatch = 5000
+
+// Trim implements [log.Log]. The newest record always stays.
+func (l *Log) Trim(ctx context.Context, upTo log.Seq) error {
+	first, last, _, err := l.Bounds(ctx)
+	if err != nil || last == 0 {
+		return err
+	}
+	upTo = min(upTo, last-1)
+	for first <= upTo {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		end := min(upTo, first+trimBatch-1)
+		if err := l.trim(first, end); err != nil {
+			return err
+		}
+		first = end + 1
+	}
+	return nil
+}
+
+func (l *Log) trim(from, to log.Seq) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.Ready(); err != nil {
+		return err
+	}
+	last := l.last.Load()
+	txn := l.db.NewTransactionAt(last, true)
+	defer txn.Discard()
+	if from == 1 {
+		rec, err := l.Read(1)
+		if err != nil {
+			return err
+		}
+		if err := txn.Set([]byte{kindGenesis}, append([]byte{1}, rec...)); err != nil {
+			return fmt.Errorf("keeping the genesis record: %w", err)
+		}
+	}
+	for seq := from; seq <= to; seq++ {
+		if err := txn.Delete(recordKey(seq)); err != nil {
+			return fmt.Errorf("trimming record %d: %w", seq, err)
+		}
+		if err := txn.Delete(binary.BigEndian.AppendUint64([]byte{kindFeed}, uint64(seq))); err != nil {
+			return fmt.Errorf("trimming the feed of record %d: %w", seq, err)
+		}
+	}
+	if err := txn.CommitAt(last, nil); err != nil {
+		err = fmt.Errorf("%w: trimming: %w", ErrBroken, err)
+		l.broken.Store(&err)
+		return err
+	}
+	return nil
+}
+
+// Collect runs value-log garbage collection until nothing is left to rewrite.
+func (l *Log) Collect(ctx context.Context) error {
+	if l.o.InMemory {
+		return nil
+	}
+	for ctx.Err() == nil {
+		err := l.db.RunValueLogGC(0.5)
+		if errors.Is(err, badger.ErrNoRewrite) || errors.Is(err, badger.ErrRejected) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("collecting the value log: %w", err)
+		}
+	}
+	return nil
+}
+
+// Discard lets the engine drop versions that no snapshot at or above seq sees.
+func (l *Log) Discard(seq log.Seq) { l.db.SetDiscardTs(uint64(seq)) }
+
+var _ log.Log = (*Log)(nil)

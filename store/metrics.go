@@ -1,0 +1,49 @@
+package store
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics of one store; they work unregistered too.
+type metrics struct {
+	seconds   prometheus.Histogram
+	folded    prometheus.Histogram
+	conflicts prometheus.Counter
+	refused   prometheus.Counter
+}
+
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "scimward_store_commit_seconds", Help: "Time from folding a record to its acknowledgement, fsync included.",
+			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
+		}),
+		folded: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "scimward_store_record_transactions", Help: "Transactions folded into one record.",
+			Buckets: prometheus.ExponentialBuckets(1, 2, 7),
+		}),
+		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "scimward_store_conflicts_total", Help: "Changes that ran again because another came first.",
+		}),
+		refused: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "scimward_store_refused_total", Help: "Changes refused because the disk did not take them.",
+		}),
+	}
+	if r == nil {
+		return m, nil
+	}
+	for _, c := range []prometheus.Collector{m.seconds, m.folded, m.conflicts, m.refused} {
+		if err := r.Register(c); err != nil {
+			return nil, fmt.Errorf("registering store metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+func (m *metrics) commit(folded int, took time.Duration) {
+	m.seconds.Observe(took.Seconds())
+	m.folded.Observe(float64(folded))
+}

@@ -1,0 +1,297 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/scimward/scimward/store/log"
+)
+
+// A log record, drawn. Numbers are uvarints, byte strings carry their length.
+//
+//	record  = version(1) flags(1) body          flags: 1 zstd, 2 genesis
+//	body    = incarnation(16)                   genesis
+//	        | count transaction…
+//	transaction = id(16) tenant time pre… op… audit… changes
+//	pre     = cond key [version]
+//	op      = kind key [value | delta]
+const (
+	recordVersion = 1
+	flagZstd      = 1
+	flagGenesis   = 2
+	compressFrom  = 1 << 10
+	maxRecord     = 4 << 20 // decompressed, far above what a committer builds
+)
+
+var errBadRecord = errors.New("store: malformed log record")
+
+// cond is what a precondition asks of a key.
+type cond byte
+
+const (
+	condAbsent cond = iota + 1
+	condExists
+	condVersion
+)
+
+type precondition struct {
+	key     []byte
+	cond    cond
+	version Seq // condVersion
+}
+
+// opKind is what an operation does to a key.
+type opKind byte
+
+const (
+	opPut    opKind = iota + 1
+	opDelete        // an absent key is fine
+	opTouch         // same value, new version; an absent key stays absent
+	opAdd           // adds delta to a counter and moves its time forward; commutes
+)
+
+type operation struct {
+	kind  opKind
+	key   []byte
+	value []byte
+	delta int64
+}
+
+// transaction is one change: judged whole, applied whole.
+type transaction struct {
+	id      [16]byte
+	tenant  string
+	time    int64 // nanoseconds; the proposer's clock, the applier has none
+	pre     []precondition
+	ops     []operation
+	audits  [][]byte // drafts, one a resource; none for internal housekeeping
+	changes []byte   // JSON of the change-feed entries
+}
+
+// size estimates the engine bytes and keys of the transaction.
+func (t *transaction) size() (n, keys int) {
+	n = len(t.changes)*2 + 512
+	for _, a := range t.audits {
+		n += 2*len(a) + 512
+	}
+	for i := range t.pre {
+		n += len(t.pre[i].key) + 12
+	}
+	for i := range t.ops {
+		n += 2*(len(t.ops[i].key)+len(t.ops[i].value)) + 48 // once in the log, once as state
+	}
+	return n, len(t.ops) + 3*len(t.audits) + 4
+}
+
+func appendBytes(b, v []byte) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(v))), v...)
+}
+
+func (t *transaction) append(b []byte) []byte {
+	b = append(b, t.id[:]...)
+	b = appendBytes(b, []byte(t.tenant))
+	b = binary.AppendVarint(b, t.time)
+	b = binary.AppendUvarint(b, uint64(len(t.pre)))
+	for i := range t.pre {
+		p := &t.pre[i]
+		b = append(b, byte(p.cond))
+		b = appendBytes(b, p.key)
+		if p.cond == condVersion {
+			b = binary.AppendUvarint(b, uint64(p.version))
+		}
+	}
+	b = binary.AppendUvarint(b, uint64(len(t.ops)))
+	for i := range t.ops {
+		o := &t.ops[i]
+		b = append(b, byte(o.kind))
+		b = appendBytes(b, o.key)
+		switch o.kind {
+		case opPut:
+			b = appendBytes(b, o.value)
+		case opAdd:
+			b = binary.AppendVarint(b, o.delta)
+		case opDelete, opTouch:
+		}
+	}
+	b = binary.AppendUvarint(b, uint64(len(t.audits)))
+	for _, a := range t.audits {
+		b = appendBytes(b, a)
+	}
+	return appendBytes(b, t.changes)
+}
+
+// codec compresses records; both halves are safe for concurrent use.
+type codec struct {
+	enc *zstd.Encoder
+	dec *zstd.Decoder
+}
+
+func newCodec() (*codec, error) {
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(256<<10))
+	if err != nil {
+		return nil, fmt.Errorf("making the record compressor: %w", err)
+	}
+	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxRecord))
+	if err != nil {
+		return nil, fmt.Errorf("making the record decompressor: %w", err)
+	}
+	return &codec{enc: enc, dec: dec}, nil
+}
+
+func (c *codec) close() {
+	_ = c.enc.Close() // without a stream there is nothing to flush
+	c.dec.Close()
+}
+
+func genesisRecord(id log.Incarnation) []byte {
+	return append([]byte{recordVersion, flagGenesis}, id[:]...)
+}
+
+func (c *codec) encode(txns []*transaction) []byte {
+	body := binary.AppendUvarint(make([]byte, 0, 4096), uint64(len(txns)))
+	for _, t := range txns {
+		body = t.append(body)
+	}
+	if len(body) < compressFrom {
+		return append([]byte{recordVersion, 0}, body...)
+	}
+	return c.enc.EncodeAll(body, []byte{recordVersion, flagZstd})
+}
+
+// decode reads a record. A genesis record has no transactions.
+func (c *codec) decode(rec []byte) ([]*transaction, *log.Incarnation, error) {
+	if len(rec) < 2 || rec[0] != recordVersion {
+		return nil, nil, errBadRecord
+	}
+	body := rec[2:]
+	switch rec[1] {
+	case flagGenesis:
+		if len(body) != 16 {
+			return nil, nil, errBadRecord
+		}
+		id := log.Incarnation(body)
+		return nil, &id, nil
+	case flagZstd:
+		var err error
+		if body, err = c.dec.DecodeAll(body, nil); err != nil {
+			return nil, nil, fmt.Errorf("decompressing a record: %w", err)
+		}
+	case 0:
+	default:
+		return nil, nil, errBadRecord
+	}
+	d := decoder{b: body}
+	n := d.count()
+	txns := make([]*transaction, 0, min(n, 64))
+	for range n {
+		t := d.transaction()
+		if d.bad {
+			return nil, nil, errBadRecord
+		}
+		txns = append(txns, t)
+	}
+	if d.bad || len(d.b) != 0 {
+		return nil, nil, errBadRecord
+	}
+	return txns, nil, nil
+}
+
+// decoder reads the body; the first fault makes every later read a zero.
+type decoder struct {
+	b   []byte
+	bad bool
+}
+
+func (d *decoder) uvarint() uint64 {
+	n, w := binary.Uvarint(d.b)
+	if w <= 0 {
+		d.bad, d.b = true, nil
+		return 0
+	}
+	d.b = d.b[w:]
+	return n
+}
+
+func (d *decoder) varint() int64 {
+	n, w := binary.Varint(d.b)
+	if w <= 0 {
+		d.bad, d.b = true, nil
+		return 0
+	}
+	d.b = d.b[w:]
+	return n
+}
+
+// count is a number of elements of at least one byte each.
+func (d *decoder) count() int {
+	n := d.uvarint()
+	if n > uint64(len(d.b)) {
+		d.bad, d.b = true, nil
+		return 0
+	}
+	return int(n)
+}
+
+func (d *decoder) take(n int) []byte {
+	if n > len(d.b) {
+		d.bad, d.b = true, nil
+		return nil
+	}
+	v := d.b[:n:n]
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) bytes() []byte { return d.take(d.count()) }
+
+func (d *decoder) byte() byte {
+	v := d.take(1)
+	if v == nil {
+		return 0
+	}
+	return v[0]
+}
+
+func (d *decoder) transaction() *transaction {
+	t := &transaction{}
+	copy(t.id[:], d.take(16))
+	t.tenant = string(d.bytes())
+	t.time = d.varint()
+	n := d.count()
+	t.pre = make([]precondition, 0, min(n, 256))
+	for i := 0; i < n && !d.bad; i++ {
+		p := precondition{cond: cond(d.byte()), key: d.bytes()}
+		switch p.cond {
+		case condVersion:
+			p.version = Seq(d.uvarint())
+		case condAbsent, condExists:
+		default:
+			d.bad = true
+		}
+		t.pre = append(t.pre, p)
+	}
+	n = d.count()
+	t.ops = make([]operation, 0, min(n, 256))
+	for i := 0; i < n && !d.bad; i++ {
+		o := operation{kind: opKind(d.byte()), key: d.bytes()}
+		switch o.kind {
+		case opPut:
+			o.value = d.bytes()
+		case opAdd:
+			o.delta = d.varint()
+		case opDelete, opTouch:
+		default:
+			d.bad = true
+		}
+		t.ops = append(t.ops, o)
+	}
+	n = d.count()
+	for i := 0; i < n && !d.bad; i++ {
+		t.audits = append(t.audits, d.bytes())
+	}
+	t.changes = d.bytes()
+	return t
+}
