@@ -163,7 +163,11 @@ type SubjectSource struct {
 	As       NameKind   // SourceJWT, SourceTrusted
 	Verifier Verifier   // SourceJWT
 	Body     BodySource // InBody
-	Escapes  bool       // InCookie: the application writes %-escapes into the value, so they are no disguise
+	// IssuedName is, for SourceTrusted, the header in which the gateway tells when
+	// the session began, in Unix seconds. Empty: unknown, and the user stays refused
+	// after a reactivation.
+	IssuedName string
+	Escapes    bool // InCookie: the application writes %-escapes into the value, so they are no disguise
 }
 
 // BodyFormat is how a body holds its fields.

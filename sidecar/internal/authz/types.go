@@ -65,6 +65,9 @@ type Decision struct {
 	Challenge string // WWW-Authenticate value, may be empty
 	Retry     time.Duration
 
+	AllowMethods string // of a 405: the methods the route has (Allow, RFC 9110 §15.5.6)
+	ClearCookie  string // name of a cookie whose token is not valid any more; the answer expires it
+
 	Tenant  string
 	App     string
 	Subject Subject // SurfaceApp: who, when known

@@ -1,23 +1,32 @@
 // Package extauthz carries Envoy's external authorization and external processing
-// protocols to package authz: translate, call, translate.
+// protocols to package authz: translate, call, translate. It decides nothing.
 //
 // Call New, then Register on the gRPC server of the authz listener, then
-// SetServing(true) once the rest of the process is ready. Authorization.Check
-// answers one request; its answer is always built from a non-zero type, because
-// Envoy reads an empty CheckResponse as an allow. ExternalProcessor.Process is the
-// leash on open streams (design: edge §3.4): it holds one gRPC stream for each
-// request that stays open, and Cut ends those whose user is locked.
+// SetServing(true) once the rest of the process is ready. On the way down call
+// SetServing(false), let the listener finish its checks, and Drain last: leashes
+// are the longest-lived calls, and a stream without a leash could not be cut.
+//
+// What it promises. An answer is always built from a non-zero type, because Envoy
+// reads an empty CheckResponse as an allow (edge F1); a panic, a fault and a missed
+// deadline are answered 503, never 403. No token, body, e-mail address or query
+// reaches a log line or a metric. Cut returns when the streams of the locked user
+// have been told to end.
 package extauthz
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net/http"
+	"sync"
 	"time"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	extproc "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
 )
@@ -25,6 +34,7 @@ import (
 // Decider answers requests; *authz.Authorizer is the real one.
 type Decider interface {
 	Decide(ctx context.Context, r authz.Request) authz.Decision
+	// DecideSubject reports whether a stream of s may go on.
 	DecideSubject(tenant string, s authz.Subject) bool
 }
 
@@ -33,37 +43,174 @@ type Options struct {
 	Decider Decider // required
 
 	MaxBody       int           // bytes Envoy buffers (with_request_body.max_request_bytes); 0 is 256 KiB
-	Timeout       time.Duration // of one Check when Envoy sends no deadline; 0 is 1 s
+	Timeout       time.Duration // bound of one Check, with or without a deadline of Envoy's; 0 is 1 s
 	MaxStreams    int           // leashed streams in all; 0 is 10,000
 	MaxPerSubject int           // leashed streams of one user; 0 is 100
-	CutWait       time.Duration // how long Cut waits for ended streams; 0 is 200 ms
+	CutWait       time.Duration // how long Cut waits for streams it has told to end; 0 is 200 ms
 	Now           func() time.Time
-	Logger        *slog.Logger
-	Metrics       prometheus.Registerer
+	Logger        *slog.Logger          // nil discards
+	Metrics       prometheus.Registerer // nil registers nothing
 }
 
-// Server implements the two Envoy services and grpc.health.v1.
+func (o *Options) defaults() {
+	if o.MaxBody == 0 {
+		o.MaxBody = 256 << 10
+	}
+	if o.Timeout == 0 {
+		o.Timeout = time.Second
+	}
+	if o.MaxStreams == 0 {
+		o.MaxStreams = 10_000
+	}
+	if o.MaxPerSubject == 0 {
+		o.MaxPerSubject = 100
+	}
+	if o.CutWait == 0 {
+		o.CutWait = 200 * time.Millisecond
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+}
+
+// Server implements the two Envoy services and grpc.health.v1 (with Watch).
 type Server struct {
 	authv3.UnimplementedAuthorizationServer
 	extproc.UnimplementedExternalProcessorServer
-	o Options
+
+	o       Options
+	metrics *metrics
+	health  *health.Server
+	leashes *leashes
+	readers sync.WaitGroup // of leashed streams; each ends with its call
 }
 
-// New returns a Server that is not serving yet.
-func New(o Options) (*Server, error) { return &Server{o: o}, nil }
+// New returns a Server that is not serving yet. It errs when the decider is
+// missing or a metric is registered twice.
+func New(o Options) (*Server, error) {
+	if o.Decider == nil {
+		return nil, errors.New("extauthz: Options.Decider is missing")
+	}
+	o.defaults()
+	m, err := newMetrics(o.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{o: o, metrics: m, health: health.NewServer(), leashes: newLeashes(o.MaxStreams, o.MaxPerSubject)}
+	s.SetServing(false)
+	return s, nil
+}
 
-// Register adds the services to g.
+// Register adds the three services to g.
 func (s *Server) Register(g *grpc.Server) {
 	authv3.RegisterAuthorizationServer(g, s)
 	extproc.RegisterExternalProcessorServer(g, s)
+	healthpb.RegisterHealthServer(g, s.health)
 }
 
-// SetServing sets what the health service says.
-func (s *Server) SetServing(bool) {}
+// SetServing sets what the health service says of the whole and of each service.
+func (s *Server) SetServing(up bool) {
+	status := healthpb.HealthCheckResponse_NOT_SERVING
+	if up {
+		status = healthpb.HealthCheckResponse_SERVING
+	}
+	for _, name := range []string{"", authv3.Authorization_ServiceDesc.ServiceName, extproc.ExternalProcessor_ServiceDesc.ServiceName} {
+		s.health.SetServingStatus(name, status)
+	}
+}
 
-// Cut ends every leashed stream of tenant whose subject is refused now, and
-// returns how many. Call it after the lock is in force.
-func (s *Server) Cut(ctx context.Context, tenant string) int { return 0 }
+// Check answers one request. It never returns a gRPC error: Envoy would answer for
+// us, and could be configured to let the request pass.
+func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	began := s.o.Now()
+	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
+	defer cancel()
+	r := newRequest(in, s.o.MaxBody)
+	r.Received = began
+	d := s.decide(ctx, r)
+	out := respond(&d, acceptsJSON(r.Headers))
+	s.record(ctx, &r, &d, s.o.Now().Sub(began))
+	return out, nil
+}
 
-// Drain ends every leash and refuses new ones. Call it last.
-func (s *Server) Drain(ctx context.Context) error { return nil }
+// decide calls the decider; a panic is a fault, and so is an allow that came after
+// its deadline.
+func (s *Server) decide(ctx context.Context, r authz.Request) (d authz.Decision) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.o.Logger.LogAttrs(ctx, slog.LevelError, "decider panicked", slog.String("request_id", clip(r.ID)), slog.Any("panic", panicKind(p)))
+			d = faulty(&r, reasonPanic)
+		}
+	}()
+	d = s.o.Decider.Decide(ctx, r)
+	if d.Allowed() && ctx.Err() != nil {
+		d = faulty(&r, authz.ReasonDeadline)
+	}
+	return d
+}
+
+const reasonPanic = "panic"
+
+func faulty(r *authz.Request, reason string) authz.Decision {
+	return authz.Decision{
+		Surface: r.Surface, Tenant: r.Tenant, App: r.App, Status: http.StatusServiceUnavailable,
+		Reason: reason, Detail: "the request cannot be judged at the moment: send it again", Retry: 2 * time.Second,
+	}
+}
+
+// panicKind says what sort of panic it was without its text, which might hold
+// parts of the request.
+func panicKind(p any) string {
+	if err, ok := p.(interface{ RuntimeError() }); ok {
+		if e, ok := err.(error); ok {
+			return e.Error()
+		}
+	}
+	return "not a runtime error"
+}
+
+// record writes the one log event and the metrics of a request. The log goes on
+// when the client has gone.
+func (s *Server) record(ctx context.Context, r *authz.Request, d *authz.Decision, took time.Duration) {
+	outcome := outcomeOf(d)
+	s.metrics.decisions.WithLabelValues(surfaceLabel(r.Surface), outcome, reasonLabel(d.Reason)).Observe(took.Seconds())
+	ctx = context.WithoutCancel(ctx)
+	if !s.o.Logger.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 14)
+	attrs = append(attrs,
+		slog.String("surface", surfaceLabel(r.Surface)), slog.String("outcome", outcome), slog.String("reason", d.Reason),
+		slog.String("method", clip(r.Method)), slog.String("request_id", clip(r.ID)), slog.String("tenant", d.Tenant),
+		slog.Int64("micros", took.Microseconds()))
+	for _, a := range []struct{ k, v string }{
+		{"app", d.App},
+		{"client", d.Claims.ClientID},
+		{"user_id", d.Subject.SCIMID},
+		{"app_user_id", d.Subject.AppUserID},
+		{"source", d.Subject.Source},
+		{"policy", d.Policy},
+	} {
+		if a.v != "" {
+			attrs = append(attrs, slog.String(a.k, clip(a.v)))
+		}
+	}
+	if d.SCIM != nil {
+		attrs = append(attrs, slog.String("route", d.SCIM.Route))
+	}
+	if !d.Allowed() {
+		attrs = append(attrs, slog.Int("status", statusOf(d)))
+	}
+	s.o.Logger.LogAttrs(ctx, slog.LevelInfo, "check", attrs...)
+}
+
+// clip bounds what a client can write into a log line.
+func clip(s string) string {
+	if len(s) > 128 {
+		return s[:128]
+	}
+	return s
+}

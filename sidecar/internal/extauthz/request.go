@@ -1,0 +1,134 @@
+package extauthz
+
+import (
+	"strconv"
+	"strings"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+
+	"github.com/scimward/scimward/sidecar/internal/authz"
+)
+
+// The context extensions a route must set. They come from Envoy's configuration,
+// never from the client.
+const (
+	ExtensionSurface = "surface" // "scim", "oauth", "app"
+	ExtensionTenant  = "tenant"
+	ExtensionApp     = "app"
+)
+
+// newRequest translates a CheckRequest. Whatever is missing stays empty, and an
+// empty surface, path, host or method is denied by authz (edge W1).
+func newRequest(in *authv3.CheckRequest, maxBody int) authz.Request {
+	attrs := in.GetAttributes()
+	ext := attrs.GetContextExtensions()
+	h := attrs.GetRequest().GetHttp()
+	r := authz.Request{
+		Surface: authz.Surface(ext[ExtensionSurface]),
+		Tenant:  ext[ExtensionTenant],
+		App:     ext[ExtensionApp],
+		Method:  h.GetMethod(),
+		Host:    h.GetHost(),
+		Headers: headers(h),
+		Remote:  attrs.GetSource().GetAddress().GetSocketAddress().GetAddress(),
+	}
+	r.Path, r.Query, r.HasQuery = strings.Cut(h.GetPath(), "?")
+	r.ID = first(r.Headers["x-request-id"])
+	if r.ID == "" {
+		r.ID = h.GetId()
+	}
+	r.Body, r.Body0 = body(h, r.Headers, maxBody)
+	return r
+}
+
+// headers reads header_map where encode_raw_headers is on, else headers. Names
+// that are already in lower case, as Envoy sends them, cost nothing.
+func headers(h *authv3.AttributeContext_HttpRequest) authz.Headers {
+	list := h.GetHeaderMap().GetHeaders()
+	out := make(authz.Headers, len(list)+len(h.GetHeaders()))
+	if len(list) > 0 {
+		values := make([]string, 0, len(list)) // one backing array for all single values
+		for _, kv := range list {
+			v := kv.GetValue()
+			if raw := kv.GetRawValue(); len(raw) > 0 {
+				v = string(raw)
+			}
+			k := strings.ToLower(kv.GetKey())
+			if have, ok := out[k]; ok {
+				out[k] = append(have, v)
+				continue
+			}
+			values = append(values, v)
+			out[k] = values[len(values)-1 : len(values) : len(values)]
+		}
+	} else {
+		for k, v := range h.GetHeaders() {
+			k = strings.ToLower(k)
+			out[k] = append(out[k], v)
+		}
+	}
+	return out
+}
+
+// body returns the body and what is known of it. The client's own word on it
+// (x-envoy-auth-partial-body) is not asked (edge §3.3.1 line 10).
+//
+// A body that fills the buffer may be only the start of a longer one, unless its
+// declared length says otherwise (B3); a declared length without the bytes is a
+// body that was not buffered.
+func body(h *authv3.AttributeContext_HttpRequest, hs authz.Headers, maxBody int) ([]byte, authz.BodyState) {
+	b := h.GetRawBody()
+	if len(b) == 0 && h.GetBody() != "" {
+		b = []byte(h.GetBody())
+	}
+	length, declared := contentLength(hs["content-length"])
+	switch {
+	case encoding(hs["content-encoding"]):
+		return nil, authz.BodyEncoded
+	case declared && length != int64(len(b)):
+		return nil, authz.BodyPartial
+	case len(b) > maxBody, len(b) == maxBody && !declared:
+		return nil, authz.BodyPartial
+	case len(b) == 0:
+		return nil, authz.BodyAbsent
+	}
+	return b, authz.BodyComplete
+}
+
+// contentLength reads the declared length; one that is no number counts as a
+// declared length that no body has.
+func contentLength(vs []string) (int64, bool) {
+	if len(vs) == 0 {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(vs[0], 10, 62)
+	if err != nil || len(vs) > 1 {
+		return -1, true
+	}
+	return int64(n), true
+}
+
+func encoding(vs []string) bool {
+	for _, v := range vs {
+		if v = strings.TrimSpace(v); v != "" && !strings.EqualFold(v, "identity") {
+			return true
+		}
+	}
+	return false
+}
+
+func first(vs []string) string {
+	if len(vs) == 0 {
+		return ""
+	}
+	return vs[0]
+}
+
+func acceptsJSON(h authz.Headers) bool {
+	for _, v := range h["accept"] {
+		if strings.Contains(strings.ToLower(v), "json") {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,178 @@
+package extauthz
+
+import (
+	"encoding/json"
+	"maps"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+
+	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/store/scim"
+)
+
+// statusOf is the HTTP status of a refusal. What is no error status is a fault.
+func statusOf(d *authz.Decision) int {
+	if d.Status < 400 || d.Status > 599 {
+		return http.StatusServiceUnavailable
+	}
+	return d.Status
+}
+
+// isFault reports whether the refusal is our fault. 501 is an answer, not a fault.
+func isFault(d *authz.Decision) bool {
+	s := statusOf(d)
+	return !d.Allowed() && s >= 500 && s != http.StatusNotImplemented
+}
+
+// respond builds the CheckResponse. It starts as a denial: only an allowed
+// decision turns it into an allow (edge F1).
+func respond(d *authz.Decision, wantsJSON bool) *authv3.CheckResponse {
+	if d.Allowed() {
+		return allow(d)
+	}
+	a := render(d, wantsJSON)
+	denied := &authv3.DeniedHttpResponse{
+		Status: &typev3.HttpStatus{Code: typev3.StatusCode(a.status)},
+		Body:   a.body,
+	}
+	for _, kv := range a.headers {
+		denied.Headers = append(denied.Headers, overwrite(kv[0], kv[1]))
+	}
+	if isFault(d) {
+		return &authv3.CheckResponse{
+			Status:       &rpcstatus.Status{Code: int32(codes.Unavailable)},
+			HttpResponse: &authv3.CheckResponse_ErrorResponse{ErrorResponse: denied},
+		}
+	}
+	return &authv3.CheckResponse{
+		Status:       &rpcstatus.Status{Code: int32(codes.PermissionDenied)},
+		HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: denied},
+	}
+}
+
+func allow(d *authz.Decision) *authv3.CheckResponse {
+	ok := &authv3.OkHttpResponse{}
+	if len(d.SetHeaders) > 0 {
+		for _, k := range slices.Sorted(maps.Keys(d.SetHeaders)) {
+			ok.Headers = append(ok.Headers, overwrite(k, d.SetHeaders[k]))
+		}
+	}
+	for _, k := range d.RemoveHeaders {
+		// Envoy removes after it has set: a name in both lists would vanish (H2).
+		if _, set := d.SetHeaders[k]; !set {
+			ok.HeadersToRemove = append(ok.HeadersToRemove, k)
+		}
+	}
+	out := &authv3.CheckResponse{
+		Status:       &rpcstatus.Status{Code: int32(codes.OK)},
+		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: ok},
+	}
+	if d.Surface == authz.SurfaceApp {
+		out.DynamicMetadata = metadata(d)
+	}
+	return out
+}
+
+func overwrite(k, v string) *corev3.HeaderValueOption {
+	return &corev3.HeaderValueOption{
+		Header:       &corev3.HeaderValue{Key: k, Value: v},
+		AppendAction: corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD,
+	}
+}
+
+// answer is a refusal as it goes to the client.
+type answer struct {
+	status  int
+	headers [][2]string
+	body    string
+}
+
+// render is the only mapping from a refusal to what the client reads: SCIM error
+// JSON on SCIM routes (B32), RFC 6749 §5.2 JSON on OAuth routes, problem JSON
+// (RFC 9457) or text on application routes (DESIGN §7).
+func render(d *authz.Decision, wantsJSON bool) answer {
+	a := answer{status: statusOf(d)}
+	detail := d.Detail
+	if detail == "" {
+		detail = http.StatusText(a.status)
+	}
+	add := func(k, v string) {
+		if v != "" {
+			a.headers = append(a.headers, [2]string{k, v})
+		}
+	}
+	switch {
+	case d.Surface == authz.SurfaceSCIM:
+		add("content-type", "application/scim+json")
+		a.body = encode(scimError{Schemas: []string{scim.ErrorURN}, Status: strconv.Itoa(a.status), ScimType: d.ScimType, Detail: detail})
+	case d.Surface == authz.SurfaceOAuth:
+		add("content-type", "application/json")
+		a.body = encode(oauthError{Error: oauthCode(d), Description: detail})
+	case wantsJSON:
+		add("content-type", "application/problem+json")
+		a.body = encode(problem{Title: http.StatusText(a.status), Status: a.status, Detail: detail, Code: d.Reason})
+	default:
+		add("content-type", "text/plain; charset=utf-8")
+		a.body = detail + "\n"
+	}
+	add("cache-control", "no-store")
+	add("www-authenticate", d.Challenge)
+	add("allow", d.AllowMethods)
+	if isFault(d) || d.Retry > 0 {
+		add("retry-after", retryAfter(d.Retry))
+	}
+	if d.ClearCookie != "" {
+		add("set-cookie", d.ClearCookie+"=; Path=/; Max-Age=0; Secure; HttpOnly")
+	}
+	return a
+}
+
+type scimError struct {
+	Schemas  []string `json:"schemas"`
+	Status   string   `json:"status"`
+	ScimType string   `json:"scimType,omitempty"`
+	Detail   string   `json:"detail"`
+}
+
+type oauthError struct {
+	Error       string `json:"error"`
+	Description string `json:"error_description"`
+}
+
+type problem struct {
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+	Code   string `json:"code"`
+}
+
+func oauthCode(d *authz.Decision) string {
+	switch {
+	case isFault(d):
+		return "temporarily_unavailable"
+	case d.Error != "":
+		return d.Error
+	}
+	return "invalid_request"
+}
+
+func encode(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil { // strings and numbers only: cannot happen
+		return "{}"
+	}
+	return string(b)
+}
+
+func retryAfter(d time.Duration) string {
+	return strconv.Itoa(max(1, int(math.Ceil(d.Seconds()))))
+}
