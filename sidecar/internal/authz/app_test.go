@@ -1,0 +1,359 @@
+package authz_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scimward/scimward/sidecar/internal/authz"
+)
+
+func cookie(v ...string) func(*authz.Request) { return header("cookie", v...) }
+
+func auth(v string) func(*authz.Request) { return header("authorization", v) }
+
+// TestAppPaths is §3.3.1 lines 1, 3 and 7 where no local write is concerned.
+func TestAppPaths(t *testing.T) {
+	run(t, []row{
+		{"page", appReq("GET", "/"), 0, authz.ReasonAllowed},
+		{"escaped blank", appReq("GET", "/a%20b/%C3%BC"), 0, authz.ReasonAllowed},
+		{"escaped percent sign", appReq("GET", "/100%25"), 0, authz.ReasonAllowed},
+		{"free query", appReq("GET", "/?method=sum&q=100%"), 0, authz.ReasonAllowed},
+		{"control byte", appReq("GET", "/a%01"), 400, authz.ReasonPath},
+		{"doubly escaped line feed", appReq("GET", "/a%250a"), 400, authz.ReasonPath},
+		{"bad escape", appReq("GET", "/a%zz"), 400, authz.ReasonPath},
+		{"question mark after decoding", appReq("POST", "/a%3fb"), 400, authz.ReasonPath},
+		{"question mark after two decodings", appReq("POST", "/a%253fb"), 400, authz.ReasonPath},
+		{"dot segments", appReq("GET", "/a/%252e%252e/b"), 400, authz.ReasonPath},
+		{"dot segments with parameters", appReq("GET", "/a/..;x/b"), 400, authz.ReasonPath},
+		{"invalid UTF-8", appReq("GET", "/%ff"), 400, authz.ReasonPath},
+		{"escaped without end", appReq("GET", "/%252525252541"), 400, authz.ReasonPath},
+		{"number sign", appReq("GET", "/a#b"), 400, authz.ReasonPath},
+		{"no path", appReq("GET", ""), 400, authz.ReasonPath},
+		{"asterisk form", appReq("OPTIONS", "*"), 400, authz.ReasonPath},
+		{"no method", appReq("", "/"), 400, authz.ReasonMethod},
+		{"odd method", appReq("PROPFIND", "/"), 405, authz.ReasonMethod},
+		{"TRACE", appReq("TRACE", "/"), 405, authz.ReasonMethod},
+		{"CONNECT", appReq("CONNECT", "/"), 405, authz.ReasonMethod},
+		{"foreign authority", appReq("GET", "/", host("other.example")), 400, authz.ReasonHost},
+		{"no authority", appReq("GET", "/", host("")), 400, authz.ReasonHost},
+		{"SCIM", appReq("GET", "/scim/v2/Users"), 404, authz.ReasonSCIMPath},
+		{"SCIM in capitals", appReq("POST", "/SCIM/V2/Users"), 404, authz.ReasonSCIMPath},
+		{"SCIM with a blank", appReq("POST", "/scim%20/v2/Users"), 404, authz.ReasonSCIMPath},
+		{"SCIM with a dot", appReq("POST", "/scim./v2./Users"), 404, authz.ReasonSCIMPath},
+		{"SCIM with a long s", appReq("POST", "/%C5%BFcim/v2/Users"), 404, authz.ReasonSCIMPath},
+		{"SCIM doubly escaped", appReq("POST", "/%2573cim/v2"), 404, authz.ReasonSCIMPath},
+		{"a page about SCIM", appReq("GET", "/scim/settings"), 0, authz.ReasonAllowed},
+		{"override in the query", appReq("POST", "/x?_method=PUT"), 400, authz.ReasonOverride},
+		{"token in the query", appReq("GET", "/x?access_token=app.locked.x"), 400, authz.ReasonCredential},
+		{"identity header that cannot be removed", appReq("GET", "/", header("x-scim-user_2", "alice")), 400, authz.ReasonIdentityHeader},
+	})
+	for _, h := range []string{
+		"x-method", "x-http-method", "x-http-method-override", "x-method-override", "x-original-url", "x-original-uri",
+		"x-rewrite-url", "x-forwarded-uri", "x-forwarded-path",
+	} {
+		run(t, []row{{h, appReq("GET", "/", header(h, "/api/users")), 400, authz.ReasonOverride}})
+	}
+}
+
+// TestLocalModificationRefused is B90 and §3.3.1 lines 1 to 3: whoever asks,
+// however the route is spelt.
+func TestLocalModificationRefused(t *testing.T) {
+	const local = authz.ReasonLocal
+	json := func(b string) func(*authz.Request) { return body("application/json", b) }
+	rows := []row{
+		{"read", appReq("GET", "/api/users"), 0, authz.ReasonAllowed},
+		{"head", appReq("HEAD", "/api/users/u1"), 0, authz.ReasonAllowed},
+		{"neighbour", appReq("POST", "/api/usersettings"), 0, authz.ReasonAllowed},
+		{"override in the query of a read", appReq("GET", "/api/users?method=POST"), 400, authz.ReasonOverride},
+		{"other override in the query", appReq("GET", "/api/users/u1?httpMethod=DELETE"), 400, authz.ReasonOverride},
+		{"override header", appReq("GET", "/api/users", header("x-method", "POST")), 400, authz.ReasonOverride},
+		{"question mark in the path", appReq("POST", "/api/users%3fx"), 400, authz.ReasonPath},
+		{"locked user is told so", appReq("POST", "/api/users", auth("Bearer pat_locked")), 401, authz.ReasonLocked},
+		{"known user", appReq("POST", "/api/users", auth("Bearer pat_alice")), 403, local},
+		{"plugin is down", appReq("POST", "/api/users", cookie("session=down")), 403, local},
+		{"unrecognised credential", appReq("POST", "/api/users", auth("Bearer zzz")), 403, local},
+		{"named method", appReq("DELETE", "/admin/people/7"), 403, local},
+		{"POST could carry it", appReq("POST", "/admin/people/7"), 403, local},
+		{"odd method could carry it", appReq("PROPFIND", "/admin/people/7"), 405, authz.ReasonMethod},
+		{"method that is not named", appReq("PUT", "/admin/people/7"), 0, authz.ReasonAllowed},
+		{"template needs its segment", appReq("DELETE", "/admin/people"), 0, authz.ReasonAllowed},
+		{"opened method", appReq("POST", "/api/keys"), 0, authz.ReasonAllowed},
+		{"method beside the opened one", appReq("PUT", "/api/keys"), 403, local},
+		{"field as JSON", appReq("PATCH", "/api/me", json(`{"email":"x@y.example"}`)), 403, local},
+		{"field in other spelling", appReq("PATCH", "/api/me", json(`{"Display_Name":"x"}`)), 403, local},
+		{"field within", appReq("PATCH", "/api/me", json(`{"user":{"email":null,"Email2":{"email":"x"}}}`)), 403, local},
+		{"field in a list", appReq("PATCH", "/api/me", json(`{"ops":[{"email":"x"}]}`)), 403, local},
+		{"escaped field", appReq("PATCH", "/api/me", json(`{"\u0065mail":"x"}`)), 403, local},
+		{"field as form", appReq("POST", "/api/me", body(form, "theme=dark&user%5Bemail%5D=x")), 403, local},
+		{"field in the query", appReq("POST", "/api/me?email=x", body(form, "theme=dark")), 403, local},
+		{"no such field", appReq("PATCH", "/api/me", json(`{"theme":"dark"}`)), 0, authz.ReasonAllowed},
+		{"no such field as form", appReq("POST", "/api/me", body(form, "theme=dark")), 0, authz.ReasonAllowed},
+		{"override as form", appReq("POST", "/api/me", body(form, "_method=DELETE")), 400, authz.ReasonOverride},
+		{"method without fields", appReq("DELETE", "/api/me"), 403, local},
+		{"fields without a body", appReq("PATCH", "/api/me"), 400, authz.ReasonBodyMissing},
+		{"fields in half a body", appReq("PATCH", "/api/me", json(`{}`), state(authz.BodyPartial)), 413, authz.ReasonBodyPartial},
+		{"fields in an encoded body", appReq("PATCH", "/api/me", json(`{}`), header("content-encoding", "gzip")), 415, authz.ReasonBodyEncoded},
+		{"fields in another format", appReq("PATCH", "/api/me", body("multipart/form-data; boundary=b", "--b")), 415, authz.ReasonContentType},
+		{"fields twice", appReq("PATCH", "/api/me", json(`{"a":1,"a":2}`)), 400, authz.ReasonBody},
+		{"fields in a JSON patch", appReq("PATCH", "/api/me", body("application/json-patch+json", `[{"op":"add","path":"/email"}]`)), 400, authz.ReasonBody},
+	}
+	for _, m := range []string{"POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
+		rows = append(rows, row{m, appReq(m, "/api/users"), 403, local})
+	}
+	for _, p := range []string{
+		"/API/Users", "/api/users/", "/api//users", "/api/./users", "/api/users.", "/api/users%20", "/api/users.json", "/api/users.css",
+		"/api/users;x=1", "/api;v=2/users", "/api/users/u1", "/api/users/u1/email", "/api/%75sers", "/api/%2575sers", "/api%2fusers",
+		`/api\users`, "/api/users%5c", "/api/u%C5%BFers", "/%20api/users", "/api/users%09"[:len("/api/users")] + "%E2%80%8B", "/api/users%23x", "/api/.users", "/api/users..json",
+	} {
+		rows = append(rows, row{"path " + p, appReq("POST", p), 403, local})
+	}
+	run(t, rows)
+
+	d := newKit(t).Decide(t.Context(), appReq("POST", "/api/users"))
+	if !strings.Contains(d.Detail, "identity service") {
+		t.Errorf("the refusal does not name the place to change it: %q", d.Detail)
+	}
+}
+
+// TestLockedSubjectRefused: 401 on every application route, whatever the
+// credential, login and refresh included.
+func TestLockedSubjectRefused(t *testing.T) {
+	login := func(name string) authz.Request {
+		return appReq("POST", "/login", body(form, "username="+name+"&password=x"))
+	}
+	refresh := func(b string, edits ...func(*authz.Request)) authz.Request {
+		return appReq("POST", "/oauth/token", append([]func(*authz.Request){body(form, b)}, edits...)...)
+	}
+	run(t, []row{
+		{"session", appReq("GET", "/", cookie("session=locked")), 401, authz.ReasonLocked},
+		{"session among others", appReq("GET", "/", cookie("a=1; session=locked; b=2")), 401, authz.ReasonLocked},
+		{"api token", appReq("GET", "/", auth("Bearer pat_locked")), 401, authz.ReasonLocked},
+		{"jwt", appReq("GET", "/", auth("Bearer app.locked.x")), 401, authz.ReasonLocked},
+		{"jwt cookie", appReq("GET", "/", cookie("jwt=app.locked.x")), 401, authz.ReasonLocked},
+		{"device", appReq("GET", "/", header("x-device", "locked")), 401, authz.ReasonLocked},
+		{"deleted", appReq("GET", "/", cookie("session=gone")), 401, authz.ReasonDeleted},
+		{"before the epoch", appReq("GET", "/", cookie("session=back")), 401, authz.ReasonEpoch},
+		{"jwt before the epoch", appReq("GET", "/", auth("Bearer app.back.x")), 401, authz.ReasonEpoch},
+		{"unknown age", appReq("GET", "/", cookie("session=ageless")), 401, authz.ReasonEpoch},
+		{"after the epoch", appReq("GET", "/", cookie("session=fresh")), 0, authz.ReasonAllowed},
+		{"jwt after the epoch", appReq("GET", "/", auth("Bearer app.fresh.x")), 0, authz.ReasonAllowed},
+		{"not locked", appReq("GET", "/", cookie("session=alice")), 0, authz.ReasonAllowed},
+		{"login", login("locked"), 401, authz.ReasonLocked},
+		{"login in capitals with blanks", login("+LOCKED+"), 401, authz.ReasonLocked},
+		{"login of a deleted user", login("gone"), 401, authz.ReasonDeleted},
+		{"login after reactivation", login("back"), 0, authz.ReasonAllowed},
+		{"login of another", login("alice"), 0, authz.ReasonAllowed},
+		{"login while another's session is there", appReq("POST", "/login", cookie("session=bob"), body(form, "username=alice")), 0, authz.ReasonAllowed},
+		{"login as JSON", appReq("POST", "/api/login", body("application/json", `{"login":"locked"}`)), 401, authz.ReasonLocked},
+		{"login as JSON list", appReq("POST", "/api/login", body("application/json", `{"login":["locked"]}`)), 400, authz.ReasonBodySource},
+		{"login as JSON in other spelling", appReq("POST", "/api/login", body("application/json", `{"Login":"locked"}`)), 400, authz.ReasonBodySource},
+		{"login without a body", appReq("POST", "/login"), 400, authz.ReasonBodyMissing},
+		{"login page", appReq("GET", "/login"), 0, authz.ReasonAllowed},
+		{"login at a folded path", appReq("POST", "/Login/", body(form, "username=locked")), 401, authz.ReasonLocked},
+		{"login as multipart", appReq("POST", "/login", body("multipart/form-data; boundary=b", "--b")), 415, authz.ReasonContentType},
+		{"login as JSON where it is a form", appReq("POST", "/login", body("application/json", `{"username":"locked"}`)), 415, authz.ReasonContentType},
+		{"name twice", login("alice&username=locked"), 400, authz.ReasonBodySource},
+		{"name in another spelling", login("alice&User-Name=locked"), 400, authz.ReasonBodySource},
+		{"name as a list", login("alice&username%5B%5D=locked"), 400, authz.ReasonBodySource},
+		{"name in the query too", appReq("POST", "/login?username=locked", body(form, "username=alice")), 400, authz.ReasonBodySource},
+		{"form that cannot be read", login("%zz"), 400, authz.ReasonBody},
+		{"refresh", refresh("grant_type=refresh_token&refresh_token=locked"), 401, authz.ReasonLocked},
+		{"refresh with client authentication", refresh("refresh_token=locked", auth("Basic Y2xpZW50OnB3")), 401, authz.ReasonLocked},
+		{"refresh of another", refresh("refresh_token=alice"), 0, authz.ReasonAllowed},
+		{"refresh in a partial body", refresh("refresh_token=locked", state(authz.BodyPartial)), 413, authz.ReasonBodyPartial},
+		{"other grant", refresh("grant_type=authorization_code&code=x"), 0, authz.ReasonAllowed},
+		{"gateway", appReq("GET", "/", of("gateway"), header("x-forwarded-user", "locked")), 401, authz.ReasonLocked},
+		{"gateway, unknown age", appReq("GET", "/", of("gateway"), header("x-forwarded-user", "back")), 401, authz.ReasonEpoch},
+		{"gateway, new session", appReq("GET", "/", of("gateway"), header("x-forwarded-user", "back"), header("x-session-start", fmt.Sprint(t0.Unix()+7200))), 0, authz.ReasonAllowed},
+		{"gateway, two names", appReq("GET", "/", of("gateway"), header("x-forwarded-user", "alice,locked")), 400, authz.ReasonCredential},
+		{"upgrade", appReq("GET", "/ws", cookie("session=locked"), header("upgrade", "websocket")), 401, authz.ReasonLocked},
+	})
+}
+
+// TestCredentialForms is §3.3.1 lines 5, 6 and 9: one reading, or none.
+func TestCredentialForms(t *testing.T) {
+	const bad = authz.ReasonCookieForm
+	rows := []row{
+		{"free-form neighbour", appReq("GET", "/", cookie(`theme="a b"; x=%zz; session=alice; y`)), 0, authz.ReasonAllowed},
+		{"name that only starts alike", appReq("GET", "/", cookie("sessionid=x; session=alice")), 0, authz.ReasonAllowed},
+		{"in two headers", appReq("GET", "/", cookie("session=alice", "session=alice")), 400, bad},
+		{"in a second header", appReq("GET", "/", cookie("a=1", "session=locked")), 401, authz.ReasonLocked},
+		{"many cookies", appReq("GET", "/", cookie(strings.Repeat("a=1; ", 200)+"session=locked")), 431, authz.ReasonCookies},
+		{"many cookies in many headers", appReq("GET", "/", cookie(strings.Split(strings.Repeat("a=1;", 200), ";")...)), 431, authz.ReasonCookies},
+		{"long cookie", appReq("GET", "/", cookie("a="+strings.Repeat("x", 17<<10))), 431, authz.ReasonCookies},
+		{"control byte", appReq("GET", "/", cookie("a=\x01; session=alice")), 400, bad},
+		{"jwt cookie that is none", appReq("GET", "/", cookie("jwt=abc")), 401, authz.ReasonCredentialBad},
+		{"jwt cookie that is not valid", appReq("GET", "/", cookie("jwt=a.b.c")), 401, authz.ReasonCredentialBad},
+		{"jwt without its claim", appReq("GET", "/", auth("Bearer app..x")), 401, authz.ReasonCredentialBad},
+		{"jwt, keys cannot be had", appReq("GET", "/", auth("Bearer nokeys.x.x")), 503, authz.ReasonKeys},
+		{"two authorizations", appReq("GET", "/", auth("Bearer pat_alice,Bearer pat_locked")), 400, authz.ReasonCredential},
+		{"authorization with two blanks", appReq("GET", "/", auth("Bearer  pat_locked")), 400, authz.ReasonCredential},
+		{"authorization with a tab", appReq("GET", "/", auth("Bearer\tpat_locked")), 400, authz.ReasonCredential},
+		{"scheme in capitals", appReq("GET", "/", auth("BEARER pat_locked")), 401, authz.ReasonLocked},
+		{"unknown scheme", appReq("GET", "/", auth("Digest abc")), 401, authz.ReasonUnknownScheme},
+		{"unknown prefix", appReq("GET", "/", auth("Bearer api_locked")), 401, authz.ReasonUnknownScheme},
+		{"prefix in capitals", appReq("GET", "/", auth("Bearer PAT_locked")), 401, authz.ReasonUnknownScheme},
+		{"ignored scheme", appReq("GET", "/", auth("Basic Y2xpZW50OnB3")), 0, authz.ReasonAllowed},
+		{"device twice", appReq("GET", "/", header("x-device", "alice", "locked")), 400, authz.ReasonCredential},
+		{"device with a blank", appReq("GET", "/", header("x-device", "locked ")), 400, authz.ReasonCredential},
+		{"plugin is down", appReq("GET", "/", cookie("session=down")), 503, authz.ReasonIdentify},
+		{"plugin is slow", appReq("GET", "/", cookie("session=slow")), 503, authz.ReasonIdentify},
+		{"known by an id of the application alone", appReq("GET", "/", cookie("session=appid")), 503, authz.ReasonUnmapped},
+		{"not known", appReq("GET", "/", cookie("session=nobody")), 0, authz.ReasonAllowed},
+		{"strict: not known", appReq("GET", "/", of("strict"), cookie("session=nobody")), 401, authz.ReasonAnonymous},
+		{"strict: no credential", appReq("GET", "/", of("strict")), 401, authz.ReasonAnonymous},
+		{"strict: known and not known", appReq("GET", "/", of("strict"), cookie("session=nobody"), auth("Bearer pat_alice")), 401, authz.ReasonAnonymous},
+		{"strict: known", appReq("GET", "/", of("strict"), cookie("session=alice")), 0, authz.ReasonAllowed},
+	}
+	for _, c := range []string{
+		"session =locked", " session= locked", "session\u00a0=locked", "Session=locked", "SESSION=locked", "sessi%6fn=locked", "session=lo%63ked",
+		`session="locked"`, `session="\154ocked"`, "a=1,session=locked", "session.0=lock; session.1=ed", "session-1=locked", "session0=locked", "session_2=locked",
+		"session", "session=", "session=alice; session=locked", "session=alice; Session=locked", "session[0]=locked", "$session=locked", `"session"=locked`,
+		"\u017fession=locked", "session=a b", "session=lo\\cked", "a=1;\tsession=locked", "session=alice,session=locked",
+	} {
+		// The leading blank of the second pair is the form of RFC 6265.
+		want := row{"cookie " + c, appReq("GET", "/", cookie(c)), 400, bad}
+		if strings.ContainsRune(c, '\t') {
+			want.name = "cookie after a tab"
+		}
+		rows = append(rows, want)
+	}
+	run(t, rows)
+}
+
+// TestTwoSubjectsRefused: credentials of two users in one request.
+func TestTwoSubjectsRefused(t *testing.T) {
+	run(t, []row{
+		{"same user twice", appReq("GET", "/", cookie("session=alice"), auth("Bearer app.alice.x")), 0, authz.ReasonAllowed},
+		{"two users", appReq("GET", "/", cookie("session=alice"), auth("Bearer app.bob.x")), 403, authz.ReasonTwoSubjects},
+		{"two users, opaque", appReq("GET", "/", cookie("session=alice"), header("x-device", "bob")), 403, authz.ReasonTwoSubjects},
+		{"one of them locked", appReq("GET", "/", cookie("session=alice"), auth("Bearer app.locked.x")), 401, authz.ReasonLocked},
+		{"one user by two kinds of name", appReq("GET", "/", cookie("session=alice"), header("x-device", "u-alice")), 0, authz.ReasonAllowed},
+		{"names that nobody can compare", appReq("GET", "/", cookie("session=bob"), header("x-device", "u-alice")), 403, authz.ReasonTwoSubjects},
+		{"one of them not known", appReq("GET", "/", cookie("session=nobody"), auth("Bearer app.bob.x")), 0, authz.ReasonAllowed},
+		{"refresh for another", appReq("POST", "/oauth/token", cookie("session=alice"), body(form, "refresh_token=bob")), 403, authz.ReasonTwoSubjects},
+	})
+	k := newKit(t, func(o *authz.Options) { o.Users = nil })
+	if d := k.Decide(t.Context(), appReq("GET", "/", cookie("session=alice"), header("x-device", "u-alice"))); d.Reason != authz.ReasonTwoSubjects {
+		t.Errorf("without a directory, names that cannot be compared pass: %s", d.Reason)
+	}
+}
+
+// TestSubjectAndMutations: the identity header is set or removed, never both (H2),
+// and the oldest credential sets the age of the leash.
+func TestSubjectAndMutations(t *testing.T) {
+	k := newKit(t)
+	d := k.Decide(t.Context(), appReq("GET", "/", cookie("session=alice"), header("x-scim-user", "bob"), header("x-scim-client", "x"), header("x-forwarded-user", "bob")))
+	if diff := cmp.Diff(map[string]string{"x-scim-user": "alice"}, d.SetHeaders); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"x-scim-client", "x-forwarded-user"}, d.RemoveHeaders); diff != "" {
+		t.Error(diff)
+	}
+	d = k.Decide(t.Context(), appReq("GET", "/", header("x-scim-user", "bob")))
+	if len(d.SetHeaders) != 0 || cmp.Diff([]string{"x-scim-user"}, d.RemoveHeaders) != "" {
+		t.Errorf("anonymous: set %v, removed %v", d.SetHeaders, d.RemoveHeaders)
+	}
+	d = k.Decide(t.Context(), appReq("GET", "/", of("gateway"), header("x-forwarded-user", "alice")))
+	if len(d.RemoveHeaders) != 0 || d.Subject.UserName != "alice" || !d.Subject.IssuedAt.IsZero() {
+		t.Errorf("gateway: removed %v, subject %+v", d.RemoveHeaders, d.Subject)
+	}
+	d = k.Decide(t.Context(), appReq("GET", "/", cookie("session=fresh"), auth("Bearer app.fresh.x")))
+	if d.Subject.IssuedAt.IsZero() || d.Subject.Source != "cookie:session" {
+		t.Errorf("subject %+v", d.Subject)
+	}
+	d = k.Decide(t.Context(), appReq("GET", "/", cookie("jwt=a.b.c")))
+	if d.ClearCookie != "jwt" || d.Challenge == "" {
+		t.Errorf("a dead cookie stays: %+v", d)
+	}
+	d = k.Decide(t.Context(), appReq("POST", "/login", body(form, "username=alice")))
+	if d.Subject.Known() || len(d.SetHeaders) != 0 {
+		t.Errorf("a typed name identifies: %+v", d.Subject)
+	}
+}
+
+func TestLeashWanted(t *testing.T) {
+	k := newKit(t)
+	for _, c := range []struct {
+		name string
+		req  authz.Request
+		want bool
+	}{
+		{"page", appReq("GET", "/", cookie("session=alice")), false},
+		{"websocket", appReq("GET", "/ws", cookie("session=alice"), header("upgrade", "websocket"), header("connection", "Upgrade")), true},
+		{"event stream", appReq("GET", "/events", cookie("session=alice"), header("accept", "text/html, Text/Event-Stream")), true},
+		{"configured", appReq("GET", "/Download/big.iso", cookie("session=alice")), true},
+		{"websocket of nobody", appReq("GET", "/ws", header("upgrade", "websocket")), false},
+	} {
+		if d := k.Decide(t.Context(), c.req); !d.Allowed() || d.Leash != c.want {
+			t.Errorf("%s: allowed %t, leash %t, want %t", c.name, d.Allowed(), d.Leash, c.want)
+		}
+	}
+}
+
+func TestDecideSubject(t *testing.T) {
+	k := newKit(t)
+	for _, c := range []struct {
+		tenant string
+		s      authz.Subject
+		want   bool
+	}{
+		{"acme", authz.Subject{UserName: "alice"}, true},
+		{"acme", authz.Subject{UserName: "locked"}, false},
+		{"acme", authz.Subject{UserName: "back", IssuedAt: t0}, false},
+		{"acme", authz.Subject{UserName: "back", IssuedAt: t0.Add(2 * 3600e9)}, true},
+		{"acme", authz.Subject{}, false},
+		{"other", authz.Subject{UserName: "alice"}, false},
+	} {
+		if got := k.DecideSubject(c.tenant, c.s); got != c.want {
+			t.Errorf("%s %+v: %t", c.tenant, c.s, got)
+		}
+	}
+}
+
+// TestSecretStaysWithIdentifier: the whole credential goes to the application's
+// plugin host and nowhere else.
+func TestSecretStaysWithIdentifier(t *testing.T) {
+	k := newKit(t)
+	d := k.Decide(t.Context(), appReq("GET", "/", auth("Bearer pat_alice")))
+	want := []authz.Credential{{Source: "header", Name: "authorization", Scheme: "bearer", Prefix: "pat_", Value: "pat_alice"}}
+	if diff := cmp.Diff(want, k.identifier.asked); diff != "" {
+		t.Error(diff)
+	}
+	d.Claims.Extra = nil
+	if s := fmt.Sprintf("%+v", d); strings.Contains(s, "pat_") {
+		t.Errorf("the decision holds the credential: %s", s)
+	}
+}
+
+func TestOptionsAreChecked(t *testing.T) {
+	k := newKit(t)
+	app := func(s authz.SubjectSource) authz.Options {
+		return authz.Options{
+			Policy: k.policy, Locks: k.locks,
+			Tenants: map[string]authz.TenantOptions{"t": {Verifier: k.verifier, Apps: map[string]authz.AppOptions{"a": {Subjects: []authz.SubjectSource{s}}}}},
+		}
+	}
+	for _, c := range []struct {
+		name, want string
+		o          authz.Options
+	}{
+		{"nothing", "Policy is missing", authz.Options{}},
+		{"no verifier", "tenant t: Verifier is missing", authz.Options{Policy: k.policy, Locks: k.locks, Tenants: map[string]authz.TenantOptions{"t": {}}}},
+		{"no name", "name is empty", app(authz.SubjectSource{Kind: authz.SourceTrusted, In: authz.InHeader})},
+		{"no identifier", "needs an identifier", app(authz.SubjectSource{Kind: authz.SourceOpaque, In: authz.InCookie, Name: "s"})},
+		{"no jwt verifier", "needs a verifier", app(authz.SubjectSource{Kind: authz.SourceJWT, In: authz.InCookie, Name: "s"})},
+		{"trusted cookie", "only a header", app(authz.SubjectSource{Kind: authz.SourceTrusted, In: authz.InCookie, Name: "s"})},
+		{"no route", "method, path and format", app(authz.SubjectSource{Kind: authz.SourceUserName, In: authz.InBody, Name: "s"})},
+		{"name in a header", "from a body only", app(authz.SubjectSource{Kind: authz.SourceUserName, In: authz.InHeader, Name: "s"})},
+		{"no place", "unknown place", app(authz.SubjectSource{Kind: authz.SourceTrusted, Name: "s"})},
+		{"no kind", "unknown kind", app(authz.SubjectSource{In: authz.InHeader, Name: "s"})},
+	} {
+		if _, err := authz.New(c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+}

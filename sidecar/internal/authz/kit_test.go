@@ -1,0 +1,276 @@
+package authz_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/scimward/scimward/policies"
+	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/token"
+)
+
+// verifier knows tokens by their text.
+type verifier struct {
+	mu    sync.Mutex
+	calls int
+}
+
+func (v *verifier) Verify(_ context.Context, raw string) (token.Claims, error) {
+	v.mu.Lock()
+	v.calls++
+	v.mu.Unlock()
+	bad := func(r token.Reason) (token.Claims, error) {
+		return token.Claims{}, &token.Error{Reason: r, Detail: "secret-internal-detail"}
+	}
+	switch raw {
+	case "good.good.good":
+		return token.Claims{Issuer: "https://as.example", ClientID: "idp", Scopes: []string{"scim"}}, nil
+	case "expired.x.x":
+		return bad(token.ReasonExpired)
+	case "wide.x.x":
+		return bad(token.ReasonScope)
+	case "other.x.x":
+		return bad(token.ReasonAudience)
+	case "nokeys.x.x":
+		return bad(token.ReasonUnavailable)
+	case "broken.x.x":
+		return token.Claims{}, errors.New("secret-internal-detail: dial tcp 10.0.0.1:443")
+	case "app.alice.x", "app.bob.x", "app.locked.x", "app.back.x", "app.gone.x":
+		return token.Claims{Subject: strings.Split(raw, ".")[1], IssuedAt: t0, Extra: map[string]any{"email": 7}}, nil
+	case "app.fresh.x":
+		return token.Claims{Subject: "back", IssuedAt: t0.Add(2 * time.Hour)}, nil
+	}
+	return bad(token.ReasonSignature)
+}
+
+// policy answers as told, and remembers what it was asked.
+type policy struct {
+	verdict policies.Verdict
+	asked   []policies.Input
+	during  func()
+}
+
+func (p *policy) Decide(_ context.Context, in policies.Input) policies.Verdict {
+	p.asked = append(p.asked, in)
+	if p.during != nil {
+		p.during()
+	}
+	return p.verdict
+}
+
+// locks holds the users of the tests by user name.
+type locks map[string]authz.Lock
+
+func (l locks) Locked(_ string, s authz.Subject) (authz.Lock, bool) {
+	for _, n := range []string{s.UserName, s.SCIMID, s.ExternalID, s.Email} {
+		if k, ok := l[strings.ToLower(n)]; ok && n != "" {
+			return k, true
+		}
+	}
+	return authz.Lock{}, false
+}
+
+// identifier is the application's answer by credential.
+type identifier struct{ asked []authz.Credential }
+
+func (i *identifier) Identify(ctx context.Context, _, _ string, c authz.Credential) (authz.Identity, error) {
+	i.asked = append(i.asked, c)
+	switch v := strings.TrimPrefix(c.Value, c.Prefix); v {
+	case "alice", "bob", "locked", "gone", "back":
+		return authz.Identity{Known: true, UserName: v, IssuedAt: t0}, nil
+	case "fresh":
+		return authz.Identity{Known: true, UserName: "back", IssuedAt: t0.Add(2 * time.Hour)}, nil
+	case "ageless":
+		return authz.Identity{Known: true, UserName: "back"}, nil
+	case "appid":
+		return authz.Identity{Known: true, AppUserID: "42"}, nil
+	case "u-alice":
+		return authz.Identity{Known: true, SCIMID: "id-alice", IssuedAt: t0}, nil
+	case "slow":
+		<-ctx.Done()
+		return authz.Identity{}, ctx.Err()
+	case "down":
+		return authz.Identity{}, errors.New("secret-internal-detail: plugin trap")
+	}
+	return authz.Identity{}, nil
+}
+
+type users map[string]string
+
+func (u users) SCIMID(_ string, s authz.Subject) (string, bool) {
+	if s.SCIMID != "" {
+		return s.SCIMID, true
+	}
+	id, ok := u[s.UserName]
+	return id, ok
+}
+
+var t0 = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+type kit struct {
+	*authz.Authorizer
+	verifier   *verifier
+	policy     *policy
+	identifier *identifier
+	locks      locks
+}
+
+// newKit returns an Authorizer with one tenant "acme" and the apps "app"
+// (anonymous passes), "strict" (anonymous is denied) and "gateway".
+func newKit(t *testing.T, edit ...func(*authz.Options)) *kit {
+	t.Helper()
+	lifted := func(issued time.Time) bool { return !issued.After(t0.Add(time.Hour)) }
+	k := &kit{
+		verifier: &verifier{}, identifier: &identifier{},
+		policy: &policy{verdict: policies.Verdict{Allow: true, Revision: "ipsie-il1@1"}},
+		locks: locks{
+			"locked": {UserID: "id-locked", State: "deactivated"},
+			"gone":   {UserID: "id-gone", State: "deleted"},
+			"back":   {UserID: "id-back", State: "lifted", Refuses: lifted},
+		},
+	}
+	sources := []authz.SubjectSource{
+		{Kind: authz.SourceJWT, In: authz.InHeader, Name: "Authorization", Scheme: "Bearer", Verifier: k.verifier},
+		{Kind: authz.SourceOpaque, In: authz.InHeader, Name: "Authorization", Scheme: "Bearer", Prefix: "pat_"},
+		{Kind: authz.SourceOpaque, In: authz.InCookie, Name: "session"},
+		{Kind: authz.SourceJWT, In: authz.InCookie, Name: "jwt", Verifier: k.verifier},
+		{Kind: authz.SourceOpaque, In: authz.InHeader, Name: "X-Device"},
+		{Kind: authz.SourceOpaque, In: authz.InBody, Name: "refresh_token", Body: authz.BodySource{Method: "POST", Path: "/oauth/token", Format: authz.Form}},
+		{Kind: authz.SourceUserName, In: authz.InBody, Name: "username", Body: authz.BodySource{Method: "POST", Path: "/login", Format: authz.Form}},
+		{Kind: authz.SourceUserName, In: authz.InBody, Name: "login", Body: authz.BodySource{Method: "POST", Path: "/api/login", Format: authz.JSON}},
+	}
+	app := authz.AppOptions{
+		Hosts: []string{"app.example"}, Subjects: sources, Anonymous: authz.AnonymousPass,
+		LocalWrites: []authz.LocalWrite{
+			{Path: "/api/users"},
+			{Path: "/admin/people/{id}", Methods: []string{"DELETE"}},
+			{Path: "/api/me", Fields: []string{"email", "displayName"}},
+			{Path: "/api/keys", Methods: []string{"PUT"}, Pass: []string{"POST"}},
+		},
+		Streams: []string{"/download/{name}"}, IgnoreSchemes: []string{"basic"},
+	}
+	strict := app
+	strict.Anonymous = authz.AnonymousDeny
+	o := authz.Options{
+		Tenants: map[string]authz.TenantOptions{"acme": {
+			Hosts: []string{"scim.example"}, Profile: "ipsie-il1", Verifier: k.verifier,
+			ResourceMetadataURL: "https://scim.example/.well-known/oauth-protected-resource/scim/v2",
+			Apps: map[string]authz.AppOptions{
+				"app": app, "strict": strict,
+				"gateway": {
+					Subjects:  []authz.SubjectSource{{Kind: authz.SourceTrusted, In: authz.InHeader, Name: "X-Forwarded-User", IssuedName: "X-Session-Start"}},
+					Anonymous: authz.AnonymousPass,
+				},
+			},
+		}},
+		Policy: k.policy, Locks: k.locks, Identifier: k.identifier, Users: users{"alice": "id-alice"},
+		IdentifyTimeout: 30 * time.Millisecond, Now: func() time.Time { return t0.Add(3 * time.Hour) },
+	}
+	for _, e := range edit {
+		e(&o)
+	}
+	a, err := authz.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Authorizer = a
+	return k
+}
+
+// scimReq is a request that is allowed as it stands; edits break it.
+func scimReq(method, target string, edits ...func(*authz.Request)) authz.Request {
+	r := authz.Request{
+		Surface: authz.SurfaceSCIM, Tenant: "acme", Method: method, Host: "scim.example",
+		Headers: authz.Headers{"authorization": {"Bearer good.good.good"}}, Body0: authz.BodyAbsent, Received: t0.Add(3 * time.Hour),
+	}
+	r.Path, r.Query, r.HasQuery = strings.Cut(target, "?")
+	for _, e := range edits {
+		e(&r)
+	}
+	return r
+}
+
+func appReq(method, target string, edits ...func(*authz.Request)) authz.Request {
+	r := scimReq(method, target)
+	r.Surface, r.App, r.Host, r.Headers = authz.SurfaceApp, "app", "app.example", authz.Headers{}
+	for _, e := range edits {
+		e(&r)
+	}
+	return r
+}
+
+func header(name string, values ...string) func(*authz.Request) {
+	return func(r *authz.Request) {
+		if len(values) == 0 {
+			delete(r.Headers, name)
+			return
+		}
+		r.Headers[name] = values
+	}
+}
+
+func body(contentType, b string) func(*authz.Request) {
+	return func(r *authz.Request) {
+		r.Headers["content-type"] = []string{contentType}
+		r.Body, r.Body0 = []byte(b), authz.BodyComplete
+	}
+}
+
+func state(s authz.BodyState) func(*authz.Request) { return func(r *authz.Request) { r.Body0 = s } }
+
+func host(h string) func(*authz.Request) { return func(r *authz.Request) { r.Host = h } }
+
+func of(app string) func(*authz.Request) {
+	return func(r *authz.Request) {
+		r.App = app
+		if app == "gateway" {
+			r.Host = "anything.example"
+		}
+	}
+}
+
+const (
+	scimJSON = "application/scim+json"
+	form     = "application/x-www-form-urlencoded"
+	user     = `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"alice","externalId":"e1","emails":[{"value":"alice@example.com","primary":true}]}`
+	patch    = `{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"replace","path":"active","value":false}]}`
+)
+
+// row is one line of an attack table.
+type row struct {
+	name   string
+	req    authz.Request
+	status int // 0: allowed
+	reason string
+}
+
+func run(t *testing.T, rows []row) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, row := range rows {
+		if seen[row.name] {
+			t.Fatalf("two rows are named %q", row.name)
+		}
+		seen[row.name] = true
+		t.Run(row.name, func(t *testing.T) {
+			k := newKit(t)
+			d := k.Decide(t.Context(), row.req)
+			if d.Allowed() != (row.status == 0) || d.Status != row.status || d.Reason != row.reason {
+				t.Errorf("got allowed %t, %d %s (%s); want %d %s", d.Allowed(), d.Status, d.Reason, d.Detail, row.status, row.reason)
+			}
+			if !authz.KnownReason(d.Reason) {
+				t.Errorf("reason %q is not declared", d.Reason)
+			}
+			if !d.Allowed() && d.Detail == "" {
+				t.Error("a refusal without a detail")
+			}
+			if !d.Allowed() && d.SCIM != nil {
+				t.Error("a refusal carries a request to act on")
+			}
+		})
+	}
+}

@@ -1,0 +1,339 @@
+package authz_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scimward/scimward/policies"
+	"github.com/scimward/scimward/sidecar/internal/authz"
+)
+
+// TestSCIMRouteGrammar is P1 to P10 and the route table (edge §3.2, F116, F119, F124).
+func TestSCIMRouteGrammar(t *testing.T) {
+	const bad = authz.ReasonPath
+	run(t, []row{
+		{"user by id", scimReq("GET", "/scim/v2/Users/u1"), 0, authz.ReasonAllowed},
+		{"list", scimReq("GET", "/scim/v2/Users"), 0, authz.ReasonAllowed},
+		{"list with an empty query", scimReq("GET", "/scim/v2/Users?"), 0, authz.ReasonAllowed},
+		{"delete", scimReq("DELETE", "/scim/v2/Groups/g1"), 0, authz.ReasonAllowed},
+		{"discovery", scimReq("GET", "/scim/v2/ServiceProviderConfig"), 0, authz.ReasonAllowed},
+		{"schema by urn", scimReq("GET", "/scim/v2/Schemas/urn:ietf:params:scim:schemas:core:2.0:User"), 0, authz.ReasonAllowed},
+		{"schema by escaped urn", scimReq("GET", "/scim/v2/Schemas/urn%3Aietf%3Aparams"), 0, authz.ReasonAllowed},
+		{"P1 escaped slash", scimReq("GET", "/scim/v2/Users%2F..%2FGroups"), 400, bad},
+		{"P1 lower-case escaped slash", scimReq("GET", "/scim/v2/Users%2fu1"), 400, bad},
+		{"P1 escaped backslash", scimReq("GET", "/scim/v2/Users%5Cu1"), 400, bad},
+		{"P2 doubled slash in front", scimReq("GET", "//scim/v2/Users"), 400, bad},
+		{"P2 doubled slash within", scimReq("GET", "/scim//v2/Users"), 400, bad},
+		{"P2 doubled slash before the id", scimReq("GET", "/scim/v2/Users//u1"), 400, bad},
+		{"P3 dot segment", scimReq("GET", "/scim/v2/Users/../Groups"), 400, bad},
+		{"P3 escaped dot segment", scimReq("GET", "/scim/v2/Users/%2e%2e/Groups"), 400, bad},
+		{"P3 single dot", scimReq("GET", "/scim/v2/./Users"), 400, bad},
+		{"P4 parameter", scimReq("GET", "/scim/v2/Users;x=1"), 400, bad},
+		{"P4 dots with parameter", scimReq("GET", "/scim/v2/Users/..;/Groups"), 400, bad},
+		{"P5 double encoding", scimReq("GET", "/scim/v2/Users%252Fu1"), 400, bad},
+		{"P5 double-encoded dot", scimReq("GET", "/scim/v2/Users/%252e%252e"), 400, bad},
+		{"P5 escaped letter", scimReq("GET", "/scim/v2/%55sers"), 400, bad},
+		{"P6 NUL", scimReq("GET", "/scim/v2/Users/u1\x00"), 400, bad},
+		{"P6 escaped NUL", scimReq("GET", "/scim/v2/Users/u1%00"), 400, bad},
+		{"P6 non-ASCII", scimReq("GET", "/scim/v2/Users/\u00fc"), 400, bad},
+		{"P6 overlong UTF-8", scimReq("GET", "/scim/v2/Users/%c0%af"), 400, bad},
+		{"P6 bad escape", scimReq("GET", "/scim/v2/Users/%zz"), 400, bad},
+		{"P6 cut escape", scimReq("GET", "/scim/v2/Users/u%4"), 400, bad},
+		{"P6 backslash", scimReq("GET", `/scim/v2\Users`), 400, bad},
+		{"P7 prefix in capitals", scimReq("GET", "/SCIM/V2/Users"), 400, bad},
+		{"P7 resource in lower case", scimReq("GET", "/scim/v2/users"), 404, authz.ReasonRoute},
+		{"P8 trailing slash", scimReq("GET", "/scim/v2/Users/"), 400, bad},
+		{"P8 trailing dot", scimReq("GET", "/scim/v2/Users."), 404, authz.ReasonRoute},
+		{"P8 suffix", scimReq("GET", "/scim/v2/Users/u1.json"), 404, authz.ReasonRoute},
+		{"P8 third segment", scimReq("GET", "/scim/v2/Users/u1/x"), 404, authz.ReasonRoute},
+		{"P8 search at the root", scimReq("POST", "/scim/v2/.search"), 501, authz.ReasonNotBuilt},
+		{"P8 search of users", scimReq("POST", "/scim/v2/Users/.search"), 501, authz.ReasonNotBuilt},
+		{"F116 me", scimReq("GET", "/scim/v2/Me"), 501, authz.ReasonNotBuilt},
+		{"B10 bulk", scimReq("POST", "/scim/v2/Bulk"), 501, authz.ReasonNotBuilt},
+		{"P9 foreign authority", scimReq("GET", "/scim/v2/Users", host("evil.example")), 400, authz.ReasonHost},
+		{"P9 capitals, port and dot", scimReq("GET", "/scim/v2/Users", host("SCIM.Example.:8443")), 0, authz.ReasonAllowed},
+		{"P9 two hosts joined", scimReq("GET", "/scim/v2/Users", host("scim.example,evil.example")), 400, authz.ReasonHost},
+		{"P9 no host", scimReq("GET", "/scim/v2/Users", host("")), 400, authz.ReasonHost},
+		{"P9 absolute form", scimReq("GET", "http://scim.example/scim/v2/Users"), 400, bad},
+		{"P10 fragment", scimReq("GET", "/scim/v2/Users#x"), 400, bad},
+		{"P10 fragment in the query", scimReq("GET", "/scim/v2/Users?count=1#x"), 400, authz.ReasonQuery},
+		{"F124 other version", scimReq("GET", "/scim/v3/Users"), 400, bad},
+		{"root", scimReq("GET", "/scim/v2"), 400, bad},
+		{"prefix without a slash", scimReq("GET", "/scim/v2Users"), 400, bad},
+		{"long path", scimReq("GET", "/scim/v2/Users/"+strings.Repeat("a", 5000)), 400, bad},
+		{"W1 no path", scimReq("GET", ""), 400, bad},
+		{"W1 no method", scimReq("", "/scim/v2/Users"), 400, authz.ReasonMethod},
+		{"F118 filter on discovery", scimReq("GET", "/scim/v2/Schemas?filter=id%20pr"), 403, authz.ReasonQuery},
+	})
+}
+
+// TestSCIMMethods is M1, M2 and B4.
+func TestSCIMMethods(t *testing.T) {
+	run(t, []row{
+		{"M1 override header", scimReq("GET", "/scim/v2/Users/u1", header("x-http-method-override", "DELETE")), 400, authz.ReasonOverride},
+		{"M1 other override header", scimReq("GET", "/scim/v2/Users/u1", header("x-method-override", "DELETE")), 400, authz.ReasonOverride},
+		{"M1 short override header", scimReq("GET", "/scim/v2/Users/u1", header("x-http-method", "DELETE")), 400, authz.ReasonOverride},
+		{"M1 path override", scimReq("GET", "/scim/v2/Users/u1", header("x-original-url", "/scim/v2/Groups")), 400, authz.ReasonOverride},
+		{"M1 query", scimReq("GET", "/scim/v2/Users?_method=DELETE"), 400, authz.ReasonOverride},
+		{"M1 escaped query key", scimReq("GET", "/scim/v2/Users?%5Fmetho%64=DELETE"), 400, authz.ReasonOverride},
+		{"M1 query key in capitals", scimReq("GET", "/scim/v2/Users?X-HTTP-Method-Override=DELETE"), 400, authz.ReasonOverride},
+		{"M2 lower-case method", scimReq("get", "/scim/v2/Users"), 405, authz.ReasonMethod},
+		{"M2 PROPFIND", scimReq("PROPFIND", "/scim/v2/Users"), 405, authz.ReasonMethod},
+		{"M2 TRACE", scimReq("TRACE", "/scim/v2/Users"), 405, authz.ReasonMethod},
+		{"M2 OPTIONS", scimReq("OPTIONS", "/scim/v2/Users"), 405, authz.ReasonMethod},
+		{"M2 HEAD", scimReq("HEAD", "/scim/v2/Users"), 405, authz.ReasonMethod},
+		{"W1 CONNECT", scimReq("CONNECT", "/scim/v2/Users"), 405, authz.ReasonMethod},
+		{"method of another route", scimReq("POST", "/scim/v2/Users/u1", body(scimJSON, user)), 405, authz.ReasonMethod},
+		{"F119 write to discovery", scimReq("PUT", "/scim/v2/Schemas", body(scimJSON, user)), 405, authz.ReasonMethod},
+		{"B4 upgrade", scimReq("PATCH", "/scim/v2/Users/u1", header("upgrade", "websocket"), header("connection", "Upgrade")), 400, authz.ReasonUpgrade},
+		{"B4 connection alone", scimReq("PATCH", "/scim/v2/Users/u1", header("connection", "keep-alive, Upgrade")), 400, authz.ReasonUpgrade},
+	})
+}
+
+// TestSCIMBodies is B1 to B8.
+func TestSCIMBodies(t *testing.T) {
+	run(t, []row{
+		{"create", scimReq("POST", "/scim/v2/Users", body(scimJSON, user)), 0, authz.ReasonAllowed},
+		{"create as json with charset", scimReq("POST", "/scim/v2/Users", body("Application/JSON; charset=\"UTF-8\"", user)), 0, authz.ReasonAllowed},
+		{"replace", scimReq("PUT", "/scim/v2/Users/u1", body(scimJSON, user)), 0, authz.ReasonAllowed},
+		{"patch", scimReq("PATCH", "/scim/v2/Users/u1", body(scimJSON, patch)), 0, authz.ReasonAllowed},
+		{"B1 no body", scimReq("POST", "/scim/v2/Users"), 400, authz.ReasonBodyMissing},
+		{"B1 empty body", scimReq("PATCH", "/scim/v2/Users/u1", body(scimJSON, "")), 400, authz.ReasonBodyMissing},
+		{"B1 body on GET", scimReq("GET", "/scim/v2/Users/u1", body(scimJSON, user)), 400, authz.ReasonBodyUnexpected},
+		{"B1 body on DELETE", scimReq("DELETE", "/scim/v2/Users/u1", body(scimJSON, user)), 400, authz.ReasonBodyUnexpected},
+		{"B1 announced body on GET", scimReq("GET", "/scim/v2/Users/u1", header("content-length", "7")), 400, authz.ReasonBodyUnexpected},
+		{"B1 chunked body on DELETE", scimReq("DELETE", "/scim/v2/Users/u1", header("transfer-encoding", "chunked")), 400, authz.ReasonBodyUnexpected},
+		{"zero length on DELETE", scimReq("DELETE", "/scim/v2/Users/u1", header("content-length", "0")), 0, authz.ReasonAllowed},
+		{"B2 partial", scimReq("POST", "/scim/v2/Users", body(scimJSON, user), state(authz.BodyPartial)), 413, authz.ReasonBodyPartial},
+		{"unknown state", scimReq("POST", "/scim/v2/Users", body(scimJSON, user), state("")), 503, authz.ReasonBodyUnknown},
+		{"B5 gzip", scimReq("POST", "/scim/v2/Users", body(scimJSON, user), header("content-encoding", "gzip")), 415, authz.ReasonBodyEncoded},
+		{"B5 stacked", scimReq("POST", "/scim/v2/Users", body(scimJSON, user), header("content-encoding", "identity, br")), 415, authz.ReasonBodyEncoded},
+		{"B5 as a state", scimReq("POST", "/scim/v2/Users", body(scimJSON, user), state(authz.BodyEncoded)), 415, authz.ReasonBodyEncoded},
+		{"B6 other charset", scimReq("POST", "/scim/v2/Users", body(scimJSON+"; charset=utf-16", user)), 415, authz.ReasonContentType},
+		{"B6 type in a parameter", scimReq("POST", "/scim/v2/Users", body("text/plain;x=application/json", user)), 415, authz.ReasonContentType},
+		{"B6 multipart", scimReq("POST", "/scim/v2/Users", body("multipart/form-data; boundary=x", user)), 415, authz.ReasonContentType},
+		{"B6 missing", scimReq("POST", "/scim/v2/Users", body(scimJSON, user), header("content-type")), 415, authz.ReasonContentType},
+		{"B6 two values", scimReq("POST", "/scim/v2/Users", body(scimJSON, user), header("content-type", scimJSON, "text/plain")), 415, authz.ReasonContentType},
+		{"B6 two values joined", scimReq("POST", "/scim/v2/Users", body(scimJSON+",text/plain", user)), 415, authz.ReasonContentType},
+		{"B7 duplicate key", scimReq("POST", "/scim/v2/Users", body(scimJSON, `{"active":true,"active":false}`)), 400, authz.ReasonBody},
+		{"B7 key that differs in case", scimReq("POST", "/scim/v2/Users", body(scimJSON, `{"active":true,"Active":false}`)), 400, authz.ReasonBody},
+		{"B8 trailing data", scimReq("POST", "/scim/v2/Users", body(scimJSON, user+"{}")), 400, authz.ReasonBody},
+		{"B8 byte order mark", scimReq("POST", "/scim/v2/Users", body(scimJSON, "\ufeff"+user)), 400, authz.ReasonBody},
+		{"B8 invalid UTF-8", scimReq("POST", "/scim/v2/Users", body(scimJSON, "{\"userName\":\"\xff\"}")), 400, authz.ReasonBody},
+		{"B8 not JSON", scimReq("PATCH", "/scim/v2/Users/u1", body(scimJSON, "active=false")), 400, authz.ReasonBody},
+		{"Q1 filter twice", scimReq("GET", "/scim/v2/Users?filter=userName%20eq%20%22a%22&filter=id%20pr"), 400, authz.ReasonQuery},
+		{"Q2 filter that does not parse", scimReq("GET", "/scim/v2/Users?filter=userName%20eq"), 400, authz.ReasonQuery},
+		{"query with a bad escape", scimReq("GET", "/scim/v2/Users?%zz=1"), 400, authz.ReasonQuery},
+	})
+}
+
+// TestBearerOnly is H1, B30 and B31.
+func TestBearerOnly(t *testing.T) {
+	get := func(values ...string) authz.Request {
+		return scimReq("GET", "/scim/v2/Users/u1", header("authorization", values...))
+	}
+	run(t, []row{
+		{"scheme in lower case", get("bearer good.good.good"), 0, authz.ReasonAllowed},
+		{"none", get(), 401, authz.ReasonNoToken},
+		{"empty", get(""), 401, authz.ReasonNoToken},
+		{"H1 two headers", get("Bearer good.good.good", "Bearer good.good.good"), 400, authz.ReasonCredential},
+		{"H1 joined", get("Bearer good.good.good,Bearer good.good.good"), 400, authz.ReasonCredential},
+		{"H1 joined with an empty one", get(",Bearer good.good.good"), 400, authz.ReasonCredential},
+		{"H1 two blanks", get("Bearer  good.good.good"), 400, authz.ReasonCredential},
+		{"H1 tab", get("Bearer\tgood.good.good"), 401, authz.ReasonNoToken},
+		{"H1 blank at the end", get("Bearer good.good.good "), 400, authz.ReasonCredential},
+		{"H1 no token", get("Bearer"), 400, authz.ReasonCredential},
+		{"H1 only padding", get("Bearer =="), 400, authz.ReasonCredential},
+		{"other scheme", get("Basic aWRwOnB3"), 401, authz.ReasonNoToken},
+		{"DPoP", get("DPoP good.good.good"), 401, authz.ReasonNoToken},
+		{"B30 in the query", scimReq("GET", "/scim/v2/Users/u1?access_token=good.good.good", header("authorization")), 400, authz.ReasonCredential},
+		{"B30 in header and query", scimReq("GET", "/scim/v2/Users/u1?Access_Token=x"), 400, authz.ReasonCredential},
+		{"B30 in a cookie", scimReq("GET", "/scim/v2/Users/u1", header("authorization"), header("cookie", "access_token=good.good.good")), 401, authz.ReasonNoToken},
+		{"B31 bad signature", get("Bearer some.thing.else"), 401, authz.ReasonToken},
+		{"B31 expired", get("Bearer expired.x.x"), 401, authz.ReasonTokenExpired},
+		{"B33 other tenant", get("Bearer other.x.x"), 401, authz.ReasonToken},
+		{"B31 scope", get("Bearer wide.x.x"), 403, authz.ReasonScope},
+		{"keys cannot be had", get("Bearer nokeys.x.x"), 503, authz.ReasonKeys},
+		{"verifier fails", get("Bearer broken.x.x"), 503, authz.ReasonKeys},
+		{"token before body", scimReq("POST", "/scim/v2/Users", header("authorization"), body(scimJSON, "{")), 401, authz.ReasonNoToken},
+		{"token before route", scimReq("GET", "/scim/v2/Nothing", header("authorization")), 401, authz.ReasonNoToken},
+	})
+}
+
+func TestChallenges(t *testing.T) {
+	k := newKit(t)
+	const meta = `, resource_metadata="https://scim.example/.well-known/oauth-protected-resource/scim/v2"`
+	for auth, want := range map[string]string{
+		"":                   `Bearer realm="scim"` + meta,
+		"Bearer some.thing.": `Bearer realm="scim", error="invalid_token"` + meta,
+		"Bearer wide.x.x":    `Bearer realm="scim", error="insufficient_scope", scope="scim"` + meta,
+		"Bearer a b":         `Bearer realm="scim", error="invalid_request"` + meta,
+	} {
+		d := k.Decide(t.Context(), scimReq("GET", "/scim/v2/Users/u1", header("authorization", auth)))
+		if d.Challenge != want {
+			t.Errorf("%q: challenge %s, want %s", auth, d.Challenge, want)
+		}
+	}
+	d := k.Decide(t.Context(), scimReq("POST", "/scim/v2/Schemas"))
+	if d.Status != 405 || d.AllowMethods != "GET" {
+		t.Errorf("405 without its methods: %d %q", d.Status, d.AllowMethods)
+	}
+}
+
+func TestSurfacesAndTenants(t *testing.T) {
+	edit := func(f func(*authz.Request)) authz.Request { return scimReq("GET", "/scim/v2/Users", f) }
+	oauth := func(method, path string, edits ...func(*authz.Request)) authz.Request {
+		return scimReq(method, path, append(edits, func(r *authz.Request) { r.Surface = authz.SurfaceOAuth; delete(r.Headers, "authorization") })...)
+	}
+	run(t, []row{
+		{"nothing at all", authz.Request{}, 503, authz.ReasonSurface},
+		{"unknown surface", edit(func(r *authz.Request) { r.Surface = "SCIM" }), 503, authz.ReasonSurface},
+		{"F4 unknown tenant", edit(func(r *authz.Request) { r.Tenant = "other" }), 404, authz.ReasonTenant},
+		{"F4 no tenant", edit(func(r *authz.Request) { r.Tenant = "" }), 404, authz.ReasonTenant},
+		{"unknown app", appReq("GET", "/", of("nothing")), 404, authz.ReasonApp},
+		{"token endpoint", oauth("POST", "/oauth/token", body(form, "grant_type=client_credentials")), 0, authz.ReasonAllowed},
+		{"keys", oauth("GET", "/oauth/jwks"), 0, authz.ReasonAllowed},
+		{"metadata", oauth("GET", "/.well-known/oauth-authorization-server"), 0, authz.ReasonAllowed},
+		{"resource metadata", oauth("GET", "/.well-known/oauth-protected-resource/scim/v2"), 0, authz.ReasonAllowed},
+		{"token by GET", oauth("GET", "/oauth/token"), 405, authz.ReasonMethod},
+		{"keys by POST", oauth("POST", "/oauth/jwks"), 405, authz.ReasonMethod},
+		{"other endpoint", oauth("GET", "/oauth/authorize"), 404, authz.ReasonRoute},
+		{"capitals", oauth("POST", "/OAuth/token"), 404, authz.ReasonRoute},
+		{"trailing slash", oauth("POST", "/oauth/token/"), 404, authz.ReasonRoute},
+		{"escaped", oauth("POST", "/oauth/t%6fken"), 404, authz.ReasonRoute},
+		{"override", oauth("GET", "/oauth/jwks", header("x-http-method-override", "POST")), 400, authz.ReasonOverride},
+		{"upgrade", oauth("GET", "/oauth/jwks", header("upgrade", "h2c")), 400, authz.ReasonUpgrade},
+		{"foreign authority", oauth("GET", "/oauth/jwks", host("evil.example")), 400, authz.ReasonHost},
+		{"SCIM path on the OAuth surface", oauth("GET", "/scim/v2/Users"), 404, authz.ReasonRoute},
+	})
+}
+
+// TestPolicyAnswers: a violation keeps its status and type and names rule,
+// operation and fix; a failure of the engine is 503 (B96, F3).
+func TestPolicyAnswers(t *testing.T) {
+	one := policies.Violation{Rule: "IL1-3.3.3-op", Op: 2, Message: "op is replace.", Fix: "send add or remove", Status: 400, ScimType: "invalidValue"}
+	for _, c := range []struct {
+		name    string
+		verdict policies.Verdict
+		status  int
+		typ     string
+		reason  string
+		detail  string
+	}{
+		{"violation", policies.Verdict{Violations: []policies.Violation{one}}, 400, "invalidValue", authz.ReasonPolicy, "IL1-3.3.3-op (operation 2): op is replace. Fix: send add or remove"},
+		{"violation beside allow", policies.Verdict{Allow: true, Violations: []policies.Violation{one}}, 400, "invalidValue", authz.ReasonPolicy, "IL1-3.3.3-op (operation 2): op is replace. Fix: send add or remove"},
+		{"neither", policies.Verdict{}, 403, "", authz.ReasonPolicy, "the profile of this service refuses the request"},
+		{"failure", policies.Verdict{Failure: "rego: secret-internal-detail"}, 503, "", authz.ReasonEngine, "the request cannot be judged at the moment: send it again"},
+		{"failure beside allow", policies.Verdict{Allow: true, Failure: "x"}, 503, "", authz.ReasonEngine, "the request cannot be judged at the moment: send it again"},
+		{"status of another class", policies.Verdict{Violations: []policies.Violation{{Rule: "R", Op: -1, Message: "m", Status: 200}}}, 403, "", authz.ReasonPolicy, "R: m"},
+		{"many", policies.Verdict{Violations: []policies.Violation{{Rule: "A", Op: -1}, {Rule: "B", Op: -1}, {Rule: "C", Op: -1}, {Rule: "D", Op: -1}, {Rule: "E", Op: -1}}}, 403, "", authz.ReasonPolicy, "A: ; B: ; C: ; and 2 more"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			k := newKit(t)
+			k.policy.verdict = c.verdict
+			d := k.Decide(t.Context(), scimReq("GET", "/scim/v2/Users/u1"))
+			if d.Allowed() || d.Status != c.status || d.ScimType != c.typ || d.Reason != c.reason || d.Detail != c.detail {
+				t.Errorf("got %t %d %q %s %q", d.Allowed(), d.Status, d.ScimType, d.Reason, d.Detail)
+			}
+		})
+	}
+}
+
+func TestWarningsPass(t *testing.T) {
+	k := newKit(t)
+	k.policy.verdict.Violations = []policies.Violation{{Rule: "W", Mode: policies.ModeWarn}, {Rule: "O", Mode: policies.ModeObserve}}
+	d := k.Decide(t.Context(), scimReq("GET", "/scim/v2/Users/u1"))
+	if !d.Allowed() || cmp.Diff(d.Warn, []string{"W"}) != "" || d.Policy != "ipsie-il1@1" {
+		t.Errorf("got %t %v %s", d.Allowed(), d.Warn, d.Policy)
+	}
+}
+
+// TestDecidedValueIsHandedOn: what the policy saw is what the handler gets.
+func TestDecidedValueIsHandedOn(t *testing.T) {
+	k := newKit(t)
+	d := k.Decide(t.Context(), scimReq("PATCH", "/scim/v2/Users/u1", body(scimJSON, patch)))
+	if !d.Allowed() || d.SCIM == nil {
+		t.Fatalf("refused: %d %s %s", d.Status, d.Reason, d.Detail)
+	}
+	if d.SCIM.Route != "PATCH /Users/{id}" || d.SCIM.ID != "u1" || d.SCIM.Endpoint != "Users" || len(d.SCIM.Ops) != 1 {
+		t.Errorf("request %+v", d.SCIM)
+	}
+	in := k.policy.asked[0]
+	want := policies.Input{
+		Profile: "ipsie-il1", Tenant: "acme", Client: policies.Client{ID: "idp", Issuer: "https://as.example", Scopes: []string{"scim"}},
+		Method: "PATCH", Route: "PATCH /Users/{id}", ResourceType: "User", ResourceID: "u1",
+		Raw:       []policies.Operation{{Op: "replace", Path: "active", HasPath: true, Value: false, HasValue: true}},
+		Canonical: []policies.Operation{{Op: "replace", Path: "active", HasPath: true, Value: false, HasValue: true, Target: "active"}},
+	}
+	want.Deviations = []policies.Deviation{}
+	if diff := cmp.Diff(want, in); diff != "" {
+		t.Error(diff)
+	}
+	k.Decide(t.Context(), scimReq("POST", "/scim/v2/Users", body(scimJSON, user)))
+	emails, ok := k.policy.asked[1].Resource["emails"].([]any)
+	if !ok || len(emails) != 1 {
+		t.Fatalf("resource %v", k.policy.asked[1].Resource)
+	}
+	if _, ok := emails[0].(map[string]any); !ok {
+		t.Errorf("the policy gets %T, which it does not know", emails[0])
+	}
+	k.Decide(t.Context(), scimReq("GET", "/scim/v2/Users?filter=userName%20eq%20%22a%22"))
+	if q := k.policy.asked[2].Query; q.FilterShape != "userName eq" {
+		t.Errorf("query %+v", q)
+	}
+}
+
+// TestDeadlines: time over before, during or after a step is 503 (F2).
+func TestDeadlines(t *testing.T) {
+	k := newKit(t)
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, r := range []authz.Request{scimReq("GET", "/scim/v2/Users/u1"), appReq("GET", "/"), {Surface: authz.SurfaceOAuth, Tenant: "acme"}, {}} {
+		if d := k.Decide(over, r); d.Allowed() || d.Status != 503 || d.Reason != authz.ReasonDeadline {
+			t.Errorf("%s: %t %d %s", r.Surface, d.Allowed(), d.Status, d.Reason)
+		}
+	}
+	if k.verifier.calls != 0 {
+		t.Error("a token was verified after the deadline")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	k.policy.during = cancel
+	if d := k.Decide(ctx, scimReq("GET", "/scim/v2/Users/u1")); d.Allowed() || d.Reason != authz.ReasonDeadline {
+		t.Errorf("allowed after the deadline: %s", d.Reason)
+	}
+}
+
+func TestZeroDecisionDenies(t *testing.T) {
+	var d authz.Decision
+	if d.Allowed() {
+		t.Error("the zero decision allows")
+	}
+}
+
+// TestErrorsCarryNoInternals: no refusal repeats what a part of ours said (B32).
+func TestErrorsCarryNoInternals(t *testing.T) {
+	k := newKit(t)
+	k.policy.verdict = policies.Verdict{Failure: "secret-internal-detail"}
+	reqs := []authz.Request{
+		scimReq("GET", "/scim/v2/Users/u1"),
+		appReq("GET", "/", header("cookie", "session=down")),
+		appReq("GET", "/", header("authorization", "Bearer some.thing.else")),
+	}
+	for _, tok := range []string{"expired", "wide", "other", "nokeys", "broken", "unknown"} {
+		reqs = append(reqs, scimReq("GET", "/scim/v2/Users/u1", header("authorization", "Bearer "+tok+".x.x")))
+	}
+	for _, r := range reqs {
+		d := k.Decide(t.Context(), r)
+		if d.Allowed() {
+			t.Errorf("%v is allowed", r.Headers)
+		}
+		for _, s := range []string{d.Detail, d.Challenge, d.Error, d.Reason, d.ScimType} {
+			if strings.Contains(s, "secret-internal-detail") || strings.Contains(s, ".x.x") || strings.Contains(s, "down") {
+				t.Errorf("%s tells %q", d.Reason, s)
+			}
+		}
+	}
+}
