@@ -115,7 +115,7 @@ func unavailable(detail string, retry time.Duration, reason string) failure {
 func failureOfDecision(d authz.Decision) failure {
 	f := failure{
 		Status: d.Status, Type: d.ScimType, Detail: d.Detail,
-		Challenge: d.Challenge, Retry: d.Retry, Reason: d.Reason,
+		Challenge: d.Challenge, Retry: d.Retry, Reason: d.Reason, Allow: d.AllowMethods,
 	}
 	if f.Status < 400 {
 		f.Status = http.StatusServiceUnavailable

@@ -19,8 +19,11 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// Root is the path below which the handler serves; the version is part of it (F124).
+// Root is the path below which resources lie; the version is part of it (F124).
 const Root = "/scim/v2"
+
+// prefix is what the handler takes: other versions too, to refuse them (F124).
+const prefix = "/scim/"
 
 // Decider answers whether a request may go on, and decodes it. authz.Authorizer
 // is the one.
@@ -119,19 +122,15 @@ func or[F func(*http.Request) string | func() time.Time | func() string](f, def 
 	return f
 }
 
-// Mount registers the handler for everything below Root. http.ServeMux redirects
+// Mount registers the handler for everything below /scim/. http.ServeMux redirects
 // a path that is not canonical before any handler sees it; where the answer must
 // be the one Envoy gives, use Route instead.
-func (h *Handler) Mount(mux *http.ServeMux) {
-	mux.Handle(Root, h)
-	mux.Handle(Root+"/", h)
-}
+func (h *Handler) Mount(mux *http.ServeMux) { mux.Handle(prefix, h) }
 
-// Route serves what lies below Root by the raw path, and leaves the rest to next.
+// Route serves what lies below /scim/ by the raw path, and leaves the rest to next.
 func (h *Handler) Route(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		path, _, _ := strings.Cut(r.RequestURI, "?")
-		if path == Root || strings.HasPrefix(path, Root+"/") {
+		if strings.HasPrefix(r.RequestURI, prefix) {
 			h.ServeHTTP(w, r)
 			return
 		}

@@ -72,10 +72,3 @@ func (v *renderer) membersFor(r *store.Reader, g *store.Group, refs references) 
 	}
 	return out, eachMember(r, g.ID, add)
 }
-
-// references is what a filter speaks of.
-type references struct {
-	names   map[string]bool // top-level attributes, canonical
-	ids     []string        // values that members are compared with
-	onlyIDs bool            // members are compared by eq on their id and in no other way
-}

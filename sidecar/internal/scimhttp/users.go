@@ -90,12 +90,15 @@ func (h *Handler) patchUser(ctx context.Context, w http.ResponseWriter, x *excha
 
 // changeUser runs next on the stored user inside one transaction and answers with
 // the result. Deactivation happens below, in store.Tx.UpdateUser, however active
-// came to be false (F97).
+// came to be false (F97). A user who is inactive and is deactivated again stays as
+// is, but the store drives what is not verified yet once more (design: revocation
+// §1.1 row 11).
 func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest, action string,
 	next func(store.User) (scim.Object, error),
 ) error {
 	x.resource = s.ID
 	var after store.User
+	var changed bool
 	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(action), func(tx *store.Tx) error {
 		u, err := tx.User(s.ID)
 		if err != nil {
@@ -107,7 +110,8 @@ func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exch
 			return err
 		}
 		names := changedNames(u.Resource, resource)
-		if len(names) == 0 && !(speaksOfActive(s) && unfinished(tx, &u)) {
+		changed = len(names) > 0
+		if !changed && (u.Active() || !speaksOfActive(s)) {
 			return errUnchanged
 		}
 		after.Resource = resource
@@ -119,7 +123,9 @@ func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exch
 	case err != nil:
 		return fmt.Errorf("changing user %s: %w", s.ID, err)
 	default:
-		after.Version, x.seq = seq, uint64(seq)
+		if changed {
+			after.Version, x.seq = seq, uint64(seq)
+		}
 		if !after.Active() {
 			h.afterLock(ctx, x, s.ID)
 		}
@@ -131,21 +137,6 @@ func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exch
 func speaksOfActive(s *authz.SCIMRequest) bool {
 	_, put := s.Resource["active"]
 	return put || slices.ContainsFunc(s.Ops, func(op scim.Op) bool { return op.Target == "active" })
-}
-
-// unfinished reports whether u is deactivated and its revocation is not yet
-// verified. Deactivating such a user again drives the open jobs again, and changes
-// nothing that is done (design: revocation §1.1 row 11).
-func unfinished(tx *store.Tx, u *store.User) bool {
-	if u.Active() {
-		return false
-	}
-	lock, err := tx.Lock(u.ID)
-	if err != nil {
-		return errors.Is(err, store.ErrNotFound) // inactive without a lock: let the store set it
-	}
-	o, err := tx.Offboarding(u.ID, lock.Epoch)
-	return err == nil && o.VerifiedAt.IsZero()
 }
 
 // deleteUser serves DELETE /Users/{id} (B52, F40). It locks like a deactivation.

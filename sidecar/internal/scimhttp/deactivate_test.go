@@ -1,0 +1,222 @@
+package scimhttp_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/scimward/scimward/sidecar/internal/scimhttp"
+	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/scim"
+)
+
+// kinds are those of the application of acme in storetest.
+const kinds = 7
+
+// cutter stands where the open streams would be cut, and remembers who was.
+type cutter struct {
+	mu  sync.Mutex
+	cut []string
+}
+
+func (c *cutter) afterLock(_ context.Context, tenant, userID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut = append(c.cut, tenant+"/"+userID)
+}
+
+func (c *cutter) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.cut)
+}
+
+// TestDeactivate: B46, B49, F97. However active becomes false, one lock epoch and
+// one job for each kind come of it, the lock is in force before the answer, and
+// the streams are cut before it.
+func TestDeactivate(t *testing.T) {
+	tests := []struct {
+		name    string
+		profile string
+		do      func(s *service, id string) *answer
+		status  int
+		state   store.LockState
+	}{
+		{"path", il1, func(s *service, id string) *answer {
+			return s.do("PATCH", "/Users/"+id, ops(op("replace", "active", false)))
+		}, 200, store.LockDeactivated},
+		{"path in another case", il1, func(s *service, id string) *answer {
+			return s.do("PATCH", "/Users/"+id, ops(op("replace", "ACTIVE", false)))
+		}, 200, store.LockDeactivated},
+		{"add", il1, func(s *service, id string) *answer {
+			return s.do("PATCH", "/Users/"+id, ops(op("add", "active", false)))
+		}, 200, store.LockDeactivated},
+		{"path-less replace", base, func(s *service, id string) *answer {
+			return s.do("PATCH", "/Users/"+id, ops(op("replace", "", obj{"active": false})))
+		}, 200, store.LockDeactivated},
+		{"path-less add", base, func(s *service, id string) *answer {
+			return s.do("PATCH", "/Users/"+id, ops(op("add", "", obj{"active": false})))
+		}, 200, store.LockDeactivated},
+		{"URN path", il1, func(s *service, id string) *answer {
+			return s.do("PATCH", "/Users/"+id, ops(op("replace", scim.UserURN+":active", false)))
+		}, 200, store.LockDeactivated},
+		{"one of several operations", il1, func(s *service, id string) *answer {
+			return s.do("PATCH", "/Users/"+id, ops(op("replace", "title", "gone"), op("replace", "active", false), op("replace", "displayName", "x")))
+		}, 200, store.LockDeactivated},
+		{"off, on and off in one request", il1, func(s *service, id string) *answer {
+			return s.do("PATCH", "/Users/"+id, ops(op("replace", "active", false), op("replace", "active", true), op("replace", "active", false)))
+		}, 200, store.LockDeactivated},
+		{"PUT", base, func(s *service, id string) *answer {
+			p := person("ada")
+			p["active"] = false
+			return s.do("PUT", "/Users/"+id, p)
+		}, 200, store.LockDeactivated},
+		{"DELETE", il1, func(s *service, id string) *answer {
+			return s.do("DELETE", "/Users/"+id, nil)
+		}, 204, store.LockDeleted},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var streams cutter
+			s := serve(t, tt.profile, func(o *scimhttp.Options) { o.AfterLock = streams.afterLock })
+			id := s.createUser("ada")
+			if _, locked := s.store.Locks().Lookup("acme", store.SubjectRef{SCIMID: id}); locked {
+				t.Fatal("a new user is locked")
+			}
+			tt.do(s, id).want(tt.status)
+			lock, locked := s.store.Locks().Lookup("acme", store.SubjectRef{UserName: "ADA@acme.example"})
+			if !locked || lock.UserID != id || lock.Epoch != 1 || lock.State != tt.state {
+				t.Fatalf("lock %+v (%v) after the answer, want epoch 1, %s", lock, locked, tt.state)
+			}
+			s.wantJobs(id, 1, kinds)
+			if got := streams.count(); got != 1 {
+				t.Errorf("the streams were cut %d times before the answer, want once", got)
+			}
+		})
+	}
+}
+
+// wantJobs fails unless the user has n jobs in this epoch, one for each kind.
+func (s *service) wantJobs(id string, epoch uint64, n int) {
+	s.t.Helper()
+	s.view(func(r *store.Reader) error {
+		jobs, err := r.JobsOf(id, epoch)
+		if err != nil {
+			return err
+		}
+		seen := map[string]bool{}
+		for _, j := range jobs {
+			seen[j.Kind] = true
+			if j.Received.IsZero() {
+				s.t.Errorf("job %s does not know when the request arrived", j.Kind)
+			}
+		}
+		if len(jobs) != n || len(seen) != n {
+			s.t.Errorf("%d jobs of %d kinds, want %d of each", len(jobs), len(seen), n)
+		}
+		return nil
+	})
+}
+
+// TestDeactivateTwice: one transition, one epoch; a second transition, a second.
+func TestDeactivateTwice(t *testing.T) {
+	s := serve(t, il1)
+	id := s.createUser("ada")
+	off, on := ops(op("replace", "active", false)), ops(op("replace", "active", true))
+	for range 3 {
+		s.do("PATCH", "/Users/"+id, off).want(200)
+	}
+	lock, _ := s.store.Locks().Lookup("acme", store.SubjectRef{SCIMID: id})
+	if lock.Epoch != 1 {
+		t.Errorf("epoch %d after three requests for one deactivation", lock.Epoch)
+	}
+	s.wantJobs(id, 1, kinds)
+	if a := s.do("PATCH", "/Users/"+id, on).want(200); a.body["active"] != true {
+		t.Errorf("active %v", a.body["active"])
+	}
+	lock, locked := s.store.Locks().Lookup("acme", store.SubjectRef{SCIMID: id})
+	if !locked || lock.State != store.LockLifted {
+		t.Errorf("lock %+v (%v), want lifted: what was issued before stays refused (B51)", lock, locked)
+	}
+	s.do("PATCH", "/Users/"+id, off).want(200)
+	if lock, _ = s.store.Locks().Lookup("acme", store.SubjectRef{SCIMID: id}); lock.Epoch != 2 || lock.State != store.LockDeactivated {
+		t.Errorf("lock %+v, want epoch 2", lock)
+	}
+	s.wantJobs(id, 2, kinds)
+}
+
+// TestParallelDeactivations: eight requests, one transition.
+func TestParallelDeactivations(t *testing.T) {
+	s := serve(t, il1)
+	id := s.createUser("ada")
+	for _, status := range parallel(8, func(int) int {
+		return s.do("PATCH", "/Users/"+id, ops(op("replace", "active", false))).status
+	}) {
+		if status != 200 && status != 503 {
+			t.Errorf("status %d", status)
+		}
+	}
+	if lock, _ := s.store.Locks().Lookup("acme", store.SubjectRef{SCIMID: id}); lock.Epoch != 1 {
+		t.Errorf("epoch %d, want 1", lock.Epoch)
+	}
+	s.wantJobs(id, 1, kinds)
+}
+
+// TestTheAnswerWaitsForTheCut: the response of a deactivation is not written while
+// streams are being cut, and a cut that hangs is bounded.
+func TestTheAnswerWaitsForTheCut(t *testing.T) {
+	release, entered := make(chan struct{}), make(chan struct{})
+	s := serve(t, il1, func(o *scimhttp.Options) {
+		o.AfterLock = func(ctx context.Context, _, _ string) {
+			close(entered)
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+		}
+	})
+	id := s.createUser("ada")
+	answered := make(chan int, 1)
+	go func() { answered <- s.do("PATCH", "/Users/"+id, ops(op("replace", "active", false))).status }()
+	<-entered
+	if _, locked := s.store.Locks().Lookup("acme", store.SubjectRef{SCIMID: id}); !locked {
+		t.Error("streams are cut before the lock is in force")
+	}
+	select {
+	case status := <-answered:
+		t.Errorf("answered %d before the streams were cut", status)
+	default:
+	}
+	close(release)
+	if status := <-answered; status != 200 {
+		t.Errorf("status %d, want 200", status)
+	}
+}
+
+// TestAHangingCutIsBounded: the deactivation is answered all the same.
+func TestAHangingCutIsBounded(t *testing.T) {
+	s := serve(t, il1, func(o *scimhttp.Options) {
+		o.LockWait = 20 * time.Millisecond
+		o.AfterLock = func(ctx context.Context, _, _ string) { <-ctx.Done() }
+	})
+	id := s.createUser("ada")
+	s.do("PATCH", "/Users/"+id, ops(op("replace", "active", false))).want(200)
+}
+
+// TestOtherChangesLockNobody: a must not.
+func TestOtherChangesLockNobody(t *testing.T) {
+	var streams cutter
+	s := serve(t, base, func(o *scimhttp.Options) { o.AfterLock = streams.afterLock })
+	id := s.createUser("ada")
+	g := s.createGroup("staff", id)
+	s.do("PATCH", "/Users/"+id, ops(op("replace", "displayName", "x"))).want(200)
+	s.do("PATCH", "/Users/"+id, ops(op("replace", "active", true))).want(200)
+	s.do("PATCH", "/Groups/"+g, ops(op("remove", fmt.Sprintf(`members[value eq %q]`, id)))).want(204)
+	s.do("DELETE", "/Groups/"+g, nil).want(204)
+	s.do("PATCH", "/Users/"+id, ops(op("replace", "active", "no"))).wantError(400, "invalidValue")
+	if _, locked := s.store.Locks().Lookup("acme", store.SubjectRef{SCIMID: id}); locked || streams.count() != 0 {
+		t.Errorf("locked %v, streams cut %d times", locked, streams.count())
+	}
+}

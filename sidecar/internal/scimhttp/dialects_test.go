@@ -1,0 +1,234 @@
+package scimhttp_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scimward/scimward/store/scim"
+)
+
+// TestGroupWireShapes: what identity providers send for groups (design: dialects
+// §2.2), under the strict profile and under the base profile. ada and eve are
+// members beforehand, bob is not.
+func TestGroupWireShapes(t *testing.T) {
+	tests := []struct {
+		name, op    string
+		strict      int // status under ipsie-il1; 0 is not laid down
+		strictAfter string
+		open        int // and under rfc7644
+		openAfter   string
+	}{
+		{"add an array of objects", `{"op":"add","path":"members","value":[{"value":"{bob}"}]}`, 204, "ada bob eve", 204, "ada bob eve"},
+		{"remove by filter", `{"op":"remove","path":"members[value eq \"{ada}\"]"}`, 204, "eve", 204, "eve"},
+		{"remove all", `{"op":"remove","path":"members"}`, 204, "", 204, ""},
+		{"Entra: Remove with a value array", `{"op":"Remove","path":"members","value":[{"$ref":null,"value":"{ada}"}]}`, 400, "ada eve", 204, "eve"}, // B82: never remove-all
+		{"remove with an empty value array", `{"op":"remove","path":"members","value":[]}`, 400, "ada eve", 0, "ada eve"},
+		{"Entra: Add", `{"op":"Add","path":"members","value":[{"$ref":null,"value":"{bob}"}]}`, 400, "ada eve", 204, "ada bob eve"},
+		{"Entra: rename", `{"op":"replace","path":"displayName","value":"G2"}`, 400, "ada eve", 204, "ada eve"},
+		{"Okta: path-less rename with id", `{"op":"replace","value":{"id":"{group}","displayName":"G2"}}`, 400, "ada eve", 204, "ada eve"},
+		{"Okta: push now", `{"op":"replace","path":"members","value":[{"value":"{bob}"}]}`, 400, "ada eve", 204, "bob"},
+		{"Okta: push nothing", `{"op":"replace","path":"members","value":[]}`, 400, "ada eve", 204, ""},
+		{"path-less add", `{"op":"add","value":{"members":[{"value":"{bob}"}]}}`, 400, "ada eve", 204, "ada bob eve"},
+		{"add an object", `{"op":"add","path":"members","value":{"value":"{bob}"}}`, 400, "ada eve", 204, "ada bob eve"},
+		{"add strings", `{"op":"add","path":"members","value":["{bob}"]}`, 400, "ada eve", 0, ""},
+		{"URN path", `{"op":"add","path":"` + scim.GroupURN + `:members","value":[{"value":"{bob}"}]}`, 400, "ada eve", 204, "ada bob eve"},
+		{"remove without quotes", `{"op":"remove","path":"members[value eq {ada}]"}`, 400, "ada eve", 400, "ada eve"},
+		{"remove in other letters", `{"op":"remove","path":"members[Value EQ \"{ada}\"]"}`, 0, "", 204, "eve"},
+		{"remove two by or", `{"op":"remove","path":"members[value eq \"{ada}\" or value eq \"{eve}\"]"}`, 400, "ada eve", 0, ""},
+		{"remove by another attribute", `{"op":"remove","path":"members[type eq \"User\"]"}`, 400, "ada eve", 0, ""},
+		{"add with a filter", `{"op":"add","path":"members[value eq \"{bob}\"]","value":[{"value":"{bob}"}]}`, 400, "ada eve", 0, ""},
+	}
+	for _, profile := range []string{il1, base} {
+		for _, tt := range tests {
+			t.Run(profile+"/"+tt.name, func(t *testing.T) {
+				s := serve(t, profile)
+				a, b, e := s.createUser("ada"), s.createUser("bob"), s.createUser("eve")
+				g := s.createGroup("G", a, e)
+				body := strings.NewReplacer("{ada}", a, "{bob}", b, "{eve}", e, "{group}", g).Replace(
+					fmt.Sprintf(`{"schemas":[%q],"Operations":[%s]}`, scim.PatchURN, tt.op))
+				want, members := tt.strict, tt.strictAfter
+				if profile == base {
+					want, members = tt.open, tt.openAfter
+				}
+				got := s.do("PATCH", "/Groups/"+g, body)
+				if want == 0 { // not laid down, but never a fault of ours
+					if got.status >= 500 {
+						t.Errorf("status %d: %s", got.status, got.raw)
+					}
+					t.Logf("status %d, members %d", got.status, len(s.members(g)))
+					return
+				}
+				if got.status != want {
+					t.Fatalf("status %d, want %d: %s", got.status, want, got.raw)
+				}
+				if want == 400 && profile == il1 && !strings.Contains(got.str("detail"), "IL1-") && got.str("scimType") == "" {
+					t.Errorf("the refusal names neither a rule nor a scimType: %s", got.raw)
+				}
+				wantIDs := []string{}
+				for name := range strings.FieldsSeq(members) {
+					wantIDs = append(wantIDs, map[string]string{"ada": a, "bob": b, "eve": e}[name])
+				}
+				if diff := cmp.Diff(sorted(wantIDs...), s.members(g)); diff != "" {
+					t.Errorf("members (-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// TestOktaSpec: the twelve requests of Okta's SCIM 2.0 test (design: dialects, App. D).
+func TestOktaSpec(t *testing.T) {
+	for _, profile := range []string{il1, base} {
+		t.Run(profile, func(t *testing.T) {
+			s := serve(t, profile)
+			s.createUser("seed")
+			var seed, made string
+			run := func(name string, fn func(t *testing.T, s *service)) {
+				t.Run(name, func(t *testing.T) {
+					q := *s
+					q.t = t
+					fn(t, &q)
+				})
+			}
+			run("1 first user", func(t *testing.T, s *service) {
+				a := s.do("GET", "/Users?count=1&startIndex=1", nil).want(200)
+				r := a.resources()
+				if len(r) != 1 || a.total() < 1 || a.body["itemsPerPage"] != 1.0 || a.body["startIndex"] != 1.0 {
+					t.Fatalf("list %s", a.raw)
+				}
+				seed, _ = r[0]["id"].(string)
+				wantOktaUser(t, r[0])
+			})
+			run("2 by id", func(t *testing.T, s *service) {
+				a := s.do("GET", "/Users/"+seed, nil).want(200)
+				wantOktaUser(t, a.body)
+				if a.id() != seed {
+					t.Errorf("id %s, want %s", a.id(), seed)
+				}
+			})
+			run("3 invalid userName", func(t *testing.T, s *service) {
+				if n := s.do("GET", filter("Users", `userName eq "invalid"`), nil).want(200).total(); n != 0 {
+					t.Errorf("%d", n)
+				}
+			})
+			run("4 unknown id", func(_ *testing.T, s *service) { s.do("GET", "/Users/010101001010101011001010101011", nil).wantError(404, "") })
+			run("5 random address", func(t *testing.T, s *service) {
+				if n := s.do("GET", filter("Users", `userName eq "random@example.test"`), nil).want(200).total(); n != 0 {
+					t.Errorf("%d", n)
+				}
+			})
+			run("6 create", func(t *testing.T, s *service) {
+				a := s.do("POST", "/Users", person("runscope")).want(201)
+				made = a.id()
+				wantOktaUser(t, a.body)
+			})
+			run("7 created", func(t *testing.T, s *service) { wantOktaUser(t, s.do("GET", "/Users/"+made, nil).want(200).body) })
+			run("8 again", func(_ *testing.T, s *service) { s.do("POST", "/Users", person("runscope")).wantError(409, "uniqueness") })
+			run("9 in capitals", func(t *testing.T, s *service) {
+				if n := s.do("GET", filter("Users", `userName eq "RUNSCOPE@ACME.EXAMPLE"`), nil).want(200).total(); n != 1 {
+					t.Errorf("%d", n)
+				}
+			})
+			run("10 groups", func(_ *testing.T, s *service) { s.do("GET", "/Groups", nil).want(200) })
+			run("11 bad token", func(_ *testing.T, s *service) { s.do("GET", "/Users", nil, "Authorization", "Bearer 12345").wantError(401, "") })
+			run("12 numeric id", func(_ *testing.T, s *service) { s.do("GET", "/Users/00919288221112222", nil).wantError(404, "") })
+		})
+	}
+}
+
+func wantOktaUser(t *testing.T, u map[string]any) {
+	t.Helper()
+	name, _ := u["name"].(map[string]any)
+	emails, _ := u["emails"].([]any)
+	if u["id"] == "" || name["familyName"] == "" || name["givenName"] == "" || u["userName"] == "" || u["active"] != true || len(emails) == 0 {
+		t.Errorf("user %v", u)
+	}
+	if schemas, _ := u["schemas"].([]any); len(schemas) == 0 || schemas[0] != scim.UserURN {
+		t.Errorf("schemas %v", u["schemas"])
+	}
+}
+
+// TestEntraValidator: the steps of Microsoft's validator (design: dialects, App. C)
+// in the shapes of its RFC-conformant mode.
+func TestEntraValidator(t *testing.T) {
+	s := serve(t, base)
+	boss := s.createUser("boss")
+	id := s.createUser("ada")
+	user := "/Users/" + id
+	run := func(name string, fn func(s *service)) {
+		t.Run(name, func(t *testing.T) {
+			q := *s
+			q.t = t
+			fn(&q)
+		})
+	}
+	run("create duplicate user", func(s *service) { s.do("POST", "/Users", person("ada")).wantError(409, "uniqueness") })
+	for f, want := range map[string]int{
+		`userName eq "ada@acme.example"`: 1, `userName eq "8c1e9c0f-1b0a-4d43-9c6b-0e3f8d1f4f7a"`: 0, `userName eq "ADA@ACME.example"`: 1,
+	} {
+		run("filter "+f, func(s *service) {
+			if n := s.do("GET", filter("Users", f), nil).want(200).total(); n != want {
+				s.t.Errorf("%d, want %d", n, want)
+			}
+		})
+	}
+	run("replace userName", func(s *service) {
+		s.do("PATCH", user, ops(op("Replace", "userName", "ada2@acme.example"))).want(200)
+		if n := s.do("GET", filter("Users", `userName eq "ada2@acme.example"`), nil).total(); n != 1 {
+			s.t.Errorf("%d, want 1", n)
+		}
+	})
+	run("disable", func(s *service) {
+		if a := s.do("PATCH", user, ops(op("Replace", "active", false))).want(200); a.body["active"] != false {
+			s.t.Errorf("active %v", a.body["active"])
+		}
+		s.do("PATCH", user, ops(op("Replace", "active", true))).want(200)
+	})
+	manager := scim.EnterpriseUserURN + ":manager"
+	for _, step := range []struct {
+		name string
+		op   obj
+	}{
+		{"add attributes", op("Add", "nickName", "Countess")},
+		{"replace attributes", op("Replace", "nickName", "Ada")},
+		{"remove attributes", op("Remove", "nickName")},
+		{"add manager", op("Add", manager, obj{"value": boss})},
+		{"replace manager", op("Replace", manager+".value", id)},
+		{"remove manager", op("Remove", manager)},
+		{"replace several without path", op("replace", "", obj{"displayName": "x", "name": obj{"familyName": "y"}})},
+	} {
+		run(step.name, func(s *service) { s.do("PATCH", user, ops(step.op)).want(200) })
+	}
+	run("several operations on one attribute", func(s *service) {
+		a := s.do("PATCH", user, ops(op("replace", "title", "a"), op("replace", "title", "b"), op("remove", "title"), op("add", "title", "c"))).want(200)
+		if a.str("title") != "c" {
+			s.t.Errorf("title %q", a.str("title"))
+		}
+	})
+	g := s.createGroup("staff")
+	run("group without members", func(s *service) {
+		if a := s.do("GET", "/Groups/"+g+"?excludedAttributes=members", nil).want(200); a.body["members"] != nil {
+			s.t.Errorf("%s", a.raw)
+		}
+		if n := s.do("GET", filter("Groups", `displayName eq "staff"`, "excludedAttributes=members"), nil).want(200).total(); n != 1 {
+			s.t.Errorf("%d, want 1", n)
+		}
+		if n := s.do("GET", filter("Groups", `displayName eq "none"`), nil).want(200).total(); n != 0 {
+			s.t.Errorf("%d, want 0", n)
+		}
+	})
+	run("rename group", func(s *service) { s.do("PATCH", "/Groups/"+g, ops(op("Replace", "displayName", "crew"))).want(204) })
+	run("add and remove a member", func(s *service) {
+		s.do("PATCH", "/Groups/"+g, ops(op("Add", "members", refs(id)))).want(204)
+		s.do("PATCH", "/Groups/"+g, ops(op("remove", fmt.Sprintf(`members[value eq %q]`, id)))).want(204)
+	})
+	run("delete", func(s *service) {
+		s.do("DELETE", "/Groups/"+g, nil).want(204)
+		s.do("DELETE", user, nil).want(204)
+		s.do("DELETE", user, nil).wantError(404, "")
+		s.do("DELETE", "/Users/5171a35d82074e068ce2", nil).wantError(404, "")
+	})
+}

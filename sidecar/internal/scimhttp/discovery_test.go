@@ -1,0 +1,123 @@
+package scimhttp_test
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scimward/scimward/store/scim"
+)
+
+// TestDiscovery: F116 to F120, B41, B57, B122, and what strict clients need.
+func TestDiscovery(t *testing.T) {
+	s := serve(t, il1)
+	t.Run("ServiceProviderConfig is honest", func(t *testing.T) {
+		a := s.do("GET", "/ServiceProviderConfig", nil).want(200)
+		for name, want := range map[string]bool{"patch": true, "bulk": false, "filter": true, "changePassword": false, "sort": false, "etag": false} {
+			part, _ := a.body[name].(map[string]any)
+			if part["supported"] != want {
+				t.Errorf("%s.supported is %v, want %v", name, part["supported"], want)
+			}
+		}
+		schemes, _ := a.body["authenticationSchemes"].([]any)
+		if len(schemes) != 1 {
+			t.Fatalf("authenticationSchemes %v", a.body["authenticationSchemes"])
+		}
+		if sc, _ := schemes[0].(map[string]any); sc["type"] != "oauthbearertoken" || sc["primary"] != true || sc["name"] == "" || sc["description"] == "" {
+			t.Errorf("scheme %v", sc)
+		}
+		if a.meta("location") != "https://acme.test/scim/v2/ServiceProviderConfig" {
+			t.Errorf("meta.location %q", a.meta("location"))
+		}
+	})
+	t.Run("every schema a type names is served", func(t *testing.T) {
+		types := s.do("GET", "/ResourceTypes", nil).want(200)
+		if types.total() != 2 {
+			t.Errorf("%d types, want 2", types.total())
+		}
+		for _, rt := range types.resources() {
+			if rt["id"] != rt["name"] {
+				t.Errorf("type id %v, name %v", rt["id"], rt["name"])
+			}
+			one := s.do("GET", "/ResourceTypes/"+rt["id"].(string), nil).want(200) //nolint:errcheck // a type without a string id panics, which fails the test
+			if diff := cmp.Diff(map[string]any(rt), one.body); diff != "" {
+				t.Errorf("by id (-list +one):\n%s", diff)
+			}
+			urns := []string{rt["schema"].(string)} //nolint:errcheck // as above
+			if exts, ok := rt["schemaExtensions"].([]any); ok {
+				for _, e := range exts {
+					urns = append(urns, e.(map[string]any)["schema"].(string)) //nolint:errcheck // as above
+				}
+			}
+			for _, urn := range urns {
+				if got := s.do("GET", "/Schemas/"+urn, nil).want(200); got.id() != urn {
+					t.Errorf("schema %s has id %s", urn, got.id())
+				}
+				s.do("GET", "/Schemas/"+url.PathEscape(strings.ReplaceAll(urn, ":", "%3A")), nil)
+			}
+		}
+	})
+	t.Run("schemas list", func(t *testing.T) {
+		a := s.do("GET", "/Schemas?count=1&startIndex=2&attributes=name", nil).want(200)
+		if a.total() != 3 || len(a.resources()) != 3 {
+			t.Errorf("total %d, resources %d, want 3 whatever was asked", a.total(), len(a.resources()))
+		}
+		if strings.Contains(string(a.raw), `"name":"password"`) || strings.Contains(string(a.raw), "api:messages") {
+			t.Errorf("there is a password, or a message among the schemas")
+		}
+		for _, name := range []string{"userName", "displayName", "active", "externalId", "members"} {
+			if name != "externalId" && !strings.Contains(string(a.raw), `"name":"`+name+`"`) {
+				t.Errorf("no attribute %s", name)
+			}
+		}
+	})
+	refused := []struct {
+		method, path string
+		status       int
+	}{
+		{"GET", filter("Schemas", `id pr`), 403},
+		{"GET", filter("ResourceTypes", `id pr`), 403},
+		{"GET", "/Schemas/urn:none", 404},
+		{"GET", "/Schemas/" + scim.ListURN, 404},
+		{"GET", "/ResourceTypes/Device", 404},
+		{"GET", "/ServiceProviderConfig/x", 404},
+		{"POST", "/Schemas", 405},
+		{"PUT", "/ServiceProviderConfig", 405},
+		{"DELETE", "/ResourceTypes/User", 405},
+		{"GET", "/Me", 501},
+		{"PATCH", "/Me", 501},
+		{"POST", "/Bulk", 501},
+		{"POST", "/.search", 501},
+		{"POST", "/Users/.search", 501},
+		{"PATCH", "/Users", 405},
+		{"DELETE", "/Groups", 405},
+		{"POST", "/Users/abc", 405},
+		{"OPTIONS", "/Users", 405},
+		{"GET", "/User", 404},
+		{"GET", "/Group/abc", 404}, // B75
+		{"GET", "/users", 404},
+		{"GET", "/Users/a/b", 404},
+	}
+	for _, tt := range refused {
+		t.Run(tt.method+" "+tt.path, func(t *testing.T) {
+			var body any
+			if tt.method == "POST" || tt.method == "PUT" || tt.method == "PATCH" {
+				body = obj{}
+			}
+			a := s.do(tt.method, tt.path, body).wantError(tt.status, "")
+			if tt.status == 405 && a.header.Get("Allow") == "" {
+				t.Error("405 without Allow")
+			}
+		})
+	}
+	t.Run("without a token", func(t *testing.T) { // F120
+		anon := *s
+		anon.token = ""
+		a := anon.do("GET", "/ServiceProviderConfig", nil).wantError(401, "")
+		if !strings.HasPrefix(a.header.Get("WWW-Authenticate"), `Bearer realm="acme"`) {
+			t.Errorf("challenge %q", a.header.Get("WWW-Authenticate"))
+		}
+	})
+}
