@@ -34,8 +34,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fs.SetOutput(stderr)
 	var o bundle.Options
 	fs.StringVar(&o.Out, "out", "", "folder for the module and the manifest (required)")
-	fs.StringVar(&o.BaseURL, "base-url", "http://127.0.0.1:9090", "the application's admin API")
-	fs.StringVar(&o.App, "app", "protected-app", "the application's name in the configuration")
+	fs.StringVar(&o.BaseURL, "base-url", "", "the application's admin API; without it the operator's settings name it")
+	fs.StringVar(&o.App, "app", "", "the only application it may be configured for (default: any)")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return 0

@@ -10,12 +10,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 
 	"github.com/scimward/scimward/plugins/abi"
 )
@@ -23,13 +21,14 @@ import (
 const (
 	pkg     = "github.com/scimward/scimward/examples/plugins/protected-app"
 	version = "1.0.0" // that of the plugin; a test compares them
+	baseURL = "base_url"
 )
 
 // Options says what to build.
 type Options struct {
 	Out     string // folder for protected-app.wasm and manifest.json; made when missing
-	BaseURL string // the application's admin API, such as http://127.0.0.1:9090; required
-	App     string // the application's name in the configuration; "protected-app" when empty
+	BaseURL string // the application's admin API, such as http://127.0.0.1:9090; empty: the operator's settings name it as base_url
+	App     string // the only application it may be configured for; empty: any
 	Dir     string // a folder inside the module; empty = the working directory
 	Go      string // the go tool; empty = "go"
 }
@@ -49,7 +48,7 @@ type manifest struct {
 	Name         string            `json:"name"`
 	Version      string            `json:"version"`
 	ABI          string            `json:"abi"`
-	App          string            `json:"app"`
+	App          string            `json:"app,omitempty"`
 	Runtime      string            `json:"runtime"`
 	Module       module            `json:"module"`
 	Kinds        []abi.Kind        `json:"kinds"`
@@ -64,23 +63,20 @@ type module struct {
 }
 
 type capabilities struct {
-	HTTP []rule `json:"http"`
+	HTTP []need `json:"http"`
 }
 
-type rule struct {
-	Scheme       string   `json:"scheme"`
-	Host         string   `json:"host"`
-	Port         int      `json:"port"`
-	Methods      []string `json:"methods"`
-	PathPrefix   []string `json:"path_prefix"`
-	Secrets      []string `json:"secrets"`
-	AllowPrivate []string `json:"allow_private,omitempty"`
-	Identify     bool     `json:"identify,omitempty"`
+type need struct {
+	BaseURL    string   `json:"base_url"` // the key in config
+	Methods    []string `json:"methods"`
+	PathPrefix []string `json:"path_prefix"`
+	Secrets    []string `json:"secrets"`
+	Identify   bool     `json:"identify,omitempty"`
 }
 
 // Build compiles the module and writes the manifest.
 func Build(ctx context.Context, o Options) (Result, error) {
-	rules, err := rulesFor(o.BaseURL)
+	settings, err := config(o.BaseURL)
 	if err != nil {
 		return Result{}, err
 	}
@@ -102,15 +98,11 @@ func Build(ctx context.Context, o Options) (Result, error) {
 	sum := sha256.Sum256(wasm)
 	res.SHA256, res.Size = hex.EncodeToString(sum[:]), int64(len(wasm))
 
-	app := o.App
-	if app == "" {
-		app = "protected-app"
-	}
 	doc, err := json.MarshalIndent(manifest{
-		Schema: "revoker.plugin/v1", Name: "protected-app", Version: version, ABI: "1.0", App: app, Runtime: "wasm",
+		Schema: "revoker.plugin/v1", Name: "protected-app", Version: version, ABI: "1.0", App: o.App, Runtime: "wasm",
 		Module: module{Path: filepath.Base(res.Module), SHA256: res.SHA256, Size: res.Size},
-		Kinds:  abi.Order(), Config: map[string]string{"base_url": o.BaseURL},
-		Capabilities: capabilities{HTTP: rules},
+		Kinds:  abi.Order(), Config: settings,
+		Capabilities: capabilities{HTTP: needs()},
 	}, "", "  ")
 	if err != nil {
 		return Result{}, fmt.Errorf("encoding the manifest: %w", err)
@@ -121,39 +113,27 @@ func Build(ctx context.Context, o Options) (Result, error) {
 	return res, nil
 }
 
-// rulesFor is where the plugin needs to go: one rule to read and revoke, and one
-// for whoami alone, the only place a user's credential may be sent.
-func rulesFor(base string) ([]rule, error) {
-	u, err := url.Parse(base)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.User != nil {
-		return nil, fmt.Errorf("base URL %q is not scheme://host[:port]", base)
+// needs is where the plugin goes: one place to read and revoke, and whoami, the
+// only place a user's credential may be sent. Host and port come from base_url;
+// the operator's grant says which private ranges they may have.
+func needs() []need {
+	secrets := []string{"admin_token"}
+	return []need{
+		{BaseURL: baseURL, Methods: []string{"GET", "POST", "DELETE"}, PathPrefix: []string{"/admin/users", "/admin/healthz"}, Secrets: secrets},
+		{BaseURL: baseURL, Methods: []string{"GET"}, PathPrefix: []string{"/admin/whoami"}, Secrets: secrets, Identify: true},
 	}
-	port := 443
-	if u.Scheme == "http" {
-		port = 80
-	}
-	if p := u.Port(); p != "" {
-		if port, err = strconv.Atoi(p); err != nil {
-			return nil, fmt.Errorf("base URL %q has no usable port", base)
-		}
-	}
-	common := rule{Scheme: u.Scheme, Host: u.Hostname(), Port: port, Secrets: []string{"admin_token"}, AllowPrivate: private(u.Hostname())}
-	work, who := common, common
-	work.Methods, work.PathPrefix = []string{"GET", "POST", "DELETE"}, []string{"/admin/users", "/admin/healthz"}
-	who.Methods, who.PathPrefix, who.Identify = []string{"GET"}, []string{"/admin/whoami"}, true
-	return []rule{work, who}, nil
 }
 
-// private allows the one address when the host is a loopback or private address.
-func private(host string) []string {
-	if host == "localhost" {
-		return []string{"127.0.0.0/8", "::1/128"}
+// config is empty when the operator's settings are to name the application.
+func config(base string) (map[string]string, error) {
+	if base == "" {
+		return map[string]string{}, nil
 	}
-	addr, err := netip.ParseAddr(host)
-	if err != nil || (!addr.IsLoopback() && !addr.IsPrivate()) {
-		return nil
+	u, err := url.Parse(base)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return nil, fmt.Errorf("base URL %q is not scheme://host[:port]", base)
 	}
-	return []string{netip.PrefixFrom(addr, addr.BitLen()).String()}
+	return map[string]string{baseURL: base}, nil
 }
 
 func compile(ctx context.Context, o Options, to string) error {
