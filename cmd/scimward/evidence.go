@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scimward/scimward/sidecar"
+)
+
+func newEvidence() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "evidence USER",
+		Short: "prove when each credential of a leaver died",
+		Long: `USER is a SCIM id or a userName, also of somebody who was deleted. Without a
+format it prints a summary for people; --json prints the sealed report that
+` + "`scimward evidence verify FILE`" + ` checks offline; --html prints a page.`,
+		Args: cobra.ExactArgs(1),
+	}
+	file := configFlag(c)
+	tenant := c.Flags().String("tenant", "", "`NAME` of the tenant; may be left out when there is one")
+	asJSON := c.Flags().Bool("json", false, "print the sealed report")
+	asHTML := c.Flags().Bool("html", false, "print a page")
+	out := c.Flags().StringP("output", "o", "", "write to `FILE` instead of standard output")
+	c.MarkFlagsMutuallyExclusive("json", "html")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		admin, cfg, err := newAdminClient(*file)
+		if err != nil {
+			return err
+		}
+		if *tenant == "" {
+			if len(cfg.Tenants) != 1 {
+				return usageError{fmt.Errorf("name the tenant with --tenant: there are %d", len(cfg.Tenants))}
+			}
+			*tenant = cfg.Tenants[0].Name
+		}
+		path := "/v1/tenants/" + url.PathEscape(*tenant) + "/evidence/" + url.PathEscape(args[0])
+		if *asHTML {
+			path += "?format=html"
+		}
+		b, err := admin.get(c.Context(), path)
+		if err != nil {
+			return err
+		}
+		if !*asJSON && !*asHTML {
+			var buf bytes.Buffer
+			if err := printEvidence(&buf, b); err != nil {
+				return err
+			}
+			b = buf.Bytes()
+		}
+		if *out == "" {
+			_, err = c.OutOrStdout().Write(b)
+		} else {
+			err = os.WriteFile(*out, b, 0o600)
+		}
+		if err != nil {
+			return fmt.Errorf("writing the report: %w", err)
+		}
+		return nil
+	}
+	c.AddCommand(newEvidenceVerify())
+	return c
+}
+
+func newEvidenceVerify() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "verify FILE",
+		Short: "check a sealed report without the service that wrote it",
+		Long: `Checks that the audit chain has no gap and no changed record, that the report is
+the one that was sealed, and that the seal was made by the tenant's key. Give the
+tenant's keys, as its /oauth/jwks serves them, with --jwks; without them the chain
+and the text are checked, the signature is not, and the answer says so.`,
+		Args: cobra.ExactArgs(1),
+	}
+	jwks := c.Flags().String("jwks", "", "`FILE` with the tenant's public keys")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		f, err := os.Open(args[0])
+		if err != nil {
+			return fmt.Errorf("reading the report: %w", err)
+		}
+		defer f.Close() //nolint:errcheck // read only
+		var keys []byte
+		if *jwks != "" {
+			if keys, err = os.ReadFile(*jwks); err != nil {
+				return fmt.Errorf("reading the keys: %w", err)
+			}
+		}
+		rep, err := sidecar.VerifyEvidence(f, keys)
+		if err != nil {
+			return fmt.Errorf("%s does not hold: %w", args[0], err)
+		}
+		signed := "signature valid"
+		if keys == nil {
+			signed = "signature NOT checked (give --jwks)"
+		}
+		_, _ = fmt.Fprintf(c.OutOrStdout(), "%s: holds; %d audit records without a gap, seal over this text, %s\n", args[0], len(rep.Chain), signed)
+		return nil
+	}
+	return c
+}
+
+func printEvidence(w io.Writer, b []byte) error {
+	var r sidecar.Evidence
+	if err := json.Unmarshal(b, &r); err != nil {
+		return fmt.Errorf("reading the report: %w", err)
+	}
+	_, _ = fmt.Fprintf(w, "%s (%s), tenant %s: %s\n", r.UserName, r.User, r.Tenant, strings.ReplaceAll(r.Status, "_", ", "))
+	for _, o := range r.Offboardings {
+		_, _ = fmt.Fprintf(w, "\nepoch %d: %s, asked by client %s (token %s, request %s)\n", o.Epoch, o.Event, o.Client, o.TokenJTI, o.RequestID)
+		_, _ = fmt.Fprintf(w, "  received %s", o.Received.Format("2006-01-02 15:04:05.000 MST"))
+		if o.BlockedAt != nil {
+			_, _ = fmt.Fprintf(w, ", blocked after %.1f ms", o.BlockedAfter)
+		}
+		if o.VerifiedAt != nil {
+			_, _ = fmt.Fprintf(w, ", every kind verified after %.1f ms", o.VerifyAfter)
+		}
+		if o.Breached {
+			_, _ = fmt.Fprint(w, ", DEADLINE BREACHED")
+		}
+		_, _ = fmt.Fprintln(w)
+		tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+		_, _ = fmt.Fprintln(tw, "  APP\tKIND\tSTATE\tFOUND\tREVOKED\tATTEMPTS\tPROBE\tPLUGIN")
+		for _, k := range o.Kinds {
+			state, probe := k.State, "not verified"
+			if k.EnforcedUntil != nil {
+				state += ", enforced at the proxy until " + k.EnforcedUntil.Format("2006-01-02 15:04")
+			}
+			if k.Code != "" {
+				state += " (" + k.Code + ")"
+			}
+			if n := len(k.Probes); n > 0 {
+				probe = k.Probes[n-1].Result
+			}
+			_, _ = fmt.Fprintf(tw, "  %s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", k.App, k.Kind, state, k.Found, k.Revoked, k.Attempts, probe, k.Plugin)
+		}
+		if err := tw.Flush(); err != nil {
+			return fmt.Errorf("printing the report: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,197 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	_ "embed"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/big"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scimward/scimward/sidecar/config"
+)
+
+//go:embed init.yaml.tmpl
+var initTemplate string
+
+// initOptions fill the template.
+type initOptions struct {
+	Tenant, URL, Profile      string
+	ClientID, Issuer, JWKSURI string
+	AppName, AppURL           string
+	SessionCookie, PluginPath string
+	Cert, Key                 string
+	EnvoyListen               string
+}
+
+func newInit() *cobra.Command {
+	o := initOptions{}
+	c := &cobra.Command{
+		Use:   "init DIR",
+		Short: "write a commented, working configuration",
+		Long: `Writes DIR/scimward.yaml, and a self-signed certificate for a first try when
+none is named. Existing files are not overwritten.`,
+		Example: "  scimward init ./scimward --app-url http://127.0.0.1:3000 --client-id my-idp --issuer https://idp.example.com",
+		Args:    cobra.ExactArgs(1),
+	}
+	f := c.Flags()
+	f.StringVar(&o.Tenant, "tenant", "main", "`NAME` of the tenant")
+	f.StringVar(&o.URL, "url", "https://app.localhost:8443", "`URL` under which people reach the application through Envoy")
+	f.StringVar(&o.Profile, "profile", "ipsie-il1", "policy profile: ipsie-il1 or rfc7644")
+	f.StringVar(&o.AppName, "app-name", "app", "`NAME` of the application")
+	f.StringVar(&o.AppURL, "app-url", "", "`URL` of the application behind Envoy, http://HOST:PORT (required)")
+	f.StringVar(&o.ClientID, "client-id", "", "`ID` with which the identity service signs its assertions (required)")
+	f.StringVar(&o.Issuer, "issuer", "", "`URL` of the identity service, whose metadata names its keys")
+	f.StringVar(&o.JWKSURI, "jwks-uri", "", "`URL` of the identity service's keys, instead of --issuer")
+	f.StringVar(&o.SessionCookie, "session-cookie", "", "`NAME` of the application's session cookie; needs --plugin")
+	f.StringVar(&o.PluginPath, "plugin", "", "`FILE`: manifest of the application's revocation plugin")
+	f.StringVar(&o.Cert, "cert", "", "`FILE` with the certificate that Envoy shows")
+	f.StringVar(&o.Key, "key", "", "`FILE` with its private key")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if err := o.check(); err != nil {
+			return usageError{err}
+		}
+		files, err := o.write(args[0])
+		if err != nil {
+			return err
+		}
+		for _, name := range files {
+			_, _ = fmt.Fprintln(c.OutOrStdout(), name)
+		}
+		_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: next: scimward config check -c %s\n", files[0])
+		return nil
+	}
+	return c
+}
+
+func (o *initOptions) check() error {
+	switch {
+	case o.AppURL == "":
+		return errors.New("--app-url is required: where does the application listen?")
+	case o.ClientID == "":
+		return errors.New("--client-id is required: who may provision users?")
+	case (o.Issuer == "") == (o.JWKSURI == ""):
+		return errors.New("give exactly one of --issuer and --jwks-uri: where are the identity service's keys?")
+	case (o.Cert == "") != (o.Key == ""):
+		return errors.New("give --cert and --key together")
+	case o.SessionCookie != "" && o.PluginPath == "":
+		return errors.New("--session-cookie needs --plugin: only the application's plugin can tell whose session it is")
+	}
+	u, err := url.Parse(o.URL)
+	if err != nil || u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("--url %q is not https://HOST[:PORT]", o.URL)
+	}
+	port := u.Port()
+	if port == "" {
+		port = "443"
+	}
+	o.EnvoyListen = "0.0.0.0:" + port
+	return nil
+}
+
+// write makes the folder and its files; the configuration comes first in the
+// answer. The written file is loaded again, so that what init leaves is valid.
+func (o *initOptions) write(dir string) ([]string, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making %s: %w", dir, err)
+	}
+	file := filepath.Join(dir, "scimward.yaml")
+	files := []string{file}
+	for _, p := range []*string{&o.Cert, &o.Key, &o.PluginPath} {
+		if *p == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*p)
+		if err != nil {
+			return nil, fmt.Errorf("resolving %s: %w", *p, err)
+		}
+		*p = abs
+	}
+	if o.Cert == "" {
+		cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+		u, err := url.Parse(o.URL)
+		if err != nil {
+			return nil, fmt.Errorf("reading --url: %w", err)
+		}
+		if err := selfSigned(u.Hostname(), cert, key); err != nil {
+			return nil, err
+		}
+		o.Cert, o.Key = "tls.crt", "tls.key"
+		files = append(files, cert, key)
+	}
+	t, err := template.New("init").Parse(initTemplate)
+	if err != nil {
+		return nil, fmt.Errorf("reading the template: %w", err)
+	}
+	var text strings.Builder
+	if err := t.Execute(&text, o); err != nil {
+		return nil, fmt.Errorf("filling the template: %w", err)
+	}
+	if err := writeNew(file, []byte(text.String()), 0o600); err != nil {
+		return nil, err
+	}
+	if _, err := config.Load(file); err != nil {
+		return nil, fmt.Errorf("written, but not valid yet: %w", err)
+	}
+	return files, nil
+}
+
+// writeNew writes a file that does not exist yet.
+func writeNew(name string, b []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if errors.Is(err, fs.ErrExist) {
+		return hinted{fmt.Errorf("%s exists and is not overwritten", name), "name another folder, or remove it first"}
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", name, err)
+	}
+	_, err = f.Write(b)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("writing %s: %w", name, err)
+	}
+	return nil
+}
+
+// selfSigned writes a certificate for a first try, good for 30 days.
+func selfSigned(host, certFile, keyFile string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fmt.Errorf("making a key: %w", err)
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
+	if err != nil {
+		return fmt.Errorf("making a serial number: %w", err)
+	}
+	now := time.Now()
+	cert := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(30 * 24 * time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true, IsCA: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
+	if err != nil {
+		return fmt.Errorf("making a certificate: %w", err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return fmt.Errorf("encoding the key: %w", err)
+	}
+	return errors.Join(
+		writeNew(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644),
+		writeNew(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600),
+	)
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scimward/scimward/sidecar"
+	"github.com/scimward/scimward/sidecar/config"
+)
+
+func newServe() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "run the sidecar until SIGTERM or SIGINT",
+		Long: `Opens the store, loads policy, keys and plugins, and serves the authz, scim and
+admin listeners. On SIGTERM it stops accepting, finishes what runs, gives its
+leases back and exits 0, within the configured drain time.`,
+		Args: cobra.NoArgs,
+	}
+	file := configFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		cfg, err := loadConfig(*file)
+		if err != nil {
+			return err
+		}
+		logger := newLogger(c.ErrOrStderr(), cfg.Log.Level)
+		s, err := sidecar.New(c.Context(), sidecar.Options{Config: cfg, Version: version(), Logger: logger})
+		if err != nil {
+			return err
+		}
+		_, scim, admin := s.Addrs()
+		_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: %s for %d tenant(s); scim %s, admin %s\n", version(), len(cfg.Tenants), scim, admin)
+		if err := s.Run(c.Context()); err != nil {
+			return fmt.Errorf("serving: %w", err)
+		}
+		return nil
+	}
+	return c
+}
+
+// loadConfig loads a file and adds the hint that a missing one needs.
+func loadConfig(file string) (*config.Config, error) {
+	cfg, err := config.Load(file)
+	if err != nil && config.Faults(err) == nil {
+		return nil, hinted{err, "name it with -c FILE, or write one with `scimward init DIR`"}
+	}
+	return cfg, err
+}
+
+// newLogger writes JSON lines. Query strings never reach the log: a URL is cut at
+// its path wherever one is an attribute.
+func newLogger(w io.Writer, level string) *slog.Logger {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		l = slog.LevelInfo
+	}
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if u, ok := a.Value.Any().(*url.URL); ok {
+			return slog.String(a.Key, u.Path)
+		}
+		return a
+	}}))
+}

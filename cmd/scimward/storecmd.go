@@ -1,0 +1,56 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scimward/scimward/plugins"
+	"github.com/scimward/scimward/sidecar"
+	"github.com/scimward/scimward/store"
+)
+
+func newStore() *cobra.Command {
+	c := &cobra.Command{Use: "store", Short: "look after the store", Args: cobra.NoArgs}
+	verify := &cobra.Command{
+		Use:   "verify",
+		Short: "check indexes, edges, counts, jobs, locks, the log and the audit chains",
+		Long:  "Needs the store for itself: stop `scimward serve` first. Exits 1 when something does not agree.",
+		Args:  cobra.NoArgs,
+	}
+	file := configFlag(verify)
+	verify.RunE = func(c *cobra.Command, _ []string) error {
+		cfg, err := loadConfig(*file)
+		if err != nil {
+			return err
+		}
+		report, err := store.Verify(c.Context(), sidecar.StoreDir(cfg))
+		if err != nil {
+			return fmt.Errorf("verifying the store: %w", err)
+		}
+		for _, f := range report.Findings {
+			_, _ = fmt.Fprintf(c.OutOrStdout(), "%s: %s: %s\n", f.Check, f.Key, f.Detail)
+		}
+		if !report.OK() {
+			_, _ = fmt.Fprintf(c.OutOrStdout(), "%d finding(s)\n", len(report.Findings))
+			return exitError{1}
+		}
+		_, _ = fmt.Fprintln(c.OutOrStdout(), "everything agrees")
+		return nil
+	}
+	c.AddCommand(verify)
+	return c
+}
+
+// newPluginWorker is what the plugin host starts; it speaks frames on standard
+// input and output and nothing for people.
+func newPluginWorker() *cobra.Command {
+	c := &cobra.Command{Use: "plugin-worker", Short: "run one plugin (started by serve)", Hidden: true, Args: cobra.ArbitraryArgs, DisableFlagParsing: true}
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if code := plugins.RunWorker(c.Context(), c.InOrStdin(), c.OutOrStdout()); code != 0 {
+			return exitError{code}
+		}
+		return nil
+	}
+	return c
+}

@@ -1,0 +1,38 @@
+package sidecar
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/scimward/scimward/sidecar/internal/admin"
+	"github.com/scimward/scimward/sidecar/internal/revoke"
+	"github.com/scimward/scimward/sidecar/internal/token"
+)
+
+// Status is the answer of the admin listener's /v1/status.
+type Status = admin.Status
+
+// Evidence is a report on the revocation of one user's credentials.
+type Evidence = revoke.Report
+
+// VerifyEvidence reads a sealed report and checks it without the service: the
+// audit chain, the text under the seal, and, with the tenant's public keys as a
+// JWK set document, the signature. With nil keys the signature is not checked.
+func VerifyEvidence(r io.Reader, jwks []byte) (*Evidence, error) {
+	rep, err := revoke.Read(r)
+	if err != nil {
+		return nil, fmt.Errorf("reading evidence: %w", err)
+	}
+	if jwks == nil {
+		return rep, nil
+	}
+	claims, err := token.VerifyDocument(rep.Seal.JWS, "evidence+jwt", jwks)
+	if err != nil {
+		return nil, fmt.Errorf("checking the seal: %w", err)
+	}
+	if claims["digest"] != rep.Seal.Digest || claims["head"] != rep.Seal.Head || claims["sub"] != rep.User {
+		return nil, errors.New("the signature is over another report")
+	}
+	return rep, nil
+}
