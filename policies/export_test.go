@@ -1,8 +1,6 @@
 package policies
 
 import (
-	"context"
-
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
@@ -28,7 +26,7 @@ func NewTestEngine(o Options, profiles ...Profile) (*Engine, error) {
 		return nil, err
 	}
 	list, src := testProfiles(profiles)
-	a, err := prepare(context.Background(), list, src)
+	a, err := prepare(list, src)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +37,7 @@ func NewTestEngine(o Options, profiles ...Profile) (*Engine, error) {
 // Activate publishes other profiles in a running engine, with their smoke queries.
 func (e *Engine) Activate(profiles ...Profile) error {
 	list, src := testProfiles(profiles)
-	a, err := prepare(context.Background(), list, src)
+	a, err := prepare(list, src)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,6 @@
 package policies
 
 import (
-	"context"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -12,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
-	"github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 )
 
@@ -115,7 +113,7 @@ func revision(name string, files map[string]string) string {
 }
 
 // prepare compiles the profiles with one compiler and prepares the query of each.
-func prepare(ctx context.Context, profiles []profile, src source) (*activation, error) {
+func prepare(profiles []profile, src source) (*activation, error) {
 	texts := make([]map[string]string, len(profiles))
 	modules := map[string]*ast.Module{}
 	for i, p := range profiles {
@@ -141,20 +139,13 @@ func prepare(ctx context.Context, profiles []profile, src source) (*activation, 
 	if compiler.Compile(modules); compiler.Failed() {
 		return nil, fmt.Errorf("compiling policies: %w", compiler.Errors)
 	}
-	a := &activation{profiles: make(map[string]*prepared, len(profiles))}
-	data := inmem.New()
+	a := &activation{compiler: compiler, data: inmem.New(), profiles: make(map[string]*prepared, len(profiles))}
 	for i, p := range profiles {
-		query, err := rego.New(
-			rego.Compiler(compiler),
-			rego.Capabilities(capabilities()),
-			rego.Store(data),
-			rego.Query(p.entrypoint),
-			rego.StrictBuiltinErrors(true),
-		).PrepareForEval(ctx)
+		query, err := compiler.QueryCompiler().Compile(ast.MustParseBody(answerVar + " = " + p.entrypoint))
 		if err != nil {
 			return nil, fmt.Errorf("preparing profile %s: %w", p.name, err)
 		}
-		a.profiles[p.name] = &prepared{query: query, revision: revision(p.name, texts[i])}
+		a.profiles[p.name] = &prepared{set: a, query: query, revision: revision(p.name, texts[i])}
 	}
 	return a, nil
 }

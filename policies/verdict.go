@@ -13,13 +13,12 @@ const maxViolations = 50
 // decodeVerdict reads a profile's answer into v. The answer must be an object with a
 // boolean allow and an array of violations, and the two must agree: allow is true
 // exactly when no violation is enforced. Anything else denies as a failure.
-func decodeVerdict(v Verdict, answer any) Verdict {
-	term, ok := answer.(*ast.Term)
-	if !ok {
+func decodeVerdict(v Verdict, answer *ast.Term) Verdict {
+	if answer == nil {
 		v.Failure = FailureResult
 		return v
 	}
-	obj, ok := term.Value.(ast.Object)
+	obj, ok := answer.Value.(ast.Object)
 	if !ok {
 		v.Failure = FailureResult
 		return v

@@ -26,8 +26,10 @@ some_of(list) if {
 # title: The caller is a known OAuth client
 # description: The access token named both its client and the party that issued it (RFC 9068 §2.2).
 authenticated if {
-	filled(input.client.id)
-	filled(input.client.issuer)
+	is_string(input.client.id)
+	input.client.id != ""
+	is_string(input.client.issuer)
+	input.client.issuer != ""
 }
 
 # METADATA

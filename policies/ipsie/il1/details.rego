@@ -7,6 +7,19 @@ _at(id) := indexes if {
 	count(indexes) > 0
 } else := [-1]
 
+# The one-line proofs of group.rego again, asked of one operation each. They cost a call
+# apiece, which only a refusal pays.
+_holds("IL1-3.3.3-op", operation) if operation.op in {"add", "remove"}
+
+_holds("IL1-3.3.3-add-path", operation) if operation.path == "members"
+
+_holds("IL1-3.3.3-remove-value", operation) if operation.has_value == false
+
+_on_members(operation) if {
+	operation.target == "members"
+	operation.op in {"add", "remove"}
+}
+
 _operations_at_fault("IL1-3.3.3-target") := [operation.raw |
 	is_array(input.canonical)
 	some operation in input.canonical
@@ -14,21 +27,23 @@ _operations_at_fault("IL1-3.3.3-target") := [operation.raw |
 ]
 
 _operations_at_fault(id) := [i |
-	id in _per_operation
 	is_array(input.raw)
-	some i, operation in input.raw
-	not _holds(id, operation)
+	some i in _concerned[id]
+	not _holds(id, input.raw[i])
 ] if {
 	id != "IL1-3.3.3-target"
 }
 
-_per_operation := {
-	"IL1-3.3.3-op",
-	"IL1-3.3.3-add-path",
-	"IL1-3.3.3-add-value",
-	"IL1-3.3.3-remove-path",
-	"IL1-3.3.3-remove-value",
-}
+# The operations that a rule speaks of; a rule that is not here speaks of the request.
+_concerned["IL1-3.3.3-op"] := [i | some i, _ in input.raw]
+
+_concerned["IL1-3.3.3-add-path"] := _adds
+
+_concerned["IL1-3.3.3-add-value"] := _adds
+
+_concerned["IL1-3.3.3-remove-path"] := _removes
+
+_concerned["IL1-3.3.3-remove-value"] := _removes
 
 _message(id) := _details[id].message if id != "IL1-3.1-scope"
 

@@ -22,7 +22,10 @@ satisfied contains "IL1-3.3.3-operations" if {
 satisfied contains "IL1-3.3.3-target" if {
 	input.route == "PATCH /Groups/{id}"
 	is_array(input.canonical)
-	every operation in input.canonical { _on_members(operation) }
+	every operation in input.canonical {
+		operation.target == "members"
+		operation.op in {"add", "remove"}
+	}
 }
 
 # METADATA
@@ -33,7 +36,7 @@ satisfied contains "IL1-3.3.3-target" if {
 satisfied contains "IL1-3.3.3-op" if {
 	input.route == "PATCH /Groups/{id}"
 	is_array(input.raw)
-	every operation in input.raw { _holds("IL1-3.3.3-op", operation) }
+	every operation in input.raw { operation.op in {"add", "remove"} }
 }
 
 # METADATA
@@ -43,7 +46,7 @@ satisfied contains "IL1-3.3.3-op" if {
 satisfied contains "IL1-3.3.3-add-path" if {
 	input.route == "PATCH /Groups/{id}"
 	is_array(input.raw)
-	every operation in input.raw { _holds("IL1-3.3.3-add-path", operation) }
+	every i in _adds { input.raw[i].path == "members" }
 }
 
 # METADATA
@@ -54,7 +57,7 @@ satisfied contains "IL1-3.3.3-add-path" if {
 satisfied contains "IL1-3.3.3-add-value" if {
 	input.route == "PATCH /Groups/{id}"
 	is_array(input.raw)
-	every operation in input.raw { _holds("IL1-3.3.3-add-value", operation) }
+	every i in _adds { _holds("IL1-3.3.3-add-value", input.raw[i]) }
 }
 
 # METADATA
@@ -64,7 +67,7 @@ satisfied contains "IL1-3.3.3-add-value" if {
 satisfied contains "IL1-3.3.3-remove-path" if {
 	input.route == "PATCH /Groups/{id}"
 	is_array(input.raw)
-	every operation in input.raw { _holds("IL1-3.3.3-remove-path", operation) }
+	every i in _removes { _holds("IL1-3.3.3-remove-path", input.raw[i]) }
 }
 
 # METADATA
@@ -77,25 +80,33 @@ satisfied contains "IL1-3.3.3-remove-path" if {
 satisfied contains "IL1-3.3.3-remove-value" if {
 	input.route == "PATCH /Groups/{id}"
 	is_array(input.raw)
-	every operation in input.raw { _holds("IL1-3.3.3-remove-value", operation) }
+	every i in _removes { input.raw[i].has_value == false }
 }
 
-# Each clause names the rule that it belongs to: the rules above ask it of every
-# operation, and _at asks it again to find the operations at fault.
-_holds("IL1-3.3.3-op", operation) if operation.op in {"add", "remove"}
+# The operations that mean an add or a remove, by index, in whatever letter case: what
+# they are called is judged apart from what they do. An operation that is neither has
+# no place here and violates "IL1-3.3.3-op".
+_adds := [i |
+	some i, operation in input.raw
+	is_string(operation.op)
+	lower(operation.op) == "add"
+]
 
-_holds("IL1-3.3.3-add-path", operation) if not lib.is_kind(operation, "add")
+_removes := [i |
+	some i, operation in input.raw
+	is_string(operation.op)
+	lower(operation.op) == "remove"
+]
 
-_holds("IL1-3.3.3-add-path", operation) if operation.path == "members"
-
-_holds("IL1-3.3.3-add-value", operation) if not lib.is_kind(operation, "add")
-
+# What takes more than one line to say of an operation is said once, here, for the rule
+# and for details.rego, which finds the operations at fault.
 _holds("IL1-3.3.3-add-value", operation) if {
 	is_array(operation.value)
-	every member in operation.value { lib.filled(member.value) }
+	every member in operation.value {
+		is_string(member.value)
+		member.value != ""
+	}
 }
-
-_holds("IL1-3.3.3-remove-path", operation) if not lib.is_kind(operation, "remove")
 
 _holds("IL1-3.3.3-remove-path", operation) if operation.path == "members"
 
@@ -103,13 +114,4 @@ _holds("IL1-3.3.3-remove-path", operation) if operation.path == "members"
 _holds("IL1-3.3.3-remove-path", operation) if {
 	is_string(operation.path)
 	regex.match(`^members\[value eq "[^"\\\x00-\x1f]+"\]$`, operation.path)
-}
-
-_holds("IL1-3.3.3-remove-value", operation) if not lib.is_kind(operation, "remove")
-
-_holds("IL1-3.3.3-remove-value", operation) if operation.has_value == false
-
-_on_members(operation) if {
-	operation.target == "members"
-	operation.op in {"add", "remove"}
 }

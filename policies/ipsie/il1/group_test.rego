@@ -166,6 +166,13 @@ test_wire_shape[name] if {
 		"wrong type: operation": {"raw": "add", "canonical": _canonical_add, "want": {"IL1-3.3.3-op"}},
 	}
 	_rules(_patch([case.raw], case.canonical)) == case.want
+
+	# Each refusal also names the operation at fault.
+	every op in _ops(_patch([case.raw], case.canonical)) { op == 0 }
+}
+
+_ops(request) := ops if {
+	ops := {violation.op | some violation in il1.verdict.violations} with input as request
 }
 
 test_remove_path[path] if {
@@ -187,6 +194,7 @@ test_remove_path[path] if {
 	}
 	raw := object.union(_remove, {"path": path})
 	_rules(_patch([raw], _canonical_remove)) == {"IL1-3.3.3-remove-path"}
+	_ops(_patch([raw], _canonical_remove)) == {0}
 }
 
 test_remove_path_over_two_lines if {
@@ -244,6 +252,26 @@ test_refusal_names_the_operation if {
 		["IL1-3.3.3-op", 1],
 		["IL1-3.3.3-target", 1],
 		["IL1-3.3.3-remove-value", 2],
+	}
+}
+
+test_refusal_passes_over_right_operations if {
+	raw := [
+		_add,
+		object.union(_add, {"path": "Members"}),
+		object.union(_add, {"value": ["U1"]}),
+		_remove,
+		object.union(_remove, {"path": "members[value eq U1]"}),
+		object.union(_remove, {"has_value": true, "value": []}),
+		object.union(_remove, {"path": "members"}),
+	]
+	canonical := [{"op": op.op, "target": "members", "raw": i} | some i, op in raw]
+	verdict := il1.verdict with input as _patch(raw, canonical)
+	{[violation.rule, violation.op] | some violation in verdict.violations} == {
+		["IL1-3.3.3-add-path", 1],
+		["IL1-3.3.3-add-value", 2],
+		["IL1-3.3.3-remove-path", 4],
+		["IL1-3.3.3-remove-value", 5],
 	}
 }
 

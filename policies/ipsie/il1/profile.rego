@@ -107,10 +107,7 @@ required := {
 # description: A broader token is refused, because a leaked one would open more than provisioning (§3.1).
 # custom:
 #   requirement: IL1-3.1-scope
-satisfied contains "IL1-3.1-scope" if {
-	is_array(input.client.scopes)
-	{scope | some scope in input.client.scopes} == {"scim"}
-}
+satisfied contains "IL1-3.1-scope" if input.client.scopes == ["scim"]
 
 # METADATA
 # title: The operation is authenticated by OAuth 2.0

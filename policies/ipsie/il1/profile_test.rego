@@ -72,7 +72,7 @@ test_put_is_forbidden_not_malformed[route] if {
 test_scope[name] if {
 	some name, case in {
 		"holds: scim": {"scopes": ["scim"], "want": set()},
-		"holds: twice": {"scopes": ["scim", "scim"], "want": set()},
+		"violated: twice": {"scopes": ["scim", "scim"], "want": {"IL1-3.1-scope"}},
 		"violated: broader": {"scopes": ["scim", "admin"], "want": {"IL1-3.1-scope"}},
 		"violated: other": {"scopes": ["openid"], "want": {"IL1-3.1-scope"}},
 		"violated: other case": {"scopes": ["SCIM"], "want": {"IL1-3.1-scope"}},
