@@ -47,6 +47,7 @@ type plugin struct {
 
 	mu      sync.Mutex // guards all below
 	proc    *process
+	fresh   *process // the one being started
 	info    abi.Info
 	loaded  bool  // it has been loaded once
 	loadErr error // why it is not loaded now
@@ -164,13 +165,13 @@ func (p *plugin) load() {
 	proc, info, err := p.start()
 	<-p.host.compile
 	p.mu.Lock()
-	if p.closed && err == nil {
-		proc.kill()
-		err = errors.New("the host is closed")
-	}
+	p.fresh = nil
 	p.loadErr = err
 	if err == nil {
 		p.proc, p.info, p.loaded = proc, info, true
+		if p.closed {
+			proc.kill()
+		}
 		p.wg.Go(func() { p.watch(proc) })
 	}
 	close(p.loading)
@@ -198,6 +199,12 @@ func (p *plugin) start() (*process, abi.Info, error) {
 	if err != nil {
 		return nil, abi.Info{}, err
 	}
+	p.mu.Lock()
+	p.fresh = proc
+	if p.closed {
+		proc.kill()
+	}
+	p.mu.Unlock()
 	ready, err := proc.load(payload)
 	if err == nil {
 		var info abi.Info
@@ -384,12 +391,12 @@ func (p *plugin) guestLog(req abi.Request, s *session) func(context.Context, byt
 func (p *plugin) close() {
 	p.mu.Lock()
 	p.closed = true
-	proc := p.proc
-	p.mu.Unlock()
-	if proc != nil {
-		proc.kill()
-		<-proc.gone
+	for _, proc := range []*process{p.proc, p.fresh} {
+		if proc != nil {
+			proc.kill()
+		}
 	}
+	p.mu.Unlock()
 	p.wg.Wait()
 	p.egress.close()
 }
