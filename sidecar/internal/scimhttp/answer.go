@@ -20,10 +20,6 @@ const mediaType = "application/scim+json"
 // timeForm is xsd:dateTime with milliseconds, in UTC (RFC 7643 §2.3.5).
 const timeForm = "2006-01-02T15:04:05.000Z07:00"
 
-// memberBudget is how many members one answer, or one filter, may read. A list
-// that would need more is refused, never cut silently.
-const memberBudget = 100_000
-
 // memberPage is how many edges are read at once.
 const memberPage = 1000
 
@@ -53,13 +49,15 @@ type renderer struct {
 	t          *scim.ResourceType
 	attributes []string
 	excluded   []string
-	budget     int // members this answer may still read
+	limit      int // members a list, or a filter, may read
+	budget     int // what is left of it
 }
 
 func (h *Handler) renderer(tenant string, t *scim.ResourceType, q scim.Query) *renderer {
 	return &renderer{
 		base: h.o.Base(tenant), t: t,
-		attributes: q.Attributes, excluded: q.Excluded, budget: memberBudget,
+		attributes: q.Attributes, excluded: q.Excluded,
+		limit: h.o.MemberLimit, budget: h.o.MemberLimit,
 	}
 }
 
@@ -175,7 +173,7 @@ func (v *renderer) group(r *store.Reader, g *store.Group) ([]byte, error) {
 	}
 	if v.budget -= g.Members; v.budget < 0 {
 		return nil, scim.Errorf(http.StatusBadRequest, scim.TypeTooMany,
-			"the answer would hold more than %d members; ask with excludedAttributes=members, or for fewer groups", memberBudget)
+			"the answer would hold more than %d members; ask with excludedAttributes=members, or for fewer groups", v.limit)
 	}
 	shape := v.memberShape()
 	buf := bytes.NewBuffer(bytes.TrimSuffix(body, []byte("}")))

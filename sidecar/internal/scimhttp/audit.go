@@ -40,6 +40,14 @@ func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f failure) {
 	if x.tenant == "" || x.decision.Claims.ClientID == "" || !writes(x.method) {
 		return
 	}
+	switch {
+	case f.Status == http.StatusTooManyRequests: // a fast client must not use up the record of the others
+		h.m.unrecorded(x.tenant, "throttled")
+		return
+	case f.Reason == reasonStore: // it would not take this record either
+		h.m.unrecorded(x.tenant, "store")
+		return
+	}
 	if _, ok := h.refusals.take(x.tenant, h.o.Now()); !ok {
 		h.m.unrecorded(x.tenant, "rate")
 		return

@@ -3,6 +3,7 @@ package scimhttp_test
 import (
 	"encoding/json"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -161,9 +162,31 @@ func TestMetricsAndLog(t *testing.T) {
 	if n := strings.Count(s.logs.String(), `"msg":"scim request"`); n != 2 {
 		t.Errorf("%d events for two requests:\n%s", n, s.logs)
 	}
-	var twice prometheus.Registerer = s.metrics
-	if _, err := scimhttp.New(scimhttp.Options{Decider: s.decider, Store: s.store, TenantOf: nil, Base: nil, Metrics: twice}); err == nil {
-		t.Error("New without TenantOf and Base succeeded")
+}
+
+// TestNewRefusesMissingParts and a registry that has the metrics already.
+func TestNewRefusesMissingParts(t *testing.T) {
+	s := serve(t, il1)
+	whole := scimhttp.Options{
+		Decider: s.decider, Store: s.store,
+		TenantOf: func(*http.Request) (string, bool) { return "", false },
+		Base:     func(string) string { return "" },
+	}
+	for name, spoil := range map[string]func(*scimhttp.Options){
+		"decider": func(o *scimhttp.Options) { o.Decider = nil },
+		"store":   func(o *scimhttp.Options) { o.Store = nil },
+		"tenant":  func(o *scimhttp.Options) { o.TenantOf = nil },
+		"base":    func(o *scimhttp.Options) { o.Base = nil },
+		"metrics": func(o *scimhttp.Options) { o.Metrics = s.metrics },
+	} {
+		o := whole
+		spoil(&o)
+		if _, err := scimhttp.New(o); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+	if _, err := scimhttp.New(whole); err != nil {
+		t.Errorf("whole options: %v", err)
 	}
 }
 

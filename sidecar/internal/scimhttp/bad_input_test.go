@@ -16,7 +16,9 @@ func TestBadInput(t *testing.T) {
 	user := func(rest string) string {
 		return `{"schemas":["` + scim.UserURN + `"],"userName":"new@acme.example","externalId":"new","emails":[{"value":"new@acme.example"}]` + rest + `}`
 	}
-	grp := func(rest string) string { return `{"schemas":["` + scim.GroupURN + `"],"displayName":"new"` + rest + `}` }
+	grp := func(rest string) string {
+		return `{"schemas":["` + scim.GroupURN + `"],"displayName":"new"` + rest + `}`
+	}
 	tests := []struct {
 		name, method, path, body string
 		status                   int

@@ -50,6 +50,9 @@ const (
 	retryStore    = 5 * time.Second // the disk refuses writes, or the store is closing
 )
 
+// reasonStore is the reason of a store that takes no writes.
+const reasonStore = "store_unavailable"
+
 // failureOf is the only mapping from an error to an answer. What it does not
 // know is a 500 that says nothing (B103).
 func failureOf(err error) failure {
@@ -97,7 +100,7 @@ func failureOfSentinel(err error) failure {
 	case errors.Is(err, store.ErrConflict):
 		return unavailable("other requests changed the resource at the same time; send the request again", retryConflict, "conflict")
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrClosed):
-		return unavailable("changes cannot be stored at the moment; send the request again", retryStore, "store_unavailable")
+		return unavailable("changes cannot be stored at the moment; send the request again", retryStore, reasonStore)
 	case errors.Is(err, context.DeadlineExceeded):
 		return unavailable("the request took too long; send it again", retryConflict, "deadline")
 	case errors.Is(err, context.Canceled):

@@ -28,9 +28,10 @@ func (h *Handler) createGroup(ctx context.Context, w http.ResponseWriter, x *exc
 	if err != nil {
 		return fmt.Errorf("creating a group: %w", err)
 	}
-	made.Version, made.Members = seq, len(members)
+	made.Version = seq
 	x.resource, x.seq = made.ID, uint64(seq)
-	return h.answerGroup(ctx, w, x, s, http.StatusCreated, &made)
+	h.answerGroup(ctx, w, x, s, http.StatusCreated, &made)
+	return nil
 }
 
 // splitMembers takes the members out of a group resource, each id once.
@@ -178,7 +179,8 @@ func (h *Handler) changeGroup(ctx context.Context, w http.ResponseWriter, x *exc
 		writeEmpty(w)
 		return nil
 	}
-	return h.answerGroup(ctx, w, x, s, http.StatusOK, &after)
+	h.answerGroup(ctx, w, x, s, http.StatusOK, &after)
+	return nil
 }
 
 // deleteGroup serves DELETE /Groups/{id} (F40).
@@ -196,28 +198,28 @@ func (h *Handler) deleteGroup(ctx context.Context, w http.ResponseWriter, x *exc
 }
 
 // answerGroup renders a group after a change: header and members of one snapshot,
-// or the header as committed when the group is gone again already.
-func (h *Handler) answerGroup(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest, status int, g *store.Group) error {
+// or the header as committed when the group is gone again or cannot be read. The
+// change stands, so the answer is never an error.
+func (h *Handler) answerGroup(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest, status int, g *store.Group) {
 	v := h.renderer(x.tenant, s.Type, s.Query)
 	var body []byte
 	err := h.o.Store.View(context.WithoutCancel(ctx), x.tenant, func(r *store.Reader) error {
 		now, err := r.Group(g.ID)
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-			now = *g
-		case err != nil:
-			return fmt.Errorf("reading group %s: %w", g.ID, err)
+		if err != nil {
+			return err
 		}
 		v.budget = max(v.budget, now.Members)
 		body, err = v.group(r, &now)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("rendering group %s: %w", g.ID, err)
+		body = v.encode(v.frame(g.Resource, g.ID, g.Created, g.Modified, g.Version))
+		if !errors.Is(err, store.ErrNotFound) {
+			x.err = fmt.Errorf("rendering group %s after the change: %w", g.ID, err)
+		}
 	}
 	if status == http.StatusCreated {
 		w.Header().Set("Location", v.location(g.ID))
 	}
 	writeJSON(w, status, body)
-	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 )
 
 // members are the ids of a group's members, sorted.
@@ -223,5 +225,36 @@ func TestLargeGroup(t *testing.T) {
 	s.do("PATCH", "/Groups/"+g, ops(op("add", "members", refs(ids[600:]...)))).want(204)
 	if diff := cmp.Diff(sorted(slices.Clone(ids)...), s.members(g)); diff != "" {
 		t.Errorf("members (-want +got):\n%s", diff)
+	}
+}
+
+// TestListsOfLargeGroupsAreBounded: a list that would hold too many members is
+// refused with the way out, never cut; one group is given whole.
+func TestListsOfLargeGroupsAreBounded(t *testing.T) {
+	s := serve(t, base, func(o *scimhttp.Options) { o.MemberLimit = 3 })
+	var ids []string
+	for i := range 5 {
+		ids = append(ids, s.createUser(fmt.Sprintf("u%d", i)))
+	}
+	small, large := s.createGroup("small", ids[0]), s.createGroup("large", ids...)
+	if d := s.do("GET", "/Groups", nil).wantError(400, "tooMany").str("detail"); !strings.Contains(d, "excludedAttributes=members") {
+		t.Errorf("the detail does not say how: %q", d)
+	}
+	s.do("GET", filter("Groups", `members.type eq "Group"`), nil).wantError(400, "tooMany")
+	if n := len(s.do("GET", "/Groups?excludedAttributes=members", nil).want(200).resources()); n != 2 {
+		t.Errorf("%d groups, want 2", n)
+	}
+	if n := s.do("GET", filter("Groups", fmt.Sprintf(`id eq %q and members eq %q`, large, ids[3])), nil); n.status != 400 {
+		t.Errorf("a list with the large group: status %d", n.status)
+	}
+	a := s.do("GET", filter("Groups", fmt.Sprintf(`id eq %q and members eq %q`, large, ids[3]), "attributes=id"), nil).want(200)
+	if a.total() != 1 {
+		t.Errorf("%d, want 1: membership of a large group is one lookup", a.total())
+	}
+	if got := s.members(large); len(got) != 5 {
+		t.Errorf("%d members of the large group, want 5", len(got))
+	}
+	if got := s.members(small); len(got) != 1 {
+		t.Errorf("%d members of the small group, want 1", len(got))
 	}
 }

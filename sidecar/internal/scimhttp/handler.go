@@ -55,6 +55,7 @@ type Options struct {
 	MaxResults  int         // largest page; zero means 200
 	PageSize    int         // page without count; zero means 100
 	ScanLimit   int         // resources a filter without index may read; zero means 10,000
+	MemberLimit int         // members one list, or one filter, may read; zero means 100,000
 	Limits      scim.Limits // zero means scim.DefaultLimits
 	Rate        rate.Limit  // requests a second of one client of one tenant; zero means 50
 	Burst       int         // zero means 100
@@ -103,6 +104,7 @@ func (o Options) withDefaults() Options {
 	o.MaxResults = cmp.Or(o.MaxResults, 200)
 	o.PageSize = min(cmp.Or(o.PageSize, 100), o.MaxResults)
 	o.ScanLimit = cmp.Or(o.ScanLimit, 10_000)
+	o.MemberLimit = cmp.Or(o.MemberLimit, 100_000)
 	o.Limits = cmp.Or(o.Limits, scim.DefaultLimits())
 	o.Rate = cmp.Or(o.Rate, 50)
 	o.Burst = cmp.Or(o.Burst, 100)

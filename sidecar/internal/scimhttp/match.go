@@ -68,7 +68,7 @@ func (v *renderer) membersFor(r *store.Reader, g *store.Group, refs references) 
 	}
 	if v.budget -= g.Members; v.budget < 0 {
 		return nil, scim.Errorf(http.StatusBadRequest, scim.TypeTooMany,
-			"this filter would read more than %d members; use members[value eq \"id\"]", memberBudget)
+			"this filter would read more than %d members; use members[value eq \"id\"]", v.limit)
 	}
 	return out, eachMember(r, g.ID, add)
 }

@@ -34,7 +34,8 @@ func (h *Handler) createUser(ctx context.Context, w http.ResponseWriter, x *exch
 	if !made.Active() {
 		h.afterLock(ctx, x, made.ID)
 	}
-	return h.answerUser(ctx, w, x, s, http.StatusCreated, &made)
+	h.answerUser(ctx, w, x, s, http.StatusCreated, &made)
+	return nil
 }
 
 // withActive returns o with active set where the client said nothing (F35, F39).
@@ -130,7 +131,8 @@ func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exch
 			h.afterLock(ctx, x, s.ID)
 		}
 	}
-	return h.answerUser(ctx, w, x, s, http.StatusOK, &after)
+	h.answerUser(ctx, w, x, s, http.StatusOK, &after)
+	return nil
 }
 
 // speaksOfActive reports whether the request names active.
@@ -154,8 +156,10 @@ func (h *Handler) deleteUser(ctx context.Context, w http.ResponseWriter, x *exch
 	return nil
 }
 
-// answerUser renders u as it was committed. Its groups are those of now.
-func (h *Handler) answerUser(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest, status int, u *store.User) error {
+// answerUser renders u as it was committed. Its groups are those of now; should
+// they be unreadable the answer goes without them, because the change stands and
+// must not be reported as refused.
+func (h *Handler) answerUser(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest, status int, u *store.User) {
 	v := h.renderer(x.tenant, s.Type, s.Query)
 	var body []byte
 	err := h.o.Store.View(context.WithoutCancel(ctx), x.tenant, func(r *store.Reader) (err error) {
@@ -163,13 +167,13 @@ func (h *Handler) answerUser(ctx context.Context, w http.ResponseWriter, x *exch
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("rendering user %s: %w", u.ID, err)
+		x.err = fmt.Errorf("rendering user %s after the change: %w", u.ID, err)
+		body = v.encode(v.userFrame(u))
 	}
 	if status == http.StatusCreated {
 		w.Header().Set("Location", v.location(u.ID))
 	}
 	writeJSON(w, status, body)
-	return nil
 }
 
 // changedNames lists the top-level attributes in which two resources differ, sorted.
