@@ -63,12 +63,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 0
 	case errors.Is(err, errUsage):
 		if err != errUsage { //nolint:errorlint // the bare one has no text of its own
-			fmt.Fprintln(stderr, "identity-service:", err)
+			_, _ = fmt.Fprintln(stderr, "identity-service:", err)
 		}
-		fmt.Fprint(stderr, usage)
+		_, _ = fmt.Fprint(stderr, usage)
 		return 2
 	default:
-		fmt.Fprintln(stderr, "identity-service:", err)
+		_, _ = fmt.Fprintln(stderr, "identity-service:", err)
 		return 1
 	}
 }

@@ -37,22 +37,22 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
-		fmt.Fprintln(stderr, "protected-app:", err)
+		_, _ = fmt.Fprintln(stderr, "protected-app:", err)
 		return 2
 	}
 	o.Logger = slog.New(slog.NewTextHandler(stderr, nil))
 	a, err := app.New(ctx, o)
 	if err != nil {
-		fmt.Fprintln(stderr, "protected-app:", err)
+		_, _ = fmt.Fprintln(stderr, "protected-app:", err)
 		return 1
 	}
 	// The listeners accept from New on, so the addresses are good before Run.
 	if err := json.NewEncoder(stdout).Encode(a.Addresses()); err != nil {
-		fmt.Fprintln(stderr, "protected-app: printing the addresses:", err)
+		_, _ = fmt.Fprintln(stderr, "protected-app: printing the addresses:", err)
 		return 1
 	}
 	if err := a.Run(ctx); err != nil {
-		fmt.Fprintln(stderr, "protected-app:", err)
+		_, _ = fmt.Fprintln(stderr, "protected-app:", err)
 		return 1
 	}
 	return 0

@@ -202,7 +202,7 @@ func (a *App) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { fault <- a.http.srv.Serve(a.http.net) })
 	wg.Go(func() { fault <- a.admin.srv.Serve(a.admin.net) })
-	wg.Go(func() { fault <- a.ssh.serve() })
+	wg.Go(func() { fault <- a.ssh.serve(ctx) })
 
 	select {
 	case <-ctx.Done():

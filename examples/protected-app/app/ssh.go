@@ -65,7 +65,8 @@ func (s *sshServer) authenticate(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Pe
 	return &ssh.Permissions{Extensions: map[string]string{sshKeyID: c.ID, "key": string(key.Marshal())}}, nil
 }
 
-func (s *sshServer) serve() error {
+// serve accepts until close; the end of ctx ends the sessions.
+func (s *sshServer) serve(ctx context.Context) error {
 	for {
 		conn, err := s.ln.Accept()
 		if err != nil {
@@ -80,7 +81,7 @@ func (s *sshServer) serve() error {
 			_ = conn.Close() // over the limit or ending; nothing was said yet
 			continue
 		}
-		s.wg.Go(func() { s.handle(conn) })
+		s.wg.Go(func() { s.handle(ctx, conn) })
 	}
 }
 
@@ -100,7 +101,7 @@ func (s *sshServer) track(conn net.Conn) bool {
 	return true
 }
 
-func (s *sshServer) handle(conn net.Conn) {
+func (s *sshServer) handle(ctx context.Context, conn net.Conn) {
 	defer func() {
 		s.mu.Lock()
 		delete(s.conns, conn)
@@ -121,7 +122,7 @@ func (s *sshServer) handle(conn net.Conn) {
 	// check that each session makes before every tick.
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	wg.Go(func() { ssh.DiscardRequests(requests) })
 	for ch := range channels {

@@ -2,7 +2,6 @@ package app_test
 
 import (
 	"bufio"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -117,7 +116,7 @@ func TestSSHServerOpensSessionsOnly(t *testing.T) {
 func TestSSHEndsWithTheApplication(t *testing.T) {
 	g := start(t)
 	lines := g.shell(g.wallet(g.person("bjensen")).key)
-	if err := g.app.Close(); err != nil && err != io.EOF {
+	if err := g.app.Close(); err != nil {
 		t.Errorf("closing: %v", err)
 	}
 	ends(t, lines)

@@ -43,7 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	if o.Out == "" || fs.NArg() > 0 {
-		fmt.Fprintln(stderr, "build: want -out DIR and no arguments")
+		_, _ = fmt.Fprintln(stderr, "build: want -out DIR and no arguments")
 		return 2
 	}
 	res, err := bundle.Build(ctx, o)
@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = json.NewEncoder(stdout).Encode(res)
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "build:", err)
+		_, _ = fmt.Fprintln(stderr, "build:", err)
 		return 1
 	}
 	return 0
