@@ -15,12 +15,15 @@ const identityPrefix = "x-scim-"
 // MutationPattern is the expression that Envoy's decoder_header_mutation_rules
 // must allow: every header an answer of this package sets or removes matches it.
 // One mutation outside of it turns every answer into a 500 (edge §3.3.1 line 8).
-const MutationPattern = "^(x-scim-[a-z-]+|x-forwarded-(user|email|groups|preferred-username)|authorization|dpop)$"
+const MutationPattern = "^(x-scim-[a-z-]+|x-forwarded-(user|email|groups|preferred-username)|x-auth-request-(user|email)|(x-)?remote-user)$"
 
 // identityHeaders are the names gateways give to who the user is. They are removed
 // when a client sent them, unless one is configured as a trusted source.
 func identityHeaders() []string {
-	return []string{"x-forwarded-user", "x-forwarded-email", "x-forwarded-groups", "x-forwarded-preferred-username"}
+	return []string{
+		"x-forwarded-user", "x-forwarded-email", "x-forwarded-groups", "x-forwarded-preferred-username",
+		"x-auth-request-user", "x-auth-request-email", "x-remote-user", "remote-user",
+	}
 }
 
 // overrideHeaders replace the method or the path of a request in some frameworks
@@ -28,7 +31,8 @@ func identityHeaders() []string {
 func overrideHeaders() []string {
 	return []string{
 		"x-method", "x-http-method", "x-http-method-override", "x-method-override",
-		"x-original-url", "x-original-uri", "x-rewrite-url", "x-forwarded-uri", "x-forwarded-path",
+		"x-original-url", "x-original-uri", "x-original-method", "x-rewrite-url",
+		"x-forwarded-uri", "x-forwarded-path", "x-forwarded-method", "x-forwarded-prefix",
 	}
 }
 

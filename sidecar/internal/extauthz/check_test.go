@@ -1,0 +1,354 @@
+package extauthz_test
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/google/go-cmp/cmp"
+
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/extauthz"
+)
+
+type structOf = structpb.Struct
+
+// TestRequestTranslation: what the decider gets is what Envoy said.
+func TestRequestTranslation(t *testing.T) {
+	k := newKit(t)
+	in := request("app", "PATCH", "/a%20b?x=1?y", "Cookie", "a=1", "cookie", "b=2", "x-request-id", "rid", "content-type", "application/json", "content-length", "2")
+	in.Attributes.Request.Http.RawBody = []byte("{}")
+	k.check(t, in)
+	got := k.decider.got
+	got.Received = time.Time{}
+	want := authz.Request{
+		Surface: authz.SurfaceApp, Tenant: "acme", App: "app", ID: "rid", Method: "PATCH", Host: "scim.example",
+		Path: "/a%20b", Query: "x=1?y", HasQuery: true, Body: []byte("{}"), Body0: authz.BodyComplete, Remote: "192.0.2.7",
+		Headers: authz.Headers{"cookie": {"a=1", "b=2"}, "x-request-id": {"rid"}, "content-type": {"application/json"}, "content-length": {"2"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	in.Attributes.Request.Http.HeaderMap = nil
+	in.Attributes.Request.Http.Headers = map[string]string{"X-Request-Id": "plain"}
+	k.check(t, in)
+	if got := k.decider.got; got.ID != "plain" {
+		t.Errorf("without header_map: %v", got.Headers)
+	}
+}
+
+// TestBodyStates is B2, B3, B5 and §3.3.1 line 10. The server buffers 1024 bytes.
+func TestBodyStates(t *testing.T) {
+	k := newKit(t)
+	for _, c := range []struct {
+		name    string
+		size    int
+		headers []string
+		want    authz.BodyState
+	}{
+		{"none", 0, nil, authz.BodyAbsent},
+		{"length zero", 0, []string{"content-length", "0"}, authz.BodyAbsent},
+		{"whole", 10, []string{"content-length", "10"}, authz.BodyComplete},
+		{"chunked", 10, nil, authz.BodyComplete},
+		{"declared and not buffered", 0, []string{"content-length", "10"}, authz.BodyPartial},
+		{"declared longer", 10, []string{"content-length", "11"}, authz.BodyPartial},
+		{"declared shorter", 10, []string{"content-length", "9"}, authz.BodyPartial},
+		{"no number", 10, []string{"content-length", "x"}, authz.BodyPartial},
+		{"two lengths", 10, []string{"content-length", "10", "content-length", "10"}, authz.BodyPartial},
+		{"negative", 10, []string{"content-length", "-10"}, authz.BodyPartial},
+		{"buffer full, no length", 1024, nil, authz.BodyPartial},
+		{"buffer full, length agrees", 1024, []string{"content-length", "1024"}, authz.BodyComplete},
+		{"over the buffer", 1025, []string{"content-length", "1025"}, authz.BodyPartial},
+		{"just below", 1023, nil, authz.BodyComplete},
+		{"client says whole", 10, []string{"content-length", "99", "x-envoy-auth-partial-body", "false"}, authz.BodyPartial},
+		{"client says partial", 10, []string{"x-envoy-auth-partial-body", "true"}, authz.BodyComplete},
+		{"gzip", 10, []string{"content-encoding", "gzip"}, authz.BodyEncoded},
+		{"identity", 10, []string{"content-encoding", "Identity"}, authz.BodyComplete},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			in := request("scim", "POST", "/scim/v2/Users", c.headers...)
+			in.Attributes.Request.Http.RawBody = []byte(strings.Repeat("x", c.size))
+			k.check(t, in)
+			if got := k.decider.got; got.Body0 != c.want || (c.want != authz.BodyComplete && len(got.Body) > 0) {
+				t.Errorf("%s with %d bytes, want %s", got.Body0, len(got.Body), c.want)
+			}
+		})
+	}
+	in := request("scim", "POST", "/scim/v2/Users")
+	in.Attributes.Request.Http.Body = "{}"
+	k.check(t, in)
+	if string(k.decider.got.Body) != "{}" {
+		t.Error("a body without pack_as_bytes is lost")
+	}
+}
+
+// TestErrorMapping is the one table of refusals (DESIGN §7): status, format and
+// header fields for each surface.
+func TestErrorMapping(t *testing.T) {
+	for _, c := range []struct {
+		name, surface, accept string
+		d                     authz.Decision
+		status                int
+		body                  string
+		headers               map[string]string
+		fault                 bool
+	}{
+		{
+			name: "SCIM violation", surface: "scim", status: 400,
+			d:       authz.Decision{Status: 400, ScimType: "invalidValue", Detail: `R: "x"`, Reason: authz.ReasonPolicy},
+			body:    `{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"400","scimType":"invalidValue","detail":"R: \"x\""}`,
+			headers: map[string]string{"content-type": "application/scim+json", "cache-control": "no-store"},
+		},
+		{
+			name: "SCIM token", surface: "scim", status: 401,
+			d:       authz.Decision{Status: 401, Error: "invalid_token", Detail: "d", Challenge: `Bearer realm="scim"`, Reason: authz.ReasonToken},
+			body:    `{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"401","detail":"d"}`,
+			headers: map[string]string{"content-type": "application/scim+json", "cache-control": "no-store", "www-authenticate": `Bearer realm="scim"`},
+		},
+		{
+			name: "SCIM method", surface: "scim", status: 405, d: authz.Decision{Status: 405, AllowMethods: "GET, POST", Detail: "d"},
+			body:    `{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"405","detail":"d"}`,
+			headers: map[string]string{"content-type": "application/scim+json", "cache-control": "no-store", "allow": "GET, POST"},
+		},
+		{
+			name: "SCIM not built", surface: "scim", status: 501, d: authz.Decision{Status: 501, Detail: "d"},
+			body:    `{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"501","detail":"d"}`,
+			headers: map[string]string{"content-type": "application/scim+json", "cache-control": "no-store"},
+		},
+		{
+			name: "SCIM fault", surface: "scim", status: 503, d: authz.Decision{Status: 503, Detail: "d", Retry: 1500 * time.Millisecond}, fault: true,
+			body:    `{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"503","detail":"d"}`,
+			headers: map[string]string{"content-type": "application/scim+json", "cache-control": "no-store", "retry-after": "2"},
+		},
+		{
+			name: "zero decision", surface: "scim", status: 503, fault: true,
+			body:    `{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"503","detail":"Service Unavailable"}`,
+			headers: map[string]string{"content-type": "application/scim+json", "cache-control": "no-store", "retry-after": "1"},
+		},
+		{
+			name: "denial with a good status", surface: "app", status: 503, d: authz.Decision{Status: 200, Detail: "d"}, fault: true, body: "d\n",
+			headers: map[string]string{"content-type": "text/plain; charset=utf-8", "cache-control": "no-store", "retry-after": "1"},
+		},
+		{
+			name: "OAuth", surface: "oauth", status: 400, d: authz.Decision{Status: 400, Error: "invalid_request", Detail: "d"},
+			body:    `{"error":"invalid_request","error_description":"d"}`,
+			headers: map[string]string{"content-type": "application/json", "cache-control": "no-store"},
+		},
+		{
+			name: "OAuth fault", surface: "oauth", status: 503, d: authz.Decision{Status: 503, Detail: "d"}, fault: true,
+			body:    `{"error":"temporarily_unavailable","error_description":"d"}`,
+			headers: map[string]string{"content-type": "application/json", "cache-control": "no-store", "retry-after": "1"},
+		},
+		{
+			name: "application as text", surface: "app", status: 401, d: authz.Decision{Status: 401, Detail: "d", ClearCookie: "jwt"}, body: "d\n",
+			headers: map[string]string{"content-type": "text/plain; charset=utf-8", "cache-control": "no-store", "set-cookie": "jwt=; Path=/; Max-Age=0; Secure; HttpOnly"},
+		},
+		{
+			name: "application as problem", surface: "app", accept: "application/json", status: 403, d: authz.Decision{Status: 403, Detail: "d", Reason: authz.ReasonLocal},
+			body:    `{"title":"Forbidden","status":403,"detail":"d","code":"local_modification"}`,
+			headers: map[string]string{"content-type": "application/problem+json", "cache-control": "no-store"},
+		},
+		{
+			name: "no surface", surface: "", status: 503, d: authz.Decision{Status: 503, Detail: "d"}, fault: true, body: "d\n",
+			headers: map[string]string{"content-type": "text/plain; charset=utf-8", "cache-control": "no-store", "retry-after": "1"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			k := newKit(t)
+			k.decider.answer = c.d
+			in := request(c.surface, "GET", "/x", "accept", c.accept)
+			out := k.check(t, in)
+			denied := out.GetDeniedResponse()
+			if c.fault {
+				denied = out.GetErrorResponse()
+			}
+			if denied == nil || out.GetStatus().GetCode() == int32(codes.OK) || out.GetOkResponse() != nil {
+				t.Fatalf("answer %v", out)
+			}
+			got := map[string]string{}
+			for _, h := range denied.GetHeaders() {
+				got[h.GetHeader().GetKey()] = h.GetHeader().GetValue()
+				if h.GetAppendAction() != corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD {
+					t.Errorf("%s is appended", h.GetHeader().GetKey())
+				}
+			}
+			if int(denied.GetStatus().GetCode()) != c.status || denied.GetBody() != c.body {
+				t.Errorf("%d %s", denied.GetStatus().GetCode(), denied.GetBody())
+			}
+			if diff := cmp.Diff(c.headers, got); diff != "" {
+				t.Error(diff)
+			}
+			if strings.HasPrefix(denied.GetBody(), "{") && !json.Valid([]byte(denied.GetBody())) {
+				t.Error("not JSON")
+			}
+			if err := out.ValidateAll(); err != nil {
+				t.Errorf("Envoy would refuse the answer: %v", err)
+			}
+		})
+	}
+}
+
+// TestAllow: headers are overwritten, never both set and removed (H2), and the
+// subject goes to the leash as metadata.
+func TestAllow(t *testing.T) {
+	k := newKit(t)
+	k.decider.answer = allowed(t, authz.SurfaceApp, func(d *authz.Decision) {
+		d.Subject = authz.Subject{SCIMID: "u1", UserName: "alice", Email: "alice@example.com", IssuedAt: time.Unix(1, 5).UTC()}
+		d.SetHeaders = map[string]string{"x-scim-user": "alice"}
+		d.RemoveHeaders = []string{"x-scim-user", "x-scim-client"}
+	})
+	out := k.check(t, request("app", "GET", "/"))
+	ok := out.GetOkResponse()
+	if ok == nil || out.GetStatus().GetCode() != 0 {
+		t.Fatalf("answer %v", out)
+	}
+	if len(ok.GetHeaders()) != 1 || ok.GetHeaders()[0].GetAppendAction() != corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD {
+		t.Errorf("headers %v", ok.GetHeaders())
+	}
+	if diff := cmp.Diff([]string{"x-scim-client"}, ok.GetHeadersToRemove()); diff != "" {
+		t.Error(diff)
+	}
+	want := map[string]any{
+		"scimward_tenant": "acme", "scimward_leash": "yes", "scimward_scim_id": "u1", "scimward_user_name": "alice",
+		"scimward_email": "alice@example.com", "scimward_issued": "1970-01-01T00:00:01.000000005Z",
+	}
+	if diff := cmp.Diff(want, out.GetDynamicMetadata().AsMap()); diff != "" {
+		t.Error(diff)
+	}
+	k.decider.answer = allowed(t, authz.SurfaceSCIM)
+	if out := k.check(t, request("scim", "GET", "/scim/v2/Users/u1")); out.GetOkResponse() == nil || out.GetDynamicMetadata() != nil {
+		t.Errorf("SCIM answer %v", out)
+	}
+}
+
+// TestHostileRequests: nothing that Envoy could send, or a stranger on the socket,
+// panics or passes (W1, F1).
+func TestHostileRequests(t *testing.T) {
+	a := authorizer(t)
+	k := newKit(t, func(o *extauthz.Options) { o.Decider = a })
+	for name, in := range map[string]*authv3.CheckRequest{
+		"nothing":         {},
+		"no request":      {Attributes: &authv3.AttributeContext{}},
+		"no http":         {Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{}}},
+		"no extensions":   {Attributes: &authv3.AttributeContext{Request: request("app", "GET", "/").Attributes.Request}},
+		"no path":         request("scim", "CONNECT", ""),
+		"no method":       request("scim", "", "/scim/v2/Users"),
+		"app, no path":    request("app", "CONNECT", ""),
+		"surface by case": request("APP", "GET", "/"),
+		"nil header":      {Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{HeaderMap: &corev3.HeaderMap{Headers: []*corev3.HeaderValue{{}}}}}}},
+	} {
+		out := k.check(t, in)
+		if out.GetOkResponse() != nil || out.GetStatus().GetCode() == 0 {
+			t.Errorf("%s: allowed", name)
+		}
+	}
+}
+
+// TestFaultsOfTheDecider: a panic, a missed deadline and an allow that came too
+// late are 503, and the panic's text is told to nobody (F1, F2).
+func TestFaultsOfTheDecider(t *testing.T) {
+	ok := allowed(t, authz.SurfaceApp)
+	for name, call := range map[string]func(context.Context) authz.Decision{
+		"panic":      func(context.Context) authz.Decision { panic("planted-secret") },
+		"nil map":    func(context.Context) authz.Decision { var m map[string]int; m["x"] = 1; return authz.Decision{} },
+		"too late":   func(ctx context.Context) authz.Decision { <-ctx.Done(); return ok },
+		"gave up":    func(ctx context.Context) authz.Decision { <-ctx.Done(); return authz.Decision{} },
+		"undecided":  func(context.Context) authz.Decision { return authz.Decision{} },
+		"nil reason": func(context.Context) authz.Decision { return authz.Decision{Status: 502} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newKit(t, func(o *extauthz.Options) { o.Timeout = 20 * time.Millisecond })
+			k.decider.call = call
+			out := k.check(t, request("app", "GET", "/"))
+			if out.GetErrorResponse() == nil || out.GetStatus().GetCode() == 0 {
+				t.Fatalf("answer %v", out)
+			}
+			if strings.Contains(out.String()+k.logs.String(), "planted-secret") {
+				t.Error("the panic's text is told")
+			}
+			if strings.Count(k.logs.String(), `"msg":"check"`) != 1 {
+				t.Errorf("not one event: %s", k.logs)
+			}
+		})
+	}
+}
+
+// TestOneEventNoSecrets: each request is one event and one observation, and
+// nothing of its credentials, body, query or e-mail address is in either (L1).
+func TestOneEventNoSecrets(t *testing.T) {
+	k := newKit(t)
+	k.decider.answer = allowed(t, authz.SurfaceApp, func(d *authz.Decision) {
+		d.Subject = authz.Subject{SCIMID: "u1", UserName: "planted@example.com", Email: "planted@example.com", Source: "cookie:session"}
+	})
+	in := request("app", "POST", "/reset/planted-path?planted-query=1", "authorization", "Bearer planted-token", "cookie", "session=planted-cookie")
+	in.Attributes.Request.Http.RawBody = []byte("planted-body")
+	k.check(t, in)
+	k.decider.answer = authz.Decision{Status: 401, Reason: "made_up_planted", Detail: "d"}
+	k.check(t, request("app", strings.Repeat("M", 5000), "/"))
+	lines := strings.Split(strings.TrimSpace(k.logs.String()), "\n")
+	if len(lines) != 2 {
+		t.Fatalf("%d events: %s", len(lines), k.logs)
+	}
+	if strings.Contains(lines[0], "planted") {
+		t.Errorf("the event tells %s", lines[0])
+	}
+	if !strings.Contains(lines[0], `"user_id":"u1"`) || len(lines[1]) > 1000 {
+		t.Errorf("events %s", lines)
+	}
+	if n := k.series(t, "scimward_decision_seconds"); n != 2 {
+		t.Errorf("%d series, want 2", n)
+	}
+	ms, err := k.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range ms {
+		if strings.Contains(m.String(), "planted") {
+			t.Errorf("a label tells %s", m)
+		}
+	}
+}
+
+// TestHealth: not serving until told, by service, with Watch.
+func TestHealth(t *testing.T) {
+	k := newKit(t)
+	c := healthpb.NewHealthClient(k.conn)
+	w, err := c.Watch(t.Context(), &healthpb.HealthCheckRequest{Service: "envoy.service.auth.v3.Authorization"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []healthpb.HealthCheckResponse_ServingStatus{
+		healthpb.HealthCheckResponse_NOT_SERVING, healthpb.HealthCheckResponse_SERVING, healthpb.HealthCheckResponse_NOT_SERVING,
+	} {
+		if i > 0 {
+			k.SetServing(i == 1)
+		}
+		got, err := w.Recv()
+		if err != nil || got.GetStatus() != want {
+			t.Fatalf("%d: %v %v, want %v", i, got, err, want)
+		}
+		for _, name := range []string{"", "envoy.service.ext_proc.v3.ExternalProcessor"} {
+			if got, err := c.Check(t.Context(), &healthpb.HealthCheckRequest{Service: name}); err != nil || got.GetStatus() != want {
+				t.Errorf("%q: %v %v, want %v", name, got, err, want)
+			}
+		}
+	}
+}
+
+func TestNewChecksItsOptions(t *testing.T) {
+	if _, err := extauthz.New(extauthz.Options{}); err == nil {
+		t.Error("no decider, no error")
+	}
+	k := newKit(t)
+	if _, err := extauthz.New(extauthz.Options{Decider: k.decider, Metrics: k.registry}); err == nil {
+		t.Error("metrics registered twice, no error")
+	}
+}

@@ -1,0 +1,245 @@
+package extauthz_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	extproc "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/scimward/scimward/policies"
+	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/extauthz"
+	"github.com/scimward/scimward/sidecar/internal/token"
+)
+
+// decider answers as told.
+type decider struct {
+	mu      sync.Mutex
+	got     authz.Request
+	answer  authz.Decision
+	call    func(context.Context) authz.Decision // instead of answer
+	locked  map[string]bool                      // by user name
+	asking  func()                               // runs before DecideSubject answers
+	askings int
+}
+
+func (d *decider) Decide(ctx context.Context, r authz.Request) authz.Decision {
+	d.mu.Lock()
+	d.got = r
+	answer, call := d.answer, d.call
+	d.mu.Unlock()
+	if call != nil {
+		return call(ctx)
+	}
+	answer.Surface = r.Surface
+	return answer
+}
+
+func (d *decider) DecideSubject(_ string, s authz.Subject) bool {
+	d.mu.Lock()
+	asking := d.asking
+	d.asking = nil
+	d.askings++
+	d.mu.Unlock()
+	if asking != nil {
+		asking()
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !d.locked[s.UserName]
+}
+
+func (d *decider) lock(name string, v bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.locked == nil {
+		d.locked = map[string]bool{}
+	}
+	d.locked[name] = v
+}
+
+// kit is a Server on a real gRPC server over a unix socket.
+type kit struct {
+	*extauthz.Server
+	decider  *decider
+	logs     *bytes.Buffer
+	registry *prometheus.Registry
+	conn     *grpc.ClientConn
+}
+
+func newKit(t testing.TB, edit ...func(*extauthz.Options)) *kit {
+	t.Helper()
+	k := &kit{decider: &decider{}, logs: &bytes.Buffer{}, registry: prometheus.NewRegistry()}
+	o := extauthz.Options{
+		Decider: k.decider, MaxBody: 1024, CutWait: 5 * time.Second, Metrics: k.registry,
+		Logger: slog.New(slog.NewJSONHandler(&lockedWriter{w: k.logs}, nil)),
+	}
+	for _, e := range edit {
+		e(&o)
+	}
+	s, err := extauthz.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.Server = s
+	g := grpc.NewServer()
+	s.Register(g)
+	path := filepath.Join(t.TempDir(), "a.sock")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- g.Serve(l) }()
+	k.conn, err = grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		k.conn.Close()
+		g.Stop()
+		if err := <-served; err != nil {
+			t.Errorf("serving: %v", err)
+		}
+	})
+	return k
+}
+
+type lockedWriter struct {
+	mu sync.Mutex
+	w  *bytes.Buffer
+}
+
+func (w *lockedWriter) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.w.Write(b)
+}
+
+func (k *kit) check(t testing.TB, in *authv3.CheckRequest) *authv3.CheckResponse {
+	t.Helper()
+	out, err := authv3.NewAuthorizationClient(k.conn).Check(t.Context(), in)
+	if err != nil {
+		t.Fatalf("a gRPC error, which Envoy answers for us: %v", err)
+	}
+	return out
+}
+
+// allowed returns a decision that allows: only package authz can make one.
+func allowed(t testing.TB, surface authz.Surface, edit ...func(*authz.Decision)) authz.Decision {
+	t.Helper()
+	a := authorizer(t)
+	r := authz.Request{Surface: surface, Tenant: "acme", App: "app", Method: "GET", Host: "x", Path: "/", Headers: authz.Headers{}, Body0: authz.BodyAbsent}
+	switch surface {
+	case authz.SurfaceSCIM:
+		r.Path, r.Headers = "/scim/v2/Users/u1", authz.Headers{"authorization": {"Bearer t.t.t"}}
+	case authz.SurfaceOAuth:
+		r.Path = "/oauth/jwks"
+	case authz.SurfaceApp:
+	}
+	d := a.Decide(t.Context(), r)
+	if !d.Allowed() {
+		t.Fatalf("the kit's decision denies: %s %s", d.Reason, d.Detail)
+	}
+	for _, e := range edit {
+		e(&d)
+	}
+	return d
+}
+
+type fixed struct{}
+
+func (fixed) Verify(context.Context, string) (token.Claims, error) {
+	return token.Claims{ClientID: "idp"}, nil
+}
+
+func (fixed) Decide(context.Context, policies.Input) policies.Verdict {
+	return policies.Verdict{Allow: true, Revision: "p@1"}
+}
+func (fixed) Locked(string, authz.Subject) (authz.Lock, bool) { return authz.Lock{}, false }
+
+func authorizer(t testing.TB) *authz.Authorizer {
+	t.Helper()
+	a, err := authz.New(authz.Options{
+		Policy: fixed{}, Locks: fixed{},
+		Tenants: map[string]authz.TenantOptions{"acme": {Verifier: fixed{}, Apps: map[string]authz.AppOptions{"app": {Anonymous: authz.AnonymousPass}}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// request is a CheckRequest as Envoy sends it with encode_raw_headers.
+func request(surface, method, path string, headers ...string) *authv3.CheckRequest {
+	h := &authv3.AttributeContext_HttpRequest{Id: "1", Method: method, Path: path, Host: "scim.example", Protocol: "HTTP/1.1", HeaderMap: &corev3.HeaderMap{}}
+	for i := 0; i < len(headers); i += 2 {
+		h.HeaderMap.Headers = append(h.HeaderMap.Headers, &corev3.HeaderValue{Key: headers[i], RawValue: []byte(headers[i+1])})
+	}
+	return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
+		ContextExtensions: map[string]string{"surface": surface, "tenant": "acme", "app": "app"},
+		Request:           &authv3.AttributeContext_Request{Http: h},
+		Source: &authv3.AttributeContext_Peer{Address: &corev3.Address{Address: &corev3.Address_SocketAddress{
+			SocketAddress: &corev3.SocketAddress{Address: "192.0.2.7"},
+		}}},
+	}}
+}
+
+// open starts a leash for the metadata of an allowed decision.
+func (k *kit) open(t testing.TB, d authz.Decision) (grpc.BidiStreamingClient[extproc.ProcessingRequest, extproc.ProcessingResponse], error) {
+	t.Helper()
+	k.decider.mu.Lock()
+	k.decider.answer = d
+	k.decider.mu.Unlock()
+	meta := &corev3.Metadata{}
+	if md := k.check(t, request("app", "GET", "/ws")).GetDynamicMetadata(); md != nil {
+		meta.FilterMetadata = map[string]*structOf{extauthz.MetadataNamespace: md}
+	}
+	return k.openWith(t, meta)
+}
+
+func (k *kit) openWith(t testing.TB, meta *corev3.Metadata) (grpc.BidiStreamingClient[extproc.ProcessingRequest, extproc.ProcessingResponse], error) {
+	t.Helper()
+	s, err := extproc.NewExternalProcessorClient(k.conn).Process(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.Send(&extproc.ProcessingRequest{
+		Request:         &extproc.ProcessingRequest_RequestHeaders{RequestHeaders: &extproc.HttpHeaders{}},
+		MetadataContext: meta,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := s.Recv()
+	if err == nil && m.GetRequestHeaders() == nil {
+		t.Fatalf("answered %T", m.GetResponse())
+	}
+	return s, err
+}
+
+// series counts the series of one metric.
+func (k *kit) series(t testing.TB, name string) int {
+	t.Helper()
+	fams, err := k.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range fams {
+		if f.GetName() == name {
+			return len(f.GetMetric())
+		}
+	}
+	return 0
+}
