@@ -90,7 +90,7 @@ func (n *normalizer) element(a *Attribute, name string, v any) (any, *Error) {
 		return nil, typeFault(name, "an array without arrays inside")
 	}
 	e, err := n.single(a, name, v)
-	if err != nil || e == nil || !n.isMembers(a) {
+	if err != nil || !n.isMembers(a) {
 		return e, err
 	}
 	return n.member(name, e)

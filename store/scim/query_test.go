@@ -1,0 +1,152 @@
+package scim_test
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/scimward/scimward/store/scim"
+)
+
+func TestParseQuery(t *testing.T) {
+	t.Parallel()
+	q, err := scim.ParseQuery(scim.UserType(), `filter=USERNAME%20Eq+%22a%22&startIndex=3&count=10&attributes=userName,+name.givenName,,&unknown=1&unknown=2&sortBy=x`, scim.DefaultLimits())
+	noError(t, err)
+	if q.Filter == nil || q.FilterText != `userName eq "a"` || q.StartIndex != 3 || q.Count != 10 || !q.HasCount {
+		t.Fatalf("got %+v", q)
+	}
+	same(t, q.Attributes, []string{"userName", "name.givenName"})
+
+	q, err = scim.ParseQuery(scim.UserType(), "", scim.DefaultLimits())
+	noError(t, err)
+	if q.Filter != nil || q.FilterText != "" || q.StartIndex != 1 || q.HasCount || q.Attributes != nil || q.Excluded != nil {
+		t.Fatalf("got %+v", q)
+	}
+
+	// F52, F54: what is out of range is moved into it.
+	for raw, want := range map[string][2]int{
+		"startIndex=0&count=0":              {1, 0},
+		"startIndex=-5&count=-1":            {1, 0},
+		"STARTINDEX=2&Count=3":              {2, 3},
+		"count=99999999999999999999":        {1, math.MaxInt32},
+		"startIndex=-99999999999999999999":  {1, 0},
+		"startIndex=99999999999999999999":   {math.MaxInt32, 0},
+		"excludedAttributes=members&count=": {0, 0},
+	} {
+		q, err := scim.ParseQuery(scim.UserType(), raw, scim.DefaultLimits())
+		if want[0] == 0 {
+			wantError(t, err, 400, scim.TypeInvalidValue)
+			continue
+		}
+		noError(t, err)
+		if q.StartIndex != want[0] || q.Count != want[1] {
+			t.Errorf("%s: got %+v", raw, q)
+		}
+	}
+}
+
+func TestParseQueryRefuses(t *testing.T) {
+	t.Parallel()
+	tests := map[string]string{
+		`filter=userName+pr&filter=title+pr`:          "invalidSyntax", // Q1
+		`filter=userName+pr&Filter=title+pr`:          "invalidSyntax",
+		`count=1&COUNT=1`:                             "invalidSyntax",
+		`attributes=a&attributes=b`:                   "invalidSyntax",
+		`filter=userName+pr;count=1`:                  "invalidSyntax",
+		`filter=%zz`:                                  "invalidSyntax",
+		`filter=%`:                                    "invalidSyntax",
+		`attributes=%ff`:                              "invalidSyntax",
+		`attributes=a&excludedAttributes=b`:           "invalidValue", // F58
+		`count=ten`:                                   "invalidValue",
+		`count=1.5`:                                   "invalidValue",
+		`count=%2B1`:                                  "invalidValue",
+		`count=-`:                                     "invalidValue",
+		`startIndex=x`:                                "invalidValue",
+		`startIndex=0x1`:                              "invalidValue",
+		`filter=`:                                     "invalidFilter", // F75
+		`filter=nonsense+eq+%22x%22`:                  "invalidFilter",
+		`filter=userName+eq+x`:                        "invalidFilter",
+		`attributes=` + strings.Repeat("a,", 2000):    "invalidSyntax",
+		`x=` + strings.Repeat("a", 64<<10):            "invalidSyntax",
+		`filter=title+pr` + strings.Repeat("+", 5000): "invalidFilter",
+	}
+	for raw, scimType := range tests {
+		_, err := scim.ParseQuery(scim.UserType(), raw, scim.DefaultLimits())
+		if err == nil || err.Status != 400 || err.Type != scimType || err.Detail == "" {
+			t.Errorf("%.60s: got %v, want %s", raw, err, scimType)
+		}
+	}
+}
+
+func rendered(t *testing.T) scim.Object {
+	t.Helper()
+	o := obj(t, ada)
+	o["schemas"] = scim.Schemas(scim.UserType(), o)
+	o["id"] = "A1"
+	o["meta"] = obj(t, `{"resourceType":"User","version":"1"}`)
+	o["password"] = "secret" // no schema has it, so no projection shows it
+	return o
+}
+
+func TestProject(t *testing.T) {
+	t.Parallel()
+	const (
+		core = `"urn:ietf:params:scim:schemas:core:2.0:User"`
+		ent  = `"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"`
+	)
+	whole := rendered(t)
+	delete(whole, "password")
+	tests := []struct {
+		name                 string
+		attributes, excluded []string
+		want                 string
+	}{
+		{"nothing named", nil, nil, text(whole)},
+		{"one", []string{"USERNAME"}, nil, `{"id":"A1","schemas":[` + core + `],"userName":"ada"}`},
+		{"unknown only", []string{"nonsense", "password", "name.x"}, nil, `{"id":"A1","schemas":[` + core + `]}`},
+		{"sub-attribute", []string{"name.givenName", "emails.value"}, nil, `{"emails":[{"value":"ada@example.com"},{"value":"ada@home.example"}],"id":"A1","name":{"givenName":"Ada"},"schemas":[` + core + `]}`},
+		{"core urn", []string{"urn:ietf:params:scim:schemas:core:2.0:User:userName"}, nil, `{"id":"A1","schemas":[` + core + `],"userName":"ada"}`},
+		{"extension", []string{"urn:ietf:params:scim:schemas:extension:enterprise:2.0:user"}, nil, `{"id":"A1","schemas":[` + core + `,` + ent + `],` + ent + `:{"department":"Engines","manager":{"value":"M1"}}}`},
+		{"extension attribute", []string{"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"}, nil, `{"id":"A1","schemas":[` + core + `,` + ent + `],` + ent + `:{"department":"Engines"}}`},
+		{"extension sub-attribute", []string{"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager.value"}, nil, `{"id":"A1","schemas":[` + core + `,` + ent + `],` + ent + `:{"manager":{"value":"M1"}}}`},
+		{"excluded", nil, []string{"emails", "name.familyName", "meta", "displayName", "externalId", "active", "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"}, `{"id":"A1","name":{"givenName":"Ada"},"schemas":[` + core + `],"userName":"ada"}`},
+		{"always cannot be excluded", []string{"userName"}, []string{"id", "schemas"}, `{"id":"A1","schemas":[` + core + `],"userName":"ada"}`},
+		{"meta part", []string{"meta.version"}, nil, `{"id":"A1","meta":{"version":"1"},"schemas":[` + core + `]}`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := rendered(t)
+			before := text(o)
+			got := scim.Project(scim.UserType(), o, tt.attributes, tt.excluded)
+			same(t, text(got), tt.want)
+			if text(o) != before {
+				t.Fatal("Project changed its input")
+			}
+		})
+	}
+}
+
+func TestWants(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		attributes, excluded []string
+		name                 string
+		want                 bool
+	}{
+		{nil, nil, "members", true},
+		{nil, []string{"MEMBERS"}, "members", false}, // F59
+		{nil, []string{"urn:ietf:params:scim:schemas:core:2.0:Group:members"}, "members", false},
+		{nil, []string{"members.display"}, "members", true},
+		{[]string{"displayName"}, nil, "members", false},
+		{[]string{"members.value"}, nil, "members", true},
+		{[]string{"members"}, nil, "members", true},
+		{[]string{"displayName"}, []string{"id"}, "id", true},
+		{nil, nil, "nonsense", false},
+	}
+	for _, tt := range tests {
+		if got := scim.Wants(scim.GroupType(), tt.attributes, tt.excluded, tt.name); got != tt.want {
+			t.Errorf("Wants(%v, %v, %s) = %v", tt.attributes, tt.excluded, tt.name, got)
+		}
+	}
+}
