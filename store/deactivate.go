@@ -51,7 +51,6 @@ func (t *Tx) deactivate(u *User, names []name, event string) error {
 	if t.cause != nil {
 		o.Cause = *t.cause
 	}
-	t.putOffboarding(&o)
 	n := 0
 	for _, target := range t.options.Targets {
 		for _, kind := range target.Kinds {
@@ -59,6 +58,8 @@ func (t *Tx) deactivate(u *User, names []name, event string) error {
 			n++
 		}
 	}
+	o.Jobs = n
+	t.putOffboarding(&o)
 	t.mark(u.ID, fmt.Sprintf("%s: locked, epoch %d, %d jobs", event, l.Epoch, n))
 	return nil
 }

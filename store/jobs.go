@@ -182,7 +182,7 @@ func (t *Tx) SaveOffboarding(o *Offboarding) error {
 	if cur.Version != o.Version {
 		return ErrFenced
 	}
-	o.Tenant = t.tenant
+	o.Tenant, o.Jobs = t.tenant, cur.Jobs
 	t.putOffboarding(o)
 	detail := fmt.Sprintf("offboarding epoch %d", o.Epoch)
 	if !o.VerifiedAt.IsZero() {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // The key space. Keys are built here and nowhere else.
@@ -73,7 +74,8 @@ const (
 	kindAuditOf    = 'b'
 	kindAuditHead  = 'h'
 	kindFeed       = 'Z'
-	stateKinds     = "uxigneswrmcltopjkdqvfyabh"
+	stateKinds     = "auxigneswrmcltopjkdqvfybh" // audit first, for Verify
+	stateParts     = "0123112112111211121221110" // how many parts each has
 	attrUserName   = "un"
 	attrExternalID = "ex"
 	attrEmail      = "em"
@@ -209,7 +211,11 @@ func numberAt(kind byte) int {
 
 // DecodeKey takes a state key apart; Encode of the result is k again.
 func DecodeKey(k []byte) (DecodedKey, error) {
-	if len(k) == 0 || bytes.IndexByte([]byte(stateKinds), k[0]) < 0 {
+	i := -1
+	if len(k) > 0 {
+		i = strings.IndexByte(stateKinds, k[0])
+	}
+	if i < 0 {
 		return DecodedKey{}, errBadKey
 	}
 	d := DecodedKey{Kind: k[0]}
@@ -239,7 +245,7 @@ func DecodeKey(k []byte) (DecodedKey, error) {
 		}
 		d.Parts = append(d.Parts, p)
 	}
-	if at > len(d.Parts) {
+	if at >= 0 || len(d.Parts) != int(stateParts[i]-'0') {
 		return DecodedKey{}, errBadKey
 	}
 	return d, nil

@@ -246,6 +246,7 @@ type Offboarding struct {
 	BlockedAt  time.Time // lock in force in memory and open streams cut; zero until recorded
 	VerifiedAt time.Time // every kind probed dead or none found; zero until then
 	Breached   bool      // 300 s passed before VerifiedAt
+	Jobs       int       // how many jobs the record created; Verify counts them
 	Version    Seq
 }
 

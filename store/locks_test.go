@@ -1,0 +1,507 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/audit"
+	"github.com/scimward/scimward/store/storetest"
+)
+
+func patch(method string) store.Cause {
+	c := storetest.Cause("user.patch")
+	c.Method, c.Received = method, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	return c
+}
+
+func do(t *testing.T, s *store.Store, c store.Cause, fn func(*store.Tx) error) store.Seq {
+	t.Helper()
+	seq, err := s.Update(t.Context(), "acme", c, fn)
+	if err != nil {
+		t.Fatalf("updating: %v", err)
+	}
+	return seq
+}
+
+// Revocation §1.1 rows 1 and 4: lock, offboarding, jobs, change and audit are in
+// the record of the deactivation, and the table has the lock before Update returns.
+func TestDeactivationIsOneRecord(t *testing.T) {
+	s := storetest.New(t)
+	id := create(t, s, "acme", "Grace")
+	var told []store.Lock
+	defer s.Locks().Subscribe(func(l store.Lock) { told = append(told, l) })()
+	var changes []store.Change
+	defer s.Watch(func(c store.Change) { changes = append(changes, c) })()
+
+	seq := do(t, s, patch("PATCH"), setActive(false, id))
+
+	if len(told) != 1 || told[0].UserID != id || told[0].Version != seq {
+		t.Errorf("subscribers were told %+v", told)
+	}
+	for name, ref := range map[string]store.SubjectRef{
+		"id": {SCIMID: id}, "userName": {UserName: "gRACE"}, "externalId": {ExternalID: "x-Grace"}, "email": {Email: "GRACE@example.com"},
+	} {
+		l, ok := s.Locks().Lookup("acme", ref)
+		if !ok || l.State != store.LockDeactivated || l.Epoch != 1 || !l.Refuses(time.Now().Add(time.Hour)) {
+			t.Errorf("by %s: %v %+v", name, ok, l)
+		}
+	}
+	if _, ok := s.Locks().InForce("acme", id); !ok {
+		t.Error("not in force")
+	}
+	kinds := map[store.ChangeType]int{}
+	for _, c := range changes {
+		kinds[c.Type]++
+		if c.Seq != seq {
+			t.Errorf("change at %d, want %d", c.Seq, seq)
+		}
+	}
+	if diff := cmp.Diff(map[store.ChangeType]int{store.ChangeUserUpdated: 1, store.ChangeLock: 1, store.ChangeJob: 7}, kinds); diff != "" {
+		t.Error(diff)
+	}
+	view(t, s, "acme", func(r *store.Reader) error {
+		l, err := r.Lock(id)
+		if err != nil || l.Reason != "scim.patch" || l.Version != seq {
+			t.Errorf("lock row %+v, %v", l, err)
+		}
+		o, err := r.Offboarding(id, 1)
+		if err != nil || o.Version != seq || o.Jobs != 7 || !o.Received.Equal(patch("").Received) || o.LockedAt.IsZero() || !o.BlockedAt.IsZero() {
+			t.Errorf("offboarding %+v, %v", o, err)
+		}
+		jobs, err := r.JobsOf(id, 0)
+		if err != nil || len(jobs) != 7 {
+			t.Fatalf("%d jobs, %v", len(jobs), err)
+		}
+		for _, j := range jobs {
+			if j.ID != store.JobID("acme", "app", id, 1, j.Kind) || j.State != store.JobPending || j.Version != seq || j.Subject.UserName != "Grace" {
+				t.Errorf("job %+v", j)
+			}
+		}
+		due, err := r.DueJobs(time.Now(), 100)
+		if len(due) != 7 || err != nil {
+			t.Errorf("%d due, %v", len(due), err)
+		}
+		trail, err := r.AuditOf(id)
+		if err != nil || len(trail) != 2 || trail[1].Seq != uint64(seq) || trail[1].Detail != "user.deactivated: locked, epoch 1, 7 jobs" {
+			t.Errorf("audit %+v, %v", trail, err)
+		}
+		return nil
+	})
+	verify(t, s)
+}
+
+// Row 11: asking again drives what is not verified and makes nothing new.
+func TestRepeatedDeactivation(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	s := storetest.Open(t, func(o *store.Options) { o.Now = func() time.Time { return now } })
+	id := create(t, s, "acme", "heidi")
+	do(t, s, patch("PATCH"), setActive(false, id))
+	states := []store.JobState{store.JobFailed, store.JobRunning, store.JobRevoked, store.JobRevoked, store.JobUnsupported, store.JobRetrying, store.JobUnknown}
+	do(t, s, storetest.Cause("job.done"), func(tx *store.Tx) error {
+		jobs, err := tx.JobsOf(id, 0)
+		if err != nil {
+			return err
+		}
+		for i := range jobs {
+			jobs[i].State, jobs[i].NextAt = states[i], now.Add(time.Hour)
+			jobs[i].Verified = i == 2
+			if err := tx.SaveJob(&jobs[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	now = now.Add(time.Minute)
+	do(t, s, patch("PUT"), setActive(false, id))
+	view(t, s, "acme", func(r *store.Reader) error {
+		l, _ := r.Lock(id)
+		all, _ := r.Offboardings(id)
+		if l.Epoch != 1 || len(all) != 1 {
+			t.Errorf("epoch %d, %d offboardings", l.Epoch, len(all))
+		}
+		jobs, err := r.JobsOf(id, 0)
+		for i, j := range jobs {
+			want := states[i]
+			if want == store.JobFailed || want == store.JobUnknown {
+				want = store.JobPending
+			}
+			driven := i != 1 && i != 2 && i != 4
+			if j.State != want || j.NextAt.Equal(now) != driven {
+				t.Errorf("job %d: %s at %v, want %s, driven %t", i, j.State, j.NextAt, want, driven)
+			}
+		}
+		return err
+	})
+	verify(t, s)
+}
+
+// Row 12: reactivation lifts the lock only for what is issued later, restores
+// nothing, and asks the application to enable the account.
+func TestReactivation(t *testing.T) {
+	s := storetest.New(t)
+	id := create(t, s, "acme", "ivan")
+	for epoch := uint64(1); epoch <= 20; epoch++ {
+		do(t, s, patch("PATCH"), setActive(false, id))
+		do(t, s, patch("PATCH"), setActive(true, id))
+		l, ok := s.Locks().Lookup("acme", store.SubjectRef{SCIMID: id})
+		if !ok || l.State != store.LockLifted || l.Epoch != epoch {
+			t.Fatalf("epoch %d: %+v", epoch, l)
+		}
+		if !l.Refuses(l.NotBefore) || !l.Refuses(time.Time{}) || l.Refuses(l.NotBefore.Add(time.Nanosecond)) {
+			t.Errorf("epoch %d refuses the wrong credentials", epoch)
+		}
+		view(t, s, "acme", func(r *store.Reader) error {
+			jobs, err := r.JobsOf(id, epoch)
+			n := 0
+			for _, j := range jobs {
+				if j.Event == "user.reactivated" {
+					n++
+					if j.Kind != "account" {
+						t.Errorf("reactivation has a job of kind %s", j.Kind)
+					}
+				}
+			}
+			if len(jobs) != 8 || n != 1 {
+				t.Errorf("epoch %d: %d jobs, %d of the reactivation", epoch, len(jobs), n)
+			}
+			return err
+		})
+	}
+	verify(t, s)
+}
+
+// Row 13: a tombstone refuses the names until somebody else holds them; the new
+// holder inherits neither the lock nor the old credentials.
+func TestDeleteAndSameNameAgain(t *testing.T) {
+	s := storetest.New(t)
+	old := create(t, s, "acme", "judy")
+	do(t, s, patch("DELETE"), func(tx *store.Tx) error { return tx.DeleteUser(old) })
+	if l, ok := s.Locks().Lookup("acme", store.SubjectRef{UserName: "judy"}); !ok || l.State != store.LockDeleted || !l.Refuses(time.Now().Add(time.Hour)) {
+		t.Fatalf("tombstone: %v %+v", ok, l)
+	}
+	fresh := create(t, s, "acme", "judy")
+	for name, ref := range map[string]store.SubjectRef{
+		"id": {SCIMID: fresh}, "name": {UserName: "judy"}, "externalId": {ExternalID: "x-judy"}, "email": {Email: "judy@example.com"},
+	} {
+		l, ok := s.Locks().Lookup("acme", ref)
+		if !ok || l.UserID != fresh || l.State != store.LockLifted || l.Reason != "recreated" {
+			t.Errorf("by %s: %v %+v", name, ok, l)
+		}
+		if !l.Refuses(l.NotBefore.Add(-time.Second)) || l.Refuses(l.NotBefore.Add(time.Second)) {
+			t.Errorf("by %s: refuses the wrong credentials", name)
+		}
+	}
+	if l, ok := s.Locks().Lookup("acme", store.SubjectRef{SCIMID: old, UserName: "judy"}); !ok || l.State != store.LockDeleted {
+		t.Errorf("the old id: %v %+v", ok, l)
+	}
+	verify(t, s)
+}
+
+// A locked user who is renamed stays locked under both names; another user who
+// takes the freed name is not refused but what was issued before is.
+func TestLockFollowsNames(t *testing.T) {
+	s := storetest.New(t)
+	a, b := create(t, s, "acme", "ken"), create(t, s, "acme", "leo")
+	do(t, s, patch("PATCH"), setActive(false, a))
+	rename := func(id, to string) func(*store.Tx) error {
+		return func(tx *store.Tx) error {
+			u, err := tx.User(id)
+			if err != nil {
+				return err
+			}
+			u.Resource["userName"], u.Resource["externalId"] = to, "x2-"+to
+			return tx.UpdateUser(&u)
+		}
+	}
+	do(t, s, patch("PATCH"), rename(a, "kenneth"))
+	for _, ref := range []store.SubjectRef{{UserName: "ken"}, {UserName: "kenneth"}, {ExternalID: "x-ken"}, {ExternalID: "x2-kenneth"}} {
+		if l, ok := s.Locks().Lookup("acme", ref); !ok || l.UserID != a {
+			t.Errorf("%+v: %v %+v", ref, ok, l)
+		}
+	}
+	do(t, s, patch("PATCH"), rename(b, "ken"))
+	if l, ok := s.Locks().Lookup("acme", store.SubjectRef{UserName: "ken"}); !ok || l.UserID != b || l.State != store.LockLifted {
+		t.Errorf("taken name: %v %+v", ok, l)
+	}
+	do(t, s, patch("PATCH"), setActive(false, a)) // asks again; does not take the name back
+	if l, _ := s.Locks().Lookup("acme", store.SubjectRef{UserName: "ken"}); l.UserID != b {
+		t.Error("the name went back to its former holder")
+	}
+	verify(t, s)
+}
+
+func TestCreatedInactiveIsLocked(t *testing.T) {
+	s := storetest.New(t)
+	u := user("mia")
+	u.Resource["active"] = false
+	do(t, s, patch("POST"), func(tx *store.Tx) error { u.ID = ""; return tx.CreateUser(u) })
+	if l, ok := s.Locks().Lookup("acme", store.SubjectRef{SCIMID: u.ID}); !ok || l.State != store.LockDeactivated {
+		t.Errorf("%v %+v", ok, l)
+	}
+	verify(t, s)
+}
+
+// A stalled worker must not overwrite a newer result (row 4).
+func TestFencing(t *testing.T) {
+	s := storetest.New(t)
+	id := create(t, s, "acme", "nina")
+	do(t, s, patch("PATCH"), setActive(false, id))
+	var stale store.Job
+	view(t, s, "acme", func(r *store.Reader) error {
+		jobs, err := r.JobsOf(id, 0)
+		stale = jobs[0]
+		return err
+	})
+	claim := func(owner string, j store.Job) error {
+		_, err := s.Update(t.Context(), "acme", storetest.Cause("job.claim"), func(tx *store.Tx) error {
+			j := j
+			j.State, j.LeaseOwner, j.NextAt = store.JobRunning, owner, tx.Now().Add(time.Minute)
+			return tx.SaveJob(&j)
+		})
+		return err
+	}
+	if err := claim("w1", stale); err != nil {
+		t.Fatal(err)
+	}
+	if err := claim("w2", stale); !errors.Is(err, store.ErrFenced) {
+		t.Errorf("the second claim: %v", err)
+	}
+	view(t, s, "acme", func(r *store.Reader) error {
+		j, err := r.Job(stale.ID)
+		if j.LeaseOwner != "w1" {
+			t.Errorf("owner %q", j.LeaseOwner)
+		}
+		due, _ := r.DueJobs(time.Now(), 100)
+		if len(due) != 6 {
+			t.Errorf("%d due, want 6", len(due))
+		}
+		due, _ = r.DueJobs(time.Now().Add(time.Hour), 100)
+		if len(due) != 7 || due[6].ID != stale.ID {
+			t.Errorf("%d due after the lease, want 7 and the leased one last", len(due))
+		}
+		return err
+	})
+	verify(t, s)
+}
+
+func TestOffboardingClosesWhenVerified(t *testing.T) {
+	s := storetest.New(t)
+	id := create(t, s, "acme", "olga")
+	do(t, s, patch("PATCH"), setActive(false, id))
+	save := func(o store.Offboarding) error {
+		_, err := s.Update(t.Context(), "acme", storetest.Cause("offboarding.verified"), func(tx *store.Tx) error {
+			o := o
+			o.VerifiedAt = tx.Now()
+			return tx.SaveOffboarding(&o)
+		})
+		return err
+	}
+	var o store.Offboarding
+	view(t, s, "acme", func(r *store.Reader) error {
+		open, err := r.OpenOffboardings()
+		if len(open) != 1 {
+			t.Fatalf("%d open", len(open))
+		}
+		o = open[0]
+		return err
+	})
+	if err := save(o); err != nil {
+		t.Fatal(err)
+	}
+	if err := save(o); !errors.Is(err, store.ErrFenced) {
+		t.Errorf("stale save: %v", err)
+	}
+	view(t, s, "acme", func(r *store.Reader) error {
+		open, err := r.OpenOffboardings()
+		if len(open) != 0 {
+			t.Errorf("%d open", len(open))
+		}
+		return err
+	})
+	verify(t, s)
+}
+
+// The table is rebuilt from the rows before Open returns.
+func TestLocksSurviveReopening(t *testing.T) {
+	o := storetest.Options()
+	o.Dir = t.TempDir()
+	s, err := store.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := create(t, s, "acme", "pat")
+	do(t, s, patch("PATCH"), setActive(false, id))
+	want, _ := s.Locks().Lookup("acme", store.SubjectRef{SCIMID: id})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = store.Open(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	got, ok := s.Locks().Lookup("acme", store.SubjectRef{UserName: "PAT"})
+	if diff := cmp.Diff(want, got); !ok || diff != "" {
+		t.Errorf("%v %s", ok, diff)
+	}
+}
+
+func TestAuditOfRefusals(t *testing.T) {
+	s := storetest.New(t)
+	id := create(t, s, "acme", "quinn")
+	do(t, s, patch("PATCH"), func(tx *store.Tx) error {
+		tx.Changed("userName")
+		tx.AuditOnly(id, "IL1-3.2")
+		return nil
+	})
+	view(t, s, "acme", func(r *store.Reader) error {
+		trail, err := r.AuditOf(id)
+		if len(trail) != 2 || trail[1].Outcome != audit.OutcomeRefused || trail[1].Detail != "IL1-3.2" {
+			t.Errorf("%+v", trail)
+		}
+		return err
+	})
+	verify(t, s)
+}
+
+// B10: an assertion is used once, by whichever of many comes first, and stays used
+// until well after its expiry.
+func TestReplay(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	s := storetest.Open(t, func(o *store.Options) { o.Now = func() time.Time { return now } })
+	exp := now.Add(time.Minute)
+	use := func(issuer string) error {
+		_, err := s.Update(context.Background(), "acme", storetest.Cause("token.issue"), func(tx *store.Tx) error { return tx.UseJTI(issuer, "j", exp) })
+		return err
+	}
+	errs := make(chan error, 32)
+	for range 32 {
+		go func() { errs <- use("iss") }()
+	}
+	won := 0
+	for range 32 {
+		if err := <-errs; err == nil {
+			won++
+		} else if !errors.Is(err, store.ErrReplay) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d used it, want 1", won)
+	}
+	if err := use("other issuer"); err != nil {
+		t.Errorf("another issuer: %v", err)
+	}
+	now = exp.Add(time.Second)
+	sweep(t, s)
+	if err := use("iss"); !errors.Is(err, store.ErrReplay) {
+		t.Errorf("just after expiry: %v", err)
+	}
+	now = exp.Add(time.Hour)
+	sweep(t, s)
+	exp = now.Add(time.Minute)
+	if err := use("iss"); err != nil {
+		t.Errorf("long after expiry: %v", err)
+	}
+	verify(t, s)
+}
+
+func sweep(t *testing.T, s *store.Store) {
+	t.Helper()
+	if err := s.Sweep(t.Context()); err != nil {
+		t.Fatalf("sweeping: %v", err)
+	}
+}
+
+func TestKeysAndClients(t *testing.T) {
+	s := storetest.New(t)
+	// Two first starts at once make one key.
+	errs := make(chan error, 8)
+	for i := range 8 {
+		go func() {
+			_, err := s.Update(context.Background(), "acme", storetest.Cause("key.create"), func(tx *store.Tx) error {
+				keys, err := tx.Keys("access-token")
+				if err != nil || len(keys) > 0 {
+					return err
+				}
+				return tx.PutKey(store.Key{ID: fmt.Sprint("k", i), Use: "access-token", JWK: []byte("{}"), Created: tx.Now()})
+			})
+			errs <- err
+		}()
+	}
+	for range 8 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	view(t, s, "acme", func(r *store.Reader) error {
+		keys, err := r.Keys("access-token")
+		if len(keys) != 1 {
+			t.Errorf("%d keys", len(keys))
+		}
+		return err
+	})
+	seq := update(t, s, "acme", func(tx *store.Tx) error { return tx.PutClient(store.Client{ID: "c", LastKey: "kid"}) })
+	view(t, s, "acme", func(r *store.Reader) error {
+		c, err := r.Client("c")
+		if c.LastKey != "kid" || c.Version != seq {
+			t.Errorf("%+v", c)
+		}
+		return err
+	})
+	verify(t, s)
+}
+
+// A lock costs little memory, so ten thousand at once are nothing (row 18).
+func TestLockTableMemory(t *testing.T) {
+	o := storetest.Options()
+	o.Dir = t.TempDir()
+	o.Tenants = map[string]store.TenantOptions{"acme": {}}
+	s, err := store.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const n = 4000
+	for base := 0; base < n; base += 100 {
+		update(t, s, "acme", func(tx *store.Tx) error {
+			for i := base; i < base+100; i++ {
+				u := user(fmt.Sprintf("leaver-%06d", i))
+				u.Resource["active"] = false
+				if err := tx.CreateUser(u); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.Tenants = nil
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	s, err = store.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	full := heap()
+	got := s.Locks().Len()
+	store.ForgetLocks(s)
+	per := int64(full-heap()) / n
+	t.Logf("%d bytes a lock", per)
+	if got != n || per <= 0 || per > 1600 {
+		t.Errorf("%d locks, %d bytes each", got, per)
+	}
+}
