@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -55,16 +56,21 @@ func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f failure) {
 	c := x.cause(actionOf(x))
 	c.Decision = cmp.Or(c.Decision, "refused")
 	c.Path = cut(c.Path)
+	resource := x.resource
+	if _, id, deeper := endpointOf(x.path); resource == "" && !deeper {
+		resource = id // of a request that was refused before it was decoded
+	}
 	// The client may be gone already; its attempt is on record all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditWait)
 	defer cancel()
 	_, err := h.o.Store.Update(ctx, x.tenant, c, func(tx *store.Tx) error {
-		tx.AuditOnly(cut(x.resource), refusalDetail(f))
+		tx.AuditOnly(cut(resource), refusalDetail(f))
 		return nil
 	})
 	if err != nil {
 		h.m.unrecorded(x.tenant, "store")
-		h.o.Logger.ErrorContext(ctx, "a refused write is not in the audit trail", "tenant", x.tenant, "request", x.id, "error", err)
+		h.o.Logger.ErrorContext(ctx, "a refused write is not in the audit trail",
+			slog.String("tenant", x.tenant), slog.String("request", x.id), slog.Any("error", err))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -45,7 +46,7 @@ func TestEveryChangeAudited(t *testing.T) {
 		{"patch", "PATCH", "/Users/" + id, ops(op("replace", "title", "x"), op("replace", "displayName", "y")), 200, "user.patch", audit.OutcomeDone, id, []string{"displayName", "title"}, ""},
 		{"add a member", "PATCH", "/Groups/" + gid, ops(op("add", "members", refs(id))), 204, "group.patch", audit.OutcomeDone, gid, []string{"members"}, ""},
 		{"deactivate", "PATCH", "/Users/" + id, ops(op("replace", "active", false)), 200, "user.patch", audit.OutcomeDone, id, []string{"active"}, "epoch 1"},
-		{"refused by the profile", "PUT", "/Users/" + id, person("ada"), 403, "user.put", audit.OutcomeRefused, "", nil, "403"},
+		{"refused by the profile", "PUT", "/Users/" + id, person("ada"), 403, "user.put", audit.OutcomeRefused, id, nil, "403"},
 		{"refused by the schema", "POST", "/Users", obj{"schemas": []string{"x"}}, 400, "user.create", audit.OutcomeRefused, "", nil, "invalidSyntax"},
 		{"refused as a duplicate", "POST", "/Users", person("bob"), 409, "user.create", audit.OutcomeRefused, "", nil, "uniqueness"},
 		{"refused as unknown", "DELETE", "/Users/nobody", nil, 404, "user.delete", audit.OutcomeRefused, "nobody", nil, "404"},
@@ -185,8 +186,19 @@ func TestNewRefusesMissingParts(t *testing.T) {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if _, err := scimhttp.New(whole); err != nil {
-		t.Errorf("whole options: %v", err)
+	h, err := scimhttp.New(whole)
+	if err != nil {
+		t.Fatalf("whole options: %v", err)
+	}
+	mux := http.NewServeMux()
+	h.Mount(mux)
+	for path, want := range map[string]int{"/scim/v2/Users": 404, "/elsewhere": 404} {
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+		ours := w.Header().Get("Content-Type") == "application/scim+json"
+		if w.Code != want || ours != strings.HasPrefix(path, "/scim/") {
+			t.Errorf("%s: %d, answered by the SCIM service: %v", path, w.Code, ours)
+		}
 	}
 }
 

@@ -220,3 +220,21 @@ func TestOtherChangesLockNobody(t *testing.T) {
 		t.Errorf("locked %v, streams cut %d times", locked, streams.count())
 	}
 }
+
+// TestWhatIsCommittedIsNeverRefused: the store stops right after the commit, so the
+// answer cannot be read back; it says all the same that the change was made.
+func TestWhatIsCommittedIsNeverRefused(t *testing.T) {
+	var s *service
+	s = serve(t, il1, func(o *scimhttp.Options) {
+		o.AfterLock = func(context.Context, string, string) {
+			if err := s.store.Close(); err != nil {
+				t.Errorf("closing: %v", err)
+			}
+		}
+	})
+	id := s.createUser("ada")
+	if a := s.do("PATCH", "/Users/"+id, ops(op("replace", "active", false))).want(200); a.body["active"] != false || a.id() != id {
+		t.Errorf("answer %s", a.raw)
+	}
+	s.do("PATCH", "/Users/"+id, ops(op("replace", "title", "x"))).wantError(503, "")
+}

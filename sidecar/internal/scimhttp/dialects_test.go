@@ -79,61 +79,61 @@ func TestOktaSpec(t *testing.T) {
 			s := serve(t, profile)
 			s.createUser("seed")
 			var seed, made string
-			run := func(name string, fn func(t *testing.T, s *service)) {
+			run := func(name string, fn func(s *service)) {
 				t.Run(name, func(t *testing.T) {
 					q := *s
 					q.t = t
-					fn(t, &q)
+					fn(&q)
 				})
 			}
-			run("1 first user", func(t *testing.T, s *service) {
+			run("1 first user", func(s *service) {
 				a := s.do("GET", "/Users?count=1&startIndex=1", nil).want(200)
 				r := a.resources()
 				if len(r) != 1 || a.total() < 1 || a.body["itemsPerPage"] != 1.0 || a.body["startIndex"] != 1.0 {
-					t.Fatalf("list %s", a.raw)
+					s.t.Fatalf("list %s", a.raw)
 				}
 				seed, _ = r[0]["id"].(string)
-				wantOktaUser(t, r[0])
+				wantOktaUser(s.t, r[0])
 			})
-			run("2 by id", func(t *testing.T, s *service) {
+			run("2 by id", func(s *service) {
 				a := s.do("GET", "/Users/"+seed, nil).want(200)
-				wantOktaUser(t, a.body)
+				wantOktaUser(s.t, a.body)
 				if a.id() != seed {
-					t.Errorf("id %s, want %s", a.id(), seed)
+					s.t.Errorf("id %s, want %s", a.id(), seed)
 				}
 			})
-			run("3 invalid userName", func(t *testing.T, s *service) {
+			run("3 invalid userName", func(s *service) {
 				if n := s.do("GET", filter("Users", `userName eq "invalid"`), nil).want(200).total(); n != 0 {
-					t.Errorf("%d", n)
+					s.t.Errorf("%d", n)
 				}
 			})
-			run("4 unknown id", func(_ *testing.T, s *service) {
+			run("4 unknown id", func(s *service) {
 				s.do("GET", "/Users/010101001010101011001010101011", nil).wantError(404, "")
 			})
-			run("5 random address", func(t *testing.T, s *service) {
+			run("5 random address", func(s *service) {
 				if n := s.do("GET", filter("Users", `userName eq "random@example.test"`), nil).want(200).total(); n != 0 {
-					t.Errorf("%d", n)
+					s.t.Errorf("%d", n)
 				}
 			})
-			run("6 create", func(t *testing.T, s *service) {
+			run("6 create", func(s *service) {
 				a := s.do("POST", "/Users", person("runscope")).want(201)
 				made = a.id()
-				wantOktaUser(t, a.body)
+				wantOktaUser(s.t, a.body)
 			})
-			run("7 created", func(t *testing.T, s *service) { wantOktaUser(t, s.do("GET", "/Users/"+made, nil).want(200).body) })
-			run("8 again", func(_ *testing.T, s *service) {
+			run("7 created", func(s *service) { wantOktaUser(s.t, s.do("GET", "/Users/"+made, nil).want(200).body) })
+			run("8 again", func(s *service) {
 				s.do("POST", "/Users", person("runscope")).wantError(409, "uniqueness")
 			})
-			run("9 in capitals", func(t *testing.T, s *service) {
+			run("9 in capitals", func(s *service) {
 				if n := s.do("GET", filter("Users", `userName eq "RUNSCOPE@ACME.EXAMPLE"`), nil).want(200).total(); n != 1 {
-					t.Errorf("%d", n)
+					s.t.Errorf("%d", n)
 				}
 			})
-			run("10 groups", func(_ *testing.T, s *service) { s.do("GET", "/Groups", nil).want(200) })
-			run("11 bad token", func(_ *testing.T, s *service) {
+			run("10 groups", func(s *service) { s.do("GET", "/Groups", nil).want(200) })
+			run("11 bad token", func(s *service) {
 				s.do("GET", "/Users", nil, "Authorization", "Bearer 12345").wantError(401, "")
 			})
-			run("12 numeric id", func(_ *testing.T, s *service) { s.do("GET", "/Users/00919288221112222", nil).wantError(404, "") })
+			run("12 numeric id", func(s *service) { s.do("GET", "/Users/00919288221112222", nil).wantError(404, "") })
 		})
 	}
 }

@@ -125,7 +125,7 @@ func (s *service) wire(t *testing.T, method, target, header, body string) int {
 	if err != nil {
 		t.Fatalf("connecting: %v", err)
 	}
-	defer conn.Close() //nolint:errcheck // the test is over
+	defer conn.Close()
 	if body != "" {
 		header += fmt.Sprintf("Content-Length: %d\r\n", len(body))
 	}
@@ -138,6 +138,36 @@ func (s *service) wire(t *testing.T, method, target, header, body string) int {
 	}
 	defer resp.Body.Close()
 	return resp.StatusCode
+}
+
+// TestBodyThatEndsEarly: what was announced and did not come is not judged.
+func TestBodyThatEndsEarly(t *testing.T) {
+	s := serve(t, il1)
+	id := s.createUser("ada")
+	s.unchanged(func() {
+		conn, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(t.Context(), "tcp", s.server.Listener.Addr().String())
+		if err != nil {
+			t.Fatalf("connecting: %v", err)
+		}
+		defer conn.Close()
+		body := fmt.Sprintf(`{"schemas":[%q],"Operations":[{"op":"replace","path":"active","value":false}]}`, scim.PatchURN)
+		_, err = fmt.Fprintf(conn, "PATCH /scim/v2/Users/%s HTTP/1.1\r\nHost: acme.test\r\nAuthorization: Bearer acme-token\r\n"+
+			"Content-Type: application/scim+json\r\nContent-Length: %d\r\n\r\n%s", id, len(body)+1, body)
+		if err != nil {
+			t.Fatalf("sending: %v", err)
+		}
+		if tcp, ok := conn.(*net.TCPConn); !ok || tcp.CloseWrite() != nil {
+			t.Fatal("the connection cannot be half closed")
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatalf("reading the answer: %v", err)
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusBadRequest || resp.Header.Get("Content-Type") != "application/scim+json" {
+			t.Errorf("status %d, Content-Type %q", resp.StatusCode, resp.Header.Get("Content-Type"))
+		}
+	})
 }
 
 // TestTenantsAreApart: F125, DESIGN §6. What belongs to another tenant does not

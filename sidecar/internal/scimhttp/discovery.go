@@ -2,7 +2,6 @@ package scimhttp
 
 import (
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
@@ -14,39 +13,19 @@ import (
 const configURN = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"
 
 // discover serves the three documents of RFC 7644 §4. Paging, sorting and
-// attribute parameters are ignored; a filter is 403 (F118).
+// attribute parameters are ignored (F118); filters and other methods than GET were
+// refused by the decision.
 func (h *Handler) discover(w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
-	if x.method != http.MethodGet {
-		return &httpError{status: http.StatusMethodNotAllowed, allow: "GET", reason: "method", detail: "discovery is read with GET"}
-	}
-	if hasFilter(x.rawQuery) {
-		return &httpError{status: http.StatusForbidden, reason: "discovery_filter", detail: "discovery cannot be filtered; ask without filter"}
-	}
 	base := h.o.Base(x.tenant)
-	switch {
-	case s.Endpoint == endpointConfig && s.ID == "":
+	switch s.Endpoint {
+	case endpointTypes:
+		return document(w, s.ID, typeDocuments(base))
+	case endpointSchemas:
+		return document(w, s.ID, schemaDocuments(base))
+	default:
 		writeJSON(w, http.StatusOK, scim.Encode(h.config(base)))
 		return nil
-	case s.Endpoint == endpointTypes:
-		return document(w, s.ID, typeDocuments(base))
-	case s.Endpoint == endpointSchemas:
-		return document(w, s.ID, schemaDocuments(base))
 	}
-	return store.ErrNotFound
-}
-
-// hasFilter looks for the parameter whatever its letter case, as RFC 7644 leaves open.
-func hasFilter(rawQuery string) bool {
-	q, err := url.ParseQuery(rawQuery)
-	if err != nil {
-		return strings.Contains(strings.ToLower(rawQuery), "filter")
-	}
-	for name := range q {
-		if strings.EqualFold(name, "filter") {
-			return true
-		}
-	}
-	return false
 }
 
 // named is a discovery document and the id it is read by.

@@ -20,12 +20,11 @@ type refusal struct{ d authz.Decision }
 
 func (r *refusal) Error() string { return "refused: " + r.d.Reason }
 
-// httpError is a refusal of HTTP itself, before or beside SCIM: a wrong method,
-// a body over the limit, a client that is too fast.
+// httpError is a refusal of HTTP itself, before or beside SCIM: a request that
+// cannot be read, a client that is too fast.
 type httpError struct {
 	status int
 	detail string
-	allow  string        // value of Allow
 	retry  time.Duration // for Retry-After
 	reason string        // stable code for log and metric
 }
@@ -68,7 +67,7 @@ func failureOf(err error) failure {
 	case errors.As(err, &refused):
 		return failureOfDecision(refused.d)
 	case errors.As(err, &plain):
-		return failure{Status: plain.status, Detail: plain.detail, Allow: plain.allow, Retry: plain.retry, Reason: plain.reason}
+		return failure{Status: plain.status, Detail: plain.detail, Retry: plain.retry, Reason: plain.reason}
 	case errors.As(err, &se):
 		return failure{Status: se.Status, Type: se.Type, Detail: se.Detail, Reason: "scim"}
 	case errors.As(err, &unique):

@@ -179,18 +179,6 @@ const (
 	endpointSearch  = ".search"
 )
 
-// allowed lists the methods of a path, for the Allow field of a 405 (RFC 9110 §15.5.6).
-func allowed(path string) string {
-	endpoint, id, _ := endpointOf(path)
-	switch {
-	case endpoint != endpointUsers && endpoint != endpointGroups:
-		return "GET"
-	case id != "":
-		return "GET, PUT, PATCH, DELETE"
-	}
-	return "GET, POST"
-}
-
 // writes reports whether the method asks for a change.
 func writes(method string) bool {
 	switch method {

@@ -2,6 +2,7 @@ package scimhttp
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -35,9 +36,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	f := failureOf(err)
-	if f.Status == http.StatusMethodNotAllowed && f.Allow == "" {
-		f.Allow = allowed(x.path)
-	}
 	x.reason = f.Reason
 	if f.Status >= http.StatusInternalServerError {
 		x.err = err
@@ -72,21 +70,20 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	return h.act(ctx, w, x, x.decision.SCIM)
 }
 
-// act picks the operation. Everything it looks at was decided on.
+// act picks the operation. Everything it looks at was decided on, so a route
+// without an operation is a fault of ours.
 func (h *Handler) act(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
 	switch s.Endpoint {
 	case endpointUsers, endpointGroups:
-		op := h.operation(x.method, s)
-		if op == nil {
-			return &httpError{status: http.StatusMethodNotAllowed, allow: allowed(x.path), reason: "method", detail: "this path does not take " + x.route}
+		if op := h.operation(x.method, s); op != nil {
+			return op(ctx, w, x, s)
 		}
-		return op(ctx, w, x, s)
 	case endpointConfig, endpointTypes, endpointSchemas:
-		return h.discover(w, x, s)
-	case endpointMe, endpointBulk, endpointSearch:
-		return &httpError{status: http.StatusNotImplemented, reason: "not_implemented", detail: "/" + s.Endpoint + " is not served; see /ServiceProviderConfig"}
+		if x.method == http.MethodGet {
+			return h.discover(w, x, s)
+		}
 	}
-	return store.ErrNotFound
+	return fmt.Errorf("serving %s: allowed, but there is no operation for it", x.route)
 }
 
 // operation is one of the twelve things that can be done to a resource.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"reflect"
@@ -204,6 +205,7 @@ func (h *Handler) afterLock(ctx context.Context, x *exchange, userID string) {
 	defer cancel()
 	h.o.AfterLock(ctx, x.tenant, userID)
 	if ctx.Err() != nil {
-		h.o.Logger.WarnContext(ctx, "open streams were not cut in time", "tenant", x.tenant, "request", x.id, "user", userID)
+		h.o.Logger.WarnContext(ctx, "open streams were not cut in time",
+			slog.String("tenant", x.tenant), slog.String("request", x.id), slog.String("user", userID))
 	}
 }
