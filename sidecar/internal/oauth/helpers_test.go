@@ -52,17 +52,17 @@ type world struct {
 // newWorld has the tenants acme and globex. Acme's clients: idp; old, which may
 // name the token endpoint as aud; hash, which may go without jti; remote, whose
 // keys are behind a URL. Globex has idp-globex.
-func newWorld(t testing.TB, change ...func(*world)) *world {
-	t.Helper()
-	w := &world{t: t, clock: &atomic.Int64{}, dir: t.TempDir(), keys: map[string]*token.Signer{}, docs: map[string][]byte{}}
+func newWorld(tb testing.TB, change ...func(*world)) *world {
+	tb.Helper()
+	w := &world{t: tb, clock: &atomic.Int64{}, dir: tb.TempDir(), keys: map[string]*token.Signer{}, docs: map[string][]byte{}}
 	w.clock.Store(start.UnixNano())
 	for _, id := range []string{"idp", "old", "hash", "remote", "idp-globex", "nobody"} {
 		doc, _, err := token.GenerateKey()
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if w.keys[id], err = token.NewSigner(doc); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		w.docs[id] = doc
 	}
@@ -73,7 +73,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 		c(w)
 	}
 	w.open()
-	t.Cleanup(w.close)
+	tb.Cleanup(w.close)
 	return w
 }
 
@@ -237,11 +237,11 @@ func (w *world) ask(assertion string) (int, string) {
 	return rec.Code, errorCode(w.t, rec)
 }
 
-func errorCode(t testing.TB, rec *httptest.ResponseRecorder) string {
-	t.Helper()
+func errorCode(tb testing.TB, rec *httptest.ResponseRecorder) string {
+	tb.Helper()
 	var body struct{ Error string }
 	if err := json.Unmarshal(rec.Body.Bytes(), &body); err != nil {
-		t.Fatalf("body %q: %v", rec.Body, err)
+		tb.Fatalf("body %q: %v", rec.Body, err)
 	}
 	return body.Error
 }

@@ -55,7 +55,7 @@ func (t *tenant) describe() error {
 	}
 	var err error
 	t.metadata, err = newDocument(metadataPath, t.Issuer, serverMetadata{
-		Issuer: t.Issuer, TokenEndpoint: t.TokenEndpoint, JWKSURI: t.Issuer + jwksPath,
+		Issuer: t.Issuer, TokenEndpoint: t.TokenEndpoint, JWKSURI: strings.TrimSuffix(t.Issuer, "/") + jwksPath,
 		Scopes: []string{Scope},
 		// There is no authorization endpoint, so no response type. RFC 8414 §2
 		// requires the member all the same, and readers look for it.

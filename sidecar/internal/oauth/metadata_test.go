@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -163,7 +164,8 @@ func TestOptionFaults(t *testing.T) {
 		change func(*oauth.Tenant)
 		want   []string
 	}{
-		{"several", func(t *oauth.Tenant) { t.Issuer, t.Resource, t.TokenLifetime = "http://acme.example", "x", 2*60*60*1e9 }, []string{"issuer", "resource", "lifetime"}},
+		{"several", func(t *oauth.Tenant) { t.Issuer, t.Resource, t.TokenLifetime = "http://acme.example", "x", 2*time.Hour }, []string{"issuer", "resource", "lifetime"}},
+		{"short lives", func(t *oauth.Tenant) { t.TokenLifetime, t.MaxAssertionLifetime = 1, -1 }, []string{"token lifetime", "assertion lifetime"}},
 		{"no name", func(t *oauth.Tenant) { t.Name = "" }, []string{"no name"}},
 		{"issuer with a query", func(t *oauth.Tenant) { t.Issuer += "?x" }, []string{"host and path alone"}},
 		{"issuer with credentials", func(t *oauth.Tenant) { t.Issuer = "https://u:p@acme.example" }, []string{"host and path alone"}},

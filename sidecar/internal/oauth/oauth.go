@@ -47,7 +47,7 @@ const Scope = "scim"
 // Defaults and bounds.
 const (
 	defaultLifetime = 5 * time.Minute
-	maxLifetime     = time.Hour // B17
+	maxLifetime     = time.Hour // of a token (B17), and of an assertion that must be remembered
 	leeway          = 30 * time.Second
 )
 
@@ -75,8 +75,8 @@ type Tenant struct {
 	Resource             string // the SCIM service's identifier, `aud` of the access tokens
 	TokenEndpoint        string // external URL; empty is Issuer + "/oauth/token"
 	Clients              []Client
-	TokenLifetime        time.Duration // of access tokens, at most an hour; 0 is 5 minutes
-	MaxAssertionLifetime time.Duration // how far ahead exp of an assertion may lie; 0 is 10 minutes (B6)
+	TokenLifetime        time.Duration // of access tokens, a second to an hour; 0 is 5 minutes
+	MaxAssertionLifetime time.Duration // how far ahead exp of an assertion may lie, at most an hour; 0 is 10 minutes (B6)
 }
 
 // Options configure a server.
@@ -86,8 +86,11 @@ type Options struct {
 	Now        func() time.Time // nil is time.Now
 	NewID      func() string    // jti of access tokens and missing request ids; nil is 128 random bits
 	HTTPClient *http.Client     // to fetch clients' keys; nil is a client of its own
-	Logger     *slog.Logger     // nil discards
-	Metrics    prometheus.Registerer
+	// Remote is the address a request came from, as the proxy saw it, for the
+	// audit; nil is the peer of the connection.
+	Remote  func(*http.Request) string
+	Logger  *slog.Logger // nil discards
+	Metrics prometheus.Registerer
 }
 
 // Server is the authorization servers of all tenants. It is safe for concurrent
@@ -97,6 +100,7 @@ type Server struct {
 	store   *store.Store
 	now     func() time.Time
 	newID   func() string
+	remote  func(*http.Request) string
 	log     *slog.Logger
 	answers *prometheus.CounterVec // by tenant and outcome
 }
@@ -108,16 +112,8 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if o.Store == nil {
 		return nil, errors.New("oauth: a server needs a store")
 	}
-	s := &Server{tenants: make(map[string]*tenant, len(o.Tenants)), store: o.Store, now: o.Now, newID: o.NewID, log: o.Logger}
-	if s.now == nil {
-		s.now = time.Now
-	}
-	if s.newID == nil {
-		s.newID = randomID
-	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
+	s := &Server{tenants: make(map[string]*tenant, len(o.Tenants)), store: o.Store, now: o.Now, newID: o.NewID, remote: o.Remote, log: o.Logger}
+	s.defaults()
 	s.answers = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scimward_oauth_token_requests_total",
 		Help: "Token requests by tenant and outcome: issued, or the reason of the refusal.",
@@ -138,6 +134,21 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	return s, nil
 }
 
+func (s *Server) defaults() {
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if s.newID == nil {
+		s.newID = randomID
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.remote == nil {
+		s.remote = func(r *http.Request) string { return r.RemoteAddr }
+	}
+}
+
 func (s *Server) add(ctx context.Context, cfg Tenant, o Options) error {
 	if s.tenants[cfg.Name] != nil {
 		return fmt.Errorf("oauth: tenant %q is configured twice", cfg.Name)
@@ -145,7 +156,7 @@ func (s *Server) add(ctx context.Context, cfg Tenant, o Options) error {
 	if err := cfg.check(); err != nil {
 		return fmt.Errorf("oauth: tenant %q: %w", cfg.Name, err)
 	}
-	t, err := newTenant(cfg, o, s.now)
+	t, err := newTenant(cfg, o, s.now) //nolint:contextcheck // fetching keys outlives this call; Close ends it
 	if err != nil {
 		return fmt.Errorf("oauth: tenant %q: %w", cfg.Name, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/scimward/scimward/sidecar/internal/token"
@@ -34,11 +35,18 @@ func (t Tenant) check() error {
 	if t.TokenEndpoint != "" {
 		errs = append(errs, checkURL("token endpoint", t.TokenEndpoint))
 	}
-	if t.TokenLifetime < 0 || t.TokenLifetime > maxLifetime {
-		errs = append(errs, fmt.Errorf("token lifetime %s is not between 0 and %s", t.TokenLifetime, maxLifetime))
+	if t.TokenLifetime != 0 && (t.TokenLifetime < time.Second || t.TokenLifetime > maxLifetime) {
+		errs = append(errs, fmt.Errorf("token lifetime %s is not between a second and %s", t.TokenLifetime, maxLifetime))
 	}
-	seen := make(map[string]bool, len(t.Clients))
-	for _, c := range t.Clients {
+	if t.MaxAssertionLifetime < 0 || t.MaxAssertionLifetime > maxLifetime {
+		errs = append(errs, fmt.Errorf("assertion lifetime %s is not between 0 and %s", t.MaxAssertionLifetime, maxLifetime))
+	}
+	return errors.Join(append(errs, checkClients(t.Clients)...)...)
+}
+
+func checkClients(clients []Client) (errs []error) {
+	seen := make(map[string]bool, len(clients))
+	for _, c := range clients {
 		sources := 0
 		for _, there := range []bool{c.JWKSURL != "", c.Issuer != "", c.JWKS != nil} {
 			if there {
@@ -55,7 +63,7 @@ func (t Tenant) check() error {
 		}
 		seen[c.ID] = true
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // checkURL wants an identifier as RFC 8414 §2 and RFC 9728 §1.2 have it: https
@@ -74,7 +82,7 @@ func checkURL(what, raw string) error {
 
 func newTenant(cfg Tenant, o Options, now func() time.Time) (*tenant, error) {
 	if cfg.TokenEndpoint == "" {
-		cfg.TokenEndpoint = cfg.Issuer + tokenPath
+		cfg.TokenEndpoint = strings.TrimSuffix(cfg.Issuer, "/") + tokenPath
 	}
 	if cfg.TokenLifetime == 0 {
 		cfg.TokenLifetime = defaultLifetime

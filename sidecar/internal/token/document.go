@@ -1,42 +1,40 @@
 package token
 
 import (
-	"encoding/json"
-	"errors"
+	"encoding/base64"
 	"fmt"
+	"strings"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
-	"github.com/lestrrat-go/jwx/v2/jwk"
-	"github.com/lestrrat-go/jwx/v2/jws"
 )
 
 // VerifyDocument checks a compact JWS that a [Signer] made, such as the seal of an
-// evidence report, against a JWK set document, and returns its claims. Only ES256
-// with a kid of the set and exactly the type typ are accepted; expiry is no
-// matter here, for a document stays true.
+// evidence report, against a JWK set document, and returns its claims (numbers as
+// json.Number). Only ES256 with a kid of the set and exactly the type typ are
+// accepted; expiry is no matter here, for a document stays true. It is as strict
+// about form as [Verifier.Verify].
 func VerifyDocument(raw, typ string, jwks []byte) (map[string]any, error) {
-	msg, err := jws.ParseString(raw)
+	if len(raw) > MaxTokenBytes {
+		return nil, refuse(ReasonMalformed, fmt.Sprintf("a signature has at most %d bytes", MaxTokenBytes))
+	}
+	keys, err := parseKeySet(jwks, defaultMaxKeys)
 	if err != nil {
-		return nil, fmt.Errorf("reading the signature: %w", err)
+		return nil, err
 	}
-	if len(msg.Signatures()) != 1 {
-		return nil, errors.New("a document carries one signature")
+	p, refused := parse(raw, base64.RawURLEncoding.Strict(), []jwa.SignatureAlgorithm{jwa.ES256})
+	if refused != nil {
+		return nil, refused
 	}
-	h := msg.Signatures()[0].ProtectedHeaders()
-	if h.Algorithm() != jwa.ES256 || h.Type() != typ {
-		return nil, fmt.Errorf("the signature is not an ES256 %s", typ)
+	if typ == "" || p.typ != strings.ToLower(typ) {
+		return nil, refuse(ReasonType, "the signature is of another kind of document")
 	}
-	set, err := jwk.Parse(jwks)
-	if err != nil {
-		return nil, fmt.Errorf("reading the keys: %w", err)
+	set := keySet{keys: keys}
+	k, _ := set.find(p.kid, p.alg)
+	if k == nil || p.kid == "" {
+		return nil, refuse(ReasonKey, "no key of the set has the kid of the signature")
 	}
-	payload, err := jws.Verify([]byte(raw), jws.WithKeySet(set, jws.WithRequireKid(true)))
-	if err != nil {
-		return nil, errors.New("no key of the set made this signature")
+	if err := k.verify(p.alg, p.signing, p.sig); err != nil {
+		return nil, &Error{Reason: ReasonSignature, Detail: "no key of the set made this signature", Err: err}
 	}
-	var claims map[string]any
-	if err := json.Unmarshal(payload, &claims); err != nil {
-		return nil, fmt.Errorf("reading the claims: %w", err)
-	}
-	return claims, nil
+	return p.claims, nil
 }

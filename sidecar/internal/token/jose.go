@@ -35,9 +35,10 @@ type parsed struct {
 //
 //	base64url(header) "." base64url(payload) "." base64url(signature)
 //
-// It accepts one spelling only: no padding, no white space, no spare bits, so a
+// enc is strict unpadded base64url, algs what the token may be signed with. It
+// accepts one spelling only: no padding, no white space, no spare bits, so a
 // token cannot be rewritten into another string with the same meaning.
-func (v *Verifier) parse(raw string) (*parsed, *Error) {
+func parse(raw string, enc *base64.Encoding, algs []jwa.SignatureAlgorithm) (*parsed, *Error) {
 	head, rest, _ := strings.Cut(raw, ".")
 	payload, sig, ok := strings.Cut(rest, ".")
 	if !ok || head == "" || payload == "" || sig == "" {
@@ -45,27 +46,27 @@ func (v *Verifier) parse(raw string) (*parsed, *Error) {
 	}
 	p := &parsed{signing: raw[:len(head)+1+len(payload)]}
 	var err error
-	if p.sig, err = v.decode(sig); err != nil {
+	if p.sig, err = decode(enc, sig); err != nil {
 		return nil, &Error{Reason: ReasonMalformed, Detail: "the signature is not base64url", Err: err}
 	}
-	header, err := v.decodeObject(head)
+	header, err := decodeObject(enc, head)
 	if err != nil {
 		return nil, &Error{Reason: ReasonMalformed, Detail: "the header cannot be read: " + err.Error(), Err: err}
 	}
 	if e := p.header(header); e != nil {
 		return nil, e
 	}
-	if !slices.Contains(v.algorithms, p.alg) {
+	if !slices.Contains(algs, p.alg) {
 		return nil, refuse(ReasonAlgorithm, "sign with ES256, PS256 or EdDSA")
 	}
-	if p.claims, err = v.decodeObject(payload); err != nil {
+	if p.claims, err = decodeObject(enc, payload); err != nil {
 		return nil, &Error{Reason: ReasonMalformed, Detail: "the claims cannot be read: " + err.Error(), Err: err}
 	}
 	return p, nil
 }
 
-func (v *Verifier) decodeObject(part string) (map[string]any, error) {
-	b, err := v.decode(part)
+func decodeObject(enc *base64.Encoding, part string) (map[string]any, error) {
+	b, err := decode(enc, part)
 	if err != nil {
 		return nil, err
 	}
@@ -73,11 +74,11 @@ func (v *Verifier) decodeObject(part string) (map[string]any, error) {
 }
 
 // decode refuses the line breaks that encoding/base64 skips.
-func (v *Verifier) decode(part string) ([]byte, error) {
+func decode(enc *base64.Encoding, part string) ([]byte, error) {
 	if strings.ContainsAny(part, "\r\n") {
 		return nil, base64.CorruptInputError(strings.IndexAny(part, "\r\n"))
 	}
-	return v.base64.DecodeString(part)
+	return enc.DecodeString(part)
 }
 
 // header reads the members that matter. Members that bring or point to a key

@@ -456,6 +456,7 @@ func TestKeySetContents(t *testing.T) {
 		{"even RSA exponent", mixed(object{"kty": "RSA", "kid": "even", "e": "Ag", "n": b64([]byte("\x80" + strings.Repeat("\x01", 255)))}), ""},
 		{"short Ed25519", mixed(object{"kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": "AAAA"}), ""},
 		{"X25519", mixed(object{"kty": "OKP", "crv": "X25519", "kid": "x", "x": b64(make([]byte, 32))}), ""},
+		{"the same key twice", mixed(publicJWK(t, good)), ""},
 		{"not an object", []byte(`{"keys":[7,` + string(marshal(t, publicJWK(t, good))) + `]}`), ""},
 		{"too many keys", marshal(t, object{"keys": make([]object, 65)}), "65 keys"},
 		{"private member", mixed(with(publicJWK(t, newES256(t, "p")), object{"d": "AA"})), "private"},

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -77,7 +78,7 @@ func digestKeys(keys []*key) ([sha256.Size]byte, error) {
 		if err != nil {
 			return [sha256.Size]byte{}, fmt.Errorf("encoding a public key: %w", err)
 		}
-		fmt.Fprintf(h, "%q %v %x\n", k.kid, k.algs, der)
+		_, _ = fmt.Fprintf(h, "%q %v %x\n", k.kid, k.algs, der) // a hash takes every write
 	}
 	return [sha256.Size]byte(h.Sum(nil)), nil
 }
@@ -108,10 +109,12 @@ func parseKeySet(doc []byte, limit int) ([]*key, error) {
 		if err != nil {
 			continue
 		}
-		if k.kid != "" && slices.ContainsFunc(keys, func(o *key) bool { return o.kid == k.kid && overlap(o.algs, k.algs) }) {
+		switch twin := twinOf(keys, k); {
+		case twin == nil:
+			keys = append(keys, k)
+		case !twin.equal(k):
 			return nil, fmt.Errorf("reading the key set: key %d repeats a kid", i+1)
 		}
-		keys = append(keys, k)
 	}
 	if len(keys) == 0 {
 		return nil, errors.New("reading the key set: it has no key for ES256, PS256, RS256 or EdDSA")
@@ -119,8 +122,20 @@ func parseKeySet(doc []byte, limit int) ([]*key, error) {
 	return keys, nil
 }
 
-func overlap(a, b []jwa.SignatureAlgorithm) bool {
-	return slices.ContainsFunc(a, func(x jwa.SignatureAlgorithm) bool { return slices.Contains(b, x) })
+// twinOf returns the key of the set that a token could mean as well as k: it has
+// the same kid and fits one of the same algorithms.
+func twinOf(set []*key, k *key) *key {
+	for _, o := range set {
+		if k.kid != "" && o.kid == k.kid && slices.ContainsFunc(o.algs, func(a jwa.SignatureAlgorithm) bool { return slices.Contains(k.algs, a) }) {
+			return o
+		}
+	}
+	return nil
+}
+
+func (k *key) equal(o *key) bool {
+	pub, ok := k.pub.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && pub.Equal(o.pub) && slices.Equal(k.algs, o.algs)
 }
 
 // parseKey reads one JWK; an error says why it is of no use.

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lestrrat-go/jwx/v2/jwa"
+
 	"github.com/scimward/scimward/sidecar/internal/token"
 )
 
@@ -72,5 +74,61 @@ func TestSignerRefusesKeys(t *testing.T) {
 		if _, err := token.PublicJWKS(doc); err == nil {
 			t.Errorf("%s: was published", name)
 		}
+	}
+}
+
+// TestVerifyDocument: a seal is no access token and an access token is no seal.
+func TestVerifyDocument(t *testing.T) {
+	doc, kid, err := token.GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := token.NewSigner(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := token.PublicJWKS(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seal := func(typ string) string {
+		raw, err := s.Sign(object{"sub": "u-1"}, typ)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	good := seal("evidence+jwt")
+	claims, err := token.VerifyDocument(good, "evidence+jwt", set)
+	if err != nil || claims["sub"] != "u-1" {
+		t.Fatalf("claims %v, error %v", claims, err)
+	}
+	stranger := newES256(t, kid)
+	ps := newRSA(t, "ps", jwa.PS256)
+	tests := map[string]struct {
+		raw, typ string
+		set      []byte
+		want     token.Reason
+	}{
+		"an access token":     {seal(token.TypeAccessToken), "evidence+jwt", set, token.ReasonType},
+		"no type asked for":   {seal(""), "", set, token.ReasonType},
+		"a stranger's key":    {sign(t, stranger, object{"typ": "evidence+jwt"}, object{}), "evidence+jwt", set, token.ReasonSignature},
+		"a key that is gone":  {good, "evidence+jwt", jwks(t, newES256(t, "other")), token.ReasonKey},
+		"no kid":              {sign(t, stranger, object{"typ": "evidence+jwt", "kid": nil}, object{}), "evidence+jwt", jwks(t, stranger), token.ReasonKey},
+		"another algorithm":   {sign(t, ps, object{"typ": "evidence+jwt"}, object{}), "evidence+jwt", jwks(t, ps), token.ReasonAlgorithm},
+		"claims exchanged":    {strings.Replace(good, ".", "."+b64([]byte(" ")), 1), "evidence+jwt", set, token.ReasonMalformed},
+		"JSON serialization":  {`{"payload":"e30","signatures":[]}`, "evidence+jwt", set, token.ReasonMalformed},
+		"something very long": {strings.Repeat("x", token.MaxTokenBytes+1), "evidence+jwt", set, token.ReasonMalformed},
+		"nothing":             {"", "evidence+jwt", set, token.ReasonMalformed},
+		"critical header":     {sign(t, stranger, object{"typ": "evidence+jwt", "crit": []string{"x"}}, object{}), "evidence+jwt", jwks(t, stranger), token.ReasonHeader},
+	}
+	for name, tt := range tests {
+		_, err := token.VerifyDocument(tt.raw, tt.typ, tt.set)
+		if got := reasonOf(t, err); got != tt.want {
+			t.Errorf("%s: reason = %q (%v), want %q", name, got, err, tt.want)
+		}
+	}
+	if _, err := token.VerifyDocument(good, "evidence+jwt", []byte("{}")); err == nil {
+		t.Error("passed without keys")
 	}
 }

@@ -274,7 +274,7 @@ func (v *Verifier) recall(sum [sha256.Size]byte, now time.Time) (Claims, bool) {
 }
 
 func (v *Verifier) verify(ctx context.Context, raw string, now time.Time) (Claims, *issuer, uint64, *Error) {
-	p, refused := v.parse(raw)
+	p, refused := parse(raw, v.base64, v.algorithms)
 	if refused != nil {
 		return Claims{}, nil, 0, refused
 	}
