@@ -19,11 +19,11 @@ import (
 	"github.com/scimward/scimward/policies"
 )
 
-func newEngine(t testing.TB) *policies.Engine {
-	t.Helper()
+func newEngine(tb testing.TB) *policies.Engine {
+	tb.Helper()
 	e, err := policies.NewEngine(policies.Options{Deadline: time.Minute})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return e
 }
@@ -265,7 +265,7 @@ func TestDecideCancelled(t *testing.T) {
 	}
 }
 
-// Rules that answer in every way but the right one: none of them may allow (F90-free: STYLE B.6).
+// Rules that answer in every way but the right one: none of them may allow.
 func TestDecideDeniesOnEveryFailure(t *testing.T) {
 	const head = "package p\n\n"
 	const violation = `{"rule": "R", "op": -1, "message": "m", "fix": "f", "status": 403, "scimType": ""}`

@@ -107,7 +107,8 @@ func revision(name string, files map[string]string) string {
 	slices.Sort(paths)
 	h := sha256.New()
 	for _, file := range paths {
-		fmt.Fprintf(h, "%d:%s%d:%s", len(file), file, len(files[file]), files[file])
+		text := files[file]
+		h.Write(fmt.Appendf(nil, "%d:%s%d:%s", len(file), file, len(text), text)) // a hash takes every write
 	}
 	return name + "@" + hex.EncodeToString(h.Sum(nil))[:12]
 }

@@ -25,21 +25,24 @@ func run(args []string, stderr io.Writer) int {
 	case 1:
 		path = args[0]
 	default:
-		fmt.Fprintln(stderr, "gendocs: give at most one path")
+		say(stderr, "give at most one path")
 		return 2
 	}
 	if err := write(path); err != nil {
-		fmt.Fprintln(stderr, "gendocs:", err)
+		say(stderr, err.Error())
 		return 1
 	}
 	return 0
 }
 
+// say writes a message; there is nowhere to report that it could not be written.
+func say(w io.Writer, text string) { _, _ = fmt.Fprintln(w, "gendocs: "+text) }
+
 func write(path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil { //nolint:gosec // the path is the operator's choice
 		return fmt.Errorf("making the folder of the page: %w", err)
 	}
-	if err := os.WriteFile(path, page.Render(policies.Requirements()), 0o600); err != nil {
+	if err := os.WriteFile(path, page.Render(policies.Requirements()), 0o600); err != nil { //nolint:gosec // the path is the operator's choice
 		return fmt.Errorf("writing the page: %w", err)
 	}
 	return nil

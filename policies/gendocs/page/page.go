@@ -22,7 +22,8 @@ does not exist, and when a line has neither.
 
 - **Level** is the word of the text: must, shall or should.
 - **Held by** names parts of the system. ` + "`rego`" + ` is a rule of ` + "`policies/ipsie/il1`" + `; the rule's id is in every refusal.
-  ` + "`client`" + ` is the identity service: a line that only binds it cannot be held here, and counts as the client's.
+  ` + "`client`" + ` is the identity service: a line that only binds it cannot be held here, and counts as the client's;
+  a test beside it is of the example identity service.
 - **Proof** lists rules, whose Rego tests cover what holds, is violated, absent, of the wrong type and empty, and Go
   tests by package.
 - **Still thin** says what is not there yet.
@@ -91,10 +92,10 @@ func places(r policies.Requirement) string {
 }
 
 func proof(r policies.Requirement) string {
-	if r.ClientOnly() && len(r.Rules)+len(r.Tests) == 0 {
-		return "the client's"
+	lines := make([]string, 0, 1+len(r.Rules)+len(r.Tests))
+	if r.ClientOnly() {
+		lines = append(lines, "the client's")
 	}
-	lines := make([]string, 0, len(r.Rules)+len(r.Tests))
 	for _, rule := range r.Rules {
 		lines = append(lines, "rule `"+rule+"`")
 	}

@@ -49,6 +49,11 @@ test_wire_shape[name] if {
 			"canonical": _canonical_add,
 			"want": {"IL1-3.3.3-op"},
 		},
+		"Add with ids": {
+			"raw": object.union(_add, {"op": "Add", "value": ["U1"]}),
+			"canonical": _canonical_add,
+			"want": {"IL1-3.3.3-op", "IL1-3.3.3-add-value"},
+		},
 		"Entra: Replace displayName": {
 			"raw": {"op": "Replace", "path": "displayName", "has_path": true, "has_value": true, "value": "G2"},
 			"canonical": [{"op": "replace", "target": "displayName", "raw": 0}],
