@@ -2,6 +2,7 @@ package plugins_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -137,4 +138,13 @@ func asJSON(t *testing.T, v any) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// code is the ABI code of a host's error.
+func code(err error) string {
+	var e *plugins.Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
 }

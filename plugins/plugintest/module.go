@@ -4,6 +4,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/scimward/scimward/plugins"
+	"github.com/scimward/scimward/plugins/abi"
 )
 
 // Module is a Wasm module written by hand, for tests that need one no compiler
@@ -13,7 +16,7 @@ type Module struct {
 	Imports      []Import
 	Funcs        []Func
 	Data         string // at offset DataAt of the memory
-	Pages        byte   // memory, in pages of 64 KiB; 0: one
+	Pages        int    // memory, in pages of 64 KiB; 0: one
 	NoMemory     bool
 	ImportMemory bool
 	Table        bool // a table of 1 funcref, without a maximum
@@ -40,14 +43,28 @@ type Func struct {
 	Body   []byte
 }
 
-// The instructions tests need.
-func I32(n int) []byte    { return append([]byte{0x41}, sleb(int64(n))...) }
+// I32 pushes the constant n.
+func I32(n int) []byte { return append([]byte{0x41}, sleb(int64(n))...) }
+
+// CallFn calls function i; imports are counted first.
 func CallFn(i int) []byte { return append([]byte{0x10}, uleb(uint64(i))...) }
-func Drop() []byte        { return []byte{0x1a} }
+
+// Drop drops a value.
+func Drop() []byte { return []byte{0x1a} }
+
+// Unreachable traps.
 func Unreachable() []byte { return []byte{0x00} }
-func MemoryFill() []byte  { return []byte{0xfc, 0x0b, 0x00} }
-func TableGrow() []byte   { return []byte{0xfc, 0x0f, 0x00} }
-func RefNull() []byte     { return []byte{0xd0, 0x70} }
+
+// MemoryFill fills memory: offset, value, length.
+func MemoryFill() []byte { return []byte{0xfc, 0x0b, 0x00} }
+
+// TableGrow grows table 0: initial reference, count.
+func TableGrow() []byte { return []byte{0xfc, 0x0f, 0x00} }
+
+// RefNull pushes a null funcref.
+func RefNull() []byte { return []byte{0xd0, 0x70} }
+
+// Forever repeats instructions that leave the stack as it is.
 func Forever(b ...[]byte) []byte {
 	return Seq([]byte{0x03, 0x40}, Seq(b...), []byte{0x0c, 0x00, 0x0b})
 }
@@ -81,7 +98,7 @@ func (m Module) Encode() []byte {
 		types = append(types, typ(i.Params, i.Void))
 	}
 	if m.ImportMemory {
-		imports = append(imports, Seq(name("env"), name("memory"), []byte{2, 0, pages}))
+		imports = append(imports, Seq(name("env"), name("memory"), []byte{2, 0}, uleb(uint64(pages))))
 	}
 	for i, f := range m.Funcs {
 		funcs = append(funcs, uleb(uint64(len(types))))
@@ -112,7 +129,7 @@ func (m Module) Encode() []byte {
 		section(4, [][]byte{{0x70, 0, 1}})
 	}
 	if !m.NoMemory && !m.ImportMemory {
-		section(5, [][]byte{{0, pages}})
+		section(5, [][]byte{Seq([]byte{0}, uleb(uint64(pages)))})
 	}
 	section(7, exports)
 	if m.Start > 0 {
@@ -159,5 +176,29 @@ func sleb(n int64) []byte {
 			return append(out, b)
 		}
 		out = append(out, b|0x80)
+	}
+}
+
+// HandmadeManifest fits the modules of Handmade.
+func HandmadeManifest() plugins.Manifest {
+	return plugins.Manifest{Name: "handmade", Version: "1", Kinds: []abi.Kind{abi.KindWebSession}}
+}
+
+// OutputWrite is the index of the import output_write in a Handmade module.
+const OutputWrite = 0
+
+// Handmade is a module that loads, and whose revoke is body; more functions follow
+// as index 5 and up.
+func Handmade(body []byte, more ...Func) Module {
+	doc := `{"name":"handmade","version":"1","kinds":["web_session"],"idempotent":true}`
+	return Module{
+		Imports: []Import{{Module: abi.Module, Name: "output_write", Params: 2}},
+		Data:    doc,
+		Funcs: append([]Func{
+			{Name: "abi_version", Body: I32(int(abi.Version))},
+			{Name: "describe", Body: Seq(I32(DataAt), I32(len(doc)), CallFn(OutputWrite))},
+			{Name: "health", Body: I32(0)},
+			{Name: "revoke", Body: body},
+		}, more...),
 	}
 }

@@ -1,0 +1,103 @@
+package plugins
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/netip"
+	"time"
+
+	"github.com/scimward/scimward/plugins/abi"
+)
+
+// The parts below are tested apart from a worker.
+
+// Egress is egress of a manifest and its grant.
+type Egress struct{ e *egress }
+
+// NewEgress computes what m may do under c and opens egress for it.
+func NewEgress(m Manifest, c Config, resolve func(context.Context, string) ([]netip.Addr, error), now func() time.Time) (*Egress, error) {
+	p, err := intersect(m, c)
+	if err != nil {
+		return nil, err
+	}
+	if resolve == nil {
+		resolve = defaultResolve
+	}
+	return &Egress{newEgress(p, newSecrets(c.Grant.Secrets), resolve, now)}, nil
+}
+
+// Close closes idle connections.
+func (e *Egress) Close() { e.e.close() }
+
+// Call is one call's session.
+type Call struct{ s *session }
+
+// Call opens a session; credential is named c1.
+func (e *Egress) Call(readOnly bool, credential string) *Call {
+	return &Call{e.e.session(readOnly, "c1", credential)}
+}
+
+// Send sends req.
+func (c *Call) Send(ctx context.Context, req abi.HTTPRequest, body []byte) (abi.Errno, abi.HTTPResponse, []byte) {
+	doc, err := json.Marshal(req)
+	if err != nil {
+		panic(err)
+	}
+	return c.SendRaw(ctx, doc, body)
+}
+
+// SendRaw sends a document as a guest made it.
+func (c *Call) SendRaw(ctx context.Context, doc, body []byte) (abi.Errno, abi.HTTPResponse, []byte) {
+	errno, meta, answer := c.s.send(ctx, doc, body)
+	var m abi.HTTPResponse
+	if err := json.Unmarshal(meta, &m); err != nil {
+		panic(err)
+	}
+	return errno, m, answer
+}
+
+// Judge is verdictOf for a guest that returned ret with output after reports; code
+// is what ended it otherwise.
+func Judge(req abi.Request, code string, ret int32, output []byte, reports ...[]byte) abi.Result {
+	return verdictOf(req, outcome{code: code, ret: ret, output: output, reports: reports}, newRedactor("planted-secret"))
+}
+
+// JudgeIdentify is judgeIdentify for a guest that returned ret with output.
+func JudgeIdentify(ret int32, output []byte, now time.Time) (abi.IdentifyResult, error) {
+	return judgeIdentify(outcome{ret: ret, output: output}, newRedactor("planted-secret"), now)
+}
+
+// JudgeVerify is judgeVerify for a guest that returned ret with output.
+func JudgeVerify(req abi.Request, ret int32, output []byte) (abi.VerifyResult, error) {
+	return judgeVerify(req, outcome{ret: ret, output: output}, redactor{})
+}
+
+// Reframe reads one frame of b and returns its wire form.
+func Reframe(b []byte) ([]byte, error) {
+	f, err := readFrame(bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	return appendFrame(nil, f)
+}
+
+// Breaker is the breaker.
+type Breaker struct{ b breaker }
+
+// NewBreaker makes a breaker on a clock.
+func NewBreaker(now func() time.Time) *Breaker { return &Breaker{breaker{now: now}} }
+
+// Kill, Trap and Open are the breaker's.
+func (b *Breaker) Kill() bool          { return b.b.kill() }
+func (b *Breaker) Trap() bool          { return b.b.trap() }
+func (b *Breaker) Open() time.Duration { return b.b.open() }
+
+// CheckAddr and CleanPath are the rules of addresses and paths.
+func CheckAddr(a netip.Addr, private ...netip.Prefix) error { return checkAddr(a, private) }
+
+// CleanPath is cleanPath.
+func CleanPath(p string) (string, error) { return cleanPath(p) }
+
+// RetryAfter is retryAfter.
+func RetryAfter(v string, now time.Time) time.Duration { return retryAfter(v, now) }

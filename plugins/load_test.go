@@ -1,0 +1,281 @@
+package plugins_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/scimward/scimward/plugins"
+	"github.com/scimward/scimward/plugins/abi"
+	. "github.com/scimward/scimward/plugins/plugintest" //nolint:revive,staticcheck // reads as assembler
+)
+
+// TestModulesRefused lists modules that must not load, and what the operator reads.
+// Every one is refused before a call can reach it (design: plugins §6.1, §12).
+func TestModulesRefused(t *testing.T) {
+	edit := func(f func(*Module)) func() Module {
+		return func() Module {
+			m := Handmade(I32(0))
+			f(&m)
+			return m
+		}
+	}
+	without := func(name string) func() Module {
+		return edit(func(m *Module) {
+			for i := range m.Funcs {
+				if m.Funcs[i].Name == name {
+					m.Funcs[i].Name = ""
+				}
+			}
+		})
+	}
+	imports := func(i Import) func() Module {
+		return edit(func(m *Module) { m.Imports = append(m.Imports, i) })
+	}
+	tests := []struct {
+		name   string
+		module func() Module
+		want   string
+	}{
+		{"no abi_version", without("abi_version"), "exports no function abi_version"},
+		{"no describe", without("describe"), "exports no function describe"},
+		{"no health", without("health"), "exports no function health"},
+		{"no revoke", without("revoke"), "exports no function revoke"},
+		{"export with another signature", edit(func(m *Module) { m.Funcs[3].Params = 1 }), "export revoke is not () -> i32"},
+		{"optional export with another signature", edit(func(m *Module) {
+			m.Funcs = append(m.Funcs, Func{Name: "identify", Void: true})
+		}), "export identify is not () -> i32"},
+		{"ungranted import", imports(Import{Module: abi.Module, Name: "http_send", Params: 4}), "imports http_send, but neither manifest nor grant"},
+		{"import of a later version", imports(Import{Module: abi.Module, Name: "kv_get", Params: 2}), "imports revoker_v1.kv_get, which does not exist"},
+		{"import with another signature", imports(Import{Module: abi.Module, Name: "input_len", Params: 1}), "imports revoker_v1.input_len with another signature"},
+		{"sockets", imports(Import{Module: "wasi_snapshot_preview1", Name: "sock_accept", Params: 3}), "imports sock_accept"},
+		{"unknown WASI function", imports(Import{Module: "wasi_snapshot_preview1", Name: "exec", Params: 1}), "exec"},
+		{"foreign import", imports(Import{Module: "env", Name: "system", Params: 1}), "imports env.system"},
+		{"imported memory", edit(func(m *Module) { m.ImportMemory = true }), "imports a memory"},
+		{"no memory", edit(func(m *Module) { m.NoMemory, m.Data = true, "" }), "exports no memory"},
+		{"memory above the limit", edit(func(m *Module) { m.Pages = 64<<4 + 1 }), "compile"},
+		{"start function traps", edit(func(m *Module) {
+			m.Funcs = append(m.Funcs, Func{Void: true, Body: Unreachable()})
+			m.Start = len(m.Funcs)
+		}), "instantiate"},
+		{"_initialize traps", edit(func(m *Module) {
+			m.Funcs = append(m.Funcs, Func{Name: "_initialize", Void: true, Body: Unreachable()})
+		}), "instantiate"},
+		{"_initialize calls the host", edit(func(m *Module) {
+			m.Funcs = append(m.Funcs, Func{Name: "_initialize", Void: true, Body: Seq(I32(0), I32(1), CallFn(OutputWrite), Drop())})
+		}), "called outside a call"},
+		{"_initialize never ends", edit(func(m *Module) {
+			m.Funcs = append(m.Funcs, Func{Name: "_initialize", Void: true, Body: Forever()})
+		}), "did not end in time"},
+		{"abi_version of the next major", edit(func(m *Module) { m.Funcs[0].Body = I32(2 << 16) }), "speaks 2.0"},
+		{"abi_version of a later minor", edit(func(m *Module) { m.Funcs[0].Body = I32(1<<16 | 9) }), "speaks 1.9"},
+		{"abi_version traps", edit(func(m *Module) { m.Funcs[0].Body = Unreachable() }), "abi_version"},
+		{"describe fails", edit(func(m *Module) { m.Funcs[1].Body = I32(2) }), "describe"},
+		{"describe says nothing", edit(func(m *Module) { m.Funcs[1].Body = I32(0) }), "describe"},
+		{"describe traps", edit(func(m *Module) { m.Funcs[1].Body = Unreachable() }), "describe"},
+		{"describe names another plugin", edit(func(m *Module) { m.Data = strings.Replace(m.Data, "handmade", "handfake", 1) }), `the module is "handfake"`},
+		{"describe names other kinds", edit(func(m *Module) {
+			m.Data = strings.Replace(m.Data, "web_session", "ssh_key", 1)
+			m.Funcs[1].Body = Seq(I32(DataAt), I32(len(m.Data)), CallFn(OutputWrite))
+		}), "answers for kinds [ssh_key]"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			refuse(t, tt.module().Encode(), tt.want, nil)
+		})
+	}
+}
+
+// TestModuleFilesRefused lists files that are no module, or not the one the
+// manifest names.
+func TestModuleFilesRefused(t *testing.T) {
+	whole := Handmade(I32(0)).Encode()
+	tests := []struct {
+		name string
+		wasm []byte
+		edit func(*plugins.Manifest)
+		want string
+	}{
+		{"not Wasm", []byte("#!/bin/sh\n"), nil, "compile"},
+		{"cut short", whole[:len(whole)-5], nil, "compile"},
+		{"component", append([]byte{0, 'a', 's', 'm', 13, 0, 1, 0}, whole[8:]...), nil, "compile"},
+		{"another digest", whole, func(m *plugins.Manifest) { m.Module.SHA256 = strings.Repeat("0", 64) }, "module.sha256 says"},
+		{"another size", whole, func(m *plugins.Manifest) { m.Module.Size = 7 }, "module.size says 7"},
+		{"no file", whole, func(m *plugins.Manifest) { m.Module.Path = "absent.wasm" }, "reading the module"},
+		{"for another application", whole, func(m *plugins.Manifest) { m.App = "wiki" }, `the manifest is for "wiki"`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) { refuse(t, tt.wasm, tt.want, tt.edit) })
+	}
+}
+
+// refuse opens a host with one module and expects it not to be ready, with want in
+// the reason, and calls to answer "retry".
+func refuse(t *testing.T, wasm []byte, want string, edit func(*plugins.Manifest)) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "m.wasm")
+	if err := os.WriteFile(file, wasm, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := HandmadeManifest()
+	if edit != nil {
+		edit(&m)
+	}
+	h := Open(t, plugins.Options{Plugins: []plugins.Config{{Tenant: "acme", App: "app", Manifest: WriteManifest(t, file, m)}}})
+	err := h.Ready()
+	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "acme/app") {
+		t.Errorf("Ready: %v, want %q", err, want)
+	}
+	if _, ok := h.Info("acme", "app"); ok {
+		t.Error("a refused plugin has Info")
+	}
+}
+
+func TestNotLoadedAnswersRetry(t *testing.T) {
+	h := Open(t, plugins.Options{Plugins: []plugins.Config{{Tenant: "acme", App: "app", Manifest: "absent.json"}}})
+	got := revoke(t, h, request("", abi.KindPAT, abi.KindDevice))
+	if len(got) != 2 || got[0].State != abi.StateRetry || got[0].Code != abi.CodeNotLoaded || got[1].Kind != abi.KindDevice {
+		t.Errorf("got %+v, want two retry/not_loaded", got)
+	}
+	if _, err := h.Identify(t.Context(), "acme", "app", abi.Credential{}, "x"); code(err) != abi.CodeNotLoaded {
+		t.Errorf("Identify: %v, want not_loaded", err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	open := filepath.Join(t.TempDir(), "open")
+	if err := os.Mkdir(open, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(open, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	one := plugins.Config{Tenant: "a", App: "b", Manifest: "absent.json"}
+	tests := []struct {
+		name string
+		opts plugins.Options
+		want string
+	}{
+		{"cache others can read", plugins.Options{CacheDir: open}, "0700"},
+		{"same application twice", plugins.Options{Plugins: []plugins.Config{one, one}}, "a/b has two plugins"},
+		{"no tenant", plugins.Options{Plugins: []plugins.Config{{App: "b"}}}, "no name"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h, err := plugins.Open(t.Context(), tt.opts)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Open: %v, %v, want %q", h, err, tt.want)
+			}
+		})
+	}
+}
+
+const goodManifest = `{"schema":"revoker.plugin/v1","name":"gitlab","version":"1.4.2","abi":"1.0","app":"","runtime":"wasm",
+"module":{"path":"gitlab.wasm","sha256":"0000000000000000000000000000000000000000000000000000000000000000","size":31207},
+"kinds":["web_session","pat"],"subject_attributes":["employeeNumber"],"config":{"base_url":"https://gitlab.example/x"},
+"capabilities":{"http":[{"host":"gitlab.example","port":443,"scheme":"https","methods":["GET","DELETE"],"path_prefix":["/api/v4/"],"secrets":["admin"],"allow_private":["10.20.0.0/16"]}]},
+"limits":{"memory_mib":64}}`
+
+// badManifests is goodManifest with one thing wrong each, and what is said of it.
+func badManifests() map[string][3]string { // name -> old, new, want
+	return map[string][3]string{
+		"unknown field":              {`"name":`, `"nmae":"x","name":`, `unknown field "nmae"`},
+		"unknown nested field":       {`"port":443`, `"port":443,"redirects":true`, `unknown field "redirects"`},
+		"field twice":                {`"name":"gitlab"`, `"name":"gitlab","name":"other"`, `"name" is there twice`},
+		"field twice in other case":  {`"name":"gitlab"`, `"name":"gitlab","Name":"other"`, `"Name" is there twice`},
+		"wrong type":                 {`"kinds":["web_session","pat"]`, `"kinds":"pat"`, "kinds"},
+		"trailing data":              {`"limits":{"memory_mib":64}}`, `"limits":{"memory_mib":64}} {}`, "after the document"},
+		"cut short":                  {`"limits":{"memory_mib":64}}`, `"limits":{`, "decoding"},
+		"schema":                     {"revoker.plugin/v1", "revoker.plugin/v2", "schema:"},
+		"name":                       {`"gitlab"`, `"../gitlab"`, "name:"},
+		"no version":                 {`"1.4.2"`, `""`, "version:"},
+		"abi":                        {`"abi":"1.0"`, `"abi":"2.0"`, "abi:"},
+		"runtime":                    {`"wasm"`, `"native"`, "runtime:"},
+		"module path up":             {`"path":"gitlab.wasm"`, `"path":"../x.wasm"`, "module.path:"},
+		"module path absolute":       {`"path":"gitlab.wasm"`, `"path":"/etc/passwd"`, "module.path:"},
+		"digest upper case":          {strings.Repeat("0", 64), strings.Repeat("A", 64), "module.sha256:"},
+		"size zero":                  {"31207", "0", "module.size:"},
+		"size above 16 MiB":          {"31207", "17825792", "module.size:"},
+		"no kinds":                   {`["web_session","pat"]`, `[]`, "kinds:"},
+		"unknown kind":               {`["web_session","pat"]`, `["cookie"]`, "kinds[0]:"},
+		"kind twice":                 {`["web_session","pat"]`, `["pat","pat"]`, "kinds[1]:"},
+		"scheme":                     {`"scheme":"https"`, `"scheme":"ftp"`, "capabilities.http[0].scheme:"},
+		"host with path":             {`"host":"gitlab.example"`, `"host":"gitlab.example/x"`, "http[0].host:"},
+		"host star":                  {`"host":"gitlab.example"`, `"host":"*"`, "http[0].host:"},
+		"host of a top level":        {`"host":"gitlab.example"`, `"host":"*.com"`, "http[0].host:"},
+		"host upper case":            {`"host":"gitlab.example"`, `"host":"GitLab.example"`, "http[0].host:"},
+		"host with dot":              {`"host":"gitlab.example"`, `"host":"gitlab.example."`, "http[0].host:"},
+		"no host":                    {`"host":"gitlab.example",`, ``, "http[0].host:"},
+		"port":                       {`"port":443`, `"port":70000`, "http[0].port:"},
+		"method lower case":          {`"DELETE"`, `"delete"`, "http[0].methods[1]:"},
+		"method CONNECT":             {`"DELETE"`, `"CONNECT"`, "http[0].methods[1]:"},
+		"path prefix with dots":      {`"/api/v4/"`, `"/api/../"`, "http[0].path_prefix[0]:"},
+		"path prefix without slash":  {`"/api/v4/"`, `"api"`, "http[0].path_prefix[0]:"},
+		"secret name":                {`["admin"]`, `["a b"]`, "http[0].secrets[0]:"},
+		"private range with host":    {`"10.20.0.0/16"`, `"10.20.0.1/16"`, "http[0].allow_private[0]:"},
+		"private range no CIDR":      {`"10.20.0.0/16"`, `"10.20.0.1"`, "http[0].allow_private[0]:"},
+		"base_url and host":          {`"port":443`, `"port":443,"base_url":"base_url"`, "http[0].base_url:"},
+		"memory above the maximum":   {`"memory_mib":64`, `"memory_mib":9999`, "limits.memory_mib:"},
+		"negative timeout":           {`"memory_mib":64`, `"timeout_ms":-1`, "limits.timeout_ms:"},
+		"nested without end":         {`"config":{`, `"config":{"a":` + strings.Repeat("[", 50) + strings.Repeat("]", 50) + `,`, "nested deeper"},
+		"null instead of the object": {goodManifest, "null", "schema:"},
+		"empty":                      {goodManifest, "", "decoding"},
+	}
+}
+
+func TestManifestRefused(t *testing.T) {
+	if _, err := plugins.ParseManifest([]byte(goodManifest)); err != nil {
+		t.Fatalf("the good manifest: %v", err)
+	}
+	for name, c := range badManifests() {
+		t.Run(name, func(t *testing.T) {
+			doc := strings.Replace(goodManifest, c[0], c[1], 1)
+			if doc == goodManifest {
+				t.Fatal("the case changes nothing")
+			}
+			_, err := plugins.ParseManifest([]byte(doc))
+			if err == nil || !strings.Contains(err.Error(), c[2]) {
+				t.Errorf("ParseManifest: %v, want %q", err, c[2])
+			}
+		})
+	}
+	if _, err := plugins.ParseManifest([]byte(strings.Repeat(" ", 65<<10))); err == nil {
+		t.Error("a manifest of 65 KiB is accepted")
+	}
+}
+
+func TestManifestReportsAllFaults(t *testing.T) {
+	doc := strings.NewReplacer(`"gitlab"`, `"-"`, `"1.4.2"`, `""`, "31207", "-1", `"port":443`, `"port":-1`).Replace(goodManifest)
+	_, err := plugins.ParseManifest([]byte(doc))
+	for _, want := range []string{"name:", "version:", "module.size:", "capabilities.http[0].port:"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s in it", err, want)
+		}
+	}
+}
+
+func FuzzManifest(f *testing.F) {
+	f.Add([]byte(goodManifest))
+	for _, c := range badManifests() {
+		f.Add([]byte(strings.Replace(goodManifest, c[0], c[1], 1)))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := plugins.ParseManifest(b)
+		if err != nil {
+			return
+		}
+		doc, err := json.Marshal(m)
+		if err != nil {
+			t.Fatalf("an accepted manifest cannot be written: %v", err)
+		}
+		if len(doc) > 64<<10 {
+			return // written out it is longer than what is read
+		}
+		if _, err := plugins.ParseManifest(doc); err != nil {
+			t.Fatalf("an accepted manifest is refused when written again: %v\n%s", err, doc)
+		}
+	})
+}
