@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
@@ -36,10 +37,31 @@ func run(t *testing.T, program string, args ...string) (code int, stdout, stderr
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
+// journal is what the application was asked for.
+type journal struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (j *journal) add(line string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.lines = append(j.lines, line)
+}
+
+// take empties the journal.
+func (j *journal) take() []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	lines := j.lines
+	j.lines = nil
+	return lines
+}
+
 // application takes any assertion and answers like a SCIM service with one user.
-func application(t *testing.T) (srv *httptest.Server, ca string, seen *[]string) {
+func application(t *testing.T) (srv *httptest.Server, ca string, seen *journal) {
 	t.Helper()
-	seen = &[]string{}
+	seen = &journal{}
 	srv = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasPrefix(r.URL.Path, "/.well-known/"):
@@ -48,7 +70,7 @@ func application(t *testing.T) (srv *httptest.Server, ca string, seen *[]string)
 			io.WriteString(w, `{"access_token":"t","token_type":"Bearer","expires_in":60}`)
 		default:
 			body, _ := io.ReadAll(r.Body)
-			*seen = append(*seen, r.Method+" "+r.URL.Path+" "+string(body))
+			seen.add(r.Method + " " + r.URL.Path + " " + string(body))
 			switch r.Method {
 			case "GET":
 				io.WriteString(w, `{"totalResults":1,"Resources":[{"id":"u1","userName":"b","active":true}]}`)
@@ -111,19 +133,19 @@ func TestServeAndPush(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			*seen = nil
 			code, out, errs := run(t, program, append(common[:len(common):len(common)], tt.args...)...)
 			if code != tt.code || !strings.Contains(out, tt.out) {
 				t.Errorf("code %d, stdout %q, stderr %q", code, out, errs)
 			}
+			sent := seen.take()
 			if tt.last == "" {
-				if len(*seen) > 0 {
-					t.Errorf("sent %q", *seen)
+				if len(sent) > 0 {
+					t.Errorf("sent %q", sent)
 				}
 				return
 			}
-			if n := len(*seen); n == 0 || !strings.Contains((*seen)[n-1], tt.last) {
-				t.Errorf("sent %q, want the last with %q", *seen, tt.last)
+			if n := len(sent); n == 0 || !strings.Contains(sent[n-1], tt.last) {
+				t.Errorf("sent %q, want the last with %q", sent, tt.last)
 			}
 		})
 	}

@@ -78,9 +78,9 @@ type App struct {
 
 	stop    chan struct{} // closed when the streams must end
 	stopped sync.Once
-	streams sync.WaitGroup
-	done    chan struct{} // closed when Run has returned
-	err     error         // what Run returned; read after done
+	streams sync.WaitGroup // WebSockets
+	done    chan struct{}  // closed when Run has returned
+	err     error          // what Run returned; read after done
 }
 
 type listener struct {

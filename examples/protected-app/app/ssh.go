@@ -81,11 +81,15 @@ func (s *sshServer) serve(ctx context.Context) error {
 			_ = conn.Close() // over the limit or ending; nothing was said yet
 			continue
 		}
-		s.wg.Go(func() { s.handle(ctx, conn) })
+		go func() {
+			defer s.wg.Done()
+			s.handle(ctx, conn)
+		}()
 	}
 }
 
-// track refuses a connection when the server ends or is full.
+// track counts a connection into wg; it refuses one when the server ends or is
+// full. Under the lock, so that close waits for all that were counted.
 func (s *sshServer) track(conn net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,6 +102,7 @@ func (s *sshServer) track(conn net.Conn) bool {
 		return false
 	}
 	s.conns[conn] = ""
+	s.wg.Add(1)
 	return true
 }
 

@@ -13,8 +13,6 @@ import (
 // the application ends. It does not look at the credential again: an open
 // stream outlives it, as in most applications.
 func (a *App) each(ctx context.Context, fn func(n int) error) {
-	a.streams.Add(1)
-	defer a.streams.Done()
 	t := time.NewTicker(a.opts.Tick)
 	defer t.Stop()
 	for n := 1; ; n++ {
@@ -33,6 +31,10 @@ func (a *App) each(ctx context.Context, fn func(n int) error) {
 
 // webSocket sends a text message "tick N" each Tick.
 func (a *App) webSocket(w http.ResponseWriter, r *http.Request, _ who) {
+	// Shutdown waits for other handlers, not for one that took its connection over;
+	// counted before it does, it is waited for by Run.
+	a.streams.Add(1)
+	defer a.streams.Done()
 	conn, err := websocket.Accept(w, r, nil)
 	if err != nil {
 		return // Accept has answered

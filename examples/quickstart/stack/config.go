@@ -1,0 +1,111 @@
+package stack
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	_ "embed"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"text/template"
+	"time"
+)
+
+//go:embed scimward.yaml.tmpl
+var configTemplate string
+
+func randomToken() string { return rand.Text() + rand.Text() }
+
+// certificates makes the certificate that Envoy shows for both tenants.
+func (s *Stack) certificates(context.Context) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fmt.Errorf("making a key: %w", err)
+	}
+	now := time.Now()
+	cert := &x509.Certificate{
+		SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "quickstart"}, DNSNames: []string{"acme.localhost", "globex.localhost"},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour), KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, BasicConstraintsValid: true, IsCA: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
+	if err != nil {
+		return fmt.Errorf("making a certificate: %w", err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return fmt.Errorf("encoding the key: %w", err)
+	}
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	s.Roots = x509.NewCertPool()
+	s.Roots.AppendCertsFromPEM(certPEM)
+	s.CAFile = filepath.Join(s.o.Dir, "tls.crt")
+	err = errors.Join(
+		os.WriteFile(s.CAFile, certPEM, 0o600),
+		os.WriteFile(filepath.Join(s.o.Dir, "tls.key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600),
+	)
+	if err != nil {
+		return fmt.Errorf("writing the certificate: %w", err)
+	}
+	return nil
+}
+
+// configure writes scimward's configuration and the admin tokens it names.
+func (s *Stack) configure(ctx context.Context) error {
+	ports := map[string]int{}
+	for _, name := range []string{"SCIM", "Admin", "EnvoyAdmin"} {
+		p, err := freePort(ctx)
+		if err != nil {
+			return err
+		}
+		ports[name] = p
+	}
+	type tenant struct {
+		*Tenant
+		Upstream, AdminPort, JWKS string
+	}
+	data := struct {
+		Port, SCIM, Admin, EnvoyAdmin int
+		Manifest                      string
+		Tenants                       []tenant
+	}{Port: s.port, SCIM: ports["SCIM"], Admin: ports["Admin"], EnvoyAdmin: ports["EnvoyAdmin"], Manifest: filepath.Join(s.o.Plugin, "manifest.json")}
+	for _, t := range []*Tenant{s.Acme, s.Globex} {
+		if err := os.WriteFile(filepath.Join(s.o.Dir, t.Name+".token"), []byte(t.AdminToken), 0o600); err != nil {
+			return fmt.Errorf("writing the admin token: %w", err)
+		}
+		_, adminPort, err := net.SplitHostPort(t.App.Addresses().Admin)
+		if err != nil {
+			return fmt.Errorf("reading the admin address: %w", err)
+		}
+		data.Tenants = append(data.Tenants, tenant{t, "http://" + t.App.Addresses().HTTP, adminPort, "http://" + t.App.Addresses().HTTP + "/app-jwks.json"})
+	}
+	tmpl, err := template.New("config").Parse(configTemplate)
+	if err != nil {
+		return fmt.Errorf("reading the template: %w", err)
+	}
+	var text strings.Builder
+	if err := tmpl.Execute(&text, data); err != nil {
+		return fmt.Errorf("filling the template: %w", err)
+	}
+	out := text.String()
+	if s.o.Config != nil {
+		out = s.o.Config(out)
+	}
+	s.Config = filepath.Join(s.o.Dir, "scimward.yaml")
+	s.SCIMAddr, s.Admin, s.envoyAdm = loopback(data.SCIM), loopback(data.Admin), loopback(data.EnvoyAdmin)
+	if err := os.WriteFile(s.Config, []byte(out), 0o600); err != nil {
+		return fmt.Errorf("writing the configuration: %w", err)
+	}
+	return nil
+}
+
+func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
