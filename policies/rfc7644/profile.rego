@@ -135,15 +135,28 @@ _holds("RFC7644-3.5.2.2-path", operation) if not lib.is_kind(operation, "remove"
 
 _holds("RFC7644-3.5.2.2-path", operation) if lib.filled(operation.path)
 
+# The first hundred operations are asked first, the others only if none of them is at fault.
 _at(id) := indexes if {
-	id in {"RFC7644-3.5.2-op", "RFC7644-3.5.2.2-path"}
-	is_array(input.raw)
-	indexes := [i |
-		some i, operation in input.raw
-		not _holds(id, operation)
-	]
+	indexes := _at_fault(id, array.slice(_concerned[id], 0, 100))
+	count(indexes) > 0
+} else := indexes if {
+	indexes := _at_fault(id, _concerned[id])
 	count(indexes) > 0
 } else := [-1]
+
+_at_fault(id, list) := [i |
+	some i in list
+	not _holds(id, input.raw[i])
+]
+
+_concerned["RFC7644-3.5.2-op"] := _operations
+
+_concerned["RFC7644-3.5.2.2-path"] := _operations
+
+_operations := [i |
+	is_array(input.raw)
+	some i, _ in input.raw
+]
 
 # Status and scimType: RFC 7644 §3.12 (Tables 8 and 9), RFC 6750 §3.1.
 _details := {

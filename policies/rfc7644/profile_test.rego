@@ -103,3 +103,10 @@ test_refusal_names_the_operation if {
 		["RFC7644-3.5.2-op", 2],
 	}
 }
+
+test_refusal_finds_the_last_operation if {
+	right := [{"op": "add", "path": "members"} | some _ in numbers.range(1, 150)]
+	verdict := rfc7644.verdict with input as _request("PATCH /Groups/{id}", {"raw": array.concat(right, [{"op": "merge"}])})
+	[violation] := verdict.violations
+	violation.op == 150
+}

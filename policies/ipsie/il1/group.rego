@@ -87,12 +87,14 @@ satisfied contains "IL1-3.3.3-remove-value" if {
 # they are called is judged apart from what they do. An operation that is neither has
 # no place here and violates "IL1-3.3.3-op".
 _adds := [i |
+	is_array(input.raw)
 	some i, operation in input.raw
 	is_string(operation.op)
 	lower(operation.op) == "add"
 ]
 
 _removes := [i |
+	is_array(input.raw)
 	some i, operation in input.raw
 	is_string(operation.op)
 	lower(operation.op) == "remove"

@@ -280,6 +280,16 @@ test_refusal_passes_over_right_operations if {
 	}
 }
 
+# However far down it stands.
+test_refusal_finds_the_last_operation if {
+	right := [_add | some _ in numbers.range(1, 150)]
+	raw := array.concat(right, [object.union(_add, {"op": "Add"})])
+	verdict := il1.verdict with input as _patch(raw, _canonical_add)
+	[violation] := verdict.violations
+	violation.rule == "IL1-3.3.3-op"
+	violation.op == 150
+}
+
 test_refusal_without_operations_names_the_request if {
 	verdict := il1.verdict with input as _patch(null, null)
 	{violation.op | some violation in verdict.violations} == {-1}
