@@ -195,7 +195,8 @@ func (a *App) Addresses() Addresses {
 }
 
 // Run serves until ctx ends, then ends the open streams and SSH sessions, waits
-// at most five seconds for requests, and returns. It is called once.
+// at most five seconds for requests, as long for WebSocket clients that do not
+// answer the goodbye, and returns. It is called once.
 func (a *App) Run(ctx context.Context) error {
 	defer close(a.done)
 	fault := make(chan error, 3)

@@ -242,9 +242,8 @@ func TestStreamsKeepTalkingAfterTheCredentialDied(t *testing.T) {
 		}
 	}
 	// The end of the application ends them.
-	if err := g.app.Close(); err != nil {
-		t.Errorf("closing with open streams: %v", err)
-	}
+	ended := make(chan error, 1)
+	go func() { ended <- g.app.Close() }()
 	for err = nil; err == nil; {
 		_, _, err = ws.Read(ctx)
 	}
@@ -253,6 +252,9 @@ func TestStreamsKeepTalkingAfterTheCredentialDied(t *testing.T) {
 	}
 	if _, err := io.Copy(io.Discard, events.Body); err != nil {
 		t.Errorf("the event stream ended with %v", err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("closing with open streams: %v", err)
 	}
 }
 
