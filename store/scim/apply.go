@@ -27,6 +27,7 @@ func Apply(t *ResourceType, o Object, ops []Op) (next Object, changed bool, err 
 			return nil, false, inOp(op.Raw, err)
 		}
 	}
+	mergeTouched(t, next, ops)
 	if equalValue(before, next) {
 		return next, false, nil
 	}
@@ -217,7 +218,7 @@ func (x application) elements(list []any) ([]any, *Error) {
 	if primaries == 1 {
 		demote(list, func(i int) bool { return picked[i] })
 	}
-	return x.tidy(list), nil
+	return withoutEmpty(list), nil
 }
 
 // pick returns the indexes of the elements the path selects.
@@ -265,15 +266,40 @@ func built(f Filter) (Object, bool) {
 	return e, true
 }
 
-// tidy drops elements that lost their last content and merges those that became equal.
-func (x application) tidy(list []any) []any {
+// withoutEmpty drops elements that lost their last content.
+func withoutEmpty(list []any) []any {
 	kept := list[:0]
 	for _, e := range list {
 		if o, ok := e.(Object); !ok || len(o) > 0 {
 			kept = append(kept, e)
 		}
 	}
-	return mergeElements(x.a, nil, kept)
+	return kept
+}
+
+// mergeTouched merges elements that became equal by an edit (F18). It runs once
+// for an attribute, not once for an operation: a request of a thousand edits must
+// not compare a thousand elements each time.
+func mergeTouched(t *ResourceType, o Object, ops []Op) {
+	done := map[string]bool{}
+	for _, op := range ops {
+		p := op.Path
+		if done[op.Target] || p.Filter == nil && p.Sub == "" {
+			continue
+		}
+		done[op.Target] = true
+		in := o
+		if p.URN != "" {
+			in, _ = o[p.URN].(Object)
+		}
+		a, _ := t.resolve(p.URN, p.Attr, "")
+		if a == nil || !a.MultiValued {
+			continue
+		}
+		if list, ok := in[a.Name].([]any); ok {
+			in[a.Name] = mergeElements(a, nil, list)
+		}
+	}
 }
 
 func without(list []any, picked map[int]bool) []any {

@@ -8,17 +8,17 @@ import (
 )
 
 // apply runs operations of a test on the resource text.
-func apply(t testing.TB, typ *scim.ResourceType, resource, ops string, m scim.Mode) (scim.Object, bool, *scim.Error) {
-	t.Helper()
-	o := obj(t, resource)
-	canonical, _, err := scim.Canonicalize(typ, patchOps(t, ops), m)
+func apply(tb testing.TB, typ *scim.ResourceType, resource, ops string, m scim.Mode) (scim.Object, bool, *scim.Error) {
+	tb.Helper()
+	o := obj(tb, resource)
+	canonical, _, err := scim.Canonicalize(typ, patchOps(tb, ops), m)
 	if err != nil {
-		t.Fatalf("Canonicalize(%s): %v", ops, err)
+		tb.Fatalf("Canonicalize(%s): %v", ops, err)
 	}
 	before := text(o)
 	next, changed, err := scim.Apply(typ, o, canonical)
 	if text(o) != before {
-		t.Fatalf("Apply(%s) changed its input", ops)
+		tb.Fatalf("Apply(%s) changed its input", ops)
 	}
 	return next, changed, err
 }

@@ -65,10 +65,25 @@ func (c *canonicalizer) pathless(kind OpKind, r RawOp) *Error {
 	if !ok {
 		return Errorf(400, TypeInvalidValue, "an operation without path needs a value object that names the attributes")
 	}
+	first := len(c.ops)
 	for _, key := range o.keys() {
 		if err := c.key(kind, key, o[key]); err != nil {
 			return err
 		}
+	}
+	return onceEach(c.ops[first:])
+}
+
+// onceEach refuses a path-less value that names one target by two keys, such as
+// active with and without URN (F5): which of them counts would be a guess.
+func onceEach(ops []Op) *Error {
+	seen := make(map[string]bool, len(ops))
+	for _, op := range ops {
+		path := op.Path.String()
+		if seen[path] {
+			return Errorf(400, TypeInvalidSyntax, "the value names %s twice", quoteShort(path))
+		}
+		seen[path] = true
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func demote(list []any, stay func(i int) bool) {
 // and type, takes over the sub-attributes of the newcomer instead of standing
 // twice (F18, F86). Elements without a value are compared whole. list's elements may be changed.
 func mergeElements(a *Attribute, list, more []any) []any {
-	index := newElementIndex(a, list)
+	index := newElementIndex(a, list, len(more))
 	for _, e := range more {
 		at, known := index.find(list, e)
 		if !known {
@@ -54,14 +54,20 @@ func mergeElements(a *Attribute, list, more []any) []any {
 }
 
 // elementIndex finds equal elements without comparing each with each: a request
-// of a thousand must not cost a million comparisons.
+// of a thousand must not cost a million comparisons. For few newcomers there is
+// no map, as building it costs more than looking through the list.
 type elementIndex struct {
 	a  *Attribute
 	at map[string]int
 }
 
-func newElementIndex(a *Attribute, list []any) elementIndex {
-	x := elementIndex{a: a, at: make(map[string]int, len(list))}
+func newElementIndex(a *Attribute, list []any, newcomers int) elementIndex {
+	const few = 4
+	x := elementIndex{a: a}
+	if newcomers <= few {
+		return x
+	}
+	x.at = make(map[string]int, len(list)+newcomers)
 	for i, e := range list {
 		x.add(e, i)
 	}
@@ -69,6 +75,9 @@ func newElementIndex(a *Attribute, list []any) elementIndex {
 }
 
 func (x elementIndex) add(e any, i int) {
+	if x.at == nil {
+		return
+	}
 	key := elementKey(x.a, e)
 	if _, taken := x.at[key]; !taken {
 		x.at[key] = i
@@ -76,8 +85,30 @@ func (x elementIndex) add(e any, i int) {
 }
 
 func (x elementIndex) find(list []any, e any) (int, bool) {
-	i, ok := x.at[elementKey(x.a, e)]
-	return i, ok && i < len(list)
+	if x.at != nil {
+		i, ok := x.at[elementKey(x.a, e)]
+		return i, ok
+	}
+	for i := range list {
+		if sameElement(x.a, list[i], e) {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// sameElement is the equality of elementKey, without making keys where values differ.
+func sameElement(a *Attribute, x, y any) bool {
+	if def := a.sub("value"); def != nil {
+		xo, ok1 := asObject(x)
+		yo, ok2 := asObject(y)
+		xs, isText1 := xo["value"].(string)
+		ys, isText2 := yo["value"].(string)
+		if ok1 && ok2 && isText1 && isText2 && !equalText(def, xs, ys) {
+			return false
+		}
+	}
+	return elementKey(a, x) == elementKey(a, y)
 }
 
 // elementKey is what makes two elements the same: value and type where there is

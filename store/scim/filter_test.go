@@ -7,11 +7,11 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-func userFilter(t testing.TB, s string) scim.Filter {
-	t.Helper()
+func userFilter(tb testing.TB, s string) scim.Filter {
+	tb.Helper()
 	f, err := scim.ParseFilter(scim.UserType(), s, scim.DefaultLimits())
 	if err != nil {
-		t.Fatalf("ParseFilter(%s): %v", s, err)
+		tb.Fatalf("ParseFilter(%s): %v", s, err)
 	}
 	return f
 }

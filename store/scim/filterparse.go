@@ -287,10 +287,9 @@ func lookupRef(t *ResourceType, word string) (AttrRef, bool) {
 		}
 	}
 	name, sub, dotted := strings.Cut(rest, ".")
-	switch {
-	case schema == nil:
+	if schema == nil {
 		ref.def = t.attribute(name)
-	default:
+	} else {
 		ref.def = schema.Attribute(name)
 	}
 	if ref.def == nil {

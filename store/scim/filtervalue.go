@@ -119,8 +119,7 @@ func (p *filterParser) compareBool(f *Compare) (Filter, *Error) {
 }
 
 func (p *filterParser) compareNumber(f *Compare) (Filter, *Error) {
-	switch f.Op {
-	case OpCo, OpSw, OpEw:
+	if f.Op == OpCo || f.Op == OpSw || f.Op == OpEw {
 		return nil, p.fault("%s is a number; it has no text to search", f.Attr)
 	}
 	switch f.Value.(type) {
@@ -137,6 +136,11 @@ func (p *filterParser) compareText(f *Compare) (Filter, *Error) {
 	}
 	leaf := f.Attr.leaf()
 	f.text = foldValue(leaf, s)
+	if isUserName(leaf) && (f.Op == OpEq || f.Op == OpNe) {
+		if _, err := FoldUserName(s); err != nil {
+			f.text = "\x00" // no user name is equal, in the index neither
+		}
+	}
 	switch {
 	case leaf.Type == typeBinary && ordered(f.Op):
 		return nil, p.fault("%s is binary; it has no order", f.Attr)

@@ -1,7 +1,7 @@
 package scim
 
 import (
-	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/text/cases"
 	"golang.org/x/text/secure/precis"
@@ -54,7 +54,30 @@ func FoldCase(s string) string {
 }
 
 func isASCII(s string) bool {
-	return strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 }) < 0
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+func isUserName(a *Attribute) bool { return a.Name == "userName" && a.Uniqueness == "server" }
+
+// equalText reports whether two values of a are the same, without folding copies
+// of plain text.
+func equalText(a *Attribute, x, y string) bool {
+	switch {
+	case a.CaseExact:
+		return x == y
+	case isUserName(a):
+		if plainName(x) && plainName(y) {
+			return equalName(x, y)
+		}
+	case isASCII(x) && isASCII(y):
+		return equalName(x, y)
+	}
+	return foldValue(a, x) == foldValue(a, y)
 }
 
 // foldValue folds a string value of a for comparison with eq, co, sw and the
@@ -63,7 +86,7 @@ func foldValue(a *Attribute, s string) string {
 	if a.CaseExact {
 		return s
 	}
-	if a.Uniqueness == "server" && a.Name == "userName" {
+	if isUserName(a) {
 		if folded, err := FoldUserName(s); err == nil {
 			return folded
 		}

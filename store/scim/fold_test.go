@@ -36,6 +36,19 @@ func TestFoldUserName(t *testing.T) {
 	}
 }
 
+// A userName filter that no user name can equal matches nobody, as its index lookup does.
+func TestUserNameFilterFollowsIndex(t *testing.T) {
+	t.Parallel()
+	o := scim.Object{"userName": "fix"}
+	for in, want := range map[string]bool{
+		`userName eq "\ufb01x"`: false, `userName ne "\ufb01x"`: true, `userName eq "ＦＩＸ"`: true, `userName eq "f x"`: false,
+	} {
+		if got := userFilter(t, in).Match(scim.UserType(), o); got != want {
+			t.Errorf("%s: got %v", in, got)
+		}
+	}
+}
+
 func TestFoldCase(t *testing.T) {
 	t.Parallel()
 	for _, pair := range [][2]string{

@@ -9,11 +9,11 @@ import (
 )
 
 // obj decodes a JSON object of a test.
-func obj(t testing.TB, text string) scim.Object {
-	t.Helper()
+func obj(tb testing.TB, text string) scim.Object {
+	tb.Helper()
 	o, err := scim.DecodeObject([]byte(text), scim.DefaultLimits())
 	if err != nil {
-		t.Fatalf("DecodeObject(%s): %v", text, err)
+		tb.Fatalf("DecodeObject(%s): %v", text, err)
 	}
 	return o
 }
@@ -21,23 +21,23 @@ func obj(t testing.TB, text string) scim.Object {
 // text renders an object for comparing.
 func text(o scim.Object) string { return string(scim.Encode(o)) }
 
-func wantError(t testing.TB, err *scim.Error, status int, scimType string) {
-	t.Helper()
+func wantError(tb testing.TB, err *scim.Error, status int, scimType string) {
+	tb.Helper()
 	if err == nil {
-		t.Fatalf("got no error, want %d %s", status, scimType)
+		tb.Fatalf("got no error, want %d %s", status, scimType)
 	}
 	if err.Status != status || err.Type != scimType {
-		t.Fatalf("got %v, want %d %q", err, status, scimType)
+		tb.Fatalf("got %v, want %d %q", err, status, scimType)
 	}
 	if err.Detail == "" {
-		t.Fatalf("%v has no detail", err)
+		tb.Fatalf("%v has no detail", err)
 	}
 }
 
-func noError(t testing.TB, err *scim.Error) {
-	t.Helper()
+func noError(tb testing.TB, err *scim.Error) {
+	tb.Helper()
 	if err != nil {
-		t.Fatalf("unexpected error: %v", err)
+		tb.Fatalf("unexpected error: %v", err)
 	}
 }
 
@@ -49,10 +49,10 @@ func codes(list []scim.Deviation) []string {
 	return out
 }
 
-func same(t testing.TB, got, want any) {
-	t.Helper()
+func same(tb testing.TB, got, want any) {
+	tb.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Fatalf("(-want +got):\n%s", diff)
+		tb.Fatalf("(-want +got):\n%s", diff)
 	}
 }
 

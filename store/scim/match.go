@@ -136,6 +136,10 @@ func (f *Compare) compareString(v string) bool {
 		when, ok := parseTime(v)
 		return ok && f.holds(when.Compare(f.when))
 	}
+	if (f.Op == OpEq || f.Op == OpNe) && isASCII(v) && isASCII(f.text) {
+		equal := v == f.text || !leaf.CaseExact && equalName(v, f.text)
+		return equal == (f.Op == OpEq)
+	}
 	text := foldValue(leaf, v)
 	switch f.Op {
 	case OpCo:

@@ -8,11 +8,11 @@ import (
 )
 
 // patchOps decodes the operations of a test, given as the Operations array.
-func patchOps(t testing.TB, ops string) []scim.RawOp {
-	t.Helper()
-	raw, err := scim.DecodePatch(obj(t, `{"schemas":["`+scim.PatchURN+`"],"Operations":`+ops+`}`), scim.DefaultLimits())
+func patchOps(tb testing.TB, ops string) []scim.RawOp {
+	tb.Helper()
+	raw, err := scim.DecodePatch(obj(tb, `{"schemas":["`+scim.PatchURN+`"],"Operations":`+ops+`}`), scim.DefaultLimits())
 	if err != nil {
-		t.Fatalf("DecodePatch(%s): %v", ops, err)
+		tb.Fatalf("DecodePatch(%s): %v", ops, err)
 	}
 	return raw
 }
@@ -219,6 +219,8 @@ func TestCanonicalizeRefuses(t *testing.T) {
 		{"no value", u, `{"op":"replace","path":"title"}`, "invalidValue", ""},
 		{"no value, no path", u, `{"op":"add"}`, "invalidValue", "PATHLESS"},
 		{"path-less string", u, `{"op":"replace","value":"x"}`, "invalidValue", "PATHLESS"},
+		{"one attribute by two keys", u, `{"op":"replace","value":{"active":true,"` + scim.UserURN + `:active":false}}`, "invalidSyntax", "URN_PATH"},
+		{"one part by two keys", u, `{"op":"replace","value":{"name":{"givenName":null},"name.givenName":"x"}}`, "invalidSyntax", "DOTTED_KEY"},
 		{"path-less array", u, `{"op":"replace","value":[{"active":false}]}`, "invalidValue", "PATHLESS"},
 		{"wrong type", u, `{"op":"replace","path":"title","value":1}`, "invalidValue", ""},
 		{"string boolean", u, `{"op":"replace","path":"active","value":"False"}`, "invalidValue", "BOOLEAN_STRING"},

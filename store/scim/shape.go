@@ -114,7 +114,10 @@ func eqElement(f *ValuePath) (attr, value string, exact, ok bool) {
 		if c, isCompare := term.(*Compare); isCompare {
 			value, _ = c.Value.(string)
 		}
-		return name + ".value", value, len(terms) == 1, value != ""
+		if value == "" {
+			continue
+		}
+		return name + ".value", value, len(terms) == 1, true
 	}
 	return "", "", false, false
 }
