@@ -1,0 +1,161 @@
+package plugins_test
+
+import (
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/scimward/scimward/plugins"
+	"github.com/scimward/scimward/plugins/abi"
+)
+
+// clock is a settable time.
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func newClock() *clock { return &clock{t: time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC)} }
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
+
+func TestBreaker(t *testing.T) {
+	t.Run("three kills in ten minutes", func(t *testing.T) {
+		c := newClock()
+		b := plugins.NewBreaker(c.now)
+		b.Kill()
+		c.add(10 * time.Minute) // the first one no longer counts
+		if b.Kill() || b.Kill() {
+			t.Error("two kills within the window opened the breaker")
+		}
+		if !b.Kill() || b.Open() != 5*time.Minute {
+			t.Errorf("after three: open for %v, want 5m", b.Open())
+		}
+	})
+	t.Run("five traps", func(t *testing.T) {
+		b := plugins.NewBreaker(newClock().now)
+		for range 4 {
+			if b.Trap() {
+				t.Fatal("opened by fewer than five traps")
+			}
+		}
+		if b.Kill() || !b.Trap() {
+			t.Error("the fifth trap did not open it")
+		}
+	})
+	t.Run("doubles up to an hour and forgets after one", func(t *testing.T) {
+		c := newClock()
+		b := plugins.NewBreaker(c.now)
+		for _, want := range []time.Duration{5, 10, 20, 40, 60, 60} {
+			for range 3 {
+				b.Kill()
+			}
+			if got := b.Open(); got != want*time.Minute {
+				t.Errorf("open for %v, want %v", got, want*time.Minute)
+			}
+			c.add(want * time.Minute)
+			if b.Open() != 0 {
+				t.Error("still open at its end")
+			}
+		}
+		c.add(time.Hour)
+		for range 3 {
+			b.Kill()
+		}
+		if got := b.Open(); got != 5*time.Minute {
+			t.Errorf("after a quiet hour: open for %v, want 5m", got)
+		}
+	})
+}
+
+// TestQuarantine traps five times: the plugin is no longer called, every operation
+// says so, and it is called again when the quarantine is over.
+func TestQuarantine(t *testing.T) {
+	c := newClock()
+	h := hostile(t, http.NotFoundHandler(), func(o *plugins.Options) { o.Now = c.now })
+	for range 5 {
+		if got := revoke(t, h, request("panic"))[0]; got.Code != abi.CodeTrap {
+			t.Fatalf("got %+v, want a trap", got)
+		}
+	}
+	got := revoke(t, h, request(""))[0]
+	if got.State != abi.StateRetry || got.Code != abi.CodeQuarantined || got.RetryAfterMS != (5*time.Minute).Milliseconds() {
+		t.Errorf("got %+v, want retry/quarantined in 5 minutes", got)
+	}
+	if _, err := h.Verify(t.Context(), "acme", "app", request("")); code(err) != abi.CodeQuarantined {
+		t.Errorf("Verify: %v", err)
+	}
+	if _, err := h.Identify(t.Context(), "acme", "app", abi.Credential{}, "x"); code(err) != abi.CodeQuarantined {
+		t.Errorf("Identify: %v", err)
+	}
+	if err := h.Ready(); err == nil {
+		t.Error("Ready though a plugin is in quarantine")
+	}
+	c.add(5 * time.Minute)
+	if got := revoke(t, h, request(""))[0]; got.State != abi.StateRevoked {
+		t.Errorf("after the quarantine: %+v", got)
+	}
+}
+
+// TestKillEndsAllCallsInFlight: one runaway call takes the worker with it; the other
+// call ends as retry, and the next one finds a new worker.
+func TestKillEndsAllCallsInFlight(t *testing.T) {
+	started := make(chan struct{})
+	app := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(started)
+		<-r.Context().Done()
+	})
+	h := hostile(t, app, func(o *plugins.Options) { o.Plugins[0].Grant.Limits.TimeoutMS = 3000 })
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		got := revoke(t, h, request("send:DELETE /slow"))[0]
+		if got.State != abi.StateRetry || got.Code != abi.CodeDeadline {
+			t.Errorf("the call beside: %+v, want retry/deadline", got)
+		}
+	})
+	<-started
+	ctx, cancel := contextTimeout(t, 200*time.Millisecond)
+	defer cancel()
+	res, err := h.Revoke(ctx, "acme", "app", request("loop"))
+	if err != nil || res.Kinds[0].Code != abi.CodeDeadline {
+		t.Errorf("the runaway: %+v, %v", res, err)
+	}
+	wg.Wait()
+	if got := revoke(t, h, request(""))[0]; got.State != abi.StateRevoked {
+		t.Errorf("after the kill: %+v", got)
+	}
+}
+
+func TestCloseEndsCalls(t *testing.T) {
+	started := make(chan struct{})
+	app := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(started)
+		<-r.Context().Done()
+	})
+	h := hostile(t, app, nil)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if got := revoke(t, h, request("send:DELETE /slow"))[0]; got.State != abi.StateRetry {
+			t.Errorf("the call in flight: %+v, want retry", got)
+		}
+	})
+	<-started
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+	if got := revoke(t, h, request(""))[0]; got.Code != abi.CodeNotLoaded {
+		t.Errorf("after Close: %+v, want not_loaded", got)
+	}
+}

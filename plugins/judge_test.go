@@ -1,0 +1,284 @@
+package plugins_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scimward/scimward/plugins"
+	"github.com/scimward/scimward/plugins/abi"
+)
+
+// outputs is what a guest may return from revoke for the kind web_session, and what
+// the host makes of it. Everything malformed ends as not done.
+func outputs() []struct{ name, out, state, code string } {
+	return []struct{ name, out, state, code string }{
+		{"revoked", `{"kinds":[{"kind":"web_session","state":"revoked","count":2}]}`, "revoked", ""},
+		{"nothing", `{"kinds":[{"kind":"web_session","state":"nothing_to_revoke"}]}`, "nothing_to_revoke", ""},
+		{"partial", `{"kinds":[{"kind":"web_session","state":"partial","cursor":"p2","remaining":3}]}`, "partial", ""},
+		{"unsupported", `{"kinds":[{"kind":"web_session","state":"unsupported"}]}`, "unsupported", ""},
+		{"failed", `{"kinds":[{"kind":"web_session","state":"failed","code":"app_denied"}]}`, "failed", "app_denied"},
+		{"unknown field", `{"kinds":[{"kind":"web_session","state":"revoked","colour":"red"}],"v":2}`, "revoked", ""},
+		{"last of two wins", `{"kinds":[{"kind":"web_session","state":"revoked"},{"kind":"web_session","state":"retry","code":"x"}]}`, "retry", "x"},
+		{"empty output", ``, "retry", abi.CodeNotReported},
+		{"no kinds", `{"kinds":[]}`, "retry", abi.CodeNotReported},
+		{"null", `null`, "retry", abi.CodeNotReported},
+		{"other kind", `{"kinds":[{"kind":"pat","state":"revoked"}]}`, "retry", abi.CodeNotReported},
+		{"kind in other case", `{"kinds":[{"kind":"Web_Session","state":"revoked"}]}`, "retry", abi.CodeNotReported},
+		{"no kind", `{"kinds":[{"state":"revoked"}]}`, "retry", abi.CodeNotReported},
+		{"state empty", `{"kinds":[{"kind":"web_session","state":""}]}`, "failed", abi.CodeContract},
+		{"state absent", `{"kinds":[{"kind":"web_session"}]}`, "failed", abi.CodeContract},
+		{"state unknown", `{"kinds":[{"kind":"web_session","state":"done"}]}`, "failed", abi.CodeContract},
+		{"state in other case", `{"kinds":[{"kind":"web_session","state":"Revoked"}]}`, "failed", abi.CodeContract},
+		{"state of wrong type", `{"kinds":[{"kind":"web_session","state":true}]}`, "retry", abi.CodeContract},
+		{"would_revoke outside a dry run", `{"kinds":[{"kind":"web_session","state":"would_revoke"}]}`, "failed", abi.CodeContract},
+		{"revoked but some remain", `{"kinds":[{"kind":"web_session","state":"revoked","remaining":1}]}`, "failed", abi.CodeContract},
+		{"negative count", `{"kinds":[{"kind":"web_session","state":"revoked","count":-1}]}`, "failed", abi.CodeContract},
+		{"fraction", `{"kinds":[{"kind":"web_session","state":"revoked","count":1.5}]}`, "retry", abi.CodeContract},
+		{"huge number", `{"kinds":[{"kind":"web_session","state":"revoked","count":1e400}]}`, "retry", abi.CodeContract},
+		{"long cursor", `{"kinds":[{"kind":"web_session","state":"partial","cursor":"` + strings.Repeat("x", 2000) + `"}]}`, "failed", abi.CodeContract},
+		{"array", `[]`, "retry", abi.CodeContract},
+		{"text", `revoked`, "retry", abi.CodeContract},
+		{"cut short", `{"kinds":[{"kind":"web_session","state":"revoked"`, "retry", abi.CodeContract},
+		{"two documents", `{"kinds":[{"kind":"web_session","state":"revoked"}]}{}`, "retry", abi.CodeContract},
+		{"kinds of wrong type", `{"kinds":"all"}`, "retry", abi.CodeContract},
+		{"kinds as object", `{"kinds":{"web_session":"revoked"}}`, "retry", abi.CodeContract},
+		{"error, retryable", `{"error":{"code":"maintenance","message":"m","retryable":true}}`, "retry", "maintenance"},
+		{"error, final", `{"error":{"code":"licence","message":"m"}}`, "failed", "licence"},
+		{"error beside an outcome", `{"kinds":[{"kind":"web_session","state":"revoked"}],"error":{"code":"x"}}`, "revoked", ""},
+	}
+}
+
+func TestJudgeOutput(t *testing.T) {
+	for _, tt := range outputs() {
+		t.Run(tt.name, func(t *testing.T) {
+			res := plugins.Judge(request(""), "", 0, []byte(tt.out))
+			if len(res.Kinds) != 1 || string(res.Kinds[0].State) != tt.state || res.Kinds[0].Code != tt.code || res.Kinds[0].Kind != abi.KindWebSession {
+				t.Errorf("got %s, want %s %q", asJSON(t, res), tt.state, tt.code)
+			}
+		})
+	}
+}
+
+func TestJudgeMergesReports(t *testing.T) {
+	req := request("", abi.KindWebSession, abi.KindPAT, abi.KindDevice)
+	report := func(kind abi.Kind, state abi.State, count int) []byte {
+		return []byte(asJSON(t, abi.KindResult{Kind: kind, State: state, Count: count}))
+	}
+	reports := [][]byte{
+		report(abi.KindWebSession, abi.StatePartial, 1), report(abi.KindWebSession, abi.StateRevoked, 5),
+		report(abi.KindPAT, abi.StateRevoked, 1), []byte("no JSON"), []byte(`{"state":"revoked"}`),
+	}
+	tests := []struct {
+		name, code string
+		ret        int32
+		out        string
+		want       []string // state and code of each kind
+	}{
+		{"killed after reports", abi.CodeDeadline, 0, "", []string{"revoked ", "revoked ", "retry deadline"}},
+		{"output of a guest that trapped is not read", abi.CodeTrap, 0, `{"kinds":[{"kind":"device","state":"revoked"}]}`, []string{"revoked ", "revoked ", "retry trap"}},
+		{"export failed", "", 2, `{"kinds":[{"kind":"device","state":"revoked"}]}`, []string{"revoked ", "revoked ", "retry contract"}},
+		{"output overrides", "", 0, `{"kinds":[{"kind":"pat","state":"retry","code":"x"},{"kind":"device","state":"nothing_to_revoke"}]}`, []string{"revoked ", "retry x", "nothing_to_revoke "}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			res := plugins.Judge(req, tt.code, tt.ret, []byte(tt.out), reports...)
+			var got []string
+			for _, k := range res.Kinds {
+				got = append(got, string(k.State)+" "+k.Code)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if res.Kinds[0].Count != 5 {
+				t.Errorf("count %d, want that of the last report, 5", res.Kinds[0].Count)
+			}
+		})
+	}
+}
+
+func TestJudgeDryRun(t *testing.T) {
+	req := request("")
+	req.DryRun = true
+	for state, want := range map[abi.State]abi.State{
+		abi.StateRevoked: abi.StateFailed, abi.StatePartial: abi.StateFailed,
+		abi.StateWouldRevoke: abi.StateWouldRevoke, abi.StateNothingToRevoke: abi.StateNothingToRevoke, abi.StateRetry: abi.StateRetry,
+	} {
+		out := asJSON(t, abi.Result{Kinds: []abi.KindResult{{Kind: abi.KindWebSession, State: state}}})
+		if got := plugins.Judge(req, "", 0, []byte(out)).Kinds[0].State; got != want {
+			t.Errorf("%s in a dry run is %s, want %s", state, got, want)
+		}
+	}
+}
+
+func TestJudgeBoundsAndRedacts(t *testing.T) {
+	r := abi.KindResult{
+		Kind: abi.KindWebSession, State: abi.StateRetry, Code: strings.Repeat("c", 500), RetryAfterMS: 1 << 50,
+		Message:  "said planted-secret " + strings.Repeat("m", 5000),
+		Evidence: slices.Repeat([]abi.Evidence{{ID: "planted-secret", Action: strings.Repeat("a", 5000), Status: 204}}, 300),
+	}
+	res := plugins.Judge(request(""), "", 0, []byte(asJSON(t, abi.Result{Kinds: []abi.KindResult{r}})))
+	got := res.Kinds[0]
+	if len(got.Code) > 64 || len(got.Message) > abi.MessageBytes || len(got.Evidence) != abi.EvidenceMax ||
+		got.RetryAfterMS != time.Hour.Milliseconds() || len(got.Evidence[0].Action) > 512 {
+		t.Errorf("not bounded: %s", asJSON(t, got))
+	}
+	if strings.Contains(asJSON(t, res), "planted-secret") {
+		t.Error("the secret is in the result")
+	}
+}
+
+func TestJudgeIdentify(t *testing.T) {
+	now := time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC)
+	tests := []struct {
+		name string
+		ret  int32
+		out  string
+		code string // of the error; "" none
+	}{
+		{"known", 0, `{"subject":{"user_name":"ann"},"kind":"pat","cache_s":10}`, ""},
+		{"not known", 0, `{"subject":null}`, ""},
+		{"subject without a name", 0, `{"subject":{}}`, abi.CodeContract},
+		{"subject of wrong type", 0, `{"subject":"ann"}`, abi.CodeContract},
+		{"endless name", 0, `{"subject":{"user_name":"` + strings.Repeat("a", 9000) + `"}}`, abi.CodeContract},
+		{"no document", 0, ``, abi.CodeContract},
+		{"error", 0, `{"error":{"code":"app_error","message":"m"}}`, abi.CodeAppError},
+		{"export failed", 2, `{"subject":null}`, abi.CodeContract},
+		{"no such operation", 3, ``, abi.CodeUnsupported},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := plugins.JudgeIdentify(tt.ret, []byte(tt.out), now)
+			if code(err) != tt.code || (err != nil && got.Subject != nil) {
+				t.Errorf("%+v, %v, want %q", got, err, tt.code)
+			}
+		})
+	}
+	got, err := plugins.JudgeIdentify(0, []byte(`{"subject":{"user_name":"ann"},"issued_at":"2099-01-01T00:00:00Z"}`), now)
+	if err != nil || got.IssuedAt != nil {
+		t.Errorf("issued in the future: %+v, %v, want not known", got, err)
+	}
+}
+
+func TestJudgeVerify(t *testing.T) {
+	req := request("", abi.KindWebSession, abi.KindPAT, abi.KindDevice)
+	got, err := plugins.JudgeVerify(req, 0, []byte(`{"kinds":[{"kind":"web_session","live":0},{"kind":"web_session","live":2},{"kind":"pat","live":-1},{"kind":"ssh_key","live":0}]}`))
+	want := []abi.Liveness{{Kind: abi.KindWebSession, Live: 2}}
+	if diff := cmp.Diff(want, got.Kinds); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	for _, out := range []string{``, `[]`, `{"kinds":[{"kind":"pat","live":"0"}]}`, `{"kinds":[{"kind":"pat","live":0}],"error":{"code":"x"}}`} {
+		if got, err := plugins.JudgeVerify(req, 0, []byte(out)); err == nil || len(got.Kinds) > 0 {
+			t.Errorf("%s: %+v, %v, want an error", out, got, err)
+		}
+	}
+}
+
+// FuzzResult: whatever a guest returns, each kind asked for has one outcome in a
+// known state, in bounds; done only if the words are in the output.
+func FuzzResult(f *testing.F) {
+	for _, o := range outputs() {
+		f.Add([]byte(o.out), []byte(`{"kind":"pat","state":"revoked"}`), false)
+	}
+	known := []abi.State{
+		abi.StateRevoked, abi.StateNothingToRevoke, abi.StatePartial, abi.StateRetry,
+		abi.StateFailed, abi.StateUnsupported, abi.StateWouldRevoke,
+	}
+	req := request("", abi.KindWebSession, abi.KindPAT)
+	f.Fuzz(func(t *testing.T, out, report []byte, dry bool) {
+		r := req
+		r.DryRun = dry
+		res := plugins.Judge(r, "", 0, out, report)
+		if len(res.Kinds) != 2 || res.Kinds[0].Kind != abi.KindWebSession || res.Kinds[1].Kind != abi.KindPAT {
+			t.Fatalf("kinds %+v", res.Kinds)
+		}
+		for _, k := range res.Kinds {
+			if !slices.Contains(known, k.State) || (dry && k.State == abi.StateRevoked) || k.Count < 0 || len(k.Evidence) > abi.EvidenceMax || len(k.Message) > abi.MessageBytes {
+				t.Fatalf("outcome %+v", k)
+			}
+			if k.State == abi.StateRevoked && !bytes.Contains(out, []byte("revoked")) && !bytes.Contains(report, []byte("revoked")) &&
+				!bytes.Contains(out, []byte(`\u`)) && !bytes.Contains(report, []byte(`\u`)) {
+				t.Fatalf("revoked out of nothing: %q %q", out, report)
+			}
+		}
+		if _, err := json.Marshal(res); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := plugins.JudgeIdentify(0, out, time.Unix(0, 0)); err == nil && got.Subject != nil && *got.Subject == (abi.Identity{}) {
+			t.Fatal("a subject without a name")
+		}
+	})
+}
+
+func wire(length uint32, typ byte, payload string) []byte {
+	b := binary.LittleEndian.AppendUint32(nil, length)
+	return append(append(b, typ, 1, 0, 0, 0), payload...)
+}
+
+func frames() map[string][]byte {
+	return map[string][]byte{
+		"cancel": wire(5, 4, ""), "report": wire(7, 6, "{}"), "empty": nil, "header cut": {5, 0},
+		"length zero": wire(0, 4, ""), "length four": wire(4, 4, ""), "payload cut": wire(9, 6, "{}"),
+		"no such type": wire(5, 99, ""), "type zero": wire(5, 0, ""), "cancel with payload": wire(6, 4, "x"),
+		"report above its bound": wire(5000, 6, strings.Repeat("x", 4995)), "four gigabytes": wire(0xffffffff, 1, ""),
+	}
+}
+
+func TestFrames(t *testing.T) {
+	for name, b := range frames() {
+		t.Run(name, func(t *testing.T) {
+			got, err := plugins.Reframe(b)
+			if ok := name == "cancel" || name == "report"; ok != (err == nil) {
+				t.Errorf("%v, want accepted %v", err, ok)
+			} else if ok && !bytes.Equal(got, b) {
+				t.Errorf("written again as %x, was %x", got, b)
+			}
+		})
+	}
+}
+
+func FuzzFrame(f *testing.F) {
+	for _, b := range frames() {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		got, err := plugins.Reframe(b)
+		if err == nil && !bytes.HasPrefix(b, got) {
+			t.Fatalf("%x was read and written as %x", b, got)
+		}
+	})
+}
+
+// TestWorkerProtocol feeds the worker what a broken host would send: it ends with 1
+// and neither hangs nor panics; at the end of its input it ends with 0.
+func TestWorkerProtocol(t *testing.T) {
+	tests := []struct {
+		name string
+		in   []byte
+		want int
+	}{
+		{"end of input", nil, 0},
+		{"garbage", []byte("GET / HTTP/1.1\r\n\r\n"), 1},
+		{"frame for a host", wire(5, 10, ""), 1},
+		{"call before a module", wire(11, 3, "\x02\x00\x00\x00{}"), 1},
+		{"load without a head", wire(7, 1, "{}"), 1},
+		{"head longer than the frame", wire(11, 1, "\xff\xff\xff\xff{}"), 1},
+		{"head that is no JSON", wire(11, 1, "\x02\x00\x00\x00]]"), 1},
+		{"cancel of no call", wire(5, 4, ""), 0},
+		{"reply to no call", wire(11, 9, "\x02\x00\x00\x00{}"), 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var out bytes.Buffer
+			if got := plugins.RunWorker(t.Context(), bytes.NewReader(tt.in), &out); got != tt.want {
+				t.Errorf("exit code %d, want %d", got, tt.want)
+			}
+		})
+	}
+}
