@@ -52,14 +52,18 @@ func decodeSegment(raw string) (string, string) {
 	case ".", "..":
 		return "", "the path has a dot segment"
 	}
+	for i := range len(raw) {
+		if raw[i] != '%' && !pathByte(raw[i]) {
+			return "", "the path holds a character that may not stand in it"
+		}
+	}
+	if !strings.Contains(raw, "%") {
+		return raw, ""
+	}
 	var b strings.Builder
 	for i := 0; i < len(raw); i++ {
-		c := raw[i]
-		if c != '%' {
-			if !pathByte(c) {
-				return "", "the path holds a character that may not stand in it"
-			}
-			b.WriteByte(c)
+		if raw[i] != '%' {
+			b.WriteByte(raw[i])
 			continue
 		}
 		if i+2 >= len(raw) || !isHex(raw[i+1]) || !isHex(raw[i+2]) {

@@ -1,0 +1,104 @@
+package extauthz_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/extauthz"
+)
+
+// denying lets the real pipeline look at the request, so that a panic of it is
+// seen, and denies whatever it says.
+type denying struct{ a *authz.Authorizer }
+
+func (d denying) Decide(ctx context.Context, r authz.Request) authz.Decision {
+	if got := d.a.Decide(ctx, r); got.Allowed() && r.Tenant == "" {
+		panic("allowed without a tenant")
+	}
+	return authz.Decision{}
+}
+func (denying) DecideSubject(string, authz.Subject) bool { return false }
+
+// knownTo identifies every credential, as a user who is locked when the name says.
+type knownTo struct{ fixed }
+
+func (knownTo) Identify(_ context.Context, _, _ string, c authz.Credential) (authz.Identity, error) {
+	return authz.Identity{Known: true, UserName: c.Value}, nil
+}
+
+// FuzzCheckRequest: whatever bytes arrive, neither the adaptor nor the pipeline
+// panics, and with a decider that denies nothing is allowed (F1).
+func FuzzCheckRequest(f *testing.F) {
+	seeds := []*authv3.CheckRequest{
+		{},
+		request("scim", "GET", "/scim/v2/Users?filter=userName%20eq%20%22a%22", "authorization", "Bearer t.t.t"),
+		request("scim", "PATCH", "/scim/v2/Groups/g1", "authorization", "Bearer t.t.t", "content-type", "application/scim+json", "content-length", "7"),
+		request("oauth", "POST", "/oauth/token", "content-type", "application/x-www-form-urlencoded"),
+		request("app", "POST", "/api/%75sers;a/b.json?_method=x", "cookie", `a=b; session="x"; s%65ssion=1`, "authorization", "Bearer a.b.c"),
+		request("app", "POST", "/login", "content-type", "application/x-www-form-urlencoded", "cookie", "session=a"),
+		request("app", "PATCH", "/api/me", "content-type", "application/json", "upgrade", "websocket"),
+	}
+	seeds[2].Attributes.Request.Http.RawBody = []byte(`{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"add","path":"members","value":[{"value":"u"}]}]}`)
+	seeds[5].Attributes.Request.Http.RawBody = []byte("username=a&x[b]=c")
+	seeds[6].Attributes.Request.Http.RawBody = []byte(`{"a":[{"email":1},null,[]]}`)
+	for _, s := range seeds {
+		b, err := proto.Marshal(s)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	k := knownTo{}
+	a, err := authz.New(authz.Options{
+		Policy: k, Locks: k, Identifier: k,
+		Tenants: map[string]authz.TenantOptions{"acme": {Verifier: k, Apps: map[string]authz.AppOptions{"app": {
+			Anonymous: authz.AnonymousPass,
+			Subjects: []authz.SubjectSource{
+				{Kind: authz.SourceOpaque, In: authz.InCookie, Name: "session"},
+				{Kind: authz.SourceJWT, In: authz.InHeader, Name: "authorization", Scheme: "bearer", Verifier: k},
+				{Kind: authz.SourceUserName, In: authz.InBody, Name: "username", Body: authz.BodySource{Method: "POST", Path: "/login", Format: authz.Form}},
+			},
+			LocalWrites: []authz.LocalWrite{{Path: "/api/users"}, {Path: "/api/me", Fields: []string{"email"}}},
+		}}}},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	s, err := extauthz.New(extauthz.Options{Decider: denying{a}, Logger: failing(f)})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		in := &authv3.CheckRequest{}
+		if proto.Unmarshal(b, in) != nil {
+			t.Skip("Envoy cannot send it")
+		}
+		out, err := s.Check(t.Context(), in)
+		if err != nil || out.GetOkResponse() != nil || out.GetStatus().GetCode() == 0 {
+			t.Fatalf("allowed: %v %v", out, err)
+		}
+		if out.GetErrorResponse() == nil {
+			t.Fatalf("a zero decision is no fault: %v", out)
+		}
+		if _, err := proto.Marshal(out); err != nil {
+			t.Fatalf("the answer cannot be sent: %v", err)
+		}
+	})
+}
+
+// failing returns a logger that panics where the server recovered from a panic.
+func failing(f *testing.F) *slog.Logger {
+	f.Helper()
+	return slog.New(panicHandler{slog.DiscardHandler})
+}
+
+type panicHandler struct{ slog.Handler }
+
+func (panicHandler) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelError }
+
+func (panicHandler) Handle(_ context.Context, r slog.Record) error { panic(r.Message) }
