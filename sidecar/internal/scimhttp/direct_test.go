@@ -2,6 +2,7 @@ package scimhttp_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -138,6 +139,25 @@ func (s *service) wire(t *testing.T, method, target, header, body string) int {
 	}
 	defer resp.Body.Close()
 	return resp.StatusCode
+}
+
+// undecided answers with a decision that names an operation and allows nothing.
+type undecided struct{ authz.Decision }
+
+func (u undecided) Decide(context.Context, authz.Request) authz.Decision { return u.Decision }
+
+// TestWhatIsNotAllowedIsNotDone: the zero decision denies with 503, whatever else
+// it carries (DESIGN §3.1, §7).
+func TestWhatIsNotAllowedIsNotDone(t *testing.T) {
+	s := serve(t, il1)
+	id := s.createUser("ada")
+	op := &authz.SCIMRequest{Route: "DELETE /Users/{id}", Endpoint: "Users", Type: scim.UserType(), ID: id}
+	s.decider.Decider = undecided{authz.Decision{Tenant: "acme", SCIM: op}}
+	s.unchanged(func() {
+		if a := s.do("DELETE", "/Users/"+id, nil).wantError(503, ""); a.header.Get("Retry-After") == "" {
+			t.Error("503 without Retry-After")
+		}
+	})
 }
 
 // TestBodyThatEndsEarly: what was announced and did not come is not judged.

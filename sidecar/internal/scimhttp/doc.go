@@ -18,6 +18,9 @@
 // The handler decides again although Envoy asked already. A request that reaches
 // the SCIM port around Envoy therefore gets the same answer.
 //
+// A rule in warn mode lets the request through and is named in the answer's
+// SCIM-Profile-Deviation field.
+//
 // It promises that a refused request changed nothing, that a request that
 // changes nothing writes nothing (the version stays, F84), and that no answer
 // carries anything internal (B103). It does not serve Bulk, cursor paging,
