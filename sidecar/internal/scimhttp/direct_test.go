@@ -110,11 +110,11 @@ func checkRequest(method, target, header, body string) authz.Request {
 		r.Headers["content-length"] = []string{fmt.Sprint(len(body))}
 		r.Body, r.Body0 = []byte(body), authz.BodyComplete
 		if len(body) > 256<<10 {
-			r.Body, r.Body0 = r.Body[:256<<10], authz.BodyPartial
+			r.Body, r.Body0 = nil, authz.BodyPartial
 		}
 	}
 	if ce := r.Headers["content-encoding"]; len(ce) > 0 {
-		r.Body0 = authz.BodyEncoded
+		r.Body, r.Body0 = nil, authz.BodyEncoded
 	}
 	return r
 }

@@ -73,7 +73,7 @@ func peer(r *http.Request) string {
 
 // present builds the request as Envoy would present it to a Check: lower-case
 // header names, duplicates joined by a comma, path and query raw, and of the body
-// at most Limits.Bytes; what is longer is marked partial and never judged.
+// at most Limits.Bytes. What is longer, or encoded, is marked and never judged.
 func (h *Handler) present(r *http.Request, x *exchange) (authz.Request, error) {
 	if !strings.HasPrefix(x.path, "/") {
 		return authz.Request{}, &httpError{status: http.StatusBadRequest, reason: "request_target", detail: "the request target must be a path"}
@@ -95,9 +95,9 @@ func (h *Handler) present(r *http.Request, x *exchange) (authz.Request, error) {
 	if err != nil {
 		return authz.Request{}, &httpError{status: http.StatusBadRequest, reason: "body_unreadable", detail: "the body ended early"}
 	}
-	q.Body, q.Body0 = body, bodyState(r, body, h.o.Limits.Bytes)
-	if q.Body0 == authz.BodyPartial {
-		q.Body = body[:h.o.Limits.Bytes]
+	q.Body0 = bodyState(r, body, h.o.Limits.Bytes)
+	if q.Body0 == authz.BodyComplete {
+		q.Body = body
 	}
 	return q, nil
 }
@@ -123,10 +123,10 @@ func joined(r *http.Request) authz.Headers {
 func bodyState(r *http.Request, body []byte, limit int) authz.BodyState {
 	encodings := strings.Join(r.Header.Values("Content-Encoding"), ",")
 	switch {
-	case len(body) > limit:
-		return authz.BodyPartial
 	case encodings != "" && !strings.EqualFold(strings.TrimSpace(encodings), "identity"):
 		return authz.BodyEncoded
+	case len(body) > limit:
+		return authz.BodyPartial
 	case len(body) == 0:
 		return authz.BodyAbsent
 	}
