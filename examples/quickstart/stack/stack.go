@@ -284,3 +284,25 @@ func (s *Stack) await(ctx context.Context, what string, p *Process, url string) 
 		}
 	}
 }
+
+// Port is the port Envoy serves on.
+func (s *Stack) Port() int { return s.port }
+
+// SaveJWKS writes the public keys of a tenant's authorization server to file.
+func (s *Stack) SaveJWKS(ctx context.Context, t *Tenant, file string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.URL+"/oauth/jwks", nil)
+	if err != nil {
+		return fmt.Errorf("fetching keys: %w", err)
+	}
+	status, body, err := do(s.HTTPClient(), req)
+	if err != nil {
+		return err
+	}
+	if status != http.StatusOK {
+		return fmt.Errorf("fetching keys: status %d", status)
+	}
+	if err := os.WriteFile(file, body, 0o600); err != nil {
+		return fmt.Errorf("saving keys: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// display prints the story as it happens, and keeps the timeline of the
+// deactivation for the end.
+type display struct {
+	w    io.Writer
+	zero time.Time // when the deactivation was sent
+	rows []row
+}
+
+type row struct {
+	at   time.Time
+	what string
+}
+
+func newDisplay(w io.Writer) *display { return &display{w: w} }
+
+func (d *display) printf(format string, args ...any) {
+	_, _ = fmt.Fprintf(d.w, format, args...)
+}
+
+func (d *display) chapter(title string) { d.printf("\n%s\n", title) }
+
+func (d *display) progress(what string) { d.printf("  ...  %s\n", what) }
+
+// ok reports a step that held.
+func (d *display) ok(what, detail string) {
+	if detail != "" {
+		detail = "  " + detail
+	}
+	d.printf("  ok   %s%s\n", what, detail)
+}
+
+// mark adds a row to the timeline.
+func (d *display) mark(at time.Time, format string, args ...any) {
+	d.rows = append(d.rows, row{at, fmt.Sprintf(format, args...)})
+}
+
+// timeline prints what was marked, in milliseconds since the deactivation was sent.
+func (d *display) timeline() {
+	d.chapter("Timeline")
+	last := time.Duration(0)
+	for _, r := range d.rows {
+		last = max(last, r.at.Sub(d.zero))
+	}
+	for _, r := range d.rows {
+		since := r.at.Sub(d.zero)
+		bar := strings.Repeat("·", int(40*since/max(last, 1)))
+		d.printf("  %8.1f ms  %s %s\n", float64(since.Microseconds())/1000, bar, r.what)
+	}
+}
