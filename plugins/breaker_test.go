@@ -151,10 +151,14 @@ func TestCloseEndsCalls(t *testing.T) {
 		}
 	})
 	<-started
+	begun := time.Now()
 	if err := h.Close(); err != nil {
 		t.Error(err)
 	}
 	wg.Wait()
+	if took := time.Since(begun); took > 3*time.Second {
+		t.Errorf("closing took %v: it waited for the application", took)
+	}
 	if got := revoke(t, h, request(""))[0]; got.Code != abi.CodeNotLoaded {
 		t.Errorf("after Close: %+v, want not_loaded", got)
 	}

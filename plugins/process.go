@@ -45,6 +45,7 @@ type pending struct {
 	env     callEnv
 	done    chan finished
 	ctx     context.Context //nolint:containedctx // the call's lifetime, needed by requests that arrive through the pipe
+	cancel  context.CancelFunc
 	reports [][]byte
 	logged  int
 	sending bool
@@ -170,13 +171,14 @@ func (p *process) read(stdout io.Reader) {
 	}
 }
 
-// abandon ends all calls in flight; their callers then end their requests.
+// abandon ends all calls in flight and their requests.
 func (p *process) abandon() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id, c := range p.calls {
 		delete(p.calls, id)
 		close(c.done)
+		c.cancel()
 	}
 }
 
@@ -297,7 +299,9 @@ func (p *process) call(ctx context.Context, op abi.Op, input []byte, env callEnv
 	if ctx.Err() != nil {
 		return outcome{code: abi.CodeDeadline, note: "the deadline came before the call began"}
 	}
-	c := &pending{env: env, done: make(chan finished, 1), ctx: ctx}
+	own, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c := &pending{env: env, done: make(chan finished, 1), ctx: own, cancel: cancel}
 	p.mu.Lock()
 	p.next++
 	id := p.next
