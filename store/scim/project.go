@@ -10,7 +10,7 @@ package scim
 func Project(t *ResourceType, o Object, attributes, excluded []string) Object {
 	p := projection{t: t, only: len(attributes) > 0, named: selectNames(t, attributes), dropped: selectNames(t, excluded)}
 	out := p.attributes("", t.Schema.Attributes, o, Object{})
-	out = p.attributes("", t.common, o, out)
+	out = p.attributes("", commonType(), o, out)
 	for _, e := range t.Extensions {
 		ext, _ := asObject(o[e.ID])
 		if kept := p.attributes(e.ID, e.Attributes, ext, Object{}); len(kept) > 0 {

@@ -57,7 +57,6 @@ type ResourceType struct {
 	Description string
 	Schema      *Schema
 	Extensions  []*Schema // none of them is required
-	common      []Attribute
 }
 
 // Extension returns the extension whose URN is urn in any letter case, or nil.
@@ -76,7 +75,7 @@ func (t *ResourceType) attribute(name string) *Attribute {
 	if a := t.Schema.Attribute(name); a != nil {
 		return a
 	}
-	return findAttribute(t.common, name)
+	return findAttribute(commonType(), name)
 }
 
 // resolve finds the attribute and sub-attribute that canonical names mean; nil

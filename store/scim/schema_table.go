@@ -24,8 +24,9 @@ const (
 
 //nolint:gochecknoglobals // built once, read-only afterwards; attributes are compared by address
 var (
-	userType  = sync.OnceValue(newUserType)
-	groupType = sync.OnceValue(newGroupType)
+	userType   = sync.OnceValue(newUserType)
+	groupType  = sync.OnceValue(newGroupType)
+	commonType = sync.OnceValue(func() []Attribute { return complete(commonAttributes()) })
 )
 
 // UserType returns the User resource type (RFC 7643 §4.1) with the enterprise
@@ -44,7 +45,6 @@ func newUserType() *ResourceType {
 		ID: "User", Name: "User", Endpoint: "Users", Description: "User account",
 		Schema:     completeSchema(userSchema()),
 		Extensions: []*Schema{completeSchema(enterpriseSchema())},
-		common:     complete(commonAttributes()),
 	}
 }
 
@@ -52,7 +52,6 @@ func newGroupType() *ResourceType {
 	return &ResourceType{
 		ID: "Group", Name: "Group", Endpoint: "Groups", Description: "Group of users and groups",
 		Schema: completeSchema(groupSchema()),
-		common: complete(commonAttributes()),
 	}
 }
 
