@@ -142,7 +142,7 @@ func (p *app) refuseRequest(r *Request, segs, keys []string) (Decision, bool) {
 // removed under the mutation rules (edge H2).
 func refuseIdentityTwins(h Headers) (Decision, bool) {
 	for name := range h {
-		if rest, ok := strings.CutPrefix(name, identityPrefix); ok && strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz-") != "" || name == identityPrefix {
+		if strings.HasPrefix(name, identityPrefix) && !removable(name) {
 			return deny(http.StatusBadRequest, ReasonIdentityHeader, "headers that start with x-scim- are set by the service"), true
 		}
 	}
@@ -239,8 +239,8 @@ func (p *app) mutations(r *Request, s Subject) (sets map[string]string, removes 
 	} else {
 		removes = append(removes, UserHeader)
 	}
-	for h := range r.Headers {
-		if strings.HasPrefix(h, identityPrefix) && h != UserHeader {
+	for _, h := range twins(r.Headers) {
+		if h != UserHeader {
 			removes = append(removes, h)
 		}
 	}

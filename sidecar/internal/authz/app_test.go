@@ -182,6 +182,7 @@ func TestCredentialForms(t *testing.T) {
 	rows := []row{
 		{"free-form neighbour", appReq("GET", "/", cookie(`theme="a b"; x=%zz; session=alice; y`)), 0, authz.ReasonAllowed},
 		{"name that only starts alike", appReq("GET", "/", cookie("sessionid=x; session=alice")), 0, authz.ReasonAllowed},
+		{"emptied at sign-out", appReq("GET", "/", cookie("a=1; session=")), 0, authz.ReasonAllowed},
 		{"in two headers", appReq("GET", "/", cookie("session=alice", "session=alice")), 400, bad},
 		{"in a second header", appReq("GET", "/", cookie("a=1", "session=locked")), 401, authz.ReasonLocked},
 		{"many cookies", appReq("GET", "/", cookie(strings.Repeat("a=1; ", 200)+"session=locked")), 431, authz.ReasonCookies},
@@ -214,7 +215,7 @@ func TestCredentialForms(t *testing.T) {
 	for _, c := range []string{
 		"session =locked", " session= locked", "session\u00a0=locked", "Session=locked", "SESSION=locked", "sessi%6fn=locked", "session=lo%63ked",
 		`session="locked"`, `session="\154ocked"`, "a=1,session=locked", "session.0=lock; session.1=ed", "session-1=locked", "session0=locked", "session_2=locked",
-		"session", "session=", "session=alice; session=locked", "session=alice; Session=locked", "session[0]=locked", "$session=locked", `"session"=locked`,
+		"session", "session=; session=locked", "session=alice; session=", "session=alice; session=locked", "session=alice; Session=locked", "session[0]=locked", "$session=locked", `"session"=locked`,
 		"\u017fession=locked", "session=a b", "session=lo\\cked", "a=1;\tsession=locked", "session=alice,session=locked",
 	} {
 		// The leading blank of the second pair is the form of RFC 6265.

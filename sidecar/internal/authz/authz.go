@@ -100,6 +100,9 @@ func (a *Authorizer) Decide(ctx context.Context, r Request) Decision {
 	if d.Reason == "" {
 		d.Reason = ReasonUndecided
 	}
+	if d.allow && r.Surface != SurfaceApp {
+		d.RemoveHeaders = twins(r.Headers)
+	}
 	d.Surface, d.Tenant, d.App = r.Surface, r.Tenant, r.App
 	return d
 }

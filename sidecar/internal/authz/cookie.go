@@ -32,9 +32,10 @@ func refuseCookies(h Headers) (Decision, bool) {
 
 // findCookie looks for the cookie name. Anything that a lenient parser might take
 // for it is found; only the plain form, exactly once, is accepted (edge §3.3.1
-// line 5). escapes lets %-escapes pass in the value.
+// line 5). escapes lets %-escapes pass in the value. A cookie that an application
+// emptied at sign-out holds no credential and is not present.
 func findCookie(h Headers, name string, escapes bool) (value string, present bool, d Decision, refused bool) {
-	folded := foldCookie(name)
+	folded, seen := foldCookie(name), false
 	for _, line := range h["cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
 			if !mentions(pair, folded) {
@@ -42,11 +43,12 @@ func findCookie(h Headers, name string, escapes bool) (value string, present boo
 			}
 			pair = strings.TrimPrefix(pair, " ")
 			n, v, ok := strings.Cut(pair, "=")
-			if present || !ok || n != name || !plainValue(v, escapes) {
+			if seen || !ok || n != name || v != "" && !plainValue(v, escapes) {
 				d := deny(http.StatusBadRequest, ReasonCookieForm, "send the cookie "+name+" exactly once, in its plain form")
 				return "", false, d, true
 			}
-			value, present = v, true
+			seen = true
+			value, present = v, v != ""
 		}
 	}
 	return value, present, Decision{}, false

@@ -2,6 +2,7 @@ package authz
 
 import (
 	"net"
+	"slices"
 	"strings"
 )
 
@@ -153,4 +154,23 @@ func visible(s string) bool {
 		}
 	}
 	return true
+}
+
+// twins returns the headers of the request that look like ours, sorted. Only we
+// set them (edge H2).
+func twins(h Headers) []string {
+	var out []string
+	for name := range h {
+		if removable(name) {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// removable reports whether a name is one of ours that MutationPattern covers.
+func removable(name string) bool {
+	rest, ok := strings.CutPrefix(name, identityPrefix)
+	return ok && rest != "" && strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz-") == ""
 }

@@ -34,7 +34,7 @@ const (
 
 	// Bearer tokens.
 	ReasonNoToken      = "no_token"
-	ReasonCredential   = "credential_malformed" // not one bearer credential in the right place
+	ReasonCredential   = "credential_malformed" //nolint:gosec // a code, no secret: not one bearer credential in the right place
 	ReasonToken        = "token_invalid"
 	ReasonTokenExpired = "token_expired"
 	ReasonScope        = "scope"
@@ -47,9 +47,9 @@ const (
 	ReasonSCIMPath      = "scim_path"
 	ReasonCookies       = "cookie_limit"
 	ReasonCookieForm    = "cookie_form"
-	ReasonCredentials   = "credential_limit"
+	ReasonCredentials   = "credential_limit" //nolint:gosec // a code, no secret
 	ReasonUnknownScheme = "credential_unrecognised"
-	ReasonCredentialBad = "credential_invalid"
+	ReasonCredentialBad = "credential_invalid" //nolint:gosec // a code, no secret
 	ReasonTwoSubjects   = "two_subjects"
 	ReasonAnonymous     = "anonymous"
 	ReasonLocked        = "locked"

@@ -153,8 +153,6 @@ type route struct {
 	methods []string
 }
 
-const notBuilt = -1
-
 // findRoute looks the segments up. The status is 0 for a route, 404 for none, and
 // 501 for what SCIM knows and this service does not do (F116).
 func (t *tenant) findRoute(method string, segs []string) (route, int) {

@@ -306,6 +306,15 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
+// TestTwinsRemoved: no surface lets a client's x-scim-… header through (H2).
+func TestTwinsRemoved(t *testing.T) {
+	k := newKit(t)
+	d := k.Decide(t.Context(), scimReq("GET", "/scim/v2/Users", header("x-scim-user", "a"), header("x-scim-client", "b")))
+	if diff := cmp.Diff([]string{"x-scim-client", "x-scim-user"}, d.RemoveHeaders); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestZeroDecisionDenies(t *testing.T) {
 	var d authz.Decision
 	if d.Allowed() {

@@ -10,7 +10,6 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/google/go-cmp/cmp"
-
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -257,8 +256,11 @@ func TestHostileRequests(t *testing.T) {
 func TestFaultsOfTheDecider(t *testing.T) {
 	ok := allowed(t, authz.SurfaceApp)
 	for name, call := range map[string]func(context.Context) authz.Decision{
-		"panic":      func(context.Context) authz.Decision { panic("planted-secret") },
-		"nil map":    func(context.Context) authz.Decision { var m map[string]int; m["x"] = 1; return authz.Decision{} },
+		"panic": func(context.Context) authz.Decision { panic("planted-secret") },
+		"out of range": func(context.Context) authz.Decision {
+			none := make([]authz.Decision, 0, 1)
+			return none[len(none)]
+		},
 		"too late":   func(ctx context.Context) authz.Decision { <-ctx.Done(); return ok },
 		"gave up":    func(ctx context.Context) authz.Decision { <-ctx.Done(); return authz.Decision{} },
 		"undecided":  func(context.Context) authz.Decision { return authz.Decision{} },

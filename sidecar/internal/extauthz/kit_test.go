@@ -78,7 +78,7 @@ type kit struct {
 	conn     *grpc.ClientConn
 }
 
-func newKit(t testing.TB, edit ...func(*extauthz.Options)) *kit {
+func newKit(t *testing.T, edit ...func(*extauthz.Options)) *kit {
 	t.Helper()
 	k := &kit{decider: &decider{}, logs: &bytes.Buffer{}, registry: prometheus.NewRegistry()}
 	o := extauthz.Options{
@@ -127,7 +127,7 @@ func (w *lockedWriter) Write(b []byte) (int, error) {
 	return w.w.Write(b)
 }
 
-func (k *kit) check(t testing.TB, in *authv3.CheckRequest) *authv3.CheckResponse {
+func (k *kit) check(t *testing.T, in *authv3.CheckRequest) *authv3.CheckResponse {
 	t.Helper()
 	out, err := authv3.NewAuthorizationClient(k.conn).Check(t.Context(), in)
 	if err != nil {
@@ -137,7 +137,7 @@ func (k *kit) check(t testing.TB, in *authv3.CheckRequest) *authv3.CheckResponse
 }
 
 // allowed returns a decision that allows: only package authz can make one.
-func allowed(t testing.TB, surface authz.Surface, edit ...func(*authz.Decision)) authz.Decision {
+func allowed(t *testing.T, surface authz.Surface, edit ...func(*authz.Decision)) authz.Decision {
 	t.Helper()
 	a := authorizer(t)
 	r := authz.Request{Surface: surface, Tenant: "acme", App: "app", Method: "GET", Host: "x", Path: "/", Headers: authz.Headers{}, Body0: authz.BodyAbsent}
@@ -169,7 +169,7 @@ func (fixed) Decide(context.Context, policies.Input) policies.Verdict {
 }
 func (fixed) Locked(string, authz.Subject) (authz.Lock, bool) { return authz.Lock{}, false }
 
-func authorizer(t testing.TB) *authz.Authorizer {
+func authorizer(t *testing.T) *authz.Authorizer {
 	t.Helper()
 	a, err := authz.New(authz.Options{
 		Policy: fixed{}, Locks: fixed{},
@@ -197,7 +197,7 @@ func request(surface, method, path string, headers ...string) *authv3.CheckReque
 }
 
 // open starts a leash for the metadata of an allowed decision.
-func (k *kit) open(t testing.TB, d authz.Decision) (grpc.BidiStreamingClient[extproc.ProcessingRequest, extproc.ProcessingResponse], error) {
+func (k *kit) open(t *testing.T, d authz.Decision) (grpc.BidiStreamingClient[extproc.ProcessingRequest, extproc.ProcessingResponse], error) {
 	t.Helper()
 	k.decider.mu.Lock()
 	k.decider.answer = d
@@ -209,7 +209,7 @@ func (k *kit) open(t testing.TB, d authz.Decision) (grpc.BidiStreamingClient[ext
 	return k.openWith(t, meta)
 }
 
-func (k *kit) openWith(t testing.TB, meta *corev3.Metadata) (grpc.BidiStreamingClient[extproc.ProcessingRequest, extproc.ProcessingResponse], error) {
+func (k *kit) openWith(t *testing.T, meta *corev3.Metadata) (grpc.BidiStreamingClient[extproc.ProcessingRequest, extproc.ProcessingResponse], error) {
 	t.Helper()
 	s, err := extproc.NewExternalProcessorClient(k.conn).Process(t.Context())
 	if err != nil {
@@ -230,7 +230,7 @@ func (k *kit) openWith(t testing.TB, meta *corev3.Metadata) (grpc.BidiStreamingC
 }
 
 // series counts the series of one metric.
-func (k *kit) series(t testing.TB, name string) int {
+func (k *kit) series(t *testing.T, name string) int {
 	t.Helper()
 	fams, err := k.registry.Gather()
 	if err != nil {

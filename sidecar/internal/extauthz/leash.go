@@ -229,16 +229,16 @@ func (s *Server) Process(stream grpc.BidiStreamingServer[extproc.ProcessingReque
 
 // hold answers what Envoy still sends until the request ends or the leash is cut.
 func (s *Server) hold(stream grpc.BidiStreamingServer[extproc.ProcessingRequest, extproc.ProcessingResponse], l *leash) error {
-	ended := make(chan error, 1)
+	ended := make(chan struct{})
 	s.readers.Go(func() {
+		defer close(ended)
 		for {
 			m, err := stream.Recv()
 			if err == nil {
 				err = stream.Send(proceed(m))
 			}
 			if err != nil {
-				ended <- err // Recv ends with the call at the latest
-				return
+				return // Recv ends with the call at the latest
 			}
 		}
 	})

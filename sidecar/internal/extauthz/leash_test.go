@@ -8,7 +8,6 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extproc "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
-
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -16,7 +15,8 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
 )
 
-func of(t testing.TB, name string) authz.Decision {
+func of(t *testing.T, name string) authz.Decision {
+	t.Helper()
 	return allowed(t, authz.SurfaceApp, func(d *authz.Decision) { d.Subject = authz.Subject{UserName: name} })
 }
 
@@ -132,7 +132,7 @@ func TestRaceOfLocksAndStreams(t *testing.T) {
 }
 
 // metadataOf is what Envoy would forward to the leash after a Check.
-func (k *kit) metadataOf(t testing.TB, d authz.Decision) *corev3.Metadata {
+func (k *kit) metadataOf(t *testing.T, d authz.Decision) *corev3.Metadata {
 	t.Helper()
 	k.decider.mu.Lock()
 	k.decider.answer = d
