@@ -1,0 +1,65 @@
+# `make help` lists the targets. Two do everything: `make demo` and `make test`.
+# Nothing outside the tree is needed but Go, git, Python 3 with pip, and make.
+
+export CGO_ENABLED = 0
+GO      ?= go
+TOOL     = $(GO) tool -modfile=tools.mod
+FUZZTIME ?= 20s
+KEEP    ?=
+BENCH   ?= .
+
+.DEFAULT_GOAL := help
+.PHONY: help build generate verify-generate envoy demo test race lint fmt fuzz bench check clean
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/scimward and the examples
+	$(GO) build -trimpath -o bin/ ./cmd/scimward ./examples/quickstart ./examples/protected-app ./examples/identity-service
+
+generate: ## write the generated pages
+	$(GO) run ./policies/gendocs
+	$(GO) run ./sidecar/config/gendocs
+
+verify-generate: generate ## fail when a generated page was not current
+	@git diff --exit-code -- docs || { echo "generated pages were not current: commit what make generate wrote" >&2; exit 1; }
+
+envoy: ## find Envoy (ENVOY, PATH), or fetch it into .cache; prints its path
+	@$(GO) run ./envoy/envoybin/getenvoy
+
+demo: ## play the main job end to end; KEEP=1 leaves it running
+	@$(GO) build -trimpath -o bin/ ./cmd/scimward ./examples/quickstart
+	@bin/quickstart -scimward bin/scimward $(if $(KEEP),-keep)
+
+test: envoy ## run all tests: unit, Rego, Wasm guests, real Envoy, the README's commands
+	$(GO) test -shuffle=on -timeout 20m ./...
+
+# OPA and the end-to-end tests are left out: their races would be in processes
+# that are built without the detector.
+RACE = $$($(GO) list ./... | grep -v -e /policies -e /envoy -e /examples -e /docs -e /cmd/)
+race: ## run the tests of the concurrent packages with the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(RACE)
+
+lint: ## go vet and golangci-lint
+	$(GO) vet ./...
+	$(TOOL) golangci-lint run ./...
+
+fmt: ## format Go
+	$(TOOL) golangci-lint fmt ./...
+
+fuzz: ## fuzz every target for FUZZTIME
+	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" sh .ci/fuzz
+
+bench: ## run the benchmarks of docs/bench (BENCH=regexp chooses)
+	@GO="$(GO)" BENCH="$(BENCH)" sh docs/bench/run.sh
+
+check: ## what CI runs: generated pages, lint, race, fuzz, demo, test
+	$(MAKE) verify-generate
+	$(MAKE) lint
+	$(MAKE) race
+	$(MAKE) fuzz FUZZTIME=5s
+	$(MAKE) demo
+	$(MAKE) test
+
+clean: ## remove what was built; the fetched Envoy stays
+	rm -rf bin
