@@ -120,11 +120,7 @@ func (s *session) try(ctx context.Context, doc, body []byte) (abi.HTTPResponse, 
 	if err != nil {
 		return abi.HTTPResponse{}, nil, &refusal{errno: abi.ErrnoInval, code: abi.CodeEgressDenied, message: err.Error()}
 	}
-	rt, no := s.route(meta.Method, u)
-	if no != nil {
-		return abi.HTTPResponse{}, nil, no
-	}
-	header, no := s.header(rt, meta.Headers)
+	rt, header, no := s.match(meta, u)
 	if no != nil {
 		return abi.HTTPResponse{}, nil, no
 	}
@@ -178,9 +174,22 @@ func parseTarget(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// route finds the rule that allows a request. What it was refused for is said of
-// the rule that came nearest.
-func (s *session) route(method string, u *url.URL) (*route, *refusal) {
+// match finds the rule that allows all of a request, its headers' secrets too, and
+// fills the headers in.
+func (s *session) match(meta abi.HTTPRequest, u *url.URL) (*route, http.Header, *refusal) {
+	routes, no := s.routes(meta.Method, u)
+	for _, rt := range routes {
+		var header http.Header
+		if header, no = s.header(rt, meta.Headers); no == nil {
+			return rt, header, nil
+		}
+	}
+	return nil, nil, no
+}
+
+// routes finds the rules that allow a request but for its headers. When there is
+// none, the refusal is that of the rule that came nearest.
+func (s *session) routes(method string, u *url.URL) ([]*route, *refusal) {
 	if !slices.Contains(allMethods(), method) {
 		return nil, denied("method %q", cut(method, 32))
 	}
@@ -198,6 +207,7 @@ func (s *session) route(method string, u *url.URL) (*route, *refusal) {
 	if err != nil {
 		return nil, denied("path: %v", err)
 	}
+	var found []*route
 	no := denied("no rule for %s://%s:%d", u.Scheme, u.Hostname(), port)
 	for i := range s.e.routes {
 		r := &s.e.routes[i]
@@ -208,10 +218,10 @@ func (s *session) route(method string, u *url.URL) (*route, *refusal) {
 		case !slices.Contains(r.methods, method):
 			no = denied("method %s is not in the rule for %s", method, r.host)
 		default:
-			return r, nil
+			found = append(found, r)
 		}
 	}
-	return nil, no
+	return found, no
 }
 
 // hostHeader reports headers that are set by the host alone, or would change how a message is framed,

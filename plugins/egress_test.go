@@ -195,6 +195,16 @@ func TestEgressSecretsAndRedaction(t *testing.T) {
 			t.Errorf("errno %d, want denied and nothing sent", errno)
 		}
 	})
+	t.Run("of two rules for one place the one that gives the secret", func(t *testing.T) {
+		e := gate(t, srv.URL, func(m *plugins.Manifest, c *plugins.Config) {
+			bare := m.Capabilities.HTTP[0]
+			bare.Secrets, bare.Identify = nil, false
+			m.Capabilities.HTTP = append([]plugins.HTTPNeed{bare}, m.Capabilities.HTTP...)
+		})
+		if errno, meta, _ := e.Call(true, cookie).Send(t.Context(), req, nil); errno != 0 {
+			t.Errorf("errno %d, %+v", errno, meta)
+		}
+	})
 	t.Run("a changed file is read again", func(t *testing.T) {
 		var file string
 		e := gate(t, srv.URL, func(_ *plugins.Manifest, c *plugins.Config) { file = c.Grant.Secrets["admin"] })
