@@ -1,0 +1,272 @@
+package store_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/scim"
+	"github.com/scimward/scimward/store/storetest"
+)
+
+// The test binary plays the process that is killed: with crashDir set it writes
+// under load and prints one line for each acknowledged change.
+const (
+	crashDir  = "STORE_TEST_CRASH_DIR"
+	crashTag  = "STORE_TEST_CRASH_ROUND"
+	diskDir   = "STORE_TEST_DISK_DIR"
+	crashLoad = 16 // writers
+)
+
+func TestMain(m *testing.M) {
+	switch {
+	case os.Getenv(crashDir) != "":
+		os.Exit(crashChild(os.Getenv(crashDir), os.Getenv(crashTag), os.Stdout))
+	case os.Getenv(diskDir) != "":
+		os.Exit(diskChild(os.Getenv(diskDir), os.Stdout))
+	}
+	os.Exit(m.Run())
+}
+
+func openAt(dir string) (*store.Store, error) {
+	o := storetest.Options()
+	o.Dir = dir
+	o.SweepEvery = 20 * time.Millisecond
+	return store.Open(context.Background(), o)
+}
+
+// crashChild creates, deactivates, deletes, and groups users until it is killed.
+func crashChild(dir, tag string, out io.Writer) int {
+	s, err := openAt(dir)
+	if err != nil {
+		fmt.Fprintln(out, "fail", err)
+		return 1
+	}
+	var mu sync.Mutex
+	say := func(parts ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintln(out, parts...)
+	}
+	gid := "team-" + tag
+	if _, err := s.Update(context.Background(), "acme", storetest.Cause("group.create"), func(tx *store.Tx) error {
+		return tx.CreateGroup(&store.Group{ID: gid, Resource: scim.Object{"displayName": gid}}, nil)
+	}); err != nil {
+		say("fail", err)
+		return 1
+	}
+	say("ready")
+	var wg sync.WaitGroup
+	for w := range crashLoad {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				id := fmt.Sprintf("%s-%d-%d", tag, w, i)
+				if err := crashStep(s, gid, id, i, say); err != nil {
+					say("fail", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return 1
+}
+
+func crashStep(s *store.Store, gid, id string, i int, say func(...any)) error {
+	ctx := context.Background()
+	u := user(id)
+	u.ID = id
+	if _, err := s.Update(ctx, "acme", storetest.Cause("user.create"), func(tx *store.Tx) error { return tx.CreateUser(u) }); err != nil {
+		return err
+	}
+	say("user", id)
+	if _, err := s.Update(ctx, "acme", storetest.Cause("group.patch"), func(tx *store.Tx) error {
+		_, err := tx.AddMembers(gid, []store.Member{{ID: id}})
+		return err
+	}); err != nil {
+		return err
+	}
+	say("member", id)
+	switch i % 3 {
+	case 1:
+		if _, err := s.Update(ctx, "acme", storetest.Cause("user.patch"), setActive(false, id)); err != nil {
+			return err
+		}
+		say("locked", id)
+	case 2:
+		if _, err := s.Update(ctx, "acme", storetest.Cause("user.delete"), func(tx *store.Tx) error { return tx.DeleteUser(id) }); err != nil {
+			return err
+		}
+		say("deleted", id)
+	}
+	return nil
+}
+
+// Nothing acknowledged is lost and nothing is half done, however often the
+// process is killed: 20 kills, five each on four databases (issue: store).
+func TestKillNineUnderLoad(t *testing.T) {
+	databases, kills := 4, 5
+	if testing.Short() {
+		databases, kills = 1, 3
+	}
+	total := 0
+	for d := range databases {
+		dir := t.TempDir()
+		acked := map[string]string{} // id -> last acknowledged word
+		for k := range kills {
+			total += crashRound(t, dir, fmt.Sprint("r", k), acked)
+			rep, err := store.Verify(t.Context(), dir)
+			if err != nil {
+				t.Fatalf("database %d, kill %d: verifying: %v", d, k, err)
+			}
+			for _, f := range rep.Findings {
+				t.Errorf("database %d, kill %d: finding: %s", d, k, f)
+			}
+		}
+		checkAllAcked(t, dir, acked)
+	}
+	if total < databases*kills*20 {
+		t.Errorf("only %d changes acknowledged before %d kills: no load", total, databases*kills)
+	}
+	t.Logf("%d changes acknowledged, %d kills", total, databases*kills)
+}
+
+func checkAllAcked(t *testing.T, dir string, acked map[string]string) {
+	t.Helper()
+	s, err := openAt(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for id, word := range acked {
+		checkAcked(t, s, id, word)
+	}
+}
+
+// crashRound starts the child, kills it at a random moment and notes what it
+// had acknowledged.
+func crashRound(t *testing.T, dir, tag string, acked map[string]string) (n int) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), crashDir+"="+dir, crashTag+"="+tag)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	if !lines.Scan() || lines.Text() != "ready" {
+		t.Fatalf("child said %q", lines.Text())
+	}
+	kill := time.AfterFunc(time.Duration(10+rand.IntN(300))*time.Millisecond, func() { _ = cmd.Process.Kill() })
+	defer kill.Stop()
+	for lines.Scan() {
+		word, id, ok := strings.Cut(lines.Text(), " ")
+		if !ok || word == "fail" {
+			t.Errorf("child said %q", lines.Text())
+			continue
+		}
+		acked[id] = word
+		n++
+	}
+	_ = cmd.Wait() // it was killed
+	return n
+}
+
+func checkAcked(t *testing.T, s *store.Store, id, word string) {
+	t.Helper()
+	view(t, s, "acme", func(r *store.Reader) error {
+		_, err := r.User(id)
+		l, lerr := r.Lock(id)
+		groups, gerr := r.GroupsOf(id)
+		if gerr != nil {
+			return gerr
+		}
+		gone := errors.Is(err, store.ErrNotFound) && lerr == nil && l.State == store.LockDeleted // a later step may have been written
+		switch {
+		case word == "deleted" && !gone:
+			t.Errorf("%s: deletion lost: %v, lock %v", id, err, lerr)
+		case word == "locked" && (err != nil || lerr != nil || l.State != store.LockDeactivated):
+			t.Errorf("%s: lock lost: %v, %v %s", id, err, lerr, l.State)
+		case word == "member" && !gone && (err != nil || len(groups) != 1):
+			t.Errorf("%s: membership lost: %v, in %v", id, err, groups)
+		case word == "user" && err != nil && !gone:
+			t.Errorf("%s: user lost: %v", id, err)
+		}
+		if word == "locked" || word == "deleted" {
+			jobs, err := r.JobsOf(id, 1)
+			trail, aerr := r.AuditOf(id)
+			if err != nil || aerr != nil || len(jobs) != 7 || len(trail) < 2 {
+				t.Errorf("%s: %d jobs (%v), %d audit records (%v)", id, len(jobs), err, len(trail), aerr)
+			}
+			if _, ok := s.Locks().Lookup("acme", store.SubjectRef{SCIMID: id}); !ok {
+				t.Errorf("%s: not in the lock table", id)
+			}
+		}
+		return nil
+	})
+}
+
+// Replaying the log into an empty directory gives the same bytes.
+func TestReplayGivesTheSameBytes(t *testing.T) {
+	s := storetest.New(t)
+	m := users(t, s, "acme", 50)
+	gid := group(t, s, "acme", "g", m[:30]...)
+	var wg sync.WaitGroup
+	for i, one := range m {
+		wg.Go(func() {
+			fn := setActive(i%2 == 0, one.ID)
+			if i%5 == 0 {
+				fn = func(tx *store.Tx) error { return tx.DeleteUser(one.ID) }
+			}
+			if _, err := s.Update(context.Background(), "acme", storetest.Cause("x"), fn); err != nil {
+				t.Error(err)
+			}
+			if _, err := s.Update(context.Background(), "globex", storetest.Cause("x"), func(tx *store.Tx) error { return tx.CreateUser(user("same")) }); err != nil {
+				var taken *store.UniquenessError
+				if !errors.As(err, &taken) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	update(t, s, "acme", func(tx *store.Tx) error { _, err := tx.ClearMembers(gid); return err })
+	sweep(t, s)
+	want, at, err := s.StateHash(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := storetest.Options()
+	o.Dir = t.TempDir()
+	last, err := store.Replay(t.Context(), o, s.Log())
+	if err != nil || last != at {
+		t.Fatalf("replayed to %d of %d: %v", last, at, err)
+	}
+	copied, err := store.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer copied.Close()
+	got, _, err := copied.StateHash(t.Context())
+	if err != nil || got != want {
+		t.Errorf("state %x, want %x (%v)", got, want, err)
+	}
+	verify(t, copied)
+	if _, err := store.Replay(t.Context(), store.Options{InMemory: true}, copied.Log()); err != nil {
+		t.Errorf("replaying the copy: %v", err)
+	}
+}

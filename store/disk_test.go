@@ -1,0 +1,352 @@
+package store_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
+
+	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/log/local"
+	"github.com/scimward/scimward/store/storetest"
+)
+
+// A failing fsync: the write answers ErrUnavailable, later writes are refused
+// until a restart, reads go on, and after the restart the change is there whole or
+// not at all.
+func TestFailingSync(t *testing.T) {
+	var fail atomic.Bool
+	o := storetest.Options()
+	o.Dir = t.TempDir()
+	o.Faults.AfterWrite = func() error {
+		if fail.Load() {
+			return unix.EIO
+		}
+		return nil
+	}
+	s, err := store.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := create(t, s, "acme", "rita")
+	before := s.Health().Applied
+	fail.Store(true)
+	_, err = s.Update(t.Context(), "acme", storetest.Cause("user.patch"), setActive(false, id))
+	if !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	fail.Store(false) // the disk says it is well again; what it dropped stays dropped
+	_, err = s.Update(t.Context(), "acme", storetest.Cause("user.patch"), setActive(false, id))
+	if h := s.Health(); !errors.Is(err, store.ErrUnavailable) || h.Writable || h.Err == nil || h.Applied != before {
+		t.Errorf("got %v, health %+v", err, h)
+	}
+	view(t, s, "acme", func(r *store.Reader) error {
+		u, err := r.User(id)
+		if !u.Active() {
+			t.Error("a change that was not acknowledged is seen")
+		}
+		return err
+	})
+	if _, ok := s.Locks().Lookup("acme", store.SubjectRef{SCIMID: id}); ok {
+		t.Error("the lock of a change that was not acknowledged is in the table")
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.Faults = store.Faults{}
+	if s, err = store.Open(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	verify(t, s)
+	update(t, s, "acme", setActive(false, id))
+	verify(t, s)
+}
+
+// A refusal before anything was written passes as soon as its reason does.
+func TestRefusedCommitIsNotSticky(t *testing.T) {
+	var fail atomic.Bool
+	s := storetest.Open(t, func(o *store.Options) {
+		o.Faults.BeforeCommit = func() error {
+			if fail.Load() {
+				return unix.ENOSPC
+			}
+			return nil
+		}
+	})
+	fail.Store(true)
+	if _, err := s.Update(t.Context(), "acme", storetest.Cause("x"), func(tx *store.Tx) error { return tx.CreateUser(user("sam")) }); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	fail.Store(false)
+	create(t, s, "acme", "sam")
+	verify(t, s)
+}
+
+// A really full disk, in a process of its own because a mapped write into it
+// would be a signal: a small tmpfs is filled by somebody else.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=200m"); err != nil {
+		t.Skipf("SKIP full disk: mounting a small tmpfs needs privileges: %v", err)
+	}
+	defer func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), diskDir+"="+dir)
+	out, err := cmd.CombinedOutput()
+	if err != nil || !bytes.HasSuffix(out, []byte("held\n")) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func diskChild(dir string, out io.Writer) int {
+	err := fullDisk(dir)
+	if err != nil {
+		fmt.Fprintln(out, err)
+		return 1
+	}
+	fmt.Fprintln(out, "held")
+	return 0
+}
+
+func fullDisk(dir string) error {
+	ctx := context.Background()
+	o := storetest.Options()
+	o.Dir, o.MinFree = filepath.Join(dir, "db"), 64<<20
+	s, err := store.Open(ctx, o)
+	if err != nil {
+		return err
+	}
+	write := func(name string) (string, error) {
+		u := user(name)
+		_, err := s.Update(ctx, "acme", storetest.Cause("x"), func(tx *store.Tx) error { u.ID = ""; return tx.CreateUser(u) })
+		return u.ID, err
+	}
+	id, err := write("tina")
+	if err != nil {
+		return err
+	}
+	ballast := filepath.Join(dir, "ballast")
+	if err := fill(ballast); err != nil {
+		return err
+	}
+	for i := range 3 {
+		if _, err := write(fmt.Sprint("full", i)); !errors.Is(err, store.ErrUnavailable) {
+			return fmt.Errorf("a write on the full disk: %v", err)
+		}
+	}
+	if h := s.Health(); h.Writable || !errors.Is(h.Err, local.ErrLowSpace) {
+		return fmt.Errorf("health on the full disk: %+v", h)
+	}
+	if err := s.View(ctx, "acme", func(r *store.Reader) error { _, err := r.User(id); return err }); err != nil {
+		return fmt.Errorf("reading on the full disk: %w", err)
+	}
+	if err := os.Remove(ballast); err != nil {
+		return err
+	}
+	if _, err := write("uma"); err != nil {
+		return fmt.Errorf("writing with room again: %w", err)
+	}
+	rep, err := s.Verify(ctx)
+	if err != nil || !rep.OK() {
+		return fmt.Errorf("verifying: %v %v", err, rep.Findings)
+	}
+	return s.Close()
+}
+
+// fill writes until the file system has no byte left.
+func fill(path string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b := make([]byte, 1<<20)
+	for {
+		if _, err := f.Write(b); err != nil {
+			if errors.Is(err, unix.ENOSPC) {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+func TestDirectoryInUse(t *testing.T) {
+	o := storetest.Options()
+	o.Dir = t.TempDir()
+	s, err := store.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	_, err = store.Open(t.Context(), o)
+	if !errors.Is(err, store.ErrInUse) || !strings.Contains(err.Error(), "stop that scimward") {
+		t.Errorf("second open: %v", err)
+	}
+	if _, err := store.Verify(t.Context(), o.Dir); !errors.Is(err, store.ErrInUse) {
+		t.Errorf("verifying a database in use: %v", err)
+	}
+	create(t, s, "acme", "vera") // the first is unharmed
+}
+
+func TestVerifyOfNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "absent")
+	if _, err := store.Verify(t.Context(), dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Error("verifying created the directory")
+	}
+}
+
+// Verify finds what is wrong and says where: each case damages one key of a good
+// database behind the store's back.
+func TestVerifyFindsDamage(t *testing.T) {
+	for _, c := range []struct {
+		name, check string
+		damage      func(txn *badger.Txn, k []byte, v []byte) (bool, error) // true: done
+	}{
+		{"user row gone", "index", drop('u')},
+		{"user name index gone", "index", drop('x')},
+		{"e-mail index gone", "index", drop('i')},
+		{"user counter off", "count", set('c', []byte{1, 20, 0})},
+		{"group row gone", "edge", drop('g')},
+		{"group generation gone", "edge", drop('n')},
+		{"group counter off", "count", set('s', []byte{1, 20, 0})},
+		{"edge gone", "count", drop('e')},
+		{"reverse edge gone", "edge", drop('r')},
+		{"membership mark gone", "edge", drop('m')},
+		{"lock gone", "lock", drop('l')},
+		{"held name gone", "lock", drop('t')},
+		{"held by another", "lock", set('t', []byte("\x01nobody"))},
+		{"offboarding gone", "lock", drop('o')},
+		{"open mark gone", "job", drop('p')},
+		{"job gone", "job", drop('j')},
+		{"job by user gone", "job", drop('k')},
+		{"due entry gone", "job", drop('d')},
+		{"jti gone", "jti", drop('q')},
+		{"jti expiry gone", "jti", drop('v')},
+		{"audit record gone", "audit", drop('a')},
+		{"audit record changed", "audit", replace('a', "client:test", "client:evil")},
+		{"audit by resource gone", "audit", drop('b')},
+		{"audit head gone", "audit", drop('h')},
+		{"log record gone", "log", drop('L')},
+		{"log record torn", "log", set('L', []byte{1, 1, 0, 200})},
+		{"unknown value version", "value", set('y', []byte{9})},
+		{"unreadable row", "value", set('u', []byte("\x01{"))},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := goodDatabase(t)
+			damage(t, dir, c.damage)
+			rep, err := store.Verify(t.Context(), dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range rep.Findings {
+				if f.Check == c.check {
+					return
+				}
+			}
+			t.Errorf("no finding of %s in %v", c.check, rep.Findings)
+		})
+	}
+}
+
+func goodDatabase(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	s, err := openAt(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := users(t, s, "acme", 2)
+	group(t, s, "acme", "g", m...)
+	id := create(t, s, "acme", "wendy")
+	update(t, s, "acme", setActive(false, id))
+	update(t, s, "acme", func(tx *store.Tx) error {
+		if err := tx.PutKey(store.Key{ID: "k", Use: "u", JWK: []byte("{}")}); err != nil {
+			return err
+		}
+		return tx.UseJTI("iss", "jti", tx.Now().AddDate(1, 0, 0))
+	})
+	verify(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func damage(t *testing.T, dir string, fn func(*badger.Txn, []byte, []byte) (bool, error)) {
+	t.Helper()
+	db, err := badger.OpenManaged(local.Tuned(dir, false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	at := db.MaxVersion()
+	txn := db.NewTransactionAt(at, true)
+	defer txn.Discard()
+	read := db.NewTransactionAt(at, false)
+	defer read.Discard()
+	it := read.NewIterator(badger.DefaultIteratorOptions)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		v, err := it.Item().ValueCopy(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done, err := fn(txn, it.Item().KeyCopy(nil), v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if done {
+			if err := txn.CommitAt(at, nil); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatal("nothing to damage")
+}
+
+func drop(kind byte) func(*badger.Txn, []byte, []byte) (bool, error) {
+	return func(txn *badger.Txn, k, _ []byte) (bool, error) {
+		if k[0] != kind {
+			return false, nil
+		}
+		return true, txn.Delete(k)
+	}
+}
+
+func set(kind byte, v []byte) func(*badger.Txn, []byte, []byte) (bool, error) {
+	return func(txn *badger.Txn, k, _ []byte) (bool, error) {
+		if k[0] != kind {
+			return false, nil
+		}
+		return true, txn.Set(k, v)
+	}
+}
+
+func replace(kind byte, old, with string) func(*badger.Txn, []byte, []byte) (bool, error) {
+	return func(txn *badger.Txn, k, v []byte) (bool, error) {
+		if k[0] != kind || !bytes.Contains(v, []byte(old)) {
+			return false, nil
+		}
+		return true, txn.Set(k, bytes.ReplaceAll(v, []byte(old), []byte(with)))
+	}
+}

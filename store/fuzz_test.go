@@ -1,0 +1,87 @@
+package store_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scimward/scimward/store"
+)
+
+func FuzzKey(f *testing.F) {
+	for _, k := range store.SampleKeys() {
+		f.Add(k)
+	}
+	f.Fuzz(func(t *testing.T, k []byte) {
+		d, err := store.DecodeKey(k)
+		if err != nil {
+			return
+		}
+		if again := d.Encode(); !bytes.Equal(again, k) {
+			t.Errorf("%x became %x", k, again)
+		}
+	})
+}
+
+// What is encoded decodes to itself, and no key of one tenant starts with the
+// prefix of another.
+func FuzzKeyParts(f *testing.F) {
+	f.Add("acme", "un", "bob", "globex")
+	f.Add("a", "\x00", "\x00\x01", "a\x00")
+	f.Add("", "\xff", "", "\x00\xff")
+	f.Fuzz(func(t *testing.T, tenant, attr, value, other string) {
+		d := store.DecodedKey{Kind: 'x', Tenant: tenant, Parts: []string{attr, value}}
+		if len(tenant) > 500 || len(attr) > 500 || len(value) > 500 {
+			return
+		}
+		got, err := store.DecodeKey(d.Encode())
+		if diff := cmp.Diff(d, got); err != nil || diff != "" {
+			t.Errorf("%v %s", err, diff)
+		}
+		foreign := store.DecodedKey{Kind: 'x', Tenant: other}.Encode()
+		if tenant != other && len(other) <= 500 && bytes.HasPrefix(d.Encode(), foreign) {
+			t.Errorf("a key of %q is below the prefix of %q", tenant, other)
+		}
+	})
+}
+
+func FuzzRecord(f *testing.F) {
+	for _, rec := range store.SampleRecords(f) {
+		f.Add(rec)
+	}
+	f.Fuzz(func(t *testing.T, rec []byte) {
+		again, ok := store.ReencodeRecord(t, rec)
+		if !ok {
+			return
+		}
+		twice, ok := store.ReencodeRecord(t, again)
+		if !ok || !bytes.Equal(again, twice) {
+			t.Errorf("re-encoding is not stable: %x, %x", again, twice)
+		}
+	})
+}
+
+func TestDecodeKeyRefuses(t *testing.T) {
+	for name, k := range map[string]string{
+		"empty": "", "unknown kind": "!acme\x00\x01", "no tenant": "u", "open part": "uacme", "bad escape": "uacme\x00\x02",
+		"cut escape": "uacme\x00", "missing part": "uacme\x00\x01", "extra part": "uacme\x00\x01a\x00\x01b\x00\x01",
+		"short number": "aacme\x00\x01\x00\x00", "long part": "u" + strings.Repeat("a", 600) + "\x00\x01b\x00\x01",
+	} {
+		if d, err := store.DecodeKey([]byte(k)); err == nil && name != "long part" {
+			t.Errorf("%s: decoded to %s", name, d)
+		}
+	}
+}
+
+func TestDecodeRecordRefuses(t *testing.T) {
+	for name, rec := range map[string][]byte{
+		"empty": nil, "version": {2, 0, 0}, "flags": {1, 9, 0}, "no body": {1, 0}, "count beyond": {1, 0, 200},
+		"rest": {1, 0, 0, 1}, "torn zstd": {1, 1, 40, 181}, "short genesis": {1, 2, 0},
+	} {
+		if _, ok := store.ReencodeRecord(t, rec); ok {
+			t.Errorf("%s: decoded", name)
+		}
+	}
+}

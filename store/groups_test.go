@@ -1,0 +1,366 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/scim"
+	"github.com/scimward/scimward/store/storetest"
+)
+
+func users(tb testing.TB, s *store.Store, tenant string, n int) []store.Member {
+	tb.Helper()
+	var out []store.Member
+	for base := 0; base < n; base += 200 {
+		var part []store.Member
+		update(tb, s, tenant, func(tx *store.Tx) error {
+			part = nil
+			for i := base; i < min(n, base+200); i++ {
+				u := &store.User{ID: fmt.Sprintf("m%07d", i), Resource: scim.Object{"userName": fmt.Sprintf("member%d", i)}}
+				if err := tx.CreateUser(u); err != nil {
+					return err
+				}
+				part = append(part, store.Member{ID: u.ID, Type: "User"})
+			}
+			return nil
+		})
+		out = append(out, part...)
+	}
+	return out
+}
+
+func group(tb testing.TB, s *store.Store, tenant, name string, members ...store.Member) string {
+	tb.Helper()
+	g := &store.Group{Resource: scim.Object{"displayName": name, "externalId": "gx-" + name}}
+	update(tb, s, tenant, func(tx *store.Tx) error { g.ID = ""; return tx.CreateGroup(g, members) })
+	return g.ID
+}
+
+func members(tb testing.TB, s *store.Store, tenant, gid string) []store.Member {
+	tb.Helper()
+	var out []store.Member
+	view(tb, s, tenant, func(r *store.Reader) (err error) {
+		out, err = r.Members(gid, "", 0)
+		if err != nil {
+			return err
+		}
+		g, err := r.Group(gid)
+		if g.Members != len(out) {
+			tb.Errorf("the header counts %d members, there are %d", g.Members, len(out))
+		}
+		return err
+	})
+	return out
+}
+
+func TestGroupRoundTrip(t *testing.T) {
+	s := storetest.New(t)
+	m := users(t, s, "acme", 5)
+	inner := group(t, s, "acme", "Inner")
+	gid := group(t, s, "acme", "Team", m[0], m[1], store.Member{ID: inner}, m[1])
+	want := []store.Member{{ID: inner, Type: "Group"}, m[0], m[1]}
+	slices.SortFunc(want, func(a, b store.Member) int { return cmpString(a.ID, b.ID) })
+	if diff := cmp.Diff(want, members(t, s, "acme", gid)); diff != "" {
+		t.Error(diff)
+	}
+	for _, q := range []struct{ attr, value string }{{"displayName", "tEAM"}, {"externalId", "gx-Team"}, {"members.value", m[0].ID}} {
+		view(t, s, "acme", func(r *store.Reader) error {
+			ids, err := r.GroupIDs(q.attr, q.value)
+			if diff := cmp.Diff([]string{gid}, ids); diff != "" {
+				t.Errorf("%s: %s", q.attr, diff)
+			}
+			return err
+		})
+	}
+	view(t, s, "acme", func(r *store.Reader) error {
+		page, err := r.Members(gid, want[0].ID, 1)
+		if diff := cmp.Diff(want[1:2], page); diff != "" {
+			t.Error(diff)
+		}
+		yes, _ := r.IsMember(gid, m[1].ID)
+		no, _ := r.IsMember(gid, m[2].ID)
+		if !yes || no || r.CountGroups() != 2 {
+			t.Errorf("IsMember %t %t, %d groups", yes, no, r.CountGroups())
+		}
+		return err
+	})
+	verify(t, s)
+}
+
+func cmpString(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// store.md §6.3: whoever adds different members never conflicts; fn runs once.
+func TestDifferentAddersDoNotConflict(t *testing.T) {
+	s := storetest.New(t)
+	m := users(t, s, "acme", 128)
+	gid := group(t, s, "acme", "all")
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for _, one := range m {
+		wg.Go(func() {
+			<-start
+			runs := 0
+			_, err := s.Update(context.Background(), "acme", storetest.Cause("group.patch"), func(tx *store.Tx) error {
+				runs++
+				if _, err := tx.Group(gid); err != nil { // as a PATCH handler does
+					return err
+				}
+				n, err := tx.AddMembers(gid, []store.Member{one})
+				if n != 1 {
+					t.Errorf("added %d", n)
+				}
+				return err
+			})
+			if err != nil || runs != 1 {
+				t.Errorf("adding %s: %v after %d runs", one.ID, err, runs)
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	if diff := cmp.Diff(m, members(t, s, "acme", gid)); diff != "" {
+		t.Error(diff)
+	}
+	verify(t, s)
+}
+
+func TestSameMemberIsAddedOnce(t *testing.T) {
+	s := storetest.New(t)
+	m := users(t, s, "acme", 1)
+	gid := group(t, s, "acme", "g")
+	var wg sync.WaitGroup
+	total := make(chan int, 32)
+	for range 32 {
+		wg.Go(func() {
+			n := 0
+			_, err := s.Update(context.Background(), "acme", storetest.Cause("group.patch"), func(tx *store.Tx) (err error) {
+				n, err = tx.AddMembers(gid, m)
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			total <- n
+		})
+	}
+	wg.Wait()
+	close(total)
+	sum := 0
+	for n := range total {
+		sum += n
+	}
+	if sum != 1 || len(members(t, s, "acme", gid)) != 1 {
+		t.Errorf("added %d times", sum)
+	}
+	verify(t, s)
+}
+
+func TestMemberOperations(t *testing.T) {
+	s := storetest.New(t)
+	m := users(t, s, "acme", 6)
+	for _, c := range []struct {
+		name string
+		run  func(tx *store.Tx, gid string) error
+		want []store.Member
+	}{
+		{"remove", func(tx *store.Tx, gid string) error {
+			n, err := tx.RemoveMembers(gid, []string{m[0].ID, m[5].ID})
+			if n != 1 {
+				t.Errorf("removed %d, want 1", n)
+			}
+			return err
+		}, m[1:3]},
+		{"clear", func(tx *store.Tx, gid string) error {
+			n, err := tx.ClearMembers(gid)
+			if n != 3 {
+				t.Errorf("cleared %d, want 3", n)
+			}
+			return err
+		}, nil},
+		{"set", func(tx *store.Tx, gid string) error {
+			n, err := tx.SetMembers(gid, m[2:5])
+			if n != 4 {
+				t.Errorf("changed %d, want 4", n)
+			}
+			return err
+		}, m[2:5]},
+		{"set same", func(tx *store.Tx, gid string) error {
+			n, err := tx.SetMembers(gid, m[:3])
+			if n != 0 {
+				t.Errorf("changed %d, want 0", n)
+			}
+			return err
+		}, m[:3]},
+		{"clear, add, clear, add in one change", func(tx *store.Tx, gid string) error {
+			for _, add := range [][]store.Member{m[3:5], m[4:6]} {
+				if _, err := tx.ClearMembers(gid); err != nil {
+					return err
+				}
+				if _, err := tx.AddMembers(gid, add); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, m[4:6]},
+		{"add, set, remove in one change", func(tx *store.Tx, gid string) error {
+			if _, err := tx.AddMembers(gid, m[5:]); err != nil {
+				return err
+			}
+			if _, err := tx.SetMembers(gid, m[:2]); err != nil {
+				return err
+			}
+			_, err := tx.RemoveMembers(gid, []string{m[0].ID})
+			return err
+		}, m[1:2]},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			gid := group(t, s, "acme", c.name, m[:3]...)
+			update(t, s, "acme", func(tx *store.Tx) error { return c.run(tx, gid) })
+			if diff := cmp.Diff(c.want, members(t, s, "acme", gid)); diff != "" {
+				t.Error(diff)
+			}
+			verify(t, s)
+			sweep(t, s)
+			verify(t, s)
+		})
+	}
+}
+
+// B83: a member that does not exist is refused and nothing is written.
+func TestMissingMembersAreNamed(t *testing.T) {
+	s := storetest.New(t)
+	m := users(t, s, "acme", 1)
+	gid := group(t, s, "acme", "g")
+	_, err := s.Update(t.Context(), "acme", storetest.Cause("x"), func(tx *store.Tx) error {
+		_, err := tx.AddMembers(gid, []store.Member{m[0], {ID: "ghost"}, {ID: m[0].ID + "x"}})
+		return err
+	})
+	var missing *store.MissingMembersError
+	if !errors.As(err, &missing) || !slices.Equal(missing.IDs, []string{"ghost", m[0].ID + "x"}) {
+		t.Errorf("got %v", err)
+	}
+	if got := members(t, s, "acme", gid); len(got) != 0 {
+		t.Errorf("members %v", got)
+	}
+}
+
+func TestDeletingTakesMembershipsAlong(t *testing.T) {
+	s := storetest.New(t)
+	m := users(t, s, "acme", 3)
+	inner := group(t, s, "acme", "inner", m...)
+	outer := group(t, s, "acme", "outer", m[0], store.Member{ID: inner})
+	update(t, s, "acme", func(tx *store.Tx) error { return tx.DeleteUser(m[0].ID) })
+	if diff := cmp.Diff(m[1:], members(t, s, "acme", inner)); diff != "" {
+		t.Error(diff)
+	}
+	update(t, s, "acme", func(tx *store.Tx) error { return tx.DeleteGroup(inner) })
+	if got := members(t, s, "acme", outer); len(got) != 0 {
+		t.Errorf("outer still has %v", got)
+	}
+	view(t, s, "acme", func(r *store.Reader) error {
+		gs, err := r.GroupsOf(m[1].ID)
+		if len(gs) != 0 {
+			t.Errorf("still in %v", gs)
+		}
+		return err
+	})
+	verify(t, s)
+	sweep(t, s)
+	verify(t, s)
+}
+
+// Deleting a user and adding them to groups at once leaves no dangling edge.
+func TestDeleteRacesWithAdd(t *testing.T) {
+	s := storetest.New(t)
+	m := users(t, s, "acme", 16)
+	gids := []string{group(t, s, "acme", "a"), group(t, s, "acme", "b"), group(t, s, "acme", "c")}
+	var wg sync.WaitGroup
+	for _, one := range m {
+		for _, gid := range gids {
+			wg.Go(func() {
+				_, err := s.Update(context.Background(), "acme", storetest.Cause("add"), func(tx *store.Tx) error {
+					_, err := tx.AddMembers(gid, []store.Member{one})
+					return err
+				})
+				var missing *store.MissingMembersError
+				if err != nil && !errors.As(err, &missing) {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Go(func() {
+			if _, err := s.Update(context.Background(), "acme", storetest.Cause("delete"), func(tx *store.Tx) error { return tx.DeleteUser(one.ID) }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	for _, gid := range gids {
+		if got := members(t, s, "acme", gid); len(got) != 0 {
+			t.Errorf("%d members left", len(got))
+		}
+	}
+	verify(t, s)
+}
+
+// C.2: a change that does not fit into one record is refused before it starts.
+func TestTooLargeChangesNothing(t *testing.T) {
+	s := storetest.New(t)
+	before := s.Health().Applied
+	_, err := s.Update(t.Context(), "acme", storetest.Cause("x"), func(tx *store.Tx) error {
+		for i := range 5000 {
+			if err := tx.CreateUser(user(fmt.Sprint("u", i))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if !errors.Is(err, store.ErrTooLarge) || s.Health().Applied != before {
+		t.Errorf("got %v at %d, was at %d", err, s.Health().Applied, before)
+	}
+}
+
+// Emptying or replacing a group of any size is one small record; sweeping takes
+// the old edges away.
+func TestLargeGroups(t *testing.T) {
+	s := storetest.New(t)
+	m := users(t, s, "acme", 6000)
+	gid := group(t, s, "acme", "large")
+	for base := 0; base < len(m); base += 1000 {
+		update(t, s, "acme", func(tx *store.Tx) error {
+			_, err := tx.AddMembers(gid, m[base:base+1000])
+			return err
+		})
+	}
+	update(t, s, "acme", func(tx *store.Tx) error {
+		n, err := tx.SetMembers(gid, m[5990:])
+		if n != 5990 {
+			t.Errorf("changed %d, want 5990", n)
+		}
+		return err
+	})
+	if diff := cmp.Diff(m[5990:], members(t, s, "acme", gid)); diff != "" {
+		t.Error(diff)
+	}
+	verify(t, s)
+	sweep(t, s)
+	verify(t, s)
+	update(t, s, "acme", func(tx *store.Tx) error { return tx.DeleteGroup(gid) })
+	sweep(t, s)
+	verify(t, s)
+}

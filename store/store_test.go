@@ -1,0 +1,142 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/log"
+	"github.com/scimward/scimward/store/storetest"
+)
+
+func TestConformance(t *testing.T) {
+	t.Run("in memory", func(t *testing.T) {
+		storetest.Run(t, func(t *testing.T) *store.Store {
+			return storetest.Open(t, func(o *store.Options) { o.InMemory = true })
+		}, nil)
+	})
+	t.Run("on disk", func(t *testing.T) {
+		storetest.Run(t, func(t *testing.T) *store.Store { return storetest.New(t) }, nil)
+	})
+	t.Run("on disk, reopened", func(t *testing.T) {
+		var dir string
+		storetest.Run(t, func(t *testing.T) *store.Store {
+			dir = t.TempDir()
+			return storetest.Open(t, func(o *store.Options) { o.Dir = dir })
+		}, func(t *testing.T, s *store.Store) *store.Store {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return storetest.Open(t, func(o *store.Options) { o.Dir = dir })
+		})
+	})
+}
+
+func TestClosedStoreAnswersClosed(t *testing.T) {
+	o := storetest.Options()
+	o.InMemory = true
+	s, err := store.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Close(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for name, err := range map[string]error{
+		"view":    s.View(t.Context(), "acme", func(*store.Reader) error { return nil }),
+		"changes": s.Changes(t.Context(), 1, func(store.Change) error { return nil }),
+		"sweep":   s.Sweep(t.Context()),
+		"health":  s.Health().Err,
+	} {
+		if !errors.Is(err, store.ErrClosed) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	if _, err := s.Update(t.Context(), "acme", storetest.Cause("x"), func(*store.Tx) error { return nil }); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("update: got %v", err)
+	}
+}
+
+func TestEndedContextIsHonoured(t *testing.T) {
+	s := storetest.New(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.View(ctx, "acme", func(*store.Reader) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("view: %v", err)
+	}
+	if _, err := s.Update(ctx, "acme", storetest.Cause("x"), func(*store.Tx) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("update: %v", err)
+	}
+}
+
+func TestTrimmedLog(t *testing.T) {
+	s := storetest.Open(t, func(o *store.Options) { o.KeepRecords = 5 })
+	for _, n := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+		create(t, s, "acme", n)
+	}
+	_, _, before, err := s.Log().Bounds(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sweep(t, s)
+	first, last, id, err := s.Log().Bounds(t.Context())
+	if err != nil || last != 9 || first != 5 || id != before {
+		t.Errorf("bounds %d to %d of %x (was %x), %v", first, last, id, before, err)
+	}
+	nothing := func(store.Change) error { return nil }
+	if err := s.Changes(t.Context(), 1, nothing); !errors.Is(err, log.ErrTrimmed) {
+		t.Errorf("changes from 1: %v", err)
+	}
+	if err := s.Changes(t.Context(), first, nothing); err != nil {
+		t.Errorf("changes from the first: %v", err)
+	}
+	if err := s.Log().Tail(t.Context(), 1, func(log.Seq, []byte) error { return nil }); !errors.Is(err, log.ErrTrimmed) {
+		t.Errorf("tail from 1: %v", err)
+	}
+	verify(t, s)
+}
+
+func TestMetricsAreRegistered(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	s := storetest.Open(t, func(o *store.Options) { o.Metrics = reg })
+	create(t, s, "acme", "a")
+	families, err := reg.Gather()
+	if err != nil || len(families) != 4 {
+		t.Errorf("%d families, %v", len(families), err)
+	}
+}
+
+func TestLookupOfUnknownIndex(t *testing.T) {
+	s := storetest.New(t)
+	view(t, s, "acme", func(r *store.Reader) error {
+		if _, err := r.UserIDs("nickName", "x"); err == nil {
+			t.Error("users: no error")
+		}
+		if _, err := r.GroupIDs("nickName", "x"); err == nil {
+			t.Error("groups: no error")
+		}
+		return nil
+	})
+}
+
+// Values made to look like keys of others stay where they belong.
+func TestHostileValues(t *testing.T) {
+	s := storetest.New(t)
+	long := string(make([]byte, 5000))
+	for _, v := range []string{"a\x00\x01b", "\x00", "\x00\xff", "a\x00", long, long + "x"} {
+		u := user("u" + store.JobID("", "", v, 0, ""))
+		u.Resource["externalId"] = v
+		update(t, s, "acme", func(tx *store.Tx) error { u.ID = ""; return tx.CreateUser(u) })
+		view(t, s, "acme", func(r *store.Reader) error {
+			ids, err := r.UserIDs("externalId", v)
+			if len(ids) != 1 || ids[0] != u.ID {
+				t.Errorf("%.20q: found %v, want %s", v, ids, u.ID)
+			}
+			return err
+		})
+	}
+	verify(t, s)
+}
