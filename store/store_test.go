@@ -122,11 +122,21 @@ func TestLookupOfUnknownIndex(t *testing.T) {
 	})
 }
 
+func TestBrokenUTF8IsRefused(t *testing.T) {
+	s := storetest.New(t)
+	u := user("a")
+	u.Resource["externalId"] = "\xff"
+	if _, err := s.Update(t.Context(), "acme", storetest.Cause("x"), func(tx *store.Tx) error { return tx.CreateUser(u) }); err == nil {
+		t.Error("accepted")
+	}
+	verify(t, s)
+}
+
 // Values made to look like keys of others stay where they belong.
 func TestHostileValues(t *testing.T) {
 	s := storetest.New(t)
 	long := string(make([]byte, 5000))
-	for _, v := range []string{"a\x00\x01b", "\x00", "\x00\xff", "a\x00", long, long + "x"} {
+	for _, v := range []string{"a\x00\x01b", "\x00", "\x00ÿ", "a\x00", long, long + "x"} {
 		u := user("u" + store.JobID("", "", v, 0, ""))
 		u.Resource["externalId"] = v
 		update(t, s, "acme", func(tx *store.Tx) error { u.ID = ""; return tx.CreateUser(u) })

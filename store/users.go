@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/scimward/scimward/store/scim"
 )
@@ -243,6 +244,9 @@ func (t *Tx) moveIndexes(id string, before, after []name) error {
 	for _, n := range after {
 		if contains(before, n) {
 			continue
+		}
+		if !utf8.ValidString(n.value) {
+			return fmt.Errorf("store: the value of %s is not UTF-8", scimName(n.attr))
 		}
 		if !t.unique(n.attr) {
 			t.put(key(kindIndex, t.tenant, n.attr, n.value, id), sealValue(nil))

@@ -1,0 +1,146 @@
+package audit_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scimward/scimward/store/audit"
+)
+
+func chain(tb testing.TB, n int) []audit.Record {
+	tb.Helper()
+	var out []audit.Record
+	var prev audit.Hash
+	for i := range n {
+		r := audit.Record{
+			N: uint64(i + 1), Seq: uint64(2 * i), Tenant: "acme", Time: time.Unix(int64(i), 5).UTC(), Actor: "client:c", RequestID: fmt.Sprint("r", i),
+			Action: "user.patch", Decision: "ipsie-il1@1", Outcome: audit.OutcomeDone, Resource: "u<1>", Attrs: []string{"active"},
+		}
+		if err := r.Seal(prev); err != nil {
+			tb.Fatal(err)
+		}
+		prev = r.Hash
+		out = append(out, r)
+	}
+	return out
+}
+
+func stream(tb testing.TB, recs []audit.Record) string {
+	tb.Helper()
+	var b strings.Builder
+	for i := range recs {
+		line, err := audit.Encode(&recs[i])
+		if err != nil {
+			tb.Fatal(err)
+		}
+		b.Write(line)
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
+func TestVerify(t *testing.T) {
+	recs := chain(t, 5)
+	got, err := audit.Verify(strings.NewReader(stream(t, recs)))
+	want := audit.Chain{Tenant: "acme", N: 5, Seq: 8, Head: recs[4].Hash}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+}
+
+// Every way of altering a stream but cutting its end is found where it happened.
+func TestVerifyFindsAlteration(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		alter func(r []audit.Record) []audit.Record
+		at    uint64
+	}{
+		{"a field changed", func(r []audit.Record) []audit.Record { r[2].Actor = "client:evil"; return r }, 3},
+		{"time changed", func(r []audit.Record) []audit.Record { r[1].Time = r[1].Time.Add(1); return r }, 2},
+		{"attribute added", func(r []audit.Record) []audit.Record { r[0].Attrs = append(r[0].Attrs, "userName"); return r }, 1},
+		{"one left out", func(r []audit.Record) []audit.Record { return append(r[:2], r[3:]...) }, 3},
+		{"first left out", func(r []audit.Record) []audit.Record { return r[1:] }, 1},
+		{"two swapped", func(r []audit.Record) []audit.Record { r[1], r[2] = r[2], r[1]; return r }, 2},
+		{"one repeated", func(r []audit.Record) []audit.Record { return append(r[:1], r...) }, 2},
+		{"another tenant", func(r []audit.Record) []audit.Record { r[3].Tenant = "globex"; return r }, 4},
+		{"changed and sealed again", func(r []audit.Record) []audit.Record {
+			r[1].Actor = "client:evil"
+			if err := r[1].Seal(r[0].Hash); err != nil {
+				panic(err)
+			}
+			return r
+		}, 3},
+		{"log position back", func(r []audit.Record) []audit.Record {
+			r[4].Seq = 1
+			if err := r[4].Seal(r[3].Hash); err != nil {
+				panic(err)
+			}
+			return r
+		}, 5},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := audit.Verify(strings.NewReader(stream(t, c.alter(chain(t, 5)))))
+			var broken *audit.ChainError
+			if !errors.As(err, &broken) || broken.N != c.at {
+				t.Errorf("got %v, want record %d", err, c.at)
+			}
+		})
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	recs := chain(t, 1)
+	good := strings.TrimSpace(stream(t, recs))
+	for name, line := range map[string]string{
+		"empty": "", "not JSON": "{", "unknown field": strings.Replace(good, "{", `{"extra":1,`, 1), "two records": good + good,
+		"short hash": strings.Replace(good, recs[0].Hash.String(), "00", 1), "upper hash": strings.Replace(good, recs[0].Hash.String(), strings.ToUpper(recs[0].Hash.String()), 1),
+		"wrong type": strings.Replace(good, `"n":1`, `"n":"1"`, 1), "negative": strings.Replace(good, `"n":1`, `"n":-1`, 1),
+	} {
+		if _, err := audit.Decode([]byte(line)); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestVerifyBoundsALine(t *testing.T) {
+	if _, err := audit.Verify(strings.NewReader(strings.Repeat("x", 2<<20))); err == nil {
+		t.Error("a line of 2 MiB was accepted")
+	}
+}
+
+// What decodes encodes to a form that decodes to the same record and hash.
+func FuzzDecode(f *testing.F) {
+	recs := chain(f, 3)
+	for _, line := range strings.Split(strings.TrimSpace(stream(f, recs)), "\n") {
+		f.Add([]byte(line))
+	}
+	f.Fuzz(func(t *testing.T, line []byte) {
+		r, err := audit.Decode(line)
+		if err != nil {
+			return
+		}
+		again, err := audit.Encode(&r)
+		if err != nil {
+			return // a year JSON cannot hold
+		}
+		r2, err := audit.Decode(again)
+		if err != nil {
+			t.Fatalf("re-reading %s: %v", again, err)
+		}
+		twice, err := audit.Encode(&r2)
+		if err != nil || !bytes.Equal(again, twice) {
+			t.Errorf("%s became %s (%v)", again, twice, err)
+		}
+		s1, err1 := audit.Sum(r.Prev, &r)
+		s2, err2 := audit.Sum(r2.Prev, &r2)
+		if s1 != s2 || err1 != nil || err2 != nil {
+			t.Errorf("hashes differ: %v %v", err1, err2)
+		}
+	})
+}

@@ -1,0 +1,218 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/log/local"
+	"github.com/scimward/scimward/store/storetest"
+)
+
+const benchClients = 64
+
+// each runs fn(i) for i < n on 64 goroutines and returns the time of all.
+func each(n int, fn func(i int)) time.Duration {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	start := time.Now()
+	for range benchClients {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				fn(int(i))
+			}
+		})
+	}
+	wg.Wait()
+	return time.Since(start)
+}
+
+// BenchmarkDurableCreate creates users from 64 clients, and in the same run
+// commits as many keys of the same bytes to a bare Badger with the same group
+// commit. "ratio" is store over raw throughput; the bar is 0.5 (DESIGN §8).
+func BenchmarkDurableCreate(b *testing.B) {
+	s := storetest.New(b)
+	run := fmt.Sprint(b.N)
+	took := each(b.N, func(i int) {
+		u := user(fmt.Sprintf("u%s-%d", run, i))
+		if _, err := s.Update(context.Background(), "acme", storetest.Cause("user.create"), func(t *store.Tx) error { u.ID = ""; return t.CreateUser(u) }); err != nil {
+			b.Error(err)
+		}
+	})
+	raw := rawGroupCommit(b, b.N, sample(b))
+	b.ReportMetric(float64(b.N)/took.Seconds(), "creates/s")
+	b.ReportMetric(float64(b.N)/raw.Seconds(), "raw/s")
+	b.ReportMetric(raw.Seconds()/took.Seconds(), "ratio")
+}
+
+// sample is the keys and values that one create left in the newest record.
+func sample(b *testing.B) [][2][]byte {
+	b.Helper()
+	dir := b.TempDir()
+	o := storetest.Options()
+	o.Dir = dir
+	one, err := store.Open(b.Context(), o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	create(b, one, "acme", "u000000-000000")
+	if err := one.Close(); err != nil {
+		b.Fatal(err)
+	}
+	db, err := badger.OpenManaged(local.Tuned(dir, false))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	txn := db.NewTransactionAt(db.MaxVersion(), false)
+	defer txn.Discard()
+	it := txn.NewIterator(badger.DefaultIteratorOptions)
+	defer it.Close()
+	var out [][2][]byte
+	for it.Rewind(); it.Valid(); it.Next() {
+		if it.Item().Version() != db.MaxVersion() {
+			continue
+		}
+		v, err := it.Item().ValueCopy(nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		out = append(out, [2][]byte{it.Item().KeyCopy(nil), v})
+	}
+	return out
+}
+
+// rawGroupCommit is what Badger can do at best: one goroutine folds up to 64
+// waiting clients into one synced transaction.
+func rawGroupCommit(b *testing.B, n int, kvs [][2][]byte) time.Duration {
+	b.Helper()
+	db, err := badger.OpenManaged(local.Tuned(b.TempDir(), false))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	type req struct {
+		i    int
+		done chan struct{}
+	}
+	queue := make(chan req, benchClients)
+	var committer sync.WaitGroup
+	committer.Go(func() {
+		for ts := uint64(1); ; ts++ {
+			r, ok := <-queue
+			if !ok {
+				return
+			}
+			batch := []req{r}
+			for more := true; more && len(batch) < 64; {
+				select {
+				case r, ok := <-queue:
+					if more = ok; ok {
+						batch = append(batch, r)
+					}
+				default:
+					more = false
+				}
+			}
+			txn := db.NewTransactionAt(ts-1, true)
+			for _, r := range batch {
+				for _, kv := range kvs {
+					if err := txn.Set(fmt.Appendf(nil, "%s%09d", kv[0], r.i), kv[1]); err != nil {
+						b.Error(err)
+					}
+				}
+			}
+			if err := txn.CommitAt(ts, nil); err != nil {
+				b.Error(err)
+			}
+			for _, r := range batch {
+				close(r.done)
+			}
+		}
+	})
+	took := each(n, func(i int) {
+		r := req{i, make(chan struct{})}
+		queue <- r
+		<-r.done
+	})
+	close(queue)
+	committer.Wait()
+	return took
+}
+
+// BenchmarkMemberAdd adds and removes one member of a group; the bar is that a
+// large group costs at most 1.5 times a small one (DESIGN §8).
+func BenchmarkMemberAdd(b *testing.B) {
+	for _, size := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			s := storetest.New(b)
+			m := users(b, s, "acme", size+1)
+			gid := group(b, s, "acme", "g")
+			for base := 0; base < size; base += 1000 {
+				update(b, s, "acme", func(t *store.Tx) error {
+					_, err := t.AddMembers(gid, m[base:base+1000])
+					return err
+				})
+			}
+			extra := m[size]
+			for i := 0; b.Loop(); i++ {
+				update(b, s, "acme", func(t *store.Tx) (err error) {
+					if i%2 == 0 {
+						_, err = t.AddMembers(gid, []store.Member{extra})
+					} else {
+						_, err = t.RemoveMembers(gid, []string{extra.ID})
+					}
+					return err
+				})
+			}
+		})
+	}
+}
+
+// BenchmarkUserName finds a user by userName among many.
+func BenchmarkUserName(b *testing.B) {
+	for _, size := range []int{1_000, 100_000} {
+		b.Run(fmt.Sprint(size), func(b *testing.B) {
+			s := storetest.New(b)
+			users(b, s, "acme", size)
+			for i := 0; b.Loop(); i++ {
+				view(b, s, "acme", func(r *store.Reader) error {
+					ids, err := r.UserIDs("userName", fmt.Sprint("member", i*7919%size))
+					if len(ids) != 1 {
+						b.Fatalf("found %v", ids)
+					}
+					return err
+				})
+			}
+		})
+	}
+}
+
+// BenchmarkLockLookup is the request path's question, among 10,000 locks.
+func BenchmarkLockLookup(b *testing.B) {
+	s := storetest.Open(b, func(o *store.Options) { o.Tenants = map[string]store.TenantOptions{"acme": {}} })
+	for base := 0; base < 10_000; base += 100 {
+		update(b, s, "acme", func(t *store.Tx) error {
+			for i := base; i < base+100; i++ {
+				u := user(fmt.Sprint("u", i))
+				u.Resource["active"] = false
+				if err := t.CreateUser(u); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, ok := s.Locks().Lookup("acme", store.SubjectRef{SCIMID: "none", UserName: "u4711"}); !ok {
+			b.Fatal("not found")
+		}
+	}
+}
