@@ -167,7 +167,7 @@ func (s *Server) openSurfaces(context.Context) error {
 	handler, err := scimhttp.New(scimhttp.Options{
 		Decider: decider, Store: s.store, TenantOf: s.tenantOf, Base: s.base, Remote: remote,
 		AfterLock: func(ctx context.Context, tenant, _ string) { s.authz.Cut(ctx, tenant) },
-		Rate:      rate.Limit(s.slowest()), Burst: 2 * s.slowest(), Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
+		RateOf:    s.rateOf, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the SCIM service: %w", err)
@@ -307,14 +307,13 @@ func (s *Server) tenants() []string {
 	return out
 }
 
-// slowest is the lowest rate limit configured; a per-tenant limit below it would
-// be looser than asked.
-func (s *Server) slowest() int {
-	least := s.o.Config.Tenants[0].RequestsPerSecond
+func (s *Server) rateOf(tenant string) (rate.Limit, int) {
 	for i := range s.o.Config.Tenants {
-		least = min(least, s.o.Config.Tenants[i].RequestsPerSecond)
+		if t := &s.o.Config.Tenants[i]; t.Name == tenant {
+			return rate.Limit(t.RequestsPerSecond), 2 * t.RequestsPerSecond
+		}
 	}
-	return least
+	return 0, 0
 }
 
 // remote is the address Envoy saw: it appends the peer to X-Forwarded-For, so the

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/store"
 )
 
@@ -33,6 +34,20 @@ func (x *exchange) cause(action string) store.Cause {
 	}
 }
 
+// Refused writes the audit record of a request that was refused before it came
+// here, by the perimeter. It is bounded as the refusals of this package are, and
+// does nothing for reads and for strangers.
+func (h *Handler) Refused(ctx context.Context, r authz.Request, d authz.Decision) {
+	x := &exchange{
+		id: r.ID, tenant: r.Tenant, method: r.Method, path: r.Path, remote: r.Remote, received: r.Received,
+		route: routeOf(r.Method, r.Path), decision: d,
+	}
+	if !plainID(x.id) {
+		x.id = h.o.NewID()
+	}
+	h.recordRefusal(ctx, x, failureOfDecision(d))
+}
+
 // recordRefusal writes the audit record of a write that an authenticated client
 // was refused (B104). Reads and strangers leave a log event and a metric only;
 // and what one tenant's clients can make us write is bounded, so that refusals
@@ -49,7 +64,7 @@ func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f failure) {
 		h.m.unrecorded(x.tenant, "store")
 		return
 	}
-	if _, ok := h.refusals.take(x.tenant, h.o.Now()); !ok {
+	if _, ok := h.refusals.take(x.tenant, h.o.RefusalRate, h.o.RefusalMax, h.o.Now()); !ok {
 		h.m.unrecorded(x.tenant, "rate")
 		return
 	}

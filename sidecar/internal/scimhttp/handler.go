@@ -57,10 +57,11 @@ type Options struct {
 	ScanLimit   int         // resources a filter without index may read; zero means 10,000
 	MemberLimit int         // members one list, or one filter, may read; zero means 100,000
 	Limits      scim.Limits // zero means scim.DefaultLimits
-	Rate        rate.Limit  // requests a second of one client of one tenant; zero means 50
-	Burst       int         // zero means 100
-	RefusalRate rate.Limit  // audit records of refused writes a second of one tenant; zero means 5
-	RefusalMax  int         // burst of the same; zero means 100
+	// RateOf returns how many requests a second one client of a tenant may make,
+	// and how many at once (B100, B101). Nil, and a zero limit, mean 50 and 100.
+	RateOf      func(tenant string) (limit rate.Limit, burst int)
+	RefusalRate rate.Limit // audit records of refused writes a second of one tenant; zero means 5
+	RefusalMax  int        // burst of the same; zero means 100
 
 	Now     func() time.Time      // nil means time.Now
 	NewID   func() string         // ids of requests that carry none; nil means random
@@ -82,11 +83,11 @@ func New(o Options) (*Handler, error) {
 		return nil, errors.New("scimhttp: Decider, Store, TenantOf and Base are required")
 	}
 	o = o.withDefaults()
-	requests, err := newLimiter(o.Rate, o.Burst)
+	requests, err := newLimiter()
 	if err != nil {
 		return nil, err
 	}
-	refusals, err := newLimiter(o.RefusalRate, o.RefusalMax)
+	refusals, err := newLimiter()
 	if err != nil {
 		return nil, err
 	}
@@ -106,8 +107,9 @@ func (o Options) withDefaults() Options {
 	o.ScanLimit = cmp.Or(o.ScanLimit, 10_000)
 	o.MemberLimit = cmp.Or(o.MemberLimit, 100_000)
 	o.Limits = cmp.Or(o.Limits, scim.DefaultLimits())
-	o.Rate = cmp.Or(o.Rate, 50)
-	o.Burst = cmp.Or(o.Burst, 100)
+	if o.RateOf == nil {
+		o.RateOf = func(string) (rate.Limit, int) { return 0, 0 }
+	}
 	o.RefusalRate = cmp.Or(o.RefusalRate, 5)
 	o.RefusalMax = cmp.Or(o.RefusalMax, 100)
 	o.Now = or(o.Now, time.Now)

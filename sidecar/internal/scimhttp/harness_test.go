@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/internal/authz"
@@ -136,8 +137,7 @@ func (s *service) start(profile string, change ...func(*scimhttp.Options)) *serv
 			return name, ok && (name == "acme" || name == "globex")
 		},
 		Base:    func(tenant string) string { return "https://" + tenant + ".test/scim/v2" },
-		Rate:    100_000,
-		Burst:   100_000,
+		RateOf:  func(string) (rate.Limit, int) { return 100_000, 100_000 },
 		Metrics: s.metrics,
 		Logger:  slog.New(slog.NewJSONHandler(s.logs, nil)),
 

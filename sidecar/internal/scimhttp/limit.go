@@ -16,27 +16,25 @@ const maxBuckets = 4096
 
 // limiter is a token bucket for each name.
 type limiter struct {
-	limit rate.Limit
-	burst int
-
 	mu      sync.Mutex // guards find-or-add; a bucket has its own lock
 	buckets *lru.Cache[string, *rate.Limiter]
 }
 
-func newLimiter(limit rate.Limit, burst int) (*limiter, error) {
+func newLimiter() (*limiter, error) {
 	buckets, err := lru.New[string, *rate.Limiter](maxBuckets)
 	if err != nil {
 		return nil, fmt.Errorf("making the buckets of the rate limit: %w", err)
 	}
-	return &limiter{limit: limit, burst: burst, buckets: buckets}, nil
+	return &limiter{buckets: buckets}, nil
 }
 
-// take uses one token of name. Without one it returns how long to wait.
-func (l *limiter) take(name string, now time.Time) (wait time.Duration, ok bool) {
+// take uses one token of name, whose bucket is made with limit and burst when it
+// is new. Without a token it returns how long to wait.
+func (l *limiter) take(name string, limit rate.Limit, burst int, now time.Time) (wait time.Duration, ok bool) {
 	l.mu.Lock()
 	b, found := l.buckets.Get(name)
 	if !found {
-		b = rate.NewLimiter(l.limit, l.burst)
+		b = rate.NewLimiter(limit, burst)
 		l.buckets.Add(name, b)
 	}
 	l.mu.Unlock()
@@ -52,14 +50,24 @@ func (l *limiter) take(name string, now time.Time) (wait time.Duration, ok bool)
 	return 0, true
 }
 
+// The rate of a client whose tenant names none.
+const (
+	defaultRate  rate.Limit = 50
+	defaultBurst            = 100
+)
+
 // throttle spends one request of the client (B100).
 func (h *Handler) throttle(x *exchange) error {
-	wait, ok := h.requests.take(x.tenant+"\x00"+x.decision.Claims.ClientID, h.o.Now())
+	limit, burst := h.o.RateOf(x.tenant)
+	if limit <= 0 {
+		limit, burst = defaultRate, defaultBurst
+	}
+	wait, ok := h.requests.take(x.tenant+"\x00"+x.decision.Claims.ClientID, limit, burst, h.o.Now())
 	if ok {
 		return nil
 	}
 	return &httpError{
 		status: http.StatusTooManyRequests, retry: max(wait, time.Second), reason: "rate",
-		detail: fmt.Sprintf("more than %g requests a second; wait as long as Retry-After says", float64(h.o.Rate)),
+		detail: fmt.Sprintf("more than %g requests a second; wait as long as Retry-After says", float64(limit)),
 	}
 }

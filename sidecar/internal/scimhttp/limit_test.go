@@ -4,12 +4,14 @@ import (
 	"strconv"
 	"testing"
 
+	"golang.org/x/time/rate"
+
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 )
 
 // TestRateLimit: B100, and one client does not slow another or another tenant.
 func TestRateLimit(t *testing.T) {
-	s := serve(t, il1, func(o *scimhttp.Options) { o.Rate, o.Burst = 0.01, 3 })
+	s := serve(t, il1, func(o *scimhttp.Options) { o.RateOf = func(string) (rate.Limit, int) { return 0.01, 3 } })
 	for i := range 3 {
 		if a := s.do("GET", "/Users", nil); a.status != 200 {
 			t.Fatalf("request %d: status %d", i, a.status)
@@ -28,7 +30,7 @@ func TestRateLimit(t *testing.T) {
 
 // TestDefaultRate: B101, 25 requests a second and more pass.
 func TestDefaultRate(t *testing.T) {
-	s := serve(t, il1, func(o *scimhttp.Options) { o.Rate, o.Burst = 0, 0 })
+	s := serve(t, il1, func(o *scimhttp.Options) { o.RateOf = nil })
 	for i := range 50 {
 		if a := s.do("GET", "/ServiceProviderConfig", nil); a.status != 200 {
 			t.Fatalf("request %d: status %d", i, a.status)
