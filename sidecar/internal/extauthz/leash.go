@@ -23,6 +23,10 @@ import (
 // The second question closes the race with a lock that came between the answer of
 // Check and the registration: whoever locks first makes the lock visible and then
 // looks for leashes; whoever opens registers first and then looks for the lock.
+//
+// The application's side and the bytes end at once. The client's connection is
+// closed by Envoy after delayed_close_timeout of the connection manager, one second
+// unless it is set: with 0s the client sees the end within a millisecond.
 type leash struct {
 	tenant  string
 	subject authz.Subject
