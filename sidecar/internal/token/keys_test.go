@@ -2,6 +2,9 @@ package token_test
 
 import (
 	"context"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"io"
 	"net/http"
@@ -12,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/lestrrat-go/jwx/v2/jwa"
 
 	"github.com/scimward/scimward/sidecar/internal/token"
 )
@@ -490,6 +494,40 @@ func TestKeySetContents(t *testing.T) {
 			t.Errorf("reason = %q, want %q", got, token.ReasonKey)
 		}
 	})
+}
+
+// TestUselessKeys: a key that must not verify makes no set, not even alone (B107,
+// edge T1).
+func TestUselessKeys(t *testing.T) {
+	small, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsaKey := func(size int, exponent string) object {
+		return object{"kty": "RSA", "kid": "k", "e": exponent, "n": b64([]byte("\x80" + strings.Repeat("\x01", size-1)))}
+	}
+	tests := map[string]object{
+		"RSA of 1024 bits":  publicJWK(t, keyPair{kid: "k", priv: small}),
+		"RSA of 16384 bits": rsaKey(2048, "AQAB"),
+		"RSA exponent 1":    rsaKey(256, "AQ"),
+		"RSA exponent 2":    rsaKey(256, "Ag"),
+		"P-384":             publicJWK(t, newEC(t, "k", elliptic.P384(), jwa.ES384)),
+		"P-521":             publicJWK(t, newEC(t, "k", elliptic.P521(), jwa.ES512)),
+		"off the curve":     with(publicJWK(t, newES256(t, "k")), object{"y": b64(make([]byte, 32))}),
+		"use enc":           with(publicJWK(t, newES256(t, "k")), object{"use": "enc"}),
+		"key_ops of others": with(publicJWK(t, newES256(t, "k")), object{"key_ops": []string{"wrapKey"}}),
+		"alg of another":    with(publicJWK(t, newES256(t, "k")), object{"alg": "PS256"}),
+		"long kid":          with(publicJWK(t, newES256(t, "k")), object{"kid": strings.Repeat("k", 300)}),
+	}
+	for name, k := range tests {
+		v, err := token.NewVerifier(accessOptions(marshal(t, object{"keys": []object{k}})))
+		if err == nil {
+			v.Close()
+		}
+		if err == nil || !strings.Contains(err.Error(), "no key for") {
+			t.Errorf("%s: error = %v", name, err)
+		}
+	}
 }
 
 // TestKeysClose: closing lets go of who waits, and nothing runs on.
