@@ -114,27 +114,33 @@ func (r rule) String() string {
 func resolveNeed(n HTTPNeed, config map[string]any) (rule, error) {
 	base := ""
 	if n.BaseURL != "" {
-		s, ok := config[n.BaseURL].(string)
-		if !ok {
-			return rule{}, fmt.Errorf("config has no string %q, which base_url names", n.BaseURL)
-		}
-		u, err := url.Parse(s)
-		if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-			return rule{}, fmt.Errorf("config.%s is no absolute URL without user, query and fragment", n.BaseURL)
-		}
-		n.Scheme, n.Host = u.Scheme, strings.ToLower(u.Hostname())
-		if u.Port() != "" {
-			if n.Port, err = strconv.Atoi(u.Port()); err != nil {
-				return rule{}, fmt.Errorf("config.%s: port %q", n.BaseURL, u.Port())
-			}
-		}
-		base = strings.TrimSuffix(u.EscapedPath(), "/")
-		var f faults
-		if checkPlace(&f, "config."+n.BaseURL, n.Scheme, n.Host, n.Port); len(f) > 0 {
-			return rule{}, errors.Join(f...)
+		var err error
+		if base, err = n.fromConfig(config); err != nil {
+			return rule{}, fmt.Errorf("config.%s: %w", n.BaseURL, err)
 		}
 	}
 	return newRule(n.Scheme, n.Host, n.Port, n.Methods, base, n.PathPrefix, n.Secrets, n.AllowPrivate, n.Identify)
+}
+
+// fromConfig sets scheme, host and port from the URL in config and returns its path.
+func (n *HTTPNeed) fromConfig(config map[string]any) (base string, err error) {
+	s, ok := config[n.BaseURL].(string)
+	if !ok {
+		return "", errors.New("no such string, and the manifest's base_url names it")
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", errors.New("is no absolute URL without user, query and fragment")
+	}
+	n.Scheme, n.Host, n.Port = u.Scheme, strings.ToLower(u.Hostname()), 0
+	if p := u.Port(); p != "" {
+		if n.Port, err = strconv.Atoi(p); err != nil {
+			return "", fmt.Errorf("port %q", p)
+		}
+	}
+	var f faults
+	checkPlace(&f, "url", n.Scheme, n.Host, n.Port)
+	return strings.TrimSuffix(u.EscapedPath(), "/"), errors.Join(f...)
 }
 
 func newRule(scheme, host string, port int, methods []string, base string, prefixes, secrets, cidrs []string, identify bool) (rule, error) {

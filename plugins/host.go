@@ -116,11 +116,11 @@ func privateDir(dir string) error {
 // not_loaded, not_reported). The error is ErrNoPlugin or nil.
 func (h *Host) Revoke(ctx context.Context, tenant, app string, req abi.Request) (abi.Result, error) {
 	key := appKey{tenant, app}
-	if err := h.failed[key]; err != nil {
-		return verdictOf(req, outcome{code: abi.CodeNotLoaded, note: err.Error()}, redactor{}), nil
-	}
-	p := h.plugins[key]
-	if p == nil {
+	p, known := h.plugins[key], h.failed[key] != nil
+	switch {
+	case known:
+		return verdictOf(req, outcome{code: abi.CodeNotLoaded, note: h.failed[key].Error()}, redactor{}), nil
+	case p == nil:
 		return abi.Result{}, ErrNoPlugin
 	}
 	req.Op = abi.OpRevoke

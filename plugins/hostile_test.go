@@ -14,7 +14,7 @@ import (
 
 	"github.com/scimward/scimward/plugins"
 	"github.com/scimward/scimward/plugins/abi"
-	. "github.com/scimward/scimward/plugins/plugintest" //nolint:revive,staticcheck // reads as assembler
+	. "github.com/scimward/scimward/plugins/plugintest"
 )
 
 const (

@@ -9,7 +9,7 @@ import (
 
 	"github.com/scimward/scimward/plugins"
 	"github.com/scimward/scimward/plugins/abi"
-	. "github.com/scimward/scimward/plugins/plugintest" //nolint:revive,staticcheck // reads as assembler
+	. "github.com/scimward/scimward/plugins/plugintest"
 )
 
 // TestModulesRefused lists modules that must not load, and what the operator reads.
@@ -182,7 +182,7 @@ const goodManifest = `{"schema":"revoker.plugin/v1","name":"gitlab","version":"1
 // badManifests is goodManifest with one thing wrong each, and what is said of it.
 func badManifests() map[string][3]string { // name -> old, new, want
 	return map[string][3]string{
-		"unknown field":              {`"name":`, `"nmae":"x","name":`, `unknown field "nmae"`},
+		"unknown field":              {`"name":`, `"label":"x","name":`, `unknown field "label"`},
 		"unknown nested field":       {`"port":443`, `"port":443,"redirects":true`, `unknown field "redirects"`},
 		"field twice":                {`"name":"gitlab"`, `"name":"gitlab","name":"other"`, `"name" is there twice`},
 		"field twice in other case":  {`"name":"gitlab"`, `"name":"gitlab","Name":"other"`, `"Name" is there twice`},

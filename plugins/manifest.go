@@ -89,9 +89,9 @@ func (f *faults) add(path, format string, args ...any) {
 }
 
 var (
-	nameRE   = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)       //nolint:gochecknoglobals // compiled once, never changed
-	secretRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`) //nolint:gochecknoglobals // compiled once, never changed
-	digestRE = regexp.MustCompile(`^[0-9a-f]{64}$`)                    //nolint:gochecknoglobals // compiled once, never changed
+	nameRE   = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,63}$`)
+	secretRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$`)
+	digestRE = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
 // ParseManifest decodes and checks a manifest. Faults in the JSON itself end it at

@@ -156,7 +156,7 @@ func (m *module) describe(ctx context.Context, w *worker) (readyMsg, error) {
 	c := newGuestCall(ctx, w, 0, callMsg{Op: string(abi.OpDescribe), DeadlineMS: describeTime.Milliseconds()}, nil)
 	defer c.cancel()
 	m.idle <- in
-	if done := m.call(c); done.Fault != "" || done.Code != 0 {
+	if done := m.call(c.ctx, c); done.Fault != "" || done.Code != 0 {
 		return ready, &stageError{"describe", fmt.Errorf("returned %d %s %s", done.Code, done.Fault, done.Note)}
 	}
 	exports := m.compiled.ExportedFunctions()
@@ -168,8 +168,8 @@ func (m *module) describe(ctx context.Context, w *worker) (readyMsg, error) {
 // call runs one export. An instance that trapped, left its call early or has grown
 // old is thrown away: after a panic a Go guest answers further calls from a broken
 // heap (S5).
-func (m *module) call(c *guestCall) doneMsg {
-	in, err := m.take(c.ctx)
+func (m *module) call(ctx context.Context, c *guestCall) doneMsg {
+	in, err := m.take(ctx)
 	if err != nil {
 		return doneMsg{Fault: abi.CodeTrap, Note: cut("starting an instance: "+err.Error(), maxLogLine)}
 	}
@@ -178,20 +178,20 @@ func (m *module) call(c *guestCall) doneMsg {
 	f := in.mod.ExportedFunction(string(c.op))
 	if f == nil {
 		in.call.Store(nil)
-		m.give(in)
+		m.give(ctx, in)
 		return doneMsg{Code: 3}
 	}
-	res, err := f.Call(context.WithValue(c.ctx, callKey{}, c))
+	res, err := f.Call(context.WithValue(ctx, callKey{}, c))
 	in.call.Store(nil)
 	if err != nil {
-		m.discard(in)
+		m.discard(ctx, in)
 		fault := abi.CodeTrap
 		if errors.Is(err, errSleptPast) {
 			fault = abi.CodeDeadline
 		}
 		return doneMsg{Fault: fault, Note: cut(err.Error(), maxLogLine)}
 	}
-	m.give(in)
+	m.give(ctx, in)
 	return doneMsg{Code: int32(uint32(res[0]))}
 }
 
@@ -211,21 +211,24 @@ func (m *module) take(ctx context.Context) (*instance, error) {
 	}
 }
 
-func (m *module) give(in *instance) {
+func (m *module) give(ctx context.Context, in *instance) {
 	used := uint64(in.mod.Memory().Size())
 	if in.calls >= m.msg.CallsPerInstance || used > uint64(m.msg.MemoryMiB)<<20*3/4 {
-		m.discard(in)
+		m.discard(ctx, in)
 		return
 	}
 	select {
 	case m.idle <- in:
 	default:
-		m.discard(in)
+		m.discard(ctx, in)
 	}
 }
 
-// discard closes an instance. What Close returns is the guest's own exit code.
-func (m *module) discard(in *instance) { _ = in.mod.Close(context.Background()) }
+// discard closes an instance, also when its call's context has ended. What Close
+// returns is the guest's own exit code.
+func (m *module) discard(ctx context.Context, in *instance) {
+	_ = in.mod.Close(context.WithoutCancel(ctx))
+}
 
 // instance makes a guest with no arguments, environment, files or sockets, a real
 // clock, real randomness, and a sleep that ends with the call (S4, S7).

@@ -138,10 +138,9 @@ func (p *plugin) worker(ctx context.Context) (*process, error) {
 			p.mu.Unlock()
 			return proc, nil
 		}
-		begun := p.loading == nil
-		if begun {
+		if p.loading == nil {
 			p.loading = make(chan struct{})
-			p.wg.Go(p.load)
+			p.wg.Go(func() { p.load(context.WithoutCancel(ctx)) }) // others wait for it too
 		}
 		loading := p.loading
 		p.mu.Unlock()
@@ -160,7 +159,7 @@ func (p *plugin) worker(ctx context.Context) (*process, error) {
 }
 
 // load starts a worker and has it load the module.
-func (p *plugin) load() {
+func (p *plugin) load(ctx context.Context) {
 	p.host.compile <- struct{}{}
 	proc, info, err := p.start()
 	<-p.host.compile
@@ -172,7 +171,7 @@ func (p *plugin) load() {
 		if p.closed {
 			proc.kill()
 		}
-		p.wg.Go(func() { p.watch(proc) })
+		p.wg.Go(func() { p.watch(ctx, proc) })
 	}
 	close(p.loading)
 	p.loading = nil
@@ -180,8 +179,8 @@ func (p *plugin) load() {
 	p.mu.Unlock()
 	if err != nil && !closed {
 		p.host.metrics.loadFailures.WithLabelValues(p.cfg.Tenant, p.cfg.App).Inc()
-		p.event(slog.LevelError, "plugin did not load", slog.String("error", p.redactor().text(err.Error())))
-		p.broke(p.breaker.kill())
+		p.event(ctx, slog.LevelError, "plugin did not load", slog.String("error", p.redactor().text(err.Error())))
+		p.broke(ctx, p.breaker.kill())
 	}
 }
 
@@ -269,7 +268,7 @@ func (p *plugin) agree(ready readyMsg) (abi.Info, error) {
 
 // watch notes that a worker has died, whatever of, and starts the next one unless
 // the breaker is open.
-func (p *plugin) watch(proc *process) {
+func (p *plugin) watch(ctx context.Context, proc *process) {
 	<-proc.gone
 	p.mu.Lock()
 	if p.closed {
@@ -278,9 +277,9 @@ func (p *plugin) watch(proc *process) {
 	}
 	p.mu.Unlock()
 	p.host.metrics.kills.WithLabelValues(p.cfg.Tenant, p.cfg.App).Inc()
-	p.event(slog.LevelWarn, "plugin worker ended",
+	p.event(ctx, slog.LevelWarn, "plugin worker ended",
 		slog.Bool("at_deadline", proc.expired.Load()), slog.String("stderr", p.redactor().text(proc.stderr.String())))
-	p.broke(p.breaker.kill())
+	p.broke(ctx, p.breaker.kill())
 	if p.breaker.open() > 0 {
 		return
 	}
@@ -288,24 +287,24 @@ func (p *plugin) watch(proc *process) {
 	defer p.mu.Unlock()
 	if !p.closed && p.loading == nil {
 		p.loading = make(chan struct{})
-		p.wg.Go(p.load)
+		p.wg.Go(func() { p.load(ctx) })
 	}
 }
 
-func (p *plugin) broke(tripped bool) {
+func (p *plugin) broke(ctx context.Context, tripped bool) {
 	if !tripped {
 		return
 	}
 	p.host.metrics.quarantines.WithLabelValues(p.cfg.Tenant, p.cfg.App).Inc()
-	p.event(slog.LevelError, "plugin is in quarantine", slog.Duration("for", p.breaker.open()))
+	p.event(ctx, slog.LevelError, "plugin is in quarantine", slog.Duration("for", p.breaker.open()))
 }
 
 func (p *plugin) redactor() redactor { return newRedactor(p.secrets.all()...) }
 
 // event logs one event of the plugin's life.
-func (p *plugin) event(level slog.Level, msg string, attrs ...slog.Attr) {
+func (p *plugin) event(ctx context.Context, level slog.Level, msg string, attrs ...slog.Attr) {
 	attrs = append(attrs, slog.String("tenant", p.cfg.Tenant), slog.String("app", p.cfg.App), slog.String("plugin", p.manifest.Name))
-	p.host.log.LogAttrs(context.Background(), level, msg, attrs...)
+	p.host.log.LogAttrs(ctx, level, msg, attrs...)
 }
 
 // run makes one call. credential is set for identify only.
@@ -319,7 +318,7 @@ func (p *plugin) run(ctx context.Context, slots chan struct{}, req abi.Request, 
 	out := p.attempt(ctx, slots, req, timeout, s)
 	if out.code == abi.CodeTrap {
 		p.host.metrics.traps.WithLabelValues(p.cfg.Tenant, p.cfg.App).Inc()
-		p.broke(p.breaker.trap())
+		p.broke(ctx, p.breaker.trap())
 	}
 	code := out.code
 	if code == "" {

@@ -154,7 +154,7 @@ func (w *worker) start(ctx context.Context, f frame) error {
 	w.mu.Lock()
 	w.calls[f.call] = c
 	w.mu.Unlock()
-	go w.run(c)
+	go w.run(c.ctx, c)
 	return nil
 }
 
@@ -167,9 +167,9 @@ func newGuestCall(ctx context.Context, w *worker, id uint32, msg callMsg, input 
 	return c
 }
 
-func (w *worker) run(c *guestCall) {
+func (w *worker) run(ctx context.Context, c *guestCall) {
 	defer c.cancel()
-	done := w.module.call(c)
+	done := w.module.call(ctx, c)
 	w.mu.Lock()
 	delete(w.calls, c.id)
 	w.mu.Unlock()

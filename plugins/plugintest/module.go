@@ -79,11 +79,11 @@ func Seq(parts ...[]byte) []byte {
 }
 
 // Write encodes the module into a file and returns its path.
-func (m Module) Write(t testing.TB) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "module.wasm")
+func (m Module) Write(tb testing.TB) string {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "module.wasm")
 	if err := os.WriteFile(path, m.Encode(), 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return path
 }

@@ -38,17 +38,17 @@ func Main(m *testing.M) {
 
 // CacheDir is a folder for compiled machine code that is kept between runs, as
 // plugins.Options.CacheDir: compiling a Go guest takes seconds.
-func CacheDir(t testing.TB) string {
-	t.Helper()
-	dir := filepath.Join(cacheRoot(t), "compiled")
+func CacheDir(tb testing.TB) string {
+	tb.Helper()
+	dir := filepath.Join(cacheRoot(tb), "compiled")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return dir
 }
 
-func cacheRoot(t testing.TB) string {
-	t.Helper()
+func cacheRoot(tb testing.TB) string {
+	tb.Helper()
 	root, err := os.UserCacheDir()
 	if err != nil {
 		root = filepath.Join(os.TempDir(), "cache-"+hash(os.Args[0])[:8])
@@ -64,44 +64,44 @@ func hash(s string) string {
 // BuildGo builds the Go package pkg (a path as for go build, relative to the test's
 // folder) as a guest and returns the path of the module. The Go tool's own cache
 // makes it fast when nothing has changed.
-func BuildGo(t testing.TB, pkg string) string {
-	t.Helper()
+func BuildGo(tb testing.TB, pkg string) string {
+	tb.Helper()
 	wd, err := os.Getwd()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	dir := filepath.Join(cacheRoot(t), "guests")
+	dir := filepath.Join(cacheRoot(tb), "guests")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	// Built beside its place and moved there: tests of several packages build the
 	// same guest at the same time.
-	tmp := filepath.Join(t.TempDir(), "guest.wasm")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildmode=c-shared", "-o", tmp, pkg)
+	tmp := filepath.Join(tb.TempDir(), "guest.wasm")
+	cmd := exec.CommandContext(tb.Context(), "go", "build", "-trimpath", "-buildmode=c-shared", "-o", tmp, pkg)
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOFLAGS=")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building guest %s: %v\n%s", pkg, err, out)
+		tb.Fatalf("building guest %s: %v\n%s", pkg, err, out)
 	}
 	b, err := os.ReadFile(tmp)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	path := filepath.Join(dir, hash(filepath.Join(wd, pkg))+"-"+hash(string(b))[:16]+".wasm")
-	if _, err := os.Stat(path); err == nil {
+	if _, err := os.Stat(path); err == nil { //nolint:gosec // paths of a test's own making
 		return path
 	}
 	part, err := os.CreateTemp(dir, "part-")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if _, err := part.Write(b); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := part.Close(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	if err := os.Rename(part.Name(), path); err != nil {
-		t.Fatal(err)
+	if err := os.Rename(part.Name(), path); err != nil { //nolint:gosec // paths of a test's own making
+		tb.Fatal(err)
 	}
 	return path
 }
@@ -109,13 +109,13 @@ func BuildGo(t testing.TB, pkg string) string {
 // WriteManifest writes m for the module at wasm into a new folder and returns the
 // manifest's path. Schema, ABI, runtime and the module's path, digest and size are
 // filled in where m leaves them empty.
-func WriteManifest(t testing.TB, wasm string, m plugins.Manifest) string {
-	t.Helper()
+func WriteManifest(tb testing.TB, wasm string, m plugins.Manifest) string {
+	tb.Helper()
 	b, err := os.ReadFile(wasm)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	dir := t.TempDir()
+	dir := tb.TempDir()
 	fill(&m.Schema, plugins.ManifestSchema)
 	fill(&m.ABI, "1.0")
 	fill(&m.Runtime, "wasm")
@@ -126,14 +126,14 @@ func WriteManifest(t testing.TB, wasm string, m plugins.Manifest) string {
 	}
 	doc, err := json.Marshal(m)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "guest.wasm"), b, 0o600); err != nil {
-		t.Fatal(err)
+	if err := os.WriteFile(filepath.Join(dir, "guest.wasm"), b, 0o600); err != nil { //nolint:gosec // paths of a test's own making
+		tb.Fatal(err)
 	}
 	path := filepath.Join(dir, "manifest.json")
 	if err := os.WriteFile(path, doc, 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return path
 }
@@ -190,18 +190,18 @@ func Run(t *testing.T, wasm string, m plugins.Manifest, cases []Case) {
 }
 
 // Open opens a host with the kept compile cache and closes it at the test's end.
-func Open(t testing.TB, opts plugins.Options) *plugins.Host {
-	t.Helper()
+func Open(tb testing.TB, opts plugins.Options) *plugins.Host {
+	tb.Helper()
 	if opts.CacheDir == "" {
-		opts.CacheDir = CacheDir(t)
+		opts.CacheDir = CacheDir(tb)
 	}
-	h, err := plugins.Open(t.Context(), opts)
+	h, err := plugins.Open(tb.Context(), opts)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := h.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return h
@@ -209,17 +209,17 @@ func Open(t testing.TB, opts plugins.Options) *plugins.Host {
 
 // Local configures the plugin for an application at base on loopback, and grants
 // exactly what the manifest needs there: tenant "acme", application "app".
-func Local(t testing.TB, base, wasm string, m plugins.Manifest, secrets map[string]string) plugins.Config {
-	t.Helper()
+func Local(tb testing.TB, base, wasm string, m plugins.Manifest, secrets map[string]string) plugins.Config {
+	tb.Helper()
 	cfg := plugins.Config{
 		Tenant: "acme", App: "app", Settings: map[string]any{},
 		Grant: plugins.Grant{Secrets: map[string]string{}},
 	}
-	dir := t.TempDir()
+	dir := tb.TempDir()
 	for name, value := range secrets {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, []byte(value+"\n"), 0o600); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		cfg.Grant.Secrets[name] = path
 	}
@@ -228,20 +228,20 @@ func Local(t testing.TB, base, wasm string, m plugins.Manifest, secrets map[stri
 			continue
 		}
 		cfg.Settings[n.BaseURL] = base
-		cfg.Grant.HTTP = append(cfg.Grant.HTTP, rule(t, base, n))
+		cfg.Grant.HTTP = append(cfg.Grant.HTTP, rule(tb, base, n))
 	}
-	cfg.Manifest = WriteManifest(t, wasm, m)
+	cfg.Manifest = WriteManifest(tb, wasm, m)
 	return cfg
 }
 
-func rule(t testing.TB, base string, n plugins.HTTPNeed) plugins.HTTPRule {
-	t.Helper()
+func rule(tb testing.TB, base string, n plugins.HTTPNeed) plugins.HTTPRule {
+	tb.Helper()
 	scheme, rest, _ := strings.Cut(base, "://")
 	host, port, _ := strings.Cut(rest, ":")
 	num := 0
 	for _, c := range port {
 		if c < '0' || c > '9' {
-			t.Fatalf("application URL %q", base)
+			tb.Fatalf("application URL %q", base)
 		}
 		num = num*10 + int(c-'0')
 	}

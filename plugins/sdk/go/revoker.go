@@ -24,16 +24,24 @@ package revoker
 
 import "github.com/scimward/scimward/plugins/abi"
 
-// The documents of the ABI, under shorter names.
+// The documents of the ABI, under shorter names; package abi says what each holds.
 type (
-	Kind       = abi.Kind
-	Request    = abi.Request
-	Subject    = abi.Subject
-	Event      = abi.Event
+	// Kind is one kind of credential, or the account.
+	Kind = abi.Kind
+	// Request is what the host asks.
+	Request = abi.Request
+	// Subject is the user it is about.
+	Subject = abi.Subject
+	// Event is what happened to the user.
+	Event = abi.Event
+	// Credential names a credential that was found on a request.
 	Credential = abi.Credential
-	Evidence   = abi.Evidence
-	Identity   = abi.Identity
-	Health     = abi.Health
+	// Evidence is one call that revoked something.
+	Evidence = abi.Evidence
+	// Identity is a user, by at least one name.
+	Identity = abi.Identity
+	// Health is how the plugin is: ok, degraded or error.
+	Health = abi.Health
 	// Result is the outcome for one kind. Make one with [Revoked], [Nothing],
 	// [Retry], [Failed], [Partial], [Unsupported], [Context.FromHTTP] or
 	// [Context.Each]; the SDK fills in Kind.
