@@ -24,13 +24,13 @@ const (
 	filterLeash = "envoy.filters.http.ext_proc"
 )
 
-// identityHeader is what the sidecar may set, and what clients may not: one
-// expression for both, because with disallow_is_error one header outside it turns
-// every answer into a 500 (edge §3.3.1 line 8).
-const (
-	identityPrefix     = "x-scim-"
-	identityExpression = "^x-scim-[a-z-]+$"
-)
+// identityPrefix starts the headers that the sidecar sets, and clients may not.
+const identityPrefix = "x-scim-"
+
+// MutationPattern matches every header that an answer of the authorizer sets or
+// removes. With disallow_is_error one header outside it turns every answer into a
+// 500 (edge §3.3.1 line 8), so a test holds it equal to the authorizer's own.
+const MutationPattern = "^(x-scim-[a-z-]+|x-forwarded-(user|email|groups|preferred-username)|x-auth-request-(user|email)|(x-)?remote-user)$"
 
 // OverrideHeaders are the headers by which a client could ask an application for
 // another method or path; they are sent to the authorizer, which refuses them
@@ -71,6 +71,9 @@ func (b *builder) connectionManager(cfg *config.Config) (*hcmv3.HttpConnectionMa
 		RequestHeadersTimeout:        seconds(10 * time.Second),
 		StreamIdleTimeout:            seconds(5 * time.Minute),
 		DrainTimeout:                 seconds(5 * time.Second),
+		// A cut stream is held for this long before its connection closes; Envoy's
+		// default of a second would be the time a locked user goes on listening.
+		DelayedCloseTimeout: seconds(100 * time.Millisecond),
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
 			HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_REJECT_REQUEST,
 			MaxHeadersCount:              wrapperspb.UInt32(100),
@@ -148,9 +151,12 @@ func extAuthz(cfg *config.Config) *authzv3.ExtAuthz {
 		"content-type", "content-length", "content-encoding", "transfer-encoding",
 		"x-request-id", "traceparent",
 	}
-	seen = append(append(seen, OverrideHeaders()...), subjectHeaders(cfg)...)
+	seen = append(append(append(seen, OverrideHeaders()...), claimedIdentity()...), subjectHeaders(cfg)...)
 	slices.Sort(seen)
-	allowed := &matcherv3.ListStringMatcher{}
+	// A twin of our own headers that slipped through is seen, and refused.
+	allowed := &matcherv3.ListStringMatcher{Patterns: []*matcherv3.StringMatcher{{
+		MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: identityPrefix}, IgnoreCase: true,
+	}}}
 	for _, h := range slices.Compact(seen) {
 		allowed.Patterns = append(allowed.Patterns, &matcherv3.StringMatcher{
 			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: h}, IgnoreCase: true,
@@ -172,7 +178,7 @@ func extAuthz(cfg *config.Config) *authzv3.ExtAuthz {
 		ValidateMutations: true,
 		DecoderHeaderMutationRules: &mutationv3.HeaderMutationRules{
 			DisallowAll:     wrapperspb.Bool(true),
-			AllowExpression: &matcherv3.RegexMatcher{Regex: identityExpression},
+			AllowExpression: &matcherv3.RegexMatcher{Regex: MutationPattern},
 			DisallowIsError: wrapperspb.Bool(true),
 		},
 		EnforceResponseHeaderLimits: true,
