@@ -1,0 +1,183 @@
+package bench_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/protobuf/proto"
+)
+
+// rounds is how often each burst is repeated; figures are medians over rounds, and
+// ratios are taken within a round.
+const rounds = 9
+
+// bursts are the concurrencies and how many requests one burst has.
+var bursts = []struct{ c, n int }{{1, 400}, {16, 2000}} //nolint:gochecknoglobals // a table
+
+// subject is one thing that is measured: a server and what it is asked.
+type subject struct {
+	name   string
+	server *server
+	next   func(n int) []*authv3.CheckRequest // made before the clock starts
+}
+
+// figures are the results of one subject at one concurrency, by round.
+type figures struct{ p50, rps, cpu []float64 } // µs, 1/s, µs
+
+// BenchmarkCheck is a Check through gRPC on a unix socket: a server that does
+// nothing, and scimward asked about a token it has seen (warm), one it has not
+// (cold), a session whose owner it has looked up (app), and the warm one with the
+// decision log on (logged). See README.md.
+func BenchmarkCheck(b *testing.B) {
+	key := newSigner(b)
+	dirNoop, dirReal, dirLogged := shortDir(b), shortDir(b), shortDir(b)
+	app := httptest.NewServer(http.HandlerFunc(whoami))
+	b.Cleanup(app.Close)
+	for _, dir := range []string{dirReal, dirLogged} {
+		configure(b, dir, app.URL, key)
+	}
+	floor, full, logged := start(b, roleNoop, dirNoop), start(b, roleReal, dirReal), start(b, roleLogged, dirLogged)
+	warm := scimRequest(key.token(b, "warm"))
+	if size := proto.Size(warm); size < 1000 || size > 1500 {
+		b.Fatalf("the request has %d bytes, which is not what Envoy sends", size)
+	}
+	same := func(r *authv3.CheckRequest) func(int) []*authv3.CheckRequest {
+		return func(n int) []*authv3.CheckRequest { return slices.Repeat([]*authv3.CheckRequest{r}, n) }
+	}
+	serial := 0
+	cold := func(n int) []*authv3.CheckRequest {
+		out := make([]*authv3.CheckRequest, n)
+		for i := range out {
+			serial++
+			out[i] = scimRequest(key.token(b, fmt.Sprint("cold-", serial)))
+		}
+		return out
+	}
+	session := appRequest()
+	for s, r := range map[*server]*authv3.CheckRequest{floor: warm, full: warm, logged: warm} {
+		s.until(r)
+	}
+	full.until(session)
+	subjects := []subject{
+		{"noop", floor, same(warm)}, {"warm", full, same(warm)}, {"cold", full, cold}, {"app", full, same(session)}, {"logged", logged, same(warm)},
+	}
+	got, verify := measure(b, subjects, key)
+	for _, s := range subjects {
+		for _, at := range bursts {
+			b.Run(fmt.Sprintf("%s/c=%d", s.name, at.c), func(b *testing.B) {
+				report(b, got, s.name, at.c, verify)
+			})
+		}
+	}
+	if path := os.Getenv("BENCH_PROFILE"); path != "" {
+		full.tell("profile " + path)
+		run(b, full, slices.Repeat([]*authv3.CheckRequest{warm}, 30_000), 16)
+		full.tell("stop")
+	}
+}
+
+// measure runs the bursts in rotation and returns the figures by subject and
+// concurrency, and the cost of one bare ES256 verification by round, in µs.
+func measure(b *testing.B, subjects []subject, key *signer) (map[string]*figures, []float64) {
+	b.Helper()
+	got := map[string]*figures{}
+	var verify []float64
+	for round := range rounds + 1 { // the first warms up and is not kept
+		for _, at := range bursts {
+			for i := range subjects {
+				s := subjects[(i+round)%len(subjects)]
+				f := run(b, s.server, s.next(at.n), at.c)
+				if round == 0 {
+					continue
+				}
+				k := fmt.Sprint(s.name, at.c)
+				if got[k] == nil {
+					got[k] = &figures{}
+				}
+				got[k].p50, got[k].rps, got[k].cpu = append(got[k].p50, f.p50[0]), append(got[k].rps, f.rps[0]), append(got[k].cpu, f.cpu[0])
+			}
+		}
+		if v := key.verifyCost(b, 400); round > 0 {
+			verify = append(verify, v)
+		}
+	}
+	return got, verify
+}
+
+// run is one burst of c workers.
+func run(b *testing.B, s *server, requests []*authv3.CheckRequest, c int) figures {
+	b.Helper()
+	took := make([]time.Duration, len(requests))
+	var workers sync.WaitGroup
+	used := s.tell("cpu")
+	began := time.Now()
+	for w := range c {
+		workers.Go(func() {
+			for i := w; i < len(requests); i += c {
+				at := time.Now()
+				out, err := s.client.Check(b.Context(), requests[i])
+				took[i] = time.Since(at)
+				if err != nil || out.GetOkResponse() == nil {
+					b.Errorf("request %d is not allowed: %v %v", i, out, err)
+					return
+				}
+			}
+		})
+	}
+	workers.Wait()
+	wall := time.Since(began)
+	used = s.tell("cpu") - used
+	if b.Failed() {
+		b.FailNow()
+	}
+	slices.Sort(took)
+	n := float64(len(requests))
+	return figures{[]float64{micros(took[len(took)/2])}, []float64{n / wall.Seconds()}, []float64{micros(used) / n}}
+}
+
+// report publishes one subject's medians, and its ratios to the no-op.
+func report(b *testing.B, got map[string]*figures, name string, c int, verify []float64) {
+	f, floor := got[fmt.Sprint(name, c)], got[fmt.Sprint("noop", c)]
+	for b.Loop() { // what is reported was measured before, in rotation
+	}
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(median(f.p50), "p50-µs")
+	b.ReportMetric(median(f.rps), "req/s")
+	b.ReportMetric(median(f.cpu), "cpu-µs/req")
+	switch name {
+	case "noop":
+		b.ReportMetric(median(verify), "es256-µs")
+		return
+	case "cold":
+		b.ReportMetric(median(paired(f.cpu, floor.cpu, func(x, y float64, i int) float64 { return (x - y) / verify[i] })), "verifies-over-noop")
+	case "logged":
+		quiet := got[fmt.Sprint("warm", c)]
+		b.ReportMetric(median(paired(f.cpu, quiet.cpu, func(x, y float64, _ int) float64 { return x - y })), "cpu-µs-over-warm")
+	}
+	ratio := func(x, y float64, _ int) float64 { return x / y }
+	b.ReportMetric(median(paired(f.cpu, floor.cpu, ratio)), "cpu-x")
+	b.ReportMetric(median(paired(f.rps, floor.rps, ratio)), "req/s-x")
+}
+
+func paired(x, y []float64, f func(x, y float64, i int) float64) []float64 {
+	out := make([]float64, len(x))
+	for i := range x {
+		out[i] = f(x[i], y[i], i)
+	}
+	return out
+}
+
+func median(v []float64) float64 {
+	v = slices.Clone(v)
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }

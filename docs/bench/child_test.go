@@ -1,0 +1,220 @@
+package bench_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/scimward/scimward/plugins"
+	"github.com/scimward/scimward/sidecar"
+	"github.com/scimward/scimward/sidecar/config"
+)
+
+// The roles in which this test binary starts itself again, so that each server
+// has a process, a heap and a processor time of its own.
+const (
+	roleNoop   = "noop"   // answers OK and reads nothing
+	roleReal   = "real"   // scimward as wired by package sidecar
+	roleLogged = "logged" // the same, with the decision log written to a file
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "plugin-worker" {
+		os.Exit(plugins.RunWorker(context.Background(), os.Stdin, os.Stdout))
+	}
+	if len(os.Args) == 4 && os.Args[1] == "bench-server" {
+		if err := serveChild(os.Args[2], os.Args[3]); err != nil {
+			fmt.Fprintln(os.Stderr, "bench-server:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// serveChild serves on dir/authz.sock until its standard input ends.
+func serveChild(role, dir string) error {
+	if role == roleNoop {
+		return serveNoop(filepath.Join(dir, "authz.sock"))
+	}
+	cfg, err := config.Load(filepath.Join(dir, "scimward.yaml"))
+	if err != nil {
+		return err
+	}
+	o := sidecar.Options{Config: cfg, Worker: []string{os.Args[0], "plugin-worker"}}
+	if role == roleLogged {
+		f, err := os.Create(filepath.Join(dir, "log.json"))
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		o.Logger = slog.New(slog.NewJSONHandler(f, nil))
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	s, err := sidecar.New(ctx, o)
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	err = control(os.Stdin, os.Stdout)
+	stop()
+	return errors.Join(err, <-done)
+}
+
+// noop is the floor: an authorizer that reads nothing and allows.
+type noop struct {
+	authv3.UnimplementedAuthorizationServer
+}
+
+func (noop) Check(context.Context, *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	return &authv3.CheckResponse{
+		Status:       &rpcstatus.Status{},
+		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: &authv3.OkHttpResponse{}},
+	}, nil
+}
+
+func serveNoop(socket string) error {
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "unix", socket)
+	if err != nil {
+		return err
+	}
+	g := grpc.NewServer( // as package sidecar makes it
+		grpc.MaxRecvMsgSize(384<<10), grpc.MaxConcurrentStreams(16384), grpc.ConnectionTimeout(5*time.Second),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}))
+	authv3.RegisterAuthorizationServer(g, noop{})
+	done := make(chan error, 1)
+	go func() { done <- g.Serve(l) }()
+	err = control(os.Stdin, os.Stdout)
+	g.Stop()
+	return errors.Join(err, <-done)
+}
+
+// control answers "cpu" with the processor time of the process in nanoseconds,
+// and "profile FILE" and "stop" around a CPU profile.
+func control(in io.Reader, out io.Writer) error {
+	var profile *os.File
+	for lines := bufio.NewScanner(in); lines.Scan(); {
+		word, arg, _ := strings.Cut(lines.Text(), " ")
+		var err error
+		switch word {
+		case "profile":
+			if profile, err = os.Create(arg); err == nil {
+				err = pprof.StartCPUProfile(profile)
+			}
+		case "stop":
+			pprof.StopCPUProfile()
+			err = profile.Close()
+		}
+		if err != nil {
+			return err
+		}
+		spent, err := cpu()
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintln(out, spent.Nanoseconds()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cpu is the processor time of this process.
+func cpu() (time.Duration, error) {
+	var u syscall.Rusage
+	err := syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), err
+}
+
+// server is a child seen from the parent.
+type server struct {
+	b      *testing.B
+	in     io.WriteCloser
+	out    *bufio.Scanner
+	client authv3.AuthorizationClient
+}
+
+// start starts a child in role on the folder dir, which it must be able to use as
+// a socket's folder, and connects to it.
+func start(b *testing.B, role, dir string) *server {
+	b.Helper()
+	cmd := exec.CommandContext(context.WithoutCancel(b.Context()), os.Args[0], "bench-server", role, dir)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	conn, err := grpc.NewClient("unix:"+filepath.Join(dir, "authz.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := errors.Join(conn.Close(), in.Close(), cmd.Wait()); err != nil {
+			b.Errorf("ending the %s server: %v", role, err)
+		}
+	})
+	return &server{b: b, in: in, out: bufio.NewScanner(out), client: authv3.NewAuthorizationClient(conn)}
+}
+
+// tell sends a control line and returns the processor time the child has used.
+func (s *server) tell(line string) time.Duration {
+	s.b.Helper()
+	if _, err := io.WriteString(s.in, line+"\n"); err != nil {
+		s.b.Fatal(err)
+	}
+	if !s.out.Scan() {
+		s.b.Fatalf("the server has gone: %v", s.out.Err())
+	}
+	ns, err := strconv.ParseInt(s.out.Text(), 10, 64)
+	if err != nil {
+		s.b.Fatal(err)
+	}
+	return time.Duration(ns)
+}
+
+// until waits for the first answer that allows r: the server may still be starting.
+func (s *server) until(r *authv3.CheckRequest) {
+	s.b.Helper()
+	ctx, cancel := context.WithTimeout(s.b.Context(), 60*time.Second)
+	defer cancel()
+	for tick := time.NewTicker(50 * time.Millisecond); ; {
+		out, err := s.client.Check(ctx, r, grpc.WaitForReady(true))
+		if err == nil && out.GetOkResponse() != nil {
+			tick.Stop()
+			return
+		}
+		select {
+		case <-ctx.Done():
+			s.b.Fatalf("the server does not allow the request: %v %v", out, err)
+		case <-tick.C:
+		}
+	}
+}
