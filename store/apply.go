@@ -31,6 +31,9 @@ type applier struct {
 	txn  *badger.Txn
 	seq  Seq
 	seen map[string][]byte // keys this record wrote; a nil value is a deletion
+
+	heads   map[string]*head // audit heads this record moved
+	tenants []string         // of heads, in the order of their first move
 }
 
 // apply judges the transactions of rec in order, each against the state and what
@@ -47,7 +50,7 @@ func (m *machine) apply(txn *badger.Txn, seq Seq, rec []byte) error {
 		}
 		return nil
 	}
-	a := &applier{txn: txn, seq: seq, seen: map[string][]byte{}}
+	a := &applier{txn: txn, seq: seq, seen: map[string][]byte{}, heads: map[string]*head{}}
 	var feed []Change
 	for _, t := range txns {
 		v, err := a.transaction(t)
@@ -57,8 +60,8 @@ func (m *machine) apply(txn *badger.Txn, seq Seq, rec []byte) error {
 		feed = append(feed, v.changes...)
 		m.verdicts = append(m.verdicts, v)
 	}
-	if len(feed) == 0 {
-		return nil
+	if err := a.writeHeads(); err != nil || len(feed) == 0 {
+		return err
 	}
 	row, err := encodeRow(feed)
 	if err != nil {
@@ -102,26 +105,26 @@ func (a *applier) transaction(t *transaction) (verdict, error) {
 	return v, nil
 }
 
-// get returns the value and version of a key; a nil value is an absent key.
-func (a *applier) get(k []byte) ([]byte, Seq, error) {
+// get returns the value of a key, nil when it is absent.
+func (a *applier) get(k []byte) ([]byte, error) {
 	if v, ok := a.seen[string(k)]; ok {
-		return v, a.seq, nil
+		return v, nil
 	}
 	item, err := a.txn.Get(k)
 	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil, 0, nil
+		return nil, nil
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("reading %s: %w", keyText(k), err)
+		return nil, fmt.Errorf("reading %s: %w", keyText(k), err)
 	}
 	v, err := item.ValueCopy(nil)
 	if err != nil {
-		return nil, 0, fmt.Errorf("reading %s: %w", keyText(k), err)
+		return nil, fmt.Errorf("reading %s: %w", keyText(k), err)
 	}
-	return v, Seq(item.Version()), nil
+	return v, nil
 }
 
-// version is get without the value.
+// version is the version of a key and whether it is there.
 func (a *applier) version(k []byte) (Seq, bool, error) {
 	if v, ok := a.seen[string(k)]; ok {
 		return a.seq, v != nil, nil
@@ -167,7 +170,7 @@ func (a *applier) operation(o *operation, at int64) error {
 	case opDelete:
 		return a.remove(o.key)
 	case opTouch:
-		v, _, err := a.get(o.key)
+		v, err := a.get(o.key)
 		if err != nil || v == nil {
 			return err
 		}
@@ -187,7 +190,7 @@ func (a *applier) remove(k []byte) error {
 }
 
 func (a *applier) add(k []byte, delta, at int64) error {
-	v, _, err := a.get(k)
+	v, err := a.get(k)
 	if err != nil {
 		return err
 	}
@@ -215,22 +218,12 @@ func (a *applier) audit(t *transaction, draft []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errBadRecord, err)
 	}
-	hk := key(kindAuditHead, t.tenant)
-	v, _, err := a.get(hk)
+	h, err := a.head(t.tenant)
 	if err != nil {
 		return err
 	}
-	var h head
-	if v != nil {
-		if err := decodeRow(v, &h); err != nil {
-			return fmt.Errorf("reading the audit head of %s: %w", t.tenant, err)
-		}
-	}
 	rec.N, rec.Seq, rec.Tenant, rec.Time = h.N+1, uint64(a.seq), t.tenant, time.Unix(0, t.time).UTC()
-	if err := rec.Seal(h.Hash); err != nil {
-		return err
-	}
-	b, err := audit.Encode(&rec)
+	b, err := rec.SealEncoded(h.Hash)
 	if err != nil {
 		return err
 	}
@@ -242,9 +235,39 @@ func (a *applier) audit(t *transaction, draft []byte) error {
 			return err
 		}
 	}
-	row, err := encodeRow(head{N: rec.N, Seq: a.seq, Hash: rec.Hash})
-	if err != nil {
-		return err
+	*h = head{N: rec.N, Seq: a.seq, Hash: rec.Hash}
+	return nil
+}
+
+// head is the end of a tenant's chain as the record left it so far.
+func (a *applier) head(tenant string) (*head, error) {
+	if h := a.heads[tenant]; h != nil {
+		return h, nil
 	}
-	return a.set(hk, row)
+	v, err := a.get(key(kindAuditHead, tenant))
+	if err != nil {
+		return nil, err
+	}
+	h := &head{}
+	if v != nil {
+		if err := decodeRow(v, h); err != nil {
+			return nil, fmt.Errorf("reading the audit head of %s: %w", tenant, err)
+		}
+	}
+	a.heads[tenant] = h
+	a.tenants = append(a.tenants, tenant)
+	return h, nil
+}
+
+func (a *applier) writeHeads() error {
+	for _, tenant := range a.tenants {
+		row, err := encodeRow(a.heads[tenant])
+		if err != nil {
+			return err
+		}
+		if err := a.set(key(kindAuditHead, tenant), row); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -146,7 +146,7 @@ func fullDisk(dir string) error {
 	}
 	for i := range 3 {
 		if _, err := write(fmt.Sprint("full", i)); !errors.Is(err, store.ErrUnavailable) {
-			return fmt.Errorf("a write on the full disk: %v", err)
+			return fmt.Errorf("a write on the full disk: %w", err)
 		}
 	}
 	if h := s.Health(); h.Writable || !errors.Is(h.Err, local.ErrLowSpace) {
@@ -163,7 +163,7 @@ func fullDisk(dir string) error {
 	}
 	rep, err := s.Verify(ctx)
 	if err != nil || !rep.OK() {
-		return fmt.Errorf("verifying: %v %v", err, rep.Findings)
+		return fmt.Errorf("verifying: %w %v", err, rep.Findings)
 	}
 	return s.Close()
 }

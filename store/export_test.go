@@ -36,8 +36,10 @@ func SampleRecords(tb testing.TB) [][]byte {
 	small := &transaction{
 		tenant: "acme", time: 5, pre: []precondition{{key: []byte("k"), cond: condVersion, version: 3}, {key: []byte("l"), cond: condAbsent}},
 		ops: []operation{
-			{kind: opPut, key: []byte("k"), value: []byte("v")}, {kind: opDelete, key: []byte("l")},
-			{kind: opAdd, key: []byte("c"), delta: -2}, {kind: opTouch, key: []byte("t")},
+			{kind: opPut, key: []byte("k"), value: []byte("v")},
+			{kind: opDelete, key: []byte("l")},
+			{kind: opAdd, key: []byte("c"), delta: -2},
+			{kind: opTouch, key: []byte("t")},
 		},
 		audits: [][]byte{[]byte("{}")}, changes: []byte("[]"),
 	}

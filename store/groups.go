@@ -419,9 +419,7 @@ func (t *Tx) SetMembers(gid string, members []Member) (changed int, err error) {
 		return 0, err
 	}
 	if len(gone) > setDirect {
-		if gen, err = t.nextGeneration(gid, gen); err != nil {
-			return 0, err
-		}
+		gen = t.nextGeneration(gid, gen)
 		added, err := t.addEdges(gid, gen, members)
 		if err != nil {
 			return 0, err
@@ -446,12 +444,12 @@ func (t *Tx) SetMembers(gid string, members []Member) (changed int, err error) {
 
 // nextGeneration leaves every edge of the group behind, in one step whatever
 // their number.
-func (t *Tx) nextGeneration(gid string, gen uint64) (uint64, error) {
+func (t *Tx) nextGeneration(gid string, gen uint64) uint64 {
 	next := max(gen, uint64(t.seq)) + 1
 	t.put(key(kindGen, t.tenant, gid), encodeU64(next))
 	t.put(key(kindStat, t.tenant, gid), encodeStat(stat{time: t.now.UnixNano()}))
 	t.put(sweepKey(t.tenant, gid, gen), sealValue(nil))
-	return next, nil
+	return next
 }
 
 // ClearMembers empties a group and returns how many members it had. ErrNotFound.
@@ -471,9 +469,7 @@ func (t *Tx) ClearMembers(gid string) (removed int, err error) {
 	if s.count == 0 {
 		return 0, nil
 	}
-	if _, err := t.nextGeneration(gid, gen); err != nil {
-		return 0, err
-	}
+	t.nextGeneration(gid, gen)
 	t.membersChanged(gid, fmt.Sprintf("%d members removed", s.count))
 	return int(s.count), nil
 }

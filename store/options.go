@@ -77,7 +77,7 @@ func (o Options) withDefaults() Options {
 // random. Sorting by id is then sorting by creation, which keeps index paging stable.
 func newID(now time.Time) string {
 	var b [16]byte
-	rand.Read(b[:]) //nolint:errcheck // never fails (crypto/rand)
+	rand.Read(b[:]) // never fails (crypto/rand)
 	ms := uint64(now.UnixMilli())
 	for i := range 6 {
 		b[i] = byte(ms >> (40 - 8*i))

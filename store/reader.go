@@ -138,17 +138,8 @@ func (r *Reader) scan(prefix, seek []byte, values bool, fn func(entry) (bool, er
 	if r.tx != nil {
 		own = r.tx.pendingBelow(prefix, seek)
 	}
-	o := badger.DefaultIteratorOptions
-	o.PrefetchValues = values
-	o.PrefetchSize = 32
-	o.Prefix = prefix
-	it := r.txn.NewIterator(o)
+	it := r.iterator(prefix, seek, values)
 	defer it.Close()
-	if seek == nil {
-		it.Rewind()
-	} else {
-		it.Seek(seek)
-	}
 	for n := 0; it.Valid(); it.Next() {
 		if n++; n%256 == 0 {
 			if err := r.alive(); err != nil {
@@ -156,11 +147,8 @@ func (r *Reader) scan(prefix, seek []byte, values bool, fn func(entry) (bool, er
 			}
 		}
 		k := it.Item().Key()
-		for len(own) > 0 && bytes.Compare(own[0].key, k) < 0 {
-			more, err := yieldOwn(&own, fn)
-			if err != nil || !more {
-				return err
-			}
+		if more, err := yieldOwn(&own, k, fn); err != nil || !more {
+			return err
 		}
 		if len(own) > 0 && bytes.Equal(own[0].key, k) {
 			continue // replaced or deleted by this Tx; the next turn yields it
@@ -170,22 +158,37 @@ func (r *Reader) scan(prefix, seek []byte, values bool, fn func(entry) (bool, er
 			return err
 		}
 	}
-	for len(own) > 0 {
-		more, err := yieldOwn(&own, fn)
-		if err != nil || !more {
-			return err
-		}
-	}
-	return nil
+	_, err := yieldOwn(&own, nil, fn)
+	return err
 }
 
-func yieldOwn(own *[]operation, fn func(entry) (bool, error)) (bool, error) {
-	o := (*own)[0]
-	*own = (*own)[1:]
-	if o.kind == opDelete {
-		return true, nil
+func (r *Reader) iterator(prefix, seek []byte, values bool) *badger.Iterator {
+	o := badger.DefaultIteratorOptions
+	o.PrefetchValues = values
+	o.PrefetchSize = 32
+	o.Prefix = prefix
+	it := r.txn.NewIterator(o)
+	if seek == nil {
+		it.Rewind()
+	} else {
+		it.Seek(seek)
 	}
-	return fn(entry{key: o.key, value: o.value})
+	return it
+}
+
+// yieldOwn hands out the writes of a Tx that come before k, all when k is nil.
+func yieldOwn(own *[]operation, k []byte, fn func(entry) (bool, error)) (more bool, err error) {
+	for len(*own) > 0 && (k == nil || bytes.Compare((*own)[0].key, k) < 0) {
+		o := (*own)[0]
+		*own = (*own)[1:]
+		if o.kind == opDelete {
+			continue
+		}
+		if more, err := fn(entry{key: o.key, value: o.value}); err != nil || !more {
+			return false, err
+		}
+	}
+	return true, nil
 }
 
 func yieldItem(item *badger.Item, values bool, fn func(entry) (bool, error)) (more bool, err error) {

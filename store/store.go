@@ -72,7 +72,7 @@ func bind(ctx context.Context, o Options) (*Store, error) {
 		Dir: o.Dir, InMemory: o.InMemory, MinFree: o.MinFree,
 		Genesis: func() []byte {
 			var id log.Incarnation
-			rand.Read(id[:]) //nolint:errcheck // never fails (crypto/rand)
+			rand.Read(id[:]) // never fails (crypto/rand)
 			return genesisRecord(id)
 		},
 		Incarnation: func(rec []byte) (log.Incarnation, error) {

@@ -205,7 +205,7 @@ func (t *Tx) build() (*transaction, error) {
 		return nil, nil
 	}
 	out := &transaction{tenant: t.tenant, time: t.now.UnixNano(), pre: t.pre, ops: t.ops}
-	rand.Read(out.id[:]) //nolint:errcheck // never fails (crypto/rand)
+	rand.Read(out.id[:]) // never fails (crypto/rand)
 	if len(t.changes) > 0 {
 		b, err := json.Marshal(t.changes)
 		if err != nil {

@@ -172,7 +172,7 @@ func (c *checker) key(e entry) error {
 	d, err := DecodeKey(e.key)
 	if err != nil {
 		c.find("value", e.key, "malformed key")
-		return nil
+		return nil //nolint:nilerr // a finding
 	}
 	if len(e.value) == 0 || e.value[0] != valueVersion {
 		c.find("value", e.key, "unknown value version")
@@ -183,7 +183,7 @@ func (c *checker) key(e entry) error {
 		return nil
 	}
 	err = check(e, d)
-	var syntax *badValue
+	var syntax *valueError
 	if errors.As(err, &syntax) {
 		c.find("value", e.key, "%v", syntax.err)
 		return nil
@@ -191,17 +191,17 @@ func (c *checker) key(e entry) error {
 	return err
 }
 
-// badValue is a value that does not decode.
-type badValue struct{ err error }
+// valueError is a value that does not decode.
+type valueError struct{ err error }
 
-func (b *badValue) Error() string { return b.err.Error() }
-func (b *badValue) Unwrap() error { return b.err }
+func (b *valueError) Error() string { return b.err.Error() }
+func (b *valueError) Unwrap() error { return b.err }
 
 func bad(err error) error {
 	if err == nil {
 		return nil
 	}
-	return &badValue{err}
+	return &valueError{err}
 }
 
 // totals compares the counters with what was counted.
@@ -251,7 +251,7 @@ func (c *checker) feed() error {
 		var feed []Change
 		if err := decodeRow(e.value, &feed); err != nil {
 			c.find("value", e.key, "%v", err)
-			return true, nil
+			return true, nil //nolint:nilerr // a finding
 		}
 		for _, ch := range feed {
 			if ch.Seq != e.version || ch.Tenant == "" {
@@ -270,7 +270,7 @@ func (c *checker) log(ctx context.Context, s *Store) error {
 	first, last, id, err := s.log.Bounds(ctx)
 	if err != nil {
 		c.find("log", nil, "%v", err)
-		return nil
+		return nil //nolint:nilerr // a finding
 	}
 	for seq := first; seq <= last; seq++ {
 		if err := ctx.Err(); err != nil {

@@ -107,13 +107,33 @@ func (r *Record) Canonical() ([]byte, error) {
 
 // Seal sets Prev and Hash, which makes r the successor of prev.
 func (r *Record) Seal(prev Hash) error {
+	_, err := r.SealEncoded(prev)
+	return err
+}
+
+// SealEncoded is Seal and Encode in one, for half the work.
+func (r *Record) SealEncoded(prev Hash) ([]byte, error) {
 	r.Prev = prev
-	h, err := Sum(prev, r)
+	b, err := r.Canonical()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r.Hash = h
-	return nil
+	r.Hash = sum(prev, b)
+	return withHash(b, r.Hash), nil
+}
+
+// withHash turns canonical bytes into the encoded form, whose last field is the hash.
+func withHash(canonical []byte, h Hash) []byte {
+	b := append(canonical[:len(canonical)-1], `,"hash":"`...)
+	b = hex.AppendEncode(b, h[:])
+	return append(b, `"}`...)
+}
+
+func sum(prev Hash, canonical []byte) Hash {
+	d := sha256.New()
+	d.Write(prev[:]) // hash.Hash never returns an error
+	d.Write(canonical)
+	return Hash(d.Sum(nil))
 }
 
 // Sum is the hash of r after prev: SHA-256 of prev and the canonical bytes.
@@ -122,21 +142,16 @@ func Sum(prev Hash, r *Record) (Hash, error) {
 	if err != nil {
 		return Hash{}, err
 	}
-	d := sha256.New()
-	d.Write(prev[:]) // hash.Hash never returns an error
-	d.Write(b)
-	return Hash(d.Sum(nil)), nil
+	return sum(prev, b), nil
 }
 
 // Encode is the stored and exported form: one line of JSON without its end.
 func Encode(r *Record) ([]byte, error) {
-	c := *r
-	c.Time = r.Time.UTC()
-	b, err := json.Marshal(&c)
+	b, err := r.Canonical()
 	if err != nil {
-		return nil, fmt.Errorf("encoding audit record %d: %w", r.N, err)
+		return nil, err
 	}
-	return b, nil
+	return withHash(b, r.Hash), nil
 }
 
 var errFields = errors.New("audit: more than one record on a line")

@@ -17,12 +17,17 @@ import (
 // which may be nil, is called at the end of each part and returns the store to
 // check, for instance the same one closed and opened again.
 func Run(t *testing.T, open func(t *testing.T) *store.Store, after func(t *testing.T, s *store.Store) *store.Store) {
+	t.Helper()
 	for _, part := range []struct {
 		name string
 		run  func(t *testing.T, s *store.Store) func(t *testing.T, s *store.Store)
 	}{
-		{"users", usersPart}, {"uniqueness", uniquenessPart}, {"groups", groupsPart},
-		{"deactivation", deactivationPart}, {"replay", replayPart}, {"feed", feedPart},
+		{"users", usersPart},
+		{"uniqueness", uniquenessPart},
+		{"groups", groupsPart},
+		{"deactivation", deactivationPart},
+		{"replay", replayPart},
+		{"feed", feedPart},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			s := open(t)
@@ -63,9 +68,11 @@ func newUser(name string) *store.User {
 }
 
 func usersPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store) {
+	t.Helper()
 	u := newUser("ada")
 	seq := update(t, s, "user.create", func(tx *store.Tx) error { return tx.CreateUser(u) })
 	return func(t *testing.T, s *store.Store) {
+		t.Helper()
 		view(t, s, func(r *store.Reader) error {
 			got, err := r.User("id-ada")
 			if diff := cmp.Diff(u.Resource, got.Resource); diff != "" || got.Version != seq {
@@ -77,6 +84,7 @@ func usersPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store) {
 }
 
 func uniquenessPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store) {
+	t.Helper()
 	var wg sync.WaitGroup
 	won := make(chan bool, 16)
 	for i := range 16 {
@@ -103,6 +111,7 @@ func uniquenessPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store)
 		t.Errorf("%d have the name, want 1", n)
 	}
 	return func(t *testing.T, s *store.Store) {
+		t.Helper()
 		view(t, s, func(r *store.Reader) error {
 			ids, err := r.UserIDs("userName", "SAME")
 			if len(ids) != 1 || r.CountUsers() != 1 {
@@ -114,6 +123,7 @@ func uniquenessPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store)
 }
 
 func groupsPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store) {
+	t.Helper()
 	update(t, s, "group.create", func(tx *store.Tx) error {
 		for _, n := range []string{"a", "b", "c"} {
 			if err := tx.CreateUser(newUser(n)); err != nil {
@@ -130,6 +140,7 @@ func groupsPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store) {
 		return err
 	})
 	return func(t *testing.T, s *store.Store) {
+		t.Helper()
 		view(t, s, func(r *store.Reader) error {
 			m, err := r.Members("g", "", 0)
 			want := []store.Member{{ID: "id-b", Type: "User"}, {ID: "id-c", Type: "User"}}
@@ -142,6 +153,7 @@ func groupsPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store) {
 }
 
 func deactivationPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store) {
+	t.Helper()
 	u := newUser("leaver")
 	update(t, s, "user.create", func(tx *store.Tx) error { return tx.CreateUser(u) })
 	seq := update(t, s, "user.patch", func(tx *store.Tx) error {
@@ -153,6 +165,7 @@ func deactivationPart(t *testing.T, s *store.Store) func(*testing.T, *store.Stor
 		return tx.UpdateUser(&u)
 	})
 	return func(t *testing.T, s *store.Store) {
+		t.Helper()
 		l, ok := s.Locks().Lookup("acme", store.SubjectRef{UserName: "LEAVER"})
 		if !ok || l.State != store.LockDeactivated || l.Version != seq {
 			t.Errorf("lock %v %+v", ok, l)
@@ -168,7 +181,9 @@ func deactivationPart(t *testing.T, s *store.Store) func(*testing.T, *store.Stor
 }
 
 func replayPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store) {
+	t.Helper()
 	use := func(t *testing.T, s *store.Store) error {
+		t.Helper()
 		_, err := s.Update(t.Context(), "acme", Cause("token.issue"), func(tx *store.Tx) error {
 			return tx.UseJTI("iss", "j", tx.Now().AddDate(0, 0, 1))
 		})
@@ -178,6 +193,7 @@ func replayPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store) {
 		t.Errorf("first use: %v", err)
 	}
 	return func(t *testing.T, s *store.Store) {
+		t.Helper()
 		if err := use(t, s); !errors.Is(err, store.ErrReplay) {
 			t.Errorf("second use: %v", err)
 		}
@@ -185,6 +201,7 @@ func replayPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store) {
 }
 
 func feedPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store) {
+	t.Helper()
 	var live []store.Change
 	stop := s.Watch(func(c store.Change) { live = append(live, c) })
 	from := s.Health().Applied + 1
@@ -193,6 +210,7 @@ func feedPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store) {
 	}
 	stop()
 	return func(t *testing.T, s *store.Store) {
+		t.Helper()
 		var read []store.Change
 		if err := s.Changes(t.Context(), from, func(c store.Change) error { read = append(read, c); return nil }); err != nil {
 			t.Error(err)

@@ -19,7 +19,10 @@ func Options() store.Options {
 }
 
 // New opens a store in a temporary folder and closes it at the end of the test.
-func New(tb testing.TB) *store.Store { return Open(tb, nil) }
+func New(tb testing.TB) *store.Store {
+	tb.Helper()
+	return Open(tb, nil)
+}
 
 // Open is New with changed options.
 func Open(tb testing.TB, change func(*store.Options)) *store.Store {
