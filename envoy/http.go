@@ -125,8 +125,10 @@ func subjectHeaders(cfg *config.Config) []string {
 	for i := range cfg.Tenants {
 		for j := range cfg.Tenants[i].Apps {
 			for _, s := range cfg.Tenants[i].Apps[j].Subjects {
-				if s.Header != "" {
-					out = append(out, s.Header)
+				for _, h := range []string{s.Header, s.IssuedHeader} {
+					if h != "" {
+						out = append(out, h)
+					}
 				}
 			}
 		}

@@ -1,0 +1,150 @@
+package envoytest_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/scimward/scimward/examples/quickstart/stack"
+)
+
+func listen() (net.Listener, error) {
+	return net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // binding a loopback port does not wait
+}
+
+// counters is what the application counted, see its admin API.
+type counters struct {
+	Logins     int                  `json:"logins"`
+	Minted     map[string]int       `json:"minted"`
+	ServedUser map[string]int       `json:"served_user"`
+	LastServed map[string]time.Time `json:"last_served"`
+}
+
+func appAdmin(t *testing.T, tenant *stack.Tenant, method, path string, in any) (int, []byte) {
+	t.Helper()
+	status, body, err := tenant.AppAdmin(t.Context(), method, path, in)
+	if err != nil {
+		t.Fatalf("asking the application's admin API: %v", err)
+	}
+	return status, body
+}
+
+func countersOf(t *testing.T, tenant *stack.Tenant) counters {
+	t.Helper()
+	status, body := appAdmin(t, tenant, http.MethodGet, "/admin/counters", nil)
+	var c counters
+	if err := json.Unmarshal(body, &c); err != nil || status != http.StatusOK {
+		t.Fatalf("reading the counters: %d %s %v", status, body, err)
+	}
+	return c
+}
+
+func served(t *testing.T, tenant *stack.Tenant, name string) int {
+	t.Helper()
+	return countersOf(t, tenant).ServedUser[strings.ToLower(name)]
+}
+
+// faults switches faults of the application on; nil switches all off.
+func faults(t *testing.T, tenant *stack.Tenant, table map[string]any) {
+	t.Helper()
+	method, in := http.MethodPut, any(table)
+	if table == nil {
+		method, in = http.MethodDelete, nil
+	}
+	if status, body := appAdmin(t, tenant, method, "/admin/faults", in); status/100 != 2 {
+		t.Fatalf("switching faults: %d %s", status, body)
+	}
+}
+
+// kinds are the six kinds of credential that evidence speaks of, and the account.
+func kinds() []string {
+	return []string{"ssh_key", "device", "account", "refresh_token", "pat", "api_token", "web_session"}
+}
+
+// report is what these tests read of an evidence report.
+type report struct {
+	UserName     string `json:"user_name"`
+	Status       string `json:"status"`
+	Offboardings []struct {
+		Epoch       uint64      `json:"epoch"`
+		Event       string      `json:"event"`
+		Status      string      `json:"status"`
+		BlockedAt   *time.Time  `json:"blocked_at"`
+		VerifiedAt  *time.Time  `json:"verified_at"`
+		VerifyAfter float64     `json:"verified_after_ms"`
+		Breached    bool        `json:"breached"`
+		Kinds       []kindState `json:"kinds"`
+	} `json:"offboardings"`
+}
+
+type kindState struct {
+	Kind          string     `json:"kind"`
+	State         string     `json:"state"`
+	Verified      bool       `json:"verified"`
+	Attempts      int        `json:"attempts"`
+	Revoked       int        `json:"revoked"`
+	EnforcedUntil *time.Time `json:"enforced_at_proxy_until"`
+}
+
+// evidence asks scimward's own command for the report of a user.
+func (w *world) evidence(t *testing.T, tenant, user string) (report, []byte) {
+	t.Helper()
+	out, err := w.Command(t.Context(), "evidence", user, "--tenant", tenant, "--json", "-c", w.Config).Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			t.Fatalf("scimward evidence %s: %v\n%s", user, err, exit.Stderr)
+		}
+		t.Fatalf("scimward evidence %s: %v", user, err)
+	}
+	var r report
+	if err := json.Unmarshal(out, &r); err != nil {
+		t.Fatalf("reading the evidence: %v", err)
+	}
+	return r, out
+}
+
+// peek asks the admin listener for the same report, which is cheaper to poll.
+func (w *world) peek(t *testing.T, tenant, user string) report {
+	t.Helper()
+	var r report
+	body := w.adminGet(t, "/v1/tenants/"+tenant+"/evidence/"+user)
+	if err := json.Unmarshal([]byte(body), &r); err != nil {
+		t.Fatalf("reading the evidence: %v", err)
+	}
+	return r
+}
+
+func (w *world) adminGet(t *testing.T, path string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+w.Admin+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, body := send(t, http.DefaultClient, req)
+	if status != http.StatusOK {
+		t.Fatalf("GET %s of the admin listener: %d %s", path, status, body)
+	}
+	return body
+}
+
+// settled waits until every offboarding of a user has its proof, and returns the report.
+func (w *world) settled(t *testing.T, tenant, user string) report {
+	t.Helper()
+	var r report
+	eventually(t, "verifying every kind of "+user, func() bool {
+		r = w.peek(t, tenant, user)
+		for i := range r.Offboardings {
+			if r.Offboardings[i].VerifiedAt == nil {
+				return false
+			}
+		}
+		return len(r.Offboardings) > 0
+	})
+	return r
+}
