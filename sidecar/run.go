@@ -95,6 +95,7 @@ func (s *Server) drain(ctx context.Context, stopWork func()) error {
 		s.grpc.Stop()
 		<-done
 	}
+	s.authz.Wait()
 	return errors.Join(errs...)
 }
 

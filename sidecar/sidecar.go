@@ -138,7 +138,7 @@ func (s *Server) openTrust(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.oauth, err = oauth.New(ctx, oauth.Options{Tenants: tenants, Store: s.store, Now: s.o.Now, HTTPClient: client, Logger: s.o.Logger, Metrics: s.registry})
+	s.oauth, err = oauth.New(ctx, oauth.Options{Tenants: tenants, Store: s.store, Remote: remote, Now: s.o.Now, HTTPClient: client, Logger: s.o.Logger, Metrics: s.registry})
 	if err != nil {
 		return fmt.Errorf("opening the authorization server: %w", err)
 	}
@@ -158,12 +158,6 @@ func (s *Server) openSurfaces(context.Context) error {
 		return err
 	}
 	cfg := s.o.Config
-	s.authz, err = extauthz.New(extauthz.Options{
-		Decider: decider, MaxBody: cfg.Envoy.MaxBodyBytes, Timeout: cfg.Envoy.CheckTimeout, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
-	})
-	if err != nil {
-		return fmt.Errorf("opening the authorization service: %w", err)
-	}
 	handler, err := scimhttp.New(scimhttp.Options{
 		Decider: decider, Store: s.store, TenantOf: s.tenantOf, Base: s.base, Remote: remote,
 		AfterLock: func(ctx context.Context, tenant, _ string) { s.authz.Cut(ctx, tenant) },
@@ -171,6 +165,13 @@ func (s *Server) openSurfaces(context.Context) error {
 	})
 	if err != nil {
 		return fmt.Errorf("opening the SCIM service: %w", err)
+	}
+	s.authz, err = extauthz.New(extauthz.Options{
+		Decider: decider, MaxBody: cfg.Envoy.MaxBodyBytes, Timeout: cfg.Envoy.CheckTimeout, Refused: handler.Refused,
+		Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
+	})
+	if err != nil {
+		return fmt.Errorf("opening the authorization service: %w", err)
 	}
 	mux := http.NewServeMux()
 	handler.Mount(mux)

@@ -213,7 +213,7 @@ func (v *verifiers) authzTenant(t *config.Tenant, own []byte) (authz.TenantOptio
 	}
 	for i := range t.Apps {
 		a := &t.Apps[i]
-		o := authz.AppOptions{Hosts: a.Hosts, Streams: a.Streams}
+		o := authz.AppOptions{Hosts: a.Hosts, Streams: a.Streams, IgnoreSchemes: a.IgnoreSchemes}
 		if a.Anonymous == "pass" {
 			o.Anonymous = authz.AnonymousPass
 		}
@@ -233,7 +233,7 @@ func (v *verifiers) authzTenant(t *config.Tenant, own []byte) (authz.TenantOptio
 }
 
 func (v *verifiers) source(name string, t *config.Tenant, s *config.Subject) (authz.SubjectSource, error) {
-	out := authz.SubjectSource{Scheme: s.Scheme, Prefix: s.Prefix}
+	out := authz.SubjectSource{Scheme: s.Scheme, Prefix: s.Prefix, IssuedName: s.IssuedHeader}
 	switch {
 	case s.Cookie != "":
 		out.In, out.Name = authz.InCookie, s.Cookie

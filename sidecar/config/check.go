@@ -251,6 +251,14 @@ func (c checker) clients(path string, t *Tenant) {
 			c.fail(at+".issuer", "leave it out", "scimward's own tokens are always accepted")
 		}
 		c.keys(at+".keys", e.Keys)
+		c.sameIssuer(at+".keys.issuer", e.Issuer, e.Keys)
+	}
+}
+
+// sameIssuer refuses discovery from another issuer than the one that signs.
+func (c checker) sameIssuer(path, issuer string, k KeySource) {
+	if k.Issuer != "" && k.Issuer != issuer {
+		c.fail(path, "leave it out, or name the keys with jwks_uri", "%q is not the issuer of the tokens", k.Issuer)
 	}
 }
 

@@ -64,6 +64,9 @@ func (c checker) subject(path string, a *App, s *Subject) {
 	if s.Header != strings.ToLower(s.Header) {
 		c.fail(path+".header", "write it in lower case", "%q is not in lower case", s.Header)
 	}
+	if s.IssuedHeader != strings.ToLower(s.IssuedHeader) || s.IssuedHeader != "" && (s.Header == "" || s.Is == "opaque" || s.Is == "jwt") {
+		c.fail(path+".issued_header", "write it in lower case beside a trusted header", "%q cannot be used here", s.IssuedHeader)
+	}
 	if s.Scheme != "" && s.Header != "authorization" {
 		c.fail(path+".scheme", "leave it out, or use header: authorization", "a scheme belongs to the authorization header")
 	}
@@ -80,6 +83,7 @@ func (c checker) subject(path string, a *App, s *Subject) {
 	if s.JWT != nil {
 		c.require(path+".jwt.issuer", s.JWT.Issuer, "write the iss of the application's tokens")
 		c.keys(path+".jwt.keys", s.JWT.Keys)
+		c.sameIssuer(path+".jwt.keys.issuer", s.JWT.Issuer, s.JWT.Keys)
 		c.oneOf(path+".jwt.names", s.JWT.Names, "user_name", "email", "external_id", "scim_id")
 	}
 	if s.Body != nil {

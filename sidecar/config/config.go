@@ -151,6 +151,8 @@ type App struct {
 	Subjects []Subject `yaml:"subjects"`
 	// Anonymous says what happens to a request whose credential the application does not know, or that has none: pass or deny. Default pass.
 	Anonymous string `yaml:"anonymous"`
+	// IgnoreSchemes lists authorization schemes that name no user, such as basic where the application takes client credentials with it. An Authorization header that no subject claims is answered with 401 otherwise. Empty means none.
+	IgnoreSchemes []string `yaml:"ignore_schemes"`
 	// LocalWrites lists the routes of the application that create, change or delete accounts; they are denied for everyone (IL1 §3.2.1).
 	LocalWrites []LocalWrite `yaml:"local_writes"`
 	// Streams lists path prefixes whose responses stay open (downloads, long polls); a lock ends them. Upgrades and event streams always are.
@@ -175,6 +177,8 @@ type Subject struct {
 	Body *Body `yaml:"body"`
 	// Is says what the value is: opaque (ask the plugin's identify), jwt, user_name, email, external_id or scim_id. Default opaque. A header that is none of opaque and jwt is trusted: the proxy in front must set it.
 	Is string `yaml:"is"`
+	// IssuedHeader is, for a trusted header, the header in which the proxy in front says when the session began, in Unix seconds. Empty means unknown: such a user stays refused after a reactivation.
+	IssuedHeader string `yaml:"issued_header"`
 	// JWT says how to verify and read the token. Required for jwt.
 	JWT *JWT `yaml:"jwt"`
 }

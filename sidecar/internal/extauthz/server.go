@@ -47,9 +47,14 @@ type Options struct {
 	MaxStreams    int           // leashed streams in all; 0 is 10,000
 	MaxPerSubject int           // leashed streams of one user; 0 is 100
 	CutWait       time.Duration // how long Cut waits for streams it has told to end; 0 is 200 ms
-	Now           func() time.Time
-	Logger        *slog.Logger          // nil discards
-	Metrics       prometheus.Registerer // nil registers nothing
+	// Refused is told of every refused SCIM request whose client is known, for the
+	// audit trail: Envoy answers such a request itself, so nobody behind it learns
+	// of it (B104). The answer waits for it, RefusedWait at most. nil tells nobody.
+	Refused     func(ctx context.Context, r authz.Request, d authz.Decision)
+	RefusedWait time.Duration // 0 is 250 ms, and never more than a quarter of Timeout
+	Now         func() time.Time
+	Logger      *slog.Logger          // nil discards
+	Metrics     prometheus.Registerer // nil registers nothing
 }
 
 func (o *Options) defaults() {
@@ -68,6 +73,10 @@ func (o *Options) defaults() {
 	if o.CutWait == 0 {
 		o.CutWait = 200 * time.Millisecond
 	}
+	if o.RefusedWait == 0 {
+		o.RefusedWait = 250 * time.Millisecond
+	}
+	o.RefusedWait = min(o.RefusedWait, o.Timeout/4)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -86,6 +95,7 @@ type Server struct {
 	health  *health.Server
 	leashes *leashes
 	readers sync.WaitGroup // of leashed streams; each ends with its call
+	refused sync.WaitGroup // of calls of Options.Refused that outlasted their wait
 }
 
 // New returns a Server that is not serving yet. It errs when the decider is
@@ -132,8 +142,32 @@ func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.Ch
 	r.Received = began
 	d := s.decide(ctx, r)
 	out := respond(&d, acceptsJSON(r.Headers))
+	s.tellRefused(ctx, &r, &d)
 	s.record(ctx, &r, &d, s.o.Now().Sub(began))
 	return out, nil
+}
+
+// tellRefused tells Options.Refused and waits a bounded time for it, so that the
+// record is normally durable before the client has its answer, and a slow disk
+// never turns a clear refusal into a timeout.
+func (s *Server) tellRefused(ctx context.Context, r *authz.Request, d *authz.Decision) {
+	if s.o.Refused == nil || d.Allowed() || r.Surface != authz.SurfaceSCIM || d.Claims.ClientID == "" {
+		return
+	}
+	told := make(chan struct{})
+	ctx = context.WithoutCancel(ctx)
+	request, decision := *r, *d
+	request.Body = nil
+	s.refused.Go(func() {
+		defer close(told)
+		s.o.Refused(ctx, request, decision)
+	})
+	wait := time.NewTimer(s.o.RefusedWait)
+	defer wait.Stop()
+	select {
+	case <-told:
+	case <-wait.C:
+	}
 }
 
 // decide calls the decider; a panic is a fault, and so is an allow that came after
@@ -214,3 +248,7 @@ func clip(s string) string {
 	}
 	return s
 }
+
+// Wait returns when every call of Options.Refused has returned; it is for after
+// the gRPC server has stopped.
+func (s *Server) Wait() { s.refused.Wait() }
