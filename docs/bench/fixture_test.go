@@ -20,6 +20,7 @@ import (
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/scimward/scimward/plugins"
 	"github.com/scimward/scimward/plugins/abi"
@@ -120,7 +121,7 @@ func (s *signer) jwks() string {
 	if err != nil {
 		panic("bench: a P-256 key has no encoding: " + err.Error())
 	}
-	return fmt.Sprintf(`{"keys":[{"kty":"EC","crv":"P-256","alg":"ES256","use":"sig","kid":"k1","x":%q,"y":%q}]}`, b64(point[1:33]), b64(point[33:]))
+	return fmt.Sprintf(`{"keys":[{"kty":"EC","crv":"P-256","alg":"ES256","use":"sig","kid":"NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs","x":%q,"y":%q}]}`, b64(point[1:33]), b64(point[33:]))
 }
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
@@ -131,12 +132,13 @@ func (s *signer) token(b *testing.B, jti string) string {
 	now := time.Now().Unix()
 	claims, err := json.Marshal(map[string]any{
 		"iss": "https://as.example", "aud": "https://acme.example/scim/v2", "sub": "https://idp.example", "client_id": "https://idp.example",
-		"jti": jti, "scope": "scim", "iat": now, "exp": now + 3600,
+		"jti": "5f0d6c1e-3b7a-4a55-9d2b-0c9a61f3f7aa-" + jti, "scope": "scim", "iat": now, "nbf": now, "exp": now + 3600,
+		"token_endpoint": "https://acme.example/oauth/token", "tenant": "b2c41a7e-6f0e-4d1b-8d55-7a1f4d3f9c10",
 	})
 	if err != nil {
 		b.Fatal(err)
 	}
-	signing := b64([]byte(`{"alg":"ES256","kid":"k1","typ":"at+jwt"}`)) + "." + b64(claims)
+	signing := b64([]byte(`{"alg":"ES256","kid":"NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs","typ":"at+jwt"}`)) + "." + b64(claims)
 	sum := sha256.Sum256([]byte(signing))
 	r, t, err := ecdsa.Sign(rand.Reader, s.key, sum[:])
 	if err != nil {
@@ -201,7 +203,7 @@ func checkRequest(surface, host, path string, headers ...string) *authv3.CheckRe
 	}
 	return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
 		Source: peer("192.0.2.7", 51234), Destination: peer("198.51.100.1", 8443),
-		Request:           &authv3.AttributeContext_Request{Http: h},
+		Request:           &authv3.AttributeContext_Request{Time: timestamppb.Now(), Http: h},
 		ContextExtensions: map[string]string{"surface": surface, "tenant": "acme", "app": "app"},
 		MetadataContext:   &corev3.Metadata{}, RouteMetadataContext: &corev3.Metadata{},
 		TlsSession: &authv3.AttributeContext_TLSSession{Sni: host},
