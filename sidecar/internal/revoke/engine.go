@@ -8,12 +8,17 @@
 // answer before it asks the next question. One kind that fails never stops the
 // others. Work is at least once: a job's id is its idempotency key, and a save
 // with a stale version is refused by the store, so that a worker that lost its
-// lease cannot overwrite a newer result.
+// lease cannot overwrite a newer result. A lease that ran low is renewed before
+// the application is asked again, so that such a worker also stops asking.
 //
-// Two clocks (design: DESIGN §3.5): BlockedAt is when the lock was in force in
-// memory and open streams were cut; VerifiedAt is when every kind was probed
-// dead. "Unknown" never counts as done. A breach of the deadline is a metric and
-// an audit record, and the work goes on.
+// A reactivation waits until everything that was to be revoked before it is
+// settled: it never re-enables an account that a late retry would disable again.
+// One that was overtaken by another deactivation is closed unasked.
+//
+// Two clocks (DESIGN §3.5, B48): BlockedAt is since when this process enforces
+// the lock; VerifiedAt is when every kind was probed dead. "Unknown" never counts
+// as done. A breach of the deadline is a metric and an audit record, and the work
+// goes on.
 package revoke
 
 import (
@@ -21,7 +26,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -104,12 +111,17 @@ type Engine struct {
 	m    *metrics
 	wake chan struct{}
 
-	mu   sync.Mutex
-	busy map[unit]bool // units a worker of this process holds
+	mu    sync.Mutex
+	busy  map[unit]bool   // units a worker of this process holds
+	dirty map[string]bool // tenants to look at on the next wake
 }
 
 // unit is what one worker does at a time: the jobs of one user in one app.
 type unit struct{ tenant, app, user string }
+
+func (u unit) attrs() []slog.Attr {
+	return []slog.Attr{slog.String("tenant", u.tenant), slog.String("app", u.app), slog.String("user", u.user)}
+}
 
 // New returns an engine that does nothing until [Engine.Run].
 func New(o Options) (*Engine, error) {
@@ -121,45 +133,71 @@ func New(o Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{o: o, m: m, wake: make(chan struct{}, 1), busy: map[unit]bool{}}, nil
+	return &Engine{o: o, m: m, wake: make(chan struct{}, 1), busy: map[unit]bool{}, dirty: map[string]bool{}}, nil
 }
 
-// Wake makes Run look for due jobs now. It never blocks.
+// Wake makes Run look for due jobs of every tenant now. It never blocks.
 func (e *Engine) Wake() {
+	for tenant := range e.o.Tenants {
+		e.mark(tenant)
+	}
+	e.signal()
+}
+
+// mark makes the next wake look at tenant.
+func (e *Engine) mark(tenant string) {
+	if _, ok := e.o.Tenants[tenant]; !ok {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.dirty[tenant] = true
+}
+
+func (e *Engine) signal() {
 	select {
 	case e.wake <- struct{}{}:
 	default:
 	}
 }
 
+func (e *Engine) marked() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := slices.Collect(maps.Keys(e.dirty))
+	clear(e.dirty)
+	return out
+}
+
 // Run works until ctx is done, then waits for the workers, each of which ends at
-// its plugin's deadline at the latest, and gives its unfinished jobs back.
+// its plugin's deadline at the latest, and gives its unfinished jobs back. Run it
+// once.
 func (e *Engine) Run(ctx context.Context) error {
 	stop := e.o.Store.Watch(func(c store.Change) {
 		if c.Type == store.ChangeLock || c.Type == store.ChangeJob {
-			e.Wake()
+			e.mark(c.Tenant)
+			e.signal()
 		}
 	})
 	defer stop()
-	var workers sync.WaitGroup
-	defer workers.Wait()
+	var running sync.WaitGroup
+	defer running.Wait()
+	running.Go(func() { e.watchClocks(ctx) })
 	slots := make(chan struct{}, e.o.Workers)
 	tick := time.NewTicker(e.o.Poll)
 	defer tick.Stop()
-	for {
-		for tenant := range e.o.Tenants {
-			if err := e.dispatch(ctx, tenant, slots, &workers); err != nil && ctx.Err() == nil {
-				e.o.Logger.ErrorContext(ctx, "looking for due jobs", slog.String("tenant", tenant), slog.Any("error", err))
-			}
-			if err := e.clocks(ctx, tenant); err != nil && ctx.Err() == nil {
-				e.o.Logger.ErrorContext(ctx, "judging the clocks", slog.String("tenant", tenant), slog.Any("error", err))
-			}
-		}
+	for e.Wake(); ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-e.wake:
-		case <-tick.C:
+		case <-tick.C: // what came due by the passing of time, and what failed on a fault of the store
+			e.Wake()
+		}
+		for _, tenant := range e.marked() {
+			if err := e.dispatch(ctx, tenant, slots, &running); err != nil && ctx.Err() == nil {
+				e.o.Logger.ErrorContext(ctx, "looking for due jobs", slog.String("tenant", tenant), slog.Any("error", err))
+			}
 		}
 	}
 }
@@ -167,9 +205,16 @@ func (e *Engine) Run(ctx context.Context) error {
 // dueBatch bounds one look at the queue of one tenant.
 const dueBatch = 256
 
-// dispatch hands the units with due jobs to workers, as many as there are slots;
-// what finds no slot stays due.
-func (e *Engine) dispatch(ctx context.Context, tenant string, slots chan struct{}, workers *sync.WaitGroup) error {
+// dispatch hands the units with due jobs to workers, as many as there are slots.
+// What finds no slot stays due, and its tenant is looked at when a worker ends.
+func (e *Engine) dispatch(ctx context.Context, tenant string, slots chan struct{}, running *sync.WaitGroup) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	if len(slots) == cap(slots) {
+		e.mark(tenant)
+		return nil
+	}
 	var due []store.Job
 	err := e.o.Store.View(ctx, tenant, func(r *store.Reader) (err error) {
 		due, err = r.DueJobs(e.o.Now(), dueBatch)
@@ -187,17 +232,20 @@ func (e *Engine) dispatch(ctx context.Context, tenant string, slots chan struct{
 		case slots <- struct{}{}:
 		default:
 			e.release(u)
+			e.mark(tenant)
 			return nil
 		}
-		workers.Go(func() {
-			defer func() {
-				e.release(u)
-				<-slots
-				e.Wake()
-			}()
-			if err := e.work(ctx, u); err != nil {
-				e.o.Logger.ErrorContext(ctx, "working on jobs", slog.String("tenant", u.tenant), slog.String("app", u.app), slog.String("user", u.user), slog.Any("error", err))
+		running.Go(func() {
+			err := e.work(ctx, u)
+			if err != nil {
+				e.o.Logger.LogAttrs(ctx, slog.LevelError, "working on jobs", append(u.attrs(), slog.Any("error", err))...)
 			}
+			e.release(u)
+			<-slots
+			if err == nil { // after a fault the tick is soon enough: no hot loop on a broken store
+				e.mark(tenant)
+			}
+			e.signal()
 		})
 	}
 	return nil

@@ -36,12 +36,18 @@ type Report struct {
 	User         string           `json:"user"` // SCIM id
 	UserName     string           `json:"user_name"`
 	Generated    time.Time        `json:"generated"`
-	Status       string           `json:"status"` // worst of the offboardings, see [Status]
+	Status       string           `json:"status"` // of the last offboarding, see [Status]
 	Offboardings []OffboardReport `json:"offboardings"`
-	// Chain is the tenant's audit trail from the first record about this user to
-	// the last, without gaps, so that it can be checked without the store.
+	// Chain is the tenant's audit trail from the first deactivation of this user to
+	// the last record about the user, without gaps, so that it can be checked
+	// without the store. It holds what else happened in between.
 	Chain []audit.Record `json:"chain"`
-	Seal  *Seal          `json:"seal,omitempty"`
+	// ChainFrom is the first epoch that Chain covers: 1, or the last where the
+	// trail since the first is too long for a report.
+	ChainFrom uint64 `json:"chain_from_epoch"`
+	// ChainCut says that Chain was too long even so and ends early.
+	ChainCut bool  `json:"chain_cut,omitempty"`
+	Seal     *Seal `json:"seal,omitempty"`
 }
 
 // OffboardReport is one epoch: one deactivation or deletion.
@@ -116,32 +122,42 @@ const (
 	StatusUnknown  = "unknown"
 )
 
-// Status is the worst of the jobs of one deactivation.
-func Status(jobs []store.Job) string {
-	worst := 0
+// Status is the worst of the jobs of the deactivation o.
+func Status(o *store.Offboarding, jobs []store.Job) string {
 	order := []string{StatusVerified, StatusEnforced, StatusRunning, StatusFailed, StatusUnknown}
+	worst, n := 0, 0
 	for i := range jobs {
 		if jobs[i].Event == abi.EventReactivated {
 			continue
 		}
-		s := StatusUnknown
-		switch jobs[i].State {
-		case store.JobRevoked, store.JobNothingToRevoke:
-			s = StatusRunning
-			if jobs[i].Verified {
-				s = StatusVerified
-			}
-		case store.JobUnsupported:
-			s = StatusEnforced
-		case store.JobPending, store.JobRunning, store.JobRetrying:
-			s = StatusRunning
-		case store.JobFailed:
-			s = StatusFailed
-		case store.JobUnknown:
-		}
-		worst = max(worst, slices.Index(order, s))
+		n++
+		worst = max(worst, slices.Index(order, kindStatus(&jobs[i])))
+	}
+	switch {
+	case n != o.Jobs:
+		return StatusUnknown // a job is missing: nobody can say
+	case n == 0:
+		return StatusEnforced // no application to revoke anything in
 	}
 	return order[worst]
+}
+
+func kindStatus(j *store.Job) string {
+	switch j.State {
+	case store.JobRevoked, store.JobNothingToRevoke:
+		if j.Verified {
+			return StatusVerified
+		}
+		return StatusRunning
+	case store.JobUnsupported:
+		return StatusEnforced
+	case store.JobPending, store.JobRunning, store.JobRetrying:
+		return StatusRunning
+	case store.JobFailed:
+		return StatusFailed
+	case store.JobUnknown:
+	}
+	return StatusUnknown
 }
 
 // ErrNothingKnown says that the tenant never locked such a user.
@@ -167,21 +183,18 @@ func Build(ctx context.Context, s *store.Store, tenant, user string, now time.Ti
 		if len(offs) == 0 {
 			return ErrNothingKnown
 		}
-		ids := map[string]bool{id: true}
 		for i := range offs {
 			jobs, err := r.JobsOf(id, offs[i].Epoch)
 			if err != nil {
 				return fmt.Errorf("reading the jobs of %s: %w", id, err)
 			}
 			for k := range jobs {
-				ids[jobs[k].ID] = true
 				rep.UserName = jobs[k].Subject.UserName
 			}
 			rep.Offboardings = append(rep.Offboardings, offboardReport(&offs[i], jobs))
 		}
-		rep.Status = rep.Offboardings[len(rep.Offboardings)-1].Status
-		rep.Chain, err = chain(r, ids)
-		return err
+		rep.Status = rep.Offboardings[len(offs)-1].Status
+		return rep.addChain(r, offs)
 	})
 	if err != nil {
 		return nil, err
@@ -228,7 +241,7 @@ func milliseconds(from, to time.Time) float64 {
 
 func offboardReport(o *store.Offboarding, jobs []store.Job) OffboardReport {
 	out := OffboardReport{
-		Epoch: o.Epoch, Event: o.Event, Status: Status(jobs), Client: o.Cause.ClientID, TokenJTI: o.Cause.JTI, RequestID: o.Cause.RequestID,
+		Epoch: o.Epoch, Event: o.Event, Status: Status(o, jobs), Client: o.Cause.ClientID, TokenJTI: o.Cause.JTI, RequestID: o.Cause.RequestID,
 		Remote: o.Cause.Remote, Decision: o.Cause.Decision, Received: o.Received.UTC(), LockedAt: o.LockedAt.UTC(),
 		BlockedAt: when(o.BlockedAt), VerifiedAt: when(o.VerifiedAt), Breached: o.Breached,
 		BlockedAfter: milliseconds(o.Received, o.BlockedAt), VerifyAfter: milliseconds(o.Received, o.VerifiedAt),
@@ -249,8 +262,11 @@ func offboardReport(o *store.Offboarding, jobs []store.Job) OffboardReport {
 
 func kindReport(j *store.Job) KindReport {
 	k := KindReport{
-		App: j.App, Kind: j.Kind, State: string(j.State), Verified: j.Verified, VerifiedAt: when(j.VerifiedAt), EnforcedUntil: when(j.EnforcedUntil),
+		App: j.App, Kind: j.Kind, State: string(j.State), Verified: j.Verified, VerifiedAt: when(j.VerifiedAt),
 		Found: j.Found, Revoked: j.Revoked, Attempts: j.Attempts, Code: j.Code, Message: j.Message, PluginDigest: j.Plugin.Digest,
+	}
+	if j.State == store.JobUnsupported {
+		k.EnforcedUntil = when(j.EnforcedUntil)
 	}
 	if j.Plugin.Name != "" {
 		k.Plugin = j.Plugin.Name + " " + j.Plugin.Version
@@ -264,25 +280,48 @@ func kindReport(j *store.Job) KindReport {
 	return k
 }
 
-// chain is the audit trail from the first record about one of ids to the last.
-func chain(r *store.Reader, ids map[string]bool) ([]audit.Record, error) {
-	var out []audit.Record
-	last := 0
-	err := r.Audit(func(rec audit.Record) bool {
-		mine := ids[rec.Resource]
-		if len(out) == 0 && !mine {
+// addChain adds the audit trail from the record that locked the user first, or,
+// where that is too long, from the one of the last epoch, to the last record about
+// the user.
+func (r *Report) addChain(reader *store.Reader, offs []store.Offboarding) error {
+	mine, err := reader.AuditOf(r.User)
+	if err != nil {
+		return fmt.Errorf("reading the audit trail of %s: %w", r.User, err)
+	}
+	if len(mine) == 0 {
+		return nil
+	}
+	last := mine[len(mine)-1].N
+	start := func(o *store.Offboarding) uint64 {
+		for i := range mine {
+			if !mine[i].Time.Before(o.LockedAt) {
+				return mine[i].N
+			}
+		}
+		return mine[0].N
+	}
+	first, epoch := start(&offs[0]), offs[0].Epoch
+	if last-first >= maxChain {
+		first, epoch = start(&offs[len(offs)-1]), offs[len(offs)-1].Epoch
+	}
+	r.ChainFrom = epoch
+	err = reader.Audit(func(rec audit.Record) bool {
+		switch {
+		case rec.N < first:
 			return true
+		case rec.N > last:
+			return false
+		case len(r.Chain) == maxChain:
+			r.ChainCut = true
+			return false
 		}
-		out = append(out, rec)
-		if mine {
-			last = len(out)
-		}
-		return len(out) < maxChain
+		r.Chain = append(r.Chain, rec)
+		return true
 	})
 	if err != nil {
-		return nil, fmt.Errorf("reading the audit trail: %w", err)
+		return fmt.Errorf("reading the audit trail: %w", err)
 	}
-	return out[:last], nil
+	return nil
 }
 
 // digest is the sha256 of the report without its seal.
@@ -335,6 +374,9 @@ func Read(in io.Reader) (*Report, error) {
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, errors.New("the file holds more than one report")
 	}
+	if err := exact(b, &r); err != nil {
+		return nil, err
+	}
 	if r.Schema != EvidenceSchema {
 		return nil, fmt.Errorf("schema %q is not %s", r.Schema, EvidenceSchema)
 	}
@@ -359,4 +401,21 @@ func Read(in io.Reader) (*Report, error) {
 		return nil, errors.New("the seal belongs to another audit chain")
 	}
 	return &r, nil
+}
+
+// exact checks that b says exactly what was read from it: no key twice or in
+// another case, no number or time spelled differently. White space may differ.
+func exact(b []byte, r *Report) error {
+	want, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("encoding the report: %w", err)
+	}
+	var got bytes.Buffer
+	if err := json.Compact(&got, b); err != nil {
+		return fmt.Errorf("reading the report: %w", err)
+	}
+	if !bytes.Equal(got.Bytes(), want) {
+		return errors.New("the report was changed: it is not written as scimward writes it")
+	}
+	return nil
 }

@@ -7,9 +7,9 @@ import (
 )
 
 type metrics struct {
-	attempts, alerts, probes, breaches *prometheus.CounterVec
-	open, oldest                       *prometheus.GaugeVec
-	verified                           *prometheus.HistogramVec
+	attempts, alerts, probes, breaches, fenced *prometheus.CounterVec
+	open, oldest                               *prometheus.GaugeVec
+	verified                                   *prometheus.HistogramVec
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -24,6 +24,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		alerts:   counter("alerts_total", "Outcomes that need a human, by code.", "tenant", "app", "code"),
 		probes:   counter("probes_total", "Verifications by result.", "tenant", "app", "kind", "result"),
 		breaches: counter("breaches_total", "Offboardings not verified within the deadline.", "tenant"),
+		fenced:   counter("leases_lost_total", "Jobs that another worker took over.", "tenant"),
 		open:     gauge("open_offboardings", "Offboardings not verified yet."),
 		oldest:   gauge("oldest_open_seconds", "Age of the oldest offboarding not verified yet."),
 		verified: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -34,7 +35,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.attempts, m.alerts, m.probes, m.breaches, m.open, m.oldest, m.verified} {
+	for _, c := range []prometheus.Collector{m.attempts, m.alerts, m.probes, m.breaches, m.fenced, m.open, m.oldest, m.verified} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering metrics: %w", err)
 		}

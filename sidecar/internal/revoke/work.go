@@ -19,142 +19,48 @@ const (
 	maxEvidence = 100
 	maxProbes   = 10
 	giveUpAfter = 72 * time.Hour
-	holdBack    = 5 * time.Second // a reactivation behind an unfinished deactivation
 )
 
 // work claims every due job of u and drives each as far as it goes now.
 func (e *Engine) work(ctx context.Context, u unit) error {
-	jobs, err := e.claim(ctx, u)
-	if err != nil || len(jobs) == 0 {
+	tasks, err := e.claim(ctx, u)
+	if err != nil || len(tasks) == 0 {
 		return err
 	}
-	for i := range jobs {
-		j := &jobs[i]
-		if ctx.Err() != nil {
-			err = errors.Join(err, e.giveBack(ctx, j))
-			continue
-		}
-		if !j.Terminal() {
-			err = errors.Join(err, e.revoke(ctx, j))
+	for _, t := range tasks {
+		if !t.Terminal() {
+			err = errors.Join(err, e.overtaken(ctx, t, e.drive(ctx, t)))
 		}
 	}
-	return errors.Join(err, e.verify(ctx, u, jobs), e.closeUp(ctx, jobs))
-}
-
-// position is the place of a kind in the order of revocation; an unknown kind
-// comes last.
-func position(kind string) int {
-	if i := slices.Index(abi.Order(), abi.Kind(kind)); i >= 0 {
-		return i
-	}
-	return len(abi.Order())
-}
-
-// claim leases the due jobs of u in one record and returns them in order. The
-// version it returns is the fencing token.
-func (e *Engine) claim(ctx context.Context, u unit) ([]store.Job, error) {
-	var jobs []store.Job
-	seq, err := e.o.Store.Update(ctx, u.tenant, e.cause("job.claim", "claim-"+u.user), func(tx *store.Tx) error {
-		jobs = jobs[:0]
-		due, err := tx.DueJobs(e.o.Now(), dueBatch*4)
-		if err != nil {
-			return fmt.Errorf("reading due jobs: %w", err)
-		}
-		for _, j := range due {
-			if j.App != u.app || j.UserID != u.user {
-				continue
-			}
-			now := e.o.Now()
-			if !e.ready(tx, &j) {
-				j.NextAt = now.Add(holdBack)
-				if err := tx.SaveJob(&j); err != nil {
-					return fmt.Errorf("holding back job %s: %w", j.ID, err)
-				}
-				continue
-			}
-			j.LeaseOwner, j.LeaseUntil, j.NextAt = e.o.Owner, now.Add(e.o.Lease), now.Add(e.o.Lease)
-			if !j.Terminal() {
-				j.State = store.JobRunning
-				j.Attempts++
-			}
-			if err := tx.SaveJob(&j); err != nil {
-				return fmt.Errorf("claiming job %s: %w", j.ID, err)
-			}
-			jobs = append(jobs, j)
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("claiming jobs: %w", err)
-	}
-	for i := range jobs {
-		jobs[i].Version = seq
-	}
-	slices.SortStableFunc(jobs, func(a, b store.Job) int { return position(a.Kind) - position(b.Kind) })
-	return jobs, nil
-}
-
-// ready holds the account's re-enabling back until every job of the
-// deactivation before it is through, so that reactivation cancels nothing.
-func (e *Engine) ready(tx *store.Tx, j *store.Job) bool {
-	if j.Event != abi.EventReactivated {
-		return true
-	}
-	others, err := tx.JobsOf(j.UserID, j.Epoch)
-	if err != nil {
-		return false
-	}
-	for i := range others {
-		o := &others[i]
-		if o.App == j.App && o.Event != abi.EventReactivated && !o.Terminal() && o.State != store.JobFailed {
-			return false
+	err = errors.Join(err, e.verify(ctx, tasks))
+	for _, t := range tasks {
+		if !t.lost && t.LeaseOwner != "" { // only a process that stops gets here with a lease
+			err = errors.Join(err, e.overtaken(ctx, t, e.giveBack(ctx, t)))
 		}
 	}
-	return true
-}
-
-// save writes j under its fencing token and renews the lease of a job that goes
-// on running.
-func (e *Engine) save(ctx context.Context, j *store.Job, action string) error {
-	// What the application was already told to do is written down even when the
-	// process is told to stop.
+	// Bookkeeping of what is done; it is short, and done even when the process stops.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if j.State == store.JobRunning {
-		j.LeaseUntil = e.o.Now().Add(e.o.Lease)
-		j.NextAt = j.LeaseUntil
-	} else {
-		j.LeaseOwner, j.LeaseUntil = "", time.Time{}
+	return errors.Join(err, e.letGo(ctx, u), e.settle(ctx, u.tenant, u.user))
+}
+
+// overtaken takes the sting out of a lost lease: the job is in other hands, which
+// is how leases are meant to end.
+func (e *Engine) overtaken(ctx context.Context, t *task, err error) error {
+	if !errors.Is(err, store.ErrFenced) {
+		return err
 	}
-	cause := e.cause(action, "job-"+j.ID)
-	cause.Attrs = []string{j.App, j.Kind, string(j.State)}
-	seq, err := e.o.Store.Update(ctx, j.Tenant, cause, func(tx *store.Tx) error {
-		row := *j
-		return tx.SaveJob(&row)
-	})
-	if err != nil {
-		return fmt.Errorf("saving job %s: %w", j.ID, err)
-	}
-	j.Version = seq
+	e.m.fenced.WithLabelValues(t.Tenant).Inc()
+	e.o.Logger.LogAttrs(ctx, slog.LevelInfo, "lease lost", slog.String("tenant", t.Tenant), slog.String("app", t.App), slog.String("user", t.UserID), slog.String("kind", t.Kind))
 	return nil
 }
 
-// giveBack returns a claimed job that was not started.
-func (e *Engine) giveBack(ctx context.Context, j *store.Job) error {
-	if !j.Terminal() {
-		j.State = store.JobPending
-		j.Attempts--
-	}
-	j.NextAt = e.o.Now()
-	return e.save(ctx, j, "job.release")
-}
-
-func (e *Engine) request(j *store.Job, op abi.Op) abi.Request {
+func (e *Engine) request(t *task, op abi.Op) abi.Request {
 	return abi.Request{
-		ABI: "1.0", Op: op, RequestID: j.ID, IdempotencyKey: j.ID, Attempt: j.Attempts,
-		Tenant: j.Tenant, App: j.App, Kinds: []abi.Kind{abi.Kind(j.Kind)},
-		Event:   &abi.Event{Type: j.Event, ID: fmt.Sprintf("%s-%d", j.UserID, j.Epoch), OccurredAt: j.Created},
-		Subject: subject(j),
+		ABI: "1.0", Op: op, RequestID: t.ID, IdempotencyKey: t.ID, Attempt: t.Attempts,
+		Tenant: t.Tenant, App: t.App, Kinds: []abi.Kind{abi.Kind(t.Kind)},
+		Event:   &abi.Event{Type: t.Event, ID: fmt.Sprintf("%s-%d", t.UserID, t.Epoch), OccurredAt: t.Created},
+		Subject: subject(&t.Job),
 	}
 }
 
@@ -162,74 +68,93 @@ func subject(j *store.Job) *abi.Subject {
 	return &abi.Subject{SCIMID: j.Subject.SCIMID, ExternalID: j.Subject.ExternalID, UserName: j.Subject.UserName, Emails: j.Subject.Emails}
 }
 
-// revoke lists and deletes until two lists in a row were empty, and saves where
-// it ended.
-func (e *Engine) revoke(ctx context.Context, j *store.Job) error {
+// drive lists and deletes until two lists in a row were empty, and saves where it
+// ended.
+func (e *Engine) drive(ctx context.Context, t *task) error {
 	start := e.o.Now()
-	info, loaded := e.o.Revoker.Info(j.Tenant, j.App)
+	info, loaded := e.o.Revoker.Info(t.Tenant, t.App)
 	if loaded {
-		j.Plugin = store.JobPlugin{Name: info.Name, Version: info.Version, Digest: info.Digest}
+		t.Plugin = store.JobPlugin{Name: info.Name, Version: info.Version, Digest: info.Digest}
 	}
-	if loaded && !slices.Contains(info.Kinds, abi.Kind(j.Kind)) {
-		return e.finish(ctx, j, abi.KindResult{State: abi.StateUnsupported, Code: "not_in_plugin", Message: "the plugin does not handle this kind"}, start)
+	kind := abi.Kind(t.Kind)
+	if loaded && !slices.Contains(info.Kinds, kind) {
+		return e.finish(ctx, t, abi.KindResult{State: abi.StateUnsupported, Code: codeNotInPlugin, Message: "the plugin does not handle this kind"}, start)
 	}
-	empty, found := 0, false
+	empty := 0
 	for range maxSweeps {
-		r := e.call(ctx, j)
-		if r.Found > 0 || r.Count > 0 {
-			found = true
+		r, err := e.call(ctx, t)
+		if err != nil {
+			return err
 		}
+		done := r.State == abi.StateRevoked || r.State == abi.StateNothingToRevoke
 		switch {
-		case r.State == abi.StateNothingToRevoke, r.State == abi.StateRevoked && r.Found == 0 && r.Count == 0:
+		case !done && r.State != abi.StateUnsupported && ctx.Err() != nil:
+			return e.giveBack(ctx, t) // cut off, not answered
+		case !done, kind == abi.KindAccount: // a switch, not a list: once set it stays set
+			return e.finish(ctx, t, r, start)
+		case r.Found == 0 && r.Count == 0:
 			empty++
-		case r.State == abi.StateRevoked:
-			empty = 0
 		default:
-			return e.finish(ctx, j, r, start)
+			empty = 0
 		}
-		// The account is a switch, not a list: once set it stays set.
-		if empty >= 2 || abi.Kind(j.Kind) == abi.KindAccount {
-			if found || j.Revoked > 0 || abi.Kind(j.Kind) == abi.KindAccount {
+		if empty >= 2 {
+			if t.Revoked > 0 {
 				r.State = abi.StateRevoked
 			}
-			return e.finish(ctx, j, r, start)
+			return e.finish(ctx, t, r, start)
 		}
-		if err := e.save(ctx, j, "job.progress"); err != nil {
+		if err := e.save(ctx, t, "job.progress", true); err != nil {
 			return err
 		}
 	}
-	return e.finish(ctx, j, abi.KindResult{State: abi.StateRetry, Code: "still_minting", Message: "credentials kept appearing during the sweep"}, start)
+	return e.finish(ctx, t, abi.KindResult{State: abi.StateRetry, Code: codeStillMinting, Message: "credentials kept appearing during the sweep"}, start)
 }
 
 // call asks the plugin once for one kind, following partial answers, and adds
-// what it did to j.
-func (e *Engine) call(ctx context.Context, j *store.Job) abi.KindResult {
-	total := abi.KindResult{Kind: abi.Kind(j.Kind)}
+// what it did to t. Every partial answer is saved with its cursor, so that a crash
+// goes on from there. An error means that t could not be saved.
+func (e *Engine) call(ctx context.Context, t *task) (abi.KindResult, error) {
+	kind := abi.Kind(t.Kind)
+	total := abi.KindResult{Kind: kind}
 	for range maxRounds {
-		req := e.request(j, abi.OpRevoke)
-		if j.Cursor != "" {
-			req.Cursors = map[abi.Kind]string{abi.Kind(j.Kind): j.Cursor}
+		if err := e.renew(ctx, t); err != nil {
+			return total, err
 		}
-		res, err := e.o.Revoker.Revoke(ctx, j.Tenant, j.App, req)
-		r := pick(res, abi.Kind(j.Kind), err)
-		e.record(j, r)
+		req := e.request(t, abi.OpRevoke)
+		if t.Cursor != "" {
+			req.Cursors = map[abi.Kind]string{kind: t.Cursor}
+		}
+		res, err := e.o.Revoker.Revoke(ctx, t.Tenant, t.App, req)
+		r := pick(res, kind, err)
+		e.record(t, r)
 		total.Found += r.Found
 		total.Count += r.Count
 		total.State, total.Code, total.Message, total.RetryAfterMS = r.State, r.Code, r.Message, r.RetryAfterMS
-		j.Cursor = r.Cursor
 		if r.State != abi.StatePartial {
-			j.Cursor = ""
-			return total
+			t.Cursor = "" // whatever comes next starts with a whole list
+			return total, nil
+		}
+		if r.Count == 0 && r.Cursor == t.Cursor {
+			t.Cursor = ""
+			total.State, total.Code, total.Message = abi.StateRetry, codeNoProgress, "the plugin goes round in circles"
+			return total, nil
+		}
+		t.Cursor = r.Cursor
+		if err := e.save(ctx, t, "job.progress", true); err != nil {
+			return total, err
+		}
+		if ctx.Err() != nil {
+			break
 		}
 	}
-	total.State, total.Code, total.Message = abi.StateRetry, "too_many_rounds", "more pages than one attempt may take"
-	return total
+	total.State, total.Code, total.Message = abi.StateRetry, codeManyRounds, "more pages than one attempt may take"
+	return total, nil
 }
 
 // pick finds the answer for kind; what is missing or not understood is not done.
 func pick(res abi.Result, kind abi.Kind, err error) abi.KindResult {
 	if errors.Is(err, ErrNoPlugin) {
-		return abi.KindResult{Kind: kind, State: abi.StateUnsupported, Code: "no_plugin", Message: "the app has no plugin"}
+		return abi.KindResult{Kind: kind, State: abi.StateUnsupported, Code: codeNoPlugin, Message: "the app has no plugin"}
 	}
 	if err != nil {
 		return abi.KindResult{Kind: kind, State: abi.StateRetry, Code: abi.CodeNotLoaded, Message: "the plugin could not be called"}
@@ -240,6 +165,7 @@ func pick(res abi.Result, kind abi.Kind, err error) abi.KindResult {
 		}
 		switch r.State {
 		case abi.StateRevoked, abi.StateNothingToRevoke, abi.StatePartial, abi.StateRetry, abi.StateFailed, abi.StateUnsupported:
+			r.Found, r.Count = max(r.Found, 0), max(r.Count, 0)
 			return r
 		case abi.StateWouldRevoke:
 		}
@@ -248,79 +174,69 @@ func pick(res abi.Result, kind abi.Kind, err error) abi.KindResult {
 	return abi.KindResult{Kind: kind, State: abi.StateRetry, Code: abi.CodeNotReported, Message: "the plugin did not report this kind"}
 }
 
-// record adds what one call did.
-func (e *Engine) record(j *store.Job, r abi.KindResult) {
-	j.Found += r.Found
-	j.Revoked += r.Count
+// record adds what one call did. Found counts a credential once, however often it
+// was listed before it was gone.
+func (e *Engine) record(t *task, r abi.KindResult) {
+	t.Found = max(t.Found, t.Revoked+max(r.Found, r.Count))
+	t.Revoked += r.Count
 	for _, ev := range r.Evidence {
-		if len(j.Evidence) < maxEvidence {
-			j.Evidence = append(j.Evidence, store.JobEvidence{ID: ev.ID, Action: ev.Action, Status: ev.Status, At: e.o.Now()})
+		if len(t.Evidence) < maxEvidence {
+			t.Evidence = append(t.Evidence, store.JobEvidence{ID: clean(ev.ID), Action: clean(ev.Action), Status: ev.Status, At: e.o.Now()})
 		}
 	}
 }
 
-// finish judges the last answer and saves the job.
-func (e *Engine) finish(ctx context.Context, j *store.Job, r abi.KindResult, start time.Time) error {
+// finish judges the last answer and saves the job. What is revoked keeps its lease
+// until it is verified.
+func (e *Engine) finish(ctx context.Context, t *task, r abi.KindResult, start time.Time) error {
 	now := e.o.Now()
-	j.Code, j.Message = r.Code, r.Message
+	t.Code, t.Message, t.NextAt = clean(r.Code), clean(r.Message), time.Time{}
 	switch r.State {
 	case abi.StateRevoked:
-		j.State, j.NextAt = store.JobRevoked, now
+		t.State = store.JobRevoked
 	case abi.StateNothingToRevoke:
-		j.State, j.NextAt = store.JobNothingToRevoke, now
+		t.State = store.JobNothingToRevoke
 	case abi.StateUnsupported:
-		j.State, j.NextAt = store.JobUnsupported, time.Time{}
-		j.EnforcedUntil = j.Created.Add(e.o.Tenants[j.Tenant][j.App])
+		t.State = store.JobUnsupported
+		if life := e.o.Tenants[t.Tenant][t.App]; life > 0 {
+			t.EnforcedUntil = t.Created.Add(life)
+		}
+	case abi.StateRetry, abi.StatePartial, abi.StateWouldRevoke:
+		e.retry(t, r, now)
 	case abi.StateFailed:
+		t.State = store.JobFailed
 		if r.Code == abi.CodeUnauthorized {
 			// The application refuses the plugin's own credential: a fault of the
 			// configuration. It is alerted at once, and the queue is kept.
-			e.retry(j, r, now)
-			break
+			e.retry(t, r, now)
 		}
-		j.State, j.NextAt = store.JobFailed, time.Time{}
-	case abi.StateRetry, abi.StatePartial, abi.StateWouldRevoke:
-		e.retry(j, r, now)
 	default:
-		j.State, j.NextAt = store.JobFailed, time.Time{}
+		t.State = store.JobFailed
 	}
-	if j.Terminal() && j.Done.IsZero() {
-		j.Done = now
+	if t.Terminal() && t.Done.IsZero() {
+		t.Done = now
 	}
-	e.m.attempts.WithLabelValues(j.Tenant, j.App, j.Kind, string(j.State)).Inc()
+	e.m.attempts.WithLabelValues(t.Tenant, t.App, t.Kind, string(t.State)).Inc()
 	level := slog.LevelInfo
-	if j.State == store.JobFailed || j.Code == abi.CodeUnauthorized {
+	if t.State == store.JobFailed || r.Code == abi.CodeUnauthorized {
 		level = slog.LevelError
-		e.m.alerts.WithLabelValues(j.Tenant, j.App, j.Code).Inc()
+		e.m.alerts.WithLabelValues(t.Tenant, t.App, alertCode(t, r)).Inc()
 	}
 	e.o.Logger.LogAttrs(ctx, level, "revocation",
-		slog.String("tenant", j.Tenant), slog.String("app", j.App), slog.String("user", j.UserID), slog.String("kind", j.Kind),
-		slog.String("state", string(j.State)), slog.String("code", j.Code), slog.Int("attempt", j.Attempts), slog.Int("revoked", j.Revoked),
+		slog.String("tenant", t.Tenant), slog.String("app", t.App), slog.String("user", t.UserID), slog.String("kind", t.Kind),
+		slog.String("state", string(t.State)), slog.String("code", t.Code), slog.Int("attempt", t.Attempts), slog.Int("revoked", t.Revoked),
 		slog.Duration("took", now.Sub(start)))
-	return e.save(ctx, j, "job.result")
+	return e.save(ctx, t, "job.result", e.wantsProbe(t))
 }
 
-// retry puts the job off: full jitter capped at 15 s while the deadline is open,
-// so that the promise can still be kept; after that slower, up to an hour. It
-// gives up after 72 h, and says so.
-func (e *Engine) retry(j *store.Job, r abi.KindResult, now time.Time) {
-	if now.Sub(j.Created) > giveUpAfter {
-		j.State, j.NextAt = store.JobFailed, time.Time{}
-		j.Message = "gave up after 72 hours: " + r.Message
-		return
+// alertCode is the label of an alert: a plugin's own codes are unbounded, so they
+// count as "failed".
+func alertCode(t *task, r abi.KindResult) string {
+	switch {
+	case r.Code == abi.CodeUnauthorized, r.Code == abi.CodeContract, r.Code == abi.CodeEgressDenied:
+		return r.Code
+	case t.State == store.JobFailed && r.State == abi.StateRetry:
+		return "gave_up"
 	}
-	after := time.Duration(r.RetryAfterMS) * time.Millisecond
-	j.State = store.JobRetrying
-	j.NextAt = now.Add(backoff(j.Attempts, after, now.Sub(j.Received) < e.o.Deadline, e.o.Jitter))
-}
-
-// backoff returns the pause before the next attempt; attempt counts from 1.
-func backoff(attempt int, after time.Duration, open bool, jitter func(time.Duration) time.Duration) time.Duration {
-	const base, openCap, most = 250 * time.Millisecond, 15 * time.Second, time.Hour
-	n := min(max(attempt-1, 0), 20)
-	if open {
-		return max(after, jitter(min(base<<n, openCap)))
-	}
-	slow := min((5*time.Second)<<min(n, 10), most)
-	return min(max(after, slow/2+jitter(slow/2)), most)
+	return "failed"
 }

@@ -1,0 +1,291 @@
+package revoke
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/scimward/scimward/plugins/abi"
+	"github.com/scimward/scimward/store"
+)
+
+// Codes the engine itself writes into jobs.
+const (
+	codeNoPlugin     = "no_plugin"     // the app has no plugin
+	codeNotInPlugin  = "not_in_plugin" // the plugin does not handle the kind
+	codeStillMinting = "still_minting" // credentials kept appearing during the sweep
+	codeManyRounds   = "too_many_rounds"
+	codeNoProgress   = "no_progress"  // partial answers that revoke nothing and do not move
+	codeLive         = "live"         // a probe found credentials that still work
+	codeNotVerified  = "not_verified" // nobody could say within three days
+	codeSuperseded   = "superseded"   // a reactivation that another deactivation overtook
+	codeReactivated  = "reactivated"  // proof was given up because the account is enabled again
+)
+
+// holdBack is how long a reactivation waits for what is under way before it is
+// looked at again; whoever finishes that work makes it due at once.
+const holdBack = time.Second
+
+// task is a job that this worker holds a lease on.
+type task struct {
+	store.Job
+	lost bool // another holds it now, or a save did not come through: hands off
+}
+
+// open reports whether the kind still waits for revoking or for proof.
+func open(j *store.Job) bool {
+	switch j.State {
+	case store.JobPending, store.JobRunning, store.JobRetrying:
+		return true
+	case store.JobRevoked, store.JobNothingToRevoke:
+		return !j.Verified
+	case store.JobUnsupported, store.JobFailed, store.JobUnknown:
+	}
+	return false
+}
+
+// allJobs returns the jobs of u in every epoch.
+func allJobs(r *store.Reader, u unit) ([]store.Job, error) {
+	offs, err := r.Offboardings(u.user)
+	if err != nil {
+		return nil, fmt.Errorf("reading the offboardings of %s: %w", u.user, err)
+	}
+	var out []store.Job
+	for i := range offs {
+		jobs, err := r.JobsOf(u.user, offs[i].Epoch)
+		if err != nil {
+			return nil, fmt.Errorf("reading the jobs of %s: %w", u.user, err)
+		}
+		for k := range jobs {
+			if jobs[k].App == u.app {
+				out = append(out, jobs[k])
+			}
+		}
+	}
+	return out, nil
+}
+
+// position is the place of a kind in the order of revocation; an unknown kind
+// comes last.
+func position(kind string) int {
+	if i := slices.Index(abi.Order(), abi.Kind(kind)); i >= 0 {
+		return i
+	}
+	return len(abi.Order())
+}
+
+// claim leases the due jobs of u in one record and returns them in order. The
+// version it returns is the fencing token. While another process holds any job of
+// u, nothing is claimed: the order of kinds and epochs holds across processes.
+func (e *Engine) claim(ctx context.Context, u unit) ([]*task, error) {
+	var claimed []*task
+	now := e.o.Now()
+	seq, err := e.o.Store.Update(ctx, u.tenant, e.cause("job.claim", "claim-"+u.user), func(tx *store.Tx) error {
+		claimed = claimed[:0]
+		all, err := allJobs(tx.Reader, u)
+		if err != nil {
+			return err
+		}
+		// Reactivations first: one that goes ahead closes what is left to prove.
+		slices.SortStableFunc(all, func(a, b store.Job) int { return rank(a.Event) - rank(b.Event) })
+		until := e.heldElsewhere(all, now)
+		for i := range all {
+			j := &all[i]
+			if j.NextAt.IsZero() || j.NextAt.After(now) {
+				continue
+			}
+			mine := until.IsZero()
+			if !mine {
+				j.NextAt = until
+			} else if j.Event == abi.EventReactivated {
+				if mine, err = e.admit(tx, all, j, now); err != nil {
+					return err
+				}
+			}
+			if mine {
+				j.LeaseOwner, j.LeaseUntil = e.o.Owner, now.Add(e.o.Lease)
+				j.NextAt = j.LeaseUntil
+				if !j.Terminal() {
+					j.State = store.JobRunning
+					j.Attempts++
+				}
+			}
+			if err := tx.SaveJob(j); err != nil {
+				return fmt.Errorf("claiming job %s: %w", j.ID, err)
+			}
+			if mine {
+				claimed = append(claimed, &task{Job: *j})
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claiming jobs: %w", err)
+	}
+	for _, t := range claimed {
+		t.Version = seq
+	}
+	slices.SortStableFunc(claimed, func(a, b *task) int { return position(a.Kind) - position(b.Kind) })
+	return claimed, nil
+}
+
+func rank(event string) int {
+	if event == abi.EventReactivated {
+		return 0
+	}
+	return 1
+}
+
+// heldElsewhere is when the last lease of another process ends, zero without one.
+func (e *Engine) heldElsewhere(all []store.Job, now time.Time) time.Time {
+	var until time.Time
+	for i := range all {
+		if j := &all[i]; j.LeaseOwner != "" && j.LeaseOwner != e.o.Owner && j.LeaseUntil.After(now) && j.LeaseUntil.After(until) {
+			until = j.LeaseUntil
+		}
+	}
+	return until
+}
+
+// admit decides about a due reactivation: run it, put it off, or close it because
+// the user was deactivated again since. It changes j accordingly.
+func (e *Engine) admit(tx *store.Tx, all []store.Job, j *store.Job, now time.Time) (bool, error) {
+	lock, err := tx.Lock(j.UserID) // a precondition: a deactivation in this moment makes the claim run again
+	if err != nil {
+		return false, fmt.Errorf("reading the lock of %s: %w", j.UserID, err)
+	}
+	if lock.State != store.LockLifted || lock.Epoch != j.Epoch {
+		j.State, j.Code, j.Message = store.JobNothingToRevoke, codeSuperseded, "the user was deactivated again before the account was enabled"
+		j.NextAt, j.Done = time.Time{}, now
+		return false, nil
+	}
+	if until := e.waits(all, j, now); until.After(now) {
+		j.NextAt = until
+		return false, nil
+	}
+	// From here on a probe cannot tell old credentials from new ones.
+	for i := range all {
+		o := &all[i]
+		if o.Event == abi.EventReactivated || !open(o) {
+			continue
+		}
+		o.State, o.Code, o.Message = store.JobUnknown, codeReactivated, "revoked, but not proved before the account was enabled again"
+		o.NextAt, o.LeaseOwner, o.LeaseUntil = time.Time{}, "", time.Time{}
+		if err := tx.SaveJob(o); err != nil {
+			return false, fmt.Errorf("closing job %s: %w", o.ID, err)
+		}
+	}
+	return true, nil
+}
+
+// waits is until when a reactivation has to wait for the deactivations before it,
+// zero when it need not. What is not revoked holds it back for as long as it
+// takes; what only lacks proof, for one deadline.
+func (e *Engine) waits(all []store.Job, j *store.Job, now time.Time) time.Time {
+	patience := j.Created.Add(e.o.Deadline)
+	var until time.Time
+	for i := range all {
+		o := &all[i]
+		if o.Event == abi.EventReactivated || !open(o) || o.Terminal() && !now.Before(patience) {
+			continue
+		}
+		at := o.NextAt
+		if o.Terminal() && at.After(patience) {
+			at = patience
+		}
+		if until.IsZero() || at.Before(until) {
+			until = at
+		}
+	}
+	if least := now.Add(holdBack); !until.IsZero() && until.Before(least) {
+		until = least
+	}
+	return until
+}
+
+// letGo makes a reactivation due that waited for what is settled now.
+func (e *Engine) letGo(ctx context.Context, u unit) error {
+	now := e.o.Now()
+	ready := func(r *store.Reader) (*store.Job, error) {
+		all, err := allJobs(r, u)
+		if err != nil {
+			return nil, err
+		}
+		for i := range all {
+			j := &all[i]
+			if j.Event == abi.EventReactivated && j.State == store.JobPending && j.NextAt.After(now) && e.waits(all, j, now).IsZero() {
+				return j, nil
+			}
+		}
+		return nil, nil
+	}
+	var waiting *store.Job
+	err := e.o.Store.View(ctx, u.tenant, func(r *store.Reader) (err error) {
+		waiting, err = ready(r)
+		return err
+	})
+	if err != nil || waiting == nil {
+		return err
+	}
+	_, err = e.o.Store.Update(ctx, u.tenant, e.cause("job.release", "job-"+waiting.ID), func(tx *store.Tx) error {
+		j, err := ready(tx.Reader)
+		if err != nil || j == nil {
+			return err
+		}
+		j.NextAt = now
+		return tx.SaveJob(j)
+	})
+	if err != nil && !errors.Is(err, store.ErrFenced) {
+		return fmt.Errorf("releasing job %s: %w", waiting.ID, err)
+	}
+	return nil
+}
+
+// save writes t under its fencing token. With hold the lease is renewed and the
+// job is not due for anybody else until it ends; without, the lease is given up.
+func (e *Engine) save(ctx context.Context, t *task, action string, hold bool) error {
+	// What the application was already told to do is written down even when the
+	// process is told to stop.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	t.LeaseOwner, t.LeaseUntil = "", time.Time{}
+	if hold {
+		t.LeaseOwner, t.LeaseUntil = e.o.Owner, e.o.Now().Add(e.o.Lease)
+		t.NextAt = t.LeaseUntil
+	}
+	cause := e.cause(action, "job-"+t.ID)
+	cause.Attrs = []string{t.App, t.Kind, string(t.State)}
+	seq, err := e.o.Store.Update(ctx, t.Tenant, cause, func(tx *store.Tx) error {
+		row := t.Job
+		return tx.SaveJob(&row)
+	})
+	if err != nil {
+		t.lost = true
+		return fmt.Errorf("saving job %s: %w", t.ID, err)
+	}
+	t.Version = seq
+	return nil
+}
+
+// renew makes sure that the lease outlasts the next question: a worker that was
+// overtaken finds out here, before it asks.
+func (e *Engine) renew(ctx context.Context, t *task) error {
+	if t.LeaseUntil.Sub(e.o.Now()) >= e.o.Lease/2 {
+		return nil
+	}
+	return e.save(ctx, t, "job.lease", true)
+}
+
+// giveBack returns a claimed job that was not finished because the process stops.
+func (e *Engine) giveBack(ctx context.Context, t *task) error {
+	if !t.Terminal() {
+		t.State = store.JobPending
+		t.Attempts--
+	}
+	t.NextAt = e.o.Now()
+	e.o.Logger.LogAttrs(ctx, slog.LevelInfo, "job given back", slog.String("tenant", t.Tenant), slog.String("app", t.App), slog.String("user", t.UserID), slog.String("kind", t.Kind))
+	return e.save(ctx, t, "job.release", false)
+}
