@@ -93,7 +93,8 @@ type Limits struct {
 	HTTPRequests int `yaml:"http_requests" json:"http_requests"`
 	// HTTPTimeoutMS bounds one HTTP request. Default 5 000, at most 30 000.
 	HTTPTimeoutMS int `yaml:"http_timeout_ms" json:"http_timeout_ms"`
-	// Instances is how many calls run at the same time. Default 2, at most 16.
+	// Instances is how many calls run at the same time, and a quarter of how many
+	// identify calls do beside them. Default 2, at most 16.
 	Instances int `yaml:"instances" json:"instances"`
 	// CallsPerInstance is after how many calls an instance is replaced. Default 500, at most 100 000.
 	CallsPerInstance int `yaml:"calls_per_instance" json:"calls_per_instance"`

@@ -116,16 +116,27 @@ func privateDir(dir string) error {
 // not_loaded, not_reported). The error is ErrNoPlugin or nil.
 func (h *Host) Revoke(ctx context.Context, tenant, app string, req abi.Request) (abi.Result, error) {
 	key := appKey{tenant, app}
-	p, known := h.plugins[key], h.failed[key] != nil
-	switch {
-	case known:
-		return verdictOf(req, outcome{code: abi.CodeNotLoaded, note: h.failed[key].Error()}, redactor{}), nil
-	case p == nil:
-		return abi.Result{}, ErrNoPlugin
+	p := h.plugins[key]
+	if p == nil {
+		out, ok := h.refused(key)
+		if !ok {
+			return abi.Result{}, ErrNoPlugin
+		}
+		return verdictOf(req, out, redactor{}), nil
 	}
 	req.Op = abi.OpRevoke
 	out, redact := p.run(ctx, p.slots, req, p.timeout(), "")
 	return verdictOf(req, out, redact), nil
+}
+
+// refused is the outcome of every call of a plugin that cannot load; false when
+// there is no such plugin.
+func (h *Host) refused(key appKey) (outcome, bool) {
+	err := h.failed[key]
+	if err == nil {
+		return outcome{}, false
+	}
+	return outcome{code: abi.CodeNotLoaded, note: err.Error()}, true
 }
 
 func (p *plugin) timeout() time.Duration {

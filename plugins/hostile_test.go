@@ -288,7 +288,7 @@ func TestWorkerIsolation(t *testing.T) {
 	if !strings.HasPrefix(limits["Max core file size"], "0 0") {
 		t.Errorf("core limit %q, want 0", limits["Max core file size"])
 	}
-	if want := fmt.Sprint((512 + 2*64*4) << 20); !strings.HasPrefix(limits["Max data size"], want) {
+	if want := fmt.Sprint((512 + 64*(2+4)*2) << 20); !strings.HasPrefix(limits["Max data size"], want) {
 		t.Errorf("data limit %q, want %s", limits["Max data size"], want)
 	}
 	stat, err := os.ReadFile("/proc/" + mine[0] + "/stat")

@@ -153,10 +153,10 @@ func (m *module) describe(ctx context.Context, w *worker) (readyMsg, error) {
 		return ready, &stageError{"abi_version", fmt.Errorf("the module speaks %d.%d, this host %d.%d",
 			ready.Version>>16, ready.Version&0xffff, abi.Version>>16, abi.Version&0xffff)}
 	}
-	c := newGuestCall(ctx, w, 0, callMsg{Op: string(abi.OpDescribe), DeadlineMS: describeTime.Milliseconds()}, nil)
+	cctx, c := newGuestCall(ctx, w, 0, callMsg{Op: string(abi.OpDescribe), DeadlineMS: describeTime.Milliseconds()}, nil)
 	defer c.cancel()
 	m.idle <- in
-	if done := m.call(c.ctx, c); done.Fault != "" || done.Code != 0 {
+	if done := m.call(cctx, c); done.Fault != "" || done.Code != 0 {
 		return ready, &stageError{"describe", fmt.Errorf("returned %d %s %s", done.Code, done.Fault, done.Note)}
 	}
 	exports := m.compiled.ExportedFunctions()

@@ -28,6 +28,10 @@ const (
 	identifyTimeout = 500 * time.Millisecond
 
 	maxDataLimit = 1536 << 20
+
+	// askPerSlot is how many identify calls may run for each other one: they are
+	// short, and a request at the proxy waits for them.
+	askPerSlot = 4
 )
 
 // plugin is one configured plugin and its worker.
@@ -87,7 +91,7 @@ func newPlugin(cfg Config, h *hostParts) (*plugin, error) {
 		cfg: cfg, manifest: m, permit: allowed, wasm: wasm, host: h,
 		secrets:  newSecrets(cfg.Grant.Secrets),
 		slots:    make(chan struct{}, allowed.limits.Instances),
-		askSlots: make(chan struct{}, allowed.limits.Instances),
+		askSlots: make(chan struct{}, askPerSlot*allowed.limits.Instances),
 		loadErr:  errors.New("not loaded yet"),
 	}
 	p.breaker.now = h.opts.Now
@@ -185,11 +189,12 @@ func (p *plugin) load(ctx context.Context) {
 }
 
 func (p *plugin) start() (*process, abi.Info, error) {
-	instances := 2 * p.permit.limits.Instances
-	data := min(uint64(512+2*p.permit.limits.MemoryMiB*instances)<<20, maxDataLimit)
+	// Growing copies a memory, so each counts twice; identify's are small and do not.
+	l := p.permit.limits
+	data := min(uint64(512+l.MemoryMiB*(2+askPerSlot)*l.Instances)<<20, maxDataLimit)
 	payload, err := joinParts(loadMsg{
-		CacheDir: p.host.opts.CacheDir, MemoryMiB: p.permit.limits.MemoryMiB, Idle: instances,
-		CallsPerInstance: p.permit.limits.CallsPerInstance, HTTP: len(p.permit.rules) > 0, GoMemory: int64(data / 2),
+		CacheDir: p.host.opts.CacheDir, MemoryMiB: l.MemoryMiB, Idle: (1 + askPerSlot) * l.Instances,
+		CallsPerInstance: l.CallsPerInstance, HTTP: len(p.permit.rules) > 0, GoMemory: int64(data / 2),
 	}, p.wasm)
 	if err != nil {
 		return nil, abi.Info{}, err

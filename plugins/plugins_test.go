@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -16,7 +17,12 @@ import (
 	"github.com/scimward/scimward/plugins/plugintest"
 )
 
-func TestMain(m *testing.M) { plugintest.Main(m) }
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "plugin-parent" {
+		os.Exit(parent(os.Args[2]))
+	}
+	plugintest.Main(m)
+}
 
 func hostileManifest() plugins.Manifest {
 	return plugins.Manifest{

@@ -150,21 +150,22 @@ func (w *worker) start(ctx context.Context, f frame) error {
 	if w.module == nil {
 		return fmt.Errorf("%w: call before a module", errFrame)
 	}
-	c := newGuestCall(ctx, w, f.call, msg, input)
+	cctx, c := newGuestCall(ctx, w, f.call, msg, input)
 	w.mu.Lock()
 	w.calls[f.call] = c
 	w.mu.Unlock()
-	go w.run(c.ctx, c)
+	go w.run(cctx, c)
 	return nil
 }
 
-func newGuestCall(ctx context.Context, w *worker, id uint32, msg callMsg, input []byte) *guestCall {
+func newGuestCall(ctx context.Context, w *worker, id uint32, msg callMsg, input []byte) (context.Context, *guestCall) {
 	c := &guestCall{
 		id: id, op: abi.Op(msg.Op), w: w, input: input, replies: make(chan reply, 1),
 		end: time.Now().Add(time.Duration(msg.DeadlineMS) * time.Millisecond),
 	}
-	c.ctx, c.cancel = context.WithCancel(ctx)
-	return c
+	ctx, c.cancel = context.WithCancel(ctx)
+	c.ctx = ctx
+	return ctx, c
 }
 
 func (w *worker) run(ctx context.Context, c *guestCall) {

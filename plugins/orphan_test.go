@@ -1,0 +1,107 @@
+package plugins_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/scimward/scimward/plugins"
+	"github.com/scimward/scimward/plugins/abi"
+	. "github.com/scimward/scimward/plugins/plugintest"
+)
+
+// parent plays a scimward that is killed: it opens a host, prints its worker, and
+// waits for a guest that never ends.
+func parent(manifest string) int {
+	cfg := plugins.Config{Tenant: "acme", App: "bad", Manifest: manifest, Grant: plugins.Grant{Limits: plugins.Limits{TimeoutMS: 60_000}}}
+	h, err := plugins.Open(context.Background(), plugins.Options{Plugins: []plugins.Config{cfg}})
+	if err != nil || h.Ready() != nil {
+		return 1
+	}
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return 1
+	}
+	for _, d := range dirs {
+		if exists(filepath.Base(d)) {
+			fmt.Fprintln(os.Stdout, filepath.Base(d))
+		}
+	}
+	if _, err := h.Revoke(context.Background(), "acme", "bad", request("")); err != nil {
+		return 1
+	}
+	return 0
+}
+
+// TestWorkerDiesWithParent kills -9 the host's process while its guest is in a call
+// that would never end: the worker must not outlive it.
+func TestWorkerDiesWithParent(t *testing.T) {
+	workers(t) // skips without /proc
+	manifest := WriteManifest(t, callChain().Write(t), HandmadeManifest())
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), exe, "plugin-parent", manifest)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	pid := strings.TrimSpace(line)
+	if err != nil || pid == "" {
+		t.Fatalf("the parent says %q, %v", line, err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+	deadline := time.Now().Add(10 * time.Second)
+	for alive(pid) {
+		if time.Now().After(deadline) {
+			t.Fatalf("worker %s outlives its parent", pid)
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+}
+
+// alive reports whether pid runs a worker, whoever its parent is now.
+func alive(pid string) bool {
+	cmd, err := os.ReadFile("/proc/" + pid + "/cmdline")
+	return err == nil && strings.Contains(string(cmd), "plugin-worker")
+}
+
+// BenchmarkCall measures a call with no request to an application, through pipe,
+// worker and guest: a hand-made module, and Go with encoding/json.
+func BenchmarkCall(b *testing.B) {
+	guests := map[string]func() plugins.Config{
+		"handmade": func() plugins.Config {
+			return plugins.Config{Manifest: WriteManifest(b, Handmade(I32(0)).Write(b), HandmadeManifest())}
+		},
+		"go": func() plugins.Config {
+			return Local(b, "http://127.0.0.1:1", BuildGo(b, "./plugintest/testdata/hostile"), hostileManifest(), map[string]string{"admin": "s3cr3t-admin-value"})
+		},
+	}
+	for name, config := range guests {
+		b.Run(name, func(b *testing.B) {
+			cfg := config()
+			cfg.Tenant, cfg.App = "acme", "app"
+			h := Open(b, plugins.Options{Plugins: []plugins.Config{cfg}})
+			req := request("", abi.KindWebSession)
+			for b.Loop() {
+				if res, err := h.Revoke(b.Context(), "acme", "app", req); err != nil || len(res.Kinds) != 1 {
+					b.Fatal(res, err)
+				}
+			}
+		})
+	}
+}
