@@ -224,6 +224,9 @@ func DecodeKey(k []byte) (DecodedKey, error) {
 	if d.Tenant, rest, err = cutPart(rest); err != nil {
 		return DecodedKey{}, err
 	}
+	if len(d.Tenant) > maxPart {
+		return DecodedKey{}, errBadKey
+	}
 	at := numberAt(d.Kind)
 	for {
 		if len(d.Parts) == at {

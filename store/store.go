@@ -15,6 +15,9 @@ import (
 // ErrInUse says that another process has the database directory open.
 var ErrInUse = local.ErrInUse
 
+// maxTenant bounds a tenant's name in bytes; keys hold it whole.
+const maxTenant = 255
+
 // Store is an open store. It is safe for concurrent use.
 type Store struct {
 	o       Options
@@ -42,6 +45,11 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	o = o.withDefaults()
 	if o.Dir == "" && !o.InMemory {
 		return nil, errors.New("store: Options.Dir is required")
+	}
+	for name := range o.Tenants {
+		if name == "" || len(name) > maxTenant {
+			return nil, fmt.Errorf("store: the tenant name %.20q must have 1 to %d bytes", name, maxTenant)
+		}
 	}
 	m, err := newMetrics(o.Metrics)
 	if err != nil {

@@ -15,18 +15,24 @@ import (
 func TestConformance(t *testing.T) {
 	t.Run("in memory", func(t *testing.T) {
 		storetest.Run(t, func(t *testing.T) *store.Store {
+			t.Helper()
 			return storetest.Open(t, func(o *store.Options) { o.InMemory = true })
 		}, nil)
 	})
 	t.Run("on disk", func(t *testing.T) {
-		storetest.Run(t, func(t *testing.T) *store.Store { return storetest.New(t) }, nil)
+		storetest.Run(t, func(t *testing.T) *store.Store {
+			t.Helper()
+			return storetest.New(t)
+		}, nil)
 	})
 	t.Run("on disk, reopened", func(t *testing.T) {
 		var dir string
 		storetest.Run(t, func(t *testing.T) *store.Store {
+			t.Helper()
 			dir = t.TempDir()
 			return storetest.Open(t, func(o *store.Options) { o.Dir = dir })
 		}, func(t *testing.T, s *store.Store) *store.Store {
+			t.Helper()
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -106,6 +112,35 @@ func TestMetricsAreRegistered(t *testing.T) {
 	families, err := reg.Gather()
 	if err != nil || len(families) != 4 {
 		t.Errorf("%d families, %v", len(families), err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	for name, o := range map[string]store.Options{
+		"no directory": {}, "empty tenant": {InMemory: true, Tenants: map[string]store.TenantOptions{"": {}}},
+		"long tenant": {InMemory: true, Tenants: map[string]store.TenantOptions{string(make([]byte, 300)): {}}},
+	} {
+		if s, err := store.Open(t.Context(), o); err == nil {
+			t.Errorf("%s: opened", name)
+			_ = s.Close()
+		}
+	}
+}
+
+// A deactivated and a deleted user are found by the name they had.
+func TestFormerUser(t *testing.T) {
+	s := storetest.New(t)
+	id := create(t, s, "acme", "xena")
+	former := func(name string) (id string, ok bool) {
+		view(t, s, "acme", func(r *store.Reader) error { id, ok = r.FormerUser(name); return nil })
+		return id, ok
+	}
+	if _, ok := former("xena"); ok {
+		t.Error("an active user is a former one")
+	}
+	update(t, s, "acme", func(tx *store.Tx) error { return tx.DeleteUser(id) })
+	if got, ok := former("XENA"); !ok || got != id {
+		t.Errorf("found %q, %t", got, ok)
 	}
 }
 

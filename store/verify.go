@@ -209,7 +209,7 @@ func (c *checker) totals() error {
 	if err := c.all.scan([]byte{kindCounter}, nil, true, func(e entry) (bool, error) {
 		d, err := DecodeKey(e.key)
 		if err != nil || len(d.Parts) != 1 {
-			return true, nil // found before
+			return true, nil //nolint:nilerr // found before
 		}
 		s, err := decodeStat(e.value)
 		if err != nil {
@@ -251,7 +251,7 @@ func (c *checker) feed() error {
 		var feed []Change
 		if err := decodeRow(e.value, &feed); err != nil {
 			c.find("value", e.key, "%v", err)
-			return true, nil //nolint:nilerr // a finding
+			return true, nil
 		}
 		for _, ch := range feed {
 			if ch.Seq != e.version || ch.Tenant == "" {
@@ -270,7 +270,7 @@ func (c *checker) log(ctx context.Context, s *Store) error {
 	first, last, id, err := s.log.Bounds(ctx)
 	if err != nil {
 		c.find("log", nil, "%v", err)
-		return nil //nolint:nilerr // a finding
+		return nil
 	}
 	for seq := first; seq <= last; seq++ {
 		if err := ctx.Err(); err != nil {
