@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -364,6 +365,7 @@ func TestEgressTLS(t *testing.T) {
 	serve := func(maximum uint16) *httptest.Server {
 		srv := httptest.NewUnstartedServer(http.NotFoundHandler())
 		srv.TLS = &tls.Config{MaxVersion: maximum, MinVersion: tls.VersionTLS10}
+		srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // refused handshakes are expected
 		srv.StartTLS()
 		t.Cleanup(srv.Close)
 		return srv

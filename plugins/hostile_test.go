@@ -67,7 +67,7 @@ func attacks() []attack {
 		{name: "call chain without a loop header", module: callChain, code: abi.CodeDeadline},
 		{name: "memory.fill run", module: fillRun, code: abi.CodeDeadline},
 		{name: "table growth", module: tableGrowth, code: "trap or deadline"},
-		{name: "recursion", module: func() Module { return Handmade(CallFn(5), Func{Body: CallFn(5)}) }, code: abi.CodeTrap},
+		{name: "recursion", module: func() Module { return Handmade(CallFn(5), Func{Body: CallFn(5)}) }, code: "trap or deadline"},
 		{name: "recursion in Go", mode: "recursion", code: "trap or deadline"},
 		{name: "memory hog", mode: "hog", code: "trap or deadline"},
 		{name: "sleep", mode: "sleep", code: abi.CodeDeadline},

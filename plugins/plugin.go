@@ -164,9 +164,7 @@ func (p *plugin) worker(ctx context.Context) (*process, error) {
 
 // load starts a worker and has it load the module.
 func (p *plugin) load(ctx context.Context) {
-	p.host.compile <- struct{}{}
 	proc, info, err := p.start()
-	<-p.host.compile
 	p.mu.Lock()
 	p.fresh = nil
 	p.loadErr = err
@@ -199,6 +197,9 @@ func (p *plugin) start() (*process, abi.Info, error) {
 	if err != nil {
 		return nil, abi.Info{}, err
 	}
+	p.host.compile <- struct{}{}
+	compiled := sync.OnceFunc(func() { <-p.host.compile }) // a slow start of this guest holds no other up
+	defer compiled()
 	proc, err := startProcess(p.host.opts.Self, data)
 	if err != nil {
 		return nil, abi.Info{}, err
@@ -209,7 +210,7 @@ func (p *plugin) start() (*process, abi.Info, error) {
 		proc.kill()
 	}
 	p.mu.Unlock()
-	ready, err := proc.load(payload)
+	ready, err := proc.load(payload, compiled)
 	if err == nil {
 		var info abi.Info
 		if info, err = p.agree(ready); err == nil {
@@ -221,19 +222,21 @@ func (p *plugin) start() (*process, abi.Info, error) {
 	return nil, abi.Info{}, err
 }
 
-// load hands a module to a fresh worker and waits until it is ready.
-func (p *process) load(payload []byte) (readyMsg, error) {
+// load hands a module to a fresh worker and waits until it is ready. compiled is
+// called when the costly part is over.
+func (p *process) load(payload []byte, compiled func()) (readyMsg, error) {
 	timer := time.NewTimer(compileTimeout)
 	defer timer.Stop()
 	if err := p.post(frame{typ: frameLoad, payload: payload}, nil); err != nil {
 		<-p.gone
 		return readyMsg{}, fmt.Errorf("%w: %s", err, p.stderr)
 	}
-	compiled := p.compiled
+	done := p.compiled
 	for {
 		select {
-		case <-compiled:
-			compiled = nil
+		case <-done:
+			done = nil
+			compiled()
 			timer.Reset(initTimeout)
 		case ready := <-p.ready:
 			if ready.Fault != "" {
