@@ -1,0 +1,224 @@
+package docs_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/scimward/scimward/envoy/envoybin"
+)
+
+// A block of README.md runs in the test when the line before its fence is
+//
+//	<!-- test -->             it always runs
+//	<!-- test needs=curl -->  it runs where the command exists
+//
+// All blocks run in one shell, in order, in an empty folder, and every command must
+// succeed. A block marked <!-- output --> that follows shows lines which the block
+// before it must have printed, in this order; … stands for anything within a line.
+// Ports are exchanged for free ones, in the blocks and in what init writes.
+type block struct {
+	script string
+	needs  string
+	output string
+	line   int
+}
+
+var blockRE = regexp.MustCompile("(?ms)^<!-- (test|output)(?: needs=(\\w+))? -->\n```\\w+\n(.*?)^```$")
+
+func readmeBlocks(t *testing.T, text string) []block {
+	t.Helper()
+	var out []block
+	for _, m := range blockRE.FindAllStringSubmatchIndex(text, -1) {
+		body := text[m[6]:m[7]]
+		if text[m[2]:m[3]] == "output" {
+			if len(out) == 0 || out[len(out)-1].output != "" {
+				t.Fatal("an output block without a test block before it")
+			}
+			out[len(out)-1].output = body
+			continue
+		}
+		b := block{script: body, line: 1 + strings.Count(text[:m[0]], "\n")}
+		if m[4] >= 0 {
+			b.needs = text[m[4]:m[5]]
+		}
+		out = append(out, b)
+	}
+	if marks := strings.Count(text, "<!-- test") + strings.Count(text, "<!-- output"); marks != len(blockRE.FindAllString(text, -1)) {
+		t.Fatalf("%d marks, but not each stands directly before a fence", marks)
+	}
+	return out
+}
+
+// TestReadmeTour runs the tour with the real Envoy.
+func TestReadmeTour(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := readmeBlocks(t, string(text))
+	if len(blocks) < 6 {
+		t.Fatalf("%d blocks, want the whole tour", len(blocks))
+	}
+	ports := freePorts(t, "3000", "7070", "8443", "8460", "8461", "9901")
+	var script strings.Builder
+	var pairs []string
+	for from, to := range ports {
+		pairs = append(pairs, ":"+from, ":"+to, " "+from+" ", " "+to+" ")
+	}
+	free := strings.NewReplacer(pairs...)
+	ran := blocks[:0:0]
+	for _, b := range blocks {
+		if b.needs != "" {
+			if _, err := exec.LookPath(b.needs); err != nil {
+				t.Logf("SKIPPED the block at README.md:%d: it needs %s", b.line, b.needs)
+				continue
+			}
+		}
+		fmt.Fprintf(&script, "echo '@@ block'\n%s", free.Replace(b.script))
+		ran = append(ran, b)
+	}
+	bin := binaries(t, ports)
+	out := runScript(t, bin, script.String())
+	answers := strings.Split(out, "@@ block\n")[1:]
+	if len(answers) != len(ran) {
+		t.Fatalf("%d of %d blocks ran:\n%s", len(answers), len(ran), out)
+	}
+	for i, b := range ran {
+		if line := missing(b.output, answers[i]); line != "" {
+			t.Errorf("the block at README.md:%d does not print %q; it printed:\n%s", b.line, line, answers[i])
+		}
+	}
+}
+
+// missing returns the first line of the output block that is not in got behind the
+// ones before it, "" when all are there.
+func missing(output, got string) string {
+	rest := strings.Split(got, "\n")
+	for want := range strings.Lines(output) {
+		want = strings.TrimRight(want, "\n")
+		if want == "" {
+			continue
+		}
+		parts := strings.Split(want, "…")
+		for i := range parts {
+			parts[i] = regexp.QuoteMeta(parts[i])
+		}
+		re := regexp.MustCompile("^" + strings.Join(parts, ".*") + "$")
+		found := slices.IndexFunc(rest, func(line string) bool { return re.MatchString(strings.TrimRight(line, " ")) })
+		if found < 0 {
+			return want
+		}
+		rest = rest[found+1:]
+	}
+	return ""
+}
+
+// TestReadmeOutputIsCompared proves that a wrong line is seen.
+func TestReadmeOutputIsCompared(t *testing.T) {
+	const got = "200\nab c\nb\n"
+	for output, want := range map[string]string{
+		"200\n\n…b…\nb\n": "",
+		"401\n":           "401",
+		"b\n200\n":        "200",
+		"20\n":            "20",
+		"200\na.*\n":      "a.*",
+	} {
+		if got := missing(output, got); got != want {
+			t.Errorf("comparing %q: %q is missing, want %q", output, got, want)
+		}
+	}
+}
+
+// freePorts gives each port of the tour a free one.
+func freePorts(t *testing.T, ports ...string) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for _, p := range ports {
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		_, free, err := net.SplitHostPort(l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[p] = free
+	}
+	return out
+}
+
+// binaries builds what make build would put on the PATH, with Envoy beside it. The
+// scimward of the tour is a shell script that runs the real one and exchanges the
+// ports in what init wrote.
+func binaries(t *testing.T, ports map[string]string) string {
+	t.Helper()
+	bin, hidden := t.TempDir(), t.TempDir()
+	for pkg, dir := range map[string]string{"../cmd/scimward": hidden, "../examples/identity-service": bin} {
+		cmd := exec.CommandContext(t.Context(), "go", "build", "-o", dir, pkg)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("building %s: %v\n%s", pkg, err, out)
+		}
+	}
+	exchange := ""
+	for from, to := range ports {
+		exchange += " -e s/:" + from + "/:" + to + "/"
+	}
+	wrapper := "#!/bin/sh\n'" + filepath.Join(hidden, "scimward") + "' \"$@\" || exit $?\n" +
+		"if [ \"$1\" = init ]; then sed -i.bak" + exchange + " \"$2/scimward.yaml\"; fi\n"
+	if err := os.WriteFile(filepath.Join(bin, "scimward"), []byte(wrapper), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cache, err := envoybin.CacheDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	envoy, err := envoybin.Locate(t.Context(), cache, os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if envoy, err = filepath.Abs(envoy); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(envoy, filepath.Join(bin, "envoy")); err != nil {
+		t.Fatal(err)
+	}
+	return bin
+}
+
+// runScript runs the tour in a process group of its own, which the shell ends and
+// waits for, whether the tour succeeds or not.
+func runScript(t *testing.T, bin, script string) string {
+	t.Helper()
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", "trap 'trap \"\" TERM; kill -TERM 0; wait' EXIT\nset -eu\n"+script)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 10 * time.Second
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Run(); err != nil {
+		logs := ""
+		for _, name := range []string{"scimward.log", "envoy.log", "idp.log", "app.log"} {
+			b, _ := os.ReadFile(filepath.Join(dir, name)) //nolint:errcheck // a log that is not there says nothing
+			logs += "--- " + name + "\n" + string(b)
+		}
+		t.Fatalf("the tour failed: %v\n%s\n%s", err, out.String(), logs)
+	}
+	return out.String()
+}
