@@ -61,6 +61,7 @@ type prepared struct {
 	set      *activation
 	query    ast.Body
 	revision string
+	memo     memo
 }
 
 // answerVar is the variable that a query binds to the profile's answer.
@@ -135,10 +136,27 @@ func (e *Engine) Decide(ctx context.Context, in Input) Verdict {
 		e.report(ctx, "unknown", in, v)
 		return v
 	}
+	v := e.recall(ctx, p, in)
+	e.report(ctx, in.Profile, in, v)
+	return v
+}
+
+// recall answers from the memo of p what an equal request was answered, and judges the
+// rest. A request whose time is over is refused either way.
+func (e *Engine) recall(ctx context.Context, p *prepared, in Input) Verdict {
+	var buf [512]byte
+	key, keep := p.memo.reads.key(buf[:0], &in)
+	if keep && ctx.Err() == nil {
+		if v, ok := p.memo.get(key); ok {
+			return v
+		}
+	}
 	ctx, cancel := context.WithTimeout(ctx, e.deadline)
 	defer cancel()
 	v := e.judge(ctx, p, in)
-	e.report(ctx, in.Profile, in, v)
+	if keep {
+		p.memo.put(key, v)
+	}
 	return v
 }
 

@@ -140,13 +140,14 @@ func prepare(profiles []profile, src source) (*activation, error) {
 	if compiler.Compile(modules); compiler.Failed() {
 		return nil, fmt.Errorf("compiling policies: %w", compiler.Errors)
 	}
+	fields := readsOf(compiler)
 	a := &activation{compiler: compiler, data: inmem.New(), profiles: make(map[string]*prepared, len(profiles))}
 	for i, p := range profiles {
 		query, err := compiler.QueryCompiler().Compile(ast.MustParseBody(answerVar + " = " + p.entrypoint))
 		if err != nil {
 			return nil, fmt.Errorf("preparing profile %s: %w", p.name, err)
 		}
-		a.profiles[p.name] = &prepared{set: a, query: query, revision: revision(p.name, texts[i])}
+		a.profiles[p.name] = &prepared{set: a, query: query, revision: revision(p.name, texts[i]), memo: memo{reads: fields}}
 	}
 	return a, nil
 }

@@ -178,25 +178,32 @@ func (s *signer) verifyCost(b *testing.B, n int) float64 {
 	return micros(after-before) / float64(n)
 }
 
-// scimRequest is what Envoy sends, with the generated configuration, for a read of
-// one user.
-func scimRequest(token string) *authv3.CheckRequest {
-	return checkRequest("scim", "acme.example", "/scim/v2/Users/2819c223-7f76-453a-919d-413861904646",
+// readRequest is what Envoy sends, with the generated configuration, for a read of
+// user n.
+func readRequest(token string, n int) *authv3.CheckRequest {
+	return checkRequest("scim", "GET", "acme.example", fmt.Sprintf("/scim/v2/Users/2819c223-7f76-453a-919d-%012x", n), nil,
 		"authorization", "Bearer "+token, "accept", "application/scim+json", "content-type", "application/scim+json")
+}
+
+// writeRequest adds user n to a group, as the profile wants it.
+func writeRequest(token string, n int) *authv3.CheckRequest {
+	body := fmt.Appendf(nil, `{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"add","path":"members","value":[{"value":"2819c223-7f76-453a-919d-%012x"}]}]}`, n)
+	return checkRequest("scim", "PATCH", "acme.example", "/scim/v2/Groups/e9e30dba-f08f-4109-8486-d5c6a331660a", body,
+		"authorization", "Bearer "+token, "accept", "application/scim+json", "content-type", "application/scim+json", "content-length", fmt.Sprint(len(body)))
 }
 
 // appRequest is a page of the application with a session cookie among others.
 func appRequest() *authv3.CheckRequest {
-	return checkRequest("app", "app.example", "/projects/17/board?view=week",
+	return checkRequest("app", "GET", "app.example", "/projects/17/board?view=week", nil,
 		"accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
 		"cookie", "theme=dark; "+"session="+sessionValue+"; consent="+strings.Repeat("y", 120))
 }
 
-func checkRequest(surface, host, path string, headers ...string) *authv3.CheckRequest {
+func checkRequest(surface, method, host, path string, body []byte, headers ...string) *authv3.CheckRequest {
 	headers = append(headers, "host", host,
 		"x-request-id", "3f1c2d7e-9a4b-4c1d-8e2f-5a6b7c8d9e0f", "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 	h := &authv3.AttributeContext_HttpRequest{
-		Id: "5237012873405", Method: "GET", Path: path, Host: host, Scheme: "https", Protocol: "HTTP/2", Size: -1, HeaderMap: &corev3.HeaderMap{},
+		Id: "5237012873405", Method: method, Path: path, Host: host, Scheme: "https", Protocol: "HTTP/2", Size: -1, RawBody: body, HeaderMap: &corev3.HeaderMap{},
 	}
 	for i := 0; i < len(headers); i += 2 {
 		h.HeaderMap.Headers = append(h.HeaderMap.Headers, &corev3.HeaderValue{Key: headers[i], RawValue: []byte(headers[i+1])})

@@ -1,0 +1,136 @@
+package policies
+
+import (
+	"encoding/binary"
+	"slices"
+	"sync"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// Bounds of a memo: an entry is at most about maxMemoKey bytes and a small verdict.
+const (
+	maxMemo    = 1024
+	maxMemoKey = 1024
+)
+
+// memo remembers the verdicts of one profile of one activation on requests without a
+// body, which are the bulk of SCIM traffic and few of a kind.
+//
+// It changes no answer. A profile is a function of its input: it compiles against pure
+// builtins and an empty data document, so two inputs that are equal in everything the
+// rules can read have one verdict. The key holds every field of the input, exactly; left
+// out are only resource_id and query, and those only when no rule of the activation
+// reads them, which is read off the compiled rules (see [reads]).
+type memo struct {
+	reads reads
+
+	mu sync.RWMutex // guards m
+	m  map[string]Verdict
+}
+
+// reads says which fields with many values the rules of an activation can read.
+type reads struct{ resourceID, query bool }
+
+// readsOf walks the compiled rules for references to the input. One that does not name
+// its field as a literal, the bare input included, may read all of it.
+func readsOf(c *ast.Compiler) reads {
+	var r reads
+	var visitor *ast.GenericVisitor
+	visitor = ast.NewGenericVisitor(func(x any) bool {
+		switch x := x.(type) {
+		case ast.Ref:
+			if len(x) == 0 || !x[0].Equal(ast.InputRootDocument) {
+				return false
+			}
+			r.note(x)
+			for _, t := range x[1:] {
+				visitor.Walk(t)
+			}
+			return true
+		case ast.Var:
+			if x.Equal(ast.InputRootDocument.Value) {
+				r = reads{true, true}
+			}
+		}
+		return false
+	})
+	for _, m := range c.Modules {
+		visitor.Walk(m)
+	}
+	return r
+}
+
+func (r *reads) note(ref ast.Ref) {
+	field := ast.String("")
+	if len(ref) > 1 {
+		field, _ = ref[1].Value.(ast.String) // another type is no literal: everything
+	}
+	switch field {
+	case "resource_id":
+		r.resourceID = true
+	case "query":
+		r.query = true
+	case "":
+		*r = reads{true, true}
+	}
+}
+
+// key appends all of in that the rules can read to buf; false when in has a body or is
+// too large to keep. Every string is written with its length, so that no two inputs
+// have one key.
+func (r reads) key(buf []byte, in *Input) ([]byte, bool) {
+	if in.Resource != nil || len(in.Raw) > 0 || len(in.Canonical) > 0 || len(in.Deviations) > 0 {
+		return nil, false
+	}
+	for _, s := range [...]string{in.Profile, in.Tenant, in.Client.ID, in.Client.Issuer, in.Method, in.Route, in.ResourceType} {
+		buf = appendString(buf, s)
+	}
+	buf = appendStrings(buf, in.Client.Scopes)
+	if r.resourceID {
+		buf = appendString(buf, in.ResourceID)
+	}
+	if r.query {
+		buf = appendString(buf, in.Query.Filter)
+		buf = appendString(buf, in.Query.FilterShape)
+		buf = appendStrings(buf, in.Query.Attributes)
+		buf = appendStrings(buf, in.Query.Excluded)
+	}
+	return buf, len(buf) <= maxMemoKey
+}
+
+func appendString(buf []byte, s string) []byte {
+	return append(binary.AppendUvarint(buf, uint64(len(s))), s...)
+}
+
+func appendStrings(buf []byte, list []string) []byte {
+	buf = binary.AppendUvarint(buf, uint64(len(list)))
+	for _, s := range list {
+		buf = appendString(buf, s)
+	}
+	return buf
+}
+
+// get returns the verdict of an equal request. The caller owns it.
+func (m *memo) get(key []byte) (Verdict, bool) {
+	m.mu.RLock()
+	v, ok := m.m[string(key)]
+	m.mu.RUnlock()
+	v.Violations = slices.Clone(v.Violations)
+	return v, ok
+}
+
+// put remembers a verdict; a failure is none. A full memo starts anew: who fills it
+// costs others one evaluation each.
+func (m *memo) put(key []byte, v Verdict) {
+	if v.Failure != "" {
+		return
+	}
+	v.Violations = slices.Clone(v.Violations)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.m == nil || len(m.m) >= maxMemo {
+		m.m = make(map[string]Verdict)
+	}
+	m.m[string(key)] = v
+}

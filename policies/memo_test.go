@@ -1,0 +1,195 @@
+package policies_test
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"strconv"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scimward/scimward/policies"
+)
+
+// echo answers allow only where the rule holds, so a verdict that belongs to another
+// input shows.
+func echo(t *testing.T, rule string) *policies.Engine {
+	t.Helper()
+	e, err := policies.NewTestEngine(policies.Options{}, policies.Profile{
+		Name: "echo", Entrypoint: "data.echo.verdict", Files: map[string]string{"echo.rego": `package echo
+
+verdict := {"allow": true, "violations": []} if _holds
+
+verdict := {"allow": false, "violations": [{"rule": "r", "op": -1, "message": "m", "fix": "f", "status": 400, "scimType": ""}]} if not _holds
+
+` + rule},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func read() policies.Input {
+	return policies.Input{
+		Profile: "echo", Tenant: "acme", Method: "GET", Route: "GET /Users", ResourceType: "User", ResourceID: "u1",
+		Client: policies.Client{ID: "idp", Issuer: "https://as.example", Scopes: []string{"scim"}},
+		Query:  policies.Query{Filter: "f", FilterShape: "s", Attributes: []string{"a"}, Excluded: []string{"b"}},
+	}
+}
+
+// TestMemoTellsInputsApart changes one field at a time: whatever a rule can read, a
+// remembered answer is only given to an equal request.
+func TestMemoTellsInputsApart(t *testing.T) {
+	tests := []struct {
+		name, rule string
+		change     func(*policies.Input)
+	}{
+		{"tenant", `_holds if input.tenant == "acme"`, func(in *policies.Input) { in.Tenant = "globex" }},
+		{"client", `_holds if input.client.id == "idp"`, func(in *policies.Input) { in.Client.ID = "other" }},
+		{"issuer", `_holds if input.client.issuer == "https://as.example"`, func(in *policies.Input) { in.Client.Issuer = "x" }},
+		{"scopes", `_holds if input.client.scopes == ["scim"]`, func(in *policies.Input) { in.Client.Scopes = []string{"scim", "x"} }},
+		{"no scopes", `_holds if input.client.scopes == ["scim"]`, func(in *policies.Input) { in.Client.Scopes = nil }},
+		{"method", `_holds if input.method == "GET"`, func(in *policies.Input) { in.Method = "HEAD" }},
+		{"route", `_holds if input.route == "GET /Users"`, func(in *policies.Input) { in.Route = "GET /Groups" }},
+		{"resource type", `_holds if input.resource_type == "User"`, func(in *policies.Input) { in.ResourceType = "Group" }},
+		{"id", `_holds if input.resource_id == "u1"`, func(in *policies.Input) { in.ResourceID = "u2" }},
+		{"id by a variable", `_holds if { some k; k == "resource_id"; input[k] == "u1" }`, func(in *policies.Input) { in.ResourceID = "u2" }},
+		{"id through the whole input", `_holds if { x := input; x.resource_id == "u1" }`, func(in *policies.Input) { in.ResourceID = "u2" }},
+		{"id through a function", "_holds if _f(input)\n\n_f(x) if x.resource_id == \"u1\"", func(in *policies.Input) { in.ResourceID = "u2" }},
+		{"id in a comprehension", `_holds if count([k | input[k] == "u1"]) == 1`, func(in *policies.Input) { in.ResourceID = "u2" }},
+		{"filter", `_holds if input.query.filter == "f"`, func(in *policies.Input) { in.Query.Filter = "g" }},
+		{"shape", `_holds if input.query.filter_shape == "s"`, func(in *policies.Input) { in.Query.FilterShape = "t" }},
+		{"attributes", `_holds if input.query.attributes == ["a"]`, func(in *policies.Input) { in.Query.Attributes = []string{"b"} }},
+		{"excluded", `_holds if input.query.excluded == ["b"]`, func(in *policies.Input) { in.Query.Excluded = nil }},
+		{"resource", `_holds if not input.resource`, func(in *policies.Input) { in.Resource = map[string]any{"userName": "x"} }},
+		{"empty resource", `_holds if not input.resource`, func(in *policies.Input) { in.Resource = map[string]any{} }},
+		{"raw", `_holds if count(input.raw) == 0`, func(in *policies.Input) { in.Raw = []policies.Operation{{Op: "add"}} }},
+		{"canonical", `_holds if count(input.canonical) == 0`, func(in *policies.Input) { in.Canonical = []policies.Operation{{Op: "add"}} }},
+		{"deviations", `_holds if count(input.deviations) == 0`, func(in *policies.Input) { in.Deviations = []policies.Deviation{{Code: "c"}} }},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			e, other := echo(t, tt.rule), read()
+			tt.change(&other)
+			for range 3 { // the second and third may come from the memo
+				if v := e.Decide(t.Context(), read()); !v.Allow || v.Failure != "" {
+					t.Fatalf("the unchanged request: %+v", v)
+				}
+				if v := e.Decide(t.Context(), other); v.Allow || v.Failure != "" {
+					t.Fatalf("the changed request: %+v", v)
+				}
+			}
+		})
+	}
+}
+
+// TestMemoKnowsEveryField fails when Input grows a field that nobody put into the key.
+func TestMemoKnowsEveryField(t *testing.T) {
+	if n := reflect.TypeFor[policies.Input]().NumField(); n != 12 {
+		t.Errorf("Input has %d fields: add the new one to reads.key and to TestMemoTellsInputsApart", n)
+	}
+	if n := reflect.TypeFor[policies.Client]().NumField(); n != 3 {
+		t.Errorf("Client has %d fields: add the new one to reads.key", n)
+	}
+	if n := reflect.TypeFor[policies.Query]().NumField(); n != 4 {
+		t.Errorf("Query has %d fields: add the new one to reads.key", n)
+	}
+}
+
+// TestMemoKeepsFieldsApart: what ends one field and begins the next makes two requests.
+func TestMemoKeepsFieldsApart(t *testing.T) {
+	e := echo(t, `_holds if input.client.scopes == ["ab", "c"]`)
+	for _, scopes := range [][]string{{"ab", "c"}, {"a", "bc"}, {"abc"}, {"ab", "c", ""}} {
+		in := read()
+		in.Client.Scopes = scopes
+		if v := e.Decide(t.Context(), in); v.Allow != (len(scopes) == 2 && scopes[0] == "ab") {
+			t.Errorf("%q: allow %v", scopes, v.Allow)
+		}
+	}
+}
+
+// TestMemoRemembersNoFailure: a request that ran out of time is judged when it comes again.
+func TestMemoRemembersNoFailure(t *testing.T) {
+	e := echo(t, `_holds if input.method == "GET"`)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if v := e.Decide(ended, read()); v.Allow || v.Failure == "" {
+		t.Errorf("an ended request: %+v", v)
+	}
+	if v := e.Decide(t.Context(), read()); !v.Allow {
+		t.Errorf("the next one: %+v", v)
+	}
+	if v := e.Decide(ended, read()); v.Allow || v.Failure == "" {
+		t.Errorf("an ended request that was answered before: %+v", v)
+	}
+}
+
+// TestMemoIsNotShared: what a caller does to its verdict reaches no other.
+func TestMemoIsNotShared(t *testing.T) {
+	e := echo(t, `_holds if input.method == "PUT"`)
+	want := e.Decide(t.Context(), read())
+	for range 3 {
+		got := e.Decide(t.Context(), read())
+		if diff := cmp.Diff(want, got); diff != "" || len(got.Violations) != 1 {
+			t.Fatalf("verdict (-want +got):\n%s", diff)
+		}
+		got.Violations[0].Rule = "spoilt"
+	}
+}
+
+// TestMemoIsBounded: more kinds of requests than it holds are all judged right.
+func TestMemoIsBounded(t *testing.T) {
+	e := echo(t, `_holds if endswith(input.client.id, "7")`)
+	for i := range 3000 {
+		in := read()
+		in.Client.ID = fmt.Sprint(i)
+		if v := e.Decide(t.Context(), in); v.Allow != (i%10 == 7) || v.Failure != "" {
+			t.Fatalf("client %d: %+v", i, v)
+		}
+	}
+}
+
+// TestMemoFollowsActivation: new rules are asked anew.
+func TestMemoFollowsActivation(t *testing.T) {
+	e := newEngine(t)
+	in := read()
+	in.Profile = "ipsie-il1"
+	before := e.Decide(t.Context(), in)
+	if !before.Allow {
+		t.Fatalf("%+v", before)
+	}
+	err := e.Activate(policies.Profile{Name: "ipsie-il1", Entrypoint: "data.ipsie.verdict", Files: map[string]string{"x.rego": `package ipsie
+
+verdict := {"allow": true, "violations": []} if input.route == "GET /ServiceProviderConfig"
+
+verdict := {"allow": false, "violations": [{"rule": "r", "op": -1, "message": "m", "fix": "f", "status": 403, "scimType": ""}]} if input.route != "GET /ServiceProviderConfig"
+`}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := e.Decide(t.Context(), in); v.Allow || v.Failure != "" {
+		t.Errorf("after the change: %+v", v)
+	}
+}
+
+// TestMemoServesReads: the shipped profiles do not read ids, so reads of different
+// users share one entry and cost no evaluation.
+func TestMemoServesReads(t *testing.T) {
+	e := newEngine(t)
+	for _, profile := range policies.Profiles() {
+		in, n := read(), 0
+		in.Profile = profile
+		allocs := testing.AllocsPerRun(100, func() {
+			n++
+			in.ResourceID = strconv.Itoa(n)
+			if v := e.Decide(t.Context(), in); !v.Allow {
+				t.Fatalf("%+v", v)
+			}
+		})
+		if allocs > 5 {
+			t.Errorf("%s: %v allocations for a read like one before, want at most 5", profile, allocs)
+		}
+	}
+}
