@@ -119,7 +119,11 @@ func newWorld(t *testing.T, edit func(string) string) *world {
 			t.Errorf("ending the stack: %v", err)
 		}
 		if t.Failed() {
-			t.Logf("scimward said last:\n%s", w.Scimward.Log())
+			for line := range strings.Lines(w.Scimward.Log()) {
+				if !strings.Contains(line, `"level":"INFO"`) {
+					t.Logf("scimward said: %s", line)
+				}
+			}
 		}
 	})
 	return w

@@ -1,0 +1,118 @@
+package envoytest_test
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+
+	"github.com/scimward/scimward/examples/quickstart/stack"
+)
+
+func stateOf(r report, kind string) kindState {
+	if len(r.Offboardings) == 0 {
+		return kindState{}
+	}
+	ks := r.Offboardings[len(r.Offboardings)-1].Kinds
+	if i := slices.IndexFunc(ks, func(k kindState) bool { return k.Kind == kind }); i >= 0 {
+		return ks[i]
+	}
+	return kindState{}
+}
+
+// refusedEverywhere fails when the proxy serves any of the person's credentials.
+func refusedEverywhere(t *testing.T, p *stack.Person, when string) {
+	t.Helper()
+	for _, kind := range p.Held() {
+		if status, body := use(t, p, kind); status/100 == 2 {
+			t.Errorf("%s: the %s was served: %d %s", when, kind, status, body)
+		}
+	}
+}
+
+// TestFaultyApp makes one kind of the application fail in each of the ways that
+// real ones do: the other kinds are verified, the faulty one is never shown as
+// done, the lock holds, and the rest is verified when the fault has gone
+// (revocation §1.1 rows 5, 6, 8, 10).
+func TestFaultyApp(t *testing.T) {
+	w := newWorld(t, nil)
+	for _, c := range []struct {
+		name  string
+		kind  string
+		fault map[string]any
+		state string // of the kind while the fault lasts
+	}{
+		{"429 with Retry-After", "pat", map[string]any{"status": 429, "retry_after_s": 1}, "retrying"},
+		{"500", "device", map[string]any{"status": 500}, "retrying"},
+		{"slow", "api_token", map[string]any{"slow_ms": 60000}, "retrying"},
+		{"unsupported", "web_session", map[string]any{"unsupported": true}, "unsupported"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			u := user(t, w.Acme, "leaver")
+			p := w.signIn(t, w.Acme, u.UserName)
+			faults(t, w.Acme, map[string]any{c.kind: c.fault})
+			defer faults(t, w.Acme, nil)
+			if err := w.Acme.Client.Deactivate(t.Context(), u.ID); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "verifying every other kind", func() bool {
+				r := w.peek(t, "acme", u.ID)
+				for _, kind := range kinds() {
+					if k := stateOf(r, kind); kind == c.kind && k.State != c.state || kind != c.kind && !k.Verified {
+						return false
+					}
+				}
+				return true
+			})
+			r := w.peek(t, "acme", u.ID)
+			k := stateOf(r, c.kind)
+			if k.Verified {
+				t.Errorf("the faulty kind is shown as verified: %+v", k)
+			}
+			if c.state == "unsupported" {
+				if k.EnforcedUntil == nil || r.Status != "verified_enforced" {
+					t.Errorf("status %s, kind %+v; want enforced at the proxy until a time", r.Status, k)
+				}
+			} else if r.Status == "verified" || r.Offboardings[0].VerifiedAt != nil {
+				t.Errorf("status %s while a kind is retrying", r.Status)
+			}
+			if status := direct(t, p, c.kind); status != http.StatusOK {
+				t.Fatalf("the application itself answers %d to the %s: nothing is proved", status, c.kind)
+			}
+			refusedEverywhere(t, p, "while the fault lasts")
+
+			faults(t, w.Acme, nil)
+			if c.state == "unsupported" {
+				return // terminal: the proxy enforces it
+			}
+			w.settled(t, "acme", u.ID)
+			if status := direct(t, p, c.kind); status == http.StatusOK {
+				t.Errorf("the %s lives on in the application after it was verified", c.kind)
+			}
+		})
+	}
+}
+
+// TestCachingApp is revocation §0 row 4: an application that goes on honouring what
+// it has deleted. The proxy refuses what the application would serve.
+func TestCachingApp(t *testing.T) {
+	w := newWorld(t, nil)
+	u := user(t, w.Acme, "leaver")
+	p := w.signIn(t, w.Acme, u.UserName)
+	for _, kind := range p.Held() {
+		if status, body := use(t, p, kind); status != http.StatusOK {
+			t.Fatalf("the %s before: %d %s", kind, status, body)
+		}
+	}
+	faults(t, w.Acme, map[string]any{"*": map[string]any{"cache_s": 3600}})
+	if err := w.Acme.Client.Deactivate(t.Context(), u.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.settled(t, "acme", u.ID)
+	for _, kind := range p.Held() {
+		// The application mints nothing for a disabled account, whatever it caches.
+		if status := direct(t, p, kind); status != http.StatusOK && kind != "refresh_token" {
+			t.Errorf("the application itself answers %d to the %s: nothing is proved", status, kind)
+		}
+	}
+	refusedEverywhere(t, p, "when the application caches")
+}
