@@ -152,6 +152,7 @@ func (c checker) listeners(cfg *Config) {
 			c.fail(path, fix, "%q is not an address", l.addr)
 			continue
 		}
+		c.socket(path, l.addr)
 		c.tls(path+"_tls", l.tls)
 		switch {
 		case local || l.tls.Cert != "" && (!l.mtls || l.tls.ClientCA != ""):
@@ -161,6 +162,7 @@ func (c checker) listeners(cfg *Config) {
 			c.fail(path, "set scim_tls with cert and key, or listen on loopback behind Envoy", "beyond loopback the scim listener needs TLS")
 		}
 	}
+	c.socket("listen.admin", cfg.Listen.Admin)
 	if local, ok := loopback(cfg.Listen.Admin); !ok || !local {
 		c.fail("listen.admin", `write "127.0.0.1:PORT" or "unix:PATH"`, "the admin listener is for loopback or unix only")
 	}
@@ -171,6 +173,15 @@ func (c checker) listeners(cfg *Config) {
 		c.fail("envoy.admin", `write "127.0.0.1:PORT"`, "Envoy's admin listener is for loopback only")
 	}
 	c.tls("envoy.tls", cfg.Envoy.TLS)
+}
+
+// maxSocketPath is what the kernel takes as the path of a socket.
+const maxSocketPath = 107
+
+func (c checker) socket(path, addr string) {
+	if p, ok := UnixPath(addr); ok && len(p) > maxSocketPath {
+		c.fail(path, "choose a shorter data_dir, or set "+path+" to a shorter path", "the socket path has %d bytes, the system takes %d", len(p), maxSocketPath)
+	}
 }
 
 func (c checker) tls(path string, t TLS) {

@@ -1,0 +1,152 @@
+package main_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/scimward/scimward/envoy/envoybin"
+)
+
+// built holds the binaries of the package's tests.
+var built struct{ quickstart, scimward string }
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "quickstart-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	built.quickstart, built.scimward = filepath.Join(dir, "quickstart"), filepath.Join(dir, "scimward")
+	for out, pkg := range map[string]string{built.quickstart: ".", built.scimward: "../../cmd/scimward"} {
+		if b, err := exec.Command("go", "build", "-o", out, pkg).CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "building %s: %v\n%s", pkg, err, b)
+			return 1
+		}
+	}
+	return m.Run()
+}
+
+// command is the quickstart with a temporary folder of its own, by which its
+// processes are recognised.
+func command(t *testing.T, args ...string) (*exec.Cmd, string) {
+	t.Helper()
+	envoy, err := envoybin.Locate(t.Context(), filepath.Join("..", "..", ".cache"), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Short, for a socket's path is bounded.
+	tmp, err := os.MkdirTemp("", "qs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(tmp); err != nil {
+			t.Error(err)
+		}
+	})
+	cmd := exec.CommandContext(t.Context(), built.quickstart, append([]string{"-source", "../..", "-scimward", built.scimward}, args...)...)
+	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "ENVOY="+envoy)
+	return cmd, tmp
+}
+
+// TestStoryHolds plays the demo.
+func TestStoryHolds(t *testing.T) {
+	t.Parallel()
+	cmd, tmp := command(t)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{"Everything held", "the report verifies offline", "WebSocket ended", "web_session verified"} {
+		if !bytes.Contains(out, []byte(want)) {
+			t.Errorf("the story does not tell %q", want)
+		}
+	}
+	wantNothingLeft(t, tmp)
+}
+
+// TestInterruptedLeavesNothing: whatever ends the demo, and whenever, no process
+// of it goes on.
+func TestInterruptedLeavesNothing(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL} {
+		for _, stage := range []string{"starting scimward", "starting Envoy", "ok   signed in", "a WebSocket, an event stream", "ok   reactivated"} {
+			t.Run(fmt.Sprintf("%s at %s", sig, stage), func(t *testing.T) {
+				cmd, tmp := command(t)
+				out, err := cmd.StdoutPipe()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				seen := false
+				lines := bufio.NewScanner(out)
+				for lines.Scan() {
+					if !seen && strings.Contains(lines.Text(), stage) {
+						seen = true
+						if err := cmd.Process.Signal(sig); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				if err := cmd.Wait(); err == nil || !seen {
+					t.Errorf("interrupted: %t, ended with %v", seen, err)
+				}
+				wantNothingLeft(t, tmp)
+			})
+		}
+	}
+}
+
+// wantNothingLeft waits until no process has tmp on its command line: a child of
+// a killed parent gets its signal from the kernel a moment later.
+func wantNothingLeft(t *testing.T, tmp string) {
+	t.Helper()
+	deadline := time.After(15 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		left := processesOf(t, tmp)
+		if len(left) == 0 {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("still running:\n%s", strings.Join(left, "\n"))
+		case <-tick.C:
+		}
+	}
+}
+
+// processesOf lists the processes whose command line or environment names tmp.
+func processesOf(t *testing.T, tmp string) []string {
+	t.Helper()
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil || len(dirs) == 0 {
+		t.Fatalf("reading /proc: %v", err)
+	}
+	var out []string
+	for _, d := range dirs {
+		for _, file := range []string{"cmdline", "environ"} {
+			b, err := os.ReadFile(filepath.Join(d, file))
+			if err == nil && bytes.Contains(b, []byte(tmp)) {
+				args, _ := os.ReadFile(filepath.Join(d, "cmdline"))
+				out = append(out, filepath.Base(d)+" "+strings.ReplaceAll(string(args), "\x00", " "))
+				break
+			}
+		}
+	}
+	return out
+}
