@@ -155,6 +155,10 @@ func TestNothingIsServedAfterTheResponse(t *testing.T) {
 			"schemas":    []string{"urn:ietf:params:scim:api:messages:2.0:PatchOp"},
 			"Operations": []map[string]any{{"op": "replace", "path": "active", "value": false}},
 		}, http.StatusOK},
+		{"PATCH without a path", http.MethodPatch, w.Acme, map[string]any{
+			"schemas":    []string{"urn:ietf:params:scim:api:messages:2.0:PatchOp"},
+			"Operations": []map[string]any{{"op": "replace", "value": map[string]any{"active": false}}},
+		}, http.StatusOK},
 		{"DELETE", http.MethodDelete, w.Acme, nil, http.StatusNoContent},
 		{"PUT", http.MethodPut, w.Globex, map[string]any{
 			"schemas":  []string{"urn:ietf:params:scim:schemas:core:2.0:User"},

@@ -1,0 +1,260 @@
+package envoytest_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// localRows are lines 1 and 2 of edge §3.3.1: forbidden routes of the application
+// in every spelling, and by every method.
+func (p *prey) localRows() []row {
+	form := "username=mallory&password=" + strings.Repeat("x", 12)
+	at := func(line, name, method, target string, want int) row {
+		return row{id: line, name: name, by: byApp, want: []int{want}, send: func() answer {
+			return p.h1(method, target, form, p.cookie(p.ada), formType)
+		}}
+	}
+	const one, two = "§3.3.1-1", "§3.3.1-2"
+	return []row{
+		at(one, "as it is", "POST", "/signup", 403),
+		at(one, "other case", "POST", "/SignUp", 403),
+		at(one, "trailing dot", "POST", "/signup.", 403),
+		at(one, "trailing slash", "POST", "/signup/", 403),
+		at(one, "trailing blank", "POST", "/signup%20", 403),
+		at(one, "suffix", "POST", "/signup.json", 403),
+		at(one, "another suffix", "POST", "/signup/x.css", 403),
+		at(one, "escaped question mark", "POST", "/signup%3fx", 400),
+		at(one, "escaped letter", "POST", "/%73ignup", 403),
+		at(one, "letter escaped twice", "POST", "/%2573ignup", 403),
+		at(one, "long s", "POST", "/%c5%bfignup", 403),
+		at(one, "control byte", "POST", "/signup%0a", 400),
+		at(one, "parameter", "POST", "/signup;x=1", 403),
+		at(one, "merged slashes", "POST", "//signup", 403),
+		at(one, "dot segments", "POST", "/x/../signup", 403),
+		at(one, "backslash", "POST", `/x\..\signup`, 403),
+		at(one, "query", "POST", "/signup?x=1", 403),
+		at(one, "below", "POST", "/account/email", 403),
+		at(two, "PUT", "PUT", "/signup", 403),
+		at(two, "PATCH", "PATCH", "/account", 403),
+		at(two, "DELETE", "DELETE", "/account", 403),
+		at(two, "OPTIONS", "OPTIONS", "/account", 403),
+		{id: two, name: "_method in a form", by: byApp, want: []int{403}, send: func() answer {
+			return p.h1("POST", "/account", "_method=DELETE", p.cookie(p.ada), formType)
+		}},
+		{id: two, name: "_method in JSON", by: byApp, want: []int{403}, send: func() answer {
+			return p.h1("POST", "/account", `{"_method":"DELETE"}`, p.cookie(p.ada), "Content-Type: application/json")
+		}},
+		{id: two, name: "_method in multipart", by: byApp, want: []int{403}, send: func() answer {
+			return p.h1("POST", "/account", "--x\r\nContent-Disposition: form-data; name=\"_method\"\r\n\r\nDELETE\r\n--x--\r\n", p.cookie(p.ada), "Content-Type: multipart/form-data; boundary=x")
+		}},
+		at(two, "unknown method", "PROPFIND", "/account", 405),
+		at(two, "TRACE", "TRACE", "/account", 405),
+	}
+}
+
+// overrideRows are line 3: headers and query keys that stand for another method or path.
+func (p *prey) overrideRows() []row {
+	const line = "§3.3.1-3"
+	var out []row
+	for name, value := range map[string]string{
+		"X-Method": "DELETE", "X-HTTP-Method": "DELETE", "X-HTTP-Method-Override": "DELETE", "X-Method-Override": "DELETE",
+		"X-Original-URL": "/account", "X-Original-URI": "/account", "X-Rewrite-URL": "/account",
+		"X-Forwarded-URI": "/account", "X-Forwarded-Path": "/account",
+	} {
+		out = append(out, row{id: line, name: name, by: byApp, want: []int{400}, send: func() answer {
+			return p.h1("GET", "/account", "", p.cookie(p.ada), name+": "+value)
+		}})
+	}
+	for _, query := range []string{"method=DELETE", "httpMethod=DELETE", "_method=DELETE", "%5Fmethod=DELETE", "_METHOD=DELETE", "a=b;_method=DELETE"} {
+		out = append(out, row{id: line, name: "?" + query, by: byApp, want: []int{400}, send: func() answer {
+			return p.h1("GET", "/account?"+query, "", p.cookie(p.ada))
+		}})
+	}
+	return append(out,
+		row{id: "§3.3.1-8", name: "an override elsewhere is seen, too", by: byApp, want: []int{400}, send: func() answer {
+			return p.h1("POST", "/me", "", p.cookie(p.ada), "X-Original-URL: /signup", "Content-Length: 0")
+		}},
+		row{id: "§3.3.1-8", name: "the cookie is seen", by: byApp, want: []int{401}, send: func() answer { return p.h1("GET", "/me", "", p.cookie(p.eve)) }},
+	)
+}
+
+// identityRows are H2 to H4 and lines 4, 8 and 10: what a client says of itself
+// does not arrive, and what scimward says does.
+func (p *prey) identityRows() []row {
+	passes := func(id, name string, judge func(*testing.T, *http.Request), lines ...string) row {
+		return row{id: id, name: name, want: []int{200}, upstream: judge, send: func() answer {
+			return p.h1("GET", "/healthz", "", append([]string{p.cookie(p.ada)}, lines...)...)
+		}}
+	}
+	gone := func(names ...string) func(*testing.T, *http.Request) {
+		return func(t *testing.T, r *http.Request) {
+			t.Helper()
+			for _, n := range names {
+				if v, ok := r.Header[http.CanonicalHeaderKey(n)]; ok {
+					t.Errorf("%s: %q arrived", n, v)
+				}
+			}
+			if got := r.Header.Values("X-Scim-User"); len(got) != 1 || got[0] != p.ada.Name {
+				t.Errorf("X-Scim-User is %q, want %s", got, p.ada.Name)
+			}
+		}
+	}
+	anonymous := func(t *testing.T, r *http.Request) {
+		t.Helper()
+		for n, v := range r.Header {
+			if strings.HasPrefix(strings.ToLower(n), "x-scim-") {
+				t.Errorf("%s: %q arrived with a request of nobody", n, v)
+			}
+		}
+	}
+	const claimed = "203.0.113.9"
+	return []row{
+		passes("H2", "an identity header that the answer sets", gone(), "X-Scim-User: root", "x-scim-user: admin"),
+		{id: "H2", name: "an identity header that the answer does not set", want: []int{200}, upstream: anonymous, send: func() answer {
+			return p.h1("GET", "/healthz", "", "X-Scim-User: root")
+		}},
+		passes("H3", "an identity header as hop by hop", gone(), "Connection: x-scim-user"),
+		passes("H4", "client certificate", gone("X-Forwarded-Client-Cert"), "X-Forwarded-Client-Cert: By=x;Subject=\"CN=root\""),
+		passes("H4", "client address", func(t *testing.T, r *http.Request) {
+			t.Helper()
+			xff := r.Header.Values("X-Forwarded-For")
+			if len(xff) == 0 || strings.HasSuffix(xff[len(xff)-1], claimed) {
+				t.Errorf("X-Forwarded-For is %q, want an address behind the one that was claimed", xff)
+			}
+		}, "X-Forwarded-For: "+claimed),
+		passes("§3.3.1-4", "prefixed names", gone("X-Scim-Client", "X-Scim-Anything-Else"), "X-Scim-Client: root", "X-SCIM-Anything-Else: root"),
+		passes("§3.3.1-4", "names that gateways use", gone("X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Remote-User"),
+			"X-Forwarded-User: root", "X-Forwarded-Email: root@example.com", "X-Forwarded-Groups: admins", "X-Remote-User: root"),
+		passes("§3.3.1-10", "a partial body claimed by the client", gone("X-Envoy-Auth-Partial-Body"), "X-Envoy-Auth-Partial-Body: true"),
+		{id: "§3.3.1-10", name: "a locked user's gRPC", by: byGRPC, want: []int{200}, send: func() answer {
+			return p.h1("POST", "/me", "", p.bearer(p.eve, "jwt"), "Content-Type: application/grpc", "Content-Length: 0")
+		}},
+	}
+}
+
+// cookieRows are lines 5, 6 and 9: the locked user's session in spellings that
+// one parser reads and another does not, and twice.
+func (p *prey) cookieRows() []row {
+	const five = "§3.3.1-5"
+	eve, ada := p.eve.Credentials["web_session"], p.ada.Credentials["web_session"]
+	cookie := func(id, name string, want int, lines ...string) row {
+		return row{id: id, name: name, by: byApp, want: []int{want}, send: func() answer { return p.h1("GET", "/me", "", lines...) }}
+	}
+	octal := `"\` + "1" + strings.Repeat("4", 2) + eve[1:] + `"`
+	return []row{
+		cookie(five, "blank before =", 400, "Cookie: session ="+eve),
+		cookie(five, "blank behind =", 400, "Cookie: session= "+eve),
+		cookie(five, "tab before the name", 400, "Cookie: a=b;\tsession="+eve),
+		cookie(five, "other case", 400, "Cookie: Session="+eve),
+		cookie(five, "escaped name", 400, "Cookie: %73ession="+eve),
+		cookie(five, "escaped value", 400, "Cookie: session=%"+"41"+eve),
+		cookie(five, "quoted value", 400, `Cookie: session="`+eve+`"`),
+		cookie(five, "octal value", 400, "Cookie: session="+octal),
+		cookie(five, "quoted name", 400, `Cookie: "session"=`+eve),
+		cookie(five, "after a comma", 400, "Cookie: a=b,session="+eve),
+		cookie(five, "in numbered parts", 400, "Cookie: session.0="+eve[:8]+"; session.1="+eve[8:]),
+		cookie(five, "twice, the locked one first", 400, "Cookie: session="+eve+"; session="+ada),
+		cookie(five, "twice, the locked one last", 400, "Cookie: session="+ada+"; session="+eve),
+		cookie(five, "in two lines", 400, "Cookie: session="+ada, "Cookie: session="+eve),
+		cookie("§3.3.1-6", "behind 3,000 others", 431, "Cookie: "+strings.Repeat("a=;", 3001)+"session="+eve),
+		cookie("§3.3.1-6", "behind 150 others", 431, "Cookie: "+strings.Repeat("a=;", 150)+"session="+eve),
+		cookie("H1", "two users, cookie and token", 401, "Cookie: session="+ada, p.bearer(p.eve, "api_token")),
+		cookie("§3.3.1-9", "two Authorization lines", 400, p.bearer(p.ada, "api_token"), p.bearer(p.eve, "api_token")),
+		cookie("§3.3.1-9", "a comma in Authorization", 400, p.bearer(p.ada, "api_token")+", "+p.eve.Credentials["api_token"]),
+		cookie("§3.3.1-9", "an empty Authorization first", 401, "Authorization: ", p.bearer(p.eve, "api_token")),
+		cookie("H1", "two blanks before the token", 400, "Authorization: Bearer  "+p.eve.Credentials["api_token"]),
+		cookie("H1", "a scheme nobody knows", 401, "Authorization: Hawk "+p.eve.Credentials["api_token"]),
+		{id: "H1", name: "the application's token in the query", by: byApp, want: []int{400}, send: func() answer {
+			return p.h1("GET", "/me?access_token="+p.eve.Credentials["api_token"], "")
+		}},
+		{id: "§3.3.1-9", name: "two Content-Type lines where the body is read", by: byApp, want: []int{415}, send: func() answer {
+			return p.h1("POST", "/oauth-app/token", "grant_type=refresh_token&refresh_token="+p.eve.Credentials["refresh_token"], formType, "Content-Type: text/plain")
+		}},
+		{id: "lock", name: "refresh", by: byApp, want: []int{401}, send: func() answer {
+			return p.h1("POST", "/oauth-app/token", "grant_type=refresh_token&refresh_token="+p.eve.Credentials["refresh_token"], formType)
+		}},
+		{id: "lock", name: "refresh, the token twice", by: byApp, want: []int{400}, send: func() answer {
+			return p.h1("POST", "/oauth-app/token", "grant_type=refresh_token&refresh_token="+p.ada.Credentials["refresh_token"]+"&refresh_token="+p.eve.Credentials["refresh_token"], formType)
+		}},
+		{id: "lock", name: "refresh, the token in the query", by: byApp, want: []int{400}, send: func() answer {
+			return p.h1("POST", "/oauth-app/token?refresh_token="+p.eve.Credentials["refresh_token"], "grant_type=refresh_token", formType)
+		}},
+		{id: "lock", name: "sign-in in another case", by: byApp, want: []int{401}, send: func() answer {
+			return p.h1("POST", "/login", "username="+strings.ToUpper(p.eve.Name)+"&password=x", formType)
+		}},
+		{id: "lock", name: "device", by: byApp, want: []int{401}, send: func() answer {
+			return p.h1("GET", "/me", "", "X-Device-Credential: "+p.eve.Credentials["device"])
+		}},
+	}
+}
+
+// appPathRows are line 7: SCIM's prefix in a form that only the application would take.
+func (p *prey) appPathRows() []row {
+	const line = "§3.3.1-7"
+	to := func(name, target string, want int) row {
+		return row{id: line, name: name, by: byApp, want: []int{want}, send: func() answer {
+			return p.scim("DELETE", target, "")
+		}}
+	}
+	return []row{
+		to("other case", "/Scim/v2/Users/"+p.target.ID, 404),
+		to("a blank", "/scim%20/v2/Users/"+p.target.ID, 404),
+		to("a trailing dot", "/scim./v2/Users/"+p.target.ID, 404),
+		to("version in other case", "/scim/V2/Users/"+p.target.ID, 404),
+		to("escaped, in another case", "/%53cim/v2/Users/"+p.target.ID, 404),
+	}
+}
+
+// http2Rows repeat what the framing of HTTP/1.1 could hide.
+func (p *prey) http2Rows() []row {
+	auth := field{"authorization", "Bearer " + p.token}
+	eve, ada := "session="+p.eve.Credentials["web_session"], "session="+p.ada.Credentials["web_session"]
+	app := func(id, name, method, path string, want int, fields ...field) row {
+		return row{id: id, name: "HTTP/2, " + name, by: byApp, want: []int{want}, send: func() answer { return p.h2(method, path, "", fields...) }}
+	}
+	envoy := func(id, name string, send func() answer, want ...int) row {
+		return row{id: id, name: "HTTP/2, " + name, by: byEnvoy, want: want, send: send}
+	}
+	head := func(method, path, authority string, more ...field) []field {
+		return append([]field{{":method", method}, {":scheme", "https"}, {":authority", authority}, {":path", path}}, more...)
+	}
+	return []row{
+		app("§3.3.1-5", "cookie crumbs of two users", "GET", "/me", 400, field{"cookie", ada}, field{"cookie", eve}),
+		app("§3.3.1-5", "locked cookie", "GET", "/me", 401, field{"cookie", eve}),
+		app("§3.3.1-2", "DELETE", "DELETE", "/account", 403, field{"cookie", ada}),
+		app("§3.3.1-3", "override", "GET", "/account", 400, field{"cookie", ada}, field{"x-http-method-override", "DELETE"}),
+		app("§3.3.1-1", "other case", "POST", "/SIGNUP", 403, field{"cookie", ada}),
+		{id: "P5", name: "HTTP/2, slash encoded twice", by: bySCIM, want: []int{400}, send: func() answer {
+			return p.h2("PATCH", "/scim/v2/Users%252F"+p.target.ID, patch(damage), auth, field{"content-type", "application/scim+json"})
+		}},
+		envoy("P1", "%2F", func() answer { return p.h2("DELETE", "/scim/v2/Users%2F"+p.target.ID, "", auth) }, 400),
+		envoy("W1", "no path", func() answer {
+			return p.raw2(p.t, p.Acme, []field{{":method", "DELETE"}, {":scheme", "https"}, {":authority", p.host}, auth}, "")
+		}, 400, 0),
+		envoy("W1", "no authority", func() answer {
+			return p.raw2(p.t, p.Acme, []field{{":method", "DELETE"}, {":scheme", "https"}, {":path", p.userPath()}, auth}, "")
+		}, 400, 404, 0),
+		envoy("P9", "authority of another host", func() answer {
+			return p.raw2(p.t, p.Acme, head("DELETE", p.userPath(), "evil.example", auth, field{"host", p.host}), "")
+		}, 400, 404, 0),
+		envoy("W1", "CONNECT", func() answer {
+			return p.raw2(p.t, p.Acme, []field{{":method", "CONNECT"}, {":authority", p.host}, auth}, "")
+		}, 400, 403, 404, 405, 0),
+		envoy("B4", "extended CONNECT", func() answer {
+			return p.raw2(p.t, p.Acme, append([]field{{":method", "CONNECT"}, {":protocol", "websocket"}, {":scheme", "https"}, {":authority", p.host}, {":path", p.userPath()}}, auth), "")
+		}, 400, 403, 404, 405, 0),
+		envoy("M2", "method in lower case", func() answer { return p.h2("delete", p.userPath(), "", auth) }, 400, 405, 0),
+		envoy("W1", "hop-by-hop header", func() answer { return p.h2("DELETE", p.userPath(), "", auth, field{"transfer-encoding", "chunked"}) }, 400, 0),
+		envoy("W1", "two paths", func() answer {
+			return p.raw2(p.t, p.Acme, head("DELETE", p.userPath(), p.host, field{":path", "/healthz"}, auth), "")
+		}, 400, 0),
+		envoy("H2", "underscore twin", func() answer { return p.h2("DELETE", p.userPath(), "", auth, field{"x_scim_client", "root"}) }, 400, 0),
+	}
+}
+
+// h2 sends a request over HTTP/2 for acme's host.
+func (p *prey) h2(method, path, body string, fields ...field) answer {
+	all := append([]field{{":method", method}, {":scheme", "https"}, {":authority", p.host}, {":path", path}}, fields...)
+	return p.raw2(p.t, p.Acme, all, body)
+}

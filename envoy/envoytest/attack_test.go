@@ -1,0 +1,325 @@
+package envoytest_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scimward/scimward/examples/identity-service/idp"
+	"github.com/scimward/scimward/examples/quickstart/stack"
+)
+
+// row is one line of the attack table.
+type row struct {
+	id, name string
+	send     func() answer
+	// want are the statuses that refuse; several only where Envoy itself answers.
+	want []int
+	// by says whose answer it is, and so which form it has.
+	by       speaker
+	scimType string // with byScimward on SCIM routes
+	// upstream judges the request that arrived at the application, for rows that
+	// are let through without what they tried to smuggle; nil: nothing may arrive.
+	upstream func(t *testing.T, r *http.Request)
+}
+
+// speaker is who answers a row.
+type speaker int
+
+const (
+	byEnvoy speaker = iota // a bare answer
+	bySCIM                 // a SCIM error (RFC 7644 §3.12)
+	byOAuth                // an OAuth error (RFC 6749 §5.2)
+	byApp                  // text that says why, on an application route
+	byGRPC                 // Envoy's form for application/grpc: 200 with grpc-status (edge §3.3.1 line 10)
+	twin                   // the legitimate twin of a family: served
+)
+
+// prey is what the attacks are after.
+type prey struct {
+	*world
+	t      *testing.T
+	host   string // of acme, with port
+	token  string // acme's access token
+	alien  string // globex's access token
+	jwks   []byte // acme's public keys
+	target idp.User
+	group  idp.Group
+	// ada may sign in; eve is locked, and the application cannot revoke what she
+	// holds: each of her credentials would be served if the proxy let it pass.
+	ada, eve *stack.Person
+}
+
+func newPrey(t *testing.T) *prey {
+	t.Helper()
+	w := sharedWorld(t)
+	p := &prey{world: w, t: t, host: strings.TrimPrefix(w.Acme.URL, "https://")}
+	ada, eve := user(t, w.Acme, "ada"), user(t, w.Acme, "eve")
+	p.target = user(t, w.Acme, "target")
+	p.ada, p.eve = w.signIn(t, w.Acme, ada.UserName), w.signIn(t, w.Acme, eve.UserName)
+	var err error
+	if p.group, err = w.Acme.Client.CreateGroup(t.Context(), idp.Group{DisplayName: "prey"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Acme.Client.AddMembers(t.Context(), p.group.ID, ada.ID); err != nil {
+		t.Fatal(err)
+	}
+	if p.token, err = w.Acme.Client.AccessToken(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if p.alien, err = w.Globex.Client.AccessToken(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.jwks = []byte(p.get("/oauth/jwks"))
+	p.lockEve(t, eve)
+	return p
+}
+
+func (p *prey) get(path string) string {
+	a := p.raw(p.t, p.Acme, h1("GET", path, p.host, ""))
+	if a.status != http.StatusOK {
+		p.t.Fatalf("GET %s: %d %s", path, a.status, a.body)
+	}
+	return a.body
+}
+
+// lockEve deactivates eve while the application can revoke nothing, and proves
+// that the proxy alone stands between her and the application.
+func (p *prey) lockEve(t *testing.T, eve idp.User) {
+	t.Helper()
+	table := map[string]any{}
+	for _, kind := range kinds() {
+		if kind != "account" {
+			table[kind] = map[string]any{"unsupported": true}
+		}
+	}
+	faults(t, p.Acme, table)
+	defer faults(t, p.Acme, nil)
+	if err := p.Acme.Client.Deactivate(t.Context(), eve.ID); err != nil {
+		t.Fatal(err)
+	}
+	p.settled(t, "acme", eve.ID)
+	for _, kind := range p.eve.Held() {
+		if status := direct(t, p.eve, kind); status != http.StatusOK && kind != "refresh_token" {
+			t.Fatalf("the application itself answers %d to eve's %s: the table would prove nothing", status, kind)
+		}
+		if status, body := use(t, p.eve, kind); status != http.StatusUnauthorized {
+			t.Fatalf("eve's %s in its plain form: %d %s, want 401", kind, status, body)
+		}
+	}
+}
+
+// state is everything that an attack could have changed.
+type state struct {
+	User, Group   string // SCIM resources, versions included
+	Users, Groups int
+	Accounts      string // of the application
+	Minted        map[string]int
+	Logins        int
+	Eve           int // requests of eve that the application served
+	Passed        int // requests that reached the application
+}
+
+func (p *prey) state(t *testing.T) state {
+	t.Helper()
+	var s state
+	for path, to := range map[string]*string{"/Users/" + p.target.ID: &s.User, "/Groups/" + p.group.ID: &s.Group} {
+		status, body, err := p.Acme.Client.Raw(t.Context(), http.MethodGet, path, nil)
+		if err != nil || status != http.StatusOK {
+			t.Fatalf("reading %s: %d %s %v", path, status, body, err)
+		}
+		*to = string(body)
+	}
+	var doc struct {
+		Tenants []struct {
+			Name          string
+			Users, Groups int
+		}
+	}
+	if err := json.Unmarshal([]byte(p.adminGet(t, "/v1/status")), &doc); err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range doc.Tenants {
+		s.Users, s.Groups = s.Users+one.Users, s.Groups+one.Groups
+	}
+	_, accounts := appAdmin(t, p.Acme, http.MethodGet, "/admin/users?limit=200", nil)
+	c := countersOf(t, p.Acme)
+	s.Accounts, s.Minted, s.Logins, s.Eve = string(accounts), c.Minted, c.Logins, c.ServedUser[strings.ToLower(p.eve.Name)]
+	s.Passed = p.acme.count() + p.globex.count()
+	return s
+}
+
+// TestAttackMatrix sends the rows of edge §3.2 and every line of §3.3.1 through
+// the real Envoy ("What must be shown" 4). Each attack is refused as its row says,
+// and nothing changed behind it; the twins show that it is the attack that is
+// refused, and not its family.
+func TestAttackMatrix(t *testing.T) {
+	p := newPrey(t)
+	rows := slices.Concat(
+		p.twins(), p.pathRows(), p.queryRows(), p.methodRows(), p.bodyRows(), p.jsonRows(), p.dialectRows(), p.tokenRows(), p.wireRows(),
+		p.localRows(), p.overrideRows(), p.identityRows(), p.cookieRows(), p.appPathRows(), p.http2Rows(),
+	)
+	ids := map[string]int{}
+	for _, r := range rows {
+		if r.by != twin {
+			ids[r.id]++
+		}
+		t.Run(r.id+"/"+r.name, func(t *testing.T) {
+			p.t = t
+			p.attack(t, r)
+		})
+	}
+	for line := 1; line <= 11; line++ {
+		if ids[fmt.Sprintf("§3.3.1-%d", line)] == 0 {
+			t.Errorf("§3.3.1 line %d has no row", line)
+		}
+	}
+	t.Logf("%d rows of %d lines of the design", len(rows), len(ids))
+}
+
+func (p *prey) attack(t *testing.T, r row) {
+	t.Helper()
+	before := p.state(t)
+	a := r.send()
+	if !slices.Contains(r.want, a.status) {
+		t.Errorf("status %d, want one of %v; %v\n%s", a.status, r.want, a.header, a.body)
+	}
+	judgeForm(t, r, a)
+	if r.by == twin {
+		return
+	}
+	after := p.state(t)
+	if r.upstream != nil {
+		if after.Passed != before.Passed+1 {
+			t.Fatalf("%d requests reached the application, want 1", after.Passed-before.Passed)
+		}
+		r.upstream(t, p.acme.lastSeen())
+		after.Passed = before.Passed
+	}
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Errorf("something changed behind the refusal (-before +after):\n%s", diff)
+	}
+}
+
+// judgeForm checks that the answer has the form of whoever must have given it.
+func judgeForm(t *testing.T, r row, a answer) {
+	t.Helper()
+	var doc struct {
+		Schemas  []string `json:"schemas"`
+		Status   string   `json:"status"`
+		ScimType string   `json:"scimType"`
+		Detail   string   `json:"detail"`
+		Error    string   `json:"error"`
+	}
+	switch r.by {
+	case bySCIM:
+		err := json.Unmarshal([]byte(a.body), &doc)
+		if err != nil || !slices.Contains(doc.Schemas, "urn:ietf:params:scim:api:messages:2.0:Error") || doc.Status != fmt.Sprint(a.status) || doc.Detail == "" {
+			t.Errorf("the answer is no SCIM error of its status: %v %s", err, a.body)
+		}
+		if doc.ScimType != r.scimType {
+			t.Errorf("scimType %q, want %q: %s", doc.ScimType, r.scimType, a.body)
+		}
+	case byOAuth:
+		if err := json.Unmarshal([]byte(a.body), &doc); err != nil || doc.Error == "" {
+			t.Errorf("the answer is no OAuth error: %v %s", err, a.body)
+		}
+	case byApp:
+		if !strings.HasPrefix(a.header.Get("Content-Type"), "text/plain") || strings.TrimSpace(a.body) == "" || a.header.Get("Cache-Control") != "no-store" {
+			t.Errorf("the answer is not scimward's on an application route: %v %q", a.header, a.body)
+		}
+	case byGRPC:
+		if s := a.header.Get("Grpc-Status"); s == "" || s == "0" {
+			t.Errorf("grpc-status %q, want a refusal: %v", s, a.header)
+		}
+	case byEnvoy, twin:
+	}
+}
+
+// h1 is h1 for acme's host.
+func (p *prey) h1(method, target, body string, lines ...string) answer {
+	return p.raw(p.t, p.Acme, h1(method, target, p.host, body, lines...))
+}
+
+// scim is h1 with acme's token, and with SCIM's media type where there is a body.
+func (p *prey) scim(method, target, body string, lines ...string) answer {
+	lines = append([]string{"Authorization: Bearer " + p.token}, lines...)
+	if body != "" {
+		lines = append(lines, scimJSON)
+	}
+	return p.h1(method, target, body, lines...)
+}
+
+// user is the path of the target, group that of the group.
+func (p *prey) userPath() string  { return "/scim/v2/Users/" + p.target.ID }
+func (p *prey) groupPath() string { return "/scim/v2/Groups/" + p.group.ID }
+
+func (p *prey) cookie(of *stack.Person) string {
+	return "Cookie: session=" + of.Credentials["web_session"]
+}
+
+func (p *prey) bearer(of *stack.Person, kind string) string {
+	return "Authorization: Bearer " + of.Credentials[kind]
+}
+
+const (
+	scimJSON = "Content-Type: application/scim+json"
+	formType = "Content-Type: application/x-www-form-urlencoded"
+	patchURN = `"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"]`
+)
+
+// patch is a PATCH body with operations as they are.
+func patch(operations ...string) string {
+	return "{" + patchURN + `,"Operations":[` + strings.Join(operations, ",") + "]}"
+}
+
+// damage is the operation most rows try to get through.
+const damage = `{"op":"replace","path":"active","value":false}`
+
+// twins are the legitimate requests of each family.
+func (p *prey) twins() []row {
+	ok := []int{http.StatusOK, http.StatusNoContent}
+	served := func(name string, send func() answer) row {
+		return row{id: "twin", name: name, send: send, want: ok, by: twin}
+	}
+	rename := patch(`{"op":"replace","path":"displayName","value":"renamed"}`)
+	return []row{
+		served("SCIM read", func() answer { return p.scim("GET", p.userPath(), "") }),
+		served("SCIM read, host in upper case with a trailing dot", func() answer {
+			_, port, _ := strings.Cut(p.host, ":")
+			return p.raw(p.t, p.Acme, h1("GET", p.userPath(), "ACME.localhost.:"+port, "", "Authorization: Bearer "+p.token))
+		}),
+		served("SCIM read, own absolute form", func() answer { return p.scim("GET", p.Acme.URL+p.userPath(), "") }),
+		served("SCIM filter", func() answer {
+			return p.scim("GET", "/scim/v2/Users?filter=userName%20eq%20%22"+strings.ReplaceAll(p.target.UserName, "@", "%40")+"%22", "")
+		}),
+		served("SCIM PATCH", func() answer { return p.scim("PATCH", p.userPath(), rename) }),
+		served("SCIM PATCH in chunks", func() answer {
+			return p.raw(p.t, p.Acme, h1("PATCH", p.userPath(), p.host, "", "Authorization: Bearer "+p.token, scimJSON, "Transfer-Encoding: chunked")+chunks(rename[:10], rename[10:]))
+		}),
+		served("SCIM PATCH of members", func() answer {
+			return p.scim("PATCH", p.groupPath(), patch(`{"op":"add","path":"members","value":[{"value":"`+p.target.ID+`"}]}`))
+		}),
+		served("application by cookie", func() answer { return p.h1("GET", "/me", "", p.cookie(p.ada), "Accept: text/html") }),
+		served("application by cookie among others", func() answer {
+			return p.h1("GET", "/me", "", `Cookie: theme="dark"; session=`+p.ada.Credentials["web_session"]+`; %61=b`)
+		}),
+		served("application by token", func() answer { return p.h1("GET", "/me", "", p.bearer(p.ada, "api_token")) }),
+		served("application by JWT", func() answer { return p.h1("GET", "/me", "", p.bearer(p.ada, "jwt")) }),
+		served("application by refresh token", func() answer {
+			return p.h1("POST", "/oauth-app/token", "grant_type=refresh_token&refresh_token="+p.ada.Credentials["refresh_token"], formType)
+		}),
+		served("application with headers that must go", func() answer {
+			return p.h1("GET", "/me", "", p.cookie(p.ada), "X-Scim-Anything: a", "X-Forwarded-User: root")
+		}),
+		served("application over HTTP/2", func() answer {
+			return p.h2("GET", "/me", "", field{"cookie", "session=" + p.ada.Credentials["web_session"]})
+		}),
+		served("SCIM over HTTP/2", func() answer { return p.h2("GET", p.userPath(), "", field{"authorization", "Bearer " + p.token}) }),
+	}
+}
