@@ -3,6 +3,7 @@ package authz
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -16,10 +17,10 @@ type app struct {
 	trusted   map[string]bool
 	anonymous Anonymous
 	writes    []localWrite
-	streams   []template
 	methods   map[string]bool
 	ignore    map[string]bool
 	challenge string
+	former    *former
 }
 
 type cookieName struct {
@@ -30,7 +31,7 @@ type cookieName struct {
 func newApp(name string, o AppOptions) *app {
 	p := &app{
 		name: name, hosts: newHosts(o.Hosts), headers: []string{"authorization"}, trusted: map[string]bool{},
-		anonymous: o.Anonymous, methods: set(o.Methods), ignore: map[string]bool{},
+		former: newFormer(formerMax), anonymous: o.Anonymous, methods: set(o.Methods), ignore: map[string]bool{},
 		challenge: `Bearer realm="` + quotable(name) + `"`,
 	}
 	cookies := map[string]int{}
@@ -39,7 +40,7 @@ func newApp(name string, o AppOptions) *app {
 		switch s.In {
 		case InHeader:
 			s.Name = strings.ToLower(s.Name)
-			if !contains(p.headers, s.Name) {
+			if !slices.Contains(p.headers, s.Name) {
 				p.headers = append(p.headers, s.Name)
 			}
 			p.trusted[s.Name] = p.trusted[s.Name] || s.Kind == SourceTrusted
@@ -61,9 +62,6 @@ func newApp(name string, o AppOptions) *app {
 	}
 	for _, w := range o.LocalWrites {
 		p.writes = append(p.writes, newLocalWrite(w))
-	}
-	for _, s := range o.Streams {
-		p.streams = append(p.streams, newTemplate(s))
 	}
 	return p
 }
@@ -87,7 +85,6 @@ func (a *Authorizer) decideApp(ctx context.Context, r *Request, t *tenant) Decis
 		return local
 	}
 	d = Decision{allow: true, Reason: ReasonAllowed, Subject: s}
-	d.Leash = s.Known() && p.staysOpen(r, segs)
 	d.SetHeaders, d.RemoveHeaders = p.mutations(r, s)
 	return d
 }
@@ -170,15 +167,14 @@ func (a *Authorizer) subject(ctx context.Context, r *Request, p *app, segs []str
 			unknown = true
 			continue
 		}
-		if d, refused := a.refuseLocked(r.Tenant, p, s); refused {
-			d.Subject = s
+		if d, refused := a.refuseOwner(r.Tenant, p, c, s); refused {
 			return Subject{}, d, true
 		}
 		if c.source.Kind == SourceUserName {
 			continue // a typed name proves nothing: it neither identifies nor contradicts
 		}
 		if whole.Known() {
-			if !a.sameUser(r.Tenant, whole, s) {
+			if !a.sameUser(ctx, r.Tenant, whole, s) {
 				return Subject{}, deny(http.StatusForbidden, ReasonTwoSubjects, "the request carries credentials of two users: send those of one"), true
 			}
 			s = merge(whole, s)
@@ -191,6 +187,20 @@ func (a *Authorizer) subject(ctx context.Context, r *Request, p *app, segs []str
 		return Subject{}, d, true
 	}
 	return whole, Decision{}, false
+}
+
+// refuseOwner is refuseLocked for the owner s of a credential. A refused cookie is
+// expired by the answer, so that a browser can sign in again after a reactivation.
+func (a *Authorizer) refuseOwner(tenant string, p *app, c credential, s Subject) (Decision, bool) {
+	d, refused := a.refuseLocked(tenant, p, s)
+	if !refused {
+		return Decision{}, false
+	}
+	d.Subject = s
+	if c.source.In == InCookie {
+		d.ClearCookie = c.source.Name
+	}
+	return d, true
 }
 
 // refuseLocked checks the lock of one subject: 401 on every route, login and
@@ -209,19 +219,6 @@ func (a *Authorizer) refuseLocked(tenant string, p *app, s Subject) (Decision, b
 	}
 	d.Challenge = p.challenge
 	return d, true
-}
-
-// staysOpen reports whether the response may outlive a lock (edge §3.4).
-func (p *app) staysOpen(r *Request, segs []string) bool {
-	if r.Headers.upgrades() || r.Headers.contains("accept", "text/event-stream") {
-		return true
-	}
-	for _, s := range p.streams {
-		if s.covers(segs) {
-			return true
-		}
-	}
-	return false
 }
 
 // mutations are the identity headers the application gets: each is either set or

@@ -286,19 +286,36 @@ func (a *Authorizer) fromApplication(ctx context.Context, r *Request, p *app, c 
 	if err != nil || ctx.Err() != nil {
 		return Subject{}, fault(ReasonIdentify, "the application did not say in time whose credential this is: send the request again"), true
 	}
+	key := formerKeyOf(&c)
 	if !id.Known {
-		return Subject{}, Decision{}, false
+		d, refused := a.refuseFormer(r.Tenant, p, c, key)
+		return Subject{}, d, refused
 	}
-	s := Subject{SCIMID: id.SCIMID, UserName: id.UserName, AppUserID: id.AppUserID, IssuedAt: id.IssuedAt, Source: c.where()}
+	s := ofIdentity(id, c)
 	if s.SCIMID == "" && s.UserName == "" {
 		return Subject{}, fault(ReasonUnmapped, "the application names the user in a way that the directory does not know"), true
 	}
+	p.former.keep(key, id)
 	return s, Decision{}, false
+}
+
+// refuseFormer judges the lock of whoever had a credential that the application
+// does not know any more.
+func (a *Authorizer) refuseFormer(tenant string, p *app, c credential, key formerKey) (Decision, bool) {
+	id, ok := p.former.owner(key)
+	if !ok {
+		return Decision{}, false
+	}
+	return a.refuseOwner(tenant, p, c, ofIdentity(id, c))
+}
+
+func ofIdentity(id Identity, c credential) Subject {
+	return Subject{SCIMID: id.SCIMID, UserName: id.UserName, AppUserID: id.AppUserID, IssuedAt: id.IssuedAt, Source: c.where()}
 }
 
 // sameUser reports whether two subjects are one user. Names that cannot be compared
 // are resolved; without an answer they count as two.
-func (a *Authorizer) sameUser(tenant string, x, y Subject) bool {
+func (a *Authorizer) sameUser(ctx context.Context, tenant string, x, y Subject) bool {
 	compared := false
 	for _, pair := range [][2]string{
 		{x.SCIMID, y.SCIMID},
@@ -321,8 +338,8 @@ func (a *Authorizer) sameUser(tenant string, x, y Subject) bool {
 	if a.o.Users == nil {
 		return false
 	}
-	i, ok := a.o.Users.SCIMID(tenant, x)
-	j, also := a.o.Users.SCIMID(tenant, y)
+	i, ok := a.o.Users.SCIMID(ctx, tenant, x)
+	j, also := a.o.Users.SCIMID(ctx, tenant, y)
 	return ok && also && i == j
 }
 

@@ -1,0 +1,92 @@
+package authz_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/scimward/scimward/sidecar/internal/authz"
+)
+
+// forgetful is an application that knows every credential once: its admin API
+// forgets it then, as one does that has revoked it, while its data plane may
+// honour it from a cache.
+type forgetful struct{ seen map[string]bool }
+
+func (f *forgetful) Identify(_ context.Context, _, _ string, c authz.Credential) (authz.Identity, error) {
+	if f.seen[c.Value] {
+		return authz.Identity{}, nil
+	}
+	f.seen[c.Value] = true
+	return authz.Identity{Known: true, UserName: c.Value}, nil
+}
+
+type lockSwitch map[string]authz.Lock
+
+func (l lockSwitch) Locked(_ string, s authz.Subject) (authz.Lock, bool) {
+	lock, ok := l[s.UserName]
+	return lock, ok
+}
+
+// TestForgottenCredentialOfLockedUser: a credential that the application has
+// revoked is still the locked user's, and never passes as nobody's.
+func TestForgottenCredentialOfLockedUser(t *testing.T) {
+	locks := lockSwitch{}
+	k := newKit(t, func(o *authz.Options) {
+		o.Identifier, o.Locks = &forgetful{seen: map[string]bool{}}, locks
+	})
+	for _, r := range []authz.Request{
+		appReq("GET", "/", cookie("session=eve")),
+		appReq("GET", "/", header("x-device", "eve-device")),
+		appReq("GET", "/", cookie("session=alice")),
+	} {
+		if d := k.Decide(t.Context(), r); !d.Allowed() {
+			t.Fatalf("before the lock: %d %s", d.Status, d.Reason)
+		}
+	}
+	for _, name := range []string{"eve", "eve-device"} {
+		locks[name] = authz.Lock{State: "deactivated"}
+	}
+	for _, c := range []struct {
+		name, reason, clear string
+		req                 authz.Request
+	}{
+		{"session", authz.ReasonLocked, "session", appReq("GET", "/", cookie("session=eve"))},
+		{"device", authz.ReasonLocked, "", appReq("GET", "/", header("x-device", "eve-device"))},
+		{"of a user who is not locked", authz.ReasonAllowed, "", appReq("GET", "/", cookie("session=alice"))},
+	} {
+		d := k.Decide(t.Context(), c.req)
+		if d.Reason != c.reason || d.ClearCookie != c.clear {
+			t.Errorf("%s: %s, clears %q", c.name, d.Reason, d.ClearCookie)
+		}
+		if d.Allowed() && d.Subject.Known() {
+			t.Errorf("%s: a forgotten credential still identifies %+v", c.name, d.Subject)
+		}
+	}
+}
+
+// TestForgottenCredentialsAreBounded: the memory keeps the newest, and no more
+// than its bound of the rest.
+func TestForgottenCredentialsAreBounded(t *testing.T) {
+	const many = 3 * 8192
+	locks := lockSwitch{}
+	k := newKit(t, func(o *authz.Options) {
+		o.Identifier, o.Locks = &forgetful{seen: map[string]bool{}}, locks
+	})
+	name := func(i int) string { return fmt.Sprintf("user%d", i) }
+	for i := range many {
+		k.Decide(t.Context(), appReq("GET", "/", cookie("session="+name(i))))
+	}
+	kept := 0
+	for i := range many {
+		locks[name(i)] = authz.Lock{State: "deactivated"}
+		if !k.Decide(t.Context(), appReq("GET", "/", cookie("session="+name(i)))).Allowed() {
+			kept++
+		} else if i >= many-8192 {
+			t.Fatalf("credential %d of %d is forgotten", i, many)
+		}
+	}
+	if kept > 2*8192 {
+		t.Errorf("%d credentials are kept", kept)
+	}
+}
