@@ -215,8 +215,9 @@ func runScript(t *testing.T, bin, script string) string {
 	if err := cmd.Run(); err != nil {
 		logs := ""
 		for _, name := range []string{"scimward.log", "envoy.log", "idp.log", "app.log"} {
-			b, _ := os.ReadFile(filepath.Join(dir, name)) //nolint:errcheck // a log that is not there says nothing
-			logs += "--- " + name + "\n" + string(b)
+			if b, err := os.ReadFile(filepath.Join(dir, name)); err == nil { // else it did not get that far
+				logs += "--- " + name + "\n" + string(b)
+			}
 		}
 		t.Fatalf("the tour failed: %v\n%s\n%s", err, out.String(), logs)
 	}
