@@ -1,0 +1,68 @@
+package envoytest_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestLocalModificationsAreRefused is IL1 §3.2.1: no route of the application
+// that creates, changes or removes accounts can be used through the proxy, not
+// even by an administrator, and the refusal names the place to make the change.
+func TestLocalModificationsAreRefused(t *testing.T) {
+	w := sharedWorld(t)
+	u := user(t, w.Acme, "admin")
+	p := w.signIn(t, w.Acme, u.UserName)
+	if status, body := appAdmin(t, w.Acme, http.MethodPut, "/admin/users/"+u.UserName, map[string]any{"admin": true}); status != http.StatusOK {
+		t.Fatalf("making an administrator: %d %s", status, body)
+	}
+	accounts := func() string {
+		_, body := appAdmin(t, w.Acme, http.MethodGet, "/admin/users?limit=200", nil)
+		return string(body)
+	}
+	// In this order they all succeed at the application itself.
+	routes := []struct {
+		method, path, form string
+		direct             int // what the application answers when nobody stands before it
+	}{
+		{http.MethodPost, "/signup", "username=new.local&password=a+long+password", http.StatusCreated},
+		{http.MethodPost, "/admin-ui/users", "username=new.admin-ui&password=a+long+password", http.StatusCreated},
+		{http.MethodPost, "/account/email", "email=other%40example.com", http.StatusOK},
+		{http.MethodPost, "/account/password", "password=another+password", http.StatusNoContent},
+		{http.MethodDelete, "/account", "", http.StatusNoContent},
+	}
+	request := func(base, method, path, form, accept string) *http.Request {
+		req, err := http.NewRequestWithContext(t.Context(), method, base+path, strings.NewReader(form))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("Accept", accept)
+		req.Header.Set("Cookie", "session="+p.Credentials["web_session"])
+		return req
+	}
+	for _, r := range routes {
+		t.Run(r.method+" "+r.path, func(t *testing.T) {
+			before, passed := accounts(), w.acme.count()
+			for accept, code := range map[string]string{"text/html": "", "application/json": `"code":"local_modification"`} {
+				status, body := send(t, p.HTTP, request(w.Acme.URL, r.method, r.path, r.form, accept))
+				if status != http.StatusForbidden || !strings.Contains(body, "identity service") || !strings.Contains(body, code) {
+					t.Errorf("%s: %d %s; want 403 and a message that names the identity service", accept, status, body)
+				}
+			}
+			if diff := cmp.Diff(before, accounts()); diff != "" {
+				t.Errorf("accounts changed (-before +after):\n%s", diff)
+			}
+			if n := w.acme.count() - passed; n != 0 {
+				t.Errorf("%d requests reached the application", n)
+			}
+		})
+	}
+	for _, r := range routes {
+		if status, body := send(t, http.DefaultClient, request("http://"+w.Acme.App.Addresses().HTTP, r.method, r.path, r.form, "*/*")); status != r.direct {
+			t.Errorf("%s %s at the application itself: %d %s, want %d: the refusals prove nothing", r.method, r.path, status, body, r.direct)
+		}
+	}
+}
