@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -34,8 +35,9 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	_, _ = w.Write(body) //nolint:gosec // JSON under application/scim+json, made by scim.Encode; no browser renders it
 }
 
-// writeEmpty sends 204. It carries a Content-Type all the same, because client
-// libraries read it before they look at the status (design: dialects §2.6).
+// writeEmpty answers a PATCH with 204. It carries a Content-Type all the same,
+// because client libraries read it before they look at the status (design: dialects
+// §2.6). A DELETE is answered without.
 func writeEmpty(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", mediaType)
 	w.WriteHeader(http.StatusNoContent)
@@ -72,16 +74,8 @@ func (v *renderer) location(id string) string { return v.base + "/" + v.t.Endpoi
 // not keep inside it: schemas, id and meta (RFC 7643 §3.1).
 func (v *renderer) frame(res scim.Object, id string, created, modified time.Time, version store.Seq) scim.Object {
 	o := make(scim.Object, len(res)+4)
-	for name, value := range res {
-		o[name] = value
-	}
-	schemas := []any{v.t.Schema.ID}
-	for _, ext := range v.t.Extensions {
-		if e, ok := res[ext.ID].(scim.Object); ok && len(e) > 0 {
-			schemas = append(schemas, ext.ID)
-		}
-	}
-	o["schemas"] = schemas
+	maps.Copy(o, res)
+	o["schemas"] = scim.Schemas(v.t, res)
 	o["id"] = id
 	o["meta"] = scim.Object{
 		"resourceType": v.t.ID,
@@ -111,14 +105,7 @@ func (v *renderer) withManagerRef(ext scim.Object) scim.Object {
 	if !ok || m.String("value") == "" {
 		return ext
 	}
-	out := make(scim.Object, len(ext))
-	for name, value := range ext {
-		out[name] = value
-	}
-	manager := make(scim.Object, len(m)+1)
-	for name, value := range m {
-		manager[name] = value
-	}
+	out, manager := maps.Clone(ext), maps.Clone(m)
 	manager["$ref"] = v.base + "/" + endpointUsers + "/" + m.String("value")
 	out["manager"] = manager
 	return out

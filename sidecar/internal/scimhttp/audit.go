@@ -85,7 +85,7 @@ func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f failure) {
 	if err != nil {
 		h.m.unrecorded(x.tenant, "store")
 		h.o.Logger.ErrorContext(ctx, "a refused write is not in the audit trail",
-			slog.String("tenant", x.tenant), slog.String("request", x.id), slog.Any("error", err))
+			slog.String("tenant", x.tenant), slog.String("request_id", x.id), slog.Any("error", err))
 	}
 }
 

@@ -53,7 +53,7 @@ func (l *limiter) take(name string, limit rate.Limit, burst int, now time.Time) 
 // The rate of a client whose tenant names none.
 const (
 	defaultRate  rate.Limit = 50
-	defaultBurst            = 100
+	defaultBurst int        = 100
 )
 
 // throttle spends one request of the client (B100).

@@ -44,7 +44,7 @@ type source[T any] struct {
 
 // list finds and renders one page. Its order is the order of ids, which never
 // changes (F56).
-func list[T any](h *Handler, x *exchange, q scim.Query, src source[T]) ([]byte, error) {
+func list[T any](h *Handler, q scim.Query, src source[T]) ([]byte, error) {
 	rows, total, err := find(h, q, src)
 	if err != nil {
 		return nil, err
@@ -57,7 +57,6 @@ func list[T any](h *Handler, x *exchange, q scim.Query, src source[T]) ([]byte, 
 		}
 		resources = append(resources, b)
 	}
-	x.results = len(resources)
 	return listBody(total, h.page(q).start, resources), nil
 }
 
@@ -163,7 +162,7 @@ func (h *Handler) listUsers(ctx context.Context, w http.ResponseWriter, x *excha
 	v := h.renderer(x.tenant, s.Type, s.Query)
 	var body []byte
 	err := h.o.Store.View(ctx, x.tenant, func(r *store.Reader) (err error) {
-		body, err = list(h, x, s.Query, source[store.User]{
+		body, err = list(h, s.Query, source[store.User]{
 			count:   r.CountUsers(),
 			indexed: []string{"userName", "externalId", "emails.value"},
 			page:    r.UserPage,
@@ -187,7 +186,7 @@ func (h *Handler) listGroups(ctx context.Context, w http.ResponseWriter, x *exch
 	v := h.renderer(x.tenant, s.Type, s.Query)
 	var body []byte
 	err := h.o.Store.View(ctx, x.tenant, func(r *store.Reader) (err error) {
-		body, err = list(h, x, s.Query, source[store.Group]{
+		body, err = list(h, s.Query, source[store.Group]{
 			count:   r.CountGroups(),
 			indexed: []string{"displayName", "externalId", "members.value"},
 			page:    r.GroupPage,

@@ -25,7 +25,6 @@ type exchange struct {
 	decision authz.Decision
 	resource string // id of the resource, once known
 	seq      uint64 // of the change, 0 where nothing was written
-	results  int    // resources in a list
 	reason   string // why it did not succeed
 	err      error  // of a 5xx, for the log only
 }

@@ -125,7 +125,7 @@ func (h *Handler) end(ctx context.Context, x *exchange, status int) {
 		level = slog.LevelError
 	}
 	attrs := []slog.Attr{
-		slog.String("request", x.id), slog.String("tenant", x.tenant), slog.String("client", x.decision.Claims.ClientID),
+		slog.String("request_id", x.id), slog.String("tenant", x.tenant), slog.String("client", x.decision.Claims.ClientID),
 		slog.String("route", x.route), slog.Int("status", status), slog.Duration("took", took), slog.String("remote", x.remote),
 	}
 	add := func(present bool, a slog.Attr) {

@@ -206,6 +206,6 @@ func (h *Handler) afterLock(ctx context.Context, x *exchange, userID string) {
 	h.o.AfterLock(ctx, x.tenant, userID)
 	if ctx.Err() != nil {
 		h.o.Logger.WarnContext(ctx, "open streams were not cut in time",
-			slog.String("tenant", x.tenant), slog.String("request", x.id), slog.String("user", userID))
+			slog.String("tenant", x.tenant), slog.String("request_id", x.id), slog.String("user", userID))
 	}
 }
