@@ -16,7 +16,6 @@ import (
 // tenant is one authorization server at work.
 type tenant struct {
 	Tenant
-	clients  map[string]Client
 	verifier *token.Verifier // of assertions; `iss` is the client id
 	keys     []*token.Keys   // of the clients
 	signer   *token.Signer
@@ -87,7 +86,7 @@ func newTenant(cfg Tenant, o Options, now func() time.Time) (*tenant, error) {
 	if cfg.TokenLifetime == 0 {
 		cfg.TokenLifetime = defaultLifetime
 	}
-	t := &tenant{Tenant: cfg, clients: make(map[string]Client, len(cfg.Clients))}
+	t := &tenant{Tenant: cfg}
 	issuers := make([]token.IssuerConfig, 0, len(cfg.Clients))
 	for _, c := range cfg.Clients {
 		keys, err := token.NewKeys(token.KeysOptions{
@@ -99,7 +98,6 @@ func newTenant(cfg Tenant, o Options, now func() time.Time) (*tenant, error) {
 			return nil, fmt.Errorf("client %q: %w", c.ID, err)
 		}
 		t.keys = append(t.keys, keys)
-		t.clients[c.ID] = c
 		audience := []string{cfg.Issuer}
 		if c.AllowTokenEndpointAudience {
 			audience = append(audience, cfg.TokenEndpoint)

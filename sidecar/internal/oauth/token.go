@@ -172,7 +172,7 @@ func (h *handler) record(r *http.Request, e event, received time.Time, a answer,
 		slog.Int("status", a.status), slog.String("outcome", a.reason), slog.Duration("took", h.now().Sub(received)),
 	}
 	if e.client != "" {
-		attrs = append(attrs, slog.String("client_id", e.client), slog.String("kid", e.kid))
+		attrs = append(attrs, slog.String("client", e.client), slog.String("kid", e.kid))
 	}
 	if e.jti != "" {
 		attrs = append(attrs, slog.String("jti", e.jti))
