@@ -29,12 +29,12 @@ func (l locks) Locked(tenant string, s authz.Subject) (authz.Lock, bool) {
 // users resolves names to SCIM ids for requests with two credentials.
 type users struct{ store *store.Store }
 
-func (u users) SCIMID(tenant string, s authz.Subject) (string, bool) {
+func (u users) SCIMID(ctx context.Context, tenant string, s authz.Subject) (string, bool) {
 	if s.SCIMID != "" {
 		return s.SCIMID, true
 	}
 	id := ""
-	err := u.store.View(context.Background(), tenant, func(r *store.Reader) error {
+	err := u.store.View(ctx, tenant, func(r *store.Reader) error {
 		for _, name := range [][2]string{{"userName", s.UserName}, {"externalId", s.ExternalID}, {"emails.value", s.Email}} {
 			if name[1] == "" || id != "" {
 				continue

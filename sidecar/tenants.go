@@ -213,7 +213,7 @@ func (v *verifiers) authzTenant(t *config.Tenant, own []byte) (authz.TenantOptio
 	}
 	for i := range t.Apps {
 		a := &t.Apps[i]
-		o := authz.AppOptions{Hosts: a.Hosts, Streams: a.Streams, IgnoreSchemes: a.IgnoreSchemes}
+		o := authz.AppOptions{Hosts: a.Hosts, IgnoreSchemes: a.IgnoreSchemes}
 		if a.Anonymous == "pass" {
 			o.Anonymous = authz.AnonymousPass
 		}

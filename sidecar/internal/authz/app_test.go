@@ -290,25 +290,6 @@ func TestSubjectAndMutations(t *testing.T) {
 	}
 }
 
-func TestLeashWanted(t *testing.T) {
-	k := newKit(t)
-	for _, c := range []struct {
-		name string
-		req  authz.Request
-		want bool
-	}{
-		{"page", appReq("GET", "/", cookie("session=alice")), false},
-		{"websocket", appReq("GET", "/ws", cookie("session=alice"), header("upgrade", "websocket"), header("connection", "Upgrade")), true},
-		{"event stream", appReq("GET", "/events", cookie("session=alice"), header("accept", "text/html, Text/Event-Stream")), true},
-		{"configured", appReq("GET", "/Download/big.iso", cookie("session=alice")), true},
-		{"websocket of nobody", appReq("GET", "/ws", header("upgrade", "websocket")), false},
-	} {
-		if d := k.Decide(t.Context(), c.req); !d.Allowed() || d.Leash != c.want {
-			t.Errorf("%s: allowed %t, leash %t, want %t", c.name, d.Allowed(), d.Leash, c.want)
-		}
-	}
-}
-
 func TestDecideSubject(t *testing.T) {
 	k := newKit(t)
 	for _, c := range []struct {

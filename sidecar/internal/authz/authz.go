@@ -144,12 +144,3 @@ func (a *Authorizer) DecideSubject(tenant string, s Subject) bool {
 func overdue() Decision {
 	return fault(ReasonDeadline, "the request could not be judged in time: send it again")
 }
-
-func contains(list []string, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
-	}
-	return false
-}

@@ -101,7 +101,7 @@ func (i *identifier) Identify(ctx context.Context, _, _ string, c authz.Credenti
 
 type users map[string]string
 
-func (u users) SCIMID(_ string, s authz.Subject) (string, bool) {
+func (u users) SCIMID(_ context.Context, _ string, s authz.Subject) (string, bool) {
 	if s.SCIMID != "" {
 		return s.SCIMID, true
 	}
@@ -151,7 +151,7 @@ func newKit(t *testing.T, edit ...func(*authz.Options)) *kit {
 			{Path: "/api/me", Fields: []string{"email", "displayName"}},
 			{Path: "/api/keys", Methods: []string{"PUT"}, Pass: []string{"POST"}},
 		},
-		Streams: []string{"/download/{name}"}, IgnoreSchemes: []string{"basic"},
+		IgnoreSchemes: []string{"basic"},
 	}
 	strict := app
 	strict.Anonymous = authz.AnonymousDeny

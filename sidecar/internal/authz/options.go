@@ -71,7 +71,7 @@ type Identifier interface {
 // now. It is asked only when one request carries two credentials whose names
 // cannot be compared (a user name here, an e-mail address there).
 type Users interface {
-	SCIMID(tenant string, s Subject) (string, bool)
+	SCIMID(ctx context.Context, tenant string, s Subject) (string, bool)
 }
 
 // Options are the parts an Authorizer works with.
@@ -115,7 +115,6 @@ type AppOptions struct {
 	Subjects      []SubjectSource // where its credentials are; the first that fits one claims it
 	Anonymous     Anonymous
 	LocalWrites   []LocalWrite
-	Streams       []string // path templates whose responses stay open and are leashed
 	Methods       []string // beyond GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS
 	IgnoreSchemes []string // authorization schemes that name no user, such as "basic" for client authentication
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -204,7 +205,7 @@ func (a *Authorizer) judgeSCIM(ctx context.Context, r *Request, t *tenant, segs 
 	case http.StatusNotFound:
 		return deny(status, ReasonRoute, "there is no such resource; endpoint names are case-sensitive")
 	}
-	if !contains(rt.methods, r.Method) {
+	if !slices.Contains(rt.methods, r.Method) {
 		return denyMethod(rt.methods...)
 	}
 	if d, refused := refuseBody(r); refused {
@@ -242,7 +243,7 @@ func scimName(segs []string) string {
 // refuseDiscoveryQuery: discovery takes no filter (403), and ignores the rest (F118).
 func refuseDiscoveryQuery(r *Request) (Decision, bool) {
 	keys, _ := queryKeys(r.Query)
-	if contains(keys, "filter") {
+	if slices.Contains(keys, "filter") {
 		return deny(http.StatusForbidden, ReasonQuery, "discovery documents cannot be filtered"), true
 	}
 	return Decision{}, false
@@ -377,7 +378,7 @@ func (a *Authorizer) decodePatch(o scim.Object, t *tenant, rt route, req *SCIMRe
 	for i, op := range req.Ops {
 		path := op.Path.String()
 		in.Canonical[i] = policies.Operation{
-			Op: string(op.Kind), Path: path, HasPath: path != "", Value: plain(op.Value), HasValue: op.HasValue, Target: op.Target,
+			Op: string(op.Kind), Path: path, HasPath: path != "", Value: plain(op.Value), HasValue: op.HasValue, Target: op.Target, Raw: op.Raw,
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package authz_test
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -283,6 +284,28 @@ func TestDecidedValueIsHandedOn(t *testing.T) {
 	k.Decide(t.Context(), scimReq("GET", "/scim/v2/Users?filter=userName%20eq%20%22a%22"))
 	if q := k.policy.asked[2].Query; q.FilterShape != "userName eq" {
 		t.Errorf("query %+v", q)
+	}
+}
+
+// TestCanonicalOperationsKnowTheirOrigin: a violation of a canonical operation is
+// told with the number of the operation that the client sent.
+func TestCanonicalOperationsKnowTheirOrigin(t *testing.T) {
+	k := newKit(t)
+	k.Decide(t.Context(), scimReq("PATCH", "/scim/v2/Groups/g1", body(scimJSON, `{
+		"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+		"Operations": [
+			{"op": "add", "path": "members", "value": [{"value": "u1"}]},
+			{"op": "replace", "value": {"displayName": "b", "externalId": "c"}}
+		]}`)))
+	if len(k.policy.asked) != 1 {
+		t.Fatal("the policy was not asked")
+	}
+	var got []int
+	for _, op := range k.policy.asked[0].Canonical {
+		got = append(got, op.Raw)
+	}
+	if want := []int{0, 1, 1}; !slices.Equal(got, want) {
+		t.Errorf("origins %v, want %v", got, want)
 	}
 }
 

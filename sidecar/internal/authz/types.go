@@ -71,7 +71,6 @@ type Decision struct {
 	Tenant  string
 	App     string
 	Subject Subject // SurfaceApp: who, when known
-	Leash   bool    // an open stream of Subject must end with the lock (design: edge §3.4)
 	Claims  token.Claims
 	SCIM    *SCIMRequest // SurfaceSCIM, allowed: what the handler acts on
 	Policy  string       // revision that allowed it

@@ -163,7 +163,7 @@ func (s *Server) Cut(ctx context.Context, tenant string) int {
 
 // Drain refuses new leashes and ends the open ones: a stream that nobody holds
 // could not be cut (fail closed). It returns when they have ended, or the error of
-// ctx. Call it once, after the checks in flight are done.
+// ctx. Checks go on: stopping them is the gRPC server's part.
 func (s *Server) Drain(ctx context.Context) error {
 	ls := s.leashes
 	ls.mu.Lock()

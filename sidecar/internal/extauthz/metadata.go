@@ -18,7 +18,7 @@ const MetadataNamespace = "envoy.filters.http.ext_authz"
 // to read.
 const (
 	metaTenant = "scimward_tenant"
-	metaLeash  = "scimward_leash" // "yes", "no"
+	metaLeash  = "scimward_leash" // "yes" where the user is known, else "no"
 	metaIssued = "scimward_issued"
 )
 
@@ -44,9 +44,7 @@ func names(s *authz.Subject) []struct {
 // forwarding it, and refuses.
 func metadata(d *authz.Decision) *structpb.Struct {
 	leash := "no"
-	if d.Subject.Known() {
-		// Whether a route is leashed is Envoy's configuration; every known subject
-		// can be held.
+	if d.Subject.Known() { // on every route: which of them are leashed is Envoy's configuration
 		leash = "yes"
 	}
 	f := map[string]*structpb.Value{

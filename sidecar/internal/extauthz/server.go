@@ -3,8 +3,9 @@
 //
 // Call New, then Register on the gRPC server of the authz listener, then
 // SetServing(true) once the rest of the process is ready. On the way down call
-// SetServing(false), let the listener finish its checks, and Drain last: leashes
-// are the longest-lived calls, and a stream without a leash could not be cut.
+// SetServing(false), then Drain, then stop the gRPC server, then Wait: leashes live
+// as long as the requests they hold, so a server that is stopped first would wait
+// for them.
 //
 // What it promises. An answer is always built from a non-zero type, because Envoy
 // reads an empty CheckResponse as an allow (edge F1); a panic, a fault and a missed
@@ -219,7 +220,7 @@ func (s *Server) record(ctx context.Context, r *authz.Request, d *authz.Decision
 	attrs = append(attrs,
 		slog.String("surface", surfaceLabel(r.Surface)), slog.String("outcome", outcome), slog.String("reason", d.Reason),
 		slog.String("method", clip(r.Method)), slog.String("request_id", clip(r.ID)), slog.String("tenant", d.Tenant),
-		slog.Int64("micros", took.Microseconds()))
+		slog.Duration("took", took))
 	for _, a := range []struct{ k, v string }{
 		{"app", d.App},
 		{"client", d.Claims.ClientID},
