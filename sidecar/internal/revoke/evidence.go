@@ -293,12 +293,10 @@ func (r *Report) addChain(reader *store.Reader, offs []store.Offboarding) error 
 	}
 	last := mine[len(mine)-1].N
 	start := func(o *store.Offboarding) uint64 {
-		for i := range mine {
-			if !mine[i].Time.Before(o.LockedAt) {
-				return mine[i].N
-			}
-		}
-		return mine[0].N
+		i := slices.IndexFunc(mine, func(rec audit.Record) bool {
+			return !rec.Time.Before(o.LockedAt) && rec.RequestID == o.Cause.RequestID
+		})
+		return mine[max(i, 0)].N
 	}
 	first, epoch := start(&offs[0]), offs[0].Epoch
 	if last-first >= maxChain {

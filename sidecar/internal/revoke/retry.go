@@ -57,7 +57,8 @@ const maxText = 512
 //nolint:gochecknoglobals // compiled once, never assigned again
 var (
 	tokenShape      = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{5,}(\.[A-Za-z0-9_-]*){1,4}`)
-	credentialShape = regexp.MustCompile(`(?i)\b(bearer|basic|digest|cookie:|set-cookie:|authorization:)\s+\S+`)
+	credentialShape = regexp.MustCompile(`(?i)\b(bearer|basic|digest)\s+\S+`)
+	headerShape     = regexp.MustCompile(`(?i)\b(authorization|cookie)["']?\s*[:=].*`) // the rest of a header names more than one
 	queryShape      = regexp.MustCompile(`\?\S+`)
 )
 
@@ -74,6 +75,7 @@ func clean(s string) string {
 	}, strings.ToValidUTF8(s, "\uFFFD"))
 	s = queryShape.ReplaceAllString(s, "?[removed]")
 	s = tokenShape.ReplaceAllString(s, "[removed]")
+	s = headerShape.ReplaceAllString(s, "$1: [removed]")
 	s = credentialShape.ReplaceAllString(s, "$1 [removed]")
 	if len(s) > maxText {
 		s = strings.ToValidUTF8(s[:maxText], "") + "…"

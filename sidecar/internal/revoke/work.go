@@ -28,7 +28,7 @@ func (e *Engine) work(ctx context.Context, u unit) error {
 		return err
 	}
 	for _, t := range tasks {
-		if !t.Terminal() {
+		if !t.Terminal() && ctx.Err() == nil {
 			err = errors.Join(err, e.overtaken(ctx, t, e.drive(ctx, t)))
 		}
 	}

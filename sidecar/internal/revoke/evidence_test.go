@@ -1,0 +1,253 @@
+package revoke_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/scimward/scimward/plugins/abi"
+	"github.com/scimward/scimward/sidecar/internal/revoke"
+	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/audit"
+)
+
+// sign stands for the tenant's key; who checks the signature is tested in package sidecar.
+func sign(tenant string, claims map[string]any) (string, error) {
+	return fmt.Sprintf("signed.by.%s.%v", tenant, claims["digest"]), nil
+}
+
+// finished is a rig whose one leaver is out, with one unsupported kind.
+func finished(t *testing.T) (*rig, string) {
+	t.Helper()
+	r := newRig(t)
+	r.app.set(func(a *app) {
+		a.held[abi.KindSSHKey], a.held[abi.KindPAT] = 1, 2
+		a.revoke[abi.KindWebSession] = always(abi.KindResult{State: abi.StateUnsupported, Code: "no_api"})
+	})
+	id := r.leaver("ada")
+	r.engine(nil)
+	r.await("the end", r.verified(id, 1))
+	return r, id
+}
+
+func (r *rig) report(user string) *revoke.Report {
+	r.t.Helper()
+	rep, err := revoke.Build(r.t.Context(), r.store, "acme", user, r.clock.Now(), sign)
+	if err != nil {
+		r.t.Fatalf("building the report: %v", err)
+	}
+	return rep
+}
+
+func encode(t *testing.T, rep *revoke.Report) []byte {
+	t.Helper()
+	b, err := json.MarshalIndent(rep, "", "  ")
+	if err != nil {
+		t.Fatalf("encoding: %v", err)
+	}
+	return b
+}
+
+// TestEvidenceHolds: the report says who asked, when, and what became of each kind,
+// and a reader without the store can check it (revocation §1.1 row 14).
+func TestEvidenceHolds(t *testing.T) {
+	r, id := finished(t)
+	rep := r.report(id)
+	if _, err := revoke.Read(bytes.NewReader(encode(t, rep))); err != nil {
+		t.Fatalf("the report does not hold: %v", err)
+	}
+	o := rep.Offboardings[0]
+	if rep.UserName != "ada" || rep.Status != revoke.StatusEnforced || o.Client != "idp" || o.TokenJTI != "jti-1" || o.RequestID != "req-user.patch" || o.Remote != "192.0.2.9" || o.Decision != "ipsie-il1@1" {
+		t.Errorf("report %+v, offboarding %+v", rep, o)
+	}
+	if o.BlockedAt == nil || o.VerifiedAt == nil || o.Breached || len(o.Kinds) != len(abi.Order()) {
+		t.Errorf("clocks %v %v, breached %v, %d kinds", o.BlockedAt, o.VerifiedAt, o.Breached, len(o.Kinds))
+	}
+	for i, k := range o.Kinds {
+		if k.Kind != string(abi.Order()[i]) {
+			t.Errorf("kind %d is %s, want the order of revocation", i, k.Kind)
+		}
+		if unsupported := k.State == "unsupported"; unsupported != (k.EnforcedUntil != nil) || unsupported == k.Verified {
+			t.Errorf("%s: %s, enforced until %v, verified %v", k.Kind, k.State, k.EnforcedUntil, k.Verified)
+		}
+		if k.Plugin != "fake 1.2.3" || k.PluginDigest != "sha256:abc" {
+			t.Errorf("%s: plugin %q %q", k.Kind, k.Plugin, k.PluginDigest)
+		}
+	}
+	if k := o.Kinds[4]; k.Found != 2 || k.Revoked != 2 || k.Attempts != 1 || len(k.How) != 1 || k.How[0].Status != 204 || len(k.Probes) != 1 || k.Probes[0].Result != "dead" {
+		t.Errorf("pat: %+v", k)
+	}
+	first, last := rep.Chain[0], rep.Chain[len(rep.Chain)-1]
+	if first.Action != "user.patch" || first.Resource != id || last.Resource != id || rep.ChainFrom != 1 || rep.ChainCut {
+		t.Errorf("chain from %s %s to %s %s, from epoch %d", first.Action, first.Resource, last.Action, last.Resource, rep.ChainFrom)
+	}
+	if !slices.ContainsFunc(rep.Chain, func(rec audit.Record) bool { return rec.Action == "offboarding.verified" }) {
+		t.Error("the chain does not hold the verification")
+	}
+	var page strings.Builder
+	if err := rep.HTML(&page); err != nil || !strings.Contains(page.String(), "enforced at the proxy until") {
+		t.Errorf("page: %v", err)
+	}
+}
+
+// TestEvidenceOfTheGone: by name and by id, deleted, re-created, never deactivated.
+func TestEvidenceOfTheGone(t *testing.T) {
+	r := newRig(t)
+	id := r.user("ada")
+	r.update("user.delete", func(tx *store.Tx) error { return tx.DeleteUser(id) })
+	r.engine(nil)
+	r.await("the end", r.verified(id, 1))
+	for _, who := range []string{id, "ada", "ADA"} {
+		if rep := r.report(who); rep.User != id || rep.Offboardings[0].Event != abi.EventDeleted || len(rep.Chain) == 0 {
+			t.Errorf("%s: user %s, %d records", who, rep.User, len(rep.Chain))
+		}
+	}
+	again := r.user("ada")
+	if rep := r.report(id); rep.User != id {
+		t.Errorf("by id: %s", rep.User)
+	}
+	for _, who := range []string{again, "ada", "nobody", ""} {
+		if _, err := revoke.Build(t.Context(), r.store, "acme", who, r.clock.Now(), nil); !errors.Is(err, revoke.ErrNothingKnown) {
+			t.Errorf("%q: %v, want ErrNothingKnown", who, err)
+		}
+	}
+	if _, err := revoke.Build(t.Context(), r.store, "globex", id, r.clock.Now(), nil); !errors.Is(err, revoke.ErrNothingKnown) {
+		t.Errorf("another tenant: %v, want ErrNothingKnown", err)
+	}
+}
+
+// TestAlteredEvidenceFails: every kind of change of a report, down to one byte, is
+// found without the store.
+func TestAlteredEvidenceFails(t *testing.T) {
+	r, id := finished(t)
+	rep := r.report(id)
+	good := encode(t, rep)
+	other := r.leaver("bob")
+	r.await("the other", r.verified(other, 1))
+	foreign := r.report(other)
+	edit := func(fn func(*revoke.Report)) []byte {
+		var c revoke.Report
+		if err := json.Unmarshal(good, &c); err != nil {
+			t.Fatalf("copying: %v", err)
+		}
+		fn(&c)
+		return encode(t, &c)
+	}
+	text := func(from, to string) []byte {
+		if !bytes.Contains(good, []byte(from)) {
+			t.Fatalf("the report holds no %q", from)
+		}
+		return bytes.Replace(good, []byte(from), []byte(to), 1)
+	}
+	kind := func(c *revoke.Report) *revoke.KindReport { return &c.Offboardings[0].Kinds[4] }
+	tests := map[string][]byte{
+		"schema":           edit(func(c *revoke.Report) { c.Schema = "scimward.evidence/v2" }),
+		"tenant":           edit(func(c *revoke.Report) { c.Tenant = "globex" }),
+		"user":             edit(func(c *revoke.Report) { c.User = other }),
+		"user name":        edit(func(c *revoke.Report) { c.UserName = "adb" }),
+		"generated":        edit(func(c *revoke.Report) { c.Generated = c.Generated.Add(1) }),
+		"status":           edit(func(c *revoke.Report) { c.Status = revoke.StatusVerified }),
+		"epoch":            edit(func(c *revoke.Report) { c.Offboardings[0].Epoch++ }),
+		"client":           edit(func(c *revoke.Report) { c.Offboardings[0].Client = "idq" }),
+		"jti":              edit(func(c *revoke.Report) { c.Offboardings[0].TokenJTI += "x" }),
+		"blocked":          edit(func(c *revoke.Report) { c.Offboardings[0].BlockedAt = nil }),
+		"verified":         edit(func(c *revoke.Report) { *c.Offboardings[0].VerifiedAt = c.Generated.Add(-1) }),
+		"breached":         edit(func(c *revoke.Report) { c.Offboardings[0].Breached = true }),
+		"state":            edit(func(c *revoke.Report) { kind(c).State = "nothing_to_revoke" }),
+		"found":            edit(func(c *revoke.Report) { kind(c).Found-- }),
+		"how":              edit(func(c *revoke.Report) { kind(c).How = nil }),
+		"probe":            edit(func(c *revoke.Report) { kind(c).Probes[0].Result = "live" }),
+		"enforced until":   edit(func(c *revoke.Report) { c.Offboardings[0].Kinds[6].EnforcedUntil = nil }),
+		"plugin digest":    edit(func(c *revoke.Report) { kind(c).PluginDigest = "sha256:abd" }),
+		"kind removed":     edit(func(c *revoke.Report) { c.Offboardings[0].Kinds = c.Offboardings[0].Kinds[1:] }),
+		"record changed":   edit(func(c *revoke.Report) { c.Chain[1].Actor = "client:me" }),
+		"record removed":   edit(func(c *revoke.Report) { c.Chain = slices.Delete(c.Chain, 1, 2) }),
+		"first removed":    edit(func(c *revoke.Report) { c.Chain = c.Chain[1:] }),
+		"last removed":     edit(func(c *revoke.Report) { c.Chain = c.Chain[:len(c.Chain)-1] }),
+		"record twice":     edit(func(c *revoke.Report) { c.Chain = append(c.Chain[:2:2], c.Chain[1:]...) }),
+		"reordered":        edit(func(c *revoke.Report) { c.Chain[1], c.Chain[2] = c.Chain[2], c.Chain[1] }),
+		"no chain":         edit(func(c *revoke.Report) { c.Chain = nil }),
+		"chain of another": edit(func(c *revoke.Report) { c.Chain = foreign.Chain }),
+		"chain from":       edit(func(c *revoke.Report) { c.ChainFrom = 2 }),
+		"digest":           edit(func(c *revoke.Report) { c.Seal.Digest = foreign.Seal.Digest }),
+		"head":             edit(func(c *revoke.Report) { c.Seal.Head = foreign.Seal.Head }),
+		"seal of another":  edit(func(c *revoke.Report) { c.Seal = foreign.Seal }),
+		"no seal":          edit(func(c *revoke.Report) { c.Seal = nil }),
+		"key in capitals":  text(`"user_name"`, `"User_name"`),
+		"key twice":        text(`"status":`, `"status": "verified", "status":`),
+		"unknown key":      text(`"status":`, `"note": "fine", "status":`),
+		"number spelled":   text(`"found": 2`, `"found": 2e0`),
+		"escaped letter":   text(`"ada"`, `"\u0061da"`),
+		"two reports":      append(slices.Clone(good), good...),
+		"cut off":          good[:len(good)-2],
+		"empty":            nil,
+		"not JSON":         []byte("<html>"),
+	}
+	for name, b := range tests {
+		t.Run(name, func(t *testing.T) {
+			if _, err := revoke.Read(bytes.NewReader(b)); err == nil {
+				t.Error("an altered report holds")
+			}
+		})
+	}
+	// Every byte of the report but white space and the signature, whose text only
+	// the tenant's key can judge.
+	jws := bytes.Index(good, []byte(`"jws": "`)) + len(`"jws": "`)
+	end := jws + bytes.IndexByte(good[jws:], '"')
+	step := max(len(good)/700, 1)
+	for i := 0; i < len(good); i += step {
+		if i >= jws && i < end || bytes.IndexByte([]byte(" \n"), good[i]) >= 0 {
+			continue
+		}
+		b := slices.Clone(good)
+		b[i] ^= 1
+		if _, err := revoke.Read(bytes.NewReader(b)); err == nil {
+			t.Errorf("byte %d changed from %q to %q and the report holds", i, good[i], b[i])
+		}
+	}
+	if _, err := revoke.Read(bytes.NewReader(good)); err != nil {
+		t.Errorf("the unchanged report: %v", err)
+	}
+}
+
+// TestEvidenceHasNoSecret: nothing that a plugin let slip, no personal data beyond
+// the name of the user.
+func TestEvidenceHasNoSecret(t *testing.T) {
+	r := newRig(t)
+	const secret = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2VjcmV0"
+	r.app.set(func(a *app) {
+		a.revoke[abi.KindPAT] = always(abi.KindResult{
+			State: abi.StateNothingToRevoke, Code: "Bearer hunter2hunter2", Message: "echo: authorization: Bearer hunter2hunter2; " + secret,
+			Evidence: []abi.Evidence{{ID: secret, Action: "DELETE /tokens?key=hunter2hunter2", Status: 204}},
+		})
+		a.verify = func(req abi.Request) (abi.VerifyResult, error) {
+			var out abi.VerifyResult
+			for _, k := range req.Kinds {
+				out.Kinds = append(out.Kinds, abi.Liveness{Kind: k, Probe: "GET /?token=hunter2hunter2 Cookie: s=" + secret})
+			}
+			return out, nil
+		}
+	})
+	id := r.leaver("ada")
+	r.engine(nil)
+	r.await("the end", r.verified(id, 1))
+	rep := r.report(id)
+	var page strings.Builder
+	if err := rep.HTML(&page); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{string(encode(t, rep)), page.String()} {
+		for _, bad := range []string{"hunter2", secret, "c2VjcmV0", "ada@example.com", "x-ada"} {
+			if strings.Contains(text, bad) {
+				t.Errorf("evidence holds %q", bad)
+			}
+		}
+	}
+	if !strings.Contains(string(encode(t, rep)), "DELETE /tokens") {
+		t.Error("the action itself is gone from the evidence")
+	}
+}

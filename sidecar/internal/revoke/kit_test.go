@@ -1,0 +1,371 @@
+package revoke_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/scimward/scimward/plugins/abi"
+	"github.com/scimward/scimward/sidecar/internal/revoke"
+	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/scim"
+	"github.com/scimward/scimward/store/storetest"
+)
+
+// clock is a hand-driven clock that can tell when it was asked often enough.
+type clock struct {
+	mu    sync.Mutex
+	t     time.Time
+	left  int
+	asked chan struct{}
+}
+
+func newClock() *clock { return &clock{t: time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left > 0 {
+		if c.left--; c.left == 0 {
+			close(c.asked)
+		}
+	}
+	return c.t
+}
+
+func (c *clock) Add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
+
+// after returns a channel that is closed when the clock was asked n more times.
+func (c *clock) after(n int) <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left, c.asked = n, make(chan struct{})
+	return c.asked
+}
+
+// app is a scripted Revoker. Without a script it holds credentials by kind,
+// revokes what it holds and tells the truth about it.
+type app struct {
+	mu       sync.Mutex
+	held     map[abi.Kind]int
+	calls    []abi.Request
+	revoke   map[abi.Kind]func(ctx context.Context, n int, req abi.Request) (abi.KindResult, error) // n counts from 1
+	verify   func(req abi.Request) (abi.VerifyResult, error)
+	counts   map[abi.Kind]int
+	info     abi.Info
+	loaded   bool
+	watchers []chan struct{}
+}
+
+func newApp() *app {
+	return &app{
+		held: map[abi.Kind]int{}, counts: map[abi.Kind]int{}, loaded: true,
+		revoke: map[abi.Kind]func(context.Context, int, abi.Request) (abi.KindResult, error){},
+		info:   abi.Info{Name: "fake", Version: "1.2.3", Digest: "sha256:abc", Kinds: abi.Order(), Verify: true},
+	}
+}
+
+func (a *app) Info(string, string) (abi.Info, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.info, a.loaded
+}
+
+func (a *app) log(req abi.Request) {
+	a.calls = append(a.calls, req)
+	for _, c := range a.watchers {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (a *app) Revoke(ctx context.Context, _, _ string, req abi.Request) (abi.Result, error) {
+	a.mu.Lock()
+	kind := req.Kinds[0]
+	a.log(req)
+	a.counts[kind]++
+	n, script := a.counts[kind], a.revoke[kind]
+	held := a.held[kind]
+	if script == nil {
+		a.held[kind] = 0
+	}
+	a.mu.Unlock()
+	if script != nil {
+		r, err := script(ctx, n, req)
+		if r.Kind == "" {
+			r.Kind = kind
+		}
+		if r.State == "" {
+			return abi.Result{}, err
+		}
+		return abi.Result{Kinds: []abi.KindResult{r}}, err
+	}
+	r := abi.KindResult{Kind: kind, State: abi.StateNothingToRevoke}
+	if held > 0 || kind == abi.KindAccount {
+		r = abi.KindResult{Kind: kind, State: abi.StateRevoked, Found: held, Count: held, Evidence: []abi.Evidence{{ID: string(kind) + "-1", Action: "DELETE /x", Status: 204}}}
+	}
+	return abi.Result{Kinds: []abi.KindResult{r}}, nil
+}
+
+func (a *app) Verify(_ context.Context, _, _ string, req abi.Request) (abi.VerifyResult, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.log(req)
+	if a.verify != nil {
+		return a.verify(req)
+	}
+	var out abi.VerifyResult
+	for _, k := range req.Kinds {
+		out.Kinds = append(out.Kinds, abi.Liveness{Kind: k, Live: a.held[k], Probe: "GET /" + string(k)})
+	}
+	return out, nil
+}
+
+func (a *app) requests() []abi.Request {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Clone(a.calls)
+}
+
+func (a *app) set(fn func(a *app)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	fn(a)
+}
+
+// always answers the same to every call of a kind.
+func always(r abi.KindResult) func(context.Context, int, abi.Request) (abi.KindResult, error) {
+	return func(context.Context, int, abi.Request) (abi.KindResult, error) { return r, nil }
+}
+
+// rig is a store, an application and a clock.
+type rig struct {
+	t     *testing.T
+	store *store.Store
+	app   *app
+	clock *clock
+	reg   *prometheus.Registry
+	quit  chan struct{} // closed when the test ends
+}
+
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	return newRigWith(t, func(*store.Options) {})
+}
+
+func newRigWith(t *testing.T, change func(*store.Options)) *rig {
+	t.Helper()
+	c := newClock()
+	return &rig{t: t, quit: make(chan struct{}), clock: c, app: newApp(), store: storetest.Open(t, func(o *store.Options) {
+		o.Now = c.Now
+		change(o)
+	})}
+}
+
+const lifetime = 720 * time.Hour
+
+// engine starts an engine that t stops; change may be nil.
+func (r *rig) engine(change func(*revoke.Options)) (stop func()) {
+	r.t.Helper()
+	r.reg = prometheus.NewRegistry()
+	o := revoke.Options{
+		Store: r.store, Revoker: r.app, Owner: "one", Poll: 2 * time.Millisecond, Now: r.clock.Now, Metrics: r.reg,
+		Jitter:  func(most time.Duration) time.Duration { return most }, // the longest pause
+		Tenants: map[string]map[string]time.Duration{"acme": {"app": lifetime}, "globex": {}},
+	}
+	if change != nil {
+		change(&o)
+	}
+	e, err := revoke.New(o)
+	if err != nil {
+		r.t.Fatalf("making the engine: %v", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- e.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			r.t.Errorf("running the engine: %v", err)
+		}
+	})
+	r.t.Cleanup(stop)
+	r.t.Cleanup(func() {
+		select {
+		case <-r.quit:
+		default:
+			close(r.quit)
+		}
+	})
+	return stop
+}
+
+// wait waits for c, or for the end of a test that failed.
+func (r *rig) wait(c <-chan struct{}) {
+	select {
+	case <-c:
+	case <-r.quit:
+	}
+}
+
+func cause(action string) store.Cause {
+	return store.Cause{
+		Actor: "client:idp", ClientID: "idp", JTI: "jti-1", RequestID: "req-" + action, Remote: "192.0.2.9",
+		Decision: "ipsie-il1@1", Action: action, Method: "PATCH",
+	}
+}
+
+func (r *rig) update(action string, fn func(*store.Tx) error) {
+	r.t.Helper()
+	if _, err := r.store.Update(r.t.Context(), "acme", cause(action), fn); err != nil {
+		r.t.Fatalf("%s: %v", action, err)
+	}
+}
+
+func (r *rig) user(name string) string {
+	r.t.Helper()
+	u := &store.User{Resource: scim.Object{
+		"schemas": []any{scim.UserURN}, "userName": name, "externalId": "x-" + name, "active": true,
+		"emails": []any{scim.Object{"value": name + "@example.com", "primary": true}},
+	}}
+	r.update("user.create", func(tx *store.Tx) error { u.ID = ""; return tx.CreateUser(u) })
+	return u.ID
+}
+
+func (r *rig) setActive(id string, active bool) {
+	r.t.Helper()
+	r.update("user.patch", func(tx *store.Tx) error {
+		u, err := tx.User(id)
+		if err != nil {
+			return err
+		}
+		u.Resource["active"] = active
+		return tx.UpdateUser(&u)
+	})
+}
+
+// leaver makes a user and deactivates it.
+func (r *rig) leaver(name string) string {
+	r.t.Helper()
+	id := r.user(name)
+	r.setActive(id, false)
+	return id
+}
+
+// await waits for cond, which is looked at after every change of the store and
+// every call of the application.
+func (r *rig) await(what string, cond func() bool) {
+	r.t.Helper()
+	moved := make(chan struct{}, 1)
+	poke := func() {
+		select {
+		case moved <- struct{}{}:
+		default:
+		}
+	}
+	stop := r.store.Watch(func(store.Change) { poke() })
+	defer stop()
+	r.app.set(func(a *app) { a.watchers = append(a.watchers, moved) })
+	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond) // offboardings are no changes of the feed
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-ctx.Done():
+			r.t.Fatalf("waiting for %s: it does not come; jobs %+v", what, r.summary())
+		case <-moved:
+		case <-tick.C:
+		}
+	}
+}
+
+func (r *rig) view(fn func(*store.Reader) error) {
+	r.t.Helper()
+	if err := r.store.View(context.Background(), "acme", fn); err != nil {
+		r.t.Fatalf("reading the store: %v", err)
+	}
+}
+
+// jobs are the jobs of an epoch by kind; the job of a reactivation is "reactivated".
+func (r *rig) jobs(id string, epoch uint64) map[string]store.Job {
+	r.t.Helper()
+	out := map[string]store.Job{}
+	r.view(func(rd *store.Reader) error {
+		js, err := rd.JobsOf(id, epoch)
+		for _, j := range js {
+			k := j.Kind
+			if j.Event == abi.EventReactivated {
+				k = "reactivated"
+			}
+			out[k] = j
+		}
+		return err
+	})
+	return out
+}
+
+func (r *rig) job(id string, kind abi.Kind) store.Job {
+	r.t.Helper()
+	return r.jobs(id, 1)[string(kind)]
+}
+
+func (r *rig) offboarding(id string, epoch uint64) store.Offboarding {
+	r.t.Helper()
+	var o store.Offboarding
+	r.view(func(rd *store.Reader) (err error) {
+		o, err = rd.Offboarding(id, epoch)
+		return err
+	})
+	return o
+}
+
+func (r *rig) verified(id string, epoch uint64) func() bool {
+	return func() bool { return !r.offboarding(id, epoch).VerifiedAt.IsZero() }
+}
+
+func (r *rig) summary() []string {
+	var out []string
+	_ = r.store.View(context.Background(), "acme", func(rd *store.Reader) error {
+		open, err := rd.OpenOffboardings()
+		for _, o := range open {
+			js, _ := rd.JobsOf(o.UserID, o.Epoch)
+			for _, j := range js {
+				out = append(out, j.Kind+"/"+j.Event+"="+string(j.State)+" "+j.Code)
+			}
+		}
+		return err
+	})
+	return out
+}
+
+// metric is the sum of a counter over its labels.
+func (r *rig) metric(name string) float64 {
+	r.t.Helper()
+	families, err := r.reg.Gather()
+	if err != nil {
+		r.t.Fatalf("gathering metrics: %v", err)
+	}
+	sum := 0.0
+	for _, f := range families {
+		if f.GetName() == name {
+			for _, m := range f.GetMetric() {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
+var errApp = errors.New("the application is on fire")
