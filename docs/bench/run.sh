@@ -1,0 +1,43 @@
+#!/bin/sh
+# Runs the benchmarks that README.md explains and judges them by bars.txt. GO is the
+# Go command, BENCH a regular expression of benchmark names. Writes latest.txt when
+# all of them ran. Ends with 1 when a benchmark fails, 3 when a bar does not hold.
+set -eu
+cd "$(dirname "$0")/../.."
+GO=${GO:-go}
+BENCH=${BENCH:-.}
+raw=$(mktemp)
+trap 'rm -f "$raw"' EXIT
+
+# bench PACKAGE BENCHTIME NAMES: the benchmarks of NAMES that BENCH matches.
+bench() {
+	chosen=$(for name in $3; do echo "$name"; done | grep -E "$BENCH" | paste -sd'|' -) || true
+	[ -n "$chosen" ] || return 0
+	echo "== $1 ($chosen)" >&2
+	out=$("$GO" test -run '^$' -bench "^($chosen)\$" -benchtime "$2" -timeout 8m "$1") || { echo "$out" >&2; exit 1; }
+	echo "$out" | grep '^Benchmark' | tee -a "$raw" >&2
+}
+
+bench ./docs/bench 1x "BenchmarkCheck"
+bench ./sidecar/internal/scimhttp 1x "BenchmarkPatchMember"
+bench ./store 4000x "BenchmarkDurableCreate"
+bench ./store 200x "BenchmarkMemberAdd"
+bench ./store 20000x "BenchmarkUserName BenchmarkLockLookup"
+bench ./plugins 300x "BenchmarkCall BenchmarkAsk"
+
+all=no
+[ "$BENCH" = . ] && all=yes
+table=$(mktemp)
+trap 'rm -f "$raw" "$table"' EXIT
+held=yes
+awk -v all="$all" -f docs/bench/table.awk docs/bench/bars.txt "$raw" >"$table" || held=no
+cat "$table"
+if [ "$all" = yes ]; then
+	{
+		echo "# $(date -u +%Y-%m-%d), $("$GO" env GOOS)/$("$GO" env GOARCH), $("$GO" env GOVERSION), $(getconf _NPROCESSORS_ONLN) cores"
+		cat "$table"
+		echo
+		cat "$raw"
+	} >docs/bench/latest.txt
+fi
+[ "$held" = yes ] || { echo "a bar does not hold, see above" >&2; exit 3; }
