@@ -241,3 +241,26 @@ func TestWhatIsCommittedIsNeverRefused(t *testing.T) {
 	}
 	s.do("PATCH", "/Users/"+id, ops(op("replace", "title", "x"))).wantError(503, "")
 }
+
+// TestOnlyActiveTrueLetsBackIn: a must not. Unassigning active of a locked user
+// leaves the lock (F39).
+func TestOnlyActiveTrueLetsBackIn(t *testing.T) {
+	for name, op := range map[string]obj{
+		"remove":         op("remove", "active"),
+		"null":           op("replace", "active", nil),
+		"path-less null": op("replace", "", obj{"active": nil}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := serve(t, base)
+			id := s.createUser("ada")
+			s.do("PATCH", "/Users/"+id, ops(op)).want(200)
+			s.do("PATCH", "/Users/"+id, ops(obj{"op": "replace", "path": "active", "value": false})).want(200)
+			if a := s.do("PATCH", "/Users/"+id, ops(op)).want(200); a.body["active"] != false {
+				t.Errorf("active %v", a.body["active"])
+			}
+			if lock, _ := s.store.Locks().Lookup("acme", store.SubjectRef{SCIMID: id}); lock.State != store.LockDeactivated {
+				t.Errorf("lock %+v", lock)
+			}
+		})
+	}
+}

@@ -79,14 +79,15 @@ func (h *Handler) replaceUser(ctx context.Context, w http.ResponseWriter, x *exc
 }
 
 // patchUser serves PATCH /Users/{id} (B45, RFC 7644 §3.5.2): all operations in
-// one transaction, or none (F82).
+// one transaction, or none (F82). An active that ends up unassigned keeps its
+// stored value, as in replaceUser: only active true lets somebody back in.
 func (h *Handler) patchUser(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
 	return h.changeUser(ctx, w, x, s, "user.patch", func(u store.User) (scim.Object, error) {
 		o, _, failed := scim.Apply(s.Type, u.Resource, s.Ops)
 		if failed != nil {
 			return nil, failed
 		}
-		return o, nil
+		return withActive(o, u.Active()), nil
 	})
 }
 
