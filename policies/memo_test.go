@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -16,7 +17,7 @@ import (
 // input shows.
 func echo(t *testing.T, rule string) *policies.Engine {
 	t.Helper()
-	e, err := policies.NewTestEngine(policies.Options{}, policies.Profile{
+	e, err := policies.NewTestEngine(policies.Options{Deadline: time.Minute}, policies.Profile{
 		Name: "echo", Entrypoint: "data.echo.verdict", Files: map[string]string{"echo.rego": `package echo
 
 verdict := {"allow": true, "violations": []} if _holds
