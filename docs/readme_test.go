@@ -175,8 +175,9 @@ func binaries(t *testing.T, ports map[string]string) string {
 	for from, to := range ports {
 		exchange += " -e s/:" + from + "/:" + to + "/"
 	}
-	wrapper := "#!/bin/sh\n'" + filepath.Join(hidden, "scimward") + "' \"$@\" || exit $?\n" +
-		"if [ \"$1\" = init ]; then sed -i.bak" + exchange + " \"$2/scimward.yaml\"; fi\n"
+	command := "'" + filepath.Join(hidden, "scimward") + "'"
+	wrapper := "#!/bin/sh\n[ \"$1\" = init ] || exec " + command + " \"$@\"\n" + // signals reach the real one
+		command + " \"$@\" || exit $?\nsed -i.bak" + exchange + " \"$2/scimward.yaml\"\n"
 	if err := os.WriteFile(filepath.Join(bin, "scimward"), []byte(wrapper), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +203,7 @@ func binaries(t *testing.T, ports map[string]string) string {
 func runScript(t *testing.T, bin, script string) string {
 	t.Helper()
 	dir := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-c", "trap 'trap \"\" TERM; kill -TERM 0; wait' EXIT\nset -eu\n"+script)
 	cmd.Dir = dir
@@ -216,7 +217,7 @@ func runScript(t *testing.T, bin, script string) string {
 		logs := ""
 		for _, name := range []string{"scimward.log", "envoy.log", "idp.log", "app.log"} {
 			if b, err := os.ReadFile(filepath.Join(dir, name)); err == nil { // else it did not get that far
-				logs += "--- " + name + "\n" + string(b)
+				logs += "--- " + name + "\n" + string(b[max(0, len(b)-2000):])
 			}
 		}
 		t.Fatalf("the tour failed: %v\n%s\n%s", err, out.String(), logs)
