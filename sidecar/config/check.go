@@ -33,7 +33,12 @@ func (t *Tenant) TokenEndpoint() string { return t.ExternalURL + "/oauth/token" 
 // checker adds faults with the line of their path.
 type checker struct{ d *decoder }
 
+// A path that could not be decoded already has its fault: what the check sees
+// there is not what was written.
 func (c checker) fail(path, fix, format string, args ...any) {
+	if c.d.spoiled[path] {
+		return
+	}
 	line := 0
 	for p := path; ; {
 		if l, ok := c.d.lines[p]; ok {
@@ -42,6 +47,7 @@ func (c checker) fail(path, fix, format string, args ...any) {
 		}
 		i := strings.LastIndexAny(p, ".[")
 		if i < 0 {
+			line = c.d.lines[""]
 			break
 		}
 		p = p[:i]
@@ -87,6 +93,7 @@ func (c checker) name(path, value string) {
 
 // check judges the completed configuration; it never stops at the first fault.
 func check(cfg *Config, d *decoder) {
+	d.spoil()
 	c := checker{d}
 	if cfg.Version != 1 {
 		c.fail("version", "write version: 1", "version %d is not known", cfg.Version)

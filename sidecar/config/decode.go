@@ -50,8 +50,17 @@ func (e *FaultsError) Error() string {
 // one run reports all of them, and remembers the line of every path for the
 // checks that come after.
 type decoder struct {
-	faults []Fault
-	lines  map[string]int
+	faults  []Fault
+	lines   map[string]int
+	spoiled map[string]bool // paths with a fault of decoding
+}
+
+// spoil remembers where decoding found faults.
+func (d *decoder) spoil() {
+	d.spoiled = map[string]bool{}
+	for _, f := range d.faults {
+		d.spoiled[f.Path] = true
+	}
 }
 
 const (
@@ -100,10 +109,12 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, path string, depth int) 
 	case reflect.Interface:
 		var x any
 		if err := n.Decode(&x); err != nil {
-			d.fault(n.Line, path, "", "not a value: %v", err)
+			d.fault(n.Line, path, "write plain YAML", "not a value: %v", err)
 			return
 		}
-		v.Set(reflect.ValueOf(x))
+		if x != nil {
+			v.Set(reflect.ValueOf(x))
+		}
 	default:
 		d.scalar(n, v, path)
 	}

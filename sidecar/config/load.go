@@ -1,12 +1,15 @@
 package config
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -37,12 +40,16 @@ func Parse(name, dir string, b []byte) (*Config, error) {
 	if len(b) > maxBytes {
 		return nil, &FaultsError{File: name, Faults: []Fault{{Path: "(file)", Msg: "larger than 1 MiB", Fix: "split tenants over several sidecars"}}}
 	}
-	var doc yaml.Node
-	if err := yaml.Unmarshal(b, &doc); err != nil {
+	var doc, more yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(b))
+	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
 		return nil, &FaultsError{File: name, Faults: []Fault{{Path: "(file)", Msg: "not YAML: " + err.Error(), Fix: "check indentation and quotes"}}}
 	}
 	if len(doc.Content) == 0 {
 		return nil, &FaultsError{File: name, Faults: []Fault{{Path: "(file)", Msg: "empty", Fix: "run `scimward init DIR` for a commented start"}}}
+	}
+	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
+		return nil, &FaultsError{File: name, Faults: []Fault{{Line: more.Line, Path: "(file)", Msg: "more than one document", Fix: "remove everything from the second --- on"}}}
 	}
 	d := &decoder{lines: map[string]int{}}
 	c := &Config{}
@@ -50,6 +57,9 @@ func Parse(name, dir string, b []byte) (*Config, error) {
 	c.complete(dir)
 	check(c, d)
 	if len(d.faults) > 0 {
+		slices.SortStableFunc(d.faults, func(a, b Fault) int {
+			return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Path, b.Path))
+		})
 		return nil, &FaultsError{File: name, Faults: d.faults}
 	}
 	return c, nil
@@ -98,7 +108,7 @@ func (c *Config) complete(dir string) {
 	orString(&c.Listen.SCIM, "127.0.0.1:8460")
 	orString(&c.Listen.Admin, "127.0.0.1:8461")
 	for _, l := range []*string{&c.Listen.Authz, &c.Listen.SCIM, &c.Listen.Admin} {
-		if p, ok := UnixPath(*l); ok && !filepath.IsAbs(p) {
+		if p, ok := UnixPath(*l); ok && p != "" && !filepath.IsAbs(p) {
 			*l = "unix:" + filepath.Join(dir, p)
 		}
 	}

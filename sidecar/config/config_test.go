@@ -1,0 +1,355 @@
+package config_test
+
+import (
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scimward/scimward/sidecar/config"
+)
+
+// good is a file without a fault; the line numbers of the tests below count in it.
+const good = `version: 1
+data_dir: data
+listen:
+  authz: unix:authz.sock
+  scim: 127.0.0.1:8460
+  admin: 127.0.0.1:8461
+envoy:
+  listen: 0.0.0.0:8443
+  check_timeout: 1s
+log:
+  level: info
+drain: 10s
+revocation:
+  workers: 4
+  deadline: 5m
+tenants:
+  - name: acme
+    external_url: https://app.example.com
+    profile: ipsie-il1
+    requests_per_second: 50
+    identity_services:
+      - client_id: idp
+        keys:
+          jwks_uri: https://idp.example.com/jwks
+    external_issuers:
+      - issuer: https://as.example.com
+    apps:
+      - name: app
+        upstream: http://127.0.0.1:3000
+        anonymous: pass
+        credential_lifetime: 720h
+        subjects:
+          - cookie: session
+          - header: authorization
+            scheme: bearer
+            is: jwt
+            jwt:
+              issuer: https://app.example.com
+              keys: {jwks_uri: https://app.example.com/jwks}
+          - body: {path: /token, form: refresh_token}
+        local_writes:
+          - path: /account/email
+            methods: [POST]
+        streams: [/download]
+        plugin:
+          manifest: manifest.json
+          secrets:
+            admin: secret.txt
+          timeout: 10s
+          config: {base_url: https://x.example.com, nothing: null}
+          http:
+            - host: app.example.com
+              methods: [GET]
+              path_prefixes: [/admin/]
+              secrets: [admin]
+              allow_private: [10.0.0.0/8]
+`
+
+// folder holds the files that good names.
+func folder(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"manifest.json", "secret.txt", "cert.pem"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+func TestGoodFile(t *testing.T) {
+	dir := folder(t)
+	file := filepath.Join(dir, "scimward.yaml")
+	if err := os.WriteFile(file, []byte(good), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := c.Tenants[0].Apps[0]
+	want := []any{
+		filepath.Join(dir, "data"), "unix:" + filepath.Join(dir, "authz.sock"), 30 * time.Second, 262144, "127.0.0.1:9901",
+		[]string{"app.example.com"},
+		"opaque", "user_name", "POST", filepath.Join(dir, "secret.txt"), 443, "https://as.example.com",
+		"https://app.example.com/scim/v2",
+		map[string]any{"base_url": "https://x.example.com", "nothing": nil},
+	}
+	got := []any{
+		c.DataDir, c.Listen.Authz, c.Revocation.Lease, c.Envoy.MaxBodyBytes, c.Envoy.Admin,
+		a.Hosts, a.Subjects[0].Is, a.Subjects[1].JWT.Names, a.Subjects[2].Body.Method, a.Plugin.Secrets["admin"], a.Plugin.HTTP[0].Port,
+		c.Tenants[0].ExternalIssuers[0].Keys.Issuer, c.Tenants[0].ExternalIssuers[0].Audience, a.Plugin.Config,
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("completed values (-want +got):\n%s", d)
+	}
+}
+
+// TestBadFiles: each fault with its line, its path and what is wrong; one change of
+// a good file is one fault.
+func TestBadFiles(t *testing.T) {
+	tests := []struct {
+		from, to string
+		line     int
+		path     string
+		msg      string
+	}{
+		{"version: 1", "version: 2", 1, "version", "version 2 is not known"},
+		{"version: 1\n", "", 1, "version", "version 0 is not known"},
+		{"version: 1", "version: one", 1, "version", `"one" is not a whole number`},
+		{"version: 1", "version: 99999999999", 1, "version", "is not a whole number"},
+		{"data_dir: data", "datadir: data", 2, "datadir", "unknown key"},
+		{"data_dir: data", "data_dir: [a]", 2, "data_dir", "a single value belongs here, not a list"},
+		{"data_dir: data", "data_dir: a\ndata_dir: b", 3, "data_dir", "written twice"},
+		{"data_dir: data", "data_dir: &x data", 2, "data_dir", "anchors and aliases are not supported"},
+		{"scim: 127.0.0.1:8460", "scim: 0.0.0.0:8460", 5, "listen.scim", "beyond loopback the scim listener needs TLS"},
+		{"scim: 127.0.0.1:8460", "scim: 8460", 5, "listen.scim", `"8460" is not an address`},
+		{"scim: 127.0.0.1:8460", `scim: "unix:"`, 5, "listen.scim", "is not an address"},
+		{"scim: 127.0.0.1:8460", "scim: 127.0.0.1:8460\n  scim_tls: {cert: cert.pem}", 6, "listen.scim_tls", "half a certificate"},
+		{"scim: 127.0.0.1:8460", "scim: 127.0.0.1:8460\n  scim_tls: {cert: cert.pem, key: none.pem}", 6, "listen.scim_tls.key", "cannot be read"},
+		{"authz: unix:authz.sock", "authz: 10.0.0.1:9000", 4, "listen.authz", "beyond loopback the authz listener needs mTLS"},
+		{"authz: unix:authz.sock", "authz: 10.0.0.1:9000\n  authz_tls: {cert: cert.pem, key: cert.pem}", 4, "listen.authz", "needs mTLS"},
+		{"admin: 127.0.0.1:8461", "admin: 0.0.0.0:8461", 6, "listen.admin", "for loopback or unix only"},
+		{"listen: 0.0.0.0:8443", "listen: everywhere", 8, "envoy.listen", "is not an address"},
+		{"listen: 0.0.0.0:8443", "listen: 0.0.0.0:8443\n  admin: 0.0.0.0:9901", 9, "envoy.admin", "for loopback only"},
+		{"check_timeout: 1s", "check_timeout: 1", 9, "envoy.check_timeout", `"1" is not a duration`},
+		{"check_timeout: 1s", "check_timeout: 1h", 9, "envoy.check_timeout", "1h0m0s is out of range"},
+		{"check_timeout: 1s", "max_body_bytes: 2000000", 9, "envoy.max_body_bytes", "2000000 is out of range"},
+		{"level: info", "level: loud", 11, "log.level", `"loud" is not known`},
+		{"drain: 10s", "drain: -1s", 12, "drain", "-1s is out of range"},
+		{"workers: 4", "workers: 65", 14, "revocation.workers", "65 is out of range"},
+		{"name: acme", "name: Acme Inc", 17, "tenants[0].name", `"Acme Inc" is not a name`},
+		{"external_url: https://app.example.com", "external_url: http://app.example.com", 18, "tenants[0].external_url", "is not https"},
+		{"external_url: https://app.example.com", "external_url: https://app.example.com/x", 18, "tenants[0].external_url", "more than scheme, host and port"},
+		{"external_url: https://app.example.com", "external_url: https://App.example.com", 18, "tenants[0].external_url", "not in lower case"},
+		{"profile: ipsie-il1", "profile: il2", 19, "tenants[0].profile", `"il2" is not known`},
+		{"requests_per_second: 50", "requests_per_second: 5", 20, "tenants[0].requests_per_second", "5 is out of range"},
+		{"client_id: idp", "client_id: ''", 22, "tenants[0].identity_services[0].client_id", "required"},
+		{"          jwks_uri: https://idp.example.com/jwks", "          jwks_uri: http://idp.example.com/jwks", 24, "tenants[0].identity_services[0].keys.jwks_uri", "cannot be fetched safely"},
+		{"          jwks_uri: https://idp.example.com/jwks", "          {}", 24, "tenants[0].identity_services[0].keys", "0 key sources"},
+		{"          jwks_uri: https://idp.example.com/jwks", "          issuer: https://idp.example.com\n          jwks_uri: https://idp.example.com/jwks", 24, "tenants[0].identity_services[0].keys", "2 key sources"},
+		{"issuer: https://as.example.com", "issuer: https://app.example.com", 26, "tenants[0].external_issuers[0].issuer", "own tokens are always accepted"},
+		{"upstream: http://127.0.0.1:3000", "upstream: 127.0.0.1:3000", 29, "tenants[0].apps[0].upstream", "is not an upstream"},
+		{"anonymous: pass", "anonymous: true", 30, "tenants[0].apps[0].anonymous", `"true" is not known`},
+		{"credential_lifetime: 720h", "credential_lifetime: 10s", 31, "tenants[0].apps[0].credential_lifetime", "out of range"},
+		{"- cookie: session", "- {cookie: session, header: x-user}", 33, "tenants[0].apps[0].subjects[0]", "2 places"},
+		{"- cookie: session", "- {cookie: session, is: email}", 33, "tenants[0].apps[0].subjects[0].is", "cannot be trusted"},
+		{"- cookie: session", "- {header: X-User, is: email}", 33, "tenants[0].apps[0].subjects[0].header", "not in lower case"},
+		{"- cookie: session", "- {cookie: session, scheme: bearer}", 33, "tenants[0].apps[0].subjects[0].scheme", "belongs to the authorization header"},
+		{"is: jwt", "is: opaque", 38, "tenants[0].apps[0].subjects[1].jwt", "half a JWT source"},
+		{"issuer: https://app.example.com\n", "audience: x\n", 38, "tenants[0].apps[0].subjects[1].jwt.issuer", "required"},
+		{"body: {path: /token, form", "body: {path: token, form", 40, "tenants[0].apps[0].subjects[2].body.path", `"token" is not a path`},
+		{"form: refresh_token}", "form: a, json: b}", 40, "tenants[0].apps[0].subjects[2].body", "which field holds the value"},
+		{"path: /account/email", "path: /account?x", 42, "tenants[0].apps[0].local_writes[0].path", "is not a path"},
+		{"methods: [POST]", "methods: [post]", 43, "tenants[0].apps[0].local_writes[0].methods[0]", `"post" is not a method`},
+		{"streams: [/download]", "streams: [download]", 44, "tenants[0].apps[0].streams[0]", "is not a path"},
+		{"streams: [/download]", "streams: /download", 44, "tenants[0].apps[0].streams", "a list belongs here"},
+		{"manifest: manifest.json", "manifest: none.json", 46, "tenants[0].apps[0].plugin.manifest", "cannot be read"},
+		{"manifest: manifest.json", "manifest: .", 46, "tenants[0].apps[0].plugin.manifest", "is a folder"},
+		{"admin: secret.txt", "admin: none.txt", 48, "tenants[0].apps[0].plugin.secrets.admin", "cannot be read"},
+		{"timeout: 10s", "timeout: 2m", 49, "tenants[0].apps[0].plugin.timeout", "out of range"},
+		{"timeout: 10s", "memory_mib: 512", 49, "tenants[0].apps[0].plugin.memory_mib", "512 is out of range"},
+		{"host: app.example.com", "port: 70000\n              host: x", 52, "tenants[0].apps[0].plugin.http[0].port", "70000 is out of range"},
+		{"methods: [GET]", "methods: []", 53, "tenants[0].apps[0].plugin.http[0].methods", "required"},
+		{"path_prefixes: [/admin/]", "path_prefixes: [admin]", 54, "tenants[0].apps[0].plugin.http[0].path_prefixes[0]", "is not a path"},
+		{"secrets: [admin]", "secrets: [root]", 55, "tenants[0].apps[0].plugin.http[0].secrets[0]", `secret "root" is not defined`},
+		{"allow_private: [10.0.0.0/8]", "allow_private: [10.0.0.1]", 56, "tenants[0].apps[0].plugin.http[0].allow_private[0]", "is not a network"},
+		{"allow_private: [10.0.0.0/8]", "identify: yes please", 56, "tenants[0].apps[0].plugin.http[0].identify", "is not a boolean"},
+	}
+	dir := folder(t)
+	for _, tt := range tests {
+		t.Run(tt.path+" "+tt.msg, func(t *testing.T) {
+			if !strings.Contains(good, tt.from) {
+				t.Fatalf("the good file has no %q", tt.from)
+			}
+			_, err := config.Parse("f.yaml", dir, []byte(strings.Replace(good, tt.from, tt.to, 1)))
+			faults := config.Faults(err)
+			if len(faults) != 1 {
+				t.Fatalf("%d faults, want 1: %v", len(faults), err)
+			}
+			f := faults[0]
+			if f.Line != tt.line || f.Path != tt.path || !strings.Contains(f.Msg, tt.msg) {
+				t.Errorf("got  line %d: %s: %s\nwant line %d: %s: …%s…", f.Line, f.Path, f.Msg, tt.line, tt.path, tt.msg)
+			}
+			if f.Fix == "" {
+				t.Error("the fault does not say what to write instead")
+			}
+		})
+	}
+}
+
+// TestWholeFileFaults: what is wrong with the file as such.
+func TestWholeFileFaults(t *testing.T) {
+	tests := map[string][2]string{
+		"empty":          {"", "empty"},
+		"comment only":   {"# nothing\n", "empty"},
+		"not YAML":       {"a: [", "not YAML"},
+		"two documents":  {good + "---\nversion: 1\n", "more than one document"},
+		"a list":         {"- version: 1\n", "a mapping belongs here"},
+		"too large":      {good + "#" + strings.Repeat("x", 1<<20), "larger than 1 MiB"},
+		"no tenants":     {"version: 1\n", "required"},
+		"deep":           {"version: 1\nlisten: " + strings.Repeat("{a: ", 40) + "1" + strings.Repeat("}", 40), "unknown key"},
+		"a tab":          {"version: 1\n\tx: 1\n", "not YAML"},
+		"an alias bomb":  {"a: &a [x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a]\nc: [*b,*b,*b,*b]\n", "unknown key"},
+		"binary garbage": {"\x00\x01\x02", "not YAML"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := config.Parse("f.yaml", t.TempDir(), []byte(tt[0]))
+			if !slices.ContainsFunc(config.Faults(err), func(f config.Fault) bool { return strings.Contains(f.Msg, tt[1]) }) {
+				t.Errorf("%v, want a fault with %q", err, tt[1])
+			}
+		})
+	}
+	if _, err := config.Load(filepath.Join(t.TempDir(), "none.yaml")); !errors.Is(err, os.ErrNotExist) || config.Faults(err) != nil {
+		t.Errorf("absent file: %v", err)
+	}
+}
+
+// TestAllFaultsAtOnce: a file with many faults is mended in one go, and the order of
+// the report is that of the lines, the same every time.
+func TestAllFaultsAtOnce(t *testing.T) {
+	bad := good
+	for _, r := range [][2]string{
+		{"version: 1", "version: 7"},
+		{"level: info", "level: loud"},
+		{"drain: 10s", "drain: soon"},
+		{"name: acme", "name: A"},
+		{"anonymous: pass", "anonymus: pass"},
+		{"admin: secret.txt", "admin: none.txt"},
+	} {
+		bad = strings.Replace(bad, r[0], r[1], 1)
+	}
+	dir := folder(t)
+	want := []string{"1 version", "11 log.level", "12 drain", "17 tenants[0].name", "30 tenants[0].apps[0].anonymus", "48 tenants[0].apps[0].plugin.secrets.admin"}
+	for range 20 {
+		_, err := config.Parse("f.yaml", dir, []byte(bad))
+		var got []string
+		for _, f := range config.Faults(err) {
+			got = append(got, fmt.Sprintf("%d %s", f.Line, f.Path))
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Fatalf("faults (-want +got):\n%s", d)
+		}
+		if s := err.Error(); !strings.HasPrefix(s, "f.yaml: 6 fault(s)\n") || !strings.Contains(s, `did you mean "anonymous"?`) {
+			t.Fatalf("error text:\n%s", s)
+		}
+	}
+}
+
+// TestNamesAndHostsAreUnique over tenants and apps.
+func TestNamesAndHostsAreUnique(t *testing.T) {
+	second := good[strings.Index(good, "  - name: acme"):]
+	dir := folder(t)
+	tests := map[string]struct{ file, path, msg string }{
+		"same tenant":      {good + second, "tenants[1].name", "used twice"},
+		"same tenant host": {good + second, "tenants[1].external_url", "belongs to"},
+		"app on another tenant's host": {
+			good + strings.NewReplacer("name: acme", "name: globex", "external_url: https://app.example.com", "external_url: https://globex.example.com",
+				"upstream:", "hosts: [app.example.com]\n        upstream:").Replace(second), "tenants[1].apps[0].hosts[0]", "belongs to",
+		},
+		"two apps without hosts": {
+			good + "      - name: two\n        upstream: http://127.0.0.1:3001\n        subjects: [{header: x-user, is: email}]\n", "tenants[0].apps[1].hosts", "required where a tenant has several apps",
+		},
+		"same app": {
+			good + "      - name: app\n        hosts: [two.example.com]\n        upstream: http://127.0.0.1:3001\n        subjects: [{header: x-user, is: email}]\n", "tenants[0].apps[1].name", "used twice",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, err := config.Parse("f.yaml", dir, []byte(tt.file))
+			if !slices.ContainsFunc(config.Faults(err), func(f config.Fault) bool { return f.Path == tt.path && strings.Contains(f.Msg, tt.msg) }) {
+				t.Errorf("%v\nwant %s: %s", err, tt.path, tt.msg)
+			}
+		})
+	}
+}
+
+// TestEveryFieldIsDocumented: the comments are the reference page; every field has a
+// yaml key and a comment that starts with its name and ends a sentence.
+func TestEveryFieldIsDocumented(t *testing.T) {
+	f, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := 0
+	ast.Inspect(f, func(n ast.Node) bool {
+		spec, ok := n.(*ast.TypeSpec)
+		if !ok {
+			return true
+		}
+		st, ok := spec.Type.(*ast.StructType)
+		if !ok {
+			return true
+		}
+		for _, fd := range st.Fields.List {
+			fields++
+			name := fd.Names[0].Name
+			if doc := fd.Doc.Text(); !strings.HasPrefix(doc, name+" ") || !strings.HasSuffix(strings.TrimSpace(doc), ".") {
+				t.Errorf("%s.%s: comment %q", spec.Name.Name, name, doc)
+			}
+			if fd.Tag == nil || !strings.Contains(fd.Tag.Value, `yaml:"`) {
+				t.Errorf("%s.%s has no yaml key", spec.Name.Name, name)
+			}
+		}
+		return true
+	})
+	if fields < 80 {
+		t.Errorf("found %d fields", fields)
+	}
+}
+
+// FuzzParse: no file makes it panic, and what it accepts it accepts again.
+func FuzzParse(f *testing.F) {
+	dir := folder(f)
+	f.Add([]byte(good))
+	f.Add([]byte("version: 1\ntenants: [{apps: [{plugin: {config: {a: ~, b: !x y, c: {? [a] : b}}}}]}]"))
+	f.Add([]byte("? {a: b}\n: c\n"))
+	f.Add([]byte("tenants: [null, ~, [], {}]\nlisten: null\ndrain: !!null x\n"))
+	f.Add([]byte("a: &a {<<: *a}\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := config.Parse("f.yaml", dir, b)
+		if (c == nil) == (err == nil) {
+			t.Fatalf("configuration %v with error %v", c, err)
+		}
+		if err != nil && len(config.Faults(err)) == 0 {
+			t.Fatalf("refused without a fault: %v", err)
+		}
+		again, err2 := config.Parse("f.yaml", dir, b)
+		if d := cmp.Diff(c, again); d != "" || fmt.Sprint(err) != fmt.Sprint(err2) {
+			t.Fatalf("two readings differ: %s\n%v\n%v", d, err, err2)
+		}
+	})
+}
