@@ -62,11 +62,11 @@ func readsOf(c *ast.Compiler) reads {
 }
 
 func (r *reads) note(ref ast.Ref) {
-	field := ast.String("")
+	var field ast.String
 	if len(ref) > 1 {
 		field, _ = ref[1].Value.(ast.String) // another type is no literal: everything
 	}
-	switch field {
+	switch string(field) {
 	case "resource_id":
 		r.resourceID = true
 	case "query":

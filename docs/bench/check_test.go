@@ -20,7 +20,7 @@ import (
 const rounds = 9
 
 // bursts are the concurrencies and how many requests one burst has.
-var bursts = []struct{ c, n int }{{1, 400}, {16, 2000}} //nolint:gochecknoglobals // a table
+var bursts = []struct{ c, n int }{{1, 400}, {16, 2000}}
 
 // subject is one thing that is measured: a server and what it is asked.
 type subject struct {
@@ -160,6 +160,7 @@ func run(b *testing.B, s *server, requests []*authv3.CheckRequest, c int) figure
 
 // report publishes one subject's medians, and its ratios to the no-op.
 func report(b *testing.B, got map[string]*figures, name string, c int, verify []float64) {
+	b.Helper()
 	f, floor := got[fmt.Sprint(name, c)], got[fmt.Sprint("noop", c)]
 	for b.Loop() { // what is reported was measured before, in rotation
 	}
