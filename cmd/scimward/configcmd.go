@@ -9,7 +9,7 @@ import (
 )
 
 func newConfig() *cobra.Command {
-	c := &cobra.Command{Use: "config", Short: "judge a configuration file", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "config", Short: "judge a configuration file"}
 	check := &cobra.Command{
 		Use:   "check",
 		Short: "report every fault of a configuration file, or say that it is valid",
@@ -33,7 +33,7 @@ func newConfig() *cobra.Command {
 }
 
 func newEnvoy() *cobra.Command {
-	c := &cobra.Command{Use: "envoy", Short: "write Envoy configuration", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "envoy", Short: "write Envoy configuration"}
 	bootstrap := &cobra.Command{
 		Use:   "bootstrap",
 		Short: "print the complete Envoy configuration that belongs to a configuration file",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -15,7 +16,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"text/template"
 	"time"
 
@@ -103,13 +103,12 @@ func (o *initOptions) check() error {
 }
 
 // write makes the folder and its files; the configuration comes first in the
-// answer. The written file is loaded again, so that what init leaves is valid.
-func (o *initOptions) write(dir string) ([]string, error) {
+// answer. The configuration is judged before anything stays, so that what init
+// leaves is valid, and nothing is left where it is not.
+func (o *initOptions) write(dir string) (files []string, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making %s: %w", dir, err)
 	}
-	file := filepath.Join(dir, "scimward.yaml")
-	files := []string{file}
 	for _, p := range []*string{&o.Cert, &o.Key, &o.PluginPath} {
 		if *p == "" {
 			continue
@@ -120,33 +119,67 @@ func (o *initOptions) write(dir string) ([]string, error) {
 		}
 		*p = abs
 	}
-	if o.Cert == "" {
-		cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	defer func() {
+		if err == nil {
+			return
+		}
+		for _, name := range files { // only what this call made
+			err = errors.Join(err, os.Remove(name))
+		}
+		files = nil
+	}()
+	create := func(name string, b []byte, mode fs.FileMode) error {
+		if err := writeNew(name, b, mode); err != nil {
+			return err
+		}
+		files = append(files, name)
+		return nil
+	}
+	own := o.Cert == ""
+	if own {
+		o.Cert, o.Key = "tls.crt", "tls.key"
+	}
+	text, err := o.text()
+	if err != nil {
+		return nil, err
+	}
+	file := filepath.Join(dir, "scimward.yaml")
+	if err := create(file, text, 0o600); err != nil {
+		return files, err
+	}
+	if own {
 		u, err := url.Parse(o.URL)
 		if err != nil {
-			return nil, fmt.Errorf("reading --url: %w", err)
+			return files, fmt.Errorf("reading --url: %w", err)
 		}
-		if err := selfSigned(u.Hostname(), cert, key); err != nil {
-			return nil, err
+		cert, key, err := selfSigned(u.Hostname())
+		if err != nil {
+			return files, err
 		}
-		o.Cert, o.Key = "tls.crt", "tls.key"
-		files = append(files, cert, key)
+		if err := create(filepath.Join(dir, o.Cert), cert, 0o644); err != nil {
+			return files, err
+		}
+		if err := create(filepath.Join(dir, o.Key), key, 0o600); err != nil {
+			return files, err
+		}
 	}
+	if _, err := config.Load(file); err != nil {
+		return files, fmt.Errorf("the flags make no valid configuration: %w", err)
+	}
+	return files, nil
+}
+
+// text fills the template.
+func (o *initOptions) text() ([]byte, error) {
 	t, err := template.New("init").Parse(initTemplate)
 	if err != nil {
 		return nil, fmt.Errorf("reading the template: %w", err)
 	}
-	var text strings.Builder
-	if err := t.Execute(&text, o); err != nil {
+	var b bytes.Buffer
+	if err := t.Execute(&b, o); err != nil {
 		return nil, fmt.Errorf("filling the template: %w", err)
 	}
-	if err := writeNew(file, []byte(text.String()), 0o600); err != nil {
-		return nil, err
-	}
-	if _, err := config.Load(file); err != nil {
-		return nil, fmt.Errorf("written, but not valid yet: %w", err)
-	}
-	return files, nil
+	return b.Bytes(), nil
 }
 
 // writeNew writes a file that does not exist yet.
@@ -165,15 +198,15 @@ func writeNew(name string, b []byte, mode fs.FileMode) error {
 	return nil
 }
 
-// selfSigned writes a certificate for a first try, good for 30 days.
-func selfSigned(host, certFile, keyFile string) error {
+// selfSigned makes a certificate and its key for a first try, good for 30 days.
+func selfSigned(host string) (certPEM, keyPEM []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return fmt.Errorf("making a key: %w", err)
+		return nil, nil, fmt.Errorf("making a key: %w", err)
 	}
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
 	if err != nil {
-		return fmt.Errorf("making a serial number: %w", err)
+		return nil, nil, fmt.Errorf("making a serial number: %w", err)
 	}
 	now := time.Now()
 	cert := &x509.Certificate{
@@ -184,14 +217,11 @@ func selfSigned(host, certFile, keyFile string) error {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
 	if err != nil {
-		return fmt.Errorf("making a certificate: %w", err)
+		return nil, nil, fmt.Errorf("making a certificate: %w", err)
 	}
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return fmt.Errorf("encoding the key: %w", err)
+		return nil, nil, fmt.Errorf("encoding the key: %w", err)
 	}
-	return errors.Join(
-		writeNew(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644),
-		writeNew(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600),
-	)
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), nil
 }

@@ -77,11 +77,14 @@ Look:    scimward status             is it well, is anyone still in?
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       version(),
-		Args:          cobra.NoArgs,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newStore(), newPluginWorker())
 	for _, c := range allCommands(root) {
+		if c.RunE == nil {
+			c.Args, c.RunE = cobra.ArbitraryArgs, group
+			continue
+		}
 		if args := c.Args; args != nil {
 			c.Args = func(cmd *cobra.Command, a []string) error {
 				if err := args(cmd, a); err != nil {
@@ -92,6 +95,14 @@ Look:    scimward status             is it well, is anyone still in?
 		}
 	}
 	return root
+}
+
+// group is what a command with subcommands does when none of them is named.
+func group(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())}
+	}
+	return c.Help()
 }
 
 func allCommands(c *cobra.Command) []*cobra.Command {

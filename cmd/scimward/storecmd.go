@@ -11,7 +11,7 @@ import (
 )
 
 func newStore() *cobra.Command {
-	c := &cobra.Command{Use: "store", Short: "look after the store", Args: cobra.NoArgs}
+	c := &cobra.Command{Use: "store", Short: "look after the store"}
 	verify := &cobra.Command{
 		Use:   "verify",
 		Short: "check indexes, edges, counts, jobs, locks, the log and the audit chains",

@@ -1,0 +1,129 @@
+package main //nolint:testpackage // the scripts run main itself
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"scimward": main})
+}
+
+// TestScripts runs each command as a person would: what it prints, where, and its
+// exit code. The scripts lie in testdata.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup: func(e *testscript.Env) error {
+			for _, name := range []string{"SCIM_PORT", "ADMIN_PORT", "ENVOY_PORT"} {
+				port, err := freePort()
+				if err != nil {
+					return err
+				}
+				e.Setenv(name, port)
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":  exits,
+			"ready":  ready,
+			"expand": expand,
+			"term":   term,
+		},
+	})
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", fmt.Errorf("finding a free port: %w", err)
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return "", fmt.Errorf("reading the port: %w", err)
+	}
+	return port, l.Close()
+}
+
+// exits CODE ARGS... runs scimward and compares its exit code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: exits CODE ARGS...")
+	}
+	var stdout, stderr bytes.Buffer
+	ctx := context.Background()
+	old, err := os.Getwd()
+	ts.Check(err)
+	ts.Check(os.Chdir(ts.Getenv("WORK")))
+	code := run(ctx, args[1:], strings.NewReader(""), &stdout, &stderr)
+	ts.Check(os.Chdir(old))
+	_, _ = ts.Stdout().Write(stdout.Bytes())
+	_, _ = ts.Stderr().Write(stderr.Bytes())
+	if fmt.Sprint(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s\nstdout: %s\nstderr: %s", code, args[0], &stdout, &stderr)
+	}
+}
+
+// ready FILE waits until status says that the server of that configuration is ready.
+func ready(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: ready FILE")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	var stdout, stderr bytes.Buffer
+	for {
+		stdout.Reset()
+		stderr.Reset()
+		if run(ctx, []string{"status", "--json", "-c", ts.MkAbs(args[0])}, strings.NewReader(""), &stdout, &stderr) == 0 {
+			var s struct {
+				Ready bool `json:"ready"`
+			}
+			ts.Check(json.Unmarshal(stdout.Bytes(), &s))
+			if !s.Ready {
+				ts.Fatalf("status exits 0 without being ready: %s", &stdout)
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+			ts.Fatalf("not ready: %s %s", &stdout, &stderr)
+		case <-tick.C:
+		}
+	}
+}
+
+// expand FILE... replaces $NAME in files by the environment.
+func expand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: expand FILE...")
+	}
+	for _, name := range args {
+		text := os.Expand(ts.ReadFile(name), ts.Getenv)
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
+	}
+}
+
+// term sends SIGTERM to every program in the background.
+func term(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: term")
+	}
+	for _, c := range ts.BackgroundCmds() {
+		ts.Check(c.Process.Signal(syscall.SIGTERM))
+	}
+}
