@@ -240,10 +240,7 @@ func (b *builder) listener(cfg *config.Config) (*listenerv3.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("envoy.listen: %w", err)
 	}
-	hcm, err := b.connectionManager(cfg)
-	if err != nil {
-		return nil, err
-	}
+	hcm := b.connectionManager(cfg)
 	downstream := &tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
 		TlsParams: tlsFloor(),
 		TlsCertificates: []*tlsv3.TlsCertificate{{

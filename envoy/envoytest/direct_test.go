@@ -21,7 +21,7 @@ func (w *world) plain(t *testing.T, request string) answer {
 	if err != nil {
 		t.Fatalf("connecting to the SCIM port: %v", err)
 	}
-	defer c.Close() //nolint:errcheck // read to its end
+	defer c.Close()
 	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func (w *world) plain(t *testing.T, request string) answer {
 	if err != nil {
 		t.Fatalf("reading from the SCIM port: %v", err)
 	}
-	defer res.Body.Close() //nolint:errcheck // read to its end
+	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Fatalf("reading from the SCIM port: %v", err)

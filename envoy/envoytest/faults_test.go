@@ -3,6 +3,7 @@ package envoytest_test
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/scimward/scimward/examples/quickstart/stack"
@@ -29,12 +30,22 @@ func refusedEverywhere(t *testing.T, p *stack.Person, when string) {
 	}
 }
 
-// TestFaultyApp makes one kind of the application fail in each of the ways that
+// TestFaultyApp is what the applications of the real world do to a revocation.
+func TestFaultyApp(t *testing.T) {
+	w := newWorld(t, func(text string) string {
+		at := strings.Index(text, "  - name: globex")
+		return text[:at] + strings.Replace(text[at:], "        subjects:", "        anonymous: deny\n        subjects:", 1)
+	})
+	t.Run("one kind fails", func(t *testing.T) { failingKinds(t, w) })
+	t.Run("deleted but cached", func(t *testing.T) { cachingApps(t, w) })
+}
+
+// failingKinds makes one kind of the application fail in each of the ways that
 // real ones do: the other kinds are verified, the faulty one is never shown as
 // done, the lock holds, and the rest is verified when the fault has gone
 // (revocation §1.1 rows 5, 6, 8, 10).
-func TestFaultyApp(t *testing.T) {
-	w := newWorld(t, nil)
+func failingKinds(t *testing.T, w *world) {
+	t.Helper()
 	for _, c := range []struct {
 		name  string
 		kind  string
@@ -92,27 +103,51 @@ func TestFaultyApp(t *testing.T) {
 	}
 }
 
-// TestCachingApp is revocation §0 row 4: an application that goes on honouring what
-// it has deleted. The proxy refuses what the application would serve.
-func TestCachingApp(t *testing.T) {
-	w := newWorld(t, nil)
-	u := user(t, w.Acme, "leaver")
-	p := w.signIn(t, w.Acme, u.UserName)
-	for _, kind := range p.Held() {
-		if status, body := use(t, p, kind); status != http.StatusOK {
-			t.Fatalf("the %s before: %d %s", kind, status, body)
-		}
-	}
-	faults(t, w.Acme, map[string]any{"*": map[string]any{"cache_s": 3600}})
-	if err := w.Acme.Client.Deactivate(t.Context(), u.ID); err != nil {
+// cachedAway deactivates somebody whose application goes on honouring what it has
+// deleted, and proves that it does.
+func cachedAway(t *testing.T, w *world, tenant *stack.Tenant, id string, p *stack.Person) {
+	t.Helper()
+	faults(t, tenant, map[string]any{"*": map[string]any{"cache_s": 3600}})
+	if err := tenant.Client.Deactivate(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	w.settled(t, "acme", u.ID)
+	w.settled(t, tenant.Name, id)
 	for _, kind := range p.Held() {
 		// The application mints nothing for a disabled account, whatever it caches.
 		if status := direct(t, p, kind); status != http.StatusOK && kind != "refresh_token" {
 			t.Errorf("the application itself answers %d to the %s: nothing is proved", status, kind)
 		}
 	}
-	refusedEverywhere(t, p, "when the application caches")
+}
+
+// cachingApps is revocation §0 row 4: an application that goes on honouring what
+// it has deleted, and does not know any more whose it was. The proxy refuses what
+// the application would serve.
+func cachingApps(t *testing.T, w *world) {
+	t.Helper()
+	t.Run("what the proxy has seen", func(t *testing.T) {
+		u := user(t, w.Acme, "leaver")
+		p := w.signIn(t, w.Acme, u.UserName)
+		for _, kind := range p.Held() {
+			if status, body := use(t, p, kind); status != http.StatusOK {
+				t.Fatalf("the %s before: %d %s", kind, status, body)
+			}
+		}
+		cachedAway(t, w, w.Acme, u.ID, p)
+		refusedEverywhere(t, p, "when the application caches")
+	})
+	// Where unknown credentials are denied, nothing needs to be remembered.
+	t.Run("what the proxy has never seen, unknown ones denied", func(t *testing.T) {
+		u := user(t, w.Globex, "leaver")
+		around := *w.Globex
+		around.URL = "http://" + w.Globex.App.Addresses().HTTP
+		p := w.signIn(t, &around, u.UserName)
+		p.Tenant = w.Globex
+		cachedAway(t, w, w.Globex, u.ID, p)
+		passed := w.globex.count()
+		refusedEverywhere(t, p, "when the application caches")
+		if n := w.globex.count() - passed; n != 0 {
+			t.Errorf("%d requests reached the application", n)
+		}
+	})
 }

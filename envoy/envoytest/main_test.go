@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,9 +28,9 @@ import (
 // be busy; no test waits that long when all is well.
 const patience = 60 * time.Second
 
-// built is what TestMain made for every test.
-var built struct { //nolint:gochecknoglobals // set once by TestMain, before any test
-	source, envoy, scimward, plugin string
+// built is what TestMain made for every test; set before any runs.
+var built struct {
+	dir, source, envoy, scimward, plugin string
 }
 
 func TestMain(m *testing.M) {
@@ -50,6 +51,7 @@ func prepare(m *testing.M) (code int, err error) {
 		return 1, fmt.Errorf("making a folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	built.dir = dir
 	if built.source, err = filepath.Abs("../.."); err != nil {
 		return 1, fmt.Errorf("finding the source tree: %w", err)
 	}
@@ -83,8 +85,8 @@ type world struct {
 	ended        sync.Once
 }
 
-// shared is the stack of the tests that end nothing.
-var shared struct { //nolint:gochecknoglobals // started once, closed by TestMain
+// shared is the stack of the tests that end nothing; TestMain closes it.
+var shared struct {
 	once  sync.Once
 	world *world
 	err   error
@@ -94,12 +96,7 @@ var shared struct { //nolint:gochecknoglobals // started once, closed by TestMai
 func sharedWorld(t *testing.T) *world {
 	t.Helper()
 	shared.once.Do(func() {
-		dir, err := os.MkdirTemp("", "envoytest-stack-")
-		if err != nil {
-			shared.err = err
-			return
-		}
-		shared.world, shared.err = startWorld(dir, nil)
+		shared.world, shared.err = startWorld(filepath.Join(built.dir, "stack"), nil)
 	})
 	if shared.err != nil {
 		t.Fatalf("starting the shared stack: %v", shared.err)
@@ -130,15 +127,15 @@ func newWorld(t *testing.T, edit func(string) string) *world {
 }
 
 var (
-	upstreamLine = regexp.MustCompile(`upstream: (http://\S+)`)     //nolint:gochecknoglobals // compiled once
-	tenantLine   = regexp.MustCompile(`(?m)^    external_url: .*$`) //nolint:gochecknoglobals // compiled once
+	upstreamLine = regexp.MustCompile(`upstream: (http://\S+)`)
+	tenantLine   = regexp.MustCompile(`(?m)^    external_url: .*$`)
 )
 
 // startWorld outlives no test: its processes die with the test binary.
 func startWorld(dir string, edit func(string) string) (*world, error) {
 	w := &world{}
 	var recorders []*recorder
-	s, err := stack.Start(context.Background(), stack.Options{ //nolint:contextcheck // a stack outlives the test that starts it
+	s, err := stack.Start(context.Background(), stack.Options{
 		Dir: dir, Source: built.source, Envoy: built.envoy, Scimward: built.scimward, Plugin: built.plugin,
 		Config: func(text string) string {
 			text = upstreamLine.ReplaceAllStringFunc(text, func(line string) string {
@@ -172,13 +169,6 @@ func (w *world) close() (err error) {
 		err = errors.Join(w.Stack.Close(), w.acme.close(), w.globex.close())
 	})
 	return err
-}
-
-func (w *world) recorder(t *stack.Tenant) *recorder {
-	if t == w.Acme {
-		return w.acme
-	}
-	return w.globex
 }
 
 // recorder passes requests on to an application and keeps what passed.
@@ -237,13 +227,14 @@ func (r *recorder) lastSeen() *http.Request {
 	return r.last
 }
 
-// user provisions somebody over SCIM and makes the application's account. who is
-// made unique by the test's name, so that tests of a shared stack do not meet.
+// user provisions somebody over SCIM and makes the application's account. The name
+// is used once in a run, so that tests of a shared stack do not meet.
 func user(t *testing.T, tenant *stack.Tenant, who string) idp.User {
 	t.Helper()
-	name := who + "." + strings.ToLower(regexp.MustCompile(`[^A-Za-z0-9]+`).ReplaceAllString(t.Name(), "-")) + "@people.example"
-	return userNamed(t, tenant, name)
+	return userNamed(t, tenant, fmt.Sprintf("%s.%d@people.example", who, people.Add(1)))
 }
+
+var people atomic.Int64
 
 func userNamed(t *testing.T, tenant *stack.Tenant, name string) idp.User {
 	t.Helper()
@@ -299,7 +290,7 @@ func send(t *testing.T, c *http.Client, req *http.Request) (int, string) {
 	if err != nil {
 		t.Fatalf("asking %s: %v", req.URL, err)
 	}
-	defer res.Body.Close() //nolint:errcheck // read to its end
+	defer res.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
 	if err != nil {
 		t.Fatalf("reading the answer of %s: %v", req.URL, err)

@@ -46,7 +46,7 @@ func (w *world) dialTLS(t *testing.T, tenant *stack.Tenant, protocol string) *tl
 func (w *world) raw(t *testing.T, tenant *stack.Tenant, request string) answer {
 	t.Helper()
 	c := w.dialTLS(t, tenant, "http/1.1")
-	defer c.Close() //nolint:errcheck // read to its end
+	defer c.Close()
 	// Envoy may answer and close before all was written.
 	_, werr := io.WriteString(c, request)
 	method, _, _ := strings.Cut(request, " ")
@@ -55,7 +55,7 @@ func (w *world) raw(t *testing.T, tenant *stack.Tenant, request string) answer {
 		t.Logf("no answer: %v", errors.Join(werr, err))
 		return answer{}
 	}
-	defer res.Body.Close() //nolint:errcheck // read to its end
+	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
 	if err != nil && len(body) == 0 && res.StatusCode < 300 {
 		t.Logf("the answer broke off: %v", err)
@@ -70,7 +70,7 @@ type field struct{ name, value string }
 func (w *world) raw2(t *testing.T, tenant *stack.Tenant, fields []field, body string) answer {
 	t.Helper()
 	c := w.dialTLS(t, tenant, "h2")
-	defer c.Close() //nolint:errcheck // read to its end
+	defer c.Close()
 	var block bytes.Buffer
 	enc := hpack.NewEncoder(&block)
 	for _, f := range fields {

@@ -30,8 +30,9 @@ func (w *world) lines(t *testing.T, words ...string) []string {
 // other, and a foreign id does not exist.
 func TestTenantsAreIsolated(t *testing.T) {
 	w := sharedWorld(t)
-	name := "both.tenants@people.example"
-	a, g := userNamed(t, w.Acme, name), userNamed(t, w.Globex, name)
+	a := user(t, w.Acme, "both")
+	name := a.UserName
+	g := userNamed(t, w.Globex, name)
 	inAcme, inGlobex := w.signIn(t, w.Acme, name), w.signIn(t, w.Globex, name)
 	t.Run("tokens", func(t *testing.T) { foreignTokens(t, w) })
 	t.Run("ids", func(t *testing.T) { foreignIDs(t, w, a, g) })
