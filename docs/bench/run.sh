@@ -7,31 +7,32 @@ cd "$(dirname "$0")/../.."
 GO=${GO:-go}
 BENCH=${BENCH:-.}
 raw=$(mktemp)
-trap 'rm -f "$raw"' EXIT
+table=$(mktemp)
+trap 'rm -f "$raw" "$table"' EXIT
+failed=no
 
 # bench PACKAGE BENCHTIME NAMES: the benchmarks of NAMES that BENCH matches.
 bench() {
 	chosen=$(for name in $3; do echo "$name"; done | grep -E "$BENCH" | paste -sd'|' -) || true
 	[ -n "$chosen" ] || return 0
 	echo "== $1 ($chosen)" >&2
-	out=$("$GO" test -run '^$' -bench "^($chosen)\$" -benchtime "$2" -timeout 8m "$1") || { echo "$out" >&2; exit 1; }
+	out=$("$GO" test -run '^$' -bench "^($chosen)\$" -benchtime "$2" -timeout 8m "$1") || { echo "$out" >&2; failed=yes; return 0; }
 	echo "$out" | grep '^Benchmark' | tee -a "$raw" >&2
 }
 
 bench ./docs/bench 1x "BenchmarkCheck"
-bench ./sidecar/internal/scimhttp 1x "BenchmarkPatchMember"
-bench ./store 4000x "BenchmarkDurableCreate"
-bench ./store 200x "BenchmarkMemberAdd"
-bench ./store 20000x "BenchmarkUserName BenchmarkLockLookup"
 bench ./plugins 300x "BenchmarkCall BenchmarkAsk"
+bench ./store 4000x "BenchmarkDurableCreate"
+bench ./sidecar/internal/scimhttp 1x "BenchmarkPatchMember"
+bench ./store 20000x "BenchmarkUserName BenchmarkLockLookup"
+bench ./store 200x "BenchmarkMemberAdd"
 
 all=no
 [ "$BENCH" = . ] && all=yes
-table=$(mktemp)
-trap 'rm -f "$raw" "$table"' EXIT
 held=yes
 awk -v all="$all" -f docs/bench/table.awk docs/bench/bars.txt "$raw" >"$table" || held=no
 cat "$table"
+[ "$failed" = no ] || { echo "a benchmark failed, see above" >&2; exit 1; }
 if [ "$all" = yes ]; then
 	{
 		echo "# $(date -u +%Y-%m-%d), $("$GO" env GOOS)/$("$GO" env GOARCH), $("$GO" env GOVERSION), $(getconf _NPROCESSORS_ONLN) cores"
