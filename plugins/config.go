@@ -13,19 +13,19 @@ import (
 // Config is one plugin for one application of one tenant.
 type Config struct {
 	// Tenant and App are the names under which the plugin is called; a pair is used once.
-	Tenant string `yaml:"tenant"`
-	App    string `yaml:"app"`
+	Tenant string
+	App    string
 
 	// Manifest is the path of the plugin's manifest; the module's path in it is
 	// relative to the manifest's folder.
-	Manifest string `yaml:"manifest"`
+	Manifest string
 
 	// Settings is laid over the manifest's config object, key by key, and reaches
 	// the guest as its config. No secrets: a guest reads all of it.
-	Settings map[string]any `yaml:"settings"`
+	Settings map[string]any
 
 	// Grant is what the operator allows. The zero value allows nothing.
-	Grant Grant `yaml:"grant"`
+	Grant Grant
 }
 
 // Grant is what an operator allows a plugin to do. What a plugin may do is what
@@ -33,71 +33,71 @@ type Config struct {
 // plugin from loading and the error names it (design: plugins §8).
 type Grant struct {
 	// HTTP lists where requests may go. Empty: nowhere.
-	HTTP []HTTPRule `yaml:"http"`
+	HTTP []HTTPRule
 
 	// Secrets maps a secret's name to the file that holds it. The file is read
 	// again when it changes; one trailing newline is dropped. Values never enter
 	// the worker process.
-	Secrets map[string]string `yaml:"secrets"`
+	Secrets map[string]string
 
 	// Limits replaces the defaults. A manifest may ask for less, not for more.
-	Limits Limits `yaml:"limits"`
+	Limits Limits
 }
 
 // HTTPRule allows requests to one host. A request is allowed when one rule
 // allows all of it.
 type HTTPRule struct {
 	// Scheme is "https" (also when empty) or "http".
-	Scheme string `yaml:"scheme"`
+	Scheme string
 
 	// Host is an exact name or IP address, or "*.suffix", which stands for exactly
 	// one more label.
-	Host string `yaml:"host"`
+	Host string
 
 	// Port 0 is the scheme's own port.
-	Port int `yaml:"port"`
+	Port int
 
 	// Methods allowed. Empty: GET and HEAD.
-	Methods []string `yaml:"methods"`
+	Methods []string
 
 	// PathPrefix lists the paths under which requests may go, matched by whole
 	// segments after cleaning. Empty: all of the host.
-	PathPrefix []string `yaml:"path_prefix"`
+	PathPrefix []string
 
 	// Secrets names the secrets that may be sent there.
-	Secrets []string `yaml:"secrets"`
+	Secrets []string
 
 	// AllowPrivate lists the private, loopback or carrier ranges (CIDR) the host may
 	// resolve to. Empty: public addresses only. Link-local is never allowed.
-	AllowPrivate []string `yaml:"allow_private"`
+	AllowPrivate []string
 
 	// Identify allows a user's credential to be sent there, during identify only.
-	Identify bool `yaml:"identify"`
+	Identify bool
 
 	// CAFile is a PEM file of the authorities that may sign the host's certificate.
 	// Empty: the system's.
-	CAFile string `yaml:"ca_file"`
+	CAFile string
 
 	// RPS is the most requests a second, with a burst of one second. 0: no limit.
-	RPS float64 `yaml:"rps"`
+	RPS float64
 }
 
 // Limits bounds one plugin. Zero means the default named with each field
 // (design: plugins §9).
 type Limits struct {
 	// MemoryMiB bounds the linear memory of one instance. Default 64, at most 256.
-	MemoryMiB int `yaml:"memory_mib" json:"memory_mib"`
+	MemoryMiB int `json:"memory_mib"`
 	// TimeoutMS is the longest a revoke or verify call may take. Default 10 000, at most 60 000.
-	TimeoutMS int `yaml:"timeout_ms" json:"timeout_ms"`
+	TimeoutMS int `json:"timeout_ms"`
 	// HTTPRequests is the most HTTP requests of one call. Default 64, at most 1 000.
-	HTTPRequests int `yaml:"http_requests" json:"http_requests"`
+	HTTPRequests int `json:"http_requests"`
 	// HTTPTimeoutMS bounds one HTTP request. Default 5 000, at most 30 000.
-	HTTPTimeoutMS int `yaml:"http_timeout_ms" json:"http_timeout_ms"`
+	HTTPTimeoutMS int `json:"http_timeout_ms"`
 	// Instances is how many calls run at the same time, and a quarter of how many
 	// identify calls do beside them. Default 2, at most 16.
-	Instances int `yaml:"instances" json:"instances"`
+	Instances int `json:"instances"`
 	// CallsPerInstance is after how many calls an instance is replaced. Default 500, at most 100 000.
-	CallsPerInstance int `yaml:"calls_per_instance" json:"calls_per_instance"`
+	CallsPerInstance int `json:"calls_per_instance"`
 }
 
 // Options configures a [Host].

@@ -47,7 +47,7 @@ const (
 	maxFrameHead = 64 << 10
 )
 
-// maxPayload bounds a frame of type t; 0 for a type that does not exist.
+// maxPayload bounds a frame of type t; -1 refuses a type that does not exist.
 func (t frameType) maxPayload() int {
 	switch t {
 	case frameLoad:
@@ -185,7 +185,7 @@ type callMsg struct {
 // doneMsg ends one call. Fault is empty when the export returned.
 type doneMsg struct {
 	Code  int32
-	Fault string // abi.CodeTrap or abi.CodeDeadline
+	Fault string // abi.CodeTrap or abi.CodeDeadline; the host takes no other
 	Note  string // why, for the operator
 }
 

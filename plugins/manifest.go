@@ -254,48 +254,44 @@ func (l *Limits) check(f *faults, at string) {
 	}
 }
 
+// maxManifestDepth bounds the nesting of a manifest.
+const maxManifestDepth = 16
+
 // repeatedKeys refuses a document in which an object has a name twice, also when
 // the two differ in case only: encoding/json would take the last and so read
-// another document than a reviewer does.
+// another document than a reviewer does. It reads the first value and no further.
 func repeatedKeys(b []byte) error {
-	d := json.NewDecoder(bytes.NewReader(b))
-	type level struct {
-		object bool
-		key    bool // the next token is a key
-		seen   map[string]bool
+	return distinctKeys(json.NewDecoder(bytes.NewReader(b)), 0)
+}
+
+func distinctKeys(d *json.Decoder, depth int) error {
+	if depth > maxManifestDepth {
+		return fmt.Errorf("nested deeper than %d levels", maxManifestDepth)
 	}
-	var stack []level
-	for {
-		tok, err := d.Token()
-		if errors.Is(err, io.EOF) {
-			return nil
+	open, err := d.Token()
+	if err != nil {
+		return err
+	}
+	if _, nested := open.(json.Delim); !nested {
+		return nil
+	}
+	seen := map[string]bool{}
+	for d.More() {
+		if open == json.Delim('{') {
+			name, err := d.Token()
+			if err != nil {
+				return err
+			}
+			fold := strings.ToLower(fmt.Sprint(name))
+			if seen[fold] {
+				return fmt.Errorf("field %q is there twice", name)
+			}
+			seen[fold] = true
 		}
-		if err != nil {
+		if err := distinctKeys(d, depth+1); err != nil {
 			return err
 		}
-		if n := len(stack); n > 0 && stack[n-1].object {
-			top := &stack[n-1]
-			if s, ok := tok.(string); ok && top.key {
-				if fold := strings.ToLower(s); top.seen[fold] {
-					return fmt.Errorf("field %q is there twice", s)
-				} else {
-					top.seen[fold] = true
-				}
-				top.key = false
-				continue
-			}
-			top.key = true // tok is a value, or opens one, or ends the object
-		}
-		switch tok {
-		case json.Delim('{'):
-			stack = append(stack, level{object: true, key: true, seen: map[string]bool{}})
-		case json.Delim('['):
-			stack = append(stack, level{})
-		case json.Delim('}'), json.Delim(']'):
-			stack = stack[:len(stack)-1]
-		}
-		if len(stack) > 16 {
-			return errors.New("nested deeper than 16 levels")
-		}
 	}
+	_, err = d.Token() // what closes it
+	return err
 }

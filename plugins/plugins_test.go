@@ -21,6 +21,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "plugin-parent" {
 		os.Exit(parent(os.Args[2]))
 	}
+	if len(os.Args) == 3 && os.Args[1] == "plugin-liar" {
+		os.Exit(liar(os.Args[2]))
+	}
 	plugintest.Main(m)
 }
 

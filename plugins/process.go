@@ -239,6 +239,11 @@ func (p *process) dispatchCall(f frame, sends *sync.WaitGroup) bool {
 		if fin.output, err = splitParts(f.payload, &fin.msg); err != nil {
 			return false
 		}
+		switch fin.msg.Fault {
+		case "", abi.CodeTrap, abi.CodeDeadline:
+		default: // it becomes a metric label, and no worker of ours says anything else
+			return false
+		}
 		delete(p.calls, f.call)
 		c.done <- fin
 		close(c.done)

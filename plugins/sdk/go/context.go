@@ -21,11 +21,16 @@ const (
 // host is the five things a plugin can ask of its host: the Wasm imports in a
 // module, the harness in a native test.
 type host interface {
+	clock
 	report(doc []byte) int32
 	log(level int32, line []byte)
 	send(req, body []byte) (errno int32, meta, answer []byte)
+}
+
+// clock is the time as the host sees it.
+type clock interface {
 	now() int64  // Unix milliseconds
-	left() int64 // milliseconds
+	left() int64 // milliseconds to the deadline
 }
 
 // Context is one call of the plugin. It is valid until the call returns and is

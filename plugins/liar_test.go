@@ -1,0 +1,90 @@
+package plugins_test
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scimward/scimward/plugins"
+	"github.com/scimward/scimward/plugins/abi"
+	. "github.com/scimward/scimward/plugins/plugintest"
+)
+
+// liar plays a worker whose engine was taken over: it takes the module, says that it
+// is ready, and answers the first call with the bytes given. It returns the exit code.
+func liar(answer string) int {
+	b, err := hex.DecodeString(answer)
+	if err != nil || skipFrame(os.Stdin) != nil {
+		return 1
+	}
+	ready, err := json.Marshal(map[string]any{
+		"Version": abi.Version, "Description": map[string]any{"name": "handmade", "version": "1", "kinds": []abi.Kind{abi.KindWebSession}},
+	})
+	if err != nil {
+		return 1
+	}
+	hello := append(wire(5, 10, ""), parts(2, ready)...)
+	if _, err := os.Stdout.Write(hello); err != nil || skipFrame(os.Stdin) != nil {
+		return 1
+	}
+	if _, err := os.Stdout.Write(b); err != nil {
+		return 1
+	}
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the host lets go
+	return 0
+}
+
+func skipFrame(r io.Reader) error {
+	var n [4]byte
+	if _, err := io.ReadFull(r, n[:]); err != nil {
+		return err
+	}
+	_, err := io.CopyN(io.Discard, r, int64(binary.LittleEndian.Uint32(n[:])))
+	return err
+}
+
+// parts is a frame of the first call whose payload is head and nothing behind it.
+func parts(typ byte, head []byte) []byte {
+	payload := string(binary.LittleEndian.AppendUint32(nil, uint32(len(head)))) + string(head)
+	return wire(uint32(len(payload)+5), typ, payload)
+}
+
+// TestHostTrustsNoWorker: whatever a worker sends that its protocol does not have
+// ends it, and the kind is to be tried again, never done.
+func TestHostTrustsNoWorker(t *testing.T) {
+	done := []byte(`{"Code":0}`)
+	for name, answer := range map[string][]byte{
+		"fault of its own making":  parts(5, []byte(`{"Fault":"label-that-nobody-declared"}`)),
+		"head that is no JSON":     parts(5, []byte(`]]`)),
+		"no head":                  wire(5, 5, ""),
+		"frame for a worker":       parts(9, []byte(`{}`)),
+		"type that does not exist": wire(5, 99, ""),
+		"call that was not made":   append(append(wire(5, 5, "")[:5], 9, 0, 0, 0), parts(5, done)...),
+		"ready twice":              append(parts(2, []byte(`{}`)), parts(2, []byte(`{}`))...),
+		"compiled twice":           wire(5, 10, ""),
+		"log without a level":      wire(5, 7, ""),
+		"two requests at once":     append(parts(8, []byte(`{"url":"http://127.0.0.1:1/"}`)), parts(8, []byte(`{}`))...),
+		"too many reports":         []byte(strings.Repeat(string(wire(7, 6, "{}")), 257)),
+		"four gigabytes":           wire(0xffffffff, 5, ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := plugins.Config{Tenant: "acme", App: "app", Manifest: WriteManifest(t, Handmade(nil).Write(t), HandmadeManifest())}
+			h := Open(t, plugins.Options{Plugins: []plugins.Config{cfg}, Self: []string{os.Args[0], "plugin-liar", hex.EncodeToString(answer)}})
+			if err := h.Ready(); err != nil {
+				t.Fatal(err)
+			}
+			got := revoke(t, h, request(""))
+			want := []abi.KindResult{{Kind: abi.KindWebSession, State: abi.StateRetry, Code: abi.CodeTrap, Message: "the worker died: "}}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("result (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
