@@ -2,8 +2,6 @@ package sidecar
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -56,10 +54,7 @@ func (u users) SCIMID(ctx context.Context, tenant string, s authz.Subject) (stri
 type identifier struct{ host *plugins.Host }
 
 func (i identifier) Identify(ctx context.Context, tenant, app string, c authz.Credential) (authz.Identity, error) {
-	sum := sha256.Sum256([]byte(c.Value))
-	res, err := i.host.Identify(ctx, tenant, app, abi.Credential{
-		Ref: "c1", Source: c.Source, Name: c.Name, Scheme: c.Scheme, Prefix: c.Prefix, SHA256: hex.EncodeToString(sum[:]),
-	}, c.Value)
+	res, err := i.host.Identify(ctx, tenant, app, abi.Credential{Source: c.Source, Name: c.Name, Scheme: c.Scheme, Prefix: c.Prefix}, c.Value)
 	if err != nil {
 		return authz.Identity{}, fmt.Errorf("asking the plugin of %s: %w", app, err)
 	}
@@ -104,6 +99,7 @@ func forget(host *plugins.Host, l store.Lock) {
 	host.Forget(l.Tenant, append([]string{l.UserID}, l.UserNames...)...)
 }
 
-// leaseFor is at least half again as long as the longest plugin call, so that a
-// lease never ends under a call that is still allowed to run.
-func leaseFor(lease, longest time.Duration) time.Duration { return max(lease, longest*3/2) }
+// leaseFor is more than twice as long as the longest plugin call: the engine
+// renews a lease when less than half of it is left, so half of it must outlast a
+// call that is allowed to run.
+func leaseFor(lease, longest time.Duration) time.Duration { return max(lease, longest*5/2) }

@@ -145,7 +145,7 @@ func (s *Server) openTrust(ctx context.Context) error {
 	s.onClose(closer(s.oauth.Close))
 	s.verifiers = &verifiers{client: client, logger: s.o.Logger, metrics: s.registry, now: s.o.Now, all: map[string]*token.Verifier{}}
 	s.onClose(closer(s.verifiers.close))
-	s.policy, err = policies.NewEngine(policies.Options{Logger: s.o.Logger, Metrics: s.registry})
+	s.policy, err = policies.NewEngine(policies.Options{Logger: s.o.Logger, Metrics: s.registry}) //nolint:contextcheck // trying the rules has a bound of its own
 	if err != nil {
 		return fmt.Errorf("compiling the policies: %w", err)
 	}
@@ -153,7 +153,7 @@ func (s *Server) openTrust(ctx context.Context) error {
 }
 
 func (s *Server) openSurfaces(context.Context) error {
-	decider, err := s.authorizer()
+	decider, err := s.authorizer() //nolint:contextcheck // fetching keys outlives this call; close ends it
 	if err != nil {
 		return err
 	}

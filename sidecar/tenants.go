@@ -27,6 +27,8 @@ func storeTenants(cfg *config.Config) map[string]store.TenantOptions {
 	out := map[string]store.TenantOptions{}
 	for i := range cfg.Tenants {
 		t := &cfg.Tenants[i]
+		// IPSIE takes externalId for the unique identifier of an account's owner (IL1
+		// §3.2.3); plain SCIM promises no uniqueness for it (RFC 7643 §3.1).
 		o := store.TenantOptions{UniqueExternalID: t.Profile != "rfc7644"}
 		for j := range t.Apps {
 			target := store.Target{App: t.Apps[j].Name, Lifetime: t.Apps[j].CredentialLifetime}
