@@ -33,8 +33,16 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	if c, err := d.DialContext(ctx, "unix", path); err == nil {
 		return nil, errors.Join(fmt.Errorf("listening on %s: another process serves it", addr), c.Close())
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("replacing the socket %s: %w", path, err)
+	switch info, err := os.Lstat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, fmt.Errorf("looking at %s: %w", path, err)
+	case info.Mode().Type() != fs.ModeSocket:
+		return nil, fmt.Errorf("listening on %s: there is a file that is no socket", addr)
+	default:
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("replacing the socket %s: %w", path, err)
+		}
 	}
 	l, err := lc.Listen(ctx, "unix", path)
 	if err != nil {

@@ -1,0 +1,10 @@
+package sidecar
+
+// What the tests of this package look at from outside.
+var (
+	Listen    = listen
+	ServerTLS = serverTLS
+	KeyClient = keyClient
+	Remote    = remote
+	LeaseFor  = leaseFor
+)

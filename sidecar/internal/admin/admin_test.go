@@ -1,0 +1,242 @@
+package admin_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/scimward/scimward/plugins/abi"
+	"github.com/scimward/scimward/sidecar/internal/admin"
+	"github.com/scimward/scimward/sidecar/internal/revoke"
+	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/scim"
+	"github.com/scimward/scimward/store/storetest"
+)
+
+// service is the API over a store with one leaver and one failing component.
+type service struct {
+	t          *testing.T
+	store      *store.Store
+	now        time.Time
+	id         string
+	components []admin.Component
+	handler    http.Handler
+}
+
+func newService(t *testing.T, unix bool) *service {
+	t.Helper()
+	s := &service{t: t, store: storetest.New(t), now: time.Now().Add(90 * time.Second), components: []admin.Component{{Name: "store", Ready: true}}}
+	u := &store.User{Resource: scim.Object{"schemas": []any{scim.UserURN}, "userName": "ada", "active": true}}
+	s.update(func(tx *store.Tx) error { u.ID = ""; return tx.CreateUser(u) })
+	s.id = u.ID
+	s.update(func(tx *store.Tx) error {
+		row, err := tx.User(s.id)
+		if err != nil {
+			return err
+		}
+		row.Resource["active"] = false
+		return tx.UpdateUser(&row)
+	})
+	reg := prometheus.NewRegistry()
+	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "scimward_test_total", Help: "test"})
+	reg.MustRegister(c)
+	mux := http.NewServeMux()
+	admin.New(admin.Options{
+		Store: s.store, Tenants: []string{"acme", "globex"}, Version: "v9", Gatherer: reg, Now: func() time.Time { return s.now },
+		Components: func(context.Context) []admin.Component { return s.components },
+		Sign:       func(tenant string, _ map[string]any) (string, error) { return "signed-by-" + tenant, nil },
+	}).Mount(mux)
+	s.handler = admin.Guard(unix, mux)
+	return s
+}
+
+func (s *service) update(fn func(*store.Tx) error) {
+	s.t.Helper()
+	if _, err := s.store.Update(s.t.Context(), "acme", storetest.Cause("test"), fn); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *service) do(method, target, host string) *httptest.ResponseRecorder {
+	s.t.Helper()
+	r := httptest.NewRequest(method, target, nil)
+	r.Host = host
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, r)
+	return w
+}
+
+func (s *service) get(target string) *httptest.ResponseRecorder {
+	s.t.Helper()
+	return s.do("GET", target, "127.0.0.1:8461")
+}
+
+// isProblem checks a problem document (RFC 9457).
+func isProblem(t *testing.T, w *httptest.ResponseRecorder, status int, detail string) {
+	t.Helper()
+	var p struct {
+		Title, Detail string
+		Status        int
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
+		t.Fatalf("%d %q is no JSON: %v", w.Code, w.Body, err)
+	}
+	if w.Code != status || p.Status != status || p.Title == "" || !strings.Contains(p.Detail, detail) || w.Header().Get("Content-Type") != "application/problem+json" {
+		t.Errorf("%d %s %+v, want %d with %q", w.Code, w.Header().Get("Content-Type"), p, status, detail)
+	}
+}
+
+// TestGuard: a web page must not reach the listener through a name of its own that
+// resolves to loopback.
+func TestGuard(t *testing.T) {
+	tests := []struct {
+		host string
+		ok   bool
+	}{
+		{"127.0.0.1:8461", true},
+		{"localhost:8461", true},
+		{"localhost", true},
+		{"[::1]:8461", true},
+		{"127.8.8.8", true},
+		{"rebind.example.com", false},
+		{"rebind.example.com:8461", false},
+		{"localhost.example.com", false},
+		{"10.0.0.1:8461", false},
+		{"0.0.0.0:8461", false},
+		{"", false},
+		{"127.0.0.1.nip.io", false},
+		{"169.254.169.254", false},
+		{"127.0.0.1:1:2", false},
+	}
+	tcp, unix := newService(t, false), newService(t, true)
+	for _, tt := range tests {
+		for _, path := range []string{"/healthz", "/v1/status", "/metrics", "/v1/tenants/acme/evidence/ada"} {
+			w := tcp.do("GET", path, tt.host)
+			if tt.ok && w.Code != 200 {
+				t.Errorf("host %q %s: %d, want 200", tt.host, path, w.Code)
+			}
+			if !tt.ok {
+				isProblem(t, w, 403, "loopback")
+			}
+			if w := unix.do("GET", path, tt.host); w.Code != 200 {
+				t.Errorf("unix, host %q %s: %d, want 200", tt.host, path, w.Code)
+			}
+		}
+	}
+}
+
+func TestHealthAndReadiness(t *testing.T) {
+	s := newService(t, false)
+	if w := s.get("/healthz"); w.Code != 200 || w.Body.String() != "ok\n" {
+		t.Errorf("healthz: %d %q", w.Code, w.Body)
+	}
+	if w := s.get("/readyz"); w.Code != 200 {
+		t.Errorf("readyz: %d", w.Code)
+	}
+	s.components = append(s.components, admin.Component{Name: "plugins", Message: "acme/app: digest differs"})
+	w := s.get("/readyz")
+	var got []admin.Component
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != 503 || len(got) != 2 || got[1].Ready || got[1].Message == "" {
+		t.Errorf("readyz: %d %s %v, want 503 that says why", w.Code, w.Body, err)
+	}
+	if w := s.get("/healthz"); w.Code != 200 {
+		t.Errorf("healthz while not ready: %d", w.Code)
+	}
+	if w := s.get("/metrics"); w.Code != 200 || !strings.Contains(w.Body.String(), "scimward_test_total 0") {
+		t.Errorf("metrics: %d", w.Code)
+	}
+}
+
+func TestStatus(t *testing.T) {
+	s := newService(t, false)
+	read := func() (st admin.Status) {
+		t.Helper()
+		w := s.get("/v1/status")
+		if err := json.Unmarshal(w.Body.Bytes(), &st); err != nil || w.Code != 200 {
+			t.Fatalf("%d %s: %v", w.Code, w.Body, err)
+		}
+		return st
+	}
+	st := read()
+	if st.Version != "v9" || !st.Ready || st.Applied == 0 || len(st.Tenants) != 2 {
+		t.Fatalf("status %+v", st)
+	}
+	if a := st.Tenants[0]; a.Name != "acme" || a.Users != 1 || a.Open != 1 || a.Breached != 0 || a.OldestSec < 60 {
+		t.Errorf("acme: %+v", a)
+	}
+	if g := st.Tenants[1]; g.Users != 0 || g.Open != 0 {
+		t.Errorf("globex sees acme's: %+v", g)
+	}
+	s.update(func(tx *store.Tx) error {
+		o, err := tx.Offboarding(s.id, 1)
+		if err != nil {
+			return err
+		}
+		o.Breached = true
+		return tx.SaveOffboarding(&o)
+	})
+	s.components[0].Ready = false
+	if st = read(); st.Ready || st.Tenants[0].Breached != 1 {
+		t.Errorf("status %+v, want not ready and one breach", st)
+	}
+}
+
+// TestEvidence: by id and by name, sealed, as JSON that holds and as a page; a
+// tenant or user that is not known is 404 and tells nothing of others.
+func TestEvidence(t *testing.T) {
+	s := newService(t, false)
+	for _, who := range []string{s.id, "ada", "ADA"} {
+		w := s.get("/v1/tenants/acme/evidence/" + who)
+		rep, err := revoke.Read(w.Body)
+		if err != nil || w.Code != 200 {
+			t.Fatalf("%s: %d %v", who, w.Code, err)
+		}
+		if rep.User != s.id || rep.Seal.JWS != "signed-by-acme" || rep.Status != revoke.StatusRunning || len(rep.Offboardings[0].Kinds) != len(abi.Order()) {
+			t.Errorf("%s: %+v", who, rep)
+		}
+	}
+	w := s.get("/v1/tenants/acme/evidence/ada?format=html")
+	if csp := w.Header().Get("Content-Security-Policy"); w.Code != 200 || !strings.HasPrefix(csp, "default-src 'none'") || !strings.Contains(w.Body.String(), "Evidence of revocation") {
+		t.Errorf("page: %d, policy %q", w.Code, csp)
+	}
+	for _, path := range []string{"/v1/tenants/nobody/evidence/ada", "/v1/tenants/acme%2F/evidence/ada", "/v1/tenants/ACME/evidence/ada"} {
+		isProblem(t, s.get(path), 404, "no such tenant")
+	}
+	for _, path := range []string{"/v1/tenants/globex/evidence/" + s.id, "/v1/tenants/globex/evidence/ada", "/v1/tenants/acme/evidence/bob", "/v1/tenants/acme/evidence/%00"} {
+		isProblem(t, s.get(path), 404, "never deactivated")
+	}
+}
+
+// TestNothingIsWritten: the API answers reads only.
+func TestNothingIsWritten(t *testing.T) {
+	s := newService(t, false)
+	before := s.store.Health().Applied
+	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE"} {
+		for _, path := range []string{"/healthz", "/readyz", "/v1/status", "/metrics", "/v1/tenants/acme/evidence/ada"} {
+			if w := s.do(method, path, "localhost"); w.Code != 405 {
+				t.Errorf("%s %s: %d, want 405", method, path, w.Code)
+			}
+		}
+	}
+	s.get("/v1/status")
+	s.get("/v1/tenants/acme/evidence/ada")
+	if after := s.store.Health().Applied; after != before {
+		t.Errorf("reads wrote: %d to %d", before, after)
+	}
+}
+
+// TestStoreFault is 503 without detail.
+func TestStoreFault(t *testing.T) {
+	s := newService(t, false)
+	if err := s.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	isProblem(t, s.get("/v1/status"), 503, "could not be read")
+	isProblem(t, s.get("/v1/tenants/acme/evidence/ada"), 503, "could not be built")
+}

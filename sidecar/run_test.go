@@ -1,0 +1,306 @@
+package sidecar_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/scimward/scimward/sidecar"
+	"github.com/scimward/scimward/sidecar/config"
+)
+
+const keys = `{"keys":[{"kty":"EC","crv":"P-256","alg":"ES256","use":"sig","kid":"k1","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}`
+
+const base = `version: 1
+drain: 2s
+listen: {scim: "127.0.0.1:0", admin: "127.0.0.1:0"}
+tenants:
+  - name: acme
+    external_url: https://app.example.com
+    identity_services:
+      - client_id: idp
+        keys: {jwks_file: keys.json}
+    apps:
+      - name: app
+        upstream: http://127.0.0.1:3000
+        subjects:
+          - {header: x-user, is: user_name}
+`
+
+// running is a server in this process.
+type running struct {
+	t                  *testing.T
+	authz, scim, admin string
+	stop               func() error // SIGTERM and wait
+	term               func()       // SIGTERM
+}
+
+func start(t *testing.T, text string) *running {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "sw") // the path of a socket is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	for name, content := range map[string]string{"keys.json": keys, "manifest.json": "{}"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg, err := config.Parse("scimward.yaml", dir, []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := sidecar.New(t.Context(), sidecar.Options{Config: cfg, Version: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	stopped := false
+	r := &running{t: t, term: cancel, stop: func() error {
+		if stopped {
+			return nil
+		}
+		stopped = true
+		cancel()
+		return <-done
+	}}
+	t.Cleanup(func() { _ = r.stop() })
+	authz, scim, admin := s.Addrs()
+	r.authz, r.scim, r.admin = "unix:"+authz.String(), scim.String(), admin.String()
+	return r
+}
+
+func (r *running) get(path string) (int, string) {
+	r.t.Helper()
+	res, err := http.Get("http://" + r.admin + path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return res.StatusCode, string(b)
+}
+
+// until waits for cond.
+func until(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !cond() {
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%s does not come", what)
+		case <-tick.C:
+		}
+	}
+}
+
+func (r *running) health() grpc_health_v1.HealthCheckResponse_ServingStatus {
+	r.t.Helper()
+	c, err := grpc.NewClient(r.authz, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer c.Close()
+	res, err := grpc_health_v1.NewHealthClient(c).Check(r.t.Context(), &grpc_health_v1.HealthCheckRequest{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return res.Status
+}
+
+// TestReady: everything is there, and every listener answers its own and no other's.
+func TestReady(t *testing.T) {
+	r := start(t, base)
+	until(t, "readiness", func() bool { code, _ := r.get("/readyz"); return code == 200 })
+	until(t, "gRPC health", func() bool { return r.health() == grpc_health_v1.HealthCheckResponse_SERVING })
+	if code, _ := r.get("/scim/v2/Users"); code != 404 {
+		t.Errorf("SCIM on the admin listener: %d", code)
+	}
+	for _, path := range []string{"/metrics", "/v1/status", "/readyz"} {
+		req, err := http.NewRequest("GET", "http://"+r.scim+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = "app.example.com"
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != 404 {
+			t.Errorf("%s on the scim listener: %d, want 404", path, res.StatusCode)
+		}
+	}
+	if err := r.stop(); err != nil {
+		t.Errorf("stopping: %v", err)
+	}
+}
+
+// TestNotReady: what is missing is named, the process lives, and gRPC health does
+// not say that it serves.
+func TestNotReady(t *testing.T) {
+	tests := map[string]struct{ from, to, component string }{
+		"keys cannot be fetched": {
+			"          - {header: x-user, is: user_name}",
+			"          - {header: authorization, scheme: bearer, is: jwt, jwt: {issuer: 'https://x.example', keys: {jwks_uri: 'http://127.0.0.1:1/jwks'}}}",
+			"keys:acme/app[0]",
+		},
+		"plugin cannot be loaded": {
+			"        subjects:", "        plugin: {manifest: manifest.json}\n        subjects:", "plugins",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, strings.Replace(base, tt.from, tt.to, 1))
+			code, body := r.get("/readyz")
+			var components []struct {
+				Name    string
+				Ready   bool
+				Message string
+			}
+			if err := json.Unmarshal([]byte(body), &components); err != nil || code != 503 {
+				t.Fatalf("%d %s %v, want 503", code, body, err)
+			}
+			for _, c := range components {
+				if want := c.Name != tt.component; c.Ready != want || !want && c.Message == "" {
+					t.Errorf("%+v, want ready %v", c, want)
+				}
+			}
+			if code, _ := r.get("/healthz"); code != 200 {
+				t.Errorf("healthz %d", code)
+			}
+			if r.health() == grpc_health_v1.HealthCheckResponse_SERVING {
+				t.Error("gRPC health says that it serves")
+			}
+			if err := r.stop(); err != nil {
+				t.Errorf("stopping: %v", err)
+			}
+		})
+	}
+}
+
+// slow opens a request whose body is not complete yet.
+func (r *running) slow() net.Conn {
+	r.t.Helper()
+	c, err := net.Dial("tcp", r.scim)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { _ = c.Close() })
+	_, err = fmt.Fprint(c, "POST /oauth/token HTTP/1.1\r\nHost: app.example.com\r\nExpect: 100-continue\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 29\r\n\r\n")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	// "100 Continue" is sent when the handler reads: the request runs.
+	line, err := bufio.NewReader(io.LimitReader(c, 25)).ReadString('\n')
+	if err != nil || !strings.Contains(line, "100 Continue") {
+		r.t.Fatalf("%q %v", line, err)
+	}
+	return c
+}
+
+func (r *running) closed() bool {
+	c, err := net.Dial("tcp", r.scim)
+	if err == nil {
+		_ = c.Close()
+	}
+	return err != nil
+}
+
+// TestDrainFinishesWhatRuns: after SIGTERM nothing new is accepted and the running
+// request gets its answer.
+func TestDrainFinishesWhatRuns(t *testing.T) {
+	r := start(t, base)
+	c := r.slow()
+	r.term()
+	until(t, "the end of accepting", r.closed)
+	if _, err := fmt.Fprint(c, "grant_type=client_credentials"); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatalf("the running request got no answer: %v", err)
+	}
+	b, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode < 400 || res.StatusCode > 499 || !strings.Contains(string(b), `"error"`) {
+		t.Errorf("%d %q %v, want the refusal of an assertion that is missing", res.StatusCode, b, err)
+	}
+	if err := r.stop(); err != nil {
+		t.Errorf("stopping: %v", err)
+	}
+}
+
+// TestDrainIsBounded: a request that never ends does not keep the process.
+func TestDrainIsBounded(t *testing.T) {
+	r := start(t, strings.Replace(base, "drain: 2s", "drain: 1s", 1))
+	r.slow()
+	begin := time.Now()
+	err := r.stop()
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if err == nil || !strings.Contains(err.Error(), "draining the scim listener") {
+		t.Errorf("stopped with %v, want the request that was cut named", err)
+	}
+}
+
+// TestNewFailsClean: what waiting would not mend fails at once and leaves nothing
+// open: the same folder can be opened again.
+func TestNewFailsClean(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	dir, err := os.MkdirTemp("", "sw")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.WriteFile(filepath.Join(dir, "keys.json"), []byte(keys), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	parse := func(text string) *config.Config {
+		t.Helper()
+		cfg, err := config.Parse("f", dir, []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cfg
+	}
+	busy := parse(strings.Replace(base, `scim: "127.0.0.1:0"`, `scim: "`+taken.Addr().String()+`"`, 1))
+	if _, err := sidecar.New(t.Context(), sidecar.Options{Config: busy}); err == nil {
+		t.Fatal("started on a port in use")
+	}
+	s, err := sidecar.New(t.Context(), sidecar.Options{Config: parse(base)})
+	if err != nil {
+		t.Fatalf("the failed start left something open: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Run(ctx); err != nil {
+		t.Errorf("running: %v", err)
+	}
+}
