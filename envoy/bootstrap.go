@@ -18,7 +18,6 @@ import (
 	"strconv"
 	"time"
 
-	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -115,8 +114,6 @@ func address(s string) (*corev3.Address, error) {
 	}}}, nil
 }
 
-func seconds(d time.Duration) *durationpb.Duration { return durationpb.New(d) }
-
 func (b *builder) clusters(cfg *config.Config) ([]*clusterv3.Cluster, error) {
 	authz, err := b.cluster(ClusterAuthz, cfg.Listen.Authz, true)
 	if err != nil {
@@ -163,7 +160,7 @@ func (b *builder) cluster(name, addr string, h2 bool) (*clusterv3.Cluster, error
 	}
 	c := &clusterv3.Cluster{
 		Name:           name,
-		ConnectTimeout: seconds(time.Second),
+		ConnectTimeout: durationpb.New(time.Second),
 		LoadAssignment: &endpointv3.ClusterLoadAssignment{
 			ClusterName: name,
 			Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
@@ -268,7 +265,3 @@ func (b *builder) listener(cfg *config.Config) (*listenerv3.Listener, error) {
 		}},
 	}, nil
 }
-
-// accessLog is empty on purpose: the sidecar writes one event a request without
-// tokens; Envoy's default format would log query strings.
-func accessLog() []*accesslogv3.AccessLog { return nil }

@@ -154,6 +154,10 @@ func TestBootstrapPassesEveryRule(t *testing.T) {
 	if envoy.Validate(b) == nil {
 		t.Fatal("a broken rule inside an Any was not found")
 	}
+	filter.GetTypedConfig().TypeUrl = "type.googleapis.com/no.such.Message"
+	if envoy.Validate(b) == nil {
+		t.Fatal("an Any of an unknown type was not found")
+	}
 }
 
 func TestSecurityFacts(t *testing.T) {

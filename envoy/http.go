@@ -14,6 +14,7 @@ import (
 	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/scimward/scimward/sidecar/config"
@@ -50,9 +51,10 @@ func claimedIdentity() []string {
 }
 
 func (b *builder) connectionManager(cfg *config.Config) *hcmv3.HttpConnectionManager {
+	// No access log: the sidecar writes one event a request without tokens; Envoy's
+	// default format would log query strings.
 	return &hcmv3.HttpConnectionManager{
 		StatPrefix:                   "scimward",
-		AccessLog:                    accessLog(),
 		CodecType:                    hcmv3.HttpConnectionManager_AUTO,
 		RouteSpecifier:               &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: b.routes(cfg)},
 		NormalizePath:                wrapperspb.Bool(true),
@@ -64,16 +66,16 @@ func (b *builder) connectionManager(cfg *config.Config) *hcmv3.HttpConnectionMan
 		ForwardClientCertDetails:     hcmv3.HttpConnectionManager_SANITIZE,
 		ServerHeaderTransformation:   hcmv3.HttpConnectionManager_PASS_THROUGH,
 		MaxRequestHeadersKb:          wrapperspb.UInt32(60),
-		RequestHeadersTimeout:        seconds(10 * time.Second),
-		StreamIdleTimeout:            seconds(5 * time.Minute),
-		DrainTimeout:                 seconds(5 * time.Second),
+		RequestHeadersTimeout:        durationpb.New(10 * time.Second),
+		StreamIdleTimeout:            durationpb.New(5 * time.Minute),
+		DrainTimeout:                 durationpb.New(5 * time.Second),
 		// A cut stream is held for this long before its connection closes; Envoy's
 		// default of a second would be the time a locked user goes on listening.
-		DelayedCloseTimeout: seconds(100 * time.Millisecond),
+		DelayedCloseTimeout: durationpb.New(100 * time.Millisecond),
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
 			HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_REJECT_REQUEST,
 			MaxHeadersCount:              wrapperspb.UInt32(100),
-			IdleTimeout:                  seconds(15 * time.Minute),
+			IdleTimeout:                  durationpb.New(15 * time.Minute),
 		},
 		// accept_http_10, allow_chunked_length and custom methods stay off.
 		HttpProtocolOptions:             &corev3.Http1ProtocolOptions{},
@@ -135,7 +137,7 @@ func subjectHeaders(cfg *config.Config) []string {
 
 func grpcService(cfg *config.Config) *corev3.GrpcService {
 	return &corev3.GrpcService{
-		Timeout: seconds(cfg.Envoy.CheckTimeout),
+		Timeout: durationpb.New(cfg.Envoy.CheckTimeout),
 		TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{
 			ClusterName: ClusterAuthz, Authority: "scimward",
 		}},
@@ -193,7 +195,7 @@ func leash(cfg *config.Config) *procv3.ExternalProcessor {
 	return &procv3.ExternalProcessor{
 		GrpcService:      service,
 		FailureModeAllow: false,
-		MessageTimeout:   seconds(cfg.Envoy.CheckTimeout),
+		MessageTimeout:   durationpb.New(cfg.Envoy.CheckTimeout),
 		StatPrefix:       "scimward",
 		ProcessingMode: &procv3.ProcessingMode{
 			RequestHeaderMode:   procv3.ProcessingMode_SEND,

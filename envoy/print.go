@@ -44,10 +44,14 @@ func Print(w io.Writer, cfg *config.Config) error {
 }
 
 // Validate runs the generated rules of every message in m, descending into each
-// Any, which the generated code does not do.
+// Any, which the generated code does not do. An Any that cannot be read is a fault:
+// nothing could be said of what is in it.
 func Validate(m proto.Message) error {
 	var errs []error
 	Walk(m, func(m proto.Message) {
+		if a, ok := m.(*anypb.Any); ok {
+			errs = append(errs, fmt.Errorf("%s cannot be unpacked", a.GetTypeUrl()))
+		}
 		if v, ok := m.(interface{ ValidateAll() error }); ok {
 			if err := v.ValidateAll(); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", m.ProtoReflect().Descriptor().FullName(), err))
@@ -57,7 +61,8 @@ func Validate(m proto.Message) error {
 	return errors.Join(errs...)
 }
 
-// Walk calls fn for m and for every message packed into an Any below it.
+// Walk calls fn for m and for every message packed into an Any below it; for an
+// Any that cannot be unpacked it calls fn with that.
 func Walk(m proto.Message, fn func(proto.Message)) {
 	fn(m)
 	walk(m.ProtoReflect(), fn)
@@ -65,9 +70,12 @@ func Walk(m proto.Message, fn func(proto.Message)) {
 
 func walk(m protoreflect.Message, fn func(proto.Message)) {
 	if a, ok := m.Interface().(*anypb.Any); ok {
-		if inner, err := a.UnmarshalNew(); err == nil {
-			Walk(inner, fn)
+		inner, err := a.UnmarshalNew()
+		if err != nil {
+			fn(a)
+			return
 		}
+		Walk(inner, fn)
 		return
 	}
 	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {

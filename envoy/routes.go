@@ -10,6 +10,7 @@ import (
 	procv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	"google.golang.org/protobuf/types/known/anypb"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/scimward/scimward/sidecar/config"
 )
@@ -28,7 +29,7 @@ type route struct {
 func (b *builder) route(r route) *routev3.Route {
 	action := &routev3.RouteAction{
 		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: r.cluster},
-		Timeout:          seconds(r.timeout),
+		Timeout:          durationpb.New(r.timeout),
 	}
 	if r.upgrade {
 		action.UpgradeConfigs = []*routev3.RouteAction_UpgradeConfig{{UpgradeType: "websocket"}}
