@@ -48,6 +48,9 @@ func (p *prey) localRows() []row {
 		{id: two, name: "_method in multipart", by: byApp, want: []int{403}, send: func() answer {
 			return p.h1("POST", "/account", "--x\r\nContent-Disposition: form-data; name=\"_method\"\r\n\r\nDELETE\r\n--x--\r\n", p.cookie(p.ada), "Content-Type: multipart/form-data; boundary=x")
 		}},
+		{id: two, name: "as an upgrade", by: byApp, want: []int{403}, send: func() answer {
+			return p.raw(p.t, p.Acme, "DELETE /account HTTP/1.1\r\nHost: "+p.host+"\r\n"+p.cookie(p.ada)+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		}},
 		at(two, "unknown method", "PROPFIND", "/account", 405),
 		at(two, "TRACE", "TRACE", "/account", 405),
 	}
@@ -182,6 +185,24 @@ func (p *prey) cookieRows() []row {
 		}},
 		{id: "lock", name: "sign-in in another case", by: byApp, want: []int{401}, send: func() answer {
 			return p.h1("POST", "/login", "username="+strings.ToUpper(p.eve.Name)+"&password=x", formType)
+		}},
+		{id: "lock", name: "refresh in multipart", by: byApp, want: []int{415}, send: func() answer {
+			return p.h1("POST", "/oauth-app/token", "--x\r\nContent-Disposition: form-data; name=\"refresh_token\"\r\n\r\n"+p.eve.Credentials["refresh_token"]+"\r\n--x--\r\n", "Content-Type: multipart/form-data; boundary=x")
+		}},
+		{id: "lock", name: "refresh in chunks", by: byApp, want: []int{401}, send: func() answer {
+			return p.raw(p.t, p.Acme, h1("POST", "/oauth-app/token", p.host, "", formType, "Transfer-Encoding: chunked")+chunks("grant_type=refresh_token&refresh_", "token="+p.eve.Credentials["refresh_token"]))
+		}},
+		{id: "lock", name: "refresh, the name escaped", by: byApp, want: []int{401}, send: func() answer {
+			return p.h1("POST", "/oauth-app/token", "grant_type=refresh_token&refresh%5Ftoken="+p.eve.Credentials["refresh_token"], formType)
+		}},
+		{id: "lock", name: "refresh in another spelling of the path", by: byApp, want: []int{400, 413}, send: func() answer {
+			return p.h1("POST", "/oauth-app/Token", "grant_type=refresh_token&refresh_token="+p.eve.Credentials["refresh_token"], formType)
+		}},
+		{id: "lock", name: "refresh as an upgrade, so that nothing is buffered", by: byEnvoy, want: []int{400, 403}, send: func() answer {
+			return p.raw(p.t, p.Acme, "POST /oauth-app/token HTTP/1.1\r\nHost: "+p.host+"\r\n"+formType+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\ngrant_type=refresh_token&refresh_token="+p.eve.Credentials["refresh_token"])
+		}},
+		{id: "lock", name: "WebSocket", by: byApp, want: []int{401}, send: func() answer {
+			return p.raw(p.t, p.Acme, "GET /ws HTTP/1.1\r\nHost: "+p.host+"\r\n"+p.cookie(p.eve)+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
 		}},
 		{id: "lock", name: "device", by: byApp, want: []int{401}, send: func() answer {
 			return p.h1("GET", "/me", "", "X-Device-Credential: "+p.eve.Credentials["device"])
