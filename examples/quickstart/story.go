@@ -279,19 +279,31 @@ func (st *story) scimward(ctx context.Context, args ...string) ([]byte, error) {
 	return out, nil
 }
 
+// evidence reads the report on a user of acme, which has at least one offboarding.
+func (st *story) evidence(ctx context.Context, id string) (report, error) {
+	var r report
+	out, err := st.scimward(ctx, "evidence", id, "--tenant", "acme", "--json")
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(out, &r); err != nil {
+		return r, fmt.Errorf("reading the evidence: %w", err)
+	}
+	if len(r.Offboardings) == 0 {
+		return r, errors.New("reading the evidence: it knows of no deactivation")
+	}
+	return r, nil
+}
+
 // revoked waits until every kind is verified and shows each as it turns.
 func (st *story) revoked(ctx context.Context) error {
 	shown := map[string]bool{}
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		out, err := st.scimward(ctx, "evidence", st.user.ID, "--tenant", "acme", "--json")
+		r, err := st.evidence(ctx, st.user.ID)
 		if err != nil {
 			return err
-		}
-		var r report
-		if err := json.Unmarshal(out, &r); err != nil {
-			return fmt.Errorf("reading the evidence: %w", err)
 		}
 		for _, k := range r.Offboardings[0].Kinds {
 			if k.VerifiedAt != nil && !shown[k.Kind] {
@@ -432,13 +444,9 @@ func (st *story) verified(ctx context.Context, id string) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		out, err := st.scimward(ctx, "evidence", id, "--tenant", "acme", "--json")
+		r, err := st.evidence(ctx, id)
 		if err != nil {
 			return err
-		}
-		var r report
-		if err := json.Unmarshal(out, &r); err != nil {
-			return fmt.Errorf("reading the evidence: %w", err)
 		}
 		if last := r.Offboardings[len(r.Offboardings)-1]; last.VerifiedAt != nil {
 			return nil

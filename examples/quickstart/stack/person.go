@@ -258,7 +258,7 @@ func follow(name string, read func() error, closer func()) (*Stream, error) {
 func (p *Person) OpenWebSocket(ctx context.Context) (*Stream, error) {
 	c := *p.HTTP
 	c.Timeout = 0
-	conn, res, err := websocket.Dial(ctx, strings.Replace(p.Tenant.URL, "https:", "wss:", 1)+"/ws", &websocket.DialOptions{
+	conn, res, err := websocket.Dial(ctx, strings.Replace(p.Tenant.URL, "https:", "wss:", 1)+"/ws", &websocket.DialOptions{ //nolint:bodyclose // the library closes it
 		HTTPClient: &c, HTTPHeader: http.Header{"Cookie": {"session=" + p.Credentials["web_session"]}},
 	})
 	if err != nil {
@@ -270,7 +270,7 @@ func (p *Person) OpenWebSocket(ctx context.Context) (*Stream, error) {
 	return follow("WebSocket", func() error {
 		_, _, err := conn.Read(ctx)
 		return err
-	}, func() { _ = conn.CloseNow() }) //nolint:errcheck // it may be closed already
+	}, func() { _ = conn.CloseNow() }) // it may be closed already
 }
 
 // OpenBody opens a response that goes on, such as /events or /download.
@@ -295,7 +295,7 @@ func (p *Person) OpenBody(ctx context.Context, name, path string, header http.He
 	return follow(name, func() error {
 		_, err := res.Body.Read(buf)
 		return err
-	}, func() { _ = res.Body.Close() }) //nolint:errcheck // it may be closed already
+	}, func() { _ = res.Body.Close() }) // it may be closed already
 }
 
 // OpenEvents opens the event stream.
@@ -336,7 +336,7 @@ func (p *Person) OpenSSH() (*Stream, error) {
 	return follow("SSH session", func() error {
 		_, err := out.Read(buf)
 		return err
-	}, func() { _ = client.Close() }) //nolint:errcheck // it may be closed already
+	}, func() { _ = client.Close() }) // it may be closed already
 }
 
 // Clone returns the person with the same credentials, to try old ones later.
