@@ -16,6 +16,9 @@ type Status = admin.Status
 // Evidence is a report on the revocation of one user's credentials.
 type Evidence = revoke.Report
 
+// EvidenceKind is what became of one kind in one app.
+type EvidenceKind = revoke.KindReport
+
 // VerifyEvidence reads a sealed report and checks it without the service: the
 // audit chain, the text under the seal, and, with the tenant's public keys as a
 // JWK set document, the signature. With nil keys the signature is not checked.

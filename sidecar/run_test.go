@@ -50,7 +50,7 @@ type running struct {
 
 func start(t *testing.T, text string) *running {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "sw") // the path of a socket is short
+	dir, err := os.MkdirTemp("", "sw") //nolint:usetesting // the path of a socket is short
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +274,7 @@ func TestNewFailsClean(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	dir, err := os.MkdirTemp("", "sw")
+	dir, err := os.MkdirTemp("", "sw") //nolint:usetesting // the path of a socket is short
 	if err != nil {
 		t.Fatal(err)
 	}

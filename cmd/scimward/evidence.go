@@ -35,10 +35,10 @@ format it prints a summary for people; --json prints the sealed report that
 		if err != nil {
 			return err
 		}
+		if *tenant == "" && len(cfg.Tenants) != 1 {
+			return usageError{fmt.Errorf("name the tenant with --tenant: there are %d", len(cfg.Tenants))}
+		}
 		if *tenant == "" {
-			if len(cfg.Tenants) != 1 {
-				return usageError{fmt.Errorf("name the tenant with --tenant: there are %d", len(cfg.Tenants))}
-			}
 			*tenant = cfg.Tenants[0].Name
 		}
 		path := "/v1/tenants/" + url.PathEscape(*tenant) + "/evidence/" + url.PathEscape(args[0])
@@ -56,18 +56,23 @@ format it prints a summary for people; --json prints the sealed report that
 			}
 			b = buf.Bytes()
 		}
-		if *out == "" {
-			_, err = c.OutOrStdout().Write(b)
-		} else {
-			err = os.WriteFile(*out, b, 0o600)
-		}
-		if err != nil {
-			return fmt.Errorf("writing the report: %w", err)
-		}
-		return nil
+		return deliver(c.OutOrStdout(), *out, b)
 	}
 	c.AddCommand(newEvidenceVerify())
 	return c
+}
+
+// deliver writes b to a file, or to w when none is named.
+func deliver(w io.Writer, file string, b []byte) (err error) {
+	if file == "" {
+		_, err = w.Write(b)
+	} else {
+		err = os.WriteFile(file, b, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	return nil
 }
 
 func newEvidenceVerify() *cobra.Command {
@@ -126,24 +131,31 @@ func printEvidence(w io.Writer, b []byte) error {
 			_, _ = fmt.Fprint(w, ", DEADLINE BREACHED")
 		}
 		_, _ = fmt.Fprintln(w)
-		tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-		_, _ = fmt.Fprintln(tw, "  APP\tKIND\tSTATE\tFOUND\tREVOKED\tATTEMPTS\tPROBE\tPLUGIN")
-		for _, k := range o.Kinds {
-			state, probe := k.State, "not verified"
-			if k.EnforcedUntil != nil {
-				state += ", enforced at the proxy until " + k.EnforcedUntil.Format("2006-01-02 15:04")
-			}
-			if k.Code != "" {
-				state += " (" + k.Code + ")"
-			}
-			if n := len(k.Probes); n > 0 {
-				probe = k.Probes[n-1].Result
-			}
-			_, _ = fmt.Fprintf(tw, "  %s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", k.App, k.Kind, state, k.Found, k.Revoked, k.Attempts, probe, k.Plugin)
+		if err := printKinds(w, o.Kinds); err != nil {
+			return err
 		}
-		if err := tw.Flush(); err != nil {
-			return fmt.Errorf("printing the report: %w", err)
+	}
+	return nil
+}
+
+func printKinds(w io.Writer, kinds []sidecar.EvidenceKind) error {
+	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	_, _ = fmt.Fprintln(tw, "  APP\tKIND\tSTATE\tFOUND\tREVOKED\tATTEMPTS\tPROBE\tPLUGIN")
+	for _, k := range kinds {
+		state, probe := k.State, "not verified"
+		if k.EnforcedUntil != nil {
+			state += ", enforced at the proxy until " + k.EnforcedUntil.Format("2006-01-02 15:04")
 		}
+		if k.Code != "" {
+			state += " (" + k.Code + ")"
+		}
+		if n := len(k.Probes); n > 0 {
+			probe = k.Probes[n-1].Result
+		}
+		_, _ = fmt.Fprintf(tw, "  %s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n", k.App, k.Kind, state, k.Found, k.Revoked, k.Attempts, probe, k.Plugin)
+	}
+	if err := tw.Flush(); err != nil {
+		return fmt.Errorf("printing the report: %w", err)
 	}
 	return nil
 }

@@ -35,6 +35,7 @@ type initOptions struct {
 	SessionCookie, PluginPath string
 	Cert, Key                 string
 	EnvoyListen               string
+	host                      string // of URL
 }
 
 func newInit() *cobra.Command {
@@ -98,7 +99,7 @@ func (o *initOptions) check() error {
 	if port == "" {
 		port = "443"
 	}
-	o.EnvoyListen = "0.0.0.0:" + port
+	o.EnvoyListen, o.host = "0.0.0.0:"+port, u.Hostname()
 	return nil
 }
 
@@ -109,15 +110,8 @@ func (o *initOptions) write(dir string) (files []string, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making %s: %w", dir, err)
 	}
-	for _, p := range []*string{&o.Cert, &o.Key, &o.PluginPath} {
-		if *p == "" {
-			continue
-		}
-		abs, err := filepath.Abs(*p)
-		if err != nil {
-			return nil, fmt.Errorf("resolving %s: %w", *p, err)
-		}
-		*p = abs
+	if err := o.absolute(); err != nil {
+		return nil, err
 	}
 	defer func() {
 		if err == nil {
@@ -148,18 +142,15 @@ func (o *initOptions) write(dir string) (files []string, err error) {
 		return files, err
 	}
 	if own {
-		u, err := url.Parse(o.URL)
-		if err != nil {
-			return files, fmt.Errorf("reading --url: %w", err)
-		}
-		cert, key, err := selfSigned(u.Hostname())
+		cert, key, err := selfSigned(o.host)
 		if err != nil {
 			return files, err
 		}
-		if err := create(filepath.Join(dir, o.Cert), cert, 0o644); err != nil {
-			return files, err
+		err = create(filepath.Join(dir, o.Cert), cert, 0o644)
+		if err == nil {
+			err = create(filepath.Join(dir, o.Key), key, 0o600)
 		}
-		if err := create(filepath.Join(dir, o.Key), key, 0o600); err != nil {
+		if err != nil {
 			return files, err
 		}
 	}
@@ -167,6 +158,21 @@ func (o *initOptions) write(dir string) (files []string, err error) {
 		return files, fmt.Errorf("the flags make no valid configuration: %w", err)
 	}
 	return files, nil
+}
+
+// absolute makes the paths of the flags independent of the folder they were given in.
+func (o *initOptions) absolute() error {
+	for _, p := range []*string{&o.Cert, &o.Key, &o.PluginPath} {
+		if *p == "" {
+			continue
+		}
+		abs, err := filepath.Abs(*p)
+		if err != nil {
+			return fmt.Errorf("resolving %s: %w", *p, err)
+		}
+		*p = abs
+	}
+	return nil
 }
 
 // text fills the template.

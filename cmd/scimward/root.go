@@ -33,7 +33,7 @@ func (e hinted) Unwrap() error { return e.err }
 
 // run executes one command line and returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newRoot()
+	root := newRoot() //nolint:contextcheck // commands take their context from cobra, which gets it below
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)

@@ -1,4 +1,4 @@
-package main //nolint:testpackage // the scripts run main itself
+package main
 
 import (
 	"bytes"

@@ -83,7 +83,7 @@ func (c checker) file(path, name string) {
 	}
 }
 
-var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`) //nolint:gochecknoglobals // compiled once, never assigned again
+var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
 func (c checker) name(path, value string) {
 	if c.require(path, value, "write a short name of a-z, 0-9 and -") && !namePattern.MatchString(value) {

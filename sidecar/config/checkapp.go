@@ -16,20 +16,7 @@ func (c checker) app(path string, t *Tenant, a *App, hosts map[string]string) {
 		(err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Port() == "" || u.Path != "" || u.RawQuery != "" || u.User != nil) {
 		c.fail(path+".upstream", `write "http://HOST:PORT" or "https://HOST:PORT"`, "%q is not an upstream", a.Upstream)
 	}
-	if len(a.Hosts) == 0 {
-		c.fail(path+".hosts", "name the host names of the app", "required where a tenant has several apps")
-	}
-	for i, h := range a.Hosts {
-		at := fmt.Sprintf("%s.hosts[%d]", path, i)
-		if h != strings.ToLower(h) || strings.ContainsAny(h, ":/* ") || h == "" || strings.HasSuffix(h, ".") {
-			c.fail(at, "write a lower-case host name without port", "%q is not a host name", h)
-		}
-		owner := "app " + t.Name + "/" + a.Name
-		if other, taken := hosts[h]; taken && (h != t.Host() || !strings.HasPrefix(other, "tenant "+t.Name)) {
-			c.fail(at, "give each app its own host", "host %q belongs to %s", h, other)
-		}
-		hosts[h] = owner
-	}
+	c.hosts(path, t, a, hosts)
 	c.oneOf(path+".anonymous", a.Anonymous, "pass", "deny")
 	c.within(path+".credential_lifetime", a.CredentialLifetime, time.Minute, 10*365*24*time.Hour)
 	if len(a.Subjects) == 0 {
@@ -48,6 +35,24 @@ func (c checker) app(path string, t *Tenant, a *App, hosts map[string]string) {
 	}
 	if a.Plugin != nil {
 		c.plugin(path+".plugin", a.Plugin)
+	}
+}
+
+// hosts checks that every host name belongs to one app or tenant.
+func (c checker) hosts(path string, t *Tenant, a *App, hosts map[string]string) {
+	if len(a.Hosts) == 0 {
+		c.fail(path+".hosts", "name the host names of the app", "required where a tenant has several apps")
+	}
+	for i, h := range a.Hosts {
+		at := fmt.Sprintf("%s.hosts[%d]", path, i)
+		if h != strings.ToLower(h) || strings.ContainsAny(h, ":/* ") || h == "" || strings.HasSuffix(h, ".") {
+			c.fail(at, "write a lower-case host name without port", "%q is not a host name", h)
+		}
+		owner := "app " + t.Name + "/" + a.Name
+		if other, taken := hosts[h]; taken && (h != t.Host() || !strings.HasPrefix(other, "tenant "+t.Name)) {
+			c.fail(at, "give each app its own host", "host %q belongs to %s", h, other)
+		}
+		hosts[h] = owner
 	}
 }
 

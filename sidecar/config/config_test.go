@@ -78,12 +78,12 @@ tenants:
 `
 
 // folder holds the files that good names.
-func folder(t testing.TB) string {
-	t.Helper()
-	dir := t.TempDir()
+func folder(tb testing.TB) string {
+	tb.Helper()
+	dir := tb.TempDir()
 	for _, name := range []string{"manifest.json", "secret.txt", "cert.pem"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return dir

@@ -1,4 +1,4 @@
-package main //nolint:testpackage // a command has no exported names
+package main
 
 import (
 	"os"

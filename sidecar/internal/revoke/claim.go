@@ -97,23 +97,8 @@ func (e *Engine) claim(ctx context.Context, u unit) ([]*task, error) {
 			if j.NextAt.IsZero() || j.NextAt.After(now) {
 				continue
 			}
-			mine := until.IsZero()
-			if !mine {
-				j.NextAt = until
-			} else if j.Event == abi.EventReactivated {
-				if mine, err = e.admit(tx, all, j, now); err != nil {
-					return err
-				}
-			}
-			if mine {
-				j.LeaseOwner, j.LeaseUntil = e.o.Owner, now.Add(e.o.Lease)
-				j.NextAt = j.LeaseUntil
-				if !j.Terminal() {
-					j.State = store.JobRunning
-					j.Attempts++
-				}
-			}
-			if err := tx.SaveJob(j); err != nil {
+			mine, err := e.lease(tx, all, j, now, until)
+			if err != nil {
 				return fmt.Errorf("claiming job %s: %w", j.ID, err)
 			}
 			if mine {
@@ -130,6 +115,28 @@ func (e *Engine) claim(ctx context.Context, u unit) ([]*task, error) {
 	}
 	slices.SortStableFunc(claimed, func(a, b *task) int { return position(a.Kind) - position(b.Kind) })
 	return claimed, nil
+}
+
+// lease saves a due job as leased, or put off until then. mine says whether it may
+// be worked on.
+func (e *Engine) lease(tx *store.Tx, all []store.Job, j *store.Job, now, until time.Time) (mine bool, err error) {
+	mine = until.IsZero()
+	if !mine {
+		j.NextAt = until
+	} else if j.Event == abi.EventReactivated {
+		if mine, err = e.admit(tx, all, j, now); err != nil {
+			return false, err
+		}
+	}
+	if mine {
+		j.LeaseOwner, j.LeaseUntil = e.o.Owner, now.Add(e.o.Lease)
+		j.NextAt = j.LeaseUntil
+		if !j.Terminal() {
+			j.State = store.JobRunning
+			j.Attempts++
+		}
+	}
+	return mine, tx.SaveJob(j)
 }
 
 func rank(event string) int {

@@ -195,6 +195,9 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.Wake()
 		}
 		for _, tenant := range e.marked() {
+			if ctx.Err() != nil {
+				break
+			}
 			if err := e.dispatch(ctx, tenant, slots, &running); err != nil && ctx.Err() == nil {
 				e.o.Logger.ErrorContext(ctx, "looking for due jobs", slog.String("tenant", tenant), slog.Any("error", err))
 			}
@@ -208,9 +211,6 @@ const dueBatch = 256
 // dispatch hands the units with due jobs to workers, as many as there are slots.
 // What finds no slot stays due, and its tenant is looked at when a worker ends.
 func (e *Engine) dispatch(ctx context.Context, tenant string, slots chan struct{}, running *sync.WaitGroup) error {
-	if ctx.Err() != nil {
-		return nil
-	}
 	if len(slots) == cap(slots) {
 		e.mark(tenant)
 		return nil

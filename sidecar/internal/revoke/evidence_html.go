@@ -9,7 +9,7 @@ import (
 )
 
 //go:embed evidence.html
-var evidencePage string //nolint:gochecknoglobals // embedded at build time, never assigned
+var evidencePage string
 
 // HTML writes the report as a page that can be printed.
 func (r *Report) HTML(w io.Writer) error {

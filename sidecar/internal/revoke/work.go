@@ -114,18 +114,12 @@ func (e *Engine) drive(ctx context.Context, t *task) error {
 // what it did to t. Every partial answer is saved with its cursor, so that a crash
 // goes on from there. An error means that t could not be saved.
 func (e *Engine) call(ctx context.Context, t *task) (abi.KindResult, error) {
-	kind := abi.Kind(t.Kind)
-	total := abi.KindResult{Kind: kind}
+	total := abi.KindResult{Kind: abi.Kind(t.Kind)}
 	for range maxRounds {
 		if err := e.renew(ctx, t); err != nil {
 			return total, err
 		}
-		req := e.request(t, abi.OpRevoke)
-		if t.Cursor != "" {
-			req.Cursors = map[abi.Kind]string{kind: t.Cursor}
-		}
-		res, err := e.o.Revoker.Revoke(ctx, t.Tenant, t.App, req)
-		r := pick(res, kind, err)
+		r := e.ask(ctx, t)
 		e.record(t, r)
 		total.Found += r.Found
 		total.Count += r.Count
@@ -149,6 +143,17 @@ func (e *Engine) call(ctx context.Context, t *task) (abi.KindResult, error) {
 	}
 	total.State, total.Code, total.Message = abi.StateRetry, codeManyRounds, "more pages than one attempt may take"
 	return total, nil
+}
+
+// ask calls the plugin about one kind, from where its last partial answer ended.
+func (e *Engine) ask(ctx context.Context, t *task) abi.KindResult {
+	kind := abi.Kind(t.Kind)
+	req := e.request(t, abi.OpRevoke)
+	if t.Cursor != "" {
+		req.Cursors = map[abi.Kind]string{kind: t.Cursor}
+	}
+	res, err := e.o.Revoker.Revoke(ctx, t.Tenant, t.App, req)
+	return pick(res, kind, err)
 }
 
 // pick finds the answer for kind; what is missing or not understood is not done.
