@@ -147,22 +147,16 @@ func (s *sshServer) handle(ctx context.Context, conn net.Conn) {
 // server ends.
 func (s *sshServer) session(ctx context.Context, conn net.Conn, key string, ch ssh.Channel, reqs <-chan *ssh.Request) {
 	defer func() { _ = ch.Close() }() // the connection may be gone
-	started := false
-	var tick <-chan time.Time
-	for n := 0; ; {
+	var tick <-chan time.Time // nil until the client asks for a shell
+	for n := 1; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case req, ok := <-reqs:
-			if !ok {
+			if !ok || !grant(req) {
 				return
 			}
-			runs := req.Type == "shell" || req.Type == "exec"
-			if req.WantReply && req.Reply(runs || req.Type == "pty-req" || req.Type == "env", nil) != nil {
-				return
-			}
-			if runs && !started {
-				started = true
+			if runs(req) && tick == nil {
 				t := time.NewTicker(s.tick)
 				defer t.Stop()
 				tick = t.C
@@ -173,12 +167,19 @@ func (s *sshServer) session(ctx context.Context, conn net.Conn, key string, ch s
 				_ = conn.Close() // the key died
 				return
 			}
-			n++
 			if _, err := fmt.Fprintf(ch, "tick %d\r\n", n); err != nil {
 				return
 			}
+			n++
 		}
 	}
+}
+
+func runs(req *ssh.Request) bool { return req.Type == "shell" || req.Type == "exec" }
+
+// grant answers a request of a session; false when the client is gone.
+func grant(req *ssh.Request) bool {
+	return !req.WantReply || req.Reply(runs(req) || req.Type == "pty-req" || req.Type == "env", nil) == nil
 }
 
 // closeSessions ends the connections that a key opened.
