@@ -47,13 +47,17 @@ func TestUnknownIsNeverDone(t *testing.T) {
 			return res, nil
 		}},
 	}
-	for _, tt := range tests {
+	for i, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			rounds := 2
+			if i == 0 {
+				rounds = 12 // more than are kept
+			}
 			r := newRig(t)
 			r.app.verify = func(req abi.Request) (abi.VerifyResult, error) { return tt.answer(req.Kinds) }
 			id := r.leaver("ada")
 			r.engine(nil)
-			for i := range 12 {
+			for i := range rounds {
 				r.await("a probe", func() bool {
 					j := r.job(id, abi.KindPAT)
 					return len(j.Probes) == min(i+1, 10) && j.NextAt.After(r.clock.Now()) && j.LeaseOwner == ""
