@@ -115,7 +115,7 @@ func (e *Engine) drive(ctx context.Context, t *task) error {
 // goes on from there. An error means that t could not be saved.
 func (e *Engine) call(ctx context.Context, t *task) (abi.KindResult, error) {
 	total := abi.KindResult{Kind: abi.Kind(t.Kind)}
-	for range maxRounds {
+	for n := 0; n < maxRounds && (n == 0 || ctx.Err() == nil); n++ {
 		if err := e.renew(ctx, t); err != nil {
 			return total, err
 		}
@@ -136,9 +136,6 @@ func (e *Engine) call(ctx context.Context, t *task) (abi.KindResult, error) {
 		t.Cursor = r.Cursor
 		if err := e.save(ctx, t, "job.progress", true); err != nil {
 			return total, err
-		}
-		if ctx.Err() != nil {
-			break
 		}
 	}
 	total.State, total.Code, total.Message = abi.StateRetry, codeManyRounds, "more pages than one attempt may take"
