@@ -16,7 +16,7 @@ import (
 
 // DefaultDeadline is how long one decision may take. The slowest request that the
 // limits of package scim let through needs a small part of it.
-const DefaultDeadline = 100 * time.Millisecond
+const DefaultDeadline = 500 * time.Millisecond
 
 // The values of Verdict.Failure: stable words for logs and tests, never for clients.
 const (

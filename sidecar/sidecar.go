@@ -250,6 +250,8 @@ func (s *Server) openListeners(ctx context.Context) (err error) {
 		grpc.MaxRecvMsgSize(cfg.Envoy.MaxBodyBytes + 128<<10),
 		grpc.MaxConcurrentStreams(16384),
 		grpc.ConnectionTimeout(5 * time.Second),
+		// A policy write needs a deep stack; workers keep theirs between calls.
+		grpc.NumStreamWorkers(64),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	}
 	if authzTLS != nil {

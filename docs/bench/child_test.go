@@ -100,6 +100,7 @@ func serveNoop(socket string) error {
 		return err
 	}
 	g := grpc.NewServer( // as package sidecar makes it
+		grpc.NumStreamWorkers(64),
 		grpc.MaxRecvMsgSize(384<<10), grpc.MaxConcurrentStreams(16384), grpc.ConnectionTimeout(5*time.Second),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}))
 	authv3.RegisterAuthorizationServer(g, noop{})
