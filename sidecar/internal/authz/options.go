@@ -218,19 +218,26 @@ func (o *Options) check() error {
 			errs = append(errs, fmt.Errorf("authz: tenant %s: Verifier is missing", name))
 		}
 		for app, a := range t.Apps {
-			for i, s := range a.Subjects {
-				if err := o.checkSource(s); err != nil {
-					errs = append(errs, fmt.Errorf("authz: tenant %s: app %s: subject %d: %w", name, app, i, err))
-				}
-			}
-			for _, lw := range a.LocalWrites {
-				if lw.Path == "" || lw.Path[0] != '/' {
-					errs = append(errs, fmt.Errorf("authz: tenant %s: app %s: local write path %q does not start with /", name, app, lw.Path))
-				}
+			for _, err := range o.checkApp(a) {
+				errs = append(errs, fmt.Errorf("authz: tenant %s: app %s: %w", name, app, err))
 			}
 		}
 	}
 	return errors.Join(errs...)
+}
+
+func (o *Options) checkApp(a AppOptions) (errs []error) {
+	for i, s := range a.Subjects {
+		if err := o.checkSource(s); err != nil {
+			errs = append(errs, fmt.Errorf("subject %d: %w", i, err))
+		}
+	}
+	for _, w := range a.LocalWrites {
+		if w.Path == "" || w.Path[0] != '/' {
+			errs = append(errs, fmt.Errorf("local write path %q does not start with /", w.Path))
+		}
+	}
+	return errs
 }
 
 func (o *Options) checkSource(s SubjectSource) error {
