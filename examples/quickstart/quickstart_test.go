@@ -46,7 +46,7 @@ func command(t *testing.T, args ...string) (*exec.Cmd, string) {
 		t.Fatal(err)
 	}
 	// Short, for a socket's path is bounded.
-	tmp, err := os.MkdirTemp("", "qs")
+	tmp, err := os.MkdirTemp("", "qs") //nolint:usetesting // t.TempDir is too long
 	if err != nil {
 		t.Fatal(err)
 	}

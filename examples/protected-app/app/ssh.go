@@ -147,7 +147,7 @@ func (s *sshServer) handle(ctx context.Context, conn net.Conn) {
 // server ends.
 func (s *sshServer) session(ctx context.Context, conn net.Conn, key string, ch ssh.Channel, reqs <-chan *ssh.Request) {
 	defer func() { _ = ch.Close() }() // the connection may be gone
-	var tick <-chan time.Time // nil until the client asks for a shell
+	var tick <-chan time.Time         // nil until the client asks for a shell
 	for n := 1; ; {
 		select {
 		case <-ctx.Done():
