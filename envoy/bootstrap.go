@@ -37,7 +37,18 @@ import (
 // Cluster names of the generated configuration.
 const (
 	ClusterAuthz = "scimward_authz"
+	ClusterLeash = "scimward_leash" // same listener as ClusterAuthz
 	ClusterSCIM  = "scimward_scim"
+)
+
+// Bounds of what is in flight to one cluster, over all threads of Envoy.
+// Envoy's own bound is 1024, which as many open streams would use up: on a shared
+// cluster every further check, and so the deactivation itself, would be 503.
+const (
+	maxChecks = 8192
+	// maxOpen is above the 10,000 streams that the leash takes, so that the leash
+	// answers first.
+	maxOpen = 12288
 )
 
 // builder collects the first error of packing a message, so that the message
@@ -115,12 +126,13 @@ func address(s string) (*corev3.Address, error) {
 }
 
 func (b *builder) clusters(cfg *config.Config) ([]*clusterv3.Cluster, error) {
-	authz, err := b.cluster(ClusterAuthz, cfg.Listen.Authz, true)
+	authz, err := b.authzCluster(cfg, ClusterAuthz, maxChecks)
 	if err != nil {
-		return nil, fmt.Errorf("listen.authz: %w", err)
+		return nil, err
 	}
-	if cfg.Listen.AuthzTLS.Cert != "" {
-		authz.TransportSocket = b.upstreamTLS(cfg.Listen.AuthzTLS, "")
+	leash, err := b.authzCluster(cfg, ClusterLeash, maxOpen)
+	if err != nil {
+		return nil, err
 	}
 	scim, err := b.cluster(ClusterSCIM, cfg.Listen.SCIM, false)
 	if err != nil {
@@ -129,7 +141,7 @@ func (b *builder) clusters(cfg *config.Config) ([]*clusterv3.Cluster, error) {
 	if cfg.Listen.SCIMTLS.Cert != "" {
 		scim.TransportSocket = b.upstreamTLS(config.TLS{}, cfg.Listen.SCIMTLS.Cert)
 	}
-	out := []*clusterv3.Cluster{authz, scim}
+	out := []*clusterv3.Cluster{authz, leash, scim}
 	for i := range cfg.Tenants {
 		t := &cfg.Tenants[i]
 		for j := range t.Apps {
@@ -144,10 +156,33 @@ func (b *builder) clusters(cfg *config.Config) ([]*clusterv3.Cluster, error) {
 			if u.Scheme == "https" {
 				c.TransportSocket = b.originTLS(u.Hostname(), t.Apps[j].UpstreamCAFile)
 			}
+			c.CircuitBreakers = atMost(maxOpen)
 			out = append(out, c)
 		}
 	}
 	return out, nil
+}
+
+// authzCluster dials the authz listener. Checks and leashes have a cluster each:
+// however many streams are open, a check finds its way.
+func (b *builder) authzCluster(cfg *config.Config, name string, most uint32) (*clusterv3.Cluster, error) {
+	c, err := b.cluster(name, cfg.Listen.Authz, true)
+	if err != nil {
+		return nil, fmt.Errorf("listen.authz: %w", err)
+	}
+	if cfg.Listen.AuthzTLS.Cert != "" {
+		c.TransportSocket = b.upstreamTLS(cfg.Listen.AuthzTLS, "")
+	}
+	c.CircuitBreakers = atMost(most)
+	return c, nil
+}
+
+// atMost bounds connections, waiting and running requests alike.
+func atMost(n uint32) *clusterv3.CircuitBreakers {
+	v := wrapperspb.UInt32(n)
+	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{
+		{MaxConnections: v, MaxPendingRequests: v, MaxRequests: v},
+	}}
 }
 
 func appCluster(tenant, app string) string { return "app_" + tenant + "_" + app }

@@ -23,6 +23,7 @@ import (
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/scimward/scimward/envoy"
 	"github.com/scimward/scimward/envoy/envoybin"
@@ -180,6 +181,8 @@ func TestSecurityFacts(t *testing.T) {
 		"routes are not chosen again":          !authz[0].GetClearRouteCache(),
 		"response header limits":               authz[0].GetEnforceResponseHeaderLimits(),
 		"leash fails closed":                   len(leash) == 1 && !leash[0].GetFailureModeAllow(),
+		"leash faults are 503":                 leash[0].GetStatusOnError().GetCode() == 503,
+		"checks and leashes do not share":      leash[0].GetGrpcService().GetEnvoyGrpc().GetClusterName() != authz[0].GetGrpcService().GetEnvoyGrpc().GetClusterName(),
 		"leash never sees bodies":              mode.GetRequestBodyMode() == procv3.ProcessingMode_NONE && mode.GetResponseBodyMode() == procv3.ProcessingMode_NONE,
 		"leash learns from ext_authz only":     slices.Equal(leash[0].GetMetadataOptions().GetForwardingNamespaces().GetUntyped(), []string{"envoy.filters.http.ext_authz"}),
 		"paths are normalised":                 hcm.GetNormalizePath().GetValue() && hcm.GetMergeSlashes(),
@@ -199,6 +202,18 @@ func TestSecurityFacts(t *testing.T) {
 	}
 	for _, d := range collect[*tlsv3.DownstreamTlsContext](t, b) {
 		facts["TLS 1.2 or later"] = d.GetCommonTlsContext().GetTlsParams().GetTlsMinimumProtocolVersion() >= tlsv3.TlsParameters_TLSv1_2
+	}
+	for _, c := range b.GetStaticResources().GetClusters() {
+		if c.GetName() == envoy.ClusterSCIM {
+			continue
+		}
+		for _, n := range []*wrapperspb.UInt32Value{
+			c.GetCircuitBreakers().GetThresholds()[0].GetMaxConnections(),
+			c.GetCircuitBreakers().GetThresholds()[0].GetMaxPendingRequests(),
+			c.GetCircuitBreakers().GetThresholds()[0].GetMaxRequests(),
+		} {
+			facts[c.GetName()+" has room for open streams"] = n.GetValue() >= 8192
+		}
 	}
 	for name, holds := range facts {
 		if !holds {

@@ -135,11 +135,11 @@ func subjectHeaders(cfg *config.Config) []string {
 	return slices.Compact(out)
 }
 
-func grpcService(cfg *config.Config) *corev3.GrpcService {
+func grpcService(cfg *config.Config, cluster string) *corev3.GrpcService {
 	return &corev3.GrpcService{
 		Timeout: durationpb.New(cfg.Envoy.CheckTimeout),
 		TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{
-			ClusterName: ClusterAuthz, Authority: "scimward",
+			ClusterName: cluster, Authority: "scimward",
 		}},
 	}
 }
@@ -163,7 +163,7 @@ func extAuthz(cfg *config.Config) *authzv3.ExtAuthz {
 		})
 	}
 	return &authzv3.ExtAuthz{
-		Services:            &authzv3.ExtAuthz_GrpcService{GrpcService: grpcService(cfg)},
+		Services:            &authzv3.ExtAuthz_GrpcService{GrpcService: grpcService(cfg, ClusterAuthz)},
 		TransportApiVersion: corev3.ApiVersion_V3,
 		FailureModeAllow:    false,
 		StatusOnError:       &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
@@ -190,11 +190,12 @@ func extAuthz(cfg *config.Config) *authzv3.ExtAuthz {
 // leash holds a gRPC stream for the life of a request without carrying a byte of
 // its body, so that the sidecar can end the request (edge §3.4).
 func leash(cfg *config.Config) *procv3.ExternalProcessor {
-	service := grpcService(cfg)
+	service := grpcService(cfg, ClusterLeash)
 	service.Timeout = nil // lives as long as the request
 	return &procv3.ExternalProcessor{
 		GrpcService:      service,
 		FailureModeAllow: false,
+		StatusOnError:    &typev3.HttpStatus{Code: typev3.StatusCode_ServiceUnavailable},
 		MessageTimeout:   durationpb.New(cfg.Envoy.CheckTimeout),
 		StatPrefix:       "scimward",
 		ProcessingMode: &procv3.ProcessingMode{
