@@ -185,7 +185,7 @@ func newKit(t *testing.T, edit ...func(*authz.Options)) *kit {
 func scimReq(method, target string, edits ...func(*authz.Request)) authz.Request {
 	r := authz.Request{
 		Surface: authz.SurfaceSCIM, Tenant: "acme", Method: method, Host: "scim.example",
-		Headers: authz.Headers{"authorization": {"Bearer good.good.good"}}, Body0: authz.BodyAbsent, Received: t0.Add(3 * time.Hour),
+		Headers: authz.Headers{"authorization": {"Bearer good.good.good"}}, BodyState: authz.BodyAbsent, Received: t0.Add(3 * time.Hour),
 	}
 	r.Path, r.Query, r.HasQuery = strings.Cut(target, "?")
 	for _, e := range edits {
@@ -216,11 +216,11 @@ func header(name string, values ...string) func(*authz.Request) {
 func body(contentType, b string) func(*authz.Request) {
 	return func(r *authz.Request) {
 		r.Headers["content-type"] = []string{contentType}
-		r.Body, r.Body0 = []byte(b), authz.BodyComplete
+		r.Body, r.BodyState = []byte(b), authz.BodyComplete
 	}
 }
 
-func state(s authz.BodyState) func(*authz.Request) { return func(r *authz.Request) { r.Body0 = s } }
+func state(s authz.BodyState) func(*authz.Request) { return func(r *authz.Request) { r.BodyState = s } }
 
 func host(h string) func(*authz.Request) { return func(r *authz.Request) { r.Host = h } }
 

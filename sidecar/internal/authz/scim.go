@@ -254,7 +254,7 @@ func refuseBody(r *Request) (Decision, bool) {
 	write := r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch
 	announced := r.Headers.has("transfer-encoding") || r.Headers.has("content-length") && !zeroLength(r.Headers["content-length"])
 	if !write {
-		if r.Body0 != BodyAbsent || len(r.Body) > 0 || announced {
+		if r.BodyState != BodyAbsent || len(r.Body) > 0 || announced {
 			return denySCIM(http.StatusBadRequest, scim.TypeInvalidSyntax, ReasonBodyUnexpected, r.Method+" takes no body"), true
 		}
 		return Decision{}, false
@@ -273,7 +273,7 @@ func refuseBodyState(r *Request) (Decision, bool) {
 	if encoded(r.Headers) {
 		return deny(http.StatusUnsupportedMediaType, ReasonBodyEncoded, "send the body without Content-Encoding"), true
 	}
-	switch r.Body0 {
+	switch r.BodyState {
 	case BodyComplete:
 		if len(r.Body) == 0 {
 			return missingBody(r.Method), true

@@ -35,20 +35,20 @@ type Headers map[string][]string
 
 // Request is one HTTP request as an adaptor saw it. Path and Query are raw.
 type Request struct {
-	Surface  Surface
-	Tenant   string
-	App      string // SurfaceApp only
-	ID       string // x-request-id
-	Method   string
-	Host     string
-	Path     string // before '?', still percent-encoded
-	Query    string // after '?', still percent-encoded
-	HasQuery bool
-	Headers  Headers
-	Body     []byte
-	Body0    BodyState
-	Remote   string
-	Received time.Time
+	Surface   Surface
+	Tenant    string
+	App       string // SurfaceApp only
+	ID        string // x-request-id
+	Method    string
+	Host      string
+	Path      string // before '?', still percent-encoded
+	Query     string // after '?', still percent-encoded
+	HasQuery  bool
+	Headers   Headers
+	Body      []byte
+	BodyState BodyState
+	Remote    string
+	Received  time.Time
 }
 
 // Decision is the answer to one request. It is total, and its zero value denies

@@ -30,7 +30,7 @@ func TestRequestTranslation(t *testing.T) {
 	got.Received = time.Time{}
 	want := authz.Request{
 		Surface: authz.SurfaceApp, Tenant: "acme", App: "app", ID: "rid", Method: "PATCH", Host: "scim.example",
-		Path: "/a%20b", Query: "x=1?y", HasQuery: true, Body: []byte("{}"), Body0: authz.BodyComplete, Remote: "192.0.2.7",
+		Path: "/a%20b", Query: "x=1?y", HasQuery: true, Body: []byte("{}"), BodyState: authz.BodyComplete, Remote: "192.0.2.7",
 		Headers: authz.Headers{"cookie": {"a=1", "b=2"}, "x-request-id": {"rid"}, "content-type": {"application/json"}, "content-length": {"2"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -76,8 +76,8 @@ func TestBodyStates(t *testing.T) {
 			in := request("scim", "POST", "/scim/v2/Users", c.headers...)
 			in.Attributes.Request.Http.RawBody = []byte(strings.Repeat("x", c.size))
 			k.check(t, in)
-			if got := k.decider.got; got.Body0 != c.want || (c.want != authz.BodyComplete && len(got.Body) > 0) {
-				t.Errorf("%s with %d bytes, want %s", got.Body0, len(got.Body), c.want)
+			if got := k.decider.got; got.BodyState != c.want || (c.want != authz.BodyComplete && len(got.Body) > 0) {
+				t.Errorf("%s with %d bytes, want %s", got.BodyState, len(got.Body), c.want)
 			}
 		})
 	}

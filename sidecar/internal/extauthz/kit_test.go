@@ -140,7 +140,7 @@ func (k *kit) check(t *testing.T, in *authv3.CheckRequest) *authv3.CheckResponse
 func allowed(t *testing.T, surface authz.Surface, edit ...func(*authz.Decision)) authz.Decision {
 	t.Helper()
 	a := authorizer(t)
-	r := authz.Request{Surface: surface, Tenant: "acme", App: "app", Method: "GET", Host: "x", Path: "/", Headers: authz.Headers{}, Body0: authz.BodyAbsent}
+	r := authz.Request{Surface: surface, Tenant: "acme", App: "app", Method: "GET", Host: "x", Path: "/", Headers: authz.Headers{}, BodyState: authz.BodyAbsent}
 	switch surface {
 	case authz.SurfaceSCIM:
 		r.Path, r.Headers = "/scim/v2/Users/u1", authz.Headers{"authorization": {"Bearer t.t.t"}}

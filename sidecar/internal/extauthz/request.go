@@ -37,7 +37,7 @@ func newRequest(in *authv3.CheckRequest, maxBody int) authz.Request {
 	if r.ID == "" {
 		r.ID = h.GetId()
 	}
-	r.Body, r.Body0 = body(h, r.Headers, maxBody)
+	r.Body, r.BodyState = body(h, r.Headers, maxBody)
 	return r
 }
 

@@ -94,7 +94,7 @@ func checkRequest(method, target, header, body string) authz.Request {
 	path, query, has := strings.Cut(target, "?")
 	r := authz.Request{
 		Surface: authz.SurfaceSCIM, Tenant: "acme", ID: "x", Method: method, Host: "acme.test",
-		Path: path, Query: query, HasQuery: has, Headers: authz.Headers{}, Body0: authz.BodyAbsent,
+		Path: path, Query: query, HasQuery: has, Headers: authz.Headers{}, BodyState: authz.BodyAbsent,
 		Remote: "127.0.0.1", Received: time.Now(),
 	}
 	for line := range strings.SplitSeq(header, "\r\n") {
@@ -108,13 +108,13 @@ func checkRequest(method, target, header, body string) authz.Request {
 	}
 	if body != "" {
 		r.Headers["content-length"] = []string{fmt.Sprint(len(body))}
-		r.Body, r.Body0 = []byte(body), authz.BodyComplete
+		r.Body, r.BodyState = []byte(body), authz.BodyComplete
 		if len(body) > 256<<10 {
-			r.Body, r.Body0 = nil, authz.BodyPartial
+			r.Body, r.BodyState = nil, authz.BodyPartial
 		}
 	}
 	if ce := r.Headers["content-encoding"]; len(ce) > 0 {
-		r.Body, r.Body0 = nil, authz.BodyEncoded
+		r.Body, r.BodyState = nil, authz.BodyEncoded
 	}
 	return r
 }

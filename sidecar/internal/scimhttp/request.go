@@ -94,8 +94,8 @@ func (h *Handler) present(r *http.Request, x *exchange) (authz.Request, error) {
 	if err != nil {
 		return authz.Request{}, &httpError{status: http.StatusBadRequest, reason: "body_unreadable", detail: "the body ended early"}
 	}
-	q.Body0 = bodyState(r, body, h.o.Limits.Bytes)
-	if q.Body0 == authz.BodyComplete {
+	q.BodyState = bodyState(r, body, h.o.Limits.Bytes)
+	if q.BodyState == authz.BodyComplete {
 		q.Body = body
 	}
 	return q, nil
