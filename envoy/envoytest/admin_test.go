@@ -61,6 +61,18 @@ func faults(t *testing.T, tenant *stack.Tenant, table map[string]any) {
 	}
 }
 
+// irrevocable is the fault table of an application that can revoke nothing: what
+// the proxy lets pass it serves.
+func irrevocable() map[string]any {
+	table := map[string]any{}
+	for _, kind := range kinds() {
+		if kind != "account" {
+			table[kind] = map[string]any{"unsupported": true}
+		}
+	}
+	return table
+}
+
 // kinds are the six kinds of credential that evidence speaks of, and the account.
 func kinds() []string {
 	return []string{"ssh_key", "device", "account", "refresh_token", "pat", "api_token", "web_session"}

@@ -92,13 +92,7 @@ func (p *prey) get(path string) string {
 // that the proxy alone stands between her and the application.
 func (p *prey) lockEve(t *testing.T, eve idp.User) {
 	t.Helper()
-	table := map[string]any{}
-	for _, kind := range kinds() {
-		if kind != "account" {
-			table[kind] = map[string]any{"unsupported": true}
-		}
-	}
-	faults(t, p.Acme, table)
+	faults(t, p.Acme, irrevocable())
 	defer faults(t, p.Acme, nil)
 	if err := p.Acme.Client.Deactivate(t.Context(), eve.ID); err != nil {
 		t.Fatal(err)

@@ -80,7 +80,7 @@ func failingKinds(t *testing.T, w *world) {
 				t.Errorf("the faulty kind is shown as verified: %+v", k)
 			}
 			if c.state == "unsupported" {
-				if k.EnforcedUntil == nil || r.Status != "verified_enforced" {
+				if k.EnforcedUntil == nil || r.Status != "enforced_at_proxy" {
 					t.Errorf("status %s, kind %+v; want enforced at the proxy until a time", r.Status, k)
 				}
 			} else if r.Status == "verified" || r.Offboardings[0].VerifiedAt != nil {

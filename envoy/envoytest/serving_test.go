@@ -138,13 +138,16 @@ func every(by map[string]int, n int) bool {
 
 // TestNothingIsServedAfterTheResponse is revocation §1.1 row 1 ("What must be
 // shown" 2): under load no request that was sent after the SCIM response is
-// served, whatever the method was, and none after kill -9 and restart.
+// served, whatever the method was, and none after kill -9 and restart. The
+// applications revoke nothing, so that the proxy alone refuses.
 func TestNothingIsServedAfterTheResponse(t *testing.T) {
 	w := newWorld(t, func(text string) string {
 		// PUT is refused by the default profile; the other tenant takes it.
 		at := strings.Index(text, "  - name: globex")
 		return text[:at] + strings.Replace(text[at:], "    external_url:", "    profile: rfc7644\n    external_url:", 1)
 	})
+	faults(t, w.Acme, irrevocable())
+	faults(t, w.Globex, irrevocable())
 	for _, c := range []struct {
 		name, method string
 		tenant       *stack.Tenant
