@@ -117,15 +117,18 @@ func printEvidence(w io.Writer, b []byte) error {
 	if err := json.Unmarshal(b, &r); err != nil {
 		return fmt.Errorf("reading the report: %w", err)
 	}
-	_, _ = fmt.Fprintf(w, "%s (%s), tenant %s: %s\n", r.UserName, r.User, r.Tenant, strings.ReplaceAll(r.Status, "_", ", "))
+	_, _ = fmt.Fprintf(w, "%s (%s), tenant %s: %s\n", r.UserName, r.User, r.Tenant, strings.ReplaceAll(r.Status, "_", " "))
 	for _, o := range r.Offboardings {
 		_, _ = fmt.Fprintf(w, "\nepoch %d: %s, asked by client %s (token %s, request %s)\n", o.Epoch, o.Event, o.Client, o.TokenJTI, o.RequestID)
 		_, _ = fmt.Fprintf(w, "  received %s", o.Received.Format("2006-01-02 15:04:05.000 MST"))
 		if o.BlockedAt != nil {
 			_, _ = fmt.Fprintf(w, ", blocked after %.1f ms", o.BlockedAfter)
 		}
-		if o.VerifiedAt != nil {
-			_, _ = fmt.Fprintf(w, ", every kind verified after %.1f ms", o.VerifyAfter)
+		switch {
+		case o.VerifiedAt != nil:
+			_, _ = fmt.Fprintf(w, ", every kind verified after %.1f ms", o.SettledAfter)
+		case o.SettledAt != nil:
+			_, _ = fmt.Fprintf(w, ", nothing left to do after %.1f ms: what the application cannot revoke is refused at the proxy only", o.SettledAfter)
 		}
 		if o.Breached {
 			_, _ = fmt.Fprint(w, ", DEADLINE BREACHED")

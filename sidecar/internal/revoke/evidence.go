@@ -63,9 +63,13 @@ type OffboardReport struct {
 	Received     time.Time    `json:"received"`
 	LockedAt     time.Time    `json:"locked_at"`
 	BlockedAt    *time.Time   `json:"blocked_at"`
-	VerifiedAt   *time.Time   `json:"verified_at"`
+	// VerifiedAt is when the last kind was probed dead; null while one is not, and
+	// for ever where one is enforced at the proxy only.
+	VerifiedAt *time.Time `json:"verified_at"`
+	// SettledAt is when nothing was left to do: verified, or enforced at the proxy.
+	SettledAt    *time.Time   `json:"settled_at"`
 	BlockedAfter float64      `json:"blocked_after_ms,omitempty"`
-	VerifyAfter  float64      `json:"verified_after_ms,omitempty"`
+	SettledAfter float64      `json:"settled_after_ms,omitempty"`
 	Breached     bool         `json:"breached"`
 	Kinds        []KindReport `json:"kinds"`
 }
@@ -116,7 +120,7 @@ type Seal struct {
 // below it explains; it is never shown as done.
 const (
 	StatusVerified = "verified"          // every kind probed dead
-	StatusEnforced = "verified_enforced" // the same, but some kind is enforced at the proxy only
+	StatusEnforced = "enforced_at_proxy" // nothing is left to do, but some kind the application cannot revoke is refused at the proxy only
 	StatusRunning  = "revoking"
 	StatusFailed   = "failed"
 	StatusUnknown  = "unknown"
@@ -243,8 +247,11 @@ func offboardReport(o *store.Offboarding, jobs []store.Job) OffboardReport {
 	out := OffboardReport{
 		Epoch: o.Epoch, Event: o.Event, Status: Status(o, jobs), Client: o.Cause.ClientID, TokenJTI: o.Cause.JTI, RequestID: o.Cause.RequestID,
 		Remote: o.Cause.Remote, Decision: o.Cause.Decision, Received: o.Received.UTC(), LockedAt: o.LockedAt.UTC(),
-		BlockedAt: when(o.BlockedAt), VerifiedAt: when(o.VerifiedAt), Breached: o.Breached,
-		BlockedAfter: milliseconds(o.Received, o.BlockedAt), VerifyAfter: milliseconds(o.Received, o.VerifiedAt),
+		BlockedAt: when(o.BlockedAt), SettledAt: when(o.VerifiedAt), Breached: o.Breached,
+		BlockedAfter: milliseconds(o.Received, o.BlockedAt), SettledAfter: milliseconds(o.Received, o.VerifiedAt),
+	}
+	if out.Status == StatusVerified {
+		out.VerifiedAt = out.SettledAt
 	}
 	slices.SortStableFunc(jobs, func(a, b store.Job) int {
 		if a.App != b.App {

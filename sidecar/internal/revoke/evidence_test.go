@@ -64,7 +64,7 @@ func TestEvidenceHolds(t *testing.T) {
 	if rep.UserName != "ada" || rep.Status != revoke.StatusEnforced || o.Client != "idp" || o.TokenJTI != "jti-1" || o.RequestID != "req-user.patch" || o.Remote != "192.0.2.9" || o.Decision != "ipsie-il1@1" {
 		t.Errorf("report %+v, offboarding %+v", rep, o)
 	}
-	if o.BlockedAt == nil || o.VerifiedAt == nil || o.Breached || len(o.Kinds) != len(abi.Order()) {
+	if o.BlockedAt == nil || o.SettledAt == nil || o.VerifiedAt != nil || o.Breached || len(o.Kinds) != len(abi.Order()) {
 		t.Errorf("clocks %v %v, breached %v, %d kinds", o.BlockedAt, o.VerifiedAt, o.Breached, len(o.Kinds))
 	}
 	for i, k := range o.Kinds {
@@ -155,7 +155,7 @@ func TestAlteredEvidenceFails(t *testing.T) {
 		"client":           edit(func(c *revoke.Report) { c.Offboardings[0].Client = "idq" }),
 		"jti":              edit(func(c *revoke.Report) { c.Offboardings[0].TokenJTI += "x" }),
 		"blocked":          edit(func(c *revoke.Report) { c.Offboardings[0].BlockedAt = nil }),
-		"verified":         edit(func(c *revoke.Report) { *c.Offboardings[0].VerifiedAt = c.Generated.Add(-1) }),
+		"verified":         edit(func(c *revoke.Report) { *c.Offboardings[0].SettledAt = c.Generated.Add(-1) }),
 		"breached":         edit(func(c *revoke.Report) { c.Offboardings[0].Breached = true }),
 		"state":            edit(func(c *revoke.Report) { kind(c).State = "nothing_to_revoke" }),
 		"found":            edit(func(c *revoke.Report) { kind(c).Found-- }),
