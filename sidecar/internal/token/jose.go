@@ -123,18 +123,18 @@ func optionalText(obj map[string]any, name string) (text string, ok bool) {
 func typeRefused(p Purpose, typ string) string {
 	switch p {
 	case AccessToken:
-		if typ != "at+jwt" {
+		if typ != TypeAccessToken {
 			return "an access token has typ at+jwt (RFC 9068)"
 		}
 	case Assertion:
 		switch typ {
-		case "", "jwt", "client-authentication+jwt":
+		case "", "jwt", typeAssertion:
 		default:
 			return "a client assertion has typ client-authentication+jwt, JWT or none"
 		}
 	case Subject:
 		switch typ {
-		case "secevent+jwt", "logout+jwt", "dpop+jwt", "client-authentication+jwt":
+		case "secevent+jwt", "logout+jwt", "dpop+jwt", typeAssertion:
 			return "a token of this typ is no credential of a user"
 		}
 	default:

@@ -103,10 +103,13 @@ func NewKeys(o KeysOptions) (*Keys, error) {
 		return nil, err
 	}
 	k.fetch = f
-	total := register(o.Metrics, prometheus.NewCounterVec(prometheus.CounterOpts{
+	total, err := register(o.Metrics, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scimward_token_key_refreshes_total",
 		Help: "Refreshes of issuers' key sets by outcome.",
 	}, []string{"outcome"}))
+	if err != nil {
+		return nil, err
+	}
 	k.loads, k.fails = total.WithLabelValues("ok"), total.WithLabelValues("failed")
 	ctx, cancel := context.WithCancel(context.Background())
 	k.stop = cancel

@@ -2,23 +2,28 @@ package token
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 // register adds c to r, or returns the one that another verifier added before:
-// all tenants share one vector.
-func register(r prometheus.Registerer, c *prometheus.CounterVec) *prometheus.CounterVec {
+// all tenants share one vector. It errs where the name is taken by something else.
+func register(r prometheus.Registerer, c *prometheus.CounterVec) (*prometheus.CounterVec, error) {
 	if r == nil {
-		return c
+		return c, nil
 	}
+	err := r.Register(c)
 	var already prometheus.AlreadyRegisteredError
-	if err := r.Register(c); errors.As(err, &already) {
+	if errors.As(err, &already) {
 		if old, ok := already.ExistingCollector.(*prometheus.CounterVec); ok {
-			return old
+			return old, nil
 		}
 	}
-	return c
+	if err != nil {
+		return nil, fmt.Errorf("token: registering a metric: %w", err)
+	}
+	return c, nil
 }
 
 // verifierMetrics are the counters of one verifier, resolved once so that the
@@ -29,13 +34,16 @@ type verifierMetrics struct {
 	refused  *prometheus.CounterVec // by reason
 }
 
-func newVerifierMetrics(o Options) verifierMetrics {
-	total := register(o.Metrics, prometheus.NewCounterVec(prometheus.CounterOpts{
+func newVerifierMetrics(o Options) (verifierMetrics, error) {
+	total, err := register(o.Metrics, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scimward_token_verifications_total",
 		Help: "Tokens looked at, by tenant, purpose and outcome: cached, verified, or the reason of the refusal.",
 	}, []string{"tenant", "purpose", "outcome"}))
+	if err != nil {
+		return verifierMetrics{}, err
+	}
 	mine := total.MustCurryWith(prometheus.Labels{"tenant": o.Tenant, "purpose": o.Purpose.String()})
-	return verifierMetrics{cached: mine.WithLabelValues("cached"), verified: mine.WithLabelValues("verified"), refused: mine}
+	return verifierMetrics{cached: mine.WithLabelValues("cached"), verified: mine.WithLabelValues("verified"), refused: mine}, nil
 }
 
 func (m verifierMetrics) count(r Reason) { m.refused.WithLabelValues(string(r)).Inc() }

@@ -15,11 +15,11 @@ import (
 	"github.com/lestrrat-go/jwx/v2/jws"
 )
 
-// The typ headers of the tokens that are signed here and in tests.
-const (
-	TypeAccessToken = "at+jwt"                    // RFC 9068 §2.1
-	TypeAssertion   = "client-authentication+jwt" // RFC 7523bis
-)
+// TypeAccessToken is the typ header of access tokens (RFC 9068 §2.1).
+const TypeAccessToken = "at+jwt"
+
+// typeAssertion is that of client assertions (RFC 7523bis).
+const typeAssertion = "client-authentication+jwt"
 
 // Signer signs tokens with ES256.
 type Signer struct {

@@ -129,11 +129,15 @@ func newVerifier(o Options) (*Verifier, error) {
 	if o.Leeway < 0 || o.Leeway > maxLeeway {
 		return nil, fmt.Errorf("token: leeway %s is not between 0 and %s", o.Leeway, maxLeeway)
 	}
+	counters, err := newVerifierMetrics(o)
+	if err != nil {
+		return nil, err
+	}
 	v := &Verifier{
 		purpose: o.Purpose, issuers: make(map[string]*issuer, len(o.Issuers)), algorithms: algorithms(o.Purpose, true),
 		base64: base64.RawURLEncoding.Strict(), scope: o.Scope, tokenEndpoint: o.TokenEndpoint,
 		leeway: o.Leeway, maxLifetime: o.MaxLifetime, now: o.Now,
-		metrics: newVerifierMetrics(o),
+		metrics: counters,
 	}
 	if v.scope == "" {
 		v.scope = "scim"

@@ -529,3 +529,17 @@ func TestMetricsShared(t *testing.T) {
 		t.Errorf("counters (-want +got):\n%s", diff)
 	}
 }
+
+// TestMetricNameTaken: a metric that cannot be registered is told, not lost.
+func TestMetricNameTaken(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	for _, name := range []string{"scimward_token_verifications_total", "scimward_token_key_refreshes_total"} {
+		reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: "another metric"}))
+	}
+	if _, err := token.NewVerifier(token.Options{Tenant: "acme", Purpose: token.Subject, Metrics: reg}); err == nil {
+		t.Error("a verifier was made")
+	}
+	if _, err := token.NewKeys(token.KeysOptions{JWKSURL: "http://127.0.0.1:1/jwks", Metrics: reg}); err == nil {
+		t.Error("a key source was made")
+	}
+}
