@@ -52,7 +52,7 @@ func il1Rules(t *testing.T) (required, satisfied map[string]bool) {
 		}
 		for _, rule := range m.Rules {
 			switch rule.Head.Ref()[0].Value.String() {
-			case "required":
+			case "required", "_of_route":
 				rego.WalkTerms(rule.Head.Value, func(term *rego.Term) bool {
 					if s, ok := term.Value.(rego.String); ok {
 						required[string(s)] = true

@@ -48,31 +48,22 @@ violations := required - satisfied
 
 # METADATA
 # title: Requirements that bind the request
-# description: Chosen by the route alone; an unknown route satisfies no "RFC7644-3.2-operation".
-default required := {"RFC7644-2-client", "RFC7644-2-scope", "RFC7644-3.2-operation"}
-
+# description: |
+#   Those of every request, and those of its route; an unknown route satisfies no
+#   "RFC7644-3.2-operation".
 required := {
 	"RFC7644-2-client",
 	"RFC7644-2-scope",
 	"RFC7644-3.2-operation",
-	"RFC7644-3.3-userName",
-} if {
-	input.route in {"POST /Users", "PUT /Users/{id}"}
-}
+} | _of_route
 
-required := {
-	"RFC7644-2-client",
-	"RFC7644-2-scope",
-	"RFC7644-3.2-operation",
-	"RFC7644-3.3-displayName",
-} if {
-	input.route in {"POST /Groups", "PUT /Groups/{id}"}
-}
+default _of_route := set()
 
-required := {
-	"RFC7644-2-client",
-	"RFC7644-2-scope",
-	"RFC7644-3.2-operation",
+_of_route := {"RFC7644-3.3-userName"} if input.route in {"POST /Users", "PUT /Users/{id}"}
+
+_of_route := {"RFC7644-3.3-displayName"} if input.route in {"POST /Groups", "PUT /Groups/{id}"}
+
+_of_route := {
 	"RFC7644-3.5.2-operations",
 	"RFC7644-3.5.2-op",
 	"RFC7644-3.5.2.2-path",

@@ -54,14 +54,17 @@ violations := required - satisfied
 # METADATA
 # title: Requirements that bind the request
 # description: |
-#   Chosen by the route alone. A route that is not named here still has to satisfy the
-#   ones that bind every request, and an unknown route satisfies no "IL1-3.2.2-operation".
-default required := {"IL1-3.1-scope", "IL1-3.2.1-oauth", "IL1-3.2.2-operation"}
-
+#   Those of every request, and those of its route. An unknown route still has to
+#   satisfy the first, and satisfies no "IL1-3.2.2-operation".
 required := {
 	"IL1-3.1-scope",
 	"IL1-3.2.1-oauth",
 	"IL1-3.2.2-operation",
+} | _of_route
+
+default _of_route := set()
+
+_of_route := {
 	"IL1-3.2.3-userName",
 	"IL1-3.2.3-externalId",
 	"IL1-3.2.3-email",
@@ -69,28 +72,11 @@ required := {
 	input.route == "POST /Users"
 }
 
-required := {
-	"IL1-3.1-scope",
-	"IL1-3.2.1-oauth",
-	"IL1-3.2.2-operation",
-	"IL1-3.2.4-patch",
-} if {
-	input.route == "PUT /Users/{id}"
-}
+_of_route := {"IL1-3.2.4-patch"} if input.route == "PUT /Users/{id}"
 
-required := {
-	"IL1-3.1-scope",
-	"IL1-3.2.1-oauth",
-	"IL1-3.2.2-operation",
-	"IL1-3.3.3-patch",
-} if {
-	input.route == "PUT /Groups/{id}"
-}
+_of_route := {"IL1-3.3.3-patch"} if input.route == "PUT /Groups/{id}"
 
-required := {
-	"IL1-3.1-scope",
-	"IL1-3.2.1-oauth",
-	"IL1-3.2.2-operation",
+_of_route := {
 	"IL1-3.3.3-operations",
 	"IL1-3.3.3-target",
 	"IL1-3.3.3-op",
