@@ -52,7 +52,8 @@ type Request struct {
 }
 
 // Decision is the answer to one request. It is total, and its zero value denies
-// with 503: only Allow makes one that lets a request through.
+// with 503: only the last step of a surface's pipeline, in this package, makes one
+// that lets a request through.
 type Decision struct {
 	allow bool
 

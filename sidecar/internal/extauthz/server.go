@@ -10,8 +10,8 @@
 // What it promises. An answer is always built from a non-zero type, because Envoy
 // reads an empty CheckResponse as an allow (edge F1); a panic, a fault and a missed
 // deadline are answered 503, never 403. No token, body, e-mail address or query
-// reaches a log line or a metric. Cut returns when the streams of the locked user
-// have been told to end.
+// reaches a log line or a metric. When Cut returns, the streams of the locked user
+// have ended, or at least been told to.
 package extauthz
 
 import (
@@ -96,7 +96,7 @@ type Server struct {
 	health  *health.Server
 	leashes *leashes
 	readers sync.WaitGroup // of leashed streams; each ends with its call
-	refused sync.WaitGroup // of calls of Options.Refused that outlasted their wait
+	refused sync.WaitGroup // of calls of Options.Refused; one may outlast its answer
 }
 
 // New returns a Server that is not serving yet. It errs when the decider is
