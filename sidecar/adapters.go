@@ -21,7 +21,7 @@ func (l locks) Locked(tenant string, s authz.Subject) (authz.Lock, bool) {
 	if !ok {
 		return authz.Lock{}, false
 	}
-	return authz.Lock{UserID: lock.UserID, State: string(lock.State), Refuses: lock.Refuses}, true
+	return authz.Lock{State: string(lock.State), Refuses: lock.Refuses}, true
 }
 
 // users resolves names to SCIM ids for requests with two credentials.

@@ -11,7 +11,6 @@ import (
 // Query is a list or read request's query (RFC 7644 §3.4.2, §3.9).
 type Query struct {
 	Filter     Filter   // nil without a filter
-	FilterText string   // canonical text of Filter, "" without
 	StartIndex int      // 1-based, at least 1 (F52)
 	Count      int      // at least 0; meaningless without HasCount (F54)
 	HasCount   bool     // false: the server chooses the page size
@@ -34,7 +33,6 @@ func ParseQuery(t *ResourceType, raw string, l Limits) (Query, *Error) {
 		if q.Filter, err = ParseFilter(t, text, l); err != nil {
 			return q, err
 		}
-		q.FilterText = q.Filter.String()
 	}
 	if text, ok := params["startindex"]; ok {
 		if q.StartIndex, err = queryInt("startIndex", text); err != nil {

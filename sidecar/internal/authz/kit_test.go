@@ -128,9 +128,9 @@ func newKit(t *testing.T, edit ...func(*authz.Options)) *kit {
 		verifier: &verifier{}, identifier: &identifier{},
 		policy: &policy{verdict: policies.Verdict{Allow: true, Revision: "ipsie-il1@1"}},
 		locks: locks{
-			"locked": {UserID: "id-locked", State: "deactivated"},
-			"gone":   {UserID: "id-gone", State: "deleted"},
-			"back":   {UserID: "id-back", State: "lifted", Refuses: lifted},
+			"locked": {State: "deactivated"},
+			"gone":   {State: "deleted"},
+			"back":   {State: "lifted", Refuses: lifted},
 		},
 	}
 	sources := []authz.SubjectSource{
@@ -187,7 +187,7 @@ func scimReq(method, target string, edits ...func(*authz.Request)) authz.Request
 		Surface: authz.SurfaceSCIM, Tenant: "acme", Method: method, Host: "scim.example",
 		Headers: authz.Headers{"authorization": {"Bearer good.good.good"}}, BodyState: authz.BodyAbsent, Received: t0.Add(3 * time.Hour),
 	}
-	r.Path, r.Query, r.HasQuery = strings.Cut(target, "?")
+	r.Path, r.Query, _ = strings.Cut(target, "?")
 	for _, e := range edits {
 		e(&r)
 	}

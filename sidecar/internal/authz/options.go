@@ -30,8 +30,7 @@ type Locks interface {
 
 // Lock is what the table holds for one user.
 type Lock struct {
-	UserID string // SCIM id
-	State  string // "deactivated", "deleted", "lifted"; "" counts as deactivated
+	State string // "deactivated", "deleted", "lifted"; "" counts as deactivated
 
 	// Refuses reports whether a credential issued at issued is refused; a zero
 	// issued is a credential of unknown age. nil refuses everything.

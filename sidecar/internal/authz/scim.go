@@ -332,7 +332,7 @@ func (a *Authorizer) decode(r *Request, t *tenant, rt route, req *SCIMRequest, i
 	}
 	req.Query = q
 	in.ResourceType = rt.typ.Name
-	in.Query = policies.Query{Filter: q.FilterText, Attributes: q.Attributes, Excluded: q.Excluded}
+	in.Query = policies.Query{Attributes: q.Attributes, Excluded: q.Excluded}
 	if q.Filter != nil {
 		in.Query.Filter, in.Query.FilterShape = q.Filter.String(), scim.Shape(q.Filter)
 	}

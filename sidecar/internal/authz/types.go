@@ -43,7 +43,6 @@ type Request struct {
 	Host      string
 	Path      string // before '?', still percent-encoded
 	Query     string // after '?', still percent-encoded
-	HasQuery  bool
 	Headers   Headers
 	Body      []byte
 	BodyState BodyState

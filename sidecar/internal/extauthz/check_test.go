@@ -30,7 +30,7 @@ func TestRequestTranslation(t *testing.T) {
 	got.Received = time.Time{}
 	want := authz.Request{
 		Surface: authz.SurfaceApp, Tenant: "acme", App: "app", ID: "rid", Method: "PATCH", Host: "scim.example",
-		Path: "/a%20b", Query: "x=1?y", HasQuery: true, Body: []byte("{}"), BodyState: authz.BodyComplete, Remote: "192.0.2.7",
+		Path: "/a%20b", Query: "x=1?y", Body: []byte("{}"), BodyState: authz.BodyComplete, Remote: "192.0.2.7",
 		Headers: authz.Headers{"cookie": {"a=1", "b=2"}, "x-request-id": {"rid"}, "content-type": {"application/json"}, "content-length": {"2"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

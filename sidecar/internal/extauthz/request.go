@@ -32,7 +32,7 @@ func newRequest(in *authv3.CheckRequest, maxBody int) authz.Request {
 		Headers: headers(h),
 		Remote:  attrs.GetSource().GetAddress().GetSocketAddress().GetAddress(),
 	}
-	r.Path, r.Query, r.HasQuery = strings.Cut(h.GetPath(), "?")
+	r.Path, r.Query, _ = strings.Cut(h.GetPath(), "?")
 	r.ID = first(r.Headers["x-request-id"])
 	if r.ID == "" {
 		r.ID = h.GetId()

@@ -91,10 +91,10 @@ func TestDirectRequestSameDecision(t *testing.T) {
 // checkRequest is the request as Envoy hands it to a Check: lower-case names,
 // duplicates joined, whole body up to the limit.
 func checkRequest(method, target, header, body string) authz.Request {
-	path, query, has := strings.Cut(target, "?")
+	path, query, _ := strings.Cut(target, "?")
 	r := authz.Request{
 		Surface: authz.SurfaceSCIM, Tenant: "acme", ID: "x", Method: method, Host: "acme.test",
-		Path: path, Query: query, HasQuery: has, Headers: authz.Headers{}, BodyState: authz.BodyAbsent,
+		Path: path, Query: query, Headers: authz.Headers{}, BodyState: authz.BodyAbsent,
 		Remote: "127.0.0.1", Received: time.Now(),
 	}
 	for line := range strings.SplitSeq(header, "\r\n") {

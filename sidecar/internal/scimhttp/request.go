@@ -85,7 +85,6 @@ func (h *Handler) present(r *http.Request, x *exchange) (authz.Request, error) {
 		Host:     r.Host,
 		Path:     x.path,
 		Query:    x.rawQuery,
-		HasQuery: strings.Contains(r.RequestURI, "?"),
 		Headers:  joined(r),
 		Remote:   x.remote,
 		Received: x.received,
