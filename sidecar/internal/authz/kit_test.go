@@ -149,7 +149,6 @@ func newKit(t *testing.T, edit ...func(*authz.Options)) *kit {
 			{Path: "/api/users"},
 			{Path: "/admin/people/{id}", Methods: []string{"DELETE"}},
 			{Path: "/api/me", Fields: []string{"email", "displayName"}},
-			{Path: "/api/keys", Methods: []string{"PUT"}, Pass: []string{"POST"}},
 		},
 		IgnoreSchemes: []string{"basic"},
 	}

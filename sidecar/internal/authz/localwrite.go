@@ -10,13 +10,13 @@ import (
 const localDetail = "accounts of this application are created, changed and removed by the identity service only: make the change there, it arrives here by SCIM"
 
 type localWrite struct {
-	path          template
-	methods, pass map[string]bool
-	fields        map[string]bool // folded
+	path    template
+	methods map[string]bool
+	fields  map[string]bool // folded
 }
 
 func newLocalWrite(l LocalWrite) localWrite {
-	w := localWrite{path: newTemplate(l.Path), methods: set(l.Methods), pass: set(l.Pass), fields: map[string]bool{}}
+	w := localWrite{path: newTemplate(l.Path), methods: set(l.Methods), fields: map[string]bool{}}
 	for _, f := range l.Fields {
 		w.fields[foldField(f)] = true
 	}
@@ -41,14 +41,10 @@ func usual(method string) bool {
 
 // refuses reports whether the entry refuses a method, its fields aside.
 func (w *localWrite) refuses(method string) bool {
-	switch {
-	case w.pass[method]:
-		return false
-	case len(w.methods) == 0:
+	if len(w.methods) == 0 {
 		return method != http.MethodGet && method != http.MethodHead
-	default:
-		return w.methods[method] || method == http.MethodPost || !usual(method)
 	}
+	return w.methods[method] || method == http.MethodPost || !usual(method)
 }
 
 // refuseLocalWrite denies the routes of the application that change accounts,

@@ -196,7 +196,6 @@ type LocalWrite struct {
 	// Methods are the ones refused; POST always counts as one of them, because
 	// its body can carry another method. Empty: all but GET and HEAD.
 	Methods []string
-	Pass    []string // methods let through although the lines above refuse them
 
 	// Fields narrows POST, PUT and PATCH to bodies that name one of these fields
 	// (B92), at any depth, as JSON or form. The route's body must be buffered; a
