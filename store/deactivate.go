@@ -54,7 +54,7 @@ func (t *Tx) deactivate(u *User, names []name, event string) error {
 	n := 0
 	for _, target := range t.options.Targets {
 		for _, kind := range target.Kinds {
-			t.newJob(u, l.Epoch, target, kind, kind, event)
+			t.newJob(u, &l, target, kind, kind, event)
 			n++
 		}
 	}
@@ -83,7 +83,7 @@ func (t *Tx) reactivate(u *User, names []name) error {
 	t.saveLock(&l)
 	for _, target := range t.options.Targets {
 		if slices.Contains(target.Kinds, kindAccount) {
-			t.newJob(u, l.Epoch, target, kindAccount, kindAccount+"/reactivated", eventReactivated)
+			t.newJob(u, &l, target, kindAccount, kindAccount+"/reactivated", eventReactivated)
 		}
 	}
 	t.mark(u.ID, fmt.Sprintf("%s: lock lifted, epoch %d", eventReactivated, l.Epoch))
@@ -128,11 +128,15 @@ func (t *Tx) redrive(u *User, names []name) error {
 	return nil
 }
 
-func (t *Tx) newJob(u *User, epoch uint64, target Target, kind, idKind, event string) {
+func (t *Tx) newJob(u *User, l *Lock, target Target, kind, idKind, event string) {
+	epoch := l.Epoch
 	j := Job{
 		ID: JobID(t.tenant, target.App, u.ID, epoch, idKind), Tenant: t.tenant, App: target.App, Kind: kind, UserID: u.ID,
 		Epoch: epoch, Event: event, State: JobPending, NextAt: t.now, Received: t.received(), Created: t.now,
-		Subject: JobSubject{SCIMID: u.ID, ExternalID: u.ExternalID(), UserName: u.UserName(), Emails: u.Emails()},
+		Subject: JobSubject{
+			SCIMID: u.ID, ExternalID: u.ExternalID(), UserName: u.UserName(), Emails: u.Emails(),
+			FormerUserNames: formerNames(l, u.UserName()),
+		},
 	}
 	if target.Lifetime > 0 {
 		j.EnforcedUntil = t.now.Add(target.Lifetime)
@@ -140,6 +144,21 @@ func (t *Tx) newJob(u *User, epoch uint64, target Target, kind, idKind, event st
 	t.put(jobOfKey(t.tenant, u.ID, epoch, j.ID), sealValue(nil))
 	t.putJob(&j, time.Time{})
 }
+
+// formerNames are the folded user names the lock holds beside the one of now.
+func formerNames(l *Lock, userName string) []string {
+	now := foldUserName(userName)
+	var out []string
+	for _, n := range l.UserNames {
+		if n != now && len(out) < maxFormerNames {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// maxFormerNames bounds what one job carries.
+const maxFormerNames = 20
 
 func (t *Tx) reason() string {
 	if t.cause == nil {
@@ -298,24 +317,34 @@ func (t *Tx) claimFromLocks(id string, names []name) error {
 	return nil
 }
 
-// renameLock keeps an active user's lifted lock, if any, under the names the user
-// has now.
+// renameLock keeps the names of an active user. An application may know a user by
+// a former name for as long as it likes, so a name that is given up stays with the
+// user, in a lock that refuses nothing, until another user takes it: a later
+// deactivation then locks it too, and the plugins are told of it.
 func (t *Tx) renameLock(id string, before, after []name) error {
-	var gained []name
-	for _, n := range after {
-		if !contains(before, n) {
-			gained = append(gained, n)
-		}
-	}
-	if len(gained) == 0 {
+	gained, lost := minus(after, before), minus(before, after)
+	if len(gained) == 0 && len(lost) == 0 {
 		return nil
 	}
 	if err := t.claimFromLocks(id, gained); err != nil {
 		return err
 	}
 	l, err := t.lockRow(id)
-	if err != nil || l.State == "" {
+	if err != nil || l.State == "" && len(lost) == 0 {
 		return err
 	}
-	return t.holdNew(&l, gained)
+	if l.State == "" {
+		l.State, l.Since, l.Reason, l.RequestID = LockLifted, t.now, "renamed", t.requestID()
+	}
+	return t.holdNew(&l, union(lost, gained))
+}
+
+func minus(a, b []name) []name {
+	var out []name
+	for _, n := range a {
+		if !contains(b, n) {
+			out = append(out, n)
+		}
+	}
+	return out
 }

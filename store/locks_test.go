@@ -237,6 +237,70 @@ func TestLockFollowsNames(t *testing.T) {
 	verify(t, s)
 }
 
+// An application is not told of a new name: a user who is renamed first and
+// deactivated then is locked under both, and the jobs name both. A name that
+// somebody else has taken since is not the leaver's any more, and what was issued
+// under it before is refused to its new holder.
+func TestRenamedThenDeactivated(t *testing.T) {
+	for _, taken := range []bool{false, true} {
+		t.Run(fmt.Sprintf("taken %t", taken), func(t *testing.T) {
+			s := storetest.New(t)
+			id := create(t, s, "acme", "Mia")
+			before := time.Now().Add(-time.Minute)
+			rename := func(id, to string) {
+				do(t, s, patch("PATCH"), func(tx *store.Tx) error {
+					u, err := tx.User(id)
+					if err != nil {
+						return err
+					}
+					u.Resource["userName"] = to
+					return tx.UpdateUser(&u)
+				})
+			}
+			rename(id, "mia.new")
+			for _, name := range []string{"mia", "mia.new"} {
+				if l, ok := s.Locks().Lookup("acme", store.SubjectRef{UserName: name}); ok && (l.Refuses(before) || l.Refuses(time.Time{})) {
+					t.Errorf("%s: an active user is refused after a renaming: %+v", name, l)
+				}
+			}
+			other := ""
+			if taken {
+				other = create(t, s, "acme", "mia")
+			}
+			do(t, s, patch("PATCH"), setActive(false, id))
+			if l, ok := s.Locks().Lookup("acme", store.SubjectRef{UserName: "mia.new"}); !ok || !l.Refuses(time.Now().Add(time.Hour)) {
+				t.Errorf("the new name is not locked: %+v", l)
+			}
+			l, ok := s.Locks().Lookup("acme", store.SubjectRef{UserName: "mia"})
+			want := []string{"mia"}
+			switch {
+			case !ok || !l.Refuses(before):
+				t.Errorf("what was issued under the old name before is served: %+v", l)
+			case taken:
+				want = nil
+				if l.UserID != other || l.Refuses(time.Now().Add(time.Hour)) {
+					t.Errorf("the new holder of the name is refused: %+v", l)
+				}
+			case !l.Refuses(time.Now().Add(time.Hour)):
+				t.Errorf("the old name is not locked: %+v", l)
+			}
+			view(t, s, "acme", func(r *store.Reader) error {
+				jobs, err := r.JobsOf(id, 0)
+				for i := range jobs {
+					if diff := cmp.Diff(want, jobs[i].Subject.FormerUserNames); diff != "" {
+						t.Errorf("%s (-want +got):\n%s", jobs[i].Kind, diff)
+					}
+				}
+				if len(jobs) == 0 {
+					t.Error("no jobs")
+				}
+				return err
+			})
+			verify(t, s)
+		})
+	}
+}
+
 func TestCreatedInactiveIsLocked(t *testing.T) {
 	s := storetest.New(t)
 	u := user("mia")

@@ -126,7 +126,7 @@ type Lock struct {
 	UserID     string
 	State      LockState
 	Epoch      uint64    // counts deactivations, 1 for the first
-	NotBefore  time.Time // credentials issued before stay refused after reactivation
+	NotBefore  time.Time // credentials issued before stay refused after reactivation; zero refuses none
 	UserNames  []string  // folded; every name the user had while locked
 	ExternalID string
 	FormerIDs  []string // externalIds the user had before while locked; looked up like ExternalID
@@ -143,7 +143,7 @@ func (l Lock) Refuses(issued time.Time) bool {
 	if l.State != LockLifted {
 		return true
 	}
-	return issued.IsZero() || !issued.After(l.NotBefore)
+	return !l.NotBefore.IsZero() && (issued.IsZero() || !issued.After(l.NotBefore))
 }
 
 // JobState is the outcome of one kind for one user and app.
@@ -212,6 +212,9 @@ type JobSubject struct {
 	ExternalID string
 	UserName   string
 	Emails     []string
+	// FormerUserNames are names the user had before and nobody else has taken,
+	// folded, newest last, at most 20: an application may still know the user by one.
+	FormerUserNames []string `json:",omitempty"`
 }
 
 // JobEvidence is one call that revoked something; ID is the application's

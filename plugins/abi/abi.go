@@ -97,11 +97,15 @@ type Event struct {
 // Subject is the user an operation is about. Attributes holds only what the
 // manifest's subject_attributes lists.
 type Subject struct {
-	SCIMID     string         `json:"scim_id"`
-	ExternalID string         `json:"external_id,omitempty"`
-	UserName   string         `json:"user_name"`
-	Emails     []string       `json:"emails,omitempty"`
-	Attributes map[string]any `json:"attributes,omitempty"`
+	SCIMID     string `json:"scim_id"`
+	ExternalID string `json:"external_id,omitempty"`
+	UserName   string `json:"user_name"`
+	// FormerUserNames are names the user had before and nobody else has taken,
+	// folded to lower case, at most 20. An application may still know the user by
+	// one: look under every name.
+	FormerUserNames []string       `json:"former_user_names,omitempty"`
+	Emails          []string       `json:"emails,omitempty"`
+	Attributes      map[string]any `json:"attributes,omitempty"`
 }
 
 // Credential names a credential found on a request. The guest places it into a

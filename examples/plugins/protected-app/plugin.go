@@ -70,28 +70,29 @@ type account struct {
 // admin is the option every request carries. The token is put in by the host.
 func admin() revoker.Option { return revoker.Secret("authorization", "Bearer ", adminToken) }
 
-// find looks the account up by user name. The name travels in the query, because
-// it may hold characters that must not stand in a path; what follows uses the id.
-// acc is nil when there is no such account; resp is the answer when ok is false.
-func find(ctx *revoker.Context) (acc *account, resp revoker.Response, err error) {
-	name := ctx.Subject().UserName
-	if name == "" {
+// find looks up every account that goes by a name of the subject: the one of now,
+// and those it had before, because the application is not told of a new name. The
+// names travel in the query, for they may hold characters that must not stand in a
+// path; what follows uses the id. resp is the last answer, for when err is not nil.
+func find(ctx *revoker.Context) (accounts []account, resp revoker.Response, err error) {
+	s := ctx.Subject()
+	if s.UserName == "" {
 		return nil, resp, errors.New("the request names no user")
 	}
-	resp = ctx.HTTP("GET", "/admin/users?user_name="+url.QueryEscape(name), admin())
-	var list struct {
-		Items []account `json:"items"`
+	for _, name := range append([]string{s.UserName}, s.FormerUserNames...) {
+		resp = ctx.HTTP("GET", "/admin/users?user_name="+url.QueryEscape(name), admin())
+		var list struct {
+			Items []account `json:"items"`
+		}
+		if err := resp.JSON(&list); err != nil {
+			return nil, resp, err
+		}
+		if len(list.Items) > 1 || len(list.Items) == 1 && list.Items[0].ID == "" {
+			return nil, resp, errors.New("looking the account up: the answer is not one account")
+		}
+		accounts = append(accounts, list.Items...)
 	}
-	if err := resp.JSON(&list); err != nil {
-		return nil, resp, err
-	}
-	if len(list.Items) == 0 {
-		return nil, resp, nil
-	}
-	if len(list.Items) > 1 || list.Items[0].ID == "" {
-		return nil, resp, errors.New("looking the account up: the answer is not one account")
-	}
-	return &list.Items[0], resp, nil
+	return accounts, resp, nil
 }
 
 func revoke(ctx *revoker.Context, kind revoker.Kind) revoker.Result {
@@ -99,12 +100,29 @@ func revoke(ctx *revoker.Context, kind revoker.Kind) revoker.Result {
 	if enable && kind != revoker.Account {
 		return revoker.Failed(abi.CodeContract, "a reactivation brings no credential back")
 	}
-	acc, resp, err := find(ctx)
-	switch {
-	case err != nil:
+	accounts, resp, err := find(ctx)
+	if err != nil {
 		return trouble(ctx, resp, err)
-	case acc == nil:
-		return revoker.Nothing()
+	}
+	sum := revoker.Nothing()
+	for i := range accounts {
+		r := revokeIn(ctx, &accounts[i], kind, enable)
+		r.Found += sum.Found
+		r.Count += sum.Count
+		r.Evidence = append(sum.Evidence, r.Evidence...)
+		if r.State == abi.StateNothingToRevoke && r.Count > 0 {
+			r.State = sum.State // another account had some
+		}
+		sum = r
+		if sum.State != abi.StateRevoked && sum.State != abi.StateNothingToRevoke && sum.State != abi.StateWouldRevoke {
+			break // the next call goes on here: what is done lists empty
+		}
+	}
+	return sum
+}
+
+func revokeIn(ctx *revoker.Context, acc *account, kind revoker.Kind, enable bool) revoker.Result {
+	switch {
 	case kind == revoker.Account:
 		return setAccount(ctx, acc, enable)
 	case ctx.DryRun():
@@ -251,10 +269,23 @@ func count(ctx *revoker.Context, acc *account, kind revoker.Kind) (n int, r revo
 
 // verify counts what is left; an enabled account counts as one.
 func verify(ctx *revoker.Context, kind revoker.Kind) (int, error) {
-	acc, _, err := find(ctx)
-	switch {
-	case err != nil || acc == nil:
+	accounts, _, err := find(ctx)
+	if err != nil {
 		return 0, err
+	}
+	live := 0
+	for i := range accounts {
+		n, err := liveIn(ctx, &accounts[i], kind)
+		if err != nil {
+			return 0, err
+		}
+		live += n
+	}
+	return live, nil
+}
+
+func liveIn(ctx *revoker.Context, acc *account, kind revoker.Kind) (int, error) {
+	switch {
 	case kind != revoker.Account:
 		n, _, err := count(ctx, acc, kind)
 		return n, err

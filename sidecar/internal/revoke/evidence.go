@@ -52,17 +52,17 @@ type Report struct {
 
 // OffboardReport is one epoch: one deactivation or deletion.
 type OffboardReport struct {
-	Epoch        uint64       `json:"epoch"`
-	Event        string       `json:"event"`
-	Status       string       `json:"status"`
-	Client       string       `json:"client"` // OAuth client that asked
-	TokenJTI     string       `json:"token_jti"`
-	RequestID    string       `json:"request_id"`
-	Remote       string       `json:"remote"`
-	Decision     string       `json:"decision"`
-	Received     time.Time    `json:"received"`
-	LockedAt     time.Time    `json:"locked_at"`
-	BlockedAt    *time.Time   `json:"blocked_at"`
+	Epoch     uint64     `json:"epoch"`
+	Event     string     `json:"event"`
+	Status    string     `json:"status"`
+	Client    string     `json:"client"` // OAuth client that asked
+	TokenJTI  string     `json:"token_jti"`
+	RequestID string     `json:"request_id"`
+	Remote    string     `json:"remote"`
+	Decision  string     `json:"decision"`
+	Received  time.Time  `json:"received"`
+	LockedAt  time.Time  `json:"locked_at"`
+	BlockedAt *time.Time `json:"blocked_at"`
 	// VerifiedAt is when the last kind was probed dead; null while one is not, and
 	// for ever where one is enforced at the proxy only.
 	VerifiedAt *time.Time `json:"verified_at"`

@@ -65,7 +65,10 @@ func (e *Engine) request(t *task, op abi.Op) abi.Request {
 }
 
 func subject(j *store.Job) *abi.Subject {
-	return &abi.Subject{SCIMID: j.Subject.SCIMID, ExternalID: j.Subject.ExternalID, UserName: j.Subject.UserName, Emails: j.Subject.Emails}
+	return &abi.Subject{
+		SCIMID: j.Subject.SCIMID, ExternalID: j.Subject.ExternalID, UserName: j.Subject.UserName,
+		FormerUserNames: j.Subject.FormerUserNames, Emails: j.Subject.Emails,
+	}
 }
 
 // drive lists and deletes until two lists in a row were empty, and saves where it
