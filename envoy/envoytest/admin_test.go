@@ -88,7 +88,7 @@ type report struct {
 		Status      string      `json:"status"`
 		BlockedAt   *time.Time  `json:"blocked_at"`
 		VerifiedAt  *time.Time  `json:"verified_at"`
-		VerifyAfter float64     `json:"verified_after_ms"`
+		VerifyAfter float64     `json:"settled_after_ms"`
 		Breached    bool        `json:"breached"`
 		Kinds       []kindState `json:"kinds"`
 	} `json:"offboardings"`
@@ -149,6 +149,11 @@ func (w *world) adminGet(t *testing.T, path string) string {
 func (w *world) settled(t *testing.T, tenant, user string) report {
 	t.Helper()
 	var r report
+	defer func() {
+		if t.Failed() {
+			t.Logf("the evidence of %s: %+v", user, r)
+		}
+	}()
 	eventually(t, "verifying every kind of "+user, func() bool {
 		r = w.peek(t, tenant, user)
 		for i := range r.Offboardings {

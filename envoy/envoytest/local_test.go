@@ -27,8 +27,8 @@ func TestLocalModificationsAreRefused(t *testing.T) {
 		method, path, form string
 		direct             int // what the application answers when nobody stands before it
 	}{
-		{http.MethodPost, "/signup", "username=new.local&password=a+long+password", http.StatusCreated},
-		{http.MethodPost, "/admin-ui/users", "username=new.admin-ui&password=a+long+password", http.StatusCreated},
+		{http.MethodPost, "/signup", "username=local." + u.ID + "&password=a+long+password", http.StatusCreated},
+		{http.MethodPost, "/admin-ui/users", "username=admin-ui." + u.ID + "&password=a+long+password", http.StatusCreated},
 		{http.MethodPost, "/account/email", "email=other%40example.com", http.StatusOK},
 		{http.MethodPost, "/account/password", "password=another+password", http.StatusNoContent},
 		{http.MethodDelete, "/account", "", http.StatusNoContent},
