@@ -52,7 +52,9 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(err, s.close())
 }
 
-// watchReady tells gRPC health once every component is ready.
+// watchReady tells gRPC health once every component is ready. It stays serving
+// afterwards: a store that refuses writes, or keys that cannot be refreshed, is no
+// reason to stop judging application traffic. /readyz tells of them.
 func (s *Server) watchReady(ctx context.Context) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
@@ -122,4 +124,27 @@ func component(name string, err error) admin.Component {
 		c.Message = err.Error()
 	}
 	return c
+}
+
+// pluginStatus asks every plugin how it is; the host bounds each call.
+func (s *Server) pluginStatus(ctx context.Context) []admin.PluginStatus {
+	configs, _ := pluginConfigs(s.o.Config)
+	out := make([]admin.PluginStatus, len(configs))
+	var asked sync.WaitGroup
+	for i, c := range configs {
+		asked.Go(func() {
+			out[i] = admin.PluginStatus{Tenant: c.Tenant, App: c.App, Health: "error"}
+			if info, ok := s.plugins.Info(c.Tenant, c.App); ok {
+				out[i].Name, out[i].Version, out[i].Digest = info.Name, info.Version, info.Digest
+			}
+			h, err := s.plugins.Health(ctx, c.Tenant, c.App)
+			if err != nil {
+				out[i].Message = err.Error()
+				return
+			}
+			out[i].Health, out[i].Message = h.Status, h.Message
+		})
+	}
+	asked.Wait()
+	return out
 }

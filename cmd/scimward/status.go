@@ -72,6 +72,16 @@ func printStatus(w io.Writer, s *sidecar.Status) error {
 		}
 		_, _ = fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t%s\t%d\n", t.Name, t.Users, t.Groups, t.Open, oldest, t.Breached)
 	}
+	if len(s.Plugins) > 0 {
+		_, _ = fmt.Fprintln(tw, "\nPLUGIN\tOF\tHEALTH\tMESSAGE")
+	}
+	for _, p := range s.Plugins {
+		name := "not loaded"
+		if p.Name != "" {
+			name = p.Name + " " + p.Version
+		}
+		_, _ = fmt.Fprintf(tw, "%s\t%s/%s\t%s\t%s\n", name, p.Tenant, p.App, p.Health, p.Message)
+	}
 	if err := tw.Flush(); err != nil {
 		return fmt.Errorf("printing the status: %w", err)
 	}

@@ -42,7 +42,20 @@ type Status struct {
 	Ready      bool           `json:"ready"`
 	Components []Component    `json:"components"`
 	Tenants    []TenantStatus `json:"tenants"`
+	Plugins    []PluginStatus `json:"plugins"`
 	Applied    uint64         `json:"applied"` // log position of the store
+}
+
+// PluginStatus is one plugin and whether it could revoke anything now: its own
+// health call asks the application with the plugin's own credential.
+type PluginStatus struct {
+	Tenant  string `json:"tenant"`
+	App     string `json:"app"`
+	Name    string `json:"name"` // empty while it is not loaded
+	Version string `json:"version"`
+	Digest  string `json:"digest"`
+	Health  string `json:"health"` // ok | degraded | error
+	Message string `json:"message,omitempty"`
 }
 
 // TenantStatus is one tenant in numbers.
@@ -61,6 +74,7 @@ type Options struct {
 	Tenants    []string
 	Version    string
 	Components func(context.Context) []Component
+	Plugins    func(context.Context) []PluginStatus
 	Gatherer   prometheus.Gatherer
 	Sign       revoke.Sign
 	Now        func() time.Time
@@ -159,6 +173,7 @@ func allReady(components []Component) bool {
 func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 	s := Status{Version: h.o.Version, Started: h.started, Components: h.o.Components(r.Context()), Applied: uint64(h.o.Store.Health().Applied)}
 	s.Ready = allReady(s.Components)
+	s.Plugins = h.o.Plugins(r.Context())
 	for _, name := range h.o.Tenants {
 		t, err := h.tenant(r.Context(), name)
 		if err != nil {

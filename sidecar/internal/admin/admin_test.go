@@ -50,7 +50,10 @@ func newService(t *testing.T, unix bool) *service {
 	admin.New(admin.Options{
 		Store: s.store, Tenants: []string{"acme", "globex"}, Version: "v9", Gatherer: reg, Now: func() time.Time { return s.now },
 		Components: func(context.Context) []admin.Component { return s.components },
-		Sign:       func(tenant string, _ map[string]any) (string, error) { return "signed-by-" + tenant, nil },
+		Plugins: func(context.Context) []admin.PluginStatus {
+			return []admin.PluginStatus{{Tenant: "acme", App: "app", Name: "p", Version: "1", Health: "error", Message: "the admin API refuses the admin token"}}
+		},
+		Sign: func(tenant string, _ map[string]any) (string, error) { return "signed-by-" + tenant, nil },
 	}).Mount(mux)
 	s.handler = admin.Guard(unix, mux)
 	return s
@@ -169,6 +172,9 @@ func TestStatus(t *testing.T) {
 	}
 	if a := st.Tenants[0]; a.Name != "acme" || a.Users != 1 || a.Open != 1 || a.Breached != 0 || a.OldestSec < 60 {
 		t.Errorf("acme: %+v", a)
+	}
+	if len(st.Plugins) != 1 || st.Plugins[0].Health != "error" || st.Plugins[0].Message == "" {
+		t.Errorf("plugins: %+v", st.Plugins)
 	}
 	if g := st.Tenants[1]; g.Users != 0 || g.Open != 0 {
 		t.Errorf("globex sees acme's: %+v", g)
