@@ -118,7 +118,7 @@ func TestKillEndsAllCallsInFlight(t *testing.T) {
 		close(started)
 		<-r.Context().Done()
 	})
-	h := hostile(t, app, func(o *plugins.Options) { o.Plugins[0].Grant.Limits.TimeoutMS = 3000 })
+	h := hostile(t, app, func(o *plugins.Options) { o.Plugins[0].Grant.Limits.TimeoutMS = 20000 })
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		got := revoke(t, h, request("send:DELETE /slow"))[0]
@@ -127,7 +127,8 @@ func TestKillEndsAllCallsInFlight(t *testing.T) {
 		}
 	})
 	<-started
-	ctx, cancel := contextTimeout(t, 200*time.Millisecond)
+	// Long enough for an instance to start on a busy machine, much shorter than the other call's.
+	ctx, cancel := contextTimeout(t, 2*time.Second)
 	defer cancel()
 	res, err := h.Revoke(ctx, "acme", "app", request("loop"))
 	if err != nil || res.Kinds[0].Code != abi.CodeDeadline {

@@ -348,7 +348,12 @@ func (p *process) expire(id uint32, c *pending) outcome {
 	defer close(stop)
 	select {
 	case fin, ok := <-c.done:
-		return p.ended(c, fin, ok)
+		out := p.ended(c, fin, ok)
+		if out.code == "" && out.ret == 0 && len(out.output) == 0 {
+			// A guest that was still starting when its time was up has nothing to say.
+			out.code, out.note = abi.CodeDeadline, "the guest ended at its deadline without an answer"
+		}
+		return out
 	case <-p.broken:
 		return p.ended(c, finished{}, false)
 	case <-timer.C:
