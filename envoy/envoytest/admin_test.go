@@ -88,7 +88,8 @@ type report struct {
 		Status      string      `json:"status"`
 		BlockedAt   *time.Time  `json:"blocked_at"`
 		VerifiedAt  *time.Time  `json:"verified_at"`
-		VerifyAfter float64     `json:"settled_after_ms"`
+		SettledAt   *time.Time  `json:"settled_at"`
+		SettleAfter float64     `json:"settled_after_ms"`
 		Breached    bool        `json:"breached"`
 		Kinds       []kindState `json:"kinds"`
 	} `json:"offboardings"`
@@ -145,7 +146,8 @@ func (w *world) adminGet(t *testing.T, path string) string {
 	return body
 }
 
-// settled waits until every offboarding of a user has its proof, and returns the report.
+// settled waits until nothing is left to do for a user: every kind verified, or
+// enforced at the proxy. It returns the report.
 func (w *world) settled(t *testing.T, tenant, user string) report {
 	t.Helper()
 	var r report
@@ -154,10 +156,10 @@ func (w *world) settled(t *testing.T, tenant, user string) report {
 			t.Logf("the evidence of %s: %+v", user, r)
 		}
 	}()
-	eventually(t, "verifying every kind of "+user, func() bool {
+	eventually(t, "settling every kind of "+user, func() bool {
 		r = w.peek(t, tenant, user)
 		for i := range r.Offboardings {
-			if r.Offboardings[i].VerifiedAt == nil {
+			if r.Offboardings[i].SettledAt == nil {
 				return false
 			}
 		}

@@ -74,8 +74,8 @@ func proved(t *testing.T, w *world, id string, epochs int) report {
 		t.Fatalf("%d offboardings in the evidence, want %d", len(r.Offboardings), epochs)
 	}
 	o := r.Offboardings[epochs-1]
-	if r.Status != "verified" || o.Breached || o.BlockedAt == nil || o.VerifyAfter <= 0 || o.VerifyAfter > float64(promise.Milliseconds()) {
-		t.Errorf("evidence: status %s, breached %v, verified after %.0f ms", r.Status, o.Breached, o.VerifyAfter)
+	if r.Status != "verified" || o.Breached || o.BlockedAt == nil || o.VerifiedAt == nil || o.SettleAfter <= 0 || o.SettleAfter > float64(promise.Milliseconds()) {
+		t.Errorf("evidence: status %s, breached %v, verified after %.0f ms", r.Status, o.Breached, o.SettleAfter)
 	}
 	for _, kind := range kinds() {
 		if k := stateOf(r, kind); k.State != "revoked" || !k.Verified || k.Revoked == 0 {
@@ -120,7 +120,7 @@ func TestSixKindsDie(t *testing.T) {
 		}
 		refusedEverywhere(t, p, "at once")
 		r := proved(t, w, u.ID, round)
-		t.Logf("round %d: every kind verified after %.0f ms by the evidence, seen after %s", round, r.Offboardings[round-1].VerifyAfter, time.Since(asked).Round(time.Millisecond))
+		t.Logf("round %d: every kind verified after %.0f ms by the evidence, seen after %s", round, r.Offboardings[round-1].SettleAfter, time.Since(asked).Round(time.Millisecond))
 		if round == 1 {
 			ended(t, ssh)
 			checkEvidence(t, w, u.ID, p)
