@@ -215,7 +215,7 @@ func (v *verifiers) authzTenant(t *config.Tenant, own []byte) (authz.TenantOptio
 	}
 	for i := range t.Apps {
 		a := &t.Apps[i]
-		o := authz.AppOptions{Hosts: a.Hosts, IgnoreSchemes: a.IgnoreSchemes}
+		o := authz.AppOptions{Hosts: a.Hosts, Methods: a.Methods, IgnoreSchemes: a.IgnoreSchemes}
 		if a.Anonymous == "pass" {
 			o.Anonymous = authz.AnonymousPass
 		}
@@ -238,7 +238,7 @@ func (v *verifiers) source(name string, t *config.Tenant, s *config.Subject) (au
 	out := authz.SubjectSource{Scheme: s.Scheme, Prefix: s.Prefix, IssuedName: s.IssuedHeader}
 	switch {
 	case s.Cookie != "":
-		out.In, out.Name = authz.InCookie, s.Cookie
+		out.In, out.Name, out.Escapes = authz.InCookie, s.Cookie, s.Escapes
 	case s.Header != "":
 		out.In, out.Name = authz.InHeader, s.Header
 	default:

@@ -2,8 +2,10 @@ package config
 
 import (
 	"fmt"
+	"net/http"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +27,7 @@ func (c checker) app(path string, t *Tenant, a *App, hosts map[string]string) {
 	for i := range a.Subjects {
 		c.subject(fmt.Sprintf("%s.subjects[%d]", path, i), a, &a.Subjects[i])
 	}
+	c.methods(path+".methods", a.Methods)
 	for i := range a.LocalWrites {
 		c.localWrite(fmt.Sprintf("%s.local_writes[%d]", path, i), &a.LocalWrites[i])
 	}
@@ -35,6 +38,22 @@ func (c checker) app(path string, t *Tenant, a *App, hosts map[string]string) {
 	}
 	if a.Plugin != nil {
 		c.plugin(path+".plugin", a.Plugin)
+	}
+}
+
+var methodPattern = regexp.MustCompile(`^[A-Z][A-Z-]{0,31}$`)
+
+// methods checks the methods an application takes beyond the usual ones. CONNECT and
+// TRACE would make a proxy of it, or an echo of credentials.
+func (c checker) methods(path string, methods []string) {
+	for i, m := range methods {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		switch {
+		case !methodPattern.MatchString(m):
+			c.fail(at, "write it in upper case, such as PROPFIND", "%q is not a method", m)
+		case m == http.MethodConnect || m == http.MethodTrace:
+			c.fail(at, "leave it out", "%s is never passed on", m)
+		}
 	}
 }
 
@@ -74,6 +93,9 @@ func (c checker) subject(path string, a *App, s *Subject) {
 	}
 	if s.Scheme != "" && s.Header != "authorization" {
 		c.fail(path+".scheme", "leave it out, or use header: authorization", "a scheme belongs to the authorization header")
+	}
+	if s.Escapes && s.Cookie == "" {
+		c.fail(path+".escapes", "leave it out, or name the cookie", "escapes belong to a cookie")
 	}
 	c.oneOf(path+".is", s.Is, "opaque", "jwt", "user_name", "email", "external_id", "scim_id")
 	if s.Is == "opaque" && a.Plugin == nil {

@@ -153,6 +153,8 @@ type App struct {
 	Anonymous string `yaml:"anonymous"`
 	// IgnoreSchemes lists authorization schemes that name no user, such as basic where the application takes client credentials with it. An Authorization header that no subject claims is answered with 401 otherwise. Empty means none.
 	IgnoreSchemes []string `yaml:"ignore_schemes"`
+	// Methods lists request methods the application takes beyond GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS, such as PROPFIND, in upper case. Any other method is answered with 405; CONNECT and TRACE always are. Empty means none.
+	Methods []string `yaml:"methods"`
 	// LocalWrites lists the routes of the application that create, change or delete accounts; they are denied for everyone (IL1 §3.2.1).
 	LocalWrites []LocalWrite `yaml:"local_writes"`
 	// Streams lists path prefixes whose responses stay open (downloads, long polls); a lock ends them. Upgrades and event streams always are.
@@ -167,6 +169,8 @@ type App struct {
 type Subject struct {
 	// Cookie is the name of a cookie.
 	Cookie string `yaml:"cookie"`
+	// Escapes says that the application writes %-escapes into the value of the cookie, as Express does (s%3A…); prefix is then written with them, and the plugin gets the value as sent. Cookies only. Default false: an escape in the value is a disguise and is answered with 400.
+	Escapes bool `yaml:"escapes"`
 	// Header is the name of a request header, in lower case.
 	Header string `yaml:"header"`
 	// Scheme is the authentication scheme in front of the credential, such as bearer; header authorization only. Empty means the whole value.

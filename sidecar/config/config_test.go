@@ -117,6 +117,25 @@ func TestGoodFile(t *testing.T) {
 	}
 }
 
+// TestAppVariants: what some applications need, and most do not.
+func TestAppVariants(t *testing.T) {
+	file := strings.NewReplacer("- cookie: session", "- {cookie: connect.sid, prefix: s%3A, escapes: true}", "anonymous: pass", "methods: [PROPFIND, VERSION-CONTROL]").Replace(good)
+	c, err := config.Parse("f.yaml", folder(t), []byte(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := c.Tenants[0].Apps[0]
+	if d := cmp.Diff([]string{"PROPFIND", "VERSION-CONTROL"}, a.Methods); d != "" {
+		t.Error(d)
+	}
+	if d := cmp.Diff(config.Subject{Cookie: "connect.sid", Prefix: "s%3A", Escapes: true, Is: "opaque"}, a.Subjects[0]); d != "" {
+		t.Error(d)
+	}
+	if a.Subjects[1].Escapes {
+		t.Error("escapes is true where nobody wrote it")
+	}
+}
+
 // TestBadFiles: each fault with its line, its path and what is wrong; one change of
 // a good file is one fault.
 func TestBadFiles(t *testing.T) {
@@ -172,6 +191,14 @@ func TestBadFiles(t *testing.T) {
 		{"issuer: https://app.example.com\n", "audience: x\n", 38, "tenants[0].apps[0].subjects[1].jwt.issuer", "required"},
 		{"body: {path: /token, form", "body: {path: token, form", 40, "tenants[0].apps[0].subjects[2].body.path", `"token" is not a path`},
 		{"form: refresh_token}", "form: a, json: b}", 40, "tenants[0].apps[0].subjects[2].body", "which field holds the value"},
+		{"- cookie: session", "- {header: x-device, escapes: true}", 33, "tenants[0].apps[0].subjects[0].escapes", "belong to a cookie"},
+		{"form: refresh_token}", "form: a}\n            escapes: true", 41, "tenants[0].apps[0].subjects[2].escapes", "belong to a cookie"},
+		{"anonymous: pass", "methods: [PROPFIND, propfind]", 30, "tenants[0].apps[0].methods[1]", `"propfind" is not a method`},
+		{"anonymous: pass", "methods: ['']", 30, "tenants[0].apps[0].methods[0]", `"" is not a method`},
+		{"anonymous: pass", "methods: ['GET /']", 30, "tenants[0].apps[0].methods[0]", "is not a method"},
+		{"anonymous: pass", "methods: [TRACE]", 30, "tenants[0].apps[0].methods[0]", "TRACE is never passed on"},
+		{"anonymous: pass", "methods: [CONNECT]", 30, "tenants[0].apps[0].methods[0]", "CONNECT is never passed on"},
+		{"anonymous: pass", "methods: PROPFIND", 30, "tenants[0].apps[0].methods", "a list belongs here"},
 		{"path: /account/email", "path: /account?x", 42, "tenants[0].apps[0].local_writes[0].path", "is not a path"},
 		{"methods: [POST]", "methods: [post]", 43, "tenants[0].apps[0].local_writes[0].methods[0]", `"post" is not a method`},
 		{"streams: [/download]", "streams: [download]", 44, "tenants[0].apps[0].streams[0]", "is not a path"},

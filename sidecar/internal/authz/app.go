@@ -2,6 +2,7 @@ package authz
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -116,7 +117,7 @@ func (p *app) refuseRequest(r *Request, segs, keys []string) (Decision, bool) {
 	case r.Method == "":
 		return deny(http.StatusBadRequest, ReasonMethod, "the request has no method"), true
 	case r.Method == http.MethodConnect || r.Method == http.MethodTrace || !usual(r.Method) && !p.methods[r.Method]:
-		return denyMethod(http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions), true
+		return denyMethod(append(usualMethods(), slices.Sorted(maps.Keys(p.methods))...)...), true
 	case !p.hosts.agrees(r.Host):
 		return deny(http.StatusBadRequest, ReasonHost, "the Host is not one of this application"), true
 	case isSCIMPath(segs):

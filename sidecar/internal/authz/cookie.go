@@ -43,7 +43,7 @@ func findCookie(h Headers, name string, escapes bool) (value string, present boo
 			}
 			pair = strings.TrimPrefix(pair, " ")
 			n, v, ok := strings.Cut(pair, "=")
-			if seen || !ok || n != name || v != "" && !plainValue(v, escapes) {
+			if seen || !ok || n != name || v != "" && (!plainValue(v, escapes) || !plainEscapes(v)) {
 				d := deny(http.StatusBadRequest, ReasonCookieForm, "send the cookie "+name+" exactly once, in its plain form")
 				return "", false, d, true
 			}
@@ -102,6 +102,26 @@ func foldCookie(n string) string {
 		return r
 	}, n)
 	return foldCase(n)
+}
+
+// plainEscapes reports whether the %-escapes of v are of a kind that applications
+// write. Nobody escapes what every encoder leaves alone, a control character or the
+// percent sign itself: that is one credential spelt as another.
+func plainEscapes(v string) bool {
+	for i := 0; i < len(v); i++ {
+		if v[i] != '%' {
+			continue
+		}
+		if i+2 >= len(v) || !isHex(v[i+1]) || !isHex(v[i+2]) {
+			return false
+		}
+		c := unhex(v[i+1])<<4 | unhex(v[i+2])
+		if c < ' ' || c == 0x7f || c == '%' || c != '~' && unreserved(c) {
+			return false
+		}
+		i += 2
+	}
+	return true
 }
 
 // plainValue reports whether v is made of cookie-octets (RFC 6265 §4.1.1) that no

@@ -29,7 +29,15 @@ func newFormer(limit int) *former {
 	return &former{limit: limit, now: map[formerKey]Identity{}, older: map[formerKey]Identity{}}
 }
 
-func formerKeyOf(c *credential) formerKey { return sha256.Sum256([]byte(c.value)) }
+// formerKeyOf names a credential by what the application reads of it: escapes can
+// be written in two ways ("%3A", "%3a", ":").
+func formerKeyOf(c *credential) formerKey {
+	v := c.value
+	if c.source.In == InCookie {
+		v, _ = decodeOnce(v)
+	}
+	return sha256.Sum256([]byte(v))
+}
 
 // keep remembers the owner that the application named.
 func (f *former) keep(k formerKey, id Identity) {

@@ -120,7 +120,8 @@ type kit struct {
 }
 
 // newKit returns an Authorizer with one tenant "acme" and the apps "app"
-// (anonymous passes), "strict" (anonymous is denied) and "gateway".
+// (anonymous passes), "strict" (anonymous is denied), "express" (a cookie with
+// escapes, and PROPFIND) and "gateway".
 func newKit(t *testing.T, edit ...func(*authz.Options)) *kit {
 	t.Helper()
 	lifted := func(issued time.Time) bool { return !issued.After(t0.Add(time.Hour)) }
@@ -160,6 +161,10 @@ func newKit(t *testing.T, edit ...func(*authz.Options)) *kit {
 			ResourceMetadataURL: "https://scim.example/.well-known/oauth-protected-resource/scim/v2",
 			Apps: map[string]authz.AppOptions{
 				"app": app, "strict": strict,
+				"express": {
+					Hosts: app.Hosts, Anonymous: authz.AnonymousPass, Methods: []string{"PROPFIND"}, LocalWrites: app.LocalWrites,
+					Subjects: []authz.SubjectSource{{Kind: authz.SourceOpaque, In: authz.InCookie, Name: "sid", Prefix: "s%3A", Escapes: true}},
+				},
 				"gateway": {
 					Subjects:  []authz.SubjectSource{{Kind: authz.SourceTrusted, In: authz.InHeader, Name: "X-Forwarded-User", IssuedName: "X-Session-Start"}},
 					Anonymous: authz.AnonymousPass,

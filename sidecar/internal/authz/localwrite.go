@@ -2,6 +2,7 @@ package authz
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/scimward/scimward/store/scim"
 )
@@ -31,13 +32,11 @@ func set(list []string) map[string]bool {
 	return m
 }
 
-func usual(method string) bool {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
-		return true
-	}
-	return false
+func usualMethods() []string {
+	return []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions}
 }
+
+func usual(method string) bool { return slices.Contains(usualMethods(), method) }
 
 // refuses reports whether the entry refuses a method, its fields aside.
 func (w *localWrite) refuses(method string) bool {

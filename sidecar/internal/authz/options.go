@@ -165,7 +165,11 @@ type SubjectSource struct {
 	// the session began, in Unix seconds. Empty: unknown, and the user stays refused
 	// after a reactivation.
 	IssuedName string
-	Escapes    bool // InCookie: the application writes %-escapes into the value, so they are no disguise
+	// Escapes is, for InCookie, that the application writes %-escapes into the value,
+	// as Express does ("s%3A…"), so they are no disguise. Escapes that no writer makes,
+	// of letters and digits, of control characters and of the percent sign, still are.
+	// The Identifier gets the value as sent, and Prefix is written with its escapes.
+	Escapes bool
 }
 
 // BodyFormat is how a body holds its fields.
