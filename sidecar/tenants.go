@@ -216,8 +216,11 @@ func (v *verifiers) authzTenant(t *config.Tenant, own []byte) (authz.TenantOptio
 	for i := range t.Apps {
 		a := &t.Apps[i]
 		o := authz.AppOptions{Hosts: a.Hosts, Methods: a.Methods, IgnoreSchemes: a.IgnoreSchemes}
-		if a.Anonymous == "pass" {
+		switch a.Anonymous {
+		case "pass":
 			o.Anonymous = authz.AnonymousPass
+		case "bare":
+			o.Anonymous = authz.AnonymousBare
 		}
 		for k := range a.Subjects {
 			s, err := v.source(fmt.Sprintf("keys:%s/%s[%d]", t.Name, a.Name, k), t, &a.Subjects[k])

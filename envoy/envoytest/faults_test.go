@@ -3,7 +3,6 @@ package envoytest_test
 import (
 	"net/http"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/scimward/scimward/examples/quickstart/stack"
@@ -32,10 +31,7 @@ func refusedEverywhere(t *testing.T, p *stack.Person, when string) {
 
 // TestFaultyApp is what the applications of the real world do to a revocation.
 func TestFaultyApp(t *testing.T) {
-	w := newWorld(t, func(text string) string {
-		at := strings.Index(text, "  - name: globex")
-		return text[:at] + strings.Replace(text[at:], "        subjects:", "        anonymous: deny\n        subjects:", 1)
-	})
+	w := newWorld(t, func(text string) string { return text })
 	t.Run("one kind fails", func(t *testing.T) { failingKinds(t, w) })
 	t.Run("deleted but cached", func(t *testing.T) { cachingApps(t, w) })
 }
@@ -135,9 +131,16 @@ func cachingApps(t *testing.T, w *world) {
 		}
 		cachedAway(t, w, w.Acme, u.ID, p)
 		refusedEverywhere(t, p, "when the application caches")
+		// Nothing of this is in the proxy's memory alone.
+		if err := w.Scimward.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.StartScimward(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		refusedEverywhere(t, p, "when the application caches, after a restart")
 	})
-	// Where unknown credentials are denied, nothing needs to be remembered.
-	t.Run("what the proxy has never seen, unknown ones denied", func(t *testing.T) {
+	t.Run("what the proxy has never seen", func(t *testing.T) {
 		u := user(t, w.Globex, "leaver")
 		around := *w.Globex
 		around.URL = "http://" + w.Globex.App.Addresses().HTTP

@@ -19,7 +19,7 @@ func (c checker) app(path string, t *Tenant, a *App, hosts map[string]string) {
 		c.fail(path+".upstream", `write "http://HOST:PORT" or "https://HOST:PORT"`, "%q is not an upstream", a.Upstream)
 	}
 	c.hosts(path, t, a, hosts)
-	c.oneOf(path+".anonymous", a.Anonymous, "pass", "deny")
+	c.oneOf(path+".anonymous", a.Anonymous, "bare", "pass", "deny")
 	c.within(path+".credential_lifetime", a.CredentialLifetime, time.Minute, 10*365*24*time.Hour)
 	if len(a.Subjects) == 0 {
 		c.fail(path+".subjects", "say where sessions and tokens are found, such as - cookie: session", "no credential would ever be recognised")

@@ -149,7 +149,7 @@ type App struct {
 	Hosts []string `yaml:"hosts"`
 	// Subjects lists where a request's credentials are found and whose they are. Required: at least one.
 	Subjects []Subject `yaml:"subjects"`
-	// Anonymous says what happens to a request whose credential the application does not know, or that has none: pass or deny. Default pass.
+	// Anonymous says what happens to a request that names nobody. bare lets it pass when it carries no credential, so that people can sign in, and refuses a credential the application does not know; pass lets both pass; deny refuses both. With pass, a revoked credential that the application has forgotten but still honours somewhere is served. Default bare.
 	Anonymous string `yaml:"anonymous"`
 	// IgnoreSchemes lists authorization schemes that name no user, such as basic where the application takes client credentials with it. An Authorization header that no subject claims is answered with 401 otherwise. Empty means none.
 	IgnoreSchemes []string `yaml:"ignore_schemes"`

@@ -150,7 +150,7 @@ func (t *Tenant) complete(at func(...*string)) {
 }
 
 func (a *App) complete(t *Tenant, at func(...*string)) {
-	orString(&a.Anonymous, "pass")
+	orString(&a.Anonymous, "bare")
 	orString(&a.UpstreamCAFile, "/etc/ssl/certs/ca-certificates.crt")
 	at(&a.UpstreamCAFile)
 	orDuration(&a.CredentialLifetime, 720*time.Hour)

@@ -155,7 +155,7 @@ func (a *Authorizer) subject(ctx context.Context, r *Request, p *app, segs []str
 		return Subject{}, d, true
 	}
 	var whole Subject
-	unknown := len(found) == 0
+	var stale *credential // one that the application does not know
 	for _, c := range found {
 		s, d, refused := a.subjectOf(ctx, r, p, c)
 		if refused {
@@ -165,7 +165,7 @@ func (a *Authorizer) subject(ctx context.Context, r *Request, p *app, segs []str
 			return Subject{}, overdue(), true
 		}
 		if !s.Known() {
-			unknown = true
+			stale = &c
 			continue
 		}
 		if d, refused := a.refuseOwner(r.Tenant, p, c, s); refused {
@@ -182,12 +182,35 @@ func (a *Authorizer) subject(ctx context.Context, r *Request, p *app, segs []str
 		}
 		whole = s
 	}
-	if (unknown || !whole.Known()) && p.anonymous != AnonymousPass {
-		d := deny(http.StatusUnauthorized, ReasonAnonymous, "sign in first: this application takes no requests of unknown users")
-		d.Challenge = p.challenge
+	if d, refused := p.refuseAnonymous(whole.Known(), stale); refused {
 		return Subject{}, d, true
 	}
 	return whole, Decision{}, false
+}
+
+// refuseAnonymous applies AppOptions.Anonymous. A cookie that nobody owns is
+// expired by the answer, so that a browser's next request carries none.
+func (p *app) refuseAnonymous(known bool, stale *credential) (Decision, bool) {
+	detail := "sign in first: this application takes no requests of unknown users"
+	switch p.anonymous {
+	case AnonymousPass:
+		return Decision{}, false
+	case AnonymousBare:
+		if stale == nil {
+			return Decision{}, false
+		}
+		detail = "the application does not know this credential: sign in again"
+	default:
+		if known && stale == nil {
+			return Decision{}, false
+		}
+	}
+	d := deny(http.StatusUnauthorized, ReasonAnonymous, detail)
+	d.Challenge = p.challenge
+	if stale != nil && stale.source.In == InCookie {
+		d.ClearCookie = stale.source.Name
+	}
+	return d, true
 }
 
 // refuseOwner is refuseLocked for the owner s of a credential. A refused cookie is

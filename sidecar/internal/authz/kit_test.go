@@ -155,12 +155,14 @@ func newKit(t *testing.T, edit ...func(*authz.Options)) *kit {
 	}
 	strict := app
 	strict.Anonymous = authz.AnonymousDeny
+	bare := app
+	bare.Anonymous = authz.AnonymousBare
 	o := authz.Options{
 		Tenants: map[string]authz.TenantOptions{"acme": {
 			Hosts: []string{"scim.example"}, Profile: "ipsie-il1", Verifier: k.verifier,
 			ResourceMetadataURL: "https://scim.example/.well-known/oauth-protected-resource/scim/v2",
 			Apps: map[string]authz.AppOptions{
-				"app": app, "strict": strict,
+				"app": app, "strict": strict, "bare": bare,
 				"express": {
 					Hosts: app.Hosts, Anonymous: authz.AnonymousPass, Methods: []string{"PROPFIND"}, LocalWrites: app.LocalWrites,
 					Subjects: []authz.SubjectSource{{Kind: authz.SourceOpaque, In: authz.InCookie, Name: "sid", Prefix: "s%3A", Escapes: true}},

@@ -105,7 +105,11 @@ type Anonymous string
 // The choices.
 const (
 	AnonymousDeny Anonymous = ""
-	AnonymousPass Anonymous = "pass" // the application shows its login
+	AnonymousPass Anonymous = "pass" // the application shows its login, or judges the credential itself
+	// AnonymousBare lets requests without any credential pass, so that people can
+	// sign in, and refuses those whose credential the application does not know: it
+	// may have forgotten a revoked one here and still honour it elsewhere.
+	AnonymousBare Anonymous = "bare"
 )
 
 // AppOptions is what is known of one protected application.

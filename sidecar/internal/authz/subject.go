@@ -161,6 +161,9 @@ func (p *app) fromBody(r *Request, segs []string, l scim.Limits) ([]credential, 
 		if !ok {
 			return nil, p.unrecognised("the field " + s.Name + " holds no credential of this application"), true
 		}
+		if c.source.Kind != SourceUserName && !plainText(v) {
+			return nil, badField("the field " + s.Name + " holds characters that no credential has"), true
+		}
 		out = append(out, c)
 	}
 	return out, Decision{}, false
