@@ -157,7 +157,7 @@ type App struct {
 	Methods []string `yaml:"methods"`
 	// LocalWrites lists the routes of the application that create, change or delete accounts; they are denied for everyone (IL1 §3.2.1).
 	LocalWrites []LocalWrite `yaml:"local_writes"`
-	// Streams lists path prefixes whose responses stay open (downloads, long polls); a lock ends them. Upgrades and event streams always are.
+	// Streams lists path prefixes whose responses stay open (event streams, long polls, downloads); a lock ends them. Upgrades, and requests that accept text/event-stream, are found without being listed; but a client need not say what it accepts, so list every streaming path.
 	Streams []string `yaml:"streams"`
 	// Plugin revokes what the application issued. Absent: every kind is shown as unsupported and enforced at the proxy.
 	Plugin *Plugin `yaml:"plugin"`
