@@ -28,7 +28,7 @@ func readField(r *Request, s *source, l scim.Limits) (value string, present bool
 		return "", false, d, true
 	}
 	for _, f := range fields {
-		if foldField(f.path[0]) != folded {
+		if foldField(f.path[0]) != folded && foldField(f.flat) != folded {
 			continue
 		}
 		if present || len(f.path) != 1 || f.path[0] != s.Name || !f.text {
@@ -51,6 +51,18 @@ func plainText(v string) bool {
 	return strings.TrimSpace(v) == v
 }
 
+// plainText reports whether a credential of a body is made of visible ASCII, with
+// blanks only within (RFC 6749 Appendix A.17). Another could not be put into the
+// header field in which an application is asked whose it is.
+func plainText(v string) bool {
+	for i := range len(v) {
+		if v[i] < ' ' || v[i] >= 0x7f {
+			return false
+		}
+	}
+	return strings.TrimSpace(v) == v
+}
+
 func badField(detail string) Decision {
 	return deny(http.StatusBadRequest, ReasonBodySource, detail)
 }
@@ -59,6 +71,7 @@ func badField(detail string) Decision {
 // it is text.
 type field struct {
 	path  []string
+	flat  string // of a form: the whole name, where some parsers write "_" for what splits it in others ("a.b", "a[b")
 	value string
 	text  bool
 }
@@ -94,12 +107,15 @@ func formFields(body string) ([]field, Decision, bool) {
 	}
 	var out []field
 	for k, vs := range values {
-		path := []string{k}
+		path, flat := []string{k}, ""
 		if parts := strings.FieldsFunc(k, func(r rune) bool { return r == '[' || r == ']' || r == '.' }); len(parts) > 0 && parts[0] != k {
 			path = append(parts, "")
+			if !strings.Contains(k, "]") {
+				flat = k
+			}
 		}
 		for _, v := range vs {
-			out = append(out, field{path: path, value: v, text: true})
+			out = append(out, field{path: path, flat: flat, value: v, text: true})
 		}
 	}
 	return out, Decision{}, false

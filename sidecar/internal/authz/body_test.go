@@ -67,7 +67,9 @@ func TestBodyFieldForms(t *testing.T) {
 		{"other case", asForm("Username=locked"), 400, bad},
 		{"escaped name", asForm("%75sername=locked"), 401, authz.ReasonLocked},
 		{"with a hyphen", asForm("user-name=locked"), 400, bad},
-		{"with a dot", asForm("user.name=locked"), 0, authz.ReasonAllowed}, // a field of user, not username
+		{"with a dot", asForm("user.name=locked"), 400, bad}, // PHP reads user_name
+		{"with an open bracket", asForm("user[name=locked"), 400, bad},
+		{"field of another", asForm("user[name]=locked"), 0, authz.ReasonAllowed},
 		{"as an array", asForm("username[]=locked"), 400, bad},
 		{"as a hash", asForm("username[x]=locked"), 400, bad},
 		{"with a blank before", asForm("+username=locked"), 400, bad},
