@@ -197,7 +197,8 @@ func (r *Reader) reverseEdges(id string, fn func(gid string, gen uint64) error) 
 }
 
 // CreateGroup adds a group with its members. ID (when empty), Created, Modified
-// and Members are set. *MissingMembersError names members that do not exist.
+// and Members are set. *MissingMembersError names members that do not exist;
+// ErrSelfMember is a group among its own.
 func (t *Tx) CreateGroup(g *Group, members []Member) error {
 	if g.ID == "" {
 		g.ID = t.NewID()
@@ -278,8 +279,8 @@ func (t *Tx) DeleteGroup(id string) error {
 }
 
 // AddMembers adds members to a group and returns how many were not there before.
-// A member's Type may be empty. ErrNotFound, *MissingMembersError; ErrTooLarge
-// comes from Update.
+// A member's Type may be empty. ErrNotFound, ErrSelfMember, *MissingMembersError;
+// ErrTooLarge comes from Update.
 func (t *Tx) AddMembers(gid string, members []Member) (added int, err error) {
 	gen, err := t.generation(gid)
 	if err != nil {
@@ -301,6 +302,9 @@ func (t *Tx) membersChanged(gid, detail string) {
 func (t *Tx) addEdges(gid string, gen uint64, members []Member) (added int, err error) {
 	var missing []string
 	for _, m := range members {
+		if m.ID == gid {
+			return 0, ErrSelfMember
+		}
 		ek := edgeKey(t.tenant, gid, gen, m.ID)
 		there, err := t.exists(ek)
 		if err != nil {
@@ -393,7 +397,7 @@ func (t *Tx) removeEdge(gid string, gen uint64, id string) (bool, error) {
 const setDirect = 2000
 
 // SetMembers makes members the members of the group and returns how many edges
-// came or went. ErrNotFound, *MissingMembersError.
+// came or went. ErrNotFound, ErrSelfMember, *MissingMembersError.
 func (t *Tx) SetMembers(gid string, members []Member) (changed int, err error) {
 	gen, err := t.generation(gid)
 	if err != nil {

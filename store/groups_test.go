@@ -259,6 +259,38 @@ func TestMissingMembersAreNamed(t *testing.T) {
 	}
 }
 
+// TestNoGroupInItself: on each way in, beside good members too. Longer circles are
+// stored as sent.
+func TestNoGroupInItself(t *testing.T) {
+	s := storetest.New(t)
+	m := users(t, s, "acme", 1)
+	gid := group(t, s, "acme", "g", m...)
+	self := store.Member{ID: gid, Type: "Group"}
+	for name, change := range map[string]func(*store.Tx) error{
+		"add":          func(tx *store.Tx) error { _, err := tx.AddMembers(gid, []store.Member{self}); return err },
+		"add, untyped": func(tx *store.Tx) error { _, err := tx.AddMembers(gid, []store.Member{{ID: gid}}); return err },
+		"add as a user": func(tx *store.Tx) error {
+			_, err := tx.AddMembers(gid, []store.Member{{ID: gid, Type: "User"}})
+			return err
+		},
+		"set":            func(tx *store.Tx) error { _, err := tx.SetMembers(gid, []store.Member{m[0], self}); return err },
+		"set, to itself": func(tx *store.Tx) error { _, err := tx.SetMembers(gid, []store.Member{self}); return err },
+		"create": func(tx *store.Tx) error {
+			return tx.CreateGroup(&store.Group{ID: "chosen", Resource: scim.Object{"displayName": "x"}}, []store.Member{{ID: "chosen"}})
+		},
+	} {
+		if _, err := s.Update(t.Context(), "acme", storetest.Cause("x"), change); !errors.Is(err, store.ErrSelfMember) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if diff := cmp.Diff(m, members(t, s, "acme", gid)); diff != "" {
+		t.Error(diff)
+	}
+	outer := group(t, s, "acme", "outer", self)
+	update(t, s, "acme", func(tx *store.Tx) error { _, err := tx.AddMembers(gid, []store.Member{{ID: outer}}); return err })
+	verify(t, s)
+}
+
 func TestDeletingTakesMembershipsAlong(t *testing.T) {
 	s := storetest.New(t)
 	m := users(t, s, "acme", 3)

@@ -17,6 +17,7 @@ var (
 	ErrNotFound    = errors.New("store: not found")
 	ErrConflict    = errors.New("store: changed by another writer too often")            // retries of Update used up
 	ErrReplay      = errors.New("store: jti was used before")                            // Tx.UseJTI
+	ErrSelfMember  = errors.New("store: a group cannot be a member of itself")           // 400
 	ErrTooLarge    = errors.New("store: change exceeds one record")                      // 413
 	ErrUnavailable = errors.New("store: writes are refused until the disk accepts them") // 503
 	ErrClosed      = errors.New("store: closed")

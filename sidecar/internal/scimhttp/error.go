@@ -91,6 +91,11 @@ func failureOfSentinel(err error) failure {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return failure{Status: http.StatusNotFound, Detail: "there is no such resource", Reason: "not_found"}
+	case errors.Is(err, store.ErrSelfMember):
+		return failure{
+			Status: http.StatusBadRequest, Type: scim.TypeInvalidValue, Reason: "self_member",
+			Detail: "a group cannot be a member of itself; leave its own id out of members",
+		}
 	case errors.Is(err, store.ErrTooLarge):
 		return failure{
 			Status: http.StatusRequestEntityTooLarge, Reason: "change_too_large",

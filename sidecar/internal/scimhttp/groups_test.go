@@ -72,6 +72,35 @@ func TestGroupMembers(t *testing.T) {
 	}
 }
 
+// TestNoGroupInItself: 400 on PATCH and PUT, and nothing of the request is done.
+// Two groups may hold each other.
+func TestNoGroupInItself(t *testing.T) {
+	s := serve(t, base)
+	ada := s.createUser("ada")
+	g := s.createGroup("staff", ada)
+	path := "/Groups/" + g
+	s.unchanged(func() {
+		for name, a := range map[string]*answer{
+			"add":           s.do("PATCH", path, ops(op("add", "members", refs(g)))),
+			"add after":     s.do("PATCH", path, ops(op("replace", "displayName", "x"), op("add", "members", refs(ada, g)))),
+			"replace":       s.do("PATCH", path, ops(op("replace", "members", refs(g)))),
+			"without path":  s.do("PATCH", path, ops(op("add", "", obj{"members": refs(g)}))),
+			"put":           s.do("PUT", path, group("staff", ada, g)),
+			"put, only one": s.do("PUT", path, group("staff", g)),
+		} {
+			if a.wantError(400, "invalidValue"); !strings.Contains(a.str("detail"), "itself") {
+				t.Errorf("%s: %s", name, a.raw)
+			}
+		}
+	})
+	outer := s.createGroup("outer", g)
+	s.do("PATCH", path, ops(op("add", "members", refs(outer)))).want(204)
+	if diff := cmp.Diff(sorted(ada, outer), s.members(g)); diff != "" {
+		t.Error(diff)
+	}
+	s.do("GET", path, nil).want(200)
+}
+
 // TestGroupAnswer: what a group looks like, whole and in parts.
 func TestGroupAnswer(t *testing.T) {
 	s := serve(t, base)
