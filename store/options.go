@@ -18,7 +18,7 @@ type Target struct {
 
 // TenantOptions configures one tenant.
 type TenantOptions struct {
-	UniqueExternalID bool // externalId of users is unique in the tenant (B29)
+	UniqueExternalID bool // externalId of users is unique in the tenant (B42)
 	Targets          []Target
 }
 

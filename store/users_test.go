@@ -100,7 +100,7 @@ func TestUserRoundTrip(t *testing.T) {
 	verify(t, s)
 }
 
-// F19, B29: names are unique without regard to case, whoever comes first.
+// F19, B123: names are unique without regard to case, whoever comes first.
 func TestUniqueUnderConcurrentCreators(t *testing.T) {
 	s := storetest.New(t)
 	var won, lost atomic.Int64
