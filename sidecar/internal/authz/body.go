@@ -51,18 +51,6 @@ func plainText(v string) bool {
 	return strings.TrimSpace(v) == v
 }
 
-// plainText reports whether a credential of a body is made of visible ASCII, with
-// blanks only within (RFC 6749 Appendix A.17). Another could not be put into the
-// header field in which an application is asked whose it is.
-func plainText(v string) bool {
-	for i := range len(v) {
-		if v[i] < ' ' || v[i] >= 0x7f {
-			return false
-		}
-	}
-	return strings.TrimSpace(v) == v
-}
-
 func badField(detail string) Decision {
 	return deny(http.StatusBadRequest, ReasonBodySource, detail)
 }

@@ -164,9 +164,6 @@ func (p *app) fromBody(r *Request, segs []string, l scim.Limits) ([]credential, 
 		if c.source.Kind != SourceUserName && !plainText(v) {
 			return nil, badField("the field " + s.Name + " holds characters that no credential has"), true
 		}
-		if c.source.Kind != SourceUserName && !plainText(v) {
-			return nil, badField("the field " + s.Name + " holds characters that no credential has"), true
-		}
 		out = append(out, c)
 	}
 	return out, Decision{}, false
