@@ -30,6 +30,10 @@ func (t *Tenant) Resource() string { return t.ExternalURL + "/scim/v2" }
 // TokenEndpoint is the tenant's token endpoint URL.
 func (t *Tenant) TokenEndpoint() string { return t.ExternalURL + "/oauth/token" }
 
+// Profiles are the policy profiles a tenant can have, the default first. They are
+// those that package policies ships; a test of package sidecar compares the two.
+func Profiles() []string { return []string{"ipsie-il1", "rfc7644"} }
+
 // checker adds faults with the line of their path.
 type checker struct{ d *decoder }
 
@@ -232,7 +236,7 @@ func (c checker) tenant(path string, t *Tenant, names map[string]bool, hosts map
 		c.fail(path+".external_url", "give each tenant its own host name", "host %q belongs to %s", t.Host(), other)
 	}
 	hosts[t.Host()] = "tenant " + t.Name
-	c.oneOf(path+".profile", t.Profile, "ipsie-il1", "rfc7644")
+	c.oneOf(path+".profile", t.Profile, Profiles()...)
 	c.between(path+".requests_per_second", t.RequestsPerSecond, 25, 100000)
 	c.clients(path, t)
 	if len(t.Apps) == 0 {

@@ -130,7 +130,7 @@ func (c *Config) complete(dir string) {
 }
 
 func (t *Tenant) complete(at func(...*string)) {
-	orString(&t.Profile, "ipsie-il1")
+	orString(&t.Profile, Profiles()[0])
 	orInt(&t.RequestsPerSecond, 50)
 	for i := range t.IdentityServices {
 		k := &t.IdentityServices[i].Keys
