@@ -129,12 +129,12 @@ func TestErrorMapping(t *testing.T) {
 		},
 		{
 			name: "zero decision", surface: "scim", status: 503, fault: true,
-			body:    `{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"503","detail":"Service Unavailable"}`,
-			headers: map[string]string{"content-type": "application/scim+json", "cache-control": "no-store", "retry-after": "1"},
+			body:    `{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"503","detail":"the request cannot be judged at the moment: send it again"}`,
+			headers: map[string]string{"content-type": "application/scim+json", "cache-control": "no-store", "retry-after": "2"},
 		},
 		{
 			name: "denial with a good status", surface: "app", status: 503, d: authz.Decision{Status: 200, Detail: "d"}, fault: true, body: "d\n",
-			headers: map[string]string{"content-type": "text/plain; charset=utf-8", "cache-control": "no-store", "retry-after": "1"},
+			headers: map[string]string{"content-type": "text/plain; charset=utf-8", "cache-control": "no-store", "retry-after": "2"},
 		},
 		{
 			name: "OAuth", surface: "oauth", status: 400, d: authz.Decision{Status: 400, Error: "invalid_request", Detail: "d"},
@@ -144,7 +144,7 @@ func TestErrorMapping(t *testing.T) {
 		{
 			name: "OAuth fault", surface: "oauth", status: 503, d: authz.Decision{Status: 503, Detail: "d"}, fault: true,
 			body:    `{"error":"temporarily_unavailable","error_description":"d"}`,
-			headers: map[string]string{"content-type": "application/json", "cache-control": "no-store", "retry-after": "1"},
+			headers: map[string]string{"content-type": "application/json", "cache-control": "no-store", "retry-after": "2"},
 		},
 		{
 			name: "application as text", surface: "app", status: 401, d: authz.Decision{Status: 401, Detail: "d", ClearCookie: "jwt"}, body: "d\n",
@@ -157,7 +157,7 @@ func TestErrorMapping(t *testing.T) {
 		},
 		{
 			name: "no surface", surface: "", status: 503, d: authz.Decision{Status: 503, Detail: "d"}, fault: true, body: "d\n",
-			headers: map[string]string{"content-type": "text/plain; charset=utf-8", "cache-control": "no-store", "retry-after": "1"},
+			headers: map[string]string{"content-type": "text/plain; charset=utf-8", "cache-control": "no-store", "retry-after": "2"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -50,7 +50,7 @@ func outcomeOf(d *authz.Decision) string {
 	switch {
 	case d.Allowed():
 		return "allow"
-	case isFault(d):
+	case d.Fault():
 		return "fault"
 	}
 	return "deny"

@@ -19,22 +19,8 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// statusOf is the HTTP status of a refusal. What is no error status is a fault.
-func statusOf(d *authz.Decision) int {
-	if d.Status < 400 || d.Status > 599 {
-		return http.StatusServiceUnavailable
-	}
-	return d.Status
-}
-
-// isFault reports whether the refusal is our fault. 501 is an answer, not a fault.
-func isFault(d *authz.Decision) bool {
-	s := statusOf(d)
-	return !d.Allowed() && s >= 500 && s != http.StatusNotImplemented
-}
-
 // respond builds the CheckResponse. It starts as a denial: only an allowed
-// decision turns it into an allow (edge F1).
+// decision turns it into an allow (edge F1). A refusal is whole: see Server.decide.
 func respond(d *authz.Decision, wantsJSON bool) *authv3.CheckResponse {
 	if d.Allowed() {
 		return allow(d)
@@ -47,7 +33,7 @@ func respond(d *authz.Decision, wantsJSON bool) *authv3.CheckResponse {
 	for _, kv := range a.headers {
 		denied.Headers = append(denied.Headers, overwrite(kv[0], kv[1]))
 	}
-	if isFault(d) {
+	if d.Fault() {
 		return &authv3.CheckResponse{
 			Status:       &rpcstatus.Status{Code: int32(codes.Unavailable)},
 			HttpResponse: &authv3.CheckResponse_ErrorResponse{ErrorResponse: denied},
@@ -96,15 +82,11 @@ type answer struct {
 	body    string
 }
 
-// render is the only mapping from a refusal to what the client reads: SCIM error
+// render is this package's only mapping from a refusal to what the client reads: SCIM error
 // JSON on SCIM routes (B32), RFC 6749 §5.2 JSON on OAuth routes, problem JSON
 // (RFC 9457) or text on application routes (DESIGN §7).
 func render(d *authz.Decision, wantsJSON bool) answer {
-	a := answer{status: statusOf(d)}
-	detail := d.Detail
-	if detail == "" {
-		detail = http.StatusText(a.status)
-	}
+	a := answer{status: d.Status}
 	add := func(k, v string) {
 		if v != "" {
 			a.headers = append(a.headers, [2]string{k, v})
@@ -113,21 +95,21 @@ func render(d *authz.Decision, wantsJSON bool) answer {
 	switch {
 	case d.Surface == authz.SurfaceSCIM:
 		add("content-type", "application/scim+json")
-		a.body = encode(scimError{Schemas: []string{scim.ErrorURN}, Status: strconv.Itoa(a.status), ScimType: d.ScimType, Detail: detail})
+		a.body = encode(scimError{Schemas: []string{scim.ErrorURN}, Status: strconv.Itoa(a.status), ScimType: d.ScimType, Detail: d.Detail})
 	case d.Surface == authz.SurfaceOAuth:
 		add("content-type", "application/json")
-		a.body = encode(oauthError{Error: oauthCode(d), Description: detail})
+		a.body = encode(oauthError{Error: oauthCode(d), Description: d.Detail})
 	case wantsJSON:
 		add("content-type", "application/problem+json")
-		a.body = encode(problem{Title: http.StatusText(a.status), Status: a.status, Detail: detail, Code: d.Reason})
+		a.body = encode(problem{Title: http.StatusText(a.status), Status: a.status, Detail: d.Detail, Code: d.Reason})
 	default:
 		add("content-type", "text/plain; charset=utf-8")
-		a.body = detail + "\n"
+		a.body = d.Detail + "\n"
 	}
 	add("cache-control", "no-store")
 	add("www-authenticate", d.Challenge)
 	add("allow", d.AllowMethods)
-	if isFault(d) || d.Retry > 0 {
+	if d.Retry > 0 {
 		add("retry-after", retryAfter(d.Retry))
 	}
 	if d.ClearCookie != "" {
@@ -157,7 +139,7 @@ type problem struct {
 
 func oauthCode(d *authz.Decision) string {
 	switch {
-	case isFault(d):
+	case d.Fault():
 		return "temporarily_unavailable"
 	case d.Error != "":
 		return d.Error

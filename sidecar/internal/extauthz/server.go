@@ -172,7 +172,7 @@ func (s *Server) tellRefused(ctx context.Context, r *authz.Request, d *authz.Dec
 }
 
 // decide calls the decider; a panic is a fault, and so is an allow that came after
-// its deadline.
+// its deadline. What it returns allows, or is a whole refusal.
 func (s *Server) decide(ctx context.Context, r authz.Request) (d authz.Decision) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -183,6 +183,9 @@ func (s *Server) decide(ctx context.Context, r authz.Request) (d authz.Decision)
 	d = s.o.Decider.Decide(ctx, r)
 	if d.Allowed() && ctx.Err() != nil {
 		d = faulty(&r, authz.ReasonDeadline)
+	}
+	if !d.Allowed() {
+		d = d.Refusal()
 	}
 	return d
 }
@@ -237,7 +240,7 @@ func (s *Server) record(ctx context.Context, r *authz.Request, d *authz.Decision
 		attrs = append(attrs, slog.String("route", d.SCIM.Route))
 	}
 	if !d.Allowed() {
-		attrs = append(attrs, slog.Int("status", statusOf(d)))
+		attrs = append(attrs, slog.Int("status", d.Status))
 	}
 	s.o.Logger.LogAttrs(ctx, slog.LevelInfo, "check", attrs...)
 }

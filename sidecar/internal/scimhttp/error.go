@@ -120,23 +120,11 @@ func unavailable(detail string, retry time.Duration, reason string) failure {
 // failureOfDecision renders a denial. The zero decision is a fault on our side:
 // 503, never 403 (DESIGN §7).
 func failureOfDecision(d authz.Decision) failure {
-	f := failure{
+	d = d.Refusal()
+	return failure{
 		Status: d.Status, Type: d.ScimType, Detail: d.Detail,
 		Challenge: d.Challenge, Retry: d.Retry, Reason: d.Reason, Allow: d.AllowMethods,
 	}
-	if f.Status < 400 {
-		f.Status = http.StatusServiceUnavailable
-	}
-	if f.Status == http.StatusServiceUnavailable && f.Retry <= 0 {
-		f.Retry = retryConflict
-	}
-	if f.Detail == "" {
-		f.Detail = strings.ToLower(http.StatusText(f.Status))
-	}
-	if f.Reason == "" {
-		f.Reason = "undecided"
-	}
-	return f
 }
 
 // someIDs lists at most five ids, each cut to 64 bytes: they are the client's own

@@ -1,0 +1,178 @@
+package sidecar_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/extauthz"
+	"github.com/scimward/scimward/sidecar/internal/scimhttp"
+	"github.com/scimward/scimward/store/storetest"
+)
+
+// told is a Decider that answers as told and remembers what it was asked.
+type told struct {
+	answer authz.Decision
+	asked  authz.Request
+}
+
+func (d *told) Decide(_ context.Context, r authz.Request) authz.Decision {
+	d.asked = r
+	out := d.answer
+	out.Surface, out.Tenant = r.Surface, r.Tenant
+	return out
+}
+
+func (*told) DecideSubject(string, authz.Subject) bool { return false }
+
+// surfaces are the two places that answer a SCIM request: the proxy's adaptor and
+// the handler.
+type surfaces struct {
+	*told
+	check  *extauthz.Server
+	handle *scimhttp.Handler
+}
+
+func newSurfaces(t *testing.T) *surfaces {
+	t.Helper()
+	s := &surfaces{told: &told{}}
+	var err error
+	if s.check, err = extauthz.New(extauthz.Options{Decider: s.told}); err != nil {
+		t.Fatal(err)
+	}
+	s.handle, err = scimhttp.New(scimhttp.Options{
+		Decider: s.told, Store: storetest.New(t),
+		TenantOf: func(*http.Request) (string, bool) { return "acme", true },
+		Base:     func(string) string { return "https://acme.example/scim/v2" },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// wire is a refusal as the client reads it.
+type wire struct {
+	Status int
+	Header map[string]string
+	Body   map[string]any
+}
+
+func sent(t *testing.T, status int, header func(string) string, body string) wire {
+	t.Helper()
+	out := wire{Status: status, Header: map[string]string{}}
+	for _, name := range []string{"content-type", "cache-control", "www-authenticate", "allow", "retry-after"} {
+		out.Header[name] = header(name)
+	}
+	if err := json.Unmarshal([]byte(body), &out.Body); err != nil {
+		t.Fatalf("body %q: %v", body, err)
+	}
+	return out
+}
+
+func (s *surfaces) fromProxy(t *testing.T) wire {
+	t.Helper()
+	out, err := s.check.Check(t.Context(), &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
+		ContextExtensions: map[string]string{"surface": "scim", "tenant": "acme"},
+		Request:           &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{Method: "GET", Host: "acme.example", Path: "/scim/v2/Users"}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	denied := out.GetDeniedResponse()
+	if denied == nil {
+		denied = out.GetErrorResponse()
+	}
+	if denied == nil || out.GetStatus().GetCode() == 0 {
+		t.Fatalf("no refusal: %v", out)
+	}
+	headers := http.Header{}
+	for _, h := range denied.GetHeaders() {
+		headers.Add(h.GetHeader().GetKey(), h.GetHeader().GetValue())
+	}
+	return sent(t, int(denied.GetStatus().GetCode()), headers.Get, denied.GetBody())
+}
+
+func (s *surfaces) fromHandler(t *testing.T) wire {
+	t.Helper()
+	w := httptest.NewRecorder()
+	s.handle.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/scim/v2/Users", nil))
+	return sent(t, w.Code, w.Header().Get, w.Body.String())
+}
+
+// reasons reads every reason code that package authz declares.
+func reasons(t *testing.T) []string {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), "internal/authz/reason.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := []string{""}
+	ast.Inspect(f, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || !strings.HasPrefix(spec.Names[0].Name, "Reason") {
+			return true
+		}
+		code, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, code)
+		return true
+	})
+	if len(out) < 30 {
+		t.Fatalf("only %d reasons were found", len(out))
+	}
+	return out
+}
+
+// TestRefusalsAgree: a refusal is one answer, whether the proxy gives it or the
+// handler does (DESIGN §7), for every reason and everything a decision may leave
+// open.
+func TestRefusalsAgree(t *testing.T) {
+	s := newSurfaces(t)
+	for _, reason := range reasons(t) {
+		for name, d := range map[string]authz.Decision{
+			"nothing said":       {},
+			"status below 400":   {Status: 204},
+			"status above 599":   {Status: 700, Detail: "d"},
+			"status alone":       {Status: 403},
+			"unknown status":     {Status: 499},
+			"with a scimType":    {Status: 400, ScimType: "invalidSyntax", Detail: `R (operation 0): "x" <é>`},
+			"with a challenge":   {Status: 401, Error: "invalid_token", Challenge: `Bearer realm="scim", error="invalid_token"`, Detail: "d"},
+			"with methods":       {Status: 405, AllowMethods: "GET, POST"},
+			"with a wait":        {Status: 429, Retry: 1500 * time.Millisecond},
+			"fault":              {Status: 500},
+			"fault with a wait":  {Status: 503, Retry: 9 * time.Second, Detail: "d"},
+			"fault without wait": {Status: 503, Detail: "d"},
+			"bad gateway":        {Status: 502},
+			"not built":          {Status: 501},
+		} {
+			d.Reason = reason
+			s.answer = d
+			proxy, handler := s.fromProxy(t), s.fromHandler(t)
+			if diff := cmp.Diff(proxy, handler); diff != "" {
+				t.Errorf("%q, %s: proxy (-) and handler (+):\n%s", reason, name, diff)
+			}
+			if proxy.Status < 400 || proxy.Body["status"] != fmt.Sprint(proxy.Status) || proxy.Body["detail"] == "" {
+				t.Errorf("%q, %s: %+v", reason, name, proxy)
+			}
+			if fault := proxy.Status >= 500 && proxy.Status != 501; fault && proxy.Header["retry-after"] == "" {
+				t.Errorf("%q, %s: a fault without Retry-After", reason, name)
+			}
+		}
+	}
+}
