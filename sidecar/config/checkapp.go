@@ -108,18 +108,26 @@ func (c checker) subject(path string, a *App, s *Subject) {
 		c.fail(path+".jwt", "set is: jwt together with a jwt block", "half a JWT source")
 	}
 	if s.JWT != nil {
-		c.require(path+".jwt.issuer", s.JWT.Issuer, "write the iss of the application's tokens")
-		c.keys(path+".jwt.keys", s.JWT.Keys)
-		c.sameIssuer(path+".jwt.keys.issuer", s.JWT.Issuer, s.JWT.Keys)
-		c.oneOf(path+".jwt.names", s.JWT.Names, "user_name", "email", "external_id", "scim_id")
+		c.jwt(path+".jwt", s.JWT)
 	}
 	if s.Body != nil {
-		c.route(path+".body.path", s.Body.Path)
-		if (s.Body.Form == "") == (s.Body.JSON == "") {
-			c.fail(path+".body", "set one of form and json", "which field holds the value?")
-		}
-		c.oneOf(path+".body.method", s.Body.Method, "POST", "PUT", "PATCH", "DELETE")
+		c.body(path+".body", s.Body)
 	}
+}
+
+func (c checker) jwt(path string, j *JWT) {
+	c.require(path+".issuer", j.Issuer, "write the iss of the application's tokens")
+	c.keys(path+".keys", j.Keys)
+	c.sameIssuer(path+".keys.issuer", j.Issuer, j.Keys)
+	c.oneOf(path+".names", j.Names, "user_name", "email", "external_id", "scim_id")
+}
+
+func (c checker) body(path string, b *Body) {
+	c.route(path+".path", b.Path)
+	if (b.Form == "") == (b.JSON == "") {
+		c.fail(path, "set one of form and json", "which field holds the value?")
+	}
+	c.oneOf(path+".method", b.Method, "POST", "PUT", "PATCH", "DELETE")
 }
 
 func (c checker) route(path, value string) {
