@@ -131,16 +131,18 @@ func TestOpenRefuses(t *testing.T) {
 func TestFormerUser(t *testing.T) {
 	s := storetest.New(t)
 	id := create(t, s, "acme", "xena")
-	former := func(name string) (id string, ok bool) {
-		view(t, s, "acme", func(r *store.Reader) error { id, ok = r.FormerUser(name); return nil })
-		return id, ok
+	former := func(name string) (id string, err error) {
+		view(t, s, "acme", func(r *store.Reader) error { id, err = r.FormerUser(name); return nil })
+		return id, err
 	}
-	if _, ok := former("xena"); ok {
-		t.Error("an active user is a former one")
+	for _, name := range []string{"xena", "", "two words"} {
+		if got, err := former(name); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%q, whom no lock holds: %q, %v", name, got, err)
+		}
 	}
 	update(t, s, "acme", func(tx *store.Tx) error { return tx.DeleteUser(id) })
-	if got, ok := former("XENA"); !ok || got != id {
-		t.Errorf("found %q, %t", got, ok)
+	if got, err := former("XENA"); err != nil || got != id {
+		t.Errorf("found %q, %v", got, err)
 	}
 }
 

@@ -173,7 +173,7 @@ type Sign func(tenant string, claims map[string]any) (string, error)
 // Build reads the report of user, who is named by SCIM id or userName, from the
 // store. With a nil sign the report carries no seal.
 func Build(ctx context.Context, s *store.Store, tenant, user string, now time.Time, sign Sign) (*Report, error) {
-	rep := &Report{Schema: EvidenceSchema, Tenant: tenant, Generated: now.UTC(), Status: StatusVerified}
+	rep := &Report{Schema: EvidenceSchema, Tenant: tenant, Generated: now.UTC(), Status: StatusUnknown}
 	err := s.View(ctx, tenant, func(r *store.Reader) error {
 		id, err := resolve(r, user)
 		if err != nil {
@@ -212,7 +212,11 @@ func Build(ctx context.Context, s *store.Store, tenant, user string, now time.Ti
 // resolve finds the id behind what a person typed: the id itself, or the name of
 // somebody who is or was a user.
 func resolve(r *store.Reader, user string) (string, error) {
-	if offs, err := r.Offboardings(user); err == nil && len(offs) > 0 {
+	offs, err := r.Offboardings(user)
+	if err != nil {
+		return "", fmt.Errorf("looking the user up: %w", err)
+	}
+	if len(offs) > 0 {
 		return user, nil
 	}
 	ids, err := r.UserIDs("userName", user)
@@ -222,10 +226,14 @@ func resolve(r *store.Reader, user string) (string, error) {
 	if len(ids) > 0 {
 		return ids[0], nil
 	}
-	if id, ok := r.FormerUser(user); ok {
-		return id, nil
+	id, err := r.FormerUser(user)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return "", ErrNothingKnown
+	case err != nil:
+		return "", fmt.Errorf("looking the user up: %w", err)
 	}
-	return "", ErrNothingKnown
+	return id, nil
 }
 
 func when(t time.Time) *time.Time {
