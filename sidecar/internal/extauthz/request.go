@@ -18,8 +18,9 @@ const (
 )
 
 // newRequest translates a CheckRequest. Whatever is missing stays empty, and an
-// empty surface, path, host or method is denied by authz (edge W1).
-func newRequest(in *authv3.CheckRequest, maxBody int) authz.Request {
+// empty surface, path, host or method is denied by authz (edge W1). Envoy's own id
+// of the stream is not asked: it names nothing in the logs behind.
+func newRequest(in *authv3.CheckRequest, maxBody int, newID func() string) authz.Request {
 	attrs := in.GetAttributes()
 	ext := attrs.GetContextExtensions()
 	h := attrs.GetRequest().GetHttp()
@@ -33,10 +34,7 @@ func newRequest(in *authv3.CheckRequest, maxBody int) authz.Request {
 		Remote:  attrs.GetSource().GetAddress().GetSocketAddress().GetAddress(),
 	}
 	r.Path, r.Query, _ = strings.Cut(h.GetPath(), "?")
-	r.ID = first(r.Headers["x-request-id"])
-	if r.ID == "" {
-		r.ID = h.GetId()
-	}
+	r.ID = authz.RequestID(first(r.Headers["x-request-id"]), newID)
 	r.Body, r.BodyState = body(h, r.Headers, maxBody)
 	return r
 }

@@ -16,6 +16,7 @@ package extauthz
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -54,6 +55,7 @@ type Options struct {
 	Refused     func(ctx context.Context, r authz.Request, d authz.Decision)
 	RefusedWait time.Duration // 0 is 250 ms, and never more than a quarter of Timeout
 	Now         func() time.Time
+	NewID       func() string         // ids of requests that carry none; nil means random
 	Logger      *slog.Logger          // nil discards
 	Metrics     prometheus.Registerer // nil registers nothing
 }
@@ -80,6 +82,9 @@ func (o *Options) defaults() {
 	o.RefusedWait = min(o.RefusedWait, o.Timeout/4)
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.NewID == nil {
+		o.NewID = rand.Text
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -139,7 +144,7 @@ func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.Ch
 	began := s.o.Now()
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	r := newRequest(in, s.o.MaxBody)
+	r := newRequest(in, s.o.MaxBody, s.o.NewID)
 	r.Received = began
 	d := s.decide(ctx, r)
 	out := respond(&d, acceptsJSON(r.Headers))
@@ -176,7 +181,7 @@ func (s *Server) tellRefused(ctx context.Context, r *authz.Request, d *authz.Dec
 func (s *Server) decide(ctx context.Context, r authz.Request) (d authz.Decision) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.o.Logger.LogAttrs(ctx, slog.LevelError, "decider panicked", slog.String("request_id", clip(r.ID)), slog.Any("panic", panicKind(p)))
+			s.o.Logger.LogAttrs(ctx, slog.LevelError, "decider panicked", slog.String("request_id", r.ID), slog.Any("panic", panicKind(p)))
 			d = faulty(&r, reasonPanic)
 		}
 	}()
@@ -222,7 +227,7 @@ func (s *Server) record(ctx context.Context, r *authz.Request, d *authz.Decision
 	attrs := make([]slog.Attr, 0, 14)
 	attrs = append(attrs,
 		slog.String("surface", surfaceLabel(r.Surface)), slog.String("outcome", outcome), slog.String("reason", d.Reason),
-		slog.String("method", clip(r.Method)), slog.String("request_id", clip(r.ID)), slog.String("tenant", d.Tenant),
+		slog.String("method", clip(r.Method)), slog.String("request_id", r.ID), slog.String("tenant", d.Tenant),
 		slog.Duration("took", took))
 	for _, a := range []struct{ k, v string }{
 		{"app", d.App},

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/token"
 	"github.com/scimward/scimward/store"
 )
@@ -25,7 +26,7 @@ type event struct {
 // token is POST /oauth/token.
 func (h *handler) token(w http.ResponseWriter, r *http.Request) {
 	received := h.now()
-	e := event{requestID: requestID(r, h.newID)}
+	e := event{requestID: authz.RequestID(r.Header.Get("X-Request-Id"), h.newID)}
 	raw, lifetime, err := h.grant(w, r, received, &e)
 	if err != nil {
 		a := answerFor(err)
@@ -183,19 +184,4 @@ func (h *handler) record(r *http.Request, e event, received time.Time, a answer,
 		attrs = append(attrs, slog.String("error", err.Error()))
 	}
 	h.log.LogAttrs(r.Context(), level, "token request", attrs...)
-}
-
-const maxRequestIDBytes = 128
-
-// requestID is the proxy's x-request-id where it is a plain short word, else a
-// new one: it goes into the audit.
-func requestID(r *http.Request, newID func() string) string {
-	id := r.Header.Get("X-Request-Id")
-	word := func(c rune) bool {
-		return c == '-' || c == '_' || c == '.' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
-	}
-	if id == "" || len(id) > maxRequestIDBytes || strings.ContainsFunc(id, func(c rune) bool { return !word(c) }) {
-		return newID()
-	}
-	return id
 }

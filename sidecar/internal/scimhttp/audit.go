@@ -39,11 +39,8 @@ func (x *exchange) cause(action string) store.Cause {
 // does nothing for reads and for strangers.
 func (h *Handler) Refused(ctx context.Context, r authz.Request, d authz.Decision) {
 	x := &exchange{
-		id: r.ID, tenant: r.Tenant, method: r.Method, path: r.Path, remote: r.Remote, received: r.Received,
+		id: authz.RequestID(r.ID, h.o.NewID), tenant: r.Tenant, method: r.Method, path: r.Path, remote: r.Remote, received: r.Received,
 		route: routeOf(r.Method, r.Path), decision: d,
-	}
-	if !plainID(x.id) {
-		x.id = h.o.NewID()
 	}
 	h.recordRefusal(ctx, x, failureOfDecision(d))
 }

@@ -32,8 +32,8 @@ type exchange struct {
 // begin names the request: everything that needs no decision.
 func (h *Handler) begin(r *http.Request) *exchange {
 	path, query, _ := strings.Cut(r.RequestURI, "?")
-	x := &exchange{
-		id:       r.Header.Get("X-Request-Id"),
+	return &exchange{
+		id:       authz.RequestID(r.Header.Get("X-Request-Id"), h.o.NewID),
 		method:   r.Method,
 		path:     path,
 		rawQuery: query,
@@ -41,24 +41,6 @@ func (h *Handler) begin(r *http.Request) *exchange {
 		received: h.o.Now(),
 		route:    routeOf(r.Method, path),
 	}
-	if !plainID(x.id) {
-		x.id = h.o.NewID()
-	}
-	return x
-}
-
-// plainID reports whether a request id of the client can stand in a log and in an
-// audit record: 1 to 128 visible ASCII bytes.
-func plainID(s string) bool {
-	if s == "" || len(s) > 128 {
-		return false
-	}
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
 }
 
 // peer is the default of Options.Remote.
