@@ -30,7 +30,7 @@ import (
 
 // Component is one part of the process and whether it can do its work.
 type Component struct {
-	Name    string `json:"name"` // "store", "policy", "keys:acme", "plugin:acme/app"
+	Name    string `json:"name"` // "store", "policy", "oauth", "plugins", "keys:acme", "keys:acme/app[0]"
 	Ready   bool   `json:"ready"`
 	Message string `json:"message,omitempty"` // why not, and what to do
 }
@@ -219,7 +219,7 @@ func (h *Handler) evidence(w http.ResponseWriter, r *http.Request) {
 	rep, err := revoke.Build(r.Context(), h.o.Store, tenant, user, h.o.Now(), h.o.Sign)
 	switch {
 	case errors.Is(err, revoke.ErrNothingKnown):
-		problem(w, http.StatusNotFound, "this user was never deactivated or deleted")
+		problem(w, http.StatusNotFound, "nobody with this SCIM id or userName was deactivated or deleted; a leaver whose userName somebody else has now is found by SCIM id")
 	case err != nil:
 		h.o.Logger.ErrorContext(r.Context(), "building evidence", slog.String("tenant", tenant), slog.Any("error", err))
 		problem(w, http.StatusServiceUnavailable, "the report could not be built")

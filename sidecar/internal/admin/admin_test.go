@@ -215,7 +215,7 @@ func TestEvidence(t *testing.T) {
 		isProblem(t, s.get(path), 404, "no such tenant")
 	}
 	for _, path := range []string{"/v1/tenants/globex/evidence/" + s.id, "/v1/tenants/globex/evidence/ada", "/v1/tenants/acme/evidence/bob", "/v1/tenants/acme/evidence/%00"} {
-		isProblem(t, s.get(path), 404, "never deactivated")
+		isProblem(t, s.get(path), 404, "found by SCIM id")
 	}
 }
 
