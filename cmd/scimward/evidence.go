@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -29,8 +30,10 @@ format it prints a summary for people; --json prints the sealed report that
 	asJSON := c.Flags().Bool("json", false, "print the sealed report")
 	asHTML := c.Flags().Bool("html", false, "print a page")
 	out := c.Flags().StringP("output", "o", "", "write to `FILE` instead of standard output")
-	c.MarkFlagsMutuallyExclusive("json", "html")
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if *asJSON && *asHTML {
+			return usageError{errors.New("choose one of --json and --html")}
+		}
 		admin, cfg, err := newAdminClient(*file)
 		if err != nil {
 			return err

@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if errors.As(err, &hint) {
 		_, _ = fmt.Fprintln(stderr, "scimward: hint:", hint.hint)
 	}
-	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
+	if errors.As(err, &usage) {
 		_, _ = fmt.Fprintln(stderr, "scimward: hint: run `scimward help` for the commands")
 		return 2
 	}
