@@ -106,11 +106,7 @@ func (s *Server) components(ctx context.Context) []admin.Component {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	out := []admin.Component{component("policy", nil), component("oauth", s.oauth.Ready(ctx)), component("plugins", s.plugins.Ready())}
-	health := s.store.Health()
-	if health.Writable {
-		health.Err = nil
-	}
-	out = append(out, component("store", health.Err))
+	out = append(out, component("store", s.store.Health().Err))
 	for name, err := range s.verifiers.ready(ctx) {
 		out = append(out, component(name, err))
 	}

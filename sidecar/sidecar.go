@@ -35,11 +35,11 @@ import (
 
 // Options configures a [Server].
 type Options struct {
-	Config  *config.Config // from package config; required
-	Version string         // shown by status
-	Worker  []string       // command that runs a plugin worker; empty means this executable with "plugin-worker"
-	Logger  *slog.Logger   // nil discards
-	Now     func() time.Time
+	Config  *config.Config   // from package config; required
+	Version string           // shown by status
+	Worker  []string         // command that runs a plugin worker; empty means this executable with "plugin-worker"
+	Logger  *slog.Logger     // nil discards
+	Now     func() time.Time // nil means time.Now
 }
 
 // Server is one scimward process. Make it with [New].
