@@ -150,7 +150,8 @@ func (l Lock) Refuses(issued time.Time) bool {
 // JobState is the outcome of one kind for one user and app.
 type JobState string
 
-// The job states. Only the first four of the terminal ones are shown as done.
+// The job states. None of them is proof: a kind is done when it is Verified, or
+// shown as enforced at the proxy when it is JobUnsupported.
 const (
 	JobPending         JobState = "pending"
 	JobRunning         JobState = "running" // leased
@@ -212,7 +213,7 @@ type JobSubject struct {
 	SCIMID     string
 	ExternalID string
 	UserName   string
-	Emails     []string
+	Emails     []string // the first 20
 	// FormerUserNames are names the user had before and nobody else has taken,
 	// folded, newest last, at most 20: an application may still know the user by one.
 	FormerUserNames []string `json:",omitempty"`
