@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// The key space. Keys are built here and nowhere else.
+// The key space. Keys of the state and the feed are built here and nowhere else.
 //
 //	key  = kind tenant part…          part = escaped bytes 00 01
 //	be64 = 8 bytes, big endian, unescaped, always last or before a part
@@ -43,9 +43,11 @@ import (
 //	b tenant resource be64(n)        audit record of a resource
 //	h tenant                         audit head
 //
-// Two kinds belong to the log and so to no tenant (their values name it):
+// Three kinds belong to the log and so to no tenant (the values of records and
+// feed name it). Package store/log/local writes L and G and trims Z with L:
 //
-//	L be64(seq)                      log record (package store/log/local)
+//	L be64(seq)                      log record
+//	G                                genesis record, once the log was trimmed
 //	Z be64(seq)                      change feed entries of a record
 const (
 	kindUser       = 'u'

@@ -323,8 +323,11 @@ func (l *Log) incarnation(txn *badger.Txn) (log.Incarnation, error) {
 		return log.Incarnation{}, fmt.Errorf("reading the genesis record: %w", err)
 	}
 	v, err := item.ValueCopy(nil)
-	if err != nil || len(v) < 1 {
+	if err != nil {
 		return log.Incarnation{}, fmt.Errorf("reading the genesis record: %w", err)
+	}
+	if len(v) < 1 {
+		return log.Incarnation{}, errors.New("local: the genesis record is empty")
 	}
 	return l.o.Incarnation(v[1:])
 }
