@@ -136,8 +136,8 @@ func New(o Options) (*Engine, error) {
 	return &Engine{o: o, m: m, wake: make(chan struct{}, 1), busy: map[unit]bool{}, dirty: map[string]bool{}}, nil
 }
 
-// Wake makes Run look for due jobs of every tenant now. It never blocks.
-func (e *Engine) Wake() {
+// markAll makes Run look for due jobs of every tenant now. It never blocks.
+func (e *Engine) markAll() {
 	for tenant := range e.o.Tenants {
 		e.mark(tenant)
 	}
@@ -186,13 +186,13 @@ func (e *Engine) Run(ctx context.Context) error {
 	slots := make(chan struct{}, e.o.Workers)
 	tick := time.NewTicker(e.o.Poll)
 	defer tick.Stop()
-	for e.Wake(); ; {
+	for e.markAll(); ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-e.wake:
 		case <-tick.C: // what came due by the passing of time, and what failed on a fault of the store
-			e.Wake()
+			e.markAll()
 		}
 		for _, tenant := range e.marked() {
 			if ctx.Err() != nil {
