@@ -108,7 +108,8 @@ func (t *Tx) redrive(u *User, names []name) error {
 	n := 0
 	for i := range jobs {
 		j := &jobs[i]
-		if j.Verified || j.State == JobRunning || j.State == JobUnsupported || j.Event == eventReactivated || j.NextAt.Equal(t.now) {
+		leased := j.LeaseOwner != "" && j.LeaseUntil.After(t.now) // while proof is sought too
+		if j.Verified || leased || j.State == JobRunning || j.State == JobUnsupported || j.Event == eventReactivated || j.NextAt.Equal(t.now) {
 			continue
 		}
 		if _, _, err := t.get(key(kindJob, t.tenant, j.ID)); err != nil {
@@ -134,7 +135,7 @@ func (t *Tx) newJob(u *User, l *Lock, target Target, kind, idKind, event string)
 		ID: JobID(t.tenant, target.App, u.ID, epoch, idKind), Tenant: t.tenant, App: target.App, Kind: kind, UserID: u.ID,
 		Epoch: epoch, Event: event, State: JobPending, NextAt: t.now, Received: t.received(), Created: t.now,
 		Subject: JobSubject{
-			SCIMID: u.ID, ExternalID: u.ExternalID(), UserName: u.UserName(), Emails: u.Emails(),
+			SCIMID: u.ID, ExternalID: u.ExternalID(), UserName: u.UserName(), Emails: few(u.Emails()),
 			FormerUserNames: formerNames(l, u.UserName()),
 		},
 	}
@@ -145,20 +146,16 @@ func (t *Tx) newJob(u *User, l *Lock, target Target, kind, idKind, event string)
 	t.putJob(&j, time.Time{})
 }
 
-// formerNames are the folded user names the lock holds beside the one of now.
+// formerNames are the folded user names the lock holds beside the one of now, the
+// newest of them.
 func formerNames(l *Lock, userName string) []string {
 	now := foldUserName(userName)
-	var out []string
-	for _, n := range l.UserNames {
-		if n != now && len(out) < maxFormerNames {
-			out = append(out, n)
-		}
-	}
+	out := slices.DeleteFunc(slices.Clone(l.UserNames), func(n string) bool { return n == now })
+	slices.Reverse(out)
+	out = few(out)
+	slices.Reverse(out)
 	return out
 }
-
-// maxFormerNames bounds what one job carries.
-const maxFormerNames = 20
 
 func (t *Tx) reason() string {
 	if t.cause == nil {
@@ -222,6 +219,7 @@ func (t *Tx) hold(l *Lock, names []name) error {
 			if err := t.letGo(holder, n); err != nil {
 				return err
 			}
+			l.NotBefore = t.now // what was issued under it before belonged to somebody else
 		}
 		switch n.attr {
 		case attrUserName:
@@ -236,6 +234,7 @@ func (t *Tx) hold(l *Lock, names []name) error {
 		}
 		t.put(key(kindHeld, t.tenant, n.attr, n.value), sealValue([]byte(l.UserID)))
 	}
+	t.forgetOldest(l, names)
 	return nil
 }
 
@@ -336,7 +335,19 @@ func (t *Tx) renameLock(id string, before, after []name) error {
 	if l.State == "" {
 		l.State, l.Since, l.Reason, l.RequestID = LockLifted, t.now, "renamed", t.requestID()
 	}
-	return t.holdNew(&l, union(lost, gained))
+	// A value that several users may have stays in the lock it is in: that may be a
+	// leaver's.
+	free := gained
+	for _, n := range lost {
+		holder, err := t.holder(kindHeld, n.attr, n.value)
+		if err != nil {
+			return err
+		}
+		if holder == "" {
+			free = append(free, n)
+		}
+	}
+	return t.holdNew(&l, free)
 }
 
 func minus(a, b []name) []name {

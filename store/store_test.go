@@ -172,7 +172,7 @@ func TestBrokenUTF8IsRefused(t *testing.T) {
 // Values made to look like keys of others stay where they belong.
 func TestHostileValues(t *testing.T) {
 	s := storetest.New(t)
-	long := string(make([]byte, 5000))
+	long := string(make([]byte, 1000)) // longer than a part of a key
 	for _, v := range []string{"a\x00\x01b", "\x00", "\x00ÿ", "a\x00", long, long + "x"} {
 		u := user("u" + store.JobID("", "", v, 0, ""))
 		u.Resource["externalId"] = v

@@ -208,6 +208,9 @@ func (t *Tx) CreateUser(u *User) error {
 		return err
 	}
 	names := namesOf(u.Resource)
+	if err := checkNames(nil, names); err != nil {
+		return err
+	}
 	if err := t.moveIndexes(u.ID, nil, names); err != nil {
 		return err
 	}
@@ -277,7 +280,7 @@ func contains(names []name, n name) bool {
 // lock and jobs in step: on active true to false the deactivation core runs, on
 // false to true the lock is lifted, and an inactive user's unverified jobs are
 // driven again. A resource that did not change keeps its version. ErrNotFound,
-// *UniquenessError.
+// *UniquenessError, ErrTooLarge.
 func (t *Tx) UpdateUser(u *User) error {
 	k := key(kindUser, t.tenant, u.ID)
 	v, seq, err := t.get(k)
@@ -296,6 +299,9 @@ func (t *Tx) UpdateUser(u *User) error {
 	before, after := namesOf(old.Resource), namesOf(u.Resource)
 	if !same {
 		u.Modified = t.now
+		if err := checkNames(before, after); err != nil {
+			return err
+		}
 		if err := t.putResource(k, u.Resource, u.Created, u.Modified); err != nil {
 			return err
 		}

@@ -1,0 +1,206 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/scim"
+	"github.com/scimward/scimward/store/storetest"
+)
+
+// edit changes attributes of a user.
+func edit(id string, attrs scim.Object) func(*store.Tx) error {
+	return func(tx *store.Tx) error {
+		u, err := tx.User(id)
+		if err != nil {
+			return err
+		}
+		for k, v := range attrs {
+			u.Resource[k] = v
+		}
+		return tx.UpdateUser(&u)
+	}
+}
+
+func emails(values ...string) []any {
+	var out []any
+	for _, v := range values {
+		out = append(out, scim.Object{"value": v})
+	}
+	return out
+}
+
+// clockStore is a store on a hand-driven clock.
+func clockStore(t *testing.T) (*store.Store, func(time.Duration) time.Time) {
+	t.Helper()
+	now := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
+	s := storetest.Open(t, func(o *store.Options) { o.Now = func() time.Time { return now } })
+	return s, func(d time.Duration) time.Time { now = now.Add(d); return now }
+}
+
+// An active user who gives up a value that a leaver's lock holds too does not take
+// it out of that lock.
+func TestGivenUpNameStaysWithTheLeaver(t *testing.T) {
+	s := storetest.New(t)
+	leaver, stays := create(t, s, "acme", "lea"), create(t, s, "acme", "stan")
+	do(t, s, patch("PATCH"), edit(leaver, scim.Object{"emails": emails("team@example.com")}))
+	do(t, s, patch("PATCH"), edit(stays, scim.Object{"emails": emails("team@example.com")}))
+	do(t, s, patch("PATCH"), setActive(false, leaver))
+	do(t, s, patch("PATCH"), edit(stays, scim.Object{"emails": emails("stan@example.com")}))
+	if l, ok := s.Locks().Lookup("acme", store.SubjectRef{Email: "team@example.com"}); !ok || l.UserID != leaver || !l.Refuses(time.Now().Add(time.Hour)) {
+		t.Errorf("the leaver's address is served: %v %+v", ok, l)
+	}
+	verify(t, s)
+}
+
+// A name that comes to a user while that user is inactive came from somebody else:
+// what was issued under it before stays refused when the new holder is reactivated.
+func TestNameTakenOverWhileInactive(t *testing.T) {
+	for _, order := range []string{"renamed while inactive", "renamed with the reactivation"} {
+		t.Run(order, func(t *testing.T) {
+			s, add := clockStore(t)
+			leaver, other := create(t, s, "acme", "lea"), create(t, s, "acme", "otto")
+			add(time.Minute)
+			do(t, s, patch("PATCH"), setActive(false, other))
+			issued := add(time.Minute) // the leaver signs in
+			add(time.Minute)
+			do(t, s, patch("DELETE"), func(tx *store.Tx) error { return tx.DeleteUser(leaver) })
+			add(time.Minute)
+			if order == "renamed while inactive" {
+				do(t, s, patch("PATCH"), edit(other, scim.Object{"userName": "lea"}))
+				add(time.Minute)
+				do(t, s, patch("PATCH"), setActive(true, other))
+			} else {
+				do(t, s, patch("PATCH"), edit(other, scim.Object{"userName": "lea", "active": true}))
+			}
+			l, ok := s.Locks().Lookup("acme", store.SubjectRef{UserName: "lea"})
+			if !ok || l.UserID != other || !l.Refuses(issued) {
+				t.Errorf("a credential of the deleted user is served: %v %+v", ok, l)
+			}
+			if l.Refuses(add(time.Minute)) {
+				t.Errorf("the new holder is locked out: %+v", l)
+			}
+			verify(t, s)
+		})
+	}
+}
+
+// Whatever a user collects, the user can be deactivated.
+func TestMuchNamedUserCanBeDeactivated(t *testing.T) {
+	long := strings.Repeat("n", 900)
+	for name, grow := range map[string]func(t *testing.T, s *store.Store, id string){
+		"many names": func(t *testing.T, s *store.Store, id string) {
+			for i := range 1500 {
+				do(t, s, patch("PATCH"), edit(id, scim.Object{"userName": fmt.Sprintf("%s%d", long, i)}))
+			}
+		},
+		"many addresses": func(t *testing.T, s *store.Store, id string) {
+			var all []string
+			for i := range 250 {
+				all = append(all, fmt.Sprintf("%0100d@example.com", i))
+			}
+			for round := range 10 {
+				all[0] = fmt.Sprintf("round%d@example.com", round)
+				do(t, s, patch("PATCH"), edit(id, scim.Object{"emails": emails(all...)}))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := storetest.New(t)
+			id := create(t, s, "acme", "max")
+			grow(t, s, id)
+			do(t, s, patch("PATCH"), setActive(false, id))
+			if l, ok := s.Locks().Lookup("acme", store.SubjectRef{SCIMID: id}); !ok || !l.Refuses(time.Now()) {
+				t.Errorf("not locked: %+v", l)
+			}
+			verify(t, s)
+		})
+	}
+}
+
+// More names than one record could lock are refused, and the user stays as it was.
+func TestTooManyNamesAreRefused(t *testing.T) {
+	s := storetest.New(t)
+	id := create(t, s, "acme", "max")
+	var many []string
+	for i := range 300 {
+		many = append(many, fmt.Sprintf("address%d@example.com", i))
+	}
+	for name, attrs := range map[string]scim.Object{
+		"many addresses": {"emails": emails(many...)},
+		"a long address": {"emails": emails(strings.Repeat("a", 2000) + "@example.com")},
+		"a long name":    {"userName": strings.Repeat("n", 2000)},
+		"a long id":      {"externalId": strings.Repeat("x", 2000)},
+	} {
+		if _, err := s.Update(t.Context(), "acme", patch("PATCH"), edit(id, attrs)); !errors.Is(err, store.ErrTooLarge) {
+			t.Errorf("%s: %v", name, err)
+		}
+		u := user("new")
+		for k, v := range attrs {
+			u.Resource[k] = v
+		}
+		if _, err := s.Update(t.Context(), "acme", patch("POST"), func(tx *store.Tx) error { return tx.CreateUser(u) }); !errors.Is(err, store.ErrTooLarge) {
+			t.Errorf("creating with %s: %v", name, err)
+		}
+	}
+	do(t, s, patch("PATCH"), setActive(false, id))
+	verify(t, s)
+}
+
+// The jobs tell the plugins of the newest former names.
+func TestNewestFormerNamesAreTold(t *testing.T) {
+	s := storetest.New(t)
+	id := create(t, s, "acme", "n0")
+	var want []string
+	for i := 1; i <= 30; i++ {
+		do(t, s, patch("PATCH"), edit(id, scim.Object{"userName": fmt.Sprintf("n%d", i)}))
+		if i >= 10 && i < 30 {
+			want = append(want, fmt.Sprintf("n%d", i))
+		}
+	}
+	do(t, s, patch("PATCH"), setActive(false, id))
+	view(t, s, "acme", func(r *store.Reader) error {
+		jobs, err := r.JobsOf(id, 0)
+		if err != nil || len(jobs) == 0 {
+			t.Fatalf("%d jobs, %v", len(jobs), err)
+		}
+		if diff := cmp.Diff(want, jobs[0].Subject.FormerUserNames); diff != "" {
+			t.Error(diff)
+		}
+		return nil
+	})
+	verify(t, s)
+}
+
+// A repeated deactivation does not take a job away from the worker who proves it.
+func TestRepeatedDeactivationLeavesLeasedProof(t *testing.T) {
+	s := storetest.New(t)
+	id := create(t, s, "acme", "max")
+	do(t, s, patch("PATCH"), setActive(false, id))
+	var before store.Job
+	do(t, s, patch("PATCH"), func(tx *store.Tx) error {
+		jobs, err := tx.JobsOf(id, 0)
+		if err != nil {
+			return err
+		}
+		before = jobs[0]
+		before.State, before.LeaseOwner, before.LeaseUntil = store.JobRevoked, "one", tx.Now().Add(time.Minute)
+		before.NextAt = before.LeaseUntil
+		return tx.SaveJob(&before)
+	})
+	do(t, s, patch("PATCH"), setActive(false, id))
+	view(t, s, "acme", func(r *store.Reader) error {
+		after, err := r.Job(before.ID)
+		if err != nil || !after.NextAt.Equal(before.LeaseUntil) {
+			t.Errorf("due at %v, the lease ends at %v; %v", after.NextAt, before.LeaseUntil, err)
+		}
+		return nil
+	})
+	verify(t, s)
+}
