@@ -221,8 +221,16 @@ func (a *Authorizer) judgeSCIM(ctx context.Context, r *Request, t *tenant, segs 
 			return d
 		}
 	} else if d, refused := a.decode(r, t, rt, req, &in); refused {
+		d.Deviations = codes(req.Deviations)
 		return d
 	}
+	d := a.ask(ctx, in, req)
+	d.Deviations = codes(req.Deviations)
+	return d
+}
+
+// ask lets the policy judge.
+func (a *Authorizer) ask(ctx context.Context, in policies.Input, req *SCIMRequest) Decision {
 	if ctx.Err() != nil {
 		return overdue()
 	}
@@ -231,6 +239,17 @@ func (a *Authorizer) judgeSCIM(ctx context.Context, r *Request, t *tenant, segs 
 		return overdue()
 	}
 	return verdict(v, req)
+}
+
+// codes lists the codes of deviations, each once, in their order.
+func codes(found []scim.Deviation) []string {
+	var out []string
+	for _, d := range found {
+		if !slices.Contains(out, d.Code) {
+			out = append(out, d.Code)
+		}
+	}
+	return out
 }
 
 func scimName(segs []string) string {

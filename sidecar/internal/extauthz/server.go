@@ -220,11 +220,16 @@ func panicKind(p any) string {
 func (s *Server) record(ctx context.Context, r *authz.Request, d *authz.Decision, took time.Duration) {
 	outcome := outcomeOf(d)
 	s.metrics.decisions.WithLabelValues(surfaceLabel(r.Surface), outcome, reasonLabel(d.Reason)).Observe(took.Seconds())
+	if !d.Allowed() { // the handler counts those that are let through to it
+		for _, code := range d.Deviations {
+			s.metrics.deviated.WithLabelValues(d.Tenant, code).Inc()
+		}
+	}
 	ctx = context.WithoutCancel(ctx)
 	if !s.o.Logger.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 14)
+	attrs := make([]slog.Attr, 0, 16)
 	attrs = append(attrs,
 		slog.String("surface", surfaceLabel(r.Surface)), slog.String("outcome", outcome), slog.String("reason", d.Reason),
 		slog.String("method", clip(r.Method)), slog.String("request_id", r.ID), slog.String("tenant", d.Tenant),
@@ -243,6 +248,9 @@ func (s *Server) record(ctx context.Context, r *authz.Request, d *authz.Decision
 	}
 	if d.SCIM != nil {
 		attrs = append(attrs, slog.String("route", d.SCIM.Route))
+	}
+	if len(d.Deviations) > 0 {
+		attrs = append(attrs, slog.Any("deviations", d.Deviations))
 	}
 	if !d.Allowed() {
 		attrs = append(attrs, slog.Int("status", d.Status))

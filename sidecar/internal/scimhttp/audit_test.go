@@ -165,6 +165,25 @@ func TestMetricsAndLog(t *testing.T) {
 	}
 }
 
+// TestDeviationsAreTold: in the event and in the count of a request, allowed or not
+// (DESIGN §4), and in the registry beside those of the proxy's adaptor.
+func TestDeviationsAreTold(t *testing.T) {
+	s := serve(t, base)
+	id := s.createUser("ada")
+	const name = "scimward_scim_deviations_total"
+	if strings.Contains(s.logs.String(), "deviations") || s.counter(name, "tenant", "acme") != 0 {
+		t.Errorf("a plain request has deviations: %s", s.logs)
+	}
+	s.do("PATCH", "/Users/"+id, ops(op("Replace", "title", "x"), op("Replace", "displayName", "y"))).want(200)
+	if !strings.Contains(s.logs.String(), `"deviations":["OP_CASE"]`) || s.counter(name, "code", "OP_CASE") != 1 {
+		t.Errorf("allowed: %s", s.logs)
+	}
+	s.do("PATCH", "/Users/"+id, ops(op("Replace", "", obj{"nothing.here": 1}))).want(400)
+	if !strings.Contains(s.logs.String(), `"deviations":["OP_CASE","PATHLESS"`) || s.counter(name, "code", "OP_CASE") != 2 {
+		t.Errorf("refused: %s", s.logs)
+	}
+}
+
 // TestNewRefusesMissingParts and a registry that has the metrics already.
 func TestNewRefusesMissingParts(t *testing.T) {
 	s := serve(t, il1)

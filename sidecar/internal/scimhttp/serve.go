@@ -120,6 +120,7 @@ func (h *Handler) operation(method string, s *authz.SCIMRequest) operation {
 func (h *Handler) end(ctx context.Context, x *exchange, status int) {
 	took := h.o.Now().Sub(x.received)
 	h.m.request(x.tenant, x.route, status, took)
+	h.m.deviations(x.tenant, x.decision.Deviations)
 	level := slog.LevelInfo
 	if status >= http.StatusInternalServerError {
 		level = slog.LevelError
@@ -136,6 +137,7 @@ func (h *Handler) end(ctx context.Context, x *exchange, status int) {
 	add(x.resource != "", slog.String("resource", x.resource))
 	add(x.seq != 0, slog.Uint64("seq", x.seq))
 	add(x.reason != "", slog.String("reason", x.reason))
+	add(len(x.decision.Deviations) > 0, slog.Any("deviations", x.decision.Deviations))
 	add(x.decision.Policy != "", slog.String("policy", x.decision.Policy))
 	add(x.err != nil, slog.Any("error", x.err))
 	h.o.Logger.LogAttrs(ctx, level, "scim request", attrs...)
