@@ -179,7 +179,7 @@ func (s *Server) openSurfaces(context.Context) error {
 	s.scim = httpServer(handler.Route(mux), s.o.Logger)
 	_, longest := pluginConfigs(cfg)
 	s.engine, err = revoke.New(revoke.Options{
-		Store: s.store, Revoker: revoker{s.plugins}, Tenants: lifetimes(cfg), Owner: owner(), Workers: cfg.Revocation.Workers,
+		Store: s.store, Revoker: revoker{s.plugins}, Tenants: s.tenants(), Owner: owner(), Workers: cfg.Revocation.Workers,
 		Lease: leaseFor(cfg.Revocation.Lease, longest), Deadline: cfg.Revocation.Deadline, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
 	})
 	if err != nil {

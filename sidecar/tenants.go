@@ -45,19 +45,6 @@ func storeTenants(cfg *config.Config) map[string]store.TenantOptions {
 	return out
 }
 
-// lifetimes are the longest credential lifetimes, by tenant and app.
-func lifetimes(cfg *config.Config) map[string]map[string]time.Duration {
-	out := map[string]map[string]time.Duration{}
-	for i := range cfg.Tenants {
-		t := &cfg.Tenants[i]
-		out[t.Name] = map[string]time.Duration{}
-		for j := range t.Apps {
-			out[t.Name][t.Apps[j].Name] = t.Apps[j].CredentialLifetime
-		}
-	}
-	return out
-}
-
 // pluginConfigs turns the plugin sections into what the host loads.
 func pluginConfigs(cfg *config.Config) (out []plugins.Config, longest time.Duration) {
 	for i := range cfg.Tenants {

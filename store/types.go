@@ -184,7 +184,7 @@ type Job struct {
 	Cursor        string
 	Code          string // last code and message of the plugin or host
 	Message       string
-	EnforcedUntil time.Time // JobUnsupported: the app's longest credential lifetime from the lock on
+	EnforcedUntil time.Time // from the lock on, the longest life of a credential of the app ([Target]); told where the job is JobUnsupported
 	Verified      bool
 	VerifiedAt    time.Time
 	Probes        []JobProbe    // last 10

@@ -27,7 +27,7 @@ func (e *Engine) watchClocks(ctx context.Context) {
 		if all {
 			full = now
 		}
-		for tenant := range e.o.Tenants {
+		for _, tenant := range e.o.Tenants {
 			if err := e.clocks(ctx, tenant, all); err != nil && ctx.Err() == nil {
 				e.o.Logger.ErrorContext(ctx, "judging the clocks", slog.String("tenant", tenant), slog.Any("error", err))
 			}

@@ -55,9 +55,7 @@ type Revoker interface {
 type Options struct {
 	Store   *store.Store
 	Revoker Revoker
-	// Tenants lists the tenants with the longest credential lifetime of each app,
-	// which says until when an unsupported kind is enforced at the proxy.
-	Tenants map[string]map[string]time.Duration
+	Tenants []string      // whose jobs are worked on: the tenants of Store
 	Owner   string        // names this process in leases; required
 	Workers int           // users worked on at once; zero means 4
 	Lease   time.Duration // zero means 30s
@@ -138,7 +136,7 @@ func New(o Options) (*Engine, error) {
 
 // markAll makes Run look for due jobs of every tenant now. It never blocks.
 func (e *Engine) markAll() {
-	for tenant := range e.o.Tenants {
+	for _, tenant := range e.o.Tenants {
 		e.mark(tenant)
 	}
 	e.signal()
@@ -146,9 +144,6 @@ func (e *Engine) markAll() {
 
 // mark makes the next wake look at tenant.
 func (e *Engine) mark(tenant string) {
-	if _, ok := e.o.Tenants[tenant]; !ok {
-		return
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.dirty[tenant] = true

@@ -169,6 +169,11 @@ func newRigWith(t *testing.T, change func(*store.Options)) *rig {
 	c := newClock()
 	return &rig{t: t, quit: make(chan struct{}), clock: c, app: newApp(), store: storetest.Open(t, func(o *store.Options) {
 		o.Now = c.Now
+		for _, t := range o.Tenants {
+			for i := range t.Targets {
+				t.Targets[i].Lifetime = lifetime
+			}
+		}
 		change(o)
 	})}
 }
@@ -182,7 +187,7 @@ func (r *rig) engine(change func(*revoke.Options)) (stop func()) {
 	o := revoke.Options{
 		Store: r.store, Revoker: r.app, Owner: "one", Poll: 2 * time.Millisecond, Now: r.clock.Now, Metrics: r.reg,
 		Jitter:  func(most time.Duration) time.Duration { return most }, // the longest pause
-		Tenants: map[string]map[string]time.Duration{"acme": {"app": lifetime}, "globex": {}},
+		Tenants: []string{"acme", "globex"},
 	}
 	if change != nil {
 		change(&o)

@@ -203,9 +203,6 @@ func (e *Engine) finish(ctx context.Context, t *task, r abi.KindResult, start ti
 		t.State = store.JobNothingToRevoke
 	case abi.StateUnsupported:
 		t.State = store.JobUnsupported
-		if life := e.o.Tenants[t.Tenant][t.App]; life > 0 {
-			t.EnforcedUntil = t.Created.Add(life)
-		}
 	case abi.StateRetry, abi.StatePartial, abi.StateWouldRevoke:
 		e.retry(t, r, now)
 	case abi.StateFailed:
