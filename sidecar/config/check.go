@@ -267,8 +267,13 @@ func (c checker) clients(path string, t *Tenant) {
 		ids[s.ClientID] = true
 		c.keys(at+".keys", s.Keys)
 	}
+	issuers := map[string]bool{}
 	for i, e := range t.ExternalIssuers {
 		at := fmt.Sprintf("%s.external_issuers[%d]", path, i)
+		if e.Issuer != "" && issuers[e.Issuer] {
+			c.fail(at+".issuer", "list each issuer once", "%q is used twice", e.Issuer)
+		}
+		issuers[e.Issuer] = true
 		if c.require(at+".issuer", e.Issuer, "write the iss of its tokens") && e.Issuer == t.ExternalURL {
 			c.fail(at+".issuer", "leave it out", "scimward's own tokens are always accepted")
 		}

@@ -33,7 +33,7 @@ type Config struct {
 
 // Listen names the listeners; nothing else listens.
 type Listen struct {
-	// Authz is where Envoy asks: "unix:PATH" or "HOST:PORT". TCP beyond loopback needs authz_tls. Default "unix:" + data_dir + "/authz.sock".
+	// Authz is where Envoy asks: "unix:PATH" or "HOST:PORT". TCP beyond loopback needs authz_tls. The socket has mode 0660, and data_dir is closed to others: where Envoy runs as another user, name a socket in a folder that both may enter, and give them a group. Default "unix:" + data_dir + "/authz.sock".
 	Authz string `yaml:"authz"`
 	// AuthzTLS is the certificate for a TCP authz listener; client_ca is then required (mTLS).
 	AuthzTLS TLS `yaml:"authz_tls"`

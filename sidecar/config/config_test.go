@@ -180,6 +180,7 @@ func TestBadFiles(t *testing.T) {
 		{"          jwks_uri: https://idp.example.com/jwks", "          {}", 24, "tenants[0].identity_services[0].keys", "0 key sources"},
 		{"          jwks_uri: https://idp.example.com/jwks", "          issuer: https://idp.example.com\n          jwks_uri: https://idp.example.com/jwks", 24, "tenants[0].identity_services[0].keys", "2 key sources"},
 		{"issuer: https://as.example.com", "issuer: https://app.example.com", 26, "tenants[0].external_issuers[0].issuer", "own tokens are always accepted"},
+		{"- issuer: https://as.example.com", "- issuer: https://as.example.com\n      - issuer: https://as.example.com", 27, "tenants[0].external_issuers[1].issuer", "is used twice"},
 		{"upstream: http://127.0.0.1:3000", "upstream: 127.0.0.1:3000", 29, "tenants[0].apps[0].upstream", "is not an upstream"},
 		{"anonymous: pass", "anonymous: true", 30, "tenants[0].apps[0].anonymous", `"true" is not known`},
 		{"credential_lifetime: 720h", "credential_lifetime: 10s", 31, "tenants[0].apps[0].credential_lifetime", "out of range"},
