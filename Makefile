@@ -28,6 +28,7 @@ envoy: ## find Envoy (ENVOY, PATH), or fetch it into .cache; prints its path
 	@$(GO) run ./envoy/envoybin/getenvoy
 
 demo: ## play the main job end to end; KEEP=1 leaves it running
+	@echo "building scimward and the quickstart (minutes the first time)"
 	@$(GO) build -trimpath -o bin/ ./cmd/scimward ./examples/quickstart
 	@bin/quickstart -scimward bin/scimward $(if $(KEEP),-keep)
 

@@ -92,9 +92,11 @@ Left running; Ctrl-C ends it.
   SCIM          %s/scim/v2
   token         export TOKEN=%s
   try           curl --cacert %s --resolve '*:%d:127.0.0.1' -H "Authorization: Bearer $TOKEN" %s/scim/v2/Users
-  status        scimward status -c %s
+  status        bin/scimward status -c %s
+  evidence      bin/scimward evidence ada@acme.example --tenant acme -c %s
   metrics       http://%s/metrics
-`, s.Acme.URL, stack.Password, s.Acme.URL, token, s.CAFile, s.Port(), s.Acme.URL, s.Config, s.Admin)
+`, s.Acme.URL, stack.Password, s.Acme.URL, token, s.CAFile, s.Port(), s.Acme.URL, s.Config, s.Config, s.Admin)
 	<-ctx.Done()
+	_, _ = fmt.Fprintln(stdout, "\nEnding everything.")
 	return nil
 }

@@ -136,12 +136,30 @@ func (st *story) work(ctx context.Context) (err error) {
 	return nil
 }
 
+// use uses a credential, again while the answer is 503: on a busy machine the
+// application may take longer to say whose it is than the proxy waits.
+func (st *story) use(ctx context.Context, p *stack.Person, kind string) (int, []byte, error) {
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for try := 1; ; try++ {
+		status, body, err := p.Use(ctx, kind)
+		if err != nil || status != http.StatusServiceUnavailable || try == 10 {
+			return status, body, err
+		}
+		select {
+		case <-ctx.Done():
+			return status, body, fmt.Errorf("using the %s: %w", kind, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
 // noCredential uses each credential once and wants none of them served. Once the
 // application has forgotten a credential it is the application that refuses it,
 // in its own words.
 func (st *story) noCredential(ctx context.Context, p *stack.Person) error {
 	for _, kind := range p.Held() {
-		status, body, err := p.Use(ctx, kind)
+		status, body, err := st.use(ctx, p, kind)
 		if err != nil {
 			return err
 		}
@@ -155,7 +173,7 @@ func (st *story) noCredential(ctx context.Context, p *stack.Person) error {
 // everyCredential uses each credential once and wants status of all of them.
 func (st *story) everyCredential(ctx context.Context, p *stack.Person, want int, after func(kind string)) error {
 	for _, kind := range p.Held() {
-		status, body, err := p.Use(ctx, kind)
+		status, body, err := st.use(ctx, p, kind)
 		if err != nil {
 			return err
 		}
@@ -231,7 +249,7 @@ func (st *story) deactivate(ctx context.Context) error {
 		}
 	}
 	st.d.ok("open streams are cut", "")
-	if status, _, err := st.namesake.Use(ctx, "web_session"); err != nil || status != http.StatusOK {
+	if status, _, err := st.use(ctx, st.namesake, "web_session"); err != nil || status != http.StatusOK {
 		return fmt.Errorf("the namesake in the other tenant: status %d: %w", status, err)
 	}
 	st.d.ok("the namesake in the other tenant works on", "")
@@ -386,7 +404,7 @@ func (st *story) signInAgain(ctx context.Context, p *stack.Person) error {
 			return err
 		}
 		if status == http.StatusOK {
-			if status, body, err := p.Use(ctx, "web_session"); err != nil || status != http.StatusOK {
+			if status, body, err := st.use(ctx, p, "web_session"); err != nil || status != http.StatusOK {
 				return fmt.Errorf("using the new session: status %d %s: %w", status, body, err)
 			}
 			return nil

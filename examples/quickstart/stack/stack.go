@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -200,18 +201,30 @@ func DialLoopback(ctx context.Context, network, addr string) (net.Conn, error) {
 	return d.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
 }
 
-// freePort asks the system for a port that nobody uses now.
+// The ports a stack takes lie below those that systems hand out to clients, so that
+// a connection made meanwhile does not take one that was found free.
+const (
+	firstPort = 20000
+	ports     = 10000
+)
+
+// freePort finds a port that nobody uses now.
 func freePort(ctx context.Context) (int, error) {
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("finding a free port: %w", err)
+	var last error
+	for range 50 {
+		port := firstPort + mathrand.IntN(ports) //nolint:gosec // a port, not a secret
+		l, err := lc.Listen(ctx, "tcp", loopback(port))
+		if err != nil {
+			last = err
+			continue
+		}
+		if err := l.Close(); err != nil {
+			return 0, fmt.Errorf("finding a free port: %w", err)
+		}
+		return port, nil
 	}
-	addr, ok := l.Addr().(*net.TCPAddr)
-	if err := l.Close(); err != nil || !ok {
-		return 0, fmt.Errorf("finding a free port: %w", err)
-	}
-	return addr.Port, nil
+	return 0, fmt.Errorf("finding a free port: %w", last)
 }
 
 // StartScimward starts scimward, also again after a kill, and waits until it is ready.
