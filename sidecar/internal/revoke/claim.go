@@ -77,12 +77,30 @@ func position(kind string) int {
 	return len(abi.Order())
 }
 
-// claim leases the due jobs of u in one record and returns them in order. The
-// version it returns is the fencing token. While another process holds any job of
+// claimBatch bounds the jobs of one claim, so that they fit into one record however
+// many epochs a user has; each may hold evidence of 100 kB. It is more than the
+// kinds of one epoch. The rest stays due.
+const claimBatch = 12
+
+// batch is one claim under way.
+type batch struct {
+	tx    *store.Tx
+	all   []store.Job // of the unit
+	now   time.Time
+	until time.Time // when the last lease of another process ends
+	left  int       // jobs that may still be saved
+}
+
+func (b *batch) save(j *store.Job) error {
+	b.left--
+	return b.tx.SaveJob(j)
+}
+
+// claim leases due jobs of u in one record and returns them in order. The version
+// it returns is the fencing token. While another process holds any job of
 // u, nothing is claimed: the order of kinds and epochs holds across processes.
 func (e *Engine) claim(ctx context.Context, u unit) ([]*task, error) {
 	var claimed []*task
-	now := e.o.Now()
 	seq, err := e.o.Store.Update(ctx, u.tenant, e.cause("job.claim", "claim-"+u.user), func(tx *store.Tx) error {
 		claimed = claimed[:0]
 		all, err := allJobs(tx.Reader, u)
@@ -91,13 +109,14 @@ func (e *Engine) claim(ctx context.Context, u unit) ([]*task, error) {
 		}
 		// Reactivations first: one that goes ahead closes what is left to prove.
 		slices.SortStableFunc(all, func(a, b store.Job) int { return rank(a.Event) - rank(b.Event) })
-		until := e.heldElsewhere(all, now)
-		for i := range all {
+		b := &batch{tx: tx, all: all, now: e.o.Now(), left: claimBatch}
+		b.until = e.heldElsewhere(all, b.now)
+		for i := 0; i < len(all) && b.left > 0; i++ {
 			j := &all[i]
-			if j.NextAt.IsZero() || j.NextAt.After(now) {
+			if j.NextAt.IsZero() || j.NextAt.After(b.now) {
 				continue
 			}
-			mine, err := e.lease(tx, all, j, now, until)
+			mine, err := e.lease(b, j)
 			if err != nil {
 				return fmt.Errorf("claiming job %s: %w", j.ID, err)
 			}
@@ -119,24 +138,44 @@ func (e *Engine) claim(ctx context.Context, u unit) ([]*task, error) {
 
 // lease saves a due job as leased, or put off until then. mine says whether it may
 // be worked on.
-func (e *Engine) lease(tx *store.Tx, all []store.Job, j *store.Job, now, until time.Time) (mine bool, err error) {
-	mine = until.IsZero()
+func (e *Engine) lease(b *batch, j *store.Job) (mine bool, err error) {
+	mine = b.until.IsZero()
 	if !mine {
-		j.NextAt = until
+		j.NextAt = b.until
 	} else if j.Event == abi.EventReactivated {
-		if mine, err = e.admit(tx, all, j, now); err != nil {
+		if mine, err = e.admit(b, j); err != nil {
 			return false, err
 		}
 	}
 	if mine {
-		j.LeaseOwner, j.LeaseUntil = e.o.Owner, now.Add(e.o.Lease)
+		if err := stillFormer(b.tx, j); err != nil {
+			return false, err
+		}
+		j.LeaseOwner, j.LeaseUntil = e.o.Owner, b.now.Add(e.o.Lease)
 		j.NextAt = j.LeaseUntil
 		if !j.Terminal() {
 			j.State = store.JobRunning
 			j.Attempts++
 		}
 	}
-	return mine, tx.SaveJob(j)
+	return mine, b.save(j)
+}
+
+// stillFormer takes former names out of a job that another user has taken since it
+// was made: whatever an application has under them now is not the leaver's.
+func stillFormer(tx *store.Tx, j *store.Job) error {
+	var names []string
+	for _, n := range j.Subject.FormerUserNames {
+		id, err := tx.FormerUser(n)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return fmt.Errorf("reading who has a former name of %s: %w", j.UserID, err)
+		}
+		if id == j.UserID {
+			names = append(names, n)
+		}
+	}
+	j.Subject.FormerUserNames = names
+	return nil
 }
 
 func rank(event string) int {
@@ -159,29 +198,32 @@ func (e *Engine) heldElsewhere(all []store.Job, now time.Time) time.Time {
 
 // admit decides about a due reactivation: run it, put it off, or close it because
 // the user was deactivated again since. It changes j accordingly.
-func (e *Engine) admit(tx *store.Tx, all []store.Job, j *store.Job, now time.Time) (bool, error) {
-	lock, err := tx.Lock(j.UserID) // a precondition: a deactivation in this moment makes the claim run again
+func (e *Engine) admit(b *batch, j *store.Job) (bool, error) {
+	lock, err := b.tx.Lock(j.UserID) // a precondition: a deactivation in this moment makes the claim run again
 	if err != nil {
 		return false, fmt.Errorf("reading the lock of %s: %w", j.UserID, err)
 	}
 	if lock.State != store.LockLifted || lock.Epoch != j.Epoch {
 		j.State, j.Code, j.Message = store.JobNothingToRevoke, codeSuperseded, "the user was deactivated again before the account was enabled"
-		j.NextAt, j.Done = time.Time{}, now
+		j.NextAt, j.Done = time.Time{}, b.now
 		return false, nil
 	}
-	if until := e.waits(all, j, now); until.After(now) {
+	if until := e.waits(b.all, j, b.now); until.After(b.now) {
 		j.NextAt = until
 		return false, nil
 	}
 	// From here on a probe cannot tell old credentials from new ones.
-	for i := range all {
-		o := &all[i]
+	for i := range b.all {
+		o := &b.all[i]
 		if o.Event == abi.EventReactivated || !open(o) {
 			continue
 		}
+		if b.left <= 1 {
+			return false, nil // j stays due: the next claim goes on here
+		}
 		o.State, o.Code, o.Message = store.JobUnknown, codeReactivated, "revoked, but not proved before the account was enabled again"
 		o.NextAt, o.LeaseOwner, o.LeaseUntil = time.Time{}, "", time.Time{}
-		if err := tx.SaveJob(o); err != nil {
+		if err := b.save(o); err != nil {
 			return false, fmt.Errorf("closing job %s: %w", o.ID, err)
 		}
 	}

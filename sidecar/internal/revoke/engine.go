@@ -182,44 +182,51 @@ func (e *Engine) Run(ctx context.Context) error {
 	tick := time.NewTicker(e.o.Poll)
 	defer tick.Stop()
 	for e.markAll(); ; {
+		most := dueBatch
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-e.wake:
 		case <-tick.C: // what came due by the passing of time, and what failed on a fault of the store
 			e.markAll()
+			most = dueDeep
 		}
 		for _, tenant := range e.marked() {
 			if ctx.Err() != nil {
 				break
 			}
-			if err := e.dispatch(ctx, tenant, slots, &running); err != nil && ctx.Err() == nil {
+			if err := e.dispatch(ctx, tenant, most, slots, &running); err != nil && ctx.Err() == nil {
 				e.o.Logger.ErrorContext(ctx, "looking for due jobs", slog.String("tenant", tenant), slog.Any("error", err))
 			}
 		}
 	}
 }
 
-// dueBatch bounds one look at the queue of one tenant.
-const dueBatch = 256
+// dueBatch bounds one look at the queue of one tenant. Where all that it finds is in
+// a worker's hands already, a tick looks deeper: one user with jobs of very many
+// epochs does not hold up the others.
+const (
+	dueBatch = 256
+	dueDeep  = 64 * dueBatch
+)
 
-// dispatch hands the units with due jobs to workers, as many as there are slots.
-// What finds no slot stays due, and its tenant is looked at when a worker ends.
-func (e *Engine) dispatch(ctx context.Context, tenant string, slots chan struct{}, running *sync.WaitGroup) error {
+// dispatch hands the units with due jobs to workers, as many as there are slots,
+// and looks at the first dueBatch jobs for them, or at most. What finds no slot
+// stays due, and its tenant is looked at when a worker ends.
+func (e *Engine) dispatch(ctx context.Context, tenant string, most int, slots chan struct{}, running *sync.WaitGroup) error {
 	if len(slots) == cap(slots) {
 		e.mark(tenant)
 		return nil
 	}
-	var due []store.Job
-	err := e.o.Store.View(ctx, tenant, func(r *store.Reader) (err error) {
-		due, err = r.DueJobs(e.o.Now(), dueBatch)
-		return err
-	})
+	due, err := e.due(ctx, tenant, dueBatch)
+	if err == nil && len(due) == dueBatch && most > dueBatch && e.allBusy(due) {
+		due, err = e.due(ctx, tenant, most)
+	}
 	if err != nil {
-		return fmt.Errorf("reading due jobs: %w", err)
+		return err
 	}
 	for i := range due {
-		u := unit{tenant, due[i].App, due[i].UserID}
+		u := unitOf(&due[i])
 		if !e.take(u) {
 			continue
 		}
@@ -244,6 +251,26 @@ func (e *Engine) dispatch(ctx context.Context, tenant string, slots chan struct{
 		})
 	}
 	return nil
+}
+
+func (e *Engine) due(ctx context.Context, tenant string, most int) (due []store.Job, err error) {
+	err = e.o.Store.View(ctx, tenant, func(r *store.Reader) (err error) {
+		due, err = r.DueJobs(e.o.Now(), most)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading due jobs: %w", err)
+	}
+	return due, nil
+}
+
+func unitOf(j *store.Job) unit { return unit{j.Tenant, j.App, j.UserID} }
+
+// allBusy reports whether each of due is of a unit that a worker holds.
+func (e *Engine) allBusy(due []store.Job) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return !slices.ContainsFunc(due, func(j store.Job) bool { return !e.busy[unitOf(&j)] })
 }
 
 func (e *Engine) take(u unit) bool {
