@@ -62,6 +62,7 @@ func failureOf(err error) failure {
 		unique  *store.UniquenessError
 		missing *store.MissingMembersError
 		tooBig  *http.MaxBytesError
+		broken  *panicError
 	)
 	switch {
 	case errors.As(err, &refused):
@@ -80,6 +81,8 @@ func failureOf(err error) failure {
 			Status: http.StatusBadRequest, Type: scim.TypeInvalidValue, Reason: "missing_members",
 			Detail: "members that do not exist here: " + someIDs(missing.IDs) + "; create them first",
 		}
+	case errors.As(err, &broken):
+		return failure{Status: http.StatusInternalServerError, Detail: "internal error", Reason: reasonPanic}
 	case errors.As(err, &tooBig):
 		return failure{Status: http.StatusRequestEntityTooLarge, Detail: "the body is larger than this service takes", Reason: "body_too_large"}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"strings"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
@@ -31,9 +32,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	defer func() { h.end(ctx, x, rec.status) }()
 
-	err := h.serve(ctx, rec, r, x)
+	err := h.survive(ctx, rec, r, x)
 	if err == nil {
 		return
+	}
+	if rec.status != 0 { // half an answer must not look like a whole one
+		x.reason, x.err = reasonPanic, err
+		panic(http.ErrAbortHandler)
 	}
 	f := failureOf(err)
 	x.reason = f.Reason
@@ -42,6 +47,44 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.recordRefusal(ctx, x, f)
 	f.write(rec)
+}
+
+// reasonPanic is the reason of a request that a fault of the program ended.
+const reasonPanic = "panic"
+
+// panicError says of a panic where it happened. Its text stays out: it might hold
+// parts of the request.
+type panicError struct{ at string }
+
+func (e *panicError) Error() string { return "panic at " + e.at }
+
+// survive is serve; a panic is an error of it, so that the client gets a SCIM error
+// and the log the route.
+func (h *Handler) survive(ctx context.Context, w http.ResponseWriter, r *http.Request, x *exchange) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &panicError{at: panicSite()}
+		}
+	}()
+	return h.serve(ctx, w, r, x)
+}
+
+// panicSite is the function that panicked, with its line, for a deferred function
+// that recovers.
+func panicSite() string {
+	pcs := make([]uintptr, 64)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
+	for panicking := false; ; {
+		f, more := frames.Next()
+		inside := strings.HasPrefix(f.Function, "runtime.")
+		if panicking && !inside {
+			return fmt.Sprintf("%s:%d", f.Function, f.Line)
+		}
+		panicking = panicking || f.Function == "runtime.gopanic"
+		if !more {
+			return "an unknown place"
+		}
+	}
 }
 
 // serve decides and acts.
@@ -122,7 +165,7 @@ func (h *Handler) end(ctx context.Context, x *exchange, status int) {
 	h.m.request(x.tenant, x.route, status, took)
 	h.m.deviations(x.tenant, x.decision.Deviations)
 	level := slog.LevelInfo
-	if status >= http.StatusInternalServerError {
+	if status >= http.StatusInternalServerError || x.err != nil {
 		level = slog.LevelError
 	}
 	attrs := []slog.Attr{
