@@ -1,11 +1,18 @@
 package plugintest_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/scimward/scimward/plugins"
 	"github.com/scimward/scimward/plugins/abi"
@@ -14,30 +21,52 @@ import (
 
 func TestMain(m *testing.M) { plugintest.Main(m) }
 
-// wiki is the application of the SDK's README, with one user, w1.
+// wiki is the application of the SDK's README, with one user, w1. Each wiki is one
+// application: what is deleted is gone, and a DELETE of no sessions answers 204 too.
 func wiki(t *testing.T, status int) http.Handler {
 	t.Helper()
+	var mu sync.Mutex // guards both
+	sessions, tokens := 3, []string{"t1", "t2", "t3"}
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /admin/users/w1/sessions", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"count":%d}`, sessions)
+	})
 	mux.HandleFunc("GET /admin/users/w1/tokens", func(w http.ResponseWriter, r *http.Request) {
+		page, next := tokens[:min(2, len(tokens))], ""
+		if r.URL.Query().Get("page") == "2" {
+			page = tokens[2:]
+		} else if len(tokens) > 2 {
+			next = "/admin/users/w1/tokens?page=2"
+		}
+		if err := json.NewEncoder(w).Encode(map[string]any{"ids": append([]string{}, page...), "next": next}); err != nil {
+			t.Error(err)
+		}
+	})
+	// A write answers status; only a success takes effect.
+	write := func(done func(r *http.Request)) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			if !strings.HasPrefix(r.Header.Get("Idempotency-Key"), "key:") {
+				t.Errorf("%s without the idempotency key", r.URL)
+			}
+			if status == 204 {
+				done(r)
+			}
+			w.WriteHeader(status)
+		}
+	}
+	mux.HandleFunc("DELETE /admin/tokens/{id}", write(func(r *http.Request) {
+		tokens = slices.DeleteFunc(tokens, func(id string) bool { return id == r.PathValue("id") })
+	}))
+	mux.HandleFunc("DELETE /admin/users/w1/sessions", write(func(*http.Request) { sessions = 0 }))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
 		if r.Header.Get("Authorization") != "Bearer wiki-admin-secret" {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		if r.URL.Query().Get("page") == "2" {
-			fmt.Fprint(w, `{"ids":["t3"]}`)
-			return
-		}
-		fmt.Fprint(w, `{"ids":["t1","t2"],"next":"/admin/users/w1/tokens?page=2"}`)
+		mux.ServeHTTP(w, r)
 	})
-	gone := func(w http.ResponseWriter, r *http.Request) {
-		if !strings.HasPrefix(r.Header.Get("Idempotency-Key"), "key:") {
-			t.Errorf("%s without the idempotency key", r.URL)
-		}
-		w.WriteHeader(status)
-	}
-	mux.HandleFunc("DELETE /admin/tokens/{id}", gone)
-	mux.HandleFunc("DELETE /admin/users/w1/sessions", gone)
-	return mux
 }
 
 // TestReadmePlugin runs the plugin of the SDK's README as its reader would: the same
@@ -54,18 +83,8 @@ func TestReadmePlugin(t *testing.T) {
 	if !strings.Contains(string(doc), "```go\n"+string(code)+"```\n") {
 		t.Error("plugins/sdk/go/README.md does not show testdata/readme/main.go as it is")
 	}
-	m := plugins.Manifest{
-		Name: "wiki", Version: "1.0.0", Kinds: []abi.Kind{abi.KindWebSession, abi.KindAPIToken},
-		Capabilities: plugins.Capabilities{HTTP: []plugins.HTTPNeed{{
-			BaseURL: "base_url", Methods: []string{"GET", "DELETE"}, PathPrefix: []string{"/admin/"}, Secrets: []string{"wiki_admin"},
-		}}},
-	}
-	req := func(user string, dry bool) abi.Request {
-		return abi.Request{
-			IdempotencyKey: "key", DryRun: dry, Kinds: []abi.Kind{abi.KindAPIToken, abi.KindWebSession},
-			Event: &abi.Event{Type: abi.EventDeactivated}, Subject: &abi.Subject{SCIMID: "u1", ExternalID: user},
-		}
-	}
+	m := readmeManifest()
+	req := readmeRequest
 	want := func(tokens, sessions abi.State) map[abi.Kind]abi.State {
 		return map[abi.Kind]abi.State{abi.KindAPIToken: tokens, abi.KindWebSession: sessions}
 	}
@@ -84,6 +103,93 @@ func TestReadmePlugin(t *testing.T) {
 		{Name: "dry run", App: wiki(t, 204), Secrets: secrets, Request: req("w1", true), Want: want(abi.StateWouldRevoke, abi.StateWouldRevoke)},
 		{Name: "application is down", App: wiki(t, 503), Secrets: secrets, Request: req("w1", false), Want: want(abi.StateRetry, abi.StateRetry)},
 		{Name: "unknown user", App: wiki(t, 204), Secrets: secrets, Request: req("w2", false), Want: want(abi.StateNothingToRevoke, abi.StateNothingToRevoke)},
-		{Name: "wrong admin secret", App: wiki(t, 204), Secrets: map[string]string{"wiki_admin": "old-value"}, Request: req("w1", false), Want: want(abi.StateFailed, abi.StateRevoked)},
+		{Name: "wrong admin secret", App: wiki(t, 204), Secrets: map[string]string{"wiki_admin": "old-value"}, Request: req("w1", false), Want: want(abi.StateFailed, abi.StateFailed)},
+		{Name: "an answer without what was asked", App: say(`{}`), Secrets: secrets, Request: req("w1", false), Want: want(abi.StateRetry, abi.StateRetry)},
+		{Name: "a user without externalId", App: wiki(t, 204), Secrets: secrets, Request: req("", false), Want: want(abi.StateFailed, abi.StateFailed)},
 	})
+}
+
+// say answers every request with 200 and body.
+func say(body string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) })
+}
+
+func readmeManifest() plugins.Manifest {
+	return plugins.Manifest{
+		Name: "wiki", Version: "1.0.0", Kinds: []abi.Kind{abi.KindWebSession, abi.KindAPIToken},
+		Capabilities: plugins.Capabilities{HTTP: []plugins.HTTPNeed{{
+			BaseURL: "base_url", Methods: []string{"GET", "DELETE"}, PathPrefix: []string{"/admin/"}, Secrets: []string{"wiki_admin"},
+		}}},
+	}
+}
+
+func readmeRequest(user string, dry bool) abi.Request {
+	return abi.Request{
+		IdempotencyKey: "key", DryRun: dry, Kinds: []abi.Kind{abi.KindAPIToken, abi.KindWebSession},
+		Event: &abi.Event{Type: abi.EventDeactivated}, Subject: &abi.Subject{SCIMID: "u1", ExternalID: user},
+	}
+}
+
+// TestReadmePluginEnds sweeps as the engine does: revoke until two answers in a row
+// found nothing, then verify. A sample that never says "nothing" never ends.
+func TestReadmePluginEnds(t *testing.T) {
+	wasm := plugintest.BuildGo(t, "./testdata/readme")
+	for _, tt := range []struct {
+		user  string
+		calls int // until two in a row found nothing
+	}{{"w1", 3}, {"unknown", 2}} {
+		t.Run(tt.user, func(t *testing.T) {
+			app := httptest.NewServer(wiki(t, 204))
+			t.Cleanup(app.Close)
+			cfg := plugintest.Local(t, app.URL, wasm, readmeManifest(), map[string]string{"wiki_admin": "wiki-admin-secret"})
+			h := plugintest.Open(t, plugins.Options{Plugins: []plugins.Config{cfg}})
+			for call := 1; call <= tt.calls; call++ {
+				res, err := h.Revoke(t.Context(), cfg.Tenant, cfg.App, readmeRequest(tt.user, false))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, k := range res.Kinds {
+					found := call == tt.calls-2
+					if want := map[bool]abi.State{true: abi.StateRevoked, false: abi.StateNothingToRevoke}[found]; k.State != want || (k.Count == 3) != found {
+						t.Errorf("call %d: %+v, want %s", call, k, want)
+					}
+				}
+			}
+			res, err := h.Verify(t.Context(), cfg.Tenant, cfg.App, readmeRequest(tt.user, false))
+			want := []abi.Liveness{{Kind: abi.KindAPIToken}, {Kind: abi.KindWebSession}}
+			if diff := cmp.Diff(want, res.Kinds, cmpopts.IgnoreFields(abi.Liveness{}, "Probe")); err != nil || diff != "" {
+				t.Errorf("verify: %v (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+}
+
+// TestReadmePluginNeverGuesses fails when the plugin calls zero what it could not read.
+func TestReadmePluginNeverGuesses(t *testing.T) {
+	wasm := plugintest.BuildGo(t, "./testdata/readme")
+	half := http.NewServeMux() // the second page of tokens is missing, and so is the count
+	half.HandleFunc("GET /admin/users/w1/tokens", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery != "" {
+			http.NotFound(w, r)
+			return
+		}
+		fmt.Fprint(w, `{"ids":["t1"],"next":"/admin/users/w1/tokens?page=2"}`)
+	})
+	half.Handle("GET /admin/users/w1/sessions", say(`{"error":"later"}`))
+	app := httptest.NewServer(half)
+	t.Cleanup(app.Close)
+	cfg := plugintest.Local(t, app.URL, wasm, readmeManifest(), map[string]string{"wiki_admin": "x-secret"})
+	h := plugintest.Open(t, plugins.Options{Plugins: []plugins.Config{cfg}})
+	res, err := h.Revoke(t.Context(), cfg.Tenant, cfg.App, readmeRequest("w1", false))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range res.Kinds {
+		if k.State != abi.StateRetry {
+			t.Errorf("%+v, want retry", k)
+		}
+	}
+	if live, err := h.Verify(t.Context(), cfg.Tenant, cfg.App, readmeRequest("w1", false)); err == nil && len(live.Kinds) > 0 {
+		t.Errorf("verify: %+v, want every kind unknown", live.Kinds)
+	}
 }

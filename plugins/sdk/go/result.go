@@ -9,12 +9,14 @@ import (
 )
 
 // Revoked says that nothing of the kind is usable any more and that this call
-// revoked count.
+// revoked count. A count other than 0 has the host call again; a call that found
+// nothing answers [Nothing].
 func Revoked(count int, evidence ...Evidence) Result {
 	return Result{State: abi.StateRevoked, Count: count, Evidence: evidence}
 }
 
-// Nothing says that the plugin looked and none existed.
+// Nothing says that the plugin looked and none existed. Two such answers in a row
+// end the work on a kind, as two of [Revoked] with count 0 do.
 func Nothing() Result { return Result{State: abi.StateNothingToRevoke} }
 
 // Partial says that count were revoked and remaining (0: not known) are left; the
@@ -50,6 +52,10 @@ func WouldRevoke(count int) Result { return Result{State: abi.StateWouldRevoke, 
 //	401, 403                 failed, code app_denied: the plugin's own access is refused
 //	no answer                retry, or failed when the host refused to send
 //	anything else            failed
+//
+// A 2xx counts as one. Where the application answers 2xx also when nothing is there,
+// look first and answer [Nothing] yourself: otherwise every call finds something and
+// the work never ends.
 func (c *Context) FromHTTP(r Response) Result {
 	what := r.Method + " " + path(r.URL)
 	switch {

@@ -69,6 +69,11 @@ type Plugin struct {
 	// Revoke makes every credential of one kind unusable. It is called once for each
 	// kind that is asked for, in the order they are asked for. Event.Type tells
 	// apart deactivation, deletion and reactivation (kind [Account] only). Required.
+	//
+	// Except for Account it is called again until two answers in a row found nothing
+	// (state revoked or nothing_to_revoke, Found and Count 0), because new credentials
+	// may appear while the old ones go. One that answers a count each time is given up
+	// for now as still_minting, and the job stays retrying.
 	Revoke func(ctx *Context, kind Kind) Result
 
 	// Verify counts the credentials of one kind that are still usable, with GET and
