@@ -146,6 +146,53 @@ func TestFormerUser(t *testing.T) {
 	}
 }
 
+// A name that was taken over is found in the jobs of who left under it, and the
+// search says where it stopped.
+func TestEachEpoch(t *testing.T) {
+	s := storetest.New(t)
+	first := create(t, s, "acme", "xena")
+	update(t, s, "acme", func(tx *store.Tx) error { return tx.DeleteUser(first) })
+	second := create(t, s, "acme", "Xena")
+	for _, active := range []bool{false, true, false} {
+		update(t, s, "acme", setActive(active, second))
+	}
+	create(t, s, "acme", "stays")
+	for limit, want := range map[int]bool{0: false, 1: false, 2: false, 3: true, 9: true} {
+		n, seen := 0, map[string]int{}
+		view(t, s, "acme", func(r *store.Reader) error {
+			complete, err := r.EachEpoch(limit, func(j store.Job) (bool, error) {
+				n++
+				if j.Subject.Has("XENA") && !j.Subject.Has("xen") {
+					seen[j.UserID]++
+				}
+				return true, nil
+			})
+			if complete != want {
+				t.Errorf("limit %d: complete %v, want %v", limit, complete, want)
+			}
+			return err
+		})
+		if n != min(limit, 3) || limit >= 3 && (seen[first] != 1 || seen[second] != 2) {
+			t.Errorf("limit %d: %d epochs, %v", limit, n, seen)
+		}
+	}
+	view(t, s, "acme", func(r *store.Reader) error {
+		calls := 0
+		_, err := r.EachEpoch(9, func(store.Job) (bool, error) { calls++; return false, nil })
+		if calls != 1 {
+			t.Errorf("%d calls after the first said no", calls)
+		}
+		return err
+	})
+	view(t, s, "globex", func(r *store.Reader) error {
+		complete, err := r.EachEpoch(9, func(j store.Job) (bool, error) { t.Errorf("another tenant's %s", j.UserID); return true, nil })
+		if !complete {
+			t.Error("an empty tenant is not complete")
+		}
+		return err
+	})
+}
+
 func TestLookupOfUnknownIndex(t *testing.T) {
 	s := storetest.New(t)
 	view(t, s, "acme", func(r *store.Reader) error {

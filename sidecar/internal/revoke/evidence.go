@@ -48,6 +48,9 @@ type Report struct {
 	// ChainCut says that Chain was too long even so and ends early.
 	ChainCut bool  `json:"chain_cut,omitempty"`
 	Seal     *Seal `json:"seal,omitempty"`
+	// Holder is the id of who has the name now, where the report was asked for by
+	// name and that is another. It is no part of the document.
+	Holder string `json:"-"`
 }
 
 // OffboardReport is one epoch: one deactivation or deletion.
@@ -164,22 +167,20 @@ func kindStatus(j *store.Job) string {
 	return StatusUnknown
 }
 
-// ErrNothingKnown says that the tenant never locked such a user.
-var ErrNothingKnown = errors.New("revoke: nothing is known of this user's revocation")
-
 // Sign makes the compact JWS of a seal with the tenant's own key.
 type Sign func(tenant string, claims map[string]any) (string, error)
 
 // Build reads the report of user, who is named by SCIM id or userName, from the
-// store. With a nil sign the report carries no seal.
+// store. With a nil sign the report carries no seal. Where no report can be chosen
+// the error is [ErrNothingKnown], a [NeverLeftError] or a [SeveralError].
 func Build(ctx context.Context, s *store.Store, tenant, user string, now time.Time, sign Sign) (*Report, error) {
 	rep := &Report{Schema: EvidenceSchema, Tenant: tenant, Generated: now.UTC(), Status: StatusUnknown}
 	err := s.View(ctx, tenant, func(r *store.Reader) error {
-		id, err := resolve(r, user)
+		id, holder, err := resolve(r, user)
 		if err != nil {
 			return err
 		}
-		rep.User = id
+		rep.User, rep.Holder = id, holder
 		offs, err := r.Offboardings(id)
 		if err != nil {
 			return fmt.Errorf("reading the offboardings of %s: %w", id, err)
@@ -207,33 +208,6 @@ func Build(ctx context.Context, s *store.Store, tenant, user string, now time.Ti
 		return rep, nil
 	}
 	return rep, seal(rep, sign)
-}
-
-// resolve finds the id behind what a person typed: the id itself, or the name of
-// somebody who is or was a user.
-func resolve(r *store.Reader, user string) (string, error) {
-	offs, err := r.Offboardings(user)
-	if err != nil {
-		return "", fmt.Errorf("looking the user up: %w", err)
-	}
-	if len(offs) > 0 {
-		return user, nil
-	}
-	ids, err := r.UserIDs("userName", user)
-	if err != nil {
-		return "", fmt.Errorf("looking the user up: %w", err)
-	}
-	if len(ids) > 0 {
-		return ids[0], nil
-	}
-	id, err := r.FormerUser(user)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return "", ErrNothingKnown
-	case err != nil:
-		return "", fmt.Errorf("looking the user up: %w", err)
-	}
-	return id, nil
 }
 
 func when(t time.Time) *time.Time {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/scimward/scimward/plugins/abi"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
@@ -107,16 +108,73 @@ func TestEvidenceOfTheGone(t *testing.T) {
 		}
 	}
 	again := r.user("ada")
-	if rep := r.report(id); rep.User != id {
-		t.Errorf("by id: %s", rep.User)
+	for _, who := range []string{id, "ada", "ADA"} {
+		rep := r.report(who)
+		if rep.User != id {
+			t.Errorf("%s, created again: the report of %s", who, rep.User)
+		}
+		if who != id && rep.Holder != again || who == id && rep.Holder != "" {
+			t.Errorf("%s: the name is held by %q, want %q", who, rep.Holder, again)
+		}
+		if _, err := revoke.Read(bytes.NewReader(encode(t, rep))); err != nil {
+			t.Errorf("%s: %v", who, err)
+		}
 	}
-	for _, who := range []string{again, "ada", "nobody", ""} {
+	stays := r.user("stan")
+	for who, want := range map[string]string{again: again, stays: stays, "STAN": stays} {
+		_, err := revoke.Build(t.Context(), r.store, "acme", who, r.clock.Now(), nil)
+		var never *revoke.NeverLeftError
+		if !errors.As(err, &never) || never.User != want || !never.Active || never.UserName == "" {
+			t.Errorf("%s, who never left: %v", who, err)
+		}
+	}
+	for _, who := range []string{"nobody", ""} {
 		if _, err := revoke.Build(t.Context(), r.store, "acme", who, r.clock.Now(), nil); !errors.Is(err, revoke.ErrNothingKnown) {
 			t.Errorf("%q: %v, want ErrNothingKnown", who, err)
 		}
 	}
 	if _, err := revoke.Build(t.Context(), r.store, "globex", id, r.clock.Now(), nil); !errors.Is(err, revoke.ErrNothingKnown) {
 		t.Errorf("another tenant: %v, want ErrNothingKnown", err)
+	}
+}
+
+// TestEvidenceOfOneNameOfSeveral: every user who left under a name is found by it,
+// the last to leave first, and each by id (revocation §1.1 row 13).
+func TestEvidenceOfOneNameOfSeveral(t *testing.T) {
+	r := newRig(t)
+	var ids []string
+	for range 3 {
+		id := r.user("ada")
+		r.clock.Add(time.Minute)
+		r.update("user.delete", func(tx *store.Tx) error { return tx.DeleteUser(id) })
+		ids = append(ids, id)
+	}
+	other := r.leaver("bob")
+	r.update("user.patch", func(tx *store.Tx) error {
+		u, err := tx.User(other)
+		if err != nil {
+			return err
+		}
+		u.Resource["userName"] = "bobby"
+		return tx.UpdateUser(&u)
+	})
+	_, err := revoke.Build(t.Context(), r.store, "acme", "Ada", r.clock.Now(), nil)
+	var several *revoke.SeveralError
+	if !errors.As(err, &several) || several.More || len(several.Matches) != 3 {
+		t.Fatalf("%v, want three matches", err)
+	}
+	for i, m := range several.Matches {
+		if m.User != ids[2-i] || m.UserName != "ada" || m.Epochs != 1 || m.Event != abi.EventDeleted || m.Status != revoke.StatusRunning || m.When.IsZero() {
+			t.Errorf("match %d: %+v, want %s", i, m, ids[2-i])
+		}
+		if rep := r.report(m.User); rep.User != m.User {
+			t.Errorf("by id %s: %s", m.User, rep.User)
+		}
+	}
+	for _, who := range []string{"bob", "bobby"} {
+		if rep := r.report(who); rep.User != other || rep.Holder != "" {
+			t.Errorf("%s, renamed after leaving: %s, held by %q", who, rep.User, rep.Holder)
+		}
 	}
 }
 
