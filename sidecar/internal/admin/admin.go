@@ -6,7 +6,8 @@
 //	GET /readyz                                   200 when every component is ready, else 503; JSON either way
 //	GET /metrics                                  Prometheus
 //	GET /v1/status                                Status as JSON
-//	GET /v1/tenants/{tenant}/evidence/{user}      evidence report; ?format=html for the page
+//	GET /v1/tenants/{tenant}/evidence/{user}      evidence report; ?format=html for the page; 300 with
+//	                                              "matches" where several users left under the name
 //
 // Errors are problem documents (RFC 9457).
 package admin
@@ -15,6 +16,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -217,19 +219,52 @@ func (h *Handler) evidence(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rep, err := revoke.Build(r.Context(), h.o.Store, tenant, user, h.o.Now(), h.o.Sign)
+	if err != nil {
+		h.noReport(w, r, tenant, err)
+		return
+	}
+	if rep.Holder != "" {
+		w.Header().Set(HeaderHolder, rep.Holder)
+	}
+	if r.URL.Query().Get("format") != "html" {
+		h.write(w, r, http.StatusOK, rep)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	if err := rep.HTML(w); err != nil {
+		h.o.Logger.WarnContext(r.Context(), "writing evidence", slog.Any("error", err))
+	}
+}
+
+// HeaderHolder is set on a report that was asked for by name: the SCIM id of
+// another user, who has the name now.
+const HeaderHolder = "Scimward-Name-Held-By"
+
+// noReport says why there is none: nobody, somebody who never left, or several.
+func (h *Handler) noReport(w http.ResponseWriter, r *http.Request, tenant string, err error) {
+	var never *revoke.NeverLeftError
+	var several *revoke.SeveralError
 	switch {
+	case errors.As(err, &never):
+		is := "active"
+		if !never.Active {
+			is = "inactive"
+		}
+		problem(w, http.StatusNotFound, fmt.Sprintf("%s (%s) is %s and was never deactivated or deleted: there is nothing to prove", never.UserName, never.User, is))
+	case errors.As(err, &several):
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusMultipleChoices)
+		_ = json.NewEncoder(w).Encode(map[string]any{ // an error is a client that has gone
+			"title": http.StatusText(http.StatusMultipleChoices), "status": http.StatusMultipleChoices,
+			"detail": "several users left under this name: ask by SCIM id", "matches": several.Matches, "more": several.More,
+		})
+	case errors.Is(err, revoke.ErrUnsearched):
+		problem(w, http.StatusNotFound, "nobody was found under this name, but the tenant has more offboardings than a search by name reads: ask by SCIM id")
 	case errors.Is(err, revoke.ErrNothingKnown):
-		problem(w, http.StatusNotFound, "nobody with this SCIM id or userName was deactivated or deleted; a leaver whose userName somebody else has now is found by SCIM id")
-	case err != nil:
+		problem(w, http.StatusNotFound, "no such user here: nobody has this SCIM id or userName, and nobody was deactivated or deleted under it")
+	default:
 		h.o.Logger.ErrorContext(r.Context(), "building evidence", slog.String("tenant", tenant), slog.Any("error", err))
 		problem(w, http.StatusServiceUnavailable, "the report could not be built")
-	case r.URL.Query().Get("format") == "html":
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-		if err := rep.HTML(w); err != nil {
-			h.o.Logger.WarnContext(r.Context(), "writing evidence", slog.Any("error", err))
-		}
-	default:
-		h.write(w, r, http.StatusOK, rep)
 	}
 }

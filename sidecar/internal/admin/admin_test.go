@@ -215,7 +215,35 @@ func TestEvidence(t *testing.T) {
 		isProblem(t, s.get(path), 404, "no such tenant")
 	}
 	for _, path := range []string{"/v1/tenants/globex/evidence/" + s.id, "/v1/tenants/globex/evidence/ada", "/v1/tenants/acme/evidence/bob", "/v1/tenants/acme/evidence/%00"} {
-		isProblem(t, s.get(path), 404, "found by SCIM id")
+		isProblem(t, s.get(path), 404, "no such user here")
+	}
+}
+
+// TestEvidenceByName: a name finds who left under it, also when somebody else has it
+// now; who never left is told from nobody, and several are listed.
+func TestEvidenceByName(t *testing.T) {
+	s := newService(t, false)
+	create := func(name string) string {
+		u := &store.User{Resource: scim.Object{"schemas": []any{scim.UserURN}, "userName": name, "active": true}}
+		s.update(func(tx *store.Tx) error { u.ID = ""; return tx.CreateUser(u) })
+		return u.ID
+	}
+	s.update(func(tx *store.Tx) error { return tx.DeleteUser(s.id) })
+	again := create("ada")
+	w := s.get("/v1/tenants/acme/evidence/ada")
+	rep, err := revoke.Read(w.Body)
+	if err != nil || rep.User != s.id || w.Header().Get(admin.HeaderHolder) != again {
+		t.Fatalf("%d %v, report of %v, name held by %q; want %s and %s", w.Code, err, rep, w.Header().Get(admin.HeaderHolder), s.id, again)
+	}
+	if w := s.get("/v1/tenants/acme/evidence/" + s.id); w.Code != 200 || w.Header().Get(admin.HeaderHolder) != "" {
+		t.Errorf("by id: %d, name held by %q", w.Code, w.Header().Get(admin.HeaderHolder))
+	}
+	isProblem(t, s.get("/v1/tenants/acme/evidence/"+again), 404, "ada ("+again+") is active and was never deactivated")
+	s.update(func(tx *store.Tx) error { return tx.DeleteUser(again) })
+	w = s.get("/v1/tenants/acme/evidence/ADA")
+	var several struct{ Matches []revoke.Match }
+	if err := json.Unmarshal(w.Body.Bytes(), &several); err != nil || w.Code != 300 || len(several.Matches) != 2 || several.Matches[0].User != again || several.Matches[1].Epochs != 2 {
+		t.Errorf("%d %+v %v, want 300 and two matches", w.Code, several, err)
 	}
 }
 

@@ -14,9 +14,9 @@ import (
 // locked one.
 var ErrNothingKnown = errors.New("revoke: nothing is known of this user's revocation")
 
-// errUnsearched is ErrNothingKnown where the trail was too long to be searched
+// ErrUnsearched is ErrNothingKnown where the trail was too long to be searched
 // whole, so that nobody can say that there was no such user.
-var errUnsearched = fmt.Errorf("%w in the first %d epochs, and there are more", ErrNothingKnown, maxEpochs)
+var ErrUnsearched = fmt.Errorf("%w in the first %d epochs, and there are more", ErrNothingKnown, maxEpochs)
 
 // NeverLeftError says that the tenant has the user, but never deactivated or
 // deleted one of that id or name: there is nothing to prove.
@@ -87,7 +87,7 @@ func resolve(r *store.Reader, user string) (id, holder string, err error) {
 	case len(left) > 0:
 		return "", "", several(r, left, complete)
 	case !complete:
-		return "", "", errUnsearched
+		return "", "", ErrUnsearched
 	}
 	return "", "", neverLeft(r, user, holder)
 }
