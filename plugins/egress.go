@@ -225,9 +225,13 @@ func (s *session) routes(method string, u *url.URL) ([]*route, *refusal) {
 }
 
 // hostHeader reports headers that are set by the host alone, or would change how a message is framed,
-// routed or, for accept-encoding, hide a secret from redaction.
+// routed, what method or path the application reads or, for accept-encoding, hide a secret from
+// redaction. Many applications cannot tell "_" from "-" in a name.
 func hostHeader(name string) bool {
+	name = strings.ReplaceAll(name, "_", "-")
 	switch name {
+	case "x-http-method", "x-http-method-override", "x-method-override", "x-original-method", "x-original-url", "x-rewrite-url":
+		return true
 	case "host", "connection", "te", "trailer", "transfer-encoding", "content-length", "upgrade",
 		"keep-alive", "forwarded", "expect", "accept-encoding", "via":
 		return true

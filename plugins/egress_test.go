@@ -3,12 +3,16 @@ package plugins_test
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -125,6 +129,10 @@ func TestEgressRefusals(t *testing.T) {
 		{name: "proxy header", header: map[string]string{"Proxy-Authorization": "x"}, want: abi.ErrnoDenied},
 		{name: "forwarded header", header: map[string]string{"X-Forwarded-For": "1.2.3.4"}, want: abi.ErrnoDenied},
 		{name: "accept-encoding", header: map[string]string{"Accept-Encoding": "gzip"}, want: abi.ErrnoDenied},
+		{name: "forwarded header, underscores", header: map[string]string{"X_Forwarded_For": "1.2.3.4"}, want: abi.ErrnoDenied},
+		{name: "framing header, underscores", header: map[string]string{"transfer_encoding": "chunked"}, want: abi.ErrnoDenied},
+		{name: "another method in a header", readOnly: true, header: map[string]string{"X-HTTP-Method-Override": "DELETE"}, want: abi.ErrnoDenied},
+		{name: "another path in a header", header: map[string]string{"X-Original-URL": "/admin"}, want: abi.ErrnoDenied},
 		{name: "header smuggling", header: map[string]string{"x-a": "1\r\nX-B: 2"}, want: abi.ErrnoDenied},
 		{name: "header name", header: map[string]string{"x a": "1"}, want: abi.ErrnoDenied},
 		{name: "header twice in other case", header: map[string]string{"x-a": "1", "X-A": "2"}, want: abi.ErrnoDenied},
@@ -223,6 +231,43 @@ func TestEgressSecretsAndRedaction(t *testing.T) {
 			t.Errorf("a secret of two lines: errno %d, want denied", errno)
 		}
 	})
+}
+
+// TestRedactionOfEncodings: an application that repeats what it was sent in another
+// spelling tells the guest no secret.
+func TestRedactionOfEncodings(t *testing.T) {
+	const secret = "s3cr3t/value?&+of=the~application"
+	answer := ""
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, answer)
+	}))
+	defer srv.Close()
+	e := gate(t, srv.URL, func(_ *plugins.Manifest, c *plugins.Config) {
+		if err := os.WriteFile(c.Grant.Secrets["admin"], []byte(secret), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	})
+	b64 := base64.StdEncoding.EncodeToString
+	tests := map[string]struct{ answer, core string }{
+		"plain":               {secret, secret},
+		"query":               {url.QueryEscape(secret), "s3cr3t"},
+		"lower-case escapes":  {strings.NewReplacer("%2F", "%2f", "%3F", "%3f", "%2B", "%2b", "%3D", "%3d").Replace(url.QueryEscape(secret)), "s3cr3t"},
+		"hex":                 {hex.EncodeToString([]byte(secret)), hex.EncodeToString([]byte("s3cr3t"))},
+		"upper-case hex":      {strings.ToUpper(hex.EncodeToString([]byte(secret))), strings.ToUpper(hex.EncodeToString([]byte("s3cr3t")))},
+		"base64":              {b64([]byte(secret)), b64([]byte(secret[:6]))},
+		"base64, unpadded":    {base64.RawURLEncoding.EncodeToString([]byte(secret)), b64([]byte(secret[:6]))},
+		"Basic, one before":   {b64([]byte(":" + secret + "!")), b64([]byte(":" + secret)[3:9])},
+		"Basic, two before":   {b64([]byte("u:" + secret + "!!")), b64([]byte("u:" + secret)[3:9])},
+		"Basic, three before": {b64([]byte("us:" + secret)), b64([]byte("us:" + secret)[3:9])},
+		"Basic, longer":       {b64([]byte("admin:" + secret + ";role=x")), b64([]byte("admin:" + secret)[6:12])},
+	}
+	for name, tt := range tests {
+		answer = "before " + tt.answer + " after"
+		errno, _, body := e.Call(true, "").Send(t.Context(), abi.HTTPRequest{Method: "GET", URL: srv.URL + "/api/x"}, nil)
+		if errno != 0 || strings.Contains(string(body), tt.core) || !strings.HasPrefix(string(body), "before ") || !strings.HasSuffix(string(body), " after") {
+			t.Errorf("%s: errno %d, the guest reads %q", name, errno, body)
+		}
+	}
 }
 
 func TestEgressAnswers(t *testing.T) {

@@ -40,9 +40,9 @@ type identities struct {
 	mu      sync.Mutex // guards all below
 	cache   *lru.LRU[identityKey, identityEntry]
 	flights map[identityKey]*flight
-	// forgotten counts Forget calls: an answer that was asked for before one may be
-	// of a user it was about, and is not kept.
-	forgotten uint64
+	// forgotten counts the Forget calls of a tenant: an answer that was asked for
+	// before one may be of a user it was about, and is not kept.
+	forgotten map[string]uint64
 	closed    bool
 	wg        sync.WaitGroup
 }
@@ -58,7 +58,7 @@ func newIdentities(entries int, now func() time.Time) (*identities, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &identities{now: now, cache: cache, flights: map[identityKey]*flight{}}, nil
+	return &identities{now: now, cache: cache, flights: map[identityKey]*flight{}, forgotten: map[string]uint64{}}, nil
 }
 
 // get returns the remembered answer or shares one call of ask, which has its own
@@ -80,7 +80,7 @@ func (i *identities) get(ctx context.Context, key identityKey, ask func(context.
 		}
 		f = &flight{done: make(chan struct{})}
 		i.flights[key] = f
-		asked := i.forgotten
+		asked := i.forgotten[key.tenant]
 		i.wg.Go(func() {
 			fctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), identifyTimeout)
 			defer cancel()
@@ -104,7 +104,7 @@ func (i *identities) land(key identityKey, f *flight, asked uint64) {
 	if i.flights[key] == f {
 		delete(i.flights, key)
 	}
-	if ttl := lifetime(f.result); f.err == nil && ttl > 0 && i.forgotten == asked {
+	if ttl := lifetime(f.result); f.err == nil && ttl > 0 && i.forgotten[key.tenant] == asked {
 		i.cache.Add(key, identityEntry{result: f.result, until: i.now().Add(ttl)})
 	}
 	close(f.done)
@@ -130,7 +130,7 @@ func lifetime(r abi.IdentifyResult) time.Duration {
 func (i *identities) forget(tenant string, names []string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.forgotten++
+	i.forgotten[tenant]++
 	for key := range i.flights {
 		if key.tenant == tenant {
 			delete(i.flights, key)

@@ -169,6 +169,29 @@ func TestForgetDuringFlight(t *testing.T) {
 	}
 }
 
+// TestForgetOfAnotherTenantDuringFlight: how busy one tenant is does not cost another
+// its cache.
+func TestForgetOfAnotherTenantDuringFlight(t *testing.T) {
+	gate := make(chan struct{})
+	app := &whoami{users: map[string]string{"Bearer " + cookie: "ann"}, gate: gate, cache: "300"}
+	h := hostile(t, app, nil)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if got, err := ask(t, h, cookie); err != nil || got != "ann" {
+			t.Errorf("in flight: %q, %v", got, err)
+		}
+	})
+	for app.count.Load() == 0 {
+		<-time.After(time.Millisecond)
+	}
+	h.Forget("other", "ann")
+	close(gate)
+	wg.Wait()
+	if _, err := ask(t, h, cookie); err != nil || app.count.Load() != 1 {
+		t.Errorf("%v, %d requests: another tenant's Forget dropped the answer", err, app.count.Load())
+	}
+}
+
 // TestIdentifyDeadline: a slow application costs half a second and a grace, not the
 // plugin's own timeout.
 func TestIdentifyDeadline(t *testing.T) {

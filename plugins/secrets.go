@@ -3,6 +3,7 @@ package plugins
 import (
 	"cmp"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
@@ -89,17 +90,18 @@ func (s *secrets) all() []string {
 // redactor replaces secrets in whatever goes to a guest, a log or the evidence.
 type redactor struct{ r *strings.Replacer }
 
-// newRedactor knows each secret as it is, as it stands in a URL, in JSON, and in
-// base64.
+// newRedactor knows each secret as it is, as it stands in a URL, in JSON, in hex,
+// and in base64, of itself or within a longer text such as user:password.
 func newRedactor(values ...string) redactor {
 	var all []string
 	for _, v := range values {
-		b64 := base64.StdEncoding.EncodeToString([]byte(v))
+		digits := hex.EncodeToString([]byte(v))
 		forms := []string{
-			v, url.QueryEscape(v), url.PathEscape(v), strings.ReplaceAll(strings.ReplaceAll(v, `\`, `\\`), `"`, `\"`),
-			b64, base64.URLEncoding.EncodeToString([]byte(v)), strings.TrimRight(b64, "="),
+			v, url.QueryEscape(v), url.PathEscape(v), lowerEscapes(url.QueryEscape(v)), lowerEscapes(url.PathEscape(v)),
+			strings.ReplaceAll(strings.ReplaceAll(v, `\`, `\\`), `"`, `\"`), digits, strings.ToUpper(digits),
+			base64.StdEncoding.EncodeToString([]byte(v)), base64.URLEncoding.EncodeToString([]byte(v)),
 		}
-		for _, form := range forms {
+		for _, form := range append(forms, within(v)...) {
 			if len(form) >= secretMinLen {
 				all = append(all, form)
 			}
@@ -112,6 +114,38 @@ func newRedactor(values ...string) redactor {
 		pairs = append(pairs, form, redacted)
 	}
 	return redactor{r: strings.NewReplacer(pairs...)}
+}
+
+// lowerEscapes is %2f for %2F.
+func lowerEscapes(s string) string {
+	b := []byte(s)
+	for i := range b {
+		if b[i] == '%' && i+2 < len(b) {
+			copy(b[i+1:], strings.ToLower(s[i+1:i+3]))
+		}
+	}
+	return string(b)
+}
+
+// within is what is the same in the base64 of every text that holds v: it depends on
+// where v stands modulo 3, and the digits at both ends are shared with what is
+// beside v.
+func within(v string) []string {
+	var out []string
+	for before := range 3 {
+		if before+len(v) < 6 {
+			continue // too little is left that is v's own
+		}
+		text := append(make([]byte, before), v...)
+		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			s := enc.EncodeToString(text)
+			if len(text)%3 != 0 {
+				s = s[:len(s)-1]
+			}
+			out = append(out, s[(before*8+5)/6:])
+		}
+	}
+	return out
 }
 
 func (r redactor) text(s string) string {

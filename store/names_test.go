@@ -96,11 +96,13 @@ func TestMuchNamedUserCanBeDeactivated(t *testing.T) {
 	long := strings.Repeat("n", 900)
 	for name, grow := range map[string]func(t *testing.T, s *store.Store, id string){
 		"many names": func(t *testing.T, s *store.Store, id string) {
+			t.Helper()
 			for i := range 1500 {
 				do(t, s, patch("PATCH"), edit(id, scim.Object{"userName": fmt.Sprintf("%s%d", long, i)}))
 			}
 		},
 		"many addresses": func(t *testing.T, s *store.Store, id string) {
+			t.Helper()
 			var all []string
 			for i := range 250 {
 				all = append(all, fmt.Sprintf("%0100d@example.com", i))
