@@ -6,6 +6,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +20,7 @@ import (
 	"github.com/scimward/scimward/plugins"
 	"github.com/scimward/scimward/plugins/abi"
 	"github.com/scimward/scimward/plugins/plugintest"
+	"github.com/scimward/scimward/sidecar/config"
 )
 
 func TestMain(m *testing.M) { plugintest.Main(m) }
@@ -128,6 +132,87 @@ func readmeRequest(user string, dry bool) abi.Request {
 		IdempotencyKey: "key", DryRun: dry, Kinds: []abi.Kind{abi.KindAPIToken, abi.KindWebSession},
 		Event: &abi.Event{Type: abi.EventDeactivated}, Subject: &abi.Subject{SCIMID: "u1", ExternalID: user},
 	}
+}
+
+// fences are the blocks of the SDK's README in one language, in order.
+func fences(doc, language string) (out []string) {
+	for _, m := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatch(doc, -1) {
+		out = append(out, m[1])
+	}
+	return out
+}
+
+// TestReadmeAsWritten follows the SDK's README in an empty folder outside the tree:
+// its program, its commands, its configuration. The plugin must load.
+func TestReadmeAsWritten(t *testing.T) {
+	for _, tool := range []string{"sh", "sha256sum", "stat", "cut"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("the README's commands need %s", tool)
+		}
+	}
+	doc, err := os.ReadFile("../sdk/go/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	clone, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	code, shell, conf := fences(string(doc), "go"), fences(string(doc), "sh"), fences(string(doc), "yaml")
+	if len(code) == 0 || len(shell) != 2 || len(conf) != 1 {
+		t.Fatalf("%d programs, %d blocks of commands, %d configurations", len(code), len(shell), len(conf))
+	}
+	secret := filepath.Join(dir, "secret")
+	for name, text := range map[string]string{filepath.Join(dir, "main.go"): code[0], secret: "wiki-admin-secret\n"} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script := "set -e\n" + strings.ReplaceAll(strings.Join(shell, ""), "/path/to/clone", clone)
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
+	cmd.Dir = dir
+	// Offline: what the tests of the SDK need is in the module cache already.
+	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOPROXY=off", "GOSUMDB=off", "GOWORK=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("the commands of the README: %v\n%s", err, out)
+	}
+	text := strings.NewReplacer("/etc/scimward/wiki/manifest.json", filepath.Join(dir, "manifest.json"), "/etc/scimward/wiki-admin", secret).Replace(conf[0])
+	h := plugintest.Open(t, plugins.Options{Plugins: []plugins.Config{section(t, text)}})
+	if err := h.Ready(); err != nil {
+		t.Error(err)
+	}
+}
+
+// section reads a plugin's section of the configuration as the sidecar does.
+func section(t *testing.T, text string) plugins.Config {
+	t.Helper()
+	whole := `version: 1
+tenants:
+  - name: acme
+    external_url: https://wiki.acme.example
+    identity_services: [{client_id: hr, keys: {issuer: "https://id.acme.example"}}]
+    apps:
+      - name: wiki
+        upstream: http://127.0.0.1:3000
+        subjects: [{header: x-forwarded-user, is: user_name}]
+        local_writes: []
+`
+	for line := range strings.Lines(text) {
+		whole += "        " + line
+	}
+	cfg, err := config.Parse("README.md", t.TempDir(), []byte(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := cfg.Tenants[0].Apps[0].Plugin
+	c := plugins.Config{Tenant: "acme", App: "wiki", Manifest: p.Manifest, Settings: p.Config, Grant: plugins.Grant{Secrets: p.Secrets}}
+	for _, r := range p.HTTP {
+		c.Grant.HTTP = append(c.Grant.HTTP, plugins.HTTPRule{
+			Scheme: r.Scheme, Host: r.Host, Port: r.Port, Methods: r.Methods, PathPrefix: r.PathPrefixes, Secrets: r.Secrets, AllowPrivate: r.AllowPrivate,
+		})
+	}
+	return c
 }
 
 // TestReadmePluginEnds sweeps as the engine does: revoke until two answers in a row
