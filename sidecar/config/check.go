@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -34,8 +33,12 @@ func (t *Tenant) TokenEndpoint() string { return t.ExternalURL + "/oauth/token" 
 // those that package policies ships; a test of package sidecar compares the two.
 func Profiles() []string { return []string{"ipsie-il1", "rfc7644"} }
 
-// checker adds faults with the line of their path.
-type checker struct{ d *decoder }
+// checker adds faults with the line of their path. A lenient one leaves the files
+// alone that the configuration names.
+type checker struct {
+	d       *decoder
+	lenient bool
+}
 
 // A path that could not be decoded already has its fault: what the check sees
 // there is not what was written.
@@ -74,19 +77,6 @@ func (c checker) oneOf(path, value string, allowed ...string) {
 	}
 }
 
-func (c checker) file(path, name string) {
-	if name == "" {
-		return
-	}
-	info, err := os.Stat(name)
-	switch {
-	case err != nil:
-		c.fail(path, "name a file that exists and can be read", "%s cannot be read", name)
-	case info.IsDir():
-		c.fail(path, "name a file", "%s is a folder", name)
-	}
-}
-
 var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 
 func (c checker) name(path, value string) {
@@ -96,9 +86,9 @@ func (c checker) name(path, value string) {
 }
 
 // check judges the completed configuration; it never stops at the first fault.
-func check(cfg *Config, d *decoder) {
+func check(cfg *Config, d *decoder, lenient bool) {
 	d.spoil()
-	c := checker{d}
+	c := checker{d, lenient}
 	if cfg.Version != 1 {
 		c.fail("version", "write version: 1", "version %d is not known", cfg.Version)
 	}
@@ -164,7 +154,7 @@ func (c checker) listeners(cfg *Config) {
 			continue
 		}
 		c.socket(path, l.addr)
-		c.tls(path+"_tls", l.tls)
+		c.tls(path+"_tls", l.tls, false)
 		switch {
 		case local || l.tls.Cert != "" && (!l.mtls || l.tls.ClientCA != ""):
 		case l.mtls:
@@ -183,7 +173,8 @@ func (c checker) listeners(cfg *Config) {
 	if local, ok := loopback(cfg.Envoy.Admin); !ok || !local {
 		c.fail("envoy.admin", `write "127.0.0.1:PORT"`, "Envoy's admin listener is for loopback only")
 	}
-	c.tls("envoy.tls", cfg.Envoy.TLS)
+	c.tls("envoy.tls", cfg.Envoy.TLS, true)
+	c.ports(cfg)
 }
 
 // maxSocketPath is what the kernel takes as the path of a socket.
@@ -193,15 +184,6 @@ func (c checker) socket(path, addr string) {
 	if p, ok := UnixPath(addr); ok && len(p) > maxSocketPath {
 		c.fail(path, "choose a shorter data_dir, or set "+path+" to a shorter path", "the socket path has %d bytes, the system takes %d", len(p), maxSocketPath)
 	}
-}
-
-func (c checker) tls(path string, t TLS) {
-	if (t.Cert == "") != (t.Key == "") {
-		c.fail(path, "set cert and key together", "half a certificate")
-	}
-	c.file(path+".cert", t.Cert)
-	c.file(path+".key", t.Key)
-	c.file(path+".client_ca", t.ClientCA)
 }
 
 // outsideURL reports what is wrong with an external URL.

@@ -154,7 +154,7 @@ func (c checker) plugin(path string, p *Plugin) {
 	c.within(path+".timeout", p.Timeout, 100*time.Millisecond, time.Minute)
 	for name, file := range p.Secrets {
 		if c.require(path+".secrets."+name, file, "write the path of the file that holds it") {
-			c.file(path+".secrets."+name, file)
+			c.secret(path+".secrets."+name, file)
 		}
 	}
 	for i := range p.HTTP {

@@ -81,11 +81,12 @@ tenants:
 func folder(tb testing.TB) string {
 	tb.Helper()
 	dir := tb.TempDir()
-	for _, name := range []string{"manifest.json", "secret.txt", "cert.pem"} {
+	for _, name := range []string{"manifest.json", "secret.txt"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
 			tb.Fatal(err)
 		}
 	}
+	writePair(tb, filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
 	return dir
 }
 
@@ -159,7 +160,7 @@ func TestBadFiles(t *testing.T) {
 		{"scim: 127.0.0.1:8460", "scim: 127.0.0.1:8460\n  scim_tls: {cert: cert.pem}", 6, "listen.scim_tls", "half a certificate"},
 		{"scim: 127.0.0.1:8460", "scim: 127.0.0.1:8460\n  scim_tls: {cert: cert.pem, key: none.pem}", 6, "listen.scim_tls.key", "cannot be read"},
 		{"authz: unix:authz.sock", "authz: 10.0.0.1:9000", 4, "listen.authz", "beyond loopback the authz listener needs mTLS"},
-		{"authz: unix:authz.sock", "authz: 10.0.0.1:9000\n  authz_tls: {cert: cert.pem, key: cert.pem}", 4, "listen.authz", "needs mTLS"},
+		{"authz: unix:authz.sock", "authz: 10.0.0.1:9000\n  authz_tls: {cert: cert.pem, key: key.pem}", 4, "listen.authz", "needs mTLS"},
 		{"admin: 127.0.0.1:8461", "admin: 0.0.0.0:8461", 6, "listen.admin", "for loopback or unix only"},
 		{"listen: 0.0.0.0:8443", "listen: everywhere", 8, "envoy.listen", "is not an address"},
 		{"listen: 0.0.0.0:8443", "listen: 0.0.0.0:8443\n  admin: 0.0.0.0:9901", 9, "envoy.admin", "for loopback only"},

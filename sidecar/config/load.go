@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -17,7 +18,13 @@ import (
 
 // Load reads, decodes, completes and checks the file. Its error is a
 // *FaultsError when the file could be read but is not right.
-func Load(path string) (*Config, error) {
+func Load(path string) (*Config, error) { return load(path, false) }
+
+// LoadLenient is [Load] without a look at the files that the configuration names:
+// for a command that only asks a running sidecar, and need not read its secrets.
+func LoadLenient(path string) (*Config, error) { return load(path, true) }
+
+func load(path string, lenient bool) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading configuration: %w", err)
@@ -31,19 +38,21 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("resolving %s: %w", path, err)
 	}
-	return Parse(path, filepath.Dir(abs), b)
+	return parse(path, filepath.Dir(abs), b, lenient)
 }
 
 // Parse decodes b. name appears in errors; dir is what relative paths are
 // relative to.
-func Parse(name, dir string, b []byte) (*Config, error) {
+func Parse(name, dir string, b []byte) (*Config, error) { return parse(name, dir, b, false) }
+
+func parse(name, dir string, b []byte, lenient bool) (*Config, error) {
 	if len(b) > maxBytes {
 		return nil, &FaultsError{File: name, Faults: []Fault{{Path: "(file)", Msg: "larger than 1 MiB", Fix: "split tenants over several sidecars"}}}
 	}
 	var doc, more yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
-		return nil, &FaultsError{File: name, Faults: []Fault{{Path: "(file)", Msg: "not YAML: " + err.Error(), Fix: "check indentation and quotes"}}}
+		return nil, &FaultsError{File: name, Faults: []Fault{notYAML(b, err)}}
 	}
 	if len(doc.Content) == 0 {
 		return nil, &FaultsError{File: name, Faults: []Fault{{Path: "(file)", Msg: "empty", Fix: "run `scimward init DIR` for a commented start"}}}
@@ -55,7 +64,7 @@ func Parse(name, dir string, b []byte) (*Config, error) {
 	c := &Config{}
 	d.decode(doc.Content[0], reflect.ValueOf(c).Elem(), "", 0)
 	c.complete(dir)
-	check(c, d)
+	check(c, d, lenient)
 	if len(d.faults) > 0 {
 		slices.SortStableFunc(d.faults, func(a, b Fault) int {
 			return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Path, b.Path))
@@ -63,6 +72,21 @@ func Parse(name, dir string, b []byte) (*Config, error) {
 		return nil, &FaultsError{File: name, Faults: d.faults}
 	}
 	return c, nil
+}
+
+// notYAML says why a file cannot be read. A tab is invisible in most editors, and
+// the parser's own word for it names the tab's line as what follows it.
+func notYAML(b []byte, err error) Fault {
+	n := 0
+	for line := range bytes.Lines(b) {
+		if n++; !strings.Contains(err.Error(), "cannot start any token") {
+			break
+		}
+		if text := bytes.TrimLeft(line, " \t"); len(bytes.TrimSpace(text)) > 0 && bytes.IndexByte(line[:len(line)-len(text)], '\t') >= 0 {
+			return Fault{Line: n, Path: "(file)", Msg: "not YAML: a tab cannot indent", Fix: "use spaces"}
+		}
+	}
+	return Fault{Path: "(file)", Msg: "not YAML: " + err.Error(), Fix: "check indentation and quotes"}
 }
 
 // Faults returns the faults inside err, nil when it holds none.

@@ -1,0 +1,192 @@
+package config_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"io/fs"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/scimward/scimward/sidecar/config"
+)
+
+// writePair writes a certificate and its key.
+func writePair(tb testing.TB, cert, key string) {
+	tb.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, k.Public(), k)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(k)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: keyDER}} {
+		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+// TestFilesAreLookedInto: a file in the wrong place is found before a start that
+// could not succeed, and by the check that said it is valid.
+func TestFilesAreLookedInto(t *testing.T) {
+	dir := folder(t)
+	writePair(t, filepath.Join(dir, "other.pem"), filepath.Join(dir, "other-key.pem"))
+	for name, text := range map[string]string{"empty.txt": "", "blank.txt": " \n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	scim := func(tls string) (from, to string) {
+		return "scim: 127.0.0.1:8460", "scim: 127.0.0.1:8460\n  scim_tls: " + tls
+	}
+	secret := func(file string) (from, to string) { return "admin: secret.txt", "admin: " + file }
+	tests := map[string]struct {
+		change func() (from, to string)
+		want   []string // "line path: message"
+	}{
+		"right":         {func() (string, string) { return scim("{cert: cert.pem, key: key.pem, client_ca: other.pem}") }, nil},
+		"swapped":       {func() (string, string) { return scim("{cert: key.pem, key: cert.pem}") }, []string{"line 6: listen.scim_tls.cert: … holds no certificate, but a private key", "line 6: listen.scim_tls.key: … holds no private key, but a certificate"}},
+		"twice":         {func() (string, string) { return scim("{cert: cert.pem, key: cert.pem}") }, []string{"line 6: listen.scim_tls.key: … holds no private key, but a certificate"}},
+		"no pair":       {func() (string, string) { return scim("{cert: cert.pem, key: other-key.pem}") }, []string{"line 6: listen.scim_tls.key: … are no pair: private key does not match"}},
+		"no PEM":        {func() (string, string) { return scim("{cert: secret.txt, key: key.pem}") }, []string{"line 6: listen.scim_tls.cert: … holds no certificate;"}},
+		"a key as CA":   {func() (string, string) { return scim("{cert: cert.pem, key: key.pem, client_ca: key.pem}") }, []string{"line 6: listen.scim_tls.client_ca: … holds no certificate"}},
+		"of Envoy":      {func() (string, string) { return "check_timeout: 1s", "tls: {cert: cert.pem, key: other-key.pem}" }, []string{"line 9: envoy.tls.key: … are no pair"}},
+		"empty secret":  {func() (string, string) { return secret("empty.txt") }, []string{"line 48: tenants[0].apps[0].plugin.secrets.admin: … is empty"}},
+		"blank secret":  {func() (string, string) { return secret("blank.txt") }, []string{"line 48: tenants[0].apps[0].plugin.secrets.admin: … is empty"}},
+		"absent secret": {func() (string, string) { return secret("none.txt") }, []string{"line 48: tenants[0].apps[0].plugin.secrets.admin: … cannot be read"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			from, to := tt.change()
+			text := strings.Replace(good, from, to, 1)
+			_, err := config.Parse("f.yaml", dir, []byte(text))
+			wantFaults(t, err, tt.want)
+			file := filepath.Join(dir, "lenient.yaml")
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := config.LoadLenient(file); err != nil {
+				t.Errorf("the lenient load looked: %v", err)
+			}
+		})
+	}
+}
+
+func wantFaults(t *testing.T, err error, want []string) {
+	t.Helper()
+	faults := config.Faults(err)
+	if len(faults) != len(want) {
+		t.Fatalf("%v\nwant %q", err, want)
+	}
+	for i, f := range faults {
+		start, end, _ := strings.Cut(want[i], "…")
+		if s := f.String(); !strings.HasPrefix(s, start) || !strings.Contains(s, end) || f.Fix == "" {
+			t.Errorf("%s\nwant %s", s, want[i])
+		}
+	}
+}
+
+// TestLenientLoad: what only asks a running sidecar works where the files of its
+// configuration are out of reach, and still refuses what is wrong with the text.
+func TestLenientLoad(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "f.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(strings.Replace(good, "check_timeout: 1s", "tls: {cert: none.pem, key: none.pem}", 1))
+	if _, err := config.Load(file); len(config.Faults(err)) != 4 {
+		t.Errorf("%v, want four absent files", err)
+	}
+	c, err := config.LoadLenient(file)
+	if err != nil || c.Listen.Admin != "127.0.0.1:8461" || c.Tenants[0].Name != "acme" {
+		t.Fatalf("lenient: %v %+v", err, c)
+	}
+	write(strings.Replace(good, "name: acme", "name: A", 1))
+	if _, err := config.LoadLenient(file); len(config.Faults(err)) != 1 {
+		t.Errorf("%v, want the fault of the name alone", err)
+	}
+	if _, err := config.LoadLenient(file + ".none"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("absent: %v", err)
+	}
+}
+
+// TestListenersHaveTheirOwnPorts: two on one address cannot both start.
+func TestListenersHaveTheirOwnPorts(t *testing.T) {
+	const authz, scim, admin, envoy = "authz: unix:authz.sock", "scim: 127.0.0.1:8460", "admin: 127.0.0.1:8461", "listen: 0.0.0.0:8443"
+	tests := map[string]struct {
+		from, to string
+		want     []string
+	}{
+		"scim and admin":       {admin, "admin: 127.0.0.1:8460", []string{"line 6: listen.admin: 127.0.0.1:8460 is the address of listen.scim too"}},
+		"by name":              {admin, "admin: localhost:8460", []string{"line 6: listen.admin: localhost:8460 is the address of listen.scim too"}},
+		"authz and scim":       {authz, "authz: 127.0.0.1:8460", []string{"line 5: listen.scim: 127.0.0.1:8460 is the address of listen.authz too"}},
+		"Envoy everywhere":     {envoy, "listen: 0.0.0.0:8461", []string{"line 8: envoy.listen: 0.0.0.0:8461 is the address of listen.admin too"}},
+		"Envoy on IPv6":        {envoy, "listen: '[::]:8460'", []string{"line 8: envoy.listen: [::]:8460 is the address of listen.scim too"}},
+		"Envoy without host":   {envoy, "listen: ':9901'", []string{"envoy.admin: 127.0.0.1:9901 is the address of envoy.listen too"}},
+		"one socket":           {admin, "admin: unix:authz.sock", []string{"line 6: listen.admin: … is the address of listen.authz too"}},
+		"the system chooses":   {scim + "\n  " + admin, "scim: 127.0.0.1:0\n  admin: 127.0.0.1:0", nil},
+		"two loopbacks":        {admin, "admin: 127.0.0.2:8460", nil},
+		"two kinds":            {admin, "admin: unix:8460", nil},
+		"another host of ours": {envoy, "listen: 192.0.2.1:8460", nil},
+	}
+	dir := folder(t)
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if !strings.Contains(good, tt.from) {
+				t.Fatalf("the good file has no %q", tt.from)
+			}
+			_, err := config.Parse("f.yaml", dir, []byte(strings.Replace(good, tt.from, tt.to, 1)))
+			faults := config.Faults(err)
+			if len(faults) != len(tt.want) {
+				t.Fatalf("%v, want %q", err, tt.want)
+			}
+			for i, f := range faults {
+				start, end, _ := strings.Cut(tt.want[i], "…")
+				if s := f.String(); !strings.Contains(s, start) || !strings.Contains(s, end) {
+					t.Errorf("%s\nwant %s", s, tt.want[i])
+				}
+			}
+		})
+	}
+}
+
+// TestTabs: the parser names a tab by what it cannot be; people need to be told
+// that it is one.
+func TestTabs(t *testing.T) {
+	for name, tt := range map[string]struct {
+		text string
+		line int
+		msg  string
+	}{
+		"indents":         {"version: 1\nlisten:\n\tadmin: 127.0.0.1:1\n", 3, "a tab cannot indent"},
+		"behind spaces":   {"version: 1\nlisten:\n  \tadmin: x\n  scim: y\n: :\t-\n", 3, "a tab cannot indent"},
+		"another fault":   {"a: [\n", 0, "not YAML: yaml"},
+		"in a text block": {"a: |\n  x\n  \ty\nb: [\n", 0, "not YAML: yaml"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := config.Parse("f.yaml", t.TempDir(), []byte(tt.text))
+			f := config.Faults(err)
+			if len(f) != 1 || f[0].Line != tt.line || !strings.Contains(f[0].Msg, tt.msg) || f[0].Fix == "" {
+				t.Errorf("%v, want line %d: %s", err, tt.line, tt.msg)
+			}
+		})
+	}
+}
