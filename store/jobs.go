@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -75,6 +76,29 @@ func (r *Reader) DueJobs(now time.Time, limit int) ([]Job, error) {
 		}
 		out = append(out, j)
 		return true, nil
+	})
+	return out, err
+}
+
+// JobsAfter returns jobs that are due later than at, the soonest first, at most limit.
+func (r *Reader) JobsAfter(at time.Time, limit int) ([]Job, error) {
+	prefix := key(kindDue, r.tenant)
+	var out []Job
+	err := r.scan(prefix, appendU64(bytes.Clone(prefix), orderedTime(at.UnixNano())+1), false, func(e entry) (bool, error) {
+		_, rest, err := cutU64(e.key[len(prefix):])
+		if err != nil {
+			return false, err
+		}
+		id, _, err := cutPart(rest)
+		if err != nil {
+			return false, err
+		}
+		j, err := r.peekJob(id)
+		if err != nil {
+			return false, err
+		}
+		out = append(out, j)
+		return len(out) < limit, nil
 	})
 	return out, err
 }
@@ -287,17 +311,5 @@ func (t *Tx) PutKey(k Key) error {
 	t.putRow(kk, &k)
 	t.add(key(kindCounter, t.tenant, counterKeys), delta)
 	t.mark("key:"+k.ID, "")
-	return nil
-}
-
-// DeleteKey removes a signing key, ErrNotFound when there is none.
-func (t *Tx) DeleteKey(id string) error {
-	kk := key(kindKey, t.tenant, id)
-	if _, _, err := t.get(kk); err != nil {
-		return err
-	}
-	t.delete(kk)
-	t.add(key(kindCounter, t.tenant, counterKeys), -1)
-	t.mark("key:"+id, "deleted")
 	return nil
 }
