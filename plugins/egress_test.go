@@ -482,6 +482,18 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
+// TestNeedWithoutBaseURL leaves out the URL that a need is about: the error must say
+// which key of the configuration to set.
+func TestNeedWithoutBaseURL(t *testing.T) {
+	m := plugins.Manifest{Capabilities: plugins.Capabilities{HTTP: []plugins.HTTPNeed{{BaseURL: "api_url"}}}}
+	for _, settings := range []map[string]any{nil, {"api_url": 7}} {
+		_, err := plugins.NewEgress(m, plugins.Config{Settings: settings}, nil, time.Now)
+		if err == nil || !strings.Contains(err.Error(), "set plugin.config.api_url") {
+			t.Errorf("settings %v: %v, want it to say what to set", settings, err)
+		}
+	}
+}
+
 // TestNeedWithoutGrant takes one thing from a grant that covers all needs; the error
 // must name the need.
 func TestNeedWithoutGrant(t *testing.T) {

@@ -126,7 +126,7 @@ func resolveNeed(n HTTPNeed, config map[string]any) (rule, error) {
 func (n *HTTPNeed) fromConfig(config map[string]any) (base string, err error) {
 	s, ok := config[n.BaseURL].(string)
 	if !ok {
-		return "", errors.New("no such string, and the manifest's base_url names it")
+		return "", fmt.Errorf("no such string, and the manifest's base_url names it: set plugin.config.%s to the application's URL", n.BaseURL)
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
