@@ -185,11 +185,13 @@ func rank(event string) int {
 	return 1
 }
 
-// heldElsewhere is when the last lease of another process ends, zero without one.
+// heldElsewhere is when the last lease of another process ends, zero without one. A
+// lease beyond the horizon was written by a clock that was wrong, and holds nothing.
 func (e *Engine) heldElsewhere(all []store.Job, now time.Time) time.Time {
 	var until time.Time
 	for i := range all {
-		if j := &all[i]; j.LeaseOwner != "" && j.LeaseOwner != e.o.Owner && j.LeaseUntil.After(now) && j.LeaseUntil.After(until) {
+		j := &all[i]
+		if j.LeaseOwner != "" && j.LeaseOwner != e.o.Owner && j.LeaseUntil.After(now) && !j.LeaseUntil.After(e.horizon(now)) && j.LeaseUntil.After(until) {
 			until = j.LeaseUntil
 		}
 	}

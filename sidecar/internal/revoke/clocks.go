@@ -51,6 +51,11 @@ func (e *Engine) clocks(ctx context.Context, tenant string, all bool) error {
 	if err != nil {
 		return fmt.Errorf("reading open offboardings: %w", err)
 	}
+	if all {
+		if err := e.callBack(ctx, tenant); err != nil {
+			return err
+		}
+	}
 	now := e.o.Now()
 	oldest := time.Duration(0)
 	seen := map[string]bool{}
@@ -67,6 +72,44 @@ func (e *Engine) clocks(ctx context.Context, tenant string, all bool) error {
 	e.m.open.WithLabelValues(tenant).Set(float64(len(open)))
 	e.m.oldest.WithLabelValues(tenant).Set(oldest.Seconds())
 	return errors.Join(errs...)
+}
+
+// horizon is later than any pause or lease that begins now can end.
+func (e *Engine) horizon(now time.Time) time.Time {
+	return now.Add(mostPause + e.o.Lease + e.o.Deadline)
+}
+
+// callBack makes jobs due that are put off, or leased, beyond the horizon: the
+// clock was ahead when that was written, and has been set back since.
+func (e *Engine) callBack(ctx context.Context, tenant string) error {
+	for {
+		now := e.o.Now()
+		n := 0
+		_, err := e.o.Store.Update(ctx, tenant, e.cause("job.release", "clock-set-back"), func(tx *store.Tx) error {
+			far, err := tx.JobsAfter(e.horizon(now), claimBatch)
+			if err != nil {
+				return err
+			}
+			for i := range far {
+				j := &far[i]
+				if j.State == store.JobRunning {
+					j.State = store.JobPending
+				}
+				j.NextAt, j.LeaseOwner, j.LeaseUntil = now, "", time.Time{}
+				if err := tx.SaveJob(j); err != nil {
+					return err
+				}
+			}
+			n = len(far)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("calling jobs back that a wrong clock put off: %w", err)
+		}
+		if n < claimBatch {
+			return nil
+		}
+	}
 }
 
 // settle writes BlockedAt, VerifiedAt and breaches of the open offboardings of one

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/scimward/scimward/plugins/abi"
 	"github.com/scimward/scimward/store"
@@ -63,6 +64,7 @@ func TestFlappingUserHoldsUpNobody(t *testing.T) {
 		}
 	})
 	defer close(hold)
+	r.clock.Add(time.Second) // whoever leaves now comes last
 	r.engine(nil)
 	other := r.leaver("other")
 	r.await("the other user", r.verified(other, 1))

@@ -246,3 +246,34 @@ func TestManyUsersFewWorkers(t *testing.T) {
 		r.await("proof of "+id, r.verified(id, 1))
 	}
 }
+
+// A job that was leased or put off while the clock was a year ahead is not lost for
+// that year.
+func TestClockSetBack(t *testing.T) {
+	r := newRig(t)
+	ids := []string{r.leaver("ann"), r.leaver("bob")}
+	ahead := r.clock.Now().AddDate(1, 0, 0)
+	for _, id := range ids {
+		r.update("job.claim", func(tx *store.Tx) error {
+			jobs, err := tx.JobsOf(id, 1)
+			if err != nil {
+				return err
+			}
+			for i := range jobs {
+				j := &jobs[i]
+				j.State, j.NextAt = store.JobRetrying, ahead
+				if i%2 == 0 {
+					j.State, j.LeaseOwner, j.LeaseUntil = store.JobRunning, "dead", ahead
+				}
+				if err := tx.SaveJob(j); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	r.engine(nil)
+	for _, id := range ids {
+		r.await("proof", r.verified(id, 1))
+	}
+}
