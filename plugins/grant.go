@@ -40,9 +40,9 @@ type permit struct {
 func intersect(m Manifest, c Config) (permit, error) {
 	var f faults
 	for i := range c.Grant.HTTP {
-		c.Grant.HTTP[i].check(&f, fmt.Sprintf("grant.http[%d]", i))
+		c.Grant.HTTP[i].check(&f, fmt.Sprintf("plugin.http[%d]", i))
 	}
-	c.Grant.Limits.check(&f, "grant.limits")
+	c.Grant.Limits.check(&f, "plugin")
 	if m.App != "" && m.App != c.App {
 		f.add("app", "the manifest is for %q, the plugin is configured for %q", m.App, c.App)
 	}
@@ -61,7 +61,7 @@ func intersect(m Manifest, c Config) (permit, error) {
 		}
 		r, err := cover(need, m.Capabilities.HTTP[i].BaseURL != "", c.Grant)
 		if err != nil {
-			f.add(at, "needs %s: %v", need, err)
+			f.add(at, "the manifest needs %s: %v", need, err)
 			continue
 		}
 		p.rules = append(p.rules, r)
@@ -178,8 +178,8 @@ func newRule(scheme, host string, port int, methods []string, base string, prefi
 // what only the grant can give it: authorities, rate and, for an operator's own
 // host, private ranges.
 func cover(need rule, own bool, g Grant) (rule, error) {
-	reason := errors.New("the grant has no rule for this scheme, host and port")
-	for _, gr := range g.HTTP {
+	reason := errors.New("plugin.http has no rule for this scheme, host and port")
+	for i, gr := range g.HTTP {
 		have, err := newRule(gr.Scheme, gr.Host, gr.Port, gr.Methods, "", gr.PathPrefix, gr.Secrets, gr.AllowPrivate, gr.Identify)
 		if err != nil {
 			return rule{}, err
@@ -191,7 +191,7 @@ func cover(need rule, own bool, g Grant) (rule, error) {
 			need.private = have.private
 		}
 		if err := covers(have, need, g.Secrets); err != nil {
-			reason = err
+			reason = fmt.Errorf("plugin.http[%d] %w", i, err)
 			continue
 		}
 		need.rps = gr.RPS
@@ -211,30 +211,30 @@ func coversHost(have, need string) bool {
 func covers(have, need rule, files map[string]string) error {
 	for _, m := range need.methods {
 		if !slices.Contains(have.methods, m) {
-			return fmt.Errorf("the grant does not give method %s", m)
+			return fmt.Errorf("does not give method %s", m)
 		}
 	}
 	for _, p := range need.prefixes {
 		if !underAny(p, have.prefixes) {
-			return fmt.Errorf("the grant does not give path %s/", p)
+			return fmt.Errorf("does not give path %s/", p)
 		}
 	}
 	for _, s := range need.secrets {
 		if !slices.Contains(have.secrets, s) {
-			return fmt.Errorf("the grant's rule does not give secret %q", s)
+			return fmt.Errorf("does not give secret %q", s)
 		}
 		if files[s] == "" {
-			return fmt.Errorf("the grant's secrets name no file for %q", s)
+			return fmt.Errorf("gives secret %q, but plugin.secrets names no file for it", s)
 		}
 	}
 	for _, c := range need.private {
 		inside := func(h netip.Prefix) bool { return h.Bits() <= c.Bits() && h.Contains(c.Addr()) }
 		if !slices.ContainsFunc(have.private, inside) {
-			return fmt.Errorf("the grant does not give private range %s", c)
+			return fmt.Errorf("does not give private range %s in allow_private", c)
 		}
 	}
 	if need.identify && !have.identify {
-		return errors.New("the grant does not give identify: a user's credential would be sent there")
+		return errors.New("does not give identify: true; a user's credential would be sent there")
 	}
 	return nil
 }

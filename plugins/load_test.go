@@ -247,6 +247,31 @@ func TestManifestRefused(t *testing.T) {
 	}
 }
 
+// TestManifestFaultsHavePositions looks for the line and column of what is wrong.
+func TestManifestFaultsHavePositions(t *testing.T) {
+	for name, tt := range map[string]struct{ doc, want string }{
+		"empty":              {"\n", "the file is empty"},
+		"cut short":          {"{\n  \"name\": \"x\",\n", "line 3, column 1: the document ends"},
+		"cut in a string":    {"{\"name\": \"x", "line 1, column 12: the document ends"},
+		"comma too many":     {"{\n  \"name\": \"x\",\n}", "line 3, column 1: invalid character '}'"},
+		"comma missing":      {"{\n  \"name\": \"x\"\n  \"version\": \"1\"}", "line 3, column 3: invalid character '\"'"},
+		"comment":            {"{\n  // why\n}", "line 2, column 3: invalid character '/'"},
+		"field twice":        {"{\n\"name\": \"x\",\n\"Name\": \"y\"}", "line 3, column 7: field \"Name\" is there twice"},
+		"unknown field":      {"{\n\"name\": \"x\",\n\"label\": \"y\"}", "line 3, column 8: unknown field \"label\""},
+		"unknown name twice": {"{\"config\": {\"label\": 1}, \"label\": 2}", "unknown field \"label\""},
+		"wrong type":         {"{\n\"kinds\": \"pat\"}", "line 2, column 15: kinds must not be a JSON string"},
+		"data after":         {"{}\n{}", "line 1, column 3: data after the document"},
+		"no object":          {"[]", "line 1, column 2: the document must be a JSON object"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := plugins.ParseManifest([]byte(tt.doc))
+			if err == nil || !strings.HasPrefix(err.Error(), "decoding the manifest: "+tt.want) && !strings.Contains(err.Error(), "json: "+tt.want) {
+				t.Errorf("%v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
 func TestManifestReportsAllFaults(t *testing.T) {
 	doc := strings.NewReplacer(`"gitlab"`, `"-"`, `"1.4.2"`, `""`, "31207", "-1", `"port":443`, `"port":-1`).Replace(goodManifest)
 	_, err := plugins.ParseManifest([]byte(doc))

@@ -1,11 +1,8 @@
 package plugins
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"path/filepath"
 	"regexp"
@@ -95,22 +92,14 @@ var (
 )
 
 // ParseManifest decodes and checks a manifest. Faults in the JSON itself end it at
-// once; all others are reported together, one a line, each with its field.
+// once, with their line; all others are reported together, one a line, each with its field.
 func ParseManifest(b []byte) (Manifest, error) {
 	var m Manifest
 	if len(b) > maxManifest {
 		return m, fmt.Errorf("manifest is larger than %d bytes", maxManifest)
 	}
-	if err := repeatedKeys(b); err != nil {
-		return m, fmt.Errorf("decoding the manifest: %w", err)
-	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&m); err != nil {
+	if err := decodeManifest(b, &m); err != nil {
 		return Manifest{}, fmt.Errorf("decoding the manifest: %w", err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return Manifest{}, errors.New("decoding the manifest: data after the document")
 	}
 	var f faults
 	m.check(&f)
@@ -252,46 +241,4 @@ func (l *Limits) check(f *faults, at string) {
 			f.add(at+"."+b.name, "is %d, must be between 1 and %d, or 0 for the default %d", *b.field, b.max, b.def)
 		}
 	}
-}
-
-// maxManifestDepth bounds the nesting of a manifest.
-const maxManifestDepth = 16
-
-// repeatedKeys refuses a document in which an object has a name twice, also when
-// the two differ in case only: encoding/json would take the last and so read
-// another document than a reviewer does. It reads the first value and no further.
-func repeatedKeys(b []byte) error {
-	return distinctKeys(json.NewDecoder(bytes.NewReader(b)), 0)
-}
-
-func distinctKeys(d *json.Decoder, depth int) error {
-	if depth > maxManifestDepth {
-		return fmt.Errorf("nested deeper than %d levels", maxManifestDepth)
-	}
-	open, err := d.Token()
-	if err != nil {
-		return err
-	}
-	if _, nested := open.(json.Delim); !nested {
-		return nil
-	}
-	seen := map[string]bool{}
-	for d.More() {
-		if open == json.Delim('{') {
-			name, err := d.Token()
-			if err != nil {
-				return err
-			}
-			fold := strings.ToLower(fmt.Sprint(name))
-			if seen[fold] {
-				return fmt.Errorf("field %q is there twice", name)
-			}
-			seen[fold] = true
-		}
-		if err := distinctKeys(d, depth+1); err != nil {
-			return err
-		}
-	}
-	_, err = d.Token() // what closes it
-	return err
 }

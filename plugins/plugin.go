@@ -81,7 +81,7 @@ func newPlugin(cfg Config, h *hostParts) (*plugin, error) {
 	}
 	allowed, err := intersect(m, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("manifest %s and its grant: %w", cfg.Manifest, err)
+		return nil, fmt.Errorf("manifest %s and the configuration's plugin section: %w", cfg.Manifest, err)
 	}
 	wasm, err := readModule(filepath.Join(filepath.Dir(cfg.Manifest), m.Module.Path), m.Module)
 	if err != nil {
