@@ -30,6 +30,9 @@ type egress struct {
 	limits  Limits
 	secrets *secrets
 	now     func() time.Time
+
+	// unreadable hears of a secret that a request needs and whose file cannot be used.
+	unreadable func(context.Context, *secretError)
 }
 
 // route is a rule with the connections made under it. Connections are not shared
@@ -44,7 +47,7 @@ type route struct {
 type resolver func(ctx context.Context, host string) ([]netip.Addr, error)
 
 func newEgress(p permit, s *secrets, resolve resolver, now func() time.Time) *egress {
-	e := &egress{limits: p.limits, secrets: s, now: now}
+	e := &egress{limits: p.limits, secrets: s, now: now, unreadable: func(context.Context, *secretError) {}}
 	for _, r := range p.rules {
 		pace := rate.NewLimiter(rate.Inf, 1)
 		if r.rps > 0 {
@@ -85,6 +88,7 @@ type refusal struct {
 	code      string
 	message   string
 	retryable bool
+	secret    *secretError // code secret_unreadable
 }
 
 func denied(format string, args ...any) *refusal {
@@ -121,6 +125,9 @@ func (s *session) try(ctx context.Context, doc, body []byte) (abi.HTTPResponse, 
 		return abi.HTTPResponse{}, nil, &refusal{errno: abi.ErrnoInval, code: abi.CodeEgressDenied, message: err.Error()}
 	}
 	rt, header, no := s.match(meta, u)
+	if no != nil && no.secret != nil {
+		s.e.unreadable(ctx, no.secret)
+	}
 	if no != nil {
 		return abi.HTTPResponse{}, nil, no
 	}
@@ -175,13 +182,17 @@ func parseTarget(raw string) (*url.URL, error) {
 }
 
 // match finds the rule that allows all of a request, its headers' secrets too, and
-// fills the headers in.
+// fills the headers in. A rule that lacks but the file of a secret came nearest: what
+// is refused because of it may be tried again.
 func (s *session) match(meta abi.HTTPRequest, u *url.URL) (*route, http.Header, *refusal) {
 	routes, no := s.routes(meta.Method, u)
 	for _, rt := range routes {
-		var header http.Header
-		if header, no = s.header(rt, meta.Headers); no == nil {
+		header, refused := s.header(rt, meta.Headers)
+		if refused == nil {
 			return rt, header, nil
+		}
+		if no == nil || no.secret == nil {
+			no = refused
 		}
 	}
 	return nil, nil, no
@@ -250,6 +261,10 @@ func (s *session) header(r *route, in map[string]string) (http.Header, *refusal)
 			return nil, denied("header %q", cut(name, 64))
 		}
 		v, err := substitute(value, func(class, ref string) (string, error) { return s.lookup(r, class, ref) })
+		var secret *secretError
+		if errors.As(err, &secret) {
+			return nil, &refusal{errno: abi.ErrnoIO, code: abi.CodeSecretUnreadable, message: secret.Error(), retryable: true, secret: secret}
+		}
 		if err != nil {
 			return nil, denied("header %s: %v", name, err)
 		}

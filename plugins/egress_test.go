@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -214,6 +215,24 @@ func TestEgressSecretsAndRedaction(t *testing.T) {
 			t.Errorf("errno %d, %+v", errno, meta)
 		}
 	})
+	t.Run("an absent file, whatever the order of the rules", func(t *testing.T) {
+		for _, first := range []bool{true, false} {
+			e := gate(t, srv.URL, func(m *plugins.Manifest, c *plugins.Config) {
+				bare := m.Capabilities.HTTP[0]
+				bare.Secrets, bare.Identify = nil, false
+				needs := []plugins.HTTPNeed{bare, m.Capabilities.HTTP[0]}
+				if !first {
+					slices.Reverse(needs)
+				}
+				m.Capabilities.HTTP = needs
+				c.Grant.Secrets["admin"] += "-absent"
+			})
+			before := count.Load()
+			if _, meta, _ := e.Call(true, cookie).Send(t.Context(), req, nil); meta.Code != abi.CodeSecretUnreadable || count.Load() != before {
+				t.Errorf("bare rule first %v: %+v, want %s and nothing sent", first, meta, abi.CodeSecretUnreadable)
+			}
+		}
+	})
 	t.Run("a changed file is read again", func(t *testing.T) {
 		var file string
 		e := gate(t, srv.URL, func(_ *plugins.Manifest, c *plugins.Config) { file = c.Grant.Secrets["admin"] })
@@ -227,8 +246,8 @@ func TestEgressSecretsAndRedaction(t *testing.T) {
 		if err := os.WriteFile(file, []byte("two\nlines\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if errno, _, _ := e.Call(true, cookie).Send(t.Context(), req, nil); errno != abi.ErrnoDenied {
-			t.Errorf("a secret of two lines: errno %d, want denied", errno)
+		if errno, meta, _ := e.Call(true, cookie).Send(t.Context(), req, nil); errno != abi.ErrnoIO || meta.Code != abi.CodeSecretUnreadable || !meta.Retryable {
+			t.Errorf("a secret of two lines: errno %d, %+v, want a retryable %s", errno, meta, abi.CodeSecretUnreadable)
 		}
 	})
 }

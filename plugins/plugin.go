@@ -96,6 +96,10 @@ func newPlugin(cfg Config, h *hostParts) (*plugin, error) {
 	}
 	p.breaker.now = h.opts.Now
 	p.egress = newEgress(allowed, p.secrets, h.opts.Resolve, h.opts.Now)
+	p.egress.unreadable = func(ctx context.Context, e *secretError) {
+		p.event(ctx, slog.LevelError, "plugin secret cannot be read",
+			slog.String("secret", e.name), slog.String("file", e.file), slog.String("error", e.err.Error()))
+	}
 	return p, nil
 }
 

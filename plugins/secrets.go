@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"slices"
@@ -39,15 +40,39 @@ func newSecrets(files map[string]string) *secrets {
 	return &secrets{files: files, values: map[string]secret{}}
 }
 
-// get returns the value of a secret.
+// secretError says that the file of a secret cannot be used now. Its text names the
+// secret and no path: it reaches the guest and the evidence.
+type secretError struct {
+	name, file string
+	err        error // without the path
+}
+
+func (e *secretError) Error() string {
+	return fmt.Sprintf("secret %q cannot be read: %v", e.name, e.err)
+}
+
+// get returns the value of a secret. A fault of its file is a [*secretError].
 func (s *secrets) get(name string) (string, error) {
-	path, ok := s.files[name]
+	file, ok := s.files[name]
 	if !ok {
 		return "", fmt.Errorf("no secret %q", name)
 	}
-	info, err := os.Stat(path)
+	value, err := s.read(name, file)
 	if err != nil {
-		return "", fmt.Errorf("reading secret %q: %w", name, err)
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			err = path.Err
+		}
+		return "", &secretError{name: name, file: file, err: err}
+	}
+	return value, nil
+}
+
+// read returns what is in the file of a secret, as it is now.
+func (s *secrets) read(name, file string) (string, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return "", err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,15 +80,15 @@ func (s *secrets) get(name string) (string, error) {
 		return v.value, nil
 	}
 	if info.Size() > maxSecret {
-		return "", fmt.Errorf("reading secret %q: larger than %d bytes", name, maxSecret)
+		return "", fmt.Errorf("larger than %d bytes", maxSecret)
 	}
-	b, err := os.ReadFile(path)
+	b, err := os.ReadFile(file)
 	if err != nil {
-		return "", fmt.Errorf("reading secret %q: %w", name, err)
+		return "", err
 	}
 	value := strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r")
 	if value == "" || strings.ContainsAny(value, "\r\n\x00") {
-		return "", fmt.Errorf("reading secret %q: empty or more than one line", name)
+		return "", errors.New("empty or more than one line")
 	}
 	s.values[name] = secret{value: value, modTime: info.ModTime(), size: info.Size()}
 	return value, nil

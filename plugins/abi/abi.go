@@ -146,7 +146,10 @@ const (
 	CodeAppError     = "app_error"     // the application answered 5xx or not at all
 	CodeNotLoaded    = "not_loaded"    // the plugin is not loaded
 	CodeEgressDenied = "egress_denied" // the host refused a request of the guest
-	CodeUnsupported  = "unsupported"   // the guest does not have the operation (verify, identify)
+	// CodeSecretUnreadable: a secret's file is absent, empty or malformed now. The
+	// call may be repeated: the file is read again.
+	CodeSecretUnreadable = "secret_unreadable"
+	CodeUnsupported      = "unsupported" // the guest does not have the operation (verify, identify)
 )
 
 // The bounds of one outcome. A report is one KindResult of at most ReportBytes as
