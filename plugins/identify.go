@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	lru "github.com/hashicorp/golang-lru/v2/simplelru"
 
@@ -37,8 +38,11 @@ type identityEntry struct {
 type identities struct {
 	now func() time.Time
 
-	mu      sync.Mutex // guards all below
-	cache   *lru.LRU[identityKey, identityEntry]
+	mu    sync.Mutex // guards all below
+	cache *lru.LRU[identityKey, identityEntry]
+	// named finds what the cache has of a user: Forget runs while the store commits,
+	// and does not look at every entry.
+	named   map[nameKey]map[identityKey]bool
 	flights map[identityKey]*flight
 	// forgotten counts the Forget calls of a tenant: an answer that was asked for
 	// before one may be of a user it was about, and is not kept.
@@ -54,11 +58,58 @@ type flight struct {
 }
 
 func newIdentities(entries int, now func() time.Time) (*identities, error) {
-	cache, err := lru.NewLRU[identityKey, identityEntry](entries, nil)
-	if err != nil {
-		return nil, err
+	i := &identities{now: now, named: map[nameKey]map[identityKey]bool{}, flights: map[identityKey]*flight{}, forgotten: map[string]uint64{}}
+	var err error
+	i.cache, err = lru.NewLRU(entries, i.dropped)
+	return i, err
+}
+
+// nameKey is a name that some plugin of a tenant gave to a user, folded.
+type nameKey struct{ tenant, name string }
+
+// foldName is equal for two names exactly when [strings.EqualFold] is true of them.
+func foldName(s string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
+			least = min(least, f)
+		}
+		return least
+	}, s)
+}
+
+func namesOf(tenant string, s *abi.Identity) []nameKey {
+	if s == nil {
+		return nil
 	}
-	return &identities{now: now, cache: cache, flights: map[identityKey]*flight{}, forgotten: map[string]uint64{}}, nil
+	var out []nameKey
+	for _, n := range []string{s.UserName, s.SCIMID, s.AppUserID} {
+		if n != "" {
+			out = append(out, nameKey{tenant, foldName(n)})
+		}
+	}
+	return out
+}
+
+// remember and dropped keep named in step with the cache.
+func (i *identities) remember(key identityKey, e identityEntry) {
+	i.cache.Remove(key)
+	i.cache.Add(key, e)
+	for _, n := range namesOf(key.tenant, e.result.Subject) {
+		if i.named[n] == nil {
+			i.named[n] = map[identityKey]bool{}
+		}
+		i.named[n][key] = true
+	}
+}
+
+func (i *identities) dropped(key identityKey, e identityEntry) {
+	for _, n := range namesOf(key.tenant, e.result.Subject) {
+		delete(i.named[n], key)
+		if len(i.named[n]) == 0 {
+			delete(i.named, n)
+		}
+	}
 }
 
 // get returns the remembered answer or shares one call of ask, which has its own
@@ -105,7 +156,7 @@ func (i *identities) land(key identityKey, f *flight, asked uint64) {
 		delete(i.flights, key)
 	}
 	if ttl := lifetime(f.result); f.err == nil && ttl > 0 && i.forgotten[key.tenant] == asked {
-		i.cache.Add(key, identityEntry{result: f.result, until: i.now().Add(ttl)})
+		i.remember(key, identityEntry{result: f.result, until: i.now().Add(ttl)})
 	}
 	close(f.done)
 }
@@ -136,20 +187,11 @@ func (i *identities) forget(tenant string, names []string) {
 			delete(i.flights, key)
 		}
 	}
-	for _, key := range i.cache.Keys() {
-		if e, ok := i.cache.Peek(key); ok && key.tenant == tenant && named(e.result.Subject, names) {
-			i.cache.Remove(key)
-		}
-	}
-}
-
-func named(s *abi.Identity, names []string) bool {
 	for _, n := range names {
-		if s != nil && n != "" && (strings.EqualFold(s.UserName, n) || strings.EqualFold(s.SCIMID, n) || strings.EqualFold(s.AppUserID, n)) {
-			return true
+		for key := range i.named[nameKey{tenant, foldName(n)}] {
+			i.cache.Remove(key) // and so out of named
 		}
 	}
-	return false
 }
 
 func (i *identities) close() {
