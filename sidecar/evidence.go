@@ -19,6 +19,21 @@ type Evidence = revoke.Report
 // EvidenceKind is what became of one kind in one app.
 type EvidenceKind = revoke.KindReport
 
+// EvidenceMatch is one of several users who left under the name that was asked for.
+type EvidenceMatch = revoke.Match
+
+// Leaver is a user who is locked, and not out of every application yet.
+type Leaver = admin.Leaver
+
+// OpenKind is one kind of a leaver that is not done.
+type OpenKind = admin.OpenKind
+
+// Headers of the admin listener's answers.
+const (
+	HeaderDataDir    = admin.HeaderDataDir // percent-encoded path of the data folder
+	HeaderNameHolder = admin.HeaderHolder  // SCIM id of who has the name of a report now
+)
+
 // VerifyEvidence reads a sealed report and checks it without the service: the
 // audit chain, the text under the seal, and, with the tenant's public keys as a
 // JWK set document, the signature. With nil keys the signature is not checked.

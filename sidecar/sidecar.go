@@ -187,7 +187,7 @@ func (s *Server) openSurfaces(context.Context) error {
 	}
 	adminMux := http.NewServeMux()
 	admin.New(admin.Options{
-		Store: s.store, Tenants: s.tenants(), Version: s.o.Version, Components: s.components, Plugins: s.pluginStatus, Gatherer: s.registry, Sign: s.sign, Now: s.o.Now, Logger: s.o.Logger,
+		Store: s.store, Tenants: s.tenants(), Version: s.o.Version, DataDir: cfg.DataDir, Components: s.components, Plugins: s.pluginStatus, Gatherer: s.registry, Sign: s.sign, Now: s.o.Now, Logger: s.o.Logger,
 	}).Mount(adminMux)
 	_, unix := config.UnixPath(cfg.Listen.Admin)
 	s.admin = httpServer(admin.Guard(unix, adminMux), s.o.Logger)

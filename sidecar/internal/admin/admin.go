@@ -21,6 +21,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,17 +38,6 @@ type Component struct {
 	Message string `json:"message,omitempty"` // why not, and what to do
 }
 
-// Status is how the process is.
-type Status struct {
-	Version    string         `json:"version"`
-	Started    time.Time      `json:"started"`
-	Ready      bool           `json:"ready"`
-	Components []Component    `json:"components"`
-	Tenants    []TenantStatus `json:"tenants"`
-	Plugins    []PluginStatus `json:"plugins"`
-	Applied    uint64         `json:"applied"` // log position of the store
-}
-
 // PluginStatus is one plugin and whether it could revoke anything now: its own
 // health call asks the application with the plugin's own credential.
 type PluginStatus struct {
@@ -60,21 +50,12 @@ type PluginStatus struct {
 	Message string `json:"message,omitempty"`
 }
 
-// TenantStatus is one tenant in numbers.
-type TenantStatus struct {
-	Name      string  `json:"name"`
-	Users     int     `json:"users"`
-	Groups    int     `json:"groups"`
-	Open      int     `json:"open_offboardings"`
-	Breached  int     `json:"breached"`
-	OldestSec float64 `json:"oldest_open_seconds"`
-}
-
-// Options are the parts of a [Handler]; all but Logger are required.
+// Options are the parts of a [Handler]; all but DataDir and Logger are required.
 type Options struct {
 	Store      *store.Store
 	Tenants    []string
 	Version    string
+	DataDir    string // absolute; tells callers which scimward answers
 	Components func(context.Context) []Component
 	Plugins    func(context.Context) []PluginStatus
 	Gatherer   prometheus.Gatherer
@@ -101,9 +82,20 @@ func New(o Options) *Handler {
 func (h *Handler) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET /healthz", h.healthz)
 	mux.HandleFunc("GET /readyz", h.readyz)
-	mux.HandleFunc("GET /v1/status", h.status)
-	mux.HandleFunc("GET /v1/tenants/{tenant}/evidence/{user}", h.evidence)
+	mux.HandleFunc("GET /v1/status", h.named(h.status))
+	mux.HandleFunc("GET /v1/tenants/{tenant}/evidence/{user}", h.named(h.evidence))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.o.Gatherer, promhttp.HandlerOpts{}))
+}
+
+// HeaderDataDir is on every answer of /v1: the data folder, percent-encoded. A port
+// of a machine may be another scimward's; a client compares.
+const HeaderDataDir = "Scimward-Data-Dir"
+
+func (h *Handler) named(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set(HeaderDataDir, url.PathEscape(h.o.DataDir))
+		next(w, r)
+	}
 }
 
 // Guard refuses requests whose Host is not loopback, so that a web page cannot
@@ -170,42 +162,6 @@ func allReady(components []Component) bool {
 		}
 	}
 	return true
-}
-
-func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
-	s := Status{Version: h.o.Version, Started: h.started, Components: h.o.Components(r.Context()), Applied: uint64(h.o.Store.Health().Applied)}
-	s.Ready = allReady(s.Components)
-	s.Plugins = h.o.Plugins(r.Context())
-	for _, name := range h.o.Tenants {
-		t, err := h.tenant(r.Context(), name)
-		if err != nil {
-			h.o.Logger.ErrorContext(r.Context(), "reading a tenant's status", slog.String("tenant", name), slog.Any("error", err))
-			problem(w, http.StatusServiceUnavailable, "the store could not be read")
-			return
-		}
-		s.Tenants = append(s.Tenants, t)
-	}
-	h.write(w, r, http.StatusOK, s)
-}
-
-func (h *Handler) tenant(ctx context.Context, name string) (TenantStatus, error) {
-	t := TenantStatus{Name: name}
-	err := h.o.Store.View(ctx, name, func(r *store.Reader) error {
-		t.Users, t.Groups = r.CountUsers(), r.CountGroups()
-		open, err := r.OpenOffboardings()
-		if err != nil {
-			return err
-		}
-		t.Open = len(open)
-		for i := range open {
-			if open[i].Breached {
-				t.Breached++
-			}
-			t.OldestSec = max(t.OldestSec, h.o.Now().Sub(open[i].Received).Seconds())
-		}
-		return nil
-	})
-	return t, err
 }
 
 func (h *Handler) evidence(w http.ResponseWriter, r *http.Request) {

@@ -48,7 +48,7 @@ func newService(t *testing.T, unix bool) *service {
 	reg.MustRegister(c)
 	mux := http.NewServeMux()
 	admin.New(admin.Options{
-		Store: s.store, Tenants: []string{"acme", "globex"}, Version: "v9", Gatherer: reg, Now: func() time.Time { return s.now },
+		Store: s.store, Tenants: []string{"acme", "globex"}, Version: "v9", DataDir: "/var/lib/söme folder", Gatherer: reg, Now: func() time.Time { return s.now },
 		Components: func(context.Context) []admin.Component { return s.components },
 		Plugins: func(context.Context) []admin.PluginStatus {
 			return []admin.PluginStatus{{Tenant: "acme", App: "app", Name: "p", Version: "1", Health: "error", Message: "the admin API refuses the admin token"}}

@@ -1,0 +1,167 @@
+package admin_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/scimward/scimward/plugins/abi"
+	"github.com/scimward/scimward/sidecar/internal/admin"
+	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/scim"
+)
+
+func (s *service) status() (st admin.Status) {
+	s.t.Helper()
+	w := s.get("/v1/status")
+	if err := json.Unmarshal(w.Body.Bytes(), &st); err != nil || w.Code != 200 {
+		s.t.Fatalf("%d %s: %v", w.Code, w.Body, err)
+	}
+	return st
+}
+
+// jobs changes every job of an epoch.
+func (s *service) jobs(id string, epoch uint64, change func(*store.Job)) {
+	s.t.Helper()
+	s.update(func(tx *store.Tx) error {
+		jobs, err := tx.JobsOf(id, epoch)
+		if err != nil {
+			return err
+		}
+		for i := range jobs {
+			if jobs[i], err = tx.Job(jobs[i].ID); err != nil {
+				return err
+			}
+			jobs[i].NextAt = time.Time{}
+			change(&jobs[i])
+			if err := tx.SaveJob(&jobs[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (s *service) settle(id string, epoch uint64) {
+	s.t.Helper()
+	s.update(func(tx *store.Tx) error {
+		o, err := tx.Offboarding(id, epoch)
+		if err != nil {
+			return err
+		}
+		o.VerifiedAt = s.now
+		return tx.SaveOffboarding(&o)
+	})
+}
+
+// TestStatusNamesTheLeavers: who is still in, where, and what of it needs a person.
+func TestStatusNamesTheLeavers(t *testing.T) {
+	s := newService(t, false)
+	st := s.status()
+	if len(st.Leavers) != 1 || st.MoreLeavers != 0 {
+		t.Fatalf("leavers %+v and %d more", st.Leavers, st.MoreLeavers)
+	}
+	l := st.Leavers[0]
+	if l.Tenant != "acme" || l.User != s.id || l.UserName != "ada" || l.Since.IsZero() || len(l.Kinds) != len(abi.Order()) {
+		t.Errorf("leaver %+v", l)
+	}
+	s.jobs(s.id, 1, func(j *store.Job) {
+		switch j.Kind {
+		case string(abi.KindPAT):
+			j.State, j.Code = store.JobFailed, "gave_up"
+		case string(abi.KindSSHKey):
+			j.State, j.Code = store.JobRetrying, abi.CodeUnauthorized
+		case string(abi.KindWebSession):
+			j.State = store.JobRevoked
+		case string(abi.KindAccount):
+			j.State = store.JobUnsupported
+		default:
+			j.State, j.Verified = store.JobRevoked, true
+		}
+	})
+	st = s.status()
+	want := []admin.OpenKind{
+		{App: l.Kinds[0].App, Kind: "pat", Epoch: 1, State: "failed", Code: "gave_up"},
+		{App: l.Kinds[0].App, Kind: "ssh_key", Epoch: 1, State: "retrying", Code: "app_denied"},
+		{App: l.Kinds[0].App, Kind: "web_session", Epoch: 1, State: "revoked, not verified"},
+	}
+	if !slices.Equal(st.Leavers[0].Kinds, want) {
+		t.Errorf("kinds %+v, want %+v", st.Leavers[0].Kinds, want)
+	}
+	if a := st.Tenants[0]; a.OpenUsers != 1 || a.Failed != 1 || a.AppDenied != 1 || a.ProxyOnly != 0 || a.Bounded {
+		t.Errorf("acme: %+v", a)
+	}
+	if g := st.Tenants[1]; g.OpenUsers+g.Failed+g.AppDenied+g.ProxyOnly != 0 {
+		t.Errorf("globex sees acme's: %+v", g)
+	}
+}
+
+// TestStatusAtProxyOnly: settled without proof is told until no credential can live.
+func TestStatusAtProxyOnly(t *testing.T) {
+	s := newService(t, false)
+	until := s.now.Add(time.Hour)
+	s.jobs(s.id, 1, func(j *store.Job) {
+		j.State, j.EnforcedUntil = store.JobUnsupported, until
+	})
+	if a := s.status().Tenants[0]; a.ProxyOnly != 0 || a.OpenUsers != 1 {
+		t.Errorf("open still: %+v", a)
+	}
+	s.settle(s.id, 1)
+	st := s.status()
+	if a := st.Tenants[0]; a.ProxyOnly != 1 || a.OpenUsers != 0 || len(st.Leavers) != 0 {
+		t.Errorf("settled: %+v, leavers %+v", a, st.Leavers)
+	}
+	s.now = until
+	if a := s.status().Tenants[0]; a.ProxyOnly != 0 {
+		t.Errorf("when every credential has died: %+v", a)
+	}
+}
+
+// TestStatusIsBounded: the list ends, says how many it leaves out, and begins with
+// whoever waits longest; users are counted, not their epochs.
+func TestStatusIsBounded(t *testing.T) {
+	s := newService(t, false)
+	active := func(id string, is bool) {
+		s.update(func(tx *store.Tx) error {
+			u, err := tx.User(id)
+			if err != nil {
+				return err
+			}
+			u.Resource["active"] = is
+			return tx.UpdateUser(&u)
+		})
+	}
+	active(s.id, true)
+	active(s.id, false) // a second epoch of one user
+	for i := range 24 {
+		u := &store.User{Resource: scim.Object{"schemas": []any{scim.UserURN}, "userName": fmt.Sprintf("u%d", i), "active": true}}
+		s.update(func(tx *store.Tx) error { u.ID = ""; return tx.CreateUser(u) })
+		active(u.ID, false)
+	}
+	st := s.status()
+	if a := st.Tenants[0]; a.Open != 26 || a.OpenUsers != 25 {
+		t.Errorf("%d epochs of %d users, want 26 of 25", a.Open, a.OpenUsers)
+	}
+	if len(st.Leavers) != 20 || st.MoreLeavers != 5 || st.Leavers[0].User != s.id || len(st.Leavers[0].Kinds) != 2*len(abi.Order()) {
+		t.Errorf("%d leavers and %d more, the first %+v", len(st.Leavers), st.MoreLeavers, st.Leavers[0])
+	}
+	if !slices.IsSortedFunc(st.Leavers, func(a, b admin.Leaver) int { return a.Since.Compare(b.Since) }) {
+		t.Error("not by age")
+	}
+}
+
+// TestAnswersNameTheDataFolder, also refusals: a client must know whom it asked.
+func TestAnswersNameTheDataFolder(t *testing.T) {
+	s := newService(t, false)
+	for _, path := range []string{"/v1/status", "/v1/tenants/acme/evidence/ada", "/v1/tenants/acme/evidence/nobody"} {
+		if dir, err := url.PathUnescape(s.get(path).Header().Get(admin.HeaderDataDir)); err != nil || dir != "/var/lib/söme folder" {
+			t.Errorf("%s: %q %v", path, dir, err)
+		}
+	}
+	if st := s.status(); st.DataDir != "/var/lib/söme folder" {
+		t.Errorf("status: %q", st.DataDir)
+	}
+}
