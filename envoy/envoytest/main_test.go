@@ -21,6 +21,7 @@ import (
 	"github.com/scimward/scimward/envoy/envoybin"
 	"github.com/scimward/scimward/examples/identity-service/idp"
 	"github.com/scimward/scimward/examples/plugins/protected-app/bundle"
+	"github.com/scimward/scimward/examples/protected-app/app"
 	"github.com/scimward/scimward/examples/quickstart/stack"
 )
 
@@ -137,6 +138,9 @@ func startWorld(dir string, edit func(string) string) (*world, error) {
 	var recorders []*recorder
 	s, err := stack.Start(context.Background(), stack.Options{
 		Dir: dir, Source: built.source, Envoy: built.envoy, Scimward: built.scimward, Plugin: built.plugin,
+		App: func(o *app.Options) {
+			o.Tick, o.DownloadChunks = 10*time.Millisecond, 60_000 // streams that show at once when they stop
+		},
 		Config: func(text string) string {
 			text = upstreamLine.ReplaceAllStringFunc(text, func(line string) string {
 				r := newRecorder(strings.TrimPrefix(line, "upstream: "))

@@ -228,7 +228,8 @@ func (p *Person) Use(ctx context.Context, kind string) (int, []byte, error) {
 type Stream struct {
 	Name  string
 	done  chan struct{}
-	Ended time.Time // read after Done
+	Ended time.Time // when the end was seen; read after Done
+	Last  time.Time // when the last bytes came; read after Done
 	close func()
 }
 
@@ -244,9 +245,10 @@ func follow(name string, read func() error, closer func()) (*Stream, error) {
 		closer()
 		return nil, fmt.Errorf("opening the %s: %w", name, err)
 	}
-	s := &Stream{Name: name, done: make(chan struct{}), close: closer}
+	s := &Stream{Name: name, done: make(chan struct{}), close: closer, Last: time.Now()}
 	go func() {
 		for read() == nil {
+			s.Last = time.Now()
 		}
 		s.Ended = time.Now()
 		close(s.done)
