@@ -183,6 +183,32 @@ func (h *Host) Identify(ctx context.Context, tenant, app string, c abi.Credentia
 	})
 }
 
+// CanIdentify is nil when [Host.Identify] can work for an application, and otherwise
+// says what the operator lacks: the plugin, its loading, its identify, or a rule over
+// which the user's credential may be sent. It calls nothing and is cheap. The error is
+// ErrNoPlugin or an [*Error]; code "not_loaded" may pass, "unsupported" does not until
+// module or configuration change. Where a subject of an application is opaque, every
+// such request is refused while it errs.
+func (h *Host) CanIdentify(tenant, app string) error {
+	p, err := h.plugin(tenant, app)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	info, loaded, loadErr := p.info, p.loaded, p.loadErr
+	p.mu.Unlock()
+	marked := func(r rule) bool { return r.identify }
+	switch {
+	case !loaded:
+		return &Error{Code: abi.CodeNotLoaded, Message: fmt.Sprintf("plugin %s: %v", p.manifest.Name, loadErr)}
+	case !info.Identify:
+		return &Error{Code: abi.CodeUnsupported, Message: fmt.Sprintf("plugin %s exports no identify", p.manifest.Name)}
+	case !slices.ContainsFunc(p.permit.rules, marked):
+		return &Error{Code: abi.CodeUnsupported, Message: fmt.Sprintf("plugin %s: no http rule has identify: true, in its manifest and in plugin.http", p.manifest.Name)}
+	}
+	return nil
+}
+
 // Forget drops the remembered credentials of a user of a tenant, under any of its
 // names (userName, SCIM id, the application's own id). Call it when the user changes.
 func (h *Host) Forget(tenant string, names ...string) { h.identities.forget(tenant, names) }

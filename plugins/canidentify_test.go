@@ -1,0 +1,56 @@
+package plugins_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/scimward/scimward/plugins"
+	"github.com/scimward/scimward/plugins/abi"
+	"github.com/scimward/scimward/plugins/plugintest"
+)
+
+// TestCanIdentify: what is missing for an opaque subject is said before a request comes.
+func TestCanIdentify(t *testing.T) {
+	guest := plugintest.BuildGo(t, "./plugintest/testdata/hostile")
+	whole, unmarked := hostileManifest(), hostileManifest()
+	unmarked.Capabilities.HTTP[0].Identify = false
+	mute := plugintest.Handmade(plugintest.I32(0)).Write(t)
+	broken := plugintest.Handmade(plugintest.I32(0))
+	broken.NoMemory = true
+	const base = "http://127.0.0.1:1"
+	secrets := map[string]string{"admin": "s3cr3t-admin-value"}
+	ungranted := plugintest.Local(t, base, guest, whole, secrets)
+	ungranted.Grant.HTTP[0].Identify = false
+	for name, tt := range map[string]struct {
+		cfg        plugins.Config
+		code, want string
+	}{
+		"can":                  {plugintest.Local(t, base, guest, whole, secrets), "", ""},
+		"no identify":          {plugintest.Local(t, base, mute, plugintest.HandmadeManifest(), nil), abi.CodeUnsupported, "plugin handmade exports no identify"},
+		"no need marked":       {plugintest.Local(t, base, guest, unmarked, secrets), abi.CodeUnsupported, "no http rule has identify: true"},
+		"no grant":             {ungranted, abi.CodeNotLoaded, "plugin.http[0] does not give identify: true"},
+		"a module that is bad": {plugintest.Local(t, base, broken.Write(t), plugintest.HandmadeManifest(), nil), abi.CodeNotLoaded, "plugin handmade: refused at"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := plugintest.Open(t, plugins.Options{Plugins: []plugins.Config{tt.cfg}})
+			err := h.CanIdentify("acme", "app")
+			if tt.want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			var e *plugins.Error
+			if !errors.As(err, &e) || e.Code != tt.code || !strings.Contains(e.Message, tt.want) {
+				t.Errorf("%v, want %s: %s", err, tt.code, tt.want)
+			}
+			if _, err := h.Identify(t.Context(), "acme", "app", abi.Credential{}, cookie); err == nil {
+				t.Error("Identify answers all the same")
+			}
+			if err := h.CanIdentify("other", "app"); !errors.Is(err, plugins.ErrNoPlugin) {
+				t.Errorf("another tenant: %v, want ErrNoPlugin", err)
+			}
+		})
+	}
+}
