@@ -19,6 +19,12 @@ type Evidence = revoke.Report
 // EvidenceKind is what became of one kind in one app.
 type EvidenceKind = revoke.KindReport
 
+// EvidenceOffboarding is one deactivation or deletion.
+type EvidenceOffboarding = revoke.OffboardReport
+
+// TenantStatus is one tenant in numbers.
+type TenantStatus = admin.TenantStatus
+
 // EvidenceMatch is one of several users who left under the name that was asked for.
 type EvidenceMatch = revoke.Match
 

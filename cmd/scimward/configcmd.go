@@ -13,7 +13,7 @@ func newConfig() *cobra.Command {
 	check := &cobra.Command{
 		Use:   "check",
 		Short: "report every fault of a configuration file, or say that it is valid",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 	}
 	file := configFlag(check)
 	check.RunE = func(c *cobra.Command, _ []string) error {
@@ -40,7 +40,7 @@ func newEnvoy() *cobra.Command {
 		Long: `Prints YAML for Envoy 1.37 or later: a TLS listener, ext_authz over the authz
 listener that fails closed, the leash that ends open streams, and the routes of
 every tenant and app. Check it with: envoy --mode validate -c FILE`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	file := configFlag(bootstrap)
 	bootstrap.RunE = func(c *cobra.Command, _ []string) error {

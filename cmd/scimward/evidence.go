@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -20,9 +21,15 @@ func newEvidence() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "evidence USER",
 		Short: "prove when each credential of a leaver died",
-		Long: `USER is a SCIM id or a userName, also of somebody who was deleted. Without a
+		Long: `USER is a SCIM id or a userName, also of somebody who was deleted, and also when
+somebody else has the name now. Where several users left under a name they are
+listed on standard error and the exit code is 1: ask for one by id. A search by
+name reads the first 100000 deactivations and deletions of the tenant. Without a
 format it prints a summary for people; --json prints the sealed report that
 ` + "`scimward evidence verify FILE`" + ` checks offline; --html prints a page.`,
+		Example: `  scimward evidence ada@example.com -c scimward.yaml
+  scimward evidence ada@example.com -c scimward.yaml --tenant acme --json -o ada.json
+  scimward evidence verify ada.json --jwks jwks.json`,
 		Args: cobra.ExactArgs(1),
 	}
 	file := configFlag(c)
@@ -48,9 +55,12 @@ format it prints a summary for people; --json prints the sealed report that
 		if *asHTML {
 			path += "?format=html"
 		}
-		b, err := admin.get(c.Context(), path)
+		b, header, err := admin.get(c.Context(), path)
 		if err != nil {
 			return err
+		}
+		if id := header.Get(sidecar.HeaderNameHolder); id != "" {
+			_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: note: this name belongs to another user now, %s\n", id)
 		}
 		if !*asJSON && !*asHTML {
 			var buf bytes.Buffer
@@ -95,13 +105,17 @@ and the text are checked, the signature is not, and the answer says so.`,
 			return fmt.Errorf("reading the report: %w", err)
 		}
 		defer f.Close() //nolint:errcheck // read only
+		in := bufio.NewReader(f)
+		if !looksLikeJSON(in) {
+			return fmt.Errorf("%s is not a JSON report; use --json to write one", args[0])
+		}
 		var keys []byte
 		if *jwks != "" {
 			if keys, err = os.ReadFile(*jwks); err != nil {
 				return fmt.Errorf("reading the keys: %w", err)
 			}
 		}
-		rep, err := sidecar.VerifyEvidence(f, keys)
+		rep, err := sidecar.VerifyEvidence(in, keys)
 		if err != nil {
 			return fmt.Errorf("%s does not hold: %w", args[0], err)
 		}
@@ -110,9 +124,33 @@ and the text are checked, the signature is not, and the answer says so.`,
 			signed = "signature NOT checked (give --jwks)"
 		}
 		_, _ = fmt.Fprintf(c.OutOrStdout(), "%s: holds; %d audit records without a gap, seal over this text, %s\n", args[0], len(rep.Chain), signed)
+		printClaim(c.OutOrStdout(), rep)
 		return nil
 	}
 	return c
+}
+
+// printClaim says what a report that holds says: one that is whole may still tell of
+// somebody who is not out.
+func printClaim(w io.Writer, r *sidecar.Evidence) {
+	_, _ = fmt.Fprintf(w, "it says of %s (%s), tenant %s, at %s: %s\n", r.UserName, r.User, r.Tenant, r.Generated.Format("2006-01-02 15:04:05 MST"), strings.ReplaceAll(r.Status, "_", " "))
+	for _, o := range r.Offboardings {
+		_, _ = fmt.Fprintf(w, "  epoch %d: %s, received %s: %s\n", o.Epoch, o.Event, o.Received.Format("2006-01-02 15:04:05 MST"), strings.ReplaceAll(o.Status, "_", " "))
+	}
+}
+
+// looksLikeJSON reports whether the first thing in a file opens an object.
+func looksLikeJSON(r *bufio.Reader) bool {
+	for {
+		b, err := r.ReadByte()
+		switch {
+		case err != nil:
+			return false
+		case b == ' ' || b == '\t' || b == '\r' || b == '\n':
+			continue
+		}
+		return b == '{' && r.UnreadByte() == nil
+	}
 }
 
 func printEvidence(w io.Writer, b []byte) error {

@@ -13,9 +13,11 @@ import (
 	"fmt"
 	"io/fs"
 	"math/big"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/template"
 	"time"
 
@@ -46,7 +48,15 @@ func newInit() *cobra.Command {
 		Long: `Writes DIR/scimward.yaml, and a self-signed certificate for a first try when
 none is named. Existing files are not overwritten.`,
 		Example: "  scimward init ./scimward --app-url http://127.0.0.1:3000 --client-id my-idp --issuer https://idp.example.com",
-		Args:    cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("init needs DIR: see scimward init --help")
+			}
+			if len(args) > 1 {
+				return fmt.Errorf("init needs one DIR, not %d arguments: see scimward init --help", len(args))
+			}
+			return nil
+		},
 	}
 	f := c.Flags()
 	f.StringVar(&o.Tenant, "tenant", "main", "`NAME` of the tenant")
@@ -99,8 +109,19 @@ func (o *initOptions) check() error {
 	if port == "" {
 		port = "443"
 	}
-	o.EnvoyListen, o.host = "0.0.0.0:"+port, u.Hostname()
+	o.host = u.Hostname()
+	o.EnvoyListen = "0.0.0.0:" + port
+	if onlyHere(o.host) {
+		o.EnvoyListen = "127.0.0.1:" + port
+	}
 	return nil
+}
+
+// onlyHere reports whether a host name leads nowhere but to this machine
+// (RFC 6761 §6.3), so that Envoy need not listen for others.
+func onlyHere(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && ip.Unmap().Is4() && ip.IsLoopback()
 }
 
 // write makes the folder and its files; the configuration comes first in the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 
@@ -111,6 +112,17 @@ func allCommands(c *cobra.Command) []*cobra.Command {
 		out = append(out, allCommands(sub)...)
 	}
 	return out
+}
+
+// noArgs refuses arguments, and takes one for what it most likely is.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if ext := filepath.Ext(args[0]); ext == ".yaml" || ext == ".yml" {
+		return fmt.Errorf("%s takes no argument: use -c %s", c.CommandPath(), args[0])
+	}
+	return fmt.Errorf("%s takes no argument, not %q", c.CommandPath(), args[0])
 }
 
 // configFlag adds -c to a command.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/url"
 
@@ -19,7 +21,7 @@ func newServe() *cobra.Command {
 		Long: `Opens the store, loads policy, keys and plugins, and serves the authz, scim and
 admin listeners. On SIGTERM it stops accepting, finishes what runs, gives its
 leases back and exits 0, within the configured drain time.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	file := configFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -45,14 +47,22 @@ leases back and exits 0, within the configured drain time.`,
 // loadConfig loads a file and adds the hint that a missing one needs.
 func loadConfig(file string) (*config.Config, error) {
 	cfg, err := config.Load(file)
-	if err != nil && config.Faults(err) == nil {
-		return nil, hinted{err, "name it with -c FILE, or write one with `scimward init DIR`"}
+	return cfg, explain(err)
+}
+
+// explain adds what to do to the fault of a configuration that cannot be read.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return hinted{err, "name it with -c FILE, or write one with `scimward init DIR`"}
+	case errors.Is(err, fs.ErrPermission):
+		return hinted{err, "run this as the user that may read it"}
 	}
-	return cfg, err
+	return err
 }
 
 // newLogger writes JSON lines. Query strings never reach the log: a URL is cut at
-// its path wherever one is an attribute.
+// its path wherever one is an attribute. Durations are written with their unit.
 func newLogger(w io.Writer, level string) *slog.Logger {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
@@ -61,6 +71,9 @@ func newLogger(w io.Writer, level string) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if u, ok := a.Value.Any().(*url.URL); ok {
 			return slog.String(a.Key, u.Path)
+		}
+		if a.Value.Kind() == slog.KindDuration {
+			return slog.String(a.Key, a.Value.Duration().String())
 		}
 		return a
 	}}))

@@ -16,7 +16,7 @@ func newStore() *cobra.Command {
 		Use:   "verify",
 		Short: "check indexes, edges, counts, jobs, locks, the log and the audit chains",
 		Long:  "Needs the store for itself: stop `scimward serve` first. Exits 1 when something does not agree.",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 	}
 	file := configFlag(verify)
 	verify.RunE = func(c *cobra.Command, _ []string) error {
@@ -29,7 +29,7 @@ func newStore() *cobra.Command {
 			return fmt.Errorf("verifying the store: %w", err)
 		}
 		for _, f := range report.Findings {
-			_, _ = fmt.Fprintf(c.OutOrStdout(), "%s: %s: %s\n", f.Check, f.Key, f.Detail)
+			_, _ = fmt.Fprintln(c.OutOrStdout(), f)
 		}
 		if !report.OK() {
 			_, _ = fmt.Fprintf(c.OutOrStdout(), "%d finding(s)\n", len(report.Findings))
