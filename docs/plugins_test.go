@@ -1,6 +1,7 @@
 package docs_test
 
 import (
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -58,5 +59,38 @@ func parsePlugin(t *testing.T, page, section string) {
 	})
 	if err != nil && (config.Faults(err) == nil || len(faults) > 0) {
 		t.Errorf("a plugin section in %s: %v", page, err)
+	}
+}
+
+// TestCodesAreExplained compares the codes of jobs with the table in operations.md.
+func TestCodesAreExplained(t *testing.T) {
+	_, section, ok := strings.Cut(read(t, "operations.md"), "\n### Codes\n")
+	if !ok {
+		t.Fatal("docs/operations.md has no codes")
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	page := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\|").FindAllStringSubmatch(section, -1) {
+		page[m[1]] = true
+	}
+	code := map[string]bool{}
+	named := regexp.MustCompile(`(?m)^\s*[cC]ode[A-Z]\w*\s+= "([a-z_]+)"`)
+	for _, file := range []string{"plugins/abi/abi.go", "sidecar/internal/revoke/claim.go"} {
+		for _, m := range named.FindAllStringSubmatch(read(t, filepath.Join(root, file)), -1) {
+			code[m[1]] = true
+		}
+	}
+	if len(code) < 20 {
+		t.Fatalf("found %d codes", len(code))
+	}
+	for name := range code {
+		if !page[name] {
+			t.Errorf("docs/operations.md does not explain the code %s", name)
+		}
+	}
+	for name := range page {
+		if !code[name] {
+			t.Errorf("docs/operations.md explains the code %s, which nothing writes", name)
+		}
 	}
 }
