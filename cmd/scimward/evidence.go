@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/scimward/scimward/sidecar"
+	"github.com/scimward/scimward/sidecar/config"
 )
 
 func newEvidence() *cobra.Command {
@@ -45,13 +46,11 @@ format it prints a summary for people; --json prints the sealed report that
 		if err != nil {
 			return err
 		}
-		if *tenant == "" && len(cfg.Tenants) != 1 {
-			return usageError{fmt.Errorf("name the tenant with --tenant: there are %d", len(cfg.Tenants))}
+		name, err := tenantOf(cfg, *tenant)
+		if err != nil {
+			return err
 		}
-		if *tenant == "" {
-			*tenant = cfg.Tenants[0].Name
-		}
-		path := "/v1/tenants/" + url.PathEscape(*tenant) + "/evidence/" + url.PathEscape(args[0])
+		path := "/v1/tenants/" + url.PathEscape(name) + "/evidence/" + url.PathEscape(args[0])
 		if *asHTML {
 			path += "?format=html"
 		}
@@ -73,6 +72,17 @@ format it prints a summary for people; --json prints the sealed report that
 	}
 	c.AddCommand(newEvidenceVerify())
 	return c
+}
+
+// tenantOf is the tenant that was named, or the only one.
+func tenantOf(cfg *config.Config, named string) (string, error) {
+	if named == "" && len(cfg.Tenants) != 1 {
+		return "", usageError{fmt.Errorf("name the tenant with --tenant: there are %d", len(cfg.Tenants))}
+	}
+	if named == "" {
+		named = cfg.Tenants[0].Name
+	}
+	return named, nil
 }
 
 // deliver writes b to a file, or to w when none is named.

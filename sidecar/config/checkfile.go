@@ -38,7 +38,7 @@ func (c checker) content(name string) (b []byte, ok bool, err error) {
 	}
 	info, err := os.Stat(name)
 	if err != nil || !info.Mode().IsRegular() {
-		return nil, false, nil //nolint:nilerr // reported by file
+		return nil, false, nil // reported by file
 	}
 	f, err := os.Open(name)
 	if err != nil {
