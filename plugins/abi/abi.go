@@ -160,7 +160,10 @@ const (
 	MessageBytes = 512
 )
 
-// KindResult is the outcome for one kind. As a report it is at most ReportBytes long.
+// KindResult is the outcome for one kind. But for the account, the kind is asked for
+// again until two outcomes in a row are revoked or nothing_to_revoke with Found and
+// Count 0: a call that found nothing must say so, or the job stays retrying with code
+// still_minting. As a report it is at most ReportBytes long.
 type KindResult struct {
 	Kind         Kind       `json:"kind"`
 	State        State      `json:"state"`
