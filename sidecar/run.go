@@ -14,6 +14,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/internal/admin"
 )
 
@@ -110,7 +111,26 @@ func (s *Server) components(ctx context.Context) []admin.Component {
 	for name, err := range s.verifiers.ready(ctx) {
 		out = append(out, component(name, err))
 	}
+	for name, err := range s.canIdentify() {
+		out = append(out, component(name, err))
+	}
 	slices.SortFunc(out, func(a, b admin.Component) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// canIdentify says for each app with an opaque credential whether its plugin can
+// tell whose it is: without, every request that carries one is answered with 503.
+func (s *Server) canIdentify() map[string]error {
+	out := map[string]error{}
+	for i := range s.o.Config.Tenants {
+		t := &s.o.Config.Tenants[i]
+		for j := range t.Apps {
+			a := &t.Apps[j]
+			if slices.ContainsFunc(a.Subjects, func(sub config.Subject) bool { return sub.Is == "opaque" }) {
+				out["identify:"+t.Name+"/"+a.Name] = s.plugins.CanIdentify(t.Name, a.Name)
+			}
+		}
+	}
 	return out
 }
 

@@ -220,7 +220,7 @@ func (e *Engine) finish(ctx context.Context, t *task, r abi.KindResult, start ti
 	}
 	e.m.attempts.WithLabelValues(t.Tenant, t.App, t.Kind, string(t.State)).Inc()
 	level := slog.LevelInfo
-	if t.State == store.JobFailed || r.Code == abi.CodeUnauthorized {
+	if t.State == store.JobFailed || r.Code == abi.CodeUnauthorized || r.Code == abi.CodeSecretUnreadable {
 		level = slog.LevelError
 		e.m.alerts.WithLabelValues(t.Tenant, t.App, alertCode(t, r)).Inc()
 	}
@@ -235,7 +235,7 @@ func (e *Engine) finish(ctx context.Context, t *task, r abi.KindResult, start ti
 // count as "failed".
 func alertCode(t *task, r abi.KindResult) string {
 	switch {
-	case r.Code == abi.CodeUnauthorized, r.Code == abi.CodeContract, r.Code == abi.CodeEgressDenied:
+	case r.Code == abi.CodeUnauthorized, r.Code == abi.CodeSecretUnreadable, r.Code == abi.CodeContract, r.Code == abi.CodeEgressDenied:
 		return r.Code
 	case t.State == store.JobFailed && r.State == abi.StateRetry:
 		return "gave_up"
