@@ -1,0 +1,59 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestOperationsNameWhatIsPrinted: each part of the Envoy configuration that
+// docs/operations.md tells operators to copy is in the output they copy from.
+func TestOperationsNameWhatIsPrinted(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, found := strings.Cut(string(page), "## An Envoy you already have\n")
+	table, _, ended := strings.Cut(section, "What must stay true:")
+	if !found || !ended {
+		t.Fatal("the section is not there")
+	}
+	dir := filepath.Join(t.TempDir(), "conf")
+	if code, _, stderr := command("init", dir, "--app-url", "http://127.0.0.1:3000", "--client-id", "idp", "--issuer", "https://idp.example.com"); code != 0 {
+		t.Fatal(stderr)
+	}
+	code, out, stderr := command("envoy", "bootstrap", "-c", filepath.Join(dir, "scimward.yaml"))
+	if code != 0 {
+		t.Fatal(stderr)
+	}
+	elsewhere := map[string]bool{"scimward envoy bootstrap": true, "static_resources.clusters": true, "app_TENANT_APP": true, "streams": true, "ext_proc": true}
+	n := 0
+	for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(table, -1) {
+		if elsewhere[m[1]] {
+			continue
+		}
+		n++
+		if !strings.Contains(out, m[1]) {
+			t.Errorf("the output has no %q", m[1])
+		}
+	}
+	for _, cluster := range []string{"authz", "leash", "scim"} {
+		if !strings.Contains(out, "name: scimward_"+cluster+"\n") {
+			t.Errorf("the output has no cluster of %s", cluster)
+		}
+	}
+	if n < 15 {
+		t.Errorf("%d names were compared", n)
+	}
+	// What the page forbids is not in it either. The leash is off where no route
+	// turns it on; ext_authz never is.
+	leash := regexp.MustCompile(`- disabled: true\n +name: envoy\.filters\.http\.ext_proc\n`)
+	if strings.Contains(out, "failure_mode_allow: true") || strings.Count(out, "disabled: true") != 1 || !leash.MatchString(out) {
+		t.Error("something is served unjudged")
+	}
+	if strings.Contains(out, "retry_policy") {
+		t.Error("a route retries: the comparison of counters that the page gives does not hold")
+	}
+}
