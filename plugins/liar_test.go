@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -32,6 +34,13 @@ func liar(answer string) int {
 	hello := append(wire(5, 10, ""), parts(2, ready)...)
 	if _, err := os.Stdout.Write(hello); err != nil || skipFrame(os.Stdin) != nil {
 		return 1
+	}
+	if len(b) == 0 { // a child of its own, with the pipes
+		child := exec.Command("/bin/sleep", "60")
+		child.Stdout, child.Stderr = os.Stdout, os.Stderr
+		if child.Start() != nil {
+			return 1
+		}
 	}
 	if _, err := os.Stdout.Write(b); err != nil {
 		return 1
@@ -86,5 +95,26 @@ func TestHostTrustsNoWorker(t *testing.T) {
 				t.Errorf("result (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestWorkerWithAChild: what a worker that was taken over has started dies with it,
+// and does not hold up the next worker.
+func TestWorkerWithAChild(t *testing.T) {
+	cfg := plugins.Config{Tenant: "acme", App: "app", Manifest: WriteManifest(t, Handmade(nil).Write(t), HandmadeManifest())}
+	cfg.Grant.Limits.TimeoutMS = 300
+	h := Open(t, plugins.Options{Plugins: []plugins.Config{cfg}, Self: []string{os.Args[0], "plugin-liar", ""}})
+	if got := revoke(t, h, request(""))[0]; got.Code != abi.CodeDeadline {
+		t.Errorf("the first call: %+v", got)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- h.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the host waits for the child of a dead worker")
 	}
 }

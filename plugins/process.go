@@ -71,6 +71,7 @@ func startProcess(self []string, dataLimit uint64) (*process, error) {
 	}
 	p.cmd.Env = []string{}
 	p.cmd.Stderr = p.stderr
+	p.cmd.WaitDelay = grace // a pipe that somebody else holds
 	isolate(p.cmd)
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
@@ -112,7 +113,15 @@ func (p *process) own(started chan<- error, stdin io.WriteCloser, stdout io.Read
 	close(p.gone)
 }
 
-func (p *process) kill() { _ = p.cmd.Process.Kill() } // an error says that it is dead already
+// kill ends the worker and, where the system has groups, what a worker that was
+// taken over has started: that would hold the pipes open.
+func (p *process) kill() {
+	select {
+	case <-p.gone: // the number may be another's by now
+	default:
+		killGroup(p.cmd.Process)
+	}
+}
 
 func (p *process) alive() bool {
 	select {

@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"syscall"
 
@@ -12,6 +13,12 @@ import (
 // interrupt reaches only us, and has the kernel kill it when we die.
 func isolate(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// killGroup kills a worker and its group. An error says that it is dead already.
+func killGroup(p *os.Process) {
+	_ = unix.Kill(-p.Pid, unix.SIGKILL)
+	_ = p.Kill()
 }
 
 // limitProcess bounds a worker's data segment (S6: tables, stacks and copies are
