@@ -49,8 +49,25 @@ func (s *Server) Run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	err = errors.Join(err, s.drain(context.WithoutCancel(ctx), stop))
-	running.Wait()
+	if !waitFor(&running, s.o.Config.Drain) {
+		// What hangs ends with the process; closing the store under it would not help.
+		return errors.Join(err, errors.New("draining: the revocation engine is still in a call; its jobs are taken up again at the next start"))
+	}
 	return errors.Join(err, s.close())
+}
+
+// waitFor waits for what runs, most at the longest.
+func waitFor(running *sync.WaitGroup, most time.Duration) bool {
+	done := make(chan struct{})
+	go func() { running.Wait(); close(done) }()
+	timer := time.NewTimer(most)
+	defer timer.Stop()
+	select {
+	case <-done:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // watchReady tells gRPC health once every component is ready. It stays serving

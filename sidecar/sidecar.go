@@ -130,20 +130,16 @@ func closer(fn func()) func() error {
 }
 
 func (s *Server) openTrust(ctx context.Context) error {
-	client, err := keyClient(s.o.Config)
-	if err != nil {
-		return err
-	}
 	tenants, err := oauthTenants(s.o.Config)
 	if err != nil {
 		return err
 	}
-	s.oauth, err = oauth.New(ctx, oauth.Options{Tenants: tenants, Store: s.store, Remote: remote, Now: s.o.Now, HTTPClient: client, Logger: s.o.Logger, Metrics: s.registry})
+	s.oauth, err = oauth.New(ctx, oauth.Options{Tenants: tenants, Store: s.store, Remote: remote, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry})
 	if err != nil {
 		return fmt.Errorf("opening the authorization server: %w", err)
 	}
 	s.onClose(closer(s.oauth.Close))
-	s.verifiers = &verifiers{client: client, logger: s.o.Logger, metrics: s.registry, now: s.o.Now, all: map[string]*token.Verifier{}}
+	s.verifiers = &verifiers{logger: s.o.Logger, metrics: s.registry, now: s.o.Now, all: map[string]*token.Verifier{}}
 	s.onClose(closer(s.verifiers.close))
 	s.policy, err = policies.NewEngine(policies.Options{Logger: s.o.Logger, Metrics: s.registry}) //nolint:contextcheck // trying the rules has a bound of its own
 	if err != nil {

@@ -80,9 +80,11 @@ func oauthTenants(cfg *config.Config) ([]oauth.Tenant, error) {
 		o := oauth.Tenant{Name: t.Name, Issuer: t.ExternalURL, Resource: t.Resource(), TokenEndpoint: t.TokenEndpoint()}
 		for _, s := range t.IdentityServices {
 			jwks, err := keyFile(s.Keys)
-			errs = append(errs, err)
+			client, cerr := keyClient(s.Keys)
+			errs = append(errs, err, cerr)
 			o.Clients = append(o.Clients, oauth.Client{
-				ID: s.ClientID, JWKSURL: s.Keys.JWKSURI, Issuer: s.Keys.Issuer, JWKS: jwks, AllowTokenEndpointAudience: !s.StrictAudience,
+				ID: s.ClientID, JWKSURL: s.Keys.JWKSURI, Issuer: s.Keys.Issuer, JWKS: jwks, HTTPClient: client,
+				AllowTokenEndpointAudience: !s.StrictAudience,
 			})
 		}
 		out = append(out, o)
@@ -101,15 +103,15 @@ func keyFile(k config.KeySource) ([]byte, error) {
 	return b, nil
 }
 
-// keyClient is the HTTP client that fetches keys: the authorities of the system
-// and those the configuration names, no redirects to elsewhere, no proxy.
-func keyClient(cfg *config.Config) (*http.Client, error) {
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	for _, file := range caFiles(cfg) {
-		if pool, err = caPool(pool, file); err != nil {
+// keyClient is the HTTP client that fetches the keys of one source: with the
+// authorities that this source names, or those of the system when it names none,
+// so that the authority of one tenant cannot vouch for the keys of another. It
+// follows no redirects and uses no proxy.
+func keyClient(k config.KeySource) (*http.Client, error) {
+	var pool *x509.CertPool
+	if k.CAFile != "" {
+		var err error
+		if pool, err = caPool(nil, k.CAFile); err != nil {
 			return nil, err
 		}
 	}
@@ -122,36 +124,9 @@ func keyClient(cfg *config.Config) (*http.Client, error) {
 	}, nil
 }
 
-func caFiles(cfg *config.Config) []string {
-	var out []string
-	add := func(k config.KeySource) {
-		if k.CAFile != "" {
-			out = append(out, k.CAFile)
-		}
-	}
-	for i := range cfg.Tenants {
-		t := &cfg.Tenants[i]
-		for _, s := range t.IdentityServices {
-			add(s.Keys)
-		}
-		for _, e := range t.ExternalIssuers {
-			add(e.Keys)
-		}
-		for j := range t.Apps {
-			for _, s := range t.Apps[j].Subjects {
-				if s.JWT != nil {
-					add(s.JWT.Keys)
-				}
-			}
-		}
-	}
-	return out
-}
-
 // verifiers makes the token verifiers of a tenant and remembers them for
 // readiness and closing.
 type verifiers struct {
-	client  *http.Client
 	logger  *slog.Logger
 	metrics prometheus.Registerer
 	now     func() time.Time
@@ -159,7 +134,7 @@ type verifiers struct {
 }
 
 func (v *verifiers) add(name string, o token.Options) (*token.Verifier, error) {
-	o.HTTPClient, o.Logger, o.Metrics, o.Now = v.client, v.logger, v.metrics, v.now
+	o.Logger, o.Metrics, o.Now = v.logger, v.metrics, v.now
 	made, err := token.NewVerifier(o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
@@ -170,7 +145,11 @@ func (v *verifiers) add(name string, o token.Options) (*token.Verifier, error) {
 
 func issuerConfig(issuer string, k config.KeySource) (token.IssuerConfig, error) {
 	jwks, err := keyFile(k)
-	return token.IssuerConfig{Issuer: issuer, JWKS: jwks, JWKSURL: k.JWKSURI}, err
+	if err != nil {
+		return token.IssuerConfig{}, err
+	}
+	client, err := keyClient(k)
+	return token.IssuerConfig{Issuer: issuer, JWKS: jwks, JWKSURL: k.JWKSURI, HTTPClient: client}, err
 }
 
 // accessTokens verifies what opens the SCIM surface of t: our own tokens and those

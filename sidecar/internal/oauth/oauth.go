@@ -59,6 +59,10 @@ type Client struct {
 	Issuer  string // its issuer identifier, whose RFC 8414 metadata names jwks_uri (B20)
 	JWKS    []byte // the key set itself
 
+	// HTTPClient fetches the keys of this client, with the authorities that vouch
+	// for them and for no others; nil is Options.HTTPClient.
+	HTTPClient *http.Client
+
 	// AllowTokenEndpointAudience accepts the token endpoint's URL as `aud` beside
 	// the issuer, for clients older than RFC 7523bis (B8).
 	AllowTokenEndpointAudience bool

@@ -89,9 +89,13 @@ func newTenant(cfg Tenant, o Options, now func() time.Time) (*tenant, error) {
 	t := &tenant{Tenant: cfg}
 	issuers := make([]token.IssuerConfig, 0, len(cfg.Clients))
 	for _, c := range cfg.Clients {
+		client := c.HTTPClient
+		if client == nil {
+			client = o.HTTPClient
+		}
 		keys, err := token.NewKeys(token.KeysOptions{
 			Issuer: c.Issuer, JWKSURL: c.JWKSURL, JWKS: c.JWKS,
-			HTTPClient: o.HTTPClient, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
+			HTTPClient: client, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
 		})
 		if err != nil {
 			t.close()

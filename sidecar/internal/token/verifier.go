@@ -34,8 +34,9 @@ type IssuerConfig struct {
 	JWKS        []byte // a key set document
 	JWKSURL     string
 	MetadataURL string
-	Audience    []string // accepted `aud` of this issuer; empty is Options.Audience, and for Subject tokens any
-	AllowRS256  bool     // B108; Subject tokens may always use it
+	HTTPClient  *http.Client // to fetch these keys; nil is Options.HTTPClient
+	Audience    []string     // accepted `aud` of this issuer; empty is Options.Audience, and for Subject tokens any
+	AllowRS256  bool         // B108; Subject tokens may always use it
 	// AllowNoExpiry accepts Subject tokens without exp: applications issue such
 	// personal access tokens. Ignored for the other purposes (B17).
 	AllowNoExpiry bool
@@ -200,9 +201,13 @@ func (v *Verifier) newIssuer(c IssuerConfig, o Options) (*issuer, error) {
 	if iss.keys != nil {
 		return iss, nil
 	}
+	client := c.HTTPClient
+	if client == nil {
+		client = o.HTTPClient
+	}
 	keys, err := NewKeys(KeysOptions{
 		Issuer: c.Issuer, JWKS: c.JWKS, JWKSURL: c.JWKSURL, MetadataURL: c.MetadataURL,
-		HTTPClient: o.HTTPClient, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
+		HTTPClient: client, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
 	})
 	if err != nil {
 		return nil, err

@@ -1,0 +1,54 @@
+package sidecar_test
+
+import (
+	"encoding/pem"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/scimward/scimward/sidecar"
+	"github.com/scimward/scimward/sidecar/config"
+)
+
+// TestAuthoritiesAreOfOneSource: the authority that one key source names vouches
+// for that source, and for no other.
+func TestAuthoritiesAreOfOneSource(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	defer server.Close()
+	own := filepath.Join(t.TempDir(), "own.crt")
+	if err := os.WriteFile(own, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	foreign, _ := certificate(t)
+	for _, row := range []struct {
+		name string
+		keys config.KeySource
+		ok   bool
+	}{
+		{"its own", config.KeySource{CAFile: own}, true},
+		{"another's", config.KeySource{CAFile: foreign}, false},
+		{"those of the system", config.KeySource{}, false},
+	} {
+		c, err := sidecar.KeyClient(row.keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := c.Do(req)
+		if err == nil {
+			res.Body.Close()
+		}
+		if (err == nil) != row.ok {
+			t.Errorf("authorities: %s: error %v", row.name, err)
+		}
+	}
+	if _, err := sidecar.KeyClient(config.KeySource{CAFile: filepath.Join(t.TempDir(), "none")}); err == nil {
+		t.Error("a file that is not there was taken for authorities")
+	}
+}
