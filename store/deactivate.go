@@ -54,7 +54,7 @@ func (t *Tx) deactivate(u *User, names []name, event string) error {
 	n := 0
 	for _, target := range t.options.Targets {
 		for _, kind := range target.Kinds {
-			t.newJob(u, &l, target, kind, kind, event)
+			t.newJob(u, &l, target, kind, kind, event, "")
 			n++
 		}
 	}
@@ -83,7 +83,7 @@ func (t *Tx) reactivate(u *User, names []name) error {
 	t.saveLock(&l)
 	for _, target := range t.options.Targets {
 		if slices.Contains(target.Kinds, kindAccount) {
-			t.newJob(u, &l, target, kindAccount, kindAccount+"/reactivated", eventReactivated)
+			t.newJob(u, &l, target, kindAccount, kindAccount+"/reactivated", eventReactivated, "")
 		}
 	}
 	t.mark(u.ID, fmt.Sprintf("%s: lock lifted, epoch %d", eventReactivated, l.Epoch))
@@ -129,11 +129,11 @@ func (t *Tx) redrive(u *User, names []name) error {
 	return nil
 }
 
-func (t *Tx) newJob(u *User, l *Lock, target Target, kind, idKind, event string) {
+func (t *Tx) newJob(u *User, l *Lock, target Target, kind, idKind, event, after string) {
 	epoch := l.Epoch
 	j := Job{
 		ID: JobID(t.tenant, target.App, u.ID, epoch, idKind), Tenant: t.tenant, App: target.App, Kind: kind, UserID: u.ID,
-		Epoch: epoch, Event: event, State: JobPending, NextAt: t.now, Received: t.received(), Created: t.now,
+		Epoch: epoch, Event: event, After: after, State: JobPending, NextAt: t.now, Received: t.received(), Created: t.now,
 		Subject: JobSubject{
 			SCIMID: u.ID, ExternalID: u.ExternalID(), UserName: u.UserName(), Emails: few(u.Emails()),
 			FormerUserNames: formerNames(l, u.UserName()),
@@ -313,6 +313,37 @@ func (t *Tx) claimFromLocks(id string, names []name) error {
 	}
 	t.saveLock(&l)
 	t.mark(id, "name held by a lock taken over")
+	return nil
+}
+
+// inherit is claimFromLocks for a new user. An application knows a leaver of the
+// same userName by that name, and has that account disabled, or is about to: each
+// target that has accounts is asked to enable it again, once the leaver's jobs are
+// through.
+func (t *Tx) inherit(u *User, names []name) error {
+	leaver, err := t.holder(kindHeld, attrUserName, foldUserName(u.UserName()))
+	if err != nil {
+		return err
+	}
+	if err := t.claimFromLocks(u.ID, names); err != nil || leaver == "" {
+		return err
+	}
+	before, err := t.Lock(leaver)
+	if err != nil {
+		return fmt.Errorf("reading the lock of a leaver: %w", err)
+	}
+	if before.State == LockLifted {
+		return nil // an active user who was renamed; that account is theirs
+	}
+	l, err := t.lockRow(u.ID)
+	if err != nil {
+		return err
+	}
+	for _, target := range t.options.Targets {
+		if slices.Contains(target.Kinds, kindAccount) {
+			t.newJob(u, &l, target, kindAccount, kindAccount+"/reactivated", eventReactivated, leaver)
+		}
+	}
 	return nil
 }
 

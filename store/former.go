@@ -41,8 +41,8 @@ func (r *Reader) EachEpoch(limit int, fn func(Job) (more bool, err error)) (comp
 		if err != nil {
 			return false, fmt.Errorf("reading the epochs: %w", err)
 		}
-		if n > 0 && id == user && at == epoch {
-			return true, nil
+		if at == 0 || n > 0 && id == user && at == epoch {
+			return true, nil // of no epoch, or of one that was seen
 		}
 		if n == limit {
 			complete = false

@@ -76,7 +76,7 @@ func (r *Reader) GroupIDs(attr, value string) ([]string, error) {
 }
 
 // CountGroups is the number of groups; inside a Tx it is no precondition.
-func (r *Reader) CountGroups() int { return r.counter(counterGroups) }
+func (r *Reader) CountGroups() (int, error) { return r.counter(counterGroups) }
 
 // Groups calls fn for every group in the order of ids after after ("": all),
 // until fn returns false.

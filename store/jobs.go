@@ -53,6 +53,25 @@ func (r *Reader) JobsOf(userID string, epoch uint64) ([]Job, error) {
 	return out, err
 }
 
+// AllJobsOf returns the jobs of a user in every epoch, and those of none, epochs
+// ascending.
+func (r *Reader) AllJobsOf(userID string) ([]Job, error) {
+	var out []Job
+	err := r.scan(key(kindJobOf, r.tenant, userID), nil, false, func(e entry) (bool, error) {
+		d, err := DecodeKey(e.key)
+		if err != nil || len(d.Parts) != 2 {
+			return false, fmt.Errorf("reading the jobs of %s: %w", userID, errBadKey)
+		}
+		j, err := r.peekJob(d.Parts[1])
+		if err != nil {
+			return false, err
+		}
+		out = append(out, j)
+		return true, nil
+	})
+	return out, err
+}
+
 // DueJobs returns jobs whose NextAt is not after now, the longest due first, at
 // most limit. A job with a zero NextAt is never due.
 func (r *Reader) DueJobs(now time.Time, limit int) ([]Job, error) {

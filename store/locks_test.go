@@ -301,6 +301,48 @@ func TestRenamedThenDeactivated(t *testing.T) {
 	}
 }
 
+// Who is created with a leaver's userName inherits the application's account: each
+// target is asked to enable it, after the leaver's jobs. A name that an active user
+// gave up brings nothing.
+func TestNewHolderInheritsTheAccount(t *testing.T) {
+	s := storetest.New(t)
+	leaver := create(t, s, "acme", "nina")
+	do(t, s, patch("DELETE"), func(tx *store.Tx) error { return tx.DeleteUser(leaver) })
+	again := create(t, s, "acme", "Nina")
+	renamed := create(t, s, "acme", "otto")
+	do(t, s, patch("PATCH"), func(tx *store.Tx) error {
+		u, err := tx.User(renamed)
+		if err != nil {
+			return err
+		}
+		u.Resource["userName"], u.Resource["externalId"] = "otto.new", "x-otto.new"
+		return tx.UpdateUser(&u)
+	})
+	other := create(t, s, "acme", "otto")
+	view(t, s, "acme", func(r *store.Reader) error {
+		jobs, err := r.AllJobsOf(again)
+		if err != nil {
+			return err
+		}
+		if len(jobs) != 1 || jobs[0].Kind != "account" || jobs[0].Event != "user.reactivated" || jobs[0].After != leaver || jobs[0].NextAt.IsZero() {
+			t.Errorf("jobs of the new holder: %+v", jobs)
+		}
+		if jobs, err = r.AllJobsOf(other); len(jobs) != 0 {
+			t.Errorf("jobs of who took a name an active user gave up: %+v", jobs)
+		}
+		return err
+	})
+	do(t, s, patch("PATCH"), setActive(false, again)) // its own epochs begin with 1
+	view(t, s, "acme", func(r *store.Reader) error {
+		jobs, err := r.JobsOf(again, 0)
+		if len(jobs) == 0 || jobs[0].Epoch != 1 {
+			t.Errorf("the latest jobs: %+v", jobs)
+		}
+		return err
+	})
+	verify(t, s)
+}
+
 func TestCreatedInactiveIsLocked(t *testing.T) {
 	s := storetest.New(t)
 	u := user("mia")

@@ -224,13 +224,17 @@ func (r *Reader) listLast(prefix []byte) ([]string, error) {
 	return out, err
 }
 
-// counter reads a tenant counter; inside a Tx it is no precondition.
-func (r *Reader) counter(name string) int {
+// counter reads a tenant counter, which is absent before the first change of it;
+// inside a Tx it is no precondition.
+func (r *Reader) counter(name string) (int, error) {
 	s, err := r.peekStat(key(kindCounter, r.tenant, name))
-	if err != nil {
-		return 0
+	if errors.Is(err, ErrNotFound) {
+		return 0, nil
 	}
-	return int(s.count)
+	if err != nil {
+		return 0, fmt.Errorf("reading the counter of %s: %w", name, err)
+	}
+	return int(s.count), nil
 }
 
 func (r *Reader) peekStat(k []byte) (stat, error) {
@@ -286,15 +290,18 @@ func (r *Reader) AuditOf(resourceID string) ([]audit.Record, error) {
 }
 
 // AuditHead is the hash of the newest audit record and its log position; both
-// zero before the first.
-func (r *Reader) AuditHead() (audit.Hash, Seq) {
+// zero before the first, which is no error.
+func (r *Reader) AuditHead() (audit.Hash, Seq, error) {
 	v, _, err := r.peek(key(kindAuditHead, r.tenant))
-	if err != nil {
-		return audit.Hash{}, 0
+	if errors.Is(err, ErrNotFound) {
+		return audit.Hash{}, 0, nil
 	}
 	var h head
-	if err := decodeRow(v, &h); err != nil {
-		return audit.Hash{}, 0
+	if err == nil {
+		err = decodeRow(v, &h)
 	}
-	return h.Hash, h.Seq
+	if err != nil {
+		return audit.Hash{}, 0, fmt.Errorf("reading the head of the audit chain: %w", err)
+	}
+	return h.Hash, h.Seq, nil
 }

@@ -166,14 +166,18 @@ const (
 // Job is the durable work of one user, app and kind (design: store §6.6,
 // revocation §1.1). It is created in the record of the change that causes it.
 type Job struct {
-	ID            string // base64url(sha256(tenant|app|user|epoch|kind)); the idempotency key
-	Tenant        string
-	App           string
-	Kind          string // abi.Kind
-	UserID        string
-	Epoch         uint64
-	Event         string // abi.Event…: user.deactivated, user.deleted, user.reactivated
-	Subject       JobSubject
+	ID      string // base64url(sha256(tenant|app|user|epoch|kind)); the idempotency key
+	Tenant  string
+	App     string
+	Kind    string // abi.Kind
+	UserID  string
+	Epoch   uint64 // 0 of a job of no deactivation: see After
+	Event   string // abi.Event…: user.deactivated, user.deleted, user.reactivated
+	Subject JobSubject
+	// After is the user whose jobs in the app come first, empty without one: the
+	// leaver whose userName this user was created with. The application knows both
+	// by that name, so the account is enabled when the leaver's work is through.
+	After         string `json:",omitempty"`
 	State         JobState
 	Found         int // listed by the application over all attempts
 	Revoked       int

@@ -121,7 +121,7 @@ func (r *Reader) holder(kind byte, attr, value string) (string, error) {
 }
 
 // CountUsers is the number of users; inside a Tx it is no precondition.
-func (r *Reader) CountUsers() int { return r.counter(counterUsers) }
+func (r *Reader) CountUsers() (int, error) { return r.counter(counterUsers) }
 
 // Users calls fn for every user in the order of ids after after ("": all), until
 // fn returns false.
@@ -220,7 +220,7 @@ func (t *Tx) CreateUser(u *User) error {
 	if !u.Active() {
 		return t.deactivate(u, names, eventDeactivated)
 	}
-	return t.claimFromLocks(u.ID, names)
+	return t.inherit(u, names)
 }
 
 func (t *Tx) putResource(k []byte, o scim.Object, created, modified time.Time) error {

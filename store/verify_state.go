@@ -381,8 +381,10 @@ func (c *checker) job(e entry, d DecodedKey) error {
 	if _, _, err := c.has("job", e.key, jobOfKey(d.Tenant, j.UserID, j.Epoch, j.ID), "entry by user"); err != nil {
 		return err
 	}
-	if _, _, err := c.has("job", e.key, epochKey(kindOffboard, d.Tenant, j.UserID, j.Epoch), "offboarding"); err != nil {
-		return err
+	if j.Epoch != 0 || j.After == "" { // a new holder of a name has no deactivation yet
+		if _, _, err := c.has("job", e.key, epochKey(kindOffboard, d.Tenant, j.UserID, j.Epoch), "offboarding"); err != nil {
+			return err
+		}
 	}
 	if j.NextAt.IsZero() {
 		return nil

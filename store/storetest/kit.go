@@ -114,10 +114,11 @@ func uniquenessPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store)
 		t.Helper()
 		view(t, s, func(r *store.Reader) error {
 			ids, err := r.UserIDs("userName", "SAME")
-			if len(ids) != 1 || r.CountUsers() != 1 {
-				t.Errorf("found %v of %d users", ids, r.CountUsers())
+			n, cerr := r.CountUsers()
+			if len(ids) != 1 || n != 1 {
+				t.Errorf("found %v of %d users", ids, n)
 			}
-			return err
+			return errors.Join(err, cerr)
 		})
 	}
 }

@@ -31,7 +31,7 @@ type service struct {
 
 func newService(t *testing.T, unix bool) *service {
 	t.Helper()
-	s := &service{t: t, store: storetest.New(t), now: time.Now().Add(90 * time.Second), components: []admin.Component{{Name: "store", Ready: true}}}
+	s := serviceOn(t, storetest.New(t), unix)
 	u := &store.User{Resource: scim.Object{"schemas": []any{scim.UserURN}, "userName": "ada", "active": true}}
 	s.update(func(tx *store.Tx) error { u.ID = ""; return tx.CreateUser(u) })
 	s.id = u.ID
@@ -43,6 +43,13 @@ func newService(t *testing.T, unix bool) *service {
 		row.Resource["active"] = false
 		return tx.UpdateUser(&row)
 	})
+	return s
+}
+
+// serviceOn is the API over st.
+func serviceOn(t *testing.T, st *store.Store, unix bool) *service {
+	t.Helper()
+	s := &service{t: t, store: st, now: time.Now().Add(90 * time.Second), components: []admin.Component{{Name: "store", Ready: true}}}
 	reg := prometheus.NewRegistry()
 	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "scimward_test_total", Help: "test"})
 	reg.MustRegister(c)
@@ -273,4 +280,11 @@ func TestStoreFault(t *testing.T) {
 	}
 	isProblem(t, s.get("/v1/status"), 503, "could not be read")
 	isProblem(t, s.get("/v1/tenants/acme/evidence/ada"), 503, "could not be built")
+}
+
+// TestUnreadableCountIsAFault: status does not say that a tenant has no users when
+// it could not count them.
+func TestUnreadableCountIsAFault(t *testing.T) {
+	s := serviceOn(t, storetest.Unreadable(t), false)
+	isProblem(t, s.get("/v1/status"), 503, "could not be read")
 }

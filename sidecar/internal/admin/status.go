@@ -101,7 +101,9 @@ func (h *Handler) tenant(ctx context.Context, name string) (TenantStatus, []Leav
 	t := TenantStatus{Name: name}
 	var leavers []Leaver
 	err := h.o.Store.View(ctx, name, func(r *store.Reader) error {
-		t.Users, t.Groups = r.CountUsers(), r.CountGroups()
+		if err := t.count(r); err != nil {
+			return err
+		}
 		open, err := r.OpenOffboardings()
 		if err != nil {
 			return fmt.Errorf("reading the open offboardings: %w", err)
@@ -122,6 +124,15 @@ func (h *Handler) tenant(ctx context.Context, name string) (TenantStatus, []Leav
 		return t.proxyOnly(r, users, h.o.Now())
 	})
 	return t, leavers, err
+}
+
+// count reads how many there are. A count that cannot be read is not shown as none.
+func (t *TenantStatus) count(r *store.Reader) (err error) {
+	if t.Users, err = r.CountUsers(); err != nil {
+		return err
+	}
+	t.Groups, err = r.CountGroups()
+	return err
 }
 
 // stillIn reads the jobs of the open offboardings, which are sorted by age, and

@@ -156,9 +156,9 @@ func (w *world) reopen() {
 // head is where the audit chain of a tenant ends: it moves with every record.
 func (w *world) head(tenant string) (seq store.Seq) {
 	w.t.Helper()
-	err := w.store.View(w.t.Context(), tenant, func(r *store.Reader) error {
-		_, seq = r.AuditHead()
-		return nil
+	err := w.store.View(w.t.Context(), tenant, func(r *store.Reader) (err error) {
+		_, seq, err = r.AuditHead()
+		return err
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -32,7 +32,7 @@ func slice[T any](p page, all []T) []T {
 // source is what a list needs of one kind of resource. Everything runs inside one
 // snapshot, so that the total and the page agree.
 type source[T any] struct {
-	count   int
+	count   func() (int, error)
 	indexed []string // attributes ids answers
 	page    func(offset, limit int) ([]T, error)
 	each    func(after string, fn func(T) bool) error
@@ -64,14 +64,18 @@ func list[T any](h *Handler, q scim.Query, src source[T]) ([]byte, error) {
 func find[T any](h *Handler, q scim.Query, src source[T]) ([]T, int, error) {
 	p := h.page(q)
 	if q.Filter == nil {
-		if p.count == 0 || p.start > src.count {
-			return nil, src.count, nil
+		total, err := src.count()
+		if err != nil {
+			return nil, 0, err
+		}
+		if p.count == 0 || p.start > total {
+			return nil, total, nil
 		}
 		rows, err := src.page(p.start-1, p.count)
 		if err != nil {
 			return nil, 0, fmt.Errorf("reading a page: %w", err)
 		}
-		return rows, src.count, nil
+		return rows, total, nil
 	}
 	all, err := matches(h, q, src)
 	if err != nil {
@@ -125,14 +129,18 @@ func lookup[T any](src source[T], attr, value string) ([]string, error) {
 }
 
 // scan reads every resource. A tenant that is too large for that gets tooMany,
-// never a part of the answer (F55).
+// never a part of the answer (F55); one whose size cannot be read is a fault.
 func scan[T any](h *Handler, src source[T]) ([]T, error) {
-	if src.count > h.o.ScanLimit {
+	n, err := src.count()
+	if err != nil {
+		return nil, err
+	}
+	if n > h.o.ScanLimit {
 		return nil, tooMany(h.o.ScanLimit)
 	}
 	var out []T
 	var failed error
-	err := src.each("", func(row T) bool {
+	err = src.each("", func(row T) bool {
 		keep, err := src.match(row)
 		if err != nil {
 			failed = err
@@ -163,7 +171,7 @@ func (h *Handler) listUsers(ctx context.Context, w http.ResponseWriter, x *excha
 	var body []byte
 	err := h.o.Store.View(ctx, x.tenant, func(r *store.Reader) (err error) {
 		body, err = list(h, s.Query, source[store.User]{
-			count:   r.CountUsers(),
+			count:   r.CountUsers,
 			indexed: []string{"userName", "externalId", "emails.value"},
 			page:    r.UserPage,
 			each:    r.Users,
@@ -187,7 +195,7 @@ func (h *Handler) listGroups(ctx context.Context, w http.ResponseWriter, x *exch
 	var body []byte
 	err := h.o.Store.View(ctx, x.tenant, func(r *store.Reader) (err error) {
 		body, err = list(h, s.Query, source[store.Group]{
-			count:   r.CountGroups(),
+			count:   r.CountGroups,
 			indexed: []string{"displayName", "externalId", "members.value"},
 			page:    r.GroupPage,
 			each:    r.Groups,

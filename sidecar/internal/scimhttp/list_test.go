@@ -6,9 +6,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 	"github.com/scimward/scimward/store/scim"
+	"github.com/scimward/scimward/store/storetest"
 )
 
 // TestListPaging: F50 to F56.
@@ -273,5 +275,21 @@ func TestWalkOfPagesMissesNobody(t *testing.T) {
 		if !seen[id] {
 			t.Errorf("%s is missing", id)
 		}
+	}
+}
+
+// TestUnreadableTotalIsAFault: a total that cannot be read is 500, never an empty
+// list, and never a scan without a bound (F55).
+func TestUnreadableTotalIsAFault(t *testing.T) {
+	s := &service{t: t, store: storetest.Unreadable(t), metrics: prometheus.NewRegistry(), logs: &syncBuffer{}, tenant: "acme", token: "acme-token"}
+	s.start(base)
+	for _, path := range []string{
+		"/Users", "/Users?count=0", "/Users?startIndex=9", filter("Users", `title pr`),
+		"/Groups", "/Groups?count=0", "/Groups?startIndex=9", filter("Groups", `displayName co "g"`),
+	} {
+		s.do("GET", path, nil).wantError(500, "")
+	}
+	if n := s.do("GET", filter("Groups", `displayName eq "g"`), nil).want(200).total(); n != 1 {
+		t.Errorf("what an index answers: %d, want 1", n)
 	}
 }
