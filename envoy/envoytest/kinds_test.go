@@ -154,9 +154,7 @@ func TestSixKindsDie(t *testing.T) {
 	if again.ID == u.ID {
 		t.Errorf("the new user has the id of the old one")
 	}
-	if status, body := appAdmin(t, w.Acme, http.MethodPut, "/admin/users/"+u.UserName, map[string]any{"disabled": false}); status != http.StatusOK {
-		t.Fatalf("enabling the account: %d %s", status, body)
-	}
+	eventually(t, "enabling the account for its new holder", func() bool { return enabled(t, w.Acme, u.UserName) })
 	for n, before := range old {
 		dead(t, before, fmt.Sprintf("created again, credentials of round %d", n))
 	}

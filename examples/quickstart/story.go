@@ -443,9 +443,6 @@ func (st *story) recreate(ctx context.Context) error {
 	if err := st.verified(ctx, st.user.ID); err != nil {
 		return err
 	}
-	if status, body, err := acme.AppAdmin(ctx, http.MethodPut, "/admin/users/"+ada, map[string]any{"disabled": false}); err != nil || status != http.StatusOK {
-		return fmt.Errorf("enabling the account: %d %s: %w", status, body, err)
-	}
 	if err := st.signInAgain(ctx, st.person); err != nil {
 		return err
 	}

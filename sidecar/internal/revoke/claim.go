@@ -47,25 +47,13 @@ func open(j *store.Job) bool {
 	return false
 }
 
-// allJobs returns the jobs of u in every epoch.
-func allJobs(r *store.Reader, u unit) ([]store.Job, error) {
-	offs, err := r.Offboardings(u.user)
+// allJobs returns the jobs of a user in an app, of every epoch and of none.
+func allJobs(r *store.Reader, user, app string) ([]store.Job, error) {
+	jobs, err := r.AllJobsOf(user)
 	if err != nil {
-		return nil, fmt.Errorf("reading the offboardings of %s: %w", u.user, err)
+		return nil, fmt.Errorf("reading the jobs of %s: %w", user, err)
 	}
-	var out []store.Job
-	for i := range offs {
-		jobs, err := r.JobsOf(u.user, offs[i].Epoch)
-		if err != nil {
-			return nil, fmt.Errorf("reading the jobs of %s: %w", u.user, err)
-		}
-		for k := range jobs {
-			if jobs[k].App == u.app {
-				out = append(out, jobs[k])
-			}
-		}
-	}
-	return out, nil
+	return slices.DeleteFunc(jobs, func(j store.Job) bool { return j.App != app }), nil
 }
 
 // position is the place of a kind in the order of revocation; an unknown kind
@@ -103,7 +91,7 @@ func (e *Engine) claim(ctx context.Context, u unit) ([]*task, error) {
 	var claimed []*task
 	seq, err := e.o.Store.Update(ctx, u.tenant, e.cause("job.claim", "claim-"+u.user), func(tx *store.Tx) error {
 		claimed = claimed[:0]
-		all, err := allJobs(tx.Reader, u)
+		all, err := allJobs(tx.Reader, u.user, u.app)
 		if err != nil {
 			return err
 		}
@@ -210,13 +198,22 @@ func (e *Engine) admit(b *batch, j *store.Job) (bool, error) {
 		j.NextAt, j.Done = time.Time{}, b.now
 		return false, nil
 	}
-	if until := e.waits(b.all, j, b.now); until.After(b.now) {
+	before := b.all
+	if j.After != "" {
+		if before, err = allJobs(b.tx.Reader, j.After, j.App); err != nil {
+			return false, err
+		}
+	}
+	if until := e.waits(before, j, b.now); until.After(b.now) {
 		j.NextAt = until
+		if again := b.now.Add(lookAgain(b.now.Sub(j.Created))); j.After != "" && again.Before(until) {
+			j.NextAt = again // whoever works for the leaver does not know of j
+		}
 		return false, nil
 	}
 	// From here on a probe cannot tell old credentials from new ones.
-	for i := range b.all {
-		o := &b.all[i]
+	for i := range before {
+		o := &before[i]
 		if o.Event == abi.EventReactivated || !open(o) {
 			continue
 		}
@@ -230,6 +227,12 @@ func (e *Engine) admit(b *batch, j *store.Job) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// lookAgain is the pause before a job that waits for another user is looked at
+// again: a second at first, longer the longer it waits, five minutes at most.
+func lookAgain(waited time.Duration) time.Duration {
+	return min(max(waited/4, holdBack), 5*time.Minute)
 }
 
 // waits is until when a reactivation has to wait for the deactivations before it,
@@ -261,7 +264,7 @@ func (e *Engine) waits(all []store.Job, j *store.Job, now time.Time) time.Time {
 func (e *Engine) letGo(ctx context.Context, u unit) error {
 	now := e.o.Now()
 	ready := func(r *store.Reader) (*store.Job, error) {
-		all, err := allJobs(r, u)
+		all, err := allJobs(r, u.user, u.app)
 		if err != nil {
 			return nil, err
 		}

@@ -177,3 +177,48 @@ func TestDeletedUser(t *testing.T) {
 		}
 	}
 }
+
+// TestNewHolderWaitsForTheLeaver: whoever is created with a leaver's userName gets
+// the application's account enabled after the leaver's work is through, and not
+// before, however long that takes.
+func TestNewHolderWaitsForTheLeaver(t *testing.T) {
+	r := newRig(t)
+	r.app.revoke[abi.KindPAT] = func(_ context.Context, n int, _ abi.Request) (abi.KindResult, error) {
+		if n == 1 {
+			return abi.KindResult{State: abi.StateRetry, Code: abi.CodeAppError}, nil
+		}
+		if r.reactivations() > 0 {
+			t.Error("revoking goes on after the account was enabled")
+		}
+		return abi.KindResult{State: abi.StateNothingToRevoke}, nil
+	}
+	leaver := r.user("ada")
+	r.update("user.delete", func(tx *store.Tx) error { return tx.DeleteUser(leaver) })
+	again := r.user("ada")
+	inherited := func() (j store.Job) {
+		r.view(func(rd *store.Reader) error {
+			jobs, err := rd.AllJobsOf(again)
+			if len(jobs) > 0 {
+				j = jobs[0]
+			}
+			return err
+		})
+		return j
+	}
+	r.engine(nil)
+	r.await("the first attempt", func() bool { return r.job(leaver, abi.KindPAT).State == store.JobRetrying })
+	r.await("the new holder to be put off", func() bool { return inherited().NextAt.After(r.clock.Now()) })
+	if n := r.reactivations(); n != 0 {
+		t.Fatalf("asked to enable the account %d times before the leaver's tokens were gone", n)
+	}
+	r.clock.Add(15 * time.Second)
+	r.await("the leaver's proof", r.verified(leaver, 1))
+	r.clock.Add(15 * time.Second)
+	r.await("the account", func() bool { j := inherited(); return j.Terminal() && j.NextAt.IsZero() })
+	if j := inherited(); j.State != store.JobRevoked || r.reactivations() != 1 {
+		t.Errorf("job %s, asked %d times; want done, once", j.State, r.reactivations())
+	}
+	if o := r.offboarding(leaver, 1); o.VerifiedAt.IsZero() {
+		t.Error("enabled before everything of the leaver was verified")
+	}
+}
