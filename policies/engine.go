@@ -224,9 +224,9 @@ func failureOf(ctx context.Context, err error) string {
 }
 
 // report counts a verdict and logs a failure. profile is a shipped name or "unknown", so
-// a caller cannot grow the label set.
+// it does not grow the label set; the tenant is the caller's to know.
 func (e *Engine) report(ctx context.Context, profile string, in Input, v Verdict) {
-	e.metrics.count(profile, v)
+	e.metrics.count(in.Tenant, profile, v)
 	if v.Failure == "" {
 		return
 	}

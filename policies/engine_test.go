@@ -589,6 +589,9 @@ func TestMetricsAndLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.Decide(t.Context(), request("ipsie-il1", "GET /Users"))
+	other := request("ipsie-il1", "GET /Users")
+	other.Tenant = "globex"
+	e.Decide(t.Context(), other)
 	bad := member("Add", "members", []any{map[string]any{"value": "secret-id"}})
 	e.Decide(t.Context(), groupPatch("ipsie-il1", []policies.Operation{bad, bad}, onMembers("add")))
 	if log.Len() != 0 {
@@ -599,10 +602,11 @@ func TestMetricsAndLog(t *testing.T) {
 		t.Errorf("the failure is not in the log: %s", log.String())
 	}
 	want := map[string]float64{
-		"scimward_policy_decisions_total outcome=allow profile=ipsie-il1":                   1,
-		"scimward_policy_decisions_total outcome=deny profile=ipsie-il1":                    1,
-		"scimward_policy_decisions_total outcome=failure profile=unknown":                   1,
-		"scimward_policy_violations_total mode=enforce profile=ipsie-il1 rule=IL1-3.3.3-op": 1,
+		"scimward_policy_decisions_total outcome=allow profile=ipsie-il1 tenant=acme":                   1,
+		"scimward_policy_decisions_total outcome=allow profile=ipsie-il1 tenant=globex":                 1,
+		"scimward_policy_decisions_total outcome=deny profile=ipsie-il1 tenant=acme":                    1,
+		"scimward_policy_decisions_total outcome=failure profile=unknown tenant=acme":                   1,
+		"scimward_policy_violations_total mode=enforce profile=ipsie-il1 rule=IL1-3.3.3-op tenant=acme": 1,
 	}
 	if diff := cmp.Diff(want, counters(t, registry)); diff != "" {
 		t.Errorf("metrics (-want +got):\n%s", diff)

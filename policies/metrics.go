@@ -2,23 +2,23 @@ package policies
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// metrics counts decisions. Every label value comes from a shipped profile, so their
-// number is fixed.
+// metrics counts decisions. Every label value comes from a shipped profile, or is a
+// tenant of the configuration, which whoever asks has looked up: their number is fixed.
 type metrics struct {
-	decisions  *prometheus.CounterVec // profile, outcome: allow, deny, failure
-	violations *prometheus.CounterVec // profile, rule, mode: enforce, warn, observe
+	decisions  *prometheus.CounterVec // tenant, profile, outcome: allow, deny, failure
+	violations *prometheus.CounterVec // tenant, profile, rule, mode: enforce, warn, observe
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "scimward_policy_decisions_total",
-			Help: "Decisions by profile and outcome; failure means that the engine gave no verdict and the request was refused.",
-		}, []string{"profile", "outcome"}),
+			Help: "Decisions by tenant, profile and outcome; failure means that the engine gave no verdict and the request was refused.",
+		}, []string{"tenant", "profile", "outcome"}),
 		violations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "scimward_policy_violations_total",
-			Help: "Requests that violated a rule, by profile, rule and the mode the rule runs in.",
-		}, []string{"profile", "rule", "mode"}),
+			Help: "Requests that violated a rule, by tenant, profile, rule and the mode the rule runs in.",
+		}, []string{"tenant", "profile", "rule", "mode"}),
 	}
 	if r == nil {
 		return m, nil
@@ -31,7 +31,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
-func (m *metrics) count(profile string, v Verdict) {
+func (m *metrics) count(tenant, profile string, v Verdict) {
 	outcome := "deny"
 	switch {
 	case v.Failure != "":
@@ -39,7 +39,7 @@ func (m *metrics) count(profile string, v Verdict) {
 	case v.Allow:
 		outcome = "allow"
 	}
-	m.decisions.WithLabelValues(profile, outcome).Inc()
+	m.decisions.WithLabelValues(tenant, profile, outcome).Inc()
 	counted := make(map[string]bool, len(v.Violations))
 	for _, violation := range v.Violations {
 		if counted[violation.Rule] {
@@ -50,6 +50,6 @@ func (m *metrics) count(profile string, v Verdict) {
 		if violation.Mode == ModeEnforce {
 			mode = "enforce"
 		}
-		m.violations.WithLabelValues(profile, violation.Rule, mode).Inc()
+		m.violations.WithLabelValues(tenant, profile, violation.Rule, mode).Inc()
 	}
 }

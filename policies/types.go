@@ -6,7 +6,7 @@ package policies
 // types nil, bool, string, int64, float64, []any and map[string]any.
 type Input struct {
 	Profile      string // "ipsie-il1"
-	Tenant       string
+	Tenant       string // a tenant of the configuration: it labels the metrics
 	Client       Client
 	Method       string // "PATCH"
 	Route        string // "PATCH /Groups/{id}": one string for the rule indexer

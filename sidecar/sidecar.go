@@ -163,7 +163,7 @@ func (s *Server) openSurfaces(context.Context) error {
 		return fmt.Errorf("opening the SCIM service: %w", err)
 	}
 	s.authz, err = extauthz.New(extauthz.Options{
-		Decider: decider, MaxBody: cfg.Envoy.MaxBodyBytes, Timeout: cfg.Envoy.CheckTimeout, Refused: handler.Refused,
+		Decider: decider, Tenants: s.tenants(), MaxBody: cfg.Envoy.MaxBodyBytes, Timeout: cfg.Envoy.CheckTimeout, Refused: handler.Refused,
 		Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
 	})
 	if err != nil {

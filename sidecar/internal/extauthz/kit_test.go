@@ -82,7 +82,7 @@ func newKit(t *testing.T, edit ...func(*extauthz.Options)) *kit {
 	t.Helper()
 	k := &kit{decider: &decider{}, logs: &bytes.Buffer{}, registry: prometheus.NewRegistry()}
 	o := extauthz.Options{
-		Decider: k.decider, MaxBody: 1024, CutWait: 5 * time.Second, Metrics: k.registry,
+		Decider: k.decider, Tenants: []string{"acme", "globex"}, MaxBody: 1024, CutWait: 5 * time.Second, Metrics: k.registry,
 		Logger: slog.New(slog.NewJSONHandler(&lockedWriter{w: k.logs}, nil)),
 	}
 	for _, e := range edit {

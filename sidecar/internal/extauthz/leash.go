@@ -147,7 +147,7 @@ func (s *Server) Cut(ctx context.Context, tenant string) int {
 	if len(told) == 0 {
 		return 0
 	}
-	s.metrics.cuts.Add(float64(len(told)))
+	s.metrics.cuts.WithLabelValues(s.metrics.tenant(tenant)).Add(float64(len(told)))
 	s.o.Logger.LogAttrs(ctx, slog.LevelInfo, "cut open streams", slog.String("tenant", tenant), slog.Int("streams", len(told)))
 	ctx, cancel := context.WithTimeout(ctx, s.o.CutWait)
 	defer cancel()
@@ -207,7 +207,7 @@ func (s *Server) Process(stream grpc.BidiStreamingServer[extproc.ProcessingReque
 	}
 	tenant, subject, known, ok := readMetadata(first.GetMetadataContext())
 	if !ok {
-		return s.refuseStream(stream.Context(), "no_metadata", codes.FailedPrecondition,
+		return s.refuseStream(stream.Context(), tenant, "no_metadata", codes.FailedPrecondition,
 			"no subject in the metadata: forward the namespace "+MetadataNamespace+" to this filter")
 	}
 	if !known {
@@ -215,15 +215,16 @@ func (s *Server) Process(stream grpc.BidiStreamingServer[extproc.ProcessingReque
 	}
 	l, why := s.leashes.add(tenant, subject)
 	if l == nil {
-		return s.refuseStream(stream.Context(), why, codes.ResourceExhausted, "no further stream can be held")
+		return s.refuseStream(stream.Context(), tenant, why, codes.ResourceExhausted, "no further stream can be held")
 	}
-	s.metrics.leashes.Inc()
+	held := s.metrics.leashes.WithLabelValues(s.metrics.tenant(tenant))
+	held.Inc()
 	defer func() {
+		held.Dec() // first: Cut and Drain return when it is removed
 		s.leashes.remove(l)
-		s.metrics.leashes.Dec()
 	}()
 	if !s.o.Decider.DecideSubject(tenant, subject) {
-		return s.refuseStream(stream.Context(), "locked", codes.PermissionDenied, "the account is locked")
+		return s.refuseStream(stream.Context(), tenant, "locked", codes.PermissionDenied, "the account is locked")
 	}
 	if err := stream.Send(proceed(first)); err != nil {
 		return err
@@ -261,9 +262,9 @@ func (s *Server) hold(stream grpc.BidiStreamingServer[extproc.ProcessingRequest,
 	}
 }
 
-func (s *Server) refuseStream(ctx context.Context, reason string, code codes.Code, msg string) error {
-	s.metrics.refused.WithLabelValues(reason).Inc()
-	s.o.Logger.LogAttrs(ctx, slog.LevelWarn, "refused an open stream", slog.String("reason", reason))
+func (s *Server) refuseStream(ctx context.Context, tenant, reason string, code codes.Code, msg string) error {
+	s.metrics.refused.WithLabelValues(s.metrics.tenant(tenant), reason).Inc()
+	s.o.Logger.LogAttrs(ctx, slog.LevelWarn, "refused an open stream", slog.String("tenant", s.metrics.tenant(tenant)), slog.String("reason", reason))
 	return status.Error(code, msg)
 }
 

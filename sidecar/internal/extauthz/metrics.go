@@ -9,28 +9,37 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/authz"
 )
 
+// metrics are the numbers of the two services. Labels come from fixed sets: the
+// tenants of Options.Tenants, surfaces, outcomes, and reasons.
 type metrics struct {
+	tenants   map[string]struct{}
 	decisions *prometheus.HistogramVec
-	leashes   prometheus.Gauge
-	cuts      prometheus.Counter
+	leashes   *prometheus.GaugeVec
+	cuts      *prometheus.CounterVec
 	refused   *prometheus.CounterVec
 	deviated  *prometheus.CounterVec
 }
 
-func newMetrics(r prometheus.Registerer) (*metrics, error) {
+func newMetrics(r prometheus.Registerer, tenants []string) (*metrics, error) {
 	m := &metrics{
+		tenants: make(map[string]struct{}, len(tenants)),
 		decisions: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "scimward_decision_seconds", Help: "Time to decide one request at the proxy.",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1},
-		}, []string{"surface", "outcome", "reason"}),
-		leashes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "scimward_leashes", Help: "Open streams that end with the lock of their user."}),
-		cuts:    prometheus.NewCounter(prometheus.CounterOpts{Name: "scimward_leash_cuts_total", Help: "Open streams ended because their user was locked."}),
-		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "scimward_leash_refusals_total", Help: "Streams refused before they opened."}, []string{"reason"}),
+		}, []string{"tenant", "surface", "outcome", "reason"}),
+		leashes: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "scimward_leashes", Help: "Open streams that end with the lock of their user."}, []string{"tenant"}),
+		cuts:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "scimward_leash_cuts_total", Help: "Open streams ended because their user was locked."}, []string{"tenant"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "scimward_leash_refusals_total", Help: "Streams refused before they opened."}, []string{"tenant", "reason"}),
 		// The vector of package scimhttp, which counts what is let through to it.
 		deviated: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "scimward_scim_deviations_total",
 			Help: "SCIM requests that deviated from the canonical form, by tenant and code of the deviation.",
 		}, []string{"tenant", "code"}),
+	}
+	for _, name := range tenants {
+		m.tenants[name] = struct{}{}
+		m.leashes.WithLabelValues(name) // there from the start: a rate needs the zero before the first cut
+		m.cuts.WithLabelValues(name)
 	}
 	if r == nil {
 		return m, nil
@@ -52,6 +61,15 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		}
 	}
 	return m, errors.Join(errs...)
+}
+
+// tenant bounds the label: a name that is not configured, which a route or metadata
+// may hold all the same, counts as "".
+func (m *metrics) tenant(name string) string {
+	if _, ok := m.tenants[name]; ok {
+		return name
+	}
+	return ""
 }
 
 func surfaceLabel(s authz.Surface) string {

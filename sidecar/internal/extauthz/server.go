@@ -43,6 +43,9 @@ type Decider interface {
 // Options are the parts and bounds of a Server.
 type Options struct {
 	Decider Decider // required
+	// Tenants are the configured tenants: the values of the label tenant of the
+	// metrics. A request for another one counts under "".
+	Tenants []string
 
 	MaxBody       int           // bytes Envoy buffers (with_request_body.max_request_bytes); 0 is 256 KiB
 	Timeout       time.Duration // bound of one Check, with or without a deadline of Envoy's; 0 is 1 s
@@ -111,7 +114,7 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("extauthz: Options.Decider is missing")
 	}
 	o.defaults()
-	m, err := newMetrics(o.Metrics)
+	m, err := newMetrics(o.Metrics, o.Tenants)
 	if err != nil {
 		return nil, err
 	}
@@ -219,10 +222,10 @@ func panicKind(p any) string {
 // when the client has gone.
 func (s *Server) record(ctx context.Context, r *authz.Request, d *authz.Decision, took time.Duration) {
 	outcome := outcomeOf(d)
-	s.metrics.decisions.WithLabelValues(surfaceLabel(r.Surface), outcome, reasonLabel(d.Reason)).Observe(took.Seconds())
+	s.metrics.decisions.WithLabelValues(s.metrics.tenant(d.Tenant), surfaceLabel(r.Surface), outcome, reasonLabel(d.Reason)).Observe(took.Seconds())
 	if !d.Allowed() { // the handler counts those that are let through to it
 		for _, code := range d.Deviations {
-			s.metrics.deviated.WithLabelValues(d.Tenant, code).Inc()
+			s.metrics.deviated.WithLabelValues(s.metrics.tenant(d.Tenant), code).Inc()
 		}
 	}
 	ctx = context.WithoutCancel(ctx)

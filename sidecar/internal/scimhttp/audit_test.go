@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
@@ -162,6 +163,37 @@ func TestMetricsAndLog(t *testing.T) {
 	}
 	if n := strings.Count(s.logs.String(), `"msg":"scim request"`); n != 2 {
 		t.Errorf("%d events for two requests:\n%s", n, s.logs)
+	}
+}
+
+// TestTimesAreByTenant: each tenant's requests are timed apart, and a host of no
+// tenant adds no tenant.
+func TestTimesAreByTenant(t *testing.T) {
+	s := serve(t, il1)
+	s.do("GET", "/Users", nil).want(200)
+	s.do("GET", "/Users", nil).want(200)
+	s.as("globex").do("GET", "/Users", nil).want(200)
+	s.as("nobody").do("GET", "/Users", nil).want(404)
+	s.as("nowhere").do("GET", "/Users", nil).want(404)
+	families, err := s.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]uint64{}
+	for _, f := range families {
+		if f.GetName() != "scimward_scim_request_seconds" {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if l.GetName() == "tenant" {
+					got[l.GetValue()] += m.GetHistogram().GetSampleCount()
+				}
+			}
+		}
+	}
+	if diff := cmp.Diff(map[string]uint64{"acme": 2, "globex": 1, "": 2}, got); diff != "" {
+		t.Errorf("times by tenant (-want +got):\n%s", diff)
 	}
 }
 

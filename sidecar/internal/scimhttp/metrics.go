@@ -25,9 +25,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		}, []string{"tenant", "route", "status"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "scimward_scim_request_seconds",
-			Help:    "Time to answer a SCIM request, by route.",
+			Help:    "Time to answer a SCIM request, by tenant and route.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 5},
-		}, []string{"route"}),
+		}, []string{"tenant", "route"}),
 		lost: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "scimward_scim_refusals_unrecorded_total",
 			Help: "Refused writes of known clients that are not in the audit trail, by tenant and cause: rate, store, throttled.",
@@ -61,7 +61,7 @@ func (m *metrics) deviations(tenant string, codes []string) {
 
 func (m *metrics) request(tenant, route string, status int, took time.Duration) {
 	m.requests.WithLabelValues(tenant, route, strconv.Itoa(status)).Inc()
-	m.seconds.WithLabelValues(route).Observe(took.Seconds())
+	m.seconds.WithLabelValues(tenant, route).Observe(took.Seconds())
 }
 
 func (m *metrics) unrecorded(tenant, cause string) {
