@@ -3,7 +3,10 @@ package main_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +16,7 @@ import (
 	"time"
 
 	"github.com/scimward/scimward/envoy/envoybin"
+	"github.com/scimward/scimward/examples/quickstart/stack"
 )
 
 // built holds the binaries of the package's tests.
@@ -74,6 +78,68 @@ func TestStoryHolds(t *testing.T) {
 		}
 	}
 	wantNothingLeft(t, tmp)
+}
+
+// TestKeep: what is left running answers to the token that is printed, and ends
+// with Ctrl-C and exit code 0.
+func TestKeep(t *testing.T) {
+	t.Parallel()
+	cmd, tmp := command(t, "-keep")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		word, rest, _ := strings.Cut(strings.TrimSpace(lines.Text()), " ")
+		found[word] = strings.TrimSpace(rest)
+		if word != "metrics" {
+			continue
+		}
+		if got := askWithToken(t, tmp, found["SCIM"], strings.TrimPrefix(found["token"], "export TOKEN=")); got != http.StatusOK {
+			t.Errorf("a list of users with the printed token: %d", got)
+		}
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("ended with %v; printed %v", err, found)
+	}
+	wantNothingLeft(t, tmp)
+}
+
+// askWithToken lists users at base, whose certificate lies in the quickstart's folder.
+func askWithToken(t *testing.T, tmp, base, token string) int {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(tmp, "*", "tls.crt"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("certificates %v, error %v", files, err)
+	}
+	pem, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, base+"/Users", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	client := &http.Client{Transport: &http.Transport{DialContext: stack.DialLoopback, TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	res, err := client.Do(req)
+	if err != nil {
+		t.Fatalf("asking %q: %v", base, err)
+	}
+	if err := res.Body.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode
 }
 
 // TestInterruptedLeavesNothing: whatever ends the demo, and whenever, no process
