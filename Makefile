@@ -1,6 +1,7 @@
 # `make help` lists the targets. Two do everything: `make demo` and `make test`.
 # Nothing outside the tree is needed but Go, git, Python 3 with pip, and make.
 
+MAKEFLAGS += --no-print-directory
 export CGO_ENABLED = 0
 GO      ?= go
 TOOL     = $(GO) tool -modfile=tools.mod
