@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -30,34 +31,26 @@ func (r *Reader) peekJob(id string) (Job, error) {
 
 // JobsOf returns the jobs of a user's epoch, 0 meaning the latest that has any.
 func (r *Reader) JobsOf(userID string, epoch uint64) ([]Job, error) {
-	prefix := key(kindJobOf, r.tenant, userID)
 	if epoch != 0 {
-		prefix = epochKey(kindJobOf, r.tenant, userID, epoch)
+		return r.jobsUnder(epochKey(kindJobOf, r.tenant, userID, epoch), userID)
 	}
-	var out []Job
-	err := r.scan(prefix, nil, false, func(e entry) (bool, error) {
-		d, err := DecodeKey(e.key)
-		if err != nil || len(d.Parts) != 2 {
-			return false, fmt.Errorf("reading the jobs of %s: %w", userID, errBadKey)
-		}
-		j, err := r.peekJob(d.Parts[1])
-		if err != nil {
-			return false, err
-		}
-		if epoch == 0 && len(out) > 0 && out[0].Epoch != j.Epoch {
-			out = out[:0] // epochs ascend
-		}
-		out = append(out, j)
-		return true, nil
-	})
-	return out, err
+	all, err := r.AllJobsOf(userID)
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	last := all[len(all)-1].Epoch // epochs ascend
+	return slices.DeleteFunc(all, func(j Job) bool { return j.Epoch != last }), nil
 }
 
 // AllJobsOf returns the jobs of a user in every epoch, and those of none, epochs
 // ascending.
 func (r *Reader) AllJobsOf(userID string) ([]Job, error) {
+	return r.jobsUnder(key(kindJobOf, r.tenant, userID), userID)
+}
+
+func (r *Reader) jobsUnder(prefix []byte, userID string) ([]Job, error) {
 	var out []Job
-	err := r.scan(key(kindJobOf, r.tenant, userID), nil, false, func(e entry) (bool, error) {
+	err := r.scan(prefix, nil, false, func(e entry) (bool, error) {
 		d, err := DecodeKey(e.key)
 		if err != nil || len(d.Parts) != 2 {
 			return false, fmt.Errorf("reading the jobs of %s: %w", userID, errBadKey)
