@@ -1,9 +1,9 @@
 package store
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -68,14 +68,25 @@ func (r *Reader) jobsUnder(prefix []byte, userID string) ([]Job, error) {
 // DueJobs returns jobs whose NextAt is not after now, the longest due first, at
 // most limit. A job with a zero NextAt is never due.
 func (r *Reader) DueJobs(now time.Time, limit int) ([]Job, error) {
+	return r.dueBetween(nil, orderedTime(now.UnixNano()), limit)
+}
+
+// JobsAfter returns jobs that are due later than at, the soonest first, at most limit.
+func (r *Reader) JobsAfter(at time.Time, limit int) ([]Job, error) {
+	seek := appendU64(key(kindDue, r.tenant), orderedTime(at.UnixNano())+1)
+	return r.dueBetween(seek, math.MaxUint64, limit)
+}
+
+// dueBetween walks the due index from seek, its start when nil, to the time last.
+func (r *Reader) dueBetween(seek []byte, last uint64, limit int) ([]Job, error) {
 	prefix := key(kindDue, r.tenant)
 	var out []Job
-	err := r.scan(prefix, nil, false, func(e entry) (bool, error) {
+	err := r.scan(prefix, seek, false, func(e entry) (bool, error) {
 		at, rest, err := cutU64(e.key[len(prefix):])
 		if err != nil {
 			return false, err
 		}
-		if at > orderedTime(now.UnixNano()) || len(out) >= limit {
+		if at > last || len(out) >= limit {
 			return false, nil
 		}
 		id, _, err := cutPart(rest)
@@ -88,29 +99,6 @@ func (r *Reader) DueJobs(now time.Time, limit int) ([]Job, error) {
 		}
 		out = append(out, j)
 		return true, nil
-	})
-	return out, err
-}
-
-// JobsAfter returns jobs that are due later than at, the soonest first, at most limit.
-func (r *Reader) JobsAfter(at time.Time, limit int) ([]Job, error) {
-	prefix := key(kindDue, r.tenant)
-	var out []Job
-	err := r.scan(prefix, appendU64(bytes.Clone(prefix), orderedTime(at.UnixNano())+1), false, func(e entry) (bool, error) {
-		_, rest, err := cutU64(e.key[len(prefix):])
-		if err != nil {
-			return false, err
-		}
-		id, _, err := cutPart(rest)
-		if err != nil {
-			return false, err
-		}
-		j, err := r.peekJob(id)
-		if err != nil {
-			return false, err
-		}
-		out = append(out, j)
-		return len(out) < limit, nil
 	})
 	return out, err
 }
