@@ -57,10 +57,10 @@ func (c *Call) SendRaw(ctx context.Context, doc, body []byte) (abi.Errno, abi.HT
 	return errno, m, answer
 }
 
-// Judge is verdictOf for a guest that returned ret with output after reports; code
+// Judge is judgeRevoke for a guest that returned ret with output after reports; code
 // is what ended it otherwise.
 func Judge(req abi.Request, code string, ret int32, output []byte, reports ...[]byte) abi.Result {
-	return verdictOf(req, outcome{code: code, ret: ret, output: output, reports: reports}, newRedactor("planted-secret"))
+	return judgeRevoke(req, outcome{code: code, ret: ret, output: output, reports: reports}, newRedactor("planted-secret"))
 }
 
 // JudgeIdentify is judgeIdentify for a guest that returned ret with output.
@@ -70,7 +70,7 @@ func JudgeIdentify(ret int32, output []byte, now time.Time) (abi.IdentifyResult,
 
 // JudgeVerify is judgeVerify for a guest that returned ret with output.
 func JudgeVerify(req abi.Request, ret int32, output []byte) (abi.VerifyResult, error) {
-	return judgeVerify(req, outcome{ret: ret, output: output}, redactor{})
+	return judgeVerify(req, outcome{ret: ret, output: output}, newRedactor("planted-secret"))
 }
 
 // Reframe reads one frame of b and returns its wire form.

@@ -111,9 +111,21 @@ func privateDir(dir string) error {
 }
 
 // Revoke has the plugin of an application revoke req.Kinds for req.Subject. The
-// result names each of req.Kinds once: what the plugin said, judged, or "retry"
-// with a code that says why it said nothing (deadline, trap, quarantined,
-// not_loaded, not_reported). The error is ErrNoPlugin or nil.
+// caller may store and act on the result without a further check:
+//
+//   - Kinds holds each of req.Kinds exactly once, in that order. Error is nil.
+//   - State is one of the ABI's, "would_revoke" only in a dry run, "revoked" and
+//     "partial" only outside one. A kind that the guest did not report is "retry"
+//     with a code that says why (deadline, trap, quarantined, not_loaded,
+//     not_reported, contract, or the guest's own). An outcome that breaks the
+//     contract, such as an unknown state, is "failed" with code "contract".
+//   - Found, Count and Remaining are not negative. RetryAfterMS is at most an hour.
+//   - Code has at most 64 bytes, Message 512, Cursor 1024. There are at most 100
+//     pieces of evidence, with an ID of at most 256 bytes and an Action of 512.
+//   - All texts but Cursor, which is the guest's own, are valid UTF-8 without control
+//     characters, known secrets and anything that looks like a credential.
+//
+// The error is ErrNoPlugin or nil.
 func (h *Host) Revoke(ctx context.Context, tenant, app string, req abi.Request) (abi.Result, error) {
 	key := appKey{tenant, app}
 	p := h.plugins[key]
@@ -122,11 +134,11 @@ func (h *Host) Revoke(ctx context.Context, tenant, app string, req abi.Request) 
 		if !ok {
 			return abi.Result{}, ErrNoPlugin
 		}
-		return verdictOf(req, out, redactor{}), nil
+		return judgeRevoke(req, out, redactor{}), nil
 	}
 	req.Op = abi.OpRevoke
 	out, redact := p.run(ctx, p.slots, req, p.timeout(), "")
-	return verdictOf(req, out, redact), nil
+	return judgeRevoke(req, out, redact), nil
 }
 
 // refused is the outcome of every call of a plugin that cannot load; false when
@@ -143,9 +155,12 @@ func (p *plugin) timeout() time.Duration {
 	return time.Duration(p.permit.limits.TimeoutMS) * time.Millisecond
 }
 
-// Verify asks the plugin how many credentials of req.Kinds are still usable. A kind
-// that is absent from the answer is unknown. The error is ErrNoPlugin or an
-// [*Error]; code "unsupported" says that this plugin cannot tell.
+// Verify asks the plugin how many credentials of req.Kinds are still usable. The
+// result holds each of req.Kinds exactly once, in that order: Live is a number, or
+// abi.LiveUnknown if the guest gave no answer or contradicts itself. Probe is
+// cleaned as the texts of [Host.Revoke] and has at most 256 bytes. Error is nil. The
+// error is ErrNoPlugin or an [*Error], and then every kind is unknown; code
+// "unsupported" says that this plugin cannot verify.
 func (h *Host) Verify(ctx context.Context, tenant, app string, req abi.Request) (abi.VerifyResult, error) {
 	p, err := h.plugin(tenant, app)
 	if err != nil {

@@ -3,65 +3,69 @@ package plugins
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-const maxCursor = 1 << 10
+// The bounds of an outcome's texts in bytes, beside those of package abi.
+const (
+	maxCode   = 64
+	maxID     = 256 // of a piece of evidence, and the probe of verify
+	maxAction = 512
+	maxCursor = 1 << 10
+)
 
-// verdictOf turns what a guest said into what the host believes. Whatever happened,
-// each kind of req has exactly one outcome, and only a guest that said so in this
-// very call, in the ABI's words, makes one "revoked" or "nothing_to_revoke"
-// (design: plugins §6.6).
-//
-// Reports count even when the guest was killed later. The output document overrides
-// them, because it is the guest's last word.
-func verdictOf(req abi.Request, out outcome, redact redactor) abi.Result {
-	said := map[abi.Kind]abi.KindResult{}
-	for _, doc := range out.reports {
+// judgeRevoke returns exactly one outcome for each of req.Kinds. Only a guest that
+// said so in this very call, in the words of the ABI, makes one "revoked" or
+// "nothing_to_revoke". Reports count even if the worker was killed later. The output
+// document overrides them, because it is the guest's last word.
+func judgeRevoke(req abi.Request, out outcome, redact redactor) abi.Result {
+	answers := map[abi.Kind]abi.KindResult{}
+	for _, report := range out.reports {
 		var r abi.KindResult
-		if err := json.Unmarshal(redact.bytes(doc), &r); err == nil && r.Kind != "" {
-			said[r.Kind] = r
+		if err := json.Unmarshal(redact.bytes(report), &r); err == nil {
+			answers[r.Kind] = r
 		}
 	}
-	rest := silence(out)
-	var doc abi.Result
-	if rest.Code == abi.CodeNotReported && len(out.output) > 0 {
+	missing := unanswered(out, redact)
+	if out.code == "" && out.ret == 0 && len(out.output) > 0 {
+		var doc abi.Result
 		if err := json.Unmarshal(redact.bytes(out.output), &doc); err != nil {
 			doc = abi.Result{}
-			rest.Code, rest.Message = abi.CodeContract, "the output is no result document"
+			missing.Code, missing.Message = abi.CodeContract, "the output is not a result document"
+		}
+		for _, r := range doc.Kinds {
+			answers[r.Kind] = r
+		}
+		if e := doc.Error; e != nil {
+			missing.Code, missing.Message = e.Code, e.Message
+			if !e.Retryable {
+				missing.State = abi.StateFailed
+			}
 		}
 	}
-	for _, r := range doc.Kinds {
-		said[r.Kind] = r
-	}
-	if doc.Error != nil {
-		doc.Error = &abi.Error{Code: cut(doc.Error.Code, 64), Message: cut(doc.Error.Message, abi.MessageBytes), Retryable: doc.Error.Retryable}
-		rest.Code, rest.Message = doc.Error.Code, doc.Error.Message
-		if !doc.Error.Retryable {
-			rest.State = abi.StateFailed
-		}
-	}
-	res := abi.Result{Kinds: []abi.KindResult{}, Error: doc.Error}
+	res := abi.Result{Kinds: []abi.KindResult{}}
 	for i, kind := range req.Kinds {
 		if slices.Contains(req.Kinds[:i], kind) {
 			continue
 		}
-		r, ok := said[kind]
+		r, ok := answers[kind]
 		if !ok {
-			r = rest
+			r = missing
 		}
 		r.Kind = kind
-		res.Kinds = append(res.Kinds, judge(r, req.DryRun))
+		res.Kinds = append(res.Kinds, judgeOutcome(r, req.DryRun))
 	}
 	return res
 }
 
-// silence is the outcome of a kind the guest said nothing about.
-func silence(out outcome) abi.KindResult {
-	r := abi.KindResult{State: abi.StateRetry, Code: out.code, Message: cut(out.note, abi.MessageBytes), RetryAfterMS: out.retryAfter.Milliseconds()}
+// unanswered returns the outcome of a kind that the guest did not report.
+func unanswered(out outcome, redact redactor) abi.KindResult {
+	r := abi.KindResult{State: abi.StateRetry, Code: out.code, Message: redact.text(out.note), RetryAfterMS: out.retryAfter.Milliseconds()}
 	switch {
 	case out.code != "":
 	case out.ret == 0:
@@ -72,27 +76,25 @@ func silence(out outcome) abi.KindResult {
 	return r
 }
 
-// judge makes one outcome safe to store and act on.
-func judge(r abi.KindResult, dryRun bool) abi.KindResult {
-	if fault := breach(r, dryRun); fault != "" {
+// judgeOutcome checks one outcome against the contract, and bounds and cleans it.
+func judgeOutcome(r abi.KindResult, dryRun bool) abi.KindResult {
+	if fault := contractFault(r, dryRun); fault != "" {
 		return abi.KindResult{Kind: r.Kind, State: abi.StateFailed, Code: abi.CodeContract, Message: fault}
 	}
-	if len(r.Evidence) > abi.EvidenceMax {
-		r.Evidence = r.Evidence[:abi.EvidenceMax]
-	}
+	r.Evidence = r.Evidence[:min(len(r.Evidence), abi.EvidenceMax)]
 	for i := range r.Evidence {
-		r.Evidence[i].ID = cut(r.Evidence[i].ID, 256)
-		r.Evidence[i].Action = cut(r.Evidence[i].Action, 512)
+		r.Evidence[i].ID = clean(r.Evidence[i].ID, maxID)
+		r.Evidence[i].Action = clean(r.Evidence[i].Action, maxAction)
 	}
-	r.Code, r.Message = cut(r.Code, 64), cut(r.Message, abi.MessageBytes)
+	r.Code, r.Message = clean(r.Code, maxCode), clean(r.Message, abi.MessageBytes)
 	r.RetryAfterMS = min(max(r.RetryAfterMS, 0), maxRetryAfter.Milliseconds())
 	return r
 }
 
-// breach says how an outcome breaks the contract; "" when it does not.
-func breach(r abi.KindResult, dryRun bool) string {
+// contractFault says how an outcome breaks the contract; "" if it does not.
+func contractFault(r abi.KindResult, dryRun bool) string {
 	if r.Found < 0 || r.Count < 0 || r.Remaining < 0 || len(r.Cursor) > maxCursor {
-		return "a count is negative or the cursor too long"
+		return "a count is negative or the cursor is too long"
 	}
 	switch r.State {
 	case abi.StateRevoked, abi.StatePartial:
@@ -108,13 +110,14 @@ func breach(r abi.KindResult, dryRun bool) string {
 		}
 	case abi.StateNothingToRevoke, abi.StateRetry, abi.StateFailed, abi.StateUnsupported:
 	default:
-		return fmt.Sprintf("unknown state %q", cut(string(r.State), 64))
+		return fmt.Sprintf("unknown state %q", clean(string(r.State), maxCode))
 	}
 	return ""
 }
 
-// judgeVerify keeps what a guest said of the kinds it was asked about. A kind it
-// named twice has the greater number; a negative number is no answer.
+// judgeVerify returns one answer for each of req.Kinds. Of several answers for a kind
+// the greatest counts, so that a contradiction never proves that nothing is left; a
+// negative number beside 0 leaves the kind unknown, as does no answer.
 func judgeVerify(req abi.Request, out outcome, redact redactor) (abi.VerifyResult, error) {
 	var doc abi.VerifyResult
 	if err := decodeAnswer(out, redact, &doc); err != nil {
@@ -123,18 +126,23 @@ func judgeVerify(req abi.Request, out outcome, redact redactor) (abi.VerifyResul
 	if err := guestError(doc.Error); err != nil {
 		return abi.VerifyResult{}, err
 	}
-	best := map[abi.Kind]abi.Liveness{}
+	live := map[abi.Kind]abi.Liveness{}
 	for _, l := range doc.Kinds {
-		if old, ok := best[l.Kind]; l.Live >= 0 && (!ok || l.Live > old.Live) {
-			l.Probe = cut(l.Probe, 256)
-			best[l.Kind] = l
+		old, twice := live[l.Kind]
+		if !twice || l.Live > max(old.Live, 0) || (l.Live < 0 && old.Live == 0) {
+			live[l.Kind] = l
 		}
 	}
 	res := abi.VerifyResult{Kinds: []abi.Liveness{}}
-	for i, k := range req.Kinds {
-		if l, ok := best[k]; ok && !slices.Contains(req.Kinds[:i], k) {
-			res.Kinds = append(res.Kinds, l)
+	for i, kind := range req.Kinds {
+		if slices.Contains(req.Kinds[:i], kind) {
+			continue
 		}
+		l, ok := live[kind]
+		if !ok || l.Live < 0 {
+			l.Live = abi.LiveUnknown
+		}
+		res.Kinds = append(res.Kinds, abi.Liveness{Kind: kind, Live: l.Live, Probe: clean(l.Probe, maxID)})
 	}
 	return res, nil
 }
@@ -148,13 +156,15 @@ func judgeIdentify(out outcome, redact redactor, now time.Time) (abi.IdentifyRes
 	if err := guestError(doc.Error); err != nil {
 		return abi.IdentifyResult{}, err
 	}
-	if s := doc.Subject; s != nil && (s.AppUserID == "" && s.UserName == "" && s.SCIMID == "" || len(s.AppUserID)+len(s.UserName)+len(s.SCIMID) > 2<<10) {
-		return abi.IdentifyResult{}, &Error{Code: abi.CodeContract, Message: "identify names a subject without a name"}
+	if s := doc.Subject; s != nil {
+		if n := len(s.AppUserID) + len(s.UserName) + len(s.SCIMID); n == 0 || n > 2<<10 {
+			return abi.IdentifyResult{}, &Error{Code: abi.CodeContract, Message: "identify names a subject without a name, or with one that is too long"}
+		}
 	}
 	if doc.IssuedAt != nil && doc.IssuedAt.After(now.Add(time.Minute)) {
-		doc.IssuedAt = nil // not known counts as old; the future would outlive every epoch
+		doc.IssuedAt = nil // a time in the future would outlive every lock; an unknown one counts as old
 	}
-	doc.Kind = abi.Kind(cut(string(doc.Kind), 64))
+	doc.Kind = abi.Kind(clean(string(doc.Kind), maxCode))
 	return doc, nil
 }
 
@@ -177,5 +187,38 @@ func guestError(e *abi.Error) error {
 	if e == nil {
 		return nil
 	}
-	return &Error{Code: cut(e.Code, 64), Message: cut(e.Message, abi.MessageBytes)}
+	return &Error{Code: clean(e.Code, maxCode), Message: clean(e.Message, abi.MessageBytes)}
+}
+
+var (
+	queryShape      = regexp.MustCompile(`\?\S+`)
+	tokenShape      = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{5,}(\.[A-Za-z0-9_-]*){1,4}`)
+	headerShape     = regexp.MustCompile(`(?i)\b(authorization|cookie)["']?\s*[:=].*`) // the rest of a header holds more than one value
+	credentialShape = regexp.MustCompile(`(?i)\b(bearer|basic|digest)\s+\S+`)
+)
+
+// clean makes a guest's text fit for a job and its evidence: valid UTF-8 of at most n
+// bytes, without control characters and anything that looks like a credential. The
+// redactor has removed the secrets that the host knows; clean removes what an
+// application repeats in its answers.
+func clean(s string, n int) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))
+	s = queryShape.ReplaceAllString(s, "?[removed]")
+	s = tokenShape.ReplaceAllString(s, "[removed]")
+	s = headerShape.ReplaceAllString(s, "$1: [removed]")
+	s = credentialShape.ReplaceAllString(s, "$1 [removed]")
+	return cut(s, n)
+}
+
+// cut returns the first n bytes of s at most, and ends them with a whole character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "")
 }

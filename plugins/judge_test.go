@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -167,15 +169,67 @@ func TestJudgeIdentify(t *testing.T) {
 }
 
 func TestJudgeVerify(t *testing.T) {
-	req := request("", abi.KindWebSession, abi.KindPAT, abi.KindDevice)
-	got, err := plugins.JudgeVerify(req, 0, []byte(`{"kinds":[{"kind":"web_session","live":0},{"kind":"web_session","live":2},{"kind":"pat","live":-1},{"kind":"ssh_key","live":0}]}`))
-	want := []abi.Liveness{{Kind: abi.KindWebSession, Live: 2}}
-	if diff := cmp.Diff(want, got.Kinds); diff != "" || err != nil {
-		t.Errorf("%v (-want +got):\n%s", err, diff)
+	tests := []struct {
+		name, answers string
+		want          int
+	}{
+		{"none alive", `{"kind":"pat","live":0}`, 0},
+		{"some alive", `{"kind":"pat","live":2}`, 2},
+		{"not named", `{"kind":"ssh_key","live":0}`, abi.LiveUnknown},
+		{"kind in other case", `{"kind":"PAT","live":0}`, abi.LiveUnknown},
+		{"negative", `{"kind":"pat","live":-7}`, abi.LiveUnknown},
+		{"the same twice", `{"kind":"pat","live":0},{"kind":"pat","live":0}`, 0},
+		{"two numbers", `{"kind":"pat","live":0},{"kind":"pat","live":2},{"kind":"pat","live":1}`, 2},
+		{"zero, then negative", `{"kind":"pat","live":0},{"kind":"pat","live":-1}`, abi.LiveUnknown},
+		{"negative, then zero", `{"kind":"pat","live":-1},{"kind":"pat","live":0}`, abi.LiveUnknown},
+		{"negative, then a number", `{"kind":"pat","live":-1},{"kind":"pat","live":3}`, 3},
 	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			req := request("", abi.KindPAT, abi.KindDevice, abi.KindPAT)
+			got, err := plugins.JudgeVerify(req, 0, []byte(`{"kinds":[`+tt.answers+`]}`))
+			want := []abi.Liveness{{Kind: abi.KindPAT, Live: tt.want}, {Kind: abi.KindDevice, Live: abi.LiveUnknown}}
+			if diff := cmp.Diff(want, got.Kinds); diff != "" || err != nil {
+				t.Errorf("%v (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+	req := request("", abi.KindPAT)
 	for _, out := range []string{``, `[]`, `{"kinds":[{"kind":"pat","live":"0"}]}`, `{"kinds":[{"kind":"pat","live":0}],"error":{"code":"x"}}`} {
 		if got, err := plugins.JudgeVerify(req, 0, []byte(out)); err == nil || len(got.Kinds) > 0 {
 			t.Errorf("%s: %+v, %v, want an error", out, got, err)
+		}
+	}
+}
+
+// TestJudgeCleansTexts looks at every text of a guest that reaches a job, its evidence
+// or the log.
+func TestJudgeCleansTexts(t *testing.T) {
+	const jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"
+	dirty := "odd\x00text \xff planted-secret Bearer abc123 " + jwt + " /x?key=9f8e Cookie: a=b; c=d" + strings.Repeat("é", 600)
+	result := abi.KindResult{
+		Kind: abi.KindPAT, State: abi.StateFailed, Code: dirty, Message: dirty, Evidence: []abi.Evidence{{ID: dirty, Action: dirty}},
+	}
+	r := plugins.Judge(request("", abi.KindPAT), "", 0, []byte(asJSON(t, abi.Result{Kinds: []abi.KindResult{result}}))).Kinds[0]
+	failed := plugins.Judge(request(""), "", 0, []byte(asJSON(t, abi.Result{Error: &abi.Error{Code: dirty, Message: dirty}}))).Kinds[0]
+	unknown := plugins.Judge(request("", abi.KindPAT), "", 0, []byte(asJSON(t, abi.Result{Kinds: []abi.KindResult{{Kind: abi.KindPAT, State: abi.State(dirty)}}}))).Kinds[0]
+	live, err := plugins.JudgeVerify(request("", abi.KindPAT), 0, []byte(asJSON(t, abi.VerifyResult{Kinds: []abi.Liveness{{Kind: abi.KindPAT, Probe: dirty}}})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = plugins.JudgeVerify(request(""), 0, []byte(asJSON(t, abi.VerifyResult{Error: &abi.Error{Code: dirty, Message: dirty}})))
+	for name, text := range map[string]string{
+		"code": r.Code, "message": r.Message, "evidence id": r.Evidence[0].ID, "evidence action": r.Evidence[0].Action,
+		"error code": failed.Code, "error message": failed.Message, "unknown state": unknown.Message,
+		"probe": live.Kinds[0].Probe, "error of verify": fmt.Sprint(err),
+	} {
+		if !strings.Contains(text, "odd") || !utf8.ValidString(text) || len(text) > 2*abi.MessageBytes {
+			t.Errorf("%s: %d bytes, %q", name, len(text), text)
+		}
+		for _, secret := range []string{"planted-secret", "abc123", "eyJ", "key=9f8e", "a=b", "c=d", "\x00"} {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s holds %q: %q", name, secret, text)
+			}
 		}
 	}
 }

@@ -195,13 +195,6 @@ func (m *module) call(ctx context.Context, c *guestCall) doneMsg {
 	return doneMsg{Code: int32(uint32(res[0]))}
 }
 
-func cut(s string, n int) string {
-	if len(s) > n {
-		return s[:n]
-	}
-	return s
-}
-
 func (m *module) take(ctx context.Context) (*instance, error) {
 	select {
 	case in := <-m.idle:

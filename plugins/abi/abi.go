@@ -192,9 +192,7 @@ type Error struct {
 	Retryable bool   `json:"retryable"`
 }
 
-// Result is the output of revoke. Kinds is the merge of every report with the
-// output document; after the host has judged it, it names each requested kind
-// exactly once.
+// Result is the output of revoke. The host merges it with every report.
 type Result struct {
 	Kinds []KindResult `json:"kinds"`
 	Error *Error       `json:"error,omitempty"`
@@ -206,8 +204,11 @@ type VerifyResult struct {
 	Error *Error     `json:"error,omitempty"`
 }
 
+// LiveUnknown is the Live of a kind for which verify gave no usable answer.
+const LiveUnknown = -1
+
 // Liveness says how many credentials of a kind are still usable. A kind that is
-// not named is unknown, which is not zero.
+// absent or whose Live is negative is unknown, which is not zero.
 type Liveness struct {
 	Kind  Kind   `json:"kind"`
 	Live  int    `json:"live"`

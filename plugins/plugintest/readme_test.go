@@ -274,7 +274,9 @@ func TestReadmePluginNeverGuesses(t *testing.T) {
 			t.Errorf("%+v, want retry", k)
 		}
 	}
-	if live, err := h.Verify(t.Context(), cfg.Tenant, cfg.App, readmeRequest("w1", false)); err == nil && len(live.Kinds) > 0 {
-		t.Errorf("verify: %+v, want every kind unknown", live.Kinds)
+	live, err := h.Verify(t.Context(), cfg.Tenant, cfg.App, readmeRequest("w1", false))
+	want := []abi.Liveness{{Kind: abi.KindAPIToken, Live: abi.LiveUnknown}, {Kind: abi.KindWebSession, Live: abi.LiveUnknown}}
+	if diff := cmp.Diff(want, live.Kinds); err != nil || diff != "" {
+		t.Errorf("verify: %v (-want +got):\n%s", err, diff)
 	}
 }
