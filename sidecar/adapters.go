@@ -11,13 +11,16 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/subject"
 )
 
 // locks gives package authz the store's lock table.
 type locks struct{ table *store.LockTable }
 
 func (l locks) Locked(tenant string, s authz.Subject) (authz.Lock, bool) {
-	lock, ok := l.table.Lookup(tenant, store.SubjectRef{SCIMID: s.SCIMID, UserName: s.UserName, ExternalID: s.ExternalID, Email: s.Email})
+	ref := subject.Subject{SCIMID: s.SCIMID, UserName: s.UserName, ExternalID: s.ExternalID}
+	ref.Add(subject.Email, s.Email)
+	lock, ok := l.table.Lookup(tenant, &ref)
 	if !ok {
 		return authz.Lock{}, false
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/log/local"
 	"github.com/scimward/scimward/store/storetest"
+	"github.com/scimward/scimward/store/subject"
 )
 
 const benchClients = 64
@@ -230,7 +231,7 @@ func BenchmarkLockLookup(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, ok := s.Locks().Lookup("acme", store.SubjectRef{SCIMID: "none", UserName: "u4711"}); !ok {
+		if _, ok := s.Locks().Lookup("acme", &subject.Subject{SCIMID: "none", UserName: "u4711"}); !ok {
 			b.Fatal("not found")
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
 	"github.com/scimward/scimward/store/storetest"
+	"github.com/scimward/scimward/store/subject"
 )
 
 // The test binary plays the process that is killed: with crashDir set it writes
@@ -212,7 +213,7 @@ func checkAcked(t *testing.T, s *store.Store, id, word string) {
 			if err != nil || aerr != nil || len(jobs) != 7 || len(trail) < 2 {
 				t.Errorf("%s: %d jobs (%v), %d audit records (%v)", id, len(jobs), err, len(trail), aerr)
 			}
-			if _, ok := s.Locks().Lookup("acme", store.SubjectRef{SCIMID: id}); !ok {
+			if _, ok := s.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); !ok {
 				t.Errorf("%s: not in the lock table", id)
 			}
 		}

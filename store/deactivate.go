@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/scimward/scimward/store/subject"
 )
 
 // The events of a job; they equal abi.Event…, which this package may not import.
@@ -134,7 +136,7 @@ func (t *Tx) newJob(u *User, l *Lock, target Target, kind, idKind, event, after 
 	j := Job{
 		ID: JobID(t.tenant, target.App, u.ID, epoch, idKind), Tenant: t.tenant, App: target.App, Kind: kind, UserID: u.ID,
 		Epoch: epoch, Event: event, After: after, State: JobPending, NextAt: t.now, Received: t.received(), Created: t.now,
-		Subject: JobSubject{
+		Subject: subject.Subject{
 			SCIMID: u.ID, ExternalID: u.ExternalID(), UserName: u.UserName(), Emails: few(u.Emails()),
 			FormerUserNames: formerNames(l, u.UserName()),
 		},
@@ -149,7 +151,7 @@ func (t *Tx) newJob(u *User, l *Lock, target Target, kind, idKind, event, after 
 // formerNames are the folded user names the lock holds beside the one of now, the
 // newest of them.
 func formerNames(l *Lock, userName string) []string {
-	now := foldUserName(userName)
+	now := subject.FoldUserName(userName)
 	out := slices.DeleteFunc(slices.Clone(l.UserNames), func(n string) bool { return n == now })
 	slices.Reverse(out)
 	out = few(out)
@@ -321,7 +323,7 @@ func (t *Tx) claimFromLocks(id string, names []name) error {
 // target that has accounts is asked to enable it again, once the leaver's jobs are
 // through.
 func (t *Tx) inherit(u *User, names []name) error {
-	leaver, err := t.holder(kindHeld, attrUserName, foldUserName(u.UserName()))
+	leaver, err := t.holder(kindHeld, attrUserName, subject.FoldUserName(u.UserName()))
 	if err != nil {
 		return err
 	}

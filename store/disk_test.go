@@ -19,6 +19,7 @@ import (
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/log/local"
 	"github.com/scimward/scimward/store/storetest"
+	"github.com/scimward/scimward/store/subject"
 )
 
 // A failing fsync: the write answers ErrUnavailable, later writes are refused
@@ -57,7 +58,7 @@ func TestFailingSync(t *testing.T) {
 		}
 		return err
 	})
-	if _, ok := s.Locks().Lookup("acme", store.SubjectRef{SCIMID: id}); ok {
+	if _, ok := s.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); ok {
 		t.Error("the lock of a change that was not acknowledged is in the table")
 	}
 	if err := s.Close(); err != nil {

@@ -2,25 +2,19 @@ package store
 
 import (
 	"fmt"
-	"slices"
+
+	"github.com/scimward/scimward/store/subject"
 )
 
 // FormerUser returns the id of the user whose lock holds userName: somebody who
 // was deactivated, deleted or renamed under that name, so that a leaver is still
 // found after the row is gone. ErrNotFound when nobody was.
 func (r *Reader) FormerUser(userName string) (string, error) {
-	id, err := r.holder(kindHeld, attrUserName, foldUserName(userName))
+	id, err := r.holder(kindHeld, attrUserName, subject.FoldUserName(userName))
 	if err == nil && id == "" {
 		err = ErrNotFound
 	}
 	return id, err
-}
-
-// Has reports whether s is of the user that userName names: by the name of then or
-// by one before it, in any case of its letters.
-func (s *JobSubject) Has(userName string) bool {
-	n := foldUserName(userName)
-	return foldUserName(s.UserName) == n || slices.Contains(s.FormerUserNames, n)
 }
 
 // EachEpoch calls fn with one job of every epoch of every user, in the order of

@@ -13,6 +13,7 @@ import (
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/audit"
 	"github.com/scimward/scimward/store/storetest"
+	"github.com/scimward/scimward/store/subject"
 )
 
 func patch(method string) store.Cause {
@@ -45,10 +46,10 @@ func TestDeactivationIsOneRecord(t *testing.T) {
 	if len(told) != 1 || told[0].UserID != id || told[0].Version != seq {
 		t.Errorf("subscribers were told %+v", told)
 	}
-	for name, ref := range map[string]store.SubjectRef{
-		"id": {SCIMID: id}, "userName": {UserName: "gRACE"}, "externalId": {ExternalID: "x-Grace"}, "email": {Email: "GRACE@example.com"},
+	for name, ref := range map[string]subject.Subject{
+		"id": {SCIMID: id}, "userName": {UserName: "gRACE"}, "externalId": {ExternalID: "x-Grace"}, "email": {Emails: []string{"GRACE@example.com"}},
 	} {
-		l, ok := s.Locks().Lookup("acme", ref)
+		l, ok := s.Locks().Lookup("acme", &ref)
 		if !ok || l.State != store.LockDeactivated || l.Epoch != 1 || !l.Refuses(time.Now().Add(time.Hour)) {
 			t.Errorf("by %s: %v %+v", name, ok, l)
 		}
@@ -150,7 +151,7 @@ func TestReactivation(t *testing.T) {
 	for epoch := uint64(1); epoch <= 20; epoch++ {
 		do(t, s, patch("PATCH"), setActive(false, id))
 		do(t, s, patch("PATCH"), setActive(true, id))
-		l, ok := s.Locks().Lookup("acme", store.SubjectRef{SCIMID: id})
+		l, ok := s.Locks().Lookup("acme", &subject.Subject{SCIMID: id})
 		if !ok || l.State != store.LockLifted || l.Epoch != epoch {
 			t.Fatalf("epoch %d: %+v", epoch, l)
 		}
@@ -183,14 +184,14 @@ func TestDeleteAndSameNameAgain(t *testing.T) {
 	s := storetest.New(t)
 	old := create(t, s, "acme", "judy")
 	do(t, s, patch("DELETE"), func(tx *store.Tx) error { return tx.DeleteUser(old) })
-	if l, ok := s.Locks().Lookup("acme", store.SubjectRef{UserName: "judy"}); !ok || l.State != store.LockDeleted || !l.Refuses(time.Now().Add(time.Hour)) {
+	if l, ok := s.Locks().Lookup("acme", &subject.Subject{UserName: "judy"}); !ok || l.State != store.LockDeleted || !l.Refuses(time.Now().Add(time.Hour)) {
 		t.Fatalf("tombstone: %v %+v", ok, l)
 	}
 	fresh := create(t, s, "acme", "judy")
-	for name, ref := range map[string]store.SubjectRef{
-		"id": {SCIMID: fresh}, "name": {UserName: "judy"}, "externalId": {ExternalID: "x-judy"}, "email": {Email: "judy@example.com"},
+	for name, ref := range map[string]subject.Subject{
+		"id": {SCIMID: fresh}, "name": {UserName: "judy"}, "externalId": {ExternalID: "x-judy"}, "email": {Emails: []string{"judy@example.com"}},
 	} {
-		l, ok := s.Locks().Lookup("acme", ref)
+		l, ok := s.Locks().Lookup("acme", &ref)
 		if !ok || l.UserID != fresh || l.State != store.LockLifted || l.Reason != "recreated" {
 			t.Errorf("by %s: %v %+v", name, ok, l)
 		}
@@ -198,7 +199,7 @@ func TestDeleteAndSameNameAgain(t *testing.T) {
 			t.Errorf("by %s: refuses the wrong credentials", name)
 		}
 	}
-	if l, ok := s.Locks().Lookup("acme", store.SubjectRef{SCIMID: old, UserName: "judy"}); !ok || l.State != store.LockDeleted {
+	if l, ok := s.Locks().Lookup("acme", &subject.Subject{SCIMID: old, UserName: "judy"}); !ok || l.State != store.LockDeleted {
 		t.Errorf("the old id: %v %+v", ok, l)
 	}
 	verify(t, s)
@@ -221,17 +222,17 @@ func TestLockFollowsNames(t *testing.T) {
 		}
 	}
 	do(t, s, patch("PATCH"), rename(a, "kenneth"))
-	for _, ref := range []store.SubjectRef{{UserName: "ken"}, {UserName: "kenneth"}, {ExternalID: "x-ken"}, {ExternalID: "x2-kenneth"}} {
-		if l, ok := s.Locks().Lookup("acme", ref); !ok || l.UserID != a {
+	for _, ref := range []subject.Subject{{UserName: "ken"}, {UserName: "kenneth"}, {ExternalID: "x-ken"}, {ExternalID: "x2-kenneth"}} {
+		if l, ok := s.Locks().Lookup("acme", &ref); !ok || l.UserID != a {
 			t.Errorf("%+v: %v %+v", ref, ok, l)
 		}
 	}
 	do(t, s, patch("PATCH"), rename(b, "ken"))
-	if l, ok := s.Locks().Lookup("acme", store.SubjectRef{UserName: "ken"}); !ok || l.UserID != b || l.State != store.LockLifted {
+	if l, ok := s.Locks().Lookup("acme", &subject.Subject{UserName: "ken"}); !ok || l.UserID != b || l.State != store.LockLifted {
 		t.Errorf("taken name: %v %+v", ok, l)
 	}
 	do(t, s, patch("PATCH"), setActive(false, a)) // asks again; does not take the name back
-	if l, _ := s.Locks().Lookup("acme", store.SubjectRef{UserName: "ken"}); l.UserID != b {
+	if l, _ := s.Locks().Lookup("acme", &subject.Subject{UserName: "ken"}); l.UserID != b {
 		t.Error("the name went back to its former holder")
 	}
 	verify(t, s)
@@ -259,7 +260,7 @@ func TestRenamedThenDeactivated(t *testing.T) {
 			}
 			rename(id, "mia.new")
 			for _, name := range []string{"mia", "mia.new"} {
-				if l, ok := s.Locks().Lookup("acme", store.SubjectRef{UserName: name}); ok && (l.Refuses(before) || l.Refuses(time.Time{})) {
+				if l, ok := s.Locks().Lookup("acme", &subject.Subject{UserName: name}); ok && (l.Refuses(before) || l.Refuses(time.Time{})) {
 					t.Errorf("%s: an active user is refused after a renaming: %+v", name, l)
 				}
 			}
@@ -268,10 +269,10 @@ func TestRenamedThenDeactivated(t *testing.T) {
 				other = create(t, s, "acme", "mia")
 			}
 			do(t, s, patch("PATCH"), setActive(false, id))
-			if l, ok := s.Locks().Lookup("acme", store.SubjectRef{UserName: "mia.new"}); !ok || !l.Refuses(time.Now().Add(time.Hour)) {
+			if l, ok := s.Locks().Lookup("acme", &subject.Subject{UserName: "mia.new"}); !ok || !l.Refuses(time.Now().Add(time.Hour)) {
 				t.Errorf("the new name is not locked: %+v", l)
 			}
-			l, ok := s.Locks().Lookup("acme", store.SubjectRef{UserName: "mia"})
+			l, ok := s.Locks().Lookup("acme", &subject.Subject{UserName: "mia"})
 			want := []string{"mia"}
 			switch {
 			case !ok || !l.Refuses(before):
@@ -348,7 +349,7 @@ func TestCreatedInactiveIsLocked(t *testing.T) {
 	u := user("mia")
 	u.Resource["active"] = false
 	do(t, s, patch("POST"), func(tx *store.Tx) error { u.ID = ""; return tx.CreateUser(u) })
-	if l, ok := s.Locks().Lookup("acme", store.SubjectRef{SCIMID: u.ID}); !ok || l.State != store.LockDeactivated {
+	if l, ok := s.Locks().Lookup("acme", &subject.Subject{SCIMID: u.ID}); !ok || l.State != store.LockDeactivated {
 		t.Errorf("%v %+v", ok, l)
 	}
 	verify(t, s)
@@ -444,7 +445,7 @@ func TestLocksSurviveReopening(t *testing.T) {
 	}
 	id := create(t, s, "acme", "pat")
 	do(t, s, patch("PATCH"), setActive(false, id))
-	want, _ := s.Locks().Lookup("acme", store.SubjectRef{SCIMID: id})
+	want, _ := s.Locks().Lookup("acme", &subject.Subject{SCIMID: id})
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -452,7 +453,7 @@ func TestLocksSurviveReopening(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	got, ok := s.Locks().Lookup("acme", store.SubjectRef{UserName: "PAT"})
+	got, ok := s.Locks().Lookup("acme", &subject.Subject{UserName: "PAT"})
 	if diff := cmp.Diff(want, got); !ok || diff != "" {
 		t.Errorf("%v %s", ok, diff)
 	}

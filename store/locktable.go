@@ -7,12 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/scimward/scimward/store/scim"
+	"github.com/scimward/scimward/store/subject"
 )
-
-// SubjectRef names a user by whatever a credential carries; empty fields are not
-// looked up. Values are as sent, the table folds them.
-type SubjectRef struct{ SCIMID, UserName, ExternalID, Email string }
 
 // LockTable is every lock of every tenant in memory, for the request path: no
 // I/O, no allocation that grows with the table. It is complete from Open on and
@@ -47,22 +43,22 @@ func newLockTable(now func() time.Time) *LockTable {
 // Lookup finds the lock of a subject, by its immutable id first, then by its
 // names. No lock means that the subject never was refused; a lifted lock says
 // from when on its credentials count ([Lock.Refuses]).
-func (t *LockTable) Lookup(tenant string, ref SubjectRef) (Lock, bool) {
+func (t *LockTable) Lookup(tenant string, s *subject.Subject) (Lock, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	tl := t.tenants[tenant]
 	if tl == nil || len(tl.byID) == 0 {
 		return Lock{}, false
 	}
-	e := tl.byID[ref.SCIMID]
-	if e == nil && ref.UserName != "" {
-		e = tl.byUserName[foldUserName(ref.UserName)]
+	e := tl.byID[s.SCIMID]
+	if e == nil && s.UserName != "" {
+		e = tl.byUserName[subject.FoldUserName(s.UserName)]
 	}
-	if e == nil && ref.ExternalID != "" {
-		e = tl.byExternal[ref.ExternalID]
+	if e == nil && s.ExternalID != "" {
+		e = tl.byExternal[s.ExternalID]
 	}
-	if e == nil && ref.Email != "" {
-		e = tl.byEmail[scim.FoldCase(ref.Email)]
+	for i := 0; e == nil && i < len(s.Emails); i++ {
+		e = tl.byEmail[subject.Fold(subject.Email, s.Emails[i])]
 	}
 	if e == nil {
 		return Lock{}, false

@@ -12,6 +12,7 @@ import (
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
 	"github.com/scimward/scimward/store/storetest"
+	"github.com/scimward/scimward/store/subject"
 )
 
 // edit changes attributes of a user.
@@ -53,7 +54,7 @@ func TestGivenUpNameStaysWithTheLeaver(t *testing.T) {
 	do(t, s, patch("PATCH"), edit(stays, scim.Object{"emails": emails("team@example.com")}))
 	do(t, s, patch("PATCH"), setActive(false, leaver))
 	do(t, s, patch("PATCH"), edit(stays, scim.Object{"emails": emails("stan@example.com")}))
-	if l, ok := s.Locks().Lookup("acme", store.SubjectRef{Email: "team@example.com"}); !ok || l.UserID != leaver || !l.Refuses(time.Now().Add(time.Hour)) {
+	if l, ok := s.Locks().Lookup("acme", &subject.Subject{Emails: []string{"team@example.com"}}); !ok || l.UserID != leaver || !l.Refuses(time.Now().Add(time.Hour)) {
 		t.Errorf("the leaver's address is served: %v %+v", ok, l)
 	}
 	verify(t, s)
@@ -79,7 +80,7 @@ func TestNameTakenOverWhileInactive(t *testing.T) {
 			} else {
 				do(t, s, patch("PATCH"), edit(other, scim.Object{"userName": "lea", "active": true}))
 			}
-			l, ok := s.Locks().Lookup("acme", store.SubjectRef{UserName: "lea"})
+			l, ok := s.Locks().Lookup("acme", &subject.Subject{UserName: "lea"})
 			if !ok || l.UserID != other || !l.Refuses(issued) {
 				t.Errorf("a credential of the deleted user is served: %v %+v", ok, l)
 			}
@@ -118,7 +119,7 @@ func TestMuchNamedUserCanBeDeactivated(t *testing.T) {
 			id := create(t, s, "acme", "max")
 			grow(t, s, id)
 			do(t, s, patch("PATCH"), setActive(false, id))
-			if l, ok := s.Locks().Lookup("acme", store.SubjectRef{SCIMID: id}); !ok || !l.Refuses(time.Now()) {
+			if l, ok := s.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); !ok || !l.Refuses(time.Now()) {
 				t.Errorf("not locked: %+v", l)
 			}
 			verify(t, s)

@@ -162,7 +162,7 @@ func TestEachEpoch(t *testing.T) {
 		view(t, s, "acme", func(r *store.Reader) error {
 			complete, err := r.EachEpoch(limit, func(j store.Job) (bool, error) {
 				n++
-				if j.Subject.Has("XENA") && !j.Subject.Has("xen") {
+				if j.Subject.HasUserName("XENA") && !j.Subject.HasUserName("xen") {
 					seen[j.UserID]++
 				}
 				return true, nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/scimward/scimward/store/log"
 	"github.com/scimward/scimward/store/scim"
+	"github.com/scimward/scimward/store/subject"
 )
 
 // Seq is the log position of a change and the version of every key it wrote.
@@ -171,9 +172,9 @@ type Job struct {
 	App     string
 	Kind    string // abi.Kind
 	UserID  string
-	Epoch   uint64 // 0 of a job of no deactivation: see After
-	Event   string // abi.Event…: user.deactivated, user.deleted, user.reactivated
-	Subject JobSubject
+	Epoch   uint64          // 0 of a job of no deactivation: see After
+	Event   string          // abi.Event…: user.deactivated, user.deleted, user.reactivated
+	Subject subject.Subject // as of the event: the row may be gone when the job runs
 	// After is the user whose jobs in the app come first, empty without one: the
 	// leaver whose userName this user was created with. The application knows both
 	// by that name, so the account is enabled when the leaver's work is through.
@@ -210,17 +211,6 @@ func (j *Job) Terminal() bool {
 		return false
 	}
 	return false
-}
-
-// JobSubject is the user as of the event; the row may be gone when the job runs.
-type JobSubject struct {
-	SCIMID     string
-	ExternalID string
-	UserName   string
-	Emails     []string // the first 20
-	// FormerUserNames are names the user had before and nobody else has taken,
-	// folded, newest last, at most 20: an application may still know the user by one.
-	FormerUserNames []string `json:",omitempty"`
 }
 
 // JobEvidence is one call that revoked something; ID is the application's

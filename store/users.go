@@ -8,18 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/scimward/scimward/store/scim"
+	"github.com/scimward/scimward/store/subject"
 )
-
-// foldUserName is the form of a userName in keys: PRECIS UsernameCaseMapped
-// (F19), or plain case folding of a name that profile refuses, so that a lookup
-// of any string has an answer.
-func foldUserName(s string) string {
-	f, err := scim.FoldUserName(s)
-	if err != nil {
-		return scim.FoldCase(s)
-	}
-	return f
-}
 
 // name is one value by which a user can be found.
 type name struct{ attr, value string }
@@ -28,7 +18,7 @@ type name struct{ attr, value string }
 func namesOf(o scim.Object) []name {
 	var out []name
 	if v := o.String("userName"); v != "" {
-		out = append(out, name{attrUserName, foldUserName(v)})
+		out = append(out, name{attrUserName, subject.FoldUserName(v)})
 	}
 	if v := o.String("externalId"); v != "" {
 		out = append(out, name{attrExternalID, v})
@@ -84,7 +74,7 @@ func decodeUser(id string, v []byte, seq Seq) (User, error) {
 func (r *Reader) UserIDs(attr, value string) ([]string, error) {
 	switch attr {
 	case "userName":
-		return r.uniqueID(attrUserName, foldUserName(value))
+		return r.uniqueID(attrUserName, subject.FoldUserName(value))
 	case "externalId":
 		if r.unique(attrExternalID) {
 			return r.uniqueID(attrExternalID, value)

@@ -14,6 +14,7 @@ import (
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
 	"github.com/scimward/scimward/store/storetest"
+	"github.com/scimward/scimward/store/subject"
 )
 
 func user(name string) *store.User {
@@ -297,7 +298,7 @@ func TestTenantsAreIsolated(t *testing.T) {
 		}
 		return errors.Join(err, uerr, gerr)
 	})
-	if _, ok := s.Locks().Lookup("globex", store.SubjectRef{SCIMID: id, UserName: "frank", Email: "frank@example.com"}); ok {
+	if _, ok := s.Locks().Lookup("globex", &subject.Subject{SCIMID: id, UserName: "frank", Emails: []string{"frank@example.com"}}); ok {
 		t.Error("acme's lock is found in globex")
 	}
 	update(t, s, "globex", func(tx *store.Tx) error { return tx.UseJTI("iss", "j1", tx.Now().Add(time.Hour)) })

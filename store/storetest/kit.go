@@ -10,6 +10,7 @@ import (
 
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
+	"github.com/scimward/scimward/store/subject"
 )
 
 // Run is the conformance kit: every way of opening a store passes all of it. open
@@ -167,7 +168,7 @@ func deactivationPart(t *testing.T, s *store.Store) func(*testing.T, *store.Stor
 	})
 	return func(t *testing.T, s *store.Store) {
 		t.Helper()
-		l, ok := s.Locks().Lookup("acme", store.SubjectRef{UserName: "LEAVER"})
+		l, ok := s.Locks().Lookup("acme", &subject.Subject{UserName: "LEAVER"})
 		if !ok || l.State != store.LockDeactivated || l.Version != seq {
 			t.Errorf("lock %v %+v", ok, l)
 		}

@@ -99,7 +99,7 @@ func everLocked(r *store.Reader, name, holder string) (ids []string, complete bo
 		return nil, true, nil
 	}
 	complete, err = r.EachEpoch(maxEpochs, func(j store.Job) (bool, error) {
-		if j.Subject.Has(name) && !slices.Contains(ids, j.UserID) {
+		if j.Subject.HasUserName(name) && !slices.Contains(ids, j.UserID) {
 			ids = append(ids, j.UserID)
 		}
 		return len(ids) <= maxMatches, nil

@@ -60,14 +60,7 @@ func (e *Engine) request(t *task, op abi.Op) abi.Request {
 		ABI: "1.0", Op: op, RequestID: t.ID, IdempotencyKey: t.ID, Attempt: t.Attempts,
 		Tenant: t.Tenant, App: t.App, Kinds: []abi.Kind{abi.Kind(t.Kind)},
 		Event:   &abi.Event{Type: t.Event, ID: fmt.Sprintf("%s-%d", t.UserID, t.Epoch), OccurredAt: t.Created},
-		Subject: subject(&t.Job),
-	}
-}
-
-func subject(j *store.Job) *abi.Subject {
-	return &abi.Subject{
-		SCIMID: j.Subject.SCIMID, ExternalID: j.Subject.ExternalID, UserName: j.Subject.UserName,
-		FormerUserNames: j.Subject.FormerUserNames, Emails: j.Subject.Emails,
+		Subject: toWire(&t.Subject),
 	}
 }
 

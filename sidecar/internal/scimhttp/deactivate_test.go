@@ -10,6 +10,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
+	"github.com/scimward/scimward/store/subject"
 )
 
 // kinds are those of the application of acme in storetest.
@@ -82,11 +83,11 @@ func TestDeactivate(t *testing.T) {
 			var streams cutter
 			s := serve(t, tt.profile, func(o *scimhttp.Options) { o.AfterLock = streams.afterLock })
 			id := s.createUser("ada")
-			if _, locked := s.store.Locks().Lookup("acme", store.SubjectRef{SCIMID: id}); locked {
+			if _, locked := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); locked {
 				t.Fatal("a new user is locked")
 			}
 			tt.do(s, id).want(tt.status)
-			lock, locked := s.store.Locks().Lookup("acme", store.SubjectRef{UserName: "ADA@acme.example"})
+			lock, locked := s.store.Locks().Lookup("acme", &subject.Subject{UserName: "ADA@acme.example"})
 			if !locked || lock.UserID != id || lock.Epoch != 1 || lock.State != tt.state {
 				t.Fatalf("lock %+v (%v) after the answer, want epoch 1, %s", lock, locked, tt.state)
 			}
@@ -131,7 +132,7 @@ func TestDeactivateTwice(t *testing.T) {
 			t.Errorf("version %s after saying the same again, want %s (F84)", got, version)
 		}
 	}
-	lock, _ := s.store.Locks().Lookup("acme", store.SubjectRef{SCIMID: id})
+	lock, _ := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id})
 	if lock.Epoch != 1 {
 		t.Errorf("epoch %d after three requests for one deactivation", lock.Epoch)
 	}
@@ -139,12 +140,12 @@ func TestDeactivateTwice(t *testing.T) {
 	if a := s.do("PATCH", "/Users/"+id, on).want(200); a.body["active"] != true {
 		t.Errorf("active %v", a.body["active"])
 	}
-	lock, locked := s.store.Locks().Lookup("acme", store.SubjectRef{SCIMID: id})
+	lock, locked := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id})
 	if !locked || lock.State != store.LockLifted {
 		t.Errorf("lock %+v (%v), want lifted: what was issued before stays refused (B51)", lock, locked)
 	}
 	s.do("PATCH", "/Users/"+id, off).want(200)
-	if lock, _ = s.store.Locks().Lookup("acme", store.SubjectRef{SCIMID: id}); lock.Epoch != 2 || lock.State != store.LockDeactivated {
+	if lock, _ = s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); lock.Epoch != 2 || lock.State != store.LockDeactivated {
 		t.Errorf("lock %+v, want epoch 2", lock)
 	}
 	s.wantJobs(id, 2, kinds)
@@ -161,7 +162,7 @@ func TestParallelDeactivations(t *testing.T) {
 			t.Errorf("status %d", status)
 		}
 	}
-	if lock, _ := s.store.Locks().Lookup("acme", store.SubjectRef{SCIMID: id}); lock.Epoch != 1 {
+	if lock, _ := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); lock.Epoch != 1 {
 		t.Errorf("epoch %d, want 1", lock.Epoch)
 	}
 	s.wantJobs(id, 1, kinds)
@@ -184,7 +185,7 @@ func TestTheAnswerWaitsForTheCut(t *testing.T) {
 	answered := make(chan int, 1)
 	go func() { answered <- s.do("PATCH", "/Users/"+id, ops(op("replace", "active", false))).status }()
 	<-entered
-	if _, locked := s.store.Locks().Lookup("acme", store.SubjectRef{SCIMID: id}); !locked {
+	if _, locked := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); !locked {
 		t.Error("streams are cut before the lock is in force")
 	}
 	select {
@@ -219,7 +220,7 @@ func TestOtherChangesLockNobody(t *testing.T) {
 	s.do("PATCH", "/Groups/"+g, ops(op("remove", fmt.Sprintf(`members[value eq %q]`, id)))).want(204)
 	s.do("DELETE", "/Groups/"+g, nil).want(204)
 	s.do("PATCH", "/Users/"+id, ops(op("replace", "active", "no"))).wantError(400, "invalidValue")
-	if _, locked := s.store.Locks().Lookup("acme", store.SubjectRef{SCIMID: id}); locked || streams.count() != 0 {
+	if _, locked := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); locked || streams.count() != 0 {
 		t.Errorf("locked %v, streams cut %d times", locked, streams.count())
 	}
 }
@@ -258,7 +259,7 @@ func TestOnlyActiveTrueLetsBackIn(t *testing.T) {
 			if a := s.do("PATCH", "/Users/"+id, ops(op)).want(200); a.body["active"] != false {
 				t.Errorf("active %v", a.body["active"])
 			}
-			if lock, _ := s.store.Locks().Lookup("acme", store.SubjectRef{SCIMID: id}); lock.State != store.LockDeactivated {
+			if lock, _ := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); lock.State != store.LockDeactivated {
 				t.Errorf("lock %+v", lock)
 			}
 		})

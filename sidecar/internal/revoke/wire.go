@@ -1,0 +1,22 @@
+package revoke
+
+import (
+	"github.com/scimward/scimward/plugins/abi"
+	"github.com/scimward/scimward/store/subject"
+)
+
+// toWire is the subject as a plugin reads it.
+func toWire(s *subject.Subject) *abi.Subject {
+	return &abi.Subject{
+		SCIMID: s.SCIMID, ExternalID: s.ExternalID, UserName: s.UserName,
+		FormerUserNames: s.FormerUserNames, Emails: s.Emails,
+	}
+}
+
+// FromWire is the person that a plugin named; nil is nobody.
+func FromWire(i *abi.Identity) subject.Subject {
+	if i == nil {
+		return subject.Subject{}
+	}
+	return subject.Subject{SCIMID: i.SCIMID, UserName: i.UserName, AppUserID: i.AppUserID}
+}
