@@ -5,6 +5,5 @@ var (
 	Listen    = listen
 	ServerTLS = serverTLS
 	KeyClient = keyClient
-	Remote    = remote
 	LeaseFor  = leaseFor
 )

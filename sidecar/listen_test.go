@@ -10,7 +10,6 @@ import (
 	"io"
 	"math/big"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -153,24 +152,6 @@ func TestTLSFloor(t *testing.T) {
 	for name, bad := range map[string]config.TLS{"no key": {Cert: cert, Key: "none"}, "CA without certificates": {Cert: cert, Key: key, ClientCA: key}} {
 		if _, err := sidecar.ServerTLS(bad); err == nil {
 			t.Errorf("%s: no error", name)
-		}
-	}
-}
-
-// TestRemote: of X-Forwarded-For only what Envoy appended counts.
-func TestRemote(t *testing.T) {
-	for _, tt := range []struct {
-		forwarded []string
-		want      string
-	}{
-		{nil, "192.0.2.1"},
-		{[]string{"203.0.113.7"}, "203.0.113.7"},
-		{[]string{"10.0.0.1, 203.0.113.7"}, "203.0.113.7"},
-		{[]string{"10.0.0.1", "spoofed, 203.0.113.7"}, "203.0.113.7"},
-	} {
-		r := &http.Request{RemoteAddr: "192.0.2.1:5", Header: http.Header{"X-Forwarded-For": tt.forwarded}}
-		if got := sidecar.Remote(r); got != tt.want {
-			t.Errorf("%v: %q, want %q", tt.forwarded, got, tt.want)
 		}
 	}
 }

@@ -10,12 +10,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
@@ -46,6 +44,7 @@ type Options struct {
 type Server struct {
 	o        Options
 	registry *prometheus.Registry
+	tenants  *tenantIndex
 
 	store     *store.Store
 	plugins   *plugins.Host
@@ -73,7 +72,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{o: o, registry: prometheus.NewRegistry()}
+	s := &Server{o: o, registry: prometheus.NewRegistry(), tenants: newTenantIndex(o.Config.Tenants)}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, step := range []func(context.Context) error{s.openStore, s.openPlugins, s.openTrust, s.openSurfaces, s.openListeners} {
 		if err := step(ctx); err != nil {
@@ -134,7 +133,7 @@ func (s *Server) openTrust(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.oauth, err = oauth.New(ctx, oauth.Options{Tenants: tenants, Store: s.store, Remote: remote, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry})
+	s.oauth, err = oauth.New(ctx, oauth.Options{Tenants: tenants, Store: s.store, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry})
 	if err != nil {
 		return fmt.Errorf("opening the authorization server: %w", err)
 	}
@@ -155,15 +154,15 @@ func (s *Server) openSurfaces(context.Context) error {
 	}
 	cfg := s.o.Config
 	handler, err := scimhttp.New(scimhttp.Options{
-		Decider: decider, Store: s.store, TenantOf: s.tenantOf, Base: s.base, Remote: remote,
+		Decider: decider, Store: s.store, TenantOf: s.tenants.ofRequest, Base: s.tenants.resource,
 		AfterLock: func(ctx context.Context, tenant, _ string) { s.authz.Cut(ctx, tenant) },
-		RateOf:    s.rateOf, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
+		RateOf:    s.tenants.rate, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the SCIM service: %w", err)
 	}
 	s.authz, err = extauthz.New(extauthz.Options{
-		Decider: decider, Tenants: s.tenants(), MaxBody: cfg.Envoy.MaxBodyBytes, Timeout: cfg.Envoy.CheckTimeout, Refused: handler.Refused,
+		Decider: decider, Tenants: s.tenants.names, MaxBody: cfg.Envoy.MaxBodyBytes, Timeout: cfg.Envoy.CheckTimeout, Refused: handler.Refused,
 		Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
 	})
 	if err != nil {
@@ -171,11 +170,11 @@ func (s *Server) openSurfaces(context.Context) error {
 	}
 	mux := http.NewServeMux()
 	handler.Mount(mux)
-	s.oauth.Mount(mux, s.tenantOf)
+	s.oauth.Mount(mux, s.tenants.ofRequest)
 	s.scim = httpServer(handler.Route(mux), s.o.Logger)
 	_, longest := pluginConfigs(cfg)
 	s.engine, err = revoke.New(revoke.Options{
-		Store: s.store, Revoker: revoker{s.plugins}, Tenants: s.tenants(), Owner: owner(), Workers: cfg.Revocation.Workers,
+		Store: s.store, Revoker: revoker{s.plugins}, Tenants: s.tenants.names, Owner: owner(), Workers: cfg.Revocation.Workers,
 		Lease: leaseFor(cfg.Revocation.Lease, longest), Deadline: cfg.Revocation.Deadline, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
 	})
 	if err != nil {
@@ -183,7 +182,7 @@ func (s *Server) openSurfaces(context.Context) error {
 	}
 	adminMux := http.NewServeMux()
 	admin.New(admin.Options{
-		Store: s.store, Tenants: s.tenants(), Version: s.o.Version, DataDir: cfg.DataDir, Components: s.components, Plugins: s.pluginStatus, Gatherer: s.registry, Sign: s.sign, Now: s.o.Now, Logger: s.o.Logger,
+		Store: s.store, Tenants: s.tenants.names, Version: s.o.Version, DataDir: cfg.DataDir, Components: s.components, Plugins: s.pluginStatus, Gatherer: s.registry, Sign: s.sign, Now: s.o.Now, Logger: s.o.Logger,
 	}).Mount(adminMux)
 	_, unix := config.UnixPath(cfg.Listen.Admin)
 	s.admin = httpServer(admin.Guard(unix, adminMux), s.o.Logger)
@@ -272,61 +271,6 @@ func owner() string {
 		host = "scimward"
 	}
 	return fmt.Sprintf("%s-%d", host, os.Getpid())
-}
-
-// tenantOf finds the tenant by the Host that the request is for.
-func (s *Server) tenantOf(r *http.Request) (string, bool) {
-	host := r.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.ToLower(strings.TrimSuffix(host, "."))
-	for i := range s.o.Config.Tenants {
-		if t := &s.o.Config.Tenants[i]; t.Host() == host {
-			return t.Name, true
-		}
-	}
-	return "", false
-}
-
-func (s *Server) base(tenant string) string {
-	for i := range s.o.Config.Tenants {
-		if t := &s.o.Config.Tenants[i]; t.Name == tenant {
-			return t.Resource()
-		}
-	}
-	return ""
-}
-
-func (s *Server) tenants() []string {
-	var out []string
-	for i := range s.o.Config.Tenants {
-		out = append(out, s.o.Config.Tenants[i].Name)
-	}
-	return out
-}
-
-func (s *Server) rateOf(tenant string) (rate.Limit, int) {
-	for i := range s.o.Config.Tenants {
-		if t := &s.o.Config.Tenants[i]; t.Name == tenant {
-			return rate.Limit(t.RequestsPerSecond), 2 * t.RequestsPerSecond
-		}
-	}
-	return 0, 0
-}
-
-// remote is the address Envoy saw: it appends the peer to X-Forwarded-For, so the
-// last entry is the one nobody before it could choose.
-func remote(r *http.Request) string {
-	if xff := r.Header.Values("X-Forwarded-For"); len(xff) > 0 {
-		last := xff[len(xff)-1]
-		return strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])
-	}
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }
 
 func (s *Server) sign(tenant string, claims map[string]any) (string, error) {

@@ -90,11 +90,8 @@ type Options struct {
 	Now        func() time.Time // nil is time.Now
 	NewID      func() string    // jti of access tokens and missing request ids; nil is 128 random bits
 	HTTPClient *http.Client     // to fetch clients' keys; nil is a client of its own
-	// Remote is the address a request came from, as the proxy saw it, for the
-	// audit; nil is the peer of the connection.
-	Remote  func(*http.Request) string
-	Logger  *slog.Logger // nil discards
-	Metrics prometheus.Registerer
+	Logger     *slog.Logger     // nil discards
+	Metrics    prometheus.Registerer
 }
 
 // Server is the authorization servers of all tenants. It is safe for concurrent
@@ -104,7 +101,6 @@ type Server struct {
 	store   *store.Store
 	now     func() time.Time
 	newID   func() string
-	remote  func(*http.Request) string
 	log     *slog.Logger
 	answers *prometheus.CounterVec // by tenant and outcome
 }
@@ -116,7 +112,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if o.Store == nil {
 		return nil, errors.New("oauth: a server needs a store")
 	}
-	s := &Server{tenants: make(map[string]*tenant, len(o.Tenants)), store: o.Store, now: o.Now, newID: o.NewID, remote: o.Remote, log: o.Logger}
+	s := &Server{tenants: make(map[string]*tenant, len(o.Tenants)), store: o.Store, now: o.Now, newID: o.NewID, log: o.Logger}
 	s.defaults()
 	s.answers = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scimward_oauth_token_requests_total",
@@ -147,9 +143,6 @@ func (s *Server) defaults() {
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
-	}
-	if s.remote == nil {
-		s.remote = func(r *http.Request) string { return r.RemoteAddr }
 	}
 }
 

@@ -138,7 +138,7 @@ func (h *handler) sign(t *tenant, client string, now time.Time) (raw, jti string
 // store lets one through, whatever process they reach (B10).
 func (h *handler) useUp(r *http.Request, t *tenant, f form, c token.Claims, jti string, received time.Time, requestID string) error {
 	cause := store.Cause{
-		Actor: "client:" + c.Subject, ClientID: c.Subject, JTI: jti, RequestID: requestID, Remote: h.remote(r),
+		Actor: "client:" + c.Subject, ClientID: c.Subject, JTI: jti, RequestID: requestID, Remote: authz.RemoteAddr(r),
 		Method: r.Method, Path: r.URL.Path, Action: "oauth.token", Decision: "private_key_jwt", Received: received,
 	}
 	replay := c.JTI

@@ -42,9 +42,6 @@ type Options struct {
 	// Base returns the URL of a tenant's service as seen outside the proxy, with
 	// the path and without a trailing slash: "https://app.example/scim/v2" (F20).
 	Base func(tenant string) string
-	// Remote returns the address a request came from, for the audit record. Nil
-	// means the peer's address; whoever trusts a proxy's header says so here.
-	Remote func(*http.Request) string
 	// AfterLock is called after a change that locked a user became durable and
 	// the lock is in force. It cuts the user's open streams and returns when they
 	// are cut; the answer waits for it, LockWait at most. Nil means there are none.
@@ -100,7 +97,6 @@ func New(o Options) (*Handler, error) {
 
 // withDefaults fills what is zero.
 func (o Options) withDefaults() Options {
-	o.Remote = or(o.Remote, peer)
 	o.LockWait = cmp.Or(o.LockWait, 5*time.Second)
 	o.MaxResults = cmp.Or(o.MaxResults, 200)
 	o.PageSize = min(cmp.Or(o.PageSize, 100), o.MaxResults)

@@ -2,7 +2,6 @@ package scimhttp
 
 import (
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -37,19 +36,10 @@ func (h *Handler) begin(r *http.Request) *exchange {
 		method:   r.Method,
 		path:     path,
 		rawQuery: query,
-		remote:   h.o.Remote(r),
+		remote:   authz.RemoteAddr(r),
 		received: h.o.Now(),
 		route:    routeOf(r.Method, path),
 	}
-}
-
-// peer is the default of Options.Remote.
-func peer(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return r.RemoteAddr
-	}
-	return host
 }
 
 // present builds the request as Envoy would present it to a Check: lower-case

@@ -1,0 +1,48 @@
+package sidecar
+
+import (
+	"net"
+	"net/http"
+	"strings"
+
+	"golang.org/x/time/rate"
+
+	"github.com/scimward/scimward/sidecar/config"
+)
+
+// tenantIndex finds tenants by host and by name. It is built once and does not change.
+type tenantIndex struct {
+	names     []string          // in the order of the configuration
+	byHost    map[string]string // names of tenants
+	resources map[string]string // URLs of the SCIM services, by tenant
+	rates     map[string]int    // requests a second of one client, by tenant
+}
+
+func newTenantIndex(tenants []config.Tenant) *tenantIndex {
+	x := &tenantIndex{byHost: map[string]string{}, resources: map[string]string{}, rates: map[string]int{}}
+	for i := range tenants {
+		t := &tenants[i]
+		x.names = append(x.names, t.Name)
+		x.byHost[t.Host()] = t.Name
+		x.resources[t.Name] = t.Resource()
+		x.rates[t.Name] = t.RequestsPerSecond
+	}
+	return x
+}
+
+// ofRequest finds the tenant by the Host header, in any case, with or without port and trailing dot.
+func (x *tenantIndex) ofRequest(r *http.Request) (string, bool) {
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	name, ok := x.byHost[strings.ToLower(strings.TrimSuffix(host, "."))]
+	return name, ok
+}
+
+func (x *tenantIndex) resource(tenant string) string { return x.resources[tenant] }
+
+// rate returns how many requests a second one client of the tenant may make, and how many at once.
+func (x *tenantIndex) rate(tenant string) (rate.Limit, int) {
+	return rate.Limit(x.rates[tenant]), 2 * x.rates[tenant]
+}
