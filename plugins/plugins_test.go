@@ -128,13 +128,15 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
-func TestVerifyLeavesUnknownOut(t *testing.T) {
+func TestVerifyAnswersEachKind(t *testing.T) {
 	h := hostile(t, http.NotFoundHandler(), nil)
 	res, err := h.Verify(t.Context(), "acme", "app", request("", abi.KindWebSession, abi.KindPAT, abi.KindDevice))
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []abi.Liveness{{Kind: abi.KindWebSession, Live: 3, Probe: "list"}}
+	want := []abi.Liveness{
+		{Kind: abi.KindWebSession, Live: 3, Probe: "list"}, {Kind: abi.KindPAT, Live: abi.LiveUnknown}, {Kind: abi.KindDevice, Live: abi.LiveUnknown},
+	}
 	if diff := cmp.Diff(want, res.Kinds); diff != "" {
 		t.Errorf("kinds (-want +got):\n%s", diff)
 	}
