@@ -63,7 +63,7 @@ func (t *Tx) forgetOldest(l *Lock, keep []name) {
 				return false
 			}
 			n, size = n-1, size-len(v)
-			t.delete(key(kindHeld, t.tenant, of.attr, v))
+			t.w.Delete(key(kindHeld, t.tenant, of.attr, v))
 			return true
 		})
 	}

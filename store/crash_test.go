@@ -247,7 +247,7 @@ func TestReplayGivesTheSameBytes(t *testing.T) {
 	wg.Wait()
 	update(t, s, "acme", func(tx *store.Tx) error { _, err := tx.ClearMembers(gid); return err })
 	sweep(t, s)
-	want, at, err := s.StateHash(t.Context())
+	want, at, err := store.StateHash(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +262,7 @@ func TestReplayGivesTheSameBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer copied.Close()
-	got, _, err := copied.StateHash(t.Context())
+	got, _, err := store.StateHash(t.Context(), copied)
 	if err != nil || got != want {
 		t.Errorf("state %x, want %x (%v)", got, want, err)
 	}

@@ -114,7 +114,7 @@ func (t *Tx) redrive(u *User, names []name) error {
 		if j.Verified || leased || j.State == JobRunning || j.State == JobUnsupported || j.Event == eventReactivated || j.NextAt.Equal(t.now) {
 			continue
 		}
-		if _, _, err := t.get(key(kindJob, t.tenant, j.ID)); err != nil {
+		if _, _, err := t.snap.Get(key(kindJob, t.tenant, j.ID)); err != nil {
 			return err
 		}
 		before := j.NextAt
@@ -144,7 +144,7 @@ func (t *Tx) newJob(u *User, l *Lock, target Target, kind, idKind, event, after 
 	if target.Lifetime > 0 {
 		j.EnforcedUntil = t.now.Add(target.Lifetime)
 	}
-	t.put(jobOfKey(t.tenant, u.ID, epoch, j.ID), sealValue(nil))
+	t.w.Put(jobOfKey(t.tenant, u.ID, epoch, j.ID), sealValue(nil))
 	t.putJob(&j, time.Time{})
 }
 
@@ -234,7 +234,7 @@ func (t *Tx) hold(l *Lock, names []name) error {
 			}
 			l.ExternalID = n.value
 		}
-		t.put(key(kindHeld, t.tenant, n.attr, n.value), sealValue([]byte(l.UserID)))
+		t.w.Put(key(kindHeld, t.tenant, n.attr, n.value), sealValue([]byte(l.UserID)))
 	}
 	t.forgetOldest(l, names)
 	return nil

@@ -1,15 +1,21 @@
 package store
 
 import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
 	"strings"
-	"testing"
+
+	"github.com/scimward/scimward/store/log"
+	"github.com/scimward/scimward/store/machine"
 )
 
 // ForgetLocks empties the lock table, to measure what it held.
 func ForgetLocks(s *Store) {
-	s.locks.mu.Lock()
-	defer s.locks.mu.Unlock()
-	s.locks.tenants = map[string]*tenantLocks{}
+	s.content.locks.mu.Lock()
+	defer s.content.locks.mu.Unlock()
+	s.content.locks.tenants = map[string]*tenantLocks{}
 }
 
 // SampleKeys is one key of every kind.
@@ -25,43 +31,53 @@ func SampleKeys() [][]byte {
 	}
 }
 
-// SampleRecords is a genesis record and one with transactions, small and compressed.
-func SampleRecords(tb testing.TB) [][]byte {
-	tb.Helper()
-	c, err := newCodec()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer c.close()
-	small := &transaction{
-		tenant: "acme", time: 5, pre: []precondition{{key: []byte("k"), cond: condVersion, version: 3}, {key: []byte("l"), cond: condAbsent}},
-		ops: []operation{
-			{kind: opPut, key: []byte("k"), value: []byte("v")},
-			{kind: opDelete, key: []byte("l")},
-			{kind: opAdd, key: []byte("c"), delta: -2},
-			{kind: opTouch, key: []byte("t")},
-		},
-		audits: [][]byte{[]byte("{}")}, changes: []byte("[]"),
-	}
-	large := *small
-	large.changes = []byte(strings.Repeat("[]", 2000))
-	return [][]byte{genesisRecord([16]byte{1}), c.encode(nil), c.encode([]*transaction{small, small}), c.encode([]*transaction{&large})}
+// StateHash is SHA-256 over every state key, its version and its value, in the
+// order of kinds and keys, and the position. Two replicas of one log at one
+// position have the same.
+func StateHash(ctx context.Context, s *Store) (sum [32]byte, at Seq, err error) {
+	h := sha256.New()
+	err = s.m.View(ctx, func(snap *machine.Snapshot) error {
+		at = snap.Seq()
+		for _, kind := range []byte(stateKinds) {
+			if err := snap.Scan([]byte{kind}, nil, true, func(e machine.Entry) (bool, error) {
+				fmt.Fprintf(h, "%q %d %q\n", e.Key, e.Version, e.Value)
+				return true, nil
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return [32]byte(h.Sum(nil)), at, err
 }
 
-// ReencodeRecord decodes and encodes a record; false when it does not decode.
-func ReencodeRecord(tb testing.TB, rec []byte) ([]byte, bool) {
-	tb.Helper()
-	c, err := newCodec()
+// Replay fills an empty directory from a log, up to its newest record, and returns
+// that position.
+func Replay(ctx context.Context, o Options, from log.Log) (_ Seq, err error) {
+	_, last, _, err := from.Bounds(ctx)
+	if err != nil || last == 0 {
+		return 0, err
+	}
+	s, err := open(ctx, o.withDefaults(), true)
 	if err != nil {
-		tb.Fatal(err)
+		return 0, err
 	}
-	defer c.close()
-	txns, id, err := c.decode(rec)
-	if err != nil {
-		return nil, false
+	defer func() { err = errors.Join(err, s.Close()) }()
+	replayed := errors.New("replayed")
+	err = from.Tail(ctx, 1, func(seq Seq, rec []byte) error {
+		got, err := s.Log().Append(ctx, rec)
+		switch {
+		case err != nil:
+			return fmt.Errorf("replaying record %d: %w", seq, err)
+		case got != seq:
+			return fmt.Errorf("record %d became %d", seq, got)
+		case seq == last:
+			return replayed
+		}
+		return nil
+	})
+	if errors.Is(err, replayed) {
+		err = nil
 	}
-	if id != nil {
-		return genesisRecord(*id), true
-	}
-	return c.encode(txns), true
+	return last, err
 }

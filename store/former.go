@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 
+	"github.com/scimward/scimward/store/machine"
 	"github.com/scimward/scimward/store/subject"
 )
 
@@ -26,8 +27,8 @@ func (r *Reader) EachEpoch(limit int, fn func(Job) (more bool, err error)) (comp
 	prefix := key(kindJobOf, r.tenant)
 	user, epoch, n := "", uint64(0), 0
 	complete = true
-	err = r.scan(prefix, nil, false, func(e entry) (bool, error) {
-		id, rest, err := cutPart(e.key[len(prefix):])
+	err = r.snap.Scan(prefix, nil, false, func(e machine.Entry) (bool, error) {
+		id, rest, err := cutPart(e.Key[len(prefix):])
 		if err != nil {
 			return false, fmt.Errorf("reading the epochs: %w", err)
 		}

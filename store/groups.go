@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/scimward/scimward/store/machine"
 	"github.com/scimward/scimward/store/scim"
 )
 
@@ -29,7 +30,7 @@ func groupNames(o scim.Object) []name {
 // Group returns a group without its members, ErrNotFound when there is none. In
 // a Tx the precondition is on the attributes alone, not on the members.
 func (r *Reader) Group(id string) (Group, error) {
-	v, seq, err := r.get(key(kindGroup, r.tenant, id))
+	v, seq, err := r.snap.Get(key(kindGroup, r.tenant, id))
 	if err != nil {
 		return Group{}, err
 	}
@@ -46,16 +47,16 @@ func (r *Reader) decodeGroup(id string, v []byte, seq Seq) (Group, error) {
 		return Group{}, fmt.Errorf("reading group %s: %w", id, err)
 	}
 	g := Group{ID: id, Resource: o, Created: row.Created, Modified: row.Modified, Version: seq}
-	sv, sseq, err := r.peekOwn(key(kindStat, r.tenant, id))
+	sv, sseq, err := r.snap.Peek(key(kindStat, r.tenant, id))
 	if err != nil {
 		return Group{}, fmt.Errorf("reading the counter of group %s: %w", id, err)
 	}
-	s, err := decodeStat(sv)
+	s, err := machine.DecodeCounter(sv)
 	if err != nil {
 		return Group{}, fmt.Errorf("reading the counter of group %s: %w", id, err)
 	}
-	g.Members, g.Version = int(s.count), max(seq, sseq)
-	if at := time.Unix(0, s.time).UTC(); at.After(g.Modified) {
+	g.Members, g.Version = int(s.Count), max(seq, sseq)
+	if at := time.Unix(0, s.Time).UTC(); at.After(g.Modified) {
 		g.Modified = at
 	}
 	return g, nil
@@ -82,7 +83,7 @@ func (r *Reader) CountGroups() (int, error) { return r.counter(counterGroups) }
 // until fn returns false.
 func (r *Reader) Groups(after string, fn func(Group) bool) error {
 	prefix := key(kindGroup, r.tenant)
-	return r.scan(prefix, afterKey(prefix, after), true, func(e entry) (bool, error) {
+	return r.snap.Scan(prefix, afterKey(prefix, after), true, func(e machine.Entry) (bool, error) {
 		g, err := r.groupOf(e, len(prefix))
 		if err != nil {
 			return false, err
@@ -91,19 +92,19 @@ func (r *Reader) Groups(after string, fn func(Group) bool) error {
 	})
 }
 
-func (r *Reader) groupOf(e entry, prefix int) (Group, error) {
-	id, err := lastPart(e.key, prefix)
+func (r *Reader) groupOf(e machine.Entry, prefix int) (Group, error) {
+	id, err := lastPart(e.Key, prefix)
 	if err != nil {
 		return Group{}, err
 	}
-	return r.decodeGroup(id, e.value, e.version)
+	return r.decodeGroup(id, e.Value, e.Version)
 }
 
 // GroupPage returns groups offset, offset+1, … in the order of ids, at most limit.
 func (r *Reader) GroupPage(offset, limit int) ([]Group, error) {
 	var out []Group
 	prefix := key(kindGroup, r.tenant)
-	err := r.page(prefix, offset, limit, func(e entry) error {
+	err := r.page(prefix, offset, limit, func(e machine.Entry) error {
 		g, err := r.groupOf(e, len(prefix))
 		out = append(out, g)
 		return err
@@ -114,7 +115,7 @@ func (r *Reader) GroupPage(offset, limit int) ([]Group, error) {
 // generation of a living group; ErrNotFound otherwise. In a Tx it is the
 // precondition that the group was neither deleted nor emptied.
 func (r *Reader) generation(gid string) (uint64, error) {
-	v, _, err := r.get(key(kindGen, r.tenant, gid))
+	v, _, err := r.snap.Get(key(kindGen, r.tenant, gid))
 	if err != nil {
 		return 0, err
 	}
@@ -130,7 +131,7 @@ func (r *Reader) Members(gid, after string, limit int) ([]Member, error) {
 	}
 	var out []Member
 	prefix := edgePrefix(r.tenant, gid, gen)
-	err = r.scan(prefix, afterKey(prefix, after), true, func(e entry) (bool, error) {
+	err = r.snap.Scan(prefix, afterKey(prefix, after), true, func(e machine.Entry) (bool, error) {
 		m, err := memberOf(e, len(prefix))
 		if err != nil {
 			return false, err
@@ -141,12 +142,12 @@ func (r *Reader) Members(gid, after string, limit int) ([]Member, error) {
 	return out, err
 }
 
-func memberOf(e entry, prefix int) (Member, error) {
-	id, err := lastPart(e.key, prefix)
+func memberOf(e machine.Entry, prefix int) (Member, error) {
+	id, err := lastPart(e.Key, prefix)
 	if err != nil {
 		return Member{}, err
 	}
-	b, err := openValue(e.value)
+	b, err := openValue(e.Value)
 	return Member{ID: id, Type: string(b)}, err
 }
 
@@ -157,7 +158,7 @@ func (r *Reader) IsMember(gid, id string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return r.exists(edgeKey(r.tenant, gid, gen, id))
+	return r.snap.Exists(edgeKey(r.tenant, gid, gen, id))
 }
 
 // GroupsOf returns the ids of the groups that have id as a direct member.
@@ -183,12 +184,12 @@ func (r *Reader) liveGeneration(gid string, gen uint64) (bool, error) {
 
 func (r *Reader) reverseEdges(id string, fn func(gid string, gen uint64) error) error {
 	prefix := key(kindReverse, r.tenant, id)
-	return r.scan(prefix, nil, true, func(e entry) (bool, error) {
-		gid, err := lastPart(e.key, len(prefix))
+	return r.snap.Scan(prefix, nil, true, func(e machine.Entry) (bool, error) {
+		gid, err := lastPart(e.Key, len(prefix))
 		if err != nil {
 			return false, err
 		}
-		gen, err := decodeU64(e.value)
+		gen, err := decodeU64(e.Value)
 		if err != nil {
 			return false, err
 		}
@@ -204,7 +205,7 @@ func (t *Tx) CreateGroup(g *Group, members []Member) error {
 		g.ID = t.NewID()
 	}
 	k := key(kindGroup, t.tenant, g.ID)
-	taken, err := t.exists(k)
+	taken, err := t.snap.Exists(k)
 	if err != nil {
 		return err
 	}
@@ -218,10 +219,10 @@ func (t *Tx) CreateGroup(g *Group, members []Member) error {
 	if err := t.moveIndexes(g.ID, nil, groupNames(g.Resource)); err != nil {
 		return err
 	}
-	gen := uint64(t.seq) + 1
-	t.put(key(kindGen, t.tenant, g.ID), encodeU64(gen))
-	t.put(key(kindStat, t.tenant, g.ID), encodeStat(stat{time: t.now.UnixNano()}))
-	t.add(key(kindCounter, t.tenant, counterGroups), 1)
+	gen := uint64(t.snap.Seq()) + 1
+	t.w.Put(key(kindGen, t.tenant, g.ID), encodeU64(gen))
+	t.w.Put(key(kindStat, t.tenant, g.ID), machine.Counter{Time: t.now.UnixNano()}.Encode())
+	t.w.Add(key(kindCounter, t.tenant, counterGroups), 1)
 	t.change(ChangeGroupCreated, g.ID, nil)
 	t.mark(g.ID, "")
 	g.Members, err = t.addEdges(g.ID, gen, members)
@@ -262,17 +263,17 @@ func (t *Tx) DeleteGroup(id string) error {
 	if err != nil {
 		return err
 	}
-	t.delete(key(kindGroup, t.tenant, id))
-	t.delete(key(kindGen, t.tenant, id))
-	t.delete(key(kindStat, t.tenant, id))
-	t.put(sweepKey(t.tenant, id, gen), sealValue(nil))
+	t.w.Delete(key(kindGroup, t.tenant, id))
+	t.w.Delete(key(kindGen, t.tenant, id))
+	t.w.Delete(key(kindStat, t.tenant, id))
+	t.w.Put(sweepKey(t.tenant, id, gen), sealValue(nil))
 	if err := t.moveIndexes(id, groupNames(g.Resource), nil); err != nil {
 		return err
 	}
 	if err := t.removeMemberships(id); err != nil {
 		return err
 	}
-	t.add(key(kindCounter, t.tenant, counterGroups), -1)
+	t.w.Add(key(kindCounter, t.tenant, counterGroups), -1)
 	t.change(ChangeGroupDeleted, id, nil)
 	t.mark(id, "")
 	return nil
@@ -306,7 +307,7 @@ func (t *Tx) addEdges(gid string, gen uint64, members []Member) (added int, err 
 			return 0, ErrSelfMember
 		}
 		ek := edgeKey(t.tenant, gid, gen, m.ID)
-		there, err := t.exists(ek)
+		there, err := t.snap.Exists(ek)
 		if err != nil {
 			return 0, err
 		}
@@ -321,16 +322,16 @@ func (t *Tx) addEdges(gid string, gen uint64, members []Member) (added int, err 
 			missing = append(missing, m.ID)
 			continue
 		}
-		t.put(ek, sealValue([]byte(kind)))
-		t.put(key(kindReverse, t.tenant, m.ID, gid), encodeU64(gen))
-		t.put(key(kindMemberOf, t.tenant, m.ID), sealValue(nil))
+		t.w.Put(ek, sealValue([]byte(kind)))
+		t.w.Put(key(kindReverse, t.tenant, m.ID, gid), encodeU64(gen))
+		t.w.Put(key(kindMemberOf, t.tenant, m.ID), sealValue(nil))
 		added++
 	}
 	if len(missing) > 0 {
 		return 0, &MissingMembersError{IDs: missing}
 	}
 	if added > 0 {
-		t.add(key(kindStat, t.tenant, gid), int64(added))
+		t.w.Add(key(kindStat, t.tenant, gid), int64(added))
 	}
 	return added, nil
 }
@@ -344,7 +345,7 @@ func (t *Tx) memberType(m Member) (string, error) {
 		if m.Type != "" && m.Type != c.name {
 			continue
 		}
-		there, err := t.exists(key(c.kind, t.tenant, m.ID))
+		there, err := t.snap.Exists(key(c.kind, t.tenant, m.ID))
 		if err != nil {
 			return "", err
 		}
@@ -379,16 +380,16 @@ func (t *Tx) RemoveMembers(gid string, ids []string) (removed int, err error) {
 
 func (t *Tx) removeEdge(gid string, gen uint64, id string) (bool, error) {
 	ek := edgeKey(t.tenant, gid, gen, id)
-	_, _, err := t.get(ek)
+	_, _, err := t.snap.Get(ek)
 	if errors.Is(err, ErrNotFound) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	t.delete(ek)
-	t.delete(key(kindReverse, t.tenant, id, gid))
-	t.add(key(kindStat, t.tenant, gid), -1)
+	t.w.Delete(ek)
+	t.w.Delete(key(kindReverse, t.tenant, id, gid))
+	t.w.Add(key(kindStat, t.tenant, gid), -1)
 	return true, nil
 }
 
@@ -403,7 +404,7 @@ func (t *Tx) SetMembers(gid string, members []Member) (changed int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if _, _, err := t.get(key(kindStat, t.tenant, gid)); err != nil { // no phantoms: it moves with every edge
+	if _, _, err := t.snap.Get(key(kindStat, t.tenant, gid)); err != nil { // no phantoms: it moves with every edge
 		return 0, err
 	}
 	want := make(map[string]bool, len(members))
@@ -449,10 +450,10 @@ func (t *Tx) SetMembers(gid string, members []Member) (changed int, err error) {
 // nextGeneration leaves every edge of the group behind, in one step whatever
 // their number.
 func (t *Tx) nextGeneration(gid string, gen uint64) uint64 {
-	next := max(gen, uint64(t.seq)) + 1
-	t.put(key(kindGen, t.tenant, gid), encodeU64(next))
-	t.put(key(kindStat, t.tenant, gid), encodeStat(stat{time: t.now.UnixNano()}))
-	t.put(sweepKey(t.tenant, gid, gen), sealValue(nil))
+	next := max(gen, uint64(t.snap.Seq())) + 1
+	t.w.Put(key(kindGen, t.tenant, gid), encodeU64(next))
+	t.w.Put(key(kindStat, t.tenant, gid), machine.Counter{Time: t.now.UnixNano()}.Encode())
+	t.w.Put(sweepKey(t.tenant, gid, gen), sealValue(nil))
 	return next
 }
 
@@ -462,41 +463,41 @@ func (t *Tx) ClearMembers(gid string) (removed int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	v, _, err := t.get(key(kindStat, t.tenant, gid))
+	v, _, err := t.snap.Get(key(kindStat, t.tenant, gid))
 	if err != nil {
 		return 0, err
 	}
-	s, err := decodeStat(v)
+	s, err := machine.DecodeCounter(v)
 	if err != nil {
 		return 0, fmt.Errorf("reading the counter of group %s: %w", gid, err)
 	}
-	if s.count == 0 {
+	if s.Count == 0 {
 		return 0, nil
 	}
 	t.nextGeneration(gid, gen)
-	t.membersChanged(gid, fmt.Sprintf("%d members removed", s.count))
-	return int(s.count), nil
+	t.membersChanged(gid, fmt.Sprintf("%d members removed", s.Count))
+	return int(s.Count), nil
 }
 
 // removeMemberships takes a resource that is being deleted out of every group.
 // The touched key is the precondition that no membership was added meanwhile.
 func (t *Tx) removeMemberships(id string) error {
 	mk := key(kindMemberOf, t.tenant, id)
-	_, _, err := t.get(mk)
+	_, _, err := t.snap.Get(mk)
 	if errors.Is(err, ErrNotFound) {
 		return nil // never was a member
 	}
 	if err != nil {
 		return err
 	}
-	t.delete(mk)
+	t.w.Delete(mk)
 	return t.reverseEdges(id, func(gid string, gen uint64) error {
 		live, err := t.liveGeneration(gid, gen)
 		if err != nil {
 			return err
 		}
 		if !live {
-			t.delete(key(kindReverse, t.tenant, id, gid))
+			t.w.Delete(key(kindReverse, t.tenant, id, gid))
 			return nil
 		}
 		if _, err := t.removeEdge(gid, gen, id); err != nil {

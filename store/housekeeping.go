@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+
+	"github.com/scimward/scimward/store/machine"
 )
 
 // How much one housekeeping record removes, and how long a spent jti is kept
@@ -31,7 +33,7 @@ func (s *Store) housekeeping(ctx context.Context) {
 		}
 		err := s.Sweep(ctx)
 		if round%gcRounds == 0 {
-			err = errors.Join(err, s.log.Collect(ctx))
+			err = errors.Join(err, s.m.Collect(ctx))
 		}
 		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrUnavailable) {
 			s.o.Logger.LogAttrs(ctx, slog.LevelWarn, "housekeeping", slog.Any("err", err))
@@ -42,10 +44,6 @@ func (s *Store) housekeeping(ctx context.Context) {
 // Sweep is one round of housekeeping, which also runs by itself. What it removes
 // it removes by records of its own, so every replica forgets alike.
 func (s *Store) Sweep(ctx context.Context) error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.inflight.Done()
 	names := make([]string, 0, len(s.o.Tenants))
 	for n := range s.o.Tenants {
 		names = append(names, n)
@@ -55,11 +53,7 @@ func (s *Store) Sweep(ctx context.Context) error {
 	for _, tenant := range names {
 		errs = append(errs, s.sweepAll(ctx, tenant, s.sweepJTIs), s.sweepAll(ctx, tenant, sweepEdges))
 	}
-	s.log.Discard(s.snaps.oldest(&s.applied))
-	if last := s.applied.Load(); last > s.o.KeepRecords {
-		errs = append(errs, s.log.Trim(ctx, Seq(last-s.o.KeepRecords)))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.m.Clean(ctx))...)
 }
 
 // sweepAll repeats one bounded step until it finds nothing more.
@@ -82,16 +76,16 @@ func (s *Store) sweepAll(ctx context.Context, tenant string, step func(*Tx) (int
 func (s *Store) sweepJTIs(t *Tx) (n int, err error) {
 	prefix := key(kindJTIExpiry, t.tenant)
 	limit := orderedTime(t.now.Add(-jtiGrace).UnixNano())
-	err = t.scan(prefix, nil, false, func(e entry) (bool, error) {
-		d, err := DecodeKey(e.key)
+	err = t.snap.Scan(prefix, nil, false, func(e machine.Entry) (bool, error) {
+		d, err := DecodeKey(e.Key)
 		if err != nil || len(d.Parts) != 2 {
 			return false, errBadKey
 		}
 		if d.Number >= limit || n >= sweepBatch {
 			return false, nil
 		}
-		t.delete(bytes.Clone(e.key))
-		t.delete(key(kindJTI, t.tenant, d.Parts[0], d.Parts[1]))
+		t.w.Delete(bytes.Clone(e.Key))
+		t.w.Delete(key(kindJTI, t.tenant, d.Parts[0], d.Parts[1]))
 		n++
 		return true, nil
 	})
@@ -101,8 +95,8 @@ func (s *Store) sweepJTIs(t *Tx) (n int, err error) {
 // sweepEdges removes edges of one dead generation, and its marker with the last.
 func sweepEdges(t *Tx) (n int, err error) {
 	var marker []byte
-	if err := t.scan(key(kindSweep, t.tenant), nil, false, func(e entry) (bool, error) {
-		marker = bytes.Clone(e.key)
+	if err := t.snap.Scan(key(kindSweep, t.tenant), nil, false, func(e machine.Entry) (bool, error) {
+		marker = bytes.Clone(e.Key)
 		return false, nil
 	}); err != nil || marker == nil {
 		return 0, err
@@ -126,7 +120,7 @@ func sweepEdges(t *Tx) (n int, err error) {
 		return 0, err
 	}
 	if !more {
-		t.delete(marker)
+		t.w.Delete(marker)
 		n++
 	}
 	return n, nil
@@ -135,9 +129,9 @@ func sweepEdges(t *Tx) (n int, err error) {
 // dropDeadEdge removes an edge of a dead generation and the reverse edge, unless
 // that belongs to a newer one.
 func (t *Tx) dropDeadEdge(gid string, gen uint64, id string) error {
-	t.delete(edgeKey(t.tenant, gid, gen, id))
+	t.w.Delete(edgeKey(t.tenant, gid, gen, id))
 	rk := key(kindReverse, t.tenant, id, gid)
-	v, _, err := t.get(rk)
+	v, _, err := t.snap.Get(rk)
 	if errors.Is(err, ErrNotFound) {
 		return nil
 	}
@@ -146,7 +140,7 @@ func (t *Tx) dropDeadEdge(gid string, gen uint64, id string) error {
 	}
 	at, err := decodeU64(v)
 	if err == nil && at == gen {
-		t.delete(rk)
+		t.w.Delete(rk)
 	}
 	return err
 }

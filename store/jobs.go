@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/scimward/scimward/store/machine"
 )
 
 // Job returns a job, ErrNotFound when there is none. Its Version is the fencing
@@ -20,7 +22,7 @@ func (r *Reader) Job(id string) (Job, error) {
 // peekJob is Job without a precondition, for lists.
 func (r *Reader) peekJob(id string) (Job, error) {
 	var j Job
-	v, seq, err := r.peekOwn(key(kindJob, r.tenant, id))
+	v, seq, err := r.snap.Peek(key(kindJob, r.tenant, id))
 	if err != nil {
 		return j, fmt.Errorf("reading job %s: %w", id, err)
 	}
@@ -50,8 +52,8 @@ func (r *Reader) AllJobsOf(userID string) ([]Job, error) {
 
 func (r *Reader) jobsUnder(prefix []byte, userID string) ([]Job, error) {
 	var out []Job
-	err := r.scan(prefix, nil, false, func(e entry) (bool, error) {
-		d, err := DecodeKey(e.key)
+	err := r.snap.Scan(prefix, nil, false, func(e machine.Entry) (bool, error) {
+		d, err := DecodeKey(e.Key)
 		if err != nil || len(d.Parts) != 2 {
 			return false, fmt.Errorf("reading the jobs of %s: %w", userID, errBadKey)
 		}
@@ -81,8 +83,8 @@ func (r *Reader) JobsAfter(at time.Time, limit int) ([]Job, error) {
 func (r *Reader) dueBetween(seek []byte, last uint64, limit int) ([]Job, error) {
 	prefix := key(kindDue, r.tenant)
 	var out []Job
-	err := r.scan(prefix, seek, false, func(e entry) (bool, error) {
-		at, rest, err := cutU64(e.key[len(prefix):])
+	err := r.snap.Scan(prefix, seek, false, func(e machine.Entry) (bool, error) {
+		at, rest, err := cutU64(e.Key[len(prefix):])
 		if err != nil {
 			return false, err
 		}
@@ -134,10 +136,10 @@ func (t *Tx) putJob(j *Job, before time.Time) {
 	t.putRow(key(kindJob, t.tenant, j.ID), &row)
 	if !before.Equal(j.NextAt) {
 		if !before.IsZero() {
-			t.delete(dueKey(t.tenant, before.UnixNano(), j.ID))
+			t.w.Delete(dueKey(t.tenant, before.UnixNano(), j.ID))
 		}
 		if !j.NextAt.IsZero() {
-			t.put(dueKey(t.tenant, j.NextAt.UnixNano(), j.ID), sealValue(nil))
+			t.w.Put(dueKey(t.tenant, j.NextAt.UnixNano(), j.ID), sealValue(nil))
 		}
 	}
 	t.change(ChangeJob, j.ID, nil)
@@ -155,12 +157,12 @@ func (r *Reader) Offboarding(userID string, epoch uint64) (Offboarding, error) {
 // Offboardings returns every epoch of a user, the first first.
 func (r *Reader) Offboardings(userID string) ([]Offboarding, error) {
 	var out []Offboarding
-	err := r.scan(key(kindOffboard, r.tenant, userID), nil, true, func(e entry) (bool, error) {
+	err := r.snap.Scan(key(kindOffboard, r.tenant, userID), nil, true, func(e machine.Entry) (bool, error) {
 		var o Offboarding
-		if err := decodeRow(e.value, &o); err != nil {
+		if err := decodeRow(e.Value, &o); err != nil {
 			return false, err
 		}
-		o.Version = e.version
+		o.Version = e.Version
 		out = append(out, o)
 		return true, nil
 	})
@@ -171,8 +173,8 @@ func (r *Reader) Offboardings(userID string) ([]Offboarding, error) {
 func (r *Reader) OpenOffboardings() ([]Offboarding, error) {
 	prefix := key(kindOpen, r.tenant)
 	var out []Offboarding
-	err := r.scan(prefix, nil, false, func(e entry) (bool, error) {
-		id, rest, err := cutPart(e.key[len(prefix):])
+	err := r.snap.Scan(prefix, nil, false, func(e machine.Entry) (bool, error) {
+		id, rest, err := cutPart(e.Key[len(prefix):])
 		if err != nil {
 			return false, err
 		}
@@ -180,7 +182,7 @@ func (r *Reader) OpenOffboardings() ([]Offboarding, error) {
 		if err != nil {
 			return false, err
 		}
-		v, seq, err := r.peekOwn(epochKey(kindOffboard, r.tenant, id, epoch))
+		v, seq, err := r.snap.Peek(epochKey(kindOffboard, r.tenant, id, epoch))
 		if err != nil {
 			return false, fmt.Errorf("reading offboarding %s/%d: %w", id, epoch, err)
 		}
@@ -225,9 +227,9 @@ func (t *Tx) putOffboarding(o *Offboarding) {
 	t.putRow(epochKey(kindOffboard, t.tenant, o.UserID, o.Epoch), &row)
 	open := epochKey(kindOpen, t.tenant, o.UserID, o.Epoch)
 	if o.VerifiedAt.IsZero() {
-		t.put(open, sealValue(nil))
+		t.w.Put(open, sealValue(nil))
 	} else {
-		t.delete(open)
+		t.w.Delete(open)
 	}
 }
 
@@ -235,15 +237,15 @@ func (t *Tx) putOffboarding(o *Offboarding) {
 // until exp has passed and housekeeping forgot it, which is never earlier (B10).
 func (t *Tx) UseJTI(issuer, jti string, exp time.Time) error {
 	k := key(kindJTI, t.tenant, issuer, jti)
-	_, _, err := t.get(k)
+	_, _, err := t.snap.Get(k)
 	if err == nil {
 		return ErrReplay
 	}
 	if !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	t.put(k, encodeU64(orderedTime(exp.UnixNano())))
-	t.put(jtiExpiryKey(t.tenant, exp.UnixNano(), issuer, jti), sealValue(nil))
+	t.w.Put(k, encodeU64(orderedTime(exp.UnixNano())))
+	t.w.Put(jtiExpiryKey(t.tenant, exp.UnixNano(), issuer, jti), sealValue(nil))
 	return nil
 }
 
@@ -270,9 +272,9 @@ func (t *Tx) PutClient(c Client) error {
 // Keys returns the signing keys of a use, "" meaning all, in the order of ids.
 func (r *Reader) Keys(use string) ([]Key, error) {
 	var out []Key
-	err := r.scan(key(kindKey, r.tenant), nil, true, func(e entry) (bool, error) {
+	err := r.snap.Scan(key(kindKey, r.tenant), nil, true, func(e machine.Entry) (bool, error) {
 		var k Key
-		if err := decodeRow(e.value, &k); err != nil {
+		if err := decodeRow(e.Value, &k); err != nil {
 			return false, err
 		}
 		if use == "" || k.Use == use {
@@ -280,12 +282,12 @@ func (r *Reader) Keys(use string) ([]Key, error) {
 		}
 		return true, nil
 	})
-	if r.tx == nil || err != nil {
-		return out, err
+	if err != nil {
+		return nil, err
 	}
 	// A Tx that decides by the list ("none yet, so make one") conflicts with
 	// whoever changes it.
-	_, _, err = r.get(key(kindCounter, r.tenant, counterKeys))
+	_, _, err = r.snap.Get(key(kindCounter, r.tenant, counterKeys))
 	if errors.Is(err, ErrNotFound) {
 		err = nil
 	}
@@ -300,7 +302,7 @@ func (t *Tx) PutKey(k Key) error {
 		return errors.New("store: a key needs an id and a JWK")
 	}
 	kk := key(kindKey, t.tenant, k.ID)
-	there, err := t.exists(kk)
+	there, err := t.snap.Exists(kk)
 	if err != nil {
 		return err
 	}
@@ -309,7 +311,7 @@ func (t *Tx) PutKey(k Key) error {
 		delta = 0
 	}
 	t.putRow(kk, &k)
-	t.add(key(kindCounter, t.tenant, counterKeys), delta)
+	t.w.Add(key(kindCounter, t.tenant, counterKeys), delta)
 	t.mark("key:"+k.ID, "")
 	return nil
 }

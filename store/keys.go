@@ -75,7 +75,6 @@ const (
 	kindAudit      = 'a'
 	kindAuditOf    = 'b'
 	kindAuditHead  = 'h'
-	kindFeed       = 'Z'
 	stateKinds     = "auxigneswrmcltopjkdqvfybh" // audit first, for Verify
 	stateParts     = "0123112112111211121221110" // how many parts each has
 	attrUserName   = "un"
@@ -160,8 +159,6 @@ func auditKey(tenant string, n uint64) []byte { return appendU64(key(kindAudit, 
 func auditOfKey(tenant, resource string, n uint64) []byte {
 	return appendU64(key(kindAuditOf, tenant, resource), n)
 }
-
-func feedKey(seq Seq) []byte { return appendU64([]byte{kindFeed}, uint64(seq)) }
 
 // cutPart reads one part off the front of b.
 func cutPart(b []byte) (part string, rest []byte, err error) {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/scimward/scimward/store/machine"
 	"github.com/scimward/scimward/store/subject"
 )
 
@@ -141,16 +142,16 @@ func (tl *tenantLocks) names(e *tableLock, fn func(map[string]*tableLock, string
 
 // loadLocks fills the table from the lock rows of every tenant, configured or not.
 func (s *Store) loadLocks(ctx context.Context) error {
-	r, done := s.reader(ctx, "")
-	defer done()
-	err := r.scan([]byte{kindLock}, nil, true, func(e entry) (bool, error) {
-		var l Lock
-		if err := decodeRow(e.value, &l); err != nil {
-			return false, err
-		}
-		l.Version = e.version
-		s.locks.set(l)
-		return true, nil
+	err := s.m.View(ctx, func(snap *machine.Snapshot) error {
+		return snap.Scan([]byte{kindLock}, nil, true, func(e machine.Entry) (bool, error) {
+			var l Lock
+			if err := decodeRow(e.Value, &l); err != nil {
+				return false, err
+			}
+			l.Version = e.Version
+			s.content.locks.set(l)
+			return true, nil
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("rebuilding the lock table: %w", err)

@@ -39,7 +39,6 @@ type Options struct {
 	KeepRecords uint64
 	// SweepEvery is the pause between housekeeping rounds; zero means a minute.
 	SweepEvery time.Duration
-	replica    bool // no genesis: the log is replayed into it
 	// Faults injects failures, for tests.
 	Faults Faults
 }

@@ -2,45 +2,33 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"github.com/scimward/scimward/store/log"
 	"github.com/scimward/scimward/store/log/local"
+	"github.com/scimward/scimward/store/machine"
 )
 
 // ErrInUse says that another process has the database directory open.
 var ErrInUse = local.ErrInUse
 
-// maxTenant bounds a tenant's name in bytes; keys hold it whole.
+// maxTenant bounds a tenant's name in bytes. Keys hold it whole.
 const maxTenant = 255
 
 // Store is an open store. It is safe for concurrent use.
 type Store struct {
 	o       Options
-	log     *local.Log
-	machine *machine
-	locks   *LockTable
-	metrics *metrics
-
-	queue   chan *proposal
-	applied atomic.Uint64
-	snaps   snapshots
-	watch   listeners[Change]
-
-	mu       sync.Mutex // closed
-	closed   bool
-	inflight sync.WaitGroup // View, Update, Changes that run
-	workers  sync.WaitGroup // committer, housekeeping
-	stop     context.CancelFunc
+	m       *machine.Machine
+	content *content
+	worker  sync.WaitGroup // housekeeping
+	stop    context.CancelFunc
 }
 
-// Open opens or creates the store, rebuilds the lock table from the lock rows
-// and starts the committer and the housekeeping. It fails with ErrInUse when
-// another process has the directory.
+// Open opens or creates the store, rebuilds the lock table from the lock rows and
+// starts the committer and the housekeeping. It fails with ErrInUse when another
+// process has the directory open.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	o = o.withDefaults()
 	if o.Dir == "" && !o.InMemory {
@@ -51,252 +39,155 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 			return nil, fmt.Errorf("store: the tenant name %.20q must have 1 to %d bytes", name, maxTenant)
 		}
 	}
-	m, err := newMetrics(o.Metrics)
+	s, err := open(ctx, o, false)
 	if err != nil {
 		return nil, err
 	}
-	s, err := bind(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	s.metrics = m
 	if err := s.loadLocks(ctx); err != nil {
-		return nil, errors.Join(err, s.release())
+		return nil, errors.Join(err, s.Close())
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
-	s.workers.Go(s.commitLoop)
-	s.workers.Go(func() { s.housekeeping(run) })
+	s.worker.Go(func() { s.housekeeping(run) })
 	return s, nil
 }
 
-// bind opens the log and ties the state machine to it, without any goroutine.
-func bind(ctx context.Context, o Options) (*Store, error) {
-	c, err := newCodec()
-	if err != nil {
-		return nil, err
-	}
-	l, err := local.Open(local.Options{
-		Dir: o.Dir, InMemory: o.InMemory, MinFree: o.MinFree,
-		Genesis: func() []byte {
-			var id log.Incarnation
-			rand.Read(id[:]) // never fails (crypto/rand)
-			return genesisRecord(id)
+// open opens the machine without reading the directory. A replica writes no
+// records of its own.
+func open(ctx context.Context, o Options, replica bool) (*Store, error) {
+	c := &content{locks: newLockTable(o.Now)}
+	m, err := machine.Open(ctx, machine.Options{
+		Log: local.Options{
+			Dir: o.Dir, InMemory: o.InMemory, MinFree: o.MinFree,
+			BeforeCommit: o.Faults.BeforeCommit, AfterWrite: o.Faults.AfterWrite,
 		},
-		Incarnation: func(rec []byte) (log.Incarnation, error) {
-			_, id, err := c.decode(rec)
-			if err == nil && id == nil {
-				err = errBadRecord
-			}
-			if err != nil {
-				return log.Incarnation{}, err
-			}
-			return *id, nil
-		},
-		BeforeCommit: o.Faults.BeforeCommit, AfterWrite: o.Faults.AfterWrite,
+		Content: c, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics, KeepRecords: o.KeepRecords, Replica: replica,
 	})
 	if err != nil {
-		c.close()
 		return nil, err
 	}
-	s := &Store{
-		o: o, log: l, machine: &machine{codec: c}, locks: newLockTable(o.Now),
-		queue: make(chan *proposal, 4*maxFold),
-	}
-	l.Bind(s.machine.apply)
-	if !o.replica {
-		if err := l.Start(ctx); err != nil {
-			return nil, errors.Join(fmt.Errorf("starting the log: %w", err), s.release())
-		}
-	}
-	s.applied.Store(uint64(l.Last()))
-	return s, nil
+	return &Store{o: o, m: m, content: c, stop: func() {}}, nil
 }
 
-func (s *Store) release() error {
-	s.machine.codec.close()
-	return s.log.Close()
-}
-
-// Close lets running calls finish, commits what is queued, and closes the
-// database. Later calls answer ErrClosed.
+// Close waits for the running calls, commits what is queued and closes the
+// database. Later calls return ErrClosed.
 func (s *Store) Close() error {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return nil
-	}
-	s.closed = true
-	s.mu.Unlock()
 	s.stop()
-	s.inflight.Wait()
-	close(s.queue)
-	s.workers.Wait()
-	return s.release()
+	s.worker.Wait()
+	return s.m.Close()
 }
 
-// enter counts a call in; leave with s.inflight.Done.
-func (s *Store) enter() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return ErrClosed
-	}
-	s.inflight.Add(1)
-	return nil
-}
-
-// Health is how the store is.
+// Health is the state of the store.
 type Health struct {
-	Applied  Seq   // last record of the view
-	Head     Seq   // last record of the log, as far as known
+	Applied  Seq   // newest record that readers see
+	Head     Seq   // newest record of the log
 	Writable bool  // a write would be tried now
 	Err      error // why not
 }
 
-// Health reports whether writes are accepted. Reads go on either way.
+// Health reports whether the store accepts writes. It serves reads either way.
 func (s *Store) Health() Health {
-	h := Health{Applied: Seq(s.applied.Load()), Writable: true}
-	if err := s.enter(); err != nil {
-		return Health{Applied: h.Applied, Head: h.Applied, Err: err}
-	}
-	defer s.inflight.Done()
-	h.Head = s.log.Last()
-	if err := s.log.Ready(); err != nil {
-		h.Writable, h.Err = false, err
-	}
-	return h
+	head, err := s.m.Ready()
+	return Health{Applied: s.m.Position(), Head: head, Writable: err == nil, Err: err}
 }
 
-// Locks is the in-memory lock table, complete from Open on.
-func (s *Store) Locks() *LockTable { return s.locks }
+// Locks is the lock table in memory, complete from Open on.
+func (s *Store) Locks() *LockTable { return s.content.locks }
 
-// Log is the ordered log under the store, for followers and backups. It is
-// valid until Close; appending to it is the committer's alone.
-func (s *Store) Log() log.Log { return s.log }
+// Log is the ordered log under the store, for followers and backups, valid until
+// Close. Only the committer appends to it.
+func (s *Store) Log() log.Log { return s.m.Log() }
 
-// View runs fn on a consistent snapshot of one tenant, which ends with fn. An
-// unknown tenant is ErrNotFound.
+// View runs fn on a consistent snapshot of one tenant, valid until fn returns. It
+// returns ErrNotFound for an unknown tenant.
 func (s *Store) View(ctx context.Context, tenant string, fn func(*Reader) error) error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.inflight.Done()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if _, ok := s.o.Tenants[tenant]; !ok {
-		return fmt.Errorf("tenant %q: %w", tenant, ErrNotFound)
-	}
-	r, done := s.reader(ctx, tenant)
-	defer done()
-	return fn(r)
-}
-
-func (s *Store) reader(ctx context.Context, tenant string) (*Reader, func()) {
-	seq := s.snaps.open(&s.applied)
-	txn := s.log.DB().NewTransactionAt(uint64(seq), false)
-	r := &Reader{tenant: tenant, options: s.o.Tenants[tenant], txn: txn, seq: seq, alive: ctx.Err}
-	return r, func() {
-		txn.Discard()
-		s.snaps.close(seq)
-	}
-}
-
-// Changes calls fn for every accepted change from record from on, up to the
-// newest record at the time of the call. A position below the first kept record
-// is log.ErrTrimmed.
-func (s *Store) Changes(ctx context.Context, from Seq, fn func(Change) error) error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.inflight.Done()
-	first, _, _, err := s.log.Bounds(ctx)
-	if err != nil {
-		return err
-	}
-	if max(from, 1) < first {
-		return log.ErrTrimmed
-	}
-	r, done := s.reader(ctx, "")
-	defer done()
-	return r.scan([]byte{kindFeed}, feedKey(from), true, func(e entry) (bool, error) {
-		var feed []Change
-		if err := decodeRow(e.value, &feed); err != nil {
-			return false, err
+	return s.m.View(ctx, func(snap *machine.Snapshot) error {
+		if _, ok := s.o.Tenants[tenant]; !ok {
+			return fmt.Errorf("tenant %q: %w", tenant, ErrNotFound)
 		}
-		for _, c := range feed {
-			if err := fn(c); err != nil {
-				return false, err
-			}
-		}
-		return true, nil
+		return fn(&Reader{tenant: tenant, options: s.o.Tenants[tenant], snap: snap})
 	})
 }
 
-// Watch calls fn for every change this process applies, before the Update that
-// made it returns. fn runs on the committer: it must not block nor call Update.
-func (s *Store) Watch(fn func(Change)) (stop func()) { return s.watch.add(fn) }
-
-// snapshots knows the oldest snapshot in use, which bounds what the engine may forget.
-type snapshots struct {
-	mu     sync.Mutex
-	active map[Seq]int
-}
-
-func (s *snapshots) open(applied *atomic.Uint64) Seq {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.active == nil {
-		s.active = map[Seq]int{}
+// Update runs fn on a snapshot and commits what it wrote as one record. Where
+// another change came first, fn runs again on a new snapshot. So fn does no I/O,
+// reads no clock but tx.Now, and leaves nothing behind when it fails. An error of
+// fn is returned as it is and nothing is written.
+//
+// It returns after the record is on stable storage, the lock table has it and
+// every watcher has run. It waits for a queued change even when ctx ends.
+// ErrUnavailable means that nothing was written or, after a failing disk, that the
+// next start decides whether all of it was. Seq is the version of the keys that fn
+// wrote, or the position of the snapshot when it wrote none.
+func (s *Store) Update(ctx context.Context, tenant string, cause Cause, fn func(*Tx) error) (Seq, error) {
+	if cause.Actor == "" || cause.RequestID == "" || cause.Decision == "" {
+		return 0, ErrNoCause
 	}
-	seq := Seq(applied.Load())
-	s.active[seq]++
-	return seq
+	if _, ok := s.o.Tenants[tenant]; !ok {
+		return 0, fmt.Errorf("tenant %q: %w", tenant, ErrNotFound)
+	}
+	return s.update(ctx, tenant, &cause, fn)
 }
 
-func (s *snapshots) close(seq Seq) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.active[seq]--; s.active[seq] == 0 {
-		delete(s.active, seq)
-	}
+// update is Update. A nil cause is the store's own housekeeping, which changes
+// nothing that a person could ask about and is not audited.
+func (s *Store) update(ctx context.Context, tenant string, cause *Cause, fn func(*Tx) error) (Seq, error) {
+	return s.m.Update(ctx, tenant, func(w *machine.Tx) error {
+		t := s.newTx(w, cause)
+		if err := fn(t); err != nil {
+			return err
+		}
+		return t.finish()
+	})
 }
 
-func (s *snapshots) oldest(applied *atomic.Uint64) Seq {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	low := Seq(applied.Load())
-	for seq := range s.active {
-		low = min(low, seq)
-	}
-	return low
+// Changes calls fn for every accepted change from record from on, up to the newest
+// record at the time of the call. It returns log.ErrTrimmed for a position below
+// the first record in the log.
+func (s *Store) Changes(ctx context.Context, from Seq, fn func(Change) error) error {
+	return s.m.View(ctx, func(snap *machine.Snapshot) error {
+		first, _, _, err := s.m.Log().Bounds(ctx)
+		if err != nil {
+			return err
+		}
+		if max(from, 1) < first {
+			return log.ErrTrimmed
+		}
+		return snap.Scan([]byte{local.KindFeed}, local.FeedKey(from), true, func(e machine.Entry) (bool, error) {
+			var feed []Change
+			if err := decodeRow(e.Value, &feed); err != nil {
+				return false, err
+			}
+			for _, c := range feed {
+				if err := fn(c); err != nil {
+					return false, err
+				}
+			}
+			return true, nil
+		})
+	})
 }
+
+// Watch calls fn for every change that this process applies, before the Update
+// that made it returns. fn runs on the committer: it must not block or call Update.
+func (s *Store) Watch(fn func(Change)) (stop func()) { return s.content.watch.add(fn) }
 
 // listeners is a set of callbacks in the order of their registration.
 type listeners[T any] struct {
-	mu   sync.RWMutex
-	next int
-	fns  []listener[T]
-}
-
-type listener[T any] struct {
-	id int
-	fn func(T)
+	mu  sync.RWMutex
+	fns []*func(T)
 }
 
 func (l *listeners[T]) add(fn func(T)) (stop func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	id := l.next
-	l.next++
-	l.fns = append(l.fns, listener[T]{id, fn})
+	l.fns = append(l.fns, &fn)
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		kept := make([]listener[T], 0, len(l.fns))
+		kept := make([]*func(T), 0, len(l.fns)) // call may be reading the old list
 		for _, f := range l.fns {
-			if f.id != id {
+			if f != &fn {
 				kept = append(kept, f)
 			}
 		}
@@ -306,9 +197,9 @@ func (l *listeners[T]) add(fn func(T)) (stop func()) {
 
 func (l *listeners[T]) call(v T) {
 	l.mu.RLock()
-	fns := l.fns // replaced, never changed in place, by stop
+	fns := l.fns
 	l.mu.RUnlock()
 	for _, f := range fns {
-		f.fn(v)
+		(*f)(v)
 	}
 }

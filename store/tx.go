@@ -1,8 +1,6 @@
 package store
 
 import (
-	"bytes"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,21 +9,19 @@ import (
 	"time"
 
 	"github.com/scimward/scimward/store/audit"
+	"github.com/scimward/scimward/store/machine"
 )
 
-// Tx is a Reader that also writes. Its reads of single keys are preconditions of
-// the change; its writes are seen by its own later reads.
+// Tx is a Reader that also writes. The keys that it reads become preconditions of
+// the change, and it sees its own writes.
 type Tx struct {
 	*Reader
+	w      *machine.Tx
 	now    time.Time
 	makeID func() string
 	cause  *Cause
-	err    error // of a write that could not be encoded; build reports it
+	err    error // of a row that could not be encoded; finish returns it
 
-	pre     []precondition
-	preAt   map[string]int
-	ops     []operation
-	opAt    map[string]int // where a key is in ops
 	changes []Change
 	marks   []mark
 	attrs   []string
@@ -38,10 +34,9 @@ type mark struct {
 	details  []string
 }
 
-func newTx(r *Reader, now time.Time, makeID func() string, cause *Cause) *Tx {
-	t := &Tx{Reader: r, now: now.UTC().Round(0), makeID: makeID, cause: cause, preAt: map[string]int{}, opAt: map[string]int{}}
-	r.tx = t
-	return t
+func (s *Store) newTx(w *machine.Tx, cause *Cause) *Tx {
+	r := &Reader{tenant: w.Scope, options: s.o.Tenants[w.Scope], snap: w.Snapshot}
+	return &Tx{Reader: r, w: w, now: time.Unix(0, w.Time).UTC(), makeID: s.o.NewID, cause: cause}
 }
 
 // Now is the time of the change, the same however often fn reads it.
@@ -80,106 +75,13 @@ func (t *Tx) mark(resource, detail string) {
 	}
 }
 
-func (t *Tx) require(k []byte, c cond, v Seq) {
-	if i, ok := t.preAt[string(k)]; ok {
-		if t.pre[i].cond == condExists && c == condVersion {
-			t.pre[i].cond, t.pre[i].version = c, v
-		}
-		return
-	}
-	t.preAt[string(k)] = len(t.pre)
-	t.pre = append(t.pre, precondition{key: k, cond: c, version: v})
-}
-
-// pending returns what this change writes to k; a nil value is a deletion.
-func (t *Tx) pending(k []byte) (v []byte, ok bool, err error) {
-	i, ok := t.opAt[string(k)]
-	if !ok {
-		return nil, false, nil
-	}
-	o := &t.ops[i]
-	switch o.kind {
-	case opAdd: // to know the sum is to depend on what it is added to
-		base, seq, err := t.peek(k)
-		switch {
-		case err == nil:
-			t.require(k, condVersion, seq)
-		case errors.Is(err, ErrNotFound):
-			t.require(k, condAbsent, 0)
-		}
-		return t.sum(base, err, o.delta)
-	case opPut:
-		return o.value, true, nil
-	case opDelete, opTouch:
-	}
-	return nil, true, nil
-}
-
-// sum is a counter value after delta.
-func (t *Tx) sum(base []byte, err error, delta int64) ([]byte, bool, error) {
-	var s stat
-	if err == nil {
-		s, err = decodeStat(base)
-	}
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return nil, false, err
-	}
-	return encodeStat(stat{count: s.count + delta, time: max(s.time, t.now.UnixNano())}), true, nil
-}
-
-// pendingBelow returns this change's puts and deletes below prefix from seek on,
-// in the order of keys.
-func (t *Tx) pendingBelow(prefix, seek []byte) []operation {
-	var out []operation
-	for _, o := range t.ops {
-		if o.kind != opAdd && bytes.HasPrefix(o.key, prefix) && bytes.Compare(o.key, seek) >= 0 {
-			out = append(out, o)
-		}
-	}
-	slices.SortFunc(out, func(a, b operation) int { return bytes.Compare(a.key, b.key) })
-	return out
-}
-
-// write replaces what the change did to the key before; there is one operation a key.
-func (t *Tx) write(o operation) {
-	if i, ok := t.opAt[string(o.key)]; ok {
-		t.ops[i] = o
-		return
-	}
-	t.opAt[string(o.key)] = len(t.ops)
-	t.ops = append(t.ops, o)
-}
-
-func (t *Tx) put(k, sealed []byte) { t.write(operation{kind: opPut, key: k, value: sealed}) }
-
-func (t *Tx) delete(k []byte) { t.write(operation{kind: opDelete, key: k}) }
-
 func (t *Tx) putRow(k []byte, row any) {
 	v, err := encodeRow(row)
 	if err != nil {
 		t.err = errors.Join(t.err, err)
 		return
 	}
-	t.put(k, v)
-}
-
-// add moves a counter; several changes may do so without a conflict.
-func (t *Tx) add(k []byte, delta int64) {
-	i, ok := t.opAt[string(k)]
-	if !ok {
-		t.write(operation{kind: opAdd, key: k, delta: delta})
-		return
-	}
-	switch o := &t.ops[i]; o.kind {
-	case opAdd:
-		o.delta += delta
-	case opPut:
-		v, _, err := t.sum(o.value, nil, delta)
-		t.err = errors.Join(t.err, err)
-		o.value = v
-	case opDelete, opTouch:
-		t.err = errors.Join(t.err, fmt.Errorf("store: counting on a deleted %c", k[0]))
-	}
+	t.w.Put(k, v)
 }
 
 func (t *Tx) change(c ChangeType, id string, l *Lock) {
@@ -196,25 +98,20 @@ func (t *Tx) change(c ChangeType, id string, l *Lock) {
 	t.changes = append(t.changes, n)
 }
 
-// build makes the transaction; nil when there is nothing to write.
-func (t *Tx) build() (*transaction, error) {
-	if t.err != nil {
-		return nil, t.err
+// finish adds the changes and the audit drafts to the machine's transaction.
+func (t *Tx) finish() error {
+	if t.err != nil || t.w.Empty() && len(t.marks) == 0 {
+		return t.err
 	}
-	if len(t.ops) == 0 && len(t.marks) == 0 {
-		return nil, nil
-	}
-	out := &transaction{tenant: t.tenant, time: t.now.UnixNano(), pre: t.pre, ops: t.ops}
-	rand.Read(out.id[:]) // never fails (crypto/rand)
 	if len(t.changes) > 0 {
 		b, err := json.Marshal(t.changes)
 		if err != nil {
-			return nil, fmt.Errorf("encoding changes: %w", err)
+			return fmt.Errorf("encoding changes: %w", err)
 		}
-		out.changes = b
+		t.w.Changes = b
 	}
 	if t.cause == nil {
-		return out, nil
+		return nil
 	}
 	if len(t.marks) == 0 {
 		t.marks = []mark{{}}
@@ -222,11 +119,11 @@ func (t *Tx) build() (*transaction, error) {
 	for _, m := range t.marks {
 		b, err := t.draft(m)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		out.audits = append(out.audits, b)
+		t.w.Drafts = append(t.w.Drafts, b)
 	}
-	return out, nil
+	return nil
 }
 
 // What an audit record may hold of strings that come from a request.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/scimward/scimward/store/log"
+	"github.com/scimward/scimward/store/machine"
 	"github.com/scimward/scimward/store/scim"
 	"github.com/scimward/scimward/store/subject"
 )
@@ -15,15 +16,15 @@ type Seq = log.Seq
 
 // The errors a caller branches on.
 var (
-	ErrNotFound    = errors.New("store: not found")
-	ErrConflict    = errors.New("store: changed by another writer too often")            // retries of Update used up
-	ErrReplay      = errors.New("store: jti was used before")                            // Tx.UseJTI
-	ErrSelfMember  = errors.New("store: a group cannot be a member of itself")           // 400
-	ErrTooLarge    = errors.New("store: change exceeds one record")                      // 413
-	ErrUnavailable = errors.New("store: writes are refused until the disk accepts them") // 503
-	ErrClosed      = errors.New("store: closed")
-	ErrFenced      = errors.New("store: the job's lease belongs to another")                  // Tx.SaveJob
-	ErrNoCause     = errors.New("store: a write needs an actor, a request id and a decision") // DESIGN §3.4
+	ErrNotFound    = machine.ErrNotFound
+	ErrConflict    = machine.ErrConflict
+	ErrTooLarge    = machine.ErrTooLarge    // 413
+	ErrUnavailable = machine.ErrUnavailable // 503
+	ErrClosed      = machine.ErrClosed
+	ErrReplay      = errors.New("store: jti was used before")                  // Tx.UseJTI
+	ErrSelfMember  = errors.New("store: a group cannot be a member of itself") // 400
+	ErrFenced      = errors.New("store: the job's lease belongs to another")   // Tx.SaveJob
+	ErrNoCause     = errors.New("store: a write needs an actor, a request id and a decision")
 )
 
 // UniquenessError says which attribute another resource of the tenant holds.

@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/scimward/scimward/store/machine"
 	"github.com/scimward/scimward/store/scim"
 	"github.com/scimward/scimward/store/subject"
 )
@@ -50,7 +51,7 @@ func scimName(attr string) string {
 
 // User returns a user, ErrNotFound when the tenant has none of that id.
 func (r *Reader) User(id string) (User, error) {
-	v, seq, err := r.get(key(kindUser, r.tenant, id))
+	v, seq, err := r.snap.Get(key(kindUser, r.tenant, id))
 	if err != nil {
 		return User{}, err
 	}
@@ -96,7 +97,7 @@ func (r *Reader) uniqueID(attr, value string) ([]string, error) {
 
 // holder returns the id under a unique key, "" when nobody has it.
 func (r *Reader) holder(kind byte, attr, value string) (string, error) {
-	v, _, err := r.get(key(kind, r.tenant, attr, value))
+	v, _, err := r.snap.Get(key(kind, r.tenant, attr, value))
 	if errors.Is(err, ErrNotFound) {
 		return "", nil
 	}
@@ -117,7 +118,7 @@ func (r *Reader) CountUsers() (int, error) { return r.counter(counterUsers) }
 // fn returns false.
 func (r *Reader) Users(after string, fn func(User) bool) error {
 	prefix := key(kindUser, r.tenant)
-	return r.scan(prefix, afterKey(prefix, after), true, func(e entry) (bool, error) {
+	return r.snap.Scan(prefix, afterKey(prefix, after), true, func(e machine.Entry) (bool, error) {
 		u, err := userOf(e, len(prefix))
 		if err != nil {
 			return false, err
@@ -126,12 +127,12 @@ func (r *Reader) Users(after string, fn func(User) bool) error {
 	})
 }
 
-func userOf(e entry, prefix int) (User, error) {
-	id, err := lastPart(e.key, prefix)
+func userOf(e machine.Entry, prefix int) (User, error) {
+	id, err := lastPart(e.Key, prefix)
 	if err != nil {
 		return User{}, err
 	}
-	return decodeUser(id, e.value, e.version)
+	return decodeUser(id, e.Value, e.Version)
 }
 
 // afterKey is where a range after the id continues: nil for all of it.
@@ -147,7 +148,7 @@ func afterKey(prefix []byte, after string) []byte {
 func (r *Reader) UserPage(offset, limit int) ([]User, error) {
 	var out []User
 	prefix := key(kindUser, r.tenant)
-	err := r.page(prefix, offset, limit, func(e entry) error {
+	err := r.page(prefix, offset, limit, func(e machine.Entry) error {
 		u, err := userOf(e, len(prefix))
 		out = append(out, u)
 		return err
@@ -157,22 +158,22 @@ func (r *Reader) UserPage(offset, limit int) ([]User, error) {
 
 // page calls fn for limit keys below prefix after skipping offset of them, which
 // are read without their values.
-func (r *Reader) page(prefix []byte, offset, limit int, fn func(entry) error) error {
+func (r *Reader) page(prefix []byte, offset, limit int, fn func(machine.Entry) error) error {
 	if limit <= 0 {
 		return nil
 	}
 	start, n := []byte(nil), 0
-	if err := r.scan(prefix, nil, false, func(e entry) (bool, error) {
+	if err := r.snap.Scan(prefix, nil, false, func(e machine.Entry) (bool, error) {
 		if n++; n <= offset {
 			return true, nil
 		}
-		start = bytes.Clone(e.key)
+		start = bytes.Clone(e.Key)
 		return false, nil
 	}); err != nil || start == nil {
 		return err
 	}
 	n = 0
-	return r.scan(prefix, start, true, func(e entry) (bool, error) {
+	return r.snap.Scan(prefix, start, true, func(e machine.Entry) (bool, error) {
 		n++
 		return n < limit, fn(e)
 	})
@@ -186,7 +187,7 @@ func (t *Tx) CreateUser(u *User) error {
 		u.ID = t.NewID()
 	}
 	k := key(kindUser, t.tenant, u.ID)
-	taken, err := t.exists(k)
+	taken, err := t.snap.Exists(k)
 	if err != nil {
 		return err
 	}
@@ -204,7 +205,7 @@ func (t *Tx) CreateUser(u *User) error {
 	if err := t.moveIndexes(u.ID, nil, names); err != nil {
 		return err
 	}
-	t.add(key(kindCounter, t.tenant, counterUsers), 1)
+	t.w.Add(key(kindCounter, t.tenant, counterUsers), 1)
 	t.change(ChangeUserCreated, u.ID, nil)
 	t.mark(u.ID, "")
 	if !u.Active() {
@@ -228,9 +229,9 @@ func (t *Tx) moveIndexes(id string, before, after []name) error {
 	for _, n := range before {
 		if !contains(after, n) {
 			if t.unique(n.attr) {
-				t.delete(key(kindUnique, t.tenant, n.attr, n.value))
+				t.w.Delete(key(kindUnique, t.tenant, n.attr, n.value))
 			} else {
-				t.delete(key(kindIndex, t.tenant, n.attr, n.value, id))
+				t.w.Delete(key(kindIndex, t.tenant, n.attr, n.value, id))
 			}
 		}
 	}
@@ -242,7 +243,7 @@ func (t *Tx) moveIndexes(id string, before, after []name) error {
 			return fmt.Errorf("store: the value of %s is not UTF-8", scimName(n.attr))
 		}
 		if !t.unique(n.attr) {
-			t.put(key(kindIndex, t.tenant, n.attr, n.value, id), sealValue(nil))
+			t.w.Put(key(kindIndex, t.tenant, n.attr, n.value, id), sealValue(nil))
 			continue
 		}
 		holder, err := t.holder(kindUnique, n.attr, n.value)
@@ -252,7 +253,7 @@ func (t *Tx) moveIndexes(id string, before, after []name) error {
 		if holder != "" && holder != id {
 			return &UniquenessError{Attribute: scimName(n.attr)}
 		}
-		t.put(key(kindUnique, t.tenant, n.attr, n.value), sealValue([]byte(id)))
+		t.w.Put(key(kindUnique, t.tenant, n.attr, n.value), sealValue([]byte(id)))
 	}
 	return nil
 }
@@ -273,7 +274,7 @@ func contains(names []name, n name) bool {
 // *UniquenessError, ErrTooLarge.
 func (t *Tx) UpdateUser(u *User) error {
 	k := key(kindUser, t.tenant, u.ID)
-	v, seq, err := t.get(k)
+	v, seq, err := t.snap.Get(k)
 	if err != nil {
 		return err
 	}
@@ -344,14 +345,14 @@ func (t *Tx) DeleteUser(id string) error {
 		return err
 	}
 	names := namesOf(u.Resource)
-	t.delete(key(kindUser, t.tenant, id))
+	t.w.Delete(key(kindUser, t.tenant, id))
 	if err := t.moveIndexes(id, names, nil); err != nil {
 		return err
 	}
 	if err := t.removeMemberships(id); err != nil {
 		return err
 	}
-	t.add(key(kindCounter, t.tenant, counterUsers), -1)
+	t.w.Add(key(kindCounter, t.tenant, counterUsers), -1)
 	t.change(ChangeUserDeleted, id, nil)
 	t.mark(id, "")
 	return t.deactivate(&u, names, eventDeleted)

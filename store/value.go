@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,7 +11,7 @@ import (
 )
 
 // Every value starts with its version byte. Rows are JSON after it; index values
-// are the bare bytes; counters are drawn at encodeStat.
+// are the bare bytes; counters are those of [machine.Counter].
 const valueVersion = 1
 
 var errBadValue = errors.New("store: malformed value")
@@ -110,28 +109,6 @@ func typed(v any) (any, error) {
 	default:
 		return v, nil
 	}
-}
-
-// stat is a counter: how many, and when it last changed (nanoseconds).
-//
-//	version(1) count varint  time varint
-type stat struct{ count, time int64 }
-
-func encodeStat(s stat) []byte {
-	return binary.AppendVarint(binary.AppendVarint([]byte{valueVersion}, s.count), s.time)
-}
-
-func decodeStat(v []byte) (stat, error) {
-	b, err := openValue(v)
-	if err != nil {
-		return stat{}, err
-	}
-	d := decoder{b: b}
-	s := stat{count: d.varint(), time: d.varint()}
-	if d.bad || len(d.b) != 0 {
-		return stat{}, errBadValue
-	}
-	return s, nil
 }
 
 func encodeU64(n uint64) []byte { return appendU64([]byte{valueVersion}, n) }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/scimward/scimward/store/audit"
+	"github.com/scimward/scimward/store/log/local"
+	"github.com/scimward/scimward/store/machine"
 )
 
 // Finding is one thing that is not as it must be.
@@ -39,12 +41,19 @@ const maxFindings = 1000
 // they hold, offboardings, jobs and when they are due, the audit chain of every
 // tenant, that no change lacks its audit record, and that the log has no gap.
 // Findings are in the report; an error means that the check itself ended early.
-func (s *Store) Verify(ctx context.Context) (Report, error) {
-	if err := s.enter(); err != nil {
-		return Report{}, err
-	}
-	defer s.inflight.Done()
-	return s.verify(ctx)
+func (s *Store) Verify(ctx context.Context) (rep Report, err error) {
+	err = s.m.View(ctx, func(snap *machine.Snapshot) error {
+		c := &checker{
+			all: snap, readers: map[string]*Reader{}, chains: map[string]*audit.Chain{}, audited: map[string]map[Seq]bool{},
+			counts: map[string]int64{},
+		}
+		c.byKind = c.checks()
+		c.report.Head = snap.Seq()
+		err := c.check(ctx, s.m)
+		rep = c.report
+		return err
+	})
+	return rep, err
 }
 
 // Verify opens the database in dir, which no other process may have open, checks
@@ -53,43 +62,37 @@ func Verify(ctx context.Context, dir string) (rep Report, err error) {
 	if _, err := os.Stat(dir); err != nil {
 		return Report{}, fmt.Errorf("verifying: %w", err)
 	}
-	o := Options{Dir: dir, replica: true}.withDefaults()
+	o := Options{Dir: dir}.withDefaults()
 	o.MinFree = 0 // it writes nothing of its own
-	s, err := bind(ctx, o)
+	s, err := open(ctx, o, true)
 	if err != nil {
 		return Report{}, err
 	}
-	defer func() { err = errors.Join(err, s.release()) }()
-	return s.verify(ctx)
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return s.Verify(ctx)
 }
 
-func (s *Store) verify(ctx context.Context) (Report, error) {
-	r, done := s.reader(ctx, "")
-	defer done()
-	c := &checker{
-		all: r, readers: map[string]*Reader{}, chains: map[string]*audit.Chain{}, audited: map[string]map[Seq]bool{},
-		counts: map[string]int64{},
-	}
-	c.byKind = c.checks()
-	c.report.Head = r.seq
-	if r.seq == 0 {
+func (c *checker) check(ctx context.Context, m *machine.Machine) error {
+	if c.report.Head == 0 {
 		c.find("log", nil, "the log is empty")
-		return c.report, nil
+		return nil
 	}
 	if err := c.state(); err != nil {
-		return c.report, err
+		return err
 	}
 	if err := c.feed(); err != nil {
-		return c.report, err
+		return err
 	}
-	return c.report, c.log(ctx, s)
+	n, err := m.CheckLog(ctx, func(err error) { c.find("log", nil, "%v", err) })
+	c.report.Records = n
+	return err
 }
 
 // checker walks all keys of one snapshot once, the audit records first, and looks
 // up what each key says about others.
 type checker struct {
-	all     *Reader
-	byKind  map[byte]func(entry, DecodedKey) error
+	all     *machine.Snapshot
+	byKind  map[byte]func(machine.Entry, DecodedKey) error
 	readers map[string]*Reader // by tenant
 	report  Report
 
@@ -116,9 +119,7 @@ func (c *checker) find(check string, k []byte, format string, args ...any) {
 func (c *checker) reader(tenant string) *Reader {
 	r := c.readers[tenant]
 	if r == nil {
-		cp := *c.all
-		cp.tenant = tenant
-		r = &cp
+		r = &Reader{tenant: tenant, snap: c.all}
 		c.readers[tenant] = r
 	}
 	return r
@@ -126,7 +127,7 @@ func (c *checker) reader(tenant string) *Reader {
 
 // has looks a key up; where it is absent that is a finding about k.
 func (c *checker) has(check string, k, other []byte, what string) ([]byte, bool, error) {
-	v, _, err := c.all.peek(other)
+	v, _, err := c.all.Peek(other)
 	if errors.Is(err, ErrNotFound) {
 		c.find(check, k, "%s is missing: %s", what, keyText(other))
 		return nil, false, nil
@@ -137,9 +138,9 @@ func (c *checker) has(check string, k, other []byte, what string) ([]byte, bool,
 // state walks every state key, kind by kind, so that audit records come first.
 func (c *checker) state() error {
 	for _, kind := range []byte(stateKinds) {
-		if err := c.all.scan([]byte{kind}, nil, true, func(e entry) (bool, error) {
+		if err := c.all.Scan([]byte{kind}, nil, true, func(e machine.Entry) (bool, error) {
 			c.report.Keys++
-			return true, c.key(entry{key: bytes.Clone(e.key), value: bytes.Clone(e.value), version: e.version})
+			return true, c.key(machine.Entry{Key: bytes.Clone(e.Key), Value: bytes.Clone(e.Value), Version: e.Version})
 		}); err != nil {
 			return fmt.Errorf("verifying %c: %w", kind, err)
 		}
@@ -152,13 +153,13 @@ func (c *checker) state() error {
 
 // unknown finds keys of kinds that this version does not know.
 func (c *checker) unknown() error {
-	known := stateKinds + string([]byte{kindFeed, 'L', 'G', '!'}) // '!' is the engine's own
+	known := stateKinds + string([]byte{local.KindFeed, 'L', 'G', '!'}) // '!' is the engine's own
 	for b := range 256 {
 		if strings.IndexByte(known, byte(b)) >= 0 {
 			continue
 		}
-		if err := c.all.scan([]byte{byte(b)}, nil, false, func(e entry) (bool, error) {
-			c.find("value", bytes.Clone(e.key), "unknown kind of key")
+		if err := c.all.Scan([]byte{byte(b)}, nil, false, func(e machine.Entry) (bool, error) {
+			c.find("value", bytes.Clone(e.Key), "unknown kind of key")
 			return false, nil
 		}); err != nil {
 			return err
@@ -168,14 +169,14 @@ func (c *checker) unknown() error {
 }
 
 // key checks one key. A value that cannot be read is a finding, not an error.
-func (c *checker) key(e entry) error {
-	d, err := DecodeKey(e.key)
+func (c *checker) key(e machine.Entry) error {
+	d, err := DecodeKey(e.Key)
 	if err != nil {
-		c.find("value", e.key, "malformed key")
+		c.find("value", e.Key, "malformed key")
 		return nil //nolint:nilerr // a finding
 	}
-	if len(e.value) == 0 || e.value[0] != valueVersion {
-		c.find("value", e.key, "unknown value version")
+	if len(e.Value) == 0 || e.Value[0] != valueVersion {
+		c.find("value", e.Key, "unknown value version")
 		return nil
 	}
 	check := c.byKind[d.Kind]
@@ -185,7 +186,7 @@ func (c *checker) key(e entry) error {
 	err = check(e, d)
 	var syntax *valueError
 	if errors.As(err, &syntax) {
-		c.find("value", e.key, "%v", syntax.err)
+		c.find("value", e.Key, "%v", syntax.err)
 		return nil
 	}
 	return err
@@ -206,18 +207,18 @@ func bad(err error) error {
 
 // totals compares the counters with what was counted.
 func (c *checker) totals() error {
-	if err := c.all.scan([]byte{kindCounter}, nil, true, func(e entry) (bool, error) {
-		d, err := DecodeKey(e.key)
+	if err := c.all.Scan([]byte{kindCounter}, nil, true, func(e machine.Entry) (bool, error) {
+		d, err := DecodeKey(e.Key)
 		if err != nil || len(d.Parts) != 1 {
 			return true, nil //nolint:nilerr // found before
 		}
-		s, err := decodeStat(e.value)
+		s, err := machine.DecodeCounter(e.Value)
 		if err != nil {
 			return true, nil //nolint:nilerr // found before
 		}
 		id := d.Tenant + "\x00" + d.Parts[0]
-		if s.count != c.counts[id] {
-			c.find("count", e.key, "says %d, there are %d", s.count, c.counts[id])
+		if s.Count != c.counts[id] {
+			c.find("count", e.Key, "says %d, there are %d", s.Count, c.counts[id])
 		}
 		delete(c.counts, id)
 		return true, nil
@@ -235,7 +236,7 @@ func (c *checker) totals() error {
 
 func (c *checker) auditHead(tenant string, chain *audit.Chain) {
 	hk := key(kindAuditHead, tenant)
-	v, _, err := c.all.peek(hk)
+	v, _, err := c.all.Peek(hk)
 	var h head
 	if err == nil {
 		err = decodeRow(v, &h)
@@ -247,50 +248,20 @@ func (c *checker) auditHead(tenant string, chain *audit.Chain) {
 
 // feed checks that every change of a resource has its audit record (DESIGN §3.4).
 func (c *checker) feed() error {
-	return c.all.scan([]byte{kindFeed}, nil, true, func(e entry) (bool, error) {
+	return c.all.Scan([]byte{local.KindFeed}, nil, true, func(e machine.Entry) (bool, error) {
 		var feed []Change
-		if err := decodeRow(e.value, &feed); err != nil {
-			c.find("value", e.key, "%v", err)
+		if err := decodeRow(e.Value, &feed); err != nil {
+			c.find("value", e.Key, "%v", err)
 			return true, nil
 		}
 		for _, ch := range feed {
-			if ch.Seq != e.version || ch.Tenant == "" {
-				c.find("log", e.key, "change of %q says record %d", ch.ID, ch.Seq)
+			if ch.Seq != e.Version || ch.Tenant == "" {
+				c.find("log", e.Key, "change of %q says record %d", ch.ID, ch.Seq)
 			}
 			if !c.audited[ch.Tenant][ch.Seq] {
-				c.find("audit", e.key, "no audit record of the change %s %s at %d", ch.Type, ch.ID, ch.Seq)
+				c.find("audit", e.Key, "no audit record of the change %s %s at %d", ch.Type, ch.ID, ch.Seq)
 			}
 		}
 		return true, nil
 	})
-}
-
-// log checks that records follow each other without a gap and can be read.
-func (c *checker) log(ctx context.Context, s *Store) error {
-	first, last, id, err := s.log.Bounds(ctx)
-	if err != nil {
-		c.find("log", nil, "%v", err)
-		return nil
-	}
-	for seq := first; seq <= last; seq++ {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		rec, err := s.log.Read(seq)
-		if err != nil {
-			c.find("log", nil, "record %d: %v", seq, err)
-			continue
-		}
-		c.report.Records++
-		_, genesis, err := s.machine.codec.decode(rec)
-		switch {
-		case err != nil:
-			c.find("log", nil, "record %d: %v", seq, err)
-		case (genesis != nil) != (seq == 1):
-			c.find("log", nil, "record %d: genesis out of place", seq)
-		case genesis != nil && *genesis != id:
-			c.find("log", nil, "record 1: another incarnation")
-		}
-	}
-	return nil
 }

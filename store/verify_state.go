@@ -5,12 +5,13 @@ import (
 	"fmt"
 
 	"github.com/scimward/scimward/store/audit"
+	"github.com/scimward/scimward/store/machine"
 	"github.com/scimward/scimward/store/scim"
 )
 
 // checks says what each kind of key must agree with.
-func (c *checker) checks() map[byte]func(entry, DecodedKey) error {
-	return map[byte]func(entry, DecodedKey) error{
+func (c *checker) checks() map[byte]func(machine.Entry, DecodedKey) error {
+	return map[byte]func(machine.Entry, DecodedKey) error{
 		kindAudit: c.auditRecord, kindAuditOf: c.auditOf,
 		kindUser: c.user, kindUnique: c.unique, kindIndex: c.index,
 		kindGroup: c.group, kindGen: c.ofGroup, kindStat: c.ofGroup,
@@ -24,8 +25,8 @@ func (c *checker) checks() map[byte]func(entry, DecodedKey) error {
 
 func (c *checker) count(tenant, counter string) { c.counts[tenant+"\x00"+counter]++ }
 
-func (c *checker) auditRecord(e entry, d DecodedKey) error {
-	rec, err := decodeAudit(e.value)
+func (c *checker) auditRecord(e machine.Entry, d DecodedKey) error {
+	rec, err := decodeAudit(e.Value)
 	if err != nil {
 		return bad(err)
 	}
@@ -37,38 +38,38 @@ func (c *checker) auditRecord(e entry, d DecodedKey) error {
 	}
 	var broken *audit.ChainError
 	if err := chain.Next(&rec); errors.As(err, &broken) {
-		c.find("audit", e.key, "%v", broken)
+		c.find("audit", e.Key, "%v", broken)
 		chain.N, chain.Seq, chain.Head = rec.N, rec.Seq, rec.Hash // go on from here
 	} else if err != nil {
 		return err
 	}
-	if d.Number != rec.N || Seq(rec.Seq) != e.version {
-		c.find("audit", e.key, "record %d of log position %d is in the wrong place", rec.N, rec.Seq)
+	if d.Number != rec.N || Seq(rec.Seq) != e.Version {
+		c.find("audit", e.Key, "record %d of log position %d is in the wrong place", rec.N, rec.Seq)
 	}
 	c.audited[d.Tenant][Seq(rec.Seq)] = true
 	if rec.Resource == "" {
 		return nil
 	}
-	_, _, err = c.has("audit", e.key, auditOfKey(d.Tenant, rec.Resource, rec.N), "entry by resource")
+	_, _, err = c.has("audit", e.Key, auditOfKey(d.Tenant, rec.Resource, rec.N), "entry by resource")
 	return err
 }
 
-func (c *checker) auditOf(e entry, d DecodedKey) error {
-	_, _, err := c.has("audit", e.key, auditKey(d.Tenant, d.Number), "record")
+func (c *checker) auditOf(e machine.Entry, d DecodedKey) error {
+	_, _, err := c.has("audit", e.Key, auditKey(d.Tenant, d.Number), "record")
 	return err
 }
 
-func (c *checker) user(e entry, d DecodedKey) error {
-	u, err := decodeUser(d.Parts[0], e.value, e.version)
+func (c *checker) user(e machine.Entry, d DecodedKey) error {
+	u, err := decodeUser(d.Parts[0], e.Value, e.Version)
 	if err != nil {
 		return bad(err)
 	}
 	c.count(d.Tenant, counterUsers)
-	if !c.audited[d.Tenant][e.version] {
-		c.find("audit", e.key, "no audit record at its version %d", e.version)
+	if !c.audited[d.Tenant][e.Version] {
+		c.find("audit", e.Key, "no audit record at its version %d", e.Version)
 	}
 	for _, n := range namesOf(u.Resource) {
-		if err := c.indexed(e.key, d.Tenant, u.ID, n); err != nil {
+		if err := c.indexed(e.Key, d.Tenant, u.ID, n); err != nil {
 			return err
 		}
 	}
@@ -76,12 +77,12 @@ func (c *checker) user(e entry, d DecodedKey) error {
 	switch {
 	case errors.Is(err, ErrNotFound):
 		if !u.Active() {
-			c.find("lock", e.key, "the user is inactive and has no lock")
+			c.find("lock", e.Key, "the user is inactive and has no lock")
 		}
 	case err != nil:
 		return err
 	case u.Active() != (l.State == LockLifted):
-		c.find("lock", e.key, "active is %t and the lock is %s", u.Active(), l.State)
+		c.find("lock", e.Key, "active is %t and the lock is %s", u.Active(), l.State)
 	}
 	return nil
 }
@@ -89,7 +90,7 @@ func (c *checker) user(e entry, d DecodedKey) error {
 // indexed checks that a name leads back to its user. Whether externalId is
 // unique is configuration, which a verification from outside does not know.
 func (c *checker) indexed(k []byte, tenant, id string, n name) error {
-	v, _, err := c.all.peek(key(kindUnique, tenant, n.attr, n.value))
+	v, _, err := c.all.Peek(key(kindUnique, tenant, n.attr, n.value))
 	if err == nil {
 		if owner, err := openValue(v); err != nil || string(owner) != id {
 			c.find("index", k, "%s leads to %q", n.attr, owner)
@@ -107,12 +108,12 @@ func (c *checker) indexed(k []byte, tenant, id string, n name) error {
 	return err
 }
 
-func (c *checker) unique(e entry, d DecodedKey) error {
-	id, err := openValue(e.value)
+func (c *checker) unique(e machine.Entry, d DecodedKey) error {
+	id, err := openValue(e.Value)
 	if err != nil {
 		return bad(err)
 	}
-	return c.leadsToUser(e.key, d.Tenant, string(id))
+	return c.leadsToUser(e.Key, d.Tenant, string(id))
 }
 
 // leadsToUser checks that an index key is one of those its user asks for.
@@ -136,12 +137,12 @@ func (c *checker) leadsToUser(k []byte, tenant, id string) error {
 	return nil
 }
 
-func (c *checker) index(e entry, d DecodedKey) error {
+func (c *checker) index(e machine.Entry, d DecodedKey) error {
 	attr, id := d.Parts[0], d.Parts[2]
 	if attr == attrEmail || attr == attrExternalID {
-		return c.leadsToUser(e.key, d.Tenant, id)
+		return c.leadsToUser(e.Key, d.Tenant, id)
 	}
-	v, ok, err := c.has("index", e.key, key(kindGroup, d.Tenant, id), "group")
+	v, ok, err := c.has("index", e.Key, key(kindGroup, d.Tenant, id), "group")
 	if err != nil || !ok {
 		return err
 	}
@@ -150,11 +151,11 @@ func (c *checker) index(e entry, d DecodedKey) error {
 		return nil //nolint:nilerr // found at the group
 	}
 	for _, n := range groupNames(o) {
-		if string(key(kindIndex, d.Tenant, n.attr, n.value, id)) == string(e.key) {
+		if string(key(kindIndex, d.Tenant, n.attr, n.value, id)) == string(e.Key) {
 			return nil
 		}
 	}
-	c.find("index", e.key, "the group does not have this value")
+	c.find("index", e.Key, "the group does not have this value")
 	return nil
 }
 
@@ -166,22 +167,22 @@ func resourceOf(v []byte) (scim.Object, error) {
 	return decodeObject(row.Resource)
 }
 
-func (c *checker) group(e entry, d DecodedKey) error {
-	o, err := resourceOf(e.value)
+func (c *checker) group(e machine.Entry, d DecodedKey) error {
+	o, err := resourceOf(e.Value)
 	if err != nil {
 		return bad(err)
 	}
 	id := d.Parts[0]
 	c.count(d.Tenant, counterGroups)
-	if !c.audited[d.Tenant][e.version] {
-		c.find("audit", e.key, "no audit record at its version %d", e.version)
+	if !c.audited[d.Tenant][e.Version] {
+		c.find("audit", e.Key, "no audit record at its version %d", e.Version)
 	}
 	for _, n := range groupNames(o) {
-		if _, _, err := c.has("index", e.key, key(kindIndex, d.Tenant, n.attr, n.value, id), "index key of "+n.attr); err != nil {
+		if _, _, err := c.has("index", e.Key, key(kindIndex, d.Tenant, n.attr, n.value, id), "index key of "+n.attr); err != nil {
 			return err
 		}
 	}
-	gv, ok, err := c.has("edge", e.key, key(kindGen, d.Tenant, id), "generation")
+	gv, ok, err := c.has("edge", e.Key, key(kindGen, d.Tenant, id), "generation")
 	if err != nil || !ok {
 		return err
 	}
@@ -189,79 +190,79 @@ func (c *checker) group(e entry, d DecodedKey) error {
 	if err != nil {
 		return nil //nolint:nilerr // found at the generation
 	}
-	sv, ok, err := c.has("count", e.key, key(kindStat, d.Tenant, id), "counter")
+	sv, ok, err := c.has("count", e.Key, key(kindStat, d.Tenant, id), "counter")
 	if err != nil || !ok {
 		return err
 	}
-	s, err := decodeStat(sv)
+	s, err := machine.DecodeCounter(sv)
 	if err != nil {
 		return bad(err)
 	}
 	var n int64
-	if err := c.all.scan(edgePrefix(d.Tenant, id, gen), nil, false, func(entry) (bool, error) { n++; return true, nil }); err != nil {
+	if err := c.all.Scan(edgePrefix(d.Tenant, id, gen), nil, false, func(machine.Entry) (bool, error) { n++; return true, nil }); err != nil {
 		return err
 	}
-	if n != s.count {
-		c.find("count", e.key, "says %d members, there are %d", s.count, n)
+	if n != s.Count {
+		c.find("count", e.Key, "says %d members, there are %d", s.Count, n)
 	}
 	return nil
 }
 
-func (c *checker) ofGroup(e entry, d DecodedKey) error {
+func (c *checker) ofGroup(e machine.Entry, d DecodedKey) error {
 	if d.Kind == kindGen {
-		if _, err := decodeU64(e.value); err != nil {
+		if _, err := decodeU64(e.Value); err != nil {
 			return bad(err)
 		}
 	}
-	_, _, err := c.has("edge", e.key, key(kindGroup, d.Tenant, d.Parts[0]), "group")
+	_, _, err := c.has("edge", e.Key, key(kindGroup, d.Tenant, d.Parts[0]), "group")
 	return err
 }
 
-func (c *checker) edge(e entry, d DecodedKey) error {
+func (c *checker) edge(e machine.Entry, d DecodedKey) error {
 	gid, id := d.Parts[0], d.Parts[1]
 	live, err := c.reader(d.Tenant).liveGeneration(gid, d.Number)
 	if err != nil {
 		return err
 	}
 	if !live {
-		_, _, err := c.has("edge", e.key, sweepKey(d.Tenant, gid, d.Number), "the group's generation, and a mark to sweep it,")
+		_, _, err := c.has("edge", e.Key, sweepKey(d.Tenant, gid, d.Number), "the group's generation, and a mark to sweep it,")
 		return err
 	}
 	kind := byte(kindUser)
-	if b, err := openValue(e.value); err == nil && string(b) == "Group" {
+	if b, err := openValue(e.Value); err == nil && string(b) == "Group" {
 		kind = kindGroup
 	}
-	if _, _, err := c.has("edge", e.key, key(kind, d.Tenant, id), "member"); err != nil {
+	if _, _, err := c.has("edge", e.Key, key(kind, d.Tenant, id), "member"); err != nil {
 		return err
 	}
-	if _, _, err := c.has("edge", e.key, key(kindMemberOf, d.Tenant, id), "membership mark"); err != nil {
+	if _, _, err := c.has("edge", e.Key, key(kindMemberOf, d.Tenant, id), "membership mark"); err != nil {
 		return err
 	}
-	v, ok, err := c.has("edge", e.key, key(kindReverse, d.Tenant, id, gid), "reverse edge")
+	v, ok, err := c.has("edge", e.Key, key(kindReverse, d.Tenant, id, gid), "reverse edge")
 	if err != nil || !ok {
 		return err
 	}
 	if gen, err := decodeU64(v); err != nil || gen != d.Number {
-		c.find("edge", e.key, "reverse edge is of generation %d", gen)
+		c.find("edge", e.Key, "reverse edge is of generation %d", gen)
 	}
 	return nil
 }
 
-func (c *checker) reverse(e entry, d DecodedKey) error {
-	gen, err := decodeU64(e.value)
+func (c *checker) reverse(e machine.Entry, d DecodedKey) error {
+	gen, err := decodeU64(e.Value)
 	if err != nil {
 		return bad(err)
 	}
-	_, _, err = c.has("edge", e.key, edgeKey(d.Tenant, d.Parts[1], gen, d.Parts[0]), "edge")
+	_, _, err = c.has("edge", e.Key, edgeKey(d.Tenant, d.Parts[1], gen, d.Parts[0]), "edge")
 	return err
 }
 
-func (c *checker) memberOf(e entry, d DecodedKey) error {
-	_, _, err := c.all.peek(key(kindGroup, d.Tenant, d.Parts[0]))
+func (c *checker) memberOf(e machine.Entry, d DecodedKey) error {
+	_, _, err := c.all.Peek(key(kindGroup, d.Tenant, d.Parts[0]))
 	if !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	_, _, err = c.has("edge", e.key, key(kindUser, d.Tenant, d.Parts[0]), "user or group")
+	_, _, err = c.has("edge", e.Key, key(kindUser, d.Tenant, d.Parts[0]), "user or group")
 	return err
 }
 
@@ -282,67 +283,67 @@ func lockNames(l *Lock) []name {
 	return out
 }
 
-func (c *checker) lock(e entry, d DecodedKey) error {
+func (c *checker) lock(e machine.Entry, d DecodedKey) error {
 	var l Lock
-	if err := decodeRow(e.value, &l); err != nil {
+	if err := decodeRow(e.Value, &l); err != nil {
 		return bad(err)
 	}
 	for _, n := range lockNames(&l) {
-		v, ok, err := c.has("lock", e.key, key(kindHeld, d.Tenant, n.attr, n.value), "held name")
+		v, ok, err := c.has("lock", e.Key, key(kindHeld, d.Tenant, n.attr, n.value), "held name")
 		if err != nil {
 			return err
 		}
 		if id, err := openValue(v); ok && (err != nil || string(id) != l.UserID) {
-			c.find("lock", e.key, "a name of it is held by %q", id)
+			c.find("lock", e.Key, "a name of it is held by %q", id)
 		}
 	}
 	for epoch := uint64(1); epoch <= l.Epoch; epoch++ {
-		if _, _, err := c.has("lock", e.key, epochKey(kindOffboard, d.Tenant, l.UserID, epoch), "offboarding"); err != nil {
+		if _, _, err := c.has("lock", e.Key, epochKey(kindOffboard, d.Tenant, l.UserID, epoch), "offboarding"); err != nil {
 			return err
 		}
 	}
-	there, err := c.reader(d.Tenant).exists(key(kindUser, d.Tenant, l.UserID))
+	there, err := c.reader(d.Tenant).snap.Exists(key(kindUser, d.Tenant, l.UserID))
 	if err != nil {
 		return err
 	}
 	if there == (l.State == LockDeleted) || l.UserID != d.Parts[0] || l.Tenant != d.Tenant {
-		c.find("lock", e.key, "state %s of %q, user present: %t", l.State, l.UserID, there)
+		c.find("lock", e.Key, "state %s of %q, user present: %t", l.State, l.UserID, there)
 	}
 	return nil
 }
 
-func (c *checker) held(e entry, d DecodedKey) error {
-	id, err := openValue(e.value)
+func (c *checker) held(e machine.Entry, d DecodedKey) error {
+	id, err := openValue(e.Value)
 	if err != nil {
 		return bad(err)
 	}
 	l, err := c.reader(d.Tenant).Lock(string(id))
 	if errors.Is(err, ErrNotFound) {
-		c.find("lock", e.key, "the lock of %q is missing", id)
+		c.find("lock", e.Key, "the lock of %q is missing", id)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	for _, n := range lockNames(&l) {
-		if string(key(kindHeld, d.Tenant, n.attr, n.value)) == string(e.key) {
+		if string(key(kindHeld, d.Tenant, n.attr, n.value)) == string(e.Key) {
 			return nil
 		}
 	}
-	c.find("lock", e.key, "the lock of %q does not have this name", id)
+	c.find("lock", e.Key, "the lock of %q does not have this name", id)
 	return nil
 }
 
-func (c *checker) offboarding(e entry, d DecodedKey) error {
+func (c *checker) offboarding(e machine.Entry, d DecodedKey) error {
 	var o Offboarding
-	if err := decodeRow(e.value, &o); err != nil {
+	if err := decodeRow(e.Value, &o); err != nil {
 		return bad(err)
 	}
 	jobs, err := c.reader(d.Tenant).JobsOf(d.Parts[0], d.Number)
 	if errors.Is(err, ErrNotFound) {
-		c.find("job", e.key, "%v", err)
+		c.find("job", e.Key, "%v", err)
 	} else if err != nil {
-		return fmt.Errorf("jobs of %s: %w", keyText(e.key), err)
+		return fmt.Errorf("jobs of %s: %w", keyText(e.Key), err)
 	}
 	n := 0
 	for i := range jobs {
@@ -351,24 +352,24 @@ func (c *checker) offboarding(e entry, d DecodedKey) error {
 		}
 	}
 	if n != o.Jobs {
-		c.find("job", e.key, "created %d jobs, there are %d", o.Jobs, n)
+		c.find("job", e.Key, "created %d jobs, there are %d", o.Jobs, n)
 	}
-	_, _, err = c.all.peek(epochKey(kindOpen, d.Tenant, d.Parts[0], d.Number))
+	_, _, err = c.all.Peek(epochKey(kindOpen, d.Tenant, d.Parts[0], d.Number))
 	if open := err == nil; open != o.VerifiedAt.IsZero() {
-		c.find("job", e.key, "open mark is %t, verified at %v", open, o.VerifiedAt)
+		c.find("job", e.Key, "open mark is %t, verified at %v", open, o.VerifiedAt)
 	}
-	_, _, err = c.has("lock", e.key, key(kindLock, d.Tenant, d.Parts[0]), "lock")
+	_, _, err = c.has("lock", e.Key, key(kindLock, d.Tenant, d.Parts[0]), "lock")
 	return err
 }
 
-func (c *checker) open(e entry, d DecodedKey) error {
-	_, _, err := c.has("job", e.key, epochKey(kindOffboard, d.Tenant, d.Parts[0], d.Number), "offboarding")
+func (c *checker) open(e machine.Entry, d DecodedKey) error {
+	_, _, err := c.has("job", e.Key, epochKey(kindOffboard, d.Tenant, d.Parts[0], d.Number), "offboarding")
 	return err
 }
 
-func (c *checker) job(e entry, d DecodedKey) error {
+func (c *checker) job(e machine.Entry, d DecodedKey) error {
 	var j Job
-	if err := decodeRow(e.value, &j); err != nil {
+	if err := decodeRow(e.Value, &j); err != nil {
 		return bad(err)
 	}
 	kind := j.Kind
@@ -376,30 +377,30 @@ func (c *checker) job(e entry, d DecodedKey) error {
 		kind += "/reactivated"
 	}
 	if want := JobID(d.Tenant, j.App, j.UserID, j.Epoch, kind); j.ID != d.Parts[0] || j.ID != want {
-		c.find("job", e.key, "has the id %s, must have %s", j.ID, want)
+		c.find("job", e.Key, "has the id %s, must have %s", j.ID, want)
 	}
-	if _, _, err := c.has("job", e.key, jobOfKey(d.Tenant, j.UserID, j.Epoch, j.ID), "entry by user"); err != nil {
+	if _, _, err := c.has("job", e.Key, jobOfKey(d.Tenant, j.UserID, j.Epoch, j.ID), "entry by user"); err != nil {
 		return err
 	}
 	if j.Epoch != 0 || j.After == "" { // a new holder of a name has no deactivation yet
-		if _, _, err := c.has("job", e.key, epochKey(kindOffboard, d.Tenant, j.UserID, j.Epoch), "offboarding"); err != nil {
+		if _, _, err := c.has("job", e.Key, epochKey(kindOffboard, d.Tenant, j.UserID, j.Epoch), "offboarding"); err != nil {
 			return err
 		}
 	}
 	if j.NextAt.IsZero() {
 		return nil
 	}
-	_, _, err := c.has("job", e.key, dueKey(d.Tenant, j.NextAt.UnixNano(), j.ID), "due entry")
+	_, _, err := c.has("job", e.Key, dueKey(d.Tenant, j.NextAt.UnixNano(), j.ID), "due entry")
 	return err
 }
 
-func (c *checker) jobOf(e entry, d DecodedKey) error {
-	_, _, err := c.has("job", e.key, key(kindJob, d.Tenant, d.Parts[1]), "job")
+func (c *checker) jobOf(e machine.Entry, d DecodedKey) error {
+	_, _, err := c.has("job", e.Key, key(kindJob, d.Tenant, d.Parts[1]), "job")
 	return err
 }
 
-func (c *checker) due(e entry, d DecodedKey) error {
-	v, ok, err := c.has("job", e.key, key(kindJob, d.Tenant, d.Parts[0]), "job")
+func (c *checker) due(e machine.Entry, d DecodedKey) error {
+	v, ok, err := c.has("job", e.Key, key(kindJob, d.Tenant, d.Parts[0]), "job")
 	if err != nil || !ok {
 		return err
 	}
@@ -408,33 +409,33 @@ func (c *checker) due(e entry, d DecodedKey) error {
 		return nil //nolint:nilerr // found at the job
 	}
 	if j.NextAt.IsZero() || orderedTime(j.NextAt.UnixNano()) != d.Number {
-		c.find("job", e.key, "the job is due at %v", j.NextAt)
+		c.find("job", e.Key, "the job is due at %v", j.NextAt)
 	}
 	return nil
 }
 
-func (c *checker) jti(e entry, d DecodedKey) error {
-	at, err := decodeU64(e.value)
+func (c *checker) jti(e machine.Entry, d DecodedKey) error {
+	at, err := decodeU64(e.Value)
 	if err != nil {
 		return bad(err)
 	}
-	_, _, err = c.has("jti", e.key, jtiExpiryKey(d.Tenant, int64(at^1<<63), d.Parts[0], d.Parts[1]), "expiry")
+	_, _, err = c.has("jti", e.Key, jtiExpiryKey(d.Tenant, int64(at^1<<63), d.Parts[0], d.Parts[1]), "expiry")
 	return err
 }
 
-func (c *checker) jtiExpiry(e entry, d DecodedKey) error {
-	_, _, err := c.has("jti", e.key, key(kindJTI, d.Tenant, d.Parts[0], d.Parts[1]), "jti")
+func (c *checker) jtiExpiry(e machine.Entry, d DecodedKey) error {
+	_, _, err := c.has("jti", e.Key, key(kindJTI, d.Tenant, d.Parts[0], d.Parts[1]), "jti")
 	return err
 }
 
-func (c *checker) signingKey(e entry, d DecodedKey) error {
+func (c *checker) signingKey(e machine.Entry, d DecodedKey) error {
 	var k Key
-	if err := decodeRow(e.value, &k); err != nil {
+	if err := decodeRow(e.Value, &k); err != nil {
 		return bad(err)
 	}
 	c.count(d.Tenant, counterKeys)
 	if k.ID != d.Parts[0] {
-		c.find("value", e.key, "key %q is in the wrong place", k.ID)
+		c.find("value", e.Key, "key %q is in the wrong place", k.ID)
 	}
 	return nil
 }

@@ -44,8 +44,6 @@ type Options struct {
 	Dir      string // created when absent; ignored when InMemory
 	InMemory bool
 	MinFree  uint64 // bytes that must be free for a write; zero means no check
-	// Genesis is the first record of a new log; it carries a random identity.
-	Genesis func() []byte
 	// Incarnation reads the identity out of the genesis record.
 	Incarnation func(rec []byte) (log.Incarnation, error)
 	// BeforeCommit and AfterWrite inject failures; nil does nothing.
@@ -74,8 +72,16 @@ type Log struct {
 const (
 	kindLog     = 'L'
 	kindGenesis = 'G' // the genesis record of a trimmed log
-	kindFeed    = 'Z' // change feed of a record, trimmed with it
 )
+
+// KindFeed is the first byte of the keys of feed rows: one row a record, which the
+// state machine writes and Trim drops with the record.
+const KindFeed = 'Z'
+
+// FeedKey is the key of the feed row of a record.
+func FeedKey(seq log.Seq) []byte {
+	return binary.BigEndian.AppendUint64([]byte{KindFeed}, uint64(seq))
+}
 
 func recordKey(seq log.Seq) []byte {
 	return binary.BigEndian.AppendUint64([]byte{kindLog}, uint64(seq))
@@ -214,12 +220,12 @@ func (l *Log) findLast() error {
 	return nil
 }
 
-// Start writes the genesis record of an empty log.
-func (l *Log) Start(ctx context.Context) error {
+// Start writes the genesis record, which carries a random identity, into an empty log.
+func (l *Log) Start(ctx context.Context, genesis []byte) error {
 	if l.last.Load() != 0 {
 		return nil
 	}
-	_, err := l.Append(ctx, l.o.Genesis())
+	_, err := l.Append(ctx, genesis)
 	return err
 }
 
@@ -432,7 +438,7 @@ func (l *Log) trim(from, to log.Seq) error {
 		if err := txn.Delete(recordKey(seq)); err != nil {
 			return fmt.Errorf("trimming record %d: %w", seq, err)
 		}
-		if err := txn.Delete(binary.BigEndian.AppendUint64([]byte{kindFeed}, uint64(seq))); err != nil {
+		if err := txn.Delete(FeedKey(seq)); err != nil {
 			return fmt.Errorf("trimming the feed of record %d: %w", seq, err)
 		}
 	}

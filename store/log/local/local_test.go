@@ -14,8 +14,7 @@ import (
 
 func options(dir string) local.Options {
 	return local.Options{
-		Dir:     dir,
-		Genesis: func() []byte { return bytes.Repeat([]byte{7}, 16) },
+		Dir: dir,
 		Incarnation: func(rec []byte) (log.Incarnation, error) {
 			if len(rec) != 16 {
 				return log.Incarnation{}, errors.New("no genesis")
@@ -32,7 +31,7 @@ func open(t *testing.T, o local.Options) *local.Log {
 		t.Fatal(err)
 	}
 	l.Bind(func(txn *badger.Txn, _ log.Seq, rec []byte) error { return txn.Set([]byte("state"), rec) })
-	if err := l.Start(t.Context()); err != nil {
+	if err := l.Start(t.Context(), bytes.Repeat([]byte{7}, 16)); err != nil {
 		t.Fatal(err)
 	}
 	return l

@@ -1,13 +1,12 @@
-package store
+package machine
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics of one store; they work unregistered too.
+// metrics of one machine. They work unregistered too.
 type metrics struct {
 	seconds   prometheus.Histogram
 	folded    prometheus.Histogram
@@ -18,18 +17,19 @@ type metrics struct {
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "scimward_store_commit_seconds", Help: "Time from folding a record to its acknowledgement, fsync included.",
+			Name:    "scimward_store_commit_seconds",
+			Help:    "Time from building a record to its acknowledgement, fsync included.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
 		}),
 		folded: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "scimward_store_record_transactions", Help: "Transactions folded into one record.",
+			Name: "scimward_store_record_transactions", Help: "Transactions in one record.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 7),
 		}),
 		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "scimward_store_conflicts_total", Help: "Changes that ran again because another came first.",
 		}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "scimward_store_refused_total", Help: "Changes refused because the disk did not take them.",
+			Name: "scimward_store_refused_total", Help: "Changes refused because the disk did not accept them.",
 		}),
 	}
 	if r == nil {
@@ -41,9 +41,4 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		}
 	}
 	return m, nil
-}
-
-func (m *metrics) commit(folded int, took time.Duration) {
-	m.seconds.Observe(took.Seconds())
-	m.folded.Observe(float64(folded))
 }

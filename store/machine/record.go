@@ -1,4 +1,4 @@
-package store
+package machine
 
 import (
 	"encoding/binary"
@@ -15,7 +15,7 @@ import (
 //	record  = version(1) flags(1) body          flags: 1 zstd, 2 genesis
 //	body    = incarnation(16)                   genesis
 //	        | count transaction…
-//	transaction = id(16) tenant time pre… op… audit… changes
+//	transaction = id(16) scope time pre… op… draft… changes
 //	pre     = cond key [version]
 //	op      = kind key [value | delta]
 const (
@@ -60,21 +60,18 @@ type operation struct {
 	delta int64
 }
 
-// transaction is one change: judged whole, applied whole.
+// transaction is one change: it is judged and applied whole.
 type transaction struct {
-	id      [16]byte
-	tenant  string
-	time    int64 // nanoseconds; the proposer's clock, the applier has none
-	pre     []precondition
-	ops     []operation
-	audits  [][]byte // drafts, one a resource; none for internal housekeeping
-	changes []byte   // JSON of the change-feed entries
+	Payload
+	id  [16]byte
+	pre []precondition
+	ops []operation
 }
 
 // size estimates the engine bytes and keys of the transaction.
 func (t *transaction) size() (n, keys int) {
-	n = len(t.changes)*2 + 512
-	for _, a := range t.audits {
+	n = len(t.Changes)*2 + 512
+	for _, a := range t.Drafts {
 		n += 2*len(a) + 512
 	}
 	for i := range t.pre {
@@ -83,7 +80,7 @@ func (t *transaction) size() (n, keys int) {
 	for i := range t.ops {
 		n += 2*(len(t.ops[i].key)+len(t.ops[i].value)) + 48 // once in the log, once as state
 	}
-	return n, len(t.ops) + 3*len(t.audits) + 4
+	return n, len(t.ops) + 3*len(t.Drafts) + 4
 }
 
 func appendBytes(b, v []byte) []byte {
@@ -92,8 +89,8 @@ func appendBytes(b, v []byte) []byte {
 
 func (t *transaction) append(b []byte) []byte {
 	b = append(b, t.id[:]...)
-	b = appendBytes(b, []byte(t.tenant))
-	b = binary.AppendVarint(b, t.time)
+	b = appendBytes(b, []byte(t.Scope))
+	b = binary.AppendVarint(b, t.Time)
 	b = binary.AppendUvarint(b, uint64(len(t.pre)))
 	for i := range t.pre {
 		p := &t.pre[i]
@@ -116,11 +113,11 @@ func (t *transaction) append(b []byte) []byte {
 		case opDelete, opTouch:
 		}
 	}
-	b = binary.AppendUvarint(b, uint64(len(t.audits)))
-	for _, a := range t.audits {
+	b = binary.AppendUvarint(b, uint64(len(t.Drafts)))
+	for _, a := range t.Drafts {
 		b = appendBytes(b, a)
 	}
-	return appendBytes(b, t.changes)
+	return appendBytes(b, t.Changes)
 }
 
 // codec compresses records; both halves are safe for concurrent use.
@@ -130,7 +127,8 @@ type codec struct {
 }
 
 func newCodec() (*codec, error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(256<<10))
+	enc, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest),
+		zstd.WithWindowSize(256<<10))
 	if err != nil {
 		return nil, fmt.Errorf("making the record compressor: %w", err)
 	}
@@ -159,6 +157,18 @@ func (c *codec) encode(txns []*transaction) []byte {
 		return append([]byte{recordVersion, 0}, body...)
 	}
 	return c.enc.EncodeAll(body, []byte{recordVersion, flagZstd})
+}
+
+// incarnation reads the identity out of a genesis record.
+func (c *codec) incarnation(rec []byte) (log.Incarnation, error) {
+	_, id, err := c.decode(rec)
+	if err == nil && id == nil {
+		err = errBadRecord
+	}
+	if err != nil {
+		return log.Incarnation{}, err
+	}
+	return *id, nil
 }
 
 // decode reads a record. A genesis record has no transactions.
@@ -199,27 +209,22 @@ func (c *codec) decode(rec []byte) ([]*transaction, *log.Incarnation, error) {
 	return txns, nil, nil
 }
 
-// decoder reads the body; the first fault makes every later read a zero.
+// decoder reads the body. After the first fault every read returns zero.
 type decoder struct {
 	b   []byte
 	bad bool
 }
 
-func (d *decoder) uvarint() uint64 {
-	n, w := binary.Uvarint(d.b)
-	if w <= 0 {
-		d.bad, d.b = true, nil
-		return 0
-	}
-	d.b = d.b[w:]
-	return n
-}
+func (d *decoder) uvarint() uint64 { return number(d, binary.Uvarint) }
 
-func (d *decoder) varint() int64 {
-	n, w := binary.Varint(d.b)
+func (d *decoder) varint() int64 { return number(d, binary.Varint) }
+
+func number[T any](d *decoder, read func([]byte) (T, int)) T {
+	n, w := read(d.b)
 	if w <= 0 {
 		d.bad, d.b = true, nil
-		return 0
+		var zero T
+		return zero
 	}
 	d.b = d.b[w:]
 	return n
@@ -258,8 +263,8 @@ func (d *decoder) byte() byte {
 func (d *decoder) transaction() *transaction {
 	t := &transaction{}
 	copy(t.id[:], d.take(16))
-	t.tenant = string(d.bytes())
-	t.time = d.varint()
+	t.Scope = string(d.bytes())
+	t.Time = d.varint()
 	n := d.count()
 	t.pre = make([]precondition, 0, min(n, 256))
 	for i := 0; i < n && !d.bad; i++ {
@@ -290,8 +295,8 @@ func (d *decoder) transaction() *transaction {
 	}
 	n = d.count()
 	for i := 0; i < n && !d.bad; i++ {
-		t.audits = append(t.audits, d.bytes())
+		t.Drafts = append(t.Drafts, d.bytes())
 	}
-	t.changes = d.bytes()
+	t.Changes = d.bytes()
 	return t
 }

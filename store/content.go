@@ -1,0 +1,145 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/scimward/scimward/store/audit"
+	"github.com/scimward/scimward/store/machine"
+)
+
+// content is what the directory adds to the records of the machine: it chains the
+// audit drafts, writes the feed, and shows the changes to the lock table and the
+// watchers.
+type content struct {
+	locks   *LockTable
+	watch   listeners[Change]
+	changes []Change // of the record applied last; read by the committer
+}
+
+// Apply implements [machine.Content].
+func (c *content) Apply(w *machine.Writer, accepted []machine.Payload) (feed []byte, err error) {
+	c.changes = nil
+	h := chains{w: w, heads: map[string]*head{}}
+	for i := range accepted {
+		p := &accepted[i]
+		for _, draft := range p.Drafts {
+			if err := h.add(p, draft); err != nil {
+				return nil, err
+			}
+		}
+		if err := c.addChanges(w.Seq(), p.Changes); err != nil {
+			return nil, err
+		}
+	}
+	if err := h.write(); err != nil || len(c.changes) == 0 {
+		return nil, err
+	}
+	return encodeRow(c.changes)
+}
+
+func (c *content) addChanges(seq Seq, encoded []byte) error {
+	if len(encoded) == 0 {
+		return nil
+	}
+	var changes []Change
+	if err := json.Unmarshal(encoded, &changes); err != nil {
+		return fmt.Errorf("decoding changes: %w", err)
+	}
+	for i := range changes {
+		changes[i].Seq = seq
+		if changes[i].Lock != nil {
+			changes[i].Lock.Version = seq
+		}
+	}
+	c.changes = append(c.changes, changes...)
+	return nil
+}
+
+// Publish implements [machine.Content]. The lock table comes first: a reader who
+// sees that a user is inactive also finds the lock.
+func (c *content) Publish(advance func()) {
+	for i := range c.changes {
+		if l := c.changes[i].Lock; l != nil {
+			c.locks.put(*l)
+		}
+	}
+	advance()
+	for i := range c.changes {
+		c.watch.call(c.changes[i])
+	}
+}
+
+// head is the end of a tenant's audit chain.
+type head struct {
+	N    uint64     `json:"n"`
+	Seq  Seq        `json:"s"`
+	Hash audit.Hash `json:"h"`
+}
+
+// chains are the audit chains that one record extends.
+type chains struct {
+	w       *machine.Writer
+	heads   map[string]*head
+	tenants []string // of heads, in the order of their first record
+}
+
+// add chains a draft of p. Only here are its number, position and hashes known.
+func (c *chains) add(p *machine.Payload, draft []byte) error {
+	rec, err := audit.Decode(draft)
+	if err != nil {
+		return err
+	}
+	h, err := c.head(p.Scope)
+	if err != nil {
+		return err
+	}
+	rec.N, rec.Seq, rec.Tenant, rec.Time = h.N+1, uint64(c.w.Seq()), p.Scope, time.Unix(0, p.Time).UTC()
+	b, err := rec.SealEncoded(h.Hash)
+	if err != nil {
+		return err
+	}
+	if err := c.w.Set(auditKey(p.Scope, rec.N), sealValue(b)); err != nil {
+		return err
+	}
+	if rec.Resource != "" {
+		if err := c.w.Set(auditOfKey(p.Scope, rec.Resource, rec.N), sealValue(nil)); err != nil {
+			return err
+		}
+	}
+	*h = head{N: rec.N, Seq: c.w.Seq(), Hash: rec.Hash}
+	return nil
+}
+
+func (c *chains) head(tenant string) (*head, error) {
+	if h := c.heads[tenant]; h != nil {
+		return h, nil
+	}
+	v, err := c.w.Get(key(kindAuditHead, tenant))
+	if err != nil {
+		return nil, err
+	}
+	h := &head{}
+	if v != nil {
+		if err := decodeRow(v, h); err != nil {
+			return nil, fmt.Errorf("reading the audit head of %s: %w", tenant, err)
+		}
+	}
+	c.heads[tenant] = h
+	c.tenants = append(c.tenants, tenant)
+	return h, nil
+}
+
+func (c *chains) write() error {
+	for _, tenant := range c.tenants {
+		row, err := encodeRow(c.heads[tenant])
+		if err != nil {
+			return err
+		}
+		if err := c.w.Set(key(kindAuditHead, tenant), row); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,245 @@
+// Package machine is the deterministic state machine over the ordered log. It
+// knows keys, values, records, preconditions and positions, and nothing of what
+// the bytes mean: package store puts the directory on top of it.
+//
+// Start with [Open], read with [Machine.View], change with [Machine.Update]. A
+// change is one transaction: preconditions on the keys that it read, and the keys
+// that it writes. One committer goroutine puts the waiting transactions into one
+// log record. [Machine.Apply] judges each transaction against the state and
+// against the ones before it in the record. So the log order decides every
+// conflict, a transaction is applied whole or not at all, and the same log gives
+// the same bytes everywhere.
+//
+// A log driver needs [Machine.Apply] alone; a replica also needs
+// [Machine.Position] and [Machine.View].
+package machine
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/scimward/scimward/store/log"
+	"github.com/scimward/scimward/store/log/local"
+)
+
+// Seq is the position of a record in the log and the version of every key that
+// the record wrote.
+type Seq = log.Seq
+
+// The errors of a machine. Their text names the store, which returns them as they are.
+var (
+	ErrNotFound    = errors.New("store: not found")
+	ErrConflict    = errors.New("store: changed by another writer too often")            // all retries of Update failed
+	ErrTooLarge    = errors.New("store: change exceeds one record")                      // see commit.go
+	ErrUnavailable = errors.New("store: writes are refused until the disk accepts them") // see Update
+	ErrClosed      = errors.New("store: closed")
+)
+
+// Payload is what a transaction carries for the content. The machine stores it in
+// the record and does not read it.
+type Payload struct {
+	Scope   string   // whose keys the transaction writes
+	Time    int64    // Unix nanoseconds of the proposer's clock; the applier has none
+	Drafts  [][]byte // of rows that need the position of the record
+	Changes []byte   // for those who watch
+}
+
+// Content is the package on top of the machine.
+type Content interface {
+	// Apply runs once for each record, with the payloads of the accepted
+	// transactions in their order. It may write rows that no transaction writes or
+	// has a precondition on. It returns the feed row of the record, nil for none,
+	// which stays until the record is trimmed. It must be deterministic: no clock,
+	// no randomness, no map iteration.
+	Apply(w *Writer, accepted []Payload) (feed []byte, err error)
+	// Publish runs when the record that Apply saw last is durable. It must call
+	// advance once: from then on readers see the record.
+	Publish(advance func())
+}
+
+// Options configures Open.
+type Options struct {
+	Log         local.Options // Incarnation is set by Open
+	Content     Content
+	Now         func() time.Time
+	Logger      *slog.Logger
+	Metrics     prometheus.Registerer // nil: none
+	KeepRecords uint64                // log records that survive Clean
+	Replica     bool                  // no genesis record: the records come from another log
+}
+
+// Machine is an open state machine. It is safe for concurrent use.
+type Machine struct {
+	o       Options
+	log     *local.Log
+	codec   *codec
+	applied []bool // by transaction of the record applied last; read by the committer
+	metrics *metrics
+
+	queue    chan *proposal
+	position atomic.Uint64
+	snaps    snapshots
+
+	mu       sync.Mutex // closed
+	closed   bool
+	inflight sync.WaitGroup // running calls
+	workers  sync.WaitGroup // the committer
+}
+
+// Open opens or creates the log, binds the machine to it and starts the committer.
+func Open(ctx context.Context, o Options) (*Machine, error) {
+	mt, err := newMetrics(o.Metrics)
+	if err != nil {
+		return nil, err
+	}
+	c, err := newCodec()
+	if err != nil {
+		return nil, err
+	}
+	o.Log.Incarnation = c.incarnation
+	l, err := local.Open(o.Log)
+	if err != nil {
+		c.close()
+		return nil, err
+	}
+	m := &Machine{o: o, log: l, codec: c, metrics: mt, queue: make(chan *proposal, 4*maxFold)}
+	l.Bind(m.Apply)
+	if !o.Replica {
+		var id log.Incarnation
+		rand.Read(id[:]) // never fails (crypto/rand)
+		if err := l.Start(ctx, genesisRecord(id)); err != nil {
+			return nil, errors.Join(fmt.Errorf("starting the log: %w", err), m.release())
+		}
+	}
+	m.position.Store(uint64(l.Last()))
+	m.workers.Go(m.commitLoop)
+	return m, nil
+}
+
+func (m *Machine) release() error {
+	m.codec.close()
+	return m.log.Close()
+}
+
+// Close waits for the running calls, commits what is queued and closes the log.
+// Later calls return ErrClosed.
+func (m *Machine) Close() error {
+	m.mu.Lock()
+	closed := m.closed
+	m.closed = true
+	m.mu.Unlock()
+	if closed {
+		return nil
+	}
+	m.inflight.Wait()
+	close(m.queue)
+	m.workers.Wait()
+	return m.release()
+}
+
+// enter registers a running call; m.inflight.Done ends it.
+func (m *Machine) enter() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return ErrClosed
+	}
+	m.inflight.Add(1)
+	return nil
+}
+
+// Log is the log under the machine, valid until Close. Only the committer appends to it.
+func (m *Machine) Log() log.Log { return m.log }
+
+// Position is that of the newest record that readers see.
+func (m *Machine) Position() Seq { return Seq(m.position.Load()) }
+
+// Ready returns the position of the newest record in the log, and why a write
+// would fail now: nil, ErrClosed, local.ErrLowSpace or local.ErrBroken.
+func (m *Machine) Ready() (head Seq, err error) {
+	if err := m.enter(); err != nil {
+		return m.Position(), err
+	}
+	defer m.inflight.Done()
+	return m.log.Last(), m.log.Ready()
+}
+
+// View runs fn on a snapshot of the newest position. The snapshot is valid until
+// fn returns.
+func (m *Machine) View(ctx context.Context, fn func(*Snapshot) error) error {
+	if err := m.enter(); err != nil {
+		return err
+	}
+	defer m.inflight.Done()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s := m.snapshot(ctx)
+	defer s.close()
+	return fn(s)
+}
+
+// Clean drops log records beyond KeepRecords, and the versions that no snapshot needs.
+func (m *Machine) Clean(ctx context.Context) error {
+	if err := m.enter(); err != nil {
+		return err
+	}
+	defer m.inflight.Done()
+	m.log.Discard(m.snaps.oldest(&m.position))
+	if last := m.Position(); uint64(last) > m.o.KeepRecords {
+		return m.log.Trim(ctx, last-Seq(m.o.KeepRecords))
+	}
+	return nil
+}
+
+// Collect frees space on disk.
+func (m *Machine) Collect(ctx context.Context) error {
+	if err := m.enter(); err != nil {
+		return err
+	}
+	defer m.inflight.Done()
+	return m.log.Collect(ctx)
+}
+
+// CheckLog reads every record of the log and calls fault for each that is missing
+// or malformed. It returns how many it read.
+func (m *Machine) CheckLog(ctx context.Context, fault func(error)) (records int, err error) {
+	if err := m.enter(); err != nil {
+		return 0, err
+	}
+	defer m.inflight.Done()
+	first, last, id, err := m.log.Bounds(ctx)
+	if err != nil {
+		fault(err)
+		return 0, nil
+	}
+	for seq := first; seq <= last; seq++ {
+		if err := ctx.Err(); err != nil {
+			return records, err
+		}
+		rec, err := m.log.Read(seq)
+		if err != nil {
+			fault(fmt.Errorf("record %d: %w", seq, err))
+			continue
+		}
+		records++
+		_, genesis, err := m.codec.decode(rec)
+		switch {
+		case err != nil:
+			fault(fmt.Errorf("record %d: %w", seq, err))
+		case (genesis != nil) != (seq == 1):
+			fault(fmt.Errorf("record %d: genesis out of place", seq))
+		case genesis != nil && *genesis != id:
+			fault(errors.New("record 1: another incarnation"))
+		}
+	}
+	return records, nil
+}
