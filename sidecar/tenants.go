@@ -165,7 +165,7 @@ func (v *verifiers) accessTokens(t *config.Tenant, own []byte) (*token.Verifier,
 		issuers = append(issuers, c)
 	}
 	return v.add("keys:"+t.Name, token.Options{
-		Tenant: t.Name, Purpose: token.AccessToken, Issuers: issuers, Audience: t.Resource(), Scope: oauth.Scope, TokenEndpoint: t.TokenEndpoint(),
+		Tenant: t.Name, Purpose: token.AccessToken, Issuers: issuers, Audience: t.Resource(), TokenEndpoint: t.TokenEndpoint(),
 	})
 }
 

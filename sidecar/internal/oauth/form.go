@@ -9,24 +9,27 @@ import (
 	"net/url"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/scimward/scimward/sidecar/internal/token"
 )
 
 const (
 	maxFormBytes = 64 << 10
 
+	formMedia              = "application/x-www-form-urlencoded"
 	grantClientCredentials = "client_credentials"
 	assertionType          = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 )
 
-// form is the parameters of a token request, each once and with a value.
+// form has the parameters of a token request that have a value.
 type form map[string]string
 
-// readForm reads the body of a token request. Bytes are bounded before anything
-// is decoded, and a parameter that comes twice is refused, because two readers
-// could take different ones (RFC 6749 §3.2).
+// readForm reads the body of a token request. It bounds the body before decoding
+// and refuses a repeated parameter (RFC 6749 §3.2), because two readers could use
+// different ones.
 func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
 	if r.URL.RawQuery != "" || r.URL.ForceQuery {
-		return nil, &refusal{fault: faultRequest, detail: "parameters belong into the body, not into the URL"}
+		return nil, refuse(faultRequest, "send parameters in the body, not in the URL")
 	}
 	if err := checkMedia(r.Header); err != nil {
 		return nil, err
@@ -34,24 +37,24 @@ func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxFormBytes))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		return nil, &refusal{fault: faultTooLarge, detail: fmt.Sprintf("the body has more than %d bytes", maxFormBytes)}
+		return nil, refuse(faultTooLarge, fmt.Sprintf("the body has more than %d bytes", maxFormBytes))
 	}
 	if err != nil {
-		return nil, &refusal{fault: faultRequest, detail: "the body broke off"}
+		return nil, refuse(faultRequest, "the body ended early")
 	}
 	values, err := url.ParseQuery(string(body))
 	if err != nil {
-		return nil, &refusal{fault: faultRequest, detail: "the body is not a form"}
+		return nil, refuse(faultRequest, "the body is not a form")
 	}
 	f := make(form, len(values))
 	for name, list := range values {
 		if len(list) != 1 {
-			return nil, &refusal{fault: faultRequest, detail: fmt.Sprintf("parameter %.40q is there more than once", name)}
+			return nil, refuse(faultRequest, fmt.Sprintf("parameter %.40q is there more than once", name))
 		}
 		if !utf8.ValidString(list[0]) {
-			return nil, &refusal{fault: faultRequest, detail: fmt.Sprintf("parameter %.40q is not UTF-8", name)}
+			return nil, refuse(faultRequest, fmt.Sprintf("parameter %.40q is not UTF-8", name))
 		}
-		if list[0] != "" { // without a value it counts as omitted
+		if list[0] != "" { // without a value it counts as omitted (RFC 6749 §3.2)
 			f[name] = list[0]
 		}
 	}
@@ -61,38 +64,38 @@ func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
 func checkMedia(h http.Header) error {
 	types := h.Values("Content-Type")
 	if len(types) != 1 {
-		return &refusal{fault: faultMedia, detail: "send one content-type: application/x-www-form-urlencoded"}
+		return refuse(faultMedia, "send one content-type: "+formMedia)
 	}
 	media, params, err := mime.ParseMediaType(types[0])
-	if err != nil || media != "application/x-www-form-urlencoded" {
-		return &refusal{fault: faultMedia, detail: "content-type is application/x-www-form-urlencoded"}
+	if err != nil || media != formMedia {
+		return refuse(faultMedia, "send content-type "+formMedia)
 	}
 	if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
-		return &refusal{fault: faultMedia, detail: "the charset is UTF-8"}
+		return refuse(faultMedia, "send the form in UTF-8")
 	}
 	if enc := h.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
-		return &refusal{fault: faultMedia, detail: "the body is sent without content-encoding"}
+		return refuse(faultMedia, "send the body without content-encoding")
 	}
 	return nil
 }
 
-// check judges the parameters that need no key (B3, B4, B13).
+// check checks the parameters that need no key.
 func (f form) check(t *tenant) error {
 	switch {
 	case f["grant_type"] == "":
-		return &refusal{fault: faultRequest, detail: "parameter grant_type is missing"}
+		return refuse(faultRequest, "parameter grant_type is missing")
 	case f["grant_type"] != grantClientCredentials:
-		return &refusal{fault: faultGrant, detail: "unsupported grant type"}
+		return refuse(faultGrant, "the only grant type is "+grantClientCredentials)
 	case f["client_secret"] != "":
-		return &refusal{fault: faultClient, detail: "client secrets are not accepted; send a client assertion (RFC 7523)"}
+		return refuse(faultClient, "client secrets are not accepted; send a client assertion (RFC 7523)")
 	case f["client_assertion"] == "":
-		return &refusal{fault: faultClient, detail: "parameter client_assertion is missing"}
+		return refuse(faultClient, "parameter client_assertion is missing")
 	case f["client_assertion_type"] != assertionType:
-		return &refusal{fault: faultClient, detail: "parameter client_assertion_type is " + assertionType}
-	case f["scope"] != "" && f["scope"] != Scope:
-		return &refusal{fault: faultScope, detail: "unsupported scope"}
+		return refuse(faultClient, "parameter client_assertion_type must be "+assertionType)
+	case f["scope"] != "" && f["scope"] != token.Scope:
+		return refuse(faultScope, "the only scope is "+token.Scope)
 	case f["resource"] != "" && f["resource"] != t.Resource:
-		return &refusal{fault: faultTarget, detail: "the only resource is " + t.Resource}
+		return refuse(faultTarget, "the only resource is "+t.Resource)
 	}
 	return nil
 }

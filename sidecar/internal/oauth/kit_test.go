@@ -31,7 +31,7 @@ const (
 
 type object = map[string]any
 
-// start is a whole second: tokens know no smaller ones.
+// start is a whole second, as times in tokens are.
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // world is two authorization servers on a real store, behind one mux.
@@ -49,14 +49,17 @@ type world struct {
 	web    http.RoundTripper
 }
 
-// newWorld has the tenants acme and globex. Acme's clients: idp; old, which may
-// name the token endpoint as aud; hash, which may go without jti; remote, whose
-// keys are behind a URL. Globex has idp-globex.
+// newWorld has the tenants acme and globex. Acme's clients are idp, old, which may
+// name the token endpoint as aud, and remote, whose keys are behind a URL. Globex has
+// idp-globex.
 func newWorld(tb testing.TB, change ...func(*world)) *world {
 	tb.Helper()
-	w := &world{t: tb, clock: &atomic.Int64{}, dir: tb.TempDir(), keys: map[string]*token.Signer{}, docs: map[string][]byte{}}
+	w := &world{
+		t: tb, clock: &atomic.Int64{}, dir: tb.TempDir(),
+		keys: map[string]*token.Signer{}, docs: map[string][]byte{},
+	}
 	w.clock.Store(start.UnixNano())
-	for _, id := range []string{"idp", "old", "hash", "remote", "idp-globex", "nobody"} {
+	for _, id := range []string{"idp", "old", "remote", "idp-globex", "nobody"} {
 		doc, _, err := token.GenerateKey()
 		if err != nil {
 			tb.Fatal(err)
@@ -100,15 +103,18 @@ func (w *world) jwks(id string) []byte {
 
 func (w *world) tenants() []oauth.Tenant {
 	return []oauth.Tenant{
-		{Name: "acme", Issuer: acme, Resource: acme + "/scim/v2", Clients: []oauth.Client{
-			{ID: "idp", JWKS: w.jwks("idp")},
-			{ID: "old", JWKS: w.jwks("old"), AllowTokenEndpointAudience: true},
-			{ID: "hash", JWKS: w.jwks("hash"), ReplayByHash: true},
-			{ID: "remote", JWKSURL: "https://idp.example/jwks"},
-		}},
-		{Name: "globex", Issuer: globex, Resource: globex + "/scim/v2", Clients: []oauth.Client{
-			{ID: "idp-globex", JWKS: w.jwks("idp-globex")},
-		}},
+		{
+			Name: "acme", Issuer: acme, Resource: acme + "/scim/v2", TokenEndpoint: acme + "/oauth/token",
+			Clients: []oauth.Client{
+				{ID: "idp", JWKS: w.jwks("idp")},
+				{ID: "old", JWKS: w.jwks("old"), AllowTokenEndpointAudience: true},
+				{ID: "remote", JWKSURL: "https://idp.example/jwks", HTTPClient: &http.Client{Transport: w.web}},
+			},
+		},
+		{
+			Name: "globex", Issuer: globex, Resource: globex + "/scim/v2", TokenEndpoint: globex + "/oauth/token",
+			Clients: []oauth.Client{{ID: "idp-globex", JWKS: w.jwks("idp-globex")}},
+		},
 	}
 }
 
@@ -128,8 +134,7 @@ func (w *world) open() {
 		w.t.Fatalf("opening the store: %v", err)
 	}
 	w.server, err = oauth.New(ctx, oauth.Options{
-		Tenants: w.tenants(), Store: w.store, Now: w.now, HTTPClient: &http.Client{Transport: w.web},
-		Logger: slog.New(slog.NewJSONHandler(&w.logs, nil)),
+		Tenants: w.tenants(), Store: w.store, Now: w.now, Logger: slog.New(slog.NewJSONHandler(&w.logs, nil)),
 	})
 	if err != nil {
 		w.t.Fatalf("starting: %v", err)
@@ -146,14 +151,14 @@ func (w *world) close() {
 	}
 }
 
-// reopen is a restart on the same folder.
+// reopen restarts on the same folder.
 func (w *world) reopen() {
 	w.t.Helper()
 	w.close()
 	w.open()
 }
 
-// head is where the audit chain of a tenant ends: it moves with every record.
+// head is the last position of a tenant's audit chain. Every record moves it.
 func (w *world) head(tenant string) (seq store.Seq) {
 	w.t.Helper()
 	err := w.store.View(w.t.Context(), tenant, func(r *store.Reader) (err error) {
@@ -177,7 +182,7 @@ func (w *world) lastAudit(tenant string) (last audit.Record) {
 	return last
 }
 
-// claims are good claims of an assertion of client idp at acme.
+// claims are valid claims of an assertion of client idp at acme.
 func (w *world) claims(changes object) object {
 	return with(object{
 		"iss": "idp", "sub": "idp", "aud": acme, "jti": "a-1",
@@ -197,7 +202,7 @@ func with(o, changes object) object {
 	return o
 }
 
-// assert is a signed assertion with the changes; the key is that of id.
+// assert is an assertion of client id, changed and signed with its key.
 func (w *world) assert(id string, changes object) string {
 	w.t.Helper()
 	return w.sign(id, "JWT", with(w.claims(object{"iss": id, "sub": id}), changes))

@@ -6,10 +6,12 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"github.com/scimward/scimward/sidecar/internal/token"
 )
 
-// The routes. Those under /.well-known carry the path of the identifier they
-// describe behind them (RFC 8414 §3, RFC 9728 §3).
+// The routes. Those under /.well-known are followed by the path of the identifier
+// that they describe (RFC 8414 §3, RFC 9728 §3).
 const (
 	metadataPath = "/.well-known/oauth-authorization-server"
 	resourcePath = "/.well-known/oauth-protected-resource"
@@ -23,7 +25,7 @@ type document struct {
 	body []byte
 }
 
-// serverMetadata is RFC 8414 §2, as far as there is something to say (B19, B22).
+// serverMetadata has the members of RFC 8414 §2 that apply here.
 type serverMetadata struct {
 	Issuer            string   `json:"issuer"`
 	TokenEndpoint     string   `json:"token_endpoint"`
@@ -36,7 +38,7 @@ type serverMetadata struct {
 	Resources         []string `json:"protected_resources"` // RFC 9728 §4
 }
 
-// resourceMetadata is RFC 9728 §2 (B24).
+// resourceMetadata has the members of RFC 9728 §2 that apply here.
 type resourceMetadata struct {
 	Resource      string   `json:"resource"`
 	Servers       []string `json:"authorization_servers"`
@@ -44,37 +46,30 @@ type resourceMetadata struct {
 	BearerMethods []string `json:"bearer_methods_supported"`
 }
 
-// describe builds the documents, once: they hold configuration alone.
-func (t *tenant) describe() error {
-	algs := []string{"ES256", "PS256", "EdDSA"}
-	for _, c := range t.Clients {
-		if c.AllowRS256 {
-			algs = append(algs, "RS256")
-			break
-		}
-	}
-	var err error
+// describe builds the documents once: they depend on the configuration alone.
+func (t *tenant) describe() (err error) {
 	t.metadata, err = newDocument(metadataPath, t.Issuer, serverMetadata{
 		Issuer: t.Issuer, TokenEndpoint: t.TokenEndpoint, JWKSURI: strings.TrimSuffix(t.Issuer, "/") + jwksPath,
-		Scopes: []string{Scope},
-		// There is no authorization endpoint, so no response type. RFC 8414 §2
-		// requires the member all the same, and readers look for it.
-		ResponseTypes: []string{},
-		GrantTypes:    []string{grantClientCredentials},
-		AuthMethods:   []string{"private_key_jwt"}, SigningAlgorithms: algs,
-		Resources: []string{t.Resource},
+		Scopes: []string{token.Scope},
+		// There is no authorization endpoint, so there is no response type. RFC 8414 §2
+		// requires the member all the same, and clients look for it.
+		ResponseTypes:     []string{},
+		GrantTypes:        []string{grantClientCredentials},
+		AuthMethods:       []string{"private_key_jwt"},
+		SigningAlgorithms: []string{"ES256", "PS256", "EdDSA"},
+		Resources:         []string{t.Resource},
 	})
 	if err != nil {
 		return err
 	}
 	t.resource, err = newDocument(resourcePath, t.Resource, resourceMetadata{
-		Resource: t.Resource, Servers: []string{t.Issuer}, Scopes: []string{Scope}, BearerMethods: []string{"header"},
+		Resource: t.Resource, Servers: []string{t.Issuer}, Scopes: []string{token.Scope}, BearerMethods: []string{"header"},
 	})
 	return err
 }
 
-// newDocument places v where the metadata of identifier belongs: the well-known
-// path, then the identifier's own path without a slash at its end.
+// newDocument puts v where the metadata of identifier belongs: the well-known path,
+// followed by the identifier's path without a trailing slash.
 func newDocument(wellKnown, identifier string, v any) (document, error) {
 	u, err := url.Parse(identifier)
 	if err != nil {
@@ -87,23 +82,25 @@ func newDocument(wellKnown, identifier string, v any) (document, error) {
 	return document{path: wellKnown + strings.TrimSuffix(u.EscapedPath(), "/"), body: body}, nil
 }
 
-// document serves what pick returns, at its path only.
+const noTenant = "there is no authorization server at this host"
+
+// document serves the document that pick returns, at the document's path only.
 func (h *handler) document(pick func(*tenant) document) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		t := h.tenant(r)
 		if t == nil {
-			writeError(w, answerFor(&refusal{fault: faultTenant}))
+			writeError(w, answerFor(refuse(faultTenant, noTenant)))
 			return
 		}
 		d := pick(t)
 		if r.URL.EscapedPath() != d.path {
-			writeError(w, answerFor(&refusal{fault: faultNotFound}))
+			writeError(w, answerFor(refuse(faultNotFound, "there is no such document")))
 			return
 		}
 		header := w.Header()
 		header.Set("Content-Type", "application/json")
 		header.Set("Cache-Control", "public, max-age=300")
 		header.Set("X-Content-Type-Options", "nosniff")
-		_, _ = w.Write(d.body) // the client went away: nobody is left to tell
+		_, _ = w.Write(d.body) // fails only if the client went away
 	}
 }

@@ -1,8 +1,8 @@
-// Package oauth is the authorization server of a tenant: a signed assertion goes
-// in, a short-lived access token with scope `scim` comes out, and nothing else.
+// Package oauth is the authorization server of a tenant. It exchanges a signed
+// client assertion for a short-lived access token with scope `scim`.
 //
 //	client                                  authorization server
-//	  | GET /.well-known/oauth-authorization-server   RFC 8414 metadata (B22)
+//	  | GET /.well-known/oauth-authorization-server   RFC 8414 metadata
 //	  | GET /oauth/jwks                               keys of the access tokens
 //	  | POST /oauth/token                             RFC 6749 §4.4 with RFC 7523 §2.2
 //	  |   grant_type=client_credentials
@@ -12,23 +12,22 @@
 //	  | <- {"access_token": "…", "token_type": "Bearer", "expires_in": 300, "scope": "scim"}
 //
 // Call [New] once with all tenants, then [Server.Mount]. The verifier of access
-// tokens takes [Server.PublicKeys].
+// tokens needs [Server.PublicKeys].
 //
 // What the package promises:
-//   - A client proves itself with its key and in no other way: no client secret,
-//     no Authorization header (B4).
-//   - An assertion works once. Its jti is written to the store, with the audit
-//     record of the grant, before the answer leaves; a restart forgets nothing (B10).
-//   - A client of another tenant is an unknown client. Who is not authentic gets
-//     the same answer, after similar work, whatever was wrong.
-//   - What is in doubt, a store or a client's keys out of reach, is 503 with
-//     Retry-After and never a token.
+//   - A client authenticates with its key only: no client secret, no Authorization
+//     header.
+//   - An assertion works once. The store records its jti, with the audit record of
+//     the grant, before the answer is sent, so a restart forgets nothing.
+//   - A client of another tenant is an unknown client. Every caller that is not
+//     authentic gets the same answer after similar work.
+//   - When the store or a client's keys are out of reach, the answer is 503 with
+//     Retry-After, never a token.
 package oauth
 
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,91 +40,79 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// Scope is the only scope there is (B15).
-const Scope = "scim"
-
-// Defaults and bounds.
-const (
-	defaultLifetime = 5 * time.Minute
-	maxLifetime     = time.Hour // of a token (B17), and of an assertion that must be remembered
-	leeway          = 30 * time.Second
-)
+// tokenLifetime is the lifetime of access tokens.
+const tokenLifetime = 5 * time.Minute
 
 // Client is an identity service that may get tokens of a tenant. Exactly one of
 // JWKSURL, Issuer and JWKS says where its keys are.
 type Client struct {
 	ID      string // client_id: iss and sub of its assertions
 	JWKSURL string // https, or http on loopback
-	Issuer  string // its issuer identifier, whose RFC 8414 metadata names jwks_uri (B20)
+	Issuer  string // its issuer identifier, whose RFC 8414 metadata names jwks_uri
 	JWKS    []byte // the key set itself
 
-	// HTTPClient fetches the keys of this client, with the authorities that vouch
-	// for them and for no others; nil is Options.HTTPClient.
+	// HTTPClient fetches the keys of this client. It trusts the certificate
+	// authorities of this client only; nil is a plain client.
 	HTTPClient *http.Client
 
-	// AllowTokenEndpointAudience accepts the token endpoint's URL as `aud` beside
-	// the issuer, for clients older than RFC 7523bis (B8).
+	// AllowTokenEndpointAudience also accepts the token endpoint's URL as `aud`, for
+	// clients older than RFC 7523bis, which requires the issuer.
 	AllowTokenEndpointAudience bool
-	AllowRS256                 bool // B108
-	// ReplayByHash takes the hash of an assertion without jti for its jti. False
-	// refuses assertions without jti.
-	ReplayByHash bool
 }
 
-// Tenant is one authorization server.
+// Tenant is one authorization server. Its configuration is already checked.
 type Tenant struct {
-	Name                 string
-	Issuer               string // issuer identifier, the external URL; no query, no fragment
-	Resource             string // the SCIM service's identifier, `aud` of the access tokens
-	TokenEndpoint        string // external URL; empty is Issuer + "/oauth/token"
-	Clients              []Client
-	TokenLifetime        time.Duration // of access tokens, a second to an hour; 0 is 5 minutes
-	MaxAssertionLifetime time.Duration // how far ahead exp of an assertion may lie, at most an hour; 0 is 10 minutes (B6)
+	Name          string
+	Issuer        string // issuer identifier: the external URL, without query and fragment
+	Resource      string // the SCIM service's identifier, `aud` of the access tokens
+	TokenEndpoint string // external URL
+	Clients       []Client
 }
 
 // Options configure a server.
 type Options struct {
-	Tenants    []Tenant
-	Store      *store.Store     // required; knows every tenant
-	Now        func() time.Time // nil is time.Now
-	NewID      func() string    // jti of access tokens and missing request ids; nil is 128 random bits
-	HTTPClient *http.Client     // to fetch clients' keys; nil is a client of its own
-	Logger     *slog.Logger     // nil discards
-	Metrics    prometheus.Registerer
+	Tenants []Tenant
+	Store   *store.Store     // required; has every tenant
+	Now     func() time.Time // nil is time.Now
+	Logger  *slog.Logger     // nil discards
+	Metrics prometheus.Registerer
 }
 
 // Server is the authorization servers of all tenants. It is safe for concurrent
 // use.
 type Server struct {
-	tenants map[string]*tenant
-	store   *store.Store
-	now     func() time.Time
-	newID   func() string
-	log     *slog.Logger
-	answers *prometheus.CounterVec // by tenant and outcome
+	o        Options
+	tenants  map[string]*tenant
+	requests *prometheus.CounterVec // by tenant and outcome
 }
 
-// New checks the tenants, reporting every fault at once, makes the signing keys
-// that the store does not have yet, and starts what fetches the clients' keys;
-// [Server.Close] ends it.
+// New creates the signing keys that the store does not have yet and starts fetching
+// the clients' keys; [Server.Close] ends it. It reports every fault at once.
 func New(ctx context.Context, o Options) (*Server, error) {
 	if o.Store == nil {
 		return nil, errors.New("oauth: a server needs a store")
 	}
-	s := &Server{tenants: make(map[string]*tenant, len(o.Tenants)), store: o.Store, now: o.Now, newID: o.NewID, log: o.Logger}
-	s.defaults()
-	s.answers = prometheus.NewCounterVec(prometheus.CounterOpts{
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{o: o, tenants: make(map[string]*tenant, len(o.Tenants))}
+	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scimward_oauth_token_requests_total",
 		Help: "Token requests by tenant and outcome: issued, or the reason of the refusal.",
 	}, []string{"tenant", "outcome"})
 	if o.Metrics != nil {
-		if err := o.Metrics.Register(s.answers); err != nil {
+		if err := o.Metrics.Register(s.requests); err != nil {
 			return nil, fmt.Errorf("registering metrics: %w", err)
 		}
 	}
 	var errs []error
 	for _, cfg := range o.Tenants {
-		errs = append(errs, s.add(ctx, cfg, o))
+		if err := s.add(ctx, cfg); err != nil {
+			errs = append(errs, fmt.Errorf("oauth: tenant %q: %w", cfg.Name, err))
+		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		s.Close()
@@ -134,47 +121,25 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	return s, nil
 }
 
-func (s *Server) defaults() {
-	if s.now == nil {
-		s.now = time.Now
-	}
-	if s.newID == nil {
-		s.newID = randomID
-	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
-	}
-}
-
-func (s *Server) add(ctx context.Context, cfg Tenant, o Options) error {
+func (s *Server) add(ctx context.Context, cfg Tenant) error {
 	if s.tenants[cfg.Name] != nil {
-		return fmt.Errorf("oauth: tenant %q is configured twice", cfg.Name)
+		return errors.New("it is configured twice")
 	}
-	if err := cfg.check(); err != nil {
-		return fmt.Errorf("oauth: tenant %q: %w", cfg.Name, err)
-	}
-	t, err := newTenant(cfg, o, s.now) //nolint:contextcheck // fetching keys outlives this call; Close ends it
+	t, err := newTenant(cfg, &s.o) //nolint:contextcheck // fetching keys outlives this call; Close ends it
 	if err != nil {
-		return fmt.Errorf("oauth: tenant %q: %w", cfg.Name, err)
+		return err
 	}
 	s.tenants[cfg.Name] = t
-	if err := s.loadKeys(ctx, t); err != nil {
-		return fmt.Errorf("oauth: tenant %q: %w", cfg.Name, err)
-	}
-	return nil
+	return s.loadKeys(ctx, t)
 }
 
-// randomID is 128 random bits (B109).
-func randomID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails: it ends the process instead
-	return base64.RawURLEncoding.EncodeToString(b[:])
-}
+// newID returns the jti of an access token, or the id of a request without one.
+func newID() string { return rand.Text() }
 
-// errNoTenant is the answer to a name that is not configured.
+// errNoTenant reports a tenant that is not configured.
 var errNoTenant = errors.New("oauth: no such tenant")
 
-// Signer returns what signs a tenant's access tokens.
+// Signer returns the signer of a tenant's access tokens.
 func (s *Server) Signer(tenant string) (*token.Signer, error) {
 	t := s.tenants[tenant]
 	if t == nil {
@@ -192,8 +157,8 @@ func (s *Server) PublicKeys(tenant string) ([]byte, error) {
 	return t.jwks, nil
 }
 
-// Ready returns nil when the keys of every client are there, else an error for
-// each that has none. It waits for fetches that are under way, within ctx.
+// Ready returns nil when every client has keys, else an error for each that has
+// none. It waits within ctx for fetches that are under way.
 func (s *Server) Ready(ctx context.Context) error {
 	var errs []error
 	for _, t := range s.tenants {
@@ -202,21 +167,24 @@ func (s *Server) Ready(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Close ends the fetching of clients' keys and waits for it.
+// Close stops fetching clients' keys and waits for the goroutines.
 func (s *Server) Close() {
 	for _, t := range s.tenants {
-		t.close()
+		t.verifier.Close()
 	}
 }
 
-// Mount adds the routes. tenantOf names the tenant a request is for, from its
-// host; a request without one, or with one that is not configured, gets 404.
+// Mount adds the routes. tenantOf returns the tenant of a request, from its host; a
+// request without one, or with one that is not configured, gets 404.
 func (s *Server) Mount(mux *http.ServeMux, tenantOf func(*http.Request) (string, bool)) {
 	h := &handler{Server: s, tenantOf: tenantOf}
-	mux.HandleFunc("GET "+metadataPath, h.document(func(t *tenant) document { return t.metadata }))
-	mux.HandleFunc("GET "+metadataPath+"/{rest...}", h.document(func(t *tenant) document { return t.metadata }))
-	mux.HandleFunc("GET "+resourcePath, h.document(func(t *tenant) document { return t.resource }))
-	mux.HandleFunc("GET "+resourcePath+"/{rest...}", h.document(func(t *tenant) document { return t.resource }))
+	for path, pick := range map[string]func(*tenant) document{
+		metadataPath: func(t *tenant) document { return t.metadata },
+		resourcePath: func(t *tenant) document { return t.resource },
+	} {
+		mux.HandleFunc("GET "+path, h.document(pick))
+		mux.HandleFunc("GET "+path+"/{rest...}", h.document(pick))
+	}
 	mux.HandleFunc("GET "+jwksPath, h.document(func(t *tenant) document { return document{path: jwksPath, body: t.jwks} }))
 	mux.HandleFunc(tokenPath, h.token)
 }

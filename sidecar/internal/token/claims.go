@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -15,85 +16,77 @@ const (
 	maxUnixTime  = 253402300799 // the end of year 9999
 )
 
-// judge checks everything about an authentic token that is not its signature:
-// type, required claims, time, audience, binding, scope, in that order.
-func (v *Verifier) judge(p *parsed, iss *issuer, now time.Time) (Claims, *Error) {
-	if why := typeRefused(v.purpose, p.typ); why != "" {
-		return Claims{}, refuse(ReasonType, why)
+// check checks everything of an authentic token but its signature: type, required
+// claims, time, audience, binding, scope, in this order.
+func (v *Verifier) check(t *unverified, iss *issuer, now time.Time) (Claims, *Error) {
+	if wrong := wrongType(v.purpose, t.typ); wrong != "" {
+		return Claims{}, refuse(ReasonType, wrong)
 	}
-	c, scope, err := v.read(p, iss)
+	c, err := v.read(t, iss)
 	if err != nil {
-		return Claims{}, &Error{Reason: ReasonClaims, Detail: err.Error()}
+		return Claims{}, refuse(ReasonClaims, err.Error())
 	}
-	for _, check := range []func() *Error{
-		func() *Error { return v.judgeTime(c, now) },
-		func() *Error { return v.judgeAudience(c, iss) },
-		func() *Error { return v.judgeBinding(p, c) },
-		func() *Error { return v.judgeScope(&c, scope) },
-	} {
-		if e := check(); e != nil {
-			return Claims{}, e
-		}
+	refused := cmp.Or(v.checkTime(c, now), v.checkAudience(c, iss), v.checkBinding(t, c), v.checkScope(c))
+	if refused != nil {
+		return Claims{}, refused
 	}
-	return c, nil
+	return *c, nil
 }
 
-// read takes the claims of the purpose out of the payload (RFC 9068 §2.2,
-// RFC 7523 §3); an absent required claim or a wrong type is an error.
-func (v *Verifier) read(p *parsed, iss *issuer) (c Claims, scope string, err error) {
-	r := claimReader{obj: p.claims}
+// read reads the claims that the purpose needs (RFC 9068 §2.2, RFC 7523 §3). A
+// required claim that is absent is an error, and so is a wrong type.
+func (v *Verifier) read(t *unverified, iss *issuer) (*Claims, error) {
+	r := claimReader{obj: t.claims}
 	access, subject := v.purpose == AccessToken, v.purpose == Subject
-	c = Claims{
-		Issuer:        iss.name,
-		KeyID:         p.kid,
+	c := &Claims{
+		Issuer:        iss.Issuer,
+		KeyID:         t.kid,
 		Subject:       r.text("sub", !subject),
 		ClientID:      r.text("client_id", access),
-		JTI:           r.text("jti", access || (v.purpose == Assertion && !iss.noJTI)),
+		JTI:           r.text("jti", !subject),
 		TokenEndpoint: r.text("token_endpoint", false),
-		Audience:      r.audience(access || v.purpose == Assertion),
+		Audience:      r.audience(!subject),
 		IssuedAt:      r.time("iat", access),
 		NotBefore:     r.time("nbf", false),
-		Expires:       r.time("exp", !iss.noExpiry),
+		Expires:       r.time("exp", !(subject && iss.AllowNoExpiry)),
 	}
 	if access {
-		scope = r.text("scope", false)
+		c.Scopes = []string{r.text("scope", false)}
 	}
-	if r.err == nil && len(c.JTI) > maxJTIBytes {
-		r.err = fmt.Errorf("claim jti is longer than %d bytes", maxJTIBytes)
+	if len(c.JTI) > maxJTIBytes {
+		r.fault("claim jti is longer than %d bytes", maxJTIBytes)
 	}
 	if subject {
-		c.Extra = p.claims
+		c.Extra = t.claims
 	}
-	return c, scope, r.err
+	return c, r.err
 }
 
-func (v *Verifier) judgeTime(c Claims, now time.Time) *Error {
+func (v *Verifier) checkTime(c *Claims, now time.Time) *Error {
 	switch {
-	case !c.Expires.IsZero() && !now.Before(c.Expires.Add(v.leeway)):
+	case !c.Expires.IsZero() && !now.Before(c.Expires.Add(Leeway)):
 		return refuse(ReasonExpired, "the token has expired; send a fresh one")
-	case c.NotBefore.After(now.Add(v.leeway)):
-		return refuse(ReasonNotYet, "nbf lies ahead; compare the clocks")
-	case c.IssuedAt.After(now.Add(v.leeway)):
-		return refuse(ReasonNotYet, "iat lies ahead; compare the clocks")
-	case v.maxLifetime > 0 && c.Expires.After(now.Add(v.maxLifetime+v.leeway)):
-		return refuse(ReasonLifetime, fmt.Sprintf("exp lies more than %s ahead", v.maxLifetime))
+	case c.NotBefore.After(now.Add(Leeway)):
+		return refuse(ReasonNotYet, "nbf is in the future; compare the clocks")
+	case c.IssuedAt.After(now.Add(Leeway)):
+		return refuse(ReasonNotYet, "iat is in the future; compare the clocks")
+	case v.purpose == Assertion && c.Expires.After(now.Add(maxAssertionLife+Leeway)):
+		return refuse(ReasonLifetime, fmt.Sprintf("exp is more than %s ahead", maxAssertionLife))
 	}
 	return nil
 }
 
-// judgeAudience wants this service among the audiences of an access token
-// (B33, E3), and as the only one of an assertion (B7).
-func (v *Verifier) judgeAudience(c Claims, iss *issuer) *Error {
+// checkAudience requires this service among the audiences of an access token
+// (RFC 9068 §4), and as the only one of an assertion (RFC 7523bis).
+func (v *Verifier) checkAudience(c *Claims, iss *issuer) *Error {
 	if v.purpose == Assertion && len(c.Audience) != 1 {
 		return refuse(ReasonAudience, "aud of a client assertion is the issuer identifier alone")
 	}
-	if v.purpose == Subject && len(iss.audience) == 0 {
+	if v.purpose == Subject && len(iss.Audience) == 0 {
 		return nil
 	}
-	for _, a := range c.Audience {
-		if slices.Contains(iss.audience, a) {
-			return nil
-		}
+	if slices.ContainsFunc(c.Audience, func(a string) bool { return slices.Contains(iss.Audience, a) }) {
+		return nil
 	}
 	if v.purpose == Assertion {
 		return refuse(ReasonAudience, "aud of a client assertion is the issuer identifier of this authorization server")
@@ -101,49 +94,41 @@ func (v *Verifier) judgeAudience(c Claims, iss *issuer) *Error {
 	return refuse(ReasonAudience, "aud does not name this service; ask for a token with its resource identifier")
 }
 
-// judgeBinding refuses a token that names another token endpoint (B18), and one
-// that is bound to a key and came without proof of it (E10).
-func (v *Verifier) judgeBinding(p *parsed, c Claims) *Error {
+// checkBinding refuses a token that names another token endpoint, and an access
+// token that is bound to a key (RFC 7800), because a bearer token proves no key.
+func (v *Verifier) checkBinding(t *unverified, c *Claims) *Error {
 	if v.purpose == Subject {
 		return nil
 	}
-	if _, there := p.claims["token_endpoint"]; there && c.TokenEndpoint != v.tokenEndpoint {
+	if _, there := t.claims["token_endpoint"]; there && c.TokenEndpoint != v.tokenEndpoint {
 		return refuse(ReasonEndpoint, "claim token_endpoint names another token endpoint")
 	}
-	if _, there := p.claims["cnf"]; there && v.purpose == AccessToken {
+	if _, there := t.claims["cnf"]; there && v.purpose == AccessToken {
 		return refuse(ReasonBinding, "the token is bound to a key (cnf) and cannot be used as a bearer token")
 	}
 	return nil
 }
 
-// judgeScope wants exactly the configured scope (B15, B16): split at spaces,
-// compared whole, so "scimadmin" is another scope than "scim".
-func (v *Verifier) judgeScope(c *Claims, scope string) *Error {
-	if v.purpose != AccessToken {
+// checkScope requires exactly the scope scim (IL1 §3.1). It compares whole names,
+// so "scimadmin" is another scope.
+func (v *Verifier) checkScope(c *Claims) *Error {
+	if v.purpose != AccessToken || c.Scopes[0] == Scope {
 		return nil
 	}
-	has := false
+	scope := c.Scopes[0]
+	if scope == "" {
+		return refuse(ReasonScope, fmt.Sprintf("the token lacks scope %q", Scope))
+	}
 	for s := range strings.SplitSeq(scope, " ") {
-		switch {
-		case s == v.scope && !has:
-			has = true
-		case s == v.scope:
-			return refuse(ReasonScope, fmt.Sprintf("scope %q is repeated", v.scope))
-		case s != "":
-			return refuse(ReasonScope, fmt.Sprintf("scope %s is more than %q, which is all this service takes; ask for a token with scope %q alone",
-				quoteScope(s), v.scope, v.scope))
-		case scope != "":
-			return refuse(ReasonScope, "scope is not a list of names with single spaces between them")
+		if s != "" && s != Scope {
+			return refuse(ReasonScope, fmt.Sprintf("scope %s is more than %q, which is all that this service accepts; "+
+				"ask for a token with scope %q alone", quoteScope(s), Scope, Scope))
 		}
 	}
-	if !has {
-		return refuse(ReasonScope, fmt.Sprintf("the token lacks scope %q", v.scope))
-	}
-	c.Scopes = []string{v.scope}
-	return nil
+	return refuse(ReasonScope, fmt.Sprintf("scope %q is repeated, or names are not separated by single spaces", Scope))
 }
 
-// quoteScope makes a scope of a token fit for a message: bounded, ASCII.
+// quoteScope quotes a token's scope for a message: bounded, in ASCII.
 func quoteScope(s string) string {
 	const longest = 64
 	if len(s) > longest {
@@ -164,16 +149,18 @@ func (r *claimReader) fault(format string, args ...any) {
 	}
 }
 
-func (r *claimReader) text(name string, required bool) string {
+func (r *claimReader) get(name string, required bool) (any, bool) {
 	v, there := r.obj[name]
-	if !there {
-		if required {
-			r.fault("claim %s is missing", name)
-		}
-		return ""
+	if !there && required {
+		r.fault("claim %s is missing", name)
 	}
+	return v, there
+}
+
+func (r *claimReader) text(name string, required bool) string {
+	v, there := r.get(name, required)
 	s, ok := v.(string)
-	if !ok || (required && s == "") {
+	if there && (!ok || (required && s == "")) {
 		r.fault("claim %s is not a string with text", name)
 	}
 	return s
@@ -181,11 +168,8 @@ func (r *claimReader) text(name string, required bool) string {
 
 // time reads a NumericDate (RFC 7519 §2), which may have a fraction.
 func (r *claimReader) time(name string, required bool) time.Time {
-	v, there := r.obj[name]
+	v, there := r.get(name, required)
 	if !there {
-		if required {
-			r.fault("claim %s is missing", name)
-		}
 		return time.Time{}
 	}
 	n, ok := v.(json.Number)
@@ -204,7 +188,8 @@ func (r *claimReader) time(name string, required bool) time.Time {
 
 // audience reads aud, a string or an array of strings (RFC 7519 §4.1.3).
 func (r *claimReader) audience(required bool) []string {
-	switch aud := r.obj["aud"].(type) {
+	v, there := r.get("aud", required)
+	switch aud := v.(type) {
 	case string:
 		return []string{aud}
 	case []any:
@@ -216,19 +201,15 @@ func (r *claimReader) audience(required bool) []string {
 		for _, a := range aud {
 			s, ok := a.(string)
 			if !ok {
-				r.fault("claim aud holds a value that is not a string")
+				r.fault("claim aud has a value that is not a string")
 				return nil
 			}
 			list = append(list, s)
 		}
 		return list
-	case nil:
-		if _, there := r.obj["aud"]; there || required {
-			r.fault("claim aud is missing")
-		}
-		return nil
-	default:
-		r.fault("claim aud is not a string or an array of strings")
-		return nil
 	}
+	if there {
+		r.fault("claim aud is not a string or an array of strings")
+	}
+	return nil
 }

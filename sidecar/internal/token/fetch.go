@@ -14,56 +14,50 @@ import (
 	"time"
 )
 
-// fetcher reads the documents of one issuer over HTTP.
+// fetcher reads the key set of one issuer over HTTP.
 type fetcher struct {
 	client   *http.Client
 	issuer   string
-	jwksURL  string   // fixed; empty where metadata names it
-	metadata []string // tried in order
-	loopback bool     // what was configured is on loopback, so what it points to may be
-	limit    int64
+	jwksURL  string   // empty where metadata names it
+	metadata []string // URLs, tried in order
+	loopback bool     // the configured URL is on loopback, so the URLs it leads to may be
 }
 
-func newFetcher(o KeysOptions) (fetcher, error) {
-	f := fetcher{issuer: o.Issuer, jwksURL: o.JWKSURL, limit: o.MaxBytes, client: &http.Client{}}
-	if o.HTTPClient != nil {
-		c := *o.HTTPClient
-		f.client = &c
+// document is what a URL returned, and how long its cache headers let it be used.
+type document struct {
+	body  []byte
+	fresh time.Duration
+}
+
+func newFetcher(issuer, jwksURL string, client *http.Client) (*fetcher, error) {
+	if client == nil {
+		client = &http.Client{}
 	}
+	c := *client
 	// A redirect would move the trust in a key to whoever is at its end.
-	f.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	start := o.JWKSURL
-	switch {
-	case o.JWKSURL != "" && o.MetadataURL != "":
-		return fetcher{}, errors.New("token: keys are given both as a JWKS URL and as a metadata URL")
-	case o.JWKSURL != "":
-	case o.Issuer == "":
-		return fetcher{}, errors.New("token: keys have no source; give a JWKS, a JWKS URL or an issuer")
-	case o.MetadataURL != "":
-		start = o.MetadataURL
-		f.metadata = []string{o.MetadataURL}
-	default:
-		start = o.Issuer
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	f := &fetcher{client: &c, issuer: issuer, jwksURL: jwksURL}
+	start := jwksURL
+	if jwksURL == "" {
+		start = issuer
 		var err error
-		if f.metadata, err = metadataURLs(o.Issuer); err != nil {
-			return fetcher{}, err
+		if f.metadata, err = metadataURLs(issuer); err != nil {
+			return nil, err
 		}
 	}
-	u, err := url.Parse(start)
-	if err != nil {
-		return fetcher{}, fmt.Errorf("token: reading URL %q: %w", start, err)
+	if u, err := url.Parse(start); err == nil {
+		f.loopback = isLoopback(u.Hostname())
 	}
-	f.loopback = isLoopback(u.Hostname())
 	return f, f.check(start)
 }
 
-// metadataURLs returns where an issuer's metadata may be: RFC 8414 §3.1 inserts
-// the well-known path between host and path, OpenID Connect Discovery §4 appends
-// its own.
+// metadataURLs returns where an issuer's metadata may be. RFC 8414 §3.1 puts the
+// well-known path between host and path, OpenID Connect Discovery §4 puts its own
+// behind the path.
 func metadataURLs(issuer string) ([]string, error) {
 	u, err := url.Parse(issuer)
 	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery || u.User != nil {
-		return nil, fmt.Errorf("token: issuer %q is not a URL with host and path alone", issuer)
+		return nil, fmt.Errorf("issuer %q is not a URL with host and path alone", issuer)
 	}
 	path := strings.TrimSuffix(u.EscapedPath(), "/")
 	origin := u.Scheme + "://" + u.Host
@@ -73,82 +67,77 @@ func metadataURLs(issuer string) ([]string, error) {
 	}, nil
 }
 
-// check wants https, or http where both the configured place and this one are on
+// check requires https, or http where both the configured URL and this one are on
 // loopback.
 func (f *fetcher) check(raw string) error {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil:
-		return fmt.Errorf("token: reading URL %q: %w", raw, err)
+		return fmt.Errorf("reading URL %q: %w", raw, err)
 	case u.Host == "" || u.User != nil || u.Fragment != "":
-		return fmt.Errorf("token: URL %q is not absolute, or has credentials or a fragment", raw)
+		return fmt.Errorf("URL %q is not absolute, or has credentials or a fragment", raw)
 	case u.Scheme == "https", u.Scheme == "http" && f.loopback && isLoopback(u.Hostname()):
 		return nil
 	}
-	return fmt.Errorf("token: URL %q is not https", raw)
+	return fmt.Errorf("URL %q is not https", raw)
 }
 
 func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || (ip != nil && ip.IsLoopback())
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
-// keys returns the JWKS document and the time its cache headers give it.
-func (f *fetcher) keys(ctx context.Context) ([]byte, time.Duration, error) {
+// keys returns the JWKS document.
+func (f *fetcher) keys(ctx context.Context) (*document, error) {
 	where := f.jwksURL
 	if where == "" {
 		var err error
 		if where, err = f.discover(ctx); err != nil {
-			return nil, 0, err
+			return nil, err
 		}
 	}
-	doc, header, err := f.read(ctx, where)
-	if err != nil {
-		return nil, 0, err
-	}
-	return doc, freshness(header), nil
+	return f.read(ctx, where)
 }
 
-// discover returns jwks_uri of the issuer's metadata (B20, B21). The second place
-// is tried only where the first does not exist.
+// discover returns jwks_uri of the issuer's metadata (RFC 8414 §2). It tries the
+// second URL only if the first does not exist.
 func (f *fetcher) discover(ctx context.Context) (string, error) {
-	var missing *statusError
 	var last error
 	for _, where := range f.metadata {
-		doc, _, err := f.read(ctx, where)
-		if errors.As(err, &missing) && missing.status >= 400 && missing.status < 500 {
-			last = err
-			continue
+		doc, err := f.read(ctx, where)
+		if err == nil {
+			return f.jwksURI(where, doc.body)
 		}
-		if err != nil {
-			return "", err
+		last = err
+		var status *statusError
+		if !errors.As(err, &status) || status.status < 400 || status.status >= 500 {
+			break
 		}
-		return f.keysURL(where, doc)
 	}
 	return "", last
 }
 
-func (f *fetcher) keysURL(where string, doc []byte) (string, error) {
+func (f *fetcher) jwksURI(where string, doc []byte) (string, error) {
 	var meta struct {
 		Issuer  string `json:"issuer"`
 		JWKSURI string `json:"jwks_uri"`
 	}
-	if err := json.Unmarshal(doc, &meta); err != nil {
-		return "", fmt.Errorf("reading metadata at %s: %w", where, err)
+	err := json.Unmarshal(doc, &meta)
+	switch {
+	case err != nil:
+	case meta.Issuer != f.issuer: // RFC 8414 §3.3
+		err = fmt.Errorf("it is of issuer %.200q, not %q", meta.Issuer, f.issuer)
+	case meta.JWKSURI == "":
+		err = errors.New("it has no jwks_uri")
+	default:
+		err = f.check(meta.JWKSURI)
 	}
-	if meta.Issuer != f.issuer {
-		return "", fmt.Errorf("reading metadata at %s: it is of issuer %.200q, not %q", where, meta.Issuer, f.issuer)
-	}
-	if meta.JWKSURI == "" {
-		return "", fmt.Errorf("reading metadata at %s: it has no jwks_uri", where)
-	}
-	if err := f.check(meta.JWKSURI); err != nil {
+	if err != nil {
 		return "", fmt.Errorf("reading metadata at %s: %w", where, err)
 	}
 	return meta.JWKSURI, nil
 }
 
-// statusError is an answer other than 200.
+// statusError is a response with a status other than 200.
 type statusError struct {
 	url    string
 	status int
@@ -156,32 +145,32 @@ type statusError struct {
 
 func (e *statusError) Error() string { return fmt.Sprintf("reading %s: status %d", e.url, e.status) }
 
-func (f *fetcher) read(ctx context.Context, where string) ([]byte, http.Header, error) {
+func (f *fetcher) read(ctx context.Context, where string) (*document, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, where, nil)
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading %s: %w", where, err)
+		return nil, fmt.Errorf("reading %s: %w", where, err)
 	}
 	req.Header.Set("Accept", "application/json, application/jwk-set+json")
 	resp, err := f.client.Do(req)
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading %s: %w", where, err)
+		return nil, fmt.Errorf("reading %s: %w", where, err)
 	}
-	defer func() { _ = resp.Body.Close() }() // nothing is left to lose
+	defer func() { _ = resp.Body.Close() }() // the body is read, nothing depends on this
 	if resp.StatusCode != http.StatusOK {
-		return nil, nil, &statusError{url: where, status: resp.StatusCode}
+		return nil, &statusError{url: where, status: resp.StatusCode}
 	}
-	doc, err := io.ReadAll(io.LimitReader(resp.Body, f.limit+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxKeyBytes+1))
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading %s: %w", where, err)
+		return nil, fmt.Errorf("reading %s: %w", where, err)
 	}
-	if int64(len(doc)) > f.limit {
-		return nil, nil, fmt.Errorf("reading %s: more than %d bytes", where, f.limit)
+	if len(body) > maxKeyBytes {
+		return nil, fmt.Errorf("reading %s: more than %d bytes", where, maxKeyBytes)
 	}
-	return doc, resp.Header, nil
+	return &document{body: body, fresh: freshness(resp.Header)}, nil
 }
 
-// freshness is max-age less the age it already has (RFC 9111 §4.2), 0 for a
-// response that must not be kept, and the default where nothing is said.
+// freshness returns max-age minus the response's age (RFC 9111 §4.2), 0 for a
+// response that must not be stored, and defaultRefresh without usable headers.
 func freshness(h http.Header) time.Duration {
 	for d := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
 		name, value, _ := strings.Cut(strings.ToLower(strings.TrimSpace(d)), "=")

@@ -19,24 +19,24 @@ import (
 	"github.com/lestrrat-go/jwx/v2/jws"
 )
 
-// Sizes of RSA keys: below is weak (B107), above one verification costs the
-// service milliseconds and the sender nothing (edge T1).
+// Sizes of RSA keys in bits. Smaller keys are weak; with larger ones a verification
+// costs the service milliseconds and the sender nothing.
 const (
 	minRSABits = 2048
 	maxRSABits = 4096
 )
 
-// key is one public key with the algorithms it may be used with, ready to
-// verify: nothing is parsed per token.
+// key is a parsed public key and the algorithms it may be used with.
 type key struct {
 	kid  string
 	algs []jwa.SignatureAlgorithm
 	pub  any
+	gen  uint64 // of its set
 }
 
 func (k *key) verify(alg jwa.SignatureAlgorithm, signing string, sig []byte) error {
-	// The verifier is chosen by our list and the key, and it works on the exact
-	// bytes received; the token's header is not read a second time.
+	// Our list and the key choose the verifier. It works on the exact bytes received
+	// and does not read the token's header again.
 	ver, err := jws.NewVerifier(alg)
 	if err != nil {
 		return fmt.Errorf("choosing a verifier: %w", err)
@@ -46,31 +46,33 @@ func (k *key) verify(alg jwa.SignatureAlgorithm, signing string, sig []byte) err
 
 // keySet is one published state of an issuer's keys; it never changes.
 type keySet struct {
-	gen     uint64 // another set of keys has another generation
+	gen     uint64 // a different set of keys has a different generation
 	keys    []*key
 	digest  [sha256.Size]byte
 	fetched time.Time
 }
 
-// find returns the key for kid and alg. Without kid the answer must be unique:
-// trying one key after the other would let a token choose its verifier.
+// find returns the key for kid and alg. Without kid exactly one key must fit:
+// trying several keys would let a token choose its verifier. The set may be nil.
 func (s *keySet) find(kid string, alg jwa.SignatureAlgorithm) (found *key, ambiguous bool) {
+	if s == nil {
+		return nil, false
+	}
 	for _, k := range s.keys {
-		if (kid != "" && k.kid != kid) || !slices.Contains(k.algs, alg) {
-			continue
-		}
-		if kid != "" {
+		switch {
+		case kid != k.kid && kid != "", !slices.Contains(k.algs, alg):
+		case kid != "":
 			return k, false
-		}
-		if found != nil {
+		case found != nil:
 			return nil, true
+		default:
+			found = k
 		}
-		found = k
 	}
 	return found, false
 }
 
-// digestKeys names a set of keys by what they are, not by the document's bytes.
+// digestKeys returns a hash of the keys themselves, not of the document's bytes.
 func digestKeys(keys []*key) ([sha256.Size]byte, error) {
 	h := sha256.New()
 	for _, k := range keys {
@@ -78,27 +80,27 @@ func digestKeys(keys []*key) ([sha256.Size]byte, error) {
 		if err != nil {
 			return [sha256.Size]byte{}, fmt.Errorf("encoding a public key: %w", err)
 		}
-		_, _ = fmt.Fprintf(h, "%q %v %x\n", k.kid, k.algs, der) // a hash takes every write
+		_, _ = fmt.Fprintf(h, "%q %v %x\n", k.kid, k.algs, der) // a hash never fails
 	}
 	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
-// errPrivateKey is a published private key: whoever reads it can sign.
+// errPrivateKey reports a published private key: whoever reads it can sign.
 var errPrivateKey = errors.New("the key set holds a private or a shared key")
 
-// parseKeySet reads a JWKS document (RFC 7517 §5). Keys that cannot verify one of
-// our algorithms are passed over: issuers publish encryption keys and curves we
-// do not take beside the ones we do. A set without any usable key, with more than
-// limit keys, or with a secret in it is an error.
-func parseKeySet(doc []byte, limit int) ([]*key, error) {
+// parseKeySet reads a JWKS document (RFC 7517 §5). It skips keys that cannot verify
+// one of our algorithms: issuers also publish encryption keys and other curves. A
+// set without any usable key, with more than maxKeys keys, or with a secret is an
+// error.
+func parseKeySet(doc []byte) ([]*key, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(doc, &set); err != nil {
 		return nil, fmt.Errorf("reading the key set: %w", err)
 	}
-	if len(set.Keys) > limit {
-		return nil, fmt.Errorf("reading the key set: %d keys are more than %d", len(set.Keys), limit)
+	if len(set.Keys) > maxKeys {
+		return nil, fmt.Errorf("reading the key set: %d keys are more than %d", len(set.Keys), maxKeys)
 	}
 	var keys []*key
 	for i, raw := range set.Keys {
@@ -122,11 +124,12 @@ func parseKeySet(doc []byte, limit int) ([]*key, error) {
 	return keys, nil
 }
 
-// twinOf returns the key of the set that a token could mean as well as k: it has
-// the same kid and fits one of the same algorithms.
+// twinOf returns a key of the set that has k's kid and fits one of k's algorithms,
+// so that a token could mean either.
 func twinOf(set []*key, k *key) *key {
+	fits := func(a jwa.SignatureAlgorithm) bool { return slices.Contains(k.algs, a) }
 	for _, o := range set {
-		if k.kid != "" && o.kid == k.kid && slices.ContainsFunc(o.algs, func(a jwa.SignatureAlgorithm) bool { return slices.Contains(k.algs, a) }) {
+		if k.kid != "" && o.kid == k.kid && slices.ContainsFunc(o.algs, fits) {
 			return o
 		}
 	}
@@ -138,7 +141,7 @@ func (k *key) equal(o *key) bool {
 	return ok && pub.Equal(o.pub) && slices.Equal(k.algs, o.algs)
 }
 
-// parseKey reads one JWK; an error says why it is of no use.
+// parseKey reads one JWK; an error says why it cannot be used.
 func parseKey(raw []byte) (*key, error) {
 	var hint struct {
 		Kty    string   `json:"kty"`
@@ -174,7 +177,7 @@ func parseKey(raw []byte) (*key, error) {
 	if err != nil {
 		return nil, err
 	}
-	if hint.Alg != "" && hint.Alg != "Ed25519" { // RFC 9864 names EdDSA over Ed25519 so
+	if hint.Alg != "" && hint.Alg != "Ed25519" { // the name of EdDSA over Ed25519 in RFC 9864
 		if !slices.Contains(algs, jwa.SignatureAlgorithm(hint.Alg)) {
 			return nil, fmt.Errorf("key alg %q does not fit", hint.Alg)
 		}
@@ -183,7 +186,7 @@ func parseKey(raw []byte) (*key, error) {
 	return &key{kid: hint.Kid, algs: algs, pub: pub}, nil
 }
 
-// algorithmsOf returns the algorithms a public key fits, or why it fits none.
+// algorithmsOf returns the algorithms that a public key fits, or why it fits none.
 func algorithmsOf(pub any) ([]jwa.SignatureAlgorithm, error) {
 	switch k := pub.(type) {
 	case *ecdsa.PublicKey:
@@ -208,5 +211,5 @@ func algorithmsOf(pub any) ([]jwa.SignatureAlgorithm, error) {
 		}
 		return []jwa.SignatureAlgorithm{jwa.EdDSA}, nil
 	}
-	return nil, fmt.Errorf("a key of type %T verifies nothing here", pub)
+	return nil, fmt.Errorf("a key of type %T fits no accepted algorithm", pub)
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// register adds c to r, or returns the one that another verifier added before:
-// all tenants share one vector. It errs where the name is taken by something else.
+// register registers c, or returns the vector that another verifier registered
+// before: all tenants share one. A name that something else uses is an error.
 func register(r prometheus.Registerer, c *prometheus.CounterVec) (*prometheus.CounterVec, error) {
 	if r == nil {
 		return c, nil
@@ -26,24 +26,31 @@ func register(r prometheus.Registerer, c *prometheus.CounterVec) (*prometheus.Co
 	return c, nil
 }
 
-// verifierMetrics are the counters of one verifier, resolved once so that the
-// path of a cached token allocates nothing.
+// verifierMetrics are the counters of one verifier. They are resolved once, so that
+// a cached token allocates nothing.
 type verifierMetrics struct {
-	cached   prometheus.Counter
-	verified prometheus.Counter
-	refused  *prometheus.CounterVec // by reason
+	cached    prometheus.Counter
+	verified  prometheus.Counter
+	refused   *prometheus.CounterVec // by reason
+	refreshes *prometheus.CounterVec // of key sets, by outcome
 }
 
-func newVerifierMetrics(o Options) (verifierMetrics, error) {
+func newVerifierMetrics(o *Options) (verifierMetrics, error) {
 	total, err := register(o.Metrics, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scimward_token_verifications_total",
-		Help: "Tokens looked at, by tenant, purpose and outcome: cached, verified, or the reason of the refusal.",
+		Help: "Verifications of tokens by tenant, purpose and outcome: cached, verified, or the reason of the refusal.",
 	}, []string{"tenant", "purpose", "outcome"}))
 	if err != nil {
 		return verifierMetrics{}, err
 	}
+	refreshes, err := register(o.Metrics, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "scimward_token_key_refreshes_total",
+		Help: "Refreshes of issuers' key sets by outcome.",
+	}, []string{"outcome"}))
 	mine := total.MustCurryWith(prometheus.Labels{"tenant": o.Tenant, "purpose": o.Purpose.String()})
-	return verifierMetrics{cached: mine.WithLabelValues("cached"), verified: mine.WithLabelValues("verified"), refused: mine}, nil
+	return verifierMetrics{
+		cached: mine.WithLabelValues("cached"), verified: mine.WithLabelValues("verified"), refused: mine, refreshes: refreshes,
+	}, err
 }
 
 func (m verifierMetrics) count(r Reason) { m.refused.WithLabelValues(string(r)).Inc() }

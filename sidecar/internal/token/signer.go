@@ -18,7 +18,7 @@ import (
 // TypeAccessToken is the typ header of access tokens (RFC 9068 §2.1).
 const TypeAccessToken = "at+jwt"
 
-// typeAssertion is that of client assertions (RFC 7523bis).
+// typeAssertion is the typ header of client assertions (RFC 7523bis).
 const typeAssertion = "client-authentication+jwt"
 
 // Signer signs tokens with ES256.
@@ -27,12 +27,12 @@ type Signer struct {
 	kid string
 }
 
-// NewSigner returns a signer for a private P-256 key in JWK form with a kid, as
-// [GenerateKey] makes it.
+// NewSigner returns a signer for a private P-256 JWK with a kid, as [GenerateKey]
+// makes it. Errors quote nothing of doc.
 func NewSigner(doc []byte) (*Signer, error) {
 	k, err := jwk.ParseKey(doc)
 	if err != nil {
-		// The parser's text may quote the document, which is a secret.
+		// The parser's error may quote the document, which is a secret.
 		return nil, errors.New("token: the signing key is not a JWK")
 	}
 	var priv ecdsa.PrivateKey
@@ -45,8 +45,8 @@ func NewSigner(doc []byte) (*Signer, error) {
 	return &Signer{key: &priv, kid: k.KeyID()}, nil
 }
 
-// GenerateKey returns a new ES256 key as a private JWK, and its kid: the RFC 7638
-// thumbprint, so two keys never share one.
+// GenerateKey returns a new ES256 key as a private JWK, and its kid, the RFC 7638
+// thumbprint, so that no two keys share one.
 func GenerateKey() (doc []byte, kid string, err error) {
 	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -71,10 +71,12 @@ func GenerateKey() (doc []byte, kid string, err error) {
 }
 
 func describe(k jwk.Key, kid string) error {
-	return errors.Join(k.Set(jwk.KeyIDKey, kid), k.Set(jwk.AlgorithmKey, jwa.ES256), k.Set(jwk.KeyUsageKey, jwk.ForSignature))
+	return errors.Join(
+		k.Set(jwk.KeyIDKey, kid), k.Set(jwk.AlgorithmKey, jwa.ES256), k.Set(jwk.KeyUsageKey, jwk.ForSignature),
+	)
 }
 
-// KeyID returns the kid that goes into the header.
+// KeyID returns the kid of the signatures.
 func (s *Signer) KeyID() string { return s.kid }
 
 // Sign returns claims as a compact JWS with the given typ and the key's kid.
@@ -94,8 +96,8 @@ func (s *Signer) Sign(claims map[string]any, typ string) (string, error) {
 	return string(signed), nil
 }
 
-// PublicJWKS returns the JWKS document (RFC 7517 §5) of the public parts of keys,
-// each a private JWK of [GenerateKey]. No private member is in it.
+// PublicJWKS returns the JWKS document (RFC 7517 §5) with the public parts of keys,
+// each a private JWK of [GenerateKey]. It has no private member.
 func PublicJWKS(keys ...[]byte) ([]byte, error) {
 	set := jwk.NewSet()
 	for _, doc := range keys {

@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"time"
@@ -17,32 +17,26 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Defaults and bounds of [Options].
 const (
-	defaultLeeway    = 30 * time.Second
-	maxLeeway        = 2 * time.Minute
-	defaultCacheSize = 4096
+	cacheSize        = 4096      // verified tokens
 	maxCacheAge      = time.Hour // of an entry whose token lives longer
 	maxAssertionLife = 10 * time.Minute
 )
 
-// IssuerConfig is one issuer a verifier accepts. Its keys come from Keys, or from
-// JWKS, JWKSURL or MetadataURL, or by discovery from Issuer when all are empty.
+// IssuerConfig is an issuer that a verifier accepts. JWKS or JWKSURL says where its
+// keys are; with neither, the metadata of KeyIssuer does. Every URL is https, or
+// http on loopback.
 type IssuerConfig struct {
-	Issuer      string // exact `iss`
-	Keys        *Keys  // shared source that the caller closes; nil makes one of the following
-	JWKS        []byte // a key set document
-	JWKSURL     string
-	MetadataURL string
-	HTTPClient  *http.Client // to fetch these keys; nil is Options.HTTPClient
-	Audience    []string     // accepted `aud` of this issuer; empty is Options.Audience, and for Subject tokens any
-	AllowRS256  bool         // B108; Subject tokens may always use it
+	Issuer     string       // exact `iss`
+	JWKS       []byte       // the key set document; never refreshed
+	JWKSURL    string       // of the key set document
+	KeyIssuer  string       // its metadata (RFC 8414, OpenID Connect) names jwks_uri; empty is Issuer
+	HTTPClient *http.Client // fetches the keys; nil is a plain client; redirects are never followed
+	Audience   []string     // accepted `aud`; empty is Options.Audience, and for Subject tokens any
+	AllowRS256 bool         // Subject tokens may always use it
 	// AllowNoExpiry accepts Subject tokens without exp: applications issue such
-	// personal access tokens. Ignored for the other purposes (B17).
+	// personal access tokens. It has no effect on the other purposes.
 	AllowNoExpiry bool
-	// AllowNoJTI accepts assertions without jti; the caller then needs another
-	// replay key. Ignored for the other purposes.
-	AllowNoJTI bool
 }
 
 // Options configure a verifier.
@@ -50,14 +44,10 @@ type Options struct {
 	Tenant        string // for logs and metrics
 	Purpose       Purpose
 	Issuers       []IssuerConfig
-	Audience      string           // this service; required for access tokens (B33)
-	Scope         string           // the one scope of access tokens; empty is "scim" (B15)
-	TokenEndpoint string           // a token_endpoint claim must equal it (B18)
-	CacheSize     int              // verified tokens kept; 0 is 4096, negative none; assertions are never kept
-	Leeway        time.Duration    // clock skew, at most 2 minutes; 0 is 30 seconds
-	MaxLifetime   time.Duration    // how far ahead exp may lie; 0 is 10 minutes for assertions and no bound otherwise
+	Audience      string           // this service; required for access tokens
+	TokenEndpoint string           // a token_endpoint claim must equal it (IL1 §3.1)
 	Now           func() time.Time // nil is time.Now
-	HTTPClient    *http.Client     // to fetch keys; nil is a client of its own
+	Rand          func() float64   // jitter of refreshes, in [0,1); nil is math/rand
 	Logger        *slog.Logger     // nil discards
 	Metrics       prometheus.Registerer
 }
@@ -65,37 +55,29 @@ type Options struct {
 // Verifier verifies the tokens of one tenant and purpose. It is safe for
 // concurrent use.
 //
-// Only tokens that passed are cached. There is no cache of refusals: strangers
-// choose what would be in it, refusals before the signature are cheap anyway, and
-// one after it may become wrong when a key arrives or a clock moves on.
+// It caches verified tokens only. Strangers would choose what a cache of refusals
+// contains; refusals before the signature check are cheap anyway, and a later one
+// may become wrong when a key arrives or time passes.
 type Verifier struct {
 	purpose       Purpose
 	issuers       map[string]*issuer
-	algorithms    []jwa.SignatureAlgorithm // any issuer's
-	base64        *base64.Encoding
-	scope         string
+	algorithms    []jwa.SignatureAlgorithm // accepted from any issuer
 	tokenEndpoint string
-	leeway        time.Duration
-	maxLifetime   time.Duration
 	now           func() time.Time
-	cache         *lru.Cache[[sha256.Size]byte, *entry] // nil for none
-	decoy         *key                                  // see pay
+	cache         *lru.Cache[[sha256.Size]byte, *entry] // nil for assertions
+	decoy         *key                                  // see verifyDecoy; nil but for assertions
 	metrics       verifierMetrics
 }
 
 type issuer struct {
-	name       string
-	keys       *Keys
-	owned      bool // closed with the verifier
-	audience   []string
+	IssuerConfig
+	keys       *keySource
 	algorithms []jwa.SignatureAlgorithm
-	noExpiry   bool
-	noJTI      bool
 }
 
-// entry is a token that passed. It is good while its issuer's keys are of the
-// generation it was verified under, and until the time given. The cache belongs
-// to one verifier, so to one tenant and one purpose (edge T3, T4).
+// entry is a verified token. It is valid until the given time, as long as its
+// issuer's keys have the generation that verified it. The cache belongs to one
+// verifier, so to one tenant and one purpose.
 type entry struct {
 	claims Claims
 	issuer *issuer
@@ -103,134 +85,95 @@ type entry struct {
 	until  time.Time
 }
 
-// NewVerifier checks o and starts what fetches keys; [Verifier.Close] ends it.
+// NewVerifier checks o and starts fetching keys; [Verifier.Close] ends it.
 func NewVerifier(o Options) (*Verifier, error) {
-	v, err := newVerifier(o)
-	if err != nil {
-		return nil, err
-	}
-	for _, c := range o.Issuers {
-		iss, err := v.newIssuer(c, o)
-		if err != nil {
-			v.Close()
-			return nil, fmt.Errorf("token: issuer %q: %w", c.Issuer, err)
-		}
-		v.issuers[c.Issuer] = iss
-	}
-	return v, nil
-}
-
-func newVerifier(o Options) (*Verifier, error) {
 	if o.Purpose != AccessToken && o.Purpose != Assertion && o.Purpose != Subject {
 		return nil, errors.New("token: a verifier needs a purpose")
 	}
 	if o.Purpose == AccessToken && o.Audience == "" {
 		return nil, errors.New("token: a verifier of access tokens needs an audience")
 	}
-	if o.Leeway < 0 || o.Leeway > maxLeeway {
-		return nil, fmt.Errorf("token: leeway %s is not between 0 and %s", o.Leeway, maxLeeway)
+	if o.Now == nil {
+		o.Now = time.Now
 	}
-	counters, err := newVerifierMetrics(o)
-	if err != nil {
-		return nil, err
+	if o.Rand == nil {
+		o.Rand = rand.Float64
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	v := &Verifier{
 		purpose: o.Purpose, issuers: make(map[string]*issuer, len(o.Issuers)), algorithms: algorithms(o.Purpose, true),
-		base64: base64.RawURLEncoding.Strict(), scope: o.Scope, tokenEndpoint: o.TokenEndpoint,
-		leeway: o.Leeway, maxLifetime: o.MaxLifetime, now: o.Now,
-		metrics: counters,
-	}
-	if v.scope == "" {
-		v.scope = "scim"
-	}
-	orDuration(&v.leeway, defaultLeeway)
-	if v.now == nil {
-		v.now = time.Now
-	}
-	if o.Purpose == Assertion {
-		orDuration(&v.maxLifetime, maxAssertionLife)
-		return v, v.newDecoy()
-	}
-	return v, v.newCache(o.CacheSize)
-}
-
-func (v *Verifier) newCache(size int) error {
-	if size < 0 {
-		return nil
-	}
-	if size == 0 {
-		size = defaultCacheSize
+		tokenEndpoint: o.TokenEndpoint, now: o.Now,
 	}
 	var err error
-	v.cache, err = lru.New[[sha256.Size]byte, *entry](size)
-	return err
-}
-
-// newDecoy makes the key that unknown clients are checked against.
-func (v *Verifier) newDecoy() error {
-	doc, _, err := GenerateKey()
-	if err != nil {
-		return err
+	if v.metrics, err = newVerifierMetrics(&o); err != nil {
+		return nil, err
 	}
-	s, err := NewSigner(doc)
-	if err != nil {
-		return err
+	if o.Purpose == Assertion {
+		v.decoy, err = newDecoy()
+	} else {
+		v.cache, err = lru.New[[sha256.Size]byte, *entry](cacheSize)
 	}
-	v.decoy = &key{pub: &s.key.PublicKey}
-	return nil
-}
-
-func (v *Verifier) newIssuer(c IssuerConfig, o Options) (*issuer, error) {
-	if c.Issuer == "" {
-		return nil, errors.New("it has no name")
-	}
-	if v.issuers[c.Issuer] != nil {
-		return nil, errors.New("it is configured twice")
-	}
-	iss := &issuer{
-		name: c.Issuer, keys: c.Keys, audience: slices.Clone(c.Audience), algorithms: algorithms(v.purpose, c.AllowRS256),
-		noExpiry: c.AllowNoExpiry && v.purpose == Subject,
-		noJTI:    c.AllowNoJTI && v.purpose == Assertion,
-	}
-	if len(iss.audience) == 0 && o.Audience != "" {
-		iss.audience = []string{o.Audience}
-	}
-	if v.purpose == Assertion && len(iss.audience) == 0 {
-		return nil, errors.New("its assertions have no audience")
-	}
-	if iss.keys != nil {
-		return iss, nil
-	}
-	client := c.HTTPClient
-	if client == nil {
-		client = o.HTTPClient
-	}
-	keys, err := NewKeys(KeysOptions{
-		Issuer: c.Issuer, JWKS: c.JWKS, JWKSURL: c.JWKSURL, MetadataURL: c.MetadataURL,
-		HTTPClient: client, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
-	})
 	if err != nil {
 		return nil, err
 	}
-	iss.keys, iss.owned = keys, true
-	return iss, nil
+	for _, c := range o.Issuers {
+		if err := v.addIssuer(c, &o); err != nil {
+			v.Close()
+			return nil, fmt.Errorf("token: issuer %q: %w", c.Issuer, err)
+		}
+	}
+	return v, nil
 }
 
-// Close ends the fetching of keys and waits for it.
+func (v *Verifier) addIssuer(c IssuerConfig, o *Options) error {
+	if c.Issuer == "" {
+		return errors.New("it has no name")
+	}
+	if v.issuers[c.Issuer] != nil {
+		return errors.New("it is configured twice")
+	}
+	if len(c.Audience) == 0 && o.Audience != "" {
+		c.Audience = []string{o.Audience}
+	}
+	if v.purpose == Assertion && len(c.Audience) == 0 {
+		return errors.New("its assertions have no audience")
+	}
+	keys, err := newKeySource(&c, o, v.metrics.refreshes)
+	if err != nil {
+		return err
+	}
+	v.issuers[c.Issuer] = &issuer{IssuerConfig: c, keys: keys, algorithms: algorithms(v.purpose, c.AllowRS256)}
+	return nil
+}
+
+// newDecoy makes the key that verifies the assertions of unknown clients.
+func newDecoy() (*key, error) {
+	doc, _, err := GenerateKey()
+	if err != nil {
+		return nil, err
+	}
+	s, err := NewSigner(doc)
+	if err != nil {
+		return nil, err
+	}
+	return &key{pub: &s.key.PublicKey}, nil
+}
+
+// Close stops fetching keys and waits for the goroutines.
 func (v *Verifier) Close() {
 	for _, iss := range v.issuers {
-		if iss.owned {
-			iss.keys.Close()
-		}
+		iss.keys.close()
 	}
 }
 
 // Ready returns nil when every issuer has keys, else an error for each that has
-// none (see [Keys.Ready]).
+// none. It waits within ctx for fetches that are under way.
 func (v *Verifier) Ready(ctx context.Context) error {
 	var errs []error
 	for _, iss := range v.issuers {
-		errs = append(errs, iss.keys.Ready(ctx))
+		errs = append(errs, iss.keys.ready(ctx))
 	}
 	return errors.Join(errs...)
 }
@@ -245,88 +188,85 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (Claims, error) {
 	var sum [sha256.Size]byte
 	if v.cache != nil {
 		sum = sha256.Sum256([]byte(raw))
-		if c, ok := v.recall(sum, now); ok {
+		if e := v.cached(sum, now); e != nil {
 			v.metrics.cached.Inc()
-			return c, nil
+			return e.claims, nil
 		}
 	}
-	c, iss, gen, refused := v.verify(ctx, raw, now)
+	e, refused := v.verify(ctx, raw, now)
 	if refused != nil {
 		v.metrics.count(refused.Reason)
 		return Claims{}, refused
 	}
 	v.metrics.verified.Inc()
 	if v.cache != nil {
-		v.cache.Add(sum, &entry{claims: c, issuer: iss, gen: gen, until: cacheUntil(c, now)})
+		v.cache.Add(sum, e)
 	}
-	return c, nil
+	return e.claims, nil
 }
 
-func cacheUntil(c Claims, now time.Time) time.Time {
-	until := now.Add(maxCacheAge)
-	if !c.Expires.IsZero() && c.Expires.Before(until) {
-		return c.Expires
-	}
-	return until
-}
-
-func (v *Verifier) recall(sum [sha256.Size]byte, now time.Time) (Claims, bool) {
+func (v *Verifier) cached(sum [sha256.Size]byte, now time.Time) *entry {
 	e, ok := v.cache.Get(sum)
 	if !ok {
-		return Claims{}, false
+		return nil
 	}
-	if now.Before(e.until) && e.issuer.keys.Generation(now) == e.gen {
-		return e.claims, true
+	if now.Before(e.until) && e.issuer.keys.generation(now) == e.gen {
+		return e
 	}
 	v.cache.Remove(sum)
-	return Claims{}, false
+	return nil
 }
 
-func (v *Verifier) verify(ctx context.Context, raw string, now time.Time) (Claims, *issuer, uint64, *Error) {
-	p, refused := parse(raw, v.base64, v.algorithms)
+func (v *Verifier) verify(ctx context.Context, raw string, now time.Time) (*entry, *Error) {
+	t, refused := parse(raw, v.algorithms)
 	if refused != nil {
-		return Claims{}, nil, 0, refused
+		return nil, refused
 	}
-	iss, k, gen, refused := v.keyFor(ctx, p)
+	var k *key
+	iss, refused := v.issuerOf(t)
+	if refused == nil {
+		k, refused = iss.keys.lookup(ctx, t.kid, t.alg)
+	}
 	if refused != nil {
-		v.pay(p)
-		return Claims{}, nil, 0, refused
+		v.verifyDecoy(t)
+		return nil, refused
 	}
-	if err := k.verify(p.alg, p.signing, p.sig); err != nil {
-		return Claims{}, nil, 0, &Error{Reason: ReasonSignature, Detail: "the signature does not verify", Err: err}
+	if err := k.verify(t.alg, t.signing, t.sig); err != nil {
+		return nil, &Error{Reason: ReasonSignature, Detail: "the signature does not verify", Err: err}
 	}
-	c, refused := v.judge(p, iss, now)
-	if refused != nil {
-		return Claims{}, nil, 0, refused
+	e := &entry{issuer: iss, gen: k.gen, until: now.Add(maxCacheAge)}
+	if e.claims, refused = v.check(t, iss, now); refused != nil {
+		return nil, refused
 	}
-	return c, iss, gen, nil
+	if exp := e.claims.Expires; !exp.IsZero() && exp.Before(e.until) {
+		e.until = exp
+	}
+	return e, nil
 }
 
-// keyFor finds the issuer a token claims and its key. The name is not proved yet;
-// it only says whose keys must prove it.
-func (v *Verifier) keyFor(ctx context.Context, p *parsed) (*issuer, *key, uint64, *Error) {
-	name, ok := p.claims["iss"].(string)
+// issuerOf finds the issuer that the token names. Nothing proves the name yet; it
+// only says whose key must verify the signature.
+func (v *Verifier) issuerOf(t *unverified) (*issuer, *Error) {
+	name, ok := t.claims["iss"].(string)
 	if !ok || name == "" {
-		return nil, nil, 0, refuse(ReasonIssuer, "claim iss is missing")
+		return nil, refuse(ReasonIssuer, "claim iss is missing")
 	}
 	iss := v.issuers[name]
 	if iss == nil {
-		return nil, nil, 0, refuse(ReasonIssuer, "claim iss names no issuer of this tenant")
+		return nil, refuse(ReasonIssuer, "claim iss names no issuer of this tenant")
 	}
-	if !slices.Contains(iss.algorithms, p.alg) {
-		return nil, nil, 0, refuse(ReasonAlgorithm, "sign with ES256, PS256 or EdDSA")
+	if !slices.Contains(iss.algorithms, t.alg) {
+		return nil, refuse(ReasonAlgorithm, useAlgorithms)
 	}
-	k, gen, refused := iss.keys.lookup(ctx, p.kid, p.alg)
-	return iss, k, gen, refused
+	return iss, nil
 }
 
-// pay spends one verification on a token without a key, so that the time of the
-// answer does not tell which clients exist.
-func (v *Verifier) pay(p *parsed) {
+// verifyDecoy spends one verification on an assertion without a key, so that the
+// response time does not reveal which clients exist.
+func (v *Verifier) verifyDecoy(t *unverified) {
 	if v.decoy == nil {
 		return
 	}
-	sig := bytes.Repeat([]byte{1}, 64) // in range, so that the whole work is done
-	// The result is of no interest: the token is refused already.
-	_ = v.decoy.verify(jwa.ES256, p.signing, sig)
+	sig := bytes.Repeat([]byte{1}, 64) // in range, so that the verification does all its work
+	_ = v.decoy.verify(jwa.ES256, t.signing, sig)
 }
