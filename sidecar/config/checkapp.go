@@ -13,16 +13,15 @@ import (
 
 func (c checker) app(path string, t *Tenant, a *App, hosts map[string]string) {
 	c.name(path+".name", a.Name)
-	u, err := url.Parse(a.Upstream)
-	if c.require(path+".upstream", a.Upstream, `write "http://HOST:PORT"`) &&
-		(err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Port() == "" || u.Path != "" || u.RawQuery != "" || u.User != nil) {
+	if c.require(path+".upstream", a.Upstream != "", `write "http://HOST:PORT"`) && !isUpstream(a.Upstream) {
 		c.fail(path+".upstream", `write "http://HOST:PORT" or "https://HOST:PORT"`, "%q is not an upstream", a.Upstream)
 	}
 	c.hosts(path, t, a, hosts)
 	c.oneOf(path+".anonymous", a.Anonymous, "bare", "pass", "deny")
-	c.within(path+".credential_lifetime", a.CredentialLifetime, time.Minute, 10*365*24*time.Hour)
+	within(c, path+".credential_lifetime", a.CredentialLifetime, time.Minute, 10*365*24*time.Hour)
 	if len(a.Subjects) == 0 {
-		c.fail(path+".subjects", "say where sessions and tokens are found, such as - cookie: session", "no credential would ever be recognised")
+		c.fail(path+".subjects", "say where sessions and tokens are found, such as - cookie: session",
+			"no credential would ever be recognised")
 	}
 	for i := range a.Subjects {
 		c.subject(fmt.Sprintf("%s.subjects[%d]", path, i), a, &a.Subjects[i])
@@ -31,20 +30,22 @@ func (c checker) app(path string, t *Tenant, a *App, hosts map[string]string) {
 	for i := range a.LocalWrites {
 		c.localWrite(fmt.Sprintf("%s.local_writes[%d]", path, i), &a.LocalWrites[i])
 	}
-	for i, s := range a.Streams {
-		if !strings.HasPrefix(s, "/") {
-			c.fail(fmt.Sprintf("%s.streams[%d]", path, i), "write a path prefix, such as /download", "%q is not a path", s)
-		}
-	}
+	c.prefixes(path+".streams", a.Streams, "write a path prefix, such as /download")
 	if a.Plugin != nil {
 		c.plugin(path+".plugin", a.Plugin)
 	}
 }
 
+func isUpstream(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Port() != "" &&
+		u.Path == "" && u.RawQuery == "" && u.User == nil
+}
+
 var methodPattern = regexp.MustCompile(`^[A-Z][A-Z-]{0,31}$`)
 
-// methods checks the methods an application takes beyond the usual ones. CONNECT and
-// TRACE would make a proxy of it, or an echo of credentials.
+// methods checks the methods that an application takes beyond the usual ones. CONNECT would make a proxy of it, and
+// TRACE would echo credentials.
 func (c checker) methods(path string, methods []string) {
 	for i, m := range methods {
 		at := fmt.Sprintf("%s[%d]", path, i)
@@ -67,29 +68,24 @@ func (c checker) hosts(path string, t *Tenant, a *App, hosts map[string]string) 
 		if h != strings.ToLower(h) || strings.ContainsAny(h, ":/* ") || h == "" || strings.HasSuffix(h, ".") {
 			c.fail(at, "write a lower-case host name without port", "%q is not a host name", h)
 		}
-		owner := "app " + t.Name + "/" + a.Name
 		if other, taken := hosts[h]; taken && (h != t.Host() || !strings.HasPrefix(other, "tenant "+t.Name)) {
 			c.fail(at, "give each app its own host", "host %q belongs to %s", h, other)
 		}
-		hosts[h] = owner
+		hosts[h] = "app " + t.Name + "/" + a.Name
 	}
 }
 
 func (c checker) subject(path string, a *App, s *Subject) {
-	n := 0
-	for _, set := range []bool{s.Cookie != "", s.Header != "", s.Body != nil} {
-		if set {
-			n++
-		}
-	}
-	if n != 1 {
+	trusted := s.Is != "opaque" && s.Is != "jwt"
+	if n := count(s.Cookie != "", s.Header != "", s.Body != nil); n != 1 {
 		c.fail(path, "set exactly one of cookie, header and body", "%d places", n)
 	}
 	if s.Header != strings.ToLower(s.Header) {
 		c.fail(path+".header", "write it in lower case", "%q is not in lower case", s.Header)
 	}
-	if s.IssuedHeader != strings.ToLower(s.IssuedHeader) || s.IssuedHeader != "" && (s.Header == "" || s.Is == "opaque" || s.Is == "jwt") {
-		c.fail(path+".issued_header", "write it in lower case beside a trusted header", "%q cannot be used here", s.IssuedHeader)
+	if s.IssuedHeader != strings.ToLower(s.IssuedHeader) || s.IssuedHeader != "" && (s.Header == "" || !trusted) {
+		c.fail(path+".issued_header", "write it in lower case beside a trusted header",
+			"%q cannot be used here", s.IssuedHeader)
 	}
 	if s.Scheme != "" && s.Header != "authorization" {
 		c.fail(path+".scheme", "leave it out, or use header: authorization", "a scheme belongs to the authorization header")
@@ -101,7 +97,7 @@ func (c checker) subject(path string, a *App, s *Subject) {
 	if s.Is == "opaque" && a.Plugin == nil {
 		c.fail(path+".is", "add the app's plugin, or use jwt", "an opaque credential needs a plugin that can identify it")
 	}
-	if s.Is != "opaque" && s.Is != "jwt" && s.Cookie != "" {
+	if trusted && s.Cookie != "" {
 		c.fail(path+".is", "use opaque or jwt", "a cookie is set by the client and cannot be trusted as a name")
 	}
 	if (s.Is == "jwt") != (s.JWT != nil) {
@@ -116,7 +112,7 @@ func (c checker) subject(path string, a *App, s *Subject) {
 }
 
 func (c checker) jwt(path string, j *JWT) {
-	c.require(path+".issuer", j.Issuer, "write the iss of the application's tokens")
+	c.require(path+".issuer", j.Issuer != "", "write the iss of the application's tokens")
 	c.keys(path+".keys", j.Keys)
 	c.sameIssuer(path+".keys.issuer", j.Issuer, j.Keys)
 	c.oneOf(path+".names", j.Names, "user_name", "email", "external_id", "scim_id")
@@ -131,7 +127,8 @@ func (c checker) body(path string, b *Body) {
 }
 
 func (c checker) route(path, value string) {
-	if c.require(path, value, "write the path of the route") && (!strings.HasPrefix(value, "/") || strings.ContainsAny(value, "?#% ;\\")) {
+	if c.require(path, value != "", "write the path of the route") &&
+		(!strings.HasPrefix(value, "/") || strings.ContainsAny(value, "?#% ;\\")) {
 		c.fail(path, "write a plain path that starts with /", "%q is not a path", value)
 	}
 }
@@ -141,20 +138,21 @@ func (c checker) localWrite(path string, w *LocalWrite) {
 	known := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 	for i, m := range w.Methods {
 		if !slices.Contains(known, m) {
-			c.fail(fmt.Sprintf("%s.methods[%d]", path, i), "write one of "+strings.Join(known, ", "), "%q is not a method", m)
+			at := fmt.Sprintf("%s.methods[%d]", path, i)
+			c.fail(at, "write one of "+strings.Join(known, ", "), "%q is not a method", m)
 		}
 	}
 }
 
 func (c checker) plugin(path string, p *Plugin) {
-	if c.require(path+".manifest", p.Manifest, "write the path of the plugin's manifest.json") {
+	if c.require(path+".manifest", p.Manifest != "", "write the path of the plugin's manifest.json") {
 		c.file(path+".manifest", p.Manifest)
 	}
-	c.between(path+".memory_mib", p.MemoryMiB, 16, 256)
-	c.within(path+".timeout", p.Timeout, 100*time.Millisecond, time.Minute)
+	within(c, path+".memory_mib", p.MemoryMiB, 16, 256)
+	within(c, path+".timeout", p.Timeout, 100*time.Millisecond, time.Minute)
 	for name, file := range p.Secrets {
-		if c.require(path+".secrets."+name, file, "write the path of the file that holds it") {
-			c.secret(path+".secrets."+name, file)
+		if at := path + ".secrets." + name; c.require(at, file != "", "write the path of the file that holds it") {
+			c.secret(at, file)
 		}
 	}
 	for i := range p.HTTP {
@@ -164,27 +162,21 @@ func (c checker) plugin(path string, p *Plugin) {
 
 func (c checker) grant(path string, p *Plugin, h *HTTPGrant) {
 	c.oneOf(path+".scheme", h.Scheme, "https", "http")
-	c.require(path+".host", h.Host, "write the host of the application's API")
-	c.between(path+".port", h.Port, 1, 65535)
-	if len(h.Methods) == 0 {
-		c.fail(path+".methods", "list the methods the plugin may use", "required")
-	}
-	if len(h.PathPrefixes) == 0 {
-		c.fail(path+".path_prefixes", "list path prefixes, such as /admin/", "required")
-	}
-	for i, prefix := range h.PathPrefixes {
-		if !strings.HasPrefix(prefix, "/") {
-			c.fail(fmt.Sprintf("%s.path_prefixes[%d]", path, i), "start it with /", "%q is not a path", prefix)
-		}
-	}
+	c.require(path+".host", h.Host != "", "write the host of the application's API")
+	within(c, path+".port", h.Port, 1, 65535)
+	c.require(path+".methods", len(h.Methods) > 0, "list the methods the plugin may use")
+	c.require(path+".path_prefixes", len(h.PathPrefixes) > 0, "list path prefixes, such as /admin/")
+	c.prefixes(path+".path_prefixes", h.PathPrefixes, "start it with /")
 	for i, s := range h.Secrets {
 		if _, ok := p.Secrets[s]; !ok {
-			c.fail(fmt.Sprintf("%s.secrets[%d]", path, i), "add it to the plugin's secrets, with the file that holds it", "secret %q is not defined", s)
+			c.fail(fmt.Sprintf("%s.secrets[%d]", path, i), "add it to the plugin's secrets, with the file that holds it",
+				"secret %q is not defined", s)
 		}
 	}
 	for i, n := range h.AllowPrivate {
 		if _, err := netip.ParsePrefix(n); err != nil {
-			c.fail(fmt.Sprintf("%s.allow_private[%d]", path, i), `write a CIDR, such as "10.20.0.0/16"`, "%q is not a network", n)
+			at := fmt.Sprintf("%s.allow_private[%d]", path, i)
+			c.fail(at, `write a CIDR, such as "10.20.0.0/16"`, "%q is not a network", n)
 		}
 	}
 	c.file(path+".ca_file", h.CAFile)

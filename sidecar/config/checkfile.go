@@ -12,10 +12,10 @@ import (
 	"strings"
 )
 
-// maxFile is how much of a certificate or secret is read for its check.
+// maxFile is how many bytes of a certificate or secret are read to check it.
 const maxFile = 1 << 20
 
-// file checks that a file is there.
+// file checks that a file exists.
 func (c checker) file(path, name string) {
 	if name == "" || c.lenient {
 		return
@@ -29,80 +29,78 @@ func (c checker) file(path, name string) {
 	}
 }
 
-// content reads a regular file, for a look at what it holds. ok is false where that
-// is not possible: file reports what is absent, and a file that only Envoy may read
-// is no fault.
-func (c checker) content(name string) (b []byte, ok bool, err error) {
+// content checks that a file exists and returns what it holds. It returns nil without a file to check, and after a
+// fault. A file that only Envoy may read is not a fault where forEnvoy is set.
+func (c checker) content(path, name string, forEnvoy bool) []byte {
+	c.file(path, name)
 	if name == "" || c.lenient {
-		return nil, false, nil
+		return nil
 	}
 	info, err := os.Stat(name)
 	if err != nil || !info.Mode().IsRegular() {
-		return nil, false, nil // reported by file
+		return nil // file reports it
 	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, false, err //nolint:wrapcheck // looked at, not shown
+	b, err := readStart(name)
+	if err != nil && (!forEnvoy || !errors.Is(err, fs.ErrPermission)) {
+		c.fail(path, "let the user that runs scimward read it", "%s cannot be read", name)
 	}
-	defer f.Close() //nolint:errcheck // read only
-	b, err = io.ReadAll(io.LimitReader(f, maxFile))
-	return b, err == nil, err //nolint:wrapcheck // looked at, not shown
+	return b
 }
 
-// secret checks that a secret is there, can be read and is not empty.
+// readStart reads at most maxFile bytes. What it returns without an error is not nil.
+func readStart(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	b, err := io.ReadAll(io.LimitReader(f, maxFile))
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// secret checks that a secret exists, can be read and is not empty.
 func (c checker) secret(path, name string) {
-	c.file(path, name)
-	b, ok, err := c.content(name)
-	switch {
-	case err != nil:
-		c.fail(path, "let the user that runs scimward read it", "%s cannot be read", name)
-	case ok && len(bytes.TrimSpace(b)) == 0:
+	if b := c.content(path, name, false); b != nil && len(bytes.TrimSpace(b)) == 0 {
 		c.fail(path, "write the secret into it", "%s is empty", name)
 	}
 }
 
-// tls checks the files of a certificate. forEnvoy are files that Envoy reads, and
-// scimward perhaps may not.
+// tls checks the files of a certificate. With forEnvoy, Envoy reads them, and scimward need not be able to.
 func (c checker) tls(path string, t TLS, forEnvoy bool) {
 	if (t.Cert == "") != (t.Key == "") {
 		c.fail(path, "set cert and key together", "half a certificate")
 	}
-	cert, certOK := c.pem(path+".cert", t.Cert, forEnvoy)
-	key, keyOK := c.pem(path+".key", t.Key, forEnvoy)
-	ca, caOK := c.pem(path+".client_ca", t.ClientCA, forEnvoy)
-	if caOK && !x509.NewCertPool().AppendCertsFromPEM(ca) {
+	cert := c.content(path+".cert", t.Cert, forEnvoy)
+	key := c.content(path+".key", t.Key, forEnvoy)
+	ca := c.content(path+".client_ca", t.ClientCA, forEnvoy)
+	if ca != nil && !x509.NewCertPool().AppendCertsFromPEM(ca) {
 		c.fail(path+".client_ca", "name the PEM file of the authority", "%s holds no certificate", t.ClientCA)
 	}
-	right := true
-	if certOK && !holds(cert, isCertificate) {
-		right = false
-		c.fail(path+".cert", "name the PEM file of the certificate here, and that of the key under key", "%s holds no certificate%s", t.Cert, instead(cert))
+	hasCert, hasKey := holds(cert, isCertificate), holds(key, isKey)
+	if cert != nil && !hasCert {
+		c.fail(path+".cert", "name the PEM file of the certificate here, and that of the key under key",
+			"%s holds no certificate%s", t.Cert, instead(cert))
 	}
-	if keyOK && !holds(key, isKey) {
-		right = false
-		c.fail(path+".key", "name the PEM file of the private key here, and that of the certificate under cert", "%s holds no private key%s", t.Key, instead(key))
+	if key != nil && !hasKey {
+		c.fail(path+".key", "name the PEM file of the private key here, and that of the certificate under cert",
+			"%s holds no private key%s", t.Key, instead(key))
 	}
-	if !right || !certOK || !keyOK {
+	if !hasCert || !hasKey {
 		return
 	}
 	if _, err := tls.X509KeyPair(cert, key); err != nil {
-		c.fail(path+".key", "name the key that the certificate was made for", "%s and %s are no pair: %s", t.Cert, t.Key, strings.TrimPrefix(err.Error(), "tls: "))
+		c.fail(path+".key", "name the key that the certificate was made for",
+			"%s and %s are no pair: %s", t.Cert, t.Key, strings.TrimPrefix(err.Error(), "tls: "))
 	}
-}
-
-func (c checker) pem(path, name string, forEnvoy bool) (b []byte, ok bool) {
-	c.file(path, name)
-	b, ok, err := c.content(name)
-	if err != nil && (!forEnvoy || !errors.Is(err, fs.ErrPermission)) {
-		c.fail(path, "let the user that runs scimward read it", "%s cannot be read", name)
-	}
-	return b, ok
 }
 
 func isCertificate(kind string) bool { return kind == "CERTIFICATE" }
 func isKey(kind string) bool         { return kind == "PRIVATE KEY" || strings.HasSuffix(kind, " PRIVATE KEY") }
 
-// holds reports whether a PEM text has a block of a kind.
+// holds reports whether a PEM text has a block of one kind.
 func holds(b []byte, is func(kind string) bool) bool {
 	for {
 		var block *pem.Block
@@ -115,7 +113,7 @@ func holds(b []byte, is func(kind string) bool) bool {
 	}
 }
 
-// instead says what a file holds that was named in the wrong place.
+// instead says what a file holds that is named in the wrong place.
 func instead(b []byte) string {
 	switch {
 	case holds(b, isCertificate):

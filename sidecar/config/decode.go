@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strconv"
@@ -11,9 +12,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Fault is one thing wrong with a configuration file: where, what, and what to do.
+// Fault is one thing that is wrong with a configuration file.
 type Fault struct {
-	Line int    // 1-based; 0 when the fault is something absent from the whole file
+	Line int    // 1-based; 0 when something is absent from the whole file
 	Path string // "tenants[0].apps[1].upstream"
 	Msg  string // what is wrong
 	Fix  string // what to write instead
@@ -30,7 +31,7 @@ func (f Fault) String() string {
 	return s
 }
 
-// FaultsError holds every fault of a file, in the order of its lines.
+// FaultsError holds every fault of a file, in the order of the lines.
 type FaultsError struct {
 	File   string
 	Faults []Fault
@@ -46,31 +47,18 @@ func (e *FaultsError) Error() string {
 	return b.String()
 }
 
-// decoder fills a struct from a YAML node tree. It goes on after a fault so that
-// one run reports all of them, and remembers the line of every path for the
-// checks that come after.
+// decoder fills a struct from a YAML tree. It goes on after a fault, so that one run reports all of them. It remembers
+// the line of every path for the checks that follow.
 type decoder struct {
-	faults  []Fault
-	lines   map[string]int
-	spoiled map[string]bool // paths with a fault of decoding
-}
-
-// spoil remembers where decoding found faults.
-func (d *decoder) spoil() {
-	d.spoiled = map[string]bool{}
-	for _, f := range d.faults {
-		d.spoiled[f.Path] = true
-	}
+	faults []Fault
+	lines  map[string]int
 }
 
 const (
-	maxBytes = 1 << 20
-	maxDepth = 16
-	// maxFaults keeps the report of a hopeless file readable.
-	maxFaults = 100
+	maxBytes  = 1 << 20
+	maxDepth  = 16
+	maxFaults = 100 // keeps the report of a hopeless file readable
 )
-
-var durationType = reflect.TypeFor[time.Duration]() //nolint:gochecknoglobals // a type descriptor, never assigned again
 
 func (d *decoder) fault(line int, path, fix, format string, args ...any) {
 	if len(d.faults) < maxFaults {
@@ -90,10 +78,6 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, path string, depth int) 
 	}
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
 		return // an empty value means the default, as an absent key does
-	}
-	if v.Type() == durationType {
-		d.duration(n, v, path)
-		return
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -120,18 +104,16 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, path string, depth int) 
 	}
 }
 
-func (d *decoder) duration(n *yaml.Node, v reflect.Value, path string) {
-	dur, err := time.ParseDuration(n.Value)
-	if n.Kind != yaml.ScalarNode || err != nil {
-		d.fault(n.Line, path, `write a number with a unit, such as "250ms", "5m" or "720h"`, "%q is not a duration", n.Value)
+func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
+	if v.Type() == reflect.TypeFor[time.Duration]() {
+		dur, err := time.ParseDuration(n.Value)
+		if n.Kind != yaml.ScalarNode || err != nil {
+			d.fault(n.Line, path, `write a number with a unit, such as "250ms", "5m" or "720h"`, "%q is not a duration", n.Value)
+		}
+		v.SetInt(int64(dur))
 		return
 	}
-	v.SetInt(int64(dur))
-}
-
-func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
-	if n.Kind != yaml.ScalarNode {
-		d.fault(n.Line, path, "write one value", "a single value belongs here, not a %s", kindName(n.Kind))
+	if !d.is(yaml.ScalarNode, n, path, "write one value") {
 		return
 	}
 	switch v.Kind() {
@@ -140,35 +122,30 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 	case reflect.Bool:
 		if n.Tag != "!!bool" {
 			d.fault(n.Line, path, "write true or false", "%q is not a boolean", n.Value)
-			return
 		}
-		v.SetBool(n.Value == "true" || n.Value == "True" || n.Value == "TRUE")
-	case reflect.Int, reflect.Int64, reflect.Uint32:
+		v.SetBool(strings.EqualFold(n.Value, "true"))
+	case reflect.Int:
 		i, err := strconv.ParseInt(n.Value, 10, 32)
-		if err != nil || (v.Kind() == reflect.Uint32 && i < 0) {
+		if err != nil {
 			d.fault(n.Line, path, "write a whole number", "%q is not a whole number", n.Value)
 			return
 		}
-		if v.Kind() == reflect.Uint32 {
-			v.SetUint(uint64(i))
-			return
-		}
 		v.SetInt(i)
-	case reflect.Float64:
-		f, err := strconv.ParseFloat(n.Value, 64)
-		if err != nil {
-			d.fault(n.Line, path, "write a number", "%q is not a number", n.Value)
-			return
-		}
-		v.SetFloat(f)
 	default:
-		d.fault(n.Line, path, "", "no value can be set here")
+		d.fault(n.Line, path, "leave it out", "scimward cannot read a %s", v.Kind())
 	}
 }
 
+// is reports a node of another kind than the one that belongs at path.
+func (d *decoder) is(want yaml.Kind, n *yaml.Node, path, fix string) bool {
+	if n.Kind != want {
+		d.fault(n.Line, path, fix, "a %s belongs here, not a %s", kindName(want), kindName(n.Kind))
+	}
+	return n.Kind == want
+}
+
 func (d *decoder) slice(n *yaml.Node, v reflect.Value, path string, depth int) {
-	if n.Kind != yaml.SequenceNode {
-		d.fault(n.Line, path, "write a list, one entry behind each -", "a list belongs here, not a %s", kindName(n.Kind))
+	if !d.is(yaml.SequenceNode, n, path, "write a list, one entry behind each -") {
 		return
 	}
 	out := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
@@ -179,8 +156,7 @@ func (d *decoder) slice(n *yaml.Node, v reflect.Value, path string, depth int) {
 }
 
 func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string, depth int) {
-	if n.Kind != yaml.MappingNode {
-		d.fault(n.Line, path, "write names with values, name: value", "a mapping belongs here, not a %s", kindName(n.Kind))
+	if !d.is(yaml.MappingNode, n, path, "write names with values, name: value") {
 		return
 	}
 	out := reflect.MakeMapWithSize(v.Type(), len(n.Content)/2)
@@ -199,11 +175,13 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string, depth int)
 }
 
 func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string, depth int) {
-	if n.Kind != yaml.MappingNode {
-		d.fault(n.Line, path, "write its fields, name: value", "a mapping belongs here, not a %s", kindName(n.Kind))
+	if !d.is(yaml.MappingNode, n, path, "write its fields, name: value") {
 		return
 	}
-	fields := fieldsOf(v.Type())
+	fields := map[string]int{}
+	for i := range v.NumField() {
+		fields[v.Type().Field(i).Tag.Get("yaml")] = i
+	}
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, c := n.Content[i], n.Content[i+1]
@@ -216,46 +194,13 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string, depth in
 			d.fault(k.Line, at, "remove one of them", "written twice")
 		default:
 			seen[k.Value] = true
-			d.decode(c, v.FieldByIndex(index), at, depth+1)
+			d.decode(c, v.Field(index), at, depth+1)
 		}
 	}
 }
 
-// fieldsOf maps the yaml names of a struct to its fields; inline structs are
-// flattened.
-func fieldsOf(t reflect.Type) map[string][]int {
-	out := map[string][]int{}
-	for f := range fieldSeq(t) {
-		name, opts, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		if f.Anonymous && opts == "inline" {
-			for k, idx := range fieldsOf(f.Type) {
-				out[k] = append(slices.Clone(f.Index), idx...)
-			}
-			continue
-		}
-		if name != "" && name != "-" {
-			out[name] = f.Index
-		}
-	}
-	return out
-}
-
-func fieldSeq(t reflect.Type) func(yield func(reflect.StructField) bool) {
-	return func(yield func(reflect.StructField) bool) {
-		for i := range t.NumField() {
-			if !yield(t.Field(i)) {
-				return
-			}
-		}
-	}
-}
-
-func unknownFix(name string, fields map[string][]int) string {
-	known := make([]string, 0, len(fields))
-	for k := range fields {
-		known = append(known, k)
-	}
-	slices.Sort(known)
+func unknownFix(name string, fields map[string]int) string {
+	known := slices.Sorted(maps.Keys(fields))
 	best, bestAt := "", 3
 	for _, k := range known {
 		if n := distance(name, k); n < bestAt {
@@ -278,11 +223,10 @@ func distance(a, b string) int {
 		prev := row[0]
 		row[0] = i
 		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
+			if a[i-1] != b[j-1] {
+				prev++
 			}
-			prev, row[j] = row[j], min(row[j]+1, row[j-1]+1, prev+cost)
+			prev, row[j] = row[j], min(row[j]+1, row[j-1]+1, prev)
 		}
 	}
 	return row[len(b)]
@@ -303,8 +247,7 @@ func kindName(k yaml.Kind) string {
 		return "mapping"
 	case yaml.ScalarNode:
 		return "single value"
-	case yaml.DocumentNode, yaml.AliasNode:
-		return "document"
+	default:
+		return "value"
 	}
-	return "value"
 }

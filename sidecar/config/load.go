@@ -16,12 +16,12 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Load reads, decodes, completes and checks the file. Its error is a
-// *FaultsError when the file could be read but is not right.
+// Load reads and checks a configuration file and fills in the defaults. When the file can be read but has faults, the
+// error is a *[FaultsError].
 func Load(path string) (*Config, error) { return load(path, false) }
 
-// LoadLenient is [Load] without a look at the files that the configuration names:
-// for a command that only asks a running sidecar, and need not read its secrets.
+// LoadLenient is [Load] without the checks of the files that the configuration names. It is for commands that only ask
+// a running sidecar: their user may not be allowed to read its secrets.
 func LoadLenient(path string) (*Config, error) { return load(path, true) }
 
 func load(path string, lenient bool) (*Config, error) {
@@ -41,29 +41,32 @@ func load(path string, lenient bool) (*Config, error) {
 	return parse(path, filepath.Dir(abs), b, lenient)
 }
 
-// Parse decodes b. name appears in errors; dir is what relative paths are
-// relative to.
+// Parse is [Load] for the text of a file. name appears in errors, and relative paths are relative to dir.
 func Parse(name, dir string, b []byte) (*Config, error) { return parse(name, dir, b, false) }
 
 func parse(name, dir string, b []byte, lenient bool) (*Config, error) {
+	whole := func(f Fault) error {
+		f.Path = "(file)"
+		return &FaultsError{File: name, Faults: []Fault{f}}
+	}
 	if len(b) > maxBytes {
-		return nil, &FaultsError{File: name, Faults: []Fault{{Path: "(file)", Msg: "larger than 1 MiB", Fix: "split tenants over several sidecars"}}}
+		return nil, whole(Fault{Msg: "larger than 1 MiB", Fix: "split tenants over several sidecars"})
 	}
 	var doc, more yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
-		return nil, &FaultsError{File: name, Faults: []Fault{notYAML(b, err)}}
+		return nil, whole(notYAML(b, err))
 	}
 	if len(doc.Content) == 0 {
-		return nil, &FaultsError{File: name, Faults: []Fault{{Path: "(file)", Msg: "empty", Fix: "run `scimward init DIR` for a commented start"}}}
+		return nil, whole(Fault{Msg: "empty", Fix: "run `scimward init DIR` for a commented start"})
 	}
 	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
-		return nil, &FaultsError{File: name, Faults: []Fault{{Line: more.Line, Path: "(file)", Msg: "more than one document", Fix: "remove everything from the second --- on"}}}
+		return nil, whole(Fault{Line: more.Line, Msg: "more than one document", Fix: "remove everything from the second --- on"})
 	}
 	d := &decoder{lines: map[string]int{}}
 	c := &Config{}
 	d.decode(doc.Content[0], reflect.ValueOf(c).Elem(), "", 0)
-	c.complete(dir)
+	c.complete(folder(dir))
 	check(c, d, lenient)
 	if len(d.faults) > 0 {
 		slices.SortStableFunc(d.faults, func(a, b Fault) int {
@@ -74,22 +77,23 @@ func parse(name, dir string, b []byte, lenient bool) (*Config, error) {
 	return c, nil
 }
 
-// notYAML says why a file cannot be read. A tab is invisible in most editors, and
-// the parser's own word for it names the tab's line as what follows it.
+// notYAML says why a file cannot be read. Most editors do not show a tab, and the parser's message does not name it:
+// it gives the line of the tab and the character after it.
 func notYAML(b []byte, err error) Fault {
 	n := 0
 	for line := range bytes.Lines(b) {
 		if n++; !strings.Contains(err.Error(), "cannot start any token") {
 			break
 		}
-		if text := bytes.TrimLeft(line, " \t"); len(bytes.TrimSpace(text)) > 0 && bytes.IndexByte(line[:len(line)-len(text)], '\t') >= 0 {
-			return Fault{Line: n, Path: "(file)", Msg: "not YAML: a tab cannot indent", Fix: "use spaces"}
+		text := bytes.TrimLeft(line, " \t")
+		if len(bytes.TrimSpace(text)) > 0 && bytes.IndexByte(line[:len(line)-len(text)], '\t') >= 0 {
+			return Fault{Line: n, Msg: "not YAML: a tab cannot indent", Fix: "use spaces"}
 		}
 	}
-	return Fault{Path: "(file)", Msg: "not YAML: " + err.Error(), Fix: "check indentation and quotes"}
+	return Fault{Msg: "not YAML: " + err.Error(), Fix: "check indentation and quotes"}
 }
 
-// Faults returns the faults inside err, nil when it holds none.
+// Faults returns the faults in err, nil when there are none.
 func Faults(err error) []Fault {
 	var fe *FaultsError
 	if errors.As(err, &fe) {
@@ -98,119 +102,112 @@ func Faults(err error) []Fault {
 	return nil
 }
 
-func orString(p *string, def string) {
-	if *p == "" {
-		*p = def
-	}
-}
+// or replaces a zero value by the default.
+func or[T comparable](p *T, def T) { *p = cmp.Or(*p, def) }
 
-func orDuration(p *time.Duration, def time.Duration) {
-	if *p == 0 {
-		*p = def
-	}
-}
+// folder makes relative paths absolute.
+type folder string
 
-func orInt(p *int, def int) {
-	if *p == 0 {
-		*p = def
-	}
-}
-
-// complete writes the defaults into the struct and makes paths absolute, so that
-// everything behind it reads final values.
-func (c *Config) complete(dir string) {
-	at := func(paths ...*string) {
-		for _, p := range paths {
-			if *p != "" && !filepath.IsAbs(*p) {
-				*p = filepath.Join(dir, *p)
-			}
+func (dir folder) abs(paths ...*string) {
+	for _, p := range paths {
+		if *p != "" && !filepath.IsAbs(*p) {
+			*p = filepath.Join(string(dir), *p)
 		}
 	}
-	orString(&c.DataDir, "data")
-	at(&c.DataDir)
-	orString(&c.Listen.Authz, "unix:"+filepath.Join(c.DataDir, "authz.sock"))
-	orString(&c.Listen.SCIM, "127.0.0.1:8460")
-	orString(&c.Listen.Admin, "127.0.0.1:8461")
+}
+
+// complete fills in the defaults and makes paths absolute. Everything that reads the configuration finds final values.
+func (c *Config) complete(dir folder) {
+	or(&c.DataDir, "data")
+	dir.abs(&c.DataDir)
+	or(&c.Listen.Authz, "unix:"+filepath.Join(c.DataDir, "authz.sock"))
+	or(&c.Listen.SCIM, "127.0.0.1:8460")
+	or(&c.Listen.Admin, "127.0.0.1:8461")
 	for _, l := range []*string{&c.Listen.Authz, &c.Listen.SCIM, &c.Listen.Admin} {
-		if p, ok := UnixPath(*l); ok && p != "" && !filepath.IsAbs(p) {
-			*l = "unix:" + filepath.Join(dir, p)
+		if p, ok := UnixPath(*l); ok {
+			dir.abs(&p)
+			*l = "unix:" + p
 		}
 	}
 	for _, t := range []*TLS{&c.Listen.AuthzTLS, &c.Listen.SCIMTLS, &c.Envoy.TLS} {
-		at(&t.Cert, &t.Key, &t.ClientCA)
+		dir.abs(&t.Cert, &t.Key, &t.ClientCA)
 	}
-	orString(&c.Envoy.Listen, "0.0.0.0:8443")
-	orString(&c.Envoy.Admin, "127.0.0.1:9901")
-	orDuration(&c.Envoy.CheckTimeout, time.Second)
-	orInt(&c.Envoy.MaxBodyBytes, 262144)
-	orString(&c.Log.Level, "info")
-	orDuration(&c.Drain, 10*time.Second)
-	orInt(&c.Revocation.Workers, 4)
-	orDuration(&c.Revocation.Deadline, 5*time.Minute)
-	orDuration(&c.Revocation.Lease, 30*time.Second)
+	or(&c.Envoy.Listen, "0.0.0.0:8443")
+	or(&c.Envoy.Admin, "127.0.0.1:9901")
+	or(&c.Envoy.CheckTimeout, time.Second)
+	or(&c.Envoy.MaxBodyBytes, 262144)
+	or(&c.Log.Level, "info")
+	or(&c.Drain, 10*time.Second)
+	or(&c.Revocation.Workers, 4)
+	or(&c.Revocation.Deadline, 5*time.Minute)
+	or(&c.Revocation.Lease, 30*time.Second)
 	for i := range c.Tenants {
-		c.Tenants[i].complete(at)
+		c.Tenants[i].complete(dir)
 	}
 }
 
-func (t *Tenant) complete(at func(...*string)) {
-	orString(&t.Profile, Profiles()[0])
-	orInt(&t.RequestsPerSecond, 50)
+func (t *Tenant) complete(dir folder) {
+	or(&t.Profile, Profiles()[0])
+	or(&t.RequestsPerSecond, 50)
 	for i := range t.IdentityServices {
-		k := &t.IdentityServices[i].Keys
-		at(&k.JWKSFile, &k.CAFile)
+		t.IdentityServices[i].Keys.complete(dir, "")
 	}
 	for i := range t.ExternalIssuers {
 		e := &t.ExternalIssuers[i]
-		at(&e.Keys.JWKSFile, &e.Keys.CAFile)
-		if e.Keys.JWKSURI == "" && e.Keys.JWKSFile == "" {
-			orString(&e.Keys.Issuer, e.Issuer)
-		}
-		orString(&e.Audience, t.Resource())
+		e.Keys.complete(dir, e.Issuer)
+		or(&e.Audience, t.Resource())
 	}
 	for i := range t.Apps {
-		t.Apps[i].complete(t, at)
+		a := &t.Apps[i]
+		if len(a.Hosts) == 0 && len(t.Apps) == 1 {
+			a.Hosts = []string{t.Host()}
+		}
+		a.complete(dir)
 	}
 }
 
-func (a *App) complete(t *Tenant, at func(...*string)) {
-	orString(&a.Anonymous, "bare")
-	orString(&a.UpstreamCAFile, "/etc/ssl/certs/ca-certificates.crt")
-	at(&a.UpstreamCAFile)
-	orDuration(&a.CredentialLifetime, 720*time.Hour)
-	if len(a.Hosts) == 0 && len(t.Apps) == 1 {
-		a.Hosts = []string{t.Host()}
+// complete uses discovery from issuer where no key source is named.
+func (k *KeySource) complete(dir folder, issuer string) {
+	dir.abs(&k.JWKSFile, &k.CAFile)
+	if k.JWKSURI == "" && k.JWKSFile == "" {
+		or(&k.Issuer, issuer)
 	}
+}
+
+func (a *App) complete(dir folder) {
+	or(&a.Anonymous, "bare")
+	or(&a.UpstreamCAFile, "/etc/ssl/certs/ca-certificates.crt")
+	dir.abs(&a.UpstreamCAFile)
+	or(&a.CredentialLifetime, 720*time.Hour)
 	for i := range a.Subjects {
 		s := &a.Subjects[i]
-		orString(&s.Is, "opaque")
+		or(&s.Is, "opaque")
 		if s.Body != nil {
-			orString(&s.Body.Method, "POST")
+			or(&s.Body.Method, "POST")
 		}
 		if s.JWT != nil {
-			orString(&s.JWT.Claim, "sub")
-			orString(&s.JWT.Names, "user_name")
-			at(&s.JWT.Keys.JWKSFile, &s.JWT.Keys.CAFile)
-			if s.JWT.Keys.JWKSURI == "" && s.JWT.Keys.JWKSFile == "" {
-				orString(&s.JWT.Keys.Issuer, s.JWT.Issuer)
-			}
+			or(&s.JWT.Claim, "sub")
+			or(&s.JWT.Names, "user_name")
+			s.JWT.Keys.complete(dir, s.JWT.Issuer)
 		}
 	}
-	if p := a.Plugin; p != nil {
-		at(&p.Manifest)
-		for name, file := range p.Secrets {
-			at(&file)
-			p.Secrets[name] = file
-		}
-		for i := range p.HTTP {
-			h := &p.HTTP[i]
-			at(&h.CAFile)
-			orString(&h.Scheme, "https")
-			if h.Port == 0 {
-				h.Port = map[string]int{"http": 80, "https": 443}[h.Scheme]
-			}
-		}
-		orInt(&p.MemoryMiB, 64)
-		orDuration(&p.Timeout, 10*time.Second)
+	if a.Plugin != nil {
+		a.Plugin.complete(dir)
 	}
+}
+
+func (p *Plugin) complete(dir folder) {
+	dir.abs(&p.Manifest)
+	for name, file := range p.Secrets {
+		dir.abs(&file)
+		p.Secrets[name] = file
+	}
+	for i := range p.HTTP {
+		h := &p.HTTP[i]
+		dir.abs(&h.CAFile)
+		or(&h.Scheme, "https")
+		or(&h.Port, map[string]int{"http": 80, "https": 443}[h.Scheme])
+	}
+	or(&p.MemoryMiB, 64)
+	or(&p.Timeout, 10*time.Second)
 }

@@ -1,62 +1,41 @@
-// Command gendocs writes the reference page of the configuration file from the
-// comments of package config's structs:
+// Command gendocs writes docs/configuration.md from the comments of package config's structs. Run it at the root of the
+// repository:
 //
-//	go run ./sidecar/config/gendocs            writes docs/configuration.md
-//	go run ./sidecar/config/gendocs -o -       writes to standard output
-//
-// Run it at the root of the repository, or name the package folder as an argument.
+//	go run ./sidecar/config/gendocs
 package main
 
 import (
-	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"io"
 	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 )
 
 func main() {
-	out := flag.String("o", "docs/configuration.md", "`FILE` to write, - for standard output")
-	flag.Parse()
-	dir := "sidecar/config"
-	if flag.NArg() > 0 {
-		dir = flag.Arg(0)
+	page, err := generate("sidecar/config/config.go")
+	if err == nil {
+		err = os.WriteFile("docs/configuration.md", []byte(page), 0o644) //nolint:gosec // a page for everybody
 	}
-	if err := run(dir, *out, os.Stdout); err != nil {
+	if err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "gendocs:", err)
 		os.Exit(1)
 	}
 }
 
-func run(dir, out string, stdout io.Writer) error {
-	page, err := generate(filepath.Join(dir, "config.go"))
-	if err != nil {
-		return err
-	}
-	if out == "-" {
-		if _, err := io.WriteString(stdout, page); err != nil {
-			return fmt.Errorf("writing the page: %w", err)
-		}
-		return nil
-	}
-	if err := os.WriteFile(out, []byte(page), 0o644); err != nil { //nolint:gosec // a page for everybody
-		return fmt.Errorf("writing the page: %w", err)
-	}
-	return nil
-}
+const intro = `<!-- Generated from sidecar/config by ` + "`go run ./sidecar/config/gendocs`" + `. Do not edit. -->
 
-const intro = `The configuration is one strict YAML file. Unknown keys are refused, and
+# Configuration
+
+The configuration is one strict YAML file. ` + "`scimward init DIR`" + ` writes a commented start, and
 ` + "`scimward config check -c FILE`" + ` reports every fault at once, with its line and what to write
-instead. ` + "`scimward init DIR`" + ` writes a commented start.
+instead. Unknown keys are faults.
 
-An absent key, or an empty value, is the default that its text names. Durations are a
-number with a unit: 250ms, 5m, 720h. Relative paths are relative to the folder of the
-file. Secrets are never in it, only the paths of files that hold them.
+An absent key, or an empty value, means the default that its text names. Durations are
+numbers with a unit: 250ms, 5m, 720h. Relative paths are relative to the folder of the
+file. The file holds no secrets, only the paths of files that hold them.
 `
 
 // field is one key of a section.
@@ -71,8 +50,8 @@ type section struct {
 	fields []field
 }
 
-// generate reads the structs of file and returns the page. The order is that of
-// the keys in the file, depth first, each struct where it is first used.
+// generate reads the structs of a Go file and returns the page. The sections follow the keys of the configuration file,
+// depth first, each struct where it is first used.
 func generate(file string) (string, error) {
 	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments)
 	if err != nil {
@@ -81,11 +60,11 @@ func generate(file string) (string, error) {
 	sections := map[string]section{}
 	for _, d := range f.Decls {
 		g, ok := d.(*ast.GenDecl)
-		if !ok {
+		if !ok || g.Tok != token.TYPE {
 			continue
 		}
-		for _, s := range g.Specs {
-			t, ok := s.(*ast.TypeSpec)
+		for _, spec := range g.Specs {
+			t, ok := spec.(*ast.TypeSpec)
 			if !ok {
 				continue
 			}
@@ -93,37 +72,47 @@ func generate(file string) (string, error) {
 			if !ok {
 				continue
 			}
-			sec, err := sectionOf(t.Name.Name, g.Doc.Text(), st)
-			if err != nil {
+			if sections[t.Name.Name], err = sectionOf(t.Name.Name, g.Doc.Text(), st); err != nil {
 				return "", err
 			}
-			sections[t.Name.Name] = sec
 		}
 	}
 	if _, ok := sections["Config"]; !ok {
 		return "", fmt.Errorf("reading %s: no struct Config", file)
 	}
 	w := &writer{sections: sections, done: map[string]bool{}}
-	w.b.WriteString("<!-- Generated from sidecar/config by `go run ./sidecar/config/gendocs`. Do not edit. -->\n\n# Configuration\n\n")
 	w.b.WriteString(intro)
 	w.write("Config", "The file")
 	return w.b.String(), nil
 }
 
 func sectionOf(name, doc string, st *ast.StructType) (section, error) {
-	sec := section{doc: strings.TrimSpace(doc)}
+	sec := section{doc: meaning(name, doc)}
 	for _, f := range st.Fields.List {
 		if f.Tag == nil || len(f.Names) != 1 {
 			return sec, fmt.Errorf("a field of %s has no yaml key", name)
 		}
 		key, _, _ := strings.Cut(reflect.StructTag(strings.Trim(f.Tag.Value, "`")).Get("yaml"), ",")
-		text := strings.Join(strings.Fields(f.Doc.Text()), " ")
+		text := meaning(f.Names[0].Name, f.Doc.Text())
 		if key == "" || text == "" {
 			return sec, fmt.Errorf("field %s.%s needs a yaml key and a comment", name, f.Names[0])
 		}
-		sec.fields = append(sec.fields, field{key, strings.TrimPrefix(text, f.Names[0].Name+" is "), f.Type})
+		sec.fields = append(sec.fields, field{key, text, f.Type})
 	}
 	return sec, nil
+}
+
+// meaning takes the Go name off a comment: "Level is the least." becomes "The least."
+func meaning(name, comment string) string {
+	text := strings.Join(strings.Fields(comment), " ")
+	rest, named := strings.CutPrefix(text, name+" ")
+	switch verb, object, _ := strings.Cut(rest, " "); {
+	case !named || verb == "of" || verb == "that":
+		return text
+	case verb == "is" || verb == "are":
+		rest = object
+	}
+	return strings.ToUpper(rest[:1]) + rest[1:]
 }
 
 type writer struct {
@@ -135,7 +124,7 @@ type writer struct {
 func (w *writer) write(name, title string) {
 	sec := w.sections[name]
 	w.done[name] = true
-	fmt.Fprintf(&w.b, "\n## %s\n\n%s\n\n| Key | Type | Meaning |\n| --- | --- | --- |\n", title, sec.doc)
+	fmt.Fprintf(&w.b, "\n## %s\n\n%s\n\n", title, wrap(sec.doc, ""))
 	var nested []string
 	for _, f := range sec.fields {
 		kind, inner := describe(f.typ)
@@ -143,7 +132,8 @@ func (w *writer) write(name, title string) {
 			kind = strings.ReplaceAll(kind, inner, "["+inner+"](#"+strings.ToLower(inner)+")")
 			nested = append(nested, inner)
 		}
-		fmt.Fprintf(&w.b, "| `%s` | %s | %s |\n", f.key, kind, strings.ReplaceAll(sentence(f.text), "|", `\|`))
+		item := fmt.Sprintf("- `%s` (%s): %s", f.key, kind, f.text)
+		fmt.Fprintln(&w.b, wrap(item, "  "))
 	}
 	for _, n := range nested {
 		if !w.done[n] {
@@ -152,10 +142,27 @@ func (w *writer) write(name, title string) {
 	}
 }
 
-// sentence starts what follows a field's name with a capital.
-func sentence(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+// wrap breaks a paragraph into lines of at most 120 bytes and indents all but the first.
+func wrap(text, indent string) string {
+	var b strings.Builder
+	length := 0
+	for i, word := range strings.Fields(text) {
+		switch {
+		case i == 0:
+		case length+1+len(word) > 120:
+			b.WriteString("\n" + indent)
+			length = len(indent)
+		default:
+			b.WriteByte(' ')
+			length++
+		}
+		b.WriteString(word)
+		length += len(word)
+	}
+	return b.String()
+}
 
-// describe names a type for people; inner is the struct behind it.
+// describe names a type for people, and the struct in it.
 func describe(e ast.Expr) (kind, inner string) {
 	switch t := e.(type) {
 	case *ast.Ident:
@@ -166,6 +173,8 @@ func describe(e ast.Expr) (kind, inner string) {
 			return "true or false", ""
 		case "string":
 			return "text", ""
+		case "any":
+			return "any value", ""
 		}
 		return t.Name, t.Name
 	case *ast.StarExpr:

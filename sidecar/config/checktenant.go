@@ -1,0 +1,111 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+)
+
+// tenant checks one tenant. names and hosts collect what the tenants before it use.
+func (c checker) tenant(path string, t *Tenant, names map[string]bool, hosts map[string]string) {
+	c.name(path+".name", t.Name)
+	c.unique(path+".name", t.Name, names, "give each tenant its own name")
+	const urlFix = `write "https://HOST[:PORT]" without a path`
+	if c.require(path+".external_url", t.ExternalURL != "", urlFix) {
+		if wrong := outsideURL(t.ExternalURL); wrong != "" {
+			c.fail(path+".external_url", urlFix, "%q is %s", t.ExternalURL, wrong)
+		}
+	}
+	if other, taken := hosts[t.Host()]; taken && t.Host() != "" {
+		c.fail(path+".external_url", "give each tenant its own host name", "host %q belongs to %s", t.Host(), other)
+	}
+	hosts[t.Host()] = "tenant " + t.Name
+	c.oneOf(path+".profile", t.Profile, Profiles()...)
+	within(c, path+".requests_per_second", t.RequestsPerSecond, 25, 100000)
+	c.clients(path, t)
+	c.require(path+".apps", len(t.Apps) > 0, "add the application that the tenant's users use")
+	apps := map[string]bool{}
+	for i := range t.Apps {
+		at := fmt.Sprintf("%s.apps[%d]", path, i)
+		c.unique(at+".name", t.Apps[i].Name, apps, "give each app of a tenant its own name")
+		c.app(at, t, &t.Apps[i], hosts)
+	}
+}
+
+// outsideURL says what is wrong with an external URL, "" when nothing is.
+func outsideURL(s string) string {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "":
+		return "not a URL"
+	case u.Scheme != "https":
+		return "not https"
+	case u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+		return "more than scheme, host and port"
+	case u.Host != strings.ToLower(u.Host):
+		return "not in lower case"
+	}
+	return ""
+}
+
+func (c checker) clients(path string, t *Tenant) {
+	if len(t.IdentityServices)+len(t.ExternalIssuers) == 0 {
+		c.fail(path+".identity_services", "add the identity service that provisions this tenant", "nobody could write users")
+	}
+	ids := map[string]bool{}
+	for i, s := range t.IdentityServices {
+		at := fmt.Sprintf("%s.identity_services[%d]", path, i)
+		c.require(at+".client_id", s.ClientID != "", "write the iss and sub of its assertions")
+		c.unique(at+".client_id", s.ClientID, ids, "list each client once")
+		c.keys(at+".keys", s.Keys)
+	}
+	issuers := map[string]bool{}
+	for i, e := range t.ExternalIssuers {
+		at := fmt.Sprintf("%s.external_issuers[%d]", path, i)
+		if c.require(at+".issuer", e.Issuer != "", "write the iss of its tokens") {
+			c.unique(at+".issuer", e.Issuer, issuers, "list each issuer once")
+			if e.Issuer == t.ExternalURL {
+				c.fail(at+".issuer", "leave it out", "scimward's own tokens are always accepted")
+			}
+		}
+		c.keys(at+".keys", e.Keys)
+		c.sameIssuer(at+".keys.issuer", e.Issuer, e.Keys)
+	}
+}
+
+// sameIssuer reports keys that are discovered from another issuer than the one that signs.
+func (c checker) sameIssuer(path, issuer string, k KeySource) {
+	if k.Issuer != "" && k.Issuer != issuer {
+		c.fail(path, "leave it out, or name the keys with jwks_uri", "%q is not the issuer of the tokens", k.Issuer)
+	}
+}
+
+func (c checker) keys(path string, k KeySource) {
+	if n := count(k.Issuer != "", k.JWKSURI != "", k.JWKSFile != ""); n != 1 {
+		c.fail(path, "set exactly one of issuer, jwks_uri and jwks_file", "%d key sources", n)
+	}
+	for name, v := range map[string]string{"issuer": k.Issuer, "jwks_uri": k.JWKSURI} {
+		if v != "" && !fetchable(v) {
+			c.fail(path+"."+name, "use https (http is for loopback only)", "%q cannot be fetched safely", v)
+		}
+	}
+	c.file(path+".jwks_file", k.JWKSFile)
+	c.file(path+".ca_file", k.CAFile)
+}
+
+func count(set ...bool) (n int) {
+	for _, s := range set {
+		if s {
+			n++
+		}
+	}
+	return n
+}
+
+func fetchable(s string) bool {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
+		return false
+	}
+	return u.Scheme == "https" || u.Scheme == "http" && address(u.Hostname()).IsLoopback()
+}
