@@ -1,5 +1,5 @@
-# `make help` lists the targets. Two do everything: `make demo` and `make test`.
-# Nothing outside the tree is needed but Go, git, Python 3 with pip, and make.
+# `make help` lists the targets; start with `make demo` and `make test`.
+# They need Go, git, Python 3 with pip, and make.
 
 MAKEFLAGS += --no-print-directory
 export CGO_ENABLED = 0
@@ -22,13 +22,13 @@ generate: ## write the generated pages
 	$(GO) run ./policies/gendocs
 	$(GO) run ./sidecar/config/gendocs
 
-verify-generate: generate ## fail when a generated page was not current
-	@git diff --exit-code -- docs || { echo "generated pages were not current: commit what make generate wrote" >&2; exit 1; }
+verify-generate: generate ## fail if a generated page was not up to date
+	@git diff --exit-code -- docs || { echo "generated pages were out of date: commit what make generate wrote" >&2; exit 1; }
 
-envoy: ## find Envoy (ENVOY, PATH), or fetch it into .cache; prints its path
+envoy: ## find Envoy (ENVOY, PATH) or fetch it into .cache; print its path
 	@$(GO) run ./envoy/envoybin/getenvoy
 
-demo: ## play the main job end to end; KEEP=1 leaves it running
+demo: ## play one account from creation to deletion; KEEP=1 keeps it running
 	@echo "building scimward and the quickstart (minutes the first time)"
 	@$(GO) build -trimpath -o bin/ ./cmd/scimward ./examples/quickstart
 	@bin/quickstart -scimward bin/scimward $(if $(KEEP),-keep)
@@ -36,8 +36,8 @@ demo: ## play the main job end to end; KEEP=1 leaves it running
 test: envoy ## run all tests: unit, Rego, Wasm guests, real Envoy, the README's commands
 	$(GO) test -shuffle=on -timeout 20m ./...
 
-# OPA and the end-to-end tests are left out: their races would be in processes
-# that are built without the detector.
+# Without OPA and the end-to-end tests: their code runs in processes that are built
+# without the race detector.
 RACE = $$($(GO) list ./... | grep -v -e /policies -e /envoy -e /examples -e /docs -e /cmd/)
 race: ## run the tests of the concurrent packages with the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(RACE)
@@ -52,7 +52,7 @@ fmt: ## format Go
 fuzz: ## fuzz every target for FUZZTIME
 	@GO="$(GO)" FUZZTIME="$(FUZZTIME)" sh .ci/fuzz
 
-bench: ## run the benchmarks of docs/bench (BENCH=regexp chooses)
+bench: ## run the benchmarks of docs/bench (BENCH=regexp selects some)
 	@GO="$(GO)" BENCH="$(BENCH)" sh docs/bench/run.sh
 
 check: ## what CI runs: generated pages, lint, race, fuzz, demo, test
@@ -63,5 +63,5 @@ check: ## what CI runs: generated pages, lint, race, fuzz, demo, test
 	$(MAKE) demo
 	$(MAKE) test
 
-clean: ## remove what was built; the fetched Envoy stays
+clean: ## remove build output; keep the fetched Envoy
 	rm -rf bin
