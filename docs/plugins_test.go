@@ -75,7 +75,7 @@ func TestCodesAreExplained(t *testing.T) {
 	}
 	code := map[string]bool{}
 	named := regexp.MustCompile(`(?m)^\s*[cC]ode[A-Z]\w*\s+= "([a-z_]+)"`)
-	for _, file := range []string{"plugins/abi/abi.go", "sidecar/internal/revoke/claim.go"} {
+	for _, file := range []string{"plugins/abi/abi.go", "sidecar/internal/revoke/machine.go"} {
 		for _, m := range named.FindAllStringSubmatch(read(t, filepath.Join(root, file)), -1) {
 			code[m[1]] = true
 		}

@@ -5,18 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
-	"github.com/scimward/scimward/plugins/abi"
 	"github.com/scimward/scimward/store"
 )
 
-// fullEvery is how often the clocks look at every open offboarding with its jobs;
-// in between a worker judges its own user, and only headers are read for the rest.
+// fullEvery is how often watchClocks reads the jobs of every open offboarding. In between,
+// each worker updates the clocks of its own user.
 const fullEvery = time.Minute
 
-// watchClocks judges the clocks of every tenant until ctx is done. It runs beside
-// the workers: writing ten thousand clocks takes a while.
+// watchClocks updates the clocks of every tenant until ctx is done. It runs beside
+// the workers because ten thousand updates take a while.
 func (e *Engine) watchClocks(ctx context.Context) {
 	tick := time.NewTicker(e.o.Poll)
 	defer tick.Stop()
@@ -28,8 +28,8 @@ func (e *Engine) watchClocks(ctx context.Context) {
 			full = now
 		}
 		for _, tenant := range e.o.Tenants {
-			if err := e.clocks(ctx, tenant, all); err != nil && ctx.Err() == nil {
-				e.o.Logger.ErrorContext(ctx, "judging the clocks", slog.String("tenant", tenant), slog.Any("error", err))
+			if err := e.updateTenantClocks(ctx, tenant, all); err != nil && ctx.Err() == nil {
+				e.o.Logger.ErrorContext(ctx, "updating the clocks", slog.String("tenant", tenant), slog.Any("error", err))
 			}
 		}
 		select {
@@ -40,9 +40,9 @@ func (e *Engine) watchClocks(ctx context.Context) {
 	}
 }
 
-// clocks judges the open offboardings of a tenant: all of them, or those that time
-// alone may have moved.
-func (e *Engine) clocks(ctx context.Context, tenant string, all bool) error {
+// updateTenantClocks updates the clocks of the open offboardings of a tenant: of all, or
+// of those that may have changed by the passing of time alone.
+func (e *Engine) updateTenantClocks(ctx context.Context, tenant string, all bool) error {
 	var open []store.Offboarding
 	err := e.o.Store.View(ctx, tenant, func(r *store.Reader) (err error) {
 		open, err = r.OpenOffboardings()
@@ -52,7 +52,7 @@ func (e *Engine) clocks(ctx context.Context, tenant string, all bool) error {
 		return fmt.Errorf("reading open offboardings: %w", err)
 	}
 	if all {
-		if err := e.callBack(ctx, tenant); err != nil {
+		if err := e.releaseFutureJobs(ctx, tenant); err != nil {
 			return err
 		}
 	}
@@ -66,7 +66,7 @@ func (e *Engine) clocks(ctx context.Context, tenant string, all bool) error {
 		oldest = max(oldest, age)
 		if !seen[o.UserID] && (all || o.BlockedAt.IsZero() || o.Jobs == 0 || !o.Breached && age >= e.o.Deadline) {
 			seen[o.UserID] = true
-			errs = append(errs, e.settle(ctx, tenant, o.UserID))
+			errs = append(errs, e.updateClocks(ctx, tenant, o.UserID))
 		}
 	}
 	e.m.open.WithLabelValues(tenant).Set(float64(len(open)))
@@ -74,29 +74,20 @@ func (e *Engine) clocks(ctx context.Context, tenant string, all bool) error {
 	return errors.Join(errs...)
 }
 
-// horizon is later than any pause or lease that begins now can end.
-func (e *Engine) horizon(now time.Time) time.Time {
-	return now.Add(mostPause + e.o.Lease + e.o.Deadline)
-}
-
-// callBack makes jobs due that are put off, or leased, beyond the horizon: the
-// clock was ahead when that was written, and has been set back since.
-func (e *Engine) callBack(ctx context.Context, tenant string) error {
+// releaseFutureJobs makes jobs due that are leased or rescheduled beyond the horizon: the
+// clock was ahead when that was written and has been set back since.
+func (e *Engine) releaseFutureJobs(ctx context.Context, tenant string) error {
 	for {
-		now := e.o.Now()
+		in := e.env()
 		n := 0
 		_, err := e.o.Store.Update(ctx, tenant, e.cause("job.release", "clock-set-back"), func(tx *store.Tx) error {
-			far, err := tx.JobsAfter(e.horizon(now), claimBatch)
+			far, err := tx.JobsAfter(in.horizon(), leaseBatch)
 			if err != nil {
 				return err
 			}
 			for i := range far {
-				j := &far[i]
-				if j.State == store.JobRunning {
-					j.State = store.JobPending
-				}
-				j.NextAt, j.LeaseOwner, j.LeaseUntil = now, "", time.Time{}
-				if err := tx.SaveJob(j); err != nil {
+				t, _ := next(task{Job: far[i]}, clockSetBack{}, in)
+				if err := tx.SaveJob(&t.Job); err != nil {
 					return err
 				}
 			}
@@ -104,54 +95,56 @@ func (e *Engine) callBack(ctx context.Context, tenant string) error {
 			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("calling jobs back that a wrong clock put off: %w", err)
+			return fmt.Errorf("releasing jobs that a wrong clock rescheduled: %w", err)
 		}
-		if n < claimBatch {
+		if n < leaseBatch {
 			return nil
 		}
 	}
 }
 
-// settle writes BlockedAt, VerifiedAt and breaches of the open offboardings of one
+// updateClocks writes BlockedAt, VerifiedAt and breaches of the open offboardings of one
 // user, where they changed.
-func (e *Engine) settle(ctx context.Context, tenant, user string) error {
-	var offs []store.Offboarding
-	jobs := map[uint64][]store.Job{}
-	err := e.o.Store.View(ctx, tenant, func(r *store.Reader) (err error) {
-		if offs, err = r.Offboardings(user); err != nil {
+func (e *Engine) updateClocks(ctx context.Context, tenant, user string) error {
+	var open []store.Offboarding
+	var jobs [][]store.Job // of open
+	err := e.o.Store.View(ctx, tenant, func(r *store.Reader) error {
+		offs, err := r.Offboardings(user)
+		if err != nil {
 			return fmt.Errorf("reading the offboardings of %s: %w", user, err)
 		}
-		for i := range offs {
-			if !offs[i].VerifiedAt.IsZero() {
-				continue
+		open = slices.DeleteFunc(offs, func(o store.Offboarding) bool { return !o.VerifiedAt.IsZero() })
+		for i := range open {
+			of, err := RevocationJobs(r, user, open[i].Epoch)
+			if err != nil {
+				return err
 			}
-			if jobs[offs[i].Epoch], err = r.JobsOf(user, offs[i].Epoch); err != nil {
-				return fmt.Errorf("reading the jobs of %s: %w", user, err)
-			}
+			jobs = append(jobs, of)
 		}
 		return nil
 	})
-	for i := range offs {
-		if err == nil && offs[i].VerifiedAt.IsZero() {
-			err = e.clock(ctx, tenant, &offs[i], jobs[offs[i].Epoch])
+	for i := range open {
+		if err == nil {
+			err = e.updateClock(ctx, tenant, &open[i], jobs[i])
 		}
 	}
 	return err
 }
 
-// clock moves the clocks of one epoch and tells about it.
-func (e *Engine) clock(ctx context.Context, tenant string, o *store.Offboarding, jobs []store.Job) error {
+// updateClock moves the clocks of one offboarding, and logs and counts what changed.
+func (e *Engine) updateClock(ctx context.Context, tenant string, o *store.Offboarding, jobs []store.Job) error {
 	now := e.o.Now()
 	action := ""
 	if at, ok := e.o.Store.Locks().InForce(tenant, o.UserID); ok && o.BlockedAt.IsZero() {
 		o.BlockedAt, action = at, "offboarding.blocked"
 	}
 	end := now
-	if Settled(o, jobs) {
+	if s := Status(o, jobs); s == StatusVerified || s == StatusEnforced {
 		o.VerifiedAt, action = lastProof(jobs, now), "offboarding.verified"
 		end = o.VerifiedAt
 	}
-	breached := !o.Breached && end.Sub(o.Received) >= e.o.Deadline // verified late is late, whenever it is noticed
+	after := end.Sub(o.Received)
+	breached := !o.Breached && after >= e.o.Deadline // by the time of the proof, not the time of this update
 	if breached {
 		o.Breached, action = true, "offboarding.breach"
 	}
@@ -163,51 +156,32 @@ func (e *Engine) clock(ctx context.Context, tenant string, o *store.Offboarding,
 		return tx.SaveOffboarding(&row)
 	})
 	if errors.Is(err, store.ErrFenced) {
-		return nil // another process wrote it since, and will be read next time
+		return nil // another process has written it; the next update reads that
 	}
 	if err != nil {
 		return fmt.Errorf("saving the clocks of %s: %w", o.UserID, err)
 	}
-	after := slog.Duration("after", end.Sub(o.Received))
+	attrs := []slog.Attr{slog.String("tenant", tenant), slog.String("user", o.UserID), slog.Duration("after", after)}
 	if breached {
 		e.m.breaches.WithLabelValues(tenant).Inc()
-		e.o.Logger.LogAttrs(ctx, slog.LevelError, "revocation deadline breached", slog.String("tenant", tenant), slog.String("user", o.UserID), after)
+		e.o.Logger.LogAttrs(ctx, slog.LevelError, "revocation deadline breached", attrs...)
 	}
 	if !o.VerifiedAt.IsZero() {
-		e.m.verified.WithLabelValues(tenant).Observe(end.Sub(o.Received).Seconds())
-		e.o.Logger.LogAttrs(ctx, slog.LevelInfo, "revocation verified", slog.String("tenant", tenant), slog.String("user", o.UserID), after)
+		e.m.verified.WithLabelValues(tenant).Observe(after.Seconds())
+		e.o.Logger.LogAttrs(ctx, slog.LevelInfo, "revocation verified", attrs...)
 	}
 	return nil
 }
 
-// Settled reports whether every job that the deactivation o created is there and
-// either probed dead or enforced at the proxy because the application cannot
-// revoke its kind. Where it created none there was nothing to do.
-func Settled(o *store.Offboarding, jobs []store.Job) bool {
-	n := 0
-	for i := range jobs {
-		j := &jobs[i]
-		if j.Event == abi.EventReactivated {
-			continue
-		}
-		if !j.Verified && j.State != store.JobUnsupported {
-			return false
-		}
-		n++
-	}
-	return n == o.Jobs
-}
-
-// lastProof is when the last kind was settled; now where nothing had to be.
+// lastProof is when the last of the jobs was verified or found unsupported; now if there is none.
 func lastProof(jobs []store.Job, now time.Time) time.Time {
 	var last time.Time
 	for i := range jobs {
-		j := &jobs[i]
-		at := j.VerifiedAt
-		if j.State == store.JobUnsupported {
-			at = j.Done
+		at := jobs[i].VerifiedAt
+		if jobs[i].State == store.JobUnsupported {
+			at = jobs[i].Done
 		}
-		if j.Event != abi.EventReactivated && at.After(last) {
+		if at.After(last) {
 			last = at
 		}
 	}

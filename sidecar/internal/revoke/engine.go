@@ -1,24 +1,3 @@
-// Package revoke turns the durable jobs that a deactivation leaves in the store
-// into revoked, verified credentials, and into evidence.
-//
-// The store creates one job for each user, app and kind in the same record as
-// the change that causes it. [Engine.Run] claims the due jobs of one user and
-// app with a lease, asks the app's plugin kind by kind in the order of
-// [abi.Order], lists again until two lists were empty, verifies, and writes every
-// answer before it asks the next question. One kind that fails never stops the
-// others. Work is at least once: a job's id is its idempotency key, and a save
-// with a stale version is refused by the store, so that a worker that lost its
-// lease cannot overwrite a newer result. A lease that ran low is renewed before
-// the application is asked again, so that such a worker also stops asking.
-//
-// A reactivation waits until everything that was to be revoked before it is
-// settled: it never re-enables an account that a late retry would disable again.
-// One that was overtaken by another deactivation is closed unasked.
-//
-// Two clocks (DESIGN §3.5, B48): BlockedAt is since when this process enforces
-// the lock; VerifiedAt is when every kind was probed dead. "Unknown" never counts
-// as done. A breach of the deadline is a metric and an audit record, and the work
-// goes on.
 package revoke
 
 import (
@@ -38,16 +17,20 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// ErrNoPlugin is what a Revoker answers for an app that has no plugin: its kinds
-// are unsupported, enforced at the proxy.
+// ErrNoPlugin is the error of a Revoker for an app without a plugin. Its kinds are
+// unsupported, so only the proxy enforces the lock.
 var ErrNoPlugin = errors.New("revoke: the app has no plugin")
 
-// Revoker asks the plugin of one app. An error other than [ErrNoPlugin] counts
-// as a transient fault of every kind asked.
+// Revoker calls the plugin of an app, as plugins.Host does. The engine takes an
+// answer without an error as judged: Kinds holds each kind of the request exactly
+// once and in that order, every state is known, no count is negative, and all texts are
+// bounded and free of secrets. An error other than [ErrNoPlugin] is a
+// transient fault of every kind of the request.
 type Revoker interface {
 	Revoke(ctx context.Context, tenant, app string, req abi.Request) (abi.Result, error)
+	// Verify answers abi.LiveUnknown for a kind that the plugin cannot tell.
 	Verify(ctx context.Context, tenant, app string, req abi.Request) (abi.VerifyResult, error)
-	// Info describes the loaded plugin; false while it is not loaded.
+	// Info describes the loaded plugin; false while none is loaded.
 	Info(tenant, app string) (abi.Info, bool)
 }
 
@@ -55,19 +38,17 @@ type Revoker interface {
 type Options struct {
 	Store   *store.Store
 	Revoker Revoker
-	Tenants []string      // whose jobs are worked on: the tenants of Store
+	Tenants []string      // the tenants of Store
 	Owner   string        // names this process in leases; required
-	Workers int           // users worked on at once; zero means 4
+	Workers int           // how many run at once; zero means 4
 	Lease   time.Duration // zero means 30s
-	// Deadline is the promise that a breach is measured against; zero means 5m.
+	// Deadline is the time from a request until all its kinds are verified; zero means 5m.
 	Deadline time.Duration
-	// Poll is how often due jobs are looked for when nothing wakes the engine;
-	// zero means 1s.
-	Poll    time.Duration
-	Now     func() time.Time                  // nil means time.Now
-	Jitter  func(time.Duration) time.Duration // a duration in [0, max); nil means uniform
-	Logger  *slog.Logger
-	Metrics prometheus.Registerer
+	Poll     time.Duration    // how often the engine looks for due jobs unasked; zero means 1s
+	Now      func() time.Time // nil means time.Now
+	Jitter   func() float64   // in [0, 1), spreads retries; nil means uniform
+	Logger   *slog.Logger
+	Metrics  prometheus.Registerer
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -90,12 +71,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.Now = time.Now
 	}
 	if o.Jitter == nil {
-		o.Jitter = func(most time.Duration) time.Duration {
-			if most <= 0 {
-				return 0
-			}
-			return rand.N(most) //nolint:gosec // spreads retries, guards nothing
-		}
+		o.Jitter = rand.Float64 //nolint:gosec // spreads retries, guards nothing
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -103,18 +79,18 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// Engine works on the due jobs of every tenant. Make it with [New].
+// Engine runs the due jobs of every tenant. Make it with [New].
 type Engine struct {
 	o    Options
 	m    *metrics
 	wake chan struct{}
 
 	mu    sync.Mutex
-	busy  map[unit]bool   // units a worker of this process holds
-	dirty map[string]bool // tenants to look at on the next wake
+	busy  map[unit]bool   // has a worker of this process
+	dirty map[string]bool // tenants whose due jobs Run reads next
 }
 
-// unit is what one worker does at a time: the jobs of one user in one app.
+// unit is the work of one worker: the jobs of one user in one app.
 type unit struct{ tenant, app, user string }
 
 func (u unit) attrs() []slog.Attr {
@@ -134,7 +110,7 @@ func New(o Options) (*Engine, error) {
 	return &Engine{o: o, m: m, wake: make(chan struct{}, 1), busy: map[unit]bool{}, dirty: map[string]bool{}}, nil
 }
 
-// markAll makes Run look for due jobs of every tenant now. It never blocks.
+// markAll makes Run read the due jobs of every tenant now. It never blocks.
 func (e *Engine) markAll() {
 	for _, tenant := range e.o.Tenants {
 		e.mark(tenant)
@@ -142,7 +118,7 @@ func (e *Engine) markAll() {
 	e.signal()
 }
 
-// mark makes the next wake look at tenant.
+// mark makes Run read the due jobs of tenant after the next signal.
 func (e *Engine) mark(tenant string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -164,9 +140,8 @@ func (e *Engine) marked() []string {
 	return out
 }
 
-// Run works until ctx is done, then waits for the workers, each of which ends at
-// its plugin's deadline at the latest, and gives its unfinished jobs back. Run it
-// once.
+// Run runs jobs until ctx is done. It then waits for the workers. Each ends at its
+// plugin's deadline at the latest and releases its unfinished jobs. Call Run once.
 func (e *Engine) Run(ctx context.Context) error {
 	stop := e.o.Store.Watch(func(c store.Change) {
 		if c.Type == store.ChangeLock || c.Type == store.ChangeJob {
@@ -182,69 +157,68 @@ func (e *Engine) Run(ctx context.Context) error {
 	tick := time.NewTicker(e.o.Poll)
 	defer tick.Stop()
 	for e.markAll(); ; {
-		most := dueBatch
+		deep := false
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-e.wake:
-		case <-tick.C: // what came due by the passing of time, and what failed on a fault of the store
+		case <-tick.C: // jobs that came due meanwhile, and those left after a fault of the store
 			e.markAll()
-			most = dueDeep
+			deep = true
 		}
 		for _, tenant := range e.marked() {
 			if ctx.Err() != nil {
 				break
 			}
-			if err := e.dispatch(ctx, tenant, most, slots, &running); err != nil && ctx.Err() == nil {
-				e.o.Logger.ErrorContext(ctx, "looking for due jobs", slog.String("tenant", tenant), slog.Any("error", err))
+			if err := e.dispatch(ctx, tenant, deep, slots, &running); err != nil && ctx.Err() == nil {
+				e.o.Logger.ErrorContext(ctx, "starting due jobs", slog.String("tenant", tenant), slog.Any("error", err))
 			}
 		}
 	}
 }
 
-// dueBatch bounds one look at the queue of one tenant. Where all that it finds is in
-// a worker's hands already, a tick looks deeper: one user with jobs of very many
-// epochs does not hold up the others.
+// dueBatch bounds the due jobs that one dispatch reads. If workers have all of
+// them already, a tick reads dueDeep, so that one user with very many jobs does not delay
+// the others.
 const (
 	dueBatch = 256
 	dueDeep  = 64 * dueBatch
 )
 
-// dispatch hands the units with due jobs to workers, as many as there are slots,
-// and looks at the first dueBatch jobs for them, or at most. What finds no slot
-// stays due, and its tenant is looked at when a worker ends.
-func (e *Engine) dispatch(ctx context.Context, tenant string, most int, slots chan struct{}, running *sync.WaitGroup) error {
+// dispatch starts a worker for each unit with due jobs while there are free slots. The
+// rest stays due; when a worker ends, Run reads the due jobs of its tenant again.
+func (e *Engine) dispatch(ctx context.Context, tenant string, deep bool, slots chan struct{}, running *sync.WaitGroup) error {
 	if len(slots) == cap(slots) {
 		e.mark(tenant)
 		return nil
 	}
 	due, err := e.due(ctx, tenant, dueBatch)
-	if err == nil && len(due) == dueBatch && most > dueBatch && e.allBusy(due) {
-		due, err = e.due(ctx, tenant, most)
+	if err == nil && deep && len(due) == dueBatch && e.allBusy(due) {
+		due, err = e.due(ctx, tenant, dueDeep)
 	}
 	if err != nil {
 		return err
 	}
 	for i := range due {
 		u := unitOf(&due[i])
-		if !e.take(u) {
+		if !e.setBusy(u) {
 			continue
 		}
 		select {
 		case slots <- struct{}{}:
 		default:
-			e.release(u)
+			e.setIdle(u)
 			e.mark(tenant)
 			return nil
 		}
 		running.Go(func() {
 			err := e.work(ctx, u)
 			if err != nil {
-				e.o.Logger.LogAttrs(ctx, slog.LevelError, "working on jobs", append(u.attrs(), slog.Any("error", err))...)
+				e.o.Logger.LogAttrs(ctx, slog.LevelError, "running jobs", append(u.attrs(), slog.Any("error", err))...)
 			}
-			e.release(u)
+			e.setIdle(u)
 			<-slots
-			if err == nil { // after a fault the tick is soon enough: no hot loop on a broken store
+			if err == nil { // after an error the next tick tries again: no hot loop on a broken store
 				e.mark(tenant)
 			}
 			e.signal()
@@ -253,9 +227,9 @@ func (e *Engine) dispatch(ctx context.Context, tenant string, most int, slots ch
 	return nil
 }
 
-func (e *Engine) due(ctx context.Context, tenant string, most int) (due []store.Job, err error) {
+func (e *Engine) due(ctx context.Context, tenant string, limit int) (due []store.Job, err error) {
 	err = e.o.Store.View(ctx, tenant, func(r *store.Reader) (err error) {
-		due, err = r.DueJobs(e.o.Now(), most)
+		due, err = r.DueJobs(e.o.Now(), limit)
 		return err
 	})
 	if err != nil {
@@ -266,14 +240,15 @@ func (e *Engine) due(ctx context.Context, tenant string, most int) (due []store.
 
 func unitOf(j *store.Job) unit { return unit{j.Tenant, j.App, j.UserID} }
 
-// allBusy reports whether each of due is of a unit that a worker holds.
+// allBusy reports whether workers have the units of all jobs of due.
 func (e *Engine) allBusy(due []store.Job) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return !slices.ContainsFunc(due, func(j store.Job) bool { return !e.busy[unitOf(&j)] })
 }
 
-func (e *Engine) take(u unit) bool {
+// setBusy reserves u for one worker; false if it has one already.
+func (e *Engine) setBusy(u unit) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.busy[u] {
@@ -283,7 +258,7 @@ func (e *Engine) take(u unit) bool {
 	return true
 }
 
-func (e *Engine) release(u unit) {
+func (e *Engine) setIdle(u unit) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.busy, u)
@@ -291,5 +266,7 @@ func (e *Engine) release(u unit) {
 
 // cause is the actor of every write of the engine.
 func (e *Engine) cause(action, requestID string) store.Cause {
-	return store.Cause{Actor: "engine:" + e.o.Owner, RequestID: requestID, Action: action, Decision: "internal", Received: e.o.Now()}
+	return store.Cause{
+		Actor: "engine:" + e.o.Owner, RequestID: requestID, Action: action, Decision: "internal", Received: e.o.Now(),
+	}
 }

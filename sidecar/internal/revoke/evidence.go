@@ -1,19 +1,11 @@
 package revoke
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/scimward/scimward/plugins/abi"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/audit"
 )
@@ -21,15 +13,11 @@ import (
 // EvidenceSchema names the format of a [Report].
 const EvidenceSchema = "scimward.evidence/v1"
 
-// Bounds of an evidence document.
-const (
-	maxChain       = 20000
-	maxReportBytes = 64 << 20
-)
+const maxChain = 20000 // records of a report
 
-// Report proves what became of the credentials of one user: who asked, when the
-// user was locked, and for each app and kind what was found, revoked and probed.
-// It holds no secret: credentials appear by the application's own identifiers.
+// Report shows what became of the credentials of one user: who requested the
+// deactivation, when the user was locked, and what was found, revoked and verified for each app
+// and kind. It holds no secret: credentials appear under the application's own ids.
 type Report struct {
 	Schema       string           `json:"schema"`
 	Tenant       string           `json:"tenant"`
@@ -38,18 +26,18 @@ type Report struct {
 	Generated    time.Time        `json:"generated"`
 	Status       string           `json:"status"` // of the last offboarding, see [Status]
 	Offboardings []OffboardReport `json:"offboardings"`
-	// Chain is the tenant's audit trail from the first deactivation of this user to
-	// the last record about the user, without gaps, so that it can be checked
-	// without the store. It holds what else happened in between.
+	// Chain is the tenant's audit trail, without gaps, from the first deactivation of this
+	// user to the last record about the user, so that it can be checked without the
+	// store. It also holds what happened to others in between.
 	Chain []audit.Record `json:"chain"`
-	// ChainFrom is the first epoch that Chain covers: 1, or the last where the
-	// trail since the first is too long for a report.
+	// ChainFrom is the first epoch that Chain covers: 1, or the last if the trail
+	// since the first is too long for a report.
 	ChainFrom uint64 `json:"chain_from_epoch"`
-	// ChainCut says that Chain was too long even so and ends early.
+	// ChainCut says that Chain ends early, because it is too long even so.
 	ChainCut bool  `json:"chain_cut,omitempty"`
 	Seal     *Seal `json:"seal,omitempty"`
-	// Holder is the id of who has the name now, where the report was asked for by
-	// name and that is another. It is no part of the document.
+	// Holder is the id of another user who has the name now, if Build looked for a name.
+	// It is not part of the document.
 	Holder string `json:"-"`
 }
 
@@ -58,7 +46,7 @@ type OffboardReport struct {
 	Epoch     uint64     `json:"epoch"`
 	Event     string     `json:"event"`
 	Status    string     `json:"status"`
-	Client    string     `json:"client"` // OAuth client that asked
+	Client    string     `json:"client"` // OAuth client of the request
 	TokenJTI  string     `json:"token_jti"`
 	RequestID string     `json:"request_id"`
 	Remote    string     `json:"remote"`
@@ -66,10 +54,10 @@ type OffboardReport struct {
 	Received  time.Time  `json:"received"`
 	LockedAt  time.Time  `json:"locked_at"`
 	BlockedAt *time.Time `json:"blocked_at"`
-	// VerifiedAt is when the last kind was probed dead; null while one is not, and
-	// for ever where one is enforced at the proxy only.
+	// VerifiedAt is when the last kind was verified. It stays null if a kind is enforced at
+	// the proxy only.
 	VerifiedAt *time.Time `json:"verified_at"`
-	// SettledAt is when nothing was left to do: verified, or enforced at the proxy.
+	// SettledAt is when the last kind was verified or found to be enforced at the proxy only.
 	SettledAt    *time.Time   `json:"settled_at"`
 	BlockedAfter float64      `json:"blocked_after_ms,omitempty"`
 	SettledAfter float64      `json:"settled_after_ms,omitempty"`
@@ -112,67 +100,9 @@ type ProbeEntry struct {
 	How    string    `json:"how,omitempty"`
 }
 
-// Seal binds the report to its tenant: a signature over Digest and the chain's head.
-type Seal struct {
-	Digest string `json:"digest"` // sha256:<hex> of the report without its seal
-	Head   string `json:"head"`   // hash of the last record of the chain
-	JWS    string `json:"jws"`    // signed by the tenant's own key; its claims repeat digest and head
-}
-
-// The statuses of an offboarding, from best to worst. "unknown" is what no rule
-// below it explains; it is never shown as done.
-const (
-	StatusVerified = "verified"          // every kind probed dead
-	StatusEnforced = "enforced_at_proxy" // nothing is left to do, but some kind the application cannot revoke is refused at the proxy only
-	StatusRunning  = "revoking"
-	StatusFailed   = "failed"
-	StatusUnknown  = "unknown"
-)
-
-// Status is the worst of the jobs of the deactivation o.
-func Status(o *store.Offboarding, jobs []store.Job) string {
-	order := []string{StatusVerified, StatusEnforced, StatusRunning, StatusFailed, StatusUnknown}
-	worst, n := 0, 0
-	for i := range jobs {
-		if jobs[i].Event == abi.EventReactivated {
-			continue
-		}
-		n++
-		worst = max(worst, slices.Index(order, kindStatus(&jobs[i])))
-	}
-	switch {
-	case n != o.Jobs:
-		return StatusUnknown // a job is missing: nobody can say
-	case n == 0:
-		return StatusEnforced // no application to revoke anything in
-	}
-	return order[worst]
-}
-
-func kindStatus(j *store.Job) string {
-	switch j.State {
-	case store.JobRevoked, store.JobNothingToRevoke:
-		if j.Verified {
-			return StatusVerified
-		}
-		return StatusRunning
-	case store.JobUnsupported:
-		return StatusEnforced
-	case store.JobPending, store.JobRunning, store.JobRetrying:
-		return StatusRunning
-	case store.JobFailed:
-		return StatusFailed
-	case store.JobUnknown:
-	}
-	return StatusUnknown
-}
-
-// Sign makes the compact JWS of a seal with the tenant's own key.
-type Sign func(tenant string, claims map[string]any) (string, error)
-
-// Build reads the report of user, who is named by SCIM id or userName, from the
-// store. With a nil sign the report carries no seal. Where no report can be chosen
-// the error is [ErrNothingKnown], a [NeverLeftError] or a [SeveralError].
+// Build reads the report about user, a SCIM id or a userName, from the store. With a nil
+// sign the report has no seal. If user does not lead to exactly one report, the error is
+// [ErrNothingKnown], a [NeverLeftError] or a [SeveralError].
 func Build(ctx context.Context, s *store.Store, tenant, user string, now time.Time, sign Sign) (*Report, error) {
 	rep := &Report{Schema: EvidenceSchema, Tenant: tenant, Generated: now.UTC(), Status: StatusUnknown}
 	err := s.View(ctx, tenant, func(r *store.Reader) error {
@@ -189,12 +119,12 @@ func Build(ctx context.Context, s *store.Store, tenant, user string, now time.Ti
 			return ErrNothingKnown
 		}
 		for i := range offs {
-			jobs, err := r.JobsOf(id, offs[i].Epoch)
+			jobs, err := RevocationJobs(r, id, offs[i].Epoch)
 			if err != nil {
-				return fmt.Errorf("reading the jobs of %s: %w", id, err)
+				return err
 			}
-			for k := range jobs {
-				rep.UserName = jobs[k].Subject.UserName
+			if len(jobs) > 0 {
+				rep.UserName = jobs[0].Subject.UserName
 			}
 			rep.Offboardings = append(rep.Offboardings, offboardReport(&offs[i], jobs))
 		}
@@ -227,24 +157,17 @@ func milliseconds(from, to time.Time) float64 {
 
 func offboardReport(o *store.Offboarding, jobs []store.Job) OffboardReport {
 	out := OffboardReport{
-		Epoch: o.Epoch, Event: o.Event, Status: Status(o, jobs), Client: o.Cause.ClientID, TokenJTI: o.Cause.JTI, RequestID: o.Cause.RequestID,
-		Remote: o.Cause.Remote, Decision: o.Cause.Decision, Received: o.Received.UTC(), LockedAt: o.LockedAt.UTC(),
+		Epoch: o.Epoch, Event: o.Event, Status: Status(o, jobs), Client: o.Cause.ClientID, TokenJTI: o.Cause.JTI,
+		RequestID: o.Cause.RequestID, Remote: o.Cause.Remote, Decision: o.Cause.Decision,
+		Received: o.Received.UTC(), LockedAt: o.LockedAt.UTC(),
 		BlockedAt: when(o.BlockedAt), SettledAt: when(o.VerifiedAt), Breached: o.Breached,
 		BlockedAfter: milliseconds(o.Received, o.BlockedAt), SettledAfter: milliseconds(o.Received, o.VerifiedAt),
 	}
 	if out.Status == StatusVerified {
 		out.VerifiedAt = out.SettledAt
 	}
-	slices.SortStableFunc(jobs, func(a, b store.Job) int {
-		if a.App != b.App {
-			return strings.Compare(a.App, b.App)
-		}
-		return position(a.Kind) - position(b.Kind)
-	})
 	for i := range jobs {
-		if jobs[i].Event != abi.EventReactivated {
-			out.Kinds = append(out.Kinds, kindReport(&jobs[i]))
-		}
+		out.Kinds = append(out.Kinds, kindReport(&jobs[i]))
 	}
 	return out
 }
@@ -252,7 +175,8 @@ func offboardReport(o *store.Offboarding, jobs []store.Job) OffboardReport {
 func kindReport(j *store.Job) KindReport {
 	k := KindReport{
 		App: j.App, Kind: j.Kind, State: string(j.State), Verified: j.Verified, VerifiedAt: when(j.VerifiedAt),
-		Found: j.Found, Revoked: j.Revoked, Attempts: j.Attempts, Code: j.Code, Message: j.Message, PluginDigest: j.Plugin.Digest,
+		Found: j.Found, Revoked: j.Revoked, Attempts: j.Attempts, Code: j.Code, Message: j.Message,
+		PluginDigest: j.Plugin.Digest,
 	}
 	if j.State == store.JobUnsupported {
 		k.EnforcedUntil = when(j.EnforcedUntil)
@@ -269,9 +193,8 @@ func kindReport(j *store.Job) KindReport {
 	return k
 }
 
-// addChain adds the audit trail from the record that locked the user first, or,
-// where that is too long, from the one of the last epoch, to the last record about
-// the user.
+// addChain adds the audit trail up to the last record about the user. It begins with the
+// record that first locked the user or, if that is too long, with that of the last epoch.
 func (r *Report) addChain(reader *store.Reader, offs []store.Offboarding) error {
 	mine, err := reader.AuditOf(r.User)
 	if err != nil {
@@ -307,102 +230,6 @@ func (r *Report) addChain(reader *store.Reader, offs []store.Offboarding) error 
 	})
 	if err != nil {
 		return fmt.Errorf("reading the audit trail: %w", err)
-	}
-	return nil
-}
-
-// digest is the sha256 of the report without its seal.
-func digest(r *Report) (string, error) {
-	bare := *r
-	bare.Seal = nil
-	b, err := json.Marshal(&bare)
-	if err != nil {
-		return "", fmt.Errorf("encoding the report: %w", err)
-	}
-	sum := sha256.Sum256(b)
-	return "sha256:" + hex.EncodeToString(sum[:]), nil
-}
-
-func seal(r *Report, sign Sign) error {
-	d, err := digest(r)
-	if err != nil {
-		return err
-	}
-	s := &Seal{Digest: d}
-	if n := len(r.Chain); n > 0 {
-		s.Head = r.Chain[n-1].Hash.String()
-	}
-	s.JWS, err = sign(r.Tenant, map[string]any{"digest": s.Digest, "head": s.Head, "sub": r.User, "iat": r.Generated.Unix()})
-	if err != nil {
-		return fmt.Errorf("sealing the report: %w", err)
-	}
-	r.Seal = s
-	return nil
-}
-
-// Read reads a report and checks, without any store, that its audit chain has no
-// gap and no changed record and that its seal is over exactly this text. The
-// caller checks the signature of Seal.JWS, whose claims must repeat Digest and
-// Head.
-func Read(in io.Reader) (*Report, error) {
-	b, err := io.ReadAll(io.LimitReader(in, maxReportBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading the report: %w", err)
-	}
-	if len(b) > maxReportBytes {
-		return nil, errors.New("the report is larger than 64 MiB")
-	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	var r Report
-	if err := dec.Decode(&r); err != nil {
-		return nil, fmt.Errorf("reading the report: %w", err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("the file holds more than one report")
-	}
-	if err := exact(b, &r); err != nil {
-		return nil, err
-	}
-	if r.Schema != EvidenceSchema {
-		return nil, fmt.Errorf("schema %q is not %s", r.Schema, EvidenceSchema)
-	}
-	if len(r.Chain) == 0 || r.Seal == nil {
-		return nil, errors.New("the report has no audit chain or no seal: it proves nothing")
-	}
-	first := r.Chain[0]
-	c := audit.Chain{Tenant: r.Tenant, N: first.N - 1, Head: first.Prev}
-	for i := range r.Chain {
-		if err := c.Next(&r.Chain[i]); err != nil {
-			return nil, fmt.Errorf("checking the audit chain: %w", err)
-		}
-	}
-	d, err := digest(&r)
-	if err != nil {
-		return nil, err
-	}
-	if d != r.Seal.Digest {
-		return nil, errors.New("the report was changed after it was sealed")
-	}
-	if c.Head.String() != r.Seal.Head {
-		return nil, errors.New("the seal belongs to another audit chain")
-	}
-	return &r, nil
-}
-
-// exact checks that b says exactly what was read from it: no key twice or in
-// another case, no number or time spelled differently. White space may differ.
-func exact(b []byte, r *Report) error {
-	want, err := json.Marshal(r)
-	if err != nil {
-		return fmt.Errorf("encoding the report: %w", err)
-	}
-	var got bytes.Buffer
-	if err := json.Compact(&got, b); err != nil {
-		return fmt.Errorf("reading the report: %w", err)
-	}
-	if !bytes.Equal(got.Bytes(), want) {
-		return errors.New("the report was changed: it is not written as scimward writes it")
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package revoke
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,16 +11,16 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// ErrNothingKnown says that the tenant has no user of that id or name and never
+// ErrNothingKnown says that the tenant has no user with that id or name and never
 // locked one.
 var ErrNothingKnown = errors.New("revoke: nothing is known of this user's revocation")
 
-// ErrUnsearched is ErrNothingKnown where the trail was too long to be searched
-// whole, so that nobody can say that there was no such user.
+// ErrUnsearched is an ErrNothingKnown that is not certain: the tenant has more epochs than
+// a search by name reads.
 var ErrUnsearched = fmt.Errorf("%w in the first %d epochs, and there are more", ErrNothingKnown, maxEpochs)
 
 // NeverLeftError says that the tenant has the user, but never deactivated or
-// deleted one of that id or name: there is nothing to prove.
+// deleted one with that id or name.
 type NeverLeftError struct {
 	User     string // SCIM id
 	UserName string
@@ -30,10 +31,10 @@ func (e *NeverLeftError) Error() string {
 	return fmt.Sprintf("revoke: user %s was never deactivated or deleted", e.User)
 }
 
-// SeveralError says that more than one user was locked under the name: somebody
-// who left, and whoever had the name before or after and left too.
+// SeveralError says that more than one user was locked under the name, because the name
+// was used again.
 type SeveralError struct {
-	Matches []Match // the last to leave first, at most 20
+	Matches []Match // at most 20, the last to leave first
 	More    bool    // there are others
 }
 
@@ -44,22 +45,21 @@ func (e *SeveralError) Error() string {
 // Match is one of several users who were locked under one name.
 type Match struct {
 	User     string    `json:"user"`      // SCIM id
-	UserName string    `json:"user_name"` // when the user left last
+	UserName string    `json:"user_name"` // at the last deactivation or deletion
 	Epochs   int       `json:"epochs"`    // deactivations and deletions
 	Status   string    `json:"status"`    // of the last, see [Status]
 	Event    string    `json:"event"`     // the last: user.deactivated or user.deleted
-	When     time.Time `json:"when"`      // the last was asked for
+	When     time.Time `json:"when"`      // time of the last request
 }
 
-// Bounds of looking a name up. Reading an epoch takes some ten microseconds.
+// Bounds of a search by name. Reading an epoch takes some ten microseconds.
 const (
 	maxEpochs  = 100000
 	maxMatches = 20
 )
 
-// resolve finds the id behind what a person typed: the id itself, or a name under
-// which exactly one user was ever locked. holder is who has the name now, where
-// that is another.
+// resolve finds the user with the SCIM id user, or the only one who was ever locked under
+// the name user. holder is another user who has the name now.
 func resolve(r *store.Reader, user string) (id, holder string, err error) {
 	offs, err := r.Offboardings(user)
 	if err != nil {
@@ -92,8 +92,8 @@ func resolve(r *store.Reader, user string) (id, holder string, err error) {
 	return "", "", neverLeft(r, user, holder)
 }
 
-// everLocked are the ids of all users who were deactivated or deleted while they
-// had the name, as far as the search may go.
+// everLocked returns the ids of the users who were deactivated or deleted while they had
+// the name. It is not complete when the tenant has more than maxEpochs.
 func everLocked(r *store.Reader, name, holder string) (ids []string, complete bool, err error) {
 	if name == "" {
 		return nil, true, nil
@@ -107,7 +107,7 @@ func everLocked(r *store.Reader, name, holder string) (ids []string, complete bo
 	if err != nil {
 		return nil, false, err
 	}
-	// Who was renamed after leaving has the name of today in no job.
+	// No job has the name of a user who got it after leaving.
 	former, err := r.FormerUser(name)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, false, err
@@ -127,7 +127,7 @@ func everLocked(r *store.Reader, name, holder string) (ids []string, complete bo
 	return ids, complete, nil
 }
 
-// several lists the users to choose from.
+// several makes the error that lists the users to choose from.
 func several(r *store.Reader, ids []string, complete bool) error {
 	out := &SeveralError{More: !complete || len(ids) > maxMatches}
 	for _, id := range ids[:min(len(ids), maxMatches)] {
@@ -136,26 +136,23 @@ func several(r *store.Reader, ids []string, complete bool) error {
 			return fmt.Errorf("reading the offboardings of %s: %w", id, err)
 		}
 		last := &offs[len(offs)-1]
-		jobs, err := r.JobsOf(id, last.Epoch)
+		jobs, err := RevocationJobs(r, id, last.Epoch)
 		if err != nil {
-			return fmt.Errorf("reading the jobs of %s: %w", id, err)
+			return err
 		}
 		m := Match{User: id, Epochs: len(offs), Status: Status(last, jobs), Event: last.Event, When: last.Received.UTC()}
-		for i := range jobs {
-			m.UserName = jobs[i].Subject.UserName
+		if len(jobs) > 0 {
+			m.UserName = jobs[0].Subject.UserName
 		}
 		out.Matches = append(out.Matches, m)
 	}
 	slices.SortFunc(out.Matches, func(a, b Match) int {
-		if c := b.When.Compare(a.When); c != 0 {
-			return c
-		}
-		return strings.Compare(a.User, b.User)
+		return cmp.Or(b.When.Compare(a.When), strings.Compare(a.User, b.User))
 	})
 	return out
 }
 
-// neverLeft tells a user who is there and never left from nobody.
+// neverLeft makes the error about a user who is there and never left, or about nobody.
 func neverLeft(r *store.Reader, user, holder string) error {
 	id := user
 	if holder != "" {

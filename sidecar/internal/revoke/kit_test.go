@@ -106,9 +106,6 @@ func (a *app) Revoke(ctx context.Context, _, _ string, req abi.Request) (abi.Res
 		if r.Kind == "" {
 			r.Kind = kind
 		}
-		if r.State == "" {
-			return abi.Result{}, err
-		}
 		return abi.Result{Kinds: []abi.KindResult{r}}, err
 	}
 	r := abi.KindResult{Kind: kind, State: abi.StateNothingToRevoke}
@@ -186,7 +183,7 @@ func (r *rig) engine(change func(*revoke.Options)) (stop func()) {
 	r.reg = prometheus.NewRegistry()
 	o := revoke.Options{
 		Store: r.store, Revoker: r.app, Owner: "one", Poll: 2 * time.Millisecond, Now: r.clock.Now, Metrics: r.reg,
-		Jitter:  func(most time.Duration) time.Duration { return most }, // the longest pause
+		Jitter:  func() float64 { return 1 }, // the longest pause
 		Tenants: []string{"acme", "globex"},
 	}
 	if change != nil {
@@ -334,6 +331,20 @@ func (r *rig) offboarding(id string, epoch uint64) store.Offboarding {
 		return err
 	})
 	return o
+}
+
+// status is an offboarding and its status.
+func (r *rig) status(id string, epoch uint64) (o store.Offboarding, status string) {
+	r.t.Helper()
+	r.view(func(rd *store.Reader) (err error) {
+		if o, err = rd.Offboarding(id, epoch); err != nil {
+			return err
+		}
+		jobs, err := revoke.RevocationJobs(rd, id, epoch)
+		status = revoke.Status(&o, jobs)
+		return err
+	})
+	return o, status
 }
 
 func (r *rig) verified(id string, epoch uint64) func() bool {

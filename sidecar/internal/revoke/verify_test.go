@@ -12,40 +12,24 @@ import (
 // TestUnknownIsNeverDone: whatever keeps a probe from answering, the kind is not
 // verified, the offboarding stays open, and the probe is asked again.
 func TestUnknownIsNeverDone(t *testing.T) {
-	dead := func(kinds []abi.Kind, change func(*abi.Liveness) bool) abi.VerifyResult {
-		var out abi.VerifyResult
+	answer := func(kinds []abi.Kind, pat int) (out abi.VerifyResult) {
 		for _, k := range kinds {
-			if l := (abi.Liveness{Kind: k}); k != abi.KindPAT || change(&l) {
-				out.Kinds = append(out.Kinds, l)
+			l := abi.Liveness{Kind: k}
+			if k == abi.KindPAT {
+				l.Live = pat
 			}
+			out.Kinds = append(out.Kinds, l)
 		}
 		return out
 	}
-	all := func(*abi.Liveness) bool { return true }
 	tests := []struct {
 		name   string
 		answer func([]abi.Kind) (abi.VerifyResult, error)
 	}{
 		{"the plugin cannot be called", func([]abi.Kind) (abi.VerifyResult, error) { return abi.VerifyResult{}, errApp }},
 		{"no plugin any more", func([]abi.Kind) (abi.VerifyResult, error) { return abi.VerifyResult{}, revoke.ErrNoPlugin }},
-		{"answers and an error", func(k []abi.Kind) (abi.VerifyResult, error) { return dead(k, all), errApp }},
-		{"answers and the guest's error", func(k []abi.Kind) (abi.VerifyResult, error) {
-			res := dead(k, all)
-			res.Error = &abi.Error{Code: "app_error"}
-			return res, nil
-		}},
-		{"nothing", func([]abi.Kind) (abi.VerifyResult, error) { return abi.VerifyResult{}, nil }},
-		{"kind not named", func(k []abi.Kind) (abi.VerifyResult, error) {
-			return dead(k, func(*abi.Liveness) bool { return false }), nil
-		}},
-		{"negative", func(k []abi.Kind) (abi.VerifyResult, error) {
-			return dead(k, func(l *abi.Liveness) bool { l.Live = -1; return true }), nil
-		}},
-		{"two answers", func(k []abi.Kind) (abi.VerifyResult, error) {
-			res := dead(k, all)
-			res.Kinds = append(res.Kinds, abi.Liveness{Kind: abi.KindPAT, Live: 2})
-			return res, nil
-		}},
+		{"an answer and an error", func(k []abi.Kind) (abi.VerifyResult, error) { return answer(k, 0), errApp }},
+		{"no answer about the kind", func(k []abi.Kind) (abi.VerifyResult, error) { return answer(k, abi.LiveUnknown), nil }},
 	}
 	for i, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -68,13 +52,8 @@ func TestUnknownIsNeverDone(t *testing.T) {
 				}
 				r.clock.Add(j.NextAt.Sub(r.clock.Now()))
 			}
-			var jobs []store.Job
-			for _, j := range r.jobs(id, 1) {
-				jobs = append(jobs, j)
-			}
-			o := r.offboarding(id, 1)
-			if !o.VerifiedAt.IsZero() || revoke.Settled(&o, jobs) || revoke.Status(&o, jobs) != revoke.StatusRunning {
-				t.Errorf("verified at %v, settled %v, status %s", o.VerifiedAt, revoke.Settled(&o, jobs), revoke.Status(&o, jobs))
+			if o, status := r.status(id, 1); !o.VerifiedAt.IsZero() || status != revoke.StatusRunning {
+				t.Errorf("verified at %v, status %s", o.VerifiedAt, status)
 			}
 			r.clock.Add(80 * time.Hour)
 			r.await("the end of patience", func() bool { return r.job(id, abi.KindPAT).State == store.JobUnknown })
@@ -165,38 +144,32 @@ func TestLateProofIsABreach(t *testing.T) {
 	}
 }
 
-// TestSettledNeedsEveryJob: a job that is missing is no job that is done.
-func TestSettledNeedsEveryJob(t *testing.T) {
+// TestStatusNeedsEveryJob: a missing job is not done.
+func TestStatusNeedsEveryJob(t *testing.T) {
 	o := store.Offboarding{Jobs: 2}
-	dead := store.Job{State: store.JobRevoked, Verified: true, Event: abi.EventDeactivated}
-	again := store.Job{State: store.JobRevoked, Event: abi.EventReactivated}
+	dead := store.Job{State: store.JobRevoked, Verified: true}
 	tests := []struct {
-		name   string
-		jobs   []store.Job
-		want   bool
-		status string
+		name string
+		jobs []store.Job
+		want string
 	}{
-		{"both", []store.Job{dead, dead}, true, revoke.StatusVerified},
-		{"one", []store.Job{dead}, false, revoke.StatusUnknown},
-		{"one and a reactivation", []store.Job{dead, again}, false, revoke.StatusUnknown},
-		{"none", nil, false, revoke.StatusUnknown},
-		{"failed", []store.Job{dead, {State: store.JobFailed}}, false, revoke.StatusFailed},
-		{"unknown", []store.Job{dead, {State: store.JobUnknown}}, false, revoke.StatusUnknown},
-		{"a state of a later version", []store.Job{dead, {State: "splendid"}}, false, revoke.StatusUnknown},
-		{"not verified", []store.Job{dead, {State: store.JobRevoked}}, false, revoke.StatusRunning},
-		{"unsupported", []store.Job{dead, {State: store.JobUnsupported}}, true, revoke.StatusEnforced},
+		{"both", []store.Job{dead, dead}, revoke.StatusVerified},
+		{"one", []store.Job{dead}, revoke.StatusUnknown},
+		{"none", nil, revoke.StatusUnknown},
+		{"failed", []store.Job{dead, {State: store.JobFailed}}, revoke.StatusFailed},
+		{"unknown", []store.Job{dead, {State: store.JobUnknown}}, revoke.StatusUnknown},
+		{"a state of a later version", []store.Job{dead, {State: "splendid"}}, revoke.StatusUnknown},
+		{"not verified", []store.Job{dead, {State: store.JobRevoked}}, revoke.StatusRunning},
+		{"unsupported", []store.Job{dead, {State: store.JobUnsupported}}, revoke.StatusEnforced},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := revoke.Settled(&o, tt.jobs); got != tt.want {
-				t.Errorf("settled %v, want %v", got, tt.want)
-			}
-			if got := revoke.Status(&o, tt.jobs); got != tt.status {
-				t.Errorf("status %q, want %q", got, tt.status)
+			if got := revoke.Status(&o, tt.jobs); got != tt.want {
+				t.Errorf("status %q, want %q", got, tt.want)
 			}
 		})
 	}
-	if none := (store.Offboarding{}); !revoke.Settled(&none, nil) || revoke.Status(&none, nil) != revoke.StatusEnforced {
-		t.Error("a deactivation without any application is settled, and held by the proxy alone")
+	if got := revoke.Status(&store.Offboarding{}, nil); got != revoke.StatusEnforced {
+		t.Errorf("without any app: status %q, want %q", got, revoke.StatusEnforced)
 	}
 }

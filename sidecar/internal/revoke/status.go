@@ -1,0 +1,71 @@
+package revoke
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/scimward/scimward/plugins/abi"
+	"github.com/scimward/scimward/store"
+)
+
+// The statuses of a kind or an offboarding, from best to worst. Verified and enforced
+// are done. An unknown status is never shown as done.
+const (
+	StatusVerified = "verified"          // a probe found nothing that works
+	StatusEnforced = "enforced_at_proxy" // the application cannot revoke it; only the proxy refuses it
+	StatusRunning  = "revoking"
+	StatusFailed   = "failed"
+	StatusUnknown  = "unknown"
+)
+
+// RevocationJobs returns the jobs of one offboarding without the reactivation after it,
+// sorted by app and in the order of kinds.
+func RevocationJobs(r *store.Reader, user string, epoch uint64) ([]store.Job, error) {
+	jobs, err := r.JobsOf(user, epoch)
+	if err != nil {
+		return nil, fmt.Errorf("reading the jobs of %s: %w", user, err)
+	}
+	jobs = slices.DeleteFunc(jobs, func(j store.Job) bool { return j.Event == abi.EventReactivated })
+	slices.SortStableFunc(jobs, func(a, b store.Job) int {
+		return cmp.Or(strings.Compare(a.App, b.App), position(a.Kind)-position(b.Kind))
+	})
+	return jobs, nil
+}
+
+// Status is the worst status among jobs, the RevocationJobs of o. It is unknown while one
+// of them is missing. An offboarding without any app is enforced at the proxy.
+func Status(o *store.Offboarding, jobs []store.Job) string {
+	order := []string{StatusVerified, StatusEnforced, StatusRunning, StatusFailed, StatusUnknown}
+	if len(jobs) != o.Jobs {
+		return StatusUnknown
+	}
+	if len(jobs) == 0 {
+		return StatusEnforced
+	}
+	worst := 0
+	for i := range jobs {
+		worst = max(worst, slices.Index(order, KindStatus(&jobs[i])))
+	}
+	return order[worst]
+}
+
+// KindStatus is the status of one job.
+func KindStatus(j *store.Job) string {
+	switch j.State {
+	case store.JobRevoked, store.JobNothingToRevoke:
+		if j.Verified {
+			return StatusVerified
+		}
+		return StatusRunning
+	case store.JobUnsupported:
+		return StatusEnforced
+	case store.JobPending, store.JobRunning, store.JobRetrying:
+		return StatusRunning
+	case store.JobFailed:
+		return StatusFailed
+	case store.JobUnknown:
+	}
+	return StatusUnknown
+}
