@@ -98,7 +98,7 @@ func (p *prey) lockEve(t *testing.T, eve idp.User) {
 		t.Fatal(err)
 	}
 	p.settled(t, "acme", eve.ID)
-	for _, kind := range p.eve.Held() {
+	for _, kind := range p.eve.Kinds() {
 		if status := direct(t, p.eve, kind); status != http.StatusOK && kind != "refresh_token" {
 			t.Fatalf("the application itself answers %d to eve's %s: the table would prove nothing", status, kind)
 		}

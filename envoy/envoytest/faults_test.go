@@ -22,7 +22,7 @@ func stateOf(r report, kind string) kindState {
 // refusedEverywhere fails when the proxy serves any of the person's credentials.
 func refusedEverywhere(t *testing.T, p *stack.Person, when string) {
 	t.Helper()
-	for _, kind := range p.Held() {
+	for _, kind := range p.Kinds() {
 		if status, body := use(t, p, kind); status/100 == 2 {
 			t.Errorf("%s: the %s was served: %d %s", when, kind, status, body)
 		}
@@ -108,7 +108,7 @@ func cachedAway(t *testing.T, w *world, tenant *stack.Tenant, id string, p *stac
 		t.Fatal(err)
 	}
 	w.settled(t, tenant.Name, id)
-	for _, kind := range p.Held() {
+	for _, kind := range p.Kinds() {
 		// The application mints nothing for a disabled account, whatever it caches.
 		if status := direct(t, p, kind); status != http.StatusOK && kind != "refresh_token" {
 			t.Errorf("the application itself answers %d to the %s: nothing is proved", status, kind)
@@ -124,7 +124,7 @@ func cachingApps(t *testing.T, w *world) {
 	t.Run("what the proxy has seen", func(t *testing.T) {
 		u := user(t, w.Acme, "leaver")
 		p := w.signIn(t, w.Acme, u.UserName)
-		for _, kind := range p.Held() {
+		for _, kind := range p.Kinds() {
 			if status, body := use(t, p, kind); status != http.StatusOK {
 				t.Fatalf("the %s before: %d %s", kind, status, body)
 			}

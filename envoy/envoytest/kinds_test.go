@@ -21,7 +21,7 @@ const promise = 300 * time.Second
 // application itself, or over SSH.
 func dead(t *testing.T, p *stack.Person, when string) {
 	t.Helper()
-	for _, kind := range p.Held() {
+	for _, kind := range p.Kinds() {
 		if status, body := use(t, p, kind); status/100 != 4 {
 			t.Errorf("%s: the %s through Envoy: %d %s", when, kind, status, body)
 		}
@@ -43,7 +43,7 @@ func dead(t *testing.T, p *stack.Person, when string) {
 // new one is asked for until it is younger.
 func alive(t *testing.T, w *world, p *stack.Person, when string) {
 	t.Helper()
-	for _, kind := range p.Held() {
+	for _, kind := range p.Kinds() {
 		if kind == "jwt" {
 			eventually(t, when+": serving a new JWT", func() bool {
 				if status, _ := use(t, p, kind); status == http.StatusOK {
@@ -169,7 +169,7 @@ func TestSixKindsDie(t *testing.T) {
 func checkEvidence(t *testing.T, w *world, id string, p *stack.Person) {
 	t.Helper()
 	_, doc := w.evidence(t, "acme", id)
-	for _, kind := range p.Held() {
+	for _, kind := range p.Kinds() {
 		if strings.Contains(string(doc), p.Credentials[kind]) {
 			t.Errorf("the evidence holds the %s", kind)
 		}

@@ -260,7 +260,7 @@ func (w *world) signIn(t *testing.T, tenant *stack.Tenant, name string) *stack.P
 	if err != nil || status != http.StatusOK {
 		t.Fatalf("signing %s in: status %d, error %v", name, status, err)
 	}
-	if err := p.MintAll(t.Context()); err != nil {
+	if err := p.IssueAll(t.Context()); err != nil {
 		t.Fatalf("minting credentials of %s: %v", name, err)
 	}
 	return p

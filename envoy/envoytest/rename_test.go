@@ -17,7 +17,7 @@ func TestRenamedLeaver(t *testing.T) {
 	if err := w.Acme.Client.PatchUser(t.Context(), u.ID, idp.Op{Op: "replace", Path: "userName", Value: "new." + u.UserName}); err != nil {
 		t.Fatal(err)
 	}
-	for _, kind := range p.Held() {
+	for _, kind := range p.Kinds() {
 		if status, body := use(t, p, kind); status != http.StatusOK {
 			t.Errorf("renamed and active: the %s: %d %s", kind, status, body)
 		}

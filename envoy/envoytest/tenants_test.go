@@ -37,7 +37,7 @@ func TestTenantsAreIsolated(t *testing.T) {
 	t.Run("tokens", func(t *testing.T) { foreignTokens(t, w) })
 	t.Run("ids", func(t *testing.T) { foreignIDs(t, w, a, g) })
 	t.Run("credentials of the applications", func(t *testing.T) {
-		for _, kind := range inAcme.Held() {
+		for _, kind := range inAcme.Kinds() {
 			stranger := inAcme.Clone()
 			stranger.Tenant = w.Globex
 			if status, body := use(t, stranger, kind); status/100 != 4 {
@@ -60,7 +60,7 @@ func TestTenantsAreIsolated(t *testing.T) {
 		}
 		w.settled(t, "acme", a.ID)
 		refusedEverywhere(t, inAcme, "after the deactivation")
-		for _, kind := range inGlobex.Held() {
+		for _, kind := range inGlobex.Kinds() {
 			if status, body := use(t, inGlobex, kind); status != http.StatusOK {
 				t.Errorf("the %s at the other tenant: %d %s", kind, status, body)
 			}

@@ -6,7 +6,7 @@
 //
 // serve publishes metadata and keys, prints {"issuer","jwks_uri","addr"} as one
 // JSON line when it is ready, and ends on SIGTERM. push does one thing and prints
-// what the application answered. Both share the key file; rotating in serve
+// what the application answered. Both share the key file: a rotation in serve
 // changes it, and the next push signs with the new key.
 package main
 
@@ -14,16 +14,13 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/scimward/scimward/examples/identity-service/idp"
+	"github.com/scimward/scimward/examples/internal/program"
 )
 
 const usage = `usage:
@@ -35,58 +32,32 @@ actions of push:
   deactivate USERNAME | reactivate USERNAME | delete-user USERNAME
   create-group NAME
   add-member GROUP-ID USERNAME | remove-member GROUP-ID USERNAME
-  raw METHOD PATH [BODY]
-`
-
-var errUsage = errors.New("usage")
+  raw METHOD PATH [BODY]`
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+	program.Main(func(ctx context.Context, args []string) error {
+		switch {
+		case len(args) > 0 && args[0] == "serve":
+			return serve(ctx, args[1:])
+		case len(args) > 0 && args[0] == "push":
+			return push(ctx, args[1:])
+		default:
+			return program.Usage("want serve or push\n%s", usage)
+		}
+	})
 }
 
-// run returns the exit code: 0 done, 1 not done, 2 usage.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	err := errUsage
-	if len(args) > 0 {
-		switch args[0] {
-		case "serve":
-			err = serve(ctx, args[1:], stdout, stderr)
-		case "push":
-			err = push(ctx, args[1:], stdout, stderr)
-		}
-	}
-	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
-		return 0
-	case errors.Is(err, errUsage):
-		if err != errUsage { //nolint:errorlint // the bare one has no text of its own
-			_, _ = fmt.Fprintln(stderr, "identity-service:", err)
-		}
-		_, _ = fmt.Fprint(stderr, usage)
-		return 2
-	default:
-		_, _ = fmt.Fprintln(stderr, "identity-service:", err)
-		return 1
-	}
-}
-
-func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	fs := flag.NewFlagSet("serve", flag.ContinueOnError)
-	fs.SetOutput(stderr)
-	o := idp.Options{Logger: slog.New(slog.NewTextHandler(stderr, nil))}
+func serve(ctx context.Context, args []string) error {
+	fs := flag.NewFlagSet("serve", flag.ExitOnError)
+	o := idp.Options{Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}
 	fs.StringVar(&o.Listen, "listen", "127.0.0.1:7070", "address")
 	fs.StringVar(&o.Issuer, "issuer", "", "issuer identifier (default: the URL of -listen)")
 	keys := fs.String("keys", "", "file with the signing keys, made when missing (required)")
 	cert := fs.String("tls-cert", "", "PEM certificate chain; without it plain HTTP on loopback")
 	key := fs.String("tls-key", "", "PEM key of -tls-cert")
-	if err := parse(fs, args); err != nil {
-		return err
-	}
+	_ = fs.Parse(args) // exits on an error
 	if *keys == "" || fs.NArg() > 0 {
-		return fmt.Errorf("%w: serve needs -keys and takes no arguments", errUsage)
+		return program.Usage("serve needs -keys and takes no arguments\n%s", usage)
 	}
 	var err error
 	if o.Keys, err = idp.OpenKeyring(*keys); err != nil {
@@ -99,23 +70,13 @@ func serve(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		o.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 	}
-	s, err := idp.New(ctx, o)
+	s, err := idp.Start(ctx, o)
 	if err != nil {
 		return err
 	}
 	ready := map[string]string{"issuer": s.Issuer(), "jwks_uri": s.JWKSURL(), "addr": s.Addr()}
-	if err := json.NewEncoder(stdout).Encode(ready); err != nil {
+	if err := json.NewEncoder(os.Stdout).Encode(ready); err != nil {
 		return fmt.Errorf("printing the addresses: %w", err)
 	}
-	return s.Run(ctx)
-}
-
-func parse(fs *flag.FlagSet, args []string) error {
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return err
-		}
-		return fmt.Errorf("%w: %w", errUsage, err)
-	}
-	return nil
+	return s.Wait()
 }

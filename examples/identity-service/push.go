@@ -7,29 +7,29 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/scimward/scimward/examples/identity-service/idp"
+	"github.com/scimward/scimward/examples/internal/program"
 )
 
-func push(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	fs := flag.NewFlagSet("push", flag.ContinueOnError)
-	fs.SetOutput(stderr)
+func push(ctx context.Context, args []string) error {
+	fs := flag.NewFlagSet("push", flag.ExitOnError)
 	var o idp.ClientOptions
-	fs.StringVar(&o.ClientID, "client-id", "", "the name the application knows this identity service by (required)")
+	fs.StringVar(&o.ClientID, "client-id", "", "this identity service's name at the application (required)")
 	fs.StringVar(&o.BaseURL, "base-url", "", "the application's SCIM service, https://HOST/scim/v2 (required)")
-	fs.StringVar(&o.AuthorizationServer, "issuer", "", "issuer of the application's authorization server (default: the origin of -base-url)")
+	fs.StringVar(&o.AuthorizationServer, "issuer", "",
+		"issuer of the application's authorization server (default: the origin of -base-url)")
 	keys := fs.String("keys", "", "file with the signing keys (required)")
-	ca := fs.String("ca", "", "PEM file of the authorities that may sign the application's certificate (default: the system's)")
-	if err := parse(fs, args); err != nil {
-		return err
-	}
+	ca := fs.String("ca", "",
+		"PEM file of the authorities that may sign the application's certificate (default: the system's)")
+	_ = fs.Parse(args) // exits on an error
 	if *keys == "" || o.ClientID == "" || o.BaseURL == "" || fs.NArg() == 0 {
-		return fmt.Errorf("%w: push needs -keys, -client-id, -base-url and an action", errUsage)
+		return program.Usage("push needs -keys, -client-id, -base-url and an action\n%s", usage)
 	}
+	// The application would not know a new key.
 	if _, err := os.Stat(*keys); err != nil {
-		return fmt.Errorf("reading keys: %w; serve makes them", err) // a new key would be known to nobody
+		return fmt.Errorf("reading keys: %w; serve makes them", err)
 	}
 	var err error
 	if o.Keys, err = idp.OpenKeyring(*keys); err != nil {
@@ -47,51 +47,40 @@ func push(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	c, err := idp.NewClient(o)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
+		return program.Usage("%w", err)
 	}
-	return act(ctx, c, fs.Args(), stdout)
+	return act(ctx, c, fs.Args())
 }
 
-// action is one action of push; it returns what is to be printed as JSON.
-type action struct {
-	args int
-	do   func(ctx context.Context, c *idp.Client, a []string) (any, error)
-}
-
-func actions() map[string]action {
-	return map[string]action{
-		"create-user": {3, func(ctx context.Context, c *idp.Client, a []string) (any, error) {
-			return c.CreateUser(ctx, idp.User{UserName: a[0], ExternalID: a[1], Email: a[2], DisplayName: a[0]})
-		}},
-		"find-user":   {1, func(ctx context.Context, c *idp.Client, a []string) (any, error) { return find(ctx, c, a[0]) }},
-		"deactivate":  {1, onUser((*idp.Client).Deactivate)},
-		"reactivate":  {1, onUser((*idp.Client).Reactivate)},
-		"delete-user": {1, onUser((*idp.Client).DeleteUser)},
-		"create-group": {1, func(ctx context.Context, c *idp.Client, a []string) (any, error) {
-			return c.CreateGroup(ctx, idp.Group{DisplayName: a[0]})
-		}},
-		"add-member": {2, onMember(func(ctx context.Context, c *idp.Client, group, user string) error {
-			return c.AddMembers(ctx, group, user)
-		})},
-		"remove-member": {2, onMember(func(ctx context.Context, c *idp.Client, group, user string) error {
-			return c.RemoveMember(ctx, group, user)
-		})},
+// act does one action and prints the answer as JSON.
+func act(ctx context.Context, c *idp.Client, args []string) (err error) {
+	action, a := args[0], args[1:]
+	want, known := map[string]int{
+		"create-user": 3, "find-user": 1, "deactivate": 1, "reactivate": 1, "delete-user": 1,
+		"create-group": 1, "add-member": 2, "remove-member": 2, "raw": 2,
+	}[action]
+	if !known || (len(a) != want && (action != "raw" || len(a) != 3)) {
+		return program.Usage("no such action, or the wrong number of arguments\n%s", usage)
 	}
-}
-
-func act(ctx context.Context, c *idp.Client, args []string, stdout io.Writer) error {
-	if args[0] == "raw" {
-		return raw(ctx, c, args[1:], stdout)
+	var out any
+	switch action {
+	case "create-user":
+		out, err = c.CreateUser(ctx, idp.User{UserName: a[0], ExternalID: a[1], Email: a[2], DisplayName: a[0]})
+	case "find-user":
+		out, err = find(ctx, c, a[0])
+	case "create-group":
+		out, err = c.CreateGroup(ctx, idp.Group{DisplayName: a[0]})
+	case "add-member", "remove-member":
+		out, err = changeMember(ctx, c, action, a[0], a[1])
+	case "raw":
+		return raw(ctx, c, a)
+	default:
+		out, err = changeUser(ctx, c, action, a[0])
 	}
-	a, ok := actions()[args[0]]
-	if !ok || len(args)-1 != a.args {
-		return fmt.Errorf("%w: no such action, or the wrong number of arguments", errUsage)
-	}
-	out, err := a.do(ctx, c, args[1:])
 	if err != nil {
 		return err
 	}
-	if err := json.NewEncoder(stdout).Encode(out); err != nil {
+	if err := json.NewEncoder(os.Stdout).Encode(out); err != nil {
 		return fmt.Errorf("printing the answer: %w", err)
 	}
 	return nil
@@ -105,40 +94,46 @@ func find(ctx context.Context, c *idp.Client, userName string) (idp.User, error)
 	return u, err
 }
 
-func onUser(do func(*idp.Client, context.Context, string) error) func(context.Context, *idp.Client, []string) (any, error) {
-	return func(ctx context.Context, c *idp.Client, a []string) (any, error) {
-		u, err := find(ctx, c, a[0])
-		if err != nil {
-			return nil, err
-		}
-		return map[string]string{"id": u.ID}, do(c, ctx, u.ID)
+func changeUser(ctx context.Context, c *idp.Client, action, userName string) (any, error) {
+	u, err := find(ctx, c, userName)
+	if err != nil {
+		return nil, err
 	}
+	switch action {
+	case "deactivate":
+		err = c.Deactivate(ctx, u.ID)
+	case "reactivate":
+		err = c.Reactivate(ctx, u.ID)
+	default:
+		err = c.DeleteUser(ctx, u.ID)
+	}
+	return map[string]string{"id": u.ID}, err
 }
 
-func onMember(do func(ctx context.Context, c *idp.Client, group, user string) error) func(context.Context, *idp.Client, []string) (any, error) {
-	return func(ctx context.Context, c *idp.Client, a []string) (any, error) {
-		u, err := find(ctx, c, a[1])
-		if err != nil {
-			return nil, err
-		}
-		return map[string]string{"group": a[0], "member": u.ID}, do(ctx, c, a[0], u.ID)
+func changeMember(ctx context.Context, c *idp.Client, action, groupID, userName string) (any, error) {
+	u, err := find(ctx, c, userName)
+	if err != nil {
+		return nil, err
 	}
+	if action == "add-member" {
+		err = c.AddMembers(ctx, groupID, u.ID)
+	} else {
+		err = c.RemoveMember(ctx, groupID, u.ID)
+	}
+	return map[string]string{"group": groupID, "member": u.ID}, err
 }
 
 // raw prints {"status"} on one line and the body, if any, after it.
-func raw(ctx context.Context, c *idp.Client, args []string, stdout io.Writer) error {
-	if len(args) < 2 || len(args) > 3 {
-		return fmt.Errorf("%w: raw METHOD PATH [BODY]", errUsage)
-	}
+func raw(ctx context.Context, c *idp.Client, a []string) error {
 	var body any
-	if len(args) == 3 {
-		body = []byte(args[2])
+	if len(a) == 3 {
+		body = []byte(a[2])
 	}
-	status, answer, err := c.Raw(ctx, args[0], args[1], body)
+	status, answer, err := c.Raw(ctx, a[0], a[1], body)
 	if err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(stdout, "{\"status\":%d}\n%s\n", status, answer); err != nil {
+	if _, err := fmt.Printf("{\"status\":%d}\n%s\n", status, answer); err != nil {
 		return fmt.Errorf("printing the answer: %w", err)
 	}
 	return nil

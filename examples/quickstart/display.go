@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 )
@@ -20,8 +21,6 @@ type row struct {
 	what string
 }
 
-func newDisplay(w io.Writer) *display { return &display{w: w} }
-
 func (d *display) printf(format string, args ...any) {
 	_, _ = fmt.Fprintf(d.w, format, args...)
 }
@@ -30,7 +29,7 @@ func (d *display) chapter(title string) { d.printf("\n%s\n", title) }
 
 func (d *display) progress(what string) { d.printf("  ...  %s\n", what) }
 
-// ok reports a step that held.
+// ok reports a step that succeeded.
 func (d *display) ok(what, detail string) {
 	if detail != "" {
 		detail = "  " + detail
@@ -43,13 +42,11 @@ func (d *display) mark(at time.Time, format string, args ...any) {
 	d.rows = append(d.rows, row{at, fmt.Sprintf(format, args...)})
 }
 
-// timeline prints what was marked, in milliseconds since the deactivation was sent.
+// timeline prints the rows in milliseconds since the deactivation was sent.
 func (d *display) timeline() {
 	d.chapter("Timeline")
-	last := time.Duration(0)
-	for _, r := range d.rows {
-		last = max(last, r.at.Sub(d.zero))
-	}
+	slices.SortStableFunc(d.rows, func(a, b row) int { return a.at.Compare(b.at) })
+	last := d.rows[len(d.rows)-1].at.Sub(d.zero)
 	for _, r := range d.rows {
 		since := r.at.Sub(d.zero)
 		bar := strings.Repeat("·", int(40*since/max(last, 1)))

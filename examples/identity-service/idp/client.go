@@ -2,6 +2,7 @@ package idp
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +21,7 @@ import (
 
 const (
 	maxAnswer      = 8 << 20
+	maxAttempts    = 5 // requests per call while the answer is 429 or 503
 	requestTimeout = 30 * time.Second
 )
 
@@ -34,7 +37,6 @@ type ClientOptions struct {
 
 	Roots      *x509.CertPool   // who may sign the application's certificate; nil = the system's
 	HTTPClient *http.Client     // nil = one made from Roots, without redirects
-	Attempts   int              // requests per call while the answer is 429 or 503; 0 = 5
 	MaxWait    time.Duration    // longest pause a Retry-After may ask for; 0 = 10 s
 	Now        func() time.Time // nil = time.Now
 }
@@ -45,14 +47,14 @@ type Client struct {
 	http *http.Client
 	base *url.URL
 
-	mu       sync.Mutex // held while a token is fetched: one flight
+	mu       sync.Mutex // locked while a token is fetched, so that only one is
 	metadata *Metadata
 	token    string
 	expires  time.Time
 }
 
-// Error is an answer of the application that is no success: SCIM errors (RFC 7644
-// §3.12) and OAuth errors (RFC 6749 §5.2, Code).
+// Error is an error answer of the application: a SCIM error (RFC 7644 §3.12) or an
+// OAuth error (RFC 6749 §5.2).
 type Error struct {
 	Status   int    // HTTP status
 	ScimType string // "uniqueness", "invalidPath", …; empty when the answer has none
@@ -75,14 +77,12 @@ func NewClient(o ClientOptions) (*Client, error) {
 		return nil, errors.New("keys and client id are required")
 	}
 	base, err := url.Parse(strings.TrimSuffix(o.BaseURL, "/"))
-	if err != nil || (base.Scheme != "https" && base.Scheme != "http") || base.Host == "" || base.RawQuery != "" || base.Fragment != "" {
+	if err != nil || (base.Scheme != "https" && base.Scheme != "http") ||
+		base.Host == "" || base.RawQuery != "" || base.Fragment != "" {
 		return nil, fmt.Errorf("base URL %q is not an http(s) URL", o.BaseURL)
 	}
 	if o.AuthorizationServer == "" {
 		o.AuthorizationServer = base.Scheme + "://" + base.Host
-	}
-	if o.Attempts <= 0 {
-		o.Attempts = 5
 	}
 	if o.MaxWait <= 0 {
 		o.MaxWait = 10 * time.Second
@@ -110,46 +110,38 @@ func newHTTPClient(roots *x509.CertPool) *http.Client {
 	}
 }
 
-// Raw sends one SCIM request and returns whatever the application answered. path
-// is relative to BaseURL and may have a query; body nil sends none, a []byte is
-// sent as it is, and anything else as its JSON. It retries 429 and 503, and a 401
-// once with a new token. An error means that there is no answer.
+// Raw sends one SCIM request and returns the application's answer, whatever it is.
+// path is relative to BaseURL and may have a query. A nil body sends none, Raw
+// sends a []byte as it is, and anything else as JSON. It repeats the request on
+// 429 and 503, and once with a new token on 401. An error means that there is no
+// answer.
 func (c *Client) Raw(ctx context.Context, method, path string, body any) (status int, answer []byte, err error) {
-	payload, err := encode(body)
-	if err != nil {
-		return 0, nil, err
+	payload, ready := body.([]byte)
+	if !ready && body != nil {
+		if payload, err = json.Marshal(body); err != nil {
+			return 0, nil, fmt.Errorf("encoding a request: %w", err)
+		}
 	}
-	renewed := false
-	for {
+	for renewed := false; ; renewed = true {
 		token, err := c.AccessToken(ctx)
 		if err != nil {
 			return 0, nil, err
 		}
-		status, answer, err = c.send(ctx, func() (*http.Request, error) { return c.request(ctx, method, path, payload, token) })
+		status, answer, err = c.send(ctx, func() (*http.Request, error) {
+			return c.request(ctx, method, path, payload, token)
+		})
 		if err != nil || status != http.StatusUnauthorized || renewed {
 			return status, answer, err
 		}
-		renewed = true
 		c.forget(token)
 	}
 }
 
-func encode(body any) ([]byte, error) {
-	switch b := body.(type) {
-	case nil:
-		return nil, nil
-	case []byte:
-		return b, nil
-	}
-	payload, err := json.Marshal(body)
-	if err != nil {
-		return nil, fmt.Errorf("encoding a request: %w", err)
-	}
-	return payload, nil
-}
-
-func (c *Client) request(ctx context.Context, method, path string, payload []byte, token string) (*http.Request, error) {
-	r, err := http.NewRequestWithContext(ctx, method, c.base.String()+"/"+strings.TrimPrefix(path, "/"), bytes.NewReader(payload))
+func (c *Client) request(
+	ctx context.Context, method, path string, payload []byte, token string,
+) (*http.Request, error) {
+	where := c.base.String() + "/" + strings.TrimPrefix(path, "/")
+	r, err := http.NewRequestWithContext(ctx, method, where, bytes.NewReader(payload))
 	if err != nil {
 		return nil, fmt.Errorf("making a request: %w", err)
 	}
@@ -161,9 +153,9 @@ func (c *Client) request(ctx context.Context, method, path string, payload []byt
 	return r, nil
 }
 
-// send makes the request again while the answer is 429 or 503, which say that
-// nothing was done (RFC 6585 §4, RFC 9110 §15.6.4). A broken connection is not
-// repeated: the request may have been acted on.
+// send repeats the request while the answer is 429 or 503, which mean that the
+// application did nothing (RFC 6585 §4, RFC 9110 §15.6.4). It does not repeat a
+// request whose connection broke: the application may have acted on it.
 func (c *Client) send(ctx context.Context, request func() (*http.Request, error)) (int, []byte, error) {
 	for attempt := 1; ; attempt++ {
 		r, err := request()
@@ -182,7 +174,7 @@ func (c *Client) send(ctx context.Context, request func() (*http.Request, error)
 			return 0, nil, fmt.Errorf("reading the answer: more than %d bytes", maxAnswer)
 		}
 		again := resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable
-		if !again || attempt >= c.opts.Attempts {
+		if !again || attempt >= maxAttempts {
 			return resp.StatusCode, answer, nil
 		}
 		if err := pause(ctx, c.wait(resp.Header.Get("Retry-After"), attempt)); err != nil {
@@ -214,35 +206,37 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// call is Raw with the answer decoded: out may be nil, a status outside want is
-// an *Error.
+// call is Raw with the answer decoded into out, unless out is nil. A status that
+// is not in want is an *Error.
 func (c *Client) call(ctx context.Context, method, path string, body, out any, want ...int) error {
 	status, answer, err := c.Raw(ctx, method, path, body)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	for _, w := range want {
-		if status != w {
-			continue
-		}
-		if out == nil || len(answer) == 0 {
-			return nil
-		}
-		if err := json.Unmarshal(answer, out); err != nil {
-			return fmt.Errorf("decoding the answer to %s %s: %w", method, path, err)
-		}
+	case !slices.Contains(want, status):
+		return answerError(status, answer)
+	case out == nil || len(answer) == 0:
 		return nil
 	}
-	return scimError(status, answer)
+	if err := json.Unmarshal(answer, out); err != nil {
+		return fmt.Errorf("decoding the answer to %s %s: %w", method, path, err)
+	}
+	return nil
 }
 
-func scimError(status int, answer []byte) error {
+// answerError reads a SCIM or an OAuth error document.
+func answerError(status int, answer []byte) error {
 	var doc struct {
-		ScimType string `json:"scimType"`
-		Detail   string `json:"detail"`
+		ScimType    string `json:"scimType"`
+		Detail      string `json:"detail"`
+		Code        string `json:"error"`
+		Description string `json:"error_description"`
 	}
-	if json.Unmarshal(answer, &doc) != nil || doc.Detail == "" {
-		doc.Detail = http.StatusText(status) // no SCIM error document
+	_ = json.Unmarshal(answer, &doc) // an answer that is no such document has no detail
+	return &Error{
+		Status:   status,
+		ScimType: doc.ScimType,
+		Code:     doc.Code,
+		Detail:   cmp.Or(doc.Detail, doc.Description, http.StatusText(status)),
 	}
-	return &Error{Status: status, ScimType: doc.ScimType, Detail: doc.Detail}
 }

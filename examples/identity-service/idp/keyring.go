@@ -19,23 +19,23 @@ import (
 )
 
 // Keyring holds the signing keys of an identity service: the current one and,
-// after a rotation, the one before it, which stays published so that what it
-// signed can still be checked. Its methods are safe for concurrent use.
+// after a rotation, the one before it. The older one stays published so that
+// applications can still verify its signatures. Methods are safe for concurrent use.
 type Keyring struct {
 	mu   sync.Mutex
 	path string
 	keys []jwk.Key // private, the current one first, at most two
 }
 
-// NewKeyring makes a keyring with one ES256 key. It is kept in memory only.
+// NewKeyring makes a keyring with one ES256 key, in memory only.
 func NewKeyring() (*Keyring, error) {
 	k := &Keyring{}
 	_, err := k.Rotate()
 	return k, err
 }
 
-// OpenKeyring reads the keyring of a file (a private JWK set, mode 0600) and makes
-// the file when there is none. Rotations are written back.
+// OpenKeyring reads the keyring from a file (a private JWK set, mode 0600) and makes
+// the file when it is missing. Rotate writes the file.
 func OpenKeyring(path string) (*Keyring, error) {
 	k := &Keyring{path: path}
 	raw, err := os.ReadFile(path)
@@ -64,12 +64,12 @@ func OpenKeyring(path string) (*Keyring, error) {
 	return k, nil
 }
 
-// Rotate makes a new signing key and returns its kid. The key before it stays in
-// the published set until the next rotation.
+// Rotate makes a new signing key and returns its kid. The previous key stays
+// published until the next rotation.
 func (k *Keyring) Rotate() (kid string, err error) {
 	key, err := newKey()
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("making a key: %w", err)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -87,17 +87,13 @@ func (k *Keyring) Rotate() (kid string, err error) {
 func newKey() (jwk.Key, error) {
 	raw, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("making a key: %w", err)
+		return nil, err
 	}
 	key, err := jwk.FromRaw(raw)
 	if err != nil {
-		return nil, fmt.Errorf("making a key: %w", err)
+		return nil, err
 	}
-	err = errors.Join(jwk.AssignKeyID(key), key.Set(jwk.AlgorithmKey, jwa.ES256), key.Set(jwk.KeyUsageKey, "sig"))
-	if err != nil {
-		return nil, fmt.Errorf("naming a key: %w", err)
-	}
-	return key, nil
+	return key, errors.Join(jwk.AssignKeyID(key), key.Set(jwk.AlgorithmKey, jwa.ES256), key.Set(jwk.KeyUsageKey, "sig"))
 }
 
 // save replaces the file in one step, so that a reader never sees half of it.
@@ -105,7 +101,7 @@ func save(path string, keys []jwk.Key) error {
 	if path == "" {
 		return nil
 	}
-	raw, err := encodeSet(keys)
+	set, err := setOf(keys)
 	if err != nil {
 		return err
 	}
@@ -113,7 +109,7 @@ func save(path string, keys []jwk.Key) error {
 	if err != nil {
 		return fmt.Errorf("writing keys: %w", err)
 	}
-	_, err = tmp.Write(raw)
+	err = json.NewEncoder(tmp).Encode(set)
 	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err == nil {
 		err = os.Rename(tmp.Name(), path)
 	}
@@ -123,33 +119,28 @@ func save(path string, keys []jwk.Key) error {
 	return nil
 }
 
-func encodeSet(keys []jwk.Key) ([]byte, error) {
+func setOf(keys []jwk.Key) (jwk.Set, error) {
 	set := jwk.NewSet()
 	for _, key := range keys {
 		if err := set.AddKey(key); err != nil {
-			return nil, fmt.Errorf("encoding keys: %w", err)
+			return nil, fmt.Errorf("collecting keys: %w", err)
 		}
 	}
-	raw, err := json.Marshal(set)
-	if err != nil {
-		return nil, fmt.Errorf("encoding keys: %w", err)
-	}
-	return raw, nil
+	return set, nil
 }
 
 // JWKS is the published set: public keys only, the current one first (RFC 7517 §5).
 func (k *Keyring) JWKS() ([]byte, error) {
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	var public []jwk.Key
-	for _, key := range k.keys {
-		p, err := key.PublicKey()
-		if err != nil {
-			return nil, fmt.Errorf("publishing a key: %w", err)
-		}
-		public = append(public, p)
+	set, err := setOf(k.keys)
+	k.mu.Unlock()
+	if err == nil {
+		set, err = jwk.PublicSetOf(set)
 	}
-	return encodeSet(public)
+	if err != nil {
+		return nil, fmt.Errorf("publishing keys: %w", err)
+	}
+	return json.Marshal(set)
 }
 
 // KeyID is the kid of the current key.
@@ -172,9 +163,7 @@ func (k *Keyring) Sign(claims map[string]any, typ string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("building a JWT: %w", err)
 	}
-	if aud := tok.Audience(); len(aud) == 1 {
-		tok.Options().Enable(jwt.FlattenAudience)
-	}
+	tok.Options().Enable(jwt.FlattenAudience) // a sole audience is a string, not a list
 	headers := jws.NewHeaders()
 	if err := headers.Set(jws.TypeKey, typ); err != nil {
 		return "", fmt.Errorf("building a JWT: %w", err)

@@ -15,7 +15,7 @@ const (
 	PatchURN = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 )
 
-// User is a person as it is pushed. ID is the application's.
+// User is a user as the client pushes it. The application chooses ID.
 type User struct {
 	ID          string `json:"id"`
 	UserName    string `json:"user_name"`   // required
@@ -24,7 +24,7 @@ type User struct {
 	GivenName   string `json:"given_name"`
 	FamilyName  string `json:"family_name"`
 	Email       string `json:"email"`  // the primary address (IL1 §3.2.3)
-	Active      bool   `json:"active"` // CreateUser sends true whatever it says
+	Active      bool   `json:"active"` // CreateUser always sends true
 }
 
 type wireUser struct {
@@ -33,9 +33,9 @@ type wireUser struct {
 	UserName    string      `json:"userName"`
 	ExternalID  string      `json:"externalId,omitempty"`
 	DisplayName string      `json:"displayName,omitempty"`
-	Name        *wireName   `json:"name,omitempty"`
+	Name        wireName    `json:"name,omitzero"`
 	Emails      []wireEmail `json:"emails,omitempty"`
-	Active      *bool       `json:"active,omitempty"`
+	Active      bool        `json:"active"`
 }
 
 type wireName struct {
@@ -49,7 +49,7 @@ type wireEmail struct {
 	Primary bool   `json:"primary,omitempty"`
 }
 
-// Group is a group (IPSIE: role) as it is pushed. ID is the application's.
+// Group is a group (IPSIE: role) as the client pushes it. The application chooses ID.
 type Group struct {
 	ID          string `json:"id"`
 	DisplayName string `json:"display_name"`
@@ -70,16 +70,14 @@ type Op struct {
 	Value any    `json:"value,omitempty"`
 }
 
-type patch struct {
-	Schemas    []string `json:"schemas"`
-	Operations []Op     `json:"Operations"`
-}
-
 func (u User) wire() wireUser {
-	active := true
-	w := wireUser{Schemas: []string{UserURN}, UserName: u.UserName, ExternalID: u.ExternalID, DisplayName: u.DisplayName, Active: &active}
-	if u.GivenName+u.FamilyName != "" {
-		w.Name = &wireName{GivenName: u.GivenName, FamilyName: u.FamilyName}
+	w := wireUser{
+		Schemas:     []string{UserURN},
+		UserName:    u.UserName,
+		ExternalID:  u.ExternalID,
+		DisplayName: u.DisplayName,
+		Name:        wireName{u.GivenName, u.FamilyName},
+		Active:      true,
 	}
 	if u.Email != "" {
 		w.Emails = []wireEmail{{Value: u.Email, Type: "work", Primary: true}}
@@ -88,9 +86,14 @@ func (u User) wire() wireUser {
 }
 
 func (w wireUser) user() User {
-	u := User{ID: w.ID, UserName: w.UserName, ExternalID: w.ExternalID, DisplayName: w.DisplayName, Active: w.Active != nil && *w.Active}
-	if w.Name != nil {
-		u.GivenName, u.FamilyName = w.Name.GivenName, w.Name.FamilyName
+	u := User{
+		ID:          w.ID,
+		UserName:    w.UserName,
+		ExternalID:  w.ExternalID,
+		DisplayName: w.DisplayName,
+		GivenName:   w.Name.GivenName,
+		FamilyName:  w.Name.FamilyName,
+		Active:      w.Active,
 	}
 	for i, e := range w.Emails {
 		if i == 0 || e.Primary {
@@ -120,15 +123,23 @@ func (c *Client) GetUser(ctx context.Context, id string) (User, error) {
 
 // PatchUser is IL1 §3.2.4.
 func (c *Client) PatchUser(ctx context.Context, id string, ops ...Op) error {
-	err := c.call(ctx, http.MethodPatch, "/Users/"+url.PathEscape(id), patch{[]string{PatchURN}, ops}, nil, http.StatusOK, http.StatusNoContent)
-	if err != nil {
-		return fmt.Errorf("changing user %s: %w", id, err)
+	return c.patch(ctx, "/Users/", id, ops...)
+}
+
+func (c *Client) patch(ctx context.Context, collection, id string, ops ...Op) error {
+	body := struct {
+		Schemas    []string `json:"schemas"`
+		Operations []Op
+	}{[]string{PatchURN}, ops}
+	path := collection + url.PathEscape(id)
+	if err := c.call(ctx, http.MethodPatch, path, body, nil, http.StatusOK, http.StatusNoContent); err != nil {
+		return fmt.Errorf("changing %s: %w", path, err)
 	}
 	return nil
 }
 
-// Deactivate is IL1 §3.2.5. When it returns nil, the application has taken note;
-// that every credential is dead is the application's to prove.
+// Deactivate is IL1 §3.2.5. A nil error means that the application has accepted the
+// change, not yet that it has revoked every credential.
 func (c *Client) Deactivate(ctx context.Context, id string) error {
 	return c.PatchUser(ctx, id, Op{Op: "replace", Path: "active", Value: false})
 }
@@ -146,8 +157,8 @@ func (c *Client) DeleteUser(ctx context.Context, id string) error {
 	return nil
 }
 
-// FindUser is IL1 §3.2.8: by "userName", "externalId" or "emails". ok is false
-// when there is none; several are an error.
+// FindUser is IL1 §3.2.8: by "userName", "externalId" or "emails". ok is false when
+// no user matches; several matches are an error.
 func (c *Client) FindUser(ctx context.Context, attribute, value string) (u User, ok bool, err error) {
 	var out struct {
 		Total     int        `json:"totalResults"`
@@ -201,7 +212,7 @@ func (c *Client) AddMembers(ctx context.Context, groupID string, userIDs ...stri
 	for _, id := range userIDs {
 		members = append(members, map[string]string{"value": id})
 	}
-	return c.patchGroup(ctx, groupID, Op{Op: "add", Path: "members", Value: members})
+	return c.patch(ctx, "/Groups/", groupID, Op{Op: "add", Path: "members", Value: members})
 }
 
 // RemoveMember takes one user out of a group (IL1 §3.3.3).
@@ -210,18 +221,10 @@ func (c *Client) RemoveMember(ctx context.Context, groupID, userID string) error
 	if err != nil {
 		return fmt.Errorf("quoting a member: %w", err)
 	}
-	return c.patchGroup(ctx, groupID, Op{Op: "remove", Path: "members[value eq " + string(quoted) + "]"})
+	return c.patch(ctx, "/Groups/", groupID, Op{Op: "remove", Path: "members[value eq " + string(quoted) + "]"})
 }
 
 // RemoveAllMembers empties a group (IL1 §3.3.3).
 func (c *Client) RemoveAllMembers(ctx context.Context, groupID string) error {
-	return c.patchGroup(ctx, groupID, Op{Op: "remove", Path: "members"})
-}
-
-func (c *Client) patchGroup(ctx context.Context, id string, op Op) error {
-	err := c.call(ctx, http.MethodPatch, "/Groups/"+url.PathEscape(id), patch{[]string{PatchURN}, []Op{op}}, nil, http.StatusOK, http.StatusNoContent)
-	if err != nil {
-		return fmt.Errorf("changing group %s: %w", id, err)
-	}
-	return nil
+	return c.patch(ctx, "/Groups/", groupID, Op{Op: "remove", Path: "members"})
 }

@@ -104,8 +104,8 @@ func TestServiceRefuses(t *testing.T) {
 		"plain beyond loopback": {Keys: keys, Listen: "0.0.0.0:0"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if s, err := idp.New(t.Context(), o); err == nil {
-				t.Errorf("New() = %v", s.Addr())
+			if s, err := idp.Start(t.Context(), o); err == nil {
+				t.Errorf("Start() = %v", s.Addr())
 			}
 		})
 	}

@@ -13,22 +13,18 @@ import (
 
 const (
 	assertionLife = time.Minute
-	// renewBefore is how long before its end a token is no longer used, so that it
-	// does not die on the way.
-	renewBefore   = 10 * time.Second
+	renewBefore   = 10 * time.Second // a token this close to its end could expire on the way
 	assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 )
 
 // Metadata is what a client uses of the application's RFC 8414 document.
 type Metadata struct {
-	Issuer        string   `json:"issuer"`
-	TokenEndpoint string   `json:"token_endpoint"`
-	JWKSURI       string   `json:"jwks_uri"`
-	Scopes        []string `json:"scopes_supported"`
+	Issuer        string `json:"issuer"`
+	TokenEndpoint string `json:"token_endpoint"`
 }
 
 // Discover fetches the metadata of the application's authorization server once and
-// keeps it. It errs when the document names another issuer (RFC 8414 §3.3, B21).
+// keeps it. It fails when the document names another issuer (RFC 8414 §3.3).
 func (c *Client) Discover(ctx context.Context) (Metadata, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -50,7 +46,7 @@ func (c *Client) discover(ctx context.Context) (Metadata, error) {
 		return Metadata{}, fmt.Errorf("discovering the authorization server: %w", err)
 	}
 	if status != http.StatusOK {
-		return Metadata{}, fmt.Errorf("discovering the authorization server: %w", oauthError(status, answer))
+		return Metadata{}, fmt.Errorf("discovering the authorization server: %w", answerError(status, answer))
 	}
 	var m Metadata
 	if err := json.Unmarshal(answer, &m); err != nil {
@@ -61,7 +57,7 @@ func (c *Client) discover(ctx context.Context) (Metadata, error) {
 	}
 	end, err := url.Parse(m.TokenEndpoint)
 	if err != nil || end.Host == "" || (end.Scheme != "https" && end.Scheme != c.base.Scheme) {
-		return Metadata{}, fmt.Errorf("metadata of %s: token_endpoint %q is not usable", c.opts.AuthorizationServer, m.TokenEndpoint)
+		return Metadata{}, fmt.Errorf("metadata of %s: token_endpoint %q is not usable", m.Issuer, m.TokenEndpoint)
 	}
 	c.metadata = &m
 	return m, nil
@@ -77,9 +73,9 @@ func metadataURL(issuer string) (string, error) {
 	return u.String(), nil
 }
 
-// Assertion signs an RFC 7523 §2.2 client assertion: iss and sub are the client,
-// aud is the issuer as the sole value (B7), token_endpoint is IL1 §3.1, jti is
-// used once, and it lives a minute.
+// Assertion signs an RFC 7523 §2.2 client assertion that is valid for a minute: iss
+// and sub are the client, aud is the issuer alone (RFC 7523 §3), token_endpoint
+// is a claim of IL1 §3.1, and jti is new.
 func (c *Client) Assertion(ctx context.Context) (string, error) {
 	m, err := c.Discover(ctx)
 	if err != nil {
@@ -91,13 +87,18 @@ func (c *Client) Assertion(ctx context.Context) (string, error) {
 func (c *Client) assertion(m Metadata) (string, error) {
 	now := c.opts.Now()
 	return c.opts.Keys.Sign(map[string]any{
-		"iss": c.opts.ClientID, "sub": c.opts.ClientID, "aud": []string{m.Issuer}, "token_endpoint": m.TokenEndpoint,
-		"iat": now.Unix(), "exp": now.Add(assertionLife).Unix(), "jti": rand.Text(),
+		"iss":            c.opts.ClientID,
+		"sub":            c.opts.ClientID,
+		"aud":            []string{m.Issuer},
+		"token_endpoint": m.TokenEndpoint,
+		"iat":            now.Unix(),
+		"exp":            now.Add(assertionLife).Unix(),
+		"jti":            rand.Text(),
 	}, "client-authentication+jwt")
 }
 
 // AccessToken returns the cached access token, or gets a new one: grant
-// client_credentials with a fresh assertion, scope scim (IL1 §3.1, B2, B3, B15).
+// client_credentials with a fresh assertion, scope scim (IL1 §3.1).
 func (c *Client) AccessToken(ctx context.Context) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -108,13 +109,13 @@ func (c *Client) AccessToken(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// Every attempt has an assertion of its own: a jti is accepted once (B10).
+	// Every attempt has an assertion of its own, because a jti is accepted once (RFC 7523 §3).
 	status, answer, err := c.send(ctx, func() (*http.Request, error) { return c.tokenRequest(ctx, m) })
 	if err != nil {
 		return "", fmt.Errorf("getting a token: %w", err)
 	}
 	if status != http.StatusOK {
-		return "", fmt.Errorf("getting a token: %w", oauthError(status, answer))
+		return "", fmt.Errorf("getting a token: %w", answerError(status, answer))
 	}
 	var t struct {
 		AccessToken string `json:"access_token"`
@@ -150,22 +151,11 @@ func (c *Client) tokenRequest(ctx context.Context, m Metadata) (*http.Request, e
 	return r, nil
 }
 
-// forget drops the token that was refused, unless another took its place.
+// forget drops a refused token, unless another has replaced it.
 func (c *Client) forget(token string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.token == token {
 		c.token = ""
 	}
-}
-
-func oauthError(status int, answer []byte) error {
-	var doc struct {
-		Code   string `json:"error"`
-		Detail string `json:"error_description"`
-	}
-	if json.Unmarshal(answer, &doc) != nil || doc.Detail == "" {
-		doc.Detail = http.StatusText(status) // no OAuth error document
-	}
-	return &Error{Status: status, Code: doc.Code, Detail: doc.Detail}
 }

@@ -1,23 +1,26 @@
 package app
 
 import (
+	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/scimward/scimward/examples/internal/program"
 )
 
 const (
 	defaultPage = 50
 	maxPage     = 200
-	collection  = "collection"
 )
 
-// adminRoutes draws the admin API (Options.Admin). Every request carries the
-// admin token: Authorization: Bearer. {name} is a user name or ~ID; collections
-// are those of Collections; pages are {"items":[…],"next":"c17"}, asked for with
-// limit (1–200, default 50) and after.
+// adminRoutes is the admin API (Options.Admin). Every request carries the admin
+// token: Authorization: Bearer. {name} is a user name or ~ID. The collections are
+// those of Collections. A page is {"items":[…],"next":"c17"}; a request asks for
+// one with limit (1–200, default 50) and after.
 //
 //	GET    /admin/healthz
 //	GET    /admin/users?user_name=&limit=&after=
@@ -33,113 +36,112 @@ const (
 //	GET    /admin/faults                 also PUT (replaces the table) and DELETE
 func (a *App) adminRoutes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /admin/healthz", func(w http.ResponseWriter, _ *http.Request) {
-		reply(w, http.StatusOK, map[string]string{"status": "ok"})
+	mux.HandleFunc("GET /admin/healthz", program.Healthy)
+	mux.HandleFunc("GET /admin/users", a.faulty(KindAccount, a.listAccounts))
+	mux.HandleFunc("GET /admin/users/{name}", a.onAccount(getAccount))
+	mux.HandleFunc("PUT /admin/users/{name}", a.faulty(KindAccount, a.putAccount))
+	mux.HandleFunc("DELETE /admin/users/{name}", a.onAccount(a.deleteAccount))
+	mux.HandleFunc("POST /admin/users/{name}/disable", a.onAccount(a.disable(true)))
+	mux.HandleFunc("POST /admin/users/{name}/enable", a.onAccount(a.disable(false)))
+	mux.HandleFunc("GET /admin/users/{name}/{collection}", a.onAccount(a.listCredentials))
+	mux.HandleFunc("DELETE /admin/users/{name}/{collection}", a.onAccount(a.revokeAll))
+	mux.HandleFunc("DELETE /admin/users/{name}/{collection}/{id}", a.onAccount(a.revokeOne))
+	mux.HandleFunc("GET /admin/whoami", a.faulty(FaultWhoami, a.whoami))
+	mux.HandleFunc("GET /admin/counters", func(w http.ResponseWriter, _ *http.Request) {
+		program.Reply(w, http.StatusOK, a.state.counters())
 	})
-	mux.HandleFunc("GET /admin/users", a.adminList)
-	mux.HandleFunc("GET /admin/users/{name}", a.withAccount(a.adminGet))
-	mux.HandleFunc("PUT /admin/users/{name}", a.adminEnsure)
-	mux.HandleFunc("DELETE /admin/users/{name}", a.withAccount(a.adminDelete))
-	mux.HandleFunc("POST /admin/users/{name}/disable", a.withAccount(a.adminDisable(true)))
-	mux.HandleFunc("POST /admin/users/{name}/enable", a.withAccount(a.adminDisable(false)))
-	mux.HandleFunc("GET /admin/users/{name}/{collection}", a.withAccount(a.adminCredentials))
-	mux.HandleFunc("DELETE /admin/users/{name}/{collection}", a.withAccount(a.adminRevokeAll))
-	mux.HandleFunc("DELETE /admin/users/{name}/{collection}/{id}", a.withAccount(a.adminRevoke))
-	mux.HandleFunc("GET /admin/whoami", a.whoami)
-	mux.HandleFunc("GET /admin/counters", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, a.state.counters()) })
-	mux.HandleFunc("GET /admin/faults", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, a.state.faultTable()) })
-	mux.HandleFunc("PUT /admin/faults", a.putFaults)
+	mux.HandleFunc("GET /admin/faults", func(w http.ResponseWriter, _ *http.Request) {
+		program.Reply(w, http.StatusOK, a.state.faultTable())
+	})
+	mux.HandleFunc("PUT /admin/faults", handle(a.putFaults))
 	mux.HandleFunc("DELETE /admin/faults", func(w http.ResponseWriter, _ *http.Request) {
 		a.state.setFaults(nil)
 		w.WriteHeader(http.StatusNoContent)
 	})
-	return limitBody(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !a.adminAuthorized(r) {
+	want := []byte("Bearer " + a.opts.AdminToken)
+	return limitBody(handle(func(w http.ResponseWriter, r *http.Request) error {
+		if subtle.ConstantTimeCompare([]byte(r.Header.Get("Authorization")), want) != 1 {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="admin"`)
-			fail(w, http.StatusUnauthorized, "admin token required")
-			return
+			return statusError{http.StatusUnauthorized, "admin token required"}
 		}
 		mux.ServeHTTP(w, r)
+		return nil
 	}))
 }
 
-// withAccount resolves {name} after the faults of the kind had their say.
-func (a *App) withAccount(next func(http.ResponseWriter, *http.Request, account)) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		k, ok := faultKind(r)
-		if !ok {
-			fail(w, http.StatusNotFound, "no such collection")
-			return
+// faulty plays the fault of a kind before next runs.
+func (a *App) faulty(k Kind, next func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return handle(func(w http.ResponseWriter, r *http.Request) error {
+		if err := a.fault(w, r, k); err != nil {
+			return err
 		}
-		if a.faulty(w, r, k) {
-			return
+		return next(w, r)
+	})
+}
+
+// target is what the path of an admin request names. kind is that of the
+// collection, or KindAccount for the account itself.
+type target struct {
+	account
+	kind Kind
+}
+
+// onAccount plays the fault of the kind and then resolves {name}.
+func (a *App) onAccount(next func(http.ResponseWriter, *http.Request, target) error) http.HandlerFunc {
+	return handle(func(w http.ResponseWriter, r *http.Request) error {
+		k, ok := kindOf(r.PathValue("collection"))
+		if !ok {
+			return statusError{http.StatusNotFound, "no such collection"}
+		}
+		if err := a.fault(w, r, k); err != nil {
+			return err
 		}
 		acc, err := a.state.find(r.PathValue("name"))
 		if err != nil {
-			failWith(w, err)
-			return
+			return err
 		}
-		next(w, r, acc)
-	}
+		return next(w, r, target{acc, k})
+	})
 }
 
-// faultKind is the row of the fault table for a request: the collection's kind,
-// or KindAccount for the account itself.
-func faultKind(r *http.Request) (Kind, bool) {
-	name := r.PathValue(collection)
-	if name == "" {
-		return KindAccount, true
-	}
-	return kindOf(name)
-}
-
-func kindOf(name string) (Kind, bool) {
-	for k, c := range Collections() {
-		if c == name {
+func kindOf(collection string) (Kind, bool) {
+	for k, name := range Collections() {
+		if name == collection {
 			return k, true
 		}
 	}
-	return "", false
+	return KindAccount, collection == ""
 }
 
-func page(r *http.Request) (after string, limit int, ok bool) {
-	q := r.URL.Query()
-	limit = defaultPage
-	if text := q.Get("limit"); text != "" {
+// replyPage answers with the page of items that the query asks for.
+func replyPage[T any](w http.ResponseWriter, r *http.Request, list func(after string, limit int) ([]T, string)) error {
+	limit := defaultPage
+	if text := r.URL.Query().Get("limit"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
-			return "", 0, false
+			return statusError{http.StatusBadRequest, "limit must be a positive number"}
 		}
 		limit = min(n, maxPage)
 	}
-	return q.Get("after"), limit, true
+	items, next := list(r.URL.Query().Get("after"), limit)
+	if items == nil {
+		items = []T{}
+	}
+	return reply(w, http.StatusOK, map[string]any{"items": items, "next": next})
 }
 
-func (a *App) adminList(w http.ResponseWriter, r *http.Request) {
-	if a.faulty(w, r, KindAccount) {
-		return
-	}
-	after, limit, ok := page(r)
-	if !ok {
-		fail(w, http.StatusBadRequest, "limit must be a positive number")
-		return
-	}
-	users, next := a.state.users(r.URL.Query().Get("user_name"), after, limit)
-	if users == nil {
-		users = []account{}
-	}
-	reply(w, http.StatusOK, map[string]any{"items": users, "next": next})
+func (a *App) listAccounts(w http.ResponseWriter, r *http.Request) error {
+	return replyPage(w, r, func(after string, limit int) ([]account, string) {
+		return a.state.users(r.URL.Query().Get("user_name"), after, limit)
+	})
 }
 
-func (a *App) adminGet(w http.ResponseWriter, _ *http.Request, acc account) {
-	reply(w, http.StatusOK, acc)
+func getAccount(w http.ResponseWriter, _ *http.Request, t target) error {
+	return reply(w, http.StatusOK, t.account)
 }
 
-// adminEnsure makes the account or changes the fields that are named.
-func (a *App) adminEnsure(w http.ResponseWriter, r *http.Request) {
-	if a.faulty(w, r, KindAccount) {
-		return
-	}
+// putAccount makes the account or changes the fields that the body names.
+func (a *App) putAccount(w http.ResponseWriter, r *http.Request) error {
 	var in struct {
 		Email    *string `json:"email"`
 		Password *string `json:"password"`
@@ -149,25 +151,23 @@ func (a *App) adminEnsure(w http.ResponseWriter, r *http.Request) {
 	d := json.NewDecoder(r.Body)
 	d.DisallowUnknownFields()
 	if err := d.Decode(&in); err != nil {
-		fail(w, http.StatusBadRequest, "want JSON with email, password, admin, disabled")
-		return
+		return statusError{http.StatusBadRequest, "want JSON with email, password, admin, disabled"}
 	}
 	var hash []byte
 	if in.Password != nil {
 		var err error
 		if hash, err = a.state.hashPassword(*in.Password); err != nil {
-			failWith(w, err)
-			return
+			return err
 		}
 	}
 	status := http.StatusOK
 	acc, err := a.state.find(r.PathValue("name"))
-	if err != nil {
+	if errors.Is(err, errNoAccount) {
 		status = http.StatusCreated
-		if acc, err = a.state.createAccount(r.PathValue("name"), "", "", false); err != nil {
-			failWith(w, err)
-			return
-		}
+		acc, err = a.state.createAccount(r.PathValue("name"), "", "")
+	}
+	if err != nil {
+		return err
 	}
 	acc, err = a.state.update(acc.ID, func(acc *account) {
 		set(&acc.Email, in.Email)
@@ -178,10 +178,9 @@ func (a *App) adminEnsure(w http.ResponseWriter, r *http.Request) {
 		}
 	})
 	if err != nil {
-		failWith(w, err)
-		return
+		return err
 	}
-	reply(w, status, acc)
+	return reply(w, status, acc)
 }
 
 func set[T any](dst, src *T) {
@@ -190,72 +189,60 @@ func set[T any](dst, src *T) {
 	}
 }
 
-func (a *App) adminDelete(w http.ResponseWriter, _ *http.Request, acc account) {
-	if err := a.state.deleteAccount(acc.ID); err != nil {
-		failWith(w, err)
-		return
+func (a *App) deleteAccount(w http.ResponseWriter, _ *http.Request, t target) error {
+	if err := a.state.deleteAccount(t.ID); err != nil {
+		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
-func (a *App) adminDisable(disabled bool) func(http.ResponseWriter, *http.Request, account) {
-	return func(w http.ResponseWriter, _ *http.Request, acc account) {
-		acc, err := a.state.update(acc.ID, func(acc *account) { acc.Disabled = disabled })
+func (a *App) disable(disabled bool) func(http.ResponseWriter, *http.Request, target) error {
+	return func(w http.ResponseWriter, _ *http.Request, t target) error {
+		acc, err := a.state.update(t.ID, func(acc *account) { acc.Disabled = disabled })
 		if err != nil {
-			failWith(w, err)
-			return
+			return err
 		}
-		reply(w, http.StatusOK, acc)
+		return reply(w, http.StatusOK, acc)
 	}
 }
 
-func (a *App) adminCredentials(w http.ResponseWriter, r *http.Request, acc account) {
-	after, limit, ok := page(r)
-	if !ok {
-		fail(w, http.StatusBadRequest, "limit must be a positive number")
-		return
-	}
-	k, _ := kindOf(r.PathValue(collection)) // withAccount has checked it
-	items, next := a.state.list(acc.ID, k, after, limit)
-	if items == nil {
-		items = []credential{}
-	}
-	reply(w, http.StatusOK, map[string]any{"items": items, "next": next})
+func (a *App) listCredentials(w http.ResponseWriter, r *http.Request, t target) error {
+	return replyPage(w, r, func(after string, limit int) ([]credential, string) {
+		return a.state.list(t.ID, t.kind, after, limit)
+	})
 }
 
-func (a *App) adminRevokeAll(w http.ResponseWriter, r *http.Request, acc account) {
-	k, _ := kindOf(r.PathValue(collection)) // withAccount has checked it
-	reply(w, http.StatusOK, map[string]int{"deleted": a.state.revoke(acc.ID, k, "")})
+func (a *App) revokeAll(w http.ResponseWriter, _ *http.Request, t target) error {
+	return reply(w, http.StatusOK, map[string]int{"deleted": a.state.revoke(t.ID, t.kind, "")})
 }
 
-func (a *App) adminRevoke(w http.ResponseWriter, r *http.Request, acc account) {
-	k, _ := kindOf(r.PathValue(collection)) // withAccount has checked it
-	if a.state.revoke(acc.ID, k, r.PathValue("id")) == 0 {
-		fail(w, http.StatusNotFound, "no such credential")
-		return
+func (a *App) revokeOne(w http.ResponseWriter, r *http.Request, t target) error {
+	if a.state.revoke(t.ID, t.kind, r.PathValue("id")) == 0 {
+		return statusError{http.StatusNotFound, "no such credential"}
 	}
 	w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
-// whoami tells whose credential it is, from what is true now: a deleted one is
-// unknown here even while the data plane's cache still honours it.
-func (a *App) whoami(w http.ResponseWriter, r *http.Request) {
-	if a.faulty(w, r, FaultWhoami) {
-		return
-	}
+// whoami answers whose credential it is now: a deleted one is unknown here even
+// while the application still accepts it because of the fault cache_s.
+func (a *App) whoami(w http.ResponseWriter, r *http.Request) error {
 	secret := r.Header.Get("X-Credential")
 	if secret == "" {
-		fail(w, http.StatusBadRequest, "X-Credential is missing")
-		return
+		return statusError{http.StatusBadRequest, "X-Credential is missing"}
 	}
-	out := map[string]any{}
-	if c, acc, ok := a.state.lookup(secret, false); ok {
-		out["user_id"], out["user_name"], out["kind"], out["issued_at"] = acc.ID, acc.UserName, c.Kind, c.Issued.UTC().Format(time.RFC3339Nano)
-	} else if u, ok := a.byJWT(secret); ok && strings.Count(secret, ".") == 2 {
-		out["user_id"], out["user_name"], out["kind"], out["issued_at"] = u.account.ID, u.account.UserName, u.kind, u.issued.UTC().Format(time.RFC3339Nano)
-	} else {
-		fail(w, http.StatusNotFound, "unknown credential")
-		return
+	u, ok := a.bySecret(secret, "", false)
+	if !ok && strings.Count(secret, ".") == 2 {
+		u, ok = a.byJWT(secret)
 	}
-	reply(w, http.StatusOK, out)
+	if !ok {
+		return statusError{http.StatusNotFound, "unknown credential"}
+	}
+	return reply(w, http.StatusOK, map[string]any{
+		"user_id":   u.account.ID,
+		"user_name": u.account.UserName,
+		"kind":      u.kind,
+		"issued_at": u.issued.UTC().Format(time.RFC3339Nano),
+	})
 }

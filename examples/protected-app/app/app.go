@@ -1,17 +1,17 @@
-// Package app is an application of its own, as an enterprise would run it
-// behind a proxy: accounts with passwords, opaque sessions, four kinds of
-// tokens, SSH keys, streams that stay open, an admin API, and the account pages
-// that an enterprise forbids once an identity service owns the accounts.
+// Package app is an application as an enterprise runs it behind a proxy:
+// accounts with passwords, opaque sessions, four kinds of tokens, SSH keys,
+// streams that stay open, an admin API, and the account pages that an enterprise
+// forbids once an identity service owns the accounts.
 //
-// It knows nothing of SCIM or of the proxy. Two habits of real applications are
-// kept on purpose because revocation has to cope with them:
+// It knows nothing of SCIM or of the proxy. It keeps two habits of real
+// applications on purpose, because revocation has to cope with them:
 //
-//   - disabling an account stops sign-in and minting only; every credential
-//     that exists goes on working, and only deleting it kills it;
-//   - a stream that is open stays open when its credential dies. SSH is the
+//   - Disabling an account only stops sign-in and the issue of new credentials.
+//     Existing credentials work until somebody deletes them.
+//   - An open stream stays open when its credential is deleted. SSH is the
 //     exception: deleting a key closes the sessions that used it.
 //
-// Call New, then Run; or Start for both. State is in memory and ends with Run.
+// Call Start. State is in memory and ends with the application.
 //
 // # Routes of the application (Options.Listen)
 //
@@ -19,7 +19,7 @@
 //	POST   /logout
 //	GET    /me                   {"user","kind","id"}
 //	GET    /healthz
-//	POST   /credentials/{kind}   mints one for the signed-in user; see Kind
+//	POST   /credentials/{kind}   issues one to the signed-in user; see Kind
 //	POST   /oauth-app/token      form grant_type=refresh_token, refresh_token
 //	POST   /jwt                  an ES256 JWT of the application
 //	GET    /app-jwks.json
@@ -27,21 +27,20 @@
 //	POST   /signup, /account/email, /account/password, /admin-ui/users
 //	DELETE /account
 //
-// The admin API (Options.Admin) is drawn in admin.go.
+// The admin API (Options.Admin) is listed in admin.go.
 package app
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
-	"net/http"
 	"sync"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/scimward/scimward/examples/internal/program"
 )
 
 // Options is what an application is started with.
@@ -53,13 +52,11 @@ type Options struct {
 
 	Tick           time.Duration    // pause between two lines of a stream or SSH session; 0 = 200 ms
 	DownloadChunks int              // length of /download in chunks of 1 KiB, one each Tick; 0 = 3000
-	AccessTokenTTL time.Duration    // life of oa_ tokens and of the application's JWTs; 0 = 5 min
 	PasswordCost   int              // bcrypt cost; 0 = bcrypt's default
 	Now            func() time.Time // nil = time.Now
-	Logger         *slog.Logger     // nil = discard
 }
 
-// Addresses says where an application listens, as host:port.
+// Addresses lists where an application listens, as host:port.
 type Addresses struct {
 	HTTP       string `json:"http"`
 	Admin      string `json:"admin"`
@@ -70,53 +67,59 @@ type Addresses struct {
 // App is a running application. Its methods are safe for concurrent use.
 type App struct {
 	opts  Options
+	at    Addresses
 	state *state
 	jwt   *jwtIssuer
-	http  listener
-	admin listener
-	ssh   *sshServer
 
-	stop    chan struct{} // closed when the streams must end
-	stopped sync.Once
-	streams sync.WaitGroup // WebSockets
-	done    chan struct{}  // closed when Run has returned
-	err     error          // what Run returned; read after done
-}
-
-type listener struct {
-	net net.Listener
-	srv *http.Server
+	stop    context.CancelFunc
+	ending  <-chan struct{} // closed when the streams must end
+	streams sync.WaitGroup  // WebSockets
+	done    chan struct{}   // closed when everything has ended
+	err     error           // what Wait returns; read after done
 }
 
 const (
-	minAdminToken = 16
-	maxBody       = 64 << 10
-	drainTime     = 5 * time.Second
+	minAdminToken  = 16
+	accessTokenTTL = 5 * time.Minute // of oa_ tokens and of the application's JWTs
 )
 
-// New binds the three listeners. It errs when an address cannot be bound, when
-// the admin address is not loopback, or when the admin token is too short.
-func New(ctx context.Context, o Options) (*App, error) {
+// Start binds the three listeners and serves until ctx ends or Close is called.
+// It fails when it cannot bind an address, when the admin address is not
+// loopback, or when the admin token is too short.
+func Start(ctx context.Context, o Options) (*App, error) {
 	o = o.withDefaults()
 	if len(o.AdminToken) < minAdminToken {
 		return nil, fmt.Errorf("admin token has %d bytes, want at least %d", len(o.AdminToken), minAdminToken)
 	}
-	issuer, err := newJWTIssuer(o.Now, o.AccessTokenTTL)
+	issuer, err := newJWTIssuer(o.Now)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("making the JWT key: %w", err)
 	}
 	st, err := newState(o.Now, o.PasswordCost)
 	if err != nil {
+		return nil, fmt.Errorf("preparing passwords: %w", err)
+	}
+	sshd, err := newSSHServer(st, o.Tick)
+	if err != nil {
+		return nil, fmt.Errorf("making the SSH host key: %w", err)
+	}
+	web, admin, shell, err := listen(ctx, o)
+	if err != nil {
 		return nil, err
 	}
-	a := &App{
-		opts: o, state: st, jwt: issuer,
-		stop: make(chan struct{}), done: make(chan struct{}),
+	ctx, stop := context.WithCancel(ctx)
+	a := &App{opts: o, state: st, jwt: issuer, stop: stop, ending: ctx.Done(), done: make(chan struct{})}
+	a.at = Addresses{
+		HTTP:       web.Addr().String(),
+		Admin:      admin.Addr().String(),
+		SSH:        shell.Addr().String(),
+		SSHHostKey: sshd.hostKey(),
 	}
-	if err := a.bind(ctx); err != nil {
-		a.closeListeners()
-		return nil, err
-	}
+	go a.serve(
+		func() error { return program.Serve(ctx, web, a.routes()) },
+		func() error { return program.Serve(ctx, admin, a.adminRoutes()) },
+		func() error { return sshd.serve(ctx, shell) },
+	)
 	return a, nil
 }
 
@@ -132,115 +135,68 @@ func (o Options) withDefaults() Options {
 	if o.DownloadChunks <= 0 {
 		o.DownloadChunks = 3000
 	}
-	if o.AccessTokenTTL <= 0 {
-		o.AccessTokenTTL = 5 * time.Minute
-	}
 	if o.PasswordCost == 0 {
 		o.PasswordCost = bcrypt.DefaultCost
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
 	return o
 }
 
-func (a *App) bind(ctx context.Context) error {
-	var lc net.ListenConfig
-	var err error
-	if a.http.net, err = lc.Listen(ctx, "tcp", a.opts.Listen); err != nil {
-		return fmt.Errorf("binding the application: %w", err)
+// listen binds all three addresses or none.
+func listen(ctx context.Context, o Options) (web, admin, shell net.Listener, err error) {
+	bind := func(what, addr string) (ln net.Listener) {
+		if err == nil {
+			if ln, err = (&net.ListenConfig{}).Listen(ctx, "tcp", addr); err != nil {
+				err = fmt.Errorf("binding %s: %w", what, err)
+			}
+		}
+		return ln
 	}
-	if a.admin.net, err = lc.Listen(ctx, "tcp", a.opts.Admin); err != nil {
-		return fmt.Errorf("binding the admin API: %w", err)
+	web, admin, shell = bind("the application", o.Listen), bind("the admin API", o.Admin), bind("SSH", o.SSH)
+	if err == nil && !program.IsLoopback(admin) {
+		err = fmt.Errorf("binding the admin API: %s is not a loopback address", o.Admin)
 	}
-	if tcp, ok := a.admin.net.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
-		return fmt.Errorf("binding the admin API: %s is not a loopback address", a.opts.Admin)
-	}
-	ln, err := lc.Listen(ctx, "tcp", a.opts.SSH)
 	if err != nil {
-		return fmt.Errorf("binding SSH: %w", err)
-	}
-	if a.ssh, err = newSSHServer(ln, a.state, a.opts); err != nil {
-		return errors.Join(err, ln.Close())
-	}
-	a.http.srv = newServer(a.routes())
-	a.admin.srv = newServer(a.adminRoutes())
-	return nil
-}
-
-func newServer(h http.Handler) *http.Server {
-	return &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10}
-}
-
-func (a *App) closeListeners() {
-	for _, l := range []net.Listener{a.http.net, a.admin.net} {
-		if l != nil {
-			_ = l.Close() // never served: nothing is lost
+		for _, ln := range []net.Listener{web, admin, shell} {
+			if ln != nil {
+				_ = ln.Close() // nobody has connected yet
+			}
 		}
 	}
-	if a.ssh != nil {
-		a.ssh.close()
-	}
+	return web, admin, shell, err
 }
 
-// Addresses says where the application listens.
-func (a *App) Addresses() Addresses {
-	return Addresses{
-		HTTP: a.http.net.Addr().String(), Admin: a.admin.net.Addr().String(),
-		SSH: a.ssh.ln.Addr().String(), SSHHostKey: a.ssh.hostKey(),
-	}
-}
-
-// Run serves until ctx ends, then ends the open streams and SSH sessions, waits
-// at most five seconds for requests, as long for WebSocket clients that do not
-// answer the goodbye, and returns. It is called once.
-func (a *App) Run(ctx context.Context) error {
-	defer close(a.done)
-	fault := make(chan error, 3)
+// serve runs the servers until all have ended; the end of one ends the others.
+func (a *App) serve(servers ...func() error) {
+	errs := make([]error, len(servers))
 	var wg sync.WaitGroup
-	wg.Go(func() { fault <- a.http.srv.Serve(a.http.net) })
-	wg.Go(func() { fault <- a.admin.srv.Serve(a.admin.net) })
-	wg.Go(func() { fault <- a.ssh.serve(ctx) })
-
-	select {
-	case <-ctx.Done():
-	case <-a.stop:
-	case a.err = <-fault:
-		a.err = fmt.Errorf("serving: %w", a.err)
+	for i, serve := range servers {
+		wg.Go(func() {
+			defer a.stop()
+			errs[i] = serve()
+		})
 	}
-	a.endStreams()
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
-	defer cancel()
-	a.err = errors.Join(a.err, a.http.srv.Shutdown(drain), a.admin.srv.Shutdown(drain))
-	a.ssh.close()
-	a.streams.Wait()
 	wg.Wait()
-	return a.err
+	a.streams.Wait()
+	a.err = errors.Join(errs...)
+	close(a.done)
 }
 
-func (a *App) endStreams() { a.stopped.Do(func() { close(a.stop) }) }
+// Addresses returns where the application listens.
+func (a *App) Addresses() Addresses { return a.at }
 
-// Start is New and Run in one call; Close ends what it started.
-func Start(ctx context.Context, o Options) (*App, error) {
-	a, err := New(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	go func() { _ = a.Run(ctx) }() // Close reports its error
-	return a, nil
-}
-
-// Close ends Run, waits for it, and returns what it returned.
-func (a *App) Close() error {
-	a.endStreams()
+// Wait waits until the application has ended and returns the error that ended it.
+// At the end it closes the streams and SSH sessions, and waits at most five
+// seconds for requests and as long for the clients of WebSockets.
+func (a *App) Wait() error {
 	<-a.done
 	return a.err
 }
 
-func (a *App) adminAuthorized(r *http.Request) bool {
-	got := r.Header.Get("Authorization")
-	return subtle.ConstantTimeCompare([]byte(got), []byte("Bearer "+a.opts.AdminToken)) == 1
+// Close ends the application and waits, as Wait does.
+func (a *App) Close() error {
+	a.stop()
+	return a.Wait()
 }

@@ -17,48 +17,46 @@ import (
 // Issuer is the iss claim of the application's JWTs.
 const Issuer = "https://protected-app.example"
 
-// jwtIssuer signs and checks the application's own JWTs: ES256, iss, sub (the
-// user name), iat, exp. Nothing is stored, so nothing can be revoked.
+// jwtIssuer signs and verifies the application's own JWTs: ES256, with iss, sub
+// (the user name), iat and exp. It stores none, so none can be revoked.
 type jwtIssuer struct {
 	key  jwk.Key // private
-	jwks []byte  // public
-	set  jwk.Set
+	set  jwk.Set // public
+	jwks []byte  // set as JSON
 	now  func() time.Time
-	ttl  time.Duration
 }
 
-func newJWTIssuer(now func() time.Time, ttl time.Duration) (*jwtIssuer, error) {
+func newJWTIssuer(now func() time.Time) (*jwtIssuer, error) {
 	raw, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("making the JWT key: %w", err)
+		return nil, err
 	}
 	key, err := jwk.FromRaw(raw)
 	if err != nil {
-		return nil, fmt.Errorf("making the JWT key: %w", err)
+		return nil, err
 	}
 	err = errors.Join(jwk.AssignKeyID(key), key.Set(jwk.AlgorithmKey, jwa.ES256), key.Set(jwk.KeyUsageKey, "sig"))
 	if err != nil {
-		return nil, fmt.Errorf("naming the JWT key: %w", err)
+		return nil, err
 	}
 	public, err := key.PublicKey()
 	if err != nil {
-		return nil, fmt.Errorf("publishing the JWT key: %w", err)
+		return nil, err
 	}
 	set := jwk.NewSet()
 	if err := set.AddKey(public); err != nil {
-		return nil, fmt.Errorf("publishing the JWT key: %w", err)
+		return nil, err
 	}
 	jwks, err := json.Marshal(set)
-	if err != nil {
-		return nil, fmt.Errorf("publishing the JWT key: %w", err)
-	}
-	return &jwtIssuer{key: key, jwks: jwks, set: set, now: now, ttl: ttl}, nil
+	return &jwtIssuer{key: key, set: set, jwks: jwks, now: now}, err
 }
 
-// sign makes a JWT for a user.
+// sign issues a JWT to a user.
 func (j *jwtIssuer) sign(userName string) (string, error) {
 	now := j.now()
-	tok, err := jwt.NewBuilder().Issuer(Issuer).Subject(userName).IssuedAt(now).Expiration(now.Add(j.ttl)).Build()
+	tok, err := jwt.NewBuilder().
+		Issuer(Issuer).Subject(userName).IssuedAt(now).Expiration(now.Add(accessTokenTTL)).
+		Build()
 	if err != nil {
 		return "", fmt.Errorf("building a JWT: %w", err)
 	}
@@ -73,11 +71,15 @@ func (j *jwtIssuer) sign(userName string) (string, error) {
 // application signed and that has not expired.
 func (j *jwtIssuer) verify(raw string) (userName string, issued time.Time, err error) {
 	tok, err := jwt.Parse([]byte(raw),
-		jwt.WithKeySet(j.set), jwt.WithValidate(true), jwt.WithIssuer(Issuer),
-		jwt.WithRequiredClaim(jwt.SubjectKey), jwt.WithRequiredClaim(jwt.IssuedAtKey), jwt.WithRequiredClaim(jwt.ExpirationKey),
+		jwt.WithKeySet(j.set),
+		jwt.WithValidate(true),
+		jwt.WithIssuer(Issuer),
+		jwt.WithRequiredClaim(jwt.SubjectKey),
+		jwt.WithRequiredClaim(jwt.IssuedAtKey),
+		jwt.WithRequiredClaim(jwt.ExpirationKey),
 		jwt.WithClock(jwt.ClockFunc(j.now)))
 	if err != nil {
-		return "", time.Time{}, fmt.Errorf("checking a JWT: %w", err)
+		return "", time.Time{}, fmt.Errorf("verifying a JWT: %w", err)
 	}
 	return tok.Subject(), tok.IssuedAt(), nil
 }

@@ -17,40 +17,38 @@ import (
 const (
 	maxSSHConns  = 256
 	sshHandshake = 10 * time.Second
-	sshKeyID     = "credential-id" // extension of ssh.Permissions
+	sshKeyID     = "credential-id" // extensions of ssh.Permissions
+	sshKey       = "key"
 )
 
-// sshServer is the SSH door. The user name a client gives is ignored, as on
-// code hosts: the key alone says who it is. A session prints one line each
-// Tick, so that a watcher sees whether it is still open.
+// sshServer accepts SSH connections. It ignores the user name that a client
+// gives, as code hosts do: the key alone identifies the user. A session prints
+// one line each tick, so that a watcher sees whether it is still open.
 type sshServer struct {
-	ln     net.Listener
-	state  *state
-	tick   time.Duration
-	signer ssh.Signer
-	config *ssh.ServerConfig
+	state    *state
+	tick     time.Duration
+	signer   ssh.Signer
+	config   *ssh.ServerConfig
+	sessions sync.WaitGroup
 
 	mu    sync.Mutex
 	conns map[net.Conn]string // credential id, empty during the handshake
-	quit  chan struct{}
-	once  sync.Once
-	wg    sync.WaitGroup
 }
 
-func newSSHServer(ln net.Listener, s *state, o Options) (*sshServer, error) {
+func newSSHServer(st *state, tick time.Duration) (*sshServer, error) {
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("making the SSH host key: %w", err)
+		return nil, err
 	}
 	signer, err := ssh.NewSignerFromKey(private)
 	if err != nil {
-		return nil, fmt.Errorf("making the SSH host key: %w", err)
+		return nil, err
 	}
-	srv := &sshServer{ln: ln, state: s, tick: o.Tick, signer: signer, conns: map[net.Conn]string{}, quit: make(chan struct{})}
-	srv.config = &ssh.ServerConfig{PublicKeyCallback: srv.authenticate, MaxAuthTries: 6}
-	srv.config.AddHostKey(signer)
-	s.onDelete = srv.closeSessions
-	return srv, nil
+	s := &sshServer{state: st, tick: tick, signer: signer, conns: map[net.Conn]string{}}
+	s.config = &ssh.ServerConfig{PublicKeyCallback: s.authenticate, MaxAuthTries: 6}
+	s.config.AddHostKey(signer)
+	st.onDelete = s.closeSessions
+	return s, nil
 }
 
 func (s *sshServer) hostKey() string {
@@ -58,51 +56,47 @@ func (s *sshServer) hostKey() string {
 }
 
 func (s *sshServer) authenticate(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-	c, _, ok := s.state.lookup(string(key.Marshal()), true)
+	secret := string(key.Marshal())
+	c, _, ok := s.state.lookup(secret, true)
 	if !ok || c.Kind != KindSSHKey {
 		return nil, errors.New("unknown key")
 	}
-	return &ssh.Permissions{Extensions: map[string]string{sshKeyID: c.ID, "key": string(key.Marshal())}}, nil
+	return &ssh.Permissions{Extensions: map[string]string{sshKeyID: c.ID, sshKey: secret}}, nil
 }
 
-// serve accepts until close; the end of ctx ends the sessions.
-func (s *sshServer) serve(ctx context.Context) error {
+// serve accepts connections until ctx ends, and then closes them.
+func (s *sshServer) serve(ctx context.Context, ln net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer s.sessions.Wait()
+	defer cancel()
+	context.AfterFunc(ctx, func() {
+		_ = ln.Close() // nobody can act on its error
+		s.closeConns(func(string) bool { return true })
+	})
 	for {
-		conn, err := s.ln.Accept()
-		if err != nil {
-			select {
-			case <-s.quit:
-				return nil
-			default:
-				return fmt.Errorf("accepting SSH: %w", err)
-			}
+		conn, err := ln.Accept()
+		if ctx.Err() == nil && err != nil {
+			return fmt.Errorf("accepting SSH: %w", err)
 		}
-		if !s.track(conn) {
-			_ = conn.Close() // over the limit or ending; nothing was said yet
+		if err != nil {
+			return nil //nolint:nilerr // ctx has ended
+		}
+		if !s.track(ctx, conn) {
+			_ = conn.Close() // nothing was sent yet
 			continue
 		}
-		go func() {
-			defer s.wg.Done()
-			s.handle(ctx, conn)
-		}()
+		s.sessions.Go(func() { s.handle(ctx, conn) })
 	}
 }
 
-// track counts a connection into wg; it refuses one when the server ends or is
-// full. Under the lock, so that close waits for all that were counted.
-func (s *sshServer) track(conn net.Conn) bool {
+// track remembers a connection. It refuses one when the server is full or ends.
+func (s *sshServer) track(ctx context.Context, conn net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	select {
-	case <-s.quit:
-		return false
-	default:
-	}
-	if len(s.conns) >= maxSSHConns {
+	if ctx.Err() != nil || len(s.conns) >= maxSSHConns {
 		return false
 	}
 	s.conns[conn] = ""
-	s.wg.Add(1)
 	return true
 }
 
@@ -120,11 +114,11 @@ func (s *sshServer) handle(ctx context.Context, conn net.Conn) {
 	if err != nil || conn.SetDeadline(time.Time{}) != nil {
 		return
 	}
+	// A key may be deleted between authentication and the next line. Each session
+	// checks the key before every tick and sees it.
 	s.mu.Lock()
 	s.conns[conn] = sc.Permissions.Extensions[sshKeyID]
 	s.mu.Unlock()
-	// A key deleted between authentication and the line above is seen by the
-	// check that each session makes before every tick.
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
@@ -139,7 +133,7 @@ func (s *sshServer) handle(ctx context.Context, conn net.Conn) {
 		if err != nil {
 			return
 		}
-		wg.Go(func() { s.session(ctx, conn, sc.Permissions.Extensions["key"], channel, reqs) })
+		wg.Go(func() { s.session(ctx, conn, sc.Permissions.Extensions[sshKey], channel, reqs) })
 	}
 }
 
@@ -153,7 +147,7 @@ func (s *sshServer) session(ctx context.Context, conn net.Conn, key string, ch s
 		case <-ctx.Done():
 			return
 		case req, ok := <-reqs:
-			if !ok || !grant(req) {
+			if !ok || !answer(req) {
 				return
 			}
 			if runs(req) && tick == nil {
@@ -164,7 +158,7 @@ func (s *sshServer) session(ctx context.Context, conn net.Conn, key string, ch s
 		case <-tick:
 			c, _, ok := s.state.lookup(key, true)
 			if !ok || c.Kind != KindSSHKey {
-				_ = conn.Close() // the key died
+				_ = conn.Close() // the key was deleted
 				return
 			}
 			if _, err := fmt.Fprintf(ch, "tick %d\r\n", n); err != nil {
@@ -177,31 +171,22 @@ func (s *sshServer) session(ctx context.Context, conn net.Conn, key string, ch s
 
 func runs(req *ssh.Request) bool { return req.Type == "shell" || req.Type == "exec" }
 
-// grant answers a request of a session; false when the client is gone.
-func grant(req *ssh.Request) bool {
+// answer answers a request of a session; false when the client is gone.
+func answer(req *ssh.Request) bool {
 	return !req.WantReply || req.Reply(runs(req) || req.Type == "pty-req" || req.Type == "env", nil) == nil
 }
 
-// closeSessions ends the connections that a key opened.
+// closeSessions closes the connections that a key opened.
 func (s *sshServer) closeSessions(credentialID string) {
+	s.closeConns(func(id string) bool { return id == credentialID })
+}
+
+func (s *sshServer) closeConns(match func(credentialID string) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for conn, id := range s.conns {
-		if id == credentialID {
+		if match(id) {
 			_ = conn.Close() // it may be closed already
 		}
 	}
-}
-
-func (s *sshServer) close() {
-	s.once.Do(func() {
-		s.mu.Lock()
-		close(s.quit)
-		for conn := range s.conns {
-			_ = conn.Close() // ending anyway
-		}
-		s.mu.Unlock()
-		_ = s.ln.Close() // the only listener; its error cannot be acted on
-	})
-	s.wg.Wait()
 }

@@ -5,10 +5,10 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
-	"fmt"
 	"maps"
+	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -37,26 +37,27 @@ const (
 // Collections maps each kind that can be listed to its collection in the admin API.
 func Collections() map[Kind]string {
 	return map[Kind]string{
-		KindWebSession: "sessions", KindAPIToken: "api-tokens", KindPAT: "personal-access-tokens",
-		KindRefreshToken: "refresh-tokens", KindDevice: "devices", KindSSHKey: "ssh-keys",
+		KindWebSession:   "sessions",
+		KindAPIToken:     "api-tokens",
+		KindPAT:          "personal-access-tokens",
+		KindRefreshToken: "refresh-tokens",
+		KindDevice:       "devices",
+		KindSSHKey:       "ssh-keys",
 	}
 }
 
+const accessTokenPrefix = "oa_"
+
+// prefixOf is how a secret of a kind begins. A session has no prefix, and the
+// application does not make SSH keys.
 func prefixOf(k Kind) string {
-	switch k {
-	case KindAPIToken:
-		return "at_"
-	case KindPAT:
-		return "pat_"
-	case KindRefreshToken:
-		return "rt_"
-	case KindAccessToken:
-		return "oa_"
-	case KindDevice:
-		return "dev_"
-	default:
-		return "" // a session is opaque, an SSH key is not ours
-	}
+	return map[Kind]string{
+		KindAPIToken:     "at_",
+		KindPAT:          "pat_",
+		KindRefreshToken: "rt_",
+		KindAccessToken:  accessTokenPrefix,
+		KindDevice:       "dev_",
+	}[k]
 }
 
 const (
@@ -65,18 +66,30 @@ const (
 	maxCredentials = 100_000
 )
 
+// statusError is an error that the client sees: an HTTP status and a text.
+type statusError struct {
+	status int
+	text   string
+}
+
+// Error implements error.
+func (e statusError) Error() string { return e.text }
+
 var (
-	errNoAccount   = errors.New("no such account")
-	errExists      = errors.New("user name is taken")
-	errBadName     = errors.New("user name must have 1 to 256 bytes, no control characters, and not start with ~")
-	errBadPassword = errors.New("password must have 8 to 72 bytes")
-	errDisabled    = errors.New("account is disabled")
-	errLogin       = errors.New("user name or password is wrong")
-	errFull        = errors.New("too many credentials")
-	errKeyTaken    = errors.New("key is already registered")
+	errNoAccount   = statusError{http.StatusNotFound, "no such account"}
+	errExists      = statusError{http.StatusConflict, "user name is taken"}
+	errKeyTaken    = statusError{http.StatusConflict, "key is already registered"}
+	errBadPassword = statusError{http.StatusBadRequest, "password must have 8 to 72 bytes"}
+	errDisabled    = statusError{http.StatusForbidden, "account is disabled"}
+	errLogin       = statusError{http.StatusUnauthorized, "user name or password is wrong"}
+	errFull        = statusError{http.StatusInsufficientStorage, "too many credentials"}
+	errBadName     = statusError{
+		http.StatusBadRequest,
+		"user name must have 1 to 256 bytes, no control characters, and not start with ~",
+	}
 )
 
-// account is a person known to the application. Values handed out are copies.
+// account is a person known to the application. Functions return copies.
 type account struct {
 	ID       string    `json:"id"`
 	UserName string    `json:"user_name"`
@@ -87,17 +100,23 @@ type account struct {
 	hash     []byte    // bcrypt; empty = cannot sign in with a password
 }
 
-// credential is what the application issued. The secret itself is not kept.
+// digest identifies a secret; the application does not keep the secret itself.
+type digest [sha256.Size]byte
+
+// credential is what the application issued.
 type credential struct {
 	ID       string    `json:"id"`
 	Kind     Kind      `json:"kind"`
 	Issued   time.Time `json:"issued_at"`
-	seq      uint64
 	account  string    // account.ID
 	parent   string    // refresh token of an access token
 	expires  time.Time // zero = never
-	deadFrom time.Time // a deleted one that a cache still honours: until then
-	digest   [sha256.Size]byte
+	deadFrom time.Time // a deleted credential works until then (fault cache_s); zero = not deleted
+	digest   digest
+}
+
+func (c *credential) expired(now time.Time) bool {
+	return !c.expires.IsZero() && !now.Before(c.expires)
 }
 
 // state is everything the application knows, behind one lock.
@@ -107,39 +126,37 @@ type state struct {
 	decoy []byte // hash of a password nobody has
 
 	mu       sync.Mutex
-	seq      uint64
-	accounts map[string]*account               // by id
-	names    map[string]string                 // folded user name -> id
-	live     map[string]*credential            // by id
-	secrets  map[[sha256.Size]byte]string      // digest of the secret -> credential id
-	ghosts   map[[sha256.Size]byte]*credential // deleted, still honoured by the data plane (fault cache_s)
-	faults   map[string]*Fault
+	seq      uint64                 // the last number in an id
+	accounts map[string]*account    // by id
+	names    map[string]string      // folded user name -> id
+	live     map[string]*credential // by id
+	secrets  map[digest]string      // -> credential id
+	ghosts   map[digest]*credential // deleted credentials that still work (fault cache_s)
+	faults   map[Kind]*Fault
 	count    Counters
 	onDelete func(credentialID string) // SSH closes its sessions; called without the lock
 }
 
 func newState(now func() time.Time, cost int) (*state, error) {
 	decoy, err := bcrypt.GenerateFromPassword([]byte(randomText()), cost)
-	if err != nil {
-		return nil, fmt.Errorf("preparing passwords: %w", err)
-	}
 	return &state{
 		now: now, cost: cost, decoy: decoy,
-		accounts: map[string]*account{}, names: map[string]string{}, live: map[string]*credential{},
-		secrets: map[[sha256.Size]byte]string{}, ghosts: map[[sha256.Size]byte]*credential{},
-		faults: map[string]*Fault{}, count: newCounters(),
+		accounts: map[string]*account{},
+		names:    map[string]string{},
+		live:     map[string]*credential{},
+		secrets:  map[digest]string{},
+		ghosts:   map[digest]*credential{},
+		faults:   map[Kind]*Fault{},
+		count:    newCounters(),
 		onDelete: func(string) {},
-	}, nil
+	}, err
 }
 
 func fold(name string) string { return strings.ToLower(name) }
 
-func checkName(name string) error {
-	bad := strings.ContainsFunc(name, func(r rune) bool { return r < 0x20 || r == 0x7f })
-	if name == "" || len(name) > maxUserName || bad || name[0] == '~' {
-		return errBadName
-	}
-	return nil
+func validName(name string) bool {
+	control := strings.ContainsFunc(name, func(r rune) bool { return r < 0x20 || r == 0x7f })
+	return name != "" && len(name) <= maxUserName && !control && name[0] != '~'
 }
 
 func (s *state) hashPassword(pw string) ([]byte, error) {
@@ -151,14 +168,14 @@ func (s *state) hashPassword(pw string) ([]byte, error) {
 
 func randomText() string {
 	b := make([]byte, 24)
-	_, _ = rand.Read(b) // crypto/rand.Read never errs
+	_, _ = rand.Read(b) // crypto/rand.Read never fails
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
 // createAccount makes an account; an empty password means no password sign-in.
-func (s *state) createAccount(name, email, password string, admin bool) (account, error) {
-	if err := checkName(name); err != nil {
-		return account{}, err
+func (s *state) createAccount(name, email, password string) (account, error) {
+	if !validName(name) {
+		return account{}, errBadName
 	}
 	var hash []byte
 	if password != "" {
@@ -172,29 +189,21 @@ func (s *state) createAccount(name, email, password string, admin bool) (account
 	if _, taken := s.names[fold(name)]; taken {
 		return account{}, errExists
 	}
-	s.seq++
-	acc := &account{ID: fmt.Sprintf("u%d", s.seq), UserName: name, Email: email, Admin: admin, Created: s.now(), hash: hash}
+	acc := &account{ID: s.nextID("u"), UserName: name, Email: email, Created: s.now(), hash: hash}
 	s.accounts[acc.ID] = acc
 	s.names[fold(name)] = acc.ID
 	return *acc, nil
+}
+
+func (s *state) nextID(prefix string) string {
+	s.seq++
+	return prefix + strconv.FormatUint(s.seq, 10)
 }
 
 // find resolves the name in an admin path: a user name, or ~ID.
 func (s *state) find(ref string) (account, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.findLocked(ref)
-}
-
-// byName resolves a user name, never an id: what people type and what JWTs name.
-func (s *state) byName(name string) (account, error) {
-	if strings.HasPrefix(name, "~") {
-		return account{}, errNoAccount
-	}
-	return s.find(name)
-}
-
-func (s *state) findLocked(ref string) (account, error) {
 	id, byID := strings.CutPrefix(ref, "~")
 	if !byID {
 		id = s.names[fold(ref)]
@@ -204,6 +213,14 @@ func (s *state) findLocked(ref string) (account, error) {
 		return account{}, errNoAccount
 	}
 	return *acc, nil
+}
+
+// byName resolves a user name, never an id: what people type and what JWTs carry.
+func (s *state) byName(name string) (account, error) {
+	if strings.HasPrefix(name, "~") {
+		return account{}, errNoAccount
+	}
+	return s.find(name)
 }
 
 // update changes an account in place.
@@ -218,7 +235,7 @@ func (s *state) update(id string, change func(*account)) (account, error) {
 	return *acc, nil
 }
 
-// deleteAccount removes an account and every credential of it.
+// deleteAccount deletes an account and all its credentials.
 func (s *state) deleteAccount(id string) error {
 	s.mu.Lock()
 	acc, ok := s.accounts[id]
@@ -228,16 +245,10 @@ func (s *state) deleteAccount(id string) error {
 	}
 	delete(s.accounts, id)
 	delete(s.names, fold(acc.UserName))
-	var gone []string
-	for cid, c := range s.live {
-		if c.account == id {
-			s.dropLocked(c, 0)
-			gone = append(gone, cid)
-		}
-	}
+	gone := s.drop(0, func(c *credential) bool { return c.account == id })
 	s.mu.Unlock()
-	for _, cid := range gone {
-		s.onDelete(cid)
+	for _, c := range gone {
+		s.onDelete(c)
 	}
 	return nil
 }
@@ -259,92 +270,84 @@ func (s *state) login(name, password string) (account, error) {
 	return acc, nil
 }
 
-// mint issues a credential. secret is what the person keeps: generated, or for
-// an SSH key the marshalled public key that was brought.
-func (s *state) mint(accountID string, k Kind, secret, parent string, ttl time.Duration) (*credential, string, error) {
+// issue completes and stores a credential that has its Kind and account, and
+// perhaps a parent, and returns it with its secret. An empty secret is generated;
+// that of an SSH key is the marshalled public key. ttl 0 means no expiry.
+func (s *state) issue(c credential, secret string, ttl time.Duration) (credential, string, error) {
 	if secret == "" {
-		secret = prefixOf(k) + randomText()
+		secret = prefixOf(c.Kind) + randomText()
 	}
-	digest := sha256.Sum256([]byte(secret))
+	c.digest = sha256.Sum256([]byte(secret))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	acc, ok := s.accounts[accountID]
+	acc, ok := s.accounts[c.account]
 	switch {
 	case !ok:
-		return nil, "", errNoAccount
+		return credential{}, "", errNoAccount
 	case acc.Disabled:
-		return nil, "", errDisabled
+		return credential{}, "", errDisabled
+	}
+	c.Issued = s.now()
+	if len(s.live) >= maxCredentials {
+		s.drop(0, func(old *credential) bool { return old.expired(c.Issued) })
+		maps.DeleteFunc(s.ghosts, func(_ digest, old *credential) bool { return !c.Issued.Before(old.deadFrom) })
 	}
 	if len(s.live) >= maxCredentials {
-		s.expireLocked()
+		return credential{}, "", errFull
 	}
-	if len(s.live) >= maxCredentials {
-		return nil, "", errFull
+	if _, taken := s.secrets[c.digest]; taken {
+		return credential{}, "", errKeyTaken
 	}
-	if _, taken := s.secrets[digest]; taken {
-		return nil, "", errKeyTaken
+	if _, ok := s.live[c.parent]; c.parent != "" && !ok {
+		return credential{}, "", errNoAccount // the refresh token was deleted meanwhile
 	}
-	if _, ok := s.live[parent]; parent != "" && !ok {
-		return nil, "", errNoAccount // the refresh token died meanwhile
-	}
-	s.seq++
-	c := &credential{ID: fmt.Sprintf("c%d", s.seq), Kind: k, Issued: s.now(), seq: s.seq, account: accountID, parent: parent, digest: digest}
 	if ttl > 0 {
 		c.expires = c.Issued.Add(ttl)
 	}
-	s.live[c.ID] = c
-	s.secrets[digest] = c.ID
-	s.count.Minted[k]++
+	c.ID = s.nextID("c")
+	s.live[c.ID] = &c
+	s.secrets[c.digest] = c.ID
+	s.count.Issued[c.Kind]++
 	return c, secret, nil
 }
 
-func (s *state) expireLocked() {
-	now := s.now()
+// drop deletes the matching credentials, with the access tokens of a refresh
+// token, and returns the ids of the matching ones. With cache > 0 the application
+// accepts them that much longer. The caller holds the lock.
+func (s *state) drop(cache time.Duration, match func(*credential) bool) (ids []string) {
 	for _, c := range s.live {
-		if !c.expires.IsZero() && !now.Before(c.expires) {
-			s.dropLocked(c, 0)
+		if !match(c) {
+			continue
+		}
+		ids = append(ids, c.ID)
+		delete(s.live, c.ID)
+		delete(s.secrets, c.digest)
+		s.count.Deleted[c.Kind]++
+		if cache > 0 {
+			c.deadFrom = s.now().Add(cache)
+			s.ghosts[c.digest] = c
+		}
+		if c.Kind == KindRefreshToken {
+			s.drop(cache, func(child *credential) bool { return child.parent == c.ID })
 		}
 	}
-	maps.DeleteFunc(s.ghosts, func(_ [sha256.Size]byte, c *credential) bool { return !now.Before(c.deadFrom) })
-}
-
-// dropLocked takes a credential out. cache > 0 leaves a ghost for the data plane.
-func (s *state) dropLocked(c *credential, cache time.Duration) {
-	delete(s.live, c.ID)
-	delete(s.secrets, c.digest)
-	s.count.Deleted[c.Kind]++
-	if cache > 0 {
-		ghost := *c
-		ghost.deadFrom = s.now().Add(cache)
-		s.ghosts[c.digest] = &ghost
-	}
-	if c.Kind == KindRefreshToken {
-		for _, child := range s.live {
-			if child.parent == c.ID {
-				s.dropLocked(child, cache)
-			}
-		}
-	}
+	return ids
 }
 
 // revoke deletes one credential of an account, or every one of the kind when
-// credentialID is empty, and says how many.
+// credentialID is empty, and returns how many.
 func (s *state) revoke(accountID string, k Kind, credentialID string) int {
 	s.mu.Lock()
 	var cache time.Duration
-	for _, name := range []string{string(k), AnyKind} {
-		if f := s.faults[name]; f != nil && f.CacheS > 0 {
+	for _, row := range []Kind{k, AnyKind} {
+		if f := s.faults[row]; f != nil && f.CacheS > 0 {
 			cache = time.Duration(f.CacheS) * time.Second
 			break
 		}
 	}
-	var gone []string
-	for id, c := range s.live {
-		if c.account == accountID && c.Kind == k && (credentialID == "" || credentialID == id) {
-			s.dropLocked(c, cache)
-			gone = append(gone, id)
-		}
-	}
+	gone := s.drop(cache, func(c *credential) bool {
+		return c.account == accountID && c.Kind == k && (credentialID == "" || credentialID == c.ID)
+	})
 	s.mu.Unlock()
 	if cache == 0 {
 		for _, id := range gone {
@@ -359,53 +362,16 @@ func (s *state) revoke(accountID string, k Kind, credentialID string) int {
 func (s *state) list(accountID string, k Kind, after string, limit int) (items []credential, next string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.now()
-	from := seqOf(after)
 	for _, c := range s.live {
-		alive := c.expires.IsZero() || now.Before(c.expires)
-		if c.account == accountID && c.Kind == k && c.seq > from && alive {
+		if c.account == accountID && c.Kind == k && !c.expired(s.now()) {
 			items = append(items, *c)
 		}
 	}
-	slices.SortFunc(items, func(a, b credential) int { return cmp.Compare(a.seq, b.seq) })
-	if len(items) > limit {
-		items = items[:limit]
-		next = items[limit-1].ID
-	}
-	return items, next
+	return page(items, after, limit, func(c credential) string { return c.ID })
 }
 
-func seqOf(id string) uint64 {
-	var n uint64
-	if _, err := fmt.Sscanf(id, "c%d", &n); err != nil {
-		return 0
-	}
-	return n
-}
-
-// lookup finds the live credential a secret belongs to. ghosts lets a deleted
-// one through while the cache fault still honours it.
-func (s *state) lookup(secret string, ghosts bool) (credential, account, bool) {
-	digest := sha256.Sum256([]byte(secret))
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.now()
-	c := s.live[s.secrets[digest]]
-	if g := s.ghosts[digest]; c == nil && ghosts && g != nil && now.Before(g.deadFrom) {
-		c = g
-	}
-	if c == nil || (!c.expires.IsZero() && !now.Before(c.expires)) {
-		return credential{}, account{}, false
-	}
-	acc, ok := s.accounts[c.account]
-	if !ok {
-		return credential{}, account{}, false
-	}
-	return *c, *acc, true
-}
-
-// users pages through the accounts by id order; name filters by exact user name.
-func (s *state) users(name, after string, limit int) (out []account, next string) {
+// users pages through the accounts, oldest first; name filters by exact user name.
+func (s *state) users(name, after string, limit int) (items []account, next string) {
 	if name != "" {
 		acc, err := s.byName(name)
 		if err != nil {
@@ -415,16 +381,45 @@ func (s *state) users(name, after string, limit int) (out []account, next string
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	order := func(id string) (n uint64) { _, _ = fmt.Sscanf(id, "u%d", &n); return n } // a bad id starts over
 	for _, acc := range s.accounts {
-		if order(acc.ID) > order(after) {
-			out = append(out, *acc)
-		}
+		items = append(items, *acc)
 	}
-	slices.SortFunc(out, func(a, b account) int { return cmp.Compare(order(a.ID), order(b.ID)) })
-	if len(out) > limit {
-		out = out[:limit]
-		next = out[limit-1].ID
+	return page(items, after, limit, func(acc account) string { return acc.ID })
+}
+
+// page sorts items by the number in their id and returns at most limit of those
+// after the id given.
+func page[T any](items []T, after string, limit int, id func(T) string) (part []T, next string) {
+	number := func(id string) (n uint64) {
+		n, _ = strconv.ParseUint(strings.TrimLeft(id, "cu"), 10, 64) // a bad id starts over
+		return n
 	}
-	return out, next
+	items = slices.DeleteFunc(items, func(i T) bool { return number(id(i)) <= number(after) })
+	slices.SortFunc(items, func(a, b T) int { return cmp.Compare(number(id(a)), number(id(b))) })
+	if len(items) > limit {
+		items = items[:limit]
+		next = id(items[limit-1])
+	}
+	return items, next
+}
+
+// lookup finds the live credential that a secret belongs to. With ghosts it also
+// finds a deleted one that still works because of the fault cache_s.
+func (s *state) lookup(secret string, ghosts bool) (credential, account, bool) {
+	d := digest(sha256.Sum256([]byte(secret)))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	c := s.live[s.secrets[d]]
+	if g := s.ghosts[d]; c == nil && ghosts && g != nil && now.Before(g.deadFrom) {
+		c = g
+	}
+	if c == nil || c.expired(now) {
+		return credential{}, account{}, false
+	}
+	acc, ok := s.accounts[c.account]
+	if !ok {
+		return credential{}, account{}, false
+	}
+	return *c, *acc, true
 }

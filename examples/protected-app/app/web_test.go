@@ -15,7 +15,7 @@ import (
 	"github.com/scimward/scimward/examples/protected-app/app"
 )
 
-func TestNewRefuses(t *testing.T) {
+func TestStartRefuses(t *testing.T) {
 	tests := []struct {
 		name string
 		o    app.Options
@@ -28,8 +28,8 @@ func TestNewRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := app.New(t.Context(), tt.o); err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("New() = %v, want %q", err, tt.want)
+			if _, err := app.Start(t.Context(), tt.o); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Start() = %v, want %q", err, tt.want)
 			}
 		})
 	}

@@ -23,8 +23,6 @@ import (
 //go:embed scimward.yaml.tmpl
 var configTemplate string
 
-func randomToken() string { return rand.Text() + rand.Text() }
-
 // certificates makes the certificate that Envoy shows for both tenants.
 func (s *Stack) certificates(context.Context) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -33,9 +31,15 @@ func (s *Stack) certificates(context.Context) error {
 	}
 	now := time.Now()
 	cert := &x509.Certificate{
-		SerialNumber: big.NewInt(now.UnixNano()), Subject: pkix.Name{CommonName: "quickstart"}, DNSNames: []string{"acme.localhost", "globex.localhost"},
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour), KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, BasicConstraintsValid: true, IsCA: true,
+		SerialNumber:          big.NewInt(now.UnixNano()),
+		Subject:               pkix.Name{CommonName: "quickstart"},
+		DNSNames:              []string{"acme.localhost", "globex.localhost"},
+		NotBefore:             now.Add(-time.Hour),
+		NotAfter:              now.Add(24 * time.Hour),
+		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true,
+		IsCA:                  true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
 	if err != nil {
@@ -46,12 +50,13 @@ func (s *Stack) certificates(context.Context) error {
 		return fmt.Errorf("encoding the key: %w", err)
 	}
 	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
 	s.Roots = x509.NewCertPool()
 	s.Roots.AppendCertsFromPEM(certPEM)
 	s.CAFile = filepath.Join(s.o.Dir, "tls.crt")
 	err = errors.Join(
 		os.WriteFile(s.CAFile, certPEM, 0o600),
-		os.WriteFile(filepath.Join(s.o.Dir, "tls.key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600),
+		os.WriteFile(filepath.Join(s.o.Dir, "tls.key"), keyPEM, 0o600),
 	)
 	if err != nil {
 		return fmt.Errorf("writing the certificate: %w", err)
@@ -61,32 +66,22 @@ func (s *Stack) certificates(context.Context) error {
 
 // configure writes scimward's configuration and the admin tokens it names.
 func (s *Stack) configure(ctx context.Context) error {
-	ports := map[string]int{}
-	for _, name := range []string{"SCIM", "Admin", "EnvoyAdmin"} {
-		p, err := freePort(ctx)
-		if err != nil {
-			return err
-		}
-		ports[name] = p
-	}
-	type tenant struct {
-		*Tenant
-		Upstream, AdminPort, JWKS string
-	}
 	data := struct {
 		Port, SCIM, Admin, EnvoyAdmin int
 		Manifest                      string
-		Tenants                       []tenant
-	}{Port: s.port, SCIM: ports["SCIM"], Admin: ports["Admin"], EnvoyAdmin: ports["EnvoyAdmin"], Manifest: filepath.Join(s.o.Plugin, "manifest.json")}
-	for _, t := range []*Tenant{s.Acme, s.Globex} {
+		Tenants                       []*Tenant
+	}{Port: s.Port, Manifest: filepath.Join(s.o.Plugin, "manifest.json"), Tenants: []*Tenant{s.Acme, s.Globex}}
+	for _, p := range []*int{&data.SCIM, &data.Admin, &data.EnvoyAdmin} {
+		var err error
+		if *p, err = freePort(ctx); err != nil {
+			return err
+		}
+	}
+	s.SCIMAddr, s.Admin, s.envoyAdm = loopback(data.SCIM), loopback(data.Admin), loopback(data.EnvoyAdmin)
+	for _, t := range data.Tenants {
 		if err := os.WriteFile(filepath.Join(s.o.Dir, t.Name+".token"), []byte(t.AdminToken), 0o600); err != nil {
 			return fmt.Errorf("writing the admin token: %w", err)
 		}
-		_, adminPort, err := net.SplitHostPort(t.App.Addresses().Admin)
-		if err != nil {
-			return fmt.Errorf("reading the admin address: %w", err)
-		}
-		data.Tenants = append(data.Tenants, tenant{t, "http://" + t.App.Addresses().HTTP, adminPort, "http://" + t.App.Addresses().HTTP + "/app-jwks.json"})
 	}
 	tmpl, err := template.New("config").Parse(configTemplate)
 	if err != nil {
@@ -101,11 +96,16 @@ func (s *Stack) configure(ctx context.Context) error {
 		out = s.o.Config(out)
 	}
 	s.Config = filepath.Join(s.o.Dir, "scimward.yaml")
-	s.SCIMAddr, s.Admin, s.envoyAdm = loopback(data.SCIM), loopback(data.Admin), loopback(data.EnvoyAdmin)
 	if err := os.WriteFile(s.Config, []byte(out), 0o600); err != nil {
 		return fmt.Errorf("writing the configuration: %w", err)
 	}
 	return nil
+}
+
+// AdminPort is the port of the application's admin API, for the template.
+func (t *Tenant) AdminPort() (string, error) {
+	_, port, err := net.SplitHostPort(t.App.Addresses().Admin)
+	return port, err
 }
 
 func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

@@ -13,18 +13,18 @@ import (
 type Process struct {
 	cmd  *exec.Cmd
 	log  string
-	file *os.File
 	done chan struct{}
 	err  error // what Wait returned; read after done
 }
 
-// start runs a program whose output goes to the end of the file log.
+// start runs a program and appends its output to the file log.
 func start(log, program string, args ...string) (*Process, error) {
 	f, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening a log: %w", err)
 	}
-	p := &Process{cmd: exec.Command(program, args...), log: log, file: f, done: make(chan struct{})} //nolint:noctx // Stop ends it
+	cmd := exec.Command(program, args...) //nolint:noctx // Stop ends it
+	p := &Process{cmd: cmd, log: log, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = f, f
 	p.cmd.SysProcAttr = dieWithParent()
 	if err := p.cmd.Start(); err != nil {
@@ -58,8 +58,12 @@ func (p *Process) Kill() error {
 	return err
 }
 
-// Stop asks the process to end, kills it after ten seconds, and waits. An exit
-// code other than 0 of a process that was asked is an error.
+// stopTime is how long a process may take to end; it takes seconds unless the
+// machine is busy.
+const stopTime = 2 * time.Minute
+
+// Stop asks the process to end, kills it after stopTime, and waits. An exit code
+// other than 0 is an error, unless the process had ended before.
 func (p *Process) Stop() error {
 	select {
 	case <-p.done:
@@ -70,7 +74,7 @@ func (p *Process) Stop() error {
 	if err := errors.Join(p.Signal(syscall.SIGCONT), p.Signal(syscall.SIGTERM)); err != nil {
 		return err
 	}
-	timer := time.NewTimer(10 * time.Second)
+	timer := time.NewTimer(stopTime)
 	defer timer.Stop()
 	select {
 	case <-p.done:
@@ -79,11 +83,11 @@ func (p *Process) Stop() error {
 		}
 		return nil
 	case <-timer.C:
-		return errors.Join(fmt.Errorf("ending %s: still there after 10 seconds", p.cmd.Path), p.Kill())
+		return errors.Join(fmt.Errorf("ending %s: still there after %s", p.cmd.Path, stopTime), p.Kill())
 	}
 }
 
-// Log returns the last part of what the process said.
+// Log returns the end of the log.
 func (p *Process) Log() string {
 	b, err := os.ReadFile(p.log)
 	if err != nil {

@@ -1,19 +1,19 @@
 // Package stack starts everything the demo and the end-to-end tests need on
 // loopback: for each of two tenants an application and an identity service, one
 // scimward, and one Envoy in front. Everything is real: Envoy and scimward are
-// processes of their own, the plugin is WebAssembly built from the tree.
+// processes of their own, and the plugin is WebAssembly built from the tree.
 //
-// [Start] returns when Envoy serves and scimward is ready; [Stack.Close] ends
-// every process. Should this process be killed, its children die with it.
+// [Start] returns when Envoy serves and scimward is ready. [Stack.Close] ends
+// every process. On Linux, the child processes die with this one.
 package stack
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	mathrand "math/rand/v2"
 	"net"
 	"net/http"
@@ -37,7 +37,7 @@ type Options struct {
 	Plugin   string              // folder with a built plugin; empty builds one into Dir
 	App      func(*app.Options)  // changes the applications' options; nil changes nothing
 	Config   func(string) string // changes the configuration file; nil changes nothing
-	Progress func(what string)   // told what is being started; nil tells nobody
+	Progress func(what string)   // called before each step; may be nil
 }
 
 // Tenant is one customer: its application, its identity service, and a client
@@ -52,29 +52,32 @@ type Tenant struct {
 	Client     *idp.Client
 }
 
-// Stack is what runs.
+// Stack is a running stack.
 type Stack struct {
-	o        Options
-	Config   string // path of scimward's configuration
-	Roots    *x509.CertPool
-	CAFile   string
+	Config   string         // path of scimward's configuration
+	Roots    *x509.CertPool // trusts Envoy's certificate
+	CAFile   string         // the same as a PEM file
+	Port     int            // Envoy serves here
+	SCIMAddr string         // scimward's own SCIM port, behind Envoy
+	Admin    string         // scimward's admin listener
 	Acme     *Tenant
 	Globex   *Tenant
 	Scimward *Process
 	Envoy    *Process
-	SCIMAddr string // scimward's own SCIM port, behind Envoy
-	Admin    string // scimward's admin listener
-	envoyAdm string
-	port     int
+
+	o        Options
+	envoyAdm string // Envoy's admin listener
 }
 
-// Start starts everything, or nothing: on an error what had started is ended.
+// Start starts everything. On an error it ends what has started.
 func Start(ctx context.Context, o Options) (*Stack, error) {
 	if o.Progress == nil {
 		o.Progress = func(string) {}
 	}
 	s := &Stack{o: o}
-	for _, step := range []func(context.Context) error{s.build, s.certificates, s.tenants, s.configure, s.StartScimward, s.StartEnvoy} {
+	for _, step := range []func(context.Context) error{
+		s.build, s.certificates, s.tenants, s.configure, s.StartScimward, s.StartEnvoy,
+	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
@@ -104,18 +107,16 @@ func (s *Stack) Close() error {
 	return errors.Join(errs...)
 }
 
-func (s *Stack) build(ctx context.Context) error {
-	if err := os.MkdirAll(s.o.Dir, 0o700); err != nil {
+func (s *Stack) build(ctx context.Context) (err error) {
+	if s.o.Dir, err = filepath.Abs(s.o.Dir); err == nil {
+		err = os.MkdirAll(s.o.Dir, 0o700)
+	}
+	if err != nil {
 		return fmt.Errorf("making the working folder: %w", err)
 	}
-	dir, err := filepath.Abs(s.o.Dir)
-	if err != nil {
-		return fmt.Errorf("resolving the working folder: %w", err)
-	}
-	s.o.Dir = dir
 	if s.o.Scimward == "" {
 		s.o.Progress("building scimward")
-		s.o.Scimward = filepath.Join(dir, "scimward")
+		s.o.Scimward = filepath.Join(s.o.Dir, "scimward")
 		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", s.o.Scimward, "./cmd/scimward")
 		cmd.Dir, cmd.Env = s.o.Source, append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -124,7 +125,7 @@ func (s *Stack) build(ctx context.Context) error {
 	}
 	if s.o.Plugin == "" {
 		s.o.Progress("building the application's plugin")
-		s.o.Plugin = filepath.Join(dir, "plugin")
+		s.o.Plugin = filepath.Join(s.o.Dir, "plugin")
 		if _, err := bundle.Build(ctx, bundle.Options{Out: s.o.Plugin, Dir: s.o.Source}); err != nil {
 			return fmt.Errorf("building the plugin: %w", err)
 		}
@@ -133,7 +134,7 @@ func (s *Stack) build(ctx context.Context) error {
 }
 
 func (s *Stack) tenants(ctx context.Context) (err error) {
-	if s.port, err = freePort(ctx); err != nil {
+	if s.Port, err = freePort(ctx); err != nil {
 		return err
 	}
 	if s.Acme, err = s.tenant(ctx, "acme"); err != nil {
@@ -145,13 +146,12 @@ func (s *Stack) tenants(ctx context.Context) (err error) {
 
 func (s *Stack) tenant(ctx context.Context, name string) (*Tenant, error) {
 	s.o.Progress("starting the application and the identity service of " + name)
-	t := &Tenant{Name: name, URL: fmt.Sprintf("https://%s.localhost:%d", name, s.port), AdminToken: randomToken()}
+	t := &Tenant{Name: name, URL: fmt.Sprintf("https://%s.localhost:%d", name, s.Port), AdminToken: rand.Text()}
 	opts := app.Options{AdminToken: t.AdminToken, PasswordCost: 4}
 	if s.o.App != nil {
 		s.o.App(&opts)
 	}
-	// Both outlive the start: their end is Close.
-	ctx = context.WithoutCancel(ctx)
+	ctx = context.WithoutCancel(ctx) // Close ends the application and the identity service
 	var err error
 	if t.App, err = app.Start(ctx, opts); err != nil {
 		return t, fmt.Errorf("starting the application of %s: %w", name, err)
@@ -163,7 +163,10 @@ func (s *Stack) tenant(ctx context.Context, name string) (*Tenant, error) {
 		return t, fmt.Errorf("starting the identity service of %s: %w", name, err)
 	}
 	t.Client, err = idp.NewClient(idp.ClientOptions{
-		Keys: t.Keys, ClientID: name + "-identity-service", BaseURL: t.URL + "/scim/v2", HTTPClient: s.HTTPClient(),
+		Keys:       t.Keys,
+		ClientID:   name + "-identity-service",
+		BaseURL:    t.URL + "/scim/v2",
+		HTTPClient: s.HTTPClient(),
 	})
 	if err != nil {
 		return t, fmt.Errorf("making the client of %s: %w", name, err)
@@ -175,22 +178,17 @@ func (s *Stack) tenant(ctx context.Context, name string) (*Tenant, error) {
 // certificate, finds *.localhost on loopback, and follows no redirects.
 func (s *Stack) HTTPClient() *http.Client {
 	return &http.Client{
-		Timeout:       30 * time.Second,
-		Transport:     s.Transport(),
+		Timeout: time.Minute,
+		Transport: &http.Transport{
+			DialContext:         DialLoopback,
+			TLSClientConfig:     &tls.Config{RootCAs: s.Roots, MinVersion: tls.VersionTLS12},
+			MaxIdleConnsPerHost: 64,
+		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// Transport is the transport of HTTPClient.
-func (s *Stack) Transport() *http.Transport {
-	return &http.Transport{
-		DialContext:         DialLoopback,
-		TLSClientConfig:     &tls.Config{RootCAs: s.Roots, MinVersion: tls.VersionTLS12},
-		MaxIdleConnsPerHost: 64,
-	}
-}
-
-// DialLoopback connects to the port of addr on 127.0.0.1, whatever its name: not
+// DialLoopback connects to the port of addr on 127.0.0.1 and ignores the name: not
 // every system resolves *.localhost.
 func DialLoopback(ctx context.Context, network, addr string) (net.Conn, error) {
 	_, port, err := net.SplitHostPort(addr)
@@ -201,19 +199,13 @@ func DialLoopback(ctx context.Context, network, addr string) (net.Conn, error) {
 	return d.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
 }
 
-// The ports a stack takes lie below those that systems hand out to clients, so that
-// a connection made meanwhile does not take one that was found free.
-const (
-	firstPort = 20000
-	ports     = 10000
-)
-
-// freePort finds a port that nobody uses now.
+// freePort finds a port that nobody uses now. It is below the ports that systems
+// give to clients, so that a new connection does not take it.
 func freePort(ctx context.Context) (int, error) {
 	var lc net.ListenConfig
 	var last error
 	for range 50 {
-		port := firstPort + mathrand.IntN(ports) //nolint:gosec // a port, not a secret
+		port := 20000 + mathrand.IntN(10000) //nolint:gosec // a port, not a secret
 		l, err := lc.Listen(ctx, "tcp", loopback(port))
 		if err != nil {
 			last = err
@@ -227,7 +219,7 @@ func freePort(ctx context.Context) (int, error) {
 	return 0, fmt.Errorf("finding a free port: %w", last)
 }
 
-// StartScimward starts scimward, also again after a kill, and waits until it is ready.
+// StartScimward starts scimward, also after a kill, and waits until it is ready.
 func (s *Stack) StartScimward(ctx context.Context) (err error) {
 	s.o.Progress("starting scimward")
 	s.Scimward, err = start(filepath.Join(s.o.Dir, "scimward.log"), s.o.Scimward, "serve", "-c", s.Config)
@@ -241,15 +233,19 @@ func (s *Stack) StartScimward(ctx context.Context) (err error) {
 // Envoy and waits until it serves.
 func (s *Stack) StartEnvoy(ctx context.Context) error {
 	s.o.Progress("starting Envoy")
-	out, err := s.Command(ctx, "envoy", "bootstrap", "-c", s.Config).Output()
+	var stderr strings.Builder
+	cmd := s.Command(ctx, "envoy", "bootstrap", "-c", s.Config)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
 	if err != nil {
-		return fmt.Errorf("writing Envoy's configuration: %w%s", err, stderrOf(err))
+		return fmt.Errorf("writing Envoy's configuration: %w\n%s", err, stderr.String())
 	}
 	file := filepath.Join(s.o.Dir, "envoy.yaml")
 	if err := os.WriteFile(file, out, 0o600); err != nil {
 		return fmt.Errorf("writing Envoy's configuration: %w", err)
 	}
-	s.Envoy, err = start(filepath.Join(s.o.Dir, "envoy.log"), s.o.Envoy, "-c", file, "--disable-hot-restart", "--concurrency", "2", "--log-level", "warning")
+	s.Envoy, err = start(filepath.Join(s.o.Dir, "envoy.log"), s.o.Envoy, "-c", file,
+		"--disable-hot-restart", "--concurrency", "2", "--log-level", "warning")
 	if err != nil {
 		return err
 	}
@@ -261,51 +257,59 @@ func (s *Stack) Command(ctx context.Context, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, s.o.Scimward, args...)
 }
 
-func stderrOf(err error) string {
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		return "\n" + string(exit.Stderr)
+// startTime is how long scimward and Envoy may take to be ready; they take seconds
+// unless the machine is busy.
+const startTime = 3 * time.Minute
+
+// await polls url until it answers 200, p ends, or startTime is over.
+func (s *Stack) await(ctx context.Context, what string, p *Process, url string) error {
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	last := "no answer"
+	err := Poll(ctx, 20*time.Millisecond, func() (bool, error) {
+		req, err := newRequest(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return false, err
+		}
+		status, body, err := do(http.DefaultClient, req)
+		if err == nil {
+			last = strings.TrimSpace(string(body))
+		}
+		select {
+		case <-p.Done():
+			return false, errors.New("it ended")
+		default:
+			return status == http.StatusOK, nil
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for %s: %w; its last answer: %s\n%s", what, err, last, p.Log())
 	}
-	return ""
+	return nil
 }
 
-// await polls url until it answers 200, p ends, or 30 seconds have passed.
-func (s *Stack) await(ctx context.Context, what string, p *Process, url string) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
+// Poll calls done, and again after every pause, until it returns true or an error.
+// It returns the error of ctx when ctx ends first.
+func Poll(ctx context.Context, pause time.Duration, done func() (bool, error)) error {
+	tick := time.NewTicker(pause)
 	defer tick.Stop()
-	last := "no answer"
 	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return fmt.Errorf("asking %s: %w", what, err)
-		}
-		if res, err := http.DefaultClient.Do(req); err == nil {
-			b, rerr := io.ReadAll(io.LimitReader(res.Body, 1<<16))
-			if err := errors.Join(rerr, res.Body.Close()); err == nil && res.StatusCode == http.StatusOK {
-				return nil
-			}
-			last = strings.TrimSpace(string(b))
+		if ok, err := done(); ok || err != nil {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for %s: %w; it said: %s\n%s", what, ctx.Err(), last, p.Log())
-		case <-p.Done():
-			return fmt.Errorf("waiting for %s: it ended\n%s", what, p.Log())
+			return ctx.Err()
 		case <-tick.C:
 		}
 	}
 }
 
-// Port is the port Envoy serves on.
-func (s *Stack) Port() int { return s.port }
-
 // SaveJWKS writes the public keys of a tenant's authorization server to file.
 func (s *Stack) SaveJWKS(ctx context.Context, t *Tenant, file string) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, t.URL+"/oauth/jwks", nil)
+	req, err := newRequest(ctx, http.MethodGet, t.URL+"/oauth/jwks", nil)
 	if err != nil {
-		return fmt.Errorf("fetching keys: %w", err)
+		return err
 	}
 	status, body, err := do(s.HTTPClient(), req)
 	if err != nil {

@@ -10,49 +10,28 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
-	"fmt"
-	"io"
 	"os"
-	"os/signal"
-	"syscall"
 
+	"github.com/scimward/scimward/examples/internal/program"
 	"github.com/scimward/scimward/examples/plugins/protected-app/bundle"
 )
 
-func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
-}
+func main() { program.Main(run) }
 
-// run returns the exit code: 0 built, 1 not built, 2 usage.
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	fs := flag.NewFlagSet("build", flag.ContinueOnError)
-	fs.SetOutput(stderr)
+func run(ctx context.Context, args []string) error {
+	fs := flag.NewFlagSet("build", flag.ExitOnError)
 	var o bundle.Options
 	fs.StringVar(&o.Out, "out", "", "folder for the module and the manifest (required)")
 	fs.StringVar(&o.BaseURL, "base-url", "", "the application's admin API; without it the operator's settings name it")
 	fs.StringVar(&o.App, "app", "", "the only application it may be configured for (default: any)")
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return 0
-		}
-		return 2
-	}
+	_ = fs.Parse(args) // exits on an error
 	if o.Out == "" || fs.NArg() > 0 {
-		_, _ = fmt.Fprintln(stderr, "build: want -out DIR and no arguments")
-		return 2
+		return program.Usage("want -out DIR and no arguments")
 	}
 	res, err := bundle.Build(ctx, o)
-	if err == nil {
-		err = json.NewEncoder(stdout).Encode(res)
-	}
 	if err != nil {
-		_, _ = fmt.Fprintln(stderr, "build:", err)
-		return 1
+		return err
 	}
-	return 0
+	return json.NewEncoder(os.Stdout).Encode(res)
 }
