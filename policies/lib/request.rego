@@ -1,15 +1,15 @@
 # METADATA
-# title: Questions that every profile asks of a request
+# title: Checks that every profile uses
 # description: |
-#   Each rule here proves something and is undefined when it cannot: on an absent
-#   value and on one of another type alike. None of them searches for a fault.
+#   Each rule proves one fact. It is undefined if the value is absent or has another
+#   type. No rule searches for a fault.
 # schemas:
 # - input: schema.input
 package lib
 
 # METADATA
-# title: The value is a string with something in it
-# description: White space alone is nothing. Undefined for every other type.
+# title: The value is a string that is not blank
+# description: Undefined for every other type.
 filled(value) if {
 	is_string(value)
 	trim_space(value) != ""
@@ -24,7 +24,7 @@ some_of(list) if {
 
 # METADATA
 # title: The caller is a known OAuth client
-# description: The access token named both its client and the party that issued it (RFC 9068 §2.2).
+# description: The access token names its client and its issuer (RFC 9068 §2.2).
 authenticated if {
 	is_string(input.client.id)
 	input.client.id != ""
@@ -33,18 +33,18 @@ authenticated if {
 }
 
 # METADATA
-# title: The operation is of one kind, in any letter case
+# title: The operation has this kind, in any letter case
 # description: |
-#   Entra ID sends "Add" and "Remove". The comparison decides which rules look at an
-#   operation, never whether its spelling is right.
+#   Entra ID sends "Add" and "Remove". This selects the rules that check an operation;
+#   another rule checks its spelling.
 is_kind(operation, kind) if {
 	is_string(operation.op)
 	lower(operation.op) == kind
 }
 
 # METADATA
-# title: The SCIM operations that this service has
-# description: Method and path template, as RFC 7644 §3.2 lists them, of the endpoints it serves.
+# title: The SCIM operations of this service
+# description: Method and path template, as in RFC 7644 §3.2.
 routes := {
 	"GET /ServiceProviderConfig",
 	"GET /ResourceTypes",

@@ -1,9 +1,9 @@
 # METADATA
-# title: SCIM 2.0 without a profile on top
+# title: SCIM 2.0 without a stricter profile
 # description: |
-#   Allows what RFC 7644 allows, in every spelling that the normaliser understands. It
-#   is for tenants whose identity service cannot follow the stricter profile yet. Same
-#   form: requirements of the route, less those that the request satisfies.
+#   Allows what RFC 7644 allows, in every spelling that the parser understands. It is for
+#   tenants whose identity service cannot follow the stricter profile yet. As there, the
+#   violations are the requirements of the route that the request does not satisfy.
 # related_resources:
 # - ref: https://www.rfc-editor.org/rfc/rfc7644
 #   description: SCIM 2.0, the protocol
@@ -19,8 +19,8 @@ package rfc7644
 import data.lib
 
 # METADATA
-# title: The profile's answer to one request
-# description: The same form as that of every other profile.
+# title: The verdict on one request
+# description: It has the same form in every profile.
 # entrypoint: true
 verdict := {"allow": true, "violations": []} if count(violations) == 0
 
@@ -47,9 +47,9 @@ verdict := {
 violations := required - satisfied
 
 # METADATA
-# title: Requirements that bind the request
+# title: Requirements for the request
 # description: |
-#   Those of every request, and those of its route; an unknown route satisfies no
+#   Those of every request and those of its route. An unknown route does not satisfy
 #   "RFC7644-3.2-operation".
 required := {
 	"RFC7644-2-client",
@@ -73,29 +73,29 @@ _of_route := {
 
 # METADATA
 # title: The request is authenticated
-# description: RFC 7644 §2 leaves the scheme open; this service takes OAuth 2.0 bearer tokens.
+# description: RFC 7644 §2 leaves the scheme open; this service accepts OAuth 2.0 bearer tokens.
 satisfied contains "RFC7644-2-client" if lib.authenticated
 
 # METADATA
 # title: The token grants SCIM
-# description: Other scopes beside it are no fault here.
+# description: Other scopes are allowed too.
 satisfied contains "RFC7644-2-scope" if {
 	is_array(input.client.scopes)
 	"scim" in input.client.scopes
 }
 
 # METADATA
-# title: The operation is one that the service has
+# title: The service has the operation
 satisfied contains "RFC7644-3.2-operation" if input.route in lib.routes
 
 # METADATA
-# title: A whole user has a userName
-# description: The only attribute of a user that a client must send (RFC 7643 §4.1.1).
+# title: A complete user has a userName
+# description: It is the only attribute of a user that a client must send (RFC 7643 §4.1.1).
 satisfied contains "RFC7644-3.3-userName" if lib.filled(input.resource.userName)
 
 # METADATA
-# title: A whole group has a displayName
-# description: Required by RFC 7643 §4.2.
+# title: A complete group has a displayName
+# description: RFC 7643 §4.2 requires it.
 satisfied contains "RFC7644-3.3-displayName" if lib.filled(input.resource.displayName)
 
 # METADATA
@@ -104,7 +104,7 @@ satisfied contains "RFC7644-3.5.2-operations" if lib.some_of(input.raw)
 
 # METADATA
 # title: The op is add, remove or replace
-# description: In any letter case; the canonical operation carries the lower one.
+# description: In any letter case; the canonical operation has it in lower case.
 satisfied contains "RFC7644-3.5.2-op" if {
 	is_array(input.raw)
 	every operation in input.raw { _holds("RFC7644-3.5.2-op", operation) }
@@ -126,7 +126,7 @@ _holds("RFC7644-3.5.2.2-path", operation) if not lib.is_kind(operation, "remove"
 
 _holds("RFC7644-3.5.2.2-path", operation) if lib.filled(operation.path)
 
-# The first hundred operations are asked first, the others only if none of them is at fault.
+# The first hundred operations come first; the others only if all of these are right.
 _at(id) := indexes if {
 	indexes := _at_fault(id, array.slice(_concerned[id], 0, 100))
 	count(indexes) > 0

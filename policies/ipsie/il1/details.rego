@@ -1,9 +1,9 @@
 package ipsie.il1
 
-# Where a violation sits: the indexes of the operations at fault, and -1, for the
-# request, where the rule speaks of no operation or the operations cannot be read. A
-# request with a thousand wrong operations must not cost more than one with a thousand
-# right ones, so the first hundred are asked first, and the others only if need be.
+# The indexes of the operations that violate a rule, or -1 for the whole request if the
+# rule is not about operations or the operations cannot be read. A thousand wrong
+# operations must not cost more than a thousand right ones. So the first hundred come
+# first, and the others only if all of these are right.
 _at(id) := indexes if {
 	indexes := _at_fault(id, array.slice(_concerned[id], 0, 100))
 	count(indexes) > 0
@@ -24,8 +24,8 @@ _at_fault(id, list) := [i |
 	id != "IL1-3.3.3-target"
 }
 
-# The one-line proofs of group.rego again, asked of one operation each. They cost a call
-# apiece, which only a refusal pays.
+# The one-line proofs of group.rego, for one operation. Each costs a call, but only when a
+# request violates the rule.
 _holds("IL1-3.3.3-op", operation) if operation.op in {"add", "remove"}
 
 _holds("IL1-3.3.3-add-path", operation) if operation.path == "members"
@@ -37,7 +37,7 @@ _on_members(operation) if {
 	operation.op in {"add", "remove"}
 }
 
-# The operations that a rule speaks of; a rule that is not here speaks of the request.
+# The operations that a rule is about. A rule that is not here is about the request.
 _concerned["IL1-3.3.3-target"] := [i |
 	is_array(input.canonical)
 	some i, _ in input.canonical
@@ -59,8 +59,8 @@ _concerned["IL1-3.3.3-remove-value"] := _removes
 _message(id) := _details[id].message if id != "IL1-3.1-scope"
 
 _message("IL1-3.1-scope") := message if {
-	message := sprintf("the access token grants %v, and the profile takes the scope \"scim\" alone", [input.client.scopes])
-} else := "the access token names no scope, and the profile takes the scope \"scim\" alone"
+	message := sprintf("the access token grants %v; the profile accepts the scope \"scim\" only", [input.client.scopes])
+} else := "the access token has no scope; the profile accepts the scope \"scim\" only"
 
 # Status and scimType: RFC 7644 §3.12 (Tables 8 and 9), RFC 6750 §3.1.
 _details := {
@@ -100,13 +100,13 @@ _details := {
 		"scimType": "invalidValue",
 	},
 	"IL1-3.2.4-patch": {
-		"message": "the profile updates users by PATCH, and PUT replaces the whole user",
+		"message": "the profile updates users by PATCH; PUT would replace the whole user",
 		"fix": "send PATCH /Users/{id} with the attributes that change",
 		"status": 403,
 		"scimType": "",
 	},
 	"IL1-3.3.3-patch": {
-		"message": "the profile changes group members by PATCH, and PUT replaces the whole group",
+		"message": "the profile changes group members by PATCH; PUT would replace the whole group",
 		"fix": "send PATCH /Groups/{id} with add and remove operations on members",
 		"status": 403,
 		"scimType": "",
@@ -119,7 +119,7 @@ _details := {
 	},
 	"IL1-3.3.3-target": {
 		"message": "a group PATCH adds or removes members and changes no other attribute of the group",
-		"fix": "leave out the operation; send op add or remove with path members",
+		"fix": "remove the operation from the request; send only op add or remove with path members",
 		"status": 400,
 		"scimType": "mutability",
 	},

@@ -4,7 +4,7 @@ import data.lib
 
 # METADATA
 # title: A group PATCH has operations
-# description: An array with at least one operation (RFC 7644 §3.5.2); each further rule speaks of all of them.
+# description: An array with at least one operation (RFC 7644 §3.5.2). The other rules check each of them.
 # custom:
 #   requirement: IL1-3.3.3-operations
 satisfied contains "IL1-3.3.3-operations" if {
@@ -13,10 +13,11 @@ satisfied contains "IL1-3.3.3-operations" if {
 }
 
 # METADATA
-# title: What will be applied adds or removes members
+# title: The applied operations only add or remove members
 # description: |
-#   Read from the canonical operations, the ones that are applied: no spelling of a
-#   rename, and no replacement of the whole list, is a membership change of §3.3.3.
+#   Reads the canonical operations, which are the ones that the service applies. A rename
+#   in any spelling, or a replacement of the whole list, is not a membership change of
+#   IL1 §3.3.3.
 # custom:
 #   requirement: IL1-3.3.3-target
 satisfied contains "IL1-3.3.3-target" if {
@@ -30,7 +31,7 @@ satisfied contains "IL1-3.3.3-target" if {
 
 # METADATA
 # title: The op is add or remove
-# description: Exactly so spelt, in the operation as it was sent.
+# description: In exactly this spelling, in the operation as it was sent.
 # custom:
 #   requirement: IL1-3.3.3-op
 satisfied contains "IL1-3.3.3-op" if {
@@ -50,8 +51,8 @@ satisfied contains "IL1-3.3.3-add-path" if {
 }
 
 # METADATA
-# title: The value of an add is an array of member elements
-# description: Each element is an object that carries the id of the resource to add as its value (RFC 7643 §4.2).
+# title: The value of an add is an array of members
+# description: Each is an object with the id of the member as its value (RFC 7643 §4.2).
 # custom:
 #   requirement: IL1-3.3.3-add-value
 satisfied contains "IL1-3.3.3-add-value" if {
@@ -73,8 +74,8 @@ satisfied contains "IL1-3.3.3-remove-path" if {
 # METADATA
 # title: A remove has no value
 # description: |
-#   RFC 7644 ignores the value, so that a list of members to remove would empty the
-#   group instead. The profile forbids it, and a null counts as a value.
+#   RFC 7644 ignores the value, so a list of members to remove would empty the group
+#   instead. The profile forbids a value; null counts as one.
 # custom:
 #   requirement: IL1-3.3.3-remove-value
 satisfied contains "IL1-3.3.3-remove-value" if {
@@ -83,9 +84,8 @@ satisfied contains "IL1-3.3.3-remove-value" if {
 	every i in _removes { input.raw[i].has_value == false }
 }
 
-# The operations that mean an add or a remove, by index, in whatever letter case: what
-# they are called is judged apart from what they do. An operation that is neither has
-# no place here and violates "IL1-3.3.3-op".
+# The indexes of adds and removes, in any letter case: another rule checks the spelling.
+# An operation that is neither violates "IL1-3.3.3-op".
 _adds := [i |
 	is_array(input.raw)
 	some i, operation in input.raw
@@ -100,8 +100,8 @@ _removes := [i |
 	lower(operation.op) == "remove"
 ]
 
-# What takes more than one line to say of an operation is said once, here, for the rule
-# and for details.rego, which finds the operations at fault.
+# Proofs of more than one line, shared by the rules and by details.rego, which finds the
+# operations that violate them.
 _holds("IL1-3.3.3-add-value", operation) if {
 	is_array(operation.value)
 	every member in operation.value {
@@ -112,7 +112,7 @@ _holds("IL1-3.3.3-add-value", operation) if {
 
 _holds("IL1-3.3.3-remove-path", operation) if operation.path == "members"
 
-# The id is one JSON string without escapes: the ids of this service need none.
+# The id is a JSON string without escapes: the ids of this service need none.
 _holds("IL1-3.3.3-remove-path", operation) if {
 	is_string(operation.path)
 	regex.match(`^members\[value eq "[^"\\\x00-\x1f]+"\]$`, operation.path)

@@ -8,12 +8,12 @@ _add := {"op": "add", "path": "members", "has_path": true, "has_value": true, "v
 
 _remove := {"op": "remove", "path": `members[value eq "U1"]`, "has_path": true, "has_value": false}
 
-# What the normaliser makes of each shape below; the rules must refuse those all the same.
+# The canonical form of the shapes below. The rules must refuse them nevertheless.
 _canonical_add := [{"op": "add", "target": "members", "raw": 0}]
 
 _canonical_remove := [{"op": "remove", "target": "members", "raw": 0}]
 
-# The wire shapes that identity providers send (one row each), with the profile's answer.
+# The wire shapes that identity providers send, one a row, and the profile's verdict.
 test_wire_shape[name] if {
 	some name, case in {
 		"holds: add": {"raw": _add, "canonical": _canonical_add, "want": set()},
@@ -172,7 +172,7 @@ test_wire_shape[name] if {
 	}
 	_rules(_patch([case.raw], case.canonical)) == case.want
 
-	# Each refusal also names the operation at fault.
+	# Each violation names its operation.
 	every op in _ops(_patch([case.raw], case.canonical)) { op == 0 }
 }
 
@@ -240,7 +240,7 @@ test_target_unproved[name] if {
 	_rules(_patch([_add], canonical)) == {"IL1-3.3.3-target"}
 }
 
-# A refusal names each operation at fault by its index, and no other.
+# A verdict names the index of each wrong operation, and no other.
 test_refusal_names_the_operation if {
 	canonical := [
 		{"op": "add", "target": "members", "raw": 0},
@@ -280,7 +280,7 @@ test_refusal_passes_over_right_operations if {
 	}
 }
 
-# However far down it stands.
+# However late it comes.
 test_refusal_finds_the_last_operation if {
 	right := [_add | some _ in numbers.range(1, 150)]
 	raw := array.concat(right, [object.union(_add, {"op": "Add"})])

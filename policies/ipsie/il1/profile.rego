@@ -1,17 +1,17 @@
 # METADATA
 # title: IPSIE Identity Lifecycle 1 profile for SCIM 2.0
 # description: |
-#   What the profile demands of a request, as positive proofs: the requirements of the
-#   route less those that the request satisfies are its violations. A requirement whose
-#   proof meets an absent value or one of another type is therefore violated.
+#   Proofs of the profile's requirements. The violations are the requirements of the route
+#   that the request does not satisfy. An absent value, or one of another type, proves
+#   nothing, so it violates the requirement.
 #
-#   Rules read the operations as they were sent beside their canonical form, so that a
-#   shape the profile forbids is refused even where it could be understood.
+#   Rules read the operations as they were sent and in canonical form. So they can refuse
+#   a shape that the profile forbids, even if its meaning is clear.
 # related_resources:
 # - ref: https://github.com/openid/ipsie
-#   description: The working group's repository, where the profile is written
+#   description: The working group's repository with the text of the profile
 # - ref: https://www.rfc-editor.org/rfc/rfc7644
-#   description: SCIM 2.0, the protocol that it profiles
+#   description: SCIM 2.0, the protocol
 # schemas:
 # - input: schema.input
 # custom:
@@ -22,10 +22,10 @@ package ipsie.il1
 import data.lib
 
 # METADATA
-# title: The profile's answer to one request
+# title: The verdict on one request
 # description: |
-#   `allow`, and one entry for each requirement that is not met, per operation where it
-#   speaks of operations: rule, op (-1 for the whole request), message, fix, status, scimType.
+#   `allow`, and one violation for each requirement that is not satisfied, or one for each
+#   operation: rule, op (-1 for the whole request), message, fix, status, scimType.
 # entrypoint: true
 verdict := {"allow": true, "violations": []} if count(violations) == 0
 
@@ -52,10 +52,10 @@ verdict := {
 violations := required - satisfied
 
 # METADATA
-# title: Requirements that bind the request
+# title: Requirements for the request
 # description: |
-#   Those of every request, and those of its route. An unknown route still has to
-#   satisfy the first, and satisfies no "IL1-3.2.2-operation".
+#   Those of every request and those of its route. An unknown route does not satisfy
+#   "IL1-3.2.2-operation".
 required := {
 	"IL1-3.1-scope",
 	"IL1-3.2.1-oauth",
@@ -89,22 +89,22 @@ _of_route := {
 }
 
 # METADATA
-# title: The token carries the scope scim and no other
-# description: A broader token is refused, because a leaked one would open more than provisioning (§3.1).
+# title: The token has the scope scim and no other
+# description: A leaked token with more scopes would open more than provisioning (IL1 §3.1).
 # custom:
 #   requirement: IL1-3.1-scope
 satisfied contains "IL1-3.1-scope" if input.client.scopes == ["scim"]
 
 # METADATA
 # title: The operation is authenticated by OAuth 2.0
-# description: No other credential opens the SCIM surface (§3.2.1).
+# description: The SCIM endpoints accept no other credential (IL1 §3.2.1).
 # custom:
 #   requirement: IL1-3.2.1-oauth
 satisfied contains "IL1-3.2.1-oauth" if lib.authenticated
 
 # METADATA
-# title: The operation is one that the service has
-# description: §3.2.2, §3.3 and §3.4 name the operations; PUT is known, and refused by rules of its own.
+# title: The service has the operation
+# description: IL1 §3.2.2, §3.3 and §3.4 list the operations. PUT exists, and other rules refuse it.
 # custom:
 #   requirement: IL1-3.2.2-operation
 satisfied contains "IL1-3.2.2-operation" if input.route in lib.routes

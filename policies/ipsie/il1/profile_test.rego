@@ -10,7 +10,7 @@ _rules(request) := rules if {
 
 _request(route) := {"route": route, "client": _client, "raw": [], "canonical": []}
 
-# Every route of the profile whose request carries nothing to judge.
+# The routes of the profile without a body to check.
 test_allowed[route] if {
 	some route in {
 		"GET /ServiceProviderConfig",
@@ -30,13 +30,13 @@ test_allowed[route] if {
 	il1.verdict == {"allow": true, "violations": []} with input as _request(route)
 }
 
-# The filters of section 3.2.8, and what a service of RFC 7644 answers beside them.
+# The filters of IL1 §3.2.8, and others of RFC 7644.
 test_filters_allowed[shape] if {
 	some shape in {"userName eq", "externalId eq", "emails[value eq]", "other", ""}
 	il1.verdict.allow with input as object.union(_request("GET /Users"), {"query": {"filter_shape": shape}})
 }
 
-# A user may be changed in any way that RFC 7644 has: section 3.3.3 speaks of groups.
+# Every PATCH of RFC 7644 may change a user: IL1 §3.3.3 is about groups.
 test_user_patch_is_free[name] if {
 	some name, operation in {
 		"another case": {"op": "Replace", "path": "active", "has_path": true, "has_value": true, "value": false},

@@ -4,7 +4,7 @@ import data.lib
 
 # METADATA
 # title: A new user has a userName
-# description: RFC 7643 §4.1.1 requires it, and §3.2.3 adds to what that RFC requires.
+# description: RFC 7643 §4.1.1 requires it, and IL1 §3.2.3 includes what that RFC requires.
 # custom:
 #   requirement: IL1-3.2.3-userName
 satisfied contains "IL1-3.2.3-userName" if {
@@ -13,8 +13,8 @@ satisfied contains "IL1-3.2.3-userName" if {
 }
 
 # METADATA
-# title: A new user has the enterprise's own identifier
-# description: §3.2.3 asks for a unique identifier of the account's owner; this service takes externalId for it.
+# title: A new user has the enterprise's identifier
+# description: IL1 §3.2.3 requires a unique identifier of the account's owner. Here it is externalId.
 # custom:
 #   requirement: IL1-3.2.3-externalId
 satisfied contains "IL1-3.2.3-externalId" if {
@@ -24,7 +24,7 @@ satisfied contains "IL1-3.2.3-externalId" if {
 
 # METADATA
 # title: A new user has an email address
-# description: §3.2.3 asks for the primary email address; one element of emails with a value is enough.
+# description: IL1 §3.2.3 requires the primary email address. One value in emails is enough.
 # custom:
 #   requirement: IL1-3.2.3-email
 satisfied contains "IL1-3.2.3-email" if {

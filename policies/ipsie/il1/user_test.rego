@@ -31,7 +31,7 @@ test_create[name] if {
 	_rules(_create(case.user)) == case.want
 }
 
-# emails as an object would iterate like an array: the type is proved first.
+# An object iterates like an array, so the rule checks the type of emails first.
 test_create_with_one_email_object if {
 	user := {"userName": "ann", "externalId": "e-1", "emails": {"work": {"value": "ann@example.com"}}}
 	_rules(_create(user)) == {"IL1-3.2.3-email"}
