@@ -1,17 +1,15 @@
-// Package envoy writes the Envoy configuration that belongs to a scimward
-// configuration. [Bootstrap] builds typed messages, so that an unknown field or a
-// wrong type is a compile error; [Validate] runs the generated rules over every
-// message, those inside an Any included.
+// Package envoy writes the Envoy configuration that belongs to a scimward configuration. [Bootstrap] builds typed
+// messages, so that an unknown field or a wrong type does not compile. [Validate] runs the generated rules over every
+// message, also over those in an Any.
 //
-// What must hold for the perimeter to be one (each asserted by a test):
-// ext_authz is on every route and fails closed; answers that cannot be had are
-// 503; request bodies are buffered whole on SCIM write routes and on the routes
-// the configuration names, and nowhere else; paths are normalised once and
-// escaped slashes refused; identity headers of the client are removed before
-// ext_authz sees the request; SCIM never shares a cluster with the application.
+// Tests assert what the perimeter needs. ext_authz is on every route and fails closed: without an answer Envoy sends
+// 503. Envoy buffers whole request bodies on SCIM write routes and on the routes that the configuration names, and
+// nowhere else. It normalises paths once and refuses escaped slashes. It removes identity headers of the client before
+// ext_authz sees the request. SCIM never shares a cluster with the application.
 package envoy
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -41,67 +39,64 @@ const (
 	ClusterSCIM  = "scimward_scim"
 )
 
-// Bounds of what is in flight to one cluster, over all threads of Envoy.
-// Envoy's own bound is 1024, which as many open streams would use up: on a shared
-// cluster every further check, and so the deactivation itself, would be 503.
+// Bounds of what is in flight to one cluster, over all threads of Envoy. Envoy's own bound is 1024. On a shared cluster
+// that many open streams would use it up, and every further check, the deactivation included, would get 503.
 const (
 	maxChecks = 8192
-	// maxOpen is above the 10,000 streams that the leash takes, so that the leash
-	// answers first.
+	// maxOpen is above the 10,000 streams that the leash takes, so that the leash refuses first.
 	maxOpen = 12288
 )
 
-// builder collects the first error of packing a message, so that the message
-// literals stay readable.
+// builder keeps the first error, so that the message literals stay readable.
 type builder struct{ err error }
+
+func (b *builder) fail(err error) {
+	if b.err == nil {
+		b.err = err
+	}
+}
 
 func (b *builder) any(m proto.Message) *anypb.Any {
 	a, err := anypb.New(m)
-	if err != nil && b.err == nil {
-		b.err = fmt.Errorf("packing %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
+	if err != nil {
+		b.fail(fmt.Errorf("packing %s: %w", m.ProtoReflect().Descriptor().FullName(), err))
 	}
 	return a
 }
 
-// Bootstrap returns the complete static configuration for cfg, which must have
-// been loaded by package config.
+// Bootstrap returns the complete static configuration for cfg, which package config has loaded.
 func Bootstrap(cfg *config.Config) (*bootstrapv3.Bootstrap, error) {
 	if cfg.Envoy.TLS.Cert == "" {
 		return nil, fmt.Errorf("envoy.tls: the listener needs a certificate; set cert and key")
 	}
 	b := &builder{}
-	listener, err := b.listener(cfg)
-	if err != nil {
-		return nil, err
-	}
-	clusters, err := b.clusters(cfg)
-	if err != nil {
-		return nil, err
-	}
-	admin, err := address(cfg.Envoy.Admin)
-	if err != nil {
-		return nil, fmt.Errorf("envoy.admin: %w", err)
-	}
-	runtime, err := structpb.NewStruct(map[string]any{
-		// Without it junk behind a chunk passes (edge §3.3.1 line 11).
-		"envoy.reloadable_features.strict_chunk_parsing": true,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("building the runtime layer: %w", err)
-	}
+	runtime := &structpb.Struct{Fields: map[string]*structpb.Value{
+		// Without it Envoy accepts junk after the data of a chunk.
+		"envoy.reloadable_features.strict_chunk_parsing": structpb.NewBoolValue(true),
+	}}
 	out := &bootstrapv3.Bootstrap{
 		Node:  &corev3.Node{Id: "scimward", Cluster: "scimward"},
-		Admin: &bootstrapv3.Admin{Address: admin},
+		Admin: &bootstrapv3.Admin{Address: b.address("envoy.admin", cfg.Envoy.Admin)},
 		LayeredRuntime: &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{{
-			Name:           "scimward",
-			LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: runtime},
+			Name: "scimward", LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: runtime},
 		}}},
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
-			Listeners: []*listenerv3.Listener{listener},
-			Clusters:  clusters,
+			Listeners: []*listenerv3.Listener{b.listener(cfg)},
+			Clusters:  b.clusters(cfg),
 		},
 	}
-	return out, b.err
+	if b.err != nil {
+		return nil, b.err
+	}
+	return out, nil
+}
+
+func (b *builder) address(key, addr string) *corev3.Address {
+	a, err := address(addr)
+	if err != nil {
+		b.fail(fmt.Errorf("%s: %w", key, err))
+	}
+	return a
 }
 
 // address turns HOST:PORT or unix:PATH into an Envoy address.
@@ -125,59 +120,46 @@ func address(s string) (*corev3.Address, error) {
 	}}}, nil
 }
 
-func (b *builder) clusters(cfg *config.Config) ([]*clusterv3.Cluster, error) {
-	authz, err := b.authzCluster(cfg, ClusterAuthz, maxChecks)
-	if err != nil {
-		return nil, err
+func (b *builder) clusters(cfg *config.Config) []*clusterv3.Cluster {
+	scim := b.cluster(ClusterSCIM, "listen.scim", cfg.Listen.SCIM, false)
+	if cert := cfg.Listen.SCIMTLS.Cert; cert != "" {
+		scim.TransportSocket = b.upstreamTLS(cert, config.TLS{}, "") // trusts this certificate only
 	}
-	leash, err := b.authzCluster(cfg, ClusterLeash, maxOpen)
-	if err != nil {
-		return nil, err
+	out := []*clusterv3.Cluster{
+		b.authzCluster(cfg, ClusterAuthz, maxChecks), b.authzCluster(cfg, ClusterLeash, maxOpen), scim,
 	}
-	scim, err := b.cluster(ClusterSCIM, cfg.Listen.SCIM, false)
-	if err != nil {
-		return nil, fmt.Errorf("listen.scim: %w", err)
-	}
-	if cfg.Listen.SCIMTLS.Cert != "" {
-		scim.TransportSocket = b.upstreamTLS(config.TLS{}, cfg.Listen.SCIMTLS.Cert)
-	}
-	out := []*clusterv3.Cluster{authz, leash, scim}
-	for i := range cfg.Tenants {
-		t := &cfg.Tenants[i]
-		for j := range t.Apps {
-			u, err := url.Parse(t.Apps[j].Upstream)
-			if err != nil {
-				return nil, fmt.Errorf("tenants[%d].apps[%d].upstream: %w", i, j, err)
-			}
-			c, err := b.cluster(appCluster(t.Name, t.Apps[j].Name), u.Host, false)
-			if err != nil {
-				return nil, fmt.Errorf("tenants[%d].apps[%d].upstream: %w", i, j, err)
-			}
-			if u.Scheme == "https" {
-				c.TransportSocket = b.originTLS(u.Hostname(), t.Apps[j].UpstreamCAFile)
-			}
-			c.CircuitBreakers = atMost(maxOpen)
-			out = append(out, c)
+	for t, a := range cfg.AllApps() {
+		name := appCluster(t.Name, a.Name)
+		u, err := url.Parse(a.Upstream)
+		if err != nil {
+			b.fail(fmt.Errorf("upstream of %s: %w", name, err))
+			continue
 		}
+		c := b.cluster(name, "upstream of "+name, u.Host, false)
+		if u.Scheme == "https" {
+			c.TransportSocket = b.upstreamTLS(a.UpstreamCAFile, config.TLS{}, u.Hostname())
+		}
+		c.CircuitBreakers = atMost(maxOpen)
+		out = append(out, c)
 	}
-	return out, nil
+	return out
 }
 
-// authzCluster dials the authz listener. Checks and leashes have a cluster each:
-// however many streams are open, a check finds its way.
-func (b *builder) authzCluster(cfg *config.Config, name string, most uint32) (*clusterv3.Cluster, error) {
-	c, err := b.cluster(name, cfg.Listen.Authz, true)
-	if err != nil {
-		return nil, fmt.Errorf("listen.authz: %w", err)
-	}
-	if cfg.Listen.AuthzTLS.Cert != "" {
-		c.TransportSocket = b.upstreamTLS(cfg.Listen.AuthzTLS, "")
+// authzCluster connects to the authz listener. Checks and leashes have a cluster each, so that open streams never keep
+// a check waiting.
+func (b *builder) authzCluster(cfg *config.Config, name string, most uint32) *clusterv3.Cluster {
+	c := b.cluster(name, "listen.authz", cfg.Listen.Authz, true)
+	if own := cfg.Listen.AuthzTLS; own.Cert != "" {
+		if own.ClientCA == "" {
+			b.fail(errors.New("listen.authz_tls: Envoy needs client_ca to verify the listener; set it"))
+		}
+		c.TransportSocket = b.upstreamTLS(own.ClientCA, own, "")
 	}
 	c.CircuitBreakers = atMost(most)
-	return c, nil
+	return c
 }
 
-// atMost bounds connections, waiting and running requests alike.
+// atMost bounds connections, pending requests and running requests.
 func atMost(n uint32) *clusterv3.CircuitBreakers {
 	v := wrapperspb.UInt32(n)
 	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{
@@ -187,12 +169,9 @@ func atMost(n uint32) *clusterv3.CircuitBreakers {
 
 func appCluster(tenant, app string) string { return "app_" + tenant + "_" + app }
 
-// cluster makes one cluster with one endpoint, without TLS.
-func (b *builder) cluster(name, addr string, h2 bool) (*clusterv3.Cluster, error) {
-	a, err := address(addr)
-	if err != nil {
-		return nil, err
-	}
+// cluster makes a cluster with one endpoint, without TLS. key names addr in an error.
+func (b *builder) cluster(name, key, addr string, h2 bool) *clusterv3.Cluster {
+	a := b.address(key, addr)
 	c := &clusterv3.Cluster{
 		Name:           name,
 		ConnectTimeout: durationpb.New(time.Second),
@@ -220,43 +199,33 @@ func (b *builder) cluster(name, addr string, h2 bool) (*clusterv3.Cluster, error
 			}),
 		}
 	}
-	return c, nil
+	return c
 }
 
 func fileSource(path string) *corev3.DataSource {
 	return &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: path}}
 }
 
-func tlsFloor() *tlsv3.TlsParameters {
-	return &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2}
-}
-
-// upstreamTLS dials a scimward listener: own presents a client certificate and
-// trusts its CA; pin trusts exactly the certificate file of the other side.
-func (b *builder) upstreamTLS(own config.TLS, pin string) *corev3.TransportSocket {
-	common := &tlsv3.CommonTlsContext{TlsParams: tlsFloor()}
-	trust := pin
+// tlsContext presents the certificate of own, if any, and accepts only peers that ca vouches for, if any.
+func tlsContext(own config.TLS, ca string) *tlsv3.CommonTlsContext {
+	c := &tlsv3.CommonTlsContext{TlsParams: &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2}}
 	if own.Cert != "" {
-		common.TlsCertificates = []*tlsv3.TlsCertificate{{CertificateChain: fileSource(own.Cert), PrivateKey: fileSource(own.Key)}}
-		trust = own.ClientCA
+		c.TlsCertificates = []*tlsv3.TlsCertificate{{
+			CertificateChain: fileSource(own.Cert), PrivateKey: fileSource(own.Key),
+		}}
 	}
-	common.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContext{
-		ValidationContext: &tlsv3.CertificateValidationContext{TrustedCa: fileSource(trust)},
+	if ca != "" {
+		c.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContext{
+			ValidationContext: &tlsv3.CertificateValidationContext{TrustedCa: fileSource(ca)},
+		}
 	}
-	return b.transport(&tlsv3.UpstreamTlsContext{CommonTlsContext: common})
+	return c
 }
 
-// originTLS checks the application's certificate against ca and its own name.
-func (b *builder) originTLS(host, ca string) *corev3.TransportSocket {
+// upstreamTLS connects with TLS. With a name the certificate of the other side must be for that name.
+func (b *builder) upstreamTLS(ca string, own config.TLS, name string) *corev3.TransportSocket {
 	return b.transport(&tlsv3.UpstreamTlsContext{
-		Sni:                  host,
-		AutoSniSanValidation: true,
-		CommonTlsContext: &tlsv3.CommonTlsContext{
-			TlsParams: tlsFloor(),
-			ValidationContextType: &tlsv3.CommonTlsContext_ValidationContext{
-				ValidationContext: &tlsv3.CertificateValidationContext{TrustedCa: fileSource(ca)},
-			},
-		},
+		Sni: name, AutoSniSanValidation: name != "", CommonTlsContext: tlsContext(own, ca),
 	})
 }
 
@@ -267,36 +236,24 @@ func (b *builder) transport(m proto.Message) *corev3.TransportSocket {
 	}
 }
 
-func (b *builder) listener(cfg *config.Config) (*listenerv3.Listener, error) {
-	addr, err := address(cfg.Envoy.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("envoy.listen: %w", err)
-	}
-	hcm := b.connectionManager(cfg)
-	downstream := &tlsv3.DownstreamTlsContext{CommonTlsContext: &tlsv3.CommonTlsContext{
-		TlsParams: tlsFloor(),
-		TlsCertificates: []*tlsv3.TlsCertificate{{
-			CertificateChain: fileSource(cfg.Envoy.TLS.Cert), PrivateKey: fileSource(cfg.Envoy.TLS.Key),
-		}},
-		AlpnProtocols: []string{"h2", "http/1.1"},
-	}}
-	if ca := cfg.Envoy.TLS.ClientCA; ca != "" {
+func (b *builder) listener(cfg *config.Config) *listenerv3.Listener {
+	own := cfg.Envoy.TLS
+	downstream := &tlsv3.DownstreamTlsContext{CommonTlsContext: tlsContext(own, own.ClientCA)}
+	downstream.CommonTlsContext.AlpnProtocols = []string{"h2", "http/1.1"}
+	if own.ClientCA != "" {
 		downstream.RequireClientCertificate = wrapperspb.Bool(true)
-		downstream.CommonTlsContext.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContext{
-			ValidationContext: &tlsv3.CertificateValidationContext{TrustedCa: fileSource(ca)},
-		}
 	}
 	return &listenerv3.Listener{
 		Name:    "scimward",
-		Address: addr,
-		// A buffered body must fit, whatever ext_authz is told (edge §2 row 7).
+		Address: b.address("envoy.listen", cfg.Envoy.Listen),
+		// A buffered body must fit; max_request_bytes of ext_authz does not raise this limit.
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(uint32(max(cfg.Envoy.MaxBodyBytes+65536, 1<<20))),
 		FilterChains: []*listenerv3.FilterChain{{
 			TransportSocket: b.transport(downstream),
 			Filters: []*listenerv3.Filter{{
 				Name:       "envoy.filters.network.http_connection_manager",
-				ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: b.any(hcm)},
+				ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: b.any(b.connectionManager(cfg))},
 			}},
 		}},
-	}, nil
+	}
 }

@@ -12,12 +12,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	bootstrapv3 "github.com/envoyproxy/go-control-plane/envoy/config/bootstrap/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	procv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
@@ -79,8 +81,7 @@ tenants:
             jwt: {issuer: "https://app.example", keys: {jwks_uri: "https://app.example/jwks"}}
 `
 
-// parseFixture loads the fixture beside a self-signed certificate: two tenants, a
-// body source, a field rule and a stream route.
+// parseFixture loads two tenants, with a subject in a body, a local write with fields and a stream route.
 func parseFixture(t *testing.T) *config.Config {
 	t.Helper()
 	dir := t.TempDir()
@@ -88,7 +89,10 @@ func parseFixture(t *testing.T) *config.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"acme.localhost"}}
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{"acme.localhost"},
+	}
 	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +128,7 @@ func bootstrap(t *testing.T) *bootstrapv3.Bootstrap {
 	return b
 }
 
-// collect returns every message of type T in b, those inside an Any included.
+// collect returns every message of type T in b, also those in an Any.
 func collect[T proto.Message](t *testing.T, b *bootstrapv3.Bootstrap) []T {
 	t.Helper()
 	var out []T
@@ -145,7 +149,7 @@ func TestBootstrapPassesEveryRule(t *testing.T) {
 	if err := envoy.Validate(b); err != nil {
 		t.Fatal(err)
 	}
-	// The walk must reach what is packed: a rule broken inside an Any is found.
+	// The walk reaches packed messages: it finds a broken rule in an Any.
 	filter := b.GetStaticResources().GetListeners()[0].GetFilterChains()[0].GetFilters()[0]
 	hcm := collect[*hcmv3.HttpConnectionManager](t, b)[0]
 	hcm.StatPrefix = ""
@@ -153,7 +157,7 @@ func TestBootstrapPassesEveryRule(t *testing.T) {
 		t.Fatal(err)
 	}
 	if envoy.Validate(b) == nil {
-		t.Fatal("a broken rule inside an Any was not found")
+		t.Fatal("a broken rule in an Any was not found")
 	}
 	filter.GetTypedConfig().TypeUrl = "type.googleapis.com/no.such.Message"
 	if envoy.Validate(b) == nil {
@@ -165,70 +169,82 @@ func TestSecurityFacts(t *testing.T) {
 	t.Parallel()
 	b := bootstrap(t)
 	hcm := collect[*hcmv3.HttpConnectionManager](t, b)[0]
-	authz := collect[*authzv3.ExtAuthz](t, b)
-	leash := collect[*procv3.ExternalProcessor](t, b)
-	mode := leash[0].GetProcessingMode()
+	filters, leashes := collect[*authzv3.ExtAuthz](t, b), collect[*procv3.ExternalProcessor](t, b)
+	authz, leash := filters[0], leashes[0]
+	mode, rules := leash.GetProcessingMode(), authz.GetDecoderHeaderMutationRules()
+	common := hcm.GetCommonHttpProtocolOptions()
+	runtime := b.GetLayeredRuntime().GetLayers()[0].GetStaticLayer().GetFields()
+	cluster := func(s *corev3.GrpcService) string { return s.GetEnvoyGrpc().GetClusterName() }
+	untyped := func(p *procv3.ExternalProcessor) []string {
+		return p.GetMetadataOptions().GetForwardingNamespaces().GetUntyped()
+	}
+	between := func(d, least, most time.Duration) bool { return d >= least && d <= most }
 	facts := map[string]bool{
-		"one ext_authz":                        len(authz) == 1,
-		"ext_authz is the first filter":        hcm.GetHttpFilters()[0].GetName() == "envoy.filters.http.ext_authz" && !hcm.GetHttpFilters()[0].GetDisabled(),
-		"ext_authz fails closed":               !authz[0].GetFailureModeAllow(),
-		"ext_authz faults are 503":             authz[0].GetStatusOnError().GetCode() == 503,
-		"ext_authz cannot be switched off":     authz[0].GetDenyAtDisable().GetDefaultValue().GetValue() && authz[0].GetFilterEnabled() == nil,
-		"no global body buffering":             authz[0].GetWithRequestBody() == nil,
-		"raw headers":                          authz[0].GetEncodeRawHeaders(),
-		"mutations are validated":              authz[0].GetValidateMutations(),
-		"mutations are restricted":             authz[0].GetDecoderHeaderMutationRules().GetDisallowAll().GetValue() && authz[0].GetDecoderHeaderMutationRules().GetDisallowIsError().GetValue(),
-		"routes are not chosen again":          !authz[0].GetClearRouteCache(),
-		"response header limits":               authz[0].GetEnforceResponseHeaderLimits(),
-		"leash fails closed":                   len(leash) == 1 && !leash[0].GetFailureModeAllow(),
-		"leash faults are 503":                 leash[0].GetStatusOnError().GetCode() == 503,
-		"checks and leashes do not share":      leash[0].GetGrpcService().GetEnvoyGrpc().GetClusterName() != authz[0].GetGrpcService().GetEnvoyGrpc().GetClusterName(),
-		"leash never sees bodies":              mode.GetRequestBodyMode() == procv3.ProcessingMode_NONE && mode.GetResponseBodyMode() == procv3.ProcessingMode_NONE,
-		"leash learns from ext_authz only":     slices.Equal(leash[0].GetMetadataOptions().GetForwardingNamespaces().GetUntyped(), []string{"envoy.filters.http.ext_authz"}),
+		"one ext_authz":                        len(filters) == 1,
+		"ext_authz is the first filter":        hcm.GetHttpFilters()[0].GetName() == "envoy.filters.http.ext_authz",
+		"ext_authz is enabled":                 !hcm.GetHttpFilters()[0].GetDisabled() && authz.GetFilterEnabled() == nil,
+		"ext_authz fails closed":               !authz.GetFailureModeAllow(),
+		"ext_authz faults are 503":             authz.GetStatusOnError().GetCode() == 503,
+		"ext_authz denies when disabled":       authz.GetDenyAtDisable().GetDefaultValue().GetValue(),
+		"no global body buffering":             authz.GetWithRequestBody() == nil,
+		"raw headers":                          authz.GetEncodeRawHeaders(),
+		"mutations are validated":              authz.GetValidateMutations(),
+		"mutations are restricted":             rules.GetDisallowAll().GetValue() && rules.GetDisallowIsError().GetValue(),
+		"routes are not chosen again":          !authz.GetClearRouteCache(),
+		"response header limits":               authz.GetEnforceResponseHeaderLimits(),
+		"one leash":                            len(leashes) == 1,
+		"leash fails closed":                   !leash.GetFailureModeAllow(),
+		"leash faults are 503":                 leash.GetStatusOnError().GetCode() == 503,
+		"checks and leashes do not share":      cluster(leash.GetGrpcService()) != cluster(authz.GetGrpcService()),
+		"leash never sees request bodies":      mode.GetRequestBodyMode() == procv3.ProcessingMode_NONE,
+		"leash never sees response bodies":     mode.GetResponseBodyMode() == procv3.ProcessingMode_NONE,
+		"leash learns from ext_authz only":     slices.Equal(untyped(leash), []string{"envoy.filters.http.ext_authz"}),
 		"paths are normalised":                 hcm.GetNormalizePath().GetValue() && hcm.GetMergeSlashes(),
-		"escaped slashes are refused":          hcm.GetPathWithEscapedSlashesAction() == hcmv3.HttpConnectionManager_REJECT_REQUEST,
+		"escaped slashes are refused":          hcm.GetPathWithEscapedSlashesAction().String() == "REJECT_REQUEST",
 		"ports are stripped from hosts":        hcm.GetStripAnyHostPort(),
-		"cut streams close at once":            hcm.GetDelayedCloseTimeout().AsDuration() <= 100*time.Millisecond && hcm.GetDelayedCloseTimeout().AsDuration() > 0,
+		"ended streams close at once":          between(hcm.GetDelayedCloseTimeout().AsDuration(), 1, 100*time.Millisecond),
 		"trailing dots are stripped":           hcm.GetStripTrailingHostDot(),
 		"remote address is our own":            hcm.GetUseRemoteAddress().GetValue(),
 		"client certificate header is cleaned": hcm.GetForwardClientCertDetails() == hcmv3.HttpConnectionManager_SANITIZE,
-		"underscored headers are refused":      hcm.GetCommonHttpProtocolOptions().GetHeadersWithUnderscoresAction().String() == "REJECT_REQUEST",
-		"header count is bounded":              hcm.GetCommonHttpProtocolOptions().GetMaxHeadersCount().GetValue() == 100,
+		"underscored headers are refused":      common.GetHeadersWithUnderscoresAction().String() == "REJECT_REQUEST",
+		"header count is bounded":              common.GetMaxHeadersCount().GetValue() == 100,
 		"no HTTP/1.0":                          !hcm.GetHttpProtocolOptions().GetAcceptHttp_10(),
 		"no chunked with length":               !hcm.GetHttpProtocolOptions().GetAllowChunkedLength(),
 		"no upgrades by default":               len(hcm.GetUpgradeConfigs()) == 0,
 		"early removal":                        len(hcm.GetEarlyHeaderMutationExtensions()) == 1,
-		"strict chunk parsing":                 b.GetLayeredRuntime().GetLayers()[0].GetStaticLayer().GetFields()["envoy.reloadable_features.strict_chunk_parsing"].GetBoolValue(),
+		"strict chunk parsing":                 runtime["envoy.reloadable_features.strict_chunk_parsing"].GetBoolValue(),
 	}
 	for _, d := range collect[*tlsv3.DownstreamTlsContext](t, b) {
-		facts["TLS 1.2 or later"] = d.GetCommonTlsContext().GetTlsParams().GetTlsMinimumProtocolVersion() >= tlsv3.TlsParameters_TLSv1_2
+		version := d.GetCommonTlsContext().GetTlsParams().GetTlsMinimumProtocolVersion()
+		facts["TLS 1.2 or later"] = version >= tlsv3.TlsParameters_TLSv1_2
 	}
 	for _, c := range b.GetStaticResources().GetClusters() {
 		if c.GetName() == envoy.ClusterSCIM {
 			continue
 		}
+		most := c.GetCircuitBreakers().GetThresholds()[0]
 		for _, n := range []*wrapperspb.UInt32Value{
-			c.GetCircuitBreakers().GetThresholds()[0].GetMaxConnections(),
-			c.GetCircuitBreakers().GetThresholds()[0].GetMaxPendingRequests(),
-			c.GetCircuitBreakers().GetThresholds()[0].GetMaxRequests(),
+			most.GetMaxConnections(), most.GetMaxPendingRequests(), most.GetMaxRequests(),
 		} {
-			facts[c.GetName()+" has room for open streams"] = n.GetValue() >= 8192
+			if n.GetValue() < 8192 {
+				t.Errorf("%s has no room for open streams", c.GetName())
+			}
 		}
 	}
 	for name, holds := range facts {
 		if !holds {
-			t.Errorf("does not hold: %s", name)
+			t.Errorf("not true: %s", name)
 		}
 	}
 }
 
-// TestRoutes asserts that every route is covered by ext_authz, that SCIM and the
-// application never share a cluster, and that bodies, upgrades and the leash are
-// where they belong and nowhere else.
+// TestRoutes: ext_authz covers every route, SCIM and the application never share a cluster, and only the right routes
+// have body buffering, upgrades and the leash.
 func TestRoutes(t *testing.T) {
 	t.Parallel()
 	routes := collect[*hcmv3.HttpConnectionManager](t, bootstrap(t))[0].GetRouteConfig()
 	buffering := map[string]bool{}
+	leashed := regexp.MustCompile(`/upgrade$|/events$|/stream/`)
 	for _, h := range routes.GetVirtualHosts() {
 		for _, r := range h.GetRoutes() {
 			per := &authzv3.ExtAuthzPerRoute{}
@@ -239,23 +255,24 @@ func TestRoutes(t *testing.T) {
 			if settings == nil || per.GetDisabled() {
 				t.Errorf("route %s is not covered", r.GetName())
 			}
-			surface, cluster := settings.GetContextExtensions()["surface"], r.GetRoute().GetCluster()
+			extensions, cluster := settings.GetContextExtensions(), r.GetRoute().GetCluster()
+			surface := extensions["surface"]
 			if (surface == "app") == (cluster == envoy.ClusterSCIM) {
 				t.Errorf("route %s of surface %s goes to %s", r.GetName(), surface, cluster)
 			}
-			if settings.GetContextExtensions()["tenant"] == "" || (surface == "app") == (settings.GetContextExtensions()["app"] == "") {
-				t.Errorf("route %s: extensions %v", r.GetName(), settings.GetContextExtensions())
+			if extensions["tenant"] == "" || (surface == "app") == (extensions["app"] == "") {
+				t.Errorf("route %s: extensions %v", r.GetName(), extensions)
 			}
 			if len(r.GetRoute().GetUpgradeConfigs()) > 0 && surface != "app" {
 				t.Errorf("route %s allows upgrades on %s", r.GetName(), surface)
 			}
 			if r.GetRoute().GetInternalRedirectPolicy() != nil || r.GetRoute().GetRetryPolicy() != nil {
-				t.Errorf("route %s re-enters the filter", r.GetName())
+				t.Errorf("route %s passes the filter twice", r.GetName())
 			}
 			if b := settings.GetWithRequestBody(); b != nil {
 				buffering[r.GetName()] = !b.GetAllowPartialMessage() && b.GetPackAsBytes()
 			}
-			wantLeash := strings.HasSuffix(r.GetName(), "/upgrade") || strings.HasSuffix(r.GetName(), "/events") || strings.Contains(r.GetName(), "/stream/")
+			wantLeash := leashed.MatchString(r.GetName())
 			if _, has := r.GetTypedPerFilterConfig()["envoy.filters.http.ext_proc"]; has != wantLeash {
 				t.Errorf("route %s: leash %t, want %t", r.GetName(), has, wantLeash)
 			}
@@ -306,7 +323,8 @@ func TestEnvoyAcceptsBootstrap(t *testing.T) {
 	if err := os.WriteFile(file, out.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := exec.CommandContext(t.Context(), bin, "--mode", "validate", "-c", file, "--log-level", "warning").CombinedOutput()
+	envoy := exec.CommandContext(t.Context(), bin, "--mode", "validate", "-c", file, "--log-level", "warning")
+	got, err := envoy.CombinedOutput()
 	if err != nil {
 		t.Fatalf("envoy --mode validate: %v\n%s", err, got)
 	}

@@ -25,7 +25,7 @@ const (
 	filterLeash = "envoy.filters.http.ext_proc"
 )
 
-// identityPrefix starts the headers that the sidecar sets, and clients may not.
+// identityPrefix starts the headers that the sidecar sets and that clients must not set.
 const identityPrefix = "x-scim-"
 
 // MutationPattern matches every header that an answer of the authorizer sets or
@@ -51,8 +51,8 @@ func claimedIdentity() []string {
 }
 
 func (b *builder) connectionManager(cfg *config.Config) *hcmv3.HttpConnectionManager {
-	// No access log: the sidecar writes one event a request without tokens; Envoy's
-	// default format would log query strings.
+	// No access log: the sidecar writes one event per request, without tokens. Envoy's default format logs query
+	// strings.
 	return &hcmv3.HttpConnectionManager{
 		StatPrefix:                   "scimward",
 		CodecType:                    hcmv3.HttpConnectionManager_AUTO,
@@ -69,8 +69,8 @@ func (b *builder) connectionManager(cfg *config.Config) *hcmv3.HttpConnectionMan
 		RequestHeadersTimeout:        durationpb.New(10 * time.Second),
 		StreamIdleTimeout:            durationpb.New(5 * time.Minute),
 		DrainTimeout:                 durationpb.New(5 * time.Second),
-		// A cut stream is held for this long before its connection closes; Envoy's
-		// default of a second would be the time a locked user goes on listening.
+		// Envoy waits this long before it closes the connection of an ended stream. With its default, a locked user
+		// would keep receiving for a second.
 		DelayedCloseTimeout: durationpb.New(100 * time.Millisecond),
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
 			HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_REJECT_REQUEST,
@@ -92,9 +92,8 @@ func (b *builder) connectionManager(cfg *config.Config) *hcmv3.HttpConnectionMan
 	}
 }
 
-// earlyRemoval strips what a client may not say before any filter sees it.
-// Removal on the virtual host would run after ext_authz and take the sidecar's
-// own header away (edge §3.3.1 line 4).
+// earlyRemoval removes headers that a client must not send before any filter sees them. request_headers_to_remove of
+// the virtual host runs after ext_authz: it would also remove the sidecar's own headers.
 func (b *builder) earlyRemoval(cfg *config.Config) *corev3.TypedExtensionConfig {
 	prefix := func(p string) *mutationv3.HeaderMutation {
 		return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{
@@ -116,23 +115,17 @@ func (b *builder) earlyRemoval(cfg *config.Config) *corev3.TypedExtensionConfig 
 	}
 }
 
-// subjectHeaders are the request headers in which the configuration finds
-// credentials, sorted.
+// subjectHeaders returns the request headers in which the configuration finds credentials, sorted.
 func subjectHeaders(cfg *config.Config) []string {
 	var out []string
-	for i := range cfg.Tenants {
-		for j := range cfg.Tenants[i].Apps {
-			for _, s := range cfg.Tenants[i].Apps[j].Subjects {
-				for _, h := range []string{s.Header, s.IssuedHeader} {
-					if h != "" {
-						out = append(out, h)
-					}
-				}
-			}
+	for _, a := range cfg.AllApps() {
+		for _, s := range a.Subjects {
+			out = append(out, s.Header, s.IssuedHeader)
 		}
 	}
 	slices.Sort(out)
-	return slices.Compact(out)
+	out = slices.Compact(out)
+	return slices.DeleteFunc(out, func(h string) bool { return h == "" })
 }
 
 func grpcService(cfg *config.Config, cluster string) *corev3.GrpcService {
@@ -144,7 +137,7 @@ func grpcService(cfg *config.Config, cluster string) *corev3.GrpcService {
 	}
 }
 
-// extAuthz is edge §3.3 as corrected by §3.3.1.
+// extAuthz sends every request to the authorizer and fails closed.
 func extAuthz(cfg *config.Config) *authzv3.ExtAuthz {
 	seen := []string{
 		"authorization", "cookie", "dpop", "host", "accept", "upgrade", "connection",
@@ -153,7 +146,7 @@ func extAuthz(cfg *config.Config) *authzv3.ExtAuthz {
 	}
 	seen = append(append(append(seen, OverrideHeaders()...), claimedIdentity()...), subjectHeaders(cfg)...)
 	slices.Sort(seen)
-	// A twin of our own headers that slipped through is seen, and refused.
+	// The authorizer sees a client's copy of our own headers that passed the early removal, and refuses it.
 	allowed := &matcherv3.ListStringMatcher{Patterns: []*matcherv3.StringMatcher{{
 		MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: identityPrefix}, IgnoreCase: true,
 	}}}
@@ -187,11 +180,11 @@ func extAuthz(cfg *config.Config) *authzv3.ExtAuthz {
 	}
 }
 
-// leash holds a gRPC stream for the life of a request without carrying a byte of
-// its body, so that the sidecar can end the request (edge §3.4).
+// leash keeps a gRPC stream open for the life of a request, without a byte of its body, so that the sidecar can end the
+// request.
 func leash(cfg *config.Config) *procv3.ExternalProcessor {
 	service := grpcService(cfg, ClusterLeash)
-	service.Timeout = nil // lives as long as the request
+	service.Timeout = nil // the stream lives as long as the request
 	return &procv3.ExternalProcessor{
 		GrpcService:      service,
 		FailureModeAllow: false,
@@ -206,7 +199,9 @@ func leash(cfg *config.Config) *procv3.ExternalProcessor {
 			RequestTrailerMode:  procv3.ProcessingMode_SKIP,
 			ResponseTrailerMode: procv3.ProcessingMode_SEND,
 		},
-		MutationRules: &mutationv3.HeaderMutationRules{DisallowAll: wrapperspb.Bool(true), DisallowIsError: wrapperspb.Bool(true)},
+		MutationRules: &mutationv3.HeaderMutationRules{
+			DisallowAll: wrapperspb.Bool(true), DisallowIsError: wrapperspb.Bool(true),
+		},
 		MetadataOptions: &procv3.MetadataOptions{ForwardingNamespaces: &procv3.MetadataOptions_MetadataNamespaces{
 			Untyped: []string{filterAuthz},
 		}},
@@ -214,11 +209,10 @@ func leash(cfg *config.Config) *procv3.ExternalProcessor {
 }
 
 func perRoute(surface, tenant, app string, buffer *authzv3.BufferSettings) *authzv3.ExtAuthzPerRoute {
-	settings := &authzv3.CheckSettings{ContextExtensions: map[string]string{"surface": surface, "tenant": tenant, "app": app}}
-	if buffer == nil {
-		settings.DisableRequestBodyBuffering = true
-	} else {
-		settings.WithRequestBody = buffer
+	settings := &authzv3.CheckSettings{
+		ContextExtensions:           map[string]string{"surface": surface, "tenant": tenant, "app": app},
+		WithRequestBody:             buffer,
+		DisableRequestBodyBuffering: buffer == nil,
 	}
 	return &authzv3.ExtAuthzPerRoute{Override: &authzv3.ExtAuthzPerRoute_CheckSettings{CheckSettings: settings}}
 }
@@ -231,6 +225,11 @@ func buffered(cfg *config.Config) *authzv3.BufferSettings {
 	}
 }
 
+func virtualHost(name string, domains []string) *routev3.VirtualHost {
+	return &routev3.VirtualHost{Name: name, Domains: domains, RequireTls: routev3.VirtualHost_ALL}
+}
+
+// routes makes a virtual host for each app. The SCIM routes of a tenant are on the host of its external URL.
 func (b *builder) routes(cfg *config.Config) *routev3.RouteConfiguration {
 	out := &routev3.RouteConfiguration{Name: "scimward", ValidateClusters: wrapperspb.Bool(true)}
 	for i := range cfg.Tenants {
@@ -238,7 +237,7 @@ func (b *builder) routes(cfg *config.Config) *routev3.RouteConfiguration {
 		shared := false
 		for j := range t.Apps {
 			a := &t.Apps[j]
-			host := &routev3.VirtualHost{Name: t.Name + "/" + a.Name, Domains: a.Hosts, RequireTls: routev3.VirtualHost_ALL}
+			host := virtualHost(t.Name+"/"+a.Name, a.Hosts)
 			if slices.Contains(a.Hosts, t.Host()) {
 				host.Routes = b.scimRoutes(cfg, t)
 				shared = true
@@ -247,9 +246,9 @@ func (b *builder) routes(cfg *config.Config) *routev3.RouteConfiguration {
 			out.VirtualHosts = append(out.VirtualHosts, host)
 		}
 		if !shared {
-			out.VirtualHosts = append(out.VirtualHosts, &routev3.VirtualHost{
-				Name: t.Name, Domains: []string{t.Host()}, RequireTls: routev3.VirtualHost_ALL, Routes: b.scimRoutes(cfg, t),
-			})
+			host := virtualHost(t.Name, []string{t.Host()})
+			host.Routes = b.scimRoutes(cfg, t)
+			out.VirtualHosts = append(out.VirtualHosts, host)
 		}
 	}
 	return out

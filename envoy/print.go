@@ -32,20 +32,18 @@ func Print(w io.Writer, cfg *config.Config) error {
 	if err := json.Unmarshal(raw, &doc); err != nil {
 		return fmt.Errorf("reading the encoded configuration: %w", err)
 	}
-	if _, err := fmt.Fprintln(w, "# Envoy configuration, written by `scimward envoy bootstrap`. Change the scimward configuration and write it again."); err != nil {
-		return fmt.Errorf("writing the configuration: %w", err)
-	}
+	_, err = fmt.Fprintln(w, "# Envoy configuration, written by `scimward envoy bootstrap`."+
+		" Change the scimward configuration and write it again.")
 	enc := yaml.NewEncoder(w)
 	enc.SetIndent(2)
-	if err := errors.Join(enc.Encode(doc), enc.Close()); err != nil {
+	if err := errors.Join(err, enc.Encode(doc), enc.Close()); err != nil {
 		return fmt.Errorf("writing the configuration: %w", err)
 	}
 	return nil
 }
 
-// Validate runs the generated rules of every message in m, descending into each
-// Any, which the generated code does not do. An Any that cannot be read is a fault:
-// nothing could be said of what is in it.
+// Validate runs the generated rules of every message in m, also of those in an Any, which the generated code skips. An
+// Any that cannot be unpacked is an error: its content cannot be checked.
 func Validate(m proto.Message) error {
 	var errs []error
 	Walk(m, func(m proto.Message) {
@@ -61,8 +59,7 @@ func Validate(m proto.Message) error {
 	return errors.Join(errs...)
 }
 
-// Walk calls fn for m and for every message packed into an Any below it; for an
-// Any that cannot be unpacked it calls fn with that.
+// Walk calls fn for m and for every message in an Any below it, and with the Any where that cannot be unpacked.
 func Walk(m proto.Message, fn func(proto.Message)) {
 	fn(m)
 	walk(m.ProtoReflect(), fn)

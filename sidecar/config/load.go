@@ -61,7 +61,8 @@ func parse(name, dir string, b []byte, lenient bool) (*Config, error) {
 		return nil, whole(Fault{Msg: "empty", Fix: "run `scimward init DIR` for a commented start"})
 	}
 	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
-		return nil, whole(Fault{Line: more.Line, Msg: "more than one document", Fix: "remove everything from the second --- on"})
+		const fix = "remove everything from the second --- on"
+		return nil, whole(Fault{Line: more.Line, Msg: "more than one document", Fix: fix})
 	}
 	d := &decoder{lines: map[string]int{}}
 	c := &Config{}

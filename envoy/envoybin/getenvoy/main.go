@@ -1,5 +1,4 @@
-// Command getenvoy prints the path of the Envoy that tests and the demo use,
-// after fetching it if it must.
+// Command getenvoy prints the path of the Envoy that tests and the demo run. It downloads one when it finds none.
 package main
 
 import (
@@ -11,16 +10,22 @@ import (
 )
 
 func main() {
-	wd, err := os.Getwd()
-	if err == nil {
-		var cache, bin string
-		if cache, err = envoybin.CacheDir(wd); err == nil {
-			if bin, err = envoybin.Locate(context.Background(), cache, os.Stderr); err == nil {
-				fmt.Println(bin)
-				return
-			}
-		}
+	bin, err := locate()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "getenvoy:", err)
+		os.Exit(1)
 	}
-	fmt.Fprintln(os.Stderr, "getenvoy:", err)
-	os.Exit(1)
+	fmt.Println(bin)
+}
+
+func locate() (string, error) {
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	cache, err := envoybin.CacheDir(wd)
+	if err != nil {
+		return "", err
+	}
+	return envoybin.Locate(context.Background(), cache, os.Stderr)
 }
