@@ -17,11 +17,10 @@ func defaultPort(scheme string) int {
 	return 443
 }
 
-// validHost reports whether s is a lower-case host name. A trailing dot is refused:
-// it would be another spelling of the same host. IPv6 addresses are no host names
-// and are parsed before.
+// validHost reports whether s is a lower-case host name. It refuses a trailing dot, which would be another spelling of
+// the same host. Callers parse IP addresses before.
 func validHost(s string) bool {
-	if s == "" || len(s) > 253 {
+	if len(s) > 253 {
 		return false
 	}
 	for label := range strings.SplitSeq(s, ".") {
@@ -37,7 +36,7 @@ func validHost(s string) bool {
 	return true
 }
 
-// canonHost is host in lower case, an IP address in its one canonical spelling.
+// canonHost returns host in lower case, or an IP address in its canonical spelling.
 func canonHost(host string) string {
 	if a, err := netip.ParseAddr(host); err == nil {
 		return a.Unmap().String()
@@ -45,8 +44,7 @@ func canonHost(host string) string {
 	return strings.ToLower(host)
 }
 
-// matchHost reports whether host is the one pattern names: the same, or one label
-// more than "*.suffix".
+// matchHost reports whether pattern names host: exactly, or as "*.suffix" with one label in place of the star.
 func matchHost(pattern, host string) bool {
 	suffix, wild := strings.CutPrefix(pattern, "*")
 	if !wild {
@@ -56,9 +54,8 @@ func matchHost(pattern, host string) bool {
 	return ok && label != "" && !strings.Contains(label, ".")
 }
 
-// cleanPath checks an escaped path. Whatever an application could read as another
-// path than the rule did is refused, not mended: dot segments, with or without
-// parameters or escapes, empty segments, escaped slashes, backslashes, NUL, and
+// cleanPath checks an escaped path. It refuses, and does not repair, a path that an application could read otherwise
+// than the rule: dot segments (with parameters or escapes too), empty segments, escaped slashes, backslashes, NUL, and
 // double escapes of those.
 func cleanPath(p string) (string, error) {
 	if p == "" {
@@ -88,8 +85,7 @@ func cleanPath(p string) (string, error) {
 	return p, nil
 }
 
-// underAny reports whether the clean path p is one of prefixes or below one, by
-// whole segments.
+// underAny reports whether the clean path p is one of prefixes or below one, by whole segments.
 func underAny(p string, prefixes []string) bool {
 	return slices.ContainsFunc(prefixes, func(prefix string) bool {
 		rest, ok := strings.CutPrefix(p, prefix)
@@ -97,13 +93,13 @@ func underAny(p string, prefixes []string) bool {
 	})
 }
 
-// never are addresses no rule can allow: this host's link, cloud metadata, groups.
+// never are the addresses that no rule can allow: this host's link, cloud metadata, multicast.
 func never() []netip.Prefix {
-	return prefixes("0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4", "::/128", "fe80::/10", "ff00::/8", "fd00:ec2::254/128")
+	return prefixes("0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4",
+		"::/128", "fe80::/10", "ff00::/8", "fd00:ec2::254/128")
 }
 
-// inner are addresses a rule must name: private, loopback, carrier, protocol and
-// translation ranges.
+// inner are the addresses that a rule must name: private, loopback, carrier, protocol and translation ranges.
 func inner() []netip.Prefix {
 	return prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "100.64.0.0/10",
 		"192.0.0.0/24", "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
@@ -118,13 +114,13 @@ func prefixes(cidrs ...string) []netip.Prefix {
 	return out
 }
 
-// checkAddr refuses an address a request may not go to.
+// checkAddr refuses an address to which a rule with these private ranges may not send.
 func checkAddr(a netip.Addr, private []netip.Prefix) error {
 	a = a.Unmap().WithZone("")
-	if nat64 := netip.MustParsePrefix("64:ff9b::/96"); nat64.Contains(a) {
+	if nat64 := netip.MustParsePrefix("64:ff9b::/96"); nat64.Contains(a) { // RFC 6052 §2.1
 		b := a.As16()
 		if err := checkAddr(netip.AddrFrom4([4]byte(b[12:])), private); err != nil {
-			return err // the address behind the translator counts too
+			return err // the address behind the translator
 		}
 	}
 	contains := func(p netip.Prefix) bool { return p.Contains(a) }

@@ -1,11 +1,11 @@
 package plugins
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
 
-// The breaker's rule (design: plugins §5).
 const (
 	breakerKills  = 3
 	breakerTraps  = 5
@@ -14,9 +14,9 @@ const (
 	quarantineMax = time.Hour
 )
 
-// breaker keeps a plugin that keeps breaking from being called: 3 kills or 5 traps
-// within 10 minutes put it into quarantine for 5 minutes, and twice as long each
-// further time, up to an hour. An hour without quarantine forgets the past ones.
+// breaker puts a plugin into quarantine, in which the host does not call it: after 3 kills or 5 traps within 10
+// minutes, for 5 minutes. Each further quarantine is twice as long, up to an hour. After an hour without one the next
+// is short again.
 type breaker struct {
 	now func() time.Time
 
@@ -24,40 +24,34 @@ type breaker struct {
 	kills []time.Time
 	traps []time.Time
 	until time.Time     // end of the present or last quarantine
-	last  time.Duration // its length; 0: none yet
+	last  time.Duration // its length; 0: there was none
 }
 
-// open returns how much longer calls are refused; 0: they are not.
+// open returns how long the quarantine still lasts; 0: there is none.
 func (b *breaker) open() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return max(b.until.Sub(b.now()), 0)
 }
 
-// kill notes that the worker had to be killed or died; trap that a call trapped.
-// Both report whether that put the plugin into quarantine.
-func (b *breaker) kill() bool { return b.note(&b.kills, breakerKills) }
-func (b *breaker) trap() bool { return b.note(&b.traps, breakerTraps) }
+// kill records that the host killed the worker or found it dead; trap that a call trapped. Both report whether this
+// began a quarantine.
+func (b *breaker) kill() bool { return b.record(&b.kills, breakerKills) }
+func (b *breaker) trap() bool { return b.record(&b.traps, breakerTraps) }
 
-func (b *breaker) note(events *[]time.Time, limit int) bool {
+func (b *breaker) record(events *[]time.Time, limit int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
-	keep := (*events)[:0]
-	for _, t := range *events {
-		if now.Sub(t) < breakerWindow {
-			keep = append(keep, t)
-		}
-	}
-	*events = append(keep, now)
+	old := func(t time.Time) bool { return now.Sub(t) >= breakerWindow }
+	*events = append(slices.DeleteFunc(*events, old), now)
 	if len(*events) < limit || now.Before(b.until) {
 		return false
 	}
 	b.kills, b.traps = nil, nil
-	switch {
-	case b.last == 0 || now.Sub(b.until) >= quarantineMax:
+	if b.last == 0 || now.Sub(b.until) >= quarantineMax {
 		b.last = quarantineMin
-	default:
+	} else {
 		b.last = min(2*b.last, quarantineMax)
 	}
 	b.until = now.Add(b.last)

@@ -10,7 +10,7 @@ import (
 	"github.com/scimward/scimward/plugins/plugintest"
 )
 
-// TestCanIdentify: what is missing for an opaque subject is said before a request comes.
+// TestCanIdentify: the operator learns what an opaque subject lacks before a request arrives.
 func TestCanIdentify(t *testing.T) {
 	guest := plugintest.BuildGo(t, "./plugintest/testdata/hostile")
 	whole, unmarked := hostileManifest(), hostileManifest()
@@ -26,7 +26,7 @@ func TestCanIdentify(t *testing.T) {
 		cfg        plugins.Config
 		code, want string
 	}{
-		"can":                  {plugintest.Local(t, base, guest, whole, secrets), "", ""},
+		"nothing":              {plugintest.Local(t, base, guest, whole, secrets), "", ""},
 		"no identify":          {plugintest.Local(t, base, mute, plugintest.HandmadeManifest(), nil), abi.CodeUnsupported, "plugin handmade exports no identify"},
 		"no need marked":       {plugintest.Local(t, base, guest, unmarked, secrets), abi.CodeUnsupported, "no http rule has identify: true"},
 		"no grant":             {ungranted, abi.CodeNotLoaded, "plugin.http[0] does not give identify: true"},
@@ -46,7 +46,7 @@ func TestCanIdentify(t *testing.T) {
 				t.Errorf("%v, want %s: %s", err, tt.code, tt.want)
 			}
 			if _, err := h.Identify(t.Context(), "acme", "app", abi.Credential{}, cookie); err == nil {
-				t.Error("Identify answers all the same")
+				t.Error("Identify answers although CanIdentify denies it")
 			}
 			if err := h.CanIdentify("other", "app"); !errors.Is(err, plugins.ErrNoPlugin) {
 				t.Errorf("another tenant: %v, want ErrNoPlugin", err)

@@ -13,7 +13,7 @@ import (
 
 const connectTimeout = 3 * time.Second
 
-// addressError is a host that resolves to an address a rule does not allow.
+// addressError says that a host resolves to an address that its rule does not allow.
 type addressError struct {
 	host string
 	err  error
@@ -22,9 +22,8 @@ type addressError struct {
 func (e *addressError) Error() string { return "host " + e.host + ": " + e.err.Error() }
 func (e *addressError) Unwrap() error { return e.err }
 
-// newTransport makes the connections of one rule: no proxy, no compression (a
-// compressed body would hide a secret from redaction), TLS 1.2 or newer, and only
-// to addresses that were checked.
+// newTransport makes the connections of one rule: TLS 1.2 or newer, only to addresses that were checked, without a
+// proxy, and without compression, which would hide a secret from redaction.
 func newTransport(r rule, resolve resolver) *http.Transport {
 	d := &dialer{private: r.private, resolve: resolve}
 	return &http.Transport{
@@ -45,10 +44,9 @@ type dialer struct {
 	resolve resolver
 }
 
-// dial resolves the host, checks every address it has, and connects to one of
-// those very addresses: a second look-up could answer otherwise. One address that
-// is not allowed refuses the host, because an attacker who adds an inner address
-// to an outer name waits for the outer one to fail.
+// dial resolves the host, checks every address, and connects to one of these very addresses, because a second look-up
+// could answer otherwise. One address that is not allowed refuses the host: an attacker who adds an inner address to
+// an outer name only waits for the outer one to fail.
 func (d *dialer) dial(ctx context.Context, network, hostport string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(hostport)
 	if err != nil {
@@ -80,6 +78,6 @@ func (d *dialer) dial(ctx context.Context, network, hostport string) (net.Conn, 
 	return nil, errors.Join(errs...)
 }
 
-func defaultResolve(ctx context.Context, host string) ([]netip.Addr, error) {
+func systemResolver(ctx context.Context, host string) ([]netip.Addr, error) {
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }

@@ -22,25 +22,23 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// egress sends the requests of one plugin. The order of checks is that of design:
-// plugins §7: budget, URL, rule, headers, secrets, address, TLS, no redirects,
-// caps, redaction, response headers.
+// egress sends the requests of one plugin. It checks, in this order: budget, URL, rule, headers, secrets, address, TLS.
+// It follows no redirect, caps the answer, redacts it, and passes on only some of its headers.
 type egress struct {
 	routes  []route
 	limits  Limits
 	secrets *secrets
 	now     func() time.Time
 
-	// unreadable hears of a secret that a request needs and whose file cannot be used.
+	// unreadable is called when a request needs a secret whose file cannot be used.
 	unreadable func(context.Context, *secretError)
 }
 
-// route is a rule with the connections made under it. Connections are not shared
-// between rules: what one rule may reach, another may not.
+// route is a rule with its connections. Rules share no connections: another rule may not reach the same addresses.
 type route struct {
 	rule
 	transport *http.Transport
-	pace      *rate.Limiter
+	limiter   *rate.Limiter
 }
 
 // resolver turns a host name into addresses.
@@ -49,11 +47,11 @@ type resolver func(ctx context.Context, host string) ([]netip.Addr, error)
 func newEgress(p permit, s *secrets, resolve resolver, now func() time.Time) *egress {
 	e := &egress{limits: p.limits, secrets: s, now: now, unreadable: func(context.Context, *secretError) {}}
 	for _, r := range p.rules {
-		pace := rate.NewLimiter(rate.Inf, 1)
+		limiter := rate.NewLimiter(rate.Inf, 1)
 		if r.rps > 0 {
-			pace = rate.NewLimiter(rate.Limit(r.rps), max(1, int(r.rps)))
+			limiter = rate.NewLimiter(rate.Limit(r.rps), max(1, int(r.rps)))
 		}
-		e.routes = append(e.routes, route{rule: r, transport: newTransport(r, resolve), pace: pace})
+		e.routes = append(e.routes, route{rule: r, transport: newTransport(r, resolve), limiter: limiter})
 	}
 	return e
 }
@@ -64,13 +62,12 @@ func (e *egress) close() {
 	}
 }
 
-// session is one call's use of egress. The call's own goroutine uses it, one
-// request at a time.
+// session is one call's use of egress, one request at a time.
 type session struct {
 	e          *egress
 	readOnly   bool   // health, verify, identify, dry run: GET and HEAD only
-	ref        string // identify: the name of the credential and the credential itself
-	credential string
+	ref        string // identify: the name of the credential
+	credential string // identify: the credential itself
 	left       int
 	redact     redactor
 }
@@ -82,7 +79,7 @@ func (e *egress) session(readOnly bool, ref, credential string) *session {
 	}
 }
 
-// refusal is why a request was not sent or got no answer.
+// refusal says why a request was not sent or got no answer.
 type refusal struct {
 	errno     abi.Errno
 	code      string
@@ -95,41 +92,51 @@ func denied(format string, args ...any) *refusal {
 	return &refusal{errno: abi.ErrnoDenied, code: abi.CodeEgressDenied, message: fmt.Sprintf(format, args...)}
 }
 
-// send does what http_send asks and returns errno, metadata and body, both free of
-// known secrets.
+// answer is what a guest reads of an application's response.
+type answer struct {
+	meta abi.HTTPResponse
+	body []byte
+}
+
+// send performs http_send and returns errno, metadata and body, without known secrets.
 func (s *session) send(ctx context.Context, doc, body []byte) (abi.Errno, []byte, []byte) {
-	resp, answer, no := s.try(ctx, doc, body)
 	var errno abi.Errno
+	a, no := s.try(ctx, doc, body)
 	if no != nil {
 		errno = no.errno
-		resp = abi.HTTPResponse{Code: no.code, Message: cut(s.redact.text(no.message), abi.MessageBytes), Retryable: no.retryable}
+		message := cut(s.redact.text(no.message), abi.MessageBytes)
+		a = answer{meta: abi.HTTPResponse{Code: no.code, Message: message, Retryable: no.retryable}}
 	}
-	meta, err := json.Marshal(resp)
+	meta, err := json.Marshal(a.meta)
 	if err != nil {
 		return abi.ErrnoIO, []byte(`{"code":"app_error","message":"encoding the answer","retryable":true}`), nil
 	}
-	return errno, meta, answer
+	return errno, meta, a.body
 }
 
-func (s *session) try(ctx context.Context, doc, body []byte) (abi.HTTPResponse, []byte, *refusal) {
+func (s *session) try(ctx context.Context, doc, body []byte) (answer, *refusal) {
 	if s.left <= 0 {
-		return abi.HTTPResponse{}, nil, &refusal{errno: abi.ErrnoBudget, code: abi.CodeEgressDenied, message: "http_requests is used up", retryable: true}
+		return answer{}, &refusal{
+			errno: abi.ErrnoBudget, code: abi.CodeEgressDenied, message: "http_requests is used up", retryable: true,
+		}
 	}
 	s.left--
 	var meta abi.HTTPRequest
 	if err := json.Unmarshal(doc, &meta); err != nil {
-		return abi.HTTPResponse{}, nil, &refusal{errno: abi.ErrnoInval, code: abi.CodeContract, message: "decoding the request: " + err.Error()}
+		return answer{}, &refusal{
+			errno: abi.ErrnoInval, code: abi.CodeContract, message: "decoding the request: " + err.Error(),
+		}
 	}
 	u, err := parseTarget(meta.URL)
 	if err != nil {
-		return abi.HTTPResponse{}, nil, &refusal{errno: abi.ErrnoInval, code: abi.CodeEgressDenied, message: err.Error()}
+		return answer{}, &refusal{errno: abi.ErrnoInval, code: abi.CodeEgressDenied, message: err.Error()}
 	}
 	rt, header, no := s.match(meta, u)
-	if no != nil && no.secret != nil {
-		s.e.unreadable(ctx, no.secret)
-	}
 	if no != nil {
-		return abi.HTTPResponse{}, nil, no
+		if no.secret != nil {
+			s.e.unreadable(ctx, no.secret)
+		}
+		return answer{}, no
 	}
 	timeout := time.Duration(s.e.limits.HTTPTimeoutMS) * time.Millisecond
 	if t := time.Duration(meta.TimeoutMS) * time.Millisecond; t > 0 {
@@ -138,22 +145,30 @@ func (s *session) try(ctx context.Context, doc, body []byte) (abi.HTTPResponse, 
 	rctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if ctx.Err() != nil {
-		return abi.HTTPResponse{}, nil, s.explain(ctx, rctx, ctx.Err())
+		return answer{}, explain(ctx, rctx, ctx.Err())
 	}
-	if err := rt.pace.Wait(rctx); err != nil {
-		return abi.HTTPResponse{}, nil, &refusal{errno: abi.ErrnoRateLimit, code: abi.CodeRateLimited, message: "the rule's rps would be exceeded", retryable: true}
+	if err := rt.limiter.Wait(rctx); err != nil {
+		return answer{}, &refusal{
+			errno: abi.ErrnoRateLimit, code: abi.CodeRateLimited,
+			message: "the request would exceed the rule's rps", retryable: true,
+		}
 	}
-	resp, answer, err := s.exchange(rctx, rt, meta.Method, u, header, body)
+	req, err := http.NewRequestWithContext(rctx, meta.Method, u.String(), bytes.NewReader(body))
 	if err != nil {
-		return abi.HTTPResponse{}, nil, s.explain(ctx, rctx, err)
+		return answer{}, explain(ctx, rctx, err)
 	}
-	return resp, answer, nil
+	req.Header = header
+	a, err := s.exchange(req, rt.transport)
+	if err != nil {
+		return answer{}, explain(ctx, rctx, err)
+	}
+	return a, nil
 }
 
-// parseTarget accepts absolute http and https URLs that can be read in one way only.
+// parseTarget accepts absolute http and https URLs that every reader reads alike.
 func parseTarget(raw string) (*url.URL, error) {
 	if strings.Contains(raw, "{{") {
-		return nil, errors.New("a placeholder stands in the URL: only header values may hold one")
+		return nil, errors.New("the URL holds a placeholder: only header values may hold one")
 	}
 	if strings.ContainsAny(raw, "\\#") {
 		return nil, errors.New("the URL holds a backslash or a fragment")
@@ -181,9 +196,8 @@ func parseTarget(raw string) (*url.URL, error) {
 	return u, nil
 }
 
-// match finds the rule that allows all of a request, its headers' secrets too, and
-// fills the headers in. A rule that lacks but the file of a secret came nearest: what
-// is refused because of it may be tried again.
+// match finds the rule that allows all of a request, including the secrets in its headers, and builds the headers. If
+// a rule lacks only the file of a secret, its refusal counts, because the request may succeed later.
 func (s *session) match(meta abi.HTTPRequest, u *url.URL) (*route, http.Header, *refusal) {
 	routes, no := s.routes(meta.Method, u)
 	for _, rt := range routes {
@@ -198,8 +212,8 @@ func (s *session) match(meta abi.HTTPRequest, u *url.URL) (*route, http.Header, 
 	return nil, nil, no
 }
 
-// routes finds the rules that allow a request but for its headers. When there is
-// none, the refusal is that of the rule that came nearest.
+// routes finds the rules that allow method and URL. If there is none, the refusal is that of the rule that came
+// nearest.
 func (s *session) routes(method string, u *url.URL) ([]*route, *refusal) {
 	if !slices.Contains(allMethods(), method) {
 		return nil, denied("method %q", cut(method, 32))
@@ -235,15 +249,15 @@ func (s *session) routes(method string, u *url.URL) ([]*route, *refusal) {
 	return found, no
 }
 
-// hostHeader reports headers that are set by the host alone, or would change how a message is framed,
-// routed, what method or path the application reads or, for accept-encoding, hide a secret from
-// redaction. Many applications cannot tell "_" from "-" in a name.
+// hostHeader reports whether a guest may not set a header: the host sets it, or it would change how the message is
+// framed or routed, which method or path the application reads, or (accept-encoding) hide a secret from redaction.
+// Many applications read "_" in a name as "-".
 func hostHeader(name string) bool {
 	name = strings.ReplaceAll(name, "_", "-")
 	switch name {
-	case "x-http-method", "x-http-method-override", "x-method-override", "x-original-method", "x-original-url", "x-rewrite-url":
-		return true
-	case "host", "connection", "te", "trailer", "transfer-encoding", "content-length", "upgrade",
+	case "x-http-method", "x-http-method-override", "x-method-override",
+		"x-original-method", "x-original-url", "x-rewrite-url",
+		"host", "connection", "te", "trailer", "transfer-encoding", "content-length", "upgrade",
 		"keep-alive", "forwarded", "expect", "accept-encoding", "via":
 		return true
 	}
@@ -263,7 +277,9 @@ func (s *session) header(r *route, in map[string]string) (http.Header, *refusal)
 		v, err := substitute(value, func(class, ref string) (string, error) { return s.lookup(r, class, ref) })
 		var secret *secretError
 		if errors.As(err, &secret) {
-			return nil, &refusal{errno: abi.ErrnoIO, code: abi.CodeSecretUnreadable, message: secret.Error(), retryable: true, secret: secret}
+			return nil, &refusal{
+				errno: abi.ErrnoIO, code: abi.CodeSecretUnreadable, message: secret.Error(), retryable: true, secret: secret,
+			}
 		}
 		if err != nil {
 			return nil, denied("header %s: %v", name, err)
@@ -274,7 +290,7 @@ func (s *session) header(r *route, in map[string]string) (http.Header, *refusal)
 			}
 		}
 		if _, twice := out[http.CanonicalHeaderKey(name)]; twice {
-			return nil, denied("header %s is there twice", name)
+			return nil, denied("header %s appears twice", name)
 		}
 		total += len(name) + len(v)
 		out.Set(name, v)
@@ -317,37 +333,30 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// exchange sends one request over the rule's transport, which follows no redirect,
-// and reads the answer up to its cap.
-func (s *session) exchange(ctx context.Context, r *route, method string, u *url.URL, h http.Header, body []byte) (abi.HTTPResponse, []byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+// exchange sends one request over a transport, which follows no redirect, and reads the answer up to its cap.
+func (s *session) exchange(req *http.Request, transport *http.Transport) (answer, error) {
+	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return abi.HTTPResponse{}, nil, err
-	}
-	req.Header = h
-	resp, err := r.transport.RoundTrip(req)
-	if err != nil {
-		return abi.HTTPResponse{}, nil, err
+		return answer{}, err
 	}
 	defer resp.Body.Close() //nolint:errcheck // read to its cap; nothing to do about a close
-	// A secret that straddles the cap is redacted before the cut.
+	// Redaction comes before the cut, so that a secret across the cap is not left in half.
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+maxSecret))
 	if err != nil {
-		return abi.HTTPResponse{}, nil, fmt.Errorf("reading the body: %w", err)
+		return answer{}, fmt.Errorf("reading the body: %w", err)
 	}
 	truncated := len(b) > maxBody
 	b = s.redact.bytes(b)
 	if len(b) > maxBody {
 		b, truncated = b[:maxBody], true
 	}
-	out := abi.HTTPResponse{
+	return answer{abi.HTTPResponse{
 		Status: resp.StatusCode, BodyLen: len(b), Truncated: truncated, Headers: s.guestHeaders(resp.Header),
 		RetryAfterMS: retryAfter(resp.Header.Get("Retry-After"), s.e.now()).Milliseconds(),
-	}
-	return out, b, nil
+	}, b}, nil
 }
 
-// maxGuestHeaders bounds the text of the headers a guest reads.
+// maxGuestHeaders bounds the response headers that a guest reads, names and values.
 const maxGuestHeaders = 8 << 10
 
 func (s *session) guestHeaders(h http.Header) map[string]string {
@@ -373,11 +382,11 @@ func guestHeader(name string) bool {
 	return strings.HasPrefix(name, "x-ratelimit-")
 }
 
-// maxRetryAfter bounds what an application may ask for (design: plugins §6.6).
+// maxRetryAfter bounds the wait that an application or a guest may ask for.
 const maxRetryAfter = time.Hour
 
-// retryAfter reads Retry-After, seconds or a date (RFC 9110 §10.2.3). 0: none, or
-// unreadable.
+// retryAfter reads Retry-After, seconds or a date (RFC 9110 §10.2.3). It returns 0 if there is none or it cannot be
+// read.
 func retryAfter(v string, now time.Time) time.Duration {
 	if v == "" {
 		return 0
@@ -392,9 +401,9 @@ func retryAfter(v string, now time.Time) time.Duration {
 	return min(max(at.Sub(now), 0), maxRetryAfter)
 }
 
-// explain turns an error of an exchange into what the guest sees. call is the
-// call's context, own that of the one request.
-func (s *session) explain(call, own context.Context, err error) *refusal {
+// explain turns an error of an exchange into what the guest sees. call is the context of the call, own that of the
+// one request.
+func explain(call, own context.Context, err error) *refusal {
 	var addr *addressError
 	var dns *net.DNSError
 	var op *net.OpError
@@ -403,7 +412,7 @@ func (s *session) explain(call, own context.Context, err error) *refusal {
 	case errors.As(err, &addr):
 		return denied("%v", addr)
 	case call.Err() != nil:
-		no.errno, no.code, no.message = abi.ErrnoCanceled, abi.CodeDeadline, "the call's deadline came"
+		no.errno, no.code, no.message = abi.ErrnoCanceled, abi.CodeDeadline, "the deadline of the call has passed"
 	case own.Err() != nil:
 		no.errno, no.message = abi.ErrnoTimeout, "no answer in time"
 	case errors.As(err, &dns), errors.As(err, &op):

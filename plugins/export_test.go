@@ -10,19 +10,32 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// The parts below are tested apart from a worker.
+// SetIdentifyTimeout replaces the 500 ms of an identify call.
+func (h *Host) SetIdentifyTimeout(d time.Duration) {
+	for _, p := range h.plugins {
+		p.common.identify = d
+	}
+}
+
+// SetCacheSize replaces the bound of the cache of identities.
+func (h *Host) SetCacheSize(entries int) { h.identities.cache.Resize(entries) }
+
+// The parts below are tested without a worker.
 
 // Egress is egress of a manifest and its grant.
 type Egress struct{ e *egress }
 
+// Resolver turns a host name into addresses; nil is the system's.
+type Resolver = func(context.Context, string) ([]netip.Addr, error)
+
 // NewEgress computes what m may do under c and opens egress for it.
-func NewEgress(m Manifest, c Config, resolve func(context.Context, string) ([]netip.Addr, error), now func() time.Time) (*Egress, error) {
+func NewEgress(m Manifest, c Config, resolve Resolver, now func() time.Time) (*Egress, error) {
 	p, err := intersect(m, c)
 	if err != nil {
 		return nil, err
 	}
 	if resolve == nil {
-		resolve = defaultResolve
+		resolve = systemResolver
 	}
 	return &Egress{newEgress(p, newSecrets(c.Grant.Secrets), resolve, now)}, nil
 }
@@ -47,7 +60,7 @@ func (c *Call) Send(ctx context.Context, req abi.HTTPRequest, body []byte) (abi.
 	return c.SendRaw(ctx, doc, body)
 }
 
-// SendRaw sends a document as a guest made it.
+// SendRaw sends a document as a guest wrote it.
 func (c *Call) SendRaw(ctx context.Context, doc, body []byte) (abi.Errno, abi.HTTPResponse, []byte) {
 	errno, meta, answer := c.s.send(ctx, doc, body)
 	var m abi.HTTPResponse
@@ -57,10 +70,10 @@ func (c *Call) SendRaw(ctx context.Context, doc, body []byte) (abi.Errno, abi.HT
 	return errno, m, answer
 }
 
-// Judge is judgeRevoke for a guest that returned ret with output after reports; code
-// is what ended it otherwise.
+// Judge is judgeRevoke for a guest that made reports and then returned ret with output, or ended with code.
 func Judge(req abi.Request, code string, ret int32, output []byte, reports ...[]byte) abi.Result {
-	return judgeRevoke(req, outcome{code: code, ret: ret, output: output, reports: reports}, newRedactor("planted-secret"))
+	out := outcome{code: code, ret: ret, output: output, reports: reports}
+	return judgeRevoke(req, out, newRedactor("planted-secret"))
 }
 
 // JudgeIdentify is judgeIdentify for a guest that returned ret with output.

@@ -6,15 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/scimward/scimward/plugins/abi"
 )
 
 // frameType says what a frame carries. A frame is
 //
 //	u32 length of what follows | u8 type | u32 call id | payload
 //
-// all little endian. Most payloads have two parts: u32 length of the head, the
-// head as JSON, then raw bytes (a module, an input, a body). Both ends are this
-// program, but the host reads frames as if the guest had written them: a bug in
+// all little endian. Most payloads have two parts: u32 length of the head, the head as JSON, then raw bytes (a module,
+// an input, a body). Both ends are this program, but the host reads frames as if the guest had written them: a bug in
 // the Wasm engine must not become one of the host.
 type frameType uint8
 
@@ -22,7 +23,7 @@ const (
 	frameLoad     frameType = iota + 1 // host -> worker: loadMsg, module
 	frameReady                         // worker -> host: readyMsg
 	frameCall                          // host -> worker: callMsg, input document
-	frameCancel                        // host -> worker: the call's deadline has come
+	frameCancel                        // host -> worker: the deadline of the call has passed
 	frameDone                          // worker -> host: doneMsg, output document
 	frameReport                        // worker -> host: one KindResult
 	frameLog                           // worker -> host: u8 level, text
@@ -34,7 +35,7 @@ const (
 // frameHeader is the length of type and call id.
 const frameHeader = 5
 
-// The bounds of plugin documents (design: plugins §9).
+// The bounds of plugin documents.
 const (
 	maxModule    = 16 << 20
 	maxInput     = 256 << 10
@@ -47,21 +48,19 @@ const (
 	maxFrameHead = 64 << 10
 )
 
-// maxPayload bounds a frame of type t; -1 refuses a type that does not exist.
+// maxPayload bounds a frame of type t. It is -1 for a type that does not exist.
 func (t frameType) maxPayload() int {
 	switch t {
 	case frameLoad:
 		return maxModule + maxFrameHead
-	case frameReady:
+	case frameReady, frameDone:
 		return maxOutput + maxFrameHead
 	case frameCall:
 		return maxInput + maxFrameHead
 	case frameCancel, frameCompiled:
 		return 0
-	case frameDone:
-		return maxOutput + maxFrameHead
 	case frameReport:
-		return 4 << 10
+		return abi.ReportBytes
 	case frameLog:
 		return maxLogLine + 1
 	case frameSend:
@@ -73,7 +72,7 @@ func (t frameType) maxPayload() int {
 	}
 }
 
-// errFrame is a frame that breaks the protocol.
+// errFrame says that a frame breaks the protocol.
 var errFrame = errors.New("plugins: broken frame")
 
 type frame struct {
@@ -82,8 +81,8 @@ type frame struct {
 	payload []byte
 }
 
-// readFrame reads one frame. Memory is allocated only after the length is known to
-// be within the bound of the frame's type. At a clean end it returns io.EOF.
+// readFrame reads one frame. It allocates memory only after it has checked the length against the bound of the type.
+// At a clean end it returns io.EOF.
 func readFrame(r io.Reader) (frame, error) {
 	var h [4 + frameHeader]byte
 	if _, err := io.ReadFull(r, h[:]); err != nil {
@@ -101,8 +100,8 @@ func readFrame(r io.Reader) (frame, error) {
 	return f, nil
 }
 
-// appendFrame appends the wire form of f. A payload above its bound is an error
-// here too, so that a fault shows where it is made.
+// appendFrame appends the wire form of f. A payload above its bound is an error here too, so that the fault shows
+// where it is made.
 func appendFrame(b []byte, f frame) ([]byte, error) {
 	if len(f.payload) > f.typ.maxPayload() {
 		return b, fmt.Errorf("%w: type %d with %d bytes", errFrame, f.typ, len(f.payload))
@@ -122,7 +121,7 @@ func joinParts(head any, body []byte) ([]byte, error) {
 	return joinRaw(doc, body), nil
 }
 
-// joinRaw is joinParts for a head that is JSON already, or claims to be.
+// joinRaw is joinParts for a head that is encoded already, perhaps by a guest and badly.
 func joinRaw(doc, body []byte) []byte {
 	b := make([]byte, 0, 4+len(doc)+len(body))
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(doc)))
@@ -130,7 +129,7 @@ func joinRaw(doc, body []byte) []byte {
 	return append(b, body...)
 }
 
-// splitParts is the inverse of joinParts; head is decoded into v.
+// splitParts is the inverse of joinParts. It decodes the head into v.
 func splitParts(payload []byte, v any) (body []byte, err error) {
 	head, body, err := splitRaw(payload)
 	if err != nil {
@@ -159,19 +158,16 @@ func splitRaw(payload []byte) (head, body []byte, err error) {
 type loadMsg struct {
 	CacheDir         string
 	MemoryMiB        int
-	Idle             int // instances kept for the next call
+	Idle             int // instances kept for later calls
 	CallsPerInstance int
-	HTTP             bool  // http_send may be imported
-	GoMemory         int64 // soft limit of the worker's own heap, bytes; 0: none
+	HTTP             bool  // the guest may import http_send
+	GoMemory         int64 // soft limit of the worker's own heap, bytes
 }
 
-// readyMsg is the worker's answer to loadMsg. Stage and Fault are set when it
-// could not load.
+// readyMsg is the worker's answer to loadMsg. Fault says at which stage and why it could not load.
 type readyMsg struct {
-	Stage       string
 	Fault       string
-	Version     uint32
-	Verify      bool // exports of these names exist
+	Verify      bool // the module has an export of this name
 	Identify    bool
 	Description json.RawMessage
 }
@@ -182,10 +178,10 @@ type callMsg struct {
 	DeadlineMS int64
 }
 
-// doneMsg ends one call. Fault is empty when the export returned.
+// doneMsg ends one call. Fault is empty if the export returned.
 type doneMsg struct {
 	Code  int32
-	Fault string // abi.CodeTrap or abi.CodeDeadline; the host takes no other
+	Fault string // abi.CodeTrap or abi.CodeDeadline; the host accepts no other
 	Note  string // why, for the operator
 }
 

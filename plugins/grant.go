@@ -13,11 +13,11 @@ import (
 	"strings"
 )
 
-// rule is one place requests may go: a need of the manifest, covered by a rule of
-// the grant. Everything is resolved and canonical.
+// rule is one place where requests may go: a need of the manifest that a rule of the grant covers. Everything is
+// resolved and canonical.
 type rule struct {
 	scheme   string
-	host     string // lower case; "*.suffix"
+	host     string // lower case; may be "*.suffix"
 	port     int
 	methods  []string
 	prefixes []string // clean, without a trailing slash; "" is the root
@@ -28,15 +28,15 @@ type rule struct {
 	rps      float64        // 0: no limit
 }
 
-// permit is what a plugin may do: needs ∩ grant.
+// permit is what a plugin may do: what its manifest needs and its grant allows.
 type permit struct {
 	rules  []rule
 	limits Limits
 	config map[string]any
 }
 
-// intersect computes what a plugin may do. Each need must be covered whole by one
-// rule of the grant; all needs that are not are named together.
+// intersect computes what a plugin may do. One rule of the grant must cover all of a need; the error names every need
+// that none covers.
 func intersect(m Manifest, c Config) (permit, error) {
 	var f faults
 	for i := range c.Grant.HTTP {
@@ -54,7 +54,7 @@ func intersect(m Manifest, c Config) (permit, error) {
 	maps.Copy(p.config, c.Settings)
 	for i := range m.Capabilities.HTTP {
 		at := fmt.Sprintf("capabilities.http[%d]", i)
-		need, err := resolveNeed(m.Capabilities.HTTP[i], p.config)
+		need, err := m.Capabilities.HTTP[i].resolve(p.config)
 		if err != nil {
 			f.add(at, "%v", err)
 			continue
@@ -72,33 +72,30 @@ func intersect(m Manifest, c Config) (permit, error) {
 	return p, nil
 }
 
-// limits takes, for each limit, what the manifest asks for, at most what the grant
-// gives; the default stands in for either.
+// limits returns, for each limit, what the manifest asks for, at most what the grant allows. The default stands in
+// for the grant, and the grant for the manifest.
 func limits(need, grant Limits) Limits {
-	out := Limits{}
-	nb, gb, ob := need.bounds(), grant.bounds(), out.bounds()
-	for i, b := range ob {
-		give := *gb[i].field
-		if give == 0 {
-			give = b.def
+	var out Limits
+	asked, granted := need.bounds(), grant.bounds()
+	for i, b := range out.bounds() {
+		*b.field = *granted[i].field
+		if *b.field == 0 {
+			*b.field = b.def
 		}
-		ask := *nb[i].field
-		if ask == 0 {
-			ask = give
+		if ask := *asked[i].field; ask != 0 {
+			*b.field = min(*b.field, ask)
 		}
-		*b.field = min(ask, give)
 	}
 	return out
 }
 
-// String says where and how, for the operator who has to grant it.
+// String describes the rule for the operator who has to grant it.
 func (r rule) String() string {
-	s := strings.Join(r.methods, ",") + " " + r.scheme + "://" + r.host + ":" + strconv.Itoa(r.port)
 	var paths []string
 	for _, p := range r.prefixes {
 		paths = append(paths, p+"/")
 	}
-	s += strings.Join(paths, "|")
+	s := fmt.Sprintf("%s %s://%s:%d%s", strings.Join(r.methods, ","), r.scheme, r.host, r.port, strings.Join(paths, "|"))
 	if len(r.secrets) > 0 {
 		s += " secrets " + strings.Join(r.secrets, ",")
 	}
@@ -111,7 +108,8 @@ func (r rule) String() string {
 	return s
 }
 
-func resolveNeed(n HTTPNeed, config map[string]any) (rule, error) {
+// resolve makes the rule that a need asks for, with the URL that config gives for its BaseURL.
+func (n HTTPNeed) resolve(config map[string]any) (rule, error) {
 	base := ""
 	if n.BaseURL != "" {
 		var err error
@@ -119,18 +117,19 @@ func resolveNeed(n HTTPNeed, config map[string]any) (rule, error) {
 			return rule{}, fmt.Errorf("config.%s: %w", n.BaseURL, err)
 		}
 	}
-	return newRule(n.Scheme, n.Host, n.Port, n.Methods, base, n.PathPrefix, n.Secrets, n.AllowPrivate, n.Identify)
+	return newRule(n, base)
 }
 
 // fromConfig sets scheme, host and port from the URL in config and returns its path.
 func (n *HTTPNeed) fromConfig(config map[string]any) (base string, err error) {
 	s, ok := config[n.BaseURL].(string)
 	if !ok {
-		return "", fmt.Errorf("no such string, and the manifest's base_url names it: set plugin.config.%s to the application's URL", n.BaseURL)
+		return "", fmt.Errorf("no such string, and the manifest's base_url names it: "+
+			"set plugin.config.%s to the application's URL", n.BaseURL)
 	}
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return "", errors.New("is no absolute URL without user, query and fragment")
+		return "", errors.New("is not an absolute URL without user, query and fragment")
 	}
 	n.Scheme, n.Host, n.Port = u.Scheme, strings.ToLower(u.Hostname()), 0
 	if p := u.Port(); p != "" {
@@ -139,12 +138,16 @@ func (n *HTTPNeed) fromConfig(config map[string]any) (base string, err error) {
 		}
 	}
 	var f faults
-	checkPlace(&f, "url", n.Scheme, n.Host, n.Port)
+	n.checkPlace(&f, "url")
 	return strings.TrimSuffix(u.EscapedPath(), "/"), errors.Join(f...)
 }
 
-func newRule(scheme, host string, port int, methods []string, base string, prefixes, secrets, cidrs []string, identify bool) (rule, error) {
-	r := rule{scheme: scheme, host: canonHost(host), port: port, methods: methods, secrets: secrets, identify: identify}
+// newRule makes the rule of a need, whose path prefixes are below base.
+func newRule(n HTTPNeed, base string) (rule, error) {
+	r := rule{
+		scheme: n.Scheme, host: canonHost(n.Host), port: n.Port,
+		methods: n.Methods, secrets: n.Secrets, identify: n.Identify,
+	}
 	if r.scheme == "" {
 		r.scheme = "https"
 	}
@@ -154,17 +157,18 @@ func newRule(scheme, host string, port int, methods []string, base string, prefi
 	if len(r.methods) == 0 {
 		r.methods = []string{"GET", "HEAD"}
 	}
+	prefixes := n.PathPrefix
 	if len(prefixes) == 0 {
 		prefixes = []string{"/"}
 	}
 	for _, p := range prefixes {
-		clean, err := cleanPath(base + p)
+		path, err := cleanPath(base + p)
 		if err != nil {
 			return rule{}, fmt.Errorf("path prefix %q: %w", base+p, err)
 		}
-		r.prefixes = append(r.prefixes, strings.TrimSuffix(clean, "/"))
+		r.prefixes = append(r.prefixes, strings.TrimSuffix(path, "/"))
 	}
-	for _, c := range cidrs {
+	for _, c := range n.AllowPrivate {
 		p, err := netip.ParsePrefix(c)
 		if err != nil {
 			return rule{}, fmt.Errorf("allow_private: %w", err)
@@ -174,13 +178,12 @@ func newRule(scheme, host string, port int, methods []string, base string, prefi
 	return r, nil
 }
 
-// cover finds the rule of the grant that allows all of need, and returns need with
-// what only the grant can give it: authorities, rate and, for an operator's own
-// host, private ranges.
+// cover finds the rule of the grant that allows all of need. It returns need with what only the grant can give:
+// authorities, rate and, if the operator's own settings name the host, private ranges.
 func cover(need rule, own bool, g Grant) (rule, error) {
 	reason := errors.New("plugin.http has no rule for this scheme, host and port")
-	for i, gr := range g.HTTP {
-		have, err := newRule(gr.Scheme, gr.Host, gr.Port, gr.Methods, "", gr.PathPrefix, gr.Secrets, gr.AllowPrivate, gr.Identify)
+	for i := range g.HTTP {
+		have, err := newRule(g.HTTP[i].need(), "")
 		if err != nil {
 			return rule{}, err
 		}
@@ -194,8 +197,8 @@ func cover(need rule, own bool, g Grant) (rule, error) {
 			reason = fmt.Errorf("plugin.http[%d] %w", i, err)
 			continue
 		}
-		need.rps = gr.RPS
-		if need.roots, err = loadRoots(gr.CAFile); err != nil {
+		need.rps = g.HTTP[i].RPS
+		if need.roots, err = loadRoots(g.HTTP[i].CAFile); err != nil {
 			return rule{}, err
 		}
 		return need, nil
@@ -203,7 +206,7 @@ func cover(need rule, own bool, g Grant) (rule, error) {
 	return rule{}, reason
 }
 
-// coversHost reports whether every host that need names is one that have names.
+// coversHost reports whether have names every host that need names.
 func coversHost(have, need string) bool {
 	return have == need || (!strings.HasPrefix(need, "*.") && matchHost(have, need))
 }
@@ -228,8 +231,8 @@ func covers(have, need rule, files map[string]string) error {
 		}
 	}
 	for _, c := range need.private {
-		inside := func(h netip.Prefix) bool { return h.Bits() <= c.Bits() && h.Contains(c.Addr()) }
-		if !slices.ContainsFunc(have.private, inside) {
+		holds := func(h netip.Prefix) bool { return h.Bits() <= c.Bits() && h.Contains(c.Addr()) }
+		if !slices.ContainsFunc(have.private, holds) {
 			return fmt.Errorf("does not give private range %s in allow_private", c)
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // Host runs the plugins of all tenants. Its methods are safe for concurrent use.
 type Host struct {
 	plugins    map[appKey]*plugin
-	failed     map[appKey]error // what cannot load until its files or configuration change
+	refused    map[appKey]error // plugins that cannot load until their files or configuration change
 	identities *identities
 }
 
@@ -25,28 +25,27 @@ type appKey struct{ tenant, app string }
 
 func (k appKey) String() string { return k.tenant + "/" + k.app }
 
-// Open loads every plugin, one after the other, and returns when each is ready or
-// has been refused; [Host.Ready] says which. It errs on options that cannot work
-// for any plugin and when ctx ends. Close the host after use.
+// Open loads the plugins one after the other and returns when each is ready or refused; [Host.Ready] says which. It
+// returns an error if the options cannot work for any plugin, or if ctx ends. Close the host after use.
 func Open(ctx context.Context, opts Options) (*Host, error) {
-	parts, err := prepare(opts)
+	common, err := prepare(opts)
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{plugins: map[appKey]*plugin{}, failed: map[appKey]error{}}
-	if h.identities, err = newIdentities(parts.opts.IdentifyEntries, parts.opts.Now); err != nil {
+	h := &Host{plugins: map[appKey]*plugin{}, refused: map[appKey]error{}}
+	if h.identities, err = newIdentities(common.opts.Now); err != nil {
 		return nil, fmt.Errorf("making the cache of identities: %w", err)
 	}
 	for _, cfg := range opts.Plugins {
 		key := appKey{cfg.Tenant, cfg.App}
-		if h.plugins[key] != nil || h.failed[key] != nil || cfg.Tenant == "" || cfg.App == "" {
+		if h.plugins[key] != nil || h.refused[key] != nil || cfg.Tenant == "" || cfg.App == "" {
 			return nil, errors.Join(fmt.Errorf("plugins: %s has two plugins, or no name", key), h.Close())
 		}
-		p, err := newPlugin(cfg, parts)
+		p, err := newPlugin(cfg, common)
 		if err != nil {
-			h.failed[key] = err
-			parts.metrics.loadFailures.WithLabelValues(cfg.Tenant, cfg.App).Inc()
-			parts.log.LogAttrs(ctx, slog.LevelError, "plugin refused",
+			h.refused[key] = err
+			common.metrics.loadFailures.WithLabelValues(cfg.Tenant, cfg.App).Inc()
+			common.opts.Logger.LogAttrs(ctx, slog.LevelError, "plugin refused",
 				slog.String("tenant", cfg.Tenant), slog.String("app", cfg.App), slog.String("error", err.Error()))
 			continue
 		}
@@ -58,15 +57,17 @@ func Open(ctx context.Context, opts Options) (*Host, error) {
 	return h, nil
 }
 
-func prepare(opts Options) (*hostParts, error) {
+// common is what all plugins of a host share.
+type common struct {
+	opts     Options
+	metrics  *metrics
+	compile  chan struct{} // one compilation at a time
+	identify time.Duration // deadline of an identify call
+}
+
+func prepare(opts Options) (*common, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
-	}
-	if opts.Resolve == nil {
-		opts.Resolve = defaultResolve
-	}
-	if opts.IdentifyEntries == 0 {
-		opts.IdentifyEntries = 10_000
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
@@ -91,11 +92,11 @@ func prepare(opts Options) (*hostParts, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &hostParts{opts: opts, log: opts.Logger, metrics: m, compile: make(chan struct{}, 1)}, nil
+	return &common{opts: opts, metrics: m, compile: make(chan struct{}, 1), identify: identifyTimeout}, nil
 }
 
-// privateDir makes dir for this user alone, and refuses one that others can write
-// or read: the code in it is run, guarded by a checksum only (S10).
+// privateDir makes dir for this user alone and refuses one that others can access: the process executes the code in
+// it, and only a checksum guards it.
 func privateDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("making the cache of compiled plugins: %w", err)
@@ -105,127 +106,107 @@ func privateDir(dir string) error {
 		return fmt.Errorf("making the cache of compiled plugins: %w", err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("the cache of compiled plugins %s has mode %04o: others than its owner must have no access (0700)", dir, info.Mode().Perm())
+		return fmt.Errorf("the cache of compiled plugins %s has mode %04o: only its owner may have access (0700)",
+			dir, info.Mode().Perm())
 	}
 	return nil
 }
 
-// Revoke has the plugin of an application revoke req.Kinds for req.Subject. The
-// caller may store and act on the result without a further check:
+// Revoke has the plugin of an application revoke req.Kinds for req.Subject. The caller may store and act on the
+// result without a further check:
 //
 //   - Kinds holds each of req.Kinds exactly once, in that order. Error is nil.
-//   - State is one of the ABI's, "would_revoke" only in a dry run, "revoked" and
-//     "partial" only outside one. A kind that the guest did not report is "retry"
-//     with a code that says why (deadline, trap, quarantined, not_loaded,
-//     not_reported, contract, or the guest's own). An outcome that breaks the
-//     contract, such as an unknown state, is "failed" with code "contract".
-//   - Found, Count and Remaining are not negative. RetryAfterMS is at most an hour.
-//   - Code has at most 64 bytes, Message 512, Cursor 1024. There are at most 100
-//     pieces of evidence, with an ID of at most 256 bytes and an Action of 512.
-//   - All texts but Cursor, which is the guest's own, are valid UTF-8 without control
-//     characters, known secrets and anything that looks like a credential.
+//   - State is one of the ABI's: "would_revoke" only in a dry run, "revoked" and "partial" only outside one. A kind
+//     that the guest did not report is "retry", or "failed" if the guest says that a repeat cannot help. Its code says
+//     why (deadline, trap, quarantined, not_loaded, not_reported, contract, or the guest's own). An outcome that
+//     breaks the contract, such as an unknown state, is "failed" with code "contract".
+//   - Found, Count and Remaining are not negative. RetryAfterMS is between 0 and an hour.
+//   - Code has at most 64 bytes, Message 512, Cursor 1024. There are at most 100 pieces of evidence, with an ID of at
+//     most 256 bytes and an Action of at most 512.
+//   - Texts are valid UTF-8 without control characters, known secrets and anything that looks like a credential.
+//     Only Cursor is as the guest wrote it.
 //
 // The error is ErrNoPlugin or nil.
 func (h *Host) Revoke(ctx context.Context, tenant, app string, req abi.Request) (abi.Result, error) {
-	key := appKey{tenant, app}
-	p := h.plugins[key]
-	if p == nil {
-		out, ok := h.refused(key)
-		if !ok {
-			return abi.Result{}, ErrNoPlugin
-		}
-		return judgeRevoke(req, out, redactor{}), nil
+	p, err := h.plugin(tenant, app)
+	var fault *Error
+	switch {
+	case errors.As(err, &fault):
+		return judgeRevoke(req, outcome{code: fault.Code, note: fault.Message}, redactor{}), nil
+	case err != nil:
+		return abi.Result{}, err
 	}
 	req.Op = abi.OpRevoke
-	out, redact := p.run(ctx, p.slots, req, p.timeout(), "")
+	out, redact := p.run(ctx, req, p.timeout(), "")
 	return judgeRevoke(req, out, redact), nil
 }
 
-// refused is the outcome of every call of a plugin that cannot load; false when
-// there is no such plugin.
-func (h *Host) refused(key appKey) (outcome, bool) {
-	err := h.failed[key]
-	if err == nil {
-		return outcome{}, false
-	}
-	return outcome{code: abi.CodeNotLoaded, note: err.Error()}, true
-}
-
-func (p *plugin) timeout() time.Duration {
-	return time.Duration(p.permit.limits.TimeoutMS) * time.Millisecond
-}
-
-// Verify asks the plugin how many credentials of req.Kinds are still usable. The
-// result holds each of req.Kinds exactly once, in that order: Live is a number, or
-// abi.LiveUnknown if the guest gave no answer or contradicts itself. Probe is
-// cleaned as the texts of [Host.Revoke] and has at most 256 bytes. Error is nil. The
-// error is ErrNoPlugin or an [*Error], and then every kind is unknown; code
-// "unsupported" says that this plugin cannot verify.
+// Verify asks the plugin how many credentials of req.Kinds are still usable. The result holds each of req.Kinds
+// exactly once, in that order. Live is a number, or abi.LiveUnknown if the guest gave no answer or contradicts itself.
+// Probe has at most 256 bytes and is cleaned like the texts of [Host.Revoke]. Error is nil. The error is ErrNoPlugin
+// or an [*Error], and then every kind is unknown. Code "unsupported" says that this plugin cannot verify.
 func (h *Host) Verify(ctx context.Context, tenant, app string, req abi.Request) (abi.VerifyResult, error) {
 	p, err := h.plugin(tenant, app)
 	if err != nil {
 		return abi.VerifyResult{}, err
 	}
-	if info, ok := p.described(); ok && !info.Verify {
+	if info, loaded, _ := p.status(); loaded && !info.Verify {
 		return abi.VerifyResult{}, &Error{Code: abi.CodeUnsupported, Message: "the plugin has no verify"}
 	}
 	req.Op = abi.OpVerify
-	out, redact := p.run(ctx, p.slots, req, p.timeout(), "")
+	out, redact := p.run(ctx, req, p.timeout(), "")
 	return judgeVerify(req, out, redact)
 }
 
-// Identify asks the plugin whose credential secret is. c says where it was found;
-// its Ref and SHA256 are set here. The answer is remembered, at most 300 s, and
-// concurrent calls for one credential share one. It takes at most 500 ms and a
-// grace. A nil Subject says that the application does not know the credential; an
-// error ([*Error] or ErrNoPlugin) says that nobody knows, and the caller must not
-// let the request pass.
-func (h *Host) Identify(ctx context.Context, tenant, app string, c abi.Credential, secret string) (abi.IdentifyResult, error) {
+// Identify asks the plugin whose credential secret is. c says where the credential was found; Identify sets its Ref
+// and SHA256. The host caches the answer for at most 300 s, and concurrent calls for one credential share one call of
+// the plugin, which takes at most 500 ms and a grace. A nil Subject says that the application does not know the
+// credential. On an error ([*Error] or ErrNoPlugin) the owner is unknown, and the caller must deny the request.
+func (h *Host) Identify(
+	ctx context.Context, tenant, app string, c abi.Credential, secret string,
+) (abi.IdentifyResult, error) {
 	p, err := h.plugin(tenant, app)
 	if err != nil {
 		return abi.IdentifyResult{}, err
 	}
-	if info, ok := p.described(); ok && !info.Identify {
+	if info, loaded, _ := p.status(); loaded && !info.Identify {
 		return abi.IdentifyResult{}, &Error{Code: abi.CodeUnsupported, Message: "the plugin has no identify"}
 	}
 	if secret == "" || len(secret) > maxSecret {
 		return abi.IdentifyResult{}, &Error{Code: abi.CodeContract, Message: "the credential is empty or too long"}
 	}
-	sum, hex := hashOf(secret)
-	c.Ref, c.SHA256 = "c1", hex
-	return h.identities.get(ctx, identityKey{tenant, app, sum}, func(ctx context.Context) (abi.IdentifyResult, error) {
+	key := newIdentityKey(tenant, app, secret)
+	c.Ref, c.SHA256 = "c1", key.hex()
+	return h.identities.get(ctx, key, func(ctx context.Context) (abi.IdentifyResult, error) {
 		return p.identify(ctx, c, secret)
 	})
 }
 
-// CanIdentify is nil when [Host.Identify] can work for an application, and otherwise
-// says what the operator lacks: the plugin, its loading, its identify, or a rule over
-// which the user's credential may be sent. It calls nothing and is cheap. The error is
-// ErrNoPlugin or an [*Error]; code "not_loaded" may pass, "unsupported" does not until
-// module or configuration change. Where a subject of an application is opaque, every
-// such request is refused while it errs.
+// CanIdentify returns nil if [Host.Identify] can work for an application. Otherwise the error (ErrNoPlugin or an
+// [*Error]) says what the operator lacks: the plugin, its loading, its identify, or a rule that allows sending the
+// user's credential. Code "not_loaded" may pass; "unsupported" stays until module or configuration change. CanIdentify
+// calls no plugin and is cheap.
 func (h *Host) CanIdentify(tenant, app string) error {
 	p, err := h.plugin(tenant, app)
 	if err != nil {
 		return err
 	}
-	p.mu.Lock()
-	info, loaded, loadErr := p.info, p.loaded, p.loadErr
-	p.mu.Unlock()
-	marked := func(r rule) bool { return r.identify }
+	info, loaded, loadErr := p.status()
+	name := p.manifest.Name
 	switch {
 	case !loaded:
-		return &Error{Code: abi.CodeNotLoaded, Message: fmt.Sprintf("plugin %s: %v", p.manifest.Name, loadErr)}
+		return &Error{Code: abi.CodeNotLoaded, Message: fmt.Sprintf("plugin %s: %v", name, loadErr)}
 	case !info.Identify:
-		return &Error{Code: abi.CodeUnsupported, Message: fmt.Sprintf("plugin %s exports no identify", p.manifest.Name)}
-	case !slices.ContainsFunc(p.permit.rules, marked):
-		return &Error{Code: abi.CodeUnsupported, Message: fmt.Sprintf("plugin %s: no http rule has identify: true, in its manifest and in plugin.http", p.manifest.Name)}
+		return &Error{Code: abi.CodeUnsupported, Message: fmt.Sprintf("plugin %s exports no identify", name)}
+	case !slices.ContainsFunc(p.permit.rules, func(r rule) bool { return r.identify }):
+		return &Error{Code: abi.CodeUnsupported, Message: fmt.Sprintf(
+			"plugin %s: no http rule has identify: true, in its manifest and in plugin.http", name)}
 	}
 	return nil
 }
 
-// Forget drops the remembered credentials of a user of a tenant, under any of its
-// names (userName, SCIM id, the application's own id). Call it when the user changes.
+// Forget evicts the cached credentials of a tenant's user, under any of its names (userName, SCIM id, the
+// application's own id). Call it when the user changes.
 func (h *Host) Forget(tenant string, names ...string) { h.identities.forget(tenant, names) }
 
 // Health asks the plugin how it is. The error is ErrNoPlugin or an [*Error].
@@ -234,7 +215,7 @@ func (h *Host) Health(ctx context.Context, tenant, app string) (abi.Health, erro
 	if err != nil {
 		return abi.Health{}, err
 	}
-	out, redact := p.run(ctx, p.slots, abi.Request{Op: abi.OpHealth}, healthTimeout, "")
+	out, redact := p.run(ctx, abi.Request{Op: abi.OpHealth}, healthTimeout, "")
 	var doc abi.Health
 	if err := decodeAnswer(out, redact, &doc); err != nil {
 		return abi.Health{}, err
@@ -242,28 +223,23 @@ func (h *Host) Health(ctx context.Context, tenant, app string) (abi.Health, erro
 	if !slices.Contains([]string{"ok", "degraded", "error"}, doc.Status) {
 		return abi.Health{}, &Error{Code: abi.CodeContract, Message: "health has an unknown status"}
 	}
-	doc.Message = cut(doc.Message, abi.MessageBytes)
+	doc.Message = clean(doc.Message, abi.MessageBytes)
 	return doc, nil
 }
 
-// Info describes a plugin; false when none is configured or it has never loaded.
+// Info describes a plugin; false if none is configured or it has never loaded.
 func (h *Host) Info(tenant, app string) (abi.Info, bool) {
-	p := h.plugins[appKey{tenant, app}]
-	if p == nil {
+	p, err := h.plugin(tenant, app)
+	if err != nil {
 		return abi.Info{}, false
 	}
-	return p.described()
-}
-
-func (p *plugin) described() (abi.Info, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.info, p.loaded
+	info, loaded, _ := p.status()
+	return info, loaded
 }
 
 func (h *Host) plugin(tenant, app string) (*plugin, error) {
 	key := appKey{tenant, app}
-	if err := h.failed[key]; err != nil {
+	if err := h.refused[key]; err != nil {
 		return nil, &Error{Code: abi.CodeNotLoaded, Message: err.Error()}
 	}
 	if p := h.plugins[key]; p != nil {
@@ -272,17 +248,15 @@ func (h *Host) plugin(tenant, app string) (*plugin, error) {
 	return nil, ErrNoPlugin
 }
 
-// Ready is nil when every plugin is loaded and called. Otherwise it names each that
-// is not, with the reason.
+// Ready returns nil if every plugin is loaded and not in quarantine. Otherwise it names each that is not, with the
+// reason.
 func (h *Host) Ready() error {
 	var errs []error
-	for key, err := range h.failed {
+	for key, err := range h.refused {
 		errs = append(errs, fmt.Errorf("plugin %s: %w", key, err))
 	}
 	for key, p := range h.plugins {
-		p.mu.Lock()
-		err := p.loadErr
-		p.mu.Unlock()
+		_, _, err := p.status()
 		if left := p.breaker.open(); left > 0 {
 			err = fmt.Errorf("in quarantine for %s more", left.Round(time.Second))
 		}

@@ -14,57 +14,69 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// How long an identity is remembered (design: plugins §6.5). The lock is judged on
-// every request, so a remembered credential dies with its user all the same.
+// maxIdentities bounds the cache of answers over all plugins of a host.
+const maxIdentities = 10_000
+
+// How long an answer of identify is cached. Every request is checked against the lock table, so the lock of a user
+// applies to a cached credential too.
 const (
 	identityMax      = 300 * time.Second
-	identityDefault  = 30 * time.Second // a plugin that says nothing
-	identityNegative = 5 * time.Second  // a credential the application does not know
+	identityDefault  = 30 * time.Second // the plugin gives no cache_s
+	identityNegative = 5 * time.Second  // the application does not know the credential
 )
 
-// identityKey names a credential of one application of one tenant, by its hash.
+// identityKey names a credential of one application of one tenant by its hash.
 type identityKey struct {
 	tenant, app string
 	sum         [sha256.Size]byte
 }
+
+func newIdentityKey(tenant, app, secret string) identityKey {
+	return identityKey{tenant, app, sha256.Sum256([]byte(secret))}
+}
+
+func (k identityKey) hex() string { return hex.EncodeToString(k.sum[:]) }
 
 type identityEntry struct {
 	result abi.IdentifyResult
 	until  time.Time
 }
 
-// identities is the bounded cache of who owns which credential. At most one call
-// for a credential is in flight; errors are not remembered.
+// identities is the bounded cache of who owns which credential. At most one call for a credential is in flight. It
+// caches no errors.
 type identities struct {
 	now func() time.Time
 
 	mu    sync.Mutex // guards all below
 	cache *lru.LRU[identityKey, identityEntry]
-	// named finds what the cache has of a user: Forget runs while the store commits,
-	// and does not look at every entry.
-	named   map[nameKey]map[identityKey]bool
-	flights map[identityKey]*flight
-	// forgotten counts the Forget calls of a tenant: an answer that was asked for
-	// before one may be of a user it was about, and is not kept.
-	forgotten map[string]uint64
-	closed    bool
-	wg        sync.WaitGroup
+	// byName indexes the cache by user: Forget runs while the store commits and must not scan every entry.
+	byName map[nameKey]map[identityKey]bool
+	calls  map[identityKey]*identifyCall
+	// forgets counts the Forget calls of a tenant. An answer to a question asked before a Forget may be about its
+	// user and is not cached.
+	forgets map[string]uint64
+	closed  bool
+	wg      sync.WaitGroup
 }
 
-type flight struct {
+// identifyCall is one call of a plugin and its answer once done is closed.
+type identifyCall struct {
 	done   chan struct{}
 	result abi.IdentifyResult
 	err    error
 }
 
-func newIdentities(entries int, now func() time.Time) (*identities, error) {
-	i := &identities{now: now, named: map[nameKey]map[identityKey]bool{}, flights: map[identityKey]*flight{}, forgotten: map[string]uint64{}}
+func newIdentities(now func() time.Time) (*identities, error) {
+	i := &identities{
+		now: now, byName: map[nameKey]map[identityKey]bool{},
+		calls: map[identityKey]*identifyCall{}, forgets: map[string]uint64{},
+	}
 	var err error
-	i.cache, err = lru.NewLRU(entries, i.dropped)
+	i.cache, err = lru.NewLRU(maxIdentities, i.evicted)
 	return i, err
 }
 
-// nameKey is a name that some plugin of a tenant gave to a user, folded.
+// nameKey is a folded name that some plugin of a tenant gave to a user.
 type nameKey struct{ tenant, name string }
 
 // foldName is equal for two names exactly when [strings.EqualFold] is true of them.
@@ -91,30 +103,31 @@ func namesOf(tenant string, s *abi.Identity) []nameKey {
 	return out
 }
 
-// remember and dropped keep named in step with the cache.
-func (i *identities) remember(key identityKey, e identityEntry) {
+// add and evicted keep byName in step with the cache.
+func (i *identities) add(key identityKey, e identityEntry) {
 	i.cache.Remove(key)
 	i.cache.Add(key, e)
 	for _, n := range namesOf(key.tenant, e.result.Subject) {
-		if i.named[n] == nil {
-			i.named[n] = map[identityKey]bool{}
+		if i.byName[n] == nil {
+			i.byName[n] = map[identityKey]bool{}
 		}
-		i.named[n][key] = true
+		i.byName[n][key] = true
 	}
 }
 
-func (i *identities) dropped(key identityKey, e identityEntry) {
+func (i *identities) evicted(key identityKey, e identityEntry) {
 	for _, n := range namesOf(key.tenant, e.result.Subject) {
-		delete(i.named[n], key)
-		if len(i.named[n]) == 0 {
-			delete(i.named, n)
+		delete(i.byName[n], key)
+		if len(i.byName[n]) == 0 {
+			delete(i.byName, n)
 		}
 	}
 }
 
-// get returns the remembered answer or shares one call of ask, which has its own
-// deadline and goes on when this caller leaves.
-func (i *identities) get(ctx context.Context, key identityKey, ask func(context.Context) (abi.IdentifyResult, error)) (abi.IdentifyResult, error) {
+// get returns the cached answer or shares one call of ask, which bounds itself and goes on when this caller leaves.
+func (i *identities) get(
+	ctx context.Context, key identityKey, ask func(context.Context) (abi.IdentifyResult, error),
+) (abi.IdentifyResult, error) {
 	i.mu.Lock()
 	if e, ok := i.cache.Get(key); ok {
 		if i.now().Before(e.until) {
@@ -123,73 +136,68 @@ func (i *identities) get(ctx context.Context, key identityKey, ask func(context.
 		}
 		i.cache.Remove(key)
 	}
-	f := i.flights[key]
-	if f == nil {
+	c := i.calls[key]
+	if c == nil {
 		if i.closed {
 			i.mu.Unlock()
 			return abi.IdentifyResult{}, &Error{Code: abi.CodeNotLoaded, Message: "the host is closed"}
 		}
-		f = &flight{done: make(chan struct{})}
-		i.flights[key] = f
-		asked := i.forgotten[key.tenant]
+		c = &identifyCall{done: make(chan struct{})}
+		i.calls[key] = c
+		forgets := i.forgets[key.tenant]
 		i.wg.Go(func() {
-			fctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), identifyTimeout)
-			defer cancel()
-			f.result, f.err = ask(fctx)
-			i.land(key, f, asked)
+			c.result, c.err = ask(context.WithoutCancel(ctx))
+			i.finish(key, c, forgets)
 		})
 	}
 	i.mu.Unlock()
 	select {
-	case <-f.done:
-		return f.result, f.err
+	case <-c.done:
+		return c.result, c.err
 	case <-ctx.Done():
 		return abi.IdentifyResult{}, &Error{Code: abi.CodeDeadline, Message: "identify did not answer in time"}
 	}
 }
 
-// land ends a flight and remembers its answer.
-func (i *identities) land(key identityKey, f *flight, asked uint64) {
+// finish ends a call and caches its answer. forgets is the tenant's count when the call began.
+func (i *identities) finish(key identityKey, c *identifyCall, forgets uint64) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.flights[key] == f {
-		delete(i.flights, key)
+	if i.calls[key] == c {
+		delete(i.calls, key)
 	}
-	if ttl := lifetime(f.result); f.err == nil && ttl > 0 && i.forgotten[key.tenant] == asked {
-		i.remember(key, identityEntry{result: f.result, until: i.now().Add(ttl)})
+	if ttl := lifetime(c.result); c.err == nil && ttl > 0 && i.forgets[key.tenant] == forgets {
+		i.add(key, identityEntry{result: c.result, until: i.now().Add(ttl)})
 	}
-	close(f.done)
+	close(c.done)
 }
 
-// lifetime is how long an answer is remembered; cache_s below zero asks for not at all.
+// lifetime is how long an answer is cached. A negative cache_s asks for no caching.
 func lifetime(r abi.IdentifyResult) time.Duration {
-	ttl := time.Duration(min(max(r.CacheS, -1), 300)) * time.Second
-	switch {
-	case ttl == 0:
-		ttl = identityDefault
-	case ttl < 0:
-		return 0
+	ttl := identityDefault
+	if r.CacheS != 0 {
+		ttl = time.Duration(min(max(r.CacheS, 0), int(identityMax/time.Second))) * time.Second
 	}
 	if r.Subject == nil {
 		return min(ttl, identityNegative)
 	}
-	return min(ttl, identityMax)
+	return ttl
 }
 
-// forget drops what is known of a user under any of names, and detaches the flights
-// of the tenant: who asks from now on gets a fresh answer.
+// forget evicts all entries of a user under any of names, and detaches the tenant's calls: a later caller gets a new
+// answer.
 func (i *identities) forget(tenant string, names []string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.forgotten[tenant]++
-	for key := range i.flights {
+	i.forgets[tenant]++
+	for key := range i.calls {
 		if key.tenant == tenant {
-			delete(i.flights, key)
+			delete(i.calls, key)
 		}
 	}
 	for _, n := range names {
-		for key := range i.named[nameKey{tenant, foldName(n)}] {
-			i.cache.Remove(key) // and so out of named
+		for key := range i.byName[nameKey{tenant, foldName(n)}] {
+			i.cache.Remove(key) // evicted removes it from byName
 		}
 	}
 }
@@ -201,14 +209,12 @@ func (i *identities) close() {
 	i.wg.Wait()
 }
 
-// identify asks a plugin whose credential it is.
+// identify asks a plugin whose credential secret is.
 func (p *plugin) identify(ctx context.Context, c abi.Credential, secret string) (abi.IdentifyResult, error) {
+	timeout := p.common.identify
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	req := abi.Request{Op: abi.OpIdentify, Credentials: []abi.Credential{c}}
-	out, redact := p.run(ctx, p.askSlots, req, identifyTimeout, secret)
-	return judgeIdentify(out, redact, p.host.opts.Now())
-}
-
-func hashOf(secret string) ([sha256.Size]byte, string) {
-	sum := sha256.Sum256([]byte(secret))
-	return sum, hex.EncodeToString(sum[:])
+	out, redact := p.run(ctx, req, timeout, secret)
+	return judgeIdentify(out, redact, p.common.opts.Now())
 }

@@ -17,18 +17,13 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-func contextTimeout(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
-	t.Helper()
-	return context.WithTimeout(t.Context(), d)
-}
-
-// whoami answers for the credentials it knows, and counts.
+// whoami is an application that knows some credentials and counts the questions.
 type whoami struct {
 	mu    sync.Mutex
 	users map[string]string // authorization header -> user
 	cache string            // seconds, passed as x-request-id
 	fail  bool
-	gate  chan struct{} // not nil: answers wait for it
+	gate  chan struct{} // if not nil, answers wait until it is closed
 	count atomic.Int32
 }
 
@@ -73,7 +68,8 @@ func ask(t *testing.T, h *plugins.Host, secret string) (string, error) {
 func TestIdentifyCache(t *testing.T) {
 	c := newClock()
 	app := &whoami{users: map[string]string{"Bearer " + cookie: "ann"}, cache: "9999"}
-	h := hostile(t, app, func(o *plugins.Options) { o.Now = c.now; o.IdentifyEntries = 2 })
+	h := hostile(t, app, func(o *plugins.Options) { o.Now = c.now })
+	h.SetCacheSize(2)
 	step := func(name, secret, want string, calls int32) {
 		t.Helper()
 		before := app.count.Load()
@@ -83,11 +79,11 @@ func TestIdentifyCache(t *testing.T) {
 		}
 	}
 	step("first", cookie, "ann", 1)
-	step("remembered", cookie, "ann", 0)
+	step("cached", cookie, "ann", 0)
 	c.add(299 * time.Second)
 	step("until 300 s", cookie, "ann", 0)
 	c.add(time.Second)
-	step("not longer, whatever the plugin says", cookie, "ann", 1)
+	step("not longer, although the plugin asks for it", cookie, "ann", 1)
 	h.Forget("acme", "someone-else")
 	h.Forget("other", "ann")
 	step("another user's or tenant's Forget", cookie, "ann", 0)
@@ -95,21 +91,21 @@ func TestIdentifyCache(t *testing.T) {
 	step("forgotten", cookie, "ann", 1)
 	h.Forget("acme", "")
 	step("a Forget without a name", cookie, "ann", 0)
-	h.Forget("acme", "\u0061NN") // and what folds alike beyond ASCII:
-	app.set(func(w *whoami) { w.users["Bearer "+cookie] = "\u212Aim" })
-	step("now another's", cookie, "\u212Aim", 1)
+	h.Forget("acme", "aNN")
+	app.set(func(w *whoami) { w.users["Bearer "+cookie] = "\u212Aim" }) // the Kelvin sign folds to k
+	step("now another user's", cookie, "\u212Aim", 1)
 	h.Forget("acme", "KIM")
 	app.set(func(w *whoami) { w.users["Bearer "+cookie] = "ann" })
 	step("forgotten by another spelling", cookie, "ann", 1)
 	step("unknown to the application", "nobody-knows", "", 1)
-	step("unknown, remembered", "nobody-knows", "", 0)
+	step("unknown, cached", "nobody-knows", "", 0)
 	c.add(5 * time.Second)
 	step("unknown, 5 s later", "nobody-knows", "", 1)
 	step("a third credential", "third-credential", "", 1)
-	step("the oldest of three is out of the cache of two", cookie, "ann", 1)
+	step("the oldest of three was evicted from the cache of two", cookie, "ann", 1)
 }
 
-func TestIdentifyErrorsAreNotRemembered(t *testing.T) {
+func TestIdentifyErrorsAreNotCached(t *testing.T) {
 	app := &whoami{users: map[string]string{"Bearer " + cookie: "ann"}, fail: true}
 	h := hostile(t, app, nil)
 	if _, err := ask(t, h, cookie); code(err) != abi.CodeAppError {
@@ -126,16 +122,16 @@ func TestIdentifyErrorsAreNotRemembered(t *testing.T) {
 	}
 }
 
-func TestIdentifySharesOneFlight(t *testing.T) {
+func TestIdentifySharesOneCall(t *testing.T) {
 	gate := make(chan struct{})
 	app := &whoami{users: map[string]string{"Bearer " + cookie: "ann"}, gate: gate}
 	h := hostile(t, app, nil)
 	gone, leave := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
-	wg.Go(func() { // the first asker leaves; the others still get the answer
+	wg.Go(func() { // the first caller leaves; the others still get the answer
 		_, err := h.Identify(gone, "acme", "app", abi.Credential{}, cookie)
 		if code(err) != abi.CodeDeadline {
-			t.Errorf("who left: %v, want deadline", err)
+			t.Errorf("the caller that left: %v, want deadline", err)
 		}
 	})
 	for app.count.Load() == 0 {
@@ -156,14 +152,14 @@ func TestIdentifySharesOneFlight(t *testing.T) {
 	}
 }
 
-func TestForgetDuringFlight(t *testing.T) {
+func TestForgetDuringCall(t *testing.T) {
 	gate := make(chan struct{})
 	app := &whoami{users: map[string]string{"Bearer " + cookie: "ann"}, gate: gate, cache: "300"}
 	h := hostile(t, app, nil)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if got, err := ask(t, h, cookie); err != nil || got != "ann" {
-			t.Errorf("in flight: %q, %v", got, err)
+			t.Errorf("the call in flight: %q, %v", got, err)
 		}
 	})
 	for app.count.Load() == 0 {
@@ -173,20 +169,19 @@ func TestForgetDuringFlight(t *testing.T) {
 	close(gate)
 	wg.Wait()
 	if _, err := ask(t, h, cookie); err != nil || app.count.Load() != 2 {
-		t.Errorf("%v, %d requests: an answer from before Forget was kept", err, app.count.Load())
+		t.Errorf("%v, %d requests, want 2: the host cached an answer from before Forget", err, app.count.Load())
 	}
 }
 
-// TestForgetOfAnotherTenantDuringFlight: how busy one tenant is does not cost another
-// its cache.
-func TestForgetOfAnotherTenantDuringFlight(t *testing.T) {
+// TestForgetOfAnotherTenantDuringCall: the changes of one tenant's users cost another tenant no cached answer.
+func TestForgetOfAnotherTenantDuringCall(t *testing.T) {
 	gate := make(chan struct{})
 	app := &whoami{users: map[string]string{"Bearer " + cookie: "ann"}, gate: gate, cache: "300"}
 	h := hostile(t, app, nil)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if got, err := ask(t, h, cookie); err != nil || got != "ann" {
-			t.Errorf("in flight: %q, %v", got, err)
+			t.Errorf("the call in flight: %q, %v", got, err)
 		}
 	})
 	for app.count.Load() == 0 {
@@ -196,18 +191,18 @@ func TestForgetOfAnotherTenantDuringFlight(t *testing.T) {
 	close(gate)
 	wg.Wait()
 	if _, err := ask(t, h, cookie); err != nil || app.count.Load() != 1 {
-		t.Errorf("%v, %d requests: another tenant's Forget dropped the answer", err, app.count.Load())
+		t.Errorf("%v, %d requests, want 1: another tenant's Forget dropped the answer", err, app.count.Load())
 	}
 }
 
-// TestIdentifyDeadline: a slow application costs half a second and a grace, not the
-// plugin's own timeout.
+// TestIdentifyDeadline: a slow application costs half a second and a grace, not the plugin's own timeout, which is a
+// minute here.
 func TestIdentifyDeadline(t *testing.T) {
 	app := &whoami{gate: make(chan struct{})}
-	h := hostile(t, app, nil)
+	h := impatient(t, app, nil)
 	start := time.Now()
 	_, err := ask(t, h, cookie)
-	if took := time.Since(start); err == nil || took > 3*time.Second || took < 400*time.Millisecond {
+	if took := time.Since(start); err == nil || took > 30*time.Second || took < 400*time.Millisecond {
 		t.Errorf("%v after %v, want an error after half a second", err, took)
 	}
 	if got := revoke(t, h, request(""))[0]; got.State != abi.StateRevoked {
@@ -215,8 +210,8 @@ func TestIdentifyDeadline(t *testing.T) {
 	}
 }
 
-// TestGuestNeverSeesSecrets has the application echo what it got, and looks for
-// secret and credential in all the guest says and the host logs.
+// TestGuestNeverSeesSecrets has the application echo its request, and looks for secret and credential in everything
+// that the guest says and the host logs.
 func TestGuestNeverSeesSecrets(t *testing.T) {
 	var logs syncBuffer
 	app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -237,11 +232,11 @@ func TestGuestNeverSeesSecrets(t *testing.T) {
 	}
 	all := logs.String() + asJSON(t, res)
 	if !strings.Contains(all, "seen ") || !strings.Contains(all, "echo of Bearer ***") {
-		t.Fatalf("the guest's line is not in the log: %s", all)
+		t.Fatalf("the log has no line of the guest: %s", all)
 	}
 	for _, secret := range []string{"s3cr3t-admin-value", cookie} {
 		if strings.Contains(all, secret) {
-			t.Errorf("%s is in what the guest saw or the host logged", secret)
+			t.Errorf("the guest saw or the host logged %s", secret)
 		}
 	}
 }
@@ -263,7 +258,7 @@ func (s *syncBuffer) String() string {
 	return s.b.String()
 }
 
-// TestGuestLogIsBounded: a guest that logs without end fills its budget, no more.
+// TestGuestLogIsBounded: a guest that logs without end fills its budget and no more.
 func TestGuestLogIsBounded(t *testing.T) {
 	for _, mode := range []string{"log-flood", "print-flood"} {
 		t.Run(mode, func(t *testing.T) {
@@ -285,8 +280,7 @@ func TestGuestLogIsBounded(t *testing.T) {
 	}
 }
 
-// TestReadOnlyOperations: verify, identify and a dry run cannot write, whatever the
-// guest tries.
+// TestReadOnlyOperations: verify and a dry run cannot write, even if the guest tries.
 func TestReadOnlyOperations(t *testing.T) {
 	var writes atomic.Int32
 	app := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

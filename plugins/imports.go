@@ -14,11 +14,11 @@ import (
 // callKey finds the guestCall in the context of a host function.
 type callKey struct{}
 
-// errPointer is what a guest traps with that passes memory it does not have.
+// errPointer ends a guest that passes memory it does not have.
 var errPointer = errors.New("plugins: pointer outside the guest's memory")
 
-// abiFunction is one import of revoker_v1. The guest owns every buffer; run copies
-// in both directions and keeps no pointer (design: plugins §6.4).
+// abiFunction is one import of revoker_v1. The guest owns every buffer. run copies in both directions and keeps no
+// pointer.
 type abiFunction struct {
 	params  []api.ValueType
 	results []api.ValueType
@@ -26,11 +26,10 @@ type abiFunction struct {
 	run     func(c *guestCall, m api.Memory, stack []uint64)
 }
 
-// arg is parameter i as an unsigned number. The upper half of a stack slot is
-// garbage in compiled code (S8).
+// arg returns parameter i as an unsigned number. In compiled code the upper half of a 32-bit stack slot is undefined.
 func arg(stack []uint64, i int) uint32 { return uint32(stack[i]) }
 
-// copyIn copies the guest's bytes at (ptr, n) after checking n against limit.
+// copyIn copies the guest's bytes at (ptr, n); false if n is above limit.
 func copyIn(m api.Memory, ptr, n uint32, limit int) ([]byte, bool) {
 	if uint64(n) > uint64(limit) {
 		return nil, false
@@ -42,7 +41,7 @@ func copyIn(m api.Memory, ptr, n uint32, limit int) ([]byte, bool) {
 	return append([]byte(nil), b...), true
 }
 
-// copyOut copies src from off into the guest at (dst, n) and returns how much it was.
+// copyOut copies src from off into the guest at (dst, n) and returns how many bytes that were.
 func copyOut(m api.Memory, src []byte, dst, off, n uint32) uint64 {
 	if uint64(off) >= uint64(len(src)) {
 		return 0
@@ -59,8 +58,7 @@ func copyOut(m api.Memory, src []byte, dst, off, n uint32) uint64 {
 
 func errno(e abi.Errno) uint64 { return uint64(uint32(int32(e))) }
 
-// abiFunctions is revoker_v1 as a table: what may be imported, how it looks, and
-// what it does.
+// abiFunctions is revoker_v1 as a table: the functions that a guest may import, their types and their bodies.
 func abiFunctions() map[string]abiFunction {
 	const i32, i64 = api.ValueTypeI32, api.ValueTypeI64
 	sig := func(n int) []api.ValueType { return []api.ValueType{i32, i32, i32, i32}[:n] }
@@ -91,10 +89,10 @@ func abiFunctions() map[string]abiFunction {
 			s[0] = uint64(time.Now().UnixMilli())
 		}},
 		"result_len": {params: sig(1), results: sig(1), run: func(c *guestCall, _ api.Memory, s []uint64) {
-			s[0] = uint64(len(result(c, arg(s, 0))))
+			s[0] = uint64(len(c.result(arg(s, 0))))
 		}},
 		"result_read": {params: sig(4), results: sig(1), run: func(c *guestCall, m api.Memory, s []uint64) {
-			s[0] = copyOut(m, result(c, arg(s, 0)), arg(s, 1), arg(s, 2), arg(s, 3))
+			s[0] = copyOut(m, c.result(arg(s, 0)), arg(s, 1), arg(s, 2), arg(s, 3))
 		}},
 		"http_send": {params: sig(4), results: sig(1), http: true, run: httpSend},
 	}
@@ -120,16 +118,7 @@ func httpSend(c *guestCall, m api.Memory, s []uint64) {
 	s[0] = errno(c.send(req, body))
 }
 
-func result(c *guestCall, which uint32) []byte {
-	if which > 1 {
-		return nil
-	}
-	return c.results[which]
-}
-
-// instantiateABI makes revoker_v1 available to guests. Outside a call, while an
-// instance starts, there is nothing to read and nothing may be sent: the import
-// traps.
+// instantiateABI makes revoker_v1 available to guests. Outside a call, while an instance starts, the functions trap.
 func instantiateABI(ctx context.Context, rt wazero.Runtime) error {
 	b := rt.NewHostModuleBuilder(abi.Module)
 	for name, f := range abiFunctions() {

@@ -11,6 +11,9 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
+// retUnsupported is what the host sees of an operation that the guest does not have.
+const retUnsupported = 3
+
 // The bounds of an outcome's texts in bytes, beside those of package abi.
 const (
 	maxCode   = 64
@@ -19,10 +22,9 @@ const (
 	maxCursor = 1 << 10
 )
 
-// judgeRevoke returns exactly one outcome for each of req.Kinds. Only a guest that
-// said so in this very call, in the words of the ABI, makes one "revoked" or
-// "nothing_to_revoke". Reports count even if the worker was killed later. The output
-// document overrides them, because it is the guest's last word.
+// judgeRevoke returns exactly one outcome for each of req.Kinds. Only a guest that said so in this very call, in the
+// words of the ABI, makes one "revoked" or "nothing_to_revoke". Reports count even if the worker was killed later. The
+// output document overrides them, because it is the guest's last word.
 func judgeRevoke(req abi.Request, out outcome, redact redactor) abi.Result {
 	answers := map[abi.Kind]abi.KindResult{}
 	for _, report := range out.reports {
@@ -65,7 +67,9 @@ func judgeRevoke(req abi.Request, out outcome, redact redactor) abi.Result {
 
 // unanswered returns the outcome of a kind that the guest did not report.
 func unanswered(out outcome, redact redactor) abi.KindResult {
-	r := abi.KindResult{State: abi.StateRetry, Code: out.code, Message: redact.text(out.note), RetryAfterMS: out.retryAfter.Milliseconds()}
+	r := abi.KindResult{
+		State: abi.StateRetry, Code: out.code, Message: redact.text(out.note), RetryAfterMS: out.retryAfter.Milliseconds(),
+	}
 	switch {
 	case out.code != "":
 	case out.ret == 0:
@@ -115,9 +119,8 @@ func contractFault(r abi.KindResult, dryRun bool) string {
 	return ""
 }
 
-// judgeVerify returns one answer for each of req.Kinds. Of several answers for a kind
-// the greatest counts, so that a contradiction never proves that nothing is left; a
-// negative number beside 0 leaves the kind unknown, as does no answer.
+// judgeVerify returns one answer for each of req.Kinds. Of several answers for a kind the greatest counts, so that a
+// contradiction never proves that nothing is left. A negative number beside 0 leaves the kind unknown, as does no answer.
 func judgeVerify(req abi.Request, out outcome, redact redactor) (abi.VerifyResult, error) {
 	var doc abi.VerifyResult
 	if err := decodeAnswer(out, redact, &doc); err != nil {
@@ -158,7 +161,9 @@ func judgeIdentify(out outcome, redact redactor, now time.Time) (abi.IdentifyRes
 	}
 	if s := doc.Subject; s != nil {
 		if n := len(s.AppUserID) + len(s.UserName) + len(s.SCIMID); n == 0 || n > 2<<10 {
-			return abi.IdentifyResult{}, &Error{Code: abi.CodeContract, Message: "identify names a subject without a name, or with one that is too long"}
+			return abi.IdentifyResult{}, &Error{
+				Code: abi.CodeContract, Message: "identify names a subject without a name, or with one that is too long",
+			}
 		}
 	}
 	if doc.IssuedAt != nil && doc.IssuedAt.After(now.Add(time.Minute)) {
@@ -172,7 +177,7 @@ func decodeAnswer(out outcome, redact redactor, v any) error {
 	switch {
 	case out.code != "":
 		return &Error{Code: out.code, Message: redact.text(out.note)}
-	case out.ret == 3:
+	case out.ret == retUnsupported:
 		return &Error{Code: abi.CodeUnsupported, Message: "the plugin does not have this operation"}
 	case out.ret != 0:
 		return &Error{Code: abi.CodeContract, Message: fmt.Sprintf("the plugin returned %d", out.ret)}
@@ -191,16 +196,16 @@ func guestError(e *abi.Error) error {
 }
 
 var (
-	queryShape      = regexp.MustCompile(`\?\S+`)
-	tokenShape      = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{5,}(\.[A-Za-z0-9_-]*){1,4}`)
-	headerShape     = regexp.MustCompile(`(?i)\b(authorization|cookie)["']?\s*[:=].*`) // the rest of a header holds more than one value
+	queryShape = regexp.MustCompile(`\?\S+`)
+	tokenShape = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{5,}(\.[A-Za-z0-9_-]*){1,4}`)
+	// A cookie header holds several values, so the shape takes the rest of the line.
+	headerShape     = regexp.MustCompile(`(?i)\b(authorization|cookie)["']?\s*[:=].*`)
 	credentialShape = regexp.MustCompile(`(?i)\b(bearer|basic|digest)\s+\S+`)
 )
 
-// clean makes a guest's text fit for a job and its evidence: valid UTF-8 of at most n
-// bytes, without control characters and anything that looks like a credential. The
-// redactor has removed the secrets that the host knows; clean removes what an
-// application repeats in its answers.
+// clean makes a guest's text fit for a job and its evidence: valid UTF-8 of at most n bytes, without control characters
+// and anything that looks like a credential. The redactor has removed the secrets that the host knows; clean removes
+// those that an application repeats in its answers.
 func clean(s string, n int) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {

@@ -18,15 +18,15 @@ import (
 	. "github.com/scimward/scimward/plugins/plugintest"
 )
 
-// liar plays a worker whose engine was taken over: it takes the module, says that it
-// is ready, and answers the first call with the bytes given. It returns the exit code.
+// liar plays a worker that a guest has taken over: it reads the module, says that it is ready, and answers the first
+// call with the bytes given. It returns the exit code.
 func liar(answer string) int {
 	b, err := hex.DecodeString(answer)
 	if err != nil || skipFrame(os.Stdin) != nil {
 		return 1
 	}
 	ready, err := json.Marshal(map[string]any{
-		"Version": abi.Version, "Description": map[string]any{"name": "handmade", "version": "1", "kinds": []abi.Kind{abi.KindWebSession}},
+		"Description": map[string]any{"name": "handmade", "version": "1", "kinds": []abi.Kind{abi.KindWebSession}},
 	})
 	if err != nil {
 		return 1
@@ -35,8 +35,8 @@ func liar(answer string) int {
 	if _, err := os.Stdout.Write(hello); err != nil || skipFrame(os.Stdin) != nil {
 		return 1
 	}
-	if len(b) == 0 { // a child of its own, with the pipes
-		child := exec.Command("/bin/sleep", "60")
+	if len(b) == 0 { // start a child that has the pipes
+		child := exec.Command("/bin/sleep", "600")
 		child.Stdout, child.Stderr = os.Stdout, os.Stderr
 		if child.Start() != nil {
 			return 1
@@ -45,7 +45,7 @@ func liar(answer string) int {
 	if _, err := os.Stdout.Write(b); err != nil {
 		return 1
 	}
-	_, _ = io.Copy(io.Discard, os.Stdin) // until the host lets go
+	_, _ = io.Copy(io.Discard, os.Stdin) // until the host closes the pipe
 	return 0
 }
 
@@ -58,14 +58,13 @@ func skipFrame(r io.Reader) error {
 	return err
 }
 
-// parts is a frame of the first call whose payload is head and nothing behind it.
+// parts is a frame of the first call whose payload is a head without a body.
 func parts(typ byte, head []byte) []byte {
 	payload := string(binary.LittleEndian.AppendUint32(nil, uint32(len(head)))) + string(head)
 	return wire(uint32(len(payload)+5), typ, payload)
 }
 
-// TestHostTrustsNoWorker: whatever a worker sends that its protocol does not have
-// ends it, and the kind is to be tried again, never done.
+// TestHostTrustsNoWorker: a frame that breaks the protocol ends the worker, and the kind is retried, never done.
 func TestHostTrustsNoWorker(t *testing.T) {
 	done := []byte(`{"Code":0}`)
 	for name, answer := range map[string][]byte{
@@ -84,8 +83,9 @@ func TestHostTrustsNoWorker(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg := plugins.Config{Tenant: "acme", App: "app", Manifest: WriteManifest(t, Handmade(nil).Write(t), HandmadeManifest())}
-			h := Open(t, plugins.Options{Plugins: []plugins.Config{cfg}, Self: []string{os.Args[0], "plugin-liar", hex.EncodeToString(answer)}})
+			cfg := Local(t, "", Handmade(nil).Write(t), HandmadeManifest(), nil)
+			self := []string{os.Args[0], "plugin-liar", hex.EncodeToString(answer)}
+			h := Open(t, plugins.Options{Plugins: []plugins.Config{cfg}, Self: self})
 			if err := h.Ready(); err != nil {
 				t.Fatal(err)
 			}
@@ -98,10 +98,9 @@ func TestHostTrustsNoWorker(t *testing.T) {
 	}
 }
 
-// TestWorkerWithAChild: what a worker that was taken over has started dies with it,
-// and does not hold up the next worker.
+// TestWorkerWithAChild: the child of a worker that was taken over dies with it and does not delay Close.
 func TestWorkerWithAChild(t *testing.T) {
-	cfg := plugins.Config{Tenant: "acme", App: "app", Manifest: WriteManifest(t, Handmade(nil).Write(t), HandmadeManifest())}
+	cfg := Local(t, "", Handmade(nil).Write(t), HandmadeManifest(), nil)
 	cfg.Grant.Limits.TimeoutMS = 300
 	h := Open(t, plugins.Options{Plugins: []plugins.Config{cfg}, Self: []string{os.Args[0], "plugin-liar", ""}})
 	if got := revoke(t, h, request(""))[0]; got.Code != abi.CodeDeadline {
@@ -114,7 +113,7 @@ func TestWorkerWithAChild(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(3 * time.Minute):
 		t.Error("the host waits for the child of a dead worker")
 	}
 }

@@ -18,31 +18,29 @@ const ManifestSchema = "revoker.plugin/v1"
 // maxManifest bounds a manifest file.
 const maxManifest = 64 << 10
 
-// Manifest is what a plugin says of itself: who it is, which module it is, and what
-// it needs. It grants nothing (design: plugins §8). It is strict JSON: an unknown
-// field, a repeated one or anything after the document is refused.
+// Manifest is what a plugin says of itself: who it is, which module it is, and what it needs. It grants nothing. It is
+// strict JSON: the host refuses an unknown field, a repeated one, and anything after the document.
 type Manifest struct {
 	Schema  string         `json:"schema"`  // ManifestSchema
 	Name    string         `json:"name"`    // lower-case letters, digits, "-", "_", "."; at most 64
 	Version string         `json:"version"` // of the plugin, such as 1.4.2
 	ABI     string         `json:"abi"`     // "1.0"
-	App     string         `json:"app"`     // what it is for; empty: any application
+	App     string         `json:"app"`     // the application it is for; empty: any
 	Runtime string         `json:"runtime"` // "wasm"
 	Module  ManifestModule `json:"module"`
 
-	// Kinds the plugin answers for, as in its describe.
+	// Kinds that the plugin answers for, the same as in its describe.
 	Kinds []abi.Kind `json:"kinds"`
 
-	// SubjectAttributes names the SCIM attributes that reach the plugin beside
-	// userName, externalId and emails.
+	// SubjectAttributes names the SCIM attributes that the plugin receives beside userName, externalId and emails.
 	SubjectAttributes []string `json:"subject_attributes"`
 
-	// Config reaches the guest, under the operator's settings.
+	// Config reaches the guest. The operator's settings override it.
 	Config map[string]any `json:"config"`
 
 	Capabilities Capabilities `json:"capabilities"`
 
-	// Limits the plugin asks for; the grant's bound them.
+	// Limits that the plugin asks for. The grant's bound them.
 	Limits Limits `json:"limits"`
 }
 
@@ -53,32 +51,38 @@ type ManifestModule struct {
 	Size   int64  `json:"size"` // bytes, at most 16 MiB
 }
 
-// Capabilities lists what a plugin needs beyond the functions every plugin has.
+// Capabilities lists what a plugin needs beyond the functions that every plugin has.
 type Capabilities struct {
 	HTTP []HTTPNeed `json:"http"`
 }
 
-// HTTPNeed is one place a plugin sends requests to. Where is either Scheme, Host
-// and Port, or BaseURL.
+// HTTPNeed is one place to which a plugin sends requests, given by Scheme, Host and Port or by BaseURL.
 type HTTPNeed struct {
 	Scheme string `json:"scheme"` // "https" (also when empty) or "http"
-	Host   string `json:"host"`   // exact, or "*.suffix" for exactly one label more
+	Host   string `json:"host"`   // exact, or "*.suffix" with exactly one label in place of the star
 	Port   int    `json:"port"`   // 0: the scheme's own
 
-	// BaseURL is the key in config of an absolute URL whose scheme, host and port are
-	// meant and whose path comes before each path prefix. It is for plugins that many
-	// operators run, each with a host of their own; the operator's grant alone then
-	// says which private ranges that host may have.
+	// BaseURL is the key in config of an absolute URL, which gives scheme, host and port, and the start of each path
+	// prefix. It is for plugins that many operators run, each with a host of their own. Only the operator's grant then
+	// says which private ranges the host may have.
 	BaseURL string `json:"base_url"`
 
 	Methods      []string `json:"methods"`       // empty: GET and HEAD
 	PathPrefix   []string `json:"path_prefix"`   // empty: all of the host
 	Secrets      []string `json:"secrets"`       // names
 	AllowPrivate []string `json:"allow_private"` // CIDR
-	Identify     bool     `json:"identify"`      // a user's credential is sent there during identify
+	Identify     bool     `json:"identify"`      // identify sends a user's credential there
 }
 
-// faults collects what is wrong with a document, each with the path of its field.
+// need is what a rule of the grant shares with a need of the manifest.
+func (r *HTTPRule) need() HTTPNeed {
+	return HTTPNeed{
+		Scheme: r.Scheme, Host: r.Host, Port: r.Port, Methods: r.Methods, PathPrefix: r.PathPrefix,
+		Secrets: r.Secrets, AllowPrivate: r.AllowPrivate, Identify: r.Identify,
+	}
+}
+
+// faults collects the faults of a document, each with the path of its field.
 type faults []error
 
 func (f *faults) add(path, format string, args ...any) {
@@ -91,8 +95,8 @@ var (
 	digestRE = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
-// ParseManifest decodes and checks a manifest. Faults in the JSON itself end it at
-// once, with their line; all others are reported together, one a line, each with its field.
+// ParseManifest decodes and checks a manifest. It stops at the first fault of the JSON itself and gives its line. It
+// reports all other faults together, one a line, each with its field.
 func ParseManifest(b []byte) (Manifest, error) {
 	var m Manifest
 	if len(b) > maxManifest {
@@ -140,10 +144,10 @@ func (m *Manifest) check(f *faults) {
 	for i, k := range m.Kinds {
 		at := fmt.Sprintf("kinds[%d]", i)
 		if !slices.Contains(abi.Order(), k) {
-			f.add(at, "%q is no kind of ABI 1.0", k)
+			f.add(at, "%q is not a kind of ABI 1.0", k)
 		}
 		if slices.Contains(m.Kinds[:i], k) {
-			f.add(at, "%q is there twice", k)
+			f.add(at, "%q appears twice", k)
 		}
 	}
 	for i := range m.Capabilities.HTTP {
@@ -155,9 +159,9 @@ func (m *Manifest) check(f *faults) {
 func (n *HTTPNeed) check(f *faults, at string, config map[string]any) {
 	switch {
 	case n.BaseURL != "" && (n.Host != "" || n.Scheme != "" || n.Port != 0):
-		f.add(at+".base_url", "stands in place of scheme, host and port; give one or the other")
+		f.add(at+".base_url", "replaces scheme, host and port; give one or the other")
 	case n.BaseURL == "":
-		checkPlace(f, at, n.Scheme, n.Host, n.Port)
+		n.checkPlace(f, at)
 	default:
 		if v, ok := config[n.BaseURL]; ok {
 			if _, isString := v.(string); !isString {
@@ -165,59 +169,60 @@ func (n *HTTPNeed) check(f *faults, at string, config map[string]any) {
 			}
 		}
 	}
-	checkRequests(f, at, n.Methods, n.PathPrefix, n.Secrets, n.AllowPrivate)
+	n.checkRequests(f, at)
 }
 
 func (r *HTTPRule) check(f *faults, at string) {
-	checkPlace(f, at, r.Scheme, r.Host, r.Port)
-	checkRequests(f, at, r.Methods, r.PathPrefix, r.Secrets, r.AllowPrivate)
+	n := r.need()
+	n.checkPlace(f, at)
+	n.checkRequests(f, at)
 	if r.RPS < 0 {
 		f.add(at+".rps", "is negative")
 	}
 }
 
-func checkPlace(f *faults, at, scheme, host string, port int) {
-	if scheme != "" && scheme != "https" && scheme != "http" {
-		f.add(at+".scheme", "%q must be https or http", scheme)
+func (n *HTTPNeed) checkPlace(f *faults, at string) {
+	if n.Scheme != "" && n.Scheme != "https" && n.Scheme != "http" {
+		f.add(at+".scheme", "%q must be https or http", n.Scheme)
 	}
-	name := strings.TrimPrefix(host, "*.")
+	name := strings.TrimPrefix(n.Host, "*.")
 	_, ipErr := netip.ParseAddr(name)
 	switch {
-	case host == "":
+	case n.Host == "":
 		f.add(at+".host", "is missing")
-	case ipErr == nil && name == host:
-	case !validHost(name) || (name != host && !strings.Contains(name, ".")):
-		f.add(at+".host", "%q must be a lower-case host name, an IP address, or \"*.\" and at least two labels", host)
+	case ipErr == nil && name == n.Host:
+	case !validHost(name) || (name != n.Host && !strings.Contains(name, ".")):
+		f.add(at+".host", `%q must be a lower-case host name, an IP address, or "*." and at least two labels`, n.Host)
 	}
-	if port < 0 || port > 65535 {
-		f.add(at+".port", "is %d", port)
+	if n.Port < 0 || n.Port > 65535 {
+		f.add(at+".port", "is %d, must be between 0 and 65535", n.Port)
 	}
 }
 
-func checkRequests(f *faults, at string, methods, prefixes, secrets, cidrs []string) {
-	for i, m := range methods {
+func (n *HTTPNeed) checkRequests(f *faults, at string) {
+	for i, m := range n.Methods {
 		if !slices.Contains(allMethods(), m) {
 			f.add(fmt.Sprintf("%s.methods[%d]", at, i), "%q is none of %s", m, strings.Join(allMethods(), ", "))
 		}
 	}
-	for i, p := range prefixes {
+	for i, p := range n.PathPrefix {
 		if _, err := cleanPath(p); err != nil {
 			f.add(fmt.Sprintf("%s.path_prefix[%d]", at, i), "%q: %v", p, err)
 		}
 	}
-	for i, s := range secrets {
+	for i, s := range n.Secrets {
 		if !secretRE.MatchString(s) {
 			f.add(fmt.Sprintf("%s.secrets[%d]", at, i), "%q must match %s", s, secretRE)
 		}
 	}
-	for i, c := range cidrs {
+	for i, c := range n.AllowPrivate {
 		if p, err := netip.ParsePrefix(c); err != nil || p != p.Masked() {
-			f.add(fmt.Sprintf("%s.allow_private[%d]", at, i), "%q is no network in CIDR form", c)
+			f.add(fmt.Sprintf("%s.allow_private[%d]", at, i), "%q is not a network in CIDR form", c)
 		}
 	}
 }
 
-// bound is one limit: where it is, its default and its greatest value.
+// bound describes one limit: its field, its default and its greatest value.
 type bound struct {
 	name     string
 	field    *int

@@ -6,8 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics counts what operators watch. Labels are configured names and fixed words,
-// never what a guest says.
+// metrics holds the counters for operators. Labels are configured names and fixed words, never a guest's text.
 type metrics struct {
 	calls        *prometheus.CounterVec // tenant, app, op, outcome
 	kills        *prometheus.CounterVec // tenant, app
@@ -18,8 +17,8 @@ type metrics struct {
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	vec := func(name, help string, more ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "scimward", Subsystem: "plugin", Name: name, Help: help},
-			append([]string{"tenant", "app"}, more...))
+		opts := prometheus.CounterOpts{Namespace: "scimward", Subsystem: "plugin", Name: name, Help: help}
+		return prometheus.NewCounterVec(opts, append([]string{"tenant", "app"}, more...))
 	}
 	m := &metrics{
 		calls:        vec("calls_total", "Calls of plugins by operation and outcome (ok or an ABI code).", "op", "outcome"),

@@ -25,20 +25,8 @@ const (
 	describeTime = time.Second
 )
 
-// stageError says at which stage of loading a module was refused: compile, check,
-// instantiate, abi_version or describe.
-type stageError struct {
-	stage string
-	err   error
-}
-
-func (e *stageError) Error() string { return e.stage + ": " + e.err.Error() }
-func (e *stageError) Unwrap() error { return e.err }
-
-// module is one compiled guest and its idle instances. It lives in the worker: the
-// host process neither compiles nor parses Wasm, so the check of imports and
-// exports is made by the same parser that will run them, before the first
-// instruction of the guest (design: plugins §6.1, S9).
+// module is one compiled guest and its idle instances. It lives in the worker: the host process neither compiles nor
+// parses Wasm, so the parser that runs the imports and exports also checks them, before the guest's first instruction.
 type module struct {
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
@@ -50,11 +38,13 @@ type module struct {
 type instance struct {
 	mod   api.Module
 	calls int
-	// call is the one running call, read by the guest's clock and output streams,
-	// which get no context; nil while the instance starts.
+	// call is the running call, for the guest's clock and output streams, which get no context; nil while the instance
+	// starts.
 	call atomic.Pointer[guestCall]
 }
 
+// loadModule compiles and checks a module. An error begins with the stage at which it was refused: compile, check or
+// instantiate here, then instantiate, abi_version or describe in module.describe.
 func loadModule(ctx context.Context, msg loadMsg, wasm []byte) (*module, error) {
 	cfg := wazero.NewRuntimeConfigCompiler().
 		WithCoreFeatures(api.CoreFeaturesV2).
@@ -63,29 +53,30 @@ func loadModule(ctx context.Context, msg loadMsg, wasm []byte) (*module, error) 
 	if msg.CacheDir != "" {
 		cache, err := wazero.NewCompilationCacheWithDir(msg.CacheDir)
 		if err != nil {
-			return nil, &stageError{"compile", fmt.Errorf("opening the cache: %w", err)}
+			return nil, fmt.Errorf("compile: opening the cache: %w", err)
 		}
 		cfg = cfg.WithCompilationCache(cache)
 	}
-	m := &module{runtime: wazero.NewRuntimeWithConfig(ctx, cfg), msg: msg, idle: make(chan *instance, max(msg.Idle, 1))}
+	m := &module{
+		runtime: wazero.NewRuntimeWithConfig(ctx, cfg), msg: msg, idle: make(chan *instance, max(msg.Idle, 1)),
+	}
 	if _, err := wasi_snapshot_preview1.Instantiate(ctx, m.runtime); err != nil {
-		return nil, &stageError{"instantiate", fmt.Errorf("preparing WASI: %w", err)}
+		return nil, fmt.Errorf("instantiate: preparing WASI: %w", err)
 	}
 	if err := instantiateABI(ctx, m.runtime); err != nil {
-		return nil, &stageError{"instantiate", fmt.Errorf("preparing %s: %w", abi.Module, err)}
+		return nil, fmt.Errorf("instantiate: preparing %s: %w", abi.Module, err)
 	}
 	var err error
 	if m.compiled, err = m.runtime.CompileModule(experimental.WithCompilationWorkers(ctx, 2), wasm); err != nil {
-		return nil, &stageError{"compile", err}
+		return nil, fmt.Errorf("compile: %w", err)
 	}
 	if err := checkModule(m.compiled, msg.HTTP); err != nil {
-		return nil, &stageError{"check", err}
+		return nil, fmt.Errorf("check: %w", err)
 	}
 	return m, nil
 }
 
-// checkModule refuses a module whose imports or exports are not those of
-// revoker_v1. It names every fault.
+// checkModule refuses a module whose imports or exports are not those of revoker_v1. It names every fault.
 func checkModule(c wazero.CompiledModule, http bool) error {
 	var faults []error
 	if len(c.ImportedMemories()) > 0 {
@@ -100,15 +91,12 @@ func checkModule(c wazero.CompiledModule, http bool) error {
 			faults = append(faults, err)
 		}
 	}
-	exports := c.ExportedFunctions()
-	for _, name := range []string{"abi_version", "describe", "health", "revoke"} {
-		if exports[name] == nil {
-			faults = append(faults, fmt.Errorf("exports no function %s", name))
-		}
-	}
 	for _, name := range []string{"abi_version", "describe", "health", "revoke", "verify", "identify"} {
-		f := exports[name]
-		if f != nil && (len(f.ParamTypes()) != 0 || !slices.Equal(f.ResultTypes(), []api.ValueType{api.ValueTypeI32})) {
+		optional := name == "verify" || name == "identify"
+		switch f := c.ExportedFunctions()[name]; {
+		case f == nil && !optional:
+			faults = append(faults, fmt.Errorf("exports no function %s", name))
+		case f != nil && (len(f.ParamTypes()) != 0 || !slices.Equal(f.ResultTypes(), []api.ValueType{api.ValueTypeI32})):
 			faults = append(faults, fmt.Errorf("export %s is not () -> i32", name))
 		}
 	}
@@ -126,7 +114,7 @@ func checkImport(mod, name string, f api.FunctionDefinition, http bool) error {
 		fn, ok := abiFunctions()[name]
 		switch {
 		case !ok:
-			return fmt.Errorf("imports %s.%s, which does not exist in version %d.%d", mod, name, abi.Version>>16, abi.Version&0xffff)
+			return fmt.Errorf("imports %s.%s, which does not exist in version %s", mod, name, version(abi.Version))
 		case !slices.Equal(fn.params, f.ParamTypes()) || !slices.Equal(fn.results, f.ResultTypes()):
 			return fmt.Errorf("imports %s.%s with another signature", mod, name)
 		case fn.http && !http:
@@ -138,64 +126,64 @@ func checkImport(mod, name string, f api.FunctionDefinition, http bool) error {
 	}
 }
 
-// describe runs abi_version and describe of a fresh instance.
+// version formats what abi_version returns.
+func version(v uint32) string { return fmt.Sprintf("%d.%d", v>>16, v&0xffff) }
+
+// describe runs abi_version and describe of a new instance.
 func (m *module) describe(ctx context.Context, w *worker) (readyMsg, error) {
 	in, err := m.instance(ctx)
 	if err != nil {
-		return readyMsg{}, &stageError{"instantiate", err}
+		return readyMsg{}, fmt.Errorf("instantiate: %w", err)
 	}
-	v, err := in.mod.ExportedFunction("abi_version").Call(ctx)
+	res, err := in.mod.ExportedFunction("abi_version").Call(ctx)
 	if err != nil {
-		return readyMsg{}, &stageError{"abi_version", err}
+		return readyMsg{}, fmt.Errorf("abi_version: %w", err)
 	}
-	ready := readyMsg{Version: uint32(v[0])}
-	if ready.Version>>16 != abi.Version>>16 || ready.Version&0xffff > abi.Version&0xffff {
-		return ready, &stageError{"abi_version", fmt.Errorf("the module speaks %d.%d, this host %d.%d",
-			ready.Version>>16, ready.Version&0xffff, abi.Version>>16, abi.Version&0xffff)}
+	if v := uint32(res[0]); v>>16 != abi.Version>>16 || v&0xffff > abi.Version&0xffff {
+		return readyMsg{}, fmt.Errorf("abi_version: the module speaks %s, this host %s", version(v), version(abi.Version))
 	}
-	cctx, c := newGuestCall(ctx, w, 0, callMsg{Op: string(abi.OpDescribe), DeadlineMS: describeTime.Milliseconds()}, nil)
+	c := newGuestCall(ctx, w, 0, callMsg{Op: string(abi.OpDescribe), DeadlineMS: describeTime.Milliseconds()}, nil)
 	defer c.cancel()
 	m.idle <- in
-	if done := m.call(cctx, c); done.Fault != "" || done.Code != 0 {
-		return ready, &stageError{"describe", fmt.Errorf("returned %d %s %s", done.Code, done.Fault, done.Note)}
+	if done := m.call(c); done.Fault != "" || done.Code != 0 {
+		return readyMsg{}, fmt.Errorf("describe: returned %d %s %s", done.Code, done.Fault, done.Note)
 	}
 	exports := m.compiled.ExportedFunctions()
-	ready.Verify, ready.Identify = exports["verify"] != nil, exports["identify"] != nil
-	ready.Description = c.output
-	return ready, nil
+	return readyMsg{
+		Verify: exports["verify"] != nil, Identify: exports["identify"] != nil, Description: c.output,
+	}, nil
 }
 
-// call runs one export. An instance that trapped, left its call early or has grown
-// old is thrown away: after a panic a Go guest answers further calls from a broken
-// heap (S5).
-func (m *module) call(ctx context.Context, c *guestCall) doneMsg {
-	in, err := m.take(ctx)
+// call runs one export. It discards an instance that trapped, left its call early or has grown old: after a panic the
+// heap of a Go guest is broken, and further calls would read it.
+func (m *module) call(c *guestCall) doneMsg {
+	in, err := m.acquire(c.ctx)
 	if err != nil {
 		return doneMsg{Fault: abi.CodeTrap, Note: cut("starting an instance: "+err.Error(), maxLogLine)}
 	}
-	in.call.Store(c)
-	in.calls++
 	f := in.mod.ExportedFunction(string(c.op))
 	if f == nil {
-		in.call.Store(nil)
-		m.give(ctx, in)
-		return doneMsg{Code: 3}
+		m.release(c.ctx, in)
+		return doneMsg{Code: retUnsupported}
 	}
-	res, err := f.Call(context.WithValue(ctx, callKey{}, c))
+	in.calls++
+	in.call.Store(c)
+	res, err := f.Call(context.WithValue(c.ctx, callKey{}, c))
 	in.call.Store(nil)
 	if err != nil {
-		m.discard(ctx, in)
+		discard(c.ctx, in)
 		fault := abi.CodeTrap
 		if errors.Is(err, errSleptPast) {
 			fault = abi.CodeDeadline
 		}
 		return doneMsg{Fault: fault, Note: cut(err.Error(), maxLogLine)}
 	}
-	m.give(ctx, in)
+	m.release(c.ctx, in)
 	return doneMsg{Code: int32(uint32(res[0]))}
 }
 
-func (m *module) take(ctx context.Context) (*instance, error) {
+// acquire returns an idle instance or makes one.
+func (m *module) acquire(ctx context.Context) (*instance, error) {
 	select {
 	case in := <-m.idle:
 		return in, nil
@@ -204,27 +192,27 @@ func (m *module) take(ctx context.Context) (*instance, error) {
 	}
 }
 
-func (m *module) give(ctx context.Context, in *instance) {
+// release makes an instance available to later calls, or discards it.
+func (m *module) release(ctx context.Context, in *instance) {
 	used := uint64(in.mod.Memory().Size())
 	if in.calls >= m.msg.CallsPerInstance || used > uint64(m.msg.MemoryMiB)<<20*3/4 {
-		m.discard(ctx, in)
+		discard(ctx, in)
 		return
 	}
 	select {
 	case m.idle <- in:
 	default:
-		m.discard(ctx, in)
+		discard(ctx, in)
 	}
 }
 
-// discard closes an instance, also when its call's context has ended. What Close
-// returns is the guest's own exit code.
-func (m *module) discard(ctx context.Context, in *instance) {
+// discard closes an instance, even if the context of its call has ended. Close returns only the guest's exit code.
+func discard(ctx context.Context, in *instance) {
 	_ = in.mod.Close(context.WithoutCancel(ctx))
 }
 
-// instance makes a guest with no arguments, environment, files or sockets, a real
-// clock, real randomness, and a sleep that ends with the call (S4, S7).
+// instance makes a guest with a real clock, real randomness, and a sleep that ends with the call, and without
+// arguments, environment, files and sockets.
 func (m *module) instance(ctx context.Context) (*instance, error) {
 	in := &instance{}
 	cfg := wazero.NewModuleConfig().
@@ -244,7 +232,7 @@ func (m *module) instance(ctx context.Context) (*instance, error) {
 	return in, nil
 }
 
-// errSleptPast ends a guest that sleeps when its deadline comes.
+// errSleptPast ends a guest that sleeps past its deadline.
 var errSleptPast = errors.New("plugins: slept past the deadline")
 
 func (in *instance) sleep(ns int64) {
@@ -252,7 +240,7 @@ func (in *instance) sleep(ns int64) {
 	defer timer.Stop()
 	c := in.call.Load()
 	if c == nil {
-		<-timer.C // starting: bounded by the host's kill
+		<-timer.C // the instance starts, and the host's kill bounds that
 		return
 	}
 	select {
@@ -262,7 +250,7 @@ func (in *instance) sleep(ns int64) {
 	}
 }
 
-// stream sends what a guest prints to the call's log.
+// stream writes what a guest prints to the call's log.
 type stream struct {
 	in    *instance
 	level int32
@@ -270,7 +258,7 @@ type stream struct {
 
 var _ io.Writer = (*stream)(nil)
 
-// Write implements io.Writer and never errs: a full log is no fault of the guest.
+// Write implements io.Writer. It returns no error, even if the log is full.
 func (s *stream) Write(p []byte) (int, error) {
 	if c := s.in.call.Load(); c != nil {
 		for line := range strings.SplitSeq(strings.TrimRight(string(p), "\n"), "\n") {

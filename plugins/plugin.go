@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -18,8 +19,8 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// How long loading may take: compiling is bounded by the module's size but not
-// cancellable (S9), so it has a generous bound; a guest's own start has a short one.
+// How long loading may take: compiling cannot be cancelled, but the module's size bounds it, so it has a generous
+// limit. A guest's own start has a short one.
 const (
 	compileTimeout = 60 * time.Second
 	initTimeout    = 5 * time.Second
@@ -29,9 +30,9 @@ const (
 
 	maxDataLimit = 1536 << 20
 
-	// askPerSlot is how many identify calls may run for each other one: they are
-	// short, and a request at the proxy waits for them.
-	askPerSlot = 4
+	// identifyPerSlot is how many identify calls may run for each other one: they are short, and a request at the proxy
+	// waits for them.
+	identifyPerSlot = 4
 )
 
 // plugin is one configured plugin and its worker.
@@ -43,34 +44,26 @@ type plugin struct {
 	egress   *egress
 	secrets  *secrets
 	breaker  breaker
-	host     *hostParts
+	common   *common
 
-	// slots and askSlots bound the calls that run at the same time. identify has its
-	// own, so that long revocations do not make requests at the proxy wait.
-	slots, askSlots chan struct{}
+	// slots and identifySlots bound the calls that run at the same time. identify has its own, so that long revocations
+	// do not make requests at the proxy wait.
+	slots, identifySlots chan struct{}
 
-	mu      sync.Mutex // guards all below
-	proc    *process
-	fresh   *process // the one being started
-	info    abi.Info
-	loaded  bool  // it has been loaded once
-	loadErr error // why it is not loaded now
-	loading chan struct{}
-	closed  bool
-	wg      sync.WaitGroup // loads and watchers; Add under mu while not closed
+	mu       sync.Mutex // guards all below
+	proc     *process
+	starting *process
+	info     abi.Info
+	loaded   bool  // it has been loaded once
+	loadErr  error // why it is not loaded now
+	loading  chan struct{}
+	closed   bool
+	wg       sync.WaitGroup // loads and watchers; Add under mu while not closed
 }
 
-// hostParts is what all plugins of a host share.
-type hostParts struct {
-	opts    Options
-	log     *slog.Logger
-	metrics *metrics
-	compile chan struct{} // one compile at a time
-}
-
-// newPlugin reads manifest and module and computes what the plugin may do. Faults
-// here are permanent: a file or the configuration must change.
-func newPlugin(cfg Config, h *hostParts) (*plugin, error) {
+// newPlugin reads manifest and module and computes what the plugin may do. Its errors are permanent: a file or the
+// configuration must change.
+func newPlugin(cfg Config, c *common) (*plugin, error) {
 	b, err := readBounded(cfg.Manifest, maxManifest)
 	if err != nil {
 		return nil, fmt.Errorf("reading the manifest: %w", err)
@@ -88,14 +81,14 @@ func newPlugin(cfg Config, h *hostParts) (*plugin, error) {
 		return nil, err
 	}
 	p := &plugin{
-		cfg: cfg, manifest: m, permit: allowed, wasm: wasm, host: h,
-		secrets:  newSecrets(cfg.Grant.Secrets),
-		slots:    make(chan struct{}, allowed.limits.Instances),
-		askSlots: make(chan struct{}, askPerSlot*allowed.limits.Instances),
-		loadErr:  errors.New("not loaded yet"),
+		cfg: cfg, manifest: m, permit: allowed, wasm: wasm, common: c,
+		secrets:       newSecrets(cfg.Grant.Secrets),
+		slots:         make(chan struct{}, allowed.limits.Instances),
+		identifySlots: make(chan struct{}, identifyPerSlot*allowed.limits.Instances),
+		loadErr:       errors.New("not loaded yet"),
 	}
-	p.breaker.now = h.opts.Now
-	p.egress = newEgress(allowed, p.secrets, h.opts.Resolve, h.opts.Now)
+	p.breaker.now = c.opts.Now
+	p.egress = newEgress(allowed, p.secrets, systemResolver, c.opts.Now)
 	p.egress.unreadable = func(ctx context.Context, e *secretError) {
 		p.event(ctx, slog.LevelError, "plugin secret cannot be read",
 			slog.String("secret", e.name), slog.String("file", e.file), slog.String("error", e.err.Error()))
@@ -103,8 +96,7 @@ func newPlugin(cfg Config, h *hostParts) (*plugin, error) {
 	return p, nil
 }
 
-// readModule reads the module once and checks these very bytes, which are the ones
-// the worker gets.
+// readModule reads the module once and checks these very bytes, which the worker then receives.
 func readModule(path string, want ManifestModule) ([]byte, error) {
 	b, err := readBounded(path, maxModule)
 	if err != nil {
@@ -132,8 +124,18 @@ func readBounded(path string, limit int64) ([]byte, error) {
 	return b, err
 }
 
-// worker returns the live worker, and starts one when there is none. Callers share
-// one start.
+func (p *plugin) timeout() time.Duration {
+	return time.Duration(p.permit.limits.TimeoutMS) * time.Millisecond
+}
+
+// status describes the plugin; loaded says that it has been loaded once, err why it is not loaded now.
+func (p *plugin) status() (info abi.Info, loaded bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.info, p.loaded, p.loadErr
+}
+
+// worker returns the live worker, and starts one if there is none. Callers share one start.
 func (p *plugin) worker(ctx context.Context) (*process, error) {
 	for {
 		p.mu.Lock()
@@ -146,31 +148,34 @@ func (p *plugin) worker(ctx context.Context) (*process, error) {
 			p.mu.Unlock()
 			return proc, nil
 		}
-		if p.loading == nil {
-			p.loading = make(chan struct{})
-			p.wg.Go(func() { p.load(context.WithoutCancel(ctx)) }) // others wait for it too
-		}
-		loading := p.loading
+		loading := p.startLoading(context.WithoutCancel(ctx)) // others wait for it too
 		p.mu.Unlock()
 		select {
 		case <-loading:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		p.mu.Lock()
-		err := p.loadErr
-		p.mu.Unlock()
-		if err != nil {
+		if _, _, err := p.status(); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// startLoading begins to load the module unless that is under way, and returns a channel that is closed at its end.
+// The caller holds mu.
+func (p *plugin) startLoading(ctx context.Context) <-chan struct{} {
+	if p.loading == nil {
+		p.loading = make(chan struct{})
+		p.wg.Go(func() { p.load(ctx) })
+	}
+	return p.loading
 }
 
 // load starts a worker and has it load the module.
 func (p *plugin) load(ctx context.Context) {
 	proc, info, err := p.start()
 	p.mu.Lock()
-	p.fresh = nil
+	p.starting = nil
 	p.loadErr = err
 	if err == nil {
 		p.proc, p.info, p.loaded = proc, info, true
@@ -184,32 +189,32 @@ func (p *plugin) load(ctx context.Context) {
 	closed := p.closed
 	p.mu.Unlock()
 	if err != nil && !closed {
-		p.host.metrics.loadFailures.WithLabelValues(p.cfg.Tenant, p.cfg.App).Inc()
+		p.common.metrics.loadFailures.WithLabelValues(p.cfg.Tenant, p.cfg.App).Inc()
 		p.event(ctx, slog.LevelError, "plugin did not load", slog.String("error", p.redactor().text(err.Error())))
-		p.broke(ctx, p.breaker.kill())
+		p.afterFault(ctx, p.breaker.kill())
 	}
 }
 
 func (p *plugin) start() (*process, abi.Info, error) {
-	// Growing copies a memory, so each counts twice; identify's are small and do not.
+	// A memory is copied when it grows, so each counts twice. Those of identify are small and do not.
 	l := p.permit.limits
-	data := min(uint64(512+l.MemoryMiB*(2+askPerSlot)*l.Instances)<<20, maxDataLimit)
+	data := min(uint64(512+l.MemoryMiB*(2+identifyPerSlot)*l.Instances)<<20, maxDataLimit)
 	payload, err := joinParts(loadMsg{
-		CacheDir: p.host.opts.CacheDir, MemoryMiB: l.MemoryMiB, Idle: (1 + askPerSlot) * l.Instances,
+		CacheDir: p.common.opts.CacheDir, MemoryMiB: l.MemoryMiB, Idle: (1 + identifyPerSlot) * l.Instances,
 		CallsPerInstance: l.CallsPerInstance, HTTP: len(p.permit.rules) > 0, GoMemory: int64(data / 2),
 	}, p.wasm)
 	if err != nil {
 		return nil, abi.Info{}, err
 	}
-	p.host.compile <- struct{}{}
-	compiled := sync.OnceFunc(func() { <-p.host.compile }) // a slow start of this guest holds no other up
+	p.common.compile <- struct{}{}
+	compiled := sync.OnceFunc(func() { <-p.common.compile }) // a slow start of this guest does not delay the others
 	defer compiled()
-	proc, err := startProcess(p.host.opts.Self, data)
+	proc, err := startProcess(p.common.opts.Self, data)
 	if err != nil {
 		return nil, abi.Info{}, err
 	}
 	p.mu.Lock()
-	p.fresh = proc
+	p.starting = proc
 	if p.closed {
 		proc.kill()
 	}
@@ -224,37 +229,6 @@ func (p *plugin) start() (*process, abi.Info, error) {
 	proc.kill()
 	<-proc.gone
 	return nil, abi.Info{}, err
-}
-
-// load hands a module to a fresh worker and waits until it is ready. compiled is
-// called when the costly part is over.
-func (p *process) load(payload []byte, compiled func()) (readyMsg, error) {
-	timer := time.NewTimer(compileTimeout)
-	defer timer.Stop()
-	if err := p.post(frame{typ: frameLoad, payload: payload}, nil); err != nil {
-		<-p.gone
-		return readyMsg{}, fmt.Errorf("%w: %s", err, p.stderr)
-	}
-	done := p.compiled
-	for {
-		select {
-		case <-done:
-			done = nil
-			compiled()
-			timer.Reset(initTimeout)
-		case ready := <-p.ready:
-			if ready.Fault != "" {
-				return ready, fmt.Errorf("refused at %s", ready.Fault)
-			}
-			return ready, nil
-		case <-p.broken:
-			p.kill()
-			<-p.gone
-			return readyMsg{}, fmt.Errorf("the worker died while loading: %s", p.stderr)
-		case <-timer.C:
-			return readyMsg{}, errors.New("loading did not end in time")
-		}
-	}
 }
 
 // agree checks that the module says of itself what the manifest says.
@@ -278,71 +252,73 @@ func (p *plugin) agree(ready readyMsg) (abi.Info, error) {
 	}, nil
 }
 
-// watch notes that a worker has died, whatever of, and starts the next one unless
-// the breaker is open.
+// watch waits for the end of a worker, records it, and starts the next one unless the plugin is in quarantine.
 func (p *plugin) watch(ctx context.Context, proc *process) {
 	<-proc.gone
 	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
 		return
 	}
-	p.mu.Unlock()
-	p.host.metrics.kills.WithLabelValues(p.cfg.Tenant, p.cfg.App).Inc()
-	p.event(ctx, slog.LevelWarn, "plugin worker ended",
-		slog.Bool("at_deadline", proc.expired.Load()), slog.String("stderr", p.redactor().text(proc.stderr.String())))
-	p.broke(ctx, p.breaker.kill())
+	p.common.metrics.kills.WithLabelValues(p.cfg.Tenant, p.cfg.App).Inc()
+	p.event(ctx, slog.LevelWarn, "plugin worker ended", slog.Bool("at_deadline", proc.expired.Load()),
+		slog.String("stderr", p.redactor().text(proc.stderr.String())))
+	p.afterFault(ctx, p.breaker.kill())
 	if p.breaker.open() > 0 {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.closed && p.loading == nil {
-		p.loading = make(chan struct{})
-		p.wg.Go(func() { p.load(ctx) })
+	if !p.closed {
+		p.startLoading(ctx)
 	}
 }
 
-func (p *plugin) broke(ctx context.Context, tripped bool) {
-	if !tripped {
-		return
+// afterFault counts and logs the quarantine that a kill or trap began.
+func (p *plugin) afterFault(ctx context.Context, quarantined bool) {
+	if quarantined {
+		p.common.metrics.quarantines.WithLabelValues(p.cfg.Tenant, p.cfg.App).Inc()
+		p.event(ctx, slog.LevelError, "plugin is in quarantine", slog.Duration("for", p.breaker.open()))
 	}
-	p.host.metrics.quarantines.WithLabelValues(p.cfg.Tenant, p.cfg.App).Inc()
-	p.event(ctx, slog.LevelError, "plugin is in quarantine", slog.Duration("for", p.breaker.open()))
 }
 
 func (p *plugin) redactor() redactor { return newRedactor(p.secrets.all()...) }
 
-// event logs one event of the plugin's life.
+// event logs one event of the plugin.
 func (p *plugin) event(ctx context.Context, level slog.Level, msg string, attrs ...slog.Attr) {
-	attrs = append(attrs, slog.String("tenant", p.cfg.Tenant), slog.String("app", p.cfg.App), slog.String("plugin", p.manifest.Name))
-	p.host.log.LogAttrs(ctx, level, msg, attrs...)
+	p.common.opts.Logger.LogAttrs(ctx, level, msg, append(attrs, slog.String("tenant", p.cfg.Tenant),
+		slog.String("app", p.cfg.App), slog.String("plugin", p.manifest.Name))...)
 }
 
 // run makes one call. credential is set for identify only.
-func (p *plugin) run(ctx context.Context, slots chan struct{}, req abi.Request, timeout time.Duration, credential string) (outcome, redactor) {
+func (p *plugin) run(
+	ctx context.Context, req abi.Request, timeout time.Duration, credential string,
+) (outcome, redactor) {
 	readOnly := req.Op != abi.OpRevoke || req.DryRun
 	ref := ""
 	if credential != "" {
 		ref = req.Credentials[0].Ref
 	}
 	s := p.egress.session(readOnly, ref, credential)
-	out := p.attempt(ctx, slots, req, timeout, s)
+	out := p.attempt(ctx, req, timeout, s)
 	if out.code == abi.CodeTrap {
-		p.host.metrics.traps.WithLabelValues(p.cfg.Tenant, p.cfg.App).Inc()
-		p.broke(ctx, p.breaker.trap())
+		p.common.metrics.traps.WithLabelValues(p.cfg.Tenant, p.cfg.App).Inc()
+		p.afterFault(ctx, p.breaker.trap())
 	}
-	code := out.code
-	if code == "" {
-		code = "ok"
-	}
-	p.host.metrics.calls.WithLabelValues(p.cfg.Tenant, p.cfg.App, string(req.Op), code).Inc()
+	p.common.metrics.calls.WithLabelValues(p.cfg.Tenant, p.cfg.App, string(req.Op), cmp.Or(out.code, "ok")).Inc()
 	return out, s.redact
 }
 
-func (p *plugin) attempt(ctx context.Context, slots chan struct{}, req abi.Request, timeout time.Duration, s *session) outcome {
+func (p *plugin) attempt(ctx context.Context, req abi.Request, timeout time.Duration, s *session) outcome {
 	if left := p.breaker.open(); left > 0 {
-		return outcome{code: abi.CodeQuarantined, note: "the plugin broke too often and is not called", retryAfter: left}
+		return outcome{
+			code: abi.CodeQuarantined, note: "the plugin broke too often and is not called", retryAfter: left,
+		}
+	}
+	slots := p.slots
+	if req.Op == abi.OpIdentify {
+		slots = p.identifySlots
 	}
 	select {
 	case slots <- struct{}{}:
@@ -354,20 +330,21 @@ func (p *plugin) attempt(ctx context.Context, slots chan struct{}, req abi.Reque
 	if err != nil {
 		return outcome{code: abi.CodeNotLoaded, note: err.Error()}
 	}
-	cctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	end, _ := cctx.Deadline()
+	end, _ := ctx.Deadline()
 	req.ABI, req.Tenant, req.App, req.Config = "1.0", p.cfg.Tenant, p.cfg.App, p.permit.config
 	req.DeadlineMS = time.Until(end).Milliseconds()
 	req.Subject = p.subject(req.Subject)
 	input, err := json.Marshal(req)
 	if err != nil || len(input) > maxInput {
-		return outcome{code: abi.CodeContract, note: fmt.Sprintf("the request has %d bytes of at most %d", len(input), maxInput)}
+		note := fmt.Sprintf("the request has %d bytes of at most %d", len(input), maxInput)
+		return outcome{code: abi.CodeContract, note: note}
 	}
-	return proc.call(cctx, req.Op, input, callEnv{session: s, log: p.guestLog(req, s)})
+	return proc.call(ctx, req.Op, input, callEnv{session: s, log: p.guestLog(req, s)})
 }
 
-// subject copies what the manifest lets the guest know of a user.
+// subject copies what the manifest allows the guest to know of a user.
 func (p *plugin) subject(s *abi.Subject) *abi.Subject {
 	if s == nil {
 		return nil
@@ -385,24 +362,23 @@ func (p *plugin) subject(s *abi.Subject) *abi.Subject {
 	return &c
 }
 
-// guestLog writes a guest's lines with who it is and what for, secrets replaced.
+// guestLog logs a guest's lines with its name and the request, without secrets.
 func (p *plugin) guestLog(req abi.Request, s *session) func(context.Context, byte, string) {
 	return func(ctx context.Context, level byte, line string) {
 		l := []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}[min(level, 3)]
-		if !p.host.log.Enabled(ctx, l) {
+		if !p.common.opts.Logger.Enabled(ctx, l) {
 			return
 		}
-		p.host.log.LogAttrs(ctx, l, "plugin log",
-			slog.String("tenant", p.cfg.Tenant), slog.String("app", p.cfg.App), slog.String("plugin", p.manifest.Name),
-			slog.String("op", string(req.Op)), slog.String("request_id", req.RequestID), slog.String("line", s.redact.text(line)))
+		p.event(ctx, l, "plugin log", slog.String("op", string(req.Op)), slog.String("request_id", req.RequestID),
+			slog.String("line", s.redact.text(line)))
 	}
 }
 
-// close kills the worker and waits for all that runs for the plugin.
+// close kills the worker and waits for all goroutines of the plugin.
 func (p *plugin) close() {
 	p.mu.Lock()
 	p.closed = true
-	for _, proc := range []*process{p.proc, p.fresh} {
+	for _, proc := range []*process{p.proc, p.starting} {
 		if proc != nil {
 			proc.kill()
 		}

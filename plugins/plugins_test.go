@@ -37,8 +37,16 @@ func hostileManifest() plugins.Manifest {
 	}
 }
 
-// hostile opens a host with the hostile Go guest in front of app.
+// hostile opens a host with the hostile Go guest for app. identify may take minutes, because the machine may be busy.
 func hostile(t *testing.T, app http.Handler, edit func(*plugins.Options)) *plugins.Host {
+	t.Helper()
+	h := impatient(t, app, edit)
+	h.SetIdentifyTimeout(2 * time.Minute)
+	return h
+}
+
+// impatient is hostile with the real timeout of identify.
+func impatient(t *testing.T, app http.Handler, edit func(*plugins.Options)) *plugins.Host {
 	t.Helper()
 	srv := httptest.NewServer(app)
 	t.Cleanup(srv.Close)

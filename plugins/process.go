@@ -20,20 +20,19 @@ const (
 	stderrHead = 4 << 10
 )
 
-// process is one worker process. Two goroutines serve it: one owns the child from
-// start to wait and reads its frames, one writes to it, and one runs for each
-// request in flight, so that a frozen guest blocks none of the callers. All have
-// ended when gone is closed.
+// process is one worker process. One goroutine owns the child from start to wait and reads its frames, one writes to
+// it, and one runs for each request in flight, so that a frozen guest blocks no caller. All have ended when gone is
+// closed.
 type process struct {
 	cmd    *exec.Cmd
 	stderr *headBuffer
 	out    chan []byte // frames to the worker
 	ready  chan readyMsg
 	broken chan struct{} // closed when nothing more can be read: the worker is dead or being killed
-	gone   chan struct{} // closed when the process has been waited for
+	gone   chan struct{} // closed when the process has ended and was waited for
 
 	compiled chan struct{} // closed when the module is compiled and checked
-	expired  atomic.Bool   // it was killed because a call did not end
+	expired  atomic.Bool   // the host killed it because a call did not end
 
 	mu    sync.Mutex // guards calls and next
 	calls map[uint32]*pending
@@ -43,26 +42,22 @@ type process struct {
 // pending is one call as the host sees it.
 type pending struct {
 	env     callEnv
-	done    chan finished
-	ctx     context.Context //nolint:containedctx // the call's lifetime, needed by requests that arrive through the pipe
+	done    chan outcome
+	ctx     context.Context //nolint:containedctx // the call's lifetime, for requests that arrive through the pipe
 	cancel  context.CancelFunc
 	reports [][]byte
 	logged  int
 	sending bool
 }
 
-type finished struct {
-	msg    doneMsg
-	output []byte
-}
-
 // callEnv is what a call may use.
 type callEnv struct {
-	session *session // nil: no requests
+	session *session
 	log     func(ctx context.Context, level byte, line string)
 }
 
-// startProcess starts a worker. Its environment is empty, its standard error is kept for the reason of a crash, and it dies with us.
+// startProcess starts a worker with an empty environment. The kernel kills it when this process dies. The process keeps
+// the head of its standard error, which says why it crashed.
 func startProcess(self []string, dataLimit uint64) (*process, error) {
 	p := &process{
 		cmd: exec.Command(self[0], self[1:]...), stderr: &headBuffer{}, //nolint:noctx // ended by kill, not by a context
@@ -71,7 +66,7 @@ func startProcess(self []string, dataLimit uint64) (*process, error) {
 	}
 	p.cmd.Env = []string{}
 	p.cmd.Stderr = p.stderr
-	p.cmd.WaitDelay = grace // a pipe that somebody else holds
+	p.cmd.WaitDelay = grace // another process may still have the pipe open
 	isolate(p.cmd)
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
@@ -86,7 +81,7 @@ func startProcess(self []string, dataLimit uint64) (*process, error) {
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("starting a worker: %w", err)
 	}
-	// Nothing of the guest runs before this process has written the module.
+	// The worker has no guest code before this process writes the module.
 	if err := limitProcess(p.cmd.Process.Pid, dataLimit); err != nil {
 		p.kill()
 		<-p.gone
@@ -95,8 +90,8 @@ func startProcess(self []string, dataLimit uint64) (*process, error) {
 	return p, nil
 }
 
-// own starts the child and waits for it on one locked thread: the kernel's "die
-// with the parent" is about the parent's thread, not its process.
+// own starts the child and waits for it on one locked thread, because the kernel kills the child when its parent's
+// thread ends, not its process.
 func (p *process) own(started chan<- error, stdin io.WriteCloser, stdout io.Reader) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -109,15 +104,15 @@ func (p *process) own(started chan<- error, stdin io.WriteCloser, stdout io.Read
 	wg.Go(func() { p.write(stdin) })
 	p.read(stdout) // until the pipe ends or breaks the protocol
 	wg.Wait()
-	_ = p.cmd.Wait() // "signal: killed" is the usual end; the reason is in stderr
+	_ = p.cmd.Wait() // "signal: killed" is the usual end; stderr has the reason
 	close(p.gone)
 }
 
-// kill ends the worker and, where the system has groups, what a worker that was
-// taken over has started: that would hold the pipes open.
+// kill ends the worker and, where the system has process groups, its children: those of a worker that was taken over
+// would keep the pipes open.
 func (p *process) kill() {
 	select {
-	case <-p.gone: // the number may be another's by now
+	case <-p.gone: // another process may have the pid by now
 	default:
 		killGroup(p.cmd.Process)
 	}
@@ -147,7 +142,7 @@ func (p *process) write(stdin io.WriteCloser) {
 	}
 }
 
-// post queues a frame; it gives up when the worker is gone or stop closes.
+// post queues a frame. It gives up when the worker is gone or stop closes.
 func (p *process) post(f frame, stop <-chan struct{}) error {
 	b, err := appendFrame(nil, f)
 	if err != nil {
@@ -163,8 +158,38 @@ func (p *process) post(f frame, stop <-chan struct{}) error {
 	}
 }
 
-// read dispatches frames until the pipe ends. A frame that breaks the protocol ends
-// it too.
+// load sends a module to a new worker and waits until it is ready. It calls compiled when the costly part is over.
+func (p *process) load(payload []byte, compiled func()) (readyMsg, error) {
+	timer := time.NewTimer(compileTimeout)
+	defer timer.Stop()
+	if err := p.post(frame{typ: frameLoad, payload: payload}, nil); err != nil {
+		<-p.gone
+		return readyMsg{}, fmt.Errorf("%w: %s", err, p.stderr)
+	}
+	done := p.compiled
+	for {
+		select {
+		case <-done:
+			done = nil
+			compiled()
+			timer.Reset(initTimeout)
+		case ready := <-p.ready:
+			if ready.Fault != "" {
+				return readyMsg{}, fmt.Errorf("refused at %s", ready.Fault)
+			}
+			return ready, nil
+		case <-p.broken:
+			p.kill()
+			<-p.gone
+			return readyMsg{}, fmt.Errorf("the worker died while loading: %s", p.stderr)
+		case <-timer.C:
+			return readyMsg{}, errors.New("loading did not end in time")
+		}
+	}
+}
+
+// read dispatches frames until the pipe ends or a frame breaks the protocol. Then it ends the worker, all calls in
+// flight and their requests.
 func (p *process) read(stdout io.Reader) {
 	var sends sync.WaitGroup
 	defer sends.Wait()
@@ -172,16 +197,11 @@ func (p *process) read(stdout io.Reader) {
 	for {
 		f, err := readFrame(r)
 		if err != nil || !p.dispatch(f, &sends) {
-			p.kill()
-			close(p.broken)
-			p.abandon()
-			return
+			break
 		}
 	}
-}
-
-// abandon ends all calls in flight and their requests.
-func (p *process) abandon() {
+	p.kill()
+	close(p.broken)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id, c := range p.calls {
@@ -227,7 +247,7 @@ func (p *process) log(f frame) bool {
 	if c != nil {
 		c.logged += len(f.payload)
 	}
-	p.mu.Unlock() // a slow log does not hold up the calls
+	p.mu.Unlock() // a slow log must not block the calls
 	if ok && c != nil {
 		c.env.log(c.ctx, f.payload[0], string(f.payload[1:]))
 	}
@@ -239,22 +259,22 @@ func (p *process) dispatchCall(f frame, sends *sync.WaitGroup) bool {
 	defer p.mu.Unlock()
 	c := p.calls[f.call]
 	if c == nil {
-		return f.call <= p.next // a late frame of a call that was given up
+		return f.call <= p.next // a late frame of a call that has ended
 	}
 	switch f.typ {
 	case frameDone:
-		var fin finished
-		var err error
-		if fin.output, err = splitParts(f.payload, &fin.msg); err != nil {
+		var msg doneMsg
+		output, err := splitParts(f.payload, &msg)
+		if err != nil {
 			return false
 		}
-		switch fin.msg.Fault {
+		switch msg.Fault {
 		case "", abi.CodeTrap, abi.CodeDeadline:
-		default: // it becomes a metric label, and no worker of ours says anything else
+		default: // it becomes a metric label, and a real worker sends no other
 			return false
 		}
 		delete(p.calls, f.call)
-		c.done <- fin
+		c.done <- outcome{code: msg.Fault, note: msg.Note, ret: msg.Code, output: output}
 		close(c.done)
 		return true
 	case frameReport:
@@ -264,7 +284,7 @@ func (p *process) dispatchCall(f frame, sends *sync.WaitGroup) bool {
 		c.reports = append(c.reports, f.payload)
 		return true
 	case frameSend:
-		if c.sending || c.env.session == nil {
+		if c.sending {
 			return false
 		}
 		c.sending = true
@@ -291,31 +311,31 @@ func (p *process) send(f frame, c *pending) {
 		err = p.post(frame{typ: frameReply, call: f.call, payload: payload}, nil)
 	}
 	if err != nil {
-		p.kill() // the guest would wait for ever
+		p.kill() // otherwise the guest would wait for ever
 	}
 }
 
-// outcome is how a call ended. Code is empty when the export returned.
+// outcome is how a call ended.
 type outcome struct {
-	code    string // abi.CodeTrap, abi.CodeDeadline
+	code    string // why the export did not return, such as abi.CodeTrap; "" if it returned
 	note    string
 	ret     int32
 	output  []byte
 	reports [][]byte
 
-	retryAfter time.Duration // quarantine left
+	retryAfter time.Duration // what is left of a quarantine
 }
 
-// call runs one operation and returns when it has ended, at the latest grace after
-// ctx has: then the worker is killed, with every call in it.
+// call runs one operation and returns when it has ended. If it has not ended a grace after ctx, call kills the worker
+// with every call in it.
 func (p *process) call(ctx context.Context, op abi.Op, input []byte, env callEnv) outcome {
 	deadline, _ := ctx.Deadline()
 	if ctx.Err() != nil {
-		return outcome{code: abi.CodeDeadline, note: "the deadline came before the call began"}
+		return outcome{code: abi.CodeDeadline, note: "the deadline passed before the call began"}
 	}
 	own, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c := &pending{env: env, done: make(chan finished, 1), ctx: own, cancel: cancel}
+	c := &pending{env: env, done: make(chan outcome, 1), ctx: own, cancel: cancel}
 	p.mu.Lock()
 	p.next++
 	id := p.next
@@ -330,20 +350,20 @@ func (p *process) call(ctx context.Context, op abi.Op, input []byte, env callEnv
 	if err == nil {
 		err = p.post(frame{typ: frameCall, call: id, payload: payload}, ctx.Done())
 	}
-	if err != nil { // not delivered: another call holds the worker up, or it is dead
+	if err != nil { // not delivered: another call blocks the worker, or it is dead
 		return outcome{code: abi.CodeDeadline, note: err.Error()}
 	}
 	select {
-	case fin, ok := <-c.done:
-		return p.ended(c, fin, ok)
+	case out, ok := <-c.done:
+		return p.ended(c, out, ok)
 	case <-p.broken:
-		return p.ended(c, finished{}, false)
+		return p.ended(c, outcome{}, false)
 	case <-ctx.Done():
 	}
 	return p.expire(id, c)
 }
 
-// expire gives a call whose time is up its grace, and then kills the worker.
+// expire cancels a call after its deadline, waits for its grace, and then kills the worker.
 func (p *process) expire(id uint32, c *pending) outcome {
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
@@ -356,39 +376,40 @@ func (p *process) expire(id uint32, c *pending) outcome {
 	defer wg.Wait()
 	defer close(stop)
 	select {
-	case fin, ok := <-c.done:
-		out := p.ended(c, fin, ok)
+	case out, ok := <-c.done:
+		out = p.ended(c, out, ok)
 		if out.code == "" && out.ret == 0 && len(out.output) == 0 {
-			// A guest that was still starting when its time was up has nothing to say.
+			// The guest was still starting at its deadline.
 			out.code, out.note = abi.CodeDeadline, "the guest ended at its deadline without an answer"
 		}
 		return out
 	case <-p.broken:
-		return p.ended(c, finished{}, false)
+		return p.ended(c, outcome{}, false)
 	case <-timer.C:
 	}
 	p.expired.Store(true)
 	p.kill()
-	return p.ended(c, finished{}, false)
+	return p.ended(c, outcome{}, false)
 }
 
-func (p *process) ended(c *pending, fin finished, ok bool) outcome {
-	p.mu.Lock()
-	reports := c.reports
-	p.mu.Unlock()
+// ended completes the outcome of a call. ok says that the worker sent out; otherwise the worker died.
+func (p *process) ended(c *pending, out outcome, ok bool) outcome {
 	switch {
 	case ok:
-		return outcome{code: fin.msg.Fault, note: fin.msg.Note, ret: fin.msg.Code, output: fin.output, reports: reports}
 	case p.expired.Load():
-		return outcome{code: abi.CodeDeadline, note: "the worker was killed at a call's deadline", reports: reports}
+		out = outcome{code: abi.CodeDeadline, note: "the worker was killed at a call's deadline"}
 	default:
 		<-p.gone // then all of stderr has been read
-		return outcome{code: abi.CodeTrap, note: "the worker died: " + p.stderr.String(), reports: reports}
+		out = outcome{code: abi.CodeTrap, note: "the worker died: " + p.stderr.String()}
 	}
+	p.mu.Lock()
+	out.reports = c.reports
+	p.mu.Unlock()
+	return out
 }
 
-// headBuffer keeps the first bytes written to it: a Go program that dies says why
-// first and then prints every goroutine.
+// headBuffer keeps the first bytes written to it: a Go program that dies first prints the reason and then every
+// goroutine.
 type headBuffer struct {
 	mu sync.Mutex
 	b  []byte
@@ -404,7 +425,7 @@ func (h *headBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// String is what was kept.
+// String returns the kept bytes.
 func (h *headBuffer) String() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -9,21 +9,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isolate puts a worker into a process group of its own, so that a terminal's
-// interrupt reaches only us, and has the kernel kill it when we die.
+// isolate puts a worker into a process group of its own, so that a terminal's interrupt reaches only this process, and
+// has the kernel kill it when this process dies.
 func isolate(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// killGroup kills a worker and its group. An error says that it is dead already.
+// killGroup kills a worker and its group. An error means that it is already dead.
 func killGroup(p *os.Process) {
 	_ = unix.Kill(-p.Pid, unix.SIGKILL)
 	_ = p.Kill()
 }
 
-// limitProcess bounds a worker's data segment (S6: tables, stacks and copies are
-// outside the guest's memory limit) and forbids core files, which would hold what
-// the guest read.
+// limitProcess bounds a worker's data segment, because tables, stacks and copies do not count against the guest's
+// memory limit. It forbids core files, which would hold what the guest read.
 func limitProcess(pid int, data uint64) error {
 	if err := unix.Prlimit(pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: data, Max: data}, nil); err != nil {
 		return fmt.Errorf("RLIMIT_DATA: %w", err)

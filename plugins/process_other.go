@@ -7,13 +7,12 @@ import (
 	"os/exec"
 )
 
-// isolate does what it can where the kernel has no death signal: a worker ends by
-// itself when its standard input does.
+// isolate does nothing where the kernel has no death signal. A worker ends when its standard input ends.
 func isolate(*exec.Cmd) {}
 
-// killGroup kills a worker. An error says that it is dead already.
+// killGroup kills a worker. An error means that it is already dead.
 func killGroup(p *os.Process) { _ = p.Kill() }
 
-// limitProcess does nothing where one process cannot limit another; the guest's
-// memory limit and the kill at the deadline remain.
+// limitProcess does nothing where one process cannot limit another. The guest's memory limit and the kill at the
+// deadline remain.
 func limitProcess(int, uint64) error { return nil }

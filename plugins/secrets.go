@@ -21,8 +21,8 @@ const (
 	redacted     = "***"
 )
 
-// secrets are the named secrets of one plugin, each in a file that is read again
-// when it changes. Values stay in this process: a guest only ever names them.
+// secrets are the named secrets of one plugin, each in a file that is read again when it changes. Values stay in this
+// process: a guest only names them.
 type secrets struct {
 	files map[string]string
 
@@ -40,8 +40,8 @@ func newSecrets(files map[string]string) *secrets {
 	return &secrets{files: files, values: map[string]secret{}}
 }
 
-// secretError says that the file of a secret cannot be used now. Its text names the
-// secret and no path: it reaches the guest and the evidence.
+// secretError says that the file of a secret cannot be used now. Its text names the secret but no path, because it
+// reaches the guest and the evidence.
 type secretError struct {
 	name, file string
 	err        error // without the path
@@ -51,7 +51,7 @@ func (e *secretError) Error() string {
 	return fmt.Sprintf("secret %q cannot be read: %v", e.name, e.err)
 }
 
-// get returns the value of a secret. A fault of its file is a [*secretError].
+// get returns the value of a secret. If its file is at fault, the error is a [*secretError].
 func (s *secrets) get(name string) (string, error) {
 	file, ok := s.files[name]
 	if !ok {
@@ -68,7 +68,7 @@ func (s *secrets) get(name string) (string, error) {
 	return value, nil
 }
 
-// read returns what is in the file of a secret, as it is now.
+// read returns the present content of a secret's file.
 func (s *secrets) read(name, file string) (string, error) {
 	info, err := os.Stat(file)
 	if err != nil {
@@ -94,8 +94,7 @@ func (s *secrets) read(name, file string) (string, error) {
 	return value, nil
 }
 
-// all returns every value that can be read, for redaction. A secret that cannot be
-// read now may still be known from before.
+// all returns every value for redaction, also the last known one of a file that cannot be read now.
 func (s *secrets) all() []string {
 	var out []string
 	for name := range s.files {
@@ -112,11 +111,11 @@ func (s *secrets) all() []string {
 	return out
 }
 
-// redactor replaces secrets in whatever goes to a guest, a log or the evidence.
+// redactor replaces secrets in texts for a guest, a log or the evidence.
 type redactor struct{ r *strings.Replacer }
 
-// newRedactor knows each secret as it is, as it stands in a URL, in JSON, in hex,
-// and in base64, of itself or within a longer text such as user:password.
+// newRedactor returns a redactor of the values as they are, and as URL, JSON, hex and base64 encode them, alone or
+// within a longer text such as user:password.
 func newRedactor(values ...string) redactor {
 	var all []string
 	for _, v := range values {
@@ -132,7 +131,7 @@ func newRedactor(values ...string) redactor {
 			}
 		}
 	}
-	// The longest first: a secret that begins with another is not left half.
+	// The longest first, so that a secret that begins with another is replaced whole.
 	slices.SortFunc(all, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
 	var pairs []string
 	for _, form := range slices.Compact(all) {
@@ -141,7 +140,7 @@ func newRedactor(values ...string) redactor {
 	return redactor{r: strings.NewReplacer(pairs...)}
 }
 
-// lowerEscapes is %2f for %2F.
+// lowerEscapes turns %2F into %2f.
 func lowerEscapes(s string) string {
 	b := []byte(s)
 	for i := range b {
@@ -152,14 +151,13 @@ func lowerEscapes(s string) string {
 	return string(b)
 }
 
-// within is what is the same in the base64 of every text that holds v: it depends on
-// where v stands modulo 3, and the digits at both ends are shared with what is
-// beside v.
+// within returns what the base64 of every text that holds v has in common. It depends on the offset of v modulo 3, and
+// v shares the digits at both ends with its neighbours.
 func within(v string) []string {
 	var out []string
 	for before := range 3 {
 		if before+len(v) < 6 {
-			continue // too little is left that is v's own
+			continue // too few digits belong to v alone
 		}
 		text := append(make([]byte, before), v...)
 		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
@@ -184,9 +182,8 @@ func (r redactor) bytes(b []byte) []byte { return []byte(r.text(string(b))) }
 
 var errPlaceholder = errors.New("unknown or forbidden placeholder")
 
-// substitute replaces {{secret:NAME}} and {{credential:REF}} in a header value
-// through lookup. Anything else in double braces is an error, so that a misspelt
-// name never reaches the application.
+// substitute replaces {{secret:NAME}} and {{credential:REF}} in a header value through lookup. Anything else in double
+// braces is an error, so that a misspelt name never reaches the application.
 func substitute(value string, lookup func(class, name string) (string, error)) (string, error) {
 	var out strings.Builder
 	for {

@@ -11,8 +11,8 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// TestUnreadableSecretIsRetried takes the file of a secret away: the job waits, the
-// evidence names the secret, the log its file, and the file's return lets it succeed.
+// TestUnreadableSecretIsRetried removes the file of a secret: the job waits, the evidence names the secret, the log
+// names its file, and the job succeeds once the file is back.
 func TestUnreadableSecretIsRetried(t *testing.T) {
 	var logs syncBuffer
 	var file string
@@ -41,7 +41,7 @@ func TestUnreadableSecretIsRetried(t *testing.T) {
 				t.Errorf("got %+v, want retry, code %s, and the secret's name", got, abi.CodeSecretUnreadable)
 			}
 			if strings.Contains(got.Message, file) || strings.Contains(got.Message, "b-secret") {
-				t.Errorf("the message tells the guest the path or the content: %q", got.Message)
+				t.Errorf("the message gives the guest the path or the content: %q", got.Message)
 			}
 			if log := strings.TrimPrefix(logs.String(), before); !strings.Contains(log, `"secret":"admin","file":"`+file+`"`) {
 				t.Errorf("the log does not name the file: %s", log)

@@ -13,13 +13,11 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// RunWorker is the whole of the worker process, `scimward plugin-worker`: it reads
-// one module and then calls from stdin and answers on stdout, until stdin ends. It
-// returns the exit code: 0 after the end of stdin, 1 when the pipe broke the
-// protocol.
+// RunWorker is the whole of the worker process, `scimward plugin-worker`: it reads one module and then calls from
+// stdin and answers on stdout, until stdin ends. It returns the exit code: 0 after the end of stdin, 1 if the pipe
+// broke the protocol.
 //
-// It does not wait for calls that still run when stdin ends: a guest may never
-// return, and the caller is expected to exit at once.
+// It does not wait for calls that still run when stdin ends: a guest may never return. The caller must exit at once.
 func RunWorker(ctx context.Context, stdin io.Reader, stdout io.Writer) int {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -47,12 +45,11 @@ type worker struct {
 	calls map[uint32]*guestCall
 }
 
-// guestCall is one call of one instance. The instance's goroutine owns all of it
-// but replies and cancel.
+// guestCall is one call of one instance. The instance's goroutine owns all of it but replies and cancel.
 type guestCall struct {
 	id      uint32
 	op      abi.Op
-	ctx     context.Context //nolint:containedctx // the call's lifetime, read by host functions that Wasm calls without one
+	ctx     context.Context //nolint:containedctx // the call's lifetime, for host functions, which Wasm calls without one
 	cancel  context.CancelFunc
 	end     time.Time
 	w       *worker
@@ -111,9 +108,7 @@ func (w *worker) load(ctx context.Context, f frame) error {
 	if w.module != nil {
 		return fmt.Errorf("%w: second module", errFrame)
 	}
-	if msg.GoMemory > 0 {
-		debug.SetMemoryLimit(msg.GoMemory)
-	}
+	debug.SetMemoryLimit(msg.GoMemory)
 	var ready readyMsg
 	m, err := loadModule(ctx, msg, wasm)
 	if err == nil {
@@ -123,16 +118,9 @@ func (w *worker) load(ctx context.Context, f frame) error {
 		ready, err = m.describe(ctx, w)
 	}
 	if err != nil {
-		ready = readyMsg{Stage: "load", Fault: err.Error()}
-		var stage *stageError
-		if errors.As(err, &stage) {
-			ready.Stage = stage.stage
-		}
+		ready = readyMsg{Fault: cut(err.Error(), maxLogLine)}
 	} else {
 		w.module = m
-	}
-	if len(ready.Fault) > maxLogLine {
-		ready.Fault = ready.Fault[:maxLogLine]
 	}
 	payload, err := joinParts(ready, nil)
 	if err != nil {
@@ -150,27 +138,26 @@ func (w *worker) start(ctx context.Context, f frame) error {
 	if w.module == nil {
 		return fmt.Errorf("%w: call before a module", errFrame)
 	}
-	cctx, c := newGuestCall(ctx, w, f.call, msg, input)
+	c := newGuestCall(ctx, w, f.call, msg, input)
 	w.mu.Lock()
 	w.calls[f.call] = c
 	w.mu.Unlock()
-	go w.run(cctx, c)
+	go w.run(c)
 	return nil
 }
 
-func newGuestCall(ctx context.Context, w *worker, id uint32, msg callMsg, input []byte) (context.Context, *guestCall) {
+func newGuestCall(ctx context.Context, w *worker, id uint32, msg callMsg, input []byte) *guestCall {
 	c := &guestCall{
 		id: id, op: abi.Op(msg.Op), w: w, input: input, replies: make(chan reply, 1),
 		end: time.Now().Add(time.Duration(msg.DeadlineMS) * time.Millisecond),
 	}
-	ctx, c.cancel = context.WithCancel(ctx)
-	c.ctx = ctx
-	return ctx, c
+	c.ctx, c.cancel = context.WithCancel(ctx)
+	return c
 }
 
-func (w *worker) run(ctx context.Context, c *guestCall) {
+func (w *worker) run(c *guestCall) {
 	defer c.cancel()
-	done := w.module.call(ctx, c)
+	done := w.module.call(c)
 	w.mu.Lock()
 	delete(w.calls, c.id)
 	w.mu.Unlock()
@@ -194,7 +181,7 @@ func (w *worker) reply(f frame) error {
 	if c := w.calls[f.call]; c != nil {
 		select {
 		case c.replies <- r:
-		default: // the guest no longer waits for it
+		default: // a second reply to one request
 		}
 	}
 	return nil
@@ -202,18 +189,15 @@ func (w *worker) reply(f frame) error {
 
 // log sends one line to the host within the call's budget.
 func (c *guestCall) log(level int32, line []byte) {
-	if len(line) > maxLogLine {
-		line = line[:maxLogLine]
-	}
-	if c.logged+len(line) > maxLogBytes {
-		if c.logged <= maxLogBytes {
-			c.logged = maxLogBytes + 1
-			line = []byte("log budget is used up; later lines of this call are dropped")
-		} else {
-			return
-		}
-	} else {
+	line = line[:min(len(line), maxLogLine)]
+	switch {
+	case c.logged+len(line) <= maxLogBytes:
 		c.logged += len(line) + 1
+	case c.logged <= maxLogBytes:
+		c.logged = maxLogBytes + 1
+		line = []byte("log budget is used up; later lines of this call are dropped")
+	default:
+		return
 	}
 	payload := append([]byte{byte(min(max(level, 0), 3))}, line...)
 	if err := c.w.write(frame{typ: frameLog, call: c.id, payload: payload}); err != nil {
@@ -224,8 +208,6 @@ func (c *guestCall) log(level int32, line []byte) {
 // report sends one outcome to the host.
 func (c *guestCall) report(doc []byte) abi.Errno {
 	switch {
-	case len(doc) > abi.ReportBytes:
-		return abi.ErrnoTooBig
 	case c.reports >= maxReports:
 		return abi.ErrnoBudget
 	case c.op != abi.OpRevoke:
@@ -238,27 +220,32 @@ func (c *guestCall) report(doc []byte) abi.Errno {
 	return 0
 }
 
-// send hands an HTTP request to the host and waits for its answer.
+// send passes an HTTP request to the host and waits for its answer.
 func (c *guestCall) send(req, body []byte) abi.Errno {
-	c.results = [2][]byte{}
 	switch {
-	case len(req) > maxRequest || len(body) > maxBody:
-		return c.refuse(abi.ErrnoTooBig, `{"code":"contract","message":"request too big"}`)
 	case c.op == abi.OpDescribe:
 		return c.refuse(abi.ErrnoDenied, `{"code":"egress_denied","message":"describe may not send requests"}`)
 	case c.ctx.Err() != nil:
-		return c.refuse(abi.ErrnoCanceled, `{"code":"deadline","message":"the deadline has come","retryable":true}`)
+		return c.refuse(abi.ErrnoCanceled, `{"code":"deadline","message":"the deadline has passed","retryable":true}`)
 	}
 	if err := c.w.write(frame{typ: frameSend, call: c.id, payload: joinRaw(req, body)}); err != nil {
 		return c.refuse(abi.ErrnoIO, `{"code":"app_error","message":"the host is gone","retryable":true}`)
 	}
-	// The host always answers, at the deadline with ECANCELED, or kills this process.
+	// The host always answers, at the deadline with ErrnoCanceled, or kills this process.
 	r := <-c.replies
 	c.results = [2][]byte{r.msg.Meta, r.body}
 	return abi.Errno(r.msg.Errno)
 }
 
 func (c *guestCall) refuse(errno abi.Errno, meta string) abi.Errno {
-	c.results[0] = []byte(meta)
+	c.results = [2][]byte{[]byte(meta)}
 	return errno
+}
+
+// result returns metadata (0) or body (1) of the last answer to http_send.
+func (c *guestCall) result(which uint32) []byte {
+	if which >= uint32(len(c.results)) {
+		return nil
+	}
+	return c.results[which]
 }

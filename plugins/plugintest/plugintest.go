@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -213,7 +214,10 @@ func Local(tb testing.TB, base, wasm string, m plugins.Manifest, secrets map[str
 	tb.Helper()
 	cfg := plugins.Config{
 		Tenant: "acme", App: "app", Settings: map[string]any{},
-		Grant: plugins.Grant{Secrets: map[string]string{}},
+		Grant: plugins.Grant{
+			Secrets: map[string]string{},
+			Limits:  plugins.Limits{TimeoutMS: 60_000, HTTPTimeoutMS: 30_000}, // the longest: the machine may be busy
+		},
 	}
 	dir := tb.TempDir()
 	for name, value := range secrets {
@@ -238,12 +242,9 @@ func rule(tb testing.TB, base string, n plugins.HTTPNeed) plugins.HTTPRule {
 	tb.Helper()
 	scheme, rest, _ := strings.Cut(base, "://")
 	host, port, _ := strings.Cut(rest, ":")
-	num := 0
-	for _, c := range port {
-		if c < '0' || c > '9' {
-			tb.Fatalf("application URL %q", base)
-		}
-		num = num*10 + int(c-'0')
+	num, err := strconv.Atoi(port)
+	if err != nil {
+		tb.Fatalf("the application's URL %q has no port", base)
 	}
 	return plugins.HTTPRule{
 		Scheme: scheme, Host: host, Port: num, Methods: n.Methods, PathPrefix: n.PathPrefix,

@@ -80,7 +80,7 @@ func revoke(c *revoker.Context, kind revoker.Kind) revoker.Result {
 	case "clock":
 		a := time.Now()
 		time.Sleep(30 * time.Millisecond)
-		if d := time.Since(a); d < 25*time.Millisecond || d > 20*time.Second || a.Year() < 2026 {
+		if d := time.Since(a); d < 25*time.Millisecond || d > time.Minute || a.Year() < 2026 {
 			return revoker.Failed("clock", d.String())
 		}
 	}
