@@ -2,6 +2,7 @@ package scimhttp
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,58 +11,88 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
 )
 
-// mediaType is on every answer, without a charset: RFC 7644 §3.1, and strict
-// clients compare it.
+// mediaType is the Content-Type of every answer (RFC 7644 §3.1). It has no charset,
+// because strict clients compare the whole value.
 const mediaType = "application/scim+json"
 
 // timeForm is xsd:dateTime with milliseconds, in UTC (RFC 7643 §2.3.5).
 const timeForm = "2006-01-02T15:04:05.000Z07:00"
 
-// memberPage is how many edges are read at once.
+// memberPage is how many edges one read returns.
 const memberPage = 1000
 
-// writeJSON sends a whole body.
+// writeJSON sends an answer with a body.
 func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
 	h.Set("Content-Type", mediaType)
 	h.Set("Cache-Control", "no-store") // answers name people
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	// An error means that the client is gone: there is nobody to tell.
-	_, _ = w.Write(body) //nolint:gosec // JSON under application/scim+json, made by scim.Encode; no browser renders it
+	_, _ = w.Write(body) //nolint:gosec // JSON that scim.Encode made, not HTML; it fails only if the client is gone
 }
 
-// writeEmpty answers a PATCH with 204. It carries a Content-Type all the same,
-// because client libraries read it before they look at the status (design: dialects
-// §2.6). A DELETE is answered without.
+// writeEmpty answers a PATCH with 204. It sets a Content-Type, because some client
+// libraries read it before the status. The answer to a DELETE has none.
 func writeEmpty(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", mediaType)
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// etag is the value of meta.version: the version of the store as a weak entity tag.
+// etag is the value of meta.version: the store's version as a weak entity tag.
 func etag(v store.Seq) string { return fmt.Sprintf(`W/"%d"`, uint64(v)) }
 
 // renderer turns stored rows into SCIM resources for one request.
 type renderer struct {
-	base       string // of the tenant, no trailing slash
+	base       string // of the tenant, without a trailing slash
 	t          *scim.ResourceType
 	attributes []string
 	excluded   []string
-	limit      int // members a list, or a filter, may read
-	budget     int // what is left of it
+	limit      int // members that a list or a filter may read
+	budget     int // members that it may still read
 }
 
-func (h *Handler) renderer(tenant string, t *scim.ResourceType, q scim.Query) *renderer {
+func (h *Handler) renderer(tenant string, s *authz.SCIMRequest) *renderer {
 	return &renderer{
-		base: h.o.Base(tenant), t: t,
-		attributes: q.Attributes, excluded: q.Excluded,
-		limit: h.o.MemberLimit, budget: h.o.MemberLimit,
+		base: h.o.Base(tenant), t: s.Type,
+		attributes: s.Query.Attributes, excluded: s.Query.Excluded,
+		limit: h.bounds.Members, budget: h.bounds.Members,
 	}
+}
+
+// read answers 200 with a body that fn renders from one snapshot.
+func (h *Handler) read(
+	ctx context.Context, w http.ResponseWriter, x *exchange, fn func(*store.Reader) ([]byte, error),
+) error {
+	body, err := h.render(ctx, x, fn)
+	if err == nil {
+		writeJSON(w, http.StatusOK, body)
+	}
+	return err
+}
+
+// render returns the body that fn renders from one snapshot.
+func (h *Handler) render(
+	ctx context.Context, x *exchange, fn func(*store.Reader) ([]byte, error),
+) (body []byte, err error) {
+	err = h.o.Store.View(ctx, x.tenant, func(r *store.Reader) (err error) {
+		body, err = fn(r)
+		return err
+	})
+	return body, err
+}
+
+// writeChanged answers a change with the resource, and with its location if the
+// resource is new.
+func (v *renderer) writeChanged(w http.ResponseWriter, status int, id string, body []byte) {
+	if status == http.StatusCreated {
+		w.Header().Set("Location", v.location(id))
+	}
+	writeJSON(w, status, body)
 }
 
 func (v *renderer) wants(name string) bool {
@@ -70,8 +101,13 @@ func (v *renderer) wants(name string) bool {
 
 func (v *renderer) location(id string) string { return v.base + "/" + v.t.Endpoint + "/" + id }
 
-// frame returns a copy of a stored resource with the attributes the store does
-// not keep inside it: schemas, id and meta (RFC 7643 §3.1).
+// groupFrame is the whole resource of a group except members.
+func (v *renderer) groupFrame(g *store.Group) scim.Object {
+	return v.frame(g.Resource, g.ID, g.Created, g.Modified, g.Version)
+}
+
+// frame returns a copy of a stored resource with schemas, id and meta (RFC 7643
+// §3.1), which the store keeps outside it.
 func (v *renderer) frame(res scim.Object, id string, created, modified time.Time, version store.Seq) scim.Object {
 	o := make(scim.Object, len(res)+4)
 	maps.Copy(o, res)
@@ -87,11 +123,11 @@ func (v *renderer) frame(res scim.Object, id string, created, modified time.Time
 	return o
 }
 
-// userFrame is the full resource of a user but for groups.
+// userFrame is the whole resource of a user except groups.
 func (v *renderer) userFrame(u *store.User) scim.Object {
 	o := v.frame(u.Resource, u.ID, u.Created, u.Modified, u.Version)
 	if _, ok := o["active"]; !ok {
-		o["active"] = true // F35: what is not said counts as true, and is said in answers
+		o["active"] = true // the default, which answers show
 	}
 	if ext, ok := o[scim.EnterpriseUserURN].(scim.Object); ok {
 		o[scim.EnterpriseUserURN] = v.withManagerRef(ext)
@@ -99,7 +135,7 @@ func (v *renderer) userFrame(u *store.User) scim.Object {
 	return o
 }
 
-// withManagerRef sets manager.$ref under the outside base (F20, F21).
+// withManagerRef sets manager.$ref (RFC 7643 §4.3) to the URL outside the proxy.
 func (v *renderer) withManagerRef(ext scim.Object) scim.Object {
 	m, ok := ext["manager"].(scim.Object)
 	if !ok || m.String("value") == "" {
@@ -111,8 +147,8 @@ func (v *renderer) withManagerRef(ext scim.Object) scim.Object {
 	return out
 }
 
-// groupsOf renders the read-only groups attribute of a user or of a nested group
-// from the reverse edges (F14).
+// groupsOf renders the read-only groups of a user (RFC 7643 §4.1.2) from the reverse
+// edges.
 func (v *renderer) groupsOf(r *store.Reader, id string) ([]any, error) {
 	ids, err := r.GroupsOf(id)
 	if err != nil {
@@ -122,7 +158,7 @@ func (v *renderer) groupsOf(r *store.Reader, id string) ([]any, error) {
 	for _, gid := range ids {
 		g, err := r.Group(gid)
 		if errors.Is(err, store.ErrNotFound) {
-			continue // deleted since the edge was listed
+			continue // deleted, the edge is left over
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading group %s: %w", gid, err)
@@ -136,32 +172,39 @@ func (v *renderer) groupsOf(r *store.Reader, id string) ([]any, error) {
 	return out, nil
 }
 
-// user renders a user as the request asked for it.
-func (v *renderer) user(r *store.Reader, u *store.User) ([]byte, error) {
+// userObject is the whole resource of a user, with its groups if wanted.
+func (v *renderer) userObject(r *store.Reader, u *store.User, withGroups bool) (scim.Object, error) {
 	o := v.userFrame(u)
-	if v.wants("groups") {
-		groups, err := v.groupsOf(r, u.ID)
-		if err != nil {
-			return nil, err
-		}
-		if len(groups) > 0 {
-			o["groups"] = groups
-		}
+	if !withGroups {
+		return o, nil
+	}
+	groups, err := v.groupsOf(r, u.ID)
+	if len(groups) > 0 {
+		o["groups"] = groups
+	}
+	return o, err
+}
+
+// user renders a user with the requested attributes.
+func (v *renderer) user(r *store.Reader, u *store.User) ([]byte, error) {
+	o, err := v.userObject(r, u, v.wants("groups"))
+	if err != nil {
+		return nil, err
 	}
 	return v.encode(o), nil
 }
 
-// group renders a group as the request asked for it. The members are read only
-// when they are part of the answer (B74, F59), and never become maps: a large
-// group costs about 150 bytes a member.
+// group renders a group with the requested attributes. It reads the members only if
+// they are part of the answer, and writes them without maps: a member of a large
+// group costs about 150 bytes.
 func (v *renderer) group(r *store.Reader, g *store.Group) ([]byte, error) {
-	body := v.encode(v.frame(g.Resource, g.ID, g.Created, g.Modified, g.Version))
-	if g.Members == 0 || !v.wants("members") {
+	body := v.encode(v.groupFrame(g))
+	if g.Members == 0 || !v.wants(attrMembers) {
 		return body, nil
 	}
 	if v.budget -= g.Members; v.budget < 0 {
 		return nil, scim.Errorf(http.StatusBadRequest, scim.TypeTooMany,
-			"the answer would hold more than %d members; ask with excludedAttributes=members, or for fewer groups", v.limit)
+			"the answer would have more than %d members; ask with excludedAttributes=members, or for fewer groups", v.limit)
 	}
 	shape := v.memberShape()
 	buf := bytes.NewBuffer(bytes.TrimSuffix(body, []byte("}")))
@@ -172,20 +215,19 @@ func (v *renderer) group(r *store.Reader, g *store.Group) ([]byte, error) {
 			buf.WriteByte(',')
 		}
 		first = false
-		shape.write(buf, v.base, m)
+		shape.write(buf, v.memberRef(m), m)
 	})
 	if err != nil {
 		return nil, err
 	}
-	if first { // the count in the header disagrees with the edges
+	if first { // the row's count disagrees with the edges
 		return body, nil
 	}
 	buf.WriteString("]}")
 	return buf.Bytes(), nil
 }
 
-// encode projects and encodes. schemas and id stay whatever was asked
-// (RFC 7643 §7, returned "always").
+// encode projects and encodes. schemas and id are always returned (RFC 7643 §7).
 func (v *renderer) encode(o scim.Object) []byte {
 	out := scim.Project(v.t, o, v.attributes, v.excluded)
 	for _, name := range []string{"schemas", "id"} {
@@ -196,7 +238,7 @@ func (v *renderer) encode(o scim.Object) []byte {
 	return scim.Encode(out)
 }
 
-// eachMember walks the edges of a group a page at a time.
+// eachMember calls fn for each member of a group. It reads a page of edges at a time.
 func eachMember(r *store.Reader, gid string, fn func(store.Member)) error {
 	after := ""
 	for {
@@ -214,26 +256,24 @@ func eachMember(r *store.Reader, gid string, fn func(store.Member)) error {
 	}
 }
 
-// memberShape is which parts of a member were asked for.
+// memberShape says which parts of a member were requested.
 type memberShape struct{ value, ref, kind bool }
 
-// memberShape asks the projection what it would leave of one member.
+// memberShape projects a sample member to learn which parts remain.
 func (v *renderer) memberShape() memberShape {
 	probe := scim.Object{"members": []any{scim.Object{"value": "v", "$ref": "r", "type": "User"}}}
-	elems, ok := scim.Project(v.t, probe, v.attributes, v.excluded)["members"].([]any)
-	if !ok || len(elems) != 1 {
-		return memberShape{value: true}
+	var m scim.Object
+	if elems, ok := scim.Project(v.t, probe, v.attributes, v.excluded)["members"].([]any); ok && len(elems) == 1 {
+		m, _ = elems[0].(scim.Object)
 	}
-	m, ok := elems[0].(scim.Object)
-	if !ok {
+	if m == nil {
 		return memberShape{value: true}
 	}
 	return memberShape{value: m.String("value") != "", ref: m.String("$ref") != "", kind: m.String("type") != ""}
 }
 
-// write appends one member. Ids are made by the store and types are one of two
-// words; both are encoded like any string all the same.
-func (s memberShape) write(buf *bytes.Buffer, base string, m store.Member) {
+// write appends one member.
+func (s memberShape) write(buf *bytes.Buffer, ref string, m store.Member) {
 	sep := byte('{')
 	field := func(name, value string) {
 		buf.WriteByte(sep)
@@ -245,7 +285,7 @@ func (s memberShape) write(buf *bytes.Buffer, base string, m store.Member) {
 		field(`"value":`, m.ID)
 	}
 	if s.ref {
-		field(`"$ref":`, base+"/"+endpointOfMember(m)+"/"+m.ID)
+		field(`"$ref":`, ref)
 	}
 	if s.kind {
 		field(`"type":`, m.Type)
@@ -256,25 +296,25 @@ func (s memberShape) write(buf *bytes.Buffer, base string, m store.Member) {
 	buf.WriteByte('}')
 }
 
-// endpointOfMember is where the resource behind an edge lives.
-func endpointOfMember(m store.Member) string {
+// memberRef is the URL of a member's resource.
+func (v *renderer) memberRef(m store.Member) string {
+	endpoint := endpointUsers
 	if m.Type == "Group" {
-		return endpointGroups
+		endpoint = endpointGroups
 	}
-	return endpointUsers
+	return v.base + "/" + endpoint + "/" + m.ID
 }
 
 // writeString appends a JSON string.
 func writeString(buf *bytes.Buffer, s string) {
 	b, err := json.Marshal(s)
 	if err != nil {
-		panic("scimhttp: encoding a string: " + err.Error()) // cannot happen: any string encodes
+		panic("scimhttp: encoding a string: " + err.Error()) // impossible: any string encodes
 	}
 	buf.Write(b)
 }
 
-// listBody renders a ListResponse (F51): the numbers first, then the resources,
-// which are encoded already.
+// listBody renders a ListResponse (RFC 7644 §3.4.2) of encoded resources.
 func listBody(total, start int, resources [][]byte) []byte {
 	var buf bytes.Buffer
 	fmt.Fprintf(&buf, `{"schemas":[%q],"totalResults":%d,"startIndex":%d,"itemsPerPage":%d,"Resources":[`,

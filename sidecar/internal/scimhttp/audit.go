@@ -3,6 +3,7 @@ package scimhttp
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -13,12 +14,12 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// auditWait bounds the writing of one audit record of a refusal.
+// auditWait bounds how long writing the audit record of a refusal may take.
 const auditWait = 2 * time.Second
 
-// cause says who asks for a change and why it is allowed (DESIGN §3.4). Names of
-// attributes are added by Tx.Changed, values never (B105).
-func (x *exchange) cause(action string) store.Cause {
+// cause says for the audit record who requests a change and why it is allowed.
+// Tx.Changed adds the names of attributes; values are never recorded.
+func (x *exchange) cause() store.Cause {
 	c := x.decision.Claims
 	return store.Cause{
 		Actor:     "client:" + c.ClientID,
@@ -28,51 +29,50 @@ func (x *exchange) cause(action string) store.Cause {
 		Remote:    x.remote,
 		Method:    x.method,
 		Path:      x.path,
-		Action:    action,
+		Action:    x.action(),
 		Decision:  x.decision.Policy,
 		Received:  x.received,
 	}
 }
 
-// Refused writes the audit record of a request that was refused before it came
-// here, by the perimeter. It is bounded as the refusals of this package are, and
-// does nothing for reads and for strangers.
+// Refused writes the audit record of a request that Envoy's Check refused, so that it
+// did not reach this handler. It has the same bounds as the refusals of this package
+// and does nothing for reads and strangers.
 func (h *Handler) Refused(ctx context.Context, r authz.Request, d authz.Decision) {
 	x := &exchange{
-		id: authz.RequestID(r.ID, h.o.NewID), tenant: r.Tenant, method: r.Method, path: r.Path, remote: r.Remote, received: r.Received,
-		route: routeOf(r.Method, r.Path), decision: d,
+		id: authz.RequestID(r.ID, rand.Text), tenant: r.Tenant, method: r.Method, path: r.Path,
+		remote: r.Remote, received: r.Received, target: targetOf(r.Path), decision: d,
 	}
 	h.recordRefusal(ctx, x, failureOfDecision(d))
 }
 
-// recordRefusal writes the audit record of a write that an authenticated client
-// was refused (B104). Reads and strangers leave a log event and a metric only;
-// and what one tenant's clients can make us write is bounded, so that refusals
-// cannot fill the disk: what is over the bound is counted.
-func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f failure) {
+// recordRefusal writes the audit record of a refused write of an authenticated client.
+// Reads and strangers cause a log event and a metric only. A bound for each tenant
+// keeps refusals from filling the disk; a metric counts the records beyond it.
+func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f *failure) {
 	if x.tenant == "" || x.decision.Claims.ClientID == "" || !writes(x.method) {
 		return
 	}
 	switch {
-	case f.Status == http.StatusTooManyRequests: // a fast client must not use up the record of the others
+	case f.Status == http.StatusTooManyRequests: // a fast client must not use up the bound of the others
 		h.m.unrecorded(x.tenant, "throttled")
 		return
-	case f.Reason == reasonStore: // it would not take this record either
+	case f.Reason == reasonStore: // the store would not accept this record either
 		h.m.unrecorded(x.tenant, "store")
 		return
 	}
-	if _, ok := h.refusals.take(x.tenant, h.o.RefusalRate, h.o.RefusalMax, h.o.Now()); !ok {
+	if _, ok := h.refusals.take(x.tenant, h.bounds.RefusalRate, h.bounds.RefusalBurst, h.o.Now()); !ok {
 		h.m.unrecorded(x.tenant, "rate")
 		return
 	}
-	c := x.cause(actionOf(x))
+	c := x.cause()
 	c.Decision = cmp.Or(c.Decision, "refused")
 	c.Path = cut(c.Path)
 	resource := x.resource
-	if _, id, deeper := endpointOf(x.path); resource == "" && !deeper {
-		resource = id // of a request that was refused before it was decoded
+	if resource == "" && !strings.Contains(x.target.id, "/") {
+		resource = x.target.id // of a request that was refused before it was decoded
 	}
-	// The client may be gone already; its attempt is on record all the same.
+	// The attempt is recorded even if the client is gone.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditWait)
 	defer cancel()
 	_, err := h.o.Store.Update(ctx, x.tenant, c, func(tx *store.Tx) error {
@@ -86,15 +86,15 @@ func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f failure) {
 	}
 }
 
-// refusalDetail holds status, scimType and reason code: no text of the client.
-func refusalDetail(f failure) string {
+// refusalDetail has status, scimType and reason code, and no text of the client.
+func refusalDetail(f *failure) string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s %s", f.Status, f.Reason, f.Type))
 }
 
-// actionOf names what was asked for, before or without a decision.
-func actionOf(x *exchange) string {
+// action names what was requested; it needs no decision.
+func (x *exchange) action() string {
 	noun := "scim"
-	switch endpoint, _, _ := endpointOf(x.path); endpoint {
+	switch x.target.endpoint {
 	case endpointUsers:
 		noun = "user"
 	case endpointGroups:
@@ -111,7 +111,7 @@ func actionOf(x *exchange) string {
 	return noun + ".delete"
 }
 
-// cut bounds what a client wrote before it becomes part of a record.
+// cut bounds a client's text before it becomes part of a record.
 func cut(s string) string {
 	const longest = 256
 	if len(s) > longest {

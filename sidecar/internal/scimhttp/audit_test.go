@@ -118,7 +118,7 @@ func TestWhatIsNotAudited(t *testing.T) {
 
 // TestRefusalsCannotFillTheDisk: beyond the bound they are counted, not written.
 func TestRefusalsCannotFillTheDisk(t *testing.T) {
-	s := serve(t, il1, func(o *scimhttp.Options) { o.RefusalRate, o.RefusalMax = 0.000001, 3 })
+	s := serve(t, il1).bound(func(b *scimhttp.Bounds) { b.RefusalRate, b.RefusalBurst = 0.000001, 3 })
 	for range 10 {
 		s.do("DELETE", "/Users/nobody", nil).want(404)
 	}

@@ -202,9 +202,8 @@ func TestTheAnswerWaitsForTheCut(t *testing.T) {
 // TestAHangingCutIsBounded: the deactivation is answered all the same.
 func TestAHangingCutIsBounded(t *testing.T) {
 	s := serve(t, il1, func(o *scimhttp.Options) {
-		o.LockWait = 20 * time.Millisecond
 		o.AfterLock = func(ctx context.Context, _, _ string) { <-ctx.Done() }
-	})
+	}).bound(func(b *scimhttp.Bounds) { b.LockWait = 20 * time.Millisecond })
 	id := s.createUser("ada")
 	s.do("PATCH", "/Users/"+id, ops(op("replace", "active", false))).want(200)
 }

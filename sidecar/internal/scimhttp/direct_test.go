@@ -122,7 +122,7 @@ func checkRequest(method, target, header, body string) authz.Request {
 // wire sends bytes that no client library would, and returns the status.
 func (s *service) wire(t *testing.T, method, target, header, body string) int {
 	t.Helper()
-	conn, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(t.Context(), "tcp", s.server.Listener.Addr().String())
+	conn, err := (&net.Dialer{Timeout: 2 * time.Minute}).DialContext(t.Context(), "tcp", s.server.Listener.Addr().String())
 	if err != nil {
 		t.Fatalf("connecting: %v", err)
 	}
@@ -165,7 +165,7 @@ func TestBodyThatEndsEarly(t *testing.T) {
 	s := serve(t, il1)
 	id := s.createUser("ada")
 	s.unchanged(func() {
-		conn, err := (&net.Dialer{Timeout: 10 * time.Second}).DialContext(t.Context(), "tcp", s.server.Listener.Addr().String())
+		conn, err := (&net.Dialer{Timeout: 2 * time.Minute}).DialContext(t.Context(), "tcp", s.server.Listener.Addr().String())
 		if err != nil {
 			t.Fatalf("connecting: %v", err)
 		}

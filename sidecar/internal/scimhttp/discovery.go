@@ -12,9 +12,8 @@ import (
 // configURN is the schema of /ServiceProviderConfig (RFC 7643 §5).
 const configURN = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"
 
-// discover serves the three documents of RFC 7644 §4. Paging, sorting and
-// attribute parameters are ignored (F118); filters and other methods than GET were
-// refused by the decision.
+// discover serves the three documents of RFC 7644 §4. It ignores paging, sorting and
+// attribute parameters. The decision has refused filters and methods other than GET.
 func (h *Handler) discover(w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
 	base := h.o.Base(x.tenant)
 	switch s.Endpoint {
@@ -28,59 +27,51 @@ func (h *Handler) discover(w http.ResponseWriter, x *exchange, s *authz.SCIMRequ
 	}
 }
 
-// named is a discovery document and the id it is read by.
-type named struct {
-	id  string
-	doc scim.Object
-}
-
-func typeDocuments(base string) []named {
-	types := scim.Types()
-	out := make([]named, 0, len(types))
-	for _, t := range types {
-		out = append(out, named{t.ID, t.JSON(base)})
-	}
-	return out
-}
-
-func schemaDocuments(base string) []named {
-	var out []named
+func typeDocuments(base string) []scim.Object {
+	var out []scim.Object
 	for _, t := range scim.Types() {
-		out = append(out, named{t.Schema.ID, t.Schema.JSON(base)})
+		out = append(out, t.JSON(base))
+	}
+	return out
+}
+
+func schemaDocuments(base string) []scim.Object {
+	var out []scim.Object
+	for _, t := range scim.Types() {
+		out = append(out, t.Schema.JSON(base))
 		for _, ext := range t.Extensions {
-			out = append(out, named{ext.ID, ext.JSON(base)})
+			out = append(out, ext.JSON(base))
 		}
 	}
 	return out
 }
 
-// document answers one document by id, or all of them.
-func document(w http.ResponseWriter, id string, docs []named) error {
-	if id == "" {
-		all := make([][]byte, 0, len(docs))
-		for _, d := range docs {
-			all = append(all, scim.Encode(d.doc))
-		}
-		writeJSON(w, http.StatusOK, listBody(len(all), 1, all))
-		return nil
-	}
+// document answers with the document that has the id, or with all of them.
+func document(w http.ResponseWriter, id string, docs []scim.Object) error {
+	all := make([][]byte, 0, len(docs))
 	for _, d := range docs {
-		if strings.EqualFold(d.id, id) { // URNs compare without letter case
-			writeJSON(w, http.StatusOK, scim.Encode(d.doc))
+		b := scim.Encode(d)
+		if id != "" && strings.EqualFold(d.String("id"), id) { // case does not matter in URNs
+			writeJSON(w, http.StatusOK, b)
 			return nil
 		}
+		all = append(all, b)
 	}
-	return store.ErrNotFound
+	if id != "" {
+		return store.ErrNotFound
+	}
+	writeJSON(w, http.StatusOK, listBody(len(all), 1, all))
+	return nil
 }
 
-// config says what is there and nothing more (F117).
+// config describes exactly what the service supports (RFC 7643 §5).
 func (h *Handler) config(base string) scim.Object {
 	no := func() scim.Object { return scim.Object{"supported": false} }
 	return scim.Object{
 		"schemas":        []any{configURN},
 		"patch":          scim.Object{"supported": true},
 		"bulk":           scim.Object{"supported": false, "maxOperations": int64(0), "maxPayloadSize": int64(0)},
-		"filter":         scim.Object{"supported": true, "maxResults": int64(h.o.MaxResults)},
+		"filter":         scim.Object{"supported": true, "maxResults": int64(h.bounds.MaxResults)},
 		"changePassword": no(),
 		"sort":           no(),
 		"etag":           no(),

@@ -15,27 +15,11 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// refusal is a decision that denied, as an error.
-type refusal struct{ d authz.Decision }
-
-func (r *refusal) Error() string { return "refused: " + r.d.Reason }
-
-// httpError is a refusal of HTTP itself, before or beside SCIM: a request that
-// cannot be read, a client that is too fast.
-type httpError struct {
-	status int
-	detail string
-	retry  time.Duration // for Retry-After
-	reason string        // stable code for log and metric
-}
-
-func (e *httpError) Error() string { return fmt.Sprintf("http %d: %s", e.status, e.reason) }
-
 // failure is the answer to a request that did not succeed: a SCIM error
-// (RFC 7644 §3.12) and the header fields that go with it.
+// (RFC 7644 §3.12) and its header fields. As an error it maps to itself.
 type failure struct {
 	Status    int
-	Type      string // Table 9 value, empty where none applies (F122)
+	Type      string // scimType (RFC 7644 Table 9); empty if none applies
 	Detail    string
 	Challenge string        // WWW-Authenticate
 	Retry     time.Duration // Retry-After, rounded up to seconds
@@ -43,95 +27,97 @@ type failure struct {
 	Reason    string // stable code for log and metric, never sent
 }
 
-// The waits told to a client whose request may succeed later.
+func (f *failure) Error() string { return fmt.Sprintf("http %d: %s", f.Status, f.Reason) }
+
+// Retry-After for requests that may succeed later.
 const (
 	retryConflict = time.Second     // other writers were faster
 	retryStore    = 5 * time.Second // the disk refuses writes, or the store is closing
 )
 
-// reasonStore is the reason of a store that takes no writes.
+// reasonStore is the reason of a store that accepts no writes.
 const reasonStore = "store_unavailable"
 
-// failureOf is the only mapping from an error to an answer. What it does not
-// know is a 500 that says nothing (B103).
-func failureOf(err error) failure {
+// failureOf is the only mapping from an error to an answer. An unknown error is a
+// 500 without detail.
+func failureOf(err error) *failure {
 	var (
-		refused *refusal
-		plain   *httpError
+		known   *failure
 		se      *scim.Error
 		unique  *store.UniquenessError
 		missing *store.MissingMembersError
-		tooBig  *http.MaxBytesError
 		broken  *panicError
 	)
 	switch {
-	case errors.As(err, &refused):
-		return failureOfDecision(refused.d)
-	case errors.As(err, &plain):
-		return failure{Status: plain.status, Detail: plain.detail, Retry: plain.retry, Reason: plain.reason}
+	case errors.As(err, &known):
+		return known
 	case errors.As(err, &se):
-		return failure{Status: se.Status, Type: se.Type, Detail: se.Detail, Reason: "scim"}
+		return &failure{Status: se.Status, Type: se.Type, Detail: se.Detail, Reason: "scim"}
 	case errors.As(err, &unique):
-		return failure{
+		return &failure{
 			Status: http.StatusConflict, Type: scim.TypeUniqueness, Reason: "uniqueness",
-			Detail: "another resource has this " + unique.Attribute + "; look it up with a filter and change that one, or send another value",
+			Detail: "another resource has this " + unique.Attribute +
+				"; look it up with a filter and change that one, or send another value",
 		}
 	case errors.As(err, &missing):
-		return failure{
+		return &failure{
 			Status: http.StatusBadRequest, Type: scim.TypeInvalidValue, Reason: "missing_members",
 			Detail: "members that do not exist here: " + someIDs(missing.IDs) + "; create them first",
 		}
 	case errors.As(err, &broken):
-		return failure{Status: http.StatusInternalServerError, Detail: "internal error", Reason: reasonPanic}
-	case errors.As(err, &tooBig):
-		return failure{Status: http.StatusRequestEntityTooLarge, Detail: "the body is larger than this service takes", Reason: "body_too_large"}
+		return &failure{Status: http.StatusInternalServerError, Detail: "internal error", Reason: reasonPanic}
 	}
 	return failureOfSentinel(err)
 }
 
-// failureOfSentinel maps the errors that carry no data.
-func failureOfSentinel(err error) failure {
+// failureOfSentinel maps the errors that have no data.
+func failureOfSentinel(err error) *failure {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return failure{Status: http.StatusNotFound, Detail: "there is no such resource", Reason: "not_found"}
+		return &failure{Status: http.StatusNotFound, Detail: "there is no such resource", Reason: "not_found"}
 	case errors.Is(err, store.ErrSelfMember):
-		return failure{
+		return &failure{
 			Status: http.StatusBadRequest, Type: scim.TypeInvalidValue, Reason: "self_member",
 			Detail: "a group cannot be a member of itself; leave its own id out of members",
 		}
 	case errors.Is(err, store.ErrTooLarge):
-		return failure{
+		return &failure{
 			Status: http.StatusRequestEntityTooLarge, Reason: "change_too_large",
-			Detail: "the change is larger than one transaction takes; send it in several requests",
+			Detail: "the change is too large for one transaction; send it in several requests",
 		}
 	case errors.Is(err, store.ErrConflict):
-		return unavailable("other requests changed the resource at the same time; send the request again", retryConflict, "conflict")
+		return unavailable("other requests changed the resource at the same time; send the request again",
+			retryConflict, "conflict")
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrClosed):
 		return unavailable("changes cannot be stored at the moment; send the request again", retryStore, reasonStore)
 	case errors.Is(err, context.DeadlineExceeded):
 		return unavailable("the request took too long; send it again", retryConflict, "deadline")
 	case errors.Is(err, context.Canceled):
-		return unavailable("the request was given up", retryConflict, "cancelled")
+		return unavailable("the request was cancelled", retryConflict, "cancelled")
 	}
-	return failure{Status: http.StatusInternalServerError, Detail: "internal error", Reason: "internal"}
+	return &failure{Status: http.StatusInternalServerError, Detail: "internal error", Reason: "internal"}
 }
 
-func unavailable(detail string, retry time.Duration, reason string) failure {
-	return failure{Status: http.StatusServiceUnavailable, Detail: detail, Retry: retry, Reason: reason}
+func badRequest(reason, detail string) *failure {
+	return &failure{Status: http.StatusBadRequest, Reason: reason, Detail: detail}
 }
 
-// failureOfDecision renders a denial. The zero decision is a fault on our side:
-// 503, never 403 (DESIGN §7).
-func failureOfDecision(d authz.Decision) failure {
+func unavailable(detail string, retry time.Duration, reason string) *failure {
+	return &failure{Status: http.StatusServiceUnavailable, Detail: detail, Retry: retry, Reason: reason}
+}
+
+// failureOfDecision returns the answer to a denied request. The zero decision is a
+// fault of this service: 503, never 403.
+func failureOfDecision(d authz.Decision) *failure {
 	d = d.Refusal()
-	return failure{
+	return &failure{
 		Status: d.Status, Type: d.ScimType, Detail: d.Detail,
 		Challenge: d.Challenge, Retry: d.Retry, Reason: d.Reason, Allow: d.AllowMethods,
 	}
 }
 
-// someIDs lists at most five ids, each cut to 64 bytes: they are the client's own
-// words, and an answer stays small.
+// someIDs lists at most five ids, each cut to 64 bytes: the client wrote them, and
+// the answer must stay small.
 func someIDs(ids []string) string {
 	const most, longest = 5, 64
 	var b strings.Builder
@@ -151,9 +137,8 @@ func someIDs(ids []string) string {
 	return b.String()
 }
 
-// write sends the failure. The status in the body is a string equal to the HTTP
-// status (F121).
-func (f failure) write(w http.ResponseWriter) {
+// write sends the failure. The status in the body is a string (RFC 7644 §3.12).
+func (f *failure) write(w http.ResponseWriter) {
 	o := scim.Object{
 		"schemas": []any{scim.ErrorURN},
 		"status":  strconv.Itoa(f.Status),

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +45,6 @@ func TestEveryErrorHasOneAnswer(t *testing.T) {
 		{"store replay", store.ErrReplay, 500, "", false},
 		{"store fenced", store.ErrFenced, 500, "", false},
 		{"store no cause", store.ErrNoCause, 500, "", false},
-		{"body over the limit", &http.MaxBytesError{Limit: 1}, 413, "", false},
 		{"deadline", context.DeadlineExceeded, 503, "", true},
 		{"cancelled", context.Canceled, 503, "", true},
 		{"zero decision", scimhttp.Refused(authz.Decision{}), 503, "", true},

@@ -2,14 +2,20 @@ package scimhttp
 
 import "github.com/scimward/scimward/sidecar/internal/authz"
 
-// Failure is what the error mapping answers, for the table that lists every error.
+// Failure is an answer of the error mapping.
 type Failure = failure
 
-// FailureOf is the only mapping from an error to an answer.
-func FailureOf(err error) Failure { return failureOf(err) }
+// FailureOf maps an error to its answer.
+func FailureOf(err error) *Failure { return failureOf(err) }
 
-// Refused is a decision that denied, as the error the handler makes of it.
-func Refused(d authz.Decision) error { return &refusal{d} }
+// Refused is the error of a denied request.
+func Refused(d authz.Decision) error { return failureOfDecision(d) }
 
-// RouteOf names the route of a request from a fixed set.
-func RouteOf(method, path string) string { return routeOf(method, path) }
+// RouteOf names the route of a request.
+func RouteOf(method, path string) string { return routeOf(method, targetOf(path)) }
+
+// Bounds limit the work of one request.
+type Bounds = bounds
+
+// SetBounds changes the bounds. It must run before the first request.
+func SetBounds(h *Handler, change func(*Bounds)) { change(&h.bounds) }

@@ -13,14 +13,14 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// attrMembers is the attribute that lives in edges, not in the resource.
+// attrMembers is the attribute that the store keeps as edges, outside the resource.
 const attrMembers = "members"
 
-// createGroup serves POST /Groups, with or without members (B72).
+// createGroup serves POST /Groups, with or without members (RFC 7644 §3.3).
 func (h *Handler) createGroup(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
 	resource, members := splitMembers(s.Resource)
 	var made store.Group
-	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause("group.create"), func(tx *store.Tx) error {
+	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(), func(tx *store.Tx) error {
 		made = store.Group{Resource: resource.Clone()}
 		tx.Changed(slices.Sorted(maps.Keys(s.Resource))...)
 		return tx.CreateGroup(&made, members)
@@ -34,7 +34,8 @@ func (h *Handler) createGroup(ctx context.Context, w http.ResponseWriter, x *exc
 	return nil
 }
 
-// splitMembers takes the members out of a group resource, each id once.
+// splitMembers returns a group resource without its members, and the members without
+// duplicates.
 func splitMembers(o scim.Object) (scim.Object, []store.Member) {
 	rest, listed := scim.TakeMembers(o)
 	seen := make(map[string]bool, len(listed))
@@ -48,32 +49,28 @@ func splitMembers(o scim.Object) (scim.Object, []store.Member) {
 	return rest, members
 }
 
-// readGroup serves GET /Groups/{id} (B74).
+// readGroup serves GET /Groups/{id} (RFC 7644 §3.4.1).
 func (h *Handler) readGroup(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
 	x.resource = s.ID
-	v := h.renderer(x.tenant, s.Type, s.Query)
-	var body []byte
-	err := h.o.Store.View(ctx, x.tenant, func(r *store.Reader) error {
-		g, err := r.Group(s.ID)
-		if err != nil {
-			return fmt.Errorf("reading group %s: %w", s.ID, err)
-		}
-		v.budget = max(v.budget, g.Members) // one group may be as large as it is
-		body, err = v.group(r, &g)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, body)
-	return nil
+	v := h.renderer(x.tenant, s)
+	return h.read(ctx, w, x, func(r *store.Reader) ([]byte, error) { return v.wholeGroup(r, s.ID) })
 }
 
-// replaceGroup serves PUT /Groups/{id}: members are diffed, so that those who stay
-// are not touched (design: dialects §2.1 row 14).
+// wholeGroup renders one group, however many members it has.
+func (v *renderer) wholeGroup(r *store.Reader, id string) ([]byte, error) {
+	g, err := r.Group(id)
+	if err != nil {
+		return nil, fmt.Errorf("reading group %s: %w", id, err)
+	}
+	v.budget = max(v.budget, g.Members)
+	return v.group(r, &g)
+}
+
+// replaceGroup serves PUT /Groups/{id} (RFC 7644 §3.5.1). It writes only the members
+// that differ.
 func (h *Handler) replaceGroup(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
 	resource, members := splitMembers(s.Resource)
-	return h.changeGroup(ctx, w, x, s, "group.put", func(tx *store.Tx, g *store.Group) (int, error) {
+	return h.changeGroup(ctx, w, x, s, func(tx *store.Tx, g *store.Group) (int, error) {
 		names := changedNames(g.Resource, resource)
 		if len(names) > 0 {
 			g.Resource = resource.Clone()
@@ -82,53 +79,53 @@ func (h *Handler) replaceGroup(ctx context.Context, w http.ResponseWriter, x *ex
 				return 0, err
 			}
 		}
-		moved, err := tx.SetMembers(g.ID, members)
-		if moved > 0 {
+		n, err := tx.SetMembers(g.ID, members)
+		if n > 0 {
 			tx.Changed(attrMembers)
 		}
-		return len(names) + moved, err
+		return len(names) + n, err
 	})
 }
 
-// patchGroup serves PATCH /Groups/{id}. Operations on members become edges, one
-// key each: two clients that add different members do not meet, and none of them
-// reads the others (B77, B78, B79).
+// patchGroup serves PATCH /Groups/{id} (RFC 7644 §3.5.2). Operations on members change
+// edges, one key each, without reading the others. So clients that change different
+// members do not conflict.
 func (h *Handler) patchGroup(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
 	changes, rest, failed := scim.MemberChanges(s.Ops)
 	if failed != nil {
 		return failed
 	}
-	return h.changeGroup(ctx, w, x, s, "group.patch", func(tx *store.Tx, g *store.Group) (int, error) {
+	return h.changeGroup(ctx, w, x, s, func(tx *store.Tx, g *store.Group) (int, error) {
 		resource, changed, failed := scim.Apply(s.Type, g.Resource, rest)
 		if failed != nil {
 			return 0, failed
 		}
-		moved := 0
+		total := 0
 		if changed {
 			tx.Changed(changedNames(g.Resource, resource)...)
 			g.Resource = resource
 			if err := tx.UpdateGroup(g); err != nil {
 				return 0, err
 			}
-			moved = 1
+			total = 1
 		}
 		for _, c := range changes {
-			n, err := moveMembers(tx, g.ID, c)
+			n, err := changeMembers(tx, g.ID, c)
 			if err != nil {
 				return 0, err
 			}
 			if n > 0 {
 				tx.Changed(attrMembers)
 			}
-			moved += n
+			total += n
 		}
-		return moved, nil
+		return total, nil
 	})
 }
 
-// moveMembers applies one member change and returns how many edges it moved.
-// Adding a member that is there, and removing one that is not, moves none (B84, F90).
-func moveMembers(tx *store.Tx, gid string, c scim.MemberChange) (int, error) {
+// changeMembers applies one member change and returns how many edges it changed. To add
+// a present member or to remove an absent one changes none (RFC 7644 §3.5.2.1).
+func changeMembers(tx *store.Tx, gid string, c scim.MemberChange) (int, error) {
 	members := make([]store.Member, 0, len(c.IDs))
 	ids := make([]string, 0, len(c.IDs))
 	for _, m := range c.IDs {
@@ -148,22 +145,22 @@ func moveMembers(tx *store.Tx, gid string, c scim.MemberChange) (int, error) {
 	return 0, fmt.Errorf("applying a member change of kind %v: unknown kind", c.Kind)
 }
 
-// changeGroup runs change inside one transaction. PUT answers with the group,
-// PATCH with 204 unless attributes were asked for (F83): a group of 100,000
-// members is not sent back because one was added.
-func (h *Handler) changeGroup(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest, action string,
+// changeGroup runs change in one transaction; change returns how many things it
+// changed. PUT answers with the group. PATCH answers 204 unless attributes were
+// requested (RFC 7644 §3.5.2): adding one member must not send 100,000 members back.
+func (h *Handler) changeGroup(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest,
 	change func(*store.Tx, *store.Group) (int, error),
 ) error {
 	x.resource = s.ID
 	var after store.Group
-	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(action), func(tx *store.Tx) error {
+	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(), func(tx *store.Tx) error {
 		g, err := tx.Group(s.ID)
 		if err != nil {
 			return fmt.Errorf("reading group %s: %w", s.ID, err)
 		}
-		moved, err := change(tx, &g)
+		n, err := change(tx, &g)
 		after = g
-		if err == nil && moved == 0 {
+		if err == nil && n == 0 {
 			return errUnchanged
 		}
 		return err
@@ -183,43 +180,30 @@ func (h *Handler) changeGroup(ctx context.Context, w http.ResponseWriter, x *exc
 	return nil
 }
 
-// deleteGroup serves DELETE /Groups/{id} (F40).
+// deleteGroup serves DELETE /Groups/{id} (RFC 7644 §3.6).
 func (h *Handler) deleteGroup(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
-	x.resource = s.ID
-	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause("group.delete"), func(tx *store.Tx) error {
-		return tx.DeleteGroup(s.ID)
-	})
-	if err != nil {
-		return fmt.Errorf("deleting group %s: %w", s.ID, err)
+	if err := h.remove(ctx, x, s, (*store.Tx).DeleteGroup); err != nil {
+		return err
 	}
-	x.seq = uint64(seq)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-// answerGroup renders a group after a change: header and members of one snapshot,
-// or the header as committed when the group is gone again or cannot be read. The
-// change stands, so the answer is never an error.
-func (h *Handler) answerGroup(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest, status int, g *store.Group) {
-	v := h.renderer(x.tenant, s.Type, s.Query)
-	var body []byte
-	err := h.o.Store.View(context.WithoutCancel(ctx), x.tenant, func(r *store.Reader) error {
-		now, err := r.Group(g.ID)
-		if err != nil {
-			return err
-		}
-		v.budget = max(v.budget, now.Members)
-		body, err = v.group(r, &now)
-		return err
+// answerGroup renders a group after a change, with its members, from one snapshot. If
+// the group is deleted by now or cannot be read, it renders the committed resource
+// without members: the change is durable, so the answer reports success.
+func (h *Handler) answerGroup(
+	ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest, status int, g *store.Group,
+) {
+	v := h.renderer(x.tenant, s)
+	body, err := h.render(context.WithoutCancel(ctx), x, func(r *store.Reader) ([]byte, error) {
+		return v.wholeGroup(r, g.ID)
 	})
 	if err != nil {
-		body = v.encode(v.frame(g.Resource, g.ID, g.Created, g.Modified, g.Version))
+		body = v.encode(v.groupFrame(g))
 		if !errors.Is(err, store.ErrNotFound) {
 			x.err = fmt.Errorf("rendering group %s after the change: %w", g.ID, err)
 		}
 	}
-	if status == http.StatusCreated {
-		w.Header().Set("Location", v.location(g.ID))
-	}
-	writeJSON(w, status, body)
+	v.writeChanged(w, status, g.ID, body)
 }

@@ -260,7 +260,7 @@ func TestLargeGroup(t *testing.T) {
 // TestListsOfLargeGroupsAreBounded: a list that would hold too many members is
 // refused with the way out, never cut; one group is given whole.
 func TestListsOfLargeGroupsAreBounded(t *testing.T) {
-	s := serve(t, base, func(o *scimhttp.Options) { o.MemberLimit = 3 })
+	s := serve(t, base).bound(func(b *scimhttp.Bounds) { b.Members = 3 })
 	var ids []string
 	for i := range 5 {
 		ids = append(ids, s.createUser(fmt.Sprintf("u%d", i)))

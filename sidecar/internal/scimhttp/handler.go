@@ -3,7 +3,6 @@ package scimhttp
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,59 +15,60 @@ import (
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/store"
-	"github.com/scimward/scimward/store/scim"
 )
 
-// Root is the path below which resources lie; the version is part of it (F124).
+// Root is the path of the resources. It includes the version (RFC 7644 §3.13).
 const Root = "/scim/v2"
 
-// prefix is what the handler takes: other versions too, to refuse them (F124).
+// prefix is the path that the handler serves. It covers other versions too, so that
+// the handler can refuse them.
 const prefix = "/scim/"
 
-// Decider answers whether a request may go on, and decodes it. authz.Authorizer
-// is the one.
+// Decider decides whether a request is allowed, and decodes it. authz.Authorizer
+// implements it.
 type Decider interface {
 	Decide(ctx context.Context, r authz.Request) authz.Decision
 }
 
-// Options are the parts a Handler works with. Decider, Store, TenantOf and Base
+// Options are the parts that a Handler works with. Decider, Store, TenantOf and Base
 // are required.
 type Options struct {
 	Decider Decider
 	Store   *store.Store
-	// TenantOf returns the tenant a request is for, from its Host. False is
-	// answered 404: a tenant that does not exist has no resources.
+	// TenantOf returns the tenant of a request, from its Host. If it returns false,
+	// the answer is 404: a tenant that does not exist has no resources.
 	TenantOf func(*http.Request) (string, bool)
-	// Base returns the URL of a tenant's service as seen outside the proxy, with
-	// the path and without a trailing slash: "https://app.example/scim/v2" (F20).
+	// Base returns the URL of a tenant's service as seen outside the proxy, with the
+	// path and without a trailing slash: "https://app.example/scim/v2".
 	Base func(tenant string) string
-	// AfterLock is called after a change that locked a user became durable and
-	// the lock is in force. It cuts the user's open streams and returns when they
-	// are cut; the answer waits for it, LockWait at most. Nil means there are none.
+	// AfterLock runs after a change that locked a user is durable and the lock is in
+	// force. It ends the user's open streams and returns when they have ended. The
+	// answer waits for it, 5 seconds at most. Nil means that there are no streams.
 	AfterLock func(ctx context.Context, tenant, userID string)
-	// LockWait bounds AfterLock. Zero means 5 seconds.
-	LockWait time.Duration
-
-	MaxResults  int         // largest page; zero means 200
-	PageSize    int         // page without count; zero means 100
-	ScanLimit   int         // resources a filter without index may read; zero means 10,000
-	MemberLimit int         // members one list, or one filter, may read; zero means 100,000
-	Limits      scim.Limits // zero means scim.DefaultLimits
-	// RateOf returns how many requests a second one client of a tenant may make,
-	// and how many at once (B100, B101). Nil, and a zero limit, mean 50 and 100.
-	RateOf      func(tenant string) (limit rate.Limit, burst int)
-	RefusalRate rate.Limit // audit records of refused writes a second of one tenant; zero means 5
-	RefusalMax  int        // burst of the same; zero means 100
+	// RateOf returns how many requests a second one client of a tenant may send, and
+	// how many at once. Nil, and a zero limit, mean 50 and 100.
+	RateOf func(tenant string) (limit rate.Limit, burst int)
 
 	Now     func() time.Time      // nil means time.Now
-	NewID   func() string         // ids of requests that carry none; nil means random
 	Logger  *slog.Logger          // nil discards
-	Metrics prometheus.Registerer // nil counts nowhere
+	Metrics prometheus.Registerer // nil counts nothing
+}
+
+// bounds limit the work of one request. Tests use smaller ones.
+type bounds struct {
+	MaxResults   int           // resources of the largest page
+	PageSize     int           // resources of a page without count
+	Scan         int           // resources that a filter without an index may read
+	Members      int           // members that a list or a filter may read
+	LockWait     time.Duration // for AfterLock
+	RefusalRate  rate.Limit    // audit records a second of a tenant's refused writes
+	RefusalBurst int           // such records at once
 }
 
 // Handler is the SCIM service of every tenant. It is safe for concurrent use.
 type Handler struct {
 	o        Options
+	bounds   bounds
 	requests *limiter // by tenant and client
 	refusals *limiter // audit records of refused writes, by tenant
 	m        *metrics
@@ -79,7 +79,13 @@ func New(o Options) (*Handler, error) {
 	if o.Decider == nil || o.Store == nil || o.TenantOf == nil || o.Base == nil {
 		return nil, errors.New("scimhttp: Decider, Store, TenantOf and Base are required")
 	}
-	o = o.withDefaults()
+	if o.RateOf == nil {
+		o.RateOf = func(string) (rate.Limit, int) { return 0, 0 }
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	requests, err := newLimiter()
 	if err != nil {
 		return nil, err
@@ -92,42 +98,21 @@ func New(o Options) (*Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("registering the metrics of the SCIM service: %w", err)
 	}
-	return &Handler{o: o, requests: requests, refusals: refusals, m: m}, nil
+	return &Handler{
+		o: o, requests: requests, refusals: refusals, m: m,
+		bounds: bounds{
+			MaxResults: 200, PageSize: 100, Scan: 10_000, Members: 100_000,
+			LockWait: 5 * time.Second, RefusalRate: 5, RefusalBurst: 100,
+		},
+	}, nil
 }
 
-// withDefaults fills what is zero.
-func (o Options) withDefaults() Options {
-	o.LockWait = cmp.Or(o.LockWait, 5*time.Second)
-	o.MaxResults = cmp.Or(o.MaxResults, 200)
-	o.PageSize = min(cmp.Or(o.PageSize, 100), o.MaxResults)
-	o.ScanLimit = cmp.Or(o.ScanLimit, 10_000)
-	o.MemberLimit = cmp.Or(o.MemberLimit, 100_000)
-	o.Limits = cmp.Or(o.Limits, scim.DefaultLimits())
-	if o.RateOf == nil {
-		o.RateOf = func(string) (rate.Limit, int) { return 0, 0 }
-	}
-	o.RefusalRate = cmp.Or(o.RefusalRate, 5)
-	o.RefusalMax = cmp.Or(o.RefusalMax, 100)
-	o.Now = or(o.Now, time.Now)
-	o.NewID = or(o.NewID, rand.Text)
-	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
-	return o
-}
-
-// or is cmp.Or for functions, which do not compare.
-func or[F func(*http.Request) string | func() time.Time | func() string](f, def F) F {
-	if f == nil {
-		return def
-	}
-	return f
-}
-
-// Mount registers the handler for everything below /scim/. http.ServeMux redirects
-// a path that is not canonical before any handler sees it; where the answer must
-// be the one Envoy gives, use Route instead.
+// Mount registers the handler for everything below /scim/. http.ServeMux redirects a
+// path that is not canonical before any handler sees it. Use Route where the answer
+// must be the same as Envoy's.
 func (h *Handler) Mount(mux *http.ServeMux) { mux.Handle(prefix, h) }
 
-// Route serves what lies below /scim/ by the raw path, and leaves the rest to next.
+// Route serves requests whose raw path is below /scim/, and passes the rest to next.
 func (h *Handler) Route(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.RequestURI, prefix) {

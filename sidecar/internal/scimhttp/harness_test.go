@@ -53,6 +53,7 @@ func (nobody) Locked(string, authz.Subject) (authz.Lock, bool) { return authz.Lo
 type service struct {
 	t       *testing.T
 	store   *store.Store
+	handler *scimhttp.Handler
 	decider *recordingDecider
 	server  *httptest.Server
 	metrics *prometheus.Registry
@@ -95,8 +96,11 @@ func (b *syncBuffer) String() string {
 	return b.b.String()
 }
 
-// engine is compiled once: it takes longer than any test here.
-var engine = sync.OnceValues(func() (*policies.Engine, error) { return policies.NewEngine(policies.Options{}) })
+// engine is compiled once, because that takes longer than any test here. Its deadline
+// is long, because the machine may be busy.
+var engine = sync.OnceValues(func() (*policies.Engine, error) {
+	return policies.NewEngine(policies.Options{Deadline: 2 * time.Minute})
+})
 
 // serve starts a service whose tenant acme has the profile; globex has rfc7644.
 func serve(t *testing.T, profile string, change ...func(*scimhttp.Options)) *service {
@@ -140,8 +144,6 @@ func (s *service) start(profile string, change ...func(*scimhttp.Options)) *serv
 		RateOf:  func(string) (rate.Limit, int) { return 100_000, 100_000 },
 		Metrics: s.metrics,
 		Logger:  slog.New(slog.NewJSONHandler(s.logs, nil)),
-
-		RefusalRate: 100_000, RefusalMax: 100_000,
 	}
 	for _, c := range change {
 		c(&o)
@@ -150,12 +152,20 @@ func (s *service) start(profile string, change ...func(*scimhttp.Options)) *serv
 	if err != nil {
 		t.Fatalf("making the handler: %v", err)
 	}
+	s.handler = h
+	s.bound(func(b *scimhttp.Bounds) { b.RefusalRate, b.RefusalBurst = 100_000, 100_000 })
 	s.server = httptest.NewServer(h.Route(http.NotFoundHandler()))
 	t.Cleanup(s.server.Close)
 	return s
 }
 
-// as is the same service spoken to by another tenant's client.
+// bound changes the handler's bounds. Call it before the first request.
+func (s *service) bound(change func(*scimhttp.Bounds)) *service {
+	scimhttp.SetBounds(s.handler, change)
+	return s
+}
+
+// as is the same service as seen by another tenant's client.
 func (s *service) as(tenant string) *service {
 	other := *s
 	other.tenant, other.token = tenant, tenant+"-token"

@@ -10,13 +10,13 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// maxBuckets bounds the memory of a limiter. A name pushed out starts with a full
-// bucket when it comes back; clients are configured, so that does not happen.
+// maxBuckets bounds the memory of a limiter. An evicted name would start again with a
+// full bucket. The configuration names the clients, so there are never that many.
 const maxBuckets = 4096
 
 // limiter is a token bucket for each name.
 type limiter struct {
-	mu      sync.Mutex // guards find-or-add; a bucket has its own lock
+	mu      sync.Mutex // makes find-or-add atomic; a bucket has its own lock
 	buckets *lru.Cache[string, *rate.Limiter]
 }
 
@@ -28,8 +28,8 @@ func newLimiter() (*limiter, error) {
 	return &limiter{buckets: buckets}, nil
 }
 
-// take uses one token of name, whose bucket is made with limit and burst when it
-// is new. Without a token it returns how long to wait.
+// take uses one token of name; a new bucket gets limit and burst. If there is no token,
+// it returns how long to wait.
 func (l *limiter) take(name string, limit rate.Limit, burst int, now time.Time) (wait time.Duration, ok bool) {
 	l.mu.Lock()
 	b, found := l.buckets.Get(name)
@@ -50,13 +50,13 @@ func (l *limiter) take(name string, limit rate.Limit, burst int, now time.Time) 
 	return 0, true
 }
 
-// The rate of a client whose tenant names none.
+// The rate of a client whose tenant sets none.
 const (
 	defaultRate  rate.Limit = 50
 	defaultBurst int        = 100
 )
 
-// throttle spends one request of the client (B100).
+// throttle counts one request of the client (RFC 6585 §4).
 func (h *Handler) throttle(x *exchange) error {
 	limit, burst := h.o.RateOf(x.tenant)
 	if limit <= 0 {
@@ -66,8 +66,8 @@ func (h *Handler) throttle(x *exchange) error {
 	if ok {
 		return nil
 	}
-	return &httpError{
-		status: http.StatusTooManyRequests, retry: max(wait, time.Second), reason: "rate",
-		detail: fmt.Sprintf("more than %g requests a second; wait as long as Retry-After says", float64(limit)),
+	return &failure{
+		Status: http.StatusTooManyRequests, Retry: max(wait, time.Second), Reason: "rate",
+		Detail: fmt.Sprintf("more than %g requests a second; wait as long as Retry-After says", float64(limit)),
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 // TestRateLimit: B100, and one client does not slow another or another tenant.
 func TestRateLimit(t *testing.T) {
-	s := serve(t, il1, func(o *scimhttp.Options) { o.RateOf = func(string) (rate.Limit, int) { return 0.01, 3 } })
+	s := serve(t, il1, func(o *scimhttp.Options) { o.RateOf = func(string) (rate.Limit, int) { return 1e-6, 3 } })
 	for i := range 3 {
 		if a := s.do("GET", "/Users", nil); a.status != 200 {
 			t.Fatalf("request %d: status %d", i, a.status)

@@ -68,7 +68,7 @@ func TestListPaging(t *testing.T) {
 
 // TestPageSizes: the default and the largest page.
 func TestPageSizes(t *testing.T) {
-	s := serve(t, base, func(o *scimhttp.Options) { o.PageSize, o.MaxResults = 2, 3 })
+	s := serve(t, base).bound(func(b *scimhttp.Bounds) { b.PageSize, b.MaxResults = 2, 3 })
 	for i := range 5 {
 		s.createUser(fmt.Sprintf("u%d", i))
 	}
@@ -162,7 +162,7 @@ func TestListFilters(t *testing.T) {
 // TestScansAreBounded: F55. An index lookup works in a tenant of any size; what
 // needs a scan is refused, never cut.
 func TestScansAreBounded(t *testing.T) {
-	s := serve(t, base, func(o *scimhttp.Options) { o.ScanLimit = 3 })
+	s := serve(t, base).bound(func(b *scimhttp.Bounds) { b.Scan = 3 })
 	for i := range 4 {
 		s.createUser(fmt.Sprintf("u%d", i))
 		s.createGroup(fmt.Sprintf("g%d", i))

@@ -8,33 +8,24 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// userMatcher judges the whole filter on the whole user, groups included where
-// the filter speaks of them.
+// userMatcher applies the whole filter to the whole user. It reads the user's groups
+// only if the filter mentions them.
 func (v *renderer) userMatcher(r *store.Reader, f scim.Filter) func(store.User) (bool, error) {
 	refs := referencesOf(f)
 	return func(u store.User) (bool, error) {
-		o := v.userFrame(&u)
-		if refs.names["groups"] {
-			groups, err := v.groupsOf(r, u.ID)
-			if err != nil {
-				return false, err
-			}
-			if len(groups) > 0 {
-				o["groups"] = groups
-			}
-		}
-		return f.Match(v.t, o), nil
+		o, err := v.userObject(r, &u, refs.names["groups"])
+		return err == nil && f.Match(v.t, o), err
 	}
 }
 
-// groupMatcher judges the whole filter on a group. Where every mention of members
-// is an equality of ids, only those edges are looked up, whatever the size of the
-// group (a provider asks `id eq "g" and members eq "u"` before every change);
-// otherwise the members are read, within the budget of the answer.
+// groupMatcher applies the whole filter to a group. If the filter compares members
+// with ids only, it looks up those edges, whatever the size of the group: identity
+// services ask `id eq "g" and members eq "u"` before every change. Otherwise it reads
+// the members, within the bound of the answer.
 func (v *renderer) groupMatcher(r *store.Reader, f scim.Filter) func(store.Group) (bool, error) {
 	refs := referencesOf(f)
 	return func(g store.Group) (bool, error) {
-		o := v.frame(g.Resource, g.ID, g.Created, g.Modified, g.Version)
+		o := v.groupFrame(&g)
 		if refs.names[attrMembers] && g.Members > 0 {
 			members, err := v.membersFor(r, &g, refs)
 			if err != nil {
@@ -48,11 +39,11 @@ func (v *renderer) groupMatcher(r *store.Reader, f scim.Filter) func(store.Group
 	}
 }
 
-// membersFor returns enough members of g for the filter to be judged.
+// membersFor returns the members of g that the filter needs.
 func (v *renderer) membersFor(r *store.Reader, g *store.Group, refs references) ([]any, error) {
 	var out []any
 	add := func(m store.Member) {
-		out = append(out, scim.Object{"value": m.ID, "type": m.Type, "$ref": v.base + "/" + endpointOfMember(m) + "/" + m.ID})
+		out = append(out, scim.Object{"value": m.ID, "type": m.Type, "$ref": v.memberRef(m)})
 	}
 	if refs.onlyIDs {
 		for _, id := range refs.ids {

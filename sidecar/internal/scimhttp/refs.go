@@ -2,14 +2,14 @@ package scimhttp
 
 import "github.com/scimward/scimward/store/scim"
 
-// references is what a filter speaks of.
+// references lists what a filter mentions.
 type references struct {
 	names   map[string]bool // top-level attributes, spelled as in the schema
-	ids     []string        // what members are compared with
-	onlyIDs bool            // members are compared by eq with an id and in no other way
+	ids     []string        // ids that members are compared with
+	onlyIDs bool            // members are compared by eq with an id only
 }
 
-// referencesOf walks a filter; nil speaks of nothing.
+// referencesOf walks a filter; nil mentions nothing.
 func referencesOf(f scim.Filter) references {
 	r := references{names: map[string]bool{}, onlyIDs: true}
 	if f != nil {
@@ -54,8 +54,8 @@ func (r *references) name(a scim.AttrRef) {
 	}
 }
 
-// element judges what stands in members[…]: anything but one comparison needs the
-// members themselves.
+// element walks the filter in members[…]. Anything but one comparison needs the members
+// themselves.
 func (r *references) element(f scim.Filter) {
 	c, ok := f.(*scim.Compare)
 	if !ok {

@@ -1,16 +1,18 @@
 package scimhttp
 
 import (
+	"crypto/rand"
 	"io"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/store/scim"
 )
 
-// exchange is one request and what became of it. ServeHTTP makes it, the handlers
-// fill it, and one log event, one metric and at most one audit record come out.
+// exchange is one request and its outcome. ServeHTTP creates it, the handlers complete
+// it, and it becomes one log event, one metric and at most one audit record.
 type exchange struct {
 	id       string
 	tenant   string
@@ -19,35 +21,38 @@ type exchange struct {
 	rawQuery string
 	remote   string
 	received time.Time
+	target   target
 	route    string // "PATCH /Users/{id}": bounded, for metrics
 
 	decision authz.Decision
 	resource string // id of the resource, once known
-	seq      uint64 // of the change, 0 where nothing was written
-	reason   string // why it did not succeed
+	seq      uint64 // of the change, 0 if nothing was written
+	reason   string // why the request did not succeed
 	err      error  // of a 5xx, for the log only
 }
 
-// begin names the request: everything that needs no decision.
+// begin reads what needs no decision.
 func (h *Handler) begin(r *http.Request) *exchange {
 	path, query, _ := strings.Cut(r.RequestURI, "?")
+	t := targetOf(path)
 	return &exchange{
-		id:       authz.RequestID(r.Header.Get("X-Request-Id"), h.o.NewID),
+		id:       authz.RequestID(r.Header.Get("X-Request-Id"), rand.Text),
 		method:   r.Method,
 		path:     path,
 		rawQuery: query,
 		remote:   authz.RemoteAddr(r),
 		received: h.o.Now(),
-		route:    routeOf(r.Method, path),
+		target:   t,
+		route:    routeOf(r.Method, t),
 	}
 }
 
-// present builds the request as Envoy would present it to a Check: lower-case
-// header names, duplicates joined by a comma, path and query raw, and of the body
-// at most Limits.Bytes. What is longer, or encoded, is marked and never judged.
+// present builds the request as Envoy would present it in a Check: lower-case header
+// names, repeated fields joined, path and query raw, and a bounded body. A body that is
+// longer or encoded is only marked as such.
 func (h *Handler) present(r *http.Request, x *exchange) (authz.Request, error) {
 	if !strings.HasPrefix(x.path, "/") {
-		return authz.Request{}, &httpError{status: http.StatusBadRequest, reason: "request_target", detail: "the request target must be a path"}
+		return authz.Request{}, badRequest("request_target", "the request target must be a path")
 	}
 	q := authz.Request{
 		Surface:  authz.SurfaceSCIM,
@@ -61,18 +66,19 @@ func (h *Handler) present(r *http.Request, x *exchange) (authz.Request, error) {
 		Remote:   x.remote,
 		Received: x.received,
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, int64(h.o.Limits.Bytes)+1))
+	limit := scim.DefaultLimits().Bytes
+	body, err := io.ReadAll(io.LimitReader(r.Body, int64(limit)+1))
 	if err != nil {
-		return authz.Request{}, &httpError{status: http.StatusBadRequest, reason: "body_unreadable", detail: "the body ended early"}
+		return authz.Request{}, badRequest("body_unreadable", "the body ended early")
 	}
-	q.BodyState = bodyState(r, body, h.o.Limits.Bytes)
+	q.BodyState = bodyState(r, body, limit)
 	if q.BodyState == authz.BodyComplete {
 		q.Body = body
 	}
 	return q, nil
 }
 
-// joined renders the header fields as Envoy does.
+// joined returns the header fields as Envoy presents them.
 func joined(r *http.Request) authz.Headers {
 	out := make(authz.Headers, len(r.Header)+1)
 	for name, values := range r.Header {
@@ -83,13 +89,13 @@ func joined(r *http.Request) authz.Headers {
 		}
 		out[name] = []string{strings.Join(values, sep)}
 	}
-	if len(r.TransferEncoding) > 0 { // net/http takes it out of the fields
+	if len(r.TransferEncoding) > 0 { // net/http removes it from the fields
 		out["transfer-encoding"] = []string{strings.Join(r.TransferEncoding, ",")}
 	}
 	return out
 }
 
-// bodyState says what is known of the body.
+// bodyState says how much of the body is known.
 func bodyState(r *http.Request, body []byte, limit int) authz.BodyState {
 	encodings := strings.Join(r.Header.Values("Content-Encoding"), ",")
 	switch {
@@ -103,38 +109,37 @@ func bodyState(r *http.Request, body []byte, limit int) authz.BodyState {
 	return authz.BodyComplete
 }
 
-// routeOf names the route of a request from a fixed set, so that a client cannot
-// make metric labels: unknown methods and endpoints have one name each.
-func routeOf(method, path string) string {
+// routeOf names the route of a request from a fixed set, so that clients cannot create
+// metric labels: unknown methods and endpoints have one name each.
+func routeOf(method string, t target) string {
 	switch method {
-	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodHead, http.MethodOptions:
+	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodHead, http.MethodOptions:
 	default:
 		method = "OTHER"
 	}
-	endpoint, id, deeper := endpointOf(path)
-	switch {
-	case !isEndpoint(endpoint), deeper:
+	switch t.endpoint {
+	case endpointUsers, endpointGroups, endpointConfig, endpointTypes, endpointSchemas,
+		endpointMe, endpointBulk, endpointSearch:
+	default:
 		return method + " /unknown"
-	case id != "":
-		return method + " /" + endpoint + "/{id}"
 	}
-	return method + " /" + endpoint
+	switch {
+	case strings.Contains(t.id, "/"):
+		return method + " /unknown"
+	case t.id != "":
+		return method + " /" + t.endpoint + "/{id}"
+	}
+	return method + " /" + t.endpoint
 }
 
-// endpointOf splits a raw path below Root into endpoint and id.
-func endpointOf(path string) (endpoint, id string, deeper bool) {
-	rest := strings.TrimPrefix(strings.TrimPrefix(path, Root), "/")
-	endpoint, id, _ = strings.Cut(rest, "/")
-	return endpoint, id, strings.Contains(id, "/")
-}
+// target is a raw path below Root: the endpoint and the rest, an id if the path is
+// valid.
+type target struct{ endpoint, id string }
 
-// isEndpoint reports whether the name is one the service knows, served or not.
-func isEndpoint(name string) bool {
-	switch name {
-	case endpointUsers, endpointGroups, endpointConfig, endpointTypes, endpointSchemas, endpointMe, endpointBulk, endpointSearch:
-		return true
-	}
-	return false
+func targetOf(path string) target {
+	endpoint, id, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(path, Root), "/"), "/")
+	return target{endpoint, id}
 }
 
 // The endpoints of RFC 7644 §3.2 Table 1.
@@ -149,7 +154,7 @@ const (
 	endpointSearch  = ".search"
 )
 
-// writes reports whether the method asks for a change.
+// writes reports whether the method requests a change.
 func writes(method string) bool {
 	switch method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:

@@ -32,11 +32,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	defer func() { h.end(ctx, x, rec.status) }()
 
-	err := h.survive(ctx, rec, r, x)
+	err := h.serveOrPanic(ctx, rec, r, x)
 	if err == nil {
 		return
 	}
-	if rec.status != 0 { // half an answer must not look like a whole one
+	if rec.status != 0 { // a partial answer must not look complete
 		x.reason, x.err = reasonPanic, err
 		panic(http.ErrAbortHandler)
 	}
@@ -49,18 +49,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.write(rec)
 }
 
-// reasonPanic is the reason of a request that a fault of the program ended.
+// reasonPanic is the reason of a request that ended in a panic.
 const reasonPanic = "panic"
 
-// panicError says of a panic where it happened. Its text stays out: it might hold
-// parts of the request.
+// panicError says where a panic happened. It omits the panic's text, which might
+// quote the request.
 type panicError struct{ at string }
 
 func (e *panicError) Error() string { return "panic at " + e.at }
 
-// survive is serve; a panic is an error of it, so that the client gets a SCIM error
-// and the log the route.
-func (h *Handler) survive(ctx context.Context, w http.ResponseWriter, r *http.Request, x *exchange) (err error) {
+// serveOrPanic runs serve and turns a panic into an error, so that the client gets a
+// SCIM error and the log names the route.
+func (h *Handler) serveOrPanic(ctx context.Context, w http.ResponseWriter, r *http.Request, x *exchange) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = &panicError{at: panicSite()}
@@ -69,8 +69,8 @@ func (h *Handler) survive(ctx context.Context, w http.ResponseWriter, r *http.Re
 	return h.serve(ctx, w, r, x)
 }
 
-// panicSite is the function that panicked, with its line, for a deferred function
-// that recovers.
+// panicSite returns the function and line that panicked. Call it from the deferred
+// function that recovers.
 func panicSite() string {
 	pcs := make([]uintptr, 64)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
@@ -105,7 +105,7 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		}
 	}
 	if !x.decision.Allowed() || x.decision.SCIM == nil || x.decision.Tenant != tenant {
-		return &refusal{x.decision}
+		return failureOfDecision(x.decision)
 	}
 	if len(x.decision.Warn) > 0 {
 		w.Header().Set("SCIM-Profile-Deviation", strings.Join(x.decision.Warn, ", "))
@@ -113,8 +113,8 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	return h.act(ctx, w, x, x.decision.SCIM)
 }
 
-// act picks the operation. Everything it looks at was decided on, so a route
-// without an operation is a fault of ours.
+// act runs the operation. The decision allowed the route, so a route without an
+// operation is a fault of this service.
 func (h *Handler) act(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
 	switch s.Endpoint {
 	case endpointUsers, endpointGroups:
@@ -129,13 +129,12 @@ func (h *Handler) act(ctx context.Context, w http.ResponseWriter, x *exchange, s
 	return fmt.Errorf("serving %s: allowed, but there is no operation for it", x.route)
 }
 
-// operation is one of the twelve things that can be done to a resource.
+// operation is one of the twelve operations on resources.
 type operation func(context.Context, http.ResponseWriter, *exchange, *authz.SCIMRequest) error
 
 func (h *Handler) operation(method string, s *authz.SCIMRequest) operation {
-	users := s.Endpoint == endpointUsers
 	pick := func(user, group operation) operation {
-		if users {
+		if s.Endpoint == endpointUsers {
 			return user
 		}
 		return group
@@ -158,8 +157,8 @@ func (h *Handler) operation(method string, s *authz.SCIMRequest) operation {
 	return nil
 }
 
-// end emits the event of the request: names and numbers, never tokens, bodies,
-// queries or values of attributes (B105).
+// end writes the log event of the request: names and numbers, never tokens, bodies,
+// queries or attribute values.
 func (h *Handler) end(ctx context.Context, x *exchange, status int) {
 	took := h.o.Now().Sub(x.received)
 	h.m.request(x.tenant, x.route, status, took)
@@ -169,8 +168,9 @@ func (h *Handler) end(ctx context.Context, x *exchange, status int) {
 		level = slog.LevelError
 	}
 	attrs := []slog.Attr{
-		slog.String("request_id", x.id), slog.String("tenant", x.tenant), slog.String("client", x.decision.Claims.ClientID),
-		slog.String("route", x.route), slog.Int("status", status), slog.Duration("took", took), slog.String("remote", x.remote),
+		slog.String("request_id", x.id), slog.String("tenant", x.tenant),
+		slog.String("client", x.decision.Claims.ClientID), slog.String("route", x.route),
+		slog.Int("status", status), slog.Duration("took", took), slog.String("remote", x.remote),
 	}
 	add := func(present bool, a slog.Attr) {
 		if present {

@@ -19,10 +19,10 @@ import (
 // so the version and the time of modification stay (F84). It never leaves the package.
 var errUnchanged = errors.New("scimhttp: nothing to change")
 
-// createUser serves POST /Users (B40, F30).
+// createUser serves POST /Users (RFC 7644 §3.3).
 func (h *Handler) createUser(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
 	var made store.User
-	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause("user.create"), func(tx *store.Tx) error {
+	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(), func(tx *store.Tx) error {
 		made = store.User{Resource: withActive(s.Resource, true)}
 		tx.Changed(slices.Sorted(maps.Keys(made.Resource))...)
 		return tx.CreateUser(&made)
@@ -39,50 +39,43 @@ func (h *Handler) createUser(ctx context.Context, w http.ResponseWriter, x *exch
 	return nil
 }
 
-// withActive returns o with active set where the client said nothing (F35, F39).
+// withActive returns a copy of o that has active, the given one unless o has its own.
 func withActive(o scim.Object, active bool) scim.Object {
 	out := make(scim.Object, len(o)+1)
 	maps.Copy(out, o)
-	if _, said := out["active"]; !said {
+	if _, there := out["active"]; !there {
 		out["active"] = active
 	}
 	return out
 }
 
-// readUser serves GET /Users/{id} (B54).
+// readUser serves GET /Users/{id} (RFC 7644 §3.4.1).
 func (h *Handler) readUser(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
 	x.resource = s.ID
-	v := h.renderer(x.tenant, s.Type, s.Query)
-	var body []byte
-	err := h.o.Store.View(ctx, x.tenant, func(r *store.Reader) error {
+	v := h.renderer(x.tenant, s)
+	return h.read(ctx, w, x, func(r *store.Reader) ([]byte, error) {
 		u, err := r.User(s.ID)
 		if err != nil {
-			return fmt.Errorf("reading user %s: %w", s.ID, err)
+			return nil, fmt.Errorf("reading user %s: %w", s.ID, err)
 		}
-		body, err = v.user(r, &u)
-		return err
+		return v.user(r, &u)
 	})
-	if err != nil {
-		return err
-	}
-	writeJSON(w, http.StatusOK, body)
-	return nil
 }
 
-// replaceUser serves PUT /Users/{id} (F37): what the body does not name is
-// cleared, but for active, which keeps its stored value, because the default
-// would let somebody back in by accident (F39).
+// replaceUser serves PUT /Users/{id} (RFC 7644 §3.5.1). It clears what the body
+// omits, except active: the default true would unlock a user by accident, so the
+// stored value stays.
 func (h *Handler) replaceUser(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
-	return h.changeUser(ctx, w, x, s, "user.put", func(u store.User) (scim.Object, error) {
+	return h.changeUser(ctx, w, x, s, func(u store.User) (scim.Object, error) {
 		return withActive(s.Resource, u.Active()), nil
 	})
 }
 
-// patchUser serves PATCH /Users/{id} (B45, RFC 7644 §3.5.2): all operations in
-// one transaction, or none (F82). An active that ends up unassigned keeps its
-// stored value, as in replaceUser: only active true lets somebody back in.
+// patchUser serves PATCH /Users/{id} (RFC 7644 §3.5.2). All operations take effect in
+// one transaction, or none does. As in replaceUser, active keeps its stored value when
+// it ends up unassigned: only active true unlocks a user.
 func (h *Handler) patchUser(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
-	return h.changeUser(ctx, w, x, s, "user.patch", func(u store.User) (scim.Object, error) {
+	return h.changeUser(ctx, w, x, s, func(u store.User) (scim.Object, error) {
 		o, _, failed := scim.Apply(s.Type, u.Resource, s.Ops)
 		if failed != nil {
 			return nil, failed
@@ -96,13 +89,13 @@ func (h *Handler) patchUser(ctx context.Context, w http.ResponseWriter, x *excha
 // came to be false (F97). A user who is inactive and is deactivated again stays as
 // is, but the store drives what is not verified yet once more (design: revocation
 // §1.1 row 11).
-func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest, action string,
+func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest,
 	next func(store.User) (scim.Object, error),
 ) error {
 	x.resource = s.ID
 	var after store.User
 	var changed bool
-	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(action), func(tx *store.Tx) error {
+	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(), func(tx *store.Tx) error {
 		u, err := tx.User(s.ID)
 		if err != nil {
 			return fmt.Errorf("reading user %s: %w", s.ID, err)
@@ -114,7 +107,7 @@ func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exch
 		}
 		names := changedNames(u.Resource, resource)
 		changed = len(names) > 0
-		if !changed && (u.Active() || !speaksOfActive(s)) {
+		if !changed && (u.Active() || !namesActive(s)) {
 			return errUnchanged
 		}
 		after.Resource = resource
@@ -137,45 +130,48 @@ func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exch
 	return nil
 }
 
-// speaksOfActive reports whether the request names active.
-func speaksOfActive(s *authz.SCIMRequest) bool {
+// namesActive reports whether the request sets or removes active.
+func namesActive(s *authz.SCIMRequest) bool {
 	_, put := s.Resource["active"]
 	return put || slices.ContainsFunc(s.Ops, func(op scim.Op) bool { return op.Target == "active" })
 }
 
-// deleteUser serves DELETE /Users/{id} (B52, F40). It locks like a deactivation.
+// deleteUser serves DELETE /Users/{id} (RFC 7644 §3.6). It locks the user like a
+// deactivation.
 func (h *Handler) deleteUser(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
-	x.resource = s.ID
-	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause("user.delete"), func(tx *store.Tx) error {
-		return tx.DeleteUser(s.ID)
-	})
-	if err != nil {
-		return fmt.Errorf("deleting user %s: %w", s.ID, err)
+	if err := h.remove(ctx, x, s, (*store.Tx).DeleteUser); err != nil {
+		return err
 	}
-	x.seq = uint64(seq)
 	h.afterLock(ctx, x, s.ID)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-// answerUser renders u as it was committed. Its groups are those of now; should
-// they be unreadable the answer goes without them, because the change stands and
-// must not be reported as refused.
-func (h *Handler) answerUser(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest, status int, u *store.User) {
-	v := h.renderer(x.tenant, s.Type, s.Query)
-	var body []byte
-	err := h.o.Store.View(context.WithoutCancel(ctx), x.tenant, func(r *store.Reader) (err error) {
-		body, err = v.user(r, u)
-		return err
-	})
+// remove deletes the resource with del.
+func (h *Handler) remove(
+	ctx context.Context, x *exchange, s *authz.SCIMRequest, del func(tx *store.Tx, id string) error,
+) error {
+	x.resource = s.ID
+	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(), func(tx *store.Tx) error { return del(tx, s.ID) })
+	if err != nil {
+		return fmt.Errorf("deleting %s: %w", s.ID, err)
+	}
+	x.seq = uint64(seq)
+	return nil
+}
+
+// answerUser renders u as committed, with its present groups. If these cannot be
+// read, the answer omits them: the change is durable, so the answer reports success.
+func (h *Handler) answerUser(
+	ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest, status int, u *store.User,
+) {
+	v := h.renderer(x.tenant, s)
+	body, err := h.render(context.WithoutCancel(ctx), x, func(r *store.Reader) ([]byte, error) { return v.user(r, u) })
 	if err != nil {
 		x.err = fmt.Errorf("rendering user %s after the change: %w", u.ID, err)
 		body = v.encode(v.userFrame(u))
 	}
-	if status == http.StatusCreated {
-		w.Header().Set("Location", v.location(u.ID))
-	}
-	writeJSON(w, status, body)
+	v.writeChanged(w, status, u.ID, body)
 }
 
 // changedNames lists the top-level attributes in which two resources differ, sorted.
@@ -195,18 +191,18 @@ func changedNames(before, after scim.Object) []string {
 	return names
 }
 
-// afterLock cuts what is still open of a locked user, and waits for it: the
-// answer to a deactivation must not be faster than the deactivation.
+// afterLock ends the open streams of a locked user and waits for it: a deactivation
+// is answered only when it is complete.
 func (h *Handler) afterLock(ctx context.Context, x *exchange, userID string) {
 	if h.o.AfterLock == nil {
 		return
 	}
-	// A client that hangs up must not save the leaver's streams.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.o.LockWait)
+	// The streams must end even if the client of this request hangs up.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.bounds.LockWait)
 	defer cancel()
 	h.o.AfterLock(ctx, x.tenant, userID)
 	if ctx.Err() != nil {
-		h.o.Logger.WarnContext(ctx, "open streams were not cut in time",
+		h.o.Logger.WarnContext(ctx, "open streams did not end in time",
 			slog.String("tenant", x.tenant), slog.String("request_id", x.id), slog.String("user", userID))
 	}
 }
