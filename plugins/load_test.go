@@ -184,10 +184,10 @@ func badManifests() map[string][3]string { // name -> old, new, want
 	return map[string][3]string{
 		"unknown field":              {`"name":`, `"label":"x","name":`, `unknown field "label"`},
 		"unknown nested field":       {`"port":443`, `"port":443,"redirects":true`, `unknown field "redirects"`},
-		"field twice":                {`"name":"gitlab"`, `"name":"gitlab","name":"other"`, `"name" is there twice`},
-		"field twice in other case":  {`"name":"gitlab"`, `"name":"gitlab","Name":"other"`, `"Name" is there twice`},
+		"field twice":                {`"name":"gitlab"`, `"name":"gitlab","name":"other"`, `a name appears twice: "name"`},
+		"field twice in other case":  {`"name":"gitlab"`, `"name":"gitlab","Name":"other"`, `a name appears twice: "Name"`},
 		"wrong type":                 {`"kinds":["web_session","pat"]`, `"kinds":"pat"`, "kinds"},
-		"trailing data":              {`"limits":{"memory_mib":64}}`, `"limits":{"memory_mib":64}} {}`, "after the document"},
+		"trailing data":              {`"limits":{"memory_mib":64}}`, `"limits":{"memory_mib":64}} {}`, "data follows the document"},
 		"cut short":                  {`"limits":{"memory_mib":64}}`, `"limits":{`, "decoding"},
 		"schema":                     {"revoker.plugin/v1", "revoker.plugin/v2", "schema:"},
 		"name":                       {`"gitlab"`, `"../gitlab"`, "name:"},
@@ -220,8 +220,8 @@ func badManifests() map[string][3]string { // name -> old, new, want
 		"base_url and host":          {`"port":443`, `"port":443,"base_url":"base_url"`, "http[0].base_url:"},
 		"memory above the maximum":   {`"memory_mib":64`, `"memory_mib":9999`, "limits.memory_mib:"},
 		"negative timeout":           {`"memory_mib":64`, `"timeout_ms":-1`, "limits.timeout_ms:"},
-		"nested without end":         {`"config":{`, `"config":{"a":` + strings.Repeat("[", 50) + strings.Repeat("]", 50) + `,`, "nested deeper"},
-		"null instead of the object": {goodManifest, "null", "schema:"},
+		"nested without end":         {`"config":{`, `"config":{"a":` + strings.Repeat("[", 50) + strings.Repeat("]", 50) + `,`, "nested too deeply"},
+		"null instead of the object": {goodManifest, "null", "must be a JSON object"},
 		"empty":                      {goodManifest, "", "decoding"},
 	}
 }
@@ -250,17 +250,17 @@ func TestManifestRefused(t *testing.T) {
 // TestManifestFaultsHavePositions looks for the line and column of what is wrong.
 func TestManifestFaultsHavePositions(t *testing.T) {
 	for name, tt := range map[string]struct{ doc, want string }{
-		"empty":              {"\n", "the file is empty"},
+		"empty":              {"\n", "line 1, column 1: the document is empty"},
 		"cut short":          {"{\n  \"name\": \"x\",\n", "line 3, column 1: the document ends"},
 		"cut in a string":    {"{\"name\": \"x", "line 1, column 12: the document ends"},
-		"comma too many":     {"{\n  \"name\": \"x\",\n}", "line 3, column 1: invalid character '}'"},
+		"comma too many":     {"{\n  \"name\": \"x\",\n}", "line 2, column 14: invalid character ','"},
 		"comma missing":      {"{\n  \"name\": \"x\"\n  \"version\": \"1\"}", "line 3, column 3: invalid character '\"'"},
 		"comment":            {"{\n  // why\n}", "line 2, column 3: invalid character '/'"},
-		"field twice":        {"{\n\"name\": \"x\",\n\"Name\": \"y\"}", "line 3, column 7: field \"Name\" is there twice"},
+		"field twice":        {"{\n\"name\": \"x\",\n\"Name\": \"y\"}", "line 3, column 7: a name appears twice: \"Name\""},
 		"unknown field":      {"{\n\"name\": \"x\",\n\"label\": \"y\"}", "line 3, column 8: unknown field \"label\""},
 		"unknown name twice": {"{\"config\": {\"label\": 1}, \"label\": 2}", "unknown field \"label\""},
 		"wrong type":         {"{\n\"kinds\": \"pat\"}", "line 2, column 15: kinds must not be a JSON string"},
-		"data after":         {"{}\n{}", "line 1, column 3: data after the document"},
+		"data after":         {"{}\n{}", "line 1, column 3: data follows the document"},
 		"no object":          {"[]", "line 1, column 2: the document must be a JSON object"},
 	} {
 		t.Run(name, func(t *testing.T) {

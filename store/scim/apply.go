@@ -1,5 +1,7 @@
 package scim
 
+import "maps"
+
 // Apply runs canonical operations on o in order (RFC 7644 §3.5.2) and returns the
 // new resource; o is not changed, and after an error nothing is (F82). changed is
 // false when the result equals o, in which case no version and no lastModified
@@ -17,10 +19,9 @@ package scim
 // The result has every required attribute, or the error is 400. Operations on the
 // members of a group are refused as a fault of the caller: see [MemberChanges].
 func Apply(t *ResourceType, o Object, ops []Op) (next Object, changed bool, err *Error) {
-	before := o.Clone()
 	next = o.Clone()
 	if next == nil {
-		before, next = Object{}, Object{}
+		next = Object{}
 	}
 	for _, op := range ops {
 		if err := applyOp(t, next, op); err != nil {
@@ -28,7 +29,7 @@ func Apply(t *ResourceType, o Object, ops []Op) (next Object, changed bool, err 
 		}
 	}
 	mergeTouched(t, next, ops)
-	if equalValue(before, next) {
+	if maps.EqualFunc(o, next, equalValue) {
 		return next, false, nil
 	}
 	if err := checkComplete(t, next); err != nil {

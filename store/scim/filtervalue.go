@@ -1,16 +1,18 @@
 package scim
 
+import "github.com/scimward/scimward/store/strictjson"
+
 // literal parses a compare value: a JSON string, number, true, false or null
 // (F67). Keywords are taken in any letter case.
 func (p *filterParser) literal() (any, *Error) {
 	c := p.peek()
 	switch {
 	case c == '"':
-		s, end, fault := scanString(p.s, p.i)
-		if fault != "" {
-			return nil, p.fault("%s", fault)
+		s, n, err := strictjson.String(p.s[p.i:])
+		if err != nil {
+			return nil, p.fault("a string is not closed, not UTF-8, or holds what JSON does not allow")
 		}
-		p.i = end
+		p.i += n
 		return s, nil
 	case c == '-' || c >= '0' && c <= '9':
 		return p.numberOrWord()
@@ -28,9 +30,8 @@ func (p *filterParser) literal() (any, *Error) {
 }
 
 func (p *filterParser) numberOrWord() (any, *Error) {
-	v, end, fault := scanNumber(p.s, p.i)
 	word := p.bareWord()
-	if fault == "" && end == p.i {
+	if v, err := number(word); err == nil && strictjson.Valid(word) {
 		return v, nil
 	}
 	return p.bare(word)

@@ -1,7 +1,7 @@
 package scim
 
 import (
-	"reflect"
+	"maps"
 	"slices"
 )
 
@@ -87,13 +87,24 @@ func asObject(v any) (Object, bool) {
 	}
 }
 
-func equalValue(a, b any) bool { return reflect.DeepEqual(a, b) }
-
-func (o Object) keys() []string {
-	keys := make([]string, 0, len(o))
-	for k := range o {
-		keys = append(keys, k)
+// equalValue compares values of an Object.
+func equalValue(a, b any) bool {
+	switch a := a.(type) {
+	case []any:
+		b, ok := b.([]any)
+		return ok && slices.EqualFunc(a, b, equalValue)
+	case Object, map[string]any:
+		x, _ := asObject(a)
+		y, ok := asObject(b)
+		return ok && maps.EqualFunc(x, y, equalValue)
+	default:
+		return a == b
 	}
+}
+
+// keys returns the names in o, sorted.
+func (o Object) keys() []string {
+	keys := slices.AppendSeq(make([]string, 0, len(o)), maps.Keys(o))
 	slices.Sort(keys)
 	return keys
 }

@@ -90,7 +90,7 @@ func queryParams(raw string, l Limits) (map[string]string, *Error) {
 // queryInt reads a decimal integer; what does not fit is cut to the nearest that does.
 func queryInt(name, text string) (int, *Error) {
 	number := strings.TrimPrefix(text, "-")
-	if number == "" || digits(number, 0) != len(number) {
+	if number == "" || strings.Trim(number, "0123456789") != "" {
 		return 0, Errorf(400, TypeInvalidValue, "%s must be an integer", name)
 	}
 	n, err := strconv.ParseInt(text, 10, 32)
