@@ -245,7 +245,7 @@ func (d *reader) str() (string, *Error) {
 	end := int(d.dec.InputOffset())
 	s := d.text[end-len(raw)+1 : end-1]
 	if d.Lossy || strings.IndexByte(s, '\\') >= 0 {
-		plain, _ := jsontext.AppendUnquote(nil, raw) //nolint:errcheck // its error is what Lossy allows
+		plain, _ := jsontext.AppendUnquote(nil, raw) // its only error is what Lossy allows
 		s = string(plain)
 	}
 	if d.NoFFFD && strings.ContainsRune(s, utf8.RuneError) {
