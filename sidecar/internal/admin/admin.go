@@ -1,13 +1,13 @@
-// Package admin is the operators' API: health, readiness, metrics, status and
-// evidence. It listens on loopback or a unix socket only; whoever reaches it may
-// read everything it serves, and it changes nothing.
+// Package admin serves the operators' API: health, readiness, metrics, status and
+// evidence. It changes nothing. Anyone who reaches it may read everything, so it listens
+// on loopback or a unix socket only.
 //
-//	GET /healthz                                  200 while the process lives
-//	GET /readyz                                   200 when every component is ready, else 503; JSON either way
-//	GET /metrics                                  Prometheus
-//	GET /v1/status                                Status as JSON
-//	GET /v1/tenants/{tenant}/evidence/{user}      evidence report; ?format=html for the page; 300 with
-//	                                              "matches" where several users left under the name
+//	GET /healthz                              200 while the process lives
+//	GET /readyz                               200 if every component is ready, else 503; JSON either way
+//	GET /metrics                              Prometheus
+//	GET /v1/status                            Status as JSON
+//	GET /v1/tenants/{tenant}/evidence/{user}  evidence report by SCIM id or userName; ?format=html for the page;
+//	                                          300 with "matches" if several users left under the name
 //
 // Errors are problem documents (RFC 9457).
 package admin
@@ -18,10 +18,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,19 +33,19 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// Component is one part of the process and whether it can do its work.
+// Component is one part of the process and whether it is ready.
 type Component struct {
 	Name    string `json:"name"` // "store", "policy", "oauth", "plugins", "keys:acme", "keys:acme/app[0]"
 	Ready   bool   `json:"ready"`
-	Message string `json:"message,omitempty"` // why not, and what to do
+	Message string `json:"message,omitempty"` // why it is not ready, and what to do
 }
 
-// PluginStatus is one plugin and whether it could revoke anything now: its own
-// health call asks the application with the plugin's own credential.
+// PluginStatus is one plugin and whether it could revoke now. Its health call asks the
+// application with the plugin's own credential.
 type PluginStatus struct {
 	Tenant  string `json:"tenant"`
 	App     string `json:"app"`
-	Name    string `json:"name"` // empty while it is not loaded
+	Name    string `json:"name"` // empty if it is not loaded
 	Version string `json:"version"`
 	Digest  string `json:"digest"`
 	Health  string `json:"health"` // ok | degraded | error
@@ -55,7 +57,7 @@ type Options struct {
 	Store      *store.Store
 	Tenants    []string
 	Version    string
-	DataDir    string // absolute; tells callers which scimward answers
+	DataDir    string // absolute; tells a client which scimward answers
 	Components func(context.Context) []Component
 	Plugins    func(context.Context) []PluginStatus
 	Gatherer   prometheus.Gatherer
@@ -87,9 +89,14 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.o.Gatherer, promhttp.HandlerOpts{}))
 }
 
-// HeaderDataDir is on every answer of /v1: the data folder, percent-encoded. A port
-// of a machine may be another scimward's; a client compares.
-const HeaderDataDir = "Scimward-Data-Dir"
+// Response headers.
+const (
+	// HeaderDataDir is the percent-encoded data folder, on every answer of /v1. A client compares it, because
+	// another scimward of the machine may have the port.
+	HeaderDataDir = "Scimward-Data-Dir"
+	// HeaderHolder is the SCIM id of another user who has the name now, on a report by name.
+	HeaderHolder = "Scimward-Name-Held-By"
+)
 
 func (h *Handler) named(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -100,11 +107,11 @@ func (h *Handler) named(next http.HandlerFunc) http.HandlerFunc {
 
 // Guard refuses requests whose Host is not loopback, so that a web page cannot
 // reach the listener through a name that resolves to it. Requests over a unix
-// socket carry any host.
+// socket may have any Host.
 func Guard(unix bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !unix && !loopback(r.Host) {
-			problem(w, http.StatusForbidden, "the admin listener answers to loopback names only")
+			problem(w, http.StatusForbidden, "the admin listener serves loopback names only", nil)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -116,19 +123,17 @@ func loopback(hostport string) bool {
 	if err != nil {
 		host = hostport
 	}
-	if host == "localhost" {
-		return true
-	}
 	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-func problem(w http.ResponseWriter, status int, detail string) {
+// problem writes a problem document, with more members if there are any.
+func problem(w http.ResponseWriter, status int, detail string, more map[string]any) {
+	doc := map[string]any{"title": http.StatusText(status), "status": status, "detail": detail}
+	maps.Copy(doc, more)
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]any{ // an error is a client that has gone
-		"title": http.StatusText(status), "status": status, "detail": detail,
-	})
+	_ = json.NewEncoder(w).Encode(doc) // an error means that the client has gone
 }
 
 func (h *Handler) write(w http.ResponseWriter, r *http.Request, status int, v any) {
@@ -143,7 +148,7 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, status int, v an
 
 func (h *Handler) healthz(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = w.Write([]byte("ok\n")) // an error is a client that has gone
+	_, _ = w.Write([]byte("ok\n")) // an error means that the client has gone
 }
 
 func (h *Handler) readyz(w http.ResponseWriter, r *http.Request) {
@@ -156,22 +161,13 @@ func (h *Handler) readyz(w http.ResponseWriter, r *http.Request) {
 }
 
 func allReady(components []Component) bool {
-	for _, c := range components {
-		if !c.Ready {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(components, func(c Component) bool { return !c.Ready })
 }
 
 func (h *Handler) evidence(w http.ResponseWriter, r *http.Request) {
 	tenant, user := r.PathValue("tenant"), r.PathValue("user")
-	known := false
-	for _, t := range h.o.Tenants {
-		known = known || t == tenant
-	}
-	if !known {
-		problem(w, http.StatusNotFound, "no such tenant")
+	if !slices.Contains(h.o.Tenants, tenant) {
+		problem(w, http.StatusNotFound, "no such tenant", nil)
 		return
 	}
 	rep, err := revoke.Build(r.Context(), h.o.Store, tenant, user, h.o.Now(), h.o.Sign)
@@ -193,34 +189,30 @@ func (h *Handler) evidence(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// HeaderHolder is set on a report that was asked for by name: the SCIM id of
-// another user, who has the name now.
-const HeaderHolder = "Scimward-Name-Held-By"
-
-// noReport says why there is none: nobody, somebody who never left, or several.
+// noReport answers why there is no report.
 func (h *Handler) noReport(w http.ResponseWriter, r *http.Request, tenant string, err error) {
 	var never *revoke.NeverLeftError
 	var several *revoke.SeveralError
 	switch {
 	case errors.As(err, &never):
-		is := "active"
-		if !never.Active {
-			is = "inactive"
+		state := "inactive"
+		if never.Active {
+			state = "active"
 		}
-		problem(w, http.StatusNotFound, fmt.Sprintf("%s (%s) is %s and was never deactivated or deleted: there is nothing to prove", never.UserName, never.User, is))
+		detail := fmt.Sprintf("%s (%s) is %s and was never deactivated or deleted: there is nothing to prove",
+			never.UserName, never.User, state)
+		problem(w, http.StatusNotFound, detail, nil)
 	case errors.As(err, &several):
-		w.Header().Set("Content-Type", "application/problem+json")
-		w.WriteHeader(http.StatusMultipleChoices)
-		_ = json.NewEncoder(w).Encode(map[string]any{ // an error is a client that has gone
-			"title": http.StatusText(http.StatusMultipleChoices), "status": http.StatusMultipleChoices,
-			"detail": "several users left under this name: ask by SCIM id", "matches": several.Matches, "more": several.More,
-		})
+		problem(w, http.StatusMultipleChoices, "several users left under this name: ask by SCIM id",
+			map[string]any{"matches": several.Matches, "more": several.More})
 	case errors.Is(err, revoke.ErrUnsearched):
-		problem(w, http.StatusNotFound, "nobody was found under this name, but the tenant has more offboardings than a search by name reads: ask by SCIM id")
+		problem(w, http.StatusNotFound, "no user was found under this name, but the tenant has more offboardings "+
+			"than a search by name reads: ask by SCIM id", nil)
 	case errors.Is(err, revoke.ErrNothingKnown):
-		problem(w, http.StatusNotFound, "no such user here: nobody has this SCIM id or userName, and nobody was deactivated or deleted under it")
+		problem(w, http.StatusNotFound, "no such user here: no user has this SCIM id or userName, and none was "+
+			"deactivated or deleted under it", nil)
 	default:
 		h.o.Logger.ErrorContext(r.Context(), "building evidence", slog.String("tenant", tenant), slog.Any("error", err))
-		problem(w, http.StatusServiceUnavailable, "the report could not be built")
+		problem(w, http.StatusServiceUnavailable, "the report could not be built", nil)
 	}
 }

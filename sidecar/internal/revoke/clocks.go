@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"github.com/scimward/scimward/store"
@@ -58,15 +57,13 @@ func (e *Engine) updateTenantClocks(ctx context.Context, tenant string, all bool
 	}
 	now := e.o.Now()
 	oldest := time.Duration(0)
-	seen := map[string]bool{}
 	var errs []error
 	for i := range open {
 		o := &open[i]
 		age := now.Sub(o.Received)
 		oldest = max(oldest, age)
-		if !seen[o.UserID] && (all || o.BlockedAt.IsZero() || o.Jobs == 0 || !o.Breached && age >= e.o.Deadline) {
-			seen[o.UserID] = true
-			errs = append(errs, e.updateClocks(ctx, tenant, o.UserID))
+		if all || o.BlockedAt.IsZero() || o.Jobs == 0 || !o.Breached && age >= e.o.Deadline {
+			errs = append(errs, e.updateClock(ctx, tenant, o))
 		}
 	}
 	e.m.open.WithLabelValues(tenant).Set(float64(len(open)))
@@ -103,36 +100,36 @@ func (e *Engine) releaseFutureJobs(ctx context.Context, tenant string) error {
 	}
 }
 
-// updateClocks writes BlockedAt, VerifiedAt and breaches of the open offboardings of one
-// user, where they changed.
+// updateClocks updates the clocks of the open offboardings of one user.
 func (e *Engine) updateClocks(ctx context.Context, tenant, user string) error {
-	var open []store.Offboarding
-	var jobs [][]store.Job // of open
-	err := e.o.Store.View(ctx, tenant, func(r *store.Reader) error {
-		offs, err := r.Offboardings(user)
-		if err != nil {
-			return fmt.Errorf("reading the offboardings of %s: %w", user, err)
-		}
-		open = slices.DeleteFunc(offs, func(o store.Offboarding) bool { return !o.VerifiedAt.IsZero() })
-		for i := range open {
-			of, err := RevocationJobs(r, user, open[i].Epoch)
-			if err != nil {
-				return err
-			}
-			jobs = append(jobs, of)
-		}
-		return nil
+	var offs []store.Offboarding
+	err := e.o.Store.View(ctx, tenant, func(r *store.Reader) (err error) {
+		offs, err = r.Offboardings(user)
+		return err
 	})
-	for i := range open {
-		if err == nil {
-			err = e.updateClock(ctx, tenant, &open[i], jobs[i])
+	if err != nil {
+		return fmt.Errorf("reading the offboardings of %s: %w", user, err)
+	}
+	var errs []error
+	for i := range offs {
+		if offs[i].VerifiedAt.IsZero() {
+			errs = append(errs, e.updateClock(ctx, tenant, &offs[i]))
 		}
 	}
-	return err
+	return errors.Join(errs...)
 }
 
-// updateClock moves the clocks of one offboarding, and logs and counts what changed.
-func (e *Engine) updateClock(ctx context.Context, tenant string, o *store.Offboarding, jobs []store.Job) error {
+// updateClock writes BlockedAt, VerifiedAt and a breach of an open offboarding if they
+// changed, and logs and counts it.
+func (e *Engine) updateClock(ctx context.Context, tenant string, o *store.Offboarding) error {
+	var jobs []store.Job
+	err := e.o.Store.View(ctx, tenant, func(r *store.Reader) (err error) {
+		jobs, err = RevocationJobs(r, o.UserID, o.Epoch)
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	now := e.o.Now()
 	action := ""
 	if at, ok := e.o.Store.Locks().InForce(tenant, o.UserID); ok && o.BlockedAt.IsZero() {
@@ -151,7 +148,7 @@ func (e *Engine) updateClock(ctx context.Context, tenant string, o *store.Offboa
 	if action == "" {
 		return nil
 	}
-	_, err := e.o.Store.Update(ctx, tenant, e.cause(action, o.Cause.RequestID), func(tx *store.Tx) error {
+	_, err = e.o.Store.Update(ctx, tenant, e.cause(action, o.Cause.RequestID), func(tx *store.Tx) error {
 		row := *o
 		return tx.SaveOffboarding(&row)
 	})

@@ -24,44 +24,38 @@
 //
 // # States of a job
 //
-// The function next in machine.go makes every transition of a job. It has no
-// store, no clock and no I/O; the rest of the package feeds it events and carries out
-// the effects. In the table "revoked" also stands for nothing_to_revoke.
+// The function next in machine.go makes every transition of a job. It is pure: no store,
+// no clock, no I/O. The rest of the package feeds it events and carries out the effects.
+// In the table "revoked" also stands for nothing_to_revoke.
 //
-//	event         in state           condition                        new state          effect
-//	leased        pending, retrying, -                                running            ask
-//	              running
-//	leased        revoked            -                                revoked            verify
-//	answered      running            another page, or the last two    running            ask
-//	                                 lists were not both empty
-//	answered      running            two empty lists, or the account  revoked            verify
-//	                                 is disabled
-//	answered      running            the account is enabled again     revoked            release
-//	answered      running            unsupported                      unsupported        release
-//	answered      running            retry, app_denied, no progress,  retrying           release until the
-//	                                 too many pages or lists                             pause ends
-//	answered      running            the same, the job is 72 h old    failed             alert, release
-//	answered      running            failed                           failed             alert, release
-//	answered      running            not final, the process stops     pending            release, due now
-//	probed        revoked            no credential works              revoked, verified  release
-//	probed        revoked            a credential works               retrying           release until the
-//	                                                                                     pause ends
-//	probed        revoked            the same, the job is 72 h old    failed             release
-//	probed        revoked            nobody knows                     revoked            release until the
-//	                                                                                     pause ends
-//	probed        revoked            the same, the job is 72 h old    unknown            release
-//	stopped       running            the process stops                pending            release, due now
-//	stopped       revoked            the process stops                revoked            release, due now
-//	deferred      any that is due    another process has a lease, or  the same           due later
-//	                                 a reactivation is blocked
-//	woken         pending            nothing blocks the reactivation  pending            due now
-//	superseded    pending            the user was deactivated again   nothing_to_revoke  release
-//	enabled       pending, running,  a reactivation goes ahead        unknown            release
-//	              retrying, revoked  without proof
-//	clockSetBack  any                due later than any pause ends    the same; running  release, due now
-//	                                                                  becomes pending
+//	event         in state                    condition                                      new state         effect
+//	leased        pending, retrying, running                                                 running           ask
+//	leased        revoked                                                                    revoked           verify
+//	answered      running                     another page, or not yet two empty lists       running           ask
+//	answered      running                     two empty lists, or the account is disabled    revoked           verify
+//	answered      running                     the account is enabled again                   revoked           release
+//	answered      running                     unsupported                                    unsupported       release
+//	answered      running                     retry, app_denied, too many pages or lists     retrying          pause
+//	answered      running                     the same, 72 hours after the job was created   failed            alert
+//	answered      running                     failed                                         failed            alert
+//	answered      running                     not final, and the process stops               pending           release
+//	probed        revoked                     no credential works                            revoked, verified release
+//	probed        revoked                     a credential works                             retrying          pause
+//	probed        revoked                     the same, after 72 hours                       failed            release
+//	probed        revoked                     nobody can tell                                revoked           pause
+//	probed        revoked                     the same, after 72 hours                       unknown           release
+//	stopped       running                     the process stops                              pending           release
+//	stopped       revoked                     the process stops                              revoked           release
+//	rescheduled   any                         other leases, blocked or woken reactivation    the same          pause
+//	superseded    pending                     the user was deactivated again                 nothing_to_revoke release
+//	enabled       all before failed           a reactivation goes ahead without proof        unknown           release
+//	clockSetBack  running                     due later than any pause ends                  pending           release
+//	clockSetBack  any other                   due later than any pause ends                  the same          release
 //
-// A worker whose save the store refuses has lost its lease. It drops the job
-// without a transition: the job belongs to another worker. A repeated deactivation
-// makes failed and unknown jobs pending again; the store does that.
+// To ask and to verify, the worker keeps its lease; every other effect ends the lease. A paused
+// job is due again later, and a released one that is not final is due at once.
+//
+// A worker whose save the store refuses has lost its lease. It drops the job without
+// a transition, because another worker has it. A repeated deactivation makes failed and
+// unknown jobs pending again; the store does that.
 package revoke

@@ -1,6 +1,7 @@
 package revoke
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -55,18 +56,10 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Store == nil || o.Revoker == nil || o.Owner == "" {
 		return o, errors.New("revoke: Store, Revoker and Owner are required")
 	}
-	if o.Workers <= 0 {
-		o.Workers = 4
-	}
-	if o.Lease <= 0 {
-		o.Lease = 30 * time.Second
-	}
-	if o.Deadline <= 0 {
-		o.Deadline = 5 * time.Minute
-	}
-	if o.Poll <= 0 {
-		o.Poll = time.Second
-	}
+	o.Workers = cmp.Or(o.Workers, 4)
+	o.Lease = cmp.Or(o.Lease, 30*time.Second)
+	o.Deadline = cmp.Or(o.Deadline, 5*time.Minute)
+	o.Poll = cmp.Or(o.Poll, time.Second)
 	if o.Now == nil {
 		o.Now = time.Now
 	}

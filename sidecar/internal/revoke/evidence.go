@@ -2,7 +2,10 @@ package revoke
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
+	"html/template"
+	"io"
 	"slices"
 	"time"
 
@@ -230,6 +233,28 @@ func (r *Report) addChain(reader *store.Reader, offs []store.Offboarding) error 
 	})
 	if err != nil {
 		return fmt.Errorf("reading the audit trail: %w", err)
+	}
+	return nil
+}
+
+//go:embed evidence.html
+var evidencePage string
+
+// HTML writes the report as a page that can be printed.
+func (r *Report) HTML(w io.Writer) error {
+	t, err := template.New("evidence").Funcs(template.FuncMap{
+		"at": func(t *time.Time) string {
+			if t == nil {
+				return "not yet"
+			}
+			return t.Format("2006-01-02 15:04:05.000 MST")
+		},
+	}).Parse(evidencePage)
+	if err != nil {
+		return fmt.Errorf("reading the page's template: %w", err)
+	}
+	if err := t.Execute(w, r); err != nil {
+		return fmt.Errorf("writing the page: %w", err)
 	}
 	return nil
 }

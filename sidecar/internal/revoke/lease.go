@@ -132,7 +132,7 @@ func (l *leasing) save(j *store.Job) error {
 func (l *leasing) event(j *store.Job) (event, error) {
 	switch {
 	case !l.until.IsZero():
-		return deferred{l.until}, nil
+		return rescheduled{l.until}, nil
 	case j.Event != abi.EventReactivated:
 		return leased{}, nil
 	}

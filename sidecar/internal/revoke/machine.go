@@ -104,19 +104,11 @@ func (leased) apply(t *task, in env) effects {
 	return effects{ask: true}
 }
 
-// deferred: a due job may not run before until.
-type deferred struct{ until time.Time }
+// rescheduled: a due job may not run before the time at, or a blocked reactivation wakes then.
+type rescheduled struct{ at time.Time }
 
-func (ev deferred) apply(t *task, _ env) effects {
-	t.NextAt = ev.until
-	return effects{}
-}
-
-// woken: nothing blocks a reactivation any more.
-type woken struct{}
-
-func (woken) apply(t *task, in env) effects {
-	t.NextAt = in.now
+func (ev rescheduled) apply(t *task, _ env) effects {
+	t.NextAt = ev.at
 	return effects{}
 }
 

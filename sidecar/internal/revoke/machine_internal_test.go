@@ -111,8 +111,8 @@ func TestTransitions(t *testing.T) {
 		{"probe cannot tell", revoked, probed{live: abi.LiveUnknown}, 0, row{store.JobRevoked, "", 250 * time.Millisecond, false, none}},
 		{"probe cannot tell, too late", revoked, probed{live: abi.LiveUnknown}, late, row{store.JobUnknown, codeNotVerified, -1, false, none}},
 
-		{"deferred", free(store.JobPending), deferred{start.Add(time.Hour)}, 0, row{store.JobPending, "", time.Hour, false, none}},
-		{"woken", free(store.JobPending), woken{}, time.Second, row{store.JobPending, "", time.Second, false, none}},
+		{"rescheduled", free(store.JobPending), rescheduled{start.Add(time.Hour)}, 0, row{store.JobPending, "", time.Hour, false, none}},
+		{"woken", free(store.JobPending), rescheduled{start.Add(time.Second)}, 0, row{store.JobPending, "", time.Second, false, none}},
 		{"superseded", free(store.JobPending), superseded{}, 0, row{store.JobNothingToRevoke, codeSuperseded, -1, false, none}},
 		{"enabled before the proof", revoked, enabled{}, 0, row{store.JobUnknown, codeReactivated, -1, false, none}},
 		{"clock set back", running, clockSetBack{}, 0, row{store.JobPending, "", 0, false, none}},
@@ -158,15 +158,15 @@ func TestReactivationIsBlocked(t *testing.T) {
 	}{
 		{"nothing before", own, lifted, nil, 0, leased{}},
 		{"all done", own, lifted, []store.Job{verified, {State: store.JobFailed}, {State: store.JobUnsupported}, own}, 0, leased{}},
-		{"one retries", own, lifted, []store.Job{verified, retrying}, 0, deferred{start.Add(time.Hour)}},
-		{"one is due now", own, lifted, []store.Job{retrying, soon}, 0, deferred{start.Add(time.Second)}},
-		{"one retries after the deadline", own, lifted, []store.Job{retrying}, 10 * time.Minute, deferred{start.Add(time.Hour)}},
-		{"one awaits proof", own, lifted, []store.Job{unproved}, 0, deferred{start.Add(5 * time.Minute)}},
+		{"one retries", own, lifted, []store.Job{verified, retrying}, 0, rescheduled{start.Add(time.Hour)}},
+		{"one is due now", own, lifted, []store.Job{retrying, soon}, 0, rescheduled{start.Add(time.Second)}},
+		{"one retries after the deadline", own, lifted, []store.Job{retrying}, 10 * time.Minute, rescheduled{start.Add(time.Hour)}},
+		{"one awaits proof", own, lifted, []store.Job{unproved}, 0, rescheduled{start.Add(5 * time.Minute)}},
 		{"one awaits proof after the deadline", own, lifted, []store.Job{unproved}, 5 * time.Minute, leased{}},
 		{"deactivated again", own, store.Lock{State: store.LockLifted, Epoch: 2}, nil, 0, superseded{}},
 		{"locked", own, store.Lock{State: store.LockDeactivated, Epoch: 1}, nil, 0, superseded{}},
-		{"the leaver's job retries", heir, store.Lock{State: store.LockLifted}, []store.Job{retrying}, 0, deferred{start.Add(time.Second)}},
-		{"the leaver's job retries for long", heir, store.Lock{State: store.LockLifted}, []store.Job{retrying}, 40 * time.Minute, deferred{start.Add(45 * time.Minute)}},
+		{"the leaver's job retries", heir, store.Lock{State: store.LockLifted}, []store.Job{retrying}, 0, rescheduled{start.Add(time.Second)}},
+		{"the leaver's job retries for long", heir, store.Lock{State: store.LockLifted}, []store.Job{retrying}, 40 * time.Minute, rescheduled{start.Add(45 * time.Minute)}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

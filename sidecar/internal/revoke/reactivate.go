@@ -2,7 +2,6 @@ package revoke
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -30,7 +29,7 @@ func dueReactivation(j *store.Job, lock store.Lock, before []store.Job, in env) 
 			until = again
 		}
 	}
-	return deferred{until}
+	return rescheduled{until}
 }
 
 // blockedUntil is when the first of the jobs that block the reactivation j is due, zero
@@ -63,47 +62,26 @@ func blocks(o *store.Job) bool {
 	return o.Event != abi.EventReactivated && KindStatus(o) == StatusRunning
 }
 
-// blockedReactivation returns the pending reactivation among jobs that nothing blocks any
-// more, nil without one.
-func blockedReactivation(jobs []store.Job, in env) *store.Job {
-	for i := range jobs {
-		j := &jobs[i]
-		if j.Event == abi.EventReactivated && j.State == store.JobPending && j.NextAt.After(in.now) &&
-			blockedUntil(jobs, j, in).IsZero() {
-			return j
-		}
-	}
-	return nil
-}
-
 // wakeReactivation makes the reactivation of u due whose blocking jobs have finished.
 func (e *Engine) wakeReactivation(ctx context.Context, u unit) error {
 	in := e.env()
-	find := func(r *store.Reader) (*store.Job, error) {
-		jobs, err := jobsOfUnit(r, u.user, u.app)
+	_, err := e.o.Store.Update(ctx, u.tenant, e.cause("job.release", "wake-"+u.user), func(tx *store.Tx) error {
+		jobs, err := jobsOfUnit(tx.Reader, u.user, u.app)
 		if err != nil {
-			return nil, err
-		}
-		return blockedReactivation(jobs, in), nil
-	}
-	var found *store.Job
-	err := e.o.Store.View(ctx, u.tenant, func(r *store.Reader) (err error) {
-		found, err = find(r)
-		return err
-	})
-	if err != nil || found == nil {
-		return err
-	}
-	_, err = e.o.Store.Update(ctx, u.tenant, e.cause("job.release", "job-"+found.ID), func(tx *store.Tx) error {
-		j, err := find(tx.Reader)
-		if err != nil || j == nil {
 			return err
 		}
-		t, _ := next(task{Job: *j}, woken{}, in)
-		return tx.SaveJob(&t.Job)
+		for i := range jobs {
+			j := &jobs[i]
+			waits := j.Event == abi.EventReactivated && j.State == store.JobPending && j.NextAt.After(in.now)
+			if waits && blockedUntil(jobs, j, in).IsZero() {
+				t, _ := next(task{Job: *j}, rescheduled{in.now}, in)
+				return tx.SaveJob(&t.Job)
+			}
+		}
+		return nil
 	})
-	if err != nil && !errors.Is(err, store.ErrFenced) {
-		return fmt.Errorf("waking reactivation %s: %w", found.ID, err)
+	if err != nil {
+		return fmt.Errorf("waking the reactivation of %s: %w", u.user, err)
 	}
 	return nil
 }
