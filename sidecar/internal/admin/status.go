@@ -46,7 +46,7 @@ type TenantStatus struct {
 	Groups    int     `json:"groups"`
 	Open      int     `json:"open_offboardings"`
 	OpenUsers int     `json:"users_being_revoked"` // users of the open offboardings
-	ProxyOnly int     `json:"users_at_proxy_only"` // others with a kind that only the proxy refuses; its credentials may live
+	ProxyOnly int     `json:"users_at_proxy_only"` // others with a kind that only the proxy refuses
 	Failed    int     `json:"users_failed"`        // of OpenUsers, with a job that needs an operator
 	AppDenied int     `json:"users_app_denied"`    // of OpenUsers, where the application answers the plugin 401 or 403
 	Breached  int     `json:"breached"`
@@ -83,7 +83,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 	for _, name := range h.o.Tenants {
 		t, leavers, err := h.tenant(r.Context(), name)
 		if err != nil {
-			h.o.Logger.ErrorContext(r.Context(), "reading a tenant's status", slog.String("tenant", name), slog.Any("error", err))
+			h.o.Logger.ErrorContext(r.Context(), "reading the status", slog.String("tenant", name), slog.Any("error", err))
 			problem(w, http.StatusServiceUnavailable, "the store could not be read", nil)
 			return
 		}

@@ -74,30 +74,22 @@ func (e *Engine) updateTenantClocks(ctx context.Context, tenant string, all bool
 // releaseFutureJobs makes jobs due that are leased or rescheduled beyond the horizon: the
 // clock was ahead when that was written and has been set back since.
 func (e *Engine) releaseFutureJobs(ctx context.Context, tenant string) error {
-	for {
+	for n := leaseBatch; n == leaseBatch; {
 		in := e.env()
-		n := 0
 		_, err := e.o.Store.Update(ctx, tenant, e.cause("job.release", "clock-set-back"), func(tx *store.Tx) error {
-			far, err := tx.JobsAfter(in.horizon(), leaseBatch)
-			if err != nil {
-				return err
+			jobs, err := tx.JobsAfter(in.horizon(), leaseBatch)
+			n = len(jobs)
+			for i := range jobs {
+				t, _ := next(task{Job: jobs[i]}, clockSetBack{}, in)
+				err = errors.Join(err, tx.SaveJob(&t.Job))
 			}
-			for i := range far {
-				t, _ := next(task{Job: far[i]}, clockSetBack{}, in)
-				if err := tx.SaveJob(&t.Job); err != nil {
-					return err
-				}
-			}
-			n = len(far)
-			return nil
+			return err
 		})
 		if err != nil {
 			return fmt.Errorf("releasing jobs that a wrong clock rescheduled: %w", err)
 		}
-		if n < leaseBatch {
-			return nil
-		}
 	}
+	return nil
 }
 
 // updateClocks updates the clocks of the open offboardings of one user.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -52,35 +51,13 @@ type Options struct {
 	Metrics  prometheus.Registerer
 }
 
-func (o Options) withDefaults() (Options, error) {
-	if o.Store == nil || o.Revoker == nil || o.Owner == "" {
-		return o, errors.New("revoke: Store, Revoker and Owner are required")
-	}
-	o.Workers = cmp.Or(o.Workers, 4)
-	o.Lease = cmp.Or(o.Lease, 30*time.Second)
-	o.Deadline = cmp.Or(o.Deadline, 5*time.Minute)
-	o.Poll = cmp.Or(o.Poll, time.Second)
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Jitter == nil {
-		o.Jitter = rand.Float64 //nolint:gosec // spreads retries, guards nothing
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	return o, nil
-}
-
 // Engine runs the due jobs of every tenant. Make it with [New].
 type Engine struct {
-	o    Options
-	m    *metrics
-	wake chan struct{}
-
-	mu    sync.Mutex
-	busy  map[unit]bool   // has a worker of this process
-	dirty map[string]bool // tenants whose due jobs Run reads next
+	o     Options
+	m     *metrics
+	wake  chan struct{}
+	busy  sync.Map // units that have a worker of this process
+	dirty sync.Map // tenants whose due jobs Run reads next
 }
 
 // unit is the work of one worker: the jobs of one user in one app.
@@ -92,15 +69,27 @@ func (u unit) attrs() []slog.Attr {
 
 // New returns an engine that does nothing until [Engine.Run].
 func New(o Options) (*Engine, error) {
-	o, err := o.withDefaults()
-	if err != nil {
-		return nil, err
+	if o.Store == nil || o.Revoker == nil || o.Owner == "" {
+		return nil, errors.New("revoke: Store, Revoker and Owner are required")
+	}
+	o.Workers = cmp.Or(o.Workers, 4)
+	o.Lease = cmp.Or(o.Lease, 30*time.Second)
+	o.Deadline = cmp.Or(o.Deadline, 5*time.Minute)
+	o.Poll = cmp.Or(o.Poll, time.Second)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Jitter == nil {
+		o.Jitter = rand.Float64
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	m, err := newMetrics(o.Metrics)
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{o: o, m: m, wake: make(chan struct{}, 1), busy: map[unit]bool{}, dirty: map[string]bool{}}, nil
+	return &Engine{o: o, m: m, wake: make(chan struct{}, 1)}, nil
 }
 
 // markAll makes Run read the due jobs of every tenant now. It never blocks.
@@ -112,25 +101,13 @@ func (e *Engine) markAll() {
 }
 
 // mark makes Run read the due jobs of tenant after the next signal.
-func (e *Engine) mark(tenant string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.dirty[tenant] = true
-}
+func (e *Engine) mark(tenant string) { e.dirty.Store(tenant, true) }
 
 func (e *Engine) signal() {
 	select {
 	case e.wake <- struct{}{}:
 	default:
 	}
-}
-
-func (e *Engine) marked() []string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	out := slices.Collect(maps.Keys(e.dirty))
-	clear(e.dirty)
-	return out
 }
 
 // Run runs jobs until ctx is done. It then waits for the workers. Each ends at its
@@ -159,9 +136,9 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.markAll()
 			deep = true
 		}
-		for _, tenant := range e.marked() {
-			if ctx.Err() != nil {
-				break
+		for _, tenant := range e.o.Tenants {
+			if _, marked := e.dirty.LoadAndDelete(tenant); !marked || ctx.Err() != nil {
+				continue
 			}
 			if err := e.dispatch(ctx, tenant, deep, slots, &running); err != nil && ctx.Err() == nil {
 				e.o.Logger.ErrorContext(ctx, "starting due jobs", slog.String("tenant", tenant), slog.Any("error", err))
@@ -170,9 +147,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
-// dueBatch bounds the due jobs that one dispatch reads. If workers have all of
-// them already, a tick reads dueDeep, so that one user with very many jobs does not delay
-// the others.
+// dueBatch bounds the due jobs that one dispatch reads. If workers have all of them
+// already, a tick reads dueDeep, so that a user with very many jobs does not delay others.
 const (
 	dueBatch = 256
 	dueDeep  = 64 * dueBatch
@@ -180,7 +156,9 @@ const (
 
 // dispatch starts a worker for each unit with due jobs while there are free slots. The
 // rest stays due; when a worker ends, Run reads the due jobs of its tenant again.
-func (e *Engine) dispatch(ctx context.Context, tenant string, deep bool, slots chan struct{}, running *sync.WaitGroup) error {
+func (e *Engine) dispatch(
+	ctx context.Context, tenant string, deep bool, slots chan struct{}, running *sync.WaitGroup,
+) error {
 	if len(slots) == cap(slots) {
 		e.mark(tenant)
 		return nil
@@ -194,13 +172,13 @@ func (e *Engine) dispatch(ctx context.Context, tenant string, deep bool, slots c
 	}
 	for i := range due {
 		u := unitOf(&due[i])
-		if !e.setBusy(u) {
+		if _, busy := e.busy.LoadOrStore(u, true); busy {
 			continue
 		}
 		select {
 		case slots <- struct{}{}:
 		default:
-			e.setIdle(u)
+			e.busy.Delete(u)
 			e.mark(tenant)
 			return nil
 		}
@@ -209,7 +187,7 @@ func (e *Engine) dispatch(ctx context.Context, tenant string, deep bool, slots c
 			if err != nil {
 				e.o.Logger.LogAttrs(ctx, slog.LevelError, "running jobs", append(u.attrs(), slog.Any("error", err))...)
 			}
-			e.setIdle(u)
+			e.busy.Delete(u)
 			<-slots
 			if err == nil { // after an error the next tick tries again: no hot loop on a broken store
 				e.mark(tenant)
@@ -235,26 +213,10 @@ func unitOf(j *store.Job) unit { return unit{j.Tenant, j.App, j.UserID} }
 
 // allBusy reports whether workers have the units of all jobs of due.
 func (e *Engine) allBusy(due []store.Job) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return !slices.ContainsFunc(due, func(j store.Job) bool { return !e.busy[unitOf(&j)] })
-}
-
-// setBusy reserves u for one worker; false if it has one already.
-func (e *Engine) setBusy(u unit) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.busy[u] {
-		return false
-	}
-	e.busy[u] = true
-	return true
-}
-
-func (e *Engine) setIdle(u unit) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.busy, u)
+	return !slices.ContainsFunc(due, func(j store.Job) bool {
+		_, busy := e.busy.Load(unitOf(&j))
+		return !busy
+	})
 }
 
 // cause is the actor of every write of the engine.

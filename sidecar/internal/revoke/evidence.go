@@ -109,17 +109,14 @@ type ProbeEntry struct {
 func Build(ctx context.Context, s *store.Store, tenant, user string, now time.Time, sign Sign) (*Report, error) {
 	rep := &Report{Schema: EvidenceSchema, Tenant: tenant, Generated: now.UTC(), Status: StatusUnknown}
 	err := s.View(ctx, tenant, func(r *store.Reader) error {
-		id, holder, err := resolve(r, user)
+		id, holder, err := find(r, user)
 		if err != nil {
-			return err
+			return fmt.Errorf("finding the user: %w", err)
 		}
 		rep.User, rep.Holder = id, holder
 		offs, err := r.Offboardings(id)
 		if err != nil {
 			return fmt.Errorf("reading the offboardings of %s: %w", id, err)
-		}
-		if len(offs) == 0 {
-			return ErrNothingKnown
 		}
 		for i := range offs {
 			jobs, err := RevocationJobs(r, id, offs[i].Epoch)

@@ -58,43 +58,44 @@ const (
 	maxMatches = 20
 )
 
-// resolve finds the user with the SCIM id user, or the only one who was ever locked under
-// the name user. holder is another user who has the name now.
-func resolve(r *store.Reader, user string) (id, holder string, err error) {
-	offs, err := r.Offboardings(user)
-	if err != nil {
-		return "", "", fmt.Errorf("looking the user up: %w", err)
-	}
-	if len(offs) > 0 {
-		return user, "", nil
+// find returns the user with the SCIM id user, or the only one who ever left under the name
+// user. holder is another user who has the name now.
+func find(r *store.Reader, user string) (id, holder string, err error) {
+	if left, err := everLeft(r, user); err != nil || left {
+		return user, "", err
 	}
 	holders, err := r.UserIDs("userName", user)
 	if err != nil {
-		return "", "", fmt.Errorf("looking the user up: %w", err)
+		return "", "", err
 	}
 	if len(holders) > 0 {
 		holder = holders[0]
 	}
-	left, complete, err := everLocked(r, user, holder)
+	ids, complete, err := leftUnderName(r, user, holder)
 	switch {
 	case err != nil:
-		return "", "", fmt.Errorf("looking the user up: %w", err)
-	case len(left) == 1 && complete:
-		if holder == left[0] {
-			holder = ""
-		}
-		return left[0], holder, nil
-	case len(left) > 0:
-		return "", "", several(r, left, complete)
+		return "", "", err
+	case len(ids) == 1 && complete && ids[0] == holder:
+		return holder, "", nil
+	case len(ids) == 1 && complete:
+		return ids[0], holder, nil
+	case len(ids) > 0:
+		return "", "", several(r, ids, complete)
 	case !complete:
 		return "", "", ErrUnsearched
 	}
-	return "", "", neverLeft(r, user, holder)
+	return "", "", neverLeft(r, cmp.Or(holder, user))
 }
 
-// everLocked returns the ids of the users who were deactivated or deleted while they had
-// the name. It is not complete when the tenant has more than maxEpochs.
-func everLocked(r *store.Reader, name, holder string) (ids []string, complete bool, err error) {
+// everLeft reports whether the user was ever deactivated or deleted.
+func everLeft(r *store.Reader, id string) (bool, error) {
+	offs, err := r.Offboardings(id)
+	return len(offs) > 0, err
+}
+
+// leftUnderName returns the ids of the users who were deactivated or deleted while they had
+// the name. It is not complete if the tenant has more than maxEpochs.
+func leftUnderName(r *store.Reader, name, holder string) (ids []string, complete bool, err error) {
 	if name == "" {
 		return nil, true, nil
 	}
@@ -107,7 +108,7 @@ func everLocked(r *store.Reader, name, holder string) (ids []string, complete bo
 	if err != nil {
 		return nil, false, err
 	}
-	// No job has the name of a user who got it after leaving.
+	// The jobs of a user who was renamed after leaving do not have the new name.
 	former, err := r.FormerUser(name)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return nil, false, err
@@ -116,11 +117,11 @@ func everLocked(r *store.Reader, name, holder string) (ids []string, complete bo
 		if id == "" || slices.Contains(ids, id) {
 			continue
 		}
-		offs, err := r.Offboardings(id)
+		left, err := everLeft(r, id)
 		if err != nil {
 			return nil, false, err
 		}
-		if len(offs) > 0 {
+		if left {
 			ids = append(ids, id)
 		}
 	}
@@ -152,18 +153,14 @@ func several(r *store.Reader, ids []string, complete bool) error {
 	return out
 }
 
-// neverLeft makes the error about a user who is there and never left, or about nobody.
-func neverLeft(r *store.Reader, user, holder string) error {
-	id := user
-	if holder != "" {
-		id = holder
-	}
+// neverLeft makes the error about a user who exists and never left, or about nobody.
+func neverLeft(r *store.Reader, id string) error {
 	u, err := r.User(id)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
+	if errors.Is(err, store.ErrNotFound) {
 		return ErrNothingKnown
-	case err != nil:
-		return fmt.Errorf("looking the user up: %w", err)
+	}
+	if err != nil {
+		return err
 	}
 	return &NeverLeftError{User: id, UserName: u.UserName(), Active: u.Active()}
 }

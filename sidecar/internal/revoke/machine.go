@@ -36,8 +36,8 @@ const (
 	probeUnknown = "unknown"
 )
 
-// task is a job with the counts of the attempt under way. Without a LeaseOwner the
-// worker must not touch the job any more.
+// task is a job with the counts of the attempt under way. A worker must not touch a job
+// without a lease.
 type task struct {
 	store.Job
 	pages  int // partial answers of this list
@@ -53,8 +53,7 @@ func (t *task) extendLease(in env) {
 	t.NextAt = t.LeaseUntil
 }
 
-// release gives up the lease; the job is due again at the given time, never when that
-// is zero.
+// release gives up the lease. The job is due again at the time due, never if that is zero.
 func (t *task) release(due time.Time) effects {
 	t.LeaseOwner, t.LeaseUntil, t.NextAt = "", time.Time{}, due
 	return effects{}
@@ -186,7 +185,8 @@ func (ev answered) apply(t *task, in env) effects {
 			}
 			return t.finish(r, in)
 		case t.lists >= maxLists:
-			r = abi.KindResult{State: abi.StateRetry, Code: codeStillMinting, Message: "credentials kept appearing between the lists"}
+			r = abi.KindResult{State: abi.StateRetry, Code: codeStillMinting}
+			r.Message = "credentials kept appearing between the lists"
 			return t.finish(r, in)
 		case !ev.stopping:
 			return effects{ask: true}

@@ -14,14 +14,16 @@ type metrics struct {
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "scimward_revocation_" + name, Help: help}, labels)
+		o := prometheus.CounterOpts{Name: "scimward_revocation_" + name, Help: help}
+		return prometheus.NewCounterVec(o, labels)
 	}
 	gauge := func(name, help string) *prometheus.GaugeVec {
-		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "scimward_revocation_" + name, Help: help}, []string{"tenant"})
+		o := prometheus.GaugeOpts{Name: "scimward_revocation_" + name, Help: help}
+		return prometheus.NewGaugeVec(o, []string{"tenant"})
 	}
 	m := &metrics{
 		attempts: counter("attempts_total", "Attempts by outcome.", "tenant", "app", "kind", "state"),
-		alerts:   counter("alerts_total", "Outcomes that need a human, by code.", "tenant", "app", "code"),
+		alerts:   counter("alerts_total", "Outcomes that need an operator, by code.", "tenant", "app", "code"),
 		probes:   counter("probes_total", "Verifications by result.", "tenant", "app", "kind", "result"),
 		breaches: counter("breaches_total", "Offboardings not verified within the deadline.", "tenant"),
 		fenced:   counter("leases_lost_total", "Jobs that another worker took over.", "tenant"),
@@ -35,7 +37,10 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.attempts, m.alerts, m.probes, m.breaches, m.fenced, m.open, m.oldest, m.verified} {
+	all := []prometheus.Collector{
+		m.attempts, m.alerts, m.probes, m.breaches, m.fenced, m.open, m.oldest, m.verified,
+	}
+	for _, c := range all {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering metrics: %w", err)
 		}

@@ -45,7 +45,9 @@ func seal(r *Report, sign Sign) error {
 	if n := len(r.Chain); n > 0 {
 		s.Head = r.Chain[n-1].Hash.String()
 	}
-	s.JWS, err = sign(r.Tenant, map[string]any{"digest": s.Digest, "head": s.Head, "sub": r.User, "iat": r.Generated.Unix()})
+	s.JWS, err = sign(r.Tenant, map[string]any{
+		"digest": s.Digest, "head": s.Head, "sub": r.User, "iat": r.Generated.Unix(),
+	})
 	if err != nil {
 		return fmt.Errorf("sealing the report: %w", err)
 	}

@@ -74,9 +74,8 @@ func (e *Engine) ask(ctx context.Context, t *task) abi.KindResult {
 	if info, loaded := e.o.Revoker.Info(t.Tenant, t.App); loaded {
 		t.Plugin = store.JobPlugin{Name: info.Name, Version: info.Version, Digest: info.Digest}
 		if !slices.Contains(info.Kinds, kind) {
-			return abi.KindResult{
-				Kind: kind, State: abi.StateUnsupported, Code: codeNotInPlugin, Message: "the plugin does not handle this kind",
-			}
+			const msg = "the plugin does not handle this kind"
+			return abi.KindResult{State: abi.StateUnsupported, Code: codeNotInPlugin, Message: msg}
 		}
 	}
 	req := e.request(t, abi.OpRevoke, kind)
@@ -86,9 +85,9 @@ func (e *Engine) ask(ctx context.Context, t *task) abi.KindResult {
 	res, err := e.o.Revoker.Revoke(ctx, t.Tenant, t.App, req)
 	switch {
 	case errors.Is(err, ErrNoPlugin):
-		return abi.KindResult{Kind: kind, State: abi.StateUnsupported, Code: codeNoPlugin, Message: "the app has no plugin"}
+		return abi.KindResult{State: abi.StateUnsupported, Code: codeNoPlugin, Message: "the app has no plugin"}
 	case err != nil:
-		return abi.KindResult{Kind: kind, State: abi.StateRetry, Code: abi.CodeNotLoaded, Message: "the plugin could not be called"}
+		return abi.KindResult{State: abi.StateRetry, Code: abi.CodeNotLoaded, Message: "the plugin could not be called"}
 	}
 	return res.Kinds[0]
 }
@@ -120,7 +119,8 @@ func (e *Engine) report(ctx context.Context, t *task, eff effects, took time.Dur
 }
 
 func (e *Engine) log(ctx context.Context, level slog.Level, msg string, t *task, attrs ...slog.Attr) {
-	e.o.Logger.LogAttrs(ctx, level, msg, slices.Concat(unitOf(&t.Job).attrs(), []slog.Attr{slog.String("kind", t.Kind)}, attrs)...)
+	attrs = slices.Concat(unitOf(&t.Job).attrs(), []slog.Attr{slog.String("kind", t.Kind)}, attrs)
+	e.o.Logger.LogAttrs(ctx, level, msg, attrs...)
 }
 
 // save writes t under its fencing token, and extends its lease if it still has one. A
