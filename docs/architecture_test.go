@@ -1,13 +1,10 @@
-// Package docs_test holds the documents to the code: what a page says of imports,
-// functions, commands and files must be so.
 package docs_test
 
 import (
 	"go/ast"
 	"go/parser"
 	"go/token"
-	"io/fs"
-	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -18,45 +15,43 @@ import (
 
 const (
 	module       = "github.com/scimward/scimward/"
-	root         = ".."
 	architecture = "architecture.md"
 )
 
-// row is what the import table allows a package.
+// row has the imports that the table allows a package.
 type row struct{ local, families []string }
 
-// TestImportsAreAllowed compares the imports of all code but tests with the table,
-// whatever the build constraints.
+// TestImportsAreAllowed compares the imports of all code except tests with the table,
+// whatever its build constraints.
 func TestImportsAreAllowed(t *testing.T) {
 	rows, families := importTable(t)
-	found := map[string]bool{}
-	for pkg, imports := range tree(t) {
-		found[pkg] = true
+	found := packages(t)
+	for pkg, imports := range found {
 		r, ok := rows[pkg]
 		if !ok {
 			t.Errorf("package %s has no row in the import table of docs/%s", pkg, architecture)
 			continue
 		}
 		for _, imp := range imports {
-			if msg := refuse(r, families, imp); msg != "" {
+			if msg := fault(r, families, imp); msg != "" {
 				t.Errorf("%s imports %s: %s", pkg, imp, msg)
 			}
 		}
 	}
 	for pkg := range rows {
-		if !found[pkg] {
+		if found[pkg] == nil {
 			t.Errorf("the import table has a row for %s, which does not exist", pkg)
 		}
 	}
 }
 
-// refuse says why a package may not import imp; "" when it may.
-func refuse(r row, families map[string][]string, imp string) string {
+// fault says why a package may not import imp; "" if it may.
+func fault(r row, families map[string][]string, imp string) string {
 	if local, ok := strings.CutPrefix(imp, module); ok {
 		if slices.Contains(r.local, local) {
 			return ""
 		}
-		return "not among the local imports of its row"
+		return "its row does not list this local import"
 	}
 	if first, _, _ := strings.Cut(imp, "/"); !strings.Contains(first, ".") {
 		return "" // standard library
@@ -67,18 +62,18 @@ func refuse(r row, families map[string][]string, imp string) string {
 				if slices.Contains(r.families, name) {
 					return ""
 				}
-				return "the family " + name + " is not in its row"
+				return "its row does not list the family " + name
 			}
 		}
 	}
-	return "it belongs to no family of the page"
+	return "no family of the page contains it"
 }
 
-// TestImportsAreRefused proves that the comparison can fail.
-func TestImportsAreRefused(t *testing.T) {
+// TestForbiddenImportsAreFound proves that the comparison can fail.
+func TestForbiddenImportsAreFound(t *testing.T) {
 	r := row{local: []string{"store/log"}, families: []string{"sys"}}
 	families := map[string][]string{"sys": {"golang.org/x/sys"}, "opa": {"github.com/open-policy-agent/opa"}}
-	for imp, refused := range map[string]bool{
+	for imp, want := range map[string]bool{
 		"fmt":                      false,
 		module + "store/log":       false,
 		module + "store":           true,
@@ -88,45 +83,52 @@ func TestImportsAreRefused(t *testing.T) {
 		"github.com/open-policy-agent/opa/v1/rego": true,
 		"example.com/new/dependency":               true,
 	} {
-		if got := refuse(r, families, imp) != ""; got != refused {
-			t.Errorf("%s refused: %v, want %v", imp, got, refused)
+		if got := fault(r, families, imp) != ""; got != want {
+			t.Errorf("%s is forbidden: %v, want %v", imp, got, want)
 		}
 	}
 }
 
-// TestTableKeepsTheDirection holds the laws that no edit of the table may loosen.
-func TestTableKeepsTheDirection(t *testing.T) {
+// TestDirectionOfImports checks the rules that no edit of the table may change.
+func TestDirectionOfImports(t *testing.T) {
 	rows, _ := importTable(t)
 	top := func(pkg string) string { first, _, _ := strings.Cut(pkg, "/"); return first }
-	apart := []string{"store", "policies", "plugins", "sidecar"}
-	surfaces := []string{"extauthz", "scimhttp", "oauth", "revoke", "admin"}
-	pure := []string{"store/scim", "store/strictjson", "store/subject"} // all may import these
+	separate := []string{"store", "policies", "plugins"} // none imports another, nor sidecar
+	pure := []string{"store/scim", "store/strictjson", "store/subject"}
 	for pkg, r := range rows {
+		from := top(pkg)
 		for _, imp := range r.local {
-			from, to := top(pkg), top(imp)
-			if slices.Contains(pure, pkg) && !slices.Contains(pure, imp) {
-				t.Errorf("%s may import %s: the packages that all may import must stay pure", pkg, imp)
+			to := top(imp)
+			apart := to == "sidecar" || slices.Contains(separate, to) && !slices.Contains(pure, imp)
+			if slices.Contains(separate, from) && from != to && apart {
+				t.Errorf("the table lets %s import %s: %s and %s must stay separate", pkg, imp, from, to)
 			}
-			if from != "sidecar" && !slices.Contains(pure, imp) && slices.Contains(apart, from) && slices.Contains(apart, to) && from != to {
-				t.Errorf("%s may import %s: %s and %s are apart", pkg, imp, from, to)
+			if slices.Contains(pure, pkg) && !slices.Contains(pure, imp) {
+				t.Errorf("the table lets %s import %s, but it must stay pure", pkg, imp)
 			}
 			if to == "cmd" || to == "examples" && from != "examples" {
-				t.Errorf("%s may import %s", pkg, imp)
+				t.Errorf("the table lets %s import %s", pkg, imp)
 			}
 		}
 	}
+	surfaces := []string{"extauthz", "scimhttp", "oauth", "revoke", "admin"}
 	for _, name := range []string{"authz", "token"} {
 		for _, imp := range rows["sidecar/internal/"+name].local {
 			if imp == "store" || slices.Contains(surfaces, strings.TrimPrefix(imp, "sidecar/internal/")) {
-				t.Errorf("%s may import %s, which is above or beside it", name, imp)
+				t.Errorf("the table lets %s import %s, which is above it or beside it", name, imp)
 			}
 		}
 	}
-	if got := rows["store/strictjson"].local; len(got) != 0 {
-		t.Errorf("store/strictjson may import %v: it is pure", got)
+	for _, imp := range rows["store/machine"].local {
+		if !strings.HasPrefix(imp, "store/log") {
+			t.Errorf("the table lets store/machine import %s, but it knows bytes only", imp)
+		}
+	}
+	if got := rows["store/strictjson"].local; len(got) > 0 {
+		t.Errorf("the table lets store/strictjson import %v, but it must stay pure", got)
 	}
 	if got := rows["plugins/abi"]; len(got.local)+len(got.families) != 0 {
-		t.Errorf("plugins/abi may import %v: guests are built from it", got)
+		t.Errorf("the table lets plugins/abi import %v, but guests are built from it", got)
 	}
 	owners := map[string][]string{
 		"badger": {"store"}, "opa": {"policies"}, "wazero": {"plugins"}, "jwx": {"sidecar/internal/token", "examples"},
@@ -134,16 +136,16 @@ func TestTableKeepsTheDirection(t *testing.T) {
 		"json": {"store/strictjson"},
 	}
 	for pkg, r := range rows {
-		for _, f := range r.families {
-			list, owned := owners[f]
-			if owned && !slices.ContainsFunc(list, func(o string) bool { return pkg == o || strings.HasPrefix(pkg, o+"/") }) {
-				t.Errorf("%s may import %s, which belongs to %v", pkg, f, list)
+		inside := func(owner string) bool { return pkg == owner || strings.HasPrefix(pkg, owner+"/") }
+		for _, family := range r.families {
+			if list, owned := owners[family]; owned && !slices.ContainsFunc(list, inside) {
+				t.Errorf("the table lets %s import %s, which belongs to %v", pkg, family, list)
 			}
 		}
 	}
 }
 
-// TestWalksNameRealFunctions fails when a step names a function that does not exist.
+// TestWalksNameRealFunctions checks that the functions of each step exist.
 func TestWalksNameRealFunctions(t *testing.T) {
 	walks := sections(t, "walk")
 	if len(walks) != 2 {
@@ -152,8 +154,8 @@ func TestWalksNameRealFunctions(t *testing.T) {
 	known := map[string]map[string]bool{}
 	for _, walk := range walks {
 		steps := regexp.MustCompile(`(?m)^\d+\. `).Split(walk, -1)[1:]
-		if len(steps) < 12 {
-			t.Errorf("a walk of %d steps, want at least 12", len(steps))
+		if len(steps) < 6 {
+			t.Errorf("found %d steps of a walk, want at least 6", len(steps))
 		}
 		for _, step := range steps {
 			refs := functionRE.FindAllStringSubmatch(step, -1)
@@ -172,7 +174,7 @@ func TestWalksNameRealFunctions(t *testing.T) {
 		}
 		for _, span := range regexp.MustCompile("`([^`]*)`").FindAllStringSubmatch(walk, -1) {
 			if strings.Contains(span[1], ".") && !functionRE.MatchString(span[0]) {
-				t.Errorf("`%s` in a walk is not pkg/path.Func or pkg/path.(*Type).Method", span[1])
+				t.Errorf("`%s` in a walk does not have the form pkg/path.Func or pkg/path.(*Type).Method", span[1])
 			}
 		}
 	}
@@ -222,41 +224,26 @@ func receiver(e ast.Expr) string {
 	return "(?)"
 }
 
-// tree returns the imports of every package with code that is not a test.
-func tree(t *testing.T) map[string][]string {
+// packages returns the imports of every package that has code besides tests.
+func packages(t *testing.T) map[string][]string {
 	t.Helper()
 	out := map[string][]string{}
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
+	for _, file := range files(t) {
+		dir := path.Dir(file)
+		if !strings.HasSuffix(file, ".go") || out[dir] != nil || strings.Contains("/"+file, "/testdata/") {
+			continue
 		}
-		if !d.IsDir() {
-			return nil
+		if list := goFiles(t, filepath.Join(root, dir)); len(list) > 0 {
+			out[dir] = importsOf(t, list)
 		}
-		if name := d.Name(); path != root && (strings.HasPrefix(name, ".") || name == "testdata" || name == "bin") {
-			return filepath.SkipDir
-		}
-		files := goFiles(t, path)
-		if len(files) == 0 {
-			return nil
-		}
-		pkg, err := filepath.Rel(root, path)
-		if err != nil {
-			return err
-		}
-		out[filepath.ToSlash(pkg)] = importsOf(t, files)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
 	return out
 }
 
-func importsOf(t *testing.T, files []string) []string {
+func importsOf(t *testing.T, list []string) []string {
 	t.Helper()
-	var out []string
-	for _, file := range files {
+	out := []string{}
+	for _, file := range list {
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
 		if err != nil {
 			t.Fatal(err)
@@ -273,16 +260,8 @@ func importsOf(t *testing.T, files []string) []string {
 	return slices.Compact(out)
 }
 
-// goFiles lists the Go files of dir that are no tests.
-func goFiles(t *testing.T, dir string) []string {
-	t.Helper()
-	all, err := filepath.Glob(filepath.Join(dir, "*.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return slices.DeleteFunc(all, func(f string) bool { return strings.HasSuffix(f, "_test.go") })
-}
-
+// importTable reads both tables of the page. A row without a package continues the row
+// above it.
 func importTable(t *testing.T) (rows map[string]row, families map[string][]string) {
 	t.Helper()
 	span := regexp.MustCompile("`([^`]+)`")
@@ -298,29 +277,31 @@ func importTable(t *testing.T) (rows map[string]row, families map[string][]strin
 		families[cells[0]] = quoted(cells[1])
 	}
 	rows = map[string]row{}
+	pkg := ""
 	for _, cells := range table(t, "imports", 3) {
-		pkg := strings.Trim(cells[0], "`")
-		if _, twice := rows[pkg]; twice {
-			t.Errorf("two rows for %s", pkg)
-		}
-		r := row{local: quoted(cells[1])}
-		if cells[2] != "-" {
-			r.families = strings.Fields(cells[2])
-		}
-		for _, f := range r.families {
-			if families[f] == nil {
-				t.Errorf("the row of %s names the family %q, which has no row", pkg, f)
+		if cells[0] != "" {
+			pkg = strings.Trim(cells[0], "`")
+			if _, twice := rows[pkg]; twice {
+				t.Errorf("the table has two rows for %s", pkg)
 			}
+		}
+		r := rows[pkg]
+		r.local = append(r.local, quoted(cells[1])...)
+		for _, f := range strings.Fields(strings.Trim(cells[2], "-")) {
+			if families[f] == nil {
+				t.Errorf("the row of %s names the family %q, which has no row of its own", pkg, f)
+			}
+			r.families = append(r.families, f)
 		}
 		rows[pkg] = r
 	}
 	if len(rows) < 30 || len(families) < 10 {
-		t.Fatalf("read %d packages and %d families: the tables are not where they were", len(rows), len(families))
+		t.Fatalf("found %d packages and %d families, want at least 30 and 10", len(rows), len(families))
 	}
 	return rows, families
 }
 
-// table reads the Markdown table behind the marker, without its head.
+// table returns the rows of the Markdown table after the marker, without its head.
 func table(t *testing.T, marker string, columns int) [][]string {
 	t.Helper()
 	parts := sections(t, marker)
@@ -348,14 +329,10 @@ func table(t *testing.T, marker string, columns int) [][]string {
 	return out[2:]
 }
 
-// sections returns the text behind each marker, up to the next heading.
+// sections returns the text after each marker, up to the next heading.
 func sections(t *testing.T, marker string) []string {
 	t.Helper()
-	b, err := os.ReadFile(architecture)
-	if err != nil {
-		t.Fatal(err)
-	}
-	parts := strings.Split(string(b), "<!-- "+marker+" -->\n")
+	parts := strings.Split(read(t, architecture), "<!-- "+marker+" -->\n")
 	for i, p := range parts {
 		if end := strings.Index(p, "\n#"); end >= 0 {
 			parts[i] = p[:end]

@@ -3,15 +3,12 @@ package docs_test
 import (
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
-
-	"github.com/scimward/scimward/sidecar/config"
 )
 
-// around is a whole configuration but for the plugin of its application.
-const around = `version: 1
+// withoutPlugin is a complete configuration to which a plugin section can be added.
+const withoutPlugin = `version: 1
 tenants:
   - name: acme
     external_url: https://wiki.acme.example
@@ -24,41 +21,31 @@ tenants:
         local_writes: []
 `
 
-// TestPluginSectionsParse loads every plugin section that a page shows, and fails
-// when a page that explains plugins shows none or another form of it.
+// TestPluginSectionsParse parses every plugin section that a page shows. The pages that
+// explain plugins must show one, and no key that the configuration does not have.
 func TestPluginSectionsParse(t *testing.T) {
 	for _, page := range pages(t) {
 		for _, m := range fenceRE.FindAllStringSubmatch(read(t, page), -1) {
-			if m[1] == "yaml" && strings.HasPrefix(m[2], "plugin:\n") {
-				parsePlugin(t, page, m[2])
+			if m[1] != "yaml" || !strings.HasPrefix(m[2], "plugin:\n") {
+				continue
 			}
+			text := withoutPlugin
+			for line := range strings.Lines(m[2]) {
+				text += "        " + line
+			}
+			checkConfig(t, page, text)
 		}
 	}
-	other := regexp.MustCompile(`(?m)^\s*(?:grant|settings):`)
-	for _, page := range []string{"plugins.md", "../plugins/sdk/go/README.md", "../examples/plugins/protected-app/README.md"} {
+	wrong := regexp.MustCompile(`(?m)^\s*(?:grant|settings):`)
+	sdk, example := "../plugins/sdk/go/README.md", "../examples/plugins/protected-app/README.md"
+	for _, page := range []string{"plugins.md", sdk, example} {
 		text := read(t, page)
 		if !strings.Contains(text, "```yaml\nplugin:\n") {
 			t.Errorf("%s shows no plugin section", page)
 		}
-		if m := other.FindString(text); m != "" {
+		if m := wrong.FindString(text); m != "" {
 			t.Errorf("%s shows %q, which the configuration does not have", page, strings.TrimSpace(m))
 		}
-	}
-}
-
-// parsePlugin loads a configuration with section as the plugin of its application.
-func parsePlugin(t *testing.T, page, section string) {
-	t.Helper()
-	text := around
-	for line := range strings.Lines(section) {
-		text += "        " + line
-	}
-	_, err := config.Parse(page, t.TempDir(), []byte(text))
-	faults := slices.DeleteFunc(config.Faults(err), func(f config.Fault) bool {
-		return strings.HasSuffix(f.Msg, " cannot be read") // the reader's files are not here
-	})
-	if err != nil && (config.Faults(err) == nil || len(faults) > 0) {
-		t.Errorf("a plugin section in %s: %v", page, err)
 	}
 }
 
@@ -66,31 +53,16 @@ func parsePlugin(t *testing.T, page, section string) {
 func TestCodesAreExplained(t *testing.T) {
 	_, section, ok := strings.Cut(read(t, "operations.md"), "\n### Codes\n")
 	if !ok {
-		t.Fatal("docs/operations.md has no codes")
+		t.Fatal("docs/operations.md has no section Codes")
 	}
 	section, _, _ = strings.Cut(section, "\n## ")
-	page := map[string]bool{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\|").FindAllStringSubmatch(section, -1) {
-		page[m[1]] = true
-	}
-	code := map[string]bool{}
-	named := regexp.MustCompile(`(?m)^\s*[cC]ode[A-Z]\w*\s+= "([a-z_]+)"`)
-	for _, file := range []string{"plugins/abi/abi.go", "sidecar/internal/revoke/machine.go"} {
-		for _, m := range named.FindAllStringSubmatch(read(t, filepath.Join(root, file)), -1) {
-			code[m[1]] = true
+	listed := matches(regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\|"), section)
+	text := ""
+	for _, pkg := range []string{"plugins/abi", "sidecar/internal/revoke"} {
+		for _, file := range goFiles(t, filepath.Join(root, pkg)) {
+			text += read(t, file)
 		}
 	}
-	if len(code) < 20 {
-		t.Fatalf("found %d codes", len(code))
-	}
-	for name := range code {
-		if !page[name] {
-			t.Errorf("docs/operations.md does not explain the code %s", name)
-		}
-	}
-	for name := range page {
-		if !code[name] {
-			t.Errorf("docs/operations.md explains the code %s, which nothing writes", name)
-		}
-	}
+	code := matches(regexp.MustCompile(`(?m)^\s*[cC]ode[A-Z]\w*\s+= "([a-z_]+)"`), text)
+	compare(t, "docs/operations.md", listed, code)
 }

@@ -3,7 +3,6 @@ package docs_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -18,15 +17,15 @@ import (
 	"github.com/scimward/scimward/envoy/envoybin"
 )
 
-// A block of README.md runs in the test when the line before its fence is
+// block is a block of README.md that runs in the test. The line before its fence is
 //
 //	<!-- test -->             it always runs
-//	<!-- test needs=curl -->  it runs where the command exists
+//	<!-- test needs=curl -->  it runs if the command exists
 //
 // All blocks run in one shell, in order, in an empty folder, and every command must
-// succeed. A block marked <!-- output --> that follows shows lines which the block
-// before it must have printed, in this order; … stands for anything within a line.
-// Ports are exchanged for free ones, in the blocks and in what init writes.
+// succeed. A block after <!-- output --> shows lines that the block before it must have
+// printed, in this order; … stands for any text within a line. The test replaces the
+// ports by free ones, in the blocks and in what init writes.
 type block struct {
 	script string
 	needs  string
@@ -43,7 +42,7 @@ func readmeBlocks(t *testing.T, text string) []block {
 		body := text[m[6]:m[7]]
 		if text[m[2]:m[3]] == "output" {
 			if len(out) == 0 || out[len(out)-1].output != "" {
-				t.Fatal("an output block without a test block before it")
+				t.Fatal("README.md has an output block without a test block before it")
 			}
 			out[len(out)-1].output = body
 			continue
@@ -54,30 +53,27 @@ func readmeBlocks(t *testing.T, text string) []block {
 		}
 		out = append(out, b)
 	}
-	if marks := strings.Count(text, "<!-- test") + strings.Count(text, "<!-- output"); marks != len(blockRE.FindAllString(text, -1)) {
-		t.Fatalf("%d marks, but not each stands directly before a fence", marks)
+	marks := strings.Count(text, "<!-- test") + strings.Count(text, "<!-- output")
+	if found := len(blockRE.FindAllString(text, -1)); marks != found {
+		t.Fatalf("README.md has %d marks, but %d directly before a fence", marks, found)
 	}
 	return out
 }
 
 // TestReadmeTour runs the tour with the real Envoy.
 func TestReadmeTour(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(root, "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	blocks := readmeBlocks(t, string(text))
+	blocks := readmeBlocks(t, read(t, filepath.Join(root, "README.md")))
 	if len(blocks) < 6 {
-		t.Fatalf("%d blocks, want the whole tour", len(blocks))
+		t.Fatalf("README.md has %d blocks, want the whole tour", len(blocks))
 	}
 	ports := freePorts(t, "3000", "7070", "8443", "8460", "8461", "9901")
-	var script strings.Builder
 	var pairs []string
 	for from, to := range ports {
 		pairs = append(pairs, ":"+from, ":"+to, " "+from+" ", " "+to+" ")
 	}
 	free := strings.NewReplacer(pairs...)
-	ran := blocks[:0:0]
+	script := ""
+	var ran []block
 	for _, b := range blocks {
 		if b.needs != "" {
 			if _, err := exec.LookPath(b.needs); err != nil {
@@ -85,14 +81,13 @@ func TestReadmeTour(t *testing.T) {
 				continue
 			}
 		}
-		fmt.Fprintf(&script, "echo '@@ block'\n%s", free.Replace(b.script))
+		script += "echo '@@ block'\n" + free.Replace(b.script)
 		ran = append(ran, b)
 	}
-	bin := binaries(t, ports)
-	out := runScript(t, bin, script.String())
+	out := runScript(t, binaries(t, ports), script)
 	answers := strings.Split(out, "@@ block\n")[1:]
 	if len(answers) != len(ran) {
-		t.Fatalf("%d of %d blocks ran:\n%s", len(answers), len(ran), out)
+		t.Fatalf("%d of %d blocks ran; they printed:\n%s", len(answers), len(ran), out)
 	}
 	for i, b := range ran {
 		if line := missing(b.output, answers[i]); line != "" {
@@ -101,8 +96,8 @@ func TestReadmeTour(t *testing.T) {
 	}
 }
 
-// missing returns the first line of the output block that is not in got behind the
-// ones before it, "" when all are there.
+// missing returns the first line of the output block that got does not have after the
+// lines before it, or "" if got has all of them.
 func missing(output, got string) string {
 	rest := strings.Split(got, "\n")
 	for want := range strings.Lines(output) {
@@ -115,17 +110,17 @@ func missing(output, got string) string {
 			parts[i] = regexp.QuoteMeta(parts[i])
 		}
 		re := regexp.MustCompile("^" + strings.Join(parts, ".*") + "$")
-		found := slices.IndexFunc(rest, func(line string) bool { return re.MatchString(strings.TrimRight(line, " ")) })
-		if found < 0 {
+		i := slices.IndexFunc(rest, func(line string) bool { return re.MatchString(strings.TrimRight(line, " ")) })
+		if i < 0 {
 			return want
 		}
-		rest = rest[found+1:]
+		rest = rest[i+1:]
 	}
 	return ""
 }
 
-// TestReadmeOutputIsCompared proves that a wrong line is seen.
-func TestReadmeOutputIsCompared(t *testing.T) {
+// TestMissingLinesAreFound proves that the comparison can fail.
+func TestMissingLinesAreFound(t *testing.T) {
 	const got = "200\nab c\nb\n"
 	for output, want := range map[string]string{
 		"200\n\n…b…\nb\n": "",
@@ -135,12 +130,12 @@ func TestReadmeOutputIsCompared(t *testing.T) {
 		"200\na.*\n":      "a.*",
 	} {
 		if got := missing(output, got); got != want {
-			t.Errorf("comparing %q: %q is missing, want %q", output, got, want)
+			t.Errorf("of %q the line %q is missing, want %q", output, got, want)
 		}
 	}
 }
 
-// freePorts gives each port of the tour a free one.
+// freePorts maps each port of the tour to a free one.
 func freePorts(t *testing.T, ports ...string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
@@ -159,9 +154,9 @@ func freePorts(t *testing.T, ports ...string) map[string]string {
 	return out
 }
 
-// binaries builds what make build would put on the PATH, with Envoy beside it. The
-// scimward of the tour is a shell script that runs the real one and exchanges the
-// ports in what init wrote.
+// binaries returns a folder with the programs that make build would put on the PATH, and
+// Envoy. In it, scimward is a script that runs the real one and edits what init writes:
+// it replaces the ports, and raises the time for a check for a slow machine.
 func binaries(t *testing.T, ports map[string]string) string {
 	t.Helper()
 	bin, hidden := t.TempDir(), t.TempDir()
@@ -171,13 +166,13 @@ func binaries(t *testing.T, ports map[string]string) string {
 			t.Fatalf("building %s: %v\n%s", pkg, err, out)
 		}
 	}
-	exchange := ""
+	edits := " -e 's/^envoy:$/envoy:\\\n  check_timeout: 10s/'"
 	for from, to := range ports {
-		exchange += " -e s/:" + from + "/:" + to + "/"
+		edits += " -e s/:" + from + "/:" + to + "/"
 	}
 	command := "'" + filepath.Join(hidden, "scimward") + "'"
-	wrapper := "#!/bin/sh\n[ \"$1\" = init ] || exec " + command + " \"$@\"\n" + // signals reach the real one
-		command + " \"$@\" || exit $?\nsed -i.bak" + exchange + " \"$2/scimward.yaml\"\n"
+	wrapper := "#!/bin/sh\n[ \"$1\" = init ] || exec " + command + " \"$@\"\n" + // exec passes signals on
+		command + " \"$@\" || exit $?\nsed -i.bak" + edits + " \"$2/scimward.yaml\"\n"
 	if err := os.WriteFile(filepath.Join(bin, "scimward"), []byte(wrapper), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -198,25 +193,25 @@ func binaries(t *testing.T, ports map[string]string) string {
 	return bin
 }
 
-// runScript runs the tour in a process group of its own, which the shell ends and
-// waits for, whether the tour succeeds or not.
+// runScript runs the tour in its own process group and returns what it printed. On exit,
+// the shell ends all processes of the group and waits for them.
 func runScript(t *testing.T, bin, script string) string {
 	t.Helper()
 	dir := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "sh", "-c", "trap 'trap \"\" TERM; kill -TERM 0; wait' EXIT\nset -eu\n"+script)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 10 * time.Second
+	cmd.WaitDelay = time.Minute
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	if err := cmd.Run(); err != nil {
 		logs := ""
 		for _, name := range []string{"scimward.log", "envoy.log", "idp.log", "app.log"} {
-			if b, err := os.ReadFile(filepath.Join(dir, name)); err == nil { // else it did not get that far
+			if b, err := os.ReadFile(filepath.Join(dir, name)); err == nil { // without an error the tour got that far
 				logs += "--- " + name + "\n" + string(b[max(0, len(b)-2000):])
 			}
 		}
