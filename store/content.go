@@ -104,7 +104,7 @@ func (c *chains) add(p *machine.Payload, draft []byte) error {
 		return err
 	}
 	if rec.Resource != "" {
-		if err := c.w.Set(auditOfKey(p.Scope, rec.Resource, rec.N), sealValue(nil)); err != nil {
+		if err := c.w.Set(numberedKey(kindAuditOf, p.Scope, rec.Resource, rec.N), sealValue(nil)); err != nil {
 			return err
 		}
 	}

@@ -21,13 +21,13 @@ func ForgetLocks(s *Store) {
 // SampleKeys is one key of every kind.
 func SampleKeys() [][]byte {
 	return [][]byte{
-		key(kindUser, "acme", "id"), key(kindUnique, "acme", attrUserName, "bob"), key(kindIndex, "acme", attrEmail, "a@b", "id"),
+		key(kindUser, "acme", "id"), key(kindUnique, "acme", userNames.code, "bob"), key(kindIndex, "acme", emails.code, "a@b", "id"),
 		key(kindGroup, "acme", "g"), key(kindGen, "acme", "g"), key(kindStat, "acme", "g"), edgeKey("acme", "g", 7, "id"),
-		key(kindReverse, "acme", "id", "g"), key(kindMemberOf, "acme", "id"), sweepKey("acme", "g", 7), key(kindCounter, "acme", counterUsers),
-		key(kindLock, "acme", "id"), key(kindHeld, "acme", attrUserName, "bob"), epochKey(kindOffboard, "acme", "id", 1), epochKey(kindOpen, "acme", "id", 1),
+		key(kindReverse, "acme", "id", "g"), key(kindMemberOf, "acme", "id"), numberedKey(kindSweep, "acme", "g", 7), key(kindCounter, "acme", counterUsers),
+		key(kindLock, "acme", "id"), key(kindLockName, "acme", userNames.code, "bob"), numberedKey(kindOffboarding, "acme", "id", 1), numberedKey(kindOpen, "acme", "id", 1),
 		key(kindJob, "acme", "j"), jobOfKey("acme", "id", 1, "j"), dueKey("acme", -5, "j"), key(kindJTI, "acme", "iss", "\x00j"),
 		jtiExpiryKey("acme", 9, "iss", "j"), key(kindClient, "acme", "c"), key(kindKey, "acme", "k"), auditKey("acme", 3),
-		auditOfKey("acme", "id", 3), key(kindAuditHead, "acme"), key(kindUser, "acme", strings.Repeat("x", 600)),
+		numberedKey(kindAuditOf, "acme", "id", 3), key(kindAuditHead, "acme"), key(kindUser, "acme", strings.Repeat("x", 600)),
 	}
 }
 
@@ -38,8 +38,8 @@ func StateHash(ctx context.Context, s *Store) (sum [32]byte, at Seq, err error) 
 	h := sha256.New()
 	err = s.m.View(ctx, func(snap *machine.Snapshot) error {
 		at = snap.Seq()
-		for _, kind := range []byte(stateKinds) {
-			if err := snap.Scan([]byte{kind}, nil, true, func(e machine.Entry) (bool, error) {
+		for _, kind := range keyKinds {
+			if err := snap.Scan([]byte{kind.kind}, nil, true, func(e machine.Entry) (bool, error) {
 				fmt.Fprintf(h, "%q %d %q\n", e.Key, e.Version, e.Value)
 				return true, nil
 			}); err != nil {

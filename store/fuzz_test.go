@@ -54,7 +54,7 @@ func TestDecodeKeyRefuses(t *testing.T) {
 		"short number": "aacme\x00\x01\x00\x00", "long part": "u" + strings.Repeat("a", 600) + "\x00\x01b\x00\x01",
 	} {
 		if d, err := store.DecodeKey([]byte(k)); err == nil && name != "long part" {
-			t.Errorf("%s: decoded to %s", name, d)
+			t.Errorf("%s: decoded to %+v", name, d)
 		}
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/scimward/scimward/store/machine"
-	"github.com/scimward/scimward/store/scim"
 )
 
 // Members are one edge key each, below a generation of the group. Adding one
@@ -15,48 +14,32 @@ import (
 // who add different members never conflict, whatever the group's size. Emptying
 // a group starts a new generation, and housekeeping sweeps the old one away.
 
-// groupNames lists the index keys of a group.
-func groupNames(o scim.Object) []name {
-	var out []name
-	if v := o.String("displayName"); v != "" {
-		out = append(out, name{attrDisplay, scim.FoldCase(v)})
-	}
-	if v := o.String("externalId"); v != "" {
-		out = append(out, name{attrGroupExt, v})
-	}
-	return out
-}
-
-// Group returns a group without its members, ErrNotFound when there is none. In
-// a Tx the precondition is on the attributes alone, not on the members.
+// Group returns a group without its members, ErrNotFound when there is none. In a
+// Tx the precondition is on the attributes alone, not on the members.
 func (r *Reader) Group(id string) (Group, error) {
-	v, seq, err := r.snap.Get(key(kindGroup, r.tenant, id))
+	res, err := r.resource(kindGroup, id)
 	if err != nil {
 		return Group{}, err
 	}
-	return r.decodeGroup(id, v, seq)
+	res.object = r.own(res.object)
+	return r.newGroup(id, res)
 }
 
-func (r *Reader) decodeGroup(id string, v []byte, seq Seq) (Group, error) {
-	var row resourceRow
-	if err := decodeRow(v, &row); err != nil {
-		return Group{}, fmt.Errorf("reading group %s: %w", id, err)
+// newGroup adds what the group's counter knows.
+func (r *Reader) newGroup(id string, res resource) (Group, error) {
+	v, seq, err := r.snap.Peek(key(kindStat, r.tenant, id))
+	var c machine.Counter
+	if err == nil {
+		c, err = machine.DecodeCounter(v)
 	}
-	o, err := decodeObject(row.Resource)
-	if err != nil {
-		return Group{}, fmt.Errorf("reading group %s: %w", id, err)
-	}
-	g := Group{ID: id, Resource: o, Created: row.Created, Modified: row.Modified, Version: seq}
-	sv, sseq, err := r.snap.Peek(key(kindStat, r.tenant, id))
 	if err != nil {
 		return Group{}, fmt.Errorf("reading the counter of group %s: %w", id, err)
 	}
-	s, err := machine.DecodeCounter(sv)
-	if err != nil {
-		return Group{}, fmt.Errorf("reading the counter of group %s: %w", id, err)
+	g := Group{
+		ID: id, Resource: res.object, Members: int(c.Count),
+		Created: res.created, Modified: res.modified, Version: max(res.version, seq),
 	}
-	g.Members, g.Version = int(s.Count), max(seq, sseq)
-	if at := time.Unix(0, s.Time).UTC(); at.After(g.Modified) {
+	if at := time.Unix(0, c.Time).UTC(); at.After(g.Modified) {
 		g.Modified = at
 	}
 	return g, nil
@@ -65,51 +48,24 @@ func (r *Reader) decodeGroup(id string, v []byte, seq Seq) (Group, error) {
 // GroupIDs finds groups by "displayName" (without regard to case), "externalId"
 // or "members.value". Another attribute is an error.
 func (r *Reader) GroupIDs(attr, value string) ([]string, error) {
-	switch attr {
-	case "displayName":
-		return r.listLast(key(kindIndex, r.tenant, attrDisplay, scim.FoldCase(value)))
-	case "externalId":
-		return r.listLast(key(kindIndex, r.tenant, attrGroupExt, value))
-	case "members.value":
+	if attr == "members.value" {
 		return r.GroupsOf(value)
 	}
-	return nil, fmt.Errorf("store: groups have no index on %q", attr)
+	return r.find(groupIndexes, attr, value)
 }
 
-// CountGroups is the number of groups; inside a Tx it is no precondition.
+// CountGroups is the number of groups. Inside a Tx it is no precondition.
 func (r *Reader) CountGroups() (int, error) { return r.counter(counterGroups) }
 
-// Groups calls fn for every group in the order of ids after after ("": all),
+// Groups calls fn for every group, in the order of ids after after ("" means all),
 // until fn returns false.
 func (r *Reader) Groups(after string, fn func(Group) bool) error {
-	prefix := key(kindGroup, r.tenant)
-	return r.snap.Scan(prefix, afterKey(prefix, after), true, func(e machine.Entry) (bool, error) {
-		g, err := r.groupOf(e, len(prefix))
-		if err != nil {
-			return false, err
-		}
-		return fn(g), nil
-	})
-}
-
-func (r *Reader) groupOf(e machine.Entry, prefix int) (Group, error) {
-	id, err := lastPart(e.Key, prefix)
-	if err != nil {
-		return Group{}, err
-	}
-	return r.decodeGroup(id, e.Value, e.Version)
+	return each(r, kindGroup, after, r.newGroup, fn)
 }
 
 // GroupPage returns groups offset, offset+1, … in the order of ids, at most limit.
 func (r *Reader) GroupPage(offset, limit int) ([]Group, error) {
-	var out []Group
-	prefix := key(kindGroup, r.tenant)
-	err := r.page(prefix, offset, limit, func(e machine.Entry) error {
-		g, err := r.groupOf(e, len(prefix))
-		out = append(out, g)
-		return err
-	})
-	return out, err
+	return page(r, kindGroup, offset, limit, r.newGroup)
 }
 
 // generation of a living group; ErrNotFound otherwise. In a Tx it is the
@@ -130,7 +86,7 @@ func (r *Reader) Members(gid, after string, limit int) ([]Member, error) {
 		return nil, err
 	}
 	var out []Member
-	prefix := edgePrefix(r.tenant, gid, gen)
+	prefix := numberedKey(kindEdge, r.tenant, gid, gen)
 	err = r.snap.Scan(prefix, afterKey(prefix, after), true, func(e machine.Entry) (bool, error) {
 		m, err := memberOf(e, len(prefix))
 		if err != nil {
@@ -197,65 +153,70 @@ func (r *Reader) reverseEdges(id string, fn func(gid string, gen uint64) error) 
 	})
 }
 
-// CreateGroup adds a group with its members. ID (when empty), Created, Modified
-// and Members are set. *MissingMembersError names members that do not exist;
-// ErrSelfMember is a group among its own.
+// CreateGroup adds a group with its members and sets ID (when empty), Created,
+// Modified and Members. *MissingMembersError names members that do not exist;
+// ErrSelfMember is a group among its own members.
 func (t *Tx) CreateGroup(g *Group, members []Member) error {
 	if g.ID == "" {
-		g.ID = t.NewID()
+		g.ID = t.makeID()
 	}
-	k := key(kindGroup, t.tenant, g.ID)
-	taken, err := t.snap.Exists(k)
-	if err != nil {
+	if err := t.createResource(kindGroup, g.ID, g.Resource); err != nil {
 		return err
-	}
-	if taken {
-		return &UniquenessError{Attribute: "id"}
 	}
 	g.Created, g.Modified = t.now, t.now
-	if err := t.putResource(k, g.Resource, g.Created, g.Modified); err != nil {
-		return err
-	}
-	if err := t.moveIndexes(g.ID, nil, groupNames(g.Resource)); err != nil {
+	if err := t.moveIndexes(g.ID, nil, namesOf(groupIndexes, g.Resource)); err != nil {
 		return err
 	}
 	gen := uint64(t.snap.Seq()) + 1
-	t.w.Put(key(kindGen, t.tenant, g.ID), encodeU64(gen))
-	t.w.Put(key(kindStat, t.tenant, g.ID), machine.Counter{Time: t.now.UnixNano()}.Encode())
+	t.startGeneration(g.ID, gen)
 	t.w.Add(key(kindCounter, t.tenant, counterGroups), 1)
 	t.change(ChangeGroupCreated, g.ID, nil)
-	t.mark(g.ID, "")
+	t.note(g.ID, "")
+	var err error
 	g.Members, err = t.addEdges(g.ID, gen, members)
 	return err
 }
 
-// UpdateGroup replaces the attributes of a group and sets Modified; members stay
-// as they are. A resource that did not change keeps its version. ErrNotFound.
-func (t *Tx) UpdateGroup(g *Group) error {
-	old, err := t.Group(g.ID)
+// startGeneration gives a group a generation without members.
+func (t *Tx) startGeneration(gid string, gen uint64) {
+	t.w.Put(key(kindGen, t.tenant, gid), encodeU64(gen))
+	t.w.Put(key(kindStat, t.tenant, gid), machine.Counter{Time: t.now.UnixNano()}.Encode())
+}
+
+// UpdateGroup replaces the attributes of a group, sets Modified and returns the
+// sorted names of the top-level attributes that changed; members stay as they are.
+// Nil means that nothing did: then it writes nothing and the version stays. The
+// audit record gets the names. ErrNotFound.
+func (t *Tx) UpdateGroup(g *Group) (changed []string, err error) {
+	res, err := t.resource(kindGroup, g.ID)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	old, err := t.newGroup(g.ID, res)
+	if err != nil {
+		return nil, err
 	}
 	g.Created, g.Modified, g.Members = old.Created, old.Modified, old.Members
-	same, err := sameResource(old.Resource, g.Resource)
-	if err != nil || same {
-		return err
+	if changed, err = changedAttributes(old.Resource, g.Resource); err != nil || len(changed) == 0 {
+		return nil, err
 	}
 	g.Modified = t.now
 	if err := t.putResource(key(kindGroup, t.tenant, g.ID), g.Resource, g.Created, g.Modified); err != nil {
-		return err
+		return nil, err
 	}
-	if err := t.moveIndexes(g.ID, groupNames(old.Resource), groupNames(g.Resource)); err != nil {
-		return err
+	before, after := namesOf(groupIndexes, old.Resource), namesOf(groupIndexes, g.Resource)
+	if err := t.moveIndexes(g.ID, before, after); err != nil {
+		return nil, err
 	}
+	t.Changed(changed...)
 	t.change(ChangeGroupUpdated, g.ID, nil)
-	t.mark(g.ID, "")
-	return nil
+	t.note(g.ID, "")
+	return changed, nil
 }
 
-// DeleteGroup removes a group, its edges and its own memberships. ErrNotFound.
+// DeleteGroup removes a group, its members and its own memberships. ErrNotFound.
 func (t *Tx) DeleteGroup(id string) error {
-	g, err := t.Group(id)
+	res, err := t.resource(kindGroup, id)
 	if err != nil {
 		return err
 	}
@@ -263,19 +224,15 @@ func (t *Tx) DeleteGroup(id string) error {
 	if err != nil {
 		return err
 	}
-	t.w.Delete(key(kindGroup, t.tenant, id))
+	if err := t.deleteResource(kindGroup, id, namesOf(groupIndexes, res.object)); err != nil {
+		return err
+	}
 	t.w.Delete(key(kindGen, t.tenant, id))
 	t.w.Delete(key(kindStat, t.tenant, id))
-	t.w.Put(sweepKey(t.tenant, id, gen), sealValue(nil))
-	if err := t.moveIndexes(id, groupNames(g.Resource), nil); err != nil {
-		return err
-	}
-	if err := t.removeMemberships(id); err != nil {
-		return err
-	}
+	t.putMark(numberedKey(kindSweep, t.tenant, id, gen))
 	t.w.Add(key(kindCounter, t.tenant, counterGroups), -1)
 	t.change(ChangeGroupDeleted, id, nil)
-	t.mark(id, "")
+	t.note(id, "")
 	return nil
 }
 
@@ -295,9 +252,13 @@ func (t *Tx) AddMembers(gid string, members []Member) (added int, err error) {
 	return added, nil
 }
 
+// attrMembers is what the audit record calls a change of members.
+const attrMembers = "members"
+
 func (t *Tx) membersChanged(gid, detail string) {
+	t.Changed(attrMembers)
 	t.change(ChangeGroupUpdated, gid, nil)
-	t.mark(gid, detail)
+	t.note(gid, detail)
 }
 
 func (t *Tx) addEdges(gid string, gen uint64, members []Member) (added int, err error) {
@@ -324,7 +285,7 @@ func (t *Tx) addEdges(gid string, gen uint64, members []Member) (added int, err 
 		}
 		t.w.Put(ek, sealValue([]byte(kind)))
 		t.w.Put(key(kindReverse, t.tenant, m.ID, gid), encodeU64(gen))
-		t.w.Put(key(kindMemberOf, t.tenant, m.ID), sealValue(nil))
+		t.putMark(key(kindMemberOf, t.tenant, m.ID))
 		added++
 	}
 	if len(missing) > 0 {
@@ -413,7 +374,7 @@ func (t *Tx) SetMembers(gid string, members []Member) (changed int, err error) {
 	}
 	var gone []string
 	kept := 0
-	if err := t.scanLast(edgePrefix(t.tenant, gid, gen), func(id string) (bool, error) {
+	if err := t.scanLast(numberedKey(kindEdge, t.tenant, gid, gen), func(id string) (bool, error) {
 		if want[id] {
 			kept++
 		} else {
@@ -447,13 +408,11 @@ func (t *Tx) SetMembers(gid string, members []Member) (changed int, err error) {
 	return changed, nil
 }
 
-// nextGeneration leaves every edge of the group behind, in one step whatever
-// their number.
+// nextGeneration removes all members of a group in one step, whatever their number.
 func (t *Tx) nextGeneration(gid string, gen uint64) uint64 {
 	next := max(gen, uint64(t.snap.Seq())) + 1
-	t.w.Put(key(kindGen, t.tenant, gid), encodeU64(next))
-	t.w.Put(key(kindStat, t.tenant, gid), machine.Counter{Time: t.now.UnixNano()}.Encode())
-	t.w.Put(sweepKey(t.tenant, gid, gen), sealValue(nil))
+	t.startGeneration(gid, next)
+	t.putMark(numberedKey(kindSweep, t.tenant, gid, gen))
 	return next
 }
 

@@ -51,7 +51,7 @@ func (s *Store) Sweep(ctx context.Context) error {
 	slices.Sort(names)
 	var errs []error
 	for _, tenant := range names {
-		errs = append(errs, s.sweepAll(ctx, tenant, s.sweepJTIs), s.sweepAll(ctx, tenant, sweepEdges))
+		errs = append(errs, s.sweepAll(ctx, tenant, sweepJTIs), s.sweepAll(ctx, tenant, sweepEdges))
 	}
 	return errors.Join(append(errs, s.m.Clean(ctx))...)
 }
@@ -60,7 +60,7 @@ func (s *Store) Sweep(ctx context.Context) error {
 func (s *Store) sweepAll(ctx context.Context, tenant string, step func(*Tx) (int, error)) error {
 	for {
 		n := 0
-		_, err := s.update(ctx, tenant, nil, func(t *Tx) (err error) {
+		_, err := s.update(ctx, tenant, Cause{}, func(t *Tx) (err error) {
 			n, err = step(t)
 			return err
 		})
@@ -71,25 +71,6 @@ func (s *Store) sweepAll(ctx context.Context, tenant string, step func(*Tx) (int
 			return nil
 		}
 	}
-}
-
-func (s *Store) sweepJTIs(t *Tx) (n int, err error) {
-	prefix := key(kindJTIExpiry, t.tenant)
-	limit := orderedTime(t.now.Add(-jtiGrace).UnixNano())
-	err = t.snap.Scan(prefix, nil, false, func(e machine.Entry) (bool, error) {
-		d, err := DecodeKey(e.Key)
-		if err != nil || len(d.Parts) != 2 {
-			return false, errBadKey
-		}
-		if d.Number >= limit || n >= sweepBatch {
-			return false, nil
-		}
-		t.w.Delete(bytes.Clone(e.Key))
-		t.w.Delete(key(kindJTI, t.tenant, d.Parts[0], d.Parts[1]))
-		n++
-		return true, nil
-	})
-	return n, err
 }
 
 // sweepEdges removes edges of one dead generation, and its marker with the last.
@@ -106,7 +87,7 @@ func sweepEdges(t *Tx) (n int, err error) {
 		return 0, errBadKey
 	}
 	gid, gen := d.Parts[0], d.Number
-	prefix := edgePrefix(t.tenant, gid, gen)
+	prefix := numberedKey(kindEdge, t.tenant, gid, gen)
 	more := false
 	err = t.scanLast(prefix, func(id string) (bool, error) {
 		if n >= sweepBatch {
@@ -114,7 +95,7 @@ func sweepEdges(t *Tx) (n int, err error) {
 			return false, nil
 		}
 		n++
-		return true, t.dropDeadEdge(gid, gen, id)
+		return true, t.deleteOldEdge(gid, gen, id)
 	})
 	if err != nil {
 		return 0, err
@@ -126,9 +107,9 @@ func sweepEdges(t *Tx) (n int, err error) {
 	return n, nil
 }
 
-// dropDeadEdge removes an edge of a dead generation and the reverse edge, unless
+// deleteOldEdge removes an edge of a dead generation and the reverse edge, unless
 // that belongs to a newer one.
-func (t *Tx) dropDeadEdge(gid string, gen uint64, id string) error {
+func (t *Tx) deleteOldEdge(gid string, gen uint64, id string) error {
 	t.w.Delete(edgeKey(t.tenant, gid, gen, id))
 	rk := key(kindReverse, t.tenant, id, gid)
 	v, _, err := t.snap.Get(rk)

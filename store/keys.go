@@ -6,88 +6,113 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strings"
 )
 
-// The key space. Keys of the state and the feed are built here and nowhere else.
+// The key space. Keys of the state are built here and nowhere else.
 //
 //	key  = kind tenant part…          part = escaped bytes 00 01
-//	be64 = 8 bytes, big endian, unescaped, always last or before a part
+//	be64 = 8 bytes, big endian, unescaped, before a part or at the end
 //
-// A part escapes 00 as 00 FF and ends with 00 01, so no value can imitate the
-// end of its part and one tenant's prefix is never the prefix of another's.
+// A part escapes 00 as 00 FF and ends with 00 01. So no value can imitate the end
+// of its part, and one tenant's prefix is never the prefix of another's.
 //
-//	u tenant id                      user row
-//	x tenant attr value              unique index -> id        un userName, ex externalId
-//	i tenant attr value id           index of many             em emails.value, ex externalId, dn displayName, gx externalId of a group
-//	g tenant id                      group row
-//	n tenant id                      generation of the group's edges, be64
-//	s tenant id                      group counter: members and last change
-//	e tenant gid be64(gen) id        edge -> type of the member
-//	r tenant id gid                  reverse edge -> generation
-//	m tenant id                      touched by every membership change of the member
-//	w tenant gid be64(gen)           generation whose edges wait to be swept
-//	c tenant name                    counter                   users, groups
-//	l tenant uid                     lock
-//	t tenant attr value              name held by a lock -> uid
-//	o tenant uid be64(epoch)         offboarding
-//	p tenant uid be64(epoch)         open offboarding
-//	j tenant id                      job
-//	k tenant uid be64(epoch) id      job of a user
-//	d tenant be64(time) id           due job
-//	q tenant issuer jti              used jti -> expiry
-//	v tenant be64(time) issuer jti   expiry of a used jti
-//	f tenant id                      OAuth client
-//	y tenant id                      signing key
-//	a tenant be64(n)                 audit record
-//	b tenant resource be64(n)        audit record of a resource
-//	h tenant                         audit head
-//
-// Three kinds belong to the log and so to no tenant (the values of records and
-// feed name it). Package store/log/local writes L and G and trims Z with L:
-//
-//	L be64(seq)                      log record
-//	G                                genesis record, once the log was trimmed
-//	Z be64(seq)                      change feed entries of a record
+// Three kinds belong to the log and so to no tenant: log records L, the genesis
+// record G of a trimmed log, and the feed row Z of a record (store/log/local).
 const (
-	kindUser       = 'u'
-	kindUnique     = 'x'
-	kindIndex      = 'i'
-	kindGroup      = 'g'
-	kindGen        = 'n'
-	kindStat       = 's'
-	kindEdge       = 'e'
-	kindReverse    = 'r'
-	kindMemberOf   = 'm'
-	kindSweep      = 'w'
-	kindCounter    = 'c'
-	kindLock       = 'l'
-	kindHeld       = 't'
-	kindOffboard   = 'o'
-	kindOpen       = 'p'
-	kindJob        = 'j'
-	kindJobOf      = 'k'
-	kindDue        = 'd'
-	kindJTI        = 'q'
-	kindJTIExpiry  = 'v'
-	kindClient     = 'f'
-	kindKey        = 'y'
-	kindAudit      = 'a'
-	kindAuditOf    = 'b'
-	kindAuditHead  = 'h'
-	stateKinds     = "auxigneswrmcltopjkdqvfybh" // audit first, for Verify
-	stateParts     = "0123112112111211121221110" // how many parts each has
-	attrUserName   = "un"
-	attrExternalID = "ex"
-	attrEmail      = "em"
-	attrDisplay    = "dn"
-	attrGroupExt   = "gx"
-	counterUsers   = "users"
-	counterGroups  = "groups"
+	kindAudit       = 'a'
+	kindAuditOf     = 'b'
+	kindAuditHead   = 'h'
+	kindUser        = 'u'
+	kindUnique      = 'x'
+	kindIndex       = 'i'
+	kindCounter     = 'c'
+	kindGroup       = 'g'
+	kindGen         = 'n'
+	kindStat        = 's'
+	kindEdge        = 'e'
+	kindReverse     = 'r'
+	kindMemberOf    = 'm'
+	kindSweep       = 'w'
+	kindLock        = 'l'
+	kindLockName    = 't'
+	kindOffboarding = 'o'
+	kindOpen        = 'p'
+	kindJob         = 'j'
+	kindJobOf       = 'k'
+	kindDue         = 'd'
+	kindJTI         = 'q'
+	kindJTIExpiry   = 'v'
+	kindClient      = 'f'
+	kindKey         = 'y'
 )
 
-// maxPart bounds a part of a key; a longer value is replaced by its first 64
-// bytes and its SHA-256, which keeps equality and the engine's key limit.
+// keyKind describes the keys of one kind.
+type keyKind struct {
+	kind   byte
+	name   string
+	parts  int // after the tenant
+	number int // before which part the be64 is; noNumber when there is none
+}
+
+const noNumber = -1
+
+// keyKinds lists every kind with its parts and value, by what writes it. Verify
+// walks the kinds in this order, the audit records first.
+//
+//nolint:gochecknoglobals // never assigned again
+var keyKinds = [...]keyKind{
+	// Every change, but for housekeeping.
+	{kindAudit, "audit record", 0, 0},          // be64(n) -> audit record n of the tenant
+	{kindAuditOf, "audit record of", 1, 1},     // resource be64(n)
+	{kindAuditHead, "audit head", 0, noNumber}, // -> number, position and hash of the newest record
+	// A user. The codes of attributes are in indexes.go; a group has i keys too.
+	{kindUser, "user", 1, noNumber},           // id -> resource
+	{kindUnique, "unique index", 2, noNumber}, // attribute value -> id
+	{kindIndex, "index", 3, noNumber},         // attribute value id
+	{kindCounter, "counter", 1, noNumber},     // name -> count of users, groups or signing keys
+	// A group and its members. The generation changes when a group is emptied.
+	{kindGroup, "group", 1, noNumber},              // id -> resource
+	{kindGen, "generation", 1, noNumber},           // group -> generation of its members
+	{kindStat, "group counter", 1, noNumber},       // group -> count of members, last change
+	{kindEdge, "member", 2, 1},                     // group be64(generation) member -> type of the member
+	{kindReverse, "membership", 2, noNumber},       // member group -> generation
+	{kindMemberOf, "membership mark", 1, noNumber}, // member; written by every change of its memberships
+	{kindSweep, "old generation", 1, 1},            // group be64(generation), until its members are swept
+	// A lock: its row, and a key for each name of the user.
+	{kindLock, "lock", 1, noNumber},            // user -> lock
+	{kindLockName, "locked name", 2, noNumber}, // attribute value -> user
+	// A deactivation or deletion: a lock, and an offboarding with a job for each app and kind.
+	{kindOffboarding, "offboarding", 1, 1}, // user be64(epoch) -> offboarding
+	{kindOpen, "open offboarding", 1, 1},   // user be64(epoch), until it is verified
+	{kindJob, "job", 1, noNumber},          // id -> job
+	{kindJobOf, "job of", 2, 1},            // user be64(epoch) job
+	{kindDue, "due job", 1, 0},             // be64(time) job
+	// OAuth.
+	{kindJTI, "used jti", 2, noNumber},            // issuer jti -> expiry
+	{kindJTIExpiry, "expiry of a used jti", 2, 0}, // be64(time) issuer jti
+	{kindClient, "OAuth client", 1, noNumber},     // id -> client
+	{kindKey, "signing key", 1, noNumber},         // id -> key
+}
+
+// kindOf returns the description of a kind, nil for an unknown one.
+func kindOf(kind byte) *keyKind {
+	for i := range keyKinds {
+		if keyKinds[i].kind == kind {
+			return &keyKinds[i]
+		}
+	}
+	return nil
+}
+
+// The names of the counters.
+const (
+	counterUsers  = "users"
+	counterGroups = "groups"
+	counterKeys   = "keys"
+)
+
+// maxPart bounds a part of a key. A longer value is replaced by its first 64 bytes
+// and its SHA-256, which keeps equality and the engine's limit.
 const maxPart = 512
 
 var errBadKey = errors.New("store: malformed key")
@@ -123,24 +148,17 @@ func key(kind byte, tenant string, parts ...string) []byte {
 
 func appendU64(b []byte, n uint64) []byte { return binary.BigEndian.AppendUint64(b, n) }
 
+// numberedKey builds a key of one part and a number, which may be a prefix too.
+func numberedKey(kind byte, tenant, part string, n uint64) []byte {
+	return appendU64(key(kind, tenant, part), n)
+}
+
 func edgeKey(tenant, gid string, gen uint64, id string) []byte {
-	return appendPart(edgePrefix(tenant, gid, gen), id)
-}
-
-func edgePrefix(tenant, gid string, gen uint64) []byte {
-	return appendU64(key(kindEdge, tenant, gid), gen)
-}
-
-func sweepKey(tenant, gid string, gen uint64) []byte {
-	return appendU64(key(kindSweep, tenant, gid), gen)
-}
-
-func epochKey(kind byte, tenant, uid string, epoch uint64) []byte {
-	return appendU64(key(kind, tenant, uid), epoch)
+	return appendPart(numberedKey(kindEdge, tenant, gid, gen), id)
 }
 
 func jobOfKey(tenant, uid string, epoch uint64, id string) []byte {
-	return appendPart(epochKey(kindJobOf, tenant, uid, epoch), id)
+	return appendPart(numberedKey(kindJobOf, tenant, uid, epoch), id)
 }
 
 func dueKey(tenant string, at int64, id string) []byte {
@@ -151,14 +169,10 @@ func jtiExpiryKey(tenant string, at int64, issuer, jti string) []byte {
 	return appendPart(appendPart(appendU64(key(kindJTIExpiry, tenant), orderedTime(at)), issuer), jti)
 }
 
-// orderedTime maps nanoseconds to a number that sorts alike, times before 1970 included.
-func orderedTime(nanos int64) uint64 { return uint64(nanos) ^ 1<<63 }
-
 func auditKey(tenant string, n uint64) []byte { return appendU64(key(kindAudit, tenant), n) }
 
-func auditOfKey(tenant, resource string, n uint64) []byte {
-	return appendU64(key(kindAuditOf, tenant, resource), n)
-}
+// orderedTime maps nanoseconds to a number that sorts alike, times before 1970 included.
+func orderedTime(nanos int64) uint64 { return uint64(nanos) ^ 1<<63 }
 
 // cutPart reads one part off the front of b.
 func cutPart(b []byte) (part string, rest []byte, err error) {
@@ -171,6 +185,9 @@ func cutPart(b []byte) (part string, rest []byte, err error) {
 		out = append(out, b[:i]...)
 		switch b[i+1] {
 		case 1:
+			if len(out) > maxPart {
+				return "", nil, errBadKey
+			}
 			return string(out), b[i+2:], nil
 		case 0xff:
 			out = append(out, 0)
@@ -193,61 +210,35 @@ func cutU64(b []byte) (n uint64, rest []byte, err error) {
 type DecodedKey struct {
 	Kind   byte
 	Tenant string
-	Parts  []string // be64 fields are left out
-	Number uint64   // the be64 field, zero where the kind has none
-}
-
-// numberAt says before which part a kind carries its be64, -1 for none.
-func numberAt(kind byte) int {
-	switch kind {
-	case kindEdge, kindSweep, kindOffboard, kindOpen, kindJobOf, kindAuditOf:
-		return 1
-	case kindDue, kindJTIExpiry, kindAudit:
-		return 0
-	}
-	return -1
+	Parts  []string // without the number
+	Number uint64   // the be64, zero where the kind has none
 }
 
 // DecodeKey takes a state key apart; Encode of the result is k again.
-func DecodeKey(k []byte) (DecodedKey, error) {
-	i := -1
-	if len(k) > 0 {
-		i = strings.IndexByte(stateKinds, k[0])
-	}
-	if i < 0 {
+func DecodeKey(k []byte) (d DecodedKey, err error) {
+	if len(k) == 0 || kindOf(k[0]) == nil {
 		return DecodedKey{}, errBadKey
 	}
-	d := DecodedKey{Kind: k[0]}
-	var err error
-	rest := k[1:]
+	info, rest := kindOf(k[0]), k[1:]
+	d.Kind = k[0]
 	if d.Tenant, rest, err = cutPart(rest); err != nil {
 		return DecodedKey{}, err
 	}
-	if len(d.Tenant) > maxPart {
-		return DecodedKey{}, errBadKey
-	}
-	at := numberAt(d.Kind)
-	for {
-		if len(d.Parts) == at {
+	for i := range info.parts + 1 {
+		if i == info.number {
 			if d.Number, rest, err = cutU64(rest); err != nil {
 				return DecodedKey{}, err
 			}
-			at = -1
-			continue
 		}
-		if len(rest) == 0 {
-			break
+		if i < info.parts {
+			var p string
+			if p, rest, err = cutPart(rest); err != nil {
+				return DecodedKey{}, err
+			}
+			d.Parts = append(d.Parts, p)
 		}
-		var p string
-		if p, rest, err = cutPart(rest); err != nil {
-			return DecodedKey{}, err
-		}
-		if len(p) > maxPart {
-			return DecodedKey{}, errBadKey
-		}
-		d.Parts = append(d.Parts, p)
 	}
-	if at >= 0 || len(d.Parts) != int(stateParts[i]-'0') {
+	if len(rest) != 0 {
 		return DecodedKey{}, errBadKey
 	}
 	return d, nil
@@ -256,40 +247,30 @@ func DecodeKey(k []byte) (DecodedKey, error) {
 // Encode builds the key again.
 func (d DecodedKey) Encode() []byte {
 	b := appendPart([]byte{d.Kind}, d.Tenant)
-	at := numberAt(d.Kind)
-	for i, p := range d.Parts {
-		if i == at {
+	for i := range len(d.Parts) + 1 {
+		if info := kindOf(d.Kind); info != nil && i == info.number {
 			b = appendU64(b, d.Number)
 		}
-		b = appendPart(b, p)
-	}
-	if at == len(d.Parts) {
-		b = appendU64(b, d.Number)
+		if i < len(d.Parts) {
+			b = appendPart(b, d.Parts[i])
+		}
 	}
 	return b
 }
 
-// String is for findings: kind, tenant, parts.
-func (d DecodedKey) String() string {
-	return fmt.Sprintf("%c %q %q %d", d.Kind, d.Tenant, d.Parts, d.Number)
-}
-
-// keyText renders a key for a finding.
+// keyText renders a key for a finding: kind, tenant, parts, number.
 func keyText(k []byte) string {
 	d, err := DecodeKey(k)
 	if err != nil {
 		return fmt.Sprintf("%x", k)
 	}
-	return d.String()
+	return fmt.Sprintf("%s %q %q %d", kindOf(d.Kind).name, d.Tenant, d.Parts, d.Number)
 }
 
 // lastPart returns the last part of a well-formed key of this store.
 func lastPart(k []byte, prefix int) (string, error) {
 	p, rest, err := cutPart(k[prefix:])
-	if err != nil {
-		return "", err
-	}
-	if len(rest) != 0 {
+	if err != nil || len(rest) != 0 {
 		return "", errBadKey
 	}
 	return p, nil

@@ -120,7 +120,7 @@ func TestRepeatedDeactivation(t *testing.T) {
 		return nil
 	})
 	now = now.Add(time.Minute)
-	do(t, s, patch("PUT"), setActive(false, id))
+	do(t, s, patch("PUT"), func(tx *store.Tx) error { return tx.RetryJobs(id) })
 	view(t, s, "acme", func(r *store.Reader) error {
 		l, _ := r.Lock(id)
 		all, _ := r.Offboardings(id)
@@ -218,7 +218,8 @@ func TestLockFollowsNames(t *testing.T) {
 				return err
 			}
 			u.Resource["userName"], u.Resource["externalId"] = to, "x2-"+to
-			return tx.UpdateUser(&u)
+			_, err = tx.UpdateUser(&u)
+			return err
 		}
 	}
 	do(t, s, patch("PATCH"), rename(a, "kenneth"))
@@ -231,7 +232,7 @@ func TestLockFollowsNames(t *testing.T) {
 	if l, ok := s.Locks().Lookup("acme", &subject.Subject{UserName: "ken"}); !ok || l.UserID != b || l.State != store.LockLifted {
 		t.Errorf("taken name: %v %+v", ok, l)
 	}
-	do(t, s, patch("PATCH"), setActive(false, a)) // asks again; does not take the name back
+	do(t, s, patch("PATCH"), func(tx *store.Tx) error { return tx.RetryJobs(a) }) // does not take the name back
 	if l, _ := s.Locks().Lookup("acme", &subject.Subject{UserName: "ken"}); l.UserID != b {
 		t.Error("the name went back to its former holder")
 	}
@@ -255,7 +256,8 @@ func TestRenamedThenDeactivated(t *testing.T) {
 						return err
 					}
 					u.Resource["userName"] = to
-					return tx.UpdateUser(&u)
+					_, err = tx.UpdateUser(&u)
+					return err
 				})
 			}
 			rename(id, "mia.new")
@@ -317,7 +319,8 @@ func TestNewHolderInheritsTheAccount(t *testing.T) {
 			return err
 		}
 		u.Resource["userName"], u.Resource["externalId"] = "otto.new", "x-otto.new"
-		return tx.UpdateUser(&u)
+		_, err = tx.UpdateUser(&u)
+		return err
 	})
 	other := create(t, s, "acme", "otto")
 	view(t, s, "acme", func(r *store.Reader) error {

@@ -25,7 +25,8 @@ func edit(id string, attrs scim.Object) func(*store.Tx) error {
 		for k, v := range attrs {
 			u.Resource[k] = v
 		}
-		return tx.UpdateUser(&u)
+		_, err = tx.UpdateUser(&u)
+		return err
 	}
 }
 
@@ -197,7 +198,7 @@ func TestRepeatedDeactivationLeavesLeasedProof(t *testing.T) {
 		before.NextAt = before.LeaseUntil
 		return tx.SaveJob(&before)
 	})
-	do(t, s, patch("PATCH"), setActive(false, id))
+	do(t, s, patch("PATCH"), func(tx *store.Tx) error { return tx.RetryJobs(id) })
 	view(t, s, "acme", func(r *store.Reader) error {
 		after, err := r.Job(before.ID)
 		if err != nil || !after.NextAt.Equal(before.LeaseUntil) {

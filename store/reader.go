@@ -14,27 +14,23 @@ import (
 type Reader struct {
 	tenant  string
 	options TenantOptions
-	snap    *machine.Snapshot // of a Tx: records reads as preconditions and sees its writes
+	snap    *machine.Snapshot   // of a Tx: records reads as preconditions and sees its writes
+	decoded map[string]resource // of a Tx: the rows that it decoded, by key
 }
 
-// Tenant is the tenant that is read.
-func (r *Reader) Tenant() string { return r.tenant }
-
-// Seq is the position of the snapshot.
-func (r *Reader) Seq() Seq { return r.snap.Seq() }
-
+// row decodes the row under a key and returns its version.
 func (r *Reader) row(k []byte, row any) (Seq, error) {
 	v, seq, err := r.snap.Get(k)
 	if err != nil {
 		return 0, err
 	}
 	if err := decodeRow(v, row); err != nil {
-		return 0, fmt.Errorf("reading %c: %w", k[0], err)
+		return 0, fmt.Errorf("reading a %s: %w", kindOf(k[0]).name, err)
 	}
 	return seq, nil
 }
 
-// scanLast is scan of the last part of every key below prefix.
+// scanLast calls fn for the last part of every key below prefix.
 func (r *Reader) scanLast(prefix []byte, fn func(part string) (bool, error)) error {
 	return r.snap.Scan(prefix, nil, false, func(e machine.Entry) (bool, error) {
 		p, err := lastPart(e.Key, len(prefix))
@@ -91,32 +87,28 @@ func decodeAudit(v []byte) (audit.Record, error) {
 	return audit.Decode(b)
 }
 
-// AuditOf returns the audit records of one resource, oldest first. Jobs and
-// offboardings are recorded under the id of their user.
+// AuditOf returns the audit records of one resource, oldest first. Those of jobs
+// and offboardings are under the id of their user.
 func (r *Reader) AuditOf(resourceID string) ([]audit.Record, error) {
-	prefix := key(kindAuditOf, r.tenant, resourceID)
 	var out []audit.Record
-	err := r.snap.Scan(prefix, nil, false, func(e machine.Entry) (bool, error) {
-		n, _, err := cutU64(e.Key[len(prefix):])
+	err := r.snap.Scan(key(kindAuditOf, r.tenant, resourceID), nil, false, func(e machine.Entry) (bool, error) {
+		d, err := DecodeKey(e.Key)
 		if err != nil {
 			return false, err
 		}
-		v, _, err := r.snap.Peek(auditKey(r.tenant, n))
+		v, _, err := r.snap.Peek(auditKey(r.tenant, d.Number))
 		if err != nil {
-			return false, fmt.Errorf("reading audit record %d: %w", n, err)
+			return false, fmt.Errorf("reading audit record %d: %w", d.Number, err)
 		}
 		rec, err := decodeAudit(v)
-		if err != nil {
-			return false, err
-		}
 		out = append(out, rec)
-		return true, nil
+		return true, err
 	})
 	return out, err
 }
 
-// AuditHead is the hash of the newest audit record and its log position; both
-// zero before the first, which is no error.
+// AuditHead is the hash of the newest audit record and its log position. Both are
+// zero before the first record, which is no error.
 func (r *Reader) AuditHead() (audit.Hash, Seq, error) {
 	v, _, err := r.snap.Peek(key(kindAuditHead, r.tenant))
 	if errors.Is(err, ErrNotFound) {

@@ -126,12 +126,12 @@ func (s *Store) Update(ctx context.Context, tenant string, cause Cause, fn func(
 	if _, ok := s.o.Tenants[tenant]; !ok {
 		return 0, fmt.Errorf("tenant %q: %w", tenant, ErrNotFound)
 	}
-	return s.update(ctx, tenant, &cause, fn)
+	return s.update(ctx, tenant, cause, fn)
 }
 
-// update is Update. A nil cause is the store's own housekeeping, which changes
+// update is Update. The zero Cause is the store's own housekeeping, which changes
 // nothing that a person could ask about and is not audited.
-func (s *Store) update(ctx context.Context, tenant string, cause *Cause, fn func(*Tx) error) (Seq, error) {
+func (s *Store) update(ctx context.Context, tenant string, cause Cause, fn func(*Tx) error) (Seq, error) {
 	return s.m.Update(ctx, tenant, func(w *machine.Tx) error {
 		t := s.newTx(w, cause)
 		if err := fn(t); err != nil {

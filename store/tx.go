@@ -19,31 +19,28 @@ type Tx struct {
 	w      *machine.Tx
 	now    time.Time
 	makeID func() string
-	cause  *Cause
+	cause  Cause // zero for housekeeping, which is not audited
 	err    error // of a row that could not be encoded; finish returns it
 
 	changes []Change
-	marks   []mark
+	notes   []note
 	attrs   []string
 	refused bool
 }
 
-// mark is what the audit record of one resource says.
-type mark struct {
+// note is what the audit record of one resource says.
+type note struct {
 	resource string
 	details  []string
 }
 
-func (s *Store) newTx(w *machine.Tx, cause *Cause) *Tx {
-	r := &Reader{tenant: w.Scope, options: s.o.Tenants[w.Scope], snap: w.Snapshot}
+func (s *Store) newTx(w *machine.Tx, cause Cause) *Tx {
+	r := &Reader{tenant: w.Scope, options: s.o.Tenants[w.Scope], snap: w.Snapshot, decoded: map[string]resource{}}
 	return &Tx{Reader: r, w: w, now: time.Unix(0, w.Time).UTC(), makeID: s.o.NewID, cause: cause}
 }
 
 // Now is the time of the change, the same however often fn reads it.
 func (t *Tx) Now() time.Time { return t.now }
-
-// NewID returns an identifier nothing else has.
-func (t *Tx) NewID() string { return t.makeID() }
 
 // Changed adds names of changed attributes to the audit record.
 func (t *Tx) Changed(attrs ...string) {
@@ -54,53 +51,48 @@ func (t *Tx) Changed(attrs ...string) {
 	}
 }
 
-// AuditOnly records that something was refused: resourceID may be empty, detail
-// names the rules. fn then returns nil and writes nothing else.
+// AuditOnly records a refusal: resourceID may be empty, detail names the rules. fn
+// then returns nil and writes nothing else.
 func (t *Tx) AuditOnly(resourceID, detail string) {
 	t.refused = true
-	t.mark(resourceID, detail)
+	t.note(resourceID, detail)
 }
 
-// Note adds a detail to the audit record of a resource.
-func (t *Tx) Note(resourceID, detail string) { t.mark(resourceID, detail) }
-
-func (t *Tx) mark(resource, detail string) {
-	i := slices.IndexFunc(t.marks, func(m mark) bool { return m.resource == resource })
+// note gives a resource an audit record and adds a detail to it.
+func (t *Tx) note(resource, detail string) {
+	i := slices.IndexFunc(t.notes, func(n note) bool { return n.resource == resource })
 	if i < 0 {
-		i = len(t.marks)
-		t.marks = append(t.marks, mark{resource: resource})
+		i = len(t.notes)
+		t.notes = append(t.notes, note{resource: resource})
 	}
 	if detail != "" {
-		t.marks[i].details = append(t.marks[i].details, detail)
+		t.notes[i].details = append(t.notes[i].details, detail)
 	}
 }
 
 func (t *Tx) putRow(k []byte, row any) {
 	v, err := encodeRow(row)
-	if err != nil {
-		t.err = errors.Join(t.err, err)
-		return
-	}
+	t.err = errors.Join(t.err, err)
 	t.w.Put(k, v)
 }
 
+// putMark writes a key whose presence says everything.
+func (t *Tx) putMark(k []byte) { t.w.Put(k, sealValue(nil)) }
+
+// change adds an entry to the change feed, one for each type and id.
 func (t *Tx) change(c ChangeType, id string, l *Lock) {
-	n := Change{Tenant: t.tenant, Type: c, ID: id, Lock: l}
-	if t.cause != nil {
-		n.RequestID = t.cause.RequestID
+	n := Change{Tenant: t.tenant, Type: c, ID: id, Lock: l, RequestID: t.cause.RequestID}
+	i := slices.IndexFunc(t.changes, func(o Change) bool { return o.Type == c && o.ID == id })
+	if i < 0 {
+		t.changes = append(t.changes, n)
+	} else {
+		t.changes[i] = n
 	}
-	for i := range t.changes {
-		if t.changes[i].Type == c && t.changes[i].ID == id {
-			t.changes[i] = n
-			return
-		}
-	}
-	t.changes = append(t.changes, n)
 }
 
 // finish adds the changes and the audit drafts to the machine's transaction.
 func (t *Tx) finish() error {
-	if t.err != nil || t.w.Empty() && len(t.marks) == 0 {
+	if t.err != nil || t.w.Empty() && len(t.notes) == 0 {
 		return t.err
 	}
 	if len(t.changes) > 0 {
@@ -110,14 +102,14 @@ func (t *Tx) finish() error {
 		}
 		t.w.Changes = b
 	}
-	if t.cause == nil {
+	if t.cause.Actor == "" {
 		return nil
 	}
-	if len(t.marks) == 0 {
-		t.marks = []mark{{}}
+	if len(t.notes) == 0 {
+		t.notes = []note{{}}
 	}
-	for _, m := range t.marks {
-		b, err := t.draft(m)
+	for _, n := range t.notes {
+		b, err := t.draft(n)
 		if err != nil {
 			return err
 		}
@@ -140,8 +132,8 @@ func clip(s string) string {
 	return s
 }
 
-func (t *Tx) draft(m mark) ([]byte, error) {
-	c := t.cause
+func (t *Tx) draft(n note) ([]byte, error) {
+	c := &t.cause
 	outcome := audit.OutcomeDone
 	if t.refused {
 		outcome = audit.OutcomeRefused
@@ -155,6 +147,6 @@ func (t *Tx) draft(m mark) ([]byte, error) {
 	return audit.Encode(&audit.Record{
 		Tenant: t.tenant, Actor: clip(c.Actor), ClientID: clip(c.ClientID), JTI: clip(c.JTI), RequestID: clip(c.RequestID),
 		Remote: clip(c.Remote), Method: clip(c.Method), Path: clip(c.Path), Action: clip(c.Action), Decision: clip(c.Decision),
-		Outcome: outcome, Resource: clip(m.resource), Attrs: clipped, Detail: clip(strings.Join(m.details, "; ")),
+		Outcome: outcome, Resource: clip(n.resource), Attrs: clipped, Detail: clip(strings.Join(n.details, "; ")),
 	})
 }

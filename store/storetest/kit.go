@@ -164,7 +164,8 @@ func deactivationPart(t *testing.T, s *store.Store) func(*testing.T, *store.Stor
 			return err
 		}
 		u.Resource["active"] = false
-		return tx.UpdateUser(&u)
+		_, err = tx.UpdateUser(&u)
+		return err
 	})
 	return func(t *testing.T, s *store.Store) {
 		t.Helper()

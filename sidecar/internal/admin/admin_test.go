@@ -41,7 +41,8 @@ func newService(t *testing.T, unix bool) *service {
 			return err
 		}
 		row.Resource["active"] = false
-		return tx.UpdateUser(&row)
+		_, err = tx.UpdateUser(&row)
+		return err
 	})
 	return s
 }

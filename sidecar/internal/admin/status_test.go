@@ -131,7 +131,8 @@ func TestStatusIsBounded(t *testing.T) {
 				return err
 			}
 			u.Resource["active"] = is
-			return tx.UpdateUser(&u)
+			_, err = tx.UpdateUser(&u)
+			return err
 		})
 	}
 	active(s.id, true)

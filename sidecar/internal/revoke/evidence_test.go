@@ -156,7 +156,8 @@ func TestEvidenceOfOneNameOfSeveral(t *testing.T) {
 			return err
 		}
 		u.Resource["userName"] = "bobby"
-		return tx.UpdateUser(&u)
+		_, err = tx.UpdateUser(&u)
+		return err
 	})
 	_, err := revoke.Build(t.Context(), r.store, "acme", "Ada", r.clock.Now(), nil)
 	var several *revoke.SeveralError

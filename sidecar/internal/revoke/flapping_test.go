@@ -28,7 +28,8 @@ func (r *rig) flip(name string, epochs int) string {
 			return err
 		}
 		u.Resource["emails"] = emails
-		return tx.UpdateUser(&u)
+		_, err = tx.UpdateUser(&u)
+		return err
 	})
 	for i := range 2*epochs - 1 {
 		r.setActive(id, i%2 != 0)
@@ -81,7 +82,8 @@ func TestTakenFormerNameIsNotTold(t *testing.T) {
 				return err
 			}
 			u.Resource["userName"] = to
-			return tx.UpdateUser(&u)
+			_, err = tx.UpdateUser(&u)
+			return err
 		})
 	}
 	id := r.user("old")

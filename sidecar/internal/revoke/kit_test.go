@@ -253,7 +253,8 @@ func (r *rig) setActive(id string, active bool) {
 			return err
 		}
 		u.Resource["active"] = active
-		return tx.UpdateUser(&u)
+		_, err = tx.UpdateUser(&u)
+		return err
 	})
 }
 

@@ -151,7 +151,7 @@ func TestRepeatedDeactivationRedrives(t *testing.T) {
 	before := len(r.app.requests())
 	r.app.set(func(a *app) { delete(a.revoke, abi.KindPAT) })
 	r.clock.Add(time.Minute)
-	r.setActive(id, false)
+	r.update("user.patch", func(tx *store.Tx) error { return tx.RetryJobs(id) })
 	r.await("proof", r.verified(id, 1))
 	for _, c := range r.app.requests()[before:] {
 		if len(c.Kinds) != 1 || c.Kinds[0] != abi.KindPAT {

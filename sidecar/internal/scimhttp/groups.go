@@ -71,18 +71,12 @@ func (v *renderer) wholeGroup(r *store.Reader, id string) ([]byte, error) {
 func (h *Handler) replaceGroup(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
 	resource, members := splitMembers(s.Resource)
 	return h.changeGroup(ctx, w, x, s, func(tx *store.Tx, g *store.Group) (int, error) {
-		names := changedNames(g.Resource, resource)
-		if len(names) > 0 {
-			g.Resource = resource.Clone()
-			tx.Changed(names...)
-			if err := tx.UpdateGroup(g); err != nil {
-				return 0, err
-			}
+		g.Resource = resource.Clone()
+		names, err := tx.UpdateGroup(g)
+		if err != nil {
+			return 0, err
 		}
 		n, err := tx.SetMembers(g.ID, members)
-		if n > 0 {
-			tx.Changed(attrMembers)
-		}
 		return len(names) + n, err
 	})
 }
@@ -102,20 +96,17 @@ func (h *Handler) patchGroup(ctx context.Context, w http.ResponseWriter, x *exch
 		}
 		total := 0
 		if changed {
-			tx.Changed(changedNames(g.Resource, resource)...)
 			g.Resource = resource
-			if err := tx.UpdateGroup(g); err != nil {
+			names, err := tx.UpdateGroup(g)
+			if err != nil {
 				return 0, err
 			}
-			total = 1
+			total = len(names)
 		}
 		for _, c := range changes {
 			n, err := changeMembers(tx, g.ID, c)
 			if err != nil {
 				return 0, err
-			}
-			if n > 0 {
-				tx.Changed(attrMembers)
 			}
 			total += n
 		}
@@ -153,23 +144,20 @@ func (h *Handler) changeGroup(ctx context.Context, w http.ResponseWriter, x *exc
 ) error {
 	x.resource = s.ID
 	var after store.Group
+	n := 0 // changes
 	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(), func(tx *store.Tx) error {
 		g, err := tx.Group(s.ID)
 		if err != nil {
 			return fmt.Errorf("reading group %s: %w", s.ID, err)
 		}
-		n, err := change(tx, &g)
+		n, err = change(tx, &g)
 		after = g
-		if err == nil && n == 0 {
-			return errUnchanged
-		}
 		return err
 	})
-	switch {
-	case errors.Is(err, errUnchanged):
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("changing group %s: %w", s.ID, err)
-	default:
+	}
+	if n > 0 {
 		after.Version, x.seq = seq, uint64(seq)
 	}
 	if x.method == http.MethodPatch && len(s.Query.Attributes) == 0 {

@@ -2,22 +2,16 @@ package scimhttp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
-	"reflect"
 	"slices"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
 )
-
-// errUnchanged ends a transaction that found nothing to do: nothing is written,
-// so the version and the time of modification stay (F84). It never leaves the package.
-var errUnchanged = errors.New("scimhttp: nothing to change")
 
 // createUser serves POST /Users (RFC 7644 §3.3).
 func (h *Handler) createUser(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
@@ -85,46 +79,41 @@ func (h *Handler) patchUser(ctx context.Context, w http.ResponseWriter, x *excha
 }
 
 // changeUser runs next on the stored user inside one transaction and answers with
-// the result. Deactivation happens below, in store.Tx.UpdateUser, however active
-// came to be false (F97). A user who is inactive and is deactivated again stays as
-// is, but the store drives what is not verified yet once more (design: revocation
-// §1.1 row 11).
+// the result. store.Tx.UpdateUser decides what changed and deactivates the user,
+// however active came to be false. When a request names active and leaves an
+// inactive user as is, the store retries the jobs that are not verified.
 func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest,
 	next func(store.User) (scim.Object, error),
 ) error {
 	x.resource = s.ID
 	var after store.User
-	var changed bool
+	var changed, retried bool
 	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(), func(tx *store.Tx) error {
-		u, err := tx.User(s.ID)
-		if err != nil {
+		var err error
+		if after, err = tx.User(s.ID); err != nil {
 			return fmt.Errorf("reading user %s: %w", s.ID, err)
 		}
-		after = u
-		resource, err := next(u)
+		if after.Resource, err = next(after); err != nil {
+			return err
+		}
+		names, err := tx.UpdateUser(&after)
 		if err != nil {
 			return err
 		}
-		names := changedNames(u.Resource, resource)
 		changed = len(names) > 0
-		if !changed && (u.Active() || !namesActive(s)) {
-			return errUnchanged
+		if retried = !changed && !after.Active() && namesActive(s); retried {
+			return tx.RetryJobs(s.ID)
 		}
-		after.Resource = resource
-		tx.Changed(names...)
-		return tx.UpdateUser(&after)
+		return nil
 	})
-	switch {
-	case errors.Is(err, errUnchanged):
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("changing user %s: %w", s.ID, err)
-	default:
-		if changed {
-			after.Version, x.seq = seq, uint64(seq)
-		}
-		if !after.Active() {
-			h.afterLock(ctx, x, s.ID)
-		}
+	}
+	if changed {
+		after.Version, x.seq = seq, uint64(seq)
+	}
+	if !after.Active() && (changed || retried) {
+		h.afterLock(ctx, x, s.ID)
 	}
 	h.answerUser(ctx, w, x, s, http.StatusOK, &after)
 	return nil
@@ -172,23 +161,6 @@ func (h *Handler) answerUser(
 		body = v.encode(v.userFrame(u))
 	}
 	v.writeChanged(w, status, u.ID, body)
-}
-
-// changedNames lists the top-level attributes in which two resources differ, sorted.
-func changedNames(before, after scim.Object) []string {
-	var names []string
-	for name, value := range after {
-		if old, ok := before[name]; !ok || !reflect.DeepEqual(old, value) {
-			names = append(names, name)
-		}
-	}
-	for name := range before {
-		if _, ok := after[name]; !ok {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
 }
 
 // afterLock ends the open streams of a locked user and waits for it: a deactivation

@@ -1,0 +1,182 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+
+	"github.com/scimward/scimward/store/scim"
+	"github.com/scimward/scimward/store/subject"
+)
+
+// index is one attribute by which users or groups are found.
+type index struct {
+	code   string                      // in keys
+	name   string                      // the SCIM attribute
+	fold   func(string) string         // nil: values are compared as they are
+	unique func(TenantOptions) bool    // nil: several resources may have one value
+	locked func(l *Lock) (v *[]string) // where a lock of a user keeps the values
+}
+
+// The indexed attributes of users and of groups, in the order of their keys.
+//
+//nolint:gochecknoglobals // never assigned again; attributes are compared by address
+var (
+	userNames = &index{
+		code: "un", name: "userName", fold: subject.FoldUserName,
+		unique: func(TenantOptions) bool { return true },
+		locked: func(l *Lock) *[]string { return &l.UserNames },
+	}
+	externalIDs = &index{
+		code: "ex", name: "externalId",
+		unique: func(o TenantOptions) bool { return o.UniqueExternalID },
+		locked: func(l *Lock) *[]string { return &l.FormerIDs }, // and l.ExternalID, the present one
+	}
+	emails = &index{
+		code: "em", name: "emails.value", fold: scim.FoldCase,
+		locked: func(l *Lock) *[]string { return &l.Emails },
+	}
+	userIndexes  = []*index{userNames, externalIDs, emails}
+	groupIndexes = []*index{
+		{code: "dn", name: "displayName", fold: scim.FoldCase},
+		{code: "gx", name: "externalId"},
+	}
+)
+
+// name is one value by which a resource can be found, folded.
+type name struct {
+	*index
+	value string
+}
+
+func (x *index) of(value string) name {
+	if x.fold != nil {
+		value = x.fold(value)
+	}
+	return name{x, value}
+}
+
+// namesOf lists the indexed values of a resource in a fixed order, each once.
+func namesOf(indexes []*index, o scim.Object) []name {
+	var out []name
+	seen := map[name]bool{}
+	for _, x := range indexes {
+		values := []string{o.String(x.name)}
+		if x == emails {
+			values = o.Strings("emails", "value")
+		}
+		for _, v := range values {
+			if n := x.of(v); v != "" && !seen[n] {
+				seen[n] = true
+				out = append(out, n)
+			}
+		}
+	}
+	return out
+}
+
+// minus returns the names of a that are not in b.
+func minus(a, b []name) []name {
+	var out []name
+	for _, n := range a {
+		if !slices.Contains(b, n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// find returns the ids of the resources with a value of an indexed attribute.
+func (r *Reader) find(indexes []*index, attr, value string) ([]string, error) {
+	i := slices.IndexFunc(indexes, func(x *index) bool { return x.name == attr })
+	if i < 0 {
+		return nil, fmt.Errorf("store: no index on %q", attr)
+	}
+	n := indexes[i].of(value)
+	if !r.unique(n) {
+		return r.listLast(key(kindIndex, r.tenant, n.code, n.value))
+	}
+	id, err := r.holder(r.nameKey(kindUnique, n))
+	if err != nil || id == "" {
+		return nil, err
+	}
+	return []string{id}, nil
+}
+
+func (r *Reader) unique(n name) bool { return n.index.unique != nil && n.index.unique(r.options) }
+
+// nameKey is the key of a name that one resource or lock has at a time.
+func (r *Reader) nameKey(kind byte, n name) []byte { return key(kind, r.tenant, n.code, n.value) }
+
+// holder returns the id under such a key, "" when nobody has the name.
+func (r *Reader) holder(k []byte) (string, error) {
+	v, _, err := r.snap.Get(k)
+	if errors.Is(err, ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	id, err := openValue(v)
+	if err != nil {
+		return "", fmt.Errorf("reading a name: %w", err)
+	}
+	return string(id), nil
+}
+
+// moveIndexes replaces the index keys of a resource. The precondition that a
+// unique key is absent proves uniqueness, so the log order decides who has a name.
+func (t *Tx) moveIndexes(id string, before, after []name) error {
+	for _, n := range minus(before, after) {
+		if t.unique(n) {
+			t.w.Delete(t.nameKey(kindUnique, n))
+		} else {
+			t.w.Delete(key(kindIndex, t.tenant, n.code, n.value, id))
+		}
+	}
+	for _, n := range minus(after, before) {
+		if !utf8.ValidString(n.value) {
+			return fmt.Errorf("store: the value of %s is not UTF-8", n.name)
+		}
+		if !t.unique(n) {
+			t.putMark(key(kindIndex, t.tenant, n.code, n.value, id))
+			continue
+		}
+		holder, err := t.holder(t.nameKey(kindUnique, n))
+		if err != nil {
+			return err
+		}
+		if holder != "" && holder != id {
+			return &UniquenessError{Attribute: n.name}
+		}
+		t.w.Put(t.nameKey(kindUnique, n), sealValue([]byte(id)))
+	}
+	return nil
+}
+
+// One record must be able to lock a user and to enqueue all jobs, whatever names
+// the user has. Package machine bounds the record, so the names are bounded too.
+const (
+	maxNames     = 256 // of one user
+	maxNameBytes = 1 << 10
+	maxNamesSize = 32 << 10
+)
+
+// checkNames refuses a change to more, or longer, names than one record can lock.
+// A user who has too many already can still be changed otherwise.
+func checkNames(before, after []name) error {
+	if len(minus(after, before)) == 0 {
+		return nil
+	}
+	size := 0
+	for _, n := range after {
+		if size += len(n.value); len(n.value) > maxNameBytes {
+			return fmt.Errorf("%w: %s has more than %d bytes", ErrTooLarge, n.name, maxNameBytes)
+		}
+	}
+	if len(after) > maxNames || size > maxNamesSize {
+		return fmt.Errorf("%w: more than %d e-mail addresses, or %d bytes of them", ErrTooLarge, maxNames-2, maxNamesSize)
+	}
+	return nil
+}

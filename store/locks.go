@@ -1,0 +1,247 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// A name is in one lock at a time, that of its newest holder. Its key (kindLockName)
+// leads to that lock. Whoever takes a name over takes it out of the other lock, and
+// credentials issued before are refused to the new holder: they belong to somebody
+// else.
+
+// Lock returns the lock row of a user, ErrNotFound when there never was one.
+func (r *Reader) Lock(userID string) (Lock, error) {
+	var l Lock
+	seq, err := r.row(key(kindLock, r.tenant, userID), &l)
+	l.Version = seq
+	return l, err
+}
+
+// FormerUser returns the id of the user whose lock has userName: somebody who was
+// deactivated, deleted or renamed under that name. So a leaver is found after the
+// row is gone. ErrNotFound when there is none.
+func (r *Reader) FormerUser(userName string) (string, error) {
+	id, err := r.holder(r.nameKey(kindLockName, userNames.of(userName)))
+	if err == nil && id == "" {
+		err = ErrNotFound
+	}
+	return id, err
+}
+
+// names lists what the lock holds.
+func (l *Lock) names() []name {
+	var out []name
+	for _, x := range userIndexes {
+		for _, v := range *x.locked(l) {
+			out = append(out, name{x, v})
+		}
+	}
+	if l.ExternalID != "" {
+		out = append(out, name{externalIDs, l.ExternalID})
+	}
+	return out
+}
+
+// lockRow is Lock with an empty row for a user who has none.
+func (t *Tx) lockRow(userID string) (Lock, error) {
+	l, err := t.Lock(userID)
+	if errors.Is(err, ErrNotFound) {
+		return Lock{Tenant: t.tenant, UserID: userID}, nil
+	}
+	return l, err
+}
+
+func (t *Tx) putLock(l *Lock) {
+	l.Version = 0 // the key has it
+	t.putRow(key(kindLock, t.tenant, l.UserID), l)
+	t.change(ChangeLock, l.UserID, l)
+}
+
+// stamp records when and why a lock changed.
+func (t *Tx) stamp(l *Lock, reason string) {
+	l.Since, l.Reason, l.RequestID = t.now, reason, t.cause.RequestID
+}
+
+// lockNames adds names to a lock and takes them out of the locks that had them.
+func (t *Tx) lockNames(l *Lock, names []name) error {
+	for _, n := range names {
+		k := t.nameKey(kindLockName, n)
+		holder, err := t.holder(k)
+		if err != nil {
+			return err
+		}
+		if holder == l.UserID {
+			continue
+		}
+		if holder != "" {
+			if err := t.unlockName(holder, n); err != nil {
+				return err
+			}
+			l.NotBefore = t.now
+		}
+		values, value := n.locked(l), n.value
+		if n.index == externalIDs { // the list has the former ones
+			value, l.ExternalID = l.ExternalID, value
+		}
+		if value != "" {
+			*values = append(*values, value)
+		}
+		t.w.Put(k, sealValue([]byte(l.UserID)))
+	}
+	t.dropOldest(l, names)
+	return nil
+}
+
+// unlockName takes a name out of a lock.
+func (t *Tx) unlockName(holder string, n name) error {
+	l, err := t.Lock(holder)
+	if err != nil {
+		return fmt.Errorf("reading the lock that has a name: %w", err)
+	}
+	values := n.locked(&l)
+	*values = slices.DeleteFunc(*values, func(v string) bool { return v == n.value })
+	if n == (name{externalIDs, l.ExternalID}) {
+		l.ExternalID = ""
+	}
+	t.putLock(&l)
+	return nil
+}
+
+// A lock keeps at most so many values of one attribute, and so many bytes of them,
+// beside the present ones.
+const (
+	maxLockValues = 256
+	maxLockSize   = 64 << 10
+)
+
+// dropOldest takes the oldest values out of a lock that has too many, but none of keep.
+func (t *Tx) dropOldest(l *Lock, keep []name) {
+	for _, x := range userIndexes {
+		values := x.locked(l)
+		n, size := len(*values), 0
+		for _, v := range *values {
+			size += len(v)
+		}
+		*values = slices.DeleteFunc(*values, func(v string) bool {
+			old := name{x, v}
+			if n <= maxLockValues && size <= maxLockSize || slices.Contains(keep, old) {
+				return false
+			}
+			n, size = n-1, size-len(v)
+			t.w.Delete(t.nameKey(kindLockName, old))
+			return true
+		})
+	}
+}
+
+// lockNewNames is lockNames that writes the lock only when it changed.
+func (t *Tx) lockNewNames(l *Lock, names []name) error {
+	var added []name
+	for _, n := range names {
+		holder, err := t.holder(t.nameKey(kindLockName, n))
+		if err != nil {
+			return err
+		}
+		if holder != l.UserID {
+			added = append(added, n)
+		}
+	}
+	if len(added) == 0 {
+		return nil
+	}
+	if err := t.lockNames(l, added); err != nil {
+		return err
+	}
+	t.putLock(l)
+	return nil
+}
+
+// takeOverLockedNames handles an active user with a name that another user's lock
+// has: the user gets a lock that refuses credentials issued before now, because
+// they belong to somebody else.
+func (t *Tx) takeOverLockedNames(id string, names []name) error {
+	taken := false
+	for _, n := range names {
+		holder, err := t.holder(t.nameKey(kindLockName, n))
+		if err != nil {
+			return err
+		}
+		taken = taken || holder != "" && holder != id
+	}
+	if !taken {
+		return nil
+	}
+	l, err := t.lockRow(id)
+	if err != nil {
+		return err
+	}
+	l.State, l.NotBefore = LockLifted, t.now
+	t.stamp(&l, "recreated")
+	if err := t.lockNames(&l, names); err != nil {
+		return err
+	}
+	t.putLock(&l)
+	t.note(id, "name taken over from a lock")
+	return nil
+}
+
+// takeOverAccount is takeOverLockedNames for a new user. An application knows a
+// leaver of the same userName by that name, and disables that account. So each
+// application that has accounts is asked to enable it again after the leaver's jobs.
+func (t *Tx) takeOverAccount(u *User, names []name) error {
+	leaver, err := t.holder(t.nameKey(kindLockName, userNames.of(u.UserName())))
+	if err != nil {
+		return err
+	}
+	if err := t.takeOverLockedNames(u.ID, names); err != nil || leaver == "" {
+		return err
+	}
+	before, err := t.Lock(leaver)
+	if err != nil {
+		return fmt.Errorf("reading the lock of a leaver: %w", err)
+	}
+	if before.State == LockLifted {
+		return nil // an active user who was renamed keeps that account
+	}
+	l, err := t.lockRow(u.ID)
+	if err != nil {
+		return err
+	}
+	t.enqueueEnable(u, &l, leaver)
+	return nil
+}
+
+// renameLock keeps the former names of an active user. An application may use a
+// former name for as long as it likes. So the name stays in a lock of the user that
+// refuses nothing, until another user takes it. A later deactivation locks it too,
+// and the jobs name it.
+func (t *Tx) renameLock(id string, before, after []name) error {
+	gained, lost := minus(after, before), minus(before, after)
+	if len(gained) == 0 && len(lost) == 0 {
+		return nil
+	}
+	if err := t.takeOverLockedNames(id, gained); err != nil {
+		return err
+	}
+	l, err := t.lockRow(id)
+	if err != nil || l.State == "" && len(lost) == 0 {
+		return err
+	}
+	if l.State == "" {
+		l.State = LockLifted
+		t.stamp(&l, "renamed")
+	}
+	free := gained
+	for _, n := range lost {
+		holder, err := t.holder(t.nameKey(kindLockName, n))
+		if err != nil {
+			return err
+		}
+		if holder == "" { // several users may have the value: it stays in a leaver's lock
+			free = append(free, n)
+		}
+	}
+	return t.lockNewNames(&l, free)
+}

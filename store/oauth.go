@@ -1,0 +1,104 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"time"
+
+	"github.com/scimward/scimward/store/machine"
+)
+
+// UseJTI records an assertion's jti as used by its issuer. The second use is
+// ErrReplay until exp has passed and housekeeping has dropped the jti, which is
+// never earlier.
+func (t *Tx) UseJTI(issuer, jti string, exp time.Time) error {
+	k := key(kindJTI, t.tenant, issuer, jti)
+	_, _, err := t.snap.Get(k)
+	if err == nil {
+		return ErrReplay
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	t.w.Put(k, encodeU64(orderedTime(exp.UnixNano())))
+	t.putMark(jtiExpiryKey(t.tenant, exp.UnixNano(), issuer, jti))
+	return nil
+}
+
+// sweepJTIs drops used jtis that expired more than jtiGrace ago.
+func sweepJTIs(t *Tx) (n int, err error) {
+	limit := orderedTime(t.now.Add(-jtiGrace).UnixNano())
+	err = t.snap.Scan(key(kindJTIExpiry, t.tenant), nil, false, func(e machine.Entry) (bool, error) {
+		d, err := DecodeKey(e.Key)
+		if err != nil || d.Number >= limit || n >= sweepBatch {
+			return false, err
+		}
+		t.w.Delete(bytes.Clone(e.Key))
+		t.w.Delete(key(kindJTI, t.tenant, d.Parts[0], d.Parts[1]))
+		n++
+		return true, nil
+	})
+	return n, err
+}
+
+// Client returns what the store knows of an OAuth client, ErrNotFound before its
+// first token.
+func (r *Reader) Client(id string) (Client, error) {
+	var c Client
+	seq, err := r.row(key(kindClient, r.tenant, id), &c)
+	c.Version = seq
+	return c, err
+}
+
+// PutClient saves what the store knows of an OAuth client.
+func (t *Tx) PutClient(c Client) error {
+	if c.ID == "" {
+		return errors.New("store: a client needs an id")
+	}
+	c.Version = 0
+	t.putRow(key(kindClient, t.tenant, c.ID), &c)
+	t.note("client:"+c.ID, "")
+	return nil
+}
+
+// Keys returns the signing keys of a use, "" meaning all, in the order of ids. A
+// Tx that decides by the list ("none yet, so make one") conflicts with every change
+// of it.
+func (r *Reader) Keys(use string) ([]Key, error) {
+	var out []Key
+	if err := r.snap.Scan(key(kindKey, r.tenant), nil, true, func(e machine.Entry) (bool, error) {
+		var k Key
+		err := decodeRow(e.Value, &k)
+		if err == nil && (use == "" || k.Use == use) {
+			out = append(out, k)
+		}
+		return true, err
+	}); err != nil {
+		return nil, err
+	}
+	_, _, err := r.snap.Get(key(kindCounter, r.tenant, counterKeys)) // changes with the list
+	if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
+	return out, err
+}
+
+// PutKey adds or replaces a signing key.
+func (t *Tx) PutKey(k Key) error {
+	if k.ID == "" || len(k.JWK) == 0 {
+		return errors.New("store: a key needs an id and a JWK")
+	}
+	kk := key(kindKey, t.tenant, k.ID)
+	replaces, err := t.snap.Exists(kk)
+	if err != nil {
+		return err
+	}
+	delta := int64(1)
+	if replaces {
+		delta = 0
+	}
+	t.putRow(kk, &k)
+	t.w.Add(key(kindCounter, t.tenant, counterKeys), delta)
+	t.note("key:"+k.ID, "")
+	return nil
+}

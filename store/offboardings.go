@@ -1,0 +1,86 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/scimward/scimward/store/machine"
+)
+
+// Offboarding returns the header of one epoch of a user, ErrNotFound when there is
+// none.
+func (r *Reader) Offboarding(userID string, epoch uint64) (Offboarding, error) {
+	var o Offboarding
+	seq, err := r.row(numberedKey(kindOffboarding, r.tenant, userID, epoch), &o)
+	o.Version = seq
+	return o, err
+}
+
+// Offboardings returns every epoch of a user, the first first.
+func (r *Reader) Offboardings(userID string) ([]Offboarding, error) {
+	var out []Offboarding
+	err := r.snap.Scan(key(kindOffboarding, r.tenant, userID), nil, true, func(e machine.Entry) (bool, error) {
+		o := Offboarding{}
+		err := decodeRow(e.Value, &o)
+		o.Version = e.Version
+		out = append(out, o)
+		return true, err
+	})
+	return out, err
+}
+
+// OpenOffboardings returns the epochs of the tenant that are not verified yet.
+func (r *Reader) OpenOffboardings() ([]Offboarding, error) {
+	var out []Offboarding
+	err := r.snap.Scan(key(kindOpen, r.tenant), nil, false, func(e machine.Entry) (bool, error) {
+		d, err := DecodeKey(e.Key)
+		if err != nil {
+			return false, err
+		}
+		v, seq, err := r.snap.Peek(numberedKey(kindOffboarding, r.tenant, d.Parts[0], d.Number))
+		if err != nil {
+			return false, fmt.Errorf("reading offboarding %s/%d: %w", d.Parts[0], d.Number, err)
+		}
+		o := Offboarding{}
+		err = decodeRow(v, &o)
+		o.Version = seq
+		out = append(out, o)
+		return true, err
+	})
+	return out, err
+}
+
+// SaveOffboarding replaces the header of an epoch whose Version is current. It
+// returns ErrFenced when the Version is old, ErrNotFound when there is no such
+// epoch. With VerifiedAt set the offboarding is no longer open.
+func (t *Tx) SaveOffboarding(o *Offboarding) error {
+	cur, err := t.Offboarding(o.UserID, o.Epoch)
+	if err != nil {
+		return err
+	}
+	if cur.Version != o.Version {
+		return ErrFenced
+	}
+	o.Tenant, o.Jobs = t.tenant, cur.Jobs
+	t.putOffboarding(o)
+	detail := fmt.Sprintf("offboarding epoch %d", o.Epoch)
+	if !o.VerifiedAt.IsZero() {
+		detail += ": verified"
+	}
+	if o.Breached {
+		detail += ", later than promised"
+	}
+	t.note(o.UserID, detail)
+	return nil
+}
+
+func (t *Tx) putOffboarding(o *Offboarding) {
+	row := *o
+	row.Version = 0
+	t.putRow(numberedKey(kindOffboarding, t.tenant, o.UserID, o.Epoch), &row)
+	open := numberedKey(kindOpen, t.tenant, o.UserID, o.Epoch)
+	if o.VerifiedAt.IsZero() {
+		t.putMark(open)
+	} else {
+		t.w.Delete(open)
+	}
+}
