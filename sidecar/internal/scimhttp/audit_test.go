@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 	"github.com/scimward/scimward/store"
@@ -28,8 +27,8 @@ func (s *service) last() audit.Record {
 	return all[len(all)-1]
 }
 
-// TestEveryChangeAudited: B104. Each change, and each refusal of a change to a known
-// client, is exactly one record with who, what and under which rules.
+// TestEveryChangeAudited: each change of a known client, and each refused one, is exactly
+// one record with who, what and under which rules.
 func TestEveryChangeAudited(t *testing.T) {
 	s := serve(t, il1)
 	id := s.createUser("ada")
@@ -86,23 +85,23 @@ func TestEveryChangeAudited(t *testing.T) {
 			}
 		})
 	}
-	t.Run("no values and no tokens", func(t *testing.T) { // B105
+	t.Run("no values and no tokens", func(t *testing.T) {
 		b, err := json.Marshal(s.records())
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, secret := range []string{"acme-token", "@acme.example", "ext-bob", "Given", "BOB"} {
 			if strings.Contains(string(b), secret) {
-				t.Errorf("the audit trail holds %q", secret)
+				t.Errorf("the audit trail contains %q", secret)
 			}
 			if strings.Contains(s.logs.String(), secret) {
-				t.Errorf("the log holds %q", secret)
+				t.Errorf("the log contains %q", secret)
 			}
 		}
 	})
 }
 
-// TestWhatIsNotAudited: reads, strangers, and requests that changed nothing.
+// TestWhatIsNotAudited: reads, strangers, and requests without effect.
 func TestWhatIsNotAudited(t *testing.T) {
 	s := serve(t, base)
 	id := s.createUser("ada")
@@ -116,7 +115,7 @@ func TestWhatIsNotAudited(t *testing.T) {
 	}
 }
 
-// TestRefusalsCannotFillTheDisk: beyond the bound they are counted, not written.
+// TestRefusalsCannotFillTheDisk: refusals beyond the bound are counted, not recorded.
 func TestRefusalsCannotFillTheDisk(t *testing.T) {
 	s := serve(t, il1).bound(func(b *scimhttp.Bounds) { b.RefusalRate, b.RefusalBurst = 0.000001, 3 })
 	for range 10 {
@@ -150,7 +149,7 @@ func (s *service) counter(name, label, value string) float64 {
 	return sum
 }
 
-// TestMetricsAndLog: one event and one count for a request.
+// TestMetricsAndLog: a request is one event and one count.
 func TestMetricsAndLog(t *testing.T) {
 	s := serve(t, il1)
 	s.createUser("ada")
@@ -166,8 +165,7 @@ func TestMetricsAndLog(t *testing.T) {
 	}
 }
 
-// TestTimesAreByTenant: each tenant's requests are timed apart, and a host of no
-// tenant adds no tenant.
+// TestTimesAreByTenant: each tenant has its own times. An unknown host adds no tenant.
 func TestTimesAreByTenant(t *testing.T) {
 	s := serve(t, il1)
 	s.do("GET", "/Users", nil).want(200)
@@ -197,9 +195,9 @@ func TestTimesAreByTenant(t *testing.T) {
 	}
 }
 
-// TestDeviationsAreTold: in the event and in the count of a request, allowed or not
-// (DESIGN §4), and in the registry beside those of the proxy's adaptor.
-func TestDeviationsAreTold(t *testing.T) {
+// TestDeviationsAreReported: in the log event and the metric, of allowed and refused
+// requests.
+func TestDeviationsAreReported(t *testing.T) {
 	s := serve(t, base)
 	id := s.createUser("ada")
 	const name = "scimward_scim_deviations_total"
@@ -211,12 +209,13 @@ func TestDeviationsAreTold(t *testing.T) {
 		t.Errorf("allowed: %s", s.logs)
 	}
 	s.do("PATCH", "/Users/"+id, ops(op("Replace", "", obj{"nothing.here": 1}))).want(400)
-	if !strings.Contains(s.logs.String(), `"deviations":["OP_CASE","PATHLESS"`) || s.counter(name, "code", "OP_CASE") != 2 {
+	logged := strings.Contains(s.logs.String(), `"deviations":["OP_CASE","PATHLESS"`)
+	if !logged || s.counter(name, "code", "OP_CASE") != 2 {
 		t.Errorf("refused: %s", s.logs)
 	}
 }
 
-// TestNewRefusesMissingParts and a registry that has the metrics already.
+// TestNewRefusesMissingParts, and a registry that has the metrics already.
 func TestNewRefusesMissingParts(t *testing.T) {
 	s := serve(t, il1)
 	whole := scimhttp.Options{
@@ -253,20 +252,18 @@ func TestNewRefusesMissingParts(t *testing.T) {
 	}
 }
 
-// TestErrorsCarryNoInternals: B103, for faults on our side.
+// TestErrorsCarryNoInternals: the answer to a fault of this service shows no internals.
 func TestErrorsCarryNoInternals(t *testing.T) {
 	broken := errors.New("write /var/lib/scimward/000012.vlog: no space left on device")
 	fail := false
-	s := &service{t: t, tenant: "acme", token: "acme-token", logs: &syncBuffer{}, metrics: prometheus.NewRegistry()}
-	s.store = storetest.Open(t, func(o *store.Options) {
+	s := newService(t, storetest.Open(t, func(o *store.Options) {
 		o.Faults.BeforeCommit = func() error {
 			if fail {
 				return broken
 			}
 			return nil
 		}
-	})
-	s.start(il1)
+	})).start(il1)
 	id := s.createUser("ada")
 	fail = true
 	s.unchanged(func() {

@@ -8,13 +8,14 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// TestBadInput: every row is a clear refusal in SCIM's own format, and changes
-// nothing. {user} and {group} stand for a stored user and group.
+// TestBadInput: every row gets a SCIM error and changes nothing. {user} and {group} are
+// the ids of a stored user and group.
 func TestBadInput(t *testing.T) {
 	const patch = `{"schemas":["` + scim.PatchURN + `"],"Operations":%s}`
 	one := func(op string) string { return fmt.Sprintf(patch, "["+op+"]") }
 	user := func(rest string) string {
-		return `{"schemas":["` + scim.UserURN + `"],"userName":"new@acme.example","externalId":"new","emails":[{"value":"new@acme.example"}]` + rest + `}`
+		return `{"schemas":["` + scim.UserURN + `"],"userName":"new@acme.example","externalId":"new",` +
+			`"emails":[{"value":"new@acme.example"}]` + rest + `}`
 	}
 	grp := func(rest string) string {
 		return `{"schemas":["` + scim.GroupURN + `"],"displayName":"new"` + rest + `}`
@@ -25,7 +26,7 @@ func TestBadInput(t *testing.T) {
 		scimType                 string
 		header                   []string
 	}{
-		// Bodies that are not what a body must be.
+		// Bodies.
 		{name: "no body", method: "POST", path: "/Users", status: 400, scimType: "invalidSyntax"},
 		{name: "not JSON", method: "POST", path: "/Users", body: `userName=x`, status: 400, scimType: "invalidSyntax"},
 		{name: "JSON array", method: "POST", path: "/Users", body: `[]`, status: 400, scimType: "invalidSyntax"},
@@ -47,7 +48,7 @@ func TestBadInput(t *testing.T) {
 		{name: "GET with a body", method: "GET", path: "/Users", body: `{}`, status: 400, scimType: "invalidSyntax"},
 		{name: "DELETE with a body", method: "DELETE", path: "/Users/{user}", body: `{}`, status: 400, scimType: "invalidSyntax"},
 
-		// Resources that are not what their schema says.
+		// Resources.
 		{name: "no schemas", method: "POST", path: "/Users", body: `{"userName":"x"}`, status: 400, scimType: "invalidSyntax"},
 		{name: "schemas of a group", method: "POST", path: "/Users", body: grp(""), status: 400, scimType: "invalidSyntax"},
 		{name: "unknown schema", method: "POST", path: "/Users", body: `{"schemas":["` + scim.UserURN + `","urn:x"],"userName":"x"}`, status: 400, scimType: "invalidSyntax"},

@@ -13,10 +13,10 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// kinds are those of the application of acme in storetest.
+// kinds is the number of job kinds of acme's application in storetest.
 const kinds = 7
 
-// cutter stands where the open streams would be cut, and remembers who was.
+// cutter records whose open streams would end.
 type cutter struct {
 	mu  sync.Mutex
 	cut []string
@@ -34,9 +34,8 @@ func (c *cutter) count() int {
 	return len(c.cut)
 }
 
-// TestDeactivate: B46, B49, F97. However active becomes false, one lock epoch and
-// one job for each kind come of it, the lock is in force before the answer, and
-// the streams are cut before it.
+// TestDeactivate: every way to set active to false creates one lock epoch and one job
+// for each kind. The lock is in force and the streams have ended before the answer.
 func TestDeactivate(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -64,10 +63,14 @@ func TestDeactivate(t *testing.T) {
 			return s.do("PATCH", "/Users/"+id, ops(op("replace", scim.UserURN+":active", false)))
 		}, 200, store.LockDeactivated},
 		{"one of several operations", il1, func(s *service, id string) *answer {
-			return s.do("PATCH", "/Users/"+id, ops(op("replace", "title", "gone"), op("replace", "active", false), op("replace", "displayName", "x")))
+			return s.do("PATCH", "/Users/"+id, ops(
+				op("replace", "title", "gone"), op("replace", "active", false), op("replace", "displayName", "x"),
+			))
 		}, 200, store.LockDeactivated},
 		{"off, on and off in one request", il1, func(s *service, id string) *answer {
-			return s.do("PATCH", "/Users/"+id, ops(op("replace", "active", false), op("replace", "active", true), op("replace", "active", false)))
+			return s.do("PATCH", "/Users/"+id, ops(
+				op("replace", "active", false), op("replace", "active", true), op("replace", "active", false),
+			))
 		}, 200, store.LockDeactivated},
 		{"PUT", base, func(s *service, id string) *answer {
 			p := person("ada")
@@ -93,7 +96,7 @@ func TestDeactivate(t *testing.T) {
 			}
 			s.wantJobs(id, 1, kinds)
 			if got := streams.count(); got != 1 {
-				t.Errorf("the streams were cut %d times before the answer, want once", got)
+				t.Errorf("the streams ended %d times before the answer, want once", got)
 			}
 		})
 	}
@@ -111,7 +114,7 @@ func (s *service) wantJobs(id string, epoch uint64, n int) {
 		for _, j := range jobs {
 			seen[j.Kind] = true
 			if j.Received.IsZero() {
-				s.t.Errorf("job %s does not know when the request arrived", j.Kind)
+				s.t.Errorf("job %s lacks the time of the request", j.Kind)
 			}
 		}
 		if len(jobs) != n || len(seen) != n {
@@ -121,7 +124,8 @@ func (s *service) wantJobs(id string, epoch uint64, n int) {
 	})
 }
 
-// TestDeactivateTwice: one transition, one epoch; a second transition, a second.
+// TestDeactivateTwice: a repeated request starts no new epoch, a second deactivation
+// does.
 func TestDeactivateTwice(t *testing.T) {
 	s := serve(t, il1)
 	id := s.createUser("ada")
@@ -129,7 +133,7 @@ func TestDeactivateTwice(t *testing.T) {
 	version := s.do("PATCH", "/Users/"+id, off).want(200).meta("version")
 	for range 2 {
 		if got := s.do("PATCH", "/Users/"+id, off).want(200).meta("version"); got != version {
-			t.Errorf("version %s after saying the same again, want %s (F84)", got, version)
+			t.Errorf("version %s after the same request, want %s", got, version)
 		}
 	}
 	lock, _ := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id})
@@ -142,16 +146,17 @@ func TestDeactivateTwice(t *testing.T) {
 	}
 	lock, locked := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id})
 	if !locked || lock.State != store.LockLifted {
-		t.Errorf("lock %+v (%v), want lifted: what was issued before stays refused (B51)", lock, locked)
+		t.Errorf("lock %+v (%v), want lifted: credentials issued before stay refused", lock, locked)
 	}
 	s.do("PATCH", "/Users/"+id, off).want(200)
-	if lock, _ = s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); lock.Epoch != 2 || lock.State != store.LockDeactivated {
+	lock, _ = s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id})
+	if lock.Epoch != 2 || lock.State != store.LockDeactivated {
 		t.Errorf("lock %+v, want epoch 2", lock)
 	}
 	s.wantJobs(id, 2, kinds)
 }
 
-// TestParallelDeactivations: eight requests, one transition.
+// TestParallelDeactivations: eight requests are one deactivation.
 func TestParallelDeactivations(t *testing.T) {
 	s := serve(t, il1)
 	id := s.createUser("ada")
@@ -168,8 +173,8 @@ func TestParallelDeactivations(t *testing.T) {
 	s.wantJobs(id, 1, kinds)
 }
 
-// TestTheAnswerWaitsForTheCut: the response of a deactivation is not written while
-// streams are being cut, and a cut that hangs is bounded.
+// TestTheAnswerWaitsForTheCut: a deactivation is answered only after the streams have
+// ended.
 func TestTheAnswerWaitsForTheCut(t *testing.T) {
 	release, entered := make(chan struct{}), make(chan struct{})
 	s := serve(t, il1, func(o *scimhttp.Options) {
@@ -186,11 +191,11 @@ func TestTheAnswerWaitsForTheCut(t *testing.T) {
 	go func() { answered <- s.do("PATCH", "/Users/"+id, ops(op("replace", "active", false))).status }()
 	<-entered
 	if _, locked := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); !locked {
-		t.Error("streams are cut before the lock is in force")
+		t.Error("streams end before the lock is in force")
 	}
 	select {
 	case status := <-answered:
-		t.Errorf("answered %d before the streams were cut", status)
+		t.Errorf("answered %d before the streams had ended", status)
 	default:
 	}
 	close(release)
@@ -199,7 +204,7 @@ func TestTheAnswerWaitsForTheCut(t *testing.T) {
 	}
 }
 
-// TestAHangingCutIsBounded: the deactivation is answered all the same.
+// TestAHangingCutIsBounded: the deactivation is answered although the streams do not end.
 func TestAHangingCutIsBounded(t *testing.T) {
 	s := serve(t, il1, func(o *scimhttp.Options) {
 		o.AfterLock = func(ctx context.Context, _, _ string) { <-ctx.Done() }
@@ -208,7 +213,7 @@ func TestAHangingCutIsBounded(t *testing.T) {
 	s.do("PATCH", "/Users/"+id, ops(op("replace", "active", false))).want(200)
 }
 
-// TestOtherChangesLockNobody: a must not.
+// TestOtherChangesLockNobody: only a deactivation locks a user and ends streams.
 func TestOtherChangesLockNobody(t *testing.T) {
 	var streams cutter
 	s := serve(t, base, func(o *scimhttp.Options) { o.AfterLock = streams.afterLock })
@@ -220,13 +225,13 @@ func TestOtherChangesLockNobody(t *testing.T) {
 	s.do("DELETE", "/Groups/"+g, nil).want(204)
 	s.do("PATCH", "/Users/"+id, ops(op("replace", "active", "no"))).wantError(400, "invalidValue")
 	if _, locked := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); locked || streams.count() != 0 {
-		t.Errorf("locked %v, streams cut %d times", locked, streams.count())
+		t.Errorf("locked %v, streams ended %d times", locked, streams.count())
 	}
 }
 
-// TestWhatIsCommittedIsNeverRefused: the store stops right after the commit, so the
-// answer cannot be read back; it says all the same that the change was made.
-func TestWhatIsCommittedIsNeverRefused(t *testing.T) {
+// TestCommittedChangeIsASuccess: the store stops right after the commit, so the answer
+// cannot be read back. It reports success all the same.
+func TestCommittedChangeIsASuccess(t *testing.T) {
 	var s *service
 	s = serve(t, il1, func(o *scimhttp.Options) {
 		o.AfterLock = func(context.Context, string, string) {
@@ -236,15 +241,15 @@ func TestWhatIsCommittedIsNeverRefused(t *testing.T) {
 		}
 	})
 	id := s.createUser("ada")
-	if a := s.do("PATCH", "/Users/"+id, ops(op("replace", "active", false))).want(200); a.body["active"] != false || a.id() != id {
+	a := s.do("PATCH", "/Users/"+id, ops(op("replace", "active", false))).want(200)
+	if a.body["active"] != false || a.id() != id {
 		t.Errorf("answer %s", a.raw)
 	}
 	s.do("PATCH", "/Users/"+id, ops(op("replace", "title", "x"))).wantError(503, "")
 }
 
-// TestOnlyActiveTrueLetsBackIn: a must not. Unassigning active of a locked user
-// leaves the lock (F39).
-func TestOnlyActiveTrueLetsBackIn(t *testing.T) {
+// TestOnlyActiveTrueUnlocks: a locked user stays locked when active is unassigned.
+func TestOnlyActiveTrueUnlocks(t *testing.T) {
 	for name, op := range map[string]obj{
 		"remove":         op("remove", "active"),
 		"null":           op("replace", "active", nil),

@@ -66,7 +66,8 @@ func TestDirectRequestSameDecision(t *testing.T) {
 			status := s.wire(t, tt.method, tt.target, tt.header, tt.body)
 			got := s.decider.got
 			if got.Allowed() != checked.Allowed() {
-				t.Fatalf("allowed %v directly, %v by Check (%s: %s)", got.Allowed(), checked.Allowed(), checked.Reason, checked.Detail)
+				t.Fatalf("allowed %v directly, %v by Check (%s: %s)",
+					got.Allowed(), checked.Allowed(), checked.Reason, checked.Detail)
 			}
 			type answer struct {
 				Status                                 int
@@ -119,18 +120,27 @@ func checkRequest(method, target, header, body string) authz.Request {
 	return r
 }
 
-// wire sends bytes that no client library would, and returns the status.
-func (s *service) wire(t *testing.T, method, target, header, body string) int {
+// dial opens a connection to the service.
+func (s *service) dial(t *testing.T) net.Conn {
 	t.Helper()
-	conn, err := (&net.Dialer{Timeout: 2 * time.Minute}).DialContext(t.Context(), "tcp", s.server.Listener.Addr().String())
+	dialer := net.Dialer{Timeout: 2 * time.Minute}
+	conn, err := dialer.DialContext(t.Context(), "tcp", s.server.Listener.Addr().String())
 	if err != nil {
 		t.Fatalf("connecting: %v", err)
 	}
-	defer conn.Close()
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// wire sends bytes that no client library would send, and returns the status.
+func (s *service) wire(t *testing.T, method, target, header, body string) int {
+	t.Helper()
+	conn := s.dial(t)
 	if body != "" {
 		header += fmt.Sprintf("Content-Length: %d\r\n", len(body))
 	}
-	if _, err := fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: acme.test\r\n%s\r\n%s", method, target, header, body); err != nil {
+	_, err := fmt.Fprintf(conn, "%s %s HTTP/1.1\r\nHost: acme.test\r\n%s\r\n%s", method, target, header, body)
+	if err != nil {
 		t.Fatalf("sending: %v", err)
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
@@ -146,9 +156,9 @@ type undecided struct{ authz.Decision }
 
 func (u undecided) Decide(context.Context, authz.Request) authz.Decision { return u.Decision }
 
-// TestWhatIsNotAllowedIsNotDone: the zero decision denies with 503, whatever else
-// it carries (DESIGN §3.1, §7).
-func TestWhatIsNotAllowedIsNotDone(t *testing.T) {
+// TestUndecidedIsRefused: a decision without a status denies with 503, whatever else it
+// contains.
+func TestUndecidedIsRefused(t *testing.T) {
 	s := serve(t, il1)
 	id := s.createUser("ada")
 	op := &authz.SCIMRequest{Route: "DELETE /Users/{id}", Endpoint: "Users", Type: scim.UserType(), ID: id}
@@ -160,18 +170,14 @@ func TestWhatIsNotAllowedIsNotDone(t *testing.T) {
 	})
 }
 
-// TestBodyThatEndsEarly: what was announced and did not come is not judged.
+// TestBodyThatEndsEarly: a body shorter than announced gets 400.
 func TestBodyThatEndsEarly(t *testing.T) {
 	s := serve(t, il1)
 	id := s.createUser("ada")
 	s.unchanged(func() {
-		conn, err := (&net.Dialer{Timeout: 2 * time.Minute}).DialContext(t.Context(), "tcp", s.server.Listener.Addr().String())
-		if err != nil {
-			t.Fatalf("connecting: %v", err)
-		}
-		defer conn.Close()
+		conn := s.dial(t)
 		body := fmt.Sprintf(`{"schemas":[%q],"Operations":[{"op":"replace","path":"active","value":false}]}`, scim.PatchURN)
-		_, err = fmt.Fprintf(conn, "PATCH /scim/v2/Users/%s HTTP/1.1\r\nHost: acme.test\r\nAuthorization: Bearer acme-token\r\n"+
+		_, err := fmt.Fprintf(conn, "PATCH /scim/v2/Users/%s HTTP/1.1\r\nHost: acme.test\r\nAuthorization: Bearer acme-token\r\n"+
 			"Content-Type: application/scim+json\r\nContent-Length: %d\r\n\r\n%s", id, len(body)+1, body)
 		if err != nil {
 			t.Fatalf("sending: %v", err)
@@ -190,8 +196,7 @@ func TestBodyThatEndsEarly(t *testing.T) {
 	})
 }
 
-// TestTenantsAreApart: F125, DESIGN §6. What belongs to another tenant does not
-// exist, whatever is done to it.
+// TestTenantsAreApart: the resources of another tenant do not exist for any request.
 func TestTenantsAreApart(t *testing.T) {
 	acme := serve(t, base)
 	globex := acme.as("globex")

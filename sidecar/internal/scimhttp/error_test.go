@@ -70,10 +70,12 @@ func TestEveryErrorHasOneAnswer(t *testing.T) {
 					t.Errorf("Retry-After %v, want one: %v", f.Retry, tt.retry)
 				}
 				if f.Detail == "" || f.Reason == "" {
-					t.Errorf("detail %q, reason %q: both must say something", f.Detail, f.Reason)
+					t.Errorf("detail %q, reason %q: neither may be empty", f.Detail, f.Reason)
 				}
-				if strings.Contains(f.Detail, "/var") || strings.Contains(f.Detail, "vlog") || strings.Contains(f.Detail, "store:") {
-					t.Errorf("the detail shows internals: %q", f.Detail)
+				for _, internal := range []string{"/var", "vlog", "store:"} {
+					if strings.Contains(f.Detail, internal) {
+						t.Errorf("the detail shows internals: %q", f.Detail)
+					}
 				}
 			})
 		}
@@ -94,7 +96,7 @@ func TestMissingMembersAreNamedBounded(t *testing.T) {
 	}
 }
 
-// TestRouteLabelsAreBounded: a client cannot make metric labels.
+// TestRouteLabelsAreBounded: clients cannot create metric labels.
 func TestRouteLabelsAreBounded(t *testing.T) {
 	tests := []struct{ method, path, want string }{
 		{"GET", "/scim/v2/Users", "GET /Users"},

@@ -34,7 +34,7 @@ const (
 	base = "rfc7644"
 )
 
-// verifier stands in for keys alone: it knows the tokens of one tenant.
+// verifier accepts the tokens of one tenant by their text.
 type verifier map[string]token.Claims
 
 func (v verifier) Verify(_ context.Context, raw string) (token.Claims, error) {
@@ -44,7 +44,7 @@ func (v verifier) Verify(_ context.Context, raw string) (token.Claims, error) {
 	return token.Claims{}, &token.Error{Reason: token.ReasonSignature, Detail: "no such token"}
 }
 
-// nobody is a lock table without locks: SCIM requests carry no user.
+// nobody is a lock table without locks: SCIM requests name no user.
 type nobody struct{}
 
 func (nobody) Locked(string, authz.Subject) (authz.Lock, bool) { return authz.Lock{}, false }
@@ -105,8 +105,13 @@ var engine = sync.OnceValues(func() (*policies.Engine, error) {
 // serve starts a service whose tenant acme has the profile; globex has rfc7644.
 func serve(t *testing.T, profile string, change ...func(*scimhttp.Options)) *service {
 	t.Helper()
-	s := &service{t: t, store: storetest.New(t), metrics: prometheus.NewRegistry(), logs: &syncBuffer{}, tenant: "acme", token: "acme-token"}
-	return s.start(profile, change...)
+	return newService(t, storetest.New(t)).start(profile, change...)
+}
+
+func newService(t *testing.T, s *store.Store) *service {
+	return &service{
+		t: t, store: s, metrics: prometheus.NewRegistry(), logs: &syncBuffer{}, tenant: "acme", token: "acme-token",
+	}
 }
 
 func (s *service) start(profile string, change ...func(*scimhttp.Options)) *service {
@@ -172,7 +177,7 @@ func (s *service) as(tenant string) *service {
 	return &other
 }
 
-// answer is what came back.
+// answer is an HTTP response.
 type answer struct {
 	t      *testing.T
 	status int
@@ -181,7 +186,7 @@ type answer struct {
 	body   map[string]any
 }
 
-// do sends a request below /scim/v2. A body that is not a string is JSON.
+// do sends a request below /scim/v2. It encodes a body that is not a string as JSON.
 func (s *service) do(method, path string, body any, header ...string) *answer {
 	s.t.Helper()
 	var in io.Reader
@@ -220,7 +225,7 @@ func (s *service) do(method, path string, body any, header ...string) *answer {
 	return s.send(req)
 }
 
-// raw is do with the path as it is: no cleaning, no encoding.
+// raw is do with an unchanged path: it is neither cleaned nor encoded.
 func (s *service) raw(method, path string, body any, header ...string) *answer {
 	s.t.Helper()
 	s.opaque = path
@@ -250,7 +255,7 @@ func (s *service) send(req *http.Request) *answer {
 	return a
 }
 
-// want fails the test unless the status is the one given.
+// want fails the test unless the answer has this status.
 func (a *answer) want(status int) *answer {
 	a.t.Helper()
 	if a.status != status {
@@ -259,7 +264,8 @@ func (a *answer) want(status int) *answer {
 	return a
 }
 
-// wantError is want, and the body must be a SCIM error with this scimType (F121).
+// wantError is want, and requires a SCIM error with this scimType in the body
+// (RFC 7644 §3.12).
 func (a *answer) wantError(status int, scimType string) *answer {
 	a.t.Helper()
 	if a.status != status {
@@ -304,7 +310,7 @@ func (a *answer) meta(name string) string {
 	return s
 }
 
-// total is totalResults, and it must be a number (F51).
+// total is totalResults, which must be a number.
 func (a *answer) total() int {
 	a.t.Helper()
 	n, ok := a.body["totalResults"].(float64)
@@ -350,7 +356,7 @@ func filter(endpoint, f string, more ...string) string {
 // obj is a JSON object.
 type obj = map[string]any
 
-// person is a user that every profile takes.
+// person is a user that every profile accepts.
 func person(name string) obj {
 	return obj{
 		"schemas":     []string{scim.UserURN},
@@ -413,7 +419,7 @@ func (s *service) view(fn func(*store.Reader) error) {
 	}
 }
 
-// row is one resource with everything that a refused request must not move.
+// row is a resource with everything that a refused request must not change.
 type row struct {
 	ID       string
 	Resource scim.Object

@@ -9,7 +9,8 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 )
 
-// TestRateLimit: B100, and one client does not slow another or another tenant.
+// TestRateLimit: a client beyond its rate gets 429 and does not slow other clients or
+// tenants.
 func TestRateLimit(t *testing.T) {
 	s := serve(t, il1, func(o *scimhttp.Options) { o.RateOf = func(string) (rate.Limit, int) { return 1e-6, 3 } })
 	for i := range 3 {
@@ -28,7 +29,7 @@ func TestRateLimit(t *testing.T) {
 	s.as("globex").do("GET", "/Users", nil).want(200)
 }
 
-// TestDefaultRate: B101, 25 requests a second and more pass.
+// TestDefaultRate: by default 50 requests at once pass.
 func TestDefaultRate(t *testing.T) {
 	s := serve(t, il1, func(o *scimhttp.Options) { o.RateOf = nil })
 	for i := range 50 {

@@ -6,14 +6,13 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 	"github.com/scimward/scimward/store/scim"
 	"github.com/scimward/scimward/store/storetest"
 )
 
-// TestListPaging: F50 to F56.
+// TestListPaging: RFC 7644 §3.4.2.4, from an index and from a scan.
 func TestListPaging(t *testing.T) {
 	s := serve(t, il1)
 	var ids []string
@@ -37,7 +36,7 @@ func TestListPaging(t *testing.T) {
 		{"?count=0", 1, nil},
 		{"?count=-1", 1, nil},
 		{"?count=100000", 1, ids},
-		{"?nonsense=1", 1, ids}, // F62
+		{"?nonsense=1", 1, ids}, // unknown parameters are ignored
 		{"?sortBy=userName&sortOrder=descending", 1, ids},
 	}
 	filters := map[string]string{"index": "", "scan": "&filter=" + `displayName%20sw%20%22U%22`}
@@ -56,7 +55,8 @@ func TestListPaging(t *testing.T) {
 					t.Errorf("totalResults %d, want 7", a.total())
 				}
 				if a.body["startIndex"] != float64(tt.start) || a.body["itemsPerPage"] != float64(len(tt.want)) {
-					t.Errorf("startIndex %v, itemsPerPage %v, want %d, %d", a.body["startIndex"], a.body["itemsPerPage"], tt.start, len(tt.want))
+					t.Errorf("startIndex %v, itemsPerPage %v, want %d, %d",
+						a.body["startIndex"], a.body["itemsPerPage"], tt.start, len(tt.want))
 				}
 				if diff := cmp.Diff([]any{scim.ListURN}, a.body["schemas"]); diff != "" {
 					t.Errorf("schemas (-want +got):\n%s", diff)
@@ -77,12 +77,13 @@ func TestPageSizes(t *testing.T) {
 			t.Errorf("%q: %d resources, want %d", query, got, want)
 		}
 	}
-	if got := s.do("GET", "/ServiceProviderConfig", nil).want(200).body["filter"]; !cmp.Equal(got, map[string]any{"supported": true, "maxResults": 3.0}) {
-		t.Errorf("filter in discovery is %v", got)
+	got := s.do("GET", "/ServiceProviderConfig", nil).want(200).body["filter"]
+	if diff := cmp.Diff(map[string]any{"supported": true, "maxResults": 3.0}, got); diff != "" {
+		t.Errorf("filter in discovery (-want +got):\n%s", diff)
 	}
 }
 
-// TestListFilters: B56, B76, F65 to F74. The same filters, by index and by scan.
+// TestListFilters: RFC 7644 §3.4.2.2, by index and by scan.
 func TestListFilters(t *testing.T) {
 	s := serve(t, base)
 	ada := s.createUser("ada")
@@ -103,12 +104,12 @@ func TestListFilters(t *testing.T) {
 		{"Users", `USERNAME EQ "ADA@ACME.EXAMPLE"`, []string{ada}},
 		{"Users", `urn:ietf:params:scim:schemas:core:2.0:User:userName eq "ada@acme.example"`, []string{ada}},
 		{"Users", `externalId eq "ext-ada"`, []string{ada}},
-		{"Users", `externalId eq "EXT-ADA"`, nil}, // F7: case-exact
+		{"Users", `externalId eq "EXT-ADA"`, nil}, // caseExact (RFC 7643 §3.1)
 		{"Users", `emails.value eq "bob@home.example"`, []string{bob}},
 		{"Users", `emails eq "BOB@HOME.EXAMPLE"`, []string{bob}},
 		{"Users", `emails[value eq "bob@home.example"]`, []string{bob}},
 		{"Users", `emails[type eq "home" and value eq "bob@home.example"]`, []string{bob}},
-		{"Users", `emails[type eq "work" and value eq "bob@home.example"]`, nil}, // F71
+		{"Users", `emails[type eq "work" and value eq "bob@home.example"]`, nil}, // both conditions on one element (RFC 7644 §3.4.2.2)
 		{"Users", `emails.type eq "work" and emails.value eq "bob@home.example"`, []string{bob}},
 		{"Users", fmt.Sprintf(`id eq %q`, ada), []string{ada}},
 		{"Users", `id eq "nobody"`, nil},
@@ -144,7 +145,7 @@ func TestListFilters(t *testing.T) {
 		{"Groups", fmt.Sprintf(`members[type eq "Group" and value eq %q]`, staff), []string{outer}},
 		{"Groups", fmt.Sprintf(`members[type eq "Group" or value eq %q]`, ada), sorted(staff, outer)},
 		{"Groups", `externalId eq "none"`, nil},
-		{"Groups", `id eq "4d5cd32e-5b1c-4b0f-8a9d-4a3f7f0a4c9e"`, nil}, // Entra's probe: an index miss
+		{"Groups", `id eq "4d5cd32e-5b1c-4b0f-8a9d-4a3f7f0a4c9e"`, nil}, // Entra asks this first: not in the index
 	}
 	for _, tt := range tests {
 		t.Run(tt.endpoint+" "+tt.filter, func(t *testing.T) {
@@ -159,8 +160,8 @@ func TestListFilters(t *testing.T) {
 	}
 }
 
-// TestScansAreBounded: F55. An index lookup works in a tenant of any size; what
-// needs a scan is refused, never cut.
+// TestScansAreBounded: an index lookup works in a tenant of any size. A filter that
+// would scan too much is refused; its result is never truncated.
 func TestScansAreBounded(t *testing.T) {
 	s := serve(t, base).bound(func(b *scimhttp.Bounds) { b.Scan = 3 })
 	for i := range 4 {
@@ -181,7 +182,7 @@ func TestScansAreBounded(t *testing.T) {
 	}
 }
 
-// TestProjection: F58, F59, F12.
+// TestProjection: attributes and excludedAttributes (RFC 7644 §3.9).
 func TestProjection(t *testing.T) {
 	s := serve(t, base)
 	id := s.createUser("ada")
@@ -235,21 +236,22 @@ func TestProjection(t *testing.T) {
 	}
 }
 
-// TestListGroupsLeavesMembersAlone: B74.
+// TestListGroupsLeavesMembersAlone: a list of groups without members reads none.
 func TestListGroupsLeavesMembersAlone(t *testing.T) {
 	s := serve(t, il1)
 	ada := s.createUser("ada")
 	s.createGroup("staff", ada)
-	if r := s.do("GET", "/Groups?excludedAttributes=members", nil).want(200).resources(); r[0]["members"] != nil || r[0]["displayName"] != "staff" {
-		t.Errorf("group %v", r[0])
+	g := s.do("GET", "/Groups?excludedAttributes=members", nil).want(200).resources()[0]
+	if g["members"] != nil || g["displayName"] != "staff" {
+		t.Errorf("group %v", g)
 	}
-	if r := s.do("GET", "/Groups", nil).want(200).resources(); r[0]["members"] == nil {
-		t.Errorf("group without members: %v", r[0])
+	if g := s.do("GET", "/Groups", nil).want(200).resources()[0]; g["members"] == nil {
+		t.Errorf("group without members: %v", g)
 	}
 }
 
-// TestWalkOfPagesMissesNobody: F56, while resources go on being created.
-func TestWalkOfPagesMissesNobody(t *testing.T) {
+// TestPagesAreComplete: reading all pages finds every user, while others are created.
+func TestPagesAreComplete(t *testing.T) {
 	s := serve(t, base)
 	want := map[string]bool{}
 	for i := range 20 {
@@ -263,7 +265,7 @@ func TestWalkOfPagesMissesNobody(t *testing.T) {
 		}
 		for _, id := range page {
 			if seen[id] {
-				t.Errorf("%s comes twice", id)
+				t.Errorf("%s is listed twice", id)
 			}
 			seen[id] = true
 		}
@@ -278,11 +280,10 @@ func TestWalkOfPagesMissesNobody(t *testing.T) {
 	}
 }
 
-// TestUnreadableTotalIsAFault: a total that cannot be read is 500, never an empty
-// list, and never a scan without a bound (F55).
+// TestUnreadableTotalIsAFault: a total that cannot be read is a 500, never an empty list
+// or an unbounded scan.
 func TestUnreadableTotalIsAFault(t *testing.T) {
-	s := &service{t: t, store: storetest.Unreadable(t), metrics: prometheus.NewRegistry(), logs: &syncBuffer{}, tenant: "acme", token: "acme-token"}
-	s.start(base)
+	s := newService(t, storetest.Unreadable(t)).start(base)
 	for _, path := range []string{
 		"/Users", "/Users?count=0", "/Users?startIndex=9", filter("Users", `title pr`),
 		"/Groups", "/Groups?count=0", "/Groups?startIndex=9", filter("Groups", `displayName co "g"`),
@@ -290,6 +291,6 @@ func TestUnreadableTotalIsAFault(t *testing.T) {
 		s.do("GET", path, nil).wantError(500, "")
 	}
 	if n := s.do("GET", filter("Groups", `displayName eq "g"`), nil).want(200).total(); n != 1 {
-		t.Errorf("what an index answers: %d, want 1", n)
+		t.Errorf("an index lookup found %d, want 1", n)
 	}
 }

@@ -16,8 +16,8 @@ type deciderFunc func(context.Context, authz.Request) authz.Decision
 
 func (f deciderFunc) Decide(ctx context.Context, r authz.Request) authz.Decision { return f(ctx, r) }
 
-// TestPanicIsAnswered: a fault of the program is a SCIM 500, logged at error with
-// the route and the place, and the panic's text is told to nobody (B103).
+// TestPanicIsAnswered: a panic is a SCIM 500 and an error event with the route and the
+// place. The panic's text appears nowhere.
 func TestPanicIsAnswered(t *testing.T) {
 	var decider scimhttp.Decider // stays nil
 	for _, row := range []struct {
@@ -56,9 +56,12 @@ func TestPanicIsAnswered(t *testing.T) {
 			a := s.do(row.method, row.path, sent).wantError(500, "")
 			log := s.logs.String()
 			if strings.Contains(string(a.raw)+log, "planted") || strings.Contains(string(a.raw), ".go") {
-				t.Errorf("the panic's text is told: %s\n%s", a.raw, log)
+				t.Errorf("the panic's text appears: %s\n%s", a.raw, log)
 			}
-			for _, want := range []string{`"level":"ERROR"`, `"msg":"scim request"`, `"route":"` + row.route + `"`, `"status":500`, `"reason":"panic"`, "panic at ", row.at} {
+			for _, want := range []string{
+				`"level":"ERROR"`, `"msg":"scim request"`, `"route":"` + row.route + `"`, `"status":500`, `"reason":"panic"`,
+				"panic at ", row.at,
+			} {
 				if !strings.Contains(log, want) {
 					t.Errorf("the event lacks %s: %s", want, log)
 				}
@@ -70,25 +73,27 @@ func TestPanicIsAnswered(t *testing.T) {
 	}
 }
 
-// deaf is a client's connection that panics once the header is out.
-type deaf struct{ http.ResponseWriter }
+// panicking is a connection that panics after the header is sent.
+type panicking struct{ http.ResponseWriter }
 
-func (deaf) Write([]byte) (int, error) { panic("planted-secret") }
+func (panicking) Write([]byte) (int, error) { panic("planted-secret") }
 
-// TestPanicAfterTheHeader: an answer that has begun is cut off, not completed.
+// TestPanicAfterTheHeader: an answer that has begun is aborted, not completed.
 func TestPanicAfterTheHeader(t *testing.T) {
 	s := serve(t, base)
 	defer func() {
 		if p := recover(); p != http.ErrAbortHandler { //nolint:errorlint // the value itself is the protocol of net/http
-			t.Errorf("the server is told %v", p)
+			t.Errorf("the server recovers %v", p)
 		}
-		if log := s.logs.String(); !strings.Contains(log, `"level":"ERROR"`) || !strings.Contains(log, `"reason":"panic"`) || strings.Contains(log, "planted") {
+		log := s.logs.String()
+		if !strings.Contains(log, `"level":"ERROR"`) || !strings.Contains(log, `"reason":"panic"`) ||
+			strings.Contains(log, "planted") {
 			t.Errorf("event %s", log)
 		}
 	}()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/scim/v2/ServiceProviderConfig", nil)
 	r.Host = "acme.test"
 	r.Header.Set("Authorization", "Bearer acme-token")
-	s.server.Config.Handler.ServeHTTP(deaf{httptest.NewRecorder()}, r)
-	t.Error("the answer ended as if it were whole")
+	s.server.Config.Handler.ServeHTTP(panicking{httptest.NewRecorder()}, r)
+	t.Error("the answer looks complete")
 }

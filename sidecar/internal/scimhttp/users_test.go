@@ -11,14 +11,14 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// TestCreateUser: F30, F35, B40 and what an answer is made of.
+// TestCreateUser: RFC 7644 §3.3, and the members of an answer.
 func TestCreateUser(t *testing.T) {
 	for _, profile := range []string{il1, base} {
 		t.Run(profile, func(t *testing.T) {
 			s := serve(t, profile)
 			body := person("ada")
-			body["id"] = "mine"                       // F6: ignored
-			body["meta"] = obj{"location": "http://"} // F8: ignored
+			body["id"] = "mine"                       // read-only: ignored
+			body["meta"] = obj{"location": "http://"} // read-only: ignored
 			delete(body, "active")
 			a := s.do("POST", "/Users", body).want(201)
 			id := a.id()
@@ -27,7 +27,7 @@ func TestCreateUser(t *testing.T) {
 				t.Errorf("id %q, Location %q, meta.location %q, want %q", id, a.header.Get("Location"), a.meta("location"), want)
 			}
 			if a.body["active"] != true {
-				t.Errorf("active is %v, want true when nothing was said", a.body["active"])
+				t.Errorf("active is %v, want the default true", a.body["active"])
 			}
 			if a.meta("resourceType") != "User" || a.meta("created") == "" || a.meta("created") != a.meta("lastModified") {
 				t.Errorf("meta %v", a.body["meta"])
@@ -46,7 +46,7 @@ func TestCreateUser(t *testing.T) {
 	}
 }
 
-// TestCreateUserTwice: F31, F19.
+// TestCreateUserTwice: userName, without regard to case, and externalId are unique.
 func TestCreateUserTwice(t *testing.T) {
 	s := serve(t, il1)
 	s.createUser("ada")
@@ -54,14 +54,16 @@ func TestCreateUserTwice(t *testing.T) {
 	upper["userName"], upper["externalId"] = "ADA@ACME.EXAMPLE", "ext-2"
 	sameExternal := person("bob")
 	sameExternal["externalId"] = "ext-ada"
-	for name, body := range map[string]obj{"the same": person("ada"), "in capitals": upper, "same externalId": sameExternal} {
+	for name, body := range map[string]obj{
+		"the same": person("ada"), "in capitals": upper, "same externalId": sameExternal,
+	} {
 		t.Run(name, func(t *testing.T) {
 			s.unchanged(func() { s.do("POST", "/Users", body).wantError(409, "uniqueness") })
 		})
 	}
 }
 
-// TestEnterpriseExtension: F21, F20 and the schemas of an answer.
+// TestEnterpriseExtension: RFC 7643 §4.3, and the schemas of an answer.
 func TestEnterpriseExtension(t *testing.T) {
 	s := serve(t, base)
 	boss := s.createUser("boss")
@@ -72,7 +74,8 @@ func TestEnterpriseExtension(t *testing.T) {
 	if diff := cmp.Diff([]any{scim.UserURN, scim.EnterpriseUserURN}, a.body["schemas"]); diff != "" {
 		t.Errorf("schemas (-want +got):\n%s", diff)
 	}
-	want := map[string]any{"department": "R&D", "manager": map[string]any{"value": boss, "$ref": "https://acme.test/scim/v2/Users/" + boss}}
+	manager := map[string]any{"value": boss, "$ref": "https://acme.test/scim/v2/Users/" + boss}
+	want := map[string]any{"department": "R&D", "manager": manager}
 	if diff := cmp.Diff(want, a.body[scim.EnterpriseUserURN]); diff != "" {
 		t.Errorf("extension (-want +got):\n%s", diff)
 	}
@@ -82,7 +85,9 @@ func TestEnterpriseExtension(t *testing.T) {
 	if ext, _ := got.body[scim.EnterpriseUserURN].(map[string]any); ext["department"] != "Sales" || ext["manager"] == nil {
 		t.Errorf("extension after the patch: %v", got.body[scim.EnterpriseUserURN])
 	}
-	s.do("PATCH", path, ops(op("remove", scim.EnterpriseUserURN+":department"), op("remove", scim.EnterpriseUserURN+":manager"))).want(200)
+	s.do("PATCH", path, ops(
+		op("remove", scim.EnterpriseUserURN+":department"), op("remove", scim.EnterpriseUserURN+":manager"),
+	)).want(200)
 	got = s.do("GET", path, nil).want(200)
 	if _, there := got.body[scim.EnterpriseUserURN]; there {
 		t.Errorf("an empty extension is shown: %s", got.raw)
@@ -92,7 +97,7 @@ func TestEnterpriseExtension(t *testing.T) {
 	}
 }
 
-// TestPatchUser: B45, F82, F83.
+// TestPatchUser: RFC 7644 §3.5.2.
 func TestPatchUser(t *testing.T) {
 	for _, profile := range []string{il1, base} {
 		t.Run(profile, func(t *testing.T) {
@@ -128,13 +133,14 @@ func TestPatchUser(t *testing.T) {
 	}
 }
 
-// TestPatchIsAtomic: F82, one operation that fails leaves everything as it was.
+// TestPatchIsAtomic: if one operation fails, none takes effect (RFC 7644 §3.5.2).
 func TestPatchIsAtomic(t *testing.T) {
 	s := serve(t, base)
 	path := "/Users/" + s.createUser("ada")
 	s.unchanged(func() {
-		s.do("PATCH", path, ops(op("replace", "displayName", "new"), op("replace", `emails[type eq "home"].value`, "x@x.example"))).
-			wantError(400, "noTarget")
+		s.do("PATCH", path, ops(
+			op("replace", "displayName", "new"), op("replace", `emails[type eq "home"].value`, "x@x.example"),
+		)).wantError(400, "noTarget")
 	})
 	member, gpath := s.createUser("bob"), "/Groups/"+s.createGroup("g")
 	s.unchanged(func() {
@@ -143,7 +149,7 @@ func TestPatchIsAtomic(t *testing.T) {
 	})
 }
 
-// TestNoChangeKeepsTheVersion: F84, for every way to say what is so already.
+// TestNoChangeKeepsTheVersion: a request without effect writes nothing.
 func TestNoChangeKeepsTheVersion(t *testing.T) {
 	s := serve(t, base)
 	member := s.createUser("bob")
@@ -172,7 +178,8 @@ func TestNoChangeKeepsTheVersion(t *testing.T) {
 	}
 }
 
-// TestPutUser: F37, F38, F39, B85.
+// TestPutUser: RFC 7644 §3.5.1; PUT without active does not unlock a user, and IL1
+// allows no PUT.
 func TestPutUser(t *testing.T) {
 	s := serve(t, base)
 	path := "/Users/" + s.createUser("ada")
@@ -185,7 +192,7 @@ func TestPutUser(t *testing.T) {
 		t.Errorf("PUT did not replace: %s", a.raw)
 	}
 	if a.body["active"] != false {
-		t.Errorf("PUT without active let the user in again: active is %v", a.body["active"])
+		t.Errorf("PUT without active unlocked the user: active is %v", a.body["active"])
 	}
 	s.unchanged(func() { s.do("PUT", "/Users/nobody", body).wantError(404, "") })
 	strict := serve(t, il1)
@@ -197,7 +204,8 @@ func TestPutUser(t *testing.T) {
 	})
 }
 
-// TestDeleteFreesUserName: B52, B53, F40.
+// TestDeleteFreesUserName: a deleted user is gone everywhere, and a new user may have
+// the same userName.
 func TestDeleteFreesUserName(t *testing.T) {
 	for _, profile := range []string{il1, base} {
 		t.Run(profile, func(t *testing.T) {
@@ -216,7 +224,7 @@ func TestDeleteFreesUserName(t *testing.T) {
 				t.Errorf("the deleted user is found %d times", n)
 			}
 			if m := s.do("GET", "/Groups/"+grp, nil).want(200).body["members"]; m != nil {
-				t.Errorf("the deleted user is a member still: %v", m)
+				t.Errorf("the deleted user is still a member: %v", m)
 			}
 			if fresh := s.createUser("ada"); fresh == old {
 				t.Error("the new user has the old id")
@@ -225,7 +233,7 @@ func TestDeleteFreesUserName(t *testing.T) {
 	}
 }
 
-// TestUserNameRace: of two requests for one userName one wins (F31).
+// TestUserNameRace: of several requests for one userName one succeeds.
 func TestUserNameRace(t *testing.T) {
 	s := serve(t, il1)
 	for round := range 10 {
@@ -244,7 +252,7 @@ func TestUserNameRace(t *testing.T) {
 	}
 }
 
-// TestParallelPatchesOfOneUser: none is lost, however they interleave.
+// TestParallelPatchesOfOneUser: no change is lost.
 func TestParallelPatchesOfOneUser(t *testing.T) {
 	s := serve(t, base)
 	path := "/Users/" + s.createUser("ada")
