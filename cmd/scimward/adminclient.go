@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/scimward/scimward/sidecar"
@@ -25,14 +24,16 @@ type adminClient struct {
 	http             *http.Client
 }
 
-// newAdminClient needs the address and the names of the tenants only: files that
-// the configuration names may be out of the reach of whoever asks.
+// newAdminClient does not check the files that the configuration names: its user may not be allowed to read them.
 func newAdminClient(file string) (*adminClient, *config.Config, error) {
 	cfg, err := config.LoadLenient(file)
 	if err != nil {
 		return nil, nil, explain(err)
 	}
-	c := &adminClient{base: "http://" + cfg.Listen.Admin, addr: cfg.Listen.Admin, data: cfg.DataDir, http: &http.Client{Timeout: 30 * time.Second}}
+	c := &adminClient{
+		base: "http://" + cfg.Listen.Admin, addr: cfg.Listen.Admin, data: cfg.DataDir,
+		http: &http.Client{Timeout: 30 * time.Second},
+	}
 	if path, ok := config.UnixPath(cfg.Listen.Admin); ok {
 		c.base = "http://localhost"
 		c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -45,8 +46,8 @@ func newAdminClient(file string) (*adminClient, *config.Config, error) {
 
 const maxAnswer = 128 << 20
 
-// get returns the body and header of a 200, and the detail of a problem document
-// as an error. Who answers must work on this configuration's data folder.
+// get returns the body and header of a 200. The detail of a problem document becomes an error. The server must use the
+// data folder of this configuration.
 func (c *adminClient) get(ctx context.Context, path string) ([]byte, http.Header, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
 	if err != nil {
@@ -54,7 +55,9 @@ func (c *adminClient) get(ctx context.Context, path string) ([]byte, http.Header
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, nil, hinted{fmt.Errorf("asking the admin listener: %w", err), "is `scimward serve` running with this configuration?"}
+		return nil, nil, hinted{
+			fmt.Errorf("asking the admin listener: %w", err), "is `scimward serve` running with this configuration?",
+		}
 	}
 	defer res.Body.Close() //nolint:errcheck // read only
 	if err := c.ours(res.Header); err != nil {
@@ -70,22 +73,25 @@ func (c *adminClient) get(ctx context.Context, path string) ([]byte, http.Header
 	return nil, nil, problem(res.StatusCode, b)
 }
 
-// ours refuses the answer of anything but the scimward of this configuration.
+// ours returns an error when the answer is not from the scimward of this configuration.
 func (c *adminClient) ours(h http.Header) error {
 	data, err := url.PathUnescape(h.Get(sidecar.HeaderDataDir))
 	if err != nil || data == "" {
-		return hinted{fmt.Errorf("what answers on %s is not scimward", c.addr), "another program has the port of listen.admin"}
+		return hinted{
+			fmt.Errorf("another program than scimward answers on %s", c.addr), "choose another port for listen.admin",
+		}
 	}
 	if !sameFolder(data, c.data) {
 		return hinted{
-			fmt.Errorf("another scimward answers on %s (data in %s), not that of this configuration (data in %s)", c.addr, data, c.data),
+			fmt.Errorf("another scimward answers on %s (data in %s), not the one of this configuration (data in %s)",
+				c.addr, data, c.data),
 			"name its configuration with -c FILE, or give each its own listen.admin",
 		}
 	}
 	return nil
 }
 
-// sameFolder compares two paths, and what they lead to where that can be seen.
+// sameFolder reports whether two paths are equal or lead to the same folder.
 func sameFolder(a, b string) bool {
 	if filepath.Clean(a) == filepath.Clean(b) {
 		return true
@@ -95,7 +101,7 @@ func sameFolder(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(ia, ib)
 }
 
-// problem makes an error of a problem document.
+// problem turns a problem document into an error.
 func problem(status int, body []byte) error {
 	var p struct {
 		Detail  string                  `json:"detail"`
@@ -108,15 +114,13 @@ func problem(status int, body []byte) error {
 	if len(p.Matches) == 0 {
 		return errors.New(p.Detail)
 	}
-	var list strings.Builder
-	tw := tabwriter.NewWriter(&list, 0, 4, 2, ' ', 0)
-	_, _ = fmt.Fprint(tw, "ID\tUSER NAME\tEPOCHS\tSTATUS\tLEFT") // writes to memory
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\nID\tUSER NAME\tEPOCHS\tSTATUS\tLEFT", p.Detail)
 	for _, m := range p.Matches {
-		_, _ = fmt.Fprintf(tw, "\n%s\t%s\t%d\t%s\t%s", m.User, m.UserName, m.Epochs, strings.ReplaceAll(m.Status, "_", " "), m.When.Format("2006-01-02 15:04:05 MST"))
+		fmt.Fprintf(&b, "\n%s\t%s\t%d\t%s\t%s", m.User, m.UserName, m.Epochs, plain(m.Status), stamp(m.When))
 	}
-	_ = tw.Flush()
 	if p.More {
-		list.WriteString("\nand more, which are found by id only")
+		b.WriteString("\nand more, which you find by id only")
 	}
-	return hinted{fmt.Errorf("%s\n%s", p.Detail, &list), "scimward evidence " + p.Matches[0].User}
+	return hinted{errors.New(columns(b.String())), "scimward evidence " + p.Matches[0].User}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -29,7 +30,7 @@ import (
 //go:embed init.yaml.tmpl
 var initTemplate string
 
-// initOptions fill the template.
+// initOptions are the flags, and what the template needs beside them.
 type initOptions struct {
 	Tenant, URL, Profile      string
 	ClientID, Issuer, JWKSURI string
@@ -45,32 +46,30 @@ func newInit() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "init DIR",
 		Short: "write a commented, working configuration",
-		Long: `Writes DIR/scimward.yaml, and a self-signed certificate for a first try when
-none is named. Existing files are not overwritten.`,
-		Example: "  scimward init ./scimward --app-url http://127.0.0.1:3000 --client-id my-idp --issuer https://idp.example.com",
+		Long: `Writes DIR/scimward.yaml and, unless --cert names one, a self-signed certificate for
+a first try. It does not overwrite files.`,
+		Example: "  scimward init ./scimward --app-url http://127.0.0.1:3000 --client-id my-idp" +
+			" --issuer https://idp.example.com",
 		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return errors.New("init needs DIR: see scimward init --help")
-			}
-			if len(args) > 1 {
-				return fmt.Errorf("init needs one DIR, not %d arguments: see scimward init --help", len(args))
+			if len(args) != 1 {
+				return fmt.Errorf("init needs one DIR, not %d: see scimward init --help", len(args))
 			}
 			return nil
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&o.Tenant, "tenant", "main", "`NAME` of the tenant")
-	f.StringVar(&o.URL, "url", "https://app.localhost:8443", "`URL` under which people reach the application through Envoy")
-	f.StringVar(&o.Profile, "profile", "ipsie-il1", "policy profile: ipsie-il1 or rfc7644")
+	f.StringVar(&o.URL, "url", "https://app.localhost:8443", "`URL` of the application as people reach it through Envoy")
+	f.StringVar(&o.Profile, "profile", "ipsie-il1", "policy profile, ipsie-il1 or rfc7644")
 	f.StringVar(&o.AppName, "app-name", "app", "`NAME` of the application")
 	f.StringVar(&o.AppURL, "app-url", "", "`URL` of the application behind Envoy, http://HOST:PORT (required)")
-	f.StringVar(&o.ClientID, "client-id", "", "`ID` with which the identity service signs its assertions (required)")
+	f.StringVar(&o.ClientID, "client-id", "", "`ID` that the identity service signs with, its iss and sub (required)")
 	f.StringVar(&o.Issuer, "issuer", "", "`URL` of the identity service, whose metadata names its keys")
 	f.StringVar(&o.JWKSURI, "jwks-uri", "", "`URL` of the identity service's keys, instead of --issuer")
 	f.StringVar(&o.SessionCookie, "session-cookie", "", "`NAME` of the application's session cookie; needs --plugin")
-	f.StringVar(&o.PluginPath, "plugin", "", "`FILE`: manifest of the application's revocation plugin")
+	f.StringVar(&o.PluginPath, "plugin", "", "`FILE` with the manifest of the application's revocation plugin")
 	f.StringVar(&o.Cert, "cert", "", "`FILE` with the certificate that Envoy shows")
-	f.StringVar(&o.Key, "key", "", "`FILE` with its private key")
+	f.StringVar(&o.Key, "key", "", "`FILE` with the private key of the certificate")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := o.check(); err != nil {
 			return usageError{err}
@@ -88,6 +87,7 @@ none is named. Existing files are not overwritten.`,
 	return c
 }
 
+// check checks the flags and sets what follows from the URL.
 func (o *initOptions) check() error {
 	switch {
 	case o.AppURL == "":
@@ -99,16 +99,13 @@ func (o *initOptions) check() error {
 	case (o.Cert == "") != (o.Key == ""):
 		return errors.New("give --cert and --key together")
 	case o.SessionCookie != "" && o.PluginPath == "":
-		return errors.New("--session-cookie needs --plugin: only the application's plugin can tell whose session it is")
+		return errors.New("--session-cookie needs --plugin: only the application's plugin knows whose session it is")
 	}
 	u, err := url.Parse(o.URL)
 	if err != nil || u.Scheme != "https" || u.Host == "" {
 		return fmt.Errorf("--url %q is not https://HOST[:PORT]", o.URL)
 	}
-	port := u.Port()
-	if port == "" {
-		port = "443"
-	}
+	port := cmp.Or(u.Port(), "443")
 	o.host = u.Hostname()
 	o.EnvoyListen = "0.0.0.0:" + port
 	if onlyHere(o.host) {
@@ -117,71 +114,60 @@ func (o *initOptions) check() error {
 	return nil
 }
 
-// onlyHere reports whether a host name leads nowhere but to this machine
-// (RFC 6761 §6.3), so that Envoy need not listen for others.
+// onlyHere reports whether a host name leads to this machine only (RFC 6761 §6.3). Envoy can then listen on loopback.
 func onlyHere(host string) bool {
 	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || strings.HasSuffix(host, ".localhost") || err == nil && ip.Unmap().Is4() && ip.IsLoopback()
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") ||
+		err == nil && ip.Unmap().Is4() && ip.IsLoopback()
 }
 
-// write makes the folder and its files; the configuration comes first in the
-// answer. The configuration is judged before anything stays, so that what init
-// leaves is valid, and nothing is left where it is not.
-func (o *initOptions) write(dir string) (files []string, err error) {
+// write makes the folder and its files and returns their names, the configuration first. It checks the configuration at
+// the end. After an error it removes the files that it made.
+func (o *initOptions) write(dir string) (made []string, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making %s: %w", dir, err)
 	}
 	if err := o.absolute(); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err == nil {
-			return
-		}
-		for _, name := range files { // only what this call made
-			err = errors.Join(err, os.Remove(name))
-		}
-		files = nil
-	}()
-	create := func(name string, b []byte, mode fs.FileMode) error {
-		if err := writeNew(name, b, mode); err != nil {
-			return err
-		}
-		files = append(files, name)
-		return nil
+	type file struct {
+		name    string
+		content []byte
+		mode    fs.FileMode
 	}
-	own := o.Cert == ""
-	if own {
-		o.Cert, o.Key = "tls.crt", "tls.key"
-	}
-	text, err := o.text()
-	if err != nil {
-		return nil, err
-	}
-	file := filepath.Join(dir, "scimward.yaml")
-	if err := create(file, text, 0o600); err != nil {
-		return files, err
-	}
-	if own {
+	files := []file{{"scimward.yaml", nil, 0o600}}
+	if o.Cert == "" {
 		cert, key, err := selfSigned(o.host)
 		if err != nil {
-			return files, err
+			return nil, err
 		}
-		err = create(filepath.Join(dir, o.Cert), cert, 0o644)
-		if err == nil {
-			err = create(filepath.Join(dir, o.Key), key, 0o600)
-		}
+		o.Cert, o.Key = "tls.crt", "tls.key"
+		files = append(files, file{o.Cert, cert, 0o644}, file{o.Key, key, 0o600})
+	}
+	if files[0].content, err = o.text(); err != nil {
+		return nil, err
+	}
+	defer func() {
 		if err != nil {
-			return files, err
+			for _, name := range made {
+				err = errors.Join(err, os.Remove(name))
+			}
 		}
+	}()
+	for _, f := range files {
+		name := filepath.Join(dir, f.name)
+		if err := writeNew(name, f.content, f.mode); err != nil {
+			return made, err
+		}
+		made = append(made, name)
 	}
-	if _, err := config.Load(file); err != nil {
-		return files, fmt.Errorf("the flags make no valid configuration: %w", err)
+	if _, err := config.Load(made[0]); err != nil {
+		return made, fmt.Errorf("the flags make no valid configuration: %w", err)
 	}
-	return files, nil
+	return made, nil
 }
 
-// absolute makes the paths of the flags independent of the folder they were given in.
+// absolute makes the paths of the flags absolute: the configuration lies in another folder.
 func (o *initOptions) absolute() error {
 	for _, p := range []*string{&o.Cert, &o.Key, &o.PluginPath} {
 		if *p == "" {
@@ -213,7 +199,7 @@ func (o *initOptions) text() ([]byte, error) {
 func writeNew(name string, b []byte, mode fs.FileMode) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if errors.Is(err, fs.ErrExist) {
-		return hinted{fmt.Errorf("%s exists and is not overwritten", name), "name another folder, or remove it first"}
+		return hinted{fmt.Errorf("%s exists; init does not overwrite it", name), "name another folder, or remove the file"}
 	}
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", name, err)
@@ -225,7 +211,7 @@ func writeNew(name string, b []byte, mode fs.FileMode) error {
 	return nil
 }
 
-// selfSigned makes a certificate and its key for a first try, good for 30 days.
+// selfSigned makes a certificate for a first try, valid for 30 days, and its key.
 func selfSigned(host string) (certPEM, keyPEM []byte, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -239,7 +225,8 @@ func selfSigned(host string) (certPEM, keyPEM []byte, err error) {
 	cert := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(30 * 24 * time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true, IsCA: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
@@ -250,5 +237,6 @@ func selfSigned(host string) (certPEM, keyPEM []byte, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("encoding the key: %w", err)
 	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), nil
+	certPEM = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return certPEM, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), nil
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
-// TestInitPluginSection takes the comment signs from the plugin section that init
-// writes: what it proposes must be a valid configuration, with the URL of the API.
+// TestInitPluginSection uncomments the plugin section that init writes. The result is a valid configuration with the
+// URL of the API.
 func TestInitPluginSection(t *testing.T) {
 	dir := t.TempDir()
 	manifest, token := filepath.Join(dir, "manifest.json"), filepath.Join(dir, "token")
@@ -20,7 +20,10 @@ func TestInitPluginSection(t *testing.T) {
 		}
 	}
 	c := newInit()
-	c.SetArgs([]string{dir, "--plugin", manifest, "--session-cookie", "sid", "--app-url", "http://127.0.0.1:3000", "--client-id", "hr", "--issuer", "https://id.acme.example"})
+	c.SetArgs([]string{
+		dir, "--plugin", manifest, "--session-cookie", "sid", "--app-url", "http://127.0.0.1:3000", "--client-id", "hr",
+		"--issuer", "https://id.acme.example",
+	})
 	c.SetOut(t.Output())
 	c.SetErr(t.Output())
 	if err := c.ExecuteContext(t.Context()); err != nil {
@@ -51,7 +54,8 @@ func TestInitPluginSection(t *testing.T) {
 		t.Fatalf("%v\n%s", err, whole)
 	}
 	p := cfg.Tenants[0].Apps[0].Plugin
-	if p.Config["base_url"] != "http://127.0.0.1:3000" || p.Secrets["admin_token"] != token || len(p.HTTP) != 1 || !p.HTTP[0].Identify {
+	if p.Config["base_url"] != "http://127.0.0.1:3000" || p.Secrets["admin_token"] != token ||
+		len(p.HTTP) != 1 || !p.HTTP[0].Identify {
 		t.Errorf("the section proposes %+v", p)
 	}
 }

@@ -8,27 +8,32 @@ import (
 	"testing"
 )
 
-// TestOperationsNameWhatIsPrinted: each part of the Envoy configuration that
-// docs/operations.md tells operators to copy is in the output they copy from.
+// TestOperationsNameWhatIsPrinted: `scimward envoy bootstrap` prints each part that docs/operations.md tells operators
+// to copy.
 func TestOperationsNameWhatIsPrinted(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, section, found := strings.Cut(string(page), "## An Envoy you already have\n")
-	table, _, ended := strings.Cut(section, "What must stay true:")
+	table, _, ended := strings.Cut(section, "These rules must stay true:")
 	if !found || !ended {
-		t.Fatal("the section is not there")
+		t.Fatal("docs/operations.md has no such section")
 	}
 	dir := filepath.Join(t.TempDir(), "conf")
-	if code, _, stderr := command("init", dir, "--app-url", "http://127.0.0.1:3000", "--client-id", "idp", "--issuer", "https://idp.example.com"); code != 0 {
+	code, _, stderr := command("init", dir, "--app-url", "http://127.0.0.1:3000", "--client-id", "idp",
+		"--issuer", "https://idp.example.com")
+	if code != 0 {
 		t.Fatal(stderr)
 	}
 	code, out, stderr := command("envoy", "bootstrap", "-c", filepath.Join(dir, "scimward.yaml"))
 	if code != 0 {
 		t.Fatal(stderr)
 	}
-	elsewhere := map[string]bool{"scimward envoy bootstrap": true, "static_resources.clusters": true, "app_TENANT_APP": true, "streams": true, "ext_proc": true}
+	elsewhere := map[string]bool{
+		"scimward envoy bootstrap": true, "static_resources.clusters": true, "app_TENANT_APP": true, "streams": true,
+		"ext_proc": true,
+	}
 	n := 0
 	for _, m := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(table, -1) {
 		if elsewhere[m[1]] {
@@ -47,13 +52,13 @@ func TestOperationsNameWhatIsPrinted(t *testing.T) {
 	if n < 15 {
 		t.Errorf("%d names were compared", n)
 	}
-	// What the page forbids is not in it either. The leash is off where no route
-	// turns it on; ext_authz never is.
+	// The output has nothing that the page forbids. The leash is disabled where no route enables it; ext_authz never is.
 	leash := regexp.MustCompile(`- disabled: true\n +name: envoy\.filters\.http\.ext_proc\n`)
-	if strings.Contains(out, "failure_mode_allow: true") || strings.Count(out, "disabled: true") != 1 || !leash.MatchString(out) {
-		t.Error("something is served unjudged")
+	if strings.Contains(out, "failure_mode_allow: true") || strings.Count(out, "disabled: true") != 1 ||
+		!leash.MatchString(out) {
+		t.Error("some requests bypass the check")
 	}
 	if strings.Contains(out, "retry_policy") {
-		t.Error("a route retries: the comparison of counters that the page gives does not hold")
+		t.Error("a route retries, so the counters that the page compares differ")
 	}
 }

@@ -12,18 +12,18 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// usageError is a command line that cannot be understood: exit code 2.
+// usageError is a fault of the command line: exit code 2.
 type usageError struct{ err error }
 
 func (e usageError) Error() string { return e.err.Error() }
 func (e usageError) Unwrap() error { return e.err }
 
-// exitError ends the process with a code after everything was said.
+// exitError ends the process with a code and prints nothing.
 type exitError struct{ code int }
 
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
 
-// hinted is an error with a line that says what to do.
+// hinted is an error with a line that says what to do next.
 type hinted struct {
 	err  error
 	hint string
@@ -34,7 +34,7 @@ func (e hinted) Unwrap() error { return e.err }
 
 // run executes one command line and returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newRoot() //nolint:contextcheck // commands take their context from cobra, which gets it below
+	root := newRoot() //nolint:contextcheck // cobra gives its context to the commands
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -65,40 +65,47 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "scimward",
-		Short: "SCIM for an application that does not have it, and proof that a leaver is out",
+		Short: "SCIM for an application that does not have it, and proof that a leaver has lost access",
 		Long: `scimward stands beside Envoy and makes an application conform to the IPSIE
 identity-lifecycle profile for SCIM 2.0 without changing the application.
 
 Start:   scimward init DIR ...       write a commented configuration
-         scimward config check -c F  judge one
+         scimward config check -c F  check it
          scimward envoy bootstrap -c F > envoy.yaml
          scimward serve -c F
-Look:    scimward status             is it well, is anyone still in?
-         scimward evidence USER      prove when each credential of a leaver died`,
+Look:    scimward status             is it ready, and who still has access?
+         scimward evidence USER      prove when each credential of a user was revoked`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       version(),
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newStore(), newPluginWorker())
-	for _, c := range allCommands(root) {
-		if c.RunE == nil {
-			c.Args, c.RunE = cobra.ArbitraryArgs, group
-			continue
-		}
-		if args := c.Args; args != nil {
-			c.Args = func(cmd *cobra.Command, a []string) error {
-				if err := args(cmd, a); err != nil {
-					return usageError{err}
-				}
-				return nil
-			}
-		}
-	}
+	root.AddCommand(newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newStore(),
+		newPluginWorker())
+	complete(root)
 	return root
 }
 
-// group is what a command with subcommands does when none of them is named.
+// complete makes faulty arguments usage errors, and gives every command with subcommands its help.
+func complete(c *cobra.Command) {
+	args := c.Args
+	switch {
+	case c.RunE == nil:
+		c.Args, c.RunE = cobra.ArbitraryArgs, group
+	case args != nil:
+		c.Args = func(cmd *cobra.Command, a []string) error {
+			if err := args(cmd, a); err != nil {
+				return usageError{err}
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		complete(sub)
+	}
+}
+
+// group runs when a command line names no subcommand.
 func group(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return usageError{fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())}
@@ -106,15 +113,7 @@ func group(c *cobra.Command, args []string) error {
 	return c.Help()
 }
 
-func allCommands(c *cobra.Command) []*cobra.Command {
-	out := []*cobra.Command{c}
-	for _, sub := range c.Commands() {
-		out = append(out, allCommands(sub)...)
-	}
-	return out
-}
-
-// noArgs refuses arguments, and takes one for what it most likely is.
+// noArgs refuses arguments. For a YAML file it names the flag.
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,8 +21,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"scimward": main})
 }
 
-// TestScripts runs each command as a person would: what it prints, where, and its
-// exit code. The scripts lie in testdata.
+// TestScripts runs the scripts of testdata: what each command prints, where, and its exit code.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
@@ -62,17 +63,15 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: exits CODE ARGS...")
 	}
-	var stdout, stderr bytes.Buffer
-	ctx := context.Background()
-	old, err := os.Getwd()
-	ts.Check(err)
-	ts.Check(os.Chdir(ts.Getenv("WORK")))
-	code := run(ctx, args[1:], strings.NewReader(""), &stdout, &stderr)
-	ts.Check(os.Chdir(old))
-	_, _ = ts.Stdout().Write(stdout.Bytes())
-	_, _ = ts.Stderr().Write(stderr.Bytes())
+	code := 0
+	err := ts.Exec("scimward", args[1:]...)
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
 	if fmt.Sprint(code) != args[0] {
-		ts.Fatalf("exit code %d, want %s\nstdout: %s\nstderr: %s", code, args[0], &stdout, &stderr)
+		ts.Fatalf("exit code %d, want %s", code, args[0])
 	}
 }
 
@@ -81,7 +80,7 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: ready FILE")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -101,7 +100,7 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		select {
 		case <-ctx.Done():
-			ts.Fatalf("not ready: %s %s", &stdout, &stderr)
+			ts.Fatalf("the server does not become ready: %s %s", &stdout, &stderr)
 		case <-tick.C:
 		}
 	}

@@ -19,8 +19,8 @@ func newServe() *cobra.Command {
 		Use:   "serve",
 		Short: "run the sidecar until SIGTERM or SIGINT",
 		Long: `Opens the store, loads policy, keys and plugins, and serves the authz, scim and
-admin listeners. On SIGTERM it stops accepting, finishes what runs, gives its
-leases back and exits 0, within the configured drain time.`,
+admin listeners. On SIGTERM it accepts no more, finishes running requests, releases
+its leases and exits 0, within the configured drain time.`,
 		Args: noArgs,
 	}
 	file := configFlag(c)
@@ -35,7 +35,8 @@ leases back and exits 0, within the configured drain time.`,
 			return err
 		}
 		_, scim, admin := s.Addrs()
-		_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: %s for %d tenant(s); scim %s, admin %s\n", version(), len(cfg.Tenants), scim, admin)
+		_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: %s for %d tenant(s); scim %s, admin %s\n",
+			version(), len(cfg.Tenants), scim, admin)
 		if err := s.Run(c.Context()); err != nil {
 			return fmt.Errorf("serving: %w", err)
 		}
@@ -44,31 +45,31 @@ leases back and exits 0, within the configured drain time.`,
 	return c
 }
 
-// loadConfig loads a file and adds the hint that a missing one needs.
+// loadConfig loads a file. Its errors have a hint.
 func loadConfig(file string) (*config.Config, error) {
 	cfg, err := config.Load(file)
 	return cfg, explain(err)
 }
 
-// explain adds what to do to the fault of a configuration that cannot be read.
+// explain adds a hint to the error of a configuration that cannot be read.
 func explain(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return hinted{err, "name it with -c FILE, or write one with `scimward init DIR`"}
 	case errors.Is(err, fs.ErrPermission):
-		return hinted{err, "run this as the user that may read it"}
+		return hinted{err, "run this as a user that may read it"}
 	}
 	return err
 }
 
-// newLogger writes JSON lines. Query strings never reach the log: a URL is cut at
-// its path wherever one is an attribute. Durations are written with their unit.
+// newLogger writes JSON lines. It logs only the path of a URL, so that no query string reaches the log, and durations
+// with their unit.
 func newLogger(w io.Writer, level string) *slog.Logger {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		l = slog.LevelInfo
 	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+	replace := func(_ []string, a slog.Attr) slog.Attr {
 		if u, ok := a.Value.Any().(*url.URL); ok {
 			return slog.String(a.Key, u.Path)
 		}
@@ -76,5 +77,6 @@ func newLogger(w io.Writer, level string) *slog.Logger {
 			return slog.String(a.Key, a.Value.Duration().String())
 		}
 		return a
-	}}))
+	}
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: l, ReplaceAttr: replace}))
 }

@@ -4,8 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,10 +16,10 @@ import (
 func newStatus() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
-		Short: "say how the running sidecar is, and whether anyone is still in",
-		Long: `Exits 0 when every component is ready, no deadline is breached, no job has
-failed and no application refuses its plugin; else 1. Below the tenants it lists
-who is not out of every application yet, whoever waits longest first.`,
+		Short: "say whether the running sidecar is ready and who still has access",
+		Long: `Exits 0 when every component is ready, no deadline is breached, no job has failed
+and no application refuses its plugin; otherwise 1. Below the tenants it lists the
+leavers whose credentials are not all revoked, the longest wait first.`,
 		Args: noArgs,
 	}
 	file := configFlag(c)
@@ -37,10 +37,12 @@ who is not out of every application yet, whoever waits longest first.`,
 		if err := json.Unmarshal(b, &s); err != nil {
 			return fmt.Errorf("reading the status: %w", err)
 		}
+		text := statusText(&s)
 		if *asJSON {
-			_, _ = fmt.Fprintf(c.OutOrStdout(), "%s\n", b)
-		} else if err := printStatus(c.OutOrStdout(), &s); err != nil {
-			return err
+			text = string(b) + "\n"
+		}
+		if _, err := io.WriteString(c.OutOrStdout(), text); err != nil {
+			return fmt.Errorf("printing the status: %w", err)
 		}
 		if !well(&s) {
 			return exitError{1}
@@ -60,43 +62,36 @@ func well(s *sidecar.Status) bool {
 	return s.Ready
 }
 
-func printStatus(w io.Writer, s *sidecar.Status) error {
+func statusText(s *sidecar.Status) string {
+	var b strings.Builder
 	word := "ready"
 	if !s.Ready {
 		word = "NOT READY"
 	}
-	_, _ = fmt.Fprintf(w, "scimward %s: %s, up %s, store at %d\n", s.Version, word, time.Since(s.Started).Round(time.Second), s.Applied)
+	up := time.Since(s.Started).Round(time.Second)
+	fmt.Fprintf(&b, "scimward %s: %s, up %s, store at %d\n", s.Version, word, up, s.Applied)
 	for _, c := range s.Components {
 		if !c.Ready {
-			_, _ = fmt.Fprintf(w, "  %s: %s\n", c.Name, c.Message)
+			fmt.Fprintf(&b, "  %s: %s\n", c.Name, c.Message)
 		}
 	}
-	if err := printTenants(w, s); err != nil {
-		return err
-	}
-	if err := printLeavers(w, s); err != nil {
-		return err
-	}
-	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
+	writeTenants(&b, s)
+	writeLeavers(&b, s)
 	if len(s.Plugins) > 0 {
-		_, _ = fmt.Fprintln(tw, "\nPLUGIN\tOF\tHEALTH\tMESSAGE")
+		b.WriteString("\nPLUGIN\tOF\tHEALTH\tMESSAGE\n")
 	}
 	for _, p := range s.Plugins {
 		name := "not loaded"
 		if p.Name != "" {
 			name = p.Name + " " + p.Version
 		}
-		_, _ = fmt.Fprintf(tw, "%s\t%s/%s\t%s\t%s\n", name, p.Tenant, p.App, p.Health, p.Message)
+		fmt.Fprintf(&b, "%s\t%s/%s\t%s\t%s\n", name, p.Tenant, p.App, p.Health, p.Message)
 	}
-	if err := tw.Flush(); err != nil {
-		return fmt.Errorf("printing the status: %w", err)
-	}
-	return nil
+	return columns(b.String())
 }
 
-func printTenants(w io.Writer, s *sidecar.Status) error {
-	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	_, _ = fmt.Fprintln(tw, "TENANT\tUSERS\tGROUPS\tSTILL BEING REVOKED\tOLDEST\tBREACHED\tFAILED\tAT PROXY ONLY")
+func writeTenants(b *strings.Builder, s *sidecar.Status) {
+	b.WriteString("TENANT\tUSERS\tGROUPS\tSTILL BEING REVOKED\tOLDEST\tBREACHED\tFAILED\tAT PROXY ONLY\n")
 	for _, t := range s.Tenants {
 		oldest, more := "-", ""
 		if t.Open > 0 {
@@ -105,47 +100,45 @@ func printTenants(w io.Writer, s *sidecar.Status) error {
 		if t.Bounded {
 			more = "+"
 		}
-		_, _ = fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t%s\t%d\t%d%s\t%d%s\n", t.Name, t.Users, t.Groups, t.OpenUsers, oldest, t.Breached, t.Failed, more, t.ProxyOnly, more)
+		fmt.Fprintf(b, "%s\t%d\t%d\t%d\t%s\t%d\t%d%s\t%d%s\n",
+			t.Name, t.Users, t.Groups, t.OpenUsers, oldest, t.Breached, t.Failed, more, t.ProxyOnly, more)
 	}
-	if err := tw.Flush(); err != nil {
-		return fmt.Errorf("printing the status: %w", err)
-	}
-	return nil
 }
 
-// printLeavers answers whether anyone is still in, one line for each application.
-func printLeavers(w io.Writer, s *sidecar.Status) error {
+// writeLeavers lists who still has access somewhere, one line for each application.
+func writeLeavers(b *strings.Builder, s *sidecar.Status) {
 	if len(s.Leavers) == 0 {
-		return nil
+		return
 	}
-	tw := tabwriter.NewWriter(w, 0, 4, 2, ' ', 0)
-	_, _ = fmt.Fprintln(tw, "\nNOT OUT YET\tUSER NAME\tTENANT\tSINCE\tAPP\tNOT DONE")
+	b.WriteString("\nNOT OUT YET\tUSER NAME\tTENANT\tSINCE\tAPP\tNOT DONE\n")
 	for i := range s.Leavers {
 		l := &s.Leavers[i]
-		since := l.Since.Format("2006-01-02 15:04:05 MST")
+		since := stamp(l.Since)
 		if l.Breached {
 			since += " (breached)"
 		}
-		apps, kinds := notDone(l)
-		for _, app := range apps {
-			_, _ = fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", l.User, l.UserName, l.Tenant, since, app, strings.Join(kinds[app], "; "))
+		for _, a := range openApps(l) {
+			fmt.Fprintf(b, "%s\t%s\t%s\t%s\t%s\t%s\n",
+				l.User, l.UserName, l.Tenant, since, a.name, strings.Join(a.outcomes, "; "))
 		}
 	}
-	if err := tw.Flush(); err != nil {
-		return fmt.Errorf("printing the status: %w", err)
-	}
 	if s.MoreLeavers > 0 {
-		_, _ = fmt.Fprintf(w, "and %d more\n", s.MoreLeavers)
+		fmt.Fprintf(b, "and %d more\n", s.MoreLeavers)
 	}
-	return nil
 }
 
-// notDone groups what is open by application, and within it by state and code.
-func notDone(l *sidecar.Leaver) (apps []string, text map[string][]string) {
+// openApp is an application where some kinds of credentials are not done.
+type openApp struct {
+	name     string
+	outcomes []string // "pat, ssh_key: retrying (app_denied)"
+}
+
+// openApps groups the open kinds of a user by application, and within one by state and code.
+func openApps(l *sidecar.Leaver) []openApp {
 	if len(l.Kinds) == 0 {
-		return []string{"-"}, map[string][]string{"-": {"the last proof is being recorded"}}
+		return []openApp{{"-", []string{"scimward is recording the last proof"}}}
 	}
-	text = map[string][]string{}
+	var apps []openApp
 	for i := 0; i < len(l.Kinds); {
 		k := l.Kinds[i]
 		names := []string{k.Kind}
@@ -156,12 +149,14 @@ func notDone(l *sidecar.Leaver) (apps []string, text map[string][]string) {
 		if k.Code != "" {
 			outcome += " (" + k.Code + ")"
 		}
-		if _, seen := text[k.App]; !seen {
-			apps = append(apps, k.App)
+		at := slices.IndexFunc(apps, func(a openApp) bool { return a.name == k.App })
+		if at < 0 {
+			at = len(apps)
+			apps = append(apps, openApp{name: k.App})
 		}
-		text[k.App] = append(text[k.App], outcome)
+		apps[at].outcomes = append(apps[at].outcomes, outcome)
 	}
-	return apps, text
+	return apps
 }
 
 func sameOutcome(a, b sidecar.OpenKind) bool {

@@ -5,17 +5,16 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/scimward/scimward/plugins"
 	"github.com/scimward/scimward/sidecar"
 	"github.com/scimward/scimward/store"
 )
 
 func newStore() *cobra.Command {
-	c := &cobra.Command{Use: "store", Short: "look after the store"}
+	c := &cobra.Command{Use: "store", Short: "check the store"}
 	verify := &cobra.Command{
 		Use:   "verify",
 		Short: "check indexes, edges, counts, jobs, locks, the log and the audit chains",
-		Long:  "Needs the store for itself: stop `scimward serve` first. Exits 1 when something does not agree.",
+		Long:  "Needs the store for itself: stop `scimward serve` first. Exits 1 when it finds a contradiction.",
 		Args:  noArgs,
 	}
 	file := configFlag(verify)
@@ -35,22 +34,9 @@ func newStore() *cobra.Command {
 			_, _ = fmt.Fprintf(c.OutOrStdout(), "%d finding(s)\n", len(report.Findings))
 			return exitError{1}
 		}
-		_, _ = fmt.Fprintln(c.OutOrStdout(), "everything agrees")
+		_, _ = fmt.Fprintln(c.OutOrStdout(), "no findings")
 		return nil
 	}
 	c.AddCommand(verify)
-	return c
-}
-
-// newPluginWorker is what the plugin host starts; it speaks frames on standard
-// input and output and nothing for people.
-func newPluginWorker() *cobra.Command {
-	c := &cobra.Command{Use: "plugin-worker", Short: "run one plugin (started by serve)", Hidden: true, Args: cobra.ArbitraryArgs, DisableFlagParsing: true}
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		if code := plugins.RunWorker(c.Context(), c.InOrStdin(), c.OutOrStdout()); code != 0 {
-			return exitError{code}
-		}
-		return nil
-	}
 	return c
 }

@@ -19,11 +19,12 @@ import (
 	"github.com/scimward/scimward/sidecar"
 )
 
-// TestDurationsAreReadInTheLog: not as nanoseconds, in groups neither.
-func TestDurationsAreReadInTheLog(t *testing.T) {
+// TestLogAttributes: durations have a unit, also in groups, and of a URL only the path is logged.
+func TestLogAttributes(t *testing.T) {
 	var b bytes.Buffer
 	l := newLogger(&b, "info")
-	l.Info("x", slog.Duration("took", 1200*time.Microsecond), slog.Group("g", slog.Any("left", 2*time.Minute)), slog.Int("n", 7), slog.Any("url", &url.URL{Path: "/p", RawQuery: "secret=1"}))
+	l.Info("x", slog.Duration("took", 1200*time.Microsecond), slog.Group("g", slog.Any("left", 2*time.Minute)),
+		slog.Int("n", 7), slog.Any("url", &url.URL{Path: "/p", RawQuery: "secret=1"}))
 	for _, want := range []string{`"took":"1.2ms"`, `"left":"2m0s"`, `"n":7`, `"url":"/p"`} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("%s\nwant %s", &b, want)
@@ -31,28 +32,29 @@ func TestDurationsAreReadInTheLog(t *testing.T) {
 	}
 }
 
-// TestHintsFitTheFault: a file that may not be read is not to be written anew.
+// TestHintsFitTheFault: the hint for a file that cannot be read does not propose to write another.
 func TestHintsFitTheFault(t *testing.T) {
 	for name, tt := range map[string]struct {
 		err  error
 		hint string
 	}{
 		"absent":    {fs.ErrNotExist, "write one with `scimward init DIR`"},
-		"forbidden": {fs.ErrPermission, "run this as the user that may read it"},
+		"forbidden": {fs.ErrPermission, "run this as a user that may read it"},
 		"other":     {errors.New("a fault"), ""},
 	} {
 		err := explain(fmt.Errorf("reading configuration: %w", tt.err))
 		var h hinted
-		if errors.As(err, &h); !errors.Is(err, tt.err) || !strings.Contains(h.hint, tt.hint) || tt.hint == "" && h.hint != "" {
+		errors.As(err, &h)
+		if !errors.Is(err, tt.err) || !strings.Contains(h.hint, tt.hint) || tt.hint == "" && h.hint != "" {
 			t.Errorf("%s: %v, hint %q", name, err, h.hint)
 		}
 	}
 	if explain(nil) != nil {
-		t.Error("no fault is one")
+		t.Error("explain makes an error of none")
 	}
 }
 
-func TestStatusSaysWhoIsStillIn(t *testing.T) {
+func TestStatusListsLeavers(t *testing.T) {
 	since := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
 	kind := func(app, kind, state, code string) sidecar.OpenKind {
 		return sidecar.OpenKind{App: app, Kind: kind, Epoch: 1, State: state, Code: code}
@@ -65,40 +67,39 @@ func TestStatusSaysWhoIsStillIn(t *testing.T) {
 		},
 		Leavers: []sidecar.Leaver{
 			{Tenant: "acme", User: "id-1", UserName: "ada", Since: since, Breached: true, Kinds: []sidecar.OpenKind{
-				kind("wiki", "pat", "retrying", "app_denied"), kind("wiki", "ssh_key", "retrying", "app_denied"), kind("wiki", "device", "failed", "gave_up"), kind("zine", "pat", "retrying", "app_denied"),
+				kind("wiki", "pat", "retrying", "app_denied"), kind("wiki", "ssh_key", "retrying", "app_denied"),
+				kind("wiki", "device", "failed", "gave_up"), kind("zine", "pat", "retrying", "app_denied"),
 			}},
 			{Tenant: "acme", User: "id-2", UserName: "bob", Since: since},
 		},
 	}
-	var b bytes.Buffer
-	if err := printStatus(&b, s); err != nil {
-		t.Fatal(err)
-	}
-	got := strings.Join(strings.Fields(strings.ReplaceAll(b.String(), "\n", " | ")), " ")
+	text := statusText(s)
+	got := strings.Join(strings.Fields(strings.ReplaceAll(text, "\n", " | ")), " ")
 	for _, want := range []string{
 		"| TENANT USERS GROUPS STILL BEING REVOKED OLDEST BREACHED FAILED AT PROXY ONLY |",
 		"| acme 40 0 5 1m1s 0 1 2 |",
 		"| globex 0 0 0 - 0 2+ 9+ |",
 		"| id-1 ada acme 2026-03-01 09:00:00 UTC (breached) wiki pat, ssh_key: retrying (app_denied); device: failed (gave_up) |",
 		"| id-1 ada acme 2026-03-01 09:00:00 UTC (breached) zine pat: retrying (app_denied) |",
-		"| id-2 bob acme 2026-03-01 09:00:00 UTC - the last proof is being recorded |",
+		"| id-2 bob acme 2026-03-01 09:00:00 UTC - scimward is recording the last proof |",
 		"| and 3 more |",
 	} {
 		if !strings.Contains(got, want) {
-			t.Errorf("%s\nwant %s", &b, want)
+			t.Errorf("%s\nwant %s", text, want)
 		}
 	}
 }
 
-// TestWellIsNothingToDo: exit code 0 means that nobody need look.
-func TestWellIsNothingToDo(t *testing.T) {
+// TestWell: exit code 0 means that nobody need look.
+func TestWell(t *testing.T) {
 	status := func(change func(*sidecar.Status, *sidecar.TenantStatus)) *sidecar.Status {
-		s := &sidecar.Status{Ready: true, Tenants: []sidecar.TenantStatus{{Name: "a"}, {Name: "b", Open: 1, OpenUsers: 1, ProxyOnly: 1}}}
+		busy := sidecar.TenantStatus{Name: "b", Open: 1, OpenUsers: 1, ProxyOnly: 1}
+		s := &sidecar.Status{Ready: true, Tenants: []sidecar.TenantStatus{{Name: "a"}, busy}}
 		change(s, &s.Tenants[1])
 		return s
 	}
 	if !well(status(func(*sidecar.Status, *sidecar.TenantStatus) {})) {
-		t.Error("work that goes on is not well")
+		t.Error("ordinary work counts as a problem")
 	}
 	for name, change := range map[string]func(*sidecar.Status, *sidecar.TenantStatus){
 		"not ready": func(s *sidecar.Status, _ *sidecar.TenantStatus) { s.Ready = false },
@@ -107,19 +108,20 @@ func TestWellIsNothingToDo(t *testing.T) {
 		"denied":    func(_ *sidecar.Status, t *sidecar.TenantStatus) { t.AppDenied = 1 },
 	} {
 		if well(status(change)) {
-			t.Errorf("%s is well", name)
+			t.Errorf("%s does not count as a problem", name)
 		}
 	}
 }
 
-// answers is a configuration whose admin listener is h.
+// answers writes a configuration whose admin listener is h.
 func answers(t *testing.T, h http.HandlerFunc) (file, data string) {
 	t.Helper()
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
 	dir := t.TempDir()
 	file = filepath.Join(dir, "scimward.yaml")
-	text := "version: 1\ndata_dir: data\nlisten: {scim: '127.0.0.1:0', admin: '" + strings.TrimPrefix(srv.URL, "http://") + "'}\n" + `tenants:
+	admin := strings.TrimPrefix(srv.URL, "http://")
+	text := "version: 1\ndata_dir: data\nlisten: {scim: '127.0.0.1:0', admin: '" + admin + "'}\n" + `tenants:
   - name: acme
     external_url: https://app.example.com
     identity_services: [{client_id: idp, keys: {jwks_file: none.json}}]
@@ -137,8 +139,8 @@ func command(args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), errs.String()
 }
 
-// TestEvidenceOfSeveral: the list is on standard error, the exit code 1, and no
-// report is chosen for who asked.
+// TestEvidenceOfSeveral: with several users of one name the command lists them on standard error, prints no report and
+// exits 1.
 func TestEvidenceOfSeveral(t *testing.T) {
 	data := ""
 	file, data := answers(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -152,20 +154,22 @@ func TestEvidenceOfSeveral(t *testing.T) {
 	if code != 1 || stdout != "" {
 		t.Errorf("exit code %d, %q", code, stdout)
 	}
-	for _, want := range []string{"scimward: several users left under this name", "id-2  ada        2       enforced at proxy  2026-03-02 09:00:00 UTC", "id-1  Ada        1       verified", "and more", "hint: scimward evidence id-2"} {
+	for _, want := range []string{
+		"scimward: several users left under this name", "id-2  ada        2       enforced at proxy  2026-03-02 09:00:00 UTC",
+		"id-1  Ada        1       verified", "and more", "hint: scimward evidence id-2",
+	} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("%s\nwant %s", stderr, want)
 		}
 	}
 }
 
-// TestWhoAnswers: no answer of anything but the scimward of this configuration is
-// believed.
+// TestWhoAnswers: a command accepts answers only from the scimward of its configuration.
 func TestWhoAnswers(t *testing.T) {
 	for name, tt := range map[string]struct{ header, want string }{
-		"another program":  {"", "is not scimward"},
+		"another program":  {"", "another program than scimward"},
 		"another scimward": {"/srv/other", "(data in /srv/other)"},
-		"garbage":          {"%zz", "is not scimward"},
+		"garbage":          {"%zz", "another program than scimward"},
 	} {
 		file, _ := answers(t, func(w http.ResponseWriter, _ *http.Request) {
 			if tt.header != "" {
@@ -174,7 +178,8 @@ func TestWhoAnswers(t *testing.T) {
 			_, _ = w.Write([]byte(`{"ready":true}`))
 		})
 		for _, args := range [][]string{{"status", "-c", file}, {"evidence", "ada", "-c", file}} {
-			if code, stdout, stderr := command(args...); code != 1 || stdout != "" || !strings.Contains(stderr, tt.want) {
+			code, stdout, stderr := command(args...)
+			if code != 1 || stdout != "" || !strings.Contains(stderr, tt.want) {
 				t.Errorf("%s: %s: exit code %d, %q %q, want %q", name, args[0], code, stdout, stderr, tt.want)
 			}
 		}
@@ -184,22 +189,30 @@ func TestWhoAnswers(t *testing.T) {
 	if err := os.Symlink(dir, link); err != nil {
 		t.Fatal(err)
 	}
-	if !sameFolder(dir, link) || !sameFolder(dir, dir+"/.") || sameFolder(dir, filepath.Dir(dir)) || sameFolder("/none/a", "/none/b") {
-		t.Error("folders are compared wrongly")
+	if !sameFolder(dir, link) || !sameFolder(dir, dir+"/.") {
+		t.Error("one folder counts as two")
+	}
+	if sameFolder(dir, filepath.Dir(dir)) || sameFolder("/none/a", "/none/b") {
+		t.Error("two folders count as one")
 	}
 }
 
-// TestVerifiedReportTellsItsClaim: that a report holds does not mean that the user
-// is out.
-func TestVerifiedReportTellsItsClaim(t *testing.T) {
+// TestClaim: verify prints what a report claims, because a valid report does not mean that the user has lost access.
+func TestClaim(t *testing.T) {
 	at := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
-	var b bytes.Buffer
-	printClaim(&b, &sidecar.Evidence{User: "id-1", UserName: "ada", Tenant: "acme", Generated: at, Status: "revoking", Offboardings: []sidecar.EvidenceOffboarding{
-		{Epoch: 1, Event: "user.deactivated", Status: "enforced_at_proxy", Received: at}, {Epoch: 2, Event: "user.deleted", Status: "revoking", Received: at},
-	}})
-	for _, want := range []string{"it says of ada (id-1), tenant acme, at 2026-03-01 09:00:00 UTC: revoking\n", "epoch 1: user.deactivated, received 2026-03-01 09:00:00 UTC: enforced at proxy\n", "epoch 2: user.deleted"} {
-		if !strings.Contains(b.String(), want) {
-			t.Errorf("%s\nwant %s", &b, want)
+	text := claimText(&sidecar.Evidence{
+		User: "id-1", UserName: "ada", Tenant: "acme", Generated: at, Status: "revoking",
+		Offboardings: []sidecar.EvidenceOffboarding{
+			{Epoch: 1, Event: "user.deactivated", Status: "enforced_at_proxy", Received: at},
+			{Epoch: 2, Event: "user.deleted", Status: "revoking", Received: at},
+		},
+	})
+	for _, want := range []string{
+		"the report says: ada (id-1), tenant acme, at 2026-03-01 09:00:00 UTC: revoking\n",
+		"epoch 1: user.deactivated, received 2026-03-01 09:00:00 UTC: enforced at proxy\n", "epoch 2: user.deleted",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%s\nwant %s", text, want)
 		}
 	}
 }

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scimward/scimward/sidecar"
+)
+
+func newEvidenceVerify() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "verify FILE",
+		Short: "check a sealed report without the service that wrote it",
+		Long: `Checks that the audit chain has no gap and no changed record, that the text is the
+one that was sealed, and that the tenant's key signed the seal. --jwks names the
+tenant's keys, as its /oauth/jwks serves them. Without it the command checks the
+chain and the text, and says that it did not check the signature.`,
+		Args: cobra.ExactArgs(1),
+	}
+	jwks := c.Flags().String("jwks", "", "`FILE` with the public keys of the tenant")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		f, err := os.Open(args[0])
+		if err != nil {
+			return fmt.Errorf("reading the report: %w", err)
+		}
+		defer f.Close() //nolint:errcheck // read only
+		in := bufio.NewReader(f)
+		if !looksLikeJSON(in) {
+			return fmt.Errorf("%s is not a JSON report; use --json to write one", args[0])
+		}
+		var keys []byte
+		if *jwks != "" {
+			if keys, err = os.ReadFile(*jwks); err != nil {
+				return fmt.Errorf("reading the keys: %w", err)
+			}
+		}
+		rep, err := sidecar.VerifyEvidence(in, keys)
+		if err != nil {
+			return fmt.Errorf("%s is not valid: %w", args[0], err)
+		}
+		signed := "signature valid"
+		if keys == nil {
+			signed = "signature NOT checked (give --jwks)"
+		}
+		_, err = fmt.Fprintf(c.OutOrStdout(), "%s: valid; %d audit records without a gap, seal over this text, %s\n%s",
+			args[0], len(rep.Chain), signed, claimText(rep))
+		return err
+	}
+	return c
+}
+
+// claimText says what the report claims. A valid report does not mean that the user has lost access.
+func claimText(r *sidecar.Evidence) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "the report says: %s (%s), tenant %s, at %s: %s\n",
+		r.UserName, r.User, r.Tenant, stamp(r.Generated), plain(r.Status))
+	for _, o := range r.Offboardings {
+		fmt.Fprintf(&b, "  epoch %d: %s, received %s: %s\n", o.Epoch, o.Event, stamp(o.Received), plain(o.Status))
+	}
+	return b.String()
+}
+
+// looksLikeJSON reports whether a file starts with an object.
+func looksLikeJSON(r *bufio.Reader) bool {
+	for {
+		b, err := r.ReadByte()
+		switch {
+		case err != nil:
+			return false
+		case b == ' ' || b == '\t' || b == '\r' || b == '\n':
+			continue
+		}
+		return b == '{' && r.UnreadByte() == nil
+	}
+}

@@ -1,0 +1,21 @@
+package main
+
+import (
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// columns aligns the cells of tab-separated lines. A line without a tab ends a table.
+func columns(text string) string {
+	var b strings.Builder
+	tw := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
+	_, _ = tw.Write([]byte(text)) // writes to memory
+	_ = tw.Flush()
+	return b.String()
+}
+
+// plain writes a status of the API, such as enforced_at_proxy, for people.
+func plain(status string) string { return strings.ReplaceAll(status, "_", " ") }
+
+func stamp(t time.Time) string { return t.Format("2006-01-02 15:04:05 MST") }
