@@ -15,26 +15,26 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// rounds is how often each burst is repeated; figures are medians over rounds, and
-// ratios are taken within a round.
+// rounds is how often each burst runs. Figures are medians over rounds; a ratio
+// compares two figures of one round.
 const rounds = 9
 
-// bursts are the concurrencies and how many requests one burst has.
+// bursts are the numbers of callers and of requests in one burst.
 var bursts = []struct{ c, n int }{{1, 400}, {16, 2000}}
 
-// subject is one thing that is measured: a server and what it is asked.
+// subject is what one line of the table measures: a server and its requests.
 type subject struct {
 	name   string
 	server *server
-	next   func(n int) []*authv3.CheckRequest // made before the clock starts
+	next   func(n int) []*authv3.CheckRequest // called before the clock starts
 }
 
 // figures are the results of one subject at one concurrency, by round.
 type figures struct{ p50, rps, cpu []float64 } // µs, 1/s, µs
 
-// BenchmarkCheck is a Check through gRPC on a unix socket: a server that does
-// nothing, and scimward asked about a token it has seen (warm), one it has not
-// (cold), a change of a group (write), a session whose owner it has looked up (app),
+// BenchmarkCheck measures a Check through gRPC on a unix socket. One server does
+// nothing (noop). The others are scimward with a token it has seen (warm), a new
+// token (cold), a change of a group (write), a session whose owner it knows (app),
 // and the warm one with the decision log on (logged). See README.md.
 func BenchmarkCheck(b *testing.B) {
 	key := newSigner(b)
@@ -48,7 +48,7 @@ func BenchmarkCheck(b *testing.B) {
 	seen := key.token(b, "warm")
 	warm := readRequest(seen, 0)
 	if size := proto.Size(warm); size < 1000 || size > 1500 {
-		b.Fatalf("the request has %d bytes, which is not what Envoy sends", size)
+		b.Fatalf("the request has %d bytes, want 1000 to 1500 as Envoy sends", size)
 	}
 	serial := 0
 	each := func(request func(n int) *authv3.CheckRequest) func(int) []*authv3.CheckRequest {
@@ -62,16 +62,23 @@ func BenchmarkCheck(b *testing.B) {
 		}
 	}
 	reads := each(func(n int) *authv3.CheckRequest { return readRequest(seen, n) })
-	cold := each(func(n int) *authv3.CheckRequest { return readRequest(key.token(b, fmt.Sprint("cold-", n)), n) })
+	cold := each(func(n int) *authv3.CheckRequest {
+		return readRequest(key.token(b, fmt.Sprint("cold-", n)), n)
+	})
 	writes := each(func(n int) *authv3.CheckRequest { return writeRequest(seen, n) })
 	session := appRequest()
 	pages := each(func(int) *authv3.CheckRequest { return session })
-	for s, r := range map[*server]*authv3.CheckRequest{floor: warm, full: warm, logged: warm} {
-		s.until(r)
+	for _, s := range []*server{floor, full, logged} {
+		s.waitFor(warm)
 	}
-	full.until(session)
+	full.waitFor(session)
 	subjects := []subject{
-		{"noop", floor, reads}, {"warm", full, reads}, {"cold", full, cold}, {"write", full, writes}, {"app", full, pages}, {"logged", logged, reads},
+		{"noop", floor, reads},
+		{"warm", full, reads},
+		{"cold", full, cold},
+		{"write", full, writes},
+		{"app", full, pages},
+		{"logged", logged, reads},
 	}
 	got, verify := measure(b, subjects, key)
 	for _, s := range subjects {
@@ -86,23 +93,23 @@ func BenchmarkCheck(b *testing.B) {
 		if os.Getenv("BENCH_PROFILE_OF") == "write" {
 			profiled = writes
 		}
-		full.tell("profile " + path)
+		full.send("profile " + path)
 		run(b, full, profiled(30_000), 16)
-		full.tell("stop")
+		full.send("stop")
 	}
 }
 
-// measure runs the bursts in rotation and returns the figures by subject and
-// concurrency, and the cost of one bare ES256 verification by round, in µs.
+// measure runs the bursts in rotation. It returns the figures by subject and number
+// of callers, and the cost of one bare ES256 verification by round, in µs.
 func measure(b *testing.B, subjects []subject, key *signer) (map[string]*figures, []float64) {
 	b.Helper()
 	got := map[string]*figures{}
 	var verify []float64
-	for round := range rounds + 1 { // the first warms up and is not kept
+	for round := range rounds + 1 { // the first is a warm-up
 		for _, at := range bursts {
 			for i := range subjects {
 				s := subjects[(i+round)%len(subjects)]
-				f := run(b, s.server, s.next(at.n), at.c)
+				p50, rps, cpu := run(b, s.server, s.next(at.n), at.c)
 				if round == 0 {
 					continue
 				}
@@ -110,7 +117,8 @@ func measure(b *testing.B, subjects []subject, key *signer) (map[string]*figures
 				if got[k] == nil {
 					got[k] = &figures{}
 				}
-				got[k].p50, got[k].rps, got[k].cpu = append(got[k].p50, f.p50[0]), append(got[k].rps, f.rps[0]), append(got[k].cpu, f.cpu[0])
+				f := got[k]
+				f.p50, f.rps, f.cpu = append(f.p50, p50), append(f.rps, rps), append(f.cpu, cpu)
 			}
 		}
 		if v := key.verifyCost(b, 400); round > 0 {
@@ -120,14 +128,14 @@ func measure(b *testing.B, subjects []subject, key *signer) (map[string]*figures
 	return got, verify
 }
 
-// run is one burst of c workers. On a machine that is too busy a deadline may pass,
-// and the answer is then 503: more than one in a hundred spoils the burst.
-func run(b *testing.B, s *server, requests []*authv3.CheckRequest, c int) figures {
+// run is one burst of c callers. It fails when more than one answer in a hundred is
+// 503: on a busy machine a deadline may pass.
+func run(b *testing.B, s *server, requests []*authv3.CheckRequest, c int) (p50, rps, cpu float64) {
 	b.Helper()
 	took := make([]time.Duration, len(requests))
 	var faults atomic.Int32
 	var workers sync.WaitGroup
-	used := s.tell("cpu")
+	used := s.send("cpu")
 	began := time.Now()
 	for w := range c {
 		workers.Go(func() {
@@ -146,7 +154,7 @@ func run(b *testing.B, s *server, requests []*authv3.CheckRequest, c int) figure
 	}
 	workers.Wait()
 	wall := time.Since(began)
-	used = s.tell("cpu") - used
+	used = s.send("cpu") - used
 	if f := int(faults.Load()); f*100 > len(requests) {
 		b.Errorf("%d of %d requests were answered 503", f, len(requests))
 	}
@@ -155,14 +163,14 @@ func run(b *testing.B, s *server, requests []*authv3.CheckRequest, c int) figure
 	}
 	slices.Sort(took)
 	n := float64(len(requests))
-	return figures{[]float64{micros(took[len(took)/2])}, []float64{n / wall.Seconds()}, []float64{micros(used) / n}}
+	return micros(took[len(took)/2]), n / wall.Seconds(), micros(used) / n
 }
 
 // report publishes one subject's medians, and its ratios to the no-op.
 func report(b *testing.B, got map[string]*figures, name string, c int, verify []float64) {
 	b.Helper()
 	f, floor := got[fmt.Sprint(name, c)], got[fmt.Sprint("noop", c)]
-	for b.Loop() { // what is reported was measured before, in rotation
+	for b.Loop() { // measure has measured already
 	}
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(median(f.p50), "p50-µs")
@@ -173,10 +181,11 @@ func report(b *testing.B, got map[string]*figures, name string, c int, verify []
 		b.ReportMetric(median(verify), "es256-µs")
 		return
 	case "cold":
-		b.ReportMetric(median(paired(f.cpu, floor.cpu, func(x, y float64, i int) float64 { return (x - y) / verify[i] })), "verifies-over-noop")
+		over := func(x, y float64, i int) float64 { return (x - y) / verify[i] }
+		b.ReportMetric(median(paired(f.cpu, floor.cpu, over)), "verifies-over-noop")
 	case "logged":
-		quiet := got[fmt.Sprint("warm", c)]
-		b.ReportMetric(median(paired(f.cpu, quiet.cpu, func(x, y float64, _ int) float64 { return x - y })), "cpu-µs-over-warm")
+		more := func(x, y float64, _ int) float64 { return x - y }
+		b.ReportMetric(median(paired(f.cpu, got[fmt.Sprint("warm", c)].cpu, more)), "cpu-µs-over-warm")
 	}
 	ratio := func(x, y float64, _ int) float64 { return x / y }
 	b.ReportMetric(median(paired(f.cpu, floor.cpu, ratio)), "cpu-x")

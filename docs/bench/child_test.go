@@ -29,11 +29,11 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
-// The roles in which this test binary starts itself again, so that each server
-// has a process, a heap and a processor time of its own.
+// This test binary starts itself again in these roles, so that each server has a
+// process, a heap and a processor time of its own.
 const (
 	roleNoop   = "noop"   // answers OK and reads nothing
-	roleReal   = "real"   // scimward as wired by package sidecar
+	roleReal   = "real"   // scimward as package sidecar wires it
 	roleLogged = "logged" // the same, with the decision log written to a file
 )
 
@@ -101,7 +101,9 @@ func serveNoop(socket string) error {
 	}
 	g := grpc.NewServer( // as package sidecar makes it
 		grpc.NumStreamWorkers(64),
-		grpc.MaxRecvMsgSize(384<<10), grpc.MaxConcurrentStreams(16384), grpc.ConnectionTimeout(5*time.Second),
+		grpc.MaxRecvMsgSize(384<<10),
+		grpc.MaxConcurrentStreams(16384),
+		grpc.ConnectionTimeout(5*time.Second),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}))
 	authv3.RegisterAuthorizationServer(g, noop{})
 	done := make(chan error, 1)
@@ -111,8 +113,8 @@ func serveNoop(socket string) error {
 	return errors.Join(err, <-done)
 }
 
-// control answers "cpu" with the processor time of the process in nanoseconds,
-// and "profile FILE" and "stop" around a CPU profile.
+// control answers each line with the processor time of the process in nanoseconds.
+// "profile FILE" starts a CPU profile and "stop" ends it.
 func control(in io.Reader, out io.Writer) error {
 	var profile *os.File
 	for lines := bufio.NewScanner(in); lines.Scan(); {
@@ -148,7 +150,7 @@ func cpu() (time.Duration, error) {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), err
 }
 
-// server is a child seen from the parent.
+// server is a child process and a client for it.
 type server struct {
 	b      *testing.B
 	in     io.WriteCloser
@@ -156,8 +158,8 @@ type server struct {
 	client authv3.AuthorizationClient
 }
 
-// start starts a child in role on the folder dir, which it must be able to use as
-// a socket's folder, and connects to it.
+// start starts a child in a role and connects to it. The path of dir must be short
+// enough for a socket.
 func start(b *testing.B, role, dir string) *server {
 	b.Helper()
 	cmd := exec.CommandContext(context.WithoutCancel(b.Context()), os.Args[0], "bench-server", role, dir)
@@ -173,7 +175,8 @@ func start(b *testing.B, role, dir string) *server {
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
-	conn, err := grpc.NewClient("unix:"+filepath.Join(dir, "authz.sock"), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("unix:"+filepath.Join(dir, "authz.sock"),
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -185,14 +188,14 @@ func start(b *testing.B, role, dir string) *server {
 	return &server{b: b, in: in, out: bufio.NewScanner(out), client: authv3.NewAuthorizationClient(conn)}
 }
 
-// tell sends a control line and returns the processor time the child has used.
-func (s *server) tell(line string) time.Duration {
+// send sends a control line and returns the processor time that the child has used.
+func (s *server) send(line string) time.Duration {
 	s.b.Helper()
 	if _, err := io.WriteString(s.in, line+"\n"); err != nil {
 		s.b.Fatal(err)
 	}
 	if !s.out.Scan() {
-		s.b.Fatalf("the server has gone: %v", s.out.Err())
+		s.b.Fatalf("the server has ended: %v", s.out.Err())
 	}
 	ns, err := strconv.ParseInt(s.out.Text(), 10, 64)
 	if err != nil {
@@ -201,10 +204,10 @@ func (s *server) tell(line string) time.Duration {
 	return time.Duration(ns)
 }
 
-// until waits for the first answer that allows r: the server may still be starting.
-func (s *server) until(r *authv3.CheckRequest) {
+// waitFor waits until the server allows r: it may still be starting.
+func (s *server) waitFor(r *authv3.CheckRequest) {
 	s.b.Helper()
-	ctx, cancel := context.WithTimeout(s.b.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(s.b.Context(), 3*time.Minute)
 	defer cancel()
 	for tick := time.NewTicker(50 * time.Millisecond); ; {
 		out, err := s.client.Check(ctx, r, grpc.WaitForReady(true))

@@ -27,7 +27,7 @@ import (
 	"github.com/scimward/scimward/plugins/plugintest"
 )
 
-// shortDir is a folder whose name leaves room for a socket's.
+// shortDir makes a folder whose path is short enough for a socket.
 func shortDir(b *testing.B) string {
 	b.Helper()
 	dir, err := os.MkdirTemp("", "b") //nolint:usetesting // the path of b.TempDir is too long for a socket
@@ -83,7 +83,9 @@ func configure(b *testing.B, dir, app string, key *signer) {
 		}}},
 	})
 	for name, text := range map[string]string{
-		"scimward.yaml": fmt.Sprintf(configText, u.Port(), manifest), "jwks.json": key.jwks(), "admin.secret": "a-secret-of-the-benchmark",
+		"scimward.yaml": fmt.Sprintf(configText, u.Port(), manifest),
+		"jwks.json":     key.jwks(),
+		"admin.secret":  "a-secret-of-the-benchmark",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			b.Fatal(err)
@@ -91,8 +93,8 @@ func configure(b *testing.B, dir, app string, key *signer) {
 	}
 }
 
-// whoami is the application: it knows the one session, and says that this may be
-// remembered for five minutes.
+// whoami is the application. It knows one session, and lets scimward cache the answer
+// for five minutes.
 func whoami(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Authorization") != "Bearer "+sessionValue {
 		w.WriteHeader(http.StatusNotFound)
@@ -126,14 +128,23 @@ func (s *signer) jwks() string {
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// token is an RFC 9068 access token; jti makes it one that was not seen before.
+// token is an RFC 9068 access token. scimward has seen it before only if it has seen
+// the jti.
 func (s *signer) token(b *testing.B, jti string) string {
 	b.Helper()
 	now := time.Now().Unix()
 	claims, err := json.Marshal(map[string]any{
-		"iss": "https://as.example", "aud": "https://acme.example/scim/v2", "sub": "https://idp.example", "client_id": "https://idp.example",
-		"jti": "5f0d6c1e-3b7a-4a55-9d2b-0c9a61f3f7aa-" + jti, "scope": "scim", "iat": now, "nbf": now, "exp": now + 3600,
-		"token_endpoint": "https://acme.example/oauth/token", "tenant": "b2c41a7e-6f0e-4d1b-8d55-7a1f4d3f9c10",
+		"iss":            "https://as.example",
+		"aud":            "https://acme.example/scim/v2",
+		"sub":            "https://idp.example",
+		"client_id":      "https://idp.example",
+		"jti":            "5f0d6c1e-3b7a-4a55-9d2b-0c9a61f3f7aa-" + jti,
+		"scope":          "scim",
+		"iat":            now,
+		"nbf":            now,
+		"exp":            now + 3600,
+		"token_endpoint": "https://acme.example/oauth/token",
+		"tenant":         "b2c41a7e-6f0e-4d1b-8d55-7a1f4d3f9c10",
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -178,18 +189,20 @@ func (s *signer) verifyCost(b *testing.B, n int) float64 {
 	return micros(after-before) / float64(n)
 }
 
-// readRequest is what Envoy sends, with the generated configuration, for a read of
+// readRequest is what Envoy with the generated configuration sends for a read of
 // user n.
 func readRequest(token string, n int) *authv3.CheckRequest {
-	return checkRequest("scim", "GET", "acme.example", fmt.Sprintf("/scim/v2/Users/2819c223-7f76-453a-919d-%012x", n), nil,
+	path := fmt.Sprintf("/scim/v2/Users/2819c223-7f76-453a-919d-%012x", n)
+	return checkRequest("scim", "GET", "acme.example", path, nil,
 		"authorization", "Bearer "+token, "accept", "application/scim+json", "content-type", "application/scim+json")
 }
 
-// writeRequest adds user n to a group, as the profile wants it.
+// writeRequest adds user n to a group, in the shape that the profile allows.
 func writeRequest(token string, n int) *authv3.CheckRequest {
 	body := fmt.Appendf(nil, `{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"add","path":"members","value":[{"value":"2819c223-7f76-453a-919d-%012x"}]}]}`, n)
 	return checkRequest("scim", "PATCH", "acme.example", "/scim/v2/Groups/e9e30dba-f08f-4109-8486-d5c6a331660a", body,
-		"authorization", "Bearer "+token, "accept", "application/scim+json", "content-type", "application/scim+json", "content-length", fmt.Sprint(len(body)))
+		"authorization", "Bearer "+token, "accept", "application/scim+json",
+		"content-type", "application/scim+json", "content-length", fmt.Sprint(len(body)))
 }
 
 // appRequest is a page of the application with a session cookie among others.
@@ -201,12 +214,15 @@ func appRequest() *authv3.CheckRequest {
 
 func checkRequest(surface, method, host, path string, body []byte, headers ...string) *authv3.CheckRequest {
 	headers = append(headers, "host", host,
-		"x-request-id", "3f1c2d7e-9a4b-4c1d-8e2f-5a6b7c8d9e0f", "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+		"x-request-id", "3f1c2d7e-9a4b-4c1d-8e2f-5a6b7c8d9e0f",
+		"traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 	h := &authv3.AttributeContext_HttpRequest{
-		Id: "5237012873405", Method: method, Path: path, Host: host, Scheme: "https", Protocol: "HTTP/2", Size: -1, RawBody: body, HeaderMap: &corev3.HeaderMap{},
+		Id: "5237012873405", Method: method, Path: path, Host: host, Scheme: "https", Protocol: "HTTP/2",
+		Size: -1, RawBody: body, HeaderMap: &corev3.HeaderMap{},
 	}
 	for i := 0; i < len(headers); i += 2 {
-		h.HeaderMap.Headers = append(h.HeaderMap.Headers, &corev3.HeaderValue{Key: headers[i], RawValue: []byte(headers[i+1])})
+		header := &corev3.HeaderValue{Key: headers[i], RawValue: []byte(headers[i+1])}
+		h.HeaderMap.Headers = append(h.HeaderMap.Headers, header)
 	}
 	return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
 		Source: peer("192.0.2.7", 51234), Destination: peer("198.51.100.1", 8443),
@@ -218,7 +234,10 @@ func checkRequest(surface, method, host, path string, body []byte, headers ...st
 }
 
 func peer(address string, port uint32) *authv3.AttributeContext_Peer {
-	return &authv3.AttributeContext_Peer{Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+	socket := &corev3.SocketAddress{
 		Address: address, PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: port},
-	}}}}
+	}
+	return &authv3.AttributeContext_Peer{
+		Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: socket}},
+	}
 }

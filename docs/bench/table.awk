@@ -1,5 +1,5 @@
-# Joins bars.txt with the output of go test -bench and prints what | figure | bar |
-# holds. Exits 1 when a bar does not hold or its figure is missing.
+# Joins bars.txt with the output of go test -bench and prints the columns
+# what | figure | bar | holds. Exits 1 when a bar does not hold or a figure is missing.
 function trim(s) { gsub(/^[ \t]+|[ \t]+$/, "", s); return s }
 FNR == 1 { file++ }
 file == 1 {
