@@ -17,10 +17,10 @@ func listen() (net.Listener, error) {
 	return net.Listen("tcp", "127.0.0.1:0")
 }
 
-// counters is what the application counted, see its admin API.
+// counters is what the application's admin API counts.
 type counters struct {
 	Logins     int                  `json:"logins"`
-	Minted     map[string]int       `json:"minted"`
+	Issued     map[string]int       `json:"minted"`
 	ServedUser map[string]int       `json:"served_user"`
 	LastServed map[string]time.Time `json:"last_served"`
 }
@@ -44,9 +44,10 @@ func countersOf(t *testing.T, tenant *stack.Tenant) counters {
 	return c
 }
 
-func served(t *testing.T, tenant *stack.Tenant, name string) int {
+// served returns how many of the person's requests the application has served.
+func served(t *testing.T, p *stack.Person) int {
 	t.Helper()
-	return countersOf(t, tenant).ServedUser[strings.ToLower(name)]
+	return countersOf(t, p.Tenant).ServedUser[strings.ToLower(p.Name)]
 }
 
 // faults switches faults of the application on; nil switches all off.
@@ -61,8 +62,8 @@ func faults(t *testing.T, tenant *stack.Tenant, table map[string]any) {
 	}
 }
 
-// irrevocable is the fault table of an application that can revoke nothing: what
-// the proxy lets pass it serves.
+// irrevocable is the fault table of an application that can revoke nothing: it
+// serves every request that the proxy lets pass.
 func irrevocable() map[string]any {
 	table := map[string]any{}
 	for _, kind := range kinds() {
@@ -73,19 +74,15 @@ func irrevocable() map[string]any {
 	return table
 }
 
-// kinds are the six kinds of credential that evidence speaks of, and the account.
+// kinds are the six kinds of credential in an evidence report, and the account.
 func kinds() []string {
 	return []string{"ssh_key", "device", "account", "refresh_token", "pat", "api_token", "web_session"}
 }
 
-// report is what these tests read of an evidence report.
+// report is the part of an evidence report that these tests read.
 type report struct {
-	UserName     string `json:"user_name"`
 	Status       string `json:"status"`
 	Offboardings []struct {
-		Epoch       uint64      `json:"epoch"`
-		Event       string      `json:"event"`
-		Status      string      `json:"status"`
 		BlockedAt   *time.Time  `json:"blocked_at"`
 		VerifiedAt  *time.Time  `json:"verified_at"`
 		SettledAt   *time.Time  `json:"settled_at"`
@@ -99,12 +96,11 @@ type kindState struct {
 	Kind          string     `json:"kind"`
 	State         string     `json:"state"`
 	Verified      bool       `json:"verified"`
-	Attempts      int        `json:"attempts"`
 	Revoked       int        `json:"revoked"`
 	EnforcedUntil *time.Time `json:"enforced_at_proxy_until"`
 }
 
-// evidence asks scimward's own command for the report of a user.
+// evidence gets the report on a user from the command "scimward evidence".
 func (w *world) evidence(t *testing.T, tenant, user string) (report, []byte) {
 	t.Helper()
 	out, err := w.Command(t.Context(), "evidence", user, "--tenant", tenant, "--json", "-c", w.Config).Output()
@@ -122,7 +118,7 @@ func (w *world) evidence(t *testing.T, tenant, user string) (report, []byte) {
 	return r, out
 }
 
-// peek asks the admin listener for the same report, which is cheaper to poll.
+// peek gets the same report from the admin listener, which is cheaper to poll.
 func (w *world) peek(t *testing.T, tenant, user string) report {
 	t.Helper()
 	var r report
@@ -146,24 +142,30 @@ func (w *world) adminGet(t *testing.T, path string) string {
 	return body
 }
 
-// settled waits until nothing is left to do for a user: every kind verified, or
+// settled waits until nothing is left to do for a user: every kind is verified, or
 // enforced at the proxy. It returns the report.
 func (w *world) settled(t *testing.T, tenant, user string) report {
 	t.Helper()
 	var r report
-	defer func() {
-		if t.Failed() {
-			t.Logf("the evidence of %s: %+v", user, r)
-		}
-	}()
-	eventually(t, "settling every kind of "+user, func() bool {
+	eventually(t, "settling every kind of "+user, func() string {
 		r = w.peek(t, tenant, user)
-		for i := range r.Offboardings {
-			if r.Offboardings[i].SettledAt == nil {
-				return false
+		for _, o := range r.Offboardings {
+			if o.SettledAt == nil {
+				return "done among " + unverified(r)
 			}
 		}
-		return len(r.Offboardings) > 0
+		return unless(len(r.Offboardings) > 0, "an offboarding")
 	})
 	return r
+}
+
+// unverified lists the kinds of the latest offboarding that are not verified.
+func unverified(r report) string {
+	var out []string
+	for _, kind := range kinds() {
+		if k := stateOf(r, kind); !k.Verified {
+			out = append(out, kind+": "+k.State)
+		}
+	}
+	return strings.Join(out, ", ")
 }

@@ -6,16 +6,16 @@ import (
 	"testing"
 )
 
-// localRows are lines 1 and 2 of edge §3.3.1: forbidden routes of the application
-// in every spelling, and by every method.
+// localRows are requests to change accounts in the application itself, in every
+// spelling of the path and by every method (IL1 §3.2.1).
 func (p *prey) localRows() []row {
 	form := "username=mallory&password=" + strings.Repeat("x", 12)
-	at := func(line, name, method, target string, want int) row {
-		return row{id: line, name: name, by: byApp, want: []int{want}, send: func() answer {
+	at := func(family, name, method, target string, want int) row {
+		return row{family: family, name: name, by: byApp, want: []int{want}, send: func() answer {
 			return p.h1(method, target, form, p.cookie(p.ada), formType)
 		}}
 	}
-	const one, two = "§3.3.1-1", "§3.3.1-2"
+	const one, two = "local change, path", "local change, method"
 	return []row{
 		at(one, "as it is", "POST", "/signup", 403),
 		at(one, "other case", "POST", "/SignUp", 403),
@@ -39,54 +39,54 @@ func (p *prey) localRows() []row {
 		at(two, "PATCH", "PATCH", "/account", 403),
 		at(two, "DELETE", "DELETE", "/account", 403),
 		at(two, "OPTIONS", "OPTIONS", "/account", 403),
-		{id: two, name: "_method in a form", by: byApp, want: []int{403}, send: func() answer {
+		{family: two, name: "_method in a form", by: byApp, want: []int{403}, send: func() answer {
 			return p.h1("POST", "/account", "_method=DELETE", p.cookie(p.ada), formType)
 		}},
-		{id: two, name: "_method in JSON", by: byApp, want: []int{403}, send: func() answer {
+		{family: two, name: "_method in JSON", by: byApp, want: []int{403}, send: func() answer {
 			return p.h1("POST", "/account", `{"_method":"DELETE"}`, p.cookie(p.ada), "Content-Type: application/json")
 		}},
-		{id: two, name: "_method in multipart", by: byApp, want: []int{403}, send: func() answer {
-			return p.h1("POST", "/account", "--x\r\nContent-Disposition: form-data; name=\"_method\"\r\n\r\nDELETE\r\n--x--\r\n", p.cookie(p.ada), "Content-Type: multipart/form-data; boundary=x")
+		{family: two, name: "_method in multipart", by: byApp, want: []int{403}, send: func() answer {
+			return p.h1("POST", "/account", multipart("_method", "DELETE"), p.cookie(p.ada), multipartType)
 		}},
-		{id: two, name: "as an upgrade", by: byApp, want: []int{403}, send: func() answer {
-			return p.raw(p.t, p.Acme, "DELETE /account HTTP/1.1\r\nHost: "+p.host+"\r\n"+p.cookie(p.ada)+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		{family: two, name: "as an upgrade", by: byApp, want: []int{403}, send: func() answer {
+			return p.upgrade("DELETE", "/account", "", p.cookie(p.ada))
 		}},
 		at(two, "unknown method", "PROPFIND", "/account", 405),
 		at(two, "TRACE", "TRACE", "/account", 405),
 	}
 }
 
-// overrideRows are line 3: headers and query keys that stand for another method or path.
+// overrideRows are headers and query keys that stand for another method or path.
 func (p *prey) overrideRows() []row {
-	const line = "§3.3.1-3"
+	const family = "override"
 	var out []row
 	for name, value := range map[string]string{
 		"X-Method": "DELETE", "X-HTTP-Method": "DELETE", "X-HTTP-Method-Override": "DELETE", "X-Method-Override": "DELETE",
 		"X-Original-URL": "/account", "X-Original-URI": "/account", "X-Rewrite-URL": "/account",
 		"X-Forwarded-URI": "/account", "X-Forwarded-Path": "/account",
 	} {
-		out = append(out, row{id: line, name: name, by: byApp, want: []int{400}, send: func() answer {
+		out = append(out, row{family: family, name: name, by: byApp, want: []int{400}, send: func() answer {
 			return p.h1("GET", "/account", "", p.cookie(p.ada), name+": "+value)
 		}})
 	}
 	for _, query := range []string{"method=DELETE", "httpMethod=DELETE", "_method=DELETE", "%5Fmethod=DELETE", "_METHOD=DELETE", "a=b;_method=DELETE"} {
-		out = append(out, row{id: line, name: "?" + query, by: byApp, want: []int{400}, send: func() answer {
+		out = append(out, row{family: family, name: "?" + query, by: byApp, want: []int{400}, send: func() answer {
 			return p.h1("GET", "/account?"+query, "", p.cookie(p.ada))
 		}})
 	}
 	return append(out,
-		row{id: "§3.3.1-8", name: "an override elsewhere is seen, too", by: byApp, want: []int{400}, send: func() answer {
+		row{family: "override", name: "an override on another route", by: byApp, want: []int{400}, send: func() answer {
 			return p.h1("POST", "/me", "", p.cookie(p.ada), "X-Original-URL: /signup", "Content-Length: 0")
 		}},
-		row{id: "§3.3.1-8", name: "the cookie is seen", by: byApp, want: []int{401}, send: func() answer { return p.h1("GET", "/me", "", p.cookie(p.eve)) }},
+		row{family: "cookie form", name: "the plain cookie of the locked user", by: byApp, want: []int{401}, send: func() answer { return p.h1("GET", "/me", "", p.cookie(p.eve)) }},
 	)
 }
 
-// identityRows are H2 to H4 and lines 4, 8 and 10: what a client says of itself
-// does not arrive, and what scimward says does.
+// identityRows are headers in which a client claims an identity: they do not reach
+// the application, and those that scimward sets do.
 func (p *prey) identityRows() []row {
-	passes := func(id, name string, judge func(*testing.T, *http.Request), lines ...string) row {
-		return row{id: id, name: name, want: []int{200}, upstream: judge, send: func() answer {
+	passes := func(family, name string, judge func(*testing.T, *http.Request), lines ...string) row {
+		return row{family: family, name: name, want: []int{200}, upstream: judge, send: func() answer {
 			return p.h1("GET", "/healthz", "", append([]string{p.cookie(p.ada)}, lines...)...)
 		}}
 	}
@@ -113,36 +113,36 @@ func (p *prey) identityRows() []row {
 	}
 	const claimed = "203.0.113.9"
 	return []row{
-		passes("H2", "an identity header that the answer sets", gone(), "X-Scim-User: root", "x-scim-user: admin"),
-		{id: "H2", name: "an identity header that the answer does not set", want: []int{200}, upstream: anonymous, send: func() answer {
+		passes("identity header", "an identity header that the answer sets", gone(), "X-Scim-User: root", "x-scim-user: admin"),
+		{family: "identity header", name: "an identity header that the answer does not set", want: []int{200}, upstream: anonymous, send: func() answer {
 			return p.h1("GET", "/healthz", "", "X-Scim-User: root")
 		}},
-		passes("H3", "an identity header as hop by hop", gone(), "Connection: x-scim-user"),
-		passes("H4", "client certificate", gone("X-Forwarded-Client-Cert"), "X-Forwarded-Client-Cert: By=x;Subject=\"CN=root\""),
-		passes("H4", "client address", func(t *testing.T, r *http.Request) {
+		passes("hop-by-hop header", "an identity header as hop by hop", gone(), "Connection: x-scim-user"),
+		passes("client certificate and address", "client certificate", gone("X-Forwarded-Client-Cert"), "X-Forwarded-Client-Cert: By=x;Subject=\"CN=root\""),
+		passes("client certificate and address", "client address", func(t *testing.T, r *http.Request) {
 			t.Helper()
 			xff := r.Header.Values("X-Forwarded-For")
 			if len(xff) == 0 || strings.HasSuffix(xff[len(xff)-1], claimed) {
 				t.Errorf("X-Forwarded-For is %q, want an address behind the one that was claimed", xff)
 			}
 		}, "X-Forwarded-For: "+claimed),
-		passes("§3.3.1-4", "prefixed names", gone("X-Scim-Client", "X-Scim-Anything-Else"), "X-Scim-Client: root", "X-SCIM-Anything-Else: root"),
-		passes("§3.3.1-4", "names that gateways use", gone("X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Remote-User"),
+		passes("identity header", "prefixed names", gone("X-Scim-Client", "X-Scim-Anything-Else"), "X-Scim-Client: root", "X-SCIM-Anything-Else: root"),
+		passes("identity header", "names that gateways use", gone("X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Remote-User"),
 			"X-Forwarded-User: root", "X-Forwarded-Email: root@example.com", "X-Forwarded-Groups: admins", "X-Remote-User: root"),
-		passes("§3.3.1-10", "a partial body claimed by the client", gone("X-Envoy-Auth-Partial-Body"), "X-Envoy-Auth-Partial-Body: true"),
-		{id: "§3.3.1-10", name: "a locked user's gRPC", by: byGRPC, want: []int{200}, send: func() answer {
+		passes("partial body", "a partial body claimed by the client", gone("X-Envoy-Auth-Partial-Body"), "X-Envoy-Auth-Partial-Body: true"),
+		{family: "gRPC", name: "a locked user's gRPC", by: byGRPC, want: []int{200}, send: func() answer {
 			return p.h1("POST", "/me", "", p.bearer(p.eve, "jwt"), "Content-Type: application/grpc", "Content-Length: 0")
 		}},
 	}
 }
 
-// cookieRows are lines 5, 6 and 9: the locked user's session in spellings that
-// one parser reads and another does not, and twice.
+// cookieRows are the credentials of the locked user in spellings that some parsers
+// read and others do not (RFC 6265 §4.2), twice, or beside those of another user.
 func (p *prey) cookieRows() []row {
-	const five = "§3.3.1-5"
+	const five = "cookie form"
 	eve, ada := p.eve.Credentials["web_session"], p.ada.Credentials["web_session"]
-	cookie := func(id, name string, want int, lines ...string) row {
-		return row{id: id, name: name, by: byApp, want: []int{want}, send: func() answer { return p.h1("GET", "/me", "", lines...) }}
+	cookie := func(family, name string, want int, lines ...string) row {
+		return row{family: family, name: name, by: byApp, want: []int{want}, send: func() answer { return p.h1("GET", "/me", "", lines...) }}
 	}
 	octal := `"\` + "1" + strings.Repeat("4", 2) + eve[1:] + `"`
 	return []row{
@@ -160,61 +160,66 @@ func (p *prey) cookieRows() []row {
 		cookie(five, "twice, the locked one first", 400, "Cookie: session="+eve+"; session="+ada),
 		cookie(five, "twice, the locked one last", 400, "Cookie: session="+ada+"; session="+eve),
 		cookie(five, "in two lines", 400, "Cookie: session="+ada, "Cookie: session="+eve),
-		cookie("§3.3.1-6", "behind 3,000 others", 431, "Cookie: "+strings.Repeat("a=;", 3001)+"session="+eve),
-		cookie("§3.3.1-6", "behind 150 others", 431, "Cookie: "+strings.Repeat("a=;", 150)+"session="+eve),
-		cookie("H1", "two users, cookie and token", 401, "Cookie: session="+ada, p.bearer(p.eve, "api_token")),
-		cookie("§3.3.1-9", "two Authorization lines", 400, p.bearer(p.ada, "api_token"), p.bearer(p.eve, "api_token")),
-		cookie("§3.3.1-9", "a comma in Authorization", 400, p.bearer(p.ada, "api_token")+", "+p.eve.Credentials["api_token"]),
-		cookie("§3.3.1-9", "an empty Authorization first", 401, "Authorization: ", p.bearer(p.eve, "api_token")),
-		cookie("H1", "two blanks before the token", 400, "Authorization: Bearer  "+p.eve.Credentials["api_token"]),
-		cookie("H1", "a scheme nobody knows", 401, "Authorization: Hawk "+p.eve.Credentials["api_token"]),
-		{id: "H1", name: "the application's token in the query", by: byApp, want: []int{400}, send: func() answer {
+		cookie("cookie count", "behind 3,000 others", 431, "Cookie: "+strings.Repeat("a=;", 3001)+"session="+eve),
+		cookie("cookie count", "behind 150 others", 431, "Cookie: "+strings.Repeat("a=;", 150)+"session="+eve),
+		cookie("credential", "two users, cookie and token", 401, "Cookie: session="+ada, p.bearer(p.eve, "api_token")),
+		cookie("repeated header", "two Authorization lines", 400, p.bearer(p.ada, "api_token"), p.bearer(p.eve, "api_token")),
+		cookie("repeated header", "a comma in Authorization", 400, p.bearer(p.ada, "api_token")+", "+p.eve.Credentials["api_token"]),
+		cookie("repeated header", "an empty Authorization first", 401, "Authorization: ", p.bearer(p.eve, "api_token")),
+		cookie("credential", "two blanks before the token", 400, "Authorization: Bearer  "+p.eve.Credentials["api_token"]),
+		cookie("credential", "a scheme nobody knows", 401, "Authorization: Hawk "+p.eve.Credentials["api_token"]),
+		{family: "credential", name: "the application's token in the query", by: byApp, want: []int{400}, send: func() answer {
 			return p.h1("GET", "/me?access_token="+p.eve.Credentials["api_token"], "")
 		}},
-		{id: "§3.3.1-9", name: "two Content-Type lines where the body is read", by: byApp, want: []int{415}, send: func() answer {
-			return p.h1("POST", "/oauth-app/token", "grant_type=refresh_token&refresh_token="+p.eve.Credentials["refresh_token"], formType, "Content-Type: text/plain")
+		{family: "repeated header", name: "two Content-Type lines where the body is read", by: byApp, want: []int{415}, send: func() answer {
+			return p.h1("POST", "/oauth-app/token", p.refresh(p.eve), formType, "Content-Type: text/plain")
 		}},
-		{id: "lock", name: "refresh", by: byApp, want: []int{401}, send: func() answer {
-			return p.h1("POST", "/oauth-app/token", "grant_type=refresh_token&refresh_token="+p.eve.Credentials["refresh_token"], formType)
+		{family: "lock", name: "refresh", by: byApp, want: []int{401}, send: func() answer {
+			return p.h1("POST", "/oauth-app/token", p.refresh(p.eve), formType)
 		}},
-		{id: "lock", name: "refresh, the token twice", by: byApp, want: []int{400}, send: func() answer {
-			return p.h1("POST", "/oauth-app/token", "grant_type=refresh_token&refresh_token="+p.ada.Credentials["refresh_token"]+"&refresh_token="+p.eve.Credentials["refresh_token"], formType)
+		{family: "lock", name: "refresh, the token twice", by: byApp, want: []int{400}, send: func() answer {
+			both := p.refresh(p.ada) + "&refresh_token=" + p.eve.Credentials["refresh_token"]
+			return p.h1("POST", "/oauth-app/token", both, formType)
 		}},
-		{id: "lock", name: "refresh, the token in the query", by: byApp, want: []int{400}, send: func() answer {
+		{family: "lock", name: "refresh, the token in the query", by: byApp, want: []int{400}, send: func() answer {
 			return p.h1("POST", "/oauth-app/token?refresh_token="+p.eve.Credentials["refresh_token"], "grant_type=refresh_token", formType)
 		}},
-		{id: "lock", name: "sign-in in another case", by: byApp, want: []int{401}, send: func() answer {
+		{family: "lock", name: "sign-in in another case", by: byApp, want: []int{401}, send: func() answer {
 			return p.h1("POST", "/login", "username="+strings.ToUpper(p.eve.Name)+"&password=x", formType)
 		}},
-		{id: "lock", name: "refresh in multipart", by: byApp, want: []int{415}, send: func() answer {
-			return p.h1("POST", "/oauth-app/token", "--x\r\nContent-Disposition: form-data; name=\"refresh_token\"\r\n\r\n"+p.eve.Credentials["refresh_token"]+"\r\n--x--\r\n", "Content-Type: multipart/form-data; boundary=x")
+		{family: "lock", name: "refresh in multipart", by: byApp, want: []int{415}, send: func() answer {
+			return p.h1("POST", "/oauth-app/token",
+				multipart("refresh_token", p.eve.Credentials["refresh_token"]), multipartType)
 		}},
-		{id: "lock", name: "refresh in chunks", by: byApp, want: []int{401}, send: func() answer {
-			return p.raw(p.t, p.Acme, h1("POST", "/oauth-app/token", p.host, "", formType, "Transfer-Encoding: chunked")+chunks("grant_type=refresh_token&refresh_", "token="+p.eve.Credentials["refresh_token"]))
+		{family: "lock", name: "refresh in chunks", by: byApp, want: []int{401}, send: func() answer {
+			head := h1("POST", "/oauth-app/token", p.host, "", formType, "Transfer-Encoding: chunked")
+			form := p.refresh(p.eve)
+			return p.raw(p.t, p.Acme, head+chunks(form[:33], form[33:]))
 		}},
-		{id: "lock", name: "refresh, the name escaped", by: byApp, want: []int{401}, send: func() answer {
+		{family: "lock", name: "refresh, the name escaped", by: byApp, want: []int{401}, send: func() answer {
 			return p.h1("POST", "/oauth-app/token", "grant_type=refresh_token&refresh%5Ftoken="+p.eve.Credentials["refresh_token"], formType)
 		}},
-		{id: "lock", name: "refresh in another spelling of the path", by: byApp, want: []int{400, 413}, send: func() answer {
-			return p.h1("POST", "/oauth-app/Token", "grant_type=refresh_token&refresh_token="+p.eve.Credentials["refresh_token"], formType)
+		{family: "lock", name: "refresh in another spelling of the path", by: byApp, want: []int{400, 413}, send: func() answer {
+			return p.h1("POST", "/oauth-app/Token", p.refresh(p.eve), formType)
 		}},
-		{id: "lock", name: "refresh as an upgrade, so that nothing is buffered", by: byEnvoy, want: []int{400, 403}, send: func() answer {
-			return p.raw(p.t, p.Acme, "POST /oauth-app/token HTTP/1.1\r\nHost: "+p.host+"\r\n"+formType+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\ngrant_type=refresh_token&refresh_token="+p.eve.Credentials["refresh_token"])
+		{family: "lock", name: "refresh as an upgrade, so that nothing is buffered", by: byEnvoy, want: []int{400, 403}, send: func() answer {
+			return p.upgrade("POST", "/oauth-app/token", p.refresh(p.eve), formType)
 		}},
-		{id: "lock", name: "WebSocket", by: byApp, want: []int{401}, send: func() answer {
-			return p.raw(p.t, p.Acme, "GET /ws HTTP/1.1\r\nHost: "+p.host+"\r\n"+p.cookie(p.eve)+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+		{family: "lock", name: "WebSocket", by: byApp, want: []int{401}, send: func() answer {
+			return p.upgrade("GET", "/ws", "",
+				p.cookie(p.eve), "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")
 		}},
-		{id: "lock", name: "device", by: byApp, want: []int{401}, send: func() answer {
+		{family: "lock", name: "device", by: byApp, want: []int{401}, send: func() answer {
 			return p.h1("GET", "/me", "", "X-Device-Credential: "+p.eve.Credentials["device"])
 		}},
 	}
 }
 
-// appPathRows are line 7: SCIM's prefix in a form that only the application would take.
+// appPathRows are the SCIM prefix in a form that only the application would accept.
 func (p *prey) appPathRows() []row {
-	const line = "§3.3.1-7"
+	const family = "SCIM prefix"
 	to := func(name, target string, want int) row {
-		return row{id: line, name: name, by: byApp, want: []int{want}, send: func() answer {
+		return row{family: family, name: name, by: byApp, want: []int{want}, send: func() answer {
 			return p.scim("DELETE", target, "")
 		}}
 	}
@@ -227,54 +232,59 @@ func (p *prey) appPathRows() []row {
 	}
 }
 
-// http2Rows repeat what the framing of HTTP/1.1 could hide.
+// http2Rows repeat attacks over HTTP/2, which frames requests differently (RFC 9113 §8).
 func (p *prey) http2Rows() []row {
 	auth := field{"authorization", "Bearer " + p.token}
 	eve, ada := "session="+p.eve.Credentials["web_session"], "session="+p.ada.Credentials["web_session"]
-	app := func(id, name, method, path string, want int, fields ...field) row {
-		return row{id: id, name: "HTTP/2, " + name, by: byApp, want: []int{want}, send: func() answer { return p.h2(method, path, "", fields...) }}
+	app := func(family, name, method, path string, want int, fields ...field) row {
+		return row{family: family, name: "HTTP/2, " + name, by: byApp, want: []int{want}, send: func() answer { return p.h2(method, path, "", fields...) }}
 	}
-	envoy := func(id, name string, send func() answer, want ...int) row {
-		return row{id: id, name: "HTTP/2, " + name, by: byEnvoy, want: want, send: send}
+	envoy := func(family, name string, send func() answer, want ...int) row {
+		return row{family: family, name: "HTTP/2, " + name, by: byEnvoy, want: want, send: send}
 	}
 	head := func(method, path, authority string, more ...field) []field {
 		return append([]field{{":method", method}, {":scheme", "https"}, {":authority", authority}, {":path", path}}, more...)
 	}
 	return []row{
-		app("§3.3.1-5", "cookie crumbs of two users", "GET", "/me", 400, field{"cookie", ada}, field{"cookie", eve}),
-		app("§3.3.1-5", "locked cookie", "GET", "/me", 401, field{"cookie", eve}),
-		app("§3.3.1-2", "DELETE", "DELETE", "/account", 403, field{"cookie", ada}),
-		app("§3.3.1-3", "override", "GET", "/account", 400, field{"cookie", ada}, field{"x-http-method-override", "DELETE"}),
-		app("§3.3.1-1", "other case", "POST", "/SIGNUP", 403, field{"cookie", ada}),
-		{id: "P5", name: "HTTP/2, slash encoded twice", by: bySCIM, want: []int{400}, send: func() answer {
+		app("cookie form", "cookie crumbs of two users", "GET", "/me", 400, field{"cookie", ada}, field{"cookie", eve}),
+		app("cookie form", "locked cookie", "GET", "/me", 401, field{"cookie", eve}),
+		app("local change, method", "DELETE", "DELETE", "/account", 403, field{"cookie", ada}),
+		app("override", "override", "GET", "/account", 400, field{"cookie", ada}, field{"x-http-method-override", "DELETE"}),
+		app("local change, path", "other case", "POST", "/SIGNUP", 403, field{"cookie", ada}),
+		{family: "double encoding", name: "HTTP/2, slash encoded twice", by: bySCIM, want: []int{400}, send: func() answer {
 			return p.h2("PATCH", "/scim/v2/Users%252F"+p.target.ID, patch(damage), auth, field{"content-type", "application/scim+json"})
 		}},
-		envoy("P1", "%2F", func() answer { return p.h2("DELETE", "/scim/v2/Users%2F"+p.target.ID, "", auth) }, 400),
-		envoy("W1", "no path", func() answer {
+		envoy("escaped slash", "%2F", func() answer { return p.h2("DELETE", "/scim/v2/Users%2F"+p.target.ID, "", auth) }, 400),
+		envoy("wire", "no path", func() answer {
 			return p.raw2(p.t, p.Acme, []field{{":method", "DELETE"}, {":scheme", "https"}, {":authority", p.host}, auth}, "")
 		}, 400, 0),
-		envoy("W1", "no authority", func() answer {
+		envoy("wire", "no authority", func() answer {
 			return p.raw2(p.t, p.Acme, []field{{":method", "DELETE"}, {":scheme", "https"}, {":path", p.userPath()}, auth}, "")
 		}, 400, 404, 0),
-		envoy("P9", "authority of another host", func() answer {
+		envoy("authority", "authority of another host", func() answer {
 			return p.raw2(p.t, p.Acme, head("DELETE", p.userPath(), "evil.example", auth, field{"host", p.host}), "")
 		}, 400, 404, 0),
-		envoy("W1", "CONNECT", func() answer {
+		envoy("wire", "CONNECT", func() answer {
 			return p.raw2(p.t, p.Acme, []field{{":method", "CONNECT"}, {":authority", p.host}, auth}, "")
 		}, 400, 403, 404, 405, 0),
-		envoy("B4", "extended CONNECT", func() answer {
+		envoy("upgrade", "extended CONNECT", func() answer {
 			return p.raw2(p.t, p.Acme, append([]field{{":method", "CONNECT"}, {":protocol", "websocket"}, {":scheme", "https"}, {":authority", p.host}, {":path", p.userPath()}}, auth), "")
 		}, 400, 403, 404, 405, 0),
-		envoy("M2", "method in lower case", func() answer { return p.h2("delete", p.userPath(), "", auth) }, 400, 405, 0),
-		envoy("W1", "hop-by-hop header", func() answer { return p.h2("DELETE", p.userPath(), "", auth, field{"transfer-encoding", "chunked"}) }, 400, 0),
-		envoy("W1", "two paths", func() answer {
+		envoy("method", "method in lower case", func() answer { return p.h2("delete", p.userPath(), "", auth) }, 400, 405, 0),
+		envoy("wire", "hop-by-hop header", func() answer { return p.h2("DELETE", p.userPath(), "", auth, field{"transfer-encoding", "chunked"}) }, 400, 0),
+		envoy("wire", "two paths", func() answer {
 			return p.raw2(p.t, p.Acme, head("DELETE", p.userPath(), p.host, field{":path", "/healthz"}, auth), "")
 		}, 400, 0),
-		envoy("H2", "underscore twin", func() answer { return p.h2("DELETE", p.userPath(), "", auth, field{"x_scim_client", "root"}) }, 400, 0),
+		envoy("identity header", "underscore twin", func() answer { return p.h2("DELETE", p.userPath(), "", auth, field{"x_scim_client", "root"}) }, 400, 0),
 	}
 }
 
-// h2 sends a request over HTTP/2 for acme's host.
+// multipart is a body of multipartType with one field.
+func multipart(name, value string) string {
+	return "--x\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\n\r\n" + value + "\r\n--x--\r\n"
+}
+
+// h2 sends a request over HTTP/2 to acme.
 func (p *prey) h2(method, path, body string, fields ...field) answer {
 	all := append([]field{{":method", method}, {":scheme", "https"}, {":authority", p.host}, {":path", path}}, fields...)
 	return p.raw2(p.t, p.Acme, all, body)

@@ -10,156 +10,160 @@ import (
 
 const maxBody = 262144 // of the default configuration
 
-// pathRows are P1 to P10 of edge §3.2 on SCIM routes.
+// pathRows are paths of SCIM routes that mean one thing to one reader and another
+// to the next (Envoy's path_with_escaped_slashes_action, merge_slashes and
+// normalize_path; RFC 3986 §3.3).
 func (p *prey) pathRows() []row {
-	to := func(id, name, target string, by speaker, scimType string, want ...int) row {
-		return row{id: id, name: name, by: by, scimType: scimType, want: want, send: func() answer {
+	to := func(family, name, target string, by speaker, scimType string, want ...int) row {
+		return row{family: family, name: name, by: by, scimType: scimType, want: want, send: func() answer {
 			return p.scim("PATCH", target, patch(damage))
 		}}
 	}
 	u, g := p.userPath(), p.groupPath()
-	// What Envoy resolves to one plain path is judged as that path, here and at the
-	// SCIM port alike: the profile refuses the operation.
-	judged := func(id, name, target string) row {
-		return row{id: id, name: name, by: bySCIM, scimType: "invalidSyntax", want: []int{400}, send: func() answer {
+	// A path that Envoy resolves to a plain one counts as that path, here and at the
+	// SCIM port: the profile refuses the operation.
+	judged := func(family, name, target string) row {
+		return row{family: family, name: name, by: bySCIM, scimType: "invalidSyntax", want: []int{400}, send: func() answer {
 			return p.scim("PATCH", target, patch(`{"op":"replace","path":"members","value":[]}`))
 		}}
 	}
 	return []row{
-		to("P1", "%2F in the path", "/scim/v2/Users%2F"+p.target.ID, byEnvoy, "", 400),
-		to("P1", "%5c in the path", "/scim/v2/Users%5c"+p.target.ID, byEnvoy, "", 400),
-		to("P1", "%2f and dot segments", "/scim/v2/Groups/..%2fUsers%2f"+p.target.ID, byEnvoy, "", 400),
-		judged("P2", "slashes merge into a judged path", "//scim//v2/Groups//"+p.group.ID),
-		judged("P3", "dot segments resolve to a judged path", "/scim/v2/Users/../Groups/"+p.group.ID),
-		judged("P3", "encoded dot segments resolve to a judged path", "/scim/v2/Users/%2e%2e/Groups/./"+p.group.ID),
-		to("P4", "parameter on the endpoint", "/scim/v2/Users;x=1/"+p.target.ID, bySCIM, "", 400),
-		to("P4", "parameter on the id", u+";v=1", bySCIM, "", 400),
-		judged("P4", "dot segments with a parameter", "/scim/v2/Users/..;/Groups/"+p.group.ID),
-		to("P5", "slash encoded twice", "/scim/v2/Users%252F"+p.target.ID, bySCIM, "", 400),
-		to("P5", "dots encoded twice", "/scim/v2/Groups/%252e%252e/Users/"+p.target.ID, bySCIM, "", 400),
-		to("P6", "%00", u+"%00", byEnvoy, "", 400),
-		to("P6", "control character", u+"%0a", bySCIM, "", 400),
-		to("P6", "bad escape", u+"%zz", bySCIM, "", 400),
-		to("P6", "overlong UTF-8", u+"%c0%af", bySCIM, "", 400),
-		to("P6", "non-ASCII byte", u+"\xe9", byEnvoy, "", 400),
-		judged("P6", "backslashes become a judged path", `/scim/v2\Groups\`+p.group.ID),
-		judged("P6", "escape of a plain letter", "/scim/v2/%47roups/"+p.group.ID),
-		to("P7", "prefix in upper case", "/SCIM/V2/Users/"+p.target.ID, byApp, "", 404),
-		to("P7", "endpoint in lower case", "/scim/v2/users/"+p.target.ID, bySCIM, "", 404),
-		to("P8", "trailing slash", u+"/", bySCIM, "", 400),
-		to("P8", "trailing dot", u+".", bySCIM, "", 404),
-		to("P8", "suffix", u+".json", bySCIM, "", 404),
-		to("P8", "another version", "/scim/v1/Users/"+p.target.ID, byApp, "", 404),
-		to("P8", "/Me", "/scim/v2/Me", bySCIM, "", 501),
-		{id: "P8", name: "/.search", by: bySCIM, want: []int{501}, send: func() answer {
+		to("escaped slash", "%2F in the path", "/scim/v2/Users%2F"+p.target.ID, byEnvoy, "", 400),
+		to("escaped slash", "%5c in the path", "/scim/v2/Users%5c"+p.target.ID, byEnvoy, "", 400),
+		to("escaped slash", "%2f and dot segments", "/scim/v2/Groups/..%2fUsers%2f"+p.target.ID, byEnvoy, "", 400),
+		judged("merged slashes", "slashes merge into a judged path", "//scim//v2/Groups//"+p.group.ID),
+		judged("dot segments", "dot segments resolve to a judged path", "/scim/v2/Users/../Groups/"+p.group.ID),
+		judged("dot segments", "encoded dot segments resolve to a judged path", "/scim/v2/Users/%2e%2e/Groups/./"+p.group.ID),
+		to("path parameter", "parameter on the endpoint", "/scim/v2/Users;x=1/"+p.target.ID, bySCIM, "", 400),
+		to("path parameter", "parameter on the id", u+";v=1", bySCIM, "", 400),
+		judged("path parameter", "dot segments with a parameter", "/scim/v2/Users/..;/Groups/"+p.group.ID),
+		to("double encoding", "slash encoded twice", "/scim/v2/Users%252F"+p.target.ID, bySCIM, "", 400),
+		to("double encoding", "dots encoded twice", "/scim/v2/Groups/%252e%252e/Users/"+p.target.ID, bySCIM, "", 400),
+		to("path bytes", "%00", u+"%00", byEnvoy, "", 400),
+		to("path bytes", "control character", u+"%0a", bySCIM, "", 400),
+		to("path bytes", "bad escape", u+"%zz", bySCIM, "", 400),
+		to("path bytes", "overlong UTF-8", u+"%c0%af", bySCIM, "", 400),
+		to("path bytes", "non-ASCII byte", u+"\xe9", byEnvoy, "", 400),
+		judged("path bytes", "backslashes become a judged path", `/scim/v2\Groups\`+p.group.ID),
+		judged("path bytes", "escape of a plain letter", "/scim/v2/%47roups/"+p.group.ID),
+		to("path case", "prefix in upper case", "/SCIM/V2/Users/"+p.target.ID, byApp, "", 404),
+		to("path case", "endpoint in lower case", "/scim/v2/users/"+p.target.ID, bySCIM, "", 404),
+		to("route", "trailing slash", u+"/", bySCIM, "", 400),
+		to("route", "trailing dot", u+".", bySCIM, "", 404),
+		to("route", "suffix", u+".json", bySCIM, "", 404),
+		to("route", "another version", "/scim/v1/Users/"+p.target.ID, byApp, "", 404),
+		to("route", "/Me", "/scim/v2/Me", bySCIM, "", 501),
+		{family: "route", name: "/.search", by: bySCIM, want: []int{501}, send: func() answer {
 			return p.scim("POST", "/scim/v2/Users/.search", `{"schemas":["urn:ietf:params:scim:api:messages:2.0:SearchRequest"]}`)
 		}},
-		to("P9", "absolute form of another host", "https://evil.example"+u, byEnvoy, "", 404),
-		to("P9", "absolute form of the other tenant", p.Globex.URL+u, bySCIM, "", 401),
-		to("P9", "scheme in the wrong form", "ftp://"+p.host+u, byEnvoy, "", 400, 404),
-		{id: "P9", name: "Host of the other tenant", by: bySCIM, want: []int{401}, send: func() answer {
+		to("authority", "absolute form of another host", "https://evil.example"+u, byEnvoy, "", 404),
+		to("authority", "absolute form of the other tenant", p.Globex.URL+u, bySCIM, "", 401),
+		to("authority", "scheme in the wrong form", "ftp://"+p.host+u, byEnvoy, "", 400, 404),
+		{family: "authority", name: "Host of the other tenant", by: bySCIM, want: []int{401}, send: func() answer {
 			return p.raw(p.t, p.Acme, h1("PATCH", u, strings.TrimPrefix(p.Globex.URL, "https://"), patch(damage), "Authorization: Bearer "+p.token, scimJSON))
 		}},
-		to("P10", "fragment", u+"#x", byEnvoy, "", 400),
-		to("P10", "parameter that hides the query", g+";?x", bySCIM, "", 400),
-		to("P10", "number sign in the query", u+"?a=%23&b=#", byEnvoy, "", 400),
+		to("fragment and query", "fragment", u+"#x", byEnvoy, "", 400),
+		to("fragment and query", "parameter that hides the query", g+";?x", bySCIM, "", 400),
+		to("fragment and query", "number sign in the query", u+"?a=%23&b=#", byEnvoy, "", 400),
 	}
 }
 
-// queryRows are Q1 and Q2.
+// queryRows are repeated or malformed parameters and filters (RFC 7644 §3.4.2).
 func (p *prey) queryRows() []row {
-	list := func(id, name, query, scimType string, want int) row {
-		return row{id: id, name: name, by: bySCIM, scimType: scimType, want: []int{want}, send: func() answer {
+	list := func(family, name, query, scimType string, want int) row {
+		return row{family: family, name: name, by: bySCIM, scimType: scimType, want: []int{want}, send: func() answer {
 			return p.scim("GET", "/scim/v2/Users?"+query, "")
 		}}
 	}
 	filter := func(f string) string { return "filter=" + url.QueryEscape(f) }
 	return []row{
-		list("Q1", "key twice", filter(`userName eq "a"`)+"&"+filter(`userName eq "b"`), "invalidSyntax", 400),
-		list("Q1", "key twice in another case", filter(`userName eq "a"`)+"&Filter=x", "invalidSyntax", 400),
-		list("Q1", "both selections", filter(`userName eq "a"`)+"&attributes=id&excludedAttributes=id", "invalidValue", 400),
-		list("Q1", "bad escape", "filter=%zz", "invalidSyntax", 400),
-		list("Q2", "comment that hides the rest", filter(`userName eq "a" /* */`), "invalidFilter", 400),
-		list("Q2", "nothing but depth", "filter="+strings.Repeat("(", 600)+"id%20pr"+strings.Repeat(")", 600), "invalidFilter", 400),
+		list("query", "key twice", filter(`userName eq "a"`)+"&"+filter(`userName eq "b"`), "invalidSyntax", 400),
+		list("query", "key twice in another case", filter(`userName eq "a"`)+"&Filter=x", "invalidSyntax", 400),
+		list("query", "both selections", filter(`userName eq "a"`)+"&attributes=id&excludedAttributes=id", "invalidValue", 400),
+		list("query", "bad escape", "filter=%zz", "invalidSyntax", 400),
+		list("filter", "comment that hides the rest", filter(`userName eq "a" /* */`), "invalidFilter", 400),
+		list("filter", "nothing but depth", "filter="+strings.Repeat("(", 600)+"id%20pr"+strings.Repeat(")", 600), "invalidFilter", 400),
 	}
 }
 
-// methodRows are M1 and M2 on SCIM routes, and B10.
+// methodRows are unknown methods, headers and parameters that stand for another
+// method, and bulk requests (RFC 7644 §3.7).
 func (p *prey) methodRows() []row {
 	u := p.userPath()
-	get := func(id, name string, send func() answer, by speaker, want ...int) row {
-		return row{id: id, name: name, by: by, want: want, send: send}
+	get := func(family, name string, send func() answer, by speaker, want ...int) row {
+		return row{family: family, name: name, by: by, want: want, send: send}
 	}
 	return []row{
-		get("M1", "X-HTTP-Method-Override", func() answer { return p.scim("GET", u, "", "X-HTTP-Method-Override: DELETE") }, bySCIM, 400),
-		get("M1", "X-Method-Override", func() answer { return p.scim("GET", u, "", "X-Method-Override: DELETE") }, bySCIM, 400),
-		get("M1", "X-HTTP-Method", func() answer { return p.scim("GET", u, "", "X-HTTP-Method: DELETE") }, bySCIM, 400),
-		get("M1", "_method in the query", func() answer { return p.scim("GET", u+"?_method=DELETE", "") }, bySCIM, 400),
-		get("M1", "the header's name in the query", func() answer { return p.scim("GET", u+"?x-http-method-override=DELETE", "") }, bySCIM, 400),
-		get("M1", "_method in the query, escaped", func() answer { return p.scim("GET", u+"?%5fmethod=DELETE", "") }, bySCIM, 400),
-		get("M2", "method in lower case", func() answer { return p.scim("delete", u, "") }, byEnvoy, 400, 0),
-		get("M2", "PROPFIND", func() answer { return p.scim("PROPFIND", u, "") }, bySCIM, 405),
-		get("M2", "unknown method", func() answer { return p.scim("PURGE", u, "") }, bySCIM, 405),
-		get("M2", "TRACE", func() answer { return p.scim("TRACE", u, "") }, bySCIM, 405),
-		get("M2", "OPTIONS", func() answer { return p.scim("OPTIONS", u, "") }, bySCIM, 405),
-		get("B10", "bulk", func() answer {
+		get("method override", "X-HTTP-Method-Override", func() answer { return p.scim("GET", u, "", "X-HTTP-Method-Override: DELETE") }, bySCIM, 400),
+		get("method override", "X-Method-Override", func() answer { return p.scim("GET", u, "", "X-Method-Override: DELETE") }, bySCIM, 400),
+		get("method override", "X-HTTP-Method", func() answer { return p.scim("GET", u, "", "X-HTTP-Method: DELETE") }, bySCIM, 400),
+		get("method override", "_method in the query", func() answer { return p.scim("GET", u+"?_method=DELETE", "") }, bySCIM, 400),
+		get("method override", "the header's name in the query", func() answer { return p.scim("GET", u+"?x-http-method-override=DELETE", "") }, bySCIM, 400),
+		get("method override", "_method in the query, escaped", func() answer { return p.scim("GET", u+"?%5fmethod=DELETE", "") }, bySCIM, 400),
+		get("method", "method in lower case", func() answer { return p.scim("delete", u, "") }, byEnvoy, 400, 0),
+		get("method", "PROPFIND", func() answer { return p.scim("PROPFIND", u, "") }, bySCIM, 405),
+		get("method", "unknown method", func() answer { return p.scim("PURGE", u, "") }, bySCIM, 405),
+		get("method", "TRACE", func() answer { return p.scim("TRACE", u, "") }, bySCIM, 405),
+		get("method", "OPTIONS", func() answer { return p.scim("OPTIONS", u, "") }, bySCIM, 405),
+		get("bulk", "bulk", func() answer {
 			return p.scim("POST", "/scim/v2/Bulk", `{"schemas":["urn:ietf:params:scim:api:messages:2.0:BulkRequest"],"Operations":[{"method":"DELETE","path":"/Users/`+p.target.ID+`"}]}`)
 		}, bySCIM, 501),
 	}
 }
 
-// bodyRows are B1 to B6.
+// bodyRows are bodies that are missing, partial, too large, encoded, framed twice
+// (RFC 9112 §6.3) or of another media type.
 func (p *prey) bodyRows() []row {
 	u, bad := p.userPath(), patch(damage)
 	auth := "Authorization: Bearer " + p.token
-	by := func(id, name, scimType string, want int, send func() answer) row {
-		return row{id: id, name: name, by: bySCIM, scimType: scimType, want: []int{want}, send: send}
+	by := func(family, name, scimType string, want int, send func() answer) row {
+		return row{family: family, name: name, by: bySCIM, scimType: scimType, want: []int{want}, send: send}
 	}
-	envoy := func(id, name string, send func() answer, want ...int) row {
-		return row{id: id, name: name, by: byEnvoy, want: want, send: send}
+	envoy := func(family, name string, send func() answer, want ...int) row {
+		return row{family: family, name: name, by: byEnvoy, want: want, send: send}
 	}
 	typed := func(name string, lines ...string) row {
-		return by("B6", name, "", 415, func() answer { return p.h1("PATCH", u, bad, append([]string{auth}, lines...)...) })
+		return by("media type", name, "", 415, func() answer { return p.h1("PATCH", u, bad, append([]string{auth}, lines...)...) })
 	}
 	encoded := func(name string, lines ...string) row {
-		return by("B5", name, "", 415, func() answer { return p.h1("PATCH", u, bad, append([]string{auth, scimJSON}, lines...)...) })
+		return by("body coding", name, "", 415, func() answer { return p.h1("PATCH", u, bad, append([]string{auth, scimJSON}, lines...)...) })
 	}
 	chunked := func(head, body string) answer {
 		return p.raw(p.t, p.Acme, h1("PATCH", u, p.host, "", auth, scimJSON, head)+body)
 	}
 	padded := func(n int) string { return bad + strings.Repeat(" ", n-len(bad)) }
 	return []row{
-		by("B1", "PATCH without a body", "invalidSyntax", 400, func() answer { return p.h1("PATCH", u, "", auth, scimJSON, "Content-Length: 0") }),
-		by("B1", "PATCH with an empty chunked body", "invalidSyntax", 400, func() answer { return chunked("Transfer-Encoding: chunked", chunks()) }),
-		by("B1", "GET with a body", "invalidSyntax", 400, func() answer { return p.scim("GET", u, bad) }),
-		by("B1", "DELETE with a body", "invalidSyntax", 400, func() answer { return p.scim("DELETE", u, bad) }),
-		by("B1", "DELETE with chunks", "invalidSyntax", 400, func() answer {
+		by("body or none", "PATCH without a body", "invalidSyntax", 400, func() answer { return p.h1("PATCH", u, "", auth, scimJSON, "Content-Length: 0") }),
+		by("body or none", "PATCH with an empty chunked body", "invalidSyntax", 400, func() answer { return chunked("Transfer-Encoding: chunked", chunks()) }),
+		by("body or none", "GET with a body", "invalidSyntax", 400, func() answer { return p.scim("GET", u, bad) }),
+		by("body or none", "DELETE with a body", "invalidSyntax", 400, func() answer { return p.scim("DELETE", u, bad) }),
+		by("body or none", "DELETE with chunks", "invalidSyntax", 400, func() answer {
 			return p.raw(p.t, p.Acme, h1("DELETE", u, p.host, "", auth, "Transfer-Encoding: chunked")+chunks(bad))
 		}),
-		by("B2", "a partial body claimed by the client", "invalidSyntax", 400, func() answer {
+		by("partial body", "a partial body claimed by the client", "invalidSyntax", 400, func() answer {
 			return p.scim("PATCH", p.groupPath(), patch(`{"op":"replace","path":"members","value":[]}`), "X-Envoy-Auth-Partial-Body: true")
 		}),
-		envoy("B3", "one byte more than fits", func() answer { return p.scim("PATCH", u, padded(maxBody+1)) }, 413),
-		envoy("B3", "one byte more than fits, in chunks", func() answer {
+		envoy("body size", "one byte more than fits", func() answer { return p.scim("PATCH", u, padded(maxBody+1)) }, 413),
+		envoy("body size", "one byte more than fits, in chunks", func() answer {
 			return chunked("Transfer-Encoding: chunked", chunks(padded(maxBody), " "))
 		}, 413),
-		{id: "B3", name: "exactly full, in chunks", by: bySCIM, want: []int{413}, send: func() answer {
+		{family: "body size", name: "exactly full, in chunks", by: bySCIM, want: []int{413}, send: func() answer {
 			return chunked("Transfer-Encoding: chunked", chunks(padded(maxBody)))
 		}},
-		envoy("B4", "upgrade so that nothing is buffered", func() answer {
-			return p.raw(p.t, p.Acme, "PATCH "+u+" HTTP/1.1\r\nHost: "+p.host+"\r\n"+auth+"\r\n"+scimJSON+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n")
+		envoy("upgrade", "upgrade so that nothing is buffered", func() answer {
+			return p.upgrade("PATCH", u, "", auth, scimJSON, "Content-Length: 0")
 		}, 400, 403),
-		envoy("B4", "GET upgrade", func() answer {
-			return p.raw(p.t, p.Acme, "GET "+u+" HTTP/1.1\r\nHost: "+p.host+"\r\n"+auth+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+		envoy("upgrade", "GET upgrade", func() answer {
+			return p.upgrade("GET", u, "", auth)
 		}, 400, 403),
 		encoded("gzip", "Content-Encoding: gzip"),
 		encoded("stacked encodings", "Content-Encoding: identity, br"),
 		encoded("encoding in upper case", "Content-Encoding: DEFLATE"),
-		envoy("B5", "length and chunks", func() answer {
+		envoy("body coding", "length and chunks", func() answer {
 			return p.raw(p.t, p.Acme, h1("PATCH", u, p.host, "", auth, scimJSON, "Content-Length: 5", "Transfer-Encoding: chunked")+chunks(bad))
 		}, 400),
-		envoy("B5", "unknown transfer coding", func() answer { return chunked("Transfer-Encoding: gzip, chunked", chunks(bad)) }, 400, 501),
-		envoy("B5", "two lengths", func() answer {
+		envoy("body coding", "unknown transfer coding", func() answer { return chunked("Transfer-Encoding: gzip, chunked", chunks(bad)) }, 400, 501),
+		envoy("body coding", "two lengths", func() answer {
 			return p.raw(p.t, p.Acme, h1("PATCH", u, p.host, bad, auth, scimJSON, "Content-Length: 1"))
 		}, 400),
 		typed("no type"),
@@ -172,35 +176,36 @@ func (p *prey) bodyRows() []row {
 	}
 }
 
-// jsonRows are B7 and B8.
+// jsonRows are JSON that two parsers may read differently (RFC 8259 §4, §8).
 func (p *prey) jsonRows() []row {
-	body := func(id, name, text string) row {
-		return row{id: id, name: name, by: bySCIM, scimType: "invalidSyntax", want: []int{400}, send: func() answer {
+	body := func(family, name, text string) row {
+		return row{family: family, name: name, by: bySCIM, scimType: "invalidSyntax", want: []int{400}, send: func() answer {
 			return p.scim("PATCH", p.userPath(), text)
 		}}
 	}
 	whole := patch(damage)
 	return []row{
-		body("B7", "key twice", "{"+patchURN+`,"Operations":[],"Operations":[`+damage+`]}`),
-		body("B7", "key twice in another case", "{"+patchURN+`,"operations":[],"Operations":[`+damage+`]}`),
-		body("B7", "key twice within an operation", patch(`{"op":"add","op":"replace","path":"active","value":false}`)),
-		body("B8", "key twice, one of them escaped", patch(`{"op":"replace","path":"displayName","p\u0061th":"active","value":false}`)),
-		body("B8", "data behind the document", whole+"{}"),
-		body("B8", "byte order mark", "\xef\xbb\xbf"+whole),
-		body("B8", "NaN", patch(`{"op":"replace","path":"active","value":NaN}`)),
-		body("B8", "number out of range", patch(`{"op":"replace","path":"active","value":1e400}`)),
-		body("B8", "depth", patch(`{"op":"replace","path":"active","value":`+strings.Repeat("[", 2000)+strings.Repeat("]", 2000)+`}`)),
-		body("B8", "bad UTF-8", patch(`{"op":"replace","path":"displayName","value":"`+"\xff"+`"}`)),
-		body("B8", "lone surrogate", patch(`{"op":"replace","path":"displayName","value":"\ud800"}`)),
-		body("B8", "no object", `["`+p.target.ID+`"]`),
-		body("B8", "broken off", whole[:len(whole)-2]),
+		body("JSON key twice", "key twice", "{"+patchURN+`,"Operations":[],"Operations":[`+damage+`]}`),
+		body("JSON key twice", "key twice in another case", "{"+patchURN+`,"operations":[],"Operations":[`+damage+`]}`),
+		body("JSON key twice", "key twice within an operation", patch(`{"op":"add","op":"replace","path":"active","value":false}`)),
+		body("strict JSON", "key twice, one of them escaped", patch(`{"op":"replace","path":"displayName","p\u0061th":"active","value":false}`)),
+		body("strict JSON", "data behind the document", whole+"{}"),
+		body("strict JSON", "byte order mark", "\xef\xbb\xbf"+whole),
+		body("strict JSON", "NaN", patch(`{"op":"replace","path":"active","value":NaN}`)),
+		body("strict JSON", "number out of range", patch(`{"op":"replace","path":"active","value":1e400}`)),
+		body("strict JSON", "depth", patch(`{"op":"replace","path":"active","value":`+strings.Repeat("[", 2000)+strings.Repeat("]", 2000)+`}`)),
+		body("strict JSON", "bad UTF-8", patch(`{"op":"replace","path":"displayName","value":"`+"\xff"+`"}`)),
+		body("strict JSON", "lone surrogate", patch(`{"op":"replace","path":"displayName","value":"\ud800"}`)),
+		body("strict JSON", "no object", `["`+p.target.ID+`"]`),
+		body("strict JSON", "broken off", whole[:len(whole)-2]),
 	}
 }
 
-// dialectRows are B9: what other identity services send and the profile forbids.
+// dialectRows are PATCH operations that other identity services send and the
+// profile forbids (IL1 §3.3.3).
 func (p *prey) dialectRows() []row {
 	one := func(name, path, scimType string, want int, operation string) row {
-		return row{id: "B9", name: name, by: bySCIM, scimType: scimType, want: []int{want}, send: func() answer {
+		return row{family: "PATCH dialect", name: name, by: bySCIM, scimType: scimType, want: []int{want}, send: func() answer {
 			return p.scim("PATCH", path, patch(operation))
 		}}
 	}
@@ -218,17 +223,18 @@ func (p *prey) dialectRows() []row {
 		one("replace members", g, "invalidSyntax", 400, `{"op":"replace","path":"members","value":[]}`),
 		one("rename the group", g, "invalidSyntax", 400, `{"op":"replace","path":"displayName","value":"x"}`),
 		one("active as text", u, "invalidValue", 400, `{"op":"replace","path":"active","value":"False"}`),
-		{id: "B9", name: "PUT", by: bySCIM, want: []int{403}, send: func() answer {
+		{family: "PATCH dialect", name: "PUT", by: bySCIM, want: []int{403}, send: func() answer {
 			return p.scim("PUT", u, `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"`+p.target.UserName+`","active":false}`)
 		}},
 	}
 }
 
-// tokenRows are H1 on SCIM routes, T1 to T3, and the token endpoint.
+// tokenRows are credentials in the wrong place or shape (RFC 6750 §2), tokens that
+// do not verify (RFC 8725), and requests to the token endpoint.
 func (p *prey) tokenRows() []row {
 	u, bad := p.userPath(), patch(damage)
-	with := func(id, name string, want int, lines ...string) row {
-		return row{id: id, name: name, by: bySCIM, want: []int{want}, send: func() answer {
+	with := func(family, name string, want int, lines ...string) row {
+		return row{family: family, name: name, by: bySCIM, want: []int{want}, send: func() answer {
 			return p.h1("PATCH", u, bad, append([]string{scimJSON}, lines...)...)
 		}}
 	}
@@ -243,35 +249,35 @@ func (p *prey) tokenRows() []row {
 		flipped = "B"
 	}
 	return []row{
-		with("H1", "no credential", 401),
-		with("H1", "two headers", 400, bearer(p.alien), bearer(p.token)),
-		with("H1", "two in one header", 400, "Authorization: Bearer "+p.token+",Bearer "+p.token),
-		with("H1", "two blanks", 400, "Authorization: Bearer  "+p.token),
-		with("H1", "a tab", 401, "Authorization: Bearer\t"+p.token),
-		with("H1", "another scheme", 401, "Authorization: Basic "+b64("a:b")),
-		with("H1", "the token of the application", 401, bearer(p.ada.Credentials["api_token"])),
-		{id: "H1", name: "the token in the query", by: bySCIM, want: []int{400}, send: func() answer {
+		with("credential", "no credential", 401),
+		with("credential", "two headers", 400, bearer(p.alien), bearer(p.token)),
+		with("credential", "two in one header", 400, "Authorization: Bearer "+p.token+",Bearer "+p.token),
+		with("credential", "two blanks", 400, "Authorization: Bearer  "+p.token),
+		with("credential", "a tab", 401, "Authorization: Bearer\t"+p.token),
+		with("credential", "another scheme", 401, "Authorization: Basic "+b64("a:b")),
+		with("credential", "the token of the application", 401, bearer(p.ada.Credentials["api_token"])),
+		{family: "credential", name: "the token in the query", by: bySCIM, want: []int{400}, send: func() answer {
 			return p.h1("PATCH", u+"?access_token="+p.token, bad, scimJSON)
 		}},
-		{id: "H1", name: "the token in a cookie", by: bySCIM, want: []int{401}, send: func() answer {
+		{family: "credential", name: "the token in a cookie", by: bySCIM, want: []int{401}, send: func() answer {
 			return p.h1("PATCH", u, bad, scimJSON, "Cookie: access_token="+p.token+"; Authorization=Bearer "+p.token)
 		}},
-		with("T1", "alg none", 401, bearer(b64(`{"alg":"none","typ":"at+jwt"}`)+"."+parts[1]+".")),
-		with("T1", "HS256 with the public keys", 401, bearer(hs+"."+base64.RawURLEncoding.EncodeToString(mac.Sum(nil)))),
-		with("T1", "a key of its own in the header", 401, bearer(b64(`{"alg":"ES256","typ":"at+jwt","jwk":{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}}`)+"."+parts[1]+"."+parts[2])),
-		with("T1", "critical extension", 401, bearer(b64(`{"alg":"ES256","typ":"at+jwt","crit":["b64"],"b64":false}`)+"."+parts[1]+"."+parts[2])),
-		with("T1", "another signature", 401, bearer(parts[0]+"."+parts[1]+"."+flipped+parts[2][1:])),
-		with("T2", "a JWT of the application", 401, bearer(p.ada.Credentials["jwt"])),
-		{id: "T2", name: "an assertion as the token", by: bySCIM, want: []int{401}, send: func() answer {
+		with("token signature", "alg none", 401, bearer(b64(`{"alg":"none","typ":"at+jwt"}`)+"."+parts[1]+".")),
+		with("token signature", "HS256 with the public keys", 401, bearer(hs+"."+base64.RawURLEncoding.EncodeToString(mac.Sum(nil)))),
+		with("token signature", "its own key in the header", 401, bearer(b64(`{"alg":"ES256","typ":"at+jwt","jwk":{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}}`)+"."+parts[1]+"."+parts[2])),
+		with("token signature", "critical extension", 401, bearer(b64(`{"alg":"ES256","typ":"at+jwt","crit":["b64"],"b64":false}`)+"."+parts[1]+"."+parts[2])),
+		with("token signature", "another signature", 401, bearer(parts[0]+"."+parts[1]+"."+flipped+parts[2][1:])),
+		with("token use", "a JWT of the application", 401, bearer(p.ada.Credentials["jwt"])),
+		{family: "token use", name: "an assertion as the token", by: bySCIM, want: []int{401}, send: func() answer {
 			return p.h1("PATCH", u, bad, scimJSON, bearer(p.assertion()))
 		}},
-		with("T3", "the token of the other tenant", 401, bearer(p.alien)),
+		with("token tenant", "the token of the other tenant", 401, bearer(p.alien)),
 		p.replayRow(),
-		{id: "M2", name: "GET of the token endpoint", by: byOAuth, want: []int{405}, send: func() answer { return p.h1("GET", "/oauth/token", "") }},
-		{id: "M1", name: "override at the token endpoint", by: byOAuth, want: []int{400}, send: func() answer {
+		{family: "method", name: "GET of the token endpoint", by: byOAuth, want: []int{405}, send: func() answer { return p.h1("GET", "/oauth/token", "") }},
+		{family: "method override", name: "override at the token endpoint", by: byOAuth, want: []int{400}, send: func() answer {
 			return p.h1("POST", "/oauth/token", "grant_type=client_credentials", formType, "X-HTTP-Method-Override: GET")
 		}},
-		{id: "P8", name: "below the token endpoint", by: byOAuth, want: []int{404}, send: func() answer { return p.h1("POST", "/oauth/token/x", "a=b", formType) }},
+		{family: "route", name: "below the token endpoint", by: byOAuth, want: []int{404}, send: func() answer { return p.h1("POST", "/oauth/token/x", "a=b", formType) }},
 	}
 }
 
@@ -283,9 +289,9 @@ func (p *prey) assertion() string {
 	return a
 }
 
-// replayRow uses one assertion twice (T2): the first time it is good.
+// replayRow uses one assertion twice (RFC 7523 §3, jti); the first use succeeds.
 func (p *prey) replayRow() row {
-	return row{id: "T2", name: "an assertion used again", by: byOAuth, want: []int{400, 401}, send: func() answer {
+	return row{family: "token use", name: "an assertion used again", by: byOAuth, want: []int{400, 401}, send: func() answer {
 		form := url.Values{
 			"grant_type": {"client_credentials"}, "scope": {"scim"}, "client_assertion": {p.assertion()},
 			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
@@ -297,27 +303,28 @@ func (p *prey) replayRow() row {
 	}}
 }
 
-// wireRows are W1 and H2 to H4 on the wire.
+// wireRows are other protocol versions, hosts, and framing that hides a request
+// (RFC 9112 §11.2).
 func (p *prey) wireRows() []row {
-	envoy := func(id, name, request string, want ...int) row {
-		return row{id: id, name: name, by: byEnvoy, want: want, send: func() answer { return p.raw(p.t, p.Acme, request) }}
+	envoy := func(family, name, request string, want ...int) row {
+		return row{family: family, name: name, by: byEnvoy, want: want, send: func() answer { return p.raw(p.t, p.Acme, request) }}
 	}
 	u := p.userPath()
 	auth := "Authorization: Bearer " + p.token
 	return []row{
-		envoy("W1", "CONNECT", "CONNECT "+p.host+" HTTP/1.1\r\nHost: "+p.host+"\r\n\r\n", 400, 403, 404, 405),
-		envoy("W1", "HTTP/1.0", "DELETE "+u+" HTTP/1.0\r\nHost: "+p.host+"\r\n"+auth+"\r\n\r\n", 426),
-		envoy("W1", "HTTP/1.0 without Host", "DELETE "+u+" HTTP/1.0\r\n"+auth+"\r\n\r\n", 426, 400),
-		envoy("W1", "HTTP/0.9", "GET "+u+"\r\n\r\n", 400, 426, 0),
-		envoy("W1", "no Host", h1("DELETE", u, "", "", auth), 400),
-		envoy("W1", "unknown Host", h1("DELETE", u, "nobody.example", "", auth), 404),
-		envoy("H2", "underscore twin", h1("DELETE", u, p.host, "", auth, "X_Scim_Client: root"), 400),
-		envoy("§3.3.1-9", "two Host lines", h1("DELETE", u, p.host, "", auth, "Host: "+p.host), 400, 404),
-		envoy("§3.3.1-11", "junk behind a chunk",
+		envoy("wire", "CONNECT", "CONNECT "+p.host+" HTTP/1.1\r\nHost: "+p.host+"\r\n\r\n", 400, 403, 404, 405),
+		envoy("wire", "HTTP/1.0", "DELETE "+u+" HTTP/1.0\r\nHost: "+p.host+"\r\n"+auth+"\r\n\r\n", 426),
+		envoy("wire", "HTTP/1.0 without Host", "DELETE "+u+" HTTP/1.0\r\n"+auth+"\r\n\r\n", 426, 400),
+		envoy("wire", "HTTP/0.9", "GET "+u+"\r\n\r\n", 400, 426, 0),
+		envoy("wire", "no Host", h1("DELETE", u, "", "", auth), 400),
+		envoy("wire", "unknown Host", h1("DELETE", u, "nobody.example", "", auth), 404),
+		envoy("identity header", "underscore twin", h1("DELETE", u, p.host, "", auth, "X_Scim_Client: root"), 400),
+		envoy("repeated header", "two Host lines", h1("DELETE", u, p.host, "", auth, "Host: "+p.host), 400, 404),
+		envoy("chunks", "junk behind a chunk",
 			h1("PATCH", u, p.host, "", auth, scimJSON, "Transfer-Encoding: chunked")+"5\r\n{\"a\":junk\r\n0\r\n\r\n", 400),
-		envoy("§3.3.1-11", "a request behind a chunk",
+		envoy("chunks", "a request behind a chunk",
 			h1("PATCH", u, p.host, "", auth, scimJSON, "Transfer-Encoding: chunked")+"2\r\n{}DELETE "+u+" HTTP/1.1\r\nHost: "+p.host+"\r\n"+auth+"\r\n\r\n", 400),
-		{id: "§3.3.1-10", name: "gRPC on a SCIM route", by: byGRPC, want: []int{200}, send: func() answer {
+		{family: "gRPC", name: "gRPC on a SCIM route", by: byGRPC, want: []int{200}, send: func() answer {
 			return p.h1("DELETE", u, "", "Authorization: Bearer "+p.alien, "Content-Type: application/grpc")
 		}},
 	}

@@ -40,7 +40,7 @@ func (w *world) plain(t *testing.T, request string) answer {
 	return answer{res.StatusCode, res.Header, string(body)}
 }
 
-// document decodes an answer: the order of members is not part of it.
+// document decodes an answer, whose members may come in any order.
 func document(t *testing.T, body string) map[string]any {
 	t.Helper()
 	var doc map[string]any
@@ -50,8 +50,8 @@ func document(t *testing.T, body string) map[string]any {
 	return doc
 }
 
-// TestDirectToSCIMPort is edge R4 and DESIGN §3 principle 3: a request that reaches
-// the SCIM port without passing Envoy gets the same answer.
+// TestDirectToSCIMPort checks that a request that reaches the SCIM port around Envoy
+// gets the same answer.
 func TestDirectToSCIMPort(t *testing.T) {
 	p := newPrey(t)
 	auth, u, g := "Authorization: Bearer "+p.token, p.userPath(), p.groupPath()
@@ -109,7 +109,8 @@ func TestDirectToSCIMPort(t *testing.T) {
 		}
 	})
 	t.Run("a Host of the other tenant", func(t *testing.T) {
-		if a := p.plain(t, h1("DELETE", u, strings.TrimPrefix(p.Globex.URL, "https://"), "", auth)); a.status != http.StatusUnauthorized {
+		a := p.plain(t, h1("DELETE", u, strings.TrimPrefix(p.Globex.URL, "https://"), "", auth))
+		if a.status != http.StatusUnauthorized {
 			t.Errorf("status %d, want 401: %s", a.status, a.body)
 		}
 	})

@@ -3,11 +3,11 @@
 // the tree, and for each of two tenants the example application and the example
 // identity service. It has no code of its own to import.
 //
-// What a test claims it proves twice where it can: by what the client was
-// answered, and by what arrived behind the proxy. Between Envoy and each
-// application stands a recorder that counts and keeps every request that passed,
-// so that a refusal which only looked like one is seen.
+// A test checks the answer to the client and, where it can, what arrived behind
+// the proxy. A recorder between Envoy and each application counts and keeps every
+// request that passed. It shows when a request was refused to the client and
+// still reached the application.
 //
-// Tests that only attack share one stack; those that kill or stop something, or
+// Tests that only attack share one stack. Tests that kill or stop something, or
 // make the application fail, start their own.
 package envoytest

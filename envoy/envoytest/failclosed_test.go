@@ -1,6 +1,7 @@
 package envoytest_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -10,14 +11,14 @@ import (
 	"github.com/scimward/scimward/examples/quickstart/stack"
 )
 
-// doors are requests on every surface, all of which succeed while scimward runs.
+// doors are requests on every surface. All succeed while scimward runs.
 func doors(t *testing.T, w *world, p *stack.Person, userID string) map[string]func() *http.Request {
 	t.Helper()
 	token, err := p.Tenant.Client.AccessToken(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	make := func(method, path, body string, header ...string) func() *http.Request {
+	door := func(method, path, body string, header ...string) func() *http.Request {
 		return func() *http.Request {
 			req, err := http.NewRequestWithContext(t.Context(), method, p.Tenant.URL+path, strings.NewReader(body))
 			if err != nil {
@@ -30,12 +31,13 @@ func doors(t *testing.T, w *world, p *stack.Person, userID string) map[string]fu
 		}
 	}
 	out := map[string]func() *http.Request{
-		"SCIM read":                   make(http.MethodGet, "/scim/v2/Users/"+userID, "", "Authorization", "Bearer "+token),
-		"SCIM discovery":              make(http.MethodGet, "/scim/v2/ServiceProviderConfig", "", "Authorization", "Bearer "+token),
-		"OAuth metadata":              make(http.MethodGet, "/.well-known/oauth-authorization-server", ""),
-		"OAuth keys":                  make(http.MethodGet, "/oauth/jwks", ""),
-		"application without sign-in": make(http.MethodGet, "/healthz", ""),
-		"application sign-in": make(http.MethodPost, "/login", "username="+p.Name+"&password="+strings.ReplaceAll(stack.Password, " ", "+"),
+		"SCIM read":                   door(http.MethodGet, "/scim/v2/Users/"+userID, "", "Authorization", "Bearer "+token),
+		"SCIM discovery":              door(http.MethodGet, "/scim/v2/ServiceProviderConfig", "", "Authorization", "Bearer "+token),
+		"OAuth metadata":              door(http.MethodGet, "/.well-known/oauth-authorization-server", ""),
+		"OAuth keys":                  door(http.MethodGet, "/oauth/jwks", ""),
+		"application without sign-in": door(http.MethodGet, "/healthz", ""),
+		"application sign-in": door(http.MethodPost, "/login",
+			"username="+p.Name+"&password="+strings.ReplaceAll(stack.Password, " ", "+"),
 			"Content-Type", "application/x-www-form-urlencoded"),
 	}
 	for _, kind := range loadKinds() {
@@ -64,7 +66,7 @@ func knock(t *testing.T, c *http.Client, doors map[string]func() *http.Request) 
 				t.Errorf("%s: %v", name, err)
 				return
 			}
-			_ = res.Body.Close() // the status is all that is asked
+			_ = res.Body.Close() // only the status counts
 			mu.Lock()
 			out[name] = res.StatusCode
 			mu.Unlock()
@@ -74,9 +76,9 @@ func knock(t *testing.T, c *http.Client, doors map[string]func() *http.Request) 
 	return out
 }
 
-// TestFailsClosed is "What must be shown" 3 (edge F1): with scimward stopped,
-// killed or hanging Envoy answers 503 on every surface, and nothing reaches the
-// application; streams that were open end.
+// TestFailsClosed stops, kills and suspends scimward. Envoy then answers 503 on every
+// surface (failure_mode_allow is false), no request reaches the application, and
+// open streams end.
 func TestFailsClosed(t *testing.T) {
 	w := newWorld(t, nil)
 	u := user(t, w.Acme, "user")
@@ -85,24 +87,24 @@ func TestFailsClosed(t *testing.T) {
 	c := w.HTTPClient()
 	open := func(when string) {
 		t.Helper()
-		eventually(t, "serving every surface "+when, func() bool {
-			for _, status := range knock(t, c, all) {
+		eventually(t, "serving every surface "+when, func() string {
+			for name, status := range knock(t, c, all) {
 				if status != http.StatusOK {
-					return false
+					return fmt.Sprintf("200 for %s, got %d", name, status)
 				}
 			}
-			return true
+			return ""
 		})
 	}
 	closed := func(when string) {
 		t.Helper()
-		passed, counted := w.acme.count(), served(t, w.Acme, p.Name)
+		passed, counted := w.acme.count(), served(t, p)
 		for name, status := range knock(t, c, all) {
 			if status != http.StatusServiceUnavailable {
 				t.Errorf("%s, %s: status %d, want 503", name, when, status)
 			}
 		}
-		if w.acme.count() != passed || served(t, w.Acme, p.Name) != counted {
+		if w.acme.count() != passed || served(t, p) != counted {
 			t.Errorf("%s: requests reached the application", when)
 		}
 	}
@@ -117,29 +119,24 @@ func TestFailsClosed(t *testing.T) {
 	}
 	open("when scimward goes on")
 
-	held := streams(t, p)
-	if err := w.Scimward.Stop(); err != nil {
-		t.Fatal(err)
+	for _, end := range []struct {
+		when string
+		do   func() error
+	}{
+		{"when scimward was stopped", func() error { return w.Scimward.Stop() }},
+		{"when scimward was killed", func() error { return w.Scimward.Kill() }},
+	} {
+		cut := streams(t, p)
+		if err := end.do(); err != nil {
+			t.Fatal(err)
+		}
+		closed(end.when)
+		for _, s := range cut {
+			ended(t, s)
+		}
+		if err := w.StartScimward(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		open("after a restart")
 	}
-	closed("when scimward was stopped")
-	for _, s := range held {
-		ended(t, s)
-	}
-	if err := w.StartScimward(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	open("after a restart")
-
-	held = streams(t, p)
-	if err := w.Scimward.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	closed("when scimward was killed")
-	for _, s := range held {
-		ended(t, s)
-	}
-	if err := w.StartScimward(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	open("after another restart")
 }

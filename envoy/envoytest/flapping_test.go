@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestFlapping: however often and from however many sides a user is switched, the
-// application ends as the last word said, and no job of an earlier epoch disables
-// the account, or revokes what was issued since, behind its back.
+// TestFlapping deactivates and reactivates a user many times from several sides. The
+// application ends in the state of the last request. No job of an earlier
+// deactivation disables the account later, or revokes credentials issued since.
 func TestFlapping(t *testing.T) {
 	w := sharedWorld(t)
 	u := user(t, w.Acme, "flapping")
@@ -16,7 +16,7 @@ func TestFlapping(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for range 4 {
-				// A conflict of writers is answered with 503 and may be given up: the last word counts.
+				// A conflict of writers is answered with 503, and the client may give up.
 				_ = w.Acme.Client.Deactivate(t.Context(), u.ID)
 				_ = w.Acme.Client.Reactivate(t.Context(), u.ID)
 			}
@@ -30,10 +30,10 @@ func TestFlapping(t *testing.T) {
 	if err := w.Acme.Client.Reactivate(t.Context(), u.ID); err != nil {
 		t.Fatal(err)
 	}
-	// What is issued while an earlier sweep still runs may be swept with the rest:
-	// the new credentials are those of after it.
+	// A revocation that still runs may revoke credentials that are issued meanwhile:
+	// wait for its end.
 	w.settled(t, "acme", u.ID)
-	eventually(t, "enabling the account", func() bool { return enabled(t, w.Acme, u.UserName) })
+	waitEnabled(t, w.Acme, u.UserName)
 	fresh := w.signIn(t, w.Acme, u.UserName)
 	dead(t, p, "after the flapping")
 	if !enabled(t, w.Acme, u.UserName) {

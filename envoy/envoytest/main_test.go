@@ -25,9 +25,9 @@ import (
 	"github.com/scimward/scimward/examples/quickstart/stack"
 )
 
-// patience bounds every wait of these tests. It is long because the machine may
-// be busy; no test waits that long when all is well.
-const patience = 60 * time.Second
+// patience bounds every wait of these tests. It is long because the machine may be
+// busy; a wait ends with its event.
+const patience = 3 * time.Minute
 
 // built is what TestMain made for every test; set before any runs.
 var built struct {
@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 
 // prepare builds scimward and the plugin once, runs the tests and ends the shared stack.
 func prepare(m *testing.M) (code int, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Minute)
 	defer cancel()
 	dir, err := os.MkdirTemp("", "envoytest-")
 	if err != nil {
@@ -82,11 +82,10 @@ func prepare(m *testing.M) (code int, err error) {
 // world is a stack with a recorder in front of each application.
 type world struct {
 	*stack.Stack
-	acme, globex *recorder // what passed the proxy
-	ended        sync.Once
+	acme, globex *recorder
 }
 
-// shared is the stack of the tests that end nothing; TestMain closes it.
+// shared is the stack of the tests that stop nothing; TestMain closes it.
 var shared struct {
 	once  sync.Once
 	world *world
@@ -132,14 +131,18 @@ var (
 	tenantLine   = regexp.MustCompile(`(?m)^    external_url: .*$`)
 )
 
-// startWorld outlives no test: its processes die with the test binary.
+// startWorld starts processes that die with the test binary.
 func startWorld(dir string, edit func(string) string) (*world, error) {
 	w := &world{}
 	var recorders []*recorder
 	s, err := stack.Start(context.Background(), stack.Options{
-		Dir: dir, Source: built.source, Envoy: built.envoy, Scimward: built.scimward, Plugin: built.plugin,
+		Dir:      dir,
+		Source:   built.source,
+		Envoy:    built.envoy,
+		Scimward: built.scimward,
+		Plugin:   built.plugin,
 		App: func(o *app.Options) {
-			o.Tick, o.DownloadChunks = 10*time.Millisecond, 60_000 // streams that show at once when they stop
+			o.Tick, o.DownloadChunks = 10*time.Millisecond, 60_000 // the end of a stream shows at once
 		},
 		Config: func(text string) string {
 			text = upstreamLine.ReplaceAllStringFunc(text, func(line string) string {
@@ -147,7 +150,7 @@ func startWorld(dir string, edit func(string) string) (*world, error) {
 				recorders = append(recorders, r)
 				return "upstream: " + r.url
 			})
-			// The tests ask for more than a well-behaved client does.
+			// The tests send more requests than a well-behaved client.
 			text = tenantLine.ReplaceAllString(text, "$0\n    requests_per_second: 2000")
 			if edit != nil {
 				text = edit(text)
@@ -168,14 +171,11 @@ func startWorld(dir string, edit func(string) string) (*world, error) {
 	return w, nil
 }
 
-func (w *world) close() (err error) {
-	w.ended.Do(func() {
-		err = errors.Join(w.Stack.Close(), w.acme.close(), w.globex.close())
-	})
-	return err
+func (w *world) close() error {
+	return errors.Join(w.Stack.Close(), w.acme.close(), w.globex.close())
 }
 
-// recorder passes requests on to an application and keeps what passed.
+// recorder forwards requests to an application, counts them, and keeps the last.
 type recorder struct {
 	url string
 	srv *http.Server
@@ -204,21 +204,24 @@ func newRecorder(app string) *recorder {
 		panic("envoytest: no free port: " + err.Error())
 	}
 	r.url = "http://" + l.Addr().String()
-	r.srv = &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(rw http.ResponseWriter, req *http.Request) {
+	handle := func(rw http.ResponseWriter, req *http.Request) {
 		r.mu.Lock()
 		r.seen++
 		r.last = req.Clone(context.WithoutCancel(req.Context()))
 		r.mu.Unlock()
 		proxy.ServeHTTP(rw, req)
-	})}
-	proxy.ErrorHandler = func(rw http.ResponseWriter, _ *http.Request, _ error) { rw.WriteHeader(http.StatusBadGateway) }
+	}
+	r.srv = &http.Server{ReadHeaderTimeout: patience, Handler: http.HandlerFunc(handle)}
+	proxy.ErrorHandler = func(rw http.ResponseWriter, _ *http.Request, _ error) {
+		rw.WriteHeader(http.StatusBadGateway)
+	}
 	go func() { _ = r.srv.Serve(l) }() // ends with close
 	return r
 }
 
 func (r *recorder) close() error { return r.srv.Close() }
 
-// count is how many requests passed the proxy.
+// count returns how many requests passed the proxy.
 func (r *recorder) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -231,8 +234,8 @@ func (r *recorder) lastSeen() *http.Request {
 	return r.last
 }
 
-// user provisions somebody over SCIM and makes the application's account. The name
-// is used once in a run, so that tests of a shared stack do not meet.
+// user provisions a user over SCIM and makes the application's account. Each name
+// is new, so that tests of a shared stack do not disturb each other.
 func user(t *testing.T, tenant *stack.Tenant, who string) idp.User {
 	t.Helper()
 	return userNamed(t, tenant, fmt.Sprintf("%s.%d@people.example", who, people.Add(1)))
@@ -242,7 +245,9 @@ var people atomic.Int64
 
 func userNamed(t *testing.T, tenant *stack.Tenant, name string) idp.User {
 	t.Helper()
-	u, err := tenant.Client.CreateUser(t.Context(), idp.User{UserName: name, ExternalID: "x-" + name, Email: name, DisplayName: name})
+	u, err := tenant.Client.CreateUser(t.Context(), idp.User{
+		UserName: name, ExternalID: "x-" + name, Email: name, DisplayName: name,
+	})
 	if err != nil {
 		t.Fatalf("provisioning %s: %v", name, err)
 	}
@@ -252,7 +257,7 @@ func userNamed(t *testing.T, tenant *stack.Tenant, name string) idp.User {
 	return u
 }
 
-// signIn signs somebody in through Envoy and gets one credential of each kind.
+// signIn signs a user in through Envoy and gets one credential of each kind.
 func (w *world) signIn(t *testing.T, tenant *stack.Tenant, name string) *stack.Person {
 	t.Helper()
 	p := w.Person(tenant, name)
@@ -261,7 +266,7 @@ func (w *world) signIn(t *testing.T, tenant *stack.Tenant, name string) *stack.P
 		t.Fatalf("signing %s in: status %d, error %v", name, status, err)
 	}
 	if err := p.IssueAll(t.Context()); err != nil {
-		t.Fatalf("minting credentials of %s: %v", name, err)
+		t.Fatalf("issuing credentials to %s: %v", name, err)
 	}
 	return p
 }
@@ -302,20 +307,26 @@ func send(t *testing.T, c *http.Client, req *http.Request) (int, string) {
 	return res.StatusCode, string(b)
 }
 
-// eventually polls until ok or patience is over; it fails the test then.
-func eventually(t *testing.T, what string, ok func() bool) {
+// eventually polls until check reports that nothing is missing. After patience it
+// fails the test and prints what is missing.
+func eventually(t *testing.T, what string, check func() (missing string)) {
 	t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(25 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-deadline.C:
-			t.Fatalf("%s: not within %s", what, patience)
-		case <-t.Context().Done():
-			t.Fatalf("%s: %v", what, t.Context().Err())
-		case <-tick.C:
-		}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var missing string
+	err := stack.Poll(ctx, 25*time.Millisecond, func() (bool, error) {
+		missing = check()
+		return missing == "", nil
+	})
+	if err != nil {
+		t.Fatalf("%s: %v; missing: %s", what, err, missing)
 	}
+}
+
+// unless returns "" when ok is true, and else the text.
+func unless(ok bool, format string, args ...any) string {
+	if ok {
+		return ""
+	}
+	return fmt.Sprintf(format, args...)
 }

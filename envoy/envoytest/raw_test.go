@@ -19,7 +19,7 @@ import (
 	"github.com/scimward/scimward/examples/quickstart/stack"
 )
 
-// answer is what came back. A status of 0 means that the other side closed the
+// answer is the answer to a request. Status 0 means that the other side closed the
 // connection, or reset the stream, without an answer.
 type answer struct {
 	status int
@@ -35,14 +35,16 @@ func (w *world) dialTLS(t *testing.T, tenant *stack.Tenant, protocol string) *tl
 		t.Fatalf("connecting to Envoy: %v", err)
 	}
 	name, _, _ := strings.Cut(host, ":")
-	c := tls.Client(conn, &tls.Config{RootCAs: w.Roots, ServerName: name, NextProtos: []string{protocol}, MinVersion: tls.VersionTLS12})
+	c := tls.Client(conn, &tls.Config{
+		RootCAs: w.Roots, ServerName: name, NextProtos: []string{protocol}, MinVersion: tls.VersionTLS12,
+	})
 	if err := errors.Join(c.SetDeadline(time.Now().Add(patience)), c.HandshakeContext(t.Context())); err != nil {
 		t.Fatalf("connecting to Envoy: %v", err)
 	}
 	return c
 }
 
-// raw sends bytes as they are over HTTP/1.1 and reads one answer.
+// raw sends bytes unchanged over HTTP/1.1 and reads one answer.
 func (w *world) raw(t *testing.T, tenant *stack.Tenant, request string) answer {
 	t.Helper()
 	c := w.dialTLS(t, tenant, "http/1.1")
@@ -63,10 +65,10 @@ func (w *world) raw(t *testing.T, tenant *stack.Tenant, request string) answer {
 	return answer{res.StatusCode, res.Header, string(body)}
 }
 
-// field is one header field as it is sent over HTTP/2, pseudo fields included.
+// field is one header field of HTTP/2; pseudo fields are fields, too.
 type field struct{ name, value string }
 
-// raw2 sends header fields as they are over HTTP/2 and reads one answer.
+// raw2 sends header fields unchanged over HTTP/2 and reads one answer.
 func (w *world) raw2(t *testing.T, tenant *stack.Tenant, fields []field, body string) answer {
 	t.Helper()
 	c := w.dialTLS(t, tenant, "h2")
@@ -126,8 +128,8 @@ func readStream(t *testing.T, fr *http2.Framer) answer {
 	}
 }
 
-// h1 writes a request of HTTP/1.1 by hand. A body brings its own length; host ""
-// leaves the Host line out.
+// h1 writes a request of HTTP/1.1. It adds Content-Length for a body; host "" leaves
+// the Host line out.
 func h1(method, target, host, body string, lines ...string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\n", method, target)
@@ -144,7 +146,7 @@ func h1(method, target, host, body string, lines ...string) string {
 	return b.String()
 }
 
-// chunks writes a body in chunks, each as given.
+// chunks writes a body in the given chunks.
 func chunks(parts ...string) string {
 	var b strings.Builder
 	for _, p := range parts {

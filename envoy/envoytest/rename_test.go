@@ -7,14 +7,16 @@ import (
 	"github.com/scimward/scimward/examples/identity-service/idp"
 )
 
-// TestRenamedLeaver: an application is not told of a new userName and knows the
-// leaver by the old one. The lock holds under both, and the plugin finds the
-// account that goes by the old one: no evidence of "nothing there" while it lives.
+// TestRenamedLeaver deactivates a user whose userName has changed. The application
+// does not learn the new name and knows the user by the old one. The lock refuses
+// both names, and the plugin finds the account under the old one: the evidence
+// must not say that there is no account.
 func TestRenamedLeaver(t *testing.T) {
 	w := sharedWorld(t)
 	u := user(t, w.Acme, "renamed")
 	p := w.signIn(t, w.Acme, u.UserName)
-	if err := w.Acme.Client.PatchUser(t.Context(), u.ID, idp.Op{Op: "replace", Path: "userName", Value: "new." + u.UserName}); err != nil {
+	rename := idp.Op{Op: "replace", Path: "userName", Value: "new." + u.UserName}
+	if err := w.Acme.Client.PatchUser(t.Context(), u.ID, rename); err != nil {
 		t.Fatal(err)
 	}
 	for _, kind := range p.Kinds() {

@@ -2,6 +2,7 @@ package envoytest_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -15,15 +16,16 @@ import (
 
 const (
 	paced     = 5 * time.Millisecond // 200 requests a second
-	inFlight  = 64                   // at most; a tick that finds none free is left out
+	inFlight  = 64                   // requests at most; the load skips a tick when all are in use
 	proofSize = 200                  // requests that must be sent after the response
 )
 
 // hit is one request of the load.
 type hit struct {
 	kind   string
-	sent   time.Time // just before it was handed to the client
-	status int       // 0: no answer
+	sent   time.Time // just before the client got it
+	took   time.Duration
+	status int // 0: no answer
 }
 
 // load sends a user's requests at a steady pace until it is stopped.
@@ -39,7 +41,7 @@ type load struct {
 	hits    []hit
 }
 
-// loadKinds are spread over the requests of the load in turn.
+// loadKinds are the kinds of credential that the load uses in turn.
 func loadKinds() []string { return []string{"web_session", "api_token", "pat", "jwt"} }
 
 func startLoad(ctx context.Context, p *stack.Person, pace time.Duration) *load {
@@ -61,14 +63,15 @@ func startLoad(ctx context.Context, p *stack.Person, pace time.Duration) *load {
 					defer func() { <-free }()
 					l.one(l.kinds[n%len(l.kinds)])
 				})
-			default: // the machine is slower than the pace
+			default: // the machine is too slow for the pace
 			}
 		}
 	})
 	return l
 }
 
-// one sends a request that is not given up when the load ends: what was sent is counted.
+// one sends a request. The end of the load does not cancel it, because every sent
+// request counts.
 func (l *load) one(kind string) {
 	h := &hit{kind: kind}
 	l.mu.Lock()
@@ -89,31 +92,32 @@ func (l *load) one(kind string) {
 		h.status = 0
 	}
 	l.mu.Lock()
+	h.took = time.Since(h.sent)
 	delete(l.pending, h)
 	l.hits = append(l.hits, *h)
 	l.mu.Unlock()
 }
 
-// landed reports whether every request sent before a time has come back.
-func (l *load) landed(before time.Time) bool {
+// open returns how many requests sent before a time have no answer yet.
+func (l *load) open(before time.Time) (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for h := range l.pending {
 		if h.sent.Before(before) {
-			return false
+			n++
 		}
 	}
-	return true
+	return n
 }
 
-// end stops the load, waits for what is in flight, and returns every request.
+// end stops the load, waits for open requests, and returns every request.
 func (l *load) end() []hit {
 	l.stop()
 	l.done.Wait()
 	return l.hits
 }
 
-// count is how many requests since a time ended with a status, by kind.
+// count returns how many requests since a time got a status, by kind.
 func (l *load) count(since time.Time, status int) map[string]int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -126,23 +130,36 @@ func (l *load) count(since time.Time, status int) map[string]int {
 	return out
 }
 
-// every reports whether each kind of the load has at least n.
-func every(by map[string]int, n int) bool {
-	for _, k := range loadKinds() {
-		if by[k] < n {
-			return false
+// wait waits until each kind has at least n requests since a time with a status.
+func (l *load) wait(t *testing.T, what string, since time.Time, status, n int) {
+	t.Helper()
+	eventually(t, what, func() string {
+		by := l.count(since, status)
+		for _, k := range loadKinds() {
+			if by[k] < n {
+				return fmt.Sprintf("%d requests by %s with status %d, got %v", n, k, status, by)
+			}
 		}
-	}
-	return true
+		return ""
+	})
 }
 
-// TestNothingIsServedAfterTheResponse is revocation §1.1 row 1 ("What must be
-// shown" 2): under load no request that was sent after the SCIM response is
-// served, whatever the method was, and none after kill -9 and restart. The
-// applications revoke nothing, so that the proxy alone refuses.
+// waitSent waits until the load has sent n more requests.
+func (l *load) waitSent(t *testing.T, n int64) {
+	t.Helper()
+	goal := l.sent.Load() + n
+	eventually(t, "sending on", func() string {
+		sent := l.sent.Load()
+		return unless(sent >= goal, "%d requests", goal-sent)
+	})
+}
+
+// TestNothingIsServedAfterTheResponse deactivates users under load, by each method.
+// No request sent after the SCIM response is served, not even after kill -9 and a
+// restart. The applications revoke nothing, so that only the proxy refuses.
 func TestNothingIsServedAfterTheResponse(t *testing.T) {
 	w := newWorld(t, func(text string) string {
-		// PUT is refused by the default profile; the other tenant takes it.
+		// The default profile refuses PUT; the profile rfc7644 allows it.
 		at := strings.Index(text, "  - name: globex")
 		return text[:at] + strings.Replace(text[at:], "    external_url:", "    profile: rfc7644\n    external_url:", 1)
 	})
@@ -166,23 +183,24 @@ func TestNothingIsServedAfterTheResponse(t *testing.T) {
 			if c.body != "" {
 				body = []byte(strings.Replace(c.body, "NAME", leaver.UserName, 1))
 			}
-			deactivateUnderLoad(t, w, c.tenant, [2]string{leaver.UserName, stays.UserName}, func() (int, []byte, error) {
+			leaving, staying := w.signIn(t, c.tenant, leaver.UserName), w.signIn(t, c.tenant, stays.UserName)
+			deactivateUnderLoad(t, w, leaving, staying, c.want, func() (int, []byte, error) {
 				return c.tenant.Client.Raw(t.Context(), c.method, "/Users/"+leaver.ID, body)
-			}, c.want)
+			})
 		})
 	}
 }
 
-func deactivateUnderLoad(t *testing.T, w *world, tenant *stack.Tenant, names [2]string, deactivate func() (int, []byte, error), want int) {
+func deactivateUnderLoad(
+	t *testing.T, w *world, leaving, staying *stack.Person, want int, deactivate func() (int, []byte, error),
+) {
 	t.Helper()
-	leaver := startLoad(t.Context(), w.signIn(t, tenant, names[0]), paced)
-	stays := startLoad(t.Context(), w.signIn(t, tenant, names[1]), 10*paced)
+	leaver, stays := startLoad(t.Context(), leaving, paced), startLoad(t.Context(), staying, 10*paced)
 	defer leaver.end()
 	defer stays.end()
 	begun := time.Now()
-	eventually(t, "serving both before", func() bool {
-		return every(leaver.count(begun, http.StatusOK), 20) && every(stays.count(begun, http.StatusOK), 2)
-	})
+	leaver.wait(t, "serving the leaver before", begun, http.StatusOK, 20)
+	stays.wait(t, "serving the other user before", begun, http.StatusOK, 2)
 
 	asked := time.Now()
 	status, body, err := deactivate()
@@ -190,37 +208,39 @@ func deactivateUnderLoad(t *testing.T, w *world, tenant *stack.Tenant, names [2]
 	if err != nil || status != want {
 		t.Fatalf("deactivating: %d %s %v, want %d", status, body, err, want)
 	}
-	before := leaver.sent.Load()
-	eventually(t, "sending after the response", func() bool {
-		return leaver.sent.Load() >= before+proofSize && leaver.landed(answered) && every(leaver.count(answered, http.StatusUnauthorized), 10)
+	leaver.waitSent(t, proofSize)
+	leaver.wait(t, "refusing the leaver", answered, http.StatusUnauthorized, 10)
+	// Requests from before the response may still be on their way. When they have
+	// come back, the application must not serve another one.
+	eventually(t, "answering the requests from before the response", func() string {
+		n := leaver.open(answered)
+		return unless(n == 0, "%d answers", n)
 	})
-	// What was sent before the response may still be on its way; once it has come
-	// back, the application must not count one request more.
-	flown := served(t, tenant, names[0])
-	after := leaver.sent.Load()
-	eventually(t, "sending on", func() bool { return leaver.sent.Load() >= after+proofSize/2 })
-	if now := served(t, tenant, names[0]); now != flown {
+	flown := served(t, leaving)
+	leaver.waitSent(t, proofSize/2)
+	if now := served(t, leaving); now != flown {
 		t.Errorf("the application served %d requests of the leaver long after the response", now-flown)
 	}
-	if !every(stays.count(answered, http.StatusOK), 1) {
-		eventually(t, "serving the other user on", func() bool { return every(stays.count(answered, http.StatusOK), 1) })
-	}
-	// A request that had passed the proxy before the response may arrive behind it.
-	last := countersOf(t, tenant).LastServed[strings.ToLower(names[0])]
-	t.Logf("SCIM response after %s; the application began the leaver's last request %s from the response on", answered.Sub(asked).Round(100*time.Microsecond), last.Sub(answered).Round(100*time.Microsecond))
+	stays.wait(t, "serving the other user on", answered, http.StatusOK, 1)
+	// A request that passed the proxy before the response may reach the application after it.
+	last := countersOf(t, leaving.Tenant).LastServed[strings.ToLower(leaving.Name)]
+	t.Logf("SCIM response after %s; the application began the leaver's last request %s after the response",
+		answered.Sub(asked).Round(100*time.Microsecond), last.Sub(answered).Round(100*time.Microsecond))
 
 	restarted := killAndRestart(t, w, leaver, stays)
-	if now := served(t, tenant, names[0]); now != flown {
+	if now := served(t, leaving); now != flown {
 		t.Errorf("the application served %d requests of the leaver after the restart", now-flown)
 	}
 	total, late := 0, 0
 	for _, h := range leaver.end() {
 		total++
-		if !h.sent.Before(answered) {
-			late++
-			if h.status/100 == 2 {
-				t.Errorf("a request by %s, sent %s after the response, was answered %d", h.kind, h.sent.Sub(answered), h.status)
-			}
+		if h.sent.Before(answered) {
+			continue
+		}
+		late++
+		if h.status/100 == 2 {
+			t.Errorf("a request by %s, sent %s after the response, was answered with %d",
+				h.kind, h.sent.Sub(answered), h.status)
 		}
 	}
 	t.Logf("%d requests at %.0f a second, %d of them sent after the response, %v refused with 401 after the restart",
@@ -232,22 +252,21 @@ func deactivateUnderLoad(t *testing.T, w *world, tenant *stack.Tenant, names [2]
 	}
 }
 
-// killAndRestart does so under the load, and returns when scimward was ready again.
+// killAndRestart kills and restarts scimward under the load, and returns when
+// scimward was ready again.
 func killAndRestart(t *testing.T, w *world, leaver, stays *load) time.Time {
 	t.Helper()
 	if err := w.Scimward.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	down := time.Now()
-	eventually(t, "answering 503 while scimward is down", func() bool {
-		return every(leaver.count(down, http.StatusServiceUnavailable), 1) && every(stays.count(down, http.StatusServiceUnavailable), 1)
-	})
+	leaver.wait(t, "answering the leaver while scimward is down", down, http.StatusServiceUnavailable, 1)
+	stays.wait(t, "answering the other user while scimward is down", down, http.StatusServiceUnavailable, 1)
 	if err := w.StartScimward(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	ready := time.Now()
-	eventually(t, "refusing the leaver and serving the other user after the restart", func() bool {
-		return every(leaver.count(ready, http.StatusUnauthorized), 10) && every(stays.count(ready, http.StatusOK), 1)
-	})
+	leaver.wait(t, "refusing the leaver after the restart", ready, http.StatusUnauthorized, 10)
+	stays.wait(t, "serving the other user after the restart", ready, http.StatusOK, 1)
 	return ready
 }

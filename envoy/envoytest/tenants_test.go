@@ -13,12 +13,13 @@ import (
 	"github.com/scimward/scimward/examples/quickstart/stack"
 )
 
-// lines returns the sorted metric lines that hold every one of the words.
+// lines returns the sorted metric lines that contain every one of the words.
 func (w *world) lines(t *testing.T, words ...string) []string {
 	t.Helper()
 	var out []string
 	for line := range strings.Lines(w.adminGet(t, "/metrics")) {
-		if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) }) {
+		lacks := func(word string) bool { return !strings.Contains(line, word) }
+		if !slices.ContainsFunc(words, lacks) {
 			out = append(out, strings.TrimSpace(line))
 		}
 	}
@@ -26,8 +27,8 @@ func (w *world) lines(t *testing.T, words ...string) []string {
 	return out
 }
 
-// TestTenantsAreIsolated is DESIGN §6: nothing of one tenant is reachable from the
-// other, and a foreign id does not exist.
+// TestTenantsAreIsolated checks that nothing of one tenant is reachable from the
+// other, and that a foreign id does not exist.
 func TestTenantsAreIsolated(t *testing.T) {
 	w := sharedWorld(t)
 	a := user(t, w.Acme, "both")
@@ -76,11 +77,12 @@ func TestTenantsAreIsolated(t *testing.T) {
 		_, doc := w.evidence(t, "acme", a.ID)
 		for _, word := range []string{"globex", g.ID} {
 			if strings.Contains(string(doc), word) {
-				t.Errorf("acme's evidence holds %q", word)
+				t.Errorf("acme's evidence contains %q", word)
 			}
 		}
 		for _, who := range []string{a.ID, name} { // nobody was ever deactivated at globex
-			if err := w.Command(t.Context(), "evidence", who, "--tenant", "globex", "-c", w.Config).Run(); err == nil {
+			cmd := w.Command(t.Context(), "evidence", who, "--tenant", "globex", "-c", w.Config)
+			if err := cmd.Run(); err == nil {
 				t.Errorf("globex has evidence of acme's %s", who)
 			}
 		}
@@ -104,24 +106,24 @@ func foreignTokens(t *testing.T, w *world) {
 			t.Fatal(err)
 		}
 		host := strings.TrimPrefix(other.URL, "https://")
-		if a := w.raw(t, other, h1("GET", "/scim/v2/Users", host, "", "Authorization: Bearer "+token)); a.status != http.StatusUnauthorized {
+		a := w.raw(t, other, h1("GET", "/scim/v2/Users", host, "", "Authorization: Bearer "+token))
+		if a.status != http.StatusUnauthorized {
 			t.Errorf("the token of %s at %s: %d %s", own.Name, other.Name, a.status, a.body)
 		}
-		// The identity service of one is no client of the other.
-		c, err := idp.NewClient(idp.ClientOptions{Keys: own.Keys, ClientID: own.Name + "-identity-service", BaseURL: other.URL + "/scim/v2", HTTPClient: w.HTTPClient()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.AccessToken(t.Context()); err == nil {
-			t.Errorf("%s gave a token to the identity service of %s", other.Name, own.Name)
-		}
-		// Nor is a name it knows enough, with another's keys.
-		c, err = idp.NewClient(idp.ClientOptions{Keys: own.Keys, ClientID: other.Name + "-identity-service", BaseURL: other.URL + "/scim/v2", HTTPClient: w.HTTPClient()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := c.AccessToken(t.Context()); err == nil {
-			t.Errorf("%s took an assertion signed by the keys of %s", other.Name, own.Name)
+		// Neither its own name nor the name of the other's client gets a token with its keys.
+		for _, name := range []string{own.Name, other.Name} {
+			c, err := idp.NewClient(idp.ClientOptions{
+				Keys:       own.Keys,
+				ClientID:   name + "-identity-service",
+				BaseURL:    other.URL + "/scim/v2",
+				HTTPClient: w.HTTPClient(),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.AccessToken(t.Context()); err == nil {
+				t.Errorf("%s gave a token to the client of %s with the keys of %s", other.Name, name, own.Name)
+			}
 		}
 	}
 }
@@ -144,14 +146,19 @@ func foreignIDs(t *testing.T, w *world, a, g idp.User) {
 	ask(http.MethodPatch, "/Users/"+a.ID, []byte(patch(damage)), http.StatusNotFound)
 	ask(http.MethodDelete, "/Users/"+a.ID, nil, http.StatusNotFound)
 	ask(http.MethodGet, "/Groups/"+group.ID, nil, http.StatusNotFound)
-	ask(http.MethodPatch, "/Groups/"+group.ID, []byte(patch(`{"op":"add","path":"members","value":[{"value":"`+g.ID+`"}]}`)), http.StatusNotFound)
+	add := func(id string) []byte {
+		return []byte(patch(`{"op":"add","path":"members","value":[{"value":"` + id + `"}]}`))
+	}
+	ask(http.MethodPatch, "/Groups/"+group.ID, add(g.ID), http.StatusNotFound)
 	ask(http.MethodDelete, "/Groups/"+group.ID, nil, http.StatusNotFound)
 	theirs, err := w.Globex.Client.CreateGroup(t.Context(), idp.Group{DisplayName: "isolated"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ask(http.MethodPatch, "/Groups/"+theirs.ID, []byte(patch(`{"op":"add","path":"members","value":[{"value":"`+a.ID+`"}]}`)), http.StatusBadRequest)
-	for attribute, value := range map[string]string{"userName": a.UserName, "externalId": a.ExternalID, "emails": a.Email} {
+	ask(http.MethodPatch, "/Groups/"+theirs.ID, add(a.ID), http.StatusBadRequest)
+	for attribute, value := range map[string]string{
+		"userName": a.UserName, "externalId": a.ExternalID, "emails": a.Email,
+	} {
 		found, ok, err := w.Globex.Client.FindUser(t.Context(), attribute, value)
 		if err != nil || !ok || found.ID != g.ID {
 			t.Errorf("globex found %+v, %v by %s, want its own user", found, err, attribute)

@@ -79,7 +79,7 @@ func (s *sshServer) serve(ctx context.Context, ln net.Listener) error {
 			return fmt.Errorf("accepting SSH: %w", err)
 		}
 		if err != nil {
-			return nil //nolint:nilerr // ctx has ended
+			return nil // ctx has ended
 		}
 		if !s.track(ctx, conn) {
 			_ = conn.Close() // nothing was sent yet

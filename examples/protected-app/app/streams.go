@@ -37,7 +37,7 @@ func (a *App) webSocket(w http.ResponseWriter, r *http.Request, _ who) error {
 	defer a.streams.Done()
 	conn, err := websocket.Accept(w, r, nil)
 	if err != nil {
-		return nil //nolint:nilerr // Accept has answered
+		return nil // Accept has answered
 	}
 	defer func() { _ = conn.CloseNow() }() // closed already after a normal close
 	ctx := conn.CloseRead(r.Context())
