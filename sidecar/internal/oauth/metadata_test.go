@@ -17,14 +17,14 @@ import (
 	"github.com/scimward/scimward/store/storetest"
 )
 
-// TestMetadata covers B19, B22 and B24: the documents, where they are, and that
-// they are nowhere else.
+// TestMetadata: the documents of RFC 8414 and RFC 9728, at their paths only.
 func TestMetadata(t *testing.T) {
 	w := newWorld(t)
 	want := map[string]object{
 		"/.well-known/oauth-authorization-server": {
 			"issuer": acme, "token_endpoint": acme + "/oauth/token", "jwks_uri": acme + "/oauth/jwks",
-			"scopes_supported": []any{"scim"}, "response_types_supported": []any{}, "grant_types_supported": []any{"client_credentials"},
+			"scopes_supported": []any{"scim"}, "response_types_supported": []any{},
+			"grant_types_supported":                            []any{"client_credentials"},
 			"token_endpoint_auth_methods_supported":            []any{"private_key_jwt"},
 			"token_endpoint_auth_signing_alg_values_supported": []any{"ES256", "PS256", "EdDSA"},
 			"protected_resources":                              []any{acme + "/scim/v2"},
@@ -65,7 +65,8 @@ func TestMetadata(t *testing.T) {
 			t.Errorf("%s: %d %s", url, rec.Code, rec.Body)
 		}
 	}
-	if rec := w.do(httptest.NewRequest(http.MethodPost, acme+"/oauth/jwks", nil)); rec.Code != http.StatusMethodNotAllowed {
+	rec = w.do(httptest.NewRequest(http.MethodPost, acme+"/oauth/jwks", nil))
+	if rec.Code != http.StatusMethodNotAllowed {
 		t.Errorf("POST to the keys: %d", rec.Code)
 	}
 }
@@ -112,12 +113,13 @@ func TestErrorAnswers(t *testing.T) {
 	}
 	errs := oauth.Refusals()
 	errs["replay"] = fmt.Errorf("x: %w", store.ErrReplay)
-	errs["store unavailable"], errs["store closed"], errs["store conflict"] = store.ErrUnavailable, store.ErrClosed, store.ErrConflict
+	errs["store unavailable"], errs["store closed"] = store.ErrUnavailable, store.ErrClosed
+	errs["store conflict"] = store.ErrConflict
 	errs["unknown"] = errors.New("secret internals")
 	for _, r := range []token.Reason{
-		token.ReasonMalformed, token.ReasonHeader, token.ReasonAlgorithm, token.ReasonIssuer, token.ReasonKey, token.ReasonSignature,
-		token.ReasonType, token.ReasonClaims, token.ReasonExpired, token.ReasonNotYet, token.ReasonLifetime, token.ReasonAudience,
-		token.ReasonEndpoint, token.ReasonBinding, token.ReasonScope,
+		token.ReasonMalformed, token.ReasonHeader, token.ReasonAlgorithm, token.ReasonIssuer, token.ReasonKey,
+		token.ReasonSignature, token.ReasonType, token.ReasonClaims, token.ReasonExpired, token.ReasonNotYet,
+		token.ReasonLifetime, token.ReasonAudience, token.ReasonEndpoint, token.ReasonBinding, token.ReasonScope,
 	} {
 		errs["token "+string(r)], want["token "+string(r)] = &token.Error{Reason: r, Detail: "x"}, client
 	}
@@ -146,7 +148,7 @@ func TestErrorAnswers(t *testing.T) {
 	}
 }
 
-// TestOptionFaults: all faults of all tenants come at once.
+// TestOptionFaults: faulty options make no server.
 func TestOptionFaults(t *testing.T) {
 	s := storetest.New(t)
 	doc, _, err := token.GenerateKey()
@@ -185,7 +187,8 @@ func TestOptionFaults(t *testing.T) {
 			}
 		})
 	}
-	if _, err := oauth.New(t.Context(), oauth.Options{Tenants: []oauth.Tenant{good, good}, Store: s}); err == nil || !strings.Contains(err.Error(), "twice") {
+	_, err = oauth.New(t.Context(), oauth.Options{Tenants: []oauth.Tenant{good, good}, Store: s})
+	if err == nil || !strings.Contains(err.Error(), "twice") {
 		t.Errorf("the same tenant twice: %v", err)
 	}
 	if _, err := oauth.New(t.Context(), oauth.Options{}); err == nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/token"
 )
 
-// BenchmarkVerifyWarm is a token seen before: one SHA-256 and a map read.
+// BenchmarkVerifyWarm verifies a cached token: a SHA-256 and a map read.
 func BenchmarkVerifyWarm(b *testing.B) {
 	k := newES256(b, "k")
 	v := newVerifier(b, accessOptions(jwks(b, k)))
@@ -25,7 +25,7 @@ func BenchmarkVerifyWarm(b *testing.B) {
 	}
 }
 
-// BenchmarkVerifyCold is the first sight of a token, by algorithm.
+// BenchmarkVerifyCold verifies a token that is not cached, by algorithm.
 func BenchmarkVerifyCold(b *testing.B) {
 	for _, k := range []keyPair{newES256(b, "es"), newRSA(b, "ps", jwa.PS256), newEd25519(b, "ed")} {
 		b.Run(k.alg.String(), func(b *testing.B) {
@@ -43,7 +43,7 @@ func BenchmarkVerifyCold(b *testing.B) {
 	}
 }
 
-// TestWarmPathAllocations keeps the cached path free of garbage.
+// TestWarmPathAllocations bounds the garbage of a cached token.
 func TestWarmPathAllocations(t *testing.T) {
 	k := newES256(t, "k")
 	v := newVerifier(t, accessOptions(jwks(t, k)))
@@ -79,8 +79,7 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
-// FuzzToken: nothing that is not signed by the issuer's key passes, and nothing
-// panics.
+// FuzzToken: no text verifies unless the issuer's key signed it, and none panics.
 func FuzzToken(f *testing.F) {
 	k := newES256(f, "k")
 	stranger := newES256(f, "k")
@@ -103,7 +102,7 @@ func FuzzToken(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw string) {
 		for _, v := range verifiers {
 			if c, err := v.Verify(t.Context(), raw); reasonOf(t, err) == "" {
-				t.Errorf("passed as %+v", c)
+				t.Errorf("verified as %+v", c)
 			}
 		}
 	})

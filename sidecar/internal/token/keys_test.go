@@ -20,14 +20,14 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/token"
 )
 
-// web is the internet of a test: documents by URL, without a network, so that
-// time can be virtual. It counts what it was asked for.
+// web serves documents by URL without a network, so that time can be virtual. It counts
+// the requests.
 type web struct {
 	mu     sync.Mutex
 	docs   map[string]page
 	down   bool
 	asked  map[string]int
-	answer chan struct{} // not nil: requests wait for it
+	answer chan struct{} // if not nil, requests wait for it
 }
 
 type page struct {
@@ -105,8 +105,8 @@ func fetching(tb testing.TB, w *web) (*token.Verifier, func(keyPair) string) {
 	return newVerifier(tb, o), mint
 }
 
-// TestKeyRotation covers B23 and edge T4: a new key is taken on its first token,
-// a removed key is dead at the next refresh, for cached tokens too.
+// TestKeyRotation: the first token of a new key fetches the key. A removed key stops
+// working at the next refresh, for cached tokens too.
 func TestKeyRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, oldKey, newKey := newWeb(), newES256(t, "old"), newES256(t, "new")
@@ -141,7 +141,8 @@ func TestKeyRotation(t *testing.T) {
 	})
 }
 
-// TestKeysReplacedUnderTheSameKid: the kid alone does not keep a token alive.
+// TestKeysReplacedUnderTheSameKid: a new key under the same kid invalidates cached
+// tokens.
 func TestKeysReplacedUnderTheSameKid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, first, second := newWeb(), newES256(t, "k"), newES256(t, "k")
@@ -162,8 +163,8 @@ func TestKeysReplacedUnderTheSameKid(t *testing.T) {
 	})
 }
 
-// TestUnknownKidFetchesOnce covers B23: any number of strangers cause one fetch
-// in a cooldown, and all of them wait for that one.
+// TestUnknownKidFetchesOnce: any number of unknown kids cause one fetch in a cooldown,
+// and all callers wait for that one.
 func TestUnknownKidFetchesOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, known, fresh := newWeb(), newES256(t, "known"), newES256(t, "fresh")
@@ -184,7 +185,7 @@ func TestUnknownKidFetchesOnce(t *testing.T) {
 				reasons[i] = reasonOf(t, err)
 			})
 		}
-		synctest.Wait() // all are blocked on the one fetch
+		synctest.Wait() // all wait for the one fetch
 		close(w.answer)
 		wg.Wait()
 		if diff := cmp.Diff(make([]token.Reason, callers), reasons); diff != "" {
@@ -194,7 +195,7 @@ func TestUnknownKidFetchesOnce(t *testing.T) {
 			t.Errorf("%d fetches, want 1", got)
 		}
 
-		for range 100 { // a stranger with made-up kids
+		for range 100 { // a stranger who makes up kids
 			_, err := v.Verify(t.Context(), mint(newES256(t, "made-up")))
 			if got := reasonOf(t, err); got != token.ReasonKey {
 				t.Fatalf("reason = %q, want %q", got, token.ReasonKey)
@@ -206,14 +207,15 @@ func TestUnknownKidFetchesOnce(t *testing.T) {
 	})
 }
 
-// TestUnknownKidWaitIsBounded: the caller's deadline ends the wait, not the fetch.
+// TestUnknownKidWaitIsBounded: the caller's deadline ends the caller's wait, not the
+// fetch.
 func TestUnknownKidWaitIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, known := newWeb(), newES256(t, "known")
 		w.put(jwksURL, jwks(t, known))
 		v, mint := fetching(t, w)
 		synctest.Wait()
-		w.answer = make(chan struct{}) // never: the fetch hangs until its timeout
+		w.answer = make(chan struct{}) // never closed: the fetch lasts until its timeout
 		ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)
 		defer cancel()
 		begun := time.Now()
@@ -230,8 +232,8 @@ func TestUnknownKidWaitIsBounded(t *testing.T) {
 	})
 }
 
-// TestKeysOutage covers B23: the last good keys serve an outage up to the bound,
-// after it nothing passes, and recovery needs no restart.
+// TestKeysOutage: the last good keys stay in use for 24 hours of an outage. Then no token
+// verifies, and recovery needs no restart.
 func TestKeysOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, key := newWeb(), newES256(t, "k")
@@ -256,7 +258,7 @@ func TestKeysOutage(t *testing.T) {
 			t.Errorf("new token in the outage: %q", got)
 		}
 		if got := verify(mint(newES256(t, "rotated"))); got != token.ReasonUnavailable {
-			t.Errorf("a kid that may be new in the outage: %q, want %q", got, token.ReasonUnavailable)
+			t.Errorf("unknown kid in the outage: %q, want %q", got, token.ReasonUnavailable)
 		}
 		for name, broken := range map[string][]byte{
 			"empty": []byte(`{"keys":[]}`), "not JSON": []byte("<html>"), "huge": []byte(strings.Repeat(" ", 300<<10)),
@@ -265,7 +267,7 @@ func TestKeysOutage(t *testing.T) {
 			w.put(jwksURL, broken)
 			time.Sleep(2 * time.Minute)
 			if got := verify(mint(key)); got != "" {
-				t.Errorf("a document that is %s took the good keys away: %q", name, got)
+				t.Errorf("a document that is %s replaced the good keys: %q", name, got)
 			}
 		}
 		w.setDown(true)
@@ -288,8 +290,8 @@ func TestKeysOutage(t *testing.T) {
 	})
 }
 
-// TestKeysRefreshBounds: cache headers are honoured within bounds, failures are
-// retried sooner but never in a rush.
+// TestKeysRefreshBounds: refreshes follow the cache headers within bounds. Failures are
+// retried sooner, with backoff.
 func TestKeysRefreshBounds(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -325,7 +327,7 @@ func TestKeysRefreshBounds(t *testing.T) {
 	}
 }
 
-// TestKeysDiscovery covers B20 and B21.
+// TestKeysDiscovery: the issuer's metadata names the keys (RFC 8414 §3).
 func TestKeysDiscovery(t *testing.T) {
 	const (
 		oauthPath = "/.well-known/oauth-authorization-server"
@@ -362,7 +364,10 @@ func TestKeysDiscovery(t *testing.T) {
 		{
 			"another issuer is not a reason to look further",
 			issuer,
-			map[string][]byte{issuer + oauthPath: meta("https://evil.example", jwksURL), issuer + oidcPath: meta(issuer, jwksURL)},
+			map[string][]byte{
+				issuer + oauthPath: meta("https://evil.example", jwksURL),
+				issuer + oidcPath:  meta(issuer, jwksURL),
+			},
 			"it is of issuer",
 		},
 		{"no jwks_uri", issuer, map[string][]byte{issuer + oauthPath: meta(issuer, "")}, "no jwks_uri"},
@@ -393,7 +398,7 @@ func TestKeysDiscovery(t *testing.T) {
 	}
 }
 
-// TestKeysRedirect: a redirect is an answer other than 200, not a place to go.
+// TestKeysRedirect: a redirect is not followed.
 func TestKeysRedirect(t *testing.T) {
 	w := newWeb()
 	w.docs[jwksURL] = page{status: http.StatusFound, header: http.Header{"Location": {"https://evil.example/jwks"}}}
@@ -407,7 +412,7 @@ func TestKeysRedirect(t *testing.T) {
 	}
 }
 
-// TestKeySetContents: what a set may hold beside the keys that are used.
+// TestKeySetContents: what a set may contain beside usable keys.
 func TestKeySetContents(t *testing.T) {
 	good := newES256(t, "good")
 	mixed := func(more ...object) []byte {
@@ -449,7 +454,7 @@ func TestKeySetContents(t *testing.T) {
 			if _, err := v.Verify(t.Context(), sign(t, good, nil, accessClaims())); err != nil {
 				t.Errorf("the good key beside it: %v", err)
 			}
-			// No kid is fine exactly when one key fits: the others must not count.
+			// Without kid, exactly one key must fit: the others must not count.
 			if _, err := v.Verify(t.Context(), sign(t, good, object{"kid": nil}, accessClaims())); err != nil {
 				t.Errorf("without kid: %v", err)
 			}
@@ -464,9 +469,8 @@ func TestKeySetContents(t *testing.T) {
 	})
 }
 
-// TestUselessKeys: a key that must not verify makes no set, not even alone (B107,
-// edge T1).
-func TestUselessKeys(t *testing.T) {
+// TestUnusableKeys: a set with one key that must not verify has no usable key.
+func TestUnusableKeys(t *testing.T) {
 	small, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
@@ -498,7 +502,7 @@ func TestUselessKeys(t *testing.T) {
 	}
 }
 
-// TestKeysClose: closing lets go of who waits, and nothing runs on.
+// TestKeysClose: Close ends the waits and the goroutines.
 func TestKeysClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWeb()

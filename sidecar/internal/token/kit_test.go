@@ -28,7 +28,7 @@ const (
 	endpoint = "https://app.example/oauth/token"
 )
 
-// start is the time at which the tests' tokens are fresh.
+// start is the time at which the tests issue their tokens.
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // keyPair is a key of a test issuer.
@@ -63,7 +63,7 @@ func newEd25519(tb testing.TB, kid string) keyPair {
 
 var rsaKeys = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
-// newRSA returns the one 2048-bit key of the test run: making them is slow.
+// newRSA returns the same 2048-bit key every time: generating one is slow.
 func newRSA(tb testing.TB, kid string, alg jwa.SignatureAlgorithm) keyPair {
 	tb.Helper()
 	k, err := rsaKeys()
@@ -110,7 +110,7 @@ func marshal(tb testing.TB, v any) []byte {
 
 type object = map[string]any
 
-// accessClaims are good claims of an access token.
+// accessClaims are valid claims of an access token.
 func accessClaims() object {
 	return object{
 		"iss": issuer, "sub": "idp", "client_id": "idp", "aud": audience, "scope": "scim", "jti": "t-1",
@@ -140,7 +140,7 @@ func with(o, changes object) object {
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// sign makes a token of any header and claims, right or wrong.
+// sign makes a token of any header and claims, valid or not.
 func sign(tb testing.TB, k keyPair, header, claims object) string {
 	tb.Helper()
 	h := with(object{"alg": k.alg.String(), "kid": k.kid, "typ": "at+jwt"}, header)
@@ -161,7 +161,7 @@ func signText(tb testing.TB, k keyPair, header, claims string) string {
 	return signing + "." + b64(sig)
 }
 
-// accessOptions are those of a verifier of access tokens with one issuer.
+// accessOptions are the options of a verifier of access tokens with one issuer.
 func accessOptions(doc []byte) token.Options {
 	return token.Options{
 		Tenant: "acme", Purpose: token.AccessToken, Audience: audience, TokenEndpoint: endpoint,
@@ -180,7 +180,7 @@ func newVerifier(tb testing.TB, o token.Options) *token.Verifier {
 	return v
 }
 
-// reasonOf returns the reason of a refusal, empty for none.
+// reasonOf returns the reason of a refusal, empty for nil.
 func reasonOf(tb testing.TB, err error) token.Reason {
 	tb.Helper()
 	if err == nil {
@@ -196,7 +196,7 @@ func reasonOf(tb testing.TB, err error) token.Reason {
 	return e.Reason
 }
 
-// hmacToken signs claims with a shared secret, which no issuer here has.
+// hmacToken signs claims with a shared secret.
 func hmacToken(tb testing.TB, alg, kid string, secret []byte, claims object) string {
 	tb.Helper()
 	k := keyPair{kid: kid, alg: jwa.SignatureAlgorithm(alg)}

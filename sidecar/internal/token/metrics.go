@@ -49,7 +49,8 @@ func newVerifierMetrics(o *Options) (verifierMetrics, error) {
 	}, []string{"outcome"}))
 	mine := total.MustCurryWith(prometheus.Labels{"tenant": o.Tenant, "purpose": o.Purpose.String()})
 	return verifierMetrics{
-		cached: mine.WithLabelValues("cached"), verified: mine.WithLabelValues("verified"), refused: mine, refreshes: refreshes,
+		cached: mine.WithLabelValues("cached"), verified: mine.WithLabelValues("verified"), refused: mine,
+		refreshes: refreshes,
 	}, err
 }
 

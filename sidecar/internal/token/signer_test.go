@@ -10,8 +10,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/token"
 )
 
-// TestSigner: what is signed here verifies here, and the published set has no
-// private part.
+// TestSigner: a signed token verifies with the published set, which has no private part.
 func TestSigner(t *testing.T) {
 	one, kid, err := token.GenerateKey()
 	if err != nil {
@@ -72,12 +71,12 @@ func TestSignerRefusesKeys(t *testing.T) {
 			t.Errorf("%s: error %v", name, err)
 		}
 		if _, err := token.PublicJWKS(doc); err == nil {
-			t.Errorf("%s: was published", name)
+			t.Errorf("%s: the key was published", name)
 		}
 	}
 }
 
-// TestVerifyDocument: a seal is no access token and an access token is no seal.
+// TestVerifyDocument: only the right type, key and form verify.
 func TestVerifyDocument(t *testing.T) {
 	doc, kid, err := token.GenerateKey()
 	if err != nil {
@@ -129,6 +128,6 @@ func TestVerifyDocument(t *testing.T) {
 		}
 	}
 	if _, err := token.VerifyDocument(good, "evidence+jwt", []byte("{}")); err == nil {
-		t.Error("passed without keys")
+		t.Error("verified without keys")
 	}
 }

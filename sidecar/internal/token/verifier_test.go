@@ -16,7 +16,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/token"
 )
 
-// TestAccessTokenClaims covers E2 and B33: what a good token says comes out.
+// TestAccessTokenClaims: Verify returns the claims of a good token (RFC 9068 §2.2).
 func TestAccessTokenClaims(t *testing.T) {
 	es, ps, ed := newES256(t, "es"), newRSA(t, "ps", jwa.PS256), newEd25519(t, "ed")
 	v := newVerifier(t, accessOptions(jwks(t, es, ps, ed)))
@@ -46,22 +46,26 @@ func TestAccessTokenClaims(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("key-bearing headers are not followed", func(t *testing.T) { // T1
+	t.Run("headers with keys are ignored", func(t *testing.T) {
 		evil := newES256(t, "evil")
-		bearing := object{"jwk": publicJWK(t, evil), "jku": "https://evil.example/jwks", "x5u": "https://evil.example/x", "x5c": []string{"AA"}}
+		bearing := object{
+			"jwk": publicJWK(t, evil), "jku": "https://evil.example/jwks",
+			"x5u": "https://evil.example/x", "x5c": []string{"AA"},
+		}
 		if _, err := v.Verify(t.Context(), sign(t, es, bearing, accessClaims())); err != nil {
-			t.Errorf("a good token with idle headers: %v", err)
+			t.Errorf("a good token with such headers: %v", err)
 		}
 		for _, kid := range []string{"evil", "es"} {
 			bearing["kid"] = kid
 			if _, err := v.Verify(t.Context(), sign(t, evil, bearing, accessClaims())); err == nil {
-				t.Errorf("a token that brought its own key as kid %q passed", kid)
+				t.Errorf("a token with its own key as kid %q verified", kid)
 			}
 		}
 	})
 }
 
-// TestAccessTokenRefusals is the table of E1-E4, B17, B18, B33 and edge T1, T2.
+// TestAccessTokenRefusals: every fault of an access token has its reason (RFC 7515, RFC
+// 8725, RFC 9068 §4).
 func TestAccessTokenRefusals(t *testing.T) {
 	es, ps, ed := newES256(t, "es"), newRSA(t, "ps", jwa.PS256), newEd25519(t, "ed")
 	stranger := newES256(t, "es")
@@ -167,7 +171,7 @@ func TestAccessTokenRefusals(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			for _, state := range []string{"first", "again"} { // a refusal is not cached as a pass
+			for _, state := range []string{"first", "again"} { // a refusal is not cached
 				c, err := v.Verify(t.Context(), tt.raw)
 				if got := reasonOf(t, err); got != tt.want {
 					t.Errorf("%s: reason = %q (%v), want %q", state, got, err, tt.want)
@@ -180,8 +184,8 @@ func TestAccessTokenRefusals(t *testing.T) {
 	}
 }
 
-// TestAlgorithmConfusion signs with HMAC and the public key as the secret, in the
-// forms an attacker has it in (RFC 8725 §2.1, edge T1).
+// TestAlgorithmConfusion signs with HMAC and the public key as the secret, in the forms
+// that an attacker can get (RFC 8725 §2.1).
 func TestAlgorithmConfusion(t *testing.T) {
 	ps, es := newRSA(t, "ps", jwa.PS256), newES256(t, "es")
 	for _, purpose := range []token.Purpose{token.AccessToken, token.Assertion, token.Subject} {
@@ -213,8 +217,8 @@ func TestAlgorithmConfusion(t *testing.T) {
 	}
 }
 
-// TestRS256Switch covers B108: on for one issuer is not on for another, and a key
-// that says PS256 is not used for RS256.
+// TestRS256Switch: the switch of one issuer has no effect on another, and a key with alg
+// PS256 is not used for RS256.
 func TestRS256Switch(t *testing.T) {
 	rs := newRSA(t, "rs", jwa.RS256)
 	o := accessOptions(jwks(t, rs))
@@ -236,7 +240,7 @@ func TestRS256Switch(t *testing.T) {
 	}
 }
 
-// TestScopeExact covers B15, B16 and edge T2.
+// TestScopeExact: the scope is exactly scim, not more and not less (IL1 §3.1).
 func TestScopeExact(t *testing.T) {
 	k := newES256(t, "k")
 	v := newVerifier(t, accessOptions(jwks(t, k)))
@@ -281,8 +285,8 @@ func TestScopeExact(t *testing.T) {
 	}
 }
 
-// TestTokenExpiry covers B17 and the clock rules of edge T2: 30 s either way, and
-// a cached token dies on time.
+// TestTokenExpiry: times have a leeway of 30 s either way, and a cached token expires on
+// time.
 func TestTokenExpiry(t *testing.T) {
 	k := newES256(t, "k")
 	now := start
@@ -322,7 +326,12 @@ func TestTokenExpiry(t *testing.T) {
 		for _, step := range []struct {
 			after time.Duration
 			want  token.Reason
-		}{{0, ""}, {4 * time.Minute, ""}, {5*time.Minute + 10*time.Second, ""}, {5*time.Minute + 30*time.Second, token.ReasonExpired}} {
+		}{
+			{0, ""},
+			{4 * time.Minute, ""},
+			{5*time.Minute + 10*time.Second, ""},
+			{5*time.Minute + 30*time.Second, token.ReasonExpired},
+		} {
 			now = start.Add(step.after)
 			_, err := v.Verify(t.Context(), raw)
 			if got := reasonOf(t, err); got != step.want {
@@ -332,8 +341,8 @@ func TestTokenExpiry(t *testing.T) {
 	})
 }
 
-// TestForeignTenantToken covers B33 and edge T3: two tenants, issuers that share
-// a kid, and no token that passes at the other.
+// TestForeignTenantToken: no tenant accepts a token of another, although their issuers
+// share a kid.
 func TestForeignTenantToken(t *testing.T) {
 	a, b := newES256(t, "shared-kid"), newES256(t, "shared-kid")
 	const issuerB, audienceB = "https://as.globex.example", "https://globex.example/scim/v2"
@@ -357,7 +366,7 @@ func TestForeignTenantToken(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			raw := sign(t, tt.key, nil, with(accessClaims(), tt.claims))
-			for range 2 { // the cache must not carry it over
+			for range 2 { // with an empty cache, then with a full one
 				_, err := tt.v.Verify(t.Context(), raw)
 				if got := reasonOf(t, err); got != tt.want {
 					t.Errorf("reason = %q (%v), want %q", got, err, tt.want)
@@ -367,7 +376,7 @@ func TestForeignTenantToken(t *testing.T) {
 	}
 }
 
-// TestAssertionVerification is the part of B6, B7, B9 that needs no server.
+// TestAssertionVerification: client assertions (RFC 7523 §3) by type and audience.
 func TestAssertionVerification(t *testing.T) {
 	k := newES256(t, "k")
 	v := newVerifier(t, token.Options{
@@ -409,7 +418,7 @@ func TestAssertionVerification(t *testing.T) {
 	}
 }
 
-// TestSubjectTokens covers the tokens an application issued itself.
+// TestSubjectTokens: tokens that the application issued.
 func TestSubjectTokens(t *testing.T) {
 	rs := newRSA(t, "rs", jwa.RS256)
 	v := newVerifier(t, token.Options{
@@ -434,7 +443,8 @@ func TestSubjectTokens(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			raw := sign(t, rs, object{"typ": tt.typ}, with(object{"iss": "https://app.example", "email": "x@example.com", "n": 1}, tt.claims))
+			claims := object{"iss": "https://app.example", "email": "x@example.com", "n": 1}
+			raw := sign(t, rs, object{"typ": tt.typ}, with(claims, tt.claims))
 			c, err := v.Verify(t.Context(), raw)
 			if got := reasonOf(t, err); got != tt.want {
 				t.Fatalf("reason = %q (%v), want %q", got, err, tt.want)
@@ -446,7 +456,7 @@ func TestSubjectTokens(t *testing.T) {
 	}
 }
 
-// TestVerifierOptions: what is not safe is not built.
+// TestVerifierOptions: unsafe options make no verifier.
 func TestVerifierOptions(t *testing.T) {
 	k := newES256(t, "k")
 	private := publicJWK(t, k)
@@ -490,7 +500,7 @@ func TestVerifierOptions(t *testing.T) {
 	}
 }
 
-// TestMetricsShared: verifiers of many tenants count in one registry.
+// TestMetricsShared: the verifiers of all tenants share one registry.
 func TestMetricsShared(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	k := newES256(t, "k")
@@ -500,7 +510,7 @@ func TestMetricsShared(t *testing.T) {
 		v := newVerifier(t, o)
 		raw := sign(t, k, nil, accessClaims())
 		for _, r := range []string{raw, raw, "x"} {
-			_, _ = v.Verify(t.Context(), r) // the counters are what is looked at
+			_, _ = v.Verify(t.Context(), r) // the counters show the outcome
 		}
 	}
 	families, err := reg.Gather()
