@@ -1,23 +1,27 @@
 package scim
 
-import "maps"
+import (
+	"maps"
+	"slices"
+)
 
 // Apply runs canonical operations on o in order (RFC 7644 §3.5.2) and returns the
-// new resource; o is not changed, and after an error nothing is (F82). changed is
-// false when the result equals o, in which case no version and no lastModified
-// may move (F84).
+// new resource. It does not change o. If one operation fails, none applies. changed
+// is false when the result equals o; version and lastModified then stay as they are
+// (RFC 7644 §3.5.2.1).
 //
-//   - add sets a single value, merges a complex one, appends to a multi-valued one
-//     what is not there yet (F86);
-//   - replace sets, merges a complex one (RFC 7644 §3.5.2.3), replaces all elements, or
-//     with a filter the matching ones (F94);
-//   - remove unassigns, or with a filter removes the matching elements (F89);
-//   - a filter that matches nothing is 400 noTarget (F90, F93) unless the mode of
-//     [Canonicalize] said otherwise (F87);
-//   - a new primary value demotes the old one (F17).
+//   - add sets a single value, merges a complex one, and appends to a multi-valued
+//     attribute the values that it does not have yet (RFC 7644 §3.5.2.1);
+//   - replace sets a single value, merges a complex one, replaces all values, or with
+//     a filter the matching ones (RFC 7644 §3.5.2.3);
+//   - remove unassigns, or with a filter removes the matching values (RFC 7644
+//     §3.5.2.2);
+//   - a filter that matches nothing is 400 noTarget, unless the mode of
+//     [Canonicalize] says otherwise;
+//   - a new primary value demotes the old one (RFC 7644 §3.5.2).
 //
-// The result has every required attribute, or the error is 400. Operations on the
-// members of a group are refused as a fault of the caller: see [MemberChanges].
+// The result has every required attribute, or the error is 400. An operation on the
+// members of a group is an error of the caller: see [MemberChanges].
 func Apply(t *ResourceType, o Object, ops []Op) (next Object, changed bool, err *Error) {
 	next = o.Clone()
 	if next == nil {
@@ -66,11 +70,9 @@ func applyOp(t *ResourceType, o Object, op Op) *Error {
 	if x.in == nil {
 		x.in = Object{}
 	}
-	if err := x.run(); err != nil {
-		return err
-	}
+	err := x.run()
 	setOrDelete(o, p.URN, x.in, len(x.in) > 0)
-	return nil
+	return err
 }
 
 func setOrDelete(o Object, name string, v any, keep bool) {
@@ -81,8 +83,8 @@ func setOrDelete(o Object, name string, v any, keep bool) {
 	}
 }
 
-// application is one operation on one attribute. in is the resource or the
-// extension that holds it, a copy of Apply's own.
+// application is one operation on one attribute. in is the resource or the extension
+// that has the attribute; it belongs to Apply.
 type application struct {
 	t  *ResourceType
 	op Op
@@ -97,27 +99,25 @@ func (x application) run() *Error {
 	return x.single()
 }
 
-// value returns a fresh copy: the result must not share with the operation.
-func (x application) value() any { return cloneValue(x.op.Value) }
+// assign sets name in o to a copy of the value of the operation, or unassigns it.
+func (x application) assign(o Object, name string) {
+	setOrDelete(o, name, cloneValue(x.op.Value), x.op.Kind != OpRemove && x.op.Value != nil)
+}
 
 func (x application) single() *Error {
-	name, sub := x.a.Name, x.op.Path.Sub
-	if f := x.op.Path.Filter; f != nil {
-		current, ok := asObject(x.in[name])
-		if !ok || !f.Match(x.t, current) {
-			return x.unmatched()
-		}
+	name := x.a.Name
+	current, isObject := asObject(x.in[name])
+	if f := x.op.Path.Filter; f != nil && !(isObject && f.Match(x.t, current)) {
+		return x.unmatched()
 	}
 	if x.a.Type != typeComplex {
-		v := x.value()
-		setOrDelete(x.in, name, v, x.op.Kind != OpRemove && v != nil)
+		x.assign(x.in, name)
 		return nil
 	}
-	if sub == "" && x.op.Value == nil && x.op.Kind != OpAdd {
+	if x.op.Path.Sub == "" && x.op.Value == nil && x.op.Kind != OpAdd {
 		delete(x.in, name)
 		return nil
 	}
-	current, _ := asObject(x.in[name])
 	if current == nil {
 		current = Object{}
 	}
@@ -134,18 +134,15 @@ func (x application) unmatched() *Error {
 	return noTarget(x.op.Path)
 }
 
-// change applies the operation to one complex value: its sub-attribute, or by
-// merging.
+// change applies the operation to one complex value: to its sub-attribute, or as a
+// merge.
 func (x application) change(e Object) {
 	if sub := x.op.Path.Sub; sub != "" {
-		v := x.value()
-		setOrDelete(e, sub, v, x.op.Kind != OpRemove && v != nil)
+		x.assign(e, sub)
 		return
 	}
-	parts, _ := x.value().(Object)
-	for k, v := range parts {
-		e[k] = v
-	}
+	parts, _ := asObject(x.op.Value)
+	maps.Copy(e, parts.Clone())
 }
 
 func (x application) multi() *Error {
@@ -153,10 +150,7 @@ func (x application) multi() *Error {
 	var err *Error
 	if x.op.Path.Filter == nil && x.op.Path.Sub == "" {
 		list = x.whole(list)
-	} else {
-		list, err = x.elements(list)
-	}
-	if err != nil {
+	} else if list, err = x.elements(list); err != nil {
 		return err
 	}
 	if most := DefaultLimits().Members; len(list) > most {
@@ -166,15 +160,13 @@ func (x application) multi() *Error {
 	return nil
 }
 
-// whole applies an operation on all of a multi-valued attribute.
+// whole applies an operation to all values of a multi-valued attribute.
 func (x application) whole(list []any) []any {
-	fresh, _ := x.value().([]any)
+	fresh, _ := cloneValue(x.op.Value).([]any)
 	switch x.op.Kind {
 	case OpAdd:
-		for _, e := range fresh {
-			if isPrimary(e) {
-				demote(list, func(int) bool { return false })
-			}
+		if slices.ContainsFunc(fresh, isPrimary) {
+			demote(list, -1)
 		}
 		return mergeElements(x.a, list, fresh)
 	case OpReplace:
@@ -184,7 +176,7 @@ func (x application) whole(list []any) []any {
 	}
 }
 
-// elements applies an operation on selected elements.
+// elements applies an operation to selected elements.
 func (x application) elements(list []any) ([]any, *Error) {
 	picked := x.pick(list)
 	if len(picked) == 0 {
@@ -192,95 +184,83 @@ func (x application) elements(list []any) ([]any, *Error) {
 		if e == nil {
 			return list, err
 		}
+		picked = []int{len(list)}
 		list = append(list, e)
-		picked = map[int]bool{len(list) - 1: true}
 	}
-	if x.op.Path.Sub == "" && (x.op.Kind == OpRemove || x.op.Value == nil) {
-		return without(list, picked), nil
-	}
-	primaries := 0
-	for i := range list {
-		if !picked[i] {
-			continue
-		}
+	primaries, last := 0, -1
+	for _, i := range picked {
 		e, ok := list[i].(Object)
-		if !ok || x.op.Path.Sub == "" && x.op.Kind == OpReplace {
-			e = Object{}
+		if !ok || x.op.Path.Sub == "" && (x.op.Kind != OpAdd || x.op.Value == nil) {
+			e = Object{} // what replaces the element or, when it stays empty, removes it
 		}
 		x.change(e)
 		list[i] = e
 		if isPrimary(e) {
-			primaries++
+			primaries, last = primaries+1, i
 		}
 	}
 	if primaries > 1 {
-		return nil, Errorf(400, TypeInvalidValue, "path %s makes %d values primary; select one", quoteShort(x.op.Path.String()), primaries)
+		return nil, Errorf(400, TypeInvalidValue, "path %s makes %d values primary; select one",
+			quoteShort(x.op.Path.String()), primaries)
 	}
 	if primaries == 1 {
-		demote(list, func(i int) bool { return picked[i] })
+		demote(list, last)
 	}
-	return withoutEmpty(list), nil
+	return slices.DeleteFunc(list, func(e any) bool {
+		o, ok := e.(Object)
+		return ok && len(o) == 0
+	}), nil
 }
 
-// pick returns the indexes of the elements the path selects.
-func (x application) pick(list []any) map[int]bool {
-	picked := make(map[int]bool, len(list))
+// pick returns the indexes of the elements that the path selects.
+func (x application) pick(list []any) []int {
+	var picked []int
 	for i, e := range list {
 		o, ok := asObject(e)
 		if ok && (x.op.Path.Filter == nil || x.op.Path.Filter.Match(x.t, o)) {
-			picked[i] = true
+			picked = append(picked, i)
 		}
 	}
 	return picked
 }
 
-// missing makes the element for an operation that selects none, or says why not.
-// Both results nil is a success without a change.
+// missing makes the element for an operation that selects none, or the error. If it
+// returns neither, the operation succeeds and changes nothing.
 func (x application) missing() (Object, *Error) {
+	f := x.op.Path.Filter
 	switch {
-	case x.op.Kind == OpRemove && x.op.Path.Filter == nil:
+	case f == nil && x.op.Kind == OpRemove:
 		return nil, nil
 	case x.op.Kind == OpRemove:
 		return nil, x.unmatched()
 	case x.op.Value == nil:
 		return nil, nil
-	case x.op.Path.Filter == nil:
+	case f == nil:
 		return Object{}, nil
 	case x.op.build:
-		if e, ok := built(x.op.Path.Filter); ok {
+		if e := built(f); e != nil {
 			return e, nil
 		}
 	}
 	return nil, noTarget(x.op.Path)
 }
 
-// built makes an element from the eq terms of a filter (F87).
-func built(f Filter) (Object, bool) {
+// built makes an element from a filter that has only eq terms; nil from any other.
+func built(f Filter) Object {
 	e := Object{}
 	for _, term := range andTerms(f) {
 		c, ok := term.(*Compare)
 		if !ok || c.Op != OpEq || c.Value == nil {
-			return nil, false
+			return nil
 		}
 		e[c.Attr.Attr] = c.Value
 	}
-	return e, true
+	return e
 }
 
-// withoutEmpty drops elements that lost their last content.
-func withoutEmpty(list []any) []any {
-	kept := list[:0]
-	for _, e := range list {
-		if o, ok := e.(Object); !ok || len(o) > 0 {
-			kept = append(kept, e)
-		}
-	}
-	return kept
-}
-
-// mergeTouched merges elements that became equal by an edit (F18). It runs once
-// for an attribute, not once for an operation: a request of a thousand edits must
-// not compare a thousand elements each time.
+// mergeTouched merges elements that an edit made equal (RFC 7643 §2.4). It runs once
+// for each attribute, not for each operation: a request of a thousand edits must not
+// compare a thousand elements each time.
 func mergeTouched(t *ResourceType, o Object, ops []Op) {
 	done := map[string]bool{}
 	for _, op := range ops {
@@ -301,14 +281,4 @@ func mergeTouched(t *ResourceType, o Object, ops []Op) {
 			in[a.Name] = mergeElements(a, nil, list)
 		}
 	}
-}
-
-func without(list []any, picked map[int]bool) []any {
-	kept := list[:0]
-	for i, e := range list {
-		if !picked[i] {
-			kept = append(kept, e)
-		}
-	}
-	return kept
 }

@@ -1,19 +1,19 @@
 package scim
 
-// Canonicalize turns operations as sent into canonical ones and names every
-// deviation of the wire form (design: dialects §2.2). It is pure and knows no
-// state. Path-less operations become one operation an attribute (F92), keys with dots,
-// URNs and filters are expanded, single members wrapped, batched member removals
-// split. "remove members" with a value becomes the removal of the listed members,
-// never of all (B82); with an empty list it is refused.
+// Canonicalize turns operations as sent into canonical ones and names every deviation
+// of the form that was sent. It knows no state. An operation without a path becomes one
+// operation for each attribute (RFC 7644 §3.5.2.3). Keys with dots, URNs and filters
+// are expanded, single members wrapped, removals of several members split. "remove
+// members" with a value removes the listed members, never all; with an empty list it
+// is refused.
 //
-// Deviations are returned with an error too, so that a policy can name the dialect
-// it refuses. Errors are 400 with the scimType of F81, F85, F88, F91, F95 and a
+// Canonicalize returns the deviations with an error too, so that a policy can name the
+// dialect that it refuses. Errors are 400 with the scimType of RFC 7644 Table 9 and a
 // detail that says what to send.
 func Canonicalize(t *ResourceType, raw []RawOp, m Mode) ([]Op, []Deviation, *Error) {
 	c := &canonicalizer{normalizer: normalizer{t: t, m: m}}
 	for i, r := range raw {
-		c.op = i
+		c.op, c.first = i, len(c.found)
 		if err := c.operation(r); err != nil {
 			return nil, c.found, inOp(i, err)
 		}
@@ -55,7 +55,8 @@ func (c *canonicalizer) operation(r RawOp) *Error {
 	return c.target(kind, p, r.Value, r.HasValue)
 }
 
-// pathless expands an operation whose value names the attributes (F85, F92).
+// pathless expands an operation whose value names the attributes (RFC 7644 §3.5.2.1,
+// §3.5.2.3).
 func (c *canonicalizer) pathless(kind OpKind, r RawOp) *Error {
 	c.note(DevPathless)
 	if kind == OpRemove {
@@ -74,8 +75,8 @@ func (c *canonicalizer) pathless(kind OpKind, r RawOp) *Error {
 	return onceEach(c.ops[first:])
 }
 
-// onceEach refuses a path-less value that names one target by two keys, such as
-// active with and without URN (F5): which of them counts would be a guess.
+// onceEach refuses a value that names one target by two keys, such as active with and
+// without its URN: it is not clear which of them counts.
 func onceEach(ops []Op) *Error {
 	seen := make(map[string]bool, len(ops))
 	for _, op := range ops {
@@ -117,14 +118,14 @@ func (c *canonicalizer) key(kind OpKind, key string, v any) *Error {
 	return c.target(kind, p, v, true)
 }
 
-// target judges and emits an operation on p.
+// target checks and emits an operation on p.
 func (c *canonicalizer) target(kind OpKind, p Path, v any, hasValue bool) *Error {
 	a, s := c.t.resolve(p.URN, p.Attr, p.Sub)
 	if a != nil && (a.readOnly() || s != nil && s.readOnly()) {
 		return Errorf(400, TypeMutability, "%s is read-only; the service sets it", p)
 	}
-	if a != nil && c.isMembers(a) {
-		return c.members(kind, p, a, v, hasValue)
+	if a != nil && c.isMembers(a) && (p.Sub != "" || p.Filter != nil) {
+		return c.pickedMembers(kind, p, a, v, hasValue)
 	}
 	if kind == OpRemove {
 		return c.remove(p, a, v, hasValue)
@@ -132,28 +133,25 @@ func (c *canonicalizer) target(kind OpKind, p Path, v any, hasValue bool) *Error
 	if !hasValue {
 		return Errorf(400, TypeInvalidValue, "%s of %s needs a value", kind, p)
 	}
+	name := p.target()
 	switch {
 	case a == nil:
 		return c.wholeExtension(kind, p, v)
 	case s != nil:
-		value, err := c.value(s, p.target()+"."+s.Name, v)
-		if err == nil {
-			c.emit(kind, p, value)
-		}
-		return err
+		a, name = s, name+"."+s.Name
 	case p.Filter != nil || a.MultiValued:
 		return c.multiple(kind, p, a, v)
 	case a.Type == typeComplex:
 		return c.parts(kind, p, a, v)
 	}
-	value, err := c.value(a, p.target(), v)
+	value, err := c.value(a, name, v)
 	if err == nil {
 		c.emit(kind, p, value)
 	}
 	return err
 }
 
-// multiple emits an operation on all or, with a filter, on some elements.
+// multiple emits an operation on all elements or, with a filter, on some.
 func (c *canonicalizer) multiple(kind OpKind, p Path, a *Attribute, v any) *Error {
 	var value any
 	var err *Error
@@ -171,8 +169,8 @@ func (c *canonicalizer) multiple(kind OpKind, p Path, a *Attribute, v any) *Erro
 	return err
 }
 
-// parts emits an operation on a complex value. A null part is unassigned by
-// replace, so it becomes an operation of its own.
+// parts emits an operation on a complex value. Replace unassigns a part that is null,
+// so that part becomes an operation of its own.
 func (c *canonicalizer) parts(kind OpKind, p Path, a *Attribute, v any) *Error {
 	value, err := c.value(a, p.target(), v)
 	if err != nil {
@@ -195,7 +193,7 @@ func (c *canonicalizer) parts(kind OpKind, p Path, a *Attribute, v any) *Error {
 	return nil
 }
 
-// wholeExtension expands urn: {…} into its attributes (F96).
+// wholeExtension expands urn: {…} into its attributes (RFC 7644 §3.5.2).
 func (c *canonicalizer) wholeExtension(kind OpKind, p Path, v any) *Error {
 	if v == nil {
 		if kind == OpReplace {
@@ -230,20 +228,18 @@ func (c *canonicalizer) remove(p Path, a *Attribute, v any, hasValue bool) *Erro
 	if a != nil && a.Required && p.Sub == "" && p.Filter == nil {
 		return Errorf(400, TypeMutability, "%s is required and cannot be removed; replace it", p)
 	}
-	if !hasValue {
-		c.emit(OpRemove, p, nil)
-		return nil
+	if hasValue && a != nil && a.MultiValued && p.Filter == nil && p.Sub == "" {
+		c.note(DevRemoveValueArray)
+		return c.removeListed(p, a, v)
 	}
-	if a == nil || !a.MultiValued || p.Filter != nil || p.Sub != "" {
+	if hasValue {
 		c.note(DevRemoveValue)
-		c.emit(OpRemove, p, nil)
-		return nil
 	}
-	c.note(DevRemoveValueArray)
-	return c.removeListed(p, a, v)
+	c.emit(OpRemove, p, nil)
+	return nil
 }
 
-// removeListed turns a removal that lists values into one removal for each (B82).
+// removeListed turns a removal that lists values into one removal for each of them.
 func (c *canonicalizer) removeListed(p Path, a *Attribute, v any) *Error {
 	if o, ok := asObject(v); ok {
 		v = []any{o}
@@ -254,12 +250,14 @@ func (c *canonicalizer) removeListed(p Path, a *Attribute, v any) *Error {
 	}
 	list, _ := value.([]any)
 	if len(list) == 0 {
-		return Errorf(400, TypeInvalidValue, "remove of %s with an empty value removes nothing; leave value out to remove all, or list what to remove", p)
+		return Errorf(400, TypeInvalidValue, "remove of %s with an empty value removes nothing; "+
+			"leave value out to remove all, or list what to remove", p)
 	}
 	for _, e := range list {
 		f := c.elementFilter(a, e)
 		if f == nil {
-			return Errorf(400, TypeInvalidValue, "remove of %s with a value needs the value of each element; send path %s[value eq \"…\"] instead", p, p)
+			return Errorf(400, TypeInvalidValue, "remove of %s with a value needs the value of each element; "+
+				"send path %s[value eq \"…\"] instead", p, p)
 		}
 		listed := p
 		listed.Filter = f
@@ -269,7 +267,8 @@ func (c *canonicalizer) removeListed(p Path, a *Attribute, v any) *Error {
 	return nil
 }
 
-// elementFilter selects the elements equal to e by value and, where given, type.
+// elementFilter selects the elements that have the value and, if e has one, the type of
+// e.
 func (c *canonicalizer) elementFilter(a *Attribute, e any) Filter {
 	o, _ := asObject(e)
 	value := eqFilter(a, "value", o)
@@ -282,7 +281,8 @@ func (c *canonicalizer) elementFilter(a *Attribute, e any) Filter {
 	return value
 }
 
-// eqFilter is sub eq the string o has there, nil without one.
+// eqFilter returns the filter sub eq "text" with the text that o has there; nil if it
+// has none.
 func eqFilter(a *Attribute, sub string, o Object) Filter {
 	s, def := o.String(sub), a.sub(sub)
 	if s == "" || def == nil {

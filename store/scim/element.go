@@ -1,6 +1,8 @@
 package scim
 
-// onePrimary refuses several primary values in what a client sent (F17).
+import "maps"
+
+// onePrimary refuses several primary values in what a client sent (RFC 7643 §2.4).
 func onePrimary(name string, list []any) *Error {
 	count := 0
 	for _, e := range list {
@@ -19,20 +21,19 @@ func isPrimary(e any) bool {
 	return o.Bool("primary", false)
 }
 
-// demote clears primary on every element of list but those that stay holds true for (F17).
-func demote(list []any, stay func(i int) bool) {
+// demote clears primary on every element of list but the one at index keep.
+func demote(list []any, keep int) {
 	for i, e := range list {
-		if isPrimary(e) && !stay(i) {
-			if o, ok := e.(Object); ok {
-				o["primary"] = false
-			}
+		if o, ok := e.(Object); ok && i != keep && isPrimary(o) {
+			o["primary"] = false
 		}
 	}
 }
 
-// mergeElements appends more to list. An element that is there already, by value
-// and type, takes over the sub-attributes of the newcomer instead of standing
-// twice (F18, F86). Elements without a value are compared whole. list's elements may be changed.
+// mergeElements appends more to list. If list has an element of the same value and
+// type, that element takes the sub-attributes of the new one instead (RFC 7643 §2.4,
+// RFC 7644 §3.5.2.1). Elements without a value are compared whole. mergeElements may
+// change the elements of list.
 func mergeElements(a *Attribute, list, more []any) []any {
 	index := newElementIndex(a, list, len(more))
 	for _, e := range more {
@@ -45,29 +46,27 @@ func mergeElements(a *Attribute, list, more []any) []any {
 		old, ok1 := list[at].(Object)
 		fresh, ok2 := e.(Object)
 		if ok1 && ok2 {
-			for k, v := range fresh {
-				old[k] = v
-			}
+			maps.Copy(old, fresh)
 		}
 	}
 	return list
 }
 
-// elementIndex finds equal elements without comparing each with each: a request
-// of a thousand must not cost a million comparisons. For few newcomers there is
-// no map, as building it costs more than looking through the list.
+// elementIndex finds equal elements without comparing each with each: a request of a
+// thousand elements must not cost a million comparisons. For few new elements it has
+// no map, because searching the list is cheaper.
 type elementIndex struct {
 	a  *Attribute
 	at map[string]int
 }
 
-func newElementIndex(a *Attribute, list []any, newcomers int) elementIndex {
+func newElementIndex(a *Attribute, list []any, added int) elementIndex {
 	const few = 4
 	x := elementIndex{a: a}
-	if newcomers <= few {
+	if added <= few {
 		return x
 	}
-	x.at = make(map[string]int, len(list)+newcomers)
+	x.at = make(map[string]int, len(list)+added)
 	for i, e := range list {
 		x.add(e, i)
 	}
@@ -97,22 +96,22 @@ func (x elementIndex) find(list []any, e any) (int, bool) {
 	return 0, false
 }
 
-// sameElement is the equality of elementKey, without making keys where values differ.
+// sameElement compares as elementKey does, without making keys where values differ.
 func sameElement(a *Attribute, x, y any) bool {
 	if def := a.sub("value"); def != nil {
-		xo, ok1 := asObject(x)
-		yo, ok2 := asObject(y)
+		xo, _ := asObject(x)
+		yo, _ := asObject(y)
 		xs, isText1 := xo["value"].(string)
 		ys, isText2 := yo["value"].(string)
-		if ok1 && ok2 && isText1 && isText2 && !equalText(def, xs, ys) {
+		if isText1 && isText2 && !equalText(def, xs, ys) {
 			return false
 		}
 	}
 	return elementKey(a, x) == elementKey(a, y)
 }
 
-// elementKey is what makes two elements the same: value and type where there is
-// a value, the whole otherwise. A member is its value alone: ids are unique.
+// elementKey is equal for equal elements: its value and type or, without a value, the
+// whole element. The key of a member is its value alone, because ids are unique.
 func elementKey(a *Attribute, e any) string {
 	o, ok := asObject(e)
 	if !ok {

@@ -193,36 +193,35 @@ func TestShapeAndEqLookup(t *testing.T) {
 	tests := []struct {
 		typ           *scim.ResourceType
 		filter, shape string
-		attr, value   string
-		exact, ok     bool
+		lookup        *scim.Lookup
 	}{
-		{scim.UserType(), `userName eq "A"`, "userName eq", "userName", "A", true, true},
-		{scim.UserType(), `externalId eq "A"`, "externalId eq", "externalId", "A", true, true},
-		{scim.UserType(), `id eq "A"`, "id eq", "id", "A", true, true},
-		{scim.UserType(), `displayName eq "A"`, "displayName eq", "", "", false, false},
-		{scim.GroupType(), `displayName eq "A"`, "displayName eq", "displayName", "A", true, true},
-		{scim.UserType(), `emails[value eq "A"]`, "emails[value eq]", "emails.value", "A", true, true},
-		{scim.UserType(), `emails.value eq "A"`, "emails[value eq]", "emails.value", "A", true, true},
-		{scim.UserType(), `emails eq "A"`, "emails[value eq]", "emails.value", "A", true, true},
-		{scim.UserType(), `emails[type eq "work" and value eq "A"]`, "emails[type eq and value eq]", "emails.value", "A", false, true},
-		{scim.UserType(), `emails[value eq "A" and type eq "work"]`, "emails[type eq and value eq]", "emails.value", "A", false, true},
-		{scim.UserType(), `emails[type eq "work"].value eq "A"`, "emails[type eq and value eq]", "emails.value", "A", false, true},
-		{scim.UserType(), `emails[value eq "A" and primary eq true]`, "other", "emails.value", "A", false, true},
-		{scim.UserType(), `emails[value eq "A" or type eq "work"]`, "other", "", "", false, false},
-		{scim.UserType(), `emails[not (value eq "A")]`, "other", "", "", false, false},
-		{scim.UserType(), `emails[value co "A"]`, "other", "", "", false, false},
-		{scim.UserType(), `emails[value eq null]`, "other", "", "", false, false},
-		{scim.UserType(), `phoneNumbers[value eq "A"]`, "other", "", "", false, false},
-		{scim.GroupType(), `members[value eq "A"]`, "members[value eq]", "members.value", "A", true, true},
-		{scim.GroupType(), `members.value eq "A"`, "members[value eq]", "members.value", "A", true, true},
-		{scim.GroupType(), `id eq "g" and members eq "u"`, "other", "id", "g", false, true},
-		{scim.UserType(), `active eq true and userName eq "A"`, "other", "userName", "A", false, true},
-		{scim.UserType(), `userName eq "A" or userName eq "B"`, "other", "", "", false, false},
-		{scim.UserType(), `not (userName eq "A")`, "other", "", "", false, false},
-		{scim.UserType(), `userName ne "A"`, "other", "", "", false, false},
-		{scim.UserType(), `userName eq ""`, "userName eq", "", "", false, false},
-		{scim.UserType(), `userName eq null`, "other", "", "", false, false},
-		{scim.UserType(), `title pr`, "other", "", "", false, false},
+		{scim.UserType(), `userName eq "A"`, "userName eq", &scim.Lookup{Attr: "userName", Value: "A", Exact: true}},
+		{scim.UserType(), `externalId eq "A"`, "externalId eq", &scim.Lookup{Attr: "externalId", Value: "A", Exact: true}},
+		{scim.UserType(), `id eq "A"`, "id eq", &scim.Lookup{Attr: "id", Value: "A", Exact: true}},
+		{scim.UserType(), `displayName eq "A"`, "displayName eq", nil},
+		{scim.GroupType(), `displayName eq "A"`, "displayName eq", &scim.Lookup{Attr: "displayName", Value: "A", Exact: true}},
+		{scim.UserType(), `emails[value eq "A"]`, "emails[value eq]", &scim.Lookup{Attr: "emails.value", Value: "A", Exact: true}},
+		{scim.UserType(), `emails.value eq "A"`, "emails[value eq]", &scim.Lookup{Attr: "emails.value", Value: "A", Exact: true}},
+		{scim.UserType(), `emails eq "A"`, "emails[value eq]", &scim.Lookup{Attr: "emails.value", Value: "A", Exact: true}},
+		{scim.UserType(), `emails[type eq "work" and value eq "A"]`, "emails[type eq and value eq]", &scim.Lookup{Attr: "emails.value", Value: "A", Exact: false}},
+		{scim.UserType(), `emails[value eq "A" and type eq "work"]`, "emails[type eq and value eq]", &scim.Lookup{Attr: "emails.value", Value: "A", Exact: false}},
+		{scim.UserType(), `emails[type eq "work"].value eq "A"`, "emails[type eq and value eq]", &scim.Lookup{Attr: "emails.value", Value: "A", Exact: false}},
+		{scim.UserType(), `emails[value eq "A" and primary eq true]`, "other", &scim.Lookup{Attr: "emails.value", Value: "A", Exact: false}},
+		{scim.UserType(), `emails[value eq "A" or type eq "work"]`, "other", nil},
+		{scim.UserType(), `emails[not (value eq "A")]`, "other", nil},
+		{scim.UserType(), `emails[value co "A"]`, "other", nil},
+		{scim.UserType(), `emails[value eq null]`, "other", nil},
+		{scim.UserType(), `phoneNumbers[value eq "A"]`, "other", nil},
+		{scim.GroupType(), `members[value eq "A"]`, "members[value eq]", &scim.Lookup{Attr: "members.value", Value: "A", Exact: true}},
+		{scim.GroupType(), `members.value eq "A"`, "members[value eq]", &scim.Lookup{Attr: "members.value", Value: "A", Exact: true}},
+		{scim.GroupType(), `id eq "g" and members eq "u"`, "other", &scim.Lookup{Attr: "id", Value: "g", Exact: false}},
+		{scim.UserType(), `active eq true and userName eq "A"`, "other", &scim.Lookup{Attr: "userName", Value: "A", Exact: false}},
+		{scim.UserType(), `userName eq "A" or userName eq "B"`, "other", nil},
+		{scim.UserType(), `not (userName eq "A")`, "other", nil},
+		{scim.UserType(), `userName ne "A"`, "other", nil},
+		{scim.UserType(), `userName eq ""`, "userName eq", nil},
+		{scim.UserType(), `userName eq null`, "other", nil},
+		{scim.UserType(), `title pr`, "other", nil},
 	}
 	for _, tt := range tests {
 		f, err := scim.ParseFilter(tt.typ, tt.filter, scim.DefaultLimits())
@@ -230,15 +229,12 @@ func TestShapeAndEqLookup(t *testing.T) {
 		if got := scim.Shape(f); got != tt.shape {
 			t.Errorf("Shape(%s) = %q, want %q", tt.filter, got, tt.shape)
 		}
-		attr, value, exact, ok := scim.EqLookup(f)
-		if attr != tt.attr && ok || value != tt.value && ok || exact != tt.exact || ok != tt.ok {
-			t.Errorf("EqLookup(%s) = %q %q %v %v", tt.filter, attr, value, exact, ok)
-		}
+		same(t, scim.EqLookup(f), tt.lookup)
 	}
 	if got := scim.Shape(nil); got != "" {
 		t.Errorf("Shape(nil) = %q", got)
 	}
-	if _, _, _, ok := scim.EqLookup(nil); ok {
-		t.Error("EqLookup(nil) found something")
+	if l := scim.EqLookup(nil); l != nil {
+		t.Errorf("EqLookup(nil) = %v", l)
 	}
 }

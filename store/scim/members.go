@@ -1,5 +1,7 @@
 package scim
 
+import "maps"
+
 // Member is one member of a group as a client names it.
 type Member struct {
 	ID   string
@@ -8,41 +10,17 @@ type Member struct {
 
 // MemberChange is one change of a group's membership. Changes apply in order.
 type MemberChange struct {
-	Kind OpKind   // OpAdd: IDs join. OpRemove: IDs, or with All everyone, leave. OpReplace: exactly IDs remain
+	Kind OpKind   // OpAdd adds IDs. OpRemove removes IDs, or with All all members. OpReplace leaves exactly IDs
 	IDs  []Member // without duplicates; may be empty
 	All  bool     // OpRemove only
 }
 
-// members judges and emits an operation on a group's members (B78, B79, F16).
-func (c *canonicalizer) members(kind OpKind, p Path, a *Attribute, v any, hasValue bool) *Error {
+// pickedMembers checks and emits an operation on selected members of a group. Members
+// are immutable: a client adds and removes them (RFC 7643 §4.2, IL1 §3.3.3).
+func (c *canonicalizer) pickedMembers(kind OpKind, p Path, a *Attribute, v any, hasValue bool) *Error {
 	if p.Sub != "" {
-		return Errorf(400, TypeMutability, "a member cannot be edited; add it, or remove it with path %s", `members[value eq "id"]`)
+		return Errorf(400, TypeMutability, `a member cannot be edited; add it, or remove it with path members[value eq "id"]`)
 	}
-	if p.Filter != nil {
-		return c.filteredMembers(kind, p, a, v, hasValue)
-	}
-	switch {
-	case kind == OpRemove && !hasValue:
-		c.emit(kind, p, nil)
-		return nil
-	case kind == OpRemove:
-		c.note(DevRemoveValueArray)
-		return c.removeListed(p, a, v)
-	case !hasValue:
-		return Errorf(400, TypeInvalidValue, `%s of members needs a value: an array of objects such as {"value": "id"}`, kind)
-	}
-	value, err := c.value(a, "members", v)
-	if err != nil {
-		return err
-	}
-	if value == nil {
-		value = []any{}
-	}
-	c.emit(kind, p, value)
-	return nil
-}
-
-func (c *canonicalizer) filteredMembers(kind OpKind, p Path, a *Attribute, v any, hasValue bool) *Error {
 	ids, listed := memberIDs(p.Filter)
 	if !listed {
 		c.note(DevMemberFilterOther)
@@ -53,7 +31,7 @@ func (c *canonicalizer) filteredMembers(kind OpKind, p Path, a *Attribute, v any
 		if len(ids) != 1 {
 			return memberFilterFault()
 		}
-		return c.addFiltered(ids[0], v)
+		return c.addMember(ids[0], v)
 	case OpRemove:
 		if hasValue {
 			c.note(DevRemoveValue)
@@ -74,12 +52,13 @@ func (c *canonicalizer) filteredMembers(kind OpKind, p Path, a *Attribute, v any
 	}
 }
 
-// addFiltered takes add to members[value eq "id"]: the value, if any, must not
-// name another.
-func (c *canonicalizer) addFiltered(id string, v any) *Error {
+// addMember takes add to members[value eq "id"]. The value, if there is one, must not
+// name another member.
+func (c *canonicalizer) addMember(id string, v any) *Error {
 	for _, named := range namedMembers(v) {
 		if named != id {
-			return Errorf(400, TypeInvalidValue, `the path names one member and the value another; send path "members" and the members to add as value`)
+			return Errorf(400, TypeInvalidValue, "the path names one member and the value another; "+
+				`send path "members" and the members to add as value`)
 		}
 	}
 	c.emit(OpAdd, Path{Attr: "members"}, []any{Object{"value": id}})
@@ -113,12 +92,8 @@ func memberIDs(f Filter) ([]string, bool) {
 	terms := orTerms(f)
 	ids := make([]string, 0, len(terms))
 	for _, term := range terms {
-		c, ok := term.(*Compare)
-		if !ok || !eqSub(c, "value") {
-			return nil, false
-		}
-		id, ok := c.Value.(string)
-		if !ok || id == "" {
+		id, _ := eqText(term, "value")
+		if id == "" {
 			return nil, false
 		}
 		ids = append(ids, id)
@@ -130,10 +105,9 @@ func memberFilterFault() *Error {
 	return Errorf(400, TypeInvalidFilter, `members are selected by their id only; send path members[value eq "id"]`)
 }
 
-// MemberChanges takes the operations on members out of canonical operations on a
-// group: they change edges, not the resource, and go to the store as such. rest
-// is what remains for [Apply]. The error is 400 invalidFilter for a filter on
-// anything but the members' value.
+// MemberChanges splits canonical operations on a group. Operations on members change
+// edges in the store, not the resource. rest are the other operations, for [Apply]. The
+// error is 400 invalidFilter for a filter on anything but the members' value.
 func MemberChanges(ops []Op) (members []MemberChange, rest []Op, err *Error) {
 	for _, op := range ops {
 		if op.Target != "members" {
@@ -170,15 +144,11 @@ func memberChange(op Op) (MemberChange, *Error) {
 	return change, nil
 }
 
-// TakeMembers splits the members off a normalised group: they are stored as edges.
-// o is not changed.
+// TakeMembers splits the members off a normalised group, because the store keeps them
+// as edges. It does not change o.
 func TakeMembers(o Object) (rest Object, members []Member) {
-	rest = make(Object, len(o))
-	for k, v := range o {
-		if k != "members" {
-			rest[k] = v
-		}
-	}
+	rest = maps.Clone(o)
+	delete(rest, "members")
 	return rest, memberList(o["members"])
 }
 

@@ -2,18 +2,18 @@ package scim
 
 import "slices"
 
-// Mode is what of the known deviations of clients is taken. The zero value is
-// strict, as the IPSIE profile wants it. Shapes that mean one thing only (an op
-// in capitals, a PATCH without path, a core URN before a path, a single member that is
-// no array) are always taken and reported as deviations for the policy to judge;
-// a Mode decides about those that need guessing.
+// Mode says which known deviations of clients are accepted. The zero value is strict,
+// as the IPSIE profile requires. Some forms have one meaning only: an op in capitals, a
+// PATCH without path, a core URN before a path, a single member outside an array. Those
+// are always accepted, and reported as deviations for the policy. A Mode decides about
+// forms that need a guess.
 type Mode struct {
-	IgnoreUnknown bool // unknown attributes and schema URNs are dropped instead of 400 (B124)
-	DropPassword  bool // a password is dropped on POST and PUT instead of 400 (B58); never on PATCH
-	Coerce        bool // "True" for true, one element for the value or the array, "" and a bare id for a complex value
-	LooseFilters  bool // bare words and missing spaces in path filters (F67), extension attributes without URN
-	BuildMissing  bool // add and replace with a path filter that matches nothing build the element (F87)
-	IgnoreNoMatch bool // remove with a path filter that matches nothing succeeds (F90)
+	IgnoreUnknown bool // drop unknown attributes and schema URNs instead of 400
+	DropPassword  bool // drop a password on POST and PUT instead of 400; PATCH always refuses it
+	Coerce        bool // "True" for true, a value for an array of one and back, "" and a bare id for a complex value
+	LooseFilters  bool // bare words and missing spaces in path filters, extension attributes without URN
+	BuildMissing  bool // add and replace build the element if the path filter matches nothing
+	IgnoreNoMatch bool // remove succeeds if the path filter matches nothing
 }
 
 // Deviation is a difference between what a client sent and the canonical form.
@@ -22,7 +22,7 @@ type Deviation struct {
 	Op   int    // index of the PATCH operation as sent, -1 for a whole body
 }
 
-// The deviation codes. They are stable: policies and metrics name them.
+// The deviation codes. Policies and metrics name them, so they do not change.
 const (
 	DevOpCase            = "OP_CASE"             // op is not in lower case
 	DevPathless          = "PATHLESS"            // no path: the value names the attributes
@@ -35,7 +35,7 @@ const (
 	DevDottedKey         = "DOTTED_KEY"          // "name.givenName" as a key of a path-less value
 	DevURNKey            = "URN_KEY"             // "urn:…:User:department" as such a key
 	DevFilterKey         = "FILTER_KEY"          // "emails[type eq \"work\"].value" as such a key
-	DevRemoveValueArray  = "REMOVE_VALUE_ARRAY"  // remove of a multi-valued attribute with a value: the listed ones go
+	DevRemoveValueArray  = "REMOVE_VALUE_ARRAY"  // remove of a multi-valued attribute with a value: removes the listed ones
 	DevRemoveValue       = "REMOVE_VALUE"        // remove of something else with a value, which is ignored
 	DevMemberObject      = "MEMBER_OBJECT"       // one member as an object, not in an array
 	DevMemberString      = "MEMBER_STRING"       // a member as a bare id
@@ -54,32 +54,23 @@ const (
 	DevPasswordDropped   = "PASSWORD_DROPPED"    // a password, ignored and never stored
 )
 
-// normalizer carries what every step of a normalisation needs.
+// normalizer is the state of one normalisation.
 type normalizer struct {
 	t     *ResourceType
 	m     Mode
 	op    int // index of the operation, -1 for a body
 	found []Deviation
+	first int // where the deviations of the operation begin in found
 }
 
 // note records a deviation once per operation.
 func (n *normalizer) note(codes ...string) {
 	for _, code := range codes {
 		d := Deviation{Code: code, Op: n.op}
-		if !slices.Contains(n.found[n.opStart():], d) {
+		if !slices.Contains(n.found[n.first:], d) {
 			n.found = append(n.found, d)
 		}
 	}
-}
-
-// opStart is where the deviations of the current operation begin: they are
-// appended in the order of the operations, which keeps note from reading them all.
-func (n *normalizer) opStart() int {
-	i := len(n.found)
-	for i > 0 && n.found[i-1].Op == n.op {
-		i--
-	}
-	return i
 }
 
 func (n *normalizer) patching() bool { return n.op >= 0 }

@@ -4,9 +4,9 @@ package scim
 const ShapeOther = "other"
 
 // Shape names the form of a filter for policies: "userName eq", "externalId eq",
-// "displayName eq", "id eq", "emails[value eq]" and "members[value eq]" (however
-// spelled: emails.value eq, emails eq), "emails[type eq and value eq]", or
-// [ShapeOther]. The shape of nil is "".
+// "displayName eq", "id eq", "emails[value eq]" and "members[value eq]" (also for
+// emails.value eq and emails eq), "emails[type eq and value eq]", or [ShapeOther]. The
+// shape of nil is "".
 func Shape(f Filter) string {
 	switch f := f.(type) {
 	case nil:
@@ -37,7 +37,7 @@ func shapeValuePath(f *ValuePath) string {
 	if name != "emails" && name != "members" {
 		return ShapeOther
 	}
-	if eqSub(f.Filter, "value") {
+	if _, ok := eqText(f.Filter, "value"); ok {
 		return name + "[value eq]"
 	}
 	and, ok := f.Filter.(*And)
@@ -45,79 +45,87 @@ func shapeValuePath(f *ValuePath) string {
 		return ShapeOther
 	}
 	a, b := and.Terms[0], and.Terms[1]
-	if eqSub(a, "type") && eqSub(b, "value") || eqSub(a, "value") && eqSub(b, "type") {
+	if _, ok := eqText(a, "type"); !ok {
+		a, b = b, a
+	}
+	_, byType := eqText(a, "type")
+	_, byValue := eqText(b, "value")
+	if byType && byValue {
 		return "emails[type eq and value eq]"
 	}
 	return ShapeOther
 }
 
-// eqSub reports whether f is sub eq "text", within brackets.
-func eqSub(f Filter, sub string) bool {
-	c, ok := f.(*Compare)
-	if !ok || c.Op != OpEq || c.Attr.Attr != sub || c.Attr.Sub != "" {
-		return false
+// eqText returns the text of sub eq "text" within brackets; ok is false for any other
+// filter.
+func eqText(f Filter, sub string) (text string, ok bool) {
+	c, isCompare := f.(*Compare)
+	if !isCompare || c.Op != OpEq || c.Attr.Attr != sub || c.Attr.Sub != "" {
+		return "", false
 	}
-	_, ok = c.Value.(string)
-	return ok
+	text, ok = c.Value.(string)
+	return text, ok
 }
 
-// EqLookup finds an equality in f that an index answers. attr is "id",
-// "userName", "externalId" or "emails.value" for users and "id", "displayName",
-// "externalId" or "members.value" for groups; value is as the client wrote it, to
-// be folded by the index ([FoldUserName] for userName, [FoldCase] for emails.value and
-// displayName, not at all for the rest). With exact the lookup alone decides;
-// without, every hit must still pass f.Match. Every match of f is among the hits.
-func EqLookup(f Filter) (attr, value string, exact, ok bool) {
+// Lookup is an equality that an index answers.
+type Lookup struct {
+	// Attr is "id", "userName", "externalId" or "emails.value" for users and "id",
+	// "displayName", "externalId" or "members.value" for groups.
+	Attr string
+	// Value is as the client wrote it. The index folds it: [FoldUserName] for userName,
+	// [FoldCase] for emails.value and displayName.
+	Value string
+	// Exact says that every hit matches the filter. Otherwise pass each hit to Match.
+	Exact bool
+}
+
+// EqLookup finds an equality in f that an index answers; nil without one. Every match of
+// f is among its hits.
+func EqLookup(f Filter) *Lookup {
 	switch f := f.(type) {
 	case *Compare:
-		attr, value, ok = eqIndexed(f)
-		return attr, value, ok, ok
+		return eqIndexed(f)
 	case *ValuePath:
-		attr, value, exact, ok = eqElement(f)
-		return attr, value, exact, ok
+		return eqElement(f)
 	case *And:
 		for _, term := range f.Terms {
-			if attr, value, _, ok = EqLookup(term); ok {
-				return attr, value, false, true
+			if l := EqLookup(term); l != nil {
+				l.Exact = false
+				return l
 			}
 		}
 	}
-	return "", "", false, false
+	return nil
 }
 
-func eqIndexed(f *Compare) (attr, value string, ok bool) {
-	value, ok = f.Value.(string)
-	if !ok || value == "" || f.Op != OpEq || f.Attr.URN != "" {
-		return "", "", false
+func eqIndexed(f *Compare) *Lookup {
+	value, _ := f.Value.(string)
+	if value == "" || f.Op != OpEq || f.Attr.URN != "" {
+		return nil
 	}
-	switch name := f.Attr.String(); name {
+	name := f.Attr.String()
+	switch name {
 	case "id", "userName", "externalId", "emails.value", "members.value":
-		return name, value, true
-	case "displayName":
-		// Users have no index on their display name.
-		return name, value, f.Attr.def == GroupType().Schema.Attribute(name)
+		return &Lookup{name, value, true}
+	case "displayName": // has no index for users
+		if f.Attr.def == GroupType().Schema.Attribute(name) {
+			return &Lookup{name, value, true}
+		}
 	}
-	return "", "", false
+	return nil
 }
 
-// eqElement looks for value eq "x" in the brackets of emails and members.
-func eqElement(f *ValuePath) (attr, value string, exact, ok bool) {
+// eqElement looks for value eq "text" in the brackets of emails and members.
+func eqElement(f *ValuePath) *Lookup {
 	name := f.Attr.String()
 	if name != "emails" && name != "members" {
-		return "", "", false, false
+		return nil
 	}
 	terms := andTerms(f.Filter)
 	for _, term := range terms {
-		if !eqSub(term, "value") {
-			continue
+		if text, _ := eqText(term, "value"); text != "" {
+			return &Lookup{name + ".value", text, len(terms) == 1}
 		}
-		if c, isCompare := term.(*Compare); isCompare {
-			value, _ = c.Value.(string)
-		}
-		if value == "" {
-			continue
-		}
-		return name + ".value", value, len(terms) == 1, true
 	}
-	return "", "", false, false
+	return nil
 }

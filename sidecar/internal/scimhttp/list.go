@@ -62,15 +62,15 @@ func list[T any](h *Handler, q scim.Query, src source[T]) ([]byte, error) {
 
 // matches returns every match in the order of ids, from an index or a bounded scan.
 func matches[T any](h *Handler, f scim.Filter, src source[T]) ([]T, error) {
-	attr, value, exact, ok := scim.EqLookup(f)
+	index := scim.EqLookup(f)
 	var ids []string
 	var err error
 	switch {
-	case ok && attr == "id":
-		ids = []string{value}
-	case ok && slices.Contains(src.indexed, attr):
-		if ids, err = src.ids(attr, value); err != nil {
-			return nil, fmt.Errorf("looking up %s: %w", attr, err)
+	case index != nil && index.Attr == "id":
+		ids = []string{index.Value}
+	case index != nil && slices.Contains(src.indexed, index.Attr):
+		if ids, err = src.ids(index.Attr, index.Value); err != nil {
+			return nil, fmt.Errorf("looking up %s: %w", index.Attr, err)
 		}
 	default:
 		return scan(h, src)
@@ -88,8 +88,8 @@ func matches[T any](h *Handler, f scim.Filter, src source[T]) ([]T, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", id, err)
 		}
-		keep := exact
-		if !exact {
+		keep := index.Exact
+		if !keep {
 			if keep, err = src.match(row); err != nil {
 				return nil, err
 			}
