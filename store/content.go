@@ -96,7 +96,7 @@ func (c *chains) add(p *machine.Payload, draft []byte) error {
 		return err
 	}
 	rec.N, rec.Seq, rec.Tenant, rec.Time = h.N+1, uint64(c.w.Seq()), p.Scope, time.Unix(0, p.Time).UTC()
-	b, err := rec.SealEncoded(h.Hash)
+	b, err := rec.Seal(h.Hash)
 	if err != nil {
 		return err
 	}

@@ -4,9 +4,9 @@
 //
 // The canonical encoding is JSON with the fields of [Record] in their order, no
 // spaces, times in UTC, and without the hash itself. The hash of a record is
-// SHA-256 over the hash before it and those bytes, so a changed, missing, added
-// or reordered record breaks the chain at that place. Cutting off the end is
-// seen only by who knows the head: keep heads elsewhere.
+// SHA-256 over the hash before it and those bytes. So a changed, missing, added or
+// reordered record breaks the chain at that place. Only somebody who knows the
+// head notices a missing end: keep heads elsewhere.
 package audit
 
 import (
@@ -21,7 +21,7 @@ import (
 	"time"
 )
 
-// Hash is a SHA-256 sum; the zero Hash stands before the first record.
+// Hash is a SHA-256 sum. The zero Hash comes before the first record.
 type Hash [32]byte
 
 // String is lower-case hexadecimal.
@@ -41,7 +41,8 @@ func (h *Hash) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Record is one audited act. Values of attributes are never in it, only names.
+// Record is one audited act. It has the names of attributes, never their values.
+// The order of the fields is the format, and Hash is the last.
 type Record struct {
 	N         uint64    `json:"n"`        // position in the tenant's chain, 1 for the first
 	Seq       uint64    `json:"seq"`      // log position of the change
@@ -60,8 +61,8 @@ type Record struct {
 	Resource  string    `json:"resource"` // id of the resource or job, may be empty
 	Attrs     []string  `json:"attrs"`    // names of changed attributes; nil is written as null
 	Detail    string    `json:"detail"`   // rule ids of a refusal, state of a job
-	Prev      Hash      `json:"prev"`
-	Hash      Hash      `json:"hash"`
+	Prev      Hash      `json:"prev"`     // of the record before
+	Hash      Hash      `json:"hash"`     // of this record; not in the canonical encoding
 }
 
 // The outcomes.
@@ -70,94 +71,46 @@ const (
 	OutcomeRefused = "refused"
 )
 
-// canonical is Record without its hash; the field order is the format.
-type canonical struct {
-	N         uint64    `json:"n"`
-	Seq       uint64    `json:"seq"`
-	Tenant    string    `json:"tenant"`
-	Time      time.Time `json:"time"`
-	Actor     string    `json:"actor"`
-	ClientID  string    `json:"client"`
-	JTI       string    `json:"jti"`
-	RequestID string    `json:"request"`
-	Remote    string    `json:"remote"`
-	Method    string    `json:"method"`
-	Path      string    `json:"path"`
-	Action    string    `json:"action"`
-	Decision  string    `json:"decision"`
-	Outcome   string    `json:"outcome"`
-	Resource  string    `json:"resource"`
-	Attrs     []string  `json:"attrs"`
-	Detail    string    `json:"detail"`
-	Prev      Hash      `json:"prev"`
-}
-
-// Canonical is the byte string that is hashed.
-func (r *Record) Canonical() ([]byte, error) {
-	b, err := json.Marshal(canonical{
-		N: r.N, Seq: r.Seq, Tenant: r.Tenant, Time: r.Time.UTC(), Actor: r.Actor, ClientID: r.ClientID, JTI: r.JTI,
-		RequestID: r.RequestID, Remote: r.Remote, Method: r.Method, Path: r.Path, Action: r.Action, Decision: r.Decision,
-		Outcome: r.Outcome, Resource: r.Resource, Attrs: r.Attrs, Detail: r.Detail, Prev: r.Prev,
-	})
+// Encode returns the stored and exported form: one line of JSON without its end.
+func Encode(r *Record) ([]byte, error) {
+	utc := *r
+	utc.Time = r.Time.UTC()
+	b, err := json.Marshal(&utc)
 	if err != nil {
 		return nil, fmt.Errorf("encoding audit record %d: %w", r.N, err)
 	}
 	return b, nil
 }
 
-// Seal sets Prev and Hash, which makes r the successor of prev.
-func (r *Record) Seal(prev Hash) error {
-	_, err := r.SealEncoded(prev)
-	return err
+// hashField is how an encoded record ends: the digits of the hash come before end.
+const (
+	hashField = `,"hash":"`
+	end       = `"}`
+)
+
+// sum returns the hash of an encoded record after prev.
+func sum(prev Hash, encoded []byte) Hash {
+	d := sha256.New()
+	d.Write(prev[:]) // hash.Hash never returns an error
+	d.Write(encoded[:len(encoded)-len(hashField)-2*len(prev)-len(end)])
+	d.Write([]byte{'}'})
+	return Hash(d.Sum(nil))
 }
 
-// SealEncoded is Seal and Encode in one, for half the work.
-func (r *Record) SealEncoded(prev Hash) ([]byte, error) {
+// Seal sets Prev and Hash, which makes r the successor of prev, and encodes it.
+func (r *Record) Seal(prev Hash) ([]byte, error) {
 	r.Prev = prev
-	b, err := r.Canonical()
+	b, err := Encode(r)
 	if err != nil {
 		return nil, err
 	}
 	r.Hash = sum(prev, b)
-	return withHash(b, r.Hash), nil
+	hex.Encode(b[len(b)-len(end)-2*len(prev):], r.Hash[:])
+	return b, nil
 }
 
-// withHash turns canonical bytes into the encoded form, whose last field is the hash.
-func withHash(canonical []byte, h Hash) []byte {
-	b := append(canonical[:len(canonical)-1], `,"hash":"`...)
-	b = hex.AppendEncode(b, h[:])
-	return append(b, `"}`...)
-}
-
-func sum(prev Hash, canonical []byte) Hash {
-	d := sha256.New()
-	d.Write(prev[:]) // hash.Hash never returns an error
-	d.Write(canonical)
-	return Hash(d.Sum(nil))
-}
-
-// Sum is the hash of r after prev: SHA-256 of prev and the canonical bytes.
-func Sum(prev Hash, r *Record) (Hash, error) {
-	b, err := r.Canonical()
-	if err != nil {
-		return Hash{}, err
-	}
-	return sum(prev, b), nil
-}
-
-// Encode is the stored and exported form: one line of JSON without its end.
-func Encode(r *Record) ([]byte, error) {
-	b, err := r.Canonical()
-	if err != nil {
-		return nil, err
-	}
-	return withHash(b, r.Hash), nil
-}
-
-var errFields = errors.New("audit: more than one record on a line")
-
-// Decode reads what Encode wrote. Unknown fields are an error, for they would
-// stand outside the hash.
+// Decode reads what Encode wrote. Unknown fields are an error, because the hash
+// does not cover them.
 func Decode(b []byte) (Record, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
@@ -166,7 +119,7 @@ func Decode(b []byte) (Record, error) {
 		return Record{}, fmt.Errorf("reading an audit record: %w", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return Record{}, errFields
+		return Record{}, errors.New("audit: more than one record on a line")
 	}
 	return r, nil
 }
@@ -179,8 +132,8 @@ type ChainError struct {
 
 func (e *ChainError) Error() string { return fmt.Sprintf("audit: record %d: %s", e.N, e.Why) }
 
-// Chain follows one tenant's chain. The zero Chain expects record 1; one with
-// Head and N set goes on after that record.
+// Chain follows one tenant's chain. The zero Chain expects record 1; one with N
+// and Head set expects the record after it.
 type Chain struct {
 	Tenant string // empty takes the tenant of the first record
 	N      uint64
@@ -188,7 +141,7 @@ type Chain struct {
 	Head   Hash
 }
 
-// Next checks that r is the successor and moves on; a *ChainError says why not.
+// Next checks that r is the successor and moves on. A *ChainError says why it is not.
 func (c *Chain) Next(r *Record) error {
 	if c.Tenant == "" {
 		c.Tenant = r.Tenant
@@ -203,22 +156,22 @@ func (c *Chain) Next(r *Record) error {
 	case r.Seq < c.Seq:
 		return &ChainError{r.N, "log position goes back"}
 	}
-	h, err := Sum(c.Head, r)
+	b, err := Encode(r)
 	if err != nil {
 		return err
 	}
-	if h != r.Hash {
+	if sum(c.Head, b) != r.Hash {
 		return &ChainError{r.N, "was changed after it was written"}
 	}
-	c.N, c.Seq, c.Head = r.N, r.Seq, h
+	c.N, c.Seq, c.Head = r.N, r.Seq, r.Hash
 	return nil
 }
 
-// maxLine bounds one line of a stream.
+// maxLine bounds one line of a stream, in bytes.
 const maxLine = 1 << 20
 
-// Verify reads one record a line, from the first on, and returns the chain as of
-// the last. The caller compares its head with one kept elsewhere.
+// Verify reads one record a line, from the first on, and returns the chain at the
+// last. The caller compares its head with one kept elsewhere.
 func Verify(r io.Reader) (Chain, error) {
 	var c Chain
 	sc := bufio.NewScanner(r)

@@ -19,10 +19,10 @@ func chain(tb testing.TB, n int) []audit.Record {
 	var prev audit.Hash
 	for i := range n {
 		r := audit.Record{
-			N: uint64(i + 1), Seq: uint64(2 * i), Tenant: "acme", Time: time.Unix(int64(i), 5).UTC(), Actor: "client:c", RequestID: fmt.Sprint("r", i),
-			Action: "user.patch", Decision: "ipsie-il1@1", Outcome: audit.OutcomeDone, Resource: "u<1>", Attrs: []string{"active"},
+			N: uint64(i + 1), Seq: uint64(2 * i), Tenant: "acme", Time: time.Unix(int64(i), 5).UTC(),
+			Actor: "client:c", RequestID: fmt.Sprint("r", i), Action: "user.patch", Decision: "ipsie-il1@1", Outcome: audit.OutcomeDone, Resource: "u<1>", Attrs: []string{"active"},
 		}
-		if err := r.Seal(prev); err != nil {
+		if _, err := r.Seal(prev); err != nil {
 			tb.Fatal(err)
 		}
 		prev = r.Hash
@@ -45,6 +45,25 @@ func stream(tb testing.TB, recs []audit.Record) string {
 	return b.String()
 }
 
+// TestFormat compares with a record of an earlier version: its bytes are the format.
+func TestFormat(t *testing.T) {
+	r := audit.Record{
+		N: 7, Seq: 9, Tenant: "acme", Time: time.Date(2026, 1, 2, 3, 4, 5, 6, time.FixedZone("", 3600)),
+		Actor: "client:<c>", ClientID: "c", JTI: "j", RequestID: "r", Remote: "192.0.2.1", Method: "PATCH",
+		Path: "/Users/1", Action: "user.patch", Decision: "il1@1", Outcome: audit.OutcomeDone, Resource: "1",
+		Attrs: []string{"active", "é&"}, Detail: "d\n",
+	}
+	got, err := r.Seal(audit.Hash{1, 2})
+	want := `{"n":7,"seq":9,"tenant":"acme","time":"2026-01-02T02:04:05.000000006Z","actor":"client:\u003cc\u003e",` +
+		`"client":"c","jti":"j","request":"r","remote":"192.0.2.1","method":"PATCH","path":"/Users/1",` +
+		`"action":"user.patch","decision":"il1@1","outcome":"done","resource":"1","attrs":["active","é\u0026"],` +
+		`"detail":"d\n","prev":"0102000000000000000000000000000000000000000000000000000000000000",` +
+		`"hash":"7fd65d0bb583f6b59b2ab5bdfe24d1d967fd9504dcffcc7f3c287c5b0391888f"}`
+	if diff := cmp.Diff(want, string(got)); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+}
+
 func TestVerify(t *testing.T) {
 	recs := chain(t, 5)
 	got, err := audit.Verify(strings.NewReader(stream(t, recs)))
@@ -54,7 +73,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// Every way of altering a stream but cutting its end is found where it happened.
+// TestVerifyFindsAlteration alters a stream in every way but cutting its end.
 func TestVerifyFindsAlteration(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -71,14 +90,14 @@ func TestVerifyFindsAlteration(t *testing.T) {
 		{"another tenant", func(r []audit.Record) []audit.Record { r[3].Tenant = "globex"; return r }, 4},
 		{"changed and sealed again", func(r []audit.Record) []audit.Record {
 			r[1].Actor = "client:evil"
-			if err := r[1].Seal(r[0].Hash); err != nil {
+			if _, err := r[1].Seal(r[0].Hash); err != nil {
 				panic(err)
 			}
 			return r
 		}, 3},
 		{"log position back", func(r []audit.Record) []audit.Record {
 			r[4].Seq = 1
-			if err := r[4].Seal(r[3].Hash); err != nil {
+			if _, err := r[4].Seal(r[3].Hash); err != nil {
 				panic(err)
 			}
 			return r
@@ -97,10 +116,14 @@ func TestVerifyFindsAlteration(t *testing.T) {
 func TestDecodeRefuses(t *testing.T) {
 	recs := chain(t, 1)
 	good := strings.TrimSpace(stream(t, recs))
+	hash := recs[0].Hash.String()
 	for name, line := range map[string]string{
-		"empty": "", "not JSON": "{", "unknown field": strings.Replace(good, "{", `{"extra":1,`, 1), "two records": good + good,
-		"short hash": strings.Replace(good, recs[0].Hash.String(), "00", 1), "upper hash": strings.Replace(good, recs[0].Hash.String(), strings.ToUpper(recs[0].Hash.String()), 1),
-		"wrong type": strings.Replace(good, `"n":1`, `"n":"1"`, 1), "negative": strings.Replace(good, `"n":1`, `"n":-1`, 1),
+		"empty": "", "not JSON": "{", "two records": good + good,
+		"unknown field": strings.Replace(good, "{", `{"extra":1,`, 1),
+		"short hash":    strings.Replace(good, hash, "00", 1),
+		"upper hash":    strings.Replace(good, hash, strings.ToUpper(hash), 1),
+		"wrong type":    strings.Replace(good, `"n":1`, `"n":"1"`, 1),
+		"negative":      strings.Replace(good, `"n":1`, `"n":-1`, 1),
 	} {
 		if _, err := audit.Decode([]byte(line)); err == nil {
 			t.Errorf("%s: accepted", name)
@@ -137,9 +160,9 @@ func FuzzDecode(f *testing.F) {
 		if err != nil || !bytes.Equal(again, twice) {
 			t.Errorf("%s became %s (%v)", again, twice, err)
 		}
-		s1, err1 := audit.Sum(r.Prev, &r)
-		s2, err2 := audit.Sum(r2.Prev, &r2)
-		if s1 != s2 || err1 != nil || err2 != nil {
+		_, err1 := r.Seal(r.Prev)
+		_, err2 := r2.Seal(r2.Prev)
+		if r.Hash != r2.Hash || err1 != nil || err2 != nil {
 			t.Errorf("hashes differ: %v %v", err1, err2)
 		}
 	})
