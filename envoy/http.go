@@ -18,37 +18,13 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/scimward/scimward/sidecar/config"
+	"github.com/scimward/scimward/sidecar/headers"
 )
 
 const (
 	filterAuthz = "envoy.filters.http.ext_authz"
 	filterLeash = "envoy.filters.http.ext_proc"
 )
-
-// identityPrefix starts the headers that the sidecar sets and that clients must not set.
-const identityPrefix = "x-scim-"
-
-// MutationPattern matches every header that an answer of the authorizer sets or
-// removes. With disallow_is_error one header outside it turns every answer into a
-// 500 (edge §3.3.1 line 8), so a test holds it equal to the authorizer's own.
-const MutationPattern = "^(x-scim-[a-z-]+|x-forwarded-(user|email|groups|preferred-username)|x-auth-request-(user|email)|(x-)?remote-user)$"
-
-// OverrideHeaders are the headers by which a client could ask an application for
-// another method or path; they are sent to the authorizer, which refuses them
-// (edge §3.2 M1, §3.3.1 line 3).
-func OverrideHeaders() []string {
-	return []string{
-		"x-method", "x-http-method", "x-http-method-override", "x-method-override",
-		"x-original-url", "x-original-uri", "x-original-method", "x-rewrite-url", "x-forwarded-uri",
-		"x-forwarded-path", "x-forwarded-method", "x-forwarded-prefix",
-	}
-}
-
-// claimedIdentity are headers that gateways set and applications trust; a client
-// may not bring them unless the configuration reads one.
-func claimedIdentity() []string {
-	return []string{"x-forwarded-user", "x-forwarded-email", "x-forwarded-groups", "x-forwarded-preferred-username", "x-auth-request-user", "x-auth-request-email", "x-remote-user", "remote-user"}
-}
 
 func (b *builder) connectionManager(cfg *config.Config) *hcmv3.HttpConnectionManager {
 	// No access log: the sidecar writes one event per request, without tokens. Envoy's default format logs query
@@ -102,9 +78,9 @@ func (b *builder) earlyRemoval(cfg *config.Config) *corev3.TypedExtensionConfig 
 			}},
 		}}
 	}
-	mutations := []*mutationv3.HeaderMutation{prefix(identityPrefix)}
+	mutations := []*mutationv3.HeaderMutation{prefix(headers.Prefix)}
 	read := subjectHeaders(cfg)
-	for _, h := range append(claimedIdentity(), "x-envoy-auth-partial-body") {
+	for _, h := range append(headers.Identity(), "x-envoy-auth-partial-body") {
 		if !slices.Contains(read, h) {
 			mutations = append(mutations, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Remove{Remove: h}})
 		}
@@ -139,16 +115,12 @@ func grpcService(cfg *config.Config, cluster string) *corev3.GrpcService {
 
 // extAuthz sends every request to the authorizer and fails closed.
 func extAuthz(cfg *config.Config) *authzv3.ExtAuthz {
-	seen := []string{
-		"authorization", "cookie", "dpop", "host", "accept", "upgrade", "connection",
-		"content-type", "content-length", "content-encoding", "transfer-encoding",
-		"x-request-id", "traceparent",
-	}
-	seen = append(append(append(seen, OverrideHeaders()...), claimedIdentity()...), subjectHeaders(cfg)...)
+	seen := append(headers.Wanted(), "dpop", "host", "traceparent")
+	seen = append(seen, subjectHeaders(cfg)...)
 	slices.Sort(seen)
 	// The authorizer sees a client's copy of our own headers that passed the early removal, and refuses it.
 	allowed := &matcherv3.ListStringMatcher{Patterns: []*matcherv3.StringMatcher{{
-		MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: identityPrefix}, IgnoreCase: true,
+		MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: headers.Prefix}, IgnoreCase: true,
 	}}}
 	for _, h := range slices.Compact(seen) {
 		allowed.Patterns = append(allowed.Patterns, &matcherv3.StringMatcher{
@@ -171,7 +143,7 @@ func extAuthz(cfg *config.Config) *authzv3.ExtAuthz {
 		ValidateMutations: true,
 		DecoderHeaderMutationRules: &mutationv3.HeaderMutationRules{
 			DisallowAll:     wrapperspb.Bool(true),
-			AllowExpression: &matcherv3.RegexMatcher{Regex: MutationPattern},
+			AllowExpression: &matcherv3.RegexMatcher{Regex: headers.MutationPattern},
 			DisallowIsError: wrapperspb.Bool(true),
 		},
 		EnforceResponseHeaderLimits: true,

@@ -107,7 +107,7 @@ func (e *Engine) activate(a *activation) error {
 
 // smoke asks a profile for one thing that every profile allows and one that none does.
 func (e *Engine) smoke(name string, p *prepared) error {
-	good := Input{
+	good := &Input{
 		Profile: name, Tenant: "smoke", Method: "GET", Route: "GET /ServiceProviderConfig",
 		Client: Client{ID: "smoke", Issuer: "https://smoke.invalid", Scopes: []string{"scim"}},
 	}
@@ -117,7 +117,7 @@ func (e *Engine) smoke(name string, p *prepared) error {
 	if v := e.judge(ctx, p, good); !v.Allow {
 		return fmt.Errorf("it refuses discovery: %q %v", v.Failure, v.Violations)
 	}
-	v := e.judge(ctx, p, Input{Profile: name})
+	v := e.judge(ctx, p, &Input{Profile: name})
 	if v.Failure != "" {
 		return fmt.Errorf("it cannot judge an empty request: %q", v.Failure)
 	}
@@ -129,7 +129,7 @@ func (e *Engine) smoke(name string, p *prepared) error {
 
 // Decide judges one request by the profile that in names. It never fails: what keeps it
 // from a clear answer is a Verdict that does not allow and whose Failure says why.
-func (e *Engine) Decide(ctx context.Context, in Input) Verdict {
+func (e *Engine) Decide(ctx context.Context, in *Input) Verdict {
 	p := e.active.Load().profiles[in.Profile]
 	if p == nil {
 		v := Verdict{Failure: FailureProfile}
@@ -143,9 +143,9 @@ func (e *Engine) Decide(ctx context.Context, in Input) Verdict {
 
 // recall answers from the memo of p what an equal request was answered, and judges the
 // rest. A request whose time is over is refused either way.
-func (e *Engine) recall(ctx context.Context, p *prepared, in Input) Verdict {
+func (e *Engine) recall(ctx context.Context, p *prepared, in *Input) Verdict {
 	var buf [512]byte
-	key, keep := p.memo.reads.key(buf[:0], &in)
+	key, keep := p.memo.reads.key(buf[:0], in)
 	if keep && ctx.Err() == nil {
 		if v, ok := p.memo.get(key); ok {
 			return v
@@ -160,7 +160,7 @@ func (e *Engine) recall(ctx context.Context, p *prepared, in Input) Verdict {
 	return v
 }
 
-func (e *Engine) judge(ctx context.Context, p *prepared, in Input) Verdict {
+func (e *Engine) judge(ctx context.Context, p *prepared, in *Input) Verdict {
 	v := Verdict{Revision: p.revision}
 	if err := ctx.Err(); err != nil {
 		v.Failure = failureOf(ctx, err)
@@ -225,7 +225,7 @@ func failureOf(ctx context.Context, err error) string {
 
 // report counts a verdict and logs a failure. profile is a shipped name or "unknown", so
 // it does not grow the label set; the tenant is the caller's to know.
-func (e *Engine) report(ctx context.Context, profile string, in Input, v Verdict) {
+func (e *Engine) report(ctx context.Context, profile string, in *Input, v Verdict) {
 	e.metrics.count(in.Tenant, profile, v)
 	if v.Failure == "" {
 		return

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/scimward/scimward/policies"
+	"github.com/scimward/scimward/store/scim"
 )
 
 func newEngine(tb testing.TB) *policies.Engine {
@@ -32,23 +33,32 @@ func client() policies.Client {
 	return policies.Client{ID: "idp", Issuer: "https://idp.example", Scopes: []string{"scim"}}
 }
 
-func request(profile, route string) policies.Input {
+func request(profile, route string) *policies.Input {
 	method, _, _ := strings.Cut(route, " ")
-	return policies.Input{Profile: profile, Tenant: "acme", Client: client(), Method: method, Route: route}
+	return &policies.Input{Profile: profile, Tenant: "acme", Client: client(), Method: method, Route: route}
 }
 
-func groupPatch(profile string, raw, canonical []policies.Operation) policies.Input {
+func groupPatch(profile string, raw []scim.RawOp, canonical []scim.Op) *policies.Input {
 	in := request(profile, "PATCH /Groups/{id}")
 	in.ResourceType, in.ResourceID, in.Raw, in.Canonical = "Group", "G1", raw, canonical
 	return in
 }
 
-func member(op, path string, value any) policies.Operation {
-	return policies.Operation{Op: op, Path: path, HasPath: path != "", Value: value, HasValue: value != nil}
+func member(op, path string, value any) scim.RawOp {
+	return scim.RawOp{Op: op, Path: path, HasPath: path != "", Value: value, HasValue: value != nil}
 }
 
-func onMembers(op string) []policies.Operation {
-	return []policies.Operation{{Op: op, Path: "members", HasPath: true, Target: "members"}}
+func onMembers(op scim.OpKind) []scim.Op {
+	return []scim.Op{{Kind: op, Path: scim.Path{Attr: "members"}, Target: "members"}}
+}
+
+func parseFilter(t testing.TB, text string) scim.Filter {
+	t.Helper()
+	f, err := scim.ParseFilter(scim.UserType(), text, scim.DefaultLimits())
+	if err != nil {
+		t.Fatalf("parsing %s: %v", text, err)
+	}
+	return f
 }
 
 func rules(v policies.Verdict) []string {
@@ -65,8 +75,8 @@ func TestDecideJudgesGroupWireShapes(t *testing.T) {
 	u1 := []any{map[string]any{"value": "U1"}}
 	tests := []struct {
 		name      string
-		raw       policies.Operation
-		canonical []policies.Operation
+		raw       scim.RawOp
+		canonical []scim.Op
 		want      []string // rules of ipsie-il1
 	}{
 		{"Okta OIN add", member("add", "members", u1), onMembers("add"), nil},
@@ -84,12 +94,12 @@ func TestDecideJudgesGroupWireShapes(t *testing.T) {
 		},
 		{
 			"Entra rename", member("Replace", "displayName", "G2"),
-			[]policies.Operation{{Op: "replace", Target: "displayName"}},
+			[]scim.Op{{Kind: "replace", Target: "displayName"}},
 			[]string{"IL1-3.3.3-op", "IL1-3.3.3-target"},
 		},
 		{
 			"Okta rename", member("replace", "", map[string]any{"id": "G1", "displayName": "G"}),
-			[]policies.Operation{{Op: "replace", Target: "displayName"}},
+			[]scim.Op{{Kind: "replace", Target: "displayName"}},
 			[]string{"IL1-3.3.3-op", "IL1-3.3.3-target"},
 		},
 		{"Okta push now", member("replace", "members", u1), onMembers("replace"), []string{"IL1-3.3.3-op", "IL1-3.3.3-target"}},
@@ -116,7 +126,7 @@ func TestDecideJudgesGroupWireShapes(t *testing.T) {
 	e := newEngine(t)
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got := e.Decide(t.Context(), groupPatch("ipsie-il1", []policies.Operation{test.raw}, test.canonical))
+			got := e.Decide(t.Context(), groupPatch("ipsie-il1", []scim.RawOp{test.raw}, test.canonical))
 			if got.Failure != "" || got.Allow != (test.want == nil) {
 				t.Errorf("ipsie-il1: allow %v, failure %q", got.Allow, got.Failure)
 			}
@@ -129,7 +139,7 @@ func TestDecideJudgesGroupWireShapes(t *testing.T) {
 				}
 			}
 			// RFC 7644 has all of these shapes.
-			if got := e.Decide(t.Context(), groupPatch("rfc7644", []policies.Operation{test.raw}, test.canonical)); !got.Allow {
+			if got := e.Decide(t.Context(), groupPatch("rfc7644", []scim.RawOp{test.raw}, test.canonical)); !got.Allow {
 				t.Errorf("rfc7644: %+v", got)
 			}
 		})
@@ -139,33 +149,38 @@ func TestDecideJudgesGroupWireShapes(t *testing.T) {
 // §3.2.8: an application must support these three (B56). Nothing but the token is judged.
 func TestDecideAllowsFiltersOfIL1(t *testing.T) {
 	e := newEngine(t)
-	for _, shape := range []string{"userName eq", "externalId eq", "emails[value eq]", "other", ""} {
+	for _, filter := range []string{
+		`userName eq "a"`, `externalId eq "a"`, `emails[value eq "a"]`, `displayName sw "a"`, "",
+	} {
 		in := request("ipsie-il1", "GET /Users")
-		in.Query = policies.Query{Filter: "x", FilterShape: shape, Excluded: []string{"members"}}
+		in.Query = &scim.Query{Excluded: []string{"members"}}
+		if filter != "" {
+			in.Query.Filter = parseFilter(t, filter)
+		}
 		if got := e.Decide(t.Context(), in); !got.Allow {
-			t.Errorf("%q: %+v", shape, got)
+			t.Errorf("%q: %+v", filter, got)
 		}
 	}
 }
 
 func TestDecideCreateUser(t *testing.T) {
-	type object = map[string]any
-	whole := func() map[string]any {
-		return map[string]any{
+	type object = scim.Object
+	whole := func() scim.Object {
+		return scim.Object{
 			"userName": "ann", "externalId": "e-1", "active": true, "x": int64(7), "y": 1.5, "z": nil,
 			"emails": []any{object{"value": "ann@example.com", "primary": true}},
 		}
 	}
 	tests := []struct {
 		name   string
-		change func(map[string]any)
+		change func(scim.Object)
 		want   []string
 	}{
-		{"whole", func(map[string]any) {}, nil},
-		{"no userName", func(m map[string]any) { delete(m, "userName") }, []string{"IL1-3.2.3-userName"}},
-		{"no externalId", func(m map[string]any) { delete(m, "externalId") }, []string{"IL1-3.2.3-externalId"}},
-		{"no email", func(m map[string]any) { m["emails"] = []any{} }, []string{"IL1-3.2.3-email"}},
-		{"email without value", func(m map[string]any) { m["emails"] = []any{object{"type": "work"}} }, []string{"IL1-3.2.3-email"}},
+		{"whole", func(scim.Object) {}, nil},
+		{"no userName", func(m scim.Object) { delete(m, "userName") }, []string{"IL1-3.2.3-userName"}},
+		{"no externalId", func(m scim.Object) { delete(m, "externalId") }, []string{"IL1-3.2.3-externalId"}},
+		{"no email", func(m scim.Object) { m["emails"] = []any{} }, []string{"IL1-3.2.3-email"}},
+		{"email without value", func(m scim.Object) { m["emails"] = []any{object{"type": "work"}} }, []string{"IL1-3.2.3-email"}},
 	}
 	e := newEngine(t)
 	for _, test := range tests {
@@ -190,7 +205,7 @@ func TestDecideRefusesPut(t *testing.T) {
 	e := newEngine(t)
 	for route, rule := range map[string]string{"PUT /Users/{id}": "IL1-3.2.4-patch", "PUT /Groups/{id}": "IL1-3.3.3-patch"} {
 		in := request("ipsie-il1", route)
-		in.Resource = map[string]any{"userName": "ann", "displayName": "g"}
+		in.Resource = scim.Object{"userName": "ann", "displayName": "g"}
 		got := e.Decide(t.Context(), in)
 		if got.Allow || len(got.Violations) != 1 || got.Violations[0].Rule != rule || got.Violations[0].Status != 403 {
 			t.Errorf("ipsie-il1 %s: %+v", route, got)
@@ -218,7 +233,7 @@ func TestDecideRefusesWhatIsNotProved(t *testing.T) {
 		}
 		for _, test := range tests {
 			in := request(profile, "GET /Users")
-			test.change(&in)
+			test.change(in)
 			got := e.Decide(t.Context(), in)
 			if got.Allow || got.Failure != "" || len(got.Violations) == 0 {
 				t.Errorf("%s, %s: %+v", profile, test.name, got)
@@ -320,7 +335,7 @@ verdict := {"allow": true, "violations": []} if {
 		t.Fatal(err)
 	}
 	in := request("p", "GET /Users")
-	in.Query.Attributes = slices.Repeat([]string{"x", "y"}, 500)
+	in.Query = &scim.Query{Attributes: slices.Repeat([]string{"x", "y"}, 500)}
 	started := time.Now()
 	got := e.Decide(t.Context(), in)
 	if got.Allow || got.Failure != policies.FailureDeadline {
@@ -385,17 +400,17 @@ func TestDecideInputOutsideJSON(t *testing.T) {
 		"NaN": math.NaN(), "infinity": math.Inf(1), "struct": struct{}{}, "channel": make(chan int),
 		"named map": http.Header{}, "deep": deep, "map of strings": map[string]string{"a": "b"}, "nested": []any{map[string]any{"a": struct{}{}}},
 	} {
-		got := e.Decide(t.Context(), groupPatch("rfc7644", []policies.Operation{member("add", "members", value)}, nil))
+		got := e.Decide(t.Context(), groupPatch("rfc7644", []scim.RawOp{member("add", "members", value)}, nil))
 		if got.Allow || got.Failure != policies.FailureInput {
 			t.Errorf("%s in raw: %+v", name, got)
 		}
-		got = e.Decide(t.Context(), groupPatch("rfc7644", []policies.Operation{member("add", "members", "x")},
-			[]policies.Operation{member("add", "members", value)}))
+		got = e.Decide(t.Context(), groupPatch("rfc7644", []scim.RawOp{member("add", "members", "x")},
+			[]scim.Op{{Kind: "add", Target: "members", Value: value, HasValue: true}}))
 		if got.Allow || got.Failure != policies.FailureInput {
 			t.Errorf("%s in canonical: %+v", name, got)
 		}
 		in := request("rfc7644", "POST /Users")
-		in.Resource = map[string]any{"userName": "ann", "extra": value}
+		in.Resource = scim.Object{"userName": "ann", "extra": value}
 		if got := e.Decide(t.Context(), in); got.Allow || got.Failure != policies.FailureInput {
 			t.Errorf("%s in resource: %+v", name, got)
 		}
@@ -406,32 +421,37 @@ func TestDecideInputOutsideJSON(t *testing.T) {
 func TestInputDocument(t *testing.T) {
 	in := policies.Input{
 		Profile: "p", Tenant: "acme", Client: client(), Method: "PATCH", Route: "PATCH /Groups/{id}",
-		ResourceType: "Group", ResourceID: "G1", Resource: map[string]any{"a": int64(1 << 60), "b": 0.5, "c": nil, "d": 3},
-		Raw:        []policies.Operation{{Op: "Remove"}, member("add", "members", []any{true, "x"})},
-		Canonical:  []policies.Operation{{Op: "remove", HasPath: true, Target: "members", Raw: 1}},
-		Deviations: []policies.Deviation{{Code: "OP_CASE", Op: 0}, {Code: "OTHER", Op: -1}},
-		Query:      policies.Query{Filter: "f", FilterShape: "other", Attributes: []string{"a"}, Excluded: []string{"b"}},
+		ResourceType: "Group", ResourceID: "G1",
+		Resource:   scim.Object{"a": int64(1 << 60), "b": 0.5, "c": nil, "d": scim.Object{"e": int64(3)}},
+		Raw:        []scim.RawOp{{Op: "Remove"}, member("add", "members", []any{true, "x"})},
+		Canonical:  []scim.Op{{Kind: "remove", Target: "displayName"}, onMembers("remove")[0]},
+		Deviations: []scim.Deviation{{Code: "OP_CASE", Op: 0}, {Code: "OTHER", Op: -1}},
+		Query:      &scim.Query{Filter: parseFilter(t, `id PR`), Attributes: []string{"a"}, Excluded: []string{"b"}},
 	}
-	got, err := policies.BuildInput(in)
+	in.Canonical[1].Raw = 1
+	got, err := policies.BuildInput(&in)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := ast.MustParseTerm(`{
 		"profile": "p", "tenant": "acme", "method": "PATCH", "route": "PATCH /Groups/{id}",
 		"client": {"id": "idp", "issuer": "https://idp.example", "scopes": ["scim"]},
-		"resource_type": "Group", "resource_id": "G1", "resource": {"a": 1152921504606846976, "b": 0.5, "c": null, "d": 3},
+		"resource_type": "Group", "resource_id": "G1", "resource": {"a": 1152921504606846976, "b": 0.5, "c": null, "d": {"e": 3}},
 		"raw": [
 			{"op": "Remove", "has_path": false, "has_value": false},
 			{"op": "add", "path": "members", "has_path": true, "value": [true, "x"], "has_value": true},
 		],
-		"canonical": [{"op": "remove", "path": "", "has_path": true, "has_value": false, "target": "members", "raw": 1}],
+		"canonical": [
+			{"op": "remove", "has_path": false, "has_value": false, "target": "displayName", "raw": 0},
+			{"op": "remove", "path": "members", "has_path": true, "has_value": false, "target": "members", "raw": 1},
+		],
 		"deviations": [{"code": "OP_CASE", "op": 0}, {"code": "OTHER", "op": -1}],
-		"query": {"filter": "f", "filter_shape": "other", "attributes": ["a"], "excluded": ["b"]},
+		"query": {"filter": "id pr", "filter_shape": "other", "attributes": ["a"], "excluded": ["b"]},
 	}`)
 	if want.Value.Compare(got) != 0 {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
-	got, err = policies.BuildInput(policies.Input{})
+	got, err = policies.BuildInput(&policies.Input{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -545,7 +565,7 @@ func TestDecideConcurrently(t *testing.T) {
 		wg.Go(func() {
 			for i := range 50 {
 				want := i%2 == 0
-				in := groupPatch("ipsie-il1", []policies.Operation{member("add", "members", []any{map[string]any{"value": "U1"}})}, onMembers("add"))
+				in := groupPatch("ipsie-il1", []scim.RawOp{member("add", "members", []any{map[string]any{"value": "U1"}})}, onMembers("add"))
 				if !want {
 					in.Raw[0].Op = "Add"
 				}
@@ -564,14 +584,14 @@ func TestDecideConcurrently(t *testing.T) {
 func TestDecideThousandOperations(t *testing.T) {
 	e := newEngine(t)
 	one := []any{map[string]any{"value": "U1"}}
-	raw := slices.Repeat([]policies.Operation{member("add", "members", one)}, 1000)
+	raw := slices.Repeat([]scim.RawOp{member("add", "members", one)}, 1000)
 	canonical := slices.Repeat(onMembers("add"), 1000)
 	if got := e.Decide(t.Context(), groupPatch("ipsie-il1", raw, canonical)); !got.Allow {
 		t.Errorf("%+v", got)
 	}
 	for i := range raw {
 		raw[i] = member("Remove", "displayName", "x")
-		canonical[i] = policies.Operation{Op: "remove", Target: "displayName", Raw: i}
+		canonical[i] = scim.Op{Kind: "remove", Target: "displayName", Raw: i}
 	}
 	got := e.Decide(t.Context(), groupPatch("ipsie-il1", raw, canonical))
 	if got.Allow || got.Failure != "" || len(got.Violations) != 50 || got.Violations[0].Op != 0 {
@@ -593,7 +613,7 @@ func TestMetricsAndLog(t *testing.T) {
 	other.Tenant = "globex"
 	e.Decide(t.Context(), other)
 	bad := member("Add", "members", []any{map[string]any{"value": "secret-id"}})
-	e.Decide(t.Context(), groupPatch("ipsie-il1", []policies.Operation{bad, bad}, onMembers("add")))
+	e.Decide(t.Context(), groupPatch("ipsie-il1", []scim.RawOp{bad, bad}, onMembers("add")))
 	if log.Len() != 0 {
 		t.Errorf("a verdict is logged as a failure: %s", log.String())
 	}
@@ -640,12 +660,12 @@ func BenchmarkDecide(b *testing.B) {
 	get := request("ipsie-il1", "GET /Users/{id}")
 	get.ResourceType, get.ResourceID = "User", "U1"
 	patch := groupPatch("ipsie-il1",
-		[]policies.Operation{
+		[]scim.RawOp{
 			member("add", "members", []any{map[string]any{"value": "U1"}}),
 			member("remove", `members[value eq "U2"]`, nil),
 		},
 		slices.Concat(onMembers("add"), onMembers("remove")))
-	for name, in := range map[string]policies.Input{"GET_user": get, "PATCH_group_2_ops": patch} {
+	for name, in := range map[string]*policies.Input{"GET_user": get, "PATCH_group_2_ops": patch} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

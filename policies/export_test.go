@@ -55,7 +55,7 @@ func testProfiles(profiles []Profile) ([]profile, source) {
 }
 
 // BuildInput is the document that rules see.
-func BuildInput(in Input) (ast.Value, error) { return newKeys().input(in) }
+func BuildInput(in *Input) (ast.Value, error) { return newKeys().input(in) }
 
 // Capabilities are the names of the builtins that rules may call.
 func Capabilities() (names, net []string) {

@@ -8,16 +8,18 @@ import (
 	"strconv"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/scimward/scimward/store/scim"
 )
 
-// maxDepth bounds the nesting of a value handed to a rule. Package scim stops long
-// before; this guards the recursion should a caller not.
+// maxDepth bounds the nesting of a value that a rule reads. Package scim refuses deeper
+// values long before; this bound protects the recursion when a caller does not use it.
 const maxDepth = 64
 
 var errDepth = errors.New("value nested too deeply")
 
-// keys are the member names of the input document, made once and shared by all
-// decisions: terms are immutable, and the engine reads them from many goroutines.
+// keys are the member names of the input document. All decisions share them: terms are
+// immutable, and the engine reads them from many goroutines.
 type keys struct {
 	profile, tenant, client, method, route, resourceType, resourceID *ast.Term
 	resource, raw, canonical, deviations, query                      *ast.Term
@@ -45,16 +47,20 @@ func newKeys() *keys {
 }
 
 // input builds the document of schemas/input.json by hand, without a round trip through
-// JSON. What was absent from the request is absent from the document: `path` and `value`
-// of an operation, and `resource` where the method has none.
-func (k *keys) input(in Input) (ast.Value, error) {
-	raw, err := k.operations(in.Raw, false)
+// JSON. What is absent from the request is absent from the document: `path` and `value` of
+// an operation, and `resource` where the method has none.
+func (k *keys) input(in *Input) (ast.Value, error) {
+	raw, err := list(k, in.Raw, k.rawOp)
 	if err != nil {
 		return nil, fmt.Errorf("building raw operations: %w", err)
 	}
-	canonical, err := k.operations(in.Canonical, true)
+	canonical, err := list(k, in.Canonical, k.canonicalOp)
 	if err != nil {
 		return nil, fmt.Errorf("building canonical operations: %w", err)
+	}
+	deviations, err := list(k, in.Deviations, k.deviation)
+	if err != nil {
+		return nil, err
 	}
 	pairs := make([][2]*ast.Term, 0, 12)
 	pairs = append(pairs,
@@ -70,12 +76,8 @@ func (k *keys) input(in Input) (ast.Value, error) {
 		ast.Item(k.resourceID, ast.StringTerm(in.ResourceID)),
 		ast.Item(k.raw, raw),
 		ast.Item(k.canonical, canonical),
-		ast.Item(k.deviations, k.deviationList(in.Deviations)),
-		ast.Item(k.query, ast.ObjectTerm(
-			ast.Item(k.filter, ast.StringTerm(in.Query.Filter)),
-			ast.Item(k.filterShape, ast.StringTerm(in.Query.FilterShape)),
-			ast.Item(k.attributes, k.strings(in.Query.Attributes)),
-			ast.Item(k.excluded, k.strings(in.Query.Excluded)))))
+		ast.Item(k.deviations, deviations),
+		ast.Item(k.query, k.queryOf(in.Query)))
 	if in.Resource != nil {
 		resource, err := object(in.Resource, 0)
 		if err != nil {
@@ -86,48 +88,74 @@ func (k *keys) input(in Input) (ast.Value, error) {
 	return ast.NewObject(pairs...), nil
 }
 
-func (k *keys) operations(ops []Operation, canonical bool) (*ast.Term, error) {
-	if len(ops) == 0 {
+func list[T any](k *keys, values []T, one func(*T) (*ast.Term, error)) (*ast.Term, error) {
+	if len(values) == 0 {
 		return k.empty, nil
 	}
-	terms := make([]*ast.Term, 0, len(ops))
-	for i, op := range ops {
-		pairs := make([][2]*ast.Term, 0, 7)
-		pairs = append(pairs,
-			ast.Item(k.op, ast.InternedTerm(op.Op)),
-			ast.Item(k.hasPath, ast.InternedTerm(op.HasPath)),
-			ast.Item(k.hasValue, ast.InternedTerm(op.HasValue)))
-		if op.HasPath {
-			pairs = append(pairs, ast.Item(k.path, ast.StringTerm(op.Path)))
+	terms := make([]*ast.Term, len(values))
+	for i := range values {
+		var err error
+		if terms[i], err = one(&values[i]); err != nil {
+			return nil, fmt.Errorf("element %d: %w", i, err)
 		}
-		if op.HasValue {
-			value, err := term(op.Value, 0)
-			if err != nil {
-				return nil, fmt.Errorf("value of operation %d: %w", i, err)
-			}
-			pairs = append(pairs, ast.Item(k.value, value))
-		}
-		if canonical {
-			pairs = append(pairs,
-				ast.Item(k.target, ast.InternedTerm(op.Target)),
-				ast.Item(k.raw, ast.InternedTerm(op.Raw)))
-		}
-		terms = append(terms, ast.ObjectTerm(pairs...))
 	}
 	return ast.ArrayTerm(terms...), nil
 }
 
-func (k *keys) deviationList(deviations []Deviation) *ast.Term {
-	if len(deviations) == 0 {
-		return k.empty
+func (k *keys) rawOp(op *scim.RawOp) (*ast.Term, error) {
+	pairs, err := k.operation(op.Op, op.Path, op.HasPath, op.Value, op.HasValue)
+	return ast.ObjectTerm(pairs...), err
+}
+
+func (k *keys) canonicalOp(op *scim.Op) (*ast.Term, error) {
+	path := op.Path.String()
+	pairs, err := k.operation(string(op.Kind), path, path != "", op.Value, op.HasValue)
+	pairs = append(pairs, ast.Item(k.target, ast.InternedTerm(op.Target)), ast.Item(k.raw, ast.InternedTerm(op.Raw)))
+	return ast.ObjectTerm(pairs...), err
+}
+
+func (k *keys) operation(op, path string, hasPath bool, value any, hasValue bool) ([][2]*ast.Term, error) {
+	pairs := make([][2]*ast.Term, 0, 7)
+	pairs = append(pairs,
+		ast.Item(k.op, ast.InternedTerm(op)),
+		ast.Item(k.hasPath, ast.InternedTerm(hasPath)),
+		ast.Item(k.hasValue, ast.InternedTerm(hasValue)))
+	if hasPath {
+		pairs = append(pairs, ast.Item(k.path, ast.StringTerm(path)))
 	}
-	terms := make([]*ast.Term, 0, len(deviations))
-	for _, d := range deviations {
-		terms = append(terms, ast.ObjectTerm(
-			ast.Item(k.code, ast.StringTerm(d.Code)),
-			ast.Item(k.op, ast.InternedTerm(d.Op))))
+	if hasValue {
+		v, err := term(value, 0)
+		if err != nil {
+			return nil, err
+		}
+		pairs = append(pairs, ast.Item(k.value, v))
 	}
-	return ast.ArrayTerm(terms...)
+	return pairs, nil
+}
+
+func (k *keys) deviation(d *scim.Deviation) (*ast.Term, error) {
+	return ast.ObjectTerm(ast.Item(k.code, ast.StringTerm(d.Code)), ast.Item(k.op, ast.InternedTerm(d.Op))), nil
+}
+
+func (k *keys) queryOf(q *scim.Query) *ast.Term {
+	filter, shape := filterText(q)
+	if q == nil {
+		q = &scim.Query{}
+	}
+	return ast.ObjectTerm(
+		ast.Item(k.filter, ast.StringTerm(filter)),
+		ast.Item(k.filterShape, ast.StringTerm(shape)),
+		ast.Item(k.attributes, k.strings(q.Attributes)),
+		ast.Item(k.excluded, k.strings(q.Excluded)))
+}
+
+// filterText returns the canonical text of a filter and its shape ("userName eq",
+// "emails[value eq]", "other"), both "" without a filter.
+func filterText(q *scim.Query) (text, shape string) {
+	if q == nil || q.Filter == nil {
+		return "", ""
+	}
+	return q.Filter.String(), scim.Shape(q.Filter)
 }
 
 func (k *keys) strings(list []string) *ast.Term {
@@ -165,8 +193,8 @@ func array(list []any, depth int) (*ast.Term, error) {
 	return ast.ArrayTerm(terms...), nil
 }
 
-// term turns a JSON value into a term. The types are those that Input names: a value of
-// any other, a named map included, is the caller's fault and refuses the request.
+// term turns a JSON value into a term. A value of a type that [scim.Object] does not hold
+// is the caller's fault and refuses the request.
 func term(v any, depth int) (*ast.Term, error) {
 	if depth > maxDepth {
 		return nil, errDepth
@@ -187,6 +215,8 @@ func term(v any, depth int) (*ast.Term, error) {
 			return nil, errors.New("number is not finite")
 		}
 		return numberTerm(strconv.FormatFloat(v, 'g', -1, 64)), nil
+	case scim.Object:
+		return object(v, depth)
 	case map[string]any:
 		return object(v, depth)
 	case []any:

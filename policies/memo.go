@@ -3,8 +3,8 @@ package policies
 import (
 	"encoding/binary"
 	"slices"
-	"sync"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
@@ -23,10 +23,13 @@ const (
 // out are only resource_id and query, and those only when no rule of the activation
 // reads them, which is read off the compiled rules (see [reads]).
 type memo struct {
-	reads reads
+	reads    reads
+	verdicts *lru.Cache[string, Verdict]
+}
 
-	mu sync.RWMutex // guards m
-	m  map[string]Verdict
+func newMemo(r reads) (memo, error) {
+	verdicts, err := lru.New[string, Verdict](maxMemo)
+	return memo{reads: r, verdicts: verdicts}, err
 }
 
 // reads says which fields with many values the rules of an activation can read.
@@ -90,9 +93,9 @@ func (r reads) key(buf []byte, in *Input) ([]byte, bool) {
 	if r.resourceID {
 		buf = appendString(buf, in.ResourceID)
 	}
-	if r.query {
-		buf = appendString(buf, in.Query.Filter)
-		buf = appendString(buf, in.Query.FilterShape)
+	if r.query && in.Query != nil {
+		filter, _ := filterText(in.Query) // its shape follows from it
+		buf = appendString(buf, filter)
 		buf = appendStrings(buf, in.Query.Attributes)
 		buf = appendStrings(buf, in.Query.Excluded)
 	}
@@ -113,24 +116,16 @@ func appendStrings(buf []byte, list []string) []byte {
 
 // get returns the verdict of an equal request. The caller owns it.
 func (m *memo) get(key []byte) (Verdict, bool) {
-	m.mu.RLock()
-	v, ok := m.m[string(key)]
-	m.mu.RUnlock()
+	v, ok := m.verdicts.Get(string(key))
 	v.Violations = slices.Clone(v.Violations)
 	return v, ok
 }
 
-// put remembers a verdict; a failure is none. A full memo starts anew: who fills it
-// costs others one evaluation each.
+// put remembers a verdict, but never a failure.
 func (m *memo) put(key []byte, v Verdict) {
 	if v.Failure != "" {
 		return
 	}
 	v.Violations = slices.Clone(v.Violations)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.m == nil || len(m.m) >= maxMemo {
-		m.m = make(map[string]Verdict)
-	}
-	m.m[string(key)] = v
+	m.verdicts.Add(string(key), v)
 }

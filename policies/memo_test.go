@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/scimward/scimward/policies"
+	"github.com/scimward/scimward/store/scim"
 )
 
 // echo answers allow only where the rule holds, so a verdict that belongs to another
@@ -32,11 +33,12 @@ verdict := {"allow": false, "violations": [{"rule": "r", "op": -1, "message": "m
 	return e
 }
 
-func read() policies.Input {
-	return policies.Input{
+func read(t testing.TB) *policies.Input {
+	t.Helper()
+	return &policies.Input{
 		Profile: "echo", Tenant: "acme", Method: "GET", Route: "GET /Users", ResourceType: "User", ResourceID: "u1",
 		Client: policies.Client{ID: "idp", Issuer: "https://as.example", Scopes: []string{"scim"}},
-		Query:  policies.Query{Filter: "f", FilterShape: "s", Attributes: []string{"a"}, Excluded: []string{"b"}},
+		Query:  &scim.Query{Filter: parseFilter(t, `userName eq "a"`), Attributes: []string{"a"}, Excluded: []string{"b"}},
 	}
 }
 
@@ -60,22 +62,23 @@ func TestMemoTellsInputsApart(t *testing.T) {
 		{"id through the whole input", `_holds if { x := input; x.resource_id == "u1" }`, func(in *policies.Input) { in.ResourceID = "u2" }},
 		{"id through a function", "_holds if _f(input)\n\n_f(x) if x.resource_id == \"u1\"", func(in *policies.Input) { in.ResourceID = "u2" }},
 		{"id in a comprehension", `_holds if count([k | input[k] == "u1"]) == 1`, func(in *policies.Input) { in.ResourceID = "u2" }},
-		{"filter", `_holds if input.query.filter == "f"`, func(in *policies.Input) { in.Query.Filter = "g" }},
-		{"shape", `_holds if input.query.filter_shape == "s"`, func(in *policies.Input) { in.Query.FilterShape = "t" }},
+		{"filter", "_holds if input.query.filter == `userName eq \"a\"`", func(in *policies.Input) { in.Query.Filter = parseFilter(t, `userName eq "b"`) }},
+		{"shape", `_holds if input.query.filter_shape == "userName eq"`, func(in *policies.Input) { in.Query.Filter = parseFilter(t, `id eq "a"`) }},
+		{"no query", `_holds if input.query.filter_shape == "userName eq"`, func(in *policies.Input) { in.Query = nil }},
 		{"attributes", `_holds if input.query.attributes == ["a"]`, func(in *policies.Input) { in.Query.Attributes = []string{"b"} }},
 		{"excluded", `_holds if input.query.excluded == ["b"]`, func(in *policies.Input) { in.Query.Excluded = nil }},
-		{"resource", `_holds if not input.resource`, func(in *policies.Input) { in.Resource = map[string]any{"userName": "x"} }},
-		{"empty resource", `_holds if not input.resource`, func(in *policies.Input) { in.Resource = map[string]any{} }},
-		{"raw", `_holds if count(input.raw) == 0`, func(in *policies.Input) { in.Raw = []policies.Operation{{Op: "add"}} }},
-		{"canonical", `_holds if count(input.canonical) == 0`, func(in *policies.Input) { in.Canonical = []policies.Operation{{Op: "add"}} }},
-		{"deviations", `_holds if count(input.deviations) == 0`, func(in *policies.Input) { in.Deviations = []policies.Deviation{{Code: "c"}} }},
+		{"resource", `_holds if not input.resource`, func(in *policies.Input) { in.Resource = scim.Object{"userName": "x"} }},
+		{"empty resource", `_holds if not input.resource`, func(in *policies.Input) { in.Resource = scim.Object{} }},
+		{"raw", `_holds if count(input.raw) == 0`, func(in *policies.Input) { in.Raw = []scim.RawOp{{Op: "add"}} }},
+		{"canonical", `_holds if count(input.canonical) == 0`, func(in *policies.Input) { in.Canonical = []scim.Op{{Kind: "add"}} }},
+		{"deviations", `_holds if count(input.deviations) == 0`, func(in *policies.Input) { in.Deviations = []scim.Deviation{{Code: "c"}} }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			e, other := echo(t, tt.rule), read()
-			tt.change(&other)
+			e, other := echo(t, tt.rule), read(t)
+			tt.change(other)
 			for range 3 { // the second and third may come from the memo
-				if v := e.Decide(t.Context(), read()); !v.Allow || v.Failure != "" {
+				if v := e.Decide(t.Context(), read(t)); !v.Allow || v.Failure != "" {
 					t.Fatalf("the unchanged request: %+v", v)
 				}
 				if v := e.Decide(t.Context(), other); v.Allow || v.Failure != "" {
@@ -94,8 +97,8 @@ func TestMemoKnowsEveryField(t *testing.T) {
 	if n := reflect.TypeFor[policies.Client]().NumField(); n != 3 {
 		t.Errorf("Client has %d fields: add the new one to reads.key", n)
 	}
-	if n := reflect.TypeFor[policies.Query]().NumField(); n != 4 {
-		t.Errorf("Query has %d fields: add the new one to reads.key", n)
+	if n := reflect.TypeFor[scim.Query]().NumField(); n != 6 { // rules read filter, attributes and excluded
+		t.Errorf("Query has %d fields: add the new one to reads.key if rules can read it", n)
 	}
 }
 
@@ -103,7 +106,7 @@ func TestMemoKnowsEveryField(t *testing.T) {
 func TestMemoKeepsFieldsApart(t *testing.T) {
 	e := echo(t, `_holds if input.client.scopes == ["ab", "c"]`)
 	for _, scopes := range [][]string{{"ab", "c"}, {"a", "bc"}, {"abc"}, {"ab", "c", ""}} {
-		in := read()
+		in := read(t)
 		in.Client.Scopes = scopes
 		if v := e.Decide(t.Context(), in); v.Allow != (len(scopes) == 2 && scopes[0] == "ab") {
 			t.Errorf("%q: allow %v", scopes, v.Allow)
@@ -116,13 +119,13 @@ func TestMemoRemembersNoFailure(t *testing.T) {
 	e := echo(t, `_holds if input.method == "GET"`)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if v := e.Decide(ended, read()); v.Allow || v.Failure == "" {
+	if v := e.Decide(ended, read(t)); v.Allow || v.Failure == "" {
 		t.Errorf("an ended request: %+v", v)
 	}
-	if v := e.Decide(t.Context(), read()); !v.Allow {
+	if v := e.Decide(t.Context(), read(t)); !v.Allow {
 		t.Errorf("the next one: %+v", v)
 	}
-	if v := e.Decide(ended, read()); v.Allow || v.Failure == "" {
+	if v := e.Decide(ended, read(t)); v.Allow || v.Failure == "" {
 		t.Errorf("an ended request that was answered before: %+v", v)
 	}
 }
@@ -130,9 +133,9 @@ func TestMemoRemembersNoFailure(t *testing.T) {
 // TestMemoIsNotShared: what a caller does to its verdict reaches no other.
 func TestMemoIsNotShared(t *testing.T) {
 	e := echo(t, `_holds if input.method == "PUT"`)
-	want := e.Decide(t.Context(), read())
+	want := e.Decide(t.Context(), read(t))
 	for range 3 {
-		got := e.Decide(t.Context(), read())
+		got := e.Decide(t.Context(), read(t))
 		if diff := cmp.Diff(want, got); diff != "" || len(got.Violations) != 1 {
 			t.Fatalf("verdict (-want +got):\n%s", diff)
 		}
@@ -144,7 +147,7 @@ func TestMemoIsNotShared(t *testing.T) {
 func TestMemoIsBounded(t *testing.T) {
 	e := echo(t, `_holds if endswith(input.client.id, "7")`)
 	for i := range 3000 {
-		in := read()
+		in := read(t)
 		in.Client.ID = fmt.Sprint(i)
 		if v := e.Decide(t.Context(), in); v.Allow != (i%10 == 7) || v.Failure != "" {
 			t.Fatalf("client %d: %+v", i, v)
@@ -155,7 +158,7 @@ func TestMemoIsBounded(t *testing.T) {
 // TestMemoFollowsActivation: new rules are asked anew.
 func TestMemoFollowsActivation(t *testing.T) {
 	e := newEngine(t)
-	in := read()
+	in := read(t)
 	in.Profile = "ipsie-il1"
 	before := e.Decide(t.Context(), in)
 	if !before.Allow {
@@ -180,7 +183,7 @@ verdict := {"allow": false, "violations": [{"rule": "r", "op": -1, "message": "m
 func TestMemoServesReads(t *testing.T) {
 	e := newEngine(t)
 	for _, profile := range policies.Profiles() {
-		in, n := read(), 0
+		in, n := read(t), 0
 		in.Profile = profile
 		allocs := testing.AllocsPerRun(100, func() {
 			n++

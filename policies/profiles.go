@@ -147,7 +147,11 @@ func prepare(profiles []profile, src source) (*activation, error) {
 		if err != nil {
 			return nil, fmt.Errorf("preparing profile %s: %w", p.name, err)
 		}
-		a.profiles[p.name] = &prepared{set: a, query: query, revision: revision(p.name, texts[i]), memo: memo{reads: fields}}
+		memo, err := newMemo(fields)
+		if err != nil {
+			return nil, err
+		}
+		a.profiles[p.name] = &prepared{set: a, query: query, revision: revision(p.name, texts[i]), memo: memo}
 	}
 	return a, nil
 }

@@ -1,9 +1,10 @@
 package policies
 
-// Input is what a rule sees of one SCIM request. Package authz fills it from the
-// decoded request; Engine.Decide turns it into an ast.Value by hand. Slices are
-// arrays and nil slices are empty arrays in Rego; Resource and Value are the JSON
-// types nil, bool, string, int64, float64, []any and map[string]any.
+import "github.com/scimward/scimward/store/scim"
+
+// Input is what a rule sees of one SCIM request. Package authz fills it from the decoded
+// request; Engine.Decide turns it into the document of schemas/input.json. Nil slices are
+// empty arrays in Rego. Resource and values of operations hold the types of [scim.Object].
 type Input struct {
 	Profile      string // "ipsie-il1"
 	Tenant       string // a tenant of the configuration: it labels the metrics
@@ -12,11 +13,11 @@ type Input struct {
 	Route        string // "PATCH /Groups/{id}": one string for the rule indexer
 	ResourceType string // "User", "Group", "" on discovery
 	ResourceID   string
-	Resource     map[string]any // body of POST and PUT, canonical names; nil otherwise
-	Raw          []Operation    // PATCH operations as sent
-	Canonical    []Operation    // after normalisation
-	Deviations   []Deviation
-	Query        Query
+	Resource     scim.Object  // body of POST and PUT, canonical names; nil otherwise
+	Raw          []scim.RawOp // PATCH operations as sent
+	Canonical    []scim.Op    // after normalisation
+	Deviations   []scim.Deviation
+	Query        *scim.Query // nil where there is none: discovery
 }
 
 // Client is who asks, from the access token.
@@ -24,31 +25,6 @@ type Client struct {
 	ID     string
 	Issuer string
 	Scopes []string
-}
-
-// Operation is one PATCH operation. HasPath and HasValue tell absent from empty.
-type Operation struct {
-	Op       string
-	Path     string
-	HasPath  bool
-	Value    any
-	HasValue bool
-	Target   string // canonical only: the attribute the operation acts on, "members"
-	Raw      int    // canonical only: index of the operation in Input.Raw that it came from
-}
-
-// Deviation is a difference between what was sent and the canonical form.
-type Deviation struct {
-	Code string // OP_CASE, PATHLESS, REMOVE_VALUE_ARRAY, …
-	Op   int    // index of the operation, -1 for the request
-}
-
-// Query is the parsed query of a list request.
-type Query struct {
-	Filter      string // canonical text, "" when absent
-	FilterShape string // "userName eq", "emails[value eq]", "other", "" when absent
-	Attributes  []string
-	Excluded    []string
 }
 
 // Mode is how a rule acts. The zero value enforces.

@@ -17,30 +17,31 @@ import (
 // locks gives package authz the store's lock table.
 type locks struct{ table *store.LockTable }
 
-func (l locks) Locked(tenant string, s authz.Subject) (authz.Lock, bool) {
-	ref := subject.Subject{SCIMID: s.SCIMID, UserName: s.UserName, ExternalID: s.ExternalID}
-	ref.Add(subject.Email, s.Email)
-	lock, ok := l.table.Lookup(tenant, &ref)
+func (l locks) Locked(tenant string, s *subject.Subject) *authz.Lock {
+	lock, ok := l.table.Lookup(tenant, s)
 	if !ok {
-		return authz.Lock{}, false
+		return nil
 	}
-	return authz.Lock{State: string(lock.State), Refuses: lock.Refuses}, true
+	return &authz.Lock{State: string(lock.State), Refuses: lock.Refuses}
 }
 
 // users resolves names to SCIM ids for requests with two credentials.
 type users struct{ store *store.Store }
 
-func (u users) SCIMID(ctx context.Context, tenant string, s authz.Subject) (string, bool) {
+func (u users) SCIMID(ctx context.Context, tenant string, s *subject.Subject) (id string) {
 	if s.SCIMID != "" {
-		return s.SCIMID, true
+		return s.SCIMID
 	}
-	id := ""
+	indexes := map[subject.Name]string{
+		subject.UserName: "userName", subject.ExternalID: "externalId", subject.Email: "emails.value",
+	}
 	err := u.store.View(ctx, tenant, func(r *store.Reader) error {
-		for _, name := range [][2]string{{"userName", s.UserName}, {"externalId", s.ExternalID}, {"emails.value", s.Email}} {
-			if name[1] == "" || id != "" {
+		for kind, value := range s.Names() {
+			index := indexes[kind]
+			if index == "" || id != "" {
 				continue
 			}
-			ids, err := r.UserIDs(name[0], name[1])
+			ids, err := r.UserIDs(index, value)
 			if err != nil {
 				return err
 			}
@@ -50,24 +51,28 @@ func (u users) SCIMID(ctx context.Context, tenant string, s authz.Subject) (stri
 		}
 		return nil
 	})
-	return id, err == nil && id != ""
+	if err != nil {
+		return ""
+	}
+	return id
 }
 
 // identifier asks the app's plugin whose credential it is.
 type identifier struct{ host *plugins.Host }
 
-func (i identifier) Identify(ctx context.Context, tenant, app string, c authz.Credential) (authz.Identity, error) {
-	res, err := i.host.Identify(ctx, tenant, app, abi.Credential{Source: c.Source, Name: c.Name, Scheme: c.Scheme, Prefix: c.Prefix}, c.Value)
+func (i identifier) Identify(ctx context.Context, tenant, app string, c authz.Credential) (authz.Caller, error) {
+	res, err := i.host.Identify(ctx, tenant, app,
+		abi.Credential{Source: c.Source, Name: c.Name, Scheme: c.Scheme, Prefix: c.Prefix}, c.Value)
 	if err != nil {
-		return authz.Identity{}, fmt.Errorf("asking the plugin of %s: %w", app, err)
+		return authz.Caller{}, fmt.Errorf("asking the plugin of %s: %w", app, err)
 	}
 	if res.Error != nil {
-		return authz.Identity{}, fmt.Errorf("asking the plugin of %s: it answers %s", app, res.Error.Code)
+		return authz.Caller{}, fmt.Errorf("asking the plugin of %s: it answers %s", app, res.Error.Code)
 	}
-	if res.Subject == nil {
-		return authz.Identity{}, nil
+	out := authz.Caller{Subject: revoke.FromWire(res.Subject)}
+	if res.Subject != nil && !out.Known() {
+		return authz.Caller{}, fmt.Errorf("asking the plugin of %s: it knows the credential but names nobody", app)
 	}
-	out := authz.Identity{Known: true, SCIMID: res.Subject.SCIMID, UserName: res.Subject.UserName, AppUserID: res.Subject.AppUserID}
 	if res.IssuedAt != nil {
 		out.IssuedAt = *res.IssuedAt
 	}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
+	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 	"github.com/scimward/scimward/store/storetest"
 )
@@ -26,17 +27,17 @@ import (
 // told is a Decider that answers as told and remembers what it was asked.
 type told struct {
 	answer authz.Decision
-	asked  authz.Request
+	asked  request.Request
 }
 
-func (d *told) Decide(_ context.Context, r authz.Request) authz.Decision {
+func (d *told) Decide(_ context.Context, r request.Request) authz.Decision {
 	d.asked = r
 	out := d.answer
 	out.Surface, out.Tenant = r.Surface, r.Tenant
 	return out
 }
 
-func (*told) DecideSubject(string, authz.Subject) bool { return false }
+func (*told) DecideSubject(string, *authz.Caller) bool { return false }
 
 // surfaces are the two places that answer a SCIM request: the proxy's adaptor and
 // the handler.
@@ -113,15 +114,11 @@ func (s *surfaces) fromHandler(t *testing.T) wire {
 	return sent(t, w.Code, w.Header().Get, w.Body.String())
 }
 
-// reasons reads every reason code that package authz declares.
+// reasons reads every reason code that packages authz and request declare.
 func reasons(t *testing.T) []string {
 	t.Helper()
-	f, err := parser.ParseFile(token.NewFileSet(), "internal/authz/reason.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
 	out := []string{""}
-	ast.Inspect(f, func(n ast.Node) bool {
+	collect := func(n ast.Node) bool {
 		spec, ok := n.(*ast.ValueSpec)
 		if !ok || !strings.HasPrefix(spec.Names[0].Name, "Reason") {
 			return true
@@ -132,7 +129,14 @@ func reasons(t *testing.T) []string {
 		}
 		out = append(out, code)
 		return true
-	})
+	}
+	for _, path := range []string{"internal/authz/decision.go", "internal/request/request.go"} {
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(f, collect)
+	}
 	if len(out) < 30 {
 		t.Fatalf("only %d reasons were found", len(out))
 	}
@@ -140,7 +144,7 @@ func reasons(t *testing.T) []string {
 }
 
 // TestRefusalsAgree: a refusal is one answer, whether the proxy gives it or the
-// handler does (DESIGN §7), for every reason and everything a decision may leave
+// handler does, for every reason and everything a decision may leave
 // open.
 func TestRefusalsAgree(t *testing.T) {
 	s := newSurfaces(t)

@@ -18,8 +18,10 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/oauth"
+	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/token"
 	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/subject"
 )
 
 // storeTenants says which jobs a deactivation creates.
@@ -204,17 +206,20 @@ func (v *verifiers) authzTenant(t *config.Tenant, own []byte) (authz.TenantOptio
 }
 
 func (v *verifiers) source(name string, t *config.Tenant, s *config.Subject) (authz.SubjectSource, error) {
-	out := authz.SubjectSource{Scheme: s.Scheme, Prefix: s.Prefix, IssuedName: s.IssuedHeader}
+	out := authz.SubjectSource{
+		Source:     request.Source{Scheme: s.Scheme, Prefix: s.Prefix},
+		IssuedName: s.IssuedHeader,
+	}
 	switch {
 	case s.Cookie != "":
-		out.In, out.Name, out.Escapes = authz.InCookie, s.Cookie, s.Escapes
+		out.In, out.Name, out.Escapes = request.InCookie, s.Cookie, s.Escapes
 	case s.Header != "":
-		out.In, out.Name = authz.InHeader, s.Header
+		out.In, out.Name = request.InHeader, s.Header
 	default:
-		out.In, out.Name = authz.InBody, s.Body.Form
-		out.Body = authz.BodySource{Method: s.Body.Method, Path: s.Body.Path, Format: authz.Form}
+		out.In, out.Name = request.InBody, s.Body.Form
+		out.Body = request.BodyRoute{Method: s.Body.Method, Path: s.Body.Path, Format: request.Form}
 		if s.Body.JSON != "" {
-			out.Name, out.Body.Format = s.Body.JSON, authz.JSON
+			out.Name, out.Body.Format = s.Body.JSON, request.JSON
 		}
 	}
 	switch s.Is {
@@ -229,12 +234,12 @@ func (v *verifiers) source(name string, t *config.Tenant, s *config.Subject) (au
 		if s.JWT.Audience != "" {
 			c.Audience = []string{s.JWT.Audience}
 		}
-		out.Kind, out.Claim, out.As = authz.SourceJWT, s.JWT.Claim, authz.NameKind(s.JWT.Names)
+		out.Kind, out.Claim, out.As = authz.SourceJWT, s.JWT.Claim, subject.Name(s.JWT.Names)
 		if out.Verifier, err = v.add(name, token.Options{Tenant: t.Name, Purpose: token.Subject, Issuers: []token.IssuerConfig{c}}); err != nil {
 			return out, err
 		}
 	default:
-		out.Kind, out.As = authz.SourceTrusted, authz.NameKind(s.Is)
+		out.Kind, out.As = authz.SourceTrusted, subject.Name(s.Is)
 		if s.Body != nil {
 			out.Kind = authz.SourceUserName
 		}

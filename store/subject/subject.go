@@ -74,7 +74,7 @@ func (s *Subject) Names() iter.Seq2[Name, string] {
 		for _, n := range [...]struct {
 			kind  Name
 			value string
-		}{{SCIMID, s.SCIMID}, {UserName, s.UserName}, {ExternalID, s.ExternalID}, {AppUserID, s.AppUserID}} {
+		}{{UserName, s.UserName}, {SCIMID, s.SCIMID}, {ExternalID, s.ExternalID}, {AppUserID, s.AppUserID}} {
 			if n.value != "" && !yield(n.kind, n.value) {
 				return
 			}

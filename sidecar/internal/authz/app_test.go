@@ -10,12 +10,15 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/scimward/scimward/sidecar/headers"
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/request"
+	"github.com/scimward/scimward/store/subject"
 )
 
-func cookie(v ...string) func(*authz.Request) { return header("cookie", v...) }
+func cookie(v ...string) func(*request.Request) { return header("cookie", v...) }
 
-func auth(v string) func(*authz.Request) { return header("authorization", v) }
+func auth(v string) func(*request.Request) { return header("authorization", v) }
 
 // TestAppPaths is §3.3.1 lines 1, 3 and 7 where no local write is concerned.
 func TestAppPaths(t *testing.T) {
@@ -24,18 +27,18 @@ func TestAppPaths(t *testing.T) {
 		{"escaped blank", appReq("GET", "/a%20b/%C3%BC"), 0, authz.ReasonAllowed},
 		{"escaped percent sign", appReq("GET", "/100%25"), 0, authz.ReasonAllowed},
 		{"free query", appReq("GET", "/?method=sum&q=100%"), 0, authz.ReasonAllowed},
-		{"control byte", appReq("GET", "/a%01"), 400, authz.ReasonPath},
-		{"doubly escaped line feed", appReq("GET", "/a%250a"), 400, authz.ReasonPath},
-		{"bad escape", appReq("GET", "/a%zz"), 400, authz.ReasonPath},
-		{"question mark after decoding", appReq("POST", "/a%3fb"), 400, authz.ReasonPath},
-		{"question mark after two decodings", appReq("POST", "/a%253fb"), 400, authz.ReasonPath},
-		{"dot segments", appReq("GET", "/a/%252e%252e/b"), 400, authz.ReasonPath},
-		{"dot segments with parameters", appReq("GET", "/a/..;x/b"), 400, authz.ReasonPath},
-		{"invalid UTF-8", appReq("GET", "/%ff"), 400, authz.ReasonPath},
-		{"escaped without end", appReq("GET", "/%252525252541"), 400, authz.ReasonPath},
-		{"number sign", appReq("GET", "/a#b"), 400, authz.ReasonPath},
-		{"no path", appReq("GET", ""), 400, authz.ReasonPath},
-		{"asterisk form", appReq("OPTIONS", "*"), 400, authz.ReasonPath},
+		{"control byte", appReq("GET", "/a%01"), 400, request.ReasonPath},
+		{"doubly escaped line feed", appReq("GET", "/a%250a"), 400, request.ReasonPath},
+		{"bad escape", appReq("GET", "/a%zz"), 400, request.ReasonPath},
+		{"question mark after decoding", appReq("POST", "/a%3fb"), 400, request.ReasonPath},
+		{"question mark after two decodings", appReq("POST", "/a%253fb"), 400, request.ReasonPath},
+		{"dot segments", appReq("GET", "/a/%252e%252e/b"), 400, request.ReasonPath},
+		{"dot segments with parameters", appReq("GET", "/a/..;x/b"), 400, request.ReasonPath},
+		{"invalid UTF-8", appReq("GET", "/%ff"), 400, request.ReasonPath},
+		{"escaped without end", appReq("GET", "/%252525252541"), 400, request.ReasonPath},
+		{"number sign", appReq("GET", "/a#b"), 400, request.ReasonPath},
+		{"no path", appReq("GET", ""), 400, request.ReasonPath},
+		{"asterisk form", appReq("OPTIONS", "*"), 400, request.ReasonPath},
 		{"no method", appReq("", "/"), 400, authz.ReasonMethod},
 		{"odd method", appReq("PROPFIND", "/"), 405, authz.ReasonMethod},
 		{"TRACE", appReq("TRACE", "/"), 405, authz.ReasonMethod},
@@ -50,7 +53,7 @@ func TestAppPaths(t *testing.T) {
 		{"SCIM doubly escaped", appReq("POST", "/%2573cim/v2"), 404, authz.ReasonSCIMPath},
 		{"a page about SCIM", appReq("GET", "/scim/settings"), 0, authz.ReasonAllowed},
 		{"override in the query", appReq("POST", "/x?_method=PUT"), 400, authz.ReasonOverride},
-		{"token in the query", appReq("GET", "/x?access_token=app.locked.x"), 400, authz.ReasonCredential},
+		{"token in the query", appReq("GET", "/x?access_token=app.locked.x"), 400, request.ReasonCredential},
 		{"identity header that cannot be removed", appReq("GET", "/", header("x-scim-user_2", "alice")), 400, authz.ReasonIdentityHeader},
 	})
 	for _, h := range []string{
@@ -65,7 +68,7 @@ func TestAppPaths(t *testing.T) {
 // however the route is spelt.
 func TestLocalModificationRefused(t *testing.T) {
 	const local = authz.ReasonLocal
-	json := func(b string) func(*authz.Request) { return body("application/json", b) }
+	json := func(b string) func(*request.Request) { return body("application/json", b) }
 	rows := []row{
 		{"read", appReq("GET", "/api/users"), 0, authz.ReasonAllowed},
 		{"head", appReq("HEAD", "/api/users/u1"), 0, authz.ReasonAllowed},
@@ -73,7 +76,7 @@ func TestLocalModificationRefused(t *testing.T) {
 		{"override in the query of a read", appReq("GET", "/api/users?method=POST"), 400, authz.ReasonOverride},
 		{"other override in the query", appReq("GET", "/api/users/u1?httpMethod=DELETE"), 400, authz.ReasonOverride},
 		{"override header", appReq("GET", "/api/users", header("x-method", "POST")), 400, authz.ReasonOverride},
-		{"question mark in the path", appReq("POST", "/api/users%3fx"), 400, authz.ReasonPath},
+		{"question mark in the path", appReq("POST", "/api/users%3fx"), 400, request.ReasonPath},
 		{"locked user is told so", appReq("POST", "/api/users", auth("Bearer pat_locked")), 401, authz.ReasonLocked},
 		{"known user", appReq("POST", "/api/users", auth("Bearer pat_alice")), 403, local},
 		{"plugin is down", appReq("POST", "/api/users", cookie("session=down")), 403, local},
@@ -94,12 +97,12 @@ func TestLocalModificationRefused(t *testing.T) {
 		{"no such field as form", appReq("POST", "/api/me", body(form, "theme=dark")), 0, authz.ReasonAllowed},
 		{"override as form", appReq("POST", "/api/me", body(form, "_method=DELETE")), 400, authz.ReasonOverride},
 		{"method without fields", appReq("DELETE", "/api/me"), 403, local},
-		{"fields without a body", appReq("PATCH", "/api/me"), 400, authz.ReasonBodyMissing},
-		{"fields in half a body", appReq("PATCH", "/api/me", json(`{}`), state(authz.BodyPartial)), 413, authz.ReasonBodyPartial},
-		{"fields in an encoded body", appReq("PATCH", "/api/me", json(`{}`), header("content-encoding", "gzip")), 415, authz.ReasonBodyEncoded},
-		{"fields in another format", appReq("PATCH", "/api/me", body("multipart/form-data; boundary=b", "--b")), 415, authz.ReasonContentType},
-		{"fields twice", appReq("PATCH", "/api/me", json(`{"a":1,"a":2}`)), 400, authz.ReasonBody},
-		{"fields in a JSON patch", appReq("PATCH", "/api/me", body("application/json-patch+json", `[{"op":"add","path":"/email"}]`)), 400, authz.ReasonBody},
+		{"fields without a body", appReq("PATCH", "/api/me"), 400, request.ReasonBodyMissing},
+		{"fields in half a body", appReq("PATCH", "/api/me", json(`{}`), partial), 413, request.ReasonBodyPartial},
+		{"fields in an encoded body", appReq("PATCH", "/api/me", json(`{}`), header("content-encoding", "gzip")), 415, request.ReasonBodyEncoded},
+		{"fields in another format", appReq("PATCH", "/api/me", body("multipart/form-data; boundary=b", "--b")), 415, request.ReasonContentType},
+		{"fields twice", appReq("PATCH", "/api/me", json(`{"a":1,"a":2}`)), 400, request.ReasonBody},
+		{"fields in a JSON patch", appReq("PATCH", "/api/me", body("application/json-patch+json", `[{"op":"add","path":"/email"}]`)), 400, request.ReasonBody},
 	}
 	for _, m := range []string{"POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
 		rows = append(rows, row{m, appReq(m, "/api/users"), 403, local})
@@ -122,11 +125,11 @@ func TestLocalModificationRefused(t *testing.T) {
 // TestLockedSubjectRefused: 401 on every application route, whatever the
 // credential, login and refresh included.
 func TestLockedSubjectRefused(t *testing.T) {
-	login := func(name string) authz.Request {
+	login := func(name string) request.Request {
 		return appReq("POST", "/login", body(form, "username="+name+"&password=x"))
 	}
-	refresh := func(b string, edits ...func(*authz.Request)) authz.Request {
-		return appReq("POST", "/oauth/token", append([]func(*authz.Request){body(form, b)}, edits...)...)
+	refresh := func(b string, edits ...func(*request.Request)) request.Request {
+		return appReq("POST", "/oauth/token", append([]func(*request.Request){body(form, b)}, edits...)...)
 	}
 	run(t, []row{
 		{"session", appReq("GET", "/", cookie("session=locked")), 401, authz.ReasonLocked},
@@ -149,58 +152,58 @@ func TestLockedSubjectRefused(t *testing.T) {
 		{"login of another", login("alice"), 0, authz.ReasonAllowed},
 		{"login while another's session is there", appReq("POST", "/login", cookie("session=bob"), body(form, "username=alice")), 0, authz.ReasonAllowed},
 		{"login as JSON", appReq("POST", "/api/login", body("application/json", `{"login":"locked"}`)), 401, authz.ReasonLocked},
-		{"login as JSON list", appReq("POST", "/api/login", body("application/json", `{"login":["locked"]}`)), 400, authz.ReasonBodySource},
-		{"login as JSON in other spelling", appReq("POST", "/api/login", body("application/json", `{"Login":"locked"}`)), 400, authz.ReasonBodySource},
-		{"login without a body", appReq("POST", "/login"), 400, authz.ReasonBodyMissing},
+		{"login as JSON list", appReq("POST", "/api/login", body("application/json", `{"login":["locked"]}`)), 400, request.ReasonBodySource},
+		{"login as JSON in other spelling", appReq("POST", "/api/login", body("application/json", `{"Login":"locked"}`)), 400, request.ReasonBodySource},
+		{"login without a body", appReq("POST", "/login"), 400, request.ReasonBodyMissing},
 		{"login page", appReq("GET", "/login"), 0, authz.ReasonAllowed},
 		{"login at a folded path", appReq("POST", "/Login/", body(form, "username=locked")), 401, authz.ReasonLocked},
-		{"login as multipart", appReq("POST", "/login", body("multipart/form-data; boundary=b", "--b")), 415, authz.ReasonContentType},
-		{"login as JSON where it is a form", appReq("POST", "/login", body("application/json", `{"username":"locked"}`)), 415, authz.ReasonContentType},
-		{"name twice", login("alice&username=locked"), 400, authz.ReasonBodySource},
-		{"name in another spelling", login("alice&User-Name=locked"), 400, authz.ReasonBodySource},
-		{"name as a list", login("alice&username%5B%5D=locked"), 400, authz.ReasonBodySource},
-		{"name in the query too", appReq("POST", "/login?username=locked", body(form, "username=alice")), 400, authz.ReasonBodySource},
-		{"form that cannot be read", login("%zz"), 400, authz.ReasonBody},
+		{"login as multipart", appReq("POST", "/login", body("multipart/form-data; boundary=b", "--b")), 415, request.ReasonContentType},
+		{"login as JSON where it is a form", appReq("POST", "/login", body("application/json", `{"username":"locked"}`)), 415, request.ReasonContentType},
+		{"name twice", login("alice&username=locked"), 400, request.ReasonBodySource},
+		{"name in another spelling", login("alice&User-Name=locked"), 400, request.ReasonBodySource},
+		{"name as a list", login("alice&username%5B%5D=locked"), 400, request.ReasonBodySource},
+		{"name in the query too", appReq("POST", "/login?username=locked", body(form, "username=alice")), 400, request.ReasonBodySource},
+		{"form that cannot be read", login("%zz"), 400, request.ReasonBody},
 		{"refresh", refresh("grant_type=refresh_token&refresh_token=locked"), 401, authz.ReasonLocked},
 		{"refresh with client authentication", refresh("refresh_token=locked", auth("Basic Y2xpZW50OnB3")), 401, authz.ReasonLocked},
 		{"refresh of another", refresh("refresh_token=alice"), 0, authz.ReasonAllowed},
-		{"refresh in a partial body", refresh("refresh_token=locked", state(authz.BodyPartial)), 413, authz.ReasonBodyPartial},
+		{"refresh in a partial body", refresh("refresh_token=locked", partial), 413, request.ReasonBodyPartial},
 		{"other grant", refresh("grant_type=authorization_code&code=x"), 0, authz.ReasonAllowed},
 		{"gateway", appReq("GET", "/", of("gateway"), header("x-forwarded-user", "locked")), 401, authz.ReasonLocked},
 		{"gateway, unknown age", appReq("GET", "/", of("gateway"), header("x-forwarded-user", "back")), 401, authz.ReasonEpoch},
 		{"gateway, new session", appReq("GET", "/", of("gateway"), header("x-forwarded-user", "back"), header("x-session-start", fmt.Sprint(t0.Unix()+7200))), 0, authz.ReasonAllowed},
-		{"gateway, two names", appReq("GET", "/", of("gateway"), header("x-forwarded-user", "alice,locked")), 400, authz.ReasonCredential},
+		{"gateway, two names", appReq("GET", "/", of("gateway"), header("x-forwarded-user", "alice,locked")), 400, request.ReasonCredential},
 		{"upgrade", appReq("GET", "/ws", cookie("session=locked"), header("upgrade", "websocket")), 401, authz.ReasonLocked},
 	})
 }
 
 // TestCredentialForms is §3.3.1 lines 5, 6 and 9: one reading, or none.
 func TestCredentialForms(t *testing.T) {
-	const bad = authz.ReasonCookieForm
+	const bad = request.ReasonCookieForm
 	rows := []row{
 		{"free-form neighbour", appReq("GET", "/", cookie(`theme="a b"; x=%zz; session=alice; y`)), 0, authz.ReasonAllowed},
 		{"name that only starts alike", appReq("GET", "/", cookie("sessionid=x; session=alice")), 0, authz.ReasonAllowed},
 		{"emptied at sign-out", appReq("GET", "/", cookie("a=1; session=")), 0, authz.ReasonAllowed},
 		{"in two headers", appReq("GET", "/", cookie("session=alice", "session=alice")), 400, bad},
 		{"in a second header", appReq("GET", "/", cookie("a=1", "session=locked")), 401, authz.ReasonLocked},
-		{"many cookies", appReq("GET", "/", cookie(strings.Repeat("a=1; ", 200)+"session=locked")), 431, authz.ReasonCookies},
-		{"many cookies in many headers", appReq("GET", "/", cookie(strings.Split(strings.Repeat("a=1;", 200), ";")...)), 431, authz.ReasonCookies},
-		{"long cookie", appReq("GET", "/", cookie("a="+strings.Repeat("x", 17<<10))), 431, authz.ReasonCookies},
+		{"many cookies", appReq("GET", "/", cookie(strings.Repeat("a=1; ", 200)+"session=locked")), 431, request.ReasonCookies},
+		{"many cookies in many headers", appReq("GET", "/", cookie(strings.Split(strings.Repeat("a=1;", 200), ";")...)), 431, request.ReasonCookies},
+		{"long cookie", appReq("GET", "/", cookie("a="+strings.Repeat("x", 17<<10))), 431, request.ReasonCookies},
 		{"control byte", appReq("GET", "/", cookie("a=\x01; session=alice")), 400, bad},
-		{"jwt cookie that is none", appReq("GET", "/", cookie("jwt=abc")), 401, authz.ReasonCredentialBad},
-		{"jwt cookie that is not valid", appReq("GET", "/", cookie("jwt=a.b.c")), 401, authz.ReasonCredentialBad},
-		{"jwt without its claim", appReq("GET", "/", auth("Bearer app..x")), 401, authz.ReasonCredentialBad},
+		{"jwt cookie that is none", appReq("GET", "/", cookie("jwt=abc")), 401, request.ReasonInvalid},
+		{"jwt cookie that is not valid", appReq("GET", "/", cookie("jwt=a.b.c")), 401, request.ReasonInvalid},
+		{"jwt without its claim", appReq("GET", "/", auth("Bearer app..x")), 401, request.ReasonInvalid},
 		{"jwt, keys cannot be had", appReq("GET", "/", auth("Bearer nokeys.x.x")), 503, authz.ReasonKeys},
-		{"two authorizations", appReq("GET", "/", auth("Bearer pat_alice,Bearer pat_locked")), 400, authz.ReasonCredential},
-		{"authorization with two blanks", appReq("GET", "/", auth("Bearer  pat_locked")), 400, authz.ReasonCredential},
-		{"authorization with a tab", appReq("GET", "/", auth("Bearer\tpat_locked")), 400, authz.ReasonCredential},
+		{"two authorizations", appReq("GET", "/", auth("Bearer pat_alice,Bearer pat_locked")), 400, request.ReasonCredential},
+		{"authorization with two blanks", appReq("GET", "/", auth("Bearer  pat_locked")), 400, request.ReasonCredential},
+		{"authorization with a tab", appReq("GET", "/", auth("Bearer\tpat_locked")), 400, request.ReasonCredential},
 		{"scheme in capitals", appReq("GET", "/", auth("BEARER pat_locked")), 401, authz.ReasonLocked},
-		{"unknown scheme", appReq("GET", "/", auth("Digest abc")), 401, authz.ReasonUnknownScheme},
-		{"unknown prefix", appReq("GET", "/", auth("Bearer api_locked")), 401, authz.ReasonUnknownScheme},
-		{"prefix in capitals", appReq("GET", "/", auth("Bearer PAT_locked")), 401, authz.ReasonUnknownScheme},
+		{"unknown scheme", appReq("GET", "/", auth("Digest abc")), 401, request.ReasonUnknownScheme},
+		{"unknown prefix", appReq("GET", "/", auth("Bearer api_locked")), 401, request.ReasonUnknownScheme},
+		{"prefix in capitals", appReq("GET", "/", auth("Bearer PAT_locked")), 401, request.ReasonUnknownScheme},
 		{"ignored scheme", appReq("GET", "/", auth("Basic Y2xpZW50OnB3")), 0, authz.ReasonAllowed},
-		{"device twice", appReq("GET", "/", header("x-device", "alice", "locked")), 400, authz.ReasonCredential},
-		{"device with a blank", appReq("GET", "/", header("x-device", "locked ")), 400, authz.ReasonCredential},
+		{"device twice", appReq("GET", "/", header("x-device", "alice", "locked")), 400, request.ReasonCredential},
+		{"device with a blank", appReq("GET", "/", header("x-device", "locked ")), 400, request.ReasonCredential},
 		{"plugin is down", appReq("GET", "/", cookie("session=down")), 503, authz.ReasonIdentify},
 		{"plugin is slow", appReq("GET", "/", cookie("session=slow")), 503, authz.ReasonIdentify},
 		{"known by an id of the application alone", appReq("GET", "/", cookie("session=appid")), 503, authz.ReasonUnmapped},
@@ -259,13 +262,13 @@ func TestSubjectAndMutations(t *testing.T) {
 	if diff := cmp.Diff([]string{"x-scim-client", "x-forwarded-user"}, d.RemoveHeaders); diff != "" {
 		t.Error(diff)
 	}
-	for _, r := range []authz.Request{
+	for _, r := range []request.Request{
 		appReq("GET", "/", cookie("session=alice")),
 		appReq("GET", "/", header("x-scim-a", "1"), header("x-forwarded-user", "1"), header("x-auth-request-email", "1"), header("remote-user", "1"), header("x-remote-user", "1")),
 	} {
 		d := k.Decide(t.Context(), r)
 		for _, h := range append(slices.Collect(maps.Keys(d.SetHeaders)), d.RemoveHeaders...) {
-			if !regexp.MustCompile(authz.MutationPattern).MatchString(h) {
+			if !regexp.MustCompile(headers.MutationPattern).MatchString(h) {
 				t.Errorf("%s is outside of what Envoy allows: every answer would be a 500", h)
 			}
 		}
@@ -275,20 +278,20 @@ func TestSubjectAndMutations(t *testing.T) {
 		t.Errorf("anonymous: set %v, removed %v", d.SetHeaders, d.RemoveHeaders)
 	}
 	d = k.Decide(t.Context(), appReq("GET", "/", of("gateway"), header("x-forwarded-user", "alice")))
-	if len(d.RemoveHeaders) != 0 || d.Subject.UserName != "alice" || !d.Subject.IssuedAt.IsZero() {
-		t.Errorf("gateway: removed %v, subject %+v", d.RemoveHeaders, d.Subject)
+	if len(d.RemoveHeaders) != 0 || d.Caller.UserName != "alice" || !d.Caller.IssuedAt.IsZero() {
+		t.Errorf("gateway: removed %v, subject %+v", d.RemoveHeaders, d.Caller)
 	}
 	d = k.Decide(t.Context(), appReq("GET", "/", cookie("session=fresh"), auth("Bearer app.fresh.x")))
-	if d.Subject.IssuedAt.IsZero() || d.Subject.Source != "cookie:session" {
-		t.Errorf("subject %+v", d.Subject)
+	if d.Caller.IssuedAt.IsZero() || d.Caller.Source != "cookie:session" {
+		t.Errorf("subject %+v", d.Caller)
 	}
 	d = k.Decide(t.Context(), appReq("GET", "/", cookie("jwt=a.b.c")))
 	if d.ClearCookie != "jwt" || d.Challenge == "" {
 		t.Errorf("a dead cookie stays: %+v", d)
 	}
 	d = k.Decide(t.Context(), appReq("POST", "/login", body(form, "username=alice")))
-	if d.Subject.Known() || len(d.SetHeaders) != 0 {
-		t.Errorf("a typed name identifies: %+v", d.Subject)
+	if d.Caller.Known() || len(d.SetHeaders) != 0 {
+		t.Errorf("a typed name identifies: %+v", d.Caller)
 	}
 }
 
@@ -296,17 +299,17 @@ func TestDecideSubject(t *testing.T) {
 	k := newKit(t)
 	for _, c := range []struct {
 		tenant string
-		s      authz.Subject
+		s      authz.Caller
 		want   bool
 	}{
-		{"acme", authz.Subject{UserName: "alice"}, true},
-		{"acme", authz.Subject{UserName: "locked"}, false},
-		{"acme", authz.Subject{UserName: "back", IssuedAt: t0}, false},
-		{"acme", authz.Subject{UserName: "back", IssuedAt: t0.Add(2 * 3600e9)}, true},
-		{"acme", authz.Subject{}, false},
-		{"other", authz.Subject{UserName: "alice"}, false},
+		{"acme", authz.Caller{Subject: subject.Subject{UserName: "alice"}}, true},
+		{"acme", authz.Caller{Subject: subject.Subject{UserName: "locked"}}, false},
+		{"acme", authz.Caller{Subject: subject.Subject{UserName: "back"}, IssuedAt: t0}, false},
+		{"acme", authz.Caller{Subject: subject.Subject{UserName: "back"}, IssuedAt: t0.Add(2 * 3600e9)}, true},
+		{"acme", authz.Caller{}, false},
+		{"other", authz.Caller{Subject: subject.Subject{UserName: "alice"}}, false},
 	} {
-		if got := k.DecideSubject(c.tenant, c.s); got != c.want {
+		if got := k.DecideSubject(c.tenant, &c.s); got != c.want {
 			t.Errorf("%s %+v: %t", c.tenant, c.s, got)
 		}
 	}
@@ -341,14 +344,14 @@ func TestOptionsAreChecked(t *testing.T) {
 	}{
 		{"nothing", "Policy is missing", authz.Options{}},
 		{"no verifier", "tenant t: Verifier is missing", authz.Options{Policy: k.policy, Locks: k.locks, Tenants: map[string]authz.TenantOptions{"t": {}}}},
-		{"no name", "name is empty", app(authz.SubjectSource{Kind: authz.SourceTrusted, In: authz.InHeader})},
-		{"no identifier", "needs an identifier", app(authz.SubjectSource{Kind: authz.SourceOpaque, In: authz.InCookie, Name: "s"})},
-		{"no jwt verifier", "needs a verifier", app(authz.SubjectSource{Kind: authz.SourceJWT, In: authz.InCookie, Name: "s"})},
-		{"trusted cookie", "only a header", app(authz.SubjectSource{Kind: authz.SourceTrusted, In: authz.InCookie, Name: "s"})},
-		{"no route", "method, path and format", app(authz.SubjectSource{Kind: authz.SourceUserName, In: authz.InBody, Name: "s"})},
-		{"name in a header", "from a body only", app(authz.SubjectSource{Kind: authz.SourceUserName, In: authz.InHeader, Name: "s"})},
-		{"no place", "unknown place", app(authz.SubjectSource{Kind: authz.SourceTrusted, Name: "s"})},
-		{"no kind", "unknown kind", app(authz.SubjectSource{In: authz.InHeader, Name: "s"})},
+		{"no name", "name is empty", app(authz.SubjectSource{Kind: authz.SourceTrusted, Source: request.Source{In: request.InHeader}})},
+		{"no identifier", "needs an identifier", app(authz.SubjectSource{Kind: authz.SourceOpaque, Source: request.Source{In: request.InCookie, Name: "s"}})},
+		{"no jwt verifier", "needs a verifier", app(authz.SubjectSource{Kind: authz.SourceJWT, Source: request.Source{In: request.InCookie, Name: "s"}})},
+		{"trusted cookie", "only a header", app(authz.SubjectSource{Kind: authz.SourceTrusted, Source: request.Source{In: request.InCookie, Name: "s"}})},
+		{"no route", "method, path and format", app(authz.SubjectSource{Kind: authz.SourceUserName, Source: request.Source{In: request.InBody, Name: "s"}})},
+		{"name in a header", "from a body only", app(authz.SubjectSource{Kind: authz.SourceUserName, Source: request.Source{In: request.InHeader, Name: "s"}})},
+		{"no place", "unknown place", app(authz.SubjectSource{Kind: authz.SourceTrusted, Source: request.Source{Name: "s"}})},
+		{"no kind", "unknown kind", app(authz.SubjectSource{Source: request.Source{In: request.InHeader, Name: "s"}})},
 	} {
 		if _, err := authz.New(c.o); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.name, err)

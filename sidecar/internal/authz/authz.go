@@ -1,3 +1,24 @@
+// Package authz turns one HTTP request, as some transport received it, into one
+// decision. It knows no transport, writes nothing and keeps no state but its options and
+// a bounded memory of whose credentials it has seen.
+//
+// Call New once, then Decide for every request. Decide is total: it returns a Decision
+// for whatever it gets, the zero Decision denies with 503, and only the last step of a
+// surface's pipeline makes one that allows. Package request reads the request; the steps
+// here are:
+//
+//	scim   path grammar, method, overrides, host, bearer credential, token, route,
+//	       body, query, decode, normalise, policy              (scim.go)
+//	oauth  path and method of the known endpoints              (tokenendpoint.go)
+//	app    path, overrides, cookie limits, local modification, whose credentials,
+//	       one user only, lock table                           (application.go)
+//
+// Each step returns a denial, or nil to go on. After each step that can take time, a
+// request whose deadline has passed is refused with 503.
+//
+// What it promises: a refusal names what to change and nothing internal; a reason code is
+// stable and from a small set; a locked user is refused whatever credential of a
+// configured source the request carries.
 package authz
 
 import (
@@ -6,6 +27,9 @@ import (
 	"strings"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/store/scim"
 )
 
@@ -18,7 +42,7 @@ type Authorizer struct {
 // tenant is the compiled form of TenantOptions.
 type tenant struct {
 	name     string
-	hosts    hosts
+	hosts    request.Hosts
 	profile  string
 	mode     scim.Mode
 	verifier Verifier
@@ -49,14 +73,19 @@ func New(o Options) (*Authorizer, error) {
 	a := &Authorizer{o: o, tenants: make(map[string]*tenant, len(o.Tenants))}
 	for name, to := range o.Tenants {
 		t := &tenant{
-			name: name, hosts: newHosts(to.Hosts), profile: to.Profile, mode: to.Mode, verifier: to.Verifier,
-			realm: quotable(to.Realm), metadata: quotable(to.ResourceMetadataURL), types: types, apps: make(map[string]*app, len(to.Apps)),
+			name: name, hosts: request.NewHosts(to.Hosts), profile: to.Profile, mode: to.Mode, verifier: to.Verifier,
+			realm: quotable(to.Realm), metadata: quotable(to.ResourceMetadataURL), types: types,
+			apps: make(map[string]*app, len(to.Apps)),
 		}
 		if t.realm == "" {
 			t.realm = "scim"
 		}
 		for appName, ao := range to.Apps {
-			t.apps[appName] = newApp(appName, ao)
+			owners, err := lru.New[credentialHash, Caller](maxOwners)
+			if err != nil {
+				return nil, err
+			}
+			t.apps[appName] = newApp(appName, ao, owners)
 		}
 		a.tenants[name] = t
 	}
@@ -73,46 +102,39 @@ func quotable(s string) string {
 	}, s)
 }
 
-// challenge is the WWW-Authenticate value (RFC 6750 §3, RFC 9728 §5.1). A request
-// without a credential is told no error code.
-func (t *tenant) challenge(code, scope string) string {
-	c := `Bearer realm="` + t.realm + `"`
-	if code != "" {
-		c += `, error="` + code + `"`
-	}
-	if scope != "" {
-		c += `, scope="` + scope + `"`
-	}
-	if t.metadata != "" {
-		c += `, resource_metadata="` + t.metadata + `"`
-	}
-	return c
-}
-
-// Decide answers one request. It never panics on what a request holds, and
-// returns within the deadline of ctx plus what a Verifier, Policy or Identifier
-// takes to notice it.
-func (a *Authorizer) Decide(ctx context.Context, r Request) Decision {
+// Decide answers one request. It never panics on what a request holds, and returns
+// within the deadline of ctx plus what a Verifier, Policy or Identifier takes to notice
+// it.
+func (a *Authorizer) Decide(ctx context.Context, r request.Request) Decision {
 	d := a.decide(ctx, &r)
+	if d == nil {
+		d = &Decision{}
+	}
 	if d.allow && ctx.Err() != nil {
-		d = overdue() // F2: time was over before the answer was ready
+		d = overdue()
 	}
 	if d.Reason == "" {
 		d.Reason = ReasonUndecided
 	}
-	if d.allow && r.Surface != SurfaceApp {
-		d.RemoveHeaders = twins(r.Headers)
+	if d.allow && r.Surface != request.SurfaceApp {
+		d.RemoveHeaders, _ = r.Headers.Ours()
 	}
 	d.Surface, d.Tenant, d.App = r.Surface, r.Tenant, r.App
-	return d
+	return *d
 }
 
-func (a *Authorizer) decide(ctx context.Context, r *Request) Decision {
+func (a *Authorizer) decide(ctx context.Context, r *request.Request) *Decision {
 	if ctx.Err() != nil {
 		return overdue()
 	}
+	var decide func(context.Context, *request.Request, *tenant) *Decision
 	switch r.Surface {
-	case SurfaceSCIM, SurfaceOAuth, SurfaceApp:
+	case request.SurfaceSCIM:
+		decide = a.decideSCIM
+	case request.SurfaceOAuth:
+		decide = a.decideTokenEndpoint
+	case request.SurfaceApp:
+		decide = a.decideApp
 	default:
 		return fault(ReasonSurface, "this route is not configured for the service")
 	}
@@ -120,27 +142,20 @@ func (a *Authorizer) decide(ctx context.Context, r *Request) Decision {
 	if t == nil {
 		return deny(http.StatusNotFound, ReasonTenant, "there is no such service here")
 	}
-	switch r.Surface {
-	case SurfaceSCIM:
-		return a.decideSCIM(ctx, r, t)
-	case SurfaceOAuth:
-		return a.decideOAuth(ctx, r, t)
-	default:
-		return a.decideApp(ctx, r, t)
-	}
+	return decide(ctx, r, t)
 }
 
-// DecideSubject reports whether a stream of s may go on: s is known and no lock
-// refuses it. The leash asks after it has registered a stream and whenever a lock
-// moves.
-func (a *Authorizer) DecideSubject(tenant string, s Subject) bool {
-	if !s.Known() || a.tenants[tenant] == nil {
-		return false
-	}
-	l, locked := a.o.Locks.Locked(tenant, s)
-	return !locked || !l.refuses(s.IssuedAt)
+// DecideSubject reports whether a stream of c may go on: c is known and no lock refuses
+// it. The leash asks after it has registered a stream and whenever a lock changes.
+func (a *Authorizer) DecideSubject(tenant string, c *Caller) bool {
+	return c.Known() && a.tenants[tenant] != nil && a.lockOf(tenant, c) == nil
 }
 
-func overdue() Decision {
-	return fault(ReasonDeadline, "the request could not be judged in time: send it again")
+// lockOf returns the lock that refuses the caller's credential, nil when none does.
+func (a *Authorizer) lockOf(tenant string, c *Caller) *Lock {
+	l := a.o.Locks.Locked(tenant, &c.Subject)
+	if l == nil || l.Refuses != nil && !l.Refuses(c.IssuedAt) {
+		return nil
+	}
+	return l
 }

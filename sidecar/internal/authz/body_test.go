@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/request"
 )
 
 // TestCredentialInBodyIsPlain: what could not stand in a header is 400 in a body
 // too. It is the client's fault, and the application is not asked about it.
 func TestCredentialInBodyIsPlain(t *testing.T) {
-	const bad = authz.ReasonBodySource
-	at := func(v string) authz.Request {
+	const bad = request.ReasonBodySource
+	at := func(v string) request.Request {
 		return appReq("POST", "/oauth/token", body(form, "grant_type=refresh_token&refresh_token="+v))
 	}
 	rows := []row{
@@ -58,9 +59,9 @@ func TestUserNameInBodyIsFree(t *testing.T) {
 // TestBodyFieldForms is edge §3.3.1 line 2 for the fields that hold a credential:
 // one reading, or none.
 func TestBodyFieldForms(t *testing.T) {
-	const bad = authz.ReasonBodySource
-	asForm := func(b string) authz.Request { return appReq("POST", "/login", body(form, b)) }
-	asJSON := func(b string) authz.Request {
+	const bad = request.ReasonBodySource
+	asForm := func(b string) request.Request { return appReq("POST", "/login", body(form, b)) }
+	asJSON := func(b string) request.Request {
 		return appReq("POST", "/api/login", body("application/json", b))
 	}
 	run(t, []row{
@@ -76,12 +77,12 @@ func TestBodyFieldForms(t *testing.T) {
 		{"with a no-break space", asForm("username%C2%A0=locked"), 400, bad},
 		{"with a long s", asForm("u%C5%BFername=locked"), 400, bad},
 		{"twice, the same", asForm("username=alice&username=alice"), 400, bad},
-		{"separated by a semicolon", asForm("x=1;username=locked"), 400, authz.ReasonBody},
+		{"separated by a semicolon", asForm("x=1;username=locked"), 400, request.ReasonBody},
 		{"in the query, escaped", appReq("POST", "/login?%75sername=locked", body(form, "username=alice")), 400, bad},
 		{"in the query as an array", appReq("POST", "/login?username[]=locked", body(form, "x=1")), 400, bad},
 		{"without a value", asForm("username"), 0, authz.ReasonAllowed},
-		{"empty form", appReq("POST", "/login", body(form, "")), 400, authz.ReasonBodyMissing},
-		{"control byte in another field", asForm("x=\x01&username=alice"), 400, authz.ReasonBody},
+		{"empty form", appReq("POST", "/login", body(form, "")), 400, request.ReasonBodyMissing},
+		{"control byte in another field", asForm("x=\x01&username=alice"), 400, request.ReasonBody},
 
 		{"number", asJSON(`{"login":7}`), 400, bad},
 		{"null", asJSON(`{"login":null}`), 400, bad},
@@ -89,20 +90,20 @@ func TestBodyFieldForms(t *testing.T) {
 		{"empty object", asJSON(`{"login":{}}`), 400, bad},
 		{"empty list", asJSON(`{"login":[]}`), 400, bad},
 		{"deeper down", asJSON(`{"user":{"login":"locked"}}`), 0, authz.ReasonAllowed},
-		{"twice", asJSON(`{"login":"alice","login":"locked"}`), 400, authz.ReasonBody},
-		{"twice in other case", asJSON(`{"login":"alice","LOGIN":"locked"}`), 400, authz.ReasonBody},
+		{"twice", asJSON(`{"login":"alice","login":"locked"}`), 400, request.ReasonBody},
+		{"twice in other case", asJSON(`{"login":"alice","LOGIN":"locked"}`), 400, request.ReasonBody},
 		{"in other spelling beside", asJSON(`{"login":"alice","log_in":"locked"}`), 400, bad},
 		{"escaped key", asJSON(`{"\u006cogin":"locked"}`), 401, authz.ReasonLocked},
-		{"more after the object", asJSON(`{"login":"alice"}{"login":"locked"}`), 400, authz.ReasonBody},
-		{"byte order mark", asJSON("\ufeff" + `{"login":"locked"}`), 400, authz.ReasonBody},
-		{"a list", asJSON(`[{"login":"locked"}]`), 400, authz.ReasonBody},
-		{"too deep", asJSON(strings.Repeat(`{"a":`, 40) + "1" + strings.Repeat("}", 40)), 400, authz.ReasonBody},
+		{"more after the object", asJSON(`{"login":"alice"}{"login":"locked"}`), 400, request.ReasonBody},
+		{"byte order mark", asJSON("\ufeff" + `{"login":"locked"}`), 400, request.ReasonBody},
+		{"a list", asJSON(`[{"login":"locked"}]`), 400, request.ReasonBody},
+		{"too deep", asJSON(strings.Repeat(`{"a":`, 40) + "1" + strings.Repeat("}", 40)), 400, request.ReasonBody},
 		{"a vendor's JSON", appReq("POST", "/api/login", body("application/vnd.app+json", `{"login":"locked"}`)), 401, authz.ReasonLocked},
-		{"text that is JSON", appReq("POST", "/api/login", body("text/json", `{"login":"locked"}`)), 415, authz.ReasonContentType},
-		{"JSON in UTF-16", appReq("POST", "/api/login", body("application/json; charset=utf-16", `{"login":"locked"}`)), 415, authz.ReasonContentType},
-		{"form in Latin-1", appReq("POST", "/login", body(form+"; charset=iso-8859-1", "username=locked")), 415, authz.ReasonContentType},
-		{"two content types", appReq("POST", "/login", body(form+", application/json", "username=locked")), 415, authz.ReasonContentType},
-		{"no content type", appReq("POST", "/login", body("", "username=locked")), 415, authz.ReasonContentType},
+		{"text that is JSON", appReq("POST", "/api/login", body("text/json", `{"login":"locked"}`)), 415, request.ReasonContentType},
+		{"JSON in UTF-16", appReq("POST", "/api/login", body("application/json; charset=utf-16", `{"login":"locked"}`)), 415, request.ReasonContentType},
+		{"form in Latin-1", appReq("POST", "/login", body(form+"; charset=iso-8859-1", "username=locked")), 415, request.ReasonContentType},
+		{"two content types", appReq("POST", "/login", body(form+", application/json", "username=locked")), 415, request.ReasonContentType},
+		{"no content type", appReq("POST", "/login", body("", "username=locked")), 415, request.ReasonContentType},
 		{"another method of the route", appReq("PUT", "/login", body(form, "username=locked")), 0, authz.ReasonAllowed},
 		{"a route below", appReq("POST", "/login/help", body(form, "username=locked")), 0, authz.ReasonAllowed},
 	})

@@ -7,13 +7,15 @@ import (
 	"testing"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/request"
+	"github.com/scimward/scimward/store/subject"
 )
 
 // TestCookieEscapes: escapes that the application writes itself are no disguise,
 // all others are (edge §3.3.1 line 5).
 func TestCookieEscapes(t *testing.T) {
-	const bad = authz.ReasonCookieForm
-	at := func(cookies ...string) authz.Request { return appReq("GET", "/", of("express"), cookie(cookies...)) }
+	const bad = request.ReasonCookieForm
+	at := func(cookies ...string) request.Request { return appReq("GET", "/", of("express"), cookie(cookies...)) }
 	run(t, []row{
 		{"known", at("sid=s%3Aalice"), 0, authz.ReasonAllowed},
 		{"locked", at("sid=s%3Alocked"), 401, authz.ReasonLocked},
@@ -22,8 +24,8 @@ func TestCookieEscapes(t *testing.T) {
 		{"in lower case", at("sid=s%3Aa%2fb"), 0, authz.ReasonAllowed},
 		{"beyond ASCII", at("sid=s%3A%C3%BC"), 0, authz.ReasonAllowed},
 		{"emptied at sign-out", at("sid="), 0, authz.ReasonAllowed},
-		{"prefix not escaped", at("sid=s:locked"), 401, authz.ReasonCredentialBad},
-		{"prefix in lower case", at("sid=s%3alocked"), 401, authz.ReasonCredentialBad},
+		{"prefix not escaped", at("sid=s:locked"), 401, request.ReasonInvalid},
+		{"prefix in lower case", at("sid=s%3alocked"), 401, request.ReasonInvalid},
 		{"letter escaped", at("sid=s%3Alo%63ked"), 400, bad},
 		{"letter of the prefix escaped", at("sid=%73%3Alocked"), 400, bad},
 		{"digit escaped", at("sid=s%3A%31"), 400, bad},
@@ -56,8 +58,11 @@ func TestCookieEscapes(t *testing.T) {
 // the spelling it wrote itself, and only until revoked.
 type escapist struct{ revoked bool }
 
-func (e *escapist) Identify(_ context.Context, _, _ string, c authz.Credential) (authz.Identity, error) {
-	return authz.Identity{Known: c.Value == "s%3Aa%2Fb" && !e.revoked, UserName: "eve"}, nil
+func (e *escapist) Identify(_ context.Context, _, _ string, c authz.Credential) (authz.Caller, error) {
+	if c.Value != "s%3Aa%2Fb" || e.revoked {
+		return authz.Caller{}, nil
+	}
+	return authz.Caller{Subject: subject.Subject{UserName: "eve"}}, nil
 }
 
 // TestForgottenCredentialInOtherSpelling: what the application reads as one
@@ -68,8 +73,8 @@ func TestForgottenCredentialInOtherSpelling(t *testing.T) {
 	at := func(c string) authz.Decision {
 		return k.Decide(t.Context(), appReq("GET", "/", of("express"), cookie("sid="+c)))
 	}
-	if d := at("s%3Aa%2Fb"); !d.Allowed() || d.Subject.UserName != "eve" {
-		t.Fatalf("before the lock: %s %+v", d.Reason, d.Subject)
+	if d := at("s%3Aa%2Fb"); !d.Allowed() || d.Caller.UserName != "eve" {
+		t.Fatalf("before the lock: %s %+v", d.Reason, d.Caller)
 	}
 	app.revoked, locks["eve"] = true, authz.Lock{State: "deactivated"}
 	for _, c := range []string{"s%3Aa%2Fb", "s%3Aa%2fb", "s%3Aa/b"} {
@@ -86,8 +91,8 @@ func TestForgottenCredentialInOtherSpelling(t *testing.T) {
 // no parser behind can see what was not seen here.
 func TestCookieBounds(t *testing.T) {
 	pairs := func(n int) string { return strings.TrimSuffix(strings.Repeat("a=1; ", n), "; ") }
-	at := func(cookies ...string) authz.Request { return appReq("GET", "/", cookie(cookies...)) }
-	const many, bad = authz.ReasonCookies, authz.ReasonCookieForm
+	at := func(cookies ...string) request.Request { return appReq("GET", "/", cookie(cookies...)) }
+	const many, bad = request.ReasonCookies, request.ReasonCookieForm
 	run(t, []row{
 		{"150 pairs", at(pairs(149) + "; session=locked"), 401, authz.ReasonLocked},
 		{"151 pairs", at(pairs(150) + "; session=locked"), 431, many},
@@ -108,7 +113,7 @@ func TestCookieBounds(t *testing.T) {
 // TestUnusualMethods: an application may take more methods, never those that make a
 // proxy or an echo of it, and none opens a local write (edge M2, §3.3.1 line 2).
 func TestUnusualMethods(t *testing.T) {
-	at := func(method, path string) authz.Request { return appReq(method, path, of("express")) }
+	at := func(method, path string) request.Request { return appReq(method, path, of("express")) }
 	run(t, []row{
 		{"configured", at("PROPFIND", "/files"), 0, authz.ReasonAllowed},
 		{"configured, locked user", appReq("PROPFIND", "/files", of("express"), cookie("sid=s%3Alocked")), 401, authz.ReasonLocked},

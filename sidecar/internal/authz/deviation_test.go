@@ -8,6 +8,7 @@ import (
 
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/request"
 )
 
 // TestDeviationsOnDecision: whoever tells of a decision can tell of the dialect too,
@@ -16,12 +17,12 @@ func TestDeviationsOnDecision(t *testing.T) {
 	ops := func(list ...string) string {
 		return `{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[` + strings.Join(list, ",") + `]}`
 	}
-	patchUser := func(b string) authz.Request { return scimReq("PATCH", "/scim/v2/Users/u1", body(scimJSON, b)) }
+	patchUser := func(b string) request.Request { return scimReq("PATCH", "/scim/v2/Users/u1", body(scimJSON, b)) }
 	const cased = `{"op":"Replace","path":"active","value":false}`
 	refuse := policies.Verdict{Revision: "p@1", Violations: []policies.Violation{{Rule: "R", Op: 0, Message: "m", Mode: policies.ModeEnforce, Status: 400}}}
 	for _, row := range []struct {
 		name    string
-		req     authz.Request
+		req     request.Request
 		verdict *policies.Verdict // nil allows
 		reason  string
 		want    []string
@@ -33,7 +34,7 @@ func TestDeviationsOnDecision(t *testing.T) {
 		{"of a body", scimReq("POST", "/scim/v2/Users", body(scimJSON, strings.Replace(user, "userName", "USERNAME", 1))), nil, authz.ReasonAllowed, []string{"PATH_CASE"}},
 		{"refused by the policy", patchUser(ops(cased)), &refuse, authz.ReasonPolicy, []string{"OP_CASE"}},
 		{"refused by a failing policy", patchUser(ops(cased)), &policies.Verdict{Failure: "x"}, authz.ReasonEngine, []string{"OP_CASE"}},
-		{"refused by the decoder", patchUser(ops(cased, `{"op":"replace","path":"nothing.here","value":1}`)), nil, authz.ReasonBody, []string{"OP_CASE"}},
+		{"refused by the decoder", patchUser(ops(cased, `{"op":"replace","path":"nothing.here","value":1}`)), nil, request.ReasonBody, []string{"OP_CASE"}},
 		{"not authenticated", scimReq("PATCH", "/scim/v2/Users/u1", body(scimJSON, ops(cased)), header("authorization")), nil, authz.ReasonNoToken, nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -11,14 +11,17 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/scimward/scimward/sidecar/headers"
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/request"
+	"github.com/scimward/scimward/store/subject"
 )
 
 // TestOneAuthorization is H1 and §3.3.1 line 9: one credential in one form. Envoy
 // joins what is sent twice with a comma.
 func TestOneAuthorization(t *testing.T) {
-	at := func(values ...string) authz.Request { return appReq("GET", "/", header("authorization", values...)) }
-	const bad = authz.ReasonCredential
+	at := func(values ...string) request.Request { return appReq("GET", "/", header("authorization", values...)) }
+	const bad = request.ReasonCredential
 	run(t, []row{
 		{"two headers", at("Bearer pat_alice", "Bearer pat_locked"), 400, bad},
 		{"two headers, the same", at("Bearer pat_alice", "Bearer pat_alice"), 400, bad},
@@ -39,9 +42,9 @@ func TestOneAuthorization(t *testing.T) {
 		{"no-break space", at("Bearer\u00a0pat_locked"), 400, bad},
 		{"line feed", at("Bearer pat_locked\nx: y"), 400, bad},
 		{"quoted", at(`Bearer "pat_locked"`), 400, bad},
-		{"as a parameter", at("Bearer token=pat_locked"), 401, authz.ReasonUnknownScheme},
+		{"as a parameter", at("Bearer token=pat_locked"), 401, request.ReasonUnknownScheme},
 		{"of mixed case", at("bEaReR pat_locked"), 401, authz.ReasonLocked},
-		{"scheme that only begins alike", at("Bearerx pat_locked"), 401, authz.ReasonUnknownScheme},
+		{"scheme that only begins alike", at("Bearerx pat_locked"), 401, request.ReasonUnknownScheme},
 		{"ignored scheme without a value", at("Basic"), 400, bad},
 		{"also in the query", appReq("GET", "/?access_token=pat_alice", auth("Bearer pat_alice")), 400, bad},
 		{"in the query, escaped", appReq("GET", "/?access%5Ftoken=pat_locked"), 400, bad},
@@ -61,7 +64,7 @@ func TestOneAuthorization(t *testing.T) {
 // removed or refused, never let through, and what is set is not removed.
 func TestIdentityTwins(t *testing.T) {
 	const bad = authz.ReasonIdentityHeader
-	at := func(name string) authz.Request { return appReq("GET", "/", header(name, "admin")) }
+	at := func(name string) request.Request { return appReq("GET", "/", header(name, "admin")) }
 	run(t, []row{
 		{"underscore", at("x-scim-user_id"), 400, bad},
 		{"digit", at("x-scim-user2"), 400, bad},
@@ -74,7 +77,7 @@ func TestIdentityTwins(t *testing.T) {
 		"x-scim-user", "x-scim-client", "x-scim-anything-at-all", "x-forwarded-user", "x-forwarded-email", "x-forwarded-groups",
 		"x-forwarded-preferred-username", "x-auth-request-user", "x-auth-request-email", "x-remote-user", "remote-user",
 	}
-	pattern := regexp.MustCompile(authz.MutationPattern)
+	pattern := regexp.MustCompile(headers.MutationPattern)
 	for _, name := range twins {
 		for who, session := range map[string]string{"alice": "session=alice", "nobody": "a=1"} {
 			d := newKit(t).Decide(t.Context(), appReq("GET", "/", header(name, "admin"), cookie(session)))
@@ -119,7 +122,7 @@ func TestSpoofedOrigin(t *testing.T) {
 		}
 	}
 	const bad = authz.ReasonHost
-	at := func(h string) authz.Request { return appReq("GET", "/", host(h)) }
+	at := func(h string) request.Request { return appReq("GET", "/", host(h)) }
 	run(t, []row{
 		{"port", at("app.example:8443"), 0, authz.ReasonAllowed},
 		{"trailing dot", at("app.example."), 0, authz.ReasonAllowed},
@@ -140,8 +143,8 @@ func TestSpoofedOrigin(t *testing.T) {
 // named is an application whose every credential is that user's.
 type named string
 
-func (n named) Identify(context.Context, string, string, authz.Credential) (authz.Identity, error) {
-	return authz.Identity{Known: true, UserName: string(n)}, nil
+func (n named) Identify(context.Context, string, string, authz.Credential) (authz.Caller, error) {
+	return authz.Caller{Subject: subject.Subject{UserName: string(n)}}, nil
 }
 
 // TestIdentityHeaderIsSafe is H5: a name that could not stand in a header is not
@@ -164,8 +167,8 @@ func TestIdentityHeaderIsSafe(t *testing.T) {
 		if !d.Allowed() {
 			t.Fatalf("%s: %s", row.name, d.Reason)
 		}
-		got, set := d.SetHeaders[authz.UserHeader]
-		if set != row.set || set && got != row.user || set == slices.Contains(d.RemoveHeaders, authz.UserHeader) {
+		got, set := d.SetHeaders[headers.User]
+		if set != row.set || set && got != row.user || set == slices.Contains(d.RemoveHeaders, headers.User) {
 			t.Errorf("%s: sets %q, removes %v", row.name, got, d.RemoveHeaders)
 		}
 	}
@@ -183,8 +186,8 @@ func TestOverrides(t *testing.T) {
 		rows = append(rows,
 			row{name + ", application", appReq("GET", "/", header(name, "")), 400, bad},
 			row{name + ", SCIM", scimReq("GET", "/scim/v2/Users", header(name, "GET")), 400, bad},
-			row{name + ", OAuth", authz.Request{Surface: authz.SurfaceOAuth, Tenant: "acme", Method: http.MethodGet, Host: "scim.example", Path: "/oauth/jwks", Headers: authz.Headers{name: {"x"}}}, 400, bad})
-		if !slices.Contains(authz.HeadersWanted(), name) {
+			row{name + ", OAuth", request.Request{Surface: request.SurfaceOAuth, Tenant: "acme", Method: http.MethodGet, Host: "scim.example", Path: "/oauth/jwks", Headers: request.Headers{name: {"x"}}}, 400, bad})
+		if !slices.Contains(headers.Wanted(), name) {
 			t.Errorf("Envoy is not asked to send %s", name)
 		}
 	}
@@ -192,8 +195,8 @@ func TestOverrides(t *testing.T) {
 		rows = append(rows, row{fmt.Sprintf("query %d", i), appReq("GET", "/?"+q), 400, bad}, row{fmt.Sprintf("SCIM query %d", i), scimReq("GET", "/scim/v2/Users?"+q), 400, bad})
 	}
 	rows = append(rows,
-		row{"bad escape in a key", appReq("GET", "/?%zz=1"), 400, authz.ReasonQuery},
-		row{"control byte in a key", appReq("GET", "/?a%00=1"), 400, authz.ReasonQuery},
+		row{"bad escape in a key", appReq("GET", "/?%zz=1"), 400, request.ReasonQuery},
+		row{"control byte in a key", appReq("GET", "/?a%00=1"), 400, request.ReasonQuery},
 		row{"bad escape in a value is the application's", appReq("GET", "/?a=%zz"), 0, authz.ReasonAllowed})
 	run(t, rows)
 }

@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/scimward/scimward/policies"
+	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/token"
 	"github.com/scimward/scimward/store/scim"
+	"github.com/scimward/scimward/store/subject"
 )
 
 // Verifier turns a bearer string into claims. Errors are *token.Error where the
@@ -19,28 +21,26 @@ type Verifier interface {
 
 // Policy judges a decoded SCIM request.
 type Policy interface {
-	Decide(ctx context.Context, in policies.Input) policies.Verdict
+	Decide(ctx context.Context, in *policies.Input) policies.Verdict
 }
 
-// Locks is the lock table. Locked does no I/O. It looks a subject up by every
-// name that is set and returns the strictest lock it finds.
+// Locks is the lock table. Locked does no I/O. It looks a person up by every name and
+// returns the strictest lock it finds, nil when there is none.
 type Locks interface {
-	Locked(tenant string, s Subject) (Lock, bool)
+	Locked(tenant string, s *subject.Subject) *Lock
 }
 
 // Lock is what the table holds for one user.
 type Lock struct {
 	State string // "deactivated", "deleted", "lifted"; "" counts as deactivated
 
-	// Refuses reports whether a credential issued at issued is refused; a zero
-	// issued is a credential of unknown age. nil refuses everything.
+	// Refuses reports whether a credential issued at issued is refused; a zero issued is a
+	// credential of unknown age. nil refuses everything.
 	Refuses func(issued time.Time) bool
 }
 
-func (l Lock) refuses(issued time.Time) bool { return l.Refuses == nil || l.Refuses(issued) }
-
-// Credential is an opaque credential found on a request. Value is the secret: it
-// stays in this process and appears in no log, metric or error.
+// Credential is an opaque credential found on a request. Value is the secret: it stays in
+// this process and appears in no log, metric or error.
 type Credential struct {
 	Source string // "cookie", "header", "body"
 	Name   string // cookie, header or field name
@@ -49,28 +49,18 @@ type Credential struct {
 	Value  string // with the prefix, without the scheme
 }
 
-// Identity is whose credential it is. A zero Identity is a credential that the
-// application does not know.
-type Identity struct {
-	Known     bool
-	SCIMID    string
-	UserName  string
-	AppUserID string
-	IssuedAt  time.Time // zero when unknown, which counts as before every epoch
-}
-
-// Identifier asks the application, through its plugin, whose credential it is.
-// It caches; an error means that nobody answered in time, and the request is
-// refused with 503.
+// Identifier asks the application, through its plugin, whose credential it is. The zero
+// Caller means that the application does not know the credential; Source stays empty. It
+// caches. An error means that nobody answered in time, and the request gets 503.
 type Identifier interface {
-	Identify(ctx context.Context, tenant, app string, c Credential) (Identity, error)
+	Identify(ctx context.Context, tenant, app string, c Credential) (Caller, error)
 }
 
-// Users maps the names of a subject to the SCIM id of the user who holds them
-// now. It is asked only when one request carries two credentials whose names
+// Users maps the names of a person to the SCIM id of the user who has them now, "" when
+// there is none. It is asked only when one request carries two credentials whose names
 // cannot be compared (a user name here, an e-mail address there).
 type Users interface {
-	SCIMID(ctx context.Context, tenant string, s Subject) (string, bool)
+	SCIMID(ctx context.Context, tenant string, s *subject.Subject) string
 }
 
 // Options are the parts an Authorizer works with.
@@ -115,7 +105,7 @@ const (
 // AppOptions is what is known of one protected application.
 type AppOptions struct {
 	Hosts         []string        // authorities, any case, ports ignored; empty: any host
-	Subjects      []SubjectSource // where its credentials are; the first that fits one claims it
+	Subjects      []SubjectSource // where its credentials are; the first that fits one reads it
 	Anonymous     Anonymous
 	LocalWrites   []LocalWrite
 	Methods       []string // beyond GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS
@@ -129,85 +119,39 @@ type SourceKind string
 const (
 	SourceJWT      SourceKind = "jwt"      // a claim of a verified token
 	SourceTrusted  SourceKind = "trusted"  // a header that a gateway in front sets
-	SourceOpaque   SourceKind = "opaque"   // asked of the application by Identifier
+	SourceOpaque   SourceKind = "opaque"   // the Identifier asks the application
 	SourceUserName SourceKind = "username" // the name typed into a login: checked against the locks, proves nothing
 )
 
-// Place is where on a request a source looks.
-type Place string
-
-// The places.
-const (
-	InHeader Place = "header"
-	InCookie Place = "cookie"
-	InBody   Place = "body" // only on the route that Body names
-)
-
-// NameKind is which name of the user a JWT claim or a trusted header holds.
-type NameKind string
-
-// The name kinds. The zero value is AsUserName.
-const (
-	AsUserName   NameKind = "user_name"
-	AsSCIMID     NameKind = "scim_id"
-	AsExternalID NameKind = "external_id"
-	AsEmail      NameKind = "email"
-)
-
-// SubjectSource is one place where a credential of the application may be.
+// SubjectSource is one place where a credential of the application may be, and what the
+// credential says. Kind sets the JWT and Typed fields of Source.
 type SubjectSource struct {
+	request.Source
+
 	Kind     SourceKind
-	In       Place
-	Name     string     // cookie name (exact), header name, or body field
-	Scheme   string     // InHeader: authorization scheme before the value, any case; "" means the whole value
-	Prefix   string     // literal start of the value, such as "pat_"; "" fits every value
-	Claim    string     // SourceJWT: claim that names the user; "" is "sub"
-	As       NameKind   // SourceJWT, SourceTrusted
-	Verifier Verifier   // SourceJWT
-	Body     BodySource // InBody
-	// IssuedName is, for SourceTrusted, the header in which the gateway tells when
-	// the session began, in Unix seconds. Empty: unknown, and the user stays refused
-	// after a reactivation.
+	Claim    string       // SourceJWT: claim that names the user; "" is "sub"
+	As       subject.Name // SourceJWT, SourceTrusted: which name it is; "" is the user name
+	Verifier Verifier     // SourceJWT
+	// IssuedName is, for SourceTrusted, the header in which the gateway says when the
+	// session began, in Unix seconds. Empty: unknown, and the user stays refused after a
+	// reactivation.
 	IssuedName string
-	// Escapes is, for InCookie, that the application writes %-escapes into the value,
-	// as Express does ("s%3A…"), so they are no disguise. Escapes that no writer makes,
-	// of letters and digits, of control characters and of the percent sign, still are.
-	// The Identifier gets the value as sent, and Prefix is written with its escapes.
-	Escapes bool
 }
 
-// BodyFormat is how a body holds its fields.
-type BodyFormat string
-
-// The formats.
-const (
-	Form BodyFormat = "form" // application/x-www-form-urlencoded
-	JSON BodyFormat = "json" // an object with string fields
-)
-
-// BodySource is the route whose body holds a credential. The route must be one
-// whose body Envoy buffers.
-type BodySource struct {
-	Method string // "POST"
-	Path   string // template, "/oauth/token"
-	Format BodyFormat
-}
-
-// LocalWrite is a route of the application that creates, changes or removes
-// accounts. It is denied to everyone (B90): the identity service is the only place
-// where that is done. The path covers its subtree, and is compared folded: case,
-// encodings, dots, blanks, suffixes and parameters make no difference (edge
-// §3.3.1 lines 1 and 2).
+// LocalWrite is a route of the application that creates, changes or removes accounts. It
+// is denied to everyone, because only the identity service may do that (IL1 §3.2.1). The
+// path covers its subtree and is compared folded: case, encodings, dots, blanks, suffixes
+// and parameters make no difference.
 type LocalWrite struct {
 	Path string // template: "/api/users/{id}"; {name} stands for one segment
 
-	// Methods are the ones refused; POST always counts as one of them, because
-	// its body can carry another method. Empty: all but GET and HEAD.
+	// Methods are the refused ones. POST always is one of them, because its body can
+	// carry another method. Empty: all but GET and HEAD.
 	Methods []string
 
-	// Fields narrows POST, PUT and PATCH to bodies that name one of these fields
-	// (B92), at any depth, as JSON or form. The route's body must be buffered; a
-	// body that cannot be judged is refused. Empty: whatever the body.
+	// Fields narrows POST, PUT and PATCH to bodies that name one of these fields, at any
+	// depth, as request.JSON or form. The route's body must be buffered; a body that cannot be
+	// judged is refused. Empty: whatever the body.
 	Fields []string
 }
 
@@ -251,9 +195,9 @@ func (o *Options) checkSource(s SubjectSource) error {
 		return errors.New("name is empty")
 	}
 	switch s.In {
-	case InHeader, InCookie:
-	case InBody:
-		if s.Body.Method == "" || s.Body.Path == "" || (s.Body.Format != Form && s.Body.Format != JSON) {
+	case request.InHeader, request.InCookie:
+	case request.InBody:
+		if s.Body.Method == "" || s.Body.Path == "" || (s.Body.Format != request.Form && s.Body.Format != request.JSON) {
 			return errors.New("a body source needs method, path and format")
 		}
 	default:
@@ -265,7 +209,7 @@ func (o *Options) checkSource(s SubjectSource) error {
 			return errors.New("a jwt source needs a verifier")
 		}
 	case SourceTrusted:
-		if s.In != InHeader {
+		if s.In != request.InHeader {
 			return errors.New("only a header can be trusted")
 		}
 	case SourceOpaque:
@@ -273,7 +217,7 @@ func (o *Options) checkSource(s SubjectSource) error {
 			return errors.New("an opaque source needs an identifier")
 		}
 	case SourceUserName:
-		if s.In != InBody {
+		if s.In != request.InBody {
 			return errors.New("a user name is read from a body only")
 		}
 	default:

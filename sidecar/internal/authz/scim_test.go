@@ -7,14 +7,17 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/request"
+	"github.com/scimward/scimward/store/scim"
 )
 
 // TestSCIMRouteGrammar is P1 to P10 and the route table (edge §3.2, F116, F119, F124).
 func TestSCIMRouteGrammar(t *testing.T) {
-	const bad = authz.ReasonPath
+	const bad = request.ReasonPath
 	run(t, []row{
 		{"user by id", scimReq("GET", "/scim/v2/Users/u1"), 0, authz.ReasonAllowed},
 		{"list", scimReq("GET", "/scim/v2/Users"), 0, authz.ReasonAllowed},
@@ -60,14 +63,14 @@ func TestSCIMRouteGrammar(t *testing.T) {
 		{"P9 no host", scimReq("GET", "/scim/v2/Users", host("")), 400, authz.ReasonHost},
 		{"P9 absolute form", scimReq("GET", "http://scim.example/scim/v2/Users"), 400, bad},
 		{"P10 fragment", scimReq("GET", "/scim/v2/Users#x"), 400, bad},
-		{"P10 fragment in the query", scimReq("GET", "/scim/v2/Users?count=1#x"), 400, authz.ReasonQuery},
+		{"P10 fragment in the query", scimReq("GET", "/scim/v2/Users?count=1#x"), 400, request.ReasonQuery},
 		{"F124 other version", scimReq("GET", "/scim/v3/Users"), 400, bad},
 		{"root", scimReq("GET", "/scim/v2"), 400, bad},
 		{"prefix without a slash", scimReq("GET", "/scim/v2Users"), 400, bad},
 		{"long path", scimReq("GET", "/scim/v2/Users/"+strings.Repeat("a", 5000)), 400, bad},
 		{"W1 no path", scimReq("GET", ""), 400, bad},
 		{"W1 no method", scimReq("", "/scim/v2/Users"), 400, authz.ReasonMethod},
-		{"F118 filter on discovery", scimReq("GET", "/scim/v2/Schemas?filter=id%20pr"), 403, authz.ReasonQuery},
+		{"F118 filter on discovery", scimReq("GET", "/scim/v2/Schemas?filter=id%20pr"), 403, request.ReasonQuery},
 	})
 }
 
@@ -101,57 +104,55 @@ func TestSCIMBodies(t *testing.T) {
 		{"create as json with charset", scimReq("POST", "/scim/v2/Users", body("Application/JSON; charset=\"UTF-8\"", user)), 0, authz.ReasonAllowed},
 		{"replace", scimReq("PUT", "/scim/v2/Users/u1", body(scimJSON, user)), 0, authz.ReasonAllowed},
 		{"patch", scimReq("PATCH", "/scim/v2/Users/u1", body(scimJSON, patch)), 0, authz.ReasonAllowed},
-		{"B1 no body", scimReq("POST", "/scim/v2/Users"), 400, authz.ReasonBodyMissing},
-		{"B1 empty body", scimReq("PATCH", "/scim/v2/Users/u1", body(scimJSON, "")), 400, authz.ReasonBodyMissing},
+		{"B1 no body", scimReq("POST", "/scim/v2/Users"), 400, request.ReasonBodyMissing},
+		{"B1 empty body", scimReq("PATCH", "/scim/v2/Users/u1", body(scimJSON, "")), 400, request.ReasonBodyMissing},
 		{"B1 body on GET", scimReq("GET", "/scim/v2/Users/u1", body(scimJSON, user)), 400, authz.ReasonBodyUnexpected},
 		{"B1 body on DELETE", scimReq("DELETE", "/scim/v2/Users/u1", body(scimJSON, user)), 400, authz.ReasonBodyUnexpected},
 		{"B1 announced body on GET", scimReq("GET", "/scim/v2/Users/u1", header("content-length", "7")), 400, authz.ReasonBodyUnexpected},
 		{"B1 chunked body on DELETE", scimReq("DELETE", "/scim/v2/Users/u1", header("transfer-encoding", "chunked")), 400, authz.ReasonBodyUnexpected},
 		{"zero length on DELETE", scimReq("DELETE", "/scim/v2/Users/u1", header("content-length", "0")), 0, authz.ReasonAllowed},
-		{"B2 partial", scimReq("POST", "/scim/v2/Users", body(scimJSON, user), state(authz.BodyPartial)), 413, authz.ReasonBodyPartial},
-		{"unknown state", scimReq("POST", "/scim/v2/Users", body(scimJSON, user), state("")), 503, authz.ReasonBodyUnknown},
-		{"B5 gzip", scimReq("POST", "/scim/v2/Users", body(scimJSON, user), header("content-encoding", "gzip")), 415, authz.ReasonBodyEncoded},
-		{"B5 stacked", scimReq("POST", "/scim/v2/Users", body(scimJSON, user), header("content-encoding", "identity, br")), 415, authz.ReasonBodyEncoded},
-		{"B5 as a state", scimReq("POST", "/scim/v2/Users", body(scimJSON, user), state(authz.BodyEncoded)), 415, authz.ReasonBodyEncoded},
-		{"B6 other charset", scimReq("POST", "/scim/v2/Users", body(scimJSON+"; charset=utf-16", user)), 415, authz.ReasonContentType},
-		{"B6 type in a parameter", scimReq("POST", "/scim/v2/Users", body("text/plain;x=application/json", user)), 415, authz.ReasonContentType},
-		{"B6 multipart", scimReq("POST", "/scim/v2/Users", body("multipart/form-data; boundary=x", user)), 415, authz.ReasonContentType},
-		{"B6 missing", scimReq("POST", "/scim/v2/Users", body(scimJSON, user), header("content-type")), 415, authz.ReasonContentType},
-		{"B6 two values", scimReq("POST", "/scim/v2/Users", body(scimJSON, user), header("content-type", scimJSON, "text/plain")), 415, authz.ReasonContentType},
-		{"B6 two values joined", scimReq("POST", "/scim/v2/Users", body(scimJSON+",text/plain", user)), 415, authz.ReasonContentType},
-		{"B7 duplicate key", scimReq("POST", "/scim/v2/Users", body(scimJSON, `{"active":true,"active":false}`)), 400, authz.ReasonBody},
-		{"B7 key that differs in case", scimReq("POST", "/scim/v2/Users", body(scimJSON, `{"active":true,"Active":false}`)), 400, authz.ReasonBody},
-		{"B8 trailing data", scimReq("POST", "/scim/v2/Users", body(scimJSON, user+"{}")), 400, authz.ReasonBody},
-		{"B8 byte order mark", scimReq("POST", "/scim/v2/Users", body(scimJSON, "\ufeff"+user)), 400, authz.ReasonBody},
-		{"B8 invalid UTF-8", scimReq("POST", "/scim/v2/Users", body(scimJSON, "{\"userName\":\"\xff\"}")), 400, authz.ReasonBody},
-		{"B8 not JSON", scimReq("PATCH", "/scim/v2/Users/u1", body(scimJSON, "active=false")), 400, authz.ReasonBody},
-		{"Q1 filter twice", scimReq("GET", "/scim/v2/Users?filter=userName%20eq%20%22a%22&filter=id%20pr"), 400, authz.ReasonQuery},
-		{"Q2 filter that does not parse", scimReq("GET", "/scim/v2/Users?filter=userName%20eq"), 400, authz.ReasonQuery},
-		{"query with a bad escape", scimReq("GET", "/scim/v2/Users?%zz=1"), 400, authz.ReasonQuery},
+		{"B2 partial", scimReq("POST", "/scim/v2/Users", body(scimJSON, user), partial), 413, request.ReasonBodyPartial},
+		{"B5 gzip", scimReq("POST", "/scim/v2/Users", body(scimJSON, user), header("content-encoding", "gzip")), 415, request.ReasonBodyEncoded},
+		{"B5 stacked", scimReq("POST", "/scim/v2/Users", body(scimJSON, user), header("content-encoding", "identity, br")), 415, request.ReasonBodyEncoded},
+		{"B6 other charset", scimReq("POST", "/scim/v2/Users", body(scimJSON+"; charset=utf-16", user)), 415, request.ReasonContentType},
+		{"B6 type in a parameter", scimReq("POST", "/scim/v2/Users", body("text/plain;x=application/json", user)), 415, request.ReasonContentType},
+		{"B6 multipart", scimReq("POST", "/scim/v2/Users", body("multipart/form-data; boundary=x", user)), 415, request.ReasonContentType},
+		{"B6 missing", scimReq("POST", "/scim/v2/Users", body(scimJSON, user), header("content-type")), 415, request.ReasonContentType},
+		{"B6 two values", scimReq("POST", "/scim/v2/Users", body(scimJSON, user), header("content-type", scimJSON, "text/plain")), 415, request.ReasonContentType},
+		{"B6 two values joined", scimReq("POST", "/scim/v2/Users", body(scimJSON+",text/plain", user)), 415, request.ReasonContentType},
+		{"B7 duplicate key", scimReq("POST", "/scim/v2/Users", body(scimJSON, `{"active":true,"active":false}`)), 400, request.ReasonBody},
+		{"B7 key that differs in case", scimReq("POST", "/scim/v2/Users", body(scimJSON, `{"active":true,"Active":false}`)), 400, request.ReasonBody},
+		{"B8 trailing data", scimReq("POST", "/scim/v2/Users", body(scimJSON, user+"{}")), 400, request.ReasonBody},
+		{"B8 byte order mark", scimReq("POST", "/scim/v2/Users", body(scimJSON, "\ufeff"+user)), 400, request.ReasonBody},
+		{"B8 invalid UTF-8", scimReq("POST", "/scim/v2/Users", body(scimJSON, "{\"userName\":\"\xff\"}")), 400, request.ReasonBody},
+		{"B8 not JSON", scimReq("PATCH", "/scim/v2/Users/u1", body(scimJSON, "active=false")), 400, request.ReasonBody},
+		{"Q1 filter twice", scimReq("GET", "/scim/v2/Users?filter=userName%20eq%20%22a%22&filter=id%20pr"), 400, request.ReasonQuery},
+		{"Q2 filter that does not parse", scimReq("GET", "/scim/v2/Users?filter=userName%20eq"), 400, request.ReasonQuery},
+		{"query with a bad escape", scimReq("GET", "/scim/v2/Users?%zz=1"), 400, request.ReasonQuery},
 	})
 }
 
 // TestBearerOnly is H1, B30 and B31.
 func TestBearerOnly(t *testing.T) {
-	get := func(values ...string) authz.Request {
+	get := func(values ...string) request.Request {
 		return scimReq("GET", "/scim/v2/Users/u1", header("authorization", values...))
 	}
 	run(t, []row{
 		{"scheme in lower case", get("bearer good.good.good"), 0, authz.ReasonAllowed},
 		{"none", get(), 401, authz.ReasonNoToken},
 		{"empty", get(""), 401, authz.ReasonNoToken},
-		{"H1 two headers", get("Bearer good.good.good", "Bearer good.good.good"), 400, authz.ReasonCredential},
-		{"H1 joined", get("Bearer good.good.good,Bearer good.good.good"), 400, authz.ReasonCredential},
-		{"H1 joined with an empty one", get(",Bearer good.good.good"), 400, authz.ReasonCredential},
-		{"H1 two blanks", get("Bearer  good.good.good"), 400, authz.ReasonCredential},
+		{"H1 two headers", get("Bearer good.good.good", "Bearer good.good.good"), 400, request.ReasonCredential},
+		{"H1 joined", get("Bearer good.good.good,Bearer good.good.good"), 400, request.ReasonCredential},
+		{"H1 joined with an empty one", get(",Bearer good.good.good"), 400, request.ReasonCredential},
+		{"H1 two blanks", get("Bearer  good.good.good"), 400, request.ReasonCredential},
 		{"H1 tab", get("Bearer\tgood.good.good"), 401, authz.ReasonNoToken},
-		{"H1 blank at the end", get("Bearer good.good.good "), 400, authz.ReasonCredential},
-		{"H1 no token", get("Bearer"), 400, authz.ReasonCredential},
-		{"H1 only padding", get("Bearer =="), 400, authz.ReasonCredential},
+		{"H1 blank at the end", get("Bearer good.good.good "), 400, request.ReasonCredential},
+		{"H1 no token", get("Bearer"), 400, request.ReasonCredential},
+		{"H1 only padding", get("Bearer =="), 400, request.ReasonCredential},
 		{"other scheme", get("Basic aWRwOnB3"), 401, authz.ReasonNoToken},
 		{"DPoP", get("DPoP good.good.good"), 401, authz.ReasonNoToken},
-		{"B30 in the query", scimReq("GET", "/scim/v2/Users/u1?access_token=good.good.good", header("authorization")), 400, authz.ReasonCredential},
-		{"B30 in header and query", scimReq("GET", "/scim/v2/Users/u1?Access_Token=x"), 400, authz.ReasonCredential},
+		{"B30 in the query", scimReq("GET", "/scim/v2/Users/u1?access_token=good.good.good", header("authorization")), 400, request.ReasonCredential},
+		{"B30 in header and query", scimReq("GET", "/scim/v2/Users/u1?Access_Token=x"), 400, request.ReasonCredential},
 		{"B30 in a cookie", scimReq("GET", "/scim/v2/Users/u1", header("authorization"), header("cookie", "access_token=good.good.good")), 401, authz.ReasonNoToken},
 		{"B31 bad signature", get("Bearer some.thing.else"), 401, authz.ReasonToken},
 		{"B31 expired", get("Bearer expired.x.x"), 401, authz.ReasonTokenExpired},
@@ -185,15 +186,15 @@ func TestChallenges(t *testing.T) {
 }
 
 func TestSurfacesAndTenants(t *testing.T) {
-	edit := func(f func(*authz.Request)) authz.Request { return scimReq("GET", "/scim/v2/Users", f) }
-	oauth := func(method, path string, edits ...func(*authz.Request)) authz.Request {
-		return scimReq(method, path, append(edits, func(r *authz.Request) { r.Surface = authz.SurfaceOAuth; delete(r.Headers, "authorization") })...)
+	edit := func(f func(*request.Request)) request.Request { return scimReq("GET", "/scim/v2/Users", f) }
+	oauth := func(method, path string, edits ...func(*request.Request)) request.Request {
+		return scimReq(method, path, append(edits, func(r *request.Request) { r.Surface = request.SurfaceOAuth; delete(r.Headers, "authorization") })...)
 	}
 	run(t, []row{
-		{"nothing at all", authz.Request{}, 503, authz.ReasonSurface},
-		{"unknown surface", edit(func(r *authz.Request) { r.Surface = "SCIM" }), 503, authz.ReasonSurface},
-		{"F4 unknown tenant", edit(func(r *authz.Request) { r.Tenant = "other" }), 404, authz.ReasonTenant},
-		{"F4 no tenant", edit(func(r *authz.Request) { r.Tenant = "" }), 404, authz.ReasonTenant},
+		{"nothing at all", request.Request{}, 503, authz.ReasonSurface},
+		{"unknown surface", edit(func(r *request.Request) { r.Surface = "SCIM" }), 503, authz.ReasonSurface},
+		{"F4 unknown tenant", edit(func(r *request.Request) { r.Tenant = "other" }), 404, authz.ReasonTenant},
+		{"F4 no tenant", edit(func(r *request.Request) { r.Tenant = "" }), 404, authz.ReasonTenant},
 		{"unknown app", appReq("GET", "/", of("nothing")), 404, authz.ReasonApp},
 		{"token endpoint", oauth("POST", "/oauth/token", body(form, "grant_type=client_credentials")), 0, authz.ReasonAllowed},
 		{"keys", oauth("GET", "/oauth/jwks"), 0, authz.ReasonAllowed},
@@ -266,11 +267,11 @@ func TestDecidedValueIsHandedOn(t *testing.T) {
 	want := policies.Input{
 		Profile: "ipsie-il1", Tenant: "acme", Client: policies.Client{ID: "idp", Issuer: "https://as.example", Scopes: []string{"scim"}},
 		Method: "PATCH", Route: "PATCH /Users/{id}", ResourceType: "User", ResourceID: "u1",
-		Raw:       []policies.Operation{{Op: "replace", Path: "active", HasPath: true, Value: false, HasValue: true}},
-		Canonical: []policies.Operation{{Op: "replace", Path: "active", HasPath: true, Value: false, HasValue: true, Target: "active"}},
+		Raw:       []scim.RawOp{{Op: "replace", Path: "active", HasPath: true, Value: false, HasValue: true}},
+		Canonical: []scim.Op{{Kind: "replace", Path: scim.Path{Attr: "active"}, Value: false, HasValue: true, Target: "active"}},
+		Query:     &scim.Query{StartIndex: 1},
 	}
-	want.Deviations = []policies.Deviation{}
-	if diff := cmp.Diff(want, in); diff != "" {
+	if diff := cmp.Diff(want, in, cmpopts.IgnoreUnexported(scim.Op{})); diff != "" {
 		t.Error(diff)
 	}
 	k.Decide(t.Context(), scimReq("POST", "/scim/v2/Users", body(scimJSON, user)))
@@ -278,11 +279,11 @@ func TestDecidedValueIsHandedOn(t *testing.T) {
 	if !ok || len(emails) != 1 {
 		t.Fatalf("resource %v", k.policy.asked[1].Resource)
 	}
-	if _, ok := emails[0].(map[string]any); !ok {
+	if _, ok := emails[0].(scim.Object); !ok {
 		t.Errorf("the policy gets %T, which it does not know", emails[0])
 	}
 	k.Decide(t.Context(), scimReq("GET", "/scim/v2/Users?filter=userName%20eq%20%22a%22"))
-	if q := k.policy.asked[2].Query; q.FilterShape != "userName eq" {
+	if q := k.policy.asked[2].Query; scim.Shape(q.Filter) != "userName eq" {
 		t.Errorf("query %+v", q)
 	}
 }
@@ -314,7 +315,7 @@ func TestDeadlines(t *testing.T) {
 	k := newKit(t)
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	for _, r := range []authz.Request{scimReq("GET", "/scim/v2/Users/u1"), appReq("GET", "/"), {Surface: authz.SurfaceOAuth, Tenant: "acme"}, {}} {
+	for _, r := range []request.Request{scimReq("GET", "/scim/v2/Users/u1"), appReq("GET", "/"), {Surface: request.SurfaceOAuth, Tenant: "acme"}, {}} {
 		if d := k.Decide(over, r); d.Allowed() || d.Status != 503 || d.Reason != authz.ReasonDeadline {
 			t.Errorf("%s: %t %d %s", r.Surface, d.Allowed(), d.Status, d.Reason)
 		}
@@ -349,7 +350,7 @@ func TestZeroDecisionDenies(t *testing.T) {
 func TestErrorsCarryNoInternals(t *testing.T) {
 	k := newKit(t)
 	k.policy.verdict = policies.Verdict{Failure: "secret-internal-detail"}
-	reqs := []authz.Request{
+	reqs := []request.Request{
 		scimReq("GET", "/scim/v2/Users/u1"),
 		appReq("GET", "/", header("cookie", "session=down")),
 		appReq("GET", "/", header("authorization", "Bearer some.thing.else")),

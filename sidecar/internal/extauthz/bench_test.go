@@ -79,7 +79,7 @@ func real(b *testing.B) (authv3.AuthorizationServer, *authv3.CheckRequest) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	in := request("scim", "GET", "/scim/v2/Users/2819c223-7f76-453a-919d-413861904646",
+	in := checkRequest("scim", "GET", "/scim/v2/Users/2819c223-7f76-453a-919d-413861904646",
 		"authorization", "Bearer "+raw, "accept", "application/scim+json", "x-request-id", "3f1c2d7e-0000-4000-8000-000000000000",
 		"traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "host", "scim.example")
 	if out, err := s.Check(b.Context(), in); err != nil || out.GetOkResponse() == nil {

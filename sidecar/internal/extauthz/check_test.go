@@ -16,6 +16,8 @@ import (
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
+	"github.com/scimward/scimward/sidecar/internal/request"
+	"github.com/scimward/scimward/store/subject"
 )
 
 type structOf = structpb.Struct
@@ -23,15 +25,15 @@ type structOf = structpb.Struct
 // TestRequestTranslation: what the decider gets is what Envoy said.
 func TestRequestTranslation(t *testing.T) {
 	k := newKit(t)
-	in := request("app", "PATCH", "/a%20b?x=1?y", "Cookie", "a=1", "cookie", "b=2", "x-request-id", "rid", "content-type", "application/json", "content-length", "2")
+	in := checkRequest("app", "PATCH", "/a%20b?x=1?y", "Cookie", "a=1", "cookie", "b=2", "x-request-id", "rid", "content-type", "application/json", "content-length", "2")
 	in.Attributes.Request.Http.RawBody = []byte("{}")
 	k.check(t, in)
 	got := k.decider.got
 	got.Received = time.Time{}
-	want := authz.Request{
-		Surface: authz.SurfaceApp, Tenant: "acme", App: "app", ID: "rid", Method: "PATCH", Host: "scim.example",
-		Path: "/a%20b", Query: "x=1?y", Body: []byte("{}"), BodyState: authz.BodyComplete, Remote: "192.0.2.7",
-		Headers: authz.Headers{"cookie": {"a=1", "b=2"}, "x-request-id": {"rid"}, "content-type": {"application/json"}, "content-length": {"2"}},
+	want := request.Request{
+		Surface: request.SurfaceApp, Tenant: "acme", App: "app", ID: "rid", Method: "PATCH", Host: "scim.example",
+		Path: "/a%20b", Query: "x=1?y", Body: []byte("{}"), Remote: "192.0.2.7",
+		Headers: request.Headers{"cookie": {"a=1", "b=2"}, "x-request-id": {"rid"}, "content-type": {"application/json"}, "content-length": {"2"}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -51,37 +53,37 @@ func TestBodyStates(t *testing.T) {
 		name    string
 		size    int
 		headers []string
-		want    authz.BodyState
+		want    request.BodyState
 	}{
-		{"none", 0, nil, authz.BodyAbsent},
-		{"length zero", 0, []string{"content-length", "0"}, authz.BodyAbsent},
-		{"whole", 10, []string{"content-length", "10"}, authz.BodyComplete},
-		{"chunked", 10, nil, authz.BodyComplete},
-		{"declared and not buffered", 0, []string{"content-length", "10"}, authz.BodyPartial},
-		{"declared longer", 10, []string{"content-length", "11"}, authz.BodyPartial},
-		{"declared shorter", 10, []string{"content-length", "9"}, authz.BodyPartial},
-		{"no number", 10, []string{"content-length", "x"}, authz.BodyPartial},
-		{"two lengths", 10, []string{"content-length", "10", "content-length", "10"}, authz.BodyPartial},
-		{"negative", 10, []string{"content-length", "-10"}, authz.BodyPartial},
-		{"buffer full, no length", 1024, nil, authz.BodyPartial},
-		{"buffer full, length agrees", 1024, []string{"content-length", "1024"}, authz.BodyComplete},
-		{"over the buffer", 1025, []string{"content-length", "1025"}, authz.BodyPartial},
-		{"just below", 1023, nil, authz.BodyComplete},
-		{"client says whole", 10, []string{"content-length", "99", "x-envoy-auth-partial-body", "false"}, authz.BodyPartial},
-		{"client says partial", 10, []string{"x-envoy-auth-partial-body", "true"}, authz.BodyComplete},
-		{"gzip", 10, []string{"content-encoding", "gzip"}, authz.BodyEncoded},
-		{"identity", 10, []string{"content-encoding", "Identity"}, authz.BodyComplete},
+		{"none", 0, nil, request.BodyAbsent},
+		{"length zero", 0, []string{"content-length", "0"}, request.BodyAbsent},
+		{"whole", 10, []string{"content-length", "10"}, request.BodyComplete},
+		{"chunked", 10, nil, request.BodyComplete},
+		{"declared and not buffered", 0, []string{"content-length", "10"}, request.BodyPartial},
+		{"declared longer", 10, []string{"content-length", "11"}, request.BodyPartial},
+		{"declared shorter", 10, []string{"content-length", "9"}, request.BodyPartial},
+		{"no number", 10, []string{"content-length", "x"}, request.BodyPartial},
+		{"two lengths", 10, []string{"content-length", "10", "content-length", "10"}, request.BodyPartial},
+		{"negative", 10, []string{"content-length", "-10"}, request.BodyPartial},
+		{"buffer full, no length", 1024, nil, request.BodyPartial},
+		{"buffer full, length agrees", 1024, []string{"content-length", "1024"}, request.BodyComplete},
+		{"over the buffer", 1025, []string{"content-length", "1025"}, request.BodyPartial},
+		{"just below", 1023, nil, request.BodyComplete},
+		{"client says whole", 10, []string{"content-length", "99", "x-envoy-auth-partial-body", "false"}, request.BodyPartial},
+		{"client says partial", 10, []string{"x-envoy-auth-partial-body", "true"}, request.BodyComplete},
+		{"gzip", 10, []string{"content-encoding", "gzip"}, request.BodyEncoded},
+		{"identity", 10, []string{"content-encoding", "Identity"}, request.BodyComplete},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			in := request("scim", "POST", "/scim/v2/Users", c.headers...)
+			in := checkRequest("scim", "POST", "/scim/v2/Users", c.headers...)
 			in.Attributes.Request.Http.RawBody = []byte(strings.Repeat("x", c.size))
 			k.check(t, in)
-			if got := k.decider.got; got.BodyState != c.want || (c.want != authz.BodyComplete && len(got.Body) > 0) {
-				t.Errorf("%s with %d bytes, want %s", got.BodyState, len(got.Body), c.want)
+			if got := k.decider.got; got.BodyState() != c.want {
+				t.Errorf("%s with %d bytes, want %s", got.BodyState(), len(got.Body), c.want)
 			}
 		})
 	}
-	in := request("scim", "POST", "/scim/v2/Users")
+	in := checkRequest("scim", "POST", "/scim/v2/Users")
 	in.Attributes.Request.Http.Body = "{}"
 	k.check(t, in)
 	if string(k.decider.got.Body) != "{}" {
@@ -163,7 +165,7 @@ func TestErrorMapping(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			k := newKit(t)
 			k.decider.answer = c.d
-			in := request(c.surface, "GET", "/x", "accept", c.accept)
+			in := checkRequest(c.surface, "GET", "/x", "accept", c.accept)
 			out := k.check(t, in)
 			denied := out.GetDeniedResponse()
 			if c.fault {
@@ -199,12 +201,12 @@ func TestErrorMapping(t *testing.T) {
 // subject goes to the leash as metadata.
 func TestAllow(t *testing.T) {
 	k := newKit(t)
-	k.decider.answer = allowed(t, authz.SurfaceApp, func(d *authz.Decision) {
-		d.Subject = authz.Subject{SCIMID: "u1", UserName: "alice", Email: "alice@example.com", IssuedAt: time.Unix(1, 5).UTC()}
+	k.decider.answer = allowed(t, request.SurfaceApp, func(d *authz.Decision) {
+		d.Caller = authz.Caller{Subject: subject.Subject{SCIMID: "u1", UserName: "alice", Emails: []string{"alice@example.com"}}, IssuedAt: time.Unix(1, 5).UTC()}
 		d.SetHeaders = map[string]string{"x-scim-user": "alice"}
 		d.RemoveHeaders = []string{"x-scim-user", "x-scim-client"}
 	})
-	out := k.check(t, request("app", "GET", "/"))
+	out := k.check(t, checkRequest("app", "GET", "/"))
 	ok := out.GetOkResponse()
 	if ok == nil || out.GetStatus().GetCode() != 0 {
 		t.Fatalf("answer %v", out)
@@ -222,8 +224,8 @@ func TestAllow(t *testing.T) {
 	if diff := cmp.Diff(want, out.GetDynamicMetadata().AsMap()); diff != "" {
 		t.Error(diff)
 	}
-	k.decider.answer = allowed(t, authz.SurfaceSCIM)
-	if out := k.check(t, request("scim", "GET", "/scim/v2/Users/u1")); out.GetOkResponse() == nil || out.GetDynamicMetadata() != nil {
+	k.decider.answer = allowed(t, request.SurfaceSCIM)
+	if out := k.check(t, checkRequest("scim", "GET", "/scim/v2/Users/u1")); out.GetOkResponse() == nil || out.GetDynamicMetadata() != nil {
 		t.Errorf("SCIM answer %v", out)
 	}
 }
@@ -237,11 +239,11 @@ func TestHostileRequests(t *testing.T) {
 		"nothing":         {},
 		"no request":      {Attributes: &authv3.AttributeContext{}},
 		"no http":         {Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{}}},
-		"no extensions":   {Attributes: &authv3.AttributeContext{Request: request("app", "GET", "/").Attributes.Request}},
-		"no path":         request("scim", "CONNECT", ""),
-		"no method":       request("scim", "", "/scim/v2/Users"),
-		"app, no path":    request("app", "CONNECT", ""),
-		"surface by case": request("APP", "GET", "/"),
+		"no extensions":   {Attributes: &authv3.AttributeContext{Request: checkRequest("app", "GET", "/").Attributes.Request}},
+		"no path":         checkRequest("scim", "CONNECT", ""),
+		"no method":       checkRequest("scim", "", "/scim/v2/Users"),
+		"app, no path":    checkRequest("app", "CONNECT", ""),
+		"surface by case": checkRequest("APP", "GET", "/"),
 		"nil header":      {Attributes: &authv3.AttributeContext{Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{HeaderMap: &corev3.HeaderMap{Headers: []*corev3.HeaderValue{{}}}}}}},
 	} {
 		out := k.check(t, in)
@@ -254,7 +256,7 @@ func TestHostileRequests(t *testing.T) {
 // TestFaultsOfTheDecider: a panic, a missed deadline and an allow that came too
 // late are 503, and the panic's text is told to nobody (F1, F2).
 func TestFaultsOfTheDecider(t *testing.T) {
-	ok := allowed(t, authz.SurfaceApp)
+	ok := allowed(t, request.SurfaceApp)
 	for name, call := range map[string]func(context.Context) authz.Decision{
 		"panic": func(context.Context) authz.Decision { panic("planted-secret") },
 		"out of range": func(context.Context) authz.Decision {
@@ -269,7 +271,7 @@ func TestFaultsOfTheDecider(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			k := newKit(t, func(o *extauthz.Options) { o.Timeout = 20 * time.Millisecond })
 			k.decider.call = call
-			out := k.check(t, request("app", "GET", "/"))
+			out := k.check(t, checkRequest("app", "GET", "/"))
 			if out.GetErrorResponse() == nil || out.GetStatus().GetCode() == 0 {
 				t.Fatalf("answer %v", out)
 			}
@@ -287,14 +289,14 @@ func TestFaultsOfTheDecider(t *testing.T) {
 // nothing of its credentials, body, query or e-mail address is in either (L1).
 func TestOneEventNoSecrets(t *testing.T) {
 	k := newKit(t)
-	k.decider.answer = allowed(t, authz.SurfaceApp, func(d *authz.Decision) {
-		d.Subject = authz.Subject{SCIMID: "u1", UserName: "planted@example.com", Email: "planted@example.com", Source: "cookie:session"}
+	k.decider.answer = allowed(t, request.SurfaceApp, func(d *authz.Decision) {
+		d.Caller = authz.Caller{Subject: subject.Subject{SCIMID: "u1", UserName: "planted@example.com", Emails: []string{"planted@example.com"}}, Source: "cookie:session"}
 	})
-	in := request("app", "POST", "/reset/planted-path?planted-query=1", "authorization", "Bearer planted-token", "cookie", "session=planted-cookie")
+	in := checkRequest("app", "POST", "/reset/planted-path?planted-query=1", "authorization", "Bearer planted-token", "cookie", "session=planted-cookie")
 	in.Attributes.Request.Http.RawBody = []byte("planted-body")
 	k.check(t, in)
-	k.decider.answer = authz.Decision{Status: 401, Reason: "made_up_planted", Detail: "d"}
-	k.check(t, request("app", strings.Repeat("M", 5000), "/"))
+	k.decider.answer = authz.Decision{Status: 401, Reason: authz.ReasonLocked, Detail: "d"}
+	k.check(t, checkRequest("app", strings.Repeat("M", 5000), "/"))
 	lines := strings.Split(strings.TrimSpace(k.logs.String()), "\n")
 	if len(lines) != 2 {
 		t.Fatalf("%d events: %s", len(lines), k.logs)
@@ -345,13 +347,13 @@ func TestDeviationsAreTold(t *testing.T) {
 		event  string
 		want   float64
 	}{
-		{"allowed", allowed(t, authz.SurfaceSCIM, func(d *authz.Decision) { d.Deviations = codes }), `"deviations":["OP_CASE","PATHLESS"]`, 0},
+		{"allowed", allowed(t, request.SurfaceSCIM, func(d *authz.Decision) { d.Deviations = codes }), `"deviations":["OP_CASE","PATHLESS"]`, 0},
 		{"refused", authz.Decision{Status: 400, Reason: authz.ReasonPolicy, Tenant: "acme", Deviations: codes}, `"deviations":["OP_CASE","PATHLESS"]`, 1},
 		{"refused without", authz.Decision{Status: 400, Reason: authz.ReasonPolicy, Tenant: "acme"}, "", 1},
 	} {
 		k.logs.Reset()
 		k.decider.answer = row.answer
-		k.check(t, request("scim", "PATCH", "/scim/v2/Users/u1"))
+		k.check(t, checkRequest("scim", "PATCH", "/scim/v2/Users/u1"))
 		if got := k.logs.String(); !strings.Contains(got, row.event) || row.event == "" && strings.Contains(got, "deviations") {
 			t.Errorf("%s: event %s", row.name, got)
 		}

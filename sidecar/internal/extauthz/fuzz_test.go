@@ -10,25 +10,27 @@ import (
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
+	"github.com/scimward/scimward/sidecar/internal/request"
+	"github.com/scimward/scimward/store/subject"
 )
 
 // denying lets the real pipeline look at the request, so that a panic of it is
 // seen, and denies whatever it says.
 type denying struct{ a *authz.Authorizer }
 
-func (d denying) Decide(ctx context.Context, r authz.Request) authz.Decision {
+func (d denying) Decide(ctx context.Context, r request.Request) authz.Decision {
 	if got := d.a.Decide(ctx, r); got.Allowed() && r.Tenant == "" {
 		panic("allowed without a tenant")
 	}
 	return authz.Decision{}
 }
-func (denying) DecideSubject(string, authz.Subject) bool { return false }
+func (denying) DecideSubject(string, *authz.Caller) bool { return false }
 
 // knownTo identifies every credential, as a user who is locked when the name says.
 type knownTo struct{ fixed }
 
-func (knownTo) Identify(_ context.Context, _, _ string, c authz.Credential) (authz.Identity, error) {
-	return authz.Identity{Known: true, UserName: c.Value}, nil
+func (knownTo) Identify(_ context.Context, _, _ string, c authz.Credential) (authz.Caller, error) {
+	return authz.Caller{Subject: subject.Subject{UserName: c.Value}}, nil
 }
 
 // FuzzCheckRequest: whatever bytes arrive, neither the adaptor nor the pipeline
@@ -36,12 +38,12 @@ func (knownTo) Identify(_ context.Context, _, _ string, c authz.Credential) (aut
 func FuzzCheckRequest(f *testing.F) {
 	seeds := []*authv3.CheckRequest{
 		{},
-		request("scim", "GET", "/scim/v2/Users?filter=userName%20eq%20%22a%22", "authorization", "Bearer t.t.t"),
-		request("scim", "PATCH", "/scim/v2/Groups/g1", "authorization", "Bearer t.t.t", "content-type", "application/scim+json", "content-length", "7"),
-		request("oauth", "POST", "/oauth/token", "content-type", "application/x-www-form-urlencoded"),
-		request("app", "POST", "/api/%75sers;a/b.json?_method=x", "cookie", `a=b; session="x"; s%65ssion=1`, "authorization", "Bearer a.b.c"),
-		request("app", "POST", "/login", "content-type", "application/x-www-form-urlencoded", "cookie", "session=a"),
-		request("app", "PATCH", "/api/me", "content-type", "application/json", "upgrade", "websocket"),
+		checkRequest("scim", "GET", "/scim/v2/Users?filter=userName%20eq%20%22a%22", "authorization", "Bearer t.t.t"),
+		checkRequest("scim", "PATCH", "/scim/v2/Groups/g1", "authorization", "Bearer t.t.t", "content-type", "application/scim+json", "content-length", "7"),
+		checkRequest("oauth", "POST", "/oauth/token", "content-type", "application/x-www-form-urlencoded"),
+		checkRequest("app", "POST", "/api/%75sers;a/b.json?_method=x", "cookie", `a=b; session="x"; s%65ssion=1`, "authorization", "Bearer a.b.c"),
+		checkRequest("app", "POST", "/login", "content-type", "application/x-www-form-urlencoded", "cookie", "session=a"),
+		checkRequest("app", "PATCH", "/api/me", "content-type", "application/json", "upgrade", "websocket"),
 	}
 	seeds[2].Attributes.Request.Http.RawBody = []byte(`{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"add","path":"members","value":[{"value":"u"}]}]}`)
 	seeds[5].Attributes.Request.Http.RawBody = []byte("username=a&x[b]=c")
@@ -59,9 +61,9 @@ func FuzzCheckRequest(f *testing.F) {
 		Tenants: map[string]authz.TenantOptions{"acme": {Verifier: k, Apps: map[string]authz.AppOptions{"app": {
 			Anonymous: authz.AnonymousPass,
 			Subjects: []authz.SubjectSource{
-				{Kind: authz.SourceOpaque, In: authz.InCookie, Name: "session"},
-				{Kind: authz.SourceJWT, In: authz.InHeader, Name: "authorization", Scheme: "bearer", Verifier: k},
-				{Kind: authz.SourceUserName, In: authz.InBody, Name: "username", Body: authz.BodySource{Method: "POST", Path: "/login", Format: authz.Form}},
+				{Kind: authz.SourceOpaque, Source: request.Source{In: request.InCookie, Name: "session"}},
+				{Kind: authz.SourceJWT, Source: request.Source{In: request.InHeader, Name: "authorization", Scheme: "bearer"}, Verifier: k},
+				{Kind: authz.SourceUserName, Source: request.Source{In: request.InBody, Name: "username", Body: request.BodyRoute{Method: "POST", Path: "/login", Format: request.Form}}},
 			},
 			LocalWrites: []authz.LocalWrite{{Path: "/api/users"}, {Path: "/api/me", Fields: []string{"email"}}},
 		}}}},

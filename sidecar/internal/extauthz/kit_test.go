@@ -20,13 +20,15 @@ import (
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
+	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/token"
+	"github.com/scimward/scimward/store/subject"
 )
 
 // decider answers as told.
 type decider struct {
 	mu      sync.Mutex
-	got     authz.Request
+	got     request.Request
 	answer  authz.Decision
 	call    func(context.Context) authz.Decision // instead of answer
 	locked  map[string]bool                      // by user name
@@ -34,7 +36,7 @@ type decider struct {
 	askings int
 }
 
-func (d *decider) Decide(ctx context.Context, r authz.Request) authz.Decision {
+func (d *decider) Decide(ctx context.Context, r request.Request) authz.Decision {
 	d.mu.Lock()
 	d.got = r
 	answer, call := d.answer, d.call
@@ -46,7 +48,7 @@ func (d *decider) Decide(ctx context.Context, r authz.Request) authz.Decision {
 	return answer
 }
 
-func (d *decider) DecideSubject(_ string, s authz.Subject) bool {
+func (d *decider) DecideSubject(_ string, s *authz.Caller) bool {
 	d.mu.Lock()
 	asking := d.asking
 	d.asking = nil
@@ -137,16 +139,16 @@ func (k *kit) check(t *testing.T, in *authv3.CheckRequest) *authv3.CheckResponse
 }
 
 // allowed returns a decision that allows: only package authz can make one.
-func allowed(t *testing.T, surface authz.Surface, edit ...func(*authz.Decision)) authz.Decision {
+func allowed(t *testing.T, surface request.Surface, edit ...func(*authz.Decision)) authz.Decision {
 	t.Helper()
 	a := authorizer(t)
-	r := authz.Request{Surface: surface, Tenant: "acme", App: "app", Method: "GET", Host: "x", Path: "/", Headers: authz.Headers{}, BodyState: authz.BodyAbsent}
+	r := request.Request{Surface: surface, Tenant: "acme", App: "app", Method: "GET", Host: "x", Path: "/", Headers: request.Headers{}}
 	switch surface {
-	case authz.SurfaceSCIM:
-		r.Path, r.Headers = "/scim/v2/Users/u1", authz.Headers{"authorization": {"Bearer t.t.t"}}
-	case authz.SurfaceOAuth:
+	case request.SurfaceSCIM:
+		r.Path, r.Headers = "/scim/v2/Users/u1", request.Headers{"authorization": {"Bearer t.t.t"}}
+	case request.SurfaceOAuth:
 		r.Path = "/oauth/jwks"
-	case authz.SurfaceApp:
+	case request.SurfaceApp:
 	}
 	d := a.Decide(t.Context(), r)
 	if !d.Allowed() {
@@ -164,10 +166,10 @@ func (fixed) Verify(context.Context, string) (token.Claims, error) {
 	return token.Claims{ClientID: "idp"}, nil
 }
 
-func (fixed) Decide(context.Context, policies.Input) policies.Verdict {
+func (fixed) Decide(context.Context, *policies.Input) policies.Verdict {
 	return policies.Verdict{Allow: true, Revision: "p@1"}
 }
-func (fixed) Locked(string, authz.Subject) (authz.Lock, bool) { return authz.Lock{}, false }
+func (fixed) Locked(string, *subject.Subject) *authz.Lock { return nil }
 
 func authorizer(t *testing.T) *authz.Authorizer {
 	t.Helper()
@@ -181,8 +183,8 @@ func authorizer(t *testing.T) *authz.Authorizer {
 	return a
 }
 
-// request is a CheckRequest as Envoy sends it with encode_raw_headers.
-func request(surface, method, path string, headers ...string) *authv3.CheckRequest {
+// checkRequest is a CheckRequest as Envoy sends it with encode_raw_headers.
+func checkRequest(surface, method, path string, headers ...string) *authv3.CheckRequest {
 	h := &authv3.AttributeContext_HttpRequest{Id: "1", Method: method, Path: path, Host: "scim.example", Protocol: "HTTP/1.1", HeaderMap: &corev3.HeaderMap{}}
 	for i := 0; i < len(headers); i += 2 {
 		h.HeaderMap.Headers = append(h.HeaderMap.Headers, &corev3.HeaderValue{Key: headers[i], RawValue: []byte(headers[i+1])})
@@ -203,7 +205,7 @@ func (k *kit) open(t *testing.T, d authz.Decision) (grpc.BidiStreamingClient[ext
 	k.decider.answer = d
 	k.decider.mu.Unlock()
 	meta := &corev3.Metadata{}
-	if md := k.check(t, request("app", "GET", "/ws")).GetDynamicMetadata(); md != nil {
+	if md := k.check(t, checkRequest("app", "GET", "/ws")).GetDynamicMetadata(); md != nil {
 		meta.FilterMetadata = map[string]*structOf{extauthz.MetadataNamespace: md}
 	}
 	return k.openWith(t, meta)

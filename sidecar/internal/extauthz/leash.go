@@ -3,14 +3,14 @@ package extauthz
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
+	"time"
 
 	extproc "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-
-	"github.com/scimward/scimward/sidecar/internal/authz"
 )
 
 // A leash is one open request of one user: Envoy's ext_proc filter waits on it for
@@ -28,9 +28,8 @@ import (
 // closed by Envoy after delayed_close_timeout of the connection manager, one second
 // unless it is set: with 0s the client sees the end within a millisecond.
 type leash struct {
-	tenant  string
-	subject authz.Subject
-	key     string
+	stream
+	key string // tells callers apart
 
 	end  chan struct{} // closed once, when the stream has to end
 	why  *status.Status
@@ -66,15 +65,20 @@ func newLeashes(limit, perSubject int) *leashes {
 	}
 }
 
-// subjectKey tells the subjects of the caps apart. Two spellings of one user get
-// two caps, which costs memory and nothing else.
-func subjectKey(tenant string, s *authz.Subject) string {
-	return tenant + "\x00" + s.SCIMID + "\x00" + s.UserName + "\x00" + s.ExternalID + "\x00" + s.Email + "\x00" + s.AppUserID
+// keyOf tells callers apart. Two spellings of one user have two keys, and so two caps on
+// open streams, which costs memory and nothing else.
+func (s *stream) keyOf() string {
+	var b strings.Builder
+	b.WriteString(s.tenant)
+	for kind, value := range s.caller.Names() {
+		b.WriteString("\x00" + string(kind) + "=" + value)
+	}
+	return b.String()
 }
 
 // add registers a leash, or says why not.
-func (ls *leashes) add(tenant string, s authz.Subject) (*leash, string) {
-	l := &leash{tenant: tenant, subject: s, key: subjectKey(tenant, &s), end: make(chan struct{}), gone: make(chan struct{})}
+func (ls *leashes) add(s *stream) (*leash, string) {
+	l := &leash{stream: *s, key: s.keyOf(), end: make(chan struct{}), gone: make(chan struct{})}
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	switch {
@@ -85,10 +89,10 @@ func (ls *leashes) add(tenant string, s authz.Subject) (*leash, string) {
 	case ls.subjects[l.key] >= ls.perSubject:
 		return nil, "streams_of_user"
 	}
-	of := ls.open[tenant]
+	of := ls.open[s.tenant]
 	if of == nil {
 		of = map[*leash]struct{}{}
-		ls.open[tenant] = of
+		ls.open[s.tenant] = of
 	}
 	of[l] = struct{}{}
 	ls.count++
@@ -113,14 +117,15 @@ func (ls *leashes) remove(l *leash) {
 	}
 }
 
-// of returns the leashes of a tenant by subject and age: two sessions of one user
-// may fare differently after a reactivation.
-func (ls *leashes) of(tenant string) map[authz.Subject][]*leash {
+// of returns the leashes of a tenant by caller and age: after a reactivation, a lock may
+// refuse one session of a user and not the other.
+func (ls *leashes) of(tenant string) map[string][]*leash {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	out := make(map[authz.Subject][]*leash, len(ls.open[tenant]))
+	out := make(map[string][]*leash, len(ls.open[tenant]))
 	for l := range ls.open[tenant] {
-		out[l.subject] = append(out[l.subject], l)
+		age := l.key + "\x00" + l.caller.IssuedAt.UTC().Format(time.RFC3339Nano)
+		out[age] = append(out[age], l)
 	}
 	return out
 }
@@ -134,11 +139,11 @@ func (ls *leashes) of(tenant string) map[authz.Subject][]*leash {
 func (s *Server) Cut(ctx context.Context, tenant string) int {
 	why := status.New(codes.PermissionDenied, "the account is locked")
 	var told []*leash
-	for subject, held := range s.leashes.of(tenant) {
-		if s.o.Decider.DecideSubject(tenant, subject) {
+	for _, same := range s.leashes.of(tenant) {
+		if s.o.Decider.DecideSubject(tenant, &same[0].caller) {
 			continue
 		}
-		for _, l := range held {
+		for _, l := range same {
 			if l.cut(why) {
 				told = append(told, l)
 			}
@@ -205,15 +210,16 @@ func (s *Server) Process(stream grpc.BidiStreamingServer[extproc.ProcessingReque
 	if err != nil {
 		return err
 	}
-	tenant, subject, known, ok := readMetadata(first.GetMetadataContext())
-	if !ok {
-		return s.refuseStream(stream.Context(), tenant, "no_metadata", codes.FailedPrecondition,
+	said := readMetadata(first.GetMetadataContext())
+	if said == nil {
+		return s.refuseStream(stream.Context(), "", "no_metadata", codes.FailedPrecondition,
 			"no subject in the metadata: forward the namespace "+MetadataNamespace+" to this filter")
 	}
-	if !known {
+	tenant := said.tenant
+	if !said.caller.Known() {
 		return stream.Send(proceed(first))
 	}
-	l, why := s.leashes.add(tenant, subject)
+	l, why := s.leashes.add(said)
 	if l == nil {
 		return s.refuseStream(stream.Context(), tenant, why, codes.ResourceExhausted, "no further stream can be held")
 	}
@@ -223,7 +229,7 @@ func (s *Server) Process(stream grpc.BidiStreamingServer[extproc.ProcessingReque
 		held.Dec() // first: Cut and Drain return when it is removed
 		s.leashes.remove(l)
 	}()
-	if !s.o.Decider.DecideSubject(tenant, subject) {
+	if !s.o.Decider.DecideSubject(tenant, &said.caller) {
 		return s.refuseStream(stream.Context(), tenant, "locked", codes.PermissionDenied, "the account is locked")
 	}
 	if err := stream.Send(proceed(first)); err != nil {

@@ -13,11 +13,13 @@ import (
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
+	"github.com/scimward/scimward/sidecar/internal/request"
+	"github.com/scimward/scimward/store/subject"
 )
 
 func of(t *testing.T, name string) authz.Decision {
 	t.Helper()
-	return allowed(t, authz.SurfaceApp, func(d *authz.Decision) { d.Subject = authz.Subject{UserName: name} })
+	return allowed(t, request.SurfaceApp, func(d *authz.Decision) { d.Caller = authz.Caller{Subject: subject.Subject{UserName: name}} })
 }
 
 func code(err error) codes.Code { return status.Code(err) }
@@ -137,14 +139,14 @@ func (k *kit) metadataOf(t *testing.T, d authz.Decision) *corev3.Metadata {
 	k.decider.mu.Lock()
 	k.decider.answer = d
 	k.decider.mu.Unlock()
-	return &corev3.Metadata{FilterMetadata: map[string]*structOf{extauthz.MetadataNamespace: k.check(t, request("app", "GET", "/ws")).GetDynamicMetadata()}}
+	return &corev3.Metadata{FilterMetadata: map[string]*structOf{extauthz.MetadataNamespace: k.check(t, checkRequest("app", "GET", "/ws")).GetDynamicMetadata()}}
 }
 
 // TestLeashWithoutSubject: a request of nobody is let go; one without our metadata
 // is refused, because it could not be cut.
 func TestLeashWithoutSubject(t *testing.T) {
 	k := newKit(t)
-	s, err := k.open(t, allowed(t, authz.SurfaceApp))
+	s, err := k.open(t, allowed(t, request.SurfaceApp))
 	if err != nil {
 		t.Fatal(err)
 	}

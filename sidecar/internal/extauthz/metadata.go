@@ -1,90 +1,93 @@
 package extauthz
 
 import (
+	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/store/subject"
 )
 
-// MetadataNamespace is where Envoy keeps the dynamic metadata of a CheckResponse,
-// and from where the ext_proc filter must forward it
-// (metadata_options.forwarding_namespaces.untyped).
+// MetadataNamespace is where Envoy keeps the dynamic metadata of a CheckResponse. The
+// ext_proc filter must forward it (metadata_options.forwarding_namespaces.untyped).
 const MetadataNamespace = "envoy.filters.http.ext_authz"
 
-// The keys within the namespace. They are flat strings: small to write and small
-// to read.
+// The keys within the namespace. A name's key is metaPrefix and its kind; the value is a
+// string, or a list when the person has several.
 const (
-	metaTenant = "scimward_tenant"
-	metaLeash  = "scimward_leash" // "yes" where the user is known, else "no"
-	metaIssued = "scimward_issued"
+	metaPrefix = "scimward_"
+	metaTenant = metaPrefix + "tenant"
+	metaLeash  = metaPrefix + "leash" // "yes" when the user is known, else "no"
+	metaIssued = metaPrefix + "issued"
 )
 
-// names lists the name fields of a subject with their metadata keys.
-func names(s *authz.Subject) []struct {
-	key string
-	val *string
-} {
-	return []struct {
-		key string
-		val *string
-	}{
-		{"scimward_scim_id", &s.SCIMID},
-		{"scimward_user_name", &s.UserName},
-		{"scimward_external_id", &s.ExternalID},
-		{"scimward_email", &s.Email},
-		{"scimward_app_user_id", &s.AppUserID},
-	}
-}
-
-// metadata tells the leash whose request it is. It is written for every allowed
-// application request, so that a leash that finds none knows that Envoy is not
-// forwarding it, and refuses.
+// metadata says whose request it is, for the leash. Every allowed application request gets
+// it. So a leash that finds none knows that Envoy does not forward it, and refuses.
 func metadata(d *authz.Decision) *structpb.Struct {
 	leash := "no"
-	if d.Subject.Known() { // on every route: which of them are leashed is Envoy's configuration
+	if d.Caller.Known() { // on every route: which of them are leashed is Envoy's configuration
 		leash = "yes"
 	}
 	f := map[string]*structpb.Value{
 		metaTenant: structpb.NewStringValue(d.Tenant),
 		metaLeash:  structpb.NewStringValue(leash),
 	}
-	s := d.Subject
-	for _, n := range names(&s) {
-		if *n.val != "" {
-			f[n.key] = structpb.NewStringValue(*n.val)
+	for kind, value := range d.Caller.Names() {
+		key, v := metaPrefix+string(kind), structpb.NewStringValue(value)
+		if have := f[key]; have != nil {
+			v = structpb.NewListValue(&structpb.ListValue{Values: append(values(have), v)})
 		}
+		f[key] = v
 	}
-	if !s.IssuedAt.IsZero() {
-		f[metaIssued] = structpb.NewStringValue(s.IssuedAt.UTC().Format(time.RFC3339Nano))
+	if at := d.Caller.IssuedAt; !at.IsZero() {
+		f[metaIssued] = structpb.NewStringValue(at.UTC().Format(time.RFC3339Nano))
 	}
 	return &structpb.Struct{Fields: f}
 }
 
-// readMetadata is the reverse. ok is false where the namespace is missing or not
-// written by metadata; known is false for a request that nobody is known for.
-func readMetadata(m *corev3.Metadata) (tenant string, s authz.Subject, known, ok bool) {
-	f := m.GetFilterMetadata()[MetadataNamespace].GetFields()
-	tenant = f[metaTenant].GetStringValue()
-	switch f[metaLeash].GetStringValue() {
-	case "yes":
-		known = true
-	case "no":
-		return tenant, s, false, tenant != ""
-	default:
-		return "", s, false, false
+// values returns the elements of a list, or v itself.
+func values(v *structpb.Value) []*structpb.Value {
+	if list := v.GetListValue(); list != nil {
+		return list.GetValues()
 	}
-	for _, n := range names(&s) {
-		*n.val = f[n.key].GetStringValue()
+	return []*structpb.Value{v}
+}
+
+// stream is what the metadata says of an open request. The zero caller is nobody, whose
+// stream no lock can end.
+type stream struct {
+	tenant string
+	caller authz.Caller
+}
+
+// readMetadata is the reverse of metadata. It returns nil when the namespace is missing or
+// metadata did not write it.
+func readMetadata(m *corev3.Metadata) *stream {
+	f := m.GetFilterMetadata()[MetadataNamespace].GetFields()
+	s := &stream{tenant: f[metaTenant].GetStringValue()}
+	known := f[metaLeash].GetStringValue()
+	if s.tenant == "" || known != "yes" && known != "no" {
+		return nil
+	}
+	for key, v := range f {
+		if kind := strings.TrimPrefix(key, metaPrefix); kind != "" {
+			for _, value := range values(v) {
+				s.caller.Add(subject.Name(kind), value.GetStringValue()) // ignores the other keys
+			}
+		}
 	}
 	if v := f[metaIssued].GetStringValue(); v != "" {
 		at, err := time.Parse(time.RFC3339Nano, v)
 		if err != nil {
-			return "", authz.Subject{}, false, false
+			return nil
 		}
-		s.IssuedAt = at
+		s.caller.IssuedAt = at
 	}
-	return tenant, s, known, tenant != "" && s.Known()
+	if s.caller.Known() != (known == "yes") {
+		return nil
+	}
+	return s
 }

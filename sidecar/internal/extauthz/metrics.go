@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/request"
 )
 
 // metrics are the numbers of the two services. Labels come from fixed sets: the
@@ -72,9 +73,9 @@ func (m *metrics) tenant(name string) string {
 	return ""
 }
 
-func surfaceLabel(s authz.Surface) string {
+func surfaceLabel(s request.Surface) string {
 	switch s {
-	case authz.SurfaceSCIM, authz.SurfaceOAuth, authz.SurfaceApp:
+	case request.SurfaceSCIM, request.SurfaceOAuth, request.SurfaceApp:
 		return string(s)
 	}
 	return "unknown"
@@ -88,12 +89,4 @@ func outcomeOf(d *authz.Decision) string {
 		return "fault"
 	}
 	return "deny"
-}
-
-// reasonLabel bounds the label: a code that nobody declared counts as other.
-func reasonLabel(reason string) string {
-	if reason == reasonPanic || authz.KnownReason(reason) {
-		return reason
-	}
-	return "other"
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
+	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/token"
 )
 
@@ -38,9 +39,9 @@ func TestRefusedIsTold(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			told := make(chan authz.Request, 2)
+			told := make(chan request.Request, 2)
 			k := newKit(t, func(o *extauthz.Options) {
-				o.Refused = func(_ context.Context, r authz.Request, d authz.Decision) {
+				o.Refused = func(_ context.Context, r request.Request, d authz.Decision) {
 					if d.Allowed() {
 						t.Error("told of an allowed request")
 					}
@@ -70,7 +71,7 @@ func TestSlowRecordDoesNotHoldTheAnswer(t *testing.T) {
 	release := make(chan struct{})
 	k := newKit(t, func(o *extauthz.Options) {
 		o.RefusedWait = time.Millisecond
-		o.Refused = func(context.Context, authz.Request, authz.Decision) { <-release }
+		o.Refused = func(context.Context, request.Request, authz.Decision) { <-release }
 	})
 	k.decider.answer = authz.Decision{Status: 403, Reason: "policy", Claims: token.Claims{ClientID: "idp"}}
 	res, err := authv3.NewAuthorizationClient(k.conn).Check(t.Context(), scimCheck("scim"))

@@ -6,7 +6,7 @@ import (
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 
-	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/request"
 )
 
 // The context extensions a route must set. They come from Envoy's configuration,
@@ -20,12 +20,12 @@ const (
 // newRequest translates a CheckRequest. Whatever is missing stays empty, and an
 // empty surface, path, host or method is denied by authz (edge W1). Envoy's own id
 // of the stream is not asked: it names nothing in the logs behind.
-func newRequest(in *authv3.CheckRequest, maxBody int, newID func() string) authz.Request {
+func newRequest(in *authv3.CheckRequest, maxBody int, newID func() string) request.Request {
 	attrs := in.GetAttributes()
 	ext := attrs.GetContextExtensions()
 	h := attrs.GetRequest().GetHttp()
-	r := authz.Request{
-		Surface: authz.Surface(ext[ExtensionSurface]),
+	r := request.Request{
+		Surface: request.Surface(ext[ExtensionSurface]),
 		Tenant:  ext[ExtensionTenant],
 		App:     ext[ExtensionApp],
 		Method:  h.GetMethod(),
@@ -34,16 +34,16 @@ func newRequest(in *authv3.CheckRequest, maxBody int, newID func() string) authz
 		Remote:  attrs.GetSource().GetAddress().GetSocketAddress().GetAddress(),
 	}
 	r.Path, r.Query, _ = strings.Cut(h.GetPath(), "?")
-	r.ID = authz.RequestID(first(r.Headers["x-request-id"]), newID)
-	r.Body, r.BodyState = body(h, r.Headers, maxBody)
+	r.ID = request.ID(first(r.Headers["x-request-id"]), newID)
+	r.Body, r.Partial = body(h, r.Headers, maxBody)
 	return r
 }
 
 // headers reads header_map where encode_raw_headers is on, else headers. Names
 // that are already in lower case, as Envoy sends them, cost nothing.
-func headers(h *authv3.AttributeContext_HttpRequest) authz.Headers {
+func headers(h *authv3.AttributeContext_HttpRequest) request.Headers {
 	list := h.GetHeaderMap().GetHeaders()
-	out := make(authz.Headers, len(list)+len(h.GetHeaders()))
+	out := make(request.Headers, len(list)+len(h.GetHeaders()))
 	if len(list) > 0 {
 		values := make([]string, 0, len(list)) // one backing array for all single values
 		for _, kv := range list {
@@ -68,29 +68,17 @@ func headers(h *authv3.AttributeContext_HttpRequest) authz.Headers {
 	return out
 }
 
-// body returns the body and what is known of it. The client's own word on it
-// (x-envoy-auth-partial-body) is not asked (edge §3.3.1 line 10).
-//
-// A body that fills the buffer may be only the start of a longer one, unless its
-// declared length says otherwise (B3); a declared length without the bytes is a
-// body that was not buffered.
-func body(h *authv3.AttributeContext_HttpRequest, hs authz.Headers, maxBody int) ([]byte, authz.BodyState) {
-	b := h.GetRawBody()
+// body returns the body and whether bytes may be missing. The client's own word on it
+// (x-envoy-auth-partial-body) does not count. A body that fills the buffer may be only the
+// start of a longer one, unless its declared length says otherwise; a declared length
+// without the bytes means that Envoy did not buffer the body.
+func body(h *authv3.AttributeContext_HttpRequest, hs request.Headers, maxBody int) (b []byte, partial bool) {
+	b = h.GetRawBody()
 	if len(b) == 0 && h.GetBody() != "" {
 		b = []byte(h.GetBody())
 	}
 	length, declared := contentLength(hs["content-length"])
-	switch {
-	case encoding(hs["content-encoding"]):
-		return nil, authz.BodyEncoded
-	case declared && length != int64(len(b)):
-		return nil, authz.BodyPartial
-	case len(b) > maxBody, len(b) == maxBody && !declared:
-		return nil, authz.BodyPartial
-	case len(b) == 0:
-		return nil, authz.BodyAbsent
-	}
-	return b, authz.BodyComplete
+	return b, declared && length != int64(len(b)) || len(b) > maxBody || len(b) == maxBody && !declared
 }
 
 // contentLength reads the declared length; one that is no number counts as a
@@ -106,15 +94,6 @@ func contentLength(vs []string) (int64, bool) {
 	return int64(n), true
 }
 
-func encoding(vs []string) bool {
-	for _, v := range vs {
-		if v = strings.TrimSpace(v); v != "" && !strings.EqualFold(v, "identity") {
-			return true
-		}
-	}
-	return false
-}
-
 func first(vs []string) string {
 	if len(vs) == 0 {
 		return ""
@@ -122,7 +101,7 @@ func first(vs []string) string {
 	return vs[0]
 }
 
-func acceptsJSON(h authz.Headers) bool {
+func acceptsJSON(h request.Headers) bool {
 	for _, v := range h["accept"] {
 		if strings.Contains(strings.ToLower(v), "json") {
 			return true

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/store/scim"
 )
 
@@ -62,7 +63,7 @@ func allow(d *authz.Decision) *authv3.CheckResponse {
 		Status:       &rpcstatus.Status{Code: int32(codes.OK)},
 		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: ok},
 	}
-	if d.Surface == authz.SurfaceApp {
+	if d.Surface == request.SurfaceApp {
 		out.DynamicMetadata = metadata(d)
 	}
 	return out
@@ -93,10 +94,10 @@ func render(d *authz.Decision, wantsJSON bool) answer {
 		}
 	}
 	switch {
-	case d.Surface == authz.SurfaceSCIM:
+	case d.Surface == request.SurfaceSCIM:
 		add("content-type", "application/scim+json")
 		a.body = encode(scimError{Schemas: []string{scim.ErrorURN}, Status: strconv.Itoa(a.status), ScimType: d.ScimType, Detail: d.Detail})
-	case d.Surface == authz.SurfaceOAuth:
+	case d.Surface == request.SurfaceOAuth:
 		add("content-type", "application/json")
 		a.body = encode(oauthError{Error: oauthCode(d), Description: d.Detail})
 	case wantsJSON:

@@ -31,13 +31,14 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/request"
 )
 
 // Decider answers requests; *authz.Authorizer is the real one.
 type Decider interface {
-	Decide(ctx context.Context, r authz.Request) authz.Decision
-	// DecideSubject reports whether a stream of s may go on.
-	DecideSubject(tenant string, s authz.Subject) bool
+	Decide(ctx context.Context, r request.Request) authz.Decision
+	// DecideSubject reports whether a stream of c may go on.
+	DecideSubject(tenant string, c *authz.Caller) bool
 }
 
 // Options are the parts and bounds of a Server.
@@ -55,7 +56,7 @@ type Options struct {
 	// Refused is told of every refused SCIM request whose client is known, for the
 	// audit trail: Envoy answers such a request itself, so nobody behind it learns
 	// of it (B104). The answer waits for it, RefusedWait at most. nil tells nobody.
-	Refused     func(ctx context.Context, r authz.Request, d authz.Decision)
+	Refused     func(ctx context.Context, r request.Request, d authz.Decision)
 	RefusedWait time.Duration // 0 is 250 ms, and never more than a quarter of Timeout
 	Now         func() time.Time
 	NewID       func() string         // ids of requests that carry none; nil means random
@@ -159,8 +160,8 @@ func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.Ch
 // tellRefused tells Options.Refused and waits a bounded time for it, so that the
 // record is normally durable before the client has its answer, and a slow disk
 // never turns a clear refusal into a timeout.
-func (s *Server) tellRefused(ctx context.Context, r *authz.Request, d *authz.Decision) {
-	if s.o.Refused == nil || d.Allowed() || r.Surface != authz.SurfaceSCIM || d.Claims.ClientID == "" {
+func (s *Server) tellRefused(ctx context.Context, r *request.Request, d *authz.Decision) {
+	if s.o.Refused == nil || d.Allowed() || r.Surface != request.SurfaceSCIM || d.Claims.ClientID == "" {
 		return
 	}
 	told := make(chan struct{})
@@ -181,7 +182,7 @@ func (s *Server) tellRefused(ctx context.Context, r *authz.Request, d *authz.Dec
 
 // decide calls the decider; a panic is a fault, and so is an allow that came after
 // its deadline. What it returns allows, or is a whole refusal.
-func (s *Server) decide(ctx context.Context, r authz.Request) (d authz.Decision) {
+func (s *Server) decide(ctx context.Context, r request.Request) (d authz.Decision) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.o.Logger.LogAttrs(ctx, slog.LevelError, "decider panicked", slog.String("request_id", r.ID), slog.Any("panic", panicKind(p)))
@@ -200,7 +201,7 @@ func (s *Server) decide(ctx context.Context, r authz.Request) (d authz.Decision)
 
 const reasonPanic = "panic"
 
-func faulty(r *authz.Request, reason string) authz.Decision {
+func faulty(r *request.Request, reason string) authz.Decision {
 	return authz.Decision{
 		Surface: r.Surface, Tenant: r.Tenant, App: r.App, Status: http.StatusServiceUnavailable,
 		Reason: reason, Detail: "the request cannot be judged at the moment: send it again", Retry: 2 * time.Second,
@@ -220,9 +221,9 @@ func panicKind(p any) string {
 
 // record writes the one log event and the metrics of a request. The log goes on
 // when the client has gone.
-func (s *Server) record(ctx context.Context, r *authz.Request, d *authz.Decision, took time.Duration) {
+func (s *Server) record(ctx context.Context, r *request.Request, d *authz.Decision, took time.Duration) {
 	outcome := outcomeOf(d)
-	s.metrics.decisions.WithLabelValues(s.metrics.tenant(d.Tenant), surfaceLabel(r.Surface), outcome, reasonLabel(d.Reason)).Observe(took.Seconds())
+	s.metrics.decisions.WithLabelValues(s.metrics.tenant(d.Tenant), surfaceLabel(r.Surface), outcome, d.Reason).Observe(took.Seconds())
 	if !d.Allowed() { // the handler counts those that are let through to it
 		for _, code := range d.Deviations {
 			s.metrics.deviated.WithLabelValues(s.metrics.tenant(d.Tenant), code).Inc()
@@ -240,9 +241,9 @@ func (s *Server) record(ctx context.Context, r *authz.Request, d *authz.Decision
 	for _, a := range []struct{ k, v string }{
 		{"app", d.App},
 		{"client", d.Claims.ClientID},
-		{"user_id", d.Subject.SCIMID},
-		{"app_user_id", d.Subject.AppUserID},
-		{"source", d.Subject.Source},
+		{"user_id", d.Caller.SCIMID},
+		{"app_user_id", d.Caller.AppUserID},
+		{"source", d.Caller.Source},
 		{"policy", d.Policy},
 	} {
 		if a.v != "" {

@@ -46,7 +46,7 @@ func (k *kit) wantByTenant(t *testing.T, name string, want map[string]float64) {
 }
 
 func forTenant(name string) *authv3.CheckRequest {
-	in := request("app", "GET", "/")
+	in := checkRequest("app", "GET", "/")
 	in.Attributes.ContextExtensions["tenant"] = name
 	return in
 }
@@ -57,7 +57,7 @@ func TestDecisionsAreCountedByTenant(t *testing.T) {
 	a := authorizer(t)
 	k := newKit(t, func(o *extauthz.Options) { o.Decider = a; o.Tenants = []string{"acme"} })
 	k.check(t, forTenant("acme"))
-	k.check(t, request("APP", "GET", "/")) // a fault of the route, before the tenant is looked up
+	k.check(t, checkRequest("APP", "GET", "/")) // a fault of the route, before the tenant is looked up
 	k.check(t, forTenant(""))
 	k.check(t, forTenant("Acme"))
 	for i := range 20 {

@@ -6,14 +6,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/token"
 	"github.com/scimward/scimward/store"
 )
 
-// request is a token request and what it leaves in the log. A field is empty until
+// tokenRequest is a token request and what it leaves in the log. A field is empty until
 // it is verified, so that strangers cannot write into the log.
-type request struct {
+type tokenRequest struct {
 	id       string
 	received time.Time
 	tenant   string
@@ -24,7 +24,7 @@ type request struct {
 
 // token is POST /oauth/token.
 func (h *handler) token(w http.ResponseWriter, r *http.Request) {
-	q := &request{id: authz.RequestID(r.Header.Get("X-Request-Id"), newID), received: h.o.Now()}
+	q := &tokenRequest{id: request.ID(r.Header.Get("X-Request-Id"), newID), received: h.o.Now()}
 	raw, err := h.grant(w, r, q)
 	if err != nil {
 		a := answerFor(err)
@@ -44,7 +44,7 @@ func (h *handler) token(w http.ResponseWriter, r *http.Request) {
 // grant checks a request and returns an access token. It checks the form and the
 // assertion and signs, and writes the record that spends the assertion last, so
 // that only the answer can still fail after it.
-func (h *handler) grant(w http.ResponseWriter, r *http.Request, q *request) (string, error) {
+func (h *handler) grant(w http.ResponseWriter, r *http.Request, q *tokenRequest) (string, error) {
 	t := h.tenant(r)
 	if t == nil {
 		return "", refuse(faultTenant, noTenant)
@@ -112,7 +112,7 @@ func (t *tenant) authenticate(r *http.Request, f form) (token.Claims, error) {
 
 // sign makes the access token (RFC 9068 §2.2). Its claim token_endpoint is required
 // by IL1 §3.1.
-func (t *tenant) sign(q *request, jti string) (string, error) {
+func (t *tenant) sign(q *tokenRequest, jti string) (string, error) {
 	issued := q.received.Unix()
 	return t.signer.Sign(map[string]any{
 		"iss":            t.Issuer,
@@ -130,9 +130,9 @@ func (t *tenant) sign(q *request, jti string) (string, error) {
 // spend records the grant in one transaction: the assertion's jti is used, the
 // client was seen, and the audit record. Of several requests with one assertion the
 // store lets one succeed, in whichever process they run.
-func (h *handler) spend(r *http.Request, q *request, c token.Claims, jti string) error {
+func (h *handler) spend(r *http.Request, q *tokenRequest, c token.Claims, jti string) error {
 	cause := store.Cause{
-		Actor: "client:" + q.client, ClientID: q.client, JTI: jti, RequestID: q.id, Remote: authz.RemoteAddr(r),
+		Actor: "client:" + q.client, ClientID: q.client, JTI: jti, RequestID: q.id, Remote: request.RemoteAddr(r),
 		Method: r.Method, Path: r.URL.Path, Action: "oauth.token", Decision: "private_key_jwt", Received: q.received,
 	}
 	until := c.Expires.Add(token.Leeway + time.Second) // as long as the verifier could accept it
@@ -147,7 +147,7 @@ func (h *handler) spend(r *http.Request, q *request, c token.Claims, jti string)
 
 // record writes the one log event of a request and counts its outcome. Faults of
 // this service are errors and carry their cause; refusals are information.
-func (h *handler) record(r *http.Request, q *request, a answer, err error) {
+func (h *handler) record(r *http.Request, q *tokenRequest, a answer, err error) {
 	h.requests.WithLabelValues(q.tenant, a.reason).Inc()
 	attrs := []slog.Attr{
 		slog.String("tenant", q.tenant), slog.String("request_id", q.id),

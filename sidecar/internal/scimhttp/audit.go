@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/store"
 )
 
@@ -38,9 +39,9 @@ func (x *exchange) cause() store.Cause {
 // Refused writes the audit record of a request that Envoy's Check refused, so that it
 // did not reach this handler. It has the same bounds as the refusals of this package
 // and does nothing for reads and strangers.
-func (h *Handler) Refused(ctx context.Context, r authz.Request, d authz.Decision) {
+func (h *Handler) Refused(ctx context.Context, r request.Request, d authz.Decision) {
 	x := &exchange{
-		id: authz.RequestID(r.ID, rand.Text), tenant: r.Tenant, method: r.Method, path: r.Path,
+		id: request.ID(r.ID, rand.Text), tenant: r.Tenant, method: r.Method, path: r.Path,
 		remote: r.Remote, received: r.Received, target: targetOf(r.Path), decision: d,
 	}
 	h.recordRefusal(ctx, x, failureOfDecision(d))

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/store/scim"
 )
 
@@ -91,11 +92,11 @@ func TestDirectRequestSameDecision(t *testing.T) {
 
 // checkRequest is the request as Envoy hands it to a Check: lower-case names,
 // duplicates joined, whole body up to the limit.
-func checkRequest(method, target, header, body string) authz.Request {
+func checkRequest(method, target, header, body string) request.Request {
 	path, query, _ := strings.Cut(target, "?")
-	r := authz.Request{
-		Surface: authz.SurfaceSCIM, Tenant: "acme", ID: "x", Method: method, Host: "acme.test",
-		Path: path, Query: query, Headers: authz.Headers{}, BodyState: authz.BodyAbsent,
+	r := request.Request{
+		Surface: request.SurfaceSCIM, Tenant: "acme", ID: "x", Method: method, Host: "acme.test",
+		Path: path, Query: query, Headers: request.Headers{},
 		Remote: "127.0.0.1", Received: time.Now(),
 	}
 	for line := range strings.SplitSeq(header, "\r\n") {
@@ -109,13 +110,7 @@ func checkRequest(method, target, header, body string) authz.Request {
 	}
 	if body != "" {
 		r.Headers["content-length"] = []string{fmt.Sprint(len(body))}
-		r.Body, r.BodyState = []byte(body), authz.BodyComplete
-		if len(body) > 256<<10 {
-			r.Body, r.BodyState = nil, authz.BodyPartial
-		}
-	}
-	if ce := r.Headers["content-encoding"]; len(ce) > 0 {
-		r.Body, r.BodyState = nil, authz.BodyEncoded
+		r.Body, r.Partial = []byte(body), len(body) > 256<<10
 	}
 	return r
 }
@@ -154,7 +149,7 @@ func (s *service) wire(t *testing.T, method, target, header, body string) int {
 // undecided answers with a decision that names an operation and allows nothing.
 type undecided struct{ authz.Decision }
 
-func (u undecided) Decide(context.Context, authz.Request) authz.Decision { return u.Decision }
+func (u undecided) Decide(context.Context, request.Request) authz.Decision { return u.Decision }
 
 // TestUndecidedIsRefused: a decision without a status denies with 503, whatever else it
 // contains.

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/store"
 )
 
@@ -27,7 +28,7 @@ const prefix = "/scim/"
 // Decider decides whether a request is allowed, and decodes it. authz.Authorizer
 // implements it.
 type Decider interface {
-	Decide(ctx context.Context, r authz.Request) authz.Decision
+	Decide(ctx context.Context, r request.Request) authz.Decision
 }
 
 // Options are the parts that a Handler works with. Decider, Store, TenantOf and Base

@@ -21,12 +21,14 @@ import (
 
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 	"github.com/scimward/scimward/sidecar/internal/token"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/audit"
 	"github.com/scimward/scimward/store/scim"
 	"github.com/scimward/scimward/store/storetest"
+	"github.com/scimward/scimward/store/subject"
 )
 
 const (
@@ -47,7 +49,7 @@ func (v verifier) Verify(_ context.Context, raw string) (token.Claims, error) {
 // nobody is a lock table without locks: SCIM requests name no user.
 type nobody struct{}
 
-func (nobody) Locked(string, authz.Subject) (authz.Lock, bool) { return authz.Lock{}, false }
+func (nobody) Locked(string, *subject.Subject) *authz.Lock { return nil }
 
 // service is a whole SCIM service: store, policy engine, authorizer, HTTP server.
 type service struct {
@@ -67,11 +69,11 @@ type service struct {
 type recordingDecider struct {
 	scimhttp.Decider
 	mu   sync.Mutex
-	last authz.Request
+	last request.Request
 	got  authz.Decision
 }
 
-func (d *recordingDecider) Decide(ctx context.Context, r authz.Request) authz.Decision {
+func (d *recordingDecider) Decide(ctx context.Context, r request.Request) authz.Decision {
 	got := d.Decider.Decide(ctx, r)
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 )
 
-type deciderFunc func(context.Context, authz.Request) authz.Decision
+type deciderFunc func(context.Context, request.Request) authz.Decision
 
-func (f deciderFunc) Decide(ctx context.Context, r authz.Request) authz.Decision { return f(ctx, r) }
+func (f deciderFunc) Decide(ctx context.Context, r request.Request) authz.Decision { return f(ctx, r) }
 
 // TestPanicIsAnswered: a panic is a SCIM 500 and an error event with the route and the
 // place. The panic's text appears nowhere.
@@ -25,19 +26,19 @@ func TestPanicIsAnswered(t *testing.T) {
 		edit                          func(*scimhttp.Options)
 	}{
 		{"text", "GET", "/Users/u1", "GET /Users/{id}", "scimhttp_test.", func(o *scimhttp.Options) {
-			o.Decider = deciderFunc(func(context.Context, authz.Request) authz.Decision { panic("planted-secret") })
+			o.Decider = deciderFunc(func(context.Context, request.Request) authz.Decision { panic("planted-secret") })
 		}},
 		{"error", "PATCH", "/Groups/g1", "PATCH /Groups/{id}", "scimhttp_test.", func(o *scimhttp.Options) {
-			o.Decider = deciderFunc(func(context.Context, authz.Request) authz.Decision { panic(errors.New("planted-secret")) })
+			o.Decider = deciderFunc(func(context.Context, request.Request) authz.Decision { panic(errors.New("planted-secret")) })
 		}},
 		{"out of range", "POST", "/Users", "POST /Users", "scimhttp_test.", func(o *scimhttp.Options) {
-			o.Decider = deciderFunc(func(context.Context, authz.Request) authz.Decision {
+			o.Decider = deciderFunc(func(context.Context, request.Request) authz.Decision {
 				return make([]authz.Decision, 0, 1)[:0][len(o.Base("x"))]
 			})
 		}},
 		{"nil", "DELETE", "/Users/u1", "DELETE /Users/{id}", "scimhttp_test.", func(o *scimhttp.Options) {
-			o.Decider = deciderFunc(func(context.Context, authz.Request) authz.Decision {
-				return decider.Decide(t.Context(), authz.Request{})
+			o.Decider = deciderFunc(func(context.Context, request.Request) authz.Decision {
+				return decider.Decide(t.Context(), request.Request{})
 			})
 		}},
 		{"while answering", "GET", "/Users", "GET /Users", "scimhttp_test.", func(o *scimhttp.Options) {

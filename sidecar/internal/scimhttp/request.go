@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/store/scim"
 )
 
@@ -36,11 +37,11 @@ func (h *Handler) begin(r *http.Request) *exchange {
 	path, query, _ := strings.Cut(r.RequestURI, "?")
 	t := targetOf(path)
 	return &exchange{
-		id:       authz.RequestID(r.Header.Get("X-Request-Id"), rand.Text),
+		id:       request.ID(r.Header.Get("X-Request-Id"), rand.Text),
 		method:   r.Method,
 		path:     path,
 		rawQuery: query,
-		remote:   authz.RemoteAddr(r),
+		remote:   request.RemoteAddr(r),
 		received: h.o.Now(),
 		target:   t,
 		route:    routeOf(r.Method, t),
@@ -49,13 +50,13 @@ func (h *Handler) begin(r *http.Request) *exchange {
 
 // present builds the request as Envoy would present it in a Check: lower-case header
 // names, repeated fields joined, path and query raw, and a bounded body. A body that is
-// longer or encoded is only marked as such.
-func (h *Handler) present(r *http.Request, x *exchange) (authz.Request, error) {
+// longer is marked as partial.
+func (h *Handler) present(r *http.Request, x *exchange) (request.Request, error) {
 	if !strings.HasPrefix(x.path, "/") {
-		return authz.Request{}, badRequest("request_target", "the request target must be a path")
+		return request.Request{}, badRequest("request_target", "the request target must be a path")
 	}
-	q := authz.Request{
-		Surface:  authz.SurfaceSCIM,
+	q := request.Request{
+		Surface:  request.SurfaceSCIM,
 		Tenant:   x.tenant,
 		ID:       x.id,
 		Method:   r.Method,
@@ -69,18 +70,15 @@ func (h *Handler) present(r *http.Request, x *exchange) (authz.Request, error) {
 	limit := scim.DefaultLimits().Bytes
 	body, err := io.ReadAll(io.LimitReader(r.Body, int64(limit)+1))
 	if err != nil {
-		return authz.Request{}, badRequest("body_unreadable", "the body ended early")
+		return request.Request{}, badRequest("body_unreadable", "the body ended early")
 	}
-	q.BodyState = bodyState(r, body, limit)
-	if q.BodyState == authz.BodyComplete {
-		q.Body = body
-	}
+	q.Body, q.Partial = body, len(body) > limit
 	return q, nil
 }
 
 // joined returns the header fields as Envoy presents them.
-func joined(r *http.Request) authz.Headers {
-	out := make(authz.Headers, len(r.Header)+1)
+func joined(r *http.Request) request.Headers {
+	out := make(request.Headers, len(r.Header)+1)
 	for name, values := range r.Header {
 		name = strings.ToLower(name)
 		sep := ","
@@ -93,20 +91,6 @@ func joined(r *http.Request) authz.Headers {
 		out["transfer-encoding"] = []string{strings.Join(r.TransferEncoding, ",")}
 	}
 	return out
-}
-
-// bodyState says how much of the body is known.
-func bodyState(r *http.Request, body []byte, limit int) authz.BodyState {
-	encodings := strings.Join(r.Header.Values("Content-Encoding"), ",")
-	switch {
-	case encodings != "" && !strings.EqualFold(strings.TrimSpace(encodings), "identity"):
-		return authz.BodyEncoded
-	case len(body) > limit:
-		return authz.BodyPartial
-	case len(body) == 0:
-		return authz.BodyAbsent
-	}
-	return authz.BodyComplete
 }
 
 // routeOf names the route of a request from a fixed set, so that clients cannot create

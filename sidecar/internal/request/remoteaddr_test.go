@@ -1,10 +1,10 @@
-package authz_test
+package request_test
 
 import (
 	"net/http"
 	"testing"
 
-	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/request"
 )
 
 // TestRemoteAddr: only what Envoy appended to X-Forwarded-For counts.
@@ -21,7 +21,7 @@ func TestRemoteAddr(t *testing.T) {
 		{"192.0.2.1:5", []string{"10.0.0.1", "spoofed, 203.0.113.7"}, "203.0.113.7"},
 	} {
 		r := &http.Request{RemoteAddr: tt.peer, Header: http.Header{"X-Forwarded-For": tt.forwarded}}
-		if got := authz.RemoteAddr(r); got != tt.want {
+		if got := request.RemoteAddr(r); got != tt.want {
 			t.Errorf("%s %v: %q, want %q", tt.peer, tt.forwarded, got, tt.want)
 		}
 	}

@@ -1,0 +1,181 @@
+package authz
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/scimward/scimward/sidecar/headers"
+	"github.com/scimward/scimward/sidecar/internal/request"
+)
+
+// app is the compiled form of AppOptions.
+type app struct {
+	name      string
+	hosts     request.Hosts
+	subjects  []SubjectSource // by request.Credential.Source
+	sources   *request.Sources
+	trusted   map[string]bool // headers that a gateway sets
+	anonymous Anonymous
+	writes    []localWrite
+	methods   map[string]bool
+	challenge string
+	owners    *lru.Cache[credentialHash, Caller]
+}
+
+func newApp(name string, o AppOptions, owners *lru.Cache[credentialHash, Caller]) *app {
+	p := &app{
+		name: name, hosts: request.NewHosts(o.Hosts), subjects: o.Subjects, trusted: map[string]bool{},
+		anonymous: o.Anonymous, methods: set(o.Methods), owners: owners,
+		challenge: `Bearer realm="` + quotable(name) + `"`,
+	}
+	sources := make([]request.Source, len(o.Subjects))
+	for i, s := range o.Subjects {
+		s.JWT, s.Typed = s.Kind == SourceJWT, s.Kind == SourceUserName
+		sources[i] = s.Source
+		if s.Kind == SourceTrusted {
+			p.trusted[strings.ToLower(s.Name)] = true
+		}
+	}
+	p.sources = request.NewSources(sources, o.IgnoreSchemes)
+	for _, w := range o.LocalWrites {
+		p.writes = append(p.writes, newLocalWrite(w))
+	}
+	return p
+}
+
+// decideApp runs the pipeline of application requests.
+func (a *Authorizer) decideApp(ctx context.Context, r *request.Request, t *tenant) *Decision {
+	p := t.apps[r.App]
+	if p == nil {
+		return deny(http.StatusNotFound, ReasonApp, "there is no such application here")
+	}
+	path, bad := request.ReadPath(r.Path)
+	if bad != nil {
+		return refuse(bad)
+	}
+	keys, bad := request.QueryKeys(r.Query)
+	if bad != nil {
+		return refuse(bad)
+	}
+	if d := p.refuseForm(r, path, keys); d != nil {
+		return d
+	}
+	local := p.refuseLocalWrite(r, path, keys, a.o.Limits)
+	caller, d := a.identify(ctx, r, p, path)
+	switch {
+	case d != nil && (local == nil || d.ofLock()):
+		return d
+	case local != nil: // denied for everyone; a locked user hears about the lock first
+		return local
+	}
+	d = &Decision{allow: true, Reason: ReasonAllowed, Caller: caller}
+	d.SetHeaders, d.RemoveHeaders = p.mutations(r, &caller)
+	return d
+}
+
+// ofLock reports whether a lock is why the request is denied.
+func (d *Decision) ofLock() bool {
+	return d.Reason == ReasonLocked || d.Reason == ReasonDeleted || d.Reason == ReasonEpoch
+}
+
+// refuseForm refuses what no application request may look like.
+func (p *app) refuseForm(r *request.Request, path request.Path, keys request.Keys) *Decision {
+	_, stuck := r.Headers.Ours()
+	switch {
+	case r.Method == "":
+		return deny(http.StatusBadRequest, ReasonMethod, "the request has no method")
+	case !p.takes(r.Method):
+		return denyMethod(append(request.Methods(), slices.Sorted(maps.Keys(p.methods))...)...)
+	case !p.hosts.Match(r.Host):
+		return deny(http.StatusBadRequest, ReasonHost, "the Host is not one of this application")
+	case path.SCIM():
+		return deny(http.StatusNotFound, ReasonSCIMPath,
+			"the application has no SCIM service of its own: use /scim/v2 as documented")
+	case r.Headers.Overridden():
+		return denyOverride("headers")
+	case keys.Override():
+		return denyOverride("query parameters")
+	case keys.Has("access_token"):
+		return tokenInQuery()
+	case stuck:
+		return deny(http.StatusBadRequest, ReasonIdentityHeader, "headers that start with x-scim- are set by the service")
+	}
+	return refuse(r.Headers.CheckCookies())
+}
+
+func (p *app) takes(method string) bool {
+	return method != http.MethodConnect && method != http.MethodTrace && (request.UsualMethod(method) || p.methods[method])
+}
+
+// refuseAnonymous applies AppOptions.Anonymous. unowned is a credential that the
+// application does not know, nil when there is none. A cookie that nobody owns is
+// expired by the answer, so that a browser's next request carries none.
+func (p *app) refuseAnonymous(known bool, unowned *request.Credential) *Decision {
+	detail := "sign in first: this application takes no requests of unknown users"
+	switch p.anonymous {
+	case AnonymousPass:
+		return nil
+	case AnonymousBare:
+		if unowned == nil {
+			return nil
+		}
+		detail = "the application does not know this credential: sign in again"
+	default:
+		if known && unowned == nil {
+			return nil
+		}
+	}
+	d := deny(http.StatusUnauthorized, ReasonAnonymous, detail)
+	d.Challenge = p.challenge
+	if unowned != nil {
+		d.ClearCookie = unowned.Cookie()
+	}
+	return d
+}
+
+// refuseLocked refuses the owner of a credential while a lock refuses it: 401 on every
+// route, login and refresh included. The answer expires a refused cookie, so that a
+// browser can sign in again after a reactivation.
+func (a *Authorizer) refuseLocked(tenant string, p *app, c *request.Credential, owner *Caller) *Decision {
+	l := a.lockOf(tenant, owner)
+	if l == nil {
+		return nil
+	}
+	d := deny(http.StatusUnauthorized, ReasonLocked, "this account is deactivated")
+	switch l.State {
+	case "deleted":
+		d.Reason, d.Detail = ReasonDeleted, "this account does not exist any more"
+	case "lifted":
+		d.Reason = ReasonEpoch
+		d.Detail = "this credential was issued before the account was deactivated: sign in again"
+	}
+	d.Challenge, d.Caller, d.ClearCookie = p.challenge, *owner, c.Cookie()
+	return d
+}
+
+// mutations are the identity headers that the application gets: each is either set or
+// removed, never both.
+func (p *app) mutations(r *request.Request, c *Caller) (sets map[string]string, removes []string) {
+	if name := c.displayName(); request.Visible(name) {
+		sets = map[string]string{headers.User: name}
+	} else {
+		removes = append(removes, headers.User)
+	}
+	ours, _ := r.Headers.Ours()
+	for _, h := range ours {
+		if h != headers.User {
+			removes = append(removes, h)
+		}
+	}
+	for _, h := range headers.Identity() {
+		if r.Headers.Has(h) && !p.trusted[h] {
+			removes = append(removes, h)
+		}
+	}
+	return sets, removes
+}

@@ -1,0 +1,205 @@
+package authz
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/scimward/scimward/sidecar/internal/request"
+	"github.com/scimward/scimward/sidecar/internal/token"
+	"github.com/scimward/scimward/store/subject"
+)
+
+// identify finds whose request it is, and denies it for a locked user, for two users, and
+// for nobody when AppOptions.Anonymous says so.
+func (a *Authorizer) identify(ctx context.Context, r *request.Request, p *app, path request.Path) (Caller, *Decision) {
+	found, bad := p.sources.Find(r, path, a.o.Limits)
+	if bad != nil {
+		return Caller{}, p.unauthorized(refuse(bad))
+	}
+	var whole Caller
+	var unowned *request.Credential
+	for i := range found {
+		c := &found[i]
+		owner, d := a.ownerOf(ctx, r, p, c)
+		if d == nil && ctx.Err() != nil {
+			d = overdue()
+		}
+		if d == nil && owner.Known() {
+			d = a.refuseLocked(r.Tenant, p, c, &owner)
+		}
+		switch {
+		case d != nil:
+			return Caller{}, d
+		case !owner.Known():
+			unowned = c
+		case p.subjects[c.Source].Kind == SourceUserName:
+			// A typed name proves nothing: it neither identifies nor contradicts.
+		case !whole.Known():
+			whole = owner
+		case !a.sameUser(ctx, r.Tenant, &whole.Subject, &owner.Subject):
+			return Caller{}, deny(http.StatusForbidden, ReasonTwoSubjects,
+				"the request carries credentials of two users: send those of one")
+		default:
+			whole = whole.merge(&owner)
+		}
+	}
+	return whole, p.refuseAnonymous(whole.Known(), unowned)
+}
+
+// unauthorized adds the application's challenge to a 401.
+func (p *app) unauthorized(d *Decision) *Decision {
+	if d.Status == http.StatusUnauthorized {
+		d.Challenge = p.challenge
+	}
+	return d
+}
+
+// ownerOf says whose a credential is. An owner that is not known means that the
+// application does not know the credential.
+func (a *Authorizer) ownerOf(ctx context.Context, r *request.Request, p *app, c *request.Credential) (Caller, *Decision) {
+	s := &p.subjects[c.Source]
+	switch s.Kind {
+	case SourceJWT:
+		return fromJWT(ctx, p, s, c)
+	case SourceTrusted:
+		return named(s.As, c, c.Value, unixSeconds(r.Headers, strings.ToLower(s.IssuedName))), nil
+	case SourceUserName:
+		// A login starts now: an epoch of the past does not refuse it.
+		typed := strings.TrimSpace(c.Value)
+		owner := named(subject.UserName, c, typed, a.received(r))
+		if strings.Contains(typed, "@") {
+			owner.Add(subject.Email, typed)
+		}
+		return owner, nil
+	case SourceOpaque:
+		return a.fromApplication(ctx, r, p, c)
+	}
+	return Caller{}, fault(ReasonUndecided, "the credential cannot be judged")
+}
+
+func (a *Authorizer) received(r *request.Request) time.Time {
+	if r.Received.IsZero() {
+		return a.o.Now()
+	}
+	return r.Received
+}
+
+// unixSeconds reads the age of a gateway's session; unknown is zero.
+func unixSeconds(h request.Headers, name string) time.Time {
+	v, several := h.One(name)
+	n, err := strconv.ParseInt(v, 10, 64)
+	if several || err != nil || n <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(n, 0)
+}
+
+func named(as subject.Name, c *request.Credential, value string, issued time.Time) Caller {
+	return Caller{Subject: subject.Named(as, value), IssuedAt: issued, Source: c.Where()}
+}
+
+func fromJWT(ctx context.Context, p *app, s *SubjectSource, c *request.Credential) (Caller, *Decision) {
+	claims, err := s.Verifier.Verify(ctx, c.Value)
+	if unavailable(err) {
+		return Caller{}, fault(ReasonKeys, "the credential cannot be verified at the moment: send the request again")
+	}
+	name := claims.Subject
+	if s.Claim != "" && s.Claim != "sub" {
+		name, _ = claims.Extra[s.Claim].(string) // a claim of another type is no name
+	}
+	if err != nil || name == "" {
+		// It never passes as anonymous: the application might be less strict. The answer
+		// expires a cookie, so that a browser does not send it for ever.
+		d := deny(http.StatusUnauthorized, request.ReasonInvalid, "the credential is not valid any more: sign in again")
+		d.ClearCookie = c.Cookie()
+		return Caller{}, p.unauthorized(d)
+	}
+	return named(s.As, c, name, claims.IssuedAt), nil
+}
+
+// unavailable reports whether a verifier failed for a cause on our side.
+func unavailable(err error) bool {
+	var te *token.Error
+	return err != nil && (!errors.As(err, &te) || te.Reason == token.ReasonUnavailable)
+}
+
+func (a *Authorizer) fromApplication(ctx context.Context, r *request.Request, p *app, c *request.Credential) (Caller, *Decision) {
+	ctx, cancel := context.WithTimeout(ctx, a.o.IdentifyTimeout)
+	defer cancel()
+	owner, err := a.o.Identifier.Identify(ctx, r.Tenant, p.name, Credential{
+		Source: string(c.In), Name: c.Name, Scheme: strings.ToLower(p.subjects[c.Source].Scheme), Prefix: p.subjects[c.Source].Prefix,
+		Value: c.Value,
+	})
+	if err != nil || ctx.Err() != nil {
+		return Caller{}, fault(ReasonIdentify,
+			"the application did not say in time whose credential this is: send the request again")
+	}
+	owner.Source = c.Where()
+	hash := credentialHash(sha256.Sum256([]byte(c.Canonical())))
+	switch {
+	case !owner.Known():
+		return Caller{}, a.refuseFormerOwner(r.Tenant, p, c, hash)
+	case owner.SCIMID == "" && owner.UserName == "":
+		return Caller{}, fault(ReasonUnmapped, "the application names the user in a way that the directory does not know")
+	}
+	p.owners.Add(hash, owner)
+	return owner, nil
+}
+
+// maxOwners is how many credentials of one application are remembered.
+const maxOwners = 8192
+
+// credentialHash names a credential in the memory of owners.
+type credentialHash [sha256.Size]byte
+
+// refuseFormerOwner judges the lock of the last owner of a credential that the application
+// does not know any more. An application may forget a credential where identify asks, and
+// accept it for minutes elsewhere, such as in the cache of its data plane. Without this
+// memory the credential of a locked user would pass as nobody's as soon as it is revoked.
+// The memory is asked about locks only; it never says who somebody is.
+func (a *Authorizer) refuseFormerOwner(tenant string, p *app, c *request.Credential, hash credentialHash) *Decision {
+	owner, ok := p.owners.Get(hash)
+	if !ok {
+		return nil
+	}
+	return a.refuseLocked(tenant, p, c, &owner)
+}
+
+// sameUser reports whether two subjects are one user. Names that cannot be compared are
+// resolved to SCIM ids; without an answer they count as two.
+func (a *Authorizer) sameUser(ctx context.Context, tenant string, x, y *subject.Subject) bool {
+	if same, known := x.Same(y); known {
+		return same
+	}
+	if a.o.Users == nil {
+		return false
+	}
+	id := a.o.Users.SCIMID(ctx, tenant, x)
+	return id != "" && id == a.o.Users.SCIMID(ctx, tenant, y)
+}
+
+// merge adds the names of y, and keeps the older age: a stream lives as long as its oldest
+// credential.
+func (c *Caller) merge(y *Caller) Caller {
+	out := *c
+	out.Subject = c.Subject.Merge(&y.Subject)
+	if c.IssuedAt.IsZero() || y.IssuedAt.IsZero() {
+		out.IssuedAt = time.Time{}
+	} else if y.IssuedAt.Before(c.IssuedAt) {
+		out.IssuedAt = y.IssuedAt
+	}
+	return out
+}
+
+// displayName is the name that the application gets: the user name if there is one.
+func (c *Caller) displayName() string {
+	for _, name := range c.Names() {
+		return name
+	}
+	return ""
+}

@@ -1,0 +1,183 @@
+package authz
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/scimward/scimward/sidecar/internal/request"
+	"github.com/scimward/scimward/sidecar/internal/token"
+	"github.com/scimward/scimward/store/scim"
+	"github.com/scimward/scimward/store/subject"
+)
+
+// Decision is the answer to one request. It is total, and its zero value denies with
+// 503: only the last step of a surface's pipeline, in this package, makes one that lets
+// a request through.
+type Decision struct {
+	allow bool
+
+	Surface   request.Surface
+	Status    int    // of a refusal; 0 counts as 503
+	ScimType  string // SurfaceSCIM
+	Error     string // OAuth error code (RFC 6750 §3.1): invalid_token, insufficient_scope
+	Detail    string // for people: rule, operation, fix; no internals
+	Reason    string // stable code for logs and metrics: "locked", "policy", "no_token", …
+	Challenge string // WWW-Authenticate value, may be empty
+	Retry     time.Duration
+
+	AllowMethods string // of a 405: the methods the route has (Allow, RFC 9110 §15.5.6)
+	ClearCookie  string // name of a cookie whose token is not valid any more; the answer expires it
+
+	Tenant string
+	App    string
+	Caller Caller // SurfaceApp: who, when known
+	Claims token.Claims
+	SCIM   *SCIMRequest // SurfaceSCIM, allowed: what the handler acts on
+	Policy string       // revision that allowed it
+	Warn   []string     // rule ids in warn mode
+	// Deviations are the codes of what the client sent in another than the canonical form,
+	// each once, in the order found; of a refusal, those found until then. They are the Dev
+	// constants of package scim, so there are few enough for a metric label.
+	Deviations []string
+
+	SetHeaders    map[string]string // identity headers, overwrite
+	RemoveHeaders []string
+}
+
+// Caller is who sent an application request: the person, and the credential that names
+// them. The zero Caller is nobody.
+type Caller struct {
+	subject.Subject
+	IssuedAt time.Time // of the credential; zero when unknown, which counts as before every epoch
+	Source   string    // "cookie:session", "header:authorization"
+}
+
+// SCIMRequest is a decoded, normalised and judged SCIM request.
+type SCIMRequest struct {
+	Route      string             // "PATCH /Users/{id}"
+	Endpoint   string             // "Users", "Groups", "Schemas", …
+	Type       *scim.ResourceType // nil on discovery endpoints
+	ID         string
+	Resource   scim.Object // POST, PUT: canonical, schema-checked
+	Ops        []scim.Op   // PATCH: canonical
+	Deviations []scim.Deviation
+	Query      scim.Query
+}
+
+// The reason codes of decisions, beside those of package request. They are stable: logs,
+// metrics and alerts use them, and there are few enough for a metric label.
+const (
+	ReasonAllowed = "allowed"
+
+	// Requests that are not well formed.
+	ReasonSurface        = "surface_unknown"
+	ReasonTenant         = "tenant_unknown"
+	ReasonApp            = "app_unknown"
+	ReasonMethod         = "method"          // not on the allowlist, or not of this route
+	ReasonOverride       = "override"        // a header or query key that overrides method or path
+	ReasonUpgrade        = "upgrade"         // protocol upgrade where there is none
+	ReasonHost           = "host"            // not an authority of the tenant or app, or more than one
+	ReasonIdentityHeader = "identity_header" // a client-sent x-scim-… name that cannot be removed
+	ReasonRoute          = "route_unknown"
+	ReasonNotBuilt       = "not_implemented"
+	ReasonBodyUnexpected = "body_unexpected"
+
+	// Bearer tokens.
+	ReasonNoToken      = "no_token"
+	ReasonToken        = "token_invalid"
+	ReasonTokenExpired = "token_expired"
+	ReasonScope        = "scope"
+
+	ReasonPolicy = "policy"
+
+	// Application requests.
+	ReasonLocal       = "local_modification"
+	ReasonSCIMPath    = "scim_path"
+	ReasonTwoSubjects = "two_subjects"
+	ReasonAnonymous   = "anonymous"
+	ReasonLocked      = "locked"
+	ReasonDeleted     = "deleted"
+	ReasonEpoch       = "before_epoch"
+	ReasonUnmapped    = "subject_unmapped" // the application names the user in a way the lock table does not know
+
+	// Faults on our side: 503, never 403.
+	ReasonUndecided = "undecided"
+	ReasonDeadline  = "deadline"
+	ReasonKeys      = "keys_unavailable"
+	ReasonEngine    = "policy_failure"
+	ReasonIdentify  = "identify_unavailable"
+)
+
+// retryFault is how long a client waits after a fault on our side.
+const retryFault = 2 * time.Second
+
+func deny(status int, reason, detail string) *Decision {
+	return &Decision{Status: status, Reason: reason, Detail: detail}
+}
+
+func fault(reason, detail string) *Decision {
+	return &Decision{Status: http.StatusServiceUnavailable, Reason: reason, Detail: detail, Retry: retryFault}
+}
+
+func overdue() *Decision {
+	return fault(ReasonDeadline, "the request could not be judged in time: send it again")
+}
+
+func denyMethod(allowed ...string) *Decision {
+	d := deny(http.StatusMethodNotAllowed, ReasonMethod, "this method is not supported here")
+	d.AllowMethods = strings.Join(allowed, ", ")
+	return d
+}
+
+// denyOverride refuses what replaces the method or the path in some frameworks.
+func denyOverride(what string) *Decision {
+	return deny(http.StatusBadRequest, ReasonOverride, what+" that override the method or the path are refused: send the method itself")
+}
+
+// refuse turns what package request found into a denial; nil stays nil.
+func refuse(p *request.Problem) *Decision {
+	if p == nil {
+		return nil
+	}
+	return &Decision{Status: p.Status, ScimType: p.ScimType, Reason: p.Reason, Detail: p.Detail, ClearCookie: p.Cookie}
+}
+
+// Allowed reports whether the request may go on.
+func (d *Decision) Allowed() bool { return d.allow }
+
+// Fault reports whether a refusal is our fault and may be another answer a moment later.
+// 501 is an answer, not a fault.
+func (d *Decision) Fault() bool {
+	return !d.allow && (d.Status < 400 || d.Status >= 500) && d.Status != http.StatusNotImplemented
+}
+
+// Refusal returns a refusal with what an answer must hold: an error status, a detail, a
+// reason, and a wait when the fault is ours. Every answer starts from it, so that the
+// proxy's and the handler's are the same. What has no error status is a fault: 503,
+// never 403.
+func (d Decision) Refusal() Decision {
+	if d.Status < 400 || d.Status > 599 {
+		d.Status = http.StatusServiceUnavailable
+	}
+	if d.Reason == "" {
+		d.Reason = ReasonUndecided
+	}
+	if d.Detail == "" {
+		d.Detail = defaultDetail(d.Status)
+	}
+	if d.Fault() && d.Retry <= 0 {
+		d.Retry = retryFault
+	}
+	return d
+}
+
+func defaultDetail(status int) string {
+	if status == http.StatusServiceUnavailable {
+		return "the request cannot be judged at the moment: send it again"
+	}
+	if text := http.StatusText(status); text != "" {
+		return strings.ToLower(text)
+	}
+	return "refused"
+}

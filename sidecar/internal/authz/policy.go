@@ -1,0 +1,84 @@
+package authz
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/scimward/scimward/policies"
+)
+
+// askPolicy lets the tenant's profile judge the request.
+func (a *Authorizer) askPolicy(ctx context.Context, in *policies.Input, req *SCIMRequest) *Decision {
+	if ctx.Err() != nil {
+		return overdue()
+	}
+	v := a.o.Policy.Decide(ctx, in)
+	if ctx.Err() != nil {
+		return overdue()
+	}
+	return verdict(&v, req)
+}
+
+// verdict turns the answer of the policy into the decision.
+func verdict(v *policies.Verdict, req *SCIMRequest) *Decision {
+	if v.Failure != "" {
+		d := fault(ReasonEngine, "the request cannot be judged at the moment: send it again")
+		d.Policy = v.Revision
+		return d
+	}
+	var enforced []*policies.Violation
+	var warn []string
+	for i := range v.Violations {
+		vi := &v.Violations[i]
+		switch vi.Mode {
+		case policies.ModeEnforce:
+			enforced = append(enforced, vi)
+		case policies.ModeWarn:
+			warn = append(warn, vi.Rule)
+		case policies.ModeObserve:
+		}
+	}
+	if len(enforced) > 0 || !v.Allow {
+		return refuseViolations(v.Revision, enforced)
+	}
+	return &Decision{allow: true, Reason: ReasonAllowed, SCIM: req, Policy: v.Revision, Warn: warn}
+}
+
+// maxViolations is how many violations a refusal names.
+const maxViolations = 3
+
+func refuseViolations(revision string, enforced []*policies.Violation) *Decision {
+	d := deny(http.StatusForbidden, ReasonPolicy, "the profile of this service refuses the request")
+	d.Policy = revision
+	if len(enforced) == 0 {
+		return d
+	}
+	if first := enforced[0]; first.Status >= 400 && first.Status < 500 {
+		d.Status = first.Status
+	}
+	d.ScimType = enforced[0].ScimType
+	var text []string
+	for _, vi := range enforced[:min(len(enforced), maxViolations)] {
+		text = append(text, describe(vi))
+	}
+	if more := len(enforced) - maxViolations; more > 0 {
+		text = append(text, fmt.Sprintf("and %d more", more))
+	}
+	d.Detail = strings.Join(text, "; ")
+	return d
+}
+
+// describe names rule, operation, message and fix of one violation.
+func describe(v *policies.Violation) string {
+	s := v.Rule
+	if v.Op >= 0 {
+		s += fmt.Sprintf(" (operation %d)", v.Op)
+	}
+	s += ": " + strings.TrimSuffix(v.Message, ".")
+	if v.Fix != "" {
+		s += ". Fix: " + strings.TrimSuffix(v.Fix, ".")
+	}
+	return s
+}

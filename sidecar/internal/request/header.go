@@ -1,0 +1,149 @@
+package request
+
+import (
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/scimward/scimward/sidecar/headers"
+)
+
+// Headers are request headers: lower-case name to values in order. Envoy joins
+// duplicates with a comma.
+type Headers map[string][]string
+
+// One returns the only value of a header, "" when it is absent. several is true when
+// there are more values, or when Envoy may have joined them with a comma.
+func (h Headers) One(name string) (v string, several bool) {
+	vs := h[name]
+	if len(vs) == 0 {
+		return "", false
+	}
+	return vs[0], len(vs) > 1 || strings.Contains(vs[0], ",")
+}
+
+// Has reports whether the request carries the header, even empty.
+func (h Headers) Has(name string) bool { return len(h[name]) > 0 }
+
+// Overridden reports whether a header replaces the method or the path.
+func (h Headers) Overridden() bool { return slices.ContainsFunc(headers.Override(), h.Has) }
+
+// Upgrades reports whether the client asks for another protocol.
+func (h Headers) Upgrades() bool {
+	return h.Has("upgrade") || slices.ContainsFunc(h["connection"], func(v string) bool {
+		return strings.Contains(strings.ToLower(v), "upgrade")
+	})
+}
+
+// Ours returns the names that only the authorizer sets, sorted, and whether there is one
+// that looks like ours but that Envoy's mutation rules do not let an answer remove.
+func (h Headers) Ours() (names []string, stuck bool) {
+	for name := range h {
+		if headers.Ours(name) {
+			names = append(names, name)
+		} else if strings.HasPrefix(name, headers.Prefix) {
+			stuck = true
+		}
+	}
+	slices.Sort(names)
+	return names, stuck
+}
+
+// Visible reports whether s may stand in a header value that we write: one to 256
+// visible ASCII characters.
+func Visible(s string) bool { return visible(s, 256) }
+
+func visible(s string, most int) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return s != "" && len(s) <= most
+}
+
+// Token68 reports whether s has the form of a bearer token (RFC 6750 §2.1).
+func Token68(s string) bool {
+	core := strings.TrimRight(s, "=")
+	for i := range len(core) {
+		if !unreserved(core[i]) && core[i] != '+' && core[i] != '/' {
+			return false
+		}
+	}
+	return core != ""
+}
+
+// Hosts are the authorities of a tenant or an application.
+type Hosts map[string]bool
+
+// NewHosts returns the set of names, in any case, ports ignored.
+func NewHosts(names []string) Hosts {
+	h := make(Hosts, len(names))
+	for _, n := range names {
+		h[normalHost(n)] = true
+	}
+	return h
+}
+
+// Match reports whether a Host or :authority is one of h. An empty h matches any
+// single authority.
+func (h Hosts) Match(authority string) bool {
+	n := normalHost(authority)
+	return n != "" && (len(h) == 0 || h[n])
+}
+
+// normalHost returns the authority in lower case without port and trailing dot, "" when
+// it is none or more than one.
+func normalHost(h string) string {
+	if h == "" || len(h) > 255 || strings.ContainsAny(h, ", \t/@\\") {
+		return ""
+	}
+	if host, _, err := net.SplitHostPort(h); err == nil {
+		h = host
+	}
+	h = strings.TrimSuffix(strings.TrimPrefix(h, "["), "]")
+	return strings.ToLower(strings.TrimSuffix(h, "."))
+}
+
+// Keys are the keys of a query, folded so that no spelling hides one: decoded until
+// nothing is left to decode, in lower case, without blanks and brackets.
+type Keys []string
+
+// QueryKeys returns the folded keys of a raw query.
+func QueryKeys(raw string) (Keys, *Problem) {
+	if raw == "" {
+		return nil, nil
+	}
+	var keys Keys
+	for pair := range strings.FieldsFuncSeq(raw, func(r rune) bool { return r == '&' || r == ';' }) {
+		k, _, _ := strings.Cut(pair, "=")
+		k, decoded := decodeFully(strings.ReplaceAll(k, "+", " "))
+		if !decoded {
+			return nil, problem(400, ReasonQuery, "a query key holds bad escapes or control characters")
+		}
+		k, _, _ = strings.Cut(k, "[")
+		keys = append(keys, foldCase(strings.TrimSpace(k)))
+	}
+	return keys, nil
+}
+
+// Has reports whether a folded key is there.
+func (ks Keys) Has(key string) bool { return slices.Contains(ks, key) }
+
+// Override reports whether a key replaces the method in every framework that knows it.
+func (ks Keys) Override() bool { return slices.ContainsFunc(ks, OverrideField) }
+
+// MayOverride also counts keys that replace the method in some frameworks and mean
+// something else in others.
+func (ks Keys) MayOverride() bool {
+	return ks.Override() || ks.Has("method") || ks.Has("httpmethod") || ks.Has("http_method")
+}
+
+// OverrideField reports whether a query key or body field replaces the method.
+func OverrideField(name string) bool {
+	switch foldCase(name) {
+	case "_method", "x-http-method-override", "x-http-method", "x-method-override", "_http_method":
+		return true
+	}
+	return false
+}
