@@ -17,8 +17,8 @@ func defaultPort(scheme string) int {
 	return 443
 }
 
-// validHost reports whether s is a lower-case host name. It refuses a trailing dot, which would be another spelling of
-// the same host. Callers parse IP addresses before.
+// validHost reports whether s is a lower-case host name. It refuses a trailing dot, which would be another spelling
+// of the same host. Callers parse IP addresses before.
 func validHost(s string) bool {
 	if len(s) > 253 {
 		return false
@@ -55,8 +55,8 @@ func matchHost(pattern, host string) bool {
 }
 
 // cleanPath checks an escaped path. It refuses, and does not repair, a path that an application could read otherwise
-// than the rule: dot segments (with parameters or escapes too), empty segments, escaped slashes, backslashes, NUL, and
-// double escapes of those.
+// than the rule: dot segments (with parameters or escapes too), empty segments, escaped slashes, backslashes, NUL,
+// and double escapes of those.
 func cleanPath(p string) (string, error) {
 	if p == "" {
 		return "/", nil

@@ -60,7 +60,8 @@ func TestBreaker(t *testing.T) {
 	t.Run("doubles up to an hour, and begins again after an hour without", func(t *testing.T) {
 		c := newClock()
 		b := plugins.NewBreaker(c.now)
-		for _, want := range []time.Duration{5 * time.Minute, 10 * time.Minute, 20 * time.Minute, 40 * time.Minute, time.Hour, time.Hour} {
+		for _, minutes := range []time.Duration{5, 10, 20, 40, 60, 60} {
+			want := minutes * time.Minute
 			for range 3 {
 				b.Kill()
 			}
@@ -93,7 +94,8 @@ func TestQuarantine(t *testing.T) {
 		}
 	}
 	got := revoke(t, h, request(""))[0]
-	if got.State != abi.StateRetry || got.Code != abi.CodeQuarantined || got.RetryAfterMS != (5*time.Minute).Milliseconds() {
+	if got.State != abi.StateRetry || got.Code != abi.CodeQuarantined ||
+		got.RetryAfterMS != (5*time.Minute).Milliseconds() {
 		t.Errorf("got %+v, want retry/quarantined in 5 minutes", got)
 	}
 	if _, err := h.Verify(t.Context(), "acme", "app", request("")); code(err) != abi.CodeQuarantined {

@@ -17,8 +17,8 @@ type Config struct {
 	// Manifest is the path of the plugin's manifest. The module's path in it is relative to the manifest's folder.
 	Manifest string
 
-	// Settings overrides the manifest's config object, key by key, and reaches the guest as its config. It must hold
-	// no secret: the guest reads all of it.
+	// Settings overrides the manifest's config object, key by key, and reaches the guest as its config. It must hold no
+	// secret: the guest reads all of it.
 	Settings map[string]any
 
 	// Grant is what the operator allows. The zero value allows nothing.
@@ -59,8 +59,8 @@ type HTTPRule struct {
 	// Secrets names the secrets that may be sent there.
 	Secrets []string
 
-	// AllowPrivate lists the private, loopback or carrier ranges (CIDR) the host may resolve to. Empty: public
-	// addresses only. Link-local addresses are never allowed.
+	// AllowPrivate lists the private, loopback or carrier ranges (CIDR) the host may resolve to. Empty: public addresses
+	// only. Link-local addresses are never allowed.
 	AllowPrivate []string
 
 	// Identify allows the host to send a user's credential there, during identify only.
@@ -83,8 +83,8 @@ type Limits struct {
 	HTTPRequests int `json:"http_requests"`
 	// HTTPTimeoutMS bounds one HTTP request. Default 5 000, at most 30 000.
 	HTTPTimeoutMS int `json:"http_timeout_ms"`
-	// Instances is how many calls run at the same time. Four times as many identify calls run beside them.
-	// Default 2, at most 16.
+	// Instances is how many calls run at the same time. Four times as many identify calls run beside them. Default 2, at
+	// most 16.
 	Instances int `json:"instances"`
 	// CallsPerInstance is how many calls an instance serves before it is replaced. Default 500, at most 100 000.
 	CallsPerInstance int `json:"calls_per_instance"`

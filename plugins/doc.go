@@ -14,5 +14,6 @@
 // What it promises: a call ends, and a guest that does not end is killed, 250 ms after its deadline. The host sends a
 // request only if manifest and grant both allow it, and only to an address it has checked. A guest never receives a
 // secret or a user's credential. Every kind that the caller asks for has exactly one answer, and silence never means
-// "done". What it does not promise: that a call happens once. The engine repeats a call with the same idempotency key.
+// "done". What it does not promise: that a call happens once. The engine repeats a call with the same idempotency
+// key.
 package plugins

@@ -22,8 +22,8 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// egress sends the requests of one plugin. It checks, in this order: budget, URL, rule, headers, secrets, address, TLS.
-// It follows no redirect, caps the answer, redacts it, and passes on only some of its headers.
+// egress sends the requests of one plugin. It checks, in this order: budget, URL, rule, headers, secrets, address,
+// TLS. It follows no redirect, caps the answer, redacts it, and passes on only some of its headers.
 type egress struct {
 	routes  []route
 	limits  Limits

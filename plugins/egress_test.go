@@ -34,14 +34,14 @@ const (
 	cookie      = "sess-0123456789"
 )
 
-// seenRequest is what the application saw.
+// seenRequest is a request as the application saw it.
 type seenRequest struct {
 	Method, Path, Host string
 	Header             http.Header
 	Body               string
 }
 
-// echo answers with what it was sent, and keeps the last request.
+// echo answers with parts of the request and keeps the last one.
 func echo(last *seenRequest, count *atomic.Int32) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		count.Add(1)
@@ -66,12 +66,16 @@ func echo(last *seenRequest, count *atomic.Int32) http.Handler {
 	})
 }
 
-// gate opens egress for one need under base, with a grant that covers it.
+func get(target string) abi.HTTPRequest { return abi.HTTPRequest{Method: "GET", URL: target} }
+
+// gate returns the egress of one need below base, with a grant that covers it.
 func gate(t *testing.T, base string, edit func(*plugins.Manifest, *plugins.Config)) *plugins.Egress {
 	t.Helper()
-	m := plugins.Manifest{Name: "m", Kinds: []abi.Kind{abi.KindPAT}, Capabilities: plugins.Capabilities{HTTP: []plugins.HTTPNeed{{
-		BaseURL: "base_url", Methods: []string{"GET", "HEAD", "DELETE", "POST"}, PathPrefix: []string{"/api/"}, Secrets: []string{"admin"}, Identify: true,
-	}}}}
+	m := plugins.Manifest{Name: "m", Kinds: []abi.Kind{abi.KindPAT}}
+	m.Capabilities.HTTP = []plugins.HTTPNeed{{
+		BaseURL: "base_url", Methods: []string{"GET", "HEAD", "DELETE", "POST"}, PathPrefix: []string{"/api/"},
+		Secrets: []string{"admin"}, Identify: true,
+	}}
 	file := filepath.Join(t.TempDir(), "module")
 	if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
@@ -110,7 +114,7 @@ func TestEgressRefusals(t *testing.T) {
 		{name: "lower-case method", method: "get", want: abi.ErrnoDenied},
 		{name: "write in a read-only call", method: "DELETE", readOnly: true, want: abi.ErrnoDenied},
 		{name: "other path", url: srv.URL + "/admin", want: abi.ErrnoDenied},
-		{name: "path that begins alike", url: srv.URL + "/apiary", want: abi.ErrnoDenied},
+		{name: "path with the prefix of a segment", url: srv.URL + "/apiary", want: abi.ErrnoDenied},
 		{name: "dot segments", url: srv.URL + "/api/../admin", want: abi.ErrnoInval},
 		{name: "escaped dots", url: srv.URL + "/api/%2e%2e/admin", want: abi.ErrnoInval},
 		{name: "twice escaped dots", url: srv.URL + "/api/%252e%252e/admin", want: abi.ErrnoInval},
@@ -193,7 +197,9 @@ func TestEgressSecretsAndRedaction(t *testing.T) {
 	if got := string(body); got != "you sent Bearer *** ***" {
 		t.Errorf("the guest reads %q", got)
 	}
-	want := map[string]string{"content-type": "text/plain; charset=utf-8", "x-request-id": "Bearer ***", "x-ratelimit-remaining": "7"}
+	want := map[string]string{
+		"content-type": "text/plain; charset=utf-8", "x-request-id": "Bearer ***", "x-ratelimit-remaining": "7",
+	}
 	if diff := cmp.Diff(want, meta.Headers); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
 	}
@@ -201,7 +207,8 @@ func TestEgressSecretsAndRedaction(t *testing.T) {
 	t.Run("credential for a rule that is not marked identify", func(t *testing.T) {
 		e := gate(t, srv.URL, func(m *plugins.Manifest, _ *plugins.Config) { m.Capabilities.HTTP[0].Identify = false })
 		before := count.Load()
-		if errno, _, _ := e.Call(true, cookie).Send(t.Context(), req, nil); errno != abi.ErrnoDenied || count.Load() != before {
+		if errno, _, _ := e.Call(true, cookie).Send(t.Context(), req, nil); errno != abi.ErrnoDenied ||
+			count.Load() != before {
 			t.Errorf("errno %d, want denied and nothing sent", errno)
 		}
 	})
@@ -228,7 +235,8 @@ func TestEgressSecretsAndRedaction(t *testing.T) {
 				c.Grant.Secrets["admin"] += "-absent"
 			})
 			before := count.Load()
-			if _, meta, _ := e.Call(true, cookie).Send(t.Context(), req, nil); meta.Code != abi.CodeSecretUnreadable || count.Load() != before {
+			if _, meta, _ := e.Call(true, cookie).Send(t.Context(), req, nil); meta.Code != abi.CodeSecretUnreadable ||
+				count.Load() != before {
 				t.Errorf("bare rule first %v: %+v, want %s and nothing sent", first, meta, abi.CodeSecretUnreadable)
 			}
 		}
@@ -246,14 +254,14 @@ func TestEgressSecretsAndRedaction(t *testing.T) {
 		if err := os.WriteFile(file, []byte("two\nlines\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if errno, meta, _ := e.Call(true, cookie).Send(t.Context(), req, nil); errno != abi.ErrnoIO || meta.Code != abi.CodeSecretUnreadable || !meta.Retryable {
+		if errno, meta, _ := e.Call(true, cookie).Send(t.Context(), req, nil); errno != abi.ErrnoIO ||
+			meta.Code != abi.CodeSecretUnreadable || !meta.Retryable {
 			t.Errorf("a secret of two lines: errno %d, %+v, want a retryable %s", errno, meta, abi.CodeSecretUnreadable)
 		}
 	})
 }
 
-// TestRedactionOfEncodings: an application that repeats what it was sent in another
-// spelling tells the guest no secret.
+// TestRedactionOfEncodings: an application that repeats a secret in another encoding does not reveal it to the guest.
 func TestRedactionOfEncodings(t *testing.T) {
 	const secret = "s3cr3t/value?&+of=the~application"
 	answer := ""
@@ -282,8 +290,9 @@ func TestRedactionOfEncodings(t *testing.T) {
 	}
 	for name, tt := range tests {
 		answer = "before " + tt.answer + " after"
-		errno, _, body := e.Call(true, "").Send(t.Context(), abi.HTTPRequest{Method: "GET", URL: srv.URL + "/api/x"}, nil)
-		if errno != 0 || strings.Contains(string(body), tt.core) || !strings.HasPrefix(string(body), "before ") || !strings.HasSuffix(string(body), " after") {
+		errno, _, body := e.Call(true, "").Send(t.Context(), get(srv.URL+"/api/x"), nil)
+		if errno != 0 || strings.Contains(string(body), tt.core) || !strings.HasPrefix(string(body), "before ") ||
+			!strings.HasSuffix(string(body), " after") {
 			t.Errorf("%s: errno %d, the guest reads %q", name, errno, body)
 		}
 	}
@@ -295,7 +304,7 @@ func TestEgressAnswers(t *testing.T) {
 	srv := httptest.NewServer(echo(&last, &count))
 	defer srv.Close()
 	t.Run("redirects are not followed", func(t *testing.T) {
-		errno, meta, _ := gate(t, srv.URL, nil).Call(false, "").Send(t.Context(), abi.HTTPRequest{Method: "GET", URL: srv.URL + "/api/redirect"}, nil)
+		errno, meta, _ := gate(t, srv.URL, nil).Call(false, "").Send(t.Context(), get(srv.URL+"/api/redirect"), nil)
 		if errno != 0 || meta.Status != 302 || meta.Headers["location"] == "" || count.Load() != 1 {
 			t.Errorf("errno %d, %+v, %d requests", errno, meta, count.Load())
 		}
@@ -322,15 +331,16 @@ func TestEgressAnswers(t *testing.T) {
 	t.Run("the call's deadline", func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 		defer cancel()
-		errno, meta, _ := gate(t, srv.URL, nil).Call(false, "").Send(ctx, abi.HTTPRequest{Method: "GET", URL: srv.URL + "/api/slow"}, nil)
+		errno, meta, _ := gate(t, srv.URL, nil).Call(false, "").Send(ctx, get(srv.URL+"/api/slow"), nil)
 		if errno != abi.ErrnoCanceled || meta.Code != abi.CodeDeadline {
 			t.Errorf("errno %d, %+v", errno, meta)
 		}
 	})
 	t.Run("budget", func(t *testing.T) {
-		call := gate(t, srv.URL, func(_ *plugins.Manifest, c *plugins.Config) { c.Grant.Limits.HTTPRequests = 2 }).Call(false, "")
+		e := gate(t, srv.URL, func(_ *plugins.Manifest, c *plugins.Config) { c.Grant.Limits.HTTPRequests = 2 })
+		call := e.Call(false, "")
 		for i, want := range []abi.Errno{0, 0, abi.ErrnoBudget} {
-			if errno, _, _ := call.Send(t.Context(), abi.HTTPRequest{Method: "GET", URL: srv.URL + "/api/x"}, nil); errno != want {
+			if errno, _, _ := call.Send(t.Context(), get(srv.URL+"/api/x"), nil); errno != want {
 				t.Errorf("request %d: errno %d, want %d", i, errno, want)
 			}
 		}
@@ -338,15 +348,14 @@ func TestEgressAnswers(t *testing.T) {
 	t.Run("no application", func(t *testing.T) {
 		dead := httptest.NewServer(http.NotFoundHandler())
 		dead.Close()
-		errno, meta, _ := gate(t, dead.URL, nil).Call(false, "").Send(t.Context(), abi.HTTPRequest{Method: "GET", URL: dead.URL + "/api/x"}, nil)
+		errno, meta, _ := gate(t, dead.URL, nil).Call(false, "").Send(t.Context(), get(dead.URL+"/api/x"), nil)
 		if errno != abi.ErrnoConn || !meta.Retryable {
 			t.Errorf("errno %d, %+v", errno, meta)
 		}
 	})
 }
 
-// TestEgressAddresses names hosts that resolve as the case says; nothing may be
-// dialled unless every address is allowed.
+// TestEgressAddresses lists what a host resolves to. The host is dialled only if every address is allowed.
 func TestEgressAddresses(t *testing.T) {
 	var last seenRequest
 	var count atomic.Int32
@@ -373,8 +382,7 @@ func TestEgressAddresses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			m := plugins.Manifest{Capabilities: plugins.Capabilities{HTTP: []plugins.HTTPNeed{{Scheme: "http", Host: "app.corp.example", Port: port, AllowPrivate: tt.private}}}}
-			c := plugins.Config{Grant: plugins.Grant{HTTP: []plugins.HTTPRule{{Scheme: "http", Host: "*.corp.example", Port: port, AllowPrivate: tt.private}}}}
+			m, c := plainHTTP("*.corp.example", port, tt.private)
 			resolve := func(context.Context, string) ([]netip.Addr, error) {
 				var out []netip.Addr
 				for _, a := range tt.addrs {
@@ -388,7 +396,7 @@ func TestEgressAddresses(t *testing.T) {
 			}
 			defer e.Close()
 			before := count.Load()
-			errno, meta, _ := e.Call(false, "").Send(t.Context(), abi.HTTPRequest{Method: "GET", URL: fmt.Sprintf("http://app.corp.example:%d/x", port)}, nil)
+			errno, meta, _ := e.Call(false, "").Send(t.Context(), get(fmt.Sprintf("http://app.corp.example:%d/x", port)), nil)
 			if errno != tt.want {
 				t.Errorf("errno %d, %+v, want %d", errno, meta, tt.want)
 			}
@@ -397,6 +405,15 @@ func TestEgressAddresses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// plainHTTP needs app.corp.example and grants host, both with the port and private ranges.
+func plainHTTP(host string, port int, private []string) (m plugins.Manifest, c plugins.Config) {
+	m.Capabilities.HTTP = []plugins.HTTPNeed{{
+		Scheme: "http", Host: "app.corp.example", Port: port, AllowPrivate: private,
+	}}
+	c.Grant.HTTP = []plugins.HTTPRule{{Scheme: "http", Host: host, Port: port, AllowPrivate: private}}
+	return m, c
 }
 
 func TestCheckAddr(t *testing.T) {
@@ -424,7 +441,7 @@ func TestCheckAddr(t *testing.T) {
 	}
 }
 
-// TestEgressTLS wants TLS 1.2 at least and a certificate of the rule's authorities.
+// TestEgressTLS: egress accepts TLS 1.2 and newer, and only certificates of the rule's authorities.
 func TestEgressTLS(t *testing.T) {
 	serve := func(maximum uint16) *httptest.Server {
 		srv := httptest.NewUnstartedServer(http.NotFoundHandler())
@@ -449,7 +466,8 @@ func TestEgressTLS(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			srv := serve(tt.maximum)
 			ca := filepath.Join(t.TempDir(), "ca.pem")
-			if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}), 0o600); err != nil {
+			cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
+			if err := os.WriteFile(ca, cert, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			e := gate(t, srv.URL, func(_ *plugins.Manifest, c *plugins.Config) {
@@ -457,7 +475,7 @@ func TestEgressTLS(t *testing.T) {
 					c.Grant.HTTP[0].CAFile = ca
 				}
 			})
-			errno, meta, _ := e.Call(false, "").Send(t.Context(), abi.HTTPRequest{Method: "GET", URL: srv.URL + "/api/x"}, nil)
+			errno, meta, _ := e.Call(false, "").Send(t.Context(), get(srv.URL+"/api/x"), nil)
 			if (errno == 0) != tt.ok {
 				t.Errorf("errno %d, %+v, want ok %v", errno, meta, tt.ok)
 			}
@@ -474,14 +492,14 @@ func TestEgressIgnoresProxyEnvironment(t *testing.T) {
 	resolve := func(context.Context, string) ([]netip.Addr, error) {
 		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 	}
-	m := plugins.Manifest{Capabilities: plugins.Capabilities{HTTP: []plugins.HTTPNeed{{Scheme: "http", Host: "app.corp.example", Port: 1, AllowPrivate: []string{"127.0.0.0/8"}}}}}
-	c := plugins.Config{Grant: plugins.Grant{HTTP: []plugins.HTTPRule{{Scheme: "http", Host: "app.corp.example", Port: 1, AllowPrivate: []string{"127.0.0.0/8"}}}}}
+	m, c := plainHTTP("app.corp.example", 1, []string{"127.0.0.0/8"})
 	e, err := plugins.NewEgress(m, c, resolve, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	if errno, _, _ := e.Call(false, "").Send(t.Context(), abi.HTTPRequest{Method: "GET", URL: "http://app.corp.example:1/x"}, nil); errno != abi.ErrnoConn || count.Load() != 0 {
+	errno, _, _ := e.Call(false, "").Send(t.Context(), get("http://app.corp.example:1/x"), nil)
+	if errno != abi.ErrnoConn || count.Load() != 0 {
 		t.Errorf("errno %d, the proxy got %d requests", errno, count.Load())
 	}
 }
@@ -501,8 +519,7 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// TestNeedWithoutBaseURL leaves out the URL that a need is about: the error must say
-// which key of the configuration to set.
+// TestNeedWithoutBaseURL omits the URL of a need: the error must name the key of the configuration to set.
 func TestNeedWithoutBaseURL(t *testing.T) {
 	m := plugins.Manifest{Capabilities: plugins.Capabilities{HTTP: []plugins.HTTPNeed{{BaseURL: "api_url"}}}}
 	for _, settings := range []map[string]any{nil, {"api_url": 7}} {
@@ -513,8 +530,7 @@ func TestNeedWithoutBaseURL(t *testing.T) {
 	}
 }
 
-// TestNeedWithoutGrant takes one thing from a grant that covers all needs; the error
-// must name the need.
+// TestNeedWithoutGrant removes one thing from a grant that covers all needs: the error must name the need.
 func TestNeedWithoutGrant(t *testing.T) {
 	need := plugins.HTTPNeed{
 		Host: "gitlab.corp.example", Methods: []string{"GET", "DELETE"}, PathPrefix: []string{"/api/v4/users"},

@@ -14,9 +14,9 @@ import (
 //
 //	u32 length of what follows | u8 type | u32 call id | payload
 //
-// all little endian. Most payloads have two parts: u32 length of the head, the head as JSON, then raw bytes (a module,
-// an input, a body). Both ends are this program, but the host reads frames as if the guest had written them: a bug in
-// the Wasm engine must not become one of the host.
+// all little endian. Most payloads have two parts: u32 length of the head, the head as JSON, then raw bytes (a
+// module, an input, a body). Both ends are this program, but the host reads frames as if the guest had written them:
+// a bug in the Wasm engine must not become one of the host.
 type frameType uint8
 
 const (

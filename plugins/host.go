@@ -142,9 +142,9 @@ func (h *Host) Revoke(ctx context.Context, tenant, app string, req abi.Request) 
 }
 
 // Verify asks the plugin how many credentials of req.Kinds are still usable. The result holds each of req.Kinds
-// exactly once, in that order. Live is a number, or abi.LiveUnknown if the guest gave no answer or contradicts itself.
-// Probe has at most 256 bytes and is cleaned like the texts of [Host.Revoke]. Error is nil. The error is ErrNoPlugin
-// or an [*Error], and then every kind is unknown. Code "unsupported" says that this plugin cannot verify.
+// exactly once, in that order. Live is a number, or abi.LiveUnknown if the guest gave no answer or contradicts
+// itself. Probe has at most 256 bytes and is cleaned like the texts of [Host.Revoke]. Error is nil. The error is
+// ErrNoPlugin or an [*Error], and then every kind is unknown. Code "unsupported" says that this plugin cannot verify.
 func (h *Host) Verify(ctx context.Context, tenant, app string, req abi.Request) (abi.VerifyResult, error) {
 	p, err := h.plugin(tenant, app)
 	if err != nil {
@@ -184,8 +184,8 @@ func (h *Host) Identify(
 
 // CanIdentify returns nil if [Host.Identify] can work for an application. Otherwise the error (ErrNoPlugin or an
 // [*Error]) says what the operator lacks: the plugin, its loading, its identify, or a rule that allows sending the
-// user's credential. Code "not_loaded" may pass; "unsupported" stays until module or configuration change. CanIdentify
-// calls no plugin and is cheap.
+// user's credential. Code "not_loaded" may pass; "unsupported" stays until module or configuration change.
+// CanIdentify calls no plugin and is cheap.
 func (h *Host) CanIdentify(tenant, app string) error {
 	p, err := h.plugin(tenant, app)
 	if err != nil {

@@ -100,8 +100,8 @@ func attacks() []attack {
 	}
 }
 
-// heartbeat measures how late this process gets to run: the longest gap between ticks while the garbage collector runs
-// again and again. In one process with a guest that does not yield, the next collection would never end.
+// heartbeat measures how late this process gets to run: the longest gap between ticks while the garbage collector
+// runs again and again. In one process with a guest that does not yield, the next collection would never end.
 func heartbeat(during func()) time.Duration {
 	stop := make(chan struct{})
 	var worst time.Duration
@@ -297,8 +297,8 @@ func exists(pid string) bool {
 	return err == nil && strings.Contains(string(cmd), "plugin-worker")
 }
 
-// TestWorkerIsolation looks at a live worker from outside: it has no environment, no core file, a bounded data segment
-// and a process group of its own.
+// TestWorkerIsolation looks at a live worker from outside: it has no environment, no core file, a bounded data
+// segment and a process group of its own.
 func TestWorkerIsolation(t *testing.T) {
 	before := workers(t)
 	hostile(t, http.NotFoundHandler(), nil)

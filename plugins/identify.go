@@ -52,8 +52,8 @@ type identities struct {
 	// byName indexes the cache by user: Forget runs while the store commits and must not scan every entry.
 	byName map[nameKey]map[identityKey]bool
 	calls  map[identityKey]*identifyCall
-	// forgets counts the Forget calls of a tenant. An answer to a question asked before a Forget may be about its
-	// user and is not cached.
+	// forgets counts the Forget calls of a tenant. An answer to a question asked before a Forget may be about its user
+	// and is not cached.
 	forgets map[string]uint64
 	closed  bool
 	wg      sync.WaitGroup

@@ -263,7 +263,8 @@ func TestGuestLogIsBounded(t *testing.T) {
 	for _, mode := range []string{"log-flood", "print-flood"} {
 		t.Run(mode, func(t *testing.T) {
 			var logs syncBuffer
-			h := hostile(t, http.NotFoundHandler(), func(o *plugins.Options) { o.Logger = slog.New(slog.NewJSONHandler(&logs, nil)) })
+			logger := slog.New(slog.NewJSONHandler(&logs, nil))
+			h := hostile(t, http.NotFoundHandler(), func(o *plugins.Options) { o.Logger = logger })
 			revoke(t, h, request(mode))
 			n := 0
 			for line := range strings.Lines(logs.String()) {
@@ -289,7 +290,8 @@ func TestReadOnlyOperations(t *testing.T) {
 		}
 	})
 	h := hostile(t, app, nil)
-	if res, err := h.Verify(t.Context(), "acme", "app", request("write")); err != nil || len(res.Kinds) != 1 || res.Kinds[0].Live != abi.LiveUnknown {
+	if res, err := h.Verify(t.Context(), "acme", "app", request("write")); err != nil || len(res.Kinds) != 1 ||
+		res.Kinds[0].Live != abi.LiveUnknown {
 		t.Errorf("Verify that writes: %+v, %v, want unknown", res, err)
 	}
 	req := request("send:DELETE /x")

@@ -23,8 +23,8 @@ const (
 )
 
 // judgeRevoke returns exactly one outcome for each of req.Kinds. Only a guest that said so in this very call, in the
-// words of the ABI, makes one "revoked" or "nothing_to_revoke". Reports count even if the worker was killed later. The
-// output document overrides them, because it is the guest's last word.
+// words of the ABI, makes one "revoked" or "nothing_to_revoke". Reports count even if the worker was killed later.
+// The output document overrides them, because it is the guest's last word.
 func judgeRevoke(req abi.Request, out outcome, redact redactor) abi.Result {
 	answers := map[abi.Kind]abi.KindResult{}
 	for _, report := range out.reports {
@@ -120,7 +120,8 @@ func contractFault(r abi.KindResult, dryRun bool) string {
 }
 
 // judgeVerify returns one answer for each of req.Kinds. Of several answers for a kind the greatest counts, so that a
-// contradiction never proves that nothing is left. A negative number beside 0 leaves the kind unknown, as does no answer.
+// contradiction never proves that nothing is left. A negative number beside 0 leaves the kind unknown, as does no
+// answer.
 func judgeVerify(req abi.Request, out outcome, redact redactor) (abi.VerifyResult, error) {
 	var doc abi.VerifyResult
 	if err := decodeAnswer(out, redact, &doc); err != nil {
@@ -203,9 +204,9 @@ var (
 	credentialShape = regexp.MustCompile(`(?i)\b(bearer|basic|digest)\s+\S+`)
 )
 
-// clean makes a guest's text fit for a job and its evidence: valid UTF-8 of at most n bytes, without control characters
-// and anything that looks like a credential. The redactor has removed the secrets that the host knows; clean removes
-// those that an application repeats in its answers.
+// clean makes a guest's text fit for a job and its evidence: valid UTF-8 of at most n bytes, without control
+// characters and anything that looks like a credential. The redactor has removed the secrets that the host knows;
+// clean removes those that an application repeats in its answers.
 func clean(s string, n int) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {

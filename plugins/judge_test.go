@@ -17,8 +17,8 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// outputs is what a guest may return from revoke for the kind web_session, and what
-// the host makes of it. Everything malformed ends as not done.
+// outputs lists outputs of revoke for the kind web_session, and the host's verdicts. Everything malformed is not
+// done.
 func outputs() []struct{ name, out, state, code string } {
 	return []struct{ name, out, state, code string }{
 		{"revoked", `{"kinds":[{"kind":"web_session","state":"revoked","count":2}]}`, "revoked", ""},
@@ -61,7 +61,8 @@ func TestJudgeOutput(t *testing.T) {
 	for _, tt := range outputs() {
 		t.Run(tt.name, func(t *testing.T) {
 			res := plugins.Judge(request(""), "", 0, []byte(tt.out))
-			if len(res.Kinds) != 1 || string(res.Kinds[0].State) != tt.state || res.Kinds[0].Code != tt.code || res.Kinds[0].Kind != abi.KindWebSession {
+			if len(res.Kinds) != 1 || string(res.Kinds[0].State) != tt.state || res.Kinds[0].Code != tt.code ||
+				res.Kinds[0].Kind != abi.KindWebSession {
 				t.Errorf("got %s, want %s %q", asJSON(t, res), tt.state, tt.code)
 			}
 		})
@@ -110,7 +111,8 @@ func TestJudgeDryRun(t *testing.T) {
 	req.DryRun = true
 	for state, want := range map[abi.State]abi.State{
 		abi.StateRevoked: abi.StateFailed, abi.StatePartial: abi.StateFailed,
-		abi.StateWouldRevoke: abi.StateWouldRevoke, abi.StateNothingToRevoke: abi.StateNothingToRevoke, abi.StateRetry: abi.StateRetry,
+		abi.StateWouldRevoke: abi.StateWouldRevoke, abi.StateNothingToRevoke: abi.StateNothingToRevoke,
+		abi.StateRetry: abi.StateRetry,
 	} {
 		out := asJSON(t, abi.Result{Kinds: []abi.KindResult{{Kind: abi.KindWebSession, State: state}}})
 		if got := plugins.Judge(req, "", 0, []byte(out)).Kinds[0].State; got != want {
@@ -202,22 +204,29 @@ func TestJudgeVerify(t *testing.T) {
 	}
 }
 
-// TestJudgeCleansTexts looks at every text of a guest that reaches a job, its evidence
-// or the log.
+// TestJudgeCleansTexts looks at every text of a guest that reaches a job, its evidence or the log.
 func TestJudgeCleansTexts(t *testing.T) {
 	const jwt = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl"
-	dirty := "odd\x00text \xff planted-secret Bearer abc123 " + jwt + " /x?key=9f8e Cookie: a=b; c=d" + strings.Repeat("é", 600)
+	dirty := "odd\x00text \xff planted-secret Bearer abc123 " + jwt + " /x?key=9f8e Cookie: a=b; c=d" +
+		strings.Repeat("é", 600)
 	result := abi.KindResult{
-		Kind: abi.KindPAT, State: abi.StateFailed, Code: dirty, Message: dirty, Evidence: []abi.Evidence{{ID: dirty, Action: dirty}},
+		Kind: abi.KindPAT, State: abi.StateFailed, Code: dirty, Message: dirty,
+		Evidence: []abi.Evidence{{ID: dirty, Action: dirty}},
 	}
-	r := plugins.Judge(request("", abi.KindPAT), "", 0, []byte(asJSON(t, abi.Result{Kinds: []abi.KindResult{result}}))).Kinds[0]
-	failed := plugins.Judge(request(""), "", 0, []byte(asJSON(t, abi.Result{Error: &abi.Error{Code: dirty, Message: dirty}}))).Kinds[0]
-	unknown := plugins.Judge(request("", abi.KindPAT), "", 0, []byte(asJSON(t, abi.Result{Kinds: []abi.KindResult{{Kind: abi.KindPAT, State: abi.State(dirty)}}}))).Kinds[0]
-	live, err := plugins.JudgeVerify(request("", abi.KindPAT), 0, []byte(asJSON(t, abi.VerifyResult{Kinds: []abi.Liveness{{Kind: abi.KindPAT, Probe: dirty}}})))
+	req, fault := request("", abi.KindPAT), &abi.Error{Code: dirty, Message: dirty}
+	judge := func(res abi.Result) abi.KindResult {
+		return plugins.Judge(req, "", 0, []byte(asJSON(t, res))).Kinds[0]
+	}
+	verify := func(res abi.VerifyResult) (abi.VerifyResult, error) {
+		return plugins.JudgeVerify(req, 0, []byte(asJSON(t, res)))
+	}
+	r, failed := judge(abi.Result{Kinds: []abi.KindResult{result}}), judge(abi.Result{Error: fault})
+	unknown := judge(abi.Result{Kinds: []abi.KindResult{{Kind: abi.KindPAT, State: abi.State(dirty)}}})
+	live, err := verify(abi.VerifyResult{Kinds: []abi.Liveness{{Kind: abi.KindPAT, Probe: dirty}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = plugins.JudgeVerify(request(""), 0, []byte(asJSON(t, abi.VerifyResult{Error: &abi.Error{Code: dirty, Message: dirty}})))
+	_, err = verify(abi.VerifyResult{Error: fault})
 	for name, text := range map[string]string{
 		"code": r.Code, "message": r.Message, "evidence id": r.Evidence[0].ID, "evidence action": r.Evidence[0].Action,
 		"error code": failed.Code, "error message": failed.Message, "unknown state": unknown.Message,
@@ -234,8 +243,8 @@ func TestJudgeCleansTexts(t *testing.T) {
 	}
 }
 
-// FuzzResult: whatever a guest returns, each kind asked for has one outcome in a
-// known state, in bounds; done only if the words are in the output.
+// FuzzResult: for any output, each requested kind has one outcome in a known state and within the bounds. It is done
+// only if the output or report says so.
 func FuzzResult(f *testing.F) {
 	for _, o := range outputs() {
 		f.Add([]byte(o.out), []byte(`{"kind":"pat","state":"revoked"}`), false)
@@ -253,18 +262,21 @@ func FuzzResult(f *testing.F) {
 			t.Fatalf("kinds %+v", res.Kinds)
 		}
 		for _, k := range res.Kinds {
-			if !slices.Contains(known, k.State) || (dry && k.State == abi.StateRevoked) || k.Count < 0 || len(k.Evidence) > abi.EvidenceMax || len(k.Message) > abi.MessageBytes {
+			if !slices.Contains(known, k.State) || (dry && k.State == abi.StateRevoked) || k.Count < 0 ||
+				len(k.Evidence) > abi.EvidenceMax || len(k.Message) > abi.MessageBytes {
 				t.Fatalf("outcome %+v", k)
 			}
-			if k.State == abi.StateRevoked && !bytes.Contains(out, []byte("revoked")) && !bytes.Contains(report, []byte("revoked")) &&
+			if k.State == abi.StateRevoked && !bytes.Contains(out, []byte("revoked")) &&
+				!bytes.Contains(report, []byte("revoked")) &&
 				!bytes.Contains(out, []byte(`\u`)) && !bytes.Contains(report, []byte(`\u`)) {
-				t.Fatalf("revoked out of nothing: %q %q", out, report)
+				t.Fatalf("revoked, but neither output nor report says so: %q %q", out, report)
 			}
 		}
 		if _, err := json.Marshal(res); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := plugins.JudgeIdentify(0, out, time.Unix(0, 0)); err == nil && got.Subject != nil && *got.Subject == (abi.Identity{}) {
+		if got, err := plugins.JudgeIdentify(0, out, time.Unix(0, 0)); err == nil && got.Subject != nil &&
+			*got.Subject == (abi.Identity{}) {
 			t.Fatal("a subject without a name")
 		}
 	})
@@ -291,7 +303,7 @@ func TestFrames(t *testing.T) {
 			if ok := name == "cancel" || name == "report"; ok != (err == nil) {
 				t.Errorf("%v, want accepted %v", err, ok)
 			} else if ok && !bytes.Equal(got, b) {
-				t.Errorf("written again as %x, was %x", got, b)
+				t.Errorf("%x was written as %x", b, got)
 			}
 		})
 	}
@@ -309,8 +321,8 @@ func FuzzFrame(f *testing.F) {
 	})
 }
 
-// TestWorkerProtocol feeds the worker what a broken host would send: it ends with 1
-// and neither hangs nor panics; at the end of its input it ends with 0.
+// TestWorkerProtocol sends the worker what a broken host would send: it ends with 1 and neither hangs nor panics. At
+// the end of its input it ends with 0.
 func TestWorkerProtocol(t *testing.T) {
 	tests := []struct {
 		name string

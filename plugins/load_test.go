@@ -12,8 +12,8 @@ import (
 	. "github.com/scimward/scimward/plugins/plugintest"
 )
 
-// TestModulesRefused lists modules that must not load, and what the operator reads.
-// Every one is refused before a call can reach it (design: plugins §6.1, §12).
+// TestModulesRefused lists modules that must not load, and what the operator reads. The host refuses each before a
+// call can reach it.
 func TestModulesRefused(t *testing.T) {
 	edit := func(f func(*Module)) func() Module {
 		return func() Module {
@@ -73,7 +73,7 @@ func TestModulesRefused(t *testing.T) {
 		{"abi_version of a later minor", edit(func(m *Module) { m.Funcs[0].Body = I32(1<<16 | 9) }), "speaks 1.9"},
 		{"abi_version traps", edit(func(m *Module) { m.Funcs[0].Body = Unreachable() }), "abi_version"},
 		{"describe fails", edit(func(m *Module) { m.Funcs[1].Body = I32(2) }), "describe"},
-		{"describe says nothing", edit(func(m *Module) { m.Funcs[1].Body = I32(0) }), "describe"},
+		{"describe writes nothing", edit(func(m *Module) { m.Funcs[1].Body = I32(0) }), "describe"},
 		{"describe traps", edit(func(m *Module) { m.Funcs[1].Body = Unreachable() }), "describe"},
 		{"describe names another plugin", edit(func(m *Module) { m.Data = strings.Replace(m.Data, "handmade", "handfake", 1) }), `the module is "handfake"`},
 		{"describe names other kinds", edit(func(m *Module) {
@@ -89,8 +89,7 @@ func TestModulesRefused(t *testing.T) {
 	}
 }
 
-// TestModuleFilesRefused lists files that are no module, or not the one the
-// manifest names.
+// TestModuleFilesRefused lists files that are not a module, or not the one that the manifest names.
 func TestModuleFilesRefused(t *testing.T) {
 	whole := Handmade(I32(0)).Encode()
 	tests := []struct {
@@ -112,8 +111,7 @@ func TestModuleFilesRefused(t *testing.T) {
 	}
 }
 
-// refuse opens a host with one module and expects it not to be ready, with want in
-// the reason, and calls to answer "retry".
+// refuse opens a host with one module and expects that it is not ready, for the reason want.
 func refuse(t *testing.T, wasm []byte, want string, edit func(*plugins.Manifest)) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "m.wasm")
@@ -124,7 +122,8 @@ func refuse(t *testing.T, wasm []byte, want string, edit func(*plugins.Manifest)
 	if edit != nil {
 		edit(&m)
 	}
-	h := Open(t, plugins.Options{Plugins: []plugins.Config{{Tenant: "acme", App: "app", Manifest: WriteManifest(t, file, m)}}})
+	cfg := plugins.Config{Tenant: "acme", App: "app", Manifest: WriteManifest(t, file, m)}
+	h := Open(t, plugins.Options{Plugins: []plugins.Config{cfg}})
 	err := h.Ready()
 	if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "acme/app") {
 		t.Errorf("Ready: %v, want %q", err, want)
@@ -137,7 +136,8 @@ func refuse(t *testing.T, wasm []byte, want string, edit func(*plugins.Manifest)
 func TestNotLoadedAnswersRetry(t *testing.T) {
 	h := Open(t, plugins.Options{Plugins: []plugins.Config{{Tenant: "acme", App: "app", Manifest: "absent.json"}}})
 	got := revoke(t, h, request("", abi.KindPAT, abi.KindDevice))
-	if len(got) != 2 || got[0].State != abi.StateRetry || got[0].Code != abi.CodeNotLoaded || got[1].Kind != abi.KindDevice {
+	if len(got) != 2 || got[0].State != abi.StateRetry || got[0].Code != abi.CodeNotLoaded ||
+		got[1].Kind != abi.KindDevice {
 		t.Errorf("got %+v, want two retry/not_loaded", got)
 	}
 	if _, err := h.Identify(t.Context(), "acme", "app", abi.Credential{}, "x"); code(err) != abi.CodeNotLoaded {
@@ -179,7 +179,7 @@ const goodManifest = `{"schema":"revoker.plugin/v1","name":"gitlab","version":"1
 "capabilities":{"http":[{"host":"gitlab.example","port":443,"scheme":"https","methods":["GET","DELETE"],"path_prefix":["/api/v4/"],"secrets":["admin"],"allow_private":["10.20.0.0/16"]}]},
 "limits":{"memory_mib":64}}`
 
-// badManifests is goodManifest with one thing wrong each, and what is said of it.
+// badManifests lists faults in goodManifest and the messages about them.
 func badManifests() map[string][3]string { // name -> old, new, want
 	return map[string][3]string{
 		"unknown field":              {`"name":`, `"label":"x","name":`, `unknown field "label"`},
@@ -247,7 +247,7 @@ func TestManifestRefused(t *testing.T) {
 	}
 }
 
-// TestManifestFaultsHavePositions looks for the line and column of what is wrong.
+// TestManifestFaultsHavePositions checks the line and column of each fault.
 func TestManifestFaultsHavePositions(t *testing.T) {
 	for name, tt := range map[string]struct{ doc, want string }{
 		"empty":              {"\n", "line 1, column 1: the document is empty"},
@@ -265,7 +265,8 @@ func TestManifestFaultsHavePositions(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := plugins.ParseManifest([]byte(tt.doc))
-			if err == nil || !strings.HasPrefix(err.Error(), "decoding the manifest: "+tt.want) && !strings.Contains(err.Error(), "json: "+tt.want) {
+			if err == nil || !strings.HasPrefix(err.Error(), "decoding the manifest: "+tt.want) &&
+				!strings.Contains(err.Error(), "json: "+tt.want) {
 				t.Errorf("%v, want %q", err, tt.want)
 			}
 		})
@@ -273,7 +274,8 @@ func TestManifestFaultsHavePositions(t *testing.T) {
 }
 
 func TestManifestReportsAllFaults(t *testing.T) {
-	doc := strings.NewReplacer(`"gitlab"`, `"-"`, `"1.4.2"`, `""`, "31207", "-1", `"port":443`, `"port":-1`).Replace(goodManifest)
+	faults := strings.NewReplacer(`"gitlab"`, `"-"`, `"1.4.2"`, `""`, "31207", "-1", `"port":443`, `"port":-1`)
+	doc := faults.Replace(goodManifest)
 	_, err := plugins.ParseManifest([]byte(doc))
 	for _, want := range []string{"name:", "version:", "module.size:", "capabilities.http[0].port:"} {
 		if err == nil || !strings.Contains(err.Error(), want) {

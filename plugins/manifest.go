@@ -18,8 +18,8 @@ const ManifestSchema = "revoker.plugin/v1"
 // maxManifest bounds a manifest file.
 const maxManifest = 64 << 10
 
-// Manifest is what a plugin says of itself: who it is, which module it is, and what it needs. It grants nothing. It is
-// strict JSON: the host refuses an unknown field, a repeated one, and anything after the document.
+// Manifest is what a plugin says of itself: who it is, which module it is, and what it needs. It grants nothing. It
+// is strict JSON: the host refuses an unknown field, a repeated one, and anything after the document.
 type Manifest struct {
 	Schema  string         `json:"schema"`  // ManifestSchema
 	Name    string         `json:"name"`    // lower-case letters, digits, "-", "_", "."; at most 64

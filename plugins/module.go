@@ -26,7 +26,8 @@ const (
 )
 
 // module is one compiled guest and its idle instances. It lives in the worker: the host process neither compiles nor
-// parses Wasm, so the parser that runs the imports and exports also checks them, before the guest's first instruction.
+// parses Wasm, so the parser that runs the imports and exports also checks them, before the guest's first
+// instruction.
 type module struct {
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule

@@ -40,8 +40,8 @@ func parent(manifest string) int {
 	return 0
 }
 
-// TestWorkerDiesWithParent kills the host's process while its guest is in an endless call. The worker must not outlive
-// it.
+// TestWorkerDiesWithParent kills the host's process while its guest is in an endless call. The worker must not
+// outlive it.
 func TestWorkerDiesWithParent(t *testing.T) {
 	workers(t) // skips without /proc
 	manifest := WriteManifest(t, callChain().Write(t), HandmadeManifest())

@@ -86,7 +86,9 @@ func revoke(t *testing.T, h *plugins.Host, req abi.Request) []abi.KindResult {
 func TestRevokeThroughWorker(t *testing.T) {
 	h := hostile(t, http.NotFoundHandler(), nil)
 	got := revoke(t, h, request("", abi.KindWebSession, abi.KindPAT, abi.KindWebSession))
-	want := []abi.KindResult{{Kind: abi.KindWebSession, State: abi.StateRevoked, Count: 1}, {Kind: abi.KindPAT, State: abi.StateRevoked, Count: 1}}
+	want := []abi.KindResult{
+		{Kind: abi.KindWebSession, State: abi.StateRevoked, Count: 1}, {Kind: abi.KindPAT, State: abi.StateRevoked, Count: 1},
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("result (-want +got):\n%s", diff)
 	}
@@ -97,7 +99,7 @@ func TestRevokeThroughWorker(t *testing.T) {
 	if health, err := h.Health(t.Context(), "acme", "app"); err != nil || health.Status != "ok" {
 		t.Errorf("Health = %+v, %v", health, err)
 	}
-	if _, err := h.Revoke(t.Context(), "other", "app", request("")); err != plugins.ErrNoPlugin { //nolint:errorlint // exact by contract
+	if _, err := h.Revoke(t.Context(), "other", "app", request("")); !errors.Is(err, plugins.ErrNoPlugin) {
 		t.Errorf("foreign tenant: %v, want ErrNoPlugin", err)
 	}
 }

@@ -56,8 +56,8 @@ type callEnv struct {
 	log     func(ctx context.Context, level byte, line string)
 }
 
-// startProcess starts a worker with an empty environment. The kernel kills it when this process dies. The process keeps
-// the head of its standard error, which says why it crashed.
+// startProcess starts a worker with an empty environment. The kernel kills it when this process dies. The process
+// keeps the head of its standard error, which says why it crashed.
 func startProcess(self []string, dataLimit uint64) (*process, error) {
 	p := &process{
 		cmd: exec.Command(self[0], self[1:]...), stderr: &headBuffer{}, //nolint:noctx // ended by kill, not by a context

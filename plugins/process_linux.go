@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isolate puts a worker into a process group of its own, so that a terminal's interrupt reaches only this process, and
-// has the kernel kill it when this process dies.
+// isolate puts a worker into a process group of its own, so that a terminal's interrupt reaches only this process,
+// and has the kernel kill it when this process dies.
 func isolate(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -151,8 +151,8 @@ func lowerEscapes(s string) string {
 	return string(b)
 }
 
-// within returns what the base64 of every text that holds v has in common. It depends on the offset of v modulo 3, and
-// v shares the digits at both ends with its neighbours.
+// within returns what the base64 of every text that holds v has in common. It depends on the offset of v modulo 3,
+// and v shares the digits at both ends with its neighbours.
 func within(v string) []string {
 	var out []string
 	for before := range 3 {
@@ -182,8 +182,8 @@ func (r redactor) bytes(b []byte) []byte { return []byte(r.text(string(b))) }
 
 var errPlaceholder = errors.New("unknown or forbidden placeholder")
 
-// substitute replaces {{secret:NAME}} and {{credential:REF}} in a header value through lookup. Anything else in double
-// braces is an error, so that a misspelt name never reaches the application.
+// substitute replaces {{secret:NAME}} and {{credential:REF}} in a header value through lookup. Anything else in
+// double braces is an error, so that a misspelt name never reaches the application.
 func substitute(value string, lookup func(class, name string) (string, error)) (string, error) {
 	var out strings.Builder
 	for {

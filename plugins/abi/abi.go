@@ -1,30 +1,25 @@
-// Package abi holds the documents that cross the boundary between scimward and
-// a revocation plugin, ABI revoker_v1. Host and guest share these types: the
-// host (package plugins), the revocation engine (sidecar/internal/revoke) and
-// the Go SDK (plugins/sdk/go). It imports nothing but the standard library and
-// links neither net/http nor reflection-heavy packages beyond encoding/json, so
-// that a guest stays small.
+// Package abi holds the documents that scimward and a revocation plugin exchange, ABI revoker_v1. The host (package
+// plugins), the revocation engine (sidecar/internal/revoke) and the Go SDK (plugins/sdk/go) share these types. It
+// imports nothing but the standard library and, apart from encoding/json, no large package, so that a guest stays
+// small.
 //
-// All documents are JSON. A reader ignores fields it does not know (minor
-// versions add fields); a reader treats a state or code it does not know as
-// "not done".
+// All documents are JSON. A reader ignores fields it does not know, because minor versions add fields. It treats an
+// unknown state or code as "not done".
 package abi
 
 import "time"
 
-// Module is the Wasm import module name; it carries the major version.
+// Module is the name of the Wasm import module, with the major version.
 const Module = "revoker_v1"
 
-// Version is what a guest's abi_version export returns: major<<16 | minor.
+// Version is what a guest's abi_version returns: major<<16 | minor.
 const Version uint32 = 1 << 16
 
-// Kind is one kind of credential that the application issued, or the account
-// itself (IL1 §3.2.5, B47).
+// Kind is one kind of credential that the application issued, or the account itself (IL1 §3.2.5).
 type Kind string
 
-// The kinds of revoker_v1. KindAccount is no credential: it is the step that
-// disables the account in the application so that nothing new is minted while
-// the sweep runs, and that enables it again on reactivation.
+// The kinds of revoker_v1. KindAccount is not a credential: it disables the account in the application, so that the
+// user gets no new credential while the old ones are revoked, and enables it again on reactivation.
 const (
 	KindSSHKey       Kind = "ssh_key"
 	KindDevice       Kind = "device"
@@ -35,15 +30,14 @@ const (
 	KindWebSession   Kind = "web_session"
 )
 
-// Order returns the kinds in the order in which they are revoked: what bypasses
-// the proxy first (SSH, devices), then the account, then refresh tokens because
-// they mint others, then PATs and API tokens, sessions last.
+// Order returns the kinds in the order in which they are revoked: first those that bypass the proxy (SSH, devices),
+// then the account, then refresh tokens, from which others are made, then PATs and API tokens, sessions last.
 func Order() []Kind {
 	return []Kind{KindSSHKey, KindDevice, KindAccount, KindRefreshToken, KindPAT, KindAPIToken, KindWebSession}
 }
 
-// CredentialKinds returns the six kinds a plugin must answer for; one it leaves
-// out of its manifest is shown as unsupported, never as done.
+// CredentialKinds returns the six kinds a plugin must answer for. A kind that its manifest leaves out is shown as
+// unsupported, never as done.
 func CredentialKinds() []Kind {
 	return []Kind{KindSSHKey, KindDevice, KindRefreshToken, KindPAT, KindAPIToken, KindWebSession}
 }
@@ -81,7 +75,7 @@ type Request struct {
 	Event          *Event          `json:"event,omitempty"`   // revoke
 	Subject        *Subject        `json:"subject,omitempty"` // revoke, verify
 	Kinds          []Kind          `json:"kinds,omitempty"`   // revoke, verify
-	Cursors        map[Kind]string `json:"cursors,omitempty"` // from the last partial result of that kind
+	Cursors        map[Kind]string `json:"cursors,omitempty"` // those of each kind's last partial result
 	Previous       []KindResult    `json:"previous,omitempty"`
 	Credentials    []Credential    `json:"credentials,omitempty"` // identify; never the secret itself
 	Config         map[string]any  `json:"config,omitempty"`      // the manifest's config object
@@ -94,26 +88,23 @@ type Event struct {
 	OccurredAt time.Time `json:"occurred_at"`
 }
 
-// Subject is the user an operation is about. Attributes holds only what the
-// manifest's subject_attributes lists.
+// Subject is the user an operation is about. Attributes holds only those of the manifest's subject_attributes.
 type Subject struct {
 	SCIMID     string `json:"scim_id"`
 	ExternalID string `json:"external_id,omitempty"`
 	UserName   string `json:"user_name"`
-	// FormerUserNames are names the user had before and nobody else has taken,
-	// folded to lower case, at most 20. An application may still know the user by
-	// one: look under every name.
+	// FormerUserNames are at most 20 names that the user had before and nobody else has taken, folded to lower case. An
+	// application may still know the user by one: look under every name.
 	FormerUserNames []string       `json:"former_user_names,omitempty"`
 	Emails          []string       `json:"emails,omitempty"`
 	Attributes      map[string]any `json:"attributes,omitempty"`
 }
 
-// Credential names a credential found on a request. The guest places it into a
-// request to the application as {{credential:REF}} in a header value; the host
-// substitutes it, for egress rules marked identify only.
+// Credential names a credential found on a request. The guest writes {{credential:REF}} into a header value of its
+// request to the application, and the host replaces it, for egress rules marked identify only.
 type Credential struct {
 	Ref    string `json:"ref"`              // "c1"
-	Source string `json:"source"`           // cookie | header | query is never used
+	Source string `json:"source"`           // cookie | header
 	Name   string `json:"name"`             // cookie or header name, lower case
 	Scheme string `json:"scheme,omitempty"` // authorization scheme, lower case
 	Prefix string `json:"prefix,omitempty"` // the configured literal prefix that matched, such as "pat_"
@@ -123,18 +114,18 @@ type Credential struct {
 // State is the outcome for one kind.
 type State string
 
-// The states of revoker_v1 (design: plugins §6.6).
+// The states of revoker_v1.
 const (
 	StateRevoked         State = "revoked"           // nothing of this kind is usable any more
 	StateNothingToRevoke State = "nothing_to_revoke" // looked, none existed
-	StatePartial         State = "partial"           // progress, more left: called again at once with Cursor
+	StatePartial         State = "partial"           // some are left: the host calls again at once with Cursor
 	StateRetry           State = "retry"             // transient
 	StateFailed          State = "failed"            // permanent, needs a human
 	StateUnsupported     State = "unsupported"       // the application cannot revoke this kind
 	StateWouldRevoke     State = "would_revoke"      // dry run only
 )
 
-// Stable result codes the host itself produces. Guests may add their own.
+// The stable codes of the host. Guests may add their own.
 const (
 	CodeNotReported  = "not_reported"  // the guest returned without reporting this kind
 	CodeTrap         = "trap"          // the guest trapped
@@ -146,28 +137,26 @@ const (
 	CodeAppError     = "app_error"     // the application answered 5xx or not at all
 	CodeNotLoaded    = "not_loaded"    // the plugin is not loaded
 	CodeEgressDenied = "egress_denied" // the host refused a request of the guest
-	// CodeSecretUnreadable: a secret's file is absent, empty or malformed now. The
-	// call may be repeated: the file is read again.
+	// CodeSecretUnreadable: a secret's file is absent, empty or malformed now. A repeated call reads it again.
 	CodeSecretUnreadable = "secret_unreadable"
 	CodeUnsupported      = "unsupported" // the guest does not have the operation (verify, identify)
 )
 
-// The bounds of one outcome. A report is one KindResult of at most ReportBytes as
-// JSON; the output document may carry the same outcome with more evidence.
+// The bounds of one outcome. A report is one KindResult of at most ReportBytes as JSON. The output document may hold
+// the same outcome with more evidence.
 const (
 	ReportBytes  = 4 << 10
 	EvidenceMax  = 100
 	MessageBytes = 512
 )
 
-// KindResult is the outcome for one kind. But for the account, the kind is asked for
-// again until two outcomes in a row are revoked or nothing_to_revoke with Found and
-// Count 0: a call that found nothing must say so, or the job stays retrying with code
-// still_minting. As a report it is at most ReportBytes long.
+// KindResult is the outcome for one kind. Except for the account, the host asks again until two outcomes in a row are
+// revoked or nothing_to_revoke with Found and Count 0. A call that found nothing must say so, or the job stays
+// retrying with code still_minting.
 type KindResult struct {
 	Kind         Kind       `json:"kind"`
 	State        State      `json:"state"`
-	Found        int        `json:"found,omitempty"` // listed by the application before this call's deletions
+	Found        int        `json:"found,omitempty"` // existed before this call's deletions
 	Count        int        `json:"count,omitempty"` // revoked by this call
 	Remaining    int        `json:"remaining,omitempty"`
 	Cursor       string     `json:"cursor,omitempty"`
@@ -177,8 +166,8 @@ type KindResult struct {
 	Evidence     []Evidence `json:"evidence,omitempty"` // at most EvidenceMax; no secret
 }
 
-// Evidence is one call that revoked something. ID is the application's own
-// identifier of the credential, never the credential.
+// Evidence is one call that revoked something. ID is the application's identifier of the credential, never the
+// credential.
 type Evidence struct {
 	ID     string `json:"id"`
 	Action string `json:"action"` // "DELETE /admin/users/u1/tokens/t9"
@@ -207,20 +196,19 @@ type VerifyResult struct {
 // LiveUnknown is the Live of a kind for which verify gave no usable answer.
 const LiveUnknown = -1
 
-// Liveness says how many credentials of a kind are still usable. A kind that is
-// absent or whose Live is negative is unknown, which is not zero.
+// Liveness says how many credentials of a kind are still usable. A kind that is absent or whose Live is negative is
+// unknown, which is not zero.
 type Liveness struct {
 	Kind  Kind   `json:"kind"`
 	Live  int    `json:"live"`
 	Probe string `json:"probe,omitempty"` // what was asked, for the evidence report
 }
 
-// IdentifyResult is the output of identify. Subject nil means that the
-// application does not know the credential.
+// IdentifyResult is the output of identify. Subject nil means that the application does not know the credential.
 type IdentifyResult struct {
 	Subject  *Identity  `json:"subject"`
 	Kind     Kind       `json:"kind,omitempty"`
-	IssuedAt *time.Time `json:"issued_at,omitempty"` // unknown counts as issued before every epoch
+	IssuedAt *time.Time `json:"issued_at,omitempty"` // if absent, the credential counts as older than every lock
 	CacheS   int        `json:"cache_s,omitempty"`   // seconds the answer may be cached, at most 300
 	Error    *Error     `json:"error,omitempty"`
 }
@@ -238,17 +226,17 @@ type Health struct {
 	Message string `json:"message,omitempty"`
 }
 
-// Description is the output of describe; it must agree with the manifest.
+// Description is the output of describe. Name, version and kinds must equal those of the manifest.
 type Description struct {
 	Name       string `json:"name"`
 	Version    string `json:"version"`
 	Kinds      []Kind `json:"kinds"`
 	Idempotent bool   `json:"idempotent"`
-	Verify     bool   `json:"verify,omitempty"`   // verify can tell what is left; without it verify is not called
-	Identify   bool   `json:"identify,omitempty"` // identify can tell whose a credential is; without it identify is not called
+	Verify     bool   `json:"verify,omitempty"`   // the host may call verify
+	Identify   bool   `json:"identify,omitempty"` // the host may call identify
 }
 
-// Info is what the host tells the engine and the evidence report of a loaded plugin.
+// Info describes a loaded plugin to the engine and the evidence report.
 type Info struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
@@ -259,8 +247,7 @@ type Info struct {
 	Identify bool `json:"identify,omitempty"`
 }
 
-// Errno is what a host function returns when it is negative. A guest treats an
-// unknown negative value as ErrnoIO.
+// Errno is a negative result of a host function. A guest treats an unknown one as ErrnoIO.
 type Errno int32
 
 // The errno values of revoker_v1.
@@ -285,11 +272,11 @@ type HTTPRequest struct {
 	TimeoutMS int64             `json:"timeout_ms,omitempty"`
 }
 
-// HTTPResponse is result 0 after http_send; on an errno only Code, Message and
-// Retryable are set. The body is result 1.
+// HTTPResponse is result 0 after http_send. The body is result 1. On an errno only Code, Message and Retryable are
+// set.
 type HTTPResponse struct {
 	Status       int               `json:"status,omitempty"`
-	Headers      map[string]string `json:"headers,omitempty"` // lower-case names, the allowed ones only
+	Headers      map[string]string `json:"headers,omitempty"` // lower-case names, only those a guest may read
 	BodyLen      int               `json:"body_len,omitempty"`
 	Truncated    bool              `json:"truncated,omitempty"`
 	RetryAfterMS int64             `json:"retry_after_ms,omitempty"`

@@ -10,8 +10,7 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// TestRequestVector reads the published request document; a name that changes here
-// breaks every plugin that is built already.
+// TestRequestVector reads the published request document. A changed name breaks every existing plugin.
 func TestRequestVector(t *testing.T) {
 	const doc = `{"abi":"1.0","op":"revoke","request_id":"01J","idempotency_key":"k","attempt":2,"deadline_ms":9800,"dry_run":true,"tenant":"acme","app":"wiki",` +
 		`"event":{"type":"user.deactivated","id":"evt_9","occurred_at":"2026-11-21T20:22:00Z"},` +
@@ -48,13 +47,13 @@ func TestResultVector(t *testing.T) {
 	}
 }
 
-// TestOrder: every kind is revoked once; what bypasses the proxy comes first, the
-// account before what could mint anew, sessions last (IL1 §3.2.5, B47).
+// TestOrder: the order holds every kind once. Kinds that bypass the proxy come first, the account before refresh
+// tokens, sessions last.
 func TestOrder(t *testing.T) {
 	order := abi.Order()
 	for _, k := range abi.CredentialKinds() {
 		if !slices.Contains(order, k) {
-			t.Errorf("%s is in no place of the order", k)
+			t.Errorf("the order lacks %s", k)
 		}
 	}
 	if n := len(slices.Compact(slices.Sorted(slices.Values(order)))); n != 7 || len(order) != 7 {

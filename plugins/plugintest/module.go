@@ -9,9 +9,8 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// Module is a Wasm module written by hand, for tests that need one no compiler
-// makes. Each function has the type it is given in Funcs; bodies are raw Wasm
-// instructions without the final end.
+// Module is a hand-written Wasm module, for tests that need one that no compiler makes. Bodies of functions are raw
+// Wasm instructions without the final end.
 type Module struct {
 	Imports      []Import
 	Funcs        []Func
@@ -23,7 +22,7 @@ type Module struct {
 	Start        int  // 1 + the index of the start function among Funcs; 0: none
 }
 
-// DataAt is where Module.Data lies.
+// DataAt is the memory offset of Module.Data.
 const DataAt = 1024
 
 // Import is an imported function of Params i32 parameters.
@@ -33,8 +32,8 @@ type Import struct {
 	Void         bool // no result; otherwise one i32
 }
 
-// Func is one function, exported when it has a name. Its type is () -> i32, or
-// that of Params and Void.
+// Func is one function, exported if it has a name. It takes Params i32 parameters and returns one i32, or nothing if
+// Void.
 type Func struct {
 	Name   string
 	Params int
@@ -46,7 +45,7 @@ type Func struct {
 // I32 pushes the constant n.
 func I32(n int) []byte { return append([]byte{0x41}, sleb(int64(n))...) }
 
-// CallFn calls function i; imports are counted first.
+// CallFn calls function i. Imports come first.
 func CallFn(i int) []byte { return append([]byte{0x10}, uleb(uint64(i))...) }
 
 // Drop drops a value.
@@ -179,7 +178,7 @@ func sleb(n int64) []byte {
 	}
 }
 
-// HandmadeManifest fits the modules of Handmade.
+// HandmadeManifest is the manifest of the modules of Handmade.
 func HandmadeManifest() plugins.Manifest {
 	return plugins.Manifest{Name: "handmade", Version: "1", Kinds: []abi.Kind{abi.KindWebSession}}
 }
@@ -187,8 +186,7 @@ func HandmadeManifest() plugins.Manifest {
 // OutputWrite is the index of the import output_write in a Handmade module.
 const OutputWrite = 0
 
-// Handmade is a module that loads, and whose revoke is body; more functions follow
-// as index 5 and up.
+// Handmade returns a module that loads and whose revoke is body. The functions in more have the indexes 5 and up.
 func Handmade(body []byte, more ...Func) Module {
 	doc := `{"name":"handmade","version":"1","kinds":["web_session"],"idempotent":true}`
 	return Module{

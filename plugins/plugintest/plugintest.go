@@ -1,20 +1,21 @@
-// Package plugintest is the test kit of revocation plugins: it builds a guest with
-// the Go tool, writes its manifest, and runs it in a real worker process behind
-// the real host against a local application.
+// Package plugintest is the test kit of revocation plugins: it builds a guest with the Go tool, writes its manifest,
+// and runs it in a real worker process of the real host against a local application.
 //
 // The test binary is also the worker, so a package that uses the kit needs
 //
 //	func TestMain(m *testing.M) { plugintest.Main(m) }
 //
-// A plugin author calls [BuildGo] and [Run]. The host's own tests use [Module] to
-// write modules no compiler would make.
+// A plugin author calls [BuildGo] and [Run]. The host's own tests use [Module] for modules that no compiler would
+// make.
 package plugintest
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -28,8 +29,7 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// Main runs a package's tests, or the plugin worker when this binary was started as
-// one.
+// Main runs a package's tests, or the plugin worker if this binary was started as one.
 func Main(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == "plugin-worker" {
 		os.Exit(plugins.RunWorker(context.Background(), os.Stdin, os.Stdout))
@@ -37,8 +37,7 @@ func Main(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// CacheDir is a folder for compiled machine code that is kept between runs, as
-// plugins.Options.CacheDir: compiling a Go guest takes seconds.
+// CacheDir returns a folder for plugins.Options.CacheDir that stays between runs: compiling a Go guest takes seconds.
 func CacheDir(tb testing.TB) string {
 	tb.Helper()
 	dir := filepath.Join(cacheRoot(tb), "compiled")
@@ -62,9 +61,8 @@ func hash(s string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// BuildGo builds the Go package pkg (a path as for go build, relative to the test's
-// folder) as a guest and returns the path of the module. The Go tool's own cache
-// makes it fast when nothing has changed.
+// BuildGo builds the Go package pkg (a path as for go build, relative to the test's folder) as a guest and returns
+// the path of the module. The Go tool's cache makes it fast if nothing has changed.
 func BuildGo(tb testing.TB, pkg string) string {
 	tb.Helper()
 	wd, err := os.Getwd()
@@ -75,8 +73,7 @@ func BuildGo(tb testing.TB, pkg string) string {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		tb.Fatal(err)
 	}
-	// Built beside its place and moved there: tests of several packages build the
-	// same guest at the same time.
+	// Tests of several packages build the same guest at the same time, so each writes its own file and renames it.
 	tmp := filepath.Join(tb.TempDir(), "guest.wasm")
 	cmd := exec.CommandContext(tb.Context(), "go", "build", "-trimpath", "-buildmode=c-shared", "-o", tmp, pkg)
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOFLAGS=")
@@ -88,28 +85,25 @@ func BuildGo(tb testing.TB, pkg string) string {
 		tb.Fatal(err)
 	}
 	path := filepath.Join(dir, hash(filepath.Join(wd, pkg))+"-"+hash(string(b))[:16]+".wasm")
-	if _, err := os.Stat(path); err == nil { //nolint:gosec // paths of a test's own making
+	if _, err := os.Stat(path); err == nil { //nolint:gosec // a path that this function made
 		return path
 	}
 	part, err := os.CreateTemp(dir, "part-")
+	if err == nil {
+		_, err = part.Write(b)
+		err = errors.Join(err, part.Close())
+	}
+	if err == nil {
+		err = os.Rename(part.Name(), path) //nolint:gosec // a path that this function made
+	}
 	if err != nil {
-		tb.Fatal(err)
-	}
-	if _, err := part.Write(b); err != nil {
-		tb.Fatal(err)
-	}
-	if err := part.Close(); err != nil {
-		tb.Fatal(err)
-	}
-	if err := os.Rename(part.Name(), path); err != nil { //nolint:gosec // paths of a test's own making
 		tb.Fatal(err)
 	}
 	return path
 }
 
-// WriteManifest writes m for the module at wasm into a new folder and returns the
-// manifest's path. Schema, ABI, runtime and the module's path, digest and size are
-// filled in where m leaves them empty.
+// WriteManifest writes m for the module at wasm into a new folder and returns the manifest's path. It sets schema,
+// ABI, runtime and the module's path, digest and size where m leaves them empty.
 func WriteManifest(tb testing.TB, wasm string, m plugins.Manifest) string {
 	tb.Helper()
 	b, err := os.ReadFile(wasm)
@@ -117,48 +111,39 @@ func WriteManifest(tb testing.TB, wasm string, m plugins.Manifest) string {
 		tb.Fatal(err)
 	}
 	dir := tb.TempDir()
-	fill(&m.Schema, plugins.ManifestSchema)
-	fill(&m.ABI, "1.0")
-	fill(&m.Runtime, "wasm")
-	fill(&m.Module.Path, "guest.wasm")
-	fill(&m.Module.SHA256, hash(string(b)))
-	if m.Module.Size == 0 {
-		m.Module.Size = int64(len(b))
+	m.Schema, m.ABI, m.Runtime = cmp.Or(m.Schema, plugins.ManifestSchema), cmp.Or(m.ABI, "1.0"), cmp.Or(m.Runtime, "wasm")
+	m.Module = plugins.ManifestModule{
+		Path:   cmp.Or(m.Module.Path, "guest.wasm"),
+		SHA256: cmp.Or(m.Module.SHA256, hash(string(b))),
+		Size:   cmp.Or(m.Module.Size, int64(len(b))),
 	}
 	doc, err := json.Marshal(m)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "guest.wasm"), b, 0o600); err != nil { //nolint:gosec // paths of a test's own making
-		tb.Fatal(err)
+	manifest := filepath.Join(dir, "manifest.json")
+	for path, content := range map[string][]byte{filepath.Join(dir, "guest.wasm"): b, manifest: doc} {
+		if err := os.WriteFile(path, content, 0o600); err != nil { //nolint:gosec // paths that this function made
+			tb.Fatal(err)
+		}
 	}
-	path := filepath.Join(dir, "manifest.json")
-	if err := os.WriteFile(path, doc, 0o600); err != nil {
-		tb.Fatal(err)
-	}
-	return path
+	return manifest
 }
 
-func fill(s *string, v string) {
-	if *s == "" {
-		*s = v
-	}
-}
-
-// Case is one call of a plugin and what must come of it.
+// Case is one call of a plugin and its expected outcome.
 type Case struct {
 	Name    string
 	App     http.Handler      // plays the application
 	Secrets map[string]string // name to value
 	Request abi.Request       // a revoke request
 	Want    map[abi.Kind]abi.State
-	// Check, if not nil, looks at the judged result too.
+	// Check, if not nil, also checks the judged result.
 	Check func(t *testing.T, res abi.Result)
 }
 
-// Run revokes through the real host, once for each case, with a fresh application
-// and worker. m is the plugin's manifest; its HTTP needs must name the application
-// by base_url, and that key of the config is set to the local application.
+// Run revokes through the real host, once for each case, with a new application and worker. m is the plugin's
+// manifest. Its HTTP needs must name the application by a base_url, and Run sets that key of the config to the local
+// application.
 func Run(t *testing.T, wasm string, m plugins.Manifest, cases []Case) {
 	t.Helper()
 	for _, c := range cases {
@@ -190,7 +175,7 @@ func Run(t *testing.T, wasm string, m plugins.Manifest, cases []Case) {
 	}
 }
 
-// Open opens a host with the kept compile cache and closes it at the test's end.
+// Open opens a host with [CacheDir] and closes it at the end of the test.
 func Open(tb testing.TB, opts plugins.Options) *plugins.Host {
 	tb.Helper()
 	if opts.CacheDir == "" {
@@ -208,15 +193,15 @@ func Open(tb testing.TB, opts plugins.Options) *plugins.Host {
 	return h
 }
 
-// Local configures the plugin for an application at base on loopback, and grants
-// exactly what the manifest needs there: tenant "acme", application "app".
+// Local configures the plugin for an application at base on loopback, as tenant "acme" and application "app". It
+// grants exactly what the manifest needs there, and the longest timeouts.
 func Local(tb testing.TB, base, wasm string, m plugins.Manifest, secrets map[string]string) plugins.Config {
 	tb.Helper()
 	cfg := plugins.Config{
 		Tenant: "acme", App: "app", Settings: map[string]any{},
 		Grant: plugins.Grant{
 			Secrets: map[string]string{},
-			Limits:  plugins.Limits{TimeoutMS: 60_000, HTTPTimeoutMS: 30_000}, // the longest: the machine may be busy
+			Limits:  plugins.Limits{TimeoutMS: 60_000, HTTPTimeoutMS: 30_000}, // the machine may be busy
 		},
 	}
 	dir := tb.TempDir()

@@ -25,8 +25,8 @@ import (
 
 func TestMain(m *testing.M) { plugintest.Main(m) }
 
-// wiki is the application of the SDK's README, with one user, w1. Each wiki is one
-// application: what is deleted is gone, and a DELETE of no sessions answers 204 too.
+// wiki is the application of the SDK's README, with one user, w1. Each wiki has its own state. A DELETE of no
+// sessions answers 204 too.
 func wiki(t *testing.T, status int) http.Handler {
 	t.Helper()
 	var mu sync.Mutex // guards both
@@ -46,7 +46,7 @@ func wiki(t *testing.T, status int) http.Handler {
 			t.Error(err)
 		}
 	})
-	// A write answers status; only a success takes effect.
+	// A write answers status and changes the state only if that is a success.
 	write := func(done func(r *http.Request)) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			if !strings.HasPrefix(r.Header.Get("Idempotency-Key"), "key:") {
@@ -73,8 +73,7 @@ func wiki(t *testing.T, status int) http.Handler {
 	})
 }
 
-// TestReadmePlugin runs the plugin of the SDK's README as its reader would: the same
-// text, built by the Go tool, behind the real host.
+// TestReadmePlugin runs the plugin of the SDK's README: the same text, built by the Go tool, behind the real host.
 func TestReadmePlugin(t *testing.T) {
 	code, err := os.ReadFile("testdata/readme/main.go")
 	if err != nil {
@@ -134,7 +133,7 @@ func readmeRequest(user string, dry bool) abi.Request {
 	}
 }
 
-// fences are the blocks of the SDK's README in one language, in order.
+// fences returns the code blocks of a page in one language, in order.
 func fences(doc, language string) (out []string) {
 	for _, m := range regexp.MustCompile("(?ms)^```"+language+"\n(.*?)^```$").FindAllStringSubmatch(doc, -1) {
 		out = append(out, m[1])
@@ -142,8 +141,8 @@ func fences(doc, language string) (out []string) {
 	return out
 }
 
-// TestReadmeAsWritten follows the SDK's README in an empty folder outside the tree:
-// its program, its commands, its configuration. The plugin must load.
+// TestReadmeAsWritten follows the SDK's README in an empty folder outside the tree: its program, its commands, its
+// configuration. The plugin must load.
 func TestReadmeAsWritten(t *testing.T) {
 	for _, tool := range []string{"sh", "sha256sum", "stat", "cut"} {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -172,12 +171,13 @@ func TestReadmeAsWritten(t *testing.T) {
 	script := "set -e\n" + strings.ReplaceAll(strings.Join(shell, ""), "/path/to/clone", clone)
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
 	cmd.Dir = dir
-	// Offline: what the tests of the SDK need is in the module cache already.
+	// Offline: the module cache already holds what the tests of the SDK need.
 	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOPROXY=off", "GOSUMDB=off", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("the commands of the README: %v\n%s", err, out)
 	}
-	text := strings.NewReplacer("/etc/scimward/wiki/manifest.json", filepath.Join(dir, "manifest.json"), "/etc/scimward/wiki-admin", secret).Replace(conf[0])
+	text := strings.NewReplacer("/etc/scimward/wiki/manifest.json", filepath.Join(dir, "manifest.json"),
+		"/etc/scimward/wiki-admin", secret).Replace(conf[0])
 	h := plugintest.Open(t, plugins.Options{Plugins: []plugins.Config{section(t, text)}})
 	if err := h.Ready(); err != nil {
 		t.Error(err)
@@ -206,17 +206,19 @@ tenants:
 		t.Fatal(err)
 	}
 	p := cfg.Tenants[0].Apps[0].Plugin
-	c := plugins.Config{Tenant: "acme", App: "wiki", Manifest: p.Manifest, Settings: p.Config, Grant: plugins.Grant{Secrets: p.Secrets}}
+	c := plugins.Config{Tenant: "acme", App: "wiki", Manifest: p.Manifest, Settings: p.Config}
+	c.Grant.Secrets = p.Secrets
 	for _, r := range p.HTTP {
 		c.Grant.HTTP = append(c.Grant.HTTP, plugins.HTTPRule{
-			Scheme: r.Scheme, Host: r.Host, Port: r.Port, Methods: r.Methods, PathPrefix: r.PathPrefixes, Secrets: r.Secrets, AllowPrivate: r.AllowPrivate,
+			Scheme: r.Scheme, Host: r.Host, Port: r.Port, Methods: r.Methods, PathPrefix: r.PathPrefixes,
+			Secrets: r.Secrets, AllowPrivate: r.AllowPrivate,
 		})
 	}
 	return c
 }
 
-// TestReadmePluginEnds sweeps as the engine does: revoke until two answers in a row
-// found nothing, then verify. A sample that never says "nothing" never ends.
+// TestReadmePluginEnds calls the plugin as the engine does: revoke until two answers in a row found nothing, then
+// verify. A plugin that never says "nothing" would never end.
 func TestReadmePluginEnds(t *testing.T) {
 	wasm := plugintest.BuildGo(t, "./testdata/readme")
 	for _, tt := range []struct {
@@ -235,7 +237,11 @@ func TestReadmePluginEnds(t *testing.T) {
 				}
 				for _, k := range res.Kinds {
 					found := call == tt.calls-2
-					if want := map[bool]abi.State{true: abi.StateRevoked, false: abi.StateNothingToRevoke}[found]; k.State != want || (k.Count == 3) != found {
+					want := abi.StateNothingToRevoke
+					if found {
+						want = abi.StateRevoked
+					}
+					if k.State != want || (k.Count == 3) != found {
 						t.Errorf("call %d: %+v, want %s", call, k, want)
 					}
 				}
@@ -249,7 +255,7 @@ func TestReadmePluginEnds(t *testing.T) {
 	}
 }
 
-// TestReadmePluginNeverGuesses fails when the plugin calls zero what it could not read.
+// TestReadmePluginNeverGuesses fails if the plugin answers zero for a list that it could not read.
 func TestReadmePluginNeverGuesses(t *testing.T) {
 	wasm := plugintest.BuildGo(t, "./testdata/readme")
 	half := http.NewServeMux() // the second page of tokens is missing, and so is the count
@@ -275,7 +281,9 @@ func TestReadmePluginNeverGuesses(t *testing.T) {
 		}
 	}
 	live, err := h.Verify(t.Context(), cfg.Tenant, cfg.App, readmeRequest("w1", false))
-	want := []abi.Liveness{{Kind: abi.KindAPIToken, Live: abi.LiveUnknown}, {Kind: abi.KindWebSession, Live: abi.LiveUnknown}}
+	want := []abi.Liveness{
+		{Kind: abi.KindAPIToken, Live: abi.LiveUnknown}, {Kind: abi.KindWebSession, Live: abi.LiveUnknown},
+	}
 	if diff := cmp.Diff(want, live.Kinds); err != nil || diff != "" {
 		t.Errorf("verify: %v (-want +got):\n%s", err, diff)
 	}

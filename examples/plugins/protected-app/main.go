@@ -1,6 +1,5 @@
-// Command protected-app is the revocation plugin for examples/protected-app: it
-// deletes, over the application's admin API, every credential that the
-// application issued to a user, and disables the account.
+// Command protected-app is the revocation plugin for examples/protected-app: over the application's admin API it
+// deletes every credential that the application issued to a user, and disables the account.
 //
 // It is built as a WebAssembly module, in which main does not run:
 //

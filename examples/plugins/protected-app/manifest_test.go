@@ -12,7 +12,7 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// The host refuses a plugin whose describe disagrees with its manifest.
+// TestManifestAgreesWithThePlugin: the host refuses a plugin whose describe differs from its manifest.
 func TestManifestAgreesWithThePlugin(t *testing.T) {
 	res, err := bundle.Build(t.Context(), bundle.Options{Out: t.TempDir()})
 	if err != nil {

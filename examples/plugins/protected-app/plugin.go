@@ -16,21 +16,19 @@ const (
 	Name    = "protected-app"
 	Version = "1.0.0"
 
-	adminToken = "admin_token" // the one secret, for the Authorization header
+	adminToken = "admin_token" // the only secret, for the Authorization header
 
-	// perCall is how many credentials one call handles at most, shared between the
-	// kinds asked for: with lookups and lists it stays within the host's default
-	// of 64 requests a call. What is left comes back as partial.
+	// perCall is how many credentials one call revokes at most, shared between the requested kinds: with lookups and
+	// lists a call stays within the host's default of 64 requests. The next call does the rest, after a partial result.
 	perCall = 40
 	page    = 20
-	// spare is the time left for answering when a sweep stops before the deadline.
+	// spare is the time for the answer when a sweep stops before the deadline.
 	spare = 500 * time.Millisecond
-	// cacheS is how long the host may remember whose credential it is. It looks at
-	// the user's lock on every request all the same.
+	// cacheS is how long the host may cache whose credential it is. It checks the user's lock on every request anyway.
 	cacheS = 60
 )
 
-// Plugin is the plugin, for Register and for native tests.
+// Plugin returns the plugin, for Register and for native tests.
 func Plugin() revoker.Plugin {
 	return revoker.Plugin{
 		Name: Name, Version: Version,
@@ -42,7 +40,7 @@ func Plugin() revoker.Plugin {
 	}
 }
 
-// collection is where the admin API keeps a kind; "" for the account itself.
+// collection is the admin API's name of a kind; "" for the account itself.
 func collection(kind revoker.Kind) string {
 	switch kind {
 	case revoker.SSHKey:
@@ -67,13 +65,12 @@ type account struct {
 	Disabled bool   `json:"disabled"`
 }
 
-// admin is the option every request carries. The token is put in by the host.
+// admin is an option of every request. The host inserts the token.
 func admin() revoker.Option { return revoker.Secret("authorization", "Bearer ", adminToken) }
 
-// find looks up every account that goes by a name of the subject: the one of now,
-// and those it had before, because the application is not told of a new name. The
-// names travel in the query, for they may hold characters that must not stand in a
-// path; what follows uses the id. resp is the last answer, for when err is not nil.
+// find looks up every account that has a name of the subject, the present one or a former one, because the
+// application does not learn of a new name. Names go into the query, because they may hold characters that a path
+// must not have. Later requests use the id. resp is the last answer, for the case that err is not nil.
 func find(ctx *revoker.Context) (accounts []account, resp revoker.Response, err error) {
 	s := ctx.Subject()
 	if s.UserName == "" {
@@ -98,11 +95,11 @@ func find(ctx *revoker.Context) (accounts []account, resp revoker.Response, err 
 func revoke(ctx *revoker.Context, kind revoker.Kind) revoker.Result {
 	enable := ctx.Event().Type == abi.EventReactivated
 	if enable && kind != revoker.Account {
-		return revoker.Failed(abi.CodeContract, "a reactivation brings no credential back")
+		return revoker.Failed(abi.CodeContract, "a reactivation restores no credential")
 	}
 	accounts, resp, err := find(ctx)
 	if err != nil {
-		return trouble(ctx, resp, err)
+		return fault(ctx, resp, err)
 	}
 	sum := revoker.Nothing()
 	for i := range accounts {
@@ -114,8 +111,10 @@ func revoke(ctx *revoker.Context, kind revoker.Kind) revoker.Result {
 			r.State = sum.State // another account had some
 		}
 		sum = r
-		if sum.State != abi.StateRevoked && sum.State != abi.StateNothingToRevoke && sum.State != abi.StateWouldRevoke {
-			break // the next call goes on here: what is done lists empty
+		switch sum.State {
+		case abi.StateRevoked, abi.StateNothingToRevoke, abi.StateWouldRevoke:
+		default:
+			return sum // the next call continues here: the accounts before list nothing
 		}
 	}
 	return sum
@@ -125,59 +124,63 @@ func revokeIn(ctx *revoker.Context, acc *account, kind revoker.Kind, enable bool
 	switch {
 	case kind == revoker.Account:
 		return setAccount(ctx, acc, enable)
-	case ctx.DryRun():
-		return wouldRevoke(ctx, acc, kind)
-	default:
+	case !ctx.DryRun():
 		return sweep(ctx, acc, kind)
 	}
+	n, r, err := count(ctx, acc, kind)
+	if err != nil {
+		return fault(ctx, r, err)
+	}
+	return revoker.WouldRevoke(n)
 }
 
-// trouble is the outcome of an answer that could not be used.
-func trouble(ctx *revoker.Context, r revoker.Response, err error) revoker.Result {
+// fault is the outcome of an answer that the plugin could not use. A list or lookup that answers 404 does not prove
+// that nothing is left, and neither does a 2xx that makes no sense.
+func fault(ctx *revoker.Context, r revoker.Response, err error) revoker.Result {
 	switch {
 	case r.Status == 501:
 		return revoker.Unsupported("the application cannot revoke this kind")
-	case r.Err == nil && r.Status == 404:
-		// A list or lookup that is not there is no proof that nothing is left.
+	case r.Err == nil && (r.Status == 404 || r.Status == 0 || r.OK()):
 		return revoker.Retry(abi.CodeAppError, err.Error(), 0)
-	case r.Err == nil && (r.OK() || r.Status == 0):
-		return revoker.Retry(abi.CodeAppError, err.Error(), 0) // an answer that makes no sense
 	}
 	return ctx.FromHTTP(r)
 }
 
-// setAccount disables the account, so that nothing new is minted while the sweep
-// runs, or enables it after a reactivation.
+// setAccount disables the account, so that the user gets no new credential while the sweep runs, or enables it after
+// a reactivation.
 func setAccount(ctx *revoker.Context, acc *account, enable bool) revoker.Result {
 	if acc.Disabled != enable {
-		return revoker.Nothing() // it is so already
+		return revoker.Nothing() // it already is
 	}
 	if ctx.DryRun() {
 		return revoker.WouldRevoke(1)
 	}
-	verb := "disable"
+	target := "/admin/users/~" + acc.ID + "/disable"
 	if enable {
-		verb = "enable"
+		target = "/admin/users/~" + acc.ID + "/enable"
 	}
-	r := ctx.HTTP("POST", "/admin/users/~"+acc.ID+"/"+verb, admin())
+	r := ctx.HTTP("POST", target, admin())
 	if !r.OK() {
 		return ctx.FromHTTP(r)
 	}
-	return revoker.Revoked(1, revoker.Evidence{ID: acc.ID, Action: "POST /admin/users/~" + acc.ID + "/" + verb, Status: r.Status})
+	return revoker.Revoked(1, revoker.Evidence{ID: acc.ID, Action: "POST " + target, Status: r.Status})
 }
 
-// sweep deletes page after page, then lists again from the start, and is done
-// when such a list is empty: credentials that were minted meanwhile are found.
+// sweep deletes page after page and then lists again from the start, to find credentials that were created meanwhile.
+// It is done when such a list is empty.
 func sweep(ctx *revoker.Context, acc *account, kind revoker.Kind) revoker.Result {
 	most := max(perCall/max(len(ctx.Request().Kinds), 1), 1)
 	sum := revoker.Result{}
 	for cursor := ctx.Cursor(kind); ; {
 		ids, next, r, err := list(ctx, acc, kind, cursor, min(page, most))
 		if err != nil {
-			return merge(sum, trouble(ctx, r, err))
+			return merge(sum, fault(ctx, r, err))
 		}
 		if len(ids) == 0 && next == "" && cursor == "" {
-			return done(sum)
+			if sum.Count == 0 {
+				return revoker.Nothing()
+			}
+			return merge(sum, revoker.Revoked(0))
 		}
 		outcome := ctx.Each(ids, func(id string) revoker.Response {
 			return ctx.HTTP("DELETE", credentials(acc, kind)+"/"+url.PathEscape(id), admin())
@@ -192,10 +195,11 @@ func sweep(ctx *revoker.Context, acc *account, kind revoker.Kind) revoker.Result
 			return merge(sum, outcome)
 		}
 		cursor = next
+		partial := merge(sum, revoker.Partial(0, 0, cursor))
 		if sum.Found >= most || ctx.Left() < spare {
-			return merge(sum, revoker.Partial(0, 0, cursor))
+			return partial
 		}
-		ctx.Report(merge(sum, revoker.Partial(0, 0, cursor))) // survives a kill
+		ctx.Report(partial) // counts even if the host kills the plugin
 	}
 }
 
@@ -204,7 +208,9 @@ func credentials(acc *account, kind revoker.Kind) string {
 }
 
 // list reads one page.
-func list(ctx *revoker.Context, acc *account, kind revoker.Kind, after string, limit int) (ids []string, next string, r revoker.Response, err error) {
+func list(
+	ctx *revoker.Context, acc *account, kind revoker.Kind, after string, limit int,
+) (ids []string, next string, r revoker.Response, err error) {
 	target := credentials(acc, kind) + "?limit=" + strconv.Itoa(limit) + "&after=" + url.QueryEscape(after)
 	r = ctx.HTTP("GET", target, admin())
 	var doc struct {
@@ -228,29 +234,13 @@ func list(ctx *revoker.Context, acc *account, kind revoker.Kind, after string, l
 	return ids, doc.Next, r, nil
 }
 
-func done(sum revoker.Result) revoker.Result {
-	if sum.Count == 0 {
-		return revoker.Nothing()
-	}
-	sum.State = abi.StateRevoked
-	return sum
-}
-
-// merge puts what was achieved so far into an outcome that is not the end.
+// merge adds the work so far to an outcome.
 func merge(sum, outcome revoker.Result) revoker.Result {
 	outcome.Found, outcome.Count, outcome.Evidence = sum.Found, sum.Count, sum.Evidence
 	return outcome
 }
 
-func wouldRevoke(ctx *revoker.Context, acc *account, kind revoker.Kind) revoker.Result {
-	n, r, err := count(ctx, acc, kind)
-	if err != nil {
-		return trouble(ctx, r, err)
-	}
-	return revoker.WouldRevoke(n)
-}
-
-// count walks every page.
+// count reads every page.
 func count(ctx *revoker.Context, acc *account, kind revoker.Kind) (n int, r revoker.Response, err error) {
 	for cursor, pages := "", 0; ; pages++ {
 		if pages == perCall {
@@ -267,7 +257,7 @@ func count(ctx *revoker.Context, acc *account, kind revoker.Kind) (n int, r revo
 	}
 }
 
-// verify counts what is left; an enabled account counts as one.
+// verify counts what is left. An enabled account counts as one.
 func verify(ctx *revoker.Context, kind revoker.Kind) (int, error) {
 	accounts, _, err := find(ctx)
 	if err != nil {
@@ -275,29 +265,22 @@ func verify(ctx *revoker.Context, kind revoker.Kind) (int, error) {
 	}
 	live := 0
 	for i := range accounts {
-		n, err := liveIn(ctx, &accounts[i], kind)
-		if err != nil {
-			return 0, err
+		switch acc := &accounts[i]; {
+		case kind != revoker.Account:
+			n, _, err := count(ctx, acc, kind)
+			if err != nil {
+				return 0, err
+			}
+			live += n
+		case !acc.Disabled:
+			live++
 		}
-		live += n
 	}
 	return live, nil
 }
 
-func liveIn(ctx *revoker.Context, acc *account, kind revoker.Kind) (int, error) {
-	switch {
-	case kind != revoker.Account:
-		n, _, err := count(ctx, acc, kind)
-		return n, err
-	case acc.Disabled:
-		return 0, nil
-	default:
-		return 1, nil
-	}
-}
-
-// identify asks the application whose credential it is. The host puts the
-// credential into the header; this module never sees it.
+// identify asks the application whose credential it is. The host inserts the credential into the header; this module
+// never sees it.
 func identify(ctx *revoker.Context, cred revoker.Credential) (revoker.Owner, error) {
 	r := ctx.HTTP("GET", "/admin/whoami", admin(), revoker.CredentialOf("x-credential", "", cred))
 	if r.Err == nil && r.Status == 404 {
@@ -325,8 +308,8 @@ func identify(ctx *revoker.Context, cred revoker.Credential) (revoker.Owner, err
 	return owner, nil
 }
 
-// kindOf translates the application's word. An access token dies with its refresh
-// token; the application's JWTs are of no kind that can be revoked.
+// kindOf translates the application's word. Revoking the refresh token ends its access tokens. The application's JWTs
+// have no kind, because they cannot be revoked.
 func kindOf(word string) revoker.Kind {
 	if word == "access_token" {
 		return revoker.RefreshToken

@@ -18,23 +18,16 @@ const (
 	Error
 )
 
-// host is the five things a plugin can ask of its host: the Wasm imports in a
-// module, the harness in a native test.
+// host is what a plugin can ask of its host: the Wasm imports in a module, the harness in a native test.
 type host interface {
-	clock
+	now() int64  // Unix milliseconds
+	left() int64 // milliseconds to the deadline
 	report(doc []byte) int32
 	log(level int32, line []byte)
 	send(req, body []byte) (errno int32, meta, answer []byte)
 }
 
-// clock is the time as the host sees it.
-type clock interface {
-	now() int64  // Unix milliseconds
-	left() int64 // milliseconds to the deadline
-}
-
-// Context is one call of the plugin. It is valid until the call returns and is
-// for one goroutine.
+// Context is one call of the plugin. It is valid until the call returns. Use it from one goroutine only.
 type Context struct {
 	req  Request
 	host host
@@ -44,7 +37,7 @@ type Context struct {
 // Request is the whole request document.
 func (c *Context) Request() *Request { return &c.req }
 
-// Subject is the user the call is about; empty for health and identify.
+// Subject is the user of a revoke or verify call; empty for health and identify.
 func (c *Context) Subject() Subject {
 	if c.req.Subject == nil {
 		return Subject{}
@@ -52,7 +45,7 @@ func (c *Context) Subject() Subject {
 	return *c.req.Subject
 }
 
-// Event is what happened to the user; empty but for revoke.
+// Event is what happened to the user; empty except for revoke.
 func (c *Context) Event() Event {
 	if c.req.Event == nil {
 		return Event{}
@@ -60,35 +53,34 @@ func (c *Context) Event() Event {
 	return *c.req.Event
 }
 
-// Config returns a string of the plugin's config object, "" when it is absent or
-// of another type. Other types are in Request().Config.
+// Config returns a string of the plugin's config object, "" if it is absent or of another type. Other types are in
+// Request().Config.
 func (c *Context) Config(key string) string {
 	s, _ := c.req.Config[key].(string)
 	return s
 }
 
-// DryRun reports that nothing may be changed: answer with [WouldRevoke]. The host
-// refuses every request but GET and HEAD.
+// DryRun reports that the call must change nothing: answer with [WouldRevoke]. The host refuses every request but GET
+// and HEAD.
 func (c *Context) DryRun() bool { return c.req.DryRun }
 
 // Cursor is the cursor of the last partial result of kind, "" on a first call.
 func (c *Context) Cursor(kind Kind) string { return c.req.Cursors[kind] }
 
-// Left is the time until the deadline. At the deadline requests in flight end,
-// and soon after that the whole plugin is killed.
+// Left is the time until the deadline. At the deadline the host ends the requests in flight, and soon after that it
+// kills the whole plugin.
 func (c *Context) Left() time.Duration { return time.Duration(c.host.left()) * time.Millisecond }
 
 // Now is the host's wall clock.
 func (c *Context) Now() time.Time { return time.UnixMilli(c.host.now()) }
 
-// Log writes a line to the host's log. Lines are cut at 4 KiB and a call has 64
-// KiB; the host replaces secrets it knows, but do not log what users own.
+// Log writes a line to the host's log. The host cuts lines at 4 KiB, accepts 64 KiB a call, and replaces the secrets
+// it knows. Do not log the data of users.
 func (c *Context) Log(level Level, msg string) { c.host.log(int32(level), []byte(msg)) }
 
-// Report tells the host the outcome of the current kind at once. It survives a
-// crash or kill later in the call, and the last report of a kind wins. What
-// Revoke returns is reported by itself; a plugin that works long reports in
-// between. Evidence that does not fit a report's 4 KiB is left out of it.
+// Report sends the outcome of the current kind to the host at once. It survives a crash or kill later in the call,
+// and the last report of a kind wins. The SDK reports what Revoke returns; a plugin that works for long reports in
+// between. Report drops evidence that does not fit into a report's 4 KiB.
 func (c *Context) Report(r Result) {
 	if r.Kind == "" {
 		r.Kind = c.kind
@@ -108,13 +100,9 @@ func (c *Context) Report(r Result) {
 	}
 }
 
-// clip keeps an outcome within what the host accepts.
+// clip cuts an outcome to the bounds of the ABI.
 func clip(r Result) Result {
-	if len(r.Evidence) > abi.EvidenceMax {
-		r.Evidence = r.Evidence[:abi.EvidenceMax]
-	}
-	if len(r.Message) > abi.MessageBytes {
-		r.Message = r.Message[:abi.MessageBytes]
-	}
+	r.Evidence = r.Evidence[:min(len(r.Evidence), abi.EvidenceMax)]
+	r.Message = r.Message[:min(len(r.Message), abi.MessageBytes)]
 	return r
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// What an export returns (design: plugins §6.2).
+// What an export returns.
 const (
 	codeOK          int32 = 0
 	codeBadRequest  int32 = 1
@@ -15,8 +15,8 @@ const (
 	codeUnsupported int32 = 3
 )
 
-// dispatch runs one operation of p: input document in, output document out. The
-// Wasm exports and the native harness both end here.
+// dispatch runs one operation of p: input document in, output document out. Both the Wasm exports and the native
+// harness call it.
 func dispatch(p Plugin, op abi.Op, input []byte, h host) ([]byte, int32) {
 	if op == abi.OpDescribe {
 		return encode(abi.Description{
@@ -28,14 +28,16 @@ func dispatch(p Plugin, op abi.Op, input []byte, h host) ([]byte, int32) {
 	if err := json.Unmarshal(input, &c.req); err != nil {
 		return nil, codeBadRequest
 	}
-	switch op {
-	case abi.OpHealth:
-		return health(p, c)
-	case abi.OpRevoke:
-		return revoke(p, c)
-	case abi.OpVerify:
-		return verify(p, c)
-	case abi.OpIdentify:
+	switch {
+	case op == abi.OpHealth && p.Health == nil:
+		return encode(Health{Status: "ok"})
+	case op == abi.OpHealth:
+		return encode(p.Health(c))
+	case op == abi.OpRevoke && p.Revoke != nil:
+		return encode(revoke(p, c))
+	case op == abi.OpVerify && p.Verify != nil:
+		return encode(verify(p, c))
+	case op == abi.OpIdentify && p.Identify != nil:
 		return identify(p, c)
 	default:
 		return nil, codeUnsupported
@@ -50,21 +52,11 @@ func encode(v any) ([]byte, int32) {
 	return b, codeOK
 }
 
-func health(p Plugin, c *Context) ([]byte, int32) {
-	if p.Health == nil {
-		return encode(Health{Status: "ok"})
-	}
-	return encode(p.Health(c))
-}
-
-func revoke(p Plugin, c *Context) ([]byte, int32) {
-	if p.Revoke == nil {
-		return nil, codeUnsupported
-	}
+func revoke(p Plugin, c *Context) abi.Result {
 	out := abi.Result{Kinds: []Result{}}
 	for _, kind := range c.req.Kinds {
 		if c.Left() <= 0 {
-			break // the host makes "retry" of what is not reported
+			break // the host makes "retry" of a kind without a report
 		}
 		c.kind = kind
 		r := Unsupported("this plugin does not handle the kind")
@@ -75,17 +67,14 @@ func revoke(p Plugin, c *Context) ([]byte, int32) {
 		c.Report(r)
 		out.Kinds = append(out.Kinds, r)
 	}
-	return encode(out)
+	return out
 }
 
-func verify(p Plugin, c *Context) ([]byte, int32) {
-	if p.Verify == nil {
-		return nil, codeUnsupported
-	}
+func verify(p Plugin, c *Context) abi.VerifyResult {
 	out := abi.VerifyResult{Kinds: []abi.Liveness{}}
 	for _, kind := range c.req.Kinds {
 		if c.Left() <= 0 || !slices.Contains(p.Kinds, kind) {
-			continue // not named is unknown
+			continue // a kind without an answer is unknown
 		}
 		c.kind = kind
 		live, err := p.Verify(c, kind)
@@ -95,13 +84,10 @@ func verify(p Plugin, c *Context) ([]byte, int32) {
 		}
 		out.Kinds = append(out.Kinds, abi.Liveness{Kind: kind, Live: live, Probe: "list"})
 	}
-	return encode(out)
+	return out
 }
 
 func identify(p Plugin, c *Context) ([]byte, int32) {
-	if p.Identify == nil {
-		return nil, codeUnsupported
-	}
 	if len(c.req.Credentials) != 1 {
 		return nil, codeBadRequest
 	}

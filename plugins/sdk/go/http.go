@@ -12,26 +12,26 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// maxPages bounds Pages against an application whose last page names itself.
+// maxPages bounds Pages, for an application whose last page links to itself.
 const maxPages = 1000
 
-// Response is the application's answer, or why there is none.
+// Response is the application's answer, or the reason that there is none.
 type Response struct {
 	Method     string
 	URL        string
 	Status     int               // 0: no answer, see Err
-	Header     map[string]string // lower-case names, those the host lets through
+	Header     map[string]string // lower-case names; only those that the host passes on
 	Body       []byte
 	Truncated  bool // the body is longer than the host's limit
 	RetryAfter time.Duration
 	Err        *HTTPError
 }
 
-// OK reports a 2xx answer.
+// OK reports whether the answer is 2xx.
 func (r Response) OK() bool { return r.Err == nil && r.Status >= 200 && r.Status < 300 }
 
-// JSON decodes a 2xx body into v. It errs on any other answer, so that a list that
-// could not be read is never an empty list.
+// JSON decodes a 2xx body into v. It returns an error for any other answer, so that a list that could not be read is
+// never an empty list.
 func (r Response) JSON(v any) error {
 	switch {
 	case r.Err != nil:
@@ -65,8 +65,7 @@ func (r Response) Next() string {
 	return ""
 }
 
-// HTTPError says why a request got no answer. Code is one of the ABI's codes, such
-// as egress_denied or app_error.
+// HTTPError says why a request got no answer. Code is one of the ABI's codes, such as egress_denied or app_error.
 type HTTPError struct {
 	Code      string
 	Message   string
@@ -97,14 +96,14 @@ func Header(name, value string) Option {
 	}
 }
 
-// Secret sets a header to prefix followed by the named secret, which the host puts
-// in: Secret("authorization", "Bearer ", "admin_token").
+// Secret sets a header to prefix followed by the named secret, which the host inserts: Secret("authorization",
+// "Bearer ", "admin_token").
 func Secret(header, prefix, name string) Option {
 	return Header(header, prefix+"{{secret:"+name+"}}")
 }
 
-// CredentialOf sets a header to prefix followed by the user's credential, which the
-// host puts in. It works in Identify only, for rules that are marked identify.
+// CredentialOf sets a header to prefix followed by the user's credential, which the host inserts. It works in
+// Identify only, for rules that are marked identify.
 func CredentialOf(header, prefix string, cred Credential) Option {
 	return Header(header, prefix+"{{credential:"+cred.Ref+"}}")
 }
@@ -130,10 +129,9 @@ func Timeout(d time.Duration) Option {
 	return func(r *request) { r.meta.TimeoutMS = d.Milliseconds() }
 }
 
-// HTTP sends a request and returns the answer; redirects are not followed. target
-// is an absolute URL, or a path (with query) that is put behind the config's
-// base_url. A write carries an Idempotency-Key that is the same in every attempt
-// and differs between kinds, methods and URLs.
+// HTTP sends a request and returns the answer. It follows no redirect. target is an absolute URL, or a path (with
+// query) below the config's base_url. A write carries an Idempotency-Key that is the same in every attempt and
+// differs between kinds, methods and URLs.
 func (c *Context) HTTP(method, target string, opts ...Option) Response {
 	url := target
 	if strings.HasPrefix(target, "/") {
@@ -169,21 +167,19 @@ func (c *Context) HTTP(method, target string, opts ...Option) Response {
 	return resp
 }
 
-// Pages gets target and then every page that page names as next, until next is ""
-// or an answer is not 2xx; pass r.Next() for a Link header. It returns the last
-// answer and page's error: a caller that ignores either may take half a list for
-// a whole one.
-func (c *Context) Pages(target string, page func(r Response) (next string, err error), opts ...Option) (Response, error) {
-	var r Response
+// Pages gets target and then every page that page returns as next, until next is "" or an answer is not 2xx. Return
+// r.Next() to follow a Link header. Pages returns the last answer and page's error. Check both: otherwise half a list
+// looks like a whole one.
+func (c *Context) Pages(
+	target string, page func(r Response) (next string, err error), opts ...Option,
+) (r Response, err error) {
 	for range maxPages {
 		if r = c.HTTP("GET", target, opts...); !r.OK() {
 			return r, nil
 		}
-		next, err := page(r)
-		if err != nil || next == "" {
+		if target, err = page(r); err != nil || target == "" {
 			return r, err
 		}
-		target = next
 	}
 	return r, fmt.Errorf("%s: more than %d pages", path(target), maxPages)
 }

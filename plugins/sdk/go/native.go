@@ -5,6 +5,7 @@ package revoker
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,8 +18,8 @@ func register(Plugin) {}
 // App plays the application in a native test.
 type App func(AppRequest) AppResponse
 
-// AppRequest is a request as the plugin made it: placeholders such as
-// {{secret:NAME}} are not replaced, because only the host can.
+// AppRequest is a request as the plugin made it, with placeholders such as {{secret:NAME}}: only the host has the
+// values.
 type AppRequest struct {
 	Method string
 	URL    string
@@ -27,23 +28,22 @@ type AppRequest struct {
 	Body   []byte
 }
 
-// AppResponse is the fake application's answer. Status 0 plays a broken
-// connection. Header names are lower case; retry-after is in seconds.
+// AppResponse is the fake application's answer. Status 0 plays a broken connection. Header names are lower case, and
+// retry-after is in seconds.
 type AppResponse struct {
 	Status int
 	Header map[string]string
 	Body   string
 }
 
-// Harness runs a plugin natively, through the same JSON documents as the host, and
-// with the same refusals: in a dry run, verify, identify and health only GET and
-// HEAD are sent. It knows no egress rules; plugintest runs the real host.
+// Harness runs a plugin natively, through the same JSON documents as the host. Like the host, it sends only GET and
+// HEAD in a dry run, verify, identify and health. It knows no egress rules; plugintest runs the real host.
 type Harness struct {
-	// Requests lists what the plugin sent, in order.
+	// Requests are those the plugin sent, in order.
 	Requests []AppRequest
-	// Logs lists what it logged.
+	// Logs are the lines it logged.
 	Logs []string
-	// Reports lists what it reported before it returned.
+	// Reports are those it made before it returned.
 	Reports []Result
 	// Deadline is the budget of the next call. 0: 10 seconds.
 	Deadline time.Duration
@@ -64,7 +64,7 @@ func (h *Harness) Revoke(req Request) ([]Result, error) {
 	return out.Kinds, err
 }
 
-// Verify runs verify; a kind that is absent is unknown.
+// Verify runs verify. A kind that is absent from the map is unknown.
 func (h *Harness) Verify(req Request) (map[Kind]int, error) {
 	var out abi.VerifyResult
 	if err := h.call(abi.OpVerify, req, true, &out); err != nil {
@@ -135,31 +135,30 @@ func (h *Harness) report(doc []byte) int32 {
 func (h *Harness) send(meta, body []byte) (int32, []byte, []byte) {
 	var m abi.HTTPRequest
 	if err := json.Unmarshal(meta, &m); err != nil {
-		return refuse(abi.ErrnoInval, abi.HTTPResponse{Code: abi.CodeContract, Message: err.Error()})
+		return refuse(abi.ErrnoInval, abi.CodeContract, err.Error(), false)
 	}
 	if h.readOnly && m.Method != "GET" && m.Method != "HEAD" {
-		return refuse(abi.ErrnoDenied, abi.HTTPResponse{Code: abi.CodeEgressDenied, Message: m.Method + " in a read-only call"})
+		return refuse(abi.ErrnoDenied, abi.CodeEgressDenied, m.Method+" in a read-only call", false)
 	}
 	if !strings.Contains(m.URL, "://") {
-		return refuse(abi.ErrnoInval, abi.HTTPResponse{Code: abi.CodeEgressDenied, Message: m.URL + " is no absolute URL: is base_url in the request's config?"})
+		return refuse(abi.ErrnoInval, abi.CodeEgressDenied,
+			m.URL+" is not an absolute URL: is base_url in the request's config?", false)
 	}
 	req := AppRequest{Method: m.Method, URL: m.URL, Path: path(m.URL), Header: m.Headers, Body: body}
 	h.Requests = append(h.Requests, req)
 	r := h.app(req)
 	if r.Status == 0 {
-		return refuse(abi.ErrnoConn, abi.HTTPResponse{Code: abi.CodeAppError, Message: "connection broken", Retryable: true})
+		return refuse(abi.ErrnoConn, abi.CodeAppError, "connection broken", true)
 	}
 	out := abi.HTTPResponse{Status: r.Status, Headers: r.Header, BodyLen: len(r.Body)}
-	if s := r.Header["retry-after"]; s != "" {
-		if d, err := time.ParseDuration(s + "s"); err == nil {
-			out.RetryAfterMS = d.Milliseconds()
-		}
+	if s, err := strconv.Atoi(r.Header["retry-after"]); err == nil {
+		out.RetryAfterMS = int64(s) * 1000
 	}
 	doc, _ := encode(out) // strings and numbers always encode
 	return 0, doc, []byte(r.Body)
 }
 
-func refuse(errno abi.Errno, m abi.HTTPResponse) (int32, []byte, []byte) {
-	doc, _ := encode(m)
+func refuse(errno abi.Errno, code, message string, retryable bool) (int32, []byte, []byte) {
+	doc, _ := encode(abi.HTTPResponse{Code: code, Message: message, Retryable: retryable})
 	return int32(errno), doc, nil
 }

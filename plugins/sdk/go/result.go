@@ -8,35 +8,33 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// Revoked says that nothing of the kind is usable any more and that this call
-// revoked count. A count other than 0 has the host call again; a call that found
-// nothing answers [Nothing].
+// Revoked says that nothing of the kind is usable any more and that this call revoked count. If count is not 0, the
+// host calls again. A call that found nothing answers [Nothing].
 func Revoked(count int, evidence ...Evidence) Result {
 	return Result{State: abi.StateRevoked, Count: count, Evidence: evidence}
 }
 
-// Nothing says that the plugin looked and none existed. Two such answers in a row
-// end the work on a kind, as two of [Revoked] with count 0 do.
+// Nothing says that the plugin looked and none existed. Two such answers in a row end the work on a kind, as two of
+// [Revoked] with count 0 do.
 func Nothing() Result { return Result{State: abi.StateNothingToRevoke} }
 
-// Partial says that count were revoked and remaining (0: not known) are left; the
-// host calls again at once with cursor.
+// Partial says that count were revoked and remaining (0: unknown) are left. The host calls again at once with cursor.
 func Partial(count, remaining int, cursor string) Result {
 	return Result{State: abi.StatePartial, Count: count, Remaining: remaining, Cursor: cursor}
 }
 
-// Retry says that it did not work for now. after 0 leaves the wait to the host.
+// Retry says that the call failed and may succeed later. after 0 leaves the wait to the host.
 func Retry(code, message string, after time.Duration) Result {
 	return Result{State: abi.StateRetry, Code: code, Message: message, RetryAfterMS: after.Milliseconds()}
 }
 
-// Failed says that it cannot work until somebody mends something.
+// Failed says that the call cannot succeed until somebody repairs something.
 func Failed(code, message string) Result {
 	return Result{State: abi.StateFailed, Code: code, Message: message}
 }
 
-// Unsupported says that the application cannot revoke this kind. The proxy goes
-// on refusing such credentials until they end by themselves.
+// Unsupported says that the application cannot revoke this kind. The proxy keeps refusing such credentials until they
+// expire.
 func Unsupported(message string) Result {
 	return Result{State: abi.StateUnsupported, Message: message}
 }
@@ -53,9 +51,8 @@ func WouldRevoke(count int) Result { return Result{State: abi.StateWouldRevoke, 
 //	no answer                retry, or failed when the host refused to send
 //	anything else            failed
 //
-// A 2xx counts as one. Where the application answers 2xx also when nothing is there,
-// look first and answer [Nothing] yourself: otherwise every call finds something and
-// the work never ends.
+// A 2xx counts as one. If the application answers 2xx even where nothing exists, look first and answer [Nothing]
+// yourself: otherwise every call finds something and the work never ends.
 func (c *Context) FromHTTP(r Response) Result {
 	what := r.Method + " " + path(r.URL)
 	switch {
@@ -76,10 +73,8 @@ func (c *Context) FromHTTP(r Response) Result {
 		return Failed(abi.CodeUnauthorized, msg)
 	case 429:
 		return Retry(abi.CodeRateLimited, msg, r.RetryAfter)
-	case 408, 409, 425:
-		return Retry(abi.CodeAppError, msg, r.RetryAfter)
 	}
-	if r.Status >= 500 {
+	if r.Status >= 500 || r.Status == 408 || r.Status == 409 || r.Status == 425 {
 		return Retry(abi.CodeAppError, msg, r.RetryAfter)
 	}
 	return Failed(abi.CodeAppError, msg)
@@ -88,10 +83,9 @@ func (c *Context) FromHTTP(r Response) Result {
 // reserve is the time Each leaves for reporting before the deadline.
 const reserve = 250 * time.Millisecond
 
-// Each revokes ids one by one with del and adds up the outcomes: revoked when all
-// are gone, nothing_to_revoke for no ids, partial when the deadline comes near.
-// After a refusal (401, 403, 429) or without an answer it stops; another failing
-// item does not keep the rest alive. In a dry run del is not called.
+// Each revokes ids one by one with del and adds up the outcomes: revoked if all are gone, nothing_to_revoke without
+// ids, partial if the deadline is near. It stops after a 401, 403 or 429, or if there is no answer. Any other failure
+// does not stop it. In a dry run it does not call del.
 func (c *Context) Each(ids []string, del func(id string) Response) Result {
 	if len(ids) == 0 {
 		return Nothing()
@@ -128,7 +122,7 @@ func (c *Context) Each(ids []string, del func(id string) Response) Result {
 	return total(sum, worst, len(ids)-gone)
 }
 
-// worse keeps the outcome that matters more: failed before retry, the first of equals.
+// worse returns the outcome that matters more: failed before retry, the first of equals.
 func worse(a *Result, b Result) *Result {
 	if a == nil || (a.State == abi.StateRetry && b.State == abi.StateFailed) {
 		return &b

@@ -24,7 +24,7 @@ func request(kinds ...revoker.Kind) revoker.Request {
 	}
 }
 
-// one is a plugin for PATs whose revoke is f.
+// one returns a plugin for PATs whose Revoke is f.
 func one(f func(*revoker.Context, revoker.Kind) revoker.Result) revoker.Plugin {
 	return revoker.Plugin{Name: "p", Version: "1", Kinds: []revoker.Kind{revoker.PAT}, Revoke: f}
 }
@@ -101,10 +101,12 @@ func TestRequestsAsTheHostSeesThem(t *testing.T) {
 	if len(first) != 4 {
 		t.Fatalf("%d requests", len(first))
 	}
-	if r := first[0]; r.URL != "https://wiki.example/x/a" || r.Path != "/x/a" || r.Header["authorization"] != "Bearer {{secret:admin}}" || r.Header["idempotency-key"] != "" {
+	if r := first[0]; r.URL != "https://wiki.example/x/a" || r.Path != "/x/a" ||
+		r.Header["authorization"] != "Bearer {{secret:admin}}" || r.Header["idempotency-key"] != "" {
 		t.Errorf("GET: %+v", r)
 	}
-	if r := first[1]; r.URL != "https://other.example/b" || string(r.Body) != `{"n":1}` || r.Header["content-type"] != "application/json" || r.Header["x-a"] != "1" {
+	if r := first[1]; r.URL != "https://other.example/b" || string(r.Body) != `{"n":1}` ||
+		r.Header["content-type"] != "application/json" || r.Header["x-a"] != "1" {
 		t.Errorf("POST: %+v", r)
 	}
 	if r := first[2]; r.Header["idempotency-key"] != "" || r.Header["content-type"] != "text/plain" {
@@ -112,7 +114,8 @@ func TestRequestsAsTheHostSeesThem(t *testing.T) {
 	}
 	h.Requests = nil
 	run(t, h, request(revoker.PAT))
-	a, b, c := first[1].Header["idempotency-key"], h.Requests[1].Header["idempotency-key"], first[3].Header["idempotency-key"]
+	const name = "idempotency-key"
+	a, b, c := first[1].Header[name], h.Requests[1].Header[name], first[3].Header[name]
 	if a == "" || a != b || a == c || !strings.HasPrefix(a, "k1:pat:") {
 		t.Errorf("idempotency keys %q, again %q, of another request %q", a, b, c)
 	}
@@ -130,7 +133,7 @@ func TestEach(t *testing.T) {
 	}{
 		{"all", nil, false, 0, revoker.Result{State: abi.StateRevoked, Found: 3, Count: 3}, 3},
 		{"gone already", map[string]int{"a": 404, "b": 404, "c": 410}, false, 0, revoker.Result{State: abi.StateNothingToRevoke, Found: 3}, 3},
-		{"one fails for now, the others go", map[string]int{"a": 500}, false, 0, revoker.Result{State: abi.StateRetry, Code: abi.CodeAppError, Found: 3, Count: 2, Remaining: 1}, 3},
+		{"one is retried, the others are revoked", map[string]int{"a": 500}, false, 0, revoker.Result{State: abi.StateRetry, Code: abi.CodeAppError, Found: 3, Count: 2, Remaining: 1}, 3},
 		{"failed outweighs retry", map[string]int{"a": 500, "b": 400}, false, 0, revoker.Result{State: abi.StateFailed, Code: abi.CodeAppError, Found: 3, Count: 1, Remaining: 2}, 3},
 		{"access refused: stop", map[string]int{"b": 403}, false, 0, revoker.Result{State: abi.StateFailed, Code: abi.CodeUnauthorized, Found: 3, Count: 1, Remaining: 2}, 2},
 		{"rate limit: stop", map[string]int{"a": 429}, false, 0, revoker.Result{State: abi.StateRetry, Code: abi.CodeRateLimited, Found: 3, Remaining: 3}, 1},
@@ -149,11 +152,14 @@ func TestEach(t *testing.T) {
 				}
 				return revoker.AppResponse{Status: 204}
 			})
-			h.Deadline = tt.left
+			if h.Deadline = tt.left; tt.left == 0 {
+				h.Deadline = 3 * time.Minute
+			}
 			req := request(revoker.PAT)
 			req.DryRun = tt.dry
 			got := run(t, h, req)
-			if got.State == abi.StateRevoked && (len(got.Evidence) != 3 || got.Evidence[0] != (revoker.Evidence{ID: "a", Action: "DELETE /x/a", Status: 204})) {
+			if got.State == abi.StateRevoked && (len(got.Evidence) != 3 ||
+				got.Evidence[0] != (revoker.Evidence{ID: "a", Action: "DELETE /x/a", Status: 204})) {
 				t.Errorf("evidence %+v", got.Evidence)
 			}
 			tt.want.Kind, got.Evidence, got.Message = revoker.PAT, nil, ""
@@ -200,12 +206,13 @@ func TestPages(t *testing.T) {
 				}
 				return revoker.Nothing()
 			})
-			run(t, revoker.Test(p, func(r revoker.AppRequest) revoker.AppResponse { return pages[r.Path] }), request(revoker.PAT))
+			h := revoker.Test(p, func(r revoker.AppRequest) revoker.AppResponse { return pages[r.Path] })
+			run(t, h, request(revoker.PAT))
 		})
 	}
 }
 
-func TestJSONNeverTakesAnErrorForAnEmptyList(t *testing.T) {
+func TestJSONReturnsNoEmptyListForAnError(t *testing.T) {
 	for name, r := range map[string]revoker.Response{
 		"no answer": {Err: &revoker.HTTPError{Code: "app_error"}}, "404": {Status: 404, Body: []byte(`[]`)},
 		"truncated": {Status: 200, Truncated: true, Body: []byte(`[]`)}, "zero": {Body: []byte(`[]`)}, "empty": {Status: 200},
@@ -255,7 +262,8 @@ func TestKindsAndReports(t *testing.T) {
 	p := one(func(c *revoker.Context, kind revoker.Kind) revoker.Result {
 		c.Log(revoker.Warn, "working")
 		c.Report(revoker.Partial(1, 1, "p2"))
-		if c.Subject().UserName != "ann" || c.Event().Type != abi.EventDeactivated || c.Cursor(kind) != "p1" || c.Left() <= 0 || c.Now().IsZero() {
+		if c.Subject().UserName != "ann" || c.Event().Type != abi.EventDeactivated || c.Cursor(kind) != "p1" ||
+			c.Left() <= 0 || c.Now().IsZero() {
 			return revoker.Failed("context", "is not the request's")
 		}
 		many := make([]revoker.Evidence, 300)

@@ -1,6 +1,5 @@
-// Package bundle builds the plugin for examples/protected-app: the WebAssembly
-// module and the manifest that carries its digest. The command beside it
-// (../build), tests and the demo use it.
+// Package bundle builds the plugin for examples/protected-app: the WebAssembly module and the manifest with its
+// digest. The command beside it (../build), tests and the demo use it.
 package bundle
 
 import (
@@ -20,17 +19,16 @@ import (
 
 const (
 	pkg     = "github.com/scimward/scimward/examples/plugins/protected-app"
-	version = "1.0.0" // that of the plugin; a test compares them
+	version = "1.0.0" // the plugin's; a test compares them
 	baseURL = "base_url"
 )
 
 // Options says what to build.
 type Options struct {
-	Out     string // folder for protected-app.wasm and manifest.json; made when missing
-	BaseURL string // the application's admin API, such as http://127.0.0.1:9090; empty: the operator's settings name it as base_url
+	Out     string // folder for protected-app.wasm and manifest.json; Build makes it if it is missing
+	BaseURL string // the application's admin API, such as http://127.0.0.1:9090; empty: the operator sets base_url
 	App     string // the only application it may be configured for; empty: any
-	Dir     string // a folder inside the module; empty = the working directory
-	Go      string // the go tool; empty = "go"
+	Dir     string // a folder of this repository's Go module; empty: the working directory
 }
 
 // Result is what was built.
@@ -41,8 +39,7 @@ type Result struct {
 	Size     int64  // bytes, of the module
 }
 
-// manifest is the plugin manifest (design: plugins §8), only the fields that this
-// plugin needs.
+// manifest is the plugin manifest with the fields that this plugin needs.
 type manifest struct {
 	Schema       string            `json:"schema"`
 	Name         string            `json:"name"`
@@ -53,17 +50,13 @@ type manifest struct {
 	Module       module            `json:"module"`
 	Kinds        []abi.Kind        `json:"kinds"`
 	Config       map[string]string `json:"config"`
-	Capabilities capabilities      `json:"capabilities"`
+	Capabilities map[string][]need `json:"capabilities"`
 }
 
 type module struct {
 	Path   string `json:"path"`
 	SHA256 string `json:"sha256"`
 	Size   int64  `json:"size"`
-}
-
-type capabilities struct {
-	HTTP []need `json:"http"`
 }
 
 type need struct {
@@ -88,7 +81,7 @@ func Build(ctx context.Context, o Options) (Result, error) {
 		return Result{}, fmt.Errorf("finding the output folder: %w", err)
 	}
 	res := Result{Manifest: filepath.Join(out, "manifest.json"), Module: filepath.Join(out, "protected-app.wasm")}
-	if err := compile(ctx, o, res.Module); err != nil {
+	if err := compile(ctx, o.Dir, res.Module); err != nil {
 		return Result{}, err
 	}
 	wasm, err := os.ReadFile(res.Module)
@@ -101,8 +94,7 @@ func Build(ctx context.Context, o Options) (Result, error) {
 	doc, err := json.MarshalIndent(manifest{
 		Schema: "revoker.plugin/v1", Name: "protected-app", Version: version, ABI: "1.0", App: o.App, Runtime: "wasm",
 		Module: module{Path: filepath.Base(res.Module), SHA256: res.SHA256, Size: res.Size},
-		Kinds:  abi.Order(), Config: settings,
-		Capabilities: capabilities{HTTP: needs()},
+		Kinds:  abi.Order(), Config: settings, Capabilities: map[string][]need{"http": needs()},
 	}, "", "  ")
 	if err != nil {
 		return Result{}, fmt.Errorf("encoding the manifest: %w", err)
@@ -113,41 +105,37 @@ func Build(ctx context.Context, o Options) (Result, error) {
 	return res, nil
 }
 
-// needs is where the plugin goes: one place to read and revoke, and whoami, the
-// only place a user's credential may be sent. Host and port come from base_url;
-// the operator's grant says which private ranges they may have.
+// needs lists where the plugin sends requests: to read and revoke, and to whoami, the only place for a user's
+// credential. Host and port come from base_url. The operator's grant says which private ranges they may have.
 func needs() []need {
 	secrets := []string{"admin_token"}
+	users := []string{"/admin/users", "/admin/healthz"}
 	return []need{
-		{BaseURL: baseURL, Methods: []string{"GET", "POST", "DELETE"}, PathPrefix: []string{"/admin/users", "/admin/healthz"}, Secrets: secrets},
+		{BaseURL: baseURL, Methods: []string{"GET", "POST", "DELETE"}, PathPrefix: users, Secrets: secrets},
 		{BaseURL: baseURL, Methods: []string{"GET"}, PathPrefix: []string{"/admin/whoami"}, Secrets: secrets, Identify: true},
 	}
 }
 
-// config is empty when the operator's settings are to name the application.
+// config is empty if the operator's settings name the application.
 func config(base string) (map[string]string, error) {
 	if base == "" {
 		return map[string]string{}, nil
 	}
 	u, err := url.Parse(base)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" ||
+		u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return nil, fmt.Errorf("base URL %q is not scheme://host[:port]", base)
 	}
 	return map[string]string{baseURL: base}, nil
 }
 
-func compile(ctx context.Context, o Options, to string) error {
-	tool := o.Go
-	if tool == "" {
-		tool = "go"
-	}
-	cmd := exec.CommandContext(ctx, tool, "build", "-trimpath", "-buildvcs=false", "-buildmode=c-shared", "-ldflags=-s -w", "-o", to, pkg)
-	cmd.Dir = o.Dir
+func compile(ctx context.Context, dir, to string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-buildmode=c-shared",
+		"-ldflags=-s -w", "-o", to, pkg)
+	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOFLAGS=")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("building the plugin: %w\n%s", err, bytes.TrimSpace(stderr.Bytes()))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the plugin: %w\n%s", err, bytes.TrimSpace(out))
 	}
 	return nil
 }

@@ -1,5 +1,4 @@
-// Command hostile is a guest that misbehaves as its request's config asks. It is
-// built by the tests of the host.
+// Command hostile is a guest that misbehaves as its request's id says. The tests of the host build it.
 package main
 
 import (
@@ -27,7 +26,7 @@ func plugin() revoker.Plugin {
 	}
 }
 
-// sink keeps the compiler from removing work.
+// sink stops the compiler from removing work.
 var sink int
 
 func revoke(c *revoker.Context, kind revoker.Kind) revoker.Result {
@@ -62,10 +61,10 @@ func revoke(c *revoker.Context, kind revoker.Kind) revoker.Result {
 			println(strings.Repeat("y", 2000))
 		}
 	case "hog":
-		var keep [][]byte
+		var all [][]byte
 		for {
-			keep = append(keep, make([]byte, 1<<20))
-			sink += len(keep)
+			all = append(all, make([]byte, 1<<20))
+			sink += len(all)
 		}
 	case "report-flood":
 		for range 10_000 {
@@ -100,7 +99,9 @@ func send(c *revoker.Context, arg string) revoker.Result {
 		}
 	}
 	r := c.HTTP(method, target, opts...)
-	seen, _ := json.Marshal(map[string]any{"status": r.Status, "header": r.Header, "body": string(r.Body), "truncated": r.Truncated, "err": r.Err})
+	seen, _ := json.Marshal(map[string]any{
+		"status": r.Status, "header": r.Header, "body": string(r.Body), "truncated": r.Truncated, "err": r.Err,
+	})
 	c.Log(revoker.Info, "seen "+string(seen))
 	return c.FromHTTP(r)
 }
