@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
 )
@@ -56,10 +55,10 @@ type renderer struct {
 	budget     int // members that it may still read
 }
 
-func (h *Handler) renderer(tenant string, s *authz.SCIMRequest) *renderer {
+func (h *Handler) renderer(x *exchange) *renderer {
 	return &renderer{
-		base: h.o.Base(tenant), t: s.Type,
-		attributes: s.Query.Attributes, excluded: s.Query.Excluded,
+		base: h.o.Base(x.tenant), t: x.req.Type,
+		attributes: x.req.Query.Attributes, excluded: x.req.Query.Excluded,
 		limit: h.bounds.Members, budget: h.bounds.Members,
 	}
 }

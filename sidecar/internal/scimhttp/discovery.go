@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
 )
@@ -14,13 +13,13 @@ const configURN = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"
 
 // discover serves the three documents of RFC 7644 §4. It ignores paging, sorting and
 // attribute parameters. The decision has refused filters and methods other than GET.
-func (h *Handler) discover(w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
+func (h *Handler) discover(w http.ResponseWriter, x *exchange) error {
 	base := h.o.Base(x.tenant)
-	switch s.Endpoint {
+	switch x.req.Endpoint {
 	case endpointTypes:
-		return document(w, s.ID, typeDocuments(base))
+		return document(w, x.req.ID, typeDocuments(base))
 	case endpointSchemas:
-		return document(w, s.ID, schemaDocuments(base))
+		return document(w, x.req.ID, schemaDocuments(base))
 	default:
 		writeJSON(w, http.StatusOK, scim.Encode(h.config(base)))
 		return nil

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
 )
@@ -17,12 +16,12 @@ import (
 const attrMembers = "members"
 
 // createGroup serves POST /Groups, with or without members (RFC 7644 §3.3).
-func (h *Handler) createGroup(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
-	resource, members := splitMembers(s.Resource)
+func (h *Handler) createGroup(ctx context.Context, w http.ResponseWriter, x *exchange) error {
+	resource, members := splitMembers(x.req.Resource)
 	var made store.Group
 	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(), func(tx *store.Tx) error {
 		made = store.Group{Resource: resource.Clone()}
-		tx.Changed(slices.Sorted(maps.Keys(s.Resource))...)
+		tx.Changed(slices.Sorted(maps.Keys(x.req.Resource))...)
 		return tx.CreateGroup(&made, members)
 	})
 	if err != nil {
@@ -30,7 +29,7 @@ func (h *Handler) createGroup(ctx context.Context, w http.ResponseWriter, x *exc
 	}
 	made.Version = seq
 	x.resource, x.seq = made.ID, uint64(seq)
-	h.answerGroup(ctx, w, x, s, http.StatusCreated, &made)
+	h.answerGroup(ctx, w, x, http.StatusCreated, &made)
 	return nil
 }
 
@@ -50,10 +49,10 @@ func splitMembers(o scim.Object) (scim.Object, []store.Member) {
 }
 
 // readGroup serves GET /Groups/{id} (RFC 7644 §3.4.1).
-func (h *Handler) readGroup(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
-	x.resource = s.ID
-	v := h.renderer(x.tenant, s)
-	return h.read(ctx, w, x, func(r *store.Reader) ([]byte, error) { return v.wholeGroup(r, s.ID) })
+func (h *Handler) readGroup(ctx context.Context, w http.ResponseWriter, x *exchange) error {
+	x.resource = x.req.ID
+	v := h.renderer(x)
+	return h.read(ctx, w, x, func(r *store.Reader) ([]byte, error) { return v.wholeGroup(r, x.req.ID) })
 }
 
 // wholeGroup renders one group, however many members it has.
@@ -68,9 +67,9 @@ func (v *renderer) wholeGroup(r *store.Reader, id string) ([]byte, error) {
 
 // replaceGroup serves PUT /Groups/{id} (RFC 7644 §3.5.1). It writes only the members
 // that differ.
-func (h *Handler) replaceGroup(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
-	resource, members := splitMembers(s.Resource)
-	return h.changeGroup(ctx, w, x, s, func(tx *store.Tx, g *store.Group) (int, error) {
+func (h *Handler) replaceGroup(ctx context.Context, w http.ResponseWriter, x *exchange) error {
+	resource, members := splitMembers(x.req.Resource)
+	return h.changeGroup(ctx, w, x, func(tx *store.Tx, g *store.Group) (int, error) {
 		g.Resource = resource.Clone()
 		names, err := tx.UpdateGroup(g)
 		if err != nil {
@@ -84,13 +83,13 @@ func (h *Handler) replaceGroup(ctx context.Context, w http.ResponseWriter, x *ex
 // patchGroup serves PATCH /Groups/{id} (RFC 7644 §3.5.2). Operations on members change
 // edges, one key each, without reading the others. So clients that change different
 // members do not conflict.
-func (h *Handler) patchGroup(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
-	changes, rest, failed := scim.MemberChanges(s.Ops)
+func (h *Handler) patchGroup(ctx context.Context, w http.ResponseWriter, x *exchange) error {
+	changes, rest, failed := scim.MemberChanges(x.req.Ops)
 	if failed != nil {
 		return failed
 	}
-	return h.changeGroup(ctx, w, x, s, func(tx *store.Tx, g *store.Group) (int, error) {
-		resource, changed, failed := scim.Apply(s.Type, g.Resource, rest)
+	return h.changeGroup(ctx, w, x, func(tx *store.Tx, g *store.Group) (int, error) {
+		resource, changed, failed := scim.Apply(x.req.Type, g.Resource, rest)
 		if failed != nil {
 			return 0, failed
 		}
@@ -139,38 +138,38 @@ func changeMembers(tx *store.Tx, gid string, c scim.MemberChange) (int, error) {
 // changeGroup runs change in one transaction; change returns how many things it
 // changed. PUT answers with the group. PATCH answers 204 unless attributes were
 // requested (RFC 7644 §3.5.2): adding one member must not send 100,000 members back.
-func (h *Handler) changeGroup(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest,
+func (h *Handler) changeGroup(ctx context.Context, w http.ResponseWriter, x *exchange,
 	change func(*store.Tx, *store.Group) (int, error),
 ) error {
-	x.resource = s.ID
+	x.resource = x.req.ID
 	var after store.Group
 	n := 0 // changes
 	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(), func(tx *store.Tx) error {
-		g, err := tx.Group(s.ID)
+		g, err := tx.Group(x.req.ID)
 		if err != nil {
-			return fmt.Errorf("reading group %s: %w", s.ID, err)
+			return fmt.Errorf("reading group %s: %w", x.req.ID, err)
 		}
 		n, err = change(tx, &g)
 		after = g
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("changing group %s: %w", s.ID, err)
+		return fmt.Errorf("changing group %s: %w", x.req.ID, err)
 	}
 	if n > 0 {
 		after.Version, x.seq = seq, uint64(seq)
 	}
-	if x.method == http.MethodPatch && len(s.Query.Attributes) == 0 {
+	if x.method == http.MethodPatch && len(x.req.Query.Attributes) == 0 {
 		writeEmpty(w)
 		return nil
 	}
-	h.answerGroup(ctx, w, x, s, http.StatusOK, &after)
+	h.answerGroup(ctx, w, x, http.StatusOK, &after)
 	return nil
 }
 
 // deleteGroup serves DELETE /Groups/{id} (RFC 7644 §3.6).
-func (h *Handler) deleteGroup(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
-	if err := h.remove(ctx, x, s, (*store.Tx).DeleteGroup); err != nil {
+func (h *Handler) deleteGroup(ctx context.Context, w http.ResponseWriter, x *exchange) error {
+	if err := h.remove(ctx, x, (*store.Tx).DeleteGroup); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -180,10 +179,8 @@ func (h *Handler) deleteGroup(ctx context.Context, w http.ResponseWriter, x *exc
 // answerGroup renders a group after a change, with its members, from one snapshot. If
 // the group is deleted by now or cannot be read, it renders the committed resource
 // without members: the change is durable, so the answer reports success.
-func (h *Handler) answerGroup(
-	ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest, status int, g *store.Group,
-) {
-	v := h.renderer(x.tenant, s)
+func (h *Handler) answerGroup(ctx context.Context, w http.ResponseWriter, x *exchange, status int, g *store.Group) {
+	v := h.renderer(x)
 	body, err := h.render(context.WithoutCancel(ctx), x, func(r *store.Reader) ([]byte, error) {
 		return v.wholeGroup(r, g.ID)
 	})

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
 )
@@ -133,34 +132,34 @@ func tooMany(limit int) error {
 }
 
 // listUsers serves GET /Users (RFC 7644 §3.4.2).
-func (h *Handler) listUsers(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
-	v := h.renderer(x.tenant, s)
+func (h *Handler) listUsers(ctx context.Context, w http.ResponseWriter, x *exchange) error {
+	v := h.renderer(x)
 	return h.read(ctx, w, x, func(r *store.Reader) ([]byte, error) {
-		return list(h, s.Query, source[store.User]{
+		return list(h, x.req.Query, source[store.User]{
 			count:   r.CountUsers,
 			indexed: []string{"userName", "externalId", "emails.value"},
 			page:    r.UserPage,
 			each:    r.Users,
 			byID:    r.User,
 			ids:     r.UserIDs,
-			match:   v.userMatcher(r, s.Query.Filter),
+			match:   v.userMatcher(r, x.req.Query.Filter),
 			render:  func(u store.User) ([]byte, error) { return v.user(r, &u) },
 		})
 	})
 }
 
 // listGroups serves GET /Groups (RFC 7644 §3.4.2).
-func (h *Handler) listGroups(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
-	v := h.renderer(x.tenant, s)
+func (h *Handler) listGroups(ctx context.Context, w http.ResponseWriter, x *exchange) error {
+	v := h.renderer(x)
 	return h.read(ctx, w, x, func(r *store.Reader) ([]byte, error) {
-		return list(h, s.Query, source[store.Group]{
+		return list(h, x.req.Query, source[store.Group]{
 			count:   r.CountGroups,
 			indexed: []string{"displayName", "externalId", "members.value"},
 			page:    r.GroupPage,
 			each:    r.Groups,
 			byID:    r.Group,
 			ids:     r.GroupIDs,
-			match:   v.groupMatcher(r, s.Query.Filter),
+			match:   v.groupMatcher(r, x.req.Query.Filter),
 			render:  func(g store.Group) ([]byte, error) { return v.group(r, &g) },
 		})
 	})

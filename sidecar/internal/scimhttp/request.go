@@ -26,10 +26,11 @@ type exchange struct {
 	route    string // "PATCH /Users/{id}": bounded, for metrics
 
 	decision authz.Decision
-	resource string // id of the resource, once known
-	seq      uint64 // of the change, 0 if nothing was written
-	reason   string // why the request did not succeed
-	err      error  // of a 5xx, for the log only
+	req      *authz.SCIMRequest // of the decision, once it allowed the request
+	resource string             // id of the resource, once known
+	seq      uint64             // of the change, 0 if nothing was written
+	reason   string             // why the request did not succeed
+	err      error              // of a 5xx, for the log only
 }
 
 // begin reads what needs no decision.

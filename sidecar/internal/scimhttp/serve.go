@@ -8,7 +8,6 @@ import (
 	"runtime"
 	"strings"
 
-	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/store"
 )
 
@@ -110,37 +109,38 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if len(x.decision.Warn) > 0 {
 		w.Header().Set("SCIM-Profile-Deviation", strings.Join(x.decision.Warn, ", "))
 	}
-	return h.act(ctx, w, x, x.decision.SCIM)
+	x.req = x.decision.SCIM
+	return h.act(ctx, w, x)
 }
 
 // act runs the operation. The decision allowed the route, so a route without an
 // operation is a fault of this service.
-func (h *Handler) act(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
-	switch s.Endpoint {
+func (h *Handler) act(ctx context.Context, w http.ResponseWriter, x *exchange) error {
+	switch x.req.Endpoint {
 	case endpointUsers, endpointGroups:
-		if op := h.operation(x.method, s); op != nil {
-			return op(ctx, w, x, s)
+		if op := h.operation(x); op != nil {
+			return op(ctx, w, x)
 		}
 	case endpointConfig, endpointTypes, endpointSchemas:
 		if x.method == http.MethodGet {
-			return h.discover(w, x, s)
+			return h.discover(w, x)
 		}
 	}
 	return fmt.Errorf("serving %s: allowed, but there is no operation for it", x.route)
 }
 
 // operation is one of the twelve operations on resources.
-type operation func(context.Context, http.ResponseWriter, *exchange, *authz.SCIMRequest) error
+type operation func(context.Context, http.ResponseWriter, *exchange) error
 
-func (h *Handler) operation(method string, s *authz.SCIMRequest) operation {
+func (h *Handler) operation(x *exchange) operation {
 	pick := func(user, group operation) operation {
-		if s.Endpoint == endpointUsers {
+		if x.req.Endpoint == endpointUsers {
 			return user
 		}
 		return group
 	}
-	one := s.ID != ""
-	switch {
+	one := x.req.ID != ""
+	switch method := x.method; {
 	case method == http.MethodGet && one:
 		return pick(h.readUser, h.readGroup)
 	case method == http.MethodGet:

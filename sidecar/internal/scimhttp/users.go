@@ -8,16 +8,15 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
 )
 
 // createUser serves POST /Users (RFC 7644 §3.3).
-func (h *Handler) createUser(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
+func (h *Handler) createUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	var made store.User
 	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(), func(tx *store.Tx) error {
-		made = store.User{Resource: withActive(s.Resource, true)}
+		made = store.User{Resource: withActive(x.req.Resource, true)}
 		tx.Changed(slices.Sorted(maps.Keys(made.Resource))...)
 		return tx.CreateUser(&made)
 	})
@@ -29,7 +28,7 @@ func (h *Handler) createUser(ctx context.Context, w http.ResponseWriter, x *exch
 	if !made.Active() {
 		h.afterLock(ctx, x, made.ID)
 	}
-	h.answerUser(ctx, w, x, s, http.StatusCreated, &made)
+	h.answerUser(ctx, w, x, http.StatusCreated, &made)
 	return nil
 }
 
@@ -44,13 +43,13 @@ func withActive(o scim.Object, active bool) scim.Object {
 }
 
 // readUser serves GET /Users/{id} (RFC 7644 §3.4.1).
-func (h *Handler) readUser(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
-	x.resource = s.ID
-	v := h.renderer(x.tenant, s)
+func (h *Handler) readUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
+	x.resource = x.req.ID
+	v := h.renderer(x)
 	return h.read(ctx, w, x, func(r *store.Reader) ([]byte, error) {
-		u, err := r.User(s.ID)
+		u, err := r.User(x.req.ID)
 		if err != nil {
-			return nil, fmt.Errorf("reading user %s: %w", s.ID, err)
+			return nil, fmt.Errorf("reading user %s: %w", x.req.ID, err)
 		}
 		return v.user(r, &u)
 	})
@@ -59,18 +58,18 @@ func (h *Handler) readUser(ctx context.Context, w http.ResponseWriter, x *exchan
 // replaceUser serves PUT /Users/{id} (RFC 7644 §3.5.1). It clears what the body
 // omits, except active: the default true would unlock a user by accident, so the
 // stored value stays.
-func (h *Handler) replaceUser(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
-	return h.changeUser(ctx, w, x, s, func(u store.User) (scim.Object, error) {
-		return withActive(s.Resource, u.Active()), nil
+func (h *Handler) replaceUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
+	return h.changeUser(ctx, w, x, func(u store.User) (scim.Object, error) {
+		return withActive(x.req.Resource, u.Active()), nil
 	})
 }
 
 // patchUser serves PATCH /Users/{id} (RFC 7644 §3.5.2). All operations take effect in
 // one transaction, or none does. As in replaceUser, active keeps its stored value when
 // it ends up unassigned: only active true unlocks a user.
-func (h *Handler) patchUser(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
-	return h.changeUser(ctx, w, x, s, func(u store.User) (scim.Object, error) {
-		o, _, failed := scim.Apply(s.Type, u.Resource, s.Ops)
+func (h *Handler) patchUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
+	return h.changeUser(ctx, w, x, func(u store.User) (scim.Object, error) {
+		o, _, failed := scim.Apply(x.req.Type, u.Resource, x.req.Ops)
 		if failed != nil {
 			return nil, failed
 		}
@@ -78,20 +77,20 @@ func (h *Handler) patchUser(ctx context.Context, w http.ResponseWriter, x *excha
 	})
 }
 
-// changeUser runs next on the stored user inside one transaction and answers with
-// the result. store.Tx.UpdateUser decides what changed and deactivates the user,
-// however active came to be false. When a request names active and leaves an
-// inactive user as is, the store retries the jobs that are not verified.
-func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest,
+// changeUser runs next on the stored user in one transaction and answers with the
+// result. store.Tx.UpdateUser decides what changed, and deactivates the user whenever
+// active becomes false. If a request names active and leaves an inactive user unchanged,
+// the store retries the jobs that are not verified.
+func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exchange,
 	next func(store.User) (scim.Object, error),
 ) error {
-	x.resource = s.ID
+	x.resource = x.req.ID
 	var after store.User
 	var changed, retried bool
 	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(), func(tx *store.Tx) error {
 		var err error
-		if after, err = tx.User(s.ID); err != nil {
-			return fmt.Errorf("reading user %s: %w", s.ID, err)
+		if after, err = tx.User(x.req.ID); err != nil {
+			return fmt.Errorf("reading user %s: %w", x.req.ID, err)
 		}
 		if after.Resource, err = next(after); err != nil {
 			return err
@@ -101,49 +100,47 @@ func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exch
 			return err
 		}
 		changed = len(names) > 0
-		if retried = !changed && !after.Active() && namesActive(s); retried {
-			return tx.RetryJobs(s.ID)
+		if retried = !changed && !after.Active() && x.namesActive(); retried {
+			return tx.RetryJobs(x.req.ID)
 		}
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("changing user %s: %w", s.ID, err)
+		return fmt.Errorf("changing user %s: %w", x.req.ID, err)
 	}
 	if changed {
 		after.Version, x.seq = seq, uint64(seq)
 	}
 	if !after.Active() && (changed || retried) {
-		h.afterLock(ctx, x, s.ID)
+		h.afterLock(ctx, x, x.req.ID)
 	}
-	h.answerUser(ctx, w, x, s, http.StatusOK, &after)
+	h.answerUser(ctx, w, x, http.StatusOK, &after)
 	return nil
 }
 
 // namesActive reports whether the request sets or removes active.
-func namesActive(s *authz.SCIMRequest) bool {
-	_, put := s.Resource["active"]
-	return put || slices.ContainsFunc(s.Ops, func(op scim.Op) bool { return op.Target == "active" })
+func (x *exchange) namesActive() bool {
+	_, put := x.req.Resource["active"]
+	return put || slices.ContainsFunc(x.req.Ops, func(op scim.Op) bool { return op.Target == "active" })
 }
 
 // deleteUser serves DELETE /Users/{id} (RFC 7644 §3.6). It locks the user like a
 // deactivation.
-func (h *Handler) deleteUser(ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest) error {
-	if err := h.remove(ctx, x, s, (*store.Tx).DeleteUser); err != nil {
+func (h *Handler) deleteUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
+	if err := h.remove(ctx, x, (*store.Tx).DeleteUser); err != nil {
 		return err
 	}
-	h.afterLock(ctx, x, s.ID)
+	h.afterLock(ctx, x, x.req.ID)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
 // remove deletes the resource with del.
-func (h *Handler) remove(
-	ctx context.Context, x *exchange, s *authz.SCIMRequest, del func(tx *store.Tx, id string) error,
-) error {
-	x.resource = s.ID
-	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(), func(tx *store.Tx) error { return del(tx, s.ID) })
+func (h *Handler) remove(ctx context.Context, x *exchange, del func(tx *store.Tx, id string) error) error {
+	x.resource = x.req.ID
+	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(), func(tx *store.Tx) error { return del(tx, x.req.ID) })
 	if err != nil {
-		return fmt.Errorf("deleting %s: %w", s.ID, err)
+		return fmt.Errorf("deleting %s: %w", x.req.ID, err)
 	}
 	x.seq = uint64(seq)
 	return nil
@@ -151,10 +148,8 @@ func (h *Handler) remove(
 
 // answerUser renders u as committed, with its present groups. If these cannot be
 // read, the answer omits them: the change is durable, so the answer reports success.
-func (h *Handler) answerUser(
-	ctx context.Context, w http.ResponseWriter, x *exchange, s *authz.SCIMRequest, status int, u *store.User,
-) {
-	v := h.renderer(x.tenant, s)
+func (h *Handler) answerUser(ctx context.Context, w http.ResponseWriter, x *exchange, status int, u *store.User) {
+	v := h.renderer(x)
 	body, err := h.render(context.WithoutCancel(ctx), x, func(r *store.Reader) ([]byte, error) { return v.user(r, u) })
 	if err != nil {
 		x.err = fmt.Errorf("rendering user %s after the change: %w", u.ID, err)
