@@ -55,9 +55,8 @@ func (c *adminClient) get(ctx context.Context, path string) ([]byte, http.Header
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, nil, hinted{
-			fmt.Errorf("asking the admin listener: %w", err), "is `scimward serve` running with this configuration?",
-		}
+		return nil, nil, hinted(fmt.Errorf("asking the admin listener: %w", err),
+			"is `scimward serve` running with this configuration?")
 	}
 	defer res.Body.Close() //nolint:errcheck // read only
 	if err := c.ours(res.Header); err != nil {
@@ -77,16 +76,13 @@ func (c *adminClient) get(ctx context.Context, path string) ([]byte, http.Header
 func (c *adminClient) ours(h http.Header) error {
 	data, err := url.PathUnescape(h.Get(sidecar.HeaderDataDir))
 	if err != nil || data == "" {
-		return hinted{
-			fmt.Errorf("another program than scimward answers on %s", c.addr), "choose another port for listen.admin",
-		}
+		return hinted(fmt.Errorf("another program than scimward answers on %s", c.addr),
+			"choose another port for listen.admin")
 	}
 	if !sameFolder(data, c.data) {
-		return hinted{
-			fmt.Errorf("another scimward answers on %s (data in %s), not the one of this configuration (data in %s)",
-				c.addr, data, c.data),
-			"name its configuration with -c FILE, or give each its own listen.admin",
-		}
+		err := fmt.Errorf("another scimward answers on %s (data in %s), not the one of this configuration (data in %s)",
+			c.addr, data, c.data)
+		return hinted(err, "name its configuration with -c FILE, or give each its own listen.admin")
 	}
 	return nil
 }
@@ -122,5 +118,5 @@ func problem(status int, body []byte) error {
 	if p.More {
 		b.WriteString("\nand more, which you find by id only")
 	}
-	return hinted{errors.New(columns(b.String())), "scimward evidence " + p.Matches[0].User}
+	return hinted(errors.New(columns(b.String())), "scimward evidence "+p.Matches[0].User)
 }

@@ -4,28 +4,19 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/scimward/scimward/sidecar/config"
 )
 
 func newConfig() *cobra.Command {
-	c := &cobra.Command{Use: "config", Short: "check a configuration file"}
-	check := &cobra.Command{
-		Use:   "check",
-		Short: "report every fault of a configuration file, or say that it is valid",
-		Args:  noArgs,
-	}
-	file := configFlag(check)
-	check.RunE = func(c *cobra.Command, _ []string) error {
-		cfg, err := loadConfig(*file)
-		if err != nil {
+	check := &cobra.Command{Use: "check", Short: "report every fault of a configuration file, or say that it is valid"}
+	return groupOf("config", "check a configuration file",
+		withConfig(check, func(c *cobra.Command, file string, cfg *config.Config) error {
+			apps := 0
+			for range cfg.AllApps() {
+				apps++
+			}
+			_, err := fmt.Fprintf(c.OutOrStdout(), "%s: valid (%d tenant(s), %d app(s))\n", file, len(cfg.Tenants), apps)
 			return err
-		}
-		apps := 0
-		for range cfg.AllApps() {
-			apps++
-		}
-		_, _ = fmt.Fprintf(c.OutOrStdout(), "%s: valid (%d tenant(s), %d app(s))\n", *file, len(cfg.Tenants), apps)
-		return nil
-	}
-	c.AddCommand(check)
-	return c
+		}))
 }

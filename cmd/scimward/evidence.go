@@ -37,7 +37,7 @@ prints a summary; --json prints the sealed report that
 	out := c.Flags().StringP("output", "o", "", "write to `FILE` instead of standard output")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if *asJSON && *asHTML {
-			return usageError{errors.New("choose one of --json and --html")}
+			return usage(errors.New("choose one of --json and --html"))
 		}
 		admin, cfg, err := newAdminClient(*file)
 		if err != nil {
@@ -74,7 +74,7 @@ prints a summary; --json prints the sealed report that
 // tenantOf returns the named tenant, or the only one.
 func tenantOf(cfg *config.Config, named string) (string, error) {
 	if named == "" && len(cfg.Tenants) != 1 {
-		return "", usageError{fmt.Errorf("name the tenant with --tenant: there are %d", len(cfg.Tenants))}
+		return "", usage(fmt.Errorf("name the tenant with --tenant: there are %d", len(cfg.Tenants)))
 	}
 	if named == "" {
 		named = cfg.Tenants[0].Name

@@ -72,7 +72,7 @@ a first try. It does not overwrite files.`,
 	f.StringVar(&o.Key, "key", "", "`FILE` with the private key of the certificate")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := o.check(); err != nil {
-			return usageError{err}
+			return usage(err)
 		}
 		files, err := o.write(args[0])
 		if err != nil {
@@ -199,7 +199,7 @@ func (o *initOptions) text() ([]byte, error) {
 func writeNew(name string, b []byte, mode fs.FileMode) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if errors.Is(err, fs.ErrExist) {
-		return hinted{fmt.Errorf("%s exists; init does not overwrite it", name), "name another folder, or remove the file"}
+		return hinted(fmt.Errorf("%s exists; init does not overwrite it", name), "name another folder, or remove the file")
 	}
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", name, err)

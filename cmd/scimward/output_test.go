@@ -43,7 +43,7 @@ func TestHintsFitTheFault(t *testing.T) {
 		"other":     {errors.New("a fault"), ""},
 	} {
 		err := explain(fmt.Errorf("reading configuration: %w", tt.err))
-		var h hinted
+		var h failure
 		errors.As(err, &h)
 		if !errors.Is(err, tt.err) || !strings.Contains(h.hint, tt.hint) || tt.hint == "" && h.hint != "" {
 			t.Errorf("%s: %v, hint %q", name, err, h.hint)

@@ -14,7 +14,7 @@ func newPluginWorker() *cobra.Command {
 		Args: cobra.ArbitraryArgs, DisableFlagParsing: true,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if code := plugins.RunWorker(c.Context(), c.InOrStdin(), c.OutOrStdout()); code != 0 {
-				return exitError{code}
+				return failure{errSilent, code, ""}
 			}
 			return nil
 		},

@@ -5,32 +5,33 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/scimward/scimward/sidecar/config"
 )
 
-// usageError is a fault of the command line: exit code 2.
-type usageError struct{ err error }
-
-func (e usageError) Error() string { return e.err.Error() }
-func (e usageError) Unwrap() error { return e.err }
-
-// exitError ends the process with a code and prints nothing.
-type exitError struct{ code int }
-
-func (e exitError) Error() string { return fmt.Sprintf("exit code %d", e.code) }
-
-// hinted is an error with a line that says what to do next.
-type hinted struct {
-	err  error
-	hint string
+// failure is an error with an exit code and a line that says what to do next.
+type failure struct {
+	error
+	code int
+	hint string // "" prints none
 }
 
-func (e hinted) Error() string { return e.err.Error() }
-func (e hinted) Unwrap() error { return e.err }
+func (f failure) Unwrap() error { return f.error }
+
+// hinted is an error that exits 1 with a hint.
+func hinted(err error, hint string) error { return failure{err, 1, hint} }
+
+// usage is a fault of the command line. It exits 2.
+func usage(err error) error { return failure{err, 2, "run `scimward help` for the commands"} }
+
+// errSilent is behind an exit code for which the command has printed the reason.
+var errSilent = errors.New("see the output")
 
 // run executes one command line and returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
@@ -40,26 +41,21 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	var exit exitError
-	var usage usageError
-	var hint hinted
-	switch {
-	case err == nil:
+	if err == nil {
 		return 0
-	case errors.As(err, &exit):
-		return exit.code
+	}
+	fail := failure{code: 1}
+	_ = errors.As(err, &fail)
+	if errors.Is(err, errSilent) {
+		return fail.code
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		_, _ = fmt.Fprintln(stderr, "scimward:", line)
 	}
-	if errors.As(err, &hint) {
-		_, _ = fmt.Fprintln(stderr, "scimward: hint:", hint.hint)
+	if fail.hint != "" {
+		_, _ = fmt.Fprintln(stderr, "scimward: hint:", fail.hint)
 	}
-	if errors.As(err, &usage) {
-		_, _ = fmt.Fprintln(stderr, "scimward: hint: run `scimward help` for the commands")
-		return 2
-	}
-	return 1
+	return fail.code
 }
 
 func newRoot() *cobra.Command {
@@ -79,7 +75,7 @@ Look:    scimward status             is it ready, and who still has access?
 		SilenceUsage:  true,
 		Version:       version(),
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newStore(),
 		newPluginWorker())
 	complete(root)
@@ -95,7 +91,7 @@ func complete(c *cobra.Command) {
 	case args != nil:
 		c.Args = func(cmd *cobra.Command, a []string) error {
 			if err := args(cmd, a); err != nil {
-				return usageError{err}
+				return usage(err)
 			}
 			return nil
 		}
@@ -108,7 +104,7 @@ func complete(c *cobra.Command) {
 // group runs when a command line names no subcommand.
 func group(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usageError{fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())}
+		return usage(fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath()))
 	}
 	return c.Help()
 }
@@ -127,6 +123,38 @@ func noArgs(c *cobra.Command, args []string) error {
 // configFlag adds -c to a command.
 func configFlag(c *cobra.Command) *string {
 	return c.Flags().StringP("config", "c", "scimward.yaml", "configuration `FILE`")
+}
+
+// withConfig makes a command that takes a configuration file and no arguments.
+func withConfig(c *cobra.Command, run func(c *cobra.Command, file string, cfg *config.Config) error) *cobra.Command {
+	file := configFlag(c)
+	c.Args = noArgs
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		cfg, err := config.Load(*file)
+		if err != nil {
+			return explain(err)
+		}
+		return run(c, *file, cfg)
+	}
+	return c
+}
+
+// explain adds a hint to the error of a configuration that cannot be read.
+func explain(err error) error {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return hinted(err, "name it with -c FILE, or write one with `scimward init DIR`")
+	case errors.Is(err, fs.ErrPermission):
+		return hinted(err, "run this as a user that may read it")
+	}
+	return err
+}
+
+// groupOf makes a command that only has subcommands.
+func groupOf(use, short string, subs ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{Use: use, Short: short}
+	c.AddCommand(subs...)
+	return c
 }
 
 func version() string {

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net/url"
 
@@ -15,51 +13,28 @@ import (
 )
 
 func newServe() *cobra.Command {
-	c := &cobra.Command{
+	return withConfig(&cobra.Command{
 		Use:   "serve",
 		Short: "run the sidecar until SIGTERM or SIGINT",
 		Long: `Opens the store, loads policy, keys and plugins, and serves the authz, scim and
 admin listeners. On SIGTERM it accepts no more, finishes running requests, releases
 its leases and exits 0, within the configured drain time.`,
-		Args: noArgs,
-	}
-	file := configFlag(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		cfg, err := loadConfig(*file)
-		if err != nil {
-			return err
-		}
-		logger := newLogger(c.ErrOrStderr(), cfg.Log.Level)
-		s, err := sidecar.New(c.Context(), sidecar.Options{Config: cfg, Version: version(), Logger: logger})
-		if err != nil {
-			return err
-		}
-		_, scim, admin := s.Addrs()
-		_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: %s for %d tenant(s); scim %s, admin %s\n",
-			version(), len(cfg.Tenants), scim, admin)
-		if err := s.Run(c.Context()); err != nil {
-			return fmt.Errorf("serving: %w", err)
-		}
-		return nil
-	}
-	return c
+	}, serve)
 }
 
-// loadConfig loads a file. Its errors have a hint.
-func loadConfig(file string) (*config.Config, error) {
-	cfg, err := config.Load(file)
-	return cfg, explain(err)
-}
-
-// explain adds a hint to the error of a configuration that cannot be read.
-func explain(err error) error {
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return hinted{err, "name it with -c FILE, or write one with `scimward init DIR`"}
-	case errors.Is(err, fs.ErrPermission):
-		return hinted{err, "run this as a user that may read it"}
+func serve(c *cobra.Command, _ string, cfg *config.Config) error {
+	logger := newLogger(c.ErrOrStderr(), cfg.Log.Level)
+	s, err := sidecar.New(c.Context(), sidecar.Options{Config: cfg, Version: version(), Logger: logger})
+	if err != nil {
+		return err
 	}
-	return err
+	_, scim, admin := s.Addrs()
+	_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: %s for %d tenant(s); scim %s, admin %s\n",
+		version(), len(cfg.Tenants), scim, admin)
+	if err := s.Run(c.Context()); err != nil {
+		return fmt.Errorf("serving: %w", err)
+	}
+	return nil
 }
 
 // newLogger writes JSON lines. It logs only the path of a URL, so that no query string reaches the log, and durations

@@ -45,7 +45,7 @@ leavers whose credentials are not all revoked, the longest wait first.`,
 			return fmt.Errorf("printing the status: %w", err)
 		}
 		if !well(&s) {
-			return exitError{1}
+			return failure{errSilent, 1, ""}
 		}
 		return nil
 	}
