@@ -19,7 +19,7 @@ import (
 	"github.com/scimward/scimward/store/storetest"
 )
 
-// service is the API over a store with one leaver and one failing component.
+// service is the API over a store with one leaver.
 type service struct {
 	t          *testing.T
 	store      *store.Store
@@ -32,9 +32,7 @@ type service struct {
 func newService(t *testing.T, unix bool) *service {
 	t.Helper()
 	s := serviceOn(t, storetest.New(t), unix)
-	u := &store.User{Resource: scim.Object{"schemas": []any{scim.UserURN}, "userName": "ada", "active": true}}
-	s.update(func(tx *store.Tx) error { u.ID = ""; return tx.CreateUser(u) })
-	s.id = u.ID
+	s.id = s.create("ada")
 	s.update(func(tx *store.Tx) error {
 		row, err := tx.User(s.id)
 		if err != nil {
@@ -47,19 +45,26 @@ func newService(t *testing.T, unix bool) *service {
 	return s
 }
 
-// serviceOn is the API over st.
+// serviceOn returns the API over st.
 func serviceOn(t *testing.T, st *store.Store, unix bool) *service {
 	t.Helper()
-	s := &service{t: t, store: st, now: time.Now().Add(90 * time.Second), components: []admin.Component{{Name: "store", Ready: true}}}
+	s := &service{
+		t: t, store: st, now: time.Now().Add(90 * time.Second),
+		components: []admin.Component{{Name: "store", Ready: true}},
+	}
 	reg := prometheus.NewRegistry()
 	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "scimward_test_total", Help: "test"})
 	reg.MustRegister(c)
 	mux := http.NewServeMux()
 	admin.New(admin.Options{
-		Store: s.store, Tenants: []string{"acme", "globex"}, Version: "v9", DataDir: "/var/lib/söme folder", Gatherer: reg, Now: func() time.Time { return s.now },
+		Store: s.store, Tenants: []string{"acme", "globex"}, Version: "v9", DataDir: "/var/lib/söme folder",
+		Gatherer: reg, Now: func() time.Time { return s.now },
 		Components: func(context.Context) []admin.Component { return s.components },
 		Plugins: func(context.Context) []admin.PluginStatus {
-			return []admin.PluginStatus{{Tenant: "acme", App: "app", Name: "p", Version: "1", Health: "error", Message: "the admin API refuses the admin token"}}
+			return []admin.PluginStatus{{
+				Tenant: "acme", App: "app", Name: "p", Version: "1", Health: "error",
+				Message: "the admin API refuses the admin token",
+			}}
 		},
 		Sign: func(tenant string, _ map[string]any) (string, error) { return "signed-by-" + tenant, nil },
 	}).Mount(mux)
@@ -72,6 +77,14 @@ func (s *service) update(fn func(*store.Tx) error) {
 	if _, err := s.store.Update(s.t.Context(), "acme", storetest.Cause("test"), fn); err != nil {
 		s.t.Fatal(err)
 	}
+}
+
+// create makes an active user and returns its id.
+func (s *service) create(name string) string {
+	s.t.Helper()
+	u := &store.User{Resource: scim.Object{"schemas": []any{scim.UserURN}, "userName": name, "active": true}}
+	s.update(func(tx *store.Tx) error { u.ID = ""; return tx.CreateUser(u) })
+	return u.ID
 }
 
 func (s *service) do(method, target, host string) *httptest.ResponseRecorder {
@@ -96,15 +109,17 @@ func isProblem(t *testing.T, w *httptest.ResponseRecorder, status int, detail st
 		Status        int
 	}
 	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
-		t.Fatalf("%d %q is no JSON: %v", w.Code, w.Body, err)
+		t.Fatalf("%d %q is not JSON: %v", w.Code, w.Body, err)
 	}
-	if w.Code != status || p.Status != status || p.Title == "" || !strings.Contains(p.Detail, detail) || w.Header().Get("Content-Type") != "application/problem+json" {
-		t.Errorf("%d %s %+v, want %d with %q", w.Code, w.Header().Get("Content-Type"), p, status, detail)
+	if w.Code != status || p.Status != status || p.Title == "" || !strings.Contains(p.Detail, detail) {
+		t.Errorf("%d %+v, want %d with %q", w.Code, p, status, detail)
+	}
+	if got := w.Header().Get("Content-Type"); got != "application/problem+json" {
+		t.Errorf("content type %q, want that of a problem", got)
 	}
 }
 
-// TestGuard: a web page must not reach the listener through a name of its own that
-// resolves to loopback.
+// TestGuard: a web page must not reach the listener through a name that resolves to loopback.
 func TestGuard(t *testing.T) {
 	tests := []struct {
 		host string
@@ -153,8 +168,9 @@ func TestHealthAndReadiness(t *testing.T) {
 	s.components = append(s.components, admin.Component{Name: "plugins", Message: "acme/app: digest differs"})
 	w := s.get("/readyz")
 	var got []admin.Component
-	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != 503 || len(got) != 2 || got[1].Ready || got[1].Message == "" {
-		t.Errorf("readyz: %d %s %v, want 503 that says why", w.Code, w.Body, err)
+	err := json.Unmarshal(w.Body.Bytes(), &got)
+	if err != nil || w.Code != 503 || len(got) != 2 || got[1].Ready || got[1].Message == "" {
+		t.Errorf("readyz: %d %s %v, want 503 with a message", w.Code, w.Body, err)
 	}
 	if w := s.get("/healthz"); w.Code != 200 {
 		t.Errorf("healthz while not ready: %d", w.Code)
@@ -166,15 +182,7 @@ func TestHealthAndReadiness(t *testing.T) {
 
 func TestStatus(t *testing.T) {
 	s := newService(t, false)
-	read := func() (st admin.Status) {
-		t.Helper()
-		w := s.get("/v1/status")
-		if err := json.Unmarshal(w.Body.Bytes(), &st); err != nil || w.Code != 200 {
-			t.Fatalf("%d %s: %v", w.Code, w.Body, err)
-		}
-		return st
-	}
-	st := read()
+	st := s.status()
 	if st.Version != "v9" || !st.Ready || st.Applied == 0 || len(st.Tenants) != 2 {
 		t.Fatalf("status %+v", st)
 	}
@@ -185,7 +193,7 @@ func TestStatus(t *testing.T) {
 		t.Errorf("plugins: %+v", st.Plugins)
 	}
 	if g := st.Tenants[1]; g.Users != 0 || g.Open != 0 {
-		t.Errorf("globex sees acme's: %+v", g)
+		t.Errorf("globex shows what acme has: %+v", g)
 	}
 	s.update(func(tx *store.Tx) error {
 		o, err := tx.Offboarding(s.id, 1)
@@ -196,13 +204,13 @@ func TestStatus(t *testing.T) {
 		return tx.SaveOffboarding(&o)
 	})
 	s.components[0].Ready = false
-	if st = read(); st.Ready || st.Tenants[0].Breached != 1 {
+	if st = s.status(); st.Ready || st.Tenants[0].Breached != 1 {
 		t.Errorf("status %+v, want not ready and one breach", st)
 	}
 }
 
-// TestEvidence: by id and by name, sealed, as JSON that holds and as a page; a
-// tenant or user that is not known is 404 and tells nothing of others.
+// TestEvidence: the report comes by id and by name, sealed, as valid JSON and as a page. An
+// unknown tenant or user is 404.
 func TestEvidence(t *testing.T) {
 	s := newService(t, false)
 	for _, who := range []string{s.id, "ada", "ADA"} {
@@ -211,51 +219,53 @@ func TestEvidence(t *testing.T) {
 		if err != nil || w.Code != 200 {
 			t.Fatalf("%s: %d %v", who, w.Code, err)
 		}
-		if rep.User != s.id || rep.Seal.JWS != "signed-by-acme" || rep.Status != revoke.StatusRunning || len(rep.Offboardings[0].Kinds) != len(abi.Order()) {
+		if rep.User != s.id || rep.Seal.JWS != "signed-by-acme" || rep.Status != revoke.StatusRunning ||
+			len(rep.Offboardings[0].Kinds) != len(abi.Order()) {
 			t.Errorf("%s: %+v", who, rep)
 		}
 	}
 	w := s.get("/v1/tenants/acme/evidence/ada?format=html")
-	if csp := w.Header().Get("Content-Security-Policy"); w.Code != 200 || !strings.HasPrefix(csp, "default-src 'none'") || !strings.Contains(w.Body.String(), "Evidence of revocation") {
+	csp := w.Header().Get("Content-Security-Policy")
+	if w.Code != 200 || !strings.HasPrefix(csp, "default-src 'none'") ||
+		!strings.Contains(w.Body.String(), "Evidence of revocation") {
 		t.Errorf("page: %d, policy %q", w.Code, csp)
 	}
-	for _, path := range []string{"/v1/tenants/nobody/evidence/ada", "/v1/tenants/acme%2F/evidence/ada", "/v1/tenants/ACME/evidence/ada"} {
-		isProblem(t, s.get(path), 404, "no such tenant")
+	for _, tenant := range []string{"nobody", "acme%2F", "ACME"} {
+		isProblem(t, s.get("/v1/tenants/"+tenant+"/evidence/ada"), 404, "no such tenant")
 	}
-	for _, path := range []string{"/v1/tenants/globex/evidence/" + s.id, "/v1/tenants/globex/evidence/ada", "/v1/tenants/acme/evidence/bob", "/v1/tenants/acme/evidence/%00"} {
-		isProblem(t, s.get(path), 404, "no such user here")
+	unknown := []string{"globex/evidence/" + s.id, "globex/evidence/ada", "acme/evidence/bob", "acme/evidence/%00"}
+	for _, who := range unknown {
+		isProblem(t, s.get("/v1/tenants/"+who), 404, "no such user here")
 	}
 }
 
-// TestEvidenceByName: a name finds who left under it, also when somebody else has it
-// now; who never left is told from nobody, and several are listed.
+// TestEvidenceByName: a name finds the user who left under it, also when another user has the
+// name now. It lists several users, and 404 says whether the user exists and never left.
 func TestEvidenceByName(t *testing.T) {
 	s := newService(t, false)
-	create := func(name string) string {
-		u := &store.User{Resource: scim.Object{"schemas": []any{scim.UserURN}, "userName": name, "active": true}}
-		s.update(func(tx *store.Tx) error { u.ID = ""; return tx.CreateUser(u) })
-		return u.ID
-	}
 	s.update(func(tx *store.Tx) error { return tx.DeleteUser(s.id) })
-	again := create("ada")
+	again := s.create("ada")
 	w := s.get("/v1/tenants/acme/evidence/ada")
 	rep, err := revoke.Read(w.Body)
 	if err != nil || rep.User != s.id || w.Header().Get(admin.HeaderHolder) != again {
-		t.Fatalf("%d %v, report of %v, name held by %q; want %s and %s", w.Code, err, rep, w.Header().Get(admin.HeaderHolder), s.id, again)
+		t.Fatalf("%d %v, report of %v, name of %q; want %s and %s",
+			w.Code, err, rep, w.Header().Get(admin.HeaderHolder), s.id, again)
 	}
 	if w := s.get("/v1/tenants/acme/evidence/" + s.id); w.Code != 200 || w.Header().Get(admin.HeaderHolder) != "" {
-		t.Errorf("by id: %d, name held by %q", w.Code, w.Header().Get(admin.HeaderHolder))
+		t.Errorf("by id: %d, name of %q", w.Code, w.Header().Get(admin.HeaderHolder))
 	}
 	isProblem(t, s.get("/v1/tenants/acme/evidence/"+again), 404, "ada ("+again+") is active and was never deactivated")
 	s.update(func(tx *store.Tx) error { return tx.DeleteUser(again) })
 	w = s.get("/v1/tenants/acme/evidence/ADA")
 	var several struct{ Matches []revoke.Match }
-	if err := json.Unmarshal(w.Body.Bytes(), &several); err != nil || w.Code != 300 || len(several.Matches) != 2 || several.Matches[0].User != again || several.Matches[1].Epochs != 2 {
+	err = json.Unmarshal(w.Body.Bytes(), &several)
+	if err != nil || w.Code != 300 || len(several.Matches) != 2 || several.Matches[0].User != again ||
+		several.Matches[1].Epochs != 2 {
 		t.Errorf("%d %+v %v, want 300 and two matches", w.Code, several, err)
 	}
 }
 
-// TestNothingIsWritten: the API answers reads only.
+// TestNothingIsWritten: the API serves GET only and does not write.
 func TestNothingIsWritten(t *testing.T) {
 	s := newService(t, false)
 	before := s.store.Health().Applied
@@ -269,11 +279,11 @@ func TestNothingIsWritten(t *testing.T) {
 	s.get("/v1/status")
 	s.get("/v1/tenants/acme/evidence/ada")
 	if after := s.store.Health().Applied; after != before {
-		t.Errorf("reads wrote: %d to %d", before, after)
+		t.Errorf("reads moved the log from %d to %d", before, after)
 	}
 }
 
-// TestStoreFault is 503 without detail.
+// TestStoreFault: a fault of the store is 503 without detail.
 func TestStoreFault(t *testing.T) {
 	s := newService(t, false)
 	if err := s.store.Close(); err != nil {
@@ -283,8 +293,7 @@ func TestStoreFault(t *testing.T) {
 	isProblem(t, s.get("/v1/tenants/acme/evidence/ada"), 503, "could not be built")
 }
 
-// TestUnreadableCountIsAFault: status does not say that a tenant has no users when
-// it could not count them.
+// TestUnreadableCountIsAFault: if the users cannot be counted, the status is not "no users".
 func TestUnreadableCountIsAFault(t *testing.T) {
 	s := serviceOn(t, storetest.Unreadable(t), false)
 	isProblem(t, s.get("/v1/status"), 503, "could not be read")

@@ -11,7 +11,6 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 	"github.com/scimward/scimward/sidecar/internal/admin"
 	"github.com/scimward/scimward/store"
-	"github.com/scimward/scimward/store/scim"
 )
 
 func (s *service) status() (st admin.Status) {
@@ -57,7 +56,7 @@ func (s *service) settle(id string, epoch uint64) {
 	})
 }
 
-// TestStatusNamesTheLeavers: who is still in, where, and what of it needs a person.
+// TestStatusNamesTheLeavers: the status names who still has access, where, and what needs an operator.
 func TestStatusNamesTheLeavers(t *testing.T) {
 	s := newService(t, false)
 	st := s.status()
@@ -65,7 +64,8 @@ func TestStatusNamesTheLeavers(t *testing.T) {
 		t.Fatalf("leavers %+v and %d more", st.Leavers, st.MoreLeavers)
 	}
 	l := st.Leavers[0]
-	if l.Tenant != "acme" || l.User != s.id || l.UserName != "ada" || l.Since.IsZero() || len(l.Kinds) != len(abi.Order()) {
+	if l.Tenant != "acme" || l.User != s.id || l.UserName != "ada" || l.Since.IsZero() ||
+		len(l.Kinds) != len(abi.Order()) {
 		t.Errorf("leaver %+v", l)
 	}
 	s.jobs(s.id, 1, func(j *store.Job) {
@@ -95,11 +95,11 @@ func TestStatusNamesTheLeavers(t *testing.T) {
 		t.Errorf("acme: %+v", a)
 	}
 	if g := st.Tenants[1]; g.OpenUsers+g.Failed+g.AppDenied+g.ProxyOnly != 0 {
-		t.Errorf("globex sees acme's: %+v", g)
+		t.Errorf("globex shows what acme has: %+v", g)
 	}
 }
 
-// TestStatusAtProxyOnly: settled without proof is told until no credential can live.
+// TestStatusAtProxyOnly: a user with an unsupported kind counts until every credential has expired.
 func TestStatusAtProxyOnly(t *testing.T) {
 	s := newService(t, false)
 	until := s.now.Add(time.Hour)
@@ -107,7 +107,7 @@ func TestStatusAtProxyOnly(t *testing.T) {
 		j.State, j.EnforcedUntil = store.JobUnsupported, until
 	})
 	if a := s.status().Tenants[0]; a.ProxyOnly != 0 || a.OpenUsers != 1 {
-		t.Errorf("open still: %+v", a)
+		t.Errorf("while open: %+v", a)
 	}
 	s.settle(s.id, 1)
 	st := s.status()
@@ -116,12 +116,12 @@ func TestStatusAtProxyOnly(t *testing.T) {
 	}
 	s.now = until
 	if a := s.status().Tenants[0]; a.ProxyOnly != 0 {
-		t.Errorf("when every credential has died: %+v", a)
+		t.Errorf("after every credential has expired: %+v", a)
 	}
 }
 
-// TestStatusIsBounded: the list ends, says how many it leaves out, and begins with
-// whoever waits longest; users are counted, not their epochs.
+// TestStatusIsBounded: the list begins with the user who waits longest, ends after 20 and counts
+// the other users, not their epochs.
 func TestStatusIsBounded(t *testing.T) {
 	s := newService(t, false)
 	active := func(id string, is bool) {
@@ -138,27 +138,28 @@ func TestStatusIsBounded(t *testing.T) {
 	active(s.id, true)
 	active(s.id, false) // a second epoch of one user
 	for i := range 24 {
-		u := &store.User{Resource: scim.Object{"schemas": []any{scim.UserURN}, "userName": fmt.Sprintf("u%d", i), "active": true}}
-		s.update(func(tx *store.Tx) error { u.ID = ""; return tx.CreateUser(u) })
-		active(u.ID, false)
+		active(s.create(fmt.Sprintf("u%d", i)), false)
 	}
 	st := s.status()
 	if a := st.Tenants[0]; a.Open != 26 || a.OpenUsers != 25 {
 		t.Errorf("%d epochs of %d users, want 26 of 25", a.Open, a.OpenUsers)
 	}
-	if len(st.Leavers) != 20 || st.MoreLeavers != 5 || st.Leavers[0].User != s.id || len(st.Leavers[0].Kinds) != 2*len(abi.Order()) {
+	if len(st.Leavers) != 20 || st.MoreLeavers != 5 || st.Leavers[0].User != s.id ||
+		len(st.Leavers[0].Kinds) != 2*len(abi.Order()) {
 		t.Errorf("%d leavers and %d more, the first %+v", len(st.Leavers), st.MoreLeavers, st.Leavers[0])
 	}
 	if !slices.IsSortedFunc(st.Leavers, func(a, b admin.Leaver) int { return a.Since.Compare(b.Since) }) {
-		t.Error("not by age")
+		t.Error("the leavers are not sorted by age")
 	}
 }
 
-// TestAnswersNameTheDataFolder, also refusals: a client must know whom it asked.
+// TestAnswersNameTheDataFolder: every answer does, also an error, so that a client knows which
+// scimward answers.
 func TestAnswersNameTheDataFolder(t *testing.T) {
 	s := newService(t, false)
 	for _, path := range []string{"/v1/status", "/v1/tenants/acme/evidence/ada", "/v1/tenants/acme/evidence/nobody"} {
-		if dir, err := url.PathUnescape(s.get(path).Header().Get(admin.HeaderDataDir)); err != nil || dir != "/var/lib/söme folder" {
+		dir, err := url.PathUnescape(s.get(path).Header().Get(admin.HeaderDataDir))
+		if err != nil || dir != "/var/lib/söme folder" {
 			t.Errorf("%s: %q %v", path, dir, err)
 		}
 	}

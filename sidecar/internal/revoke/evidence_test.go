@@ -16,17 +16,17 @@ import (
 	"github.com/scimward/scimward/store/audit"
 )
 
-// sign stands for the tenant's key; who checks the signature is tested in package sidecar.
+// sign stands for the tenant's key. Package sidecar tests the check of the signature.
 func sign(tenant string, claims map[string]any) (string, error) {
 	return fmt.Sprintf("signed.by.%s.%v", tenant, claims["digest"]), nil
 }
 
-// finished is a rig whose one leaver is out, with one unsupported kind.
+// finished returns a rig with one leaver whose jobs are complete, one of them unsupported.
 func finished(t *testing.T) (*rig, string) {
 	t.Helper()
 	r := newRig(t)
 	r.app.set(func(a *app) {
-		a.held[abi.KindSSHKey], a.held[abi.KindPAT] = 1, 2
+		a.has[abi.KindSSHKey], a.has[abi.KindPAT] = 1, 2
 		a.revoke[abi.KindWebSession] = always(abi.KindResult{State: abi.StateUnsupported, Code: "no_api"})
 	})
 	id := r.leaver("ada")
@@ -53,16 +53,17 @@ func encode(t *testing.T, rep *revoke.Report) []byte {
 	return b
 }
 
-// TestEvidenceHolds: the report says who asked, when, and what became of each kind,
-// and a reader without the store can check it (revocation §1.1 row 14).
-func TestEvidenceHolds(t *testing.T) {
+// TestEvidenceIsValid: the report says who requested the deactivation, when, and what became of
+// each kind. A reader without the store can check it.
+func TestEvidenceIsValid(t *testing.T) {
 	r, id := finished(t)
 	rep := r.report(id)
 	if _, err := revoke.Read(bytes.NewReader(encode(t, rep))); err != nil {
-		t.Fatalf("the report does not hold: %v", err)
+		t.Fatalf("the report is not valid: %v", err)
 	}
 	o := rep.Offboardings[0]
-	if rep.UserName != "ada" || rep.Status != revoke.StatusEnforced || o.Client != "idp" || o.TokenJTI != "jti-1" || o.RequestID != "req-user.patch" || o.Remote != "192.0.2.9" || o.Decision != "ipsie-il1@1" {
+	if rep.UserName != "ada" || rep.Status != revoke.StatusEnforced || o.Client != "idp" || o.TokenJTI != "jti-1" ||
+		o.RequestID != "req-user.patch" || o.Remote != "192.0.2.9" || o.Decision != "ipsie-il1@1" {
 		t.Errorf("report %+v, offboarding %+v", rep, o)
 	}
 	if o.BlockedAt == nil || o.SettledAt == nil || o.VerifiedAt != nil || o.Breached || len(o.Kinds) != len(abi.Order()) {
@@ -79,15 +80,17 @@ func TestEvidenceHolds(t *testing.T) {
 			t.Errorf("%s: plugin %q %q", k.Kind, k.Plugin, k.PluginDigest)
 		}
 	}
-	if k := o.Kinds[4]; k.Found != 2 || k.Revoked != 2 || k.Attempts != 1 || len(k.How) != 1 || k.How[0].Status != 204 || len(k.Probes) != 1 || k.Probes[0].Result != "dead" {
+	if k := o.Kinds[4]; k.Found != 2 || k.Revoked != 2 || k.Attempts != 1 || len(k.How) != 1 || k.How[0].Status != 204 ||
+		len(k.Probes) != 1 || k.Probes[0].Result != "dead" {
 		t.Errorf("pat: %+v", k)
 	}
 	first, last := rep.Chain[0], rep.Chain[len(rep.Chain)-1]
 	if first.Action != "user.patch" || first.Resource != id || last.Resource != id || rep.ChainFrom != 1 || rep.ChainCut {
-		t.Errorf("chain from %s %s to %s %s, from epoch %d", first.Action, first.Resource, last.Action, last.Resource, rep.ChainFrom)
+		t.Errorf("chain from %s %s to %s %s, from epoch %d",
+			first.Action, first.Resource, last.Action, last.Resource, rep.ChainFrom)
 	}
 	if !slices.ContainsFunc(rep.Chain, func(rec audit.Record) bool { return rec.Action == "offboarding.verified" }) {
-		t.Error("the chain does not hold the verification")
+		t.Error("the chain does not contain the verification")
 	}
 	var page strings.Builder
 	if err := rep.HTML(&page); err != nil || !strings.Contains(page.String(), "enforced at the proxy until") {
@@ -95,7 +98,8 @@ func TestEvidenceHolds(t *testing.T) {
 	}
 }
 
-// TestEvidenceOfTheGone: by name and by id, deleted, re-created, never deactivated.
+// TestEvidenceOfTheGone: the report is found by id and by name, also when another user has the
+// name now. A user who never left has none.
 func TestEvidenceOfTheGone(t *testing.T) {
 	r := newRig(t)
 	id := r.user("ada")
@@ -114,7 +118,7 @@ func TestEvidenceOfTheGone(t *testing.T) {
 			t.Errorf("%s, created again: the report of %s", who, rep.User)
 		}
 		if who != id && rep.Holder != again || who == id && rep.Holder != "" {
-			t.Errorf("%s: the name is held by %q, want %q", who, rep.Holder, again)
+			t.Errorf("%s: the name belongs to %q, want %q", who, rep.Holder, again)
 		}
 		if _, err := revoke.Read(bytes.NewReader(encode(t, rep))); err != nil {
 			t.Errorf("%s: %v", who, err)
@@ -129,17 +133,19 @@ func TestEvidenceOfTheGone(t *testing.T) {
 		}
 	}
 	for _, who := range []string{"nobody", ""} {
-		if _, err := revoke.Build(t.Context(), r.store, "acme", who, r.clock.Now(), nil); !errors.Is(err, revoke.ErrNothingKnown) {
+		_, err := revoke.Build(t.Context(), r.store, "acme", who, r.clock.Now(), nil)
+		if !errors.Is(err, revoke.ErrNothingKnown) {
 			t.Errorf("%q: %v, want ErrNothingKnown", who, err)
 		}
 	}
-	if _, err := revoke.Build(t.Context(), r.store, "globex", id, r.clock.Now(), nil); !errors.Is(err, revoke.ErrNothingKnown) {
+	_, err := revoke.Build(t.Context(), r.store, "globex", id, r.clock.Now(), nil)
+	if !errors.Is(err, revoke.ErrNothingKnown) {
 		t.Errorf("another tenant: %v, want ErrNothingKnown", err)
 	}
 }
 
-// TestEvidenceOfOneNameOfSeveral: every user who left under a name is found by it,
-// the last to leave first, and each by id (revocation §1.1 row 13).
+// TestEvidenceOfOneNameOfSeveral: a name finds every user who left under it, the last to leave
+// first, and each has a report by id.
 func TestEvidenceOfOneNameOfSeveral(t *testing.T) {
 	r := newRig(t)
 	var ids []string
@@ -165,7 +171,8 @@ func TestEvidenceOfOneNameOfSeveral(t *testing.T) {
 		t.Fatalf("%v, want three matches", err)
 	}
 	for i, m := range several.Matches {
-		if m.User != ids[2-i] || m.UserName != "ada" || m.Epochs != 1 || m.Event != abi.EventDeleted || m.Status != revoke.StatusRunning || m.When.IsZero() {
+		if m.User != ids[2-i] || m.UserName != "ada" || m.Epochs != 1 || m.Event != abi.EventDeleted ||
+			m.Status != revoke.StatusRunning || m.When.IsZero() {
 			t.Errorf("match %d: %+v, want %s", i, m, ids[2-i])
 		}
 		if rep := r.report(m.User); rep.User != m.User {
@@ -174,13 +181,12 @@ func TestEvidenceOfOneNameOfSeveral(t *testing.T) {
 	}
 	for _, who := range []string{"bob", "bobby"} {
 		if rep := r.report(who); rep.User != other || rep.Holder != "" {
-			t.Errorf("%s, renamed after leaving: %s, held by %q", who, rep.User, rep.Holder)
+			t.Errorf("%s, renamed after leaving: %s, name now of %q", who, rep.User, rep.Holder)
 		}
 	}
 }
 
-// TestAlteredEvidenceFails: every kind of change of a report, down to one byte, is
-// found without the store.
+// TestAlteredEvidenceFails: Read finds every kind of change of a report, down to one byte.
 func TestAlteredEvidenceFails(t *testing.T) {
 	r, id := finished(t)
 	rep := r.report(id)
@@ -249,12 +255,11 @@ func TestAlteredEvidenceFails(t *testing.T) {
 	for name, b := range tests {
 		t.Run(name, func(t *testing.T) {
 			if _, err := revoke.Read(bytes.NewReader(b)); err == nil {
-				t.Error("an altered report holds")
+				t.Error("an altered report is valid")
 			}
 		})
 	}
-	// Every byte of the report but white space and the signature, whose text only
-	// the tenant's key can judge.
+	// Every byte but white space and the signature, which only the tenant's key can check.
 	jws := bytes.Index(good, []byte(`"jws": "`)) + len(`"jws": "`)
 	end := jws + bytes.IndexByte(good[jws:], '"')
 	step := max(len(good)/700, 1)
@@ -265,7 +270,7 @@ func TestAlteredEvidenceFails(t *testing.T) {
 		b := slices.Clone(good)
 		b[i] ^= 1
 		if _, err := revoke.Read(bytes.NewReader(b)); err == nil {
-			t.Errorf("byte %d changed from %q to %q and the report holds", i, good[i], b[i])
+			t.Errorf("byte %d changed from %q to %q and the report is valid", i, good[i], b[i])
 		}
 	}
 	if _, err := revoke.Read(bytes.NewReader(good)); err != nil {
@@ -284,7 +289,7 @@ func TestEvidenceHasNoPersonalData(t *testing.T) {
 	for _, text := range []string{string(encode(t, rep)), page.String()} {
 		for _, bad := range []string{"ada@example.com", "x-ada"} {
 			if strings.Contains(text, bad) {
-				t.Errorf("evidence holds %q", bad)
+				t.Errorf("the evidence contains %q", bad)
 			}
 		}
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// flip switches a user off and on until the user is in the given epoch, inactive.
-// Each job is large, so that few fit into one record.
+// flip deactivates and reactivates a user until the given epoch, and leaves it inactive. Each
+// job is large, so that few fit into one record.
 func (r *rig) flip(name string, epochs int) string {
 	r.t.Helper()
 	id := r.user(name)
@@ -37,43 +37,42 @@ func (r *rig) flip(name string, epochs int) string {
 	return id
 }
 
-// A user who was switched very often while nobody worked is caught up with: the
-// jobs of all epochs do not fit into one record.
-func TestFlappingUserIsCaughtUpWith(t *testing.T) {
+// TestFlappingUserIsRevoked: the jobs of a user with very many epochs do not fit into one record.
+func TestFlappingUserIsRevoked(t *testing.T) {
 	r := newRig(t)
 	id := r.flip("flip", 70)
-	r.app.held[abi.KindPAT] = 1
+	r.app.has[abi.KindPAT] = 1
 	r.engine(nil)
-	r.await("the first epoch", r.verified(id, 1))
-	r.await("the next", r.verified(id, 2))
+	r.await("proof of the first epoch", r.verified(id, 1))
+	r.await("proof of the second epoch", r.verified(id, 2))
 	if n := r.reactivations(); n != 0 {
-		t.Errorf("%d reactivations of overtaken epochs", n)
+		t.Errorf("%d superseded reactivations ran, want none", n)
 	}
 }
 
-// While one user's many due jobs are worked on, others have their turn.
-func TestFlappingUserHoldsUpNobody(t *testing.T) {
+// TestFlappingUserDelaysNobody: other users do not wait for a user with very many due jobs.
+func TestFlappingUserDelaysNobody(t *testing.T) {
 	r := newRig(t)
 	r.flip("flip", 50)
-	hold := make(chan struct{})
+	release := make(chan struct{})
 	r.app.set(func(a *app) {
 		a.revoke[abi.KindSSHKey] = func(_ context.Context, _ int, req abi.Request) (abi.KindResult, error) {
 			if strings.HasPrefix(req.Subject.UserName, "flip") {
-				r.wait(hold)
+				r.wait(release)
 			}
 			return abi.KindResult{State: abi.StateNothingToRevoke}, nil
 		}
 	})
-	defer close(hold)
-	r.clock.Add(time.Second) // whoever leaves now comes last
+	defer close(release)
+	r.clock.Add(time.Second) // the other user's jobs are due last
 	r.engine(nil)
 	other := r.leaver("other")
-	r.await("the other user", r.verified(other, 1))
+	r.await("proof of the other user", r.verified(other, 1))
 }
 
-// A former name that somebody else takes after the job was made is not told to the
-// plugin any more: the account under it may be the new holder's.
-func TestTakenFormerNameIsNotTold(t *testing.T) {
+// TestTakenFormerNameIsNotSent: once another user has a former name, the plugin does not get
+// it: the account under it may be the other user's.
+func TestTakenFormerNameIsNotSent(t *testing.T) {
 	r := newRig(t)
 	rename := func(id, to string) {
 		r.update("user.patch", func(tx *store.Tx) error {
@@ -92,10 +91,10 @@ func TestTakenFormerNameIsNotTold(t *testing.T) {
 	r.setActive(id, false)
 	rename(r.user("newcomer"), "old")
 	r.engine(nil)
-	r.await("the leaver", r.verified(id, 1))
+	r.await("proof of the leaver", r.verified(id, 1))
 	for _, req := range r.app.requests() {
 		if !slices.Equal(req.Subject.FormerUserNames, []string{"kept"}) {
-			t.Errorf("%s was told of %q", req.Op, req.Subject.FormerUserNames)
+			t.Errorf("%s got the former names %q, want only \"kept\"", req.Op, req.Subject.FormerUserNames)
 		}
 	}
 }

@@ -3,7 +3,9 @@ package revoke_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,12 +19,12 @@ import (
 	"github.com/scimward/scimward/store/storetest"
 )
 
-// clock is a hand-driven clock that can tell when it was asked often enough.
+// clock is a clock that the test moves. It can wait until the engine has read it often.
 type clock struct {
-	mu    sync.Mutex
-	t     time.Time
-	left  int
-	asked chan struct{}
+	mu   sync.Mutex
+	t    time.Time
+	left int
+	read chan struct{}
 }
 
 func newClock() *clock { return &clock{t: time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)} }
@@ -32,7 +34,7 @@ func (c *clock) Now() time.Time {
 	defer c.mu.Unlock()
 	if c.left > 0 {
 		if c.left--; c.left == 0 {
-			close(c.asked)
+			close(c.read)
 		}
 	}
 	return c.t
@@ -44,19 +46,19 @@ func (c *clock) Add(d time.Duration) {
 	c.t = c.t.Add(d)
 }
 
-// after returns a channel that is closed when the clock was asked n more times.
-func (c *clock) after(n int) <-chan struct{} {
+// reads returns a channel that closes when the clock has been read n more times.
+func (c *clock) reads(n int) <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.left, c.asked = n, make(chan struct{})
-	return c.asked
+	c.left, c.read = n, make(chan struct{})
+	return c.read
 }
 
-// app is a scripted Revoker. Without a script it holds credentials by kind,
-// revokes what it holds and tells the truth about it.
+// app is a Revoker with a script for each kind. Without a script it revokes the
+// credentials that it has, and answers truthfully.
 type app struct {
 	mu       sync.Mutex
-	held     map[abi.Kind]int
+	has      map[abi.Kind]int
 	calls    []abi.Request
 	revoke   map[abi.Kind]func(ctx context.Context, n int, req abi.Request) (abi.KindResult, error) // n counts from 1
 	verify   func(req abi.Request) (abi.VerifyResult, error)
@@ -68,7 +70,7 @@ type app struct {
 
 func newApp() *app {
 	return &app{
-		held: map[abi.Kind]int{}, counts: map[abi.Kind]int{}, loaded: true,
+		has: map[abi.Kind]int{}, counts: map[abi.Kind]int{}, loaded: true,
 		revoke: map[abi.Kind]func(context.Context, int, abi.Request) (abi.KindResult, error){},
 		info:   abi.Info{Name: "fake", Version: "1.2.3", Digest: "sha256:abc", Kinds: abi.Order(), Verify: true},
 	}
@@ -96,9 +98,9 @@ func (a *app) Revoke(ctx context.Context, _, _ string, req abi.Request) (abi.Res
 	a.log(req)
 	a.counts[kind]++
 	n, script := a.counts[kind], a.revoke[kind]
-	held := a.held[kind]
+	has := a.has[kind]
 	if script == nil {
-		a.held[kind] = 0
+		a.has[kind] = 0
 	}
 	a.mu.Unlock()
 	if script != nil {
@@ -109,8 +111,11 @@ func (a *app) Revoke(ctx context.Context, _, _ string, req abi.Request) (abi.Res
 		return abi.Result{Kinds: []abi.KindResult{r}}, err
 	}
 	r := abi.KindResult{Kind: kind, State: abi.StateNothingToRevoke}
-	if held > 0 || kind == abi.KindAccount {
-		r = abi.KindResult{Kind: kind, State: abi.StateRevoked, Found: held, Count: held, Evidence: []abi.Evidence{{ID: string(kind) + "-1", Action: "DELETE /x", Status: 204}}}
+	if has > 0 || kind == abi.KindAccount {
+		r = abi.KindResult{
+			Kind: kind, State: abi.StateRevoked, Found: has, Count: has,
+			Evidence: []abi.Evidence{{ID: string(kind) + "-1", Action: "DELETE /x", Status: 204}},
+		}
 	}
 	return abi.Result{Kinds: []abi.KindResult{r}}, nil
 }
@@ -124,7 +129,7 @@ func (a *app) Verify(_ context.Context, _, _ string, req abi.Request) (abi.Verif
 	}
 	var out abi.VerifyResult
 	for _, k := range req.Kinds {
-		out.Kinds = append(out.Kinds, abi.Liveness{Kind: k, Live: a.held[k], Probe: "GET /" + string(k)})
+		out.Kinds = append(out.Kinds, abi.Liveness{Kind: k, Live: a.has[k], Probe: "GET /" + string(k)})
 	}
 	return out, nil
 }
@@ -141,7 +146,7 @@ func (a *app) set(fn func(a *app)) {
 	fn(a)
 }
 
-// always answers the same to every call of a kind.
+// always gives the same answer to every call.
 func always(r abi.KindResult) func(context.Context, int, abi.Request) (abi.KindResult, error) {
 	return func(context.Context, int, abi.Request) (abi.KindResult, error) { return r, nil }
 }
@@ -177,7 +182,7 @@ func newRigWith(t *testing.T, change func(*store.Options)) *rig {
 
 const lifetime = 720 * time.Hour
 
-// engine starts an engine that t stops; change may be nil.
+// engine starts an engine, which ends with the test at the latest; change may be nil.
 func (r *rig) engine(change func(*revoke.Options)) (stop func()) {
 	r.t.Helper()
 	r.reg = prometheus.NewRegistry()
@@ -213,7 +218,7 @@ func (r *rig) engine(change func(*revoke.Options)) (stop func()) {
 	return stop
 }
 
-// wait waits for c, or for the end of a test that failed.
+// wait waits for c, or for the end of the test.
 func (r *rig) wait(c <-chan struct{}) {
 	select {
 	case <-c:
@@ -266,28 +271,27 @@ func (r *rig) leaver(name string) string {
 	return id
 }
 
-// await waits for cond, which is looked at after every change of the store and
-// every call of the application.
+// await waits until cond is true. It checks after every change of the store and every call of
+// the application, for minutes: the machine may be busy.
 func (r *rig) await(what string, cond func() bool) {
 	r.t.Helper()
 	moved := make(chan struct{}, 1)
-	poke := func() {
+	stop := r.store.Watch(func(store.Change) {
 		select {
 		case moved <- struct{}{}:
 		default:
 		}
-	}
-	stop := r.store.Watch(func(store.Change) { poke() })
+	})
 	defer stop()
 	r.app.set(func(a *app) { a.watchers = append(a.watchers, moved) })
-	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(r.t.Context(), 3*time.Minute)
 	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond) // offboardings are no changes of the feed
+	tick := time.NewTicker(20 * time.Millisecond) // offboardings do not appear in the change feed
 	defer tick.Stop()
 	for !cond() {
 		select {
 		case <-ctx.Done():
-			r.t.Fatalf("waiting for %s: it does not come; jobs %+v", what, r.summary())
+			r.t.Fatalf("%s did not happen within three minutes; open jobs: %s", what, r.openJobs())
 		case <-moved:
 		case <-tick.C:
 		}
@@ -301,7 +305,7 @@ func (r *rig) view(fn func(*store.Reader) error) {
 	}
 }
 
-// jobs are the jobs of an epoch by kind; the job of a reactivation is "reactivated".
+// jobs returns the jobs of an epoch by kind; the reactivation is "reactivated".
 func (r *rig) jobs(id string, epoch uint64) map[string]store.Job {
 	r.t.Helper()
 	out := map[string]store.Job{}
@@ -334,7 +338,7 @@ func (r *rig) offboarding(id string, epoch uint64) store.Offboarding {
 	return o
 }
 
-// status is an offboarding and its status.
+// status returns an offboarding and its status.
 func (r *rig) status(id string, epoch uint64) (o store.Offboarding, status string) {
 	r.t.Helper()
 	r.view(func(rd *store.Reader) (err error) {
@@ -352,22 +356,30 @@ func (r *rig) verified(id string, epoch uint64) func() bool {
 	return func() bool { return !r.offboarding(id, epoch).VerifiedAt.IsZero() }
 }
 
-func (r *rig) summary() []string {
+// openJobs describes the first ten jobs that are not done.
+func (r *rig) openJobs() string {
 	var out []string
-	_ = r.store.View(context.Background(), "acme", func(rd *store.Reader) error {
+	more := 0
+	r.view(func(rd *store.Reader) error {
 		open, err := rd.OpenOffboardings()
 		for _, o := range open {
-			js, _ := rd.JobsOf(o.UserID, o.Epoch)
-			for _, j := range js {
-				out = append(out, j.Kind+"/"+j.Event+"="+string(j.State)+" "+j.Code)
+			jobs, _ := rd.JobsOf(o.UserID, o.Epoch)
+			for _, j := range jobs {
+				switch s := revoke.KindStatus(&j); {
+				case s == revoke.StatusVerified || s == revoke.StatusEnforced:
+				case len(out) == 10:
+					more++
+				default:
+					out = append(out, fmt.Sprintf("epoch %d %s %s: %s %s", j.Epoch, j.Event, j.Kind, j.State, j.Code))
+				}
 			}
 		}
 		return err
 	})
-	return out
+	return fmt.Sprintf("%s and %d more", strings.Join(out, "; "), more)
 }
 
-// metric is the sum of a counter over its labels.
+// metric returns the sum of a metric over its labels.
 func (r *rig) metric(name string) float64 {
 	r.t.Helper()
 	families, err := r.reg.Gather()

@@ -12,9 +12,8 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// TestStaleLeaseIsFenced: a worker that hangs until its lease ends cannot
-// overwrite what its successor found, and stops asking the application
-// (revocation §1.1 row 4).
+// TestStaleLeaseIsFenced: a worker that hangs until its lease expires cannot overwrite the
+// result of the next worker, and stops asking the application.
 func TestStaleLeaseIsFenced(t *testing.T) {
 	r := newRig(t)
 	entered, release := make(chan struct{}), make(chan struct{})
@@ -32,17 +31,18 @@ func TestStaleLeaseIsFenced(t *testing.T) {
 	one := r.reg
 	r.clock.Add(31 * time.Second)
 	r.engine(func(o *revoke.Options) { o.Owner = "two" })
-	r.await("the second engine", r.verified(id, 1))
+	r.await("proof by the second engine", r.verified(id, 1))
 	before := len(r.app.requests())
 	close(release)
 	stopOne()
 	for k, j := range r.jobs(id, 1) {
 		if !j.Verified || j.Code == "stale" || j.Attempts != 2 {
-			t.Errorf("%s: %s %q, verified %v, attempts %d; want the second engine's result", k, j.State, j.Code, j.Verified, j.Attempts)
+			t.Errorf("%s: %s %q, verified %v, attempts %d; want the second engine's result",
+				k, j.State, j.Code, j.Verified, j.Attempts)
 		}
 	}
 	if after := len(r.app.requests()); after != before {
-		t.Errorf("the stale worker asked %d more questions", after-before)
+		t.Errorf("the stale worker made %d more calls, want none", after-before)
 	}
 	r.reg = one
 	if n := r.metric("scimward_revocation_leases_lost_total"); n != 7 {
@@ -50,8 +50,8 @@ func TestStaleLeaseIsFenced(t *testing.T) {
 	}
 }
 
-// TestLeaseOfAnotherIsRespected: while one process holds a lease no other touches
-// any job of that user, whatever comes due.
+// TestLeaseOfAnotherIsRespected: while one process has a lease, no other process runs a job of
+// that user, even if it is due.
 func TestLeaseOfAnotherIsRespected(t *testing.T) {
 	r := newRig(t)
 	entered, release := make(chan struct{}), make(chan struct{})
@@ -65,19 +65,21 @@ func TestLeaseOfAnotherIsRespected(t *testing.T) {
 	id := r.leaver("ada")
 	r.engine(nil)
 	<-entered
-	r.setActive(id, true) // a job of the same user that nobody leased
+	r.setActive(id, true) // a job of the same user without a lease
 	r.engine(func(o *revoke.Options) { o.Owner = "two" })
-	r.await("the second engine to put it off", func() bool { return r.jobs(id, 1)["reactivated"].NextAt.After(r.clock.Now()) })
+	r.await("rescheduling by the second engine", func() bool {
+		return r.jobs(id, 1)["reactivated"].NextAt.After(r.clock.Now())
+	})
 	if n := len(r.app.requests()); n != 1 {
-		t.Errorf("%d questions while the first one holds the lease, want 1", n)
+		t.Errorf("%d calls while the first engine has the lease, want 1", n)
 	}
 	close(release)
 	r.await("proof", r.verified(id, 1))
 }
 
-// TestLeaseOfDeadWorkerIsTaken: a process that was killed leaves leased jobs; they
-// are taken when the lease ends and not before.
-func TestLeaseOfDeadWorkerIsTaken(t *testing.T) {
+// TestLeaseOfDeadWorkerExpires: another process leases the jobs of a killed process when their
+// lease expires, and not before.
+func TestLeaseOfDeadWorkerExpires(t *testing.T) {
 	r := newRig(t)
 	id := r.leaver("ada")
 	r.update("job.claim", func(tx *store.Tx) error {
@@ -91,17 +93,17 @@ func TestLeaseOfDeadWorkerIsTaken(t *testing.T) {
 		return err
 	})
 	r.engine(nil)
-	<-r.clock.after(50)
+	<-r.clock.reads(50)
 	if n := len(r.app.requests()); n != 0 {
-		t.Fatalf("%d questions while the lease runs", n)
+		t.Fatalf("%d calls before the lease expired", n)
 	}
 	r.clock.Add(30 * time.Second)
 	r.await("proof", r.verified(id, 1))
 }
 
-// TestShutdownGivesJobsBack: what was not finished is due at once for the next
-// process, and an interrupted call counts as no attempt.
-func TestShutdownGivesJobsBack(t *testing.T) {
+// TestShutdownReleasesJobs: unfinished jobs are due at once for the next process, and an
+// interrupted call does not count as an attempt.
+func TestShutdownReleasesJobs(t *testing.T) {
 	r := newRig(t)
 	entered := make(chan struct{})
 	r.app.revoke[abi.KindAccount] = func(ctx context.Context, n int, _ abi.Request) (abi.KindResult, error) {
@@ -130,13 +132,13 @@ func TestShutdownGivesJobsBack(t *testing.T) {
 		}
 	}
 	if o := r.offboarding(id, 1); !o.VerifiedAt.IsZero() {
-		t.Error("verified although nothing was probed")
+		t.Error("verified without a probe")
 	}
 	r.engine(func(o *revoke.Options) { o.Owner = "two" })
 	r.await("proof by the next process", r.verified(id, 1))
 }
 
-// TestShutdownDuringProof: jobs that wait for proof are given back too.
+// TestShutdownDuringProof: jobs that await proof are released too.
 func TestShutdownDuringProof(t *testing.T) {
 	r := newRig(t)
 	entered, release := make(chan struct{}), make(chan struct{})
@@ -150,24 +152,24 @@ func TestShutdownDuringProof(t *testing.T) {
 	<-entered
 	stopped := make(chan struct{})
 	go func() { stop(); close(stopped) }()
-	// The context ends before the answer comes; either order is fine for the jobs.
 	close(release)
 	<-stopped
 	for k, j := range r.jobs(id, 1) {
 		if j.LeaseOwner != "" || j.Verified || j.NextAt.IsZero() {
-			t.Errorf("%s: leased by %q, verified %v, due %v; want free, unproved and queued", k, j.LeaseOwner, j.Verified, j.NextAt)
+			t.Errorf("%s: leased by %q, verified %v, due %v; want free, not verified and due",
+				k, j.LeaseOwner, j.Verified, j.NextAt)
 		}
 	}
 }
 
-// TestIdleEngineWritesNothing: an engine with nothing to do leaves the log alone.
+// TestIdleEngineWritesNothing: an engine without due jobs does not write to the log.
 func TestIdleEngineWritesNothing(t *testing.T) {
 	r := newRig(t)
 	id := r.leaver("ada")
-	r.app.revoke[abi.KindPAT] = always(abi.KindResult{State: abi.StateFailed, Code: "no"}) // stays open for ever
+	r.app.revoke[abi.KindPAT] = always(abi.KindResult{State: abi.StateFailed, Code: "no"}) // stays open
 	gone := r.leaver("bob")
 	r.engine(nil)
-	r.await("the work", func() bool {
+	r.await("a failure of PATs and proof of the rest", func() bool {
 		return r.job(id, abi.KindPAT).State == store.JobFailed && r.job(id, abi.KindWebSession).Verified &&
 			r.job(gone, abi.KindPAT).State == store.JobFailed && r.job(gone, abi.KindWebSession).Verified
 	})
@@ -175,34 +177,33 @@ func TestIdleEngineWritesNothing(t *testing.T) {
 	r.await("the breach", func() bool { return r.offboarding(id, 1).Breached && r.offboarding(gone, 1).Breached })
 	before, calls := r.store.Health().Applied, len(r.app.requests())
 	r.clock.Add(10 * time.Minute)
-	<-r.clock.after(200)
+	<-r.clock.reads(200)
 	if after := r.store.Health().Applied; after != before {
-		t.Errorf("the log went from %d to %d while nothing happened", before, after)
+		t.Errorf("the idle engine moved the log from %d to %d", before, after)
 	}
 	if n := len(r.app.requests()); n != calls {
-		t.Errorf("%d more questions while nothing happened", n-calls)
+		t.Errorf("the idle engine made %d more calls", n-calls)
 	}
 }
 
-// TestIdleEngineSleeps: between ticks nothing runs, so that an engine at rest
-// costs nothing.
+// TestIdleEngineSleeps: nothing runs between the ticks.
 func TestIdleEngineSleeps(t *testing.T) {
 	r := newRig(t)
 	id := r.leaver("ada")
 	r.engine(func(o *revoke.Options) { o.Poll = time.Hour })
 	r.await("proof", r.verified(id, 1))
-	asked := r.clock.after(100)
+	spins := r.clock.reads(100)
 	timer := time.NewTimer(300 * time.Millisecond)
 	defer timer.Stop()
 	select {
-	case <-asked:
-		t.Error("the engine goes round while nothing is due")
+	case <-spins:
+		t.Error("the engine spins although nothing is due")
 	case <-timer.C:
 	}
 }
 
-// TestBrokenStoreIsNoHotLoop: a store that refuses writes is asked again at the
-// next tick, not at once, and nothing is lost.
+// TestBrokenStoreIsNoHotLoop: after a failed write the engine tries again at the next tick, not
+// at once, and loses nothing.
 func TestBrokenStoreIsNoHotLoop(t *testing.T) {
 	var broken atomic.Bool
 	tried := make(chan struct{}, 10000)
@@ -223,18 +224,18 @@ func TestBrokenStoreIsNoHotLoop(t *testing.T) {
 	defer timer.Stop()
 	<-timer.C
 	if n := len(tried); n > 10 {
-		t.Errorf("%d more writes in 300 ms without a tick", n)
+		t.Errorf("%d more writes without a tick, want 10 at most", n)
 	}
 	stop()
 	broken.Store(false)
 	if n := len(r.app.requests()); n != 0 {
-		t.Errorf("%d questions without a lease", n)
+		t.Errorf("%d calls without a lease", n)
 	}
 	r.engine(nil)
 	r.await("proof", r.verified(id, 1))
 }
 
-// TestManyUsersFewWorkers: every user is served though there are fewer slots.
+// TestManyUsersFewWorkers: every user is revoked although there are fewer workers.
 func TestManyUsersFewWorkers(t *testing.T) {
 	r := newRig(t)
 	var ids []string
@@ -247,8 +248,8 @@ func TestManyUsersFewWorkers(t *testing.T) {
 	}
 }
 
-// A job that was leased or put off while the clock was a year ahead is not lost for
-// that year.
+// TestClockSetBack: a job that was leased or rescheduled while the clock was a year ahead does
+// not wait for a year.
 func TestClockSetBack(t *testing.T) {
 	r := newRig(t)
 	ids := []string{r.leaver("ann"), r.leaver("bob")}

@@ -1,7 +1,7 @@
 package revoke
 
 import (
-	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,117 +18,107 @@ func at(d time.Duration) env {
 	return env{now: start.Add(d), owner: "one", lease: 30 * time.Second, deadline: 5 * time.Minute, jitter: 1}
 }
 
-// row is what the tests compare of a task and the effects of its last event.
-type row struct {
-	State   store.JobState
-	Code    string
-	Due     time.Duration // after the request, negative for never
-	Leased  bool
-	Effects string
-}
-
-func rowOf(t *task, eff effects) row {
-	due := time.Duration(-1)
-	if !t.NextAt.IsZero() {
-		due = t.NextAt.Sub(start)
+// describe says what the tests compare of a task and the effects of its last event.
+func describe(t *task, eff effects) string {
+	out := []string{string(t.State)}
+	add := func(text string, when bool) {
+		if when {
+			out = append(out, text)
+		}
 	}
-	return row{t.State, t.Code, due, t.leased(), fmt.Sprintf("ask=%v verify=%v alert=%s", eff.ask, eff.verify, eff.alert)}
+	add("verified", t.Verified)
+	add("code "+t.Code, t.Code != "")
+	add("due "+t.NextAt.Sub(start).String(), !t.NextAt.IsZero())
+	add("leased", t.leased())
+	add("ask", eff.ask)
+	add("verify", eff.verify)
+	add("alert "+eff.alert, eff.alert != "")
+	return strings.Join(out, ", ")
 }
 
 // TestTransitions follows the table of the package documentation.
 func TestTransitions(t *testing.T) {
-	const (
-		none   = "ask=false verify=false alert="
-		ask    = "ask=true verify=false alert="
-		verify = "ask=false verify=true alert="
-		late   = 73 * time.Hour
-	)
-	lease := 30 * time.Second
-	job := func(kind abi.Kind, state store.JobState) store.Job {
-		return store.Job{Kind: string(kind), State: state, Event: abi.EventDeactivated, Received: start, Created: start, NextAt: start}
+	const late = 73 * time.Hour
+	free := func(state store.JobState) task {
+		return task{Job: store.Job{
+			Kind: string(abi.KindPAT), State: state, Event: abi.EventDeactivated, Received: start, Created: start, NextAt: start,
+		}}
 	}
-	held := func(kind abi.Kind, state store.JobState) task {
-		j := job(kind, state)
-		j.LeaseOwner, j.LeaseUntil, j.NextAt, j.Attempts = "one", start.Add(lease), start.Add(lease), 1
-		return task{Job: j}
-	}
-	running := held(abi.KindPAT, store.JobRunning)
-	revoked := held(abi.KindPAT, store.JobRevoked)
-	enabling := held(abi.KindAccount, store.JobRunning)
-	enabling.Event = abi.EventReactivated
+	running, revoked := free(store.JobRunning), free(store.JobRevoked)
+	running.extendLease(at(0))
+	revoked.extendLease(at(0))
+	account, enabling, samePage := running, running, running
+	account.Kind, enabling.Kind, enabling.Event = string(abi.KindAccount), string(abi.KindAccount), abi.EventReactivated
+	samePage.Cursor = "b"
 	lastPage, lastList, secondList := running, running, running
 	lastPage.pages, lastList.lists, secondList.empty = maxPages-1, maxLists-1, 1
-	samePage := running
-	samePage.Cursor = "a"
-	free := func(state store.JobState) task { return task{Job: job(abi.KindPAT, state)} }
 	answer := func(state abi.State, code string) answered {
 		return answered{result: abi.KindResult{State: state, Code: code}}
 	}
-	found := answered{result: abi.KindResult{State: abi.StateRevoked, Found: 1, Count: 1}}
 	stopping := func(a answered) answered { a.stopping = true; return a }
+	page := answered{result: abi.KindResult{State: abi.StatePartial, Cursor: "b"}}
+	found := answered{result: abi.KindResult{State: abi.StateRevoked, Found: 1, Count: 1}}
+	empty := answer(abi.StateNothingToRevoke, "")
 	tests := []struct {
 		name  string
 		task  task
 		event event
-		after time.Duration
-		want  row
+		after time.Duration // since the request
+		want  string
 	}{
-		{"lease pending", free(store.JobPending), leased{}, 0, row{store.JobRunning, "", lease, true, ask}},
-		{"lease retrying", free(store.JobRetrying), leased{}, 0, row{store.JobRunning, "", lease, true, ask}},
-		{"lease expired", running, leased{}, time.Minute, row{store.JobRunning, "", time.Minute + lease, true, ask}},
-		{"lease revoked", free(store.JobRevoked), leased{}, 0, row{store.JobRevoked, "", lease, true, verify}},
+		{"lease pending", free(store.JobPending), leased{}, 0, "running, due 30s, leased, ask"},
+		{"lease retrying", free(store.JobRetrying), leased{}, 0, "running, due 30s, leased, ask"},
+		{"lease expired", running, leased{}, time.Minute, "running, due 1m30s, leased, ask"},
+		{"lease revoked", free(store.JobRevoked), leased{}, 0, "revoked, due 30s, leased, verify"},
 
-		{"next page", running, answered{result: abi.KindResult{State: abi.StatePartial, Cursor: "b"}}, 0, row{store.JobRunning, "", lease, true, ask}},
-		{"last page", lastPage, answered{result: abi.KindResult{State: abi.StatePartial, Cursor: "b"}}, 0, row{store.JobRetrying, codeManyRounds, 250 * time.Millisecond, false, none}},
-		{"same page", samePage, answered{result: abi.KindResult{State: abi.StatePartial, Cursor: "a"}}, 0, row{store.JobRetrying, codeNoProgress, 250 * time.Millisecond, false, none}},
-		{"first empty list", running, answer(abi.StateNothingToRevoke, ""), 0, row{store.JobRunning, "", lease, true, ask}},
-		{"second empty list", secondList, answer(abi.StateNothingToRevoke, ""), 0, row{store.JobNothingToRevoke, "", lease, true, verify}},
-		{"list with a credential", secondList, found, 0, row{store.JobRunning, "", lease, true, ask}},
-		{"last list", lastList, found, 0, row{store.JobRetrying, codeStillMinting, 250 * time.Millisecond, false, none}},
-		{"account disabled", held(abi.KindAccount, store.JobRunning), answer(abi.StateRevoked, ""), 0, row{store.JobRevoked, "", lease, true, verify}},
-		{"account unknown", held(abi.KindAccount, store.JobRunning), answer(abi.StateNothingToRevoke, ""), 0, row{store.JobNothingToRevoke, "", lease, true, verify}},
-		{"account enabled", enabling, answer(abi.StateRevoked, ""), 0, row{store.JobRevoked, "", -1, false, none}},
-		{"unsupported", running, answer(abi.StateUnsupported, "no_api"), 0, row{store.JobUnsupported, "no_api", -1, false, none}},
-		{"retry", running, answer(abi.StateRetry, abi.CodeAppError), time.Second, row{store.JobRetrying, abi.CodeAppError, 1250 * time.Millisecond, false, none}},
-		{"retry, too late", running, answer(abi.StateRetry, abi.CodeAppError), late, row{store.JobFailed, abi.CodeAppError, -1, false, none + "gave_up"}},
-		{"app_denied", running, answer(abi.StateFailed, abi.CodeUnauthorized), 0, row{store.JobRetrying, abi.CodeUnauthorized, 250 * time.Millisecond, false, none + abi.CodeUnauthorized}},
-		{"failed", running, answer(abi.StateFailed, "odd"), 0, row{store.JobFailed, "odd", -1, false, none + "failed"}},
-		{"failed, contract", running, answer(abi.StateFailed, abi.CodeContract), 0, row{store.JobFailed, abi.CodeContract, -1, false, none + abi.CodeContract}},
-		{"dry run", running, answer(abi.StateWouldRevoke, ""), 0, row{store.JobFailed, "", -1, false, none + "failed"}},
-		{"unknown state", running, answer("splendid", ""), 0, row{store.JobFailed, "", -1, false, none + "failed"}},
+		{"next page", running, page, 0, "running, due 30s, leased, ask"},
+		{"last page", lastPage, page, 0, "retrying, code too_many_rounds, due 250ms"},
+		{"same page", samePage, page, 0, "retrying, code no_progress, due 250ms"},
+		{"first empty list", running, empty, 0, "running, due 30s, leased, ask"},
+		{"second empty list", secondList, empty, 0, "nothing_to_revoke, due 30s, leased, verify"},
+		{"list with a credential", secondList, found, 0, "running, due 30s, leased, ask"},
+		{"last list", lastList, found, 0, "retrying, code still_minting, due 250ms"},
+		{"account disabled", account, answer(abi.StateRevoked, ""), 0, "revoked, due 30s, leased, verify"},
+		{"account unknown", account, empty, 0, "nothing_to_revoke, due 30s, leased, verify"},
+		{"account enabled", enabling, answer(abi.StateRevoked, ""), 0, "revoked"},
+		{"unsupported", running, answer(abi.StateUnsupported, "no_api"), 0, "unsupported, code no_api"},
+		{"retry", running, answer(abi.StateRetry, "app_error"), time.Second, "retrying, code app_error, due 1.25s"},
+		{"retry, late", running, answer(abi.StateRetry, "app_error"), late, "failed, code app_error, alert gave_up"},
+		{"denied", running, answer(abi.StateFailed, "app_denied"), 0, "retrying, code app_denied, due 250ms, alert app_denied"},
+		{"denied, late", running, answer(abi.StateFailed, "app_denied"), late, "failed, code app_denied, alert app_denied"},
+		{"failed", running, answer(abi.StateFailed, "odd"), 0, "failed, code odd, alert failed"},
+		{"contract", running, answer(abi.StateFailed, "contract"), 0, "failed, code contract, alert contract"},
+		{"dry run", running, answer(abi.StateWouldRevoke, ""), 0, "failed, alert failed"},
+		{"unknown state", running, answer("splendid", ""), 0, "failed, alert failed"},
 
-		{"stopping, retry", running, stopping(answer(abi.StateRetry, abi.CodeDeadline)), time.Second, row{store.JobPending, "", time.Second, false, none}},
-		{"stopping, next page", running, stopping(answered{result: abi.KindResult{State: abi.StatePartial, Cursor: "b"}}), 0, row{store.JobPending, "", 0, false, none}},
-		{"stopping, first empty list", running, stopping(answer(abi.StateNothingToRevoke, "")), 0, row{store.JobPending, "", 0, false, none}},
-		{"stopping, second empty list", secondList, stopping(answer(abi.StateNothingToRevoke, "")), 0, row{store.JobNothingToRevoke, "", lease, true, verify}},
-		{"stopping, unsupported", running, stopping(answer(abi.StateUnsupported, "no_api")), 0, row{store.JobUnsupported, "no_api", -1, false, none}},
-		{"stopped while running", running, stopped{}, time.Second, row{store.JobPending, "", time.Second, false, none}},
-		{"stopped before the probe", revoked, stopped{}, time.Second, row{store.JobRevoked, "", time.Second, false, none}},
+		{"stopping, retry", running, stopping(answer(abi.StateRetry, "deadline")), time.Second, "pending, due 1s"},
+		{"stopping, next page", running, stopping(page), 0, "pending, due 0s"},
+		{"stopping, first empty list", running, stopping(empty), 0, "pending, due 0s"},
+		{"stopping, second empty list", secondList, stopping(empty), 0, "nothing_to_revoke, due 30s, leased, verify"},
+		{"stopping, unsupported", running, stopping(answer(abi.StateUnsupported, "")), 0, "unsupported"},
+		{"stopped while running", running, stopped{}, time.Second, "pending, due 1s"},
+		{"stopped before the probe", revoked, stopped{}, time.Second, "revoked, due 1s"},
 
-		{"probed dead", revoked, probed{}, 0, row{store.JobRevoked, "", -1, false, none}},
-		{"probed live", revoked, probed{live: 2}, 0, row{store.JobRetrying, codeLive, 250 * time.Millisecond, false, none}},
-		{"probed live, too late", revoked, probed{live: 2}, late, row{store.JobFailed, codeLive, -1, false, none}},
-		{"probe cannot tell", revoked, probed{live: abi.LiveUnknown}, 0, row{store.JobRevoked, "", 250 * time.Millisecond, false, none}},
-		{"probe cannot tell, too late", revoked, probed{live: abi.LiveUnknown}, late, row{store.JobUnknown, codeNotVerified, -1, false, none}},
+		{"probed dead", revoked, probed{}, 0, "revoked, verified"},
+		{"probed live", revoked, probed{live: 2}, 0, "retrying, code live, due 250ms"},
+		{"probed live, late", revoked, probed{live: 2}, late, "failed, code live"},
+		{"probe cannot tell", revoked, probed{live: abi.LiveUnknown}, 0, "revoked, due 250ms"},
+		{"probe cannot tell, late", revoked, probed{live: abi.LiveUnknown}, late, "unknown, code not_verified"},
 
-		{"rescheduled", free(store.JobPending), rescheduled{start.Add(time.Hour)}, 0, row{store.JobPending, "", time.Hour, false, none}},
-		{"woken", free(store.JobPending), rescheduled{start.Add(time.Second)}, 0, row{store.JobPending, "", time.Second, false, none}},
-		{"superseded", free(store.JobPending), superseded{}, 0, row{store.JobNothingToRevoke, codeSuperseded, -1, false, none}},
-		{"enabled before the proof", revoked, enabled{}, 0, row{store.JobUnknown, codeReactivated, -1, false, none}},
-		{"clock set back", running, clockSetBack{}, 0, row{store.JobPending, "", 0, false, none}},
-		{"clock set back, retrying", free(store.JobRetrying), clockSetBack{}, time.Second, row{store.JobRetrying, "", time.Second, false, none}},
+		{"rescheduled", free(store.JobPending), rescheduled{start.Add(time.Hour)}, 0, "pending, due 1h0m0s"},
+		{"superseded", free(store.JobPending), superseded{}, 0, "nothing_to_revoke, code superseded"},
+		{"enabled before the proof", revoked, enabled{}, 0, "unknown, code reactivated"},
+		{"clock set back", running, clockSetBack{}, 0, "pending, due 0s"},
+		{"clock set back, retrying", free(store.JobRetrying), clockSetBack{}, time.Second, "retrying, due 1s"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			before := tt.task
+			before := tt.task.Job
 			got, eff := next(tt.task, tt.event, at(tt.after))
-			if d := cmp.Diff(tt.want, rowOf(&got, eff)); d != "" {
-				t.Errorf("(-want +got):\n%s", d)
+			if d := describe(&got, eff); d != tt.want {
+				t.Errorf("%s, want %s", d, tt.want)
 			}
-			if verified := tt.name == "probed dead"; got.Verified != verified {
-				t.Errorf("verified %v, want %v", got.Verified, verified)
-			}
-			if d := cmp.Diff(before.Job, tt.task.Job); d != "" {
+			if d := cmp.Diff(before, tt.task.Job); d != "" {
 				t.Errorf("next changed its argument (-before +after):\n%s", d)
 			}
 		})
@@ -141,13 +131,15 @@ func TestReactivationIsBlocked(t *testing.T) {
 	own := store.Job{Event: abi.EventReactivated, State: store.JobPending, Epoch: 1, Created: start, NextAt: start}
 	heir := own
 	heir.Epoch, heir.After = 0, "leaver"
-	lifted := store.Lock{State: store.LockLifted, Epoch: 1}
+	lifted, lifted0 := store.Lock{State: store.LockLifted, Epoch: 1}, store.Lock{State: store.LockLifted}
 	retrying := store.Job{Event: abi.EventDeactivated, State: store.JobRetrying, NextAt: start.Add(time.Hour)}
 	unproved := store.Job{Event: abi.EventDeactivated, State: store.JobRevoked, NextAt: start.Add(time.Hour)}
 	soon := retrying
 	soon.NextAt = start
 	verified := unproved
 	verified.Verified = true
+	failed, unsupported := store.Job{State: store.JobFailed}, store.Job{State: store.JobUnsupported}
+	until := func(d time.Duration) event { return rescheduled{start.Add(d)} }
 	tests := []struct {
 		name   string
 		job    store.Job
@@ -157,16 +149,16 @@ func TestReactivationIsBlocked(t *testing.T) {
 		want   event
 	}{
 		{"nothing before", own, lifted, nil, 0, leased{}},
-		{"all done", own, lifted, []store.Job{verified, {State: store.JobFailed}, {State: store.JobUnsupported}, own}, 0, leased{}},
-		{"one retries", own, lifted, []store.Job{verified, retrying}, 0, rescheduled{start.Add(time.Hour)}},
-		{"one is due now", own, lifted, []store.Job{retrying, soon}, 0, rescheduled{start.Add(time.Second)}},
-		{"one retries after the deadline", own, lifted, []store.Job{retrying}, 10 * time.Minute, rescheduled{start.Add(time.Hour)}},
-		{"one awaits proof", own, lifted, []store.Job{unproved}, 0, rescheduled{start.Add(5 * time.Minute)}},
+		{"all done", own, lifted, []store.Job{verified, failed, unsupported, own}, 0, leased{}},
+		{"one retries", own, lifted, []store.Job{verified, retrying}, 0, until(time.Hour)},
+		{"one is due now", own, lifted, []store.Job{retrying, soon}, 0, until(time.Second)},
+		{"one retries after the deadline", own, lifted, []store.Job{retrying}, 10 * time.Minute, until(time.Hour)},
+		{"one awaits proof", own, lifted, []store.Job{unproved}, 0, until(5 * time.Minute)},
 		{"one awaits proof after the deadline", own, lifted, []store.Job{unproved}, 5 * time.Minute, leased{}},
 		{"deactivated again", own, store.Lock{State: store.LockLifted, Epoch: 2}, nil, 0, superseded{}},
 		{"locked", own, store.Lock{State: store.LockDeactivated, Epoch: 1}, nil, 0, superseded{}},
-		{"the leaver's job retries", heir, store.Lock{State: store.LockLifted}, []store.Job{retrying}, 0, rescheduled{start.Add(time.Second)}},
-		{"the leaver's job retries for long", heir, store.Lock{State: store.LockLifted}, []store.Job{retrying}, 40 * time.Minute, rescheduled{start.Add(45 * time.Minute)}},
+		{"the leaver's job retries", heir, lifted0, []store.Job{retrying}, 0, until(time.Second)},
+		{"the leaver's job retries for long", heir, lifted0, []store.Job{retrying}, 40 * time.Minute, until(45 * time.Minute)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package revoke_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,16 +19,15 @@ func (r *rig) reactivations() (n int) {
 	return n
 }
 
-// through reports whether the reactivation of an epoch is done with.
-func (r *rig) through(id string, epoch uint64) bool {
+// reactivated reports whether the reactivation of an epoch is complete.
+func (r *rig) reactivated(id string, epoch uint64) bool {
 	r.t.Helper()
 	j := r.jobs(id, epoch)["reactivated"]
 	return j.Terminal()
 }
 
-// TestReactivationWaits: it cancels nothing: the account is enabled again only
-// after everything that was to be revoked is revoked and probed (revocation §1.1
-// row 12), and then at once.
+// TestReactivationWaits: a reactivation cancels nothing. The account is enabled again when
+// every kind is revoked and probed, and then at once.
 func TestReactivationWaits(t *testing.T) {
 	r := newRig(t)
 	r.app.revoke[abi.KindPAT] = func(_ context.Context, n int, _ abi.Request) (abi.KindResult, error) {
@@ -35,7 +35,7 @@ func TestReactivationWaits(t *testing.T) {
 			return abi.KindResult{State: abi.StateRetry, Code: abi.CodeAppError}, nil
 		}
 		if r.reactivations() > 0 {
-			t.Error("revoking goes on after the account was enabled")
+			t.Error("a kind is revoked after the account was enabled")
 		}
 		return abi.KindResult{State: abi.StateNothingToRevoke}, nil
 	}
@@ -43,36 +43,38 @@ func TestReactivationWaits(t *testing.T) {
 	r.setActive(id, true)
 	r.engine(nil)
 	r.await("the first attempt", func() bool { return r.job(id, abi.KindPAT).State == store.JobRetrying })
-	r.await("the reactivation to be put off", func() bool { return r.jobs(id, 1)["reactivated"].NextAt.After(r.clock.Now()) })
+	r.await("rescheduling of the reactivation", func() bool {
+		return r.jobs(id, 1)["reactivated"].NextAt.After(r.clock.Now())
+	})
 	if n := r.reactivations(); n != 0 {
-		t.Fatalf("asked to enable the account %d times before the tokens were gone", n)
+		t.Fatalf("%d calls enabled the account before the tokens were gone", n)
 	}
 	r.clock.Add(15 * time.Second)
-	r.await("the reactivation", func() bool { return r.through(id, 1) })
+	r.await("the reactivation", func() bool { return r.reactivated(id, 1) })
 	if o := r.offboarding(id, 1); o.VerifiedAt.IsZero() {
 		t.Error("enabled before everything was verified")
 	}
 	if j := r.jobs(id, 1)["reactivated"]; j.State != store.JobRevoked || !j.NextAt.IsZero() || r.reactivations() != 1 {
-		t.Errorf("reactivation %s, due %v, asked %d times; want done, never, once", j.State, j.NextAt, r.reactivations())
+		t.Errorf("reactivation %s, due %v, %d calls; want revoked, never, 1", j.State, j.NextAt, r.reactivations())
 	}
 	before := len(r.app.requests())
 	r.clock.Add(time.Hour)
-	<-r.clock.after(100)
+	<-r.clock.reads(100)
 	if n := len(r.app.requests()); n != before {
-		t.Errorf("%d more questions after the reactivation", n-before)
+		t.Errorf("%d more calls after the reactivation", n-before)
 	}
 }
 
-// TestOvertakenReactivationIsClosed: a reactivation that waited while the user was
-// deactivated again must not enable the account behind the second deactivation.
-func TestOvertakenReactivationIsClosed(t *testing.T) {
+// TestSupersededReactivationIsClosed: if the user is deactivated again, the reactivation that
+// waited must not enable the account.
+func TestSupersededReactivationIsClosed(t *testing.T) {
 	r := newRig(t)
 	id := r.leaver("ada")
 	r.setActive(id, true)
 	r.setActive(id, false)
 	r.engine(nil)
 	r.await("proof of both", func() bool { return r.verified(id, 1)() && r.verified(id, 2)() })
-	r.await("the reactivation to be closed", func() bool { return r.through(id, 1) })
+	r.await("the end of the reactivation", func() bool { return r.reactivated(id, 1) })
 	if j := r.jobs(id, 1)["reactivated"]; j.Code != "superseded" || !j.NextAt.IsZero() {
 		t.Errorf("reactivation: %s %q due %v, want superseded", j.State, j.Code, j.NextAt)
 	}
@@ -81,12 +83,13 @@ func TestOvertakenReactivationIsClosed(t *testing.T) {
 	}
 }
 
-// TestOldEpochHoldsReactivationBack: a retry of the first deactivation would
-// disable the account that the second reactivation enabled.
-func TestOldEpochHoldsReactivationBack(t *testing.T) {
+// TestOldEpochBlocksReactivation: a retry of the first deactivation would disable the account
+// that the second reactivation enabled.
+func TestOldEpochBlocksReactivation(t *testing.T) {
 	r := newRig(t)
 	r.app.revoke[abi.KindAccount] = func(_ context.Context, _ int, req abi.Request) (abi.KindResult, error) {
-		if req.Event.Type == abi.EventDeactivated && req.Event.ID[len(req.Event.ID)-2:] == "-1" && r.clock.Now().Minute() == 0 {
+		first := req.Event.Type == abi.EventDeactivated && strings.HasSuffix(req.Event.ID, "-1")
+		if first && r.clock.Now().Minute() == 0 {
 			return abi.KindResult{State: abi.StateRetry, Code: abi.CodeAppError}, nil
 		}
 		return abi.KindResult{State: abi.StateRevoked}, nil
@@ -96,25 +99,25 @@ func TestOldEpochHoldsReactivationBack(t *testing.T) {
 	r.setActive(id, false)
 	r.setActive(id, true)
 	r.engine(nil)
-	r.await("the second epoch", r.verified(id, 2))
+	r.await("proof of the second epoch", r.verified(id, 2))
 	if n := r.reactivations(); n != 0 {
 		t.Fatalf("enabled %d times while the first epoch retries", n)
 	}
 	r.clock.Add(time.Minute)
-	r.await("the reactivation", func() bool { return r.through(id, 2) })
+	r.await("the reactivation", func() bool { return r.reactivated(id, 2) })
 	calls := r.app.requests()
 	for i := len(calls) - 1; i >= 0; i-- {
 		if calls[i].Kinds[0] == abi.KindAccount && calls[i].Op == abi.OpRevoke {
 			if calls[i].Event.Type != abi.EventReactivated {
-				t.Error("the last word about the account is to disable it")
+				t.Error("the last call about the account disables it")
 			}
 			break
 		}
 	}
 }
 
-// TestReactivationDoesNotWaitForProofForEver: an application that cannot say keeps
-// nobody out for longer than the deadline; what was not proved stays unknown.
+// TestReactivationDoesNotWaitForProofForEver: if no probe can tell, the reactivation waits for one
+// deadline only. The unverified kinds stay unknown.
 func TestReactivationDoesNotWaitForProofForEver(t *testing.T) {
 	r := newRig(t)
 	r.app.verify = func(abi.Request) (abi.VerifyResult, error) { return abi.VerifyResult{}, errApp }
@@ -126,10 +129,10 @@ func TestReactivationDoesNotWaitForProofForEver(t *testing.T) {
 		t.Fatal("enabled without waiting for proof")
 	}
 	r.clock.Add(5*time.Minute + time.Second)
-	r.await("the reactivation", func() bool { return r.through(id, 1) })
+	r.await("the reactivation", func() bool { return r.reactivated(id, 1) })
 	for k, j := range r.jobs(id, 1) {
 		if k != "reactivated" && (j.State != store.JobUnknown || j.Verified || !j.NextAt.IsZero()) {
-			t.Errorf("%s: %s, verified %v, due %v; want unknown for good", k, j.State, j.Verified, j.NextAt)
+			t.Errorf("%s: %s, verified %v, due %v; want unknown, false, never", k, j.State, j.Verified, j.NextAt)
 		}
 	}
 	r.await("the breach", func() bool { return r.offboarding(id, 1).Breached })
@@ -138,9 +141,9 @@ func TestReactivationDoesNotWaitForProofForEver(t *testing.T) {
 	}
 }
 
-// TestRepeatedDeactivationRedrives: the enterprise asking again drives what failed,
-// and nothing that is verified (revocation §1.1 row 11).
-func TestRepeatedDeactivationRedrives(t *testing.T) {
+// TestRepeatedDeactivationRetries: another deactivation retries the failed kinds, and no
+// verified one.
+func TestRepeatedDeactivationRetries(t *testing.T) {
 	r := newRig(t)
 	r.app.revoke[abi.KindPAT] = always(abi.KindResult{State: abi.StateFailed, Code: "no"})
 	id := r.leaver("ada")
@@ -155,7 +158,7 @@ func TestRepeatedDeactivationRedrives(t *testing.T) {
 	r.await("proof", r.verified(id, 1))
 	for _, c := range r.app.requests()[before:] {
 		if len(c.Kinds) != 1 || c.Kinds[0] != abi.KindPAT {
-			t.Errorf("asked %s of %v again", c.Op, c.Kinds)
+			t.Errorf("%s of %v was called again", c.Op, c.Kinds)
 		}
 	}
 	if o := r.offboarding(id, 1); o.Breached || r.job(id, abi.KindPAT).Attempts != 2 {
@@ -163,32 +166,32 @@ func TestRepeatedDeactivationRedrives(t *testing.T) {
 	}
 }
 
-// TestDeletedUser: the row is gone when the jobs run; they carry the subject.
+// TestDeletedUser: the user is gone when the jobs run; they have a copy of its names.
 func TestDeletedUser(t *testing.T) {
 	r := newRig(t)
 	id := r.user("ada")
-	r.app.held[abi.KindSSHKey] = 1
+	r.app.has[abi.KindSSHKey] = 1
 	r.update("user.delete", func(tx *store.Tx) error { return tx.DeleteUser(id) })
 	r.engine(nil)
 	r.await("proof", r.verified(id, 1))
 	for _, c := range r.app.requests() {
-		if c.Event.Type != abi.EventDeleted || c.Subject.UserName != "ada" || c.Subject.ExternalID != "x-ada" || len(c.Subject.Emails) != 1 {
-			t.Errorf("asked about %+v after %s", c.Subject, c.Event.Type)
+		if c.Event.Type != abi.EventDeleted || c.Subject.UserName != "ada" || c.Subject.ExternalID != "x-ada" ||
+			len(c.Subject.Emails) != 1 {
+			t.Errorf("call about %+v after %s", c.Subject, c.Event.Type)
 		}
 	}
 }
 
-// TestNewHolderWaitsForTheLeaver: whoever is created with a leaver's userName gets
-// the application's account enabled after the leaver's work is through, and not
-// before, however long that takes.
-func TestNewHolderWaitsForTheLeaver(t *testing.T) {
+// TestNewUserOfANameWaits: if a user is created with the userName of a leaver, the application's
+// account is enabled when the leaver's jobs are complete, however long that takes.
+func TestNewUserOfANameWaits(t *testing.T) {
 	r := newRig(t)
 	r.app.revoke[abi.KindPAT] = func(_ context.Context, n int, _ abi.Request) (abi.KindResult, error) {
 		if n == 1 {
 			return abi.KindResult{State: abi.StateRetry, Code: abi.CodeAppError}, nil
 		}
 		if r.reactivations() > 0 {
-			t.Error("revoking goes on after the account was enabled")
+			t.Error("a kind is revoked after the account was enabled")
 		}
 		return abi.KindResult{State: abi.StateNothingToRevoke}, nil
 	}
@@ -207,18 +210,18 @@ func TestNewHolderWaitsForTheLeaver(t *testing.T) {
 	}
 	r.engine(nil)
 	r.await("the first attempt", func() bool { return r.job(leaver, abi.KindPAT).State == store.JobRetrying })
-	r.await("the new holder to be put off", func() bool { return inherited().NextAt.After(r.clock.Now()) })
+	r.await("rescheduling of the reactivation", func() bool { return inherited().NextAt.After(r.clock.Now()) })
 	if n := r.reactivations(); n != 0 {
-		t.Fatalf("asked to enable the account %d times before the leaver's tokens were gone", n)
+		t.Fatalf("%d calls enabled the account before the leaver's tokens were gone", n)
 	}
 	r.clock.Add(15 * time.Second)
 	r.await("the leaver's proof", r.verified(leaver, 1))
 	r.clock.Add(15 * time.Second)
-	r.await("the account", func() bool { j := inherited(); return j.Terminal() && j.NextAt.IsZero() })
+	r.await("the reactivation", func() bool { j := inherited(); return j.Terminal() && j.NextAt.IsZero() })
 	if j := inherited(); j.State != store.JobRevoked || r.reactivations() != 1 {
-		t.Errorf("job %s, asked %d times; want done, once", j.State, r.reactivations())
+		t.Errorf("job %s, %d calls; want revoked, 1", j.State, r.reactivations())
 	}
 	if o := r.offboarding(leaver, 1); o.VerifiedAt.IsZero() {
-		t.Error("enabled before everything of the leaver was verified")
+		t.Error("enabled before the leaver was verified")
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// TestUnknownIsNeverDone: whatever keeps a probe from answering, the kind is not
-// verified, the offboarding stays open, and the probe is asked again.
+// TestUnknownIsNeverDone: without an answer of the probe the kind is not verified, the
+// offboarding stays open, and the engine probes again.
 func TestUnknownIsNeverDone(t *testing.T) {
 	answer := func(kinds []abi.Kind, pat int) (out abi.VerifyResult) {
 		for _, k := range kinds {
@@ -35,7 +35,7 @@ func TestUnknownIsNeverDone(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			rounds := 2
 			if i == 0 {
-				rounds = 12 // more than are kept
+				rounds = 12 // more than a job stores
 			}
 			r := newRig(t)
 			r.app.verify = func(req abi.Request) (abi.VerifyResult, error) { return tt.answer(req.Kinds) }
@@ -56,7 +56,7 @@ func TestUnknownIsNeverDone(t *testing.T) {
 				t.Errorf("verified at %v, status %s", o.VerifiedAt, status)
 			}
 			r.clock.Add(80 * time.Hour)
-			r.await("the end of patience", func() bool { return r.job(id, abi.KindPAT).State == store.JobUnknown })
+			r.await("giving up", func() bool { return r.job(id, abi.KindPAT).State == store.JobUnknown })
 			r.await("the breach", func() bool { return r.offboarding(id, 1).Breached })
 			if o := r.offboarding(id, 1); !o.VerifiedAt.IsZero() {
 				t.Errorf("after three days: %+v, want never verified", o)
@@ -65,18 +65,19 @@ func TestUnknownIsNeverDone(t *testing.T) {
 	}
 }
 
-// TestLiveGoesBackToRevoking: a probe that finds living credentials undoes "revoked".
-func TestLiveGoesBackToRevoking(t *testing.T) {
+// TestLiveCredentialIsRetried: a probe that finds a working credential makes the job retry.
+func TestLiveCredentialIsRetried(t *testing.T) {
 	r := newRig(t)
 	r.app.set(func(a *app) {
-		a.held[abi.KindWebSession] = 1
+		a.has[abi.KindWebSession] = 1
 		a.revoke[abi.KindWebSession] = always(abi.KindResult{State: abi.StateRevoked}) // it lies
 	})
 	id := r.leaver("ada")
 	r.engine(nil)
 	r.await("the probe", func() bool { return r.job(id, abi.KindWebSession).State == store.JobRetrying })
 	j := r.job(id, abi.KindWebSession)
-	if j.Code != "live" || j.Verified || !j.Done.IsZero() || j.Probes[0].Result != "live" || j.Probes[0].Live != 1 || j.Probes[0].How == "" {
+	p := j.Probes[0]
+	if j.Code != "live" || j.Verified || !j.Done.IsZero() || p.Result != "live" || p.Live != 1 || p.How == "" {
 		t.Errorf("job %+v", j)
 	}
 	r.app.set(func(a *app) { delete(a.revoke, abi.KindWebSession) })
@@ -87,8 +88,8 @@ func TestLiveGoesBackToRevoking(t *testing.T) {
 	}
 }
 
-// TestBreachIsRecorded: at 300 s a breach is a metric and an audit record, once, and
-// the work goes on until it is done, late (B48; revocation §1.1 row 9).
+// TestBreachIsRecorded: after 300 s a breach becomes a metric and an audit record, once, and the
+// work goes on (IL1 §3.2.5).
 func TestBreachIsRecorded(t *testing.T) {
 	r := newRig(t)
 	r.app.revoke[abi.KindPAT] = always(abi.KindResult{State: abi.StateRetry, Code: abi.CodeAppError})
@@ -97,8 +98,11 @@ func TestBreachIsRecorded(t *testing.T) {
 	r.engine(nil)
 	r.await("an attempt", func() bool { return r.job(id, abi.KindPAT).State == store.JobRetrying })
 	r.clock.Add(299 * time.Second)
-	r.await("another attempt", func() bool { j := r.job(id, abi.KindPAT); return j.Attempts > 1 && j.State == store.JobRetrying })
-	<-r.clock.after(50)
+	r.await("another attempt", func() bool {
+		j := r.job(id, abi.KindPAT)
+		return j.Attempts > 1 && j.State == store.JobRetrying
+	})
+	<-r.clock.reads(50)
 	if o := r.offboarding(id, 1); o.Breached || r.metric("scimward_revocation_breaches_total") != 0 {
 		t.Fatal("breached before the five minutes were over")
 	}
@@ -131,8 +135,7 @@ func (r *rig) breachRecords(id string) (n int) {
 	return n
 }
 
-// TestLateProofIsABreach: a process that was down over the deadline and verifies
-// everything at once afterwards was late all the same.
+// TestLateProofIsABreach: a process that was down at the deadline counts the breach afterwards.
 func TestLateProofIsABreach(t *testing.T) {
 	r := newRig(t)
 	id := r.leaver("ada")

@@ -15,12 +15,12 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// TestKindsAreRevokedInOrder: what bypasses the proxy first, sessions last, and
-// proof only after everything was revoked (B47; revocation §1.1 rows 6 and 8).
+// TestKindsAreRevokedInOrder: kinds that bypass the proxy come first and sessions last. The
+// engine probes when every kind is revoked (IL1 §3.2.5).
 func TestKindsAreRevokedInOrder(t *testing.T) {
 	r := newRig(t)
 	for i, k := range abi.CredentialKinds() {
-		r.app.held[k] = i + 1
+		r.app.has[k] = i + 1
 	}
 	id := r.leaver("ada")
 	r.engine(nil)
@@ -39,7 +39,7 @@ func TestKindsAreRevokedInOrder(t *testing.T) {
 			order = append(order, c.Kinds[0])
 		}
 		if c.IdempotencyKey != r.job(id, c.Kinds[0]).ID {
-			t.Errorf("idempotency key of %v is %q, not the job", c.Kinds, c.IdempotencyKey)
+			t.Errorf("idempotency key of %v is %q, want the job's id", c.Kinds, c.IdempotencyKey)
 		}
 		if c.Subject.SCIMID != id || c.Subject.UserName != "ada" || c.Event.Type != abi.EventDeactivated {
 			t.Errorf("call %d is about %+v %+v", i, c.Subject, c.Event)
@@ -51,7 +51,8 @@ func TestKindsAreRevokedInOrder(t *testing.T) {
 	for i, k := range abi.CredentialKinds() {
 		j := r.job(id, k)
 		if j.State != store.JobRevoked || !j.Verified || j.Found != i+1 || j.Revoked != i+1 {
-			t.Errorf("%s: state %s, verified %v, found %d, revoked %d; want revoked, true, %d, %[5]d", k, j.State, j.Verified, j.Found, j.Revoked, i+1)
+			t.Errorf("%s: state %s, verified %v, found %d, revoked %d; want revoked, true, %d for both",
+				k, j.State, j.Verified, j.Found, j.Revoked, i+1)
 		}
 		if j.LeaseOwner != "" || !j.NextAt.IsZero() {
 			t.Errorf("%s: still leased by %q or due at %v", k, j.LeaseOwner, j.NextAt)
@@ -63,18 +64,22 @@ func TestKindsAreRevokedInOrder(t *testing.T) {
 	}
 }
 
-// TestOneKindFailingStopsNoOther: revocation §1.1 row 6.
+// TestOneKindFailingStopsNoOther: a kind that fails or retries does not stop the others.
 func TestOneKindFailingStopsNoOther(t *testing.T) {
 	r := newRig(t)
-	r.app.revoke[abi.KindSSHKey] = func(context.Context, int, abi.Request) (abi.KindResult, error) { return abi.KindResult{}, errApp }
+	r.app.revoke[abi.KindSSHKey] = func(context.Context, int, abi.Request) (abi.KindResult, error) {
+		return abi.KindResult{}, errApp
+	}
 	r.app.revoke[abi.KindDevice] = always(abi.KindResult{State: abi.StateFailed, Code: "gone_wrong"})
 	r.app.revoke[abi.KindAccount] = always(abi.KindResult{State: abi.StateFailed, Code: abi.CodeContract})
 	r.app.revoke[abi.KindRefreshToken] = always(abi.KindResult{State: abi.StateRetry, Code: abi.CodeAppError})
 	r.app.revoke[abi.KindPAT] = always(abi.KindResult{State: abi.StateRetry, Code: abi.CodeNotReported})
-	r.app.held[abi.KindWebSession] = 2
+	r.app.has[abi.KindWebSession] = 2
 	id := r.leaver("ada")
 	r.engine(nil)
-	r.await("the last kind", func() bool { return r.job(id, abi.KindWebSession).Verified && r.job(id, abi.KindAPIToken).Verified })
+	r.await("the last kind", func() bool {
+		return r.job(id, abi.KindWebSession).Verified && r.job(id, abi.KindAPIToken).Verified
+	})
 	want := map[abi.Kind]struct {
 		state store.JobState
 		code  string
@@ -93,12 +98,12 @@ func TestOneKindFailingStopsNoOther(t *testing.T) {
 		}
 	}
 	if o := r.offboarding(id, 1); !o.VerifiedAt.IsZero() {
-		t.Error("verified although kinds are open and failed")
+		t.Error("verified although kinds failed and retry")
 	}
 }
 
-// TestListedAgainUntilTwoEmptyLists: credentials that appear during the sweep are
-// found (revocation §1.1 row 7), and a sweep that never ends is no success.
+// TestListedAgainUntilTwoEmptyLists: the engine finds credentials that appear between the lists,
+// and does not count lists that never end as a success.
 func TestListedAgainUntilTwoEmptyLists(t *testing.T) {
 	r := newRig(t)
 	lists := []int{2, 0, 1, 0, 0} // a PAT is minted after the first empty list
@@ -114,7 +119,7 @@ func TestListedAgainUntilTwoEmptyLists(t *testing.T) {
 	r.app.revoke[abi.KindWebSession] = always(abi.KindResult{State: abi.StateRevoked, Found: 1, Count: 1})
 	id := r.leaver("ada")
 	r.engine(nil)
-	r.await("the sweep", func() bool {
+	r.await("two empty lists, and one attempt without", func() bool {
 		return r.job(id, abi.KindPAT).Verified && r.job(id, abi.KindWebSession).State == store.JobRetrying
 	})
 	if j := r.job(id, abi.KindPAT); j.Found != 3 || j.Revoked != 3 || j.State != store.JobRevoked {
@@ -128,8 +133,8 @@ func TestListedAgainUntilTwoEmptyLists(t *testing.T) {
 	}
 }
 
-// TestUnknownAccountIsNotRevoked: an application that does not know the user is
-// told apart from one that disabled it.
+// TestUnknownAccountIsNotRevoked: an account that the application does not know is not shown
+// as disabled.
 func TestUnknownAccountIsNotRevoked(t *testing.T) {
 	r := newRig(t)
 	r.app.revoke[abi.KindAccount] = always(abi.KindResult{State: abi.StateNothingToRevoke})
@@ -141,8 +146,8 @@ func TestUnknownAccountIsNotRevoked(t *testing.T) {
 	}
 }
 
-// TestPartialAnswersAreFollowed: cursors go back to the plugin and survive in the
-// store; circles and endless pages end.
+// TestPartialAnswersAreFollowed: cursors go back to the plugin and are saved; repeated and
+// endless pages end the attempt.
 func TestPartialAnswersAreFollowed(t *testing.T) {
 	r := newRig(t)
 	var cursors []string
@@ -150,8 +155,9 @@ func TestPartialAnswersAreFollowed(t *testing.T) {
 		if n <= 3 {
 			cursors = append(cursors, req.Cursors[abi.KindPAT])
 			if n > 1 {
-				if saved := r.job(req.Subject.SCIMID, abi.KindPAT); saved.Cursor != req.Cursors[abi.KindPAT] || saved.Revoked != (n-1)*10 {
-					t.Errorf("page %d: the store holds cursor %q and %d revoked", n, saved.Cursor, saved.Revoked)
+				saved := r.job(req.Subject.SCIMID, abi.KindPAT)
+				if saved.Cursor != req.Cursors[abi.KindPAT] || saved.Revoked != (n-1)*10 {
+					t.Errorf("page %d: the store has cursor %q and %d revoked", n, saved.Cursor, saved.Revoked)
 				}
 			}
 		}
@@ -173,7 +179,8 @@ func TestPartialAnswersAreFollowed(t *testing.T) {
 	id := r.leaver("ada")
 	r.engine(nil)
 	r.await("the pages", func() bool {
-		return r.job(id, abi.KindPAT).Verified && r.job(id, abi.KindAPIToken).State == store.JobRetrying && r.job(id, abi.KindDevice).State == store.JobRetrying
+		return r.job(id, abi.KindPAT).Verified && r.job(id, abi.KindAPIToken).State == store.JobRetrying &&
+			r.job(id, abi.KindDevice).State == store.JobRetrying
 	})
 	if d := cmp.Diff([]string{"", "page-2", "page-3"}, cursors); d != "" {
 		t.Errorf("cursors (-want +got):\n%s", d)
@@ -182,15 +189,14 @@ func TestPartialAnswersAreFollowed(t *testing.T) {
 		t.Errorf("pat: found %d, revoked %d, cursor %q; want 25 25 and none", j.Found, j.Revoked, j.Cursor)
 	}
 	if j := r.job(id, abi.KindAPIToken); j.Code != "no_progress" {
-		t.Errorf("circle: code %q, want no_progress", j.Code)
+		t.Errorf("repeated page: code %q, want no_progress", j.Code)
 	}
 	if j := r.job(id, abi.KindDevice); j.Code != "too_many_rounds" || j.Cursor == "" {
-		t.Errorf("endless pages: code %q, cursor %q; want too_many_rounds and where it was", j.Code, j.Cursor)
+		t.Errorf("endless pages: code %q, cursor %q; want too_many_rounds and the last one", j.Code, j.Cursor)
 	}
 }
 
-// TestFoundCountsACredentialOnce: an attempt that stopped half-way lists the rest
-// again.
+// TestFoundCountsACredentialOnce: the attempt after a failed one lists the rest again.
 func TestFoundCountsACredentialOnce(t *testing.T) {
 	r := newRig(t)
 	r.app.revoke[abi.KindPAT] = func(_ context.Context, n int, _ abi.Request) (abi.KindResult, error) {
@@ -212,8 +218,8 @@ func TestFoundCountsACredentialOnce(t *testing.T) {
 	}
 }
 
-// pauses drives one kind that always answers res and returns the pause after each
-// of n attempts; a pause over most ends it.
+// pauses runs n attempts of a kind that always answers res. It returns the pause after each, and
+// the time from the request to each.
 func pauses(t *testing.T, res abi.KindResult, n int) (out []time.Duration, at []time.Duration) {
 	t.Helper()
 	r := newRig(t)
@@ -222,7 +228,10 @@ func pauses(t *testing.T, res abi.KindResult, n int) (out []time.Duration, at []
 	start := r.clock.Now()
 	r.engine(nil)
 	for i := range n {
-		r.await("the attempt", func() bool { j := r.job(id, abi.KindPAT); return j.Attempts == i+1 && j.State == store.JobRetrying })
+		r.await("the attempt", func() bool {
+			j := r.job(id, abi.KindPAT)
+			return j.Attempts == i+1 && j.State == store.JobRetrying
+		})
 		j := r.job(id, abi.KindPAT)
 		now := r.clock.Now()
 		out, at = append(out, j.NextAt.Sub(now)), append(at, now.Sub(start))
@@ -231,11 +240,12 @@ func pauses(t *testing.T, res abi.KindResult, n int) (out []time.Duration, at []
 	return out, at
 }
 
-// TestRetryIsCappedWhileOpen: at most 15 s between attempts while the five minutes
-// run, then slower (B48; revocation §1.1 row 10). Jitter is at its longest here.
+// TestRetryIsCappedWhileOpen: at most 15 s pass between attempts within the first five minutes
+// (IL1 §3.2.5), and more afterwards. The jitter is at its longest here.
 func TestRetryIsCappedWhileOpen(t *testing.T) {
 	got, at := pauses(t, abi.KindResult{State: abi.StateRetry, Code: abi.CodeAppError}, 60)
-	want := []time.Duration{250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second, 15 * time.Second}
+	const s = time.Second
+	want := []time.Duration{s / 4, s / 2, s, 2 * s, 4 * s, 8 * s, 15 * s, 15 * s}
 	if d := cmp.Diff(want, got[:len(want)]); d != "" {
 		t.Errorf("first pauses (-want +got):\n%s", d)
 	}
@@ -247,7 +257,7 @@ func TestRetryIsCappedWhileOpen(t *testing.T) {
 		case p > time.Hour || p < 100*time.Millisecond:
 			t.Errorf("pause of %v", p)
 		case at[i] < 6*time.Minute && p > 30*time.Second:
-			t.Errorf("pause of %v right after the deadline: an application that is back waits too long", p)
+			t.Errorf("pause of %v right after the deadline, want 30 s at most", p)
 		}
 		slower = slower || p > time.Minute
 	}
@@ -256,8 +266,8 @@ func TestRetryIsCappedWhileOpen(t *testing.T) {
 	}
 }
 
-// TestRetryAfterIsHonoured, and bounded: an application may not put a job off for
-// a year, nor overflow it into now.
+// TestRetryAfterIsHonoured: the pause follows the application's retry_after_ms up to an hour,
+// and does not overflow.
 func TestRetryAfterIsHonoured(t *testing.T) {
 	tests := []struct {
 		name string
@@ -280,19 +290,19 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	}
 }
 
-// TestAppDeniedAlertsAndKeepsTheQueue: 401 or 403 on the plugin's own credential is
-// a fault of the configuration: alerted at once, and once mended the work goes on.
-func TestAppDeniedAlertsAndKeepsTheQueue(t *testing.T) {
+// TestAppDeniedAlertsAndRetries: 401 or 403 for the plugin's own credential is a fault of the
+// configuration. It alerts at once, and the job completes when it is mended.
+func TestAppDeniedAlertsAndRetries(t *testing.T) {
 	for _, state := range []abi.State{abi.StateFailed, abi.StateRetry} {
 		t.Run(string(state), func(t *testing.T) {
 			r := newRig(t)
-			r.app.held[abi.KindPAT] = 1
-			r.app.revoke[abi.KindPAT] = always(abi.KindResult{State: state, Code: abi.CodeUnauthorized, Message: "403 on /admin"})
+			r.app.has[abi.KindPAT] = 1
+			r.app.revoke[abi.KindPAT] = always(abi.KindResult{State: state, Code: abi.CodeUnauthorized})
 			id := r.leaver("ada")
 			r.engine(nil)
 			r.await("the refusal", func() bool { return r.job(id, abi.KindPAT).State == store.JobRetrying })
 			if j := r.job(id, abi.KindPAT); j.Code != abi.CodeUnauthorized || j.NextAt.IsZero() {
-				t.Errorf("code %q, due %v; want app_denied and still queued", j.Code, j.NextAt)
+				t.Errorf("code %q, due %v; want app_denied and a time", j.Code, j.NextAt)
 			}
 			if n := r.metric("scimward_revocation_alerts_total"); n != 1 {
 				t.Errorf("%v alerts, want 1", n)
@@ -304,8 +314,8 @@ func TestAppDeniedAlertsAndKeepsTheQueue(t *testing.T) {
 	}
 }
 
-// TestUnsupportedIsEnforcedAtProxy: what the application cannot revoke is never
-// shown as revoked, and says until when the proxy stands in (revocation §0 point 2).
+// TestUnsupportedIsEnforcedAtProxy: a kind that the application cannot revoke is not shown as
+// revoked. The job says how long the proxy must refuse it.
 func TestUnsupportedIsEnforcedAtProxy(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -343,7 +353,8 @@ func TestUnsupportedIsEnforcedAtProxy(t *testing.T) {
 				if got := j.State == store.JobUnsupported; got != unsupported {
 					t.Errorf("%s is %s, want unsupported %v", k, j.State, unsupported)
 				}
-				if unsupported && (j.Code != tt.code || j.Verified || !j.EnforcedUntil.Equal(start.Add(lifetime)) || !j.NextAt.IsZero()) {
+				until := start.Add(lifetime)
+				if unsupported && (j.Code != tt.code || j.Verified || !j.EnforcedUntil.Equal(until) || !j.NextAt.IsZero()) {
 					t.Errorf("%s: code %q, verified %v, enforced until %v, due %v", k, j.Code, j.Verified, j.EnforcedUntil, j.NextAt)
 				}
 			}
@@ -354,7 +365,7 @@ func TestUnsupportedIsEnforcedAtProxy(t *testing.T) {
 	}
 }
 
-// TestGivesUpAfterThreeDays, and says so instead of going quiet.
+// TestGivesUpAfterThreeDays: the job fails, says why and alerts.
 func TestGivesUpAfterThreeDays(t *testing.T) {
 	r := newRig(t)
 	r.app.revoke[abi.KindPAT] = always(abi.KindResult{State: abi.StateRetry, Code: abi.CodeAppError, Message: "502"})
