@@ -21,8 +21,8 @@ does not exist.
 ## How to read it
 
 - The first word in brackets is the **level** of the text: must, shall or should.
-- The **parts of scimward** that enforce the line follow. §rego§ is a rule of §policies/ipsie/il1§; every refusal contains
-  the rule's id. §client§ is the identity service. scimward cannot enforce a line that binds only the client; a test of
+- The **parts of scimward** that enforce the line follow. ''rego'' is a rule of ''policies/ipsie/il1''; every refusal contains
+  the rule's id. ''client'' is the identity service. scimward cannot enforce a line that binds only the client; a test of
   such a line is a test of the example identity service.
 - The Rego tests of a **rule** cover what satisfies it, what violates it, and absent, wrongly typed and empty values.
 - **Missing** is what scimward does not implement yet.
@@ -30,7 +30,7 @@ does not exist.
 ## Which text
 
 The profile exists as IL1, which this page follows, and as a later draft for account lifecycle levels (AL). IL1 is the
-default profile, §ipsie-il1§. It adopts three things of the later draft, because IL1 leaves them open and clients need them:
+default profile, ''ipsie-il1''. It adopts three things of the later draft, because IL1 leaves them open and clients need them:
 listing users and groups without a filter, answering 429 with Retry-After above a rate limit, and creating groups by POST.
 
 Where IL1 contradicts itself or RFC 7644, scimward reads it so:
@@ -38,8 +38,8 @@ Where IL1 contradicts itself or RFC 7644, scimward reads it so:
 | The text | How scimward reads it |
 | --- | --- |
 | The application implements a SCIM client (3.2.1) | A SCIM service. |
-| §username eq§, §emails[value eq {email}]§ (3.2.8) | Attribute names are case-insensitive, and values are quoted. |
-| §/Group/{id}§ (3.3.1, 3.3.3) | §/Groups/{id}§, as in the operations of the same sections. |
+| ''username eq'', ''emails[value eq {email}]'' (3.2.8) | Attribute names are case-insensitive, and values are quoted. |
+| ''/Group/{id}'' (3.3.1, 3.3.3) | ''/Groups/{id}'', as in the operations of the same sections. |
 | The token contains token_endpoint (3.1) | The metadata names it. scimward's tokens contain it, and scimward refuses another. |
 | Nonces are validated (4.0) | scimward accepts the jti of a client assertion once, until it expires. |
 | Each operation of a group PATCH (3.3.3) | All of them, so PATCH cannot rename a group under this profile. |
@@ -50,7 +50,7 @@ Where IL1 contradicts itself or RFC 7644, scimward reads it so:
 // Render returns the page.
 func Render(list []policies.Requirement) []byte {
 	var b bytes.Buffer
-	b.WriteString(strings.ReplaceAll(head, "§", "`"))
+	b.WriteString(strings.ReplaceAll(head, "''", "`"))
 	summary(&b, list)
 	section := ""
 	for _, r := range list {
