@@ -153,17 +153,24 @@ func (s *Server) openSurfaces(context.Context) error {
 		return err
 	}
 	cfg := s.o.Config
+	// The proxy counts the requests that it refuses, the handler those that reach it.
+	deviations := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "scimward_scim_deviations_total",
+		Help: "SCIM requests that deviated from the canonical form, by tenant and code of the deviation.",
+	}, []string{"tenant", "code"})
+	s.registry.MustRegister(deviations)
+	deviation := func(tenant, code string) { deviations.WithLabelValues(tenant, code).Inc() }
 	handler, err := scimhttp.New(scimhttp.Options{
 		Decider: decider, Store: s.store, TenantOf: s.tenants.ofRequest, Base: s.tenants.resource,
 		AfterLock: func(ctx context.Context, tenant, _ string) { s.authz.Cut(ctx, tenant) },
-		RateOf:    s.tenants.rate, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
+		RateOf:    s.tenants.rate, Deviation: deviation, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the SCIM service: %w", err)
 	}
 	s.authz, err = extauthz.New(extauthz.Options{
 		Decider: decider, Tenants: s.tenants.names, MaxBody: cfg.Envoy.MaxBodyBytes, Timeout: cfg.Envoy.CheckTimeout, Refused: handler.Refused,
-		Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
+		Deviation: deviation, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the authorization service: %w", err)

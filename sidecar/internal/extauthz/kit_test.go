@@ -77,15 +77,17 @@ type kit struct {
 	decider  *decider
 	logs     *bytes.Buffer
 	registry *prometheus.Registry
+	deviated map[string]int // by tenant and code
 	conn     *grpc.ClientConn
 }
 
 func newKit(t *testing.T, edit ...func(*extauthz.Options)) *kit {
 	t.Helper()
-	k := &kit{decider: &decider{}, logs: &bytes.Buffer{}, registry: prometheus.NewRegistry()}
+	k := &kit{decider: &decider{}, logs: &bytes.Buffer{}, registry: prometheus.NewRegistry(), deviated: map[string]int{}}
 	o := extauthz.Options{
 		Decider: k.decider, Tenants: []string{"acme", "globex"}, MaxBody: 1024, CutWait: 5 * time.Second, Metrics: k.registry,
-		Logger: slog.New(slog.NewJSONHandler(&lockedWriter{w: k.logs}, nil)),
+		Deviation: func(tenant, code string) { k.deviated[tenant+" "+code]++ },
+		Logger:    slog.New(slog.NewJSONHandler(&lockedWriter{w: k.logs}, nil)),
 	}
 	for _, e := range edit {
 		e(&o)

@@ -18,7 +18,6 @@ type metrics struct {
 	leashes   *prometheus.GaugeVec
 	cuts      *prometheus.CounterVec
 	refused   *prometheus.CounterVec
-	deviated  *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer, tenants []string) (*metrics, error) {
@@ -31,11 +30,6 @@ func newMetrics(r prometheus.Registerer, tenants []string) (*metrics, error) {
 		leashes: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "scimward_leashes", Help: "Open streams that end with the lock of their user."}, []string{"tenant"}),
 		cuts:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "scimward_leash_cuts_total", Help: "Open streams ended because their user was locked."}, []string{"tenant"}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "scimward_leash_refusals_total", Help: "Streams refused before they opened."}, []string{"tenant", "reason"}),
-		// The vector of package scimhttp, which counts what is let through to it.
-		deviated: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "scimward_scim_deviations_total",
-			Help: "SCIM requests that deviated from the canonical form, by tenant and code of the deviation.",
-		}, []string{"tenant", "code"}),
 	}
 	for _, name := range tenants {
 		m.tenants[name] = struct{}{}
@@ -46,16 +40,6 @@ func newMetrics(r prometheus.Registerer, tenants []string) (*metrics, error) {
 		return m, nil
 	}
 	var errs []error
-	err := r.Register(m.deviated)
-	var already prometheus.AlreadyRegisteredError
-	if errors.As(err, &already) {
-		if same, ok := already.ExistingCollector.(*prometheus.CounterVec); ok {
-			m.deviated, err = same, nil
-		}
-	}
-	if err != nil {
-		errs = append(errs, fmt.Errorf("registering a metric of extauthz: %w", err))
-	}
 	for _, c := range []prometheus.Collector{m.decisions, m.leashes, m.cuts, m.refused} {
 		if err := r.Register(c); err != nil {
 			errs = append(errs, fmt.Errorf("registering a metric of extauthz: %w", err))

@@ -58,10 +58,12 @@ type Options struct {
 	// of it (B104). The answer waits for it, RefusedWait at most. nil tells nobody.
 	Refused     func(ctx context.Context, r request.Request, d authz.Decision)
 	RefusedWait time.Duration // 0 is 250 ms, and never more than a quarter of Timeout
-	Now         func() time.Time
-	NewID       func() string         // ids of requests that carry none; nil means random
-	Logger      *slog.Logger          // nil discards
-	Metrics     prometheus.Registerer // nil registers nothing
+	// Deviation counts one deviation of a request that is refused here. Nil counts nothing.
+	Deviation func(tenant, code string)
+	Now       func() time.Time
+	NewID     func() string         // ids of requests that carry none; nil means random
+	Logger    *slog.Logger          // nil discards
+	Metrics   prometheus.Registerer // nil registers nothing
 }
 
 func (o *Options) defaults() {
@@ -84,6 +86,9 @@ func (o *Options) defaults() {
 		o.RefusedWait = 250 * time.Millisecond
 	}
 	o.RefusedWait = min(o.RefusedWait, o.Timeout/4)
+	if o.Deviation == nil {
+		o.Deviation = func(string, string) {}
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -226,7 +231,7 @@ func (s *Server) record(ctx context.Context, r *request.Request, d *authz.Decisi
 	s.metrics.decisions.WithLabelValues(s.metrics.tenant(d.Tenant), surfaceLabel(r.Surface), outcome, d.Reason).Observe(took.Seconds())
 	if !d.Allowed() { // the handler counts those that are let through to it
 		for _, code := range d.Deviations {
-			s.metrics.deviated.WithLabelValues(s.metrics.tenant(d.Tenant), code).Inc()
+			s.o.Deviation(s.metrics.tenant(d.Tenant), code)
 		}
 	}
 	ctx = context.WithoutCancel(ctx)

@@ -50,6 +50,10 @@ type Options struct {
 	// how many at once. Nil, and a zero limit, mean 50 and 100.
 	RateOf func(tenant string) (limit rate.Limit, burst int)
 
+	// Deviation counts one deviation of a request that this package answers. Nil counts
+	// nothing.
+	Deviation func(tenant, code string)
+
 	Now     func() time.Time      // nil means time.Now
 	Logger  *slog.Logger          // nil discards
 	Metrics prometheus.Registerer // nil counts nothing
@@ -82,6 +86,9 @@ func New(o Options) (*Handler, error) {
 	}
 	if o.RateOf == nil {
 		o.RateOf = func(string) (rate.Limit, int) { return 0, 0 }
+	}
+	if o.Deviation == nil {
+		o.Deviation = func(string, string) {}
 	}
 	if o.Now == nil {
 		o.Now = time.Now

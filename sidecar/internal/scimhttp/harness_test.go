@@ -140,9 +140,12 @@ func (s *service) start(profile string, change ...func(*scimhttp.Options)) *serv
 		t.Fatalf("making the authorizer: %v", err)
 	}
 	s.decider = &recordingDecider{Decider: a}
+	deviations := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "scimward_scim_deviations_total"}, []string{"tenant", "code"})
+	s.metrics.MustRegister(deviations)
 	o := scimhttp.Options{
-		Decider: s.decider,
-		Store:   s.store,
+		Deviation: func(tenant, code string) { deviations.WithLabelValues(tenant, code).Inc() },
+		Decider:   s.decider,
+		Store:     s.store,
 		TenantOf: func(r *http.Request) (string, bool) {
 			name, ok := strings.CutSuffix(r.Host, ".test")
 			return name, ok && (name == "acme" || name == "globex")

@@ -14,7 +14,6 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	lost     *prometheus.CounterVec
-	deviated *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -32,31 +31,11 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "scimward_scim_refusals_unrecorded_total",
 			Help: "Refused writes of known clients that are not in the audit trail, by tenant and cause: rate, store, throttled.",
 		}, []string{"tenant", "cause"}),
-		// Package extauthz counts those of the requests it refuses in the same vector:
-		// one request is counted once, by whoever answers it.
-		deviated: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "scimward_scim_deviations_total",
-			Help: "SCIM requests that deviated from the canonical form, by tenant and code of the deviation.",
-		}, []string{"tenant", "code"}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	err := reg.Register(m.deviated)
-	var already prometheus.AlreadyRegisteredError
-	if errors.As(err, &already) {
-		if same, ok := already.ExistingCollector.(*prometheus.CounterVec); ok {
-			m.deviated, err = same, nil
-		}
-	}
-	return m, errors.Join(err, reg.Register(m.requests), reg.Register(m.seconds), reg.Register(m.lost))
-}
-
-// deviations counts the codes of one request.
-func (m *metrics) deviations(tenant string, codes []string) {
-	for _, code := range codes {
-		m.deviated.WithLabelValues(tenant, code).Inc()
-	}
+	return m, errors.Join(reg.Register(m.requests), reg.Register(m.seconds), reg.Register(m.lost))
 }
 
 func (m *metrics) request(tenant, route string, status int, took time.Duration) {

@@ -162,7 +162,9 @@ func (h *Handler) operation(x *exchange) operation {
 func (h *Handler) end(ctx context.Context, x *exchange, status int) {
 	took := h.o.Now().Sub(x.received)
 	h.m.request(x.tenant, x.route, status, took)
-	h.m.deviations(x.tenant, x.decision.Deviations)
+	for _, code := range x.decision.Deviations {
+		h.o.Deviation(x.tenant, code)
+	}
 	level := slog.LevelInfo
 	if status >= http.StatusInternalServerError || x.err != nil {
 		level = slog.LevelError
