@@ -60,8 +60,8 @@ func TestBreaker(t *testing.T) {
 	t.Run("doubles up to an hour, and begins again after an hour without", func(t *testing.T) {
 		c := newClock()
 		b := plugins.NewBreaker(c.now)
-		for _, minutes := range []time.Duration{5, 10, 20, 40, 60, 60} {
-			want := minutes * time.Minute
+		for _, minutes := range []int{5, 10, 20, 40, 60, 60} {
+			want := time.Duration(minutes) * time.Minute
 			for range 3 {
 				b.Kill()
 			}

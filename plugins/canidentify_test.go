@@ -15,8 +15,8 @@ func TestCanIdentify(t *testing.T) {
 	guest := plugintest.BuildGo(t, "./plugintest/testdata/hostile")
 	whole, unmarked := hostileManifest(), hostileManifest()
 	unmarked.Capabilities.HTTP[0].Identify = false
-	mute := plugintest.Handmade(plugintest.I32(0)).Write(t)
-	broken := plugintest.Handmade(plugintest.I32(0))
+	mute := Handmade(I32(0)).Write(t)
+	broken := Handmade(I32(0))
 	broken.NoMemory = true
 	const base = "http://127.0.0.1:1"
 	secrets := map[string]string{"admin": "s3cr3t-admin-value"}
@@ -27,10 +27,10 @@ func TestCanIdentify(t *testing.T) {
 		code, want string
 	}{
 		"nothing":              {plugintest.Local(t, base, guest, whole, secrets), "", ""},
-		"no identify":          {plugintest.Local(t, base, mute, plugintest.HandmadeManifest(), nil), abi.CodeUnsupported, "plugin handmade exports no identify"},
+		"no identify":          {plugintest.Local(t, base, mute, HandmadeManifest(), nil), abi.CodeUnsupported, "plugin handmade exports no identify"},
 		"no need marked":       {plugintest.Local(t, base, guest, unmarked, secrets), abi.CodeUnsupported, "no http rule has identify: true"},
 		"no grant":             {ungranted, abi.CodeNotLoaded, "plugin.http[0] does not give identify: true"},
-		"a module that is bad": {plugintest.Local(t, base, broken.Write(t), plugintest.HandmadeManifest(), nil), abi.CodeNotLoaded, "plugin handmade: refused at"},
+		"a module that is bad": {plugintest.Local(t, base, broken.Write(t), HandmadeManifest(), nil), abi.CodeNotLoaded, "plugin handmade: refused at"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := plugintest.Open(t, plugins.Options{Plugins: []plugins.Config{tt.cfg}})

@@ -66,10 +66,7 @@ func intersect(m Manifest, c Config) (permit, error) {
 		}
 		p.rules = append(p.rules, r)
 	}
-	if len(f) > 0 {
-		return permit{}, errors.Join(f...)
-	}
-	return p, nil
+	return p, errors.Join(f...)
 }
 
 // limits returns, for each limit, what the manifest asks for, at most what the grant allows. The default stands in

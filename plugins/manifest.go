@@ -106,8 +106,7 @@ func ParseManifest(b []byte) (Manifest, error) {
 		return Manifest{}, fmt.Errorf("decoding the manifest: %w", err)
 	}
 	var f faults
-	m.check(&f)
-	if len(f) > 0 {
+	if m.check(&f); len(f) > 0 {
 		return Manifest{}, errors.Join(f...)
 	}
 	return m, nil

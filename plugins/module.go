@@ -143,10 +143,11 @@ func (m *module) describe(ctx context.Context, w *worker) (readyMsg, error) {
 	if v := uint32(res[0]); v>>16 != abi.Version>>16 || v&0xffff > abi.Version&0xffff {
 		return readyMsg{}, fmt.Errorf("abi_version: the module speaks %s, this host %s", version(v), version(abi.Version))
 	}
-	c := newGuestCall(ctx, w, 0, callMsg{Op: string(abi.OpDescribe), DeadlineMS: describeTime.Milliseconds()}, nil)
+	msg := callMsg{Op: string(abi.OpDescribe), DeadlineMS: describeTime.Milliseconds()}
+	ctx, c := newGuestCall(ctx, w, 0, msg, nil)
 	defer c.cancel()
 	m.idle <- in
-	if done := m.call(c); done.Fault != "" || done.Code != 0 {
+	if done := m.call(ctx, c); done.Fault != "" || done.Code != 0 {
 		return readyMsg{}, fmt.Errorf("describe: returned %d %s %s", done.Code, done.Fault, done.Note)
 	}
 	exports := m.compiled.ExportedFunctions()
@@ -157,29 +158,29 @@ func (m *module) describe(ctx context.Context, w *worker) (readyMsg, error) {
 
 // call runs one export. It discards an instance that trapped, left its call early or has grown old: after a panic the
 // heap of a Go guest is broken, and further calls would read it.
-func (m *module) call(c *guestCall) doneMsg {
-	in, err := m.acquire(c.ctx)
+func (m *module) call(ctx context.Context, c *guestCall) doneMsg {
+	in, err := m.acquire(ctx)
 	if err != nil {
 		return doneMsg{Fault: abi.CodeTrap, Note: cut("starting an instance: "+err.Error(), maxLogLine)}
 	}
 	f := in.mod.ExportedFunction(string(c.op))
 	if f == nil {
-		m.release(c.ctx, in)
+		m.release(ctx, in)
 		return doneMsg{Code: retUnsupported}
 	}
 	in.calls++
 	in.call.Store(c)
-	res, err := f.Call(context.WithValue(c.ctx, callKey{}, c))
+	res, err := f.Call(context.WithValue(ctx, callKey{}, c))
 	in.call.Store(nil)
 	if err != nil {
-		discard(c.ctx, in)
+		discard(ctx, in)
 		fault := abi.CodeTrap
 		if errors.Is(err, errSleptPast) {
 			fault = abi.CodeDeadline
 		}
 		return doneMsg{Fault: fault, Note: cut(err.Error(), maxLogLine)}
 	}
-	m.release(c.ctx, in)
+	m.release(ctx, in)
 	return doneMsg{Code: int32(uint32(res[0]))}
 }
 

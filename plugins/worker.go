@@ -138,26 +138,28 @@ func (w *worker) start(ctx context.Context, f frame) error {
 	if w.module == nil {
 		return fmt.Errorf("%w: call before a module", errFrame)
 	}
-	c := newGuestCall(ctx, w, f.call, msg, input)
+	ctx, c := newGuestCall(ctx, w, f.call, msg, input)
 	w.mu.Lock()
 	w.calls[f.call] = c
 	w.mu.Unlock()
-	go w.run(c)
+	go w.run(ctx, c)
 	return nil
 }
 
-func newGuestCall(ctx context.Context, w *worker, id uint32, msg callMsg, input []byte) *guestCall {
+func newGuestCall(
+	ctx context.Context, w *worker, id uint32, msg callMsg, input []byte,
+) (context.Context, *guestCall) {
 	c := &guestCall{
 		id: id, op: abi.Op(msg.Op), w: w, input: input, replies: make(chan reply, 1),
 		end: time.Now().Add(time.Duration(msg.DeadlineMS) * time.Millisecond),
 	}
 	c.ctx, c.cancel = context.WithCancel(ctx)
-	return c
+	return c.ctx, c
 }
 
-func (w *worker) run(c *guestCall) {
+func (w *worker) run(ctx context.Context, c *guestCall) {
 	defer c.cancel()
-	done := w.module.call(c)
+	done := w.module.call(ctx, c)
 	w.mu.Lock()
 	delete(w.calls, c.id)
 	w.mu.Unlock()

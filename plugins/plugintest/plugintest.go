@@ -5,8 +5,7 @@
 //
 //	func TestMain(m *testing.M) { plugintest.Main(m) }
 //
-// A plugin author calls [BuildGo] and [Run]. The host's own tests use [Module] for modules that no compiler would
-// make.
+// A plugin author calls [BuildGo] and [Run].
 package plugintest
 
 import (
@@ -123,7 +122,7 @@ func WriteManifest(tb testing.TB, wasm string, m plugins.Manifest) string {
 	}
 	manifest := filepath.Join(dir, "manifest.json")
 	for path, content := range map[string][]byte{filepath.Join(dir, "guest.wasm"): b, manifest: doc} {
-		if err := os.WriteFile(path, content, 0o600); err != nil { //nolint:gosec // paths that this function made
+		if err := os.WriteFile(path, content, 0o600); err != nil {
 			tb.Fatal(err)
 		}
 	}

@@ -20,11 +20,16 @@ const (
 
 // host is what a plugin can ask of its host: the Wasm imports in a module, the harness in a native test.
 type host interface {
-	now() int64  // Unix milliseconds
-	left() int64 // milliseconds to the deadline
+	clock
 	report(doc []byte) int32
 	log(level int32, line []byte)
 	send(req, body []byte) (errno int32, meta, answer []byte)
+}
+
+// clock is the time of the host.
+type clock interface {
+	now() int64  // Unix milliseconds
+	left() int64 // milliseconds to the deadline
 }
 
 // Context is one call of the plugin. It is valid until the call returns. Use it from one goroutine only.

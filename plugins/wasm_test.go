@@ -1,4 +1,4 @@
-package plugintest
+package plugins_test
 
 import (
 	"os"
