@@ -44,13 +44,13 @@ func (h *Handler) Refused(ctx context.Context, r request.Request, d authz.Decisi
 		id: request.ID(r.ID, rand.Text), tenant: r.Tenant, method: r.Method, path: r.Path,
 		remote: r.Remote, received: r.Received, target: targetOf(r.Path), decision: d,
 	}
-	h.recordRefusal(ctx, x, failureOfDecision(d))
+	h.recordRefusal(ctx, x, answerForDecision(d))
 }
 
 // recordRefusal writes the audit record of a refused write of an authenticated client.
 // Reads and strangers cause a log event and a metric only. A bound for each tenant
 // keeps refusals from filling the disk; a metric counts the records beyond it.
-func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f *failure) {
+func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f *answerError) {
 	if x.tenant == "" || x.decision.Claims.ClientID == "" || !writes(x.method) {
 		return
 	}
@@ -88,7 +88,7 @@ func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f *failure) {
 }
 
 // refusalDetail has status, scimType and reason code, and no text of the client.
-func refusalDetail(f *failure) string {
+func refusalDetail(f *answerError) string {
 	return strings.TrimSpace(fmt.Sprintf("%d %s %s", f.Status, f.Reason, f.Type))
 }
 

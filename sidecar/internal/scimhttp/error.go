@@ -15,9 +15,9 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// failure is the answer to a request that did not succeed: a SCIM error
+// answerError is the answer to a request that did not succeed: a SCIM error
 // (RFC 7644 §3.12) and its header fields. As an error it maps to itself.
-type failure struct {
+type answerError struct {
 	Status    int
 	Type      string // scimType (RFC 7644 Table 9); empty if none applies
 	Detail    string
@@ -27,7 +27,7 @@ type failure struct {
 	Reason    string // stable code for log and metric, never sent
 }
 
-func (f *failure) Error() string { return fmt.Sprintf("http %d: %s", f.Status, f.Reason) }
+func (f *answerError) Error() string { return fmt.Sprintf("http %d: %s", f.Status, f.Reason) }
 
 // Retry-After for requests that may succeed later.
 const (
@@ -38,11 +38,11 @@ const (
 // reasonStore is the reason of a store that accepts no writes.
 const reasonStore = "store_unavailable"
 
-// failureOf is the only mapping from an error to an answer. An unknown error is a
+// answerFor is the only mapping from an error to an answer. An unknown error is a
 // 500 without detail.
-func failureOf(err error) *failure {
+func answerFor(err error) *answerError {
 	var (
-		known   *failure
+		known   *answerError
 		se      *scim.Error
 		unique  *store.UniquenessError
 		missing *store.MissingMembersError
@@ -52,36 +52,36 @@ func failureOf(err error) *failure {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &se):
-		return &failure{Status: se.Status, Type: se.Type, Detail: se.Detail, Reason: "scim"}
+		return &answerError{Status: se.Status, Type: se.Type, Detail: se.Detail, Reason: "scim"}
 	case errors.As(err, &unique):
-		return &failure{
+		return &answerError{
 			Status: http.StatusConflict, Type: scim.TypeUniqueness, Reason: "uniqueness",
 			Detail: "another resource has this " + unique.Attribute +
 				"; look it up with a filter and change that one, or send another value",
 		}
 	case errors.As(err, &missing):
-		return &failure{
+		return &answerError{
 			Status: http.StatusBadRequest, Type: scim.TypeInvalidValue, Reason: "missing_members",
 			Detail: "members that do not exist here: " + someIDs(missing.IDs) + "; create them first",
 		}
 	case errors.As(err, &broken):
-		return &failure{Status: http.StatusInternalServerError, Detail: "internal error", Reason: reasonPanic}
+		return &answerError{Status: http.StatusInternalServerError, Detail: "internal error", Reason: reasonPanic}
 	}
-	return failureOfSentinel(err)
+	return answerForSentinel(err)
 }
 
-// failureOfSentinel maps the errors that have no data.
-func failureOfSentinel(err error) *failure {
+// answerForSentinel maps the errors that have no data.
+func answerForSentinel(err error) *answerError {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return &failure{Status: http.StatusNotFound, Detail: "there is no such resource", Reason: "not_found"}
+		return &answerError{Status: http.StatusNotFound, Detail: "there is no such resource", Reason: "not_found"}
 	case errors.Is(err, store.ErrSelfMember):
-		return &failure{
+		return &answerError{
 			Status: http.StatusBadRequest, Type: scim.TypeInvalidValue, Reason: "self_member",
 			Detail: "a group cannot be a member of itself; leave its own id out of members",
 		}
 	case errors.Is(err, store.ErrTooLarge):
-		return &failure{
+		return &answerError{
 			Status: http.StatusRequestEntityTooLarge, Reason: "change_too_large",
 			Detail: "the change is too large for one transaction; send it in several requests",
 		}
@@ -95,22 +95,22 @@ func failureOfSentinel(err error) *failure {
 	case errors.Is(err, context.Canceled):
 		return unavailable("the request was cancelled", retryConflict, "cancelled")
 	}
-	return &failure{Status: http.StatusInternalServerError, Detail: "internal error", Reason: "internal"}
+	return &answerError{Status: http.StatusInternalServerError, Detail: "internal error", Reason: "internal"}
 }
 
-func badRequest(reason, detail string) *failure {
-	return &failure{Status: http.StatusBadRequest, Reason: reason, Detail: detail}
+func badRequest(reason, detail string) *answerError {
+	return &answerError{Status: http.StatusBadRequest, Reason: reason, Detail: detail}
 }
 
-func unavailable(detail string, retry time.Duration, reason string) *failure {
-	return &failure{Status: http.StatusServiceUnavailable, Detail: detail, Retry: retry, Reason: reason}
+func unavailable(detail string, retry time.Duration, reason string) *answerError {
+	return &answerError{Status: http.StatusServiceUnavailable, Detail: detail, Retry: retry, Reason: reason}
 }
 
-// failureOfDecision returns the answer to a denied request. The zero decision is a
+// answerForDecision returns the answer to a denied request. The zero decision is a
 // fault of this service: 503, never 403.
-func failureOfDecision(d authz.Decision) *failure {
+func answerForDecision(d authz.Decision) *answerError {
 	d = d.Refusal()
-	return &failure{
+	return &answerError{
 		Status: d.Status, Type: d.ScimType, Detail: d.Detail,
 		Challenge: d.Challenge, Retry: d.Retry, Reason: d.Reason, Allow: d.AllowMethods,
 	}
@@ -137,8 +137,8 @@ func someIDs(ids []string) string {
 	return b.String()
 }
 
-// write sends the failure. The status in the body is a string (RFC 7644 §3.12).
-func (f *failure) write(w http.ResponseWriter) {
+// write sends the answer. The status in the body is a string (RFC 7644 §3.12).
+func (f *answerError) write(w http.ResponseWriter) {
 	o := scim.Object{
 		"schemas": []any{scim.ErrorURN},
 		"status":  strconv.Itoa(f.Status),

@@ -62,7 +62,7 @@ func TestEveryErrorHasOneAnswer(t *testing.T) {
 				if wrapped {
 					err = fmt.Errorf("reading /var/lib/scimward: %w", err)
 				}
-				f := scimhttp.FailureOf(err)
+				f := scimhttp.AnswerFor(err)
 				if f.Status != tt.status || f.Type != tt.typ {
 					t.Errorf("answer %d %q, want %d %q", f.Status, f.Type, tt.status, tt.typ)
 				}
@@ -87,7 +87,7 @@ func TestMissingMembersAreNamedBounded(t *testing.T) {
 	for i := range ids {
 		ids[i] = strings.Repeat("x", 10_000)
 	}
-	f := scimhttp.FailureOf(&store.MissingMembersError{IDs: ids})
+	f := scimhttp.AnswerFor(&store.MissingMembersError{IDs: ids})
 	if len(f.Detail) > 600 {
 		t.Errorf("the detail has %d bytes", len(f.Detail))
 	}

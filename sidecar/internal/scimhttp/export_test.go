@@ -2,14 +2,14 @@ package scimhttp
 
 import "github.com/scimward/scimward/sidecar/internal/authz"
 
-// Failure is an answer of the error mapping.
-type Failure = failure
+// AnswerError is an answer of the error mapping.
+type AnswerError = answerError
 
-// FailureOf maps an error to its answer.
-func FailureOf(err error) *Failure { return failureOf(err) }
+// AnswerFor maps an error to its answer.
+func AnswerFor(err error) *AnswerError { return answerFor(err) }
 
 // Refused is the error of a denied request.
-func Refused(d authz.Decision) error { return failureOfDecision(d) }
+func Refused(d authz.Decision) error { return answerForDecision(d) }
 
 // RouteOf names the route of a request.
 func RouteOf(method, path string) string { return routeOf(method, targetOf(path)) }

@@ -111,6 +111,7 @@ func serve(t *testing.T, profile string, change ...func(*scimhttp.Options)) *ser
 }
 
 func newService(t *testing.T, s *store.Store) *service {
+	t.Helper()
 	return &service{
 		t: t, store: s, metrics: prometheus.NewRegistry(), logs: &syncBuffer{}, tenant: "acme", token: "acme-token",
 	}

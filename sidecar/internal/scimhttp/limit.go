@@ -66,7 +66,7 @@ func (h *Handler) throttle(x *exchange) error {
 	if ok {
 		return nil
 	}
-	return &failure{
+	return &answerError{
 		Status: http.StatusTooManyRequests, Retry: max(wait, time.Second), Reason: "rate",
 		Detail: fmt.Sprintf("more than %g requests a second; wait as long as Retry-After says", float64(limit)),
 	}

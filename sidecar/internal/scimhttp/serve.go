@@ -39,7 +39,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.reason, x.err = reasonPanic, err
 		panic(http.ErrAbortHandler)
 	}
-	f := failureOf(err)
+	f := answerFor(err)
 	x.reason = f.Reason
 	if f.Status >= http.StatusInternalServerError {
 		x.err = err
@@ -104,7 +104,7 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		}
 	}
 	if !x.decision.Allowed() || x.decision.SCIM == nil || x.decision.Tenant != tenant {
-		return failureOfDecision(x.decision)
+		return answerForDecision(x.decision)
 	}
 	if len(x.decision.Warn) > 0 {
 		w.Header().Set("SCIM-Profile-Deviation", strings.Join(x.decision.Warn, ", "))
