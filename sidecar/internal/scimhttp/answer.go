@@ -57,8 +57,8 @@ type renderer struct {
 
 func (h *Handler) renderer(x *exchange) *renderer {
 	return &renderer{
-		base: h.o.Base(x.tenant), t: x.req.Type,
-		attributes: x.req.Query.Attributes, excluded: x.req.Query.Excluded,
+		base: h.o.Base(x.Tenant), t: x.scim.Type,
+		attributes: x.scim.Query.Attributes, excluded: x.scim.Query.Excluded,
 		limit: h.bounds.Members, budget: h.bounds.Members,
 	}
 }
@@ -78,7 +78,7 @@ func (h *Handler) read(
 func (h *Handler) render(
 	ctx context.Context, x *exchange, fn func(*store.Reader) ([]byte, error),
 ) (body []byte, err error) {
-	err = h.o.Store.View(ctx, x.tenant, func(r *store.Reader) (err error) {
+	err = h.o.Store.View(ctx, x.Tenant, func(r *store.Reader) (err error) {
 		body, err = fn(r)
 		return err
 	})

@@ -26,13 +26,13 @@ func (x *exchange) cause() store.Cause {
 		Actor:     "client:" + c.ClientID,
 		ClientID:  c.ClientID,
 		JTI:       c.JTI,
-		RequestID: x.id,
-		Remote:    x.remote,
-		Method:    x.method,
-		Path:      x.path,
+		RequestID: x.ID,
+		Remote:    x.Remote,
+		Method:    x.Method,
+		Path:      x.Path,
 		Action:    x.action(),
 		Decision:  x.decision.Policy,
-		Received:  x.received,
+		Received:  x.Received,
 	}
 }
 
@@ -40,50 +40,47 @@ func (x *exchange) cause() store.Cause {
 // did not reach this handler. It has the same bounds as the refusals of this package
 // and does nothing for reads and strangers.
 func (h *Handler) Refused(ctx context.Context, r request.Request, d authz.Decision) {
-	x := &exchange{
-		id: request.ID(r.ID, rand.Text), tenant: r.Tenant, method: r.Method, path: r.Path,
-		remote: r.Remote, received: r.Received, target: targetOf(r.Path), decision: d,
-	}
-	h.recordRefusal(ctx, x, answerForDecision(d))
+	r.ID = request.ID(r.ID, rand.Text)
+	h.recordRefusal(ctx, &exchange{Request: r, decision: d}, answerForDecision(d))
 }
 
 // recordRefusal writes the audit record of a refused write of an authenticated client.
 // Reads and strangers cause a log event and a metric only. A bound for each tenant
 // keeps refusals from filling the disk; a metric counts the records beyond it.
 func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f *answerError) {
-	if x.tenant == "" || x.decision.Claims.ClientID == "" || !writes(x.method) {
+	if x.Tenant == "" || x.decision.Claims.ClientID == "" || !writes(x.Method) {
 		return
 	}
 	switch {
 	case f.Status == http.StatusTooManyRequests: // a fast client must not use up the bound of the others
-		h.m.unrecorded(x.tenant, "throttled")
+		h.m.unrecorded(x.Tenant, "throttled")
 		return
 	case f.Reason == reasonStore: // the store would not accept this record either
-		h.m.unrecorded(x.tenant, "store")
+		h.m.unrecorded(x.Tenant, "store")
 		return
 	}
-	if _, ok := h.refusals.take(x.tenant, h.bounds.RefusalRate, h.bounds.RefusalBurst, h.o.Now()); !ok {
-		h.m.unrecorded(x.tenant, "rate")
+	if _, ok := h.refusals.take(x.Tenant, h.bounds.RefusalRate, h.bounds.RefusalBurst, h.o.Now()); !ok {
+		h.m.unrecorded(x.Tenant, "rate")
 		return
 	}
 	c := x.cause()
 	c.Decision = cmp.Or(c.Decision, "refused")
 	c.Path = cut(c.Path)
 	resource := x.resource
-	if resource == "" && !strings.Contains(x.target.id, "/") {
-		resource = x.target.id // of a request that was refused before it was decoded
+	if _, id := endpointOf(x.Path); resource == "" && !strings.Contains(id, "/") {
+		resource = id // of a request that was refused before it was decoded
 	}
 	// The attempt is recorded even if the client is gone.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditWait)
 	defer cancel()
-	_, err := h.o.Store.Update(ctx, x.tenant, c, func(tx *store.Tx) error {
+	_, err := h.o.Store.Update(ctx, x.Tenant, c, func(tx *store.Tx) error {
 		tx.AuditOnly(cut(resource), refusalDetail(f))
 		return nil
 	})
 	if err != nil {
-		h.m.unrecorded(x.tenant, "store")
+		h.m.unrecorded(x.Tenant, "store")
 		h.o.Logger.ErrorContext(ctx, "a refused write is not in the audit trail",
-			slog.String("tenant", x.tenant), slog.String("request_id", x.id), slog.Any("error", err))
+			slog.String("tenant", x.Tenant), slog.String("request_id", x.ID), slog.Any("error", err))
 	}
 }
 
@@ -95,13 +92,13 @@ func refusalDetail(f *answerError) string {
 // action names what was requested; it needs no decision.
 func (x *exchange) action() string {
 	noun := "scim"
-	switch x.target.endpoint {
+	switch endpoint, _ := endpointOf(x.Path); endpoint {
 	case endpointUsers:
 		noun = "user"
 	case endpointGroups:
 		noun = "group"
 	}
-	switch x.method {
+	switch x.Method {
 	case http.MethodPost:
 		return noun + ".create"
 	case http.MethodPut:

@@ -14,12 +14,12 @@ const configURN = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"
 // discover serves the three documents of RFC 7644 §4. It ignores paging, sorting and
 // attribute parameters. The decision has refused filters and methods other than GET.
 func (h *Handler) discover(w http.ResponseWriter, x *exchange) error {
-	base := h.o.Base(x.tenant)
-	switch x.req.Endpoint {
+	base := h.o.Base(x.Tenant)
+	switch x.scim.Endpoint {
 	case endpointTypes:
-		return document(w, x.req.ID, typeDocuments(base))
+		return document(w, x.scim.ID, typeDocuments(base))
 	case endpointSchemas:
-		return document(w, x.req.ID, schemaDocuments(base))
+		return document(w, x.scim.ID, schemaDocuments(base))
 	default:
 		writeJSON(w, http.StatusOK, scim.Encode(h.config(base)))
 		return nil

@@ -12,7 +12,7 @@ func AnswerFor(err error) *AnswerError { return answerFor(err) }
 func Refused(d authz.Decision) error { return answerForDecision(d) }
 
 // RouteOf names the route of a request.
-func RouteOf(method, path string) string { return routeOf(method, targetOf(path)) }
+func RouteOf(method, path string) string { return routeOf(method, path) }
 
 // Bounds limit the work of one request.
 type Bounds = bounds

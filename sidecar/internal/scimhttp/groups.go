@@ -17,11 +17,11 @@ const attrMembers = "members"
 
 // createGroup serves POST /Groups, with or without members (RFC 7644 §3.3).
 func (h *Handler) createGroup(ctx context.Context, w http.ResponseWriter, x *exchange) error {
-	resource, members := splitMembers(x.req.Resource)
+	resource, members := splitMembers(x.scim.Resource)
 	var made store.Group
-	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(), func(tx *store.Tx) error {
+	seq, err := h.o.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
 		made = store.Group{Resource: resource.Clone()}
-		tx.Changed(slices.Sorted(maps.Keys(x.req.Resource))...)
+		tx.Changed(slices.Sorted(maps.Keys(x.scim.Resource))...)
 		return tx.CreateGroup(&made, members)
 	})
 	if err != nil {
@@ -50,9 +50,9 @@ func splitMembers(o scim.Object) (scim.Object, []store.Member) {
 
 // readGroup serves GET /Groups/{id} (RFC 7644 §3.4.1).
 func (h *Handler) readGroup(ctx context.Context, w http.ResponseWriter, x *exchange) error {
-	x.resource = x.req.ID
+	x.resource = x.scim.ID
 	v := h.renderer(x)
-	return h.read(ctx, w, x, func(r *store.Reader) ([]byte, error) { return v.wholeGroup(r, x.req.ID) })
+	return h.read(ctx, w, x, func(r *store.Reader) ([]byte, error) { return v.wholeGroup(r, x.scim.ID) })
 }
 
 // wholeGroup renders one group, however many members it has.
@@ -68,7 +68,7 @@ func (v *renderer) wholeGroup(r *store.Reader, id string) ([]byte, error) {
 // replaceGroup serves PUT /Groups/{id} (RFC 7644 §3.5.1). It writes only the members
 // that differ.
 func (h *Handler) replaceGroup(ctx context.Context, w http.ResponseWriter, x *exchange) error {
-	resource, members := splitMembers(x.req.Resource)
+	resource, members := splitMembers(x.scim.Resource)
 	return h.changeGroup(ctx, w, x, func(tx *store.Tx, g *store.Group) (int, error) {
 		g.Resource = resource.Clone()
 		names, err := tx.UpdateGroup(g)
@@ -84,12 +84,12 @@ func (h *Handler) replaceGroup(ctx context.Context, w http.ResponseWriter, x *ex
 // edges, one key each, without reading the others. So clients that change different
 // members do not conflict.
 func (h *Handler) patchGroup(ctx context.Context, w http.ResponseWriter, x *exchange) error {
-	changes, rest, failed := scim.MemberChanges(x.req.Ops)
+	changes, rest, failed := scim.MemberChanges(x.scim.Ops)
 	if failed != nil {
 		return failed
 	}
 	return h.changeGroup(ctx, w, x, func(tx *store.Tx, g *store.Group) (int, error) {
-		resource, changed, failed := scim.Apply(x.req.Type, g.Resource, rest)
+		resource, changed, failed := scim.Apply(x.scim.Type, g.Resource, rest)
 		if failed != nil {
 			return 0, failed
 		}
@@ -141,25 +141,25 @@ func changeMembers(tx *store.Tx, gid string, c scim.MemberChange) (int, error) {
 func (h *Handler) changeGroup(ctx context.Context, w http.ResponseWriter, x *exchange,
 	change func(*store.Tx, *store.Group) (int, error),
 ) error {
-	x.resource = x.req.ID
+	x.resource = x.scim.ID
 	var after store.Group
 	n := 0 // changes
-	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(), func(tx *store.Tx) error {
-		g, err := tx.Group(x.req.ID)
+	seq, err := h.o.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
+		g, err := tx.Group(x.scim.ID)
 		if err != nil {
-			return fmt.Errorf("reading group %s: %w", x.req.ID, err)
+			return fmt.Errorf("reading group %s: %w", x.scim.ID, err)
 		}
 		n, err = change(tx, &g)
 		after = g
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("changing group %s: %w", x.req.ID, err)
+		return fmt.Errorf("changing group %s: %w", x.scim.ID, err)
 	}
 	if n > 0 {
 		after.Version, x.seq = seq, uint64(seq)
 	}
-	if x.method == http.MethodPatch && len(x.req.Query.Attributes) == 0 {
+	if x.Method == http.MethodPatch && len(x.scim.Query.Attributes) == 0 {
 		writeEmpty(w)
 		return nil
 	}

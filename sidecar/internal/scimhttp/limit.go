@@ -58,11 +58,11 @@ const (
 
 // throttle counts one request of the client (RFC 6585 §4).
 func (h *Handler) throttle(x *exchange) error {
-	limit, burst := h.o.RateOf(x.tenant)
+	limit, burst := h.o.RateOf(x.Tenant)
 	if limit <= 0 {
 		limit, burst = defaultRate, defaultBurst
 	}
-	wait, ok := h.requests.take(x.tenant+"\x00"+x.decision.Claims.ClientID, limit, burst, h.o.Now())
+	wait, ok := h.requests.take(x.Tenant+"\x00"+x.decision.Claims.ClientID, limit, burst, h.o.Now())
 	if ok {
 		return nil
 	}

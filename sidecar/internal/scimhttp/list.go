@@ -135,14 +135,14 @@ func tooMany(limit int) error {
 func (h *Handler) listUsers(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	v := h.renderer(x)
 	return h.read(ctx, w, x, func(r *store.Reader) ([]byte, error) {
-		return list(h, x.req.Query, source[store.User]{
+		return list(h, x.scim.Query, source[store.User]{
 			count:   r.CountUsers,
 			indexed: []string{"userName", "externalId", "emails.value"},
 			page:    r.UserPage,
 			each:    r.Users,
 			byID:    r.User,
 			ids:     r.UserIDs,
-			match:   v.userMatcher(r, x.req.Query.Filter),
+			match:   v.userMatcher(r, x.scim.Query.Filter),
 			render:  func(u store.User) ([]byte, error) { return v.user(r, &u) },
 		})
 	})
@@ -152,14 +152,14 @@ func (h *Handler) listUsers(ctx context.Context, w http.ResponseWriter, x *excha
 func (h *Handler) listGroups(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	v := h.renderer(x)
 	return h.read(ctx, w, x, func(r *store.Reader) ([]byte, error) {
-		return list(h, x.req.Query, source[store.Group]{
+		return list(h, x.scim.Query, source[store.Group]{
 			count:   r.CountGroups,
 			indexed: []string{"displayName", "externalId", "members.value"},
 			page:    r.GroupPage,
 			each:    r.Groups,
 			byID:    r.Group,
 			ids:     r.GroupIDs,
-			match:   v.groupMatcher(r, x.req.Query.Filter),
+			match:   v.groupMatcher(r, x.scim.Query.Filter),
 			render:  func(g store.Group) ([]byte, error) { return v.group(r, &g) },
 		})
 	})

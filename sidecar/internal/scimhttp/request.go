@@ -5,7 +5,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/request"
@@ -15,66 +14,48 @@ import (
 // exchange is one request and its outcome. ServeHTTP creates it, the handlers complete
 // it, and it becomes one log event, one metric and at most one audit record.
 type exchange struct {
-	id       string
-	tenant   string
-	method   string
-	path     string // raw, without the query
-	rawQuery string
-	remote   string
-	received time.Time
-	target   target
-	route    string // "PATCH /Users/{id}": bounded, for metrics
+	request.Request        // Host, Headers and Body are set before the decision
+	route           string // "PATCH /Users/{id}": bounded, for metrics
 
 	decision authz.Decision
-	req      *authz.SCIMRequest // of the decision, once it allowed the request
+	scim     *authz.SCIMRequest // of the decision, once it allowed the request
 	resource string             // id of the resource, once known
 	seq      uint64             // of the change, 0 if nothing was written
 	reason   string             // why the request did not succeed
 	err      error              // of a 5xx, for the log only
 }
 
-// begin reads what needs no decision.
+// begin reads what the log event needs.
 func (h *Handler) begin(r *http.Request) *exchange {
 	path, query, _ := strings.Cut(r.RequestURI, "?")
-	t := targetOf(path)
 	return &exchange{
-		id:       request.ID(r.Header.Get("X-Request-Id"), rand.Text),
-		method:   r.Method,
-		path:     path,
-		rawQuery: query,
-		remote:   request.RemoteAddr(r),
-		received: h.o.Now(),
-		target:   t,
-		route:    routeOf(r.Method, t),
+		Request: request.Request{
+			Surface:  request.SurfaceSCIM,
+			ID:       request.ID(r.Header.Get("X-Request-Id"), rand.Text),
+			Method:   r.Method,
+			Path:     path,
+			Query:    query,
+			Remote:   request.RemoteAddr(r),
+			Received: h.o.Now(),
+		},
+		route: routeOf(r.Method, path),
 	}
 }
 
-// present builds the request as Envoy would present it in a Check: lower-case header
+// read completes the request as Envoy would present it in a Check: lower-case header
 // names, repeated fields joined, path and query raw, and a bounded body. A body that is
 // longer is marked as partial.
-func (h *Handler) present(r *http.Request, x *exchange) (request.Request, error) {
-	if !strings.HasPrefix(x.path, "/") {
-		return request.Request{}, badRequest("request_target", "the request target must be a path")
-	}
-	q := request.Request{
-		Surface:  request.SurfaceSCIM,
-		Tenant:   x.tenant,
-		ID:       x.id,
-		Method:   r.Method,
-		Host:     r.Host,
-		Path:     x.path,
-		Query:    x.rawQuery,
-		Headers:  joined(r),
-		Remote:   x.remote,
-		Received: x.received,
+func (x *exchange) read(r *http.Request) error {
+	if !strings.HasPrefix(x.Path, "/") {
+		return badRequest("request_target", "the request target must be a path")
 	}
 	limit := scim.DefaultLimits().Bytes
 	body, err := io.ReadAll(io.LimitReader(r.Body, int64(limit)+1))
 	if err != nil {
-		return request.Request{}, badRequest("body_unreadable", "the body ended early")
+		return badRequest("body_unreadable", "the body ended early")
 	}
-	q.Body, q.Partial = body, len(body) > limit
-	return q, nil
+	x.Host, x.Headers, x.Body, x.Partial = r.Host, joined(r), body, len(body) > limit
+	return nil
 }
 
 // joined returns the header fields as Envoy presents them.
@@ -96,35 +77,34 @@ func joined(r *http.Request) request.Headers {
 
 // routeOf names the route of a request from a fixed set, so that clients cannot create
 // metric labels: unknown methods and endpoints have one name each.
-func routeOf(method string, t target) string {
+func routeOf(method, path string) string {
 	switch method {
 	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
 		http.MethodHead, http.MethodOptions:
 	default:
 		method = "OTHER"
 	}
-	switch t.endpoint {
+	endpoint, id := endpointOf(path)
+	switch endpoint {
 	case endpointUsers, endpointGroups, endpointConfig, endpointTypes, endpointSchemas,
 		endpointMe, endpointBulk, endpointSearch:
 	default:
 		return method + " /unknown"
 	}
 	switch {
-	case strings.Contains(t.id, "/"):
+	case strings.Contains(id, "/"):
 		return method + " /unknown"
-	case t.id != "":
-		return method + " /" + t.endpoint + "/{id}"
+	case id != "":
+		return method + " /" + endpoint + "/{id}"
 	}
-	return method + " /" + t.endpoint
+	return method + " /" + endpoint
 }
 
-// target is a raw path below Root: the endpoint and the rest, an id if the path is
-// valid.
-type target struct{ endpoint, id string }
-
-func targetOf(path string) target {
-	endpoint, id, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(path, Root), "/"), "/")
-	return target{endpoint, id}
+// endpointOf splits a raw path below Root into the endpoint and the rest, which is an id
+// if it contains no slash.
+func endpointOf(path string) (endpoint, id string) {
+	endpoint, id, _ = strings.Cut(strings.TrimPrefix(strings.TrimPrefix(path, Root), "/"), "/")
+	return endpoint, id
 }
 
 // The endpoints of RFC 7644 §3.2 Table 1.

@@ -92,12 +92,11 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if !ok {
 		return store.ErrNotFound
 	}
-	x.tenant = tenant
-	q, err := h.present(r, x)
-	if err != nil {
+	x.Tenant = tenant
+	if err := x.read(r); err != nil {
 		return err
 	}
-	x.decision = h.o.Decider.Decide(ctx, q)
+	x.decision = h.o.Decider.Decide(ctx, x.Request)
 	if x.decision.Claims.ClientID != "" {
 		if err := h.throttle(x); err != nil {
 			return err
@@ -109,20 +108,20 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if len(x.decision.Warn) > 0 {
 		w.Header().Set("SCIM-Profile-Deviation", strings.Join(x.decision.Warn, ", "))
 	}
-	x.req = x.decision.SCIM
+	x.scim = x.decision.SCIM
 	return h.act(ctx, w, x)
 }
 
 // act runs the operation. The decision allowed the route, so a route without an
 // operation is a fault of this service.
 func (h *Handler) act(ctx context.Context, w http.ResponseWriter, x *exchange) error {
-	switch x.req.Endpoint {
+	switch x.scim.Endpoint {
 	case endpointUsers, endpointGroups:
 		if op := h.operation(x); op != nil {
 			return op(ctx, w, x)
 		}
 	case endpointConfig, endpointTypes, endpointSchemas:
-		if x.method == http.MethodGet {
+		if x.Method == http.MethodGet {
 			return h.discover(w, x)
 		}
 	}
@@ -134,13 +133,13 @@ type operation func(context.Context, http.ResponseWriter, *exchange) error
 
 func (h *Handler) operation(x *exchange) operation {
 	pick := func(user, group operation) operation {
-		if x.req.Endpoint == endpointUsers {
+		if x.scim.Endpoint == endpointUsers {
 			return user
 		}
 		return group
 	}
-	one := x.req.ID != ""
-	switch method := x.method; {
+	one := x.scim.ID != ""
+	switch method := x.Method; {
 	case method == http.MethodGet && one:
 		return pick(h.readUser, h.readGroup)
 	case method == http.MethodGet:
@@ -160,19 +159,19 @@ func (h *Handler) operation(x *exchange) operation {
 // end writes the log event of the request: names and numbers, never tokens, bodies,
 // queries or attribute values.
 func (h *Handler) end(ctx context.Context, x *exchange, status int) {
-	took := h.o.Now().Sub(x.received)
-	h.m.request(x.tenant, x.route, status, took)
+	took := h.o.Now().Sub(x.Received)
+	h.m.request(x.Tenant, x.route, status, took)
 	for _, code := range x.decision.Deviations {
-		h.o.Deviation(x.tenant, code)
+		h.o.Deviation(x.Tenant, code)
 	}
 	level := slog.LevelInfo
 	if status >= http.StatusInternalServerError || x.err != nil {
 		level = slog.LevelError
 	}
 	attrs := []slog.Attr{
-		slog.String("request_id", x.id), slog.String("tenant", x.tenant),
+		slog.String("request_id", x.ID), slog.String("tenant", x.Tenant),
 		slog.String("client", x.decision.Claims.ClientID), slog.String("route", x.route),
-		slog.Int("status", status), slog.Duration("took", took), slog.String("remote", x.remote),
+		slog.Int("status", status), slog.Duration("took", took), slog.String("remote", x.Remote),
 	}
 	add := func(present bool, a slog.Attr) {
 		if present {

@@ -15,8 +15,8 @@ import (
 // createUser serves POST /Users (RFC 7644 §3.3).
 func (h *Handler) createUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	var made store.User
-	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(), func(tx *store.Tx) error {
-		made = store.User{Resource: withActive(x.req.Resource, true)}
+	seq, err := h.o.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
+		made = store.User{Resource: withActive(x.scim.Resource, true)}
 		tx.Changed(slices.Sorted(maps.Keys(made.Resource))...)
 		return tx.CreateUser(&made)
 	})
@@ -44,12 +44,12 @@ func withActive(o scim.Object, active bool) scim.Object {
 
 // readUser serves GET /Users/{id} (RFC 7644 §3.4.1).
 func (h *Handler) readUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
-	x.resource = x.req.ID
+	x.resource = x.scim.ID
 	v := h.renderer(x)
 	return h.read(ctx, w, x, func(r *store.Reader) ([]byte, error) {
-		u, err := r.User(x.req.ID)
+		u, err := r.User(x.scim.ID)
 		if err != nil {
-			return nil, fmt.Errorf("reading user %s: %w", x.req.ID, err)
+			return nil, fmt.Errorf("reading user %s: %w", x.scim.ID, err)
 		}
 		return v.user(r, &u)
 	})
@@ -60,7 +60,7 @@ func (h *Handler) readUser(ctx context.Context, w http.ResponseWriter, x *exchan
 // stored value stays.
 func (h *Handler) replaceUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	return h.changeUser(ctx, w, x, func(u store.User) (scim.Object, error) {
-		return withActive(x.req.Resource, u.Active()), nil
+		return withActive(x.scim.Resource, u.Active()), nil
 	})
 }
 
@@ -69,7 +69,7 @@ func (h *Handler) replaceUser(ctx context.Context, w http.ResponseWriter, x *exc
 // it ends up unassigned: only active true unlocks a user.
 func (h *Handler) patchUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	return h.changeUser(ctx, w, x, func(u store.User) (scim.Object, error) {
-		o, _, failed := scim.Apply(x.req.Type, u.Resource, x.req.Ops)
+		o, _, failed := scim.Apply(x.scim.Type, u.Resource, x.scim.Ops)
 		if failed != nil {
 			return nil, failed
 		}
@@ -84,13 +84,13 @@ func (h *Handler) patchUser(ctx context.Context, w http.ResponseWriter, x *excha
 func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exchange,
 	next func(store.User) (scim.Object, error),
 ) error {
-	x.resource = x.req.ID
+	x.resource = x.scim.ID
 	var after store.User
 	var changed, retried bool
-	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(), func(tx *store.Tx) error {
+	seq, err := h.o.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
 		var err error
-		if after, err = tx.User(x.req.ID); err != nil {
-			return fmt.Errorf("reading user %s: %w", x.req.ID, err)
+		if after, err = tx.User(x.scim.ID); err != nil {
+			return fmt.Errorf("reading user %s: %w", x.scim.ID, err)
 		}
 		if after.Resource, err = next(after); err != nil {
 			return err
@@ -101,18 +101,18 @@ func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exch
 		}
 		changed = len(names) > 0
 		if retried = !changed && !after.Active() && x.namesActive(); retried {
-			return tx.RetryJobs(x.req.ID)
+			return tx.RetryJobs(x.scim.ID)
 		}
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("changing user %s: %w", x.req.ID, err)
+		return fmt.Errorf("changing user %s: %w", x.scim.ID, err)
 	}
 	if changed {
 		after.Version, x.seq = seq, uint64(seq)
 	}
 	if !after.Active() && (changed || retried) {
-		h.afterLock(ctx, x, x.req.ID)
+		h.afterLock(ctx, x, x.scim.ID)
 	}
 	h.answerUser(ctx, w, x, http.StatusOK, &after)
 	return nil
@@ -120,8 +120,8 @@ func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exch
 
 // namesActive reports whether the request sets or removes active.
 func (x *exchange) namesActive() bool {
-	_, put := x.req.Resource["active"]
-	return put || slices.ContainsFunc(x.req.Ops, func(op scim.Op) bool { return op.Target == "active" })
+	_, put := x.scim.Resource["active"]
+	return put || slices.ContainsFunc(x.scim.Ops, func(op scim.Op) bool { return op.Target == "active" })
 }
 
 // deleteUser serves DELETE /Users/{id} (RFC 7644 §3.6). It locks the user like a
@@ -130,17 +130,17 @@ func (h *Handler) deleteUser(ctx context.Context, w http.ResponseWriter, x *exch
 	if err := h.remove(ctx, x, (*store.Tx).DeleteUser); err != nil {
 		return err
 	}
-	h.afterLock(ctx, x, x.req.ID)
+	h.afterLock(ctx, x, x.scim.ID)
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
 // remove deletes the resource with del.
 func (h *Handler) remove(ctx context.Context, x *exchange, del func(tx *store.Tx, id string) error) error {
-	x.resource = x.req.ID
-	seq, err := h.o.Store.Update(ctx, x.tenant, x.cause(), func(tx *store.Tx) error { return del(tx, x.req.ID) })
+	x.resource = x.scim.ID
+	seq, err := h.o.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error { return del(tx, x.scim.ID) })
 	if err != nil {
-		return fmt.Errorf("deleting %s: %w", x.req.ID, err)
+		return fmt.Errorf("deleting %s: %w", x.scim.ID, err)
 	}
 	x.seq = uint64(seq)
 	return nil
@@ -167,9 +167,9 @@ func (h *Handler) afterLock(ctx context.Context, x *exchange, userID string) {
 	// The streams must end even if the client of this request hangs up.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.bounds.LockWait)
 	defer cancel()
-	h.o.AfterLock(ctx, x.tenant, userID)
+	h.o.AfterLock(ctx, x.Tenant, userID)
 	if ctx.Err() != nil {
 		h.o.Logger.WarnContext(ctx, "open streams did not end in time",
-			slog.String("tenant", x.tenant), slog.String("request_id", x.id), slog.String("user", userID))
+			slog.String("tenant", x.Tenant), slog.String("request_id", x.ID), slog.String("user", userID))
 	}
 }
