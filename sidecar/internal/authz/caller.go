@@ -61,7 +61,9 @@ func (p *app) unauthorized(d *Decision) *Decision {
 
 // ownerOf says whose a credential is. An owner that is not known means that the
 // application does not know the credential.
-func (a *Authorizer) ownerOf(ctx context.Context, r *request.Request, p *app, c *request.Credential) (Caller, *Decision) {
+func (a *Authorizer) ownerOf(
+	ctx context.Context, r *request.Request, p *app, c *request.Credential,
+) (Caller, *Decision) {
 	s := &p.subjects[c.Source]
 	switch s.Kind {
 	case SourceJWT:
@@ -128,12 +130,14 @@ func unavailable(err error) bool {
 	return err != nil && (!errors.As(err, &te) || te.Reason == token.ReasonUnavailable)
 }
 
-func (a *Authorizer) fromApplication(ctx context.Context, r *request.Request, p *app, c *request.Credential) (Caller, *Decision) {
+func (a *Authorizer) fromApplication(
+	ctx context.Context, r *request.Request, p *app, c *request.Credential,
+) (Caller, *Decision) {
 	ctx, cancel := context.WithTimeout(ctx, a.o.IdentifyTimeout)
 	defer cancel()
+	s := &p.subjects[c.Source]
 	owner, err := a.o.Identifier.Identify(ctx, r.Tenant, p.name, Credential{
-		Source: string(c.In), Name: c.Name, Scheme: strings.ToLower(p.subjects[c.Source].Scheme), Prefix: p.subjects[c.Source].Prefix,
-		Value: c.Value,
+		Source: string(c.In), Name: c.Name, Scheme: strings.ToLower(s.Scheme), Prefix: s.Prefix, Value: c.Value,
 	})
 	if err != nil || ctx.Err() != nil {
 		return Caller{}, fault(ReasonIdentify,

@@ -132,7 +132,8 @@ func denyMethod(allowed ...string) *Decision {
 
 // denyOverride refuses what replaces the method or the path in some frameworks.
 func denyOverride(what string) *Decision {
-	return deny(http.StatusBadRequest, ReasonOverride, what+" that override the method or the path are refused: send the method itself")
+	return deny(http.StatusBadRequest, ReasonOverride,
+		what+" that override the method or the path are refused: send the method itself")
 }
 
 // refuse turns what package request found into a denial; nil stays nil.

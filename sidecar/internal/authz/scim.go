@@ -192,7 +192,9 @@ func denyUnsupported(name string) *Decision {
 }
 
 // judgeSCIM decides an authenticated request.
-func (a *Authorizer) judgeSCIM(ctx context.Context, r *request.Request, t *tenant, segs []string, claims *token.Claims) *Decision {
+func (a *Authorizer) judgeSCIM(
+	ctx context.Context, r *request.Request, t *tenant, segs []string, claims *token.Claims,
+) *Decision {
 	rt, d := t.findRoute(r.Method, segs)
 	if d == nil {
 		d = refuseBody(r)

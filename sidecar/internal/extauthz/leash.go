@@ -13,20 +13,20 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// A leash is one open request of one user: Envoy's ext_proc filter waits on it for
-// the response trailers, so that it lives exactly as long as the request. Ending
-// its gRPC stream with an error makes Envoy close both sides (edge §3.4).
+// A leash is one open request of one user. Envoy's ext_proc filter waits on its gRPC stream
+// for the response trailers, so the stream lives exactly as long as the request. When the
+// stream ends with an error, Envoy closes both sides of the request.
 //
-//	Check answers with the subject -> Envoy opens Process -> registered ->
-//	lock table asked again -> request goes on -> held until trailers, Cut or Drain
+//	Check answers with the caller -> Envoy opens Process -> the leash is registered ->
+//	the lock is checked again -> the request goes on until trailers, Cut or Drain
 //
-// The second question closes the race with a lock that came between the answer of
-// Check and the registration: whoever locks first makes the lock visible and then
-// looks for leashes; whoever opens registers first and then looks for the lock.
+// The second check closes the race with a lock that arrives between the answer of Check and
+// the registration. The locker publishes the lock before it scans the leashes. A new leash
+// registers before it checks the lock.
 //
-// The application's side and the bytes end at once. The client's connection is
-// closed by Envoy after delayed_close_timeout of the connection manager, one second
-// unless it is set: with 0s the client sees the end within a millisecond.
+// The application's side and the bytes end at once. Envoy closes the client's connection
+// after delayed_close_timeout of the connection manager, which defaults to one second. With
+// 0s the client sees the end within a millisecond.
 type leash struct {
 	stream
 	key string // tells callers apart
@@ -34,10 +34,11 @@ type leash struct {
 	end  chan struct{} // closed once, when the stream has to end
 	why  *status.Status
 	once sync.Once
-	gone chan struct{} // closed when the call has returned
+	gone chan struct{} // closed when the call returns
 }
 
-// cut tells the call to end. It does not wait.
+// cut signals the call to end and reports whether it is the first to do so. It does not
+// wait.
 func (l *leash) cut(why *status.Status) bool {
 	first := false
 	l.once.Do(func() {
@@ -47,7 +48,10 @@ func (l *leash) cut(why *status.Status) bool {
 	return first
 }
 
-// leashes holds every open leash, by tenant.
+// processStream is the gRPC stream between Envoy's ext_proc filter and a leash.
+type processStream = grpc.BidiStreamingServer[extproc.ProcessingRequest, extproc.ProcessingResponse]
+
+// leashes are the open leashes, by tenant.
 type leashes struct {
 	max, perSubject int
 
@@ -56,12 +60,13 @@ type leashes struct {
 	count    int
 	subjects map[string]int // open streams by tenant and subject
 	draining bool
-	empty    chan struct{} // closed when draining and the last has gone
+	empty    chan struct{} // closed when draining and the last leash is removed
 }
 
 func newLeashes(limit, perSubject int) *leashes {
 	return &leashes{
-		max: limit, perSubject: perSubject, open: map[string]map[*leash]struct{}{}, subjects: map[string]int{}, empty: make(chan struct{}),
+		max: limit, perSubject: perSubject, open: map[string]map[*leash]struct{}{},
+		subjects: map[string]int{}, empty: make(chan struct{}),
 	}
 }
 
@@ -76,7 +81,7 @@ func (s *stream) keyOf() string {
 	return b.String()
 }
 
-// add registers a leash, or says why not.
+// add registers a leash. Without one it returns the reason.
 func (ls *leashes) add(s *stream) (*leash, string) {
 	l := &leash{stream: *s, key: s.keyOf(), end: make(chan struct{}), gone: make(chan struct{})}
 	ls.mu.Lock()
@@ -130,45 +135,45 @@ func (ls *leashes) of(tenant string) map[string][]*leash {
 	return out
 }
 
-// Cut ends every leashed stream of tenant whose subject the decider refuses now,
-// and returns how many. Call it when the lock is in force, before the change is
-// answered; it must be free to ask the lock table. It returns when the calls have
-// ended, after CutWait, or when ctx is done, whichever is first; the streams have
-// been told in any case. The cost is one question for each subject that has a
-// stream open in the tenant.
+// Cut ends every leashed stream of tenant whose caller the decider refuses now, and
+// returns how many. Call it when the lock is in force and before the change is answered,
+// without holding a lock of the lock table. It returns when the calls have ended, after
+// CutWait, or when ctx is done, whichever is first; the streams have the signal to end in
+// any case. It asks the decider once for each caller with an open stream in the tenant.
 func (s *Server) Cut(ctx context.Context, tenant string) int {
 	why := status.New(codes.PermissionDenied, "the account is locked")
-	var told []*leash
+	var ending []*leash
 	for _, same := range s.leashes.of(tenant) {
 		if s.o.Decider.DecideSubject(tenant, &same[0].caller) {
 			continue
 		}
 		for _, l := range same {
 			if l.cut(why) {
-				told = append(told, l)
+				ending = append(ending, l)
 			}
 		}
 	}
-	if len(told) == 0 {
+	if len(ending) == 0 {
 		return 0
 	}
-	s.metrics.cuts.WithLabelValues(s.metrics.tenant(tenant)).Add(float64(len(told)))
-	s.o.Logger.LogAttrs(ctx, slog.LevelInfo, "cut open streams", slog.String("tenant", tenant), slog.Int("streams", len(told)))
+	s.metrics.cuts.WithLabelValues(s.metrics.tenant(tenant)).Add(float64(len(ending)))
+	s.o.Logger.LogAttrs(ctx, slog.LevelInfo, "cut open streams",
+		slog.String("tenant", tenant), slog.Int("streams", len(ending)))
 	ctx, cancel := context.WithTimeout(ctx, s.o.CutWait)
 	defer cancel()
-	for _, l := range told {
+	for _, l := range ending {
 		select {
 		case <-l.gone:
 		case <-ctx.Done():
-			return len(told)
+			return len(ending)
 		}
 	}
-	return len(told)
+	return len(ending)
 }
 
-// Drain refuses new leashes and ends the open ones: a stream that nobody holds
-// could not be cut (fail closed). It returns when they have ended, or the error of
-// ctx. Checks go on: stopping them is the gRPC server's part.
+// Drain refuses new leashes and ends the open ones, because nothing could cut their streams
+// afterwards. It returns when they have ended, or the error of ctx. Checks go on until the
+// gRPC server stops.
 func (s *Server) Drain(ctx context.Context) error {
 	ls := s.leashes
 	ls.mu.Lock()
@@ -203,9 +208,9 @@ func (s *Server) Open() int {
 	return s.leashes.count
 }
 
-// Process holds one open request. A request that nobody is known for is let go at
-// once: there is no lock that could end it.
-func (s *Server) Process(stream grpc.BidiStreamingServer[extproc.ProcessingRequest, extproc.ProcessingResponse]) error {
+// Process keeps the leash of one open request. A request without a known caller goes on
+// without a leash: no lock could end it.
+func (s *Server) Process(stream processStream) error {
 	first, err := stream.Recv()
 	if err != nil {
 		return err
@@ -221,12 +226,12 @@ func (s *Server) Process(stream grpc.BidiStreamingServer[extproc.ProcessingReque
 	}
 	l, why := s.leashes.add(said)
 	if l == nil {
-		return s.refuseStream(stream.Context(), tenant, why, codes.ResourceExhausted, "no further stream can be held")
+		return s.refuseStream(stream.Context(), tenant, why, codes.ResourceExhausted, "too many open streams")
 	}
-	held := s.metrics.leashes.WithLabelValues(s.metrics.tenant(tenant))
-	held.Inc()
+	open := s.metrics.leashes.WithLabelValues(s.metrics.tenant(tenant))
+	open.Inc()
 	defer func() {
-		held.Dec() // first: Cut and Drain return when it is removed
+		open.Dec() // first: Cut and Drain return when the leash is removed
 		s.leashes.remove(l)
 	}()
 	if !s.o.Decider.DecideSubject(tenant, &said.caller) {
@@ -235,11 +240,11 @@ func (s *Server) Process(stream grpc.BidiStreamingServer[extproc.ProcessingReque
 	if err := stream.Send(proceed(first)); err != nil {
 		return err
 	}
-	return s.hold(stream, l)
+	return s.keep(stream, l)
 }
 
-// hold answers what Envoy still sends until the request ends or the leash is cut.
-func (s *Server) hold(stream grpc.BidiStreamingServer[extproc.ProcessingRequest, extproc.ProcessingResponse], l *leash) error {
+// keep answers Envoy's further messages until the request ends or the leash is cut.
+func (s *Server) keep(stream processStream, l *leash) error {
 	ended := make(chan struct{})
 	s.readers.Go(func() {
 		defer close(ended)
@@ -260,7 +265,7 @@ func (s *Server) hold(stream grpc.BidiStreamingServer[extproc.ProcessingRequest,
 		return nil
 	case <-ended:
 		select {
-		case <-l.end: // both: the cut is the reason to tell
+		case <-l.end: // both: the cut is the reason
 			return l.why.Err()
 		default:
 			return nil
@@ -269,28 +274,29 @@ func (s *Server) hold(stream grpc.BidiStreamingServer[extproc.ProcessingRequest,
 }
 
 func (s *Server) refuseStream(ctx context.Context, tenant, reason string, code codes.Code, msg string) error {
-	s.metrics.refused.WithLabelValues(s.metrics.tenant(tenant), reason).Inc()
-	s.o.Logger.LogAttrs(ctx, slog.LevelWarn, "refused an open stream", slog.String("tenant", s.metrics.tenant(tenant)), slog.String("reason", reason))
+	tenant = s.metrics.tenant(tenant)
+	s.metrics.refused.WithLabelValues(tenant, reason).Inc()
+	s.o.Logger.LogAttrs(ctx, slog.LevelWarn, "refused an open stream",
+		slog.String("tenant", tenant), slog.String("reason", reason))
 	return status.Error(code, msg)
 }
 
 // proceed answers a message with its own kind and changes nothing.
 func proceed(m *extproc.ProcessingRequest) *extproc.ProcessingResponse {
-	headers := &extproc.HeadersResponse{}
-	body := &extproc.BodyResponse{}
-	trailers := &extproc.TrailersResponse{}
+	out := &extproc.ProcessingResponse{}
 	switch m.GetRequest().(type) {
 	case *extproc.ProcessingRequest_ResponseHeaders:
-		return &extproc.ProcessingResponse{Response: &extproc.ProcessingResponse_ResponseHeaders{ResponseHeaders: headers}}
+		out.Response = &extproc.ProcessingResponse_ResponseHeaders{ResponseHeaders: &extproc.HeadersResponse{}}
 	case *extproc.ProcessingRequest_RequestBody:
-		return &extproc.ProcessingResponse{Response: &extproc.ProcessingResponse_RequestBody{RequestBody: body}}
+		out.Response = &extproc.ProcessingResponse_RequestBody{RequestBody: &extproc.BodyResponse{}}
 	case *extproc.ProcessingRequest_ResponseBody:
-		return &extproc.ProcessingResponse{Response: &extproc.ProcessingResponse_ResponseBody{ResponseBody: body}}
+		out.Response = &extproc.ProcessingResponse_ResponseBody{ResponseBody: &extproc.BodyResponse{}}
 	case *extproc.ProcessingRequest_RequestTrailers:
-		return &extproc.ProcessingResponse{Response: &extproc.ProcessingResponse_RequestTrailers{RequestTrailers: trailers}}
+		out.Response = &extproc.ProcessingResponse_RequestTrailers{RequestTrailers: &extproc.TrailersResponse{}}
 	case *extproc.ProcessingRequest_ResponseTrailers:
-		return &extproc.ProcessingResponse{Response: &extproc.ProcessingResponse_ResponseTrailers{ResponseTrailers: trailers}}
+		out.Response = &extproc.ProcessingResponse_ResponseTrailers{ResponseTrailers: &extproc.TrailersResponse{}}
 	default:
-		return &extproc.ProcessingResponse{Response: &extproc.ProcessingResponse_RequestHeaders{RequestHeaders: headers}}
+		out.Response = &extproc.ProcessingResponse_RequestHeaders{RequestHeaders: &extproc.HeadersResponse{}}
 	}
+	return out
 }

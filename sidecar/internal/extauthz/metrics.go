@@ -27,13 +27,19 @@ func newMetrics(r prometheus.Registerer, tenants []string) (*metrics, error) {
 			Name: "scimward_decision_seconds", Help: "Time to decide one request at the proxy.",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1},
 		}, []string{"tenant", "surface", "outcome", "reason"}),
-		leashes: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "scimward_leashes", Help: "Open streams that end with the lock of their user."}, []string{"tenant"}),
-		cuts:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "scimward_leash_cuts_total", Help: "Open streams ended because their user was locked."}, []string{"tenant"}),
-		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "scimward_leash_refusals_total", Help: "Streams refused before they opened."}, []string{"tenant", "reason"}),
+		leashes: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "scimward_leashes", Help: "Open streams that end with the lock of their user.",
+		}, []string{"tenant"}),
+		cuts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "scimward_leash_cuts_total", Help: "Open streams ended because their user was locked.",
+		}, []string{"tenant"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "scimward_leash_refusals_total", Help: "Streams refused before they opened.",
+		}, []string{"tenant", "reason"}),
 	}
 	for _, name := range tenants {
 		m.tenants[name] = struct{}{}
-		m.leashes.WithLabelValues(name) // there from the start: a rate needs the zero before the first cut
+		m.leashes.WithLabelValues(name) // a rate needs the zero before the first cut
 		m.cuts.WithLabelValues(name)
 	}
 	if r == nil {
@@ -48,8 +54,7 @@ func newMetrics(r prometheus.Registerer, tenants []string) (*metrics, error) {
 	return m, errors.Join(errs...)
 }
 
-// tenant bounds the label: a name that is not configured, which a route or metadata
-// may hold all the same, counts as "".
+// tenant bounds the label: a name that is not configured counts as "".
 func (m *metrics) tenant(name string) string {
 	if _, ok := m.tenants[name]; ok {
 		return name

@@ -17,9 +17,9 @@ const (
 	ExtensionApp     = "app"
 )
 
-// newRequest translates a CheckRequest. Whatever is missing stays empty, and an
-// empty surface, path, host or method is denied by authz (edge W1). Envoy's own id
-// of the stream is not asked: it names nothing in the logs behind.
+// newRequest translates a CheckRequest. Whatever is missing stays empty, and authz denies
+// an empty surface, path, host or method. It ignores Envoy's own id of the stream, which
+// appears in no log of the application.
 func newRequest(in *authv3.CheckRequest, maxBody int, newID func() string) request.Request {
 	attrs := in.GetAttributes()
 	ext := attrs.GetContextExtensions()
@@ -39,8 +39,8 @@ func newRequest(in *authv3.CheckRequest, maxBody int, newID func() string) reque
 	return r
 }
 
-// headers reads header_map where encode_raw_headers is on, else headers. Names
-// that are already in lower case, as Envoy sends them, cost nothing.
+// headers reads header_map when encode_raw_headers is on, else headers. Names in lower
+// case, as Envoy sends them, need no copy.
 func headers(h *authv3.AttributeContext_HttpRequest) request.Headers {
 	list := h.GetHeaderMap().GetHeaders()
 	out := make(request.Headers, len(list)+len(h.GetHeaders()))
@@ -81,8 +81,8 @@ func body(h *authv3.AttributeContext_HttpRequest, hs request.Headers, maxBody in
 	return b, declared && length != int64(len(b)) || len(b) > maxBody || len(b) == maxBody && !declared
 }
 
-// contentLength reads the declared length; one that is no number counts as a
-// declared length that no body has.
+// contentLength reads the declared length. One that is no number counts as a declared
+// length that no body has.
 func contentLength(vs []string) (int64, bool) {
 	if len(vs) == 0 {
 		return 0, false

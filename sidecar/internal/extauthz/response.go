@@ -20,8 +20,8 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// respond builds the CheckResponse. It starts as a denial: only an allowed
-// decision turns it into an allow (edge F1). A refusal is whole: see Server.decide.
+// respond builds the CheckResponse. It starts as a denial, and only an allowed decision
+// turns it into an allow. d is an allow or a complete refusal, as Server.decide returns it.
 func respond(d *authz.Decision, wantsJSON bool) *authv3.CheckResponse {
 	if d.Allowed() {
 		return allow(d)
@@ -54,7 +54,7 @@ func allow(d *authz.Decision) *authv3.CheckResponse {
 		}
 	}
 	for _, k := range d.RemoveHeaders {
-		// Envoy removes after it has set: a name in both lists would vanish (H2).
+		// Envoy removes headers after it has set them: a name in both lists would vanish.
 		if _, set := d.SetHeaders[k]; !set {
 			ok.HeadersToRemove = append(ok.HeadersToRemove, k)
 		}
@@ -76,16 +76,16 @@ func overwrite(k, v string) *corev3.HeaderValueOption {
 	}
 }
 
-// answer is a refusal as it goes to the client.
+// answer is a refusal as the client receives it.
 type answer struct {
 	status  int
 	headers [][2]string
 	body    string
 }
 
-// render is this package's only mapping from a refusal to what the client reads: SCIM error
-// JSON on SCIM routes (B32), RFC 6749 §5.2 JSON on OAuth routes, problem JSON
-// (RFC 9457) or text on application routes (DESIGN §7).
+// render is this package's only mapping from a refusal to an answer: SCIM error JSON (RFC
+// 7644 §3.12) on SCIM routes, RFC 6749 §5.2 JSON on OAuth routes, problem JSON (RFC 9457)
+// or text on application routes.
 func render(d *authz.Decision, wantsJSON bool) answer {
 	a := answer{status: d.Status}
 	add := func(k, v string) {
@@ -96,7 +96,9 @@ func render(d *authz.Decision, wantsJSON bool) answer {
 	switch {
 	case d.Surface == request.SurfaceSCIM:
 		add("content-type", "application/scim+json")
-		a.body = encode(scimError{Schemas: []string{scim.ErrorURN}, Status: strconv.Itoa(a.status), ScimType: d.ScimType, Detail: d.Detail})
+		a.body = encode(scimError{
+			Schemas: []string{scim.ErrorURN}, Status: strconv.Itoa(a.status), ScimType: d.ScimType, Detail: d.Detail,
+		})
 	case d.Surface == request.SurfaceOAuth:
 		add("content-type", "application/json")
 		a.body = encode(oauthError{Error: oauthCode(d), Description: d.Detail})

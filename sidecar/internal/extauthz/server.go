@@ -1,17 +1,15 @@
-// Package extauthz carries Envoy's external authorization and external processing
-// protocols to package authz: translate, call, translate. It decides nothing.
+// Package extauthz translates Envoy's external authorization and external processing
+// protocols to package authz and back. It decides nothing.
 //
-// Call New, then Register on the gRPC server of the authz listener, then
-// SetServing(true) once the rest of the process is ready. On the way down call
-// SetServing(false), then Drain, then stop the gRPC server, then Wait: leashes live
-// as long as the requests they hold, so a server that is stopped first would wait
-// for them.
+// Call New, then Register on the gRPC server of the authz listener, then SetServing(true)
+// once the rest of the process is ready. To stop, call SetServing(false), then Drain, then
+// stop the gRPC server, then Wait. Leashes live as long as their requests, so a gRPC server
+// that stops before Drain would wait for them.
 //
-// What it promises. An answer is always built from a non-zero type, because Envoy
-// reads an empty CheckResponse as an allow (edge F1); a panic, a fault and a missed
-// deadline are answered 503, never 403. No token, body, e-mail address or query
-// reaches a log line or a metric. When Cut returns, the streams of the locked user
-// have ended, or at least been told to.
+// What it promises: an answer starts as a denial, because Envoy reads an empty
+// CheckResponse as an allow. A panic, a fault and a missed deadline get 503, never 403. No
+// token, body, e-mail address or query reaches a log line or a metric. When Cut returns,
+// the streams of the locked user have ended, or their calls have the signal to end.
 package extauthz
 
 import (
@@ -34,7 +32,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/request"
 )
 
-// Decider answers requests; *authz.Authorizer is the real one.
+// Decider decides requests. *authz.Authorizer implements it.
 type Decider interface {
 	Decide(ctx context.Context, r request.Request) authz.Decision
 	// DecideSubject reports whether a stream of c may go on.
@@ -44,18 +42,18 @@ type Decider interface {
 // Options are the parts and bounds of a Server.
 type Options struct {
 	Decider Decider // required
-	// Tenants are the configured tenants: the values of the label tenant of the
-	// metrics. A request for another one counts under "".
+	// Tenants are the configured tenants, the values of the metrics' label tenant. A
+	// request for another one counts under "".
 	Tenants []string
 
 	MaxBody       int           // bytes Envoy buffers (with_request_body.max_request_bytes); 0 is 256 KiB
 	Timeout       time.Duration // bound of one Check, with or without a deadline of Envoy's; 0 is 1 s
 	MaxStreams    int           // leashed streams in all; 0 is 10,000
 	MaxPerSubject int           // leashed streams of one user; 0 is 100
-	CutWait       time.Duration // how long Cut waits for streams it has told to end; 0 is 200 ms
-	// Refused is told of every refused SCIM request whose client is known, for the
-	// audit trail: Envoy answers such a request itself, so nobody behind it learns
-	// of it (B104). The answer waits for it, RefusedWait at most. nil tells nobody.
+	CutWait       time.Duration // how long Cut waits for its streams to end; 0 is 200 ms
+	// Refused records a refused SCIM request of a known client in the audit trail: Envoy
+	// answers such a request itself, so it never reaches the SCIM handler. The answer waits
+	// for Refused, RefusedWait at most. nil records nothing.
 	Refused     func(ctx context.Context, r request.Request, d authz.Decision)
 	RefusedWait time.Duration // 0 is 250 ms, and never more than a quarter of Timeout
 	// Deviation counts one deviation of a request that is refused here. Nil counts nothing.
@@ -109,12 +107,12 @@ type Server struct {
 	metrics *metrics
 	health  *health.Server
 	leashes *leashes
-	readers sync.WaitGroup // of leashed streams; each ends with its call
-	refused sync.WaitGroup // of calls of Options.Refused; one may outlast its answer
+	readers sync.WaitGroup // one per leashed stream; each ends with its call
+	refused sync.WaitGroup // calls of Options.Refused; one may outlast its answer
 }
 
-// New returns a Server that is not serving yet. It errs when the decider is
-// missing or a metric is registered twice.
+// New returns a Server that is not serving yet. It fails when the decider is missing or a
+// metric is registered twice.
 func New(o Options) (*Server, error) {
 	if o.Decider == nil {
 		return nil, errors.New("extauthz: Options.Decider is missing")
@@ -136,19 +134,21 @@ func (s *Server) Register(g *grpc.Server) {
 	healthpb.RegisterHealthServer(g, s.health)
 }
 
-// SetServing sets what the health service says of the whole and of each service.
+// SetServing sets the health of the whole and of each service.
 func (s *Server) SetServing(up bool) {
 	status := healthpb.HealthCheckResponse_NOT_SERVING
 	if up {
 		status = healthpb.HealthCheckResponse_SERVING
 	}
-	for _, name := range []string{"", authv3.Authorization_ServiceDesc.ServiceName, extproc.ExternalProcessor_ServiceDesc.ServiceName} {
+	for _, name := range []string{
+		"", authv3.Authorization_ServiceDesc.ServiceName, extproc.ExternalProcessor_ServiceDesc.ServiceName,
+	} {
 		s.health.SetServingStatus(name, status)
 	}
 }
 
-// Check answers one request. It never returns a gRPC error: Envoy would answer for
-// us, and could be configured to let the request pass.
+// Check answers one request. It never returns a gRPC error: Envoy would then answer by
+// itself, and its configuration could let the request pass.
 func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.CheckResponse, error) {
 	began := s.o.Now()
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
@@ -157,40 +157,41 @@ func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.Ch
 	r.Received = began
 	d := s.decide(ctx, r)
 	out := respond(&d, acceptsJSON(r.Headers))
-	s.tellRefused(ctx, &r, &d)
+	s.auditRefusal(ctx, &r, &d)
 	s.record(ctx, &r, &d, s.o.Now().Sub(began))
 	return out, nil
 }
 
-// tellRefused tells Options.Refused and waits a bounded time for it, so that the
-// record is normally durable before the client has its answer, and a slow disk
-// never turns a clear refusal into a timeout.
-func (s *Server) tellRefused(ctx context.Context, r *request.Request, d *authz.Decision) {
+// auditRefusal calls Options.Refused and waits a bounded time for it. So the record is
+// normally durable before the client has its answer, and a slow disk never turns a clear
+// refusal into a timeout.
+func (s *Server) auditRefusal(ctx context.Context, r *request.Request, d *authz.Decision) {
 	if s.o.Refused == nil || d.Allowed() || r.Surface != request.SurfaceSCIM || d.Claims.ClientID == "" {
 		return
 	}
-	told := make(chan struct{})
+	recorded := make(chan struct{})
 	ctx = context.WithoutCancel(ctx)
 	request, decision := *r, *d
 	request.Body = nil
 	s.refused.Go(func() {
-		defer close(told)
+		defer close(recorded)
 		s.o.Refused(ctx, request, decision)
 	})
 	wait := time.NewTimer(s.o.RefusedWait)
 	defer wait.Stop()
 	select {
-	case <-told:
+	case <-recorded:
 	case <-wait.C:
 	}
 }
 
-// decide calls the decider; a panic is a fault, and so is an allow that came after
-// its deadline. What it returns allows, or is a whole refusal.
+// decide calls the decider. A panic is a fault, and so is an allow after the deadline. It
+// returns an allow or a complete refusal.
 func (s *Server) decide(ctx context.Context, r request.Request) (d authz.Decision) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.o.Logger.LogAttrs(ctx, slog.LevelError, "decider panicked", slog.String("request_id", r.ID), slog.Any("panic", panicKind(p)))
+			s.o.Logger.LogAttrs(ctx, slog.LevelError, "decider panicked",
+				slog.String("request_id", r.ID), slog.Any("panic", panicKind(p)))
 			d = faulty(&r, reasonPanic)
 		}
 	}()
@@ -213,8 +214,7 @@ func faulty(r *request.Request, reason string) authz.Decision {
 	}
 }
 
-// panicKind says what sort of panic it was without its text, which might hold
-// parts of the request.
+// panicKind describes a panic without its text, which might contain parts of the request.
 func panicKind(p any) string {
 	if err, ok := p.(interface{ RuntimeError() }); ok {
 		if e, ok := err.(error); ok {
@@ -224,12 +224,13 @@ func panicKind(p any) string {
 	return "not a runtime error"
 }
 
-// record writes the one log event and the metrics of a request. The log goes on
-// when the client has gone.
+// record writes the one log event and the metrics of a request, even when the client has
+// disconnected.
 func (s *Server) record(ctx context.Context, r *request.Request, d *authz.Decision, took time.Duration) {
 	outcome := outcomeOf(d)
-	s.metrics.decisions.WithLabelValues(s.metrics.tenant(d.Tenant), surfaceLabel(r.Surface), outcome, d.Reason).Observe(took.Seconds())
-	if !d.Allowed() { // the handler counts those that are let through to it
+	s.metrics.decisions.WithLabelValues(
+		s.metrics.tenant(d.Tenant), surfaceLabel(r.Surface), outcome, d.Reason).Observe(took.Seconds())
+	if !d.Allowed() { // the SCIM handler counts the requests that reach it
 		for _, code := range d.Deviations {
 			s.o.Deviation(s.metrics.tenant(d.Tenant), code)
 		}
@@ -267,7 +268,7 @@ func (s *Server) record(ctx context.Context, r *request.Request, d *authz.Decisi
 	s.o.Logger.LogAttrs(ctx, slog.LevelInfo, "check", attrs...)
 }
 
-// clip bounds what a client can write into a log line.
+// clip bounds the bytes that a client can write into a log line.
 func clip(s string) string {
 	if len(s) > 128 {
 		return s[:128]
@@ -275,6 +276,6 @@ func clip(s string) string {
 	return s
 }
 
-// Wait returns when every call of Options.Refused has returned; it is for after
-// the gRPC server has stopped.
+// Wait returns when every call of Options.Refused has returned. Call it after the gRPC
+// server has stopped.
 func (s *Server) Wait() { s.refused.Wait() }
