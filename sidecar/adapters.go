@@ -14,7 +14,7 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// locks gives package authz the store's lock table.
+// locks gives package authz the lock table of the store.
 type locks struct{ table *store.LockTable }
 
 func (l locks) Locked(tenant string, s *subject.Subject) *authz.Lock {
@@ -57,7 +57,7 @@ func (u users) SCIMID(ctx context.Context, tenant string, s *subject.Subject) (i
 	return id
 }
 
-// identifier asks the app's plugin whose credential it is.
+// identifier asks the app's plugin whose credential a request carries.
 type identifier struct{ host *plugins.Host }
 
 func (i identifier) Identify(ctx context.Context, tenant, app string, c authz.Credential) (authz.Caller, error) {
@@ -71,7 +71,7 @@ func (i identifier) Identify(ctx context.Context, tenant, app string, c authz.Cr
 	}
 	out := authz.Caller{Subject: revoke.FromWire(res.Subject)}
 	if res.Subject != nil && !out.Known() {
-		return authz.Caller{}, fmt.Errorf("asking the plugin of %s: it knows the credential but names nobody", app)
+		return authz.Caller{}, fmt.Errorf("asking the plugin of %s: it knows the credential but names no user", app)
 	}
 	if res.IssuedAt != nil {
 		out.IssuedAt = *res.IssuedAt
@@ -101,13 +101,11 @@ func (r revoker) Verify(ctx context.Context, tenant, app string, req abi.Request
 
 func (r revoker) Info(tenant, app string) (abi.Info, bool) { return r.host.Info(tenant, app) }
 
-// forget drops what identify cached about a locked user, so that the next
-// request asks the application again.
+// forget evicts a locked user from the cache of identify, so that the next request asks the application again.
 func forget(host *plugins.Host, l store.Lock) {
 	host.Forget(l.Tenant, append([]string{l.UserID}, l.UserNames...)...)
 }
 
-// leaseFor is more than twice as long as the longest plugin call: the engine
-// renews a lease when less than half of it is left, so half of it must outlast a
-// call that is allowed to run.
+// leaseFor extends the configured lease to more than twice the longest plugin call. The engine extends a lease when less
+// than half of it is left, so half a lease must be longer than a call.
 func leaseFor(lease, longest time.Duration) time.Duration { return max(lease, longest*5/2) }

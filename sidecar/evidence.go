@@ -10,39 +10,27 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/token"
 )
 
-// Status is the answer of the admin listener's /v1/status.
-type Status = admin.Status
+// What the admin listener answers.
+type (
+	Status       = admin.Status       // /v1/status
+	TenantStatus = admin.TenantStatus // one tenant in numbers
+	Leaver       = admin.Leaver       // a locked user whose credentials are not all revoked
+	OpenKind     = admin.OpenKind     // one kind of credential of a leaver that is not done
 
-// Evidence is a report on the revocation of one user's credentials.
-type Evidence = revoke.Report
-
-// EvidenceKind is what became of one kind in one app.
-type EvidenceKind = revoke.KindReport
-
-// EvidenceOffboarding is one deactivation or deletion.
-type EvidenceOffboarding = revoke.OffboardReport
-
-// TenantStatus is one tenant in numbers.
-type TenantStatus = admin.TenantStatus
-
-// EvidenceMatch is one of several users who left under the name that was asked for.
-type EvidenceMatch = revoke.Match
-
-// Leaver is a user who is locked, and not out of every application yet.
-type Leaver = admin.Leaver
-
-// OpenKind is one kind of a leaver that is not done.
-type OpenKind = admin.OpenKind
+	Evidence            = revoke.Report         // on the revocation of one user's credentials
+	EvidenceOffboarding = revoke.OffboardReport // one deactivation or deletion
+	EvidenceKind        = revoke.KindReport     // the outcome of one kind in one app
+	EvidenceMatch       = revoke.Match          // one of several users who left under the name in the request
+)
 
 // Headers of the admin listener's answers.
 const (
 	HeaderDataDir    = admin.HeaderDataDir // percent-encoded path of the data folder
-	HeaderNameHolder = admin.HeaderHolder  // SCIM id of who has the name of a report now
+	HeaderNameHolder = admin.HeaderHolder  // SCIM id of the user who has the name of a report now
 )
 
-// VerifyEvidence reads a sealed report and checks it without the service: the
-// audit chain, the text under the seal, and, with the tenant's public keys as a
-// JWK set document, the signature. With nil keys the signature is not checked.
+// VerifyEvidence reads a sealed report and checks it without the service: the audit chain, the text under the seal and,
+// with the tenant's public keys as a JWK set document, the signature. With nil keys it does not check the signature.
 func VerifyEvidence(r io.Reader, jwks []byte) (*Evidence, error) {
 	rep, err := revoke.Read(r)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
-// listen binds addr, "unix:PATH" or "HOST:PORT". A socket file that a killed
-// process left behind is replaced; one that answers is not.
+// listen binds addr, "unix:PATH" or "HOST:PORT". It replaces a socket file that a killed process left, but not one that
+// answers.
 func listen(ctx context.Context, addr string) (net.Listener, error) {
 	var lc net.ListenConfig
 	path, unix := config.UnixPath(addr)
@@ -38,7 +38,7 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	case err != nil:
 		return nil, fmt.Errorf("looking at %s: %w", path, err)
 	case info.Mode().Type() != fs.ModeSocket:
-		return nil, fmt.Errorf("listening on %s: there is a file that is no socket", addr)
+		return nil, fmt.Errorf("listening on %s: the file is not a socket; move it away", addr)
 	default:
 		if err := os.Remove(path); err != nil {
 			return nil, fmt.Errorf("replacing the socket %s: %w", path, err)
@@ -48,17 +48,17 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening on %s: %w", addr, err)
 	}
-	// Whoever may connect may ask for decisions and end streams.
-	if err := os.Chmod(path, 0o660); err != nil { //nolint:gosec // the group is how Envoy gets in
+	// Whoever can connect can ask for decisions and end streams.
+	if err := os.Chmod(path, 0o660); err != nil { //nolint:gosec // Envoy connects by the group
 		return nil, errors.Join(fmt.Errorf("setting the mode of %s: %w", path, err), l.Close())
 	}
 	return l, nil
 }
 
-// serverTLS reads certificate files; nil without a certificate.
+// serverTLS reads certificate files. It returns nil when t names none.
 func serverTLS(t config.TLS) (*tls.Config, error) {
 	if t.Cert == "" {
-		return nil, nil //nolint:nilnil // plaintext is what no certificate means
+		return nil, nil //nolint:nilnil // no certificate means plaintext
 	}
 	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
 	if err != nil {
@@ -66,7 +66,7 @@ func serverTLS(t config.TLS) (*tls.Config, error) {
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
 	if t.ClientCA != "" {
-		if c.ClientCAs, err = caPool(nil, t.ClientCA); err != nil {
+		if c.ClientCAs, err = caPool(t.ClientCA); err != nil {
 			return nil, err
 		}
 		c.ClientAuth = tls.RequireAndVerifyClientCert
@@ -74,17 +74,15 @@ func serverTLS(t config.TLS) (*tls.Config, error) {
 	return c, nil
 }
 
-// caPool adds the certificates of file to pool, a new one when pool is nil.
-func caPool(pool *x509.CertPool, file string) (*x509.CertPool, error) {
-	if pool == nil {
-		pool = x509.NewCertPool()
-	}
+// caPool reads the certificates of a PEM file.
+func caPool(file string) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
 	pem, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading authorities: %w", err)
 	}
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("reading authorities: %s holds no certificate", file)
+		return nil, fmt.Errorf("reading authorities: %s has no certificate", file)
 	}
 	return pool, nil
 }

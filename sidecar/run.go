@@ -18,13 +18,13 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/admin"
 )
 
-// Addrs returns the bound addresses, for callers that asked for port 0.
+// Addrs returns the addresses of the listeners, for callers that configured port 0.
 func (s *Server) Addrs() (authz, scim, adminAddr net.Addr) {
 	return s.listeners.authz.Addr(), s.listeners.scim.Addr(), s.listeners.admin.Addr()
 }
 
-// Run serves until ctx ends, then drains within the configured bound and closes
-// everything. It returns nil after a clean drain.
+// Run serves until ctx ends or a listener fails. Then it drains within the configured bound and closes everything. It
+// returns nil after a clean drain.
 func (s *Server) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -32,7 +32,8 @@ func (s *Server) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	start := func(name string, fn func() error) {
 		running.Go(func() {
-			if err := fn(); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, grpc.ErrServerStopped) {
+			err := fn()
+			if err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, grpc.ErrServerStopped) {
 				failed <- fmt.Errorf("%s: %w", name, err)
 			}
 		})
@@ -42,7 +43,8 @@ func (s *Server) Run(ctx context.Context) error {
 	start("admin listener", func() error { return s.admin.Serve(s.listeners.admin) })
 	start("revocation engine", func() error { return s.engine.Run(work) })
 	running.Go(func() { s.watchReady(work) })
-	s.o.Logger.InfoContext(ctx, "serving", slog.String("authz", s.o.Config.Listen.Authz), slog.String("scim", s.listeners.scim.Addr().String()), slog.String("admin", s.listeners.admin.Addr().String()))
+	s.o.Logger.InfoContext(ctx, "serving", slog.String("authz", s.o.Config.Listen.Authz),
+		slog.String("scim", s.listeners.scim.Addr().String()), slog.String("admin", s.listeners.admin.Addr().String()))
 	var err error
 	select {
 	case <-ctx.Done():
@@ -50,13 +52,14 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	err = errors.Join(err, s.drain(context.WithoutCancel(ctx), stop))
 	if !waitFor(&running, s.o.Config.Drain) {
-		// What hangs ends with the process; closing the store under it would not help.
-		return errors.Join(err, errors.New("draining: the revocation engine is still in a call; its jobs are taken up again at the next start"))
+		// The call ends with the process. The store stays open: the call may still use it.
+		return errors.Join(err, errors.New("draining: the revocation engine still waits for a plugin; "+
+			"its jobs continue at the next start"))
 	}
 	return errors.Join(err, s.close())
 }
 
-// waitFor waits for what runs, most at the longest.
+// waitFor waits at most for a time, and reports whether all goroutines have ended.
 func waitFor(running *sync.WaitGroup, most time.Duration) bool {
 	done := make(chan struct{})
 	go func() { running.Wait(); close(done) }()
@@ -70,9 +73,8 @@ func waitFor(running *sync.WaitGroup, most time.Duration) bool {
 	}
 }
 
-// watchReady tells gRPC health once every component is ready. It stays serving
-// afterwards: a store that refuses writes, or keys that cannot be refreshed, is no
-// reason to stop judging application traffic. /readyz tells of them.
+// watchReady sets gRPC health to serving once every component is ready, and never back: Envoy can still check
+// application traffic when the store refuses writes or keys cannot be refreshed. /readyz shows such faults.
 func (s *Server) watchReady(ctx context.Context) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
@@ -90,8 +92,8 @@ func (s *Server) watchReady(ctx context.Context) {
 	}
 }
 
-// drain stops accepting, lets what runs finish, gives leases back, and ends the
-// leashes last: ending them ends the open streams of users behind Envoy.
+// drain accepts no more requests, lets running ones finish and releases leases. It ends the leashes last, because that
+// ends the open streams of users behind Envoy.
 func (s *Server) drain(ctx context.Context, stopWork func()) error {
 	s.o.Logger.InfoContext(ctx, "draining", slog.Duration("bound", s.o.Config.Drain))
 	ctx, cancel := context.WithTimeout(ctx, s.o.Config.Drain)
@@ -119,35 +121,24 @@ func (s *Server) drain(ctx context.Context, stopWork func()) error {
 	return errors.Join(errs...)
 }
 
-// components says what is ready and what is not.
+// components says what is ready. An app with an opaque credential needs a plugin that can identify it: without one,
+// every request with such a credential is answered with 503.
 func (s *Server) components(ctx context.Context) []admin.Component {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	out := []admin.Component{component("policy", nil), component("oauth", s.oauth.Ready(ctx)), component("plugins", s.plugins.Ready())}
-	out = append(out, component("store", s.store.Health().Err))
-	for name, err := range s.verifiers.ready(ctx) {
-		out = append(out, component(name, err))
+	out := []admin.Component{
+		component("policy", nil), component("oauth", s.oauth.Ready(ctx)), component("plugins", s.plugins.Ready()),
+		component("store", s.store.Health().Err),
 	}
-	for name, err := range s.canIdentify() {
-		out = append(out, component(name, err))
+	for name, v := range s.verifiers.all {
+		out = append(out, component(name, v.Ready(ctx)))
 	}
-	slices.SortFunc(out, func(a, b admin.Component) int { return strings.Compare(a.Name, b.Name) })
-	return out
-}
-
-// canIdentify says for each app with an opaque credential whether its plugin can
-// tell whose it is: without, every request that carries one is answered with 503.
-func (s *Server) canIdentify() map[string]error {
-	out := map[string]error{}
-	for i := range s.o.Config.Tenants {
-		t := &s.o.Config.Tenants[i]
-		for j := range t.Apps {
-			a := &t.Apps[j]
-			if slices.ContainsFunc(a.Subjects, func(sub config.Subject) bool { return sub.Is == "opaque" }) {
-				out["identify:"+t.Name+"/"+a.Name] = s.plugins.CanIdentify(t.Name, a.Name)
-			}
+	for t, a := range s.o.Config.AllApps() {
+		if slices.ContainsFunc(a.Subjects, func(sub config.Subject) bool { return sub.Is == "opaque" }) {
+			out = append(out, component("identify:"+t.Name+"/"+a.Name, s.plugins.CanIdentify(t.Name, a.Name)))
 		}
 	}
+	slices.SortFunc(out, func(a, b admin.Component) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
@@ -159,9 +150,9 @@ func component(name string, err error) admin.Component {
 	return c
 }
 
-// pluginStatus asks every plugin how it is; the host bounds each call.
+// pluginStatus asks every plugin for its health. The host bounds each call.
 func (s *Server) pluginStatus(ctx context.Context) []admin.PluginStatus {
-	configs, _ := pluginConfigs(s.o.Config)
+	configs := pluginConfigs(s.o.Config)
 	out := make([]admin.PluginStatus, len(configs))
 	var asked sync.WaitGroup
 	for i, c := range configs {

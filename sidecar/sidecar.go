@@ -112,7 +112,7 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 func StoreDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "store") }
 
 func (s *Server) openPlugins(ctx context.Context) (err error) {
-	configs, _ := pluginConfigs(s.o.Config)
+	configs := pluginConfigs(s.o.Config)
 	s.plugins, err = plugins.Open(ctx, plugins.Options{
 		Plugins: configs, CacheDir: filepath.Join(s.o.Config.DataDir, "plugin-cache"), Self: s.o.Worker, Logger: s.o.Logger, Metrics: s.registry,
 	})
@@ -179,7 +179,12 @@ func (s *Server) openSurfaces(context.Context) error {
 	handler.Mount(mux)
 	s.oauth.Mount(mux, s.tenants.ofRequest)
 	s.scim = httpServer(handler.Route(mux), s.o.Logger)
-	_, longest := pluginConfigs(cfg)
+	longest := time.Duration(0)
+	for _, a := range cfg.AllApps() {
+		if a.Plugin != nil {
+			longest = max(longest, a.Plugin.Timeout)
+		}
+	}
 	s.engine, err = revoke.New(revoke.Options{
 		Store: s.store, Revoker: revoker{s.plugins}, Tenants: s.tenants.names, Owner: owner(), Workers: cfg.Revocation.Workers,
 		Lease: leaseFor(cfg.Revocation.Lease, longest), Deadline: cfg.Revocation.Deadline, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,

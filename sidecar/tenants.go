@@ -1,7 +1,6 @@
 package sidecar
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -24,19 +23,19 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// storeTenants says which jobs a deactivation creates.
+// storeTenants says which jobs a deactivation enqueues.
 func storeTenants(cfg *config.Config) map[string]store.TenantOptions {
 	out := map[string]store.TenantOptions{}
 	for i := range cfg.Tenants {
 		t := &cfg.Tenants[i]
-		// IPSIE takes externalId for the unique identifier of an account's owner (IL1
-		// §3.2.3); plain SCIM promises no uniqueness for it (RFC 7643 §3.1).
+		// IL1 §3.2.3 makes externalId the unique identifier of an account's owner. RFC 7643 §3.1 does not require it to be
+		// unique.
 		o := store.TenantOptions{UniqueExternalID: t.Profile != "rfc7644"}
 		for j := range t.Apps {
 			target := store.Target{App: t.Apps[j].Name, Lifetime: t.Apps[j].CredentialLifetime}
 			for _, k := range abi.Order() {
 				if k == abi.KindAccount && t.Apps[j].Plugin == nil {
-					continue // nothing could ever switch the account
+					continue // nothing can switch the account off
 				}
 				target.Kinds = append(target.Kinds, string(k))
 			}
@@ -48,29 +47,28 @@ func storeTenants(cfg *config.Config) map[string]store.TenantOptions {
 }
 
 // pluginConfigs turns the plugin sections into what the host loads.
-func pluginConfigs(cfg *config.Config) (out []plugins.Config, longest time.Duration) {
-	for i := range cfg.Tenants {
-		t := &cfg.Tenants[i]
-		for j := range t.Apps {
-			p := t.Apps[j].Plugin
-			if p == nil {
-				continue
-			}
-			longest = max(longest, p.Timeout)
-			c := plugins.Config{
-				Tenant: t.Name, App: t.Apps[j].Name, Manifest: p.Manifest, Settings: p.Config,
-				Grant: plugins.Grant{Secrets: p.Secrets, Limits: plugins.Limits{MemoryMiB: p.MemoryMiB, TimeoutMS: int(p.Timeout.Milliseconds())}},
-			}
-			for _, h := range p.HTTP {
-				c.Grant.HTTP = append(c.Grant.HTTP, plugins.HTTPRule{
-					Scheme: h.Scheme, Host: h.Host, Port: h.Port, Methods: h.Methods, PathPrefix: h.PathPrefixes, Secrets: h.Secrets,
-					AllowPrivate: h.AllowPrivate, Identify: h.Identify, CAFile: h.CAFile, RPS: float64(h.RequestsPerSecond),
-				})
-			}
-			out = append(out, c)
+func pluginConfigs(cfg *config.Config) []plugins.Config {
+	var out []plugins.Config
+	for t, a := range cfg.AllApps() {
+		p := a.Plugin
+		if p == nil {
+			continue
 		}
+		limits := plugins.Limits{MemoryMiB: p.MemoryMiB, TimeoutMS: int(p.Timeout.Milliseconds())}
+		c := plugins.Config{
+			Tenant: t.Name, App: a.Name, Manifest: p.Manifest, Settings: p.Config,
+			Grant: plugins.Grant{Secrets: p.Secrets, Limits: limits},
+		}
+		for _, h := range p.HTTP {
+			c.Grant.HTTP = append(c.Grant.HTTP, plugins.HTTPRule{
+				Scheme: h.Scheme, Host: h.Host, Port: h.Port, Methods: h.Methods, PathPrefix: h.PathPrefixes,
+				Secrets: h.Secrets, AllowPrivate: h.AllowPrivate, Identify: h.Identify, CAFile: h.CAFile,
+				RPS: float64(h.RequestsPerSecond),
+			})
+		}
+		out = append(out, c)
 	}
-	return out, longest
+	return out
 }
 
 // oauthTenants turns the identity services into OAuth clients.
@@ -81,11 +79,10 @@ func oauthTenants(cfg *config.Config) ([]oauth.Tenant, error) {
 		t := &cfg.Tenants[i]
 		o := oauth.Tenant{Name: t.Name, Issuer: t.ExternalURL, Resource: t.Resource(), TokenEndpoint: t.TokenEndpoint()}
 		for _, s := range t.IdentityServices {
-			jwks, err := keyFile(s.Keys)
-			client, cerr := keyClient(s.Keys)
-			errs = append(errs, err, cerr)
+			k, err := issuerConfig(s.Keys.Issuer, s.Keys)
+			errs = append(errs, err)
 			o.Clients = append(o.Clients, oauth.Client{
-				ID: s.ClientID, JWKSURL: s.Keys.JWKSURI, Issuer: s.Keys.Issuer, JWKS: jwks, HTTPClient: client,
+				ID: s.ClientID, JWKSURL: k.JWKSURL, Issuer: k.Issuer, JWKS: k.JWKS, HTTPClient: k.HTTPClient,
 				AllowTokenEndpointAudience: !s.StrictAudience,
 			})
 		}
@@ -94,40 +91,27 @@ func oauthTenants(cfg *config.Config) ([]oauth.Tenant, error) {
 	return out, errors.Join(errs...)
 }
 
-func keyFile(k config.KeySource) ([]byte, error) {
-	if k.JWKSFile == "" {
-		return nil, nil
-	}
-	b, err := os.ReadFile(k.JWKSFile)
-	if err != nil {
-		return nil, fmt.Errorf("reading keys: %w", err)
-	}
-	return b, nil
-}
-
-// keyClient is the HTTP client that fetches the keys of one source: with the
-// authorities that this source names, or those of the system when it names none,
-// so that the authority of one tenant cannot vouch for the keys of another. It
-// follows no redirects and uses no proxy.
+// keyClient returns the HTTP client that fetches the keys of one source. It trusts the authorities that this source
+// names, or those of the system, so that the authority of one tenant cannot vouch for the keys of another. It follows
+// no redirects and uses no proxy.
 func keyClient(k config.KeySource) (*http.Client, error) {
 	var pool *x509.CertPool
 	if k.CAFile != "" {
 		var err error
-		if pool, err = caPool(nil, k.CAFile); err != nil {
+		if pool, err = caPool(k.CAFile); err != nil {
 			return nil, err
 		}
 	}
 	return &http.Client{
-		Timeout:   5 * time.Second,
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, MaxIdleConnsPerHost: 2},
-		CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse
+		Timeout: 5 * time.Second,
+		Transport: &http.Transport{
+			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, MaxIdleConnsPerHost: 2,
 		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
 }
 
-// verifiers makes the token verifiers of a tenant and remembers them for
-// readiness and closing.
+// verifiers makes token verifiers and keeps them for readiness and closing.
 type verifiers struct {
 	logger  *slog.Logger
 	metrics prometheus.Registerer
@@ -145,17 +129,18 @@ func (v *verifiers) add(name string, o token.Options) (*token.Verifier, error) {
 	return made, nil
 }
 
-func issuerConfig(issuer string, k config.KeySource) (token.IssuerConfig, error) {
-	jwks, err := keyFile(k)
-	if err != nil {
-		return token.IssuerConfig{}, err
+func issuerConfig(issuer string, k config.KeySource) (c token.IssuerConfig, err error) {
+	c = token.IssuerConfig{Issuer: issuer, JWKSURL: k.JWKSURI}
+	if k.JWKSFile != "" {
+		if c.JWKS, err = os.ReadFile(k.JWKSFile); err != nil {
+			return c, fmt.Errorf("reading keys: %w", err)
+		}
 	}
-	client, err := keyClient(k)
-	return token.IssuerConfig{Issuer: issuer, JWKS: jwks, JWKSURL: k.JWKSURI, HTTPClient: client}, err
+	c.HTTPClient, err = keyClient(k)
+	return c, err
 }
 
-// accessTokens verifies what opens the SCIM surface of t: our own tokens and those
-// of the external issuers.
+// accessTokens verifies the tokens that open the SCIM surface of t: our own and those of the external issuers.
 func (v *verifiers) accessTokens(t *config.Tenant, own []byte) (*token.Verifier, error) {
 	issuers := []token.IssuerConfig{{Issuer: t.ExternalURL, JWKS: own}}
 	for _, e := range t.ExternalIssuers {
@@ -167,11 +152,12 @@ func (v *verifiers) accessTokens(t *config.Tenant, own []byte) (*token.Verifier,
 		issuers = append(issuers, c)
 	}
 	return v.add("keys:"+t.Name, token.Options{
-		Tenant: t.Name, Purpose: token.AccessToken, Issuers: issuers, Audience: t.Resource(), TokenEndpoint: t.TokenEndpoint(),
+		Tenant: t.Name, Purpose: token.AccessToken, Issuers: issuers,
+		Audience: t.Resource(), TokenEndpoint: t.TokenEndpoint(),
 	})
 }
 
-// authzTenant turns a tenant into what the authorizer decides by.
+// authzTenant turns a tenant into the options of the authorizer.
 func (v *verifiers) authzTenant(t *config.Tenant, own []byte) (authz.TenantOptions, error) {
 	access, err := v.accessTokens(t, own)
 	if err != nil {
@@ -179,7 +165,8 @@ func (v *verifiers) authzTenant(t *config.Tenant, own []byte) (authz.TenantOptio
 	}
 	out := authz.TenantOptions{
 		Hosts: []string{t.Host()}, Profile: t.Profile, Verifier: access, Realm: t.Name,
-		ResourceMetadataURL: t.ExternalURL + "/.well-known/oauth-protected-resource/scim/v2", Apps: map[string]authz.AppOptions{},
+		ResourceMetadataURL: t.ExternalURL + "/.well-known/oauth-protected-resource/scim/v2",
+		Apps:                map[string]authz.AppOptions{},
 	}
 	for i := range t.Apps {
 		a := &t.Apps[i]
@@ -235,7 +222,8 @@ func (v *verifiers) source(name string, t *config.Tenant, s *config.Subject) (au
 			c.Audience = []string{s.JWT.Audience}
 		}
 		out.Kind, out.Claim, out.As = authz.SourceJWT, s.JWT.Claim, subject.Name(s.JWT.Names)
-		if out.Verifier, err = v.add(name, token.Options{Tenant: t.Name, Purpose: token.Subject, Issuers: []token.IssuerConfig{c}}); err != nil {
+		o := token.Options{Tenant: t.Name, Purpose: token.Subject, Issuers: []token.IssuerConfig{c}}
+		if out.Verifier, err = v.add(name, o); err != nil {
 			return out, err
 		}
 	default:
@@ -245,15 +233,6 @@ func (v *verifiers) source(name string, t *config.Tenant, s *config.Subject) (au
 		}
 	}
 	return out, nil
-}
-
-// ready reports every verifier as a component.
-func (v *verifiers) ready(ctx context.Context) map[string]error {
-	out := map[string]error{}
-	for name, one := range v.all {
-		out[name] = one.Ready(ctx)
-	}
-	return out
 }
 
 func (v *verifiers) close() {
