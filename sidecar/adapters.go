@@ -106,6 +106,6 @@ func forget(host *plugins.Host, l store.Lock) {
 	host.Forget(l.Tenant, append([]string{l.UserID}, l.UserNames...)...)
 }
 
-// leaseFor extends the configured lease to more than twice the longest plugin call. The engine extends a lease when less
-// than half of it is left, so half a lease must be longer than a call.
+// leaseFor lengthens the configured lease to more than twice the longest plugin call. The engine extends a lease when
+// less than half of it is left, so half a lease must be longer than a call.
 func leaseFor(lease, longest time.Duration) time.Duration { return max(lease, longest*5/2) }

@@ -1,3 +1,3 @@
-// Package sidecar wires the parts of scimward together. [New] opens the store, loads policy, keys and plugins, and binds
+// Package sidecar wires the parts of scimward together. [New] opens the store, loads policy, keys and plugins and binds
 // the listeners. [Server.Run] serves until its context ends, and then drains. The package decides nothing itself.
 package sidecar

@@ -24,38 +24,37 @@ import (
 	"github.com/scimward/scimward/store/storetest"
 )
 
-// told is a Decider that answers as told and remembers what it was asked.
-type told struct {
+// decider is a Decider that gives a set answer and records the request.
+type decider struct {
 	answer authz.Decision
 	asked  request.Request
 }
 
-func (d *told) Decide(_ context.Context, r request.Request) authz.Decision {
+func (d *decider) Decide(_ context.Context, r request.Request) authz.Decision {
 	d.asked = r
 	out := d.answer
 	out.Surface, out.Tenant = r.Surface, r.Tenant
 	return out
 }
 
-func (*told) DecideSubject(string, *authz.Caller) bool { return false }
+func (*decider) DecideSubject(string, *authz.Caller) bool { return false }
 
-// surfaces are the two places that answer a SCIM request: the proxy's adaptor and
-// the handler.
+// surfaces are the two places that answer a SCIM request: the adaptor of the proxy and the handler.
 type surfaces struct {
-	*told
+	*decider
 	check  *extauthz.Server
 	handle *scimhttp.Handler
 }
 
 func newSurfaces(t *testing.T) *surfaces {
 	t.Helper()
-	s := &surfaces{told: &told{}}
+	s := &surfaces{decider: &decider{}}
 	var err error
-	if s.check, err = extauthz.New(extauthz.Options{Decider: s.told}); err != nil {
+	if s.check, err = extauthz.New(extauthz.Options{Decider: s.decider}); err != nil {
 		t.Fatal(err)
 	}
 	s.handle, err = scimhttp.New(scimhttp.Options{
-		Decider: s.told, Store: storetest.New(t),
+		Decider: s.decider, Store: storetest.New(t),
 		TenantOf: func(*http.Request) (string, bool) { return "acme", true },
 		Base:     func(string) string { return "https://acme.example/scim/v2" },
 	})
@@ -65,7 +64,7 @@ func newSurfaces(t *testing.T) *surfaces {
 	return s
 }
 
-// wire is a refusal as the client reads it.
+// wire is a refusal as the client receives it.
 type wire struct {
 	Status int
 	Header map[string]string
@@ -88,7 +87,9 @@ func (s *surfaces) fromProxy(t *testing.T) wire {
 	t.Helper()
 	out, err := s.check.Check(t.Context(), &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
 		ContextExtensions: map[string]string{"surface": "scim", "tenant": "acme"},
-		Request:           &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{Method: "GET", Host: "acme.example", Path: "/scim/v2/Users"}},
+		Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{
+			Method: "GET", Host: "acme.example", Path: "/scim/v2/Users",
+		}},
 	}})
 	if err != nil {
 		t.Fatal(err)
@@ -143,9 +144,8 @@ func reasons(t *testing.T) []string {
 	return out
 }
 
-// TestRefusalsAgree: a refusal is one answer, whether the proxy gives it or the
-// handler does, for every reason and everything a decision may leave
-// open.
+// TestRefusalsAgree: the proxy and the handler refuse a request with the same answer, for every reason and whatever the
+// decision leaves out.
 func TestRefusalsAgree(t *testing.T) {
 	s := newSurfaces(t)
 	for _, reason := range reasons(t) {

@@ -32,20 +32,24 @@ func sealer(t *testing.T) (*token.Signer, []byte) {
 	return s, public
 }
 
-func sealed(t *testing.T, st *store.Store, user string, s *token.Signer, change func(map[string]any)) *sidecar.Evidence {
+// sealed builds the report of a user. change edits the claims before the signature.
+func sealed(
+	t *testing.T, st *store.Store, user string, s *token.Signer, change func(map[string]any),
+) *sidecar.Evidence {
 	t.Helper()
-	rep, err := revoke.Build(t.Context(), st, "acme", user, time.Now(), func(_ string, claims map[string]any) (string, error) {
+	sign := func(_ string, claims map[string]any) (string, error) {
 		change(claims)
 		return s.Sign(claims, "evidence+jwt")
-	})
+	}
+	rep, err := revoke.Build(t.Context(), st, "acme", user, time.Now(), sign)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return rep
 }
 
-// TestVerifyEvidence: a report holds only under the tenant's own signature over it;
-// whoever rewrites a report can make its digest fit, but not the signature.
+// TestVerifyEvidence: a report is valid only with the tenant's own signature. An attacker who rewrites a report can
+// compute the digest, but not the signature.
 func TestVerifyEvidence(t *testing.T) {
 	st := storetest.New(t)
 	ids := map[string]string{}
@@ -91,10 +95,10 @@ func TestVerifyEvidence(t *testing.T) {
 			}
 			rep, err := sidecar.VerifyEvidence(bytes.NewReader(b), jwks)
 			if (err == nil) != tt.ok || tt.ok && rep.User != ids["ada"] {
-				t.Errorf("%v, want it to hold: %v", err, tt.ok)
+				t.Errorf("%v, want a valid report: %v", err, tt.ok)
 			}
 			if _, err := sidecar.VerifyEvidence(bytes.NewReader(b), []byte(`{"keys":[]}`)); err == nil {
-				t.Error("holds under an empty key set")
+				t.Error("valid with an empty key set")
 			}
 		})
 	}

@@ -1,6 +1,6 @@
 package sidecar
 
-// What the tests of this package look at from outside.
+// Functions that the tests of this package call directly.
 var (
 	Listen    = listen
 	ServerTLS = serverTLS

@@ -12,14 +12,16 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
-// TestAuthoritiesAreOfOneSource: the authority that one key source names vouches
-// for that source, and for no other.
+// TestAuthoritiesAreOfOneSource: the authority of one key source vouches for that source only.
 func TestAuthoritiesAreOfOneSource(t *testing.T) {
 	t.Parallel()
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNoContent)
+	}))
 	defer server.Close()
 	own := filepath.Join(t.TempDir(), "own.crt")
-	if err := os.WriteFile(own, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+	block := &pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}
+	if err := os.WriteFile(own, pem.EncodeToMemory(block), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	foreign, _ := certificate(t)
@@ -49,6 +51,6 @@ func TestAuthoritiesAreOfOneSource(t *testing.T) {
 		}
 	}
 	if _, err := sidecar.KeyClient(config.KeySource{CAFile: filepath.Join(t.TempDir(), "none")}); err == nil {
-		t.Error("a file that is not there was taken for authorities")
+		t.Error("a missing file is accepted as authorities")
 	}
 }

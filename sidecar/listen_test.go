@@ -20,8 +20,8 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
-// TestListenUnix: the mode lets the owner and group in and nobody else; the socket
-// of a dead process is replaced, that of a living one is refused.
+// TestListenUnix: only the owner and the group can connect. Listen replaces the socket of a dead process, and fails where
+// a process still answers.
 func TestListenUnix(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "deep", "authz.sock")
 	l, err := sidecar.Listen(t.Context(), "unix:"+path)
@@ -35,13 +35,14 @@ func TestListenUnix(t *testing.T) {
 	if dir, err := os.Stat(filepath.Dir(path)); err != nil || dir.Mode().Perm() != 0o700 {
 		t.Errorf("folder %v %v, want 0700", dir.Mode(), err)
 	}
-	if _, err := sidecar.Listen(t.Context(), "unix:"+path); err == nil || !strings.Contains(err.Error(), "another process serves it") {
+	_, err = sidecar.Listen(t.Context(), "unix:"+path)
+	if err == nil || !strings.Contains(err.Error(), "another process serves it") {
 		t.Errorf("a second listener: %v", err)
 	}
 	if _, err := os.Stat(path); err != nil {
-		t.Errorf("the refused listener took the socket away: %v", err)
+		t.Errorf("the refused listener removed the socket: %v", err)
 	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false) // as a kill leaves it
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // as after a kill
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -54,14 +55,14 @@ func TestListenUnix(t *testing.T) {
 	}
 }
 
-// TestListenKeepsFiles: what is no socket is not removed.
+// TestListenKeepsFiles: listen removes no file that is not a socket.
 func TestListenKeepsFiles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notes.txt")
 	if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := sidecar.Listen(t.Context(), "unix:"+path); err == nil {
-		t.Error("listened in the place of a file")
+		t.Error("listens where a file is")
 	}
 	if b, err := os.ReadFile(path); err != nil || string(b) != "mine" {
 		t.Errorf("the file is gone: %q %v", b, err)
@@ -84,7 +85,8 @@ func certificate(t *testing.T) (cert, key string) {
 		t.Fatal(err)
 	}
 	c := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, c, c, k.Public(), k)
@@ -97,7 +99,9 @@ func certificate(t *testing.T) (cert, key string) {
 	}
 	dir := t.TempDir()
 	cert, key = filepath.Join(dir, "c.pem"), filepath.Join(dir, "k.pem")
-	for name, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: kd}} {
+	for name, block := range map[string]*pem.Block{
+		cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: kd},
+	} {
 		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -105,8 +109,7 @@ func certificate(t *testing.T) (cert, key string) {
 	return cert, key
 }
 
-// TestTLSFloor: TLS 1.2 is the least, and with a client_ca nobody without a
-// certificate gets in.
+// TestTLSFloor: TLS 1.2 is the oldest version, and with a client_ca a client needs a certificate.
 func TestTLSFloor(t *testing.T) {
 	cert, key := certificate(t)
 	dial := func(server *tls.Config, client *tls.Config) error {
@@ -133,7 +136,9 @@ func TestTLSFloor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for version, ok := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
+	for version, ok := range map[uint16]bool{
+		tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true,
+	} {
 		err := dial(server, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: version})
 		if (err == nil) != ok {
 			t.Errorf("%s: %v, want success %v", tls.VersionName(version), err, ok)
@@ -144,24 +149,26 @@ func TestTLSFloor(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := dial(mutual, &tls.Config{InsecureSkipVerify: true}); err == nil {
-		t.Error("mTLS let a client without a certificate in")
+		t.Error("mTLS accepts a client without a certificate")
 	}
 	if c, err := sidecar.ServerTLS(config.TLS{}); c != nil || err != nil {
 		t.Errorf("no certificate: %v %v", c, err)
 	}
-	for name, bad := range map[string]config.TLS{"no key": {Cert: cert, Key: "none"}, "CA without certificates": {Cert: cert, Key: key, ClientCA: key}} {
+	for name, bad := range map[string]config.TLS{
+		"no key": {Cert: cert, Key: "none"}, "CA without certificates": {Cert: cert, Key: key, ClientCA: key},
+	} {
 		if _, err := sidecar.ServerTLS(bad); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
 }
 
-// TestLeaseFor: a lease never ends under a plugin call that may still run.
+// TestLeaseFor: a lease does not expire during a plugin call.
 func TestLeaseFor(t *testing.T) {
 	if got := sidecar.LeaseFor(30*time.Second, 10*time.Second); got != 30*time.Second {
 		t.Errorf("short calls: %v", got)
 	}
 	if got := sidecar.LeaseFor(30*time.Second, time.Minute); got <= 2*time.Minute {
-		t.Errorf("calls of a minute: lease %v; it is renewed at its half", got)
+		t.Errorf("calls of a minute: lease %v, of which half must be longer than a call", got)
 	}
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
-// TestProfilesAgree: the configuration accepts what the engine has and nothing
-// else, and what people read names the same.
+// TestProfilesAgree: the configuration accepts the profiles of the engine and no others, and the texts for people name
+// them.
 func TestProfilesAgree(t *testing.T) {
 	if diff := cmp.Diff(policies.Profiles(), slices.Sorted(slices.Values(config.Profiles()))); diff != "" {
 		t.Errorf("profiles of the engine (-) and of the configuration (+):\n%s", diff)
@@ -31,7 +31,7 @@ func TestProfilesAgree(t *testing.T) {
 	for _, name := range policies.Profiles() {
 		cfg, err := parse(name)
 		if err != nil {
-			t.Errorf("the configuration refuses the engine's %s: %v", name, err)
+			t.Errorf("the configuration refuses %s of the engine: %v", name, err)
 			continue
 		}
 		if got := cfg.Tenants[0].Profile; got != name {

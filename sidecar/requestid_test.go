@@ -15,8 +15,8 @@ import (
 	"github.com/scimward/scimward/store/storetest"
 )
 
-// TestOneRequestID: the proxy's id of a request is taken or replaced by one rule on
-// every surface, so that its traces can be put together.
+// TestOneRequestID: every surface keeps or replaces the request id of the proxy by the same rule, so that an operator can
+// find a request on all of them.
 func TestOneRequestID(t *testing.T) {
 	s := newSurfaces(t)
 	var log bytes.Buffer
@@ -70,7 +70,7 @@ func TestOneRequestID(t *testing.T) {
 	}
 	for _, row := range []struct {
 		name, id string
-		taken    bool
+		kept     bool
 	}{
 		{"a UUID", "6f9619ff-8b86-4d01-b42d-00cf4fc964ff", true},
 		{"one character", "x", true},
@@ -88,9 +88,9 @@ func TestOneRequestID(t *testing.T) {
 		for surface, of := range ids {
 			got, again := of(row.id), of(row.id)
 			switch {
-			case row.taken && got != row.id:
+			case row.kept && got != row.id:
 				t.Errorf("%s: %s has the id %q", row.name, surface, got)
-			case !row.taken && (len(got) < 20 || len(got) > 128 || got == again || strings.ContainsAny(got, " \t\n\"")):
+			case !row.kept && (len(got) < 20 || len(got) > 128 || got == again || strings.ContainsAny(got, " \t\n\"")):
 				t.Errorf("%s: %s has the ids %q and %q", row.name, surface, got, again)
 			}
 		}

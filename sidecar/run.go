@@ -59,7 +59,7 @@ func (s *Server) Run(ctx context.Context) error {
 	return errors.Join(err, s.close())
 }
 
-// waitFor waits at most for a time, and reports whether all goroutines have ended.
+// waitFor waits for the goroutines, at most as long as most, and reports whether they have ended.
 func waitFor(running *sync.WaitGroup, most time.Duration) bool {
 	done := make(chan struct{})
 	go func() { running.Wait(); close(done) }()
