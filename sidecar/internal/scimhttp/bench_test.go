@@ -14,7 +14,6 @@ import (
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
-	"github.com/scimward/scimward/sidecar/internal/token"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
 	"github.com/scimward/scimward/store/storetest"
@@ -74,10 +73,7 @@ func benchHandler(b *testing.B, s *store.Store) http.Handler {
 		b.Fatal(err)
 	}
 	a, err := authz.New(authz.Options{Policy: e, Locks: nobody{}, Tenants: map[string]authz.TenantOptions{"acme": {
-		Profile: il1,
-		Verifier: verifier{
-			"acme-token": token.Claims{ClientID: "idp", JTI: "j", Issuer: "https://idp.test", Scopes: []string{"scim"}},
-		},
+		Profile: il1, Verifier: verifier{"acme-token": client("idp", "j")},
 	}}})
 	if err != nil {
 		b.Fatal(err)

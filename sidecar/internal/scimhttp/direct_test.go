@@ -172,8 +172,8 @@ func TestBodyThatEndsEarly(t *testing.T) {
 	s.unchanged(func() {
 		conn := s.dial(t)
 		body := fmt.Sprintf(`{"schemas":[%q],"Operations":[{"op":"replace","path":"active","value":false}]}`, scim.PatchURN)
-		_, err := fmt.Fprintf(conn, "PATCH /scim/v2/Users/%s HTTP/1.1\r\nHost: acme.test\r\nAuthorization: Bearer acme-token\r\n"+
-			"Content-Type: application/scim+json\r\nContent-Length: %d\r\n\r\n%s", id, len(body)+1, body)
+		_, err := fmt.Fprintf(conn, "PATCH /scim/v2/Users/%s HTTP/1.1\r\nHost: acme.test\r\n"+
+			"Authorization: Bearer acme-token\r\nContent-Type: application/scim+json\r\nContent-Length: %d\r\n\r\n%s", id, len(body)+1, body)
 		if err != nil {
 			t.Fatalf("sending: %v", err)
 		}

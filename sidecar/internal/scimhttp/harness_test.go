@@ -46,6 +46,11 @@ func (v verifier) Verify(_ context.Context, raw string) (token.Claims, error) {
 	return token.Claims{}, &token.Error{Reason: token.ReasonSignature, Detail: "no such token"}
 }
 
+// client are the claims of a client's access token.
+func client(id, jti string) token.Claims {
+	return token.Claims{ClientID: id, JTI: jti, Issuer: "https://idp.test", Scopes: []string{"scim"}}
+}
+
 // nobody is a lock table without locks: SCIM requests name no user.
 type nobody struct{}
 
@@ -128,8 +133,8 @@ func (s *service) start(profile string, change ...func(*scimhttp.Options)) *serv
 		return authz.TenantOptions{
 			Profile: profile, Realm: name,
 			Verifier: verifier{
-				name + "-token": {ClientID: "idp-" + name, JTI: "jti-" + name, Issuer: "https://idp.test", Scopes: []string{"scim"}},
-				name + "-other": {ClientID: "other-" + name, JTI: "jti-2", Issuer: "https://idp.test", Scopes: []string{"scim"}},
+				name + "-token": client("idp-"+name, "jti-"+name),
+				name + "-other": client("other-"+name, "jti-2"),
 			},
 		}
 	}
@@ -141,7 +146,9 @@ func (s *service) start(profile string, change ...func(*scimhttp.Options)) *serv
 		t.Fatalf("making the authorizer: %v", err)
 	}
 	s.decider = &recordingDecider{Decider: a}
-	deviations := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "scimward_scim_deviations_total"}, []string{"tenant", "code"})
+	deviations := prometheus.NewCounterVec(
+		prometheus.CounterOpts{Name: "scimward_scim_deviations_total"}, []string{"tenant", "code"},
+	)
 	s.metrics.MustRegister(deviations)
 	o := scimhttp.Options{
 		Deviation: func(tenant, code string) { deviations.WithLabelValues(tenant, code).Inc() },

@@ -29,7 +29,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		}, []string{"tenant", "route"}),
 		lost: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "scimward_scim_refusals_unrecorded_total",
-			Help: "Refused writes of known clients that are not in the audit trail, by tenant and cause: rate, store, throttled.",
+			Help: "Refused writes of known clients without an audit record, by tenant and cause: rate, store, throttled.",
 		}, []string{"tenant", "cause"}),
 	}
 	if reg == nil {

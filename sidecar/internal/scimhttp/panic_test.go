@@ -17,6 +17,12 @@ type deciderFunc func(context.Context, request.Request) authz.Decision
 
 func (f deciderFunc) Decide(ctx context.Context, r request.Request) authz.Decision { return f(ctx, r) }
 
+func deciderPanics(with any) func(*scimhttp.Options) {
+	return func(o *scimhttp.Options) {
+		o.Decider = deciderFunc(func(context.Context, request.Request) authz.Decision { panic(with) })
+	}
+}
+
 // TestPanicIsAnswered: a panic is a SCIM 500 and an error event with the route and the
 // place. The panic's text appears nowhere.
 func TestPanicIsAnswered(t *testing.T) {
@@ -25,12 +31,8 @@ func TestPanicIsAnswered(t *testing.T) {
 		name, method, path, route, at string
 		edit                          func(*scimhttp.Options)
 	}{
-		{"text", "GET", "/Users/u1", "GET /Users/{id}", "scimhttp_test.", func(o *scimhttp.Options) {
-			o.Decider = deciderFunc(func(context.Context, request.Request) authz.Decision { panic("planted-secret") })
-		}},
-		{"error", "PATCH", "/Groups/g1", "PATCH /Groups/{id}", "scimhttp_test.", func(o *scimhttp.Options) {
-			o.Decider = deciderFunc(func(context.Context, request.Request) authz.Decision { panic(errors.New("planted-secret")) })
-		}},
+		{"text", "GET", "/Users/u1", "GET /Users/{id}", "scimhttp_test.", deciderPanics("planted-secret")},
+		{"error", "PATCH", "/Groups/g1", "PATCH /Groups/{id}", "scimhttp_test.", deciderPanics(errors.New("planted-secret"))},
 		{"out of range", "POST", "/Users", "POST /Users", "scimhttp_test.", func(o *scimhttp.Options) {
 			o.Decider = deciderFunc(func(context.Context, request.Request) authz.Decision {
 				return make([]authz.Decision, 0, 1)[:0][len(o.Base("x"))]

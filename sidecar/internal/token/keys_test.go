@@ -379,37 +379,41 @@ func TestKeysDiscovery(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			w := newWeb()
-			w.put(jwksURL, jwks(t, newES256(t, "k")))
-			for url, doc := range tt.docs {
-				w.put(url, doc)
-			}
-			v := newVerifier(t, token.Options{
-				Purpose: token.Subject, Issuers: []token.IssuerConfig{{Issuer: tt.issuer, HTTPClient: w.client()}},
+			synctest.Test(t, func(t *testing.T) {
+				w := newWeb()
+				w.put(jwksURL, jwks(t, newES256(t, "k")))
+				for url, doc := range tt.docs {
+					w.put(url, doc)
+				}
+				v := newVerifier(t, token.Options{
+					Purpose: token.Subject, Issuers: []token.IssuerConfig{{Issuer: tt.issuer, HTTPClient: w.client()}},
+				})
+				err := v.Ready(t.Context())
+				if tt.want == "" && err != nil {
+					t.Error(err)
+				}
+				if tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+					t.Errorf("error = %v, want one with %q", err, tt.want)
+				}
 			})
-			err := v.Ready(t.Context())
-			if tt.want == "" && err != nil {
-				t.Error(err)
-			}
-			if tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
-				t.Errorf("error = %v, want one with %q", err, tt.want)
-			}
 		})
 	}
 }
 
 // TestKeysRedirect: a redirect is not followed.
 func TestKeysRedirect(t *testing.T) {
-	w := newWeb()
-	w.docs[jwksURL] = page{status: http.StatusFound, header: http.Header{"Location": {"https://evil.example/jwks"}}}
-	w.put("https://evil.example/jwks", jwks(t, newES256(t, "k")))
-	v, _ := fetching(t, w)
-	if err := v.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "status 302") {
-		t.Errorf("error = %v, want one with status 302", err)
-	}
-	if w.count("https://evil.example/jwks") != 0 {
-		t.Error("the redirect was followed")
-	}
+	synctest.Test(t, func(t *testing.T) {
+		w := newWeb()
+		w.docs[jwksURL] = page{status: http.StatusFound, header: http.Header{"Location": {"https://evil.example/jwks"}}}
+		w.put("https://evil.example/jwks", jwks(t, newES256(t, "k")))
+		v, _ := fetching(t, w)
+		if err := v.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "status 302") {
+			t.Errorf("error = %v, want one with status 302", err)
+		}
+		if w.count("https://evil.example/jwks") != 0 {
+			t.Error("the redirect was followed")
+		}
+	})
 }
 
 // TestKeySetContents: what a set may contain beside usable keys.
