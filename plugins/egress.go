@@ -62,35 +62,40 @@ func (e *egress) close() {
 	}
 }
 
+// credentialRef is the ref of the credential in an identify call.
+const credentialRef = "c1"
+
 // session is one call's use of egress, one request at a time.
 type session struct {
 	e          *egress
 	readOnly   bool   // health, verify, identify, dry run: GET and HEAD only
-	ref        string // identify: the name of the credential
-	credential string // identify: the credential itself
-	left       int
+	credential string // of identify
+	left       int    // requests
 	redact     redactor
+	log        func(ctx context.Context, level byte, line string) // takes a line of the guest
 }
 
-func (e *egress) session(readOnly bool, ref, credential string) *session {
+func (e *egress) session(readOnly bool, credential string) *session {
 	return &session{
-		e: e, readOnly: readOnly, ref: ref, credential: credential, left: e.limits.HTTPRequests,
+		e: e, readOnly: readOnly, credential: credential, left: e.limits.HTTPRequests,
 		redact: newRedactor(append(e.secrets.all(), credential)...),
 	}
 }
 
 // refusal says why a request was not sent or got no answer.
 type refusal struct {
-	errno     abi.Errno
-	code      string
-	message   string
-	retryable bool
-	secret    *secretError // code secret_unreadable
+	errno   abi.Errno
+	code    string
+	message string
+	secret  *secretError // code secret_unreadable
 }
 
 func denied(format string, args ...any) *refusal {
 	return &refusal{errno: abi.ErrnoDenied, code: abi.CodeEgressDenied, message: fmt.Sprintf(format, args...)}
 }
+
+// retryable reports whether the same request may succeed later.
+func (r *refusal) retryable() bool { return r.errno != abi.ErrnoDenied && r.errno != abi.ErrnoInval }
 
 // answer is what a guest reads of an application's response.
 type answer struct {
@@ -105,7 +110,7 @@ func (s *session) send(ctx context.Context, doc, body []byte) (abi.Errno, []byte
 	if no != nil {
 		errno = no.errno
 		message := cut(s.redact.text(no.message), abi.MessageBytes)
-		a = answer{meta: abi.HTTPResponse{Code: no.code, Message: message, Retryable: no.retryable}}
+		a = answer{meta: abi.HTTPResponse{Code: no.code, Message: message, Retryable: no.retryable()}}
 	}
 	meta, err := json.Marshal(a.meta)
 	if err != nil {
@@ -116,16 +121,13 @@ func (s *session) send(ctx context.Context, doc, body []byte) (abi.Errno, []byte
 
 func (s *session) try(ctx context.Context, doc, body []byte) (answer, *refusal) {
 	if s.left <= 0 {
-		return answer{}, &refusal{
-			errno: abi.ErrnoBudget, code: abi.CodeEgressDenied, message: "http_requests is used up", retryable: true,
-		}
+		return answer{}, &refusal{errno: abi.ErrnoBudget, code: abi.CodeEgressDenied, message: "http_requests is used up"}
 	}
 	s.left--
 	var meta abi.HTTPRequest
 	if err := json.Unmarshal(doc, &meta); err != nil {
-		return answer{}, &refusal{
-			errno: abi.ErrnoInval, code: abi.CodeContract, message: "decoding the request: " + err.Error(),
-		}
+		message := "decoding the request: " + err.Error()
+		return answer{}, &refusal{errno: abi.ErrnoInval, code: abi.CodeContract, message: message}
 	}
 	u, err := parseTarget(meta.URL)
 	if err != nil {
@@ -148,10 +150,8 @@ func (s *session) try(ctx context.Context, doc, body []byte) (answer, *refusal) 
 		return answer{}, explain(ctx, rctx, ctx.Err())
 	}
 	if err := rt.limiter.Wait(rctx); err != nil {
-		return answer{}, &refusal{
-			errno: abi.ErrnoRateLimit, code: abi.CodeRateLimited,
-			message: "the request would exceed the rule's rps", retryable: true,
-		}
+		message := "the request would exceed the rule's rps"
+		return answer{}, &refusal{errno: abi.ErrnoRateLimit, code: abi.CodeRateLimited, message: message}
 	}
 	req, err := http.NewRequestWithContext(rctx, meta.Method, u.String(), bytes.NewReader(body))
 	if err != nil {
@@ -277,9 +277,7 @@ func (s *session) header(r *route, in map[string]string) (http.Header, *refusal)
 		v, err := substitute(value, func(class, ref string) (string, error) { return s.lookup(r, class, ref) })
 		var secret *secretError
 		if errors.As(err, &secret) {
-			return nil, &refusal{
-				errno: abi.ErrnoIO, code: abi.CodeSecretUnreadable, message: secret.Error(), retryable: true, secret: secret,
-			}
+			return nil, &refusal{abi.ErrnoIO, abi.CodeSecretUnreadable, secret.Error(), secret}
 		}
 		if err != nil {
 			return nil, denied("header %s: %v", name, err)
@@ -312,7 +310,7 @@ func (s *session) lookup(r *route, class, ref string) (string, error) {
 		}
 		return s.e.secrets.get(ref)
 	case "credential":
-		if s.credential == "" || ref != s.ref {
+		if s.credential == "" || ref != credentialRef {
 			return "", fmt.Errorf("no credential %q in this call", cut(ref, 64))
 		}
 		if !r.identify {
@@ -407,7 +405,7 @@ func explain(call, own context.Context, err error) *refusal {
 	var addr *addressError
 	var dns *net.DNSError
 	var op *net.OpError
-	no := &refusal{errno: abi.ErrnoIO, code: abi.CodeAppError, message: err.Error(), retryable: true}
+	no := &refusal{errno: abi.ErrnoIO, code: abi.CodeAppError, message: err.Error()}
 	switch {
 	case errors.As(err, &addr):
 		return denied("%v", addr)

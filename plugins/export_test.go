@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/scimward/scimward/plugins/abi"
@@ -48,7 +49,7 @@ type Call struct{ s *session }
 
 // Call opens a session; credential is named c1.
 func (e *Egress) Call(readOnly bool, credential string) *Call {
-	return &Call{e.e.session(readOnly, "c1", credential)}
+	return &Call{e.e.session(readOnly, credential)}
 }
 
 // Send sends req.
@@ -70,20 +71,22 @@ func (c *Call) SendRaw(ctx context.Context, doc, body []byte) (abi.Errno, abi.HT
 	return errno, m, answer
 }
 
+func redact(out outcome) outcome { return newRedactor("planted-secret").outcome(out) }
+
 // Judge is judgeRevoke for a guest that made reports and then returned ret with output, or ended with code.
 func Judge(req abi.Request, code string, ret int32, output []byte, reports ...[]byte) abi.Result {
-	out := outcome{code: code, ret: ret, output: output, reports: reports}
-	return judgeRevoke(req, out, newRedactor("planted-secret"))
+	out := outcome{code: code, ret: ret, output: output, reports: slices.Clone(reports)}
+	return judgeRevoke(req, redact(out))
 }
 
 // JudgeIdentify is judgeIdentify for a guest that returned ret with output.
 func JudgeIdentify(ret int32, output []byte, now time.Time) (abi.IdentifyResult, error) {
-	return judgeIdentify(outcome{ret: ret, output: output}, newRedactor("planted-secret"), now)
+	return judgeIdentify(redact(outcome{ret: ret, output: output}), now)
 }
 
 // JudgeVerify is judgeVerify for a guest that returned ret with output.
 func JudgeVerify(req abi.Request, ret int32, output []byte) (abi.VerifyResult, error) {
-	return judgeVerify(req, outcome{ret: ret, output: output}, newRedactor("planted-secret"))
+	return judgeVerify(req, redact(outcome{ret: ret, output: output}))
 }
 
 // Reframe reads one frame of b and returns its wire form.

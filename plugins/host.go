@@ -132,13 +132,12 @@ func (h *Host) Revoke(ctx context.Context, tenant, app string, req abi.Request) 
 	var fault *Error
 	switch {
 	case errors.As(err, &fault):
-		return judgeRevoke(req, outcome{code: fault.Code, note: fault.Message}, redactor{}), nil
+		return judgeRevoke(req, outcome{code: fault.Code, note: fault.Message}), nil
 	case err != nil:
 		return abi.Result{}, err
 	}
 	req.Op = abi.OpRevoke
-	out, redact := p.run(ctx, req, p.timeout(), "")
-	return judgeRevoke(req, out, redact), nil
+	return judgeRevoke(req, p.run(ctx, req, p.timeout(), "")), nil
 }
 
 // Verify asks the plugin how many credentials of req.Kinds are still usable. The result holds each of req.Kinds
@@ -154,8 +153,7 @@ func (h *Host) Verify(ctx context.Context, tenant, app string, req abi.Request) 
 		return abi.VerifyResult{}, &Error{Code: abi.CodeUnsupported, Message: "the plugin has no verify"}
 	}
 	req.Op = abi.OpVerify
-	out, redact := p.run(ctx, req, p.timeout(), "")
-	return judgeVerify(req, out, redact)
+	return judgeVerify(req, p.run(ctx, req, p.timeout(), ""))
 }
 
 // Identify asks the plugin whose credential secret is. c says where the credential was found; Identify sets its Ref
@@ -176,7 +174,7 @@ func (h *Host) Identify(
 		return abi.IdentifyResult{}, &Error{Code: abi.CodeContract, Message: "the credential is empty or too long"}
 	}
 	key := newIdentityKey(tenant, app, secret)
-	c.Ref, c.SHA256 = "c1", key.hex()
+	c.Ref, c.SHA256 = credentialRef, key.hex()
 	return h.identities.get(ctx, key, func(ctx context.Context) (abi.IdentifyResult, error) {
 		return p.identify(ctx, c, secret)
 	})
@@ -215,9 +213,8 @@ func (h *Host) Health(ctx context.Context, tenant, app string) (abi.Health, erro
 	if err != nil {
 		return abi.Health{}, err
 	}
-	out, redact := p.run(ctx, abi.Request{Op: abi.OpHealth}, healthTimeout, "")
 	var doc abi.Health
-	if err := decodeAnswer(out, redact, &doc); err != nil {
+	if err := decodeAnswer(p.run(ctx, abi.Request{Op: abi.OpHealth}, healthTimeout, ""), &doc); err != nil {
 		return abi.Health{}, err
 	}
 	if !slices.Contains([]string{"ok", "degraded", "error"}, doc.Status) {

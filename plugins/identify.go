@@ -215,6 +215,5 @@ func (p *plugin) identify(ctx context.Context, c abi.Credential, secret string) 
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	req := abi.Request{Op: abi.OpIdentify, Credentials: []abi.Credential{c}}
-	out, redact := p.run(ctx, req, timeout, secret)
-	return judgeIdentify(out, redact, p.common.opts.Now())
+	return judgeIdentify(p.run(ctx, req, timeout, secret), p.common.opts.Now())
 }

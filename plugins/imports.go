@@ -18,12 +18,12 @@ type callKey struct{}
 var errPointer = errors.New("plugins: pointer outside the guest's memory")
 
 // abiFunction is one import of revoker_v1. The guest owns every buffer. run copies in both directions and keeps no
-// pointer.
+// pointer. The wrapper drops what run returns if the function has no result.
 type abiFunction struct {
 	params  []api.ValueType
 	results []api.ValueType
 	http    bool // needs the http capability
-	run     func(c *guestCall, m api.Memory, stack []uint64)
+	run     func(c *guestCall, m api.Memory, stack []uint64) uint64
 }
 
 // arg returns parameter i as an unsigned number. In compiled code the upper half of a 32-bit stack slot is undefined.
@@ -62,73 +62,69 @@ func errno(e abi.Errno) uint64 { return uint64(uint32(int32(e))) }
 func abiFunctions() map[string]abiFunction {
 	const i32, i64 = api.ValueTypeI32, api.ValueTypeI64
 	sig := func(n int) []api.ValueType { return []api.ValueType{i32, i32, i32, i32}[:n] }
+	long := []api.ValueType{i64}
 	return map[string]abiFunction{
-		"input_len": {params: sig(0), results: sig(1), run: func(c *guestCall, _ api.Memory, s []uint64) {
-			s[0] = uint64(len(c.input))
+		"input_len": {sig(0), sig(1), false, func(c *guestCall, _ api.Memory, _ []uint64) uint64 {
+			return uint64(len(c.input))
 		}},
-		"input_read": {params: sig(3), results: sig(1), run: func(c *guestCall, m api.Memory, s []uint64) {
-			s[0] = copyOut(m, c.input, arg(s, 0), arg(s, 1), arg(s, 2))
+		"input_read": {sig(3), sig(1), false, func(c *guestCall, m api.Memory, s []uint64) uint64 {
+			return copyOut(m, c.input, arg(s, 0), arg(s, 1), arg(s, 2))
 		}},
-		"output_write": {params: sig(2), results: sig(1), run: outputWrite},
-		"report": {params: sig(2), results: sig(1), run: func(c *guestCall, m api.Memory, s []uint64) {
+		"output_write": {sig(2), sig(1), false, func(c *guestCall, m api.Memory, s []uint64) uint64 {
+			b, ok := copyIn(m, arg(s, 0), arg(s, 1), maxOutput-len(c.output))
+			if !ok {
+				return errno(abi.ErrnoTooBig)
+			}
+			c.output = append(c.output, b...)
+			return 0
+		}},
+		"report": {sig(2), sig(1), false, func(c *guestCall, m api.Memory, s []uint64) uint64 {
 			doc, ok := copyIn(m, arg(s, 0), arg(s, 1), abi.ReportBytes)
 			if !ok {
-				s[0] = errno(abi.ErrnoTooBig)
-				return
+				return errno(abi.ErrnoTooBig)
 			}
-			s[0] = errno(c.report(doc))
+			return errno(c.report(doc))
 		}},
-		"log": {params: sig(3), results: sig(0), run: func(c *guestCall, m api.Memory, s []uint64) {
+		"log": {sig(3), sig(0), false, func(c *guestCall, m api.Memory, s []uint64) uint64 {
 			line, _ := copyIn(m, arg(s, 1), min(arg(s, 2), maxLogLine), maxLogLine)
 			c.log(int32(arg(s, 0)), line)
+			return 0
 		}},
-		"deadline_ms": {params: sig(0), results: []api.ValueType{i64}, run: func(c *guestCall, _ api.Memory, s []uint64) {
-			s[0] = uint64(max(time.Until(c.end).Milliseconds(), 0))
+		"deadline_ms": {sig(0), long, false, func(c *guestCall, _ api.Memory, _ []uint64) uint64 {
+			return uint64(max(time.Until(c.end).Milliseconds(), 0))
 		}},
-		"now_ms": {params: sig(0), results: []api.ValueType{i64}, run: func(_ *guestCall, _ api.Memory, s []uint64) {
-			s[0] = uint64(time.Now().UnixMilli())
+		"now_ms": {sig(0), long, false, func(*guestCall, api.Memory, []uint64) uint64 {
+			return uint64(time.Now().UnixMilli())
 		}},
-		"result_len": {params: sig(1), results: sig(1), run: func(c *guestCall, _ api.Memory, s []uint64) {
-			s[0] = uint64(len(c.result(arg(s, 0))))
+		"result_len": {sig(1), sig(1), false, func(c *guestCall, _ api.Memory, s []uint64) uint64 {
+			return uint64(len(c.result(arg(s, 0))))
 		}},
-		"result_read": {params: sig(4), results: sig(1), run: func(c *guestCall, m api.Memory, s []uint64) {
-			s[0] = copyOut(m, c.result(arg(s, 0)), arg(s, 1), arg(s, 2), arg(s, 3))
+		"result_read": {sig(4), sig(1), false, func(c *guestCall, m api.Memory, s []uint64) uint64 {
+			return copyOut(m, c.result(arg(s, 0)), arg(s, 1), arg(s, 2), arg(s, 3))
 		}},
-		"http_send": {params: sig(4), results: sig(1), http: true, run: httpSend},
+		"http_send": {sig(4), sig(1), true, func(c *guestCall, m api.Memory, s []uint64) uint64 {
+			req, ok := copyIn(m, arg(s, 0), arg(s, 1), maxRequest)
+			body, ok2 := copyIn(m, arg(s, 2), arg(s, 3), maxBody)
+			if !ok || !ok2 {
+				return errno(c.refuse(abi.ErrnoTooBig, `{"code":"contract","message":"request too big"}`))
+			}
+			return errno(c.send(req, body))
+		}},
 	}
-}
-
-func outputWrite(c *guestCall, m api.Memory, s []uint64) {
-	b, ok := copyIn(m, arg(s, 0), arg(s, 1), maxOutput-len(c.output))
-	if !ok {
-		s[0] = errno(abi.ErrnoTooBig)
-		return
-	}
-	c.output = append(c.output, b...)
-	s[0] = 0
-}
-
-func httpSend(c *guestCall, m api.Memory, s []uint64) {
-	req, ok := copyIn(m, arg(s, 0), arg(s, 1), maxRequest)
-	body, ok2 := copyIn(m, arg(s, 2), arg(s, 3), maxBody)
-	if !ok || !ok2 {
-		s[0] = errno(c.refuse(abi.ErrnoTooBig, `{"code":"contract","message":"request too big"}`))
-		return
-	}
-	s[0] = errno(c.send(req, body))
 }
 
 // instantiateABI makes revoker_v1 available to guests. Outside a call, while an instance starts, the functions trap.
 func instantiateABI(ctx context.Context, rt wazero.Runtime) error {
 	b := rt.NewHostModuleBuilder(abi.Module)
 	for name, f := range abiFunctions() {
-		run := f.run
 		b.NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, m api.Module, stack []uint64) {
 			c, ok := ctx.Value(callKey{}).(*guestCall)
 			if !ok {
 				panic(errors.New("plugins: " + abi.Module + " called outside a call"))
 			}
-			run(c, m.Memory(), stack)
+			if r := f.run(c, m.Memory(), stack); len(f.results) > 0 {
+				stack[0] = r
+			}
 		}), f.params, f.results).Export(name)
 	}
 	_, err := b.Instantiate(ctx)

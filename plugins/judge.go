@@ -25,18 +25,18 @@ const (
 // judgeRevoke returns exactly one outcome for each of req.Kinds. Only a guest that said so in this very call, in the
 // words of the ABI, makes one "revoked" or "nothing_to_revoke". Reports count even if the worker was killed later.
 // The output document overrides them, because it is the guest's last word.
-func judgeRevoke(req abi.Request, out outcome, redact redactor) abi.Result {
+func judgeRevoke(req abi.Request, out outcome) abi.Result {
 	answers := map[abi.Kind]abi.KindResult{}
 	for _, report := range out.reports {
 		var r abi.KindResult
-		if err := json.Unmarshal(redact.bytes(report), &r); err == nil {
+		if err := json.Unmarshal(report, &r); err == nil {
 			answers[r.Kind] = r
 		}
 	}
-	missing := unanswered(out, redact)
+	missing := unanswered(out)
 	if out.code == "" && out.ret == 0 && len(out.output) > 0 {
 		var doc abi.Result
-		if err := json.Unmarshal(redact.bytes(out.output), &doc); err != nil {
+		if err := json.Unmarshal(out.output, &doc); err != nil {
 			doc = abi.Result{}
 			missing.Code, missing.Message = abi.CodeContract, "the output is not a result document"
 		}
@@ -66,9 +66,9 @@ func judgeRevoke(req abi.Request, out outcome, redact redactor) abi.Result {
 }
 
 // unanswered returns the outcome of a kind that the guest did not report.
-func unanswered(out outcome, redact redactor) abi.KindResult {
+func unanswered(out outcome) abi.KindResult {
 	r := abi.KindResult{
-		State: abi.StateRetry, Code: out.code, Message: redact.text(out.note), RetryAfterMS: out.retryAfter.Milliseconds(),
+		State: abi.StateRetry, Code: out.code, Message: out.note, RetryAfterMS: out.retryAfter.Milliseconds(),
 	}
 	switch {
 	case out.code != "":
@@ -122,9 +122,9 @@ func contractFault(r abi.KindResult, dryRun bool) string {
 // judgeVerify returns one answer for each of req.Kinds. Of several answers for a kind the greatest counts, so that a
 // contradiction never proves that nothing is left. A negative number beside 0 leaves the kind unknown, as does no
 // answer.
-func judgeVerify(req abi.Request, out outcome, redact redactor) (abi.VerifyResult, error) {
+func judgeVerify(req abi.Request, out outcome) (abi.VerifyResult, error) {
 	var doc abi.VerifyResult
-	if err := decodeAnswer(out, redact, &doc); err != nil {
+	if err := decodeAnswer(out, &doc); err != nil {
 		return abi.VerifyResult{}, err
 	}
 	if err := guestError(doc.Error); err != nil {
@@ -152,9 +152,9 @@ func judgeVerify(req abi.Request, out outcome, redact redactor) (abi.VerifyResul
 }
 
 // judgeIdentify checks whose credential a guest says it is.
-func judgeIdentify(out outcome, redact redactor, now time.Time) (abi.IdentifyResult, error) {
+func judgeIdentify(out outcome, now time.Time) (abi.IdentifyResult, error) {
 	var doc abi.IdentifyResult
-	if err := decodeAnswer(out, redact, &doc); err != nil {
+	if err := decodeAnswer(out, &doc); err != nil {
 		return abi.IdentifyResult{}, err
 	}
 	if err := guestError(doc.Error); err != nil {
@@ -174,16 +174,16 @@ func judgeIdentify(out outcome, redact redactor, now time.Time) (abi.IdentifyRes
 	return doc, nil
 }
 
-func decodeAnswer(out outcome, redact redactor, v any) error {
+func decodeAnswer(out outcome, v any) error {
 	switch {
 	case out.code != "":
-		return &Error{Code: out.code, Message: redact.text(out.note)}
+		return &Error{Code: out.code, Message: out.note}
 	case out.ret == retUnsupported:
 		return &Error{Code: abi.CodeUnsupported, Message: "the plugin does not have this operation"}
 	case out.ret != 0:
 		return &Error{Code: abi.CodeContract, Message: fmt.Sprintf("the plugin returned %d", out.ret)}
 	}
-	if err := json.Unmarshal(redact.bytes(out.output), v); err != nil {
+	if err := json.Unmarshal(out.output, v); err != nil {
 		return &Error{Code: abi.CodeContract, Message: "the output is not the operation's document"}
 	}
 	return nil

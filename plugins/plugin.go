@@ -291,23 +291,16 @@ func (p *plugin) event(ctx context.Context, level slog.Level, msg string, attrs 
 		slog.String("app", p.cfg.App), slog.String("plugin", p.manifest.Name))...)
 }
 
-// run makes one call. credential is set for identify only.
-func (p *plugin) run(
-	ctx context.Context, req abi.Request, timeout time.Duration, credential string,
-) (outcome, redactor) {
-	readOnly := req.Op != abi.OpRevoke || req.DryRun
-	ref := ""
-	if credential != "" {
-		ref = req.Credentials[0].Ref
-	}
-	s := p.egress.session(readOnly, ref, credential)
+// run makes one call and removes the secrets from its outcome. credential is set for identify only.
+func (p *plugin) run(ctx context.Context, req abi.Request, timeout time.Duration, credential string) outcome {
+	s := p.egress.session(req.Op != abi.OpRevoke || req.DryRun, credential)
 	out := p.attempt(ctx, req, timeout, s)
 	if out.code == abi.CodeTrap {
 		p.common.metrics.traps.WithLabelValues(p.cfg.Tenant, p.cfg.App).Inc()
 		p.afterFault(ctx, p.breaker.trap())
 	}
 	p.common.metrics.calls.WithLabelValues(p.cfg.Tenant, p.cfg.App, string(req.Op), cmp.Or(out.code, "ok")).Inc()
-	return out, s.redact
+	return s.redact.outcome(out)
 }
 
 func (p *plugin) attempt(ctx context.Context, req abi.Request, timeout time.Duration, s *session) outcome {
@@ -341,7 +334,8 @@ func (p *plugin) attempt(ctx context.Context, req abi.Request, timeout time.Dura
 		note := fmt.Sprintf("the request has %d bytes of at most %d", len(input), maxInput)
 		return outcome{code: abi.CodeContract, note: note}
 	}
-	return proc.call(ctx, req.Op, input, callEnv{session: s, log: p.guestLog(req, s)})
+	s.log = p.guestLog(req, s.redact)
+	return proc.call(ctx, req.Op, input, s)
 }
 
 // subject copies what the manifest allows the guest to know of a user.
@@ -363,14 +357,13 @@ func (p *plugin) subject(s *abi.Subject) *abi.Subject {
 }
 
 // guestLog logs a guest's lines with its name and the request, without secrets.
-func (p *plugin) guestLog(req abi.Request, s *session) func(context.Context, byte, string) {
+func (p *plugin) guestLog(req abi.Request, redact redactor) func(context.Context, byte, string) {
 	return func(ctx context.Context, level byte, line string) {
 		l := []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}[min(level, 3)]
-		if !p.common.opts.Logger.Enabled(ctx, l) {
-			return
+		if p.common.opts.Logger.Enabled(ctx, l) {
+			p.event(ctx, l, "plugin log", slog.String("op", string(req.Op)), slog.String("request_id", req.RequestID),
+				slog.String("line", redact.text(line)))
 		}
-		p.event(ctx, l, "plugin log", slog.String("op", string(req.Op)), slog.String("request_id", req.RequestID),
-			slog.String("line", s.redact.text(line)))
 	}
 }
 

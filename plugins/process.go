@@ -41,19 +41,13 @@ type process struct {
 
 // pending is one call as the host sees it.
 type pending struct {
-	env     callEnv
+	session *session
 	done    chan outcome
 	ctx     context.Context //nolint:containedctx // the call's lifetime, for requests that arrive through the pipe
 	cancel  context.CancelFunc
 	reports [][]byte
 	logged  int
 	sending bool
-}
-
-// callEnv is what a call may use.
-type callEnv struct {
-	session *session
-	log     func(ctx context.Context, level byte, line string)
 }
 
 // startProcess starts a worker with an empty environment. The kernel kills it when this process dies. The process
@@ -249,7 +243,7 @@ func (p *process) log(f frame) bool {
 	}
 	p.mu.Unlock() // a slow log must not block the calls
 	if ok && c != nil {
-		c.env.log(c.ctx, f.payload[0], string(f.payload[1:]))
+		c.session.log(c.ctx, f.payload[0], string(f.payload[1:]))
 	}
 	return ok
 }
@@ -302,7 +296,7 @@ func (p *process) send(f frame, c *pending) {
 		p.kill()
 		return
 	}
-	errno, meta, answer := c.env.session.send(c.ctx, head, body)
+	errno, meta, answer := c.session.send(c.ctx, head, body)
 	p.mu.Lock()
 	c.sending = false
 	p.mu.Unlock()
@@ -328,14 +322,14 @@ type outcome struct {
 
 // call runs one operation and returns when it has ended. If it has not ended a grace after ctx, call kills the worker
 // with every call in it.
-func (p *process) call(ctx context.Context, op abi.Op, input []byte, env callEnv) outcome {
+func (p *process) call(ctx context.Context, op abi.Op, input []byte, s *session) outcome {
 	deadline, _ := ctx.Deadline()
 	if ctx.Err() != nil {
 		return outcome{code: abi.CodeDeadline, note: "the deadline passed before the call began"}
 	}
 	own, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c := &pending{env: env, done: make(chan outcome, 1), ctx: own, cancel: cancel}
+	c := &pending{session: s, done: make(chan outcome, 1), ctx: own, cancel: cancel}
 	p.mu.Lock()
 	p.next++
 	id := p.next
@@ -415,7 +409,6 @@ type headBuffer struct {
 	b  []byte
 }
 
-// Write implements io.Writer.
 func (h *headBuffer) Write(p []byte) (int, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -425,7 +418,6 @@ func (h *headBuffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// String returns the kept bytes.
 func (h *headBuffer) String() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -171,14 +171,18 @@ func within(v string) []string {
 	return out
 }
 
-func (r redactor) text(s string) string {
-	if r.r == nil {
-		return s
-	}
-	return r.r.Replace(s)
-}
+func (r redactor) text(s string) string { return r.r.Replace(s) }
 
 func (r redactor) bytes(b []byte) []byte { return []byte(r.text(string(b))) }
+
+// outcome removes the secrets from everything that a guest said.
+func (r redactor) outcome(out outcome) outcome {
+	out.note, out.output = r.text(out.note), r.bytes(out.output)
+	for i := range out.reports {
+		out.reports[i] = r.bytes(out.reports[i])
+	}
+	return out
+}
 
 var errPlaceholder = errors.New("unknown or forbidden placeholder")
 
