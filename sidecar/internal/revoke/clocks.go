@@ -42,11 +42,7 @@ func (e *Engine) watchClocks(ctx context.Context) {
 // updateTenantClocks updates the clocks of the open offboardings of a tenant: of all, or
 // of those that may have changed by the passing of time alone.
 func (e *Engine) updateTenantClocks(ctx context.Context, tenant string, all bool) error {
-	var open []store.Offboarding
-	err := e.o.Store.View(ctx, tenant, func(r *store.Reader) (err error) {
-		open, err = r.OpenOffboardings()
-		return err
-	})
+	open, err := view(ctx, e, tenant, (*store.Reader).OpenOffboardings)
 	if err != nil {
 		return fmt.Errorf("reading open offboardings: %w", err)
 	}
@@ -94,11 +90,7 @@ func (e *Engine) releaseFutureJobs(ctx context.Context, tenant string) error {
 
 // updateClocks updates the clocks of the open offboardings of one user.
 func (e *Engine) updateClocks(ctx context.Context, tenant, user string) error {
-	var offs []store.Offboarding
-	err := e.o.Store.View(ctx, tenant, func(r *store.Reader) (err error) {
-		offs, err = r.Offboardings(user)
-		return err
-	})
+	offs, err := view(ctx, e, tenant, func(r *store.Reader) ([]store.Offboarding, error) { return r.Offboardings(user) })
 	if err != nil {
 		return fmt.Errorf("reading the offboardings of %s: %w", user, err)
 	}
@@ -114,10 +106,8 @@ func (e *Engine) updateClocks(ctx context.Context, tenant, user string) error {
 // updateClock writes BlockedAt, VerifiedAt and a breach of an open offboarding if they
 // changed, and logs and counts it.
 func (e *Engine) updateClock(ctx context.Context, tenant string, o *store.Offboarding) error {
-	var jobs []store.Job
-	err := e.o.Store.View(ctx, tenant, func(r *store.Reader) (err error) {
-		jobs, err = RevocationJobs(r, o.UserID, o.Epoch)
-		return err
+	jobs, err := view(ctx, e, tenant, func(r *store.Reader) ([]store.Job, error) {
+		return RevocationJobs(r, o.UserID, o.Epoch)
 	})
 	if err != nil {
 		return err

@@ -34,19 +34,19 @@ type Revoker interface {
 	Info(tenant, app string) (abi.Info, bool)
 }
 
-// Options configures an [Engine].
+// Options configures an [Engine]. Store, Revoker, Owner, Now and Metrics are required.
 type Options struct {
 	Store   *store.Store
 	Revoker Revoker
 	Tenants []string      // the tenants of Store
-	Owner   string        // names this process in leases; required
+	Owner   string        // names this process in leases
 	Workers int           // how many run at once; zero means 4
 	Lease   time.Duration // zero means 30s
 	// Deadline is the time from a request until all its kinds are verified; zero means 5m.
 	Deadline time.Duration
-	Poll     time.Duration    // how often the engine looks for due jobs unasked; zero means 1s
-	Now      func() time.Time // nil means time.Now
-	Jitter   func() float64   // in [0, 1), spreads retries; nil means uniform
+	Poll     time.Duration // how often the engine looks for due jobs unasked; zero means 1s
+	Now      func() time.Time
+	Jitter   func() float64 // in [0, 1), spreads retries; nil means uniform
 	Logger   *slog.Logger
 	Metrics  prometheus.Registerer
 }
@@ -69,16 +69,13 @@ func (u unit) attrs() []slog.Attr {
 
 // New returns an engine that does nothing until [Engine.Run].
 func New(o Options) (*Engine, error) {
-	if o.Store == nil || o.Revoker == nil || o.Owner == "" {
-		return nil, errors.New("revoke: Store, Revoker and Owner are required")
+	if o.Store == nil || o.Revoker == nil || o.Owner == "" || o.Now == nil || o.Metrics == nil {
+		return nil, errors.New("revoke: Store, Revoker, Owner, Now and Metrics are required")
 	}
 	o.Workers = cmp.Or(o.Workers, 4)
 	o.Lease = cmp.Or(o.Lease, 30*time.Second)
 	o.Deadline = cmp.Or(o.Deadline, 5*time.Minute)
 	o.Poll = cmp.Or(o.Poll, time.Second)
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	if o.Jitter == nil {
 		o.Jitter = rand.Float64
 	}
@@ -168,7 +165,7 @@ func (e *Engine) dispatch(
 		due, err = e.due(ctx, tenant, dueDeep)
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("reading due jobs: %w", err)
 	}
 	for i := range due {
 		u := unitOf(&due[i])
@@ -198,15 +195,17 @@ func (e *Engine) dispatch(
 	return nil
 }
 
-func (e *Engine) due(ctx context.Context, tenant string, limit int) (due []store.Job, err error) {
+func (e *Engine) due(ctx context.Context, tenant string, limit int) ([]store.Job, error) {
+	return view(ctx, e, tenant, func(r *store.Reader) ([]store.Job, error) { return r.DueJobs(e.o.Now(), limit) })
+}
+
+// view returns what fn reads from one snapshot of tenant.
+func view[T any](ctx context.Context, e *Engine, tenant string, fn func(*store.Reader) (T, error)) (out T, err error) {
 	err = e.o.Store.View(ctx, tenant, func(r *store.Reader) (err error) {
-		due, err = r.DueJobs(e.o.Now(), limit)
+		out, err = fn(r)
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("reading due jobs: %w", err)
-	}
-	return due, nil
+	return out, err
 }
 
 func unitOf(j *store.Job) unit { return unit{j.Tenant, j.App, j.UserID} }

@@ -103,9 +103,8 @@ type ProbeEntry struct {
 	How    string    `json:"how,omitempty"`
 }
 
-// Build reads the report about user, a SCIM id or a userName, from the store. With a nil
-// sign the report has no seal. If user does not lead to exactly one report, the error is
-// [ErrNothingKnown], a [NeverLeftError] or a [SeveralError].
+// Build reads the report about user, a SCIM id or a userName, from the store. If there is
+// not exactly one, the error is [ErrNothingKnown], a [NeverLeftError] or a [SeveralError].
 func Build(ctx context.Context, s *store.Store, tenant, user string, now time.Time, sign Sign) (*Report, error) {
 	rep := &Report{Schema: EvidenceSchema, Tenant: tenant, Generated: now.UTC(), Status: StatusUnknown}
 	err := s.View(ctx, tenant, func(r *store.Reader) error {
@@ -133,9 +132,6 @@ func Build(ctx context.Context, s *store.Store, tenant, user string, now time.Ti
 	})
 	if err != nil {
 		return nil, err
-	}
-	if sign == nil {
-		return rep, nil
 	}
 	return rep, seal(rep, sign)
 }

@@ -126,19 +126,19 @@ func TestEvidenceOfTheGone(t *testing.T) {
 	}
 	stays := r.user("stan")
 	for who, want := range map[string]string{again: again, stays: stays, "STAN": stays} {
-		_, err := revoke.Build(t.Context(), r.store, "acme", who, r.clock.Now(), nil)
+		_, err := revoke.Build(t.Context(), r.store, "acme", who, r.clock.Now(), sign)
 		var never *revoke.NeverLeftError
 		if !errors.As(err, &never) || never.User != want || !never.Active || never.UserName == "" {
 			t.Errorf("%s, who never left: %v", who, err)
 		}
 	}
 	for _, who := range []string{"nobody", ""} {
-		_, err := revoke.Build(t.Context(), r.store, "acme", who, r.clock.Now(), nil)
+		_, err := revoke.Build(t.Context(), r.store, "acme", who, r.clock.Now(), sign)
 		if !errors.Is(err, revoke.ErrNothingKnown) {
 			t.Errorf("%q: %v, want ErrNothingKnown", who, err)
 		}
 	}
-	_, err := revoke.Build(t.Context(), r.store, "globex", id, r.clock.Now(), nil)
+	_, err := revoke.Build(t.Context(), r.store, "globex", id, r.clock.Now(), sign)
 	if !errors.Is(err, revoke.ErrNothingKnown) {
 		t.Errorf("another tenant: %v, want ErrNothingKnown", err)
 	}
@@ -165,7 +165,7 @@ func TestEvidenceOfOneNameOfSeveral(t *testing.T) {
 		_, err = tx.UpdateUser(&u)
 		return err
 	})
-	_, err := revoke.Build(t.Context(), r.store, "acme", "Ada", r.clock.Now(), nil)
+	_, err := revoke.Build(t.Context(), r.store, "acme", "Ada", r.clock.Now(), sign)
 	var several *revoke.SeveralError
 	if !errors.As(err, &several) || several.More || len(several.Matches) != 3 {
 		t.Fatalf("%v, want three matches", err)

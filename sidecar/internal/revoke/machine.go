@@ -29,13 +29,6 @@ const (
 	giveUpAfter = 72 * time.Hour
 )
 
-// Results of a probe, as evidence shows them.
-const (
-	probeDead    = "dead"
-	probeLive    = "live"
-	probeUnknown = "unknown"
-)
-
 // task is a job with the counts of the attempt under way. A worker must not touch a job
 // without a lease.
 type task struct {
@@ -252,17 +245,17 @@ func (t *task) finish(r abi.KindResult, in env) effects {
 // alertCode is the label of an alert, empty for none. A plugin's own codes are unbounded,
 // so they count as "failed".
 func alertCode(state store.JobState, r abi.KindResult) string {
-	failed := state == store.JobFailed
 	switch {
-	case r.Code == abi.CodeUnauthorized, r.Code == abi.CodeSecretUnreadable,
-		failed && (r.Code == abi.CodeContract || r.Code == abi.CodeEgressDenied):
+	case r.Code == abi.CodeUnauthorized, r.Code == abi.CodeSecretUnreadable:
 		return r.Code
-	case failed && r.State == abi.StateRetry:
+	case state != store.JobFailed:
+		return ""
+	case r.Code == abi.CodeContract, r.Code == abi.CodeEgressDenied:
+		return r.Code
+	case r.State == abi.StateRetry:
 		return "gave_up"
-	case failed:
-		return "failed"
 	}
-	return ""
+	return "failed"
 }
 
 // awaitsProof reports whether a probe has yet to verify the job. The application's
@@ -293,18 +286,18 @@ func (ev probed) apply(t *task, in env) effects {
 	var due time.Time
 	switch {
 	case ev.live < 0 && in.now.Sub(t.Created) > giveUpAfter:
-		p.Result = probeUnknown
+		p.Result = "unknown"
 		t.State, t.Code = store.JobUnknown, codeNotVerified
 		t.Message = "revoked, but for 72 hours no probe could tell whether the credentials are dead"
 	case ev.live < 0:
-		p.Result = probeUnknown
+		p.Result = "unknown"
 		due = in.now.Add(t.pause(len(t.Probes)+1, 0, in))
 	case ev.live > 0:
-		p.Result = probeLive
+		p.Result = "live"
 		t.Done, t.Code, t.Message = time.Time{}, codeLive, "the probe found credentials that still work"
 		due = t.retry(abi.KindResult{Message: t.Message}, in)
 	default:
-		p.Result = probeDead
+		p.Result = "dead"
 		t.Verified, t.VerifiedAt = true, in.now
 	}
 	t.Probes = append(t.Probes, p)

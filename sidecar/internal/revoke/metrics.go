@@ -34,9 +34,6 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Buckets: []float64{.1, .25, .5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 3600},
 		}, []string{"tenant"}),
 	}
-	if r == nil {
-		return m, nil
-	}
 	all := []prometheus.Collector{
 		m.attempts, m.alerts, m.probes, m.breaches, m.fenced, m.open, m.oldest, m.verified,
 	}

@@ -47,8 +47,7 @@ func (e *Engine) probe(ctx context.Context, group []*task) error {
 		return errors.Join(errs...) // the call was cut off; work releases the jobs
 	}
 	if err != nil {
-		attrs := append(unitOf(&first.Job).attrs(), slog.Any("error", err))
-		e.o.Logger.LogAttrs(ctx, slog.LevelWarn, "verifying", attrs...)
+		e.log(ctx, slog.LevelWarn, "verifying", first, slog.Any("error", err))
 	}
 	for i, t := range group {
 		ev := probed{live: abi.LiveUnknown}
