@@ -14,8 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// DefaultDeadline is how long one decision may take. The slowest request that the
-// limits of package scim let through needs a small part of it.
+// DefaultDeadline is how long one decision may take. The slowest request within the limits
+// of package scim needs a small part of it.
 const DefaultDeadline = 500 * time.Millisecond
 
 // The values of Verdict.Failure: stable words for logs and tests, never for clients.
@@ -38,9 +38,8 @@ type Options struct {
 	Deadline time.Duration         // bound on one decision; 0 is DefaultDeadline
 }
 
-// Engine holds the prepared query of every shipped profile. It is safe for concurrent
-// use: a decision reads one activation from start to end, so profiles and revisions of
-// two activations never mix.
+// Engine evaluates the shipped profiles. It is safe for concurrent use: a decision reads one
+// activation from start to end, so profiles and revisions of two activations never mix.
 type Engine struct {
 	log      *slog.Logger
 	deadline time.Duration
@@ -49,14 +48,14 @@ type Engine struct {
 	active   atomic.Pointer[activation]
 }
 
-// activation is one compiled set of profiles. It never changes once it is published.
+// activation is one compiled set of profiles. It never changes after it is published.
 type activation struct {
 	compiler *ast.Compiler
 	data     storage.Store // empty: rules read nothing but their input
 	profiles map[string]*prepared
 }
 
-// prepared is the compiled question to one profile, `answer = data.….verdict`.
+// prepared is the compiled query of one profile, `answer = data.….verdict`.
 type prepared struct {
 	set      *activation
 	query    ast.Body
@@ -67,9 +66,9 @@ type prepared struct {
 // answerVar is the variable that a query binds to the profile's answer.
 const answerVar = "answer"
 
-// NewEngine compiles every shipped profile and asks each one a question with a known
-// answer before it takes requests. It fails when a profile does not compile, when it
-// answers that question wrongly, or when the metrics cannot be registered.
+// NewEngine compiles every shipped profile and tries each one on two requests with known
+// answers. It fails when a profile does not compile or answers wrongly, or when the metrics
+// cannot be registered.
 func NewEngine(o Options) (*Engine, error) { return newEngine(o, shipped(), sources) }
 
 func newEngine(o Options, profiles []profile, src source) (*Engine, error) {
@@ -105,13 +104,13 @@ func (e *Engine) activate(a *activation) error {
 	return nil
 }
 
-// smoke asks a profile for one thing that every profile allows and one that none does.
+// smoke tries a profile on one request that every profile allows and one that none does.
 func (e *Engine) smoke(name string, p *prepared) error {
 	good := &Input{
 		Profile: name, Tenant: "smoke", Method: "GET", Route: "GET /ServiceProviderConfig",
 		Client: Client{ID: "smoke", Issuer: "https://smoke.invalid", Scopes: []string{"scim"}},
 	}
-	// The machine may be busy while it starts, and nobody waits for this answer.
+	// The machine may be busy at the start, and no request waits for this answer.
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if v := e.judge(ctx, p, good); !v.Allow {
@@ -127,8 +126,8 @@ func (e *Engine) smoke(name string, p *prepared) error {
 	return nil
 }
 
-// Decide judges one request by the profile that in names. It never fails: what keeps it
-// from a clear answer is a Verdict that does not allow and whose Failure says why.
+// Decide judges one request by the profile that in names. Without a clear answer, the
+// Verdict denies and its Failure says why.
 func (e *Engine) Decide(ctx context.Context, in *Input) Verdict {
 	p := e.active.Load().profiles[in.Profile]
 	if p == nil {
@@ -141,8 +140,8 @@ func (e *Engine) Decide(ctx context.Context, in *Input) Verdict {
 	return v
 }
 
-// recall answers from the memo of p what an equal request was answered, and judges the
-// rest. A request whose time is over is refused either way.
+// recall returns the remembered verdict of an equal request, or judges this one. It refuses
+// a request after its deadline in both cases.
 func (e *Engine) recall(ctx context.Context, p *prepared, in *Input) Verdict {
 	var buf [512]byte
 	key, keep := p.memo.reads.key(buf[:0], in)
@@ -188,9 +187,9 @@ func (e *Engine) judge(ctx context.Context, p *prepared, in *Input) Verdict {
 	}
 }
 
-// ask runs the prepared query. It speaks to the evaluator itself: package rego would
-// start a goroutine for each decision and turn the answer into Go's JSON types, which
-// together cost more than the rules of a read.
+// ask runs the prepared query. It calls the evaluator directly: package rego would start a
+// goroutine for each decision and convert the answer to Go's JSON types, which together
+// cost more than the rules of a read.
 func (p *prepared) ask(ctx context.Context, input ast.Value) (topdown.QueryResultSet, error) {
 	txn, err := p.set.data.NewTransaction(ctx)
 	if err != nil {
@@ -223,8 +222,8 @@ func failureOf(ctx context.Context, err error) string {
 	}
 }
 
-// report counts a verdict and logs a failure. profile is a shipped name or "unknown", so
-// it does not grow the label set; the tenant is the caller's to know.
+// report counts a verdict and logs a failure. profile is a shipped name or "unknown", and
+// the caller knows the tenant, so the label set is bounded.
 func (e *Engine) report(ctx context.Context, profile string, in *Input, v Verdict) {
 	e.metrics.count(in.Tenant, profile, v)
 	if v.Failure == "" {

@@ -8,20 +8,19 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
-// Bounds of a memo: an entry is at most about maxMemoKey bytes and a small verdict.
+// Bounds of a memo. An entry is a key of at most maxMemoKey bytes and a small verdict.
 const (
 	maxMemo    = 1024
 	maxMemoKey = 1024
 )
 
-// memo remembers the verdicts of one profile of one activation on requests without a
-// body, which are the bulk of SCIM traffic and few of a kind.
+// memo remembers the verdicts of one profile of one activation on requests without a body.
+// They are most of the SCIM traffic, and few of them differ.
 //
-// It changes no answer. A profile is a function of its input: it compiles against pure
-// builtins and an empty data document, so two inputs that are equal in everything the
-// rules can read have one verdict. The key holds every field of the input, exactly; left
-// out are only resource_id and query, and those only when no rule of the activation
-// reads them, which is read off the compiled rules (see [reads]).
+// It changes no answer. A profile compiles against pure builtins and an empty data
+// document, so it is a function of its input: two inputs that are equal in everything the
+// rules can read have one verdict. The key contains every field of the input, except for
+// resource_id and query when no rule of the activation reads them (see [reads]).
 type memo struct {
 	reads    reads
 	verdicts *lru.Cache[string, Verdict]
@@ -32,11 +31,11 @@ func newMemo(r reads) (memo, error) {
 	return memo{reads: r, verdicts: verdicts}, err
 }
 
-// reads says which fields with many values the rules of an activation can read.
+// reads says whether the rules of an activation can read the fields with many values.
 type reads struct{ resourceID, query bool }
 
-// readsOf walks the compiled rules for references to the input. One that does not name
-// its field as a literal, the bare input included, may read all of it.
+// readsOf looks for references to the input in the compiled rules. One that does not name
+// its field as a literal, such as the bare input, may read all of it.
 func readsOf(c *ast.Compiler) reads {
 	var r reads
 	var visitor *ast.GenericVisitor
@@ -67,7 +66,7 @@ func readsOf(c *ast.Compiler) reads {
 func (r *reads) note(ref ast.Ref) {
 	var field ast.String
 	if len(ref) > 1 {
-		field, _ = ref[1].Value.(ast.String) // another type is no literal: everything
+		field, _ = ref[1].Value.(ast.String) // another type is no literal and may read all
 	}
 	switch string(field) {
 	case "resource_id":
@@ -79,14 +78,16 @@ func (r *reads) note(ref ast.Ref) {
 	}
 }
 
-// key appends all of in that the rules can read to buf; false when in has a body or is
-// too large to keep. Every string is written with its length, so that no two inputs
-// have one key.
+// key appends to buf everything that the rules can read of in. It returns false when in has
+// a body or is too large to remember. Every string has its length before it, so that no two
+// inputs have the same key.
 func (r reads) key(buf []byte, in *Input) ([]byte, bool) {
 	if in.Resource != nil || len(in.Raw) > 0 || len(in.Canonical) > 0 || len(in.Deviations) > 0 {
 		return nil, false
 	}
-	for _, s := range [...]string{in.Profile, in.Tenant, in.Client.ID, in.Client.Issuer, in.Method, in.Route, in.ResourceType} {
+	for _, s := range [...]string{
+		in.Profile, in.Tenant, in.Client.ID, in.Client.Issuer, in.Method, in.Route, in.ResourceType,
+	} {
 		buf = appendString(buf, s)
 	}
 	buf = appendStrings(buf, in.Client.Scopes)

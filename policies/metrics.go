@@ -2,8 +2,8 @@ package policies
 
 import "github.com/prometheus/client_golang/prometheus"
 
-// metrics counts decisions. Every label value comes from a shipped profile, or is a
-// tenant of the configuration, which whoever asks has looked up: their number is fixed.
+// metrics counts decisions. Every label value comes from a shipped profile or is a
+// configured tenant, so their number is fixed.
 type metrics struct {
 	decisions  *prometheus.CounterVec // tenant, profile, outcome: allow, deny, failure
 	violations *prometheus.CounterVec // tenant, profile, rule, mode: enforce, warn, observe
@@ -13,7 +13,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "scimward_policy_decisions_total",
-			Help: "Decisions by tenant, profile and outcome; failure means that the engine gave no verdict and the request was refused.",
+			Help: "Decisions by tenant, profile and outcome. " +
+				"Failure: the engine gave no verdict and the request was refused.",
 		}, []string{"tenant", "profile", "outcome"}),
 		violations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "scimward_policy_violations_total",
@@ -43,7 +44,7 @@ func (m *metrics) count(tenant, profile string, v Verdict) {
 	counted := make(map[string]bool, len(v.Violations))
 	for _, violation := range v.Violations {
 		if counted[violation.Rule] {
-			continue // one request, however many of its operations
+			continue // once a request, even for several operations
 		}
 		counted[violation.Rule] = true
 		mode := string(violation.Mode)

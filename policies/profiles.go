@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -17,8 +18,7 @@ import (
 //go:embed lib/*.rego ipsie/il1/*.rego rfc7644/*.rego
 var embedded embed.FS
 
-// profile is a named question: the entrypoint to ask and the directories of the Rego
-// that answers it.
+// profile names an entrypoint and the directories of its Rego.
 type profile struct {
 	name       string
 	entrypoint string
@@ -37,7 +37,7 @@ func shipped() []profile {
 
 // Profiles names the shipped profiles, sorted.
 func Profiles() []string {
-	names := make([]string, 0, len(shipped()))
+	var names []string
 	for _, p := range shipped() {
 		names = append(names, p.name)
 	}
@@ -90,9 +90,7 @@ func (p profile) read(src source) (map[string]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		for file, text := range files {
-			all[file] = text
-		}
+		maps.Copy(all, files)
 	}
 	return all, nil
 }
@@ -100,15 +98,10 @@ func (p profile) read(src source) (map[string]string, error) {
 // revision hashes path and text of every file, each with its length so that no two sets
 // of files read the same.
 func revision(name string, files map[string]string) string {
-	paths := make([]string, 0, len(files))
-	for file := range files {
-		paths = append(paths, file)
-	}
-	slices.Sort(paths)
 	h := sha256.New()
-	for _, file := range paths {
+	for _, file := range slices.Sorted(maps.Keys(files)) {
 		text := files[file]
-		h.Write(fmt.Appendf(nil, "%d:%s%d:%s", len(file), file, len(text), text)) // a hash takes every write
+		h.Write(fmt.Appendf(nil, "%d:%s%d:%s", len(file), file, len(text), text)) // hash.Hash never returns an error
 	}
 	return name + "@" + hex.EncodeToString(h.Sum(nil))[:12]
 }
@@ -156,9 +149,8 @@ func prepare(profiles []profile, src source) (*activation, error) {
 	return a, nil
 }
 
-// capabilities lists what a profile may call. It is a list of what is let in, so a
-// builtin that a later engine brings (a network call, a clock) stays out until somebody
-// writes it here.
+// capabilities lists what a profile may call. A builtin that a later engine brings (a
+// network call, a clock) stays out until somebody adds it here.
 func capabilities() *ast.Capabilities {
 	allowed := map[string]bool{}
 	for _, name := range []string{

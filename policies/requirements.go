@@ -12,17 +12,17 @@ var requirementsJSON []byte
 
 // Requirement is one normative line of the IPSIE IL1 SCIM profile, in our own words.
 type Requirement struct {
-	ID      string   `json:"id"`      // "IL1-3.3.3-op"; that of the rule where one holds it
+	ID      string   `json:"id"`      // "IL1-3.3.3-op"; the id of the rule that enforces it, if any
 	Section string   `json:"section"` // of the profile's text, "3.3.3"
 	Level   string   `json:"level"`   // the word of the text: "must", "shall" or "should"
 	Text    string   `json:"text"`    // one sentence
-	Where   []Place  `json:"where"`   // what holds it, first the place that would fail first
+	Where   []Place  `json:"where"`   // what enforces it, in the order of a request
 	Rules   []string `json:"rules,omitempty"`
 	Tests   []string `json:"tests,omitempty"`   // "sidecar/internal/oauth:TestMetadata"
-	Missing string   `json:"missing,omitempty"` // what is still thin; "" where nothing is
+	Missing string   `json:"missing,omitempty"` // what is not proved yet; may be empty
 }
 
-// Place is a part of the system that holds a requirement.
+// Place is a part of the system that enforces a requirement.
 type Place string
 
 // The places.
@@ -40,14 +40,13 @@ const (
 )
 
 // ClientOnly reports whether the requirement binds the identity service alone, so that
-// nothing here can hold or prove it.
+// nothing here can enforce or prove it.
 func (r Requirement) ClientOnly() bool {
 	return !slices.ContainsFunc(r.Where, func(p Place) bool { return p != PlaceClient })
 }
 
-// Requirements lists every requirement of the profile in the order of its text. The
-// result belongs to the caller. It panics when the list embedded in the binary is not
-// what this package was built with.
+// Requirements lists every requirement of the profile in the order of its text. The result
+// belongs to the caller. It panics when the embedded list is damaged.
 func Requirements() []Requirement {
 	var list []Requirement
 	if err := json.Unmarshal(requirementsJSON, &list); err != nil {

@@ -1,41 +1,38 @@
 package policies
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
-// maxViolations bounds what one verdict reports. A request may carry a thousand
-// operations, all wrong in five ways; nobody reads further than this.
+// maxViolations bounds what one verdict reports. A request may carry a thousand operations
+// that all violate five rules; nobody reads so many.
 const maxViolations = 50
 
 // decodeVerdict reads a profile's answer into v. The answer must be an object with a
-// boolean allow and an array of violations, and the two must agree: allow is true
-// exactly when no violation is enforced. Anything else denies as a failure.
+// boolean allow and an array of violations, and the two must agree: allow is true exactly
+// when no violation is enforced. Anything else denies as a failure.
 func decodeVerdict(v Verdict, answer *ast.Term) Verdict {
+	failed := Verdict{Revision: v.Revision, Failure: FailureResult}
 	if answer == nil {
-		v.Failure = FailureResult
-		return v
+		return failed
 	}
 	obj, ok := answer.Value.(ast.Object)
 	if !ok {
-		v.Failure = FailureResult
-		return v
+		return failed
 	}
 	allow, ok := field[ast.Boolean](obj, "allow")
 	list, isList := field[*ast.Array](obj, "violations")
 	if !ok || !isList {
-		v.Failure = FailureResult
-		return v
+		return failed
 	}
 	enforced := false
 	for i := range list.Len() {
 		violation, ok := decodeViolation(list.Elem(i))
 		if !ok {
-			v.Violations = nil
-			v.Failure = FailureResult
-			return v
+			return failed
 		}
 		enforced = enforced || violation.Mode == ModeEnforce
 		v.Violations = append(v.Violations, violation)
@@ -44,7 +41,9 @@ func decodeVerdict(v Verdict, answer *ast.Term) Verdict {
 		v.Failure = FailureContradicts
 		return v
 	}
-	slices.SortStableFunc(v.Violations, compareViolations)
+	slices.SortStableFunc(v.Violations, func(a, b Violation) int {
+		return cmp.Or(rank(a.Mode)-rank(b.Mode), a.Op-b.Op, cmp.Compare(a.Rule, b.Rule))
+	})
 	if len(v.Violations) > maxViolations {
 		v.Violations = v.Violations[:maxViolations:maxViolations]
 	}
@@ -52,36 +51,8 @@ func decodeVerdict(v Verdict, answer *ast.Term) Verdict {
 	return v
 }
 
-// compareViolations puts enforced ones first, then goes by operation and rule.
-func compareViolations(a, b Violation) int {
-	if a.Mode != b.Mode {
-		return rank(a.Mode) - rank(b.Mode)
-	}
-	if a.Op != b.Op {
-		return a.Op - b.Op
-	}
-	switch {
-	case a.Rule < b.Rule:
-		return -1
-	case a.Rule > b.Rule:
-		return 1
-	default:
-		return 0
-	}
-}
-
-func rank(m Mode) int {
-	switch m {
-	case ModeEnforce:
-		return 0
-	case ModeWarn:
-		return 1
-	case ModeObserve:
-		return 2
-	default:
-		return 0
-	}
-}
+// rank orders modes: enforced violations first.
+func rank(m Mode) int { return slices.Index([]Mode{ModeEnforce, ModeWarn, ModeObserve}, m) }
 
 func decodeViolation(t *ast.Term) (Violation, bool) {
 	obj, ok := t.Value.(ast.Object)
@@ -107,8 +78,8 @@ func decodeViolation(t *ast.Term) (Violation, bool) {
 	}, true
 }
 
-// mode reads the optional mode of a violation. One that nobody knows is a fault in the
-// profile, not a reason to let the request pass.
+// mode reads the optional mode of a violation. An unknown one is a fault of the profile and
+// does not let the request pass.
 func mode(obj ast.Object) (Mode, bool) {
 	if obj.Get(ast.StringTerm("mode")) == nil {
 		return ModeEnforce, true
