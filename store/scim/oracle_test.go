@@ -11,47 +11,63 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// The oracle is another implementation's parser. Where both take a filter, both
-// must see the same structure. They differ, on purpose, in what they take:
+// The oracle is the parser of another implementation. Where both accept a filter, both
+// must see the same structure. They differ, on purpose, in what they accept:
 //
-//   - the oracle knows no schema: it takes unknown attributes and values of the
-//     wrong type, which this package refuses (B128, F69);
-//   - it wants the hexadecimal digits of \u in capitals and decodes no escape, so
-//     strings are unescaped here before comparing;
-//   - it takes "and" in brackets without spaces, and pr directly after a name's space only;
-//   - in brackets it takes at most two terms, no parentheses and one not; this package takes
-//     every filter there (design: dialects §2.6);
+//   - the oracle knows no schema: it accepts unknown attributes and values of the wrong
+//     type, which this package refuses (RFC 7644 §3.4.2.2);
+//   - it wants the hexadecimal digits of \u in capitals and decodes no escape, so strings
+//     are unescaped here before comparing. A string that is no JSON is not compared;
+//   - it accepts "and" in brackets without spaces, and pr only after one space;
+//   - in brackets it accepts at most two terms, no parentheses and one not; this package
+//     accepts every filter there;
 //   - numbers pass through float64 there;
-//   - it takes no brackets followed by .sub and an operator.
+//   - it accepts no brackets followed by .sub and an operator.
 func TestFilterAgainstOracle(t *testing.T) {
 	t.Parallel()
-	both := 0
+	compared, odd := 0, 0
 	for in := range legalFilters() {
-		if compareWithOracle(t, in) {
-			both++
+		switch compareWithOracle(t, in) {
+		case sameTree:
+			compared++
+		case oddString:
+			odd++
 		}
 	}
-	if both < 20 {
-		t.Fatalf("only %d filters were taken by both", both)
+	if compared < 20 || odd > 2 {
+		t.Fatalf("compared %d filters, want 20; left out %d for a string of the oracle that is no JSON, want at most 2",
+			compared, odd)
 	}
 }
 
-// compareWithOracle reports whether both parsers took in, and fails when they
-// differ in structure.
-func compareWithOracle(t *testing.T, in string) bool {
+// comparison is what came of parsing one filter twice.
+type comparison int
+
+const (
+	oneRefused comparison = iota
+	sameTree
+	oddString // the oracle accepted a string that is no JSON
+)
+
+// compareWithOracle fails the test if both parsers accept in and differ in structure.
+func compareWithOracle(t *testing.T, in string) comparison {
 	t.Helper()
 	ours, err := scim.ParseFilter(scim.UserType(), in, scim.DefaultLimits())
 	if err != nil {
-		return false
+		return oneRefused
 	}
 	theirs, oerr := oracle.ParseFilter([]byte(strings.Trim(in, " ")))
 	if oerr != nil {
-		return false
+		return oneRefused
 	}
-	if got, want := ourTree(ours), theirTree(t, theirs, ""); got != want {
+	want, ok := theirTree(theirs, "")
+	if !ok {
+		return oddString
+	}
+	if got := ourTree(ours); got != want {
 		t.Fatalf("%s\n ours   %s\n oracle %s", in, got, want)
 	}
-	return true
+	return sameTree
 }
 
 func ourTree(f scim.Filter) string {
@@ -96,43 +112,50 @@ func treeValue(v any) string {
 	return fmt.Sprint(v)
 }
 
-func theirTree(t *testing.T, e oracle.Expression, parent string) string {
-	t.Helper()
+// theirTree renders what the oracle parsed; ok is false if it holds a string that is no
+// JSON.
+func theirTree(e oracle.Expression, parent string) (tree string, ok bool) {
 	switch e := e.(type) {
 	case *oracle.LogicalExpression:
-		return "(" + string(e.Operator) + " " + strings.Join(theirTerms(t, e, e.Operator, parent), " ") + ")"
+		terms, ok := theirTerms(e, e.Operator, parent)
+		return "(" + string(e.Operator) + " " + strings.Join(terms, " ") + ")", ok
 	case *oracle.NotExpression:
-		return "(not " + theirTree(t, e.Expression, parent) + ")"
+		term, ok := theirTree(e.Expression, parent)
+		return "(not " + term + ")", ok
 	case *oracle.ValuePath:
 		name := theirAttr(e.AttributePath, parent, false)
-		return "([] " + name + " " + theirTree(t, e.ValueFilter, name) + ")"
+		inner, ok := theirTree(e.ValueFilter, name)
+		return "([] " + name + " " + inner + ")", ok
 	case *oracle.AttributeExpression:
 		if e.Operator == oracle.PR {
-			return "(pr " + theirAttr(e.AttributePath, parent, false) + ")"
+			return "(pr " + theirAttr(e.AttributePath, parent, false) + ")", true
 		}
 		value := e.CompareValue
 		if s, ok := value.(string); ok {
 			var decoded string
 			if err := json.Unmarshal([]byte(`"`+s+`"`), &decoded); err != nil {
-				t.Skipf("the oracle took a string that is no JSON: %q", s)
+				return "", false
 			}
 			value = decoded
 		}
-		return fmt.Sprintf("(%s %s %s)", e.Operator, theirAttr(e.AttributePath, parent, true), treeValue(value))
+		return fmt.Sprintf("(%s %s %s)", e.Operator, theirAttr(e.AttributePath, parent, true), treeValue(value)), true
 	}
-	return fmt.Sprintf("?%T", e)
+	return fmt.Sprintf("?%T", e), true
 }
 
 // theirTerms flattens the oracle's left-leaning chains.
-func theirTerms(t *testing.T, e oracle.Expression, op oracle.LogicalOperator, parent string) []string {
-	t.Helper()
-	if l, ok := e.(*oracle.LogicalExpression); ok && l.Operator == op {
-		return append(theirTerms(t, l.Left, op, parent), theirTerms(t, l.Right, op, parent)...)
+func theirTerms(e oracle.Expression, op oracle.LogicalOperator, parent string) (terms []string, ok bool) {
+	l, chain := e.(*oracle.LogicalExpression)
+	if !chain || l.Operator != op {
+		tree, ok := theirTree(e, parent)
+		return []string{tree}, ok
 	}
-	return []string{theirTree(t, e, parent)}
+	left, ok1 := theirTerms(l.Left, op, parent)
+	right, ok2 := theirTerms(l.Right, op, parent)
+	return append(left, right...), ok1 && ok2
 }
 
-// theirAttr drops the core URN and leads a bare complex attribute to its value, as
+// theirAttr drops the core URN and completes a bare complex attribute by its value, as
 // this package does.
 func theirAttr(p oracle.AttributePath, parent string, compared bool) string {
 	name := strings.TrimPrefix(strings.ToLower(p.String()), strings.ToLower(scim.UserURN)+":")
