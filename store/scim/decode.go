@@ -30,7 +30,8 @@ func DecodeObject(b []byte, l Limits) (Object, *Error) {
 	case errors.Is(err, strictjson.ErrElements):
 		return nil, Errorf(413, "", "an array has more than %d elements; send them in several requests", l.Members)
 	default:
-		return nil, Errorf(400, TypeInvalidSyntax, "%s (at byte %d); send a well-formed JSON object in UTF-8", err, err.Offset)
+		return nil, Errorf(400, TypeInvalidSyntax, "%s (at byte %d); send a well-formed JSON object in UTF-8",
+			err, err.Offset)
 	}
 }
 

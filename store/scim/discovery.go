@@ -42,7 +42,7 @@ func attributesJSON(list []Attribute) []any {
 	return out
 }
 
-// json states every characteristic, complex attributes too (design: dialects §2.6).
+// json states every characteristic (RFC 7643 §7), for complex attributes too.
 func (a *Attribute) json() Object {
 	o := Object{
 		"name":        a.Name,

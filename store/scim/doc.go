@@ -1,28 +1,25 @@
-// Package scim is the SCIM 2.0 language (RFC 7643, RFC 7644), pure: no I/O, no
-// clock, no store. Resources are decoded strictly, checked against their schema,
-// filtered, patched and projected here, and nowhere else.
+// Package scim is the SCIM 2.0 language (RFC 7643, RFC 7644). It decodes resources,
+// checks them against their schema, filters, patches and projects them. It is pure: no
+// I/O, no clock, no store.
 //
-// A body takes one of two roads, each a chain of total functions that never
-// change their input:
+// A request takes one of three ways. Each is a chain of functions that never change
+// their input:
 //
 //	POST, PUT:  DecodeObject -> Normalize    -> resource
 //	PATCH:      DecodeObject -> DecodePatch  -> Canonicalize -> Apply -> resource
 //	                                                         \-> MemberChanges -> edges
 //	query:      ParseQuery   -> Filter.Match, EqLookup -> Project, Schemas -> Encode
 //
-// What a client sent is first brought into one canonical form, and the ways in which it
-// differed are named ([Deviation]). Policies judge both; the form that is judged is the
-// form that is applied. Shapes that mean one thing only are always understood, so
-// that a policy, not a parser, refuses them; what would need guessing is an error
-// unless [Mode] allows it.
+// The package brings what a client sent into one canonical form and names the
+// differences ([Deviation]). Policies judge both, and the form that they judge is the
+// form that applies. A form with one meaning is always understood, so that a policy and
+// not a parser refuses it. A form that needs a guess is an error unless [Mode] allows it.
 //
-// Promises, each kept by a fuzz target: no input panics; what is decoded encodes
-// and decodes to itself; a filter or path prints to text that parses to an equal
-// one; what Apply returns is what a strict reader takes; nothing but a remove of
-// members without filter and without value empties a group. Work is bounded by
-// [Limits]; there is no regular expression.
+// A fuzz target checks each of these promises: no input panics; a decoded object encodes
+// and decodes to itself; a filter or path prints to text that parses to an equal one; a
+// strict reader accepts what Apply returns; only a remove of members without filter and
+// value empties a group. [Limits] bounds the work; there is no regular expression.
 //
-// The errors are SCIM errors with a detail for the administrator of an identity
-// service. A nil *Error is success; mind that a nil *Error in an error interface
-// is not nil.
+// Errors are SCIM errors with a detail for the administrator of an identity service. A
+// nil *Error is success. Do not assign it to an error: that error would not be nil.
 package scim

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Encode returns o as JSON with sorted keys, so equal objects have equal bytes.
-// Decoding the result gives o again: a float keeps a fraction or exponent. It
-// panics on a value that no Object holds.
+// Encode returns o as JSON with sorted keys, so equal objects have equal bytes. Decoding
+// the result gives o again: a float keeps a fraction or exponent. Encode panics on a value
+// that is not among those of [Object].
 func Encode(o Object) []byte { return appendObject(nil, o) }
 
 func appendObject(b []byte, o Object) []byte {
@@ -56,7 +56,7 @@ func appendValue(b []byte, v any) []byte {
 	}
 }
 
-// formatFloat keeps the mark of a float, so that reading it again gives a float.
+// formatFloat writes a fraction or exponent, so that reading the text gives a float.
 func formatFloat(f float64) string {
 	s := strconv.FormatFloat(f, 'g', -1, 64)
 	if !strings.ContainsAny(s, ".e") {

@@ -2,12 +2,11 @@ package scim
 
 import "fmt"
 
-// Error is a SCIM error (RFC 7644 §3.12). Detail says what to change and never
-// anything internal.
+// Error is a SCIM error (RFC 7644 §3.12).
 type Error struct {
 	Status int    // HTTP status
-	Type   string // scimType of Table 9, empty where none applies (F122)
-	Detail string
+	Type   string // scimType of RFC 7644 Table 9; empty if none applies
+	Detail string // what the client should change; never anything internal
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("scim: %d %s: %s", e.Status, e.Type, e.Detail) }

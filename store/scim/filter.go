@@ -7,15 +7,14 @@ import (
 )
 
 // Filter is a parsed filter (RFC 7644 §3.4.2.2): one of [*And], [*Or], [*Not],
-// [*Compare], [*Present] and [*ValuePath]. Filters come from [ParseFilter] and
-// [ParsePath], are bound to the resource type they were parsed for, and are
-// read-only.
+// [*Compare], [*Present] and [*ValuePath]. [ParseFilter] and [ParsePath] make filters,
+// for one resource type. Filters are read-only.
 type Filter interface {
-	// Match reports whether o, a resource of the type t with the attributes the
-	// client would see (id and meta too, F63), passes the filter.
+	// Match reports whether o passes the filter. o is a resource of the type t with the
+	// attributes that the client would see, so with id and meta too (RFC 7644 §3.4.2.2).
 	Match(t *ResourceType, o Object) bool
-	// String returns the canonical text: names as in the schema, one space,
-	// parentheses only where needed. Parsing it gives an equal filter.
+	// String returns the canonical text: names as in the schema, one space, parentheses
+	// only where needed. Parsing it gives an equal filter.
 	String() string
 }
 
@@ -35,8 +34,8 @@ const (
 	OpLe CompareOp = "le"
 )
 
-// AttrRef names an attribute with the spelling of the schema. Within a
-// [ValuePath] Attr is a sub-attribute of the element and the rest is empty.
+// AttrRef names an attribute with the spelling of the schema. Within a [ValuePath] Attr
+// is a sub-attribute of the element and the other names are empty.
 type AttrRef struct {
 	URN  string // of an extension, "" for core and common attributes
 	Attr string
@@ -56,7 +55,7 @@ func (r AttrRef) String() string {
 	return s
 }
 
-// leaf is the definition of the values the reference leads to.
+// leaf returns the definition of the values that the reference names.
 func (r AttrRef) leaf() *Attribute {
 	if r.sub != nil {
 		return r.sub
@@ -64,23 +63,23 @@ func (r AttrRef) leaf() *Attribute {
 	return r.def
 }
 
-// And holds when all terms do. It has at least two, none of them an *And.
+// And is true when all terms are. It has at least two, none of them an *And.
 type And struct{ Terms []Filter }
 
-// Or holds when a term does. It has at least two, none of them an *Or.
+// Or is true when a term is. It has at least two, none of them an *Or.
 type Or struct{ Terms []Filter }
 
-// Not holds when Term does not. An unassigned attribute fails "eq", so "not
-// (a eq 1)" holds for it (F73).
+// Not is true when Term is not. "eq" is false for an unassigned attribute, so "not
+// (a eq 1)" is true for it. RFC 7644 does not say.
 type Not struct{ Term Filter }
 
-// Present holds when the attribute has a value that is not empty: "", [] and a
-// complex value without content do not count (F73).
+// Present is true when the attribute has a value that is not empty: "", [] and a complex
+// value without content do not count (RFC 7644 Table 3).
 type Present struct{ Attr AttrRef }
 
-// Compare holds when any value of the attribute compares (F70). A nil Value
-// stands for unassigned: "eq null" holds without a value and "ne null" with one.
-// "ne" holds for an unassigned attribute; every other operator does not (F73).
+// Compare is true when any value of the attribute compares (RFC 7644 §3.4.2.2). A nil
+// Value means unassigned: "eq null" is true without a value and "ne null" with one. For
+// an unassigned attribute "ne" is true and every other operator false.
 type Compare struct {
 	Attr  AttrRef
 	Op    CompareOp
@@ -89,31 +88,26 @@ type Compare struct {
 	when  time.Time // Value, for dateTime attributes
 }
 
-// ValuePath holds when one and the same element passes Filter (F71).
+// ValuePath is true when one element passes all of Filter (RFC 7644 §3.4.2.2).
 type ValuePath struct {
 	Attr   AttrRef
 	Filter Filter
 }
 
-func (f *And) String() string {
-	parts := make([]string, len(f.Terms))
-	for i, t := range f.Terms {
+// joinTerms writes a chain. Only a term of an And can be an *Or.
+func joinTerms(terms []Filter, word string) string {
+	parts := make([]string, len(terms))
+	for i, t := range terms {
 		parts[i] = t.String()
 		if _, ok := t.(*Or); ok {
 			parts[i] = "(" + parts[i] + ")"
 		}
 	}
-	return strings.Join(parts, " and ")
+	return strings.Join(parts, word)
 }
 
-func (f *Or) String() string {
-	parts := make([]string, len(f.Terms))
-	for i, t := range f.Terms {
-		parts[i] = t.String()
-	}
-	return strings.Join(parts, " or ")
-}
-
+func (f *And) String() string       { return joinTerms(f.Terms, " and ") }
+func (f *Or) String() string        { return joinTerms(f.Terms, " or ") }
 func (f *Not) String() string       { return "not (" + f.Term.String() + ")" }
 func (f *Present) String() string   { return f.Attr.String() + " pr" }
 func (f *ValuePath) String() string { return f.Attr.String() + "[" + f.Filter.String() + "]" }
@@ -137,20 +131,15 @@ func literalText(v any) string {
 	}
 }
 
-// newAnd and newOr flatten, so that a chain has one form however it was grouped.
-func newAnd(a, b Filter) Filter {
-	return &And{Terms: append(andTerms(a), andTerms(b)...)}
-}
+// newAnd and newOr flatten, so that a chain has one form however a client groups it.
+func newAnd(a, b Filter) Filter { return &And{Terms: append(andTerms(a), andTerms(b)...)} }
+func newOr(a, b Filter) Filter  { return &Or{Terms: append(orTerms(a), orTerms(b)...)} }
 
 func andTerms(f Filter) []Filter {
 	if and, ok := f.(*And); ok {
 		return and.Terms
 	}
 	return []Filter{f}
-}
-
-func newOr(a, b Filter) Filter {
-	return &Or{Terms: append(orTerms(a), orTerms(b)...)}
 }
 
 func orTerms(f Filter) []Filter {

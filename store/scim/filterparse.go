@@ -1,24 +1,26 @@
 package scim
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
-// ParseFilter parses the filter s for resources of the type t. It is a recursive
-// descent in one pass; l bounds length, and nodes and so depth (F75). Names and operators
-// compare case-insensitively (F65). Beyond RFC 7644 it takes:
+// ParseFilter parses the filter s (RFC 7644 §3.4.2.2) for resources of the type t, by
+// recursive descent in one pass. l bounds length and nodes, and so depth. Names and
+// operators compare case-insensitively. Beyond the grammar of the RFC it accepts:
 //
-//   - emails[value eq "x"] standing alone, which the grammar allows and many
-//     parsers forget;
-//   - emails eq "x" for emails.value eq "x" (F70), also on single complex
-//     attributes with a value, such as manager;
+//   - emails eq "x" for emails.value eq "x", as in the RFC's examples, also on single
+//     complex attributes with a value, such as manager;
 //   - emails[type eq "work"].value eq "x", which identity providers send, as
 //     emails[type eq "work" and value eq "x"];
 //   - parentheses within brackets, several spaces for one.
 //
-// Every error is 400 invalidFilter: bad syntax, an attribute the type does not
-// have (B128), a value or operator the attribute's type does not take (F69).
+// Every error is 400 invalidFilter: bad syntax, an attribute that the type does not have,
+// a value or operator that does not suit the type of the attribute.
 func ParseFilter(t *ResourceType, s string, l Limits) (Filter, *Error) {
 	if len(s) > l.FilterBytes {
-		return nil, Errorf(400, TypeInvalidFilter, "the filter is longer than %d bytes; ask with a shorter one", l.FilterBytes)
+		return nil, Errorf(400, TypeInvalidFilter, "the filter is longer than %d bytes; send a shorter one",
+			l.FilterBytes)
 	}
 	p := &filterParser{t: t, s: s, left: l.FilterNodes}
 	p.spaces()
@@ -40,14 +42,12 @@ type filterParser struct {
 	i      int
 	left   int        // nodes still allowed
 	parent *Attribute // inside brackets: the attribute whose sub-attributes are named
-	loose  bool       // bare words, missing spaces and strings for booleans are taken (F67)
-	notes  []string   // deviation codes met in loose mode, or that loose mode would take
+	loose  bool       // accept bare words, missing spaces and strings for booleans
+	notes  []string   // codes of the deviations that loose accepts or would accept
 }
 
 func (p *filterParser) fault(format string, args ...any) *Error {
-	e := Errorf(400, TypeInvalidFilter, format, args...)
-	e.Detail += Errorf(0, "", " (at character %d of the filter)", p.i+1).Detail
-	return e
+	return Errorf(400, TypeInvalidFilter, "%s (at character %d of the filter)", fmt.Sprintf(format, args...), p.i+1)
 }
 
 func (p *filterParser) spaces() bool {
@@ -67,34 +67,29 @@ func (p *filterParser) peek() byte {
 
 func (p *filterParser) node() *Error {
 	if p.left--; p.left < 0 {
-		return p.fault("the filter has too many expressions; ask with a simpler one")
+		return p.fault("the filter has too many expressions; send a simpler one")
 	}
 	return nil
 }
 
-func (p *filterParser) or() (Filter, *Error) {
-	f, err := p.and()
-	for err == nil && p.keyword("or") {
-		var next Filter
-		if next, err = p.and(); err == nil {
-			f = newOr(f, next)
+func (p *filterParser) or() (Filter, *Error)  { return p.chain("or", p.and, newOr) }
+func (p *filterParser) and() (Filter, *Error) { return p.chain("and", p.term, newAnd) }
+
+// chain parses what next parses, joined by word.
+func (p *filterParser) chain(
+	word string, next func() (Filter, *Error), join func(a, b Filter) Filter,
+) (Filter, *Error) {
+	f, err := next()
+	for err == nil && p.keyword(word) {
+		var more Filter
+		if more, err = next(); err == nil {
+			f = join(f, more)
 		}
 	}
 	return f, err
 }
 
-func (p *filterParser) and() (Filter, *Error) {
-	f, err := p.term()
-	for err == nil && p.keyword("and") {
-		var next Filter
-		if next, err = p.term(); err == nil {
-			f = newAnd(f, next)
-		}
-	}
-	return f, err
-}
-
-// keyword consumes " word " and reports whether it was there.
+// keyword reads " word " and reports whether it is there.
 func (p *filterParser) keyword(word string) bool {
 	start := p.i
 	if p.spaces() {
@@ -147,8 +142,8 @@ func (p *filterParser) group() (Filter, *Error) {
 	return f, nil
 }
 
-// word reads an attribute path. Dots and colons are judged against the schemas
-// later: the colon in "2.0:User" is no separator (F74).
+// word reads an attribute path. lookupRef splits it by the schemas, because the colon in
+// "2.0:User" is no separator (RFC 7644 §3.10).
 func (p *filterParser) word() string {
 	start := p.i
 	for p.i < len(p.s) && wordByte(p.s[p.i]) {
@@ -162,8 +157,8 @@ func wordByte(c byte) bool {
 		c == '.' || c == ':' || c == '$' || c == '-' || c == '_'
 }
 
-// expression parses what follows an attribute path: brackets, pr, or an operator
-// and a value.
+// expression parses what follows an attribute path: brackets, pr, or an operator and a
+// value.
 func (p *filterParser) expression(word string) (Filter, *Error) {
 	ref, err := p.attribute(word)
 	if err != nil {
@@ -202,7 +197,7 @@ func (p *filterParser) operator(ref AttrRef) (Filter, *Error) {
 	return p.compare(ref, CompareOp(op), value)
 }
 
-// valuePath parses the bracket of attr[filter], and .sub op value behind it.
+// valuePath parses the brackets of attr[filter], and .sub op value after them.
 func (p *filterParser) valuePath(ref AttrRef) (Filter, *Error) {
 	inner, err := p.bracket(ref)
 	if err != nil {
@@ -274,9 +269,9 @@ func (p *filterParser) attribute(word string) (AttrRef, *Error) {
 	return ref, nil
 }
 
-// lookupRef resolves [URN:]attr[.sub]. The URN is whichever known schema the
-// word starts with, so that no colon or dot of it is taken for a separator. A
-// bare extension URN gives a reference without Attr.
+// lookupRef resolves [URN:]attr[.sub]. The URN is that of the known schema that the word
+// starts with, so no colon or dot of it counts as a separator. The URN of an extension
+// alone gives a reference without Attr.
 func lookupRef(t *ResourceType, word string) (AttrRef, bool) {
 	schema, rest := cutURN(t, word)
 	var ref AttrRef
@@ -305,8 +300,8 @@ func lookupRef(t *ResourceType, word string) (AttrRef, bool) {
 	return ref, true
 }
 
-// cutURN splits a known schema URN off the front of word. Without one the schema
-// is nil and rest is word.
+// cutURN splits the URN of a known schema off the front of word. Without one the schema
+// is nil and the rest is word.
 func cutURN(t *ResourceType, word string) (*Schema, string) {
 	for _, s := range append([]*Schema{t.Schema}, t.Extensions...) {
 		n := len(s.ID)

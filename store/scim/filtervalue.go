@@ -2,8 +2,8 @@ package scim
 
 import "github.com/scimward/scimward/store/strictjson"
 
-// literal parses a compare value: a JSON string, number, true, false or null
-// (F67). Keywords are taken in any letter case.
+// literal parses a compare value: a JSON string, number, true, false or null (RFC 7644
+// §3.4.2.2). It accepts the keywords in any letter case.
 func (p *filterParser) literal() (any, *Error) {
 	c := p.peek()
 	switch {
@@ -18,12 +18,10 @@ func (p *filterParser) literal() (any, *Error) {
 		return p.numberOrWord()
 	}
 	word := p.bareWord()
-	switch foldName(word) {
-	case "true":
-		return true, nil
-	case "false":
-		return false, nil
-	case "null":
+	if b, ok := boolText(word); ok {
+		return b, nil
+	}
+	if equalName(word, "null") {
 		return nil, nil
 	}
 	return p.bare(word)
@@ -50,7 +48,7 @@ func (p *filterParser) bareWord() string {
 	return p.s[start:]
 }
 
-// bare takes an unquoted or single-quoted string where the mode allows it.
+// bare accepts an unquoted or single-quoted string if the mode allows it.
 func (p *filterParser) bare(word string) (any, *Error) {
 	if word == "" {
 		return nil, p.fault("a value is missing")
@@ -65,8 +63,8 @@ func (p *filterParser) bare(word string) (any, *Error) {
 	return word, nil
 }
 
-// compare checks operator and value against the attribute's type (F69) and
-// prepares what Match needs.
+// compare checks operator and value against the type of the attribute (RFC 7644
+// §3.4.2.2) and prepares what Match needs.
 func (p *filterParser) compare(ref AttrRef, op CompareOp, value any) (Filter, *Error) {
 	ref, err := p.comparable(ref)
 	if err != nil {
@@ -89,7 +87,7 @@ func (p *filterParser) compare(ref AttrRef, op CompareOp, value any) (Filter, *E
 	}
 }
 
-// comparable leads a bare complex attribute to its value (F70).
+// comparable completes a bare complex attribute by its sub-attribute value.
 func (p *filterParser) comparable(ref AttrRef) (AttrRef, *Error) {
 	leaf := ref.leaf()
 	if leaf.Type != typeComplex {
@@ -139,7 +137,7 @@ func (p *filterParser) compareText(f *Compare) (Filter, *Error) {
 	f.text = foldValue(leaf, s)
 	if isUserName(leaf) && (f.Op == OpEq || f.Op == OpNe) {
 		if _, err := FoldUserName(s); err != nil {
-			f.text = "\x00" // no user name is equal, in the index neither
+			f.text = "\x00" // equals no user name, as in the index
 		}
 	}
 	switch {
@@ -157,7 +155,7 @@ func ordered(op CompareOp) bool {
 	return op == OpGt || op == OpGe || op == OpLt || op == OpLe
 }
 
-// byTime reports whether op compares a dateTime as time; the others search its text.
+// byTime reports whether op compares a dateTime as a time; the others search its text.
 func byTime(op CompareOp) bool { return ordered(op) || op == OpEq || op == OpNe }
 
 // boolText reads a boolean that a client sent as text.

@@ -8,24 +8,25 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// FoldUserName prepares a userName for comparison and for its unique index with
-// the PRECIS profile UsernameCaseMapped (F19; RFC 7613 §3.2, now RFC 8265 §3.3):
-// two names are the same when they fold to the same string. It fails with 400
-// invalidValue on an empty name and on characters a user name may not have, such
-// as spaces and control characters.
+// FoldUserName prepares a userName for comparison and for its unique index with the
+// PRECIS profile UsernameCaseMapped (RFC 7644 §5, RFC 7613 §3.2, now RFC 8265 §3.3). Two
+// names are the same when they fold to the same string. The error is 400 invalidValue for
+// an empty name and for characters that a user name may not have, such as spaces and
+// control characters.
 func FoldUserName(s string) (string, *Error) {
 	if plainName(s) {
 		return foldName(s), nil
 	}
 	folded, err := precis.UsernameCaseMapped.String(s)
 	if err != nil || folded == "" {
-		return "", Errorf(400, TypeInvalidValue, "userName is empty or holds a character that a user name may not have, such as a space or a control character; send another userName")
+		return "", Errorf(400, TypeInvalidValue, "userName is empty or holds a character that a user name may not have, "+
+			"such as a space or a control character; send another userName")
 	}
 	return folded, nil
 }
 
-// plainName reports whether s is non-empty printable ASCII without a space, for
-// which the PRECIS profile lower-cases and nothing else.
+// plainName reports whether s is non-empty printable ASCII without a space. The PRECIS
+// profile only changes the letter case of such a name.
 func plainName(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] > '~' {
@@ -35,9 +36,9 @@ func plainName(s string) bool {
 	return s != ""
 }
 
-// FoldCase folds s for comparing values of attributes that are not caseExact
-// (F68): full Unicode case folding between two canonical compositions. Folding
-// a folded string gives the same string.
+// FoldCase folds s for comparing values of attributes that are not caseExact (RFC 7643
+// §7): full Unicode case folding between two canonical compositions. Folding a folded
+// string gives the same string.
 func FoldCase(s string) string {
 	if isASCII(s) {
 		return foldName(s)
@@ -64,8 +65,8 @@ func isASCII(s string) bool {
 
 func isUserName(a *Attribute) bool { return a.Name == "userName" && a.Uniqueness == "server" }
 
-// equalText reports whether two values of a are the same, without folding copies
-// of plain text.
+// equalText reports whether two values of a are the same. It makes no folded copies of
+// plain text.
 func equalText(a *Attribute, x, y string) bool {
 	switch {
 	case a.CaseExact:
@@ -80,8 +81,8 @@ func equalText(a *Attribute, x, y string) bool {
 	return foldValue(a, x) == foldValue(a, y)
 }
 
-// foldValue folds a string value of a for comparison with eq, co, sw and the
-// rest: exactly, as a user name, or case-insensitively.
+// foldValue folds a string value of a for comparison: not at all if a is caseExact, as a
+// user name, or case-insensitively.
 func foldValue(a *Attribute, s string) string {
 	if a.CaseExact {
 		return s

@@ -3,36 +3,25 @@ package scim
 import (
 	"cmp"
 	"math/big"
+	"slices"
 	"strings"
 )
 
 // Match implements [Filter].
 func (f *And) Match(t *ResourceType, o Object) bool {
-	for _, term := range f.Terms {
-		if !term.Match(t, o) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(f.Terms, func(term Filter) bool { return !term.Match(t, o) })
 }
 
 // Match implements [Filter].
 func (f *Or) Match(t *ResourceType, o Object) bool {
-	for _, term := range f.Terms {
-		if term.Match(t, o) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(f.Terms, func(term Filter) bool { return term.Match(t, o) })
 }
 
 // Match implements [Filter].
 func (f *Not) Match(t *ResourceType, o Object) bool { return !f.Term.Match(t, o) }
 
 // Match implements [Filter].
-func (f *Present) Match(_ *ResourceType, o Object) bool {
-	return f.Attr.any(o, func(v any) bool { return !emptyValue(v) })
-}
+func (f *Present) Match(_ *ResourceType, o Object) bool { return f.Attr.any(o, notEmpty) }
 
 // Match implements [Filter].
 func (f *ValuePath) Match(t *ResourceType, o Object) bool {
@@ -45,8 +34,7 @@ func (f *ValuePath) Match(t *ResourceType, o Object) bool {
 // Match implements [Filter].
 func (f *Compare) Match(_ *ResourceType, o Object) bool {
 	if f.Value == nil {
-		present := f.Attr.any(o, func(v any) bool { return !emptyValue(v) })
-		return present == (f.Op == OpNe)
+		return f.Attr.any(o, notEmpty) == (f.Op == OpNe)
 	}
 	assigned := false
 	found := f.Attr.any(o, func(v any) bool {
@@ -56,7 +44,7 @@ func (f *Compare) Match(_ *ResourceType, o Object) bool {
 	return found || f.Op == OpNe && !assigned
 }
 
-// any calls fn with every value the reference leads to in o until fn holds.
+// any calls fn with each value that the reference names in o, until fn returns true.
 func (r AttrRef) any(o Object, fn func(v any) bool) bool {
 	if r.URN != "" {
 		o, _ = asObject(o[r.URN])
@@ -65,12 +53,7 @@ func (r AttrRef) any(o Object, fn func(v any) bool) bool {
 	case nil:
 		return false
 	case []any:
-		for _, e := range v {
-			if r.visit(e, fn) {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(v, func(e any) bool { return r.visit(e, fn) })
 	default:
 		return r.visit(v, fn)
 	}
@@ -87,30 +70,23 @@ func (r AttrRef) visit(v any, fn func(v any) bool) bool {
 	return false
 }
 
-// emptyValue reports whether v has no content in the sense of pr (F73).
-func emptyValue(v any) bool {
+// notEmpty reports whether v has content in the sense of pr (RFC 7644 Table 3).
+func notEmpty(v any) bool {
 	switch v := v.(type) {
 	case nil:
-		return true
+		return false
 	case string:
-		return v == ""
+		return v != ""
 	case []any:
-		for _, e := range v {
-			if !emptyValue(e) {
-				return false
-			}
-		}
-		return true
+		return slices.ContainsFunc(v, notEmpty)
 	}
-	if o, ok := asObject(v); ok {
-		for _, e := range o {
-			if !emptyValue(e) {
-				return false
-			}
+	o, ok := asObject(v)
+	for _, e := range o {
+		if notEmpty(e) {
+			return true
 		}
-		return true
 	}
-	return false
+	return !ok
 }
 
 func (f *Compare) compare(v any) bool {
@@ -121,8 +97,8 @@ func (f *Compare) compare(v any) bool {
 	case string:
 		return f.compareString(v)
 	case int64, float64:
-		order, ok := compareNumbers(v, f.Value)
-		return ok && f.holds(order)
+		x, y := bigNumber(v), bigNumber(f.Value)
+		return y != nil && f.holds(x.Cmp(y))
 	}
 	return false
 }
@@ -153,7 +129,7 @@ func (f *Compare) compareString(v string) bool {
 	}
 }
 
-// holds judges an order as cmp.Compare gives it.
+// holds reports whether the operator accepts an order, as cmp.Compare returns it.
 func (f *Compare) holds(order int) bool {
 	switch f.Op {
 	case OpEq:
@@ -173,15 +149,8 @@ func (f *Compare) holds(order int) bool {
 	}
 }
 
-// compareNumbers compares exactly: an int64 may not fit into a float64.
-func compareNumbers(a, b any) (order int, ok bool) {
-	x, y := bigNumber(a), bigNumber(b)
-	if x == nil || y == nil {
-		return 0, false
-	}
-	return x.Cmp(y), true
-}
-
+// bigNumber returns a number exactly, as an int64 may not fit into a float64; nil if v is
+// none.
 func bigNumber(v any) *big.Float {
 	switch v := v.(type) {
 	case int64:

@@ -35,7 +35,7 @@ const (
 	DevDottedKey         = "DOTTED_KEY"          // "name.givenName" as a key of a path-less value
 	DevURNKey            = "URN_KEY"             // "urn:…:User:department" as such a key
 	DevFilterKey         = "FILTER_KEY"          // "emails[type eq \"work\"].value" as such a key
-	DevRemoveValueArray  = "REMOVE_VALUE_ARRAY"  // remove of a multi-valued attribute with a value: removes the listed ones
+	DevRemoveValueArray  = "REMOVE_VALUE_ARRAY"  // remove of a multi-valued attribute with values: removes these
 	DevRemoveValue       = "REMOVE_VALUE"        // remove of something else with a value, which is ignored
 	DevMemberObject      = "MEMBER_OBJECT"       // one member as an object, not in an array
 	DevMemberString      = "MEMBER_STRING"       // a member as a bare id

@@ -1,20 +1,20 @@
 package scim
 
-// Normalize judges the body of a POST or PUT and returns the resource it
-// describes, without changing o:
+// Normalize checks the body of a POST or PUT and returns the resource that it describes.
+// It does not change o:
 //
-//   - schemas must be a non-empty array of URNs of t, each once, the core one among
-//     them (F2); the result has no schemas, [Schemas] derives it (F3);
-//   - names are spelled as in the schema (F4), extension attributes sit under
-//     their URN, null, [] and empty objects are gone (F9);
-//   - types are checked (F11), userName can be prepared (F19), at most one value
-//     is primary (F17), equal values stand once (F18);
-//   - readOnly attributes (id, meta, groups) are ignored (F6, F8, F14, F32);
-//   - unknown attributes and password are 400 invalidSyntax unless m says
-//     otherwise (B124, B58); missing required attributes are 400 invalidValue (F33).
+//   - schemas must be a non-empty array of URNs of t, each once, with the core one (RFC
+//     7643 §3). The result has no schemas: [Schemas] derives it;
+//   - names are spelled as in the schema, extension attributes are under their URN, null,
+//     [] and empty objects are dropped (RFC 7643 §2.1, §2.5);
+//   - values have the type of the attribute (RFC 7643 §2.3), userName can be folded, at
+//     most one value is primary, equal values appear once (RFC 7643 §2.4);
+//   - readOnly attributes (id, meta, groups) are ignored (RFC 7644 §3.3);
+//   - unknown attributes and password are 400 invalidSyntax unless m says otherwise;
+//     missing required attributes are 400 invalidValue (RFC 7644 Table 9).
 //
-// A missing active is left to the caller: true on create (F35), kept on PUT (F39).
-// The deviations met so far are returned with an error too.
+// If active is missing, the caller decides: true on create, unchanged on PUT. Normalize
+// returns the deviations that it found with an error too.
 func Normalize(t *ResourceType, o Object, m Mode) (Object, []Deviation, *Error) {
 	n := &normalizer{t: t, m: m, op: -1}
 	out, err := n.body(o)
@@ -29,12 +29,12 @@ func (n *normalizer) body(o Object) (Object, *Error) {
 	sawSchemas := false
 	seen := make(map[string]bool, len(o))
 	for _, key := range o.keys() {
-		if folded := foldName(key); seen[folded] {
-			return nil, Errorf(400, TypeInvalidSyntax, "attribute %s appears twice, letter case aside", quoteShort(key))
-		} else {
-			seen[folded] = true
+		folded := foldName(key)
+		if seen[folded] {
+			return nil, Errorf(400, TypeInvalidSyntax, "attribute %s appears twice", quoteShort(key))
 		}
-		if equalName(key, "schemas") {
+		seen[folded] = true
+		if folded == "schemas" {
 			sawSchemas = true
 			if err := n.schemas(o[key]); err != nil {
 				return nil, err
@@ -101,10 +101,11 @@ func (n *normalizer) extension(out Object, e *Schema, key string, v any) *Error 
 }
 
 func (n *normalizer) schemasFault() *Error {
-	return Errorf(400, TypeInvalidSyntax, `schemas must be an array that holds %q, and the URNs of the extensions used, each once`, n.t.Schema.ID)
+	return Errorf(400, TypeInvalidSyntax, "schemas must be an array of %q and the URNs of the extensions used, each once",
+		n.t.Schema.ID)
 }
 
-// schemas judges the schemas attribute (F2, F34). Order says nothing.
+// schemas checks the schemas attribute (RFC 7643 §3). The order has no meaning.
 func (n *normalizer) schemas(v any) *Error {
 	list, ok := v.([]any)
 	if !ok || len(list) == 0 {
@@ -123,7 +124,8 @@ func (n *normalizer) schemas(v any) *Error {
 		}
 		n.note(DevUnknownSchema)
 		if !n.m.IgnoreUnknown {
-			return Errorf(400, TypeInvalidSyntax, "schemas names %s, which %s does not have; leave it out", quoteShort(urn), n.t.Name)
+			return Errorf(400, TypeInvalidSyntax, "schemas names %s, which %s does not have; leave it out",
+				quoteShort(urn), n.t.Name)
 		}
 	}
 	if !seen[foldName(n.t.Schema.ID)] && !n.m.IgnoreUnknown {
@@ -132,11 +134,11 @@ func (n *normalizer) schemas(v any) *Error {
 	return nil
 }
 
-// checkComplete judges a whole resource: required attributes, and the userName.
+// checkComplete checks the required attributes and the userName of a whole resource.
 func checkComplete(t *ResourceType, o Object) *Error {
 	for i := range t.Schema.Attributes {
 		a := &t.Schema.Attributes[i]
-		if a.Required && emptyValue(o[a.Name]) {
+		if a.Required && !notEmpty(o[a.Name]) {
 			return Errorf(400, TypeInvalidValue, "%s is required and must not be empty", a.Name)
 		}
 	}
@@ -148,8 +150,8 @@ func checkComplete(t *ResourceType, o Object) *Error {
 	return nil
 }
 
-// Schemas returns the schemas attribute of o: the core URN and that of every
-// extension o has attributes of (F3).
+// Schemas returns the schemas attribute of o: the core URN and that of every extension of
+// which o has attributes (RFC 7643 §3).
 func Schemas(t *ResourceType, o Object) []any {
 	urns := []any{t.Schema.ID}
 	for _, e := range t.Extensions {

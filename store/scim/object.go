@@ -5,42 +5,34 @@ import (
 	"slices"
 )
 
-// Object is a SCIM JSON object. Values are string, bool, int64, float64, Object
-// and []any of these; a null is never stored (F9), though a body just decoded
-// still holds nil where it said null. After normalisation attribute names are
-// those of the schema, and extension attributes sit under their URN.
+// Object is a SCIM JSON object. Values are string, bool, int64, float64, Object and []any
+// of these. Only a body as [DecodeObject] returns it has nil, where the body has null.
+// After normalisation attribute names are those of the schema, and extension attributes
+// are under their URN.
 type Object map[string]any
 
 // String returns the string attribute name, "" when it is unassigned.
 func (o Object) String(name string) string {
-	s, ok := o[name].(string)
-	if !ok {
-		return ""
-	}
+	s, _ := o[name].(string)
 	return s
 }
 
 // Bool returns the boolean attribute name, def when it is unassigned.
 func (o Object) Bool(name string, def bool) bool {
-	b, ok := o[name].(bool)
-	if !ok {
-		return def
+	if b, ok := o[name].(bool); ok {
+		return b
 	}
-	return b
+	return def
 }
 
 // Strings returns sub of every element of the multi-valued attribute name.
 func (o Object) Strings(name, sub string) []string {
-	elems, ok := o[name].([]any)
-	if !ok {
-		return nil
-	}
+	elems, _ := o[name].([]any)
 	var out []string
 	for _, e := range elems {
-		if m, ok := e.(Object); ok {
-			if s := m.String(sub); s != "" {
-				out = append(out, s)
-			}
+		m, _ := e.(Object)
+		if s := m.String(sub); s != "" {
+			out = append(out, s)
 		}
 	}
 	return out
@@ -75,7 +67,7 @@ func cloneValue(v any) any {
 	}
 }
 
-// asObject returns v as an Object; callers outside the decoder may hold the plain map type.
+// asObject returns v as an Object. Callers may use the plain map type.
 func asObject(v any) (Object, bool) {
 	switch v := v.(type) {
 	case Object:

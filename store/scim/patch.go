@@ -9,7 +9,7 @@ type RawOp struct {
 	HasValue bool // true for an explicit null too
 }
 
-// OpKind is what an operation does. The zero value does nothing and is refused.
+// OpKind is what an operation does. The zero value is refused.
 type OpKind string
 
 // The operations of RFC 7644 §3.5.2.
@@ -19,8 +19,8 @@ const (
 	OpReplace OpKind = "replace"
 )
 
-// Op is one canonical operation. Operations come from [Canonicalize], which has
-// checked path and value against the schema.
+// Op is one canonical operation. [Canonicalize] makes it, after checking path and value
+// against the schema.
 type Op struct {
 	Kind     OpKind
 	Path     Path
@@ -29,13 +29,12 @@ type Op struct {
 	HasValue bool   // false with OpRemove
 	Raw      int    // index of the operation it comes from
 	build    bool   // Mode.BuildMissing
-	lax      bool   // a filter without a match is success
+	lax      bool   // succeed if the filter matches nothing
 }
 
-// DecodePatch reads the PatchOp message o as [DecodeObject] returned it (F80).
-// Errors are 400 invalidSyntax, or 413 for more operations than l allows. Unknown
-// keys are refused: a misspelt "value" would turn a removal of one member into a
-// removal of all.
+// DecodePatch reads the PatchOp message o (RFC 7644 §3.5.2), as [DecodeObject] returns it.
+// Errors are 400 invalidSyntax, or 413 for more operations than l allows. It refuses
+// unknown keys: with a misspelt "value", a removal of one member would remove all.
 func DecodePatch(o Object, l Limits) ([]RawOp, *Error) {
 	var list []any
 	var urns, ops bool
@@ -109,7 +108,7 @@ func decodeOp(v any) (RawOp, *Error) {
 	return r, nil
 }
 
-// inOp says which operation an error is about, counted from 1 as people do.
+// inOp adds the number of the operation, from 1, to an error.
 func inOp(i int, err *Error) *Error {
 	return Errorf(err.Status, err.Type, "operation %d: %s", i+1, err.Detail)
 }

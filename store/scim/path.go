@@ -1,15 +1,15 @@
 package scim
 
-// Path is the target of a PATCH operation (RFC 7644 §3.5.2) with the spelling of
-// the schema. The zero Path is no target.
+// Path is the target of a PATCH operation (RFC 7644 §3.5.2), with the spelling of the
+// schema. The zero Path is no target.
 //
 //	members                                   Attr
 //	name.givenName                            Attr, Sub
 //	emails[type eq "work"].value              Attr, Filter, Sub
 //	urn:…:enterprise:2.0:User:department      URN, Attr
-//	urn:…:enterprise:2.0:User                 URN: the whole extension (F96)
+//	urn:…:enterprise:2.0:User                 URN: the whole extension
 type Path struct {
-	URN    string // of an extension; the URN of the core schema is never kept
+	URN    string // of an extension; "" for the core schema
 	Attr   string // "" for a whole extension
 	Sub    string // "" for the attribute itself
 	Filter Filter // of the elements of Attr; nil without brackets
@@ -30,7 +30,7 @@ func (p Path) String() string {
 	return s
 }
 
-// target names the top-level attribute, with the URN where it is an extension's.
+// target names the top-level attribute, with the URN of its extension if it has one.
 func (p Path) target() string {
 	switch {
 	case p.URN == "":
@@ -41,10 +41,10 @@ func (p Path) target() string {
 	return p.URN + ":" + p.Attr
 }
 
-// ParsePath parses a PATCH path for resources of the type t. Names and URNs
-// compare case-insensitively; the URN of the core schema may stand before a core
-// attribute. Errors are 400 invalidPath, or invalidFilter for what stands in
-// brackets (F95). Length and filter are bounded as by [DefaultLimits].
+// ParsePath parses a PATCH path for resources of the type t. Names and URNs compare
+// case-insensitively; the URN of the core schema may precede a core attribute. Errors are
+// 400 invalidPath, or invalidFilter for the part in brackets (RFC 7644 Table 9).
+// [DefaultLimits] bounds length and filter.
 func ParsePath(t *ResourceType, s string) (Path, *Error) {
 	p, _, err := parsePath(t, s, false)
 	return p, err
@@ -54,7 +54,7 @@ func pathFault(s, what string) *Error {
 	return Errorf(400, TypeInvalidPath, "path %s: %s", quoteShort(s), what)
 }
 
-// quoteShort quotes client text for a detail without letting it grow.
+// quoteShort quotes client text for a detail, cut to a bounded length.
 func quoteShort(s string) string {
 	const most = 80
 	runes := 0
@@ -67,9 +67,9 @@ func quoteShort(s string) string {
 	return string(appendString(nil, s))
 }
 
-// parsePath parses s and names the deviations of its spelling from Path.String.
-// loose takes bare filter values and extension attributes without their URN; the
-// deviations are named even where a strict parse fails on them.
+// parsePath parses s and names the deviations of its spelling from Path.String. loose
+// accepts bare filter values and extension attributes without their URN; parsePath names
+// these deviations even if it refuses them.
 func parsePath(t *ResourceType, s string, loose bool) (Path, []string, *Error) {
 	l := DefaultLimits()
 	if len(s) > l.FilterBytes {
@@ -131,7 +131,7 @@ func (p *filterParser) pathFilter(path *Path, ref AttrRef) *Error {
 	return nil
 }
 
-// spelling compares the text of a path, its core URN aside, with the canonical one.
+// spelling compares the text of a path, without its core URN, with the canonical one.
 func spelling(p Path, ref AttrRef, word, s string) []string {
 	var notes []string
 	if p.Filter != nil {
@@ -156,8 +156,8 @@ func spelling(p Path, ref AttrRef, word, s string) []string {
 	return notes
 }
 
-// withoutURN looks for an extension attribute that a client named without its
-// URN, such as manager.
+// withoutURN finds an extension attribute that a client names without its URN, such as
+// manager.
 func withoutURN(t *ResourceType, word string) (AttrRef, bool) {
 	for _, e := range t.Extensions {
 		if ref, ok := lookupRef(t, e.ID+":"+word); ok && word != "" {
@@ -175,5 +175,6 @@ func unknownPath(t *ResourceType, s, word string) *Error {
 }
 
 func passwordFault() *Error {
-	return Errorf(400, TypeInvalidSyntax, "password is not supported: credentials are never provisioned over SCIM; leave it out")
+	return Errorf(400, TypeInvalidSyntax, "password is not supported: "+
+		"credentials are never provisioned over SCIM; leave it out")
 }

@@ -1,14 +1,16 @@
 package scim
 
-// Project returns o as a response shows it (RFC 7644 §3.9, RFC 7643 §7 returned,
-// F12, F58): with attributes only the named and the always-returned ones,
-// otherwise all but those excluded and those returned on request only. Names may
-// be sub-attributes ("name.givenName"), carry a URN, be an extension's URN, and are
-// case-insensitive; unknown ones are ignored. Never-returned attributes are left
-// out, and so is an extension with nothing left, together with its URN in schemas. o
-// is not changed; the result may share values with it.
+import "slices"
+
+// Project returns o as a response shows it (RFC 7644 §3.9, RFC 7643 §7). With attributes
+// it shows only the named ones and those that are always returned; without, all but the
+// excluded ones and those returned on request only. Names are case-insensitive. They may
+// be sub-attributes ("name.givenName"), have a URN, or be the URN of an extension; unknown
+// ones are ignored. Attributes that are never returned are left out, and so is an
+// extension of which nothing is left, with its URN in schemas. Project does not change o;
+// the result may share values with it.
 func Project(t *ResourceType, o Object, attributes, excluded []string) Object {
-	p := projection{t: t, only: len(attributes) > 0, named: selectNames(t, attributes), dropped: selectNames(t, excluded)}
+	p := newProjection(t, attributes, excluded)
 	out := p.attributes("", t.Schema.Attributes, o, Object{})
 	out = p.attributes("", commonType(), o, out)
 	for _, e := range t.Extensions {
@@ -21,23 +23,23 @@ func Project(t *ResourceType, o Object, attributes, excluded []string) Object {
 	return out
 }
 
-// Wants reports whether a response shows anything of the top-level attribute name
-// of t, so that members need not be read when they are not asked for (F59). name
-// has the form of [Op.Target]. An unknown name is not wanted.
+// Wants reports whether a response shows anything of the top-level attribute name of t,
+// so that the store need not read members that nobody asks for. name has the form of
+// [Op.Target]. The answer for an unknown name is no.
 func Wants(t *ResourceType, attributes, excluded []string, name string) bool {
 	ref, ok := lookupRef(t, name)
 	if !ok || ref.def == nil {
 		return false
 	}
-	p := projection{t: t, only: len(attributes) > 0, named: selectNames(t, attributes), dropped: selectNames(t, excluded)}
-	return p.keeps(ref.URN, ref.def)
+	return newProjection(t, attributes, excluded).keeps(ref.URN, ref.def)
 }
 
-// nameKey is an attribute by canonical names. Attr "" is a whole extension, Sub ""
-// a whole attribute.
+// nameKey names an attribute canonically. Without attr it is a whole extension, without
+// sub a whole attribute.
 type nameKey struct{ urn, attr, sub string }
 
-// nameSet holds the selected names, and under any which attributes have a selected sub-attribute.
+// nameSet is the selected names. any has each attribute that is selected or has a selected
+// sub-attribute.
 type nameSet struct{ all, any map[nameKey]bool }
 
 func selectNames(t *ResourceType, names []string) nameSet {
@@ -53,7 +55,7 @@ func selectNames(t *ResourceType, names []string) nameSet {
 	return s
 }
 
-// whole reports whether the attribute itself, or all of its extension, is selected.
+// whole reports whether the attribute itself or its whole extension is selected.
 func (s nameSet) whole(urn, attr string) bool {
 	return s.all[nameKey{urn, attr, ""}] || urn != "" && s.all[nameKey{urn, "", ""}]
 }
@@ -64,21 +66,22 @@ type projection struct {
 	named, dropped nameSet
 }
 
+func newProjection(t *ResourceType, attributes, excluded []string) projection {
+	return projection{t, len(attributes) > 0, selectNames(t, attributes), selectNames(t, excluded)}
+}
+
 // keeps reports whether anything of a is shown.
 func (p projection) keeps(urn string, a *Attribute) bool {
-	whole := p.named.whole(urn, a.Name)
+	named := p.named.whole(urn, a.Name) || p.named.any[nameKey{urn, a.Name, ""}]
 	switch a.Returned {
 	case retAlways:
 		return true
 	case retNever:
 		return false
 	case retRequest:
-		return whole || p.named.any[nameKey{urn, a.Name, ""}]
+		return named
 	}
-	if p.dropped.whole(urn, a.Name) {
-		return false
-	}
-	return !p.only || whole || p.named.any[nameKey{urn, a.Name, ""}]
+	return (named || !p.only) && !p.dropped.whole(urn, a.Name)
 }
 
 func (p projection) attributes(urn string, list []Attribute, o, out Object) Object {
@@ -98,8 +101,8 @@ func (p projection) attributes(urn string, list []Attribute, o, out Object) Obje
 	return out
 }
 
-// subAttributes projects a complex value, or each element of one; nil when
-// nothing is left.
+// subAttributes projects a complex value or each element of a list; nil when nothing is
+// left.
 func (p projection) subAttributes(urn string, a *Attribute, v any) any {
 	if list, ok := v.([]any); ok {
 		kept := make([]any, 0, len(list))
@@ -143,19 +146,15 @@ func (p projection) keepsSub(key nameKey, sub *Attribute, all bool) bool {
 	return (all || p.named.all[key]) && !p.dropped.all[key]
 }
 
-// schemas takes the URNs of extensions that are not shown out of schemas.
+// schemas removes the URNs of extensions that out does not show from its schemas.
 func (p projection) schemas(o, out Object) {
 	list, ok := o["schemas"].([]any)
 	if !ok {
 		return
 	}
-	kept := make([]any, 0, len(list))
-	for _, urn := range list {
+	out["schemas"] = slices.DeleteFunc(slices.Clone(list), func(urn any) bool {
 		s, _ := urn.(string)
-		if e := p.t.Extension(s); e != nil && out[e.ID] == nil {
-			continue
-		}
-		kept = append(kept, urn)
-	}
-	out["schemas"] = kept
+		e := p.t.Extension(s)
+		return e != nil && out[e.ID] == nil
+	})
 }

@@ -8,21 +8,21 @@ import (
 	"unicode/utf8"
 )
 
-// Query is a list or read request's query (RFC 7644 §3.4.2, §3.9).
+// Query is the query of a list or read request (RFC 7644 §3.4.2, §3.9).
 type Query struct {
 	Filter     Filter   // nil without a filter
-	StartIndex int      // 1-based, at least 1 (F52)
-	Count      int      // at least 0; meaningless without HasCount (F54)
+	StartIndex int      // from 1
+	Count      int      // at least 0; no meaning without HasCount
 	HasCount   bool     // false: the server chooses the page size
-	Attributes []string // as sent, trimmed; nil where absent or empty
+	Attributes []string // as sent, trimmed; nil if absent or empty
 	Excluded   []string // never together with Attributes
 }
 
-// ParseQuery reads raw, the part of a request target behind '?', still
-// percent-encoded. Parameter names compare case-insensitively; a known one twice
-// is refused (Q1), unknown ones are ignored (F62), sortBy among them: sorting is not
-// supported (F57). Errors are 400: invalidFilter, invalidValue for a count or startIndex that
-// is no integer, invalidSyntax for the rest.
+// ParseQuery reads raw, the part of a request target after '?', still percent-encoded.
+// Parameter names compare case-insensitively. It refuses a known one that appears twice
+// and ignores unknown ones (RFC 7644 §3.4.2), also sortBy: sorting is not supported.
+// Errors are 400: invalidFilter, invalidValue for a count or startIndex that is no
+// integer, invalidSyntax for the rest.
 func ParseQuery(t *ResourceType, raw string, l Limits) (Query, *Error) {
 	q := Query{StartIndex: 1}
 	params, err := queryParams(raw, l)
@@ -53,14 +53,14 @@ func ParseQuery(t *ResourceType, raw string, l Limits) (Query, *Error) {
 		return q, err
 	}
 	if q.Attributes != nil && q.Excluded != nil {
-		return q, Errorf(400, TypeInvalidValue, "attributes and excludedAttributes exclude each other; send one of them")
+		return q, Errorf(400, TypeInvalidValue, "send either attributes or excludedAttributes, not both")
 	}
 	return q, nil
 }
 
 // queryParams returns the known parameters by folded name.
 func queryParams(raw string, l Limits) (map[string]string, *Error) {
-	// A percent escape takes three bytes; the rest is room for the other parameters.
+	// A percent escape has three bytes; the rest is room for the other parameters.
 	if most := 3*l.FilterBytes + 8<<10; len(raw) > most {
 		return nil, Errorf(400, TypeInvalidSyntax, "the query is longer than %d bytes", most)
 	}
@@ -87,7 +87,8 @@ func queryParams(raw string, l Limits) (map[string]string, *Error) {
 	return known, nil
 }
 
-// queryInt reads a decimal integer; what does not fit is cut to the nearest that does.
+// queryInt reads a decimal integer. It replaces one that is too large or negative by the
+// nearest allowed one (RFC 7644 §3.4.2.4).
 func queryInt(name, text string) (int, *Error) {
 	number := strings.TrimPrefix(text, "-")
 	if number == "" || strings.Trim(number, "0123456789") != "" {

@@ -15,8 +15,8 @@ const (
 )
 
 // Attribute is the definition of an attribute or sub-attribute (RFC 7643 §7).
-// Every field is set in the schemas of this package: a discovery client may rely
-// on each characteristic being stated (design: dialects §2.6).
+// The schemas of this package set every field, because a discovery client may expect each
+// characteristic.
 type Attribute struct {
 	Name            string
 	Type            string // "string", "boolean", "decimal", "integer", "dateTime", "reference", "binary", "complex"
@@ -29,7 +29,7 @@ type Attribute struct {
 	Description     string
 	CanonicalValues []string
 	ReferenceTypes  []string
-	SubAttributes   []Attribute // Type "complex" only; never complex themselves (F11)
+	SubAttributes   []Attribute // Type "complex" only; never complex themselves (RFC 7643 §2.3.8)
 }
 
 // sub returns the sub-attribute called name in any letter case, or nil.
@@ -46,12 +46,13 @@ type Schema struct {
 	Attributes  []Attribute
 }
 
-// Attribute returns the attribute called name in any letter case (F4), or nil.
+// Attribute returns the attribute called name in any letter case (RFC 7643 §2.1),
+// or nil.
 func (s *Schema) Attribute(name string) *Attribute { return findAttribute(s.Attributes, name) }
 
 // ResourceType is a kind of resource, its endpoint and its schemas (RFC 7643 §6).
 type ResourceType struct {
-	ID          string // equal to Name (B122)
+	ID          string // equal to Name
 	Name        string // "User"
 	Endpoint    string // "Users", without a slash
 	Description string
@@ -69,8 +70,8 @@ func (t *ResourceType) Extension(urn string) *Schema {
 	return nil
 }
 
-// attribute returns the core or common attribute called name, or nil. Common
-// attributes belong to every resource (RFC 7643 §3.1) and to no schema.
+// attribute returns the core or common attribute called name, or nil. Common attributes
+// belong to every resource (RFC 7643 §3.1) and to no schema.
 func (t *ResourceType) attribute(name string) *Attribute {
 	if a := t.Schema.Attribute(name); a != nil {
 		return a
@@ -78,8 +79,8 @@ func (t *ResourceType) attribute(name string) *Attribute {
 	return findAttribute(commonType(), name)
 }
 
-// resolve finds the attribute and sub-attribute that canonical names mean; nil
-// where there is none. An empty attr with a URN is the whole extension.
+// resolve returns the attribute and sub-attribute of canonical names, nil for one that
+// does not exist. An empty attr with a URN is the whole extension.
 func (t *ResourceType) resolve(urn, attr, sub string) (a, s *Attribute) {
 	if urn == "" {
 		a = t.attribute(attr)
@@ -101,41 +102,24 @@ func findAttribute(list []Attribute, name string) *Attribute {
 	return nil
 }
 
-// foldName folds an attribute name, URN or keyword. Only ASCII letters fold:
-// under Unicode folding "uſerName" would become another spelling of userName.
-func foldName(s string) string {
-	for i := range len(s) {
-		if c := s[i]; c >= 'A' && c <= 'Z' {
-			return foldNameSlow(s, i)
-		}
-	}
-	return s
-}
+// foldName folds an attribute name, URN or keyword. Only ASCII letters fold: under Unicode
+// folding "uſerName" would become another spelling of userName.
+func foldName(s string) string { return strings.Map(lower[rune], s) }
 
-func foldNameSlow(s string, from int) string {
-	var b strings.Builder
-	b.Grow(len(s))
-	b.WriteString(s[:from])
-	for i := from; i < len(s); i++ {
-		b.WriteByte(lowerByte(s[i]))
-	}
-	return b.String()
-}
-
-func lowerByte(c byte) byte {
+func lower[C byte | rune](c C) C {
 	if c >= 'A' && c <= 'Z' {
 		return c + ('a' - 'A')
 	}
 	return c
 }
 
-// equalName compares names and URNs (F4), ASCII case-insensitively.
+// equalName compares names and URNs as foldName does.
 func equalName(a, b string) bool {
 	if len(a) != len(b) {
 		return false
 	}
 	for i := range len(a) {
-		if lowerByte(a[i]) != lowerByte(b[i]) {
+		if lower(a[i]) != lower(b[i]) {
 			return false
 		}
 	}

@@ -1,6 +1,9 @@
 package scim
 
-import "sync"
+import (
+	"cmp"
+	"sync"
+)
 
 const (
 	mutReadOnly  = "readOnly"
@@ -60,47 +63,45 @@ func completeSchema(s *Schema) *Schema {
 	return s
 }
 
-// complete writes the defaults of RFC 7643 §2.2 into the fields the tables leave
-// out. Binary values are compared exactly (design: dialects §2.6).
+// complete writes the defaults of RFC 7643 §2.2 into the fields that the tables leave out.
+// Binary values and references compare exactly (RFC 7643 §2.3.6, §2.3.7).
 func complete(list []Attribute) []Attribute {
 	for i := range list {
 		a := &list[i]
 		if len(a.SubAttributes) > 0 {
 			a.Type = typeComplex
 		}
-		a.Type = orElse(a.Type, typeString)
-		a.Mutability = orElse(a.Mutability, mutReadWrite)
-		a.Returned = orElse(a.Returned, retDefault)
-		a.Uniqueness = orElse(a.Uniqueness, "none")
+		a.Type = cmp.Or(a.Type, typeString)
+		a.Mutability = cmp.Or(a.Mutability, mutReadWrite)
+		a.Returned = cmp.Or(a.Returned, retDefault)
+		a.Uniqueness = cmp.Or(a.Uniqueness, "none")
 		a.CaseExact = a.CaseExact || a.Type == typeBinary || a.Type == typeReference
 		complete(a.SubAttributes)
 	}
 	return list
 }
 
-func orElse(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
-}
-
-// commonAttributes are those of every resource (RFC 7643 §3.1) that no schema
-// lists. externalId is listed by the schemas here, which §3.1 allows and B42 asks.
+// commonAttributes are those of every resource (RFC 7643 §3.1) that no schema lists. The
+// schemas here list externalId, which the same section allows.
 func commonAttributes() []Attribute {
 	return []Attribute{
-		{Name: "schemas", Type: typeReference, MultiValued: true, Required: true, Mutability: mutReadOnly, Returned: retAlways, Description: "URNs of the schemas of the resource."},
-		{Name: "id", CaseExact: true, Mutability: mutReadOnly, Returned: retAlways, Uniqueness: "server", Description: "Identifier given by the service."},
+		{Name: "schemas", Type: typeReference, MultiValued: true, Required: true, Mutability: mutReadOnly,
+			Returned: retAlways, Description: "URNs of the schemas of the resource."},
+		{Name: "id", CaseExact: true, Mutability: mutReadOnly, Returned: retAlways, Uniqueness: "server",
+			Description: "Identifier given by the service."},
 		{Name: "meta", Mutability: mutReadOnly, Description: "Metadata of the resource.", SubAttributes: []Attribute{
 			{Name: "resourceType", CaseExact: true, Mutability: mutReadOnly, Description: "Name of the resource type."},
 			{Name: "created", Type: typeDateTime, Mutability: mutReadOnly, Description: "When the resource was created."},
-			{Name: "lastModified", Type: typeDateTime, Mutability: mutReadOnly, Description: "When the resource was last changed."},
+			{Name: "lastModified", Type: typeDateTime, Mutability: mutReadOnly,
+				Description: "When the resource was last changed."},
 			{Name: "location", Type: typeReference, Mutability: mutReadOnly, Description: "URL of the resource."},
-			{Name: "version", CaseExact: true, Mutability: mutReadOnly, Description: "Version of the resource, equal to its ETag."},
+			{Name: "version", CaseExact: true, Mutability: mutReadOnly,
+				Description: "Version of the resource, equal to its ETag."},
 		}},
 	}
 }
 
 func externalID() Attribute {
-	return Attribute{Name: "externalId", CaseExact: true, Description: "Identifier of the resource as the identity service defines it."}
+	return Attribute{Name: "externalId", CaseExact: true,
+		Description: "Identifier of the resource as the identity service defines it."}
 }

@@ -8,14 +8,13 @@ import (
 	"time"
 )
 
-// typeFault is 400 invalidValue for the attribute called name (F11, F95).
+// typeFault is 400 invalidValue for the attribute called name (RFC 7644 Table 9).
 func typeFault(name, want string) *Error {
 	return Errorf(400, TypeInvalidValue, "%s must be %s", name, want)
 }
 
-// value normalises what a client sent for the whole attribute a; name is how
-// details call it. A nil result is "unassigned": null, [] and {} are the same
-// state (F9).
+// value normalises what a client sent for the whole attribute a; details call it name. A
+// nil result means unassigned, as null, [] and {} all do (RFC 7643 §2.5).
 func (n *normalizer) value(a *Attribute, name string, v any) (any, *Error) {
 	if v == nil {
 		return nil, nil
@@ -40,8 +39,8 @@ func (n *normalizer) single(a *Attribute, name string, v any) (any, *Error) {
 	return n.simple(a, name, v)
 }
 
-// elements normalises a multi-valued attribute. A single member is wrapped in
-// every mode, as it can mean one thing only.
+// elements normalises a multi-valued attribute. It wraps a single member in every mode,
+// because a member outside an array has one meaning only.
 func (n *normalizer) elements(a *Attribute, name string, v any) (any, *Error) {
 	list, ok := v.([]any)
 	if !ok {
@@ -96,7 +95,7 @@ func (n *normalizer) element(a *Attribute, name string, v any) (any, *Error) {
 	return n.member(name, e)
 }
 
-// member checks what a member must have (B78).
+// member checks what a member must have (IL1 §3.3.3).
 func (n *normalizer) member(name string, v any) (any, *Error) {
 	o, _ := asObject(v)
 	if o.String("value") == "" {
@@ -118,15 +117,16 @@ func (n *normalizer) isMembers(a *Attribute) bool {
 	return a.Name == "members" && n.t.Name == "Group"
 }
 
-// noteNull reports a null inside a PATCH value; in a body null is plain SCIM (F9).
+// noteNull reports a null inside a PATCH value; in a body null is plain SCIM (RFC 7643
+// §2.5).
 func (n *normalizer) noteNull() {
 	if n.patching() {
 		n.note(DevNullDropped)
 	}
 }
 
-// complex normalises a complex value: sub-attributes get their names, readOnly
-// ones and nulls go.
+// complex normalises a complex value: it spells sub-attributes as in the schema and drops
+// readOnly ones and nulls.
 func (n *normalizer) complex(a *Attribute, name string, v any) (any, *Error) {
 	o, ok := asObject(v)
 	if !ok {
@@ -174,7 +174,7 @@ func (n *normalizer) subValue(out Object, sub *Attribute, name, key string, v an
 	return err
 }
 
-// complexFromText takes a bare id or "" for a complex value in a coercing mode.
+// complexFromText accepts a bare id or "" for a complex value if the mode coerces.
 func (n *normalizer) complexFromText(a *Attribute, name string, v any) (o Object, unset bool, err *Error) {
 	s, ok := v.(string)
 	if ok && s == "" {
@@ -192,13 +192,14 @@ func (n *normalizer) complexFromText(a *Attribute, name string, v any) (o Object
 	return nil, false, typeFault(name, "an object")
 }
 
-// unknown refuses or drops an attribute the schemas do not have (B124).
+// unknown refuses or drops an attribute that the schemas do not have.
 func (n *normalizer) unknown(name string) *Error {
 	n.note(DevUnknownDropped)
 	if n.m.IgnoreUnknown {
 		return nil
 	}
-	return Errorf(400, TypeInvalidSyntax, "%s has no attribute %s; leave it out, or see /Schemas for what exists", n.t.Name, quoteShort(name))
+	return Errorf(400, TypeInvalidSyntax, "%s has no attribute %s; leave it out, or see /Schemas for what exists",
+		n.t.Name, quoteShort(name))
 }
 
 func (n *normalizer) simple(a *Attribute, name string, v any) (any, *Error) {
@@ -266,8 +267,8 @@ func text(a *Attribute, name string, v any) (any, *Error) {
 	return s, nil
 }
 
-// parseTime reads an xsd:dateTime, which needs a date and a time (RFC 7643
-// §2.3.5). Without a zone it is taken as UTC.
+// parseTime reads an xsd:dateTime, which needs a date and a time (RFC 7643 §2.3.5). Without
+// a zone it is UTC.
 func parseTime(s string) (time.Time, bool) {
 	const form = "dddd-dd-ddTdd:dd:dd"
 	if len(s) < len(form) {
@@ -280,7 +281,7 @@ func parseTime(s string) (time.Time, bool) {
 		}
 	}
 	if len(s) > len(form) && s[len(form)] == ',' {
-		return time.Time{}, false // time.Parse would take a comma for the point
+		return time.Time{}, false // time.Parse accepts a comma for the point
 	}
 	for _, layout := range [...]string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999"} {
 		if when, err := time.Parse(layout, s); err == nil {

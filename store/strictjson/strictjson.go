@@ -265,18 +265,21 @@ func (d *reader) number(text string) (any, *Error) {
 	return v, nil
 }
 
-// String reads the JSON string at the start of s, which starts with a quote. n is
-// its length in s.
+// String reads the JSON string at the start of s, which starts with a quote. n is its
+// length in s.
 func String(s string) (value string, n int, err error) {
-	n = 1
-	for n < len(s) && s[n] != '"' {
+	plain := true
+	for n = 1; n < len(s) && s[n] != '"'; n++ {
+		plain = plain && s[n] >= ' ' && s[n] < utf8.RuneSelf && s[n] != '\\'
 		if s[n] == '\\' {
 			n++
 		}
-		n++
 	}
 	if n >= len(s) {
 		return "", 0, ErrIncomplete
+	}
+	if plain {
+		return s[1:n], n + 1, nil
 	}
 	b, err := jsontext.AppendUnquote(nil, s[:n+1])
 	return string(b), n + 1, err
