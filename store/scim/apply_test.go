@@ -90,7 +90,7 @@ func TestApply(t *testing.T) {
 	}
 }
 
-// F84, F90: what changes nothing says so, and succeeds.
+// An operation that changes nothing succeeds, and Apply says so (RFC 7644 §3.5.2.1).
 func TestApplyUnchanged(t *testing.T) {
 	t.Parallel()
 	for name, ops := range map[string]string{
@@ -124,7 +124,7 @@ func TestApplyUnchanged(t *testing.T) {
 	}
 }
 
-// F82: the second operation fails, so nothing happens.
+// The second operation fails, so none applies (RFC 7644 §3.5.2).
 func TestApplyRefuses(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -150,7 +150,7 @@ func TestApplyRefuses(t *testing.T) {
 			got, changed, err := apply(t, scim.UserType(), ada, `[{"op":"replace","path":"active","value":false},`+tt.op+`]`, tt.mode)
 			wantError(t, err, 400, tt.scimType)
 			if got != nil || changed {
-				t.Errorf("got %v %v beside the error", got, changed)
+				t.Errorf("got %v %v with the error", got, changed)
 			}
 		})
 	}
@@ -171,7 +171,8 @@ func TestApplyGroup(t *testing.T) {
 	wantError(t, err, 500, "")
 }
 
-// Operations made by hand that name nothing are refused, not applied to everything.
+// Apply refuses operations made by hand that name nothing. It does not apply them to
+// everything.
 func TestApplyForeignOps(t *testing.T) {
 	t.Parallel()
 	for _, op := range []scim.Op{
@@ -186,7 +187,7 @@ func TestApplyForeignOps(t *testing.T) {
 	}
 }
 
-// The result shares nothing with the operations: changing one later does not reach it.
+// The result shares nothing with the operations: a later change of one does not reach it.
 func TestApplySharesNothing(t *testing.T) {
 	t.Parallel()
 	ops, _, err := scim.Canonicalize(scim.UserType(), patchOps(t, `[{"op":"add","path":"emails","value":[{"value":"x"}]},{"op":"add","path":"emails[value eq \"x\"].type","value":"t"}]`), scim.Mode{})

@@ -43,8 +43,8 @@ func BenchmarkPatch(b *testing.B) {
 	}
 }
 
-// BenchmarkPatchWorst is the most work one request can ask for: every operation
-// allowed, each filtering every element allowed.
+// BenchmarkPatchWorst is the most work that one request can cause: as many operations as
+// allowed, each of which filters as many elements as allowed.
 func BenchmarkPatchWorst(b *testing.B) {
 	l := scim.DefaultLimits()
 	var mails, ops []string

@@ -6,8 +6,8 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// deviceType has what User and Group have not: numbers, times, simple
-// multi-valued attributes, and attributes returned never or on request.
+// deviceType has what User and Group lack: numbers, times, simple multi-valued
+// attributes, and attributes that are returned never or on request.
 func deviceType() *scim.ResourceType {
 	attr := func(name, typ, returned string) scim.Attribute {
 		return scim.Attribute{Name: name, Type: typ, Mutability: "readWrite", Returned: returned, Uniqueness: "none", Description: name}
@@ -27,7 +27,7 @@ func deviceType() *scim.ResourceType {
 
 const deviceHead = `{"schemas":["urn:example:2.0:Device"],`
 
-// F11.
+// Types of RFC 7643 §2.3 that User and Group do not use.
 func TestTypesOfOtherSchemas(t *testing.T) {
 	t.Parallel()
 	typ := deviceType()
@@ -77,7 +77,7 @@ func TestFiltersOfOtherSchemas(t *testing.T) {
 	}
 }
 
-// F12: returned never, request and always.
+// returned never, request and always (RFC 7643 §7).
 func TestProjectReturned(t *testing.T) {
 	t.Parallel()
 	typ := deviceType()
@@ -114,12 +114,13 @@ func TestPatchSimpleValues(t *testing.T) {
 		}
 		same(t, text(got), tt.want)
 	}
-	// Simple elements have no name to be listed by.
+	// A removal cannot list simple elements: they have no sub-attribute value.
 	_, _, err := scim.Canonicalize(typ, patchOps(t, `[{"op":"remove","path":"tags","value":["a"]}]`), scim.Mode{})
 	wantError(t, err, 400, scim.TypeInvalidValue)
 }
 
-// Few and many newcomers are merged by two ways with one meaning (F18, F86).
+// mergeElements has one way for few new elements and one for many. Both give the same
+// result.
 func TestMergeFewAndMany(t *testing.T) {
 	t.Parallel()
 	const resource = `{"userName":"ada","emails":[{"value":"É@x","type":"Work"},{"value":"b@x"},{"display":"no value"}]}`

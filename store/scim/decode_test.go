@@ -7,7 +7,7 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// B7, B8, F5, F34: what two JSON readers may see differently is refused.
+// DecodeObject refuses what two JSON readers may see differently.
 func TestDecodeObjectRefuses(t *testing.T) {
 	t.Parallel()
 	deep := strings.Repeat(`{"a":`, 13) + "1" + strings.Repeat("}", 13)

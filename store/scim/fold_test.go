@@ -6,7 +6,7 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// F19: PRECIS UsernameCaseMapped.
+// PRECIS UsernameCaseMapped (RFC 8265 §3.3).
 func TestFoldUserName(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
@@ -36,7 +36,7 @@ func TestFoldUserName(t *testing.T) {
 	}
 }
 
-// A userName filter that no user name can equal matches nobody, as its index lookup does.
+// A userName filter that no user name can equal matches nobody. Its index lookup agrees.
 func TestUserNameFilterFollowsIndex(t *testing.T) {
 	t.Parallel()
 	o := scim.Object{"userName": "fix"}

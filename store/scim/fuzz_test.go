@@ -23,7 +23,7 @@ func patchSeeds() []string {
 	return seeds
 }
 
-// An empty seed set would let the fuzz targets pass on nothing.
+// With an empty seed set the fuzz targets would test nothing.
 func TestFuzzSeeds(t *testing.T) {
 	t.Parallel()
 	for name, n := range map[string]int{
@@ -36,8 +36,8 @@ func TestFuzzSeeds(t *testing.T) {
 	}
 }
 
-// FuzzDecode: what is decoded survives encoding and decoding, and normalising a
-// normalised resource changes nothing.
+// FuzzDecode: a decoded object encodes and decodes to itself, and normalising a normalised
+// resource changes nothing.
 func FuzzDecode(f *testing.F) {
 	for _, s := range decodeSeeds() {
 		f.Add([]byte(s))
@@ -72,7 +72,7 @@ func normalizeTwice(t *testing.T, typ *scim.ResourceType, o scim.Object) {
 	scim.Project(typ, got, []string{"userName", "emails.value", "members"}, nil)
 }
 
-// rereads checks that a strict reader takes o as it is.
+// rereads checks that a strict reader accepts o and does not change it.
 func rereads(t *testing.T, typ *scim.ResourceType, o scim.Object) {
 	t.Helper()
 	body := o.Clone()
@@ -87,8 +87,8 @@ func rereads(t *testing.T, typ *scim.ResourceType, o scim.Object) {
 	same(t, again, o)
 }
 
-// FuzzFilter: parse, print, parse is the identity; equal text matches equally; the
-// oracle sees the same structure.
+// FuzzFilter: a filter prints to text that parses to an equal filter, which matches the
+// same resources; the oracle sees the same structure.
 func FuzzFilter(f *testing.F) {
 	for in := range legalFilters() {
 		f.Add(in)
@@ -104,7 +104,7 @@ func FuzzFilter(f *testing.F) {
 			}
 			return
 		}
-		// The canonical text may be longer than the limit: URNs of core attributes go, but escapes come.
+		// The canonical text may be longer than the limit: it has no core URNs, but more escapes.
 		l := scim.DefaultLimits()
 		l.FilterBytes *= 8
 		second, err := scim.ParseFilter(scim.UserType(), first.String(), l)
@@ -125,7 +125,8 @@ func FuzzFilter(f *testing.F) {
 	})
 }
 
-// checkLookup: an exact lookup has a shape, and a filter that matches ada is never missed.
+// checkLookup: an exact lookup has a shape, and a lookup finds ada if the filter matches
+// ada.
 func checkLookup(t *testing.T, f scim.Filter) {
 	t.Helper()
 	l := scim.EqLookup(f)
@@ -156,7 +157,7 @@ func checkLookup(t *testing.T, f scim.Filter) {
 	}
 }
 
-// FuzzPath: parse, print, parse is the identity.
+// FuzzPath: a path prints to text that parses to an equal path.
 func FuzzPath(f *testing.F) {
 	for in := range legalPaths() {
 		f.Add(in)
@@ -178,9 +179,8 @@ func FuzzPath(f *testing.F) {
 	})
 }
 
-// FuzzPatch: no input panics or is changed, in any mode; what Apply returns is
-// read again as it is by a strict reader; changed tells the truth;
-// only a plain remove clears a group.
+// FuzzPatch, in any mode: no input panics or changes; a strict reader accepts what Apply
+// returns; changed is right; only a plain remove clears a group.
 func FuzzPatch(f *testing.F) {
 	for _, ops := range patchSeeds() {
 		for mode := range byte(2) {
@@ -251,7 +251,7 @@ func patchGroup(t *testing.T, raw []scim.RawOp, m scim.Mode) {
 	}
 	for _, r := range raw {
 		if r.HasPath && !r.HasValue {
-			clears-- // each plain remove may clear once
+			clears-- // each plain remove may clear the group once
 		}
 	}
 	if clears > 0 {

@@ -64,7 +64,7 @@ func TestNormalizeRefuses(t *testing.T) {
 		body     string
 		scimType string
 	}{
-		// F2, F34
+		// RFC 7643 §3, schemas
 		{"no schemas", user, `{"userName":"a"}`, "invalidSyntax"},
 		{"empty schemas", user, `{"schemas":[],"userName":"a"}`, "invalidSyntax"},
 		{"schemas a string", user, `{"schemas":"` + scim.UserURN + `","userName":"a"}`, "invalidSyntax"},
@@ -76,7 +76,7 @@ func TestNormalizeRefuses(t *testing.T) {
 		{"schema of another type", grp, fmt.Sprintf(`{"schemas":[%q],"displayName":"a"}`, scim.UserURN), "invalidSyntax"},
 		{"extension only", user, fmt.Sprintf(`{"schemas":[%q],"userName":"a"}`, scim.EnterpriseUserURN), "invalidSyntax"},
 		{"patch message", user, fmt.Sprintf(`{"schemas":[%q],"userName":"a"}`, scim.PatchURN), "invalidSyntax"},
-		// B124, B58
+		// unknown attributes, password
 		{"unknown attribute", user, userHead + `,"nonsense":1}`, "invalidSyntax"},
 		{"unknown attribute null", user, userHead + `,"nonsense":null}`, "invalidSyntax"},
 		{"look-alike name", user, `{"schemas":["` + scim.UserURN + `"],"u` + "ſ" + `erName":"x","userName":"a"}`, "invalidSyntax"},
@@ -90,13 +90,13 @@ func TestNormalizeRefuses(t *testing.T) {
 		{"Password null", user, userHead + `,"Password":null}`, "invalidSyntax"},
 		{"extension of another type", grp, groupHead + `,"` + scim.EnterpriseUserURN + `":{}}`, "invalidSyntax"},
 		{"prototype", user, userHead + `,"__proto__":{}}`, "invalidSyntax"},
-		// F33
+		// RFC 7644 Table 9, required attributes
 		{"no userName", user, `{"schemas":["` + scim.UserURN + `"]}`, "invalidValue"},
 		{"empty userName", user, `{"schemas":["` + scim.UserURN + `"],"userName":""}`, "invalidValue"},
 		{"null userName", user, `{"schemas":["` + scim.UserURN + `"],"userName":null}`, "invalidValue"},
 		{"userName with space", user, `{"schemas":["` + scim.UserURN + `"],"userName":"a b"}`, "invalidValue"},
 		{"no displayName", grp, `{"schemas":["` + scim.GroupURN + `"]}`, "invalidValue"},
-		// F11
+		// RFC 7643 §2.3, types
 		{"userName a number", user, `{"schemas":["` + scim.UserURN + `"],"userName":1}`, "invalidValue"},
 		{"userName an array", user, `{"schemas":["` + scim.UserURN + `"],"userName":["a"]}`, "invalidValue"},
 		{"active a string", user, userHead + `,"active":"False"}`, "invalidValue"},
@@ -118,9 +118,9 @@ func TestNormalizeRefuses(t *testing.T) {
 		{"empty reference", user, userHead + `,"profileUrl":""}`, "invalidValue"},
 		{"extension a string", user, userHead + `,"` + scim.EnterpriseUserURN + `":"x"}`, "invalidValue"},
 		{"manager a string", user, userHead + `,"` + scim.EnterpriseUserURN + `":{"manager":"m"}}`, "invalidValue"},
-		// F17
+		// RFC 7643 §2.4, primary
 		{"two primary", user, userHead + `,"emails":[{"value":"a","primary":true},{"value":"b","primary":true}]}`, "invalidValue"},
-		// B78
+		// IL1 §3.3.3, members
 		{"member without value", grp, groupHead + `,"members":[{"display":"x"}]}`, "invalidValue"},
 		{"member with empty value", grp, groupHead + `,"members":[{"value":""}]}`, "invalidValue"},
 		{"member a string", grp, groupHead + `,"members":["U1"]}`, "invalidValue"},
@@ -133,7 +133,7 @@ func TestNormalizeRefuses(t *testing.T) {
 			out, _, err := scim.Normalize(tt.typ, obj(t, tt.body), scim.Mode{})
 			wantError(t, err, 400, tt.scimType)
 			if out != nil {
-				t.Fatalf("a refused body gave %v", out)
+				t.Fatalf("a refused body returns %v", out)
 			}
 		})
 	}
@@ -165,7 +165,7 @@ func TestNormalizeTolerant(t *testing.T) {
 			same(t, codes(devs), []string{tt.code})
 		})
 	}
-	// A password is never taken for an unknown attribute, and other nonsense stays refused.
+	// A mode that drops unknown attributes does not drop a password or other errors.
 	_, _, err := scim.Normalize(scim.UserType(), obj(t, userHead+`,"password":"x"}`), scim.Mode{IgnoreUnknown: true, Coerce: true})
 	wantError(t, err, 400, scim.TypeInvalidSyntax)
 	_, _, err = scim.Normalize(scim.UserType(), obj(t, userHead+`,"active":"maybe"}`), scim.Mode{Coerce: true})

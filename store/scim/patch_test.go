@@ -27,7 +27,7 @@ func TestDecodePatch(t *testing.T) {
 	})
 }
 
-// F80: the message itself.
+// The PatchOp message (RFC 7644 §3.5.2).
 func TestDecodePatchRefuses(t *testing.T) {
 	t.Parallel()
 	const head = `{"schemas":["` + scim.PatchURN + `"],`
@@ -88,7 +88,8 @@ type canonicalCase struct {
 	mode scim.Mode
 }
 
-// groupShapes is the table of design: dialects §2.2, and B79, B82.
+// groupShapes are the forms in which identity services change a group (IL1 §3.3.3 and
+// others).
 func groupShapes() []canonicalCase {
 	g := scim.GroupType()
 	const (
@@ -127,7 +128,8 @@ func groupShapes() []canonicalCase {
 	}
 }
 
-// userShapes are the shapes of design: dialects §2.5 and F85-F96.
+// userShapes are the forms in which identity services change a user (RFC 7644 §3.5.2 and
+// others).
 func userShapes() []canonicalCase {
 	u := scim.UserType()
 	return []canonicalCase{
@@ -173,7 +175,7 @@ func TestCanonicalize(t *testing.T) {
 				want = []string{}
 			}
 			same(t, codes(devs), want)
-			same(t, raw, patchOps(t, tt.ops)) // the input is not touched
+			same(t, raw, patchOps(t, tt.ops)) // the input does not change
 		})
 	}
 }
@@ -194,7 +196,7 @@ func TestCanonicalizeTargets(t *testing.T) {
 	same(t, devs, []scim.Deviation{{Code: "PATHLESS", Op: 1}})
 }
 
-// Strict mode refuses, names what to send, and still names the deviation.
+// Strict mode refuses, says what to send, and names the deviation.
 func TestCanonicalizeRefuses(t *testing.T) {
 	t.Parallel()
 	u, g := scim.UserType(), scim.GroupType()
@@ -243,7 +245,7 @@ func TestCanonicalizeRefuses(t *testing.T) {
 		{"password", u, `{"op":"replace","path":"password","value":"x"}`, "invalidSyntax", ""},
 		{"password path-less", u, `{"op":"replace","value":{"Password":"x"}}`, "invalidSyntax", "PASSWORD_DROPPED"},
 		{"bad filter", u, `{"op":"remove","path":"emails[type eq]"}`, "invalidFilter", ""},
-		// B82: never all, not even by an empty list.
+		// A removal with a value never removes all, not even with an empty list.
 		{"remove members []", g, `{"op":"remove","path":"members","value":[]}`, "invalidValue", "REMOVE_VALUE_ARRAY"},
 		{"remove members null", g, `{"op":"remove","path":"members","value":null}`, "invalidValue", "REMOVE_VALUE_ARRAY"},
 		{"remove members [null]", g, `{"op":"remove","path":"members","value":[null]}`, "invalidValue", "REMOVE_VALUE_ARRAY"},
@@ -252,7 +254,7 @@ func TestCanonicalizeRefuses(t *testing.T) {
 		{"remove emails []", u, `{"op":"remove","path":"emails","value":[]}`, "invalidValue", "REMOVE_VALUE_ARRAY"},
 		{"bare member id", g, `{"op":"remove","path":"members[value eq U1]"}`, "invalidFilter", "BARE_VALUE"},
 		{"no space", g, `{"op":"remove","path":"members[value eq\"U1\"]"}`, "invalidFilter", "FILTER_FORM"},
-		// F16
+		// RFC 7643 §4.2: members are immutable
 		{"edit a member", g, `{"op":"replace","path":"members[value eq \"U1\"]","value":{"value":"U2"}}`, "mutability", ""},
 		{"edit a member's value", g, `{"op":"replace","path":"members[value eq \"U1\"].value","value":"U2"}`, "mutability", ""},
 		{"remove a member's value", g, `{"op":"remove","path":"members[value eq \"x\"].value"}`, "mutability", ""},
@@ -274,7 +276,7 @@ func TestCanonicalizeRefuses(t *testing.T) {
 				t.Errorf("the detail does not name the operation: %s", err.Detail)
 			}
 			if ops != nil {
-				t.Errorf("a refused request gave operations: %v", show(ops))
+				t.Errorf("a refused request returns operations: %v", show(ops))
 			}
 			if got := strings.Join(codes(devs), " "); tt.dev != "" && !strings.Contains(got, tt.dev) {
 				t.Errorf("deviations %q lack %s", got, tt.dev)
@@ -311,7 +313,7 @@ func TestMemberChanges(t *testing.T) {
 	wantError(t, err, 400, scim.TypeInvalidFilter)
 }
 
-// B82, whatever the shape: only a removal without filter and without value means all.
+// Only a removal without filter and without value removes all members.
 func TestOnlyPlainRemoveMeansAll(t *testing.T) {
 	t.Parallel()
 	for _, value := range []string{`null`, `[]`, `{}`, `""`, `"U1"`, `["U1"]`, `[{"value":"U1"}]`, `{"value":"U1"}`, `[{"value":""}]`, `false`, `0`, `[null]`, `[[]]`, `{"members":[]}`} {

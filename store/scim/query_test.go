@@ -23,7 +23,7 @@ func TestParseQuery(t *testing.T) {
 		t.Fatalf("got %+v", q)
 	}
 
-	// F52, F54: what is out of range is moved into it.
+	// A number out of range becomes the nearest one in it (RFC 7644 §3.4.2.4).
 	for raw, want := range map[string][2]int{
 		"startIndex=0&count=0":              {1, 0},
 		"startIndex=-5&count=-1":            {1, 0},
@@ -48,7 +48,7 @@ func TestParseQuery(t *testing.T) {
 func TestParseQueryRefuses(t *testing.T) {
 	t.Parallel()
 	tests := map[string]string{
-		`filter=userName+pr&filter=title+pr`:          "invalidSyntax", // Q1
+		`filter=userName+pr&filter=title+pr`:          "invalidSyntax",
 		`filter=userName+pr&Filter=title+pr`:          "invalidSyntax",
 		`count=1&COUNT=1`:                             "invalidSyntax",
 		`attributes=a&attributes=b`:                   "invalidSyntax",
@@ -56,14 +56,14 @@ func TestParseQueryRefuses(t *testing.T) {
 		`filter=%zz`:                                  "invalidSyntax",
 		`filter=%`:                                    "invalidSyntax",
 		`attributes=%ff`:                              "invalidSyntax",
-		`attributes=a&excludedAttributes=b`:           "invalidValue", // F58
+		`attributes=a&excludedAttributes=b`:           "invalidValue", // RFC 7644 §3.9
 		`count=ten`:                                   "invalidValue",
 		`count=1.5`:                                   "invalidValue",
 		`count=%2B1`:                                  "invalidValue",
 		`count=-`:                                     "invalidValue",
 		`startIndex=x`:                                "invalidValue",
 		`startIndex=0x1`:                              "invalidValue",
-		`filter=`:                                     "invalidFilter", // F75
+		`filter=`:                                     "invalidFilter",
 		`filter=nonsense+eq+%22x%22`:                  "invalidFilter",
 		`filter=userName+eq+x`:                        "invalidFilter",
 		`attributes=` + strings.Repeat("a,", 2000):    "invalidSyntax",
@@ -135,7 +135,7 @@ func TestWants(t *testing.T) {
 		want                 bool
 	}{
 		{nil, nil, "members", true},
-		{nil, []string{"MEMBERS"}, "members", false}, // F59
+		{nil, []string{"MEMBERS"}, "members", false},
 		{nil, []string{"urn:ietf:params:scim:schemas:core:2.0:Group:members"}, "members", false},
 		{nil, []string{"members.display"}, "members", true},
 		{[]string{"displayName"}, nil, "members", false},

@@ -84,24 +84,20 @@ func complete(list []Attribute) []Attribute {
 // commonAttributes are those of every resource (RFC 7643 §3.1) that no schema lists. The
 // schemas here list externalId, which the same section allows.
 func commonAttributes() []Attribute {
-	return []Attribute{
-		{Name: "schemas", Type: typeReference, MultiValued: true, Required: true, Mutability: mutReadOnly,
-			Returned: retAlways, Description: "URNs of the schemas of the resource."},
-		{Name: "id", CaseExact: true, Mutability: mutReadOnly, Returned: retAlways, Uniqueness: "server",
-			Description: "Identifier given by the service."},
-		{Name: "meta", Mutability: mutReadOnly, Description: "Metadata of the resource.", SubAttributes: []Attribute{
-			{Name: "resourceType", CaseExact: true, Mutability: mutReadOnly, Description: "Name of the resource type."},
-			{Name: "created", Type: typeDateTime, Mutability: mutReadOnly, Description: "When the resource was created."},
-			{Name: "lastModified", Type: typeDateTime, Mutability: mutReadOnly,
-				Description: "When the resource was last changed."},
-			{Name: "location", Type: typeReference, Mutability: mutReadOnly, Description: "URL of the resource."},
-			{Name: "version", CaseExact: true, Mutability: mutReadOnly,
-				Description: "Version of the resource, equal to its ETag."},
-		}},
-	}
+	schemas := reference("schemas", "URNs of the schemas of the resource.")
+	schemas.MultiValued, schemas.Required, schemas.Returned = true, true, retAlways
+	id := Attribute{Name: "id", CaseExact: true, Uniqueness: "server", Description: "Identifier given by the service."}
+	id.Returned = retAlways
+	meta := Attribute{Name: "meta", Description: "Metadata of the resource.", SubAttributes: []Attribute{
+		{Name: "resourceType", CaseExact: true, Description: "Name of the resource type."},
+		{Name: "created", Type: typeDateTime, Description: "When the resource was created."},
+		{Name: "lastModified", Type: typeDateTime, Description: "When the resource was last changed."},
+		reference("location", "URL of the resource."),
+		{Name: "version", CaseExact: true, Description: "Version of the resource, equal to its ETag."},
+	}}
+	return []Attribute{readOnly(schemas), readOnly(id), readOnly(meta)}
 }
 
 func externalID() Attribute {
-	return Attribute{Name: "externalId", CaseExact: true,
-		Description: "Identifier of the resource as the identity service defines it."}
+	return Attribute{Name: "externalId", CaseExact: true, Description: externalIDText}
 }
