@@ -66,6 +66,9 @@ func TestVerifyEvidence(t *testing.T) {
 		ids[name] = u.ID
 	}
 	none := func(map[string]any) {}
+	set := func(claim, value string) func(map[string]any) {
+		return func(c map[string]any) { c[claim] = value }
+	}
 	own, jwks := sealer(t)
 	stranger, _ := sealer(t)
 	good := sealed(t, st, ids["ada"], own, none)
@@ -82,9 +85,9 @@ func TestVerifyEvidence(t *testing.T) {
 		{"the tenant's", good, true},
 		{"a stranger's key", sealed(t, st, ids["ada"], stranger, none), false},
 		{"the signature of another report", &swapped, false},
-		{"signed about another user", sealed(t, st, ids["ada"], own, func(c map[string]any) { c["sub"] = ids["bob"] }), false},
-		{"signed another digest", sealed(t, st, ids["ada"], own, func(c map[string]any) { c["digest"] = other.Seal.Digest }), false},
-		{"signed another chain", sealed(t, st, ids["ada"], own, func(c map[string]any) { c["head"] = other.Seal.Head }), false},
+		{"signed about another user", sealed(t, st, ids["ada"], own, set("sub", ids["bob"])), false},
+		{"signed another digest", sealed(t, st, ids["ada"], own, set("digest", other.Seal.Digest)), false},
+		{"signed another chain", sealed(t, st, ids["ada"], own, set("head", other.Seal.Head)), false},
 		{"signed nothing", sealed(t, st, ids["ada"], own, func(c map[string]any) { clear(c) }), false},
 	}
 	for _, tt := range tests {

@@ -35,7 +35,7 @@ import (
 type Options struct {
 	Config  *config.Config   // from package config; required
 	Version string           // shown by status
-	Worker  []string         // command that runs a plugin worker; empty means this executable with "plugin-worker"
+	Worker  []string         // command of a plugin worker; empty means this executable with "plugin-worker"
 	Logger  *slog.Logger     // nil discards
 	Now     func() time.Time // nil means time.Now
 }
@@ -61,10 +61,9 @@ type Server struct {
 	closers   []func() error // in the order of opening; closed in reverse
 }
 
-// New opens the store, loads policy, keys and plugins, and binds the listeners.
-// It fails where waiting would not help: a port in use, a store that cannot be
-// opened, a policy that does not compile. A plugin or a key set that cannot be
-// had now does not stop it: readiness tells, and the work waits.
+// New opens the store, loads policy, keys and plugins, and binds the listeners. It returns an error where waiting does
+// not help: a port in use, a store that does not open, a policy that does not compile. A missing plugin or key set is
+// not an error: readiness shows it, and its work waits.
 func New(ctx context.Context, o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -74,7 +73,9 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	}
 	s := &Server{o: o, registry: prometheus.NewRegistry(), tenants: newTenantIndex(o.Config.Tenants)}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, step := range []func(context.Context) error{s.openStore, s.openPlugins, s.openTrust, s.openSurfaces, s.openListeners} {
+	for _, step := range []func(context.Context) error{
+		s.openStore, s.openPlugins, s.openTrust, s.openSurfaces, s.openListeners,
+	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.close())
 		}
@@ -108,13 +109,13 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	return nil
 }
 
-// StoreDir is the folder of the store that cfg names.
+// StoreDir returns the folder of the store.
 func StoreDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "store") }
 
 func (s *Server) openPlugins(ctx context.Context) (err error) {
-	configs := pluginConfigs(s.o.Config)
 	s.plugins, err = plugins.Open(ctx, plugins.Options{
-		Plugins: configs, CacheDir: filepath.Join(s.o.Config.DataDir, "plugin-cache"), Self: s.o.Worker, Logger: s.o.Logger, Metrics: s.registry,
+		Plugins: pluginConfigs(s.o.Config), CacheDir: filepath.Join(s.o.Config.DataDir, "plugin-cache"), Self: s.o.Worker,
+		Logger: s.o.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the plugins: %w", err)
@@ -133,14 +134,17 @@ func (s *Server) openTrust(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.oauth, err = oauth.New(ctx, oauth.Options{Tenants: tenants, Store: s.store, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry})
+	s.oauth, err = oauth.New(ctx, oauth.Options{
+		Tenants: tenants, Store: s.store, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
+	})
 	if err != nil {
 		return fmt.Errorf("opening the authorization server: %w", err)
 	}
 	s.onClose(closer(s.oauth.Close))
 	s.verifiers = &verifiers{logger: s.o.Logger, metrics: s.registry, now: s.o.Now, all: map[string]*token.Verifier{}}
 	s.onClose(closer(s.verifiers.close))
-	s.policy, err = policies.NewEngine(policies.Options{Logger: s.o.Logger, Metrics: s.registry}) //nolint:contextcheck // trying the rules has a bound of its own
+	//nolint:contextcheck // the trial of the rules has a bound of its own
+	s.policy, err = policies.NewEngine(policies.Options{Logger: s.o.Logger, Metrics: s.registry})
 	if err != nil {
 		return fmt.Errorf("compiling the policies: %w", err)
 	}
@@ -169,7 +173,8 @@ func (s *Server) openSurfaces(context.Context) error {
 		return fmt.Errorf("opening the SCIM service: %w", err)
 	}
 	s.authz, err = extauthz.New(extauthz.Options{
-		Decider: decider, Tenants: s.tenants.names, MaxBody: cfg.Envoy.MaxBodyBytes, Timeout: cfg.Envoy.CheckTimeout, Refused: handler.Refused,
+		Decider: decider, Tenants: s.tenants.names, MaxBody: cfg.Envoy.MaxBodyBytes, Timeout: cfg.Envoy.CheckTimeout,
+		Refused:   handler.Refused,
 		Deviation: deviation, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
 	})
 	if err != nil {
@@ -186,15 +191,17 @@ func (s *Server) openSurfaces(context.Context) error {
 		}
 	}
 	s.engine, err = revoke.New(revoke.Options{
-		Store: s.store, Revoker: revoker{s.plugins}, Tenants: s.tenants.names, Owner: owner(), Workers: cfg.Revocation.Workers,
-		Lease: leaseFor(cfg.Revocation.Lease, longest), Deadline: cfg.Revocation.Deadline, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
+		Store: s.store, Revoker: revoker{s.plugins}, Tenants: s.tenants.names, Owner: owner(),
+		Workers: cfg.Revocation.Workers, Lease: leaseFor(cfg.Revocation.Lease, longest), Deadline: cfg.Revocation.Deadline,
+		Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the revocation engine: %w", err)
 	}
 	adminMux := http.NewServeMux()
 	admin.New(admin.Options{
-		Store: s.store, Tenants: s.tenants.names, Version: s.o.Version, DataDir: cfg.DataDir, Components: s.components, Plugins: s.pluginStatus, Gatherer: s.registry, Sign: s.sign, Now: s.o.Now, Logger: s.o.Logger,
+		Store: s.store, Tenants: s.tenants.names, Version: s.o.Version, DataDir: cfg.DataDir, Components: s.components,
+		Plugins: s.pluginStatus, Gatherer: s.registry, Sign: s.sign, Now: s.o.Now, Logger: s.o.Logger,
 	}).Mount(adminMux)
 	_, unix := config.UnixPath(cfg.Listen.Admin)
 	s.admin = httpServer(admin.Guard(unix, adminMux), s.o.Logger)
@@ -203,8 +210,8 @@ func (s *Server) openSurfaces(context.Context) error {
 
 func (s *Server) authorizer() (*authz.Authorizer, error) {
 	o := authz.Options{
-		Tenants: map[string]authz.TenantOptions{}, Policy: s.policy, Locks: locks{s.store.Locks()}, Identifier: identifier{s.plugins},
-		Users: users{s.store}, Now: s.o.Now,
+		Tenants: map[string]authz.TenantOptions{}, Policy: s.policy, Locks: locks{s.store.Locks()},
+		Identifier: identifier{s.plugins}, Users: users{s.store}, Now: s.o.Now,
 	}
 	for i := range s.o.Config.Tenants {
 		t := &s.o.Config.Tenants[i]
@@ -223,22 +230,31 @@ func (s *Server) authorizer() (*authz.Authorizer, error) {
 	return a, nil
 }
 
-func (s *Server) openListeners(ctx context.Context) (err error) {
+func (s *Server) openListeners(ctx context.Context) error {
 	cfg := s.o.Config
-	bind := func(addr string, to *net.Listener) error {
-		if *to, err = listen(ctx, addr); err != nil {
-			return err
+	var errs []error
+	for _, one := range []struct {
+		addr string
+		to   *net.Listener
+	}{
+		{cfg.Listen.Authz, &s.listeners.authz},
+		{cfg.Listen.SCIM, &s.listeners.scim},
+		{cfg.Listen.Admin, &s.listeners.admin},
+	} {
+		l, err := listen(ctx, one.addr)
+		if err != nil {
+			errs = append(errs, err)
+			continue
 		}
-		l := *to
+		*one.to = l
 		s.onClose(func() error {
 			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
 				return err
 			}
 			return nil
 		})
-		return nil
 	}
-	if err := errors.Join(bind(cfg.Listen.Authz, &s.listeners.authz), bind(cfg.Listen.SCIM, &s.listeners.scim), bind(cfg.Listen.Admin, &s.listeners.admin)); err != nil {
+	if err := errors.Join(errs...); err != nil {
 		return err
 	}
 	scimTLS, err := serverTLS(cfg.Listen.SCIMTLS)
@@ -257,7 +273,7 @@ func (s *Server) openListeners(ctx context.Context) (err error) {
 		grpc.MaxRecvMsgSize(cfg.Envoy.MaxBodyBytes + 128<<10),
 		grpc.MaxConcurrentStreams(16384),
 		grpc.ConnectionTimeout(5 * time.Second),
-		// A policy write needs a deep stack; workers keep theirs between calls.
+		// A policy decision needs a deep stack. Stream workers keep theirs between calls.
 		grpc.NumStreamWorkers(64),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	}
@@ -271,8 +287,9 @@ func (s *Server) openListeners(ctx context.Context) (err error) {
 
 func httpServer(h http.Handler, logger *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+		Handler: h, MaxHeaderBytes: 64 << 10, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
+		WriteTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
 	}
 }
 

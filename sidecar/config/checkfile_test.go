@@ -34,16 +34,17 @@ func writePair(tb testing.TB, cert, key string) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	for name, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: keyDER}} {
+	for name, block := range map[string]*pem.Block{
+		cert: {Type: "CERTIFICATE", Bytes: der}, key: {Type: "PRIVATE KEY", Bytes: keyDER},
+	} {
 		if err := os.WriteFile(name, pem.EncodeToMemory(block), 0o600); err != nil {
 			tb.Fatal(err)
 		}
 	}
 }
 
-// TestFilesAreLookedInto: a file in the wrong place is found before a start that
-// could not succeed, and by the check that said it is valid.
-func TestFilesAreLookedInto(t *testing.T) {
+// TestFileContent: the check finds a file that is in the wrong place, empty or unreadable.
+func TestFileContent(t *testing.T) {
 	dir := folder(t)
 	writePair(t, filepath.Join(dir, "other.pem"), filepath.Join(dir, "other-key.pem"))
 	for name, text := range map[string]string{"empty.txt": "", "blank.txt": " \n"} {
@@ -51,29 +52,34 @@ func TestFilesAreLookedInto(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	scim := func(tls string) (from, to string) {
-		return "scim: 127.0.0.1:8460", "scim: 127.0.0.1:8460\n  scim_tls: " + tls
+	scim := func(tls string) [2]string {
+		return [2]string{"scim: 127.0.0.1:8460", "scim: 127.0.0.1:8460\n  scim_tls: " + tls}
 	}
-	secret := func(file string) (from, to string) { return "admin: secret.txt", "admin: " + file }
+	secret := func(file string) [2]string { return [2]string{"admin: secret.txt", "admin: " + file} }
+	const at, ofSecret = "line 6: listen.scim_tls", "line 48: tenants[0].apps[0].plugin.secrets.admin: … "
 	tests := map[string]struct {
-		change func() (from, to string)
-		want   []string // "line path: message"
+		change [2]string // from and to
+		want   []string  // "line path: message"
 	}{
-		"right":         {func() (string, string) { return scim("{cert: cert.pem, key: key.pem, client_ca: other.pem}") }, nil},
-		"swapped":       {func() (string, string) { return scim("{cert: key.pem, key: cert.pem}") }, []string{"line 6: listen.scim_tls.cert: … holds no certificate, but a private key", "line 6: listen.scim_tls.key: … holds no private key, but a certificate"}},
-		"twice":         {func() (string, string) { return scim("{cert: cert.pem, key: cert.pem}") }, []string{"line 6: listen.scim_tls.key: … holds no private key, but a certificate"}},
-		"no pair":       {func() (string, string) { return scim("{cert: cert.pem, key: other-key.pem}") }, []string{"line 6: listen.scim_tls.key: … are no pair: private key does not match"}},
-		"no PEM":        {func() (string, string) { return scim("{cert: secret.txt, key: key.pem}") }, []string{"line 6: listen.scim_tls.cert: … holds no certificate;"}},
-		"a key as CA":   {func() (string, string) { return scim("{cert: cert.pem, key: key.pem, client_ca: key.pem}") }, []string{"line 6: listen.scim_tls.client_ca: … holds no certificate"}},
-		"of Envoy":      {func() (string, string) { return "check_timeout: 1s", "tls: {cert: cert.pem, key: other-key.pem}" }, []string{"line 9: envoy.tls.key: … are no pair"}},
-		"empty secret":  {func() (string, string) { return secret("empty.txt") }, []string{"line 48: tenants[0].apps[0].plugin.secrets.admin: … is empty"}},
-		"blank secret":  {func() (string, string) { return secret("blank.txt") }, []string{"line 48: tenants[0].apps[0].plugin.secrets.admin: … is empty"}},
-		"absent secret": {func() (string, string) { return secret("none.txt") }, []string{"line 48: tenants[0].apps[0].plugin.secrets.admin: … cannot be read"}},
+		"right": {scim("{cert: cert.pem, key: key.pem, client_ca: other.pem}"), nil},
+		"swapped": {scim("{cert: key.pem, key: cert.pem}"), []string{
+			at + ".cert: … holds no certificate, but a private key", at + ".key: … holds no private key, but a certificate",
+		}},
+		"twice":       {scim("{cert: cert.pem, key: cert.pem}"), []string{at + ".key: … holds no private key, but a certificate"}},
+		"no pair":     {scim("{cert: cert.pem, key: other-key.pem}"), []string{at + ".key: … are no pair: private key does not match"}},
+		"no PEM":      {scim("{cert: secret.txt, key: key.pem}"), []string{at + ".cert: … holds no certificate;"}},
+		"a key as CA": {scim("{cert: cert.pem, key: key.pem, client_ca: key.pem}"), []string{at + ".client_ca: … holds no certificate"}},
+		"of Envoy": {
+			[2]string{"check_timeout: 1s", "tls: {cert: cert.pem, key: other-key.pem}"},
+			[]string{"line 9: envoy.tls.key: … are no pair"},
+		},
+		"empty secret":  {secret("empty.txt"), []string{ofSecret + "is empty"}},
+		"blank secret":  {secret("blank.txt"), []string{ofSecret + "is empty"}},
+		"absent secret": {secret("none.txt"), []string{ofSecret + "cannot be read"}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			from, to := tt.change()
-			text := strings.Replace(good, from, to, 1)
+			text := strings.Replace(good, tt.change[0], tt.change[1], 1)
 			_, err := config.Parse("f.yaml", dir, []byte(text))
 			wantFaults(t, err, tt.want)
 			file := filepath.Join(dir, "lenient.yaml")
@@ -81,7 +87,7 @@ func TestFilesAreLookedInto(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, err := config.LoadLenient(file); err != nil {
-				t.Errorf("the lenient load looked: %v", err)
+				t.Errorf("the lenient load checks files: %v", err)
 			}
 		})
 	}
@@ -101,8 +107,8 @@ func wantFaults(t *testing.T, err error, want []string) {
 	}
 }
 
-// TestLenientLoad: what only asks a running sidecar works where the files of its
-// configuration are out of reach, and still refuses what is wrong with the text.
+// TestLenientLoad: a command that only asks a running sidecar needs no files of the configuration, but still reports
+// faults of the text.
 func TestLenientLoad(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "f.yaml")
 	write := func(text string) {
@@ -128,9 +134,14 @@ func TestLenientLoad(t *testing.T) {
 	}
 }
 
-// TestListenersHaveTheirOwnPorts: two on one address cannot both start.
+// TestListenersHaveTheirOwnPorts: two listeners on one address are a fault.
 func TestListenersHaveTheirOwnPorts(t *testing.T) {
-	const authz, scim, admin, envoy = "authz: unix:authz.sock", "scim: 127.0.0.1:8460", "admin: 127.0.0.1:8461", "listen: 0.0.0.0:8443"
+	const (
+		authz = "authz: unix:authz.sock"
+		scim  = "scim: 127.0.0.1:8460"
+		admin = "admin: 127.0.0.1:8461"
+		envoy = "listen: 0.0.0.0:8443"
+	)
 	tests := map[string]struct {
 		from, to string
 		want     []string
@@ -168,8 +179,7 @@ func TestListenersHaveTheirOwnPorts(t *testing.T) {
 	}
 }
 
-// TestTabs: the parser names a tab by what it cannot be; people need to be told
-// that it is one.
+// TestTabs: the message of the parser does not name a tab, ours does.
 func TestTabs(t *testing.T) {
 	for name, tt := range map[string]struct {
 		text string

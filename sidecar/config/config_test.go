@@ -18,7 +18,7 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
-// good is a file without a fault; the line numbers of the tests below count in it.
+// good is a file without a fault. The line numbers of the tests below are lines of it.
 const good = `version: 1
 data_dir: data
 listen:
@@ -77,7 +77,7 @@ tenants:
               allow_private: [10.0.0.0/8]
 `
 
-// folder holds the files that good names.
+// folder makes a folder with the files that good names.
 func folder(tb testing.TB) string {
 	tb.Helper()
 	dir := tb.TempDir()
@@ -110,17 +110,22 @@ func TestGoodFile(t *testing.T) {
 	}
 	got := []any{
 		c.DataDir, c.Listen.Authz, c.Revocation.Lease, c.Envoy.MaxBodyBytes, c.Envoy.Admin,
-		a.Hosts, a.Subjects[0].Is, a.Subjects[1].JWT.Names, a.Subjects[2].Body.Method, a.Plugin.Secrets["admin"], a.Plugin.HTTP[0].Port,
-		c.Tenants[0].ExternalIssuers[0].Keys.Issuer, c.Tenants[0].ExternalIssuers[0].Audience, a.Plugin.Config,
+		a.Hosts,
+		a.Subjects[0].Is, a.Subjects[1].JWT.Names, a.Subjects[2].Body.Method, a.Plugin.Secrets["admin"],
+		a.Plugin.HTTP[0].Port, c.Tenants[0].ExternalIssuers[0].Keys.Issuer,
+		c.Tenants[0].ExternalIssuers[0].Audience, a.Plugin.Config,
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("completed values (-want +got):\n%s", d)
 	}
 }
 
-// TestAppVariants: what some applications need, and most do not.
+// TestAppVariants: settings that only some applications need.
 func TestAppVariants(t *testing.T) {
-	file := strings.NewReplacer("- cookie: session", "- {cookie: connect.sid, prefix: s%3A, escapes: true}", "anonymous: pass", "methods: [PROPFIND, VERSION-CONTROL]").Replace(good)
+	file := strings.NewReplacer(
+		"- cookie: session", "- {cookie: connect.sid, prefix: s%3A, escapes: true}",
+		"anonymous: pass", "methods: [PROPFIND, VERSION-CONTROL]",
+	).Replace(good)
 	c, err := config.Parse("f.yaml", folder(t), []byte(file))
 	if err != nil {
 		t.Fatal(err)
@@ -129,16 +134,16 @@ func TestAppVariants(t *testing.T) {
 	if d := cmp.Diff([]string{"PROPFIND", "VERSION-CONTROL"}, a.Methods); d != "" {
 		t.Error(d)
 	}
-	if d := cmp.Diff(config.Subject{Cookie: "connect.sid", Prefix: "s%3A", Escapes: true, Is: "opaque"}, a.Subjects[0]); d != "" {
+	want := config.Subject{Cookie: "connect.sid", Prefix: "s%3A", Escapes: true, Is: "opaque"}
+	if d := cmp.Diff(want, a.Subjects[0]); d != "" {
 		t.Error(d)
 	}
 	if a.Subjects[1].Escapes {
-		t.Error("escapes is true where nobody wrote it")
+		t.Error("escapes is true without being set")
 	}
 }
 
-// TestBadFiles: each fault with its line, its path and what is wrong; one change of
-// a good file is one fault.
+// TestBadFiles: one change of the good file gives one fault, with its line, its path and what is wrong.
 func TestBadFiles(t *testing.T) {
 	tests := []struct {
 		from, to string
@@ -239,7 +244,7 @@ func TestBadFiles(t *testing.T) {
 	}
 }
 
-// TestWholeFileFaults: what is wrong with the file as such.
+// TestWholeFileFaults: faults of the file as a whole.
 func TestWholeFileFaults(t *testing.T) {
 	tests := map[string][2]string{
 		"empty":          {"", "empty"},
@@ -257,18 +262,25 @@ func TestWholeFileFaults(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			_, err := config.Parse("f.yaml", t.TempDir(), []byte(tt[0]))
-			if !slices.ContainsFunc(config.Faults(err), func(f config.Fault) bool { return strings.Contains(f.Msg, tt[1]) }) {
+			if !hasFault(err, "", tt[1]) {
 				t.Errorf("%v, want a fault with %q", err, tt[1])
 			}
 		})
 	}
-	if _, err := config.Load(filepath.Join(t.TempDir(), "none.yaml")); !errors.Is(err, os.ErrNotExist) || config.Faults(err) != nil {
+	_, err := config.Load(filepath.Join(t.TempDir(), "none.yaml"))
+	if !errors.Is(err, os.ErrNotExist) || config.Faults(err) != nil {
 		t.Errorf("absent file: %v", err)
 	}
 }
 
-// TestAllFaultsAtOnce: a file with many faults is mended in one go, and the order of
-// the report is that of the lines, the same every time.
+// hasFault reports whether err has a fault with a message, at a path unless that is "".
+func hasFault(err error, path, msg string) bool {
+	return slices.ContainsFunc(config.Faults(err), func(f config.Fault) bool {
+		return (path == "" || f.Path == path) && strings.Contains(f.Msg, msg)
+	})
+}
+
+// TestAllFaultsAtOnce: the report has every fault, always in the order of the lines.
 func TestAllFaultsAtOnce(t *testing.T) {
 	bad := good
 	for _, r := range [][2]string{
@@ -282,7 +294,10 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		bad = strings.Replace(bad, r[0], r[1], 1)
 	}
 	dir := folder(t)
-	want := []string{"1 version", "11 log.level", "12 drain", "17 tenants[0].name", "30 tenants[0].apps[0].anonymus", "48 tenants[0].apps[0].plugin.secrets.admin"}
+	want := []string{
+		"1 version", "11 log.level", "12 drain", "17 tenants[0].name", "30 tenants[0].apps[0].anonymus",
+		"48 tenants[0].apps[0].plugin.secrets.admin",
+	}
 	for range 20 {
 		_, err := config.Parse("f.yaml", dir, []byte(bad))
 		var got []string
@@ -292,42 +307,45 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		if d := cmp.Diff(want, got); d != "" {
 			t.Fatalf("faults (-want +got):\n%s", d)
 		}
-		if s := err.Error(); !strings.HasPrefix(s, "f.yaml: 6 fault(s)\n") || !strings.Contains(s, `did you mean "anonymous"?`) {
+		s := err.Error()
+		if !strings.HasPrefix(s, "f.yaml: 6 fault(s)\n") || !strings.Contains(s, `did you mean "anonymous"?`) {
 			t.Fatalf("error text:\n%s", s)
 		}
 	}
 }
 
-// TestNamesAndHostsAreUnique over tenants and apps.
+// TestNamesAndHostsAreUnique over all tenants and apps.
 func TestNamesAndHostsAreUnique(t *testing.T) {
 	second := good[strings.Index(good, "  - name: acme"):]
 	dir := folder(t)
+	globex := strings.NewReplacer(
+		"name: acme", "name: globex", "external_url: https://app.example.com", "external_url: https://globex.example.com",
+		"upstream:", "hosts: [app.example.com]\n        upstream:",
+	).Replace(second)
+	const app = "        upstream: http://127.0.0.1:3001\n        subjects: [{header: x-user, is: email}]\n"
 	tests := map[string]struct{ file, path, msg string }{
-		"same tenant":      {good + second, "tenants[1].name", "used twice"},
-		"same tenant host": {good + second, "tenants[1].external_url", "belongs to"},
-		"app on another tenant's host": {
-			good + strings.NewReplacer("name: acme", "name: globex", "external_url: https://app.example.com", "external_url: https://globex.example.com",
-				"upstream:", "hosts: [app.example.com]\n        upstream:").Replace(second), "tenants[1].apps[0].hosts[0]", "belongs to",
-		},
+		"same tenant":                  {good + second, "tenants[1].name", "used twice"},
+		"same tenant host":             {good + second, "tenants[1].external_url", "belongs to"},
+		"app on another tenant's host": {good + globex, "tenants[1].apps[0].hosts[0]", "belongs to"},
 		"two apps without hosts": {
-			good + "      - name: two\n        upstream: http://127.0.0.1:3001\n        subjects: [{header: x-user, is: email}]\n", "tenants[0].apps[1].hosts", "required where a tenant has several apps",
+			good + "      - name: two\n" + app, "tenants[0].apps[1].hosts", "required where a tenant has several apps",
 		},
 		"same app": {
-			good + "      - name: app\n        hosts: [two.example.com]\n        upstream: http://127.0.0.1:3001\n        subjects: [{header: x-user, is: email}]\n", "tenants[0].apps[1].name", "used twice",
+			good + "      - name: app\n        hosts: [two.example.com]\n" + app, "tenants[0].apps[1].name", "used twice",
 		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			_, err := config.Parse("f.yaml", dir, []byte(tt.file))
-			if !slices.ContainsFunc(config.Faults(err), func(f config.Fault) bool { return f.Path == tt.path && strings.Contains(f.Msg, tt.msg) }) {
+			if !hasFault(err, tt.path, tt.msg) {
 				t.Errorf("%v\nwant %s: %s", err, tt.path, tt.msg)
 			}
 		})
 	}
 }
 
-// TestEveryFieldIsDocumented: the comments are the reference page; every field has a
-// yaml key and a comment that starts with its name and ends a sentence.
+// TestEveryFieldIsDocumented: every field has a yaml key and a comment that starts with its name and ends with a full
+// stop. The reference page is made of them.
 func TestEveryFieldIsDocumented(t *testing.T) {
 	f, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
 	if err != nil {
@@ -360,7 +378,7 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 	}
 }
 
-// FuzzParse: no file makes it panic, and what it accepts it accepts again.
+// FuzzParse: no text causes a panic, and two calls give the same result.
 func FuzzParse(f *testing.F) {
 	dir := folder(f)
 	f.Add([]byte(good))
@@ -374,11 +392,11 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("configuration %v with error %v", c, err)
 		}
 		if err != nil && len(config.Faults(err)) == 0 {
-			t.Fatalf("refused without a fault: %v", err)
+			t.Fatalf("an error without a fault: %v", err)
 		}
 		again, err2 := config.Parse("f.yaml", dir, b)
 		if d := cmp.Diff(c, again); d != "" || fmt.Sprint(err) != fmt.Sprint(err2) {
-			t.Fatalf("two readings differ: %s\n%v\n%v", d, err, err2)
+			t.Fatalf("two results differ: %s\n%v\n%v", d, err, err2)
 		}
 	})
 }
