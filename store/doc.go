@@ -1,20 +1,17 @@
 // Package store keeps the users, groups, OAuth clients, keys, locks, revocation
-// jobs and audit chain of every tenant, under one deterministic state machine
-// over an ordered log.
+// jobs and audit chain of every tenant. It is the directory on top of the
+// deterministic state machine of store/machine.
 //
 // Start with [Open], read with [Store.View], change with [Store.Update]. A change
-// is one transaction: the keys it read with the versions it saw (preconditions)
-// and the keys it writes. One committer goroutine folds waiting transactions into
-// one log record; the applier judges each transaction against the state and what
-// came before it in the same record. So uniqueness is exact, nothing is half
-// done, and replaying the log into an empty store gives the same bytes.
+// is one transaction: it is applied whole or not at all, and the order of the log
+// decides between two that meet. So uniqueness is exact, and the same log gives
+// the same bytes everywhere.
 //
-// What Update promises when it returns without an error: the record is on stable
-// storage, the lock table has it, and every watcher has run. What it does not
-// promise: an error that wraps [ErrUnavailable] is ambiguous after a failing
-// disk, the change is then wholly there or wholly absent after a restart.
+// When Update returns without an error, the change is on stable storage, the lock
+// table has it and every watcher has run. An error that wraps [ErrUnavailable] is
+// ambiguous after a failing disk: after a restart the change is wholly there or
+// wholly absent.
 //
-// There is no write without a [Cause] (DESIGN §3.4); it becomes the audit record
-// that is part of the same log record, and with it the change-feed entry, the
-// lock and the revocation jobs.
+// Every change has a [Cause]. It becomes the audit record in the same log record,
+// together with the change-feed entry, the lock and the revocation jobs.
 package store

@@ -6,22 +6,22 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/scimward/scimward/store/machine"
 )
 
-// How much one housekeeping record removes, and how long a spent jti is kept
-// beyond its expiry so that clock differences cannot make it usable again.
 const (
-	sweepBatch = 1000
-	jtiGrace   = 10 * time.Minute
-	gcRounds   = 10 // value-log collection every so many rounds
+	sweepBatch = 1000             // keys that one housekeeping record removes
+	jtiGrace   = 10 * time.Minute // a used jti is kept so long after its expiry, against clock differences
+	gcRounds   = 10               // the value log is collected every so many rounds
 )
 
-// housekeeping forgets what is over: expired jtis, edges of dead generations, old
-// log records, old versions, value-log garbage. It is the one goroutine that does.
+// housekeeping removes what is no longer needed: expired jtis, members of old
+// generations, log records, versions, garbage of the value log. It is the one
+// goroutine that does.
 func (s *Store) housekeeping(ctx context.Context) {
 	tick := time.NewTicker(s.o.SweepEvery)
 	defer tick.Stop()
@@ -41,16 +41,11 @@ func (s *Store) housekeeping(ctx context.Context) {
 	}
 }
 
-// Sweep is one round of housekeeping, which also runs by itself. What it removes
-// it removes by records of its own, so every replica forgets alike.
+// Sweep is one round of housekeeping, which also runs by itself. It removes keys
+// by log records, so every replica removes the same.
 func (s *Store) Sweep(ctx context.Context) error {
-	names := make([]string, 0, len(s.o.Tenants))
-	for n := range s.o.Tenants {
-		names = append(names, n)
-	}
-	slices.Sort(names)
 	var errs []error
-	for _, tenant := range names {
+	for _, tenant := range slices.Sorted(maps.Keys(s.o.Tenants)) {
 		errs = append(errs, s.sweepAll(ctx, tenant, sweepJTIs), s.sweepAll(ctx, tenant, sweepEdges))
 	}
 	return errors.Join(append(errs, s.m.Clean(ctx))...)
@@ -58,8 +53,7 @@ func (s *Store) Sweep(ctx context.Context) error {
 
 // sweepAll repeats one bounded step until it finds nothing more.
 func (s *Store) sweepAll(ctx context.Context, tenant string, step func(*Tx) (int, error)) error {
-	for {
-		n := 0
+	for n := 1; n > 0; {
 		_, err := s.update(ctx, tenant, Cause{}, func(t *Tx) (err error) {
 			n, err = step(t)
 			return err
@@ -67,49 +61,45 @@ func (s *Store) sweepAll(ctx context.Context, tenant string, step func(*Tx) (int
 		if err != nil {
 			return fmt.Errorf("sweeping tenant %s: %w", tenant, err)
 		}
-		if n == 0 {
-			return nil
-		}
 	}
+	return nil
 }
 
-// sweepEdges removes edges of one dead generation, and its marker with the last.
+// sweepEdges removes members of one old generation, and its mark with the last.
 func sweepEdges(t *Tx) (n int, err error) {
-	var marker []byte
+	var mark []byte
 	if err := t.snap.Scan(key(kindSweep, t.tenant), nil, false, func(e machine.Entry) (bool, error) {
-		marker = bytes.Clone(e.Key)
+		mark = bytes.Clone(e.Key)
 		return false, nil
-	}); err != nil || marker == nil {
+	}); err != nil || mark == nil {
 		return 0, err
 	}
-	d, err := DecodeKey(marker)
-	if err != nil || len(d.Parts) != 1 {
-		return 0, errBadKey
+	d, err := DecodeKey(mark)
+	if err != nil {
+		return 0, err
 	}
 	gid, gen := d.Parts[0], d.Number
-	prefix := numberedKey(kindEdge, t.tenant, gid, gen)
 	more := false
-	err = t.scanLast(prefix, func(id string) (bool, error) {
-		if n >= sweepBatch {
-			more = true
+	err = t.scanLast(numberedKey(kindEdge, t.tenant, gid, gen), func(id string) (bool, error) {
+		if more = n >= sweepBatch; more {
 			return false, nil
 		}
 		n++
-		return true, t.deleteOldEdge(gid, gen, id)
+		return true, t.sweepEdge(gid, gen, id)
 	})
 	if err != nil {
 		return 0, err
 	}
 	if !more {
-		t.w.Delete(marker)
+		t.w.Delete(mark)
 		n++
 	}
 	return n, nil
 }
 
-// deleteOldEdge removes an edge of a dead generation and the reverse edge, unless
-// that belongs to a newer one.
-func (t *Tx) deleteOldEdge(gid string, gen uint64, id string) error {
+// sweepEdge removes an edge of an old generation, and the reverse edge unless that
+// belongs to a newer one.
+func (t *Tx) sweepEdge(gid string, gen uint64, id string) error {
 	t.w.Delete(edgeKey(t.tenant, gid, gen, id))
 	rk := key(kindReverse, t.tenant, id, gid)
 	v, _, err := t.snap.Get(rk)

@@ -11,9 +11,9 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// LockTable is every lock of every tenant in memory, for the request path: no
-// I/O, no allocation that grows with the table. It is complete from Open on and
-// has a change before the Update that made it returns.
+// LockTable has every lock of every tenant in memory, for the request path. A
+// lookup does no I/O and allocates nothing that grows with the table. The table is
+// complete when Open returns. It has a change before the Update that made it returns.
 type LockTable struct {
 	now func() time.Time
 	sub listeners[Lock]
@@ -22,14 +22,11 @@ type LockTable struct {
 	tenants map[string]*tenantLocks
 }
 
-// tenantLocks holds each lock once; the other maps point to it. A name is held
-// by one lock at a time (Tx.hold), so "the newest holder wins" is the table as
-// the records left it.
+// tenantLocks has each lock once; byName points to it. A name is in one lock at a
+// time (see locks.go).
 type tenantLocks struct {
-	byID       map[string]*tableLock
-	byUserName map[string]*tableLock
-	byExternal map[string]*tableLock
-	byEmail    map[string]*tableLock
+	byID   map[string]*tableLock
+	byName map[*index]map[string]*tableLock
 }
 
 type tableLock struct {
@@ -41,9 +38,9 @@ func newLockTable(now func() time.Time) *LockTable {
 	return &LockTable{now: now, tenants: map[string]*tenantLocks{}}
 }
 
-// Lookup finds the lock of a subject, by its immutable id first, then by its
-// names. No lock means that the subject never was refused; a lifted lock says
-// from when on its credentials count ([Lock.Refuses]).
+// Lookup finds the lock of a subject, by its immutable id first, then by its names.
+// Without a lock the subject was never locked. A lifted lock says which credentials
+// it still refuses ([Lock.Refuses]).
 func (t *LockTable) Lookup(tenant string, s *subject.Subject) (Lock, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -53,13 +50,13 @@ func (t *LockTable) Lookup(tenant string, s *subject.Subject) (Lock, bool) {
 	}
 	e := tl.byID[s.SCIMID]
 	if e == nil && s.UserName != "" {
-		e = tl.byUserName[subject.FoldUserName(s.UserName)]
+		e = tl.find(userNames, s.UserName)
 	}
 	if e == nil && s.ExternalID != "" {
-		e = tl.byExternal[s.ExternalID]
+		e = tl.find(externalIDs, s.ExternalID)
 	}
 	for i := 0; e == nil && i < len(s.Emails); i++ {
-		e = tl.byEmail[subject.Fold(subject.Email, s.Emails[i])]
+		e = tl.find(emails, s.Emails[i])
 	}
 	if e == nil {
 		return Lock{}, false
@@ -67,8 +64,12 @@ func (t *LockTable) Lookup(tenant string, s *subject.Subject) (Lock, bool) {
 	return e.lock, true
 }
 
-// InForce says since when this process enforces the newest state of a user's
-// lock; false when the user has none.
+func (tl *tenantLocks) find(x *index, value string) *tableLock {
+	return tl.byName[x][x.of(value).value]
+}
+
+// InForce returns since when this process enforces the newest state of a user's
+// lock, false when the user has none.
 func (t *LockTable) InForce(tenant, userID string) (time.Time, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -90,9 +91,9 @@ func (t *LockTable) Len() int {
 	return n
 }
 
-// Subscribe calls fn for every lock that changes, after the table has it and
-// before the Update that changed it returns. fn runs on the committer: it must
-// not block nor call Update.
+// Subscribe calls fn for every lock that changes, after the table has it and before
+// the Update that changed it returns. fn runs on the committer: it must not block
+// or call Update.
 func (t *LockTable) Subscribe(fn func(Lock)) (stop func()) { return t.sub.add(fn) }
 
 func (t *LockTable) put(l Lock) {
@@ -101,42 +102,29 @@ func (t *LockTable) put(l Lock) {
 }
 
 func (t *LockTable) set(l Lock) {
-	// Strings of a decoded record would keep the record alive.
+	// A substring of a decoded record would keep the record in memory.
 	l.UserID, l.RequestID = strings.Clone(l.UserID), strings.Clone(l.RequestID)
 	e := &tableLock{lock: l, inForce: t.now()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	tl := t.tenants[l.Tenant]
 	if tl == nil {
-		tl = &tenantLocks{
-			byID: map[string]*tableLock{}, byUserName: map[string]*tableLock{},
-			byExternal: map[string]*tableLock{}, byEmail: map[string]*tableLock{},
+		tl = &tenantLocks{byID: map[string]*tableLock{}, byName: map[*index]map[string]*tableLock{}}
+		for _, x := range userIndexes {
+			tl.byName[x] = map[string]*tableLock{}
 		}
 		t.tenants[l.Tenant] = tl
 	}
 	if old := tl.byID[l.UserID]; old != nil {
-		tl.names(old, func(m map[string]*tableLock, n string) {
-			if m[n] == old {
-				delete(m, n)
+		for _, n := range old.lock.names() {
+			if tl.byName[n.index][n.value] == old {
+				delete(tl.byName[n.index], n.value)
 			}
-		})
+		}
 	}
 	tl.byID[l.UserID] = e
-	tl.names(e, func(m map[string]*tableLock, n string) { m[n] = e })
-}
-
-func (tl *tenantLocks) names(e *tableLock, fn func(map[string]*tableLock, string)) {
-	for _, n := range e.lock.UserNames {
-		fn(tl.byUserName, n)
-	}
-	for _, n := range e.lock.Emails {
-		fn(tl.byEmail, n)
-	}
-	for _, n := range e.lock.FormerIDs {
-		fn(tl.byExternal, n)
-	}
-	if e.lock.ExternalID != "" {
-		fn(tl.byExternal, e.lock.ExternalID)
+	for _, n := range l.names() {
+		tl.byName[n.index][n.value] = e
 	}
 }
 

@@ -13,12 +13,12 @@ import (
 // never earlier.
 func (t *Tx) UseJTI(issuer, jti string, exp time.Time) error {
 	k := key(kindJTI, t.tenant, issuer, jti)
-	_, _, err := t.snap.Get(k)
-	if err == nil {
-		return ErrReplay
-	}
-	if !errors.Is(err, ErrNotFound) {
+	used, err := present(t.snap.Get(k))
+	if err != nil {
 		return err
+	}
+	if used {
+		return ErrReplay
 	}
 	t.w.Put(k, encodeU64(orderedTime(exp.UnixNano())))
 	t.putMark(jtiExpiryKey(t.tenant, exp.UnixNano(), issuer, jti))
@@ -76,10 +76,7 @@ func (r *Reader) Keys(use string) ([]Key, error) {
 	}); err != nil {
 		return nil, err
 	}
-	_, _, err := r.snap.Get(key(kindCounter, r.tenant, counterKeys)) // changes with the list
-	if errors.Is(err, ErrNotFound) {
-		err = nil
-	}
+	_, err := present(r.snap.Get(key(kindCounter, r.tenant, counterKeys))) // changes with the list
 	return out, err
 }
 

@@ -12,13 +12,13 @@ import (
 // Target is an application of a tenant whose credentials a deactivation revokes.
 type Target struct {
 	App      string
-	Kinds    []string      // abi.Kind values in revocation order; one job each
-	Lifetime time.Duration // longest life of a credential the app cannot revoke
+	Kinds    []string      // abi.Kind values in revocation order, one job each
+	Lifetime time.Duration // longest life of a credential that the app cannot revoke
 }
 
 // TenantOptions configures one tenant.
 type TenantOptions struct {
-	UniqueExternalID bool // externalId of users is unique in the tenant (B42)
+	UniqueExternalID bool // no two users have the same externalId
 	Targets          []Target
 }
 
@@ -31,9 +31,9 @@ type Options struct {
 	NewID    func() string         // nil: random identifiers that sort by creation time
 	Logger   *slog.Logger          // nil: discard
 	Metrics  prometheus.Registerer // nil: none
-	// MinFree is the free space in bytes below which writes are refused with
-	// ErrUnavailable; zero means 128 MiB. The engine maps its files, and a
-	// mapped write into a full disk kills the process, so the store stops before.
+	// MinFree is the free space in bytes below which the store refuses writes with
+	// ErrUnavailable; zero means 128 MiB. The engine maps its files, and a mapped
+	// write to a full disk kills the process, so the store stops earlier.
 	MinFree uint64
 	// KeepRecords is how many log records survive trimming; zero means 1,048,576.
 	KeepRecords uint64
@@ -43,10 +43,10 @@ type Options struct {
 	Faults Faults
 }
 
-// Faults are hooks at the two places where a disk fails. Nil hooks do nothing.
+// Faults are hooks at the two places where a disk fails. A nil hook does nothing.
 type Faults struct {
 	BeforeCommit func() error // nothing was written yet
-	AfterWrite   func() error // written, and the sync then reports this
+	AfterWrite   func() error // written, and the sync reports this error
 }
 
 func (o Options) withDefaults() Options {
@@ -72,8 +72,8 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// newID is a UUID version 7 (RFC 9562 §5.7): 48 bits of milliseconds, then
-// random. Sorting by id is then sorting by creation, which keeps index paging stable.
+// newID returns a UUID version 7 (RFC 9562 §5.7): 48 bits of milliseconds, then
+// random bits. The order of ids is the order of creation, so pages are stable.
 func newID(now time.Time) string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails (crypto/rand)
@@ -83,12 +83,6 @@ func newID(now time.Time) string {
 	}
 	b[6] = b[6]&0x0f | 0x70
 	b[8] = b[8]&0x3f | 0x80
-	var s [36]byte
-	hex.Encode(s[0:8], b[0:4])
-	hex.Encode(s[9:13], b[4:6])
-	hex.Encode(s[14:18], b[6:8])
-	hex.Encode(s[19:23], b[8:10])
-	hex.Encode(s[24:36], b[10:16])
-	s[8], s[13], s[18], s[23] = '-', '-', '-', '-'
-	return string(s[:])
+	h := hex.EncodeToString(b[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }

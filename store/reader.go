@@ -30,6 +30,14 @@ func (r *Reader) row(k []byte, row any) (Seq, error) {
 	return seq, nil
 }
 
+// present reports whether Get found a key.
+func present(_ []byte, _ Seq, err error) (bool, error) {
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // scanLast calls fn for the last part of every key below prefix.
 func (r *Reader) scanLast(prefix []byte, fn func(part string) (bool, error)) error {
 	return r.snap.Scan(prefix, nil, false, func(e machine.Entry) (bool, error) {

@@ -11,10 +11,10 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// Seq is the log position of a change and the version of every key it wrote.
+// Seq is the log position of a change and the version of every key that it wrote.
 type Seq = log.Seq
 
-// The errors a caller branches on.
+// The errors that a caller branches on. The numbers are the HTTP status.
 var (
 	ErrNotFound    = machine.ErrNotFound
 	ErrConflict    = machine.ErrConflict
@@ -27,22 +27,22 @@ var (
 	ErrNoCause     = errors.New("store: a write needs an actor, a request id and a decision")
 )
 
-// UniquenessError says which attribute another resource of the tenant holds.
+// UniquenessError names the attribute whose value another resource of the tenant has.
 type UniquenessError struct{ Attribute string }
 
 func (e *UniquenessError) Error() string {
 	return fmt.Sprintf("store: %s is in use", e.Attribute)
 }
 
-// MissingMembersError names member ids that are not users or groups of the tenant (B83).
+// MissingMembersError names member ids that are not users or groups of the tenant.
 type MissingMembersError struct{ IDs []string }
 
 func (e *MissingMembersError) Error() string {
 	return fmt.Sprintf("store: %d members do not exist", len(e.IDs))
 }
 
-// Cause is who makes a change and why it was allowed; there is no write without
-// one (DESIGN §3.4). It becomes the audit record of the change.
+// Cause is who makes a change and why it was allowed. Every write has one. It becomes
+// the audit record of the change.
 type Cause struct {
 	Actor     string // "client:<id>", "engine:<owner>", "operator:<name>", "system"; required
 	ClientID  string // OAuth client, empty for the engine
@@ -57,8 +57,8 @@ type Cause struct {
 	Received  time.Time // when the request arrived; zero means now
 }
 
-// User is a SCIM user. Resource holds every attribute but id, meta and groups,
-// with the canonical names of the schema.
+// User is a SCIM user. Resource has every attribute but id, meta and groups, with
+// the canonical names of the schema.
 type User struct {
 	ID       string
 	Resource scim.Object
@@ -73,29 +73,29 @@ func (u *User) UserName() string { return u.Resource.String("userName") }
 // ExternalID returns the externalId attribute, empty when unassigned.
 func (u *User) ExternalID() string { return u.Resource.String("externalId") }
 
-// Active returns the active attribute; absent counts as true (F35).
+// Active returns the active attribute. A user without one is active.
 func (u *User) Active() bool { return u.Resource.Bool("active", true) }
 
 // Emails returns the values of the emails attribute.
 func (u *User) Emails() []string { return u.Resource.Strings("emails", "value") }
 
-// Group is a SCIM group without its members, which are one key each.
+// Group is a SCIM group without its members: each member has a key of its own.
 type Group struct {
 	ID       string
 	Resource scim.Object
-	Members  int // count, kept in the header
+	Members  int // count
 	Created  time.Time
 	Modified time.Time
 	Version  Seq // changes with every member change too
 }
 
-// Member is one edge of a group.
+// Member is a member of a group.
 type Member struct {
 	ID   string
 	Type string // "User" or "Group"
 }
 
-// Client is an OAuth client of a tenant as the store remembers it.
+// Client is what the store knows of an OAuth client of a tenant.
 type Client struct {
 	ID       string
 	LastUsed time.Time
@@ -103,8 +103,8 @@ type Client struct {
 	Version  Seq
 }
 
-// Key is a signing key of a tenant's authorization server, private part
-// included, as a JWK document.
+// Key is a signing key of a tenant's authorization server as a JWK document, with
+// the private part.
 type Key struct {
 	ID      string // kid
 	Use     string // "access-token"
@@ -112,36 +112,37 @@ type Key struct {
 	Created time.Time
 }
 
-// LockState says what a lock refuses.
+// LockState says which credentials a lock refuses.
 type LockState string
 
 // The lock states. The zero value refuses everything.
 const (
-	LockDeactivated LockState = "deactivated" // every credential is refused
-	LockDeleted     LockState = "deleted"     // every credential is refused, for ever
-	LockLifted      LockState = "lifted"      // only credentials issued before NotBefore are refused
+	LockDeactivated LockState = "deactivated" // every credential
+	LockDeleted     LockState = "deleted"     // every credential, for ever
+	LockLifted      LockState = "lifted"      // only credentials issued before NotBefore
 )
 
-// Lock is the kill switch of one user. It outlives reactivation as the
-// credential epoch and deletion as a tombstone, keyed by the immutable id.
+// Lock refuses the credentials of one user, by the immutable id and by every name.
+// It stays after a reactivation, because older credentials remain refused, and
+// after a deletion as a tombstone.
 type Lock struct {
 	Tenant     string
 	UserID     string
 	State      LockState
 	Epoch      uint64    // counts deactivations, 1 for the first
-	NotBefore  time.Time // credentials issued before stay refused after reactivation; zero refuses none
-	UserNames  []string  // folded; every name the user had while locked
+	NotBefore  time.Time // a lifted lock refuses credentials issued before; zero refuses none
+	UserNames  []string  // folded, oldest first; with the former ones
 	ExternalID string
-	FormerIDs  []string // externalIds the user had before while locked; looked up like ExternalID
+	FormerIDs  []string // former externalIds; looked up like ExternalID
 	Emails     []string // folded
 	Since      time.Time
-	Reason     string // "scim.patch", "scim.put", "scim.delete", "recreated"
+	Reason     string // "scim.patch", "scim.put", "scim.delete", "recreated", "renamed"
 	RequestID  string
 	Version    Seq
 }
 
-// Refuses reports whether a credential issued at issued is refused now. A zero
-// issued is a credential of unknown age, which counts as issued before.
+// Refuses reports whether the lock refuses a credential issued at issued. A zero
+// issued means an unknown age, which counts as issued before.
 func (l Lock) Refuses(issued time.Time) bool {
 	if l.State != LockLifted {
 		return true
@@ -152,33 +153,33 @@ func (l Lock) Refuses(issued time.Time) bool {
 // JobState is the outcome of one kind for one user and app.
 type JobState string
 
-// The job states. None of them is proof: a kind is done when it is Verified, or
-// shown as enforced at the proxy when it is JobUnsupported.
+// The job states. None of them is proof: a kind is done when it is Verified, or when
+// it is JobUnsupported and so enforced at the proxy.
 const (
 	JobPending         JobState = "pending"
 	JobRunning         JobState = "running" // leased
 	JobRetrying        JobState = "retrying"
 	JobRevoked         JobState = "revoked"           // two empty lists, not yet verified
-	JobNothingToRevoke JobState = "nothing_to_revoke" // looked, none existed
+	JobNothingToRevoke JobState = "nothing_to_revoke" // none existed
 	JobUnsupported     JobState = "unsupported"       // enforced at the proxy until EnforcedUntil
 	JobFailed          JobState = "failed"            // needs a human
 	JobUnknown         JobState = "unknown"           // never shown as done
 )
 
-// Job is the durable work of one user, app and kind (design: store §6.6,
-// revocation §1.1). It is created in the record of the change that causes it.
+// Job is the durable work of one user, app and kind. It is enqueued in the record of
+// the change that causes it.
 type Job struct {
-	ID      string // base64url(sha256(tenant|app|user|epoch|kind)); the idempotency key
+	ID      string // JobID; the idempotency key
 	Tenant  string
 	App     string
 	Kind    string // abi.Kind
 	UserID  string
-	Epoch   uint64          // 0 of a job of no deactivation: see After
+	Epoch   uint64          // 0 when no deactivation caused the job, see After
 	Event   string          // abi.Event…: user.deactivated, user.deleted, user.reactivated
 	Subject subject.Subject // as of the event: the row may be gone when the job runs
-	// After is the user whose jobs in the app come first, empty without one: the
-	// leaver whose userName this user was created with. The application knows both
-	// by that name, so the account is enabled when the leaver's work is through.
+	// After is the leaver whose userName this user was created with, empty for none.
+	// The application knows both by that name. So the leaver's jobs in the app come
+	// first, and then this job enables the account.
 	After         string `json:",omitempty"`
 	State         JobState
 	Found         int // listed by the application over all attempts
@@ -190,20 +191,20 @@ type Job struct {
 	Cursor        string
 	Code          string // last code and message of the plugin or host
 	Message       string
-	EnforcedUntil time.Time // from the lock on, the longest life of a credential of the app ([Target]); told where the job is JobUnsupported
+	EnforcedUntil time.Time // the lock plus Target.Lifetime: when the last credential of the app expires
 	Verified      bool
 	VerifiedAt    time.Time
 	Probes        []JobProbe    // last 10
 	Evidence      []JobEvidence // at most 100
 	Plugin        JobPlugin
-	Received      time.Time // when the SCIM request arrived; the SLA clock starts here
+	Received      time.Time // when the SCIM request arrived; both clocks start here
 	Created       time.Time
 	Done          time.Time // first time in a terminal state
-	Version       Seq       // fencing token once leased
+	Version       Seq       // the fencing token of a lease
 }
 
-// Terminal reports whether the engine is through with revoking this kind.
-// JobFailed waits for a human and is not terminal in the sense of done.
+// Terminal reports whether the revocation of this kind is complete. JobFailed is
+// not: it waits for a human.
 func (j *Job) Terminal() bool {
 	switch j.State {
 	case JobRevoked, JobNothingToRevoke, JobUnsupported:
@@ -214,7 +215,7 @@ func (j *Job) Terminal() bool {
 	return false
 }
 
-// JobEvidence is one call that revoked something; ID is the application's
+// JobEvidence is one call that revoked something. ID is the application's
 // identifier, never a secret.
 type JobEvidence struct {
 	ID     string
@@ -243,8 +244,8 @@ type Offboarding struct {
 	Cause      Cause
 	Received   time.Time
 	LockedAt   time.Time // time in the record that set the lock
-	BlockedAt  time.Time // lock in force in memory and open streams cut; zero until recorded
-	VerifiedAt time.Time // every kind probed dead or none found; zero until then
+	BlockedAt  time.Time // when the lock was in memory and the open streams had ended; zero until recorded
+	VerifiedAt time.Time // when every kind was probed dead or had none; zero until then
 	Breached   bool      // 300 s passed before VerifiedAt
 	Jobs       int       // how many jobs the record created; Verify counts them
 	Version    Seq
@@ -256,7 +257,7 @@ type Change struct {
 	Tenant    string
 	Type      ChangeType
 	ID        string // resource id, or job id
-	Lock      *Lock  // set where the change moved a lock
+	Lock      *Lock  // of a ChangeLock
 	RequestID string
 }
 

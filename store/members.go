@@ -1,0 +1,308 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/scimward/scimward/store/machine"
+)
+
+// Each member is one key, an edge, below the generation of the group. Adding a member
+// requires that the group lives in that generation, that the edge is absent and that
+// the member exists. It adds to the group's counter, and additions do not conflict.
+// So two who add different members never conflict, whatever the group's size.
+// Emptying a group starts a new generation, and housekeeping sweeps the old one.
+
+// generation returns that of a group, ErrNotFound when there is none. In a Tx the
+// precondition is that the group was neither deleted nor emptied.
+func (r *Reader) generation(gid string) (uint64, error) {
+	v, _, err := r.snap.Get(key(kindGen, r.tenant, gid))
+	if err != nil {
+		return 0, err
+	}
+	return decodeU64(v)
+}
+
+// Members returns members of a group, in the order of ids after after ("" means
+// all), at most limit (0 means all). ErrNotFound when there is no such group.
+func (r *Reader) Members(gid, after string, limit int) ([]Member, error) {
+	gen, err := r.generation(gid)
+	if err != nil {
+		return nil, err
+	}
+	var out []Member
+	prefix := numberedKey(kindEdge, r.tenant, gid, gen)
+	err = r.snap.Scan(prefix, afterKey(prefix, after), true, func(e machine.Entry) (bool, error) {
+		id, err := lastPart(e.Key, len(prefix))
+		if err != nil {
+			return false, err
+		}
+		kind, err := openValue(e.Value)
+		out = append(out, Member{ID: id, Type: string(kind)})
+		return limit == 0 || len(out) < limit, err
+	})
+	return out, err
+}
+
+// IsMember reports whether id is a direct member of the group; ErrNotFound when
+// there is no such group.
+func (r *Reader) IsMember(gid, id string) (bool, error) {
+	gen, err := r.generation(gid)
+	if err != nil {
+		return false, err
+	}
+	return r.snap.Exists(edgeKey(r.tenant, gid, gen, id))
+}
+
+// GroupsOf returns the ids of the groups that have id as a direct member.
+func (r *Reader) GroupsOf(id string) ([]string, error) {
+	var out []string
+	err := r.memberships(id, func(gid string, _ uint64, live bool) error {
+		if live {
+			out = append(out, gid)
+		}
+		return nil
+	})
+	return out, err
+}
+
+// memberships calls fn for every reverse edge of id. live is false when the group
+// has a newer generation, or none.
+func (r *Reader) memberships(id string, fn func(gid string, gen uint64, live bool) error) error {
+	prefix := key(kindReverse, r.tenant, id)
+	return r.snap.Scan(prefix, nil, true, func(e machine.Entry) (bool, error) {
+		gid, err := lastPart(e.Key, len(prefix))
+		if err != nil {
+			return false, err
+		}
+		gen, err := decodeU64(e.Value)
+		if err != nil {
+			return false, err
+		}
+		current, err := r.generation(gid)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return false, err
+		}
+		return true, fn(gid, gen, err == nil && current == gen)
+	})
+}
+
+// AddMembers adds members to a group and returns how many were not there before.
+// A member's Type may be empty. ErrNotFound, ErrSelfMember, *MissingMembersError.
+// Update returns ErrTooLarge for too many.
+func (t *Tx) AddMembers(gid string, members []Member) (added int, err error) {
+	gen, err := t.generation(gid)
+	if err != nil {
+		return 0, err
+	}
+	added, err = t.addEdges(gid, gen, members)
+	if err != nil || added == 0 {
+		return 0, err
+	}
+	t.membersChanged(gid, fmt.Sprintf("%d members added", added))
+	return added, nil
+}
+
+// attrMembers is what the audit record calls a change of members.
+const attrMembers = "members"
+
+func (t *Tx) membersChanged(gid, detail string) {
+	t.Changed(attrMembers)
+	t.change(ChangeGroupUpdated, gid, nil)
+	t.note(gid, detail)
+}
+
+func (t *Tx) addEdges(gid string, gen uint64, members []Member) (added int, err error) {
+	var missing []string
+	for _, m := range members {
+		if m.ID == gid {
+			return 0, ErrSelfMember
+		}
+		ek := edgeKey(t.tenant, gid, gen, m.ID)
+		if present, err := t.snap.Exists(ek); err != nil {
+			return 0, err
+		} else if present {
+			continue
+		}
+		kind, err := t.memberType(m)
+		if err != nil {
+			return 0, err
+		}
+		if kind == "" {
+			missing = append(missing, m.ID)
+			continue
+		}
+		t.w.Put(ek, sealValue([]byte(kind)))
+		t.w.Put(key(kindReverse, t.tenant, m.ID, gid), encodeU64(gen))
+		t.putMark(key(kindMemberOf, t.tenant, m.ID))
+		added++
+	}
+	if len(missing) > 0 {
+		return 0, &MissingMembersError{IDs: missing}
+	}
+	if added > 0 {
+		t.w.Add(key(kindStat, t.tenant, gid), int64(added))
+	}
+	return added, nil
+}
+
+// memberType is "User" or "Group", "" when the tenant has no such resource.
+func (t *Tx) memberType(m Member) (string, error) {
+	for _, c := range []struct {
+		kind byte
+		name string
+	}{{kindUser, "User"}, {kindGroup, "Group"}} {
+		if m.Type != "" && m.Type != c.name {
+			continue
+		}
+		if present, err := t.snap.Exists(key(c.kind, t.tenant, m.ID)); err != nil {
+			return "", err
+		} else if present {
+			return c.name, nil
+		}
+	}
+	return "", nil
+}
+
+// RemoveMembers removes members and returns how many the group had. ErrNotFound when
+// there is no such group.
+func (t *Tx) RemoveMembers(gid string, ids []string) (removed int, err error) {
+	gen, err := t.generation(gid)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range ids {
+		ok, err := t.removeEdge(gid, gen, id)
+		if err != nil {
+			return 0, err
+		}
+		if ok {
+			removed++
+		}
+	}
+	if removed > 0 {
+		t.membersChanged(gid, fmt.Sprintf("%d members removed", removed))
+	}
+	return removed, nil
+}
+
+func (t *Tx) removeEdge(gid string, gen uint64, id string) (bool, error) {
+	ek := edgeKey(t.tenant, gid, gen, id)
+	if ok, err := present(t.snap.Get(ek)); err != nil || !ok {
+		return false, err
+	}
+	t.w.Delete(ek)
+	t.w.Delete(key(kindReverse, t.tenant, id, gid))
+	t.w.Add(key(kindStat, t.tenant, gid), -1)
+	return true, nil
+}
+
+// setDirect is how many members SetMembers removes one by one. For more it starts a
+// new generation.
+const setDirect = 2000
+
+// SetMembers replaces the members of the group and returns how many it added and
+// removed. ErrNotFound, ErrSelfMember, *MissingMembersError.
+func (t *Tx) SetMembers(gid string, members []Member) (changed int, err error) {
+	gen, err := t.generation(gid)
+	if err != nil {
+		return 0, err
+	}
+	if _, _, err := t.snap.Get(key(kindStat, t.tenant, gid)); err != nil { // changes with every member: no phantoms
+		return 0, err
+	}
+	want := make(map[string]bool, len(members))
+	for _, m := range members {
+		want[m.ID] = true
+	}
+	var gone []string
+	kept := 0
+	if err := t.scanLast(numberedKey(kindEdge, t.tenant, gid, gen), func(id string) (bool, error) {
+		if want[id] {
+			kept++
+		} else {
+			gone = append(gone, id)
+		}
+		return true, nil
+	}); err != nil {
+		return 0, err
+	}
+	anew := len(gone) > setDirect
+	if anew {
+		gen = t.nextGeneration(gid, gen)
+	}
+	added, err := t.addEdges(gid, gen, members)
+	if err != nil {
+		return 0, err
+	}
+	if anew {
+		t.membersChanged(gid, fmt.Sprintf("members replaced: %d", added))
+		return len(gone) + added - kept, nil
+	}
+	for _, id := range gone {
+		if _, err := t.removeEdge(gid, gen, id); err != nil {
+			return 0, err
+		}
+	}
+	if changed = added + len(gone); changed > 0 {
+		t.membersChanged(gid, fmt.Sprintf("%d members added, %d removed", added, len(gone)))
+	}
+	return changed, nil
+}
+
+// nextGeneration removes all members of a group in one step, whatever their number.
+func (t *Tx) nextGeneration(gid string, gen uint64) uint64 {
+	next := max(gen, uint64(t.snap.Seq())) + 1
+	t.startGeneration(gid, next)
+	t.putMark(numberedKey(kindSweep, t.tenant, gid, gen))
+	return next
+}
+
+// startGeneration gives a group a generation without members.
+func (t *Tx) startGeneration(gid string, gen uint64) {
+	t.w.Put(key(kindGen, t.tenant, gid), encodeU64(gen))
+	t.w.Put(key(kindStat, t.tenant, gid), machine.Counter{Time: t.now.UnixNano()}.Encode())
+}
+
+// ClearMembers empties a group and returns how many members it had. ErrNotFound.
+func (t *Tx) ClearMembers(gid string) (removed int, err error) {
+	gen, err := t.generation(gid)
+	if err != nil {
+		return 0, err
+	}
+	v, _, err := t.snap.Get(key(kindStat, t.tenant, gid))
+	if err != nil {
+		return 0, err
+	}
+	s, err := machine.DecodeCounter(v)
+	if err != nil {
+		return 0, fmt.Errorf("reading the counter of group %s: %w", gid, err)
+	}
+	if s.Count == 0 {
+		return 0, nil
+	}
+	t.nextGeneration(gid, gen)
+	t.membersChanged(gid, fmt.Sprintf("%d members removed", s.Count))
+	return int(s.Count), nil
+}
+
+// removeMemberships removes a resource that is being deleted from every group. The
+// membership mark is the precondition that nobody adds it to a group meanwhile.
+func (t *Tx) removeMemberships(id string) error {
+	mk := key(kindMemberOf, t.tenant, id)
+	if ok, err := present(t.snap.Get(mk)); err != nil || !ok {
+		return err // it never was a member
+	}
+	t.w.Delete(mk)
+	return t.memberships(id, func(gid string, gen uint64, live bool) error {
+		if !live {
+			t.w.Delete(key(kindReverse, t.tenant, id, gid))
+			return nil
+		}
+		if _, err := t.removeEdge(gid, gen, id); err != nil {
+			return err
+		}
+		t.change(ChangeGroupUpdated, gid, nil)
+		return nil
+	})
+}
