@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -18,7 +17,7 @@ import (
 
 const benchClients = 64
 
-// each runs fn(i) for i < n on 64 goroutines and returns the time of all.
+// each runs fn(i) for i < n on 64 goroutines and returns how long all of it took.
 func each(n int, fn func(i int)) time.Duration {
 	var next atomic.Int64
 	var wg sync.WaitGroup
@@ -36,13 +35,13 @@ func each(n int, fn func(i int)) time.Duration {
 
 // BenchmarkDurableCreate creates users from 64 clients, and in the same run
 // commits as many keys of the same bytes to a bare Badger with the same group
-// commit. "ratio" is store over raw throughput; the bar is 0.5 (DESIGN §8).
+// commit. "ratio" is store over raw throughput; the bar is 0.5.
 func BenchmarkDurableCreate(b *testing.B) {
 	s := storetest.New(b)
 	run := fmt.Sprint(b.N)
 	took := each(b.N, func(i int) {
 		u := user(fmt.Sprintf("u%s-%d", run, i))
-		if _, err := s.Update(context.Background(), "acme", storetest.Cause("user.create"), func(t *store.Tx) error { u.ID = ""; return t.CreateUser(u) }); err != nil {
+		if err := try(s, func(t *store.Tx) error { u.ID = ""; return t.CreateUser(u) }); err != nil {
 			b.Error(err)
 		}
 	})
@@ -52,7 +51,7 @@ func BenchmarkDurableCreate(b *testing.B) {
 	b.ReportMetric(raw.Seconds()/took.Seconds(), "ratio")
 }
 
-// sample is the keys and values that one create left in the newest record.
+// sample returns the keys and values that one create wrote.
 func sample(b *testing.B) [][2][]byte {
 	b.Helper()
 	dir := b.TempDir()
@@ -89,7 +88,7 @@ func sample(b *testing.B) [][2][]byte {
 	return out
 }
 
-// rawGroupCommit is what Badger can do at best: one goroutine folds up to 64
+// rawGroupCommit measures what Badger can do at best: one goroutine puts up to 64
 // waiting clients into one synced transaction.
 func rawGroupCommit(b *testing.B, n int, kvs [][2][]byte) time.Duration {
 	b.Helper()
@@ -147,8 +146,8 @@ func rawGroupCommit(b *testing.B, n int, kvs [][2][]byte) time.Duration {
 	return took
 }
 
-// settled fills a store and opens it again, so that small and large alike are
-// read from tables on disk and no compaction of the filling is measured.
+// settled fills a store and opens it again. So small and large ones are read from
+// tables on disk, and the compaction after the filling is not measured.
 func settled(b *testing.B, fill func(s *store.Store)) *store.Store {
 	b.Helper()
 	o := storetest.Options()
@@ -164,8 +163,8 @@ func settled(b *testing.B, fill func(s *store.Store)) *store.Store {
 	return storetest.Open(b, func(c *store.Options) { c.Dir = o.Dir })
 }
 
-// BenchmarkMemberAdd adds and removes one member of a group; the bar is that a
-// large group costs at most 1.5 times a small one (DESIGN §8).
+// BenchmarkMemberAdd adds and removes one member of a group. The bar is that a large
+// group costs at most 1.5 times a small one.
 func BenchmarkMemberAdd(b *testing.B) {
 	for _, size := range []int{1_000, 100_000} {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
@@ -214,7 +213,7 @@ func BenchmarkUserName(b *testing.B) {
 	}
 }
 
-// BenchmarkLockLookup is the request path's question, among 10,000 locks.
+// BenchmarkLockLookup looks a lock up among 10,000, as the request path does.
 func BenchmarkLockLookup(b *testing.B) {
 	s := storetest.Open(b, func(o *store.Options) { o.Tenants = map[string]store.TenantOptions{"acme": {}} })
 	for base := 0; base < 10_000; base += 100 {

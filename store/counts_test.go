@@ -11,7 +11,7 @@ import (
 	"github.com/scimward/scimward/store/storetest"
 )
 
-// asked is what a Reader says of the numbers of its tenant.
+// asked lists what a Reader knows of the numbers of its tenant.
 func asked(r *store.Reader) map[string]func() (zero bool, err error) {
 	return map[string]func() (bool, error){
 		"users":  func() (bool, error) { n, err := r.CountUsers(); return n == 0, err },
@@ -23,7 +23,7 @@ func asked(r *store.Reader) map[string]func() (zero bool, err error) {
 	}
 }
 
-// TestCountsOfNothing: what nobody made is zero, and no error.
+// TestCountsOfNothing: without resources the counts are zero, and no error.
 func TestCountsOfNothing(t *testing.T) {
 	s := storetest.New(t)
 	view(t, s, "acme", func(r *store.Reader) error {
@@ -36,8 +36,7 @@ func TestCountsOfNothing(t *testing.T) {
 	})
 }
 
-// TestFaultIsNoZero: a row that does not decode, and a snapshot that is gone, are
-// errors.
+// TestFaultIsNoZero: a row that does not decode, and a closed snapshot, are errors.
 func TestFaultIsNoZero(t *testing.T) {
 	s := storetest.Unreadable(t)
 	view(t, s, "acme", func(r *store.Reader) error {

@@ -22,9 +22,9 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// A failing fsync: the write answers ErrUnavailable, later writes are refused
-// until a restart, reads go on, and after the restart the change is there whole or
-// not at all.
+// TestFailingSync: after a failing fsync the write returns ErrUnavailable, the store
+// refuses writes until a restart and still serves reads. After the restart the change
+// is there whole or not at all.
 func TestFailingSync(t *testing.T) {
 	var fail atomic.Bool
 	o := storetest.Options()
@@ -42,23 +42,23 @@ func TestFailingSync(t *testing.T) {
 	id := create(t, s, "acme", "rita")
 	before := s.Health().Applied
 	fail.Store(true)
-	_, err = s.Update(t.Context(), "acme", storetest.Cause("user.patch"), setActive(false, id))
+	err = try(s, setActive(false, id))
 	if !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
-	fail.Store(false) // the disk says it is well again; what it dropped stays dropped
-	_, err = s.Update(t.Context(), "acme", storetest.Cause("user.patch"), setActive(false, id))
+	fail.Store(false) // the disk reports success again, but has lost the write
+	err = try(s, setActive(false, id))
 	if h := s.Health(); !errors.Is(err, store.ErrUnavailable) || h.Writable || h.Err == nil || h.Applied != before {
 		t.Errorf("got %v, health %+v", err, h)
 	}
 	view(t, s, "acme", func(r *store.Reader) error {
 		u, err := r.User(id)
 		if !u.Active() {
-			t.Error("a change that was not acknowledged is seen")
+			t.Error("a reader sees a change that was not acknowledged")
 		}
 		return err
 	})
-	if _, ok := s.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); ok {
+	if _, ok := lookup(s, subject.Subject{SCIMID: id}); ok {
 		t.Error("the lock of a change that was not acknowledged is in the table")
 	}
 	if err := s.Close(); err != nil {
@@ -74,7 +74,8 @@ func TestFailingSync(t *testing.T) {
 	verify(t, s)
 }
 
-// A refusal before anything was written passes as soon as its reason does.
+// TestRefusedCommitIsNotSticky: a refusal before anything was written ends with its
+// reason.
 func TestRefusedCommitIsNotSticky(t *testing.T) {
 	var fail atomic.Bool
 	s := storetest.Open(t, func(o *store.Options) {
@@ -86,7 +87,8 @@ func TestRefusedCommitIsNotSticky(t *testing.T) {
 		}
 	})
 	fail.Store(true)
-	if _, err := s.Update(t.Context(), "acme", storetest.Cause("x"), func(tx *store.Tx) error { return tx.CreateUser(user("sam")) }); !errors.Is(err, store.ErrUnavailable) {
+	err := try(s, func(tx *store.Tx) error { return tx.CreateUser(user("sam")) })
+	if !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
 	fail.Store(false)
@@ -94,8 +96,8 @@ func TestRefusedCommitIsNotSticky(t *testing.T) {
 	verify(t, s)
 }
 
-// A really full disk, in a process of its own because a mapped write into it
-// would be a signal: a small tmpfs is filled by somebody else.
+// TestFullDisk fills a small tmpfs under a store. The store is in a process of its
+// own, because a mapped write to a full disk would end the process.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=200m"); err != nil {
@@ -109,7 +111,7 @@ func TestFullDisk(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), diskDir+"="+dir)
 	out, err := cmd.CombinedOutput()
-	if err != nil || !bytes.HasSuffix(out, []byte("held\n")) {
+	if err != nil || !bytes.HasSuffix(out, []byte("passed\n")) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }
@@ -120,7 +122,7 @@ func diskChild(dir string, out io.Writer) int {
 		fmt.Fprintln(out, err)
 		return 1
 	}
-	fmt.Fprintln(out, "held")
+	fmt.Fprintln(out, "passed")
 	return 0
 }
 
@@ -169,7 +171,7 @@ func fullDisk(dir string) error {
 	return s.Close()
 }
 
-// fill writes until the file system has no byte left.
+// fill writes until the file system is full.
 func fill(path string) error {
 	f, err := os.Create(path)
 	if err != nil {
@@ -202,7 +204,7 @@ func TestDirectoryInUse(t *testing.T) {
 	if _, err := store.Verify(t.Context(), o.Dir); !errors.Is(err, store.ErrInUse) {
 		t.Errorf("verifying a database in use: %v", err)
 	}
-	create(t, s, "acme", "vera") // the first is unharmed
+	create(t, s, "acme", "vera") // the first still works
 }
 
 func TestVerifyOfNothing(t *testing.T) {
@@ -215,8 +217,8 @@ func TestVerifyOfNothing(t *testing.T) {
 	}
 }
 
-// Verify finds what is wrong and says where: each case damages one key of a good
-// database behind the store's back.
+// TestVerifyFindsDamage damages one key of a good database while it is closed. Verify
+// must find that.
 func TestVerifyFindsDamage(t *testing.T) {
 	for _, c := range []struct {
 		name, check string
@@ -233,8 +235,8 @@ func TestVerifyFindsDamage(t *testing.T) {
 		{"reverse edge gone", "edge", drop('r')},
 		{"membership mark gone", "edge", drop('m')},
 		{"lock gone", "lock", drop('l')},
-		{"held name gone", "lock", drop('t')},
-		{"held by another", "lock", set('t', []byte("\x01nobody"))},
+		{"locked name gone", "lock", drop('t')},
+		{"name locked by another", "lock", set('t', []byte("\x01nobody"))},
 		{"offboarding gone", "lock", drop('o')},
 		{"open mark gone", "job", drop('p')},
 		{"job gone", "job", drop('j')},
@@ -263,7 +265,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 					return
 				}
 			}
-			t.Errorf("no finding of %s in %v", c.check, rep.Findings)
+			t.Errorf("no finding of check %s in %v", c.check, rep.Findings)
 		})
 	}
 }

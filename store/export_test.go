@@ -11,23 +11,27 @@ import (
 	"github.com/scimward/scimward/store/machine"
 )
 
-// ForgetLocks empties the lock table, to measure what it held.
+// ForgetLocks empties the lock table, to measure its memory.
 func ForgetLocks(s *Store) {
 	s.content.locks.mu.Lock()
 	defer s.content.locks.mu.Unlock()
 	s.content.locks.tenants = map[string]*tenantLocks{}
 }
 
-// SampleKeys is one key of every kind.
+// SampleKeys returns one key of every kind.
 func SampleKeys() [][]byte {
 	return [][]byte{
-		key(kindUser, "acme", "id"), key(kindUnique, "acme", userNames.code, "bob"), key(kindIndex, "acme", emails.code, "a@b", "id"),
-		key(kindGroup, "acme", "g"), key(kindGen, "acme", "g"), key(kindStat, "acme", "g"), edgeKey("acme", "g", 7, "id"),
-		key(kindReverse, "acme", "id", "g"), key(kindMemberOf, "acme", "id"), numberedKey(kindSweep, "acme", "g", 7), key(kindCounter, "acme", counterUsers),
-		key(kindLock, "acme", "id"), key(kindLockName, "acme", userNames.code, "bob"), numberedKey(kindOffboarding, "acme", "id", 1), numberedKey(kindOpen, "acme", "id", 1),
-		key(kindJob, "acme", "j"), jobOfKey("acme", "id", 1, "j"), dueKey("acme", -5, "j"), key(kindJTI, "acme", "iss", "\x00j"),
-		jtiExpiryKey("acme", 9, "iss", "j"), key(kindClient, "acme", "c"), key(kindKey, "acme", "k"), auditKey("acme", 3),
-		numberedKey(kindAuditOf, "acme", "id", 3), key(kindAuditHead, "acme"), key(kindUser, "acme", strings.Repeat("x", 600)),
+		key(kindUser, "acme", "id"), key(kindUnique, "acme", userNames.code, "bob"),
+		key(kindIndex, "acme", emails.code, "a@b", "id"), key(kindCounter, "acme", counterUsers),
+		key(kindGroup, "acme", "g"), key(kindGen, "acme", "g"), key(kindStat, "acme", "g"),
+		edgeKey("acme", "g", 7, "id"), key(kindReverse, "acme", "id", "g"), key(kindMemberOf, "acme", "id"),
+		numberedKey(kindSweep, "acme", "g", 7), key(kindLock, "acme", "id"),
+		key(kindLockName, "acme", userNames.code, "bob"), numberedKey(kindOffboarding, "acme", "id", 1),
+		numberedKey(kindOpen, "acme", "id", 1), key(kindJob, "acme", "j"), jobOfKey("acme", "id", 1, "j"),
+		dueKey("acme", -5, "j"), key(kindJTI, "acme", "iss", "\x00j"), jtiExpiryKey("acme", 9, "iss", "j"),
+		key(kindClient, "acme", "c"), key(kindKey, "acme", "k"), auditKey("acme", 3),
+		numberedKey(kindAuditOf, "acme", "id", 3), key(kindAuditHead, "acme"),
+		key(kindUser, "acme", strings.Repeat("x", 600)),
 	}
 }
 

@@ -25,8 +25,8 @@ func FuzzKey(f *testing.F) {
 	})
 }
 
-// What is encoded decodes to itself, and no key of one tenant starts with the
-// prefix of another.
+// FuzzKeyParts: an encoded key decodes to the same, and no key of one tenant starts
+// with the prefix of another.
 func FuzzKeyParts(f *testing.F) {
 	f.Add("acme", "un", "bob", "globex")
 	f.Add("a", "\x00", "\x00\x01", "a\x00")

@@ -1,10 +1,10 @@
 package store_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -66,11 +66,13 @@ func TestGroupRoundTrip(t *testing.T) {
 	inner := group(t, s, "acme", "Inner")
 	gid := group(t, s, "acme", "Team", m[0], m[1], store.Member{ID: inner}, m[1])
 	want := []store.Member{{ID: inner, Type: "Group"}, m[0], m[1]}
-	slices.SortFunc(want, func(a, b store.Member) int { return cmpString(a.ID, b.ID) })
+	slices.SortFunc(want, func(a, b store.Member) int { return strings.Compare(a.ID, b.ID) })
 	if diff := cmp.Diff(want, members(t, s, "acme", gid)); diff != "" {
 		t.Error(diff)
 	}
-	for _, q := range []struct{ attr, value string }{{"displayName", "tEAM"}, {"externalId", "gx-Team"}, {"members.value", m[0].ID}} {
+	for _, q := range []struct{ attr, value string }{
+		{"displayName", "tEAM"}, {"externalId", "gx-Team"}, {"members.value", m[0].ID},
+	} {
 		view(t, s, "acme", func(r *store.Reader) error {
 			ids, err := r.GroupIDs(q.attr, q.value)
 			if diff := cmp.Diff([]string{gid}, ids); diff != "" {
@@ -95,17 +97,8 @@ func TestGroupRoundTrip(t *testing.T) {
 	verify(t, s)
 }
 
-func cmpString(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
-
-// store.md §6.3: whoever adds different members never conflicts; fn runs once.
+// TestDifferentAddersDoNotConflict: two who add different members never conflict, so
+// fn runs once.
 func TestDifferentAddersDoNotConflict(t *testing.T) {
 	s := storetest.New(t)
 	m := users(t, s, "acme", 128)
@@ -116,7 +109,7 @@ func TestDifferentAddersDoNotConflict(t *testing.T) {
 		wg.Go(func() {
 			<-start
 			runs := 0
-			_, err := s.Update(context.Background(), "acme", storetest.Cause("group.patch"), func(tx *store.Tx) error {
+			err := try(s, func(tx *store.Tx) error {
 				runs++
 				if _, err := tx.Group(gid); err != nil { // as a PATCH handler does
 					return err
@@ -149,7 +142,7 @@ func TestSameMemberIsAddedOnce(t *testing.T) {
 	for range 32 {
 		wg.Go(func() {
 			n := 0
-			_, err := s.Update(context.Background(), "acme", storetest.Cause("group.patch"), func(tx *store.Tx) (err error) {
+			err := try(s, func(tx *store.Tx) (err error) {
 				n, err = tx.AddMembers(gid, m)
 				return err
 			})
@@ -242,12 +235,12 @@ func TestMemberOperations(t *testing.T) {
 	}
 }
 
-// B83: a member that does not exist is refused and nothing is written.
+// TestMissingMembersAreNamed: an unknown member makes the change fail.
 func TestMissingMembersAreNamed(t *testing.T) {
 	s := storetest.New(t)
 	m := users(t, s, "acme", 1)
 	gid := group(t, s, "acme", "g")
-	_, err := s.Update(t.Context(), "acme", storetest.Cause("x"), func(tx *store.Tx) error {
+	err := try(s, func(tx *store.Tx) error {
 		_, err := tx.AddMembers(gid, []store.Member{m[0], {ID: "ghost"}, {ID: m[0].ID + "x"}})
 		return err
 	})
@@ -260,8 +253,8 @@ func TestMissingMembersAreNamed(t *testing.T) {
 	}
 }
 
-// TestNoGroupInItself: on each way in, beside good members too. Longer circles are
-// stored as sent.
+// TestNoGroupInItself tries every operation, also together with good members. Longer
+// cycles are stored as sent.
 func TestNoGroupInItself(t *testing.T) {
 	s := storetest.New(t)
 	m := users(t, s, "acme", 1)
@@ -277,10 +270,11 @@ func TestNoGroupInItself(t *testing.T) {
 		"set":            func(tx *store.Tx) error { _, err := tx.SetMembers(gid, []store.Member{m[0], self}); return err },
 		"set, to itself": func(tx *store.Tx) error { _, err := tx.SetMembers(gid, []store.Member{self}); return err },
 		"create": func(tx *store.Tx) error {
-			return tx.CreateGroup(&store.Group{ID: "chosen", Resource: scim.Object{"displayName": "x"}}, []store.Member{{ID: "chosen"}})
+			g := &store.Group{ID: "chosen", Resource: scim.Object{"displayName": "x"}}
+			return tx.CreateGroup(g, []store.Member{{ID: "chosen"}})
 		},
 	} {
-		if _, err := s.Update(t.Context(), "acme", storetest.Cause("x"), change); !errors.Is(err, store.ErrSelfMember) {
+		if err := try(s, change); !errors.Is(err, store.ErrSelfMember) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -288,11 +282,14 @@ func TestNoGroupInItself(t *testing.T) {
 		t.Error(diff)
 	}
 	outer := group(t, s, "acme", "outer", self)
-	update(t, s, "acme", func(tx *store.Tx) error { _, err := tx.AddMembers(gid, []store.Member{{ID: outer}}); return err })
+	update(t, s, "acme", func(tx *store.Tx) error {
+		_, err := tx.AddMembers(gid, []store.Member{{ID: outer}})
+		return err
+	})
 	verify(t, s)
 }
 
-func TestDeletingTakesMembershipsAlong(t *testing.T) {
+func TestDeletingRemovesMemberships(t *testing.T) {
 	s := storetest.New(t)
 	m := users(t, s, "acme", 3)
 	inner := group(t, s, "acme", "inner", m...)
@@ -317,7 +314,8 @@ func TestDeletingTakesMembershipsAlong(t *testing.T) {
 	verify(t, s)
 }
 
-// Deleting a user and adding them to groups at once leaves no dangling edge.
+// TestDeleteRacesWithAdd deletes users and adds them to groups at the same time. No
+// edge may remain.
 func TestDeleteRacesWithAdd(t *testing.T) {
 	s := storetest.New(t)
 	m := users(t, s, "acme", 16)
@@ -326,7 +324,7 @@ func TestDeleteRacesWithAdd(t *testing.T) {
 	for _, one := range m {
 		for _, gid := range gids {
 			wg.Go(func() {
-				_, err := s.Update(context.Background(), "acme", storetest.Cause("add"), func(tx *store.Tx) error {
+				err := try(s, func(tx *store.Tx) error {
 					_, err := tx.AddMembers(gid, []store.Member{one})
 					return err
 				})
@@ -337,7 +335,7 @@ func TestDeleteRacesWithAdd(t *testing.T) {
 			})
 		}
 		wg.Go(func() {
-			if _, err := s.Update(context.Background(), "acme", storetest.Cause("delete"), func(tx *store.Tx) error { return tx.DeleteUser(one.ID) }); err != nil {
+			if err := try(s, func(tx *store.Tx) error { return tx.DeleteUser(one.ID) }); err != nil {
 				t.Error(err)
 			}
 		})
@@ -351,11 +349,11 @@ func TestDeleteRacesWithAdd(t *testing.T) {
 	verify(t, s)
 }
 
-// C.2: a change that does not fit into one record is refused before it starts.
+// TestTooLargeChangesNothing: a change that does not fit into one record is refused.
 func TestTooLargeChangesNothing(t *testing.T) {
 	s := storetest.New(t)
 	before := s.Health().Applied
-	_, err := s.Update(t.Context(), "acme", storetest.Cause("x"), func(tx *store.Tx) error {
+	err := try(s, func(tx *store.Tx) error {
 		for i := range 5000 {
 			if err := tx.CreateUser(user(fmt.Sprint("u", i))); err != nil {
 				return err
@@ -368,8 +366,8 @@ func TestTooLargeChangesNothing(t *testing.T) {
 	}
 }
 
-// Emptying or replacing a group of any size is one small record; sweeping takes
-// the old edges away.
+// TestLargeGroups: emptying or replacing a group of any size is one small record, and
+// sweeping removes the old edges.
 func TestLargeGroups(t *testing.T) {
 	s := storetest.New(t)
 	m := users(t, s, "acme", 6000)

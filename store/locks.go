@@ -7,7 +7,7 @@ import (
 )
 
 // A name is in one lock at a time, that of its newest holder. Its key (kindLockName)
-// leads to that lock. Whoever takes a name over takes it out of the other lock, and
+// leads to that lock. Taking a name over removes it from the other lock, and
 // credentials issued before are refused to the new holder: they belong to somebody
 // else.
 
@@ -30,7 +30,7 @@ func (r *Reader) FormerUser(userName string) (string, error) {
 	return id, err
 }
 
-// names lists what the lock holds.
+// names lists the names in the lock.
 func (l *Lock) names() []name {
 	var out []name
 	for _, x := range userIndexes {

@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"runtime"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/audit"
+	"github.com/scimward/scimward/store/scim"
 	"github.com/scimward/scimward/store/storetest"
 	"github.com/scimward/scimward/store/subject"
 )
@@ -31,26 +31,27 @@ func do(t *testing.T, s *store.Store, c store.Cause, fn func(*store.Tx) error) s
 	return seq
 }
 
-// Revocation §1.1 rows 1 and 4: lock, offboarding, jobs, change and audit are in
-// the record of the deactivation, and the table has the lock before Update returns.
+// TestDeactivationIsOneRecord: lock, offboarding, jobs, change and audit are in the
+// record of the deactivation, and the table has the lock before Update returns.
 func TestDeactivationIsOneRecord(t *testing.T) {
 	s := storetest.New(t)
 	id := create(t, s, "acme", "Grace")
-	var told []store.Lock
-	defer s.Locks().Subscribe(func(l store.Lock) { told = append(told, l) })()
+	var published []store.Lock
+	defer s.Locks().Subscribe(func(l store.Lock) { published = append(published, l) })()
 	var changes []store.Change
 	defer s.Watch(func(c store.Change) { changes = append(changes, c) })()
 
 	seq := do(t, s, patch("PATCH"), setActive(false, id))
 
-	if len(told) != 1 || told[0].UserID != id || told[0].Version != seq {
-		t.Errorf("subscribers were told %+v", told)
+	if len(published) != 1 || published[0].UserID != id || published[0].Version != seq {
+		t.Errorf("subscribers got %+v", published)
 	}
 	for name, ref := range map[string]subject.Subject{
-		"id": {SCIMID: id}, "userName": {UserName: "gRACE"}, "externalId": {ExternalID: "x-Grace"}, "email": {Emails: []string{"GRACE@example.com"}},
+		"id": {SCIMID: id}, "userName": {UserName: "gRACE"}, "externalId": {ExternalID: "x-Grace"},
+		"email": {Emails: []string{"GRACE@example.com"}},
 	} {
-		l, ok := s.Locks().Lookup("acme", &ref)
-		if !ok || l.State != store.LockDeactivated || l.Epoch != 1 || !l.Refuses(time.Now().Add(time.Hour)) {
+		l, ok := lookup(s, ref)
+		if !ok || l.State != store.LockDeactivated || l.Epoch != 1 || !refusesAll(l) {
 			t.Errorf("by %s: %v %+v", name, ok, l)
 		}
 	}
@@ -64,7 +65,8 @@ func TestDeactivationIsOneRecord(t *testing.T) {
 			t.Errorf("change at %d, want %d", c.Seq, seq)
 		}
 	}
-	if diff := cmp.Diff(map[store.ChangeType]int{store.ChangeUserUpdated: 1, store.ChangeLock: 1, store.ChangeJob: 7}, kinds); diff != "" {
+	want := map[store.ChangeType]int{store.ChangeUserUpdated: 1, store.ChangeLock: 1, store.ChangeJob: 7}
+	if diff := cmp.Diff(want, kinds); diff != "" {
 		t.Error(diff)
 	}
 	view(t, s, "acme", func(r *store.Reader) error {
@@ -73,7 +75,8 @@ func TestDeactivationIsOneRecord(t *testing.T) {
 			t.Errorf("lock row %+v, %v", l, err)
 		}
 		o, err := r.Offboarding(id, 1)
-		if err != nil || o.Version != seq || o.Jobs != 7 || !o.Received.Equal(patch("").Received) || o.LockedAt.IsZero() || !o.BlockedAt.IsZero() {
+		if err != nil || o.Version != seq || o.Jobs != 7 || !o.Received.Equal(patch("").Received) ||
+			o.LockedAt.IsZero() || !o.BlockedAt.IsZero() {
 			t.Errorf("offboarding %+v, %v", o, err)
 		}
 		jobs, err := r.JobsOf(id, 0)
@@ -81,7 +84,8 @@ func TestDeactivationIsOneRecord(t *testing.T) {
 			t.Fatalf("%d jobs, %v", len(jobs), err)
 		}
 		for _, j := range jobs {
-			if j.ID != store.JobID("acme", "app", id, 1, j.Kind) || j.State != store.JobPending || j.Version != seq || j.Subject.UserName != "Grace" {
+			if j.ID != store.JobID("acme", "app", id, 1, j.Kind) || j.State != store.JobPending ||
+				j.Version != seq || j.Subject.UserName != "Grace" {
 				t.Errorf("job %+v", j)
 			}
 		}
@@ -90,7 +94,8 @@ func TestDeactivationIsOneRecord(t *testing.T) {
 			t.Errorf("%d due, %v", len(due), err)
 		}
 		trail, err := r.AuditOf(id)
-		if err != nil || len(trail) != 2 || trail[1].Seq != uint64(seq) || trail[1].Detail != "user.deactivated: locked, epoch 1, 7 jobs" {
+		if err != nil || len(trail) != 2 || trail[1].Seq != uint64(seq) ||
+			trail[1].Detail != "user.deactivated: locked, epoch 1, 7 jobs" {
 			t.Errorf("audit %+v, %v", trail, err)
 		}
 		return nil
@@ -98,13 +103,16 @@ func TestDeactivationIsOneRecord(t *testing.T) {
 	verify(t, s)
 }
 
-// Row 11: asking again drives what is not verified and makes nothing new.
+// TestRepeatedDeactivation retries the jobs that are not verified and enqueues none.
 func TestRepeatedDeactivation(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	s := storetest.Open(t, func(o *store.Options) { o.Now = func() time.Time { return now } })
 	id := create(t, s, "acme", "heidi")
 	do(t, s, patch("PATCH"), setActive(false, id))
-	states := []store.JobState{store.JobFailed, store.JobRunning, store.JobRevoked, store.JobRevoked, store.JobUnsupported, store.JobRetrying, store.JobUnknown}
+	states := []store.JobState{
+		store.JobFailed, store.JobRunning, store.JobRevoked, store.JobRevoked, store.JobUnsupported,
+		store.JobRetrying, store.JobUnknown,
+	}
 	do(t, s, storetest.Cause("job.done"), func(tx *store.Tx) error {
 		jobs, err := tx.JobsOf(id, 0)
 		if err != nil {
@@ -133,9 +141,9 @@ func TestRepeatedDeactivation(t *testing.T) {
 			if want == store.JobFailed || want == store.JobUnknown {
 				want = store.JobPending
 			}
-			driven := i != 1 && i != 2 && i != 4
-			if j.State != want || j.NextAt.Equal(now) != driven {
-				t.Errorf("job %d: %s at %v, want %s, driven %t", i, j.State, j.NextAt, want, driven)
+			retried := i != 1 && i != 2 && i != 4
+			if j.State != want || j.NextAt.Equal(now) != retried {
+				t.Errorf("job %d: %s at %v, want %s, retried %t", i, j.State, j.NextAt, want, retried)
 			}
 		}
 		return err
@@ -143,15 +151,15 @@ func TestRepeatedDeactivation(t *testing.T) {
 	verify(t, s)
 }
 
-// Row 12: reactivation lifts the lock only for what is issued later, restores
-// nothing, and asks the application to enable the account.
+// TestReactivation: a reactivation lifts the lock only for credentials issued later,
+// restores nothing, and enqueues a job that enables the account.
 func TestReactivation(t *testing.T) {
 	s := storetest.New(t)
 	id := create(t, s, "acme", "ivan")
 	for epoch := uint64(1); epoch <= 20; epoch++ {
 		do(t, s, patch("PATCH"), setActive(false, id))
 		do(t, s, patch("PATCH"), setActive(true, id))
-		l, ok := s.Locks().Lookup("acme", &subject.Subject{SCIMID: id})
+		l, ok := lookup(s, subject.Subject{SCIMID: id})
 		if !ok || l.State != store.LockLifted || l.Epoch != epoch {
 			t.Fatalf("epoch %d: %+v", epoch, l)
 		}
@@ -178,20 +186,22 @@ func TestReactivation(t *testing.T) {
 	verify(t, s)
 }
 
-// Row 13: a tombstone refuses the names until somebody else holds them; the new
-// holder inherits neither the lock nor the old credentials.
+// TestDeleteAndSameNameAgain: a tombstone locks the names until somebody else has
+// them. The new holder gets neither the lock nor the old credentials.
 func TestDeleteAndSameNameAgain(t *testing.T) {
 	s := storetest.New(t)
 	old := create(t, s, "acme", "judy")
 	do(t, s, patch("DELETE"), func(tx *store.Tx) error { return tx.DeleteUser(old) })
-	if l, ok := s.Locks().Lookup("acme", &subject.Subject{UserName: "judy"}); !ok || l.State != store.LockDeleted || !l.Refuses(time.Now().Add(time.Hour)) {
+	l, ok := lookup(s, subject.Subject{UserName: "judy"})
+	if !ok || l.State != store.LockDeleted || !refusesAll(l) {
 		t.Fatalf("tombstone: %v %+v", ok, l)
 	}
 	fresh := create(t, s, "acme", "judy")
 	for name, ref := range map[string]subject.Subject{
-		"id": {SCIMID: fresh}, "name": {UserName: "judy"}, "externalId": {ExternalID: "x-judy"}, "email": {Emails: []string{"judy@example.com"}},
+		"id": {SCIMID: fresh}, "name": {UserName: "judy"}, "externalId": {ExternalID: "x-judy"},
+		"email": {Emails: []string{"judy@example.com"}},
 	} {
-		l, ok := s.Locks().Lookup("acme", &ref)
+		l, ok := lookup(s, ref)
 		if !ok || l.UserID != fresh || l.State != store.LockLifted || l.Reason != "recreated" {
 			t.Errorf("by %s: %v %+v", name, ok, l)
 		}
@@ -199,70 +209,53 @@ func TestDeleteAndSameNameAgain(t *testing.T) {
 			t.Errorf("by %s: refuses the wrong credentials", name)
 		}
 	}
-	if l, ok := s.Locks().Lookup("acme", &subject.Subject{SCIMID: old, UserName: "judy"}); !ok || l.State != store.LockDeleted {
+	if l, ok := lookup(s, subject.Subject{SCIMID: old, UserName: "judy"}); !ok || l.State != store.LockDeleted {
 		t.Errorf("the old id: %v %+v", ok, l)
 	}
 	verify(t, s)
 }
 
-// A locked user who is renamed stays locked under both names; another user who
-// takes the freed name is not refused but what was issued before is.
+// TestLockFollowsNames: a locked user who is renamed stays locked under both names.
+// Another user who takes the free name is allowed, but not with older credentials.
 func TestLockFollowsNames(t *testing.T) {
 	s := storetest.New(t)
 	a, b := create(t, s, "acme", "ken"), create(t, s, "acme", "leo")
 	do(t, s, patch("PATCH"), setActive(false, a))
 	rename := func(id, to string) func(*store.Tx) error {
-		return func(tx *store.Tx) error {
-			u, err := tx.User(id)
-			if err != nil {
-				return err
-			}
-			u.Resource["userName"], u.Resource["externalId"] = to, "x2-"+to
-			_, err = tx.UpdateUser(&u)
-			return err
-		}
+		return edit(id, scim.Object{"userName": to, "externalId": "x2-" + to})
 	}
 	do(t, s, patch("PATCH"), rename(a, "kenneth"))
-	for _, ref := range []subject.Subject{{UserName: "ken"}, {UserName: "kenneth"}, {ExternalID: "x-ken"}, {ExternalID: "x2-kenneth"}} {
-		if l, ok := s.Locks().Lookup("acme", &ref); !ok || l.UserID != a {
+	for _, ref := range []subject.Subject{
+		{UserName: "ken"}, {UserName: "kenneth"}, {ExternalID: "x-ken"}, {ExternalID: "x2-kenneth"},
+	} {
+		if l, ok := lookup(s, ref); !ok || l.UserID != a {
 			t.Errorf("%+v: %v %+v", ref, ok, l)
 		}
 	}
 	do(t, s, patch("PATCH"), rename(b, "ken"))
-	if l, ok := s.Locks().Lookup("acme", &subject.Subject{UserName: "ken"}); !ok || l.UserID != b || l.State != store.LockLifted {
+	if l, ok := lookup(s, subject.Subject{UserName: "ken"}); !ok || l.UserID != b || l.State != store.LockLifted {
 		t.Errorf("taken name: %v %+v", ok, l)
 	}
 	do(t, s, patch("PATCH"), func(tx *store.Tx) error { return tx.RetryJobs(a) }) // does not take the name back
-	if l, _ := s.Locks().Lookup("acme", &subject.Subject{UserName: "ken"}); l.UserID != b {
+	if l, _ := lookup(s, subject.Subject{UserName: "ken"}); l.UserID != b {
 		t.Error("the name went back to its former holder")
 	}
 	verify(t, s)
 }
 
-// An application is not told of a new name: a user who is renamed first and
-// deactivated then is locked under both, and the jobs name both. A name that
-// somebody else has taken since is not the leaver's any more, and what was issued
-// under it before is refused to its new holder.
+// TestRenamedThenDeactivated: an application does not learn a new name. So a user who
+// is renamed and then deactivated is locked under both names, and the jobs have both.
+// A name that somebody else took is no longer the leaver's, and the new holder cannot
+// use credentials issued under it before.
 func TestRenamedThenDeactivated(t *testing.T) {
 	for _, taken := range []bool{false, true} {
 		t.Run(fmt.Sprintf("taken %t", taken), func(t *testing.T) {
 			s := storetest.New(t)
 			id := create(t, s, "acme", "Mia")
 			before := time.Now().Add(-time.Minute)
-			rename := func(id, to string) {
-				do(t, s, patch("PATCH"), func(tx *store.Tx) error {
-					u, err := tx.User(id)
-					if err != nil {
-						return err
-					}
-					u.Resource["userName"] = to
-					_, err = tx.UpdateUser(&u)
-					return err
-				})
-			}
-			rename(id, "mia.new")
+			do(t, s, patch("PATCH"), edit(id, scim.Object{"userName": "mia.new"}))
 			for _, name := range []string{"mia", "mia.new"} {
-				if l, ok := s.Locks().Lookup("acme", &subject.Subject{UserName: name}); ok && (l.Refuses(before) || l.Refuses(time.Time{})) {
+				if l, ok := lookup(s, subject.Subject{UserName: name}); ok && (l.Refuses(before) || l.Refuses(time.Time{})) {
 					t.Errorf("%s: an active user is refused after a renaming: %+v", name, l)
 				}
 			}
@@ -271,20 +264,20 @@ func TestRenamedThenDeactivated(t *testing.T) {
 				other = create(t, s, "acme", "mia")
 			}
 			do(t, s, patch("PATCH"), setActive(false, id))
-			if l, ok := s.Locks().Lookup("acme", &subject.Subject{UserName: "mia.new"}); !ok || !l.Refuses(time.Now().Add(time.Hour)) {
+			if l, ok := lookup(s, subject.Subject{UserName: "mia.new"}); !ok || !refusesAll(l) {
 				t.Errorf("the new name is not locked: %+v", l)
 			}
-			l, ok := s.Locks().Lookup("acme", &subject.Subject{UserName: "mia"})
+			l, ok := lookup(s, subject.Subject{UserName: "mia"})
 			want := []string{"mia"}
 			switch {
 			case !ok || !l.Refuses(before):
-				t.Errorf("what was issued under the old name before is served: %+v", l)
+				t.Errorf("an old credential under the old name is allowed: %+v", l)
 			case taken:
 				want = nil
-				if l.UserID != other || l.Refuses(time.Now().Add(time.Hour)) {
+				if l.UserID != other || refusesAll(l) {
 					t.Errorf("the new holder of the name is refused: %+v", l)
 				}
-			case !l.Refuses(time.Now().Add(time.Hour)):
+			case !refusesAll(l):
 				t.Errorf("the old name is not locked: %+v", l)
 			}
 			view(t, s, "acme", func(r *store.Reader) error {
@@ -304,39 +297,32 @@ func TestRenamedThenDeactivated(t *testing.T) {
 	}
 }
 
-// Who is created with a leaver's userName inherits the application's account: each
-// target is asked to enable it, after the leaver's jobs. A name that an active user
-// gave up brings nothing.
-func TestNewHolderInheritsTheAccount(t *testing.T) {
+// TestNewHolderTakesOverTheAccount: a user who is created with a leaver's userName
+// takes over the application's account. Each application gets a job that enables it
+// after the leaver's jobs. The former name of an active user has no such effect.
+func TestNewHolderTakesOverTheAccount(t *testing.T) {
 	s := storetest.New(t)
 	leaver := create(t, s, "acme", "nina")
 	do(t, s, patch("DELETE"), func(tx *store.Tx) error { return tx.DeleteUser(leaver) })
 	again := create(t, s, "acme", "Nina")
 	renamed := create(t, s, "acme", "otto")
-	do(t, s, patch("PATCH"), func(tx *store.Tx) error {
-		u, err := tx.User(renamed)
-		if err != nil {
-			return err
-		}
-		u.Resource["userName"], u.Resource["externalId"] = "otto.new", "x-otto.new"
-		_, err = tx.UpdateUser(&u)
-		return err
-	})
+	do(t, s, patch("PATCH"), edit(renamed, scim.Object{"userName": "otto.new", "externalId": "x-otto.new"}))
 	other := create(t, s, "acme", "otto")
 	view(t, s, "acme", func(r *store.Reader) error {
 		jobs, err := r.AllJobsOf(again)
 		if err != nil {
 			return err
 		}
-		if len(jobs) != 1 || jobs[0].Kind != "account" || jobs[0].Event != "user.reactivated" || jobs[0].After != leaver || jobs[0].NextAt.IsZero() {
+		if len(jobs) != 1 || jobs[0].Kind != "account" || jobs[0].Event != "user.reactivated" ||
+			jobs[0].After != leaver || jobs[0].NextAt.IsZero() {
 			t.Errorf("jobs of the new holder: %+v", jobs)
 		}
 		if jobs, err = r.AllJobsOf(other); len(jobs) != 0 {
-			t.Errorf("jobs of who took a name an active user gave up: %+v", jobs)
+			t.Errorf("jobs of the user who took a former name of an active user: %+v", jobs)
 		}
 		return err
 	})
-	do(t, s, patch("PATCH"), setActive(false, again)) // its own epochs begin with 1
+	do(t, s, patch("PATCH"), setActive(false, again)) // the user's own epochs begin with 1
 	view(t, s, "acme", func(r *store.Reader) error {
 		jobs, err := r.JobsOf(again, 0)
 		if len(jobs) == 0 || jobs[0].Epoch != 1 {
@@ -352,13 +338,13 @@ func TestCreatedInactiveIsLocked(t *testing.T) {
 	u := user("mia")
 	u.Resource["active"] = false
 	do(t, s, patch("POST"), func(tx *store.Tx) error { u.ID = ""; return tx.CreateUser(u) })
-	if l, ok := s.Locks().Lookup("acme", &subject.Subject{SCIMID: u.ID}); !ok || l.State != store.LockDeactivated {
+	if l, ok := lookup(s, subject.Subject{SCIMID: u.ID}); !ok || l.State != store.LockDeactivated {
 		t.Errorf("%v %+v", ok, l)
 	}
 	verify(t, s)
 }
 
-// A stalled worker must not overwrite a newer result (row 4).
+// TestFencing: a stalled worker must not overwrite a newer result.
 func TestFencing(t *testing.T) {
 	s := storetest.New(t)
 	id := create(t, s, "acme", "nina")
@@ -369,19 +355,19 @@ func TestFencing(t *testing.T) {
 		stale = jobs[0]
 		return err
 	})
-	claim := func(owner string, j store.Job) error {
-		_, err := s.Update(t.Context(), "acme", storetest.Cause("job.claim"), func(tx *store.Tx) error {
+	lease := func(owner string, j store.Job) error {
+		err := try(s, func(tx *store.Tx) error {
 			j := j
 			j.State, j.LeaseOwner, j.NextAt = store.JobRunning, owner, tx.Now().Add(time.Minute)
 			return tx.SaveJob(&j)
 		})
 		return err
 	}
-	if err := claim("w1", stale); err != nil {
+	if err := lease("w1", stale); err != nil {
 		t.Fatal(err)
 	}
-	if err := claim("w2", stale); !errors.Is(err, store.ErrFenced) {
-		t.Errorf("the second claim: %v", err)
+	if err := lease("w2", stale); !errors.Is(err, store.ErrFenced) {
+		t.Errorf("the second lease: %v", err)
 	}
 	view(t, s, "acme", func(r *store.Reader) error {
 		j, err := r.Job(stale.ID)
@@ -406,7 +392,7 @@ func TestOffboardingClosesWhenVerified(t *testing.T) {
 	id := create(t, s, "acme", "olga")
 	do(t, s, patch("PATCH"), setActive(false, id))
 	save := func(o store.Offboarding) error {
-		_, err := s.Update(t.Context(), "acme", storetest.Cause("offboarding.verified"), func(tx *store.Tx) error {
+		err := try(s, func(tx *store.Tx) error {
 			o := o
 			o.VerifiedAt = tx.Now()
 			return tx.SaveOffboarding(&o)
@@ -438,7 +424,7 @@ func TestOffboardingClosesWhenVerified(t *testing.T) {
 	verify(t, s)
 }
 
-// The table is rebuilt from the rows before Open returns.
+// TestLocksSurviveReopening: Open rebuilds the lock table from the rows.
 func TestLocksSurviveReopening(t *testing.T) {
 	o := storetest.Options()
 	o.Dir = t.TempDir()
@@ -448,7 +434,7 @@ func TestLocksSurviveReopening(t *testing.T) {
 	}
 	id := create(t, s, "acme", "pat")
 	do(t, s, patch("PATCH"), setActive(false, id))
-	want, _ := s.Locks().Lookup("acme", &subject.Subject{SCIMID: id})
+	want, _ := lookup(s, subject.Subject{SCIMID: id})
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -456,7 +442,7 @@ func TestLocksSurviveReopening(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Close()
-	got, ok := s.Locks().Lookup("acme", &subject.Subject{UserName: "PAT"})
+	got, ok := lookup(s, subject.Subject{UserName: "PAT"})
 	if diff := cmp.Diff(want, got); !ok || diff != "" {
 		t.Errorf("%v %s", ok, diff)
 	}
@@ -480,14 +466,14 @@ func TestAuditOfRefusals(t *testing.T) {
 	verify(t, s)
 }
 
-// B10: an assertion is used once, by whichever of many comes first, and stays used
-// until well after its expiry.
+// TestReplay: one of many uses an assertion, and it stays used until well after its
+// expiry.
 func TestReplay(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	s := storetest.Open(t, func(o *store.Options) { o.Now = func() time.Time { return now } })
 	exp := now.Add(time.Minute)
 	use := func(issuer string) error {
-		_, err := s.Update(context.Background(), "acme", storetest.Cause("token.issue"), func(tx *store.Tx) error { return tx.UseJTI(issuer, "j", exp) })
+		err := try(s, func(tx *store.Tx) error { return tx.UseJTI(issuer, "j", exp) })
 		return err
 	}
 	errs := make(chan error, 32)
@@ -531,11 +517,11 @@ func sweep(t *testing.T, s *store.Store) {
 
 func TestKeysAndClients(t *testing.T) {
 	s := storetest.New(t)
-	// Two first starts at once make one key.
+	// Several first starts at the same time make one key.
 	errs := make(chan error, 8)
 	for i := range 8 {
 		go func() {
-			_, err := s.Update(context.Background(), "acme", storetest.Cause("key.create"), func(tx *store.Tx) error {
+			err := try(s, func(tx *store.Tx) error {
 				keys, err := tx.Keys("access-token")
 				if err != nil || len(keys) > 0 {
 					return err
@@ -568,7 +554,7 @@ func TestKeysAndClients(t *testing.T) {
 	verify(t, s)
 }
 
-// A lock costs little memory, so ten thousand at once are nothing (row 18).
+// TestLockTableMemory: a lock takes little memory, so that ten thousand fit.
 func TestLockTableMemory(t *testing.T) {
 	o := storetest.Options()
 	o.Dir = t.TempDir()

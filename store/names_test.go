@@ -38,7 +38,7 @@ func emails(values ...string) []any {
 	return out
 }
 
-// clockStore is a store on a hand-driven clock.
+// clockStore returns a store and a function that moves its clock.
 func clockStore(t *testing.T) (*store.Store, func(time.Duration) time.Time) {
 	t.Helper()
 	now := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
@@ -46,8 +46,8 @@ func clockStore(t *testing.T) (*store.Store, func(time.Duration) time.Time) {
 	return s, func(d time.Duration) time.Time { now = now.Add(d); return now }
 }
 
-// An active user who gives up a value that a leaver's lock holds too does not take
-// it out of that lock.
+// TestGivenUpNameStaysWithTheLeaver: an active user drops a value that a leaver's lock
+// has too. It stays in that lock.
 func TestGivenUpNameStaysWithTheLeaver(t *testing.T) {
 	s := storetest.New(t)
 	leaver, stays := create(t, s, "acme", "lea"), create(t, s, "acme", "stan")
@@ -55,14 +55,15 @@ func TestGivenUpNameStaysWithTheLeaver(t *testing.T) {
 	do(t, s, patch("PATCH"), edit(stays, scim.Object{"emails": emails("team@example.com")}))
 	do(t, s, patch("PATCH"), setActive(false, leaver))
 	do(t, s, patch("PATCH"), edit(stays, scim.Object{"emails": emails("stan@example.com")}))
-	if l, ok := s.Locks().Lookup("acme", &subject.Subject{Emails: []string{"team@example.com"}}); !ok || l.UserID != leaver || !l.Refuses(time.Now().Add(time.Hour)) {
-		t.Errorf("the leaver's address is served: %v %+v", ok, l)
+	l, ok := lookup(s, subject.Subject{Emails: []string{"team@example.com"}})
+	if !ok || l.UserID != leaver || !refusesAll(l) {
+		t.Errorf("the leaver's address is not locked: %v %+v", ok, l)
 	}
 	verify(t, s)
 }
 
-// A name that comes to a user while that user is inactive came from somebody else:
-// what was issued under it before stays refused when the new holder is reactivated.
+// TestNameTakenOverWhileInactive: an inactive user gets a name of somebody else. After
+// the reactivation, credentials issued under it before stay refused.
 func TestNameTakenOverWhileInactive(t *testing.T) {
 	for _, order := range []string{"renamed while inactive", "renamed with the reactivation"} {
 		t.Run(order, func(t *testing.T) {
@@ -81,19 +82,19 @@ func TestNameTakenOverWhileInactive(t *testing.T) {
 			} else {
 				do(t, s, patch("PATCH"), edit(other, scim.Object{"userName": "lea", "active": true}))
 			}
-			l, ok := s.Locks().Lookup("acme", &subject.Subject{UserName: "lea"})
+			l, ok := lookup(s, subject.Subject{UserName: "lea"})
 			if !ok || l.UserID != other || !l.Refuses(issued) {
-				t.Errorf("a credential of the deleted user is served: %v %+v", ok, l)
+				t.Errorf("a credential of the deleted user is allowed: %v %+v", ok, l)
 			}
 			if l.Refuses(add(time.Minute)) {
-				t.Errorf("the new holder is locked out: %+v", l)
+				t.Errorf("the new holder is refused: %+v", l)
 			}
 			verify(t, s)
 		})
 	}
 }
 
-// Whatever a user collects, the user can be deactivated.
+// TestMuchNamedUserCanBeDeactivated: any number of names still fits into one record.
 func TestMuchNamedUserCanBeDeactivated(t *testing.T) {
 	long := strings.Repeat("n", 900)
 	for name, grow := range map[string]func(t *testing.T, s *store.Store, id string){
@@ -120,7 +121,7 @@ func TestMuchNamedUserCanBeDeactivated(t *testing.T) {
 			id := create(t, s, "acme", "max")
 			grow(t, s, id)
 			do(t, s, patch("PATCH"), setActive(false, id))
-			if l, ok := s.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); !ok || !l.Refuses(time.Now()) {
+			if l, ok := lookup(s, subject.Subject{SCIMID: id}); !ok || !l.Refuses(time.Now()) {
 				t.Errorf("not locked: %+v", l)
 			}
 			verify(t, s)
@@ -128,7 +129,7 @@ func TestMuchNamedUserCanBeDeactivated(t *testing.T) {
 	}
 }
 
-// More names than one record could lock are refused, and the user stays as it was.
+// TestTooManyNamesAreRefused: a change to more names than one record can lock fails.
 func TestTooManyNamesAreRefused(t *testing.T) {
 	s := storetest.New(t)
 	id := create(t, s, "acme", "max")
@@ -149,7 +150,8 @@ func TestTooManyNamesAreRefused(t *testing.T) {
 		for k, v := range attrs {
 			u.Resource[k] = v
 		}
-		if _, err := s.Update(t.Context(), "acme", patch("POST"), func(tx *store.Tx) error { return tx.CreateUser(u) }); !errors.Is(err, store.ErrTooLarge) {
+		err := try(s, func(tx *store.Tx) error { return tx.CreateUser(u) })
+		if !errors.Is(err, store.ErrTooLarge) {
 			t.Errorf("creating with %s: %v", name, err)
 		}
 	}
@@ -157,8 +159,8 @@ func TestTooManyNamesAreRefused(t *testing.T) {
 	verify(t, s)
 }
 
-// The jobs tell the plugins of the newest former names.
-func TestNewestFormerNamesAreTold(t *testing.T) {
+// TestNewestFormerNamesAreInTheJobs: the plugins learn the newest former names.
+func TestNewestFormerNamesAreInTheJobs(t *testing.T) {
 	s := storetest.New(t)
 	id := create(t, s, "acme", "n0")
 	var want []string
@@ -182,8 +184,9 @@ func TestNewestFormerNamesAreTold(t *testing.T) {
 	verify(t, s)
 }
 
-// A repeated deactivation does not take a job away from the worker who proves it.
-func TestRepeatedDeactivationLeavesLeasedProof(t *testing.T) {
+// TestRetryLeavesALeasedVerification: a repeated deactivation does not touch a job that
+// a worker verifies.
+func TestRetryLeavesALeasedVerification(t *testing.T) {
 	s := storetest.New(t)
 	id := create(t, s, "acme", "max")
 	do(t, s, patch("PATCH"), setActive(false, id))

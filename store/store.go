@@ -14,7 +14,7 @@ import (
 // ErrInUse says that another process has the database directory open.
 var ErrInUse = local.ErrInUse
 
-// maxTenant bounds a tenant's name in bytes. Keys hold it whole.
+// maxTenant bounds a tenant's name in bytes. Keys have it whole.
 const maxTenant = 255
 
 // Store is an open store. It is safe for concurrent use.

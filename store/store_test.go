@@ -61,7 +61,7 @@ func TestClosedStoreAnswersClosed(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	if _, err := s.Update(t.Context(), "acme", storetest.Cause("x"), func(*store.Tx) error { return nil }); !errors.Is(err, store.ErrClosed) {
+	if err := try(s, func(*store.Tx) error { return nil }); !errors.Is(err, store.ErrClosed) {
 		t.Errorf("update: got %v", err)
 	}
 }
@@ -73,7 +73,8 @@ func TestEndedContextIsHonoured(t *testing.T) {
 	if err := s.View(ctx, "acme", func(*store.Reader) error { return nil }); !errors.Is(err, context.Canceled) {
 		t.Errorf("view: %v", err)
 	}
-	if _, err := s.Update(ctx, "acme", storetest.Cause("x"), func(*store.Tx) error { return nil }); !errors.Is(err, context.Canceled) {
+	_, err := s.Update(ctx, "acme", storetest.Cause("x"), func(*store.Tx) error { return nil })
+	if !errors.Is(err, context.Canceled) {
 		t.Errorf("update: %v", err)
 	}
 }
@@ -127,7 +128,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// A deactivated and a deleted user are found by the name they had.
+// TestFormerUser finds a deleted user by the name they had.
 func TestFormerUser(t *testing.T) {
 	s := storetest.New(t)
 	id := create(t, s, "acme", "xena")
@@ -137,7 +138,7 @@ func TestFormerUser(t *testing.T) {
 	}
 	for _, name := range []string{"xena", "", "two words"} {
 		if got, err := former(name); !errors.Is(err, store.ErrNotFound) {
-			t.Errorf("%q, whom no lock holds: %q, %v", name, got, err)
+			t.Errorf("%q, which is in no lock: %q, %v", name, got, err)
 		}
 	}
 	update(t, s, "acme", func(tx *store.Tx) error { return tx.DeleteUser(id) })
@@ -146,8 +147,7 @@ func TestFormerUser(t *testing.T) {
 	}
 }
 
-// A name that was taken over is found in the jobs of who left under it, and the
-// search says where it stopped.
+// TestEachEpoch finds a name that somebody took over in the jobs of the leaver.
 func TestEachEpoch(t *testing.T) {
 	s := storetest.New(t)
 	first := create(t, s, "acme", "xena")
@@ -180,12 +180,15 @@ func TestEachEpoch(t *testing.T) {
 		calls := 0
 		_, err := r.EachEpoch(9, func(store.Job) (bool, error) { calls++; return false, nil })
 		if calls != 1 {
-			t.Errorf("%d calls after the first said no", calls)
+			t.Errorf("%d calls after the first returned false", calls)
 		}
 		return err
 	})
 	view(t, s, "globex", func(r *store.Reader) error {
-		complete, err := r.EachEpoch(9, func(j store.Job) (bool, error) { t.Errorf("another tenant's %s", j.UserID); return true, nil })
+		complete, err := r.EachEpoch(9, func(j store.Job) (bool, error) {
+			t.Errorf("another tenant's %s", j.UserID)
+			return true, nil
+		})
 		if !complete {
 			t.Error("an empty tenant is not complete")
 		}
@@ -210,13 +213,13 @@ func TestBrokenUTF8IsRefused(t *testing.T) {
 	s := storetest.New(t)
 	u := user("a")
 	u.Resource["externalId"] = "\xff"
-	if _, err := s.Update(t.Context(), "acme", storetest.Cause("x"), func(tx *store.Tx) error { return tx.CreateUser(u) }); err == nil {
+	if err := try(s, func(tx *store.Tx) error { return tx.CreateUser(u) }); err == nil {
 		t.Error("accepted")
 	}
 	verify(t, s)
 }
 
-// Values made to look like keys of others stay where they belong.
+// TestHostileValues: a value that looks like another key does not reach that key.
 func TestHostileValues(t *testing.T) {
 	s := storetest.New(t)
 	long := string(make([]byte, 1000)) // longer than a part of a key

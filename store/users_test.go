@@ -33,6 +33,20 @@ func update(tb testing.TB, s *store.Store, tenant string, fn func(*store.Tx) err
 	return seq
 }
 
+// try is update of acme that returns the error.
+func try(s *store.Store, fn func(*store.Tx) error) error {
+	_, err := s.Update(context.Background(), "acme", storetest.Cause("test"), fn)
+	return err
+}
+
+// lookup finds a lock of acme.
+func lookup(s *store.Store, who subject.Subject) (store.Lock, bool) {
+	return s.Locks().Lookup("acme", &who)
+}
+
+// refusesAll reports whether the lock refuses a credential however new it is.
+func refusesAll(l store.Lock) bool { return l.Refuses(time.Now().Add(time.Hour)) }
+
 func view(tb testing.TB, s *store.Store, tenant string, fn func(*store.Reader) error) {
 	tb.Helper()
 	if err := s.View(context.Background(), tenant, fn); err != nil {
@@ -59,7 +73,7 @@ func setActive(active bool, id string) func(*store.Tx) error {
 	}
 }
 
-// verify is the end of every test that writes.
+// verify checks the store at the end of every test that writes.
 func verify(tb testing.TB, s *store.Store) {
 	tb.Helper()
 	r, err := s.Verify(context.Background())
@@ -103,7 +117,8 @@ func TestUserRoundTrip(t *testing.T) {
 	verify(t, s)
 }
 
-// F19, B123: names are unique without regard to case, whoever comes first.
+// TestUniqueUnderConcurrentCreators: one creator of a userName wins, without regard
+// to case.
 func TestUniqueUnderConcurrentCreators(t *testing.T) {
 	s := storetest.New(t)
 	var won, lost atomic.Int64
@@ -112,7 +127,7 @@ func TestUniqueUnderConcurrentCreators(t *testing.T) {
 		wg.Go(func() {
 			u := user([]string{"Bob", "bob", "BOB", "boB"}[i%4])
 			u.Resource["externalId"] = fmt.Sprint(i)
-			_, err := s.Update(context.Background(), "acme", storetest.Cause("user.create"), func(tx *store.Tx) error {
+			err := try(s, func(tx *store.Tx) error {
 				u.ID = ""
 				return tx.CreateUser(u)
 			})
@@ -155,7 +170,7 @@ func TestFailedUpdateWritesNothing(t *testing.T) {
 	s := storetest.New(t)
 	before := s.Health().Applied
 	boom := errors.New("boom")
-	_, err := s.Update(context.Background(), "acme", storetest.Cause("x"), func(tx *store.Tx) error {
+	err := try(s, func(tx *store.Tx) error {
 		if err := tx.CreateUser(user("eve")); err != nil {
 			return err
 		}
@@ -269,7 +284,7 @@ func TestPagesAndRanges(t *testing.T) {
 	})
 }
 
-// DESIGN §6: nothing of one tenant is reachable from another.
+// TestTenantsAreIsolated: a tenant reaches nothing of another.
 func TestTenantsAreIsolated(t *testing.T) {
 	s := storetest.New(t)
 	id := create(t, s, "acme", "frank")
@@ -310,7 +325,8 @@ func TestTenantsAreIsolated(t *testing.T) {
 		}
 		return errors.Join(err, uerr, gerr)
 	})
-	if _, ok := s.Locks().Lookup("globex", &subject.Subject{SCIMID: id, UserName: "frank", Emails: []string{"frank@example.com"}}); ok {
+	frank := subject.Subject{SCIMID: id, UserName: "frank", Emails: []string{"frank@example.com"}}
+	if _, ok := s.Locks().Lookup("globex", &frank); ok {
 		t.Error("acme's lock is found in globex")
 	}
 	update(t, s, "globex", func(tx *store.Tx) error { return tx.UseJTI("iss", "j1", tx.Now().Add(time.Hour)) })

@@ -179,7 +179,8 @@ func (c *checker) edge(e machine.Entry, d DecodedKey) error {
 	gid, id := d.Parts[0], d.Parts[1]
 	v, ok := c.get(key(kindGen, d.Tenant, gid))
 	if gen, err := decodeU64(v); !ok || err == nil && gen != d.Number {
-		c.has("edge", e.Key, numberedKey(kindSweep, d.Tenant, gid, d.Number), "the group's generation, and a mark to sweep it,")
+		sweep := numberedKey(kindSweep, d.Tenant, gid, d.Number)
+		c.has("edge", e.Key, sweep, "the group's generation, and a mark to sweep it,")
 		return nil
 	}
 	member, err := openValue(e.Value)

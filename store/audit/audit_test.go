@@ -20,7 +20,8 @@ func chain(tb testing.TB, n int) []audit.Record {
 	for i := range n {
 		r := audit.Record{
 			N: uint64(i + 1), Seq: uint64(2 * i), Tenant: "acme", Time: time.Unix(int64(i), 5).UTC(),
-			Actor: "client:c", RequestID: fmt.Sprint("r", i), Action: "user.patch", Decision: "ipsie-il1@1", Outcome: audit.OutcomeDone, Resource: "u<1>", Attrs: []string{"active"},
+			Actor: "client:c", RequestID: fmt.Sprint("r", i), Action: "user.patch", Decision: "ipsie-il1@1",
+			Outcome: audit.OutcomeDone, Resource: "u<1>", Attrs: []string{"active"},
 		}
 		if _, err := r.Seal(prev); err != nil {
 			tb.Fatal(err)
@@ -137,7 +138,7 @@ func TestVerifyBoundsALine(t *testing.T) {
 	}
 }
 
-// What decodes encodes to a form that decodes to the same record and hash.
+// FuzzDecode: a decoded record encodes to a form that decodes to the same record.
 func FuzzDecode(f *testing.F) {
 	recs := chain(f, 3)
 	for _, line := range strings.Split(strings.TrimSpace(stream(f, recs)), "\n") {

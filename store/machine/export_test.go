@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// SampleRecords is a genesis record and one with transactions, small and compressed.
+// SampleRecords returns a genesis record and one with transactions, small and compressed.
 func SampleRecords(tb testing.TB) [][]byte {
 	tb.Helper()
 	c, err := newCodec()
@@ -25,7 +25,10 @@ func SampleRecords(tb testing.TB) [][]byte {
 	}
 	large := *small
 	large.Changes = []byte(strings.Repeat("[]", 2000))
-	return [][]byte{genesisRecord([16]byte{1}), c.encode(nil), c.encode([]*transaction{small, small}), c.encode([]*transaction{&large})}
+	return [][]byte{
+		genesisRecord([16]byte{1}), c.encode(nil),
+		c.encode([]*transaction{small, small}), c.encode([]*transaction{&large}),
+	}
 }
 
 // ReencodeRecord decodes and encodes a record; false when it does not decode.

@@ -18,9 +18,9 @@ const (
 	headKind    = 'h'
 )
 
-// Unreadable returns a store with one user and one group of acme, whose counters
-// and whose end of the audit chain cannot be read: whoever asks for them must get an
-// error, not a zero. Everything else can be read; nothing can be written.
+// Unreadable returns a store with one user and one group of acme, whose counters and
+// whose end of the audit chain cannot be read. A reader of those must get an error,
+// not a zero. Everything else can be read; nothing can be written.
 func Unreadable(tb testing.TB) *store.Store {
 	tb.Helper()
 	o := Options()
@@ -41,7 +41,7 @@ func Unreadable(tb testing.TB) *store.Store {
 	if err := s.Close(); err != nil {
 		tb.Fatalf("closing the store: %v", err)
 	}
-	if err := spoil(o.Dir); err != nil {
+	if err := damage(o.Dir); err != nil {
 		tb.Fatalf("damaging the store: %v", err)
 	}
 	s, err = store.Open(context.WithoutCancel(tb.Context()), o)
@@ -56,8 +56,8 @@ func Unreadable(tb testing.TB) *store.Store {
 	return s
 }
 
-// spoil overwrites every counter and head with bytes of no known version.
-func spoil(dir string) (err error) {
+// damage overwrites every counter and head with bytes of no known version.
+func damage(dir string) (err error) {
 	db, err := badger.OpenManaged(local.Tuned(dir, false))
 	if err != nil {
 		return err

@@ -13,10 +13,10 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// Run is the conformance kit: every way of opening a store passes all of it. open
-// returns a store with the tenants of Options; it is called once a part. after,
-// which may be nil, is called at the end of each part and returns the store to
-// check, for instance the same one closed and opened again.
+// Run is the conformance kit. Every way of opening a store passes all of it. open
+// returns a store with the tenants of Options; each part calls it once. after, which
+// may be nil, runs at the end of each part and returns the store to check, for
+// instance the same one closed and opened again.
 func Run(t *testing.T, open func(t *testing.T) *store.Store, after func(t *testing.T, s *store.Store) *store.Store) {
 	t.Helper()
 	for _, part := range []struct {
@@ -109,7 +109,7 @@ func uniquenessPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store)
 		}
 	}
 	if n != 1 {
-		t.Errorf("%d have the name, want 1", n)
+		t.Errorf("%d users have the name, want 1", n)
 	}
 	return func(t *testing.T, s *store.Store) {
 		t.Helper()
@@ -132,7 +132,8 @@ func groupsPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store) {
 				return err
 			}
 		}
-		return tx.CreateGroup(&store.Group{ID: "g", Resource: scim.Object{"displayName": "G"}}, []store.Member{{ID: "id-a"}, {ID: "id-b"}})
+		g := &store.Group{ID: "g", Resource: scim.Object{"displayName": "G"}}
+		return tx.CreateGroup(g, []store.Member{{ID: "id-a"}, {ID: "id-b"}})
 	})
 	update(t, s, "group.patch", func(tx *store.Tx) error {
 		if _, err := tx.AddMembers("g", []store.Member{{ID: "id-c"}}); err != nil {
@@ -176,7 +177,7 @@ func deactivationPart(t *testing.T, s *store.Store) func(*testing.T, *store.Stor
 		view(t, s, func(r *store.Reader) error {
 			jobs, err := r.JobsOf("id-leaver", 1)
 			if len(jobs) != len(Options().Tenants["acme"].Targets[0].Kinds) {
-				t.Errorf("%d jobs", len(jobs))
+				t.Errorf("%d jobs, want one for each kind", len(jobs))
 			}
 			return err
 		})
@@ -215,7 +216,11 @@ func feedPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store) {
 	return func(t *testing.T, s *store.Store) {
 		t.Helper()
 		var read []store.Change
-		if err := s.Changes(t.Context(), from, func(c store.Change) error { read = append(read, c); return nil }); err != nil {
+		err := s.Changes(t.Context(), from, func(c store.Change) error {
+			read = append(read, c)
+			return nil
+		})
+		if err != nil {
 			t.Error(err)
 		}
 		if diff := cmp.Diff(live, read); diff != "" || len(read) != 3 {

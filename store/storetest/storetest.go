@@ -1,4 +1,4 @@
-// Package storetest opens real stores for the tests of other packages and holds
+// Package storetest opens real stores for the tests of other packages and has
 // the conformance kit that every way of opening one runs.
 package storetest
 
@@ -8,8 +8,8 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// Options are those of New: tenants "acme" and "globex", application "app" with
-// all seven kinds for acme.
+// Options are those of New: tenants "acme" and "globex"; acme has the application
+// "app" with all seven kinds.
 func Options() store.Options {
 	kinds := []string{"ssh_key", "device", "account", "refresh_token", "pat", "api_token", "web_session"}
 	return store.Options{Tenants: map[string]store.TenantOptions{

@@ -1,17 +1,17 @@
-// Package local is the log driver of a single scimward: the log lives in the same
-// Badger database as the state it orders, so a record and what it changes become
-// durable in one synced commit.
+// Package local is the log driver of a single scimward. The log is in the same
+// Badger database as the state that it orders, so a record and what it changes
+// become durable in one synced commit.
 //
-// Badger runs in managed mode. Record n is committed at timestamp n, so the
-// version of every key is the position of the record that wrote it, and a
-// snapshot at n is the state after record n. The driver owns the database; the
-// store binds its state machine with [Log.Bind] and reads through [Log.DB].
+// Badger runs in managed mode. Record n is committed at timestamp n, so the version
+// of every key is the position of the record that wrote it, and a snapshot at n is
+// the state after record n. The driver owns the database. The state machine is
+// bound with [Log.Bind] and reads through [Log.DB].
 //
-// A commit that fails after it was handed to the engine leaves the driver closed
-// to writes until the database is opened again: the kernel may have dropped the
-// pages it could not write and report the next sync as a success, so a retry in
-// the same process could acknowledge what is not on disk. Opening replays the
-// engine's journal, which holds the record wholly or not at all.
+// When a commit fails after the engine accepted it, the driver refuses writes until
+// the database is opened again. The kernel may have dropped the pages that it could
+// not write and report the next sync as a success. So a retry in the same process
+// could acknowledge what is not on disk. Opening replays the engine's journal, which
+// has the whole record or nothing of it.
 package local
 
 import (
@@ -31,8 +31,8 @@ import (
 	"github.com/scimward/scimward/store/log"
 )
 
-// The errors of this driver; ErrLowSpace passes when there is room again, the
-// others stay until the database is opened anew.
+// The errors of this driver. ErrLowSpace ends when there is room again, the others
+// when the database is opened again.
 var (
 	ErrInUse    = errors.New("local: the database is in use by another process")
 	ErrLowSpace = fmt.Errorf("local: too little free space: %w", log.ErrRefused)
@@ -44,9 +44,9 @@ type Options struct {
 	Dir      string // created when absent; ignored when InMemory
 	InMemory bool
 	MinFree  uint64 // bytes that must be free for a write; zero means no check
-	// Incarnation reads the identity out of the genesis record.
+	// Incarnation reads the identity from the genesis record.
 	Incarnation func(rec []byte) (log.Incarnation, error)
-	// BeforeCommit and AfterWrite inject failures; nil does nothing.
+	// BeforeCommit and AfterWrite inject failures, for tests. Nil does nothing.
 	BeforeCommit func() error
 	AfterWrite   func() error
 }
@@ -87,8 +87,8 @@ func recordKey(seq log.Seq) []byte {
 	return binary.BigEndian.AppendUint64([]byte{kindLog}, uint64(seq))
 }
 
-// Tuned is the engine configuration of design/store.md §2.2: about 100 MB of
-// memory at a million users, every write synced.
+// Tuned is the engine's configuration: about 100 MB of memory at a million users,
+// every write synced.
 func Tuned(dir string, inMemory bool) badger.Options {
 	o := badger.DefaultOptions(dir).
 		WithSyncWrites(!inMemory). // the default is false
@@ -112,8 +112,8 @@ func Tuned(dir string, inMemory bool) badger.Options {
 	return o
 }
 
-// Open opens or creates the database. It fails with ErrInUse when another
-// process has it.
+// Open opens or creates the database. It fails with ErrInUse when another process
+// has it open.
 func Open(o Options) (*Log, error) {
 	l := &Log{o: o, grown: make(chan struct{})}
 	if !o.InMemory {
@@ -146,7 +146,7 @@ func (l *Log) Bind(a Apply) { l.apply = a }
 // DB is the database, for reads at a timestamp.
 func (l *Log) DB() *badger.DB { return l.db }
 
-// Close flushes and closes the database and lets go of its directory.
+// Close flushes and closes the database and unlocks its directory.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -162,8 +162,8 @@ func (l *Log) Close() error {
 	return nil
 }
 
-// acquire takes the directory with flock, which the kernel drops when the
-// process ends however it ends.
+// acquire locks the directory with flock. The kernel drops the lock when the process
+// ends, in any way.
 func (l *Log) acquire() error {
 	path := filepath.Join(l.o.Dir, "scimward.lock")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
@@ -173,7 +173,8 @@ func (l *Log) acquire() error {
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = f.Close() // nothing was written to it
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return fmt.Errorf("%w: %s; stop that scimward, or give this one a directory of its own", ErrInUse, l.o.Dir)
+			return fmt.Errorf("%w: %s; stop that scimward, or give this one a directory of its own",
+				ErrInUse, l.o.Dir)
 		}
 		return fmt.Errorf("locking %s: %w", path, err)
 	}
@@ -183,14 +184,14 @@ func (l *Log) acquire() error {
 
 func (l *Log) release() {
 	if l.lock != nil {
-		_ = l.lock.Close() // closing drops the lock
+		_ = l.lock.Close() // which drops the lock
 		l.lock = nil
 	}
 }
 
-// room refuses when the file system has less than MinFree left. The engine
-// writes through memory maps, where a full disk is a signal that ends the
-// process and not an error, so writing stops before.
+// room fails when the file system has less than MinFree left. The engine writes
+// through memory maps. There a full disk is not an error but a signal that ends the
+// process, so writing stops earlier.
 func (l *Log) room() error {
 	if l.o.InMemory || l.o.MinFree == 0 {
 		return nil
@@ -232,7 +233,7 @@ func (l *Log) Start(ctx context.Context, genesis []byte) error {
 // Last is the position of the newest record.
 func (l *Log) Last() log.Seq { return log.Seq(l.last.Load()) }
 
-// Ready says whether a write would be tried now: nil, ErrLowSpace or ErrBroken.
+// Ready returns why a write would be refused now: nil, ErrLowSpace or ErrBroken.
 func (l *Log) Ready() error {
 	if e := l.broken.Load(); e != nil {
 		return *e
@@ -319,7 +320,7 @@ func (l *Log) Bounds(context.Context) (first, last log.Seq, id log.Incarnation, 
 	return first, last, id, nil
 }
 
-// incarnation reads the genesis record, which Trim keeps under a key of its own.
+// incarnation reads the genesis record. Trim keeps it under a key of its own.
 func (l *Log) incarnation(txn *badger.Txn) (log.Incarnation, error) {
 	item, err := txn.Get([]byte{kindGenesis})
 	if errors.Is(err, badger.ErrKeyNotFound) {
@@ -338,7 +339,7 @@ func (l *Log) incarnation(txn *badger.Txn) (log.Incarnation, error) {
 	return l.o.Incarnation(v[1:])
 }
 
-// Tail implements [log.Log]. It follows the log until ctx ends.
+// Tail implements [log.Log]. At the end of the log it waits for more.
 func (l *Log) Tail(ctx context.Context, from log.Seq, fn func(log.Seq, []byte) error) error {
 	first, _, _, err := l.Bounds(ctx)
 	if err != nil {
@@ -372,7 +373,7 @@ func (l *Log) Tail(ctx context.Context, from log.Seq, fn func(log.Seq, []byte) e
 	}
 }
 
-// Read returns one record, log.ErrTrimmed when it is not held.
+// Read returns one record, log.ErrTrimmed when the log does not have it.
 func (l *Log) Read(seq log.Seq) ([]byte, error) {
 	txn := l.db.NewTransactionAt(l.last.Load(), false)
 	defer txn.Discard()
@@ -467,7 +468,7 @@ func (l *Log) Collect(ctx context.Context) error {
 	return nil
 }
 
-// Discard lets the engine drop versions that no snapshot at or above seq sees.
+// Discard lets the engine drop the versions that no snapshot at seq or above reads.
 func (l *Log) Discard(seq log.Seq) { l.db.SetDiscardTs(uint64(seq)) }
 
 var _ log.Log = (*Log)(nil)

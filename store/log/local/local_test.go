@@ -75,7 +75,7 @@ func TestAppendAndTail(t *testing.T) {
 	}
 }
 
-// The record and what it changes are there together or not at all.
+// The commit has the record and its changes, or neither.
 func TestRefusedApplyLeavesNothing(t *testing.T) {
 	l := open(t, options(t.TempDir()))
 	defer l.Close()
@@ -95,7 +95,7 @@ func TestRefusedApplyLeavesNothing(t *testing.T) {
 	txn := l.DB().NewTransactionAt(^uint64(0), false)
 	defer txn.Discard()
 	if _, err := txn.Get([]byte("half")); !errors.Is(err, badger.ErrKeyNotFound) {
-		t.Errorf("half of it is there: %v", err)
+		t.Errorf("the commit has a half of it: %v", err)
 	}
 }
 
@@ -129,7 +129,7 @@ func TestLowSpaceRefusesAndPasses(t *testing.T) {
 		t.Errorf("opening: %v", err)
 	}
 	o.MinFree = 1
-	if err := open(t, o).Close(); err != nil { // the lock was let go
+	if err := open(t, o).Close(); err != nil { // the failed Open unlocked the directory
 		t.Error(err)
 	}
 }
