@@ -64,19 +64,30 @@ func (t *Tx) stamp(l *Lock, reason string) {
 	l.Since, l.Reason, l.RequestID = t.now, reason, t.cause.RequestID
 }
 
+// holders returns the id of the lock that has each name, "" for none.
+func (t *Tx) holders(names []name) ([]string, error) {
+	out := make([]string, len(names))
+	for i, n := range names {
+		var err error
+		if out[i], err = t.holder(t.nameKey(kindLockName, n)); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
 // lockNames adds names to a lock and takes them out of the locks that had them.
 func (t *Tx) lockNames(l *Lock, names []name) error {
-	for _, n := range names {
-		k := t.nameKey(kindLockName, n)
-		holder, err := t.holder(k)
-		if err != nil {
-			return err
-		}
-		if holder == l.UserID {
+	holders, err := t.holders(names)
+	if err != nil {
+		return err
+	}
+	for i, n := range names {
+		if holders[i] == l.UserID {
 			continue
 		}
-		if holder != "" {
-			if err := t.unlockName(holder, n); err != nil {
+		if holders[i] != "" {
+			if err := t.unlockName(holders[i], n); err != nil {
 				return err
 			}
 			l.NotBefore = t.now
@@ -88,7 +99,7 @@ func (t *Tx) lockNames(l *Lock, names []name) error {
 		if value != "" {
 			*values = append(*values, value)
 		}
-		t.w.Put(k, sealValue([]byte(l.UserID)))
+		t.w.Put(t.nameKey(kindLockName, n), sealValue([]byte(l.UserID)))
 	}
 	t.dropOldest(l, names)
 	return nil
@@ -138,14 +149,14 @@ func (t *Tx) dropOldest(l *Lock, keep []name) {
 
 // lockNewNames is lockNames that writes the lock only when it changed.
 func (t *Tx) lockNewNames(l *Lock, names []name) error {
+	holders, err := t.holders(names)
+	if err != nil {
+		return err
+	}
 	var added []name
-	for _, n := range names {
-		holder, err := t.holder(t.nameKey(kindLockName, n))
-		if err != nil {
-			return err
-		}
+	for i, holder := range holders {
 		if holder != l.UserID {
-			added = append(added, n)
+			added = append(added, names[i])
 		}
 	}
 	if len(added) == 0 {
@@ -162,16 +173,9 @@ func (t *Tx) lockNewNames(l *Lock, names []name) error {
 // has: the user gets a lock that refuses credentials issued before now, because
 // they belong to somebody else.
 func (t *Tx) takeOverLockedNames(id string, names []name) error {
-	taken := false
-	for _, n := range names {
-		holder, err := t.holder(t.nameKey(kindLockName, n))
-		if err != nil {
-			return err
-		}
-		taken = taken || holder != "" && holder != id
-	}
-	if !taken {
-		return nil
+	holders, err := t.holders(names)
+	if err != nil || !slices.ContainsFunc(holders, func(h string) bool { return h != "" && h != id }) {
+		return err
 	}
 	l, err := t.lockRow(id)
 	if err != nil {
@@ -233,14 +237,14 @@ func (t *Tx) renameLock(id string, before, after []name) error {
 		l.State = LockLifted
 		t.stamp(&l, "renamed")
 	}
+	holders, err := t.holders(lost)
+	if err != nil {
+		return err
+	}
 	free := gained
-	for _, n := range lost {
-		holder, err := t.holder(t.nameKey(kindLockName, n))
-		if err != nil {
-			return err
-		}
+	for i, holder := range holders {
 		if holder == "" { // several users may have the value: it stays in a leaver's lock
-			free = append(free, n)
+			free = append(free, lost[i])
 		}
 	}
 	return t.lockNewNames(&l, free)

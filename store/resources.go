@@ -73,48 +73,32 @@ func decodeObject(b []byte) (scim.Object, error) {
 	if err := d.Decode(&m); err != nil {
 		return nil, fmt.Errorf("decoding a resource: %w", err)
 	}
-	o, err := typed(m)
-	if err != nil {
-		return nil, err
+	for k, v := range m {
+		m[k] = typed(v)
 	}
-	obj, ok := o.(scim.Object)
-	if !ok {
-		return nil, errBadValue
-	}
-	return obj, nil
+	return m, nil
 }
 
-// typed gives decoded JSON the types of scim.Object.
-func typed(v any) (any, error) {
-	var err error
+// typed gives decoded JSON the types of scim.Object, in place.
+func typed(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
-		o := make(scim.Object, len(v))
 		for k, e := range v {
-			if o[k], err = typed(e); err != nil {
-				return nil, err
-			}
+			v[k] = typed(e)
 		}
-		return o, nil
+		return scim.Object(v)
 	case []any:
-		for i := range v {
-			if v[i], err = typed(v[i]); err != nil {
-				return nil, err
-			}
+		for i, e := range v {
+			v[i] = typed(e)
 		}
-		return v, nil
 	case json.Number:
 		if n, err := v.Int64(); err == nil {
-			return n, nil
+			return n
 		}
-		f, err := v.Float64()
-		if err != nil {
-			return nil, fmt.Errorf("decoding a number: %w", err)
-		}
-		return f, nil
-	default:
-		return v, nil
+		f, _ := v.Float64() // this store wrote it from a float64
+		return f
 	}
+	return v
 }
 
 // putResource writes the row of a user or group.

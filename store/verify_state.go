@@ -12,15 +12,41 @@ import (
 // at its own key.
 func (c *checker) checks() map[byte]func(machine.Entry, DecodedKey) error {
 	return map[byte]func(machine.Entry, DecodedKey) error{
-		kindAudit: c.auditRecord, kindAuditOf: c.auditOf,
-		kindUser: c.user, kindUnique: c.unique, kindIndex: c.index,
-		kindGroup: c.group, kindGen: c.generation, kindStat: c.counter,
+		kindAudit:   c.auditRecord,
+		kindAuditOf: c.leads("audit", "record", func(d DecodedKey) []byte { return auditKey(d.Tenant, d.Number) }),
+		kindUser:    c.user, kindUnique: c.unique, kindIndex: c.index,
+		kindGroup: c.group, kindGen: c.generation,
+		kindStat: c.leads("edge", "group", func(d DecodedKey) []byte { return key(kindGroup, d.Tenant, d.Parts[0]) }),
 		kindEdge: c.edge, kindReverse: c.reverse, kindMemberOf: c.memberOf,
 		kindLock: c.lock, kindLockName: c.lockName,
-		kindOffboarding: c.offboarding, kindOpen: c.open,
-		kindJob: c.job, kindJobOf: c.jobOf, kindDue: c.due,
-		kindJTI: c.jti, kindJTIExpiry: c.jtiExpiry, kindKey: c.signingKey,
+		kindOffboarding: c.offboarding,
+		kindOpen: c.leads("job", "offboarding", func(d DecodedKey) []byte {
+			return numberedKey(kindOffboarding, d.Tenant, d.Parts[0], d.Number)
+		}),
+		kindJob:   c.job,
+		kindJobOf: c.leads("job", "job", func(d DecodedKey) []byte { return key(kindJob, d.Tenant, d.Parts[1]) }),
+		kindDue:   c.due,
+		kindJTI:   c.jti,
+		kindJTIExpiry: c.leads("jti", "jti", func(d DecodedKey) []byte {
+			return key(kindJTI, d.Tenant, d.Parts[0], d.Parts[1])
+		}),
+		kindKey: c.signingKey,
 	}
+}
+
+// leads returns the check that the key made of a key's parts exists.
+func (c *checker) leads(check, what string, other func(DecodedKey) []byte) func(machine.Entry, DecodedKey) error {
+	return func(e machine.Entry, d DecodedKey) error {
+		c.has(check, e.Key, other(d), what)
+		return nil
+	}
+}
+
+// row looks a row up like has and decodes it. One that does not decode is found at
+// its own key.
+func (c *checker) row(check string, k, other []byte, what string, row any) bool {
+	v, ok := c.has(check, k, other, what)
+	return ok && decodeRow(v, row) == nil
 }
 
 func (c *checker) auditRecord(e machine.Entry, d DecodedKey) error {
@@ -45,11 +71,6 @@ func (c *checker) auditRecord(e machine.Entry, d DecodedKey) error {
 	if rec.Resource != "" {
 		c.has("audit", e.Key, numberedKey(kindAuditOf, d.Tenant, rec.Resource, rec.N), "entry by resource")
 	}
-	return nil
-}
-
-func (c *checker) auditOf(e machine.Entry, d DecodedKey) error {
-	c.has("audit", e.Key, auditKey(d.Tenant, d.Number), "record")
 	return nil
 }
 
@@ -150,10 +171,16 @@ func (c *checker) group(e machine.Entry, d DecodedKey) error {
 	}
 	gv, gok := c.has("edge", e.Key, key(kindGen, d.Tenant, id), "generation")
 	sv, sok := c.has("count", e.Key, key(kindStat, d.Tenant, id), "counter")
-	gen, gerr := decodeU64(gv)
-	count, serr := machine.DecodeCounter(sv)
-	if !gok || !sok || gerr != nil || serr != nil {
+	if !gok || !sok {
 		return nil
+	}
+	gen, err := decodeU64(gv)
+	if err != nil {
+		return err
+	}
+	count, err := machine.DecodeCounter(sv)
+	if err != nil {
+		return err
 	}
 	var n int64
 	c.scan(numberedKey(kindEdge, d.Tenant, id, gen), func(machine.Entry) { n++ })
@@ -165,12 +192,6 @@ func (c *checker) group(e machine.Entry, d DecodedKey) error {
 
 func (c *checker) generation(e machine.Entry, d DecodedKey) error {
 	_, err := decodeU64(e.Value)
-	c.has("edge", e.Key, key(kindGroup, d.Tenant, d.Parts[0]), "group")
-	return err
-}
-
-func (c *checker) counter(e machine.Entry, d DecodedKey) error {
-	_, err := machine.DecodeCounter(e.Value)
 	c.has("edge", e.Key, key(kindGroup, d.Tenant, d.Parts[0]), "group")
 	return err
 }
@@ -239,12 +260,8 @@ func (c *checker) lockName(e machine.Entry, d DecodedKey) error {
 	if err != nil {
 		return err
 	}
-	v, ok := c.has("lock", e.Key, key(kindLock, d.Tenant, string(id)), "lock")
 	var l Lock
-	if !ok || decodeRow(v, &l) != nil {
-		return nil
-	}
-	if !slices.ContainsFunc(l.names(), func(n name) bool {
+	if c.row("lock", e.Key, key(kindLock, d.Tenant, string(id)), "lock", &l) && !slices.ContainsFunc(l.names(), func(n name) bool {
 		return string(key(kindLockName, d.Tenant, n.code, n.value)) == string(e.Key)
 	}) {
 		c.find("lock", e.Key, "the lock of %q does not have this name", id)
@@ -276,11 +293,6 @@ func (c *checker) offboarding(e machine.Entry, d DecodedKey) error {
 	return nil
 }
 
-func (c *checker) open(e machine.Entry, d DecodedKey) error {
-	c.has("job", e.Key, numberedKey(kindOffboarding, d.Tenant, d.Parts[0], d.Number), "offboarding")
-	return nil
-}
-
 func (c *checker) job(e machine.Entry, d DecodedKey) error {
 	var j Job
 	if err := decodeRow(e.Value, &j); err != nil {
@@ -299,15 +311,9 @@ func (c *checker) job(e machine.Entry, d DecodedKey) error {
 	return nil
 }
 
-func (c *checker) jobOf(e machine.Entry, d DecodedKey) error {
-	c.has("job", e.Key, key(kindJob, d.Tenant, d.Parts[1]), "job")
-	return nil
-}
-
 func (c *checker) due(e machine.Entry, d DecodedKey) error {
-	v, ok := c.has("job", e.Key, key(kindJob, d.Tenant, d.Parts[0]), "job")
 	var j Job
-	if !ok || decodeRow(v, &j) != nil {
+	if !c.row("job", e.Key, key(kindJob, d.Tenant, d.Parts[0]), "job", &j) {
 		return nil
 	}
 	if j.NextAt.IsZero() || orderedTime(j.NextAt.UnixNano()) != d.Number {
@@ -322,11 +328,6 @@ func (c *checker) jti(e machine.Entry, d DecodedKey) error {
 		c.has("jti", e.Key, jtiExpiryKey(d.Tenant, int64(at^1<<63), d.Parts[0], d.Parts[1]), "expiry")
 	}
 	return err
-}
-
-func (c *checker) jtiExpiry(e machine.Entry, d DecodedKey) error {
-	c.has("jti", e.Key, key(kindJTI, d.Tenant, d.Parts[0], d.Parts[1]), "jti")
-	return nil
 }
 
 func (c *checker) signingKey(e machine.Entry, d DecodedKey) error {

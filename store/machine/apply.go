@@ -130,12 +130,6 @@ func (w *Writer) operation(o *operation, at int64) error {
 		}
 		w.seen[string(o.key)] = nil
 		return nil
-	case opTouch:
-		v, err := w.Get(o.key)
-		if err != nil || v == nil {
-			return err
-		}
-		return w.Set(o.key, v)
 	case opAdd:
 		v, err := w.Get(o.key)
 		if err != nil {

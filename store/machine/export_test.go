@@ -20,7 +20,6 @@ func SampleRecords(tb testing.TB) [][]byte {
 			{kind: opPut, key: []byte("k"), value: []byte("v")},
 			{kind: opDelete, key: []byte("l")},
 			{kind: opAdd, key: []byte("c"), delta: -2},
-			{kind: opTouch, key: []byte("t")},
 		},
 	}
 	large := *small

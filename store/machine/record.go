@@ -47,10 +47,9 @@ type precondition struct {
 type opKind byte
 
 const (
-	opPut    opKind = iota + 1
-	opDelete        // an absent key is fine
-	opTouch         // same value, new version; an absent key stays absent
-	opAdd           // adds delta to a counter and moves its time forward; commutes
+	opPut    opKind = 1
+	opDelete opKind = 2 // the key may be absent
+	opAdd    opKind = 4 // adds delta to a counter and moves its time forward; commutes
 )
 
 type operation struct {
@@ -110,7 +109,7 @@ func (t *transaction) append(b []byte) []byte {
 			b = appendBytes(b, o.value)
 		case opAdd:
 			b = binary.AppendVarint(b, o.delta)
-		case opDelete, opTouch:
+		case opDelete:
 		}
 	}
 	b = binary.AppendUvarint(b, uint64(len(t.Drafts)))
@@ -194,15 +193,7 @@ func (c *codec) decode(rec []byte) ([]*transaction, *log.Incarnation, error) {
 		return nil, nil, errBadRecord
 	}
 	d := decoder{b: body}
-	n := d.count()
-	txns := make([]*transaction, 0, min(n, 64))
-	for range n {
-		t := d.transaction()
-		if d.bad {
-			return nil, nil, errBadRecord
-		}
-		txns = append(txns, t)
-	}
+	txns := list(&d, d.transaction)
 	if d.bad || len(d.b) != 0 {
 		return nil, nil, errBadRecord
 	}
@@ -260,43 +251,50 @@ func (d *decoder) byte() byte {
 	return v[0]
 }
 
+// list reads a count and so many elements, until the first fault.
+func list[T any](d *decoder, read func() T) []T {
+	n := d.count()
+	out := make([]T, 0, min(n, 256))
+	for i := 0; i < n && !d.bad; i++ {
+		out = append(out, read())
+	}
+	return out
+}
+
 func (d *decoder) transaction() *transaction {
 	t := &transaction{}
 	copy(t.id[:], d.take(16))
 	t.Scope = string(d.bytes())
 	t.Time = d.varint()
-	n := d.count()
-	t.pre = make([]precondition, 0, min(n, 256))
-	for i := 0; i < n && !d.bad; i++ {
-		p := precondition{cond: cond(d.byte()), key: d.bytes()}
-		switch p.cond {
-		case condVersion:
-			p.version = Seq(d.uvarint())
-		case condAbsent, condExists:
-		default:
-			d.bad = true
-		}
-		t.pre = append(t.pre, p)
-	}
-	n = d.count()
-	t.ops = make([]operation, 0, min(n, 256))
-	for i := 0; i < n && !d.bad; i++ {
-		o := operation{kind: opKind(d.byte()), key: d.bytes()}
-		switch o.kind {
-		case opPut:
-			o.value = d.bytes()
-		case opAdd:
-			o.delta = d.varint()
-		case opDelete, opTouch:
-		default:
-			d.bad = true
-		}
-		t.ops = append(t.ops, o)
-	}
-	n = d.count()
-	for i := 0; i < n && !d.bad; i++ {
-		t.Drafts = append(t.Drafts, d.bytes())
-	}
+	t.pre = list(d, d.precondition)
+	t.ops = list(d, d.operation)
+	t.Drafts = list(d, d.bytes)
 	t.Changes = d.bytes()
 	return t
+}
+
+func (d *decoder) precondition() precondition {
+	p := precondition{cond: cond(d.byte()), key: d.bytes()}
+	switch p.cond {
+	case condVersion:
+		p.version = Seq(d.uvarint())
+	case condAbsent, condExists:
+	default:
+		d.bad = true
+	}
+	return p
+}
+
+func (d *decoder) operation() operation {
+	o := operation{kind: opKind(d.byte()), key: d.bytes()}
+	switch o.kind {
+	case opPut:
+		o.value = d.bytes()
+	case opAdd:
+		o.delta = d.varint()
+	case opDelete:
+	default:
+		d.bad = true
+	}
+	return o
 }

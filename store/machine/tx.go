@@ -80,7 +80,7 @@ func (t *Tx) result(o *operation) ([]byte, Seq, error) {
 		}
 		v, err := addTo(base, o.delta, t.Time)
 		return v, seq, err
-	case opDelete, opTouch:
+	case opDelete:
 	}
 	return nil, 0, ErrNotFound
 }
@@ -129,7 +129,7 @@ func (t *Tx) Add(k []byte, delta int64) {
 		v, err := addTo(o.value, delta, t.Time)
 		t.err = errors.Join(t.err, err)
 		o.value = v
-	case opDelete, opTouch:
+	case opDelete:
 		t.err = errors.Join(t.err, fmt.Errorf("store: counting on a deleted key of kind %c", k[0]))
 	}
 }

@@ -322,21 +322,30 @@ func (l *Log) Bounds(context.Context) (first, last log.Seq, id log.Incarnation, 
 
 // incarnation reads the genesis record. Trim keeps it under a key of its own.
 func (l *Log) incarnation(txn *badger.Txn) (log.Incarnation, error) {
-	item, err := txn.Get([]byte{kindGenesis})
+	rec, _, err := value(txn, []byte{kindGenesis})
 	if errors.Is(err, badger.ErrKeyNotFound) {
-		item, err = txn.Get(recordKey(1))
+		rec, _, err = value(txn, recordKey(1))
 	}
 	if err != nil {
 		return log.Incarnation{}, fmt.Errorf("reading the genesis record: %w", err)
+	}
+	return l.o.Incarnation(rec)
+}
+
+// value returns the record under a key and the version of the key.
+func value(txn *badger.Txn, k []byte) (rec []byte, version uint64, err error) {
+	item, err := txn.Get(k)
+	if err != nil {
+		return nil, 0, err
 	}
 	v, err := item.ValueCopy(nil)
 	if err != nil {
-		return log.Incarnation{}, fmt.Errorf("reading the genesis record: %w", err)
+		return nil, 0, err
 	}
-	if len(v) < 1 {
-		return log.Incarnation{}, errors.New("local: the genesis record is empty")
+	if len(v) < 1 || v[0] != 1 {
+		return nil, 0, fmt.Errorf("local: a record of unknown version, %d bytes", len(v))
 	}
-	return l.o.Incarnation(v[1:])
+	return v[1:], item.Version(), nil
 }
 
 // Tail implements [log.Log]. At the end of the log it waits for more.
@@ -377,21 +386,17 @@ func (l *Log) Tail(ctx context.Context, from log.Seq, fn func(log.Seq, []byte) e
 func (l *Log) Read(seq log.Seq) ([]byte, error) {
 	txn := l.db.NewTransactionAt(l.last.Load(), false)
 	defer txn.Discard()
-	item, err := txn.Get(recordKey(seq))
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil, fmt.Errorf("reading record %d: %w", seq, log.ErrTrimmed)
+	rec, version, err := value(txn, recordKey(seq))
+	switch {
+	case errors.Is(err, badger.ErrKeyNotFound):
+		err = log.ErrTrimmed
+	case err == nil && version != uint64(seq):
+		err = fmt.Errorf("local: a key of version %d", version)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading record %d: %w", seq, err)
 	}
-	v, err := item.ValueCopy(nil)
-	if err != nil {
-		return nil, fmt.Errorf("reading record %d: %w", seq, err)
-	}
-	if len(v) < 1 || v[0] != 1 || uint64(seq) != item.Version() {
-		return nil, fmt.Errorf("reading record %d: version %d, %d bytes", seq, item.Version(), len(v))
-	}
-	return v[1:], nil
+	return rec, nil
 }
 
 // trimBatch bounds one commit of Trim.
