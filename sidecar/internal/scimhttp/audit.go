@@ -59,7 +59,7 @@ func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f *answerError
 		h.m.unrecorded(x.Tenant, "store")
 		return
 	}
-	if _, ok := h.refusals.take(x.Tenant, h.bounds.RefusalRate, h.bounds.RefusalBurst, h.o.Now()); !ok {
+	if h.refusals.take(x.Tenant, h.bounds.RefusalRate, h.bounds.RefusalBurst, h.o.Now()) > 0 {
 		h.m.unrecorded(x.Tenant, "rate")
 		return
 	}
@@ -74,7 +74,8 @@ func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f *answerError
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditWait)
 	defer cancel()
 	_, err := h.o.Store.Update(ctx, x.Tenant, c, func(tx *store.Tx) error {
-		tx.AuditOnly(cut(resource), refusalDetail(f))
+		// No text of the client.
+		tx.AuditOnly(cut(resource), strings.TrimSpace(fmt.Sprintf("%d %s %s", f.Status, f.Reason, f.Type)))
 		return nil
 	})
 	if err != nil {
@@ -82,11 +83,6 @@ func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f *answerError
 		h.o.Logger.ErrorContext(ctx, "a refused write is not in the audit trail",
 			slog.String("tenant", x.Tenant), slog.String("request_id", x.ID), slog.Any("error", err))
 	}
-}
-
-// refusalDetail has status, scimType and reason code, and no text of the client.
-func refusalDetail(f *answerError) string {
-	return strings.TrimSpace(fmt.Sprintf("%d %s %s", f.Status, f.Reason, f.Type))
 }
 
 // action names what was requested; it needs no decision.

@@ -47,7 +47,7 @@ type Options struct {
 	// answer waits for it, 5 seconds at most. Nil means that there are no streams.
 	AfterLock func(ctx context.Context, tenant, userID string)
 	// RateOf returns how many requests a second one client of a tenant may send, and
-	// how many at once. Nil, and a zero limit, mean 50 and 100.
+	// how many at once. Nil means 50 and 100.
 	RateOf func(tenant string) (limit rate.Limit, burst int)
 
 	// Deviation counts one deviation of a request that this package answers. Nil counts
@@ -85,7 +85,7 @@ func New(o Options) (*Handler, error) {
 		return nil, errors.New("scimhttp: Decider, Store, TenantOf and Base are required")
 	}
 	if o.RateOf == nil {
-		o.RateOf = func(string) (rate.Limit, int) { return 0, 0 }
+		o.RateOf = func(string) (rate.Limit, int) { return 50, 100 }
 	}
 	if o.Deviation == nil {
 		o.Deviation = func(string, string) {}

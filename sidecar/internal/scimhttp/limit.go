@@ -28,9 +28,9 @@ func newLimiter() (*limiter, error) {
 	return &limiter{buckets: buckets}, nil
 }
 
-// take uses one token of name; a new bucket gets limit and burst. If there is no token,
-// it returns how long to wait.
-func (l *limiter) take(name string, limit rate.Limit, burst int, now time.Time) (wait time.Duration, ok bool) {
+// take uses one token of name; a new bucket gets limit and burst. It returns 0, or how
+// long to wait for a token.
+func (l *limiter) take(name string, limit rate.Limit, burst int, now time.Time) time.Duration {
 	l.mu.Lock()
 	b, found := l.buckets.Get(name)
 	if !found {
@@ -41,29 +41,20 @@ func (l *limiter) take(name string, limit rate.Limit, burst int, now time.Time) 
 
 	r := b.ReserveN(now, 1)
 	if !r.OK() {
-		return time.Second, false
+		return time.Second
 	}
-	if wait := r.DelayFrom(now); wait > 0 {
+	wait := r.DelayFrom(now)
+	if wait > 0 {
 		r.CancelAt(now)
-		return wait, false
 	}
-	return 0, true
+	return wait
 }
-
-// The rate of a client whose tenant sets none.
-const (
-	defaultRate  rate.Limit = 50
-	defaultBurst int        = 100
-)
 
 // throttle counts one request of the client (RFC 6585 §4).
 func (h *Handler) throttle(x *exchange) error {
 	limit, burst := h.o.RateOf(x.Tenant)
-	if limit <= 0 {
-		limit, burst = defaultRate, defaultBurst
-	}
-	wait, ok := h.requests.take(x.Tenant+"\x00"+x.decision.Claims.ClientID, limit, burst, h.o.Now())
-	if ok {
+	wait := h.requests.take(x.Tenant+"\x00"+x.decision.Claims.ClientID, limit, burst, h.o.Now())
+	if wait == 0 {
 		return nil
 	}
 	return &answerError{

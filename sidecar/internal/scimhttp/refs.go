@@ -36,8 +36,13 @@ func (r *references) walk(f scim.Filter) {
 		}
 	case *scim.ValuePath:
 		r.name(f.Attr)
-		if f.Attr.Attr == attrMembers {
-			r.element(f.Filter)
+		if f.Attr.Attr != attrMembers {
+			return
+		}
+		if c, ok := f.Filter.(*scim.Compare); ok {
+			r.member(c, c.Attr.Attr)
+		} else { // it needs the members themselves
+			r.onlyIDs = false
 		}
 	}
 }
@@ -52,17 +57,6 @@ func (r *references) name(a scim.AttrRef) {
 	if a.URN == "" {
 		r.names[a.Attr] = true
 	}
-}
-
-// element walks the filter in members[…]. Anything but one comparison needs the members
-// themselves.
-func (r *references) element(f scim.Filter) {
-	c, ok := f.(*scim.Compare)
-	if !ok {
-		r.onlyIDs = false
-		return
-	}
-	r.member(c, c.Attr.Attr)
 }
 
 func (r *references) member(c *scim.Compare, sub string) {
