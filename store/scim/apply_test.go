@@ -118,7 +118,8 @@ func TestApplyUnchanged(t *testing.T) {
 			same(t, got, obj(t, ada))
 		})
 	}
-	_, changed, err := apply(t, scim.UserType(), ada, `[{"op":"remove","path":"emails[type eq \"nope\"]"}]`, scim.Mode{IgnoreNoMatch: true})
+	_, changed, err := apply(t, scim.UserType(), ada,
+		`[{"op":"remove","path":"emails[type eq \"nope\"]"}]`, scim.Mode{IgnoreNoMatch: true})
 	if err != nil || changed {
 		t.Errorf("IgnoreNoMatch: %v %v", changed, err)
 	}
@@ -147,7 +148,8 @@ func TestApplyRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, changed, err := apply(t, scim.UserType(), ada, `[{"op":"replace","path":"active","value":false},`+tt.op+`]`, tt.mode)
+			got, changed, err := apply(t, scim.UserType(), ada,
+				`[{"op":"replace","path":"active","value":false},`+tt.op+`]`, tt.mode)
 			wantError(t, err, 400, tt.scimType)
 			if got != nil || changed {
 				t.Errorf("got %v %v with the error", got, changed)
@@ -158,12 +160,14 @@ func TestApplyRefuses(t *testing.T) {
 
 func TestApplyGroup(t *testing.T) {
 	t.Parallel()
-	got, changed, err := apply(t, scim.GroupType(), group, `[{"op":"replace","value":{"id":"G1","displayName":"New"}}]`, scim.Mode{})
+	got, changed, err := apply(t, scim.GroupType(), group,
+		`[{"op":"replace","value":{"id":"G1","displayName":"New"}}]`, scim.Mode{})
 	noError(t, err)
 	if !changed || got.String("displayName") != "New" {
 		t.Errorf("got %v %v", got, changed)
 	}
-	_, changed, err = apply(t, scim.GroupType(), group, `[{"op":"replace","value":{"id":"G1","displayName":"Engineers"}}]`, scim.Mode{})
+	_, changed, err = apply(t, scim.GroupType(), group,
+		`[{"op":"replace","value":{"id":"G1","displayName":"Engineers"}}]`, scim.Mode{})
 	if err != nil || changed {
 		t.Errorf("a rename to the same name: %v %v", changed, err)
 	}
@@ -190,7 +194,8 @@ func TestApplyForeignOps(t *testing.T) {
 // The result shares nothing with the operations: a later change of one does not reach it.
 func TestApplySharesNothing(t *testing.T) {
 	t.Parallel()
-	ops, _, err := scim.Canonicalize(scim.UserType(), patchOps(t, `[{"op":"add","path":"emails","value":[{"value":"x"}]},{"op":"add","path":"emails[value eq \"x\"].type","value":"t"}]`), scim.Mode{})
+	ops, _, err := scim.Canonicalize(scim.UserType(), patchOps(t,
+		`[{"op":"add","path":"emails","value":[{"value":"x"}]},{"op":"add","path":"emails[value eq \"x\"].type","value":"t"}]`), scim.Mode{})
 	noError(t, err)
 	first, _, err := scim.Apply(scim.UserType(), obj(t, plain), ops)
 	noError(t, err)
@@ -211,6 +216,7 @@ func TestApplyBounds(t *testing.T) {
 		b.WriteString(`{"value":"` + strings.Repeat("a", 1+i%20) + strings.Repeat("b", i/20) + `"}`)
 	}
 	b.WriteString(`]}`)
-	_, _, err := apply(t, scim.UserType(), b.String(), `[{"op":"add","path":"emails","value":[{"value":"z"}]}]`, scim.Mode{})
+	_, _, err := apply(t, scim.UserType(), b.String(),
+		`[{"op":"add","path":"emails","value":[{"value":"z"}]}]`, scim.Mode{})
 	wantError(t, err, 413, "")
 }

@@ -10,7 +10,8 @@ import (
 
 func BenchmarkParseFilter(b *testing.B) {
 	for b.Loop() {
-		if _, err := scim.ParseFilter(scim.UserType(), `emails[type eq "work" and value eq "ada@example.com"]`, scim.DefaultLimits()); err != nil {
+		const in = `emails[type eq "work" and value eq "ada@example.com"]`
+		if _, err := scim.ParseFilter(scim.UserType(), in, scim.DefaultLimits()); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -52,7 +53,8 @@ func BenchmarkPatchWorst(b *testing.B) {
 		mails = append(mails, fmt.Sprintf(`{"value":"Mail%04d@example.com","type":"work"}`, i))
 	}
 	for i := range l.Operations {
-		ops = append(ops, fmt.Sprintf(`{"op":"replace","path":"emails[value eq \"MAIL%04d@example.com\"].value","value":"a%04d@b.c"}`, i, i))
+		ops = append(ops, fmt.Sprintf(
+			`{"op":"replace","path":"emails[value eq \"MAIL%04d@example.com\"].value","value":"a%04d@b.c"}`, i, i))
 	}
 	resource := obj(b, `{"userName":"ada","emails":[`+strings.Join(mails, ",")+`]}`)
 	raw := patchOps(b, "["+strings.Join(ops, ",")+"]")

@@ -10,19 +10,28 @@ import (
 // attributes, and attributes that are returned never or on request.
 func deviceType() *scim.ResourceType {
 	attr := func(name, typ, returned string) scim.Attribute {
-		return scim.Attribute{Name: name, Type: typ, Mutability: "readWrite", Returned: returned, Uniqueness: "none", Description: name}
+		return scim.Attribute{
+			Name: name, Type: typ, Mutability: "readWrite",
+			Returned: returned, Uniqueness: "none", Description: name,
+		}
 	}
 	tags := attr("tags", "string", "default")
 	tags.MultiValued = true
 	part := attr("part", "complex", "default")
-	part.SubAttributes = []scim.Attribute{attr("open", "string", "default"), attr("secret", "string", "never"), attr("rare", "string", "request"), attr("kept", "string", "always")}
-	return &scim.ResourceType{ID: "Device", Name: "Device", Endpoint: "Devices", Description: "Device", Schema: &scim.Schema{
-		ID: "urn:example:2.0:Device", Name: "Device", Description: "Device",
-		Attributes: []scim.Attribute{
-			attr("slots", "integer", "default"), attr("load", "decimal", "default"), attr("seen", "dateTime", "default"),
-			attr("pin", "string", "never"), attr("log", "string", "request"), tags, part,
+	part.SubAttributes = []scim.Attribute{
+		attr("open", "string", "default"), attr("secret", "string", "never"),
+		attr("rare", "string", "request"), attr("kept", "string", "always"),
+	}
+	return &scim.ResourceType{
+		ID: "Device", Name: "Device", Endpoint: "Devices", Description: "Device",
+		Schema: &scim.Schema{
+			ID: "urn:example:2.0:Device", Name: "Device", Description: "Device",
+			Attributes: []scim.Attribute{
+				attr("slots", "integer", "default"), attr("load", "decimal", "default"), attr("seen", "dateTime", "default"),
+				attr("pin", "string", "never"), attr("log", "string", "request"), tags, part,
+			},
 		},
-	}}
+	}
 }
 
 const deviceHead = `{"schemas":["urn:example:2.0:Device"],`

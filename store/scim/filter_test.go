@@ -178,12 +178,16 @@ func TestFilterMatch(t *testing.T) {
 // A stored value of the wrong type never matches and never panics.
 func TestFilterMatchOddValues(t *testing.T) {
 	t.Parallel()
-	o := scim.Object{"userName": int64(1), "emails": "x", "name": []any{"y"}, "active": "true", "title": []any{}, "meta": nil}
+	o := scim.Object{
+		"userName": int64(1), "emails": "x", "name": []any{"y"},
+		"active": "true", "title": []any{}, "meta": nil,
+	}
 	for in := range legalFilters() {
 		userFilter(t, in).Match(scim.UserType(), o)
 		userFilter(t, in).Match(scim.UserType(), nil)
 	}
-	if userFilter(t, `userName eq "1"`).Match(scim.UserType(), o) || userFilter(t, `active eq true`).Match(scim.UserType(), o) {
+	if userFilter(t, `userName eq "1"`).Match(scim.UserType(), o) ||
+		userFilter(t, `active eq true`).Match(scim.UserType(), o) {
 		t.Error("a value of another type matched")
 	}
 }

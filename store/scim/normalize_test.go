@@ -48,7 +48,8 @@ func TestNormalizeEmptyExtension(t *testing.T) {
 
 func TestNormalizeGroup(t *testing.T) {
 	t.Parallel()
-	got, _, err := scim.Normalize(scim.GroupType(), obj(t, groupHead+`,"members":[{"value":"U1","$ref":null,"type":"user","display":"x"},{"value":"U2"},{"value":"U1"}]}`), scim.Mode{})
+	got, _, err := scim.Normalize(scim.GroupType(), obj(t,
+		groupHead+`,"members":[{"value":"U1","$ref":null,"type":"user","display":"x"},{"value":"U2"},{"value":"U1"}]}`), scim.Mode{})
 	noError(t, err)
 	rest, members := scim.TakeMembers(got)
 	same(t, text(rest), `{"displayName":"Engineers"}`)
@@ -166,7 +167,8 @@ func TestNormalizeTolerant(t *testing.T) {
 		})
 	}
 	// A mode that drops unknown attributes does not drop a password or other errors.
-	_, _, err := scim.Normalize(scim.UserType(), obj(t, userHead+`,"password":"x"}`), scim.Mode{IgnoreUnknown: true, Coerce: true})
+	_, _, err := scim.Normalize(scim.UserType(), obj(t, userHead+`,"password":"x"}`),
+		scim.Mode{IgnoreUnknown: true, Coerce: true})
 	wantError(t, err, 400, scim.TypeInvalidSyntax)
 	_, _, err = scim.Normalize(scim.UserType(), obj(t, userHead+`,"active":"maybe"}`), scim.Mode{Coerce: true})
 	wantError(t, err, 400, scim.TypeInvalidValue)

@@ -10,7 +10,8 @@ import (
 
 func TestParseQuery(t *testing.T) {
 	t.Parallel()
-	q, err := scim.ParseQuery(scim.UserType(), `filter=USERNAME%20Eq+%22a%22&startIndex=3&count=10&attributes=userName,+name.givenName,,&unknown=1&unknown=2&sortBy=x`, scim.DefaultLimits())
+	q, err := scim.ParseQuery(scim.UserType(),
+		`filter=USERNAME%20Eq+%22a%22&startIndex=3&count=10&attributes=userName,+name.givenName,,&unknown=1&unknown=2&sortBy=x`, scim.DefaultLimits())
 	noError(t, err)
 	if q.Filter == nil || q.Filter.String() != `userName eq "a"` || q.StartIndex != 3 || q.Count != 10 || !q.HasCount {
 		t.Fatalf("got %+v", q)
