@@ -44,7 +44,7 @@ Where IL1 contradicts itself or RFC 7644, scimward reads it so:
 | The token contains token_endpoint (3.1) | The metadata and scimward's tokens name it; a token with another is refused. |
 | Nonces are validated (4.0) | scimward accepts the jti of a client assertion once, until it expires. |
 | Each operation of a group PATCH (3.3.3) | All of them, so PATCH cannot rename a group under this profile. |
-| PUT is not mentioned | RFC 7644 has it. The profile refuses it with 403: users and groups change by PATCH. |
+| PUT is not mentioned | RFC 7644 has it. The profile refuses it with 403. |
 
 `
 
@@ -91,7 +91,8 @@ func summary(b *bytes.Buffer, list []policies.Requirement) {
 			incomplete++
 		}
 	}
-	fmt.Fprintf(b, "## In numbers\n\n%d lines: %d that scimward must satisfy, %d that it should, %d that bind the client only.\n"+
+	fmt.Fprintf(b, "## In numbers\n\n"+
+		"%d lines: %d that scimward must satisfy, %d that it should, %d that bind the client only.\n"+
 		"Something is missing for %d of them.\n", len(list), binding, advised, client, incomplete)
 }
 
