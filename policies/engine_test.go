@@ -70,7 +70,8 @@ func rules(v policies.Verdict) []string {
 	return out
 }
 
-// The table of design/dialects §2.2 with the types that the authorizer fills in (B78, B79, B80, B82).
+// TestDecideJudgesGroupWireShapes judges PATCH requests as identity providers send them, with
+// the types that the authorizer passes (IL1 §3.3.3).
 func TestDecideJudgesGroupWireShapes(t *testing.T) {
 	u1 := []any{map[string]any{"value": "U1"}}
 	tests := []struct {
@@ -146,7 +147,7 @@ func TestDecideJudgesGroupWireShapes(t *testing.T) {
 	}
 }
 
-// §3.2.8: an application must support these three (B56). Nothing but the token is judged.
+// IL1 §3.2.8: an application must support these filters. Only the token is judged.
 func TestDecideAllowsFiltersOfIL1(t *testing.T) {
 	e := newEngine(t)
 	for _, filter := range []string{
@@ -280,7 +281,7 @@ func TestDecideCancelled(t *testing.T) {
 	}
 }
 
-// Rules that answer in every way but the right one: none of them may allow.
+// No wrong answer of a rule may allow.
 func TestDecideDeniesOnEveryFailure(t *testing.T) {
 	const head = "package p\n\n"
 	const violation = `{"rule": "R", "op": -1, "message": "m", "fix": "f", "status": 403, "scimType": ""}`
@@ -417,7 +418,8 @@ func TestDecideInputOutsideJSON(t *testing.T) {
 	}
 }
 
-// The document has the members of the schema, and what was absent stays absent.
+// The document has the members of the schema, and what is absent from the request is absent
+// from it.
 func TestInputDocument(t *testing.T) {
 	in := policies.Input{
 		Profile: "p", Tenant: "acme", Client: client(), Method: "PATCH", Route: "PATCH /Groups/{id}",
@@ -495,7 +497,7 @@ func TestCapabilitiesReachNothing(t *testing.T) {
 			t.Errorf("%s compiles", call)
 		}
 	}
-	// The allow-list names builtins that exist: a renamed one must be noticed.
+	// Every name in the list is a builtin of this engine: a renamed one fails here.
 	if len(names) < 40 {
 		t.Errorf("only %d builtins: %v", len(names), names)
 	}
@@ -520,7 +522,7 @@ func TestActivateRefusesWhatFailsItsSmokeQuery(t *testing.T) {
 			t.Errorf("%s: activated", name)
 		}
 	}
-	// What ran before still runs.
+	// The profile that ran before still runs.
 	if got := e.Decide(t.Context(), request("ipsie-il1", "GET /Users")); !got.Allow {
 		t.Errorf("after refused activations: %+v", got)
 	}
@@ -579,8 +581,8 @@ func TestDecideConcurrently(t *testing.T) {
 	wg.Wait()
 }
 
-// The most that the limits of package scim let through is judged within the default
-// deadline many times over, right and wrong alike, and reports are bounded.
+// The most operations within the limits of package scim are judged far within the default
+// deadline, right and wrong ones, and the report is bounded.
 func TestDecideThousandOperations(t *testing.T) {
 	e := newEngine(t)
 	one := []any{map[string]any{"value": "U1"}}

@@ -4,7 +4,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
-// Entrypoints lists what NewEngine asks, one for each shipped profile.
+// Entrypoints lists the entrypoints of NewEngine, one for each shipped profile.
 func Entrypoints() []string {
 	var out []string
 	for _, p := range shipped() {
@@ -13,7 +13,7 @@ func Entrypoints() []string {
 	return out
 }
 
-// Profile is one profile made of given Rego, for tests of what a shipped one never does.
+// Profile is a profile made of given Rego, for tests of what a shipped one never does.
 type Profile struct {
 	Name, Entrypoint string
 	Files            map[string]string

@@ -14,8 +14,7 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// echo answers allow only where the rule holds, so a verdict that belongs to another
-// input shows.
+// echo allows only when the rule holds, so that a verdict of another input shows.
 func echo(t *testing.T, rule string) *policies.Engine {
 	t.Helper()
 	e, err := policies.NewTestEngine(policies.Options{Deadline: time.Minute}, policies.Profile{
@@ -42,8 +41,8 @@ func read(t testing.TB) *policies.Input {
 	}
 }
 
-// TestMemoTellsInputsApart changes one field at a time: whatever a rule can read, a
-// remembered answer is only given to an equal request.
+// TestMemoTellsInputsApart changes one field at a time: only an equal request gets a
+// remembered verdict, whatever a rule reads.
 func TestMemoTellsInputsApart(t *testing.T) {
 	tests := []struct {
 		name, rule string
@@ -89,7 +88,7 @@ func TestMemoTellsInputsApart(t *testing.T) {
 	}
 }
 
-// TestMemoKnowsEveryField fails when Input grows a field that nobody put into the key.
+// TestMemoKnowsEveryField fails when Input gets a field that the key does not contain.
 func TestMemoKnowsEveryField(t *testing.T) {
 	if n := reflect.TypeFor[policies.Input]().NumField(); n != 12 {
 		t.Errorf("Input has %d fields: add the new one to reads.key and to TestMemoTellsInputsApart", n)
@@ -102,7 +101,7 @@ func TestMemoKnowsEveryField(t *testing.T) {
 	}
 }
 
-// TestMemoKeepsFieldsApart: what ends one field and begins the next makes two requests.
+// TestMemoKeepsFieldsApart: moving text from one field to the next makes another request.
 func TestMemoKeepsFieldsApart(t *testing.T) {
 	e := echo(t, `_holds if input.client.scopes == ["ab", "c"]`)
 	for _, scopes := range [][]string{{"ab", "c"}, {"a", "bc"}, {"abc"}, {"ab", "c", ""}} {
@@ -114,7 +113,8 @@ func TestMemoKeepsFieldsApart(t *testing.T) {
 	}
 }
 
-// TestMemoRemembersNoFailure: a request that ran out of time is judged when it comes again.
+// TestMemoRemembersNoFailure: a request that missed its deadline is judged when it is sent
+// again.
 func TestMemoRemembersNoFailure(t *testing.T) {
 	e := echo(t, `_holds if input.method == "GET"`)
 	ended, cancel := context.WithCancel(t.Context())
@@ -130,7 +130,7 @@ func TestMemoRemembersNoFailure(t *testing.T) {
 	}
 }
 
-// TestMemoIsNotShared: what a caller does to its verdict reaches no other.
+// TestMemoIsNotShared: a caller that changes its verdict changes no other.
 func TestMemoIsNotShared(t *testing.T) {
 	e := echo(t, `_holds if input.method == "PUT"`)
 	want := e.Decide(t.Context(), read(t))
@@ -143,7 +143,7 @@ func TestMemoIsNotShared(t *testing.T) {
 	}
 }
 
-// TestMemoIsBounded: more kinds of requests than it holds are all judged right.
+// TestMemoIsBounded: more kinds of requests than the memo remembers are all judged right.
 func TestMemoIsBounded(t *testing.T) {
 	e := echo(t, `_holds if endswith(input.client.id, "7")`)
 	for i := range 3000 {
@@ -155,7 +155,7 @@ func TestMemoIsBounded(t *testing.T) {
 	}
 }
 
-// TestMemoFollowsActivation: new rules are asked anew.
+// TestMemoFollowsActivation: no verdict of the old rules is returned after an activation.
 func TestMemoFollowsActivation(t *testing.T) {
 	e := newEngine(t)
 	in := read(t)
@@ -178,8 +178,8 @@ verdict := {"allow": false, "violations": [{"rule": "r", "op": -1, "message": "m
 	}
 }
 
-// TestMemoServesReads: the shipped profiles do not read ids, so reads of different
-// users share one entry and cost no evaluation.
+// TestMemoServesReads: the shipped profiles do not read ids, so reads of different users
+// share one entry and need no evaluation.
 func TestMemoServesReads(t *testing.T) {
 	e := newEngine(t)
 	for _, profile := range policies.Profiles() {

@@ -20,7 +20,7 @@ func cookie(v ...string) func(*request.Request) { return header("cookie", v...) 
 
 func auth(v string) func(*request.Request) { return header("authorization", v) }
 
-// TestAppPaths is §3.3.1 lines 1, 3 and 7 where no local write is concerned.
+// TestAppPaths: paths with two readings are refused, and so are paths of a SCIM service.
 func TestAppPaths(t *testing.T) {
 	run(t, []row{
 		{"page", appReq("GET", "/"), 0, authz.ReasonAllowed},
@@ -64,8 +64,8 @@ func TestAppPaths(t *testing.T) {
 	}
 }
 
-// TestLocalModificationRefused is B90 and §3.3.1 lines 1 to 3: whoever asks,
-// however the route is spelt.
+// TestLocalModificationRefused: nobody may write to these routes, in whatever spelling
+// (IL1 §3.2.1).
 func TestLocalModificationRefused(t *testing.T) {
 	const local = authz.ReasonLocal
 	json := func(b string) func(*request.Request) { return body("application/json", b) }
@@ -122,7 +122,7 @@ func TestLocalModificationRefused(t *testing.T) {
 	}
 }
 
-// TestLockedSubjectRefused: 401 on every application route, whatever the
+// TestLockedSubjectRefused: a locked user gets 401 on every application route, with every
 // credential, login and refresh included.
 func TestLockedSubjectRefused(t *testing.T) {
 	login := func(name string) request.Request {
@@ -177,7 +177,7 @@ func TestLockedSubjectRefused(t *testing.T) {
 	})
 }
 
-// TestCredentialForms is §3.3.1 lines 5, 6 and 9: one reading, or none.
+// TestCredentialForms: a credential has one reading, or the request is refused.
 func TestCredentialForms(t *testing.T) {
 	const bad = request.ReasonCookieForm
 	rows := []row{
@@ -233,7 +233,7 @@ func TestCredentialForms(t *testing.T) {
 	run(t, rows)
 }
 
-// TestTwoSubjectsRefused: credentials of two users in one request.
+// TestTwoSubjectsRefused: one request must not carry credentials of two users.
 func TestTwoSubjectsRefused(t *testing.T) {
 	run(t, []row{
 		{"same user twice", appReq("GET", "/", cookie("session=alice"), auth("Bearer app.alice.x")), 0, authz.ReasonAllowed},
@@ -251,8 +251,8 @@ func TestTwoSubjectsRefused(t *testing.T) {
 	}
 }
 
-// TestSubjectAndMutations: the identity header is set or removed, never both (H2),
-// and the oldest credential sets the age of the leash.
+// TestSubjectAndMutations: the answer sets or removes the identity header, never both, and
+// the oldest credential sets the age of the leash.
 func TestSubjectAndMutations(t *testing.T) {
 	k := newKit(t)
 	d := k.Decide(t.Context(), appReq("GET", "/", cookie("session=alice"), header("x-scim-user", "bob"), header("x-scim-client", "x"), header("x-forwarded-user", "bob")))
@@ -315,8 +315,7 @@ func TestDecideSubject(t *testing.T) {
 	}
 }
 
-// TestSecretStaysWithIdentifier: the whole credential goes to the application's
-// plugin host and nowhere else.
+// TestSecretStaysWithIdentifier: only the application's plugin host gets the credential.
 func TestSecretStaysWithIdentifier(t *testing.T) {
 	k := newKit(t)
 	d := k.Decide(t.Context(), appReq("GET", "/", auth("Bearer pat_alice")))

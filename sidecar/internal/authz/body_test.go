@@ -9,8 +9,8 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/request"
 )
 
-// TestCredentialInBodyIsPlain: what could not stand in a header is 400 in a body
-// too. It is the client's fault, and the application is not asked about it.
+// TestCredentialInBodyIsPlain: a credential in a body that could not stand in a header is a
+// 400, and the application is not asked about it.
 func TestCredentialInBodyIsPlain(t *testing.T) {
 	const bad = request.ReasonBodySource
 	at := func(v string) request.Request {
@@ -47,8 +47,8 @@ func TestCredentialInBodyIsPlain(t *testing.T) {
 	}
 }
 
-// TestUserNameInBodyIsFree: a name is typed by a person and is compared, never sent
-// anywhere.
+// TestUserNameInBodyIsFree: a person types a user name, so it may hold any text. It is
+// compared and never sent anywhere.
 func TestUserNameInBodyIsFree(t *testing.T) {
 	run(t, []row{
 		{"beyond ASCII", appReq("POST", "/login", body(form, "username=j%C3%BCrgen")), 0, authz.ReasonAllowed},
@@ -56,8 +56,8 @@ func TestUserNameInBodyIsFree(t *testing.T) {
 	})
 }
 
-// TestBodyFieldForms is edge §3.3.1 line 2 for the fields that hold a credential:
-// one reading, or none.
+// TestBodyFieldForms: a field that holds a credential has one reading, or the request is
+// refused.
 func TestBodyFieldForms(t *testing.T) {
 	const bad = request.ReasonBodySource
 	asForm := func(b string) request.Request { return appReq("POST", "/login", body(form, b)) }

@@ -11,8 +11,7 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// TestCookieEscapes: escapes that the application writes itself are no disguise,
-// all others are (edge §3.3.1 line 5).
+// TestCookieEscapes: only the escapes that the application itself writes are accepted.
 func TestCookieEscapes(t *testing.T) {
 	const bad = request.ReasonCookieForm
 	at := func(cookies ...string) request.Request { return appReq("GET", "/", of("express"), cookie(cookies...)) }
@@ -54,8 +53,8 @@ func TestCookieEscapes(t *testing.T) {
 	}
 }
 
-// escapist is an application whose admin API has forgotten every credential but in
-// the spelling it wrote itself, and only until revoked.
+// escapist is an application whose admin API knows one credential, in the spelling it wrote
+// itself, until that is revoked.
 type escapist struct{ revoked bool }
 
 func (e *escapist) Identify(_ context.Context, _, _ string, c authz.Credential) (authz.Caller, error) {
@@ -65,8 +64,8 @@ func (e *escapist) Identify(_ context.Context, _, _ string, c authz.Credential) 
 	return authz.Caller{Subject: subject.Subject{UserName: "eve"}}, nil
 }
 
-// TestForgottenCredentialInOtherSpelling: what the application reads as one
-// credential is the locked user's in each spelling, after it was revoked too.
+// TestForgottenCredentialInOtherSpelling: every spelling that the application reads as one
+// credential stays the locked user's, also after it is revoked.
 func TestForgottenCredentialInOtherSpelling(t *testing.T) {
 	app, locks := &escapist{}, lockSwitch{}
 	k := newKit(t, func(o *authz.Options) { o.Identifier, o.Locks = app, locks })
@@ -87,8 +86,8 @@ func TestForgottenCredentialInOtherSpelling(t *testing.T) {
 	}
 }
 
-// TestCookieBounds is edge §3.3.1 line 6: beyond the bounds nothing is parsed, so
-// no parser behind can see what was not seen here.
+// TestCookieBounds: nothing beyond the bounds is parsed, so the application cannot see a
+// cookie that the authorizer has not read.
 func TestCookieBounds(t *testing.T) {
 	pairs := func(n int) string { return strings.TrimSuffix(strings.Repeat("a=1; ", n), "; ") }
 	at := func(cookies ...string) request.Request { return appReq("GET", "/", cookie(cookies...)) }
@@ -110,8 +109,8 @@ func TestCookieBounds(t *testing.T) {
 	})
 }
 
-// TestUnusualMethods: an application may take more methods, never those that make a
-// proxy or an echo of it, and none opens a local write (edge M2, §3.3.1 line 2).
+// TestUnusualMethods: an application may take more methods, but never CONNECT or TRACE, and
+// none of them opens a local write.
 func TestUnusualMethods(t *testing.T) {
 	at := func(method, path string) request.Request { return appReq(method, path, of("express")) }
 	run(t, []row{

@@ -11,8 +11,8 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/request"
 )
 
-// TestDeviationsOnDecision: whoever tells of a decision can tell of the dialect too,
-// allowed or refused, by policy or by decoder (DESIGN §4).
+// TestDeviationsOnDecision: every decision lists the deviations of its request, whether it
+// allows or denies, by policy or by decoder.
 func TestDeviationsOnDecision(t *testing.T) {
 	ops := func(list ...string) string {
 		return `{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[` + strings.Join(list, ",") + `]}`

@@ -10,9 +10,8 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// forgetful is an application that knows every credential once: its admin API
-// forgets it then, as one does that has revoked it, while its data plane may
-// honour it from a cache.
+// forgetful is an application that identifies every credential once. Then its admin API
+// forgets it, as after a revocation, while its data plane may still accept it from a cache.
 type forgetful struct{ seen map[string]bool }
 
 func (f *forgetful) Identify(_ context.Context, _, _ string, c authz.Credential) (authz.Caller, error) {
@@ -32,8 +31,8 @@ func (l lockSwitch) Locked(_ string, s *subject.Subject) *authz.Lock {
 	return nil
 }
 
-// TestForgottenCredentialOfLockedUser: a credential that the application has
-// revoked is still the locked user's, and never passes as nobody's.
+// TestForgottenCredentialOfLockedUser: a revoked credential is still the locked user's and
+// never passes as nobody's.
 func TestForgottenCredentialOfLockedUser(t *testing.T) {
 	locks := lockSwitch{}
 	k := newKit(t, func(o *authz.Options) {
@@ -69,8 +68,8 @@ func TestForgottenCredentialOfLockedUser(t *testing.T) {
 	}
 }
 
-// TestForgottenCredentialsAreBounded: the memory keeps the newest, and no more
-// than its bound of the rest.
+// TestForgottenCredentialsAreBounded: the memory remembers the newest credentials, up to
+// its bound.
 func TestForgottenCredentialsAreBounded(t *testing.T) {
 	const many = 3 * 8192
 	locks := lockSwitch{}

@@ -17,8 +17,8 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// TestOneAuthorization is H1 and §3.3.1 line 9: one credential in one form. Envoy
-// joins what is sent twice with a comma.
+// TestOneAuthorization: one credential in one form. Envoy joins repeated headers with a
+// comma.
 func TestOneAuthorization(t *testing.T) {
 	at := func(values ...string) request.Request { return appReq("GET", "/", header("authorization", values...)) }
 	const bad = request.ReasonCredential
@@ -60,8 +60,8 @@ func TestOneAuthorization(t *testing.T) {
 	})
 }
 
-// TestIdentityTwins is H2 and §3.3.1 line 4: what looks like a header of ours is
-// removed or refused, never let through, and what is set is not removed.
+// TestIdentityTwins: a header that looks like ours is removed or refused, and what the
+// answer sets is not removed.
 func TestIdentityTwins(t *testing.T) {
 	const bad = authz.ReasonIdentityHeader
 	at := func(name string) request.Request { return appReq("GET", "/", header(name, "admin")) }
@@ -99,8 +99,7 @@ func TestIdentityTwins(t *testing.T) {
 	}
 }
 
-// TestHopByHop is H3: a client that nominates our header for removal changes
-// nothing of the answer.
+// TestHopByHop: a client that lists our header in Connection changes nothing of the answer.
 func TestHopByHop(t *testing.T) {
 	d := newKit(t).Decide(t.Context(), appReq("GET", "/", cookie("session=alice"), header("connection", "close, x-scim-user")))
 	if !d.Allowed() || d.SetHeaders["x-scim-user"] != "alice" {
@@ -112,8 +111,8 @@ func TestHopByHop(t *testing.T) {
 	})
 }
 
-// TestSpoofedOrigin is H4: what a client says of its certificate, address or host
-// names nobody.
+// TestSpoofedOrigin: what a client says of its certificate, address or host identifies
+// nobody.
 func TestSpoofedOrigin(t *testing.T) {
 	for _, name := range []string{"x-forwarded-client-cert", "x-forwarded-for", "x-real-ip", "x-forwarded-host", "x-client-cert", "ssl-client-verify", "forwarded"} {
 		d := newKit(t).Decide(t.Context(), appReq("GET", "/", of("strict"), header(name, "alice")))
@@ -140,15 +139,15 @@ func TestSpoofedOrigin(t *testing.T) {
 	})
 }
 
-// named is an application whose every credential is that user's.
+// named is an application that says of every credential that it belongs to one user.
 type named string
 
 func (n named) Identify(context.Context, string, string, authz.Credential) (authz.Caller, error) {
 	return authz.Caller{Subject: subject.Subject{UserName: string(n)}}, nil
 }
 
-// TestIdentityHeaderIsSafe is H5: a name that could not stand in a header is not
-// written into one.
+// TestIdentityHeaderIsSafe: a name that could not stand in a header is not written into
+// one.
 func TestIdentityHeaderIsSafe(t *testing.T) {
 	for _, row := range []struct {
 		name, user string
@@ -174,8 +173,8 @@ func TestIdentityHeaderIsSafe(t *testing.T) {
 	}
 }
 
-// TestOverrides is M1 and §3.3.1 line 3: no header and no query key changes method
-// or path, on any surface, whatever its value.
+// TestOverrides: no header and no query key replaces method or path, on any surface,
+// whatever its value.
 func TestOverrides(t *testing.T) {
 	const bad = authz.ReasonOverride
 	var rows []row

@@ -15,7 +15,7 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// verifier knows tokens by their text.
+// verifier answers by the text of a token.
 type verifier struct {
 	mu    sync.Mutex
 	calls int
@@ -49,7 +49,7 @@ func (v *verifier) Verify(_ context.Context, raw string) (token.Claims, error) {
 	return bad(token.ReasonSignature)
 }
 
-// policy answers as told, and remembers what it was asked.
+// policy returns its verdict and records the inputs.
 type policy struct {
 	verdict policies.Verdict
 	asked   []policies.Input
@@ -64,7 +64,7 @@ func (p *policy) Decide(_ context.Context, in *policies.Input) policies.Verdict 
 	return p.verdict
 }
 
-// locks holds the users of the tests by user name.
+// locks are the locks of the tests, by any name of the user.
 type locks map[string]authz.Lock
 
 func (l locks) Locked(_ string, s *subject.Subject) *authz.Lock {
@@ -76,7 +76,7 @@ func (l locks) Locked(_ string, s *subject.Subject) *authz.Lock {
 	return nil
 }
 
-// identifier is the application's answer by credential.
+// identifier answers as the application, by credential.
 type identifier struct{ asked []authz.Credential }
 
 func (i *identifier) Identify(ctx context.Context, _, _ string, c authz.Credential) (authz.Caller, error) {
@@ -188,7 +188,7 @@ func newKit(t *testing.T, edit ...func(*authz.Options)) *kit {
 	return k
 }
 
-// scimReq is a request that is allowed as it stands; edits break it.
+// scimReq is a request that is allowed unchanged; the tests change it.
 func scimReq(method, target string, edits ...func(*request.Request)) request.Request {
 	r := request.Request{
 		Surface: request.SurfaceSCIM, Tenant: "acme", Method: method, Host: "scim.example",

@@ -7,8 +7,8 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/authz"
 )
 
-// TestRefusalIsWhole: the zero decision, and every status somebody could set by
-// mistake, make an answer that denies and says something.
+// TestRefusalIsWhole: the zero decision and every wrong status become an answer that denies
+// and has a detail.
 func TestRefusalIsWhole(t *testing.T) {
 	for status := -1; status <= 1000; status++ {
 		d := authz.Decision{Status: status}.Refusal()

@@ -21,7 +21,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/token"
 )
 
-// noop is the floor: an authorizer that reads nothing and allows.
+// noop is an authorizer that reads nothing and allows: the floor.
 type noop struct {
 	authv3.UnimplementedAuthorizationServer
 }
@@ -88,8 +88,8 @@ func real(b *testing.B) (authv3.AuthorizationServer, *authv3.CheckRequest) {
 	return s, in
 }
 
-// BenchmarkCheckDirect is one warm Check without a transport, message decoding
-// included, beside a no-op.
+// BenchmarkCheckDirect is one warm Check without a transport but with message decoding,
+// beside a no-op.
 func BenchmarkCheckDirect(b *testing.B) {
 	full, in := real(b)
 	wire, err := proto.Marshal(in)
@@ -115,8 +115,8 @@ func BenchmarkCheckDirect(b *testing.B) {
 	}
 }
 
-// BenchmarkCheckSocket is the same over gRPC on a unix socket. Client and server
-// share the process, so cpu-µs/op holds both.
+// BenchmarkCheckSocket is the same over gRPC on a unix socket. Client and server share the
+// process, so cpu-µs/op includes both.
 func BenchmarkCheckSocket(b *testing.B) {
 	full, in := real(b)
 	for _, c := range []struct {

@@ -22,7 +22,7 @@ import (
 
 type structOf = structpb.Struct
 
-// TestRequestTranslation: what the decider gets is what Envoy said.
+// TestRequestTranslation: the decider gets what Envoy sent.
 func TestRequestTranslation(t *testing.T) {
 	k := newKit(t)
 	in := checkRequest("app", "PATCH", "/a%20b?x=1?y", "Cookie", "a=1", "cookie", "b=2", "x-request-id", "rid", "content-type", "application/json", "content-length", "2")
@@ -46,7 +46,7 @@ func TestRequestTranslation(t *testing.T) {
 	}
 }
 
-// TestBodyStates is B2, B3, B5 and §3.3.1 line 10. The server buffers 1024 bytes.
+// TestBodyStates: what the server knows of a body. It buffers 1024 bytes.
 func TestBodyStates(t *testing.T) {
 	k := newKit(t)
 	for _, c := range []struct {
@@ -91,8 +91,8 @@ func TestBodyStates(t *testing.T) {
 	}
 }
 
-// TestErrorMapping is the one table of refusals (DESIGN §7): status, format and
-// header fields for each surface.
+// TestErrorMapping is the table of refusals: status, format and header fields for each
+// surface.
 func TestErrorMapping(t *testing.T) {
 	for _, c := range []struct {
 		name, surface, accept string
@@ -197,8 +197,8 @@ func TestErrorMapping(t *testing.T) {
 	}
 }
 
-// TestAllow: headers are overwritten, never both set and removed (H2), and the
-// subject goes to the leash as metadata.
+// TestAllow: headers are overwritten, never both set and removed, and the leash gets the
+// caller as metadata.
 func TestAllow(t *testing.T) {
 	k := newKit(t)
 	k.decider.answer = allowed(t, request.SurfaceApp, func(d *authz.Decision) {
@@ -230,8 +230,8 @@ func TestAllow(t *testing.T) {
 	}
 }
 
-// TestHostileRequests: nothing that Envoy could send, or a stranger on the socket,
-// panics or passes (W1, F1).
+// TestHostileRequests: nothing that Envoy or a stranger on the socket sends panics or is
+// allowed.
 func TestHostileRequests(t *testing.T) {
 	a := authorizer(t)
 	k := newKit(t, func(o *extauthz.Options) { o.Decider = a })
@@ -253,8 +253,8 @@ func TestHostileRequests(t *testing.T) {
 	}
 }
 
-// TestFaultsOfTheDecider: a panic, a missed deadline and an allow that came too
-// late are 503, and the panic's text is told to nobody (F1, F2).
+// TestFaultsOfTheDecider: a panic, a missed deadline and a late allow are 503. No answer or
+// log contains the text of the panic.
 func TestFaultsOfTheDecider(t *testing.T) {
 	ok := allowed(t, request.SurfaceApp)
 	for name, call := range map[string]func(context.Context) authz.Decision{
@@ -285,8 +285,8 @@ func TestFaultsOfTheDecider(t *testing.T) {
 	}
 }
 
-// TestOneEventNoSecrets: each request is one event and one observation, and
-// nothing of its credentials, body, query or e-mail address is in either (L1).
+// TestOneEventNoSecrets: each request is one event and one observation, without its
+// credentials, body, query or e-mail address.
 func TestOneEventNoSecrets(t *testing.T) {
 	k := newKit(t)
 	k.decider.answer = allowed(t, request.SurfaceApp, func(d *authz.Decision) {
@@ -321,9 +321,9 @@ func TestOneEventNoSecrets(t *testing.T) {
 	}
 }
 
-// TestDeviationsAreTold: in the event of each request, and in the count of those
-// that end here (DESIGN §4).
-func TestDeviationsAreTold(t *testing.T) {
+// TestDeviationsAreReported: the event of every request lists its deviations; only refused
+// requests are counted here.
+func TestDeviationsAreReported(t *testing.T) {
 	k := newKit(t)
 	codes := []string{"OP_CASE", "PATHLESS"}
 	for _, row := range []struct {
@@ -350,7 +350,7 @@ func TestDeviationsAreTold(t *testing.T) {
 	}
 }
 
-// TestHealth: not serving until told, by service, with Watch.
+// TestHealth: not serving until SetServing, for each service, with Watch.
 func TestHealth(t *testing.T) {
 	k := newKit(t)
 	c := healthpb.NewHealthClient(k.conn)

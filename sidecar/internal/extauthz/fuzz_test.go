@@ -14,8 +14,8 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// denying lets the real pipeline look at the request, so that a panic of it is
-// seen, and denies whatever it says.
+// denying passes the request to the real pipeline, so that its panics show, and denies
+// whatever the pipeline decides.
 type denying struct{ a *authz.Authorizer }
 
 func (d denying) Decide(ctx context.Context, r request.Request) authz.Decision {
@@ -26,15 +26,15 @@ func (d denying) Decide(ctx context.Context, r request.Request) authz.Decision {
 }
 func (denying) DecideSubject(string, *authz.Caller) bool { return false }
 
-// knownTo identifies every credential, as a user who is locked when the name says.
+// knownTo identifies every credential; the name says whether its user is locked.
 type knownTo struct{ fixed }
 
 func (knownTo) Identify(_ context.Context, _, _ string, c authz.Credential) (authz.Caller, error) {
 	return authz.Caller{Subject: subject.Subject{UserName: c.Value}}, nil
 }
 
-// FuzzCheckRequest: whatever bytes arrive, neither the adaptor nor the pipeline
-// panics, and with a decider that denies nothing is allowed (F1).
+// FuzzCheckRequest: no bytes make the adaptor or the pipeline panic, and with a decider that
+// denies, nothing is allowed.
 func FuzzCheckRequest(f *testing.F) {
 	seeds := []*authv3.CheckRequest{
 		{},
@@ -93,7 +93,7 @@ func FuzzCheckRequest(f *testing.F) {
 	})
 }
 
-// failing returns a logger that panics where the server recovered from a panic.
+// failing returns a logger that panics when the server has recovered from a panic.
 func failing(f *testing.F) *slog.Logger {
 	f.Helper()
 	return slog.New(panicHandler{slog.DiscardHandler})

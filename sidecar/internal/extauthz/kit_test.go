@@ -25,7 +25,7 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// decider answers as told.
+// decider returns its decision.
 type decider struct {
 	mu      sync.Mutex
 	got     request.Request
@@ -140,7 +140,7 @@ func (k *kit) check(t *testing.T, in *authv3.CheckRequest) *authv3.CheckResponse
 	return out
 }
 
-// allowed returns a decision that allows: only package authz can make one.
+// allowed returns a decision that allows. Only package authz can make one.
 func allowed(t *testing.T, surface request.Surface, edit ...func(*authz.Decision)) authz.Decision {
 	t.Helper()
 	a := authorizer(t)

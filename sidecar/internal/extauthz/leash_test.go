@@ -24,8 +24,8 @@ func of(t *testing.T, name string) authz.Decision {
 
 func code(err error) codes.Code { return status.Code(err) }
 
-// TestCutEndsStreamsOfTheLockedUser: Cut returns when the locked user's streams
-// have ended, with an error, and nobody else's.
+// TestCutEndsStreamsOfTheLockedUser: when Cut returns, the locked user's streams have ended
+// with an error, and no other stream has.
 func TestCutEndsStreamsOfTheLockedUser(t *testing.T) {
 	k := newKit(t)
 	var alice []interface {
@@ -53,7 +53,7 @@ func TestCutEndsStreamsOfTheLockedUser(t *testing.T) {
 	if n := k.Cut(t.Context(), "acme"); n != 3 {
 		t.Errorf("cut %d streams, want 3", n)
 	}
-	// Cut waits for the calls to end: nothing is held when it returns.
+	// Cut waits for the calls to end.
 	if k.Open() != 1 {
 		t.Errorf("%d streams are held after the cut", k.Open())
 	}
@@ -76,8 +76,8 @@ func TestCutEndsStreamsOfTheLockedUser(t *testing.T) {
 	}
 }
 
-// TestLockBetweenCheckAndRegistration: the lock came after Check had allowed and
-// before the leash was registered, or while it was; the stream never opens.
+// TestLockBetweenCheckAndRegistration: a lock after the allow of Check and before or during
+// the registration of the leash keeps the stream from opening.
 func TestLockBetweenCheckAndRegistration(t *testing.T) {
 	k := newKit(t)
 	d := of(t, "alice")
@@ -103,7 +103,7 @@ func TestLockBetweenCheckAndRegistration(t *testing.T) {
 	}
 }
 
-// TestRaceOfLocksAndStreams: however opens and a lock interleave, no stream is held
+// TestRaceOfLocksAndStreams: in every interleaving of opening and locking, no stream is open
 // after the lock and its cut.
 func TestRaceOfLocksAndStreams(t *testing.T) {
 	k := newKit(t)
@@ -133,7 +133,7 @@ func TestRaceOfLocksAndStreams(t *testing.T) {
 	}
 }
 
-// metadataOf is what Envoy would forward to the leash after a Check.
+// metadataOf is what Envoy forwards to the leash after a Check.
 func (k *kit) metadataOf(t *testing.T, d authz.Decision) *corev3.Metadata {
 	t.Helper()
 	k.decider.mu.Lock()
@@ -142,8 +142,8 @@ func (k *kit) metadataOf(t *testing.T, d authz.Decision) *corev3.Metadata {
 	return &corev3.Metadata{FilterMetadata: map[string]*structOf{extauthz.MetadataNamespace: k.check(t, checkRequest("app", "GET", "/ws")).GetDynamicMetadata()}}
 }
 
-// TestLeashWithoutSubject: a request of nobody is let go; one without our metadata
-// is refused, because it could not be cut.
+// TestLeashWithoutSubject: a request without a known caller goes on. One without our metadata
+// is refused, because nothing could cut it.
 func TestLeashWithoutSubject(t *testing.T) {
 	k := newKit(t)
 	s, err := k.open(t, allowed(t, request.SurfaceApp))
@@ -170,8 +170,8 @@ func TestLeashWithoutSubject(t *testing.T) {
 	}
 }
 
-// TestLeashCaps: streams of one user and in all are bounded, and a stream that ends
-// gives its place back.
+// TestLeashCaps: the streams of one user and of all are bounded, and a stream that ends makes
+// room for another.
 func TestLeashCaps(t *testing.T) {
 	k := newKit(t, func(o *extauthz.Options) { o.MaxStreams, o.MaxPerSubject = 3, 2 })
 	first, err := k.open(t, of(t, "alice"))
@@ -206,7 +206,7 @@ func TestLeashCaps(t *testing.T) {
 	}
 }
 
-// TestDrainEndsLeashes: the open ones end as unavailable, and no new one opens.
+// TestDrainEndsLeashes: open streams end as unavailable, and no new one opens.
 func TestDrainEndsLeashes(t *testing.T) {
 	k := newKit(t)
 	s, err := k.open(t, of(t, "alice"))
@@ -230,7 +230,7 @@ func TestDrainEndsLeashes(t *testing.T) {
 	}
 }
 
-// TestLeashAnswersEveryMessage: each kind of message gets its own kind back.
+// TestLeashAnswersEveryMessage: each kind of message gets an answer of its kind.
 func TestLeashAnswersEveryMessage(t *testing.T) {
 	k := newKit(t)
 	s, err := k.open(t, of(t, "alice"))

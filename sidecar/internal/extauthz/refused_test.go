@@ -22,9 +22,9 @@ func scimCheck(surface string) *authv3.CheckRequest {
 	}}
 }
 
-// TestRefusedIsTold: B104, a refusal that Envoy answers is on record before the
-// client has its answer; strangers and other surfaces leave none.
-func TestRefusedIsTold(t *testing.T) {
+// TestRefusedIsRecorded: a refusal that Envoy answers is in the audit trail before the client
+// has its answer. Unknown clients and other surfaces leave no record.
+func TestRefusedIsRecorded(t *testing.T) {
 	t.Parallel()
 	known := authz.Decision{Status: 403, Reason: "policy", Claims: token.Claims{ClientID: "idp"}}
 	for _, row := range []struct {
@@ -64,9 +64,9 @@ func TestRefusedIsTold(t *testing.T) {
 	}
 }
 
-// TestSlowRecordDoesNotHoldTheAnswer: the refusal is answered as what it is even
-// when its record takes longer than the answer may.
-func TestSlowRecordDoesNotHoldTheAnswer(t *testing.T) {
+// TestSlowRecordDoesNotDelayTheAnswer: the refusal is answered unchanged even when its record
+// takes longer than the answer may.
+func TestSlowRecordDoesNotDelayTheAnswer(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	k := newKit(t, func(o *extauthz.Options) {

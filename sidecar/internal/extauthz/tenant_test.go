@@ -51,8 +51,8 @@ func forTenant(name string) *authv3.CheckRequest {
 	return in
 }
 
-// TestDecisionsAreCountedByTenant: under its name for a configured tenant, under ""
-// for every other name, whichever way the decision came to be.
+// TestDecisionsAreCountedByTenant: a configured tenant counts under its name, every other name
+// under "", for every kind of decision.
 func TestDecisionsAreCountedByTenant(t *testing.T) {
 	a := authorizer(t)
 	k := newKit(t, func(o *extauthz.Options) { o.Decider = a; o.Tenants = []string{"acme"} })
@@ -72,7 +72,7 @@ func TestDecisionsAreCountedByTenant(t *testing.T) {
 	faulty.wantByTenant(t, "scimward_decision_seconds", map[string]float64{"globex": 1, "": 1})
 }
 
-// TestNoTenantsNoNames: a Server that was told of no tenants names none.
+// TestNoTenantsNoNames: a Server without configured tenants has no tenant label values.
 func TestNoTenantsNoNames(t *testing.T) {
 	a := authorizer(t)
 	k := newKit(t, func(o *extauthz.Options) { o.Decider = a; o.Tenants = nil })
@@ -81,8 +81,8 @@ func TestNoTenantsNoNames(t *testing.T) {
 	k.wantByTenant(t, "scimward_leashes", map[string]float64{})
 }
 
-// TestLeashesAreCountedByTenant: held, cut and refused streams, those whose metadata
-// names a stranger included.
+// TestLeashesAreCountedByTenant: open, cut and refused streams, also with the metadata of an
+// unknown tenant.
 func TestLeashesAreCountedByTenant(t *testing.T) {
 	k := newKit(t)
 	none := map[string]float64{"acme": 0, "globex": 0}
