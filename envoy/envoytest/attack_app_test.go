@@ -69,7 +69,9 @@ func (p *prey) overrideRows() []row {
 			return p.h1("GET", "/account", "", p.cookie(p.ada), name+": "+value)
 		}})
 	}
-	for _, query := range []string{"method=DELETE", "httpMethod=DELETE", "_method=DELETE", "%5Fmethod=DELETE", "_METHOD=DELETE", "a=b;_method=DELETE"} {
+	for _, query := range []string{
+		"method=DELETE", "httpMethod=DELETE", "_method=DELETE", "%5Fmethod=DELETE", "_METHOD=DELETE", "a=b;_method=DELETE",
+	} {
 		out = append(out, row{family: family, name: "?" + query, by: byApp, want: []int{400}, send: func() answer {
 			return p.h1("GET", "/account?"+query, "", p.cookie(p.ada))
 		}})
@@ -78,7 +80,9 @@ func (p *prey) overrideRows() []row {
 		row{family: "override", name: "an override on another route", by: byApp, want: []int{400}, send: func() answer {
 			return p.h1("POST", "/me", "", p.cookie(p.ada), "X-Original-URL: /signup", "Content-Length: 0")
 		}},
-		row{family: "cookie form", name: "the plain cookie of the locked user", by: byApp, want: []int{401}, send: func() answer { return p.h1("GET", "/me", "", p.cookie(p.eve)) }},
+		row{family: "cookie form", name: "the plain cookie of the locked user", by: byApp, want: []int{401}, send: func() answer {
+			return p.h1("GET", "/me", "", p.cookie(p.eve))
+		}},
 	)
 }
 
@@ -142,7 +146,9 @@ func (p *prey) cookieRows() []row {
 	const five = "cookie form"
 	eve, ada := p.eve.Credentials["web_session"], p.ada.Credentials["web_session"]
 	cookie := func(family, name string, want int, lines ...string) row {
-		return row{family: family, name: name, by: byApp, want: []int{want}, send: func() answer { return p.h1("GET", "/me", "", lines...) }}
+		return row{family: family, name: name, by: byApp, want: []int{want}, send: func() answer {
+			return p.h1("GET", "/me", "", lines...)
+		}}
 	}
 	octal := `"\` + "1" + strings.Repeat("4", 2) + eve[1:] + `"`
 	return []row{
@@ -237,7 +243,9 @@ func (p *prey) http2Rows() []row {
 	auth := field{"authorization", "Bearer " + p.token}
 	eve, ada := "session="+p.eve.Credentials["web_session"], "session="+p.ada.Credentials["web_session"]
 	app := func(family, name, method, path string, want int, fields ...field) row {
-		return row{family: family, name: "HTTP/2, " + name, by: byApp, want: []int{want}, send: func() answer { return p.h2(method, path, "", fields...) }}
+		return row{family: family, name: "HTTP/2, " + name, by: byApp, want: []int{want}, send: func() answer {
+			return p.h2(method, path, "", fields...)
+		}}
 	}
 	envoy := func(family, name string, send func() answer, want ...int) row {
 		return row{family: family, name: "HTTP/2, " + name, by: byEnvoy, want: want, send: send}
@@ -268,7 +276,7 @@ func (p *prey) http2Rows() []row {
 			return p.raw2(p.t, p.Acme, []field{{":method", "CONNECT"}, {":authority", p.host}, auth}, "")
 		}, 400, 403, 404, 405, 0),
 		envoy("upgrade", "extended CONNECT", func() answer {
-			return p.raw2(p.t, p.Acme, append([]field{{":method", "CONNECT"}, {":protocol", "websocket"}, {":scheme", "https"}, {":authority", p.host}, {":path", p.userPath()}}, auth), "")
+			return p.raw2(p.t, p.Acme, head("CONNECT", p.userPath(), p.host, field{":protocol", "websocket"}, auth), "")
 		}, 400, 403, 404, 405, 0),
 		envoy("method", "method in lower case", func() answer { return p.h2("delete", p.userPath(), "", auth) }, 400, 405, 0),
 		envoy("wire", "hop-by-hop header", func() answer { return p.h2("DELETE", p.userPath(), "", auth, field{"transfer-encoding", "chunked"}) }, 400, 0),

@@ -60,7 +60,8 @@ func (p *prey) pathRows() []row {
 		to("authority", "absolute form of the other tenant", p.Globex.URL+u, bySCIM, "", 401),
 		to("authority", "scheme in the wrong form", "ftp://"+p.host+u, byEnvoy, "", 400, 404),
 		{family: "authority", name: "Host of the other tenant", by: bySCIM, want: []int{401}, send: func() answer {
-			return p.raw(p.t, p.Acme, h1("PATCH", u, strings.TrimPrefix(p.Globex.URL, "https://"), patch(damage), "Authorization: Bearer "+p.token, scimJSON))
+			host := strings.TrimPrefix(p.Globex.URL, "https://")
+			return p.raw(p.t, p.Acme, h1("PATCH", u, host, patch(damage), "Authorization: Bearer "+p.token, scimJSON))
 		}},
 		to("fragment and query", "fragment", u+"#x", byEnvoy, "", 400),
 		to("fragment and query", "parameter that hides the query", g+";?x", bySCIM, "", 400),
@@ -93,13 +94,16 @@ func (p *prey) methodRows() []row {
 	get := func(family, name string, send func() answer, by speaker, want ...int) row {
 		return row{family: family, name: name, by: by, want: want, send: send}
 	}
+	override := func(name, target string, lines ...string) row {
+		return get("method override", name, func() answer { return p.scim("GET", target, "", lines...) }, bySCIM, 400)
+	}
 	return []row{
-		get("method override", "X-HTTP-Method-Override", func() answer { return p.scim("GET", u, "", "X-HTTP-Method-Override: DELETE") }, bySCIM, 400),
-		get("method override", "X-Method-Override", func() answer { return p.scim("GET", u, "", "X-Method-Override: DELETE") }, bySCIM, 400),
-		get("method override", "X-HTTP-Method", func() answer { return p.scim("GET", u, "", "X-HTTP-Method: DELETE") }, bySCIM, 400),
-		get("method override", "_method in the query", func() answer { return p.scim("GET", u+"?_method=DELETE", "") }, bySCIM, 400),
-		get("method override", "the header's name in the query", func() answer { return p.scim("GET", u+"?x-http-method-override=DELETE", "") }, bySCIM, 400),
-		get("method override", "_method in the query, escaped", func() answer { return p.scim("GET", u+"?%5fmethod=DELETE", "") }, bySCIM, 400),
+		override("X-HTTP-Method-Override", u, "X-HTTP-Method-Override: DELETE"),
+		override("X-Method-Override", u, "X-Method-Override: DELETE"),
+		override("X-HTTP-Method", u, "X-HTTP-Method: DELETE"),
+		override("_method in the query", u+"?_method=DELETE"),
+		override("the header's name in the query", u+"?x-http-method-override=DELETE"),
+		override("_method in the query, escaped", u+"?%5fmethod=DELETE"),
 		get("method", "method in lower case", func() answer { return p.scim("delete", u, "") }, byEnvoy, 400, 0),
 		get("method", "PROPFIND", func() answer { return p.scim("PROPFIND", u, "") }, bySCIM, 405),
 		get("method", "unknown method", func() answer { return p.scim("PURGE", u, "") }, bySCIM, 405),
@@ -123,10 +127,14 @@ func (p *prey) bodyRows() []row {
 		return row{family: family, name: name, by: byEnvoy, want: want, send: send}
 	}
 	typed := func(name string, lines ...string) row {
-		return by("media type", name, "", 415, func() answer { return p.h1("PATCH", u, bad, append([]string{auth}, lines...)...) })
+		return by("media type", name, "", 415, func() answer {
+			return p.h1("PATCH", u, bad, append([]string{auth}, lines...)...)
+		})
 	}
 	encoded := func(name string, lines ...string) row {
-		return by("body coding", name, "", 415, func() answer { return p.h1("PATCH", u, bad, append([]string{auth, scimJSON}, lines...)...) })
+		return by("body coding", name, "", 415, func() answer {
+			return p.h1("PATCH", u, bad, append([]string{auth, scimJSON}, lines...)...)
+		})
 	}
 	chunked := func(head, body string) answer {
 		return p.raw(p.t, p.Acme, h1("PATCH", u, p.host, "", auth, scimJSON, head)+body)
@@ -205,9 +213,8 @@ func (p *prey) jsonRows() []row {
 // profile forbids (IL1 §3.3.3).
 func (p *prey) dialectRows() []row {
 	one := func(name, path, scimType string, want int, operation string) row {
-		return row{family: "PATCH dialect", name: name, by: bySCIM, scimType: scimType, want: []int{want}, send: func() answer {
-			return p.scim("PATCH", path, patch(operation))
-		}}
+		send := func() answer { return p.scim("PATCH", path, patch(operation)) }
+		return row{family: "PATCH dialect", name: name, by: bySCIM, scimType: scimType, want: []int{want}, send: send}
 	}
 	g, u := p.groupPath(), p.userPath()
 	ada := `[{"value":"` + p.target.ID + `"}]`
@@ -273,11 +280,15 @@ func (p *prey) tokenRows() []row {
 		}},
 		with("token tenant", "the token of the other tenant", 401, bearer(p.alien)),
 		p.replayRow(),
-		{family: "method", name: "GET of the token endpoint", by: byOAuth, want: []int{405}, send: func() answer { return p.h1("GET", "/oauth/token", "") }},
+		{family: "method", name: "GET of the token endpoint", by: byOAuth, want: []int{405}, send: func() answer {
+			return p.h1("GET", "/oauth/token", "")
+		}},
 		{family: "method override", name: "override at the token endpoint", by: byOAuth, want: []int{400}, send: func() answer {
 			return p.h1("POST", "/oauth/token", "grant_type=client_credentials", formType, "X-HTTP-Method-Override: GET")
 		}},
-		{family: "route", name: "below the token endpoint", by: byOAuth, want: []int{404}, send: func() answer { return p.h1("POST", "/oauth/token/x", "a=b", formType) }},
+		{family: "route", name: "below the token endpoint", by: byOAuth, want: []int{404}, send: func() answer {
+			return p.h1("POST", "/oauth/token/x", "a=b", formType)
+		}},
 	}
 }
 
@@ -291,7 +302,7 @@ func (p *prey) assertion() string {
 
 // replayRow uses one assertion twice (RFC 7523 §3, jti); the first use succeeds.
 func (p *prey) replayRow() row {
-	return row{family: "token use", name: "an assertion used again", by: byOAuth, want: []int{400, 401}, send: func() answer {
+	send := func() answer {
 		form := url.Values{
 			"grant_type": {"client_credentials"}, "scope": {"scim"}, "client_assertion": {p.assertion()},
 			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
@@ -300,14 +311,17 @@ func (p *prey) replayRow() row {
 			p.t.Errorf("the assertion's first use: %d %s", a.status, a.body)
 		}
 		return p.h1("POST", "/oauth/token", form, formType)
-	}}
+	}
+	return row{family: "token use", name: "an assertion used again", by: byOAuth, want: []int{400, 401}, send: send}
 }
 
 // wireRows are other protocol versions, hosts, and framing that hides a request
 // (RFC 9112 §11.2).
 func (p *prey) wireRows() []row {
 	envoy := func(family, name, request string, want ...int) row {
-		return row{family: family, name: name, by: byEnvoy, want: want, send: func() answer { return p.raw(p.t, p.Acme, request) }}
+		return row{family: family, name: name, by: byEnvoy, want: want, send: func() answer {
+			return p.raw(p.t, p.Acme, request)
+		}}
 	}
 	u := p.userPath()
 	auth := "Authorization: Bearer " + p.token

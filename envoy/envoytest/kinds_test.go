@@ -210,7 +210,9 @@ func checkEvidence(t *testing.T, w *world, id string, p *stack.Person) {
 		t.Errorf("the evidence verifies with the other tenant's keys: %s", out)
 	}
 	for from, to := range map[string]string{
-		`"revoked": 1`: `"revoked": 2`, p.Name: strings.Replace(p.Name, "leaver", "someone", 1), `"breached": false`: `"breached": true`,
+		`"revoked": 1`:      `"revoked": 2`,
+		p.Name:              strings.Replace(p.Name, "leaver", "someone", 1),
+		`"breached": false`: `"breached": true`,
 	} {
 		changed := bytes.Replace(doc, []byte(from), []byte(to), 1)
 		if bytes.Equal(changed, doc) {

@@ -33,11 +33,11 @@ func run(t *testing.T, program string, args ...string) (code int, stdout, stderr
 	cmd := exec.CommandContext(t.Context(), program, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	_ = cmd.Run() // judged by its code
+	_ = cmd.Run() // the exit code tells
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
-// journal is what the application was asked for.
+// journal lists the requests to the application.
 type journal struct {
 	mu    sync.Mutex
 	lines []string
@@ -58,7 +58,7 @@ func (j *journal) take() []string {
 	return lines
 }
 
-// application takes any assertion and answers like a SCIM service with one user.
+// application accepts any assertion and answers like a SCIM service with one user.
 func application(t *testing.T) (srv *httptest.Server, ca string, seen *journal) {
 	t.Helper()
 	seen = &journal{}
@@ -179,9 +179,9 @@ func TestBadArguments(t *testing.T) {
 		{"serve with half a certificate", []string{"serve", "-keys", filepath.Join(dir, "k.json"), "-tls-cert", bad}, 1, "reading the certificate"},
 		{"push without options", []string{"push", "find-user", "b"}, 2, "push needs"},
 		{"push with an unknown flag", []string{"push", "-nope"}, 2, "nope"},
-		{"push with keys that are not there", []string{"push", "-keys", missing, "-client-id", "hr", "-base-url", "https://127.0.0.1:1/scim/v2", "find-user", "b"}, 1, "serve makes them"},
-		{"push with authorities that are none", []string{"push", "-keys", filepath.Join(dir, "k.json"), "-ca", bad, "-client-id", "hr", "-base-url", "https://127.0.0.1:1/scim/v2", "find-user", "b"}, 1, "holds no PEM certificate"},
-		{"push to a URL that is none", []string{"push", "-keys", filepath.Join(dir, "k.json"), "-client-id", "hr", "-base-url", "app", "find-user", "b"}, 2, "is not an http(s) URL"},
+		{"push with missing keys", []string{"push", "-keys", missing, "-client-id", "hr", "-base-url", "https://127.0.0.1:1/scim/v2", "find-user", "b"}, 1, "serve makes them"},
+		{"push with a file without authorities", []string{"push", "-keys", filepath.Join(dir, "k.json"), "-ca", bad, "-client-id", "hr", "-base-url", "https://127.0.0.1:1/scim/v2", "find-user", "b"}, 1, "holds no PEM certificate"},
+		{"push to a bad URL", []string{"push", "-keys", filepath.Join(dir, "k.json"), "-client-id", "hr", "-base-url", "app", "find-user", "b"}, 2, "is not an http(s) URL"},
 		{"help", []string{"push", "-h"}, 0, "-client-id"},
 	}
 	for _, tt := range tests {

@@ -54,28 +54,29 @@ func push(ctx context.Context, args []string) error {
 
 // act does one action and prints the answer as JSON.
 func act(ctx context.Context, c *idp.Client, args []string) (err error) {
-	action, a := args[0], args[1:]
-	want, known := map[string]int{
-		"create-user": 3, "find-user": 1, "deactivate": 1, "reactivate": 1, "delete-user": 1,
-		"create-group": 1, "add-member": 2, "remove-member": 2, "raw": 2,
-	}[action]
-	if !known || (len(a) != want && (action != "raw" || len(a) != 3)) {
-		return program.Usage("no such action, or the wrong number of arguments\n%s", usage)
-	}
 	var out any
-	switch action {
-	case "create-user":
+	a := args[1:]
+	switch fmt.Sprintf("%s %d", args[0], len(a)) {
+	case "create-user 3":
 		out, err = c.CreateUser(ctx, idp.User{UserName: a[0], ExternalID: a[1], Email: a[2], DisplayName: a[0]})
-	case "find-user":
+	case "find-user 1":
 		out, err = find(ctx, c, a[0])
-	case "create-group":
+	case "deactivate 1":
+		out, err = onUser(ctx, c, a[0], c.Deactivate)
+	case "reactivate 1":
+		out, err = onUser(ctx, c, a[0], c.Reactivate)
+	case "delete-user 1":
+		out, err = onUser(ctx, c, a[0], c.DeleteUser)
+	case "create-group 1":
 		out, err = c.CreateGroup(ctx, idp.Group{DisplayName: a[0]})
-	case "add-member", "remove-member":
-		out, err = changeMember(ctx, c, action, a[0], a[1])
-	case "raw":
+	case "add-member 2":
+		out, err = onMember(ctx, c, a, func(id string) error { return c.AddMembers(ctx, a[0], id) })
+	case "remove-member 2":
+		out, err = onMember(ctx, c, a, func(id string) error { return c.RemoveMember(ctx, a[0], id) })
+	case "raw 2", "raw 3":
 		return raw(ctx, c, a)
 	default:
-		out, err = changeUser(ctx, c, action, a[0])
+		return program.Usage("no such action, or the wrong number of arguments\n%s", usage)
 	}
 	if err != nil {
 		return err
@@ -94,33 +95,20 @@ func find(ctx context.Context, c *idp.Client, userName string) (idp.User, error)
 	return u, err
 }
 
-func changeUser(ctx context.Context, c *idp.Client, action, userName string) (any, error) {
+func onUser(ctx context.Context, c *idp.Client, userName string, do func(context.Context, string) error) (any, error) {
 	u, err := find(ctx, c, userName)
 	if err != nil {
 		return nil, err
 	}
-	switch action {
-	case "deactivate":
-		err = c.Deactivate(ctx, u.ID)
-	case "reactivate":
-		err = c.Reactivate(ctx, u.ID)
-	default:
-		err = c.DeleteUser(ctx, u.ID)
-	}
-	return map[string]string{"id": u.ID}, err
+	return map[string]string{"id": u.ID}, do(ctx, u.ID)
 }
 
-func changeMember(ctx context.Context, c *idp.Client, action, groupID, userName string) (any, error) {
-	u, err := find(ctx, c, userName)
+func onMember(ctx context.Context, c *idp.Client, a []string, do func(id string) error) (any, error) {
+	u, err := find(ctx, c, a[1])
 	if err != nil {
 		return nil, err
 	}
-	if action == "add-member" {
-		err = c.AddMembers(ctx, groupID, u.ID)
-	} else {
-		err = c.RemoveMember(ctx, groupID, u.ID)
-	}
-	return map[string]string{"group": groupID, "member": u.ID}, err
+	return map[string]string{"group": a[0], "member": u.ID}, do(u.ID)
 }
 
 // raw prints {"status"} on one line and the body, if any, after it.

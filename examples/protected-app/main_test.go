@@ -93,9 +93,10 @@ func TestCommand(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), program, tt.args...)
 			var stdout, stderr bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &stdout, &stderr
-			_ = cmd.Run() // judged by its code
-			if cmd.ProcessState.ExitCode() != tt.code || !strings.Contains(stderr.String(), tt.want) || stdout.Len() > 0 {
-				t.Errorf("code %d, stdout %q, stderr %q", cmd.ProcessState.ExitCode(), stdout.String(), stderr.String())
+			_ = cmd.Run() // the exit code tells
+			code := cmd.ProcessState.ExitCode()
+			if code != tt.code || !strings.Contains(stderr.String(), tt.want) || stdout.Len() > 0 {
+				t.Errorf("code %d, stdout %q, stderr %q", code, stdout.String(), stderr.String())
 			}
 		})
 	}

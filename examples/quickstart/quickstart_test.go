@@ -41,15 +41,15 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
-// command is the quickstart with a temporary folder of its own, by which its
-// processes are recognised.
+// command is the quickstart with a temporary folder of its own, which identifies its
+// processes.
 func command(t *testing.T, args ...string) (*exec.Cmd, string) {
 	t.Helper()
 	envoy, err := envoybin.Locate(t.Context(), filepath.Join("..", "..", ".cache"), os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Short, for a socket's path is bounded.
+	// The path of a socket must be short.
 	tmp, err := os.MkdirTemp("", "qs") //nolint:usetesting // t.TempDir is too long
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +59,8 @@ func command(t *testing.T, args ...string) (*exec.Cmd, string) {
 			t.Error(err)
 		}
 	})
-	cmd := exec.CommandContext(t.Context(), built.quickstart, append([]string{"-source", "../..", "-scimward", built.scimward}, args...)...)
+	args = append([]string{"-source", "../..", "-scimward", built.scimward}, args...)
+	cmd := exec.CommandContext(t.Context(), built.quickstart, args...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "ENVOY="+envoy)
 	return cmd, tmp
 }
@@ -72,16 +73,18 @@ func TestStoryHolds(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for _, want := range []string{"Everything held", "the report verifies offline", "WebSocket ended", "web_session verified"} {
+	for _, want := range []string{
+		"Everything held", "the report verifies offline", "WebSocket ended", "web_session verified",
+	} {
 		if !bytes.Contains(out, []byte(want)) {
-			t.Errorf("the story does not tell %q", want)
+			t.Errorf("the story does not print %q", want)
 		}
 	}
 	wantNothingLeft(t, tmp)
 }
 
-// TestKeep: what is left running answers to the token that is printed, and ends
-// with Ctrl-C and exit code 0.
+// TestKeep checks that the running stack accepts the printed token, and ends with
+// Ctrl-C and exit code 0.
 func TestKeep(t *testing.T) {
 	t.Parallel()
 	cmd, tmp := command(t, "-keep")
@@ -100,7 +103,8 @@ func TestKeep(t *testing.T) {
 		if word != "metrics" {
 			continue
 		}
-		if got := askWithToken(t, tmp, found["SCIM"], strings.TrimPrefix(found["token"], "export TOKEN=")); got != http.StatusOK {
+		token := strings.TrimPrefix(found["token"], "export TOKEN=")
+		if got := askWithToken(t, tmp, found["SCIM"], token); got != http.StatusOK {
 			t.Errorf("a list of users with the printed token: %d", got)
 		}
 		if err := cmd.Process.Signal(os.Interrupt); err != nil {
@@ -113,7 +117,7 @@ func TestKeep(t *testing.T) {
 	wantNothingLeft(t, tmp)
 }
 
-// askWithToken lists users at base, whose certificate lies in the quickstart's folder.
+// askWithToken lists users at base, whose certificate is in the quickstart's folder.
 func askWithToken(t *testing.T, tmp, base, token string) int {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(tmp, "*", "tls.crt"))
@@ -131,7 +135,9 @@ func askWithToken(t *testing.T, tmp, base, token string) int {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
-	client := &http.Client{Transport: &http.Transport{DialContext: stack.DialLoopback, TLSClientConfig: &tls.Config{RootCAs: roots}}}
+	client := &http.Client{Transport: &http.Transport{
+		DialContext: stack.DialLoopback, TLSClientConfig: &tls.Config{RootCAs: roots},
+	}}
 	res, err := client.Do(req)
 	if err != nil {
 		t.Fatalf("asking %q: %v", base, err)
@@ -142,12 +148,14 @@ func askWithToken(t *testing.T, tmp, base, token string) int {
 	return res.StatusCode
 }
 
-// TestInterruptedLeavesNothing: whatever ends the demo, and whenever, no process
-// of it goes on.
+// TestInterruptedLeavesNothing interrupts the demo with each signal at several
+// stages. None of its processes may go on.
 func TestInterruptedLeavesNothing(t *testing.T) {
 	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGKILL} {
-		for _, stage := range []string{"starting scimward", "starting Envoy", "ok   signed in", "a WebSocket, an event stream", "ok   reactivated"} {
+		for _, stage := range []string{
+			"starting scimward", "starting Envoy", "ok   signed in", "a WebSocket, an event stream", "ok   reactivated",
+		} {
 			t.Run(fmt.Sprintf("%s at %s", sig, stage), func(t *testing.T) {
 				cmd, tmp := command(t)
 				out, err := cmd.StdoutPipe()
@@ -176,11 +184,11 @@ func TestInterruptedLeavesNothing(t *testing.T) {
 	}
 }
 
-// wantNothingLeft waits until no process has tmp on its command line: a child of
-// a killed parent gets its signal from the kernel a moment later.
+// wantNothingLeft waits until no process has tmp on its command line or in its
+// environment. A child of a killed parent ends a moment after it.
 func wantNothingLeft(t *testing.T, tmp string) {
 	t.Helper()
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {

@@ -417,12 +417,12 @@ func (st *story) recreate(ctx context.Context) error {
 }
 
 func (st *story) proof(ctx context.Context) error {
-	dir := filepath.Dir(st.s.Config)
-	file, keys := filepath.Join(dir, "evidence.json"), filepath.Join(dir, "acme-jwks.json")
+	file := filepath.Join(filepath.Dir(st.s.Config), "evidence.json")
 	if _, err := st.scimward(ctx, "evidence", st.user.ID, "--tenant", "acme", "--json", "-o", file); err != nil {
 		return err
 	}
-	if err := st.s.SaveJWKS(ctx, st.s.Acme, keys); err != nil {
+	keys, err := st.s.SaveJWKS(ctx, st.s.Acme)
+	if err != nil {
 		return err
 	}
 	out, err := st.s.Command(ctx, "evidence", "verify", file, "--jwks", keys).CombinedOutput()

@@ -47,10 +47,12 @@ type Client struct {
 	http *http.Client
 	base *url.URL
 
-	mu       sync.Mutex // locked while a token is fetched, so that only one is
-	metadata *Metadata
-	token    string
-	expires  time.Time
+	discovery sync.Mutex // locked during a discovery, so that there is one
+	metadata  *Metadata
+
+	mu      sync.Mutex // locked while a token is fetched, so that only one is
+	token   string
+	expires time.Time
 }
 
 // Error is an error answer of the application: a SCIM error (RFC 7644 §3.12) or an

@@ -47,7 +47,7 @@ func TestConcurrentUsesShareOneFetch(t *testing.T) {
 	}
 }
 
-func TestRotationIsTakenUp(t *testing.T) {
+func TestRotationChangesTheSigningKey(t *testing.T) {
 	g := start(t)
 	before := g.keys.KeyID()
 	if _, err := g.client.AccessToken(t.Context()); err != nil {
@@ -136,12 +136,16 @@ func TestTokenErrors(t *testing.T) {
 	if !errors.As(err, &e) || e.Status != 400 || e.Code != "invalid_scope" || e.Detail != "only scim" {
 		t.Errorf("CreateUser() = %v", err)
 	}
-	for name, body := range map[string]string{"no token": `{"token_type":"Bearer"}`, "other type": `{"access_token":"x","token_type":"mac"}`, "no JSON": `x`} {
+	for name, body := range map[string]string{
+		"no token":   `{"token_type":"Bearer"}`,
+		"other type": `{"access_token":"x","token_type":"mac"}`,
+		"no JSON":    `x`,
+	} {
 		t.Run(name, func(t *testing.T) {
 			g := start(t)
 			g.refuse = []reply{{status: 200, body: body}}
 			if _, err := g.client.AccessToken(t.Context()); err == nil {
-				t.Error("AccessToken() took it")
+				t.Error("AccessToken() accepted it")
 			}
 		})
 	}
@@ -221,16 +225,19 @@ func TestNewClientRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := idp.NewClient(o); err == nil {
-				t.Error("NewClient() took it")
+				t.Error("NewClient() accepted it")
 			}
 		})
 	}
 }
 
-// The dialect, byte by byte: what IL1 §3.2 and §3.3.3 allow and nothing else.
+// TestDialect compares every request byte by byte with what IL1 §3.2 and §3.3.3 allow.
 func TestDialect(t *testing.T) {
 	const userURN, groupURN, patchURN = idp.UserURN, idp.GroupURN, idp.PatchURN
-	user := idp.User{UserName: "b@example.com", ExternalID: "e1", DisplayName: "B J", GivenName: "B", FamilyName: "J", Email: "b@example.com"}
+	user := idp.User{
+		UserName: "b@example.com", ExternalID: "e1", DisplayName: "B J", GivenName: "B", FamilyName: "J",
+		Email: "b@example.com",
+	}
 	patch := func(op string) string { return `{"schemas":["` + patchURN + `"],"Operations":[` + op + `]}` }
 	tests := []struct {
 		name string
@@ -320,7 +327,8 @@ func TestAnswers(t *testing.T) {
 			return reply{status: 201, body: `{"id":"x1","userName":"b","name":{"givenName":"B"},"emails":[{"value":"a@x"},{"value":"b@x","primary":true}],"active":true,"unknown":1}`}
 		}
 		got, err := g.client.CreateUser(t.Context(), idp.User{UserName: "b"})
-		if diff := cmp.Diff(idp.User{ID: "x1", UserName: "b", GivenName: "B", Email: "b@x", Active: true}, got); err != nil || diff != "" {
+		want := idp.User{ID: "x1", UserName: "b", GivenName: "B", Email: "b@x", Active: true}
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("%v (-want +got):\n%s", err, diff)
 		}
 	})
@@ -339,7 +347,7 @@ func TestAnswers(t *testing.T) {
 		g := start(t)
 		g.scim = func(recorded) reply { return reply{status: 202} }
 		if err := g.client.Deactivate(t.Context(), "u1"); err == nil {
-			t.Error("Deactivate() took 202")
+			t.Error("Deactivate() accepted 202")
 		}
 	})
 	t.Run("several matches are an error", func(t *testing.T) {
@@ -369,7 +377,8 @@ func TestAnswers(t *testing.T) {
 	t.Run("huge answer", func(t *testing.T) {
 		g := start(t)
 		g.scim = func(recorded) reply { return reply{status: 200, body: strings.Repeat("x", 8<<20+1)} }
-		if _, _, err := g.client.Raw(t.Context(), "GET", "/Users", nil); err == nil || !strings.Contains(err.Error(), "more than") {
+		_, _, err := g.client.Raw(t.Context(), "GET", "/Users", nil)
+		if err == nil || !strings.Contains(err.Error(), "more than") {
 			t.Errorf("Raw() = %v", err)
 		}
 	})

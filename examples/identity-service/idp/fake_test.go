@@ -20,8 +20,8 @@ import (
 	"github.com/scimward/scimward/examples/identity-service/idp"
 )
 
-// application is a fake of the other side: metadata, a token endpoint that checks
-// the assertion as RFC 7523 asks for, and a SCIM service that records.
+// application is a fake of the application: metadata, a token endpoint that checks
+// the assertion (RFC 7523 §3), and a SCIM service that records requests.
 type application struct {
 	t       *testing.T
 	srv     *httptest.Server
@@ -29,7 +29,7 @@ type application struct {
 	now     func() time.Time
 
 	mu       sync.Mutex
-	issuer   string // what the metadata says
+	issuer   string // in the metadata
 	endpoint string
 	jtis     map[string]bool
 	tokens   int // issued
@@ -52,7 +52,8 @@ type reply struct {
 
 func newApplication(t *testing.T, jwksURL string) *application {
 	t.Helper()
-	a := &application{t: t, jwksURL: jwksURL, jtis: map[string]bool{}, life: 300, scim: func(recorded) reply { return reply{status: 204} }}
+	a := &application{t: t, jwksURL: jwksURL, jtis: map[string]bool{}, life: 300}
+	a.scim = func(recorded) reply { return reply{status: 204} }
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server", a.metadata)
 	mux.HandleFunc("POST /oauth/token", a.token)
@@ -66,10 +67,12 @@ func newApplication(t *testing.T, jwksURL string) *application {
 func (a *application) metadata(w http.ResponseWriter, _ *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	json.NewEncoder(w).Encode(map[string]any{"issuer": a.issuer, "token_endpoint": a.endpoint, "scopes_supported": []string{"scim"}})
+	json.NewEncoder(w).Encode(map[string]any{
+		"issuer": a.issuer, "token_endpoint": a.endpoint, "scopes_supported": []string{"scim"},
+	})
 }
 
-// next takes a planned refusal.
+// next answers with the next planned refusal, if any.
 func (a *application) next(w http.ResponseWriter) bool {
 	if len(a.refuse) == 0 {
 		return false
@@ -101,7 +104,9 @@ func (a *application) token(w http.ResponseWriter, r *http.Request) {
 	}
 	a.tokens++
 	a.valid = fmt.Sprintf("token-%d", a.tokens)
-	json.NewEncoder(w).Encode(map[string]any{"access_token": a.valid, "token_type": "Bearer", "expires_in": a.life, "scope": "scim"})
+	json.NewEncoder(w).Encode(map[string]any{
+		"access_token": a.valid, "token_type": "Bearer", "expires_in": a.life, "scope": "scim",
+	})
 }
 
 func (a *application) check(r *http.Request, assertion string) error {
@@ -118,7 +123,12 @@ func (a *application) check(r *http.Request, assertion string) error {
 	if err != nil {
 		return err
 	}
-	tok, err := jwt.Parse([]byte(assertion), jwt.WithKeySet(set), jwt.WithIssuer("hr"), jwt.WithSubject("hr"), jwt.WithAudience(a.issuer), jwt.WithClock(jwt.ClockFunc(a.now)))
+	tok, err := jwt.Parse([]byte(assertion),
+		jwt.WithKeySet(set),
+		jwt.WithIssuer("hr"),
+		jwt.WithSubject("hr"),
+		jwt.WithAudience(a.issuer),
+		jwt.WithClock(jwt.ClockFunc(a.now)))
 	if err != nil {
 		return err
 	}
@@ -134,13 +144,13 @@ func (a *application) check(r *http.Request, assertion string) error {
 	case head.Type() != "client-authentication+jwt" || head.Algorithm() != jwa.ES256 || head.KeyID() == "":
 		return fmt.Errorf("header typ %q alg %q kid %q", head.Type(), head.Algorithm(), head.KeyID())
 	case !strings.Contains(payload, `"aud":"`+a.issuer+`"`):
-		return fmt.Errorf("aud is not a single string: %s", payload) // B7
+		return fmt.Errorf("aud is not a single string: %s", payload) // RFC 7523 §3
 	case end != a.endpoint:
 		return fmt.Errorf("token_endpoint is %v", end) // IL1 §3.1
 	case life <= 0 || life > 5*time.Minute:
 		return fmt.Errorf("life is %v", life)
 	case tok.JwtID() == "" || a.jtis[tok.JwtID()]:
-		return fmt.Errorf("jti %q is missing or used", tok.JwtID()) // B10
+		return fmt.Errorf("jti %q is missing or used", tok.JwtID()) // RFC 7523 §3
 	}
 	a.jtis[tok.JwtID()] = true
 	return nil
@@ -151,7 +161,8 @@ func (a *application) serveSCIM(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	token := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-	rec := recorded{r.Method, strings.TrimPrefix(r.URL.RequestURI(), "/scim/v2"), string(body), token, r.Header.Get("Content-Type")}
+	path := strings.TrimPrefix(r.URL.RequestURI(), "/scim/v2")
+	rec := recorded{r.Method, path, string(body), token, r.Header.Get("Content-Type")}
 	a.requests = append(a.requests, rec)
 	if token != a.valid {
 		a.write(w, reply{status: 401, body: `{"detail":"invalid token"}`})

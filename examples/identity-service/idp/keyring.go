@@ -24,12 +24,12 @@ import (
 type Keyring struct {
 	mu   sync.Mutex
 	path string
-	keys []jwk.Key // private, the current one first, at most two
+	keys jwk.Set // private, the current one first, at most two
 }
 
 // NewKeyring makes a keyring with one ES256 key, in memory only.
 func NewKeyring() (*Keyring, error) {
-	k := &Keyring{}
+	k := &Keyring{keys: jwk.NewSet()}
 	_, err := k.Rotate()
 	return k, err
 }
@@ -37,7 +37,7 @@ func NewKeyring() (*Keyring, error) {
 // OpenKeyring reads the keyring from a file (a private JWK set, mode 0600) and makes
 // the file when it is missing. Rotate writes the file.
 func OpenKeyring(path string) (*Keyring, error) {
-	k := &Keyring{path: path}
+	k := &Keyring{path: path, keys: jwk.NewSet()}
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		_, err := k.Rotate()
@@ -46,20 +46,18 @@ func OpenKeyring(path string) (*Keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading keys: %w", err)
 	}
-	set, err := jwk.Parse(raw)
-	if err != nil {
+	if k.keys, err = jwk.Parse(raw); err != nil {
 		return nil, fmt.Errorf("reading keys of %s: %w", path, err)
 	}
-	for i := range set.Len() {
-		key, _ := set.Key(i)
+	for i := range k.keys.Len() {
+		key, _ := k.keys.Key(i)
 		var private ecdsa.PrivateKey
 		if err := key.Raw(&private); err != nil {
 			return nil, fmt.Errorf("reading keys of %s: not a private EC key", path)
 		}
-		k.keys = append(k.keys, key)
 	}
-	if len(k.keys) == 0 {
-		return nil, fmt.Errorf("reading keys of %s: it holds none", path)
+	if k.keys.Len() == 0 {
+		return nil, fmt.Errorf("reading keys of %s: the file has none", path)
 	}
 	return k, nil
 }
@@ -71,14 +69,18 @@ func (k *Keyring) Rotate() (kid string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("making a key: %w", err)
 	}
+	keys := jwk.NewSet()
+	err = keys.AddKey(key)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	keys := []jwk.Key{key}
-	if len(k.keys) > 0 {
-		keys = append(keys, k.keys[0])
+	if previous, ok := k.keys.Key(0); ok {
+		err = errors.Join(err, keys.AddKey(previous))
 	}
-	if err := save(k.path, keys); err != nil {
-		return "", err
+	if err == nil && k.path != "" {
+		err = save(k.path, keys)
+	}
+	if err != nil {
+		return "", fmt.Errorf("writing keys: %w", err)
 	}
 	k.keys = keys
 	return key.KeyID(), nil
@@ -97,64 +99,44 @@ func newKey() (jwk.Key, error) {
 }
 
 // save replaces the file in one step, so that a reader never sees half of it.
-func save(path string, keys []jwk.Key) error {
-	if path == "" {
-		return nil
-	}
-	set, err := setOf(keys)
+func save(path string, keys jwk.Set) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".keys-*") // made with mode 0600
 	if err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".keys-*") // made with mode 0600
-	if err != nil {
-		return fmt.Errorf("writing keys: %w", err)
-	}
-	err = json.NewEncoder(tmp).Encode(set)
+	err = json.NewEncoder(tmp).Encode(keys)
 	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err == nil {
 		err = os.Rename(tmp.Name(), path)
 	}
 	if err != nil {
-		return fmt.Errorf("writing keys: %w", errors.Join(err, os.Remove(tmp.Name())))
+		return errors.Join(err, os.Remove(tmp.Name()))
 	}
 	return nil
-}
-
-func setOf(keys []jwk.Key) (jwk.Set, error) {
-	set := jwk.NewSet()
-	for _, key := range keys {
-		if err := set.AddKey(key); err != nil {
-			return nil, fmt.Errorf("collecting keys: %w", err)
-		}
-	}
-	return set, nil
 }
 
 // JWKS is the published set: public keys only, the current one first (RFC 7517 §5).
 func (k *Keyring) JWKS() ([]byte, error) {
 	k.mu.Lock()
-	set, err := setOf(k.keys)
-	k.mu.Unlock()
-	if err == nil {
-		set, err = jwk.PublicSetOf(set)
-	}
+	defer k.mu.Unlock()
+	public, err := jwk.PublicSetOf(k.keys)
 	if err != nil {
 		return nil, fmt.Errorf("publishing keys: %w", err)
 	}
-	return json.Marshal(set)
+	return json.Marshal(public)
+}
+
+func (k *Keyring) current() jwk.Key {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	key, _ := k.keys.Key(0)
+	return key
 }
 
 // KeyID is the kid of the current key.
-func (k *Keyring) KeyID() string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.keys[0].KeyID()
-}
+func (k *Keyring) KeyID() string { return k.current().KeyID() }
 
 // Sign makes a compact ES256 JWT with the current key. typ is the header's typ.
 func (k *Keyring) Sign(claims map[string]any, typ string) (string, error) {
-	k.mu.Lock()
-	key := k.keys[0]
-	k.mu.Unlock()
 	b := jwt.NewBuilder()
 	for name, v := range claims {
 		b = b.Claim(name, v)
@@ -168,7 +150,7 @@ func (k *Keyring) Sign(claims map[string]any, typ string) (string, error) {
 	if err := headers.Set(jws.TypeKey, typ); err != nil {
 		return "", fmt.Errorf("building a JWT: %w", err)
 	}
-	signed, err := jwt.Sign(tok, jwt.WithKey(jwa.ES256, key, jws.WithProtectedHeaders(headers)))
+	signed, err := jwt.Sign(tok, jwt.WithKey(jwa.ES256, k.current(), jws.WithProtectedHeaders(headers)))
 	if err != nil {
 		return "", fmt.Errorf("signing a JWT: %w", err)
 	}

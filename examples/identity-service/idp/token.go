@@ -26,12 +26,8 @@ type Metadata struct {
 // Discover fetches the metadata of the application's authorization server once and
 // keeps it. It fails when the document names another issuer (RFC 8414 §3.3).
 func (c *Client) Discover(ctx context.Context) (Metadata, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.discover(ctx)
-}
-
-func (c *Client) discover(ctx context.Context) (Metadata, error) {
+	c.discovery.Lock()
+	defer c.discovery.Unlock()
 	if c.metadata != nil {
 		return *c.metadata, nil
 	}
@@ -42,11 +38,11 @@ func (c *Client) discover(ctx context.Context) (Metadata, error) {
 	status, answer, err := c.send(ctx, func() (*http.Request, error) {
 		return http.NewRequestWithContext(ctx, http.MethodGet, where, http.NoBody)
 	})
+	if err == nil && status != http.StatusOK {
+		err = answerError(status, answer)
+	}
 	if err != nil {
 		return Metadata{}, fmt.Errorf("discovering the authorization server: %w", err)
-	}
-	if status != http.StatusOK {
-		return Metadata{}, fmt.Errorf("discovering the authorization server: %w", answerError(status, answer))
 	}
 	var m Metadata
 	if err := json.Unmarshal(answer, &m); err != nil {
@@ -81,10 +77,6 @@ func (c *Client) Assertion(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return c.assertion(m)
-}
-
-func (c *Client) assertion(m Metadata) (string, error) {
 	now := c.opts.Now()
 	return c.opts.Keys.Sign(map[string]any{
 		"iss":            c.opts.ClientID,
@@ -105,42 +97,44 @@ func (c *Client) AccessToken(ctx context.Context) (string, error) {
 	if c.token != "" && c.opts.Now().Before(c.expires) {
 		return c.token, nil
 	}
-	m, err := c.discover(ctx)
-	if err != nil {
-		return "", err
-	}
 	// Every attempt has an assertion of its own, because a jti is accepted once (RFC 7523 §3).
-	status, answer, err := c.send(ctx, func() (*http.Request, error) { return c.tokenRequest(ctx, m) })
-	if err != nil {
-		return "", fmt.Errorf("getting a token: %w", err)
-	}
-	if status != http.StatusOK {
-		return "", fmt.Errorf("getting a token: %w", answerError(status, answer))
+	status, answer, err := c.send(ctx, func() (*http.Request, error) { return c.tokenRequest(ctx) })
+	if err == nil && status != http.StatusOK {
+		err = answerError(status, answer)
 	}
 	var t struct {
 		AccessToken string `json:"access_token"`
 		TokenType   string `json:"token_type"`
 		ExpiresIn   int    `json:"expires_in"`
 	}
-	if err := json.Unmarshal(answer, &t); err != nil {
-		return "", fmt.Errorf("decoding a token: %w", err)
+	if err == nil {
+		err = json.Unmarshal(answer, &t)
+	}
+	if err != nil {
+		return "", fmt.Errorf("getting a token: %w", err)
 	}
 	if t.AccessToken == "" || !strings.EqualFold(t.TokenType, "Bearer") {
-		return "", fmt.Errorf("getting a token: the answer holds no bearer token")
+		return "", fmt.Errorf("getting a token: the answer has no bearer token")
 	}
 	life := time.Duration(min(max(t.ExpiresIn, 0), 3600)) * time.Second
 	c.token, c.expires = t.AccessToken, c.opts.Now().Add(life-min(renewBefore, life/2))
 	return c.token, nil
 }
 
-func (c *Client) tokenRequest(ctx context.Context, m Metadata) (*http.Request, error) {
-	assertion, err := c.assertion(m)
+func (c *Client) tokenRequest(ctx context.Context) (*http.Request, error) {
+	m, err := c.Discover(ctx)
+	if err != nil {
+		return nil, err
+	}
+	assertion, err := c.Assertion(ctx)
 	if err != nil {
 		return nil, err
 	}
 	form := url.Values{
-		"grant_type": {"client_credentials"}, "scope": {"scim"},
-		"client_assertion_type": {assertionType}, "client_assertion": {assertion},
+		"grant_type":            {"client_credentials"},
+		"scope":                 {"scim"},
+		"client_assertion_type": {assertionType},
+		"client_assertion":      {assertion},
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, m.TokenEndpoint, strings.NewReader(form.Encode()))
 	if err != nil {

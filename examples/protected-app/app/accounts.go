@@ -30,10 +30,7 @@ func (a *App) createFromForm(w http.ResponseWriter, r *http.Request) error {
 		return statusError{http.StatusBadRequest, "email is not an address"}
 	}
 	acc, err := a.state.createAccount(r.PostFormValue("username"), email, r.PostFormValue("password"))
-	if err != nil {
-		return err
-	}
-	return reply(w, http.StatusCreated, acc)
+	return replyAccount(w, http.StatusCreated, acc, err)
 }
 
 func plausibleEmail(s string) bool { return len(s) <= maxEmail && strings.Count(s, "@") == 1 }
@@ -44,10 +41,7 @@ func (a *App) changeEmail(w http.ResponseWriter, r *http.Request, u who) error {
 		return statusError{http.StatusBadRequest, "email is not an address"}
 	}
 	acc, err := a.state.update(u.account.ID, func(acc *account) { acc.Email = email })
-	if err != nil {
-		return err
-	}
-	return reply(w, http.StatusOK, acc)
+	return replyAccount(w, http.StatusOK, acc, err)
 }
 
 func (a *App) changePassword(w http.ResponseWriter, r *http.Request, u who) error {
@@ -55,13 +49,10 @@ func (a *App) changePassword(w http.ResponseWriter, r *http.Request, u who) erro
 	if err != nil {
 		return err
 	}
-	if _, err := a.state.update(u.account.ID, func(acc *account) { acc.hash = hash }); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	_, err = a.state.update(u.account.ID, func(acc *account) { acc.hash = hash })
+	return noContent(w, err)
 }
 
-func (a *App) deleteOwnAccount(w http.ResponseWriter, r *http.Request, u who) error {
-	return a.deleteAccount(w, r, target{account: u.account})
+func (a *App) deleteOwnAccount(w http.ResponseWriter, _ *http.Request, u who) error {
+	return noContent(w, a.state.deleteAccount(u.account.ID))
 }

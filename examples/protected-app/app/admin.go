@@ -48,10 +48,10 @@ func (a *App) adminRoutes() http.Handler {
 	mux.HandleFunc("DELETE /admin/users/{name}/{collection}/{id}", a.onAccount(a.revokeOne))
 	mux.HandleFunc("GET /admin/whoami", a.faulty(FaultWhoami, a.whoami))
 	mux.HandleFunc("GET /admin/counters", func(w http.ResponseWriter, _ *http.Request) {
-		program.Reply(w, http.StatusOK, a.state.counters())
+		program.Reply(w, http.StatusOK, a.state.encode(&a.state.count))
 	})
 	mux.HandleFunc("GET /admin/faults", func(w http.ResponseWriter, _ *http.Request) {
-		program.Reply(w, http.StatusOK, a.state.faultTable())
+		program.Reply(w, http.StatusOK, a.state.encode(&a.state.faults))
 	})
 	mux.HandleFunc("PUT /admin/faults", handle(a.putFaults))
 	mux.HandleFunc("DELETE /admin/faults", func(w http.ResponseWriter, _ *http.Request) {
@@ -177,10 +177,7 @@ func (a *App) putAccount(w http.ResponseWriter, r *http.Request) error {
 			acc.hash = hash
 		}
 	})
-	if err != nil {
-		return err
-	}
-	return reply(w, status, acc)
+	return replyAccount(w, status, acc, err)
 }
 
 func set[T any](dst, src *T) {
@@ -190,20 +187,13 @@ func set[T any](dst, src *T) {
 }
 
 func (a *App) deleteAccount(w http.ResponseWriter, _ *http.Request, t target) error {
-	if err := a.state.deleteAccount(t.ID); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(w, a.state.deleteAccount(t.ID))
 }
 
 func (a *App) disable(disabled bool) func(http.ResponseWriter, *http.Request, target) error {
 	return func(w http.ResponseWriter, _ *http.Request, t target) error {
 		acc, err := a.state.update(t.ID, func(acc *account) { acc.Disabled = disabled })
-		if err != nil {
-			return err
-		}
-		return reply(w, http.StatusOK, acc)
+		return replyAccount(w, http.StatusOK, acc, err)
 	}
 }
 
@@ -221,8 +211,7 @@ func (a *App) revokeOne(w http.ResponseWriter, r *http.Request, t target) error 
 	if a.state.revoke(t.ID, t.kind, r.PathValue("id")) == 0 {
 		return statusError{http.StatusNotFound, "no such credential"}
 	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(w, nil)
 }
 
 // whoami answers whose credential it is now: a deleted one is unknown here even
@@ -232,7 +221,7 @@ func (a *App) whoami(w http.ResponseWriter, r *http.Request) error {
 	if secret == "" {
 		return statusError{http.StatusBadRequest, "X-Credential is missing"}
 	}
-	u, ok := a.bySecret(secret, "", false)
+	u, ok := a.state.lookup(secret, false)
 	if !ok && strings.Count(secret, ".") == 2 {
 		u, ok = a.byJWT(secret)
 	}
@@ -242,7 +231,7 @@ func (a *App) whoami(w http.ResponseWriter, r *http.Request) error {
 	return reply(w, http.StatusOK, map[string]any{
 		"user_id":   u.account.ID,
 		"user_name": u.account.UserName,
-		"kind":      u.kind,
-		"issued_at": u.issued.UTC().Format(time.RFC3339Nano),
+		"kind":      u.credential.Kind,
+		"issued_at": u.credential.Issued.UTC().Format(time.RFC3339Nano),
 	})
 }

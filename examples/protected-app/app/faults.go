@@ -48,13 +48,12 @@ func newCounters() Counters {
 	}
 }
 
-func (s *state) counters() Counters {
+// encode encodes a part of the state under the lock.
+func (s *state) encode(part any) json.RawMessage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.count
-	c.Issued, c.Deleted, c.Served = maps.Clone(c.Issued), maps.Clone(c.Deleted), maps.Clone(c.Served)
-	c.ServedUser, c.LastServed = maps.Clone(c.ServedUser), maps.Clone(c.LastServed)
-	return c
+	b, _ := json.Marshal(part) // the state has only types that can be encoded
+	return b
 }
 
 func (s *state) served(userName string, k Kind) {
@@ -74,17 +73,8 @@ func (s *state) loggedIn() {
 func (s *state) setFaults(table map[Kind]*Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.faults = table
-}
-
-func (s *state) faultTable() map[Kind]Fault {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	out := map[Kind]Fault{}
-	for k, f := range s.faults {
-		out[k] = *f
-	}
-	return out
+	s.faults = map[Kind]*Fault{}
+	maps.Copy(s.faults, table)
 }
 
 // takeFault returns the fault for one request and uses up one of its Times.
@@ -147,7 +137,7 @@ func (a *App) putFaults(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	a.state.setFaults(table)
-	return reply(w, http.StatusOK, a.state.faultTable())
+	return reply(w, http.StatusOK, a.state.encode(&a.state.faults))
 }
 
 func (f *Fault) valid() bool {

@@ -23,9 +23,10 @@ import (
 const (
 	adminToken = "admin-token-for-tests"
 	password   = "correct horse"
+	patience   = 2 * time.Minute // bounds every wait; a wait ends with its event
 )
 
-// clock is a time that moves only when a test says so.
+// clock is a time that moves only when a test moves it.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -147,7 +148,7 @@ func (g *rig) do(method, target string, with ...cred) answer {
 	return out
 }
 
-// ask is do with an expected status.
+// ask is do on the application with an expected status.
 func (g *rig) ask(want int, method, path string, with ...cred) answer {
 	g.t.Helper()
 	got := g.do(method, g.base+path, with...)
@@ -187,14 +188,17 @@ type wallet struct {
 
 func (g *rig) wallet(sessionValue string) wallet {
 	g.t.Helper()
-	mint := func(kind string) string {
-		secret, ok := g.ask(http.StatusCreated, "POST", "/credentials/"+kind, session(sessionValue)).json(g.t)["secret"].(string)
+	issue := func(kind string) string {
+		got := g.ask(http.StatusCreated, "POST", "/credentials/"+kind, session(sessionValue)).json(g.t)
+		secret, ok := got["secret"].(string)
 		if !ok || secret == "" {
-			g.t.Fatalf("minting %s gave no secret", kind)
+			g.t.Fatalf("issuing %s gave no secret", kind)
 		}
 		return secret
 	}
-	w := wallet{session: sessionValue, apiToken: mint("api_token"), pat: mint("pat"), refresh: mint("refresh_token"), device: mint("device")}
+	w := wallet{session: sessionValue}
+	w.apiToken, w.pat = issue("api_token"), issue("pat")
+	w.refresh, w.device = issue("refresh_token"), issue("device")
 	w.access = g.refresh(http.StatusOK, w.refresh)
 	w.jwt, _ = g.ask(http.StatusCreated, "POST", "/jwt", session(sessionValue)).json(g.t)["token"].(string)
 	w.key = newKey(g.t)
@@ -223,7 +227,7 @@ func newKey(t *testing.T) ssh.Signer {
 	return signer
 }
 
-// doors is every way in over HTTP, with the kind /me must name.
+// doors presents each credential over HTTP, by the kind that /me must name.
 func (w wallet) doors() map[string]cred {
 	return map[string]cred{
 		"web_session": session(w.session), "api_token": bearer(w.apiToken), "pat": header("Authorization", "token "+w.pat),
@@ -237,6 +241,9 @@ func (g *rig) sshDial(key ssh.Signer) (*ssh.Client, error) {
 		g.t.Fatal(err)
 	}
 	return ssh.Dial("tcp", g.app.Addresses().SSH, &ssh.ClientConfig{
-		User: "git", Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKeyCallback: ssh.FixedHostKey(host), Timeout: 5 * time.Second,
+		User:            "git",
+		Auth:            []ssh.AuthMethod{ssh.PublicKeys(key)},
+		HostKeyCallback: ssh.FixedHostKey(host),
+		Timeout:         patience,
 	})
 }

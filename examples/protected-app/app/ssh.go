@@ -57,11 +57,11 @@ func (s *sshServer) hostKey() string {
 
 func (s *sshServer) authenticate(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
 	secret := string(key.Marshal())
-	c, _, ok := s.state.lookup(secret, true)
-	if !ok || c.Kind != KindSSHKey {
+	u, ok := s.state.lookup(secret, true)
+	if !ok || u.credential.Kind != KindSSHKey {
 		return nil, errors.New("unknown key")
 	}
-	return &ssh.Permissions{Extensions: map[string]string{sshKeyID: c.ID, sshKey: secret}}, nil
+	return &ssh.Permissions{Extensions: map[string]string{sshKeyID: u.credential.ID, sshKey: secret}}, nil
 }
 
 // serve accepts connections until ctx ends, and then closes them.
@@ -156,8 +156,8 @@ func (s *sshServer) session(ctx context.Context, conn net.Conn, key string, ch s
 				tick = t.C
 			}
 		case <-tick:
-			c, _, ok := s.state.lookup(key, true)
-			if !ok || c.Kind != KindSSHKey {
+			u, ok := s.state.lookup(key, true)
+			if !ok || u.credential.Kind != KindSSHKey {
 				_ = conn.Close() // the key was deleted
 				return
 			}

@@ -46,17 +46,11 @@ func Collections() map[Kind]string {
 	}
 }
 
-const accessTokenPrefix = "oa_"
-
 // prefixOf is how a secret of a kind begins. A session has no prefix, and the
 // application does not make SSH keys.
 func prefixOf(k Kind) string {
 	return map[Kind]string{
-		KindAPIToken:     "at_",
-		KindPAT:          "pat_",
-		KindRefreshToken: "rt_",
-		KindAccessToken:  accessTokenPrefix,
-		KindDevice:       "dev_",
+		KindAPIToken: "at_", KindPAT: "pat_", KindRefreshToken: "rt_", KindAccessToken: "oa_", KindDevice: "dev_",
 	}[k]
 }
 
@@ -403,9 +397,15 @@ func page[T any](items []T, after string, limit int, id func(T) string) (part []
 	return items, next
 }
 
+// who is a credential and the account it was issued to.
+type who struct {
+	account    account
+	credential credential // a JWT has only Kind and Issued
+}
+
 // lookup finds the live credential that a secret belongs to. With ghosts it also
 // finds a deleted one that still works because of the fault cache_s.
-func (s *state) lookup(secret string, ghosts bool) (credential, account, bool) {
+func (s *state) lookup(secret string, ghosts bool) (who, bool) {
 	d := digest(sha256.Sum256([]byte(secret)))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -415,11 +415,11 @@ func (s *state) lookup(secret string, ghosts bool) (credential, account, bool) {
 		c = g
 	}
 	if c == nil || c.expired(now) {
-		return credential{}, account{}, false
+		return who{}, false
 	}
 	acc, ok := s.accounts[c.account]
 	if !ok {
-		return credential{}, account{}, false
+		return who{}, false
 	}
-	return *c, *acc, true
+	return who{*acc, *c}, true
 }

@@ -69,12 +69,20 @@ func reply(w http.ResponseWriter, status int, body any) error {
 	return nil
 }
 
-// who is the signed-in user of a request.
-type who struct {
-	account account
-	kind    Kind
-	id      string // credential id; empty for a JWT
-	issued  time.Time
+// replyAccount answers with the account unless there is an error.
+func replyAccount(w http.ResponseWriter, status int, acc account, err error) error {
+	if err != nil {
+		return err
+	}
+	return reply(w, status, acc)
+}
+
+// noContent answers 204 unless there is an error.
+func noContent(w http.ResponseWriter, err error) error {
+	if err == nil {
+		w.WriteHeader(http.StatusNoContent)
+	}
+	return err
 }
 
 // signedIn finds out who asks, by the first credential in the order
@@ -86,7 +94,7 @@ func (a *App) signedIn(next func(http.ResponseWriter, *http.Request, who) error)
 			w.Header().Set("WWW-Authenticate", `Bearer realm="protected-app"`)
 			return statusError{http.StatusUnauthorized, "sign in first"}
 		}
-		a.state.served(u.account.UserName, u.kind)
+		a.state.served(u.account.UserName, u.credential.Kind)
 		return next(w, r, u)
 	})
 }
@@ -97,10 +105,10 @@ func (a *App) identify(r *http.Request) (who, bool) {
 		return a.byAuthorization(strings.ToLower(scheme), strings.TrimSpace(secret))
 	}
 	if secret := r.Header.Get("X-Device-Credential"); secret != "" {
-		return a.bySecret(secret, KindDevice, true)
+		return a.bySecret(secret, KindDevice)
 	}
 	if c, err := r.Cookie(sessionCookie); err == nil {
-		return a.bySecret(c.Value, KindWebSession, true)
+		return a.bySecret(c.Value, KindWebSession)
 	}
 	return who{}, false
 }
@@ -108,26 +116,22 @@ func (a *App) identify(r *http.Request) (who, bool) {
 func (a *App) byAuthorization(scheme, secret string) (who, bool) {
 	switch {
 	case scheme == "token":
-		return a.bySecret(secret, KindPAT, true)
+		return a.bySecret(secret, KindPAT)
 	case scheme != "bearer":
 		return who{}, false
 	case strings.Count(secret, ".") == 2:
 		return a.byJWT(secret)
-	case strings.HasPrefix(secret, accessTokenPrefix):
-		return a.bySecret(secret, KindAccessToken, true)
+	case strings.HasPrefix(secret, prefixOf(KindAccessToken)):
+		return a.bySecret(secret, KindAccessToken)
 	default:
-		return a.bySecret(secret, KindAPIToken, true)
+		return a.bySecret(secret, KindAPIToken)
 	}
 }
 
-// bySecret accepts only a credential of the kind; "" is any kind. ghosts is that
-// of lookup.
-func (a *App) bySecret(secret string, want Kind, ghosts bool) (who, bool) {
-	c, acc, ok := a.state.lookup(secret, ghosts)
-	if !ok || (want != "" && c.Kind != want) {
-		return who{}, false
-	}
-	return who{account: acc, kind: c.Kind, id: c.ID, issued: c.Issued}, true
+// bySecret accepts only a credential of the kind.
+func (a *App) bySecret(secret string, want Kind) (who, bool) {
+	u, ok := a.state.lookup(secret, true)
+	return u, ok && u.credential.Kind == want
 }
 
 // byJWT accepts a JWT that was issued since its account was created: a re-created
@@ -141,7 +145,7 @@ func (a *App) byJWT(raw string) (who, bool) {
 	if err != nil || issued.Before(acc.Created.Truncate(time.Second)) {
 		return who{}, false
 	}
-	return who{account: acc, kind: KindJWT, issued: issued}, true
+	return who{acc, credential{Kind: KindJWT, Issued: issued}}, true
 }
 
 func (a *App) login(w http.ResponseWriter, r *http.Request) error {
@@ -172,17 +176,18 @@ func newSessionCookie(r *http.Request, value string, age int) *http.Cookie {
 }
 
 func (a *App) logout(w http.ResponseWriter, r *http.Request, u who) error {
-	if u.kind != KindWebSession {
+	if u.credential.Kind != KindWebSession {
 		return statusError{http.StatusBadRequest, "only a session can log out"}
 	}
-	a.state.revoke(u.account.ID, KindWebSession, u.id)
+	a.state.revoke(u.account.ID, KindWebSession, u.credential.ID)
 	http.SetCookie(w, newSessionCookie(r, "", -1))
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(w, nil)
 }
 
 func me(w http.ResponseWriter, _ *http.Request, u who) error {
-	return reply(w, http.StatusOK, map[string]string{"user": u.account.UserName, "kind": string(u.kind), "id": u.id})
+	return reply(w, http.StatusOK, map[string]string{
+		"user": u.account.UserName, "kind": string(u.credential.Kind), "id": u.credential.ID,
+	})
 }
 
 // issueCredential answers {"id","kind","issued_at","secret"}. A user registers an
@@ -235,20 +240,19 @@ func (a *App) token(w http.ResponseWriter, r *http.Request) error {
 		return statusError{http.StatusBadRequest, "unsupported_grant_type"}
 	}
 	refresh := r.PostFormValue("refresh_token")
-	c, acc, ok := a.state.lookup(refresh, true)
-	if !ok || c.Kind != KindRefreshToken {
+	u, ok := a.bySecret(refresh, KindRefreshToken)
+	if !ok {
 		return statusError{http.StatusBadRequest, "invalid_grant"}
 	}
-	parent := c.ID
-	if !c.deadFrom.IsZero() {
-		parent = "" // the refresh token was deleted and works because of the fault cache_s
+	grant := credential{Kind: KindAccessToken, account: u.account.ID}
+	if u.credential.deadFrom.IsZero() { // not deleted
+		grant.parent = u.credential.ID
 	}
-	grant := credential{Kind: KindAccessToken, account: acc.ID, parent: parent}
 	_, access, err := a.state.issue(grant, "", accessTokenTTL)
 	if err != nil {
 		return statusError{http.StatusBadRequest, "invalid_grant"}
 	}
-	a.state.served(acc.UserName, KindRefreshToken)
+	a.state.served(u.account.UserName, KindRefreshToken)
 	return reply(w, http.StatusOK, map[string]any{
 		"access_token":  access,
 		"token_type":    "Bearer",

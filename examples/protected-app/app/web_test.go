@@ -96,14 +96,15 @@ func TestLogin(t *testing.T) {
 		g.ask(http.StatusUnauthorized, "GET", "/me", session(s))
 	})
 	t.Run("secure behind TLS", func(t *testing.T) {
-		got := g.ask(http.StatusOK, "POST", "/login", form("username", "bjensen", "password", password), header("X-Forwarded-Proto", "https"))
+		signIn := form("username", "bjensen", "password", password)
+		got := g.ask(http.StatusOK, "POST", "/login", signIn, header("X-Forwarded-Proto", "https"))
 		if c := got.header.Get("Set-Cookie"); !strings.Contains(c, "Secure") || !strings.Contains(c, "HttpOnly") {
 			t.Errorf("Set-Cookie = %q, want Secure and HttpOnly", c)
 		}
 	})
 }
 
-func TestDisablingStopsMintingButKillsNothing(t *testing.T) {
+func TestDisablingStopsIssuingAndRevokesNothing(t *testing.T) {
 	g := start(t)
 	w := g.wallet(g.person("bjensen"))
 	g.manage(http.StatusOK, "POST", "/admin/users/bjensen/disable")
@@ -132,9 +133,9 @@ func TestBadCredentialRequests(t *testing.T) {
 		want       int
 	}{
 		{"unknown kind", "/credentials/crown", body(""), http.StatusNotFound},
-		{"access tokens are not minted", "/credentials/access_token", body(""), http.StatusNotFound},
+		{"access tokens are not issued", "/credentials/access_token", body(""), http.StatusNotFound},
 		{"key without body", "/credentials/ssh_key", body(""), http.StatusBadRequest},
-		{"key that is none", "/credentials/ssh_key", body(`{"public_key":"ssh-rsa AAAA"}`), http.StatusBadRequest},
+		{"bad key", "/credentials/ssh_key", body(`{"public_key":"ssh-rsa AAAA"}`), http.StatusBadRequest},
 		{"key in a huge body", "/credentials/ssh_key", body(`{"public_key":"` + strings.Repeat("A", 100_000) + `"}`), http.StatusBadRequest},
 		{"other grant", "/oauth-app/token", form("grant_type", "password"), http.StatusBadRequest},
 		{"unknown refresh token", "/oauth-app/token", form("grant_type", "refresh_token", "refresh_token", "rt_x"), http.StatusBadRequest},
@@ -161,10 +162,12 @@ func TestAccessTokenEnds(t *testing.T) {
 	g.ask(http.StatusOK, "GET", "/me", bearer(g.refresh(http.StatusOK, w.refresh)))
 }
 
-// The account pages work: nothing but the proxy keeps people from them (IL1 §3.2.1).
+// TestLocalAccountPagesWork checks that only the proxy prevents the use of the account
+// pages (IL1 §3.2.1).
 func TestLocalAccountPagesWork(t *testing.T) {
 	g := start(t)
-	g.ask(http.StatusCreated, "POST", "/signup", form("username", "local", "password", password, "email", "local@example.com"))
+	local := form("username", "local", "password", password, "email", "local@example.com")
+	g.ask(http.StatusCreated, "POST", "/signup", local)
 	s := g.login("local")
 	g.ask(http.StatusConflict, "POST", "/signup", form("username", "LOCAL", "password", password))
 	g.ask(http.StatusBadRequest, "POST", "/signup", form("username", "x"))
@@ -205,13 +208,15 @@ func TestNamesakeInheritsNothing(t *testing.T) {
 	}
 }
 
-func TestStreamsKeepTalkingAfterTheCredentialDied(t *testing.T) {
+func TestStreamsOutliveTheirCredential(t *testing.T) {
 	g := start(t)
 	s := g.person("bjensen")
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 
-	ws, _, err := websocket.Dial(ctx, strings.Replace(g.base, "http", "ws", 1)+"/ws", &websocket.DialOptions{HTTPHeader: http.Header{"Cookie": {"session=" + s}}})
+	cookie := http.Header{"Cookie": {"session=" + s}}
+	ws, _, err := websocket.Dial(ctx, strings.Replace(g.base, "http", "ws", 1)+"/ws",
+		&websocket.DialOptions{HTTPHeader: cookie})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +267,8 @@ func TestDownload(t *testing.T) {
 	g := start(t)
 	got := g.ask(http.StatusOK, "GET", "/download", session(g.person("bjensen")))
 	if len(got.body) != 4*1024 || got.header.Get("Content-Length") != "" {
-		t.Errorf("/download gave %d bytes, Content-Length %q, want 4096 in chunks", len(got.body), got.header.Get("Content-Length"))
+		t.Errorf("/download gave %d bytes, Content-Length %q, want 4096 in chunks",
+			len(got.body), got.header.Get("Content-Length"))
 	}
 }
 

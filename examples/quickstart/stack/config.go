@@ -9,7 +9,6 @@ import (
 	"crypto/x509/pkix"
 	_ "embed"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -53,34 +52,38 @@ func (s *Stack) certificates(context.Context) error {
 	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
 	s.Roots = x509.NewCertPool()
 	s.Roots.AppendCertsFromPEM(certPEM)
-	s.CAFile = filepath.Join(s.o.Dir, "tls.crt")
-	err = errors.Join(
-		os.WriteFile(s.CAFile, certPEM, 0o600),
-		os.WriteFile(filepath.Join(s.o.Dir, "tls.key"), keyPEM, 0o600),
-	)
-	if err != nil {
-		return fmt.Errorf("writing the certificate: %w", err)
+	if s.CAFile, err = s.write("tls.crt", certPEM); err != nil {
+		return err
 	}
-	return nil
+	_, err = s.write("tls.key", keyPEM)
+	return err
+}
+
+// write writes a file of the working folder.
+func (s *Stack) write(name string, data []byte) (path string, err error) {
+	path = filepath.Join(s.o.Dir, name)
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		return "", fmt.Errorf("writing %s: %w", name, err)
+	}
+	return path, nil
 }
 
 // configure writes scimward's configuration and the admin tokens it names.
-func (s *Stack) configure(ctx context.Context) error {
+func (s *Stack) configure(ctx context.Context) (err error) {
 	data := struct {
 		Port, SCIM, Admin, EnvoyAdmin int
 		Manifest                      string
 		Tenants                       []*Tenant
 	}{Port: s.Port, Manifest: filepath.Join(s.o.Plugin, "manifest.json"), Tenants: []*Tenant{s.Acme, s.Globex}}
 	for _, p := range []*int{&data.SCIM, &data.Admin, &data.EnvoyAdmin} {
-		var err error
 		if *p, err = freePort(ctx); err != nil {
 			return err
 		}
 	}
 	s.SCIMAddr, s.Admin, s.envoyAdm = loopback(data.SCIM), loopback(data.Admin), loopback(data.EnvoyAdmin)
 	for _, t := range data.Tenants {
-		if err := os.WriteFile(filepath.Join(s.o.Dir, t.Name+".token"), []byte(t.AdminToken), 0o600); err != nil {
-			return fmt.Errorf("writing the admin token: %w", err)
+		if _, err := s.write(t.Name+".token", []byte(t.AdminToken)); err != nil {
+			return err
 		}
 	}
 	tmpl, err := template.New("config").Parse(configTemplate)
@@ -95,11 +98,8 @@ func (s *Stack) configure(ctx context.Context) error {
 	if s.o.Config != nil {
 		out = s.o.Config(out)
 	}
-	s.Config = filepath.Join(s.o.Dir, "scimward.yaml")
-	if err := os.WriteFile(s.Config, []byte(out), 0o600); err != nil {
-		return fmt.Errorf("writing the configuration: %w", err)
-	}
-	return nil
+	s.Config, err = s.write("scimward.yaml", []byte(out))
+	return err
 }
 
 // AdminPort is the port of the application's admin API, for the template.

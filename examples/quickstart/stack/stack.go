@@ -201,22 +201,15 @@ func DialLoopback(ctx context.Context, network, addr string) (net.Conn, error) {
 
 // freePort finds a port that nobody uses now. It is below the ports that systems
 // give to clients, so that a new connection does not take it.
-func freePort(ctx context.Context) (int, error) {
-	var lc net.ListenConfig
-	var last error
+func freePort(ctx context.Context) (port int, err error) {
 	for range 50 {
-		port := 20000 + mathrand.IntN(10000) //nolint:gosec // a port, not a secret
-		l, err := lc.Listen(ctx, "tcp", loopback(port))
-		if err != nil {
-			last = err
-			continue
+		port = 20000 + mathrand.IntN(10000) //nolint:gosec // a port, not a secret
+		var l net.Listener
+		if l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", loopback(port)); err == nil {
+			return port, l.Close()
 		}
-		if err := l.Close(); err != nil {
-			return 0, fmt.Errorf("finding a free port: %w", err)
-		}
-		return port, nil
 	}
-	return 0, fmt.Errorf("finding a free port: %w", last)
+	return 0, fmt.Errorf("finding a free port: %w", err)
 }
 
 // StartScimward starts scimward, also after a kill, and waits until it is ready.
@@ -240,9 +233,9 @@ func (s *Stack) StartEnvoy(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("writing Envoy's configuration: %w\n%s", err, stderr.String())
 	}
-	file := filepath.Join(s.o.Dir, "envoy.yaml")
-	if err := os.WriteFile(file, out, 0o600); err != nil {
-		return fmt.Errorf("writing Envoy's configuration: %w", err)
+	file, err := s.write("envoy.yaml", out)
+	if err != nil {
+		return err
 	}
 	s.Envoy, err = start(filepath.Join(s.o.Dir, "envoy.log"), s.o.Envoy, "-c", file,
 		"--disable-hot-restart", "--concurrency", "2", "--log-level", "warning")
@@ -305,21 +298,19 @@ func Poll(ctx context.Context, pause time.Duration, done func() (bool, error)) e
 	}
 }
 
-// SaveJWKS writes the public keys of a tenant's authorization server to file.
-func (s *Stack) SaveJWKS(ctx context.Context, t *Tenant, file string) error {
+// SaveJWKS writes the public keys of a tenant's authorization server to a file of
+// the working folder.
+func (s *Stack) SaveJWKS(ctx context.Context, t *Tenant) (path string, err error) {
 	req, err := newRequest(ctx, http.MethodGet, t.URL+"/oauth/jwks", nil)
 	if err != nil {
-		return err
+		return "", err
 	}
 	status, body, err := do(s.HTTPClient(), req)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("fetching keys: status %d", status)
+	}
 	if err != nil {
-		return err
+		return "", err
 	}
-	if status != http.StatusOK {
-		return fmt.Errorf("fetching keys: status %d", status)
-	}
-	if err := os.WriteFile(file, body, 0o600); err != nil {
-		return fmt.Errorf("saving keys: %w", err)
-	}
-	return nil
+	return s.write(t.Name+"-jwks.json", body)
 }
