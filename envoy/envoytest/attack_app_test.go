@@ -89,8 +89,8 @@ func (p *prey) overrideRows() []row {
 // identityRows are headers in which a client claims an identity: they do not reach
 // the application, and those that scimward sets do.
 func (p *prey) identityRows() []row {
-	passes := func(family, name string, judge func(*testing.T, *http.Request), lines ...string) row {
-		return row{family: family, name: name, want: []int{200}, upstream: judge, send: func() answer {
+	passes := func(family, name string, check func(*testing.T, *http.Request), lines ...string) row {
+		return row{family: family, name: name, want: []int{200}, upstream: check, send: func() answer {
 			return p.h1("GET", "/healthz", "", append([]string{p.cookie(p.ada)}, lines...)...)
 		}}
 	}
@@ -111,7 +111,7 @@ func (p *prey) identityRows() []row {
 		t.Helper()
 		for n, v := range r.Header {
 			if strings.HasPrefix(strings.ToLower(n), "x-scim-") {
-				t.Errorf("%s: %q arrived with a request of nobody", n, v)
+				t.Errorf("%s: %q arrived with an anonymous request", n, v)
 			}
 		}
 	}
@@ -173,7 +173,7 @@ func (p *prey) cookieRows() []row {
 		cookie("repeated header", "a comma in Authorization", 400, p.bearer(p.ada, "api_token")+", "+p.eve.Credentials["api_token"]),
 		cookie("repeated header", "an empty Authorization first", 401, "Authorization: ", p.bearer(p.eve, "api_token")),
 		cookie("credential", "two blanks before the token", 400, "Authorization: Bearer  "+p.eve.Credentials["api_token"]),
-		cookie("credential", "a scheme nobody knows", 401, "Authorization: Hawk "+p.eve.Credentials["api_token"]),
+		cookie("credential", "an unknown scheme", 401, "Authorization: Hawk "+p.eve.Credentials["api_token"]),
 		{family: "credential", name: "the application's token in the query", by: byApp, want: []int{400}, send: func() answer {
 			return p.h1("GET", "/me?access_token="+p.eve.Credentials["api_token"], "")
 		}},

@@ -22,7 +22,7 @@ func (p *prey) pathRows() []row {
 	u, g := p.userPath(), p.groupPath()
 	// A path that Envoy resolves to a plain one counts as that path, here and at the
 	// SCIM port: the profile refuses the operation.
-	judged := func(family, name, target string) row {
+	resolved := func(family, name, target string) row {
 		return row{family: family, name: name, by: bySCIM, scimType: "invalidSyntax", want: []int{400}, send: func() answer {
 			return p.scim("PATCH", target, patch(`{"op":"replace","path":"members","value":[]}`))
 		}}
@@ -31,12 +31,12 @@ func (p *prey) pathRows() []row {
 		to("escaped slash", "%2F in the path", "/scim/v2/Users%2F"+p.target.ID, byEnvoy, "", 400),
 		to("escaped slash", "%5c in the path", "/scim/v2/Users%5c"+p.target.ID, byEnvoy, "", 400),
 		to("escaped slash", "%2f and dot segments", "/scim/v2/Groups/..%2fUsers%2f"+p.target.ID, byEnvoy, "", 400),
-		judged("merged slashes", "slashes merge into a judged path", "//scim//v2/Groups//"+p.group.ID),
-		judged("dot segments", "dot segments resolve to a judged path", "/scim/v2/Users/../Groups/"+p.group.ID),
-		judged("dot segments", "encoded dot segments resolve to a judged path", "/scim/v2/Users/%2e%2e/Groups/./"+p.group.ID),
+		resolved("merged slashes", "slashes merge into a plain path", "//scim//v2/Groups//"+p.group.ID),
+		resolved("dot segments", "dot segments resolve to a plain path", "/scim/v2/Users/../Groups/"+p.group.ID),
+		resolved("dot segments", "encoded dot segments resolve to a plain path", "/scim/v2/Users/%2e%2e/Groups/./"+p.group.ID),
 		to("path parameter", "parameter on the endpoint", "/scim/v2/Users;x=1/"+p.target.ID, bySCIM, "", 400),
 		to("path parameter", "parameter on the id", u+";v=1", bySCIM, "", 400),
-		judged("path parameter", "dot segments with a parameter", "/scim/v2/Users/..;/Groups/"+p.group.ID),
+		resolved("path parameter", "dot segments with a parameter", "/scim/v2/Users/..;/Groups/"+p.group.ID),
 		to("double encoding", "slash encoded twice", "/scim/v2/Users%252F"+p.target.ID, bySCIM, "", 400),
 		to("double encoding", "dots encoded twice", "/scim/v2/Groups/%252e%252e/Users/"+p.target.ID, bySCIM, "", 400),
 		to("path bytes", "%00", u+"%00", byEnvoy, "", 400),
@@ -44,8 +44,8 @@ func (p *prey) pathRows() []row {
 		to("path bytes", "bad escape", u+"%zz", bySCIM, "", 400),
 		to("path bytes", "overlong UTF-8", u+"%c0%af", bySCIM, "", 400),
 		to("path bytes", "non-ASCII byte", u+"\xe9", byEnvoy, "", 400),
-		judged("path bytes", "backslashes become a judged path", `/scim/v2\Groups\`+p.group.ID),
-		judged("path bytes", "escape of a plain letter", "/scim/v2/%47roups/"+p.group.ID),
+		resolved("path bytes", "backslashes become a plain path", `/scim/v2\Groups\`+p.group.ID),
+		resolved("path bytes", "escape of a plain letter", "/scim/v2/%47roups/"+p.group.ID),
 		to("path case", "prefix in upper case", "/SCIM/V2/Users/"+p.target.ID, byApp, "", 404),
 		to("path case", "endpoint in lower case", "/scim/v2/users/"+p.target.ID, bySCIM, "", 404),
 		to("route", "trailing slash", u+"/", bySCIM, "", 400),

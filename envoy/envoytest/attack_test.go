@@ -35,7 +35,7 @@ const (
 	byOAuth                // an OAuth error (RFC 6749 §5.2)
 	byApp                  // text with the reason, on an application route
 	byGRPC                 // Envoy's form for application/grpc: 200 with grpc-status
-	twin                   // nobody: a legitimate request of the family, which is served
+	twin                   // the application: a legitimate request of the family
 )
 
 // prey is what the attacks try to change or to use.

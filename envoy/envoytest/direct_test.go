@@ -103,7 +103,7 @@ func TestDirectToSCIMPort(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a Host of nobody", func(t *testing.T) {
+	t.Run("an unknown Host", func(t *testing.T) {
 		if a := p.plain(t, h1("DELETE", u, "nobody.example", "", auth)); a.status/100 != 4 {
 			t.Errorf("status %d, want a refusal: %s", a.status, a.body)
 		}

@@ -33,7 +33,7 @@ func run(t *testing.T, program string, args ...string) (code int, stdout, stderr
 	cmd := exec.CommandContext(t.Context(), program, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
-	_ = cmd.Run() // the exit code tells
+	_ = cmd.Run() // its error is in the exit code
 	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
@@ -180,7 +180,7 @@ func TestBadArguments(t *testing.T) {
 		{"push without options", []string{"push", "find-user", "b"}, 2, "push needs"},
 		{"push with an unknown flag", []string{"push", "-nope"}, 2, "nope"},
 		{"push with missing keys", []string{"push", "-keys", missing, "-client-id", "hr", "-base-url", "https://127.0.0.1:1/scim/v2", "find-user", "b"}, 1, "serve makes them"},
-		{"push with a file without authorities", []string{"push", "-keys", filepath.Join(dir, "k.json"), "-ca", bad, "-client-id", "hr", "-base-url", "https://127.0.0.1:1/scim/v2", "find-user", "b"}, 1, "holds no PEM certificate"},
+		{"push with a file without authorities", []string{"push", "-keys", filepath.Join(dir, "k.json"), "-ca", bad, "-client-id", "hr", "-base-url", "https://127.0.0.1:1/scim/v2", "find-user", "b"}, 1, "has no PEM certificate"},
 		{"push to a bad URL", []string{"push", "-keys", filepath.Join(dir, "k.json"), "-client-id", "hr", "-base-url", "app", "find-user", "b"}, 2, "is not an http(s) URL"},
 		{"help", []string{"push", "-h"}, 0, "-client-id"},
 	}

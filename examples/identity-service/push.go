@@ -42,7 +42,7 @@ func push(ctx context.Context, args []string) error {
 		}
 		o.Roots = x509.NewCertPool()
 		if !o.Roots.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("reading the authorities: %s holds no PEM certificate", *ca)
+			return fmt.Errorf("reading the authorities: %s has no PEM certificate", *ca)
 		}
 	}
 	c, err := idp.NewClient(o)

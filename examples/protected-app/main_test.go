@@ -93,7 +93,7 @@ func TestCommand(t *testing.T) {
 			cmd := exec.CommandContext(t.Context(), program, tt.args...)
 			var stdout, stderr bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &stdout, &stderr
-			_ = cmd.Run() // the exit code tells
+			_ = cmd.Run() // its error is in the exit code
 			code := cmd.ProcessState.ExitCode()
 			if code != tt.code || !strings.Contains(stderr.String(), tt.want) || stdout.Len() > 0 {
 				t.Errorf("code %d, stdout %q, stderr %q", code, stdout.String(), stderr.String())

@@ -335,7 +335,7 @@ func (st *story) revoked(ctx context.Context) error {
 	tenant.URL = "http://" + tenant.App.Addresses().HTTP
 	inside := st.old.Clone()
 	inside.Tenant = &tenant
-	delete(inside.Credentials, "jwt") // nobody can revoke a signed token; the proxy refuses it until it expires
+	delete(inside.Credentials, "jwt") // a signed token cannot be revoked; the proxy refuses it
 	if err := st.useAll(ctx, inside, refused); err != nil {
 		return fmt.Errorf("in the application: %w", err)
 	}
@@ -409,7 +409,7 @@ func (st *story) recreate(ctx context.Context) error {
 		return err
 	}
 	st.d.ok("the new person signs in", "")
-	// Somebody to look at with KEEP=1.
+	// One more user to look at with KEEP=1.
 	_, err = acme.Client.CreateUser(ctx, idp.User{
 		UserName: bob, ExternalID: "e-1002", DisplayName: "Bob", Email: bob,
 	})

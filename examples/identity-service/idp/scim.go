@@ -180,20 +180,21 @@ func (c *Client) FindUser(ctx context.Context, attribute, value string) (u User,
 	return User{}, false, fmt.Errorf("finding a user by %s: %d match", attribute, out.Total)
 }
 
-// filter quotes the value as a JSON string (RFC 7644 §3.4.2.2).
 func filter(attribute, value string) (string, error) {
-	quoted, err := json.Marshal(value)
-	if err != nil {
-		return "", fmt.Errorf("quoting a filter value: %w", err)
-	}
 	switch attribute {
 	case "userName", "externalId":
-		return attribute + " eq " + string(quoted), nil
+		return attribute + " eq " + quote(value), nil
 	case "emails":
-		return "emails[value eq " + string(quoted) + "]", nil
+		return "emails[value eq " + quote(value) + "]", nil
 	default:
 		return "", fmt.Errorf("attribute %q is not one of userName, externalId, emails", attribute)
 	}
+}
+
+// quote quotes a value of a filter as a JSON string (RFC 7644 §3.4.2.2).
+func quote(value string) string {
+	b, _ := json.Marshal(value) // a string can be encoded
+	return string(b)
 }
 
 // CreateGroup makes a group without members.
@@ -215,13 +216,9 @@ func (c *Client) AddMembers(ctx context.Context, groupID string, userIDs ...stri
 	return c.patch(ctx, "/Groups/", groupID, Op{Op: "add", Path: "members", Value: members})
 }
 
-// RemoveMember takes one user out of a group (IL1 §3.3.3).
+// RemoveMember removes one user from a group (IL1 §3.3.3).
 func (c *Client) RemoveMember(ctx context.Context, groupID, userID string) error {
-	quoted, err := json.Marshal(userID)
-	if err != nil {
-		return fmt.Errorf("quoting a member: %w", err)
-	}
-	return c.patch(ctx, "/Groups/", groupID, Op{Op: "remove", Path: "members[value eq " + string(quoted) + "]"})
+	return c.patch(ctx, "/Groups/", groupID, Op{Op: "remove", Path: "members[value eq " + quote(userID) + "]"})
 }
 
 // RemoveAllMembers empties a group (IL1 §3.3.3).

@@ -46,7 +46,7 @@ func kids(t *testing.T, jwks string) []string {
 	var out []string
 	for _, k := range set.Keys {
 		if _, private := k["d"]; private {
-			t.Error("the JWKS holds a private key")
+			t.Error("the JWKS has a private key")
 		}
 		if k["alg"] != "ES256" || k["use"] != "sig" {
 			t.Errorf("key %v", k)

@@ -1,4 +1,4 @@
-// Package program holds what the example programs do in the same way: signals
+// Package program has what the example programs do in the same way: signals
 // and exit codes, HTTP servers that finish their requests, and JSON answers.
 package program
 

@@ -72,7 +72,7 @@ func TestSSHSessionEndsWithItsKey(t *testing.T) {
 		t.Error("the session of another user ended too")
 	}
 	if _, err := g.sshDial(newKey(t)); err == nil {
-		t.Error("a key of nobody opens a session")
+		t.Error("an unknown key opens a session")
 	}
 }
 

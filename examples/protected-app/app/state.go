@@ -307,7 +307,7 @@ func (s *state) issue(c credential, secret string, ttl time.Duration) (credentia
 
 // drop deletes the matching credentials, with the access tokens of a refresh
 // token, and returns the ids of the matching ones. With cache > 0 the application
-// accepts them that much longer. The caller holds the lock.
+// accepts them that much longer. The caller has locked mu.
 func (s *state) drop(cache time.Duration, match func(*credential) bool) (ids []string) {
 	for _, c := range s.live {
 		if !match(c) {

@@ -283,7 +283,7 @@ func TestOpenRoutes(t *testing.T) {
 	}
 	key, _ := keys[0].(map[string]any)
 	if _, leaked := key["d"]; leaked {
-		t.Error("the JWKS holds the private key")
+		t.Error("the JWKS has the private key")
 	}
 	got := map[string]any{"kty": key["kty"], "crv": key["crv"], "alg": key["alg"], "use": key["use"]}
 	if diff := cmp.Diff(map[string]any{"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig"}, got); diff != "" {

@@ -89,7 +89,7 @@ type Person struct {
 	SSHKey      ssh.Signer
 }
 
-// Person returns somebody who has not signed in yet.
+// Person returns a user who has not signed in yet.
 func (s *Stack) Person(t *Tenant, userName string) *Person {
 	return &Person{Tenant: t, Name: userName, HTTP: s.HTTPClient(), Credentials: map[string]string{}}
 }
