@@ -162,12 +162,15 @@ func TestInterruptedLeavesNothing(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				var said, stderr strings.Builder
+				cmd.Stderr = &stderr
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
 				}
 				seen := false
 				lines := bufio.NewScanner(out)
 				for lines.Scan() {
+					said.WriteString(lines.Text() + "\n")
 					if !seen && strings.Contains(lines.Text(), stage) {
 						seen = true
 						if err := cmd.Process.Signal(sig); err != nil {
@@ -176,7 +179,7 @@ func TestInterruptedLeavesNothing(t *testing.T) {
 					}
 				}
 				if err := cmd.Wait(); err == nil || !seen {
-					t.Errorf("interrupted: %t, ended with %v", seen, err)
+					t.Errorf("interrupted: %t, ended with %v; it printed\n%s%s", seen, err, said.String(), stderr.String())
 				}
 				wantNothingLeft(t, tmp)
 			})

@@ -69,18 +69,12 @@ func (s *Stack) write(name string, data []byte) (path string, err error) {
 }
 
 // configure writes scimward's configuration and the admin tokens it names.
-func (s *Stack) configure(ctx context.Context) (err error) {
+func (s *Stack) configure(context.Context) (err error) {
 	data := struct {
-		Port, SCIM, Admin, EnvoyAdmin int
-		Manifest                      string
-		Tenants                       []*Tenant
-	}{Port: s.Port, Manifest: filepath.Join(s.o.Plugin, "manifest.json"), Tenants: []*Tenant{s.Acme, s.Globex}}
-	for _, p := range []*int{&data.SCIM, &data.Admin, &data.EnvoyAdmin} {
-		if *p, err = freePort(ctx); err != nil {
-			return err
-		}
-	}
-	s.SCIMAddr, s.Admin, s.envoyAdm = loopback(data.SCIM), loopback(data.Admin), loopback(data.EnvoyAdmin)
+		*Stack
+		Manifest string
+		Tenants  []*Tenant
+	}{s, filepath.Join(s.o.Plugin, "manifest.json"), []*Tenant{s.Acme, s.Globex}}
 	for _, t := range data.Tenants {
 		if _, err := s.write(t.Name+".token", []byte(t.AdminToken)); err != nil {
 			return err
@@ -107,5 +101,3 @@ func (t *Tenant) AdminPort() (string, error) {
 	_, port, err := net.SplitHostPort(t.App.Addresses().Admin)
 	return port, err
 }
-
-func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

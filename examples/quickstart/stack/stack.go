@@ -65,8 +65,8 @@ type Stack struct {
 	Scimward *Process
 	Envoy    *Process
 
-	o        Options
-	envoyAdm string // Envoy's admin listener
+	EnvoyAdmin string // address of Envoy's admin listener
+	o          Options
 }
 
 // Start starts everything. On an error it ends what has started.
@@ -76,7 +76,7 @@ func Start(ctx context.Context, o Options) (*Stack, error) {
 	}
 	s := &Stack{o: o}
 	for _, step := range []func(context.Context) error{
-		s.build, s.certificates, s.tenants, s.configure, s.StartScimward, s.StartEnvoy,
+		s.build, s.ports, s.certificates, s.tenants, s.configure, s.StartScimward, s.StartEnvoy,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.Close())
@@ -134,9 +134,6 @@ func (s *Stack) build(ctx context.Context) (err error) {
 }
 
 func (s *Stack) tenants(ctx context.Context) (err error) {
-	if s.Port, err = freePort(ctx); err != nil {
-		return err
-	}
 	if s.Acme, err = s.tenant(ctx, "acme"); err != nil {
 		return err
 	}
@@ -199,18 +196,27 @@ func DialLoopback(ctx context.Context, network, addr string) (net.Conn, error) {
 	return d.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
 }
 
-// freePort finds a port that nobody uses now. It is below the ports that systems
-// give to clients, so that a new connection does not take it.
-func freePort(ctx context.Context) (port int, err error) {
-	for range 50 {
-		port = 20000 + mathrand.IntN(10000) //nolint:gosec // a port, not a secret
-		var l net.Listener
-		if l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", loopback(port)); err == nil {
-			return port, l.Close()
+// ports chooses a free port for each listener. They are below the ports that systems
+// give to clients, so that a new connection does not take one.
+func (s *Stack) ports(ctx context.Context) error {
+	var scim, admin, envoyAdmin int
+	for _, p := range []*int{&s.Port, &scim, &admin, &envoyAdmin} {
+		var ln net.Listener
+		var err error
+		for tries := 50; ln == nil; tries-- {
+			*p = 20000 + mathrand.IntN(10000) //nolint:gosec // a port, not a secret
+			ln, err = (&net.ListenConfig{}).Listen(ctx, "tcp", loopback(*p))
+			if err != nil && tries == 0 {
+				return fmt.Errorf("finding a free port: %w", err)
+			}
 		}
+		defer func() { _ = ln.Close() }() // taken until all are chosen; nobody has connected
 	}
-	return 0, fmt.Errorf("finding a free port: %w", err)
+	s.SCIMAddr, s.Admin, s.EnvoyAdmin = loopback(scim), loopback(admin), loopback(envoyAdmin)
+	return nil
 }
+
+func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
 // StartScimward starts scimward, also after a kill, and waits until it is ready.
 func (s *Stack) StartScimward(ctx context.Context) (err error) {
@@ -242,7 +248,7 @@ func (s *Stack) StartEnvoy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.await(ctx, "Envoy", s.Envoy, "http://"+s.envoyAdm+"/ready")
+	return s.await(ctx, "Envoy", s.Envoy, "http://"+s.EnvoyAdmin+"/ready")
 }
 
 // Command runs a scimward command of the stack.
