@@ -80,7 +80,7 @@ func (i identifier) Identify(ctx context.Context, tenant, app string, c authz.Cr
 }
 
 // revoker gives the revocation engine the plugin host.
-type revoker struct{ host *plugins.Host }
+type revoker struct{ *plugins.Host }
 
 func noPlugin(err error) error {
 	if errors.Is(err, plugins.ErrNoPlugin) {
@@ -90,16 +90,14 @@ func noPlugin(err error) error {
 }
 
 func (r revoker) Revoke(ctx context.Context, tenant, app string, req abi.Request) (abi.Result, error) {
-	res, err := r.host.Revoke(ctx, tenant, app, req)
+	res, err := r.Host.Revoke(ctx, tenant, app, req)
 	return res, noPlugin(err)
 }
 
 func (r revoker) Verify(ctx context.Context, tenant, app string, req abi.Request) (abi.VerifyResult, error) {
-	res, err := r.host.Verify(ctx, tenant, app, req)
+	res, err := r.Host.Verify(ctx, tenant, app, req)
 	return res, noPlugin(err)
 }
-
-func (r revoker) Info(tenant, app string) (abi.Info, bool) { return r.host.Info(tenant, app) }
 
 // forget evicts a locked user from the cache of identify, so that the next request asks the application again.
 func forget(host *plugins.Host, l store.Lock) {

@@ -10,17 +10,24 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/token"
 )
 
-// What the admin listener answers.
+// The types of the admin listener's answers.
 type (
-	Status       = admin.Status       // /v1/status
-	TenantStatus = admin.TenantStatus // one tenant in numbers
-	Leaver       = admin.Leaver       // a locked user whose credentials are not all revoked
-	OpenKind     = admin.OpenKind     // one kind of credential of a leaver that is not done
-
-	Evidence            = revoke.Report         // on the revocation of one user's credentials
-	EvidenceOffboarding = revoke.OffboardReport // one deactivation or deletion
-	EvidenceKind        = revoke.KindReport     // the outcome of one kind in one app
-	EvidenceMatch       = revoke.Match          // one of several users who left under the name in the request
+	// Status is the answer of /v1/status.
+	Status = admin.Status
+	// TenantStatus is one tenant in numbers.
+	TenantStatus = admin.TenantStatus
+	// Leaver is a locked user whose credentials are not all revoked.
+	Leaver = admin.Leaver
+	// OpenKind is one kind of credential of a leaver that is not done.
+	OpenKind = admin.OpenKind
+	// Evidence is a report on the revocation of one user's credentials.
+	Evidence = revoke.Report
+	// EvidenceOffboarding is one deactivation or deletion.
+	EvidenceOffboarding = revoke.OffboardReport
+	// EvidenceKind is the outcome of one kind in one app.
+	EvidenceKind = revoke.KindReport
+	// EvidenceMatch is one of several users who left under the name in the request.
+	EvidenceMatch = revoke.Match
 )
 
 // Headers of the admin listener's answers.

@@ -20,7 +20,7 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
-// TestListenUnix: only the owner and the group can connect. Listen replaces the socket of a dead process and fails where
+// TestListenUnix: only the owner and the group can connect. Listen replaces the socket of a dead process. It fails when
 // a process still answers.
 func TestListenUnix(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "deep", "authz.sock")

@@ -15,8 +15,8 @@ import (
 	"github.com/scimward/scimward/store/storetest"
 )
 
-// TestOneRequestID: every surface keeps or replaces the request id of the proxy by one rule, so that an operator can find
-// a request on all of them.
+// TestOneRequestID: every surface keeps or replaces the request id of the proxy by one rule. Operators can find a request
+// on all of them.
 func TestOneRequestID(t *testing.T) {
 	s := newSurfaces(t)
 	var log bytes.Buffer

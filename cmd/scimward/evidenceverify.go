@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"os"
 	"strings"
@@ -29,7 +30,8 @@ chain and the text, and says that it did not check the signature.`,
 		}
 		defer f.Close() //nolint:errcheck // read only
 		in := bufio.NewReader(f)
-		if !looksLikeJSON(in) {
+		start, _ := in.Peek(4096) // less is an error, and enough
+		if !bytes.HasPrefix(bytes.TrimLeft(start, " \t\r\n"), []byte("{")) {
 			return fmt.Errorf("%s is not a JSON report; use --json to write one", args[0])
 		}
 		var keys []byte
@@ -62,18 +64,4 @@ func claimText(r *sidecar.Evidence) string {
 		fmt.Fprintf(&b, "  epoch %d: %s, received %s: %s\n", o.Epoch, o.Event, stamp(o.Received), plain(o.Status))
 	}
 	return b.String()
-}
-
-// looksLikeJSON reports whether a file starts with an object.
-func looksLikeJSON(r *bufio.Reader) bool {
-	for {
-		b, err := r.ReadByte()
-		switch {
-		case err != nil:
-			return false
-		case b == ' ' || b == '\t' || b == '\r' || b == '\n':
-			continue
-		}
-		return b == '{' && r.UnreadByte() == nil
-	}
 }

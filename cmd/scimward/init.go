@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -28,7 +29,9 @@ import (
 )
 
 //go:embed init.yaml.tmpl
-var initTemplate string
+var initText string
+
+var initTemplate = template.Must(template.New("init").Parse(initText))
 
 // initOptions are the flags, and what the template needs beside them.
 type initOptions struct {
@@ -135,18 +138,20 @@ func (o *initOptions) write(dir string) (made []string, err error) {
 		content []byte
 		mode    fs.FileMode
 	}
-	files := []file{{"scimward.yaml", nil, 0o600}}
+	var files []file
 	if o.Cert == "" {
 		cert, key, err := selfSigned(o.host)
 		if err != nil {
 			return nil, err
 		}
 		o.Cert, o.Key = "tls.crt", "tls.key"
-		files = append(files, file{o.Cert, cert, 0o644}, file{o.Key, key, 0o600})
+		files = []file{{o.Cert, cert, 0o644}, {o.Key, key, 0o600}}
 	}
-	if files[0].content, err = o.text(); err != nil {
-		return nil, err
+	var text bytes.Buffer
+	if err := initTemplate.Execute(&text, o); err != nil {
+		return nil, fmt.Errorf("filling the template: %w", err)
 	}
+	files = slices.Insert(files, 0, file{"scimward.yaml", text.Bytes(), 0o600})
 	defer func() {
 		if err != nil {
 			for _, name := range made {
@@ -180,19 +185,6 @@ func (o *initOptions) absolute() error {
 		*p = abs
 	}
 	return nil
-}
-
-// text fills the template.
-func (o *initOptions) text() ([]byte, error) {
-	t, err := template.New("init").Parse(initTemplate)
-	if err != nil {
-		return nil, fmt.Errorf("reading the template: %w", err)
-	}
-	var b bytes.Buffer
-	if err := t.Execute(&b, o); err != nil {
-		return nil, fmt.Errorf("filling the template: %w", err)
-	}
-	return b.Bytes(), nil
 }
 
 // writeNew writes a file that does not exist yet.

@@ -65,10 +65,16 @@ func TestFileContent(t *testing.T) {
 		"swapped": {scim("{cert: key.pem, key: cert.pem}"), []string{
 			at + ".cert: … holds no certificate, but a private key", at + ".key: … holds no private key, but a certificate",
 		}},
-		"twice":       {scim("{cert: cert.pem, key: cert.pem}"), []string{at + ".key: … holds no private key, but a certificate"}},
-		"no pair":     {scim("{cert: cert.pem, key: other-key.pem}"), []string{at + ".key: … are no pair: private key does not match"}},
-		"no PEM":      {scim("{cert: secret.txt, key: key.pem}"), []string{at + ".cert: … holds no certificate;"}},
-		"a key as CA": {scim("{cert: cert.pem, key: key.pem, client_ca: key.pem}"), []string{at + ".client_ca: … holds no certificate"}},
+		"twice": {scim("{cert: cert.pem, key: cert.pem}"), []string{
+			at + ".key: … holds no private key, but a certificate",
+		}},
+		"no pair": {scim("{cert: cert.pem, key: other-key.pem}"), []string{
+			at + ".key: … are no pair: private key does not match",
+		}},
+		"no PEM": {scim("{cert: secret.txt, key: key.pem}"), []string{at + ".cert: … holds no certificate;"}},
+		"a key as CA": {scim("{cert: cert.pem, key: key.pem, client_ca: key.pem}"), []string{
+			at + ".client_ca: … holds no certificate",
+		}},
 		"of Envoy": {
 			[2]string{"check_timeout: 1s", "tls: {cert: cert.pem, key: other-key.pem}"},
 			[]string{"line 9: envoy.tls.key: … are no pair"},

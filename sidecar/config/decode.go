@@ -84,12 +84,10 @@ func (d *decoder) decode(n *yaml.Node, v reflect.Value, path string, depth int) 
 		p := reflect.New(v.Type().Elem())
 		d.decode(n, p.Elem(), path, depth)
 		v.Set(p)
-	case reflect.Struct:
-		d.structure(n, v, path, depth)
+	case reflect.Struct, reflect.Map:
+		d.object(n, v, path, depth)
 	case reflect.Slice:
 		d.slice(n, v, path, depth)
-	case reflect.Map:
-		d.mapping(n, v, path, depth)
 	case reflect.Interface:
 		var x any
 		if err := n.Decode(&x); err != nil {
@@ -155,47 +153,37 @@ func (d *decoder) slice(n *yaml.Node, v reflect.Value, path string, depth int) {
 	v.Set(out)
 }
 
-func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string, depth int) {
-	if !d.is(yaml.MappingNode, n, path, "write names with values, name: value") {
-		return
-	}
-	out := reflect.MakeMapWithSize(v.Type(), len(n.Content)/2)
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		k, c := n.Content[i], n.Content[i+1]
-		key := reflect.ValueOf(k.Value)
-		if out.MapIndex(key).IsValid() {
-			d.fault(k.Line, join(path, k.Value), "remove one of them", "written twice")
-			continue
-		}
-		e := reflect.New(v.Type().Elem()).Elem()
-		d.decode(c, e, join(path, k.Value), depth+1)
-		out.SetMapIndex(key, e)
-	}
-	v.Set(out)
-}
-
-func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string, depth int) {
-	if !d.is(yaml.MappingNode, n, path, "write its fields, name: value") {
+// object fills a struct or a map.
+func (d *decoder) object(n *yaml.Node, v reflect.Value, path string, depth int) {
+	if !d.is(yaml.MappingNode, n, path, "write keys with values, key: value") {
 		return
 	}
 	fields := map[string]int{}
-	for i := range v.NumField() {
-		fields[v.Type().Field(i).Tag.Get("yaml")] = i
+	if v.Kind() == reflect.Map {
+		v.Set(reflect.MakeMap(v.Type()))
+	} else {
+		for i := range v.NumField() {
+			fields[v.Type().Field(i).Tag.Get("yaml")] = i
+		}
 	}
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, c := n.Content[i], n.Content[i+1]
 		at := join(path, k.Value)
-		index, ok := fields[k.Value]
+		index, known := fields[k.Value]
 		switch {
-		case !ok:
-			d.fault(k.Line, at, unknownFix(k.Value, fields), "unknown key")
 		case seen[k.Value]:
 			d.fault(k.Line, at, "remove one of them", "written twice")
-		default:
-			seen[k.Value] = true
+		case v.Kind() == reflect.Map:
+			e := reflect.New(v.Type().Elem()).Elem()
+			d.decode(c, e, at, depth+1)
+			v.SetMapIndex(reflect.ValueOf(k.Value), e)
+		case known:
 			d.decode(c, v.Field(index), at, depth+1)
+		default:
+			d.fault(k.Line, at, unknownFix(k.Value, fields), "unknown key")
 		}
+		seen[k.Value] = true
 	}
 }
 
