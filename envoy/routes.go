@@ -53,14 +53,10 @@ func under(path string) *routev3.RouteMatch {
 	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: path}}
 }
 
-func exactly(path string) *routev3.RouteMatch {
-	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Path{Path: path}}
-}
-
 // templated matches a path template: {name} stands for one segment.
 func templated(path string) *routev3.RouteMatch {
 	if !strings.Contains(path, "{") {
-		return exactly(path)
+		return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Path{Path: path}}
 	}
 	segments := strings.Split(path, "/")
 	for i, s := range segments {
@@ -75,8 +71,8 @@ func templated(path string) *routev3.RouteMatch {
 	}}
 }
 
-func anything() *routev3.RouteMatch {
-	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
+func startingWith(path string) *routev3.RouteMatch {
+	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: path}}
 }
 
 // header limits a match to requests whose header matches the expression.
@@ -142,15 +138,13 @@ func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App)
 			authz: authz(nil), leash: true, upgrade: upgrade,
 		}))
 	}
-	leashed("upgrade", present(anything(), "upgrade"), true)
-	leashed("events", header(anything(), "accept", "(?i).*text/event-stream.*"), false)
+	leashed("upgrade", present(startingWith("/"), "upgrade"), true)
+	leashed("events", header(startingWith("/"), "accept", "(?i).*text/event-stream.*"), false)
 	for _, s := range a.Streams {
-		m := anything()
-		m.PathSpecifier = &routev3.RouteMatch_Prefix{Prefix: s}
-		leashed("stream"+s, m, false)
+		leashed("stream"+s, startingWith(s), false)
 	}
 	return append(out, b.route(route{
-		name: t.Name + "/" + a.Name, match: anything(), cluster: cluster, authz: authz(nil), timeout: time.Minute,
+		name: t.Name + "/" + a.Name, match: startingWith("/"), cluster: cluster, authz: authz(nil), timeout: time.Minute,
 	}))
 }
 
