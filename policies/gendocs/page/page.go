@@ -41,7 +41,7 @@ Where IL1 contradicts itself or RFC 7644, scimward reads it so:
 | The application implements a SCIM client (3.2.1) | A SCIM service. |
 | ''username eq'', ''emails[value eq {email}]'' (3.2.8) | Attribute names are case-insensitive, and values are quoted. |
 | ''/Group/{id}'' (3.3.1, 3.3.3) | ''/Groups/{id}'', as in the operations of the same sections. |
-| The token contains token_endpoint (3.1) | The metadata and scimward's tokens name it; a token with another is refused. |
+| The token contains token_endpoint (3.1) | Metadata and tokens name it; scimward refuses a token with another. |
 | Nonces are validated (4.0) | scimward accepts the jti of a client assertion once, until it expires. |
 | Each operation of a group PATCH (3.3.3) | All of them, so PATCH cannot rename a group under this profile. |
 | PUT is not mentioned | RFC 7644 has it. The profile refuses it with 403. |
