@@ -12,7 +12,7 @@ import (
 // refuses what two readers could understand differently: a key twice in any letter
 // case, trailing data, a byte order mark, invalid UTF-8, half a surrogate pair,
 // numbers outside int64 and float64. Integers become int64, numbers with a fraction
-// or exponent float64, so that 1.0 is never taken for an integer (RFC 7643 §2.3.4);
+// or exponent float64, so that 1.0 is not an integer (RFC 7643 §2.3.4);
 // null becomes nil. The error is 400 invalidSyntax, or 413 when b has more bytes, or
 // an array or object more elements, than l allows.
 func DecodeObject(b []byte, l Limits) (Object, *Error) {

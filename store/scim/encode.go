@@ -52,7 +52,7 @@ func appendValue(b []byte, v any) []byte {
 		}
 		return append(b, ']')
 	default:
-		panic(fmt.Sprintf("scim: an object holds a %T", v))
+		panic(fmt.Sprintf("scim: an object has a %T", v))
 	}
 }
 

@@ -41,7 +41,7 @@ type filterParser struct {
 	s      string
 	i      int
 	left   int        // nodes still allowed
-	parent *Attribute // inside brackets: the attribute whose sub-attributes are named
+	parent *Attribute // inside brackets: the attribute of the sub-attributes
 	loose  bool       // accept bare words, missing spaces and strings for booleans
 	notes  []string   // codes of the deviations that loose accepts or would accept
 }
@@ -232,7 +232,7 @@ func (p *filterParser) valuePath(ref AttrRef) (Filter, *Error) {
 // bracket parses [filter], where names are sub-attributes of ref.
 func (p *filterParser) bracket(ref AttrRef) (Filter, *Error) {
 	if p.parent != nil {
-		return nil, p.fault("a filter in brackets cannot hold another")
+		return nil, p.fault("a filter in brackets cannot contain another")
 	}
 	if ref.Sub != "" || len(ref.def.SubAttributes) == 0 {
 		return nil, p.fault("%s has no sub-attributes to filter in brackets", ref)

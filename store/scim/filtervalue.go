@@ -10,7 +10,7 @@ func (p *filterParser) literal() (any, *Error) {
 	case c == '"':
 		s, n, err := strictjson.String(p.s[p.i:])
 		if err != nil {
-			return nil, p.fault("a string is not closed, not UTF-8, or holds what JSON does not allow")
+			return nil, p.fault("a string is not valid JSON: close it, use UTF-8, escape control characters")
 		}
 		p.i += n
 		return s, nil
@@ -55,7 +55,7 @@ func (p *filterParser) bare(word string) (any, *Error) {
 	}
 	p.notes = append(p.notes, DevBareValue)
 	if !p.loose {
-		return nil, p.fault("a string value must stand in double quotes")
+		return nil, p.fault("a string value must be in double quotes")
 	}
 	if n := len(word); n >= 2 && word[0] == '\'' && word[n-1] == '\'' {
 		word = word[1 : n-1]

@@ -19,7 +19,7 @@ func FoldUserName(s string) (string, *Error) {
 	}
 	folded, err := precis.UsernameCaseMapped.String(s)
 	if err != nil || folded == "" {
-		return "", Errorf(400, TypeInvalidValue, "userName is empty or holds a character that a user name may not have, "+
+		return "", Errorf(400, TypeInvalidValue, "userName is empty or has a character that a user name may not have, "+
 			"such as a space or a control character; send another userName")
 	}
 	return folded, nil

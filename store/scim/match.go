@@ -98,7 +98,7 @@ func (f *Compare) compare(v any) bool {
 		return f.compareString(v)
 	case int64, float64:
 		x, y := bigNumber(v), bigNumber(f.Value)
-		return y != nil && f.holds(x.Cmp(y))
+		return y != nil && f.accepts(x.Cmp(y))
 	}
 	return false
 }
@@ -110,7 +110,7 @@ func (f *Compare) compareString(v string) bool {
 	leaf := f.Attr.leaf()
 	if leaf.Type == typeDateTime && byTime(f.Op) {
 		when, ok := parseTime(v)
-		return ok && f.holds(when.Compare(f.when))
+		return ok && f.accepts(when.Compare(f.when))
 	}
 	if (f.Op == OpEq || f.Op == OpNe) && isASCII(v) && isASCII(f.text) {
 		equal := v == f.text || !leaf.CaseExact && equalName(v, f.text)
@@ -125,12 +125,12 @@ func (f *Compare) compareString(v string) bool {
 	case OpEw:
 		return strings.HasSuffix(text, f.text)
 	default:
-		return f.holds(cmp.Compare(text, f.text))
+		return f.accepts(cmp.Compare(text, f.text))
 	}
 }
 
-// holds reports whether the operator accepts an order, as cmp.Compare returns it.
-func (f *Compare) holds(order int) bool {
+// accepts reports whether the operator accepts an order, as cmp.Compare returns it.
+func (f *Compare) accepts(order int) bool {
 	switch f.Op {
 	case OpEq:
 		return order == 0

@@ -52,7 +52,7 @@ func (c *canonicalizer) pickedMembers(kind OpKind, p Path, a *Attribute, v any, 
 	}
 }
 
-// addMember takes add to members[value eq "id"]. The value, if there is one, must not
+// addMember emits add to members[value eq "id"]. The value, if there is one, must not
 // name another member.
 func (c *canonicalizer) addMember(id string, v any) *Error {
 	for _, named := range namedMembers(v) {

@@ -27,7 +27,7 @@ const (
 	DevOpCase            = "OP_CASE"             // op is not in lower case
 	DevPathless          = "PATHLESS"            // no path: the value names the attributes
 	DevPathCase          = "PATH_CASE"           // a name in the path or body is not spelled as in the schema
-	DevURNPath           = "URN_PATH"            // the core schema's URN stands before the path
+	DevURNPath           = "URN_PATH"            // the core schema's URN precedes the path
 	DevMissingURN        = "MISSING_URN"         // an extension attribute without its URN
 	DevFilterForm        = "FILTER_FORM"         // the path filter is not in canonical text
 	DevBareValue         = "BARE_VALUE"          // a filter value without double quotes

@@ -60,18 +60,7 @@ func (n *normalizer) topLevel(out Object, key string, v any) *Error {
 	if a == nil {
 		return n.unknownTop(key)
 	}
-	if a.Name != key {
-		n.note(DevPathCase)
-	}
-	if a.readOnly() {
-		n.note(DevReadOnlyDropped)
-		return nil
-	}
-	v, err := n.value(a, a.Name, v)
-	if err == nil && v != nil {
-		out[a.Name] = v
-	}
-	return err
+	return n.assign(out, a, key, a.Name, v)
 }
 
 func (n *normalizer) unknownTop(key string) *Error {

@@ -112,7 +112,7 @@ func treeValue(v any) string {
 	return fmt.Sprint(v)
 }
 
-// theirTree renders what the oracle parsed; ok is false if it holds a string that is no
+// theirTree renders what the oracle parsed; ok is false if it has a string that is no
 // JSON.
 func theirTree(e oracle.Expression, parent string) (tree string, ok bool) {
 	switch e := e.(type) {

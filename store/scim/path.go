@@ -87,8 +87,11 @@ func parsePath(t *ResourceType, s string, loose bool) (Path, []string, *Error) {
 			}
 		}
 	}
+	if !ok && equalName(word, "password") {
+		return Path{}, nil, passwordFault()
+	}
 	if !ok {
-		return Path{}, nil, unknownPath(t, s, word)
+		return Path{}, nil, pathFault(s, t.Name+" has no such attribute; see /Schemas")
 	}
 	if schema, _ := cutURN(t, word); schema == t.Schema {
 		notes = append(notes, DevURNPath)
@@ -165,13 +168,6 @@ func withoutURN(t *ResourceType, word string) (AttrRef, bool) {
 		}
 	}
 	return AttrRef{}, false
-}
-
-func unknownPath(t *ResourceType, s, word string) *Error {
-	if equalName(word, "password") {
-		return passwordFault()
-	}
-	return pathFault(s, t.Name+" has no such attribute; see /Schemas")
 }
 
 func passwordFault() *Error {

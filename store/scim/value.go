@@ -130,11 +130,10 @@ func (n *normalizer) noteNull() {
 func (n *normalizer) complex(a *Attribute, name string, v any) (any, *Error) {
 	o, ok := asObject(v)
 	if !ok {
-		coerced, done, err := n.complexFromText(a, name, v)
-		if done || err != nil {
+		var err *Error
+		if o, err = n.complexFromText(a, name, v); o == nil {
 			return nil, err
 		}
-		o = coerced
 	}
 	out := make(Object, len(o))
 	for _, key := range o.keys() {
@@ -145,7 +144,7 @@ func (n *normalizer) complex(a *Attribute, name string, v any) (any, *Error) {
 			}
 			continue
 		}
-		if err := n.subValue(out, sub, name, key, o[key]); err != nil {
+		if err := n.assign(out, sub, key, name+"."+sub.Name, o[key]); err != nil {
 			return nil, err
 		}
 	}
@@ -155,11 +154,12 @@ func (n *normalizer) complex(a *Attribute, name string, v any) (any, *Error) {
 	return out, nil
 }
 
-func (n *normalizer) subValue(out Object, sub *Attribute, name, key string, v any) *Error {
-	if key != sub.Name {
+// assign normalises v, which a client sent for a under key, into out.
+func (n *normalizer) assign(out Object, a *Attribute, key, name string, v any) *Error {
+	if key != a.Name {
 		n.note(DevPathCase)
 	}
-	if sub.readOnly() {
+	if a.readOnly() {
 		n.note(DevReadOnlyDropped)
 		return nil
 	}
@@ -167,29 +167,30 @@ func (n *normalizer) subValue(out Object, sub *Attribute, name, key string, v an
 		n.noteNull()
 		return nil
 	}
-	v, err := n.value(sub, name+"."+sub.Name, v)
+	v, err := n.value(a, name, v)
 	if err == nil && v != nil {
-		out[sub.Name] = v
+		out[a.Name] = v
 	}
 	return err
 }
 
-// complexFromText accepts a bare id or "" for a complex value if the mode coerces.
-func (n *normalizer) complexFromText(a *Attribute, name string, v any) (o Object, unset bool, err *Error) {
+// complexFromText accepts a bare id or "" for a complex value if the mode coerces. The
+// object for "" is nil: unassigned.
+func (n *normalizer) complexFromText(a *Attribute, name string, v any) (Object, *Error) {
 	s, ok := v.(string)
 	if ok && s == "" {
 		n.note(DevEmptyString)
 		if n.m.Coerce {
-			return nil, true, nil
+			return nil, nil
 		}
 	}
 	if ok && s != "" && a.sub("value") != nil {
 		n.note(DevValueString)
 		if n.m.Coerce {
-			return Object{"value": s}, false, nil
+			return Object{"value": s}, nil
 		}
 	}
-	return nil, false, typeFault(name, "an object")
+	return nil, typeFault(name, "an object")
 }
 
 // unknown refuses or drops an attribute that the schemas do not have.
@@ -212,7 +213,13 @@ func (n *normalizer) simple(a *Attribute, name string, v any) (any, *Error) {
 		}
 		return nil, typeFault(name, "an integer without fraction or exponent")
 	case typeDecimal:
-		return n.decimal(name, v)
+		switch v := v.(type) {
+		case float64:
+			return v, nil
+		case int64:
+			return float64(v), nil
+		}
+		return nil, typeFault(name, "a number")
 	default:
 		return text(a, name, v)
 	}
@@ -229,16 +236,6 @@ func (n *normalizer) boolean(name string, v any) (any, *Error) {
 		return b, nil
 	}
 	return nil, typeFault(name, "true or false, without quotes")
-}
-
-func (n *normalizer) decimal(name string, v any) (any, *Error) {
-	switch v := v.(type) {
-	case float64:
-		return v, nil
-	case int64:
-		return float64(v), nil
-	}
-	return nil, typeFault(name, "a number")
 }
 
 // text checks the types that are JSON strings.

@@ -57,7 +57,7 @@ var (
 	ErrElements   = errors.New("an array has too many elements")
 	ErrValues     = errors.New("the JSON has too many values")
 	ErrRepeated   = errors.New("a name appears twice")
-	ErrFFFD       = errors.New("a string holds U+FFFD, which stands for text that is not Unicode")
+	ErrFFFD       = errors.New("a string has U+FFFD, which replaces text that is not Unicode")
 )
 
 // Decode decodes b, one JSON object. Objects become M, arrays []any, null nil. Names

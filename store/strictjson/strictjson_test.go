@@ -37,7 +37,7 @@ func nested(n int, inner string) string {
 	return `{"a":` + strings.Repeat("[", n) + inner + strings.Repeat("]", n) + `}`
 }
 
-// verdict is what the readers that this package replaced said of a document.
+// verdict is what the replaced readers said of a document.
 type verdict struct {
 	name, doc             string
 	scim, token, manifest error // nil: accepted; errGrammar: any fault in the grammar
@@ -141,7 +141,7 @@ func verdicts() []verdict {
 	}
 }
 
-// TestVerdicts holds the rules of the three callers to what their own readers said.
+// TestVerdicts checks that this reader gives the verdicts of the three that it replaced.
 func TestVerdicts(t *testing.T) {
 	t.Parallel()
 	for _, v := range verdicts() {
