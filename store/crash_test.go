@@ -153,8 +153,8 @@ func checkAllAcked(t *testing.T, dir string, acked map[string]string) {
 	}
 }
 
-// crashRound starts the child, kills it at a random moment and records what it had
-// acknowledged.
+// crashRound starts the child, kills it after a random number of changes, in the
+// middle of others, and records what it had acknowledged.
 func crashRound(t *testing.T, dir, tag string, acked map[string]string) (n int) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -171,9 +171,11 @@ func crashRound(t *testing.T, dir, tag string, acked map[string]string) (n int) 
 	if !lines.Scan() || lines.Text() != "ready" {
 		t.Fatalf("the child printed %q", lines.Text())
 	}
-	kill := time.AfterFunc(time.Duration(10+rand.IntN(300))*time.Millisecond, func() { _ = cmd.Process.Kill() })
-	defer kill.Stop()
+	kill := 20 + rand.IntN(400)
 	for lines.Scan() {
+		if n == kill {
+			_ = cmd.Process.Kill() // the lines that it has printed are still read
+		}
 		word, id, ok := strings.Cut(lines.Text(), " ")
 		if !ok || word == "fail" {
 			t.Errorf("the child printed %q", lines.Text())

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"log/slog"
@@ -53,22 +54,14 @@ func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	if o.NewID == nil {
 		now := o.Now
 		o.NewID = func() string { return newID(now()) }
 	}
-	if o.MinFree == 0 {
-		o.MinFree = 128 << 20
-	}
-	if o.KeepRecords == 0 {
-		o.KeepRecords = 1 << 20
-	}
-	if o.SweepEvery == 0 {
-		o.SweepEvery = time.Minute
-	}
+	o.MinFree = cmp.Or(o.MinFree, 128<<20)
+	o.KeepRecords = cmp.Or(o.KeepRecords, 1<<20)
+	o.SweepEvery = cmp.Or(o.SweepEvery, time.Minute)
 	return o
 }
 

@@ -118,7 +118,7 @@ func (t *Tx) finish() error {
 	return nil
 }
 
-// What an audit record may hold of strings that come from a request.
+// The bounds of an audit record: bytes of one string, and names of attributes.
 const (
 	maxAuditString = 1024
 	maxAuditAttrs  = 64

@@ -51,7 +51,7 @@ type Cause struct {
 	Remote    string // address the request came from, as Envoy saw it
 	Method    string
 	Path      string    // path only, no query
-	Action    string    // "user.create", "user.patch", "job.claim", …
+	Action    string    // "user.create", "user.patch", "token.issue", …
 	Decision  string    // profile and revision that allowed it, or "internal"; required
 	Attrs     []string  // names of the changed attributes, never values
 	Received  time.Time // when the request arrived; zero means now

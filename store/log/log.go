@@ -1,7 +1,7 @@
 // Package log is the contract between the store's state machine and what orders
 // its records. A log orders records and keeps bytes, and judges nothing. The local
-// driver keeps the log in the store's own Badger database; a replicated driver
-// implements the same interface.
+// driver, store/log/local, keeps the log in the store's own Badger database. Another
+// driver is a package beside it that implements [Log].
 package log
 
 import (

@@ -11,9 +11,9 @@ import (
 	"github.com/scimward/scimward/store/log"
 )
 
-// How much one record may hold. With the memory tables that the local driver gives
-// it, the engine accepts 26,000 keys and 2.4 MB in one commit. A change above the
-// limits of one transaction is refused before it starts, never split.
+// The bounds of one record. With the memory tables of the local driver the engine
+// accepts 26,000 keys and 2.4 MB in one commit. A change above the bounds of one
+// transaction is refused before it starts, never split.
 const (
 	maxFold      = 64 // transactions in one record
 	maxFoldBytes = 1 << 20

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -87,7 +88,7 @@ func usersPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store) {
 func uniquenessPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store) {
 	t.Helper()
 	var wg sync.WaitGroup
-	won := make(chan bool, 16)
+	var won atomic.Int64
 	for i := range 16 {
 		wg.Go(func() {
 			u := newUser("same")
@@ -97,19 +98,14 @@ func uniquenessPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store)
 			if err != nil && !errors.As(err, &taken) {
 				t.Errorf("creating: %v", err)
 			}
-			won <- err == nil
+			if err == nil {
+				won.Add(1)
+			}
 		})
 	}
 	wg.Wait()
-	close(won)
-	n := 0
-	for w := range won {
-		if w {
-			n++
-		}
-	}
-	if n != 1 {
-		t.Errorf("%d users have the name, want 1", n)
+	if won.Load() != 1 {
+		t.Errorf("%d users have the name, want 1", won.Load())
 	}
 	return func(t *testing.T, s *store.Store) {
 		t.Helper()
