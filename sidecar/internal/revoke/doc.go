@@ -26,10 +26,11 @@
 //
 // The function next in machine.go makes every transition of a job. It is pure: no store,
 // no clock, no I/O. The rest of the package feeds it events and carries out the effects.
-// In the table "revoked" also stands for nothing_to_revoke.
+// In the table "revoked" also stands for nothing_to_revoke. A job is open in the first four
+// states, until it is verified.
 //
 //	event         in state                    condition                                      new state         effect
-//	leased        pending, retrying, running                                                 running           ask
+//	leased        pending, running, retrying                                                 running           ask
 //	leased        revoked                                                                    revoked           verify
 //	answered      running                     another page, or not yet two empty lists       running           ask
 //	answered      running                     two empty lists, or the account is disabled    revoked           verify
@@ -48,12 +49,12 @@
 //	stopped       revoked                     the process stops                              revoked           release
 //	rescheduled   any                         other leases, blocked or woken reactivation    the same          pause
 //	superseded    pending                     the user was deactivated again                 nothing_to_revoke release
-//	enabled       all before failed           a reactivation goes ahead without proof        unknown           release
+//	enabled       open                        a reactivation goes ahead without proof        unknown           release
 //	clockSetBack  running                     due later than any pause ends                  pending           release
 //	clockSetBack  any other                   due later than any pause ends                  the same          release
 //
-// To ask and to verify, the worker keeps its lease; every other effect ends the lease. A paused
-// job is due again later, and a released one that is not final is due at once.
+// The worker keeps its lease to ask and to verify; every other effect ends it. After a pause
+// the job is due again later. A released job is due at once if it is open, else never.
 //
 // A worker whose save the store refuses has lost its lease. It drops the job without
 // a transition, because another worker has it. A repeated deactivation makes failed and

@@ -110,8 +110,7 @@ type superseded struct{}
 func (superseded) apply(t *task, in env) effects {
 	t.State, t.Code, t.Done = store.JobNothingToRevoke, codeSuperseded, in.now
 	t.Message = "the user was deactivated again before the account was enabled"
-	t.NextAt = time.Time{}
-	return effects{}
+	return t.release(time.Time{})
 }
 
 // enabled: a reactivation goes ahead although no probe has verified this job. From now on
