@@ -93,14 +93,14 @@ func underAny(p string, prefixes []string) bool {
 	})
 }
 
-// never are the addresses that no rule can allow: this host's link, cloud metadata, multicast.
-func never() []netip.Prefix {
+// forbiddenRanges are the addresses that no rule can allow: this host's link, cloud metadata, multicast.
+func forbiddenRanges() []netip.Prefix {
 	return prefixes("0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4",
 		"::/128", "fe80::/10", "ff00::/8", "fd00:ec2::254/128")
 }
 
-// inner are the addresses that a rule must name: private, loopback, carrier, protocol and translation ranges.
-func inner() []netip.Prefix {
+// privateRanges are the addresses that a rule must name: private, loopback, carrier, protocol and translation ranges.
+func privateRanges() []netip.Prefix {
 	return prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "100.64.0.0/10",
 		"192.0.0.0/24", "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
 		"::1/128", "fc00::/7", "64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "2001:db8::/32", "fec0::/10")
@@ -125,9 +125,9 @@ func checkAddr(a netip.Addr, private []netip.Prefix) error {
 	}
 	contains := func(p netip.Prefix) bool { return p.Contains(a) }
 	switch {
-	case !a.IsValid() || slices.ContainsFunc(never(), contains):
+	case !a.IsValid() || slices.ContainsFunc(forbiddenRanges(), contains):
 		return fmt.Errorf("address %s is never allowed", a)
-	case slices.ContainsFunc(inner(), contains) && !slices.ContainsFunc(private, contains):
+	case slices.ContainsFunc(privateRanges(), contains) && !slices.ContainsFunc(private, contains):
 		return fmt.Errorf("address %s is private and the rule's allow_private does not name it", a)
 	}
 	return nil

@@ -29,7 +29,7 @@ func TestCanIdentify(t *testing.T) {
 		"nothing":              {plugintest.Local(t, base, guest, whole, secrets), "", ""},
 		"no identify":          {plugintest.Local(t, base, mute, HandmadeManifest(), nil), abi.CodeUnsupported, "plugin handmade exports no identify"},
 		"no need marked":       {plugintest.Local(t, base, guest, unmarked, secrets), abi.CodeUnsupported, "no http rule has identify: true"},
-		"no grant":             {ungranted, abi.CodeNotLoaded, "plugin.http[0] does not give identify: true"},
+		"no grant":             {ungranted, abi.CodeNotLoaded, "plugin.http[0] does not grant identify: true"},
 		"a module that is bad": {plugintest.Local(t, base, broken.Write(t), HandmadeManifest(), nil), abi.CodeNotLoaded, "plugin handmade: refused at"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -96,7 +96,7 @@ type Options struct {
 	Plugins []Config
 
 	// CacheDir holds compiled machine code. Open makes it with mode 0700. It must be private to this process's user,
-	// because its content is executed. Empty: each start compiles anew.
+	// because its content is executed. Empty: each start compiles again.
 	CacheDir string
 
 	// Self is the command that runs [RunWorker] on its stdin and stdout. Empty: this executable with the argument

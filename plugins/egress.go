@@ -72,7 +72,7 @@ type session struct {
 	credential string // of identify
 	left       int    // requests
 	redact     redactor
-	log        func(ctx context.Context, level byte, line string) // takes a line of the guest
+	log        func(ctx context.Context, level byte, line string) // logs a line of the guest
 }
 
 func (e *egress) session(readOnly bool, credential string) *session {

@@ -550,7 +550,7 @@ func TestNeedWithoutGrant(t *testing.T) {
 		{"another host", func(g *plugins.Grant) { g.HTTP[0].Host = "*.gitlab.corp.example" }, "plugin.http has no rule for this scheme, host and port"},
 		{"another port", func(g *plugins.Grant) { g.HTTP[0].Port = 8443 }, "plugin.http has no rule for this scheme, host and port"},
 		{"plain HTTP", func(g *plugins.Grant) { g.HTTP[0].Scheme, g.HTTP[0].Port = "http", 443 }, "plugin.http has no rule for this scheme, host and port"},
-		{"method", func(g *plugins.Grant) { g.HTTP[0].Methods = nil }, "plugin.http[0] does not give method DELETE"},
+		{"method", func(g *plugins.Grant) { g.HTTP[0].Methods = nil }, "plugin.http[0] does not grant method DELETE"},
 		{"path", func(g *plugins.Grant) { g.HTTP[0].PathPrefix = []string{"/api/v4/users/x"} }, "path /api/v4/users/"},
 		{"secret in the rule", func(g *plugins.Grant) { g.HTTP[0].Secrets = nil }, `secret "admin"`},
 		{"secret's file", func(g *plugins.Grant) { g.Secrets = nil }, `secret "admin", but plugin.secrets names no file`},

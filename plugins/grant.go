@@ -211,30 +211,30 @@ func coversHost(have, need string) bool {
 func covers(have, need rule, files map[string]string) error {
 	for _, m := range need.methods {
 		if !slices.Contains(have.methods, m) {
-			return fmt.Errorf("does not give method %s", m)
+			return fmt.Errorf("does not grant method %s", m)
 		}
 	}
 	for _, p := range need.prefixes {
 		if !underAny(p, have.prefixes) {
-			return fmt.Errorf("does not give path %s/", p)
+			return fmt.Errorf("does not grant path %s/", p)
 		}
 	}
 	for _, s := range need.secrets {
 		if !slices.Contains(have.secrets, s) {
-			return fmt.Errorf("does not give secret %q", s)
+			return fmt.Errorf("does not grant secret %q", s)
 		}
 		if files[s] == "" {
-			return fmt.Errorf("gives secret %q, but plugin.secrets names no file for it", s)
+			return fmt.Errorf("grants secret %q, but plugin.secrets names no file for it", s)
 		}
 	}
 	for _, c := range need.private {
 		holds := func(h netip.Prefix) bool { return h.Bits() <= c.Bits() && h.Contains(c.Addr()) }
 		if !slices.ContainsFunc(have.private, holds) {
-			return fmt.Errorf("does not give private range %s in allow_private", c)
+			return fmt.Errorf("does not grant private range %s in allow_private", c)
 		}
 	}
 	if need.identify && !have.identify {
-		return errors.New("does not give identify: true; a user's credential would be sent there")
+		return errors.New("does not grant identify: true; a user's credential would be sent there")
 	}
 	return nil
 }

@@ -119,7 +119,7 @@ func checkImport(mod, name string, f api.FunctionDefinition, http bool) error {
 		case !slices.Equal(fn.params, f.ParamTypes()) || !slices.Equal(fn.results, f.ResultTypes()):
 			return fmt.Errorf("imports %s.%s with another signature", mod, name)
 		case fn.http && !http:
-			return fmt.Errorf("imports %s, but neither manifest nor grant give it http", name)
+			return fmt.Errorf("imports %s, but neither manifest nor grant allows http", name)
 		}
 		return nil
 	default:

@@ -71,7 +71,7 @@ func startProcess(self []string, dataLimit uint64) (*process, error) {
 		return nil, fmt.Errorf("starting a worker: %w", err)
 	}
 	started := make(chan error)
-	go p.own(started, stdin, stdout)
+	go p.supervise(started, stdin, stdout)
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("starting a worker: %w", err)
 	}
@@ -84,9 +84,9 @@ func startProcess(self []string, dataLimit uint64) (*process, error) {
 	return p, nil
 }
 
-// own starts the child and waits for it on one locked thread, because the kernel kills the child when its parent's
-// thread ends, not its process.
-func (p *process) own(started chan<- error, stdin io.WriteCloser, stdout io.Reader) {
+// supervise starts the child and waits for it on one locked thread, because the kernel kills the child when its
+// parent's thread ends, not its process.
+func (p *process) supervise(started chan<- error, stdin io.WriteCloser, stdout io.Reader) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	err := p.cmd.Start()
