@@ -4,6 +4,7 @@
 package docs_test
 
 import (
+	"errors"
 	"io/fs"
 	"maps"
 	"os"
@@ -108,10 +109,9 @@ func compare(t *testing.T, page string, listed, code map[string]bool) {
 func checkConfig(t *testing.T, page, text string) {
 	t.Helper()
 	_, err := config.Parse(page, t.TempDir(), []byte(text))
-	faults := slices.DeleteFunc(config.Faults(err), func(f config.Fault) bool {
-		return strings.HasSuffix(f.Msg, " cannot be read")
-	})
-	if err != nil && (config.Faults(err) == nil || len(faults) > 0) {
+	var e *config.FaultsError
+	isFault := func(f config.Fault) bool { return !strings.HasSuffix(f.Msg, " cannot be read") }
+	if err != nil && (!errors.As(err, &e) || slices.ContainsFunc(e.Faults, isFault)) {
 		t.Errorf("a configuration in %s: %v", page, err)
 	}
 }

@@ -94,15 +94,6 @@ func notYAML(b []byte, err error) Fault {
 	return Fault{Msg: "not YAML: " + err.Error(), Fix: "check indentation and quotes"}
 }
 
-// Faults returns the faults in err, nil when there are none.
-func Faults(err error) []Fault {
-	var fe *FaultsError
-	if errors.As(err, &fe) {
-		return fe.Faults
-	}
-	return nil
-}
-
 // or replaces a zero value by the default.
 func or[T comparable](p *T, def T) { *p = cmp.Or(*p, def) }
 
