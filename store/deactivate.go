@@ -89,8 +89,8 @@ func (t *Tx) retryJobs(id string, names []name) error {
 		if !t.retries(j) {
 			continue
 		}
-		if _, err := t.Job(j.ID); err != nil { // the precondition that nobody saves it meanwhile
-			return err
+		if _, _, err := t.snap.Get(key(kindJob, t.tenant, j.ID)); err != nil {
+			return err // reading it is the precondition that nobody saves it meanwhile
 		}
 		before := j.NextAt
 		if j.State == JobFailed || j.State == JobUnknown {

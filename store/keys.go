@@ -76,7 +76,7 @@ var keyKinds = [...]keyKind{
 	{kindStat, "group counter", 1, noNumber},       // group -> count of members, last change
 	{kindEdge, "member", 2, 1},                     // group be64(generation) member -> type of the member
 	{kindReverse, "membership", 2, noNumber},       // member group -> generation
-	{kindMemberOf, "membership mark", 1, noNumber}, // member; written by every change of its memberships
+	{kindMemberOf, "membership mark", 1, noNumber}, // member; written when a group gets the member
 	{kindSweep, "old generation", 1, 1},            // group be64(generation), until its members are swept
 	// A lock: its row, and a key for each name of the user.
 	{kindLock, "lock", 1, noNumber},            // user -> lock
