@@ -26,8 +26,8 @@
 //
 // The function next in machine.go makes every transition of a job. It is pure: no store,
 // no clock, no I/O. The rest of the package feeds it events and carries out the effects.
-// In the table "revoked" also stands for nothing_to_revoke. A job is open in the first four
-// states, until it is verified.
+// In the table "revoked" also stands for nothing_to_revoke. A job is open while it is pending,
+// running or retrying, or revoked and not verified.
 //
 //	event         in state                    condition                                      new state         effect
 //	leased        pending, running, retrying                                                 running           ask
@@ -54,7 +54,7 @@
 //	clockSetBack  any other                   due later than any pause ends                  the same          release
 //
 // The worker keeps its lease to ask and to verify; every other effect ends it. After a pause
-// the job is due again later. A released job is due at once if it is open, else never.
+// the job is due again later. A released job is due at once if work is left, else never.
 //
 // A worker whose save the store refuses has lost its lease. It drops the job without
 // a transition, because another worker has it. A repeated deactivation makes failed and

@@ -133,7 +133,9 @@ func (e *Engine) Run(ctx context.Context) error {
 			e.markAll()
 			deep = true
 		}
-		for _, tenant := range e.o.Tenants {
+		// In random order, so that no tenant starves another.
+		for _, i := range rand.Perm(len(e.o.Tenants)) { //nolint:gosec // spreads work, guards nothing
+			tenant := e.o.Tenants[i]
 			if _, marked := e.dirty.LoadAndDelete(tenant); !marked || ctx.Err() != nil {
 				continue
 			}
