@@ -337,13 +337,9 @@ verdict := {"allow": true, "violations": []} if {
 	}
 	in := request("p", "GET /Users")
 	in.Query = &scim.Query{Attributes: slices.Repeat([]string{"x", "y"}, 500)}
-	started := time.Now()
 	got := e.Decide(t.Context(), in)
 	if got.Allow || got.Failure != policies.FailureDeadline {
 		t.Errorf("%+v", got)
-	}
-	if took := time.Since(started); took > 10*time.Second {
-		t.Errorf("took %v", took)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(5*time.Millisecond, cancel)

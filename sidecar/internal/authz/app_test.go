@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -205,7 +206,6 @@ func TestCredentialForms(t *testing.T) {
 		{"device twice", appReq("GET", "/", header("x-device", "alice", "locked")), 400, request.ReasonCredential},
 		{"device with a blank", appReq("GET", "/", header("x-device", "locked ")), 400, request.ReasonCredential},
 		{"plugin is down", appReq("GET", "/", cookie("session=down")), 503, authz.ReasonIdentify},
-		{"plugin is slow", appReq("GET", "/", cookie("session=slow")), 503, authz.ReasonIdentify},
 		{"known by an id of the application alone", appReq("GET", "/", cookie("session=appid")), 503, authz.ReasonUnmapped},
 		{"not known", appReq("GET", "/", cookie("session=nobody")), 0, authz.ReasonAllowed},
 		{"bare: no credential", appReq("GET", "/", of("bare")), 0, authz.ReasonAllowed},
@@ -231,6 +231,14 @@ func TestCredentialForms(t *testing.T) {
 		rows = append(rows, want)
 	}
 	run(t, rows)
+}
+
+func TestSlowIdentifyIsAFault(t *testing.T) {
+	k := newKit(t, func(o *authz.Options) { o.IdentifyTimeout = time.Millisecond })
+	d := k.Decide(t.Context(), appReq("GET", "/", cookie("session=slow")))
+	if d.Status != 503 || d.Reason != authz.ReasonIdentify {
+		t.Errorf("%d %s", d.Status, d.Reason)
+	}
 }
 
 // TestTwoSubjectsRefused: one request must not carry credentials of two users.

@@ -175,7 +175,7 @@ func newKit(t *testing.T, edit ...func(*authz.Options)) *kit {
 			},
 		}},
 		Policy: k.policy, Locks: k.locks, Identifier: k.identifier, Users: users{"alice": "id-alice"},
-		IdentifyTimeout: 30 * time.Millisecond, Now: func() time.Time { return t0.Add(3 * time.Hour) },
+		IdentifyTimeout: 2 * time.Minute, Now: func() time.Time { return t0.Add(3 * time.Hour) },
 	}
 	for _, e := range edit {
 		e(&o)

@@ -85,7 +85,7 @@ func newKit(t *testing.T, edit ...func(*extauthz.Options)) *kit {
 	t.Helper()
 	k := &kit{decider: &decider{}, logs: &bytes.Buffer{}, registry: prometheus.NewRegistry(), deviated: map[string]int{}}
 	o := extauthz.Options{
-		Decider: k.decider, Tenants: []string{"acme", "globex"}, MaxBody: 1024, CutWait: 5 * time.Second, Metrics: k.registry,
+		Decider: k.decider, Tenants: []string{"acme", "globex"}, MaxBody: 1024, Timeout: 2 * time.Minute, CutWait: 2 * time.Minute, Metrics: k.registry,
 		Deviation: func(tenant, code string) { k.deviated[tenant+" "+code]++ },
 		Logger:    slog.New(slog.NewJSONHandler(&lockedWriter{w: k.logs}, nil)),
 	}
