@@ -3,7 +3,7 @@ package scim
 import "cmp"
 
 // groupSchema is the Group of RFC 7643 §8.7.1 with three corrections: displayName is
-// required as §4.2 says, members.value is case-exact because it is an id, and
+// required (RFC 7643 §4.2), members.value is case-exact because it is an id, and
 // members.display exists.
 func groupSchema() *Schema {
 	members := multi("members", "The members of the group, added and removed one by one.", []Attribute{

@@ -33,7 +33,7 @@ var (
 )
 
 // UserType returns the User resource type (RFC 7643 §4.1) with the enterprise
-// extension (§4.3). It is shared: callers must not change it.
+// extension (RFC 7643 §4.3). It is shared: callers must not change it.
 func UserType() *ResourceType { return userType() }
 
 // GroupType returns the Group resource type (RFC 7643 §4.2). It is shared:

@@ -107,7 +107,7 @@ func stringValue(description string) Attribute {
 }
 
 // typeOf declares canonicalValues for every type. Where RFC 7643 names none, they are
-// those of §2.4. Other values are accepted (RFC 7643 §7).
+// those of RFC 7643 §2.4. Other values are accepted (RFC 7643 §7).
 func typeOf(types ...string) Attribute {
 	if len(types) == 0 {
 		types = []string{"work", "home", "other"}
