@@ -66,7 +66,7 @@ func (r *Reader) GroupPage(offset, limit int) ([]Group, error) {
 // ErrSelfMember is a group among its own members.
 func (t *Tx) CreateGroup(g *Group, members []Member) error {
 	if g.ID == "" {
-		g.ID = t.makeID()
+		g.ID = newID(t.now)
 	}
 	if err := t.createResource(kindGroup, g.ID, g.Resource); err != nil {
 		return err

@@ -29,7 +29,6 @@ type Options struct {
 	InMemory bool   // nothing survives Close; for tests
 	Tenants  map[string]TenantOptions
 	Now      func() time.Time      // nil: time.Now
-	NewID    func() string         // nil: random identifiers that sort by creation time
 	Logger   *slog.Logger          // nil: discard
 	Metrics  prometheus.Registerer // nil: none
 	// MinFree is the free space in bytes below which the store refuses writes with
@@ -55,10 +54,6 @@ func (o Options) withDefaults() Options {
 		o.Now = time.Now
 	}
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
-	if o.NewID == nil {
-		now := o.Now
-		o.NewID = func() string { return newID(now()) }
-	}
 	o.MinFree = cmp.Or(o.MinFree, 128<<20)
 	o.KeepRecords = cmp.Or(o.KeepRecords, 1<<20)
 	o.SweepEvery = cmp.Or(o.SweepEvery, time.Minute)

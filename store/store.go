@@ -79,17 +79,12 @@ func (s *Store) Close() error {
 
 // Health is the state of the store.
 type Health struct {
-	Applied  Seq   // newest record that readers see
-	Head     Seq   // newest record of the log
-	Writable bool  // a write would be tried now
-	Err      error // why not
+	Applied Seq   // newest record that readers see
+	Err     error // why the store refuses writes now; nil when it accepts them
 }
 
 // Health reports whether the store accepts writes. It serves reads either way.
-func (s *Store) Health() Health {
-	head, err := s.m.Ready()
-	return Health{Applied: s.m.Position(), Head: head, Writable: err == nil, Err: err}
-}
+func (s *Store) Health() Health { return Health{Applied: s.m.Position(), Err: s.m.Ready()} }
 
 // Locks is the lock table in memory, complete from Open on.
 func (s *Store) Locks() *LockTable { return s.content.locks }

@@ -16,11 +16,10 @@ import (
 // the change, and it sees its own writes.
 type Tx struct {
 	*Reader
-	w      *machine.Tx
-	now    time.Time
-	makeID func() string
-	cause  Cause // zero for housekeeping, which is not audited
-	err    error // of a row that could not be encoded; finish returns it
+	w     *machine.Tx
+	now   time.Time
+	cause Cause // zero for housekeeping, which is not audited
+	err   error // of a row that could not be encoded; finish returns it
 
 	changes []Change
 	notes   []note
@@ -36,7 +35,7 @@ type note struct {
 
 func (s *Store) newTx(w *machine.Tx, cause Cause) *Tx {
 	r := &Reader{tenant: w.Scope, options: s.o.Tenants[w.Scope], snap: w.Snapshot, decoded: map[string]resource{}}
-	return &Tx{Reader: r, w: w, now: time.Unix(0, w.Time).UTC(), makeID: s.o.NewID, cause: cause}
+	return &Tx{Reader: r, w: w, now: time.Unix(0, w.Time).UTC(), cause: cause}
 }
 
 // Now is the time of the change, the same however often fn reads it.

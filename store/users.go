@@ -39,7 +39,7 @@ func (r *Reader) UserPage(offset, limit int) ([]User, error) {
 // user who is created inactive is locked at once, like one who becomes inactive.
 func (t *Tx) CreateUser(u *User) error {
 	if u.ID == "" {
-		u.ID = t.makeID()
+		u.ID = newID(t.now)
 	}
 	if err := t.createResource(kindUser, u.ID, u.Resource); err != nil {
 		return err

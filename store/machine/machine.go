@@ -162,14 +162,14 @@ func (m *Machine) Log() log.Log { return m.log }
 // Position is that of the newest record that readers see.
 func (m *Machine) Position() Seq { return Seq(m.position.Load()) }
 
-// Ready returns the position of the newest record in the log, and why a write
-// would fail now: nil, ErrClosed, local.ErrLowSpace or local.ErrBroken.
-func (m *Machine) Ready() (head Seq, err error) {
+// Ready returns why a write would fail now: nil, ErrClosed, local.ErrLowSpace or
+// local.ErrBroken.
+func (m *Machine) Ready() error {
 	if err := m.enter(); err != nil {
-		return m.Position(), err
+		return err
 	}
 	defer m.inflight.Done()
-	return m.log.Last(), m.log.Ready()
+	return m.log.Ready()
 }
 
 // View runs fn on a snapshot of the newest position. The snapshot is valid until
