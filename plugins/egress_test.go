@@ -317,13 +317,15 @@ func TestEgressAnswers(t *testing.T) {
 		}
 	})
 	t.Run("retry-after", func(t *testing.T) {
-		errno, meta, _ := gate(t, srv.URL, nil).Call(false, "").Send(t.Context(), abi.HTTPRequest{Method: "DELETE", URL: srv.URL + "/api/limited"}, nil)
+		req := abi.HTTPRequest{Method: "DELETE", URL: srv.URL + "/api/limited"}
+		errno, meta, _ := gate(t, srv.URL, nil).Call(false, "").Send(t.Context(), req, nil)
 		if errno != 0 || meta.Status != 429 || meta.RetryAfterMS != 7000 {
 			t.Errorf("errno %d, %+v", errno, meta)
 		}
 	})
 	t.Run("the request's own timeout", func(t *testing.T) {
-		errno, meta, _ := gate(t, srv.URL, nil).Call(false, "").Send(t.Context(), abi.HTTPRequest{Method: "GET", URL: srv.URL + "/api/slow", TimeoutMS: 30}, nil)
+		req := abi.HTTPRequest{Method: "GET", URL: srv.URL + "/api/slow", TimeoutMS: 30}
+		errno, meta, _ := gate(t, srv.URL, nil).Call(false, "").Send(t.Context(), req, nil)
 		if errno != abi.ErrnoTimeout || !meta.Retryable {
 			t.Errorf("errno %d, %+v", errno, meta)
 		}

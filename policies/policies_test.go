@@ -230,7 +230,8 @@ func TestRegoSchemaCatchesMisspelling(t *testing.T) {
 			t.Fatal(err)
 		}
 		text := string(b) + "\nplanted if input.operationz == 1\n"
-		modules[path], err = ast.ParseModuleWithOpts(path, text, ast.ParserOptions{ProcessAnnotation: true, RegoVersion: ast.RegoV1})
+		options := ast.ParserOptions{ProcessAnnotation: true, RegoVersion: ast.RegoV1}
+		modules[path], err = ast.ParseModuleWithOpts(path, text, options)
 		if err != nil {
 			t.Fatal(err)
 		}

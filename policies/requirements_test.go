@@ -136,7 +136,8 @@ func TestRequirementsAreWellFormed(t *testing.T) {
 		t.Fatalf("only %d requirements", len(list))
 	}
 	places := []policies.Place{
-		policies.PlaceRego, policies.PlaceAuthz, policies.PlaceToken, policies.PlaceOAuth, policies.PlaceSCIMHTTP, policies.PlaceStore,
+		policies.PlaceRego, policies.PlaceAuthz, policies.PlaceToken, policies.PlaceOAuth,
+		policies.PlaceSCIMHTTP, policies.PlaceStore,
 		policies.PlaceRevoke, policies.PlaceEnvoy, policies.PlaceDocs, policies.PlaceClient,
 	}
 	seen := map[string]bool{}

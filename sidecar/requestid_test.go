@@ -15,7 +15,7 @@ import (
 	"github.com/scimward/scimward/store/storetest"
 )
 
-// TestOneRequestID: every surface keeps or replaces the request id of the proxy by one rule. Operators can find a request
+// TestOneRequestID: every surface keeps or replaces the proxy's request id by one rule. Operators can find a request
 // on all of them.
 func TestOneRequestID(t *testing.T) {
 	s := newSurfaces(t)

@@ -146,6 +146,7 @@ func (t *Tx) draft(n note) ([]byte, error) {
 	return audit.Encode(&audit.Record{
 		Tenant: t.tenant, Actor: clip(c.Actor), ClientID: clip(c.ClientID), JTI: clip(c.JTI), RequestID: clip(c.RequestID),
 		Remote: clip(c.Remote), Method: clip(c.Method), Path: clip(c.Path), Action: clip(c.Action),
-		Decision: clip(c.Decision), Outcome: outcome, Resource: clip(n.resource), Attrs: clipped, Detail: clip(strings.Join(n.details, "; ")),
+		Decision: clip(c.Decision), Outcome: outcome, Resource: clip(n.resource), Attrs: clipped,
+		Detail: clip(strings.Join(n.details, "; ")),
 	})
 }

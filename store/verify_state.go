@@ -261,7 +261,8 @@ func (c *checker) lockName(e machine.Entry, d DecodedKey) error {
 		return err
 	}
 	var l Lock
-	if c.row("lock", e.Key, key(kindLock, d.Tenant, string(id)), "lock", &l) && !slices.ContainsFunc(l.names(), func(n name) bool {
+	found := c.row("lock", e.Key, key(kindLock, d.Tenant, string(id)), "lock", &l)
+	if found && !slices.ContainsFunc(l.names(), func(n name) bool {
 		return string(key(kindLockName, d.Tenant, n.code, n.value)) == string(e.Key)
 	}) {
 		c.find("lock", e.Key, "the lock of %q does not have this name", id)

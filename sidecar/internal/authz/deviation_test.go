@@ -19,7 +19,9 @@ func TestDeviationsOnDecision(t *testing.T) {
 	}
 	patchUser := func(b string) request.Request { return scimReq("PATCH", "/scim/v2/Users/u1", body(scimJSON, b)) }
 	const cased = `{"op":"Replace","path":"active","value":false}`
-	refuse := policies.Verdict{Revision: "p@1", Violations: []policies.Violation{{Rule: "R", Op: 0, Message: "m", Mode: policies.ModeEnforce, Status: 400}}}
+	refuse := policies.Verdict{Revision: "p@1", Violations: []policies.Violation{
+		{Rule: "R", Op: 0, Message: "m", Mode: policies.ModeEnforce, Status: 400},
+	}}
 	for _, row := range []struct {
 		name    string
 		req     request.Request

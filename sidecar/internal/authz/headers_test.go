@@ -185,7 +185,10 @@ func TestOverrides(t *testing.T) {
 		rows = append(rows,
 			row{name + ", application", appReq("GET", "/", header(name, "")), 400, bad},
 			row{name + ", SCIM", scimReq("GET", "/scim/v2/Users", header(name, "GET")), 400, bad},
-			row{name + ", OAuth", request.Request{Surface: request.SurfaceOAuth, Tenant: "acme", Method: http.MethodGet, Host: "scim.example", Path: "/oauth/jwks", Headers: request.Headers{name: {"x"}}}, 400, bad})
+			row{name + ", OAuth", request.Request{
+				Surface: request.SurfaceOAuth, Tenant: "acme", Method: http.MethodGet, Host: "scim.example",
+				Path: "/oauth/jwks", Headers: request.Headers{name: {"x"}},
+			}, 400, bad})
 		if !slices.Contains(headers.Wanted(), name) {
 			t.Errorf("Envoy is not asked to send %s", name)
 		}

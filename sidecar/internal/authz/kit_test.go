@@ -166,10 +166,17 @@ func newKit(t *testing.T, edit ...func(*authz.Options)) *kit {
 				"app": app, "strict": strict, "bare": bare,
 				"express": {
 					Hosts: app.Hosts, Anonymous: authz.AnonymousPass, Methods: []string{"PROPFIND"}, LocalWrites: app.LocalWrites,
-					Subjects: []authz.SubjectSource{{Kind: authz.SourceOpaque, Source: request.Source{In: request.InCookie, Name: "sid", Prefix: "s%3A", Escapes: true}}},
+					Subjects: []authz.SubjectSource{{
+						Kind:   authz.SourceOpaque,
+						Source: request.Source{In: request.InCookie, Name: "sid", Prefix: "s%3A", Escapes: true},
+					}},
 				},
 				"gateway": {
-					Subjects:  []authz.SubjectSource{{Kind: authz.SourceTrusted, Source: request.Source{In: request.InHeader, Name: "X-Forwarded-User"}, IssuedName: "X-Session-Start"}},
+					Subjects: []authz.SubjectSource{{
+						Kind:       authz.SourceTrusted,
+						Source:     request.Source{In: request.InHeader, Name: "X-Forwarded-User"},
+						IssuedName: "X-Session-Start",
+					}},
 					Anonymous: authz.AnonymousPass,
 				},
 			},

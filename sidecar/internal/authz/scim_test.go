@@ -188,7 +188,10 @@ func TestChallenges(t *testing.T) {
 func TestSurfacesAndTenants(t *testing.T) {
 	edit := func(f func(*request.Request)) request.Request { return scimReq("GET", "/scim/v2/Users", f) }
 	oauth := func(method, path string, edits ...func(*request.Request)) request.Request {
-		return scimReq(method, path, append(edits, func(r *request.Request) { r.Surface = request.SurfaceOAuth; delete(r.Headers, "authorization") })...)
+		return scimReq(method, path, append(edits, func(r *request.Request) {
+			r.Surface = request.SurfaceOAuth
+			delete(r.Headers, "authorization")
+		})...)
 	}
 	run(t, []row{
 		{"nothing at all", request.Request{}, 503, authz.ReasonSurface},
@@ -246,7 +249,9 @@ func TestPolicyAnswers(t *testing.T) {
 
 func TestWarningsPass(t *testing.T) {
 	k := newKit(t)
-	k.policy.verdict.Violations = []policies.Violation{{Rule: "W", Mode: policies.ModeWarn}, {Rule: "O", Mode: policies.ModeObserve}}
+	k.policy.verdict.Violations = []policies.Violation{
+		{Rule: "W", Mode: policies.ModeWarn}, {Rule: "O", Mode: policies.ModeObserve},
+	}
 	d := k.Decide(t.Context(), scimReq("GET", "/scim/v2/Users/u1"))
 	if !d.Allowed() || cmp.Diff(d.Warn, []string{"W"}) != "" || d.Policy != "ipsie-il1@1" {
 		t.Errorf("got %t %v %s", d.Allowed(), d.Warn, d.Policy)

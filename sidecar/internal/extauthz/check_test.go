@@ -125,7 +125,8 @@ func TestErrorMapping(t *testing.T) {
 			headers: map[string]string{"content-type": "application/scim+json", "cache-control": "no-store"},
 		},
 		{
-			name: "SCIM fault", surface: "scim", status: 503, d: authz.Decision{Status: 503, Detail: "d", Retry: 1500 * time.Millisecond}, fault: true,
+			name: "SCIM fault", surface: "scim", status: 503, fault: true,
+			d:       authz.Decision{Status: 503, Detail: "d", Retry: 1500 * time.Millisecond},
 			body:    `{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"503","detail":"d"}`,
 			headers: map[string]string{"content-type": "application/scim+json", "cache-control": "no-store", "retry-after": "2"},
 		},
@@ -202,7 +203,10 @@ func TestErrorMapping(t *testing.T) {
 func TestAllow(t *testing.T) {
 	k := newKit(t)
 	k.decider.answer = allowed(t, request.SurfaceApp, func(d *authz.Decision) {
-		d.Caller = authz.Caller{Subject: subject.Subject{SCIMID: "u1", UserName: "alice", Emails: []string{"alice@example.com"}}, IssuedAt: time.Unix(1, 5).UTC()}
+		d.Caller = authz.Caller{
+			Subject:  subject.Subject{SCIMID: "u1", UserName: "alice", Emails: []string{"alice@example.com"}},
+			IssuedAt: time.Unix(1, 5).UTC(),
+		}
 		d.SetHeaders = map[string]string{"x-scim-user": "alice"}
 		d.RemoveHeaders = []string{"x-scim-user", "x-scim-client"}
 	})
@@ -211,7 +215,8 @@ func TestAllow(t *testing.T) {
 	if ok == nil || out.GetStatus().GetCode() != 0 {
 		t.Fatalf("answer %v", out)
 	}
-	if len(ok.GetHeaders()) != 1 || ok.GetHeaders()[0].GetAppendAction() != corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD {
+	if h := ok.GetHeaders(); len(h) != 1 ||
+		h[0].GetAppendAction() != corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD {
 		t.Errorf("headers %v", ok.GetHeaders())
 	}
 	if diff := cmp.Diff([]string{"x-scim-client"}, ok.GetHeadersToRemove()); diff != "" {
@@ -359,7 +364,8 @@ func TestHealth(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, want := range []healthpb.HealthCheckResponse_ServingStatus{
-		healthpb.HealthCheckResponse_NOT_SERVING, healthpb.HealthCheckResponse_SERVING, healthpb.HealthCheckResponse_NOT_SERVING,
+		healthpb.HealthCheckResponse_NOT_SERVING, healthpb.HealthCheckResponse_SERVING,
+		healthpb.HealthCheckResponse_NOT_SERVING,
 	} {
 		if i > 0 {
 			k.SetServing(i == 1)
@@ -369,7 +375,8 @@ func TestHealth(t *testing.T) {
 			t.Fatalf("%d: %v %v, want %v", i, got, err, want)
 		}
 		for _, name := range []string{"", "envoy.service.ext_proc.v3.ExternalProcessor"} {
-			if got, err := c.Check(t.Context(), &healthpb.HealthCheckRequest{Service: name}); err != nil || got.GetStatus() != want {
+			got, err := c.Check(t.Context(), &healthpb.HealthCheckRequest{Service: name})
+			if err != nil || got.GetStatus() != want {
 				t.Errorf("%q: %v %v, want %v", name, got, err, want)
 			}
 		}

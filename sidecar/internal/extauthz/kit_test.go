@@ -85,7 +85,8 @@ func newKit(t *testing.T, edit ...func(*extauthz.Options)) *kit {
 	t.Helper()
 	k := &kit{decider: &decider{}, logs: &bytes.Buffer{}, registry: prometheus.NewRegistry(), deviated: map[string]int{}}
 	o := extauthz.Options{
-		Decider: k.decider, Tenants: []string{"acme", "globex"}, MaxBody: 1024, Timeout: 2 * time.Minute, CutWait: 2 * time.Minute, Metrics: k.registry,
+		Decider: k.decider, Tenants: []string{"acme", "globex"}, MaxBody: 1024,
+		Timeout: 2 * time.Minute, CutWait: 2 * time.Minute, Metrics: k.registry,
 		Deviation: func(tenant, code string) { k.deviated[tenant+" "+code]++ },
 		Logger:    slog.New(slog.NewJSONHandler(&lockedWriter{w: k.logs}, nil)),
 	}
@@ -177,7 +178,9 @@ func authorizer(t *testing.T) *authz.Authorizer {
 	t.Helper()
 	a, err := authz.New(authz.Options{
 		Policy: fixed{}, Locks: fixed{},
-		Tenants: map[string]authz.TenantOptions{"acme": {Verifier: fixed{}, Apps: map[string]authz.AppOptions{"app": {Anonymous: authz.AnonymousPass}}}},
+		Tenants: map[string]authz.TenantOptions{"acme": {
+			Verifier: fixed{}, Apps: map[string]authz.AppOptions{"app": {Anonymous: authz.AnonymousPass}},
+		}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -187,9 +190,12 @@ func authorizer(t *testing.T) *authz.Authorizer {
 
 // checkRequest is a CheckRequest as Envoy sends it with encode_raw_headers.
 func checkRequest(surface, method, path string, headers ...string) *authv3.CheckRequest {
-	h := &authv3.AttributeContext_HttpRequest{Id: "1", Method: method, Path: path, Host: "scim.example", Protocol: "HTTP/1.1", HeaderMap: &corev3.HeaderMap{}}
+	h := &authv3.AttributeContext_HttpRequest{
+		Id: "1", Method: method, Path: path, Host: "scim.example", Protocol: "HTTP/1.1", HeaderMap: &corev3.HeaderMap{},
+	}
 	for i := 0; i < len(headers); i += 2 {
-		h.HeaderMap.Headers = append(h.HeaderMap.Headers, &corev3.HeaderValue{Key: headers[i], RawValue: []byte(headers[i+1])})
+		value := &corev3.HeaderValue{Key: headers[i], RawValue: []byte(headers[i+1])}
+		h.HeaderMap.Headers = append(h.HeaderMap.Headers, value)
 	}
 	return &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
 		ContextExtensions: map[string]string{"surface": surface, "tenant": "acme", "app": "app"},
@@ -200,8 +206,10 @@ func checkRequest(surface, method, path string, headers ...string) *authv3.Check
 	}}
 }
 
+type leashStream = grpc.BidiStreamingClient[extproc.ProcessingRequest, extproc.ProcessingResponse]
+
 // open starts a leash for the metadata of an allowed decision.
-func (k *kit) open(t *testing.T, d authz.Decision) (grpc.BidiStreamingClient[extproc.ProcessingRequest, extproc.ProcessingResponse], error) {
+func (k *kit) open(t *testing.T, d authz.Decision) (leashStream, error) {
 	t.Helper()
 	k.decider.mu.Lock()
 	k.decider.answer = d
@@ -213,7 +221,7 @@ func (k *kit) open(t *testing.T, d authz.Decision) (grpc.BidiStreamingClient[ext
 	return k.openWith(t, meta)
 }
 
-func (k *kit) openWith(t *testing.T, meta *corev3.Metadata) (grpc.BidiStreamingClient[extproc.ProcessingRequest, extproc.ProcessingResponse], error) {
+func (k *kit) openWith(t *testing.T, meta *corev3.Metadata) (leashStream, error) {
 	t.Helper()
 	s, err := extproc.NewExternalProcessorClient(k.conn).Process(t.Context())
 	if err != nil {

@@ -19,7 +19,9 @@ import (
 
 func of(t *testing.T, name string) authz.Decision {
 	t.Helper()
-	return allowed(t, request.SurfaceApp, func(d *authz.Decision) { d.Caller = authz.Caller{Subject: subject.Subject{UserName: name}} })
+	return allowed(t, request.SurfaceApp, func(d *authz.Decision) {
+		d.Caller = authz.Caller{Subject: subject.Subject{UserName: name}}
+	})
 }
 
 func code(err error) codes.Code { return status.Code(err) }
@@ -65,7 +67,8 @@ func TestCutEndsStreamsOfTheLockedUser(t *testing.T) {
 			t.Errorf("ended with %v", err)
 		}
 	}
-	if err := bob.Send(&extproc.ProcessingRequest{Request: &extproc.ProcessingRequest_ResponseTrailers{ResponseTrailers: &extproc.HttpTrailers{}}}); err != nil {
+	trailers := &extproc.ProcessingRequest_ResponseTrailers{ResponseTrailers: &extproc.HttpTrailers{}}
+	if err := bob.Send(&extproc.ProcessingRequest{Request: trailers}); err != nil {
 		t.Fatal(err)
 	}
 	if m, err := bob.Recv(); err != nil || m.GetResponseTrailers() == nil {
@@ -139,7 +142,8 @@ func (k *kit) metadataOf(t *testing.T, d authz.Decision) *corev3.Metadata {
 	k.decider.mu.Lock()
 	k.decider.answer = d
 	k.decider.mu.Unlock()
-	return &corev3.Metadata{FilterMetadata: map[string]*structOf{extauthz.MetadataNamespace: k.check(t, checkRequest("app", "GET", "/ws")).GetDynamicMetadata()}}
+	data := k.check(t, checkRequest("app", "GET", "/ws")).GetDynamicMetadata()
+	return &corev3.Metadata{FilterMetadata: map[string]*structOf{extauthz.MetadataNamespace: data}}
 }
 
 // TestLeashWithoutSubject: a request without a known caller goes on. One without our metadata
