@@ -52,11 +52,11 @@ func onMembers(op scim.OpKind) []scim.Op {
 	return []scim.Op{{Kind: op, Path: scim.Path{Attr: "members"}, Target: "members"}}
 }
 
-func parseFilter(t testing.TB, text string) scim.Filter {
-	t.Helper()
+func parseFilter(tb testing.TB, text string) scim.Filter {
+	tb.Helper()
 	f, err := scim.ParseFilter(scim.UserType(), text, scim.DefaultLimits())
 	if err != nil {
-		t.Fatalf("parsing %s: %v", text, err)
+		tb.Fatalf("parsing %s: %v", text, err)
 	}
 	return f
 }

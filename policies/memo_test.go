@@ -32,12 +32,12 @@ verdict := {"allow": false, "violations": [{"rule": "r", "op": -1, "message": "m
 	return e
 }
 
-func read(t testing.TB) *policies.Input {
-	t.Helper()
+func read(tb testing.TB) *policies.Input {
+	tb.Helper()
 	return &policies.Input{
 		Profile: "echo", Tenant: "acme", Method: "GET", Route: "GET /Users", ResourceType: "User", ResourceID: "u1",
 		Client: policies.Client{ID: "idp", Issuer: "https://as.example", Scopes: []string{"scim"}},
-		Query:  &scim.Query{Filter: parseFilter(t, `userName eq "a"`), Attributes: []string{"a"}, Excluded: []string{"b"}},
+		Query:  &scim.Query{Filter: parseFilter(tb, `userName eq "a"`), Attributes: []string{"a"}, Excluded: []string{"b"}},
 	}
 }
 

@@ -78,7 +78,9 @@ func TestSame(t *testing.T) {
 		{"one address in common", subject.Subject{Emails: []string{"a@x", "B@x"}}, subject.Subject{Emails: []string{"b@X"}}, true, true},
 		{
 			"one name agrees, one does not",
-			subject.Subject{UserName: "ada", SCIMID: "1"}, subject.Subject{UserName: "ada", SCIMID: "2"}, false, true,
+			subject.Subject{UserName: "ada", SCIMID: "1"},
+			subject.Subject{UserName: "ada", SCIMID: "2"},
+			false, true,
 		},
 		{"a former name proves nothing", subject.Named("", "ada"), subject.Subject{FormerUserNames: []string{"ada"}}, false, false},
 	} {

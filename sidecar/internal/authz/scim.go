@@ -137,13 +137,13 @@ func (t *tenant) refuseToken(err error) *Decision {
 	}
 	var te *token.Error
 	errors.As(err, &te)
-	d := deny(http.StatusUnauthorized, ReasonToken,
-		"the access token is not valid here: ask the token endpoint for a new one")
-	switch te.Reason {
-	case token.ReasonScope:
+	if te.Reason == token.ReasonScope {
 		return t.withError("insufficient_scope", "scim",
 			deny(http.StatusForbidden, ReasonScope, "the access token needs the scope scim and no other"))
-	case token.ReasonExpired:
+	}
+	d := deny(http.StatusUnauthorized, ReasonToken,
+		"the access token is not valid here: ask the token endpoint for a new one")
+	if te.Reason == token.ReasonExpired {
 		d.Reason, d.Detail = ReasonTokenExpired, "the access token has expired: ask the token endpoint for a new one"
 	}
 	return t.withError("invalid_token", "", d)

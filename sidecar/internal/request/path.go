@@ -95,26 +95,27 @@ func (t Template) Matches(p Path) bool { return len(p) == len(t) && t.Covers(p) 
 //	escape  = "%" HEXDIG HEXDIG   ; only where the byte could not stand for itself
 func SplitSCIMPath(p string) ([]string, *Problem) {
 	const prefix = "/scim/v2"
-	bad := func(detail string) ([]string, *Problem) { return nil, problem(400, ReasonPath, detail) }
-	if len(p) > maxPath {
-		return bad("the path is too long")
-	}
-	if !strings.HasPrefix(p, prefix+"/") {
-		if strings.HasPrefix(p, "/scim/v") && p != prefix {
-			segs, version := bad("this service has version v2: use a path below /scim/v2/")
-			version.ScimType = "invalidVers"
-			return segs, version
-		}
-		return bad("the path does not start with /scim/v2/ exactly")
+	bad := problem(400, ReasonPath, "the path does not start with /scim/v2/ exactly")
+	switch {
+	case len(p) > maxPath:
+		bad.Detail = "the path is too long"
+		return nil, bad
+	case strings.HasPrefix(p, prefix+"/"):
+	case strings.HasPrefix(p, "/scim/v") && p != prefix:
+		bad.ScimType, bad.Detail = "invalidVers", "this service has version v2: use a path below /scim/v2/"
+		return nil, bad
+	default:
+		return nil, bad
 	}
 	var segs []string
 	for raw := range strings.SplitSeq(p[len(prefix)+1:], "/") {
 		seg, msg := decodeSegment(raw)
-		if msg != "" {
-			return bad(msg)
+		if segs = append(segs, seg); msg == "" && len(segs) > 4 {
+			msg = "the path has too many segments"
 		}
-		if segs = append(segs, seg); len(segs) > 4 {
-			return bad("the path has too many segments")
+		if msg != "" {
+			bad.Detail = msg
+			return nil, bad
 		}
 	}
 	return segs, nil

@@ -68,7 +68,7 @@ const (
 	ReasonCredential    = "credential_malformed"    //nolint:gosec // a code, no secret: not one credential in one place
 	ReasonCredentials   = "credential_limit"        //nolint:gosec // a code, no secret: too many credentials
 	ReasonUnknownScheme = "credential_unrecognised" // no configured source reads this credential
-	ReasonInvalid       = "credential_invalid"      //nolint:gosec // a code, no secret: not valid, or not any more
+	ReasonInvalid       = "credential_invalid"      // not valid, or not any more
 )
 
 func problem(status int, reason, detail string) *Problem {
