@@ -154,8 +154,8 @@ func TestWalksNameRealFunctions(t *testing.T) {
 	known := map[string]map[string]bool{}
 	for _, walk := range walks {
 		steps := regexp.MustCompile(`(?m)^\d+\. `).Split(walk, -1)[1:]
-		if len(steps) < 6 {
-			t.Errorf("found %d steps of a walk, want at least 6", len(steps))
+		if len(steps) < 10 {
+			t.Errorf("found %d steps of a walk, want at least 10", len(steps))
 		}
 		for _, step := range steps {
 			refs := functionRE.FindAllStringSubmatch(step, -1)

@@ -25,21 +25,23 @@ import (
 // All blocks run in one shell, in order, in an empty folder, and every command must
 // succeed. A block after <!-- output --> shows lines that the block before it must have
 // printed, in this order; … stands for any text within a line. The test replaces the
-// ports by free ones, in the blocks and in what init writes.
+// ports by free ones, in the blocks and in what init writes. Before a block with until
+// it repeats that command, up to three minutes, until it succeeds: a reader is slower.
 type block struct {
 	script string
 	needs  string
+	until  string
 	output string
 	line   int
 }
 
-var blockRE = regexp.MustCompile("(?ms)^<!-- (test|output)(?: needs=(\\w+))? -->\n```\\w+\n(.*?)^```$")
+var blockRE = regexp.MustCompile("(?ms)^<!-- (test|output)(?: needs=(\\w+))?(?: until='([^']+)')? -->\n```\\w+\n(.*?)^```$")
 
 func readmeBlocks(t *testing.T, text string) []block {
 	t.Helper()
 	var out []block
 	for _, m := range blockRE.FindAllStringSubmatchIndex(text, -1) {
-		body := text[m[6]:m[7]]
+		body := text[m[8]:m[9]]
 		if text[m[2]:m[3]] == "output" {
 			if len(out) == 0 || out[len(out)-1].output != "" {
 				t.Fatal("README.md has an output block without a test block before it")
@@ -50,6 +52,9 @@ func readmeBlocks(t *testing.T, text string) []block {
 		b := block{script: body, line: 1 + strings.Count(text[:m[0]], "\n")}
 		if m[4] >= 0 {
 			b.needs = text[m[4]:m[5]]
+		}
+		if m[6] >= 0 {
+			b.until = text[m[6]:m[7]]
 		}
 		out = append(out, b)
 	}
@@ -80,6 +85,9 @@ func TestReadmeTour(t *testing.T) {
 				t.Logf("SKIPPED the block at README.md:%d: it needs %s", b.line, b.needs)
 				continue
 			}
+		}
+		if b.until != "" {
+			script += "for i in $(seq 180); do if " + b.until + "; then break; fi; sleep 1; done\n"
 		}
 		script += "echo '@@ block'\n" + free.Replace(b.script)
 		ran = append(ran, b)
