@@ -6,6 +6,11 @@ import (
 	"strings"
 )
 
+// IsLoopback reports whether host, without a port, is localhost or a loopback address.
+func IsLoopback(host string) bool {
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
+}
+
 // RemoteAddr returns the client's address for audit records. Envoy appends the address of its peer to
 // X-Forwarded-For, so the last entry is the only one that no client can choose. Without that header it is the peer
 // of the connection.

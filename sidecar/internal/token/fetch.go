@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/scimward/scimward/sidecar/internal/request"
 )
 
 // fetcher reads the key set of one issuer over HTTP.
@@ -46,7 +47,7 @@ func newFetcher(issuer, jwksURL string, client *http.Client) (*fetcher, error) {
 		}
 	}
 	if u, err := url.Parse(start); err == nil {
-		f.loopback = isLoopback(u.Hostname())
+		f.loopback = request.IsLoopback(u.Hostname())
 	}
 	return f, f.check(start)
 }
@@ -76,14 +77,10 @@ func (f *fetcher) check(raw string) error {
 		return fmt.Errorf("reading URL %q: %w", raw, err)
 	case u.Host == "" || u.User != nil || u.Fragment != "":
 		return fmt.Errorf("URL %q is not absolute, or has credentials or a fragment", raw)
-	case u.Scheme == "https", u.Scheme == "http" && f.loopback && isLoopback(u.Hostname()):
+	case u.Scheme == "https", u.Scheme == "http" && f.loopback && request.IsLoopback(u.Hostname()):
 		return nil
 	}
 	return fmt.Errorf("URL %q is not https", raw)
-}
-
-func isLoopback(host string) bool {
-	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 // keys returns the JWKS document.
