@@ -115,7 +115,8 @@ func privateDir(dir string) error {
 // Revoke has the plugin of an application revoke req.Kinds for req.Subject. The caller may store and act on the
 // result without a further check:
 //
-//   - Kinds holds each of req.Kinds exactly once, in that order. Error is nil.
+//   - Kinds holds each of req.Kinds exactly once, in that order. Of several outcomes of one kind, the guest's last
+//     counts. Error is nil.
 //   - State is one of the ABI's: "would_revoke" only in a dry run, "revoked" and "partial" only outside one. A kind
 //     that the guest did not report is "retry", or "failed" if the guest says that a repeat cannot help. Its code says
 //     why (deadline, trap, quarantined, not_loaded, not_reported, contract, or the guest's own). An outcome that

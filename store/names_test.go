@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -210,4 +211,55 @@ func TestRetryLeavesALeasedVerification(t *testing.T) {
 		return nil
 	})
 	verify(t, s)
+}
+
+// everyName creates a user with every kind of name that the directory knows.
+func everyName(t *testing.T, s *store.Store) subject.Subject {
+	t.Helper()
+	want := subject.Subject{
+		UserName: "nina", ExternalID: "x-nina", Emails: []string{"nina@example.com"},
+		AppUserID: "only the application knows it",
+	}
+	want.SCIMID = create(t, s, "acme", "nina")
+	kinds := map[subject.Name]bool{}
+	for kind := range want.Names() {
+		kinds[kind] = true
+	}
+	if fields := reflect.TypeFor[subject.Subject]().NumField() - 1; len(kinds) != fields { // but for the former names
+		t.Fatalf("the user has %d of %d kinds of names: give it the new one", len(kinds), fields)
+	}
+	want.AppUserID = ""
+	return want
+}
+
+// TestLockIsFoundUnderEveryName: a credential that names a leaver in any way is refused.
+func TestLockIsFoundUnderEveryName(t *testing.T) {
+	s := storetest.New(t)
+	want := everyName(t, s)
+	do(t, s, patch("PATCH"), setActive(false, want.SCIMID))
+	for kind, value := range want.Names() {
+		named := subject.Named(kind, value)
+		if l, ok := s.Locks().Lookup("acme", &named); !ok || l.UserID != want.SCIMID {
+			t.Errorf("no lock under %s %q", kind, value)
+		}
+	}
+}
+
+// TestJobHasEveryName: a plugin can look for a leaver under each name.
+func TestJobHasEveryName(t *testing.T) {
+	s := storetest.New(t)
+	want := everyName(t, s)
+	do(t, s, patch("PATCH"), setActive(false, want.SCIMID))
+	view(t, s, "acme", func(r *store.Reader) error {
+		jobs, err := r.AllJobsOf(want.SCIMID)
+		if err == nil && len(jobs) == 0 {
+			t.Error("the deactivation made no jobs")
+		}
+		for i := range jobs {
+			if diff := cmp.Diff(want, jobs[i].Subject); diff != "" {
+				t.Errorf("job %s (-want +got):\n%s", jobs[i].Kind, diff)
+			}
+		}
+		return err
+	})
 }

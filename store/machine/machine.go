@@ -10,8 +10,10 @@
 // conflict, a transaction is applied whole or not at all, and the same log gives
 // the same bytes everywhere.
 //
-// A log driver needs [Machine.Apply] alone; a replica also needs
-// [Machine.Position] and [Machine.View].
+// The local driver of the log calls [Machine.Apply] in the commit of the record. A
+// replica needs [Machine.Position] and [Machine.View] too. Today [Open] opens the local
+// driver, and only the committer publishes what a record changed: a driver that receives
+// records from elsewhere needs both to change.
 package machine
 
 import (

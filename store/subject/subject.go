@@ -3,9 +3,12 @@
 //
 // Start with [Named] for a single name, or fill the fields. [Subject.Same] tells
 // whether two subjects are one person, [Subject.Merge] joins what two sources
-// know of one. The package is pure: no I/O, no clock. A new kind of name is a new
-// field and a new line in [Subject.Names] and [Subject.Add]; a test fails when one
-// of them is missing.
+// know of one. The package is pure: no I/O, no clock.
+//
+// A new kind of name starts here: a field, a [Name], and lines in [Subject.Names],
+// [Subject.Add] and [Fold]. A test fails when one of them is missing. Tests of package
+// store fail until the lock table and the jobs have the name, and one of package revoke
+// until plugins get it; docs/architecture.md lists the other places.
 package subject
 
 import (

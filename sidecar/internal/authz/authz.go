@@ -146,7 +146,7 @@ func (a *Authorizer) decide(ctx context.Context, r *request.Request) *Decision {
 }
 
 // DecideSubject reports whether a stream of c may go on: c is known and no lock refuses
-// it. The leash asks after it has registered a stream and whenever a lock changes.
+// it. The leash asks after it has registered a stream and whenever a user is locked.
 func (a *Authorizer) DecideSubject(tenant string, c *Caller) bool {
 	return c.Known() && a.tenants[tenant] != nil && a.lockOf(tenant, c) == nil
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/token"
 )
 
@@ -73,7 +74,7 @@ func checkMedia(h http.Header) error {
 	if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
 		return refuse(faultMedia, "send the form in UTF-8")
 	}
-	if enc := h.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+	if request.Encoded(h.Values("Content-Encoding")) {
 		return refuse(faultMedia, "send the body without content-encoding")
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/scimward/scimward/store/scim"
@@ -20,20 +21,26 @@ const (
 	BodyEncoded  BodyState = "encoded" // Content-Encoding other than identity
 )
 
-// BodyState judges the body. It is the only place that reads Content-Encoding.
+// BodyState judges the body.
 func (r *Request) BodyState() BodyState {
-	for _, v := range r.Headers["content-encoding"] {
-		if v = strings.TrimSpace(v); v != "" && !strings.EqualFold(v, "identity") {
-			return BodyEncoded
-		}
-	}
 	switch {
+	case Encoded(r.Headers["content-encoding"]):
+		return BodyEncoded
 	case r.Partial:
 		return BodyPartial
 	case len(r.Body) == 0:
 		return BodyAbsent
 	}
 	return BodyComplete
+}
+
+// Encoded judges the values of Content-Encoding, for every listener: only identity is
+// not an encoding.
+func Encoded(values []string) bool {
+	return slices.ContainsFunc(values, func(v string) bool {
+		v = strings.TrimSpace(v)
+		return v != "" && !strings.EqualFold(v, "identity")
+	})
 }
 
 // NeedBody refuses every body that is not whole and plain.

@@ -9,7 +9,8 @@ const (
 	maxCookies     = 150
 )
 
-// CheckCookies bounds the cookie headers before anything parses them.
+// CheckCookies bounds the cookie headers before anything parses them. plainCookie judges
+// the form of each cookie that holds a credential.
 func (h Headers) CheckCookies() *Problem {
 	size, pairs := 0, 0
 	for _, v := range h["cookie"] {
@@ -27,11 +28,11 @@ func (h Headers) CheckCookies() *Problem {
 	return nil
 }
 
-// cookie returns the value of the cookie name, "" when it is absent or when the
+// plainCookie returns the value of the cookie name, "" when it is absent or when the
 // application emptied it at sign-out. It finds whatever a lenient parser might take for
 // the cookie, and accepts only the plain form, once. escapes lets %-escapes pass in the
 // value.
-func (h Headers) cookie(name string, escapes bool) (string, *Problem) {
+func (h Headers) plainCookie(name string, escapes bool) (string, *Problem) {
 	folded, value, seen := foldCookie(name), "", false
 	for _, line := range h["cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {

@@ -143,7 +143,7 @@ func (s *Sources) match(v string, at func(i int, one *Source) bool) *Credential 
 func (s *Sources) fromCookies(r *Request, out *[]Credential) *Problem {
 	for i := range s.cookies {
 		name := s.cookies[i].Name
-		v, p := r.Headers.cookie(name, s.cookies[i].Escapes)
+		v, p := r.Headers.plainCookie(name, s.cookies[i].Escapes)
 		if p != nil {
 			return p
 		}

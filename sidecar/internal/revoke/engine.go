@@ -23,7 +23,7 @@ var ErrNoPlugin = errors.New("revoke: the app has no plugin")
 
 // Revoker calls the plugin of an app, as plugins.Host does. The engine takes an
 // answer without an error as judged: Kinds holds each kind of the request exactly
-// once and in that order, every state is known, no count is negative, and all texts are
+// once and in that order (plugins.Host guarantees it), every state is known, no count is negative, and all texts are
 // bounded and free of secrets. An error other than [ErrNoPlugin] is a
 // transient fault of every kind of the request.
 type Revoker interface {
