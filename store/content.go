@@ -9,13 +9,12 @@ import (
 	"github.com/scimward/scimward/store/machine"
 )
 
-// content is what the directory adds to the records of the machine: it chains the
-// audit drafts, writes the feed, and shows the changes to the lock table and the
-// watchers.
+// content is the directory's part of each record. It chains the audit drafts, writes the
+// feed, and passes the changes to the lock table and the watchers.
 type content struct {
 	locks   *LockTable
 	watch   listeners[Change]
-	changes []Change // of the record applied last; read by the committer
+	changes []Change // the changes of the newest record; the committer reads it
 }
 
 // Apply implements [machine.Content].
@@ -57,7 +56,7 @@ func (c *content) addChanges(seq Seq, encoded []byte) error {
 	return nil
 }
 
-// Publish implements [machine.Content]. The lock table comes first: a reader who
+// Publish implements [machine.Content]. It updates the lock table first, so a reader who
 // sees that a user is inactive also finds the lock.
 func (c *content) Publish(advance func()) {
 	for i := range c.changes {
@@ -82,10 +81,10 @@ type head struct {
 type chains struct {
 	w       *machine.Writer
 	heads   map[string]*head
-	tenants []string // of heads, in the order of their first record
+	tenants []string // the keys of heads, in the order of their first record
 }
 
-// add chains a draft of p. Only here are its number, position and hashes known.
+// add chains a draft of p and sets its number, position and hashes.
 func (c *chains) add(p *machine.Payload, draft []byte) error {
 	rec, err := audit.Decode(draft)
 	if err != nil {

@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// The events of a job. They equal abi.Event…, which this package may not import.
+// Words of package abi, which this package may not import.
 const (
-	eventDeactivated = "user.deactivated"
+	eventDeactivated = "user.deactivated" // abi.EventDeactivated
 	eventDeleted     = "user.deleted"
 	eventReactivated = "user.reactivated"
-	kindAccount      = "account" // abi.KindAccount
+	accountKind      = "account" // abi.KindAccount
 )
 
-// deactivate locks a user and opens a new epoch: lock, offboarding and jobs are in
-// the record of the change that causes them. It runs on every deletion, and
-// whenever active becomes false.
+// deactivate locks a user and opens a new epoch. The lock, the offboarding and the jobs
+// are in the record of their cause. It runs on every deletion, and whenever active
+// becomes false.
 func (t *Tx) deactivate(u *User, names []name, event string) error {
 	l, err := t.lockRow(u.ID)
 	if err != nil {
@@ -48,16 +48,15 @@ func (t *Tx) deactivate(u *User, names []name, event string) error {
 	return nil
 }
 
-// reactivate lifts the lock for credentials issued after the deactivation, and
-// asks every application that has accounts to enable the user's. What was revoked
-// stays revoked.
+// reactivate lifts the lock for credentials issued after the deactivation, and asks every
+// application with accounts to enable the user's. Revoked credentials stay revoked.
 func (t *Tx) reactivate(u *User, names []name) error {
 	l, err := t.lockRow(u.ID)
 	if err != nil {
 		return err
 	}
 	if l.Epoch == 0 && l.State == "" {
-		return nil // inactive before this store knew locks
+		return nil // the user became inactive before this store had locks
 	}
 	l.State = LockLifted
 	t.stamp(&l, t.reason())
@@ -70,7 +69,7 @@ func (t *Tx) reactivate(u *User, names []name) error {
 	return nil
 }
 
-// retryJobs is RetryJobs for a user of these names. It locks names that are new.
+// retryJobs implements RetryJobs. It also locks the names that the lock does not have yet.
 func (t *Tx) retryJobs(id string, names []name) error {
 	l, err := t.lockRow(id)
 	if err != nil {
@@ -90,7 +89,7 @@ func (t *Tx) retryJobs(id string, names []name) error {
 			continue
 		}
 		if _, _, err := t.snap.Get(key(kindJob, t.tenant, j.ID)); err != nil {
-			return err // reading it is the precondition that nobody saves it meanwhile
+			return err // Get adds the precondition that the job does not change before the commit
 		}
 		before := j.NextAt
 		if j.State == JobFailed || j.State == JobUnknown {
@@ -113,7 +112,7 @@ func (t *Tx) retries(j *Job) bool {
 	return !done && !leased && j.State != JobRunning && !j.NextAt.Equal(t.now)
 }
 
-// reason is what a lock says of its cause.
+// reason returns the Reason of a lock.
 func (t *Tx) reason() string {
 	if t.cause.Method != "" {
 		return "scim." + strings.ToLower(t.cause.Method)

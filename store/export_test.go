@@ -37,7 +37,7 @@ func SampleKeys() [][]byte {
 
 // StateHash is SHA-256 over every state key, its version and its value, in the
 // order of kinds and keys, and the position. Two replicas of one log at one
-// position have the same.
+// position have the same hash.
 func StateHash(ctx context.Context, s *Store) (sum [32]byte, at Seq, err error) {
 	h := sha256.New()
 	err = s.m.View(ctx, func(snap *machine.Snapshot) error {
@@ -58,8 +58,8 @@ func StateHash(ctx context.Context, s *Store) (sum [32]byte, at Seq, err error) 
 // Replay fills an empty directory from a log, up to its newest record, and returns
 // that position.
 func Replay(ctx context.Context, o Options, from log.Log) (_ Seq, err error) {
-	_, last, _, err := from.Bounds(ctx)
-	if err != nil || last == 0 {
+	bounds, err := from.Bounds(ctx)
+	if err != nil || bounds.Last == 0 {
 		return 0, err
 	}
 	s, err := open(ctx, o.withDefaults(), true)
@@ -75,7 +75,7 @@ func Replay(ctx context.Context, o Options, from log.Log) (_ Seq, err error) {
 			return fmt.Errorf("replaying record %d: %w", seq, err)
 		case got != seq:
 			return fmt.Errorf("record %d became %d", seq, got)
-		case seq == last:
+		case seq == bounds.Last:
 			return replayed
 		}
 		return nil
@@ -83,5 +83,5 @@ func Replay(ctx context.Context, o Options, from log.Log) (_ Seq, err error) {
 	if errors.Is(err, replayed) {
 		err = nil
 	}
-	return last, err
+	return bounds.Last, err
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/scimward/scimward/store/machine"
 )
 
-// Group returns a group without its members, ErrNotFound when there is none. In a
-// Tx the precondition is on the attributes alone, not on the members.
+// Group returns a group without its members, or ErrNotFound. In a Tx the attributes
+// become a precondition, the members do not.
 func (r *Reader) Group(id string) (Group, error) {
 	res, err := r.resource(kindGroup, id)
 	if err != nil {
@@ -18,7 +18,7 @@ func (r *Reader) Group(id string) (Group, error) {
 	return r.newGroup(id, res)
 }
 
-// newGroup adds what the group's counter knows.
+// newGroup builds a group from its row and its counter.
 func (r *Reader) newGroup(id string, res resource) (Group, error) {
 	v, seq, err := r.snap.Peek(key(kindStat, r.tenant, id))
 	var c machine.Counter
@@ -61,9 +61,9 @@ func (r *Reader) GroupPage(offset, limit int) ([]Group, error) {
 	return page(r, kindGroup, offset, limit, r.newGroup)
 }
 
-// CreateGroup adds a group with its members and sets ID (when empty), Created,
-// Modified and Members. *MissingMembersError names members that do not exist;
-// ErrSelfMember is a group among its own members.
+// CreateGroup adds a group with its members and sets ID (when empty), Created, Modified
+// and Members. It returns a *MissingMembersError for members that do not exist, and
+// ErrSelfMember for a group among its own members.
 func (t *Tx) CreateGroup(g *Group, members []Member) error {
 	if g.ID == "" {
 		g.ID = newID(t.now)
@@ -85,10 +85,10 @@ func (t *Tx) CreateGroup(g *Group, members []Member) error {
 	return err
 }
 
-// UpdateGroup replaces the attributes of a group, sets Modified and returns the
-// sorted names of the top-level attributes that changed; members stay as they are.
-// Nil means that nothing did: then it writes nothing and the version stays. The
-// audit record gets the names. ErrNotFound.
+// UpdateGroup replaces the attributes of a group and sets Modified. The members stay. It
+// returns the sorted names of the changed top-level attributes, which the audit record
+// gets too. Without a change it writes nothing and returns nil. It returns ErrNotFound
+// for an unknown group.
 func (t *Tx) UpdateGroup(g *Group) (changed []string, err error) {
 	res, err := t.resource(kindGroup, g.ID)
 	if err != nil {
@@ -116,7 +116,7 @@ func (t *Tx) UpdateGroup(g *Group) (changed []string, err error) {
 	return changed, nil
 }
 
-// DeleteGroup removes a group, its members and its own memberships. ErrNotFound.
+// DeleteGroup removes a group, its members and its own memberships, or returns ErrNotFound.
 func (t *Tx) DeleteGroup(id string) error {
 	res, err := t.resource(kindGroup, id)
 	if err != nil {

@@ -15,15 +15,14 @@ import (
 
 const (
 	sweepBatch = 1000             // keys that one housekeeping record removes
-	jtiGrace   = 10 * time.Minute // a used jti is kept so long after its expiry, against clock differences
-	gcRounds   = 10               // the value log is collected every so many rounds
+	jtiGrace   = 10 * time.Minute // how long a used jti stays after its expiry, because clocks differ
+	gcRounds   = 10               // rounds between collections of the value log
 )
 
-// housekeeping removes what is no longer needed: expired jtis, members of old
-// generations, log records, versions, garbage of the value log. It is the one
-// goroutine that does.
+// housekeeping removes expired jtis, members of old generations, old log records, old
+// versions and garbage of the value log. Only this goroutine does.
 func (s *Store) housekeeping(ctx context.Context) {
-	tick := time.NewTicker(s.o.SweepEvery)
+	tick := time.NewTicker(s.opts.SweepEvery)
 	defer tick.Stop()
 	for round := 1; ; round++ {
 		select {
@@ -36,22 +35,22 @@ func (s *Store) housekeeping(ctx context.Context) {
 			err = errors.Join(err, s.m.Collect(ctx))
 		}
 		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrUnavailable) {
-			s.o.Logger.LogAttrs(ctx, slog.LevelWarn, "housekeeping", slog.Any("err", err))
+			s.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "housekeeping", slog.Any("err", err))
 		}
 	}
 }
 
-// Sweep is one round of housekeeping, which also runs by itself. It removes keys
-// by log records, so every replica removes the same.
+// Sweep runs one round of housekeeping now. It removes keys by log records, so every
+// replica removes the same keys.
 func (s *Store) Sweep(ctx context.Context) error {
 	var errs []error
-	for _, tenant := range slices.Sorted(maps.Keys(s.o.Tenants)) {
+	for _, tenant := range slices.Sorted(maps.Keys(s.opts.Tenants)) {
 		errs = append(errs, s.sweepAll(ctx, tenant, sweepJTIs), s.sweepAll(ctx, tenant, sweepEdges))
 	}
 	return errors.Join(append(errs, s.m.Clean(ctx))...)
 }
 
-// sweepAll repeats one bounded step until it finds nothing more.
+// sweepAll repeats one bounded step until it removes nothing.
 func (s *Store) sweepAll(ctx context.Context, tenant string, step func(*Tx) (int, error)) error {
 	for n := 1; n > 0; {
 		_, err := s.update(ctx, tenant, Cause{}, func(t *Tx) (err error) {
@@ -65,7 +64,7 @@ func (s *Store) sweepAll(ctx context.Context, tenant string, step func(*Tx) (int
 	return nil
 }
 
-// sweepEdges removes members of one old generation, and its mark with the last.
+// sweepEdges removes members of one old generation, and the mark with the last of them.
 func sweepEdges(t *Tx) (n int, err error) {
 	var mark []byte
 	if err := t.snap.Scan(key(kindSweep, t.tenant), nil, false, func(e machine.Entry) (bool, error) {
@@ -97,8 +96,8 @@ func sweepEdges(t *Tx) (n int, err error) {
 	return n, nil
 }
 
-// sweepEdge removes an edge of an old generation, and the reverse edge unless that
-// belongs to a newer one.
+// sweepEdge removes an edge of an old generation, and the reverse edge unless the reverse
+// edge belongs to a newer generation.
 func (t *Tx) sweepEdge(gid string, gen uint64, id string) error {
 	t.w.Delete(edgeKey(t.tenant, gid, gen, id))
 	rk := key(kindReverse, t.tenant, id, gid)

@@ -14,9 +14,9 @@ import (
 type index struct {
 	code   string                      // in keys
 	name   string                      // the SCIM attribute
-	fold   func(string) string         // nil: values are compared as they are
+	fold   func(string) string         // nil: values compare exactly
 	unique func(TenantOptions) bool    // nil: several resources may have one value
-	locked func(l *Lock) (v *[]string) // where a lock of a user keeps the values
+	locked func(l *Lock) (v *[]string) // the field of a lock with the values
 }
 
 // The indexed attributes of users and of groups, in the order of their keys.
@@ -31,7 +31,7 @@ var (
 	externalIDs = &index{
 		code: "ex", name: "externalId",
 		unique: func(o TenantOptions) bool { return o.UniqueExternalID },
-		locked: func(l *Lock) *[]string { return &l.FormerIDs }, // and l.ExternalID, the present one
+		locked: func(l *Lock) *[]string { return &l.FormerIDs }, // l.ExternalID has the present one
 	}
 	emails = &index{
 		code: "em", name: "emails.value", fold: scim.FoldCase,
@@ -109,7 +109,7 @@ func (r *Reader) unique(n name) bool { return n.index.unique != nil && n.index.u
 // nameKey is the key of a name that one resource or lock has at a time.
 func (r *Reader) nameKey(kind byte, n name) []byte { return key(kind, r.tenant, n.code, n.value) }
 
-// holder returns the id under such a key, "" when nobody has the name.
+// holder returns the id under the key of a name, "" when the name is free.
 func (r *Reader) holder(k []byte) (string, error) {
 	v, _, err := r.snap.Get(k)
 	if errors.Is(err, ErrNotFound) {
@@ -125,8 +125,8 @@ func (r *Reader) holder(k []byte) (string, error) {
 	return string(id), nil
 }
 
-// moveIndexes replaces the index keys of a resource. The precondition that a
-// unique key is absent proves uniqueness, so the log order decides who has a name.
+// moveIndexes replaces the index keys of a resource. The precondition that a unique key
+// is absent proves uniqueness, so the log order decides which resource gets a name.
 func (t *Tx) moveIndexes(id string, before, after []name) error {
 	for _, n := range minus(before, after) {
 		if t.unique(n) {
@@ -155,16 +155,16 @@ func (t *Tx) moveIndexes(id string, before, after []name) error {
 	return nil
 }
 
-// One record must be able to lock a user and to enqueue all jobs, whatever names
-// the user has. Package machine bounds the record, so the names are bounded too.
+// The names of one user are bounded, because one record must be able to lock all of them
+// and to enqueue all jobs. Package machine bounds the record.
 const (
-	maxNames     = 256 // of one user
+	maxNames     = 256
 	maxNameBytes = 1 << 10
 	maxNamesSize = 32 << 10
 )
 
-// checkNames refuses a change to more, or longer, names than one record can lock.
-// A user who has too many already can still be changed otherwise.
+// checkNames refuses new names when one record could not lock all names of the user.
+// Changes without new names pass.
 func checkNames(before, after []name) error {
 	if len(minus(after, before)) == 0 {
 		return nil
@@ -176,7 +176,7 @@ func checkNames(before, after []name) error {
 		}
 	}
 	if len(after) > maxNames || size > maxNamesSize {
-		return fmt.Errorf("%w: more than %d e-mail addresses, or %d bytes of them", ErrTooLarge, maxNames-2, maxNamesSize)
+		return fmt.Errorf("%w: more than %d e-mail addresses or %d bytes of names", ErrTooLarge, maxNames-2, maxNamesSize)
 	}
 	return nil
 }

@@ -27,8 +27,8 @@ func (j *Job) id() string {
 	return JobID(j.Tenant, j.App, j.UserID, j.Epoch, kind)
 }
 
-// Job returns a job, ErrNotFound when there is none. Its Version is the fencing
-// token: SaveJob accepts it once.
+// Job returns a job, or ErrNotFound. The Version is the fencing token, which SaveJob
+// accepts once.
 func (r *Reader) Job(id string) (Job, error) {
 	var j Job
 	seq, err := r.row(key(kindJob, r.tenant, id), &j)
@@ -50,7 +50,7 @@ func (r *Reader) peekJob(id string) (Job, error) {
 	return j, nil
 }
 
-// JobsOf returns the jobs of a user's epoch, 0 meaning the latest that has any.
+// JobsOf returns the jobs of one epoch of a user. Epoch 0 means the latest with jobs.
 func (r *Reader) JobsOf(userID string, epoch uint64) ([]Job, error) {
 	if epoch != 0 {
 		return r.jobsBelow(numberedKey(kindJobOf, r.tenant, userID, epoch))
@@ -63,8 +63,8 @@ func (r *Reader) JobsOf(userID string, epoch uint64) ([]Job, error) {
 	return slices.DeleteFunc(all, func(j Job) bool { return j.Epoch != last }), nil
 }
 
-// AllJobsOf returns the jobs of a user in every epoch, and those of none, epochs
-// ascending.
+// AllJobsOf returns all jobs of a user by ascending epoch. Jobs without an epoch come
+// first.
 func (r *Reader) AllJobsOf(userID string) ([]Job, error) {
 	return r.jobsBelow(key(kindJobOf, r.tenant, userID))
 }
@@ -90,19 +90,19 @@ func (r *Reader) eachJobKey(prefix, seek []byte, fn func(DecodedKey) (bool, erro
 	})
 }
 
-// DueJobs returns jobs whose NextAt is not after now, the longest due first, at
-// most limit. A job with a zero NextAt is never due.
+// DueJobs returns at most limit jobs with a NextAt not after now, the longest due first.
+// A job with a zero NextAt is never due.
 func (r *Reader) DueJobs(now time.Time, limit int) ([]Job, error) {
 	return r.dueBetween(nil, orderedTime(now.UnixNano()), limit)
 }
 
-// JobsAfter returns jobs that are due later than at, the soonest first, at most limit.
+// JobsAfter returns at most limit jobs that are due later than at, the soonest first.
 func (r *Reader) JobsAfter(at time.Time, limit int) ([]Job, error) {
 	seek := appendU64(key(kindDue, r.tenant), orderedTime(at.UnixNano())+1)
 	return r.dueBetween(seek, math.MaxUint64, limit)
 }
 
-// dueBetween walks the due index from seek, its start when nil, to the time last.
+// dueBetween reads the due index from seek to the time last. A nil seek is the start.
 func (r *Reader) dueBetween(seek []byte, last uint64, limit int) ([]Job, error) {
 	var out []Job
 	err := r.eachJobKey(key(kindDue, r.tenant), seek, func(d DecodedKey) (bool, error) {
@@ -116,17 +116,17 @@ func (r *Reader) dueBetween(seek []byte, last uint64, limit int) ([]Job, error) 
 	return out, err
 }
 
-// EachEpoch calls fn with one job of every epoch of every user, in the order of ids
-// and epochs, until fn returns false. It reads at most limit epochs; complete is
-// false when there are more. Any job of an epoch names the user ([Job.Subject]). An
-// epoch of a tenant without applications has no job and is left out. Only here can
-// a caller find the former user of a name that somebody else has taken.
+// EachEpoch calls fn with one job of every epoch of every user, in the order of ids and
+// epochs, until fn returns false. It reads at most limit epochs, and complete is false
+// when there are more. Any job of an epoch names the user ([Job.Subject]). Epochs without
+// jobs are left out. Only EachEpoch finds the former user of a name that another user has
+// taken.
 func (r *Reader) EachEpoch(limit int, fn func(Job) (more bool, err error)) (complete bool, err error) {
 	user, epoch, n := "", uint64(0), 0
 	complete = true
 	err = r.eachJobKey(key(kindJobOf, r.tenant), nil, func(d DecodedKey) (bool, error) {
 		if d.Number == 0 || n > 0 && d.Parts[0] == user && d.Number == epoch {
-			return true, nil // a job of no epoch, or another one of the same epoch
+			return true, nil // a job without an epoch, or a second job of the epoch
 		}
 		if n == limit {
 			complete = false
@@ -142,8 +142,8 @@ func (r *Reader) EachEpoch(limit int, fn func(Job) (more bool, err error)) (comp
 	return complete, err
 }
 
-// enqueue adds a job of the user's present epoch. It runs after the jobs of the
-// user after in the same app, "" for none.
+// enqueue adds a job of the user's present epoch. If after is not empty, the job runs
+// after the jobs of that user in the same app.
 func (t *Tx) enqueue(u *User, l *Lock, target Target, kind, event, after string) {
 	j := Job{
 		Tenant: t.tenant, App: target.App, Kind: kind, UserID: u.ID, Epoch: l.Epoch, Event: event, After: after,
@@ -161,11 +161,11 @@ func (t *Tx) enqueue(u *User, l *Lock, target Target, kind, event, after string)
 	t.putJob(&j, time.Time{})
 }
 
-// enqueueEnable asks every application that has accounts to enable the user's.
+// enqueueEnable asks every application with accounts to enable the user's.
 func (t *Tx) enqueueEnable(u *User, l *Lock, after string) {
 	for _, target := range t.options.Targets {
-		if slices.Contains(target.Kinds, kindAccount) {
-			t.enqueue(u, l, target, kindAccount, eventReactivated, after)
+		if slices.Contains(target.Kinds, accountKind) {
+			t.enqueue(u, l, target, accountKind, eventReactivated, after)
 		}
 	}
 }
@@ -180,13 +180,13 @@ func formerNames(l *Lock, userName string) []string {
 	return out
 }
 
-// A job carries at most so many values of one attribute, and so many bytes of them.
+// The bounds of the values of one attribute in a job.
 const (
 	maxJobValues = 20
-	maxJobSize   = 4 << 10
+	maxJobSize   = 4 << 10 // bytes
 )
 
-// fitJob returns the first values, as many as a job can carry.
+// fitJob returns the first values, as many as fit into a job.
 func fitJob(values []string) []string {
 	size := 0
 	for i, v := range values {
@@ -197,10 +197,10 @@ func fitJob(values []string) []string {
 	return values
 }
 
-// SaveJob replaces a job whose Version is current. It returns ErrFenced when
-// somebody saved it since, ErrNotFound when there is none. After the commit the
-// job's new Version is the Seq that Update returns. NextAt is when the job is due
-// again: the end of the lease while it runs, zero when nothing is left to do.
+// SaveJob replaces a job. It returns ErrFenced when the Version is not current, and
+// ErrNotFound for an unknown job. After the commit the job's new Version is the Seq that
+// Update returns. Set NextAt to the time when the job is due again. While it runs, this
+// is the end of the lease. Zero means that no work is left.
 func (t *Tx) SaveJob(j *Job) error {
 	cur, err := t.Job(j.ID)
 	if err != nil {
@@ -219,7 +219,7 @@ func (t *Tx) SaveJob(j *Job) error {
 	return nil
 }
 
-// putJob writes a job that was due at before, zero for a new one.
+// putJob writes a job. before is the old NextAt, zero for a new job.
 func (t *Tx) putJob(j *Job, before time.Time) {
 	row := *j
 	row.Version = 0

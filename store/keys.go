@@ -8,7 +8,7 @@ import (
 	"fmt"
 )
 
-// The key space. Keys of the state are built here and nowhere else.
+// The key space. Only this file builds keys of the state.
 //
 //	key  = kind tenant part…          part = escaped bytes 00 01
 //	be64 = 8 bytes, big endian, unescaped, before a part or at the end
@@ -16,8 +16,8 @@ import (
 // A part escapes 00 as 00 FF and ends with 00 01. So no value can imitate the end
 // of its part, and one tenant's prefix is never the prefix of another's.
 //
-// Three kinds belong to the log and so to no tenant: log records L, the genesis
-// record G of a trimmed log, and the feed row Z of a record (store/log/local).
+// Three kinds belong to the log (store/log/local) and have no tenant: L for log records,
+// G for the genesis record of a trimmed log, Z for the feed row of a record.
 const (
 	kindAudit       = 'a'
 	kindAuditOf     = 'b'
@@ -51,47 +51,45 @@ type keyKind struct {
 	kind   byte
 	name   string
 	parts  int // after the tenant
-	number int // before which part the be64 is; noNumber when there is none
+	number int // before which part the be64 is, from 1; zero for a key without one
 }
 
-const noNumber = -1
-
-// keyKinds lists every kind with its parts and value, by what writes it. Verify
-// walks the kinds in this order, the audit records first.
+// keyKinds lists every kind, with its parts and its value in the comment. Verify walks the
+// kinds in this order, the audit records first.
 //
 //nolint:gochecknoglobals // never assigned again
 var keyKinds = [...]keyKind{
-	// Every change, but for housekeeping.
-	{kindAudit, "audit record", 0, 0},          // be64(n) -> audit record n of the tenant
-	{kindAuditOf, "audit record of", 1, 1},     // resource be64(n)
-	{kindAuditHead, "audit head", 0, noNumber}, // -> number, position and hash of the newest record
-	// A user. The codes of attributes are in indexes.go; a group has i keys too.
-	{kindUser, "user", 1, noNumber},           // id -> resource
-	{kindUnique, "unique index", 2, noNumber}, // attribute value -> id
-	{kindIndex, "index", 3, noNumber},         // attribute value id
-	{kindCounter, "counter", 1, noNumber},     // name -> count of users, groups or signing keys
+	// Audit.
+	{kind: kindAudit, name: "audit record", number: 1},                // be64(n) -> audit record n of the tenant
+	{kind: kindAuditOf, name: "audit record of", parts: 1, number: 2}, // resource be64(n)
+	{kind: kindAuditHead, name: "audit head"},                         // -> number, position and hash of the newest record
+	// A user. The codes of the attributes are in indexes.go. Groups have index keys too.
+	{kind: kindUser, name: "user", parts: 1},           // id -> resource
+	{kind: kindUnique, name: "unique index", parts: 2}, // attribute value -> id
+	{kind: kindIndex, name: "index", parts: 3},         // attribute value id
+	{kind: kindCounter, name: "counter", parts: 1},     // name -> count of users, groups or signing keys
 	// A group and its members. The generation changes when a group is emptied.
-	{kindGroup, "group", 1, noNumber},              // id -> resource
-	{kindGen, "generation", 1, noNumber},           // group -> generation of its members
-	{kindStat, "group counter", 1, noNumber},       // group -> count of members, last change
-	{kindEdge, "member", 2, 1},                     // group be64(generation) member -> type of the member
-	{kindReverse, "membership", 2, noNumber},       // member group -> generation
-	{kindMemberOf, "membership mark", 1, noNumber}, // member; written when a group gets the member
-	{kindSweep, "old generation", 1, 1},            // group be64(generation), until its members are swept
-	// A lock: its row, and a key for each name of the user.
-	{kindLock, "lock", 1, noNumber},            // user -> lock
-	{kindLockName, "locked name", 2, noNumber}, // attribute value -> user
-	// A deactivation or deletion: a lock, and an offboarding with a job for each app and kind.
-	{kindOffboarding, "offboarding", 1, 1}, // user be64(epoch) -> offboarding
-	{kindOpen, "open offboarding", 1, 1},   // user be64(epoch), until it is verified
-	{kindJob, "job", 1, noNumber},          // id -> job
-	{kindJobOf, "job of", 2, 1},            // user be64(epoch) job
-	{kindDue, "due job", 1, 0},             // be64(time) job
+	{kind: kindGroup, name: "group", parts: 1},                     // id -> resource
+	{kind: kindGen, name: "generation", parts: 1},                  // group -> generation of its members
+	{kind: kindStat, name: "group counter", parts: 1},              // group -> count of members, last change
+	{kind: kindEdge, name: "member", parts: 2, number: 2},          // group be64(generation) member -> type of the member
+	{kind: kindReverse, name: "membership", parts: 2},              // member group -> generation
+	{kind: kindMemberOf, name: "membership mark", parts: 1},        // member; written when a group gets the member
+	{kind: kindSweep, name: "old generation", parts: 1, number: 2}, // group be64(generation), until its members are swept
+	// A lock.
+	{kind: kindLock, name: "lock", parts: 1},            // user -> lock
+	{kind: kindLockName, name: "locked name", parts: 2}, // attribute value -> user
+	// A deactivation or deletion.
+	{kind: kindOffboarding, name: "offboarding", parts: 1, number: 2}, // user be64(epoch) -> offboarding
+	{kind: kindOpen, name: "open offboarding", parts: 1, number: 2},   // user be64(epoch), until it is verified
+	{kind: kindJob, name: "job", parts: 1},                            // id -> job
+	{kind: kindJobOf, name: "job of", parts: 2, number: 2},            // user be64(epoch) job
+	{kind: kindDue, name: "due job", parts: 1, number: 1},             // be64(time) job
 	// OAuth.
-	{kindJTI, "used jti", 2, noNumber},            // issuer jti -> expiry
-	{kindJTIExpiry, "expiry of a used jti", 2, 0}, // be64(time) issuer jti
-	{kindClient, "OAuth client", 1, noNumber},     // id -> client
-	{kindKey, "signing key", 1, noNumber},         // id -> key
+	{kind: kindJTI, name: "used jti", parts: 2},                              // issuer jti -> expiry
+	{kind: kindJTIExpiry, name: "expiry of a used jti", parts: 2, number: 1}, // be64(time) issuer jti
+	{kind: kindClient, name: "OAuth client", parts: 1},                       // id -> client
+	{kind: kindKey, name: "signing key", parts: 1},                           // id -> key
 }
 
 // kindOf returns the description of a kind, nil for an unknown one.
@@ -111,8 +109,8 @@ const (
 	counterKeys   = "keys"
 )
 
-// maxPart bounds a part of a key. A longer value is replaced by its first 64 bytes
-// and its SHA-256, which keeps equality and the engine's limit.
+// maxPart bounds a part of a key in bytes. Of a longer value the key has the first 64
+// bytes and the SHA-256, so that equal values stay equal and the engine accepts the key.
 const maxPart = 512
 
 var errBadKey = errors.New("store: malformed key")
@@ -131,7 +129,7 @@ func appendPart(b []byte, s string) []byte {
 	return append(b, 0, 1)
 }
 
-// key builds a key of parts, which is also the prefix of longer keys.
+// key builds a key of parts. It is also the prefix of keys with more parts.
 func key(kind byte, tenant string, parts ...string) []byte {
 	n := 1 + len(tenant) + 2
 	for _, p := range parts {
@@ -148,7 +146,7 @@ func key(kind byte, tenant string, parts ...string) []byte {
 
 func appendU64(b []byte, n uint64) []byte { return binary.BigEndian.AppendUint64(b, n) }
 
-// numberedKey builds a key of one part and a number, which may be a prefix too.
+// numberedKey builds a key of one part and a number. It may be a prefix too.
 func numberedKey(kind byte, tenant, part string, n uint64) []byte {
 	return appendU64(key(kind, tenant, part), n)
 }
@@ -171,7 +169,7 @@ func jtiExpiryKey(tenant string, at int64, issuer, jti string) []byte {
 
 func auditKey(tenant string, n uint64) []byte { return appendU64(key(kindAudit, tenant), n) }
 
-// orderedTime maps nanoseconds to a number that sorts alike, times before 1970 included.
+// orderedTime maps nanoseconds to a number that sorts in the same order, also before 1970.
 func orderedTime(nanos int64) uint64 { return uint64(nanos) ^ 1<<63 }
 
 // cutPart reads one part off the front of b.
@@ -206,15 +204,15 @@ func cutU64(b []byte) (n uint64, rest []byte, err error) {
 	return binary.BigEndian.Uint64(b), b[8:], nil
 }
 
-// A DecodedKey is a key taken apart, for verification and for people.
+// DecodedKey has the parts of a key.
 type DecodedKey struct {
 	Kind   byte
 	Tenant string
 	Parts  []string // without the number
-	Number uint64   // the be64, zero where the kind has none
+	Number uint64   // the be64, zero for a kind without be64
 }
 
-// DecodeKey takes a state key apart; Encode of the result is k again.
+// DecodeKey splits a state key into its parts. Encode of the result gives k again.
 func DecodeKey(k []byte) (d DecodedKey, err error) {
 	if len(k) == 0 || kindOf(k[0]) == nil {
 		return DecodedKey{}, errBadKey
@@ -225,7 +223,7 @@ func DecodeKey(k []byte) (d DecodedKey, err error) {
 		return DecodedKey{}, err
 	}
 	for i := range info.parts + 1 {
-		if i == info.number {
+		if i+1 == info.number {
 			if d.Number, rest, err = cutU64(rest); err != nil {
 				return DecodedKey{}, err
 			}
@@ -244,11 +242,11 @@ func DecodeKey(k []byte) (d DecodedKey, err error) {
 	return d, nil
 }
 
-// Encode builds the key again.
+// Encode builds the key.
 func (d DecodedKey) Encode() []byte {
 	b := appendPart([]byte{d.Kind}, d.Tenant)
 	for i := range len(d.Parts) + 1 {
-		if info := kindOf(d.Kind); info != nil && i == info.number {
+		if info := kindOf(d.Kind); info != nil && i+1 == info.number {
 			b = appendU64(b, d.Number)
 		}
 		if i < len(d.Parts) {

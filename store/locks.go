@@ -6,12 +6,11 @@ import (
 	"slices"
 )
 
-// A name is in one lock at a time, that of its newest holder. Its key (kindLockName)
-// leads to that lock. Taking a name over removes it from the other lock, and
-// credentials issued before are refused to the new holder: they belong to somebody
-// else.
+// A name belongs to one lock, and its key (kindLockName) leads there. When another user
+// takes it, it moves to their lock. That lock denies credentials issued before the move,
+// because they may be the previous user's.
 
-// Lock returns the lock row of a user, ErrNotFound when there never was one.
+// Lock returns the lock row of a user, or ErrNotFound.
 func (r *Reader) Lock(userID string) (Lock, error) {
 	var l Lock
 	seq, err := r.row(key(kindLock, r.tenant, userID), &l)
@@ -19,15 +18,25 @@ func (r *Reader) Lock(userID string) (Lock, error) {
 	return l, err
 }
 
-// FormerUser returns the id of the user whose lock has userName: somebody who was
-// deactivated, deleted or renamed under that name. So a leaver is found after the
-// row is gone. ErrNotFound when there is none.
+// FormerUser returns the id of the user who was deactivated, deleted or renamed under
+// userName, even after the row is gone. It returns ErrNotFound when no lock has the name.
 func (r *Reader) FormerUser(userName string) (string, error) {
 	id, err := r.holder(r.nameKey(kindLockName, userNames.of(userName)))
 	if err == nil && id == "" {
 		err = ErrNotFound
 	}
 	return id, err
+}
+
+// add adds a name. FormerIDs has the former externalIds, so the present one moves there.
+func (l *Lock) add(n name) {
+	values, value := n.locked(l), n.value
+	if n.index == externalIDs {
+		value, l.ExternalID = l.ExternalID, value
+	}
+	if value != "" {
+		*values = append(*values, value)
+	}
 }
 
 // names lists the names in the lock.
@@ -44,7 +53,7 @@ func (l *Lock) names() []name {
 	return out
 }
 
-// lockRow is Lock with an empty row for a user who has none.
+// lockRow is Lock, with an empty row for a user without a lock.
 func (t *Tx) lockRow(userID string) (Lock, error) {
 	l, err := t.Lock(userID)
 	if errors.Is(err, ErrNotFound) {
@@ -59,12 +68,12 @@ func (t *Tx) putLock(l *Lock) {
 	t.change(ChangeLock, l.UserID, l)
 }
 
-// stamp records when and why a lock changed.
+// stamp records the time and the cause of a change.
 func (t *Tx) stamp(l *Lock, reason string) {
 	l.Since, l.Reason, l.RequestID = t.now, reason, t.cause.RequestID
 }
 
-// holders returns the id of the lock that has each name, "" for none.
+// holders returns the user of the lock that each name belongs to, "" for a free name.
 func (t *Tx) holders(names []name) ([]string, error) {
 	out := make([]string, len(names))
 	for i, n := range names {
@@ -76,7 +85,7 @@ func (t *Tx) holders(names []name) ([]string, error) {
 	return out, nil
 }
 
-// lockNames adds names to a lock and takes them out of the locks that had them.
+// lockNames moves names to a lock.
 func (t *Tx) lockNames(l *Lock, names []name) error {
 	holders, err := t.holders(names)
 	if err != nil {
@@ -92,24 +101,18 @@ func (t *Tx) lockNames(l *Lock, names []name) error {
 			}
 			l.NotBefore = t.now
 		}
-		values, value := n.locked(l), n.value
-		if n.index == externalIDs { // the list has the former ones
-			value, l.ExternalID = l.ExternalID, value
-		}
-		if value != "" {
-			*values = append(*values, value)
-		}
+		l.add(n)
 		t.w.Put(t.nameKey(kindLockName, n), sealValue([]byte(l.UserID)))
 	}
 	t.dropOldest(l, names)
 	return nil
 }
 
-// unlockName takes a name out of a lock.
+// unlockName removes a name from a lock.
 func (t *Tx) unlockName(holder string, n name) error {
 	l, err := t.Lock(holder)
 	if err != nil {
-		return fmt.Errorf("reading the lock that has a name: %w", err)
+		return fmt.Errorf("reading the lock of a name: %w", err)
 	}
 	values := n.locked(&l)
 	*values = slices.DeleteFunc(*values, func(v string) bool { return v == n.value })
@@ -120,14 +123,13 @@ func (t *Tx) unlockName(holder string, n name) error {
 	return nil
 }
 
-// A lock keeps at most so many values of one attribute, and so many bytes of them,
-// beside the present ones.
+// The bounds of the values of one attribute in a lock. The present values always stay.
 const (
 	maxLockValues = 256
-	maxLockSize   = 64 << 10
+	maxLockSize   = 64 << 10 // bytes
 )
 
-// dropOldest takes the oldest values out of a lock that has too many, but none of keep.
+// dropOldest removes the oldest values from a lock with too many. The names in keep stay.
 func (t *Tx) dropOldest(l *Lock, keep []name) {
 	for _, x := range userIndexes {
 		values := x.locked(l)
@@ -147,7 +149,7 @@ func (t *Tx) dropOldest(l *Lock, keep []name) {
 	}
 }
 
-// lockNewNames is lockNames that writes the lock only when it changed.
+// lockNewNames moves names to a lock and writes the lock if it changed.
 func (t *Tx) lockNewNames(l *Lock, names []name) error {
 	holders, err := t.holders(names)
 	if err != nil {
@@ -169,9 +171,8 @@ func (t *Tx) lockNewNames(l *Lock, names []name) error {
 	return nil
 }
 
-// takeOverLockedNames handles an active user with a name that another user's lock
-// has: the user gets a lock that refuses credentials issued before now, because
-// they belong to somebody else.
+// takeOverLockedNames gives an active user a lock if another user's lock contains one of
+// these names. The lock denies credentials issued before now.
 func (t *Tx) takeOverLockedNames(id string, names []name) error {
 	holders, err := t.holders(names)
 	if err != nil || !slices.ContainsFunc(holders, func(h string) bool { return h != "" && h != id }) {
@@ -191,9 +192,9 @@ func (t *Tx) takeOverLockedNames(id string, names []name) error {
 	return nil
 }
 
-// takeOverAccount is takeOverLockedNames for a new user. An application knows a
-// leaver of the same userName by that name, and disables that account. So each
-// application that has accounts is asked to enable it again after the leaver's jobs.
+// takeOverAccount is takeOverLockedNames for a new user. If a leaver had the userName,
+// the applications disable the account of that name. So each application with accounts
+// is asked to enable it again after the leaver's jobs.
 func (t *Tx) takeOverAccount(u *User, names []name) error {
 	leaver, err := t.holder(t.nameKey(kindLockName, userNames.of(u.UserName())))
 	if err != nil {
@@ -207,7 +208,7 @@ func (t *Tx) takeOverAccount(u *User, names []name) error {
 		return fmt.Errorf("reading the lock of a leaver: %w", err)
 	}
 	if before.State == LockLifted {
-		return nil // an active user who was renamed keeps that account
+		return nil // the former user is active and was renamed, and keeps the account
 	}
 	l, err := t.lockRow(u.ID)
 	if err != nil {
@@ -217,10 +218,9 @@ func (t *Tx) takeOverAccount(u *User, names []name) error {
 	return nil
 }
 
-// renameLock keeps the former names of an active user. An application may use a
-// former name for as long as it likes. So the name stays in a lock of the user that
-// refuses nothing, until another user takes it. A later deactivation locks it too,
-// and the jobs name it.
+// renameLock keeps the former names of an active user, because an application may still
+// use them. A former name stays in a lock that allows every credential, until another
+// user takes the name. A later deactivation locks the name too, and the jobs name it.
 func (t *Tx) renameLock(id string, before, after []name) error {
 	gained, lost := minus(after, before), minus(before, after)
 	if len(gained) == 0 && len(lost) == 0 {
@@ -243,7 +243,7 @@ func (t *Tx) renameLock(id string, before, after []name) error {
 	}
 	free := gained
 	for i, holder := range holders {
-		if holder == "" { // several users may have the value: it stays in a leaver's lock
+		if holder == "" { // a value that several users may have stays in a leaver's lock
 			free = append(free, lost[i])
 		}
 	}

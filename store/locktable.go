@@ -11,9 +11,9 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// LockTable has every lock of every tenant in memory, for the request path. A
-// lookup does no I/O and allocates nothing that grows with the table. The table is
-// complete when Open returns. It has a change before the Update that made it returns.
+// LockTable has every lock of every tenant in memory, for the request path. A lookup does
+// no I/O, and its allocations do not grow with the table. The table is complete when Open
+// returns. It has a change before Update returns.
 type LockTable struct {
 	now func() time.Time
 	sub listeners[Lock]
@@ -22,8 +22,7 @@ type LockTable struct {
 	tenants map[string]*tenantLocks
 }
 
-// tenantLocks has each lock once; byName points to it. A name is in one lock at a
-// time (see locks.go).
+// tenantLocks has the locks of one tenant. Each name belongs to one lock (see locks.go).
 type tenantLocks struct {
 	byID   map[string]*tableLock
 	byName map[*index]map[string]*tableLock
@@ -38,9 +37,9 @@ func newLockTable(now func() time.Time) *LockTable {
 	return &LockTable{now: now, tenants: map[string]*tenantLocks{}}
 }
 
-// Lookup finds the lock of a subject, by its immutable id first, then by its names.
-// Without a lock the subject was never locked. A lifted lock says which credentials
-// it still refuses ([Lock.Refuses]).
+// Lookup finds the lock of a subject, first by the immutable id and then by the names. It
+// returns false for a subject who was never locked. A lifted lock still refuses some
+// credentials ([Lock.Refuses]).
 func (t *LockTable) Lookup(tenant string, s *subject.Subject) (Lock, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -68,8 +67,8 @@ func (tl *tenantLocks) find(x *index, value string) *tableLock {
 	return tl.byName[x][x.of(value).value]
 }
 
-// InForce returns since when this process enforces the newest state of a user's
-// lock, false when the user has none.
+// InForce returns the time from which this process enforces the newest state of a user's
+// lock. It returns false for a user without a lock.
 func (t *LockTable) InForce(tenant, userID string) (time.Time, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -91,9 +90,8 @@ func (t *LockTable) Len() int {
 	return n
 }
 
-// Subscribe calls fn for every lock that changes, after the table has it and before
-// the Update that changed it returns. fn runs on the committer: it must not block
-// or call Update.
+// Subscribe calls fn for every changed lock, after the table has it and before Update
+// returns. fn runs on the committer, so it must not block or call Update.
 func (t *LockTable) Subscribe(fn func(Lock)) (stop func()) { return t.sub.add(fn) }
 
 func (t *LockTable) put(l Lock) {
@@ -102,7 +100,7 @@ func (t *LockTable) put(l Lock) {
 }
 
 func (t *LockTable) set(l Lock) {
-	// A substring of a decoded record would keep the record in memory.
+	// A substring would keep the whole decoded record in memory.
 	l.UserID, l.RequestID = strings.Clone(l.UserID), strings.Clone(l.RequestID)
 	e := &tableLock{lock: l, inForce: t.now()}
 	t.mu.Lock()
@@ -128,7 +126,8 @@ func (t *LockTable) set(l Lock) {
 	}
 }
 
-// loadLocks fills the table from the lock rows of every tenant, configured or not.
+// loadLocks fills the table from the lock rows of every tenant, also of tenants that are no
+// longer configured.
 func (s *Store) loadLocks(ctx context.Context) error {
 	err := s.m.View(ctx, func(snap *machine.Snapshot) error {
 		return snap.Scan([]byte{kindLock}, nil, true, func(e machine.Entry) (bool, error) {

@@ -7,13 +7,13 @@ import (
 	"github.com/scimward/scimward/store/machine"
 )
 
-// Each member is one key, an edge, below the generation of the group. Adding a member
-// requires that the group lives in that generation, that the edge is absent and that
-// the member exists. It adds to the group's counter, and additions do not conflict.
-// So two who add different members never conflict, whatever the group's size.
-// Emptying a group starts a new generation, and housekeeping sweeps the old one.
+// Each member is one key, an edge, below the generation of the group. The preconditions
+// of adding a member are that the group has this generation, that the edge is absent and
+// that the member exists. Additions to the group's counter do not conflict. So two
+// changes that add different members never conflict, whatever the group's size. Emptying
+// a group starts a new generation, and housekeeping sweeps the old one.
 
-// generation returns that of a group, ErrNotFound when there is none. In a Tx the
+// generation returns the generation of a group's members, or ErrNotFound. In a Tx the
 // precondition is that the group was neither deleted nor emptied.
 func (r *Reader) generation(gid string) (uint64, error) {
 	v, _, err := r.snap.Get(key(kindGen, r.tenant, gid))
@@ -23,8 +23,8 @@ func (r *Reader) generation(gid string) (uint64, error) {
 	return decodeU64(v)
 }
 
-// Members returns members of a group, in the order of ids after after ("" means
-// all), at most limit (0 means all). ErrNotFound when there is no such group.
+// Members returns members of a group, in the order of ids after after ("" means all), at
+// most limit (0 means all). It returns ErrNotFound for an unknown group.
 func (r *Reader) Members(gid, after string, limit int) ([]Member, error) {
 	gen, err := r.generation(gid)
 	if err != nil {
@@ -44,8 +44,8 @@ func (r *Reader) Members(gid, after string, limit int) ([]Member, error) {
 	return out, err
 }
 
-// IsMember reports whether id is a direct member of the group; ErrNotFound when
-// there is no such group.
+// IsMember reports whether id is a direct member of the group. It returns ErrNotFound for
+// an unknown group.
 func (r *Reader) IsMember(gid, id string) (bool, error) {
 	gen, err := r.generation(gid)
 	if err != nil {
@@ -66,8 +66,8 @@ func (r *Reader) GroupsOf(id string) ([]string, error) {
 	return out, err
 }
 
-// memberships calls fn for every reverse edge of id. live is false when the group
-// has a newer generation, or none.
+// memberships calls fn for every reverse edge of id. live is false when the group has a
+// newer generation or was deleted.
 func (r *Reader) memberships(id string, fn func(gid string, gen uint64, live bool) error) error {
 	prefix := key(kindReverse, r.tenant, id)
 	return r.snap.Scan(prefix, nil, true, func(e machine.Entry) (bool, error) {
@@ -87,9 +87,9 @@ func (r *Reader) memberships(id string, fn func(gid string, gen uint64, live boo
 	})
 }
 
-// AddMembers adds members to a group and returns how many were not there before.
-// A member's Type may be empty. ErrNotFound, ErrSelfMember, *MissingMembersError.
-// Update returns ErrTooLarge for too many.
+// AddMembers adds members to a group and returns the number of new ones. A member's Type
+// may be empty. It returns ErrNotFound for an unknown group, ErrSelfMember or a
+// *MissingMembersError. Update returns ErrTooLarge for too many.
 func (t *Tx) AddMembers(gid string, members []Member) (added int, err error) {
 	gen, err := t.generation(gid)
 	if err != nil {
@@ -103,7 +103,7 @@ func (t *Tx) AddMembers(gid string, members []Member) (added int, err error) {
 	return added, nil
 }
 
-// attrMembers is what the audit record calls a change of members.
+// attrMembers is the name of changed members in the audit record.
 const attrMembers = "members"
 
 func (t *Tx) membersChanged(gid, detail string) {
@@ -146,7 +146,7 @@ func (t *Tx) addEdges(gid string, gen uint64, members []Member) (added int, err 
 	return added, nil
 }
 
-// memberType is "User" or "Group", "" when the tenant has no such resource.
+// memberType returns "User" or "Group", or "" for an unknown resource.
 func (t *Tx) memberType(m Member) (string, error) {
 	for _, c := range []struct {
 		kind byte
@@ -164,8 +164,8 @@ func (t *Tx) memberType(m Member) (string, error) {
 	return "", nil
 }
 
-// RemoveMembers removes members and returns how many the group had. ErrNotFound when
-// there is no such group.
+// RemoveMembers removes members and returns the number of removed ones. It returns
+// ErrNotFound for an unknown group.
 func (t *Tx) RemoveMembers(gid string, ids []string) (removed int, err error) {
 	gen, err := t.generation(gid)
 	if err != nil {
@@ -197,18 +197,18 @@ func (t *Tx) removeEdge(gid string, gen uint64, id string) (bool, error) {
 	return true, nil
 }
 
-// setDirect is how many members SetMembers removes one by one. For more it starts a
-// new generation.
+// setDirect is the number of members that SetMembers removes one by one. To remove more
+// it starts a new generation.
 const setDirect = 2000
 
-// SetMembers replaces the members of the group and returns how many it added and
-// removed. ErrNotFound, ErrSelfMember, *MissingMembersError.
+// SetMembers replaces the members of the group and returns the number of added and removed
+// members. It returns ErrNotFound, ErrSelfMember or a *MissingMembersError.
 func (t *Tx) SetMembers(gid string, members []Member) (changed int, err error) {
 	gen, err := t.generation(gid)
 	if err != nil {
 		return 0, err
 	}
-	if _, _, err := t.snap.Get(key(kindStat, t.tenant, gid)); err != nil { // changes with every member: no phantoms
+	if _, _, err := t.snap.Get(key(kindStat, t.tenant, gid)); err != nil { // changes with every member
 		return 0, err
 	}
 	want := make(map[string]bool, len(members))
@@ -250,7 +250,7 @@ func (t *Tx) SetMembers(gid string, members []Member) (changed int, err error) {
 	return changed, nil
 }
 
-// nextGeneration removes all members of a group in one step, whatever their number.
+// nextGeneration removes all members of a group in one step.
 func (t *Tx) nextGeneration(gid string, gen uint64) uint64 {
 	next := max(gen, uint64(t.snap.Seq())) + 1
 	t.startGeneration(gid, next)
@@ -264,7 +264,7 @@ func (t *Tx) startGeneration(gid string, gen uint64) {
 	t.w.Put(key(kindStat, t.tenant, gid), machine.Counter{Time: t.now.UnixNano()}.Encode())
 }
 
-// ClearMembers empties a group and returns how many members it had. ErrNotFound.
+// ClearMembers empties a group and returns the number of removed members, or ErrNotFound.
 func (t *Tx) ClearMembers(gid string) (removed int, err error) {
 	gen, err := t.generation(gid)
 	if err != nil {
@@ -286,12 +286,12 @@ func (t *Tx) ClearMembers(gid string) (removed int, err error) {
 	return int(s.Count), nil
 }
 
-// removeMemberships removes a resource that is being deleted from every group. The
-// membership mark is the precondition that nobody adds it to a group meanwhile.
+// removeMemberships removes a resource from every group, for its deletion. Reading the
+// membership mark adds the precondition that the resource joins no group meanwhile.
 func (t *Tx) removeMemberships(id string) error {
 	mk := key(kindMemberOf, t.tenant, id)
 	if ok, err := present(t.snap.Get(mk)); err != nil || !ok {
-		return err // it never was a member
+		return err // the resource was never a member
 	}
 	t.w.Delete(mk)
 	return t.memberships(id, func(gid string, gen uint64, live bool) error {

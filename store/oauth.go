@@ -8,9 +8,8 @@ import (
 	"github.com/scimward/scimward/store/machine"
 )
 
-// UseJTI records an assertion's jti as used by its issuer. The second use is
-// ErrReplay until exp has passed and housekeeping has dropped the jti, which is
-// never earlier.
+// UseJTI records an assertion's jti as used by the issuer. It returns ErrReplay for a used
+// jti, until housekeeping drops the jti some time after exp.
 func (t *Tx) UseJTI(issuer, jti string, exp time.Time) error {
 	k := key(kindJTI, t.tenant, issuer, jti)
 	used, err := present(t.snap.Get(k))
@@ -41,8 +40,7 @@ func sweepJTIs(t *Tx) (n int, err error) {
 	return n, err
 }
 
-// Client returns what the store knows of an OAuth client, ErrNotFound before its
-// first token.
+// Client returns the row of an OAuth client, ErrNotFound before its first token.
 func (r *Reader) Client(id string) (Client, error) {
 	var c Client
 	seq, err := r.row(key(kindClient, r.tenant, id), &c)
@@ -50,7 +48,7 @@ func (r *Reader) Client(id string) (Client, error) {
 	return c, err
 }
 
-// PutClient saves what the store knows of an OAuth client.
+// PutClient saves the row of an OAuth client.
 func (t *Tx) PutClient(c Client) error {
 	if c.ID == "" {
 		return errors.New("store: a client needs an id")
@@ -61,9 +59,8 @@ func (t *Tx) PutClient(c Client) error {
 	return nil
 }
 
-// Keys returns the signing keys of a use, "" meaning all, in the order of ids. A
-// Tx that decides by the list ("none yet, so make one") conflicts with every change
-// of it.
+// Keys returns the signing keys with a use, in the order of ids. An empty use means all. A
+// Tx that reads the list conflicts with every change of the list.
 func (r *Reader) Keys(use string) ([]Key, error) {
 	var out []Key
 	if err := r.snap.Scan(key(kindKey, r.tenant), nil, true, func(e machine.Entry) (bool, error) {

@@ -6,8 +6,7 @@ import (
 	"github.com/scimward/scimward/store/machine"
 )
 
-// Offboarding returns the header of one epoch of a user, ErrNotFound when there is
-// none.
+// Offboarding returns the header of one epoch of a user, or ErrNotFound.
 func (r *Reader) Offboarding(userID string, epoch uint64) (Offboarding, error) {
 	var o Offboarding
 	seq, err := r.row(numberedKey(kindOffboarding, r.tenant, userID, epoch), &o)
@@ -15,7 +14,7 @@ func (r *Reader) Offboarding(userID string, epoch uint64) (Offboarding, error) {
 	return o, err
 }
 
-// Offboardings returns every epoch of a user, the first first.
+// Offboardings returns every epoch of a user, the oldest first.
 func (r *Reader) Offboardings(userID string) ([]Offboarding, error) {
 	var out []Offboarding
 	err := r.snap.Scan(key(kindOffboarding, r.tenant, userID), nil, true, func(e machine.Entry) (bool, error) {
@@ -49,9 +48,8 @@ func (r *Reader) OpenOffboardings() ([]Offboarding, error) {
 	return out, err
 }
 
-// SaveOffboarding replaces the header of an epoch whose Version is current. It
-// returns ErrFenced when the Version is old, ErrNotFound when there is no such
-// epoch. With VerifiedAt set the offboarding is no longer open.
+// SaveOffboarding replaces the header of an epoch. It returns ErrFenced when the Version
+// is not current, and ErrNotFound for an unknown epoch. VerifiedAt closes the offboarding.
 func (t *Tx) SaveOffboarding(o *Offboarding) error {
 	cur, err := t.Offboarding(o.UserID, o.Epoch)
 	if err != nil {

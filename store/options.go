@@ -10,11 +10,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Target is an application of a tenant whose credentials a deactivation revokes.
+// Target is an application of a tenant. A deactivation revokes the credentials there.
 type Target struct {
 	App      string
 	Kinds    []string      // abi.Kind values in revocation order, one job each
-	Lifetime time.Duration // longest life of a credential that the app cannot revoke
+	Lifetime time.Duration // longest lifetime of a credential that the app cannot revoke
 }
 
 // TenantOptions configures one tenant.
@@ -26,7 +26,7 @@ type TenantOptions struct {
 // Options configures Open.
 type Options struct {
 	Dir      string // database directory, created when absent; required unless InMemory
-	InMemory bool   // nothing survives Close; for tests
+	InMemory bool   // drop the data on Close; for tests
 	Tenants  map[string]TenantOptions
 	Now      func() time.Time      // nil: time.Now
 	Logger   *slog.Logger          // nil: discard
@@ -35,7 +35,7 @@ type Options struct {
 	// ErrUnavailable; zero means 128 MiB. The engine maps its files, and a mapped
 	// write to a full disk kills the process, so the store stops earlier.
 	MinFree uint64
-	// KeepRecords is how many log records survive trimming; zero means 1,048,576.
+	// KeepRecords is the number of log records that survive trimming; zero means 1,048,576.
 	KeepRecords uint64
 	// SweepEvery is the pause between housekeeping rounds; zero means a minute.
 	SweepEvery time.Duration
@@ -43,10 +43,10 @@ type Options struct {
 	Faults Faults
 }
 
-// Faults are hooks at the two places where a disk fails. A nil hook does nothing.
+// Faults are hooks at the two places where a disk fails. Each may be nil.
 type Faults struct {
-	BeforeCommit func() error // nothing was written yet
-	AfterWrite   func() error // written, and the sync reports this error
+	BeforeCommit func() error // runs before the write
+	AfterWrite   func() error // runs after the write and returns the error of the sync
 }
 
 func (o Options) withDefaults() Options {

@@ -8,14 +8,13 @@ import (
 	"github.com/scimward/scimward/store/machine"
 )
 
-// Reader reads one tenant at one position of the log. It is valid only inside the
-// function that it was passed to, and for one goroutine. It reaches nothing of
-// another tenant.
+// Reader reads one tenant at one position of the log. It is valid only inside the function
+// that receives it, and for one goroutine.
 type Reader struct {
 	tenant  string
 	options TenantOptions
-	snap    *machine.Snapshot   // of a Tx: records reads as preconditions and sees its writes
-	decoded map[string]resource // of a Tx: the rows that it decoded, by key
+	snap    *machine.Snapshot   // in a Tx it records reads as preconditions and sees the writes
+	decoded map[string]resource // in a Tx, the decoded rows by key
 }
 
 // row decodes the row under a key and returns its version.
@@ -58,8 +57,8 @@ func (r *Reader) listLast(prefix []byte) ([]string, error) {
 	return out, err
 }
 
-// counter reads a tenant counter, which is absent before its first change. Inside
-// a Tx it is no precondition.
+// counter reads a tenant counter, zero before its first change. Inside a Tx it is no
+// precondition.
 func (r *Reader) counter(name string) (int, error) {
 	v, _, err := r.snap.Peek(key(kindCounter, r.tenant, name))
 	if errors.Is(err, ErrNotFound) {
@@ -95,8 +94,8 @@ func decodeAudit(v []byte) (audit.Record, error) {
 	return audit.Decode(b)
 }
 
-// AuditOf returns the audit records of one resource, oldest first. Those of jobs
-// and offboardings are under the id of their user.
+// AuditOf returns the audit records of one resource, oldest first. The records of a user
+// include the jobs and offboardings.
 func (r *Reader) AuditOf(resourceID string) ([]audit.Record, error) {
 	var out []audit.Record
 	err := r.snap.Scan(key(kindAuditOf, r.tenant, resourceID), nil, false, func(e machine.Entry) (bool, error) {
@@ -115,8 +114,8 @@ func (r *Reader) AuditOf(resourceID string) ([]audit.Record, error) {
 	return out, err
 }
 
-// AuditHead is the hash of the newest audit record and its log position. Both are
-// zero before the first record, which is no error.
+// AuditHead returns the hash and the log position of the newest audit record. Both are
+// zero before the first record.
 func (r *Reader) AuditHead() (audit.Hash, Seq, error) {
 	v, _, err := r.snap.Peek(key(kindAuditHead, r.tenant))
 	if errors.Is(err, ErrNotFound) {

@@ -27,8 +27,8 @@ type resource struct {
 	version           Seq
 }
 
-// resource reads a user or group, ErrNotFound when there is none. A Tx decodes each
-// row once, so the caller must not change the object.
+// resource reads a user or group, or returns ErrNotFound. A Tx decodes each row once, so
+// the caller must not change the object.
 func (r *Reader) resource(kind byte, id string) (resource, error) {
 	k := key(kind, r.tenant, id)
 	if res, ok := r.decoded[string(k)]; ok {
@@ -48,7 +48,7 @@ func (r *Reader) resource(kind byte, id string) (resource, error) {
 	return res, nil
 }
 
-// own is a copy of the object that the caller may change.
+// own returns an object that the caller may change.
 func (r *Reader) own(o scim.Object) scim.Object {
 	if r.decoded == nil {
 		return o
@@ -79,7 +79,7 @@ func decodeObject(b []byte) (scim.Object, error) {
 	return m, nil
 }
 
-// typed gives decoded JSON the types of scim.Object, in place.
+// typed converts decoded JSON to the types of scim.Object, in place.
 func typed(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -112,8 +112,8 @@ func (t *Tx) putResource(k []byte, o scim.Object, created, modified time.Time) e
 	return nil
 }
 
-// changedAttributes lists the top-level attributes in which two resources differ,
-// sorted. Values of one stored form are equal: a decimal 3.0 is stored as 3.
+// changedAttributes returns the sorted names of the top-level attributes that differ.
+// Values with the same stored form are equal, such as the decimals 3.0 and 3.
 func changedAttributes(before, after scim.Object) (names []string, err error) {
 	all := maps.Clone(before)
 	maps.Copy(all, after)
@@ -151,8 +151,8 @@ func each[T any](r *Reader, kind byte, after string, decode decoder[T], fn func(
 	})
 }
 
-// page returns the resources offset, offset+1, … of a kind in the order of ids, at
-// most limit. It reads the keys alone of those it skips.
+// page returns the resources offset, offset+1, … of a kind in the order of ids, at most
+// limit. It reads only the keys of the skipped ones.
 func page[T any](r *Reader, kind byte, offset, limit int, decode decoder[T]) (out []T, err error) {
 	if limit <= 0 {
 		return nil, nil
@@ -190,7 +190,7 @@ func decodeEntry[T any](e machine.Entry, prefix int, decode decoder[T]) (v T, er
 	return decode(id, res)
 }
 
-// afterKey is where a range after the id continues, nil for all of it.
+// afterKey returns the start of the range after an id, nil for the whole range.
 func afterKey(prefix []byte, after string) []byte {
 	if after == "" {
 		return nil

@@ -14,12 +14,12 @@ import (
 // ErrInUse says that another process has the database directory open.
 var ErrInUse = local.ErrInUse
 
-// maxTenant bounds a tenant's name in bytes. Keys have it whole.
+// maxTenant bounds a tenant's name in bytes, because keys contain the whole name.
 const maxTenant = 255
 
 // Store is an open store. It is safe for concurrent use.
 type Store struct {
-	o       Options
+	opts    Options
 	m       *machine.Machine
 	content *content
 	worker  sync.WaitGroup // housekeeping
@@ -66,11 +66,11 @@ func open(ctx context.Context, o Options, replica bool) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{o: o, m: m, content: c, stop: func() {}}, nil
+	return &Store{opts: o, m: m, content: c, stop: func() {}}, nil
 }
 
-// Close waits for the running calls, commits what is queued and closes the
-// database. Later calls return ErrClosed.
+// Close waits for the running calls, commits the queued changes and closes the database.
+// Later calls return ErrClosed.
 func (s *Store) Close() error {
 	s.stop()
 	s.worker.Wait()
@@ -80,10 +80,10 @@ func (s *Store) Close() error {
 // Health is the state of the store.
 type Health struct {
 	Applied Seq   // newest record that readers see
-	Err     error // why the store refuses writes now; nil when it accepts them
+	Err     error // why the store refuses writes now, or nil
 }
 
-// Health reports whether the store accepts writes. It serves reads either way.
+// Health reports whether the store accepts writes. Reads always work.
 func (s *Store) Health() Health { return Health{Applied: s.m.Position(), Err: s.m.Ready()} }
 
 // Locks is the lock table in memory, complete from Open on.
@@ -97,35 +97,36 @@ func (s *Store) Log() log.Log { return s.m.Log() }
 // returns ErrNotFound for an unknown tenant.
 func (s *Store) View(ctx context.Context, tenant string, fn func(*Reader) error) error {
 	return s.m.View(ctx, func(snap *machine.Snapshot) error {
-		if _, ok := s.o.Tenants[tenant]; !ok {
+		if _, ok := s.opts.Tenants[tenant]; !ok {
 			return fmt.Errorf("tenant %q: %w", tenant, ErrNotFound)
 		}
-		return fn(&Reader{tenant: tenant, options: s.o.Tenants[tenant], snap: snap})
+		return fn(&Reader{tenant: tenant, options: s.opts.Tenants[tenant], snap: snap})
 	})
 }
 
-// Update runs fn on a snapshot and commits what it wrote as one record. Where
-// another change came first, fn runs again on a new snapshot. So fn does no I/O,
-// reads no clock but tx.Now, and leaves nothing behind when it fails. An error of
-// fn is returned as it is and nothing is written.
+// Update runs fn on a snapshot and commits its writes as one record. After a conflict
+// with another change it runs fn again on a new snapshot. So fn does no I/O, takes the
+// time from tx.Now, and leaves no effects when it fails. Update returns an error of fn
+// unchanged and then writes nothing.
 //
-// It returns after the record is on stable storage, the lock table has it and
-// every watcher has run. It waits for a queued change even when ctx ends.
-// ErrUnavailable means that nothing was written or, after a failing disk, that the
-// next start decides whether all of it was. Seq is the version of the keys that fn
-// wrote, or the position of the snapshot when it wrote none.
+// It returns after the record is on stable storage, the lock table has it and every
+// watcher has run. It waits for a queued change even when ctx ends. Seq is the version of
+// the keys that fn wrote, or the position of the snapshot when it wrote none.
+//
+// On ErrUnavailable, normally nothing is written. If the disk failed during the commit,
+// the whole change may appear after a restart.
 func (s *Store) Update(ctx context.Context, tenant string, cause Cause, fn func(*Tx) error) (Seq, error) {
 	if cause.Actor == "" || cause.RequestID == "" || cause.Decision == "" {
 		return 0, ErrNoCause
 	}
-	if _, ok := s.o.Tenants[tenant]; !ok {
+	if _, ok := s.opts.Tenants[tenant]; !ok {
 		return 0, fmt.Errorf("tenant %q: %w", tenant, ErrNotFound)
 	}
 	return s.update(ctx, tenant, cause, fn)
 }
 
-// update is Update. The zero Cause is the store's own housekeeping, which changes
-// nothing that a person could ask about and is not audited.
+// update implements Update. The zero Cause is the store's own housekeeping, which is not
+// audited.
 func (s *Store) update(ctx context.Context, tenant string, cause Cause, fn func(*Tx) error) (Seq, error) {
 	return s.m.Update(ctx, tenant, func(w *machine.Tx) error {
 		t := s.newTx(w, cause)
@@ -141,11 +142,11 @@ func (s *Store) update(ctx context.Context, tenant string, cause Cause, fn func(
 // the first record in the log.
 func (s *Store) Changes(ctx context.Context, from Seq, fn func(Change) error) error {
 	return s.m.View(ctx, func(snap *machine.Snapshot) error {
-		first, _, _, err := s.m.Log().Bounds(ctx)
+		bounds, err := s.m.Log().Bounds(ctx)
 		if err != nil {
 			return err
 		}
-		if max(from, 1) < first {
+		if max(from, 1) < bounds.First {
 			return log.ErrTrimmed
 		}
 		return snap.Scan([]byte{local.KindFeed}, local.FeedKey(from), true, func(e machine.Entry) (bool, error) {
@@ -163,8 +164,8 @@ func (s *Store) Changes(ctx context.Context, from Seq, fn func(Change) error) er
 	})
 }
 
-// Watch calls fn for every change that this process applies, before the Update
-// that made it returns. fn runs on the committer: it must not block or call Update.
+// Watch calls fn for every change that this process applies, before Update returns. fn
+// runs on the committer, so it must not block or call Update.
 func (s *Store) Watch(fn func(Change)) (stop func()) { return s.content.watch.add(fn) }
 
 // listeners is a set of callbacks in the order of their registration.
@@ -180,7 +181,7 @@ func (l *listeners[T]) add(fn func(T)) (stop func()) {
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		kept := make([]*func(T), 0, len(l.fns)) // call may be reading the old list
+		kept := make([]*func(T), 0, len(l.fns)) // call may still read the old list
 		for _, f := range l.fns {
 			if f != &fn {
 				kept = append(kept, f)

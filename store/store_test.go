@@ -84,24 +84,24 @@ func TestTrimmedLog(t *testing.T) {
 	for _, n := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
 		create(t, s, "acme", n)
 	}
-	_, _, before, err := s.Log().Bounds(t.Context())
+	before, err := s.Log().Bounds(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	sweep(t, s)
-	first, last, id, err := s.Log().Bounds(t.Context())
-	if err != nil || last != 9 || first != 5 || id != before {
-		t.Errorf("bounds %d to %d of %x (was %x), %v", first, last, id, before, err)
+	want := log.Bounds{First: 5, Last: 9, ID: before.ID}
+	if got, err := s.Log().Bounds(t.Context()); err != nil || got != want {
+		t.Errorf("Bounds = %+v, %v, want %+v", got, err, want)
 	}
 	nothing := func(store.Change) error { return nil }
 	if err := s.Changes(t.Context(), 1, nothing); !errors.Is(err, log.ErrTrimmed) {
-		t.Errorf("changes from 1: %v", err)
+		t.Errorf("Changes from 1 = %v, want ErrTrimmed", err)
 	}
-	if err := s.Changes(t.Context(), first, nothing); err != nil {
-		t.Errorf("changes from the first: %v", err)
+	if err := s.Changes(t.Context(), want.First, nothing); err != nil {
+		t.Errorf("Changes from %d = %v, want no error", want.First, err)
 	}
 	if err := s.Log().Tail(t.Context(), 1, func(log.Seq, []byte) error { return nil }); !errors.Is(err, log.ErrTrimmed) {
-		t.Errorf("tail from 1: %v", err)
+		t.Errorf("Tail from 1 = %v, want ErrTrimmed", err)
 	}
 	verify(t, s)
 }

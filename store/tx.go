@@ -12,14 +12,14 @@ import (
 	"github.com/scimward/scimward/store/machine"
 )
 
-// Tx is a Reader that also writes. The keys that it reads become preconditions of
-// the change, and it sees its own writes.
+// Tx is a Reader that also writes and sees its own writes. The keys that it reads become
+// preconditions of the change.
 type Tx struct {
 	*Reader
 	w     *machine.Tx
 	now   time.Time
 	cause Cause // zero for housekeeping, which is not audited
-	err   error // of a row that could not be encoded; finish returns it
+	err   error // the errors of encoding rows; finish returns them
 
 	changes []Change
 	notes   []note
@@ -27,18 +27,18 @@ type Tx struct {
 	refused bool
 }
 
-// note is what the audit record of one resource says.
+// note is the content of the audit record of one resource.
 type note struct {
 	resource string
 	details  []string
 }
 
 func (s *Store) newTx(w *machine.Tx, cause Cause) *Tx {
-	r := &Reader{tenant: w.Scope, options: s.o.Tenants[w.Scope], snap: w.Snapshot, decoded: map[string]resource{}}
+	r := &Reader{tenant: w.Scope, options: s.opts.Tenants[w.Scope], snap: w.Snapshot, decoded: map[string]resource{}}
 	return &Tx{Reader: r, w: w, now: time.Unix(0, w.Time).UTC(), cause: cause}
 }
 
-// Now is the time of the change, the same however often fn reads it.
+// Now is the time of the change. It stays the same during fn.
 func (t *Tx) Now() time.Time { return t.now }
 
 // Changed adds names of changed attributes to the audit record.
@@ -50,8 +50,8 @@ func (t *Tx) Changed(attrs ...string) {
 	}
 }
 
-// AuditOnly records a refusal: resourceID may be empty, detail names the rules. fn
-// then returns nil and writes nothing else.
+// AuditOnly records a refusal. resourceID may be empty, and detail names the rules. fn
+// then returns nil without other writes.
 func (t *Tx) AuditOnly(resourceID, detail string) {
 	t.refused = true
 	t.note(resourceID, detail)
@@ -75,7 +75,7 @@ func (t *Tx) putRow(k []byte, row any) {
 	t.w.Put(k, v)
 }
 
-// putMark writes a key whose presence says everything.
+// putMark writes a key with an empty value.
 func (t *Tx) putMark(k []byte) { t.w.Put(k, sealValue(nil)) }
 
 // change adds an entry to the change feed, one for each type and id.

@@ -27,7 +27,7 @@ var (
 	ErrNoCause     = errors.New("store: a write needs an actor, a request id and a decision")
 )
 
-// UniquenessError names the attribute whose value another resource of the tenant has.
+// UniquenessError says that another resource of the tenant has the value of Attribute.
 type UniquenessError struct{ Attribute string }
 
 func (e *UniquenessError) Error() string {
@@ -41,8 +41,8 @@ func (e *MissingMembersError) Error() string {
 	return fmt.Sprintf("store: %d members do not exist", len(e.IDs))
 }
 
-// Cause is who makes a change and why it was allowed. Every write has one. It becomes
-// the audit record of the change.
+// Cause says who makes a change and why it was allowed. Every write needs one, for the
+// audit record of the change.
 type Cause struct {
 	Actor     string // "client:<id>", "engine:<owner>", "operator:<name>", "system"; required
 	ClientID  string // OAuth client, empty for the engine
@@ -57,8 +57,8 @@ type Cause struct {
 	Received  time.Time // when the request arrived; zero means now
 }
 
-// User is a SCIM user. Resource has every attribute but id, meta and groups, with
-// the canonical names of the schema.
+// User is a SCIM user. Resource has the attributes with the canonical names of the schema,
+// without id, meta and groups.
 type User struct {
 	ID       string
 	Resource scim.Object
@@ -73,20 +73,20 @@ func (u *User) UserName() string { return u.Resource.String("userName") }
 // ExternalID returns the externalId attribute, empty when unassigned.
 func (u *User) ExternalID() string { return u.Resource.String("externalId") }
 
-// Active returns the active attribute. A user without one is active.
+// Active returns the active attribute, true when unassigned.
 func (u *User) Active() bool { return u.Resource.Bool("active", true) }
 
 // Emails returns the values of the emails attribute.
 func (u *User) Emails() []string { return u.Resource.Strings("emails", "value") }
 
-// Group is a SCIM group without its members: each member has a key of its own.
+// Group is a SCIM group without its members. Each member is a key of its own.
 type Group struct {
 	ID       string
 	Resource scim.Object
 	Members  int // count
 	Created  time.Time
 	Modified time.Time
-	Version  Seq // changes with every member change too
+	Version  Seq // also changes with the members
 }
 
 // Member is a member of a group.
@@ -95,7 +95,7 @@ type Member struct {
 	Type string // "User" or "Group"
 }
 
-// Client is what the store knows of an OAuth client of a tenant.
+// Client is the row of an OAuth client of a tenant.
 type Client struct {
 	ID       string
 	LastUsed time.Time
@@ -122,16 +122,16 @@ const (
 	LockLifted      LockState = "lifted"      // only credentials issued before NotBefore
 )
 
-// Lock refuses the credentials of one user, by the immutable id and by every name.
-// It stays after a reactivation, because older credentials remain refused, and
-// after a deletion as a tombstone.
+// Lock refuses the credentials of one user, by the immutable id and by every name. It
+// stays after a reactivation, to refuse older credentials. After a deletion it stays as a
+// tombstone.
 type Lock struct {
 	Tenant     string
 	UserID     string
 	State      LockState
 	Epoch      uint64    // counts deactivations, 1 for the first
-	NotBefore  time.Time // a lifted lock refuses credentials issued before; zero refuses none
-	UserNames  []string  // folded, oldest first; with the former ones
+	NotBefore  time.Time // a lifted lock refuses older credentials; zero refuses none
+	UserNames  []string  // folded, with the former ones, oldest first
 	ExternalID string
 	FormerIDs  []string // former externalIds; looked up like ExternalID
 	Emails     []string // folded
@@ -141,8 +141,8 @@ type Lock struct {
 	Version    Seq
 }
 
-// Refuses reports whether the lock refuses a credential issued at issued. A zero
-// issued means an unknown age, which counts as issued before.
+// Refuses reports whether the lock refuses a credential issued at issued. A credential of
+// unknown age (zero) counts as old.
 func (l Lock) Refuses(issued time.Time) bool {
 	if l.State != LockLifted {
 		return true
@@ -150,11 +150,11 @@ func (l Lock) Refuses(issued time.Time) bool {
 	return !l.NotBefore.IsZero() && (issued.IsZero() || !issued.After(l.NotBefore))
 }
 
-// JobState is the outcome of one kind for one user and app.
+// JobState is the state of a job.
 type JobState string
 
-// The job states. None of them is proof: a kind is done when it is Verified, or when
-// it is JobUnsupported and so enforced at the proxy.
+// The job states. A state alone is no proof. A kind is done when the job is Verified, or
+// when it is JobUnsupported and so enforced at the proxy.
 const (
 	JobPending         JobState = "pending"
 	JobRunning         JobState = "running" // leased
@@ -166,20 +166,20 @@ const (
 	JobUnknown         JobState = "unknown"           // never shown as done
 )
 
-// Job is the durable work of one user, app and kind. It is enqueued in the record of
-// the change that causes it.
+// Job is the durable work of one user, app and kind. It is enqueued in the record of its
+// cause.
 type Job struct {
 	ID      string // JobID; the idempotency key
 	Tenant  string
 	App     string
 	Kind    string // abi.Kind
 	UserID  string
-	Epoch   uint64          // 0 when no deactivation caused the job, see After
+	Epoch   uint64          // 0 for a job without a deactivation, see After
 	Event   string          // abi.Event…: user.deactivated, user.deleted, user.reactivated
-	Subject subject.Subject // as of the event: the row may be gone when the job runs
-	// After is the leaver whose userName this user was created with, empty for none.
-	// The application knows both by that name. So the leaver's jobs in the app come
-	// first, and then this job enables the account.
+	Subject subject.Subject // as of the event, because the row may be gone when the job runs
+	// After is the leaver who had the userName of this new user, or empty. The application
+	// knows both by that name. So the leaver's jobs in the app run first, and then this job
+	// enables the account.
 	After         string `json:",omitempty"`
 	State         JobState
 	Found         int // listed by the application over all attempts
@@ -203,8 +203,8 @@ type Job struct {
 	Version       Seq       // the fencing token of a lease
 }
 
-// Terminal reports whether the revocation of this kind is complete. JobFailed is
-// not: it waits for a human.
+// Terminal reports whether the revocation of this kind is complete. A failed job is not,
+// because it waits for a human.
 func (j *Job) Terminal() bool {
 	switch j.State {
 	case JobRevoked, JobNothingToRevoke, JobUnsupported:
@@ -232,10 +232,10 @@ type JobProbe struct {
 	How    string
 }
 
-// JobPlugin is which plugin did the work.
+// JobPlugin names the plugin that did the work.
 type JobPlugin struct{ Name, Version, Digest string }
 
-// Offboarding is the header of one epoch of one user: the two clocks.
+// Offboarding is the header of one epoch of one user, with the two clocks.
 type Offboarding struct {
 	Tenant     string
 	UserID     string
@@ -243,11 +243,11 @@ type Offboarding struct {
 	Event      string
 	Cause      Cause
 	Received   time.Time
-	LockedAt   time.Time // time in the record that set the lock
+	LockedAt   time.Time // time of the record that set the lock
 	BlockedAt  time.Time // when the lock was in memory and the open streams had ended; zero until recorded
 	VerifiedAt time.Time // when every kind was probed dead or had none; zero until then
 	Breached   bool      // 300 s passed before VerifiedAt
-	Jobs       int       // how many jobs the record created; Verify counts them
+	Jobs       int       // number of jobs that the record created; Verify counts them
 	Version    Seq
 }
 

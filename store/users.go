@@ -1,6 +1,6 @@
 package store
 
-// User returns a user, ErrNotFound when the tenant has none of that id.
+// User returns a user, or ErrNotFound.
 func (r *Reader) User(id string) (User, error) {
 	res, err := r.resource(kindUser, id)
 	if err != nil {
@@ -14,8 +14,8 @@ func newUser(id string, res resource) (User, error) {
 	return User{ID: id, Resource: res.object, Created: res.created, Modified: res.modified, Version: res.version}, nil
 }
 
-// UserIDs finds users by "userName", "externalId" or "emails.value"; userName and
-// e-mail without regard to case. Another attribute is an error.
+// UserIDs finds users by "userName", "externalId" or "emails.value". Names and addresses
+// compare without regard to case. Another attribute is an error.
 func (r *Reader) UserIDs(attr, value string) ([]string, error) {
 	return r.find(userIndexes, attr, value)
 }
@@ -34,9 +34,9 @@ func (r *Reader) UserPage(offset, limit int) ([]User, error) {
 	return page(r, kindUser, offset, limit, newUser)
 }
 
-// CreateUser adds a user and sets ID (when empty), Created and Modified. A
-// *UniquenessError reports a taken userName, or externalId where that is unique. A
-// user who is created inactive is locked at once, like one who becomes inactive.
+// CreateUser adds a user and sets ID (when empty), Created and Modified. It returns a
+// *UniquenessError for a taken userName, or for a taken externalId where the tenant wants
+// unique ones. It locks an inactive user at once.
 func (t *Tx) CreateUser(u *User) error {
 	if u.ID == "" {
 		u.ID = newID(t.now)
@@ -61,14 +61,13 @@ func (t *Tx) CreateUser(u *User) error {
 	return t.takeOverAccount(u, names)
 }
 
-// UpdateUser replaces the attributes of a user and returns the sorted names of the
-// top-level attributes that changed. Nil means that nothing did: then it writes
-// nothing and the version stays. The audit record gets the names.
+// UpdateUser replaces the attributes of a user and sets Modified. It returns the sorted
+// names of the changed top-level attributes, which the audit record gets too. Without a
+// change it writes nothing and returns nil.
 //
-// It sets Modified and keeps indexes, lock and jobs in step. When active becomes
-// false it locks the user and enqueues the jobs; when active becomes true it lifts
-// the lock; for a user who stays inactive it retries the unverified jobs.
-// ErrNotFound, *UniquenessError, ErrTooLarge.
+// When active becomes false, UpdateUser locks the user and enqueues the jobs. When active
+// becomes true, it lifts the lock. If the user stays inactive, it retries the unverified
+// jobs. It returns ErrNotFound, a *UniquenessError or ErrTooLarge.
 func (t *Tx) UpdateUser(u *User) (changed []string, err error) {
 	res, err := t.resource(kindUser, u.ID)
 	if err != nil {
@@ -106,9 +105,9 @@ func (t *Tx) UpdateUser(u *User) (changed []string, err error) {
 	return changed, err
 }
 
-// RetryJobs makes the unverified jobs of an inactive user due now: a repeated
-// deactivation asks for them again. It leaves a job alone that is verified, leased
-// or unsupported. ErrNotFound when there is no such user.
+// RetryJobs makes the unverified jobs of an inactive user due now, for a repeated
+// deactivation. It skips verified, leased and unsupported jobs. It returns ErrNotFound for
+// an unknown user.
 func (t *Tx) RetryJobs(id string) error {
 	res, err := t.resource(kindUser, id)
 	if err != nil {
@@ -117,9 +116,9 @@ func (t *Tx) RetryJobs(id string) error {
 	return t.retryJobs(id, namesOf(userIndexes, res.object))
 }
 
-// DeleteUser removes a user, its index keys and memberships, and deactivates it
-// with a tombstone that locks the user's names until somebody else has them.
-// ErrNotFound when there is none.
+// DeleteUser removes a user with the index keys and memberships, and deactivates it. The
+// lock stays as a tombstone with the user's names until other users take them. It returns
+// ErrNotFound for an unknown user.
 func (t *Tx) DeleteUser(id string) error {
 	u, err := t.User(id)
 	if err != nil {

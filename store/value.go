@@ -6,8 +6,8 @@ import (
 	"fmt"
 )
 
-// Every value starts with its version byte. Rows are JSON after it, and index
-// values are the bare bytes. Counters are those of [machine.Counter].
+// Every value starts with its version byte. After it, rows are JSON and index values are
+// plain bytes. Counters have the form of [machine.Counter].
 const valueVersion = 1
 
 var errBadValue = errors.New("store: malformed value")

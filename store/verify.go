@@ -16,13 +16,13 @@ import (
 // Finding is one inconsistency.
 type Finding struct {
 	Check  string // "index", "edge", "count", "job", "lock", "audit", "jti", "log", "value"
-	Key    string // the key it is about, readable
+	Key    string // the faulty key in readable form
 	Detail string
 }
 
 func (f Finding) String() string { return fmt.Sprintf("%s: %s: %s", f.Check, f.Key, f.Detail) }
 
-// Report is what Verify found. Without findings everything agrees.
+// Report is the result of Verify.
 type Report struct {
 	Head     Seq
 	Keys     int // state keys read
@@ -33,14 +33,19 @@ type Report struct {
 // OK reports that there are no findings.
 func (r Report) OK() bool { return len(r.Findings) == 0 }
 
-// maxFindings bounds a report; the last finding then says that there are more.
+// maxFindings bounds a report. One more finding says that the rest is left out.
 const maxFindings = 1000
 
-// Verify checks the open store at its newest record: every index against its
-// resource and back, members in both directions, counts, lock rows and their names,
-// offboardings, jobs and when they are due, the audit chain of every tenant, that
-// every change has an audit record, and that the log has no gap. The report has the
-// findings; an error means that the check ended early.
+// Verify checks, at the newest record:
+//   - indexes,
+//   - memberships in both directions,
+//   - counters,
+//   - locks and locked names,
+//   - offboardings and jobs,
+//   - audit chains,
+//   - gaps in the log.
+//
+// An error means that the check ended early.
 func (s *Store) Verify(ctx context.Context) (rep Report, err error) {
 	err = s.m.View(ctx, func(snap *machine.Snapshot) error {
 		c := &checker{
@@ -54,14 +59,14 @@ func (s *Store) Verify(ctx context.Context) (rep Report, err error) {
 	return rep, err
 }
 
-// Verify opens the database in dir, which no other process may have open, checks
-// it like [Store.Verify] and closes it. It creates nothing.
+// Verify opens the database in dir, checks it like [Store.Verify] and closes it. No other
+// process may have it open. Verify creates no database.
 func Verify(ctx context.Context, dir string) (rep Report, err error) {
 	if _, err := os.Stat(dir); err != nil {
 		return Report{}, fmt.Errorf("verifying: %w", err)
 	}
 	o := Options{Dir: dir}.withDefaults()
-	o.MinFree = 0 // it writes nothing of its own
+	o.MinFree = 0 // the check writes nothing
 	s, err := open(ctx, o, true)
 	if err != nil {
 		return Report{}, err
@@ -70,12 +75,12 @@ func Verify(ctx context.Context, dir string) (rep Report, err error) {
 	return s.Verify(ctx)
 }
 
-// checker walks all keys of one snapshot once, the audit records first, and looks
-// up what each key says about others.
+// checker reads all keys of one snapshot once, the audit records first, and compares each
+// key with the keys that it must agree with.
 type checker struct {
 	snap   *machine.Snapshot
 	report Report
-	err    error // of the engine; ends the check
+	err    error // an error of the engine, which ends the check
 
 	chains  map[string]*audit.Chain // by tenant
 	audited map[string]map[Seq]bool // tenant -> log positions with an audit record
@@ -138,7 +143,7 @@ func (c *checker) get(k []byte) (v []byte, ok bool) {
 	return v, err == nil
 }
 
-// has looks a key up. Its absence is a finding about k.
+// has looks up the key other. If it is absent, that is a finding about k.
 func (c *checker) has(check string, k, other []byte, what string) (v []byte, ok bool) {
 	if v, ok = c.get(other); !ok {
 		c.find(check, k, "%s is missing: %s", what, keyText(other))
@@ -164,7 +169,7 @@ func (c *checker) key(checks map[byte]func(machine.Entry, DecodedKey) error, e m
 	}
 }
 
-// unknown finds keys of kinds that this version does not know.
+// unknown finds keys of unknown kinds.
 func (c *checker) unknown() {
 	log := string([]byte{local.KindFeed, 'L', 'G', '!'}) // '!' is the engine's own
 	for b := range 256 {
@@ -178,16 +183,16 @@ func (c *checker) unknown() {
 	}
 }
 
-// totals compares the counters with what was counted, and the heads with the chains.
+// totals compares the counters with the counted keys, and the heads with the chains.
 func (c *checker) totals() {
 	c.scan([]byte{kindCounter}, func(e machine.Entry) {
 		d, err := DecodeKey(e.Key)
 		if err != nil {
-			return // found before
+			return // already a finding
 		}
 		n, err := machine.DecodeCounter(e.Value)
 		if err != nil {
-			return // found before
+			return // already a finding
 		}
 		id := counterID{d.Tenant, d.Parts[0]}
 		if n.Count != c.counts[id] {
@@ -208,7 +213,7 @@ func (c *checker) totals() {
 	}
 }
 
-// feed checks that every change of a resource has its audit record.
+// feed checks that every change has an audit record.
 func (c *checker) feed() {
 	c.scan([]byte{local.KindFeed}, func(e machine.Entry) {
 		var feed []Change

@@ -7,9 +7,8 @@ import (
 	"github.com/scimward/scimward/store/machine"
 )
 
-// checks says what each kind of key must agree with. An error is a value that does
-// not decode. A value that another key leads to and that does not decode is found
-// at its own key.
+// checks returns the check of each kind of key. A check returns an error for a malformed
+// value of its key. It skips malformed values of other keys, which have their own check.
 func (c *checker) checks() map[byte]func(machine.Entry, DecodedKey) error {
 	return map[byte]func(machine.Entry, DecodedKey) error{
 		kindAudit:   c.auditRecord,
@@ -34,7 +33,7 @@ func (c *checker) checks() map[byte]func(machine.Entry, DecodedKey) error {
 	}
 }
 
-// leads returns the check that the key made of a key's parts exists.
+// leads returns a check that the key other(d) exists.
 func (c *checker) leads(check, what string, other func(DecodedKey) []byte) func(machine.Entry, DecodedKey) error {
 	return func(e machine.Entry, d DecodedKey) error {
 		c.has(check, e.Key, other(d), what)
@@ -42,8 +41,8 @@ func (c *checker) leads(check, what string, other func(DecodedKey) []byte) func(
 	}
 }
 
-// row looks a row up like has and decodes it. One that does not decode is found at
-// its own key.
+// row looks up a row like has and decodes it. It returns false for a malformed row, which
+// is a finding at its own key.
 func (c *checker) row(check string, k, other []byte, what string, row any) bool {
 	v, ok := c.has(check, k, other, what)
 	return ok && decodeRow(v, row) == nil
@@ -62,7 +61,7 @@ func (c *checker) auditRecord(e machine.Entry, d DecodedKey) error {
 	}
 	if err := chain.Next(&rec); err != nil {
 		c.find("audit", e.Key, "%v", err)
-		chain.N, chain.Seq, chain.Head = rec.N, rec.Seq, rec.Hash // go on from here
+		chain.N, chain.Seq, chain.Head = rec.N, rec.Seq, rec.Hash // continue from here
 	}
 	if d.Number != rec.N || Seq(rec.Seq) != e.Version {
 		c.find("audit", e.Key, "record %d of log position %d is in the wrong place", rec.N, rec.Seq)
@@ -107,8 +106,8 @@ func (c *checker) user(e machine.Entry, d DecodedKey) error {
 	return nil
 }
 
-// indexed checks that a name leads back to its user. Whether externalId is unique
-// is configuration, which a verification from outside does not know.
+// indexed checks that a name leads back to its user. An offline verification does not know
+// whether the configuration makes externalId unique, so both kinds of index are valid.
 func (c *checker) indexed(k []byte, tenant, id string, n name) {
 	if v, ok := c.get(key(kindUnique, tenant, n.code, n.value)); ok {
 		if owner, err := openValue(v); err != nil || string(owner) != id {
@@ -242,7 +241,7 @@ func (c *checker) lock(e machine.Entry, d DecodedKey) error {
 	for _, n := range l.names() {
 		v, ok := c.has("lock", e.Key, key(kindLockName, d.Tenant, n.code, n.value), "locked name")
 		if id, err := openValue(v); ok && (err != nil || string(id) != l.UserID) {
-			c.find("lock", e.Key, "a name of it is in the lock of %q", id)
+			c.find("lock", e.Key, "one of its names is in the lock of %q", id)
 		}
 	}
 	for epoch := uint64(1); epoch <= l.Epoch; epoch++ {

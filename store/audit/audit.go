@@ -1,12 +1,11 @@
-// Package audit is the hash-chained audit trail of one tenant: the record, its
-// canonical encoding, and the verification of a stream of records without the
-// store that wrote it.
+// Package audit is the hash-chained audit trail of one tenant. It has the record and its
+// canonical encoding, and verifies a stream of records without the store.
 //
 // The canonical encoding is JSON with the fields of [Record] in their order, no
 // spaces, times in UTC, and without the hash itself. The hash of a record is
-// SHA-256 over the hash before it and those bytes. So a changed, missing, added or
-// reordered record breaks the chain at that place. Only somebody who knows the
-// head notices a missing end: keep heads elsewhere.
+// SHA-256 over the previous hash and the canonical encoding. So a changed, missing, added
+// or reordered record breaks the chain at that place. Only a copy of the head reveals a
+// missing end, so keep heads elsewhere.
 package audit
 
 import (
@@ -41,8 +40,8 @@ func (h *Hash) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Record is one audited act. It has the names of attributes, never their values.
-// The order of the fields is the format, and Hash is the last.
+// Record is one audited action. It contains names of attributes, never their values. The
+// order of the fields is part of the format, and Hash is the last.
 type Record struct {
 	N         uint64    `json:"n"`        // position in the tenant's chain, 1 for the first
 	Seq       uint64    `json:"seq"`      // log position of the change
@@ -61,8 +60,8 @@ type Record struct {
 	Resource  string    `json:"resource"` // id of the resource or job, may be empty
 	Attrs     []string  `json:"attrs"`    // names of changed attributes; nil is written as null
 	Detail    string    `json:"detail"`   // rule ids of a refusal, state of a job
-	Prev      Hash      `json:"prev"`     // of the record before
-	Hash      Hash      `json:"hash"`     // of this record; not in the canonical encoding
+	Prev      Hash      `json:"prev"`     // the hash of the previous record
+	Hash      Hash      `json:"hash"`     // not in the canonical encoding
 }
 
 // The outcomes.
@@ -71,7 +70,7 @@ const (
 	OutcomeRefused = "refused"
 )
 
-// Encode returns the stored and exported form: one line of JSON without its end.
+// Encode returns the stored and exported form, one line of JSON without a line break.
 func Encode(r *Record) ([]byte, error) {
 	utc := *r
 	utc.Time = r.Time.UTC()
@@ -82,7 +81,7 @@ func Encode(r *Record) ([]byte, error) {
 	return b, nil
 }
 
-// hashField is how an encoded record ends: the digits of the hash come before end.
+// An encoded record ends with hashField, the digits of the hash, and end.
 const (
 	hashField = `,"hash":"`
 	end       = `"}`
@@ -109,8 +108,8 @@ func (r *Record) Seal(prev Hash) ([]byte, error) {
 	return b, nil
 }
 
-// Decode reads what Encode wrote. Unknown fields are an error, because the hash
-// does not cover them.
+// Decode decodes the form of Encode. Unknown fields are an error, because the hash does
+// not cover them.
 func Decode(b []byte) (Record, error) {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
@@ -124,16 +123,16 @@ func Decode(b []byte) (Record, error) {
 	return r, nil
 }
 
-// ChainError says where a chain breaks and why.
+// ChainError says where and why a chain breaks.
 type ChainError struct {
-	N   uint64 // position of the record that does not fit
+	N   uint64 // position of the wrong record
 	Why string
 }
 
 func (e *ChainError) Error() string { return fmt.Sprintf("audit: record %d: %s", e.N, e.Why) }
 
-// Chain follows one tenant's chain. The zero Chain expects record 1; one with N
-// and Head set expects the record after it.
+// Chain is the verified part of one tenant's chain. The zero Chain expects record 1. With
+// N and Head set it expects record N+1.
 type Chain struct {
 	Tenant string // empty takes the tenant of the first record
 	N      uint64
@@ -141,7 +140,7 @@ type Chain struct {
 	Head   Hash
 }
 
-// Next checks that r is the successor and moves on. A *ChainError says why it is not.
+// Next adds the successor r. It returns a *ChainError for any other record.
 func (c *Chain) Next(r *Record) error {
 	if c.Tenant == "" {
 		c.Tenant = r.Tenant
@@ -170,8 +169,8 @@ func (c *Chain) Next(r *Record) error {
 // maxLine bounds one line of a stream, in bytes.
 const maxLine = 1 << 20
 
-// Verify reads one record a line, from the first on, and returns the chain at the
-// last. The caller compares its head with one kept elsewhere.
+// Verify reads a chain from its first record on, one record a line. The caller compares
+// the head of the result with a copy from elsewhere.
 func Verify(r io.Reader) (Chain, error) {
 	var c Chain
 	sc := bufio.NewScanner(r)

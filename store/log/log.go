@@ -1,5 +1,5 @@
-// Package log is the contract between the store's state machine and what orders
-// its records. A log orders records and keeps bytes, and judges nothing. The local
+// Package log is the contract between the store's state machine and the log of its
+// records. A log orders and keeps records. It never reads their content. The local
 // driver, store/log/local, keeps the log in the store's own Badger database. Another
 // driver is a package beside it that implements [Log].
 package log
@@ -14,29 +14,34 @@ import (
 // and the number in an ETag.
 type Seq uint64
 
-// Incarnation is the random identity of one log. Its first record, the genesis
-// record, carries it.
+// Incarnation is the random identity of one log. The first record, the genesis
+// record, contains it.
 type Incarnation [16]byte
 
 // ErrTrimmed says that the log no longer has a record.
 var ErrTrimmed = errors.New("log: records were trimmed")
 
-// ErrRefused says that the log certainly did not take the record, so the caller may
-// report failure at once. Any other error of Append is ambiguous.
+// ErrRefused says that Append wrote nothing. After any other error of Append the record
+// may still appear.
 var ErrRefused = errors.New("log: append refused")
 
-// Log is the whole contract.
+// Bounds are the first and the last position of a log, both zero when it is empty.
+type Bounds struct {
+	First, Last Seq
+	ID          Incarnation
+}
+
+// Log is the contract.
 type Log interface {
-	// Append adds rec and returns its position once it is durable. An error that is
-	// not ErrRefused is ambiguous: the record may appear later, so the caller retries
-	// with the same transaction ids.
+	// Append adds rec and returns its position once it is durable. After an error other
+	// than ErrRefused the record may appear later. The caller then retries with the same
+	// transaction ids.
 	Append(ctx context.Context, rec []byte) (Seq, error)
 	// Tail calls fn for every record from position from on, in order and without
-	// gaps, until fn or ctx ends it. It returns ErrTrimmed when from is below the
-	// first record.
+	// gaps, until fn returns an error or ctx ends. It returns ErrTrimmed when from is
+	// below the first record.
 	Tail(ctx context.Context, from Seq, fn func(Seq, []byte) error) error
-	// Bounds returns the first and the last position, both zero when the log is empty.
-	Bounds(ctx context.Context) (first, last Seq, id Incarnation, err error)
-	// Trim drops the records up to and including upTo, but never the newest.
+	Bounds(ctx context.Context) (Bounds, error)
+	// Trim drops the records up to and including upTo. The newest record always stays.
 	Trim(ctx context.Context, upTo Seq) error
 }

@@ -9,23 +9,23 @@ import (
 	"github.com/scimward/scimward/store/log/local"
 )
 
-// Writer is one record on its way into the engine. It sees what the record wrote so far.
+// Writer writes one record into the engine. It sees its own writes.
 type Writer struct {
 	txn  *badger.Txn
 	seq  Seq
-	seen map[string][]byte // keys that the record wrote; a nil value is a deletion
+	seen map[string][]byte // the writes of the record; a nil value is a deletion
 }
 
-// Apply judges the transactions of record seq in their order and writes those
-// that it accepts. The same record on the same state gives the same bytes, on any
-// machine and at any time: there is no clock, no randomness and no map iteration.
-func (m *Machine) Apply(txn *badger.Txn, seq Seq, rec []byte) error {
+// Apply writes the transactions of record seq in their order, unless one of their
+// preconditions fails. The same record on the same state gives the same bytes, on any
+// machine and at any time. There is no clock, no randomness and no map iteration.
+func (m *Machine) Apply(txn *badger.Txn, seq Seq, b []byte) error {
 	m.applied = m.applied[:0]
-	txns, genesis, err := m.codec.decode(rec)
+	rec, err := m.codec.decode(b)
 	if err != nil {
 		return err
 	}
-	if genesis != nil {
+	if rec.genesis != nil {
 		if seq != 1 {
 			return fmt.Errorf("%w: a genesis record at %d", errBadRecord, seq)
 		}
@@ -33,7 +33,7 @@ func (m *Machine) Apply(txn *badger.Txn, seq Seq, rec []byte) error {
 	}
 	w := &Writer{txn: txn, seq: seq, seen: map[string][]byte{}}
 	var accepted []Payload
-	for _, t := range txns {
+	for _, t := range rec.txns {
 		ok, err := w.transaction(t)
 		if err != nil {
 			return err
@@ -43,7 +43,7 @@ func (m *Machine) Apply(txn *badger.Txn, seq Seq, rec []byte) error {
 		}
 		m.applied = append(m.applied, ok)
 	}
-	feed, err := m.o.Content.Apply(w, accepted)
+	feed, err := m.opts.Content.Apply(w, accepted)
 	if err != nil || feed == nil {
 		return err
 	}

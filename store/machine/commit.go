@@ -12,40 +12,42 @@ import (
 )
 
 // The bounds of one record. With the memory tables of the local driver the engine
-// accepts 26,000 keys and 2.4 MB in one commit. A change above the bounds of one
-// transaction is refused before it starts, never split.
+// accepts 26,000 keys and 2.4 MB in one commit. A transaction above its bounds fails
+// with ErrTooLarge before it is queued. It is never split.
 const (
-	maxFold      = 64 // transactions in one record
-	maxFoldBytes = 1 << 20
-	maxFoldKeys  = 12000
-	maxTxnBytes  = 1700 << 10
-	maxTxnKeys   = 18000
-	maxAttempts  = 64
+	maxBatch      = 64 // transactions in one record
+	maxBatchBytes = 1 << 20
+	maxBatchKeys  = 12000
+	maxTxnBytes   = 1700 << 10
+	maxTxnKeys    = 18000
+	maxAttempts   = 64
 )
 
-// proposal is a transaction on its way to the committer.
+// proposal is a transaction in the queue of the committer.
 type proposal struct {
 	txn  *transaction
 	done chan outcome // one answer, buffered
 }
 
-// outcome of a proposal; without an error and not applied, it met a conflict.
+// outcome is the answer to a proposal.
 type outcome struct {
 	seq     Seq
-	applied bool
+	applied bool // false without an error: the transaction met a conflict
 	err     error
 }
 
-// Update runs fn on a snapshot and commits what it wrote as one record. Where
-// another change came first, fn runs again on a new snapshot. So fn does no I/O,
-// reads no clock but tx.Time, and leaves nothing behind when it fails. An error of
-// fn is returned as it is and nothing is written.
+// Update runs fn on a snapshot and commits its writes as one record. After a conflict
+// with another change it runs fn again on a new snapshot. So fn does no I/O, takes the
+// time from tx.Time, and leaves no effects when it fails. Update returns an error of fn
+// unchanged and then writes nothing.
 //
 // It returns after the record is on stable storage and the content has published
-// it. It waits for a queued change even when ctx ends. ErrUnavailable means that
-// nothing was written or, after a failing disk, that the next start decides
-// whether all of it was. Seq is the version of the keys that fn wrote, or the
-// position of the snapshot when it wrote none. ErrConflict, ErrTooLarge, ErrClosed.
+// it. It waits for a queued change even when ctx ends. Seq is the version of the keys
+// that fn wrote, or the position of the snapshot when it wrote none.
+//
+// On ErrUnavailable, normally nothing is written. If the disk failed during the commit,
+// the whole change may appear after a restart. Update also returns ErrConflict,
+// ErrTooLarge or ErrClosed.
 func (m *Machine) Update(ctx context.Context, scope string, fn func(*Tx) error) (Seq, error) {
 	if err := m.enter(); err != nil {
 		return 0, err
@@ -70,10 +72,10 @@ func (m *Machine) Update(ctx context.Context, scope string, fn func(*Tx) error) 
 // pause waits a random time that grows with the attempts, at most 16 ms.
 func pause(ctx context.Context, attempt int) error {
 	if attempt < 2 {
-		return nil // reading again settles the first conflicts
+		return nil // a new snapshot resolves the first conflicts
 	}
-	most := time.Millisecond << min(attempt-2, 4)
-	t := time.NewTimer(rand.N(most) + 1) //nolint:gosec // jitter, not a secret
+	limit := time.Millisecond << min(attempt-2, 4)
+	t := time.NewTimer(rand.N(limit) + 1) //nolint:gosec // jitter, not a secret
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -86,7 +88,7 @@ func pause(ctx context.Context, attempt int) error {
 func (m *Machine) attempt(ctx context.Context, scope string, fn func(*Tx) error) outcome {
 	s := m.snapshot(ctx)
 	defer s.close()
-	tx := newTx(s, scope, m.o.Now())
+	tx := newTx(s, scope, m.opts.Now())
 	if err := fn(tx); err != nil {
 		return outcome{err: err}
 	}
@@ -106,42 +108,40 @@ func (m *Machine) attempt(ctx context.Context, scope string, fn func(*Tx) error)
 // commitLoop is the committer, the only goroutine that appends to the log. It ends
 // when the queue is closed and empty.
 func (m *Machine) commitLoop() {
-	var next *proposal // did not fit into the record before
-	for open := true; open || next != nil; {
-		var batch []*proposal
-		if batch, next, open = m.fold(next); len(batch) > 0 {
-			m.commit(batch)
-		}
+	for batch, next := m.nextBatch(nil); batch != nil; batch, next = m.nextBatch(next) {
+		m.commit(batch)
 	}
 }
 
-// fold waits for one proposal and adds what else is queued, in order, until the
-// record is full.
-func (m *Machine) fold(first *proposal) (batch []*proposal, next *proposal, open bool) {
+// nextBatch collects the proposals of one record, in the order of the queue. first is
+// the proposal that did not fit into the record before. If it is nil, nextBatch waits
+// for one. next is the first proposal of the following record, nil if none is known.
+// batch is nil when the queue is closed and empty.
+func (m *Machine) nextBatch(first *proposal) (batch []*proposal, next *proposal) {
 	if first == nil {
-		if first, open = <-m.queue; !open {
-			return nil, nil, false
+		if first = <-m.queue; first == nil {
+			return nil, nil
 		}
 	}
 	batch = append(batch, first)
 	size, keys := first.txn.size()
-	for len(batch) < maxFold {
+	for len(batch) < maxBatch {
 		select {
-		case p, ok := <-m.queue:
-			if !ok {
-				return batch, nil, false
+		case p := <-m.queue:
+			if p == nil {
+				return batch, nil // the queue is closed
 			}
 			n, k := p.txn.size()
-			if size+n > maxFoldBytes || keys+k > maxFoldKeys {
-				return batch, p, true
+			if size+n > maxBatchBytes || keys+k > maxBatchKeys {
+				return batch, p
 			}
 			size, keys = size+n, keys+k
 			batch = append(batch, p)
 		default:
-			return batch, nil, true
+			return batch, nil
 		}
 	}
-	return batch, nil, true
+	return batch, nil
 }
 
 // commit appends one record, publishes it and answers the proposers.
@@ -151,15 +151,15 @@ func (m *Machine) commit(batch []*proposal) {
 	for i, p := range batch {
 		txns[i] = p.txn
 	}
-	ctx := context.Background() // a queued change is committed whatever happens to its caller
+	ctx := context.Background() // the caller's context does not stop a queued change
 	seq, err := m.log.Append(ctx, m.codec.encode(txns))
 	if err != nil {
 		m.refuse(ctx, batch, err)
 		return
 	}
 	m.metrics.seconds.Observe(time.Since(start).Seconds())
-	m.metrics.folded.Observe(float64(len(batch)))
-	m.o.Content.Publish(func() { m.position.Store(uint64(seq)) })
+	m.metrics.transactions.Observe(float64(len(batch)))
+	m.opts.Content.Publish(func() { m.position.Store(uint64(seq)) })
 	for i, p := range batch {
 		p.done <- outcome{seq: seq, applied: m.applied[i]}
 	}
@@ -167,11 +167,11 @@ func (m *Machine) commit(batch []*proposal) {
 
 func (m *Machine) refuse(ctx context.Context, batch []*proposal, err error) {
 	m.metrics.refused.Add(float64(len(batch)))
-	what := "record refused, nothing written"
+	message := "record refused, nothing written"
 	if !errors.Is(err, log.ErrRefused) {
-		what = "commit failed, the store refuses writes until it is restarted"
+		message = "commit failed, the store refuses writes until it is restarted"
 	}
-	m.o.Logger.LogAttrs(ctx, slog.LevelError, what, slog.Int("transactions", len(batch)), slog.Any("err", err))
+	m.opts.Logger.LogAttrs(ctx, slog.LevelError, message, slog.Int("transactions", len(batch)), slog.Any("err", err))
 	for _, p := range batch {
 		p.done <- outcome{err: fmt.Errorf("%w: %w", ErrUnavailable, err)}
 	}

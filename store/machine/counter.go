@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// Counter is the value of a key that [Tx.Add] changes: how many, and when it last
-// changed (Unix nanoseconds).
+// Counter is the value of a key that [Tx.Add] changes. Time is its last change in Unix
+// nanoseconds.
 //
 //	version(1) = 1  count varint  time varint
 type Counter struct{ Count, Time int64 }
@@ -20,7 +20,7 @@ func (c Counter) Encode() []byte {
 	return binary.AppendVarint(binary.AppendVarint([]byte{counterVersion}, c.Count), c.Time)
 }
 
-// DecodeCounter reads what Encode wrote.
+// DecodeCounter decodes the stored form.
 func DecodeCounter(v []byte) (Counter, error) {
 	if len(v) < 1 || v[0] != counterVersion {
 		return Counter{}, errBadCounter
@@ -33,8 +33,8 @@ func DecodeCounter(v []byte) (Counter, error) {
 	return c, nil
 }
 
-// addTo adds delta to an encoded counter, which is zero when v is nil, and moves
-// its time forward to at.
+// addTo adds delta to the encoded counter v and moves its time forward to at. A nil v
+// is zero.
 func addTo(v []byte, delta, at int64) ([]byte, error) {
 	var c Counter
 	if v != nil {

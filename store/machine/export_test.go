@@ -30,7 +30,7 @@ func SampleRecords(tb testing.TB) [][]byte {
 	}
 }
 
-// ReencodeRecord decodes and encodes a record; false when it does not decode.
+// ReencodeRecord decodes and encodes a record. It returns false for a malformed record.
 func ReencodeRecord(tb testing.TB, rec []byte) ([]byte, bool) {
 	tb.Helper()
 	c, err := newCodec()
@@ -38,12 +38,12 @@ func ReencodeRecord(tb testing.TB, rec []byte) ([]byte, bool) {
 		tb.Fatal(err)
 	}
 	defer c.close()
-	txns, id, err := c.decode(rec)
+	r, err := c.decode(rec)
 	if err != nil {
 		return nil, false
 	}
-	if id != nil {
-		return genesisRecord(*id), true
+	if r.genesis != nil {
+		return genesisRecord(*r.genesis), true
 	}
-	return c.encode(txns), true
+	return c.encode(r.txns), true
 }

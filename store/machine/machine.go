@@ -1,19 +1,18 @@
-// Package machine is the deterministic state machine over the ordered log. It
-// knows keys, values, records, preconditions and positions, and nothing of what
-// the bytes mean: package store puts the directory on top of it.
+// Package machine is the deterministic state machine over the ordered log. It knows
+// keys, values, records, preconditions and positions. It does not know what the bytes
+// mean. Package store puts the directory on top of it.
 //
-// Start with [Open], read with [Machine.View], change with [Machine.Update]. A
-// change is one transaction: preconditions on the keys that it read, and the keys
-// that it writes. One committer goroutine puts the waiting transactions into one
-// log record. [Machine.Apply] judges each transaction against the state and
-// against the ones before it in the record. So the log order decides every
-// conflict, a transaction is applied whole or not at all, and the same log gives
-// the same bytes everywhere.
+// Start with [Open], read with [Machine.View], change with [Machine.Update]. A change
+// is one transaction, with preconditions on the keys that it read and the keys that it
+// writes. One committer goroutine puts the waiting transactions into one log record.
+// [Machine.Apply] checks the preconditions of each transaction after the transactions
+// before it in the record. So the log order decides every conflict, and a transaction
+// is applied whole or not at all. The same log gives the same bytes everywhere.
 //
 // The local driver of the log calls [Machine.Apply] in the commit of the record. A
 // replica needs [Machine.Position] and [Machine.View] too. Today [Open] opens the local
-// driver, and only the committer publishes what a record changed: a driver that receives
-// records from elsewhere needs both to change.
+// driver, and only the committer publishes changes. A driver that receives records from
+// elsewhere needs both to change.
 package machine
 
 import (
@@ -36,7 +35,7 @@ import (
 // the record wrote.
 type Seq = log.Seq
 
-// The errors of a machine. Their text names the store, which returns them as they are.
+// The errors of a machine. Their text says "store", because the store returns them unchanged.
 var (
 	ErrNotFound    = errors.New("store: not found")
 	ErrConflict    = errors.New("store: changed by another writer too often")            // all retries of Update failed
@@ -45,25 +44,25 @@ var (
 	ErrClosed      = errors.New("store: closed")
 )
 
-// Payload is what a transaction carries for the content. The machine stores it in
-// the record and does not read it.
+// Payload is the part of a transaction that belongs to the content. The machine stores
+// it in the record and does not read it.
 type Payload struct {
-	Scope   string   // whose keys the transaction writes
-	Time    int64    // Unix nanoseconds of the proposer's clock; the applier has none
-	Drafts  [][]byte // of rows that need the position of the record
-	Changes []byte   // for those who watch
+	Scope   string   // the tenant of the keys that the transaction writes
+	Time    int64    // Unix nanoseconds of the proposer's clock; the applier reads no clock
+	Drafts  [][]byte // rows that need the position of the record
+	Changes []byte   // for watchers
 }
 
 // Content is the package on top of the machine.
 type Content interface {
-	// Apply runs once for each record, with the payloads of the accepted
-	// transactions in their order. It may write rows that no transaction writes or
-	// has a precondition on. It returns the feed row of the record, nil for none,
-	// which stays until the record is trimmed. It must be deterministic: no clock,
-	// no randomness, no map iteration.
+	// Apply runs once for each record, with the payloads of the accepted transactions
+	// in their order. It may write rows that no transaction writes or has a
+	// precondition on. It returns the feed row of the record, or nil. The row stays
+	// until the record is trimmed. Apply must be deterministic, without clock,
+	// randomness or map iteration.
 	Apply(w *Writer, accepted []Payload) (feed []byte, err error)
-	// Publish runs when the record that Apply saw last is durable. It must call
-	// advance once: from then on readers see the record.
+	// Publish runs when the newest record of Apply is durable. It must call advance
+	// once, which shows the record to readers.
 	Publish(advance func())
 }
 
@@ -75,15 +74,15 @@ type Options struct {
 	Logger      *slog.Logger
 	Metrics     prometheus.Registerer // nil: none
 	KeepRecords uint64                // log records that survive Clean
-	Replica     bool                  // no genesis record: the records come from another log
+	Replica     bool                  // write no genesis record, because the records come from another log
 }
 
 // Machine is an open state machine. It is safe for concurrent use.
 type Machine struct {
-	o       Options
+	opts    Options
 	log     *local.Log
 	codec   *codec
-	applied []bool // by transaction of the record applied last; read by the committer
+	applied []bool // which transactions of the newest record were accepted; the committer reads it
 	metrics *metrics
 
 	queue    chan *proposal
@@ -112,7 +111,7 @@ func Open(ctx context.Context, o Options) (*Machine, error) {
 		c.close()
 		return nil, err
 	}
-	m := &Machine{o: o, log: l, codec: c, metrics: mt, queue: make(chan *proposal, 4*maxFold)}
+	m := &Machine{opts: o, log: l, codec: c, metrics: mt, queue: make(chan *proposal, 4*maxBatch)}
 	l.Bind(m.Apply)
 	if !o.Replica {
 		var id log.Incarnation
@@ -131,7 +130,7 @@ func (m *Machine) release() error {
 	return m.log.Close()
 }
 
-// Close waits for the running calls, commits what is queued and closes the log.
+// Close waits for the running calls, commits the queued transactions and closes the log.
 // Later calls return ErrClosed.
 func (m *Machine) Close() error {
 	m.mu.Lock()
@@ -161,7 +160,7 @@ func (m *Machine) enter() error {
 // Log is the log under the machine, valid until Close. Only the committer appends to it.
 func (m *Machine) Log() log.Log { return m.log }
 
-// Position is that of the newest record that readers see.
+// Position is the position of the newest record that readers see.
 func (m *Machine) Position() Seq { return Seq(m.position.Load()) }
 
 // Ready returns why a write would fail now: nil, ErrClosed, local.ErrLowSpace or
@@ -174,8 +173,7 @@ func (m *Machine) Ready() error {
 	return m.log.Ready()
 }
 
-// View runs fn on a snapshot of the newest position. The snapshot is valid until
-// fn returns.
+// View runs fn on a snapshot of the newest position, valid until fn returns.
 func (m *Machine) View(ctx context.Context, fn func(*Snapshot) error) error {
 	if err := m.enter(); err != nil {
 		return err
@@ -196,8 +194,8 @@ func (m *Machine) Clean(ctx context.Context) error {
 	}
 	defer m.inflight.Done()
 	m.log.Discard(m.snaps.oldest(&m.position))
-	if last := m.Position(); uint64(last) > m.o.KeepRecords {
-		return m.log.Trim(ctx, last-Seq(m.o.KeepRecords))
+	if last := m.Position(); uint64(last) > m.opts.KeepRecords {
+		return m.log.Trim(ctx, last-Seq(m.opts.KeepRecords))
 	}
 	return nil
 }
@@ -211,35 +209,35 @@ func (m *Machine) Collect(ctx context.Context) error {
 	return m.log.Collect(ctx)
 }
 
-// CheckLog reads every record of the log and calls fault for each that is missing
-// or malformed. It returns how many it read.
+// CheckLog reads every record of the log and calls fault for each missing or malformed
+// one. It returns the number of records that it read.
 func (m *Machine) CheckLog(ctx context.Context, fault func(error)) (records int, err error) {
 	if err := m.enter(); err != nil {
 		return 0, err
 	}
 	defer m.inflight.Done()
-	first, last, id, err := m.log.Bounds(ctx)
+	bounds, err := m.log.Bounds(ctx)
 	if err != nil {
 		fault(err)
 		return 0, nil
 	}
-	for seq := first; seq <= last; seq++ {
+	for seq := bounds.First; seq <= bounds.Last; seq++ {
 		if err := ctx.Err(); err != nil {
 			return records, err
 		}
-		rec, err := m.log.Read(seq)
+		b, err := m.log.Read(seq)
 		if err != nil {
 			fault(fmt.Errorf("record %d: %w", seq, err))
 			continue
 		}
 		records++
-		_, genesis, err := m.codec.decode(rec)
+		rec, err := m.codec.decode(b)
 		switch {
 		case err != nil:
 			fault(fmt.Errorf("record %d: %w", seq, err))
-		case (genesis != nil) != (seq == 1):
+		case (rec.genesis != nil) != (seq == 1):
 			fault(fmt.Errorf("record %d: genesis out of place", seq))
-		case genesis != nil && *genesis != id:
+		case rec.genesis != nil && *rec.genesis != bounds.ID:
 			fault(errors.New("record 1: another incarnation"))
 		}
 	}

@@ -6,12 +6,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics of one machine. They work unregistered too.
+// metrics are the metrics of one machine, registered or not.
 type metrics struct {
-	seconds   prometheus.Histogram
-	folded    prometheus.Histogram
-	conflicts prometheus.Counter
-	refused   prometheus.Counter
+	seconds      prometheus.Histogram
+	transactions prometheus.Histogram
+	conflicts    prometheus.Counter
+	refused      prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -21,12 +21,12 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Help:    "Time from building a record to its acknowledgement, fsync included.",
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 16),
 		}),
-		folded: prometheus.NewHistogram(prometheus.HistogramOpts{
+		transactions: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "scimward_store_record_transactions", Help: "Transactions in one record.",
 			Buckets: prometheus.ExponentialBuckets(1, 2, 7),
 		}),
 		conflicts: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "scimward_store_conflicts_total", Help: "Changes that ran again because another came first.",
+			Name: "scimward_store_conflicts_total", Help: "Changes that ran again after a conflict with another change.",
 		}),
 		refused: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "scimward_store_refused_total", Help: "Changes refused because the disk did not accept them.",
@@ -35,7 +35,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.seconds, m.folded, m.conflicts, m.refused} {
+	for _, c := range []prometheus.Collector{m.seconds, m.transactions, m.conflicts, m.refused} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering store metrics: %w", err)
 		}

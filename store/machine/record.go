@@ -10,7 +10,7 @@ import (
 	"github.com/scimward/scimward/store/log"
 )
 
-// A log record, drawn. Numbers are uvarints, byte strings carry their length.
+// The form of a log record. Numbers are uvarints. Byte strings follow their length.
 //
 //	record  = version(1) flags(1) body          flags: 1 zstd, 2 genesis
 //	body    = incarnation(16)                   genesis
@@ -23,12 +23,12 @@ const (
 	flagZstd      = 1
 	flagGenesis   = 2
 	compressFrom  = 1 << 10
-	maxRecord     = 4 << 20 // decompressed, far above what a committer builds
+	maxRecord     = 4 << 20 // decompressed; the committer builds much smaller ones
 )
 
 var errBadRecord = errors.New("store: malformed log record")
 
-// cond is what a precondition asks of a key.
+// cond is the condition of a precondition.
 type cond byte
 
 const (
@@ -43,13 +43,13 @@ type precondition struct {
 	version Seq // condVersion
 }
 
-// opKind is what an operation does to a key.
+// opKind is the kind of an operation.
 type opKind byte
 
 const (
 	opPut    opKind = 1
 	opDelete opKind = 2 // the key may be absent
-	opAdd    opKind = 4 // adds delta to a counter and moves its time forward; commutes
+	opAdd    opKind = 4 // adds delta to a counter and moves its time forward, in any order
 )
 
 type operation struct {
@@ -59,7 +59,7 @@ type operation struct {
 	delta int64
 }
 
-// transaction is one change: it is judged and applied whole.
+// transaction is one change, applied whole or not at all.
 type transaction struct {
 	Payload
 	id  [16]byte
@@ -119,7 +119,7 @@ func (t *transaction) append(b []byte) []byte {
 	return appendBytes(b, t.Changes)
 }
 
-// codec compresses records; both halves are safe for concurrent use.
+// codec encodes and decodes records. It is safe for concurrent use.
 type codec struct {
 	enc *zstd.Encoder
 	dec *zstd.Decoder
@@ -160,44 +160,49 @@ func (c *codec) encode(txns []*transaction) []byte {
 
 // incarnation reads the identity out of a genesis record.
 func (c *codec) incarnation(rec []byte) (log.Incarnation, error) {
-	_, id, err := c.decode(rec)
-	if err == nil && id == nil {
+	r, err := c.decode(rec)
+	if err == nil && r.genesis == nil {
 		err = errBadRecord
 	}
 	if err != nil {
 		return log.Incarnation{}, err
 	}
-	return *id, nil
+	return *r.genesis, nil
 }
 
-// decode reads a record. A genesis record has no transactions.
-func (c *codec) decode(rec []byte) ([]*transaction, *log.Incarnation, error) {
-	if len(rec) < 2 || rec[0] != recordVersion {
-		return nil, nil, errBadRecord
+// record is a decoded record: a genesis record or transactions.
+type record struct {
+	genesis *log.Incarnation
+	txns    []*transaction
+}
+
+func (c *codec) decode(b []byte) (record, error) {
+	if len(b) < 2 || b[0] != recordVersion {
+		return record{}, errBadRecord
 	}
-	body := rec[2:]
-	switch rec[1] {
+	body := b[2:]
+	switch b[1] {
 	case flagGenesis:
 		if len(body) != 16 {
-			return nil, nil, errBadRecord
+			return record{}, errBadRecord
 		}
 		id := log.Incarnation(body)
-		return nil, &id, nil
+		return record{genesis: &id}, nil
 	case flagZstd:
 		var err error
 		if body, err = c.dec.DecodeAll(body, nil); err != nil {
-			return nil, nil, fmt.Errorf("decompressing a record: %w", err)
+			return record{}, fmt.Errorf("decompressing a record: %w", err)
 		}
 	case 0:
 	default:
-		return nil, nil, errBadRecord
+		return record{}, errBadRecord
 	}
 	d := decoder{b: body}
 	txns := list(&d, d.transaction)
 	if d.bad || len(d.b) != 0 {
-		return nil, nil, errBadRecord
+		return record{}, errBadRecord
 	}
-	return txns, nil, nil
+	return record{txns: txns}, nil
 }
 
 // decoder reads the body. After the first fault every read returns zero.
@@ -251,7 +256,7 @@ func (d *decoder) byte() byte {
 	return v[0]
 }
 
-// list reads a count and so many elements, until the first fault.
+// list reads the number of elements and the elements. It stops at the first fault.
 func list[T any](d *decoder, read func() T) []T {
 	n := d.count()
 	out := make([]T, 0, min(n, 256))

@@ -11,7 +11,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// Snapshot reads the state at one position. It is for one goroutine.
+// Snapshot reads the state at one position. Only one goroutine may use it.
 type Snapshot struct {
 	m     *Machine
 	txn   *badger.Txn
@@ -33,9 +33,8 @@ func (s *Snapshot) close() {
 // Seq is the position of the snapshot.
 func (s *Snapshot) Seq() Seq { return s.seq }
 
-// Get returns the value and the version of a key, ErrNotFound when it is absent.
-// In a Tx the answer becomes a precondition; the version is zero for a key that
-// the Tx wrote.
+// Get returns the value and the version of a key, or ErrNotFound. In a Tx the result
+// becomes a precondition, and the version of a key that the Tx wrote is zero.
 func (s *Snapshot) Get(k []byte) ([]byte, Seq, error) {
 	if s.tx != nil {
 		return s.tx.get(k)
@@ -43,7 +42,7 @@ func (s *Snapshot) Get(k []byte) ([]byte, Seq, error) {
 	return get(s.txn, k)
 }
 
-// Peek is Get without a precondition. It sees the writes of a Tx too.
+// Peek is Get without a precondition. In a Tx it sees the writes too.
 func (s *Snapshot) Peek(k []byte) ([]byte, Seq, error) {
 	if s.tx == nil {
 		return get(s.txn, k)
@@ -70,8 +69,8 @@ func get(txn *badger.Txn, k []byte) ([]byte, Seq, error) {
 	return v, Seq(item.Version()), nil
 }
 
-// Exists reports whether a key is present. In a Tx only that becomes a
-// precondition, not the version.
+// Exists reports whether a key is present. In a Tx the presence becomes a precondition,
+// the version does not.
 func (s *Snapshot) Exists(k []byte) (bool, error) {
 	if s.tx != nil {
 		if _, ok := s.tx.opAt[string(k)]; ok {
@@ -104,10 +103,10 @@ type Entry struct {
 	Version    Seq    // zero for a write of the same Tx
 }
 
-// Scan calls fn for the keys below prefix in order, from seek (nil: the first) on,
-// until fn returns false or an error. In a Tx it sees the writes made before it
-// began. A range is no precondition: a caller who cannot bear phantoms reads a key
-// that changes with the range.
+// Scan calls fn for the keys below prefix in order, from seek (nil: the first) on, until
+// fn returns false or an error. In a Tx it sees the writes before the call. Scan adds no
+// precondition. If new keys in the range would matter, also read a key that changes with
+// the range.
 func (s *Snapshot) Scan(prefix, seek []byte, values bool, fn func(Entry) (bool, error)) error {
 	var own []operation
 	if s.tx != nil {
@@ -135,7 +134,7 @@ func (s *Snapshot) Scan(prefix, seek []byte, values bool, fn func(Entry) (bool, 
 			return err
 		}
 		if len(own) > 0 && bytes.Equal(own[0].key, k) {
-			continue // replaced or deleted by this Tx; the next turn yields it
+			continue // this Tx replaced or deleted it; the next yieldOwn yields its write
 		}
 		if more, err := yieldItem(it.Item(), values, fn); err != nil || !more {
 			return err
@@ -145,7 +144,7 @@ func (s *Snapshot) Scan(prefix, seek []byte, values bool, fn func(Entry) (bool, 
 	return err
 }
 
-// yieldOwn passes on the writes of a Tx that come before k, all when k is nil.
+// yieldOwn calls fn for the writes of a Tx before k, or for all when k is nil.
 func yieldOwn(own *[]operation, k []byte, fn func(Entry) (bool, error)) (more bool, err error) {
 	for len(*own) > 0 && (k == nil || bytes.Compare((*own)[0].key, k) < 0) {
 		o := (*own)[0]
@@ -173,7 +172,7 @@ func yieldItem(item *badger.Item, values bool, fn func(Entry) (bool, error)) (mo
 	return more, err
 }
 
-// snapshots counts the snapshots in use. The oldest bounds what the engine may drop.
+// snapshots counts the open snapshots. The engine keeps the versions that the oldest reads.
 type snapshots struct {
 	mu     sync.Mutex
 	active map[Seq]int

@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// Tx is a Snapshot that also writes. The keys that it reads become preconditions
-// of the change, and it sees its own writes.
+// Tx is a Snapshot that also writes and sees its own writes. The keys that it reads
+// become preconditions of the change.
 type Tx struct {
 	*Snapshot
 	Payload // Scope and Time are set; the caller may add Drafts and Changes
 
 	pre   []precondition
 	preAt map[string]int // where a key is in pre
-	ops   []operation    // one a key
+	ops   []operation    // one for each key
 	opAt  map[string]int // where a key is in ops
-	err   error          // of Add
+	err   error          // the first errors of Add; build returns them
 }
 
 func newTx(s *Snapshot, scope string, now time.Time) *Tx {
@@ -31,10 +31,10 @@ func newTx(s *Snapshot, scope string, now time.Time) *Tx {
 	return t
 }
 
-// Empty reports whether nothing was written so far.
+// Empty reports whether the Tx has no writes yet.
 func (t *Tx) Empty() bool { return len(t.ops) == 0 }
 
-// require adds a precondition; a nil Tx, that of a plain Snapshot, has none.
+// require adds a precondition. On the nil Tx of a plain Snapshot it does nothing.
 func (t *Tx) require(k []byte, c cond, v Seq) {
 	if t == nil {
 		return
@@ -49,7 +49,8 @@ func (t *Tx) require(k []byte, c cond, v Seq) {
 	t.pre = append(t.pre, precondition{key: k, cond: c, version: v})
 }
 
-// get is Get. A counter that this Tx adds to depends on what it is added to.
+// get implements Get. Reading a counter that this Tx adds to makes the committed value a
+// precondition.
 func (t *Tx) get(k []byte) ([]byte, Seq, error) {
 	i, own := t.opAt[string(k)]
 	if own && t.ops[i].kind != opAdd {
@@ -115,7 +116,7 @@ func (t *Tx) Put(k, v []byte) { t.write(operation{kind: opPut, key: k, value: v}
 func (t *Tx) Delete(k []byte) { t.write(operation{kind: opDelete, key: k}) }
 
 // Add adds delta to a [Counter]. Additions of several transactions do not
-// conflict. To add to a key that this Tx deleted makes Update fail.
+// conflict. After an Add to a key that this Tx deleted, Update fails.
 func (t *Tx) Add(k []byte, delta int64) {
 	i, ok := t.opAt[string(k)]
 	if !ok {
@@ -134,7 +135,7 @@ func (t *Tx) Add(k []byte, delta int64) {
 	}
 }
 
-// build makes the transaction; nil when there is nothing to write.
+// build returns the transaction, nil without writes and drafts.
 func (t *Tx) build() (*transaction, error) {
 	if t.err != nil || len(t.ops) == 0 && len(t.Drafts) == 0 {
 		return nil, t.err

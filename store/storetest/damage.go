@@ -11,16 +11,15 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// counterKind is the first byte of the keys of counters, and headKind that of the
-// ends of the audit chains.
+// The first bytes of the keys of counters and of the heads of the audit chains.
 const (
 	counterKind = 'c'
 	headKind    = 'h'
 )
 
-// Unreadable returns a store with one user and one group of acme, whose counters and
-// whose end of the audit chain cannot be read. A reader of those must get an error,
-// not a zero. Everything else can be read; nothing can be written.
+// Unreadable returns a store with one user and one group of acme. Its counters and the
+// head of its audit chain are malformed. Reading them must be an error, not zero. All
+// other keys can be read. Every write fails.
 func Unreadable(tb testing.TB) *store.Store {
 	tb.Helper()
 	o := Options()
@@ -56,7 +55,7 @@ func Unreadable(tb testing.TB) *store.Store {
 	return s
 }
 
-// damage overwrites every counter and head with bytes of no known version.
+// damage overwrites every counter and head with bytes of an unknown version.
 func damage(dir string) (err error) {
 	db, err := badger.OpenManaged(local.Tuned(dir, false))
 	if err != nil {

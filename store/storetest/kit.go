@@ -14,10 +14,10 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// Run is the conformance kit. Every way of opening a store passes all of it. open
-// returns a store with the tenants of Options; each part calls it once. after, which
-// may be nil, runs at the end of each part and returns the store to check, for
-// instance the same one closed and opened again.
+// Run is the conformance kit, which every way of opening a store must pass. open returns a
+// store with the tenants of Options. Each part calls it once. after may be nil. Otherwise
+// it runs at the end of each part and returns the store to check, for instance the same
+// store closed and opened again.
 func Run(t *testing.T, open func(t *testing.T) *store.Store, after func(t *testing.T, s *store.Store) *store.Store) {
 	t.Helper()
 	for _, part := range []struct {
@@ -40,7 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store, after func(t *testi
 			check(t, s)
 			r, err := s.Verify(t.Context())
 			if err != nil || !r.OK() {
-				t.Errorf("verifying: %v %v", err, r.Findings)
+				t.Errorf("Verify = %v, %v, want no findings", r.Findings, err)
 			}
 		})
 	}
@@ -78,7 +78,7 @@ func usersPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store) {
 		view(t, s, func(r *store.Reader) error {
 			got, err := r.User("id-ada")
 			if diff := cmp.Diff(u.Resource, got.Resource); diff != "" || got.Version != seq {
-				t.Errorf("version %d, want %d; %s", got.Version, seq, diff)
+				t.Errorf("User: version %d, want %d; resource (-want +got):\n%s", got.Version, seq, diff)
 			}
 			return err
 		})
@@ -113,7 +113,7 @@ func uniquenessPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store)
 			ids, err := r.UserIDs("userName", "SAME")
 			n, cerr := r.CountUsers()
 			if len(ids) != 1 || n != 1 {
-				t.Errorf("found %v of %d users", ids, n)
+				t.Errorf("UserIDs = %v, CountUsers = %d, want one user", ids, n)
 			}
 			return errors.Join(err, cerr)
 		})
@@ -144,7 +144,7 @@ func groupsPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store) {
 			m, err := r.Members("g", "", 0)
 			want := []store.Member{{ID: "id-b", Type: "User"}, {ID: "id-c", Type: "User"}}
 			if diff := cmp.Diff(want, m); diff != "" {
-				t.Error(diff)
+				t.Errorf("Members (-want +got):\n%s", diff)
 			}
 			return err
 		})
@@ -168,12 +168,12 @@ func deactivationPart(t *testing.T, s *store.Store) func(*testing.T, *store.Stor
 		t.Helper()
 		l, ok := s.Locks().Lookup("acme", &subject.Subject{UserName: "LEAVER"})
 		if !ok || l.State != store.LockDeactivated || l.Version != seq {
-			t.Errorf("lock %v %+v", ok, l)
+			t.Errorf("Lookup = %+v, %t, want a deactivated lock of version %d", l, ok, seq)
 		}
 		view(t, s, func(r *store.Reader) error {
 			jobs, err := r.JobsOf("id-leaver", 1)
-			if len(jobs) != len(Options().Tenants["acme"].Targets[0].Kinds) {
-				t.Errorf("%d jobs, want one for each kind", len(jobs))
+			if want := len(Options().Tenants["acme"].Targets[0].Kinds); len(jobs) != want {
+				t.Errorf("JobsOf returned %d jobs, want %d, one for each kind", len(jobs), want)
 			}
 			return err
 		})
@@ -190,12 +190,12 @@ func replayPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store) {
 		return err
 	}
 	if err := use(t, s); err != nil {
-		t.Errorf("first use: %v", err)
+		t.Errorf("first UseJTI = %v, want no error", err)
 	}
 	return func(t *testing.T, s *store.Store) {
 		t.Helper()
 		if err := use(t, s); !errors.Is(err, store.ErrReplay) {
-			t.Errorf("second use: %v", err)
+			t.Errorf("second UseJTI = %v, want ErrReplay", err)
 		}
 	}
 }
@@ -217,10 +217,10 @@ func feedPart(t *testing.T, s *store.Store) func(*testing.T, *store.Store) {
 			return nil
 		})
 		if err != nil {
-			t.Error(err)
+			t.Errorf("Changes = %v, want no error", err)
 		}
 		if diff := cmp.Diff(live, read); diff != "" || len(read) != 3 {
-			t.Errorf("the feed and the watcher differ: %s", diff)
+			t.Errorf("the feed has %d changes, want 3; watcher and feed (-watcher +feed):\n%s", len(read), diff)
 		}
 	}
 }

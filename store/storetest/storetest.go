@@ -1,5 +1,5 @@
-// Package storetest opens real stores for the tests of other packages and has
-// the conformance kit that every way of opening one runs.
+// Package storetest opens real stores for the tests of other packages. It also has the
+// conformance kit for every way of opening a store.
 package storetest
 
 import (
@@ -8,8 +8,8 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// Options are those of New: tenants "acme" and "globex"; acme has the application
-// "app" with all seven kinds.
+// Options returns the options of New. The tenants are "acme" and "globex", and acme has
+// the application "app" with all seven kinds.
 func Options() store.Options {
 	kinds := []string{"ssh_key", "device", "account", "refresh_token", "pat", "api_token", "web_session"}
 	return store.Options{Tenants: map[string]store.TenantOptions{

@@ -1,17 +1,17 @@
-// Package local is the log driver of a single scimward. The log is in the same
-// Badger database as the state that it orders, so a record and what it changes
-// become durable in one synced commit.
+// Package local is the log driver of a single scimward. The log is in the same Badger
+// database as the state. So a record and its changes become durable in one synced
+// commit.
 //
 // Badger runs in managed mode. Record n is committed at timestamp n, so the version
 // of every key is the position of the record that wrote it, and a snapshot at n is
-// the state after record n. The driver owns the database. The state machine is
-// bound with [Log.Bind] and reads through [Log.DB].
+// the state after record n. The driver owns the database. [Log.Bind] sets the state
+// machine, which reads through [Log.DB].
 //
 // When a commit fails after the engine accepted it, the driver refuses writes until
 // the database is opened again. The kernel may have dropped the pages that it could
 // not write and report the next sync as a success. So a retry in the same process
-// could acknowledge what is not on disk. Opening replays the engine's journal, which
-// has the whole record or nothing of it.
+// could acknowledge a record that is not on disk. Opening replays the engine's journal,
+// which contains the whole record or no part of the record.
 package local
 
 import (
@@ -31,8 +31,8 @@ import (
 	"github.com/scimward/scimward/store/log"
 )
 
-// The errors of this driver. ErrLowSpace ends when there is room again, the others
-// when the database is opened again.
+// The errors of this driver. ErrLowSpace ends when there is space again. ErrInUse and
+// ErrBroken end when the database is opened again.
 var (
 	ErrInUse    = errors.New("local: the database is in use by another process")
 	ErrLowSpace = fmt.Errorf("local: too little free space: %w", log.ErrRefused)
@@ -46,18 +46,18 @@ type Options struct {
 	MinFree  uint64 // bytes that must be free for a write; zero means no check
 	// Incarnation reads the identity from the genesis record.
 	Incarnation func(rec []byte) (log.Incarnation, error)
-	// BeforeCommit and AfterWrite inject failures, for tests. Nil does nothing.
+	// BeforeCommit and AfterWrite inject failures, for tests. Both may be nil.
 	BeforeCommit func() error
 	AfterWrite   func() error
 }
 
-// Apply judges and applies one record inside txn. It must be deterministic: no
-// clock, no randomness, no map iteration.
+// Apply applies one record inside txn. It must be deterministic, without clock,
+// randomness or map iteration.
 type Apply func(txn *badger.Txn, seq log.Seq, rec []byte) error
 
 // Log is the local driver.
 type Log struct {
-	o     Options
+	opts  Options
 	db    *badger.DB
 	lock  *os.File
 	apply Apply
@@ -74,8 +74,8 @@ const (
 	kindGenesis = 'G' // the genesis record of a trimmed log
 )
 
-// KindFeed is the first byte of the keys of feed rows: one row a record, which the
-// state machine writes and Trim drops with the record.
+// KindFeed is the first byte of the keys of feed rows. The state machine writes one for
+// each record, and Trim drops it with the record.
 const KindFeed = 'Z'
 
 // FeedKey is the key of the feed row of a record.
@@ -115,7 +115,7 @@ func Tuned(dir string, inMemory bool) badger.Options {
 // Open opens or creates the database. It fails with ErrInUse when another process
 // has it open.
 func Open(o Options) (*Log, error) {
-	l := &Log{o: o, grown: make(chan struct{})}
+	l := &Log{opts: o, grown: make(chan struct{})}
 	if !o.InMemory {
 		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 			return nil, fmt.Errorf("creating the database directory: %w", err)
@@ -162,10 +162,9 @@ func (l *Log) Close() error {
 	return nil
 }
 
-// acquire locks the directory with flock. The kernel drops the lock when the process
-// ends, in any way.
+// acquire locks the directory with flock. The kernel unlocks it however the process ends.
 func (l *Log) acquire() error {
-	path := filepath.Join(l.o.Dir, "scimward.lock")
+	path := filepath.Join(l.opts.Dir, "scimward.lock")
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return fmt.Errorf("opening the lock file: %w", err)
@@ -174,7 +173,7 @@ func (l *Log) acquire() error {
 		_ = f.Close() // nothing was written to it
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return fmt.Errorf("%w: %s; stop that scimward, or give this one a directory of its own",
-				ErrInUse, l.o.Dir)
+				ErrInUse, l.opts.Dir)
 		}
 		return fmt.Errorf("locking %s: %w", path, err)
 	}
@@ -189,19 +188,19 @@ func (l *Log) release() {
 	}
 }
 
-// room fails when the file system has less than MinFree left. The engine writes
-// through memory maps. There a full disk is not an error but a signal that ends the
-// process, so writing stops earlier.
+// room fails when the file system has less than MinFree left. The engine writes through
+// memory maps, where a full disk raises a signal that ends the process. So writing
+// stops earlier.
 func (l *Log) room() error {
-	if l.o.InMemory || l.o.MinFree == 0 {
+	if l.opts.InMemory || l.opts.MinFree == 0 {
 		return nil
 	}
 	var st unix.Statfs_t
-	if err := unix.Statfs(l.o.Dir, &st); err != nil {
+	if err := unix.Statfs(l.opts.Dir, &st); err != nil {
 		return fmt.Errorf("%w: asking for free space: %w", log.ErrRefused, err)
 	}
-	if free := st.Bavail * uint64(st.Bsize); free < l.o.MinFree {
-		return fmt.Errorf("%w: %d MiB free, %d MiB needed", ErrLowSpace, free>>20, l.o.MinFree>>20)
+	if free := st.Bavail * uint64(st.Bsize); free < l.opts.MinFree {
+		return fmt.Errorf("%w: %d MiB free, %d MiB needed", ErrLowSpace, free>>20, l.opts.MinFree>>20)
 	}
 	return nil
 }
@@ -221,7 +220,7 @@ func (l *Log) findLast() error {
 	return nil
 }
 
-// Start writes the genesis record, which carries a random identity, into an empty log.
+// Start writes the genesis record, which contains a random identity, into an empty log.
 func (l *Log) Start(ctx context.Context, genesis []byte) error {
 	if l.last.Load() != 0 {
 		return nil
@@ -266,7 +265,7 @@ func (l *Log) Append(_ context.Context, rec []byte) (log.Seq, error) {
 	return seq, nil
 }
 
-// commit writes the record and what it changes at timestamp seq.
+// commit writes the record and its changes at timestamp seq.
 func (l *Log) commit(seq log.Seq, rec []byte) error {
 	txn := l.db.NewTransactionAt(uint64(seq)-1, true)
 	defer txn.Discard()
@@ -276,8 +275,8 @@ func (l *Log) commit(seq log.Seq, rec []byte) error {
 	if err := l.apply(txn, seq, rec); err != nil {
 		return fmt.Errorf("%w: applying record %d: %w", log.ErrRefused, seq, err)
 	}
-	if l.o.BeforeCommit != nil {
-		if err := l.o.BeforeCommit(); err != nil {
+	if l.opts.BeforeCommit != nil {
+		if err := l.opts.BeforeCommit(); err != nil {
 			return fmt.Errorf("%w: %w", log.ErrRefused, err)
 		}
 	}
@@ -285,8 +284,8 @@ func (l *Log) commit(seq log.Seq, rec []byte) error {
 	if errors.Is(err, badger.ErrTxnTooBig) {
 		return fmt.Errorf("%w: committing record %d: %w", log.ErrRefused, seq, err)
 	}
-	if err == nil && l.o.AfterWrite != nil {
-		err = l.o.AfterWrite()
+	if err == nil && l.opts.AfterWrite != nil {
+		err = l.opts.AfterWrite()
 	}
 	if err != nil {
 		err = fmt.Errorf("%w: committing record %d: %w", ErrBroken, seq, err)
@@ -297,10 +296,10 @@ func (l *Log) commit(seq log.Seq, rec []byte) error {
 }
 
 // Bounds implements [log.Log].
-func (l *Log) Bounds(context.Context) (first, last log.Seq, id log.Incarnation, err error) {
-	last = l.Last()
+func (l *Log) Bounds(context.Context) (log.Bounds, error) {
+	last := l.Last()
 	if last == 0 {
-		return 0, 0, id, nil
+		return log.Bounds{}, nil
 	}
 	txn := l.db.NewTransactionAt(uint64(last), false)
 	defer txn.Discard()
@@ -311,13 +310,11 @@ func (l *Log) Bounds(context.Context) (first, last log.Seq, id log.Incarnation, 
 	defer it.Close()
 	it.Rewind()
 	if !it.Valid() {
-		return 0, 0, id, errors.New("local: the log is empty below its last record")
+		return log.Bounds{}, errors.New("local: the log is empty below its last record")
 	}
-	first = log.Seq(binary.BigEndian.Uint64(it.Item().Key()[1:]))
-	if id, err = l.incarnation(txn); err != nil {
-		return 0, 0, id, err
-	}
-	return first, last, id, nil
+	first := log.Seq(binary.BigEndian.Uint64(it.Item().Key()[1:]))
+	id, err := l.incarnation(txn)
+	return log.Bounds{First: first, Last: last, ID: id}, err
 }
 
 // incarnation reads the genesis record. Trim keeps it under a key of its own.
@@ -329,7 +326,7 @@ func (l *Log) incarnation(txn *badger.Txn) (log.Incarnation, error) {
 	if err != nil {
 		return log.Incarnation{}, fmt.Errorf("reading the genesis record: %w", err)
 	}
-	return l.o.Incarnation(rec)
+	return l.opts.Incarnation(rec)
 }
 
 // value returns the record under a key and the version of the key.
@@ -348,14 +345,14 @@ func value(txn *badger.Txn, k []byte) (rec []byte, version uint64, err error) {
 	return v[1:], item.Version(), nil
 }
 
-// Tail implements [log.Log]. At the end of the log it waits for more.
+// Tail implements [log.Log]. At the end of the log it waits for the next record.
 func (l *Log) Tail(ctx context.Context, from log.Seq, fn func(log.Seq, []byte) error) error {
-	first, _, _, err := l.Bounds(ctx)
+	bounds, err := l.Bounds(ctx)
 	if err != nil {
 		return err
 	}
 	from = max(from, 1)
-	if from < first {
+	if from < bounds.First {
 		return log.ErrTrimmed
 	}
 	for {
@@ -382,7 +379,7 @@ func (l *Log) Tail(ctx context.Context, from log.Seq, fn func(log.Seq, []byte) e
 	}
 }
 
-// Read returns one record, log.ErrTrimmed when the log does not have it.
+// Read returns one record. It returns log.ErrTrimmed when the log does not have the record.
 func (l *Log) Read(seq log.Seq) ([]byte, error) {
 	txn := l.db.NewTransactionAt(l.last.Load(), false)
 	defer txn.Discard()
@@ -404,20 +401,18 @@ const trimBatch = 5000
 
 // Trim implements [log.Log]. The newest record always stays.
 func (l *Log) Trim(ctx context.Context, upTo log.Seq) error {
-	first, last, _, err := l.Bounds(ctx)
-	if err != nil || last == 0 {
+	bounds, err := l.Bounds(ctx)
+	if err != nil || bounds.Last == 0 {
 		return err
 	}
-	upTo = min(upTo, last-1)
-	for first <= upTo {
+	upTo = min(upTo, bounds.Last-1)
+	for from := bounds.First; from <= upTo; from += trimBatch {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		end := min(upTo, first+trimBatch-1)
-		if err := l.trim(first, end); err != nil {
+		if err := l.trim(from, min(upTo, from+trimBatch-1)); err != nil {
 			return err
 		}
-		first = end + 1
 	}
 	return nil
 }
@@ -456,9 +451,9 @@ func (l *Log) trim(from, to log.Seq) error {
 	return nil
 }
 
-// Collect runs value-log garbage collection until nothing is left to rewrite.
+// Collect runs value-log garbage collection until there is no file left to rewrite.
 func (l *Log) Collect(ctx context.Context) error {
-	if l.o.InMemory {
+	if l.opts.InMemory {
 		return nil
 	}
 	for ctx.Err() == nil {

@@ -37,13 +37,14 @@ func open(t *testing.T, o local.Options) *local.Log {
 	return l
 }
 
+// TestAppendAndTail: after a restart Tail delivers the old records in order and then new ones.
 func TestAppendAndTail(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, options(dir))
 	for i := range 5 {
 		seq, err := l.Append(t.Context(), []byte{byte(i)})
 		if err != nil || seq != log.Seq(i+2) {
-			t.Fatalf("record %d: %v", seq, err)
+			t.Fatalf("Append = %d, %v, want %d", seq, err, i+2)
 		}
 	}
 	if err := l.Close(); err != nil {
@@ -60,22 +61,22 @@ func TestAppendAndTail(t *testing.T) {
 	}()
 	for i := 1; i < 5; i++ {
 		if got := <-seen; got[0] != byte(i) {
-			t.Errorf("got %v, want %d", got, i)
+			t.Errorf("Tail delivered %v, want %d", got, i)
 		}
 	}
 	if _, err := l.Append(t.Context(), []byte{9}); err != nil { // the tail follows
 		t.Fatal(err)
 	}
 	if got := <-seen; got[0] != 9 {
-		t.Errorf("got %v", got)
+		t.Errorf("Tail delivered %v, want the new record 9", got)
 	}
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("tail ended with %v", err)
+		t.Errorf("Tail = %v, want context.Canceled", err)
 	}
 }
 
-// The commit has the record and its changes, or neither.
+// TestRefusedApplyLeavesNothing: after an error of Apply neither the record nor a change is written.
 func TestRefusedApplyLeavesNothing(t *testing.T) {
 	l := open(t, options(t.TempDir()))
 	defer l.Close()
@@ -87,18 +88,19 @@ func TestRefusedApplyLeavesNothing(t *testing.T) {
 		return boom
 	})
 	if _, err := l.Append(t.Context(), []byte("x")); !errors.Is(err, boom) || !errors.Is(err, log.ErrRefused) {
-		t.Errorf("got %v", err)
+		t.Errorf("Append = %v, want the error of Apply and ErrRefused", err)
 	}
 	if l.Last() != 1 || l.Ready() != nil {
-		t.Errorf("last %d, ready %v", l.Last(), l.Ready())
+		t.Errorf("Last = %d, Ready = %v, want 1 and no error", l.Last(), l.Ready())
 	}
 	txn := l.DB().NewTransactionAt(^uint64(0), false)
 	defer txn.Discard()
 	if _, err := txn.Get([]byte("half")); !errors.Is(err, badger.ErrKeyNotFound) {
-		t.Errorf("the commit has a half of it: %v", err)
+		t.Errorf("reading the key of the refused record = %v, want ErrKeyNotFound", err)
 	}
 }
 
+// TestTrimKeepsTheNewestAndTheIncarnation: Trim always leaves the newest record and the identity of the log.
 func TestTrimKeepsTheNewestAndTheIncarnation(t *testing.T) {
 	l := open(t, options(t.TempDir()))
 	defer l.Close()
@@ -110,23 +112,24 @@ func TestTrimKeepsTheNewestAndTheIncarnation(t *testing.T) {
 	if err := l.Trim(t.Context(), 99); err != nil {
 		t.Fatal(err)
 	}
-	first, last, id, err := l.Bounds(t.Context())
-	if first != 5 || last != 5 || id != log.Incarnation(bytes.Repeat([]byte{7}, 16)) || err != nil {
-		t.Errorf("%d %d %x %v", first, last, id, err)
+	want := log.Bounds{First: 5, Last: 5, ID: log.Incarnation(bytes.Repeat([]byte{7}, 16))}
+	if got, err := l.Bounds(t.Context()); got != want || err != nil {
+		t.Errorf("Bounds = %+v, %v, want %+v", got, err, want)
 	}
 	if _, err := l.Read(2); !errors.Is(err, log.ErrTrimmed) {
-		t.Errorf("reading a trimmed record: %v", err)
+		t.Errorf("Read of a trimmed record = %v, want ErrTrimmed", err)
 	}
 	if seq, err := l.Append(t.Context(), []byte("x")); seq != 6 || err != nil {
-		t.Errorf("record %d, %v", seq, err)
+		t.Errorf("Append = %d, %v, want 6", seq, err)
 	}
 }
 
+// TestLowSpaceRefusesAndPasses: Open fails when too little space is free, and then leaves no lock.
 func TestLowSpaceRefusesAndPasses(t *testing.T) {
 	o := options(t.TempDir())
 	o.MinFree = 1 << 62
 	if _, err := local.Open(o); !errors.Is(err, local.ErrLowSpace) {
-		t.Errorf("opening: %v", err)
+		t.Errorf("Open = %v, want ErrLowSpace", err)
 	}
 	o.MinFree = 1
 	if err := open(t, o).Close(); err != nil { // the failed Open unlocked the directory
@@ -134,12 +137,13 @@ func TestLowSpaceRefusesAndPasses(t *testing.T) {
 	}
 }
 
+// TestAppendAfterCloseIsRefused: Append to a closed log says that it wrote nothing.
 func TestAppendAfterCloseIsRefused(t *testing.T) {
 	l := open(t, options(t.TempDir()))
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.Append(t.Context(), []byte("x")); !errors.Is(err, log.ErrRefused) {
-		t.Errorf("got %v", err)
+		t.Errorf("Append = %v, want ErrRefused", err)
 	}
 }
