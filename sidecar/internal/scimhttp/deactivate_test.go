@@ -156,6 +156,61 @@ func TestDeactivateTwice(t *testing.T) {
 	s.wantJobs(id, 2, kinds)
 }
 
+// TestRepeatedDeactivationRetriesJobs: a request that names active retries the failed
+// job of an inactive user, and no other request does.
+func TestRepeatedDeactivationRetriesJobs(t *testing.T) {
+	with, without := person("ada"), person("ada")
+	with["active"] = false
+	delete(without, "active")
+	tests := []struct {
+		name, method string
+		body         obj
+		retried      bool
+	}{
+		{"PATCH of active", "PATCH", ops(op("replace", "active", false)), true},
+		{"PUT with active", "PUT", with, true},
+		{"PATCH of another attribute", "PATCH", ops(op("replace", "userName", without["userName"])), false},
+		{"PUT without active", "PUT", without, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := serve(t, base)
+			id := s.createUser("ada")
+			s.do("PUT", "/Users/"+id, with).want(200)
+			job := s.failJob(id)
+			version := s.do("GET", "/Users/"+id, nil).want(200).meta("version")
+			if got := s.do(tt.method, "/Users/"+id, tt.body).want(200).meta("version"); got != version {
+				t.Fatalf("version %s, want %s: the request changed the user", got, version)
+			}
+			s.view(func(r *store.Reader) error {
+				j, err := r.Job(job)
+				if retried := j.State == store.JobPending && !j.NextAt.IsZero(); retried != tt.retried {
+					t.Errorf("the job is %s and due %v, want retried %v", j.State, j.NextAt, tt.retried)
+				}
+				return err
+			})
+		})
+	}
+}
+
+// failJob makes one job of the user failed and never due. It returns the job's ID.
+func (s *service) failJob(userID string) (id string) {
+	s.t.Helper()
+	cause := store.Cause{Actor: "test", RequestID: "r", Decision: "test"}
+	_, err := s.store.Update(s.t.Context(), "acme", cause, func(tx *store.Tx) error {
+		jobs, err := tx.JobsOf(userID, 1)
+		if err != nil {
+			return err
+		}
+		id, jobs[0].State, jobs[0].NextAt = jobs[0].ID, store.JobFailed, time.Time{}
+		return tx.SaveJob(&jobs[0])
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return id
+}
+
 // TestParallelDeactivations: eight requests are one deactivation.
 func TestParallelDeactivations(t *testing.T) {
 	s := serve(t, il1)
