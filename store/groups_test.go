@@ -289,6 +289,21 @@ func TestNoGroupInItself(t *testing.T) {
 	verify(t, s)
 }
 
+// TestUpdateGroupWithoutAttributes: the first attribute of a group that has none is a change.
+func TestUpdateGroupWithoutAttributes(t *testing.T) {
+	s := storetest.New(t)
+	var g store.Group
+	update(t, s, "acme", func(tx *store.Tx) error { g = store.Group{}; return tx.CreateGroup(&g, nil) })
+	update(t, s, "acme", func(tx *store.Tx) error {
+		g.Resource = scim.Object{"displayName": "g"}
+		changed, err := tx.UpdateGroup(&g)
+		if diff := cmp.Diff([]string{"displayName"}, changed); diff != "" {
+			t.Error(diff)
+		}
+		return err
+	})
+}
+
 func TestDeletingRemovesMemberships(t *testing.T) {
 	s := storetest.New(t)
 	m := users(t, s, "acme", 3)

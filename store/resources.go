@@ -115,7 +115,8 @@ func (t *Tx) putResource(k []byte, o scim.Object, created, modified time.Time) e
 // changedAttributes returns the sorted names of the top-level attributes that differ.
 // Values with the same stored form are equal, such as the decimals 3.0 and 3.
 func changedAttributes(before, after scim.Object) (names []string, err error) {
-	all := maps.Clone(before)
+	all := scim.Object{}
+	maps.Copy(all, before)
 	maps.Copy(all, after)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		was, had := before[name]
