@@ -51,7 +51,7 @@ type Engine struct {
 // activation is one compiled set of profiles. It never changes after it is published.
 type activation struct {
 	compiler *ast.Compiler
-	data     storage.Store // empty: rules read nothing but their input
+	data     storage.Store // empty: rules read only their input
 	profiles map[string]*prepared
 }
 

@@ -194,8 +194,8 @@ func array(list []any, depth int) (*ast.Term, error) {
 	return ast.ArrayTerm(terms...), nil
 }
 
-// term turns a JSON value into a term. A value of a type that [scim.Object] does not hold
-// is the caller's fault and refuses the request.
+// term turns a JSON value into a term. A value of a type that no [scim.Object] contains is
+// the caller's fault and denies the request.
 func term(v any, depth int) (*ast.Term, error) {
 	if depth > maxDepth {
 		return nil, errDepth

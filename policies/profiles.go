@@ -150,7 +150,7 @@ func prepare(profiles []profile, src source) (*activation, error) {
 }
 
 // capabilities lists what a profile may call. A builtin that a later engine brings (a
-// network call, a clock) stays out until somebody adds it here.
+// network call, a clock) stays out until it is added here.
 func capabilities() *ast.Capabilities {
 	allowed := map[string]bool{}
 	for _, name := range []string{

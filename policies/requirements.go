@@ -40,7 +40,7 @@ const (
 )
 
 // ClientOnly reports whether the requirement binds the identity service alone, so that
-// nothing here can enforce or prove it.
+// scimward can neither enforce nor prove it.
 func (r Requirement) ClientOnly() bool {
 	return !slices.ContainsFunc(r.Where, func(p Place) bool { return p != PlaceClient })
 }

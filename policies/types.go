@@ -4,7 +4,7 @@ import "github.com/scimward/scimward/store/scim"
 
 // Input is what a rule sees of one SCIM request. Package authz fills it from the decoded
 // request; Engine.Decide turns it into the document of schemas/input.json. Nil slices are
-// empty arrays in Rego. Resource and values of operations hold the types of [scim.Object].
+// empty arrays in Rego. Resource and the values of operations have the types of [scim.Object].
 type Input struct {
 	Profile      string // "ipsie-il1"
 	Tenant       string // a tenant of the configuration: it labels the metrics
@@ -20,7 +20,7 @@ type Input struct {
 	Query        *scim.Query // nil where there is none: discovery
 }
 
-// Client is who asks, from the access token.
+// Client is the OAuth client of the request, from the access token.
 type Client struct {
 	ID     string
 	Issuer string

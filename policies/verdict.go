@@ -8,7 +8,7 @@ import (
 )
 
 // maxViolations bounds what one verdict reports. A request may carry a thousand operations
-// that all violate five rules; nobody reads so many.
+// that all violate five rules, which is more than anyone reads.
 const maxViolations = 50
 
 // decodeVerdict reads a profile's answer into v. The answer must be an object with a

@@ -46,7 +46,7 @@ func Override() []string {
 }
 
 // Wanted returns the request headers that a decision reads. The allowed_headers of
-// Envoy's ext_authz filter must hold them all, the headers of configured sources, and
+// Envoy's ext_authz filter must contain them, the headers of configured sources, and
 // everything that starts with [Prefix].
 func Wanted() []string {
 	return append(append(Override(), Identity()...),

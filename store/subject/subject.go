@@ -1,5 +1,5 @@
-// Package subject says who a person is: one type for every name that a
-// credential, an application or the directory uses for a user.
+// Package subject identifies a person by all the names that credentials, applications and
+// the directory use for them.
 //
 // Start with [Named] for a single name, or fill the fields. [Subject.Same] tells
 // whether two subjects are one person, [Subject.Merge] joins what two sources
@@ -18,7 +18,7 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// Name is a kind of name. The values are those of the configuration.
+// Name is a kind of name. The configuration uses the same values.
 type Name string
 
 // The kinds of names.
@@ -30,7 +30,7 @@ const (
 	AppUserID  Name = "app_user_id" // the application's own id; the directory does not know it
 )
 
-// Subject is one person. Empty fields are unknown; the zero Subject is nobody. The
+// Subject is one person. Empty fields are unknown, and the zero Subject names no person. The
 // values are as sent: comparing folds them.
 type Subject struct {
 	SCIMID     string
@@ -38,8 +38,8 @@ type Subject struct {
 	UserName   string
 	Emails     []string
 	AppUserID  string `json:",omitempty"`
-	// FormerUserNames are folded names that the person had before and that nobody
-	// else has taken, newest last: an application may still use one of them.
+	// FormerUserNames are folded names that the person had before and that no other person
+	// has taken, newest last. An application may still use one of them.
 	FormerUserNames []string `json:",omitempty"`
 }
 
@@ -71,7 +71,7 @@ func (s *Subject) Add(kind Name, value string) {
 }
 
 // Names iterates over the current names of the person, without empty ones. Former
-// names are not among them: somebody else may have them one day.
+// names are not included, because another person may take them.
 func (s *Subject) Names() iter.Seq2[Name, string] {
 	return func(yield func(Name, string) bool) {
 		for _, n := range [...]struct {
@@ -100,7 +100,7 @@ func (s *Subject) Known() bool {
 
 // Same compares two subjects by the kinds of names that both have. All of them
 // must agree; of e-mail addresses, one in common is enough. known is false when
-// they have no kind in common, so that nobody can tell.
+// they have no kind in common.
 func (s *Subject) Same(o *Subject) (same, known bool) {
 	mine, theirs := s.folded(), o.folded()
 	for kind, values := range mine {

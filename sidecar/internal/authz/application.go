@@ -56,16 +56,16 @@ func (a *Authorizer) decideApp(ctx context.Context, r *request.Request, t *tenan
 	}
 	path, bad := request.ReadPath(r.Path)
 	if bad != nil {
-		return refuse(bad)
+		return denyProblem(bad)
 	}
 	keys, bad := request.QueryKeys(r.Query)
 	if bad != nil {
-		return refuse(bad)
+		return denyProblem(bad)
 	}
-	if d := p.refuseForm(r, path, keys); d != nil {
+	if d := p.denyForm(r, path, keys); d != nil {
 		return d
 	}
-	local := p.refuseLocalWrite(r, path, keys, a.o.Limits)
+	local := p.denyLocalWrite(r, path, keys)
 	caller, d := a.identify(ctx, r, p, path)
 	switch {
 	case d != nil && (local == nil || d.ofLock()):
@@ -83,9 +83,9 @@ func (d *Decision) ofLock() bool {
 	return d.Reason == ReasonLocked || d.Reason == ReasonDeleted || d.Reason == ReasonEpoch
 }
 
-// refuseForm refuses what no application request may look like.
-func (p *app) refuseForm(r *request.Request, path request.Path, keys request.Keys) *Decision {
-	_, stuck := r.Headers.Ours()
+// denyForm denies requests of a form that no application needs.
+func (p *app) denyForm(r *request.Request, path request.Path, keys request.Keys) *Decision {
+	_, unremovable := r.Headers.IdentityHeaders()
 	switch {
 	case r.Method == "":
 		return deny(http.StatusBadRequest, ReasonMethod, "the request has no method")
@@ -102,46 +102,46 @@ func (p *app) refuseForm(r *request.Request, path request.Path, keys request.Key
 		return denyOverride("query parameters")
 	case keys.Has("access_token"):
 		return tokenInQuery()
-	case stuck:
+	case unremovable:
 		return deny(http.StatusBadRequest, ReasonIdentityHeader, "headers that start with x-scim- are set by the service")
 	}
-	return refuse(r.Headers.CheckCookies())
+	return denyProblem(r.Headers.CheckCookies())
 }
 
 func (p *app) takes(method string) bool {
 	return method != http.MethodConnect && method != http.MethodTrace && (request.UsualMethod(method) || p.methods[method])
 }
 
-// refuseAnonymous applies AppOptions.Anonymous. unowned is a credential that the
-// application does not know, nil when there is none. A cookie that nobody owns is
-// expired by the answer, so that a browser's next request carries none.
-func (p *app) refuseAnonymous(known bool, unowned *request.Credential) *Decision {
+// denyAnonymous applies AppOptions.Anonymous. unknown is a credential that the
+// application does not know, nil if there is none. The answer expires an unknown cookie,
+// so that a browser does not send it again.
+func (p *app) denyAnonymous(known bool, unknown *request.Credential) *Decision {
 	detail := "sign in first: this application takes no requests of unknown users"
 	switch p.anonymous {
 	case AnonymousPass:
 		return nil
 	case AnonymousBare:
-		if unowned == nil {
+		if unknown == nil {
 			return nil
 		}
 		detail = "the application does not know this credential: sign in again"
 	default:
-		if known && unowned == nil {
+		if known && unknown == nil {
 			return nil
 		}
 	}
 	d := deny(http.StatusUnauthorized, ReasonAnonymous, detail)
 	d.Challenge = p.challenge
-	if unowned != nil {
-		d.ClearCookie = unowned.Cookie()
+	if unknown != nil {
+		d.ClearCookie = unknown.Cookie()
 	}
 	return d
 }
 
-// refuseLocked refuses the owner of a credential while a lock refuses it: 401 on every
-// route, login and refresh included. The answer expires a refused cookie, so that a
-// browser can sign in again after a reactivation.
-func (a *Authorizer) refuseLocked(tenant string, p *app, c *request.Credential, owner *Caller) *Decision {
+// denyLocked denies the owner of a credential while a lock denies it: 401 on every route,
+// login and refresh included. The answer expires a denied cookie, so that a browser can
+// sign in again after a reactivation.
+func (a *Authorizer) denyLocked(tenant string, p *app, c *request.Credential, owner *Caller) *Decision {
 	l := a.lockOf(tenant, owner)
 	if l == nil {
 		return nil
@@ -166,7 +166,7 @@ func (p *app) mutations(r *request.Request, c *Caller) (sets map[string]string, 
 	} else {
 		removes = append(removes, headers.User)
 	}
-	ours, _ := r.Headers.Ours()
+	ours, _ := r.Headers.IdentityHeaders()
 	for _, h := range ours {
 		if h != headers.User {
 			removes = append(removes, h)

@@ -1,24 +1,21 @@
-// Package authz turns one HTTP request, as some transport received it, into one
-// decision. It knows no transport, writes nothing and keeps no state but its options and
-// a bounded memory of whose credentials it has seen.
+// Package authz decides about one HTTP request, whichever transport received it.
 //
-// Call New once, then Decide for every request. Decide is total: it returns a Decision
-// for whatever it gets, the zero Decision denies with 503, and only the last step of a
-// surface's pipeline makes one that allows. Package request reads the request; the steps
-// here are:
+// Call New once, then Decide for every request. Decide always returns a Decision. The
+// zero Decision denies with 503, and only the last step of a surface's pipeline makes one
+// that allows. Package request reads the request. The steps here are:
 //
 //	scim   path grammar, method, overrides, host, bearer credential, token, route,
 //	       body, query, decode, normalise, policy              (scim.go)
 //	oauth  path and method of the known endpoints              (tokenendpoint.go)
-//	app    path, overrides, cookie limits, local modification, whose credentials,
-//	       one user only, lock table                           (application.go)
+//	app    path, overrides, cookie limits, local modification, owners of the
+//	       credentials, one user only, lock table              (application.go, caller.go)
 //
 // Each step returns a denial, or nil to go on. After each step that can take time, a
-// request whose deadline has passed is refused with 503.
+// passed deadline is a 503.
 //
-// What it promises: a refusal names what to change and nothing internal; a reason code is
-// stable and from a small set; a locked user is refused whatever credential of a
-// configured source the request carries.
+// A denial says what to change and reveals nothing internal. Reason codes are few and
+// stable. A locked user is denied with any credential that a configured source reads. The
+// package writes nothing. It remembers the owners of a bounded number of credentials.
 package authz
 
 import (
@@ -63,9 +60,6 @@ func New(o Options) (*Authorizer, error) {
 	if o.IdentifyTimeout == 0 {
 		o.IdentifyTimeout = 500 * time.Millisecond
 	}
-	if o.Limits == (scim.Limits{}) {
-		o.Limits = scim.DefaultLimits()
-	}
 	types := make(map[string]*scim.ResourceType)
 	for _, t := range scim.Types() {
 		types[t.Endpoint] = t
@@ -102,9 +96,8 @@ func quotable(s string) string {
 	}, s)
 }
 
-// Decide answers one request. It never panics on what a request holds, and returns
-// within the deadline of ctx plus what a Verifier, Policy or Identifier takes to notice
-// it.
+// Decide decides about one request. No request makes it panic. It returns within the
+// deadline of ctx, plus the time that a Verifier, Policy or Identifier needs to notice it.
 func (a *Authorizer) Decide(ctx context.Context, r request.Request) Decision {
 	d := a.decide(ctx, &r)
 	if d == nil {
@@ -117,7 +110,7 @@ func (a *Authorizer) Decide(ctx context.Context, r request.Request) Decision {
 		d.Reason = ReasonUndecided
 	}
 	if d.allow && r.Surface != request.SurfaceApp {
-		d.RemoveHeaders, _ = r.Headers.Ours()
+		d.RemoveHeaders, _ = r.Headers.IdentityHeaders()
 	}
 	d.Surface, d.Tenant, d.App = r.Surface, r.Tenant, r.App
 	return *d
@@ -145,13 +138,13 @@ func (a *Authorizer) decide(ctx context.Context, r *request.Request) *Decision {
 	return decide(ctx, r, t)
 }
 
-// DecideSubject reports whether a stream of c may go on: c is known and no lock refuses
+// DecideSubject reports whether a stream of c may go on: c is known and no lock denies
 // it. The leash asks after it has registered a stream and whenever a user is locked.
 func (a *Authorizer) DecideSubject(tenant string, c *Caller) bool {
 	return c.Known() && a.tenants[tenant] != nil && a.lockOf(tenant, c) == nil
 }
 
-// lockOf returns the lock that refuses the caller's credential, nil when none does.
+// lockOf returns the lock that denies the caller's credential, nil if there is none.
 func (a *Authorizer) lockOf(tenant string, c *Caller) *Lock {
 	l := a.o.Locks.Locked(tenant, &c.Subject)
 	if l == nil || l.Refuses != nil && !l.Refuses(c.IssuedAt) {

@@ -14,15 +14,15 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// identify finds whose request it is, and denies it for a locked user, for two users, and
-// for nobody when AppOptions.Anonymous says so.
+// identify finds the user of a request. It denies a locked user and credentials of two
+// users. AppOptions.Anonymous decides about a request without a known user.
 func (a *Authorizer) identify(ctx context.Context, r *request.Request, p *app, path request.Path) (Caller, *Decision) {
-	found, bad := p.sources.Find(r, path, a.o.Limits)
+	found, bad := p.sources.Find(r, path)
 	if bad != nil {
-		return Caller{}, p.unauthorized(refuse(bad))
+		return Caller{}, p.unauthorized(denyProblem(bad))
 	}
-	var whole Caller
-	var unowned *request.Credential
+	var caller Caller
+	var unknown *request.Credential
 	for i := range found {
 		c := &found[i]
 		owner, d := a.ownerOf(ctx, r, p, c)
@@ -30,25 +30,25 @@ func (a *Authorizer) identify(ctx context.Context, r *request.Request, p *app, p
 			d = overdue()
 		}
 		if d == nil && owner.Known() {
-			d = a.refuseLocked(r.Tenant, p, c, &owner)
+			d = a.denyLocked(r.Tenant, p, c, &owner)
 		}
 		switch {
 		case d != nil:
 			return Caller{}, d
 		case !owner.Known():
-			unowned = c
+			unknown = c
 		case p.subjects[c.Source].Kind == SourceUserName:
-			// A typed name proves nothing: it neither identifies nor contradicts.
-		case !whole.Known():
-			whole = owner
-		case !a.sameUser(ctx, r.Tenant, &whole.Subject, &owner.Subject):
+			// A typed name proves nothing: it neither identifies the user nor contradicts another.
+		case !caller.Known():
+			caller = owner
+		case !a.sameUser(ctx, r.Tenant, &caller.Subject, &owner.Subject):
 			return Caller{}, deny(http.StatusForbidden, ReasonTwoSubjects,
-				"the request carries credentials of two users: send those of one")
+				"the request carries credentials of two users: send the credentials of one")
 		default:
-			whole = whole.merge(&owner)
+			caller = caller.merge(&owner)
 		}
 	}
-	return whole, p.refuseAnonymous(whole.Known(), unowned)
+	return caller, p.denyAnonymous(caller.Known(), unknown)
 }
 
 // unauthorized adds the application's challenge to a 401.
@@ -59,8 +59,8 @@ func (p *app) unauthorized(d *Decision) *Decision {
 	return d
 }
 
-// ownerOf says whose a credential is. An owner that is not known means that the
-// application does not know the credential.
+// ownerOf returns the owner of a credential, the zero Caller if the application does not
+// know the credential.
 func (a *Authorizer) ownerOf(
 	ctx context.Context, r *request.Request, p *app, c *request.Credential,
 ) (Caller, *Decision) {
@@ -71,7 +71,7 @@ func (a *Authorizer) ownerOf(
 	case SourceTrusted:
 		return named(s.As, c, c.Value, unixSeconds(r.Headers, strings.ToLower(s.IssuedName))), nil
 	case SourceUserName:
-		// A login starts now: an epoch of the past does not refuse it.
+		// A login starts now, so an earlier deactivation does not deny it.
 		typed := strings.TrimSpace(c.Value)
 		owner := named(subject.UserName, c, typed, a.received(r))
 		if strings.Contains(typed, "@") {
@@ -93,7 +93,7 @@ func (a *Authorizer) received(r *request.Request) time.Time {
 
 // unixSeconds reads the age of a gateway's session; unknown is zero.
 func unixSeconds(h request.Headers, name string) time.Time {
-	v, several := h.One(name)
+	v, several := h.Single(name)
 	n, err := strconv.ParseInt(v, 10, 64)
 	if several || err != nil || n <= 0 {
 		return time.Time{}
@@ -115,8 +115,8 @@ func fromJWT(ctx context.Context, p *app, s *SubjectSource, c *request.Credentia
 		name, _ = claims.Extra[s.Claim].(string) // a claim of another type is no name
 	}
 	if err != nil || name == "" {
-		// It never passes as anonymous: the application might be less strict. The answer
-		// expires a cookie, so that a browser does not send it for ever.
+		// It never passes as anonymous, because the application might be less strict. The
+		// answer expires a cookie, so that a browser does not send it again.
 		d := deny(http.StatusUnauthorized, request.ReasonInvalid, "the credential is not valid any more: sign in again")
 		d.ClearCookie = c.Cookie()
 		return Caller{}, p.unauthorized(d)
@@ -141,15 +141,16 @@ func (a *Authorizer) fromApplication(
 	})
 	if err != nil || ctx.Err() != nil {
 		return Caller{}, fault(ReasonIdentify,
-			"the application did not say in time whose credential this is: send the request again")
+			"the application did not identify the credential in time: send the request again")
 	}
 	owner.Source = c.Where()
 	hash := credentialHash(sha256.Sum256([]byte(c.Canonical())))
 	switch {
 	case !owner.Known():
-		return Caller{}, a.refuseFormerOwner(r.Tenant, p, c, hash)
+		return Caller{}, a.denyFormerOwner(r.Tenant, p, c, hash)
 	case owner.SCIMID == "" && owner.UserName == "":
-		return Caller{}, fault(ReasonUnmapped, "the application names the user in a way that the directory does not know")
+		return Caller{}, fault(ReasonUnmapped,
+			"the application returned neither a SCIM id nor a user name for this credential: ask its operator")
 	}
 	p.owners.Add(hash, owner)
 	return owner, nil
@@ -161,17 +162,18 @@ const maxOwners = 8192
 // credentialHash names a credential in the memory of owners.
 type credentialHash [sha256.Size]byte
 
-// refuseFormerOwner judges the lock of the last owner of a credential that the application
+// denyFormerOwner judges the lock of the last owner of a credential that the application
 // does not know any more. An application may forget a credential where identify asks, and
 // accept it for minutes elsewhere, such as in the cache of its data plane. Without this
-// memory the credential of a locked user would pass as nobody's as soon as it is revoked.
-// The memory is asked about locks only; it never says who somebody is.
-func (a *Authorizer) refuseFormerOwner(tenant string, p *app, c *request.Credential, hash credentialHash) *Decision {
+// memory the credential of a locked user would pass as anonymous as soon as it is revoked.
+// The memory serves the lock check only and never identifies a caller.
+func (a *Authorizer) denyFormerOwner(tenant string, p *app, c *request.Credential, hash credentialHash) *Decision {
 	owner, ok := p.owners.Get(hash)
 	if !ok {
 		return nil
 	}
-	return a.refuseLocked(tenant, p, c, &owner)
+	owner.Source = c.Where() // where it is now
+	return a.denyLocked(tenant, p, c, &owner)
 }
 
 // sameUser reports whether two subjects are one user. Names that cannot be compared are

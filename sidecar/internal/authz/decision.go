@@ -27,7 +27,7 @@ type Decision struct {
 	Retry     time.Duration
 
 	AllowMethods string // of a 405: the methods the route has (Allow, RFC 9110 §15.5.6)
-	ClearCookie  string // name of a cookie whose token is not valid any more; the answer expires it
+	ClearCookie  string // name of a cookie with an invalid token; the answer expires it
 
 	Tenant string
 	App    string
@@ -46,7 +46,7 @@ type Decision struct {
 }
 
 // Caller is who sent an application request: the person, and the credential that names
-// them. The zero Caller is nobody.
+// them. The zero Caller is unknown.
 type Caller struct {
 	subject.Subject
 	IssuedAt time.Time // of the credential; zero when unknown, which counts as before every epoch
@@ -65,8 +65,8 @@ type SCIMRequest struct {
 	Query      scim.Query
 }
 
-// The reason codes of decisions, beside those of package request. They are stable: logs,
-// metrics and alerts use them, and there are few enough for a metric label.
+// The reason codes of decisions; package request has more. They are stable: logs, metrics
+// and alerts use them, and there are few enough for a metric label.
 const (
 	ReasonAllowed = "allowed"
 
@@ -130,14 +130,14 @@ func denyMethod(allowed ...string) *Decision {
 	return d
 }
 
-// denyOverride refuses what replaces the method or the path in some frameworks.
+// denyOverride denies what replaces the method or the path in some frameworks.
 func denyOverride(what string) *Decision {
 	return deny(http.StatusBadRequest, ReasonOverride,
 		what+" that override the method or the path are refused: send the method itself")
 }
 
-// refuse turns what package request found into a denial; nil stays nil.
-func refuse(p *request.Problem) *Decision {
+// denyProblem turns what package request found into a denial; nil stays nil.
+func denyProblem(p *request.Problem) *Decision {
 	if p == nil {
 		return nil
 	}
@@ -153,9 +153,9 @@ func (d *Decision) Fault() bool {
 	return !d.allow && (d.Status < 400 || d.Status >= 500) && d.Status != http.StatusNotImplemented
 }
 
-// Refusal returns a refusal with what an answer must hold: an error status, a detail, a
-// reason, and a wait when the fault is ours. Every answer starts from it, so that the
-// proxy's and the handler's are the same. What has no error status is a fault: 503,
+// Refusal returns a denial with everything that an answer needs: an error status, a
+// detail, a reason, and a wait when the fault is ours. Every answer starts from it, so the
+// proxy and the handler give the same answer. Without an error status it is a fault: 503,
 // never 403.
 func (d Decision) Refusal() Decision {
 	if d.Status < 400 || d.Status > 599 {

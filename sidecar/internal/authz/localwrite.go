@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/scimward/scimward/sidecar/internal/request"
-	"github.com/scimward/scimward/store/scim"
 )
 
 // localDetail says where accounts are changed.
@@ -34,17 +33,17 @@ func set(list []string) map[string]bool {
 	return m
 }
 
-// refuses reports whether the entry refuses a method, its fields aside.
-func (w *localWrite) refuses(method string) bool {
+// denies reports whether the entry denies a method, apart from its fields.
+func (w *localWrite) denies(method string) bool {
 	if len(w.methods) == 0 {
 		return method != http.MethodGet && method != http.MethodHead
 	}
 	return w.methods[method] || method == http.MethodPost || !request.UsualMethod(method)
 }
 
-// refuseLocalWrite denies the routes of the application that change accounts, whoever
+// denyLocalWrite denies the routes of the application that change accounts, whoever
 // asks.
-func (p *app) refuseLocalWrite(r *request.Request, path request.Path, keys request.Keys, l scim.Limits) *Decision {
+func (p *app) denyLocalWrite(r *request.Request, path request.Path, keys request.Keys) *Decision {
 	for i := range p.writes {
 		w := &p.writes[i]
 		if !w.path.Covers(path) {
@@ -53,19 +52,19 @@ func (p *app) refuseLocalWrite(r *request.Request, path request.Path, keys reque
 		if keys.MayOverride() {
 			return denyOverride("query parameters")
 		}
-		if !w.refuses(r.Method) {
+		if !w.denies(r.Method) {
 			continue
 		}
-		if d := w.refuseFields(r, keys, l); d != nil {
+		if d := w.denyFields(r, keys); d != nil {
 			return d
 		}
 	}
 	return nil
 }
 
-// refuseFields refuses a covered write unless the entry is narrowed to fields and the body
-// names none of them.
-func (w *localWrite) refuseFields(r *request.Request, keys request.Keys, l scim.Limits) *Decision {
+// denyFields denies a covered write, unless the entry lists fields and the body has none of
+// them.
+func (w *localWrite) denyFields(r *request.Request, keys request.Keys) *Decision {
 	local := deny(http.StatusForbidden, ReasonLocal, localDetail)
 	if len(w.fields) == 0 || !r.Write() {
 		return local
@@ -73,12 +72,9 @@ func (w *localWrite) refuseFields(r *request.Request, keys request.Keys, l scim.
 	if slices.ContainsFunc(keys, w.names) {
 		return local
 	}
-	if bad := r.NeedBody(); bad != nil {
-		return refuse(bad)
-	}
-	fields, bad := r.Fields("", l)
+	fields, bad := r.Fields("")
 	if bad != nil {
-		return refuse(bad)
+		return denyProblem(bad)
 	}
 	for _, f := range fields {
 		if slices.ContainsFunc(f.Path, w.names) {

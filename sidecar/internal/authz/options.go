@@ -30,12 +30,12 @@ type Locks interface {
 	Locked(tenant string, s *subject.Subject) *Lock
 }
 
-// Lock is what the table holds for one user.
+// Lock is the lock of one user.
 type Lock struct {
 	State string // "deactivated", "deleted", "lifted"; "" counts as deactivated
 
-	// Refuses reports whether a credential issued at issued is refused; a zero issued is a
-	// credential of unknown age. nil refuses everything.
+	// Refuses reports whether the lock denies a credential issued at issued. A zero issued is
+	// a credential of unknown age. A nil Refuses denies every credential.
 	Refuses func(issued time.Time) bool
 }
 
@@ -49,16 +49,17 @@ type Credential struct {
 	Value  string // with the prefix, without the scheme
 }
 
-// Identifier asks the application, through its plugin, whose credential it is. The zero
-// Caller means that the application does not know the credential; Source stays empty. It
-// caches. An error means that nobody answered in time, and the request gets 503.
+// Identifier asks the application, through its plugin, for the owner of a credential. The
+// zero Caller means that the application does not know the credential. Source stays empty.
+// Answers may come from a cache. An error means that no answer came in time, and the
+// request gets 503.
 type Identifier interface {
 	Identify(ctx context.Context, tenant, app string, c Credential) (Caller, error)
 }
 
 // Users maps the names of a person to the SCIM id of the user who has them now, "" when
-// there is none. It is asked only when one request carries two credentials whose names
-// cannot be compared (a user name here, an e-mail address there).
+// there is none. It is asked only when one request carries two credentials with names that
+// cannot be compared, such as a user name and an e-mail address.
 type Users interface {
 	SCIMID(ctx context.Context, tenant string, s *subject.Subject) string
 }
@@ -72,7 +73,6 @@ type Options struct {
 	Identifier Identifier // required where a source is SourceOpaque
 	Users      Users      // nil: names that cannot be compared count as two users
 
-	Limits          scim.Limits   // zero: scim.DefaultLimits
 	IdentifyTimeout time.Duration // of one Identify; 0 is 500 ms
 	Now             func() time.Time
 }
@@ -96,9 +96,9 @@ type Anonymous string
 const (
 	AnonymousDeny Anonymous = ""
 	AnonymousPass Anonymous = "pass" // the application shows its login, or judges the credential itself
-	// AnonymousBare lets requests without any credential pass, so that people can
-	// sign in, and refuses those whose credential the application does not know: it
-	// may have forgotten a revoked one here and still honour it elsewhere.
+	// AnonymousBare allows requests without a credential, so that people can sign in. It
+	// denies an unknown credential, because the application may still accept a revoked one
+	// elsewhere.
 	AnonymousBare Anonymous = "bare"
 )
 
@@ -120,7 +120,7 @@ const (
 	SourceJWT      SourceKind = "jwt"      // a claim of a verified token
 	SourceTrusted  SourceKind = "trusted"  // a header that a gateway in front sets
 	SourceOpaque   SourceKind = "opaque"   // the Identifier asks the application
-	SourceUserName SourceKind = "username" // the name typed into a login: checked against the locks, proves nothing
+	SourceUserName SourceKind = "username" // the name typed into a login: checked against the locks, identifies no caller
 )
 
 // SubjectSource is one place where a credential of the application may be, and what the
@@ -133,8 +133,8 @@ type SubjectSource struct {
 	As       subject.Name // SourceJWT, SourceTrusted: which name it is; "" is the user name
 	Verifier Verifier     // SourceJWT
 	// IssuedName is, for SourceTrusted, the header in which the gateway says when the
-	// session began, in Unix seconds. Empty: unknown, and the user stays refused after a
-	// reactivation.
+	// session began, in Unix seconds. If it is empty, the age is unknown and the user stays
+	// denied after a reactivation.
 	IssuedName string
 }
 
@@ -145,13 +145,13 @@ type SubjectSource struct {
 type LocalWrite struct {
 	Path string // template: "/api/users/{id}"; {name} stands for one segment
 
-	// Methods are the refused ones. POST always is one of them, because its body can
-	// carry another method. Empty: all but GET and HEAD.
+	// Methods are the denied methods. POST is always denied, because its body can carry
+	// another method. If Methods is empty, every method except GET and HEAD is denied.
 	Methods []string
 
 	// Fields narrows POST, PUT and PATCH to bodies that name one of these fields, at any
-	// depth, as request.JSON or form. The route's body must be buffered; a body that cannot be
-	// judged is refused. Empty: whatever the body.
+	// depth, as JSON or as a form. Envoy must buffer the route's body. A body that cannot be
+	// judged is denied. If Fields is empty, the body does not matter.
 	Fields []string
 }
 
@@ -202,6 +202,11 @@ func (o *Options) checkSource(s SubjectSource) error {
 		}
 	default:
 		return fmt.Errorf("unknown place %q", s.In)
+	}
+	switch s.As {
+	case "", subject.UserName, subject.SCIMID, subject.ExternalID, subject.Email:
+	default:
+		return fmt.Errorf("unknown name %q", s.As)
 	}
 	switch s.Kind {
 	case SourceJWT:

@@ -41,7 +41,7 @@ func verdict(v *policies.Verdict, req *SCIMRequest) *Decision {
 		}
 	}
 	if len(enforced) > 0 || !v.Allow {
-		return refuseViolations(v.Revision, enforced)
+		return denyViolations(v.Revision, enforced)
 	}
 	return &Decision{allow: true, Reason: ReasonAllowed, SCIM: req, Policy: v.Revision, Warn: warn}
 }
@@ -49,8 +49,8 @@ func verdict(v *policies.Verdict, req *SCIMRequest) *Decision {
 // maxViolations is how many violations a refusal names.
 const maxViolations = 3
 
-func refuseViolations(revision string, enforced []*policies.Violation) *Decision {
-	d := deny(http.StatusForbidden, ReasonPolicy, "the profile of this service refuses the request")
+func denyViolations(revision string, enforced []*policies.Violation) *Decision {
+	d := deny(http.StatusForbidden, ReasonPolicy, "the profile of this service denies the request")
 	d.Policy = revision
 	if len(enforced) == 0 {
 		return d

@@ -13,15 +13,14 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// decideSCIM runs the SCIM pipeline. The order is part of the promise: nothing of a
-// request without a valid token is decoded, and the policy judges the value that the
-// handler acts on.
+// decideSCIM runs the SCIM pipeline. The order matters: without a valid token it decodes
+// nothing, and the policy judges the value that the handler acts on.
 func (a *Authorizer) decideSCIM(ctx context.Context, r *request.Request, t *tenant) *Decision {
 	segs, bad := request.SplitSCIMPath(r.Path)
 	if bad != nil {
-		return refuse(bad)
+		return denyProblem(bad)
 	}
-	if d := refuseTransport(r, t.hosts); d != nil {
+	if d := denyTransport(r, t.hosts); d != nil {
 		return d
 	}
 	claims, d := authenticate(ctx, r, t)
@@ -36,9 +35,9 @@ func (a *Authorizer) decideSCIM(ctx context.Context, r *request.Request, t *tena
 	return d
 }
 
-// refuseTransport refuses what neither SCIM nor OAuth requests may have: no method, an
-// override, an upgrade, another authority, a token in the query.
-func refuseTransport(r *request.Request, h request.Hosts) *Decision {
+// denyTransport denies a missing method, an override, an upgrade, another authority and a
+// token in the query, on SCIM and OAuth routes.
+func denyTransport(r *request.Request, h request.Hosts) *Decision {
 	switch {
 	case r.Method == "":
 		return deny(http.StatusBadRequest, ReasonMethod, "the request has no method")
@@ -46,16 +45,16 @@ func refuseTransport(r *request.Request, h request.Hosts) *Decision {
 		return denyOverride("headers")
 	case r.Headers.Upgrades():
 		return deny(http.StatusBadRequest, ReasonUpgrade,
-			"there is no protocol to upgrade to here: leave the Upgrade header out")
+			"this service has no protocol to upgrade to: remove the Upgrade header")
 	case !h.Match(r.Host):
 		return deny(http.StatusBadRequest, ReasonHost, "the Host is not one of this service")
 	case strings.Contains(r.Query, "#"):
-		return deny(http.StatusBadRequest, request.ReasonQuery, "the query holds a number sign")
+		return deny(http.StatusBadRequest, request.ReasonQuery, "the query contains #: send it as %23")
 	}
 	keys, bad := request.QueryKeys(r.Query)
 	switch {
 	case bad != nil:
-		return refuse(bad)
+		return denyProblem(bad)
 	case keys.MayOverride():
 		return denyOverride("query parameters")
 	case keys.Has("access_token"):
@@ -79,7 +78,7 @@ func authenticate(ctx context.Context, r *request.Request, t *tenant) (token.Cla
 	}
 	claims, err := t.verifier.Verify(ctx, raw)
 	if err != nil {
-		return token.Claims{}, t.refuseToken(err)
+		return token.Claims{}, t.denyToken(err)
 	}
 	return claims, nil
 }
@@ -87,7 +86,7 @@ func authenticate(ctx context.Context, r *request.Request, t *tenant) (token.Cla
 // bearer returns the token of the only Authorization header (RFC 6750 §2.1): a scheme in
 // any case, one space, a token68.
 func bearer(r *request.Request, t *tenant) (string, *Decision) {
-	v, several := r.Headers.One("authorization")
+	v, several := r.Headers.Single("authorization")
 	scheme, raw, found := strings.Cut(v, " ")
 	switch {
 	case v == "" && !several:
@@ -129,9 +128,9 @@ func (t *tenant) challenge(code, scope string) string {
 	return c
 }
 
-// refuseToken maps what is wrong with a token. The detail says nothing of the token but
-// what its sender may know; a cause on our side is 503.
-func (t *tenant) refuseToken(err error) *Decision {
+// denyToken maps a verification error. The detail reveals only what the sender may know. A
+// cause on our side is 503.
+func (t *tenant) denyToken(err error) *Decision {
 	if unavailable(err) {
 		return fault(ReasonKeys, "the token cannot be verified at the moment: send the request again")
 	}
@@ -197,7 +196,7 @@ func (a *Authorizer) judgeSCIM(
 ) *Decision {
 	rt, d := t.findRoute(r.Method, segs)
 	if d == nil {
-		d = refuseBody(r)
+		d = denyBody(r)
 	}
 	if d != nil {
 		return d
@@ -208,7 +207,7 @@ func (a *Authorizer) judgeSCIM(
 		Client: policies.Client{ID: claims.ClientID, Issuer: claims.Issuer, Scopes: claims.Scopes},
 	}
 	if rt.typ == nil {
-		d = refuseDiscoveryQuery(r)
+		d = denyDiscoveryQuery(r)
 	} else {
 		d = a.decode(r, t, req, &in)
 	}
@@ -230,23 +229,23 @@ func codes(found []scim.Deviation) []string {
 	return out
 }
 
-// refuseDiscoveryQuery refuses a filter on discovery with 403 and ignores other parameters
+// denyDiscoveryQuery denies a filter on discovery with 403 and ignores other parameters
 // (RFC 7644 §4).
-func refuseDiscoveryQuery(r *request.Request) *Decision {
+func denyDiscoveryQuery(r *request.Request) *Decision {
 	keys, bad := request.QueryKeys(r.Query)
 	if bad == nil && keys.Has("filter") {
 		return deny(http.StatusForbidden, request.ReasonQuery, "discovery documents cannot be filtered")
 	}
-	return refuse(bad)
+	return denyProblem(bad)
 }
 
-// refuseBody judges whether there is the body that the method needs, and none elsewhere.
-func refuseBody(r *request.Request) *Decision {
+// denyBody judges whether there is the body that the method needs, and none elsewhere.
+func denyBody(r *request.Request) *Decision {
 	if r.Write() {
 		if bad := r.NeedBody(); bad != nil {
-			return refuse(bad)
+			return denyProblem(bad)
 		}
-		return refuse(r.NeedSCIMType())
+		return denyProblem(r.NeedSCIMType())
 	}
 	if r.HasBody() {
 		d := deny(http.StatusBadRequest, ReasonBodyUnexpected, r.Method+" takes no body")
@@ -259,20 +258,20 @@ func refuseBody(r *request.Request) *Decision {
 // decode reads query and body into req and in.
 func (a *Authorizer) decode(r *request.Request, t *tenant, req *SCIMRequest, in *policies.Input) *Decision {
 	var se *scim.Error
-	if req.Query, se = scim.ParseQuery(req.Type, r.Query, a.o.Limits); se != nil {
+	if req.Query, se = scim.ParseQuery(req.Type, r.Query, scim.DefaultLimits()); se != nil {
 		return denySCIM(se, request.ReasonQuery)
 	}
 	in.ResourceType, in.Query = req.Type.Name, &req.Query
 	if !r.Write() {
 		return nil
 	}
-	o, se := scim.DecodeObject(r.Body, a.o.Limits)
+	o, se := scim.DecodeObject(r.Body, scim.DefaultLimits())
 	switch {
 	case se != nil:
 	case r.Method != http.MethodPatch:
 		req.Resource, req.Deviations, se = scim.Normalize(req.Type, o, t.mode)
 	default:
-		if in.Raw, se = scim.DecodePatch(o, a.o.Limits); se == nil {
+		if in.Raw, se = scim.DecodePatch(o, scim.DefaultLimits()); se == nil {
 			req.Ops, req.Deviations, se = scim.Canonicalize(req.Type, in.Raw, t.mode)
 		}
 	}

@@ -29,7 +29,7 @@ func (a *Authorizer) decideTokenEndpoint(ctx context.Context, r *request.Request
 		d.Error = "invalid_request"
 		return d
 	}
-	d := refuseTransport(r, t.hosts)
+	d := denyTransport(r, t.hosts)
 	switch {
 	case d != nil:
 	case r.Method != method:

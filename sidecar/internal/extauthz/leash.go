@@ -3,6 +3,7 @@ package extauthz
 import (
 	"context"
 	"log/slog"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -71,12 +72,12 @@ func newLeashes(limit, perSubject int) *leashes {
 }
 
 // keyOf tells callers apart. Two spellings of one user have two keys, and so two caps on
-// open streams, which costs memory and nothing else.
+// open streams, which only costs memory.
 func (s *stream) keyOf() string {
 	var b strings.Builder
 	b.WriteString(s.tenant)
 	for kind, value := range s.caller.Names() {
-		b.WriteString("\x00" + string(kind) + "=" + value)
+		b.WriteString(" " + string(kind) + "=" + strconv.Quote(value)) // a value cannot imitate the next name
 	}
 	return b.String()
 }
@@ -129,14 +130,14 @@ func (ls *leashes) of(tenant string) map[string][]*leash {
 	defer ls.mu.Unlock()
 	out := make(map[string][]*leash, len(ls.open[tenant]))
 	for l := range ls.open[tenant] {
-		age := l.key + "\x00" + l.caller.IssuedAt.UTC().Format(time.RFC3339Nano)
+		age := l.key + " issued=" + l.caller.IssuedAt.UTC().Format(time.RFC3339Nano)
 		out[age] = append(out[age], l)
 	}
 	return out
 }
 
-// Cut ends every leashed stream of tenant whose caller the decider refuses now, and
-// returns how many. Call it when the lock is in force and before the change is answered,
+// Cut ends the leashed streams of tenant that the decider denies now, and returns how
+// many. Call it when the lock is in force and before the change is answered,
 // without holding a lock of the lock table. It returns when the calls have ended, after
 // CutWait, or when ctx is done, whichever is first; the streams have the signal to end in
 // any case. It asks the decider once for each caller with an open stream in the tenant.
@@ -171,8 +172,8 @@ func (s *Server) Cut(ctx context.Context, tenant string) int {
 	return len(ending)
 }
 
-// Drain refuses new leashes and ends the open ones, because nothing could cut their streams
-// afterwards. It returns when they have ended, or the error of ctx. Checks go on until the
+// Drain refuses new leashes and ends the open ones, because no later call could cut them.
+// It returns when they have ended, or the error of ctx. Checks go on until the
 // gRPC server stops.
 func (s *Server) Drain(ctx context.Context) error {
 	ls := s.leashes
@@ -215,16 +216,16 @@ func (s *Server) Process(stream processStream) error {
 	if err != nil {
 		return err
 	}
-	said := readMetadata(first.GetMetadataContext())
-	if said == nil {
+	meta := readMetadata(first.GetMetadataContext())
+	if meta == nil {
 		return s.refuseStream(stream.Context(), "", "no_metadata", codes.FailedPrecondition,
 			"no subject in the metadata: forward the namespace "+MetadataNamespace+" to this filter")
 	}
-	tenant := said.tenant
-	if !said.caller.Known() {
+	tenant := meta.tenant
+	if !meta.caller.Known() {
 		return stream.Send(proceed(first))
 	}
-	l, why := s.leashes.add(said)
+	l, why := s.leashes.add(meta)
 	if l == nil {
 		return s.refuseStream(stream.Context(), tenant, why, codes.ResourceExhausted, "too many open streams")
 	}
@@ -234,7 +235,7 @@ func (s *Server) Process(stream processStream) error {
 		open.Dec() // first: Cut and Drain return when the leash is removed
 		s.leashes.remove(l)
 	}()
-	if !s.o.Decider.DecideSubject(tenant, &said.caller) {
+	if !s.o.Decider.DecideSubject(tenant, &meta.caller) {
 		return s.refuseStream(stream.Context(), tenant, "locked", codes.PermissionDenied, "the account is locked")
 	}
 	if err := stream.Send(proceed(first)); err != nil {

@@ -259,3 +259,25 @@ func TestLeashAnswersEveryMessage(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesCannotImitateEachOther: a name that contains the text of another name does not
+// join two users' streams, so a cut ends the right ones.
+func TestNamesCannotImitateEachOther(t *testing.T) {
+	k := newKit(t)
+	callers := []subject.Subject{
+		{UserName: "alice", AppUserID: "42"}, {UserName: "alice\x00app_user_id=42"}, {UserName: `alice" app_user_id="42`},
+	}
+	for _, s := range callers {
+		d := allowed(t, request.SurfaceApp, func(d *authz.Decision) { d.Caller = authz.Caller{Subject: s} })
+		if _, err := k.open(t, d); err != nil {
+			t.Fatalf("opening the stream of %q: %v", s.UserName, err)
+		}
+	}
+	k.decider.lock("alice", true)
+	if n := k.Cut(t.Context(), "acme"); n != 1 {
+		t.Errorf("Cut ended %d streams, want the one of alice", n)
+	}
+	if n := k.Open(); n != len(callers)-1 {
+		t.Errorf("%d streams are open after the cut, want %d", n, len(callers)-1)
+	}
+}

@@ -24,8 +24,8 @@ const (
 	metaIssued = metaPrefix + "issued"
 )
 
-// metadata says whose request it is, for the leash. Every allowed application request gets
-// it. So a leash that finds none knows that Envoy does not forward it, and refuses.
+// metadata names the caller of a request, for the leash. Every allowed application request
+// gets it. So a leash that finds none knows that Envoy does not forward it, and refuses.
 func metadata(d *authz.Decision) *structpb.Struct {
 	leash := "no"
 	if d.Caller.Known() { // on every route: which of them are leashed is Envoy's configuration
@@ -56,8 +56,8 @@ func values(v *structpb.Value) []*structpb.Value {
 	return []*structpb.Value{v}
 }
 
-// stream is what the metadata says of an open request. The zero caller is nobody, whose
-// stream no lock can end.
+// stream is the tenant and caller of an open request. A request with the zero caller has no
+// user, so no lock can end it.
 type stream struct {
 	tenant string
 	caller authz.Caller
@@ -73,7 +73,7 @@ func readMetadata(m *corev3.Metadata) *stream {
 		return nil
 	}
 	for key, v := range f {
-		if kind := strings.TrimPrefix(key, metaPrefix); kind != "" {
+		if kind, ok := strings.CutPrefix(key, metaPrefix); ok && kind != "" {
 			for _, value := range values(v) {
 				s.caller.Add(subject.Name(kind), value.GetStringValue()) // ignores the other keys
 			}

@@ -1,6 +1,7 @@
 package extauthz
 
 import (
+	"crypto/rand"
 	"strconv"
 	"strings"
 
@@ -20,7 +21,7 @@ const (
 // newRequest translates a CheckRequest. Whatever is missing stays empty, and authz denies
 // an empty surface, path, host or method. It ignores Envoy's own id of the stream, which
 // appears in no log of the application.
-func newRequest(in *authv3.CheckRequest, maxBody int, newID func() string) request.Request {
+func newRequest(in *authv3.CheckRequest, maxBody int) request.Request {
 	attrs := in.GetAttributes()
 	ext := attrs.GetContextExtensions()
 	h := attrs.GetRequest().GetHttp()
@@ -34,7 +35,7 @@ func newRequest(in *authv3.CheckRequest, maxBody int, newID func() string) reque
 		Remote:  attrs.GetSource().GetAddress().GetSocketAddress().GetAddress(),
 	}
 	r.Path, r.Query, _ = strings.Cut(h.GetPath(), "?")
-	r.ID = request.ID(first(r.Headers["x-request-id"]), newID)
+	r.ID = request.ID(first(r.Headers["x-request-id"]), rand.Text)
 	r.Body, r.Partial = body(h, r.Headers, maxBody)
 	return r
 }

@@ -14,10 +14,8 @@ package extauthz
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
 
@@ -59,7 +57,6 @@ type Options struct {
 	// Deviation counts one deviation of a request that is refused here. Nil counts nothing.
 	Deviation func(tenant, code string)
 	Now       func() time.Time
-	NewID     func() string         // ids of requests that carry none; nil means random
 	Logger    *slog.Logger          // nil discards
 	Metrics   prometheus.Registerer // nil registers nothing
 }
@@ -89,9 +86,6 @@ func (o *Options) defaults() {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
-	}
-	if o.NewID == nil {
-		o.NewID = rand.Text
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -153,7 +147,7 @@ func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.Ch
 	began := s.o.Now()
 	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
 	defer cancel()
-	r := newRequest(in, s.o.MaxBody, s.o.NewID)
+	r := newRequest(in, s.o.MaxBody)
 	r.Received = began
 	d := s.decide(ctx, r)
 	out := respond(&d, acceptsJSON(r.Headers))
@@ -208,10 +202,7 @@ func (s *Server) decide(ctx context.Context, r request.Request) (d authz.Decisio
 const reasonPanic = "panic"
 
 func faulty(r *request.Request, reason string) authz.Decision {
-	return authz.Decision{
-		Surface: r.Surface, Tenant: r.Tenant, App: r.App, Status: http.StatusServiceUnavailable,
-		Reason: reason, Detail: "the request cannot be judged at the moment: send it again", Retry: 2 * time.Second,
-	}
+	return authz.Decision{Surface: r.Surface, Tenant: r.Tenant, App: r.App, Reason: reason}.Refusal()
 }
 
 // panicKind describes a panic without its text, which might contain parts of the request.

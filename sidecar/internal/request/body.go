@@ -49,7 +49,7 @@ func (r *Request) NeedBody() *Problem {
 	case BodyComplete:
 		return nil
 	case BodyPartial:
-		return problem(413, ReasonBodyPartial, "the body is larger than this service takes, or did not arrive whole")
+		return problem(413, ReasonBodyPartial, "the body is too large or incomplete: send a smaller request")
 	case BodyEncoded:
 		return problem(415, ReasonBodyEncoded, "send the body without Content-Encoding")
 	case BodyAbsent:
@@ -94,7 +94,7 @@ func (r *Request) Write() bool {
 	return r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch
 }
 
-// BodyFormat is how a body holds its fields.
+// BodyFormat is how a body encodes its fields.
 type BodyFormat string
 
 // The formats.
@@ -112,8 +112,11 @@ type Field struct {
 	text  bool
 }
 
-// Fields reads a body as f, or as its own content type says when f is "".
-func (r *Request) Fields(f BodyFormat, l scim.Limits) ([]Field, *Problem) {
+// Fields reads a complete body as f, or as its own content type says when f is "".
+func (r *Request) Fields(f BodyFormat) ([]Field, *Problem) {
+	if p := r.NeedBody(); p != nil {
+		return nil, p
+	}
 	var is BodyFormat
 	switch mt := r.mediaType(); {
 	case mt == "application/x-www-form-urlencoded":
@@ -127,7 +130,7 @@ func (r *Request) Fields(f BodyFormat, l scim.Limits) ([]Field, *Problem) {
 	if is == Form {
 		return formFields(string(r.Body))
 	}
-	o, se := scim.DecodeObject(r.Body, l)
+	o, se := scim.DecodeObject(r.Body, scim.DefaultLimits())
 	if se != nil {
 		return nil, problem(400, ReasonBody, "the body is not a JSON object that can be read in one way only")
 	}
@@ -195,7 +198,7 @@ func FoldField(name string) string {
 // field returns the text of the field that a source names, "" when the body has none. A
 // field in another spelling, twice, or in the query too is refused: the application
 // might read that one.
-func (r *Request) field(s *Source, l scim.Limits) (string, *Problem) {
+func (r *Request) field(s *Source) (string, *Problem) {
 	if p := r.NeedBody(); p != nil {
 		return "", p
 	}
@@ -209,7 +212,7 @@ func (r *Request) field(s *Source, l scim.Limits) (string, *Problem) {
 	if bad != nil {
 		return "", problem(400, ReasonBodySource, "send "+s.Name+" in the body only")
 	}
-	fields, p := r.Fields(s.Body.Format, l)
+	fields, p := r.Fields(s.Body.Format)
 	if p != nil {
 		return "", p
 	}
@@ -226,9 +229,9 @@ func (r *Request) field(s *Source, l scim.Limits) (string, *Problem) {
 	return value, nil
 }
 
-// plainText reports whether a credential of a body is made of visible ASCII, with blanks
-// only within (RFC 6749 Appendix A.17). Another one could not stand in the header field
-// in which the application is asked whose it is.
+// plainText reports whether a credential in a body is visible ASCII, with blanks only
+// within (RFC 6749 Appendix A.17). The application gets the credential in a header field,
+// which could not contain other characters.
 func plainText(v string) bool {
 	for i := range len(v) {
 		if v[i] < ' ' || v[i] >= 0x7f {

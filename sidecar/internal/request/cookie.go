@@ -2,15 +2,15 @@ package request
 
 import "strings"
 
-// Bounds on the Cookie header. Beyond them some parsers see no cookie at all, and a
-// locked user would look like nobody.
+// Bounds on the Cookie header. Beyond them some parsers find no cookie, and a locked user
+// would look anonymous.
 const (
 	maxCookieBytes = 16 << 10
 	maxCookies     = 150
 )
 
-// CheckCookies bounds the cookie headers before anything parses them. plainCookie judges
-// the form of each cookie that holds a credential.
+// CheckCookies bounds the cookie headers before they are parsed. plainCookie judges the
+// form of each cookie with a credential.
 func (h Headers) CheckCookies() *Problem {
 	size, pairs := 0, 0
 	for _, v := range h["cookie"] {
@@ -22,7 +22,7 @@ func (h Headers) CheckCookies() *Problem {
 	}
 	for _, v := range h["cookie"] {
 		if hasControl(v) {
-			return problem(400, ReasonCookieForm, "a cookie holds control characters")
+			return problem(400, ReasonCookieForm, "a cookie contains control characters")
 		}
 	}
 	return nil
@@ -99,9 +99,9 @@ func foldCookie(n string) string {
 	return foldCase(n)
 }
 
-// plainEscapes reports whether applications write the %-escapes of v. Nobody escapes
-// what every encoder leaves alone, a control character or the percent sign itself: that
-// is one credential spelled as another.
+// plainEscapes reports whether applications write the %-escapes of v. No encoder escapes
+// letters, digits, control characters or the percent sign: such an escape spells one
+// credential as another.
 func plainEscapes(v string) bool {
 	for i := 0; i < len(v); i++ {
 		if v[i] != '%' {

@@ -3,8 +3,6 @@ package request
 import (
 	"slices"
 	"strings"
-
-	"github.com/scimward/scimward/store/scim"
 )
 
 // maxCredentials bounds how many credentials one request may carry.
@@ -28,14 +26,14 @@ type Source struct {
 	Prefix string    // literal start of the value, such as "pat_"; "" fits every value
 	Body   BodyRoute // InBody
 	JWT    bool      // fits values of three parts only
-	Typed  bool      // InBody: a person types the value, so it may hold any text
+	Typed  bool      // InBody: a person types the value, so it may be any text
 	// Escapes says that the application writes %-escapes into the cookie value, as Express
 	// does ("s%3A…"). Escapes that no writer makes stay refused: of letters and digits, of
 	// control characters and of the percent sign. Prefix is written with its escapes.
 	Escapes bool
 }
 
-// BodyRoute is the route whose body holds a credential. Envoy must buffer its body.
+// BodyRoute is a route with a credential in its body. Envoy must buffer the body.
 type BodyRoute struct {
 	Method string // "POST"
 	Path   string // template, "/oauth/token"
@@ -53,7 +51,7 @@ type Credential struct {
 // Where names the place of the credential: "cookie:session", "header:authorization".
 func (c *Credential) Where() string { return string(c.In) + ":" + c.Name }
 
-// Cookie is the name of the cookie that holds the credential, "" for another place.
+// Cookie is the name of the cookie with the credential, "" for another place.
 func (c *Credential) Cookie() string {
 	if c.In != InCookie {
 		return ""
@@ -76,7 +74,7 @@ type Sources struct {
 	all     []Source
 	paths   []Template // of all, InBody
 	cookies []Source   // one a name
-	headers []string   // every header that holds a credential; authorization always
+	headers []string   // every header with a credential; authorization always
 	ignored map[string]bool
 }
 
@@ -84,24 +82,24 @@ type Sources struct {
 // authorization schemes that name no user, such as "basic" for client authentication.
 func NewSources(sources []Source, ignored []string) *Sources {
 	s := &Sources{headers: []string{"authorization"}, ignored: map[string]bool{}}
-	for _, one := range sources {
-		one.Scheme = strings.ToLower(one.Scheme)
-		switch one.In {
+	for _, src := range sources {
+		src.Scheme = strings.ToLower(src.Scheme)
+		switch src.In {
 		case InHeader:
-			one.Name = strings.ToLower(one.Name)
-			if !slices.Contains(s.headers, one.Name) {
-				s.headers = append(s.headers, one.Name)
+			src.Name = strings.ToLower(src.Name)
+			if !slices.Contains(s.headers, src.Name) {
+				s.headers = append(s.headers, src.Name)
 			}
 		case InCookie:
-			at := slices.IndexFunc(s.cookies, func(c Source) bool { return c.Name == one.Name })
+			at := slices.IndexFunc(s.cookies, func(c Source) bool { return c.Name == src.Name })
 			if at < 0 {
-				s.cookies = append(s.cookies, one)
-			} else if one.Escapes {
+				s.cookies = append(s.cookies, src)
+			} else if src.Escapes {
 				s.cookies[at].Escapes = true
 			}
 		case InBody:
 		}
-		s.all, s.paths = append(s.all, one), append(s.paths, NewTemplate(one.Body.Path))
+		s.all, s.paths = append(s.all, src), append(s.paths, NewTemplate(src.Body.Path))
 	}
 	for _, scheme := range ignored {
 		s.ignored[strings.ToLower(scheme)] = true
@@ -109,14 +107,14 @@ func NewSources(sources []Source, ignored []string) *Sources {
 	return s
 }
 
-// Find returns every credential of a request whose cookies passed CheckCookies. path is
-// its folded path, l bounds a JSON body.
-func (s *Sources) Find(r *Request, path Path, l scim.Limits) ([]Credential, *Problem) {
+// Find returns every credential of a request. CheckCookies comes first. path is the folded
+// path of the request.
+func (s *Sources) Find(r *Request, path Path) ([]Credential, *Problem) {
 	var out []Credential
 	for _, find := range []func() *Problem{
 		func() *Problem { return s.fromCookies(r, &out) },
 		func() *Problem { return s.fromHeaders(r, &out) },
-		func() *Problem { return s.fromBody(r, path, l, &out) },
+		func() *Problem { return s.fromBody(r, path, &out) },
 	} {
 		if p := find(); p != nil {
 			return nil, p
@@ -130,11 +128,11 @@ func (s *Sources) Find(r *Request, path Path, l scim.Limits) ([]Credential, *Pro
 
 // match returns the credential that the first fitting source of a place reads, nil when
 // none fits.
-func (s *Sources) match(v string, at func(i int, one *Source) bool) *Credential {
+func (s *Sources) match(v string, at func(i int, src *Source) bool) *Credential {
 	for i := range s.all {
-		one := &s.all[i]
-		if at(i, one) && strings.HasPrefix(v, one.Prefix) && (!one.JWT || strings.Count(v, ".") == 2) {
-			return &Credential{Source: i, In: one.In, Name: one.Name, Value: v}
+		src := &s.all[i]
+		if at(i, src) && strings.HasPrefix(v, src.Prefix) && (!src.JWT || strings.Count(v, ".") == 2) {
+			return &Credential{Source: i, In: src.In, Name: src.Name, Value: v}
 		}
 	}
 	return nil
@@ -150,9 +148,9 @@ func (s *Sources) fromCookies(r *Request, out *[]Credential) *Problem {
 		if v == "" {
 			continue
 		}
-		c := s.match(v, func(_ int, one *Source) bool { return one.In == InCookie && one.Name == name })
+		c := s.match(v, func(_ int, src *Source) bool { return src.In == InCookie && src.Name == name })
 		if c == nil {
-			p := problem(401, ReasonInvalid, "the cookie "+name+" holds no credential of this application")
+			p := problem(401, ReasonInvalid, "the cookie "+name+" contains no credential of this application")
 			p.Cookie = name
 			return p
 		}
@@ -162,14 +160,14 @@ func (s *Sources) fromCookies(r *Request, out *[]Credential) *Problem {
 }
 
 func (s *Sources) inHeader(name, scheme, v string) *Credential {
-	return s.match(v, func(_ int, one *Source) bool {
-		return one.In == InHeader && one.Name == name && one.Scheme == scheme
+	return s.match(v, func(_ int, src *Source) bool {
+		return src.In == InHeader && src.Name == name && src.Scheme == scheme
 	})
 }
 
 func (s *Sources) fromHeaders(r *Request, out *[]Credential) *Problem {
 	for _, name := range s.headers {
-		v, several := r.Headers.One(name)
+		v, several := r.Headers.Single(name)
 		switch {
 		case several:
 			return problem(400, ReasonCredential, "send exactly one "+name+" header with one value")
@@ -181,19 +179,19 @@ func (s *Sources) fromHeaders(r *Request, out *[]Credential) *Problem {
 			}
 			continue
 		case !plainValue(v, true):
-			return problem(400, ReasonCredential, "the header "+name+" holds characters that no credential has")
+			return problem(400, ReasonCredential, "the header "+name+" contains characters that no credential has")
 		}
 		c := s.inHeader(name, "", v)
 		if c == nil {
-			return problem(401, ReasonUnknownScheme, "the header "+name+" holds no credential of this application")
+			return problem(401, ReasonUnknownScheme, "the header "+name+" contains no credential of this application")
 		}
 		*out = append(*out, *c)
 	}
 	return nil
 }
 
-// fromAuthorization reads the Authorization header. One that no source reads is refused:
-// the application might take it, and nobody could say whose it is.
+// fromAuthorization reads the Authorization header. It refuses a header that no source
+// reads: the application might accept it, and its owner would be unknown.
 func (s *Sources) fromAuthorization(v string, out *[]Credential) *Problem {
 	scheme, raw, blank := strings.Cut(v, " ")
 	scheme = strings.ToLower(scheme)
@@ -217,30 +215,30 @@ func (s *Sources) fromAuthorization(v string, out *[]Credential) *Problem {
 	return nil
 }
 
-func (s *Sources) fromBody(r *Request, path Path, l scim.Limits, out *[]Credential) *Problem {
+func (s *Sources) fromBody(r *Request, path Path, out *[]Credential) *Problem {
 	seen := map[string]bool{}
-	at := func(i int, one *Source) bool {
-		return one.In == InBody && one.Body.Method == r.Method && s.paths[i].Matches(path)
+	at := func(i int, src *Source) bool {
+		return src.In == InBody && src.Body.Method == r.Method && s.paths[i].Matches(path)
 	}
 	for i := range s.all {
-		one := &s.all[i]
-		if !at(i, one) || seen[one.Name] {
+		src := &s.all[i]
+		if !at(i, src) || seen[src.Name] {
 			continue
 		}
-		seen[one.Name] = true
-		v, p := r.field(one, l)
+		seen[src.Name] = true
+		v, p := r.field(src)
 		if p != nil {
 			return p
 		}
 		if v == "" {
 			continue
 		}
-		c := s.match(v, func(i int, other *Source) bool { return other.Name == one.Name && at(i, other) })
+		c := s.match(v, func(i int, other *Source) bool { return other.Name == src.Name && at(i, other) })
 		if c == nil {
-			return problem(401, ReasonUnknownScheme, "the field "+one.Name+" holds no credential of this application")
+			return problem(401, ReasonUnknownScheme, "the field "+src.Name+" contains no credential of this application")
 		}
 		if !s.all[c.Source].Typed && !plainText(v) {
-			return problem(400, ReasonBodySource, "the field "+one.Name+" holds characters that no credential has")
+			return problem(400, ReasonBodySource, "the field "+src.Name+" contains characters that no credential has")
 		}
 		*out = append(*out, *c)
 	}

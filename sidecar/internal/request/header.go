@@ -12,9 +12,9 @@ import (
 // duplicates with a comma.
 type Headers map[string][]string
 
-// One returns the only value of a header, "" when it is absent. several is true when
+// Single returns the only value of a header, "" when it is absent. several is true when
 // there are more values, or when Envoy may have joined them with a comma.
-func (h Headers) One(name string) (v string, several bool) {
+func (h Headers) Single(name string) (v string, several bool) {
 	vs := h[name]
 	if len(vs) == 0 {
 		return "", false
@@ -35,18 +35,19 @@ func (h Headers) Upgrades() bool {
 	})
 }
 
-// Ours returns the names that only the authorizer sets, sorted, and whether there is one
-// that looks like ours but that Envoy's mutation rules do not let an answer remove.
-func (h Headers) Ours() (names []string, stuck bool) {
+// IdentityHeaders returns the sorted x-scim- headers of the request, which only the
+// authorizer sets. unremovable is true if Envoy's mutation rules do not let an answer
+// remove one of them.
+func (h Headers) IdentityHeaders() (names []string, unremovable bool) {
 	for name := range h {
 		if headers.Ours(name) {
 			names = append(names, name)
 		} else if strings.HasPrefix(name, headers.Prefix) {
-			stuck = true
+			unremovable = true
 		}
 	}
 	slices.Sort(names)
-	return names, stuck
+	return names, unremovable
 }
 
 // Visible reports whether s may stand in a header value that we write: one to 256
@@ -105,8 +106,8 @@ func normalHost(h string) string {
 	return strings.ToLower(strings.TrimSuffix(h, "."))
 }
 
-// Keys are the keys of a query, folded so that no spelling hides one: decoded until
-// nothing is left to decode, in lower case, without blanks and brackets.
+// Keys are the keys of a query, folded so that no spelling hides one: fully decoded, in
+// lower case, without blanks and brackets.
 type Keys []string
 
 // QueryKeys returns the folded keys of a raw query.
@@ -119,7 +120,7 @@ func QueryKeys(raw string) (Keys, *Problem) {
 		k, _, _ := strings.Cut(pair, "=")
 		k, decoded := decodeFully(strings.ReplaceAll(k, "+", " "))
 		if !decoded {
-			return nil, problem(400, ReasonQuery, "a query key holds bad escapes or control characters")
+			return nil, problem(400, ReasonQuery, "a query key contains bad escapes or control characters")
 		}
 		k, _, _ = strings.Cut(k, "[")
 		keys = append(keys, foldCase(strings.TrimSpace(k)))

@@ -9,19 +9,19 @@ import (
 // maxPath bounds a path in bytes; Envoy's header limit is larger.
 const maxPath = 4096
 
-// maxDecodes is how often a path or a name is percent-decoded at most. A path that
-// still holds an escape after that is refused.
+// maxDecodes is how often a path or a name is percent-decoded at most. A path with an
+// escape left after that is refused.
 const maxDecodes = 4
 
-// Path is an application path as the most lenient router might read it: decoded until
-// nothing is left to decode, backslashes as slashes, lower case, no parameters, no
-// blanks or dots around a segment, no suffix.
+// Path is an application path, normalised as the most lenient router would. It is fully
+// decoded and in lower case. Backslashes are slashes. Parameters, suffixes, and blanks or
+// dots around a segment are removed.
 type Path []string
 
 // ReadPath folds a raw application path. It refuses what no application needs: control
 // bytes, bad escapes, a question mark after decoding, a number sign, dot segments.
 func ReadPath(raw string) (Path, *Problem) {
-	bad := problem(400, ReasonPath, "the path holds characters, escapes or dot segments that are refused")
+	bad := problem(400, ReasonPath, "the path contains characters, escapes or dot segments that are not allowed")
 	if raw == "" || raw[0] != '/' || len(raw) > maxPath || strings.Contains(raw, "#") {
 		return nil, bad
 	}
@@ -132,7 +132,7 @@ func decodeSegment(raw string) (seg, msg string) {
 	}
 	for i := range len(raw) {
 		if raw[i] != '%' && !unreserved(raw[i]) && strings.IndexByte("!$&'()*+,=:@", raw[i]) < 0 {
-			return "", "the path holds a character that may not stand in it"
+			return "", "the path contains a character that is not allowed"
 		}
 	}
 	seg, bad := decodeOnce(raw, func(b byte) bool {
@@ -141,7 +141,7 @@ func decodeSegment(raw string) (seg, msg string) {
 		return b >= 0x20 && b < 0x7f && strings.IndexByte(`/\%;?#.`, b) < 0 && !unreserved(b)
 	})
 	if bad {
-		return "", "the path holds an escape that is bad or not canonical"
+		return "", "the path contains an escape that is bad or not canonical"
 	}
 	return seg, ""
 }

@@ -1,13 +1,14 @@
 // Package request reads an untrusted HTTP request: its path as an application's router
 // might read it, its query keys, headers, cookies, body fields and credentials.
 //
-// A transport fills a [Request]. The functions then return either one reading or a
-// [Problem]: a form that two programs could read in two ways is refused, because the
-// application behind the proxy might take the other reading. The package is pure. It
-// does no I/O, knows no user and decides nothing; package authz does.
+// A transport fills a [Request]. The functions then return one reading or a [Problem]. They
+// refuse a form that two programs could read in two ways, because the application behind
+// the proxy might choose the other reading. The package is pure: no I/O, no users, no
+// decisions. Package authz decides.
 //
-// It cannot see what Envoy does not send: allowed_headers of the filter must hold
-// headers.Wanted, and a body is read only where the route buffers it.
+// It sees only what Envoy sends. The allowed_headers of the filter must contain
+// headers.Wanted, and the route must buffer a body that is to be read. Tests of the readings
+// run through authz.Decide: cookie_test.go, body_test.go and headers_test.go of package authz.
 package request
 
 import (
@@ -44,18 +45,18 @@ type Request struct {
 	Received time.Time
 }
 
-// Problem says why a request is refused before anybody is asked about it.
+// Problem is a refusal that needs no question to the policy, the locks or the application.
 type Problem struct {
 	Status   int    // HTTP status, 4xx
 	ScimType string // RFC 7644 §3.12, for SCIM routes; may be empty
 	Reason   string // one of the Reason constants
-	Detail   string // for people: what to change; nothing internal
-	Cookie   string // name of a cookie that holds no credential; the answer expires it
+	Detail   string // for people: what to change, nothing internal
+	Cookie   string // name of a cookie without a credential; the answer expires it
 }
 
 // The reasons of problems. Logs, metrics and alerts use these stable codes.
 const (
-	ReasonPath          = "path"                    // not canonical, or bytes that no path may hold
+	ReasonPath          = "path"                    // not canonical, or bytes that no path may contain
 	ReasonQuery         = "query"                   // a query that cannot be read in one way
 	ReasonCookies       = "cookie_limit"            // too many cookies, or too large
 	ReasonCookieForm    = "cookie_form"             // a cookie that parsers read differently
@@ -64,7 +65,7 @@ const (
 	ReasonBodyMissing   = "body_missing"            // the method needs a body
 	ReasonBodyPartial   = "body_partial"            // larger than the limit, or not all of it arrived
 	ReasonBodyEncoded   = "body_encoded"            // Content-Encoding other than identity
-	ReasonBodySource    = "credential_body"         // a field that holds a credential, in a form with two readings
+	ReasonBodySource    = "credential_body"         // a field with a credential, in a form with two readings
 	ReasonCredential    = "credential_malformed"    //nolint:gosec // a code, no secret: not one credential in one place
 	ReasonCredentials   = "credential_limit"        //nolint:gosec // a code, no secret: too many credentials
 	ReasonUnknownScheme = "credential_unrecognised" // no configured source reads this credential
