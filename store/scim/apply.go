@@ -5,10 +5,9 @@ import (
 	"slices"
 )
 
-// Apply runs canonical operations on o in order (RFC 7644 §3.5.2) and returns the
-// new resource. It does not change o. If one operation fails, none applies. changed
-// is false when the result equals o; version and lastModified then stay as they are
-// (RFC 7644 §3.5.2.1).
+// Apply runs canonical operations on o in order (RFC 7644 §3.5.2) and returns the new
+// resource. It does not change o. If one operation fails, none applies. changed is false
+// when the result equals o. Then version and lastModified stay (RFC 7644 §3.5.2.1).
 //
 //   - add sets a single value, merges a complex one, and appends to a multi-valued
 //     attribute the values that it does not have yet (RFC 7644 §3.5.2.1);
@@ -20,8 +19,8 @@ import (
 //     [Canonicalize] says otherwise;
 //   - a new primary value demotes the old one (RFC 7644 §3.5.2).
 //
-// The result has every required attribute, or the error is 400. An operation on the
-// members of a group is an error of the caller: see [MemberChanges].
+// A result without a required attribute is an error 400. The caller must split off the
+// operations on members of a group with [MemberChanges].
 func Apply(t *ResourceType, o Object, ops []Op) (next Object, changed bool, err *Error) {
 	next = o.Clone()
 	if next == nil {
@@ -83,8 +82,8 @@ func setOrDelete(o Object, name string, v any, keep bool) {
 	}
 }
 
-// application is one operation on one attribute. in is the resource or the extension
-// that has the attribute; it belongs to Apply.
+// application is one operation on one attribute. in is the resource or the extension with
+// the attribute. Apply may change it.
 type application struct {
 	t  *ResourceType
 	op Op
@@ -126,7 +125,7 @@ func (x application) single() *Error {
 	return nil
 }
 
-// unmatched answers for a filter that selects nothing.
+// unmatched returns the error for a filter that selects nothing, nil if the removal is lax.
 func (x application) unmatched() *Error {
 	if x.op.Kind == OpRemove && x.op.lax {
 		return nil
@@ -149,19 +148,19 @@ func (x application) multi() *Error {
 	list, _ := x.in[x.a.Name].([]any)
 	var err *Error
 	if x.op.Path.Filter == nil && x.op.Path.Sub == "" {
-		list = x.whole(list)
+		list = x.all(list)
 	} else if list, err = x.elements(list); err != nil {
 		return err
 	}
-	if most := DefaultLimits().Members; len(list) > most {
-		return Errorf(413, "", "%s would have more than %d values", x.op.Target, most)
+	if limit := DefaultLimits().Members; len(list) > limit {
+		return Errorf(413, "", "%s would have more than %d values", x.op.Target, limit)
 	}
 	setOrDelete(x.in, x.a.Name, list, len(list) > 0)
 	return nil
 }
 
-// whole applies an operation to all values of a multi-valued attribute.
-func (x application) whole(list []any) []any {
+// all applies an operation to all values of a multi-valued attribute.
+func (x application) all(list []any) []any {
 	fresh, _ := cloneValue(x.op.Value).([]any)
 	switch x.op.Kind {
 	case OpAdd:
@@ -191,7 +190,7 @@ func (x application) elements(list []any) ([]any, *Error) {
 	for _, i := range picked {
 		e, ok := list[i].(Object)
 		if !ok || x.op.Path.Sub == "" && (x.op.Kind != OpAdd || x.op.Value == nil) {
-			e = Object{} // what replaces the element or, when it stays empty, removes it
+			e = Object{} // replaces the element, or removes it by staying empty
 		}
 		x.change(e)
 		list[i] = e
@@ -224,8 +223,8 @@ func (x application) pick(list []any) []int {
 	return picked
 }
 
-// missing makes the element for an operation that selects none, or the error. If it
-// returns neither, the operation succeeds and changes nothing.
+// missing returns the new element for an operation that selects none, or the error. If
+// both are nil, the operation succeeds without a change.
 func (x application) missing() (Object, *Error) {
 	f := x.op.Path.Filter
 	switch {
@@ -245,7 +244,7 @@ func (x application) missing() (Object, *Error) {
 	return nil, noTarget(x.op.Path)
 }
 
-// built makes an element from a filter that has only eq terms; nil from any other.
+// built makes an element from a filter of eq terms. It returns nil for any other filter.
 func built(f Filter) Object {
 	e := Object{}
 	for _, term := range andTerms(f) {
@@ -258,9 +257,9 @@ func built(f Filter) Object {
 	return e
 }
 
-// mergeTouched merges elements that an edit made equal (RFC 7643 §2.4). It runs once
-// for each attribute, not for each operation: a request of a thousand edits must not
-// compare a thousand elements each time.
+// mergeTouched merges elements that an edit made equal (RFC 7643 §2.4). It runs once for
+// each attribute, so that a request of a thousand edits does not compare a thousand
+// elements each time.
 func mergeTouched(t *ResourceType, o Object, ops []Op) {
 	done := map[string]bool{}
 	for _, op := range ops {

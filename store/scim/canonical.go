@@ -1,15 +1,14 @@
 package scim
 
-// Canonicalize turns operations as sent into canonical ones and names every deviation
-// of the form that was sent. It knows no state. An operation without a path becomes one
-// operation for each attribute (RFC 7644 §3.5.2.3). Keys with dots, URNs and filters
-// are expanded, single members wrapped, removals of several members split. "remove
-// members" with a value removes the listed members, never all; with an empty list it
-// is refused.
+// Canonicalize turns the operations that a client sent into canonical ones and names
+// every deviation. It needs no state. An operation without a path becomes one operation
+// for each attribute (RFC 7644 §3.5.2.3). Canonicalize expands keys with dots, URNs and
+// filters, wraps single members, and splits removals of several members. "remove members"
+// with a value removes the listed members, never all. An empty list is an error.
 //
 // Canonicalize returns the deviations with an error too, so that a policy can name the
-// dialect that it refuses. Errors are 400 with the scimType of RFC 7644 Table 9 and a
-// detail that says what to send.
+// dialect that it refuses. Errors are 400 with the scimType of RFC 7644 Table 9. Their
+// detail says what to send.
 func Canonicalize(t *ResourceType, raw []RawOp, m Mode) ([]Op, []Deviation, *Error) {
 	c := &canonicalizer{normalizer: normalizer{t: t, m: m}}
 	for i, r := range raw {
@@ -55,7 +54,7 @@ func (c *canonicalizer) operation(r RawOp) *Error {
 	return c.target(kind, p, r.Value, r.HasValue)
 }
 
-// pathless expands an operation whose value names the attributes (RFC 7644 §3.5.2.1,
+// pathless expands an operation with the attributes in the value (RFC 7644 §3.5.2.1,
 // §3.5.2.3).
 func (c *canonicalizer) pathless(kind OpKind, r RawOp) *Error {
 	c.note(DevPathless)
@@ -76,7 +75,7 @@ func (c *canonicalizer) pathless(kind OpKind, r RawOp) *Error {
 }
 
 // onceEach refuses a value that names one target by two keys, such as active with and
-// without its URN: it is not clear which of them counts.
+// without the URN, because either could count.
 func onceEach(ops []Op) *Error {
 	seen := make(map[string]bool, len(ops))
 	for _, op := range ops {
@@ -93,7 +92,7 @@ func onceEach(ops []Op) *Error {
 func (c *canonicalizer) key(kind OpKind, key string, v any) *Error {
 	switch foldName(key) {
 	case "schemas", "id", "meta":
-		c.note(DevReadOnlyDropped) // clients repeat what they read
+		c.note(DevReadOnlyDropped) // clients send these back
 		return nil
 	case "password":
 		return c.unknownTop(key)
@@ -169,8 +168,8 @@ func (c *canonicalizer) multiple(kind OpKind, p Path, a *Attribute, v any) *Erro
 	return err
 }
 
-// parts emits an operation on a complex value. Replace unassigns a part that is null,
-// so that part becomes an operation of its own.
+// parts emits an operation on a complex value. For replace, each null part becomes an
+// operation of its own that unassigns the part.
 func (c *canonicalizer) parts(kind OpKind, p Path, a *Attribute, v any) *Error {
 	value, err := c.value(a, p.target(), v)
 	if err != nil {
@@ -267,8 +266,7 @@ func (c *canonicalizer) removeListed(p Path, a *Attribute, v any) *Error {
 	return nil
 }
 
-// elementFilter selects the elements that have the value and, if e has one, the type of
-// e.
+// elementFilter selects the elements with the value of e and, if e has a type, the type.
 func (c *canonicalizer) elementFilter(a *Attribute, e any) Filter {
 	o, _ := asObject(e)
 	value := eqFilter(a, "value", o)
@@ -281,8 +279,7 @@ func (c *canonicalizer) elementFilter(a *Attribute, e any) Filter {
 	return value
 }
 
-// eqFilter returns the filter sub eq "text" with the text that o has there; nil if it
-// has none.
+// eqFilter returns the filter sub eq "text" with the text of o, nil if o has none.
 func eqFilter(a *Attribute, sub string, o Object) Filter {
 	s, def := o.String(sub), a.sub(sub)
 	if s == "" || def == nil {

@@ -8,13 +8,14 @@ import (
 	"github.com/scimward/scimward/store/strictjson"
 )
 
-// DecodeObject decodes the JSON object b. It accepts RFC 8259 and nothing more, and
-// refuses what two readers could understand differently: a key twice in any letter
-// case, trailing data, a byte order mark, invalid UTF-8, half a surrogate pair,
-// numbers outside int64 and float64. Integers become int64, numbers with a fraction
-// or exponent float64, so that 1.0 is not an integer (RFC 7643 §2.3.4);
-// null becomes nil. The error is 400 invalidSyntax, or 413 when b has more bytes, or
-// an array or object more elements, than l allows.
+// DecodeObject decodes the JSON object b in the grammar of RFC 8259. It refuses documents
+// that two readers could understand differently: a key twice in any letter case, trailing
+// data, a byte order mark, invalid UTF-8, half a surrogate pair, numbers outside int64 and
+// float64. Integers become int64 and null becomes nil. Numbers with a fraction or exponent
+// become float64, so 1.0 is no integer (RFC 7643 §2.3.4).
+//
+// The error is 400 invalidSyntax. It is 413 when b has more bytes, or an array or object
+// has more elements, than l allows.
 func DecodeObject(b []byte, l Limits) (Object, *Error) {
 	if len(b) > l.Bytes {
 		return nil, Errorf(413, "", "the request body is larger than %d bytes; send less at once", l.Bytes)

@@ -2,7 +2,7 @@ package scim
 
 import "maps"
 
-// onePrimary refuses several primary values in what a client sent (RFC 7643 §2.4).
+// onePrimary refuses several primary values in one list of a client (RFC 7643 §2.4).
 func onePrimary(name string, list []any) *Error {
 	count := 0
 	for _, e := range list {
@@ -21,7 +21,7 @@ func isPrimary(e any) bool {
 	return o.Bool("primary", false)
 }
 
-// demote clears primary on every element of list but the one at index keep.
+// demote clears primary on the elements of list, except at index keep.
 func demote(list []any, keep int) {
 	for i, e := range list {
 		if o, ok := e.(Object); ok && i != keep && isPrimary(o) {
@@ -30,10 +30,10 @@ func demote(list []any, keep int) {
 	}
 }
 
-// mergeElements appends more to list. If list has an element of the same value and
-// type, that element takes the sub-attributes of the new one instead (RFC 7643 §2.4,
-// RFC 7644 §3.5.2.1). Elements without a value are compared whole. mergeElements may
-// change the elements of list.
+// mergeElements appends more to list. If list has an element of the same value and type,
+// that element takes the sub-attributes of the new element instead (RFC 7643 §2.4, RFC
+// 7644 §3.5.2.1). Elements without a value compare as a whole. mergeElements may change
+// the elements of list.
 func mergeElements(a *Attribute, list, more []any) []any {
 	index := newElementIndex(a, list, len(more))
 	for _, e := range more {
@@ -52,9 +52,9 @@ func mergeElements(a *Attribute, list, more []any) []any {
 	return list
 }
 
-// elementIndex finds equal elements without comparing each with each: a request of a
-// thousand elements must not cost a million comparisons. For few new elements it has
-// no map, because searching the list is cheaper.
+// elementIndex finds equal elements, so that a request of a thousand elements does not
+// cost a million comparisons. For few new elements it has no map, because searching the
+// list is cheaper.
 type elementIndex struct {
 	a  *Attribute
 	at map[string]int
@@ -96,7 +96,7 @@ func (x elementIndex) find(list []any, e any) (int, bool) {
 	return 0, false
 }
 
-// sameElement compares as elementKey does, without making keys where values differ.
+// sameElement compares like elementKey, but makes no keys where values differ.
 func sameElement(a *Attribute, x, y any) bool {
 	if def := a.sub("value"); def != nil {
 		xo, _ := asObject(x)
@@ -110,8 +110,8 @@ func sameElement(a *Attribute, x, y any) bool {
 	return elementKey(a, x) == elementKey(a, y)
 }
 
-// elementKey is equal for equal elements: its value and type or, without a value, the
-// whole element. The key of a member is its value alone, because ids are unique.
+// elementKey is equal for equal elements. It is made of value and type or, without a
+// value, of the whole element. The key of a member is the value, because ids are unique.
 func elementKey(a *Attribute, e any) string {
 	o, ok := asObject(e)
 	if !ok {

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Encode returns o as JSON with sorted keys, so equal objects have equal bytes. Decoding
-// the result gives o again: a float keeps a fraction or exponent. Encode panics on a value
-// that is not among those of [Object].
+// Encode returns o as JSON with sorted keys, so equal objects have equal bytes. A float
+// keeps a fraction or exponent, so decoding the result gives o again. Encode panics on a
+// value of a type that [Object] does not list.
 func Encode(o Object) []byte { return appendObject(nil, o) }
 
 func appendObject(b []byte, o Object) []byte {

@@ -6,7 +6,7 @@ import "fmt"
 type Error struct {
 	Status int    // HTTP status
 	Type   string // scimType of RFC 7644 Table 9; empty if none applies
-	Detail string // what the client should change; never anything internal
+	Detail string // what the client should change, without internal details
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("scim: %d %s: %s", e.Status, e.Type, e.Detail) }

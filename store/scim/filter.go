@@ -11,17 +11,17 @@ import (
 // for one resource type. Filters are read-only.
 type Filter interface {
 	// Match reports whether o passes the filter. o is a resource of the type t with the
-	// attributes that the client would see, so with id and meta too (RFC 7644 §3.4.2.2).
+	// attributes that a client would see, including id and meta (RFC 7644 §3.4.2.2).
 	Match(t *ResourceType, o Object) bool
-	// String returns the canonical text: names as in the schema, one space, parentheses
-	// only where needed. Parsing it gives an equal filter.
+	// String returns the canonical text, with names as in the schema, single spaces and only
+	// the necessary parentheses. Parsing it gives an equal filter.
 	String() string
 }
 
 // CompareOp is a comparison operator in lower case.
 type CompareOp string
 
-// The comparison operators; pr is [Present].
+// The comparison operators. The operator pr is [Present].
 const (
 	OpEq CompareOp = "eq"
 	OpNe CompareOp = "ne"
@@ -34,8 +34,8 @@ const (
 	OpLe CompareOp = "le"
 )
 
-// AttrRef names an attribute with the spelling of the schema. Within a [ValuePath] Attr
-// is a sub-attribute of the element and the other names are empty.
+// AttrRef names an attribute with the spelling of the schema. Within a [ValuePath] Attr is
+// a sub-attribute of the element, and URN and Sub are empty.
 type AttrRef struct {
 	URN  string // of an extension, "" for core and common attributes
 	Attr string
@@ -63,23 +63,23 @@ func (r AttrRef) leaf() *Attribute {
 	return r.def
 }
 
-// And is true when all terms are. It has at least two, none of them an *And.
+// And is true when all terms are true. It has at least two terms. No term is an *And.
 type And struct{ Terms []Filter }
 
-// Or is true when a term is. It has at least two, none of them an *Or.
+// Or is true when a term is true. It has at least two terms. No term is an *Or.
 type Or struct{ Terms []Filter }
 
-// Not is true when Term is not. "eq" is false for an unassigned attribute, so "not
-// (a eq 1)" is true for it. RFC 7644 does not say.
+// Not is true when Term is false. "eq" is false for an unassigned attribute, so "not
+// (a eq 1)" is true for it. RFC 7644 leaves this open.
 type Not struct{ Term Filter }
 
-// Present is true when the attribute has a value that is not empty: "", [] and a complex
-// value without content do not count (RFC 7644 Table 3).
+// Present is true when the attribute has a value with content. "", [] and a complex value
+// without content do not count (RFC 7644 Table 3).
 type Present struct{ Attr AttrRef }
 
 // Compare is true when any value of the attribute compares (RFC 7644 §3.4.2.2). A nil
-// Value means unassigned: "eq null" is true without a value and "ne null" with one. For
-// an unassigned attribute "ne" is true and every other operator false.
+// Value means unassigned, so "eq null" is true without a value and "ne null" with one. For
+// an unassigned attribute "ne" is true and every other operator is false.
 type Compare struct {
 	Attr  AttrRef
 	Op    CompareOp
@@ -131,7 +131,7 @@ func literalText(v any) string {
 	}
 }
 
-// newAnd and newOr flatten, so that a chain has one form however a client groups it.
+// newAnd and newOr flatten chains, because grouping does not change their meaning.
 func newAnd(a, b Filter) Filter { return &And{Terms: append(andTerms(a), andTerms(b)...)} }
 func newOr(a, b Filter) Filter  { return &Or{Terms: append(orTerms(a), orTerms(b)...)} }
 

@@ -5,18 +5,18 @@ import (
 	"strings"
 )
 
-// ParseFilter parses the filter s (RFC 7644 §3.4.2.2) for resources of the type t, by
-// recursive descent in one pass. l bounds length and nodes, and so depth. Names and
-// operators compare case-insensitively. Beyond the grammar of the RFC it accepts:
+// ParseFilter parses the filter s (RFC 7644 §3.4.2.2) for resources of the type t. l bounds
+// length and nodes, and so the depth of the recursion. Names and operators compare
+// case-insensitively. Beyond the grammar of the RFC it accepts:
 //
 //   - emails eq "x" for emails.value eq "x", as in the RFC's examples, also on single
 //     complex attributes with a value, such as manager;
 //   - emails[type eq "work"].value eq "x", which identity providers send, as
 //     emails[type eq "work" and value eq "x"];
-//   - parentheses within brackets, several spaces for one.
+//   - parentheses within brackets, and several spaces for one.
 //
-// Every error is 400 invalidFilter: bad syntax, an attribute that the type does not have,
-// a value or operator that does not suit the type of the attribute.
+// Every error is 400 invalidFilter, for bad syntax, an unknown attribute, or a value or
+// operator that does not fit the type of the attribute.
 func ParseFilter(t *ResourceType, s string, l Limits) (Filter, *Error) {
 	if len(s) > l.FilterBytes {
 		return nil, Errorf(400, TypeInvalidFilter, "the filter is longer than %d bytes; send a shorter one",
@@ -41,9 +41,9 @@ type filterParser struct {
 	s      string
 	i      int
 	left   int        // nodes still allowed
-	parent *Attribute // inside brackets: the attribute of the sub-attributes
+	parent *Attribute // the attribute before the brackets, nil outside brackets
 	loose  bool       // accept bare words, missing spaces and strings for booleans
-	notes  []string   // codes of the deviations that loose accepts or would accept
+	notes  []string   // codes of the deviations that loose accepts
 }
 
 func (p *filterParser) fault(format string, args ...any) *Error {
@@ -75,7 +75,7 @@ func (p *filterParser) node() *Error {
 func (p *filterParser) or() (Filter, *Error)  { return p.chain("or", p.and, newOr) }
 func (p *filterParser) and() (Filter, *Error) { return p.chain("and", p.term, newAnd) }
 
-// chain parses what next parses, joined by word.
+// chain parses a sequence of filters joined by word.
 func (p *filterParser) chain(
 	word string, next func() (Filter, *Error), join func(a, b Filter) Filter,
 ) (Filter, *Error) {
@@ -142,8 +142,8 @@ func (p *filterParser) group() (Filter, *Error) {
 	return f, nil
 }
 
-// word reads an attribute path. lookupRef splits it by the schemas, because the colon in
-// "2.0:User" is no separator (RFC 7644 §3.10).
+// word reads an attribute path. lookupRef splits the path later with the schemas, because
+// the colon in "2.0:User" is no separator (RFC 7644 §3.10).
 func (p *filterParser) word() string {
 	start := p.i
 	for p.i < len(p.s) && wordByte(p.s[p.i]) {
@@ -157,8 +157,8 @@ func wordByte(c byte) bool {
 		c == '.' || c == ':' || c == '$' || c == '-' || c == '_'
 }
 
-// expression parses what follows an attribute path: brackets, pr, or an operator and a
-// value.
+// expression parses the rest after an attribute path, which is brackets, pr, or an operator
+// and a value.
 func (p *filterParser) expression(word string) (Filter, *Error) {
 	ref, err := p.attribute(word)
 	if err != nil {
@@ -269,9 +269,9 @@ func (p *filterParser) attribute(word string) (AttrRef, *Error) {
 	return ref, nil
 }
 
-// lookupRef resolves [URN:]attr[.sub]. The URN is that of the known schema that the word
-// starts with, so no colon or dot of it counts as a separator. The URN of an extension
-// alone gives a reference without Attr.
+// lookupRef resolves [URN:]attr[.sub]. It first cuts off the URN of a known schema, because
+// colons and dots of the URN are no separators. The URN of an extension without more
+// gives a reference without Attr.
 func lookupRef(t *ResourceType, word string) (AttrRef, bool) {
 	schema, rest := cutURN(t, word)
 	var ref AttrRef
@@ -300,8 +300,8 @@ func lookupRef(t *ResourceType, word string) (AttrRef, bool) {
 	return ref, true
 }
 
-// cutURN splits the URN of a known schema off the front of word. Without one the schema
-// is nil and the rest is word.
+// cutURN splits the URN of a known schema off the front of word. Without such a URN the
+// schema is nil and the rest is word.
 func cutURN(t *ResourceType, word string) (*Schema, string) {
 	for _, s := range append([]*Schema{t.Schema}, t.Extensions...) {
 		n := len(s.ID)

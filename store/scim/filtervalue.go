@@ -64,7 +64,7 @@ func (p *filterParser) bare(word string) (any, *Error) {
 }
 
 // compare checks operator and value against the type of the attribute (RFC 7644
-// §3.4.2.2) and prepares what Match needs.
+// §3.4.2.2) and prepares the value for Match.
 func (p *filterParser) compare(ref AttrRef, op CompareOp, value any) (Filter, *Error) {
 	ref, err := p.comparable(ref)
 	if err != nil {
@@ -137,7 +137,7 @@ func (p *filterParser) compareText(f *Compare) (Filter, *Error) {
 	f.text = foldValue(leaf, s)
 	if isUserName(leaf) && (f.Op == OpEq || f.Op == OpNe) {
 		if _, err := FoldUserName(s); err != nil {
-			f.text = "\x00" // equals no user name, as in the index
+			f.text = "\x00" // equals no user name, like in the index
 		}
 	}
 	switch {
@@ -155,7 +155,7 @@ func ordered(op CompareOp) bool {
 	return op == OpGt || op == OpGe || op == OpLt || op == OpLe
 }
 
-// byTime reports whether op compares a dateTime as a time; the others search its text.
+// byTime reports whether op compares a dateTime as a time. The other operators search text.
 func byTime(op CompareOp) bool { return ordered(op) || op == OpEq || op == OpNe }
 
 // boolText reads a boolean that a client sent as text.

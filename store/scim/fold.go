@@ -11,8 +11,7 @@ import (
 // FoldUserName prepares a userName for comparison and for its unique index with the
 // PRECIS profile UsernameCaseMapped (RFC 7644 §5, RFC 7613 §3.2, now RFC 8265 §3.3). Two
 // names are the same when they fold to the same string. The error is 400 invalidValue for
-// an empty name and for characters that a user name may not have, such as spaces and
-// control characters.
+// an empty name and for forbidden characters, such as spaces and control characters.
 func FoldUserName(s string) (string, *Error) {
 	if plainName(s) {
 		return foldName(s), nil
@@ -37,8 +36,8 @@ func plainName(s string) bool {
 }
 
 // FoldCase folds s for comparing values of attributes that are not caseExact (RFC 7643
-// §7): full Unicode case folding between two canonical compositions. Folding a folded
-// string gives the same string.
+// §7). It does full Unicode case folding between two canonical compositions. Folding a
+// folded string gives the same string.
 func FoldCase(s string) string {
 	if isASCII(s) {
 		return foldName(s)
@@ -65,8 +64,7 @@ func isASCII(s string) bool {
 
 func isUserName(a *Attribute) bool { return a.Name == "userName" && a.Uniqueness == "server" }
 
-// equalText reports whether two values of a are the same. It makes no folded copies of
-// plain text.
+// equalText reports whether two values of a are the same. It does not copy plain text.
 func equalText(a *Attribute, x, y string) bool {
 	switch {
 	case a.CaseExact:
@@ -81,8 +79,7 @@ func equalText(a *Attribute, x, y string) bool {
 	return foldValue(a, x) == foldValue(a, y)
 }
 
-// foldValue folds a string value of a for comparison: not at all if a is caseExact, as a
-// user name, or case-insensitively.
+// foldValue folds a string value of a for comparison. A caseExact value stays as it is.
 func foldValue(a *Attribute, s string) string {
 	if a.CaseExact {
 		return s

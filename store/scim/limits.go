@@ -1,17 +1,17 @@
 package scim
 
-// Limits bounds untrusted input. Every field is required: a zero refuses everything, so
-// start from [DefaultLimits].
+// Limits bounds untrusted input. Start from [DefaultLimits], because every field is
+// required and a zero refuses all input.
 type Limits struct {
 	Bytes       int // length of a body
 	Depth       int // nesting of arrays and objects in a body; the outermost object is 1
 	Members     int // elements of one array, or keys of one object
 	Operations  int // operations of one PATCH
 	FilterBytes int // length of a filter, and of a path
-	FilterNodes int // expressions and parentheses of a filter, and so its depth
+	FilterNodes int // expressions and parentheses of a filter, which also bounds the depth
 }
 
-// DefaultLimits returns the bounds that apply when the configuration names none.
+// DefaultLimits returns the bounds for a configuration without bounds.
 func DefaultLimits() Limits {
 	return Limits{Bytes: 256 << 10, Depth: 12, Members: 1000, Operations: 1000, FilterBytes: 4096, FilterNodes: 100}
 }

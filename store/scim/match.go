@@ -44,7 +44,7 @@ func (f *Compare) Match(_ *ResourceType, o Object) bool {
 	return found || f.Op == OpNe && !assigned
 }
 
-// any calls fn with each value that the reference names in o, until fn returns true.
+// any reports whether fn returns true for a value of the attribute in o.
 func (r AttrRef) any(o Object, fn func(v any) bool) bool {
 	if r.URN != "" {
 		o, _ = asObject(o[r.URN])
@@ -149,8 +149,8 @@ func (f *Compare) accepts(order int) bool {
 	}
 }
 
-// bigNumber returns a number exactly, as an int64 may not fit into a float64; nil if v is
-// none.
+// bigNumber converts a number exactly, because not every int64 is a float64. It returns nil
+// for other values.
 func bigNumber(v any) *big.Float {
 	switch v := v.(type) {
 	case int64:

@@ -2,21 +2,21 @@ package scim
 
 import "maps"
 
-// Member is one member of a group as a client names it.
+// Member is one member of a group in a request.
 type Member struct {
 	ID   string
-	Type string // "User", "Group", or "" where the client did not say
+	Type string // "User", "Group", or "" if unknown
 }
 
 // MemberChange is one change of a group's membership. Changes apply in order.
 type MemberChange struct {
-	Kind OpKind   // OpAdd adds IDs. OpRemove removes IDs, or with All all members. OpReplace leaves exactly IDs
+	Kind OpKind   // OpAdd adds IDs. OpRemove removes IDs, or all members if All is set. OpReplace leaves exactly IDs
 	IDs  []Member // without duplicates; may be empty
 	All  bool     // OpRemove only
 }
 
-// pickedMembers checks and emits an operation on selected members of a group. Members
-// are immutable: a client adds and removes them (RFC 7643 §4.2, IL1 §3.3.3).
+// pickedMembers checks and emits an operation on selected members of a group. Clients may
+// add and remove members but not edit them (RFC 7643 §4.2, IL1 §3.3.3).
 func (c *canonicalizer) pickedMembers(kind OpKind, p Path, a *Attribute, v any, hasValue bool) *Error {
 	if p.Sub != "" {
 		return Errorf(400, TypeMutability, `a member cannot be edited; add it, or remove it with path members[value eq "id"]`)
@@ -52,8 +52,8 @@ func (c *canonicalizer) pickedMembers(kind OpKind, p Path, a *Attribute, v any, 
 	}
 }
 
-// addMember emits add to members[value eq "id"]. The value, if there is one, must not
-// name another member.
+// addMember emits add to members[value eq "id"]. A value in the operation must name the same
+// member.
 func (c *canonicalizer) addMember(id string, v any) *Error {
 	for _, named := range namedMembers(v) {
 		if named != id {
@@ -87,7 +87,7 @@ func namedMembers(v any) []string {
 	return nil
 }
 
-// memberIDs reads value eq "a", and such terms joined by or.
+// memberIDs returns the ids of value eq "a", or of such terms joined by or.
 func memberIDs(f Filter) ([]string, bool) {
 	terms := orTerms(f)
 	ids := make([]string, 0, len(terms))
@@ -105,9 +105,9 @@ func memberFilterFault() *Error {
 	return Errorf(400, TypeInvalidFilter, `members are selected by their id only; send path members[value eq "id"]`)
 }
 
-// MemberChanges splits canonical operations on a group. Operations on members change
-// edges in the store, not the resource. rest are the other operations, for [Apply]. The
-// error is 400 invalidFilter for a filter on anything but the members' value.
+// MemberChanges splits canonical operations on a group into changes of members, which the
+// store keeps as edges, and the rest for [Apply]. The error is 400 invalidFilter for a
+// filter that selects members by another attribute than value.
 func MemberChanges(ops []Op) (members []MemberChange, rest []Op, err *Error) {
 	for _, op := range ops {
 		if op.Target != "members" {
@@ -144,8 +144,8 @@ func memberChange(op Op) (MemberChange, *Error) {
 	return change, nil
 }
 
-// TakeMembers splits the members off a normalised group, because the store keeps them
-// as edges. It does not change o.
+// TakeMembers splits the members off a normalised group, because the store keeps them as
+// edges. It does not change o.
 func TakeMembers(o Object) (rest Object, members []Member) {
 	rest = maps.Clone(o)
 	delete(rest, "members")

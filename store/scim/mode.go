@@ -2,11 +2,10 @@ package scim
 
 import "slices"
 
-// Mode says which known deviations of clients are accepted. The zero value is strict,
-// as the IPSIE profile requires. Some forms have one meaning only: an op in capitals, a
-// PATCH without path, a core URN before a path, a single member outside an array. Those
-// are always accepted, and reported as deviations for the policy. A Mode decides about
-// forms that need a guess.
+// Mode lists the deviations that are accepted although they need a guess. The zero value is
+// strict, as the IPSIE profile requires. Forms with one meaning are always accepted, and
+// reported as deviations for the policy: an op in capitals, a PATCH without path, a core
+// URN before a path, a single member outside an array.
 type Mode struct {
 	IgnoreUnknown bool // drop unknown attributes and schema URNs instead of 400
 	DropPassword  bool // drop a password on POST and PUT instead of 400; PATCH always refuses it
@@ -22,7 +21,7 @@ type Deviation struct {
 	Op   int    // index of the PATCH operation as sent, -1 for a whole body
 }
 
-// The deviation codes. Policies and metrics name them, so they do not change.
+// The deviation codes, which must not change because policies and metrics name them.
 const (
 	DevOpCase            = "OP_CASE"             // op is not in lower case
 	DevPathless          = "PATHLESS"            // no path: the value names the attributes
@@ -35,13 +34,13 @@ const (
 	DevDottedKey         = "DOTTED_KEY"          // "name.givenName" as a key of a path-less value
 	DevURNKey            = "URN_KEY"             // "urn:…:User:department" as such a key
 	DevFilterKey         = "FILTER_KEY"          // "emails[type eq \"work\"].value" as such a key
-	DevRemoveValueArray  = "REMOVE_VALUE_ARRAY"  // remove of a multi-valued attribute with values: removes these
-	DevRemoveValue       = "REMOVE_VALUE"        // remove of something else with a value, which is ignored
+	DevRemoveValueArray  = "REMOVE_VALUE_ARRAY"  // remove of a multi-valued attribute with values, which removes them
+	DevRemoveValue       = "REMOVE_VALUE"        // remove of another target with a value, which is ignored
 	DevMemberObject      = "MEMBER_OBJECT"       // one member as an object, not in an array
 	DevMemberString      = "MEMBER_STRING"       // a member as a bare id
 	DevMemberFilterAdd   = "MEMBER_FILTER_ADD"   // add to members[value eq "id"]
-	DevMemberFilterOr    = "MEMBER_FILTER_OR"    // members[value eq "a" or value eq "b"]: split
-	DevMemberFilterOther = "MEMBER_FILTER_OTHER" // members filtered by anything else
+	DevMemberFilterOr    = "MEMBER_FILTER_OR"    // members[value eq "a" or value eq "b"], which is split
+	DevMemberFilterOther = "MEMBER_FILTER_OTHER" // members selected by another attribute
 	DevValueObject       = "VALUE_OBJECT"        // one element, not in an array
 	DevValueArray        = "VALUE_ARRAY"         // an array of one for a single value
 	DevValueString       = "VALUE_STRING"        // a bare string for a complex value
@@ -54,13 +53,13 @@ const (
 	DevPasswordDropped   = "PASSWORD_DROPPED"    // a password, ignored and never stored
 )
 
-// normalizer is the state of one normalisation.
+// normalizer normalises one body or PATCH.
 type normalizer struct {
 	t     *ResourceType
 	m     Mode
 	op    int // index of the operation, -1 for a body
 	found []Deviation
-	first int // where the deviations of the operation begin in found
+	first int // index in found of the first deviation of the operation
 }
 
 // note records a deviation once per operation.

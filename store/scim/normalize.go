@@ -1,10 +1,10 @@
 package scim
 
-// Normalize checks the body of a POST or PUT and returns the resource that it describes.
-// It does not change o:
+// Normalize checks the body of a POST or PUT and returns the resource. It does not change
+// o. These are the rules:
 //
 //   - schemas must be a non-empty array of URNs of t, each once, with the core one (RFC
-//     7643 §3). The result has no schemas: [Schemas] derives it;
+//     7643 §3). The result has no schemas, because [Schemas] derives it;
 //   - names are spelled as in the schema, extension attributes are under their URN, null,
 //     [] and empty objects are dropped (RFC 7643 §2.1, §2.5);
 //   - values have the type of the attribute (RFC 7643 §2.3), userName can be folded, at
@@ -13,8 +13,8 @@ package scim
 //   - unknown attributes and password are 400 invalidSyntax unless m says otherwise;
 //     missing required attributes are 400 invalidValue (RFC 7644 Table 9).
 //
-// If active is missing, the caller decides: true on create, unchanged on PUT. Normalize
-// returns the deviations that it found with an error too.
+// If active is missing, the caller decides. It is true on create and unchanged on PUT.
+// Normalize returns the deviations with an error too.
 func Normalize(t *ResourceType, o Object, m Mode) (Object, []Deviation, *Error) {
 	n := &normalizer{t: t, m: m, op: -1}
 	out, err := n.body(o)
@@ -139,8 +139,8 @@ func checkComplete(t *ResourceType, o Object) *Error {
 	return nil
 }
 
-// Schemas returns the schemas attribute of o: the core URN and that of every extension of
-// which o has attributes (RFC 7643 §3).
+// Schemas returns the schemas attribute of o, which is the core URN and the URNs of the
+// extensions with attributes in o (RFC 7643 §3).
 func Schemas(t *ResourceType, o Object) []any {
 	urns := []any{t.Schema.ID}
 	for _, e := range t.Extensions {

@@ -6,9 +6,9 @@ import (
 )
 
 // Object is a SCIM JSON object. Values are string, bool, int64, float64, Object and []any
-// of these. Only a body as [DecodeObject] returns it has nil, where the body has null.
-// After normalisation attribute names are those of the schema, and extension attributes
-// are under their URN.
+// of these. The result of [DecodeObject] also has nil for null. After normalisation,
+// attribute names have the spelling of the schema, and extension attributes are under
+// their URN.
 type Object map[string]any
 
 // String returns the string attribute name, "" when it is unassigned.

@@ -4,12 +4,12 @@ package scim
 type RawOp struct {
 	Op       string
 	Path     string
-	HasPath  bool // false where path is absent or null
+	HasPath  bool // false if path is absent or null
 	Value    any
 	HasValue bool // true for an explicit null too
 }
 
-// OpKind is what an operation does. The zero value is refused.
+// OpKind is the kind of an operation. The zero value is invalid.
 type OpKind string
 
 // The operations of RFC 7644 §3.5.2.
@@ -19,22 +19,21 @@ const (
 	OpReplace OpKind = "replace"
 )
 
-// Op is one canonical operation. [Canonicalize] makes it, after checking path and value
-// against the schema.
+// Op is one canonical operation from [Canonicalize]. Path and value match the schema.
 type Op struct {
 	Kind     OpKind
 	Path     Path
 	Target   string // top-level attribute: "members", "urn:…:User:manager", or an extension's URN
 	Value    any    // normalised; nil and empty arrays unassign; nil with OpRemove
 	HasValue bool   // false with OpRemove
-	Raw      int    // index of the operation it comes from
+	Raw      int    // index of the operation that the client sent
 	build    bool   // Mode.BuildMissing
 	lax      bool   // succeed if the filter matches nothing
 }
 
-// DecodePatch reads the PatchOp message o (RFC 7644 §3.5.2), as [DecodeObject] returns it.
-// Errors are 400 invalidSyntax, or 413 for more operations than l allows. It refuses
-// unknown keys: with a misspelt "value", a removal of one member would remove all.
+// DecodePatch reads the PatchOp message o (RFC 7644 §3.5.2) from [DecodeObject]. Errors are
+// 400 invalidSyntax, or 413 for more operations than l allows. It refuses unknown keys,
+// because with a misspelt "value" a removal of one member would remove all.
 func DecodePatch(o Object, l Limits) ([]RawOp, *Error) {
 	var list []any
 	var urns, ops bool

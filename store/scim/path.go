@@ -1,18 +1,18 @@
 package scim
 
 // Path is the target of a PATCH operation (RFC 7644 §3.5.2), with the spelling of the
-// schema. The zero Path is no target.
+// schema. The zero Path is invalid.
 //
 //	members                                   Attr
 //	name.givenName                            Attr, Sub
 //	emails[type eq "work"].value              Attr, Filter, Sub
 //	urn:…:enterprise:2.0:User:department      URN, Attr
-//	urn:…:enterprise:2.0:User                 URN: the whole extension
+//	urn:…:enterprise:2.0:User                 URN, for the whole extension
 type Path struct {
 	URN    string // of an extension; "" for the core schema
 	Attr   string // "" for a whole extension
 	Sub    string // "" for the attribute itself
-	Filter Filter // of the elements of Attr; nil without brackets
+	Filter Filter // selects elements of Attr; nil without brackets
 }
 
 // String returns the canonical text of p. Parsing it gives an equal path.
@@ -42,7 +42,7 @@ func (p Path) target() string {
 }
 
 // ParsePath parses a PATCH path for resources of the type t. Names and URNs compare
-// case-insensitively; the URN of the core schema may precede a core attribute. Errors are
+// case-insensitively. The URN of the core schema may precede a core attribute. Errors are
 // 400 invalidPath, or invalidFilter for the part in brackets (RFC 7644 Table 9).
 // [DefaultLimits] bounds length and filter.
 func ParsePath(t *ResourceType, s string) (Path, *Error) {
@@ -54,12 +54,12 @@ func pathFault(s, what string) *Error {
 	return Errorf(400, TypeInvalidPath, "path %s: %s", quoteShort(s), what)
 }
 
-// quoteShort quotes client text for a detail, cut to a bounded length.
+// quoteShort quotes client text for a detail, at most 80 characters.
 func quoteShort(s string) string {
-	const most = 80
+	const limit = 80
 	runes := 0
 	for i := range s {
-		if runes++; runes > most {
+		if runes++; runes > limit {
 			s = s[:i] + "…"
 			break
 		}
@@ -68,7 +68,7 @@ func quoteShort(s string) string {
 }
 
 // parsePath parses s and names the deviations of its spelling from Path.String. loose
-// accepts bare filter values and extension attributes without their URN; parsePath names
+// accepts bare filter values and extension attributes without their URN. parsePath names
 // these deviations even if it refuses them.
 func parsePath(t *ResourceType, s string, loose bool) (Path, []string, *Error) {
 	l := DefaultLimits()
@@ -106,7 +106,7 @@ func parsePath(t *ResourceType, s string, loose bool) (Path, []string, *Error) {
 	return p, append(notes, spelling(p, ref, word, s)...), nil
 }
 
-// pathFilter parses what may follow the attribute: [filter] and .sub.
+// pathFilter parses the optional [filter] and .sub after the attribute.
 func (p *filterParser) pathFilter(path *Path, ref AttrRef) *Error {
 	p.spaces()
 	if p.i == len(p.s) && p.s[p.i-1] != ' ' {
@@ -134,7 +134,7 @@ func (p *filterParser) pathFilter(path *Path, ref AttrRef) *Error {
 	return nil
 }
 
-// spelling compares the text of a path, without its core URN, with the canonical one.
+// spelling compares the text of a path without the core URN with the canonical text.
 func spelling(p Path, ref AttrRef, word, s string) []string {
 	var notes []string
 	if p.Filter != nil {
@@ -159,8 +159,7 @@ func spelling(p Path, ref AttrRef, word, s string) []string {
 	return notes
 }
 
-// withoutURN finds an extension attribute that a client names without its URN, such as
-// manager.
+// withoutURN finds an extension attribute by its bare name, such as manager.
 func withoutURN(t *ResourceType, word string) (AttrRef, bool) {
 	for _, e := range t.Extensions {
 		if ref, ok := lookupRef(t, e.ID+":"+word); ok && word != "" {

@@ -2,13 +2,14 @@ package scim
 
 import "slices"
 
-// Project returns o as a response shows it (RFC 7644 §3.9, RFC 7643 §7). With attributes
-// it shows only the named ones and those that are always returned; without, all but the
-// excluded ones and those returned on request only. Names are case-insensitive. They may
-// be sub-attributes ("name.givenName"), have a URN, or be the URN of an extension; unknown
-// ones are ignored. Attributes that are never returned are left out, and so is an
-// extension of which nothing is left, with its URN in schemas. Project does not change o;
-// the result may share values with it.
+// Project returns o for a response (RFC 7644 §3.9, RFC 7643 §7). With attributes it shows
+// the named attributes and the ones that are always returned. Without, it leaves out the
+// excluded ones and the ones that are returned on request. It never shows attributes that
+// are never returned, nor an empty extension or its URN in schemas.
+//
+// Names are case-insensitive. They may be sub-attributes ("name.givenName"), have a URN, or
+// be the URN of an extension. Unknown names are ignored. Project does not change o, but
+// the result may share values with o.
 func Project(t *ResourceType, o Object, attributes, excluded []string) Object {
 	p := newProjection(t, attributes, excluded)
 	out := p.attributes("", t.Schema.Attributes, o, Object{})
@@ -23,9 +24,9 @@ func Project(t *ResourceType, o Object, attributes, excluded []string) Object {
 	return out
 }
 
-// Wants reports whether a response shows anything of the top-level attribute name of t,
-// so that the store need not read members that nobody asks for. name has the form of
-// [Op.Target]. The answer for an unknown name is no.
+// Wants reports whether a response shows any part of the top-level attribute name, so that
+// the store need not read unwanted members. name has the form of [Op.Target]. An unknown
+// name is not wanted.
 func Wants(t *ResourceType, attributes, excluded []string, name string) bool {
 	ref, ok := lookupRef(t, name)
 	if !ok || ref.def == nil {
@@ -34,11 +35,11 @@ func Wants(t *ResourceType, attributes, excluded []string, name string) bool {
 	return newProjection(t, attributes, excluded).keeps(ref.URN, ref.def)
 }
 
-// nameKey names an attribute canonically. Without attr it is a whole extension, without
-// sub a whole attribute.
+// nameKey is the canonical name of an attribute, of an extension without attr, or of a
+// sub-attribute with sub.
 type nameKey struct{ urn, attr, sub string }
 
-// nameSet is the selected names. any has each attribute that is selected or has a selected
+// nameSet is a set of selected names. any also has each attribute with a selected
 // sub-attribute.
 type nameSet struct{ all, any map[nameKey]bool }
 
@@ -70,7 +71,7 @@ func newProjection(t *ResourceType, attributes, excluded []string) projection {
 	return projection{t, len(attributes) > 0, selectNames(t, attributes), selectNames(t, excluded)}
 }
 
-// keeps reports whether anything of a is shown.
+// keeps reports whether a response shows any part of a.
 func (p projection) keeps(urn string, a *Attribute) bool {
 	named := p.named.whole(urn, a.Name) || p.named.any[nameKey{urn, a.Name, ""}]
 	switch a.Returned {
@@ -101,8 +102,8 @@ func (p projection) attributes(urn string, list []Attribute, o, out Object) Obje
 	return out
 }
 
-// subAttributes projects a complex value or each element of a list; nil when nothing is
-// left.
+// subAttributes projects a complex value or each element of a list. It returns nil for an
+// empty result.
 func (p projection) subAttributes(urn string, a *Attribute, v any) any {
 	if list, ok := v.([]any); ok {
 		kept := make([]any, 0, len(list))

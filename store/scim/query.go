@@ -12,17 +12,17 @@ import (
 type Query struct {
 	Filter     Filter   // nil without a filter
 	StartIndex int      // from 1
-	Count      int      // at least 0; no meaning without HasCount
-	HasCount   bool     // false: the server chooses the page size
-	Attributes []string // as sent, trimmed; nil if absent or empty
+	Count      int      // at least 0; only valid with HasCount
+	HasCount   bool     // if false, the server chooses the page size
+	Attributes []string // trimmed; nil if absent or empty
 	Excluded   []string // never together with Attributes
 }
 
 // ParseQuery reads raw, the part of a request target after '?', still percent-encoded.
-// Parameter names compare case-insensitively. It refuses a known one that appears twice
-// and ignores unknown ones (RFC 7644 §3.4.2), also sortBy: sorting is not supported.
-// Errors are 400: invalidFilter, invalidValue for a count or startIndex that is no
-// integer, invalidSyntax for the rest.
+// Parameter names compare case-insensitively. It refuses a known parameter that appears
+// twice and ignores unknown ones (RFC 7644 §3.4.2). It ignores sortBy too, because sorting
+// is not supported. Errors are 400 invalidFilter, 400 invalidValue for a count or
+// startIndex that is no integer, and 400 invalidSyntax for the rest.
 func ParseQuery(t *ResourceType, raw string, l Limits) (Query, *Error) {
 	q := Query{StartIndex: 1}
 	params, err := queryParams(raw, l)
@@ -60,9 +60,9 @@ func ParseQuery(t *ResourceType, raw string, l Limits) (Query, *Error) {
 
 // queryParams returns the known parameters by folded name.
 func queryParams(raw string, l Limits) (map[string]string, *Error) {
-	// A percent escape has three bytes; the rest is room for the other parameters.
-	if most := 3*l.FilterBytes + 8<<10; len(raw) > most {
-		return nil, Errorf(400, TypeInvalidSyntax, "the query is longer than %d bytes", most)
+	// A percent escape has three bytes. 8 KiB are for the other parameters.
+	if limit := 3*l.FilterBytes + 8<<10; len(raw) > limit {
+		return nil, Errorf(400, TypeInvalidSyntax, "the query is longer than %d bytes", limit)
 	}
 	values, err := url.ParseQuery(raw)
 	if err != nil {
@@ -87,8 +87,8 @@ func queryParams(raw string, l Limits) (map[string]string, *Error) {
 	return known, nil
 }
 
-// queryInt reads a decimal integer. It replaces one that is too large or negative by the
-// nearest allowed one (RFC 7644 §3.4.2.4).
+// queryInt reads a decimal integer. It replaces a value that is too large or negative by
+// the nearest allowed value (RFC 7644 §3.4.2.4).
 func queryInt(name, text string) (int, *Error) {
 	number := strings.TrimPrefix(text, "-")
 	if number == "" || strings.Trim(number, "0123456789") != "" {

@@ -14,9 +14,8 @@ const (
 	resourceTypeURN   = "urn:ietf:params:scim:schemas:core:2.0:ResourceType"
 )
 
-// Attribute is the definition of an attribute or sub-attribute (RFC 7643 §7).
-// The schemas of this package set every field, because a discovery client may expect each
-// characteristic.
+// Attribute is the definition of an attribute or sub-attribute (RFC 7643 §7). The schemas
+// of this package set every field, because a discovery client may expect each one.
 type Attribute struct {
 	Name            string
 	Type            string // "string", "boolean", "decimal", "integer", "dateTime", "reference", "binary", "complex"
@@ -29,7 +28,7 @@ type Attribute struct {
 	Description     string
 	CanonicalValues []string
 	ReferenceTypes  []string
-	SubAttributes   []Attribute // Type "complex" only; never complex themselves (RFC 7643 §2.3.8)
+	SubAttributes   []Attribute // only with Type "complex"; never complex themselves (RFC 7643 §2.3.8)
 }
 
 // sub returns the sub-attribute called name in any letter case, or nil.
@@ -57,10 +56,10 @@ type ResourceType struct {
 	Endpoint    string // "Users", without a slash
 	Description string
 	Schema      *Schema
-	Extensions  []*Schema // none of them is required
+	Extensions  []*Schema // all optional
 }
 
-// Extension returns the extension whose URN is urn in any letter case, or nil.
+// Extension returns the extension with the URN urn in any letter case, or nil.
 func (t *ResourceType) Extension(urn string) *Schema {
 	for _, e := range t.Extensions {
 		if equalName(e.ID, urn) {
@@ -79,8 +78,8 @@ func (t *ResourceType) attribute(name string) *Attribute {
 	return findAttribute(commonType(), name)
 }
 
-// resolve returns the attribute and sub-attribute of canonical names, nil for one that
-// does not exist. An empty attr with a URN is the whole extension.
+// resolve returns the attribute and sub-attribute of canonical names, nil for unknown
+// names. An empty attr with a URN is the whole extension.
 func (t *ResourceType) resolve(urn, attr, sub string) (a, s *Attribute) {
 	if urn == "" {
 		a = t.attribute(attr)
@@ -102,8 +101,8 @@ func findAttribute(list []Attribute, name string) *Attribute {
 	return nil
 }
 
-// foldName folds an attribute name, URN or keyword. Only ASCII letters fold: under Unicode
-// folding "uſerName" would become another spelling of userName.
+// foldName folds an attribute name, URN or keyword. Only ASCII letters fold, because Unicode
+// folding would make "uſerName" another spelling of userName.
 func foldName(s string) string { return strings.Map(lower[rune], s) }
 
 func lower[C byte | rune](c C) C {
@@ -113,7 +112,7 @@ func lower[C byte | rune](c C) C {
 	return c
 }
 
-// equalName compares names and URNs as foldName does.
+// equalName compares names and URNs after folding with foldName.
 func equalName(a, b string) bool {
 	if len(a) != len(b) {
 		return false

@@ -63,7 +63,7 @@ func completeSchema(s *Schema) *Schema {
 	return s
 }
 
-// complete writes the defaults of RFC 7643 §2.2 into the fields that the tables leave out.
+// complete sets the defaults of RFC 7643 §2.2 in the fields that the tables leave out.
 // Binary values and references compare exactly (RFC 7643 §2.3.6, §2.3.7).
 func complete(list []Attribute) []Attribute {
 	for i := range list {
@@ -81,8 +81,8 @@ func complete(list []Attribute) []Attribute {
 	return list
 }
 
-// commonAttributes are those of every resource (RFC 7643 §3.1) that no schema lists. The
-// schemas here list externalId, which the same section allows.
+// commonAttributes returns the attributes that every resource has and no schema lists (RFC
+// 7643 §3.1). The schemas here list externalId, which the same section allows.
 func commonAttributes() []Attribute {
 	schemas := reference("schemas", "URNs of the schemas of the resource.")
 	schemas.MultiValued, schemas.Required, schemas.Returned = true, true, retAlways

@@ -1,7 +1,7 @@
 package scim
 
-// userSchema is the User of RFC 7643 §8.7.1 without password: SCIM requests and responses
-// never carry a credential.
+// userSchema is the User of RFC 7643 §8.7.1 without password, because SCIM requests and
+// responses never contain a credential.
 func userSchema() *Schema {
 	return &Schema{ID: UserURN, Name: "User", Description: "User account", Attributes: []Attribute{
 		externalID(),
@@ -32,7 +32,7 @@ func userSchema() *Schema {
 			plural(reference("value", "URL of a photo.", "external"), "photo", "thumbnail")),
 		multi("addresses", "Physical mailing addresses of the user.", []Attribute{
 			{Name: "formatted", Description: "The full address, formatted for display."},
-			{Name: "streetAddress", Description: "The street with house number, which may hold several lines."},
+			{Name: "streetAddress", Description: "The street with house number, which may have several lines."},
 			{Name: "locality", Description: "The city or locality."},
 			{Name: "region", Description: "The state or region."},
 			{Name: "postalCode", Description: "The zip code or postal code."},
@@ -106,8 +106,8 @@ func stringValue(description string) Attribute {
 	return Attribute{Name: "value", Description: description}
 }
 
-// typeOf declares canonicalValues for every type. Where RFC 7643 names none, they are
-// those of RFC 7643 §2.4. Other values are accepted (RFC 7643 §7).
+// typeOf declares canonicalValues for every type, by default the values of RFC 7643 §2.4.
+// Other values are accepted (RFC 7643 §7).
 func typeOf(types ...string) Attribute {
 	if len(types) == 0 {
 		types = []string{"work", "home", "other"}

@@ -1,6 +1,6 @@
 package scim
 
-// ShapeOther is the shape of every filter without a name of its own.
+// ShapeOther is the shape of all other filters.
 const ShapeOther = "other"
 
 // Shape names the form of a filter for policies: "userName eq", "externalId eq",
@@ -56,8 +56,7 @@ func shapeValuePath(f *ValuePath) string {
 	return ShapeOther
 }
 
-// eqText returns the text of sub eq "text" within brackets; ok is false for any other
-// filter.
+// eqText returns the text of sub eq "text" within brackets. ok is false for other filters.
 func eqText(f Filter, sub string) (text string, ok bool) {
 	c, isCompare := f.(*Compare)
 	if !isCompare || c.Op != OpEq || c.Attr.Attr != sub || c.Attr.Sub != "" {
@@ -67,20 +66,20 @@ func eqText(f Filter, sub string) (text string, ok bool) {
 	return text, ok
 }
 
-// Lookup is an equality that an index answers.
+// Lookup is an equality that an index can find.
 type Lookup struct {
 	// Attr is "id", "userName", "externalId" or "emails.value" for users and "id",
 	// "displayName", "externalId" or "members.value" for groups.
 	Attr string
-	// Value is as the client wrote it. The index folds it: [FoldUserName] for userName,
-	// [FoldCase] for emails.value and displayName.
+	// Value is the client's text. The index folds it with [FoldUserName] for userName, and
+	// with [FoldCase] for emails.value and displayName.
 	Value string
-	// Exact says that every hit matches the filter. Otherwise pass each hit to Match.
+	// Exact says that every hit matches the filter. If not, pass each hit to Match.
 	Exact bool
 }
 
-// EqLookup finds an equality in f that an index answers; nil without one. Every match of
-// f is among its hits.
+// EqLookup finds an equality in f for an index lookup, or returns nil. The hits of the
+// lookup include every match of f.
 func EqLookup(f Filter) *Lookup {
 	switch f := f.(type) {
 	case *Compare:

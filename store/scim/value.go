@@ -13,8 +13,8 @@ func typeFault(name, want string) *Error {
 	return Errorf(400, TypeInvalidValue, "%s must be %s", name, want)
 }
 
-// value normalises what a client sent for the whole attribute a; details call it name. A
-// nil result means unassigned, as null, [] and {} all do (RFC 7643 §2.5).
+// value normalises the client's value of the whole attribute a, which details call name. A
+// nil result means unassigned, like null, [] and {} (RFC 7643 §2.5).
 func (n *normalizer) value(a *Attribute, name string, v any) (any, *Error) {
 	if v == nil {
 		return nil, nil
@@ -39,8 +39,8 @@ func (n *normalizer) single(a *Attribute, name string, v any) (any, *Error) {
 	return n.simple(a, name, v)
 }
 
-// elements normalises a multi-valued attribute. It wraps a single member in every mode,
-// because a member outside an array has one meaning only.
+// elements normalises a multi-valued attribute. In every mode a PATCH may have a single
+// member outside an array, because it has one meaning.
 func (n *normalizer) elements(a *Attribute, name string, v any) (any, *Error) {
 	list, ok := v.([]any)
 	if !ok {
@@ -95,7 +95,7 @@ func (n *normalizer) element(a *Attribute, name string, v any) (any, *Error) {
 	return n.member(name, e)
 }
 
-// member checks what a member must have (IL1 §3.3.3).
+// member checks value and type of a member (IL1 §3.3.3).
 func (n *normalizer) member(name string, v any) (any, *Error) {
 	o, _ := asObject(v)
 	if o.String("value") == "" {
@@ -117,7 +117,7 @@ func (n *normalizer) isMembers(a *Attribute) bool {
 	return a.Name == "members" && n.t.Name == "Group"
 }
 
-// noteNull reports a null inside a PATCH value; in a body null is plain SCIM (RFC 7643
+// noteNull reports a null inside a PATCH value. In a body, null is plain SCIM (RFC 7643
 // §2.5).
 func (n *normalizer) noteNull() {
 	if n.patching() {
@@ -125,8 +125,8 @@ func (n *normalizer) noteNull() {
 	}
 }
 
-// complex normalises a complex value: it spells sub-attributes as in the schema and drops
-// readOnly ones and nulls.
+// complex normalises a complex value. It spells sub-attributes as in the schema and drops
+// nulls and readOnly ones.
 func (n *normalizer) complex(a *Attribute, name string, v any) (any, *Error) {
 	o, ok := asObject(v)
 	if !ok {
@@ -154,7 +154,7 @@ func (n *normalizer) complex(a *Attribute, name string, v any) (any, *Error) {
 	return out, nil
 }
 
-// assign normalises v, which a client sent for a under key, into out.
+// assign normalises the value v of the key and sets a in out.
 func (n *normalizer) assign(out Object, a *Attribute, key, name string, v any) *Error {
 	if key != a.Name {
 		n.note(DevPathCase)
@@ -175,7 +175,7 @@ func (n *normalizer) assign(out Object, a *Attribute, key, name string, v any) *
 }
 
 // complexFromText accepts a bare id or "" for a complex value if the mode coerces. The
-// object for "" is nil: unassigned.
+// object for "" is nil, which means unassigned.
 func (n *normalizer) complexFromText(a *Attribute, name string, v any) (Object, *Error) {
 	s, ok := v.(string)
 	if ok && s == "" {
@@ -264,8 +264,7 @@ func text(a *Attribute, name string, v any) (any, *Error) {
 	return s, nil
 }
 
-// parseTime reads an xsd:dateTime, which needs a date and a time (RFC 7643 §2.3.5). Without
-// a zone it is UTC.
+// parseTime reads an xsd:dateTime with date and time (RFC 7643 §2.3.5), UTC without a zone.
 func parseTime(s string) (time.Time, bool) {
 	const form = "dddd-dd-ddTdd:dd:dd"
 	if len(s) < len(form) {

@@ -1,8 +1,8 @@
-// Package strictjson reads untrusted JSON: SCIM bodies, the parts of a token, plugin
-// manifests. It accepts one object in the grammar of RFC 8259 and refuses what two
-// readers could understand differently: a name twice, data after the object, a byte
-// order mark, text that is not Unicode. Call [Decode] with the [Rules] of the caller.
-// The package is pure: no I/O, no clock.
+// Package strictjson reads untrusted JSON, such as SCIM bodies, parts of tokens and plugin
+// manifests. It accepts one object in the grammar of RFC 8259. It refuses documents that
+// two readers could understand differently, because of a repeated name, data after the
+// object, a byte order mark, or text that is not Unicode. Call [Decode] with the [Rules]
+// of the caller. The package is pure, without I/O or clock.
 package strictjson
 
 import (
@@ -19,23 +19,23 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Rules bounds a document. Every number is required: a zero refuses everything. The
+// Rules bounds a document. Every number is required, and a zero refuses every document. The
 // caller bounds the length of the document.
 type Rules struct {
 	Depth   int // arrays and objects around a value
-	Nesting int // arrays and objects inside each other; less than Depth+1 also refuses the innermost empty one
+	Nesting int // nested arrays and objects; less than Depth+1 also refuses an innermost empty one
 	Members int // members of one object, elements of one array
 	Values  int // values of the whole document, itself included
 
-	Lossy  bool // read text that is not Unicode as U+FFFD, as encoding/json does, instead of refusing it
-	NoFFFD bool // refuse U+FFFD: another program may have replaced something by it
+	Lossy  bool // replace text that is not Unicode by U+FFFD, like encoding/json, instead of refusing it
+	NoFFFD bool // refuse U+FFFD, because another program may have replaced text by it
 
-	FoldName func(name string) string       // two names that fold to one are the same; nil compares exactly
+	FoldName func(name string) string       // names that fold to one name are equal; nil compares exactly
 	Number   func(text string) (any, error) // converts a number; nil keeps it as a [json.Number]
 }
 
-// Error says why and where a document is refused. Err is one of the errors below or
-// a fault in the grammar.
+// Error says why and where a document is invalid. Err is one of the errors below or a
+// fault in the grammar.
 type Error struct {
 	Offset int64 // in bytes
 	Err    error
@@ -46,7 +46,7 @@ func (e *Error) Error() string { return e.Err.Error() }
 // Unwrap returns Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// The errors of [Decode] beside faults in the grammar.
+// The errors of [Decode], except faults in the grammar.
 var (
 	ErrEmpty      = errors.New("the document is empty")
 	ErrIncomplete = errors.New("the document ends before it is complete")
@@ -84,14 +84,14 @@ func Decode[M ~map[string]any](b []byte, r Rules) (M, *Error) {
 	return o, nil
 }
 
-// reader decodes one document. Strings of the result are parts of text.
+// reader decodes one document. Strings of the result are substrings of text.
 type reader struct {
 	Rules
 	text   string
 	buf    bytes.Buffer
 	dec    jsontext.Decoder
 	values int
-	names  []string // folded names of the objects that are open, see names
+	names  []string // folded names of the open objects, see names
 }
 
 // readers keeps the readers of decoded documents for the next ones.
@@ -182,14 +182,14 @@ func object[M ~map[string]any](d *reader, depth int) (any, *Error) {
 	return o, d.end()
 }
 
-// names are the folded names of one object: those of the reader from first on, and in
-// a large object the set of all.
+// names are the folded names of one object. A small object has them in reader.names from
+// first on, a large one in set.
 type names struct {
 	first int
 	set   map[string]bool
 }
 
-// isNew adds name to seen and reports whether it was not there.
+// isNew adds name to seen and reports whether it is new.
 func (d *reader) isNew(seen *names, name string) bool {
 	const few = 16
 	if d.FoldName != nil {
@@ -228,7 +228,7 @@ func array[M ~map[string]any](d *reader, depth int) (any, *Error) {
 	return list, d.end()
 }
 
-// end reads the brace or bracket that was peeked.
+// end reads the closing brace or bracket.
 func (d *reader) end() *Error {
 	if _, err := d.dec.ReadToken(); err != nil {
 		return d.syntax(err)
@@ -236,7 +236,7 @@ func (d *reader) end() *Error {
 	return nil
 }
 
-// str reads a string, of which the library has checked the text.
+// str reads a string. The library has checked the text.
 func (d *reader) str() (string, *Error) {
 	raw, err := d.dec.ReadValue()
 	if err != nil {
@@ -245,7 +245,7 @@ func (d *reader) str() (string, *Error) {
 	end := int(d.dec.InputOffset())
 	s := d.text[end-len(raw)+1 : end-1]
 	if d.Lossy || strings.IndexByte(s, '\\') >= 0 {
-		plain, _ := jsontext.AppendUnquote(nil, raw) // its only error is what Lossy allows
+		plain, _ := jsontext.AppendUnquote(nil, raw) // fails only for text that Lossy allows
 		s = string(plain)
 	}
 	if d.NoFFFD && strings.ContainsRune(s, utf8.RuneError) {
