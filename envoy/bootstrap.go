@@ -1,11 +1,13 @@
-// Package envoy writes the Envoy configuration that belongs to a scimward configuration. [Bootstrap] builds typed
-// messages, so that an unknown field or a wrong type does not compile. [Validate] runs the generated rules over every
-// message, also over those in an Any.
+// Package envoy writes the Envoy configuration that belongs to a scimward configuration.
+// [Bootstrap] builds typed messages, so that an unknown field or a wrong type does not compile.
+// [Validate] runs the generated rules on every message, including messages inside an Any.
 //
-// Tests assert what the perimeter needs. ext_authz is on every route and fails closed: without an answer Envoy sends
-// 503. Envoy buffers whole request bodies on SCIM write routes and on the routes that the configuration names, and
-// nowhere else. It normalises paths once and refuses escaped slashes. It removes identity headers of the client before
-// ext_authz sees the request. SCIM never shares a cluster with the application.
+// Tests check what the perimeter needs:
+//   - ext_authz is on every route and fails closed. Without an answer Envoy sends 503.
+//   - Envoy buffers whole request bodies only on SCIM write routes and on the configured routes.
+//   - It normalises paths once and refuses escaped slashes.
+//   - It removes identity headers of the client before ext_authz sees the request.
+//   - SCIM never shares a cluster with the application.
 package envoy
 
 import (
@@ -35,19 +37,20 @@ import (
 // Cluster names of the generated configuration.
 const (
 	ClusterAuthz = "scimward_authz"
-	ClusterLeash = "scimward_leash" // same listener as ClusterAuthz
+	ClusterLeash = "scimward_leash" // the same listener as ClusterAuthz
 	ClusterSCIM  = "scimward_scim"
 )
 
-// Bounds of what is in flight to one cluster, over all threads of Envoy. Envoy's own bound is 1024. On a shared cluster
-// that many open streams would use it up, and every further check, the deactivation included, would get 503.
+// Limits of the connections and requests to one cluster, over all threads of Envoy. The default of
+// Envoy is 1024. Open streams on a shared cluster would use it up. Every further check, including
+// the deactivation, would then get 503.
 const (
 	maxChecks = 8192
-	// maxOpen is above the 10,000 streams that the leash takes, so that the leash refuses first.
+	// maxOpen is above the 10,000 streams that the leash accepts, so that the leash refuses first.
 	maxOpen = 12288
 )
 
-// builder keeps the first error, so that the message literals stay readable.
+// builder keeps the first error, which keeps the message literals readable.
 type builder struct{ err error }
 
 func (b *builder) fail(err error) {
@@ -64,14 +67,14 @@ func (b *builder) any(m proto.Message) *anypb.Any {
 	return a
 }
 
-// Bootstrap returns the complete static configuration for cfg, which package config has loaded.
+// Bootstrap returns the complete static configuration for cfg, which comes from package config.
 func Bootstrap(cfg *config.Config) (*bootstrapv3.Bootstrap, error) {
 	if cfg.Envoy.TLS.Cert == "" {
 		return nil, fmt.Errorf("envoy.tls: the listener needs a certificate; set cert and key")
 	}
 	b := &builder{}
 	runtime := &structpb.Struct{Fields: map[string]*structpb.Value{
-		// Without it Envoy accepts junk after the data of a chunk.
+		// Without this setting Envoy accepts junk after the data of a chunk.
 		"envoy.reloadable_features.strict_chunk_parsing": structpb.NewBoolValue(true),
 	}}
 	out := &bootstrapv3.Bootstrap{
@@ -145,9 +148,9 @@ func (b *builder) clusters(cfg *config.Config) []*clusterv3.Cluster {
 	return out
 }
 
-// authzCluster connects to the authz listener. Checks and leashes have a cluster each, so that open streams never keep
-// a check waiting.
-func (b *builder) authzCluster(cfg *config.Config, name string, most uint32) *clusterv3.Cluster {
+// authzCluster connects to the authz listener. Checks and leashes have separate clusters, so that
+// open streams never delay a check.
+func (b *builder) authzCluster(cfg *config.Config, name string, limit uint32) *clusterv3.Cluster {
 	c := b.cluster(name, "listen.authz", cfg.Listen.Authz, true)
 	if own := cfg.Listen.AuthzTLS; own.Cert != "" {
 		if own.ClientCA == "" {
@@ -155,11 +158,11 @@ func (b *builder) authzCluster(cfg *config.Config, name string, most uint32) *cl
 		}
 		c.TransportSocket = b.upstreamTLS(own.ClientCA, own, "")
 	}
-	c.CircuitBreakers = atMost(most)
+	c.CircuitBreakers = atMost(limit)
 	return c
 }
 
-// atMost bounds connections, pending requests and running requests.
+// atMost limits connections, pending requests and running requests.
 func atMost(n uint32) *clusterv3.CircuitBreakers {
 	v := wrapperspb.UInt32(n)
 	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{
@@ -206,7 +209,8 @@ func fileSource(path string) *corev3.DataSource {
 	return &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: path}}
 }
 
-// tlsContext presents the certificate of own, if any, and accepts only peers that ca vouches for, if any.
+// tlsContext presents the certificate of own and accepts only peers that ca vouches for. Either may
+// be empty.
 func tlsContext(own config.TLS, ca string) *tlsv3.CommonTlsContext {
 	c := &tlsv3.CommonTlsContext{TlsParams: &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2}}
 	if own.Cert != "" {
@@ -222,7 +226,8 @@ func tlsContext(own config.TLS, ca string) *tlsv3.CommonTlsContext {
 	return c
 }
 
-// upstreamTLS connects with TLS. With a name the certificate of the other side must be for that name.
+// upstreamTLS connects with TLS. If name is set, the certificate of the upstream must be for that
+// name.
 func (b *builder) upstreamTLS(ca string, own config.TLS, name string) *corev3.TransportSocket {
 	return b.transport(&tlsv3.UpstreamTlsContext{
 		Sni: name, AutoSniSanValidation: name != "", CommonTlsContext: tlsContext(own, ca),
@@ -246,7 +251,7 @@ func (b *builder) listener(cfg *config.Config) *listenerv3.Listener {
 	return &listenerv3.Listener{
 		Name:    "scimward",
 		Address: b.address("envoy.listen", cfg.Envoy.Listen),
-		// A buffered body must fit; max_request_bytes of ext_authz does not raise this limit.
+		// A buffered body must fit. max_request_bytes of ext_authz does not raise this limit.
 		PerConnectionBufferLimitBytes: wrapperspb.UInt32(uint32(max(cfg.Envoy.MaxBodyBytes+65536, 1<<20))),
 		FilterChains: []*listenerv3.FilterChain{{
 			TransportSocket: b.transport(downstream),

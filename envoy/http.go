@@ -27,8 +27,8 @@ const (
 )
 
 func (b *builder) connectionManager(cfg *config.Config) *hcmv3.HttpConnectionManager {
-	// No access log: the sidecar writes one event per request, without tokens. Envoy's default format logs query
-	// strings.
+	// There is no access log. The sidecar writes one event per request, without tokens. The default
+	// format of Envoy logs query strings.
 	return &hcmv3.HttpConnectionManager{
 		StatPrefix:                   "scimward",
 		CodecType:                    hcmv3.HttpConnectionManager_AUTO,
@@ -45,8 +45,8 @@ func (b *builder) connectionManager(cfg *config.Config) *hcmv3.HttpConnectionMan
 		RequestHeadersTimeout:        durationpb.New(10 * time.Second),
 		StreamIdleTimeout:            durationpb.New(5 * time.Minute),
 		DrainTimeout:                 durationpb.New(5 * time.Second),
-		// Envoy waits this long before it closes the connection of an ended stream. With its default, a locked user
-		// would keep receiving for a second.
+		// Envoy waits this long before it closes the connection of an ended stream. With the default, a
+		// locked user would keep receiving for a second.
 		DelayedCloseTimeout: durationpb.New(100 * time.Millisecond),
 		CommonHttpProtocolOptions: &corev3.HttpProtocolOptions{
 			HeadersWithUnderscoresAction: corev3.HttpProtocolOptions_REJECT_REQUEST,
@@ -68,8 +68,9 @@ func (b *builder) connectionManager(cfg *config.Config) *hcmv3.HttpConnectionMan
 	}
 }
 
-// earlyRemoval removes headers that a client must not send before any filter sees them. request_headers_to_remove of
-// the virtual host runs after ext_authz: it would also remove the sidecar's own headers.
+// earlyRemoval removes headers that a client must not send before any filter sees them.
+// request_headers_to_remove of the virtual host runs after ext_authz, so it would also remove the
+// headers of the sidecar.
 func (b *builder) earlyRemoval(cfg *config.Config) *corev3.TypedExtensionConfig {
 	prefix := func(p string) *mutationv3.HeaderMutation {
 		return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{
@@ -91,7 +92,7 @@ func (b *builder) earlyRemoval(cfg *config.Config) *corev3.TypedExtensionConfig 
 	}
 }
 
-// subjectHeaders returns the request headers in which the configuration finds credentials, sorted.
+// subjectHeaders returns the request headers that contain credentials, sorted.
 func subjectHeaders(cfg *config.Config) []string {
 	var out []string
 	for _, a := range cfg.AllApps() {
@@ -118,7 +119,7 @@ func extAuthz(cfg *config.Config) *authzv3.ExtAuthz {
 	seen := append(headers.Wanted(), "dpop", "host", "traceparent")
 	seen = append(seen, subjectHeaders(cfg)...)
 	slices.Sort(seen)
-	// The authorizer sees a client's copy of our own headers that passed the early removal, and refuses it.
+	// The authorizer refuses a reserved header of a client that passed the early removal.
 	allowed := &matcherv3.ListStringMatcher{Patterns: []*matcherv3.StringMatcher{{
 		MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: headers.Prefix}, IgnoreCase: true,
 	}}}
@@ -152,8 +153,8 @@ func extAuthz(cfg *config.Config) *authzv3.ExtAuthz {
 	}
 }
 
-// leash keeps a gRPC stream open for the life of a request, without a byte of its body, so that the sidecar can end the
-// request.
+// leash opens a gRPC stream for the life of a request, so that the sidecar can end the request. The
+// stream carries no byte of the body.
 func leash(cfg *config.Config) *procv3.ExternalProcessor {
 	service := grpcService(cfg, ClusterLeash)
 	service.Timeout = nil // the stream lives as long as the request
@@ -201,7 +202,8 @@ func virtualHost(name string, domains []string) *routev3.VirtualHost {
 	return &routev3.VirtualHost{Name: name, Domains: domains, RequireTls: routev3.VirtualHost_ALL}
 }
 
-// routes makes a virtual host for each app. The SCIM routes of a tenant are on the host of its external URL.
+// routes makes a virtual host for each app. The SCIM routes of a tenant are on the host of its
+// external URL.
 func (b *builder) routes(cfg *config.Config) *routev3.RouteConfiguration {
 	out := &routev3.RouteConfiguration{Name: "scimward", ValidateClusters: wrapperspb.Bool(true)}
 	for i := range cfg.Tenants {

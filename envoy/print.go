@@ -42,8 +42,9 @@ func Print(w io.Writer, cfg *config.Config) error {
 	return nil
 }
 
-// Validate runs the generated rules of every message in m, also of those in an Any, which the generated code skips. An
-// Any that cannot be unpacked is an error: its content cannot be checked.
+// Validate runs the generated rules of every message in m. It includes messages inside an Any,
+// which the generated code skips. An Any that cannot be unpacked is an error, because its content
+// cannot be checked.
 func Validate(m proto.Message) error {
 	var errs []error
 	Walk(m, func(m proto.Message) {
@@ -59,7 +60,8 @@ func Validate(m proto.Message) error {
 	return errors.Join(errs...)
 }
 
-// Walk calls fn for m and for every message in an Any below it, and with the Any where that cannot be unpacked.
+// Walk calls fn for m and for every message in an Any below it. If an Any cannot be unpacked, fn
+// gets the Any.
 func Walk(m proto.Message, fn func(proto.Message)) {
 	fn(m)
 	walk(m.ProtoReflect(), fn)

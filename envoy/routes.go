@@ -24,7 +24,7 @@ type route struct {
 	authz   *authzv3.ExtAuthzPerRoute
 	leash   bool
 	upgrade bool
-	timeout time.Duration // zero means none: the response may stay open
+	timeout time.Duration // zero means no limit, for responses that stay open
 }
 
 func (b *builder) route(r route) *routev3.Route {
@@ -53,7 +53,7 @@ func under(path string) *routev3.RouteMatch {
 	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: path}}
 }
 
-// templated matches a path template: {name} stands for one segment.
+// templated matches a path template. {name} stands for one segment.
 func templated(path string) *routev3.RouteMatch {
 	if !strings.Contains(path, "{") {
 		return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Path{Path: path}}
@@ -75,7 +75,7 @@ func startingWith(path string) *routev3.RouteMatch {
 	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: path}}
 }
 
-// header limits a match to requests whose header matches the expression.
+// header limits a match to requests with a header that matches the expression.
 func header(m *routev3.RouteMatch, name, expression string) *routev3.RouteMatch {
 	m.Headers = append(m.Headers, &routev3.HeaderMatcher{
 		Name: name,
@@ -95,8 +95,8 @@ func present(m *routev3.RouteMatch, name string) *routev3.RouteMatch {
 
 const writeMethods = "^(POST|PUT|PATCH)$"
 
-// scimRoutes returns the routes of a tenant that end at scimward itself. Envoy buffers bodies on the writing methods
-// only.
+// scimRoutes returns the routes of a tenant that end at scimward. Envoy buffers bodies only for the
+// writing methods.
 func (b *builder) scimRoutes(cfg *config.Config, t *config.Tenant) []*routev3.Route {
 	scim := func(name string, m *routev3.RouteMatch, buffer *authzv3.BufferSettings) *routev3.Route {
 		return b.route(route{
@@ -118,8 +118,8 @@ func (b *builder) scimRoutes(cfg *config.Config, t *config.Tenant) []*routev3.Ro
 	}
 }
 
-// appRoutes returns the routes of an application: first those whose body is checked, then those that may stay open and
-// have a leash, then everything else.
+// appRoutes returns the routes of an application. Routes with a checked body come first. Routes
+// that may stay open, with a leash, come next. Then comes the rest.
 func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App) []*routev3.Route {
 	cluster := appCluster(t.Name, a.Name)
 	authz := func(buffer *authzv3.BufferSettings) *authzv3.ExtAuthzPerRoute {
@@ -148,8 +148,8 @@ func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App)
 	}))
 }
 
-// bodyPaths returns the paths whose bodies the authorizer must see: those with a subject in the body, and local writes
-// that depend on fields.
+// bodyPaths returns the paths with bodies that the authorizer must see. They have a subject in the
+// body, or local writes that depend on fields.
 func bodyPaths(a *config.App) []string {
 	var out []string
 	add := func(p string) {

@@ -14,7 +14,7 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// locks gives package authz the lock table of the store.
+// locks adapts the lock table of the store to package authz.
 type locks struct{ table *store.LockTable }
 
 func (l locks) Locked(tenant string, s *subject.Subject) *authz.Lock {
@@ -25,7 +25,7 @@ func (l locks) Locked(tenant string, s *subject.Subject) *authz.Lock {
 	return &authz.Lock{State: string(lock.State), Refuses: lock.Refuses}
 }
 
-// users resolves names to SCIM ids for requests with two credentials.
+// users finds the SCIM id behind a name, for requests with two credentials.
 type users struct{ store *store.Store }
 
 func (u users) SCIMID(ctx context.Context, tenant string, s *subject.Subject) (id string) {
@@ -57,7 +57,7 @@ func (u users) SCIMID(ctx context.Context, tenant string, s *subject.Subject) (i
 	return id
 }
 
-// identifier asks the app's plugin whose credential a request carries.
+// identifier asks the plugin of an app for the user behind a credential.
 type identifier struct{ host *plugins.Host }
 
 func (i identifier) Identify(ctx context.Context, tenant, app string, c authz.Credential) (authz.Caller, error) {
@@ -71,7 +71,7 @@ func (i identifier) Identify(ctx context.Context, tenant, app string, c authz.Cr
 	}
 	out := authz.Caller{Subject: revoke.FromWire(res.Subject)}
 	if res.Subject != nil && !out.Known() {
-		return authz.Caller{}, fmt.Errorf("asking the plugin of %s: it knows the credential but names no user", app)
+		return authz.Caller{}, fmt.Errorf("asking the plugin of %s: it recognizes the credential but names no user", app)
 	}
 	if res.IssuedAt != nil {
 		out.IssuedAt = *res.IssuedAt
@@ -79,7 +79,7 @@ func (i identifier) Identify(ctx context.Context, tenant, app string, c authz.Cr
 	return out, nil
 }
 
-// revoker gives the revocation engine the plugin host.
+// revoker adapts the plugin host to the revocation engine.
 type revoker struct{ *plugins.Host }
 
 func noPlugin(err error) error {
@@ -99,11 +99,12 @@ func (r revoker) Verify(ctx context.Context, tenant, app string, req abi.Request
 	return res, noPlugin(err)
 }
 
-// forget evicts a locked user from the cache of identify, so that the next request asks the application again.
+// forget evicts a locked user from the cache of identify, so that the next request asks the
+// application again.
 func forget(host *plugins.Host, l store.Lock) {
 	host.Forget(l.Tenant, append([]string{l.UserID}, l.UserNames...)...)
 }
 
-// leaseFor lengthens the configured lease to more than twice the longest plugin call. The engine extends a lease when
-// less than half of it is left, so half a lease must be longer than a call.
+// leaseFor lengthens the configured lease to more than twice the longest plugin call. The engine
+// extends a lease when less than half of it is left, so half a lease must be longer than a call.
 func leaseFor(lease, longest time.Duration) time.Duration { return max(lease, longest*5/2) }

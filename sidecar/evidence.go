@@ -16,9 +16,9 @@ type (
 	Status = admin.Status
 	// TenantStatus is one tenant in numbers.
 	TenantStatus = admin.TenantStatus
-	// Leaver is a locked user whose credentials are not all revoked.
+	// Leaver is a locked user who still has credentials to revoke.
 	Leaver = admin.Leaver
-	// OpenKind is one kind of credential of a leaver that is not done.
+	// OpenKind is one kind of credential of a leaver that is not revoked yet.
 	OpenKind = admin.OpenKind
 	// Evidence is a report on the revocation of one user's credentials.
 	Evidence = revoke.Report
@@ -26,18 +26,19 @@ type (
 	EvidenceOffboarding = revoke.OffboardReport
 	// EvidenceKind is the outcome of one kind in one app.
 	EvidenceKind = revoke.KindReport
-	// EvidenceMatch is one of several users who left under the name in the request.
+	// EvidenceMatch is one of several users who left under the requested name.
 	EvidenceMatch = revoke.Match
 )
 
 // Headers of the admin listener's answers.
 const (
 	HeaderDataDir    = admin.HeaderDataDir // percent-encoded path of the data folder
-	HeaderNameHolder = admin.HeaderHolder  // SCIM id of the user who has the name of a report now
+	HeaderNameHolder = admin.HeaderHolder  // SCIM id of the user who has the name now
 )
 
-// VerifyEvidence reads a sealed report and checks it without the service: the audit chain, the text under the seal and,
-// with the tenant's public keys as a JWK set document, the signature. With nil keys it does not check the signature.
+// VerifyEvidence reads a sealed report and checks it without the service. It checks the audit
+// chain, the text under the seal and the signature. jwks is the JWK set document with the public
+// keys of the tenant. If jwks is nil, it does not check the signature.
 func VerifyEvidence(r io.Reader, jwks []byte) (*Evidence, error) {
 	rep, err := revoke.Read(r)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
-// listen binds addr, "unix:PATH" or "HOST:PORT". It replaces a socket file that a killed process left, but not one that
-// answers.
+// listen binds addr, "unix:PATH" or "HOST:PORT". It replaces the socket file of a killed process.
+// It fails if a process still serves the socket.
 func listen(ctx context.Context, addr string) (net.Listener, error) {
 	var lc net.ListenConfig
 	path, unix := config.UnixPath(addr)
@@ -48,14 +48,14 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening on %s: %w", addr, err)
 	}
-	// Whoever can connect can ask for decisions and end streams.
+	// A process that can connect can request decisions and end streams.
 	if err := os.Chmod(path, 0o660); err != nil { //nolint:gosec // Envoy connects by the group
 		return nil, errors.Join(fmt.Errorf("setting the mode of %s: %w", path, err), l.Close())
 	}
 	return l, nil
 }
 
-// serverTLS reads certificate files. It returns nil when t names none.
+// serverTLS reads certificate files. It returns nil if t names no certificate.
 func serverTLS(t config.TLS) (*tls.Config, error) {
 	if t.Cert == "" {
 		return nil, nil //nolint:nilnil // no certificate means plaintext

@@ -18,13 +18,16 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/admin"
 )
 
-// Addrs returns the addresses of the listeners, for callers that configured port 0.
-func (s *Server) Addrs() (authz, scim, adminAddr net.Addr) {
-	return s.listeners.authz.Addr(), s.listeners.scim.Addr(), s.listeners.admin.Addr()
+// Addrs lists the addresses of the listeners.
+type Addrs struct{ Authz, SCIM, Admin net.Addr }
+
+// Addrs returns the addresses in use, for callers that configured port 0.
+func (s *Server) Addrs() Addrs {
+	return Addrs{s.listeners.authz.Addr(), s.listeners.scim.Addr(), s.listeners.admin.Addr()}
 }
 
-// Run serves until ctx ends or a listener fails. Then it drains within the configured bound and closes everything. It
-// returns nil after a clean drain.
+// Run serves until ctx ends or a listener fails. Then it drains within the configured time and
+// closes everything. It returns nil after a clean drain.
 func (s *Server) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -43,7 +46,7 @@ func (s *Server) Run(ctx context.Context) error {
 	start("admin listener", func() error { return s.admin.Serve(s.listeners.admin) })
 	start("revocation engine", func() error { return s.engine.Run(work) })
 	running.Go(func() { s.watchReady(work) })
-	s.o.Logger.InfoContext(ctx, "serving", slog.String("authz", s.o.Config.Listen.Authz),
+	s.opts.Logger.InfoContext(ctx, "serving", slog.String("authz", s.opts.Config.Listen.Authz),
 		slog.String("scim", s.listeners.scim.Addr().String()), slog.String("admin", s.listeners.admin.Addr().String()))
 	var err error
 	select {
@@ -51,19 +54,19 @@ func (s *Server) Run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	err = errors.Join(err, s.drain(context.WithoutCancel(ctx), stop))
-	if !waitFor(&running, s.o.Config.Drain) {
-		// The call ends with the process. The store stays open: the call may still use it.
+	if !waitFor(&running, s.opts.Config.Drain) {
+		// The call ends with the process. The store stays open, because the call may still use it.
 		return errors.Join(err, errors.New("draining: the revocation engine still waits for a plugin; "+
 			"its jobs continue at the next start"))
 	}
 	return errors.Join(err, s.close())
 }
 
-// waitFor waits for the goroutines, at most as long as most, and reports whether they have ended.
-func waitFor(running *sync.WaitGroup, most time.Duration) bool {
+// waitFor waits for the goroutines, but not longer than limit. It reports whether they have ended.
+func waitFor(running *sync.WaitGroup, limit time.Duration) bool {
 	done := make(chan struct{})
 	go func() { running.Wait(); close(done) }()
-	timer := time.NewTimer(most)
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case <-done:
@@ -73,15 +76,16 @@ func waitFor(running *sync.WaitGroup, most time.Duration) bool {
 	}
 }
 
-// watchReady sets gRPC health to serving once every component is ready, and never back: Envoy can still check
-// application traffic when the store refuses writes or keys cannot be refreshed. /readyz shows such faults.
+// watchReady sets gRPC health to serving once every component is ready. It never resets it, because
+// Envoy can still check application traffic while the store refuses writes or keys cannot be
+// refreshed. /readyz shows such faults.
 func (s *Server) watchReady(ctx context.Context) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		if !slices.ContainsFunc(s.components(ctx), func(c admin.Component) bool { return !c.Ready }) {
 			s.authz.SetServing(true)
-			s.o.Logger.InfoContext(ctx, "ready")
+			s.opts.Logger.InfoContext(ctx, "ready")
 			return
 		}
 		select {
@@ -92,11 +96,11 @@ func (s *Server) watchReady(ctx context.Context) {
 	}
 }
 
-// drain accepts no more requests, lets running ones finish and releases leases. It ends the leashes last, because that
-// ends the open streams of users behind Envoy.
+// drain stops accepting requests, finishes running requests and releases leases. It ends the
+// leashes last, because that ends the open streams of users behind Envoy.
 func (s *Server) drain(ctx context.Context, stopWork func()) error {
-	s.o.Logger.InfoContext(ctx, "draining", slog.Duration("bound", s.o.Config.Drain))
-	ctx, cancel := context.WithTimeout(ctx, s.o.Config.Drain)
+	s.opts.Logger.InfoContext(ctx, "draining", slog.Duration("bound", s.opts.Config.Drain))
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Config.Drain)
 	defer cancel()
 	s.authz.SetServing(false)
 	var errs []error
@@ -121,8 +125,9 @@ func (s *Server) drain(ctx context.Context, stopWork func()) error {
 	return errors.Join(errs...)
 }
 
-// components says what is ready. An app with an opaque credential needs a plugin that can identify it: without one,
-// every request with such a credential is answered with 503.
+// components reports which components are ready. An app with an opaque credential needs a plugin
+// that can identify it. Without the plugin, every request with such a credential is answered with
+// 503.
 func (s *Server) components(ctx context.Context) []admin.Component {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -133,7 +138,7 @@ func (s *Server) components(ctx context.Context) []admin.Component {
 	for name, v := range s.verifiers.all {
 		out = append(out, component(name, v.Ready(ctx)))
 	}
-	for t, a := range s.o.Config.AllApps() {
+	for t, a := range s.opts.Config.AllApps() {
 		if slices.ContainsFunc(a.Subjects, func(sub config.Subject) bool { return sub.Is == "opaque" }) {
 			out = append(out, component("identify:"+t.Name+"/"+a.Name, s.plugins.CanIdentify(t.Name, a.Name)))
 		}
@@ -150,9 +155,9 @@ func component(name string, err error) admin.Component {
 	return c
 }
 
-// pluginStatus asks every plugin for its health. The host bounds each call.
+// pluginStatus asks every plugin for its health. The host limits the duration of each call.
 func (s *Server) pluginStatus(ctx context.Context) []admin.PluginStatus {
-	configs := pluginConfigs(s.o.Config)
+	configs := pluginConfigs(s.opts.Config)
 	out := make([]admin.PluginStatus, len(configs))
 	var asked sync.WaitGroup
 	for i, c := range configs {

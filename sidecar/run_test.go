@@ -81,8 +81,8 @@ func start(t *testing.T, text string) *running {
 		return <-done
 	}}
 	t.Cleanup(func() { _ = r.stop() })
-	authz, scim, admin := s.Addrs()
-	r.authz, r.scim, r.admin = "unix:"+authz.String(), scim.String(), admin.String()
+	at := s.Addrs()
+	r.authz, r.scim, r.admin = "unix:"+at.Authz.String(), at.SCIM.String(), at.Admin.String()
 	return r
 }
 

@@ -42,7 +42,7 @@ type Options struct {
 
 // Server is one scimward process. Make it with [New].
 type Server struct {
-	o        Options
+	opts     Options
 	registry *prometheus.Registry
 	tenants  *tenantIndex
 
@@ -61,9 +61,9 @@ type Server struct {
 	closers   []func() error // in the order of opening; closed in reverse
 }
 
-// New opens the store, loads policy, keys and plugins, and binds the listeners. It returns an error where waiting does
-// not help: a port in use, a store that does not open, a policy that does not compile. A missing plugin or key set is
-// not an error: readiness shows it, and its work waits.
+// New opens the store, loads the policy, keys and plugins, and binds the listeners. It returns an
+// error if waiting does not help: a port in use, a store that does not open, a policy that does not
+// compile. A missing plugin or key set is not an error. Readiness then reports it.
 func New(ctx context.Context, o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -71,10 +71,10 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{o: o, registry: prometheus.NewRegistry(), tenants: newTenantIndex(o.Config.Tenants)}
+	s := &Server{opts: o, registry: prometheus.NewRegistry(), tenants: newTenantIndex(o.Config.Tenants)}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, step := range []func(context.Context) error{
-		s.openStore, s.openPlugins, s.openTrust, s.openSurfaces, s.openListeners,
+		s.openStore, s.openPlugins, s.openTrust, s.openSCIM, s.openEngine, s.openAdmin, s.openListeners,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.close())
@@ -95,12 +95,12 @@ func (s *Server) close() error {
 }
 
 func (s *Server) openStore(ctx context.Context) (err error) {
-	cfg := s.o.Config
+	cfg := s.opts.Config
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("making the data folder: %w", err)
 	}
 	s.store, err = store.Open(ctx, store.Options{
-		Dir: StoreDir(cfg), Tenants: storeTenants(cfg), Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
+		Dir: StoreDir(cfg), Tenants: storeTenants(cfg), Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the store: %w", err)
@@ -114,8 +114,8 @@ func StoreDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "st
 
 func (s *Server) openPlugins(ctx context.Context) (err error) {
 	s.plugins, err = plugins.Open(ctx, plugins.Options{
-		Plugins: pluginConfigs(s.o.Config), CacheDir: filepath.Join(s.o.Config.DataDir, "plugin-cache"), Self: s.o.Worker,
-		Logger: s.o.Logger, Metrics: s.registry,
+		Plugins: pluginConfigs(s.opts.Config), CacheDir: filepath.Join(s.opts.Config.DataDir, "plugin-cache"), Self: s.opts.Worker,
+		Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the plugins: %w", err)
@@ -130,34 +130,34 @@ func closer(fn func()) func() error {
 }
 
 func (s *Server) openTrust(ctx context.Context) error {
-	tenants, err := oauthTenants(s.o.Config)
+	tenants, err := oauthTenants(s.opts.Config)
 	if err != nil {
 		return err
 	}
 	s.oauth, err = oauth.New(ctx, oauth.Options{
-		Tenants: tenants, Store: s.store, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
+		Tenants: tenants, Store: s.store, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the authorization server: %w", err)
 	}
 	s.onClose(closer(s.oauth.Close))
-	s.verifiers = &verifiers{logger: s.o.Logger, metrics: s.registry, now: s.o.Now, all: map[string]*token.Verifier{}}
+	s.verifiers = &verifiers{logger: s.opts.Logger, metrics: s.registry, now: s.opts.Now, all: map[string]*token.Verifier{}}
 	s.onClose(closer(s.verifiers.close))
-	//nolint:contextcheck // the trial of the rules has a bound of its own
-	s.policy, err = policies.NewEngine(policies.Options{Logger: s.o.Logger, Metrics: s.registry})
+	//nolint:contextcheck // the trial of the rules has its own deadline
+	s.policy, err = policies.NewEngine(policies.Options{Logger: s.opts.Logger, Metrics: s.registry})
 	if err != nil {
 		return fmt.Errorf("compiling the policies: %w", err)
 	}
 	return nil
 }
 
-func (s *Server) openSurfaces(context.Context) error {
+// openSCIM opens the SCIM service and the authorization service in front of it.
+func (s *Server) openSCIM(context.Context) error {
 	decider, err := s.authorizer() //nolint:contextcheck // fetching keys outlives this call; close ends it
 	if err != nil {
 		return err
 	}
-	cfg := s.o.Config
-	// The proxy counts the requests that it refuses, the handler those that reach it.
+	// The proxy counts the requests that it refuses. The handler counts the requests that reach it.
 	deviations := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scimward_scim_deviations_total",
 		Help: "SCIM requests that deviated from the canonical form, by tenant and code of the deviation.",
@@ -167,23 +167,28 @@ func (s *Server) openSurfaces(context.Context) error {
 	handler, err := scimhttp.New(scimhttp.Options{
 		Decider: decider, Store: s.store, TenantOf: s.tenants.ofRequest, Base: s.tenants.resource,
 		AfterLock: func(ctx context.Context, tenant, _ string) { s.authz.Cut(ctx, tenant) },
-		RateOf:    s.tenants.rate, Deviation: deviation, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
+		RateOf:    s.tenants.rate, Deviation: deviation, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the SCIM service: %w", err)
 	}
+	mux := http.NewServeMux()
+	handler.Mount(mux)
+	s.oauth.Mount(mux, s.tenants.ofRequest)
+	s.scim = httpServer(handler.Route(mux), s.opts.Logger)
+	envoy := s.opts.Config.Envoy
 	s.authz, err = extauthz.New(extauthz.Options{
-		Decider: decider, Tenants: s.tenants.names, MaxBody: cfg.Envoy.MaxBodyBytes, Timeout: cfg.Envoy.CheckTimeout,
-		Refused:   handler.Refused,
-		Deviation: deviation, Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
+		Decider: decider, Tenants: s.tenants.names, MaxBody: envoy.MaxBodyBytes, Timeout: envoy.CheckTimeout,
+		Refused: handler.Refused, Deviation: deviation, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the authorization service: %w", err)
 	}
-	mux := http.NewServeMux()
-	handler.Mount(mux)
-	s.oauth.Mount(mux, s.tenants.ofRequest)
-	s.scim = httpServer(handler.Route(mux), s.o.Logger)
+	return nil
+}
+
+func (s *Server) openEngine(context.Context) (err error) {
+	cfg := s.opts.Config
 	longest := time.Duration(0)
 	for _, a := range cfg.AllApps() {
 		if a.Plugin != nil {
@@ -193,28 +198,33 @@ func (s *Server) openSurfaces(context.Context) error {
 	s.engine, err = revoke.New(revoke.Options{
 		Store: s.store, Revoker: revoker{s.plugins}, Tenants: s.tenants.names, Owner: owner(),
 		Workers: cfg.Revocation.Workers, Lease: leaseFor(cfg.Revocation.Lease, longest), Deadline: cfg.Revocation.Deadline,
-		Now: s.o.Now, Logger: s.o.Logger, Metrics: s.registry,
+		Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the revocation engine: %w", err)
 	}
-	adminMux := http.NewServeMux()
+	return nil
+}
+
+func (s *Server) openAdmin(context.Context) error {
+	cfg := s.opts.Config
+	mux := http.NewServeMux()
 	admin.New(admin.Options{
-		Store: s.store, Tenants: s.tenants.names, Version: s.o.Version, DataDir: cfg.DataDir, Components: s.components,
-		Plugins: s.pluginStatus, Gatherer: s.registry, Sign: s.sign, Now: s.o.Now, Logger: s.o.Logger,
-	}).Mount(adminMux)
+		Store: s.store, Tenants: s.tenants.names, Version: s.opts.Version, DataDir: cfg.DataDir, Components: s.components,
+		Plugins: s.pluginStatus, Gatherer: s.registry, Sign: s.sign, Now: s.opts.Now, Logger: s.opts.Logger,
+	}).Mount(mux)
 	_, unix := config.UnixPath(cfg.Listen.Admin)
-	s.admin = httpServer(admin.Guard(unix, adminMux), s.o.Logger)
+	s.admin = httpServer(admin.Guard(unix, mux), s.opts.Logger)
 	return nil
 }
 
 func (s *Server) authorizer() (*authz.Authorizer, error) {
 	o := authz.Options{
 		Tenants: map[string]authz.TenantOptions{}, Policy: s.policy, Locks: locks{s.store.Locks()},
-		Identifier: identifier{s.plugins}, Users: users{s.store}, Now: s.o.Now,
+		Identifier: identifier{s.plugins}, Users: users{s.store}, Now: s.opts.Now,
 	}
-	for i := range s.o.Config.Tenants {
-		t := &s.o.Config.Tenants[i]
+	for i := range s.opts.Config.Tenants {
+		t := &s.opts.Config.Tenants[i]
 		own, err := s.oauth.PublicKeys(t.Name)
 		if err != nil {
 			return nil, fmt.Errorf("reading the keys of tenant %s: %w", t.Name, err)
@@ -230,23 +240,22 @@ func (s *Server) authorizer() (*authz.Authorizer, error) {
 	return a, nil
 }
 
+// openListeners binds every address, and reports every address that it cannot bind.
 func (s *Server) openListeners(ctx context.Context) error {
-	cfg := s.o.Config
+	addrs := s.opts.Config.Listen
 	var errs []error
-	for _, one := range []struct {
+	for _, listener := range []struct {
 		addr string
 		to   *net.Listener
 	}{
-		{cfg.Listen.Authz, &s.listeners.authz},
-		{cfg.Listen.SCIM, &s.listeners.scim},
-		{cfg.Listen.Admin, &s.listeners.admin},
+		{addrs.Authz, &s.listeners.authz}, {addrs.SCIM, &s.listeners.scim}, {addrs.Admin, &s.listeners.admin},
 	} {
-		l, err := listen(ctx, one.addr)
+		l, err := listen(ctx, listener.addr)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		*one.to = l
+		*listener.to = l
 		s.onClose(func() error {
 			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
 				return err
@@ -257,32 +266,36 @@ func (s *Server) openListeners(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	scimTLS, err := serverTLS(cfg.Listen.SCIMTLS)
+	conf, err := serverTLS(addrs.SCIMTLS)
 	if err != nil {
 		return err
 	}
-	if scimTLS != nil {
-		scimTLS.NextProtos = []string{"h2", "http/1.1"}
-		s.listeners.scim = tls.NewListener(s.listeners.scim, scimTLS)
+	if conf != nil {
+		conf.NextProtos = []string{"h2", "http/1.1"}
+		s.listeners.scim = tls.NewListener(s.listeners.scim, conf)
 	}
-	authzTLS, err := serverTLS(cfg.Listen.AuthzTLS)
-	if err != nil {
+	if conf, err = serverTLS(addrs.AuthzTLS); err != nil {
 		return err
 	}
+	s.openGRPC(conf)
+	return nil
+}
+
+// openGRPC makes the server of the authz listener, without TLS if conf is nil.
+func (s *Server) openGRPC(conf *tls.Config) {
 	opts := []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(cfg.Envoy.MaxBodyBytes + 128<<10),
+		grpc.MaxRecvMsgSize(s.opts.Config.Envoy.MaxBodyBytes + 128<<10),
 		grpc.MaxConcurrentStreams(16384),
 		grpc.ConnectionTimeout(5 * time.Second),
-		// A policy decision needs a deep stack. Stream workers keep theirs between calls.
+		// A policy decision needs a deep stack. The stack of a stream worker stays grown between calls.
 		grpc.NumStreamWorkers(64),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	}
-	if authzTLS != nil {
-		opts = append(opts, grpc.Creds(credentials.NewTLS(authzTLS)))
+	if conf != nil {
+		opts = append(opts, grpc.Creds(credentials.NewTLS(conf)))
 	}
 	s.grpc = grpc.NewServer(opts...)
 	s.authz.Register(s.grpc)
-	return nil
 }
 
 func httpServer(h http.Handler, logger *slog.Logger) *http.Server {
@@ -293,7 +306,7 @@ func httpServer(h http.Handler, logger *slog.Logger) *http.Server {
 	}
 }
 
-// owner names this process in leases.
+// owner is the name of this process in leases.
 func owner() string {
 	host, err := os.Hostname()
 	if err != nil {

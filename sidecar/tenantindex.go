@@ -15,7 +15,7 @@ type tenantIndex struct {
 	names     []string          // in the order of the configuration
 	byHost    map[string]string // names of tenants
 	resources map[string]string // URLs of the SCIM services, by tenant
-	rates     map[string]int    // requests a second of one client, by tenant
+	rates     map[string]int    // requests a second for one client, by tenant
 }
 
 func newTenantIndex(tenants []config.Tenant) *tenantIndex {
@@ -30,7 +30,7 @@ func newTenantIndex(tenants []config.Tenant) *tenantIndex {
 	return x
 }
 
-// ofRequest finds the tenant by the Host header, in any case, with or without port and trailing dot.
+// ofRequest finds the tenant of the Host header. Case, port and a trailing dot do not matter.
 func (x *tenantIndex) ofRequest(r *http.Request) (string, bool) {
 	host := r.Host
 	if h, _, err := net.SplitHostPort(host); err == nil {
@@ -42,7 +42,7 @@ func (x *tenantIndex) ofRequest(r *http.Request) (string, bool) {
 
 func (x *tenantIndex) resource(tenant string) string { return x.resources[tenant] }
 
-// rate returns how many requests a second one client of the tenant may make, and how many at once.
+// rate returns how many requests a second one client of the tenant may send, and the largest burst.
 func (x *tenantIndex) rate(tenant string) (rate.Limit, int) {
 	return rate.Limit(x.rates[tenant]), 2 * x.rates[tenant]
 }

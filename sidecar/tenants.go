@@ -23,19 +23,19 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// storeTenants says which jobs a deactivation enqueues.
+// storeTenants lists the jobs that a deactivation enqueues, for each tenant.
 func storeTenants(cfg *config.Config) map[string]store.TenantOptions {
 	out := map[string]store.TenantOptions{}
 	for i := range cfg.Tenants {
 		t := &cfg.Tenants[i]
-		// IL1 §3.2.3 makes externalId the unique identifier of an account's owner. RFC 7643 §3.1 does not require it to be
-		// unique.
+		// IL1 §3.2.3 makes externalId the unique identifier of the account owner. RFC 7643 §3.1 does not
+		// require unique values.
 		o := store.TenantOptions{UniqueExternalID: t.Profile != "rfc7644"}
 		for j := range t.Apps {
 			target := store.Target{App: t.Apps[j].Name, Lifetime: t.Apps[j].CredentialLifetime}
 			for _, k := range abi.Order() {
 				if k == abi.KindAccount && t.Apps[j].Plugin == nil {
-					continue // nothing can switch the account off
+					continue // without a plugin the account cannot be disabled
 				}
 				target.Kinds = append(target.Kinds, string(k))
 			}
@@ -46,7 +46,7 @@ func storeTenants(cfg *config.Config) map[string]store.TenantOptions {
 	return out
 }
 
-// pluginConfigs turns the plugin sections into what the host loads.
+// pluginConfigs converts the plugin sections for the plugin host.
 func pluginConfigs(cfg *config.Config) []plugins.Config {
 	var out []plugins.Config
 	for t, a := range cfg.AllApps() {
@@ -71,7 +71,7 @@ func pluginConfigs(cfg *config.Config) []plugins.Config {
 	return out
 }
 
-// oauthTenants turns the identity services into OAuth clients.
+// oauthTenants converts the identity services into OAuth clients.
 func oauthTenants(cfg *config.Config) ([]oauth.Tenant, error) {
 	var out []oauth.Tenant
 	var errs []error
@@ -91,9 +91,10 @@ func oauthTenants(cfg *config.Config) ([]oauth.Tenant, error) {
 	return out, errors.Join(errs...)
 }
 
-// keyClient returns the HTTP client that fetches the keys of one source. It trusts the authorities that this source
-// names, or those of the system, so that the authority of one tenant cannot vouch for the keys of another. It follows
-// no redirects and uses no proxy.
+// keyClient returns the HTTP client that fetches the keys of one source. It trusts only the
+// authorities that this source names, or else the authorities of the system. So the authority of
+// one tenant cannot vouch for the keys of another. The client follows no redirects and uses no
+// proxy.
 func keyClient(k config.KeySource) (*http.Client, error) {
 	var pool *x509.CertPool
 	if k.CAFile != "" {
@@ -111,7 +112,7 @@ func keyClient(k config.KeySource) (*http.Client, error) {
 	}, nil
 }
 
-// verifiers makes token verifiers and keeps them for readiness and closing.
+// verifiers makes token verifiers. It keeps them for readiness checks and for closing.
 type verifiers struct {
 	logger  *slog.Logger
 	metrics prometheus.Registerer
@@ -140,7 +141,8 @@ func issuerConfig(issuer string, k config.KeySource) (c token.IssuerConfig, err 
 	return c, err
 }
 
-// accessTokens verifies the tokens that open the SCIM surface of t: our own and those of the external issuers.
+// accessTokens returns the verifier of access tokens for the SCIM endpoints of t. It accepts tokens
+// from scimward and from the external issuers.
 func (v *verifiers) accessTokens(t *config.Tenant, own []byte) (*token.Verifier, error) {
 	issuers := []token.IssuerConfig{{Issuer: t.ExternalURL, JWKS: own}}
 	for _, e := range t.ExternalIssuers {
@@ -157,7 +159,7 @@ func (v *verifiers) accessTokens(t *config.Tenant, own []byte) (*token.Verifier,
 	})
 }
 
-// authzTenant turns a tenant into the options of the authorizer.
+// authzTenant converts a tenant into options of the authorizer.
 func (v *verifiers) authzTenant(t *config.Tenant, own []byte) (authz.TenantOptions, error) {
 	access, err := v.accessTokens(t, own)
 	if err != nil {
@@ -236,7 +238,7 @@ func (v *verifiers) source(name string, t *config.Tenant, s *config.Subject) (au
 }
 
 func (v *verifiers) close() {
-	for _, one := range v.all {
-		one.Close()
+	for _, verifier := range v.all {
+		verifier.Close()
 	}
 }

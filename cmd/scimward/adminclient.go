@@ -20,20 +20,19 @@ import (
 
 // adminClient asks the admin listener of a running scimward.
 type adminClient struct {
-	base, addr, data string
-	http             *http.Client
+	base string // URL without a path
+	cfg  *config.Config
+	http *http.Client
 }
 
-// newAdminClient does not check the files that the configuration names: its user may not be allowed to read them.
-func newAdminClient(file string) (*adminClient, *config.Config, error) {
+// newAdminClient does not check the files that the configuration names, because its user may not be
+// allowed to read them.
+func newAdminClient(file string) (*adminClient, error) {
 	cfg, err := config.LoadLenient(file)
 	if err != nil {
-		return nil, nil, explain(err)
+		return nil, explain(err)
 	}
-	c := &adminClient{
-		base: "http://" + cfg.Listen.Admin, addr: cfg.Listen.Admin, data: cfg.DataDir,
-		http: &http.Client{Timeout: 30 * time.Second},
-	}
+	c := &adminClient{base: "http://" + cfg.Listen.Admin, cfg: cfg, http: &http.Client{Timeout: 30 * time.Second}}
 	if path, ok := config.UnixPath(cfg.Listen.Admin); ok {
 		c.base = "http://localhost"
 		c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -41,47 +40,54 @@ func newAdminClient(file string) (*adminClient, *config.Config, error) {
 			return d.DialContext(ctx, "unix", path)
 		}}
 	}
-	return c, cfg, nil
+	return c, nil
 }
 
 const maxAnswer = 128 << 20
 
-// get returns the body and header of a 200. The detail of a problem document becomes an error. The server must use the
-// data folder of this configuration.
-func (c *adminClient) get(ctx context.Context, path string) ([]byte, http.Header, error) {
+// answer is a response with status 200.
+type answer struct {
+	header http.Header
+	body   []byte
+}
+
+// get returns the answer to a request if its status is 200. Otherwise the detail of the problem
+// document becomes the error. get fails if the server uses another data folder than this
+// configuration.
+func (c *adminClient) get(ctx context.Context, path string) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
 	if err != nil {
-		return nil, nil, fmt.Errorf("asking the admin listener: %w", err)
+		return answer{}, fmt.Errorf("asking the admin listener: %w", err)
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, nil, hinted(fmt.Errorf("asking the admin listener: %w", err),
+		return answer{}, hinted(fmt.Errorf("asking the admin listener: %w", err),
 			"is `scimward serve` running with this configuration?")
 	}
 	defer res.Body.Close() //nolint:errcheck // read only
 	if err := c.ours(res.Header); err != nil {
-		return nil, nil, err
+		return answer{}, err
 	}
 	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading the answer: %w", err)
+		return answer{}, fmt.Errorf("reading the answer: %w", err)
 	}
 	if res.StatusCode == http.StatusOK {
-		return b, res.Header, nil
+		return answer{res.Header, b}, nil
 	}
-	return nil, nil, problem(res.StatusCode, b)
+	return answer{}, problem(res.StatusCode, b)
 }
 
 // ours returns an error when the answer is not from the scimward of this configuration.
 func (c *adminClient) ours(h http.Header) error {
 	data, err := url.PathUnescape(h.Get(sidecar.HeaderDataDir))
 	if err != nil || data == "" {
-		return hinted(fmt.Errorf("another program than scimward answers on %s", c.addr),
+		return hinted(fmt.Errorf("another program than scimward answers on %s", c.cfg.Listen.Admin),
 			"choose another port for listen.admin")
 	}
-	if !sameFolder(data, c.data) {
+	if !sameFolder(data, c.cfg.DataDir) {
 		err := fmt.Errorf("another scimward answers on %s (data in %s), not the one of this configuration (data in %s)",
-			c.addr, data, c.data)
+			c.cfg.Listen.Admin, data, c.cfg.DataDir)
 		return hinted(err, "name its configuration with -c FILE, or give each its own listen.admin")
 	}
 	return nil

@@ -39,11 +39,11 @@ prints a summary; --json prints the sealed report that
 		if *asJSON && *asHTML {
 			return usage(errors.New("choose one of --json and --html"))
 		}
-		admin, cfg, err := newAdminClient(*file)
+		admin, err := newAdminClient(*file)
 		if err != nil {
 			return err
 		}
-		name, err := tenantOf(cfg, *tenant)
+		name, err := tenantOf(admin.cfg, *tenant)
 		if err != nil {
 			return err
 		}
@@ -51,13 +51,14 @@ prints a summary; --json prints the sealed report that
 		if *asHTML {
 			path += "?format=html"
 		}
-		b, header, err := admin.get(c.Context(), path)
+		got, err := admin.get(c.Context(), path)
 		if err != nil {
 			return err
 		}
-		if id := header.Get(sidecar.HeaderNameHolder); id != "" {
+		if id := got.header.Get(sidecar.HeaderNameHolder); id != "" {
 			_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: note: another user has this name now, %s\n", id)
 		}
+		b := got.body
 		if !*asJSON && !*asHTML {
 			var report sidecar.Evidence
 			if err := json.Unmarshal(b, &report); err != nil {
@@ -71,7 +72,7 @@ prints a summary; --json prints the sealed report that
 	return c
 }
 
-// tenantOf returns the named tenant, or the only one.
+// tenantOf returns the named tenant, or the only one if no name is given.
 func tenantOf(cfg *config.Config, named string) (string, error) {
 	if named == "" && len(cfg.Tenants) != 1 {
 		return "", usage(fmt.Errorf("name the tenant with --tenant: there are %d", len(cfg.Tenants)))
@@ -82,7 +83,7 @@ func tenantOf(cfg *config.Config, named string) (string, error) {
 	return named, nil
 }
 
-// deliver writes b to a file, or to w when none is named.
+// deliver writes b to a file, or to w if file is empty.
 func deliver(w io.Writer, file string, b []byte) (err error) {
 	if file == "" {
 		_, err = w.Write(b)
@@ -109,8 +110,8 @@ func evidenceText(r *sidecar.Evidence) string {
 		case o.VerifiedAt != nil:
 			fmt.Fprintf(&b, ", every kind verified after %.1f ms", o.SettledAfter)
 		case o.SettledAt != nil:
-			fmt.Fprintf(&b, ", no work left after %.1f ms; the proxy alone refuses what the application cannot revoke",
-				o.SettledAfter)
+			fmt.Fprintf(&b, ", revocation finished after %.1f ms; "+
+				"the credentials that the application cannot revoke are blocked only at the proxy", o.SettledAfter)
 		}
 		if o.Breached {
 			b.WriteString(", DEADLINE BREACHED")

@@ -30,7 +30,7 @@ chain and the text, and says that it did not check the signature.`,
 		}
 		defer f.Close() //nolint:errcheck // read only
 		in := bufio.NewReader(f)
-		start, _ := in.Peek(4096) // less is an error, and enough
+		start, _ := in.Peek(4096) // a shorter file gives an error and all its bytes
 		if !bytes.HasPrefix(bytes.TrimLeft(start, " \t\r\n"), []byte("{")) {
 			return fmt.Errorf("%s is not a JSON report; use --json to write one", args[0])
 		}
@@ -55,7 +55,8 @@ chain and the text, and says that it did not check the signature.`,
 	return c
 }
 
-// claimText says what the report claims. A valid report does not mean that the user has lost access.
+// claimText prints the claims of a report. A valid report does not mean that the user has lost
+// access.
 func claimText(r *sidecar.Evidence) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "the report says: %s (%s), tenant %s, at %s: %s\n",

@@ -33,7 +33,7 @@ var initText string
 
 var initTemplate = template.Must(template.New("init").Parse(initText))
 
-// initOptions are the flags, and what the template needs beside them.
+// initOptions has the flags and the other values that the template needs.
 type initOptions struct {
 	Tenant, URL, Profile      string
 	ClientID, Issuer, JWKSURI string
@@ -41,7 +41,7 @@ type initOptions struct {
 	SessionCookie, PluginPath string
 	Cert, Key                 string
 	EnvoyListen               string
-	host                      string // of URL
+	host                      string // host name of URL
 }
 
 func newInit() *cobra.Command {
@@ -67,7 +67,7 @@ a first try. It does not overwrite files.`,
 	f.StringVar(&o.AppName, "app-name", "app", "`NAME` of the application")
 	f.StringVar(&o.AppURL, "app-url", "", "`URL` of the application behind Envoy, http://HOST:PORT (required)")
 	f.StringVar(&o.ClientID, "client-id", "", "`ID` that the identity service signs with, its iss and sub (required)")
-	f.StringVar(&o.Issuer, "issuer", "", "`URL` of the identity service, whose metadata names its keys")
+	f.StringVar(&o.Issuer, "issuer", "", "`URL` of the identity service, with its keys in its metadata")
 	f.StringVar(&o.JWKSURI, "jwks-uri", "", "`URL` of the identity service's keys, instead of --issuer")
 	f.StringVar(&o.SessionCookie, "session-cookie", "", "`NAME` of the application's session cookie; needs --plugin")
 	f.StringVar(&o.PluginPath, "plugin", "", "`FILE` with the manifest of the application's revocation plugin")
@@ -90,7 +90,7 @@ a first try. It does not overwrite files.`,
 	return c
 }
 
-// check checks the flags and sets what follows from the URL.
+// check checks the flags and derives the remaining options from the URL.
 func (o *initOptions) check() error {
 	switch {
 	case o.AppURL == "":
@@ -102,7 +102,7 @@ func (o *initOptions) check() error {
 	case (o.Cert == "") != (o.Key == ""):
 		return errors.New("give --cert and --key together")
 	case o.SessionCookie != "" && o.PluginPath == "":
-		return errors.New("--session-cookie needs --plugin: only the application's plugin knows whose session it is")
+		return errors.New("--session-cookie needs --plugin: only the application's plugin knows the user of a session")
 	}
 	u, err := url.Parse(o.URL)
 	if err != nil || u.Scheme != "https" || u.Host == "" {
@@ -117,15 +117,16 @@ func (o *initOptions) check() error {
 	return nil
 }
 
-// onlyHere reports whether a host name leads to this machine only (RFC 6761 §6.3). Envoy can then listen on loopback.
+// onlyHere reports whether a host name resolves to this machine only (RFC 6761 §6.3). Envoy can
+// then listen on loopback.
 func onlyHere(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") ||
 		err == nil && ip.Unmap().Is4() && ip.IsLoopback()
 }
 
-// write makes the folder and its files and returns their names, the configuration first. It checks the configuration at
-// the end. After an error it removes the files that it made.
+// write makes the folder and its files and returns their names, the configuration first. It checks
+// the configuration at the end. After an error it removes the files that it made.
 func (o *initOptions) write(dir string) (made []string, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making %s: %w", dir, err)
@@ -172,7 +173,7 @@ func (o *initOptions) write(dir string) (made []string, err error) {
 	return made, nil
 }
 
-// absolute makes the paths of the flags absolute: the configuration lies in another folder.
+// absolute makes the paths of the flags absolute, because the configuration is in another folder.
 func (o *initOptions) absolute() error {
 	for _, p := range []*string{&o.Cert, &o.Key, &o.PluginPath} {
 		if *p == "" {

@@ -1,8 +1,8 @@
-// Command scimward is an Envoy ext_authz sidecar that makes an application conform to the IPSIE identity-lifecycle
-// profile for SCIM 2.0. Run it without arguments to see its commands.
+// Command scimward is an Envoy ext_authz sidecar that makes an application conform to the IPSIE
+// identity-lifecycle profile for SCIM 2.0. Run it without arguments to see its commands.
 //
-// Results go to standard output, everything else to standard error with the prefix "scimward:". Exit codes: 0 done,
-// 1 failed, 2 wrong usage.
+// Results go to standard output. Everything else goes to standard error with the prefix
+// "scimward:". Exit codes: 0 done, 1 failed, 2 wrong usage.
 package main
 
 import (

@@ -6,8 +6,8 @@ import (
 	"github.com/scimward/scimward/plugins"
 )
 
-// newPluginWorker makes the command that the plugin host starts. It exchanges frames on standard input and output and
-// prints nothing for people.
+// newPluginWorker makes the command that the plugin host starts. It exchanges frames on standard
+// input and output and prints no text.
 func newPluginWorker() *cobra.Command {
 	return &cobra.Command{
 		Use: "plugin-worker", Short: "run one plugin (started by serve)", Hidden: true,

@@ -15,7 +15,7 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
-// failure is an error with an exit code and a line that says what to do next.
+// failure is an error with an exit code and a hint on the next step.
 type failure struct {
 	error
 	code int
@@ -24,13 +24,13 @@ type failure struct {
 
 func (f failure) Unwrap() error { return f.error }
 
-// hinted is an error that exits 1 with a hint.
+// hinted returns an error that exits 1 and prints a hint.
 func hinted(err error, hint string) error { return failure{err, 1, hint} }
 
-// usage is a fault of the command line. It exits 2.
+// usage returns an error in the command line. It exits 2.
 func usage(err error) error { return failure{err, 2, "run `scimward help` for the commands"} }
 
-// errSilent is behind an exit code for which the command has printed the reason.
+// errSilent sets the exit code after the command has printed the reason.
 var errSilent = errors.New("see the output")
 
 // run executes one command line and returns the exit code.
@@ -82,7 +82,7 @@ Look:    scimward status             is it ready, and who still has access?
 	return root
 }
 
-// complete makes faulty arguments usage errors, and gives every command with subcommands its help.
+// complete makes argument errors exit 2. It also makes a group command print its help.
 func complete(c *cobra.Command) {
 	args := c.Args
 	switch {
@@ -101,7 +101,7 @@ func complete(c *cobra.Command) {
 	}
 }
 
-// group runs when a command line names no subcommand.
+// group is the RunE of a command that only has subcommands.
 func group(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return usage(fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath()))
@@ -109,7 +109,7 @@ func group(c *cobra.Command, args []string) error {
 	return c.Help()
 }
 
-// noArgs refuses arguments. For a YAML file it names the flag.
+// noArgs refuses arguments. If the argument is a YAML file, the error names the flag -c.
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -139,7 +139,7 @@ func withConfig(c *cobra.Command, run func(c *cobra.Command, file string, cfg *c
 	return c
 }
 
-// explain adds a hint to the error of a configuration that cannot be read.
+// explain adds a hint to the error of an unreadable configuration.
 func explain(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

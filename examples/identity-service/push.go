@@ -27,7 +27,7 @@ func push(ctx context.Context, args []string) error {
 	if *keys == "" || o.ClientID == "" || o.BaseURL == "" || fs.NArg() == 0 {
 		return program.Usage("push needs -keys, -client-id, -base-url and an action\n%s", usage)
 	}
-	// The application would not know a new key.
+	// The application would not accept a new key.
 	if _, err := os.Stat(*keys); err != nil {
 		return fmt.Errorf("reading keys: %w; serve makes them", err)
 	}
@@ -52,7 +52,7 @@ func push(ctx context.Context, args []string) error {
 	return act(ctx, c, fs.Args())
 }
 
-// act does one action and prints the answer as JSON.
+// act runs one action and prints the answer as JSON.
 func act(ctx context.Context, c *idp.Client, args []string) (err error) {
 	var out any
 	a := args[1:]

@@ -2,9 +2,8 @@
 //
 //	protected-app -listen 127.0.0.1:8080 -admin 127.0.0.1:9090 -ssh 127.0.0.1:2222 -admin-token-file FILE
 //
-// When it is ready it prints its addresses as one JSON line on stdout, so ports
-// may be 0. It ends on SIGTERM or interrupt, with exit code 0 when every request
-// finished in time.
+// When it is ready it prints its addresses as one JSON line on stdout, so ports may be 0. It ends
+// on SIGTERM or interrupt. The exit code is 0 if every request finished in time.
 package main
 
 import (

@@ -8,8 +8,7 @@ import (
 	"time"
 )
 
-// display prints the story as it happens, and keeps the timeline of the
-// deactivation for the end.
+// display prints the story as it happens. It keeps the timeline of the deactivation for the end.
 type display struct {
 	w    io.Writer
 	zero time.Time // when the deactivation was sent

@@ -1,6 +1,5 @@
-// Command quickstart plays the main job of scimward from end to end, on
-// loopback, with a real Envoy: a person is provisioned over SCIM, uses an
-// application, is deactivated, and loses all access.
+// Command quickstart demonstrates scimward from end to end, on loopback, with a real Envoy. A
+// person is provisioned over SCIM, uses an application, is deactivated, and loses all access.
 //
 //	make demo           plays the story and ends
 //	make demo KEEP=1    leaves everything running and prints URLs and a token
@@ -62,7 +61,7 @@ func run(ctx context.Context, args []string) (err error) {
 	if err := (&story{s: s, d: d}).play(ctx); err != nil {
 		return err
 	}
-	d.printf("\nEverything held, in %.1f s.\n", time.Since(began).Seconds())
+	d.printf("\nEvery step succeeded, in %.1f s.\n", time.Since(began).Seconds())
 	if !*keep {
 		return nil
 	}

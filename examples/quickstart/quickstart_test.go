@@ -19,7 +19,7 @@ import (
 	"github.com/scimward/scimward/examples/quickstart/stack"
 )
 
-// built holds the binaries of the package's tests.
+// built contains the binaries of the package's tests.
 var built struct{ quickstart, scimward string }
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
@@ -74,7 +74,7 @@ func TestStoryHolds(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	for _, want := range []string{
-		"Everything held", "the report verifies offline", "WebSocket ended", "web_session verified",
+		"Every step succeeded", "the report verifies offline", "WebSocket ended", "web_session verified",
 	} {
 		if !bytes.Contains(out, []byte(want)) {
 			t.Errorf("the story does not print %q", want)

@@ -19,10 +19,10 @@ const (
 	ada = "ada@acme.example"
 	bob = "bob@acme.example"
 
-	patience = 10 * time.Minute // the whole story; it takes seconds unless the machine is busy
+	patience = 10 * time.Minute // limit for the whole story, which takes seconds
 )
 
-// story is what happens, in order; each chapter needs the ones before it.
+// story contains the chapters in order. Each chapter needs the previous ones.
 type story struct {
 	s *stack.Stack
 	d *display
@@ -30,7 +30,7 @@ type story struct {
 	user     idp.User // ada in acme
 	group    idp.Group
 	person   *stack.Person // ada
-	namesake *stack.Person // the user of the same name in globex
+	namesake *stack.Person // user of the same name in globex
 	old      *stack.Person // ada with the credentials from before the deactivation
 	streams  []*stack.Stream
 	ssh      *stack.Stream
@@ -50,7 +50,7 @@ func (st *story) play(ctx context.Context) error {
 		{"The person is deactivated", st.deactivate},
 		{"What the application issued is revoked, then verified", st.revoked},
 		{"The person comes back", st.reactivate},
-		{"The person is deleted, and somebody new gets the name", st.recreate},
+		{"The person is deleted, and a new user gets the name", st.recreate},
 		{"Proof", st.proof},
 	} {
 		st.d.chapter(chapter.title)
@@ -107,7 +107,7 @@ func (st *story) provision(ctx context.Context) (err error) {
 		return err
 	}
 	st.d.ok("the other tenant has a user of the same name", other.ID)
-	// Each application makes its own account on its side.
+	// Each application makes its own account.
 	return errors.Join(acme.Account(ctx, ada), globex.Account(ctx, ada))
 }
 
@@ -142,8 +142,8 @@ func (st *story) work(ctx context.Context) (err error) {
 	return nil
 }
 
-// use uses a credential. It tries again while the answer is 503: on a busy
-// machine the application may take longer to identify it than the proxy waits.
+// use uses a credential. It tries again while the answer is 503, because on a busy machine the
+// application may identify it too late.
 func (st *story) use(ctx context.Context, p *stack.Person, kind string) (status int, body []byte, err error) {
 	tries := 0
 	err = stack.Poll(ctx, 200*time.Millisecond, func() (bool, error) {
@@ -171,11 +171,11 @@ func (st *story) useAll(ctx context.Context, p *stack.Person, ok func(kind strin
 
 func served(_ string, status int) bool { return status == http.StatusOK }
 
-// locked is the answer of the proxy while the user is locked.
+// locked reports whether status is the answer of the proxy for a locked user.
 func locked(_ string, status int) bool { return status == http.StatusUnauthorized }
 
-// refused is an answer of the proxy or of the application, which refuses a deleted
-// credential with a status of its own.
+// refused reports whether the proxy or the application refused a credential. The application has
+// its own status for a deleted one.
 func refused(_ string, status int) bool { return status/100 == 4 }
 
 func (st *story) forbidden(ctx context.Context) error {
@@ -249,7 +249,7 @@ func (st *story) ended(ctx context.Context, s *stack.Stream) error {
 	}
 }
 
-// offboarding is the part of an evidence report on one offboarding that the story reads.
+// offboarding contains the members of an offboarding in an evidence report that the story reads.
 type offboarding struct {
 	VerifiedAt *time.Time `json:"verified_at"`
 	Kinds      []struct {
@@ -274,8 +274,8 @@ func (st *story) scimward(ctx context.Context, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// verified waits until the newest offboarding of the user is verified. It calls
-// show with each state on the way.
+// verified waits until the newest offboarding of the user is verified. It calls show with each
+// state.
 func (st *story) verified(ctx context.Context, show func(offboarding)) error {
 	var status string
 	err := stack.Poll(ctx, 50*time.Millisecond, func() (bool, error) {
@@ -330,12 +330,12 @@ func (st *story) revoked(ctx context.Context) error {
 		return errors.New("the SSH key still opens sessions")
 	}
 	st.d.ok("the SSH session ended, its key opens no other", "")
-	// Ask the application itself, around the proxy.
+	// Ask the application directly, without the proxy.
 	tenant := *st.old.Tenant
 	tenant.URL = "http://" + tenant.App.Addresses().HTTP
 	inside := st.old.Clone()
 	inside.Tenant = &tenant
-	delete(inside.Credentials, "jwt") // a signed token cannot be revoked; the proxy refuses it
+	delete(inside.Credentials, "jwt") // a signed token cannot be revoked, so only the proxy refuses it
 	if err := st.useAll(ctx, inside, refused); err != nil {
 		return fmt.Errorf("in the application: %w", err)
 	}
@@ -409,7 +409,7 @@ func (st *story) recreate(ctx context.Context) error {
 		return err
 	}
 	st.d.ok("the new person signs in", "")
-	// One more user to look at with KEEP=1.
+	// Create one more user for KEEP=1.
 	_, err = acme.Client.CreateUser(ctx, idp.User{
 		UserName: bob, ExternalID: "e-1002", DisplayName: "Bob", Email: bob,
 	})

@@ -29,18 +29,19 @@ func (t *Tenant) Resource() string { return t.ExternalURL + "/scim/v2" }
 // TokenEndpoint returns the URL of the tenant's token endpoint.
 func (t *Tenant) TokenEndpoint() string { return t.ExternalURL + "/oauth/token" }
 
-// Profiles returns the policy profiles that a tenant can have, the default first. A test of package sidecar compares
-// them with those of package policies.
+// Profiles returns the policy profiles that a tenant can have, the default first. A test of package
+// sidecar compares them with the profiles of package policies.
 func Profiles() []string { return []string{"ipsie-il1", "rfc7644"} }
 
-// checker checks a decoded configuration and adds its faults to those of the decoder.
+// checker checks a decoded configuration. It appends its faults to the faults of the decoder.
 type checker struct {
 	d       *decoder
-	spoiled map[string]bool // paths where decoding failed: their values are not those of the file
+	spoiled map[string]bool // paths that failed to decode; their values are wrong
 	lenient bool            // skip the files that the configuration names
 }
 
-// fail adds a fault, with the line of the path or of its nearest parent in the file.
+// fail adds a fault with the line of path. If path is not in the file, it uses the line of the
+// nearest parent.
 func (c checker) fail(path, fix, format string, args ...any) {
 	if c.spoiled[path] {
 		return
@@ -55,7 +56,7 @@ func (c checker) fail(path, fix, format string, args ...any) {
 	c.d.fault(c.d.lines[at], path, fix, format, args...)
 }
 
-// require reports an absent value, and whether it is there.
+// require adds a fault if a value is absent. It returns present.
 func (c checker) require(path string, present bool, fix string) bool {
 	if !present {
 		c.fail(path, fix, "required")
@@ -63,7 +64,7 @@ func (c checker) require(path string, present bool, fix string) bool {
 	return present
 }
 
-// unique reports a value that was seen before.
+// unique adds a fault if a value was seen before.
 func (c checker) unique(path, value string, seen map[string]bool, fix string) {
 	if seen[value] {
 		c.fail(path, fix, "%q is used twice", value)
@@ -86,9 +87,9 @@ func (c checker) name(path, value string) {
 }
 
 // within checks a duration or a number against its bounds.
-func within[T time.Duration | int](c checker, path string, v, least, most T) {
-	if v < least || v > most {
-		c.fail(path, fmt.Sprintf("use %v to %v", least, most), "%v is out of range", v)
+func within[T time.Duration | int](c checker, path string, v, low, high T) {
+	if v < low || v > high {
+		c.fail(path, fmt.Sprintf("use %v to %v", low, high), "%v is out of range", v)
 	}
 }
 
@@ -125,23 +126,25 @@ func check(cfg *Config, d *decoder, lenient bool) {
 	}
 }
 
-// listeners checks addresses and certificates. The listeners for Envoy may be beyond loopback only with TLS.
+// listeners checks addresses and certificates. Beyond loopback, the listeners for Envoy need TLS.
 func (c checker) listeners(cfg *Config) {
 	const fix = `write "HOST:PORT" or "unix:PATH"`
 	l := &cfg.Listen
 	for _, e := range []struct {
 		path, addr string
 		tls        TLS
-		secure     bool
-		fix, msg   string
+		secure     bool // may be beyond loopback
+		msg, fix   string
 	}{
 		{
-			"listen.authz", l.Authz, l.AuthzTLS, l.AuthzTLS.Cert != "" && l.AuthzTLS.ClientCA != "",
-			"set authz_tls with cert, key and client_ca, or use a unix socket", "beyond loopback the authz listener needs mTLS",
+			path: "listen.authz", addr: l.Authz, tls: l.AuthzTLS, secure: l.AuthzTLS.Cert != "" && l.AuthzTLS.ClientCA != "",
+			msg: "beyond loopback the authz listener needs mTLS",
+			fix: "set authz_tls with cert, key and client_ca, or use a unix socket",
 		},
 		{
-			"listen.scim", l.SCIM, l.SCIMTLS, l.SCIMTLS.Cert != "",
-			"set scim_tls with cert and key, or listen on loopback behind Envoy", "beyond loopback the scim listener needs TLS",
+			path: "listen.scim", addr: l.SCIM, tls: l.SCIMTLS, secure: l.SCIMTLS.Cert != "",
+			msg: "beyond loopback the scim listener needs TLS",
+			fix: "set scim_tls with cert and key, or listen on loopback behind Envoy",
 		},
 	} {
 		local, ok := loopback(e.addr)
@@ -169,7 +172,8 @@ func (c checker) listeners(cfg *Config) {
 	c.ports(cfg)
 }
 
-// loopback reports whether a listener is on loopback or a unix socket, and whether addr is an address at all.
+// loopback reports whether a listener is on loopback or a unix socket. ok is false if addr is not
+// an address.
 func loopback(addr string) (is, ok bool) {
 	if p, unix := UnixPath(addr); unix {
 		return p != "", p != ""
@@ -178,7 +182,8 @@ func loopback(addr string) (is, ok bool) {
 	return err == nil && address(host).IsLoopback(), err == nil
 }
 
-// address returns the address of a listener's host. It is invalid for a name that only the system can resolve.
+// address returns the address of a listener. It is invalid for a host name that only the system can
+// resolve.
 func address(host string) netip.Addr {
 	switch host {
 	case "":
@@ -193,7 +198,8 @@ func address(host string) netip.Addr {
 	return ip.Unmap()
 }
 
-// ports reports two listeners on one address: the second could not start. Port 0 lets the system choose.
+// ports adds a fault if two listeners have one address, because the second could not start. With
+// port 0 the system chooses a free port.
 func (c checker) ports(cfg *Config) {
 	listeners := []struct{ path, addr string }{
 		{"listen.authz", cfg.Listen.Authz},
@@ -227,12 +233,12 @@ func sameAddress(a, b string) bool {
 	return hostA == hostB || ipA.IsUnspecified() || ipB.IsUnspecified() || ipA.IsValid() && ipA == ipB
 }
 
-// maxSocketPath is the longest path of a unix socket, in bytes, that the kernel takes.
+// maxSocketPath is the longest path of a unix socket that the kernel accepts, in bytes.
 const maxSocketPath = 107
 
 func (c checker) socket(path, addr string) {
 	if p, ok := UnixPath(addr); ok && len(p) > maxSocketPath {
 		c.fail(path, "choose a shorter data_dir, or set "+path+" to a shorter path",
-			"the socket path has %d bytes, the system takes %d", len(p), maxSocketPath)
+			"the socket path has %d bytes, the system accepts %d", len(p), maxSocketPath)
 	}
 }

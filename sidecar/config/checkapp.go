@@ -44,8 +44,8 @@ func isUpstream(s string) bool {
 
 var methodPattern = regexp.MustCompile(`^[A-Z][A-Z-]{0,31}$`)
 
-// methods checks the methods that an application takes beyond the usual ones. CONNECT would make a proxy of it, and
-// TRACE would echo credentials.
+// methods checks the additional methods of an application. CONNECT would make the application a
+// proxy. TRACE would return credentials in the response.
 func (c checker) methods(path string, methods []string) {
 	for i, m := range methods {
 		at := fmt.Sprintf("%s[%d]", path, i)
@@ -121,7 +121,7 @@ func (c checker) jwt(path string, j *JWT) {
 func (c checker) body(path string, b *Body) {
 	c.route(path+".path", b.Path)
 	if (b.Form == "") == (b.JSON == "") {
-		c.fail(path, "set one of form and json", "which field holds the value?")
+		c.fail(path, "set one of form and json", "which field contains the value?")
 	}
 	c.oneOf(path+".method", b.Method, "POST", "PUT", "PATCH", "DELETE")
 }
@@ -151,7 +151,7 @@ func (c checker) plugin(path string, p *Plugin) {
 	within(c, path+".memory_mib", p.MemoryMiB, 16, 256)
 	within(c, path+".timeout", p.Timeout, 100*time.Millisecond, time.Minute)
 	for name, file := range p.Secrets {
-		if at := path + ".secrets." + name; c.require(at, file != "", "write the path of the file that holds it") {
+		if at := path + ".secrets." + name; c.require(at, file != "", "write the path of the file with the secret") {
 			c.secret(at, file)
 		}
 	}
@@ -169,7 +169,7 @@ func (c checker) grant(path string, p *Plugin, h *HTTPGrant) {
 	c.prefixes(path+".path_prefixes", h.PathPrefixes, "start it with /")
 	for i, s := range h.Secrets {
 		if _, ok := p.Secrets[s]; !ok {
-			c.fail(fmt.Sprintf("%s.secrets[%d]", path, i), "add it to the plugin's secrets, with the file that holds it",
+			c.fail(fmt.Sprintf("%s.secrets[%d]", path, i), "add it to the plugin's secrets, with its file",
 				"secret %q is not defined", s)
 		}
 	}

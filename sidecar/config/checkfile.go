@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// maxFile is how many bytes of a certificate or secret are read to check it.
+// maxFile limits how many bytes of a certificate or secret are read, to check it.
 const maxFile = 1 << 20
 
 // file checks that a file exists.
@@ -29,8 +29,8 @@ func (c checker) file(path, name string) {
 	}
 }
 
-// content checks that a file exists and returns what it holds. It returns nil without a file to check, and after a
-// fault. A file that only Envoy may read is not a fault where forEnvoy is set.
+// content checks that a file exists and returns its content. It returns nil if the check is
+// skipped, and after a fault. With forEnvoy, a file that only Envoy can read is not a fault.
 func (c checker) content(path, name string, forEnvoy bool) []byte {
 	c.file(path, name)
 	if name == "" || c.lenient {
@@ -47,7 +47,7 @@ func (c checker) content(path, name string, forEnvoy bool) []byte {
 	return b
 }
 
-// readStart reads at most maxFile bytes. What it returns without an error is not nil.
+// readStart reads at most maxFile bytes. The result is never nil without an error.
 func readStart(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -68,7 +68,7 @@ func (c checker) secret(path, name string) {
 	}
 }
 
-// tls checks the files of a certificate. With forEnvoy, Envoy reads them, and scimward need not be able to.
+// tls checks the files of a certificate. With forEnvoy, only Envoy must be able to read them.
 func (c checker) tls(path string, t TLS, forEnvoy bool) {
 	if (t.Cert == "") != (t.Key == "") {
 		c.fail(path, "set cert and key together", "half a certificate")
@@ -77,16 +77,16 @@ func (c checker) tls(path string, t TLS, forEnvoy bool) {
 	key := c.content(path+".key", t.Key, forEnvoy)
 	ca := c.content(path+".client_ca", t.ClientCA, forEnvoy)
 	if ca != nil && !x509.NewCertPool().AppendCertsFromPEM(ca) {
-		c.fail(path+".client_ca", "name the PEM file of the authority", "%s holds no certificate", t.ClientCA)
+		c.fail(path+".client_ca", "name the PEM file of the authority", "%s contains no certificate", t.ClientCA)
 	}
-	hasCert, hasKey := holds(cert, isCertificate), holds(key, isKey)
+	hasCert, hasKey := hasBlock(cert, isCertificate), hasBlock(key, isKey)
 	if cert != nil && !hasCert {
-		c.fail(path+".cert", "name the PEM file of the certificate here, and that of the key under key",
-			"%s holds no certificate%s", t.Cert, instead(cert))
+		c.fail(path+".cert", "name the PEM file of the certificate here, and the file of the key under key",
+			"%s contains no certificate%s", t.Cert, instead(cert))
 	}
 	if key != nil && !hasKey {
-		c.fail(path+".key", "name the PEM file of the private key here, and that of the certificate under cert",
-			"%s holds no private key%s", t.Key, instead(key))
+		c.fail(path+".key", "name the PEM file of the private key here, and the file of the certificate under cert",
+			"%s contains no private key%s", t.Key, instead(key))
 	}
 	if !hasCert || !hasKey {
 		return
@@ -100,8 +100,8 @@ func (c checker) tls(path string, t TLS, forEnvoy bool) {
 func isCertificate(kind string) bool { return kind == "CERTIFICATE" }
 func isKey(kind string) bool         { return kind == "PRIVATE KEY" || strings.HasSuffix(kind, " PRIVATE KEY") }
 
-// holds reports whether a PEM text has a block of one kind.
-func holds(b []byte, is func(kind string) bool) bool {
+// hasBlock reports whether a PEM text has a block of one kind.
+func hasBlock(b []byte, is func(kind string) bool) bool {
 	for {
 		var block *pem.Block
 		if block, b = pem.Decode(b); block == nil {
@@ -113,12 +113,12 @@ func holds(b []byte, is func(kind string) bool) bool {
 	}
 }
 
-// instead says what a file holds that is named in the wrong place.
+// instead names the content of a file that is named in the wrong place.
 func instead(b []byte) string {
 	switch {
-	case holds(b, isCertificate):
+	case hasBlock(b, isCertificate):
 		return ", but a certificate"
-	case holds(b, isKey):
+	case hasBlock(b, isKey):
 		return ", but a private key"
 	}
 	return ""

@@ -63,17 +63,17 @@ func TestFileContent(t *testing.T) {
 	}{
 		"right": {scim("{cert: cert.pem, key: key.pem, client_ca: other.pem}"), nil},
 		"swapped": {scim("{cert: key.pem, key: cert.pem}"), []string{
-			at + ".cert: … holds no certificate, but a private key", at + ".key: … holds no private key, but a certificate",
+			at + ".cert: … contains no certificate, but a private key", at + ".key: … contains no private key, but a certificate",
 		}},
 		"twice": {scim("{cert: cert.pem, key: cert.pem}"), []string{
-			at + ".key: … holds no private key, but a certificate",
+			at + ".key: … contains no private key, but a certificate",
 		}},
 		"no pair": {scim("{cert: cert.pem, key: other-key.pem}"), []string{
 			at + ".key: … are no pair: private key does not match",
 		}},
-		"no PEM": {scim("{cert: secret.txt, key: key.pem}"), []string{at + ".cert: … holds no certificate;"}},
+		"no PEM": {scim("{cert: secret.txt, key: key.pem}"), []string{at + ".cert: … contains no certificate;"}},
 		"a key as CA": {scim("{cert: cert.pem, key: key.pem, client_ca: key.pem}"), []string{
-			at + ".client_ca: … holds no certificate",
+			at + ".client_ca: … contains no certificate",
 		}},
 		"of Envoy": {
 			[2]string{"check_timeout: 1s", "tls: {cert: cert.pem, key: other-key.pem}"},

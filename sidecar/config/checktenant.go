@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// tenant checks one tenant. names and hosts collect what the tenants before it use.
+// tenant checks one tenant. names and hosts contain the names and hosts of the tenants before it.
 func (c checker) tenant(path string, t *Tenant, names map[string]bool, hosts map[string]string) {
 	c.name(path+".name", t.Name)
 	c.unique(path+".name", t.Name, names, "give each tenant its own name")
@@ -32,7 +32,7 @@ func (c checker) tenant(path string, t *Tenant, names map[string]bool, hosts map
 	}
 }
 
-// outsideURL says what is wrong with an external URL, "" when nothing is.
+// outsideURL returns the fault of an external URL, or "" for a valid URL.
 func outsideURL(s string) string {
 	u, err := url.Parse(s)
 	switch {
@@ -50,7 +50,7 @@ func outsideURL(s string) string {
 
 func (c checker) clients(path string, t *Tenant) {
 	if len(t.IdentityServices)+len(t.ExternalIssuers) == 0 {
-		c.fail(path+".identity_services", "add the identity service that provisions this tenant", "nobody could write users")
+		c.fail(path+".identity_services", "add the identity service that provisions this tenant", "no client could write users")
 	}
 	ids := map[string]bool{}
 	for i, s := range t.IdentityServices {
@@ -73,7 +73,8 @@ func (c checker) clients(path string, t *Tenant) {
 	}
 }
 
-// sameIssuer reports keys that are discovered from another issuer than the one that signs.
+// sameIssuer adds a fault if the keys are discovered from another issuer than the issuer of the
+// tokens.
 func (c checker) sameIssuer(path, issuer string, k KeySource) {
 	if k.Issuer != "" && k.Issuer != issuer {
 		c.fail(path, "leave it out, or name the keys with jwks_uri", "%q is not the issuer of the tokens", k.Issuer)

@@ -1,10 +1,10 @@
-// Package config reads the configuration file of scimward: one strict YAML document, one struct. Call [Load]. It
-// reports every fault at once, each with its line, its path and what to write instead. Unknown keys are faults. The
-// file holds no secrets, only the paths of files that hold them.
+// Package config reads the configuration file of scimward, one strict YAML document. [Load] reports
+// all faults at once. Each fault has a line, a path and a proposed fix. Unknown keys are faults.
+// The file contains the paths of secrets, never the secrets.
 //
-// The field comments are the reference documentation: docs/configuration.md is generated from them. An absent or empty
-// value means the default that the comment names. Durations are numbers with a unit ("250ms", "5m"). Relative paths are
-// relative to the folder of the configuration file.
+// The field comments are the reference documentation: docs/configuration.md is generated from them.
+// An absent or empty value means the default that the comment names. Durations are numbers with a
+// unit ("250ms", "5m"). Relative paths are relative to the folder of the configuration file.
 package config
 
 import (
@@ -16,37 +16,42 @@ import (
 type Config struct {
 	// Version of the file format. Required: 1.
 	Version int `yaml:"version"`
-	// DataDir is the folder of the store, the plugin cache and the authz socket; scimward creates it with mode 0700.
-	// Default "data".
+	// DataDir is the folder of the store, the plugin cache and the authz socket. scimward creates it
+	// with mode 0700. Default "data".
 	DataDir string `yaml:"data_dir"`
 	// Listen names the three listeners.
 	Listen Listen `yaml:"listen"`
 	// Envoy describes the proxy in front, for `scimward envoy bootstrap`.
 	Envoy Envoy `yaml:"envoy"`
-	// Log sets what is logged. Logs go to standard error as JSON.
+	// Log configures the log. Logs go to standard error as JSON.
 	Log Log `yaml:"log"`
-	// Drain is how long `serve` waits after SIGTERM for running work before it closes connections. Default 10s.
+	// Drain is how long `serve` waits after SIGTERM for running requests and jobs before it closes
+	// connections. Default 10s.
 	Drain time.Duration `yaml:"drain"`
 	// Revocation tunes the engine that calls the plugins.
 	Revocation Revocation `yaml:"revocation"`
-	// Tenants lists the tenants. No tenant reaches anything of another. Required: at least one.
+	// Tenants lists the tenants. A tenant cannot reach the users, keys or applications of another.
+	// Required: at least one.
 	Tenants []Tenant `yaml:"tenants"`
 }
 
 // Listen names the listeners. scimward opens no other.
 type Listen struct {
-	// Authz is where Envoy sends its checks: "unix:PATH" or "HOST:PORT". TCP beyond loopback needs authz_tls. The socket
-	// has mode 0660, and other users cannot enter data_dir. Where Envoy runs as another user, name a socket in a folder
-	// that both may enter, and give them a group. Default "unix:" + data_dir + "/authz.sock".
+	// Authz is where Envoy sends its checks: "unix:PATH" or "HOST:PORT". TCP beyond loopback needs
+	// authz_tls. The socket has mode 0660, and other users cannot enter data_dir. If Envoy runs as
+	// another user, name a socket in a folder that both users may enter, and give them a common group.
+	// Default "unix:" + data_dir + "/authz.sock".
 	Authz string `yaml:"authz"`
 	// AuthzTLS is the certificate of a TCP authz listener. It needs client_ca too (mTLS).
 	AuthzTLS TLS `yaml:"authz_tls"`
-	// SCIM is where Envoy forwards SCIM and OAuth requests: "HOST:PORT" or "unix:PATH". Without TLS it must be on loopback
-	// or a unix socket. Default "127.0.0.1:8460".
+	// SCIM is where Envoy forwards SCIM and OAuth requests: "HOST:PORT" or "unix:PATH". Without TLS it
+	// must be on loopback or a unix socket. Default "127.0.0.1:8460".
 	SCIM string `yaml:"scim"`
-	// SCIMTLS is the certificate of the scim listener (TLS 1.2 or later). Required when scim is beyond loopback.
+	// SCIMTLS is the certificate of the scim listener (TLS 1.2 or later). Required when scim is beyond
+	// loopback.
 	SCIMTLS TLS `yaml:"scim_tls"`
-	// Admin is where operators and Prometheus ask: "HOST:PORT" on loopback, or "unix:PATH". Default "127.0.0.1:8461".
+	// Admin is where operators and Prometheus connect: "HOST:PORT" on loopback, or "unix:PATH".
+	// Default "127.0.0.1:8461".
 	Admin string `yaml:"admin"`
 }
 
@@ -56,11 +61,12 @@ type TLS struct {
 	Cert string `yaml:"cert"`
 	// Key is a PEM file with the private key.
 	Key string `yaml:"key"`
-	// ClientCA is a PEM file with the authorities that issue client certificates. Empty means that clients need none.
+	// ClientCA is a PEM file with the authorities that issue client certificates. Empty means that
+	// clients need none.
 	ClientCA string `yaml:"client_ca"`
 }
 
-// Envoy is what the generated Envoy configuration needs to know.
+// Envoy describes the proxy, for its generated configuration.
 type Envoy struct {
 	// Listen is the address that Envoy serves, "HOST:PORT". Default "0.0.0.0:8443".
 	Listen string `yaml:"listen"`
@@ -68,15 +74,15 @@ type Envoy struct {
 	TLS TLS `yaml:"tls"`
 	// Admin is Envoy's own admin listener, "HOST:PORT" on loopback. Default "127.0.0.1:9901".
 	Admin string `yaml:"admin"`
-	// CheckTimeout bounds one authorization check. When it expires, Envoy answers 503. Zero means 1s, which leaves room
-	// for a plugin's identify (500ms).
+	// CheckTimeout limits one authorization check. When it expires, Envoy answers 503. Zero means 1s,
+	// which leaves enough time for identify of a plugin (500ms).
 	CheckTimeout time.Duration `yaml:"check_timeout"`
-	// MaxBodyBytes is the largest SCIM request body, in bytes. A larger one is answered with 413. Zero means 262144 (256
-	// KiB); at most 1048576.
+	// MaxBodyBytes is the largest SCIM request body, in bytes. A larger body is answered with 413.
+	// Zero means 262144 (256 KiB). At most 1048576.
 	MaxBodyBytes int `yaml:"max_body_bytes"`
 }
 
-// Log sets what is logged.
+// Log configures the log.
 type Log struct {
 	// Level is one of debug, info, warn and error. Default info.
 	Level string `yaml:"level"`
@@ -84,45 +90,47 @@ type Log struct {
 
 // Revocation tunes the revocation engine.
 type Revocation struct {
-	// Workers is how many users the engine works on at once. Zero means 4; at most 64.
+	// Workers is the number of users that the engine processes at once. Zero means 4. At most 64.
 	Workers int `yaml:"workers"`
-	// Deadline is how soon after the request every credential must be dead. Later is a breach and raises the alarm. Zero
-	// means 5m.
+	// Deadline is how soon after the request every credential must be revoked. A later revocation is a
+	// breach and raises the alarm. Zero means 5m.
 	Deadline time.Duration `yaml:"deadline"`
-	// Lease is how long a worker that no longer answers keeps its job. Zero means 30s.
+	// Lease is how long a job stays with a worker that no longer answers. Zero means 30s.
 	Lease time.Duration `yaml:"lease"`
 }
 
 // Tenant is one customer of the application, with its own keys, clients, apps and plugins.
 type Tenant struct {
-	// Name identifies the tenant in keys, logs, metrics and commands: 1 to 63 of a-z, 0-9 and "-". Required.
+	// Name identifies the tenant in keys, logs, metrics and commands: 1 to 63 of a-z, 0-9 and "-".
+	// Required.
 	Name string `yaml:"name"`
-	// ExternalURL is how the outside reaches the tenant, "https://HOST[:PORT]". It is the OAuth issuer, and its host
-	// serves /scim/v2. Required.
+	// ExternalURL is the URL of the tenant for its clients, "https://HOST[:PORT]". It is the OAuth
+	// issuer, and its host serves /scim/v2. Required.
 	ExternalURL string `yaml:"external_url"`
 	// Profile is the policy profile, one of ipsie-il1 and rfc7644. Default ipsie-il1.
 	Profile string `yaml:"profile"`
-	// IdentityServices lists who may get access tokens at /oauth/token. The tenant needs at least one of identity_services
-	// and external_issuers.
+	// IdentityServices lists the clients that may get access tokens at /oauth/token. The tenant needs
+	// at least one of identity_services and external_issuers.
 	IdentityServices []IdentityService `yaml:"identity_services"`
-	// ExternalIssuers lists authorization servers whose access tokens are accepted beside our own.
+	// ExternalIssuers lists other authorization servers. Their access tokens are accepted too.
 	ExternalIssuers []ExternalIssuer `yaml:"external_issuers"`
-	// RequestsPerSecond limits each client; bursts may be twice as large. Zero means 50; at least 25.
+	// RequestsPerSecond limits each client. Bursts may be twice as large. Zero means 50. At least 25.
 	RequestsPerSecond int `yaml:"requests_per_second"`
 	// Apps lists the applications behind the proxy. Required: at least one.
 	Apps []App `yaml:"apps"`
 }
 
-// KeySource says where public keys come from: exactly one of issuer, jwks_uri and jwks_file.
+// KeySource names the source of public keys: exactly one of issuer, jwks_uri and jwks_file.
 type KeySource struct {
-	// Issuer is an issuer whose metadata (RFC 8414 or OpenID Connect Discovery) names the keys. The metadata must name the
-	// same issuer.
+	// Issuer is an issuer with metadata (RFC 8414 or OpenID Connect Discovery) that names the keys.
+	// The metadata must name the same issuer.
 	Issuer string `yaml:"issuer"`
 	// JWKSURI is the https URL of a JWK set (http on loopback only).
 	JWKSURI string `yaml:"jwks_uri"`
 	// JWKSFile is a file with a JWK set.
 	JWKSFile string `yaml:"jwks_file"`
-	// CAFile is a PEM file with the authorities to trust for issuer and jwks_uri. Empty means those of the system.
+	// CAFile is a PEM file with the authorities to trust for issuer and jwks_uri. Empty means the
+	// authorities of the system.
 	CAFile string `yaml:"ca_file"`
 }
 
@@ -132,8 +140,8 @@ type IdentityService struct {
 	ClientID string `yaml:"client_id"`
 	// Keys says where its public keys come from.
 	Keys KeySource `yaml:"keys"`
-	// StrictAudience refuses assertions whose aud is the URL of the token endpoint, as RFC 7523 §3 allows, instead of the
-	// issuer. Default false.
+	// StrictAudience accepts only the issuer as aud of an assertion. It refuses the URL of the token
+	// endpoint, which RFC 7523 §3 allows. Default false.
 	StrictAudience bool `yaml:"strict_audience"`
 }
 
@@ -155,64 +163,69 @@ type App struct {
 	Name string `yaml:"name"`
 	// Upstream is where Envoy forwards to, "http://HOST:PORT" or "https://HOST:PORT". Required.
 	Upstream string `yaml:"upstream"`
-	// UpstreamCAFile is a PEM file with the authorities of an https upstream. Envoy reads it: the path is one of its file
-	// system. Default "/etc/ssl/certs/ca-certificates.crt".
+	// UpstreamCAFile is a PEM file with the authorities of an https upstream. Envoy reads it: the path
+	// is one of its file system. Default "/etc/ssl/certs/ca-certificates.crt".
 	UpstreamCAFile string `yaml:"upstream_ca_file"`
-	// Hosts are the host names of the app. Empty means that of external_url. Required when a tenant has several apps.
+	// Hosts are the host names of the app. Empty means the host of external_url. Required when a
+	// tenant has several apps.
 	Hosts []string `yaml:"hosts"`
-	// Subjects lists where a request carries credentials and how to find out whose they are. Required: at least one.
+	// Subjects lists where a request carries credentials and how to find their user. Required: at
+	// least one.
 	Subjects []Subject `yaml:"subjects"`
-	// Anonymous says what happens to a request that identifies no user. bare allows it when it carries no credential, so
-	// that people can sign in, and refuses a credential that the application does not know. pass allows both. deny refuses
-	// both. With pass, a revoked credential passes when the application no longer identifies it but still accepts it
-	// somewhere. Default bare.
+	// Anonymous is the answer to a request that identifies no user: bare, pass or deny.
+	// bare allows requests without a credential, for sign-in, and refuses unrecognized credentials.
+	// pass allows both, also a revoked credential that the application still accepts somewhere.
+	// deny refuses both. Default bare.
 	Anonymous string `yaml:"anonymous"`
-	// IgnoreSchemes lists authorization schemes that identify no user, such as basic for OAuth clients. Any other
-	// Authorization header that no subject matches is answered with 401. Empty means none.
+	// IgnoreSchemes lists authorization schemes that identify no user, such as basic for OAuth
+	// clients. Any other Authorization header that matches no subject is answered with 401. Empty
+	// means none.
 	IgnoreSchemes []string `yaml:"ignore_schemes"`
-	// Methods lists request methods that the application takes beyond GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS,
-	// such as PROPFIND, in upper case. Any other method is answered with 405; CONNECT and TRACE always are. Empty means
-	// none.
+	// Methods lists additional request methods of the application, such as PROPFIND, in upper case.
+	// GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS are always allowed. Any other method is answered
+	// with 405, and so are CONNECT and TRACE. Empty means none.
 	Methods []string `yaml:"methods"`
-	// LocalWrites lists the routes of the application that create, change or delete accounts. They are denied for everyone
-	// (IL1 §3.2.1).
+	// LocalWrites lists the routes of the application that create, change or delete accounts. They are
+	// denied for everyone (IL1 §3.2.1).
 	LocalWrites []LocalWrite `yaml:"local_writes"`
-	// Streams lists path prefixes whose responses stay open (event streams, long polls, downloads). A lock ends them.
-	// Upgrades, and requests that accept text/event-stream, need no entry. A client need not say what it accepts, so list
-	// every streaming path.
+	// Streams lists path prefixes with responses that stay open (event streams, long polls,
+	// downloads). A lock ends them. Upgrades and requests that accept text/event-stream need no entry.
+	// A client need not announce a stream, so list every streaming path.
 	Streams []string `yaml:"streams"`
-	// Plugin revokes the credentials that the application issued. Without one, every kind is unsupported and refused at
-	// the proxy only.
+	// Plugin revokes the credentials that the application issued. Without a plugin, every kind is
+	// unsupported, and only the proxy refuses the credentials.
 	Plugin *Plugin `yaml:"plugin"`
-	// CredentialLifetime is the longest lifetime of a credential of the application. The proxy refuses for that long what
-	// cannot be revoked. Zero means 720h.
+	// CredentialLifetime is the longest lifetime of a credential of the application. The proxy refuses
+	// credentials that cannot be revoked for that long. Zero means 720h.
 	CredentialLifetime time.Duration `yaml:"credential_lifetime"`
 }
 
-// Subject is one place of a credential: exactly one of cookie, header and body.
+// Subject is one place for a credential: exactly one of cookie, header and body.
 type Subject struct {
 	// Cookie is the name of a cookie.
 	Cookie string `yaml:"cookie"`
-	// Escapes says that the application writes %-escapes into the value of the cookie, as Express does (s%3A…). Write
-	// prefix with them; the plugin gets the value as sent. Cookies only. Default false: a value with an escape is answered
-	// with 400.
+	// Escapes means that the application writes %-escapes into the value of the cookie, as Express
+	// does (s%3A…). Write prefix with the escapes. The plugin gets the value as sent. Cookies only.
+	// Default false: a value with an escape is answered with 400.
 	Escapes bool `yaml:"escapes"`
 	// Header is the name of a request header, in lower case.
 	Header string `yaml:"header"`
-	// Scheme is the authentication scheme before the credential, such as bearer. It needs header authorization. Empty
-	// means that the credential is the whole value.
+	// Scheme is the authentication scheme before the credential, such as bearer. It needs header
+	// authorization. Empty means that the credential is the whole value.
 	Scheme string `yaml:"scheme"`
-	// Prefix is how a credential of this entry starts, such as "pat_". Empty means any.
+	// Prefix is the start of the credentials of this entry, such as "pat_". Empty means any.
 	Prefix string `yaml:"prefix"`
 	// Body finds the credential in the body of one route.
 	Body *Body `yaml:"body"`
-	// Is says what the value is: opaque (the plugin's identify says whose it is), jwt, user_name, email, external_id or
-	// scim_id. Default opaque. A header that is neither opaque nor jwt is trusted: the proxy in front must set it.
+	// Is is the type of the value: opaque (identify of the plugin finds the user), jwt, user_name,
+	// email, external_id or scim_id. Default opaque. A header that is neither opaque nor jwt is
+	// trusted, so the proxy in front must set it.
 	Is string `yaml:"is"`
-	// IssuedHeader is the header in which the proxy in front says when the session began, in Unix seconds. It belongs to a
-	// trusted header. Empty means unknown: after a reactivation such a user stays refused.
+	// IssuedHeader is the header with the start of the session in Unix seconds. The proxy in front
+	// sets it. It belongs to a trusted header. Empty means unknown: after a reactivation such a user
+	// stays refused.
 	IssuedHeader string `yaml:"issued_header"`
-	// JWT says how to verify and read the token. Required for jwt.
+	// JWT configures how to verify and read the token. Required for jwt.
 	JWT *JWT `yaml:"jwt"`
 }
 
@@ -228,7 +241,7 @@ type Body struct {
 	JSON string `yaml:"json"`
 }
 
-// JWT says how to verify and read a token that the application issued.
+// JWT configures how to verify and read a token that the application issued.
 type JWT struct {
 	// Issuer is the iss of the tokens, compared byte for byte. Required.
 	Issuer string `yaml:"issuer"`
@@ -238,36 +251,36 @@ type JWT struct {
 	Audience string `yaml:"audience"`
 	// Claim is the claim that names the user. Default sub.
 	Claim string `yaml:"claim"`
-	// Names says what the claim holds: user_name, email, external_id or scim_id. Default user_name.
+	// Names is the type of the claim: user_name, email, external_id or scim_id. Default user_name.
 	Names string `yaml:"names"`
 }
 
 // LocalWrite is a route of the application that changes accounts.
 type LocalWrite struct {
-	// Path is a template, "/account/email" or "/users/{id}/email". Everything below it counts too.
+	// Path is a template, "/account/email" or "/users/{id}/email". It also covers every path below it.
 	Path string `yaml:"path"`
 	// Methods are the denied methods. Empty means all but GET and HEAD.
 	Methods []string `yaml:"methods"`
-	// Fields limits the rule to requests whose form or JSON body has one of these fields. Envoy then buffers the bodies of
-	// the route. Empty means every request.
+	// Fields limits the rule to requests with one of these fields in the form or JSON body. Envoy then
+	// buffers the bodies of the route. Empty means every request.
 	Fields []string `yaml:"fields"`
 }
 
-// Plugin names a revocation plugin and what the operator grants it.
+// Plugin names a revocation plugin and the permissions that the operator grants it.
 type Plugin struct {
-	// Manifest is the path of the plugin's manifest.json. The module lies beside it. Required.
+	// Manifest is the path of the plugin's manifest.json. The module is in the same folder. Required.
 	Manifest string `yaml:"manifest"`
 	// Config replaces members of the manifest's config object, such as base_url.
 	Config map[string]any `yaml:"config"`
-	// HTTP grants requests; the plugin can reach nothing else. A plugin does not load while its manifest needs a request
-	// that no rule grants.
+	// HTTP grants requests. The plugin can make no other requests. A plugin does not load while its
+	// manifest needs a request that no rule grants.
 	HTTP []HTTPGrant `yaml:"http"`
-	// Secrets maps names to files that hold secrets. A change of a file takes effect at once. The plugin never sees a
-	// value.
+	// Secrets maps names to files with secrets. A change of a file takes effect at once. The plugin
+	// never sees a value.
 	Secrets map[string]string `yaml:"secrets"`
-	// MemoryMiB bounds the memory of the plugin. Zero means 64; at most 256.
+	// MemoryMiB limits the memory of the plugin. Zero means 64. At most 256.
 	MemoryMiB int `yaml:"memory_mib"`
-	// Timeout bounds one revoke call. Zero means 10s; at most 60s.
+	// Timeout limits one revoke call. Zero means 10s. At most 60s.
 	Timeout time.Duration `yaml:"timeout"`
 }
 
@@ -285,12 +298,13 @@ type HTTPGrant struct {
 	PathPrefixes []string `yaml:"path_prefixes"`
 	// Secrets that the plugin may place into headers of these requests.
 	Secrets []string `yaml:"secrets"`
-	// Identify lets the plugin's identify place the credential of the request into a header. Default false.
+	// Identify lets identify of the plugin place the credential of the request into a header. Default
+	// false.
 	Identify bool `yaml:"identify"`
-	// AllowPrivate lists the private or loopback networks (CIDR) that these requests may reach. Empty means public
-	// addresses only.
+	// AllowPrivate lists the private or loopback networks (CIDR) that these requests may reach. Empty
+	// means public addresses only.
 	AllowPrivate []string `yaml:"allow_private"`
-	// CAFile is a PEM file with the authorities to trust. Empty means those of the system.
+	// CAFile is a PEM file with the authorities to trust. Empty means the authorities of the system.
 	CAFile string `yaml:"ca_file"`
 	// RequestsPerSecond limits these requests. Zero means no limit.
 	RequestsPerSecond int `yaml:"requests_per_second"`

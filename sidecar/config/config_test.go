@@ -197,7 +197,7 @@ func TestBadFiles(t *testing.T) {
 		{"is: jwt", "is: opaque", 38, "tenants[0].apps[0].subjects[1].jwt", "half a JWT source"},
 		{"issuer: https://app.example.com\n", "audience: x\n", 38, "tenants[0].apps[0].subjects[1].jwt.issuer", "required"},
 		{"body: {path: /token, form", "body: {path: token, form", 40, "tenants[0].apps[0].subjects[2].body.path", `"token" is not a path`},
-		{"form: refresh_token}", "form: a, json: b}", 40, "tenants[0].apps[0].subjects[2].body", "which field holds the value"},
+		{"form: refresh_token}", "form: a, json: b}", 40, "tenants[0].apps[0].subjects[2].body", "which field contains the value"},
 		{"- cookie: session", "- {header: x-device, escapes: true}", 33, "tenants[0].apps[0].subjects[0].escapes", "belong to a cookie"},
 		{"form: refresh_token}", "form: a}\n            escapes: true", 41, "tenants[0].apps[0].subjects[2].escapes", "belong to a cookie"},
 		{"anonymous: pass", "methods: [PROPFIND, propfind]", 30, "tenants[0].apps[0].methods[1]", `"propfind" is not a method`},

@@ -12,9 +12,9 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Fault is one thing that is wrong with a configuration file.
+// Fault is one fault of a configuration file.
 type Fault struct {
-	Line int    // 1-based; 0 when something is absent from the whole file
+	Line int    // from 1; 0 if the fault has no line
 	Path string // "tenants[0].apps[1].upstream"
 	Msg  string // what is wrong
 	Fix  string // what to write instead
@@ -31,7 +31,7 @@ func (f Fault) String() string {
 	return s
 }
 
-// FaultsError holds every fault of a file, in the order of the lines.
+// FaultsError lists the faults of a file in the order of the lines.
 type FaultsError struct {
 	File   string
 	Faults []Fault
@@ -47,8 +47,8 @@ func (e *FaultsError) Error() string {
 	return b.String()
 }
 
-// decoder fills a struct from a YAML tree. It goes on after a fault, so that one run reports all of them. It remembers
-// the line of every path for the checks that follow.
+// decoder fills a struct from a YAML tree. It continues after a fault, so that one run reports all
+// faults. It remembers the line of every path for the checks that follow.
 type decoder struct {
 	faults []Fault
 	lines  map[string]int
@@ -134,7 +134,7 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 	}
 }
 
-// is reports a node of another kind than the one that belongs at path.
+// is adds a fault if a node has the wrong kind for its path. It reports whether the kind is right.
 func (d *decoder) is(want yaml.Kind, n *yaml.Node, path, fix string) bool {
 	if n.Kind != want {
 		d.fault(n.Line, path, fix, "a %s belongs here, not a %s", kindName(want), kindName(n.Kind))

@@ -16,12 +16,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Load reads and checks a configuration file and fills in the defaults. When the file can be read but has faults, the
+// Load reads and checks a configuration file and fills in the defaults. If the file has faults, the
 // error is a *[FaultsError].
 func Load(path string) (*Config, error) { return load(path, false) }
 
-// LoadLenient is [Load] without the checks of the files that the configuration names. It is for commands that only ask
-// a running sidecar: their user may not be allowed to read its secrets.
+// LoadLenient is [Load] without the checks of the files that the configuration names. It is for
+// commands that only ask a running sidecar, because their user may not be allowed to read its
+// secrets.
 func LoadLenient(path string) (*Config, error) { return load(path, true) }
 
 func load(path string, lenient bool) (*Config, error) {
@@ -41,28 +42,29 @@ func load(path string, lenient bool) (*Config, error) {
 	return parse(path, filepath.Dir(abs), b, lenient)
 }
 
-// Parse is [Load] for the text of a file. name appears in errors, and relative paths are relative to dir.
+// Parse is [Load] for the text of a file. name appears in errors. Relative paths are relative to
+// dir.
 func Parse(name, dir string, b []byte) (*Config, error) { return parse(name, dir, b, false) }
 
 func parse(name, dir string, b []byte, lenient bool) (*Config, error) {
-	whole := func(f Fault) error {
+	fileFault := func(f Fault) error {
 		f.Path = "(file)"
 		return &FaultsError{File: name, Faults: []Fault{f}}
 	}
 	if len(b) > maxBytes {
-		return nil, whole(Fault{Msg: "larger than 1 MiB", Fix: "split tenants over several sidecars"})
+		return nil, fileFault(Fault{Msg: "larger than 1 MiB", Fix: "split tenants over several sidecars"})
 	}
 	var doc, more yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
-		return nil, whole(notYAML(b, err))
+		return nil, fileFault(notYAML(b, err))
 	}
 	if len(doc.Content) == 0 {
-		return nil, whole(Fault{Msg: "empty", Fix: "run `scimward init DIR` for a commented start"})
+		return nil, fileFault(Fault{Msg: "empty", Fix: "run `scimward init DIR` for a commented start"})
 	}
 	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
 		const fix = "remove everything from the second --- on"
-		return nil, whole(Fault{Line: more.Line, Msg: "more than one document", Fix: fix})
+		return nil, fileFault(Fault{Line: more.Line, Msg: "more than one document", Fix: fix})
 	}
 	d := &decoder{lines: map[string]int{}}
 	c := &Config{}
@@ -78,8 +80,8 @@ func parse(name, dir string, b []byte, lenient bool) (*Config, error) {
 	return c, nil
 }
 
-// notYAML says why a file cannot be read. Most editors do not show a tab, and the parser's message does not name it:
-// it gives the line of the tab and the character after it.
+// notYAML explains why a file is not YAML. It names a tab, which most editors do not show. The
+// message of the parser gives the line of the tab and the character after it.
 func notYAML(b []byte, err error) Fault {
 	n := 0
 	for line := range bytes.Lines(b) {
@@ -94,7 +96,7 @@ func notYAML(b []byte, err error) Fault {
 	return Fault{Msg: "not YAML: " + err.Error(), Fix: "check indentation and quotes"}
 }
 
-// or replaces a zero value by the default.
+// or sets a zero value to the default.
 func or[T comparable](p *T, def T) { *p = cmp.Or(*p, def) }
 
 // folder makes relative paths absolute.
@@ -108,7 +110,8 @@ func (dir folder) abs(paths ...*string) {
 	}
 }
 
-// complete fills in the defaults and makes paths absolute. Everything that reads the configuration finds final values.
+// complete fills in the defaults and makes paths absolute. After it, every field has its final
+// value.
 func (c *Config) complete(dir folder) {
 	or(&c.DataDir, "data")
 	dir.abs(&c.DataDir)
@@ -158,7 +161,7 @@ func (t *Tenant) complete(dir folder) {
 	}
 }
 
-// complete uses discovery from issuer where no key source is named.
+// complete selects discovery from issuer if no key source is named.
 func (k *KeySource) complete(dir folder, issuer string) {
 	dir.abs(&k.JWKSFile, &k.CAFile)
 	if k.JWKSURI == "" && k.JWKSFile == "" {

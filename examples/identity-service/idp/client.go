@@ -25,17 +25,17 @@ const (
 	requestTimeout = 30 * time.Second
 )
 
-// ClientOptions is what a client is made with.
+// ClientOptions configure a client.
 type ClientOptions struct {
 	Keys     *Keyring // signs the assertions; required
-	ClientID string   // the name the application knows this identity service by; required
+	ClientID string   // name of this identity service at the application; required
 	BaseURL  string   // the application's SCIM service, such as https://app.example/scim/v2; required
 
-	// AuthorizationServer is the issuer of the application's authorization server.
-	// Empty: the origin of BaseURL.
+	// AuthorizationServer is the issuer of the application's authorization server. Empty means the
+	// origin of BaseURL.
 	AuthorizationServer string
 
-	Roots      *x509.CertPool   // who may sign the application's certificate; nil = the system's
+	Roots      *x509.CertPool   // authorities for the application's certificate; nil = the system's
 	HTTPClient *http.Client     // nil = one made from Roots, without redirects
 	MaxWait    time.Duration    // longest pause a Retry-After may ask for; 0 = 10 s
 	Now        func() time.Time // nil = time.Now
@@ -47,10 +47,10 @@ type Client struct {
 	http *http.Client
 	base *url.URL
 
-	discovery sync.Mutex // locked during a discovery, so that there is one
+	discovery sync.Mutex // locked during a discovery, so that only one runs
 	metadata  *Metadata
 
-	mu      sync.Mutex // locked while a token is fetched, so that only one is
+	mu      sync.Mutex // locked while a token is fetched, so that only one fetch runs
 	token   string
 	expires time.Time
 }
@@ -73,7 +73,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("the application answered %d%s: %s", e.Status, kind, e.Detail)
 }
 
-// NewClient checks the options; it makes no request.
+// NewClient checks the options. It makes no request.
 func NewClient(o ClientOptions) (*Client, error) {
 	if o.Keys == nil || o.ClientID == "" {
 		return nil, errors.New("keys and client id are required")
@@ -112,11 +112,10 @@ func newHTTPClient(roots *x509.CertPool) *http.Client {
 	}
 }
 
-// Raw sends one SCIM request and returns the application's answer, whatever it is.
-// path is relative to BaseURL and may have a query. A nil body sends none, Raw
-// sends a []byte as it is, and anything else as JSON. It repeats the request on
-// 429 and 503, and once with a new token on 401. An error means that there is no
-// answer.
+// Raw sends one SCIM request and returns the answer of the application with any status. path is
+// relative to BaseURL and may have a query. Raw sends a []byte body unchanged, no body for nil, and
+// any other value as JSON. It repeats the request on 429 and 503, and once with a new token on 401.
+// An error means that there is no answer.
 func (c *Client) Raw(ctx context.Context, method, path string, body any) (status int, answer []byte, err error) {
 	payload, ready := body.([]byte)
 	if !ready && body != nil {
@@ -155,9 +154,9 @@ func (c *Client) request(
 	return r, nil
 }
 
-// send repeats the request while the answer is 429 or 503, which mean that the
-// application did nothing (RFC 6585 §4, RFC 9110 §15.6.4). It does not repeat a
-// request whose connection broke: the application may have acted on it.
+// send repeats the request while the answer is 429 or 503. These mean that the application did
+// nothing (RFC 6585 §4, RFC 9110 §15.6.4). It does not repeat a request after a broken connection,
+// because the application may have executed it.
 func (c *Client) send(ctx context.Context, request func() (*http.Request, error)) (int, []byte, error) {
 	for attempt := 1; ; attempt++ {
 		r, err := request()
@@ -185,8 +184,8 @@ func (c *Client) send(ctx context.Context, request func() (*http.Request, error)
 	}
 }
 
-// wait is how long to pause: what Retry-After asks for (seconds or a date), else
-// doubling from 200 ms; never more than MaxWait.
+// wait returns the pause before the next attempt. Retry-After names it in seconds or as a date.
+// Without it the pause doubles from 200 ms. MaxWait is the limit.
 func (c *Client) wait(retryAfter string, attempt int) time.Duration {
 	d := 200 * time.Millisecond << min(attempt-1, 10)
 	if s, err := strconv.Atoi(strings.TrimSpace(retryAfter)); err == nil && s >= 0 {
@@ -208,8 +207,8 @@ func pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// call is Raw with the answer decoded into out, unless out is nil. A status that
-// is not in want is an *Error.
+// call is Raw with the answer decoded into out, unless out is nil. A status that is not in want is
+// an *Error.
 func (c *Client) call(ctx context.Context, method, path string, body, out any, want ...int) error {
 	status, answer, err := c.Raw(ctx, method, path, body)
 	switch {
@@ -234,7 +233,7 @@ func answerError(status int, answer []byte) error {
 		Code        string `json:"error"`
 		Description string `json:"error_description"`
 	}
-	_ = json.Unmarshal(answer, &doc) // an answer that is no such document has no detail
+	_ = json.Unmarshal(answer, &doc) // any other answer has no detail
 	return &Error{
 		Status:   status,
 		ScimType: doc.ScimType,

@@ -1,13 +1,11 @@
-// Package idp is an identity service as an enterprise runs one: it owns the
-// user accounts and pushes over SCIM to applications who exists, who is active
-// and who is in which group.
+// Package idp is a typical identity service of an enterprise. It owns the user accounts and pushes
+// users, their active state and their groups to applications over SCIM.
 //
-// It has two halves. [Service] publishes what an application needs to trust it:
-// RFC 8414 metadata with a jwks_uri, and the keys there, which rotate. [Client]
-// pushes: it discovers the application's authorization server, signs an RFC 7523
-// assertion, exchanges it for an access token with scope scim, and speaks SCIM 2.0
-// in the strict dialect of the IPSIE IL1 profile. That dialect changes group
-// members only by "add" to "members" and by "remove" of "members" or of one member.
+// [Service] publishes RFC 8414 metadata with a jwks_uri, and rotating keys, so that applications
+// can trust it. [Client] discovers the application's authorization server and exchanges an RFC 7523
+// assertion for an access token with scope scim. Then it sends SCIM 2.0 in the strict dialect of
+// the IPSIE IL1 profile. This dialect changes group members only by "add" to "members" and by
+// "remove" of "members" or of one member.
 //
 //	keys, err := idp.NewKeyring()
 //	service, err := idp.Start(ctx, idp.Options{Keys: keys})
@@ -28,12 +26,12 @@ import (
 	"github.com/scimward/scimward/examples/internal/program"
 )
 
-// Options is what an identity service is started with.
+// Options configure an identity service.
 type Options struct {
 	Listen string       // "127.0.0.1:0" when empty
-	Issuer string       // issuer identifier, without a trailing slash; empty: the URL of Listen
+	Issuer string       // issuer identifier, without a trailing slash; empty = the URL of Listen
 	Keys   *Keyring     // required
-	TLS    *tls.Config  // nil: plain HTTP, for loopback only
+	TLS    *tls.Config  // nil = plain HTTP, for loopback only
 	Logger *slog.Logger // nil = discard
 }
 
@@ -46,9 +44,8 @@ type Service struct {
 	err  error // read after done
 }
 
-// Start binds the listener and serves until ctx ends or Close is called. It fails
-// when it cannot bind the address, and when it would serve plain HTTP beyond
-// loopback.
+// Start binds the listener and serves until ctx ends or Close is called. It returns an error if it
+// cannot bind the address, or would serve plain HTTP beyond loopback.
 func Start(ctx context.Context, o Options) (*Service, error) {
 	if o.Keys == nil {
 		return nil, errors.New("keys are missing")
@@ -82,13 +79,13 @@ func Start(ctx context.Context, o Options) (*Service, error) {
 	return s, nil
 }
 
-// Issuer is the issuer identifier.
+// Issuer returns the issuer identifier.
 func (s *Service) Issuer() string { return s.opts.Issuer }
 
-// JWKSURL is the jwks_uri of the metadata.
+// JWKSURL returns the jwks_uri of the metadata.
 func (s *Service) JWKSURL() string { return s.opts.Issuer + "/jwks.json" }
 
-// Addr is the address it listens on, host:port.
+// Addr returns the address of the listener, host:port.
 func (s *Service) Addr() string { return s.addr }
 
 // Wait waits until the service has ended and returns the error that ended it.
@@ -104,8 +101,8 @@ func (s *Service) Close() error {
 	return s.Wait()
 }
 
-// routes serves the metadata at the RFC 8414 path for an issuer without a path
-// component; a proxy in front of an issuer with one maps it here.
+// routes serves the metadata at the RFC 8414 path for an issuer without a path component. If the
+// issuer has a path, a proxy in front must map it.
 //
 //	GET  /.well-known/oauth-authorization-server   RFC 8414: issuer, jwks_uri
 //	GET  /jwks.json
@@ -132,11 +129,11 @@ func (s *Service) jwks(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/jwk-set+json")
 	w.Header().Set("Cache-Control", "max-age=60")
-	_, _ = w.Write(set) // the client may be gone
+	_, _ = w.Write(set) // the client may have disconnected
 }
 
-// rotate is for the operator on the same machine. A forwarded request comes from
-// elsewhere, whatever its address says.
+// rotate is for the operator on the same machine. A forwarded request comes from another machine,
+// even if its address is loopback.
 func (s *Service) rotate(w http.ResponseWriter, r *http.Request) {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	forwarded := r.Header.Get("X-Forwarded-For") != "" || r.Header.Get("Forwarded") != ""

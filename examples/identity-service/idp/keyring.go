@@ -18,9 +18,9 @@ import (
 	"github.com/lestrrat-go/jwx/v2/jwt"
 )
 
-// Keyring holds the signing keys of an identity service: the current one and,
-// after a rotation, the one before it. The older one stays published so that
-// applications can still verify its signatures. Methods are safe for concurrent use.
+// Keyring keeps the signing keys of an identity service: the current key and, after a rotation, the
+// previous one. The previous key stays published so that applications can still verify its
+// signatures. Methods are safe for concurrent use.
 type Keyring struct {
 	mu   sync.Mutex
 	path string
@@ -34,8 +34,8 @@ func NewKeyring() (*Keyring, error) {
 	return k, err
 }
 
-// OpenKeyring reads the keyring from a file (a private JWK set, mode 0600) and makes
-// the file when it is missing. Rotate writes the file.
+// OpenKeyring reads the keyring from a file (a private JWK set, mode 0600), or makes the file if it
+// is missing. Rotate writes the file.
 func OpenKeyring(path string) (*Keyring, error) {
 	k := &Keyring{path: path, keys: jwk.NewSet()}
 	raw, err := os.ReadFile(path)
@@ -98,7 +98,7 @@ func newKey() (jwk.Key, error) {
 	return key, errors.Join(jwk.AssignKeyID(key), key.Set(jwk.AlgorithmKey, jwa.ES256), key.Set(jwk.KeyUsageKey, "sig"))
 }
 
-// save replaces the file in one step, so that a reader never sees half of it.
+// save replaces the file in one step, so that a reader never sees an incomplete file.
 func save(path string, keys jwk.Set) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".keys-*") // made with mode 0600
 	if err != nil {
@@ -114,7 +114,7 @@ func save(path string, keys jwk.Set) error {
 	return nil
 }
 
-// JWKS is the published set: public keys only, the current one first (RFC 7517 §5).
+// JWKS returns the published set: only public keys, the current one first (RFC 7517 §5).
 func (k *Keyring) JWKS() ([]byte, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -132,7 +132,7 @@ func (k *Keyring) current() jwk.Key {
 	return key
 }
 
-// KeyID is the kid of the current key.
+// KeyID returns the kid of the current key.
 func (k *Keyring) KeyID() string { return k.current().KeyID() }
 
 // Sign makes a compact ES256 JWT with the current key. typ is the header's typ.
@@ -145,7 +145,7 @@ func (k *Keyring) Sign(claims map[string]any, typ string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("building a JWT: %w", err)
 	}
-	tok.Options().Enable(jwt.FlattenAudience) // a sole audience is a string, not a list
+	tok.Options().Enable(jwt.FlattenAudience) // one audience is a string, not a list
 	headers := jws.NewHeaders()
 	if err := headers.Set(jws.TypeKey, typ); err != nil {
 		return "", fmt.Errorf("building a JWT: %w", err)

@@ -15,7 +15,7 @@ const (
 	PatchURN = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 )
 
-// User is a user as the client pushes it. The application chooses ID.
+// User is a user in the form that the client pushes. The application chooses ID.
 type User struct {
 	ID          string `json:"id"`
 	UserName    string `json:"user_name"`   // required
@@ -49,7 +49,7 @@ type wireEmail struct {
 	Primary bool   `json:"primary,omitempty"`
 }
 
-// Group is a group (IPSIE: role) as the client pushes it. The application chooses ID.
+// Group is a group (IPSIE: role) in the form that the client pushes. The application chooses ID.
 type Group struct {
 	ID          string `json:"id"`
 	DisplayName string `json:"display_name"`
@@ -103,7 +103,7 @@ func (w wireUser) user() User {
 	return u
 }
 
-// CreateUser is IL1 §3.2.3. It returns the user as the application stored it.
+// CreateUser creates a user (IL1 §3.2.3). It returns the user as the application stored it.
 func (c *Client) CreateUser(ctx context.Context, u User) (User, error) {
 	var out wireUser
 	if err := c.call(ctx, http.MethodPost, "/Users", u.wire(), &out, http.StatusCreated); err != nil {
@@ -112,7 +112,7 @@ func (c *Client) CreateUser(ctx context.Context, u User) (User, error) {
 	return out.user(), nil
 }
 
-// GetUser is IL1 §3.2.7.
+// GetUser reads a user (IL1 §3.2.7).
 func (c *Client) GetUser(ctx context.Context, id string) (User, error) {
 	var out wireUser
 	if err := c.call(ctx, http.MethodGet, "/Users/"+url.PathEscape(id), nil, &out, http.StatusOK); err != nil {
@@ -121,7 +121,7 @@ func (c *Client) GetUser(ctx context.Context, id string) (User, error) {
 	return out.user(), nil
 }
 
-// PatchUser is IL1 §3.2.4.
+// PatchUser changes a user (IL1 §3.2.4).
 func (c *Client) PatchUser(ctx context.Context, id string, ops ...Op) error {
 	return c.patch(ctx, "/Users/", id, ops...)
 }
@@ -138,18 +138,18 @@ func (c *Client) patch(ctx context.Context, collection, id string, ops ...Op) er
 	return nil
 }
 
-// Deactivate is IL1 §3.2.5. A nil error means that the application has accepted the
-// change, not yet that it has revoked every credential.
+// Deactivate deactivates a user (IL1 §3.2.5). A nil error means that the application has accepted
+// the change. The revocation of the credentials may take longer.
 func (c *Client) Deactivate(ctx context.Context, id string) error {
 	return c.PatchUser(ctx, id, Op{Op: "replace", Path: "active", Value: false})
 }
 
-// Reactivate is IL1 §3.2.5.
+// Reactivate reactivates a user (IL1 §3.2.5).
 func (c *Client) Reactivate(ctx context.Context, id string) error {
 	return c.PatchUser(ctx, id, Op{Op: "replace", Path: "active", Value: true})
 }
 
-// DeleteUser is IL1 §3.2.6.
+// DeleteUser deletes a user (IL1 §3.2.6).
 func (c *Client) DeleteUser(ctx context.Context, id string) error {
 	if err := c.call(ctx, http.MethodDelete, "/Users/"+url.PathEscape(id), nil, nil, http.StatusNoContent); err != nil {
 		return fmt.Errorf("deleting user %s: %w", id, err)
@@ -157,8 +157,8 @@ func (c *Client) DeleteUser(ctx context.Context, id string) error {
 	return nil
 }
 
-// FindUser is IL1 §3.2.8: by "userName", "externalId" or "emails". ok is false when
-// no user matches; several matches are an error.
+// FindUser finds a user by "userName", "externalId" or "emails" (IL1 §3.2.8). ok is false if no
+// user matches. Several matches are an error.
 func (c *Client) FindUser(ctx context.Context, attribute, value string) (u User, ok bool, err error) {
 	var out struct {
 		Total     int        `json:"totalResults"`
@@ -207,7 +207,7 @@ func (c *Client) CreateGroup(ctx context.Context, g Group) (Group, error) {
 	return Group{ID: out.ID, DisplayName: out.DisplayName, ExternalID: out.ExternalID}, nil
 }
 
-// AddMembers adds users to a group in the one shape IL1 §3.3.3 allows.
+// AddMembers adds users to a group in the only form that IL1 §3.3.3 allows.
 func (c *Client) AddMembers(ctx context.Context, groupID string, userIDs ...string) error {
 	members := make([]map[string]string, 0, len(userIDs))
 	for _, id := range userIDs {

@@ -17,14 +17,14 @@ const (
 	assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 )
 
-// Metadata is what a client uses of the application's RFC 8414 document.
+// Metadata contains the members of the RFC 8414 document that a client uses.
 type Metadata struct {
 	Issuer        string `json:"issuer"`
 	TokenEndpoint string `json:"token_endpoint"`
 }
 
-// Discover fetches the metadata of the application's authorization server once and
-// keeps it. It fails when the document names another issuer (RFC 8414 §3.3).
+// Discover fetches the metadata of the application's authorization server once and caches it. It
+// returns an error if the document names another issuer (RFC 8414 §3.3).
 func (c *Client) Discover(ctx context.Context) (Metadata, error) {
 	c.discovery.Lock()
 	defer c.discovery.Unlock()
@@ -69,9 +69,8 @@ func metadataURL(issuer string) (string, error) {
 	return u.String(), nil
 }
 
-// Assertion signs an RFC 7523 §2.2 client assertion that is valid for a minute: iss
-// and sub are the client, aud is the issuer alone (RFC 7523 §3), token_endpoint
-// is a claim of IL1 §3.1, and jti is new.
+// Assertion signs an RFC 7523 §2.2 client assertion that is valid for a minute. iss and sub are the
+// client, aud is only the issuer (RFC 7523 §3), and jti is new. IL1 §3.1 adds token_endpoint.
 func (c *Client) Assertion(ctx context.Context) (string, error) {
 	m, err := c.Discover(ctx)
 	if err != nil {
@@ -89,15 +88,15 @@ func (c *Client) Assertion(ctx context.Context) (string, error) {
 	}, "client-authentication+jwt")
 }
 
-// AccessToken returns the cached access token, or gets a new one: grant
-// client_credentials with a fresh assertion, scope scim (IL1 §3.1).
+// AccessToken returns the cached access token, or gets a new one with the grant client_credentials,
+// a new assertion and scope scim (IL1 §3.1).
 func (c *Client) AccessToken(ctx context.Context) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.token != "" && c.opts.Now().Before(c.expires) {
 		return c.token, nil
 	}
-	// Every attempt has an assertion of its own, because a jti is accepted once (RFC 7523 §3).
+	// Every attempt has its own assertion, because a jti is accepted once (RFC 7523 §3).
 	status, answer, err := c.send(ctx, func() (*http.Request, error) { return c.tokenRequest(ctx) })
 	if err == nil && status != http.StatusOK {
 		err = answerError(status, answer)

@@ -1,5 +1,5 @@
-// Package program has what the example programs do in the same way: signals
-// and exit codes, HTTP servers that finish their requests, and JSON answers.
+// Package program contains the common code of the example programs: signals and exit codes, HTTP
+// servers with a graceful end, and JSON answers.
 package program
 
 import (
@@ -18,13 +18,12 @@ import (
 
 type usageError struct{ error }
 
-// Usage returns an error in the arguments of a program; Main exits with code 2.
+// Usage returns an error in the arguments of a program. Main then exits with code 2.
 func Usage(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// Main is the main function of a program. It calls run with the command-line
-// arguments and a context that ends on SIGTERM or interrupt, prints the error
-// that run returns, and ends the process: exit code 0 without an error, 2 for an
-// error made with Usage, 1 for any other.
+// Main is the main function of a program. It calls run with the command-line arguments and a
+// context that ends on SIGTERM or interrupt. It prints the error of run and ends the process. The
+// exit code is 0 without an error, 2 for an error made with Usage, 1 for any other.
 func Main(run func(ctx context.Context, args []string) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:])
@@ -45,8 +44,7 @@ func IsLoopback(ln net.Listener) bool {
 	return ok && tcp.IP.IsLoopback()
 }
 
-// Serve serves handler on ln until ctx ends, and then waits at most five seconds
-// for open requests.
+// Serve serves handler on ln until ctx ends. Then it waits at most five seconds for open requests.
 func Serve(ctx context.Context, ln net.Listener, handler http.Handler) error {
 	srv := &http.Server{
 		Handler:           handler,
@@ -70,7 +68,7 @@ func Serve(ctx context.Context, ln net.Listener, handler http.Handler) error {
 func Reply(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // the client may be gone
+	_ = json.NewEncoder(w).Encode(body) // the client may have disconnected
 }
 
 // Healthy is the handler of GET /healthz.

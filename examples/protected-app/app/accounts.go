@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// The account pages of the application itself. They work on purpose: without the
-// proxy, anybody changes accounts behind the identity service's back.
+// The account pages of the application. They work on purpose: without the proxy, any user can
+// change accounts without the identity service.
 
 const maxEmail = 320
 

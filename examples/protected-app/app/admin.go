@@ -17,10 +17,9 @@ const (
 	maxPage     = 200
 )
 
-// adminRoutes is the admin API (Options.Admin). Every request carries the admin
-// token: Authorization: Bearer. {name} is a user name or ~ID. The collections are
-// those of Collections. A page is {"items":[…],"next":"c17"}; a request asks for
-// one with limit (1–200, default 50) and after.
+// adminRoutes is the admin API (Options.Admin). Every request carries the admin token:
+// Authorization: Bearer. {name} is a user name or ~ID. Collections lists the collections. A page is
+// {"items":[…],"next":"c17"}. A request selects it with limit (1–200, default 50) and after.
 //
 //	GET    /admin/healthz
 //	GET    /admin/users?user_name=&limit=&after=
@@ -69,7 +68,7 @@ func (a *App) adminRoutes() http.Handler {
 	}))
 }
 
-// faulty plays the fault of a kind before next runs.
+// faulty applies the fault of a kind and then runs next.
 func (a *App) faulty(k Kind, next func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return handle(func(w http.ResponseWriter, r *http.Request) error {
 		if err := a.fault(w, r, k); err != nil {
@@ -79,14 +78,14 @@ func (a *App) faulty(k Kind, next func(http.ResponseWriter, *http.Request) error
 	})
 }
 
-// target is what the path of an admin request names. kind is that of the
-// collection, or KindAccount for the account itself.
+// target is the account and the kind in the path of an admin request. For the account itself the
+// kind is KindAccount.
 type target struct {
 	account
 	kind Kind
 }
 
-// onAccount plays the fault of the kind and then resolves {name}.
+// onAccount applies the fault of the kind and then resolves {name}.
 func (a *App) onAccount(next func(http.ResponseWriter, *http.Request, target) error) http.HandlerFunc {
 	return handle(func(w http.ResponseWriter, r *http.Request) error {
 		k, ok := kindOf(r.PathValue("collection"))
@@ -113,7 +112,7 @@ func kindOf(collection string) (Kind, bool) {
 	return KindAccount, collection == ""
 }
 
-// replyPage answers with the page of items that the query asks for.
+// replyPage answers with the page of items that the query selects.
 func replyPage[T any](w http.ResponseWriter, r *http.Request, list func(after string, limit int) ([]T, string)) error {
 	limit := defaultPage
 	if text := r.URL.Query().Get("limit"); text != "" {
@@ -214,8 +213,8 @@ func (a *App) revokeOne(w http.ResponseWriter, r *http.Request, t target) error 
 	return noContent(w, nil)
 }
 
-// whoami answers whose credential it is now: a deleted one is unknown here even
-// while the application still accepts it because of the fault cache_s.
+// whoami answers with the user of a credential. It does not find a deleted credential, even while
+// the application still accepts it because of the fault cache_s.
 func (a *App) whoami(w http.ResponseWriter, r *http.Request) error {
 	secret := r.Header.Get("X-Credential")
 	if secret == "" {

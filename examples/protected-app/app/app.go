@@ -1,13 +1,12 @@
-// Package app is an application as an enterprise runs it behind a proxy:
-// accounts with passwords, opaque sessions, four kinds of tokens, SSH keys,
-// streams that stay open, an admin API, and the account pages that an enterprise
-// forbids once an identity service owns the accounts.
+// Package app is a typical enterprise application behind a proxy. It has accounts with passwords,
+// opaque sessions, four kinds of tokens, SSH keys, streams that stay open and an admin API. It also
+// has account pages, which the proxy must block once an identity service owns the accounts.
 //
-// It knows nothing of SCIM or of the proxy. It keeps two habits of real
-// applications on purpose, because revocation has to cope with them:
+// It knows nothing of SCIM or of the proxy. It has two properties of real applications, because
+// revocation must handle them:
 //
 //   - Disabling an account only stops sign-in and the issue of new credentials.
-//     Existing credentials work until somebody deletes them.
+//     Existing credentials work until they are deleted.
 //   - An open stream stays open when its credential is deleted. SSH is the
 //     exception: deleting a key closes the sessions that used it.
 //
@@ -43,7 +42,7 @@ import (
 	"github.com/scimward/scimward/examples/internal/program"
 )
 
-// Options is what an application is started with.
+// Options configure an application.
 type Options struct {
 	Listen     string // address of the application, "127.0.0.1:0" when empty
 	Admin      string // address of the admin API, loopback only, "127.0.0.1:0" when empty
@@ -75,7 +74,7 @@ type App struct {
 	ending  <-chan struct{} // closed when the streams must end
 	streams sync.WaitGroup  // WebSockets
 	done    chan struct{}   // closed when everything has ended
-	err     error           // what Wait returns; read after done
+	err     error           // the result of Wait; read after done
 }
 
 const (
@@ -83,9 +82,8 @@ const (
 	accessTokenTTL = 5 * time.Minute // of oa_ tokens and of the application's JWTs
 )
 
-// Start binds the three listeners and serves until ctx ends or Close is called.
-// It fails when it cannot bind an address, when the admin address is not
-// loopback, or when the admin token is too short.
+// Start binds the three listeners and serves until ctx ends or Close is called. It returns an error
+// if it cannot bind an address, the admin address is not loopback, or the admin token is too short.
 func Start(ctx context.Context, o Options) (*App, error) {
 	o = o.withDefaults()
 	if len(o.AdminToken) < minAdminToken {
@@ -103,22 +101,22 @@ func Start(ctx context.Context, o Options) (*App, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the SSH host key: %w", err)
 	}
-	web, admin, shell, err := listen(ctx, o)
+	ln, err := listen(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(ctx)
 	a := &App{opts: o, state: st, jwt: issuer, stop: stop, ending: ctx.Done(), done: make(chan struct{})}
 	a.at = Addresses{
-		HTTP:       web.Addr().String(),
-		Admin:      admin.Addr().String(),
-		SSH:        shell.Addr().String(),
+		HTTP:       ln.web.Addr().String(),
+		Admin:      ln.admin.Addr().String(),
+		SSH:        ln.ssh.Addr().String(),
 		SSHHostKey: sshd.hostKey(),
 	}
 	go a.serve(
-		func() error { return program.Serve(ctx, web, a.routes()) },
-		func() error { return program.Serve(ctx, admin, a.adminRoutes()) },
-		func() error { return sshd.serve(ctx, shell) },
+		func() error { return program.Serve(ctx, ln.web, a.routes()) },
+		func() error { return program.Serve(ctx, ln.admin, a.adminRoutes()) },
+		func() error { return sshd.serve(ctx, ln.ssh) },
 	)
 	return a, nil
 }
@@ -144,8 +142,10 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+type listeners struct{ web, admin, ssh net.Listener }
+
 // listen binds all three addresses or none.
-func listen(ctx context.Context, o Options) (web, admin, shell net.Listener, err error) {
+func listen(ctx context.Context, o Options) (out listeners, err error) {
 	bind := func(what, addr string) (ln net.Listener) {
 		if err == nil {
 			if ln, err = (&net.ListenConfig{}).Listen(ctx, "tcp", addr); err != nil {
@@ -154,21 +154,21 @@ func listen(ctx context.Context, o Options) (web, admin, shell net.Listener, err
 		}
 		return ln
 	}
-	web, admin, shell = bind("the application", o.Listen), bind("the admin API", o.Admin), bind("SSH", o.SSH)
-	if err == nil && !program.IsLoopback(admin) {
+	out = listeners{bind("the application", o.Listen), bind("the admin API", o.Admin), bind("SSH", o.SSH)}
+	if err == nil && !program.IsLoopback(out.admin) {
 		err = fmt.Errorf("binding the admin API: %s is not a loopback address", o.Admin)
 	}
 	if err != nil {
-		for _, ln := range []net.Listener{web, admin, shell} {
+		for _, ln := range []net.Listener{out.web, out.admin, out.ssh} {
 			if ln != nil {
-				_ = ln.Close() // nobody has connected yet
+				_ = ln.Close() // no client has connected yet
 			}
 		}
 	}
-	return web, admin, shell, err
+	return out, err
 }
 
-// serve runs the servers until all have ended; the end of one ends the others.
+// serve runs the servers until all have ended. The end of one ends the others.
 func (a *App) serve(servers ...func() error) {
 	errs := make([]error, len(servers))
 	var wg sync.WaitGroup
@@ -187,9 +187,9 @@ func (a *App) serve(servers ...func() error) {
 // Addresses returns where the application listens.
 func (a *App) Addresses() Addresses { return a.at }
 
-// Wait waits until the application has ended and returns the error that ended it.
-// At the end it closes the streams and SSH sessions, and waits at most five
-// seconds for requests and as long for the clients of WebSockets.
+// Wait waits until the application has ended and returns the error that ended it. At the end it
+// closes the streams and SSH sessions. It waits at most five seconds for requests, and five more
+// for WebSockets.
 func (a *App) Wait() error {
 	<-a.done
 	return a.err

@@ -17,18 +17,18 @@ const (
 	FaultWhoami Kind = "whoami"  // /admin/whoami
 )
 
-// Fault is what goes wrong with the admin routes of one kind. The zero value
-// is no fault. PUT /admin/faults takes an object of kind -> Fault.
+// Fault is a fault of the admin routes of one kind. The zero value is no fault. PUT /admin/faults
+// takes an object of kind -> Fault.
 type Fault struct {
 	SlowMS      int  `json:"slow_ms,omitempty"`       // answer that much later, at most 60000
-	Status      int  `json:"status,omitempty"`        // answer this status, 400–599, and do nothing
+	Status      int  `json:"status,omitempty"`        // answer this status, 400–599, and change nothing
 	RetryAfterS int  `json:"retry_after_s,omitempty"` // Retry-After beside Status, at most 3600
-	Times       int  `json:"times,omitempty"`         // Status only for so many requests; 0 = until changed
+	Times       int  `json:"times,omitempty"`         // number of requests that get Status; 0 = until changed
 	CacheS      int  `json:"cache_s,omitempty"`       // accept a deleted credential that long, at most 3600
 	Unsupported bool `json:"unsupported,omitempty"`   // the kind cannot be listed or revoked: 501
 }
 
-// Counters is what the application counts since it started.
+// Counters counts events since the start of the application.
 type Counters struct {
 	Logins     int                  `json:"logins"`
 	Issued     map[Kind]int         `json:"minted"`
@@ -97,8 +97,7 @@ func (s *state) takeFault(k Kind) Fault {
 	return now
 }
 
-// fault plays the fault of a kind: it waits, and returns an error when the request
-// is to fail.
+// fault applies the fault of a kind. It waits, and returns an error if the request must fail.
 func (a *App) fault(w http.ResponseWriter, r *http.Request, k Kind) error {
 	f := a.state.takeFault(k)
 	if f.SlowMS > 0 {
@@ -111,7 +110,7 @@ func (a *App) fault(w http.ResponseWriter, r *http.Request, k Kind) error {
 	}
 	switch {
 	case r.Context().Err() != nil:
-		return r.Context().Err() // the client is gone
+		return r.Context().Err() // the client has disconnected
 	case f.Unsupported:
 		return statusError{http.StatusNotImplemented, "this kind cannot be revoked"}
 	case f.Status == 0:

@@ -17,8 +17,8 @@ import (
 // Issuer is the iss claim of the application's JWTs.
 const Issuer = "https://protected-app.example"
 
-// jwtIssuer signs and verifies the application's own JWTs: ES256, with iss, sub
-// (the user name), iat and exp. It stores none, so none can be revoked.
+// jwtIssuer signs and verifies the application's own JWTs: ES256, with iss, sub (the user name),
+// iat and exp. It stores none, so none can be revoked.
 type jwtIssuer struct {
 	key  jwk.Key // private
 	set  jwk.Set // public
@@ -67,8 +67,8 @@ func (j *jwtIssuer) sign(userName string) (string, error) {
 	return string(signed), nil
 }
 
-// verify returns the user name and the time of issue of a JWT that this
-// application signed and that has not expired.
+// verify returns the user name and the time of issue of a JWT. This application must have signed
+// it, and it must not have expired.
 func (j *jwtIssuer) verify(raw string) (userName string, issued time.Time, err error) {
 	tok, err := jwt.Parse([]byte(raw),
 		jwt.WithKeySet(j.set),

@@ -21,9 +21,9 @@ const (
 	sshKey       = "key"
 )
 
-// sshServer accepts SSH connections. It ignores the user name that a client
-// gives, as code hosts do: the key alone identifies the user. A session prints
-// one line each tick, so that a watcher sees whether it is still open.
+// sshServer accepts SSH connections. It ignores the user name that a client sends, as code hosts
+// do. Only the key identifies the user. A session prints one line each tick, so that a watcher sees
+// whether it is still open.
 type sshServer struct {
 	state    *state
 	tick     time.Duration
@@ -70,7 +70,7 @@ func (s *sshServer) serve(ctx context.Context, ln net.Listener) error {
 	defer s.sessions.Wait()
 	defer cancel()
 	context.AfterFunc(ctx, func() {
-		_ = ln.Close() // nobody can act on its error
+		_ = ln.Close() // the error has no consequence
 		s.closeConns(func(string) bool { return true })
 	})
 	for {
@@ -89,7 +89,7 @@ func (s *sshServer) serve(ctx context.Context, ln net.Listener) error {
 	}
 }
 
-// track remembers a connection. It refuses one when the server is full or ends.
+// track registers a connection. It refuses one when the server is full or ends.
 func (s *sshServer) track(ctx context.Context, conn net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,8 +114,8 @@ func (s *sshServer) handle(ctx context.Context, conn net.Conn) {
 	if err != nil || conn.SetDeadline(time.Time{}) != nil {
 		return
 	}
-	// A key may be deleted between authentication and the next line. Each session
-	// checks the key before every tick and sees it.
+	// A key may be deleted between authentication and the next line. Each session checks the key
+	// before every tick.
 	s.mu.Lock()
 	s.conns[conn] = sc.Permissions.Extensions[sshKeyID]
 	s.mu.Unlock()
@@ -126,7 +126,7 @@ func (s *sshServer) handle(ctx context.Context, conn net.Conn) {
 	wg.Go(func() { ssh.DiscardRequests(requests) })
 	for ch := range channels {
 		if ch.ChannelType() != "session" {
-			_ = ch.Reject(ssh.UnknownChannelType, "only sessions") // the client may be gone
+			_ = ch.Reject(ssh.UnknownChannelType, "only sessions") // the client may have disconnected
 			continue
 		}
 		channel, reqs, err := ch.Accept()
@@ -137,8 +137,7 @@ func (s *sshServer) handle(ctx context.Context, conn net.Conn) {
 	}
 }
 
-// session answers shell and exec with ticks until the client, the key or the
-// server ends.
+// session answers shell and exec with ticks until the client, the key or the server ends.
 func (s *sshServer) session(ctx context.Context, conn net.Conn, key string, ch ssh.Channel, reqs <-chan *ssh.Request) {
 	defer func() { _ = ch.Close() }() // the connection may be gone
 	var tick <-chan time.Time         // nil until the client asks for a shell
@@ -171,12 +170,12 @@ func (s *sshServer) session(ctx context.Context, conn net.Conn, key string, ch s
 
 func runs(req *ssh.Request) bool { return req.Type == "shell" || req.Type == "exec" }
 
-// answer answers a request of a session; false when the client is gone.
+// answer answers a request of a session. It returns false if the client has disconnected.
 func answer(req *ssh.Request) bool {
 	return !req.WantReply || req.Reply(runs(req) || req.Type == "pty-req" || req.Type == "env", nil) == nil
 }
 
-// closeSessions closes the connections that a key opened.
+// closeSessions closes the connections of a key.
 func (s *sshServer) closeSessions(credentialID string) {
 	s.closeConns(func(id string) bool { return id == credentialID })
 }

@@ -16,13 +16,12 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// Kind is one kind of credential. The values name it in POST /credentials/{kind},
-// in /me, in /admin/whoami and in the fault table.
+// Kind is one kind of credential. The values are used in POST /credentials/{kind}, in /me, in
+// /admin/whoami and in the fault table.
 type Kind string
 
-// The kinds the application issues. KindAccessToken and KindJWT are short-lived
-// and cannot be listed: the first dies with its refresh token, the second only
-// with its account or with time.
+// The kinds that the application issues. KindAccessToken and KindJWT are short-lived and cannot be
+// listed. An access token dies with its refresh token, a JWT with its account or by time.
 const (
 	KindWebSession   Kind = "web_session"
 	KindAPIToken     Kind = "api_token"
@@ -46,7 +45,7 @@ func Collections() map[Kind]string {
 	}
 }
 
-// prefixOf is how a secret of a kind begins. A session has no prefix, and the
+// prefixOf returns the prefix of the secrets of a kind. A session has no prefix, and the
 // application does not make SSH keys.
 func prefixOf(k Kind) string {
 	return map[Kind]string{
@@ -60,7 +59,7 @@ const (
 	maxCredentials = 100_000
 )
 
-// statusError is an error that the client sees: an HTTP status and a text.
+// statusError is an error for the client: an HTTP status and a text.
 type statusError struct {
 	status int
 	text   string
@@ -83,7 +82,7 @@ var (
 	}
 )
 
-// account is a person known to the application. Functions return copies.
+// account is the account of a person. Functions return copies.
 type account struct {
 	ID       string    `json:"id"`
 	UserName string    `json:"user_name"`
@@ -94,10 +93,10 @@ type account struct {
 	hash     []byte    // bcrypt; empty = cannot sign in with a password
 }
 
-// digest identifies a secret; the application does not keep the secret itself.
+// digest identifies a secret. The application does not store the secret.
 type digest [sha256.Size]byte
 
-// credential is what the application issued.
+// credential is a credential that the application issued.
 type credential struct {
 	ID       string    `json:"id"`
 	Kind     Kind      `json:"kind"`
@@ -113,11 +112,11 @@ func (c *credential) expired(now time.Time) bool {
 	return !c.expires.IsZero() && !now.Before(c.expires)
 }
 
-// state is everything the application knows, behind one lock.
+// state is the state of the application, with one lock.
 type state struct {
 	now   func() time.Time
 	cost  int
-	decoy []byte // hash of a password nobody has
+	decoy []byte // hash of a random password
 
 	mu       sync.Mutex
 	seq      uint64                 // the last number in an id
@@ -166,7 +165,7 @@ func randomText() string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// createAccount makes an account; an empty password means no password sign-in.
+// createAccount makes an account. An empty password disables password sign-in.
 func (s *state) createAccount(name, email, password string) (account, error) {
 	if !validName(name) {
 		return account{}, errBadName
@@ -209,7 +208,7 @@ func (s *state) find(ref string) (account, error) {
 	return *acc, nil
 }
 
-// byName resolves a user name, never an id: what people type and what JWTs carry.
+// byName resolves a user name, never an id. Sign-in and JWTs use it.
 func (s *state) byName(name string) (account, error) {
 	if strings.HasPrefix(name, "~") {
 		return account{}, errNoAccount
@@ -247,7 +246,7 @@ func (s *state) deleteAccount(id string) error {
 	return nil
 }
 
-// login checks a password. It takes as long for an unknown name as for a known one.
+// login checks a password. It takes the same time for an unknown name as for a known one.
 func (s *state) login(name, password string) (account, error) {
 	acc, err := s.byName(name)
 	hash := acc.hash
@@ -264,9 +263,9 @@ func (s *state) login(name, password string) (account, error) {
 	return acc, nil
 }
 
-// issue completes and stores a credential that has its Kind and account, and
-// perhaps a parent, and returns it with its secret. An empty secret is generated;
-// that of an SSH key is the marshalled public key. ttl 0 means no expiry.
+// issue completes and stores a credential, and returns it with its secret. c has its Kind and
+// account, and perhaps a parent. An empty secret is generated. The secret of an SSH key is the
+// marshalled public key. ttl 0 means no expiry.
 func (s *state) issue(c credential, secret string, ttl time.Duration) (credential, string, error) {
 	if secret == "" {
 		secret = prefixOf(c.Kind) + randomText()
@@ -305,9 +304,9 @@ func (s *state) issue(c credential, secret string, ttl time.Duration) (credentia
 	return c, secret, nil
 }
 
-// drop deletes the matching credentials, with the access tokens of a refresh
-// token, and returns the ids of the matching ones. With cache > 0 the application
-// accepts them that much longer. The caller has locked mu.
+// drop deletes the matching credentials and the access tokens of matching refresh tokens. It
+// returns the ids of the matching ones. With cache > 0 the application accepts them that much
+// longer. The caller has locked mu.
 func (s *state) drop(cache time.Duration, match func(*credential) bool) (ids []string) {
 	for _, c := range s.live {
 		if !match(c) {
@@ -328,8 +327,8 @@ func (s *state) drop(cache time.Duration, match func(*credential) bool) (ids []s
 	return ids
 }
 
-// revoke deletes one credential of an account, or every one of the kind when
-// credentialID is empty, and returns how many.
+// revoke deletes one credential of an account, or all of the kind if credentialID is empty. It
+// returns the number of deleted credentials.
 func (s *state) revoke(accountID string, k Kind, credentialID string) int {
 	s.mu.Lock()
 	var cache time.Duration
@@ -351,8 +350,7 @@ func (s *state) revoke(accountID string, k Kind, credentialID string) int {
 	return len(gone)
 }
 
-// list pages through the credentials of a kind, oldest first. next is empty on
-// the last page.
+// list pages through the credentials of a kind, oldest first. next is empty on the last page.
 func (s *state) list(accountID string, k Kind, after string, limit int) (items []credential, next string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -364,7 +362,7 @@ func (s *state) list(accountID string, k Kind, after string, limit int) (items [
 	return page(items, after, limit, func(c credential) string { return c.ID })
 }
 
-// users pages through the accounts, oldest first; name filters by exact user name.
+// users pages through the accounts, oldest first. A name selects one user name.
 func (s *state) users(name, after string, limit int) (items []account, next string) {
 	if name != "" {
 		acc, err := s.byName(name)
@@ -381,8 +379,7 @@ func (s *state) users(name, after string, limit int) (items []account, next stri
 	return page(items, after, limit, func(acc account) string { return acc.ID })
 }
 
-// page sorts items by the number in their id and returns at most limit of those
-// after the id given.
+// page sorts items by the number in their id. It returns at most limit items after the given id.
 func page[T any](items []T, after string, limit int, id func(T) string) (part []T, next string) {
 	number := func(id string) (n uint64) {
 		n, _ = strconv.ParseUint(strings.TrimLeft(id, "cu"), 10, 64) // a bad id starts over
@@ -397,14 +394,14 @@ func page[T any](items []T, after string, limit int, id func(T) string) (part []
 	return items, next
 }
 
-// who is a credential and the account it was issued to.
+// who is a credential with its account.
 type who struct {
 	account    account
 	credential credential // a JWT has only Kind and Issued
 }
 
-// lookup finds the live credential that a secret belongs to. With ghosts it also
-// finds a deleted one that still works because of the fault cache_s.
+// lookup finds the live credential of a secret. With ghosts it also finds a deleted credential that
+// still works because of the fault cache_s.
 func (s *state) lookup(secret string, ghosts bool) (who, bool) {
 	d := digest(sha256.Sum256([]byte(secret)))
 	s.mu.Lock()

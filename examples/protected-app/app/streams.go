@@ -10,9 +10,9 @@ import (
 	"github.com/coder/websocket"
 )
 
-// each calls fn with 1, 2, … once per Tick until fn fails, the client goes, or
-// the application ends. It does not check the credential again: as in most
-// applications, an open stream outlives its credential.
+// each calls fn with 1, 2, … once per Tick until fn fails, the client disconnects, or the
+// application ends. It does not check the credential again. As in most applications, an open stream
+// outlives its credential.
 func (a *App) each(ctx context.Context, fn func(n int) error) {
 	t := time.NewTicker(a.opts.Tick)
 	defer t.Stop()
@@ -44,7 +44,7 @@ func (a *App) webSocket(w http.ResponseWriter, r *http.Request, _ who) error {
 	a.each(ctx, func(n int) error {
 		return conn.Write(ctx, websocket.MessageText, fmt.Appendf(nil, "tick %d", n))
 	})
-	_ = conn.Close(websocket.StatusGoingAway, "the application ends") // the client may be gone
+	_ = conn.Close(websocket.StatusGoingAway, "the application ends") // the client may have disconnected
 	return nil
 }
 
@@ -69,7 +69,7 @@ func (a *App) download(w http.ResponseWriter, r *http.Request, _ who) error {
 	return nil
 }
 
-// stream sends the headers at once and then part(1), part(2), … until one is nil.
+// stream sends the headers at once and then part(1), part(2), … until a part is nil.
 func (a *App) stream(w http.ResponseWriter, r *http.Request, part func(n int) []byte) {
 	flush := http.NewResponseController(w)
 	if flush.Flush() != nil {

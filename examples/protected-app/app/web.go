@@ -33,8 +33,8 @@ func (a *App) routes() http.Handler {
 	mux.HandleFunc("GET /ws", a.signedIn(a.webSocket))
 	mux.HandleFunc("GET /events", a.signedIn(a.events))
 	mux.HandleFunc("GET /download", a.signedIn(a.download))
-	// The account pages of the application: IL1 §3.2.1 prohibits them once an
-	// identity service owns the accounts. The proxy refuses them, not this code.
+	// The account pages of the application. IL1 §3.2.1 prohibits them once an identity service owns
+	// the accounts. The proxy refuses them, and this code does not.
 	mux.HandleFunc("POST /signup", handle(a.signup))
 	mux.HandleFunc("POST /account/email", a.signedIn(a.changeEmail))
 	mux.HandleFunc("POST /account/password", a.signedIn(a.changePassword))
@@ -50,8 +50,8 @@ func limitBody(next http.Handler) http.Handler {
 	})
 }
 
-// handle makes a handler of a function that has answered when it returns nil. A
-// statusError is the answer; any other error becomes a 500 without detail.
+// handle adapts a function that has answered when it returns nil. A statusError is the answer. Any
+// other error becomes a 500 without detail.
 func handle(fn func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		err := fn(w, r)
@@ -85,8 +85,8 @@ func noContent(w http.ResponseWriter, err error) error {
 	return err
 }
 
-// signedIn finds out who asks, by the first credential in the order
-// Authorization, device header, cookie, and answers 401 when it knows nobody.
+// signedIn finds the user of a request by the first credential in the order Authorization, device
+// header, cookie. It answers 401 without one.
 func (a *App) signedIn(next func(http.ResponseWriter, *http.Request, who) error) http.HandlerFunc {
 	return handle(func(w http.ResponseWriter, r *http.Request) error {
 		u, ok := a.identify(r)
@@ -134,8 +134,8 @@ func (a *App) bySecret(secret string, want Kind) (who, bool) {
 	return u, ok && u.credential.Kind == want
 }
 
-// byJWT accepts a JWT that was issued since its account was created: a re-created
-// account does not inherit the JWTs of its namesake.
+// byJWT accepts a JWT that was issued after its account was created. A re-created account does not
+// inherit the JWTs of its namesake.
 func (a *App) byJWT(raw string) (who, bool) {
 	name, issued, err := a.jwt.verify(raw)
 	if err != nil {
@@ -190,8 +190,8 @@ func me(w http.ResponseWriter, _ *http.Request, u who) error {
 	})
 }
 
-// issueCredential answers {"id","kind","issued_at","secret"}. A user registers an
-// SSH key with {"public_key": "ssh-ed25519 AAAA… comment"}; it has no secret.
+// issueCredential answers {"id","kind","issued_at","secret"}. A user registers an SSH key with
+// {"public_key": "ssh-ed25519 AAAA… comment"}. It has no secret.
 func (a *App) issueCredential(w http.ResponseWriter, r *http.Request, u who) error {
 	k := Kind(r.PathValue("kind"))
 	var publicKey string

@@ -96,7 +96,7 @@ func (s *Stack) configure(context.Context) (err error) {
 	return err
 }
 
-// AdminPort is the port of the application's admin API, for the template.
+// AdminPort returns the port of the application's admin API, for the template.
 func (t *Tenant) AdminPort() (string, error) {
 	_, port, err := net.SplitHostPort(t.App.Addresses().Admin)
 	return port, err

@@ -20,8 +20,8 @@ import (
 // Password is the password of every account that [Tenant.Account] makes.
 const Password = "correct horse battery staple"
 
-// Account makes the application's own account of a user, as an application does
-// on its side when a user is announced; it uses the admin API, not the proxy.
+// Account makes a user's account in the application. It uses the admin API, not the proxy, as an
+// application does when a user is announced.
 func (t *Tenant) Account(ctx context.Context, userName string) error {
 	status, body, err := t.AppAdmin(ctx, http.MethodPut, "/admin/users/"+url.PathEscape(userName),
 		map[string]any{"email": userName, "password": Password})
@@ -34,7 +34,7 @@ func (t *Tenant) Account(ctx context.Context, userName string) error {
 	return nil
 }
 
-// AppAdmin calls the application's admin API; body is as in newRequest.
+// AppAdmin calls the application's admin API. newRequest describes body.
 func (t *Tenant) AppAdmin(ctx context.Context, method, path string, body any) (int, []byte, error) {
 	req, err := newRequest(ctx, method, "http://"+t.App.Addresses().Admin+path, body)
 	if err != nil {
@@ -44,8 +44,8 @@ func (t *Tenant) AppAdmin(ctx context.Context, method, path string, body any) (i
 	return do(http.DefaultClient, req)
 }
 
-// newRequest makes a request: url.Values become a form, nil no body, and anything
-// else JSON.
+// newRequest makes a request. url.Values become a form, nil becomes no body, and other values
+// become JSON.
 func newRequest(ctx context.Context, method, target string, body any) (*http.Request, error) {
 	var text []byte
 	contentType := "application/json"
@@ -104,7 +104,7 @@ func (p *Person) Kinds() []string {
 	return slices.DeleteFunc(Kinds(), func(k string) bool { return p.Credentials[k] == "" })
 }
 
-// Clone returns the person with the same credentials, to try old ones later.
+// Clone returns the person with a copy of the credentials, to try old ones later.
 func (p *Person) Clone() *Person {
 	c := *p
 	c.Credentials = maps.Clone(p.Credentials)
@@ -187,7 +187,7 @@ func (p *Person) issue(ctx context.Context, path string, in any) (string, error)
 	return issued.Secret + issued.Token, nil
 }
 
-// present puts a credential where the application expects its kind.
+// present adds a credential to a request in the place of its kind.
 func (p *Person) present(req *http.Request, kind, secret string) {
 	switch kind {
 	case "web_session":
@@ -201,8 +201,8 @@ func (p *Person) present(req *http.Request, kind, secret string) {
 	}
 }
 
-// Request makes a request with the credential of a kind; a refresh token goes to
-// the application's token endpoint instead.
+// Request makes a request with the credential of a kind. For a refresh token it makes a request to
+// the application's token endpoint.
 func (p *Person) Request(ctx context.Context, kind, method, path string) (*http.Request, error) {
 	secret := p.Credentials[kind]
 	if kind == "refresh_token" {
@@ -217,7 +217,7 @@ func (p *Person) Request(ctx context.Context, kind, method, path string) (*http.
 	return req, nil
 }
 
-// Do makes the request of Request and returns the status and the body of the answer.
+// Do sends a request with a credential and returns the status and the body of the answer.
 func (p *Person) Do(ctx context.Context, kind, method, path string) (int, []byte, error) {
 	req, err := p.Request(ctx, kind, method, path)
 	if err != nil {

@@ -14,7 +14,7 @@ type Process struct {
 	cmd  *exec.Cmd
 	log  string
 	done chan struct{}
-	err  error // what Wait returned; read after done
+	err  error // the result of Wait; read after done
 }
 
 // start runs a program and appends its output to the file log.
@@ -55,12 +55,11 @@ func (p *Process) Kill() error {
 	return err
 }
 
-// stopTime is how long a process may take to end; it takes seconds unless the
-// machine is busy.
+// stopTime is how long a process may take to end. It is long for a busy machine.
 const stopTime = 2 * time.Minute
 
-// Stop asks the process to end, kills it after stopTime, and waits. An exit code
-// other than 0 is an error, unless the process had ended before.
+// Stop sends SIGTERM, kills the process after stopTime, and waits. A nonzero exit code is an error,
+// unless the process had ended before.
 func (p *Process) Stop() error {
 	select {
 	case <-p.done:

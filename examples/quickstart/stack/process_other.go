@@ -4,5 +4,5 @@ package stack
 
 import "syscall"
 
-// dieWithParent has no counterpart here: a killed parent leaves its children.
+// dieWithParent does nothing here. A killed parent leaves its children running.
 func dieWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{} }

@@ -1,7 +1,6 @@
-// Package stack starts everything the demo and the end-to-end tests need on
-// loopback: for each of two tenants an application and an identity service, one
-// scimward, and one Envoy in front. Everything is real: Envoy and scimward are
-// processes of their own, and the plugin is WebAssembly built from the tree.
+// Package stack starts the processes of the demo and the end-to-end tests on loopback. Each of two
+// tenants has an application and an identity service. One scimward and one Envoy serve both. Envoy
+// and scimward are separate processes, and the plugin is WebAssembly built from the tree.
 //
 // [Start] returns when Envoy serves and scimward is ready. [Stack.Close] ends
 // every process. On Linux, the child processes die with this one.
@@ -28,7 +27,7 @@ import (
 	"github.com/scimward/scimward/examples/protected-app/app"
 )
 
-// Options says what to start.
+// Options configure a stack.
 type Options struct {
 	Dir      string              // working folder, made when missing; required
 	Source   string              // root of the source tree; required
@@ -40,8 +39,8 @@ type Options struct {
 	Progress func(what string)   // called before each step; may be nil
 }
 
-// Tenant is one customer: its application, its identity service, and a client
-// that pushes to the tenant's SCIM service through Envoy.
+// Tenant is one customer, with its application, its identity service, and a client that pushes to
+// the tenant's SCIM service through Envoy.
 type Tenant struct {
 	Name       string
 	URL        string // outside URL, https://acme.localhost:PORT
@@ -55,8 +54,8 @@ type Tenant struct {
 // Stack is a running stack.
 type Stack struct {
 	Config   string         // path of scimward's configuration
-	Roots    *x509.CertPool // trusts Envoy's certificate
-	CAFile   string         // the same as a PEM file
+	Roots    *x509.CertPool // trusts the certificate of Envoy
+	CAFile   string         // Roots as a PEM file
 	Port     int            // Envoy serves here
 	SCIMAddr string         // scimward's own SCIM port, behind Envoy
 	Admin    string         // scimward's admin listener
@@ -69,7 +68,7 @@ type Stack struct {
 	o          Options
 }
 
-// Start starts everything. On an error it ends what has started.
+// Start starts the whole stack. After an error it ends the started processes.
 func Start(ctx context.Context, o Options) (*Stack, error) {
 	if o.Progress == nil {
 		o.Progress = func(string) {}
@@ -171,8 +170,8 @@ func (s *Stack) tenant(ctx context.Context, name string) (*Tenant, error) {
 	return t, nil
 }
 
-// HTTPClient returns a client with connections of its own that trusts Envoy's
-// certificate, finds *.localhost on loopback, and follows no redirects.
+// HTTPClient returns a client with its own connections. It trusts the certificate of Envoy,
+// resolves *.localhost to loopback, and follows no redirects.
 func (s *Stack) HTTPClient() *http.Client {
 	return &http.Client{
 		Timeout: time.Minute,
@@ -185,8 +184,8 @@ func (s *Stack) HTTPClient() *http.Client {
 	}
 }
 
-// DialLoopback connects to the port of addr on 127.0.0.1 and ignores the name: not
-// every system resolves *.localhost.
+// DialLoopback connects to the port of addr on 127.0.0.1. It ignores the name, because not every
+// system resolves *.localhost.
 func DialLoopback(ctx context.Context, network, addr string) (net.Conn, error) {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -196,8 +195,8 @@ func DialLoopback(ctx context.Context, network, addr string) (net.Conn, error) {
 	return d.DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
 }
 
-// ports chooses a free port for each listener. They are below the ports that systems
-// give to clients, so that a new connection does not take one.
+// ports chooses a free port for each listener, below the range of client ports, so that a new
+// connection does not take it.
 func (s *Stack) ports(ctx context.Context) error {
 	var scim, admin, envoyAdmin int
 	for _, p := range []*int{&s.Port, &scim, &admin, &envoyAdmin} {
@@ -210,7 +209,7 @@ func (s *Stack) ports(ctx context.Context) error {
 				return fmt.Errorf("finding a free port: %w", err)
 			}
 		}
-		defer func() { _ = ln.Close() }() // taken until all are chosen; nobody has connected
+		defer func() { _ = ln.Close() }() // the port stays taken until all are chosen
 	}
 	s.SCIMAddr, s.Admin, s.EnvoyAdmin = loopback(scim), loopback(admin), loopback(envoyAdmin)
 	return nil
@@ -218,7 +217,7 @@ func (s *Stack) ports(ctx context.Context) error {
 
 func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 
-// StartScimward starts scimward, also after a kill, and waits until it is ready.
+// StartScimward starts scimward, or restarts it after a kill, and waits until it is ready.
 func (s *Stack) StartScimward(ctx context.Context) (err error) {
 	s.o.Progress("starting scimward")
 	s.Scimward, err = start(filepath.Join(s.o.Dir, "scimward.log"), s.o.Scimward, "serve", "-c", s.Config)
@@ -256,11 +255,10 @@ func (s *Stack) Command(ctx context.Context, args ...string) *exec.Cmd {
 	return exec.CommandContext(ctx, s.o.Scimward, args...)
 }
 
-// startTime is how long scimward and Envoy may take to be ready; they take seconds
-// unless the machine is busy.
+// startTime is how long scimward and Envoy may take to become ready. It is long for a busy machine.
 const startTime = 3 * time.Minute
 
-// await polls url until it answers 200, p ends, or startTime is over.
+// await polls url until it answers 200, p ends, or startTime has passed.
 func (s *Stack) await(ctx context.Context, what string, p *Process, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
@@ -287,8 +285,8 @@ func (s *Stack) await(ctx context.Context, what string, p *Process, url string) 
 	return nil
 }
 
-// Poll calls done, and again after every pause, until it returns true or an error.
-// It returns the error of ctx when ctx ends first.
+// Poll calls done, and again after every pause, until it returns true or an error. If ctx ends
+// first, Poll returns its error.
 func Poll(ctx context.Context, pause time.Duration, done func() (bool, error)) error {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
@@ -304,8 +302,8 @@ func Poll(ctx context.Context, pause time.Duration, done func() (bool, error)) e
 	}
 }
 
-// SaveJWKS writes the public keys of a tenant's authorization server to a file of
-// the working folder.
+// SaveJWKS writes the public keys of a tenant's authorization server to a file in the working
+// folder.
 func (s *Stack) SaveJWKS(ctx context.Context, t *Tenant) (path string, err error) {
 	req, err := newRequest(ctx, http.MethodGet, t.URL+"/oauth/jwks", nil)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Stream is something that stays open until one side ends it.
+// Stream is a connection that stays open until one side ends it.
 type Stream struct {
 	Name  string
 	done  chan struct{}
@@ -27,7 +27,7 @@ func (s *Stream) Done() <-chan struct{} { return s.done }
 // Close ends the stream from this side.
 func (s *Stream) Close() { s.close() }
 
-// follow reads until read fails, and notes when. The first read must succeed.
+// follow reads until read fails, and records the times. The first read must succeed.
 func follow(name string, read func() error, closer func()) (*Stream, error) {
 	if err := read(); err != nil {
 		closer()
@@ -71,7 +71,7 @@ func (p *Person) OpenDownload(ctx context.Context) (*Stream, error) {
 	return p.openBody(ctx, "download", "/download")
 }
 
-// openBody opens a response that goes on.
+// openBody opens a response that stays open.
 func (p *Person) openBody(ctx context.Context, name, path string) (*Stream, error) {
 	req, err := p.Request(ctx, "web_session", http.MethodGet, path)
 	if err != nil {
@@ -93,7 +93,7 @@ func (p *Person) openBody(ctx context.Context, name, path string) (*Stream, erro
 	}, func() { _ = res.Body.Close() }) // it may be closed already
 }
 
-// OpenSSH opens an SSH session with the person's key; it does not pass the proxy.
+// OpenSSH opens an SSH session with the person's key. It does not pass the proxy.
 func (p *Person) OpenSSH() (*Stream, error) {
 	addr := p.Tenant.App.Addresses()
 	host, _, _, _, err := ssh.ParseAuthorizedKey([]byte(addr.SSHHostKey))

@@ -1,5 +1,5 @@
-// Command gendocs writes docs/configuration.md from the comments of package config's structs. Run it at the root of the
-// repository:
+// Command gendocs writes docs/configuration.md from the comments of package config's structs. Run
+// it at the root of the repository:
 //
 //	go run ./sidecar/config/gendocs
 package main
@@ -30,12 +30,12 @@ const intro = `<!-- Generated from sidecar/config by ` + "`go run ./sidecar/conf
 # Configuration
 
 The configuration is one strict YAML file. ` + "`scimward init DIR`" + ` writes a commented start, and
-` + "`scimward config check -c FILE`" + ` reports every fault at once, with its line and what to write
-instead. Unknown keys are faults.
+` + "`scimward config check -c FILE`" + ` reports every fault at once, with its line and a proposed
+fix. Unknown keys are faults.
 
-An absent key, or an empty value, means the default that its text names. Durations are
+An absent key or an empty value means the default in its text. Durations are
 numbers with a unit: 250ms, 5m, 720h. Relative paths are relative to the folder of the
-file. The file holds no secrets, only the paths of files that hold them.
+file. The file contains the paths of secrets, never the secrets.
 `
 
 // field is one key of a section.
@@ -50,8 +50,8 @@ type section struct {
 	fields []field
 }
 
-// generate reads the structs of a Go file and returns the page. The sections follow the keys of the configuration file,
-// depth first, each struct where it is first used.
+// generate reads the structs of a Go file and returns the page. The sections follow the keys of the
+// configuration file, depth first, each struct where it is first used.
 func generate(file string) (string, error) {
 	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// fault is what is wrong with a request.
+// fault is a kind of fault in a request.
 type fault uint8
 
 const (
@@ -24,11 +24,11 @@ const (
 	faultScope                      // another scope
 	faultTarget                     // another resource (RFC 8707)
 	faultClient                     // the client is not authenticated
-	faultAuthorization              // it sent an Authorization header
-	faultBasic                      // the same with the scheme Basic
+	faultAuthorization              // the request has an Authorization header
+	faultBasic                      // the request has an Authorization header with the scheme Basic
 )
 
-// refusal is a request that cannot be granted as it is.
+// refusal is the error for a request that cannot be granted.
 type refusal struct {
 	fault  fault
 	detail string
@@ -47,13 +47,13 @@ type answer struct {
 	basic       bool   // the client tried the scheme Basic
 }
 
-// notAuthentic is the answer to everyone whose signature did not verify. It does
-// not reveal whether the client exists.
+// notAuthentic is the answer to any sender with an invalid signature. It does not reveal whether
+// the client exists.
 const notAuthentic = "the client assertion was not accepted: " +
 	"unknown client, unknown key, wrong signature, or an algorithm that is not allowed"
 
-// answerFor is the only place that maps an error to an answer. An unknown error is a
-// fault of this service: 503, without detail.
+// answerFor is the only mapping from an error to an answer. An unknown error is a fault of this
+// service and gets 503 without detail.
 func answerFor(err error) answer {
 	var r *refusal
 	var t *token.Error
@@ -124,8 +124,8 @@ func unavailable(description, reason string) answer {
 	}
 }
 
-// writeError writes an answer. A 401 must name a scheme (RFC 9110 §15.5.2): the one
-// that the client tried (RFC 6749 §5.2), else that of the tokens issued here.
+// writeError writes an answer. A 401 must name a scheme (RFC 9110 §15.5.2). It names the scheme of
+// the request (RFC 6749 §5.2), or Bearer.
 func writeError(w http.ResponseWriter, a answer) {
 	h := w.Header()
 	switch a.status {
@@ -143,7 +143,7 @@ func writeError(w http.ResponseWriter, a answer) {
 	writeJSON(w, a.status, map[string]any{"error": a.code, "error_description": printable(a.description)})
 }
 
-// writeJSON writes a body that nobody may store (RFC 6749 §5.1).
+// writeJSON writes a body that must not be stored (RFC 6749 §5.1).
 func writeJSON(w http.ResponseWriter, status int, v map[string]any) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
@@ -151,11 +151,10 @@ func writeJSON(w http.ResponseWriter, status int, v map[string]any) {
 	h.Set("Pragma", "no-cache")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // fails only if the client went away
+	_ = json.NewEncoder(w).Encode(v) // fails only if the client disconnected
 }
 
-// printable replaces the characters that RFC 6749 §5.2 does not allow in a
-// description.
+// printable replaces the characters that RFC 6749 §5.2 forbids in a description.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -22,12 +22,11 @@ const (
 	assertionType          = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 )
 
-// form has the parameters of a token request that have a value.
+// form contains the parameters of a token request that have a value.
 type form map[string]string
 
-// readForm reads the body of a token request. It bounds the body before decoding
-// and refuses a repeated parameter (RFC 6749 §3.2), because two readers could use
-// different ones.
+// readForm reads the body of a token request. It limits the size before decoding. It refuses a
+// repeated parameter (RFC 6749 §3.2), because two readers could use different values.
 func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
 	if r.URL.RawQuery != "" || r.URL.ForceQuery {
 		return nil, refuse(faultRequest, "send parameters in the body, not in the URL")
@@ -80,7 +79,7 @@ func checkMedia(h http.Header) error {
 	return nil
 }
 
-// check checks the parameters that need no key.
+// check checks the parameters that can be checked without a key.
 func (f form) check(t *tenant) error {
 	switch {
 	case f["grant_type"] == "":

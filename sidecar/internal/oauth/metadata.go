@@ -10,8 +10,8 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/token"
 )
 
-// The routes. Those under /.well-known are followed by the path of the identifier
-// that they describe (RFC 8414 §3, RFC 9728 §3).
+// The routes. A route under /.well-known is followed by the path of the identifier that it
+// describes (RFC 8414 §3, RFC 9728 §3).
 const (
 	metadataPath = "/.well-known/oauth-authorization-server"
 	resourcePath = "/.well-known/oauth-protected-resource"
@@ -46,13 +46,13 @@ type resourceMetadata struct {
 	BearerMethods []string `json:"bearer_methods_supported"`
 }
 
-// describe builds the documents once: they depend on the configuration alone.
+// describe builds the documents once, because they depend only on the configuration.
 func (t *tenant) describe() (err error) {
 	t.metadata, err = newDocument(metadataPath, t.Issuer, serverMetadata{
 		Issuer: t.Issuer, TokenEndpoint: t.TokenEndpoint, JWKSURI: strings.TrimSuffix(t.Issuer, "/") + jwksPath,
 		Scopes: []string{token.Scope},
-		// There is no authorization endpoint, so there is no response type. RFC 8414 §2
-		// requires the member all the same, and clients look for it.
+		// RFC 8414 §2 requires the member, and clients look for it. There is no authorization endpoint,
+		// so the list is empty.
 		ResponseTypes:     []string{},
 		GrantTypes:        []string{grantClientCredentials},
 		AuthMethods:       []string{"private_key_jwt"},
@@ -68,8 +68,8 @@ func (t *tenant) describe() (err error) {
 	return err
 }
 
-// newDocument puts v where the metadata of identifier belongs: the well-known path,
-// followed by the identifier's path without a trailing slash.
+// newDocument encodes v for the metadata path of identifier. This is the well-known path, followed
+// by the path of the identifier without a trailing slash.
 func newDocument(wellKnown, identifier string, v any) (document, error) {
 	u, err := url.Parse(identifier)
 	if err != nil {
@@ -84,7 +84,7 @@ func newDocument(wellKnown, identifier string, v any) (document, error) {
 
 const noTenant = "there is no authorization server at this host"
 
-// document serves the document that pick returns, at the document's path only.
+// document serves the document that pick returns, only at the path of the document.
 func (h *handler) document(pick func(*tenant) document) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		t := h.tenant(r)
@@ -101,6 +101,6 @@ func (h *handler) document(pick func(*tenant) document) http.HandlerFunc {
 		header.Set("Content-Type", "application/json")
 		header.Set("Cache-Control", "public, max-age=300")
 		header.Set("X-Content-Type-Options", "nosniff")
-		_, _ = w.Write(d.body) // fails only if the client went away
+		_, _ = w.Write(d.body) // fails only if the client disconnected
 	}
 }

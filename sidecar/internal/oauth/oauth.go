@@ -17,12 +17,12 @@
 // What the package promises:
 //   - A client authenticates with its key only: no client secret, no Authorization
 //     header.
-//   - An assertion works once. The store records its jti, with the audit record of
-//     the grant, before the answer is sent, so a restart forgets nothing.
-//   - A client of another tenant is an unknown client. Every caller that is not
-//     authentic gets the same answer after similar work.
-//   - When the store or a client's keys are out of reach, the answer is 503 with
-//     Retry-After, never a token.
+//   - An assertion works once, also across a restart. Before the answer, the store records the jti
+//     and the audit record of the grant.
+//   - A client of another tenant is an unknown client. Every caller without a valid signature gets
+//     the same answer after similar work.
+//   - If the store or the keys of a client are unavailable, the answer is 503 with Retry-After,
+//     never a token.
 package oauth
 
 import (
@@ -43,20 +43,20 @@ import (
 // tokenLifetime is the lifetime of access tokens.
 const tokenLifetime = 5 * time.Minute
 
-// Client is an identity service that may get tokens of a tenant. Exactly one of
-// JWKSURL, Issuer and JWKS says where its keys are.
+// Client is an identity service that may get tokens of a tenant. Exactly one of JWKSURL, Issuer and
+// JWKS names the source of its keys.
 type Client struct {
 	ID      string // client_id: iss and sub of its assertions
 	JWKSURL string // https, or http on loopback
-	Issuer  string // its issuer identifier, whose RFC 8414 metadata names jwks_uri
+	Issuer  string // its issuer identifier; the RFC 8414 metadata there names jwks_uri
 	JWKS    []byte // the key set itself
 
-	// HTTPClient fetches the keys of this client. It trusts the certificate
-	// authorities of this client only; nil is a plain client.
+	// HTTPClient fetches the keys of this client. It trusts only the certificate authorities of this
+	// client. Nil is a plain client.
 	HTTPClient *http.Client
 
-	// AllowTokenEndpointAudience also accepts the token endpoint's URL as `aud`, for
-	// clients older than RFC 7523bis, which requires the issuer.
+	// AllowTokenEndpointAudience also accepts the token endpoint's URL as `aud`. Clients from before
+	// RFC 7523bis send it. RFC 7523bis requires the issuer.
 	AllowTokenEndpointAudience bool
 }
 
@@ -78,16 +78,15 @@ type Options struct {
 	Metrics prometheus.Registerer
 }
 
-// Server is the authorization servers of all tenants. It is safe for concurrent
-// use.
+// Server contains the authorization servers of all tenants. It is safe for concurrent use.
 type Server struct {
-	o        Options
+	opts     Options
 	tenants  map[string]*tenant
 	requests *prometheus.CounterVec // by tenant and outcome
 }
 
-// New creates the signing keys that the store does not have yet and starts fetching
-// the clients' keys; [Server.Close] ends it. It reports every fault at once.
+// New creates missing signing keys in the store and starts to fetch the keys of the clients.
+// [Server.Close] stops the fetches. New reports all faults at once.
 func New(ctx context.Context, o Options) (*Server, error) {
 	if o.Store == nil {
 		return nil, errors.New("oauth: a server needs a store")
@@ -98,7 +97,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{o: o, tenants: make(map[string]*tenant, len(o.Tenants))}
+	s := &Server{opts: o, tenants: make(map[string]*tenant, len(o.Tenants))}
 	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scimward_oauth_token_requests_total",
 		Help: "Token requests by tenant and outcome: issued, or the reason of the refusal.",
@@ -125,7 +124,7 @@ func (s *Server) add(ctx context.Context, cfg Tenant) error {
 	if s.tenants[cfg.Name] != nil {
 		return errors.New("it is configured twice")
 	}
-	t, err := newTenant(cfg, &s.o) //nolint:contextcheck // fetching keys outlives this call; Close ends it
+	t, err := newTenant(cfg, &s.opts) //nolint:contextcheck // fetching keys outlives this call; Close ends it
 	if err != nil {
 		return err
 	}
@@ -148,7 +147,7 @@ func (s *Server) Signer(tenant string) (*token.Signer, error) {
 	return t.signer, nil
 }
 
-// PublicKeys returns the JWKS document that verifies a tenant's access tokens.
+// PublicKeys returns the JWKS document with the public keys for a tenant's access tokens.
 func (s *Server) PublicKeys(tenant string) ([]byte, error) {
 	t := s.tenants[tenant]
 	if t == nil {
@@ -157,8 +156,7 @@ func (s *Server) PublicKeys(tenant string) ([]byte, error) {
 	return t.jwks, nil
 }
 
-// Ready returns nil when every client has keys, else an error for each that has
-// none. It waits within ctx for fetches that are under way.
+// Ready returns an error for each client without keys. It waits within ctx for running fetches.
 func (s *Server) Ready(ctx context.Context) error {
 	var errs []error
 	for _, t := range s.tenants {
@@ -167,15 +165,15 @@ func (s *Server) Ready(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Close stops fetching clients' keys and waits for the goroutines.
+// Close stops fetching the keys of clients and waits for the goroutines.
 func (s *Server) Close() {
 	for _, t := range s.tenants {
 		t.verifier.Close()
 	}
 }
 
-// Mount adds the routes. tenantOf returns the tenant of a request, from its host; a
-// request without one, or with one that is not configured, gets 404.
+// Mount adds the routes. tenantOf returns the tenant of a request, from its host. If it returns
+// false or an unknown tenant, the answer is 404.
 func (s *Server) Mount(mux *http.ServeMux, tenantOf func(*http.Request) (string, bool)) {
 	h := &handler{Server: s, tenantOf: tenantOf}
 	for path, pick := range map[string]func(*tenant) document{

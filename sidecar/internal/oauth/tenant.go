@@ -12,7 +12,7 @@ import (
 // tenant is a running authorization server.
 type tenant struct {
 	Tenant
-	verifier *token.Verifier // of assertions; `iss` is the client id
+	verifier *token.Verifier // for assertions; `iss` is the client id
 	signer   *token.Signer
 	jwks     []byte
 	metadata document
@@ -42,12 +42,11 @@ func newTenant(cfg Tenant, o *Options) (*tenant, error) {
 	return t, err
 }
 
-// accessTokenKeys is the use of the keys in the store that sign access tokens.
+// accessTokenKeys is the use of the stored keys that sign access tokens.
 const accessTokenKeys = "access-token"
 
-// loadKeys reads the tenant's signing keys from the store and creates the first
-// one. Two servers that start at the same time agree on one key, because the store
-// runs their transactions one after the other.
+// loadKeys reads the tenant's signing keys from the store and creates the first key. Two servers
+// that start together agree on one key, because the store serializes their transactions.
 func (s *Server) loadKeys(ctx context.Context, t *tenant) error {
 	keys, err := s.signingKeys(ctx, t.Name)
 	if err == nil && len(keys) == 0 {
@@ -79,7 +78,7 @@ func (s *Server) loadKeys(ctx context.Context, t *tenant) error {
 }
 
 func (s *Server) signingKeys(ctx context.Context, tenant string) (keys []store.Key, err error) {
-	err = s.o.Store.View(ctx, tenant, func(r *store.Reader) error {
+	err = s.opts.Store.View(ctx, tenant, func(r *store.Reader) error {
 		keys, err = r.Keys(accessTokenKeys)
 		return err
 	})
@@ -89,16 +88,16 @@ func (s *Server) signingKeys(ctx context.Context, tenant string) (keys []store.K
 	return keys, nil
 }
 
-// createKey creates the first signing key, unless there is one by now.
+// createKey creates the first signing key if there is still none.
 func (s *Server) createKey(ctx context.Context, tenant string) error {
 	doc, kid, err := token.GenerateKey()
 	if err != nil {
 		return err
 	}
 	cause := store.Cause{
-		Actor: "system", RequestID: newID(), Action: "oauth.key.create", Decision: "internal", Received: s.o.Now(),
+		Actor: "system", RequestID: newID(), Action: "oauth.key.create", Decision: "internal", Received: s.opts.Now(),
 	}
-	_, err = s.o.Store.Update(ctx, tenant, cause, func(tx *store.Tx) error {
+	_, err = s.opts.Store.Update(ctx, tenant, cause, func(tx *store.Tx) error {
 		have, err := tx.Keys(accessTokenKeys)
 		if err != nil || len(have) > 0 {
 			return err

@@ -11,8 +11,8 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// tokenRequest is a token request and what it leaves in the log. A field is empty until
-// it is verified, so that strangers cannot write into the log.
+// tokenRequest is a token request with its fields for the log. A field is empty until it is
+// verified, so that strangers cannot write into the log.
 type tokenRequest struct {
 	id       string
 	received time.Time
@@ -22,9 +22,9 @@ type tokenRequest struct {
 	jti      string // of the access token
 }
 
-// token is POST /oauth/token.
+// token serves POST /oauth/token.
 func (h *handler) token(w http.ResponseWriter, r *http.Request) {
-	q := &tokenRequest{id: request.ID(r.Header.Get("X-Request-Id"), newID), received: h.o.Now()}
+	q := &tokenRequest{id: request.ID(r.Header.Get("X-Request-Id"), newID), received: h.opts.Now()}
 	raw, err := h.grant(w, r, q)
 	if err != nil {
 		a := answerFor(err)
@@ -41,9 +41,8 @@ func (h *handler) token(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// grant checks a request and returns an access token. It checks the form and the
-// assertion and signs, and writes the record that spends the assertion last, so
-// that only the answer can still fail after it.
+// grant checks a request and returns an access token. Its last step records the assertion as used.
+// After it, only sending the answer can fail.
 func (h *handler) grant(w http.ResponseWriter, r *http.Request, q *tokenRequest) (string, error) {
 	t := h.tenant(r)
 	if t == nil {
@@ -80,8 +79,8 @@ func (h *handler) grant(w http.ResponseWriter, r *http.Request, q *tokenRequest)
 	return raw, nil
 }
 
-// refuseAuthorization refuses every Authorization header: the assertion in the body
-// is the only credential.
+// refuseAuthorization refuses every Authorization header, because the assertion in the body is the
+// only credential.
 func refuseAuthorization(h http.Header) error {
 	values := h.Values("Authorization")
 	if len(values) == 0 {
@@ -94,8 +93,8 @@ func refuseAuthorization(h http.Header) error {
 	return refuse(f, "the Authorization header is not accepted here; send a client assertion in the body (RFC 7523)")
 }
 
-// authenticate verifies the assertion and checks that it names its own client: iss,
-// sub and client_id are the same (RFC 7523 §3).
+// authenticate verifies the assertion. iss, sub and client_id must be the same client (RFC 7523
+// §3).
 func (t *tenant) authenticate(r *http.Request, f form) (token.Claims, error) {
 	claims, err := t.verifier.Verify(r.Context(), f["client_assertion"])
 	if err != nil {
@@ -110,8 +109,7 @@ func (t *tenant) authenticate(r *http.Request, f form) (token.Claims, error) {
 	return claims, nil
 }
 
-// sign makes the access token (RFC 9068 §2.2). Its claim token_endpoint is required
-// by IL1 §3.1.
+// sign makes the access token (RFC 9068 §2.2). IL1 §3.1 requires the claim token_endpoint.
 func (t *tenant) sign(q *tokenRequest, jti string) (string, error) {
 	issued := q.received.Unix()
 	return t.signer.Sign(map[string]any{
@@ -127,16 +125,15 @@ func (t *tenant) sign(q *tokenRequest, jti string) (string, error) {
 	}, token.TypeAccessToken)
 }
 
-// spend records the grant in one transaction: the assertion's jti is used, the
-// client was seen, and the audit record. Of several requests with one assertion the
-// store lets one succeed, in whichever process they run.
+// spend records the grant in one transaction: the jti as used, the client as seen, and the audit
+// record. If several requests use one assertion, in any process, the store accepts only one.
 func (h *handler) spend(r *http.Request, q *tokenRequest, c token.Claims, jti string) error {
 	cause := store.Cause{
 		Actor: "client:" + q.client, ClientID: q.client, JTI: jti, RequestID: q.id, Remote: request.RemoteAddr(r),
 		Method: r.Method, Path: r.URL.Path, Action: "oauth.token", Decision: "private_key_jwt", Received: q.received,
 	}
 	until := c.Expires.Add(token.Leeway + time.Second) // as long as the verifier could accept it
-	_, err := h.o.Store.Update(r.Context(), q.tenant, cause, func(tx *store.Tx) error {
+	_, err := h.opts.Store.Update(r.Context(), q.tenant, cause, func(tx *store.Tx) error {
 		if err := tx.UseJTI(c.Issuer, c.JTI, until); err != nil {
 			return err
 		}
@@ -145,13 +142,13 @@ func (h *handler) spend(r *http.Request, q *tokenRequest, c token.Claims, jti st
 	return err
 }
 
-// record writes the one log event of a request and counts its outcome. Faults of
-// this service are errors and carry their cause; refusals are information.
+// record writes the log event of a request and counts its outcome. Faults of this service are
+// logged as errors with their cause. Refusals are logged as information.
 func (h *handler) record(r *http.Request, q *tokenRequest, a answer, err error) {
 	h.requests.WithLabelValues(q.tenant, a.reason).Inc()
 	attrs := []slog.Attr{
 		slog.String("tenant", q.tenant), slog.String("request_id", q.id),
-		slog.Int("status", a.status), slog.String("outcome", a.reason), slog.Duration("took", h.o.Now().Sub(q.received)),
+		slog.Int("status", a.status), slog.String("outcome", a.reason), slog.Duration("took", h.opts.Now().Sub(q.received)),
 	}
 	if q.client != "" {
 		attrs = append(attrs, slog.String("client", q.client), slog.String("kid", q.kid))
@@ -164,5 +161,5 @@ func (h *handler) record(r *http.Request, q *tokenRequest, a answer, err error) 
 		level = slog.LevelError
 		attrs = append(attrs, slog.String("error", err.Error()))
 	}
-	h.o.Logger.LogAttrs(r.Context(), level, "token request", attrs...)
+	h.opts.Logger.LogAttrs(r.Context(), level, "token request", attrs...)
 }

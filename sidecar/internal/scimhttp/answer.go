@@ -15,49 +15,49 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// mediaType is the Content-Type of every answer (RFC 7644 §3.1). It has no charset,
-// because strict clients compare the whole value.
+// mediaType is the Content-Type of every answer (RFC 7644 §3.1). It has no charset, because strict
+// clients compare the whole value.
 const mediaType = "application/scim+json"
 
 // timeForm is xsd:dateTime with milliseconds, in UTC (RFC 7643 §2.3.5).
 const timeForm = "2006-01-02T15:04:05.000Z07:00"
 
-// memberPage is how many edges one read returns.
+// memberPage is the number of edges in one read.
 const memberPage = 1000
 
 // writeJSON sends an answer with a body.
 func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	h := w.Header()
 	h.Set("Content-Type", mediaType)
-	h.Set("Cache-Control", "no-store") // answers name people
+	h.Set("Cache-Control", "no-store") // answers contain personal data
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body) //nolint:gosec // JSON that scim.Encode made, not HTML; it fails only if the client is gone
+	_, _ = w.Write(body) //nolint:gosec // JSON that scim.Encode made, not HTML; it fails only if the client disconnected
 }
 
-// writeEmpty answers a PATCH with 204. It sets a Content-Type, because some client
-// libraries read it before the status. The answer to a DELETE has none.
+// writeEmpty answers a PATCH with 204. It sets a Content-Type, because some client libraries read
+// it before the status. The answer to a DELETE has none.
 func writeEmpty(w http.ResponseWriter) {
 	w.Header().Set("Content-Type", mediaType)
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// etag is the value of meta.version: the store's version as a weak entity tag.
+// etag returns meta.version, the version in the store as a weak entity tag.
 func etag(v store.Seq) string { return fmt.Sprintf(`W/"%d"`, uint64(v)) }
 
-// renderer turns stored rows into SCIM resources for one request.
+// renderer renders stored rows as SCIM resources for one request.
 type renderer struct {
-	base       string // of the tenant, without a trailing slash
+	base       string // URL of the tenant, without a trailing slash
 	t          *scim.ResourceType
 	attributes []string
 	excluded   []string
 	limit      int // members that a list or a filter may read
-	budget     int // members that it may still read
+	budget     int // members that it may still read; starts at limit
 }
 
 func (h *Handler) renderer(x *exchange) *renderer {
 	return &renderer{
-		base: h.o.Base(x.Tenant), t: x.scim.Type,
+		base: h.opts.Base(x.Tenant), t: x.scim.Type,
 		attributes: x.scim.Query.Attributes, excluded: x.scim.Query.Excluded,
 		limit: h.bounds.Members, budget: h.bounds.Members,
 	}
@@ -78,15 +78,14 @@ func (h *Handler) read(
 func (h *Handler) render(
 	ctx context.Context, x *exchange, fn func(*store.Reader) ([]byte, error),
 ) (body []byte, err error) {
-	err = h.o.Store.View(ctx, x.Tenant, func(r *store.Reader) (err error) {
+	err = h.opts.Store.View(ctx, x.Tenant, func(r *store.Reader) (err error) {
 		body, err = fn(r)
 		return err
 	})
 	return body, err
 }
 
-// writeChanged answers a change with the resource, and with its location if the
-// resource is new.
+// writeChanged answers a change with the resource. For a new resource it adds the location.
 func (v *renderer) writeChanged(w http.ResponseWriter, status int, id string, body []byte) {
 	if status == http.StatusCreated {
 		w.Header().Set("Location", v.location(id))
@@ -100,13 +99,13 @@ func (v *renderer) wants(name string) bool {
 
 func (v *renderer) location(id string) string { return v.base + "/" + v.t.Endpoint + "/" + id }
 
-// groupFrame is the whole resource of a group except members.
+// groupFrame returns a group without members.
 func (v *renderer) groupFrame(g *store.Group) scim.Object {
 	return v.frame(g.Resource, g.ID, g.Created, g.Modified, g.Version)
 }
 
-// frame returns a copy of a stored resource with schemas, id and meta (RFC 7643
-// §3.1), which the store keeps outside it.
+// frame returns a copy of a stored resource with schemas, id and meta (RFC 7643 §3.1). The store
+// keeps these outside the resource.
 func (v *renderer) frame(res scim.Object, id string, created, modified time.Time, version store.Seq) scim.Object {
 	o := make(scim.Object, len(res)+4)
 	maps.Copy(o, res)
@@ -122,7 +121,7 @@ func (v *renderer) frame(res scim.Object, id string, created, modified time.Time
 	return o
 }
 
-// userFrame is the whole resource of a user except groups.
+// userFrame returns a user without groups.
 func (v *renderer) userFrame(u *store.User) scim.Object {
 	o := v.frame(u.Resource, u.ID, u.Created, u.Modified, u.Version)
 	if _, ok := o["active"]; !ok {
@@ -134,7 +133,7 @@ func (v *renderer) userFrame(u *store.User) scim.Object {
 	return o
 }
 
-// withManagerRef sets manager.$ref (RFC 7643 §4.3) to the URL outside the proxy.
+// withManagerRef sets manager.$ref (RFC 7643 §4.3) to the external URL.
 func (v *renderer) withManagerRef(ext scim.Object) scim.Object {
 	m, ok := ext["manager"].(scim.Object)
 	if !ok || m.String("value") == "" {
@@ -146,8 +145,7 @@ func (v *renderer) withManagerRef(ext scim.Object) scim.Object {
 	return out
 }
 
-// groupsOf renders the read-only groups of a user (RFC 7643 §4.1.2) from the reverse
-// edges.
+// groupsOf renders the read-only groups of a user (RFC 7643 §4.1.2) from the reverse edges.
 func (v *renderer) groupsOf(r *store.Reader, id string) ([]any, error) {
 	ids, err := r.GroupsOf(id)
 	if err != nil {
@@ -157,7 +155,7 @@ func (v *renderer) groupsOf(r *store.Reader, id string) ([]any, error) {
 	for _, gid := range ids {
 		g, err := r.Group(gid)
 		if errors.Is(err, store.ErrNotFound) {
-			continue // deleted, the edge is left over
+			continue // the group is deleted and the edge remains
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading group %s: %w", gid, err)
@@ -171,7 +169,7 @@ func (v *renderer) groupsOf(r *store.Reader, id string) ([]any, error) {
 	return out, nil
 }
 
-// userObject is the whole resource of a user, with its groups if wanted.
+// userObject returns a user, with groups if withGroups is set.
 func (v *renderer) userObject(r *store.Reader, u *store.User, withGroups bool) (scim.Object, error) {
 	o := v.userFrame(u)
 	if !withGroups {
@@ -193,9 +191,9 @@ func (v *renderer) user(r *store.Reader, u *store.User) ([]byte, error) {
 	return v.encode(o), nil
 }
 
-// group renders a group with the requested attributes. It reads the members only if
-// they are part of the answer, and writes them without maps: a member of a large
-// group costs about 150 bytes.
+// group renders a group with the requested attributes. It reads the members only if the answer
+// contains them. It writes them without maps, because a member of a large group costs about 150
+// bytes.
 func (v *renderer) group(r *store.Reader, g *store.Group) ([]byte, error) {
 	body := v.encode(v.groupFrame(g))
 	if g.Members == 0 || !v.wants(attrMembers) {
@@ -226,7 +224,8 @@ func (v *renderer) group(r *store.Reader, g *store.Group) ([]byte, error) {
 	return buf.Bytes(), nil
 }
 
-// encode projects and encodes. schemas and id are always returned (RFC 7643 §7).
+// encode selects the requested attributes and encodes them. schemas and id are always returned (RFC
+// 7643 §7).
 func (v *renderer) encode(o scim.Object) []byte {
 	out := scim.Project(v.t, o, v.attributes, v.excluded)
 	for _, name := range []string{"schemas", "id"} {
@@ -255,10 +254,10 @@ func eachMember(r *store.Reader, gid string, fn func(store.Member)) error {
 	}
 }
 
-// memberShape says which parts of a member were requested.
+// memberShape tells which parts of a member were requested.
 type memberShape struct{ value, ref, kind bool }
 
-// memberShape projects a sample member to learn which parts remain.
+// memberShape projects a sample member and checks which parts remain.
 func (v *renderer) memberShape() memberShape {
 	probe := scim.Object{"members": []any{scim.Object{"value": "v", "$ref": "r", "type": "User"}}}
 	var m scim.Object
@@ -295,7 +294,7 @@ func (s memberShape) write(buf *bytes.Buffer, ref string, m store.Member) {
 	buf.WriteByte('}')
 }
 
-// memberRef is the URL of a member's resource.
+// memberRef returns the URL of the resource of a member.
 func (v *renderer) memberRef(m store.Member) string {
 	endpoint := endpointUsers
 	if m.Type == "Group" {

@@ -15,11 +15,11 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// auditWait bounds how long writing the audit record of a refusal may take.
+// auditWait limits the time for the audit record of a refusal.
 const auditWait = 2 * time.Second
 
-// cause says for the audit record who requests a change and why it is allowed.
-// Tx.Changed adds the names of attributes; values are never recorded.
+// cause describes for the audit record who requests a change and why it is allowed. Tx.Changed adds
+// the names of attributes. Values are never recorded.
 func (x *exchange) cause() store.Cause {
 	c := x.decision.Claims
 	return store.Cause{
@@ -36,30 +36,29 @@ func (x *exchange) cause() store.Cause {
 	}
 }
 
-// Refused writes the audit record of a request that Envoy's Check refused, so that it
-// did not reach this handler. It has the same bounds as the refusals of this package
-// and does nothing for reads and strangers.
+// Refused writes the audit record of a request that the Check of Envoy refused, so that it did not
+// reach this handler. The rules of recordRefusal apply.
 func (h *Handler) Refused(ctx context.Context, r request.Request, d authz.Decision) {
 	r.ID = request.ID(r.ID, rand.Text)
 	h.recordRefusal(ctx, &exchange{Request: r, decision: d}, answerForDecision(d))
 }
 
-// recordRefusal writes the audit record of a refused write of an authenticated client.
-// Reads and strangers cause a log event and a metric only. A bound for each tenant
-// keeps refusals from filling the disk; a metric counts the records beyond it.
+// recordRefusal writes the audit record of a refused write of an authenticated client. Reads and
+// strangers cause only a log event and a metric. A rate limit for each tenant keeps refusals from
+// filling the disk. A metric counts the records above it.
 func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f *answerError) {
 	if x.Tenant == "" || x.decision.Claims.ClientID == "" || !writes(x.Method) {
 		return
 	}
 	switch {
-	case f.Status == http.StatusTooManyRequests: // a fast client must not use up the bound of the others
+	case f.Status == http.StatusTooManyRequests: // a fast client must not use up the limit for the others
 		h.m.unrecorded(x.Tenant, "throttled")
 		return
 	case f.Reason == reasonStore: // the store would not accept this record either
 		h.m.unrecorded(x.Tenant, "store")
 		return
 	}
-	if h.refusals.take(x.Tenant, h.bounds.RefusalRate, h.bounds.RefusalBurst, h.o.Now()) > 0 {
+	if h.refusals.take(x.Tenant, h.bounds.RefusalRate, h.bounds.RefusalBurst, h.opts.Now()) > 0 {
 		h.m.unrecorded(x.Tenant, "rate")
 		return
 	}
@@ -68,24 +67,24 @@ func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f *answerError
 	c.Path = cut(c.Path)
 	resource := x.resource
 	if _, id := endpointOf(x.Path); resource == "" && !strings.Contains(id, "/") {
-		resource = id // of a request that was refused before it was decoded
+		resource = id // the request was refused before decoding
 	}
-	// The attempt is recorded even if the client is gone.
+	// The attempt is recorded even if the client has disconnected.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditWait)
 	defer cancel()
-	_, err := h.o.Store.Update(ctx, x.Tenant, c, func(tx *store.Tx) error {
-		// No text of the client.
+	_, err := h.opts.Store.Update(ctx, x.Tenant, c, func(tx *store.Tx) error {
+		// The record contains no text of the client.
 		tx.AuditOnly(cut(resource), strings.TrimSpace(fmt.Sprintf("%d %s %s", f.Status, f.Reason, f.Type)))
 		return nil
 	})
 	if err != nil {
 		h.m.unrecorded(x.Tenant, "store")
-		h.o.Logger.ErrorContext(ctx, "a refused write is not in the audit trail",
+		h.opts.Logger.ErrorContext(ctx, "a refused write is not in the audit trail",
 			slog.String("tenant", x.Tenant), slog.String("request_id", x.ID), slog.Any("error", err))
 	}
 }
 
-// action names what was requested; it needs no decision.
+// action returns the action of the request. It needs no decision.
 func (x *exchange) action() string {
 	noun := "scim"
 	switch endpoint, _ := endpointOf(x.Path); endpoint {
@@ -105,7 +104,7 @@ func (x *exchange) action() string {
 	return noun + ".delete"
 }
 
-// cut bounds a client's text before it becomes part of a record.
+// cut shortens a text of the client for a record.
 func cut(s string) string {
 	const longest = 256
 	if len(s) > longest {

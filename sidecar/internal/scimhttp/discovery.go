@@ -11,10 +11,10 @@ import (
 // configURN is the schema of /ServiceProviderConfig (RFC 7643 §5).
 const configURN = "urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"
 
-// discover serves the three documents of RFC 7644 §4. It ignores paging, sorting and
-// attribute parameters. The decision has refused filters and methods other than GET.
+// discover serves the three documents of RFC 7644 §4. It ignores paging, sorting and attribute
+// parameters. The decision has already refused filters and all methods except GET.
 func (h *Handler) discover(w http.ResponseWriter, x *exchange) error {
-	base := h.o.Base(x.Tenant)
+	base := h.opts.Base(x.Tenant)
 	switch x.scim.Endpoint {
 	case endpointTypes:
 		return document(w, x.scim.ID, typeDocuments(base))
@@ -45,7 +45,7 @@ func schemaDocuments(base string) []scim.Object {
 	return out
 }
 
-// document answers with the document that has the id, or with all of them.
+// document answers with the document that has the id, or with all documents.
 func document(w http.ResponseWriter, id string, docs []scim.Object) error {
 	all := make([][]byte, 0, len(docs))
 	for _, d := range docs {
@@ -63,7 +63,7 @@ func document(w http.ResponseWriter, id string, docs []scim.Object) error {
 	return nil
 }
 
-// config describes exactly what the service supports (RFC 7643 §5).
+// config describes exactly the supported features (RFC 7643 §5).
 func (h *Handler) config(base string) scim.Object {
 	no := func() scim.Object { return scim.Object{"supported": false} }
 	return scim.Object{

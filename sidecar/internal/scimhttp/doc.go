@@ -17,11 +17,9 @@
 // The handler decides again although Envoy has asked already. A request that
 // reaches the SCIM port around Envoy therefore gets the same answer.
 //
-// A rule in warn mode allows the request. The answer names it in the header
-// SCIM-Profile-Deviation.
+// A rule in warn mode allows the request. The answer names it in the header SCIM-Profile-Deviation.
 //
-// The package promises that a refused request changes nothing, that a request
-// without effect writes nothing and keeps the version, and that no answer shows
-// internals. It does not serve Bulk, cursor paging, sorting, entity-tag
-// preconditions or .search; the discovery documents say so.
+// The package promises that a refused request changes nothing, that a request without effect writes
+// nothing and keeps the version, and that no answer shows internals. It does not serve Bulk, cursor
+// paging, sorting, entity-tag preconditions or .search; the discovery documents say so.
 package scimhttp

@@ -15,8 +15,8 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// answerError is the answer to a request that did not succeed: a SCIM error
-// (RFC 7644 §3.12) and its header fields. As an error it maps to itself.
+// answerError is the answer to a failed request: a SCIM error (RFC 7644 §3.12) with its header
+// fields. As an error it maps to itself.
 type answerError struct {
 	Status    int
 	Type      string // scimType (RFC 7644 Table 9); empty if none applies
@@ -35,11 +35,11 @@ const (
 	retryStore    = 5 * time.Second // the disk refuses writes, or the store is closing
 )
 
-// reasonStore is the reason of a store that accepts no writes.
+// reasonStore is the reason if the store accepts no writes.
 const reasonStore = "store_unavailable"
 
-// answerFor is the only mapping from an error to an answer. An unknown error is a
-// 500 without detail.
+// answerFor is the only mapping from an error to an answer. An unknown error is a 500 without
+// detail.
 func answerFor(err error) *answerError {
 	var (
 		known   *answerError
@@ -70,7 +70,7 @@ func answerFor(err error) *answerError {
 	return answerForSentinel(err)
 }
 
-// answerForSentinel maps the errors that have no data.
+// answerForSentinel maps the errors without data.
 func answerForSentinel(err error) *answerError {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -106,8 +106,8 @@ func unavailable(detail string, retry time.Duration, reason string) *answerError
 	return &answerError{Status: http.StatusServiceUnavailable, Detail: detail, Retry: retry, Reason: reason}
 }
 
-// answerForDecision returns the answer to a denied request. The zero decision is a
-// fault of this service: 503, never 403.
+// answerForDecision returns the answer to a denied request. The zero decision is a fault of this
+// service and gets 503, never 403.
 func answerForDecision(d authz.Decision) *answerError {
 	d = d.Refusal()
 	return &answerError{
@@ -116,8 +116,8 @@ func answerForDecision(d authz.Decision) *answerError {
 	}
 }
 
-// someIDs lists at most five ids, each cut to 64 bytes: the client wrote them, and
-// the answer must stay small.
+// someIDs lists at most five ids, each cut to 64 bytes. The client wrote them, and the answer must
+// stay small.
 func someIDs(ids []string) string {
 	const most, longest = 5, 64
 	var b strings.Builder

@@ -19,7 +19,7 @@ const attrMembers = "members"
 func (h *Handler) createGroup(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	resource, members := splitMembers(x.scim.Resource)
 	var made store.Group
-	seq, err := h.o.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
+	seq, err := h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
 		made = store.Group{Resource: resource.Clone()}
 		tx.Changed(slices.Sorted(maps.Keys(x.scim.Resource))...)
 		return tx.CreateGroup(&made, members)
@@ -33,8 +33,7 @@ func (h *Handler) createGroup(ctx context.Context, w http.ResponseWriter, x *exc
 	return nil
 }
 
-// splitMembers returns a group resource without its members, and the members without
-// duplicates.
+// splitMembers returns a group resource without its members, and the members without duplicates.
 func splitMembers(o scim.Object) (scim.Object, []store.Member) {
 	rest, listed := scim.TakeMembers(o)
 	seen := make(map[string]bool, len(listed))
@@ -55,7 +54,7 @@ func (h *Handler) readGroup(ctx context.Context, w http.ResponseWriter, x *excha
 	return h.read(ctx, w, x, func(r *store.Reader) ([]byte, error) { return v.wholeGroup(r, x.scim.ID) })
 }
 
-// wholeGroup renders one group, however many members it has.
+// wholeGroup renders one group with any number of members.
 func (v *renderer) wholeGroup(r *store.Reader, id string) ([]byte, error) {
 	g, err := r.Group(id)
 	if err != nil {
@@ -65,8 +64,7 @@ func (v *renderer) wholeGroup(r *store.Reader, id string) ([]byte, error) {
 	return v.group(r, &g)
 }
 
-// replaceGroup serves PUT /Groups/{id} (RFC 7644 §3.5.1). It writes only the members
-// that differ.
+// replaceGroup serves PUT /Groups/{id} (RFC 7644 §3.5.1). It writes only the members that differ.
 func (h *Handler) replaceGroup(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	resource, members := splitMembers(x.scim.Resource)
 	return h.changeGroup(ctx, w, x, func(tx *store.Tx, g *store.Group) (int, error) {
@@ -80,9 +78,8 @@ func (h *Handler) replaceGroup(ctx context.Context, w http.ResponseWriter, x *ex
 	})
 }
 
-// patchGroup serves PATCH /Groups/{id} (RFC 7644 §3.5.2). Operations on members change
-// edges, one key each, without reading the others. So clients that change different
-// members do not conflict.
+// patchGroup serves PATCH /Groups/{id} (RFC 7644 §3.5.2). Operations on members change one edge
+// each, without reading the others. So clients that change different members do not conflict.
 func (h *Handler) patchGroup(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	changes, rest, failed := scim.MemberChanges(x.scim.Ops)
 	if failed != nil {
@@ -113,8 +110,8 @@ func (h *Handler) patchGroup(ctx context.Context, w http.ResponseWriter, x *exch
 	})
 }
 
-// changeMembers applies one member change and returns how many edges it changed. To add
-// a present member or to remove an absent one changes none (RFC 7644 §3.5.2.1).
+// changeMembers applies one member change and returns the number of changed edges. Adding a present
+// member or removing an absent one changes no edge (RFC 7644 §3.5.2.1).
 func changeMembers(tx *store.Tx, gid string, c scim.MemberChange) (int, error) {
 	members := make([]store.Member, 0, len(c.IDs))
 	ids := make([]string, 0, len(c.IDs))
@@ -135,16 +132,16 @@ func changeMembers(tx *store.Tx, gid string, c scim.MemberChange) (int, error) {
 	return 0, fmt.Errorf("applying a member change of kind %v: unknown kind", c.Kind)
 }
 
-// changeGroup runs change in one transaction; change returns how many things it
-// changed. PUT answers with the group. PATCH answers 204 unless attributes were
-// requested (RFC 7644 §3.5.2): adding one member must not send 100,000 members back.
+// changeGroup runs change in one transaction. change returns its number of changes. PUT answers
+// with the group. PATCH answers 204 unless attributes were requested (RFC 7644 §3.5.2), because
+// adding one member must not return 100,000 members.
 func (h *Handler) changeGroup(ctx context.Context, w http.ResponseWriter, x *exchange,
 	change func(*store.Tx, *store.Group) (int, error),
 ) error {
 	x.resource = x.scim.ID
 	var after store.Group
 	n := 0 // changes
-	seq, err := h.o.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
+	seq, err := h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
 		g, err := tx.Group(x.scim.ID)
 		if err != nil {
 			return fmt.Errorf("reading group %s: %w", x.scim.ID, err)
@@ -176,9 +173,9 @@ func (h *Handler) deleteGroup(ctx context.Context, w http.ResponseWriter, x *exc
 	return nil
 }
 
-// answerGroup renders a group after a change, with its members, from one snapshot. If
-// the group is deleted by now or cannot be read, it renders the committed resource
-// without members: the change is durable, so the answer reports success.
+// answerGroup renders a group and its members after a change, from one snapshot. If the group was
+// deleted meanwhile or cannot be read, it renders the committed resource without members. The
+// change is durable, so the answer reports success.
 func (h *Handler) answerGroup(ctx context.Context, w http.ResponseWriter, x *exchange, status int, g *store.Group) {
 	v := h.renderer(x)
 	body, err := h.render(context.WithoutCancel(ctx), x, func(r *store.Reader) ([]byte, error) {

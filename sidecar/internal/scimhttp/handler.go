@@ -21,42 +21,38 @@ import (
 // Root is the path of the resources. It includes the version (RFC 7644 §3.13).
 const Root = "/scim/v2"
 
-// prefix is the path that the handler serves. It covers other versions too, so that
-// the handler can refuse them.
+// prefix is the path that the handler serves. It includes other versions, so that the handler can
+// refuse them.
 const prefix = "/scim/"
 
-// Decider decides whether a request is allowed, and decodes it. authz.Authorizer
-// implements it.
+// Decider decides whether a request is allowed, and decodes it. authz.Authorizer implements it.
 type Decider interface {
 	Decide(ctx context.Context, r request.Request) authz.Decision
 }
 
-// Options are the parts that a Handler works with. Decider, Store, TenantOf and Base
-// are required.
+// Options are the dependencies of a Handler. Decider, Store, TenantOf and Base are required.
 type Options struct {
 	Decider Decider
 	Store   *store.Store
-	// TenantOf returns the tenant of a request, from its Host. If it returns false,
-	// the answer is 404: a tenant that does not exist has no resources.
+	// TenantOf returns the tenant of a request, from its Host. If it returns false, the answer is 404.
 	TenantOf func(*http.Request) (string, bool)
-	// Base returns the URL of a tenant's service as seen outside the proxy, with the
-	// path and without a trailing slash: "https://app.example/scim/v2".
+	// Base returns the external URL of a tenant's service, without a trailing slash:
+	// "https://app.example/scim/v2".
 	Base func(tenant string) string
-	// AfterLock runs after a change that locked a user is durable and the lock is in
-	// force. It ends the user's open streams and returns when they have ended. The
-	// answer waits for it, 5 seconds at most. Nil means that there are no streams.
+	// AfterLock runs after a change that locked a user, when the change is durable and the lock
+	// applies. It ends the user's open streams and returns when they have ended. The answer waits for
+	// it, but at most 5 seconds. Nil means that there are no streams.
 	AfterLock func(ctx context.Context, tenant, userID string)
-	// RateOf returns how many requests a second one client of a tenant may send, and
-	// how many at once. Nil means 50 and 100.
+	// RateOf returns how many requests a second one client of a tenant may send, and the largest
+	// burst. Nil means 50 and 100.
 	RateOf func(tenant string) (limit rate.Limit, burst int)
 
-	// Deviation counts one deviation of a request that this package answers. Nil counts
-	// nothing.
+	// Deviation counts one deviation of a request that this package answers. Nil counts none.
 	Deviation func(tenant, code string)
 
 	Now     func() time.Time      // nil means time.Now
 	Logger  *slog.Logger          // nil discards
-	Metrics prometheus.Registerer // nil counts nothing
+	Metrics prometheus.Registerer // nil discards
 }
 
 // bounds limit the work of one request. Tests use smaller ones.
@@ -65,14 +61,14 @@ type bounds struct {
 	PageSize     int           // resources of a page without count
 	Scan         int           // resources that a filter without an index may read
 	Members      int           // members that a list or a filter may read
-	LockWait     time.Duration // for AfterLock
+	LockWait     time.Duration // longest wait for AfterLock
 	RefusalRate  rate.Limit    // audit records a second of a tenant's refused writes
-	RefusalBurst int           // such records at once
+	RefusalBurst int           // largest burst of such records
 }
 
 // Handler is the SCIM service of every tenant. It is safe for concurrent use.
 type Handler struct {
-	o        Options
+	opts     Options
 	bounds   bounds
 	requests *limiter // by tenant and client
 	refusals *limiter // audit records of refused writes, by tenant
@@ -107,7 +103,7 @@ func New(o Options) (*Handler, error) {
 		return nil, fmt.Errorf("registering the metrics of the SCIM service: %w", err)
 	}
 	return &Handler{
-		o: o, requests: requests, refusals: refusals, m: m,
+		opts: o, requests: requests, refusals: refusals, m: m,
 		bounds: bounds{
 			MaxResults: 200, PageSize: 100, Scan: 10_000, Members: 100_000,
 			LockWait: 5 * time.Second, RefusalRate: 5, RefusalBurst: 100,
@@ -115,12 +111,12 @@ func New(o Options) (*Handler, error) {
 	}, nil
 }
 
-// Mount registers the handler for everything below /scim/. http.ServeMux redirects a
-// path that is not canonical before any handler sees it. Use Route where the answer
-// must be the same as Envoy's.
+// Mount registers the handler for all paths below /scim/. http.ServeMux redirects a path that is
+// not canonical before any handler sees it. Use Route if the answer must be the same as the answer
+// of Envoy.
 func (h *Handler) Mount(mux *http.ServeMux) { mux.Handle(prefix, h) }
 
-// Route serves requests whose raw path is below /scim/, and passes the rest to next.
+// Route serves requests with a raw path below /scim/. It passes other requests to next.
 func (h *Handler) Route(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.RequestURI, prefix) {

@@ -10,11 +10,11 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// maxBuckets bounds the memory of a limiter. An evicted name would start again with a
-// full bucket. The configuration names the clients, so there are never that many.
+// maxBuckets limits the memory of a limiter. An evicted name starts again with a full bucket. The
+// configuration names the clients, so there are never that many.
 const maxBuckets = 4096
 
-// limiter is a token bucket for each name.
+// limiter has a token bucket for each name.
 type limiter struct {
 	mu      sync.Mutex // makes find-or-add atomic; a bucket has its own lock
 	buckets *lru.Cache[string, *rate.Limiter]
@@ -28,8 +28,8 @@ func newLimiter() (*limiter, error) {
 	return &limiter{buckets: buckets}, nil
 }
 
-// take uses one token of name; a new bucket gets limit and burst. It returns 0, or how
-// long to wait for a token.
+// take uses one token of name. A new bucket gets limit and burst. take returns 0, or the time to
+// wait for a token.
 func (l *limiter) take(name string, limit rate.Limit, burst int, now time.Time) time.Duration {
 	l.mu.Lock()
 	b, found := l.buckets.Get(name)
@@ -50,10 +50,10 @@ func (l *limiter) take(name string, limit rate.Limit, burst int, now time.Time) 
 	return wait
 }
 
-// throttle counts one request of the client (RFC 6585 §4).
+// throttle counts one request of the client. It returns an error above the rate (RFC 6585 §4).
 func (h *Handler) throttle(x *exchange) error {
-	limit, burst := h.o.RateOf(x.Tenant)
-	wait := h.requests.take(x.Tenant+"\x00"+x.decision.Claims.ClientID, limit, burst, h.o.Now())
+	limit, burst := h.opts.RateOf(x.Tenant)
+	wait := h.requests.take(x.Tenant+"\x00"+x.decision.Claims.ClientID, limit, burst, h.opts.Now())
 	if wait == 0 {
 		return nil
 	}

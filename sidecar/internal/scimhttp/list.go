@@ -11,8 +11,8 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// source is what a list needs of one resource type. It reads one snapshot, so that
-// the total and the page agree.
+// source is the access of a list to one resource type. It reads one snapshot, so that the total and
+// the page agree.
 type source[T any] struct {
 	count   func() (int, error)
 	indexed []string // attributes that ids can look up
@@ -24,7 +24,7 @@ type source[T any] struct {
 	render  func(T) ([]byte, error) // with the requested attributes
 }
 
-// list finds and renders one page (RFC 7644 §3.4.2.4). The order is that of the ids,
+// list finds and renders one page (RFC 7644 §3.4.2.4). Resources are in the order of their ids,
 // which never changes.
 func list[T any](h *Handler, q scim.Query, src source[T]) ([]byte, error) {
 	count := h.bounds.PageSize
@@ -59,7 +59,7 @@ func list[T any](h *Handler, q scim.Query, src source[T]) ([]byte, error) {
 	return listBody(total, start, resources), nil
 }
 
-// matches returns every match in the order of ids, from an index or a bounded scan.
+// matches returns every match in the order of ids, from an index or a scan.
 func matches[T any](h *Handler, f scim.Filter, src source[T]) ([]T, error) {
 	index := scim.EqLookup(f)
 	var ids []string
@@ -100,8 +100,8 @@ func matches[T any](h *Handler, f scim.Filter, src source[T]) ([]T, error) {
 	return out, nil
 }
 
-// scan reads every resource. A tenant that is too large for it gets tooMany, never a
-// part of the result.
+// scan reads every resource. For a tenant that is too large it returns tooMany, never a part of the
+// result.
 func scan[T any](h *Handler, src source[T]) ([]T, error) {
 	n, err := src.count()
 	if err != nil {

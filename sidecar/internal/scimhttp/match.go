@@ -8,8 +8,8 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// userMatcher applies the whole filter to the whole user. It reads the user's groups
-// only if the filter mentions them.
+// userMatcher applies the whole filter to the whole user. It reads the user's groups only if the
+// filter mentions them.
 func (v *renderer) userMatcher(r *store.Reader, f scim.Filter) func(store.User) (bool, error) {
 	refs := referencesOf(f)
 	return func(u store.User) (bool, error) {
@@ -18,10 +18,9 @@ func (v *renderer) userMatcher(r *store.Reader, f scim.Filter) func(store.User) 
 	}
 }
 
-// groupMatcher applies the whole filter to a group. If the filter compares members
-// with ids only, it looks up those edges, whatever the size of the group: identity
-// services ask `id eq "g" and members eq "u"` before every change. Otherwise it reads
-// the members, within the bound of the answer.
+// groupMatcher applies the whole filter to a group. If the filter compares members only with ids,
+// it looks up these edges, in a group of any size. Identity services ask `id eq "g" and members eq
+// "u"` before every change. Otherwise it reads the members, within the limit of the answer.
 func (v *renderer) groupMatcher(r *store.Reader, f scim.Filter) func(store.Group) (bool, error) {
 	refs := referencesOf(f)
 	return func(g store.Group) (bool, error) {

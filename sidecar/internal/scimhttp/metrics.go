@@ -8,8 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are the numbers of the SCIM service. Labels come from fixed sets: the
-// tenants of the configuration, routeOf, and HTTP statuses.
+// metrics are the metrics of the SCIM service. Labels come from fixed sets: the configured tenants,
+// routeOf, and HTTP statuses.
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec

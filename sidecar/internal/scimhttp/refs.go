@@ -2,14 +2,14 @@ package scimhttp
 
 import "github.com/scimward/scimward/store/scim"
 
-// references lists what a filter mentions.
+// references lists the attributes and ids that a filter mentions.
 type references struct {
 	names   map[string]bool // top-level attributes, spelled as in the schema
 	ids     []string        // ids that members are compared with
-	onlyIDs bool            // members are compared by eq with an id only
+	onlyIDs bool            // members are compared only by eq with an id
 }
 
-// referencesOf walks a filter; nil mentions nothing.
+// referencesOf walks a filter, which may be nil.
 func referencesOf(f scim.Filter) references {
 	r := references{names: map[string]bool{}, onlyIDs: true}
 	if f != nil {
@@ -41,7 +41,7 @@ func (r *references) walk(f scim.Filter) {
 		}
 		if c, ok := f.Filter.(*scim.Compare); ok {
 			r.member(c, c.Attr.Attr)
-		} else { // it needs the members themselves
+		} else { // the filter needs the members
 			r.onlyIDs = false
 		}
 	}

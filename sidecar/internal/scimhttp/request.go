@@ -11,21 +11,21 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// exchange is one request and its outcome. ServeHTTP creates it, the handlers complete
-// it, and it becomes one log event, one metric and at most one audit record.
+// exchange is one request and its outcome. ServeHTTP creates it and the handlers complete it. It
+// becomes one log event, one metric and at most one audit record.
 type exchange struct {
 	request.Request        // Host, Headers and Body are set before the decision
 	route           string // "PATCH /Users/{id}": bounded, for metrics
 
 	decision authz.Decision
-	scim     *authz.SCIMRequest // of the decision, once it allowed the request
-	resource string             // id of the resource, once known
-	seq      uint64             // of the change, 0 if nothing was written
+	scim     *authz.SCIMRequest // from the decision, after it allowed the request
+	resource string             // id of the resource, empty until known
+	seq      uint64             // position of the change, 0 without a write
 	reason   string             // why the request did not succeed
-	err      error              // of a 5xx, for the log only
+	err      error              // cause of a 5xx, for the log only
 }
 
-// begin reads what the log event needs.
+// begin reads the fields for the log event.
 func (h *Handler) begin(r *http.Request) *exchange {
 	path, query, _ := strings.Cut(r.RequestURI, "?")
 	return &exchange{
@@ -36,15 +36,14 @@ func (h *Handler) begin(r *http.Request) *exchange {
 			Path:     path,
 			Query:    query,
 			Remote:   request.RemoteAddr(r),
-			Received: h.o.Now(),
+			Received: h.opts.Now(),
 		},
 		route: routeOf(r.Method, path),
 	}
 }
 
-// read completes the request as Envoy would present it in a Check: lower-case header
-// names, repeated fields joined, path and query raw, and a bounded body. A body that is
-// longer is marked as partial.
+// read completes the request as Envoy would present it in a Check: lower-case header names, joined
+// repeated fields, raw path and query, and a limited body. A longer body is marked as partial.
 func (x *exchange) read(r *http.Request) error {
 	if !strings.HasPrefix(x.Path, "/") {
 		return badRequest("request_target", "the request target must be a path")
@@ -75,8 +74,8 @@ func joined(r *http.Request) request.Headers {
 	return out
 }
 
-// routeOf names the route of a request from a fixed set, so that clients cannot create
-// metric labels: unknown methods and endpoints have one name each.
+// routeOf returns the route of a request from a fixed set, so that clients cannot create metric
+// labels. All unknown methods have one name, and so do all unknown endpoints.
 func routeOf(method, path string) string {
 	switch method {
 	case http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
@@ -100,8 +99,8 @@ func routeOf(method, path string) string {
 	return method + " /" + endpoint
 }
 
-// endpointOf splits a raw path below Root into the endpoint and the rest, which is an id
-// if it contains no slash.
+// endpointOf splits a raw path below Root into the endpoint and the rest. The rest is an id if it
+// contains no slash.
 func endpointOf(path string) (endpoint, id string) {
 	endpoint, id, _ = strings.Cut(strings.TrimPrefix(strings.TrimPrefix(path, Root), "/"), "/")
 	return endpoint, id

@@ -11,7 +11,7 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// recorder remembers the status that was sent.
+// recorder records the sent status.
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -51,14 +51,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // reasonPanic is the reason of a request that ended in a panic.
 const reasonPanic = "panic"
 
-// panicError says where a panic happened. It omits the panic's text, which might
-// quote the request.
+// panicError names the place of a panic. It omits the text of the panic, which might quote the
+// request.
 type panicError struct{ at string }
 
 func (e *panicError) Error() string { return "panic at " + e.at }
 
-// serveOrPanic runs serve and turns a panic into an error, so that the client gets a
-// SCIM error and the log names the route.
+// serveOrPanic runs serve and turns a panic into an error. So the client gets a SCIM error and the
+// log names the route.
 func (h *Handler) serveOrPanic(ctx context.Context, w http.ResponseWriter, r *http.Request, x *exchange) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -68,8 +68,8 @@ func (h *Handler) serveOrPanic(ctx context.Context, w http.ResponseWriter, r *ht
 	return h.serve(ctx, w, r, x)
 }
 
-// panicSite returns the function and line that panicked. Call it from the deferred
-// function that recovers.
+// panicSite returns the function and line that panicked. It must be called in the deferred function
+// that recovers.
 func panicSite() string {
 	pcs := make([]uintptr, 64)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
@@ -88,7 +88,7 @@ func panicSite() string {
 
 // serve decides and acts.
 func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Request, x *exchange) error {
-	tenant, ok := h.o.TenantOf(r)
+	tenant, ok := h.opts.TenantOf(r)
 	if !ok {
 		return store.ErrNotFound
 	}
@@ -96,7 +96,7 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if err := x.read(r); err != nil {
 		return err
 	}
-	x.decision = h.o.Decider.Decide(ctx, x.Request)
+	x.decision = h.opts.Decider.Decide(ctx, x.Request)
 	if x.decision.Claims.ClientID != "" {
 		if err := h.throttle(x); err != nil {
 			return err
@@ -112,8 +112,8 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	return h.act(ctx, w, x)
 }
 
-// act runs the operation. The decision allowed the route, so a route without an
-// operation is a fault of this service.
+// act runs the operation. The decision allowed the route, so a missing operation is a fault of this
+// service.
 func (h *Handler) act(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	switch x.scim.Endpoint {
 	case endpointUsers, endpointGroups:
@@ -138,31 +138,31 @@ func (h *Handler) operation(x *exchange) operation {
 		}
 		return group
 	}
-	one := x.scim.ID != ""
+	byID := x.scim.ID != ""
 	switch method := x.Method; {
-	case method == http.MethodGet && one:
+	case method == http.MethodGet && byID:
 		return pick(h.readUser, h.readGroup)
 	case method == http.MethodGet:
 		return pick(h.listUsers, h.listGroups)
-	case method == http.MethodPost && !one:
+	case method == http.MethodPost && !byID:
 		return pick(h.createUser, h.createGroup)
-	case method == http.MethodPut && one:
+	case method == http.MethodPut && byID:
 		return pick(h.replaceUser, h.replaceGroup)
-	case method == http.MethodPatch && one:
+	case method == http.MethodPatch && byID:
 		return pick(h.patchUser, h.patchGroup)
-	case method == http.MethodDelete && one:
+	case method == http.MethodDelete && byID:
 		return pick(h.deleteUser, h.deleteGroup)
 	}
 	return nil
 }
 
-// end writes the log event of the request: names and numbers, never tokens, bodies,
-// queries or attribute values.
+// end writes the log event of the request. The event never contains tokens, bodies, queries or
+// attribute values.
 func (h *Handler) end(ctx context.Context, x *exchange, status int) {
-	took := h.o.Now().Sub(x.Received)
+	took := h.opts.Now().Sub(x.Received)
 	h.m.request(x.Tenant, x.route, status, took)
 	for _, code := range x.decision.Deviations {
-		h.o.Deviation(x.Tenant, code)
+		h.opts.Deviation(x.Tenant, code)
 	}
 	level := slog.LevelInfo
 	if status >= http.StatusInternalServerError || x.err != nil {
@@ -184,5 +184,5 @@ func (h *Handler) end(ctx context.Context, x *exchange, status int) {
 	add(len(x.decision.Deviations) > 0, slog.Any("deviations", x.decision.Deviations))
 	add(x.decision.Policy != "", slog.String("policy", x.decision.Policy))
 	add(x.err != nil, slog.Any("error", x.err))
-	h.o.Logger.LogAttrs(ctx, level, "scim request", attrs...)
+	h.opts.Logger.LogAttrs(ctx, level, "scim request", attrs...)
 }

@@ -15,7 +15,7 @@ import (
 // createUser serves POST /Users (RFC 7644 §3.3).
 func (h *Handler) createUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	var made store.User
-	seq, err := h.o.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
+	seq, err := h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
 		made = store.User{Resource: withActive(x.scim.Resource, true)}
 		tx.Changed(slices.Sorted(maps.Keys(made.Resource))...)
 		return tx.CreateUser(&made)
@@ -32,7 +32,7 @@ func (h *Handler) createUser(ctx context.Context, w http.ResponseWriter, x *exch
 	return nil
 }
 
-// withActive returns a copy of o that has active, the given one unless o has its own.
+// withActive returns a copy of o that has active: its own value, or else the given one.
 func withActive(o scim.Object, active bool) scim.Object {
 	out := make(scim.Object, len(o)+1)
 	maps.Copy(out, o)
@@ -55,18 +55,18 @@ func (h *Handler) readUser(ctx context.Context, w http.ResponseWriter, x *exchan
 	})
 }
 
-// replaceUser serves PUT /Users/{id} (RFC 7644 §3.5.1). It clears what the body
-// omits, except active: the default true would unlock a user by accident, so the
-// stored value stays.
+// replaceUser serves PUT /Users/{id} (RFC 7644 §3.5.1). It clears the attributes that the body
+// omits, except active. The default true would unlock a user by accident, so the stored value
+// stays.
 func (h *Handler) replaceUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	return h.changeUser(ctx, w, x, func(u store.User) (scim.Object, error) {
 		return withActive(x.scim.Resource, u.Active()), nil
 	})
 }
 
-// patchUser serves PATCH /Users/{id} (RFC 7644 §3.5.2). All operations take effect in
-// one transaction, or none does. As in replaceUser, active keeps its stored value when
-// it ends up unassigned: only active true unlocks a user.
+// patchUser serves PATCH /Users/{id} (RFC 7644 §3.5.2). All operations take effect in one
+// transaction, or none does. If active is unassigned at the end, it keeps its stored value, as in
+// replaceUser. Only active true unlocks a user.
 func (h *Handler) patchUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	return h.changeUser(ctx, w, x, func(u store.User) (scim.Object, error) {
 		o, _, failed := scim.Apply(x.scim.Type, u.Resource, x.scim.Ops)
@@ -77,17 +77,17 @@ func (h *Handler) patchUser(ctx context.Context, w http.ResponseWriter, x *excha
 	})
 }
 
-// changeUser runs next on the stored user in one transaction and answers with the
-// result. store.Tx.UpdateUser decides what changed, and deactivates the user whenever
-// active becomes false. If a request names active and leaves an inactive user unchanged,
-// the store retries the jobs that are not verified.
+// changeUser runs next on the stored user in one transaction and answers with the result.
+// store.Tx.UpdateUser decides what changed, and deactivates the user when active becomes false. If
+// a request names active and leaves an inactive user unchanged, the store retries the unverified
+// jobs.
 func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exchange,
 	next func(store.User) (scim.Object, error),
 ) error {
 	x.resource = x.scim.ID
 	var after store.User
 	var changed, retried bool
-	seq, err := h.o.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
+	seq, err := h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
 		var err error
 		if after, err = tx.User(x.scim.ID); err != nil {
 			return fmt.Errorf("reading user %s: %w", x.scim.ID, err)
@@ -124,8 +124,7 @@ func (x *exchange) namesActive() bool {
 	return put || slices.ContainsFunc(x.scim.Ops, func(op scim.Op) bool { return op.Target == "active" })
 }
 
-// deleteUser serves DELETE /Users/{id} (RFC 7644 §3.6). It locks the user like a
-// deactivation.
+// deleteUser serves DELETE /Users/{id} (RFC 7644 §3.6). It locks the user like a deactivation.
 func (h *Handler) deleteUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	if err := h.remove(ctx, x, (*store.Tx).DeleteUser); err != nil {
 		return err
@@ -138,7 +137,7 @@ func (h *Handler) deleteUser(ctx context.Context, w http.ResponseWriter, x *exch
 // remove deletes the resource with del.
 func (h *Handler) remove(ctx context.Context, x *exchange, del func(tx *store.Tx, id string) error) error {
 	x.resource = x.scim.ID
-	seq, err := h.o.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error { return del(tx, x.scim.ID) })
+	seq, err := h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error { return del(tx, x.scim.ID) })
 	if err != nil {
 		return fmt.Errorf("deleting %s: %w", x.scim.ID, err)
 	}
@@ -146,8 +145,8 @@ func (h *Handler) remove(ctx context.Context, x *exchange, del func(tx *store.Tx
 	return nil
 }
 
-// answerUser renders u as committed, with its present groups. If these cannot be
-// read, the answer omits them: the change is durable, so the answer reports success.
+// answerUser renders u as committed, with its present groups. If the groups cannot be read, the
+// answer omits them. The change is durable, so the answer reports success.
 func (h *Handler) answerUser(ctx context.Context, w http.ResponseWriter, x *exchange, status int, u *store.User) {
 	v := h.renderer(x)
 	body, err := h.render(context.WithoutCancel(ctx), x, func(r *store.Reader) ([]byte, error) { return v.user(r, u) })
@@ -158,18 +157,18 @@ func (h *Handler) answerUser(ctx context.Context, w http.ResponseWriter, x *exch
 	v.writeChanged(w, status, u.ID, body)
 }
 
-// afterLock ends the open streams of a locked user and waits for it: a deactivation
-// is answered only when it is complete.
+// afterLock ends the open streams of a locked user and waits for their end, because the answer to a
+// deactivation means that it is complete.
 func (h *Handler) afterLock(ctx context.Context, x *exchange, userID string) {
-	if h.o.AfterLock == nil {
+	if h.opts.AfterLock == nil {
 		return
 	}
-	// The streams must end even if the client of this request hangs up.
+	// The streams must end even if the client of this request disconnects.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.bounds.LockWait)
 	defer cancel()
-	h.o.AfterLock(ctx, x.Tenant, userID)
+	h.opts.AfterLock(ctx, x.Tenant, userID)
 	if ctx.Err() != nil {
-		h.o.Logger.WarnContext(ctx, "open streams did not end in time",
+		h.opts.Logger.WarnContext(ctx, "open streams did not end in time",
 			slog.String("tenant", x.Tenant), slog.String("request_id", x.ID), slog.String("user", userID))
 	}
 }

@@ -16,8 +16,8 @@ const (
 	maxUnixTime  = 253402300799 // the end of year 9999
 )
 
-// check checks everything of an authentic token but its signature: type, required
-// claims, time, audience, binding, scope, in this order.
+// check checks an authentic token after its signature: type, required claims, time, audience,
+// binding, scope, in this order.
 func (v *Verifier) check(t *unverified, iss *issuer, now time.Time) (Claims, *Error) {
 	if wrong := wrongType(v.purpose, t.typ); wrong != "" {
 		return Claims{}, refuse(ReasonType, wrong)
@@ -33,8 +33,8 @@ func (v *Verifier) check(t *unverified, iss *issuer, now time.Time) (Claims, *Er
 	return *c, nil
 }
 
-// read reads the claims that the purpose needs (RFC 9068 §2.2, RFC 7523 §3). A
-// required claim that is absent is an error, and so is a wrong type.
+// read reads the claims that the purpose needs (RFC 9068 §2.2, RFC 7523 §3). An absent required
+// claim and a claim of the wrong type are errors.
 func (v *Verifier) read(t *unverified, iss *issuer) (*Claims, error) {
 	r := claimReader{obj: t.claims}
 	access, subject := v.purpose == AccessToken, v.purpose == Subject
@@ -76,8 +76,8 @@ func (v *Verifier) checkTime(c *Claims, now time.Time) *Error {
 	return nil
 }
 
-// checkAudience requires this service among the audiences of an access token
-// (RFC 9068 §4), and as the only one of an assertion (RFC 7523bis).
+// checkAudience requires this service among the audiences of an access token (RFC 9068 §4). An
+// assertion must have it as the only audience (RFC 7523bis).
 func (v *Verifier) checkAudience(c *Claims, iss *issuer) *Error {
 	if v.purpose == Assertion && len(c.Audience) != 1 {
 		return refuse(ReasonAudience, "aud of a client assertion is the issuer identifier alone")
@@ -94,8 +94,8 @@ func (v *Verifier) checkAudience(c *Claims, iss *issuer) *Error {
 	return refuse(ReasonAudience, "aud does not name this service; ask for a token with its resource identifier")
 }
 
-// checkBinding refuses a token that names another token endpoint, and an access
-// token that is bound to a key (RFC 7800), because a bearer token proves no key.
+// checkBinding refuses a token that names another token endpoint. It also refuses an access token
+// that is bound to a key (RFC 7800), because a bearer token proves no key.
 func (v *Verifier) checkBinding(t *unverified, c *Claims) *Error {
 	if v.purpose == Subject {
 		return nil
@@ -128,7 +128,7 @@ func (v *Verifier) checkScope(c *Claims) *Error {
 	return refuse(ReasonScope, fmt.Sprintf("scope %q is repeated, or names are not separated by single spaces", Scope))
 }
 
-// quoteScope quotes a token's scope for a message: bounded, in ASCII.
+// quoteScope quotes the scope of a token for a message. It is short and ASCII.
 func quoteScope(s string) string {
 	const longest = 64
 	if len(s) > longest {
@@ -137,7 +137,7 @@ func quoteScope(s string) string {
 	return fmt.Sprintf("%+q", s)
 }
 
-// claimReader reads typed claims and keeps the first fault.
+// claimReader reads typed claims and remembers the first fault.
 type claimReader struct {
 	obj map[string]any
 	err error

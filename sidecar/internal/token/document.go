@@ -7,11 +7,11 @@ import (
 	"github.com/lestrrat-go/jwx/v2/jwa"
 )
 
-// VerifyDocument verifies a compact JWS that a [Signer] made, such as the seal of
-// an evidence report, with a JWKS document, and returns its claims (numbers as
-// json.Number). It accepts only ES256, a kid of the set, and exactly the given tyt.
-// It ignores exp, because a document stays true. It is as strict about form as
-// [Verifier.Verify], and returns an *[Error] unless the JWKS cannot be read.
+// VerifyDocument verifies a compact JWS of a [Signer], such as the seal of an evidence report, with
+// a JWKS document. It returns the claims, with numbers as json.Number. It accepts only ES256, a kid
+// in the set, and exactly the given typ. It ignores exp, because a document does not expire. The
+// form must be as strict as for [Verifier.Verify]. The error is an *[Error], unless the JWKS cannot
+// be read.
 func VerifyDocument(raw, typ string, jwks []byte) (map[string]any, error) {
 	if len(raw) > MaxTokenBytes {
 		return nil, refuse(ReasonMalformed, fmt.Sprintf("a signature has at most %d bytes", MaxTokenBytes))

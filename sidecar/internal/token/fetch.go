@@ -19,12 +19,12 @@ import (
 type fetcher struct {
 	client   *http.Client
 	issuer   string
-	jwksURL  string   // empty where metadata names it
+	jwksURL  string   // empty if the metadata names it
 	metadata []string // URLs, tried in order
-	loopback bool     // the configured URL is on loopback, so the URLs it leads to may be
+	loopback bool     // the configured URL is on loopback, so discovered URLs may be
 }
 
-// document is what a URL returned, and how long its cache headers let it be used.
+// document is the body at a URL, with the time that its cache headers allow to use it.
 type document struct {
 	body  []byte
 	fresh time.Duration
@@ -35,7 +35,7 @@ func newFetcher(issuer, jwksURL string, client *http.Client) (*fetcher, error) {
 		client = &http.Client{}
 	}
 	c := *client
-	// A redirect would move the trust in a key to whoever is at its end.
+	// A redirect would move the trust in a key to the target of the redirect.
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	f := &fetcher{client: &c, issuer: issuer, jwksURL: jwksURL}
 	start := jwksURL
@@ -52,9 +52,8 @@ func newFetcher(issuer, jwksURL string, client *http.Client) (*fetcher, error) {
 	return f, f.check(start)
 }
 
-// metadataURLs returns where an issuer's metadata may be. RFC 8414 §3.1 puts the
-// well-known path between host and path, OpenID Connect Discovery §4 puts its own
-// behind the path.
+// metadataURLs returns the possible URLs of the metadata of an issuer. RFC 8414 §3.1 puts the
+// well-known path between host and path. OpenID Connect Discovery §4 puts its own after the path.
 func metadataURLs(issuer string) ([]string, error) {
 	u, err := url.Parse(issuer)
 	if err != nil || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.ForceQuery || u.User != nil {
@@ -68,8 +67,7 @@ func metadataURLs(issuer string) ([]string, error) {
 	}, nil
 }
 
-// check requires https, or http where both the configured URL and this one are on
-// loopback.
+// check requires https. On loopback it also accepts http, if the configured URL is on loopback too.
 func (f *fetcher) check(raw string) error {
 	u, err := url.Parse(raw)
 	switch {
@@ -95,8 +93,8 @@ func (f *fetcher) keys(ctx context.Context) (*document, error) {
 	return f.read(ctx, where)
 }
 
-// discover returns jwks_uri of the issuer's metadata (RFC 8414 §2). It tries the
-// second URL only if the first does not exist.
+// discover returns jwks_uri from the issuer's metadata (RFC 8414 §2). It tries the second URL only
+// if the first does not exist.
 func (f *fetcher) discover(ctx context.Context) (string, error) {
 	var last error
 	for _, where := range f.metadata {
@@ -134,7 +132,7 @@ func (f *fetcher) jwksURI(where string, doc []byte) (string, error) {
 	return meta.JWKSURI, nil
 }
 
-// statusError is a response with a status other than 200.
+// statusError is the error for a response without status 200.
 type statusError struct {
 	url    string
 	status int
@@ -166,8 +164,8 @@ func (f *fetcher) read(ctx context.Context, where string) (*document, error) {
 	return &document{body: body, fresh: freshness(resp.Header)}, nil
 }
 
-// freshness returns max-age minus the response's age (RFC 9111 §4.2), 0 for a
-// response that must not be stored, and defaultRefresh without usable headers.
+// freshness returns max-age minus the response's age (RFC 9111 §4.2). It returns 0 for a response
+// that must not be stored, and defaultRefresh without usable headers.
 func freshness(h http.Header) time.Duration {
 	for d := range strings.SplitSeq(strings.Join(h.Values("Cache-Control"), ","), ",") {
 		name, value, _ := strings.Cut(strings.ToLower(strings.TrimSpace(d)), "=")

@@ -14,8 +14,8 @@ const (
 	useAlgorithms = "sign with ES256, PS256 or EdDSA"
 )
 
-// algorithms is the fixed list of a purpose (RFC 8725 §3.1). Everything else is
-// refused whatever keys there are: `none`, HS*, other curves, other hashes.
+// algorithms is the fixed list of a purpose (RFC 8725 §3.1). All others are refused, with any key:
+// `none`, HS*, other curves, other hashes.
 func algorithms(p Purpose, allowRS256 bool) []jwa.SignatureAlgorithm {
 	list := []jwa.SignatureAlgorithm{jwa.ES256, jwa.PS256, jwa.EdDSA}
 	if allowRS256 || p == Subject {
@@ -24,7 +24,7 @@ func algorithms(p Purpose, allowRS256 bool) []jwa.SignatureAlgorithm {
 	return list
 }
 
-// unverified is a decoded token whose signature has not been checked.
+// unverified is a decoded token before the check of its signature.
 type unverified struct {
 	alg     jwa.SignatureAlgorithm
 	kid     string
@@ -38,8 +38,8 @@ type unverified struct {
 //
 //	base64url(header) "." base64url(payload) "." base64url(signature)
 //
-// It accepts one spelling only, without padding, white space or spare bits, so
-// that nobody can rewrite a token into another string with the same meaning.
+// It accepts only one spelling, without padding, white space or spare bits. So a token cannot be
+// rewritten into another string with the same meaning.
 func parse(raw string, algs []jwa.SignatureAlgorithm) (*unverified, *Error) {
 	head, rest, _ := strings.Cut(raw, ".")
 	payload, sig, ok := strings.Cut(rest, ".")
@@ -77,7 +77,7 @@ func decodeObject(part string) (map[string]any, error) {
 
 var base64url = base64.RawURLEncoding.Strict() //nolint:gochecknoglobals // never changes
 
-// decode also refuses the line breaks that encoding/base64 skips.
+// decode also rejects the line breaks that encoding/base64 skips.
 func decode(part string) ([]byte, error) {
 	if i := strings.IndexAny(part, "\r\n"); i >= 0 {
 		return nil, base64.CorruptInputError(i)
@@ -85,12 +85,11 @@ func decode(part string) ([]byte, error) {
 	return base64url.DecodeString(part)
 }
 
-// readHeader reads the members that matter. It ignores those that contain or point
-// to a key (jku, jwk, x5u, x5c, x5t): real issuers send them, and the key comes
-// from the configuration.
+// readHeader reads the members that matter. It ignores members that contain or point to a key (jku,
+// jwk, x5u, x5c, x5t). Real issuers send them, but keys come only from the configuration.
 func (t *unverified) readHeader(h map[string]any) *Error {
 	for _, name := range []string{"crit", "b64", "cty"} {
-		// crit and b64 change what is signed, cty announces a token inside the token.
+		// crit and b64 change the signed bytes. cty announces a token inside the token.
 		if _, there := h[name]; there {
 			return refuse(ReasonHeader, fmt.Sprintf("header %q is not accepted", name))
 		}
@@ -111,8 +110,7 @@ func (t *unverified) readHeader(h map[string]any) *Error {
 	return nil
 }
 
-// optionalText returns a string member, empty when it is absent; ok is false when
-// it has another type.
+// optionalText returns a string member, or "" if it is absent. ok is false if it has another type.
 func optionalText(obj map[string]any, name string) (text string, ok bool) {
 	v, there := obj[name]
 	if !there {
@@ -122,8 +120,8 @@ func optionalText(obj map[string]any, name string) (text string, ok bool) {
 	return text, ok
 }
 
-// wrongType says why typ does not fit the purpose, empty when it does. One kind of
-// JWT must never pass for another (RFC 8725 §3.11).
+// wrongType returns why typ does not fit the purpose, or "" if it fits. One kind of JWT must never
+// pass for another (RFC 8725 §3.11).
 func wrongType(p Purpose, typ string) string {
 	switch p {
 	case AccessToken:

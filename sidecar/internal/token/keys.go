@@ -16,9 +16,9 @@ import (
 
 // Times and bounds of a [keySource].
 const (
-	defaultRefresh = 5 * time.Minute  // where the cache headers say nothing
+	defaultRefresh = 5 * time.Minute  // without cache headers
 	minRefresh     = time.Minute      // least time between two refreshes
-	maxRefresh     = 15 * time.Minute // most time, so how long a removed key may stay in use
+	maxRefresh     = 15 * time.Minute // most time between two refreshes: a removed key may stay in use so long
 	maxStale       = 24 * time.Hour   // how long the last good keys stay in use during an outage
 	cooldown       = 30 * time.Second // least time between two refreshes for unknown kids
 	fetchTimeout   = 5 * time.Second  // of one refresh, discovery included
@@ -27,14 +27,13 @@ const (
 	maxKeys        = 64        // of a set
 )
 
-// keySource has the keys of one issuer. Unless they come from a document, a
-// goroutine refreshes them in the background. It follows the cache headers within
-// bounds, with jitter. A token with an unknown kid may start an extra refresh: all
-// callers share it, and a cooldown keeps strangers from causing many. While the
-// issuer cannot be reached, the last good keys stay in use until maxStale.
+// keySource has the keys of one issuer. Unless they come from a document, a goroutine refreshes
+// them in the background. It follows the cache headers within limits, with jitter. A token with an
+// unknown kid may start an extra refresh. All callers share this refresh, and a cooldown prevents
+// frequent ones. While the issuer is unreachable, the last good keys stay in use until maxStale.
 //
-// Each different set of keys has its own generation. A token that was verified
-// under another generation must be verified again.
+// Each different set of keys has its own generation. A token that was verified under another
+// generation must be verified again.
 type keySource struct {
 	name string // of the issuer, for logs and errors
 	now  func() time.Time
@@ -50,7 +49,7 @@ type keySource struct {
 	running sync.WaitGroup
 
 	mu      sync.Mutex    // guards the fields below
-	pending chan struct{} // closed when the refresh that is under way or requested ends; nil for none
+	pending chan struct{} // closed at the end of the running or requested refresh; nil if there is none
 	forced  time.Time     // when an unknown kid last caused a refresh
 	err     error         // of the last refresh
 	closed  bool
@@ -61,8 +60,8 @@ var (
 	errStale  = errors.New("the last good keys are too old")
 )
 
-// newKeySource starts the refresher; close ends it. Keys that have to be fetched
-// may not be there yet when it returns: see ready.
+// newKeySource starts the refresher, which close stops. Keys that must be fetched may still be
+// missing when it returns: see ready.
 func newKeySource(c *IssuerConfig, o *Options, refreshes *prometheus.CounterVec) (*keySource, error) {
 	k := &keySource{name: cmp.Or(c.KeyIssuer, c.Issuer), now: o.Now, rand: o.Rand, log: o.Logger, stop: func() {}}
 	if c.JWKS != nil {
@@ -88,8 +87,7 @@ func newKeySource(c *IssuerConfig, o *Options, refreshes *prometheus.CounterVec)
 	return k, nil
 }
 
-// close ends the refresher and waits for it. Callers that wait for a refresh get
-// an error.
+// close stops the refresher and waits for it. Callers that wait for a refresh get an error.
 func (k *keySource) close() {
 	k.mu.Lock()
 	k.closed = true
@@ -98,8 +96,7 @@ func (k *keySource) close() {
 	k.running.Wait()
 }
 
-// generation returns the number of the current set of keys, 0 when there is no
-// usable one.
+// generation returns the number of the current set of keys, or 0 without a usable set.
 func (k *keySource) generation(now time.Time) uint64 {
 	if set := k.current(now); set != nil {
 		return set.gen
@@ -107,8 +104,8 @@ func (k *keySource) generation(now time.Time) uint64 {
 	return 0
 }
 
-// ready returns nil when there are usable keys. It waits for a refresh that is
-// under way, otherwise it returns the error of the last one at once.
+// ready returns nil if there are usable keys. Otherwise it waits for a running refresh. If none
+// runs, it returns the error of the last one.
 func (k *keySource) ready(ctx context.Context) error {
 	if k.current(k.now()) != nil {
 		return nil
@@ -144,7 +141,7 @@ func (k *keySource) wait(ctx context.Context, pending <-chan struct{}) error {
 	}
 }
 
-// current returns the set in use, nil when there is none or it is too old.
+// current returns the set in use, or nil if there is none or it is too old.
 func (k *keySource) current(now time.Time) *keySet {
 	set := k.set.Load()
 	if set == nil || (k.fetch != nil && now.Sub(set.fetched) > maxStale) {
@@ -153,8 +150,8 @@ func (k *keySource) current(now time.Time) *keySet {
 	return set
 }
 
-// lookup returns the key for kid and alg. It waits only if the kid is unknown and
-// the cooldown allows a refresh.
+// lookup returns the key for kid and alg. It waits only if the kid is unknown and the cooldown
+// allows a refresh.
 func (k *keySource) lookup(ctx context.Context, kid string, alg jwa.SignatureAlgorithm) (*key, *Error) {
 	const unknown = "no key of the issuer has this kid and fits this alg"
 	found, ambiguous := k.current(k.now()).find(kid, alg)
@@ -179,9 +176,9 @@ func (k *keySource) lookup(ctx context.Context, kid string, alg jwa.SignatureAlg
 	return nil, refuse(ReasonKey, unknown)
 }
 
-// refetch waits within ctx for the refresh under way, or requests one if the
-// cooldown allows. Both happen in one step under the lock, so any number of callers
-// cause one fetch. It returns the error of the last refresh.
+// refetch waits within ctx for the running refresh. If none runs, it requests one, unless the
+// cooldown forbids it. Both steps happen under one lock, so that any number of callers cause one
+// fetch. It returns the error of the last refresh.
 func (k *keySource) refetch(ctx context.Context) error {
 	k.mu.Lock()
 	pending := k.pending
@@ -199,7 +196,7 @@ func (k *keySource) refetch(ctx context.Context) error {
 	return k.wait(ctx, pending)
 }
 
-// run is the refresher: the only goroutine that fetches and publishes.
+// run is the refresher. Only this goroutine fetches and publishes keys.
 func (k *keySource) run(ctx context.Context) {
 	for failures := 0; ; {
 		k.begin()
@@ -222,8 +219,7 @@ func (k *keySource) run(ctx context.Context) {
 	}
 }
 
-// begin starts the requested refresh, or a scheduled one. It drains the request's
-// signal.
+// begin starts a requested or a scheduled refresh. It consumes the signal of the request.
 func (k *keySource) begin() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -244,8 +240,8 @@ func (k *keySource) end(err error) {
 	k.pending, k.err = nil, err
 }
 
-// refresh fetches once and publishes the result. It returns how long the result
-// stays fresh. A failure leaves the last good set in use.
+// refresh fetches once and publishes the result. It returns how long the result stays fresh. After
+// a failure the last good set stays in use.
 func (k *keySource) refresh(ctx context.Context) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()

@@ -19,14 +19,14 @@ import (
 	"github.com/lestrrat-go/jwx/v2/jws"
 )
 
-// Sizes of RSA keys in bits. Smaller keys are weak; with larger ones a verification
-// costs the service milliseconds and the sender nothing.
+// Sizes of RSA keys in bits. Smaller keys are weak. Larger keys make each verification cost
+// milliseconds, which strangers could exploit.
 const (
 	minRSABits = 2048
 	maxRSABits = 4096
 )
 
-// key is a parsed public key and the algorithms it may be used with.
+// key is a parsed public key with the algorithms that it may be used with.
 type key struct {
 	kid  string
 	algs []jwa.SignatureAlgorithm
@@ -35,8 +35,8 @@ type key struct {
 }
 
 func (k *key) verify(alg jwa.SignatureAlgorithm, signing string, sig []byte) error {
-	// Our list and the key choose the verifier. It works on the exact bytes received
-	// and does not read the token's header again.
+	// The fixed list and the key choose the verifier. It verifies the received bytes and does not read
+	// the header of the token again.
 	ver, err := jws.NewVerifier(alg)
 	if err != nil {
 		return fmt.Errorf("choosing a verifier: %w", err)
@@ -44,7 +44,7 @@ func (k *key) verify(alg jwa.SignatureAlgorithm, signing string, sig []byte) err
 	return ver.Verify([]byte(signing), sig, k.pub)
 }
 
-// keySet is one published state of an issuer's keys; it never changes.
+// keySet is one published state of an issuer's keys. It never changes.
 type keySet struct {
 	gen     uint64 // a different set of keys has a different generation
 	keys    []*key
@@ -52,8 +52,8 @@ type keySet struct {
 	fetched time.Time
 }
 
-// find returns the key for kid and alg. Without kid exactly one key must fit:
-// trying several keys would let a token choose its verifier. The set may be nil.
+// find returns the key for kid and alg. Without kid exactly one key must fit. With several, a token
+// could choose its verifier. The set may be nil.
 func (s *keySet) find(kid string, alg jwa.SignatureAlgorithm) (found *key, ambiguous bool) {
 	if s == nil {
 		return nil, false
@@ -72,7 +72,7 @@ func (s *keySet) find(kid string, alg jwa.SignatureAlgorithm) (found *key, ambig
 	return found, false
 }
 
-// digestKeys returns a hash of the keys themselves, not of the document's bytes.
+// digestKeys returns a hash of the keys. It does not depend on the bytes of the document.
 func digestKeys(keys []*key) ([sha256.Size]byte, error) {
 	h := sha256.New()
 	for _, k := range keys {
@@ -85,13 +85,12 @@ func digestKeys(keys []*key) ([sha256.Size]byte, error) {
 	return [sha256.Size]byte(h.Sum(nil)), nil
 }
 
-// errPrivateKey reports a published private key: whoever reads it can sign.
-var errPrivateKey = errors.New("the key set holds a private or a shared key")
+// errPrivateKey reports a published private key, which lets every reader sign.
+var errPrivateKey = errors.New("the key set contains a private or a shared key")
 
-// parseKeySet reads a JWKS document (RFC 7517 §5). It skips keys that cannot verify
-// one of our algorithms: issuers also publish encryption keys and other curves. A
-// set without any usable key, with more than maxKeys keys, or with a secret is an
-// error.
+// parseKeySet reads a JWKS document (RFC 7517 §5). It skips keys that cannot verify an accepted
+// algorithm, because issuers also publish encryption keys and other curves. A set without a usable
+// key, with more than maxKeys keys, or with a secret is an error.
 func parseKeySet(doc []byte) ([]*key, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -124,8 +123,8 @@ func parseKeySet(doc []byte) ([]*key, error) {
 	return keys, nil
 }
 
-// twinOf returns a key of the set that has k's kid and fits one of k's algorithms,
-// so that a token could mean either.
+// twinOf returns a key of the set with the kid of k and a common algorithm. A token could mean
+// either.
 func twinOf(set []*key, k *key) *key {
 	fits := func(a jwa.SignatureAlgorithm) bool { return slices.Contains(k.algs, a) }
 	for _, o := range set {
@@ -141,7 +140,7 @@ func (k *key) equal(o *key) bool {
 	return ok && pub.Equal(o.pub) && slices.Equal(k.algs, o.algs)
 }
 
-// parseKey reads one JWK; an error says why it cannot be used.
+// parseKey reads one JWK. The error tells why the key cannot be used.
 func parseKey(raw []byte) (*key, error) {
 	var hint struct {
 		Kty    string   `json:"kty"`
@@ -186,7 +185,7 @@ func parseKey(raw []byte) (*key, error) {
 	return &key{kid: hint.Kid, algs: algs, pub: pub}, nil
 }
 
-// algorithmsOf returns the algorithms that a public key fits, or why it fits none.
+// algorithmsOf returns the algorithms of a public key. If there are none, the error tells why.
 func algorithmsOf(pub any) ([]jwa.SignatureAlgorithm, error) {
 	switch k := pub.(type) {
 	case *ecdsa.PublicKey:

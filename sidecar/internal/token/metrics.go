@@ -7,8 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// register registers c, or returns the vector that another verifier registered
-// before: all tenants share one. A name that something else uses is an error.
+// register registers c, or returns the vector that another verifier registered before, because all
+// tenants share one. It returns an error if the name belongs to another metric.
 func register(r prometheus.Registerer, c *prometheus.CounterVec) (*prometheus.CounterVec, error) {
 	if r == nil {
 		return c, nil
@@ -26,8 +26,8 @@ func register(r prometheus.Registerer, c *prometheus.CounterVec) (*prometheus.Co
 	return c, nil
 }
 
-// verifierMetrics are the counters of one verifier. They are resolved once, so that
-// a cached token allocates nothing.
+// verifierMetrics are the counters of one verifier. They are resolved once, so that a cached token
+// allocates nothing.
 type verifierMetrics struct {
 	cached    prometheus.Counter
 	verified  prometheus.Counter

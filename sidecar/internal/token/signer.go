@@ -27,8 +27,8 @@ type Signer struct {
 	kid string
 }
 
-// NewSigner returns a signer for a private P-256 JWK with a kid, as [GenerateKey]
-// makes it. Errors quote nothing of doc.
+// NewSigner returns a signer for a private P-256 JWK with a kid, as [GenerateKey] makes it. Errors
+// never quote doc.
 func NewSigner(doc []byte) (*Signer, error) {
 	k, err := jwk.ParseKey(doc)
 	if err != nil {
@@ -45,8 +45,8 @@ func NewSigner(doc []byte) (*Signer, error) {
 	return &Signer{key: &priv, kid: k.KeyID()}, nil
 }
 
-// GenerateKey returns a new ES256 key as a private JWK, and its kid, the RFC 7638
-// thumbprint, so that no two keys share one.
+// GenerateKey returns a new ES256 key as a private JWK, and its kid. The kid is the RFC 7638
+// thumbprint, so two keys never have the same.
 func GenerateKey() (doc []byte, kid string, err error) {
 	priv, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -96,8 +96,8 @@ func (s *Signer) Sign(claims map[string]any, typ string) (string, error) {
 	return string(signed), nil
 }
 
-// PublicJWKS returns the JWKS document (RFC 7517 §5) with the public parts of keys,
-// each a private JWK of [GenerateKey]. It has no private member.
+// PublicJWKS returns the JWKS document (RFC 7517 §5) with the public parts of keys. Each key is a
+// private JWK of [GenerateKey]. The document has no private member.
 func PublicJWKS(keys ...[]byte) ([]byte, error) {
 	set := jwk.NewSet()
 	for _, doc := range keys {

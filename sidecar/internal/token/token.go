@@ -1,24 +1,23 @@
-// Package token verifies bearer tokens and signs those that scimward issues.
+// Package token verifies bearer tokens and signs the tokens that scimward issues.
 //
-// Call [NewVerifier] once per tenant and purpose, then [Verifier.Verify] for each
-// token. A verifier finds the issuer by its exact `iss` and takes the issuer's
-// keys from a document, a URL, or discovery. It checks size, form, header,
-// algorithm, issuer, key and signature, in this order, then type, time, audience,
-// binding and scope. A bounded cache keeps verified tokens, so that verifying one
-// again costs a SHA-256 and a map read.
+// Call [NewVerifier] once per tenant and purpose, then [Verifier.Verify] for each token. A verifier
+// finds the issuer by its exact `iss` and takes the issuer's keys from a document, a URL, or
+// discovery. It checks size, form, header, algorithm, issuer, key and signature, in this order,
+// then type, time, audience, binding and scope. A bounded cache keeps verified tokens, so that
+// verifying one again costs a SHA-256 and a map read.
 //
 // What the package promises:
-//   - A fixed list per [Purpose] decides which algorithms are accepted; the token
-//     does not. The key's type must fit the algorithm (RFC 8725 §3.1). No list has
-//     `none` or a shared-secret algorithm.
-//   - Keys come from the configuration alone. Headers that contain or point to a
-//     key (jku, jwk, x5u, x5c) are ignored.
-//   - Input is bounded before it is decoded: a token by 16 KiB, its JSON by depth
-//     and members, a key set by size, time and number of keys.
-//   - Claims are read strictly: a repeated member is an error.
+//   - A fixed list per [Purpose] decides which algorithms are accepted. The token has no influence.
+//     The type of the key must fit the algorithm (RFC 8725 §3.1). No list has `none` or a
+//     shared-secret algorithm.
+//   - Keys come only from the configuration. Headers that contain or point to a key (jku, jwk, x5u,
+//     x5c) are ignored.
+//   - Input is limited before it is decoded: a token to 16 KiB, its JSON by depth and members, a
+//     key set by size, time and number of keys.
+//   - Claims are read strictly. A repeated member is an error.
 //
-// The package knows no HTTP request, no policy and no lock. A verified token says
-// who the caller is, not what they may do.
+// The package does not depend on HTTP requests, policies or locks. A verified token identifies the
+// caller. It does not authorize a request.
 package token
 
 import (
@@ -26,18 +25,17 @@ import (
 	"time"
 )
 
-// MaxTokenBytes is the longest token that is read. Access tokens of real issuers
-// stay well below 8 KiB.
+// MaxTokenBytes is the longest accepted token. Access tokens of real issuers are well below 8 KiB.
 const MaxTokenBytes = 16 << 10
 
-// Leeway is how far the clocks of an issuer and of this process may differ.
+// Leeway is the accepted difference between the clocks of an issuer and of this process.
 const Leeway = 30 * time.Second
 
 // Scope is the only scope that access tokens may have.
 const Scope = "scim"
 
-// Purpose says what a token is used for. It decides which algorithms, types and
-// claims the token must have. The zero value is no purpose.
+// Purpose is the use of a token. It decides which algorithms, types and claims the token must have.
+// The zero value is not a purpose.
 type Purpose uint8
 
 // The purposes.
@@ -64,8 +62,8 @@ func (p Purpose) String() string {
 	return "none"
 }
 
-// Claims are what a verified token says. The slices and the map belong to the
-// verifier's cache and are read-only.
+// Claims are the claims of a verified token. The slices and the map belong to the verifier's cache
+// and are read-only.
 type Claims struct {
 	Issuer        string
 	Subject       string
@@ -79,8 +77,8 @@ type Claims struct {
 	NotBefore     time.Time // zero when absent
 	Expires       time.Time // zero only for Subject tokens without exp
 
-	// Extra has every claim as decoded JSON (numbers as json.Number), for Subject
-	// tokens only; nil otherwise.
+	// Extra has every claim as decoded JSON (numbers as json.Number). It is nil except for Subject
+	// tokens.
 	Extra map[string]any
 }
 
@@ -107,8 +105,8 @@ const (
 	ReasonUnavailable Reason = "unavailable" // the issuer's keys cannot be fetched: not the sender's fault
 )
 
-// Error is a refusal. Detail tells people what is wrong and what to change. Of the
-// token it quotes scope and claim names only.
+// Error is a refusal. Detail tells the reader what is wrong and what to change. It quotes only
+// scope and claim names of the token.
 type Error struct {
 	Reason Reason
 	Detail string
@@ -121,8 +119,7 @@ func (e *Error) Error() string { return fmt.Sprintf("token: %s: %s", e.Reason, e
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Authentic reports whether the signature had verified before the refusal, so that
-// the issuer may read the detail.
+// Authentic reports whether the signature was valid, so that the issuer may read the detail.
 func (e *Error) Authentic() bool {
 	switch e.Reason {
 	case ReasonType, ReasonClaims, ReasonExpired, ReasonNotYet, ReasonLifetime, ReasonAudience,

@@ -19,23 +19,23 @@ import (
 
 const (
 	cacheSize        = 4096      // verified tokens
-	maxCacheAge      = time.Hour // of an entry whose token lives longer
+	maxCacheAge      = time.Hour // of an entry, if its token lives longer
 	maxAssertionLife = 10 * time.Minute
 )
 
-// IssuerConfig is an issuer that a verifier accepts. JWKS or JWKSURL says where its
-// keys are; with neither, the metadata of KeyIssuer does. Every URL is https, or
-// http on loopback.
+// IssuerConfig is an issuer that a verifier accepts. JWKS or JWKSURL is the source of its keys. If
+// both are empty, the metadata of KeyIssuer names the source. Every URL is https, or http on
+// loopback.
 type IssuerConfig struct {
 	Issuer     string       // exact `iss`
 	JWKS       []byte       // the key set document; never refreshed
 	JWKSURL    string       // of the key set document
-	KeyIssuer  string       // its metadata (RFC 8414, OpenID Connect) names jwks_uri; empty is Issuer
-	HTTPClient *http.Client // fetches the keys; nil is a plain client; redirects are never followed
+	KeyIssuer  string       // issuer of the metadata (RFC 8414, OpenID Connect) with jwks_uri; empty is Issuer
+	HTTPClient *http.Client // fetches the keys without following redirects; nil is a plain client
 	Audience   []string     // accepted `aud`; empty is Options.Audience, and for Subject tokens any
 	AllowRS256 bool         // Subject tokens may always use it
-	// AllowNoExpiry accepts Subject tokens without exp: applications issue such
-	// personal access tokens. It has no effect on the other purposes.
+	// AllowNoExpiry accepts Subject tokens without exp, because applications issue such personal
+	// access tokens. It has no effect on other purposes.
 	AllowNoExpiry bool
 }
 
@@ -52,12 +52,10 @@ type Options struct {
 	Metrics       prometheus.Registerer
 }
 
-// Verifier verifies the tokens of one tenant and purpose. It is safe for
-// concurrent use.
+// Verifier verifies the tokens of one tenant and purpose. It is safe for concurrent use.
 //
-// It caches verified tokens only. Strangers would choose what a cache of refusals
-// contains; refusals before the signature check are cheap anyway, and a later one
-// may become wrong when a key arrives or time passes.
+// Failures are not cached. Anyone could fill such a cache, failures before the signature check are
+// cheap, and later ones go stale when a key arrives.
 type Verifier struct {
 	purpose       Purpose
 	issuers       map[string]*issuer
@@ -65,7 +63,7 @@ type Verifier struct {
 	tokenEndpoint string
 	now           func() time.Time
 	cache         *lru.Cache[[sha256.Size]byte, *entry] // nil for assertions
-	decoy         *key                                  // see verifyDecoy; nil but for assertions
+	decoy         *key                                  // see verifyDecoy; set for assertions only
 	metrics       verifierMetrics
 }
 
@@ -75,9 +73,8 @@ type issuer struct {
 	algorithms []jwa.SignatureAlgorithm
 }
 
-// entry is a verified token. It is valid until the given time, as long as its
-// issuer's keys have the generation that verified it. The cache belongs to one
-// verifier, so to one tenant and one purpose.
+// entry is a verified token. It is valid until the given time, while the keys of its issuer have
+// the same generation. The cache belongs to one verifier, and so to one tenant and one purpose.
 type entry struct {
 	claims Claims
 	issuer *issuer
@@ -85,7 +82,7 @@ type entry struct {
 	until  time.Time
 }
 
-// NewVerifier checks o and starts fetching keys; [Verifier.Close] ends it.
+// NewVerifier checks o and starts fetching keys. [Verifier.Close] stops it.
 func NewVerifier(o Options) (*Verifier, error) {
 	if o.Purpose != AccessToken && o.Purpose != Assertion && o.Purpose != Subject {
 		return nil, errors.New("token: a verifier needs a purpose")
@@ -148,7 +145,7 @@ func (v *Verifier) addIssuer(c IssuerConfig, o *Options) error {
 	return nil
 }
 
-// newDecoy makes the key that verifies the assertions of unknown clients.
+// newDecoy makes the key for the assertions of unknown clients.
 func newDecoy() (*key, error) {
 	doc, _, err := GenerateKey()
 	if err != nil {
@@ -168,8 +165,7 @@ func (v *Verifier) Close() {
 	}
 }
 
-// Ready returns nil when every issuer has keys, else an error for each that has
-// none. It waits within ctx for fetches that are under way.
+// Ready returns an error for each issuer without keys. It waits within ctx for running fetches.
 func (v *Verifier) Ready(ctx context.Context) error {
 	var errs []error
 	for _, iss := range v.issuers {
@@ -178,7 +174,7 @@ func (v *Verifier) Ready(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// Verify returns the claims of raw. Any error is a *[Error].
+// Verify returns the claims of raw. An error is always a *[Error].
 func (v *Verifier) Verify(ctx context.Context, raw string) (Claims, error) {
 	if len(raw) > MaxTokenBytes {
 		v.metrics.count(ReasonMalformed)
@@ -244,8 +240,8 @@ func (v *Verifier) verify(ctx context.Context, raw string, now time.Time) (*entr
 	return e, nil
 }
 
-// issuerOf finds the issuer that the token names. Nothing proves the name yet; it
-// only says whose key must verify the signature.
+// issuerOf finds the issuer that the token names. The name is not proven yet. It selects the key
+// for the signature.
 func (v *Verifier) issuerOf(t *unverified) (*issuer, *Error) {
 	name, ok := t.claims["iss"].(string)
 	if !ok || name == "" {
@@ -261,8 +257,8 @@ func (v *Verifier) issuerOf(t *unverified) (*issuer, *Error) {
 	return iss, nil
 }
 
-// verifyDecoy spends one verification on an assertion without a key, so that the
-// response time does not reveal which clients exist.
+// verifyDecoy does one verification for an assertion without a key, so that the response time does
+// not reveal which clients exist.
 func (v *Verifier) verifyDecoy(t *unverified) {
 	if v.decoy == nil {
 		return
