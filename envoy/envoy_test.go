@@ -81,7 +81,8 @@ tenants:
             jwt: {issuer: "https://app.example", keys: {jwks_uri: "https://app.example/jwks"}}
 `
 
-// parseFixture loads two tenants, with a subject in a body, a local write with fields and a stream route.
+// parseFixture loads two tenants, with a subject in a body, a local write with fields and a stream
+// route.
 func parseFixture(t *testing.T) *config.Config {
 	t.Helper()
 	dir := t.TempDir()
@@ -143,13 +144,15 @@ func collect[T proto.Message](t *testing.T, b *bootstrapv3.Bootstrap) []T {
 	return out
 }
 
+// TestBootstrapPassesEveryRule: the generated configuration passes the validation rules of Envoy,
+// and Validate finds a broken rule inside an Any.
 func TestBootstrapPassesEveryRule(t *testing.T) {
 	t.Parallel()
 	b := bootstrap(t)
 	if err := envoy.Validate(b); err != nil {
 		t.Fatal(err)
 	}
-	// The walk reaches packed messages: it finds a broken rule in an Any.
+	// Validate finds a broken rule inside an Any.
 	filter := b.GetStaticResources().GetListeners()[0].GetFilterChains()[0].GetFilters()[0]
 	hcm := collect[*hcmv3.HttpConnectionManager](t, b)[0]
 	hcm.StatPrefix = ""
@@ -157,14 +160,15 @@ func TestBootstrapPassesEveryRule(t *testing.T) {
 		t.Fatal(err)
 	}
 	if envoy.Validate(b) == nil {
-		t.Fatal("a broken rule in an Any was not found")
+		t.Fatal("Validate() = nil with a broken rule in an Any, want an error")
 	}
 	filter.GetTypedConfig().TypeUrl = "type.googleapis.com/no.such.Message"
 	if envoy.Validate(b) == nil {
-		t.Fatal("an Any of an unknown type was not found")
+		t.Fatal("Validate() = nil with an Any of an unknown type, want an error")
 	}
 }
 
+// TestSecurityFacts: every setting that the perimeter needs has its value.
 func TestSecurityFacts(t *testing.T) {
 	t.Parallel()
 	b := bootstrap(t)
@@ -227,19 +231,19 @@ func TestSecurityFacts(t *testing.T) {
 			most.GetMaxConnections(), most.GetMaxPendingRequests(), most.GetMaxRequests(),
 		} {
 			if n.GetValue() < 8192 {
-				t.Errorf("%s has no room for open streams", c.GetName())
+				t.Errorf("%s has a limit below the open streams, want more", c.GetName())
 			}
 		}
 	}
-	for name, holds := range facts {
-		if !holds {
-			t.Errorf("not true: %s", name)
+	for name, fact := range facts {
+		if !fact {
+			t.Errorf("%s: false, want true", name)
 		}
 	}
 }
 
-// TestRoutes: ext_authz covers every route, SCIM and the application never share a cluster, and only the right routes
-// have body buffering, upgrades and the leash.
+// TestRoutes: ext_authz covers every route, SCIM and the application never share a cluster, and
+// only the right routes have body buffering, upgrades and the leash.
 func TestRoutes(t *testing.T) {
 	t.Parallel()
 	routes := collect[*hcmv3.HttpConnectionManager](t, bootstrap(t))[0].GetRouteConfig()
@@ -292,15 +296,18 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+// TestBootstrapNeedsCertificate: without a certificate Bootstrap returns an error that names the
+// key.
 func TestBootstrapNeedsCertificate(t *testing.T) {
 	t.Parallel()
 	cfg := parseFixture(t)
 	cfg.Envoy.TLS = config.TLS{}
 	if _, err := envoy.Bootstrap(cfg); err == nil || !strings.Contains(err.Error(), "envoy.tls") {
-		t.Fatalf("got %v", err)
+		t.Fatalf("Bootstrap() = %v, want an error that names envoy.tls", err)
 	}
 }
 
+// TestEnvoyAcceptsBootstrap: envoy --mode validate accepts the printed configuration.
 func TestEnvoyAcceptsBootstrap(t *testing.T) {
 	t.Parallel()
 	wd, err := os.Getwd()

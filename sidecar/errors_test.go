@@ -39,7 +39,7 @@ func (d *decider) Decide(_ context.Context, r request.Request) authz.Decision {
 
 func (*decider) DecideSubject(string, *authz.Caller) bool { return false }
 
-// surfaces are the two places that answer a SCIM request: the adaptor of the proxy and the handler.
+// surfaces are the two answerers of a SCIM request: the adaptor of the proxy and the handler.
 type surfaces struct {
 	*decider
 	check  *extauthz.Server
@@ -144,13 +144,13 @@ func reasons(t *testing.T) []string {
 	return out
 }
 
-// TestRefusalsAgree: the proxy and the handler refuse a request with the same answer, for every reason and whatever the
-// decision leaves out.
+// TestRefusalsAgree: the proxy and the handler refuse a request with the same answer, for every
+// reason and with any part of the decision missing.
 func TestRefusalsAgree(t *testing.T) {
 	s := newSurfaces(t)
 	for _, reason := range reasons(t) {
 		for name, d := range map[string]authz.Decision{
-			"nothing said":       {},
+			"empty decision":     {},
 			"status below 400":   {Status: 204},
 			"status above 599":   {Status: 700, Detail: "d"},
 			"status alone":       {Status: 403},

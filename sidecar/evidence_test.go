@@ -48,8 +48,8 @@ func sealed(
 	return rep
 }
 
-// TestVerifyEvidence: a report is valid only with the tenant's own signature. An attacker who rewrites a report can
-// compute the digest, but not the signature.
+// TestVerifyEvidence: a report is valid only with the tenant's own signature. An attacker who
+// rewrites a report can compute the digest, but not the signature.
 func TestVerifyEvidence(t *testing.T) {
 	st := storetest.New(t)
 	ids := map[string]string{}
@@ -101,7 +101,7 @@ func TestVerifyEvidence(t *testing.T) {
 				t.Errorf("%v, want a valid report: %v", err, tt.ok)
 			}
 			if _, err := sidecar.VerifyEvidence(bytes.NewReader(b), []byte(`{"keys":[]}`)); err == nil {
-				t.Error("valid with an empty key set")
+				t.Error("VerifyEvidence() = nil with an empty key set, want an error")
 			}
 		})
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
-// TestAuthoritiesAreOfOneSource: the authority of one key source vouches for that source only.
+// TestAuthoritiesAreOfOneSource: the authority of one key source vouches only for that source.
 func TestAuthoritiesAreOfOneSource(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -51,6 +51,6 @@ func TestAuthoritiesAreOfOneSource(t *testing.T) {
 		}
 	}
 	if _, err := sidecar.KeyClient(config.KeySource{CAFile: filepath.Join(t.TempDir(), "none")}); err == nil {
-		t.Error("a missing file is accepted as authorities")
+		t.Error("KeyClient() = nil with a missing ca_file, want an error")
 	}
 }

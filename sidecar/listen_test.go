@@ -20,8 +20,8 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
-// TestListenUnix: only the owner and the group can connect. Listen replaces the socket of a dead process. It fails when
-// a process still answers.
+// TestListenUnix: only the owner and the group can connect. Listen replaces the socket of a dead
+// process. It fails if a process still answers.
 func TestListenUnix(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "deep", "authz.sock")
 	l, err := sidecar.Listen(t.Context(), "unix:"+path)
@@ -55,14 +55,14 @@ func TestListenUnix(t *testing.T) {
 	}
 }
 
-// TestListenKeepsFiles: listen removes no file that is not a socket.
+// TestListenKeepsFiles: listen removes only sockets.
 func TestListenKeepsFiles(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notes.txt")
 	if err := os.WriteFile(path, []byte("mine"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := sidecar.Listen(t.Context(), "unix:"+path); err == nil {
-		t.Error("listens where a file is")
+		t.Errorf("Listen(%q) = nil on a file, want an error", path)
 	}
 	if b, err := os.ReadFile(path); err != nil || string(b) != "mine" {
 		t.Errorf("the file is gone: %q %v", b, err)
@@ -73,7 +73,7 @@ func TestListenKeepsFiles(t *testing.T) {
 	}
 	defer l.Close()
 	if _, err := sidecar.Listen(t.Context(), l.Addr().String()); err == nil {
-		t.Error("a port in use was bound twice")
+		t.Errorf("Listen(%s) = nil on a port in use, want an error", l.Addr())
 	}
 }
 
@@ -149,7 +149,7 @@ func TestTLSFloor(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := dial(mutual, &tls.Config{InsecureSkipVerify: true}); err == nil {
-		t.Error("mTLS accepts a client without a certificate")
+		t.Error("a client without a certificate connects with mTLS, want an error")
 	}
 	if c, err := sidecar.ServerTLS(config.TLS{}); c != nil || err != nil {
 		t.Errorf("no certificate: %v %v", c, err)

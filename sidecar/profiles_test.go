@@ -14,8 +14,8 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
-// TestProfilesAgree: the configuration accepts the profiles of the engine and no others, and the texts for people name
-// them.
+// TestProfilesAgree: the configuration accepts exactly the profiles of the engine, and the
+// documentation names them.
 func TestProfilesAgree(t *testing.T) {
 	if diff := cmp.Diff(policies.Profiles(), slices.Sorted(slices.Values(config.Profiles()))); diff != "" {
 		t.Errorf("profiles of the engine (-) and of the configuration (+):\n%s", diff)

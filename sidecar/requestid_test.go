@@ -15,8 +15,8 @@ import (
 	"github.com/scimward/scimward/store/storetest"
 )
 
-// TestOneRequestID: every surface keeps or replaces the proxy's request id by one rule. Operators can find a request
-// on all of them.
+// TestOneRequestID: every surface applies the same rule to the proxy's request id, so that
+// operators can find a request on all of them.
 func TestOneRequestID(t *testing.T) {
 	s := newSurfaces(t)
 	var log bytes.Buffer

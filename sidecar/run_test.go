@@ -158,7 +158,8 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// TestNotReady: readiness names the missing component, the process lives, and gRPC health does not say that it serves.
+// TestNotReady: readiness names the missing component, the process lives, and gRPC health does not
+// say that it serves.
 func TestNotReady(t *testing.T) {
 	tests := map[string]struct{ from, to, component string }{
 		"keys cannot be fetched": {
@@ -188,10 +189,10 @@ func TestNotReady(t *testing.T) {
 				}
 			}
 			if code, _ := r.get("/healthz"); code != 200 {
-				t.Errorf("healthz %d", code)
+				t.Errorf("GET /healthz = %d, want 200", code)
 			}
 			if r.health() == grpc_health_v1.HealthCheckResponse_SERVING {
-				t.Error("gRPC health says that it serves")
+				t.Error("gRPC health = SERVING before it is ready, want NOT_SERVING")
 			}
 			if err := r.stop(); err != nil {
 				t.Errorf("stopping: %v", err)
@@ -229,7 +230,8 @@ func (r *running) closed() bool {
 	return err != nil
 }
 
-// TestDrainFinishesRequests: after SIGTERM the server accepts no connection, and a running request gets its answer.
+// TestDrainFinishesRequests: after SIGTERM the server accepts no connection, and a running request
+// gets its answer.
 func TestDrainFinishesRequests(t *testing.T) {
 	r := start(t, base)
 	c := r.slow()
@@ -251,7 +253,7 @@ func TestDrainFinishesRequests(t *testing.T) {
 	}
 }
 
-// TestDrainIsBounded: a request that never ends does not keep the process from ending.
+// TestDrainIsBounded: a request that never ends does not prevent the end of the process.
 func TestDrainIsBounded(t *testing.T) {
 	r := start(t, strings.Replace(base, "drain: 3m", "drain: 1s", 1))
 	r.slow()
@@ -265,7 +267,8 @@ func TestDrainIsBounded(t *testing.T) {
 	}
 }
 
-// TestNewFailsClean: a port in use is an error at once. Nothing stays open: New succeeds with the same folder.
+// TestNewFailsClean: a port in use is an error at once. Nothing stays open: New succeeds with the
+// same folder.
 func TestNewFailsClean(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -290,7 +293,7 @@ func TestNewFailsClean(t *testing.T) {
 	}
 	busy := parse(strings.Replace(base, `scim: "127.0.0.1:0"`, `scim: "`+taken.Addr().String()+`"`, 1))
 	if _, err := sidecar.New(t.Context(), sidecar.Options{Config: busy}); err == nil {
-		t.Fatal("started on a port in use")
+		t.Fatal("New() = nil with a port in use, want an error")
 	}
 	s, err := sidecar.New(t.Context(), sidecar.Options{Config: parse(base)})
 	if err != nil {

@@ -114,8 +114,8 @@ func StoreDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "st
 
 func (s *Server) openPlugins(ctx context.Context) (err error) {
 	s.plugins, err = plugins.Open(ctx, plugins.Options{
-		Plugins: pluginConfigs(s.opts.Config), CacheDir: filepath.Join(s.opts.Config.DataDir, "plugin-cache"), Self: s.opts.Worker,
-		Logger: s.opts.Logger, Metrics: s.registry,
+		Plugins: pluginConfigs(s.opts.Config), CacheDir: filepath.Join(s.opts.Config.DataDir, "plugin-cache"),
+		Self: s.opts.Worker, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the plugins: %w", err)
@@ -141,7 +141,9 @@ func (s *Server) openTrust(ctx context.Context) error {
 		return fmt.Errorf("opening the authorization server: %w", err)
 	}
 	s.onClose(closer(s.oauth.Close))
-	s.verifiers = &verifiers{logger: s.opts.Logger, metrics: s.registry, now: s.opts.Now, all: map[string]*token.Verifier{}}
+	s.verifiers = &verifiers{
+		logger: s.opts.Logger, metrics: s.registry, now: s.opts.Now, all: map[string]*token.Verifier{},
+	}
 	s.onClose(closer(s.verifiers.close))
 	//nolint:contextcheck // the trial of the rules has its own deadline
 	s.policy, err = policies.NewEngine(policies.Options{Logger: s.opts.Logger, Metrics: s.registry})

@@ -9,8 +9,8 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
-// TestInitPluginSection uncomments the plugin section that init writes. The result is a valid configuration with the
-// URL of the API.
+// TestInitPluginSection uncomments the plugin section that init writes. The result is a valid
+// configuration with the URL of the API.
 func TestInitPluginSection(t *testing.T) {
 	dir := t.TempDir()
 	manifest, token := filepath.Join(dir, "manifest.json"), filepath.Join(dir, "token")
@@ -48,10 +48,10 @@ func TestInitPluginSection(t *testing.T) {
 		}
 		text.WriteString(line)
 	}
-	whole := head + strings.ReplaceAll(text.String(), "/run/secrets/admin-token", token)
-	cfg, err := config.Parse(file, dir, []byte(whole))
+	edited := head + strings.ReplaceAll(text.String(), "/run/secrets/admin-token", token)
+	cfg, err := config.Parse(file, dir, []byte(edited))
 	if err != nil {
-		t.Fatalf("%v\n%s", err, whole)
+		t.Fatalf("Parse: %v, want no error\n%s", err, edited)
 	}
 	p := cfg.Tenants[0].Apps[0].Plugin
 	if p.Config["base_url"] != "http://127.0.0.1:3000" || p.Secrets["admin_token"] != token ||

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestOperationsNameWhatIsPrinted: `scimward envoy bootstrap` prints each part that docs/operations.md tells operators
-// to copy.
+// TestOperationsNameWhatIsPrinted: `scimward envoy bootstrap` prints each part that
+// docs/operations.md tells operators to copy.
 func TestOperationsNameWhatIsPrinted(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
 	if err != nil {
@@ -18,7 +18,7 @@ func TestOperationsNameWhatIsPrinted(t *testing.T) {
 	_, section, found := strings.Cut(string(page), "## An Envoy you already have\n")
 	table, _, ended := strings.Cut(section, "These rules must stay true:")
 	if !found || !ended {
-		t.Fatal("docs/operations.md has no such section")
+		t.Fatalf("docs/operations.md: section found %v, its end %v, want both", found, ended)
 	}
 	dir := filepath.Join(t.TempDir(), "conf")
 	code, _, stderr := command("init", dir, "--app-url", "http://127.0.0.1:3000", "--client-id", "idp",
@@ -52,13 +52,14 @@ func TestOperationsNameWhatIsPrinted(t *testing.T) {
 	if n < 15 {
 		t.Errorf("%d names were compared", n)
 	}
-	// The output has nothing that the page forbids. The leash is disabled where no route enables it; ext_authz never is.
+	// The page forbids these settings. The leash is disabled where no route enables it. ext_authz is
+	// never disabled.
 	leash := regexp.MustCompile(`- disabled: true\n +name: envoy\.filters\.http\.ext_proc\n`)
 	if strings.Contains(out, "failure_mode_allow: true") || strings.Count(out, "disabled: true") != 1 ||
 		!leash.MatchString(out) {
-		t.Error("some requests bypass the check")
+		t.Errorf("%d disabled filters, want the leash only, and no failure_mode_allow", strings.Count(out, "disabled: true"))
 	}
 	if strings.Contains(out, "retry_policy") {
-		t.Error("a route retries, so the counters that the page compares differ")
+		t.Error("the output contains a retry_policy, want none: retries change the counters that the page compares")
 	}
 }

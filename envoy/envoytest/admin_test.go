@@ -17,7 +17,7 @@ func listen() (net.Listener, error) {
 	return net.Listen("tcp", "127.0.0.1:0")
 }
 
-// counters is what the application's admin API counts.
+// counters contains the counts of the admin API.
 type counters struct {
 	Logins     int                  `json:"logins"`
 	Issued     map[string]int       `json:"minted"`
@@ -50,7 +50,7 @@ func served(t *testing.T, p *stack.Person) int {
 	return countersOf(t, p.Tenant).ServedUser[strings.ToLower(p.Name)]
 }
 
-// faults switches faults of the application on; nil switches all off.
+// faults sets the faults of the application. nil clears them.
 func faults(t *testing.T, tenant *stack.Tenant, table map[string]any) {
 	t.Helper()
 	method, in := http.MethodPut, any(table)
@@ -62,8 +62,8 @@ func faults(t *testing.T, tenant *stack.Tenant, table map[string]any) {
 	}
 }
 
-// irrevocable is the fault table of an application that can revoke nothing: it
-// serves every request that the proxy lets pass.
+// irrevocable returns the fault table of an application that can revoke no credential. It serves
+// every request that the proxy lets pass.
 func irrevocable() map[string]any {
 	table := map[string]any{}
 	for _, kind := range kinds() {
@@ -142,8 +142,8 @@ func (w *world) adminGet(t *testing.T, path string) string {
 	return body
 }
 
-// settled waits until nothing is left to do for a user: every kind is verified, or
-// enforced at the proxy. It returns the report.
+// settled waits until every kind of a user is verified or enforced at the proxy. It returns the
+// report.
 func (w *world) settled(t *testing.T, tenant, user string) report {
 	t.Helper()
 	var r report

@@ -10,9 +10,8 @@ import (
 
 const maxBody = 262144 // of the default configuration
 
-// pathRows are paths of SCIM routes that mean one thing to one reader and another
-// to the next (Envoy's path_with_escaped_slashes_action, merge_slashes and
-// normalize_path; RFC 3986 §3.3).
+// pathRows are paths of SCIM routes that mean one thing to one reader and another to the next
+// (Envoy's path_with_escaped_slashes_action, merge_slashes and normalize_path; RFC 3986 §3.3).
 func (p *prey) pathRows() []row {
 	to := func(family, name, target string, by speaker, scimType string, want ...int) row {
 		return row{family: family, name: name, by: by, scimType: scimType, want: want, send: func() answer {
@@ -191,21 +190,21 @@ func (p *prey) jsonRows() []row {
 			return p.scim("PATCH", p.userPath(), text)
 		}}
 	}
-	whole := patch(damage)
+	valid := patch(damage)
 	return []row{
 		body("JSON key twice", "key twice", "{"+patchURN+`,"Operations":[],"Operations":[`+damage+`]}`),
 		body("JSON key twice", "key twice in another case", "{"+patchURN+`,"operations":[],"Operations":[`+damage+`]}`),
 		body("JSON key twice", "key twice within an operation", patch(`{"op":"add","op":"replace","path":"active","value":false}`)),
 		body("strict JSON", "key twice, one of them escaped", patch(`{"op":"replace","path":"displayName","p\u0061th":"active","value":false}`)),
-		body("strict JSON", "data behind the document", whole+"{}"),
-		body("strict JSON", "byte order mark", "\xef\xbb\xbf"+whole),
+		body("strict JSON", "data behind the document", valid+"{}"),
+		body("strict JSON", "byte order mark", "\xef\xbb\xbf"+valid),
 		body("strict JSON", "NaN", patch(`{"op":"replace","path":"active","value":NaN}`)),
 		body("strict JSON", "number out of range", patch(`{"op":"replace","path":"active","value":1e400}`)),
 		body("strict JSON", "depth", patch(`{"op":"replace","path":"active","value":`+strings.Repeat("[", 2000)+strings.Repeat("]", 2000)+`}`)),
 		body("strict JSON", "bad UTF-8", patch(`{"op":"replace","path":"displayName","value":"`+"\xff"+`"}`)),
 		body("strict JSON", "lone surrogate", patch(`{"op":"replace","path":"displayName","value":"\ud800"}`)),
 		body("strict JSON", "no object", `["`+p.target.ID+`"]`),
-		body("strict JSON", "broken off", whole[:len(whole)-2]),
+		body("strict JSON", "broken off", valid[:len(valid)-2]),
 	}
 }
 
@@ -315,8 +314,7 @@ func (p *prey) replayRow() row {
 	return row{family: "token use", name: "an assertion used again", by: byOAuth, want: []int{400, 401}, send: send}
 }
 
-// wireRows are other protocol versions, hosts, and framing that hides a request
-// (RFC 9112 §11.2).
+// wireRows are other protocol versions, hosts, and framing that hides a request (RFC 9112 §11.2).
 func (p *prey) wireRows() []row {
 	envoy := func(family, name, request string, want ...int) row {
 		return row{family: family, name: name, by: byEnvoy, want: want, send: func() answer {

@@ -21,8 +21,8 @@ type row struct {
 	want         []int   // statuses that refuse; several only where Envoy itself answers
 	by           speaker // who answers, and so the form of the answer
 	scimType     string  // with bySCIM
-	// upstream checks the request that reached the application, for rows that pass
-	// without what they tried to smuggle. nil: no request may reach it.
+	// upstream checks the request that reached the application, for rows that pass without their
+	// smuggled part. If nil, no request may reach it.
 	upstream func(t *testing.T, r *http.Request)
 }
 
@@ -48,8 +48,8 @@ type prey struct {
 	jwks   []byte // acme's public keys
 	target idp.User
 	group  idp.Group
-	// ada may sign in. eve is locked, and the application cannot revoke her
-	// credentials: it would serve each of them if the proxy let it pass.
+	// ada may sign in. eve is locked, and the application cannot revoke her credentials. It would
+	// serve each of them if the proxy let it pass.
 	ada, eve *stack.Person
 }
 
@@ -137,8 +137,8 @@ func (p *prey) state(t *testing.T) state {
 	if err := json.Unmarshal([]byte(p.adminGet(t, "/v1/status")), &doc); err != nil {
 		t.Fatal(err)
 	}
-	for _, one := range doc.Tenants {
-		s.Users, s.Groups = s.Users+one.Users, s.Groups+one.Groups
+	for _, tenant := range doc.Tenants {
+		s.Users, s.Groups = s.Users+tenant.Users, s.Groups+tenant.Groups
 	}
 	_, accounts := appAdmin(t, p.Acme, http.MethodGet, "/admin/users?limit=200", nil)
 	c := countersOf(t, p.Acme)
@@ -148,12 +148,12 @@ func (p *prey) state(t *testing.T) state {
 	return s
 }
 
-// tableSize is how many rows the attack table has; a row must not get lost.
+// tableSize is the number of rows of the attack table. A row must not get lost.
 const tableSize = 257
 
-// TestAttackMatrix sends each row of the attack table through a real Envoy. The
-// answer is what the row wants, and nothing changes behind the proxy. The twins
-// are served: the proxy refuses the attack, and not every request of its family.
+// TestAttackMatrix sends each row of the attack table through a real Envoy. The answer must be the
+// answer in the row, and no state behind the proxy may change. The twins are served, so the proxy
+// does not refuse every request of a family.
 func TestAttackMatrix(t *testing.T) {
 	p := newPrey(t)
 	rows := slices.Concat(
@@ -196,7 +196,7 @@ func (p *prey) attack(t *testing.T, r row) {
 	}
 }
 
-// checkForm checks that the answer has the form of whoever must have given it.
+// checkForm checks that the answer has the form of its expected sender.
 func checkForm(t *testing.T, r row, a answer) {
 	t.Helper()
 	var doc struct {

@@ -76,9 +76,8 @@ func knock(t *testing.T, c *http.Client, doors map[string]func() *http.Request) 
 	return out
 }
 
-// TestFailsClosed stops, kills and suspends scimward. Envoy then answers 503 on every
-// surface (failure_mode_allow is false), no request reaches the application, and
-// open streams end.
+// TestFailsClosed stops, kills and suspends scimward. Envoy then answers 503 on every surface
+// (failure_mode_allow is false), no request reaches the application, and open streams end.
 func TestFailsClosed(t *testing.T) {
 	w := newWorld(t, nil)
 	u := user(t, w.Acme, "user")

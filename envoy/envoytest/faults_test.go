@@ -90,8 +90,7 @@ func failingKinds(t *testing.T, w *world) {
 	}
 }
 
-// cachedAway deactivates a user whose application goes on serving credentials that
-// it has deleted, and checks that it does.
+// cachedAway deactivates a user. The application must still serve the deleted credentials.
 func cachedAway(t *testing.T, w *world, tenant *stack.Tenant, id string, p *stack.Person) {
 	t.Helper()
 	faults(t, tenant, map[string]any{"*": map[string]any{"cache_s": 3600}})
@@ -107,8 +106,8 @@ func cachedAway(t *testing.T, w *world, tenant *stack.Tenant, id string, p *stac
 	}
 }
 
-// cachingApps has an application that goes on serving credentials that it has
-// deleted, and no longer knows whose they were. The proxy refuses them.
+// cachingApps has an application that serves deleted credentials and no longer knows their user.
+// The proxy refuses them.
 func cachingApps(t *testing.T, w *world) {
 	t.Helper()
 	t.Run("what the proxy has seen", func(t *testing.T) {

@@ -30,14 +30,13 @@ func TestFlapping(t *testing.T) {
 	if err := w.Acme.Client.Reactivate(t.Context(), u.ID); err != nil {
 		t.Fatal(err)
 	}
-	// A revocation that still runs may revoke credentials that are issued meanwhile:
-	// wait for its end.
+	// A revocation that still runs may revoke credentials that are issued meanwhile: wait for its end.
 	w.settled(t, "acme", u.ID)
 	waitEnabled(t, w.Acme, u.UserName)
 	fresh := w.signIn(t, w.Acme, u.UserName)
 	dead(t, p, "after the flapping")
 	if !enabled(t, w.Acme, u.UserName) {
-		t.Error("the account was disabled after the last reactivation")
+		t.Errorf("the account of %s is disabled after the last reactivation, want enabled", u.UserName)
 	}
 	alive(t, w, fresh, "after the flapping")
 }

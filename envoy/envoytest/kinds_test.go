@@ -164,7 +164,7 @@ func TestSixKindsDie(t *testing.T) {
 	proved(t, w, u.ID, rounds+1)
 	again := userNamed(t, w.Acme, u.UserName)
 	if again.ID == u.ID {
-		t.Errorf("the new user has the id of the old one")
+		t.Errorf("the new user has the id %s of the old one, want a new id", u.ID)
 	}
 	waitEnabled(t, w.Acme, u.UserName)
 	for n, before := range old {
@@ -176,8 +176,8 @@ func TestSixKindsDie(t *testing.T) {
 	}
 }
 
-// checkEvidence verifies a report offline as an auditor does. A changed report does
-// not verify, nor does the report with the keys of another tenant.
+// checkEvidence verifies a report offline, as an auditor does. A changed report must not verify,
+// and the keys of another tenant must not verify it.
 func checkEvidence(t *testing.T, w *world, id string, p *stack.Person) {
 	t.Helper()
 	_, doc := w.evidence(t, "acme", id)

@@ -8,9 +8,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestLocalModificationsAreRefused is IL1 §3.2.1: nobody, not even an administrator,
-// can create, change or delete accounts in the application itself through the
-// proxy. The refusal names the place to make the change.
+// TestLocalModificationsAreRefused: through the proxy, no user or administrator can create, change
+// or delete accounts in the application itself (IL1 §3.2.1). The refusal names the place to make
+// the change.
 func TestLocalModificationsAreRefused(t *testing.T) {
 	w := sharedWorld(t)
 	u := user(t, w.Acme, "admin")

@@ -7,10 +7,9 @@ import (
 	"github.com/scimward/scimward/examples/identity-service/idp"
 )
 
-// TestRenamedLeaver deactivates a user whose userName has changed. The application
-// does not learn the new name and knows the user by the old one. The lock refuses
-// both names, and the plugin finds the account under the old one: the evidence
-// must not say that there is no account.
+// TestRenamedLeaver deactivates a user after a change of the userName. The application does not
+// learn the new name and knows the user by the old one. The lock refuses both names, and the plugin
+// finds the account under the old one. The evidence must not say that there is no account.
 func TestRenamedLeaver(t *testing.T) {
 	w := sharedWorld(t)
 	u := user(t, w.Acme, "renamed")

@@ -70,8 +70,7 @@ func startLoad(ctx context.Context, p *stack.Person, pace time.Duration) *load {
 	return l
 }
 
-// one sends a request. The end of the load does not cancel it, because every sent
-// request counts.
+// one sends a request. The end of the load does not cancel it, because every sent request counts.
 func (l *load) one(kind string) {
 	h := &hit{kind: kind}
 	l.mu.Lock()
@@ -154,9 +153,9 @@ func (l *load) waitSent(t *testing.T, n int64) {
 	})
 }
 
-// TestNothingIsServedAfterTheResponse deactivates users under load, by each method.
-// No request sent after the SCIM response is served, not even after kill -9 and a
-// restart. The applications revoke nothing, so that only the proxy refuses.
+// TestNothingIsServedAfterTheResponse deactivates users under load, by each method. A request sent
+// after the SCIM response must not be served, even after kill -9 and a restart. The applications
+// revoke no credential, so that only the proxy refuses.
 func TestNothingIsServedAfterTheResponse(t *testing.T) {
 	w := newWorld(t, func(text string) string {
 		// The default profile refuses PUT; the profile rfc7644 allows it.

@@ -71,10 +71,9 @@ func cut(t *testing.T, w *world, victim idp.User, doomed []*stack.Stream, other 
 	return late
 }
 
-// TestStreamsCarryNothingAfterTheResponse checks that Envoy forwards no bytes of a
-// stream that was cut, although it closes the connection a tenth of a second later
-// (delayed_close_timeout). The application sends every 10 ms here. A busy machine
-// may read old bytes late, but not each time.
+// TestStreamsCarryNothingAfterTheResponse checks that Envoy forwards no bytes of a stream that was
+// cut, although it closes the connection a tenth of a second later (delayed_close_timeout). The
+// application sends every 10 ms here. A busy machine may read old bytes late, but not each time.
 func TestStreamsCarryNothingAfterTheResponse(t *testing.T) {
 	w := sharedWorld(t)
 	other := w.signIn(t, w.Acme, user(t, w.Acme, "other").UserName)

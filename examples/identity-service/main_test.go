@@ -91,6 +91,7 @@ func application(t *testing.T) (srv *httptest.Server, ca string, seen *journal) 
 	return srv, ca, seen
 }
 
+// TestServeAndPush: push signs with the keys of serve and prints the answer of the application.
 func TestServeAndPush(t *testing.T) {
 	program := build(t)
 	keys := filepath.Join(t.TempDir(), "keys.json")
@@ -140,7 +141,7 @@ func TestServeAndPush(t *testing.T) {
 			sent := seen.take()
 			if tt.last == "" {
 				if len(sent) > 0 {
-					t.Errorf("sent %q", sent)
+					t.Errorf("sent %q, want no request", sent)
 				}
 				return
 			}
@@ -157,6 +158,7 @@ func TestServeAndPush(t *testing.T) {
 	}
 }
 
+// TestBadArguments: faulty arguments exit with an error and make no file.
 func TestBadArguments(t *testing.T) {
 	program := build(t)
 	dir := t.TempDir()
@@ -193,6 +195,6 @@ func TestBadArguments(t *testing.T) {
 		})
 	}
 	if _, err := os.Stat(missing); err == nil {
-		t.Error("push made keys")
+		t.Errorf("push made %s, want no file", missing)
 	}
 }

@@ -24,6 +24,7 @@ func build(t *testing.T) (program string) {
 	return program
 }
 
+// TestCommand: the command serves until SIGTERM, and exits with an error for faulty arguments.
 func TestCommand(t *testing.T) {
 	program := build(t)
 	token := filepath.Join(t.TempDir(), "token")
@@ -65,7 +66,7 @@ func TestCommand(t *testing.T) {
 			t.Errorf("ended with %v\n%s", err, stderr.String())
 		}
 		if strings.Contains(stderr.String(), "admin-token-for-tests") {
-			t.Error("the admin token is in the log")
+			t.Errorf("the log contains the admin token, want none:\n%s", stderr.String())
 		}
 	})
 

@@ -41,8 +41,7 @@ func testMain(m *testing.M) int {
 	return m.Run()
 }
 
-// command is the quickstart with a temporary folder of its own, which identifies its
-// processes.
+// command is the quickstart with a temporary folder of its own, which identifies its processes.
 func command(t *testing.T, args ...string) (*exec.Cmd, string) {
 	t.Helper()
 	envoy, err := envoybin.Locate(t.Context(), filepath.Join("..", "..", ".cache"), os.Stderr)
@@ -162,7 +161,7 @@ func TestInterruptedLeavesNothing(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				var said, stderr strings.Builder
+				var stdout, stderr strings.Builder
 				cmd.Stderr = &stderr
 				if err := cmd.Start(); err != nil {
 					t.Fatal(err)
@@ -170,7 +169,7 @@ func TestInterruptedLeavesNothing(t *testing.T) {
 				seen := false
 				lines := bufio.NewScanner(out)
 				for lines.Scan() {
-					said.WriteString(lines.Text() + "\n")
+					stdout.WriteString(lines.Text() + "\n")
 					if !seen && strings.Contains(lines.Text(), stage) {
 						seen = true
 						if err := cmd.Process.Signal(sig); err != nil {
@@ -179,7 +178,7 @@ func TestInterruptedLeavesNothing(t *testing.T) {
 					}
 				}
 				if err := cmd.Wait(); err == nil || !seen {
-					t.Errorf("interrupted: %t, ended with %v; it printed\n%s%s", seen, err, said.String(), stderr.String())
+					t.Errorf("interrupted: %t, ended with %v; it printed\n%s%s", seen, err, stdout.String(), stderr.String())
 				}
 				wantNothingLeft(t, tmp)
 			})

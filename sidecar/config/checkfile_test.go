@@ -113,8 +113,8 @@ func wantFaults(t *testing.T, err error, want []string) {
 	}
 }
 
-// TestLenientLoad: a command that only asks a running sidecar needs no files of the configuration, but still reports
-// faults of the text.
+// TestLenientLoad: LoadLenient needs no files of the configuration, but still reports faults of the
+// text.
 func TestLenientLoad(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "f.yaml")
 	write := func(text string) {
@@ -185,7 +185,7 @@ func TestListenersHaveTheirOwnPorts(t *testing.T) {
 	}
 }
 
-// TestTabs: the message of the parser does not name a tab, ours does.
+// TestTabs: the fault names a tab, which the message of the parser does not.
 func TestTabs(t *testing.T) {
 	for name, tt := range map[string]struct {
 		text string

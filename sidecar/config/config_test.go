@@ -18,7 +18,7 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
-// good is a file without a fault. The line numbers of the tests below are lines of it.
+// good is a file without a fault. The tests below refer to its line numbers.
 const good = `version: 1
 data_dir: data
 listen:
@@ -90,6 +90,7 @@ func folder(tb testing.TB) string {
 	return dir
 }
 
+// TestGoodFile: Load returns the values of the file, with defaults and absolute paths.
 func TestGoodFile(t *testing.T) {
 	dir := folder(t)
 	file := filepath.Join(dir, "scimward.yaml")
@@ -120,7 +121,7 @@ func TestGoodFile(t *testing.T) {
 	}
 }
 
-// TestAppVariants: settings that only some applications need.
+// TestAppVariants: settings that only some applications need are accepted.
 func TestAppVariants(t *testing.T) {
 	file := strings.NewReplacer(
 		"- cookie: session", "- {cookie: connect.sid, prefix: s%3A, escapes: true}",
@@ -139,11 +140,12 @@ func TestAppVariants(t *testing.T) {
 		t.Error(d)
 	}
 	if a.Subjects[1].Escapes {
-		t.Error("escapes is true without being set")
+		t.Error("Escapes = true without the key, want false")
 	}
 }
 
-// TestBadFiles: one change of the good file gives one fault, with its line, its path and what is wrong.
+// TestBadFiles: one change of the good file gives one fault, with its line, its path and what is
+// wrong.
 func TestBadFiles(t *testing.T) {
 	tests := []struct {
 		from, to string
@@ -238,13 +240,13 @@ func TestBadFiles(t *testing.T) {
 				t.Errorf("got  line %d: %s: %s\nwant line %d: %s: …%s…", f.Line, f.Path, f.Msg, tt.line, tt.path, tt.msg)
 			}
 			if f.Fix == "" {
-				t.Error("the fault does not say what to write instead")
+				t.Errorf("fault at %s: Fix is empty, want a proposal", f.Path)
 			}
 		})
 	}
 }
 
-// TestWholeFileFaults: faults of the file as a whole.
+// TestWholeFileFaults: a fault of the whole file is reported.
 func TestWholeFileFaults(t *testing.T) {
 	tests := map[string][2]string{
 		"empty":          {"", "empty"},
@@ -314,7 +316,8 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	}
 }
 
-// TestNamesAndHostsAreUnique over all tenants and apps.
+// TestNamesAndHostsAreUnique: a name or host that is used twice is a fault, across all tenants and
+// apps.
 func TestNamesAndHostsAreUnique(t *testing.T) {
 	second := good[strings.Index(good, "  - name: acme"):]
 	dir := folder(t)
@@ -344,8 +347,8 @@ func TestNamesAndHostsAreUnique(t *testing.T) {
 	}
 }
 
-// TestEveryFieldIsDocumented: every field has a yaml key and a comment that starts with its name and ends with a full
-// stop. The reference page is made of them.
+// TestEveryFieldIsDocumented: every field has a yaml key and a comment that starts with its name
+// and ends with a full stop, because the reference page is made from them.
 func TestEveryFieldIsDocumented(t *testing.T) {
 	f, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
 	if err != nil {
@@ -374,7 +377,7 @@ func TestEveryFieldIsDocumented(t *testing.T) {
 		return true
 	})
 	if fields < 80 {
-		t.Errorf("found %d fields", fields)
+		t.Errorf("found %d fields, want at least 80", fields)
 	}
 }
 

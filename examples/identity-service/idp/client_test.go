@@ -15,6 +15,7 @@ import (
 	"github.com/scimward/scimward/examples/identity-service/idp"
 )
 
+// TestTokenIsFetchedOnceAndRenewed: a client uses its token again and renews it before it expires.
 func TestTokenIsFetchedOnceAndRenewed(t *testing.T) {
 	g := start(t)
 	for range 3 {
@@ -31,6 +32,7 @@ func TestTokenIsFetchedOnceAndRenewed(t *testing.T) {
 	}
 }
 
+// TestConcurrentUsesShareOneFetch: concurrent uses fetch one token.
 func TestConcurrentUsesShareOneFetch(t *testing.T) {
 	g := start(t)
 	var wg sync.WaitGroup
@@ -43,10 +45,11 @@ func TestConcurrentUsesShareOneFetch(t *testing.T) {
 	}
 	wg.Wait()
 	if g.tokens != 1 {
-		t.Errorf("%d tokens", g.tokens)
+		t.Errorf("%d tokens, want 1", g.tokens)
 	}
 }
 
+// TestRotationChangesTheSigningKey: after a rotation the client signs with the new key.
 func TestRotationChangesTheSigningKey(t *testing.T) {
 	g := start(t)
 	before := g.keys.KeyID()
@@ -60,14 +63,16 @@ func TestRotationChangesTheSigningKey(t *testing.T) {
 	}
 	resp.Body.Close()
 	if g.keys.KeyID() == before {
-		t.Error("the key is the same after a rotation")
+		t.Errorf("KeyID() = %s before and after a rotation, want a new one", before)
 	}
 	c := g.newClient(idp.ClientOptions{})
 	if _, err := c.AccessToken(t.Context()); err != nil {
-		t.Errorf("a token with the new key: %v", err)
+		t.Errorf("a token with the new key: error %v, want nil", err)
 	}
 }
 
+// TestARefusedTokenIsRenewedOnce: after a 401 the client sends the request once more with a new
+// token.
 func TestARefusedTokenIsRenewedOnce(t *testing.T) {
 	g := start(t)
 	if _, err := g.client.AccessToken(t.Context()); err != nil {
@@ -88,6 +93,8 @@ func TestARefusedTokenIsRenewedOnce(t *testing.T) {
 	}
 }
 
+// TestDiscoveryRefuses: a client sends no assertion if the metadata is not from its authorization
+// server.
 func TestDiscoveryRefuses(t *testing.T) {
 	tests := []struct {
 		name  string
@@ -107,7 +114,7 @@ func TestDiscoveryRefuses(t *testing.T) {
 				t.Errorf("AccessToken() = %v, want %q", err, tt.want)
 			}
 			if g.tokens != 0 {
-				t.Error("a token was fetched")
+				t.Errorf("%d tokens were fetched, want 0", g.tokens)
 			}
 		})
 	}
@@ -128,6 +135,7 @@ func TestDiscoveryRefuses(t *testing.T) {
 	})
 }
 
+// TestTokenErrors: an unusable answer of the token endpoint is an error.
 func TestTokenErrors(t *testing.T) {
 	g := start(t)
 	g.refuse = []reply{{status: 400, body: `{"error":"invalid_scope","error_description":"only scim"}`}}
@@ -145,12 +153,13 @@ func TestTokenErrors(t *testing.T) {
 			g := start(t)
 			g.refuse = []reply{{status: 200, body: body}}
 			if _, err := g.client.AccessToken(t.Context()); err == nil {
-				t.Error("AccessToken() accepted it")
+				t.Error("AccessToken() = nil, want an error")
 			}
 		})
 	}
 }
 
+// TestRetry: a client repeats a request after 429 and 503, with the pause that Retry-After names.
 func TestRetry(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -210,6 +219,7 @@ func TestRetry(t *testing.T) {
 	})
 }
 
+// TestNewClientRefuses: NewClient rejects incomplete or faulty options.
 func TestNewClientRefuses(t *testing.T) {
 	keys, err := idp.NewKeyring()
 	if err != nil {
@@ -225,7 +235,7 @@ func TestNewClientRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := idp.NewClient(o); err == nil {
-				t.Error("NewClient() accepted it")
+				t.Error("NewClient() = nil, want an error")
 			}
 		})
 	}
@@ -320,6 +330,7 @@ func TestDialect(t *testing.T) {
 	}
 }
 
+// TestAnswers: the client decodes users and errors, and an unexpected status is an error.
 func TestAnswers(t *testing.T) {
 	t.Run("user", func(t *testing.T) {
 		g := start(t)
@@ -347,7 +358,7 @@ func TestAnswers(t *testing.T) {
 		g := start(t)
 		g.scim = func(recorded) reply { return reply{status: 202} }
 		if err := g.client.Deactivate(t.Context(), "u1"); err == nil {
-			t.Error("Deactivate() accepted 202")
+			t.Error("Deactivate() = nil after a 202, want an error")
 		}
 	})
 	t.Run("several matches are an error", func(t *testing.T) {

@@ -46,10 +46,10 @@ func kids(t *testing.T, jwks string) []string {
 	var out []string
 	for _, k := range set.Keys {
 		if _, private := k["d"]; private {
-			t.Error("the JWKS has a private key")
+			t.Errorf("key %v has the private member d, want none", k)
 		}
 		if k["alg"] != "ES256" || k["use"] != "sig" {
-			t.Errorf("key %v", k)
+			t.Errorf("key %v, want alg ES256 and use sig", k)
 		}
 		kid, _ := k["kid"].(string)
 		out = append(out, kid)
@@ -57,6 +57,8 @@ func kids(t *testing.T, jwks string) []string {
 	return out
 }
 
+// TestServiceRoutes: the service publishes metadata and at most two keys, and rotates them on
+// request.
 func TestServiceRoutes(t *testing.T) {
 	g := start(t)
 	base := g.service.Issuer()
@@ -66,7 +68,7 @@ func TestServiceRoutes(t *testing.T) {
 		t.Fatalf("metadata = %d %s", status, body)
 	}
 	if m["issuer"] != base || m["jwks_uri"] != g.service.JWKSURL() {
-		t.Errorf("metadata %v", m)
+		t.Errorf("metadata %v, want issuer %s and jwks_uri %s", m, base, g.service.JWKSURL())
 	}
 	if status, _ := ask(t, "GET", base+"/healthz"); status != http.StatusOK {
 		t.Errorf("/healthz = %d", status)
@@ -93,6 +95,7 @@ func TestServiceRoutes(t *testing.T) {
 	}
 }
 
+// TestServiceRefuses: Start rejects unsafe options.
 func TestServiceRefuses(t *testing.T) {
 	keys, err := idp.NewKeyring()
 	if err != nil {
@@ -111,6 +114,7 @@ func TestServiceRefuses(t *testing.T) {
 	}
 }
 
+// TestKeyringFile: a keyring file has mode 0600 and keeps its keys for the next start.
 func TestKeyringFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
 	k, err := idp.OpenKeyring(path)
@@ -138,6 +142,7 @@ func TestKeyringFile(t *testing.T) {
 	}
 }
 
+// TestBadKeyringFiles: OpenKeyring rejects a damaged file and leaves it unchanged.
 func TestBadKeyringFiles(t *testing.T) {
 	public, err := idp.NewKeyring()
 	if err != nil {
@@ -166,7 +171,7 @@ func TestBadKeyringFiles(t *testing.T) {
 	}
 	t.Run("folder that is not there", func(t *testing.T) {
 		if _, err := idp.OpenKeyring(filepath.Join(t.TempDir(), "no", "keys.json")); err == nil {
-			t.Error("OpenKeyring() made it")
+			t.Error("OpenKeyring() = nil, want an error")
 		}
 	})
 }

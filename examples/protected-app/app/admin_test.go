@@ -13,6 +13,7 @@ import (
 	"github.com/scimward/scimward/examples/protected-app/app"
 )
 
+// TestAdminNeedsItsToken: every admin route refuses requests without the exact admin token.
 func TestAdminNeedsItsToken(t *testing.T) {
 	g := start(t)
 	for name, c := range map[string]cred{
@@ -30,6 +31,8 @@ func TestAdminNeedsItsToken(t *testing.T) {
 	g.manage(http.StatusOK, "GET", "/admin/healthz")
 }
 
+// TestEveryKindIsDeadAfterDelete: a deleted credential of each kind stops working, and the
+// credentials of another user work on.
 func TestEveryKindIsDeadAfterDelete(t *testing.T) {
 	for kind, coll := range app.Collections() {
 		t.Run(string(kind), func(t *testing.T) {
@@ -42,14 +45,14 @@ func TestEveryKindIsDeadAfterDelete(t *testing.T) {
 				t.Fatalf("%s lists %d", where, len(items))
 			}
 			item, _ := items[0].(map[string]any)
-			one := fmt.Sprintf("%s/%v", where, item["id"])
+			itemPath := fmt.Sprintf("%s/%v", where, item["id"])
 			if item["kind"] != string(kind) || item["issued_at"] == "" {
 				t.Errorf("item = %v", item)
 			}
 			// The collection of another user does not have it.
 			g.manage(http.StatusNotFound, "DELETE", fmt.Sprintf("/admin/users/eve/%s/%v", coll, item["id"]))
-			g.manage(http.StatusNoContent, "DELETE", one)
-			g.manage(http.StatusNotFound, "DELETE", one)
+			g.manage(http.StatusNoContent, "DELETE", itemPath)
+			g.manage(http.StatusNotFound, "DELETE", itemPath)
 			if got := g.manage(http.StatusOK, "GET", where).body; got != `{"items":[],"next":""}` {
 				t.Errorf("%s = %s after delete", where, got)
 			}
@@ -74,6 +77,7 @@ func TestEveryKindIsDeadAfterDelete(t *testing.T) {
 	}
 }
 
+// TestPages: the pages of a collection contain each item once.
 func TestPages(t *testing.T) {
 	g := start(t)
 	s := g.person("bjensen")
@@ -103,6 +107,8 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// TestAccounts: accounts are found by name in any case and by id, and a faulty request gets a 4xx
+// status.
 func TestAccounts(t *testing.T) {
 	g := start(t)
 	odd := "a/b ü@example.com"
@@ -149,11 +155,12 @@ func TestAccounts(t *testing.T) {
 	for _, tt := range bad {
 		t.Run(tt.name, func(t *testing.T) { g.manage(tt.want, tt.method, tt.path, body(tt.body)) })
 	}
-	g.manage(http.StatusNotFound, "GET", "/admin/users/x") // nothing was made
+	g.manage(http.StatusNotFound, "GET", "/admin/users/x") // no account was made
 	g.manage(http.StatusNoContent, "DELETE", "/admin/users/eve")
 	g.manage(http.StatusNotFound, "GET", "/admin/users/eve")
 }
 
+// TestWhoami: whoami names the user of each kind of credential, and does not find deleted ones.
 func TestWhoami(t *testing.T) {
 	g := start(t)
 	w := g.wallet(g.person("BJensen"))
@@ -180,6 +187,7 @@ func TestWhoami(t *testing.T) {
 	g.manage(http.StatusNotFound, "GET", "/admin/whoami", header("X-Credential", w.pat))
 }
 
+// TestFaults: each fault has its effect, as long as it is set.
 func TestFaults(t *testing.T) {
 	g := start(t)
 	w := g.wallet(g.person("bjensen"))
@@ -242,12 +250,13 @@ func TestFaults(t *testing.T) {
 	t.Run("off", func(t *testing.T) {
 		g.manage(http.StatusNoContent, "DELETE", "/admin/faults")
 		if got := g.manage(http.StatusOK, "GET", "/admin/faults").body; got != "{}" {
-			t.Errorf("faults = %s", got)
+			t.Errorf("faults = %s, want {}", got)
 		}
 		g.manage(http.StatusOK, "GET", pats)
 	})
 }
 
+// TestBadFaults: a faulty fault table gets 400 and changes nothing.
 func TestBadFaults(t *testing.T) {
 	g := start(t)
 	for name, table := range map[string]string{
@@ -269,6 +278,7 @@ func TestBadFaults(t *testing.T) {
 	}
 }
 
+// TestCounters: the counters count logins, uses and deletions.
 func TestCounters(t *testing.T) {
 	g := start(t)
 	s := g.person("BJensen")
@@ -283,6 +293,6 @@ func TestCounters(t *testing.T) {
 	last, _ := got["last_served"].(map[string]any)
 	counted := got["logins"] == 1.0 && served["api_token"] == 1.0 && deleted["api_token"] == 1.0
 	if !counted || users["bjensen"] == nil || last["bjensen"] == nil {
-		t.Errorf("counters = %v", got)
+		t.Errorf("counters = %v, want one login, one use and one deletion of bjensen", got)
 	}
 }

@@ -34,7 +34,7 @@ func (g *rig) shell(key ssh.Signer) *bufio.Scanner {
 	lines := bufio.NewScanner(out)
 	for range 2 {
 		if !lines.Scan() || !strings.HasPrefix(lines.Text(), "tick ") {
-			g.t.Fatalf("the session said %q, %v", lines.Text(), lines.Err())
+			g.t.Fatalf("the session printed %q, %v, want a tick", lines.Text(), lines.Err())
 		}
 	}
 	return lines
@@ -56,6 +56,7 @@ func ends(t *testing.T, lines *bufio.Scanner) {
 	}
 }
 
+// TestSSHSessionEndsWithItsKey: deleting a key ends its sessions and no others.
 func TestSSHSessionEndsWithItsKey(t *testing.T) {
 	g := start(t)
 	s := g.person("bjensen")
@@ -66,16 +67,18 @@ func TestSSHSessionEndsWithItsKey(t *testing.T) {
 	g.manage(http.StatusOK, "DELETE", "/admin/users/bjensen/ssh-keys")
 	ends(t, mine)
 	if _, err := g.sshDial(w.key); err == nil {
-		t.Error("the deleted key opens a session")
+		t.Error("sshDial(deleted key) = nil, want an error")
 	}
 	if !theirs.Scan() {
-		t.Error("the session of another user ended too")
+		t.Errorf("the session of another user ended with %v, want it open", theirs.Err())
 	}
 	if _, err := g.sshDial(newKey(t)); err == nil {
-		t.Error("an unknown key opens a session")
+		t.Error("sshDial(unknown key) = nil, want an error")
 	}
 }
 
+// TestSSHSessionOutlivesDisablingAndEndsWithTheCache: a session survives a disabled account and
+// ends when the cache of a deleted key expires.
 func TestSSHSessionOutlivesDisablingAndEndsWithTheCache(t *testing.T) {
 	g := start(t)
 	w := g.wallet(g.person("bjensen"))
@@ -85,13 +88,14 @@ func TestSSHSessionOutlivesDisablingAndEndsWithTheCache(t *testing.T) {
 	g.manage(http.StatusOK, "DELETE", "/admin/users/bjensen/ssh-keys")
 	for range 3 {
 		if !lines.Scan() {
-			t.Fatal("the session ended while the cache accepts the key")
+			t.Fatalf("the session ended with %v while the cache accepts the key, want it open", lines.Err())
 		}
 	}
 	g.clock.add(301 * time.Second)
 	ends(t, lines)
 }
 
+// TestSSHServerOpensSessionsOnly: the SSH server refuses forwarding and subsystems.
 func TestSSHServerOpensSessionsOnly(t *testing.T) {
 	g := start(t)
 	client, err := g.sshDial(g.wallet(g.person("bjensen")).key)
@@ -101,7 +105,7 @@ func TestSSHServerOpensSessionsOnly(t *testing.T) {
 	defer client.Close()
 	if conn, err := client.Dial("tcp", g.app.Addresses().Admin); err == nil {
 		conn.Close()
-		t.Error("the SSH server forwards to the admin API")
+		t.Error("Dial(admin API) through SSH = nil, want an error")
 	}
 	s, err := client.NewSession()
 	if err != nil {
@@ -109,10 +113,11 @@ func TestSSHServerOpensSessionsOnly(t *testing.T) {
 	}
 	defer s.Close()
 	if err := s.RequestSubsystem("sftp"); err == nil {
-		t.Error("the SSH server has a subsystem")
+		t.Error("RequestSubsystem(sftp) = nil, want an error")
 	}
 }
 
+// TestSSHEndsWithTheApplication: the end of the application ends SSH sessions.
 func TestSSHEndsWithTheApplication(t *testing.T) {
 	g := start(t)
 	lines := g.shell(g.wallet(g.person("bjensen")).key)

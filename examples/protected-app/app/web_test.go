@@ -15,6 +15,7 @@ import (
 	"github.com/scimward/scimward/examples/protected-app/app"
 )
 
+// TestStartRefuses: Start rejects options that are unsafe or cannot be bound.
 func TestStartRefuses(t *testing.T) {
 	tests := []struct {
 		name string
@@ -35,6 +36,7 @@ func TestStartRefuses(t *testing.T) {
 	}
 }
 
+// TestEveryCredentialOpensItsOwnDoorOnly: each credential works only in the place of its kind.
 func TestEveryCredentialOpensItsOwnDoorOnly(t *testing.T) {
 	g := start(t)
 	w := g.wallet(g.person("bjensen@example.com"))
@@ -67,6 +69,7 @@ func TestEveryCredentialOpensItsOwnDoorOnly(t *testing.T) {
 	}
 }
 
+// TestLogin: only a user name with its password gets a session.
 func TestLogin(t *testing.T) {
 	g := start(t)
 	s := g.person("bjensen")
@@ -104,6 +107,8 @@ func TestLogin(t *testing.T) {
 	})
 }
 
+// TestDisablingStopsIssuingAndRevokesNothing: a disabled account gets no new credentials, and its
+// existing ones work.
 func TestDisablingStopsIssuingAndRevokesNothing(t *testing.T) {
 	g := start(t)
 	w := g.wallet(g.person("bjensen"))
@@ -124,6 +129,7 @@ func TestDisablingStopsIssuingAndRevokesNothing(t *testing.T) {
 	g.login("bjensen")
 }
 
+// TestBadCredentialRequests: a malformed request for a credential gets a 4xx status.
 func TestBadCredentialRequests(t *testing.T) {
 	g := start(t)
 	s := g.person("bjensen")
@@ -145,6 +151,7 @@ func TestBadCredentialRequests(t *testing.T) {
 	}
 }
 
+// TestOneSSHKeyHasOneOwner: a user cannot register the SSH key of another.
 func TestOneSSHKeyHasOneOwner(t *testing.T) {
 	g := start(t)
 	w := g.wallet(g.person("bjensen"))
@@ -153,6 +160,7 @@ func TestOneSSHKeyHasOneOwner(t *testing.T) {
 	g.ask(http.StatusConflict, "POST", "/credentials/ssh_key", session(other), body(`{"public_key":"`+line+`"}`))
 }
 
+// TestAccessTokenEnds: access tokens and JWTs expire, and a refresh token gets a new access token.
 func TestAccessTokenEnds(t *testing.T) {
 	g := start(t)
 	w := g.wallet(g.person("bjensen"))
@@ -192,6 +200,8 @@ func TestLocalAccountPagesWork(t *testing.T) {
 	g.manage(http.StatusNotFound, "GET", "/admin/users/local")
 }
 
+// TestNamesakeInheritsNothing: a new account does not accept the credentials of a deleted account
+// of the same name.
 func TestNamesakeInheritsNothing(t *testing.T) {
 	g := start(t)
 	w := g.wallet(g.person("bjensen"))
@@ -204,10 +214,12 @@ func TestNamesakeInheritsNothing(t *testing.T) {
 		}
 	}
 	if _, err := g.sshDial(w.key); err == nil {
-		t.Error("the old SSH key still works")
+		t.Error("sshDial(old key) = nil, want an error")
 	}
 }
 
+// TestStreamsOutliveTheirCredential: an open stream stays open after its credential is deleted,
+// until the application ends.
 func TestStreamsOutliveTheirCredential(t *testing.T) {
 	g := start(t)
 	s := g.person("bjensen")
@@ -237,7 +249,7 @@ func TestStreamsOutliveTheirCredential(t *testing.T) {
 	lines := bufio.NewScanner(events.Body)
 	for n := 0; n < 3; {
 		if _, msg, err := ws.Read(ctx); err != nil || !strings.HasPrefix(string(msg), "tick ") {
-			t.Fatalf("the WebSocket said %q, %v", msg, err)
+			t.Fatalf("the WebSocket sent %q, %v, want a tick", msg, err)
 		}
 		if !lines.Scan() {
 			t.Fatalf("the event stream ended: %v", lines.Err())
@@ -263,6 +275,7 @@ func TestStreamsOutliveTheirCredential(t *testing.T) {
 	}
 }
 
+// TestDownload: /download sends the configured number of chunks.
 func TestDownload(t *testing.T) {
 	g := start(t)
 	got := g.ask(http.StatusOK, "GET", "/download", session(g.person("bjensen")))
@@ -272,6 +285,8 @@ func TestDownload(t *testing.T) {
 	}
 }
 
+// TestOpenRoutes: /healthz and the JWKS need no credential, and the JWKS contains only the public
+// key.
 func TestOpenRoutes(t *testing.T) {
 	g := start(t)
 	if got := g.ask(http.StatusOK, "GET", "/healthz").body; got != `{"status":"ok"}` {
@@ -283,7 +298,7 @@ func TestOpenRoutes(t *testing.T) {
 	}
 	key, _ := keys[0].(map[string]any)
 	if _, leaked := key["d"]; leaked {
-		t.Error("the JWKS has the private key")
+		t.Error("the JWKS has the private member d, want none")
 	}
 	got := map[string]any{"kty": key["kty"], "crv": key["crv"], "alg": key["alg"], "use": key["use"]}
 	if diff := cmp.Diff(map[string]any{"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig"}, got); diff != "" {

@@ -31,7 +31,7 @@ const (
 
 type object = map[string]any
 
-// start is a whole second, as times in tokens are.
+// start is a time without a fraction, as times in tokens are.
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // world is two authorization servers on a real store, behind one mux.
@@ -49,9 +49,8 @@ type world struct {
 	web    http.RoundTripper
 }
 
-// newWorld has the tenants acme and globex. Acme's clients are idp, old, which may
-// name the token endpoint as aud, and remote, whose keys are behind a URL. Globex has
-// idp-globex.
+// newWorld has the tenants acme and globex. Acme's clients are idp, old, which may name the token
+// endpoint as aud, and remote, whose keys are behind a URL. Globex has idp-globex.
 func newWorld(tb testing.TB, change ...func(*world)) *world {
 	tb.Helper()
 	w := &world{

@@ -17,7 +17,7 @@ import (
 	"github.com/scimward/scimward/store/storetest"
 )
 
-// TestMetadata: the documents of RFC 8414 and RFC 9728, at their paths only.
+// TestMetadata: the documents of RFC 8414 and RFC 9728 are served at their paths only.
 func TestMetadata(t *testing.T) {
 	w := newWorld(t)
 	want := map[string]object{
@@ -89,7 +89,7 @@ func TestMetadataOfAnIssuerWithPath(t *testing.T) {
 	rec := httptest.NewRecorder()
 	mux.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, globex+"/.well-known/oauth-authorization-server/t/1", nil))
 	if rec.Code != http.StatusOK {
-		t.Errorf("%d %s", rec.Code, rec.Body)
+		t.Errorf("status %d: %s, want 200", rec.Code, rec.Body)
 	}
 }
 
@@ -133,13 +133,13 @@ func TestErrorAnswers(t *testing.T) {
 				t.Errorf("answer %+v, want %+v", got, want[name])
 			}
 			if strings.Contains(rec.Body.String(), "internals") || strings.Contains(rec.Body.String(), `\`) {
-				t.Errorf("body %s", rec.Body)
+				t.Errorf("body %s, want no internals and no backslash", rec.Body)
 			}
 			if rec.Header().Get("Cache-Control") != "no-store" {
-				t.Errorf("headers %v", rec.Header())
+				t.Errorf("Cache-Control = %q, want no-store", rec.Header().Get("Cache-Control"))
 			}
 			if (rec.Code == http.StatusMethodNotAllowed) != (rec.Header().Get("Allow") == "POST") {
-				t.Errorf("headers %v", rec.Header())
+				t.Errorf("status %d with Allow %q, want Allow POST with 405 only", rec.Code, rec.Header().Get("Allow"))
 			}
 		})
 	}
@@ -178,7 +178,7 @@ func TestOptionFaults(t *testing.T) {
 			server, err := oauth.New(t.Context(), oauth.Options{Tenants: []oauth.Tenant{tenant}, Store: s})
 			if err == nil {
 				server.Close()
-				t.Fatal("was accepted")
+				t.Fatal("New() = nil, want an error")
 			}
 			for _, text := range tt.want {
 				if !strings.Contains(err.Error(), text) {
@@ -189,9 +189,9 @@ func TestOptionFaults(t *testing.T) {
 	}
 	_, err = oauth.New(t.Context(), oauth.Options{Tenants: []oauth.Tenant{good, good}, Store: s})
 	if err == nil || !strings.Contains(err.Error(), "twice") {
-		t.Errorf("the same tenant twice: %v", err)
+		t.Errorf("the same tenant twice: error %v, want a refusal", err)
 	}
 	if _, err := oauth.New(t.Context(), oauth.Options{}); err == nil {
-		t.Error("a server without a store")
+		t.Error("New() = nil without a store, want an error")
 	}
 }

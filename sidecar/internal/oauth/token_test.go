@@ -69,7 +69,7 @@ func TestTokenIssued(t *testing.T) {
 		t.Errorf("claims (-want +got):\n%s", diff)
 	}
 	if _, err := w.accessVerifier("globex", globex).Verify(t.Context(), body.AccessToken); err == nil {
-		t.Error("another tenant accepts the token")
+		t.Error("Verify() = nil at another tenant, want an error")
 	}
 
 	record := fmt.Sprintf("%+v", w.lastAudit("acme"))
@@ -80,7 +80,7 @@ func TestTokenIssued(t *testing.T) {
 	}
 	for _, secret := range []string{body.AccessToken, f.Get("client_assertion"), strings.Split(body.AccessToken, ".")[2]} {
 		if strings.Contains(w.logs.String(), secret) {
-			t.Error("the log contains a token")
+			t.Errorf("the log contains the secret %q, want none", secret)
 		}
 	}
 	if got := strings.Count(w.logs.String(), `"token request"`); got != 1 {
@@ -104,8 +104,8 @@ func (w *world) accessVerifier(tenant, issuer string) *token.Verifier {
 	return v
 }
 
-// TestAssertionRefusals: every refusal has its status and code (RFC 6749 §5.2), must not
-// be stored, and writes nothing to the store.
+// TestAssertionRefusals: every refusal has its status and code (RFC 6749 §5.2), must not be stored,
+// and does not write to the store.
 func TestAssertionRefusals(t *testing.T) {
 	w := newWorld(t)
 	form := func(change func(url.Values)) *http.Request {
@@ -251,7 +251,7 @@ func TestAssertionAccepted(t *testing.T) {
 	for name, raw := range tests {
 		t.Run(name, func(t *testing.T) {
 			if status, code := w.ask(raw); status != http.StatusOK {
-				t.Errorf("%d %s", status, code)
+				t.Errorf("status %d, error %q, want 200", status, code)
 			}
 		})
 	}
@@ -262,7 +262,7 @@ func TestAssertionAccepted(t *testing.T) {
 		r := post(acme, f.Encode())
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded; charset=UTF-8")
 		if rec := w.do(r); rec.Code != http.StatusOK {
-			t.Errorf("%d %s", rec.Code, rec.Body)
+			t.Errorf("status %d: %s, want 200", rec.Code, rec.Body)
 		}
 	})
 }
@@ -279,7 +279,7 @@ func TestAssertionReplay(t *testing.T) {
 		again := w.assert("idp", object{"exp": start.Add(2 * time.Minute).Unix()}) // the same jti, signed again
 		w.want(again, http.StatusUnauthorized, "invalid_client")
 		if w.head("acme") != head {
-			t.Error("a replay wrote to the store")
+			t.Errorf("the audit chain is at %d after a replay, want %d", w.head("acme"), head)
 		}
 		w.want(w.assert("idp", object{"jti": "a-2"}), http.StatusOK, "")
 		w.want(w.assert("old", nil), http.StatusOK, "") // the same jti of another client
@@ -356,7 +356,7 @@ func TestStrangersLookAlike(t *testing.T) {
 		}
 	}
 	if strings.Contains(w.logs.String(), "nobody") {
-		t.Error("a stranger wrote a name into the log")
+		t.Errorf("the log contains the client id of a stranger, want none:\n%s", w.logs.String())
 	}
 }
 
@@ -380,10 +380,10 @@ func TestTenantsApart(t *testing.T) {
 		t.Errorf("globex's client with a jti that acme saw: %d %s", rec.Code, rec.Body)
 	}
 	if _, err := w.server.Signer("initech"); err == nil {
-		t.Error("a tenant that does not exist has a signer")
+		t.Error("Signer(unknown tenant) = nil, want an error")
 	}
 	if _, err := w.server.PublicKeys("initech"); err == nil {
-		t.Error("a tenant that does not exist has keys")
+		t.Error("PublicKeys(unknown tenant) = nil, want an error")
 	}
 }
 
@@ -402,10 +402,10 @@ func TestStoreFault(t *testing.T) {
 	rec := w.do(post(acme, form(w.assert("idp", nil)).Encode()))
 	wantUnavailable(t, rec)
 	if strings.Contains(rec.Body.String(), "disk") || strings.Contains(rec.Body.String(), "access_token") {
-		t.Errorf("body %s", rec.Body)
+		t.Errorf("body %s, want neither internals nor a token", rec.Body)
 	}
 	if !strings.Contains(w.logs.String(), `"level":"ERROR"`) {
-		t.Error("the log has no error")
+		t.Errorf("no ERROR event in the log, want one:\n%s", w.logs.String())
 	}
 	failing = false
 	w.reopen()
@@ -420,7 +420,8 @@ func wantUnavailable(t *testing.T, rec *httptest.ResponseRecorder) {
 	}
 }
 
-// TestClientKeysOutage: a client whose keys cannot be fetched gets 503; others get tokens.
+// TestClientKeysOutage: a client with keys that cannot be fetched gets 503. Other clients get
+// tokens.
 func TestClientKeysOutage(t *testing.T) {
 	w := newWorld(t, func(w *world) {
 		w.web = roundTrip(func(*http.Request) (*http.Response, error) { return nil, errDown })

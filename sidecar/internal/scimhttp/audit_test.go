@@ -17,18 +17,18 @@ import (
 	"github.com/scimward/scimward/store/storetest"
 )
 
-// last is the newest audit record.
+// last returns the newest audit record.
 func (s *service) last() audit.Record {
 	s.t.Helper()
 	all := s.records()
 	if len(all) == 0 {
-		s.t.Fatal("the audit trail is empty")
+		s.t.Fatal("no audit record, want at least one")
 	}
 	return all[len(all)-1]
 }
 
-// TestEveryChangeAudited: each change of a known client, and each refused one, is exactly
-// one record with who, what and under which rules.
+// TestEveryChangeAudited: each change by a known client, and each refused change, is exactly one
+// record. It names the client, the change and the rules.
 func TestEveryChangeAudited(t *testing.T) {
 	s := serve(t, il1)
 	id := s.createUser("ada")
@@ -63,7 +63,7 @@ func TestEveryChangeAudited(t *testing.T) {
 			}
 			r := s.last()
 			if r.Action != tt.action || r.Outcome != tt.outcome || r.Method != tt.method || r.Path != "/scim/v2"+tt.path {
-				t.Errorf("record %+v", r)
+				t.Errorf("record %+v, want %s of %s %s with outcome %v", r, tt.action, tt.method, tt.path, tt.outcome)
 			}
 			if r.Actor != "client:idp-acme" || r.ClientID != "idp-acme" || r.JTI != "jti-acme" || r.Remote != "127.0.0.1" {
 				t.Errorf("who: %q %q %q %q", r.Actor, r.ClientID, r.JTI, r.Remote)
@@ -101,7 +101,7 @@ func TestEveryChangeAudited(t *testing.T) {
 	})
 }
 
-// TestWhatIsNotAudited: reads, strangers, and requests without effect.
+// TestWhatIsNotAudited: reads, strangers and requests without effect leave no record.
 func TestWhatIsNotAudited(t *testing.T) {
 	s := serve(t, base)
 	id := s.createUser("ada")
@@ -149,7 +149,7 @@ func (s *service) counter(name, label, value string) float64 {
 	return sum
 }
 
-// TestMetricsAndLog: a request is one event and one count.
+// TestMetricsAndLog: a request is one log event and one count.
 func TestMetricsAndLog(t *testing.T) {
 	s := serve(t, il1)
 	s.createUser("ada")
@@ -195,8 +195,8 @@ func TestTimesAreByTenant(t *testing.T) {
 	}
 }
 
-// TestDeviationsAreReported: in the log event and the metric, of allowed and refused
-// requests.
+// TestDeviationsAreReported: the log event and the metric show the deviations of allowed and
+// refused requests.
 func TestDeviationsAreReported(t *testing.T) {
 	s := serve(t, base)
 	id := s.createUser("ada")
@@ -215,10 +215,11 @@ func TestDeviationsAreReported(t *testing.T) {
 	}
 }
 
-// TestNewRefusesMissingParts, and a registry that has the metrics already.
+// TestNewRefusesMissingParts: New rejects missing options and a registry that already has the
+// metrics.
 func TestNewRefusesMissingParts(t *testing.T) {
 	s := serve(t, il1)
-	whole := scimhttp.Options{
+	complete := scimhttp.Options{
 		Decider: s.decider, Store: s.store,
 		TenantOf: func(*http.Request) (string, bool) { return "", false },
 		Base:     func(string) string { return "" },
@@ -230,15 +231,15 @@ func TestNewRefusesMissingParts(t *testing.T) {
 		"base":    func(o *scimhttp.Options) { o.Base = nil },
 		"metrics": func(o *scimhttp.Options) { o.Metrics = s.metrics },
 	} {
-		o := whole
+		o := complete
 		spoil(&o)
 		if _, err := scimhttp.New(o); err == nil {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: New() = nil, want an error", name)
 		}
 	}
-	h, err := scimhttp.New(whole)
+	h, err := scimhttp.New(complete)
 	if err != nil {
-		t.Fatalf("whole options: %v", err)
+		t.Fatalf("New(complete options) = %v, want nil", err)
 	}
 	mux := http.NewServeMux()
 	h.Mount(mux)
@@ -274,7 +275,7 @@ func TestErrorsCarryNoInternals(t *testing.T) {
 		} {
 			a.wantError(503, "")
 			if a.header.Get("Retry-After") == "" {
-				t.Error("503 without Retry-After")
+				t.Error("Retry-After is empty with 503, want a time")
 			}
 			for _, word := range []string{"vlog", "/var", "space", "store:", "badger", "goroutine"} {
 				if strings.Contains(string(a.raw), word) {

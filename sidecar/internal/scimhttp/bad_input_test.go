@@ -12,7 +12,7 @@ import (
 // the ids of a stored user and group.
 func TestBadInput(t *testing.T) {
 	const patch = `{"schemas":["` + scim.PatchURN + `"],"Operations":%s}`
-	one := func(op string) string { return fmt.Sprintf(patch, "["+op+"]") }
+	single := func(op string) string { return fmt.Sprintf(patch, "["+op+"]") }
 	user := func(rest string) string {
 		return `{"schemas":["` + scim.UserURN + `"],"userName":"new@acme.example","externalId":"new",` +
 			`"emails":[{"value":"new@acme.example"}]` + rest + `}`
@@ -73,24 +73,24 @@ func TestBadInput(t *testing.T) {
 		{name: "PATCH without operations", method: "PATCH", path: "/Users/{user}", body: `{"schemas":["` + scim.PatchURN + `"]}`, status: 400, scimType: "invalidSyntax"},
 		{name: "PATCH with no operation", method: "PATCH", path: "/Users/{user}", body: fmt.Sprintf(patch, "[]"), status: 400, scimType: "invalidSyntax"},
 		{name: "operations an object", method: "PATCH", path: "/Users/{user}", body: fmt.Sprintf(patch, "{}"), status: 400, scimType: "invalidSyntax"},
-		{name: "operation a string", method: "PATCH", path: "/Users/{user}", body: one(`"replace"`), status: 400, scimType: "invalidSyntax"},
-		{name: "unknown op", method: "PATCH", path: "/Users/{user}", body: one(`{"op":"move","path":"title","value":"x"}`), status: 400, scimType: "invalidSyntax"},
-		{name: "op missing", method: "PATCH", path: "/Users/{user}", body: one(`{"path":"title","value":"x"}`), status: 400, scimType: "invalidSyntax"},
-		{name: "remove without path", method: "PATCH", path: "/Users/{user}", body: one(`{"op":"remove"}`), status: 400, scimType: "noTarget"},
-		{name: "path without grammar", method: "PATCH", path: "/Users/{user}", body: one(`{"op":"replace","path":"emails[","value":"x"}`), status: 400, scimType: "invalidFilter"},
-		{name: "path of dots", method: "PATCH", path: "/Users/{user}", body: one(`{"op":"replace","path":"name..givenName","value":"x"}`), status: 400, scimType: "invalidPath"},
-		{name: "path of an unknown attribute", method: "PATCH", path: "/Users/{user}", body: one(`{"op":"replace","path":"shoeSize","value":1}`), status: 400, scimType: "invalidPath"},
-		{name: "filter that matches nothing", method: "PATCH", path: "/Users/{user}", body: one(`{"op":"replace","path":"emails[type eq \"fax\"].value","value":"x"}`), status: 400, scimType: "noTarget"},
-		{name: "wrong type", method: "PATCH", path: "/Users/{user}", body: one(`{"op":"replace","path":"active","value":"no"}`), status: 400, scimType: "invalidValue"},
-		{name: "remove a required attribute", method: "PATCH", path: "/Users/{user}", body: one(`{"op":"remove","path":"userName"}`), status: 400, scimType: "mutability"},
-		{name: "write id", method: "PATCH", path: "/Users/{user}", body: one(`{"op":"replace","path":"id","value":"x"}`), status: 400, scimType: "mutability"},
-		{name: "write groups", method: "PATCH", path: "/Users/{user}", body: one(`{"op":"add","path":"groups","value":[{"value":"x"}]}`), status: 400, scimType: "mutability"},
-		{name: "write the password", method: "PATCH", path: "/Users/{user}", body: one(`{"op":"replace","path":"password","value":"x"}`), status: 400, scimType: "invalidSyntax"},
+		{name: "operation a string", method: "PATCH", path: "/Users/{user}", body: single(`"replace"`), status: 400, scimType: "invalidSyntax"},
+		{name: "unknown op", method: "PATCH", path: "/Users/{user}", body: single(`{"op":"move","path":"title","value":"x"}`), status: 400, scimType: "invalidSyntax"},
+		{name: "op missing", method: "PATCH", path: "/Users/{user}", body: single(`{"path":"title","value":"x"}`), status: 400, scimType: "invalidSyntax"},
+		{name: "remove without path", method: "PATCH", path: "/Users/{user}", body: single(`{"op":"remove"}`), status: 400, scimType: "noTarget"},
+		{name: "path without grammar", method: "PATCH", path: "/Users/{user}", body: single(`{"op":"replace","path":"emails[","value":"x"}`), status: 400, scimType: "invalidFilter"},
+		{name: "path of dots", method: "PATCH", path: "/Users/{user}", body: single(`{"op":"replace","path":"name..givenName","value":"x"}`), status: 400, scimType: "invalidPath"},
+		{name: "path of an unknown attribute", method: "PATCH", path: "/Users/{user}", body: single(`{"op":"replace","path":"shoeSize","value":1}`), status: 400, scimType: "invalidPath"},
+		{name: "filter that matches nothing", method: "PATCH", path: "/Users/{user}", body: single(`{"op":"replace","path":"emails[type eq \"fax\"].value","value":"x"}`), status: 400, scimType: "noTarget"},
+		{name: "wrong type", method: "PATCH", path: "/Users/{user}", body: single(`{"op":"replace","path":"active","value":"no"}`), status: 400, scimType: "invalidValue"},
+		{name: "remove a required attribute", method: "PATCH", path: "/Users/{user}", body: single(`{"op":"remove","path":"userName"}`), status: 400, scimType: "mutability"},
+		{name: "write id", method: "PATCH", path: "/Users/{user}", body: single(`{"op":"replace","path":"id","value":"x"}`), status: 400, scimType: "mutability"},
+		{name: "write groups", method: "PATCH", path: "/Users/{user}", body: single(`{"op":"add","path":"groups","value":[{"value":"x"}]}`), status: 400, scimType: "mutability"},
+		{name: "write the password", method: "PATCH", path: "/Users/{user}", body: single(`{"op":"replace","path":"password","value":"x"}`), status: 400, scimType: "invalidSyntax"},
 		{name: "one good and one bad", method: "PATCH", path: "/Users/{user}", body: fmt.Sprintf(patch, `[{"op":"replace","path":"title","value":"x"},{"op":"replace","path":"active","value":1}]`), status: 400, scimType: "invalidValue"},
-		{name: "userName of another", method: "PATCH", path: "/Users/{user}", body: one(`{"op":"replace","path":"userName","value":"bob@acme.example"}`), status: 409, scimType: "uniqueness"},
-		{name: "add a member who does not exist", method: "PATCH", path: "/Groups/{group}", body: one(`{"op":"add","path":"members","value":[{"value":"nobody"}]}`), status: 400, scimType: "invalidValue"},
-		{name: "unknown user", method: "PATCH", path: "/Users/nobody", body: one(`{"op":"replace","path":"title","value":"x"}`), status: 404},
-		{name: "a group's id as a user", method: "PATCH", path: "/Users/{group}", body: one(`{"op":"replace","path":"title","value":"x"}`), status: 404},
+		{name: "userName of another", method: "PATCH", path: "/Users/{user}", body: single(`{"op":"replace","path":"userName","value":"bob@acme.example"}`), status: 409, scimType: "uniqueness"},
+		{name: "add a member who does not exist", method: "PATCH", path: "/Groups/{group}", body: single(`{"op":"add","path":"members","value":[{"value":"nobody"}]}`), status: 400, scimType: "invalidValue"},
+		{name: "unknown user", method: "PATCH", path: "/Users/nobody", body: single(`{"op":"replace","path":"title","value":"x"}`), status: 404},
+		{name: "a group's id as a user", method: "PATCH", path: "/Users/{group}", body: single(`{"op":"replace","path":"title","value":"x"}`), status: 404},
 		{name: "1001 operations", method: "PATCH", path: "/Users/{user}", body: fmt.Sprintf(patch, "["+strings.TrimSuffix(strings.Repeat(`{"op":"replace","path":"title","value":"x"},`, 1001), ",")+"]"), status: 413},
 
 		// Queries.

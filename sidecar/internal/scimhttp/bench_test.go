@@ -25,10 +25,9 @@ const (
 	benchBurst  = 20
 )
 
-// BenchmarkPatchMember adds one member to a group and removes it again, through the
-// handler: decoding, profile ipsie-il1, a synced commit, the answer. Groups of 1,000 and
-// 100,000 members alternate on one store. "100k/1k-x" is the ratio of their times, which
-// must stay below 1.5.
+// BenchmarkPatchMember adds one member to a group and removes it again, through the handler:
+// decoding, profile ipsie-il1, a synced commit, the answer. Groups of 1,000 and 100,000 members
+// alternate on one store. "100k/1k-x" is the ratio of their times, which must stay below 1.5.
 func BenchmarkPatchMember(b *testing.B) {
 	s := storetest.New(b)
 	h := benchHandler(b, s)

@@ -34,8 +34,8 @@ func (c *cutter) count() int {
 	return len(c.cut)
 }
 
-// TestDeactivate: every way to set active to false creates one lock epoch and one job
-// for each kind. The lock is in force and the streams have ended before the answer.
+// TestDeactivate: every way to set active to false creates one lock epoch and one job for each
+// kind. Before the answer, the lock applies and the streams have ended.
 func TestDeactivate(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -87,7 +87,7 @@ func TestDeactivate(t *testing.T) {
 			s := serve(t, tt.profile, func(o *scimhttp.Options) { o.AfterLock = streams.afterLock })
 			id := s.createUser("ada")
 			if _, locked := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); locked {
-				t.Fatal("a new user is locked")
+				t.Fatalf("Lookup(%q) finds a lock of a new user, want none", id)
 			}
 			tt.do(s, id).want(tt.status)
 			lock, locked := s.store.Locks().Lookup("acme", &subject.Subject{UserName: "ADA@acme.example"})
@@ -124,8 +124,7 @@ func (s *service) wantJobs(id string, epoch uint64, n int) {
 	})
 }
 
-// TestDeactivateTwice: a repeated request starts no new epoch, a second deactivation
-// does.
+// TestDeactivateTwice: a repeated request starts no new epoch, a second deactivation does.
 func TestDeactivateTwice(t *testing.T) {
 	s := serve(t, il1)
 	id := s.createUser("ada")
@@ -138,11 +137,11 @@ func TestDeactivateTwice(t *testing.T) {
 	}
 	lock, _ := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id})
 	if lock.Epoch != 1 {
-		t.Errorf("epoch %d after three requests for one deactivation", lock.Epoch)
+		t.Errorf("epoch %d after three requests for one deactivation, want 1", lock.Epoch)
 	}
 	s.wantJobs(id, 1, kinds)
 	if a := s.do("PATCH", "/Users/"+id, on).want(200); a.body["active"] != true {
-		t.Errorf("active %v", a.body["active"])
+		t.Errorf("active = %v, want true", a.body["active"])
 	}
 	lock, locked := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id})
 	if !locked || lock.State != store.LockLifted {
@@ -219,7 +218,7 @@ func TestParallelDeactivations(t *testing.T) {
 		return s.do("PATCH", "/Users/"+id, ops(op("replace", "active", false))).status
 	}) {
 		if status != 200 && status != 503 {
-			t.Errorf("status %d", status)
+			t.Errorf("status %d, want 200 or 503", status)
 		}
 	}
 	if lock, _ := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); lock.Epoch != 1 {
@@ -228,8 +227,7 @@ func TestParallelDeactivations(t *testing.T) {
 	s.wantJobs(id, 1, kinds)
 }
 
-// TestTheAnswerWaitsForTheCut: a deactivation is answered only after the streams have
-// ended.
+// TestTheAnswerWaitsForTheCut: a deactivation is answered only after the streams have ended.
 func TestTheAnswerWaitsForTheCut(t *testing.T) {
 	release, entered := make(chan struct{}), make(chan struct{})
 	s := serve(t, il1, func(o *scimhttp.Options) {
@@ -246,7 +244,7 @@ func TestTheAnswerWaitsForTheCut(t *testing.T) {
 	go func() { answered <- s.do("PATCH", "/Users/"+id, ops(op("replace", "active", false))).status }()
 	<-entered
 	if _, locked := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); !locked {
-		t.Error("streams end before the lock is in force")
+		t.Errorf("Lookup(%q) finds no lock while the streams end, want one", id)
 	}
 	select {
 	case status := <-answered:
@@ -284,8 +282,8 @@ func TestOtherChangesLockNobody(t *testing.T) {
 	}
 }
 
-// TestCommittedChangeIsASuccess: the store stops right after the commit, so the answer
-// cannot be read back. It reports success all the same.
+// TestCommittedChangeIsASuccess: the store stops right after the commit, so the answer cannot be
+// read back. It must report success.
 func TestCommittedChangeIsASuccess(t *testing.T) {
 	var s *service
 	s = serve(t, il1, func(o *scimhttp.Options) {
@@ -298,7 +296,7 @@ func TestCommittedChangeIsASuccess(t *testing.T) {
 	id := s.createUser("ada")
 	a := s.do("PATCH", "/Users/"+id, ops(op("replace", "active", false))).want(200)
 	if a.body["active"] != false || a.id() != id {
-		t.Errorf("answer %s", a.raw)
+		t.Errorf("answer %s, want the inactive user %s", a.raw, id)
 	}
 	s.do("PATCH", "/Users/"+id, ops(op("replace", "title", "x"))).wantError(503, "")
 }
@@ -316,10 +314,10 @@ func TestOnlyActiveTrueUnlocks(t *testing.T) {
 			s.do("PATCH", "/Users/"+id, ops(op)).want(200)
 			s.do("PATCH", "/Users/"+id, ops(obj{"op": "replace", "path": "active", "value": false})).want(200)
 			if a := s.do("PATCH", "/Users/"+id, ops(op)).want(200); a.body["active"] != false {
-				t.Errorf("active %v", a.body["active"])
+				t.Errorf("active = %v, want false", a.body["active"])
 			}
 			if lock, _ := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); lock.State != store.LockDeactivated {
-				t.Errorf("lock %+v", lock)
+				t.Errorf("lock %+v, want state %s", lock, store.LockDeactivated)
 			}
 		})
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// TestGroupWireShapes: what identity providers send for groups, under the strict and the
-// base profile. ada and eve are members beforehand, bob is not.
+// TestGroupWireShapes: group changes of real identity providers have the listed effect under the
+// strict and the base profile. ada and eve are members beforehand, bob is not.
 func TestGroupWireShapes(t *testing.T) {
 	tests := []struct {
 		name, op    string
@@ -71,7 +71,7 @@ func TestGroupWireShapes(t *testing.T) {
 	}
 }
 
-// TestOktaSpec: the twelve requests of Okta's SCIM 2.0 test
+// TestOktaSpec: the twelve requests of Okta's SCIM 2.0 test succeed
 // (https://developer.okta.com/docs/guides/scim-provisioning-integration-test/).
 func TestOktaSpec(t *testing.T) {
 	for _, profile := range []string{il1, base} {
@@ -104,7 +104,7 @@ func TestOktaSpec(t *testing.T) {
 			})
 			run("3 invalid userName", func(s *service) {
 				if n := s.do("GET", filter("Users", `userName eq "invalid"`), nil).want(200).total(); n != 0 {
-					s.t.Errorf("%d", n)
+					s.t.Errorf("totalResults = %d, want 0", n)
 				}
 			})
 			run("4 unknown id", func(s *service) {
@@ -112,7 +112,7 @@ func TestOktaSpec(t *testing.T) {
 			})
 			run("5 random address", func(s *service) {
 				if n := s.do("GET", filter("Users", `userName eq "random@example.test"`), nil).want(200).total(); n != 0 {
-					s.t.Errorf("%d", n)
+					s.t.Errorf("totalResults = %d, want 0", n)
 				}
 			})
 			run("6 create", func(s *service) {
@@ -126,7 +126,7 @@ func TestOktaSpec(t *testing.T) {
 			})
 			run("9 in capitals", func(s *service) {
 				if n := s.do("GET", filter("Users", `userName eq "RUNSCOPE@ACME.EXAMPLE"`), nil).want(200).total(); n != 1 {
-					s.t.Errorf("%d", n)
+					s.t.Errorf("totalResults = %d, want 1", n)
 				}
 			})
 			run("10 groups", func(s *service) { s.do("GET", "/Groups", nil).want(200) })
@@ -144,15 +144,15 @@ func wantOktaUser(t *testing.T, u map[string]any) {
 	emails, _ := u["emails"].([]any)
 	if u["id"] == "" || name["familyName"] == "" || name["givenName"] == "" ||
 		u["userName"] == "" || u["active"] != true || len(emails) == 0 {
-		t.Errorf("user %v", u)
+		t.Errorf("user %v, want an active user with id, names and emails", u)
 	}
 	if schemas, _ := u["schemas"].([]any); len(schemas) == 0 || schemas[0] != scim.UserURN {
-		t.Errorf("schemas %v", u["schemas"])
+		t.Errorf("schemas = %v, want %s first", u["schemas"], scim.UserURN)
 	}
 }
 
-// TestEntraValidator: the steps of Microsoft's SCIM validator
-// (https://scimvalidator.microsoft.com), in its RFC-conformant mode.
+// TestEntraValidator: the steps of Microsoft's SCIM validator (https://scimvalidator.microsoft.com)
+// succeed in its RFC-conformant mode.
 func TestEntraValidator(t *testing.T) {
 	s := serve(t, base)
 	boss := s.createUser("boss")
@@ -185,7 +185,7 @@ func TestEntraValidator(t *testing.T) {
 	})
 	run("disable", func(s *service) {
 		if a := s.do("PATCH", user, ops(op("Replace", "active", false))).want(200); a.body["active"] != false {
-			s.t.Errorf("active %v", a.body["active"])
+			s.t.Errorf("active = %v, want false", a.body["active"])
 		}
 		s.do("PATCH", user, ops(op("Replace", "active", true))).want(200)
 	})
@@ -209,13 +209,13 @@ func TestEntraValidator(t *testing.T) {
 			op("replace", "title", "a"), op("replace", "title", "b"), op("remove", "title"), op("add", "title", "c"),
 		)).want(200)
 		if a.str("title") != "c" {
-			s.t.Errorf("title %q", a.str("title"))
+			s.t.Errorf("title = %q, want c", a.str("title"))
 		}
 	})
 	g := s.createGroup("staff")
 	run("group without members", func(s *service) {
 		if a := s.do("GET", "/Groups/"+g+"?excludedAttributes=members", nil).want(200); a.body["members"] != nil {
-			s.t.Errorf("%s", a.raw)
+			s.t.Errorf("group %s, want no members", a.raw)
 		}
 		path := filter("Groups", `displayName eq "staff"`, "excludedAttributes=members")
 		if n := s.do("GET", path, nil).want(200).total(); n != 1 {

@@ -17,8 +17,8 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// TestDirectRequestSameDecision: a request that reaches the SCIM port around Envoy
-// gets the decision that Envoy's Check would have got, and the answer says so.
+// TestDirectRequestSameDecision: a request that reaches the SCIM port around Envoy gets the same
+// decision as the Check of Envoy, and the same answer.
 func TestDirectRequestSameDecision(t *testing.T) {
 	s := serve(t, il1)
 	id := s.createUser("ada")
@@ -90,8 +90,8 @@ func TestDirectRequestSameDecision(t *testing.T) {
 	}
 }
 
-// checkRequest is the request as Envoy hands it to a Check: lower-case names,
-// duplicates joined, whole body up to the limit.
+// checkRequest returns the request as Envoy passes it to a Check: lower-case names, joined
+// duplicates, whole body up to the limit.
 func checkRequest(method, target, header, body string) request.Request {
 	path, query, _ := strings.Cut(target, "?")
 	r := request.Request{
@@ -146,13 +146,12 @@ func (s *service) wire(t *testing.T, method, target, header, body string) int {
 	return resp.StatusCode
 }
 
-// undecided answers with a decision that names an operation and allows nothing.
+// undecided returns a decision that names an operation and allows none.
 type undecided struct{ authz.Decision }
 
 func (u undecided) Decide(context.Context, request.Request) authz.Decision { return u.Decision }
 
-// TestUndecidedIsRefused: a decision without a status denies with 503, whatever else it
-// contains.
+// TestUndecidedIsRefused: a decision without a status denies with 503, with any other content.
 func TestUndecidedIsRefused(t *testing.T) {
 	s := serve(t, il1)
 	id := s.createUser("ada")
@@ -160,7 +159,7 @@ func TestUndecidedIsRefused(t *testing.T) {
 	s.decider.Decider = undecided{authz.Decision{Tenant: "acme", SCIM: op}}
 	s.unchanged(func() {
 		if a := s.do("DELETE", "/Users/"+id, nil).wantError(503, ""); a.header.Get("Retry-After") == "" {
-			t.Error("503 without Retry-After")
+			t.Error("Retry-After is empty with 503, want a time")
 		}
 	})
 }
@@ -178,7 +177,7 @@ func TestBodyThatEndsEarly(t *testing.T) {
 			t.Fatalf("sending: %v", err)
 		}
 		if tcp, ok := conn.(*net.TCPConn); !ok || tcp.CloseWrite() != nil {
-			t.Fatal("the connection cannot be half closed")
+			t.Fatalf("connection %T: CloseWrite failed, want a half-closed connection", conn)
 		}
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
@@ -216,7 +215,7 @@ func TestTenantsAreApart(t *testing.T) {
 		}
 	}
 	if n := globex.do("GET", filter("Groups", fmt.Sprintf(`members.value eq %q`, id)), nil).want(200).total(); n != 0 {
-		t.Errorf("%d groups with a foreign member", n)
+		t.Errorf("%d groups with a foreign member, want 0", n)
 	}
 	for _, mix := range []*service{
 		{t: t, server: acme.server, tenant: "globex", token: "acme-token"},

@@ -9,7 +9,7 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// TestDiscovery: RFC 7644 §4, and what strict clients need.
+// TestDiscovery: the documents of RFC 7644 §4 have the members that strict clients need.
 func TestDiscovery(t *testing.T) {
 	s := serve(t, il1)
 	t.Run("ServiceProviderConfig is correct", func(t *testing.T) {
@@ -28,7 +28,7 @@ func TestDiscovery(t *testing.T) {
 		}
 		sc, _ := schemes[0].(map[string]any)
 		if sc["type"] != "oauthbearertoken" || sc["primary"] != true || sc["name"] == "" || sc["description"] == "" {
-			t.Errorf("scheme %v", sc)
+			t.Errorf("scheme %v, want a primary oauthbearertoken with name and description", sc)
 		}
 		if a.meta("location") != "https://acme.test/scim/v2/ServiceProviderConfig" {
 			t.Errorf("meta.location %q", a.meta("location"))
@@ -43,8 +43,8 @@ func TestDiscovery(t *testing.T) {
 			if rt["id"] != rt["name"] {
 				t.Errorf("type id %v, name %v", rt["id"], rt["name"])
 			}
-			one := s.do("GET", "/ResourceTypes/"+rt["id"].(string), nil).want(200)
-			if diff := cmp.Diff(rt, one.body); diff != "" {
+			byID := s.do("GET", "/ResourceTypes/"+rt["id"].(string), nil).want(200)
+			if diff := cmp.Diff(rt, byID.body); diff != "" {
 				t.Errorf("by id (-list +one):\n%s", diff)
 			}
 			urns := []string{rt["schema"].(string)}
@@ -73,7 +73,7 @@ func TestDiscovery(t *testing.T) {
 			t.Errorf("schemas (-want +got):\n%s", diff)
 		}
 		if strings.Contains(string(a.raw), `"name":"password"`) {
-			t.Error("a schema has a password")
+			t.Error("a schema has the attribute password, want none")
 		}
 		for _, name := range []string{"userName", "displayName", "active", "emails", "members", "manager"} {
 			if !strings.Contains(string(a.raw), `"name":"`+name+`"`) {
@@ -116,7 +116,7 @@ func TestDiscovery(t *testing.T) {
 			}
 			a := s.do(tt.method, tt.path, body).wantError(tt.status, "")
 			if tt.status == 405 && a.header.Get("Allow") == "" {
-				t.Error("405 without Allow")
+				t.Error("Allow is empty with 405, want the methods")
 			}
 		})
 	}

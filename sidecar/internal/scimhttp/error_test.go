@@ -82,6 +82,7 @@ func TestEveryErrorHasOneAnswer(t *testing.T) {
 	}
 }
 
+// TestMissingMembersAreNamedBounded: the detail names a few missing members and counts the others.
 func TestMissingMembersAreNamedBounded(t *testing.T) {
 	ids := make([]string, 1000)
 	for i := range ids {

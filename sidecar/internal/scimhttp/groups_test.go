@@ -11,7 +11,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 )
 
-// members are the ids of a group's members, sorted.
+// members returns the sorted ids of the members of a group.
 func (s *service) members(gid string) []string {
 	s.t.Helper()
 	out := []string{}
@@ -30,7 +30,7 @@ func sorted(ids ...string) []string {
 	return ids
 }
 
-// TestGroupMembers: member changes in the forms that IL1 accepts.
+// TestGroupMembers: member changes in the forms of IL1 have their effect.
 func TestGroupMembers(t *testing.T) {
 	for _, profile := range []string{il1, base} {
 		t.Run(profile, func(t *testing.T) {
@@ -72,8 +72,7 @@ func TestGroupMembers(t *testing.T) {
 	}
 }
 
-// TestNoGroupInItself: PATCH and PUT get 400 and change nothing. Two groups may contain
-// each other.
+// TestNoGroupInItself: PATCH and PUT get 400 and change nothing. Two groups may contain each other.
 func TestNoGroupInItself(t *testing.T) {
 	s := serve(t, base)
 	ada := s.createUser("ada")
@@ -101,20 +100,20 @@ func TestNoGroupInItself(t *testing.T) {
 	s.do("GET", path, nil).want(200)
 }
 
-// TestGroupAnswer: a whole group, and projections of it.
+// TestGroupAnswer: a group is complete, and its projections contain the requested attributes.
 func TestGroupAnswer(t *testing.T) {
 	s := serve(t, base)
 	ada := s.createUser("ada")
 	inner := s.createGroup("inner")
 	g := s.createGroup("outer", ada, inner)
-	whole := s.do("GET", "/Groups/"+g, nil).want(200)
+	group := s.do("GET", "/Groups/"+g, nil).want(200)
 	want := map[string]map[string]any{
 		ada:   {"value": ada, "type": "User", "$ref": "https://acme.test/scim/v2/Users/" + ada},
 		inner: {"value": inner, "type": "Group", "$ref": "https://acme.test/scim/v2/Groups/" + inner},
 	}
-	list, _ := whole.body["members"].([]any)
+	list, _ := group.body["members"].([]any)
 	if len(list) != 2 {
-		t.Fatalf("members %v", whole.body["members"])
+		t.Fatalf("members = %v, want all", group.body["members"])
 	}
 	for _, e := range list {
 		m, _ := e.(map[string]any)
@@ -154,14 +153,14 @@ func TestPatchGroupWithAttributes(t *testing.T) {
 	g := s.createGroup("staff")
 	a := s.do("PATCH", "/Groups/"+g+"?attributes=members", ops(op("add", "members", refs(ada)))).want(200)
 	if list, _ := a.body["members"].([]any); len(list) != 1 {
-		t.Errorf("members %v", a.body["members"])
+		t.Errorf("members = %v, want one", a.body["members"])
 	}
 	if got := s.do("GET", "/Groups/"+g, nil).meta("version"); got == "" {
-		t.Error("no version")
+		t.Error("meta.version is empty, want a version")
 	}
 }
 
-// TestPutGroup: RFC 7644 §3.5.1; PUT removes the members that the body omits.
+// TestPutGroup: PUT removes the members that the body omits (RFC 7644 §3.5.1).
 func TestPutGroup(t *testing.T) {
 	s := serve(t, base)
 	ada, bob, eve := s.createUser("ada"), s.createUser("bob"), s.createUser("eve")
@@ -183,7 +182,7 @@ func TestPutGroup(t *testing.T) {
 	})
 }
 
-// TestDeleteGroup: RFC 7644 §3.6.
+// TestDeleteGroup: a deleted group is gone, also from its members (RFC 7644 §3.6).
 func TestDeleteGroup(t *testing.T) {
 	s := serve(t, il1)
 	ada := s.createUser("ada")
@@ -196,7 +195,7 @@ func TestDeleteGroup(t *testing.T) {
 	}
 }
 
-// TestFiftyOperations: one PATCH with many operations.
+// TestFiftyOperations: one PATCH applies many operations.
 func TestFiftyOperations(t *testing.T) {
 	s := serve(t, il1)
 	var list []obj
@@ -213,7 +212,7 @@ func TestFiftyOperations(t *testing.T) {
 	}
 }
 
-// TestParallelMemberPatches: clients that change different members lose nothing.
+// TestParallelMemberPatches: no change is lost when clients change different members.
 func TestParallelMemberPatches(t *testing.T) {
 	s := serve(t, il1)
 	const n = 24
@@ -258,8 +257,8 @@ func TestLargeGroup(t *testing.T) {
 	}
 }
 
-// TestListsOfLargeGroupsAreBounded: a list with too many members is refused with advice,
-// never truncated; a single group is complete.
+// TestListsOfLargeGroupsAreBounded: a list with too many members is refused with advice and never
+// truncated. A single group is complete.
 func TestListsOfLargeGroupsAreBounded(t *testing.T) {
 	s := serve(t, base).bound(func(b *scimhttp.Bounds) { b.Members = 3 })
 	var ids []string

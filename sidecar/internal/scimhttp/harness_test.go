@@ -46,12 +46,12 @@ func (v verifier) Verify(_ context.Context, raw string) (token.Claims, error) {
 	return token.Claims{}, &token.Error{Reason: token.ReasonSignature, Detail: "no such token"}
 }
 
-// client are the claims of a client's access token.
+// client returns the claims of an access token.
 func client(id, jti string) token.Claims {
 	return token.Claims{ClientID: id, JTI: jti, Issuer: "https://idp.test", Scopes: []string{"scim"}}
 }
 
-// nobody is a lock table without locks: SCIM requests name no user.
+// nobody is a lock table without locks. SCIM requests name no user.
 type nobody struct{}
 
 func (nobody) Locked(string, *subject.Subject) *authz.Lock { return nil }
@@ -183,11 +183,11 @@ func (s *service) bound(change func(*scimhttp.Bounds)) *service {
 	return s
 }
 
-// as is the same service as seen by another tenant's client.
+// as returns the same service for the client of another tenant.
 func (s *service) as(tenant string) *service {
-	other := *s
-	other.tenant, other.token = tenant, tenant+"-token"
-	return &other
+	copied := *s
+	copied.tenant, copied.token = tenant, tenant+"-token"
+	return &copied
 }
 
 // answer is an HTTP response.
@@ -277,8 +277,7 @@ func (a *answer) want(status int) *answer {
 	return a
 }
 
-// wantError is want, and requires a SCIM error with this scimType in the body
-// (RFC 7644 §3.12).
+// wantError is want, and requires a SCIM error with this scimType in the body (RFC 7644 §3.12).
 func (a *answer) wantError(status int, scimType string) *answer {
 	a.t.Helper()
 	if a.status != status {
@@ -323,7 +322,7 @@ func (a *answer) meta(name string) string {
 	return s
 }
 
-// total is totalResults, which must be a number.
+// total returns totalResults, which must be a number.
 func (a *answer) total() int {
 	a.t.Helper()
 	n, ok := a.body["totalResults"].(float64)
@@ -333,7 +332,7 @@ func (a *answer) total() int {
 	return int(n)
 }
 
-// resources are the resources of a list.
+// resources returns the resources of a list.
 func (a *answer) resources() []map[string]any {
 	a.t.Helper()
 	list, ok := a.body["Resources"].([]any)
@@ -361,7 +360,7 @@ func (a *answer) ids() []string {
 	return out
 }
 
-// filter is the path of a filtered list.
+// filter returns the path of a filtered list.
 func filter(endpoint, f string, more ...string) string {
 	return "/" + endpoint + "?" + strings.Join(append([]string{"filter=" + url.QueryEscape(f)}, more...), "&")
 }
@@ -369,7 +368,7 @@ func filter(endpoint, f string, more ...string) string {
 // obj is a JSON object.
 type obj = map[string]any
 
-// person is a user that every profile accepts.
+// person returns a user that every profile accepts.
 func person(name string) obj {
 	return obj{
 		"schemas":     []string{scim.UserURN},
@@ -432,7 +431,7 @@ func (s *service) view(fn func(*store.Reader) error) {
 	}
 }
 
-// row is a resource with everything that a refused request must not change.
+// row is a resource with all parts that a refused request must not change.
 type row struct {
 	ID       string
 	Resource scim.Object
@@ -441,7 +440,7 @@ type row struct {
 	Members  []store.Member
 }
 
-// state is every resource of the tenant.
+// state returns every resource of the tenant.
 func (s *service) state() []row {
 	s.t.Helper()
 	var out []row
@@ -477,7 +476,7 @@ func (s *service) unchanged(fn func()) {
 	}
 }
 
-// records are the audit records of the tenant.
+// records returns the audit records of the tenant.
 func (s *service) records() []audit.Record {
 	s.t.Helper()
 	var out []audit.Record

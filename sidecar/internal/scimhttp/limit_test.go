@@ -9,8 +9,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 )
 
-// TestRateLimit: a client beyond its rate gets 429 and does not slow other clients or
-// tenants.
+// TestRateLimit: a client beyond its rate gets 429 and does not slow other clients or tenants.
 func TestRateLimit(t *testing.T) {
 	s := serve(t, il1, func(o *scimhttp.Options) { o.RateOf = func(string) (rate.Limit, int) { return 1e-6, 3 } })
 	for i := range 3 {

@@ -12,7 +12,8 @@ import (
 	"github.com/scimward/scimward/store/storetest"
 )
 
-// TestListPaging: RFC 7644 §3.4.2.4, from an index and from a scan.
+// TestListPaging: pages from an index and from a scan have the requested resources (RFC 7644
+// §3.4.2.4).
 func TestListPaging(t *testing.T) {
 	s := serve(t, il1)
 	var ids []string
@@ -66,7 +67,7 @@ func TestListPaging(t *testing.T) {
 	}
 }
 
-// TestPageSizes: the default and the largest page.
+// TestPageSizes: a page has 100 resources by default and at most 200.
 func TestPageSizes(t *testing.T) {
 	s := serve(t, base).bound(func(b *scimhttp.Bounds) { b.PageSize, b.MaxResults = 2, 3 })
 	for i := range 5 {
@@ -83,7 +84,7 @@ func TestPageSizes(t *testing.T) {
 	}
 }
 
-// TestListFilters: RFC 7644 §3.4.2.2, by index and by scan.
+// TestListFilters: a filter finds its resources by index and by scan (RFC 7644 §3.4.2.2).
 func TestListFilters(t *testing.T) {
 	s := serve(t, base)
 	ada := s.createUser("ada")
@@ -182,7 +183,7 @@ func TestScansAreBounded(t *testing.T) {
 	}
 }
 
-// TestProjection: attributes and excludedAttributes (RFC 7644 §3.9).
+// TestProjection: attributes and excludedAttributes select the parts of the answer (RFC 7644 §3.9).
 func TestProjection(t *testing.T) {
 	s := serve(t, base)
 	id := s.createUser("ada")
@@ -236,7 +237,7 @@ func TestProjection(t *testing.T) {
 	}
 }
 
-// TestListGroupsLeavesMembersAlone: a list of groups without members reads none.
+// TestListGroupsLeavesMembersAlone: a list of groups without members does not read members.
 func TestListGroupsLeavesMembersAlone(t *testing.T) {
 	s := serve(t, il1)
 	ada := s.createUser("ada")

@@ -98,5 +98,5 @@ func TestPanicAfterTheHeader(t *testing.T) {
 	r.Host = "acme.test"
 	r.Header.Set("Authorization", "Bearer acme-token")
 	s.server.Config.Handler.ServeHTTP(panicking{httptest.NewRecorder()}, r)
-	t.Error("the answer looks complete")
+	t.Error("ServeHTTP returned, want a panic with http.ErrAbortHandler")
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// TestCreateUser: RFC 7644 §3.3, and the members of an answer.
+// TestCreateUser: POST creates a user and answers with its members (RFC 7644 §3.3).
 func TestCreateUser(t *testing.T) {
 	for _, profile := range []string{il1, base} {
 		t.Run(profile, func(t *testing.T) {
@@ -63,7 +63,7 @@ func TestCreateUserTwice(t *testing.T) {
 	}
 }
 
-// TestEnterpriseExtension: RFC 7643 §4.3, and the schemas of an answer.
+// TestEnterpriseExtension: the extension is stored and listed in schemas (RFC 7643 §4.3).
 func TestEnterpriseExtension(t *testing.T) {
 	s := serve(t, base)
 	boss := s.createUser("boss")
@@ -97,7 +97,7 @@ func TestEnterpriseExtension(t *testing.T) {
 	}
 }
 
-// TestPatchUser: RFC 7644 §3.5.2.
+// TestPatchUser: each operation of a PATCH has its effect (RFC 7644 §3.5.2).
 func TestPatchUser(t *testing.T) {
 	for _, profile := range []string{il1, base} {
 		t.Run(profile, func(t *testing.T) {
@@ -149,7 +149,7 @@ func TestPatchIsAtomic(t *testing.T) {
 	})
 }
 
-// TestNoChangeKeepsTheVersion: a request without effect writes nothing.
+// TestNoChangeKeepsTheVersion: a request without effect does not write.
 func TestNoChangeKeepsTheVersion(t *testing.T) {
 	s := serve(t, base)
 	member := s.createUser("bob")
@@ -178,7 +178,7 @@ func TestNoChangeKeepsTheVersion(t *testing.T) {
 	}
 }
 
-// TestPutUser: RFC 7644 §3.5.1; PUT without active does not unlock a user, and IL1
+// TestPutUser: PUT replaces a user (RFC 7644 §3.5.1), and without active it does not unlock. IL1
 // allows no PUT.
 func TestPutUser(t *testing.T) {
 	s := serve(t, base)
@@ -227,13 +227,13 @@ func TestDeleteFreesUserName(t *testing.T) {
 				t.Errorf("the deleted user is still a member: %v", m)
 			}
 			if fresh := s.createUser("ada"); fresh == old {
-				t.Error("the new user has the old id")
+				t.Errorf("the new user has the id %s of the old one, want a new id", fresh)
 			}
 		})
 	}
 }
 
-// TestUserNameRace: of several requests for one userName one succeeds.
+// TestUserNameRace: only one of several requests for one userName succeeds.
 func TestUserNameRace(t *testing.T) {
 	s := serve(t, il1)
 	for round := range 10 {

@@ -60,8 +60,7 @@ func TestWarmPathAllocations(t *testing.T) {
 	}
 }
 
-// TestCacheIsBounded: more tokens than the cache has room for all verify, each with
-// its own claims.
+// TestCacheIsBounded: more tokens than the cache has room for all verify, each with its own claims.
 func TestCacheIsBounded(t *testing.T) {
 	k := newEd25519(t, "k")
 	v := newVerifier(t, accessOptions(jwks(t, k)))

@@ -105,8 +105,8 @@ func fetching(tb testing.TB, w *web) (*token.Verifier, func(keyPair) string) {
 	return newVerifier(tb, o), mint
 }
 
-// TestKeyRotation: the first token of a new key fetches the key. A removed key stops
-// working at the next refresh, for cached tokens too.
+// TestKeyRotation: the first token of a new key fetches the key. A removed key stops working at the
+// next refresh, also for cached tokens.
 func TestKeyRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, oldKey, newKey := newWeb(), newES256(t, "old"), newES256(t, "new")
@@ -141,8 +141,7 @@ func TestKeyRotation(t *testing.T) {
 	})
 }
 
-// TestKeysReplacedUnderTheSameKid: a new key under the same kid invalidates cached
-// tokens.
+// TestKeysReplacedUnderTheSameKid: a new key under the same kid invalidates cached tokens.
 func TestKeysReplacedUnderTheSameKid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, first, second := newWeb(), newES256(t, "k"), newES256(t, "k")
@@ -163,8 +162,8 @@ func TestKeysReplacedUnderTheSameKid(t *testing.T) {
 	})
 }
 
-// TestUnknownKidFetchesOnce: any number of unknown kids cause one fetch in a cooldown,
-// and all callers wait for that one.
+// TestUnknownKidFetchesOnce: any number of unknown kids cause one fetch in a cooldown, and all
+// callers wait for it.
 func TestUnknownKidFetchesOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, known, fresh := newWeb(), newES256(t, "known"), newES256(t, "fresh")
@@ -207,8 +206,7 @@ func TestUnknownKidFetchesOnce(t *testing.T) {
 	})
 }
 
-// TestUnknownKidWaitIsBounded: the caller's deadline ends the caller's wait, not the
-// fetch.
+// TestUnknownKidWaitIsBounded: the caller's deadline ends the caller's wait, not the fetch.
 func TestUnknownKidWaitIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, known := newWeb(), newES256(t, "known")
@@ -278,7 +276,7 @@ func TestKeysOutage(t *testing.T) {
 			}
 		}
 		if err := v.Ready(t.Context()); err == nil {
-			t.Error("ready without usable keys")
+			t.Error("Ready() = nil without usable keys, want an error")
 		}
 		w.put(jwksURL, jwks(t, key))
 		w.setDown(false)
@@ -303,7 +301,7 @@ func TestKeysRefreshBounds(t *testing.T) {
 	}{
 		{"max-age", []string{"Cache-Control", "public, max-age=600"}, false, time.Hour, 6, 7},
 		{"max-age less age", []string{"Cache-Control", "max-age=600", "Age", "300"}, false, time.Hour, 12, 13},
-		{"nothing said", nil, false, time.Hour, 12, 13},
+		{"no headers", nil, false, time.Hour, 12, 13},
 		{"no-store", []string{"Cache-Control", "no-store"}, false, time.Hour, 60, 61},
 		{"max-age of zero", []string{"Cache-Control", "max-age=0"}, false, time.Hour, 60, 61},
 		{"a year", []string{"Cache-Control", "max-age=31536000"}, false, time.Hour, 4, 5},
@@ -410,13 +408,13 @@ func TestKeysRedirect(t *testing.T) {
 		if err := v.Ready(t.Context()); err == nil || !strings.Contains(err.Error(), "status 302") {
 			t.Errorf("error = %v, want one with status 302", err)
 		}
-		if w.count("https://evil.example/jwks") != 0 {
-			t.Error("the redirect was followed")
+		if n := w.count("https://evil.example/jwks"); n != 0 {
+			t.Errorf("the target of the redirect got %d requests, want 0", n)
 		}
 	})
 }
 
-// TestKeySetContents: what a set may contain beside usable keys.
+// TestKeySetContents: a set may contain unusable keys beside usable ones.
 func TestKeySetContents(t *testing.T) {
 	good := newES256(t, "good")
 	mixed := func(more ...object) []byte {
@@ -473,7 +471,7 @@ func TestKeySetContents(t *testing.T) {
 	})
 }
 
-// TestUnusableKeys: a set with one key that must not verify has no usable key.
+// TestUnusableKeys: a set that contains only a key that must not verify has no usable key.
 func TestUnusableKeys(t *testing.T) {
 	small, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {

@@ -50,6 +50,8 @@ func TestSigner(t *testing.T) {
 	}
 }
 
+// TestSignerRefusesKeys: NewSigner rejects every key except a private P-256 key with a kid, and its
+// errors quote no secret.
 func TestSignerRefusesKeys(t *testing.T) {
 	doc, _, err := token.GenerateKey()
 	if err != nil {
@@ -128,6 +130,6 @@ func TestVerifyDocument(t *testing.T) {
 		}
 	}
 	if _, err := token.VerifyDocument(good, "evidence+jwt", []byte("{}")); err == nil {
-		t.Error("verified without keys")
+		t.Error("VerifyDocument() = nil without keys, want an error")
 	}
 }

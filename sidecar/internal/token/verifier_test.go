@@ -158,7 +158,7 @@ func TestAccessTokenRefusals(t *testing.T) {
 		{"empty sub", claims(object{"sub": ""}), token.ReasonClaims},
 		{"no aud", claims(object{"aud": nil}), token.ReasonClaims},
 		{"aud is a number", claims(object{"aud": 7}), token.ReasonClaims},
-		{"aud holds a number", claims(object{"aud": []any{audience, 7}}), token.ReasonClaims},
+		{"aud contains a number", claims(object{"aud": []any{audience, 7}}), token.ReasonClaims},
 		{"scope is a list", claims(object{"scope": []string{"scim"}}), token.ReasonClaims},
 
 		{"aud of another service", claims(object{"aud": "https://other.example/scim/v2"}), token.ReasonAudience},
@@ -240,7 +240,7 @@ func TestRS256Switch(t *testing.T) {
 	}
 }
 
-// TestScopeExact: the scope is exactly scim, not more and not less (IL1 §3.1).
+// TestScopeExact: only the exact scope scim is accepted (IL1 §3.1).
 func TestScopeExact(t *testing.T) {
 	k := newES256(t, "k")
 	v := newVerifier(t, accessOptions(jwks(t, k)))
@@ -279,14 +279,13 @@ func TestScopeExact(t *testing.T) {
 				return
 			}
 			if !strings.Contains(err.Error(), tt.detail) || len(err.Error()) > 300 {
-				t.Errorf("message %q does not hold %q, or is long", err, tt.detail)
+				t.Errorf("message %q does not contain %q, or is long", err, tt.detail)
 			}
 		})
 	}
 }
 
-// TestTokenExpiry: times have a leeway of 30 s either way, and a cached token expires on
-// time.
+// TestTokenExpiry: times have a leeway of 30 s either way, and a cached token expires on time.
 func TestTokenExpiry(t *testing.T) {
 	k := newES256(t, "k")
 	now := start
@@ -341,8 +340,8 @@ func TestTokenExpiry(t *testing.T) {
 	})
 }
 
-// TestForeignTenantToken: no tenant accepts a token of another, although their issuers
-// share a kid.
+// TestForeignTenantToken: a tenant never accepts a token of another, even if their issuers share a
+// kid.
 func TestForeignTenantToken(t *testing.T) {
 	a, b := newES256(t, "shared-kid"), newES256(t, "shared-kid")
 	const issuerB, audienceB = "https://as.globex.example", "https://globex.example/scim/v2"
@@ -376,7 +375,7 @@ func TestForeignTenantToken(t *testing.T) {
 	}
 }
 
-// TestAssertionVerification: client assertions (RFC 7523 §3) by type and audience.
+// TestAssertionVerification: a client assertion (RFC 7523 §3) needs the right type and audience.
 func TestAssertionVerification(t *testing.T) {
 	k := newES256(t, "k")
 	v := newVerifier(t, token.Options{
@@ -418,7 +417,7 @@ func TestAssertionVerification(t *testing.T) {
 	}
 }
 
-// TestSubjectTokens: tokens that the application issued.
+// TestSubjectTokens: tokens of the application verify with their looser rules.
 func TestSubjectTokens(t *testing.T) {
 	rs := newRSA(t, "rs", jwa.RS256)
 	v := newVerifier(t, token.Options{
@@ -456,7 +455,7 @@ func TestSubjectTokens(t *testing.T) {
 	}
 }
 
-// TestVerifierOptions: unsafe options make no verifier.
+// TestVerifierOptions: NewVerifier rejects unsafe options.
 func TestVerifierOptions(t *testing.T) {
 	k := newES256(t, "k")
 	private := publicJWK(t, k)
