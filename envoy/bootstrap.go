@@ -3,10 +3,10 @@
 // [Validate] runs the generated rules on every message, including messages inside an Any.
 //
 // Tests check what the perimeter needs:
-//   - ext_authz is on every route and fails closed. Without an answer Envoy sends 503.
-//   - Envoy buffers whole request bodies only on SCIM write routes and on the configured routes.
-//   - It normalises paths once and refuses escaped slashes.
-//   - It removes identity headers of the client before ext_authz sees the request.
+//   - ext_authz is on every route and fails closed: without an answer Envoy sends 503.
+//   - Only SCIM write routes and the configured routes buffer whole bodies.
+//   - Paths are normalised once, and escaped slashes are refused.
+//   - Identity headers of the client are removed before ext_authz sees the request.
 //   - SCIM never shares a cluster with the application.
 package envoy
 

@@ -153,7 +153,6 @@ func (s *Server) openTrust(ctx context.Context) error {
 	return nil
 }
 
-// openSCIM opens the SCIM service and the authorization service in front of it.
 func (s *Server) openSCIM(context.Context) error {
 	decider, err := s.authorizer() //nolint:contextcheck // fetching keys outlives this call; close ends it
 	if err != nil {

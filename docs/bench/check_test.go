@@ -22,7 +22,7 @@ const rounds = 9
 // bursts are the numbers of callers and of requests in one burst.
 var bursts = []struct{ c, n int }{{1, 400}, {16, 2000}}
 
-// subject is what one line of the table measures: a server and its requests.
+// subject is one line of the table: a server and its requests.
 type subject struct {
 	name   string
 	server *server
@@ -32,10 +32,10 @@ type subject struct {
 // figures are the results of one subject at one concurrency, by round.
 type figures struct{ p50, rps, cpu []float64 } // µs, 1/s, µs
 
-// BenchmarkCheck measures a Check through gRPC on a unix socket. One server does
-// nothing (noop). The others are scimward with a token it has seen (warm), a new
-// token (cold), a change of a group (write), a session whose owner it knows (app),
-// and the warm one with the decision log on (logged). See README.md.
+// BenchmarkCheck measures a Check through gRPC on a unix socket. The server noop does no work. The
+// others are scimward with a seen token (warm), a new token (cold), a change of a group (write) and
+// a session with a known user (app). The last is warm with the decision log on (logged). See
+// README.md.
 func BenchmarkCheck(b *testing.B) {
 	key := newSigner(b)
 	dirNoop, dirReal, dirLogged := shortDir(b), shortDir(b), shortDir(b)

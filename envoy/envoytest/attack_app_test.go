@@ -140,8 +140,8 @@ func (p *prey) identityRows() []row {
 	}
 }
 
-// cookieRows are the credentials of the locked user in spellings that some parsers
-// read and others do not (RFC 6265 §4.2), twice, or beside those of another user.
+// cookieRows are the credentials of the locked user twice, beside the credentials of another user,
+// or in spellings that only some parsers read (RFC 6265 §4.2).
 func (p *prey) cookieRows() []row {
 	const five = "cookie form"
 	eve, ada := p.eve.Credentials["web_session"], p.ada.Credentials["web_session"]

@@ -10,8 +10,8 @@ import (
 
 const maxBody = 262144 // of the default configuration
 
-// pathRows are paths of SCIM routes that mean one thing to one reader and another to the next
-// (Envoy's path_with_escaped_slashes_action, merge_slashes and normalize_path; RFC 3986 §3.3).
+// pathRows are ambiguous paths of SCIM routes (RFC 3986 §3.3). Envoy resolves them by
+// path_with_escaped_slashes_action, merge_slashes and normalize_path.
 func (p *prey) pathRows() []row {
 	to := func(family, name, target string, by speaker, scimType string, want ...int) row {
 		return row{family: family, name: name, by: by, scimType: scimType, want: want, send: func() answer {

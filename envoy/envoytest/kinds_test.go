@@ -38,9 +38,8 @@ func dead(t *testing.T, p *stack.Person, when string) {
 	}
 }
 
-// alive fails when one of the credentials does not work. The age of a JWT is in
-// whole seconds, so the proxy refuses one from the second of the deactivation as
-// older than it: alive gets new ones until one works.
+// alive fails when one of the credentials does not work. The age of a JWT is in whole seconds. The
+// proxy refuses a JWT from the second of the deactivation, so alive gets new ones until one works.
 func alive(t *testing.T, w *world, p *stack.Person, when string) {
 	t.Helper()
 	for _, kind := range p.Kinds() {

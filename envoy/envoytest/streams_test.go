@@ -38,10 +38,10 @@ func ended(t *testing.T, s *stack.Stream) time.Time {
 	return time.Time{}
 }
 
-// cut deactivates the user of the streams, waits until they have ended, and returns
-// how long after the SCIM response the last of their bytes came; negative means
-// before. A stream must close within a second after the response, or on a busy
-// machine within a second more than the slowest request of other took meanwhile.
+// cut deactivates the user of the streams and waits until they have ended. It returns how long
+// after the SCIM response their last bytes came, negative for before. A stream must close within a
+// second after the response. On a busy machine it may take a second more than the slowest request
+// of other.
 func cut(t *testing.T, w *world, victim idp.User, doomed []*stack.Stream, other *stack.Person) (late time.Duration) {
 	t.Helper()
 	control := startLoad(t.Context(), other, 10*paced)

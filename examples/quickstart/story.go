@@ -401,7 +401,7 @@ func (st *story) recreate(ctx context.Context) error {
 	if err := st.useAll(ctx, before, refused); err != nil {
 		return fmt.Errorf("after the new creation: %w", err)
 	}
-	st.d.ok("nothing of the old person works for the new one", "")
+	st.d.ok("the old credentials do not work for the new person", "")
 	if err := st.verified(ctx, func(offboarding) {}); err != nil {
 		return err
 	}

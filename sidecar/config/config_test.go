@@ -347,8 +347,8 @@ func TestNamesAndHostsAreUnique(t *testing.T) {
 	}
 }
 
-// TestEveryFieldIsDocumented: every field has a yaml key and a comment that starts with its name
-// and ends with a full stop, because the reference page is made from them.
+// TestEveryFieldIsDocumented: every field has a yaml key and a comment for the reference page. The
+// comment starts with the name of the field and ends with a full stop.
 func TestEveryFieldIsDocumented(t *testing.T) {
 	f, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 type Fault struct {
 	Line int    // from 1; 0 if the fault has no line
 	Path string // "tenants[0].apps[1].upstream"
-	Msg  string // what is wrong
+	Msg  string // the fault
 	Fix  string // what to write instead
 }
 

@@ -2,7 +2,7 @@
 // opaque sessions, four kinds of tokens, SSH keys, streams that stay open and an admin API. It also
 // has account pages, which the proxy must block once an identity service owns the accounts.
 //
-// It knows nothing of SCIM or of the proxy. It has two properties of real applications, because
+// It does not use SCIM and does not know the proxy. It has two properties of real applications, because
 // revocation must handle them:
 //
 //   - Disabling an account only stops sign-in and the issue of new credentials.

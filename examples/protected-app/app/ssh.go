@@ -82,7 +82,7 @@ func (s *sshServer) serve(ctx context.Context, ln net.Listener) error {
 			return nil // ctx has ended
 		}
 		if !s.track(ctx, conn) {
-			_ = conn.Close() // nothing was sent yet
+			_ = conn.Close() // no byte was sent yet
 			continue
 		}
 		s.sessions.Go(func() { s.handle(ctx, conn) })

@@ -32,7 +32,7 @@ func (a *App) each(ctx context.Context, fn func(n int) error) {
 
 // webSocket sends a text message "tick N" each Tick.
 func (a *App) webSocket(w http.ResponseWriter, r *http.Request, _ who) error {
-	// http.Server.Shutdown does not wait for a handler that took over its connection; serve does.
+	// http.Server.Shutdown does not wait for a handler that took over its connection. serve does.
 	a.streams.Add(1)
 	defer a.streams.Done()
 	conn, err := websocket.Accept(w, r, nil)

@@ -135,7 +135,6 @@ func (s *Server) add(ctx context.Context, cfg Tenant) error {
 // newID returns the jti of an access token, or the id of a request without one.
 func newID() string { return rand.Text() }
 
-// errNoTenant reports a tenant that is not configured.
 var errNoTenant = errors.New("oauth: no such tenant")
 
 // Signer returns the signer of a tenant's access tokens.

@@ -70,7 +70,6 @@ func answerFor(err error) *answerError {
 	return answerForSentinel(err)
 }
 
-// answerForSentinel maps the errors without data.
 func answerForSentinel(err error) *answerError {
 	switch {
 	case errors.Is(err, store.ErrNotFound):

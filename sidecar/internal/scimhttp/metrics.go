@@ -8,8 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are the metrics of the SCIM service. Labels come from fixed sets: the configured tenants,
-// routeOf, and HTTP statuses.
+// metrics have labels from fixed sets: the configured tenants, routeOf, and HTTP statuses.
 type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec

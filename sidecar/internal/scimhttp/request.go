@@ -42,8 +42,9 @@ func (h *Handler) begin(r *http.Request) *exchange {
 	}
 }
 
-// read completes the request as Envoy would present it in a Check: lower-case header names, joined
-// repeated fields, raw path and query, and a limited body. A longer body is marked as partial.
+// read completes the request as Envoy would present it in a Check. Header names are lower-case,
+// repeated fields are joined, path and query are raw, and a longer body is cut and marked as
+// partial.
 func (x *exchange) read(r *http.Request) error {
 	if !strings.HasPrefix(x.Path, "/") {
 		return badRequest("request_target", "the request target must be a path")
@@ -118,7 +119,6 @@ const (
 	endpointSearch  = ".search"
 )
 
-// writes reports whether the method requests a change.
 func writes(method string) bool {
 	switch method {
 	case http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:

@@ -134,7 +134,6 @@ func (h *Handler) deleteUser(ctx context.Context, w http.ResponseWriter, x *exch
 	return nil
 }
 
-// remove deletes the resource with del.
 func (h *Handler) remove(ctx context.Context, x *exchange, del func(tx *store.Tx, id string) error) error {
 	x.resource = x.scim.ID
 	seq, err := h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error { return del(tx, x.scim.ID) })

@@ -150,7 +150,7 @@ func (f *fetcher) read(ctx context.Context, where string) (*document, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", where, err)
 	}
-	defer func() { _ = resp.Body.Close() }() // the body is read, nothing depends on this
+	defer func() { _ = resp.Body.Close() }() // after the body is read, the error does not matter
 	if resp.StatusCode != http.StatusOK {
 		return nil, &statusError{url: where, status: resp.StatusCode}
 	}

@@ -91,8 +91,8 @@ func (w *web) client() *http.Client { return &http.Client{Transport: w} }
 
 const jwksURL = "https://as.example/jwks"
 
-// fetching returns a verifier of access tokens whose keys come from jwksURL on w,
-// with the clock of the bubble, and a function that signs tokens good for a year.
+// fetching returns a verifier of access tokens with keys from jwksURL on w, and the clock of the
+// bubble. It also returns a function that signs tokens for a year.
 func fetching(tb testing.TB, w *web) (*token.Verifier, func(keyPair) string) {
 	tb.Helper()
 	o := accessOptions(nil)

@@ -105,8 +105,7 @@ const (
 	ReasonUnavailable Reason = "unavailable" // the issuer's keys cannot be fetched: not the sender's fault
 )
 
-// Error is a refusal. Detail tells the reader what is wrong and what to change. It quotes only
-// scope and claim names of the token.
+// Error is a refusal. Detail is for people. It quotes only scope and claim names of the token.
 type Error struct {
 	Reason Reason
 	Detail string
