@@ -271,7 +271,7 @@ func TestRoutes(t *testing.T) {
 				t.Errorf("route %s allows upgrades on %s", r.GetName(), surface)
 			}
 			if r.GetRoute().GetInternalRedirectPolicy() != nil || r.GetRoute().GetRetryPolicy() != nil {
-				t.Errorf("route %s passes the filter twice", r.GetName())
+				t.Errorf("route %s passes the filter twice, want once", r.GetName())
 			}
 			if b := settings.GetWithRequestBody(); b != nil {
 				buffering[r.GetName()] = !b.GetAllowPartialMessage() && b.GetPackAsBytes()
@@ -287,7 +287,7 @@ func TestRoutes(t *testing.T) {
 	}
 	for _, name := range []string{"acme/scim-write", "globex/scim-write", "acme/app/login", "acme/app/users/{id}/email"} {
 		if !buffering[name] {
-			t.Errorf("route %s does not buffer whole bodies", name)
+			t.Errorf("route %s does not buffer whole bodies, want it to", name)
 		}
 		delete(buffering, name)
 	}

@@ -139,7 +139,7 @@ func reasons(t *testing.T) []string {
 		ast.Inspect(f, collect)
 	}
 	if len(out) < 30 {
-		t.Fatalf("only %d reasons were found", len(out))
+		t.Fatalf("only %d reasons were found, want at least 30", len(out))
 	}
 	return out
 }

@@ -158,7 +158,7 @@ func TestTLSFloor(t *testing.T) {
 		"no key": {Cert: cert, Key: "none"}, "CA without certificates": {Cert: cert, Key: key, ClientCA: key},
 	} {
 		if _, err := sidecar.ServerTLS(bad); err == nil {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: no error, want one", name)
 		}
 	}
 }

@@ -40,7 +40,7 @@ func TestProfilesAgree(t *testing.T) {
 	}
 	for _, name := range []string{"ipsie-il2", "IPSIE-IL1", "ipsie-il1 ", "rfc7644,ipsie-il1"} {
 		if _, err := parse(name); err == nil {
-			t.Errorf("the configuration accepts %q", name)
+			t.Errorf("the configuration accepts %q, want a fault", name)
 		}
 	}
 	cfg, err := parse("")
@@ -57,7 +57,7 @@ func TestProfilesAgree(t *testing.T) {
 		}
 		for _, name := range policies.Profiles() {
 			if !strings.Contains(string(text), name) {
-				t.Errorf("%s does not name %s", page, name)
+				t.Errorf("%s does not name %s, want it to", page, name)
 			}
 		}
 	}

@@ -136,7 +136,7 @@ func TestReady(t *testing.T) {
 	until(t, "readiness", func() bool { code, _ := r.get("/readyz"); return code == 200 })
 	until(t, "gRPC health", func() bool { return r.health() == grpc_health_v1.HealthCheckResponse_SERVING })
 	if code, _ := r.get("/scim/v2/Users"); code != 404 {
-		t.Errorf("SCIM on the admin listener: %d", code)
+		t.Errorf("SCIM on the admin listener: %d, want 404", code)
 	}
 	for _, path := range []string{"/metrics", "/v1/status", "/readyz"} {
 		req, err := http.NewRequest("GET", "http://"+r.scim+path, nil)

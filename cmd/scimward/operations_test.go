@@ -41,12 +41,12 @@ func TestOperationsNameWhatIsPrinted(t *testing.T) {
 		}
 		n++
 		if !strings.Contains(out, m[1]) {
-			t.Errorf("the output has no %q", m[1])
+			t.Errorf("the output has no %q, want it", m[1])
 		}
 	}
 	for _, cluster := range []string{"authz", "leash", "scim"} {
 		if !strings.Contains(out, "name: scimward_"+cluster+"\n") {
-			t.Errorf("the output has no cluster of %s", cluster)
+			t.Errorf("the output has no cluster of %s, want one", cluster)
 		}
 	}
 	if n < 15 {

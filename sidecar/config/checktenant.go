@@ -50,7 +50,7 @@ func outsideURL(s string) string {
 
 func (c checker) clients(path string, t *Tenant) {
 	if len(t.IdentityServices)+len(t.ExternalIssuers) == 0 {
-		c.fail(path+".identity_services", "add the identity service that provisions this tenant", "no client could write users")
+		c.fail(path+".identity_services", "add the identity service of this tenant", "no client can write users")
 	}
 	ids := map[string]bool{}
 	for i, s := range t.IdentityServices {

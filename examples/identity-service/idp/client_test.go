@@ -24,7 +24,7 @@ func TestTokenIsFetchedOnceAndRenewed(t *testing.T) {
 		}
 	}
 	if g.tokens != 1 {
-		t.Errorf("%d tokens for three uses", g.tokens)
+		t.Errorf("%d tokens for three uses, want 1", g.tokens)
 	}
 	g.now = g.now.Add(291 * time.Second) // within the last ten seconds of its life
 	if tok, err := g.client.AccessToken(t.Context()); err != nil || tok != "token-2" {
@@ -81,7 +81,7 @@ func TestARefusedTokenIsRenewedOnce(t *testing.T) {
 	g.lock(func() { g.valid = "revoked meanwhile" })
 	status, _, err := g.client.Raw(t.Context(), "GET", "/Users", nil)
 	if err != nil || status != 204 || g.tokens != 2 {
-		t.Errorf("Raw() = %d, %v with %d tokens", status, err, g.tokens)
+		t.Errorf("Raw() = %d, %v with %d tokens, want 204 and 2", status, err, g.tokens)
 	}
 	g.lock(func() {
 		g.requests = nil

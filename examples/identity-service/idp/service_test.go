@@ -71,7 +71,7 @@ func TestServiceRoutes(t *testing.T) {
 		t.Errorf("metadata %v, want issuer %s and jwks_uri %s", m, base, g.service.JWKSURL())
 	}
 	if status, _ := ask(t, "GET", base+"/healthz"); status != http.StatusOK {
-		t.Errorf("/healthz = %d", status)
+		t.Errorf("/healthz = %d, want 200", status)
 	}
 	for _, path := range []string{"/rotate", "/nowhere"} {
 		if status, _ := ask(t, "GET", base+path); status < 400 {
@@ -82,7 +82,7 @@ func TestServiceRoutes(t *testing.T) {
 	first := g.keys.KeyID()
 	for range 2 {
 		if status, _ := ask(t, "POST", base+"/rotate"); status != http.StatusOK {
-			t.Fatalf("POST /rotate = %d", status)
+			t.Fatalf("POST /rotate = %d, want 200", status)
 		}
 	}
 	_, jwks := ask(t, "GET", g.service.JWKSURL())

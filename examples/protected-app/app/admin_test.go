@@ -42,7 +42,7 @@ func TestEveryKindIsDeadAfterDelete(t *testing.T) {
 			where := "/admin/users/bjensen/" + coll
 			items, _ := g.manage(http.StatusOK, "GET", where).json(t)["items"].([]any)
 			if len(items) != 1 {
-				t.Fatalf("%s lists %d", where, len(items))
+				t.Fatalf("%s lists %d, want 1", where, len(items))
 			}
 			item, _ := items[0].(map[string]any)
 			itemPath := fmt.Sprintf("%s/%v", where, item["id"])
@@ -127,7 +127,7 @@ func TestAccounts(t *testing.T) {
 
 	for _, q := range []string{"?user_name=nobody", "?user_name=~" + id} {
 		if got := g.manage(http.StatusOK, "GET", "/admin/users"+q).body; got != `{"items":[],"next":""}` {
-			t.Errorf("users%s = %s", q, got)
+			t.Errorf("users%s = %s, want none", q, got)
 		}
 	}
 	first := g.manage(http.StatusOK, "GET", "/admin/users?limit=1").json(t)
@@ -198,7 +198,7 @@ func TestFaults(t *testing.T) {
 		set(`{"pat":{"status":429,"retry_after_s":7,"times":2}}`)
 		for range 2 {
 			if got := g.manage(http.StatusTooManyRequests, "GET", pats).header.Get("Retry-After"); got != "7" {
-				t.Errorf("Retry-After = %q", got)
+				t.Errorf("Retry-After = %q, want 7", got)
 			}
 		}
 		g.manage(http.StatusOK, "GET", pats)

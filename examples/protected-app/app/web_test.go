@@ -241,7 +241,7 @@ func TestStreamsOutliveTheirCredential(t *testing.T) {
 	}
 	defer events.Body.Close()
 	if ct := events.Header.Get("Content-Type"); ct != "text/event-stream" {
-		t.Errorf("Content-Type of /events = %q", ct)
+		t.Errorf("Content-Type of /events = %q, want text/event-stream", ct)
 	}
 	g.manage(http.StatusOK, "DELETE", "/admin/users/bjensen/sessions")
 	g.ask(http.StatusUnauthorized, "GET", "/me", session(s))
@@ -294,7 +294,7 @@ func TestOpenRoutes(t *testing.T) {
 	}
 	keys, _ := g.ask(http.StatusOK, "GET", "/app-jwks.json").json(t)["keys"].([]any)
 	if len(keys) != 1 {
-		t.Fatalf("/app-jwks.json has %d keys", len(keys))
+		t.Fatalf("/app-jwks.json has %d keys, want 1", len(keys))
 	}
 	key, _ := keys[0].(map[string]any)
 	if _, leaked := key["d"]; leaked {

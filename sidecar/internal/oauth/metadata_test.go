@@ -67,7 +67,7 @@ func TestMetadata(t *testing.T) {
 	}
 	rec = w.do(httptest.NewRequest(http.MethodPost, acme+"/oauth/jwks", nil))
 	if rec.Code != http.StatusMethodNotAllowed {
-		t.Errorf("POST to the keys: %d", rec.Code)
+		t.Errorf("POST to the keys: %d, want 405", rec.Code)
 	}
 }
 
@@ -182,7 +182,7 @@ func TestOptionFaults(t *testing.T) {
 			}
 			for _, text := range tt.want {
 				if !strings.Contains(err.Error(), text) {
-					t.Errorf("error %q lacks %q", err, text)
+					t.Errorf("error %q lacks %q, want it", err, text)
 				}
 			}
 		})

@@ -75,7 +75,7 @@ func TestTokenIssued(t *testing.T) {
 	record := fmt.Sprintf("%+v", w.lastAudit("acme"))
 	for _, part := range []string{"client:idp", got.JTI, "req-7", "oauth.token"} {
 		if !strings.Contains(record, part) {
-			t.Errorf("audit record %s lacks %q", record, part)
+			t.Errorf("audit record %s lacks %q, want it", record, part)
 		}
 	}
 	for _, secret := range []string{body.AccessToken, f.Get("client_assertion"), strings.Split(body.AccessToken, ".")[2]} {
@@ -84,7 +84,7 @@ func TestTokenIssued(t *testing.T) {
 		}
 	}
 	if got := strings.Count(w.logs.String(), `"token request"`); got != 1 {
-		t.Errorf("%d log events for one request", got)
+		t.Errorf("%d log events for one request, want 1", got)
 	}
 }
 
@@ -219,7 +219,7 @@ func TestAssertionRefusals(t *testing.T) {
 				t.Errorf("answer %d %s, want %d %s with %q", rec.Code, rec.Body, tt.status, tt.code, tt.text)
 			}
 			if got := rec.Header().Get("Cache-Control"); got != "no-store" {
-				t.Errorf("Cache-Control = %q", got)
+				t.Errorf("Cache-Control = %q, want no-store", got)
 			}
 			if challenge := rec.Header().Get("WWW-Authenticate"); (rec.Code == unauthorized) != (challenge != "") {
 				t.Errorf("status %d with WWW-Authenticate %q", rec.Code, challenge)
@@ -366,7 +366,7 @@ func TestTenantsApart(t *testing.T) {
 	w := newWorld(t)
 	rec := w.do(post(globex, form(w.assert("idp", object{"aud": globex})).Encode()))
 	if rec.Code != http.StatusUnauthorized {
-		t.Errorf("acme's client at globex: %d %s", rec.Code, rec.Body)
+		t.Errorf("acme's client at globex: %d %s, want 401", rec.Code, rec.Body)
 	}
 	a, errA := w.server.PublicKeys("acme")
 	b, errB := w.server.PublicKeys("globex")

@@ -72,7 +72,7 @@ func TestEveryChangeAudited(t *testing.T) {
 				t.Errorf("request %q, decision %q, tenant %q", r.RequestID, r.Decision, r.Tenant)
 			}
 			if tt.outcome == audit.OutcomeDone && !strings.HasPrefix(r.Decision, il1+"@") {
-				t.Errorf("decision %q does not name the profile", r.Decision)
+				t.Errorf("decision %q does not name the profile, want it to", r.Decision)
 			}
 			if tt.resource != "" && r.Resource != tt.resource {
 				t.Errorf("resource %q, want %q", r.Resource, tt.resource)
@@ -92,10 +92,10 @@ func TestEveryChangeAudited(t *testing.T) {
 		}
 		for _, secret := range []string{"acme-token", "@acme.example", "ext-bob", "Given", "BOB"} {
 			if strings.Contains(string(b), secret) {
-				t.Errorf("the audit trail contains %q", secret)
+				t.Errorf("the audit trail contains %q, want no secret", secret)
 			}
 			if strings.Contains(s.logs.String(), secret) {
-				t.Errorf("the log contains %q", secret)
+				t.Errorf("the log contains %q, want no secret", secret)
 			}
 		}
 	})
@@ -279,7 +279,7 @@ func TestErrorsCarryNoInternals(t *testing.T) {
 			}
 			for _, word := range []string{"vlog", "/var", "space", "store:", "badger", "goroutine"} {
 				if strings.Contains(string(a.raw), word) {
-					t.Errorf("the answer shows %q: %s", word, a.raw)
+					t.Errorf("the answer shows %q: %s, want no internals", word, a.raw)
 				}
 			}
 		}

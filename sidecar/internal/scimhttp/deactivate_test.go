@@ -248,7 +248,7 @@ func TestTheAnswerWaitsForTheCut(t *testing.T) {
 	}
 	select {
 	case status := <-answered:
-		t.Errorf("answered %d before the streams had ended", status)
+		t.Errorf("answered %d before the streams had ended, want no answer", status)
 	default:
 	}
 	close(release)
@@ -278,7 +278,7 @@ func TestOtherChangesLockNobody(t *testing.T) {
 	s.do("DELETE", "/Groups/"+g, nil).want(204)
 	s.do("PATCH", "/Users/"+id, ops(op("replace", "active", "no"))).wantError(400, "invalidValue")
 	if _, locked := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); locked || streams.count() != 0 {
-		t.Errorf("locked %v, streams ended %d times", locked, streams.count())
+		t.Errorf("locked %v, streams ended %d times, want neither", locked, streams.count())
 	}
 }
 

@@ -74,7 +74,7 @@ func TestEveryErrorHasOneAnswer(t *testing.T) {
 				}
 				for _, internal := range []string{"/var", "vlog", "store:"} {
 					if strings.Contains(f.Detail, internal) {
-						t.Errorf("the detail shows internals: %q", f.Detail)
+						t.Errorf("the detail shows internals: %q, want none", f.Detail)
 					}
 				}
 			})
@@ -90,10 +90,10 @@ func TestMissingMembersAreNamedBounded(t *testing.T) {
 	}
 	f := scimhttp.AnswerFor(&store.MissingMembersError{IDs: ids})
 	if len(f.Detail) > 600 {
-		t.Errorf("the detail has %d bytes", len(f.Detail))
+		t.Errorf("the detail has %d bytes, want at most 600", len(f.Detail))
 	}
 	if !strings.Contains(f.Detail, "995 more") {
-		t.Errorf("the detail does not say how many more: %q", f.Detail)
+		t.Errorf("the detail does not say how many more: %q, want 995 more", f.Detail)
 	}
 }
 

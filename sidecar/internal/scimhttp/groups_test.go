@@ -167,7 +167,7 @@ func TestPutGroup(t *testing.T) {
 	g := s.createGroup("staff", ada, bob)
 	a := s.do("PUT", "/Groups/"+g, group("crew", bob, eve)).want(200)
 	if a.str("displayName") != "crew" {
-		t.Errorf("displayName %q", a.str("displayName"))
+		t.Errorf("displayName %q, want the new name", a.str("displayName"))
 	}
 	if diff := cmp.Diff(sorted(bob, eve), s.members(g)); diff != "" {
 		t.Errorf("members (-want +got):\n%s", diff)
@@ -234,7 +234,7 @@ func TestParallelMemberPatches(t *testing.T) {
 	})
 	for i, status := range got {
 		if status != 204 {
-			t.Errorf("patch %d: status %d", i, status)
+			t.Errorf("patch %d: status %d, want 204", i, status)
 		}
 	}
 	if diff := cmp.Diff(sorted(ids[n/2:]...), s.members(g)); diff != "" {

@@ -266,7 +266,7 @@ func TestPagesAreComplete(t *testing.T) {
 		}
 		for _, id := range page {
 			if seen[id] {
-				t.Errorf("%s is listed twice", id)
+				t.Errorf("%s is listed twice, want once", id)
 			}
 			seen[id] = true
 		}
@@ -276,7 +276,7 @@ func TestPagesAreComplete(t *testing.T) {
 	}
 	for id := range want {
 		if !seen[id] {
-			t.Errorf("%s is missing", id)
+			t.Errorf("%s is missing, want it once", id)
 		}
 	}
 }

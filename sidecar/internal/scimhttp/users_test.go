@@ -90,7 +90,7 @@ func TestEnterpriseExtension(t *testing.T) {
 	)).want(200)
 	got = s.do("GET", path, nil).want(200)
 	if _, there := got.body[scim.EnterpriseUserURN]; there {
-		t.Errorf("an empty extension is shown: %s", got.raw)
+		t.Errorf("an empty extension is shown: %s, want none", got.raw)
 	}
 	if diff := cmp.Diff([]any{scim.UserURN}, got.body["schemas"]); diff != "" {
 		t.Errorf("schemas without the extension (-want +got):\n%s", diff)
@@ -117,7 +117,7 @@ func TestPatchUser(t *testing.T) {
 				t.Errorf("name %v", a.body["name"])
 			}
 			if a.meta("version") == before.meta("version") {
-				t.Errorf("the version stayed %s", a.meta("version"))
+				t.Errorf("the version stayed %s, want a new one", a.meta("version"))
 			}
 			got := s.do("GET", path, nil).want(200)
 			if diff := cmp.Diff(a.body, got.body); diff != "" {
@@ -214,14 +214,14 @@ func TestDeleteFreesUserName(t *testing.T) {
 			grp := s.createGroup("g", old)
 			a := s.do("DELETE", "/Users/"+old, nil).want(204)
 			if len(a.raw) != 0 {
-				t.Errorf("204 with a body: %s", a.raw)
+				t.Errorf("204 with a body: %s, want none", a.raw)
 			}
 			for _, m := range []string{"GET", "DELETE"} {
 				s.do(m, "/Users/"+old, nil).wantError(404, "")
 			}
 			s.do("PATCH", "/Users/"+old, ops(op("replace", "displayName", "x"))).wantError(404, "")
 			if n := s.do("GET", filter("Users", `userName eq "ada@acme.example"`), nil).total(); n != 0 {
-				t.Errorf("the deleted user is found %d times", n)
+				t.Errorf("the deleted user is found %d times, want 0", n)
 			}
 			if m := s.do("GET", "/Groups/"+grp, nil).want(200).body["members"]; m != nil {
 				t.Errorf("the deleted user is still a member: %v", m)

@@ -245,15 +245,15 @@ func TestKeysOutage(t *testing.T) {
 			return reasonOf(t, err)
 		}
 		if got := verify(cached); got != "" {
-			t.Fatalf("before the outage: %q", got)
+			t.Fatalf("before the outage: %q, want no refusal", got)
 		}
 		w.setDown(true)
 		time.Sleep(23*time.Hour + 40*time.Minute)
 		if got := verify(cached); got != "" {
-			t.Errorf("cached token in the outage: %q", got)
+			t.Errorf("cached token in the outage: %q, want no refusal", got)
 		}
 		if got := verify(mint(key)); got != "" {
-			t.Errorf("new token in the outage: %q", got)
+			t.Errorf("new token in the outage: %q, want no refusal", got)
 		}
 		if got := verify(mint(newES256(t, "rotated"))); got != token.ReasonUnavailable {
 			t.Errorf("unknown kid in the outage: %q, want %q", got, token.ReasonUnavailable)
@@ -283,7 +283,7 @@ func TestKeysOutage(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if got := verify(cached); got != "" {
-			t.Errorf("after the outage: %q", got)
+			t.Errorf("after the outage: %q, want no refusal", got)
 		}
 	})
 }

@@ -21,7 +21,7 @@ func TestSigner(t *testing.T) {
 		t.Fatal(err)
 	}
 	if kid == otherKid || len(kid) < 40 {
-		t.Errorf("kids %q and %q", kid, otherKid)
+		t.Errorf("kids %q and %q, want two different", kid, otherKid)
 	}
 	doc, err := token.PublicJWKS(one, two)
 	if err != nil {
@@ -73,7 +73,7 @@ func TestSignerRefusesKeys(t *testing.T) {
 			t.Errorf("%s: error %v", name, err)
 		}
 		if _, err := token.PublicJWKS(doc); err == nil {
-			t.Errorf("%s: the key was published", name)
+			t.Errorf("%s: the key was published, want an error", name)
 		}
 	}
 }

@@ -58,7 +58,7 @@ func TestAccessTokenClaims(t *testing.T) {
 		for _, kid := range []string{"evil", "es"} {
 			bearing["kid"] = kid
 			if _, err := v.Verify(t.Context(), sign(t, evil, bearing, accessClaims())); err == nil {
-				t.Errorf("a token with its own key as kid %q verified", kid)
+				t.Errorf("a token with its own key as kid %q verified, want a refusal", kid)
 			}
 		}
 	})
@@ -539,7 +539,7 @@ func TestMetricNameTaken(t *testing.T) {
 		reg := prometheus.NewRegistry()
 		reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: "another metric"}))
 		if _, err := token.NewVerifier(token.Options{Tenant: "acme", Purpose: token.Subject, Metrics: reg}); err == nil {
-			t.Errorf("a verifier was made although %s is taken", name)
+			t.Errorf("a verifier was made although %s is taken, want an error", name)
 		}
 	}
 }
