@@ -65,8 +65,8 @@ var (
 func newKeySource(c *IssuerConfig, o *Options, refreshes *prometheus.CounterVec) (*keySource, error) {
 	k := &keySource{name: cmp.Or(c.KeyIssuer, c.Issuer), now: o.Now, rand: o.Rand, log: o.Logger, stop: func() {}}
 	if c.JWKS != nil {
-		if c.JWKSURL != "" {
-			return nil, errors.New("keys are configured both as a document and as a URL")
+		if c.JWKSURL != "" || c.KeyIssuer != "" {
+			return nil, errors.New("keys are configured both as a document and as a URL or issuer")
 		}
 		keys, err := parseKeySet(c.JWKS)
 		if err != nil {

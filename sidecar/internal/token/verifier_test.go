@@ -472,6 +472,7 @@ func TestVerifierOptions(t *testing.T) {
 		{"nameless issuer", func(o *token.Options) { o.Issuers[0].Issuer = "" }, "no name"},
 		{"issuer twice", func(o *token.Options) { o.Issuers = append(o.Issuers, o.Issuers[0]) }, "twice"},
 		{"two sources", func(o *token.Options) { o.Issuers[0].JWKSURL = "https://x.example" }, "both"},
+		{"document and issuer", func(o *token.Options) { o.Issuers[0].KeyIssuer = "https://x.example" }, "both"},
 		{"JWKS over http", func(o *token.Options) { o.Issuers[0] = token.IssuerConfig{Issuer: issuer, JWKSURL: "http://x.example"} }, "not https"},
 		{"issuer over http", func(o *token.Options) { o.Issuers[0] = token.IssuerConfig{Issuer: "http://x.example"} }, "not https"},
 		{"issuer with a query", func(o *token.Options) { o.Issuers[0] = token.IssuerConfig{Issuer: issuer + "?a=b"} }, "host and path alone"},
