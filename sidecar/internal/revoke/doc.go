@@ -53,8 +53,9 @@
 //	clockSetBack  running                     due later than any pause ends                  pending           release
 //	clockSetBack  any other                   due later than any pause ends                  the same          release
 //
-// The worker keeps its lease to ask and to verify; every other effect ends it. After a pause
-// the job is due again later. A released job is due at once if work is left, else never.
+// The worker keeps its lease to ask and to verify. A rescheduled job keeps the lease it has,
+// which may be another worker's. Every other effect ends the lease. After a pause the job is
+// due again later. A released job is due at once if work is left, else never.
 //
 // A worker whose save the store refuses has lost its lease. It drops the job without
 // a transition, because another worker has it. A repeated deactivation makes failed and

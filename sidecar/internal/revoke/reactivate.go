@@ -33,8 +33,8 @@ func dueReactivation(j *store.Job, lock store.Lock, before []store.Job, in env) 
 }
 
 // blockedUntil is when the first of the jobs that block the reactivation j is due, zero
-// when none does. A job that is not revoked blocks it for as long as it takes; one that
-// only awaits proof, for one deadline.
+// when none does. A job that is pending, running or retrying blocks it for as long as it
+// takes. A job that only awaits proof blocks it for one deadline.
 func blockedUntil(before []store.Job, j *store.Job, in env) time.Time {
 	patience := j.Created.Add(in.deadline)
 	var until time.Time

@@ -147,6 +147,30 @@ func TestLateProofIsABreach(t *testing.T) {
 	}
 }
 
+// TestRevocationJobsWithoutTheReactivation: the job that enables the account again is not part of
+// the offboarding.
+func TestRevocationJobsWithoutTheReactivation(t *testing.T) {
+	r := newRig(t)
+	id := r.leaver("ada")
+	r.setActive(id, true)
+	r.view(func(rd *store.Reader) error {
+		all, err := rd.JobsOf(id, 1)
+		if err != nil {
+			return err
+		}
+		jobs, err := revoke.RevocationJobs(rd, id, 1)
+		if len(jobs) != len(all)-1 || len(jobs) != r.offboarding(id, 1).Jobs {
+			t.Errorf("%d of %d jobs, want all but one", len(jobs), len(all))
+		}
+		for i := range jobs {
+			if jobs[i].Event == abi.EventReactivated {
+				t.Errorf("the reactivation %+v is among them", jobs[i])
+			}
+		}
+		return err
+	})
+}
+
 // TestStatusNeedsEveryJob: a missing job is not done.
 func TestStatusNeedsEveryJob(t *testing.T) {
 	o := store.Offboarding{Jobs: 2}
