@@ -196,15 +196,33 @@ func TestForgetOfAnotherTenantDuringCall(t *testing.T) {
 }
 
 // TestIdentifyDeadline: a slow application costs half a second and a grace, not the plugin's own timeout, which is a
-// minute here.
+// minute here. A busy machine may delay the call by as long as a call that is answered at once takes; the best of three
+// attempts counts.
 func TestIdentifyDeadline(t *testing.T) {
-	app := &whoami{gate: make(chan struct{})}
+	app := &whoami{}
 	h := impatient(t, app, nil)
-	start := time.Now()
-	_, err := ask(t, h, cookie)
-	if took := time.Since(start); err == nil || took > 30*time.Second || took < 400*time.Millisecond {
-		t.Errorf("%v after %v, want an error after half a second", err, took)
+	timed := func(credential string, gate chan struct{}) (time.Duration, error) {
+		app.set(func(w *whoami) { w.gate = gate })
+		start := time.Now()
+		_, err := ask(t, h, credential)
+		return time.Since(start), err
 	}
+	best := time.Hour
+	for i := 0; i < 3 && best > 3*time.Second; i++ {
+		control, err := timed(fmt.Sprint(cookie, "-control-", i), nil)
+		if err != nil {
+			t.Logf("control: %v after %v", err, control)
+		}
+		took, err := timed(fmt.Sprint(cookie, i), make(chan struct{}))
+		if err == nil || took < 400*time.Millisecond {
+			t.Errorf("%v after %v, want an error after half a second", err, took)
+		}
+		best = min(best, took-control)
+	}
+	if best > 3*time.Second {
+		t.Errorf("an error %v later than an answer, want it after half a second", best)
+	}
+	app.set(func(w *whoami) { w.gate = nil })
 	if got := revoke(t, h, request(""))[0]; got.State != abi.StateRevoked {
 		t.Errorf("the plugin afterwards: %+v", got)
 	}

@@ -227,13 +227,21 @@ func TestJudgeCleansTexts(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = verify(abi.VerifyResult{Error: fault})
-	for name, text := range map[string]string{
-		"code": r.Code, "message": r.Message, "evidence id": r.Evidence[0].ID, "evidence action": r.Evidence[0].Action,
-		"error code": failed.Code, "error message": failed.Message, "unknown state": unknown.Message,
-		"probe": live.Kinds[0].Probe, "error of verify": fmt.Sprint(err),
+	const code, id, action = 64, 256, 512 // bounds in bytes
+	for name, field := range map[string]struct {
+		text  string
+		bound int
+	}{
+		"code": {r.Code, code}, "message": {r.Message, abi.MessageBytes},
+		"evidence id": {r.Evidence[0].ID, id}, "evidence action": {r.Evidence[0].Action, action},
+		"error code": {failed.Code, code}, "error message": {failed.Message, abi.MessageBytes},
+		"unknown state":   {unknown.Message, len(`unknown state ""`) + 2*code}, // quoting may double a character
+		"probe":           {live.Kinds[0].Probe, id},
+		"error of verify": {fmt.Sprint(err), len("plugins: : ") + code + abi.MessageBytes},
 	} {
-		if !strings.Contains(text, "odd") || !utf8.ValidString(text) || len(text) > 2*abi.MessageBytes {
-			t.Errorf("%s: %d bytes, %q", name, len(text), text)
+		text := field.text
+		if !strings.Contains(text, "odd") || !utf8.ValidString(text) || len(text) > field.bound {
+			t.Errorf("%s: %d bytes, want at most %d: %q", name, len(text), field.bound, text)
 		}
 		for _, secret := range []string{"planted-secret", "abc123", "eyJ", "key=9f8e", "a=b", "c=d", "\x00"} {
 			if strings.Contains(text, secret) {
