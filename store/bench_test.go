@@ -17,7 +17,7 @@ import (
 
 const benchClients = 64
 
-// each runs fn(i) for i < n on 64 goroutines and returns how long all of it took.
+// each runs fn(i) for i < n on 64 goroutines and returns the total time.
 func each(n int, fn func(i int)) time.Duration {
 	var next atomic.Int64
 	var wg sync.WaitGroup
@@ -57,12 +57,12 @@ func sample(b *testing.B) [][2][]byte {
 	dir := b.TempDir()
 	o := storetest.Options()
 	o.Dir = dir
-	one, err := store.Open(b.Context(), o)
+	s, err := store.Open(b.Context(), o)
 	if err != nil {
 		b.Fatal(err)
 	}
-	create(b, one, "acme", "u000000-000000")
-	if err := one.Close(); err != nil {
+	create(b, s, "acme", "u000000-000000")
+	if err := s.Close(); err != nil {
 		b.Fatal(err)
 	}
 	db, err := badger.OpenManaged(local.Tuned(dir, false))
@@ -88,8 +88,8 @@ func sample(b *testing.B) [][2][]byte {
 	return out
 }
 
-// rawGroupCommit measures what Badger can do at best: one goroutine puts up to 64
-// waiting clients into one synced transaction.
+// rawGroupCommit measures Badger alone. One goroutine puts up to 64 waiting clients into one
+// synced transaction.
 func rawGroupCommit(b *testing.B, n int, kvs [][2][]byte) time.Duration {
 	b.Helper()
 	db, err := badger.OpenManaged(local.Tuned(b.TempDir(), false))
@@ -146,8 +146,8 @@ func rawGroupCommit(b *testing.B, n int, kvs [][2][]byte) time.Duration {
 	return took
 }
 
-// settled fills a store and opens it again. So small and large ones are read from
-// tables on disk, and the compaction after the filling is not measured.
+// settled fills a store and opens it again, so that reads come from tables on disk and the
+// compaction after the filling is not measured.
 func settled(b *testing.B, fill func(s *store.Store)) *store.Store {
 	b.Helper()
 	o := storetest.Options()

@@ -11,8 +11,8 @@ import (
 	"github.com/scimward/scimward/store/storetest"
 )
 
-// asked lists what a Reader knows of the numbers of its tenant.
-func asked(r *store.Reader) map[string]func() (zero bool, err error) {
+// numbers lists the reads of a tenant's numbers.
+func numbers(r *store.Reader) map[string]func() (zero bool, err error) {
 	return map[string]func() (bool, error){
 		"users":  func() (bool, error) { n, err := r.CountUsers(); return n == 0, err },
 		"groups": func() (bool, error) { n, err := r.CountGroups(); return n == 0, err },
@@ -23,30 +23,30 @@ func asked(r *store.Reader) map[string]func() (zero bool, err error) {
 	}
 }
 
-// TestCountsOfNothing: without resources the counts are zero, and no error.
+// TestCountsOfNothing: without resources the counts are zero.
 func TestCountsOfNothing(t *testing.T) {
 	s := storetest.New(t)
 	view(t, s, "acme", func(r *store.Reader) error {
-		for name, ask := range asked(r) {
+		for name, ask := range numbers(r) {
 			if zero, err := ask(); !zero || err != nil {
-				t.Errorf("%s: zero %t, %v", name, zero, err)
+				t.Errorf("%s: zero %t, %v, want zero and no error", name, zero, err)
 			}
 		}
 		return nil
 	})
 }
 
-// TestFaultIsNoZero: a row that does not decode, and a closed snapshot, are errors.
+// TestFaultIsNoZero: a malformed row and a closed snapshot are errors.
 func TestFaultIsNoZero(t *testing.T) {
 	s := storetest.Unreadable(t)
 	view(t, s, "acme", func(r *store.Reader) error {
-		for name, ask := range asked(r) {
+		for name, ask := range numbers(r) {
 			if _, err := ask(); err == nil || errors.Is(err, store.ErrNotFound) {
-				t.Errorf("%s of a damaged row: %v", name, err)
+				t.Errorf("%s of a damaged row: %v, want an error other than ErrNotFound", name, err)
 			}
 		}
-		if _, err := r.User("nobody"); !errors.Is(err, store.ErrNotFound) {
-			t.Errorf("another row: %v", err) // only the numbers are damaged
+		if _, err := r.User("unknown"); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("User of an unknown id = %v, want ErrNotFound", err) // only the numbers are damaged
 		}
 		return nil
 	})
@@ -55,9 +55,9 @@ func TestFaultIsNoZero(t *testing.T) {
 	create(t, good, "acme", "ada")
 	var kept *store.Reader
 	view(t, good, "acme", func(r *store.Reader) error { kept = r; return nil })
-	for name, ask := range asked(kept) {
+	for name, ask := range numbers(kept) {
 		if _, err := ask(); !errors.Is(err, badger.ErrDiscardedTxn) {
-			t.Errorf("%s of a closed snapshot: %v", name, err)
+			t.Errorf("%s of a closed snapshot: %v, want ErrDiscardedTxn", name, err)
 		}
 	}
 }

@@ -20,8 +20,8 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// The test binary is also the process that is killed: with crashDir set it writes
-// under load and prints one line for each acknowledged change.
+// The test binary is also the child process. With crashDir set it writes under load and
+// prints one line for each acknowledged change, until it is killed.
 const (
 	crashDir  = "STORE_TEST_CRASH_DIR"
 	crashTag  = "STORE_TEST_CRASH_ROUND"
@@ -112,8 +112,8 @@ func crashStep(s *store.Store, gid, id string, i int, report func(...any)) error
 	return nil
 }
 
-// TestKillNineUnderLoad: no acknowledged change is lost and none is half done,
-// however often the process is killed: 20 kills, five each on four databases.
+// TestKillNineUnderLoad: killing the process loses no acknowledged change and leaves no
+// change half done. It kills five processes on each of four databases.
 func TestKillNineUnderLoad(t *testing.T) {
 	databases, kills := 4, 5
 	if testing.Short() {
@@ -150,8 +150,8 @@ func checkAllAcked(t *testing.T, dir string, acked map[string]string) {
 	}
 }
 
-// crashRound starts the child, kills it after a random number of changes, in the
-// middle of others, and records what it had acknowledged.
+// crashRound starts the child and kills it under load after a random number of changes. It
+// adds the acknowledged steps to acked and returns their number.
 func crashRound(t *testing.T, dir, tag string, acked map[string]string) (n int) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
@@ -166,16 +166,16 @@ func crashRound(t *testing.T, dir, tag string, acked map[string]string) (n int) 
 	}
 	lines := bufio.NewScanner(out)
 	if !lines.Scan() || lines.Text() != "ready" {
-		t.Fatalf("the child printed %q", lines.Text())
+		t.Fatalf("the child printed %q, want ready", lines.Text())
 	}
 	kill := rand.IntN(420)
 	for lines.Scan() {
 		if n == kill {
-			_ = cmd.Process.Kill() // the lines that it has printed are still read
+			_ = cmd.Process.Kill() // the loop still reads the printed lines
 		}
 		word, id, ok := strings.Cut(lines.Text(), " ")
 		if !ok || word == "fail" {
-			t.Errorf("the child printed %q", lines.Text())
+			t.Errorf("the child printed %q, want a step and an id", lines.Text())
 			continue
 		}
 		acked[id] = word
@@ -201,39 +201,40 @@ func checkAcked(t *testing.T, s *store.Store, id, word string) {
 		gone := errors.Is(err, store.ErrNotFound) && lerr == nil && l.State == store.LockDeleted
 		switch {
 		case word == "deleted" && !gone:
-			t.Errorf("%s: deletion lost: %v, lock %v", id, err, lerr)
+			t.Errorf("%s: the deletion is lost: User %v, Lock %v", id, err, lerr)
 		case word == "locked" && (err != nil || lerr != nil || l.State != store.LockDeactivated):
-			t.Errorf("%s: lock lost: %v, %v %s", id, err, lerr, l.State)
+			t.Errorf("%s: the lock is lost: User %v, Lock %v, state %q", id, err, lerr, l.State)
 		case word == "member" && !gone && (err != nil || len(groups) != 1):
-			t.Errorf("%s: membership lost: %v, in %v", id, err, groups)
+			t.Errorf("%s: the membership is lost: User %v, GroupsOf %v, want one group", id, err, groups)
 		case word == "user" && err != nil && !gone:
-			t.Errorf("%s: user lost: %v", id, err)
+			t.Errorf("%s: the user is lost: User %v", id, err)
 		}
 		if word == "locked" || word == "deleted" {
 			jobs, err := r.JobsOf(id, 1)
 			trail, aerr := r.AuditOf(id)
 			if err != nil || aerr != nil || len(jobs) != 7 || len(trail) < 2 {
-				t.Errorf("%s: %d jobs (%v), %d audit records (%v)", id, len(jobs), err, len(trail), aerr)
+				t.Errorf("%s: %d jobs (%v), want 7; %d audit records (%v), want at least 2",
+					id, len(jobs), err, len(trail), aerr)
 			}
 			if _, ok := lookup(s, subject.Subject{SCIMID: id}); !ok {
-				t.Errorf("%s: not in the lock table", id)
+				t.Errorf("Lookup of %s found no lock, want one", id)
 			}
 		}
 		return nil
 	})
 }
 
-// TestReplayGivesTheSameBytes replays the log into an empty directory.
+// TestReplayGivesTheSameBytes: replaying the log into an empty directory gives the same state.
 func TestReplayGivesTheSameBytes(t *testing.T) {
 	s := storetest.New(t)
 	m := users(t, s, "acme", 50)
 	gid := group(t, s, "acme", "g", m[:30]...)
 	var wg sync.WaitGroup
-	for i, one := range m {
+	for i, member := range m {
 		wg.Go(func() {
-			fn := setActive(i%2 == 0, one.ID)
+			fn := setActive(i%2 == 0, member.ID)
 			if i%5 == 0 {
-				fn = func(tx *store.Tx) error { return tx.DeleteUser(one.ID) }
+				fn = func(tx *store.Tx) error { return tx.DeleteUser(member.ID) }
 			}
 			if err := try(s, fn); err != nil {
 				t.Error(err)
@@ -258,7 +259,7 @@ func TestReplayGivesTheSameBytes(t *testing.T) {
 	o.Dir = t.TempDir()
 	last, err := store.Replay(t.Context(), o, s.Log())
 	if err != nil || last != at {
-		t.Fatalf("replayed to %d of %d: %v", last, at, err)
+		t.Fatalf("Replay = %d, %v, want %d", last, err, at)
 	}
 	copied, err := store.Open(t.Context(), o)
 	if err != nil {
@@ -267,10 +268,10 @@ func TestReplayGivesTheSameBytes(t *testing.T) {
 	defer copied.Close()
 	got, _, err := store.StateHash(t.Context(), copied)
 	if err != nil || got != want {
-		t.Errorf("state %x, want %x (%v)", got, want, err)
+		t.Errorf("StateHash of the replica = %x, %v, want %x", got, err, want)
 	}
 	verify(t, copied)
 	if _, err := store.Replay(t.Context(), store.Options{InMemory: true}, copied.Log()); err != nil {
-		t.Errorf("replaying the copy: %v", err)
+		t.Errorf("Replay of the replica = %v, want no error", err)
 	}
 }

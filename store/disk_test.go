@@ -23,8 +23,8 @@ import (
 )
 
 // TestFailingSync: after a failing fsync the write returns ErrUnavailable, the store
-// refuses writes until a restart and still serves reads. After the restart the change
-// is there whole or not at all.
+// refuses writes until a restart and still serves reads. After the restart the whole
+// change is there or no part of it.
 func TestFailingSync(t *testing.T) {
 	var fail atomic.Bool
 	o := storetest.Options()
@@ -44,22 +44,22 @@ func TestFailingSync(t *testing.T) {
 	fail.Store(true)
 	err = try(s, setActive(false, id))
 	if !errors.Is(err, store.ErrUnavailable) {
-		t.Errorf("got %v", err)
+		t.Errorf("Update on the failing disk = %v, want ErrUnavailable", err)
 	}
 	fail.Store(false) // the disk reports success again, but has lost the write
 	err = try(s, setActive(false, id))
 	if h := s.Health(); !errors.Is(err, store.ErrUnavailable) || h.Err == nil || h.Applied != before {
-		t.Errorf("got %v, health %+v", err, h)
+		t.Errorf("the next Update = %v, want ErrUnavailable; Health = %+v, want an error at %d", err, h, before)
 	}
 	view(t, s, "acme", func(r *store.Reader) error {
 		u, err := r.User(id)
 		if !u.Active() {
-			t.Error("a reader sees a change that was not acknowledged")
+			t.Error("User is inactive, want active, because the change was not acknowledged")
 		}
 		return err
 	})
 	if _, ok := lookup(s, subject.Subject{SCIMID: id}); ok {
-		t.Error("the lock of a change that was not acknowledged is in the table")
+		t.Error("Lookup found a lock, want none, because the change was not acknowledged")
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -74,8 +74,7 @@ func TestFailingSync(t *testing.T) {
 	verify(t, s)
 }
 
-// TestRefusedCommitIsNotSticky: a refusal before anything was written ends with its
-// reason.
+// TestRefusedCommitIsNotSticky: after a refusal before the write, later writes succeed.
 func TestRefusedCommitIsNotSticky(t *testing.T) {
 	var fail atomic.Bool
 	s := storetest.Open(t, func(o *store.Options) {
@@ -89,15 +88,16 @@ func TestRefusedCommitIsNotSticky(t *testing.T) {
 	fail.Store(true)
 	err := try(s, func(tx *store.Tx) error { return tx.CreateUser(user("sam")) })
 	if !errors.Is(err, store.ErrUnavailable) {
-		t.Errorf("got %v", err)
+		t.Errorf("Update with the failing hook = %v, want ErrUnavailable", err)
 	}
 	fail.Store(false)
 	create(t, s, "acme", "sam")
 	verify(t, s)
 }
 
-// TestFullDisk fills a small tmpfs under a store. The store is in a process of its
-// own, because a mapped write to a full disk would end the process.
+// TestFullDisk: a store on a full disk refuses writes and serves reads, and writes again
+// when there is space. It runs in a process of its own, because a mapped write to a full
+// disk would end the process.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=200m"); err != nil {
@@ -112,7 +112,7 @@ func TestFullDisk(t *testing.T) {
 	cmd.Env = append(os.Environ(), diskDir+"="+dir)
 	out, err := cmd.CombinedOutput()
 	if err != nil || !bytes.HasSuffix(out, []byte("passed\n")) {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("the child ended with %v, want no error and passed:\n%s", err, out)
 	}
 }
 
@@ -189,6 +189,7 @@ func fill(path string) error {
 	}
 }
 
+// TestDirectoryInUse: Open and Verify refuse a directory that a store has open.
 func TestDirectoryInUse(t *testing.T) {
 	o := storetest.Options()
 	o.Dir = t.TempDir()
@@ -199,26 +200,26 @@ func TestDirectoryInUse(t *testing.T) {
 	defer s.Close()
 	_, err = store.Open(t.Context(), o)
 	if !errors.Is(err, store.ErrInUse) || !strings.Contains(err.Error(), "stop that scimward") {
-		t.Errorf("second open: %v", err)
+		t.Errorf("the second Open = %v, want ErrInUse with advice", err)
 	}
 	if _, err := store.Verify(t.Context(), o.Dir); !errors.Is(err, store.ErrInUse) {
-		t.Errorf("verifying a database in use: %v", err)
+		t.Errorf("Verify of a database in use = %v, want ErrInUse", err)
 	}
 	create(t, s, "acme", "vera") // the first still works
 }
 
+// TestVerifyOfNothing: Verify of an absent directory is an error and creates no directory.
 func TestVerifyOfNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "absent")
 	if _, err := store.Verify(t.Context(), dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("got %v", err)
+		t.Errorf("Verify = %v, want ErrNotExist", err)
 	}
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
-		t.Error("verifying created the directory")
+		t.Errorf("Stat after Verify = %v, want ErrNotExist", err)
 	}
 }
 
-// TestVerifyFindsDamage damages one key of a good database while it is closed. Verify
-// must find that.
+// TestVerifyFindsDamage: Verify finds one damaged key in a database.
 func TestVerifyFindsDamage(t *testing.T) {
 	for _, c := range []struct {
 		name, check string
@@ -236,7 +237,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 		{"membership mark gone", "edge", drop('m')},
 		{"lock gone", "lock", drop('l')},
 		{"locked name gone", "lock", drop('t')},
-		{"name locked by another", "lock", set('t', []byte("\x01nobody"))},
+		{"name locked by another", "lock", set('t', []byte("\x01unknown"))},
 		{"offboarding gone", "lock", drop('o')},
 		{"open mark gone", "job", drop('p')},
 		{"job gone", "job", drop('j')},
@@ -265,7 +266,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 					return
 				}
 			}
-			t.Errorf("no finding of check %s in %v", c.check, rep.Findings)
+			t.Errorf("Verify found %v, want a finding of the check %s", rep.Findings, c.check)
 		})
 	}
 }

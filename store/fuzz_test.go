@@ -10,6 +10,7 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
+// FuzzKey: a key that decodes encodes to the same bytes.
 func FuzzKey(f *testing.F) {
 	for _, k := range store.SampleKeys() {
 		f.Add(k)
@@ -20,13 +21,13 @@ func FuzzKey(f *testing.F) {
 			return
 		}
 		if again := d.Encode(); !bytes.Equal(again, k) {
-			t.Errorf("%x became %x", k, again)
+			t.Errorf("decoding and encoding the key %x = %x, want the same key", k, again)
 		}
 	})
 }
 
-// FuzzKeyParts: an encoded key decodes to the same, and no key of one tenant starts
-// with the prefix of another.
+// FuzzKeyParts: an encoded key decodes to the same parts, and no key of one tenant starts
+// with the prefix of another tenant.
 func FuzzKeyParts(f *testing.F) {
 	f.Add("acme", "un", "bob", "globex")
 	f.Add("a", "\x00", "\x00\x01", "a\x00")
@@ -38,7 +39,7 @@ func FuzzKeyParts(f *testing.F) {
 		}
 		got, err := store.DecodeKey(d.Encode())
 		if diff := cmp.Diff(d, got); err != nil || diff != "" {
-			t.Errorf("%v %s", err, diff)
+			t.Errorf("DecodeKey: %v, want no error (-want +got):\n%s", err, diff)
 		}
 		foreign := store.DecodedKey{Kind: 'x', Tenant: other}.Encode()
 		if tenant != other && len(other) <= 500 && bytes.HasPrefix(d.Encode(), foreign) {
@@ -47,6 +48,7 @@ func FuzzKeyParts(f *testing.F) {
 	})
 }
 
+// TestDecodeKeyRefuses: malformed keys are errors.
 func TestDecodeKeyRefuses(t *testing.T) {
 	for name, k := range map[string]string{
 		"empty": "", "unknown kind": "!acme\x00\x01", "no tenant": "u", "open part": "uacme", "bad escape": "uacme\x00\x02",
@@ -54,7 +56,7 @@ func TestDecodeKeyRefuses(t *testing.T) {
 		"short number": "aacme\x00\x01\x00\x00", "long part": "u" + strings.Repeat("a", 600) + "\x00\x01b\x00\x01",
 	} {
 		if d, err := store.DecodeKey([]byte(k)); err == nil && name != "long part" {
-			t.Errorf("%s: decoded to %+v", name, d)
+			t.Errorf("%s: DecodeKey = %+v, want an error", name, d)
 		}
 	}
 }

@@ -53,13 +53,14 @@ func members(tb testing.TB, s *store.Store, tenant, gid string) []store.Member {
 		}
 		g, err := r.Group(gid)
 		if g.Members != len(out) {
-			tb.Errorf("the header counts %d members, there are %d", g.Members, len(out))
+			tb.Errorf("Group: %d members, want %d", g.Members, len(out))
 		}
 		return err
 	})
 	return out
 }
 
+// TestGroupRoundTrip: a new group is found under every indexed attribute, with each member once.
 func TestGroupRoundTrip(t *testing.T) {
 	s := storetest.New(t)
 	m := users(t, s, "acme", 5)
@@ -68,7 +69,7 @@ func TestGroupRoundTrip(t *testing.T) {
 	want := []store.Member{{ID: inner, Type: "Group"}, m[0], m[1]}
 	slices.SortFunc(want, func(a, b store.Member) int { return strings.Compare(a.ID, b.ID) })
 	if diff := cmp.Diff(want, members(t, s, "acme", gid)); diff != "" {
-		t.Error(diff)
+		t.Errorf("Members (-want +got):\n%s", diff)
 	}
 	for _, q := range []struct{ attr, value string }{
 		{"displayName", "tEAM"}, {"externalId", "gx-Team"}, {"members.value", m[0].ID},
@@ -76,7 +77,7 @@ func TestGroupRoundTrip(t *testing.T) {
 		view(t, s, "acme", func(r *store.Reader) error {
 			ids, err := r.GroupIDs(q.attr, q.value)
 			if diff := cmp.Diff([]string{gid}, ids); diff != "" {
-				t.Errorf("%s: %s", q.attr, diff)
+				t.Errorf("GroupIDs(%q, %q) (-want +got):\n%s", q.attr, q.value, diff)
 			}
 			return err
 		})
@@ -84,28 +85,28 @@ func TestGroupRoundTrip(t *testing.T) {
 	view(t, s, "acme", func(r *store.Reader) error {
 		page, err := r.Members(gid, want[0].ID, 1)
 		if diff := cmp.Diff(want[1:2], page); diff != "" {
-			t.Error(diff)
+			t.Errorf("Members after %s (-want +got):\n%s", want[0].ID, diff)
 		}
 		yes, _ := r.IsMember(gid, m[1].ID)
 		no, _ := r.IsMember(gid, m[2].ID)
 		n, cerr := r.CountGroups()
 		if !yes || no || n != 2 {
-			t.Errorf("IsMember %t %t, %d groups", yes, no, n)
+			t.Errorf("IsMember = %t and %t, want true and false; CountGroups = %d, want 2", yes, no, n)
 		}
 		return errors.Join(err, cerr)
 	})
 	verify(t, s)
 }
 
-// TestDifferentAddersDoNotConflict: two who add different members never conflict, so
-// fn runs once.
+// TestDifferentAddersDoNotConflict: changes that add different members never conflict, so fn
+// runs once for each.
 func TestDifferentAddersDoNotConflict(t *testing.T) {
 	s := storetest.New(t)
 	m := users(t, s, "acme", 128)
 	gid := group(t, s, "acme", "all")
 	var wg sync.WaitGroup
 	start := make(chan struct{})
-	for _, one := range m {
+	for _, member := range m {
 		wg.Go(func() {
 			<-start
 			runs := 0
@@ -114,25 +115,26 @@ func TestDifferentAddersDoNotConflict(t *testing.T) {
 				if _, err := tx.Group(gid); err != nil { // as a PATCH handler does
 					return err
 				}
-				n, err := tx.AddMembers(gid, []store.Member{one})
+				n, err := tx.AddMembers(gid, []store.Member{member})
 				if n != 1 {
-					t.Errorf("added %d", n)
+					t.Errorf("AddMembers = %d, want 1", n)
 				}
 				return err
 			})
 			if err != nil || runs != 1 {
-				t.Errorf("adding %s: %v after %d runs", one.ID, err, runs)
+				t.Errorf("adding %s: %v after %d runs of fn, want no error after 1", member.ID, err, runs)
 			}
 		})
 	}
 	close(start)
 	wg.Wait()
 	if diff := cmp.Diff(m, members(t, s, "acme", gid)); diff != "" {
-		t.Error(diff)
+		t.Errorf("Members (-want +got):\n%s", diff)
 	}
 	verify(t, s)
 }
 
+// TestSameMemberIsAddedOnce: of many changes that add the same member, one adds it.
 func TestSameMemberIsAddedOnce(t *testing.T) {
 	s := storetest.New(t)
 	m := users(t, s, "acme", 1)
@@ -158,12 +160,13 @@ func TestSameMemberIsAddedOnce(t *testing.T) {
 	for n := range total {
 		sum += n
 	}
-	if sum != 1 || len(members(t, s, "acme", gid)) != 1 {
-		t.Errorf("added %d times", sum)
+	if n := len(members(t, s, "acme", gid)); sum != 1 || n != 1 {
+		t.Errorf("the member was added %d times and the group has %d members, want 1 and 1", sum, n)
 	}
 	verify(t, s)
 }
 
+// TestMemberOperations: each operation, alone or with others in one change, leaves the right members.
 func TestMemberOperations(t *testing.T) {
 	s := storetest.New(t)
 	m := users(t, s, "acme", 6)
@@ -175,28 +178,28 @@ func TestMemberOperations(t *testing.T) {
 		{"remove", func(tx *store.Tx, gid string) error {
 			n, err := tx.RemoveMembers(gid, []string{m[0].ID, m[5].ID})
 			if n != 1 {
-				t.Errorf("removed %d, want 1", n)
+				t.Errorf("RemoveMembers = %d, want 1", n)
 			}
 			return err
 		}, m[1:3]},
 		{"clear", func(tx *store.Tx, gid string) error {
 			n, err := tx.ClearMembers(gid)
 			if n != 3 {
-				t.Errorf("cleared %d, want 3", n)
+				t.Errorf("ClearMembers = %d, want 3", n)
 			}
 			return err
 		}, nil},
 		{"set", func(tx *store.Tx, gid string) error {
 			n, err := tx.SetMembers(gid, m[2:5])
 			if n != 4 {
-				t.Errorf("changed %d, want 4", n)
+				t.Errorf("SetMembers = %d, want 4", n)
 			}
 			return err
 		}, m[2:5]},
 		{"set same", func(tx *store.Tx, gid string) error {
 			n, err := tx.SetMembers(gid, m[:3])
 			if n != 0 {
-				t.Errorf("changed %d, want 0", n)
+				t.Errorf("SetMembers = %d, want 0", n)
 			}
 			return err
 		}, m[:3]},
@@ -226,7 +229,7 @@ func TestMemberOperations(t *testing.T) {
 			gid := group(t, s, "acme", c.name, m[:3]...)
 			update(t, s, "acme", func(tx *store.Tx) error { return c.run(tx, gid) })
 			if diff := cmp.Diff(c.want, members(t, s, "acme", gid)); diff != "" {
-				t.Error(diff)
+				t.Errorf("Members (-want +got):\n%s", diff)
 			}
 			verify(t, s)
 			sweep(t, s)
@@ -246,10 +249,10 @@ func TestMissingMembersAreNamed(t *testing.T) {
 	})
 	var missing *store.MissingMembersError
 	if !errors.As(err, &missing) || !slices.Equal(missing.IDs, []string{"ghost", m[0].ID + "x"}) {
-		t.Errorf("got %v", err)
+		t.Errorf("AddMembers = %v, want a MissingMembersError for the two unknown ids", err)
 	}
 	if got := members(t, s, "acme", gid); len(got) != 0 {
-		t.Errorf("members %v", got)
+		t.Errorf("Members = %v after the failed change, want none", got)
 	}
 }
 
@@ -275,11 +278,11 @@ func TestNoGroupInItself(t *testing.T) {
 		},
 	} {
 		if err := try(s, change); !errors.Is(err, store.ErrSelfMember) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: %v, want ErrSelfMember", name, err)
 		}
 	}
 	if diff := cmp.Diff(m, members(t, s, "acme", gid)); diff != "" {
-		t.Error(diff)
+		t.Errorf("Members (-want +got):\n%s", diff)
 	}
 	outer := group(t, s, "acme", "outer", self)
 	update(t, s, "acme", func(tx *store.Tx) error {
@@ -304,6 +307,7 @@ func TestUpdateGroupWithoutAttributes(t *testing.T) {
 	})
 }
 
+// TestDeletingRemovesMemberships: a deleted user or group is no member of any group.
 func TestDeletingRemovesMemberships(t *testing.T) {
 	s := storetest.New(t)
 	m := users(t, s, "acme", 3)
@@ -311,16 +315,16 @@ func TestDeletingRemovesMemberships(t *testing.T) {
 	outer := group(t, s, "acme", "outer", m[0], store.Member{ID: inner})
 	update(t, s, "acme", func(tx *store.Tx) error { return tx.DeleteUser(m[0].ID) })
 	if diff := cmp.Diff(m[1:], members(t, s, "acme", inner)); diff != "" {
-		t.Error(diff)
+		t.Errorf("Members (-want +got):\n%s", diff)
 	}
 	update(t, s, "acme", func(tx *store.Tx) error { return tx.DeleteGroup(inner) })
 	if got := members(t, s, "acme", outer); len(got) != 0 {
-		t.Errorf("outer still has %v", got)
+		t.Errorf("Members of outer = %v after its members were deleted, want none", got)
 	}
 	view(t, s, "acme", func(r *store.Reader) error {
 		gs, err := r.GroupsOf(m[1].ID)
 		if len(gs) != 0 {
-			t.Errorf("still in %v", gs)
+			t.Errorf("GroupsOf = %v after the group was deleted, want none", gs)
 		}
 		return err
 	})
@@ -336,11 +340,11 @@ func TestDeleteRacesWithAdd(t *testing.T) {
 	m := users(t, s, "acme", 16)
 	gids := []string{group(t, s, "acme", "a"), group(t, s, "acme", "b"), group(t, s, "acme", "c")}
 	var wg sync.WaitGroup
-	for _, one := range m {
+	for _, member := range m {
 		for _, gid := range gids {
 			wg.Go(func() {
 				err := try(s, func(tx *store.Tx) error {
-					_, err := tx.AddMembers(gid, []store.Member{one})
+					_, err := tx.AddMembers(gid, []store.Member{member})
 					return err
 				})
 				var missing *store.MissingMembersError
@@ -350,7 +354,7 @@ func TestDeleteRacesWithAdd(t *testing.T) {
 			})
 		}
 		wg.Go(func() {
-			if err := try(s, func(tx *store.Tx) error { return tx.DeleteUser(one.ID) }); err != nil {
+			if err := try(s, func(tx *store.Tx) error { return tx.DeleteUser(member.ID) }); err != nil {
 				t.Error(err)
 			}
 		})
@@ -358,7 +362,7 @@ func TestDeleteRacesWithAdd(t *testing.T) {
 	wg.Wait()
 	for _, gid := range gids {
 		if got := members(t, s, "acme", gid); len(got) != 0 {
-			t.Errorf("%d members left", len(got))
+			t.Errorf("the group has the members %v, want none after all users were deleted", got)
 		}
 	}
 	verify(t, s)
@@ -377,7 +381,7 @@ func TestTooLargeChangesNothing(t *testing.T) {
 		return nil
 	})
 	if !errors.Is(err, store.ErrTooLarge) || s.Health().Applied != before {
-		t.Errorf("got %v at %d, was at %d", err, s.Health().Applied, before)
+		t.Errorf("Update = %v at position %d, want ErrTooLarge at %d", err, s.Health().Applied, before)
 	}
 }
 
@@ -396,12 +400,12 @@ func TestLargeGroups(t *testing.T) {
 	update(t, s, "acme", func(tx *store.Tx) error {
 		n, err := tx.SetMembers(gid, m[5990:])
 		if n != 5990 {
-			t.Errorf("changed %d, want 5990", n)
+			t.Errorf("SetMembers = %d, want 5990", n)
 		}
 		return err
 	})
 	if diff := cmp.Diff(m[5990:], members(t, s, "acme", gid)); diff != "" {
-		t.Error(diff)
+		t.Errorf("Members (-want +got):\n%s", diff)
 	}
 	verify(t, s)
 	sweep(t, s)

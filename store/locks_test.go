@@ -44,7 +44,7 @@ func TestDeactivationIsOneRecord(t *testing.T) {
 	seq := do(t, s, patch("PATCH"), setActive(false, id))
 
 	if len(published) != 1 || published[0].UserID != id || published[0].Version != seq {
-		t.Errorf("subscribers got %+v", published)
+		t.Errorf("the subscriber got %+v, want the lock of %s at %d", published, id, seq)
 	}
 	for name, ref := range map[string]subject.Subject{
 		"id": {SCIMID: id}, "userName": {UserName: "gRACE"}, "externalId": {ExternalID: "x-Grace"},
@@ -52,58 +52,58 @@ func TestDeactivationIsOneRecord(t *testing.T) {
 	} {
 		l, ok := lookup(s, ref)
 		if !ok || l.State != store.LockDeactivated || l.Epoch != 1 || !refusesAll(l) {
-			t.Errorf("by %s: %v %+v", name, ok, l)
+			t.Errorf("Lookup by %s = %+v, %t, want a deactivated lock of epoch 1", name, l, ok)
 		}
 	}
 	if _, ok := s.Locks().InForce("acme", id); !ok {
-		t.Error("not in force")
+		t.Errorf("InForce(%q) = false after the deactivation, want true", id)
 	}
 	kinds := map[store.ChangeType]int{}
 	for _, c := range changes {
 		kinds[c.Type]++
 		if c.Seq != seq {
-			t.Errorf("change at %d, want %d", c.Seq, seq)
+			t.Errorf("change %s is at %d, want %d", c.Type, c.Seq, seq)
 		}
 	}
 	want := map[store.ChangeType]int{store.ChangeUserUpdated: 1, store.ChangeLock: 1, store.ChangeJob: 7}
 	if diff := cmp.Diff(want, kinds); diff != "" {
-		t.Error(diff)
+		t.Errorf("changes of the record (-want +got):\n%s", diff)
 	}
 	view(t, s, "acme", func(r *store.Reader) error {
 		l, err := r.Lock(id)
 		if err != nil || l.Reason != "scim.patch" || l.Version != seq {
-			t.Errorf("lock row %+v, %v", l, err)
+			t.Errorf("Lock = %+v, %v, want the reason scim.patch and version %d", l, err, seq)
 		}
 		o, err := r.Offboarding(id, 1)
 		if err != nil || o.Version != seq || o.Jobs != 7 || !o.Received.Equal(patch("").Received) ||
 			o.LockedAt.IsZero() || !o.BlockedAt.IsZero() {
-			t.Errorf("offboarding %+v, %v", o, err)
+			t.Errorf("Offboarding = %+v, %v, want 7 jobs, version %d, locked and not blocked", o, err, seq)
 		}
 		jobs, err := r.JobsOf(id, 0)
 		if err != nil || len(jobs) != 7 {
-			t.Fatalf("%d jobs, %v", len(jobs), err)
+			t.Fatalf("JobsOf returned %d jobs, %v, want 7", len(jobs), err)
 		}
 		for _, j := range jobs {
 			if j.ID != store.JobID("acme", "app", id, 1, j.Kind) || j.State != store.JobPending ||
 				j.Version != seq || j.Subject.UserName != "Grace" {
-				t.Errorf("job %+v", j)
+				t.Errorf("job %+v, want a pending one for Grace with the version %d and its JobID", j, seq)
 			}
 		}
 		due, err := r.DueJobs(time.Now(), 100)
 		if len(due) != 7 || err != nil {
-			t.Errorf("%d due, %v", len(due), err)
+			t.Errorf("DueJobs returned %d jobs, %v, want 7", len(due), err)
 		}
 		trail, err := r.AuditOf(id)
 		if err != nil || len(trail) != 2 || trail[1].Seq != uint64(seq) ||
 			trail[1].Detail != "user.deactivated: locked, epoch 1, 7 jobs" {
-			t.Errorf("audit %+v, %v", trail, err)
+			t.Errorf("AuditOf = %+v, %v, want two records, the second of the deactivation at %d", trail, err, seq)
 		}
 		return nil
 	})
 	verify(t, s)
 }
 
-// TestRepeatedDeactivation retries the jobs that are not verified and enqueues none.
+// TestRepeatedDeactivation: a repeated deactivation retries the unverified jobs and enqueues none.
 func TestRepeatedDeactivation(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	s := storetest.Open(t, func(o *store.Options) { o.Now = func() time.Time { return now } })
@@ -133,7 +133,7 @@ func TestRepeatedDeactivation(t *testing.T) {
 		l, _ := r.Lock(id)
 		all, _ := r.Offboardings(id)
 		if l.Epoch != 1 || len(all) != 1 {
-			t.Errorf("epoch %d, %d offboardings", l.Epoch, len(all))
+			t.Errorf("epoch %d and %d offboardings, want 1 and 1", l.Epoch, len(all))
 		}
 		jobs, err := r.JobsOf(id, 0)
 		for i, j := range jobs {
@@ -161,10 +161,11 @@ func TestReactivation(t *testing.T) {
 		do(t, s, patch("PATCH"), setActive(true, id))
 		l, ok := lookup(s, subject.Subject{SCIMID: id})
 		if !ok || l.State != store.LockLifted || l.Epoch != epoch {
-			t.Fatalf("epoch %d: %+v", epoch, l)
+			t.Fatalf("Lookup = %+v, %t, want a lifted lock of epoch %d", l, ok, epoch)
 		}
 		if !l.Refuses(l.NotBefore) || !l.Refuses(time.Time{}) || l.Refuses(l.NotBefore.Add(time.Nanosecond)) {
-			t.Errorf("epoch %d refuses the wrong credentials", epoch)
+			t.Errorf("epoch %d: the lock %+v must refuse credentials up to NotBefore and of unknown age, and no others",
+				epoch, l)
 		}
 		view(t, s, "acme", func(r *store.Reader) error {
 			jobs, err := r.JobsOf(id, epoch)
@@ -173,12 +174,12 @@ func TestReactivation(t *testing.T) {
 				if j.Event == "user.reactivated" {
 					n++
 					if j.Kind != "account" {
-						t.Errorf("reactivation has a job of kind %s", j.Kind)
+						t.Errorf("the reactivation has a job of kind %s, want account", j.Kind)
 					}
 				}
 			}
 			if len(jobs) != 8 || n != 1 {
-				t.Errorf("epoch %d: %d jobs, %d of the reactivation", epoch, len(jobs), n)
+				t.Errorf("epoch %d: %d jobs, %d of the reactivation, want 8 and 1", epoch, len(jobs), n)
 			}
 			return err
 		})
@@ -186,15 +187,15 @@ func TestReactivation(t *testing.T) {
 	verify(t, s)
 }
 
-// TestDeleteAndSameNameAgain: a tombstone locks the names until somebody else has
-// them. The new holder gets neither the lock nor the old credentials.
+// TestDeleteAndSameNameAgain: a tombstone locks the names until another user takes them. The
+// new user gets neither the lock nor the old credentials.
 func TestDeleteAndSameNameAgain(t *testing.T) {
 	s := storetest.New(t)
 	old := create(t, s, "acme", "judy")
 	do(t, s, patch("DELETE"), func(tx *store.Tx) error { return tx.DeleteUser(old) })
 	l, ok := lookup(s, subject.Subject{UserName: "judy"})
 	if !ok || l.State != store.LockDeleted || !refusesAll(l) {
-		t.Fatalf("tombstone: %v %+v", ok, l)
+		t.Fatalf("Lookup of the deleted user = %+v, %t, want a tombstone that refuses every credential", l, ok)
 	}
 	fresh := create(t, s, "acme", "judy")
 	for name, ref := range map[string]subject.Subject{
@@ -203,20 +204,20 @@ func TestDeleteAndSameNameAgain(t *testing.T) {
 	} {
 		l, ok := lookup(s, ref)
 		if !ok || l.UserID != fresh || l.State != store.LockLifted || l.Reason != "recreated" {
-			t.Errorf("by %s: %v %+v", name, ok, l)
+			t.Errorf("Lookup by %s = %+v, %t, want the lifted lock of %s", name, l, ok, fresh)
 		}
 		if !l.Refuses(l.NotBefore.Add(-time.Second)) || l.Refuses(l.NotBefore.Add(time.Second)) {
-			t.Errorf("by %s: refuses the wrong credentials", name)
+			t.Errorf("by %s: the lock %+v must refuse credentials before NotBefore and no later ones", name, l)
 		}
 	}
 	if l, ok := lookup(s, subject.Subject{SCIMID: old, UserName: "judy"}); !ok || l.State != store.LockDeleted {
-		t.Errorf("the old id: %v %+v", ok, l)
+		t.Errorf("Lookup of the old id = %+v, %t, want the tombstone", l, ok)
 	}
 	verify(t, s)
 }
 
-// TestLockFollowsNames: a locked user who is renamed stays locked under both names.
-// Another user who takes the free name is allowed, but not with older credentials.
+// TestLockFollowsNames: a locked user who is renamed stays locked under both names. A user
+// who takes the free name is allowed, except with older credentials.
 func TestLockFollowsNames(t *testing.T) {
 	s := storetest.New(t)
 	a, b := create(t, s, "acme", "ken"), create(t, s, "acme", "leo")
@@ -229,24 +230,24 @@ func TestLockFollowsNames(t *testing.T) {
 		{UserName: "ken"}, {UserName: "kenneth"}, {ExternalID: "x-ken"}, {ExternalID: "x2-kenneth"},
 	} {
 		if l, ok := lookup(s, ref); !ok || l.UserID != a {
-			t.Errorf("%+v: %v %+v", ref, ok, l)
+			t.Errorf("Lookup(%+v) = %+v, %t, want the lock of %s", ref, l, ok, a)
 		}
 	}
 	do(t, s, patch("PATCH"), rename(b, "ken"))
 	if l, ok := lookup(s, subject.Subject{UserName: "ken"}); !ok || l.UserID != b || l.State != store.LockLifted {
-		t.Errorf("taken name: %v %+v", ok, l)
+		t.Errorf("Lookup of the taken name = %+v, %t, want the lifted lock of %s", l, ok, b)
 	}
 	do(t, s, patch("PATCH"), func(tx *store.Tx) error { return tx.RetryJobs(a) }) // does not take the name back
 	if l, _ := lookup(s, subject.Subject{UserName: "ken"}); l.UserID != b {
-		t.Error("the name went back to its former holder")
+		t.Errorf("Lookup of the taken name = the lock of %s, want the lock of %s", l.UserID, b)
 	}
 	verify(t, s)
 }
 
-// TestRenamedThenDeactivated: an application does not learn a new name. So a user who
-// is renamed and then deactivated is locked under both names, and the jobs have both.
-// A name that somebody else took is no longer the leaver's, and the new holder cannot
-// use credentials issued under it before.
+// TestRenamedThenDeactivated: an application may know only the old name. So a user who is
+// renamed and then deactivated is locked under both names, and the jobs have both. When
+// another user has taken the old name, it is no longer the leaver's, and the new user
+// cannot use older credentials.
 func TestRenamedThenDeactivated(t *testing.T) {
 	for _, taken := range []bool{false, true} {
 		t.Run(fmt.Sprintf("taken %t", taken), func(t *testing.T) {
@@ -256,7 +257,7 @@ func TestRenamedThenDeactivated(t *testing.T) {
 			do(t, s, patch("PATCH"), edit(id, scim.Object{"userName": "mia.new"}))
 			for _, name := range []string{"mia", "mia.new"} {
 				if l, ok := lookup(s, subject.Subject{UserName: name}); ok && (l.Refuses(before) || l.Refuses(time.Time{})) {
-					t.Errorf("%s: an active user is refused after a renaming: %+v", name, l)
+					t.Errorf("%s: the lock %+v refuses an active user after a rename, want it to allow all", name, l)
 				}
 			}
 			other := ""
@@ -265,30 +266,30 @@ func TestRenamedThenDeactivated(t *testing.T) {
 			}
 			do(t, s, patch("PATCH"), setActive(false, id))
 			if l, ok := lookup(s, subject.Subject{UserName: "mia.new"}); !ok || !refusesAll(l) {
-				t.Errorf("the new name is not locked: %+v", l)
+				t.Errorf("Lookup of the new name = %+v, %t, want a lock that refuses every credential", l, ok)
 			}
 			l, ok := lookup(s, subject.Subject{UserName: "mia"})
 			want := []string{"mia"}
 			switch {
 			case !ok || !l.Refuses(before):
-				t.Errorf("an old credential under the old name is allowed: %+v", l)
+				t.Errorf("Lookup of the old name = %+v, %t, want a lock that refuses old credentials", l, ok)
 			case taken:
 				want = nil
 				if l.UserID != other || refusesAll(l) {
-					t.Errorf("the new holder of the name is refused: %+v", l)
+					t.Errorf("Lookup of the old name = %+v, want the lock of %s, which allows new credentials", l, other)
 				}
 			case !refusesAll(l):
-				t.Errorf("the old name is not locked: %+v", l)
+				t.Errorf("Lookup of the old name = %+v, want a lock that refuses every credential", l)
 			}
 			view(t, s, "acme", func(r *store.Reader) error {
 				jobs, err := r.JobsOf(id, 0)
 				for i := range jobs {
 					if diff := cmp.Diff(want, jobs[i].Subject.FormerUserNames); diff != "" {
-						t.Errorf("%s (-want +got):\n%s", jobs[i].Kind, diff)
+						t.Errorf("former names in the job %s (-want +got):\n%s", jobs[i].Kind, diff)
 					}
 				}
 				if len(jobs) == 0 {
-					t.Error("no jobs")
+					t.Errorf("JobsOf(%q) returned no jobs, want one for each kind", id)
 				}
 				return err
 			})
@@ -297,10 +298,10 @@ func TestRenamedThenDeactivated(t *testing.T) {
 	}
 }
 
-// TestNewHolderTakesOverTheAccount: a user who is created with a leaver's userName
-// takes over the application's account. Each application gets a job that enables it
-// after the leaver's jobs. The former name of an active user has no such effect.
-func TestNewHolderTakesOverTheAccount(t *testing.T) {
+// TestNewUserTakesOverTheAccount: a user who is created with a leaver's userName takes over
+// the application's account. Each application gets a job that enables the account after
+// the leaver's jobs. The former name of an active user has no such effect.
+func TestNewUserTakesOverTheAccount(t *testing.T) {
 	s := storetest.New(t)
 	leaver := create(t, s, "acme", "nina")
 	do(t, s, patch("DELETE"), func(tx *store.Tx) error { return tx.DeleteUser(leaver) })
@@ -315,10 +316,10 @@ func TestNewHolderTakesOverTheAccount(t *testing.T) {
 		}
 		if len(jobs) != 1 || jobs[0].Kind != "account" || jobs[0].Event != "user.reactivated" ||
 			jobs[0].After != leaver || jobs[0].NextAt.IsZero() {
-			t.Errorf("jobs of the new holder: %+v", jobs)
+			t.Errorf("jobs of the new user: %+v, want one that enables the account after %s", jobs, leaver)
 		}
 		if jobs, err = r.AllJobsOf(other); len(jobs) != 0 {
-			t.Errorf("jobs of the user who took a former name of an active user: %+v", jobs)
+			t.Errorf("jobs of the user who took a former name of an active user: %+v, want none", jobs)
 		}
 		return err
 	})
@@ -326,20 +327,21 @@ func TestNewHolderTakesOverTheAccount(t *testing.T) {
 	view(t, s, "acme", func(r *store.Reader) error {
 		jobs, err := r.JobsOf(again, 0)
 		if len(jobs) == 0 || jobs[0].Epoch != 1 {
-			t.Errorf("the latest jobs: %+v", jobs)
+			t.Errorf("JobsOf the latest epoch = %+v, want jobs of epoch 1", jobs)
 		}
 		return err
 	})
 	verify(t, s)
 }
 
+// TestCreatedInactiveIsLocked: a user who is created inactive is locked at once.
 func TestCreatedInactiveIsLocked(t *testing.T) {
 	s := storetest.New(t)
 	u := user("mia")
 	u.Resource["active"] = false
 	do(t, s, patch("POST"), func(tx *store.Tx) error { u.ID = ""; return tx.CreateUser(u) })
 	if l, ok := lookup(s, subject.Subject{SCIMID: u.ID}); !ok || l.State != store.LockDeactivated {
-		t.Errorf("%v %+v", ok, l)
+		t.Errorf("Lookup = %+v, %t, want a deactivated lock", l, ok)
 	}
 	verify(t, s)
 }
@@ -356,54 +358,53 @@ func TestFencing(t *testing.T) {
 		return err
 	})
 	lease := func(owner string, j store.Job) error {
-		err := try(s, func(tx *store.Tx) error {
+		return try(s, func(tx *store.Tx) error {
 			j := j
 			j.State, j.LeaseOwner, j.NextAt = store.JobRunning, owner, tx.Now().Add(time.Minute)
 			return tx.SaveJob(&j)
 		})
-		return err
 	}
 	if err := lease("w1", stale); err != nil {
 		t.Fatal(err)
 	}
 	if err := lease("w2", stale); !errors.Is(err, store.ErrFenced) {
-		t.Errorf("the second lease: %v", err)
+		t.Errorf("SaveJob with an old version = %v, want ErrFenced", err)
 	}
 	view(t, s, "acme", func(r *store.Reader) error {
 		j, err := r.Job(stale.ID)
 		if j.LeaseOwner != "w1" {
-			t.Errorf("owner %q", j.LeaseOwner)
+			t.Errorf("the lease belongs to %q, want w1", j.LeaseOwner)
 		}
 		due, _ := r.DueJobs(time.Now(), 100)
 		if len(due) != 6 {
-			t.Errorf("%d due, want 6", len(due))
+			t.Errorf("DueJobs returned %d jobs during the lease, want 6", len(due))
 		}
 		due, _ = r.DueJobs(time.Now().Add(time.Hour), 100)
 		if len(due) != 7 || due[6].ID != stale.ID {
-			t.Errorf("%d due after the lease, want 7 and the leased one last", len(due))
+			t.Errorf("DueJobs returned %d jobs after the lease, want 7 and the leased one last", len(due))
 		}
 		return err
 	})
 	verify(t, s)
 }
 
+// TestOffboardingClosesWhenVerified: VerifiedAt closes an offboarding, and an old version cannot.
 func TestOffboardingClosesWhenVerified(t *testing.T) {
 	s := storetest.New(t)
 	id := create(t, s, "acme", "olga")
 	do(t, s, patch("PATCH"), setActive(false, id))
 	save := func(o store.Offboarding) error {
-		err := try(s, func(tx *store.Tx) error {
+		return try(s, func(tx *store.Tx) error {
 			o := o
 			o.VerifiedAt = tx.Now()
 			return tx.SaveOffboarding(&o)
 		})
-		return err
 	}
 	var o store.Offboarding
 	view(t, s, "acme", func(r *store.Reader) error {
 		open, err := r.OpenOffboardings()
 		if len(open) != 1 {
-			t.Fatalf("%d open", len(open))
+			t.Fatalf("OpenOffboardings returned %d, want 1", len(open))
 		}
 		o = open[0]
 		return err
@@ -412,12 +413,12 @@ func TestOffboardingClosesWhenVerified(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := save(o); !errors.Is(err, store.ErrFenced) {
-		t.Errorf("stale save: %v", err)
+		t.Errorf("SaveOffboarding with an old version = %v, want ErrFenced", err)
 	}
 	view(t, s, "acme", func(r *store.Reader) error {
 		open, err := r.OpenOffboardings()
 		if len(open) != 0 {
-			t.Errorf("%d open", len(open))
+			t.Errorf("OpenOffboardings returned %d after the verification, want 0", len(open))
 		}
 		return err
 	})
@@ -444,10 +445,11 @@ func TestLocksSurviveReopening(t *testing.T) {
 	defer s.Close()
 	got, ok := lookup(s, subject.Subject{UserName: "PAT"})
 	if diff := cmp.Diff(want, got); !ok || diff != "" {
-		t.Errorf("%v %s", ok, diff)
+		t.Errorf("Lookup found a lock: %t, want true (-want +got):\n%s", ok, diff)
 	}
 }
 
+// TestAuditOfRefusals: AuditOnly records a refusal with the rules in the detail.
 func TestAuditOfRefusals(t *testing.T) {
 	s := storetest.New(t)
 	id := create(t, s, "acme", "quinn")
@@ -459,22 +461,21 @@ func TestAuditOfRefusals(t *testing.T) {
 	view(t, s, "acme", func(r *store.Reader) error {
 		trail, err := r.AuditOf(id)
 		if len(trail) != 2 || trail[1].Outcome != audit.OutcomeRefused || trail[1].Detail != "IL1-3.2" {
-			t.Errorf("%+v", trail)
+			t.Errorf("AuditOf = %+v, want two records, the second a refusal by IL1-3.2", trail)
 		}
 		return err
 	})
 	verify(t, s)
 }
 
-// TestReplay: one of many uses an assertion, and it stays used until well after its
-// expiry.
+// TestReplay: of many uses of one assertion the first succeeds. The jti stays used until well
+// after the expiry.
 func TestReplay(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	s := storetest.Open(t, func(o *store.Options) { o.Now = func() time.Time { return now } })
 	exp := now.Add(time.Minute)
 	use := func(issuer string) error {
-		err := try(s, func(tx *store.Tx) error { return tx.UseJTI(issuer, "j", exp) })
-		return err
+		return try(s, func(tx *store.Tx) error { return tx.UseJTI(issuer, "j", exp) })
 	}
 	errs := make(chan error, 32)
 	for range 32 {
@@ -485,25 +486,25 @@ func TestReplay(t *testing.T) {
 		if err := <-errs; err == nil {
 			won++
 		} else if !errors.Is(err, store.ErrReplay) {
-			t.Errorf("got %v", err)
+			t.Errorf("UseJTI = %v, want no error or ErrReplay", err)
 		}
 	}
 	if won != 1 {
-		t.Errorf("%d used it, want 1", won)
+		t.Errorf("%d uses succeeded, want 1", won)
 	}
 	if err := use("other issuer"); err != nil {
-		t.Errorf("another issuer: %v", err)
+		t.Errorf("UseJTI of another issuer = %v, want no error", err)
 	}
 	now = exp.Add(time.Second)
 	sweep(t, s)
 	if err := use("iss"); !errors.Is(err, store.ErrReplay) {
-		t.Errorf("just after expiry: %v", err)
+		t.Errorf("UseJTI just after the expiry = %v, want ErrReplay", err)
 	}
 	now = exp.Add(time.Hour)
 	sweep(t, s)
 	exp = now.Add(time.Minute)
 	if err := use("iss"); err != nil {
-		t.Errorf("long after expiry: %v", err)
+		t.Errorf("UseJTI long after the expiry = %v, want no error", err)
 	}
 	verify(t, s)
 }
@@ -515,6 +516,7 @@ func sweep(t *testing.T, s *store.Store) {
 	}
 }
 
+// TestKeysAndClients: of several first starts one makes a key, and rows of clients are read back.
 func TestKeysAndClients(t *testing.T) {
 	s := storetest.New(t)
 	// Several first starts at the same time make one key.
@@ -539,7 +541,7 @@ func TestKeysAndClients(t *testing.T) {
 	view(t, s, "acme", func(r *store.Reader) error {
 		keys, err := r.Keys("access-token")
 		if len(keys) != 1 {
-			t.Errorf("%d keys", len(keys))
+			t.Errorf("Keys returned %d keys, want 1", len(keys))
 		}
 		return err
 	})
@@ -547,7 +549,7 @@ func TestKeysAndClients(t *testing.T) {
 	view(t, s, "acme", func(r *store.Reader) error {
 		c, err := r.Client("c")
 		if c.LastKey != "kid" || c.Version != seq {
-			t.Errorf("%+v", c)
+			t.Errorf("Client = %+v, want the key kid and version %d", c, seq)
 		}
 		return err
 	})
@@ -598,6 +600,6 @@ func TestLockTableMemory(t *testing.T) {
 	per := int64(full-heap()) / n
 	t.Logf("%d bytes a lock", per)
 	if got != n || per <= 0 || per > 1600 {
-		t.Errorf("%d locks, %d bytes each", got, per)
+		t.Errorf("%d locks of %d bytes, want %d of 1 to 1600 bytes", got, per, n)
 	}
 }

@@ -47,8 +47,8 @@ func clockStore(t *testing.T) (*store.Store, func(time.Duration) time.Time) {
 	return s, func(d time.Duration) time.Time { now = now.Add(d); return now }
 }
 
-// TestGivenUpNameStaysWithTheLeaver: an active user drops a value that a leaver's lock
-// has too. It stays in that lock.
+// TestGivenUpNameStaysWithTheLeaver: a value in a leaver's lock stays there when an active
+// user drops the same value.
 func TestGivenUpNameStaysWithTheLeaver(t *testing.T) {
 	s := storetest.New(t)
 	leaver, stays := create(t, s, "acme", "lea"), create(t, s, "acme", "stan")
@@ -58,13 +58,13 @@ func TestGivenUpNameStaysWithTheLeaver(t *testing.T) {
 	do(t, s, patch("PATCH"), edit(stays, scim.Object{"emails": emails("stan@example.com")}))
 	l, ok := lookup(s, subject.Subject{Emails: []string{"team@example.com"}})
 	if !ok || l.UserID != leaver || !refusesAll(l) {
-		t.Errorf("the leaver's address is not locked: %v %+v", ok, l)
+		t.Errorf("Lookup of the leaver's address = %+v, %t, want the lock of %s", l, ok, leaver)
 	}
 	verify(t, s)
 }
 
-// TestNameTakenOverWhileInactive: an inactive user gets a name of somebody else. After
-// the reactivation, credentials issued under it before stay refused.
+// TestNameTakenOverWhileInactive: an inactive user takes a name of another user. After the
+// reactivation, older credentials with the name stay refused.
 func TestNameTakenOverWhileInactive(t *testing.T) {
 	for _, order := range []string{"renamed while inactive", "renamed with the reactivation"} {
 		t.Run(order, func(t *testing.T) {
@@ -85,17 +85,17 @@ func TestNameTakenOverWhileInactive(t *testing.T) {
 			}
 			l, ok := lookup(s, subject.Subject{UserName: "lea"})
 			if !ok || l.UserID != other || !l.Refuses(issued) {
-				t.Errorf("a credential of the deleted user is allowed: %v %+v", ok, l)
+				t.Errorf("Lookup = %+v, %t, want the lock of %s, which refuses the deleted user's credential", l, ok, other)
 			}
 			if l.Refuses(add(time.Minute)) {
-				t.Errorf("the new holder is refused: %+v", l)
+				t.Errorf("the lock %+v refuses a new credential, want it to allow new ones", l)
 			}
 			verify(t, s)
 		})
 	}
 }
 
-// TestMuchNamedUserCanBeDeactivated: any number of names still fits into one record.
+// TestMuchNamedUserCanBeDeactivated: a user with very many names can be deactivated.
 func TestMuchNamedUserCanBeDeactivated(t *testing.T) {
 	long := strings.Repeat("n", 900)
 	for name, grow := range map[string]func(t *testing.T, s *store.Store, id string){
@@ -123,7 +123,7 @@ func TestMuchNamedUserCanBeDeactivated(t *testing.T) {
 			grow(t, s, id)
 			do(t, s, patch("PATCH"), setActive(false, id))
 			if l, ok := lookup(s, subject.Subject{SCIMID: id}); !ok || !l.Refuses(time.Now()) {
-				t.Errorf("not locked: %+v", l)
+				t.Errorf("Lookup = %+v, %t, want a lock that refuses credentials", l, ok)
 			}
 			verify(t, s)
 		})
@@ -145,7 +145,7 @@ func TestTooManyNamesAreRefused(t *testing.T) {
 		"a long id":      {"externalId": strings.Repeat("x", 2000)},
 	} {
 		if _, err := s.Update(t.Context(), "acme", patch("PATCH"), edit(id, attrs)); !errors.Is(err, store.ErrTooLarge) {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("updating with %s = %v, want ErrTooLarge", name, err)
 		}
 		u := user("new")
 		for k, v := range attrs {
@@ -153,14 +153,14 @@ func TestTooManyNamesAreRefused(t *testing.T) {
 		}
 		err := try(s, func(tx *store.Tx) error { return tx.CreateUser(u) })
 		if !errors.Is(err, store.ErrTooLarge) {
-			t.Errorf("creating with %s: %v", name, err)
+			t.Errorf("creating with %s = %v, want ErrTooLarge", name, err)
 		}
 	}
 	do(t, s, patch("PATCH"), setActive(false, id))
 	verify(t, s)
 }
 
-// TestNewestFormerNamesAreInTheJobs: the plugins learn the newest former names.
+// TestNewestFormerNamesAreInTheJobs: a job has the newest former names.
 func TestNewestFormerNamesAreInTheJobs(t *testing.T) {
 	s := storetest.New(t)
 	id := create(t, s, "acme", "n0")
@@ -175,10 +175,10 @@ func TestNewestFormerNamesAreInTheJobs(t *testing.T) {
 	view(t, s, "acme", func(r *store.Reader) error {
 		jobs, err := r.JobsOf(id, 0)
 		if err != nil || len(jobs) == 0 {
-			t.Fatalf("%d jobs, %v", len(jobs), err)
+			t.Fatalf("JobsOf returned %d jobs, %v, want at least one", len(jobs), err)
 		}
 		if diff := cmp.Diff(want, jobs[0].Subject.FormerUserNames); diff != "" {
-			t.Error(diff)
+			t.Errorf("FormerUserNames (-want +got):\n%s", diff)
 		}
 		return nil
 	})
@@ -198,7 +198,7 @@ func TestRetryLeavesALeasedVerification(t *testing.T) {
 			return err
 		}
 		before = jobs[0]
-		before.State, before.LeaseOwner, before.LeaseUntil = store.JobRevoked, "one", tx.Now().Add(time.Minute)
+		before.State, before.LeaseOwner, before.LeaseUntil = store.JobRevoked, "w1", tx.Now().Add(time.Minute)
 		before.NextAt = before.LeaseUntil
 		return tx.SaveJob(&before)
 	})
@@ -206,7 +206,7 @@ func TestRetryLeavesALeasedVerification(t *testing.T) {
 	view(t, s, "acme", func(r *store.Reader) error {
 		after, err := r.Job(before.ID)
 		if err != nil || !after.NextAt.Equal(before.LeaseUntil) {
-			t.Errorf("due at %v, the lease ends at %v; %v", after.NextAt, before.LeaseUntil, err)
+			t.Errorf("Job: due at %v, %v, want the end of the lease at %v", after.NextAt, err, before.LeaseUntil)
 		}
 		return nil
 	})
@@ -225,7 +225,7 @@ func everyName(t *testing.T, s *store.Store) subject.Subject {
 	for kind := range want.Names() {
 		kinds[kind] = true
 	}
-	if fields := reflect.TypeFor[subject.Subject]().NumField() - 1; len(kinds) != fields { // but for the former names
+	if fields := reflect.TypeFor[subject.Subject]().NumField() - 1; len(kinds) != fields { // without FormerUserNames
 		t.Fatalf("the user has %d of %d kinds of names: give it the new one", len(kinds), fields)
 	}
 	want.AppUserID = ""
@@ -240,7 +240,7 @@ func TestLockIsFoundUnderEveryName(t *testing.T) {
 	for kind, value := range want.Names() {
 		named := subject.Named(kind, value)
 		if l, ok := s.Locks().Lookup("acme", &named); !ok || l.UserID != want.SCIMID {
-			t.Errorf("no lock under %s %q", kind, value)
+			t.Errorf("Lookup by %s %q = %+v, %t, want the lock of %s", kind, value, l, ok, want.SCIMID)
 		}
 	}
 }
@@ -253,7 +253,7 @@ func TestJobHasEveryName(t *testing.T) {
 	view(t, s, "acme", func(r *store.Reader) error {
 		jobs, err := r.AllJobsOf(want.SCIMID)
 		if err == nil && len(jobs) == 0 {
-			t.Error("the deactivation made no jobs")
+			t.Error("AllJobsOf returned no jobs after the deactivation, want some")
 		}
 		for i := range jobs {
 			if diff := cmp.Diff(want, jobs[i].Subject); diff != "" {

@@ -12,6 +12,7 @@ import (
 	"github.com/scimward/scimward/store/storetest"
 )
 
+// TestConformance: every way of opening a store passes the conformance kit.
 func TestConformance(t *testing.T) {
 	t.Run("in memory", func(t *testing.T) {
 		storetest.Run(t, func(t *testing.T) *store.Store {
@@ -41,6 +42,7 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+// TestClosedStoreAnswersClosed: every call of a closed store returns ErrClosed.
 func TestClosedStoreAnswersClosed(t *testing.T) {
 	o := storetest.Options()
 	o.InMemory = true
@@ -58,27 +60,29 @@ func TestClosedStoreAnswersClosed(t *testing.T) {
 		"health":  s.Health().Err,
 	} {
 		if !errors.Is(err, store.ErrClosed) {
-			t.Errorf("%s: got %v", name, err)
+			t.Errorf("%s of a closed store = %v, want ErrClosed", name, err)
 		}
 	}
 	if err := try(s, func(*store.Tx) error { return nil }); !errors.Is(err, store.ErrClosed) {
-		t.Errorf("update: got %v", err)
+		t.Errorf("update of a closed store = %v, want ErrClosed", err)
 	}
 }
 
+// TestEndedContextIsHonoured: View and Update return the error of an ended context.
 func TestEndedContextIsHonoured(t *testing.T) {
 	s := storetest.New(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.View(ctx, "acme", func(*store.Reader) error { return nil }); !errors.Is(err, context.Canceled) {
-		t.Errorf("view: %v", err)
+		t.Errorf("View = %v, want context.Canceled", err)
 	}
 	_, err := s.Update(ctx, "acme", storetest.Cause("x"), func(*store.Tx) error { return nil })
 	if !errors.Is(err, context.Canceled) {
-		t.Errorf("update: %v", err)
+		t.Errorf("Update = %v, want context.Canceled", err)
 	}
 }
 
+// TestTrimmedLog: a sweep keeps the newest KeepRecords records, and earlier reads get ErrTrimmed.
 func TestTrimmedLog(t *testing.T) {
 	s := storetest.Open(t, func(o *store.Options) { o.KeepRecords = 5 })
 	for _, n := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
@@ -106,29 +110,31 @@ func TestTrimmedLog(t *testing.T) {
 	verify(t, s)
 }
 
+// TestMetricsAreRegistered: a store registers its four metrics.
 func TestMetricsAreRegistered(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	s := storetest.Open(t, func(o *store.Options) { o.Metrics = reg })
 	create(t, s, "acme", "a")
 	families, err := reg.Gather()
 	if err != nil || len(families) != 4 {
-		t.Errorf("%d families, %v", len(families), err)
+		t.Errorf("Gather returned %d families, %v, want 4", len(families), err)
 	}
 }
 
+// TestOpenRefuses: Open refuses invalid options.
 func TestOpenRefuses(t *testing.T) {
 	for name, o := range map[string]store.Options{
 		"no directory": {}, "empty tenant": {InMemory: true, Tenants: map[string]store.TenantOptions{"": {}}},
 		"long tenant": {InMemory: true, Tenants: map[string]store.TenantOptions{string(make([]byte, 300)): {}}},
 	} {
 		if s, err := store.Open(t.Context(), o); err == nil {
-			t.Errorf("%s: opened", name)
+			t.Errorf("%s: Open succeeded, want an error", name)
 			_ = s.Close()
 		}
 	}
 }
 
-// TestFormerUser finds a deleted user by the name they had.
+// TestFormerUser: a deleted user is found by the former name.
 func TestFormerUser(t *testing.T) {
 	s := storetest.New(t)
 	id := create(t, s, "acme", "xena")
@@ -138,16 +144,16 @@ func TestFormerUser(t *testing.T) {
 	}
 	for _, name := range []string{"xena", "", "two words"} {
 		if got, err := former(name); !errors.Is(err, store.ErrNotFound) {
-			t.Errorf("%q, which is in no lock: %q, %v", name, got, err)
+			t.Errorf("FormerUser(%q) = %q, %v, want ErrNotFound", name, got, err)
 		}
 	}
 	update(t, s, "acme", func(tx *store.Tx) error { return tx.DeleteUser(id) })
 	if got, err := former("XENA"); err != nil || got != id {
-		t.Errorf("found %q, %v", got, err)
+		t.Errorf("FormerUser(%q) = %q, %v, want %q", "XENA", got, err, id)
 	}
 }
 
-// TestEachEpoch finds a name that somebody took over in the jobs of the leaver.
+// TestEachEpoch: the jobs of a leaver have a name even after another user took it.
 func TestEachEpoch(t *testing.T) {
 	s := storetest.New(t)
 	first := create(t, s, "acme", "xena")
@@ -173,48 +179,51 @@ func TestEachEpoch(t *testing.T) {
 			return err
 		})
 		if n != min(limit, 3) || limit >= 3 && (seen[first] != 1 || seen[second] != 2) {
-			t.Errorf("limit %d: %d epochs, %v", limit, n, seen)
+			t.Errorf("limit %d: %d epochs, want %d; by user %v, want 1 of %s and 2 of %s",
+				limit, n, min(limit, 3), seen, first, second)
 		}
 	}
 	view(t, s, "acme", func(r *store.Reader) error {
 		calls := 0
 		_, err := r.EachEpoch(9, func(store.Job) (bool, error) { calls++; return false, nil })
 		if calls != 1 {
-			t.Errorf("%d calls after the first returned false", calls)
+			t.Errorf("EachEpoch called fn %d times although it returned false, want 1", calls)
 		}
 		return err
 	})
 	view(t, s, "globex", func(r *store.Reader) error {
 		complete, err := r.EachEpoch(9, func(j store.Job) (bool, error) {
-			t.Errorf("another tenant's %s", j.UserID)
+			t.Errorf("EachEpoch of globex found the user %s of acme", j.UserID)
 			return true, nil
 		})
 		if !complete {
-			t.Error("an empty tenant is not complete")
+			t.Error("EachEpoch = false for an empty tenant, want true")
 		}
 		return err
 	})
 }
 
+// TestLookupOfUnknownIndex: a lookup by an attribute without index is an error.
 func TestLookupOfUnknownIndex(t *testing.T) {
 	s := storetest.New(t)
 	view(t, s, "acme", func(r *store.Reader) error {
 		if _, err := r.UserIDs("nickName", "x"); err == nil {
-			t.Error("users: no error")
+			t.Error("UserIDs of an attribute without index succeeded, want an error")
 		}
 		if _, err := r.GroupIDs("nickName", "x"); err == nil {
-			t.Error("groups: no error")
+			t.Error("GroupIDs of an attribute without index succeeded, want an error")
 		}
 		return nil
 	})
 }
 
+// TestBrokenUTF8IsRefused: an indexed value that is not UTF-8 is an error.
 func TestBrokenUTF8IsRefused(t *testing.T) {
 	s := storetest.New(t)
 	u := user("a")
 	u.Resource["externalId"] = "\xff"
 	if err := try(s, func(tx *store.Tx) error { return tx.CreateUser(u) }); err == nil {
-		t.Error("accepted")
+		t.Error("CreateUser with an externalId that is not UTF-8 succeeded, want an error")
 	}
 	verify(t, s)
 }
@@ -230,7 +239,7 @@ func TestHostileValues(t *testing.T) {
 		view(t, s, "acme", func(r *store.Reader) error {
 			ids, err := r.UserIDs("externalId", v)
 			if len(ids) != 1 || ids[0] != u.ID {
-				t.Errorf("%.20q: found %v, want %s", v, ids, u.ID)
+				t.Errorf("UserIDs of the externalId %.20q = %v, want %s", v, ids, u.ID)
 			}
 			return err
 		})

@@ -33,7 +33,7 @@ func update(tb testing.TB, s *store.Store, tenant string, fn func(*store.Tx) err
 	return seq
 }
 
-// try is update of acme that returns the error.
+// try runs fn as a change of acme and returns the error.
 func try(s *store.Store, fn func(*store.Tx) error) error {
 	_, err := s.Update(context.Background(), "acme", storetest.Cause("test"), fn)
 	return err
@@ -44,7 +44,7 @@ func lookup(s *store.Store, who subject.Subject) (store.Lock, bool) {
 	return s.Locks().Lookup("acme", &who)
 }
 
-// refusesAll reports whether the lock refuses a credential however new it is.
+// refusesAll reports whether the lock refuses every credential, also new ones.
 func refusesAll(l store.Lock) bool { return l.Refuses(time.Now().Add(time.Hour)) }
 
 func view(tb testing.TB, s *store.Store, tenant string, fn func(*store.Reader) error) {
@@ -85,6 +85,7 @@ func verify(tb testing.TB, s *store.Store) {
 	}
 }
 
+// TestUserRoundTrip: a new user is found under every indexed attribute and read back unchanged.
 func TestUserRoundTrip(t *testing.T) {
 	s := storetest.New(t)
 	u := user("Alice")
@@ -95,7 +96,7 @@ func TestUserRoundTrip(t *testing.T) {
 		view(t, s, "acme", func(r *store.Reader) error {
 			ids, err := r.UserIDs(q.attr, q.value)
 			if diff := cmp.Diff([]string{u.ID}, ids); diff != "" {
-				t.Errorf("%s: %s", q.attr, diff)
+				t.Errorf("UserIDs(%q, %q) (-want +got):\n%s", q.attr, q.value, diff)
 			}
 			return err
 		})
@@ -106,19 +107,20 @@ func TestUserRoundTrip(t *testing.T) {
 			return err
 		}
 		if diff := cmp.Diff(u.Resource, got.Resource); diff != "" {
-			t.Errorf("resource: %s", diff)
+			t.Errorf("User: resource (-want +got):\n%s", diff)
 		}
 		n, err := r.CountUsers()
 		if got.Version != seq || got.Created.IsZero() || n != 1 {
-			t.Errorf("version %d, want %d; created %v; count %d", got.Version, seq, got.Created, n)
+			t.Errorf("User: version %d, want %d; created %v, want a time; CountUsers = %d, want 1",
+				got.Version, seq, got.Created, n)
 		}
 		return err
 	})
 	verify(t, s)
 }
 
-// TestUniqueUnderConcurrentCreators: one creator of a userName wins, without regard
-// to case.
+// TestUniqueUnderConcurrentCreators: of many creators of one userName, in any letter case, one
+// succeeds.
 func TestUniqueUnderConcurrentCreators(t *testing.T) {
 	s := storetest.New(t)
 	var won, lost atomic.Int64
@@ -138,7 +140,7 @@ func TestUniqueUnderConcurrentCreators(t *testing.T) {
 			case errors.As(err, &taken) && taken.Attribute == "userName":
 				lost.Add(1)
 			default:
-				t.Errorf("creator %d: %v", i, err)
+				t.Errorf("creator %d: %v, want no error or a UniquenessError for userName", i, err)
 			}
 		})
 	}
@@ -149,6 +151,7 @@ func TestUniqueUnderConcurrentCreators(t *testing.T) {
 	verify(t, s)
 }
 
+// TestWithoutACauseNothingIsWritten: Update refuses an incomplete cause before fn runs.
 func TestWithoutACauseNothingIsWritten(t *testing.T) {
 	s := storetest.New(t)
 	full := storetest.Cause("x")
@@ -159,13 +162,17 @@ func TestWithoutACauseNothingIsWritten(t *testing.T) {
 	} {
 		c := full
 		cut(&c)
-		_, err := s.Update(context.Background(), "acme", c, func(*store.Tx) error { t.Error("fn ran"); return nil })
+		_, err := s.Update(context.Background(), "acme", c, func(*store.Tx) error {
+			t.Errorf("Update without %s ran fn", name)
+			return nil
+		})
 		if !errors.Is(err, store.ErrNoCause) {
-			t.Errorf("%s: got %v", name, err)
+			t.Errorf("Update without %s = %v, want ErrNoCause", name, err)
 		}
 	}
 }
 
+// TestFailedUpdateWritesNothing: Update returns an error of fn and then writes nothing.
 func TestFailedUpdateWritesNothing(t *testing.T) {
 	s := storetest.New(t)
 	before := s.Health().Applied
@@ -177,17 +184,18 @@ func TestFailedUpdateWritesNothing(t *testing.T) {
 		return boom
 	})
 	if !errors.Is(err, boom) || s.Health().Applied != before {
-		t.Errorf("got %v at %d, was at %d", err, s.Health().Applied, before)
+		t.Errorf("Update = %v at position %d, want the error of fn at %d", err, s.Health().Applied, before)
 	}
 	view(t, s, "acme", func(r *store.Reader) error {
 		n, err := r.CountUsers()
 		if n != 0 {
-			t.Error("a user is there")
+			t.Errorf("CountUsers = %d after the failed change, want 0", n)
 		}
 		return err
 	})
 }
 
+// TestRenameFreesTheOldName: after a rename another user can have the old userName.
 func TestRenameFreesTheOldName(t *testing.T) {
 	s := storetest.New(t)
 	id := create(t, s, "acme", "carol")
@@ -203,7 +211,7 @@ func TestRenameFreesTheOldName(t *testing.T) {
 	view(t, s, "acme", func(r *store.Reader) error {
 		old, err := r.UserIDs("userName", "carol")
 		if len(old) != 0 {
-			t.Errorf("old name still finds %v", old)
+			t.Errorf("UserIDs of the old name = %v, want none", old)
 		}
 		return err
 	})
@@ -213,6 +221,7 @@ func TestRenameFreesTheOldName(t *testing.T) {
 	verify(t, s)
 }
 
+// TestUnchangedUserKeepsItsVersion: an update without a change writes nothing.
 func TestUnchangedUserKeepsItsVersion(t *testing.T) {
 	s := storetest.New(t)
 	id := create(t, s, "acme", "dan")
@@ -225,19 +234,20 @@ func TestUnchangedUserKeepsItsVersion(t *testing.T) {
 		}
 		changed, err := tx.UpdateUser(&u)
 		if changed != nil {
-			t.Errorf("changed %v", changed)
+			t.Errorf("UpdateUser = %v, want no changed attributes", changed)
 		}
 		return err
 	})
 	view(t, s, "acme", func(r *store.Reader) error {
 		u, err := r.User(id)
 		if diff := cmp.Diff(first, u); diff != "" {
-			t.Error(diff)
+			t.Errorf("User after the unchanged update (-want +got):\n%s", diff)
 		}
 		return err
 	})
 }
 
+// TestPagesAndRanges: pages and ranges of users are in the order of ids.
 func TestPagesAndRanges(t *testing.T) {
 	s := storetest.New(t)
 	var ids []string
@@ -268,7 +278,7 @@ func TestPagesAndRanges(t *testing.T) {
 					got = append(got, u.ID)
 				}
 				if diff := cmp.Diff(c.want, got); diff != "" {
-					t.Error(diff)
+					t.Errorf("UserPage(%d, %d) (-want +got):\n%s", c.offset, c.limit, diff)
 				}
 				return err
 			})
@@ -276,15 +286,15 @@ func TestPagesAndRanges(t *testing.T) {
 	}
 	view(t, s, "acme", func(r *store.Reader) error {
 		n := 0
-		err := r.Users(ids[6], func(u store.User) bool { n++; return true })
+		err := r.Users(ids[6], func(store.User) bool { n++; return true })
 		if n != 3 {
-			t.Errorf("%d after id-6, want 3", n)
+			t.Errorf("Users after id-6 yielded %d users, want 3", n)
 		}
 		return err
 	})
 }
 
-// TestTenantsAreIsolated: a tenant reaches nothing of another.
+// TestTenantsAreIsolated: a tenant cannot read or use rows of another tenant.
 func TestTenantsAreIsolated(t *testing.T) {
 	s := storetest.New(t)
 	id := create(t, s, "acme", "frank")
@@ -301,7 +311,7 @@ func TestTenantsAreIsolated(t *testing.T) {
 	none := func(name string, err error) {
 		t.Helper()
 		if !errors.Is(err, store.ErrNotFound) {
-			t.Errorf("%s: got %v, want not found", name, err)
+			t.Errorf("%s = %v, want ErrNotFound", name, err)
 		}
 	}
 	view(t, s, "globex", func(r *store.Reader) error {
@@ -321,13 +331,14 @@ func TestTenantsAreIsolated(t *testing.T) {
 		users, uerr := r.CountUsers()
 		groups, gerr := r.CountGroups()
 		if len(gs)+len(js)+len(due)+len(open)+len(trail) != 0 || users != 1 || groups != 0 {
-			t.Errorf("found %v %v %v %v %v", gs, js, due, open, trail)
+			t.Errorf("globex: groups %v, jobs %v, due %v, open %v, trail %v, want none; %d users, want 1; %d groups, want 0",
+				gs, js, due, open, trail, users, groups)
 		}
 		return errors.Join(err, uerr, gerr)
 	})
 	frank := subject.Subject{SCIMID: id, UserName: "frank", Emails: []string{"frank@example.com"}}
-	if _, ok := s.Locks().Lookup("globex", &frank); ok {
-		t.Error("acme's lock is found in globex")
+	if l, ok := s.Locks().Lookup("globex", &frank); ok {
+		t.Errorf("Lookup in globex = %+v, want no lock", l)
 	}
 	update(t, s, "globex", func(tx *store.Tx) error { return tx.UseJTI("iss", "j1", tx.Now().Add(time.Hour)) })
 	_, err := s.Update(context.Background(), "globex", storetest.Cause("x"), func(tx *store.Tx) error {
@@ -335,7 +346,7 @@ func TestTenantsAreIsolated(t *testing.T) {
 	})
 	var missing *store.MissingMembersError
 	if !errors.As(err, &missing) {
-		t.Errorf("foreign member: got %v", err)
+		t.Errorf("CreateGroup with a member of acme = %v, want a MissingMembersError", err)
 	}
 	none("unknown tenant", s.View(context.Background(), "initech", func(*store.Reader) error { return nil }))
 	verify(t, s)

@@ -46,7 +46,7 @@ func stream(tb testing.TB, recs []audit.Record) string {
 	return b.String()
 }
 
-// TestFormat compares with a record of an earlier version: its bytes are the format.
+// TestFormat: the encoding of a record never changes.
 func TestFormat(t *testing.T) {
 	r := audit.Record{
 		N: 7, Seq: 9, Tenant: "acme", Time: time.Date(2026, 1, 2, 3, 4, 5, 6, time.FixedZone("", 3600)),
@@ -61,20 +61,21 @@ func TestFormat(t *testing.T) {
 		`"detail":"d\n","prev":"0102000000000000000000000000000000000000000000000000000000000000",` +
 		`"hash":"7fd65d0bb583f6b59b2ab5bdfe24d1d967fd9504dcffcc7f3c287c5b0391888f"}`
 	if diff := cmp.Diff(want, string(got)); err != nil || diff != "" {
-		t.Errorf("%v %s", err, diff)
+		t.Errorf("Seal: %v, want no error (-want +got):\n%s", err, diff)
 	}
 }
 
+// TestVerify: Verify returns the end of a valid chain.
 func TestVerify(t *testing.T) {
 	recs := chain(t, 5)
 	got, err := audit.Verify(strings.NewReader(stream(t, recs)))
 	want := audit.Chain{Tenant: "acme", N: 5, Seq: 8, Head: recs[4].Hash}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
-		t.Errorf("%v %s", err, diff)
+		t.Errorf("Verify: %v, want no error (-want +got):\n%s", err, diff)
 	}
 }
 
-// TestVerifyFindsAlteration alters a stream in every way but cutting its end.
+// TestVerifyFindsAlteration: Verify finds every alteration of a stream, except a missing end.
 func TestVerifyFindsAlteration(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -108,12 +109,13 @@ func TestVerifyFindsAlteration(t *testing.T) {
 			_, err := audit.Verify(strings.NewReader(stream(t, c.alter(chain(t, 5)))))
 			var broken *audit.ChainError
 			if !errors.As(err, &broken) || broken.N != c.at {
-				t.Errorf("got %v, want record %d", err, c.at)
+				t.Errorf("Verify = %v, want a ChainError at record %d", err, c.at)
 			}
 		})
 	}
 }
 
+// TestDecodeRefuses: malformed lines are errors.
 func TestDecodeRefuses(t *testing.T) {
 	recs := chain(t, 1)
 	good := strings.TrimSpace(stream(t, recs))
@@ -127,14 +129,15 @@ func TestDecodeRefuses(t *testing.T) {
 		"negative":      strings.Replace(good, `"n":1`, `"n":-1`, 1),
 	} {
 		if _, err := audit.Decode([]byte(line)); err == nil {
-			t.Errorf("%s: accepted", name)
+			t.Errorf("%s: Decode(%.80q) succeeded, want an error", name, line)
 		}
 	}
 }
 
+// TestVerifyBoundsALine: Verify refuses a line that is too long.
 func TestVerifyBoundsALine(t *testing.T) {
 	if _, err := audit.Verify(strings.NewReader(strings.Repeat("x", 2<<20))); err == nil {
-		t.Error("a line of 2 MiB was accepted")
+		t.Error("Verify of a line of 2 MiB succeeded, want an error")
 	}
 }
 
@@ -151,7 +154,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		again, err := audit.Encode(&r)
 		if err != nil {
-			return // a year JSON cannot hold
+			return // a year that JSON does not allow
 		}
 		r2, err := audit.Decode(again)
 		if err != nil {
@@ -159,12 +162,12 @@ func FuzzDecode(f *testing.F) {
 		}
 		twice, err := audit.Encode(&r2)
 		if err != nil || !bytes.Equal(again, twice) {
-			t.Errorf("%s became %s (%v)", again, twice, err)
+			t.Errorf("encoding %s again = %s, %v, want the same line", again, twice, err)
 		}
 		_, err1 := r.Seal(r.Prev)
 		_, err2 := r2.Seal(r2.Prev)
 		if r.Hash != r2.Hash || err1 != nil || err2 != nil {
-			t.Errorf("hashes differ: %v %v", err1, err2)
+			t.Errorf("Seal = %s (%v) and %s (%v), want equal hashes", r.Hash, err1, r2.Hash, err2)
 		}
 	})
 }

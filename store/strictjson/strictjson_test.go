@@ -37,7 +37,7 @@ func nested(n int, inner string) string {
 	return `{"a":` + strings.Repeat("[", n) + inner + strings.Repeat("]", n) + `}`
 }
 
-// verdict is what the replaced readers said of a document.
+// verdict is the expected result for a document under the rules of each caller.
 type verdict struct {
 	name, doc             string
 	scim, token, manifest error // nil: accepted; errGrammar: any fault in the grammar
@@ -141,7 +141,7 @@ func verdicts() []verdict {
 	}
 }
 
-// TestVerdicts checks that this reader gives the verdicts of the three that it replaced.
+// TestVerdicts: Decode accepts and refuses documents by the rules of each caller.
 func TestVerdicts(t *testing.T) {
 	t.Parallel()
 	for _, v := range verdicts() {
@@ -151,14 +151,14 @@ func TestVerdicts(t *testing.T) {
 				o, err := strictjson.Decode[object]([]byte(v.doc), r)
 				switch {
 				case want == nil && (err != nil || o == nil):
-					t.Errorf("%s: %v, %v, want an object", caller, o, err)
+					t.Errorf("%s: Decode = %v, %v, want an object", caller, o, err)
 				case want == nil:
 				case err == nil || o != nil:
-					t.Errorf("%s: accepted as %v, want the error %v", caller, o, want)
+					t.Errorf("%s: Decode = %v, %v, want the error %v", caller, o, err, want)
 				case err.Offset < 0 || err.Offset > int64(len(v.doc)):
-					t.Errorf("%s: %v at %d of %d bytes", caller, err, err.Offset, len(v.doc))
+					t.Errorf("%s: %v at byte %d, want an offset from 0 to %d", caller, err, err.Offset, len(v.doc))
 				case want != errGrammar && !errors.Is(err, want): //nolint:errorlint // the marker itself
-					t.Errorf("%s: %v, want %v", caller, err, want)
+					t.Errorf("%s: Decode = %v, want %v", caller, err, want)
 				}
 			}
 			check("scim", scimRules(), v.scim)
@@ -168,6 +168,7 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// TestDecodeValues: Decode converts each type of value, and replaces broken text if the rules say so.
 func TestDecodeValues(t *testing.T) {
 	t.Parallel()
 	const doc = `{"a":1,"b":[1.5,{"c":null}],"d":"\u00e9\ud83d\ude00\/","e":true,"f":{}}`
@@ -179,15 +180,15 @@ func TestDecodeValues(t *testing.T) {
 		"a": json.Number("1"), "b": []any{json.Number("1.5"), object{"c": nil}}, "d": "é😀/", "e": true, "f": object{},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Fatalf("(-want +got):\n%s", diff)
+		t.Fatalf("Decode (-want +got):\n%s", diff)
 	}
 	lossy, err := strictjson.Decode[object]([]byte("{\"a\":\"x\xffy\\ud800z\"}"), manifestRules())
 	if err != nil || lossy["a"] != "x\ufffdy\ufffdz" {
-		t.Fatalf("%v, %v", lossy, err)
+		t.Fatalf("Decode of broken text = %v, %v, want U+FFFD for each fault", lossy, err)
 	}
 }
 
-// A reader is used again: nothing of one document may reach the next.
+// TestDecodeAgain: Decode reuses its readers, and no part of a document reaches the next one.
 func TestDecodeAgain(t *testing.T) {
 	t.Parallel()
 	for range 3 {
@@ -195,20 +196,22 @@ func TestDecodeAgain(t *testing.T) {
 			first, err := strictjson.Decode[object]([]byte(doc), scimRules())
 			again, err2 := strictjson.Decode[object]([]byte(doc), scimRules())
 			if diff := cmp.Diff(first, again); diff != "" || (err == nil) != (err2 == nil) {
-				t.Fatalf("%s: %v, %v: %s", doc, err, err2, diff)
+				t.Fatalf("%s: errors %v and %v, want the same; results (-first +again):\n%s", doc, err, err2, diff)
 			}
 		}
 	}
 }
 
+// TestNumberFault: an error of Rules.Number is the error of Decode.
 func TestNumberFault(t *testing.T) {
 	t.Parallel()
 	_, err := strictjson.Decode[object]([]byte(`{"a":1e400}`), scimRules())
 	if !errors.Is(err, strconv.ErrRange) || err.Offset != 10 {
-		t.Fatalf("%v, want the error of Number at byte 10", err)
+		t.Fatalf("Decode = %v, want the error of Number at byte 10", err)
 	}
 }
 
+// TestString: String reads one JSON string at the start of a text.
 func TestString(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -230,7 +233,7 @@ func TestString(t *testing.T) {
 	} {
 		got, n, err := strictjson.String(tt.in)
 		if (err == nil) != (tt.n > 0) || err == nil && (got != tt.want || n != tt.n) {
-			t.Errorf("%s: %q, %d, %v, want %q, %d", tt.in, got, n, err, tt.want, tt.n)
+			t.Errorf("String(%s) = %q, %d, %v, want %q, %d", tt.in, got, n, err, tt.want, tt.n)
 		}
 	}
 }
