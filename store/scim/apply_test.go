@@ -25,6 +25,7 @@ func apply(tb testing.TB, typ *scim.ResourceType, resource, ops string, m scim.M
 
 const plain = `{"userName":"ada","active":true}`
 
+// TestApply: each form of add, replace and remove gives the resource of RFC 7644 §3.5.2.
 func TestApply(t *testing.T) {
 	t.Parallel()
 	const mail = `{"userName":"ada","emails":[{"value":"w","type":"work","primary":true},{"value":"h","type":"home"}]}`
@@ -84,13 +85,14 @@ func TestApply(t *testing.T) {
 			noError(t, err)
 			same(t, got, obj(t, tt.want))
 			if !changed {
-				t.Error("changed is false")
+				t.Errorf("Apply(%s): changed = false, want true", tt.ops)
 			}
 		})
 	}
 }
 
-// An operation that changes nothing succeeds, and Apply says so (RFC 7644 §3.5.2.1).
+// TestApplyUnchanged: an operation without effect succeeds, and changed is false (RFC 7644
+// §3.5.2.1).
 func TestApplyUnchanged(t *testing.T) {
 	t.Parallel()
 	for name, ops := range map[string]string{
@@ -113,7 +115,7 @@ func TestApplyUnchanged(t *testing.T) {
 			got, changed, err := apply(t, scim.UserType(), ada, ops, scim.Mode{})
 			noError(t, err)
 			if changed {
-				t.Errorf("changed: %s", text(got))
+				t.Errorf("Apply(%s) = %s: changed = true, want false", ops, text(got))
 			}
 			same(t, got, obj(t, ada))
 		})
@@ -121,11 +123,11 @@ func TestApplyUnchanged(t *testing.T) {
 	_, changed, err := apply(t, scim.UserType(), ada,
 		`[{"op":"remove","path":"emails[type eq \"nope\"]"}]`, scim.Mode{IgnoreNoMatch: true})
 	if err != nil || changed {
-		t.Errorf("IgnoreNoMatch: %v %v", changed, err)
+		t.Errorf("Apply with IgnoreNoMatch: changed = %t, %v, want false and no error", changed, err)
 	}
 }
 
-// The second operation fails, so none applies (RFC 7644 §3.5.2).
+// TestApplyRefuses: if the second operation fails, none applies (RFC 7644 §3.5.2).
 func TestApplyRefuses(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -152,31 +154,31 @@ func TestApplyRefuses(t *testing.T) {
 				`[{"op":"replace","path":"active","value":false},`+tt.op+`]`, tt.mode)
 			wantError(t, err, 400, tt.scimType)
 			if got != nil || changed {
-				t.Errorf("got %v %v with the error", got, changed)
+				t.Errorf("Apply = %v, %t with the error, want nil and false", got, changed)
 			}
 		})
 	}
 }
 
+// TestApplyGroup: Apply changes attributes of a group and refuses operations on members.
 func TestApplyGroup(t *testing.T) {
 	t.Parallel()
 	got, changed, err := apply(t, scim.GroupType(), group,
 		`[{"op":"replace","value":{"id":"G1","displayName":"New"}}]`, scim.Mode{})
 	noError(t, err)
 	if !changed || got.String("displayName") != "New" {
-		t.Errorf("got %v %v", got, changed)
+		t.Errorf("Apply = %v, %t, want the displayName New and true", got, changed)
 	}
 	_, changed, err = apply(t, scim.GroupType(), group,
 		`[{"op":"replace","value":{"id":"G1","displayName":"Engineers"}}]`, scim.Mode{})
 	if err != nil || changed {
-		t.Errorf("a rename to the same name: %v %v", changed, err)
+		t.Errorf("Apply of the same name: changed = %t, %v, want false and no error", changed, err)
 	}
 	_, _, err = apply(t, scim.GroupType(), group, `[{"op":"add","path":"members","value":[{"value":"U1"}]}]`, scim.Mode{})
 	wantError(t, err, 500, "")
 }
 
-// Apply refuses operations made by hand that name nothing. It does not apply them to
-// everything.
+// TestApplyForeignOps: Apply refuses operations made by hand without a valid target.
 func TestApplyForeignOps(t *testing.T) {
 	t.Parallel()
 	for _, op := range []scim.Op{
@@ -191,7 +193,8 @@ func TestApplyForeignOps(t *testing.T) {
 	}
 }
 
-// The result shares nothing with the operations: a later change of one does not reach it.
+// TestApplySharesNothing: applying operations twice gives equal results and leaves the operations
+// unchanged.
 func TestApplySharesNothing(t *testing.T) {
 	t.Parallel()
 	ops, _, err := scim.Canonicalize(scim.UserType(), patchOps(t,
@@ -205,6 +208,7 @@ func TestApplySharesNothing(t *testing.T) {
 	same(t, show(ops), []string{`add emails [{"value":"x"}]`, `add emails[value eq "x"].type "t"`})
 }
 
+// TestApplyBounds: a list above the limit is an error.
 func TestApplyBounds(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder

@@ -8,6 +8,7 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
+// BenchmarkParseFilter parses a filter with brackets.
 func BenchmarkParseFilter(b *testing.B) {
 	for b.Loop() {
 		const in = `emails[type eq "work" and value eq "ada@example.com"]`
@@ -17,6 +18,7 @@ func BenchmarkParseFilter(b *testing.B) {
 	}
 }
 
+// BenchmarkMatch matches a filter with brackets.
 func BenchmarkMatch(b *testing.B) {
 	f := userFilter(b, `emails[type eq "work" and value eq "ada@example.com"]`)
 	o := obj(b, ada)
@@ -44,8 +46,8 @@ func BenchmarkPatch(b *testing.B) {
 	}
 }
 
-// BenchmarkPatchWorst is the most work that one request can cause: as many operations as
-// allowed, each of which filters as many elements as allowed.
+// BenchmarkPatchWorst measures the largest allowed work of one request, with the maximum of
+// operations that each filter the maximum of elements.
 func BenchmarkPatchWorst(b *testing.B) {
 	l := scim.DefaultLimits()
 	var mails, ops []string

@@ -6,7 +6,7 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// deviceType has what User and Group lack: numbers, times, simple multi-valued
+// deviceType has types that User and Group lack, such as numbers, times, simple multi-valued
 // attributes, and attributes that are returned never or on request.
 func deviceType() *scim.ResourceType {
 	attr := func(name, typ, returned string) scim.Attribute {
@@ -36,7 +36,7 @@ func deviceType() *scim.ResourceType {
 
 const deviceHead = `{"schemas":["urn:example:2.0:Device"],`
 
-// Types of RFC 7643 §2.3 that User and Group do not use.
+// TestTypesOfOtherSchemas: values of types that User and Group lack are checked (RFC 7643 §2.3).
 func TestTypesOfOtherSchemas(t *testing.T) {
 	t.Parallel()
 	typ := deviceType()
@@ -61,6 +61,7 @@ func TestTypesOfOtherSchemas(t *testing.T) {
 	}
 }
 
+// TestFiltersOfOtherSchemas: filters compare numbers, times and simple multi-valued attributes.
 func TestFiltersOfOtherSchemas(t *testing.T) {
 	t.Parallel()
 	typ := deviceType()
@@ -74,7 +75,7 @@ func TestFiltersOfOtherSchemas(t *testing.T) {
 		f, err := scim.ParseFilter(typ, in, scim.DefaultLimits())
 		noError(t, err)
 		if got := f.Match(typ, o); got != want {
-			t.Errorf("%s: got %v", in, got)
+			t.Errorf("Match(%s) = %t, want %t", in, got, want)
 		}
 		again, err := scim.ParseFilter(typ, f.String(), scim.DefaultLimits())
 		noError(t, err)
@@ -86,7 +87,7 @@ func TestFiltersOfOtherSchemas(t *testing.T) {
 	}
 }
 
-// returned never, request and always (RFC 7643 §7).
+// TestProjectReturned: Project obeys returned never, request and always (RFC 7643 §7).
 func TestProjectReturned(t *testing.T) {
 	t.Parallel()
 	typ := deviceType()
@@ -106,6 +107,7 @@ func TestProjectReturned(t *testing.T) {
 	}
 }
 
+// TestPatchSimpleValues: operations change simple multi-valued attributes.
 func TestPatchSimpleValues(t *testing.T) {
 	t.Parallel()
 	typ := deviceType()
@@ -119,26 +121,25 @@ func TestPatchSimpleValues(t *testing.T) {
 		got, changed, err := apply(t, typ, `{"tags":["a","b"]}`, tt.ops, scim.Mode{})
 		noError(t, err)
 		if !changed {
-			t.Errorf("%s changed nothing", tt.ops)
+			t.Errorf("Apply(%s): changed = false, want true", tt.ops)
 		}
 		same(t, text(got), tt.want)
 	}
-	// A removal cannot list simple elements: they have no sub-attribute value.
+	// A removal cannot list simple elements, because they have no sub-attribute value.
 	_, _, err := scim.Canonicalize(typ, patchOps(t, `[{"op":"remove","path":"tags","value":["a"]}]`), scim.Mode{})
 	wantError(t, err, 400, scim.TypeInvalidValue)
 }
 
-// mergeElements has one way for few new elements and one for many. Both give the same
-// result.
+// TestMergeFewAndMany: adding elements one by one or together gives the same result.
 func TestMergeFewAndMany(t *testing.T) {
 	t.Parallel()
 	const resource = `{"userName":"ada","emails":[{"value":"É@x","type":"Work"},{"value":"b@x"},{"display":"no value"}]}`
-	newcomers := []string{
+	added := []string{
 		`{"value":"e` + "\u0301" + `@X","type":"work","display":"d"}`, `{"value":"B@x"}`, `{"value":"b@x","type":"home"}`,
 		`{"display":"no value"}`, `{"value":"new@x"}`, `{"value":"NEW@x"}`,
 	}
 	var many, few string
-	for i, e := range newcomers {
+	for i, e := range added {
 		if i > 0 {
 			many, few = many+",", few+","
 		}
@@ -152,6 +153,6 @@ func TestMergeFewAndMany(t *testing.T) {
 	same(t, a, b)
 	emails, ok := a["emails"].([]any)
 	if !ok || len(emails) != 5 {
-		t.Fatalf("got %s", text(a))
+		t.Fatalf("Apply = %s, want 5 emails", text(a))
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// DecodeObject refuses what two JSON readers may see differently.
+// TestDecodeObjectRefuses: documents that two JSON readers could understand differently are errors.
 func TestDecodeObjectRefuses(t *testing.T) {
 	t.Parallel()
 	deep := strings.Repeat(`{"a":`, 13) + "1" + strings.Repeat("}", 13)
@@ -68,6 +68,7 @@ func TestDecodeObjectRefuses(t *testing.T) {
 	}
 }
 
+// TestDecodeObjectBounds: a document above a limit is an error 413.
 func TestDecodeObjectBounds(t *testing.T) {
 	t.Parallel()
 	l := scim.DefaultLimits()
@@ -84,12 +85,13 @@ func TestDecodeObjectBounds(t *testing.T) {
 			wantError(t, err, 413, "")
 		})
 	}
-	most := `{"a":[` + strings.Repeat("1,", l.Members-1) + `1]}`
-	if _, err := scim.DecodeObject([]byte(most), l); err != nil {
-		t.Fatalf("an array of exactly the limit: %v", err)
+	largest := `{"a":[` + strings.Repeat("1,", l.Members-1) + `1]}`
+	if _, err := scim.DecodeObject([]byte(largest), l); err != nil {
+		t.Fatalf("DecodeObject of an array at the limit = %v, want no error", err)
 	}
 }
 
+// TestDecodeObjectValues: each JSON value has its type in the object.
 func TestDecodeObjectValues(t *testing.T) {
 	t.Parallel()
 	got := obj(t, " {\"a\":1,\"b\":1.0,\"c\":-2e3,\"d\":\"\\u00e9\\ud83d\\ude00\\/\",\"e\":null,\"f\":[true,{}],\"g\":false,\"h\":-9223372036854775808}\n")
@@ -99,16 +101,18 @@ func TestDecodeObjectValues(t *testing.T) {
 	})
 }
 
+// TestEncodeIsStable: Encode sorts keys and escapes little, and decoding gives the object again.
 func TestEncodeIsStable(t *testing.T) {
 	t.Parallel()
 	o := obj(t, `{"b":[1,1.0,1e21,null,true,"\u0000\"\\<&>\u2028"],"a":{"z":"é"}}`)
 	got := text(o)
 	if want := "{\"a\":{\"z\":\"é\"},\"b\":[1,1.0,1e+21,null,true,\"\\u0000\\\"\\\\<&>\u2028\"]}"; got != want {
-		t.Fatalf("got %s, want %s", got, want)
+		t.Fatalf("Encode = %s, want %s", got, want)
 	}
 	same(t, obj(t, got), o)
 }
 
+// TestCloneSharesNothing: changing a clone leaves the original unchanged.
 func TestCloneSharesNothing(t *testing.T) {
 	t.Parallel()
 	o := obj(t, ada)
@@ -116,15 +120,15 @@ func TestCloneSharesNothing(t *testing.T) {
 	c := o.Clone()
 	emails, ok := c["emails"].([]any)
 	if !ok {
-		t.Fatal("no emails")
+		t.Fatalf("the clone has the emails %v, want an array", c["emails"])
 	}
 	first, ok := emails[0].(scim.Object)
 	if !ok {
-		t.Fatal("no element")
+		t.Fatalf("the clone has the element %v, want an object", emails[0])
 	}
 	first["value"] = "changed"
 	delete(c, "userName")
 	if text(o) != before {
-		t.Fatal("changing a clone changed the original")
+		t.Fatalf("the original is %s after the clone changed, want %s", text(o), before)
 	}
 }

@@ -61,16 +61,17 @@ func legalFilters() map[string]string {
 	return legal
 }
 
+// TestParseFilterCanonical: a filter prints in canonical form, which parses to the same text.
 func TestParseFilterCanonical(t *testing.T) {
 	t.Parallel()
 	for in, want := range legalFilters() {
 		f := userFilter(t, in)
 		if got := f.String(); got != want {
-			t.Errorf("%s\n got %s\nwant %s", in, got, want)
+			t.Errorf("String of %s\n got %s\nwant %s", in, got, want)
 			continue
 		}
 		if again := userFilter(t, want).String(); again != want {
-			t.Errorf("%s parses to %s", want, again)
+			t.Errorf("String of %s = %s, want the same text", want, again)
 		}
 	}
 }
@@ -96,21 +97,22 @@ func badFilters() []string {
 	}
 }
 
+// TestParseFilterRefuses: bad filters are errors 400 invalidFilter.
 func TestParseFilterRefuses(t *testing.T) {
 	t.Parallel()
 	for _, in := range badFilters() {
 		_, err := scim.ParseFilter(scim.UserType(), in, scim.DefaultLimits())
 		if err == nil {
-			t.Errorf("%s is accepted", in)
+			t.Errorf("ParseFilter(%s) succeeded, want an error", in)
 			continue
 		}
 		if err.Status != 400 || err.Type != scim.TypeInvalidFilter || err.Detail == "" {
-			t.Errorf("%s: %v", in, err)
+			t.Errorf("ParseFilter(%s) = %v, want 400 invalidFilter with a detail", in, err)
 		}
 	}
 }
 
-// Length, nodes and depth are bounded.
+// TestParseFilterBounds: length, nodes and depth of a filter are bounded.
 func TestParseFilterBounds(t *testing.T) {
 	t.Parallel()
 	l := scim.DefaultLimits()
@@ -123,15 +125,16 @@ func TestParseFilterBounds(t *testing.T) {
 	} {
 		_, err := scim.ParseFilter(scim.UserType(), in, l)
 		if err == nil || err.Type != scim.TypeInvalidFilter {
-			t.Errorf("%s: got %v", name, err)
+			t.Errorf("%s: ParseFilter = %v, want invalidFilter", name, err)
 		}
 	}
-	most := strings.Repeat("title pr or ", l.FilterNodes-1) + "title pr"
-	if _, err := scim.ParseFilter(scim.UserType(), most, l); err != nil {
-		t.Errorf("exactly the limit: %v", err)
+	largest := strings.Repeat("title pr or ", l.FilterNodes-1) + "title pr"
+	if _, err := scim.ParseFilter(scim.UserType(), largest, l); err != nil {
+		t.Errorf("ParseFilter of a filter at the limit = %v, want no error", err)
 	}
 }
 
+// TestFilterMatch: each operator matches as RFC 7644 §3.4.2.2 says.
 func TestFilterMatch(t *testing.T) {
 	t.Parallel()
 	o := obj(t, `{"id":"A1","userName":"BJensen","externalId":"Ext","active":true,"title":"","nickName":"Babs",
@@ -170,12 +173,12 @@ func TestFilterMatch(t *testing.T) {
 	}
 	for in, want := range tests {
 		if got := userFilter(t, in).Match(scim.UserType(), o); got != want {
-			t.Errorf("%s: got %v, want %v", in, got, want)
+			t.Errorf("Match(%s) = %t, want %t", in, got, want)
 		}
 	}
 }
 
-// A stored value of the wrong type never matches and never panics.
+// TestFilterMatchOddValues: a stored value of the wrong type never matches and never panics.
 func TestFilterMatchOddValues(t *testing.T) {
 	t.Parallel()
 	o := scim.Object{
@@ -188,10 +191,11 @@ func TestFilterMatchOddValues(t *testing.T) {
 	}
 	if userFilter(t, `userName eq "1"`).Match(scim.UserType(), o) ||
 		userFilter(t, `active eq true`).Match(scim.UserType(), o) {
-		t.Error("a value of another type matched")
+		t.Error("Match = true for a value of another type, want false")
 	}
 }
 
+// TestShapeAndEqLookup: Shape and EqLookup recognise the filters that an index can answer.
 func TestShapeAndEqLookup(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -236,9 +240,9 @@ func TestShapeAndEqLookup(t *testing.T) {
 		same(t, scim.EqLookup(f), tt.lookup)
 	}
 	if got := scim.Shape(nil); got != "" {
-		t.Errorf("Shape(nil) = %q", got)
+		t.Errorf("Shape(nil) = %q, want none", got)
 	}
 	if l := scim.EqLookup(nil); l != nil {
-		t.Errorf("EqLookup(nil) = %v", l)
+		t.Errorf("EqLookup(nil) = %v, want nil", l)
 	}
 }

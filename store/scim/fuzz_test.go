@@ -14,7 +14,7 @@ func decodeSeeds() []string {
 	}
 }
 
-// patchSeeds are Operations arrays: every shape the tests know.
+// patchSeeds are the Operations arrays of the other tests.
 func patchSeeds() []string {
 	var seeds []string
 	for _, c := range append(groupShapes(), userShapes()...) {
@@ -23,7 +23,7 @@ func patchSeeds() []string {
 	return seeds
 }
 
-// With an empty seed set the fuzz targets would test nothing.
+// TestFuzzSeeds: each fuzz target has seeds.
 func TestFuzzSeeds(t *testing.T) {
 	t.Parallel()
 	for name, n := range map[string]int{
@@ -31,7 +31,7 @@ func TestFuzzSeeds(t *testing.T) {
 		"patches": len(patchSeeds()), "bodies": len(decodeSeeds()),
 	} {
 		if n < 10 {
-			t.Errorf("%d seeds of %s", n, name)
+			t.Errorf("%d seeds of %s, want at least 10", n, name)
 		}
 	}
 }
@@ -46,7 +46,7 @@ func FuzzDecode(f *testing.F) {
 		o, err := scim.DecodeObject(b, scim.DefaultLimits())
 		if err != nil {
 			if o != nil || err.Status < 400 {
-				t.Fatalf("%v with %v", err, o)
+				t.Fatalf("DecodeObject = %v, %v, want nil and a status of at least 400", o, err)
 			}
 			return
 		}
@@ -63,7 +63,7 @@ func normalizeTwice(t *testing.T, typ *scim.ResourceType, o scim.Object) {
 	before := text(o)
 	got, _, err := scim.Normalize(typ, o, loose)
 	if text(o) != before {
-		t.Fatalf("Normalize changed its input")
+		t.Fatalf("the input is %s after Normalize, want %s", text(o), before)
 	}
 	if err != nil {
 		return
@@ -79,16 +79,16 @@ func rereads(t *testing.T, typ *scim.ResourceType, o scim.Object) {
 	body["schemas"] = scim.Schemas(typ, o)
 	again, devs, err := scim.Normalize(typ, obj(t, text(body)), scim.Mode{})
 	if err != nil {
-		t.Fatalf("%s is refused: %v", text(o), err)
+		t.Fatalf("Normalize(%s) = %v in strict mode, want no error", text(o), err)
 	}
 	if len(devs) > 0 {
-		t.Fatalf("%s deviates: %v", text(o), devs)
+		t.Fatalf("Normalize(%s) found the deviations %v, want none", text(o), devs)
 	}
 	same(t, again, o)
 }
 
-// FuzzFilter: a filter prints to text that parses to an equal filter, which matches the
-// same resources; the oracle sees the same structure.
+// FuzzFilter: a filter prints to text that parses to an equal filter, which matches the same
+// resources. The oracle sees the same structure.
 func FuzzFilter(f *testing.F) {
 	for in := range legalFilters() {
 		f.Add(in)
@@ -100,24 +100,24 @@ func FuzzFilter(f *testing.F) {
 		first, err := scim.ParseFilter(scim.UserType(), in, scim.DefaultLimits())
 		if err != nil {
 			if err.Status != 400 || err.Type != scim.TypeInvalidFilter {
-				t.Fatalf("%v", err)
+				t.Fatalf("ParseFilter(%s) = %v, want 400 invalidFilter", in, err)
 			}
 			return
 		}
-		// The canonical text may be longer than the limit: it has no core URNs, but more escapes.
+		// The canonical text may be longer than the limit, because it has more escapes.
 		l := scim.DefaultLimits()
 		l.FilterBytes *= 8
 		second, err := scim.ParseFilter(scim.UserType(), first.String(), l)
 		if err != nil {
-			t.Fatalf("%s prints as %s, which is refused: %v", in, first, err)
+			t.Fatalf("%s prints as %s, and ParseFilter of that = %v, want no error", in, first, err)
 		}
 		if got, want := ourTree(second), ourTree(first); got != want || second.String() != first.String() {
-			t.Fatalf("%s prints as %s, which parses to %s", in, first, second)
+			t.Fatalf("%s prints as %s, which parses to %s, want the same filter", in, first, second)
 		}
 		for _, resource := range []string{ada, plain, `{}`} {
 			o := obj(t, resource)
 			if first.Match(scim.UserType(), o) != second.Match(scim.UserType(), o) {
-				t.Fatalf("%s and %s differ on %s", in, second, resource)
+				t.Fatalf("Match of %s and %s differ on %s, want the same result", in, second, resource)
 			}
 		}
 		checkLookup(t, first)
@@ -134,7 +134,7 @@ func checkLookup(t *testing.T, f scim.Filter) {
 		return
 	}
 	if l.Exact && scim.Shape(f) == scim.ShapeOther {
-		t.Fatalf("%s: exact lookup of %s, shape %s", f, l.Attr, scim.Shape(f))
+		t.Fatalf("%s has an exact lookup of %s and the shape %s, want a named shape", f, l.Attr, scim.Shape(f))
 	}
 	o := obj(t, ada)
 	if !f.Match(scim.UserType(), o) {
@@ -153,7 +153,7 @@ func checkLookup(t *testing.T, f scim.Filter) {
 		}
 	}
 	if !hit {
-		t.Fatalf("%s matches, but the lookup of %s %q would miss it", f, l.Attr, l.Value)
+		t.Fatalf("%s matches ada, but the lookup of %s %q does not find ada", f, l.Attr, l.Value)
 	}
 }
 
@@ -173,7 +173,7 @@ func FuzzPath(f *testing.F) {
 			}
 			again, err := scim.ParsePath(typ, p.String())
 			if err != nil || again.String() != p.String() || again.URN != p.URN || again.Attr != p.Attr || again.Sub != p.Sub {
-				t.Fatalf("%s prints as %s, which parses to %s, %v", in, p, again, err)
+				t.Fatalf("%s prints as %s, which parses to %s, %v, want the same path", in, p, again, err)
 			}
 		}
 	})
@@ -190,8 +190,8 @@ func modeOf(bits byte) scim.Mode {
 	}
 }
 
-// FuzzPatch, in any mode: no input panics or changes; a strict reader accepts what Apply
-// returns; changed is right; only a plain remove clears a group.
+// FuzzPatch: in any mode, no input panics or changes, and a strict reader accepts the result
+// of Apply. changed is right. Only a plain remove clears a group.
 func FuzzPatch(f *testing.F) {
 	for _, ops := range patchSeeds() {
 		for mode := range byte(2) {
@@ -212,7 +212,7 @@ func FuzzPatch(f *testing.F) {
 		patchUser(t, raw, m)
 		patchGroup(t, raw, m)
 		if text(o) != before {
-			t.Fatalf("the body was changed: %s", text(o))
+			t.Fatalf("the body is %s after the patch, want %s", text(o), before)
 		}
 	})
 }
@@ -228,12 +228,12 @@ func patchUser(t *testing.T, raw []scim.RawOp, m scim.Mode) {
 	same(t, resource, obj(t, ada))
 	if err != nil {
 		if err.Status < 400 || err.Status >= 500 {
-			t.Fatalf("%v", err)
+			t.Fatalf("Apply = %v, want a status from 400 to 499", err)
 		}
 		return
 	}
 	if changed == (text(next) == text(resource)) {
-		t.Fatalf("changed is %v: %s", changed, text(next))
+		t.Fatalf("Apply(%s) = %s with changed %t, want %t", text(resource), text(next), changed, !changed)
 	}
 	rereads(t, scim.UserType(), next)
 }
@@ -255,7 +255,7 @@ func patchGroup(t *testing.T, raw []scim.RawOp, m scim.Mode) {
 		}
 		for _, id := range c.IDs {
 			if id.ID == "" {
-				t.Fatal("a member without id")
+				t.Fatalf("MemberChanges has a member without id in %+v, want ids", c)
 			}
 		}
 	}
@@ -265,7 +265,7 @@ func patchGroup(t *testing.T, raw []scim.RawOp, m scim.Mode) {
 		}
 	}
 	if clears > 0 {
-		t.Fatalf("an operation with a value cleared the group: %v", show(ops))
+		t.Fatalf("an operation with a value or filter clears the group, want none: %v", show(ops))
 	}
 	next, _, err := scim.Apply(scim.GroupType(), obj(t, group), rest)
 	if err == nil {

@@ -12,6 +12,7 @@ const (
 	groupHead = `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],"displayName":"Engineers"`
 )
 
+// TestNormalizeUser: Normalize gives the canonical form of a user and names the deviations.
 func TestNormalizeUser(t *testing.T) {
 	t.Parallel()
 	in := obj(t, `{"SCHEMAS":["URN:ietf:params:scim:schemas:core:2.0:user"],"username":"Ada","id":"mine","meta":{"version":"x"},
@@ -29,13 +30,14 @@ func TestNormalizeUser(t *testing.T) {
 	same(t, scim.Schemas(scim.UserType(), got), []any{scim.UserURN, scim.EnterpriseUserURN})
 	same(t, codes(devs), []string{scim.DevPathCase, scim.DevReadOnlyDropped})
 	if text(in) != before {
-		t.Fatal("Normalize changed its input")
+		t.Fatalf("the input is %s after Normalize, want %s", text(in), before)
 	}
 	if devs[0].Op != -1 {
-		t.Errorf("deviation of operation %d, want -1", devs[0].Op)
+		t.Errorf("the deviation has the operation %d, want -1", devs[0].Op)
 	}
 }
 
+// TestNormalizeEmptyExtension: an extension without values is dropped, with its URN.
 func TestNormalizeEmptyExtension(t *testing.T) {
 	t.Parallel()
 	for _, ext := range []string{`{}`, `null`, `{"department":null}`, `{"manager":{}}`} {
@@ -46,6 +48,7 @@ func TestNormalizeEmptyExtension(t *testing.T) {
 	}
 }
 
+// TestNormalizeGroup: TakeMembers returns each member of a normalised group once.
 func TestNormalizeGroup(t *testing.T) {
 	t.Parallel()
 	got, _, err := scim.Normalize(scim.GroupType(), obj(t,
@@ -56,6 +59,7 @@ func TestNormalizeGroup(t *testing.T) {
 	same(t, members, []scim.Member{{ID: "U1", Type: "User"}, {ID: "U2"}})
 }
 
+// TestNormalizeRefuses: in strict mode an invalid body is an error with the right scimType.
 func TestNormalizeRefuses(t *testing.T) {
 	t.Parallel()
 	user, grp := scim.UserType(), scim.GroupType()
@@ -134,12 +138,13 @@ func TestNormalizeRefuses(t *testing.T) {
 			out, _, err := scim.Normalize(tt.typ, obj(t, tt.body), scim.Mode{})
 			wantError(t, err, 400, tt.scimType)
 			if out != nil {
-				t.Fatalf("a refused body returns %v", out)
+				t.Fatalf("Normalize = %v with the error, want nil", out)
 			}
 		})
 	}
 }
 
+// TestNormalizeTolerant: a tolerant mode accepts its deviations and no others.
 func TestNormalizeTolerant(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

@@ -11,15 +11,16 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// The oracle is the parser of another implementation. Where both accept a filter, both
-// must see the same structure. They differ, on purpose, in what they accept:
+// TestFilterAgainstOracle: this package and the parser of another implementation, the oracle,
+// see the same structure in a filter that both accept. They differ in the filters that they
+// accept:
 //
-//   - the oracle knows no schema: it accepts unknown attributes and values of the wrong
+//   - the oracle knows no schema, and accepts unknown attributes and values of the wrong
 //     type, which this package refuses (RFC 7644 §3.4.2.2);
 //   - it wants the hexadecimal digits of \u in capitals and decodes no escape, so strings
-//     are unescaped here before comparing. A string that is no JSON is not compared;
+//     are unescaped here before comparing. A string that is not JSON is not compared;
 //   - it accepts "and" in brackets without spaces, and pr only after one space;
-//   - in brackets it accepts at most two terms, no parentheses and one not; this package
+//   - in brackets it accepts at most two terms, no parentheses and one not. This package
 //     accepts every filter there;
 //   - numbers pass through float64 there;
 //   - it accepts no brackets followed by .sub and an operator.
@@ -40,11 +41,11 @@ func TestFilterAgainstOracle(t *testing.T) {
 	}
 }
 
-// comparison is what came of parsing one filter twice.
+// comparison is the result of parsing one filter with both parsers.
 type comparison int
 
 const (
-	oneRefused comparison = iota
+	refused comparison = iota
 	sameTree
 	oddString // the oracle accepted a string that is no JSON
 )
@@ -54,18 +55,18 @@ func compareWithOracle(t *testing.T, in string) comparison {
 	t.Helper()
 	ours, err := scim.ParseFilter(scim.UserType(), in, scim.DefaultLimits())
 	if err != nil {
-		return oneRefused
+		return refused
 	}
 	theirs, oerr := oracle.ParseFilter([]byte(strings.Trim(in, " ")))
 	if oerr != nil {
-		return oneRefused
+		return refused
 	}
 	want, ok := theirTree(theirs, "")
 	if !ok {
 		return oddString
 	}
 	if got := ourTree(ours); got != want {
-		t.Fatalf("%s\n ours   %s\n oracle %s", in, got, want)
+		t.Fatalf("the structure of %s\n got %s\nwant %s, as the oracle", in, got, want)
 	}
 	return sameTree
 }
@@ -112,8 +113,7 @@ func treeValue(v any) string {
 	return fmt.Sprint(v)
 }
 
-// theirTree renders what the oracle parsed; ok is false if it has a string that is no
-// JSON.
+// theirTree renders the result of the oracle. ok is false for a string that is not JSON.
 func theirTree(e oracle.Expression, parent string) (tree string, ok bool) {
 	switch e := e.(type) {
 	case *oracle.LogicalExpression:

@@ -17,6 +17,7 @@ func patchOps(tb testing.TB, ops string) []scim.RawOp {
 	return raw
 }
 
+// TestDecodePatch: DecodePatch distinguishes absent, null and empty fields.
 func TestDecodePatch(t *testing.T) {
 	t.Parallel()
 	raw := patchOps(t, `[{"op":"Add","path":"title","value":null},{"OP":"remove","Path":null},{"op":"remove","path":""}]`)
@@ -27,7 +28,7 @@ func TestDecodePatch(t *testing.T) {
 	})
 }
 
-// The PatchOp message (RFC 7644 §3.5.2).
+// TestDecodePatchRefuses: malformed PatchOp messages are errors (RFC 7644 §3.5.2).
 func TestDecodePatchRefuses(t *testing.T) {
 	t.Parallel()
 	const head = `{"schemas":["` + scim.PatchURN + `"],`
@@ -162,6 +163,7 @@ func userShapes() []canonicalCase {
 	}
 }
 
+// TestCanonicalize: each form of an operation has its canonical form and its deviations.
 func TestCanonicalize(t *testing.T) {
 	t.Parallel()
 	for _, tt := range append(groupShapes(), userShapes()...) {
@@ -181,6 +183,7 @@ func TestCanonicalize(t *testing.T) {
 	}
 }
 
+// TestCanonicalizeTargets: canonical operations name their target and the operation of the client.
 func TestCanonicalizeTargets(t *testing.T) {
 	t.Parallel()
 	raw := patchOps(t,
@@ -198,7 +201,8 @@ func TestCanonicalizeTargets(t *testing.T) {
 	same(t, devs, []scim.Deviation{{Code: "PATHLESS", Op: 1}})
 }
 
-// Strict mode refuses, says what to send, and names the deviation.
+// TestCanonicalizeRefuses: strict mode refuses an operation, names it in the detail, and names the
+// deviation.
 func TestCanonicalizeRefuses(t *testing.T) {
 	t.Parallel()
 	u, g := scim.UserType(), scim.GroupType()
@@ -276,18 +280,19 @@ func TestCanonicalizeRefuses(t *testing.T) {
 				`[{"op":"add","path":"externalId","value":"x"},`+tt.op+`]`), scim.Mode{})
 			wantError(t, err, 400, tt.scimType)
 			if !strings.HasPrefix(err.Detail, "operation 2: ") {
-				t.Errorf("the detail does not name the operation: %s", err.Detail)
+				t.Errorf("the detail is %q, want it to name the operation", err.Detail)
 			}
 			if ops != nil {
-				t.Errorf("a refused request returns operations: %v", show(ops))
+				t.Errorf("Canonicalize = %v with the error, want nil", show(ops))
 			}
 			if got := strings.Join(codes(devs), " "); tt.dev != "" && !strings.Contains(got, tt.dev) {
-				t.Errorf("deviations %q lack %s", got, tt.dev)
+				t.Errorf("the deviations are %q, want %s among them", got, tt.dev)
 			}
 		})
 	}
 }
 
+// TestMemberChanges: MemberChanges splits the changes of members from the other operations.
 func TestMemberChanges(t *testing.T) {
 	t.Parallel()
 	raw := patchOps(t, `[
@@ -317,7 +322,7 @@ func TestMemberChanges(t *testing.T) {
 	wantError(t, err, 400, scim.TypeInvalidFilter)
 }
 
-// Only a removal without filter and without value removes all members.
+// TestOnlyPlainRemoveMeansAll: only a removal without filter and value removes all members.
 func TestOnlyPlainRemoveMeansAll(t *testing.T) {
 	t.Parallel()
 	for _, value := range []string{
@@ -334,7 +339,7 @@ func TestOnlyPlainRemoveMeansAll(t *testing.T) {
 			noError(t, err)
 			for _, c := range changes {
 				if c.All || c.Kind != scim.OpRemove || len(c.IDs) != 1 || c.IDs[0].ID != "U1" {
-					t.Errorf("value %s became %+v", value, c)
+					t.Errorf("remove with the value %s became %+v, want no removal of all members", value, c)
 				}
 			}
 		}

@@ -36,22 +36,23 @@ func legalPaths() map[string]string {
 	}
 }
 
+// TestParsePath: a path prints in canonical form.
 func TestParsePath(t *testing.T) {
 	t.Parallel()
 	for in, want := range legalPaths() {
 		p, err := scim.ParsePath(scim.UserType(), in)
 		if err != nil {
-			t.Errorf("%s: %v", in, err)
+			t.Errorf("ParsePath(%s) = %v, want no error", in, err)
 			continue
 		}
 		if got := p.String(); got != want {
-			t.Errorf("%s: got %s, want %s", in, got, want)
+			t.Errorf("String of %s = %s, want %s", in, got, want)
 		}
 	}
 	p, err := scim.ParsePath(scim.UserType(), entURN+`:manager.value`)
 	noError(t, err)
 	if p.URN != entURN || p.Attr != "manager" || p.Sub != "value" || p.Filter != nil {
-		t.Errorf("got %+v", p)
+		t.Errorf("ParsePath = %+v, want the URN, manager and value", p)
 	}
 }
 
@@ -72,16 +73,17 @@ func badPaths() map[string]string {
 	}
 }
 
+// TestParsePathRefuses: bad paths are errors with the right scimType and a short detail.
 func TestParsePathRefuses(t *testing.T) {
 	t.Parallel()
 	for in, scimType := range badPaths() {
 		_, err := scim.ParsePath(scim.UserType(), in)
 		if err == nil || err.Status != 400 || err.Type != scimType || err.Detail == "" {
-			t.Errorf("%.60q: got %v, want %s", in, err, scimType)
+			t.Errorf("ParsePath(%.60q) = %v, want 400 %s with a detail", in, err, scimType)
 			continue
 		}
 		if len(err.Detail) > 500 {
-			t.Errorf("%.60q: a detail of %d bytes", in, len(err.Detail))
+			t.Errorf("ParsePath(%.60q): a detail of %d bytes, want at most 500", in, len(err.Detail))
 		}
 	}
 }

@@ -8,23 +8,24 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
+// TestParseQuery: ParseQuery reads the known parameters and ignores the others.
 func TestParseQuery(t *testing.T) {
 	t.Parallel()
 	q, err := scim.ParseQuery(scim.UserType(),
 		`filter=USERNAME%20Eq+%22a%22&startIndex=3&count=10&attributes=userName,+name.givenName,,&unknown=1&unknown=2&sortBy=x`, scim.DefaultLimits())
 	noError(t, err)
 	if q.Filter == nil || q.Filter.String() != `userName eq "a"` || q.StartIndex != 3 || q.Count != 10 || !q.HasCount {
-		t.Fatalf("got %+v", q)
+		t.Fatalf("ParseQuery = %+v, want the filter, startIndex 3 and count 10", q)
 	}
 	same(t, q.Attributes, []string{"userName", "name.givenName"})
 
 	q, err = scim.ParseQuery(scim.UserType(), "", scim.DefaultLimits())
 	noError(t, err)
 	if q.Filter != nil || q.StartIndex != 1 || q.HasCount || q.Attributes != nil || q.Excluded != nil {
-		t.Fatalf("got %+v", q)
+		t.Fatalf("ParseQuery of an empty query = %+v, want startIndex 1 only", q)
 	}
 
-	// A number out of range becomes the nearest one in it (RFC 7644 §3.4.2.4).
+	// A number out of range becomes the nearest allowed number (RFC 7644 §3.4.2.4).
 	for raw, want := range map[string][2]int{
 		"startIndex=0&count=0":              {1, 0},
 		"startIndex=-5&count=-1":            {1, 0},
@@ -41,11 +42,12 @@ func TestParseQuery(t *testing.T) {
 		}
 		noError(t, err)
 		if q.StartIndex != want[0] || q.Count != want[1] {
-			t.Errorf("%s: got %+v", raw, q)
+			t.Errorf("ParseQuery(%s) = %+v, want startIndex %d and count %d", raw, q, want[0], want[1])
 		}
 	}
 }
 
+// TestParseQueryRefuses: bad queries are errors with the right scimType.
 func TestParseQueryRefuses(t *testing.T) {
 	t.Parallel()
 	tests := map[string]string{
@@ -74,7 +76,7 @@ func TestParseQueryRefuses(t *testing.T) {
 	for raw, scimType := range tests {
 		_, err := scim.ParseQuery(scim.UserType(), raw, scim.DefaultLimits())
 		if err == nil || err.Status != 400 || err.Type != scimType || err.Detail == "" {
-			t.Errorf("%.60s: got %v, want %s", raw, err, scimType)
+			t.Errorf("ParseQuery(%.60s) = %v, want 400 %s with a detail", raw, err, scimType)
 		}
 	}
 }
@@ -89,20 +91,21 @@ func rendered(t *testing.T) scim.Object {
 	return o
 }
 
+// TestProject: Project shows the attributes that a client asked for (RFC 7644 §3.9).
 func TestProject(t *testing.T) {
 	t.Parallel()
 	const (
 		core = `"urn:ietf:params:scim:schemas:core:2.0:User"`
 		ent  = `"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"`
 	)
-	whole := rendered(t)
-	delete(whole, "password")
+	shown := rendered(t)
+	delete(shown, "password")
 	tests := []struct {
 		name                 string
 		attributes, excluded []string
 		want                 string
 	}{
-		{"nothing named", nil, nil, text(whole)},
+		{"nothing named", nil, nil, text(shown)},
 		{"one", []string{"USERNAME"}, nil, `{"id":"A1","schemas":[` + core + `],"userName":"ada"}`},
 		{"unknown only", []string{"nonsense", "password", "name.x"}, nil, `{"id":"A1","schemas":[` + core + `]}`},
 		{"sub-attribute", []string{"name.givenName", "emails.value"}, nil, `{"emails":[{"value":"ada@example.com"},{"value":"ada@home.example"}],"id":"A1","name":{"givenName":"Ada"},"schemas":[` + core + `]}`},
@@ -122,12 +125,13 @@ func TestProject(t *testing.T) {
 			got := scim.Project(scim.UserType(), o, tt.attributes, tt.excluded)
 			same(t, text(got), tt.want)
 			if text(o) != before {
-				t.Fatal("Project changed its input")
+				t.Fatalf("the input is %s after Project, want %s", text(o), before)
 			}
 		})
 	}
 }
 
+// TestWants: Wants agrees with what Project shows.
 func TestWants(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -147,7 +151,7 @@ func TestWants(t *testing.T) {
 	}
 	for _, tt := range tests {
 		if got := scim.Wants(scim.GroupType(), tt.attributes, tt.excluded, tt.name); got != tt.want {
-			t.Errorf("Wants(%v, %v, %s) = %v", tt.attributes, tt.excluded, tt.name, got)
+			t.Errorf("Wants(%v, %v, %s) = %t, want %t", tt.attributes, tt.excluded, tt.name, got, tt.want)
 		}
 	}
 }

@@ -22,7 +22,8 @@ func every(fn func(path string, a scim.Attribute)) {
 	}
 }
 
-// Each schema states every characteristic, with a legal value (RFC 7643 §7).
+// TestSchemasStateEverything: each schema states every characteristic, with a legal value (RFC
+// 7643 §7).
 func TestSchemasStateEverything(t *testing.T) {
 	t.Parallel()
 	legal := map[string][]string{
@@ -50,7 +51,7 @@ func checkDocument(t *testing.T, path string, o scim.Object, legal map[string][]
 		for _, e := range elems {
 			a, ok := e.(scim.Object)
 			if !ok {
-				t.Fatalf("%s: not an object", path)
+				t.Fatalf("%s has the attribute %v, want an object", path, e)
 			}
 			name := path + "." + a.String("name")
 			for _, flag := range []string{"multiValued", "required", "caseExact"} {
@@ -67,7 +68,7 @@ func checkDocument(t *testing.T, path string, o scim.Object, legal map[string][]
 					found = found || a.String(key) == v
 				}
 				if !found {
-					t.Errorf("%s: %s is %q", name, key, a.String(key))
+					t.Errorf("%s: %s is %q, want one of %q", name, key, a.String(key), values)
 				}
 			}
 			checkDocument(t, name, a, legal)
@@ -75,15 +76,15 @@ func checkDocument(t *testing.T, path string, o scim.Object, legal map[string][]
 	}
 }
 
-// No schema has a password, every type has canonicalValues, no complex attribute is inside
-// another (RFC 7643 §2.3.8).
+// TestSchemaRules: no schema has a password, every type has canonicalValues, and no complex
+// attribute is inside another (RFC 7643 §2.3.8).
 func TestSchemaRules(t *testing.T) {
 	t.Parallel()
 	seen := map[string]scim.Attribute{}
 	every(func(path string, a scim.Attribute) {
 		seen[path] = a
 		if a.Name == "password" {
-			t.Errorf("%s exists", path)
+			t.Errorf("the schema has %s, want no password", path)
 		}
 		if a.Name == "type" && len(a.CanonicalValues) == 0 {
 			t.Errorf("%s has no canonicalValues", path)
@@ -99,10 +100,10 @@ func TestSchemaRules(t *testing.T) {
 	})
 	// The corrections of RFC 7643 §8.7.1, and attributes that the IPSIE profile requires.
 	if a := seen["Group:displayName"]; !a.Required {
-		t.Error("Group displayName is not required")
+		t.Errorf("displayName of a group is %+v, want it required", a)
 	}
 	if a := seen["Group:members.value"]; !a.CaseExact || a.Mutability != "immutable" {
-		t.Errorf("members.value is %+v", a)
+		t.Errorf("members.value is %+v, want it caseExact and immutable", a)
 	}
 	for _, path := range []string{
 		"Group:members.display", "Group:externalId", "User:externalId", "User:displayName", "User:active",
@@ -113,14 +114,14 @@ func TestSchemaRules(t *testing.T) {
 		}
 	}
 	if a := seen["User:userName"]; a.CaseExact || !a.Required || a.Uniqueness != "server" {
-		t.Errorf("userName is %+v", a)
+		t.Errorf("userName is %+v, want it required, unique and not caseExact", a)
 	}
 	if a := seen["User:externalId"]; !a.CaseExact {
-		t.Errorf("externalId is %+v", a)
+		t.Errorf("externalId is %+v, want it caseExact", a)
 	}
 }
 
-// The ResourceType document (RFC 7643 §6).
+// TestResourceTypeDocument: the ResourceType documents have the form of RFC 7643 §6.
 func TestResourceTypeDocument(t *testing.T) {
 	t.Parallel()
 	got := scim.UserType().JSON("https://a.example/scim/v2")
@@ -129,15 +130,15 @@ func TestResourceTypeDocument(t *testing.T) {
 	 "schemaExtensions":[{"schema":"urn:ietf:params:scim:schemas:extension:enterprise:2.0:User","required":false}],
 	 "meta":{"resourceType":"ResourceType","location":"https://a.example/scim/v2/ResourceTypes/User"}}`))
 	if _, ok := scim.GroupType().JSON("")["schemaExtensions"]; ok {
-		t.Error("Group lists extensions it does not have")
+		t.Error("the Group document has schemaExtensions, want none")
 	}
 }
 
-// The definitions are shared, so attributes can be compared by address.
+// TestTypesAreShared: the definitions are shared, so attributes can be compared by address.
 func TestTypesAreShared(t *testing.T) {
 	t.Parallel()
 	again := scim.Types()
 	if scim.UserType() != again[0] || scim.GroupType() != again[1] {
-		t.Fatal("a resource type is built twice")
+		t.Fatal("Types, UserType and GroupType return different pointers, want the same")
 	}
 }
