@@ -211,24 +211,24 @@ func (p *prey) jsonRows() []row {
 // dialectRows are PATCH operations that other identity services send and the
 // profile forbids (IL1 §3.3.3).
 func (p *prey) dialectRows() []row {
-	one := func(name, path, scimType string, want int, operation string) row {
+	reject := func(name, path, scimType string, want int, operation string) row {
 		send := func() answer { return p.scim("PATCH", path, patch(operation)) }
 		return row{family: "PATCH dialect", name: name, by: bySCIM, scimType: scimType, want: []int{want}, send: send}
 	}
 	g, u := p.groupPath(), p.userPath()
 	ada := `[{"value":"` + p.target.ID + `"}]`
 	return []row{
-		one("op in another case", g, "invalidSyntax", 400, `{"op":"Add","path":"members","value":`+ada+`}`),
-		one("path in another case", g, "invalidPath", 400, `{"op":"add","path":"Members","value":`+ada+`}`),
-		one("path with a URN", g, "invalidPath", 400, `{"op":"add","path":"urn:ietf:params:scim:schemas:core:2.0:Group:members","value":`+ada+`}`),
-		one("no path", g, "invalidPath", 400, `{"op":"add","value":{"members":`+ada+`}}`),
-		one("object for array", g, "invalidValue", 400, `{"op":"add","path":"members","value":{"value":"`+p.target.ID+`"}}`),
-		one("remove with a value", g, "invalidSyntax", 400, `{"op":"remove","path":"members","value":`+ada+`}`),
-		one("remove by another filter", g, "invalidPath", 400, `{"op":"remove","path":"members[display eq \"x\"]"}`),
-		one("remove below a member", g, "mutability", 400, `{"op":"remove","path":"members[value eq \"x\"].value"}`),
-		one("replace members", g, "invalidSyntax", 400, `{"op":"replace","path":"members","value":[]}`),
-		one("rename the group", g, "invalidSyntax", 400, `{"op":"replace","path":"displayName","value":"x"}`),
-		one("active as text", u, "invalidValue", 400, `{"op":"replace","path":"active","value":"False"}`),
+		reject("op in another case", g, "invalidSyntax", 400, `{"op":"Add","path":"members","value":`+ada+`}`),
+		reject("path in another case", g, "invalidPath", 400, `{"op":"add","path":"Members","value":`+ada+`}`),
+		reject("path with a URN", g, "invalidPath", 400, `{"op":"add","path":"urn:ietf:params:scim:schemas:core:2.0:Group:members","value":`+ada+`}`),
+		reject("no path", g, "invalidPath", 400, `{"op":"add","value":{"members":`+ada+`}}`),
+		reject("object for array", g, "invalidValue", 400, `{"op":"add","path":"members","value":{"value":"`+p.target.ID+`"}}`),
+		reject("remove with a value", g, "invalidSyntax", 400, `{"op":"remove","path":"members","value":`+ada+`}`),
+		reject("remove by another filter", g, "invalidPath", 400, `{"op":"remove","path":"members[display eq \"x\"]"}`),
+		reject("remove below a member", g, "mutability", 400, `{"op":"remove","path":"members[value eq \"x\"].value"}`),
+		reject("replace members", g, "invalidSyntax", 400, `{"op":"replace","path":"members","value":[]}`),
+		reject("rename the group", g, "invalidSyntax", 400, `{"op":"replace","path":"displayName","value":"x"}`),
+		reject("active as text", u, "invalidValue", 400, `{"op":"replace","path":"active","value":"False"}`),
 		{family: "PATCH dialect", name: "PUT", by: bySCIM, want: []int{403}, send: func() answer {
 			return p.scim("PUT", u, `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"`+p.target.UserName+`","active":false}`)
 		}},
