@@ -33,9 +33,8 @@ func each(n int, fn func(i int)) time.Duration {
 	return time.Since(start)
 }
 
-// BenchmarkDurableCreate creates users from 64 clients, and in the same run
-// commits as many keys of the same bytes to a bare Badger with the same group
-// commit. "ratio" is store over raw throughput; the bar is 0.5.
+// BenchmarkDurableCreate creates users from 64 clients. In the same run it commits as many
+// keys of the same bytes to a bare Badger with the same group commit. "ratio" is store over raw throughput; the bar is 0.5.
 func BenchmarkDurableCreate(b *testing.B) {
 	s := storetest.New(b)
 	run := fmt.Sprint(b.N)

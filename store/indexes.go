@@ -97,7 +97,7 @@ func (r *Reader) find(indexes []*index, attr, value string) ([]string, error) {
 	if !r.unique(n) {
 		return r.listLast(key(kindIndex, r.tenant, n.code, n.value))
 	}
-	id, err := r.holder(r.nameKey(kindUnique, n))
+	id, err := r.owner(r.nameKey(kindUnique, n))
 	if err != nil || id == "" {
 		return nil, err
 	}
@@ -109,8 +109,8 @@ func (r *Reader) unique(n name) bool { return n.index.unique != nil && n.index.u
 // nameKey is the key of a name that one resource or lock has at a time.
 func (r *Reader) nameKey(kind byte, n name) []byte { return key(kind, r.tenant, n.code, n.value) }
 
-// holder returns the id under the key of a name, "" when the name is free.
-func (r *Reader) holder(k []byte) (string, error) {
+// owner returns the id under the key of a name, "" when the name is free.
+func (r *Reader) owner(k []byte) (string, error) {
 	v, _, err := r.snap.Get(k)
 	if errors.Is(err, ErrNotFound) {
 		return "", nil
@@ -143,11 +143,11 @@ func (t *Tx) moveIndexes(id string, before, after []name) error {
 			t.putMark(key(kindIndex, t.tenant, n.code, n.value, id))
 			continue
 		}
-		holder, err := t.holder(t.nameKey(kindUnique, n))
+		owner, err := t.owner(t.nameKey(kindUnique, n))
 		if err != nil {
 			return err
 		}
-		if holder != "" && holder != id {
+		if owner != "" && owner != id {
 			return &UniquenessError{Attribute: n.name}
 		}
 		t.w.Put(t.nameKey(kindUnique, n), sealValue([]byte(id)))

@@ -109,8 +109,8 @@ const (
 	counterKeys   = "keys"
 )
 
-// maxPart bounds a part of a key in bytes. Of a longer value the key has the first 64
-// bytes and the SHA-256, so that equal values stay equal and the engine accepts the key.
+// maxPart bounds a part of a key in bytes, because the engine bounds keys. Of a longer
+// value the key has the first 64 bytes and the SHA-256.
 const maxPart = 512
 
 var errBadKey = errors.New("store: malformed key")

@@ -21,7 +21,7 @@ func (r *Reader) Lock(userID string) (Lock, error) {
 // FormerUser returns the id of the user who was deactivated, deleted or renamed under
 // userName, even after the row is gone. It returns ErrNotFound when no lock has the name.
 func (r *Reader) FormerUser(userName string) (string, error) {
-	id, err := r.holder(r.nameKey(kindLockName, userNames.of(userName)))
+	id, err := r.owner(r.nameKey(kindLockName, userNames.of(userName)))
 	if err == nil && id == "" {
 		err = ErrNotFound
 	}
@@ -73,12 +73,12 @@ func (t *Tx) stamp(l *Lock, reason string) {
 	l.Since, l.Reason, l.RequestID = t.now, reason, t.cause.RequestID
 }
 
-// holders returns the user of the lock that each name belongs to, "" for a free name.
-func (t *Tx) holders(names []name) ([]string, error) {
+// owners returns the user of the lock that each name belongs to, "" for a free name.
+func (t *Tx) owners(names []name) ([]string, error) {
 	out := make([]string, len(names))
 	for i, n := range names {
 		var err error
-		if out[i], err = t.holder(t.nameKey(kindLockName, n)); err != nil {
+		if out[i], err = t.owner(t.nameKey(kindLockName, n)); err != nil {
 			return nil, err
 		}
 	}
@@ -87,16 +87,16 @@ func (t *Tx) holders(names []name) ([]string, error) {
 
 // lockNames moves names to a lock.
 func (t *Tx) lockNames(l *Lock, names []name) error {
-	holders, err := t.holders(names)
+	owners, err := t.owners(names)
 	if err != nil {
 		return err
 	}
 	for i, n := range names {
-		if holders[i] == l.UserID {
+		if owners[i] == l.UserID {
 			continue
 		}
-		if holders[i] != "" {
-			if err := t.unlockName(holders[i], n); err != nil {
+		if owners[i] != "" {
+			if err := t.unlockName(owners[i], n); err != nil {
 				return err
 			}
 			l.NotBefore = t.now
@@ -109,8 +109,8 @@ func (t *Tx) lockNames(l *Lock, names []name) error {
 }
 
 // unlockName removes a name from a lock.
-func (t *Tx) unlockName(holder string, n name) error {
-	l, err := t.Lock(holder)
+func (t *Tx) unlockName(owner string, n name) error {
+	l, err := t.Lock(owner)
 	if err != nil {
 		return fmt.Errorf("reading the lock of a name: %w", err)
 	}
@@ -151,13 +151,13 @@ func (t *Tx) dropOldest(l *Lock, keep []name) {
 
 // lockNewNames moves names to a lock and writes the lock if it changed.
 func (t *Tx) lockNewNames(l *Lock, names []name) error {
-	holders, err := t.holders(names)
+	owners, err := t.owners(names)
 	if err != nil {
 		return err
 	}
 	var added []name
-	for i, holder := range holders {
-		if holder != l.UserID {
+	for i, owner := range owners {
+		if owner != l.UserID {
 			added = append(added, names[i])
 		}
 	}
@@ -174,8 +174,8 @@ func (t *Tx) lockNewNames(l *Lock, names []name) error {
 // takeOverLockedNames gives an active user a lock if another user's lock contains one of
 // these names. The lock denies credentials issued before now.
 func (t *Tx) takeOverLockedNames(id string, names []name) error {
-	holders, err := t.holders(names)
-	if err != nil || !slices.ContainsFunc(holders, func(h string) bool { return h != "" && h != id }) {
+	owners, err := t.owners(names)
+	if err != nil || !slices.ContainsFunc(owners, func(h string) bool { return h != "" && h != id }) {
 		return err
 	}
 	l, err := t.lockRow(id)
@@ -196,7 +196,7 @@ func (t *Tx) takeOverLockedNames(id string, names []name) error {
 // the applications disable the account of that name. So each application with accounts
 // is asked to enable it again after the leaver's jobs.
 func (t *Tx) takeOverAccount(u *User, names []name) error {
-	leaver, err := t.holder(t.nameKey(kindLockName, userNames.of(u.UserName())))
+	leaver, err := t.owner(t.nameKey(kindLockName, userNames.of(u.UserName())))
 	if err != nil {
 		return err
 	}
@@ -237,13 +237,13 @@ func (t *Tx) renameLock(id string, before, after []name) error {
 		l.State = LockLifted
 		t.stamp(&l, "renamed")
 	}
-	holders, err := t.holders(lost)
+	owners, err := t.owners(lost)
 	if err != nil {
 		return err
 	}
 	free := gained
-	for i, holder := range holders {
-		if holder == "" { // a value that several users may have stays in a leaver's lock
+	for i, owner := range owners {
+		if owner == "" { // a value that several users may have stays in a leaver's lock
 			free = append(free, lost[i])
 		}
 	}

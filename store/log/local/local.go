@@ -2,9 +2,9 @@
 // database as the state. So a record and its changes become durable in one synced
 // commit.
 //
-// Badger runs in managed mode. Record n is committed at timestamp n, so the version
-// of every key is the position of the record that wrote it, and a snapshot at n is
-// the state after record n. The driver owns the database. [Log.Bind] sets the state
+// Badger runs in managed mode and commits record n at timestamp n. So the version of
+// every key is the position of its record, and a snapshot at n is the state after
+// record n. The driver owns the database. [Log.Bind] sets the state
 // machine, which reads through [Log.DB].
 //
 // When a commit fails after the engine accepted it, the driver refuses writes until
