@@ -103,20 +103,21 @@ type answer struct {
 	body []byte
 }
 
-// send performs http_send and returns errno, metadata and body, without known secrets.
-func (s *session) send(ctx context.Context, doc, body []byte) (abi.Errno, []byte, []byte) {
-	var errno abi.Errno
+// send performs http_send and returns the reply and its body, without known secrets.
+func (s *session) send(ctx context.Context, doc, body []byte) (replyMsg, []byte) {
+	var msg replyMsg
 	a, no := s.try(ctx, doc, body)
 	if no != nil {
-		errno = no.errno
+		msg.Errno = int32(no.errno)
 		message := cut(s.redact.text(no.message), abi.MessageBytes)
 		a = answer{meta: abi.HTTPResponse{Code: no.code, Message: message, Retryable: no.retryable()}}
 	}
-	meta, err := json.Marshal(a.meta)
-	if err != nil {
-		return abi.ErrnoIO, []byte(`{"code":"app_error","message":"encoding the answer","retryable":true}`), nil
+	var err error
+	if msg.Meta, err = json.Marshal(a.meta); err != nil {
+		meta := []byte(`{"code":"app_error","message":"encoding the answer","retryable":true}`)
+		return replyMsg{Errno: int32(abi.ErrnoIO), Meta: meta}, nil
 	}
-	return errno, meta, a.body
+	return msg, a.body
 }
 
 func (s *session) try(ctx context.Context, doc, body []byte) (answer, *refusal) {
@@ -133,7 +134,7 @@ func (s *session) try(ctx context.Context, doc, body []byte) (answer, *refusal) 
 	if err != nil {
 		return answer{}, &refusal{errno: abi.ErrnoInval, code: abi.CodeEgressDenied, message: err.Error()}
 	}
-	rt, header, no := s.match(meta, u)
+	rt, no := s.match(meta, u)
 	if no != nil {
 		if no.secret != nil {
 			s.e.unreadable(ctx, no.secret)
@@ -157,7 +158,7 @@ func (s *session) try(ctx context.Context, doc, body []byte) (answer, *refusal) 
 	if err != nil {
 		return answer{}, explain(ctx, rctx, err)
 	}
-	req.Header = header
+	req.Header = rt.header
 	a, err := s.exchange(req, rt.transport)
 	if err != nil {
 		return answer{}, explain(ctx, rctx, err)
@@ -196,23 +197,29 @@ func parseTarget(raw string) (*url.URL, error) {
 	return u, nil
 }
 
+// matched is the route of a request and the headers to send.
+type matched struct {
+	*route
+	header http.Header
+}
+
 // match finds the rule that allows all of a request, including the secrets in its headers, and builds the headers. If
-// a rule lacks only the file of a secret, its refusal counts, because the request may succeed later.
-func (s *session) match(meta abi.HTTPRequest, u *url.URL) (*route, http.Header, *refusal) {
+// a rule lacks only the file of a secret, match returns that refusal, because the request may succeed later.
+func (s *session) match(meta abi.HTTPRequest, u *url.URL) (matched, *refusal) {
 	routes, no := s.routes(meta.Method, u)
 	for _, rt := range routes {
 		header, refused := s.header(rt, meta.Headers)
 		if refused == nil {
-			return rt, header, nil
+			return matched{rt, header}, nil
 		}
 		if no == nil || no.secret == nil {
 			no = refused
 		}
 	}
-	return nil, nil, no
+	return matched{}, no
 }
 
-// routes finds the rules that allow method and URL. If there is none, the refusal is that of the rule that came
+// routes finds the rules that allow method and URL. The refusal, for use without any, is about the rule that came
 // nearest.
 func (s *session) routes(method string, u *url.URL) ([]*route, *refusal) {
 	if !slices.Contains(allMethods(), method) {
@@ -249,10 +256,9 @@ func (s *session) routes(method string, u *url.URL) ([]*route, *refusal) {
 	return found, no
 }
 
-// hostHeader reports whether a guest may not set a header: the host sets it, or it would change how the message is
-// framed or routed, which method or path the application reads, or (accept-encoding) hide a secret from redaction.
-// Many applications read "_" in a name as "-".
-func hostHeader(name string) bool {
+// forbiddenHeader reports whether a guest must not set a header. The host sets some. Others change framing, routing,
+// method or path. accept-encoding would hide secrets from redaction. Many applications read "_" in a name as "-".
+func forbiddenHeader(name string) bool {
 	name = strings.ReplaceAll(name, "_", "-")
 	switch name {
 	case "x-http-method", "x-http-method-override", "x-method-override",
@@ -271,7 +277,7 @@ func (s *session) header(r *route, in map[string]string) (http.Header, *refusal)
 	total := 0
 	for name, value := range in {
 		name = strings.ToLower(name)
-		if !isToken(name) || hostHeader(name) {
+		if !isToken(name) || forbiddenHeader(name) {
 			return nil, denied("header %q", cut(name, 64))
 		}
 		v, err := substitute(value, func(class, ref string) (string, error) { return s.lookup(r, class, ref) })

@@ -63,12 +63,12 @@ func (c *Call) Send(ctx context.Context, req abi.HTTPRequest, body []byte) (abi.
 
 // SendRaw sends a document as a guest wrote it.
 func (c *Call) SendRaw(ctx context.Context, doc, body []byte) (abi.Errno, abi.HTTPResponse, []byte) {
-	errno, meta, answer := c.s.send(ctx, doc, body)
+	msg, answer := c.s.send(ctx, doc, body)
 	var m abi.HTTPResponse
-	if err := json.Unmarshal(meta, &m); err != nil {
+	if err := json.Unmarshal(msg.Meta, &m); err != nil {
 		panic(err)
 	}
-	return errno, m, answer
+	return abi.Errno(msg.Errno), m, answer
 }
 
 func redact(out outcome) outcome { return newRedactor("planted-secret").outcome(out) }

@@ -150,7 +150,7 @@ func (h *Host) Verify(ctx context.Context, tenant, app string, req abi.Request) 
 	if err != nil {
 		return abi.VerifyResult{}, err
 	}
-	if info, loaded, _ := p.status(); loaded && !info.Verify {
+	if st := p.status(); st.loaded && !st.info.Verify {
 		return abi.VerifyResult{}, &Error{Code: abi.CodeUnsupported, Message: "the plugin has no verify"}
 	}
 	req.Op = abi.OpVerify
@@ -168,7 +168,7 @@ func (h *Host) Identify(
 	if err != nil {
 		return abi.IdentifyResult{}, err
 	}
-	if info, loaded, _ := p.status(); loaded && !info.Identify {
+	if st := p.status(); st.loaded && !st.info.Identify {
 		return abi.IdentifyResult{}, &Error{Code: abi.CodeUnsupported, Message: "the plugin has no identify"}
 	}
 	if secret == "" || len(secret) > maxSecret {
@@ -190,12 +190,12 @@ func (h *Host) CanIdentify(tenant, app string) error {
 	if err != nil {
 		return err
 	}
-	info, loaded, loadErr := p.status()
+	st := p.status()
 	name := p.manifest.Name
 	switch {
-	case !loaded:
-		return &Error{Code: abi.CodeNotLoaded, Message: fmt.Sprintf("plugin %s: %v", name, loadErr)}
-	case !info.Identify:
+	case !st.loaded:
+		return &Error{Code: abi.CodeNotLoaded, Message: fmt.Sprintf("plugin %s: %v", name, st.err)}
+	case !st.info.Identify:
 		return &Error{Code: abi.CodeUnsupported, Message: fmt.Sprintf("plugin %s exports no identify", name)}
 	case !slices.ContainsFunc(p.permit.rules, func(r rule) bool { return r.identify }):
 		return &Error{Code: abi.CodeUnsupported, Message: fmt.Sprintf(
@@ -231,8 +231,8 @@ func (h *Host) Info(tenant, app string) (abi.Info, bool) {
 	if err != nil {
 		return abi.Info{}, false
 	}
-	info, loaded, _ := p.status()
-	return info, loaded
+	st := p.status()
+	return st.info, st.loaded
 }
 
 func (h *Host) plugin(tenant, app string) (*plugin, error) {
@@ -254,7 +254,7 @@ func (h *Host) Ready() error {
 		errs = append(errs, fmt.Errorf("plugin %s: %w", key, err))
 	}
 	for key, p := range h.plugins {
-		_, _, err := p.status()
+		err := p.status().err
 		if left := p.breaker.open(); left > 0 {
 			err = fmt.Errorf("in quarantine for %s more", left.Round(time.Second))
 		}

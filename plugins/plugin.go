@@ -51,10 +51,8 @@ type plugin struct {
 	slots, identifySlots chan struct{}
 
 	mu       sync.Mutex // guards all below
-	proc     *process
+	proc     *process   // the last worker that became ready, nil if none did yet
 	starting *process
-	info     abi.Info
-	loaded   bool  // it has been loaded once
 	loadErr  error // why it is not loaded now
 	loading  chan struct{}
 	closed   bool
@@ -128,11 +126,20 @@ func (p *plugin) timeout() time.Duration {
 	return time.Duration(p.permit.limits.TimeoutMS) * time.Millisecond
 }
 
-// status describes the plugin; loaded says that it has been loaded once, err why it is not loaded now.
-func (p *plugin) status() (info abi.Info, loaded bool, err error) {
+// status tells whether a plugin is loaded.
+type status struct {
+	info   abi.Info
+	loaded bool  // it has been loaded once
+	err    error // why it is not loaded now
+}
+
+func (p *plugin) status() status {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.info, p.loaded, p.loadErr
+	if p.proc == nil {
+		return status{err: p.loadErr}
+	}
+	return status{info: p.proc.info, loaded: true, err: p.loadErr}
 }
 
 // worker returns the live worker, and starts one if there is none. Callers share one start.
@@ -155,7 +162,7 @@ func (p *plugin) worker(ctx context.Context) (*process, error) {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		if _, _, err := p.status(); err != nil {
+		if err := p.status().err; err != nil {
 			return nil, err
 		}
 	}
@@ -173,12 +180,12 @@ func (p *plugin) startLoading(ctx context.Context) <-chan struct{} {
 
 // load starts a worker and has it load the module.
 func (p *plugin) load(ctx context.Context) {
-	proc, info, err := p.start()
+	proc, err := p.start()
 	p.mu.Lock()
 	p.starting = nil
 	p.loadErr = err
 	if err == nil {
-		p.proc, p.info, p.loaded = proc, info, true
+		p.proc = proc
 		if p.closed {
 			proc.kill()
 		}
@@ -195,7 +202,7 @@ func (p *plugin) load(ctx context.Context) {
 	}
 }
 
-func (p *plugin) start() (*process, abi.Info, error) {
+func (p *plugin) start() (*process, error) {
 	// A memory is copied when it grows, so each counts twice. Those of identify are small and do not.
 	l := p.permit.limits
 	data := min(uint64(512+l.MemoryMiB*(2+identifyPerSlot)*l.Instances)<<20, maxDataLimit)
@@ -204,14 +211,14 @@ func (p *plugin) start() (*process, abi.Info, error) {
 		CallsPerInstance: l.CallsPerInstance, HTTP: len(p.permit.rules) > 0, GoMemory: int64(data / 2),
 	}, p.wasm)
 	if err != nil {
-		return nil, abi.Info{}, err
+		return nil, err
 	}
 	p.common.compile <- struct{}{}
 	compiled := sync.OnceFunc(func() { <-p.common.compile }) // a slow start of this guest does not delay the others
 	defer compiled()
 	proc, err := startProcess(p.common.opts.Self, data)
 	if err != nil {
-		return nil, abi.Info{}, err
+		return nil, err
 	}
 	p.mu.Lock()
 	p.starting = proc
@@ -221,14 +228,13 @@ func (p *plugin) start() (*process, abi.Info, error) {
 	p.mu.Unlock()
 	ready, err := proc.load(payload, compiled)
 	if err == nil {
-		var info abi.Info
-		if info, err = p.agree(ready); err == nil {
-			return proc, info, nil
+		if proc.info, err = p.agree(ready); err == nil {
+			return proc, nil
 		}
 	}
 	proc.kill()
 	<-proc.gone
-	return nil, abi.Info{}, err
+	return nil, err
 }
 
 // agree checks that the module says of itself what the manifest says.

@@ -26,6 +26,7 @@ const (
 type process struct {
 	cmd    *exec.Cmd
 	stderr *headBuffer
+	info   abi.Info    // of the loaded module
 	out    chan []byte // frames to the worker
 	ready  chan readyMsg
 	broken chan struct{} // closed when nothing more can be read: the worker is dead or being killed
@@ -248,7 +249,26 @@ func (p *process) log(f frame) bool {
 	return ok
 }
 
+// decodeDone returns the outcome in a frame of type frameDone.
+func decodeDone(f frame) (outcome, error) {
+	var msg doneMsg
+	output, err := splitParts(f.payload, &msg)
+	if err != nil {
+		return outcome{}, err
+	}
+	switch msg.Fault {
+	case "", abi.CodeTrap, abi.CodeDeadline:
+		return outcome{code: msg.Fault, note: msg.Note, ret: msg.Code, output: output}, nil
+	}
+	return outcome{}, errFrame // the fault becomes a metric label, so the set is closed
+}
+
 func (p *process) dispatchCall(f frame, sends *sync.WaitGroup) bool {
+	var out outcome
+	var err error
+	if f.typ == frameDone {
+		out, err = decodeDone(f)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.calls[f.call]
@@ -257,18 +277,11 @@ func (p *process) dispatchCall(f frame, sends *sync.WaitGroup) bool {
 	}
 	switch f.typ {
 	case frameDone:
-		var msg doneMsg
-		output, err := splitParts(f.payload, &msg)
 		if err != nil {
 			return false
 		}
-		switch msg.Fault {
-		case "", abi.CodeTrap, abi.CodeDeadline:
-		default: // it becomes a metric label, and a real worker sends no other
-			return false
-		}
 		delete(p.calls, f.call)
-		c.done <- outcome{code: msg.Fault, note: msg.Note, ret: msg.Code, output: output}
+		c.done <- out
 		close(c.done)
 		return true
 	case frameReport:
@@ -296,11 +309,11 @@ func (p *process) send(f frame, c *pending) {
 		p.kill()
 		return
 	}
-	errno, meta, answer := c.session.send(c.ctx, head, body)
+	msg, answer := c.session.send(c.ctx, head, body)
 	p.mu.Lock()
 	c.sending = false
 	p.mu.Unlock()
-	payload, err := joinParts(replyMsg{Errno: int32(errno), Meta: meta}, answer)
+	payload, err := joinParts(msg, answer)
 	if err == nil {
 		err = p.post(frame{typ: frameReply, call: f.call, payload: payload}, nil)
 	}

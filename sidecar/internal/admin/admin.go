@@ -40,7 +40,7 @@ type Component struct {
 	Message string `json:"message,omitempty"` // why it is not ready, and what to do
 }
 
-// PluginStatus is one plugin and whether it could revoke now. Its health call asks the
+// PluginStatus is one plugin and whether it can revoke now. Its health call asks the
 // application with the plugin's own credential.
 type PluginStatus struct {
 	Tenant  string `json:"tenant"`
@@ -52,12 +52,12 @@ type PluginStatus struct {
 	Message string `json:"message,omitempty"`
 }
 
-// Options are the parts of a [Handler]; all but DataDir and Logger are required.
+// Options are the parts of a [Handler]. Only DataDir and Logger are optional.
 type Options struct {
 	Store      *store.Store
 	Tenants    []string
 	Version    string
-	DataDir    string // absolute; tells a client which scimward answers
+	DataDir    string // absolute path, tells a client which scimward answers
 	Components func(context.Context) []Component
 	Plugins    func(context.Context) []PluginStatus
 	Gatherer   prometheus.Gatherer
@@ -68,16 +68,16 @@ type Options struct {
 
 // Handler serves the operators' API.
 type Handler struct {
-	o       Options
+	opts    Options
 	started time.Time
 }
 
 // New returns a Handler.
-func New(o Options) *Handler {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+func New(opts Options) *Handler {
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Handler{o: o, started: o.Now()}
+	return &Handler{opts: opts, started: opts.Now()}
 }
 
 // Mount adds the routes.
@@ -86,13 +86,13 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 	mux.HandleFunc("GET /readyz", h.readyz)
 	mux.HandleFunc("GET /v1/status", h.named(h.status))
 	mux.HandleFunc("GET /v1/tenants/{tenant}/evidence/{user}", h.named(h.evidence))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(h.o.Gatherer, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(h.opts.Gatherer, promhttp.HandlerOpts{}))
 }
 
 // Response headers.
 const (
-	// HeaderDataDir is the percent-encoded data folder, on every answer of /v1. A client compares it, because
-	// another scimward of the machine may have the port.
+	// HeaderDataDir is the percent-encoded data folder, on every answer of /v1. A client
+	// compares it, because another scimward of the machine may have the port.
 	HeaderDataDir = "Scimward-Data-Dir"
 	// HeaderHolder is the SCIM id of another user who has the name now, on a report by name.
 	HeaderHolder = "Scimward-Name-Held-By"
@@ -100,7 +100,7 @@ const (
 
 func (h *Handler) named(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set(HeaderDataDir, url.PathEscape(h.o.DataDir))
+		w.Header().Set(HeaderDataDir, url.PathEscape(h.opts.DataDir))
 		next(w, r)
 	}
 }
@@ -141,7 +141,7 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, status int, v an
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(v); err != nil {
-		h.o.Logger.WarnContext(r.Context(), "writing an admin answer", slog.Any("error", err))
+		h.opts.Logger.WarnContext(r.Context(), "writing an admin answer", slog.Any("error", err))
 	}
 }
 
@@ -151,7 +151,7 @@ func (h *Handler) healthz(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (h *Handler) readyz(w http.ResponseWriter, r *http.Request) {
-	components := h.o.Components(r.Context())
+	components := h.opts.Components(r.Context())
 	code := http.StatusOK
 	if !allReady(components) {
 		code = http.StatusServiceUnavailable
@@ -165,11 +165,11 @@ func allReady(components []Component) bool {
 
 func (h *Handler) evidence(w http.ResponseWriter, r *http.Request) {
 	tenant, user := r.PathValue("tenant"), r.PathValue("user")
-	if !slices.Contains(h.o.Tenants, tenant) {
+	if !slices.Contains(h.opts.Tenants, tenant) {
 		problem(w, http.StatusNotFound, "no such tenant", nil)
 		return
 	}
-	rep, err := revoke.Build(r.Context(), h.o.Store, tenant, user, h.o.Now(), h.o.Sign)
+	rep, err := revoke.Build(r.Context(), h.opts.Store, tenant, user, h.opts.Now(), h.opts.Sign)
 	if err != nil {
 		h.noReport(w, r, tenant, err)
 		return
@@ -184,34 +184,34 @@ func (h *Handler) evidence(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	if err := rep.HTML(w); err != nil {
-		h.o.Logger.WarnContext(r.Context(), "writing evidence", slog.Any("error", err))
+		h.opts.Logger.WarnContext(r.Context(), "writing evidence", slog.Any("error", err))
 	}
 }
 
-// noReport answers why there is no report.
+// noReport writes why there is no report.
 func (h *Handler) noReport(w http.ResponseWriter, r *http.Request, tenant string, err error) {
-	var never *revoke.NeverLeftError
-	var several *revoke.SeveralError
+	var notLocked *revoke.NotDeactivatedError
+	var ambiguous *revoke.AmbiguousNameError
 	switch {
-	case errors.As(err, &never):
+	case errors.As(err, &notLocked):
 		state := "inactive"
-		if never.Active {
+		if notLocked.Active {
 			state = "active"
 		}
-		detail := fmt.Sprintf("%s (%s) is %s and was never deactivated or deleted: there is nothing to prove",
-			never.UserName, never.User, state)
+		detail := fmt.Sprintf("%s (%s) is %s and was never deactivated or deleted, so there is no evidence",
+			notLocked.UserName, notLocked.User, state)
 		problem(w, http.StatusNotFound, detail, nil)
-	case errors.As(err, &several):
+	case errors.As(err, &ambiguous):
 		problem(w, http.StatusMultipleChoices, "several users left under this name: ask by SCIM id",
-			map[string]any{"matches": several.Matches, "more": several.More})
-	case errors.Is(err, revoke.ErrUnsearched):
+			map[string]any{"matches": ambiguous.Matches, "more": ambiguous.More})
+	case errors.Is(err, revoke.ErrSearchLimit):
 		problem(w, http.StatusNotFound, "no user was found under this name, but the tenant has more offboardings "+
 			"than a search by name reads: ask by SCIM id", nil)
 	case errors.Is(err, revoke.ErrNothingKnown):
 		problem(w, http.StatusNotFound, "no such user here: no user has this SCIM id or userName, and none was "+
 			"deactivated or deleted under it", nil)
 	default:
-		h.o.Logger.ErrorContext(r.Context(), "building evidence", slog.String("tenant", tenant), slog.Any("error", err))
+		h.opts.Logger.ErrorContext(r.Context(), "building evidence", slog.String("tenant", tenant), slog.Any("error", err))
 		problem(w, http.StatusServiceUnavailable, "the report could not be built", nil)
 	}
 }

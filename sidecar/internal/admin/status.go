@@ -18,35 +18,35 @@ import (
 // Bounds of one status answer, which clients request often.
 const (
 	maxLeavers = 20   // in Status.Leavers
-	maxRead    = 2000 // offboardings of a tenant whose jobs are read: of the open ones, and of all
+	maxRead    = 2000 // offboardings of a tenant with jobs that are read, once of the open ones and once of all
 )
 
-// Status is the state of the process, and who still has access.
+// Status is the state of the process and lists who still has access.
 type Status struct {
 	Version    string         `json:"version"`
 	Started    time.Time      `json:"started"`
-	DataDir    string         `json:"data_dir"` // absolute: tells one scimward of a machine from another
+	DataDir    string         `json:"data_dir"` // absolute path, distinguishes the scimwards of one machine
 	Ready      bool           `json:"ready"`
 	Components []Component    `json:"components"`
 	Tenants    []TenantStatus `json:"tenants"`
-	// Leavers are at most 20 users of all tenants who are not out of every application yet,
-	// the one who waits longest first.
+	// Leavers are at most 20 users of all tenants who still have access to some application,
+	// the oldest request first.
 	Leavers     []Leaver       `json:"open_leavers"`
-	MoreLeavers int            `json:"more_open_leavers"` // beside Leavers
+	MoreLeavers int            `json:"more_open_leavers"` // not in Leavers
 	Plugins     []PluginStatus `json:"plugins"`
 	Applied     uint64         `json:"applied"` // log position of the store
 }
 
-// TenantStatus counts what one tenant has. Failed and AppDenied cover the 2000 oldest
-// open offboardings and ProxyOnly 2000 of all. Bounded says that there are more, so that
-// these counts may be too low.
+// TenantStatus contains the counts of one tenant. Failed and AppDenied cover the 2000 oldest
+// open offboardings, ProxyOnly any 2000 offboardings. If Bounded, there are more, and these
+// counts may be too low.
 type TenantStatus struct {
 	Name      string  `json:"name"`
 	Users     int     `json:"users"`
 	Groups    int     `json:"groups"`
 	Open      int     `json:"open_offboardings"`
 	OpenUsers int     `json:"users_being_revoked"` // users of the open offboardings
-	ProxyOnly int     `json:"users_at_proxy_only"` // others with a kind that only the proxy refuses
+	ProxyOnly int     `json:"users_at_proxy_only"` // other users with a kind that only the proxy blocks
 	Failed    int     `json:"users_failed"`        // of OpenUsers, with a job that needs an operator
 	AppDenied int     `json:"users_app_denied"`    // of OpenUsers, where the application answers the plugin 401 or 403
 	Breached  int     `json:"breached"`
@@ -54,14 +54,14 @@ type TenantStatus struct {
 	Bounded   bool    `json:"bounded"`
 }
 
-// Leaver is a locked user who is not out of every application yet.
+// Leaver is a locked user who still has access to some application.
 type Leaver struct {
 	Tenant   string     `json:"tenant"`
 	User     string     `json:"user"` // SCIM id
 	UserName string     `json:"user_name"`
 	Since    time.Time  `json:"since"` // time of the request of the oldest open epoch
 	Breached bool       `json:"breached"`
-	Kinds    []OpenKind `json:"kinds"` // empty if everything is done and not recorded yet
+	Kinds    []OpenKind `json:"kinds"` // empty if all are done and not recorded yet
 }
 
 // OpenKind is one kind that is neither verified nor enforced at the proxy.
@@ -75,15 +75,15 @@ type OpenKind struct {
 
 func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 	s := Status{
-		Version: h.o.Version, Started: h.started, DataDir: h.o.DataDir, Leavers: []Leaver{},
-		Components: h.o.Components(r.Context()), Plugins: h.o.Plugins(r.Context()),
-		Applied: uint64(h.o.Store.Health().Applied),
+		Version: h.opts.Version, Started: h.started, DataDir: h.opts.DataDir, Leavers: []Leaver{},
+		Components: h.opts.Components(r.Context()), Plugins: h.opts.Plugins(r.Context()),
+		Applied: uint64(h.opts.Store.Health().Applied),
 	}
 	s.Ready = allReady(s.Components)
-	for _, name := range h.o.Tenants {
+	for _, name := range h.opts.Tenants {
 		t, leavers, err := h.tenant(r.Context(), name)
 		if err != nil {
-			h.o.Logger.ErrorContext(r.Context(), "reading the status", slog.String("tenant", name), slog.Any("error", err))
+			h.opts.Logger.ErrorContext(r.Context(), "reading the status", slog.String("tenant", name), slog.Any("error", err))
 			problem(w, http.StatusServiceUnavailable, "the store could not be read", nil)
 			return
 		}
@@ -97,12 +97,12 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 	h.write(w, r, http.StatusOK, s)
 }
 
-// tenant reads the status of one tenant and its leavers, those who wait longest first.
+// tenant reads the status of one tenant and its leavers, the oldest request first.
 func (h *Handler) tenant(ctx context.Context, name string) (TenantStatus, []Leaver, error) {
 	t := TenantStatus{Name: name}
 	var leavers []Leaver
-	now := h.o.Now()
-	err := h.o.Store.View(ctx, name, func(r *store.Reader) (err error) {
+	now := h.opts.Now()
+	err := h.opts.Store.View(ctx, name, func(r *store.Reader) (err error) {
 		if t.Users, err = r.CountUsers(); err != nil {
 			return err
 		}
@@ -132,8 +132,8 @@ func (h *Handler) tenant(ctx context.Context, name string) (TenantStatus, []Leav
 	return t, leavers, err
 }
 
-// leavers reads the jobs of the open offboardings, counts their users by what is wrong and
-// returns the first of them. open is sorted by age.
+// leavers reads the jobs of the open offboardings, counts failed and denied users and returns
+// the first leavers. open is sorted by age.
 func (t *TenantStatus) leavers(r *store.Reader, open []store.Offboarding) ([]Leaver, error) {
 	var out []*Leaver
 	byUser := map[string]*Leaver{}
@@ -185,8 +185,8 @@ func (l *Leaver) add(j *store.Job) {
 	l.Kinds = append(l.Kinds, OpenKind{App: j.App, Kind: j.Kind, Epoch: j.Epoch, State: state, Code: j.Code})
 }
 
-// countProxyOnly counts the users beside open who have a kind that only the proxy refuses
-// and a credential that may still live.
+// countProxyOnly counts the users who are not in open and have a credential that may still
+// work and that only the proxy blocks.
 func (t *TenantStatus) countProxyOnly(r *store.Reader, open map[string]bool, now time.Time) error {
 	users := map[string]bool{}
 	complete, err := r.EachEpoch(maxRead, func(first store.Job) (bool, error) {

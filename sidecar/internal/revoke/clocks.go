@@ -10,25 +10,25 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// fullEvery is how often watchClocks reads the jobs of every open offboarding. In between,
-// each worker updates the clocks of its own user.
+// fullEvery is the interval at which watchClocks reads the jobs of every open offboarding.
+// In between, each worker updates the clocks of its own user.
 const fullEvery = time.Minute
 
 // watchClocks updates the clocks of every tenant until ctx is done. It runs beside
 // the workers because ten thousand updates take a while.
 func (e *Engine) watchClocks(ctx context.Context) {
-	tick := time.NewTicker(e.o.Poll)
+	tick := time.NewTicker(e.opts.Poll)
 	defer tick.Stop()
 	var full time.Time
 	for {
-		now := e.o.Now()
+		now := e.opts.Now()
 		all := full.IsZero() || now.Sub(full) >= fullEvery
 		if all {
 			full = now
 		}
-		for _, tenant := range e.o.Tenants {
+		for _, tenant := range e.opts.Tenants {
 			if err := e.updateTenantClocks(ctx, tenant, all); err != nil && ctx.Err() == nil {
-				e.o.Logger.ErrorContext(ctx, "updating the clocks", slog.String("tenant", tenant), slog.Any("error", err))
+				e.opts.Logger.ErrorContext(ctx, "updating the clocks", slog.String("tenant", tenant), slog.Any("error", err))
 			}
 		}
 		select {
@@ -39,8 +39,8 @@ func (e *Engine) watchClocks(ctx context.Context) {
 	}
 }
 
-// updateTenantClocks updates the clocks of the open offboardings of a tenant: of all, or
-// of those that may have changed by the passing of time alone.
+// updateTenantClocks updates the clocks of the open offboardings of a tenant. Without all,
+// it skips offboardings that only an answer of the application can change.
 func (e *Engine) updateTenantClocks(ctx context.Context, tenant string, all bool) error {
 	open, err := view(ctx, e, tenant, (*store.Reader).OpenOffboardings)
 	if err != nil {
@@ -51,14 +51,14 @@ func (e *Engine) updateTenantClocks(ctx context.Context, tenant string, all bool
 			return err
 		}
 	}
-	now := e.o.Now()
+	now := e.opts.Now()
 	oldest := time.Duration(0)
 	var errs []error
 	for i := range open {
 		o := &open[i]
 		age := now.Sub(o.Received)
 		oldest = max(oldest, age)
-		if all || o.BlockedAt.IsZero() || o.Jobs == 0 || !o.Breached && age >= e.o.Deadline {
+		if all || o.BlockedAt.IsZero() || o.Jobs == 0 || !o.Breached && age >= e.opts.Deadline {
 			errs = append(errs, e.updateClock(ctx, tenant, o))
 		}
 	}
@@ -67,12 +67,12 @@ func (e *Engine) updateTenantClocks(ctx context.Context, tenant string, all bool
 	return errors.Join(errs...)
 }
 
-// releaseFutureJobs makes jobs due that are leased or rescheduled beyond the horizon: the
-// clock was ahead when that was written and has been set back since.
+// releaseFutureJobs makes jobs due that are leased or rescheduled beyond the horizon. The
+// clock was ahead when they were written and has been set back since.
 func (e *Engine) releaseFutureJobs(ctx context.Context, tenant string) error {
 	for n := leaseBatch; n == leaseBatch; {
 		in := e.env()
-		_, err := e.o.Store.Update(ctx, tenant, e.cause("job.release", "clock-set-back"), func(tx *store.Tx) error {
+		_, err := e.opts.Store.Update(ctx, tenant, e.cause("job.release", "clock-set-back"), func(tx *store.Tx) error {
 			jobs, err := tx.JobsAfter(in.horizon(), leaseBatch)
 			n = len(jobs)
 			for i := range jobs {
@@ -103,8 +103,7 @@ func (e *Engine) updateClocks(ctx context.Context, tenant, user string) error {
 	return errors.Join(errs...)
 }
 
-// updateClock writes BlockedAt, VerifiedAt and a breach of an open offboarding if they
-// changed, and logs and counts it.
+// updateClock advances the clocks of an open offboarding, saves a change, and reports it.
 func (e *Engine) updateClock(ctx context.Context, tenant string, o *store.Offboarding) error {
 	jobs, err := view(ctx, e, tenant, func(r *store.Reader) ([]store.Job, error) {
 		return RevocationJobs(r, o.UserID, o.Epoch)
@@ -112,47 +111,60 @@ func (e *Engine) updateClock(ctx context.Context, tenant string, o *store.Offboa
 	if err != nil {
 		return err
 	}
-	now := e.o.Now()
-	action := ""
-	if at, ok := e.o.Store.Locks().InForce(tenant, o.UserID); ok && o.BlockedAt.IsZero() {
-		o.BlockedAt, action = at, "offboarding.blocked"
-	}
-	end := now
-	if s := Status(o, jobs); s == StatusVerified || s == StatusEnforced {
-		o.VerifiedAt, action = lastProof(jobs, now), "offboarding.verified"
-		end = o.VerifiedAt
-	}
-	after := end.Sub(o.Received)
-	breached := !o.Breached && after >= e.o.Deadline // by the time of the proof, not the time of this update
-	if breached {
-		o.Breached, action = true, "offboarding.breach"
-	}
-	if action == "" {
+	blocked, _ := e.opts.Store.Locks().InForce(tenant, o.UserID)
+	c := advance(o, jobs, blocked, e.env())
+	if c.action == "" {
 		return nil
 	}
-	_, err = e.o.Store.Update(ctx, tenant, e.cause(action, o.Cause.RequestID), func(tx *store.Tx) error {
+	_, err = e.opts.Store.Update(ctx, tenant, e.cause(c.action, o.Cause.RequestID), func(tx *store.Tx) error {
 		row := *o
 		return tx.SaveOffboarding(&row)
 	})
 	if errors.Is(err, store.ErrFenced) {
-		return nil // another process has written it; the next update reads that
+		return nil // another process has written it, and the next update reads that
 	}
 	if err != nil {
 		return fmt.Errorf("saving the clocks of %s: %w", o.UserID, err)
 	}
-	attrs := []slog.Attr{slog.String("tenant", tenant), slog.String("user", o.UserID), slog.Duration("after", after)}
-	if breached {
+	attrs := []slog.Attr{slog.String("tenant", tenant), slog.String("user", o.UserID), slog.Duration("after", c.after)}
+	if c.breached {
 		e.m.breaches.WithLabelValues(tenant).Inc()
-		e.o.Logger.LogAttrs(ctx, slog.LevelError, "revocation deadline breached", attrs...)
+		e.opts.Logger.LogAttrs(ctx, slog.LevelError, "revocation deadline breached", attrs...)
 	}
 	if !o.VerifiedAt.IsZero() {
-		e.m.verified.WithLabelValues(tenant).Observe(after.Seconds())
-		e.o.Logger.LogAttrs(ctx, slog.LevelInfo, "revocation verified", attrs...)
+		e.m.verified.WithLabelValues(tenant).Observe(c.after.Seconds())
+		e.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "revocation verified", attrs...)
 	}
 	return nil
 }
 
-// lastProof is when the last of the jobs was verified or found unsupported; now if there is none.
+// clockChange is the result of advance.
+type clockChange struct {
+	action   string        // audit action, empty if no clock changed
+	after    time.Duration // from the request to the last proof, or until now
+	breached bool          // the offboarding has now missed its deadline
+}
+
+// advance sets BlockedAt, VerifiedAt and Breached of an open offboarding. jobs are its
+// RevocationJobs. blocked is when this process enforced the lock, zero if it has not yet.
+func advance(o *store.Offboarding, jobs []store.Job, blocked time.Time, in env) clockChange {
+	var c clockChange
+	if o.BlockedAt.IsZero() && !blocked.IsZero() {
+		o.BlockedAt, c.action = blocked, "offboarding.blocked"
+	}
+	end := in.now
+	if s := Status(o, jobs); s == StatusVerified || s == StatusEnforced {
+		o.VerifiedAt, c.action = lastProof(jobs, in.now), "offboarding.verified"
+		end = o.VerifiedAt
+	}
+	c.after = end.Sub(o.Received)
+	if !o.Breached && c.after >= in.deadline { // by the time of the proof, even if this update runs later
+		o.Breached, c.breached, c.action = true, true, "offboarding.breach"
+	}
+	return c
+}
+
+// lastProof returns when the last job was verified or found unsupported, or now without one.
 func lastProof(jobs []store.Job, now time.Time) time.Time {
 	var last time.Time
 	for i := range jobs {

@@ -17,15 +17,15 @@
 // disables an account that is enabled again. If the user is deactivated again in
 // the meantime, the engine closes the reactivation without asking the plugin.
 //
-// An offboarding has two clocks. BlockedAt is since when this process enforces the
+// An offboarding has two clocks. BlockedAt is when this process began to enforce the
 // lock. VerifiedAt is when the last kind was verified. An unknown result never
 // counts as done. A missed deadline becomes a metric and an audit record, and the
-// work goes on.
+// work continues.
 //
 // # States of a job
 //
-// The function next in machine.go makes every transition of a job. It is pure: no store,
-// no clock, no I/O. The rest of the package feeds it events and carries out the effects.
+// The function next in machine.go makes every transition of a job. It is pure and uses no
+// store, clock or I/O. The rest of the package sends it events and carries out the effects.
 // In the table "revoked" also stands for nothing_to_revoke. A job is open while it is pending,
 // running or retrying, or revoked and not verified.
 //
@@ -43,13 +43,13 @@
 //	probed        revoked                     no credential works                            revoked, verified release
 //	probed        revoked                     a credential works                             retrying          pause
 //	probed        revoked                     the same, after 72 hours                       failed            release
-//	probed        revoked                     nobody can tell                                revoked           pause
+//	probed        revoked                     no answer                                      revoked           pause
 //	probed        revoked                     the same, after 72 hours                       unknown           release
 //	stopped       running                     the process stops                              pending           release
 //	stopped       revoked                     the process stops                              revoked           release
 //	rescheduled   any                         other leases, blocked or woken reactivation    the same          pause
 //	superseded    pending                     the user was deactivated again                 nothing_to_revoke release
-//	enabled       open                        a reactivation goes ahead without proof        unknown           release
+//	enabled       open                        a reactivation starts without proof            unknown           release
 //	clockSetBack  running                     due later than any pause ends                  pending           release
 //	clockSetBack  any other                   due later than any pause ends                  the same          release
 //
@@ -59,5 +59,5 @@
 //
 // A worker whose save the store refuses has lost its lease. It drops the job without
 // a transition, because another worker has it. A repeated deactivation makes failed and
-// unknown jobs pending again; the store does that.
+// unknown jobs pending again. The store does that.
 package revoke

@@ -17,20 +17,19 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// ErrNoPlugin is the error of a Revoker for an app without a plugin. Its kinds are
-// unsupported, so only the proxy enforces the lock.
+// ErrNoPlugin means that the app has no plugin. Its kinds are unsupported, so only the
+// proxy enforces the lock.
 var ErrNoPlugin = errors.New("revoke: the app has no plugin")
 
-// Revoker calls the plugin of an app, as plugins.Host does. The engine takes an
-// answer without an error as judged: Kinds holds each kind of the request exactly
-// once and in that order (plugins.Host guarantees it), every state is known, no count is negative, and all texts are
-// bounded and free of secrets. An error other than [ErrNoPlugin] is a
-// transient fault of every kind of the request.
+// Revoker calls the plugin of an app, as plugins.Host does. The engine trusts a result
+// without an error. Kinds has one entry for each requested kind, in the same order. States are
+// known, counts are not negative, texts are bounded and free of secrets. Any error except
+// [ErrNoPlugin] is a transient fault of every requested kind.
 type Revoker interface {
 	Revoke(ctx context.Context, tenant, app string, req abi.Request) (abi.Result, error)
-	// Verify answers abi.LiveUnknown for a kind that the plugin cannot tell.
+	// Verify returns abi.LiveUnknown for a kind that the plugin cannot check.
 	Verify(ctx context.Context, tenant, app string, req abi.Request) (abi.VerifyResult, error)
-	// Info describes the loaded plugin; false while none is loaded.
+	// Info describes the loaded plugin. It returns false while none is loaded.
 	Info(tenant, app string) (abi.Info, bool)
 }
 
@@ -40,20 +39,20 @@ type Options struct {
 	Revoker Revoker
 	Tenants []string      // the tenants of Store
 	Owner   string        // names this process in leases
-	Workers int           // how many run at once; zero means 4
-	Lease   time.Duration // zero means 30s
-	// Deadline is the time from a request until all its kinds are verified; zero means 5m.
+	Workers int           // how many run at once, default 4
+	Lease   time.Duration // default 30s
+	// Deadline is the time from a request until all its kinds are verified, default 5m.
 	Deadline time.Duration
-	Poll     time.Duration // how often the engine looks for due jobs unasked; zero means 1s
+	Poll     time.Duration // interval between two searches for due jobs, default 1s
 	Now      func() time.Time
-	Jitter   func() float64 // in [0, 1), spreads retries; nil means uniform
+	Jitter   func() float64 // in [0, 1), spreads retries, default uniform
 	Logger   *slog.Logger
 	Metrics  prometheus.Registerer
 }
 
 // Engine runs the due jobs of every tenant. Make it with [New].
 type Engine struct {
-	o     Options
+	opts  Options
 	m     *metrics
 	wake  chan struct{}
 	busy  sync.Map // units that have a worker of this process
@@ -67,31 +66,31 @@ func (u unit) attrs() []slog.Attr {
 	return []slog.Attr{slog.String("tenant", u.tenant), slog.String("app", u.app), slog.String("user", u.user)}
 }
 
-// New returns an engine that does nothing until [Engine.Run].
-func New(o Options) (*Engine, error) {
-	if o.Store == nil || o.Revoker == nil || o.Owner == "" || o.Now == nil || o.Metrics == nil {
+// New returns an engine that starts work in [Engine.Run].
+func New(opts Options) (*Engine, error) {
+	if opts.Store == nil || opts.Revoker == nil || opts.Owner == "" || opts.Now == nil || opts.Metrics == nil {
 		return nil, errors.New("revoke: Store, Revoker, Owner, Now and Metrics are required")
 	}
-	o.Workers = cmp.Or(o.Workers, 4)
-	o.Lease = cmp.Or(o.Lease, 30*time.Second)
-	o.Deadline = cmp.Or(o.Deadline, 5*time.Minute)
-	o.Poll = cmp.Or(o.Poll, time.Second)
-	if o.Jitter == nil {
-		o.Jitter = rand.Float64
+	opts.Workers = cmp.Or(opts.Workers, 4)
+	opts.Lease = cmp.Or(opts.Lease, 30*time.Second)
+	opts.Deadline = cmp.Or(opts.Deadline, 5*time.Minute)
+	opts.Poll = cmp.Or(opts.Poll, time.Second)
+	if opts.Jitter == nil {
+		opts.Jitter = rand.Float64
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	m, err := newMetrics(o.Metrics)
+	m, err := newMetrics(opts.Metrics)
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{o: o, m: m, wake: make(chan struct{}, 1)}, nil
+	return &Engine{opts: opts, m: m, wake: make(chan struct{}, 1)}, nil
 }
 
 // markAll makes Run read the due jobs of every tenant now. It never blocks.
 func (e *Engine) markAll() {
-	for _, tenant := range e.o.Tenants {
+	for _, tenant := range e.opts.Tenants {
 		e.mark(tenant)
 	}
 	e.signal()
@@ -110,7 +109,7 @@ func (e *Engine) signal() {
 // Run runs jobs until ctx is done. It then waits for the workers. Each ends at its
 // plugin's deadline at the latest and releases its unfinished jobs. Call Run once.
 func (e *Engine) Run(ctx context.Context) error {
-	stop := e.o.Store.Watch(func(c store.Change) {
+	stop := e.opts.Store.Watch(func(c store.Change) {
 		if c.Type == store.ChangeLock || c.Type == store.ChangeJob {
 			e.mark(c.Tenant)
 			e.signal()
@@ -120,8 +119,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer running.Wait()
 	running.Go(func() { e.watchClocks(ctx) })
-	slots := make(chan struct{}, e.o.Workers)
-	tick := time.NewTicker(e.o.Poll)
+	slots := make(chan struct{}, e.opts.Workers)
+	tick := time.NewTicker(e.opts.Poll)
 	defer tick.Stop()
 	for e.markAll(); ; {
 		deep := false
@@ -129,32 +128,32 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-e.wake:
-		case <-tick.C: // jobs that came due meanwhile, and those left after a fault of the store
+		case <-tick.C: // jobs that came due meanwhile, and jobs left after a store error
 			e.markAll()
 			deep = true
 		}
 		// In random order, so that no tenant starves another.
-		for _, i := range rand.Perm(len(e.o.Tenants)) { //nolint:gosec // spreads work, guards nothing
-			tenant := e.o.Tenants[i]
+		for _, i := range rand.Perm(len(e.opts.Tenants)) { //nolint:gosec // spreads work, guards nothing
+			tenant := e.opts.Tenants[i]
 			if _, marked := e.dirty.LoadAndDelete(tenant); !marked || ctx.Err() != nil {
 				continue
 			}
 			if err := e.dispatch(ctx, tenant, deep, slots, &running); err != nil && ctx.Err() == nil {
-				e.o.Logger.ErrorContext(ctx, "starting due jobs", slog.String("tenant", tenant), slog.Any("error", err))
+				e.opts.Logger.ErrorContext(ctx, "starting due jobs", slog.String("tenant", tenant), slog.Any("error", err))
 			}
 		}
 	}
 }
 
-// dueBatch bounds the due jobs that one dispatch reads. If workers have all of them
-// already, a tick reads dueDeep, so that a user with very many jobs does not delay others.
+// dueBatch bounds the due jobs that one dispatch reads. If workers already run all these
+// jobs, a tick reads dueDeep. So a user with very many jobs does not delay others.
 const (
 	dueBatch = 256
 	dueDeep  = 64 * dueBatch
 )
 
 // dispatch starts a worker for each unit with due jobs while there are free slots. The
-// rest stays due; when a worker ends, Run reads the due jobs of its tenant again.
+// rest stays due. When a worker ends, Run reads the due jobs of its tenant again.
 func (e *Engine) dispatch(
 	ctx context.Context, tenant string, deep bool, slots chan struct{}, running *sync.WaitGroup,
 ) error {
@@ -184,11 +183,11 @@ func (e *Engine) dispatch(
 		running.Go(func() {
 			err := e.work(ctx, u)
 			if err != nil {
-				e.o.Logger.LogAttrs(ctx, slog.LevelError, "running jobs", append(u.attrs(), slog.Any("error", err))...)
+				e.opts.Logger.LogAttrs(ctx, slog.LevelError, "running jobs", append(u.attrs(), slog.Any("error", err))...)
 			}
 			e.busy.Delete(u)
 			<-slots
-			if err == nil { // after an error the next tick tries again: no hot loop on a broken store
+			if err == nil { // after an error wait for the next tick, so that a broken store causes no hot loop
 				e.mark(tenant)
 			}
 			e.signal()
@@ -198,12 +197,12 @@ func (e *Engine) dispatch(
 }
 
 func (e *Engine) due(ctx context.Context, tenant string, limit int) ([]store.Job, error) {
-	return view(ctx, e, tenant, func(r *store.Reader) ([]store.Job, error) { return r.DueJobs(e.o.Now(), limit) })
+	return view(ctx, e, tenant, func(r *store.Reader) ([]store.Job, error) { return r.DueJobs(e.opts.Now(), limit) })
 }
 
 // view returns what fn reads from one snapshot of tenant.
 func view[T any](ctx context.Context, e *Engine, tenant string, fn func(*store.Reader) (T, error)) (out T, err error) {
-	err = e.o.Store.View(ctx, tenant, func(r *store.Reader) (err error) {
+	err = e.opts.Store.View(ctx, tenant, func(r *store.Reader) (err error) {
 		out, err = fn(r)
 		return err
 	})
@@ -212,7 +211,7 @@ func view[T any](ctx context.Context, e *Engine, tenant string, fn func(*store.R
 
 func unitOf(j *store.Job) unit { return unit{j.Tenant, j.App, j.UserID} }
 
-// allBusy reports whether workers have the units of all jobs of due.
+// allBusy reports whether every due job belongs to a unit with a running worker.
 func (e *Engine) allBusy(due []store.Job) bool {
 	return !slices.ContainsFunc(due, func(j store.Job) bool {
 		_, busy := e.busy.Load(unitOf(&j))
@@ -223,6 +222,6 @@ func (e *Engine) allBusy(due []store.Job) bool {
 // cause is the actor of every write of the engine.
 func (e *Engine) cause(action, requestID string) store.Cause {
 	return store.Cause{
-		Actor: "engine:" + e.o.Owner, RequestID: requestID, Action: action, Decision: "internal", Received: e.o.Now(),
+		Actor: "engine:" + e.opts.Owner, RequestID: requestID, Action: action, Decision: "internal", Received: e.opts.Now(),
 	}
 }

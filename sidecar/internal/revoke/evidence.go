@@ -18,9 +18,9 @@ const EvidenceSchema = "scimward.evidence/v1"
 
 const maxChain = 20000 // records of a report
 
-// Report shows what became of the credentials of one user: who requested the
-// deactivation, when the user was locked, and what was found, revoked and verified for each app
-// and kind. It holds no secret: credentials appear under the application's own ids.
+// Report shows how one user's credentials were revoked. It says who requested the
+// deactivation, when the user was locked, and how many credentials of each app and kind were
+// found, revoked and verified. It contains no secret, only the application's own ids.
 type Report struct {
 	Schema       string           `json:"schema"`
 	Tenant       string           `json:"tenant"`
@@ -30,21 +30,21 @@ type Report struct {
 	Status       string           `json:"status"` // of the last offboarding, see [Status]
 	Offboardings []OffboardReport `json:"offboardings"`
 	// Chain is the tenant's audit trail, without gaps, from the first deactivation of this
-	// user to the last record about the user, so that it can be checked without the
-	// store. It also holds what happened to others in between.
+	// user to the last record about the user. So it can be checked without the store. It
+	// also contains the records about other users in between.
 	Chain []audit.Record `json:"chain"`
-	// ChainFrom is the first epoch that Chain covers: 1, or the last if the trail
-	// since the first is too long for a report.
+	// ChainFrom is the first epoch that Chain covers. It is the last epoch if the trail
+	// since the first one is too long for a report.
 	ChainFrom uint64 `json:"chain_from_epoch"`
-	// ChainCut says that Chain ends early, because it is too long even so.
+	// ChainCut says that Chain is still too long and ends early.
 	ChainCut bool  `json:"chain_cut,omitempty"`
 	Seal     *Seal `json:"seal,omitempty"`
-	// Holder is the id of another user who has the name now, if Build looked for a name.
+	// Holder is the id of another user who has the name now, if Build searched by name.
 	// It is not part of the document.
 	Holder string `json:"-"`
 }
 
-// OffboardReport is one epoch: one deactivation or deletion.
+// OffboardReport is one epoch, that is, one deactivation or deletion.
 type OffboardReport struct {
 	Epoch     uint64     `json:"epoch"`
 	Event     string     `json:"event"`
@@ -68,7 +68,7 @@ type OffboardReport struct {
 	Kinds        []KindReport `json:"kinds"`
 }
 
-// KindReport is what became of one kind in one app.
+// KindReport shows the revocation of one kind in one app.
 type KindReport struct {
 	App           string       `json:"app"`
 	Kind          string       `json:"kind"`
@@ -87,7 +87,7 @@ type KindReport struct {
 	PluginDigest  string       `json:"plugin_digest,omitempty"`
 }
 
-// HowReport is one call that revoked something.
+// HowReport is one call that revoked a credential.
 type HowReport struct {
 	ID     string    `json:"id"`
 	Action string    `json:"action"`
@@ -103,16 +103,18 @@ type ProbeEntry struct {
 	How    string    `json:"how,omitempty"`
 }
 
-// Build reads the report about user, a SCIM id or a userName, from the store. If there is
-// not exactly one, the error is [ErrNothingKnown], a [NeverLeftError] or a [SeveralError].
+// Build reads the report about user, a SCIM id or a userName, from the store. If it does
+// not find exactly one user, it returns [ErrNothingKnown], a [NotDeactivatedError] or an
+// [AmbiguousNameError].
 func Build(ctx context.Context, s *store.Store, tenant, user string, now time.Time, sign Sign) (*Report, error) {
 	rep := &Report{Schema: EvidenceSchema, Tenant: tenant, Generated: now.UTC(), Status: StatusUnknown}
 	err := s.View(ctx, tenant, func(r *store.Reader) error {
-		id, holder, err := find(r, user)
+		ids, err := find(r, user)
 		if err != nil {
 			return fmt.Errorf("finding the user: %w", err)
 		}
-		rep.User, rep.Holder = id, holder
+		id := ids.user
+		rep.User, rep.Holder = id, ids.holder
 		offs, err := r.Offboardings(id)
 		if err != nil {
 			return fmt.Errorf("reading the offboardings of %s: %w", id, err)
@@ -190,7 +192,7 @@ func kindReport(j *store.Job) KindReport {
 }
 
 // addChain adds the audit trail up to the last record about the user. It begins with the
-// record that first locked the user or, if that is too long, with that of the last epoch.
+// record that first locked the user or, if the trail is too long, with the last epoch.
 func (r *Report) addChain(reader *store.Reader, offs []store.Offboarding) error {
 	mine, err := reader.AuditOf(r.User)
 	if err != nil {

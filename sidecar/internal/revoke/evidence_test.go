@@ -127,7 +127,7 @@ func TestEvidenceOfTheGone(t *testing.T) {
 	stays := r.user("stan")
 	for who, want := range map[string]string{again: again, stays: stays, "STAN": stays} {
 		_, err := revoke.Build(t.Context(), r.store, "acme", who, r.clock.Now(), sign)
-		var never *revoke.NeverLeftError
+		var never *revoke.NotDeactivatedError
 		if !errors.As(err, &never) || never.User != want || !never.Active || never.UserName == "" {
 			t.Errorf("%s, who never left: %v", who, err)
 		}
@@ -166,7 +166,7 @@ func TestEvidenceOfOneNameOfSeveral(t *testing.T) {
 		return err
 	})
 	_, err := revoke.Build(t.Context(), r.store, "acme", "Ada", r.clock.Now(), sign)
-	var several *revoke.SeveralError
+	var several *revoke.AmbiguousNameError
 	if !errors.As(err, &several) || several.More || len(several.Matches) != 3 {
 		t.Fatalf("%v, want three matches", err)
 	}

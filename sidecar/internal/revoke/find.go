@@ -11,34 +11,34 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// ErrNothingKnown says that the tenant has no user with that id or name and never
+// ErrNothingKnown means that the tenant has no user with that id or name and never
 // locked one.
 var ErrNothingKnown = errors.New("revoke: nothing is known of this user's revocation")
 
-// ErrUnsearched is an ErrNothingKnown that is not certain: the tenant has more epochs than
-// a search by name reads.
-var ErrUnsearched = fmt.Errorf("%w in the first %d epochs, and there are more", ErrNothingKnown, maxEpochs)
+// ErrSearchLimit is an uncertain ErrNothingKnown. The tenant has more epochs than a search
+// by name reads.
+var ErrSearchLimit = fmt.Errorf("%w in the first %d epochs, and there are more", ErrNothingKnown, maxEpochs)
 
-// NeverLeftError says that the tenant has the user, but never deactivated or
-// deleted one with that id or name.
-type NeverLeftError struct {
+// NotDeactivatedError means that the tenant has the user, but never deactivated or deleted
+// a user with that id or name.
+type NotDeactivatedError struct {
 	User     string // SCIM id
 	UserName string
 	Active   bool
 }
 
-func (e *NeverLeftError) Error() string {
+func (e *NotDeactivatedError) Error() string {
 	return fmt.Sprintf("revoke: user %s was never deactivated or deleted", e.User)
 }
 
-// SeveralError says that more than one user was locked under the name, because the name
-// was used again.
-type SeveralError struct {
-	Matches []Match // at most 20, the last to leave first
-	More    bool    // there are others
+// AmbiguousNameError means that more than one user was locked under the name, because the
+// name was used again.
+type AmbiguousNameError struct {
+	Matches []Match // at most 20, the newest request first
+	More    bool    // Matches is not complete
 }
 
-func (e *SeveralError) Error() string {
+func (e *AmbiguousNameError) Error() string {
 	return fmt.Sprintf("revoke: %d users were locked under this name", len(e.Matches))
 }
 
@@ -47,8 +47,8 @@ type Match struct {
 	User     string    `json:"user"`      // SCIM id
 	UserName string    `json:"user_name"` // at the last deactivation or deletion
 	Epochs   int       `json:"epochs"`    // deactivations and deletions
-	Status   string    `json:"status"`    // of the last, see [Status]
-	Event    string    `json:"event"`     // the last: user.deactivated or user.deleted
+	Status   string    `json:"status"`    // of the last offboarding, see [Status]
+	Event    string    `json:"event"`     // of the last offboarding, user.deactivated or user.deleted
 	When     time.Time `json:"when"`      // time of the last request
 }
 
@@ -58,33 +58,40 @@ const (
 	maxMatches = 20
 )
 
-// find returns the user with the SCIM id user, or the only one who ever left under the name
-// user. holder is another user who has the name now.
-func find(r *store.Reader, user string) (id, holder string, err error) {
+// subjectIDs are the SCIM ids that a report is about.
+type subjectIDs struct {
+	user   string
+	holder string // another user who has the name now, may be empty
+}
+
+// find returns the user with the SCIM id user, or the only user ever deactivated or deleted
+// under the name user.
+func find(r *store.Reader, user string) (subjectIDs, error) {
 	if left, err := everLeft(r, user); err != nil || left {
-		return user, "", err
+		return subjectIDs{user: user}, err
 	}
 	holders, err := r.UserIDs("userName", user)
 	if err != nil {
-		return "", "", err
+		return subjectIDs{}, err
 	}
+	holder := ""
 	if len(holders) > 0 {
 		holder = holders[0]
 	}
-	ids, complete, err := leftUnderName(r, user, holder)
+	l, err := leftUnderName(r, user, holder)
 	switch {
 	case err != nil:
-		return "", "", err
-	case len(ids) == 1 && complete && ids[0] == holder:
-		return holder, "", nil
-	case len(ids) == 1 && complete:
-		return ids[0], holder, nil
-	case len(ids) > 0:
-		return "", "", several(r, ids, complete)
-	case !complete:
-		return "", "", ErrUnsearched
+		return subjectIDs{}, err
+	case len(l.ids) == 1 && l.complete && l.ids[0] == holder:
+		return subjectIDs{user: holder}, nil
+	case len(l.ids) == 1 && l.complete:
+		return subjectIDs{l.ids[0], holder}, nil
+	case len(l.ids) > 0:
+		return subjectIDs{}, ambiguousName(r, l)
+	case !l.complete:
+		return subjectIDs{}, ErrSearchLimit
 	}
-	return "", "", neverLeft(r, cmp.Or(holder, user))
+	return subjectIDs{}, notDeactivated(r, cmp.Or(holder, user))
 }
 
 // everLeft reports whether the user was ever deactivated or deleted.
@@ -93,45 +100,52 @@ func everLeft(r *store.Reader, id string) (bool, error) {
 	return len(offs) > 0, err
 }
 
-// leftUnderName returns the ids of the users who were deactivated or deleted while they had
-// the name. It is not complete if the tenant has more than maxEpochs.
-func leftUnderName(r *store.Reader, name, holder string) (ids []string, complete bool, err error) {
+// leavers are users who were deactivated or deleted while they had one name.
+type leavers struct {
+	ids      []string
+	complete bool // false if the search reached maxEpochs or maxMatches
+}
+
+// leftUnderName returns the users who were deactivated or deleted while they had the name.
+func leftUnderName(r *store.Reader, name, holder string) (leavers, error) {
+	l := leavers{complete: true}
 	if name == "" {
-		return nil, true, nil
+		return l, nil
 	}
-	complete, err = r.EachEpoch(maxEpochs, func(j store.Job) (bool, error) {
-		if j.Subject.HasUserName(name) && !slices.Contains(ids, j.UserID) {
-			ids = append(ids, j.UserID)
+	var err error
+	l.complete, err = r.EachEpoch(maxEpochs, func(j store.Job) (bool, error) {
+		if j.Subject.HasUserName(name) && !slices.Contains(l.ids, j.UserID) {
+			l.ids = append(l.ids, j.UserID)
 		}
-		return len(ids) <= maxMatches, nil
+		return len(l.ids) <= maxMatches, nil
 	})
 	if err != nil {
-		return nil, false, err
+		return l, err
 	}
 	// The jobs of a user who was renamed after leaving do not have the new name.
 	former, err := r.FormerUser(name)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return nil, false, err
+		return l, err
 	}
 	for _, id := range []string{holder, former} {
-		if id == "" || slices.Contains(ids, id) {
+		if id == "" || slices.Contains(l.ids, id) {
 			continue
 		}
 		left, err := everLeft(r, id)
 		if err != nil {
-			return nil, false, err
+			return l, err
 		}
 		if left {
-			ids = append(ids, id)
+			l.ids = append(l.ids, id)
 		}
 	}
-	return ids, complete, nil
+	return l, nil
 }
 
-// several makes the error that lists the users to choose from.
-func several(r *store.Reader, ids []string, complete bool) error {
-	out := &SeveralError{More: !complete || len(ids) > maxMatches}
-	for _, id := range ids[:min(len(ids), maxMatches)] {
+// ambiguousName makes the error that lists the users to choose from.
+func ambiguousName(r *store.Reader, l leavers) error {
+	out := &AmbiguousNameError{More: !l.complete || len(l.ids) > maxMatches}
+	for _, id := range l.ids[:min(len(l.ids), maxMatches)] {
 		offs, err := r.Offboardings(id)
 		if err != nil {
 			return fmt.Errorf("reading the offboardings of %s: %w", id, err)
@@ -153,8 +167,8 @@ func several(r *store.Reader, ids []string, complete bool) error {
 	return out
 }
 
-// neverLeft makes the error about a user who exists and never left, or about nobody.
-func neverLeft(r *store.Reader, id string) error {
+// notDeactivated makes the error about a user who was never deactivated or does not exist.
+func notDeactivated(r *store.Reader, id string) error {
 	u, err := r.User(id)
 	if errors.Is(err, store.ErrNotFound) {
 		return ErrNothingKnown
@@ -162,5 +176,5 @@ func neverLeft(r *store.Reader, id string) error {
 	if err != nil {
 		return err
 	}
-	return &NeverLeftError{User: id, UserName: u.UserName(), Active: u.Active()}
+	return &NotDeactivatedError{User: id, UserName: u.UserName(), Active: u.Active()}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// jobsOfUnit returns the jobs of a user in an app, of all epochs and of none.
+// jobsOfUnit returns all jobs of a user in an app, with and without an epoch.
 func jobsOfUnit(r *store.Reader, user, app string) ([]store.Job, error) {
 	jobs, err := r.AllJobsOf(user)
 	if err != nil {
@@ -20,28 +20,30 @@ func jobsOfUnit(r *store.Reader, user, app string) ([]store.Job, error) {
 	return slices.DeleteFunc(jobs, func(j store.Job) bool { return j.App != app }), nil
 }
 
-// position is the place of a kind in the order of revocation; an unknown kind
+// kindOrder returns the place of a kind in the order of revocation. An unknown kind
 // comes last.
-func position(kind string) int {
+func kindOrder(kind string) int {
 	if i := slices.Index(abi.Order(), abi.Kind(kind)); i >= 0 {
 		return i
 	}
 	return len(abi.Order())
 }
 
-// leaseBatch bounds the jobs that one record leases or moves, because each may carry
+// leaseBatch bounds the jobs that one record leases or reschedules, because each may carry
 // evidence of 100 kB. It is more than the kinds of one epoch. The rest stays due.
 const leaseBatch = 12
 
-func rank(event string) int {
+// reactivationFirst sorts reactivations first, because one that starts closes the jobs
+// without proof.
+func reactivationFirst(event string) int {
 	if event == abi.EventReactivated {
 		return 0
 	}
 	return 1
 }
 
-// leaseUntilOfOthers is when the last lease of another process ends, zero without one.
-// A lease that ends beyond the horizon was written by a wrong clock and does not count.
+// leaseUntilOfOthers returns when the last lease of another process ends, or zero without
+// one. It ignores leases beyond the horizon, which a wrong clock wrote.
 func leaseUntilOfOthers(jobs []store.Job, in env) time.Time {
 	var until time.Time
 	for i := range jobs {
@@ -59,37 +61,35 @@ type leasing struct {
 	tx    *store.Tx
 	in    env
 	jobs  []store.Job // of the unit
+	tasks []*task     // the leased jobs
 	until time.Time   // when the last lease of another process ends, zero without one
 	room  int         // jobs that may still be saved
 }
 
 // lease leases due jobs of u in one record and returns them in the order of their
-// kinds. While another process has a lease on any job of u, it leases none: the order
-// of kinds and epochs holds across processes.
+// kinds. It leases none while another process has a lease on any job of u. So the order
+// of kinds and epochs is the same across processes.
 func (e *Engine) lease(ctx context.Context, u unit) ([]*task, error) {
 	var tasks []*task
-	seq, err := e.o.Store.Update(ctx, u.tenant, e.cause("job.claim", "claim-"+u.user), func(tx *store.Tx) error {
-		tasks = tasks[:0]
+	seq, err := e.opts.Store.Update(ctx, u.tenant, e.cause("job.claim", "claim-"+u.user), func(tx *store.Tx) error {
 		jobs, err := jobsOfUnit(tx.Reader, u.user, u.app)
 		if err != nil {
 			return err
 		}
-		// Reactivations come first: one that goes ahead closes the jobs without proof.
-		slices.SortStableFunc(jobs, func(a, b store.Job) int { return rank(a.Event) - rank(b.Event) })
+		slices.SortStableFunc(jobs, func(a, b store.Job) int {
+			return reactivationFirst(a.Event) - reactivationFirst(b.Event)
+		})
 		l := &leasing{tx: tx, in: e.env(), jobs: jobs, room: leaseBatch}
 		l.until = leaseUntilOfOthers(jobs, l.in)
 		for i := 0; i < len(jobs) && l.room > 0; i++ {
 			if at := jobs[i].NextAt; at.IsZero() || at.After(l.in.now) {
 				continue
 			}
-			t, err := l.start(&jobs[i])
-			if err != nil {
+			if err := l.start(&jobs[i]); err != nil {
 				return fmt.Errorf("leasing job %s: %w", jobs[i].ID, err)
 			}
-			if t != nil {
-				tasks = append(tasks, t)
-			}
 		}
+		tasks = l.tasks
 		return nil
 	})
 	if err != nil {
@@ -98,77 +98,80 @@ func (e *Engine) lease(ctx context.Context, u unit) ([]*task, error) {
 	for _, t := range tasks {
 		t.Version = seq
 	}
-	slices.SortStableFunc(tasks, func(a, b *task) int { return position(a.Kind) - position(b.Kind) })
+	slices.SortStableFunc(tasks, func(a, b *task) int { return kindOrder(a.Kind) - kindOrder(b.Kind) })
 	return tasks, nil
 }
 
-// start leases a due job, or reschedules or closes it. The task is nil when the job may
-// not run now.
-func (l *leasing) start(j *store.Job) (*task, error) {
-	ev, err := l.event(j)
-	if err != nil || ev == nil {
-		return nil, err
-	}
-	t, eff := next(task{Job: *j}, ev, l.in)
-	runs := eff.ask || eff.verify
-	if runs {
-		if t.Subject.FormerUserNames, err = formerNames(l.tx, j); err != nil {
-			return nil, err
-		}
-	}
-	*j = t.Job
-	if err := l.save(j); err != nil || !runs {
-		return nil, err
-	}
-	return &t, nil
-}
-
-func (l *leasing) save(j *store.Job) error {
-	l.room--
-	return l.tx.SaveJob(j)
-}
-
-// event decides what happens to a due job; nil when this record has no room for it.
-func (l *leasing) event(j *store.Job) (event, error) {
+// start leases a due job, or reschedules or closes it. A reactivation stays due if this
+// record has no room to close the jobs before it.
+func (l *leasing) start(j *store.Job) error {
 	switch {
 	case !l.until.IsZero():
-		return rescheduled{l.until}, nil
+		return l.apply(j, rescheduled{l.until})
 	case j.Event != abi.EventReactivated:
-		return leased{}, nil
-	}
-	lock, err := l.tx.Lock(j.UserID) // a precondition: a deactivation meanwhile makes the transaction run again
-	if err != nil {
-		return nil, fmt.Errorf("reading the lock of %s: %w", j.UserID, err)
+		return l.apply(j, leased{})
 	}
 	before := l.jobs
 	if j.After != "" {
+		var err error
 		if before, err = jobsOfUnit(l.tx.Reader, j.After, j.App); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	ev := dueReactivation(j, lock, before, l.in)
-	if _, runs := ev.(leased); !runs {
-		return ev, nil
+	lock, err := l.tx.Lock(j.UserID) // a precondition: a deactivation meanwhile makes the transaction run again
+	if err != nil {
+		return fmt.Errorf("reading the lock of %s: %w", j.UserID, err)
 	}
+	ev := dueReactivation(j, lock, before, l.in)
+	if _, runs := ev.(leased); runs {
+		if closed, err := l.closeAll(before); err != nil || !closed {
+			return err // the next record continues here
+		}
+	}
+	return l.apply(j, ev)
+}
+
+// closeAll closes the jobs that would block a reactivation. It reports whether this record
+// had room for all of them and for the reactivation.
+func (l *leasing) closeAll(before []store.Job) (bool, error) {
 	for i := range before {
-		o := &before[i]
-		if !blocks(o) {
+		j := &before[i]
+		if !blocks(j) {
 			continue
 		}
 		if l.room <= 1 {
-			return nil, nil // j stays due, and the next record goes on here
+			return false, nil
 		}
-		t, _ := next(task{Job: *o}, enabled{}, l.in)
-		*o = t.Job
-		if err := l.save(o); err != nil {
-			return nil, fmt.Errorf("closing job %s: %w", o.ID, err)
+		if err := l.apply(j, enabled{}); err != nil {
+			return false, fmt.Errorf("closing job %s: %w", j.ID, err)
 		}
 	}
-	return ev, nil
+	return true, nil
 }
 
-// formerNames are the former names of a job's user that no other user has taken since.
-// What an application has under the others is not the leaver's any more.
+// apply applies an event to j, saves it, and adds it to l.tasks if it runs now.
+func (l *leasing) apply(j *store.Job, ev event) error {
+	t, eff := next(task{Job: *j}, ev, l.in)
+	runs := eff.ask || eff.verify
+	if runs {
+		var err error
+		if t.Subject.FormerUserNames, err = formerNames(l.tx, j); err != nil {
+			return err
+		}
+	}
+	*j = t.Job
+	l.room--
+	if err := l.tx.SaveJob(j); err != nil {
+		return err
+	}
+	if runs {
+		l.tasks = append(l.tasks, &t)
+	}
+	return nil
+}
+
+// formerNames returns the former names that still belong to the user. An account under a
+// name that another user has taken is theirs.
 func formerNames(tx *store.Tx, j *store.Job) ([]string, error) {
 	var names []string
 	for _, n := range j.Subject.FormerUserNames {

@@ -13,11 +13,11 @@ const (
 	codeNotInPlugin  = "not_in_plugin" // the plugin does not handle the kind
 	codeStillMinting = "still_minting" // credentials kept appearing between the lists
 	codeManyRounds   = "too_many_rounds"
-	codeNoProgress   = "no_progress"  // a partial answer that revoked nothing and kept its cursor
+	codeNoProgress   = "no_progress"  // a partial answer revoked nothing and repeated its cursor
 	codeLive         = "live"         // a probe found credentials that still work
-	codeNotVerified  = "not_verified" // no probe could tell within 72 hours
+	codeNotVerified  = "not_verified" // no probe gave an answer within 72 hours
 	codeSuperseded   = "superseded"   // the user was deactivated again before the reactivation ran
-	codeReactivated  = "reactivated"  // the account was enabled again before a probe could tell
+	codeReactivated  = "reactivated"  // the account was enabled again before the verification
 )
 
 // Bounds of a job.
@@ -46,44 +46,44 @@ func (t *task) extendLease(in env) {
 	t.NextAt = t.LeaseUntil
 }
 
-// release gives up the lease. The job is due again at the time due, never if that is zero.
+// release ends the lease. The job is due again at the time due, or never if due is zero.
 func (t *task) release(due time.Time) effects {
 	t.LeaseOwner, t.LeaseUntil, t.NextAt = "", time.Time{}, due
 	return effects{}
 }
 
-// env is what the state machine knows of the world.
+// env is the input of the state machine apart from the job and the event.
 type env struct {
 	now      time.Time
 	owner    string        // of a new lease
-	lease    time.Duration // how long it lasts
+	lease    time.Duration // length of a new lease
 	deadline time.Duration // from the request until everything is verified
 	jitter   float64       // in [0, 1), spreads retries
 }
 
-// horizon is later than any pause or lease that begins now can end.
-func (in env) horizon() time.Time { return in.now.Add(mostPause + in.lease + in.deadline) }
+// horizon is later than the end of any pause or lease that begins now.
+func (in env) horizon() time.Time { return in.now.Add(maxPause + in.lease + in.deadline) }
 
 // event is something that happens to a job.
 type event interface {
 	apply(t *task, in env) effects
 }
 
-// effects is what the worker does after the transition. The zero value means that
-// the worker saves the job and is finished with it.
+// effects tells the worker what to do after the transition. If zero, the worker saves the
+// job and is finished with it.
 type effects struct {
 	ask    bool   // keep the lease and ask the plugin
 	verify bool   // keep the lease and probe when all kinds have been asked
-	alert  string // code of an alert, empty for none
+	alert  string // code of an alert, may be empty
 }
 
-// next applies an event to a job. It is pure; the package documentation has the table.
+// next applies an event to a job. It is pure. The package documentation has the table.
 func next(t task, ev event, in env) (task, effects) {
 	eff := ev.apply(&t, in)
 	return t, eff
 }
 
-// leased: this process takes the lease of a due job.
+// leased: this process acquires the lease of a due job.
 type leased struct{}
 
 func (leased) apply(t *task, in env) effects {
@@ -113,8 +113,8 @@ func (superseded) apply(t *task, in env) effects {
 	return t.release(time.Time{})
 }
 
-// enabled: a reactivation goes ahead although no probe has verified this job. From now on
-// a probe cannot tell old credentials from new ones.
+// enabled: a reactivation starts although no probe has verified this job. From now on
+// a probe cannot distinguish old credentials from new ones.
 type enabled struct{}
 
 func (enabled) apply(t *task, _ env) effects {
@@ -147,7 +147,7 @@ func (clockSetBack) apply(t *task, in env) effects {
 // answered: the plugin answered one call about the kind.
 type answered struct {
 	result   abi.KindResult
-	stopping bool // the process stops: the call may have been cut off
+	stopping bool // the process stops, which may have interrupted the call
 }
 
 func (ev answered) apply(t *task, in env) effects {
@@ -155,46 +155,63 @@ func (ev answered) apply(t *task, in env) effects {
 	t.count(r, in.now)
 	cursor := t.Cursor
 	t.Cursor = "" // the next list starts at its beginning
+	more, final := false, r.State == abi.StateUnsupported
 	switch r.State {
 	case abi.StatePartial:
-		if r.Count == 0 && r.Cursor == cursor {
-			r.State, r.Code, r.Message = abi.StateRetry, codeNoProgress, "the plugin returned the same page twice"
-			break
-		}
-		t.Cursor = r.Cursor
-		if t.pages++; t.pages < maxPages && !ev.stopping {
-			return effects{ask: true}
-		}
-		r.State, r.Code, r.Message = abi.StateRetry, codeManyRounds, "the list has more pages than one attempt may read"
+		r, more = t.addPage(r, cursor)
 	case abi.StateRevoked, abi.StateNothingToRevoke:
-		t.endList()
-		switch {
-		case t.Kind == string(abi.KindAccount): // a switch and no list: it stays as the plugin set it
-			return t.finish(r, in)
-		case t.empty >= 2:
-			if t.Revoked > 0 {
-				r.State = abi.StateRevoked
-			}
-			return t.finish(r, in)
-		case t.lists >= maxLists:
-			r = abi.KindResult{State: abi.StateRetry, Code: codeStillMinting}
-			r.Message = "credentials kept appearing between the lists"
-			return t.finish(r, in)
-		case !ev.stopping:
-			return effects{ask: true}
-		}
-	case abi.StateUnsupported:
-		return t.finish(r, in)
+		r, more = t.endList(r)
+		final = !more
 	default:
 	}
-	if ev.stopping {
+	switch {
+	case ev.stopping && !final:
 		return stopped{}.apply(t, in)
+	case more:
+		return effects{ask: true}
 	}
 	return t.finish(r, in)
 }
 
-// count adds what one call found and did. Found counts a credential once, however
-// often it was listed before it was gone.
+// addPage counts a partial answer and reports whether the attempt reads another page.
+func (t *task) addPage(r abi.KindResult, cursor string) (abi.KindResult, bool) {
+	if r.Count == 0 && r.Cursor == cursor {
+		r.State, r.Code, r.Message = abi.StateRetry, codeNoProgress, "the plugin returned the same page twice"
+		return r, false
+	}
+	t.Cursor = r.Cursor
+	if t.pages++; t.pages < maxPages {
+		return r, true
+	}
+	r.State, r.Code, r.Message = abi.StateRetry, codeManyRounds, "the list has more pages than one attempt may read"
+	return r, false
+}
+
+// endList counts a complete list and reports whether the attempt reads another one.
+func (t *task) endList(r abi.KindResult) (abi.KindResult, bool) {
+	t.lists++
+	t.empty++
+	if t.listed > 0 {
+		t.empty = 0
+	}
+	t.pages, t.listed = 0, 0
+	switch {
+	case t.Kind == string(abi.KindAccount): // a switch, so one answer is enough
+	case t.empty >= 2:
+		if t.Revoked > 0 {
+			r.State = abi.StateRevoked
+		}
+	case t.lists >= maxLists:
+		const msg = "credentials kept appearing between the lists"
+		r = abi.KindResult{State: abi.StateRetry, Code: codeStillMinting, Message: msg}
+	default:
+		return r, true
+	}
+	return r, false
+}
+
+// count adds the numbers and the evidence of one call. Found counts a credential once,
+// however often it was listed before it was gone.
 func (t *task) count(r abi.KindResult, now time.Time) {
 	t.Found = max(t.Found, t.Revoked+max(r.Found, r.Count))
 	t.Revoked += r.Count
@@ -202,15 +219,6 @@ func (t *task) count(r abi.KindResult, now time.Time) {
 	for _, ev := range r.Evidence[:min(len(r.Evidence), max(maxEvidence-len(t.Evidence), 0))] {
 		t.Evidence = append(t.Evidence, store.JobEvidence{ID: ev.ID, Action: ev.Action, Status: ev.Status, At: now})
 	}
-}
-
-func (t *task) endList() {
-	t.lists++
-	t.empty++
-	if t.listed > 0 {
-		t.empty = 0
-	}
-	t.pages, t.listed = 0, 0
 }
 
 // finish ends an attempt. A job that awaits proof keeps its lease.
@@ -224,8 +232,8 @@ func (t *task) finish(r abi.KindResult, in env) effects {
 		t.State = store.JobNothingToRevoke
 	case r.State == abi.StateUnsupported:
 		t.State = store.JobUnsupported
-	// app_denied: the application refuses the plugin's own credential. An operator mends
-	// that, and the job must run afterwards.
+	// app_denied: the application refuses the plugin's own credential. The job must run
+	// again after an operator has corrected it.
 	case r.State == abi.StateRetry, r.Code == abi.CodeUnauthorized:
 		due = t.retry(r, in)
 	default:
@@ -241,8 +249,8 @@ func (t *task) finish(r abi.KindResult, in env) effects {
 	return eff
 }
 
-// alertCode is the label of an alert, empty for none. A plugin's own codes are unbounded,
-// so they count as "failed".
+// alertCode returns the label of an alert, or "" if none is needed. A plugin's own codes
+// are unbounded, so they count as "failed".
 func alertCode(state store.JobState, r abi.KindResult) string {
 	switch {
 	case r.Code == abi.CodeUnauthorized, r.Code == abi.CodeSecretUnreadable:
@@ -257,8 +265,8 @@ func alertCode(state store.JobState, r abi.KindResult) string {
 	return "failed"
 }
 
-// awaitsProof reports whether a probe has yet to verify the job. The application's
-// own answer is the proof of a reactivation.
+// awaitsProof reports whether a probe must still verify the job. A reactivation needs no
+// probe.
 func awaitsProof(j *store.Job) bool {
 	done := j.State == store.JobRevoked || j.State == store.JobNothingToRevoke
 	return done && !j.Verified && j.Event != abi.EventReactivated
@@ -276,7 +284,7 @@ func (t *task) retry(r abi.KindResult, in env) time.Time {
 
 // probed: a probe looked for credentials of the kind that still work.
 type probed struct {
-	live int // how many, or abi.LiveUnknown
+	live int // number of them, or abi.LiveUnknown
 	how  string
 }
 
@@ -306,25 +314,24 @@ func (ev probed) apply(t *task, in env) effects {
 
 // Bounds of a pause between two attempts.
 const (
-	leastPause = 100 * time.Millisecond
+	minPause   = 100 * time.Millisecond
 	firstPause = 250 * time.Millisecond
-	openPause  = 15 * time.Second // the most while the deadline can still be met
-	mostPause  = time.Hour
+	openPause  = 15 * time.Second // maximum while the deadline can still be met
+	maxPause   = time.Hour
 )
 
-// pause is how long to wait after an attempt, which counts from 1. Until the deadline it is
-// random (full jitter) under a ceiling that doubles up to 15 s, so that the deadline can
-// still be met. Afterwards it is a quarter of the time since the deadline, up to an hour:
-// an application that comes back soon does not wait long. The application may ask for
-// a longer pause, up to an hour.
+// pause returns how long to wait after the given attempt, counted from 1. Until the deadline
+// it is random (full jitter) below a limit that doubles up to 15 s, so that the deadline can
+// still be met. Afterwards it is about a quarter of the time since the deadline, up to an
+// hour. The application may ask for a longer pause, up to an hour.
 func (t *task) pause(attempt int, retryAfterMS int64, in env) time.Duration {
 	part := func(d time.Duration) time.Duration { return time.Duration(float64(d) * in.jitter) }
 	late := in.now.Sub(t.Received) - in.deadline
 	d := part(min(firstPause<<min(max(attempt-1, 0), 20), openPause))
 	if late >= 0 {
-		slow := min(max(late/4, openPause), mostPause)
+		slow := min(max(late/4, openPause), maxPause)
 		d = slow/2 + part(slow/2)
 	}
-	asked := time.Duration(min(max(retryAfterMS, 0), mostPause.Milliseconds())) * time.Millisecond
-	return min(max(d, asked, leastPause), mostPause)
+	asked := time.Duration(min(max(retryAfterMS, 0), maxPause.Milliseconds())) * time.Millisecond
+	return min(max(d, asked, minPause), maxPause)
 }

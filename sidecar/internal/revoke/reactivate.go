@@ -9,12 +9,12 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// leastWait is how long a blocked reactivation waits at least. A worker that finishes the
-// last blocking job of the user wakes it earlier.
-const leastWait = time.Second
+// minWait is the shortest wait of a blocked reactivation. A worker that finishes the last
+// blocking job of the user wakes it earlier.
+const minWait = time.Second
 
-// dueReactivation decides what happens to a due reactivation. before are the jobs of
-// its user in its app, or those of the leaver whose name the user took.
+// dueReactivation decides what happens to a due reactivation. before are the jobs of its
+// user in its app or, if the user took the name of a leaver, the leaver's jobs.
 func dueReactivation(j *store.Job, lock store.Lock, before []store.Job, in env) event {
 	if lock.State != store.LockLifted || lock.Epoch != j.Epoch {
 		return superseded{}
@@ -23,8 +23,8 @@ func dueReactivation(j *store.Job, lock store.Lock, before []store.Job, in env) 
 	if until.IsZero() {
 		return leased{}
 	}
-	if j.After != "" { // a worker of the leaver does not wake j, so j looks again by itself
-		wait := min(max(in.now.Sub(j.Created)/4, leastWait), 5*time.Minute)
+	if j.After != "" { // a worker of the leaver does not wake j
+		wait := min(max(in.now.Sub(j.Created)/4, minWait), 5*time.Minute)
 		if again := in.now.Add(wait); again.Before(until) {
 			until = again
 		}
@@ -32,40 +32,40 @@ func dueReactivation(j *store.Job, lock store.Lock, before []store.Job, in env) 
 	return rescheduled{until}
 }
 
-// blockedUntil is when the first of the jobs that block the reactivation j is due, zero
-// when none does. A job that is pending, running or retrying blocks it for as long as it
-// takes. A job that only awaits proof blocks it for one deadline.
+// blockedUntil returns when the first job that blocks the reactivation j is due, or zero if no job
+// does. A job that is pending, running or retrying blocks j without limit. A job that only awaits
+// proof blocks it for one deadline.
 func blockedUntil(before []store.Job, j *store.Job, in env) time.Time {
 	patience := j.Created.Add(in.deadline)
 	var until time.Time
 	for i := range before {
-		o := &before[i]
-		if !blocks(o) || o.Terminal() && !in.now.Before(patience) {
+		blocker := &before[i]
+		if !blocks(blocker) || blocker.Terminal() && !in.now.Before(patience) {
 			continue
 		}
-		at := o.NextAt
-		if o.Terminal() && at.After(patience) {
+		at := blocker.NextAt
+		if blocker.Terminal() && at.After(patience) {
 			at = patience
 		}
 		if until.IsZero() || at.Before(until) {
 			until = at
 		}
 	}
-	if least := in.now.Add(leastWait); !until.IsZero() && until.Before(least) {
-		until = least
+	if earliest := in.now.Add(minWait); !until.IsZero() && until.Before(earliest) {
+		until = earliest
 	}
 	return until
 }
 
-// blocks reports whether a reactivation waits for the job o.
-func blocks(o *store.Job) bool {
-	return o.Event != abi.EventReactivated && KindStatus(o) == StatusRunning
+// blocks reports whether a reactivation waits for the job j.
+func blocks(j *store.Job) bool {
+	return j.Event != abi.EventReactivated && KindStatus(j) == StatusRunning
 }
 
 // wakeReactivation makes the reactivation of u due whose blocking jobs have finished.
 func (e *Engine) wakeReactivation(ctx context.Context, u unit) error {
 	in := e.env()
-	_, err := e.o.Store.Update(ctx, u.tenant, e.cause("job.release", "wake-"+u.user), func(tx *store.Tx) error {
+	_, err := e.opts.Store.Update(ctx, u.tenant, e.cause("job.release", "wake-"+u.user), func(tx *store.Tx) error {
 		jobs, err := jobsOfUnit(tx.Reader, u.user, u.app)
 		if err != nil {
 			return err

@@ -55,9 +55,9 @@ func seal(r *Report, sign Sign) error {
 	return nil
 }
 
-// Read reads a report and checks it without a store: its audit chain has no gap
-// and no changed record, and its seal covers exactly this text. The caller checks the
-// signature of Seal.JWS, whose claims must repeat Digest and Head.
+// Read reads a report and checks it without a store. Its audit chain must have no gap and no
+// changed record, and its seal must cover exactly this text. The caller checks the signature
+// of Seal.JWS. The claims in the JWS must repeat Digest and Head.
 func Read(in io.Reader) (*Report, error) {
 	b, err := io.ReadAll(io.LimitReader(in, maxReportBytes+1))
 	if err != nil {
@@ -73,7 +73,7 @@ func Read(in io.Reader) (*Report, error) {
 		return nil, fmt.Errorf("reading the report: %w", err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("the file holds more than one report")
+		return nil, errors.New("the file contains more than one report")
 	}
 	if err := sameText(b, &r); err != nil {
 		return nil, err
@@ -82,7 +82,7 @@ func Read(in io.Reader) (*Report, error) {
 		return nil, fmt.Errorf("schema %q is not %s", r.Schema, EvidenceSchema)
 	}
 	if len(r.Chain) == 0 || r.Seal == nil {
-		return nil, errors.New("the report has no audit chain or no seal: it proves nothing")
+		return nil, errors.New("the report has no audit chain or no seal, so it proves nothing")
 	}
 	first := r.Chain[0]
 	c := audit.Chain{Tenant: r.Tenant, N: first.N - 1, Head: first.Prev}
@@ -104,8 +104,8 @@ func Read(in io.Reader) (*Report, error) {
 	return &r, nil
 }
 
-// sameText checks that b is how scimward writes r, but for white space: no key twice or in
-// another case, no number or time in another spelling.
+// sameText checks that b is the text that scimward writes for r, apart from white space. So
+// no key is repeated or in another case, and no number or time has another spelling.
 func sameText(b []byte, r *Report) error {
 	want, err := json.Marshal(r)
 	if err != nil {
@@ -116,7 +116,7 @@ func sameText(b []byte, r *Report) error {
 		return fmt.Errorf("reading the report: %w", err)
 	}
 	if !bytes.Equal(got.Bytes(), want) {
-		return errors.New("the report was changed: it is not written as scimward writes it")
+		return errors.New("the report was edited or reformatted after scimward wrote it: export it again")
 	}
 	return nil
 }

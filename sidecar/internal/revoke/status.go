@@ -13,8 +13,8 @@ import (
 // The statuses of a kind or an offboarding, from best to worst. Verified and enforced
 // are done. An unknown status is never shown as done.
 const (
-	StatusVerified = "verified"          // a probe found nothing that works
-	StatusEnforced = "enforced_at_proxy" // the application cannot revoke it; only the proxy refuses it
+	StatusVerified = "verified"          // a probe found no credential that works
+	StatusEnforced = "enforced_at_proxy" // the application cannot revoke the kind, only the proxy blocks it
 	StatusRunning  = "revoking"
 	StatusFailed   = "failed"
 	StatusUnknown  = "unknown"
@@ -29,13 +29,13 @@ func RevocationJobs(r *store.Reader, user string, epoch uint64) ([]store.Job, er
 	}
 	jobs = slices.DeleteFunc(jobs, func(j store.Job) bool { return j.Event == abi.EventReactivated })
 	slices.SortStableFunc(jobs, func(a, b store.Job) int {
-		return cmp.Or(strings.Compare(a.App, b.App), position(a.Kind)-position(b.Kind))
+		return cmp.Or(strings.Compare(a.App, b.App), kindOrder(a.Kind)-kindOrder(b.Kind))
 	})
 	return jobs, nil
 }
 
-// Status is the worst status among jobs, the RevocationJobs of o. It is unknown while one
-// of them is missing. An offboarding without any app is enforced at the proxy.
+// Status returns the worst status among jobs, the RevocationJobs of o. It is unknown while a
+// job is missing. An offboarding without any app is enforced at the proxy.
 func Status(o *store.Offboarding, jobs []store.Job) string {
 	order := []string{StatusVerified, StatusEnforced, StatusRunning, StatusFailed, StatusUnknown}
 	if len(jobs) != o.Jobs {
@@ -51,7 +51,7 @@ func Status(o *store.Offboarding, jobs []store.Job) string {
 	return order[worst]
 }
 
-// KindStatus is the status of one job.
+// KindStatus returns the status of one job.
 func KindStatus(j *store.Job) string {
 	switch j.State {
 	case store.JobRevoked, store.JobNothingToRevoke:

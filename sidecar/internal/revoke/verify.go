@@ -42,9 +42,9 @@ func (e *Engine) probe(ctx context.Context, group []*task) error {
 	for _, t := range group {
 		kinds = append(kinds, abi.Kind(t.Kind))
 	}
-	res, err := e.o.Revoker.Verify(ctx, first.Tenant, first.App, e.request(first, abi.OpVerify, kinds...))
+	res, err := e.opts.Revoker.Verify(ctx, first.Tenant, first.App, e.request(first, abi.OpVerify, kinds...))
 	if ctx.Err() != nil {
-		return errors.Join(errs...) // the call was cut off; work releases the jobs
+		return errors.Join(errs...) // the call was interrupted, and work releases the jobs
 	}
 	if err != nil {
 		e.log(ctx, slog.LevelWarn, "verifying", first, slog.Any("error", err))

@@ -5,7 +5,7 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// toWire is the subject as a plugin reads it.
+// toWire returns the subject as a plugin reads it.
 func toWire(s *subject.Subject) *abi.Subject {
 	return &abi.Subject{
 		SCIMID: s.SCIMID, ExternalID: s.ExternalID, UserName: s.UserName,
@@ -13,7 +13,7 @@ func toWire(s *subject.Subject) *abi.Subject {
 	}
 }
 
-// FromWire is the person that a plugin named; nil is nobody.
+// FromWire returns the user that a plugin named. It returns an empty subject for nil.
 func FromWire(i *abi.Identity) subject.Subject {
 	if i == nil {
 		return subject.Subject{}

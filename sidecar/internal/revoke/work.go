@@ -38,9 +38,10 @@ func (e *Engine) work(ctx context.Context, u unit) error {
 	return errors.Join(err, e.wakeReactivation(ctx, u), e.updateClocks(ctx, u.tenant, u.user))
 }
 
-// env is what the state machine may know now.
+// env returns the input of the state machine now.
 func (e *Engine) env() env {
-	return env{now: e.o.Now(), owner: e.o.Owner, lease: e.o.Lease, deadline: e.o.Deadline, jitter: e.o.Jitter()}
+	o := &e.opts
+	return env{now: o.Now(), owner: o.Owner, lease: o.Lease, deadline: o.Deadline, jitter: o.Jitter()}
 }
 
 // step applies an event to t.
@@ -52,7 +53,7 @@ func (e *Engine) step(t *task, ev event) (eff effects) {
 // revokeKind asks the plugin about one kind and saves each answer, until the attempt ends
 // or the lease is lost.
 func (e *Engine) revokeKind(ctx context.Context, t *task) error {
-	start := e.o.Now()
+	start := e.opts.Now()
 	for {
 		if err := e.extendLease(ctx, t); err != nil || !t.leased() {
 			return err
@@ -60,7 +61,7 @@ func (e *Engine) revokeKind(ctx context.Context, t *task) error {
 		eff := e.step(t, answered{result: e.ask(ctx, t), stopping: ctx.Err() != nil})
 		action := "job.progress"
 		if !eff.ask {
-			action = e.report(ctx, t, eff, e.o.Now().Sub(start))
+			action = e.report(ctx, t, eff, e.opts.Now().Sub(start))
 		}
 		if err := e.save(ctx, t, action); err != nil || !eff.ask {
 			return err
@@ -71,7 +72,7 @@ func (e *Engine) revokeKind(ctx context.Context, t *task) error {
 // ask calls the plugin once about the kind of t, from the page after its last answer.
 func (e *Engine) ask(ctx context.Context, t *task) abi.KindResult {
 	kind := abi.Kind(t.Kind)
-	if info, loaded := e.o.Revoker.Info(t.Tenant, t.App); loaded {
+	if info, loaded := e.opts.Revoker.Info(t.Tenant, t.App); loaded {
 		t.Plugin = store.JobPlugin{Name: info.Name, Version: info.Version, Digest: info.Digest}
 		if !slices.Contains(info.Kinds, kind) {
 			const msg = "the plugin does not handle this kind"
@@ -82,7 +83,7 @@ func (e *Engine) ask(ctx context.Context, t *task) abi.KindResult {
 	if t.Cursor != "" {
 		req.Cursors = map[abi.Kind]string{kind: t.Cursor}
 	}
-	res, err := e.o.Revoker.Revoke(ctx, t.Tenant, t.App, req)
+	res, err := e.opts.Revoker.Revoke(ctx, t.Tenant, t.App, req)
 	switch {
 	case errors.Is(err, ErrNoPlugin):
 		return abi.KindResult{State: abi.StateUnsupported, Code: codeNoPlugin, Message: "the app has no plugin"}
@@ -120,13 +121,13 @@ func (e *Engine) report(ctx context.Context, t *task, eff effects, took time.Dur
 
 func (e *Engine) log(ctx context.Context, level slog.Level, msg string, t *task, attrs ...slog.Attr) {
 	attrs = slices.Concat(unitOf(&t.Job).attrs(), []slog.Attr{slog.String("kind", t.Kind)}, attrs)
-	e.o.Logger.LogAttrs(ctx, level, msg, attrs...)
+	e.opts.Logger.LogAttrs(ctx, level, msg, attrs...)
 }
 
-// save writes t under its fencing token, and extends its lease if it still has one. A
-// worker whose lease another has taken does not get it back: t is not leased afterwards.
+// save writes t under its fencing token and extends its lease if it still has one. If
+// another worker has taken the lease, t is not leased afterwards.
 func (e *Engine) save(ctx context.Context, t *task, action string) error {
-	// The record of what the application did must not depend on whether the process stops.
+	// The answer of the application is recorded even if the process stops.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	if t.leased() {
@@ -134,7 +135,7 @@ func (e *Engine) save(ctx context.Context, t *task, action string) error {
 	}
 	cause := e.cause(action, "job-"+t.ID)
 	cause.Attrs = []string{t.App, t.Kind, string(t.State)}
-	seq, err := e.o.Store.Update(ctx, t.Tenant, cause, func(tx *store.Tx) error {
+	seq, err := e.opts.Store.Update(ctx, t.Tenant, cause, func(tx *store.Tx) error {
 		row := t.Job
 		return tx.SaveJob(&row)
 	})
@@ -153,7 +154,7 @@ func (e *Engine) save(ctx context.Context, t *task, action string) error {
 
 // extendLease makes sure that the lease outlasts the next call of the plugin.
 func (e *Engine) extendLease(ctx context.Context, t *task) error {
-	if t.LeaseUntil.Sub(e.o.Now()) >= e.o.Lease/2 {
+	if t.LeaseUntil.Sub(e.opts.Now()) >= e.opts.Lease/2 {
 		return nil
 	}
 	return e.save(ctx, t, "job.lease")
