@@ -17,8 +17,8 @@ func defaultPort(scheme string) int {
 	return 443
 }
 
-// validHost reports whether s is a lower-case host name. It refuses a trailing dot, which would be another spelling
-// of the same host. Callers parse IP addresses before.
+// validHost reports whether s is a lower-case host name. It rejects a trailing dot, which would be
+// another spelling of the same host. Callers parse IP addresses before.
 func validHost(s string) bool {
 	if len(s) > 253 {
 		return false
@@ -44,7 +44,8 @@ func canonHost(host string) string {
 	return strings.ToLower(host)
 }
 
-// matchHost reports whether pattern names host: exactly, or as "*.suffix" with one label in place of the star.
+// matchHost reports whether pattern names host: exactly, or as "*.suffix" with one label in place of the
+// star.
 func matchHost(pattern, host string) bool {
 	suffix, wild := strings.CutPrefix(pattern, "*")
 	if !wild {
@@ -54,9 +55,9 @@ func matchHost(pattern, host string) bool {
 	return ok && label != "" && !strings.Contains(label, ".")
 }
 
-// cleanPath checks an escaped path. It refuses, and does not repair, a path that an application could read otherwise
-// than the rule: dot segments (with parameters or escapes too), empty segments, escaped slashes, backslashes, NUL,
-// and double escapes of those.
+// cleanPath rejects a path that the application could read differently from the rule. It never rewrites
+// one. Rejected: dot segments (also with parameters), empty segments, escaped slashes, backslashes, NUL,
+// and double escapes of these.
 func cleanPath(p string) (string, error) {
 	if p == "" {
 		return "/", nil
@@ -93,13 +94,15 @@ func underAny(p string, prefixes []string) bool {
 	})
 }
 
-// forbiddenRanges are the addresses that no rule can allow: this host's link, cloud metadata, multicast.
+// forbiddenRanges are the addresses that no rule can allow, such as this host's link, cloud metadata and
+// multicast.
 func forbiddenRanges() []netip.Prefix {
 	return prefixes("0.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4",
 		"::/128", "fe80::/10", "ff00::/8", "fd00:ec2::254/128")
 }
 
-// privateRanges are the addresses that a rule must name: private, loopback, carrier, protocol and translation ranges.
+// privateRanges are the addresses that a rule must name. They are private, loopback, carrier, protocol
+// and translation ranges.
 func privateRanges() []netip.Prefix {
 	return prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "100.64.0.0/10",
 		"192.0.0.0/24", "192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24",
@@ -114,7 +117,7 @@ func prefixes(cidrs ...string) []netip.Prefix {
 	return out
 }
 
-// checkAddr refuses an address to which a rule with these private ranges may not send.
+// checkAddr returns an error if a rule with these private ranges must not send to the address.
 func checkAddr(a netip.Addr, private []netip.Prefix) error {
 	a = a.Unmap().WithZone("")
 	if nat64 := netip.MustParsePrefix("64:ff9b::/96"); nat64.Contains(a) { // RFC 6052 §2.1

@@ -11,8 +11,9 @@ import (
 	"github.com/scimward/scimward/plugins/plugintest"
 )
 
-// BenchmarkAsk measures three questions to a plugin: health, which sends no request, identify with a request to a
-// local application (uncached), and identify of a known credential (cached), the usual case.
+// BenchmarkAsk measures three questions to a plugin: health, which sends no request, identify with
+// a request to a local application (uncached), and identify of a known credential (cached), the
+// usual case.
 func BenchmarkAsk(b *testing.B) {
 	app := &whoami{users: map[string]string{"Bearer " + cookie: "ann"}, cache: "300"}
 	h := benchHost(b, app)

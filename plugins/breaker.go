@@ -14,9 +14,9 @@ const (
 	quarantineMax = time.Hour
 )
 
-// breaker puts a plugin into quarantine, in which the host does not call it: after 3 kills or 5 traps within 10
-// minutes, for 5 minutes. Each further quarantine is twice as long, up to an hour. After an hour without one the next
-// is short again.
+// breaker puts a plugin into quarantine after 3 kills or 5 traps within 10 minutes. The host does not
+// call it for 5 minutes. Each further quarantine is twice as long, up to an hour. After an hour without a
+// quarantine, the next is short again.
 type breaker struct {
 	now func() time.Time
 
@@ -24,18 +24,18 @@ type breaker struct {
 	kills []time.Time
 	traps []time.Time
 	until time.Time     // end of the present or last quarantine
-	last  time.Duration // its length; 0: there was none
+	last  time.Duration // its length, 0 without one
 }
 
-// open returns how long the quarantine still lasts; 0: there is none.
+// open returns the rest of the quarantine, or 0 without one.
 func (b *breaker) open() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return max(b.until.Sub(b.now()), 0)
 }
 
-// kill records that the host killed the worker or found it dead; trap that a call trapped. Both report whether this
-// began a quarantine.
+// kill records that the host killed the worker or found it dead. trap records that a call trapped. Both
+// report whether a quarantine begins now.
 func (b *breaker) kill() bool { return b.record(&b.kills, breakerKills) }
 func (b *breaker) trap() bool { return b.record(&b.traps, breakerTraps) }
 

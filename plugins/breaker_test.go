@@ -31,6 +31,7 @@ func (c *clock) add(d time.Duration) {
 	c.t = c.t.Add(d)
 }
 
+// TestBreaker: kills and traps within the window begin a quarantine, and repeated ones are longer.
 func TestBreaker(t *testing.T) {
 	t.Run("three kills in ten minutes", func(t *testing.T) {
 		c := newClock()
@@ -39,7 +40,7 @@ func TestBreaker(t *testing.T) {
 		c.add(10 * time.Minute) // the first one no longer counts
 		for range 2 {
 			if b.Kill() {
-				t.Error("two kills within the window opened the breaker")
+				t.Error("Kill() = true after two kills within the window, want false")
 			}
 		}
 		if !b.Kill() || b.Open() != 5*time.Minute {
@@ -50,11 +51,11 @@ func TestBreaker(t *testing.T) {
 		b := plugins.NewBreaker(newClock().now)
 		for range 4 {
 			if b.Trap() {
-				t.Fatal("opened by fewer than five traps")
+				t.Fatal("Trap() = true after fewer than five traps, want false")
 			}
 		}
 		if b.Kill() || !b.Trap() {
-			t.Error("the fifth trap did not open it")
+			t.Error("Trap() = false at the fifth trap, want true")
 		}
 	})
 	t.Run("doubles up to an hour, and begins again after an hour without", func(t *testing.T) {
@@ -70,7 +71,7 @@ func TestBreaker(t *testing.T) {
 			}
 			c.add(want)
 			if b.Open() != 0 {
-				t.Error("still open at its end")
+				t.Errorf("Open() = %v at the end of the quarantine, want 0", b.Open())
 			}
 		}
 		c.add(time.Hour)
@@ -83,8 +84,8 @@ func TestBreaker(t *testing.T) {
 	})
 }
 
-// TestQuarantine traps five times. During the quarantine the host does not call the plugin, and every operation says
-// so; afterwards it calls it again.
+// TestQuarantine traps five times. During the quarantine the host does not call the plugin, and
+// every operation says so; afterwards it calls it again.
 func TestQuarantine(t *testing.T) {
 	c := newClock()
 	h := hostile(t, http.NotFoundHandler(), func(o *plugins.Options) { o.Now = c.now })
@@ -99,22 +100,22 @@ func TestQuarantine(t *testing.T) {
 		t.Errorf("got %+v, want retry/quarantined in 5 minutes", got)
 	}
 	if _, err := h.Verify(t.Context(), "acme", "app", request("")); code(err) != abi.CodeQuarantined {
-		t.Errorf("Verify: %v", err)
+		t.Errorf("Verify: %v, want quarantined", err)
 	}
 	if _, err := h.Identify(t.Context(), "acme", "app", abi.Credential{}, "x"); code(err) != abi.CodeQuarantined {
-		t.Errorf("Identify: %v", err)
+		t.Errorf("Identify: %v, want quarantined", err)
 	}
 	if err := h.Ready(); err == nil {
-		t.Error("Ready though a plugin is in quarantine")
+		t.Error("Ready() = nil with a plugin in quarantine, want an error")
 	}
 	c.add(5 * time.Minute)
 	if got := revoke(t, h, request(""))[0]; got.State != abi.StateRevoked {
-		t.Errorf("after the quarantine: %+v", got)
+		t.Errorf("after the quarantine: %+v, want revoked", got)
 	}
 }
 
-// TestKillEndsAllCallsInFlight: the host kills the worker because of one endless call. The other call ends as retry,
-// and the next one gets a new worker.
+// TestKillEndsAllCallsInFlight: the host kills the worker because of one endless call. The other
+// call ends as retry, and the next one gets a new worker.
 func TestKillEndsAllCallsInFlight(t *testing.T) {
 	started := make(chan struct{})
 	app := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -130,19 +131,21 @@ func TestKillEndsAllCallsInFlight(t *testing.T) {
 		}
 	})
 	<-started
-	// Long enough for an instance to start on a busy machine, much shorter than the minute of the other call.
+	// Long enough for an instance to start on a busy machine, much shorter than the minute of the
+	// other call.
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
 	res, err := h.Revoke(ctx, "acme", "app", request("loop"))
 	if err != nil || res.Kinds[0].Code != abi.CodeDeadline {
-		t.Errorf("the endless call: %+v, %v", res, err)
+		t.Errorf("the endless call: %+v, %v, want code deadline", res, err)
 	}
 	wg.Wait()
 	if got := revoke(t, h, request(""))[0]; got.State != abi.StateRevoked {
-		t.Errorf("after the kill: %+v", got)
+		t.Errorf("after the kill: %+v, want revoked", got)
 	}
 }
 
+// TestCloseEndsCalls: Close ends the calls in flight.
 func TestCloseEndsCalls(t *testing.T) {
 	started := make(chan struct{})
 	app := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -152,7 +155,8 @@ func TestCloseEndsCalls(t *testing.T) {
 	h := hostile(t, app, nil)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		// If Close waited for the application, the call would end with the application's error or at its deadline.
+		// If Close waited for the application, the call would end with the application's error or at its
+		// deadline.
 		if got := revoke(t, h, request("send:DELETE /slow"))[0]; got.State != abi.StateRetry || got.Code != abi.CodeTrap {
 			t.Errorf("the call in flight: %+v, want retry/trap", got)
 		}

@@ -46,7 +46,7 @@ func TestCanIdentify(t *testing.T) {
 				t.Errorf("%v, want %s: %s", err, tt.code, tt.want)
 			}
 			if _, err := h.Identify(t.Context(), "acme", "app", abi.Credential{}, cookie); err == nil {
-				t.Error("Identify answers although CanIdentify denies it")
+				t.Error("Identify() = nil, want an error as from CanIdentify")
 			}
 			if err := h.CanIdentify("other", "app"); !errors.Is(err, plugins.ErrNoPlugin) {
 				t.Errorf("another tenant: %v, want ErrNoPlugin", err)

@@ -13,10 +13,9 @@ import (
 // maxManifestDepth bounds the nesting of a manifest.
 const maxManifestDepth = 16
 
-// decodeManifest reads b, one strict JSON document, into m. A name must not appear
-// twice in one object, not even in another letter case: encoding/json would take the
-// last and so read another document than a reviewer does. Errors give the line and
-// column in b.
+// decodeManifest decodes b, one strict JSON document, into m. A name must not appear twice in one object,
+// even in another letter case. encoding/json would take the last one and read a different document than a
+// reviewer does. Errors give the line and column in b.
 func decodeManifest(b []byte, m *Manifest) error {
 	_, fault := strictjson.Decode[map[string]any](b, strictjson.Rules{
 		Depth: maxManifestDepth, Nesting: maxManifestDepth + 1, Members: maxManifest, Values: maxManifest,
@@ -33,7 +32,7 @@ func decodeManifest(b []byte, m *Manifest) error {
 	return nil
 }
 
-// shapeFault places the error of a document that is JSON but no manifest.
+// shapeFault adds the place to the error of a document that is JSON but no manifest.
 func shapeFault(b []byte, err error) error {
 	var typ *json.UnmarshalTypeError
 	if errors.As(err, &typ) {

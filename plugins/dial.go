@@ -13,7 +13,7 @@ import (
 
 const connectTimeout = 3 * time.Second
 
-// addressError says that a host resolves to an address that its rule does not allow.
+// addressError means that a host resolves to an address that its rule does not allow.
 type addressError struct {
 	host string
 	err  error
@@ -22,8 +22,8 @@ type addressError struct {
 func (e *addressError) Error() string { return "host " + e.host + ": " + e.err.Error() }
 func (e *addressError) Unwrap() error { return e.err }
 
-// newTransport makes the connections of one rule: TLS 1.2 or newer, only to addresses that were checked, without a
-// proxy, and without compression, which would hide a secret from redaction.
+// newTransport makes the connections of one rule. It uses TLS 1.2 or newer, connects only to checked
+// addresses, and uses no proxy. It disables compression, which would hide a secret from redaction.
 func newTransport(r rule, resolve resolver) *http.Transport {
 	d := &dialer{private: r.private, resolve: resolve}
 	return &http.Transport{
@@ -44,9 +44,9 @@ type dialer struct {
 	resolve resolver
 }
 
-// dial resolves the host, checks every address, and connects to one of these very addresses, because a second look-up
-// could answer otherwise. One address that is not allowed refuses the host: an attacker who adds an inner address to
-// an outer name only waits for the outer one to fail.
+// dial resolves the host, checks every address, and connects to one of the checked addresses, because a
+// second lookup could return others. If any resolved address is forbidden, it denies the host. Otherwise
+// an attacker could publish a public and a private address and wait until the public one fails.
 func (d *dialer) dial(ctx context.Context, network, hostport string) (net.Conn, error) {
 	host, port, err := net.SplitHostPort(hostport)
 	if err != nil {

@@ -22,19 +22,21 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// egress sends the requests of one plugin. It checks, in this order: budget, URL, rule, headers, secrets, address,
-// TLS. It follows no redirect, caps the answer, redacts it, and passes on only some of its headers.
+// egress sends the requests of one plugin. It checks budget, URL, rule, headers, secrets, address and
+// TLS, in this order. It follows no redirect. It caps and redacts the answer and passes on only some
+// headers.
 type egress struct {
 	routes  []route
 	limits  Limits
 	secrets *secrets
 	now     func() time.Time
 
-	// unreadable is called when a request needs a secret whose file cannot be used.
+	// unreadable is called when a request needs a secret from a file that cannot be used.
 	unreadable func(context.Context, *secretError)
 }
 
-// route is a rule with its connections. Rules share no connections: another rule may not reach the same addresses.
+// route is a rule with its connections. Rules share no connections, because another rule may forbid the
+// same addresses.
 type route struct {
 	rule
 	transport *http.Transport
@@ -97,7 +99,7 @@ func denied(format string, args ...any) *refusal {
 // retryable reports whether the same request may succeed later.
 func (r *refusal) retryable() bool { return r.errno != abi.ErrnoDenied && r.errno != abi.ErrnoInval }
 
-// answer is what a guest reads of an application's response.
+// answer is the part of an application's response that a guest reads.
 type answer struct {
 	meta abi.HTTPResponse
 	body []byte
@@ -166,13 +168,13 @@ func (s *session) try(ctx context.Context, doc, body []byte) (answer, *refusal) 
 	return a, nil
 }
 
-// parseTarget accepts absolute http and https URLs that every reader reads alike.
+// parseTarget accepts absolute http and https URLs that every parser reads alike.
 func parseTarget(raw string) (*url.URL, error) {
 	if strings.Contains(raw, "{{") {
-		return nil, errors.New("the URL holds a placeholder: only header values may hold one")
+		return nil, errors.New("the URL contains a placeholder, which only header values may contain")
 	}
 	if strings.ContainsAny(raw, "\\#") {
-		return nil, errors.New("the URL holds a backslash or a fragment")
+		return nil, errors.New("the URL contains a backslash or a fragment")
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -182,7 +184,7 @@ func parseTarget(raw string) (*url.URL, error) {
 		return nil, errors.New("the URL is not absolute http or https")
 	}
 	if u.User != nil {
-		return nil, errors.New("the URL holds a user")
+		return nil, errors.New("the URL contains a user")
 	}
 	host := u.Hostname()
 	if _, err := netip.ParseAddr(host); err != nil && !validHost(strings.ToLower(host)) {
@@ -203,8 +205,9 @@ type matched struct {
 	header http.Header
 }
 
-// match finds the rule that allows all of a request, including the secrets in its headers, and builds the headers. If
-// a rule lacks only the file of a secret, match returns that refusal, because the request may succeed later.
+// match finds the rule that allows all of a request, including the secrets in its headers, and builds the
+// headers. If a rule lacks only the file of a secret, match returns that refusal, because the request may
+// succeed later.
 func (s *session) match(meta abi.HTTPRequest, u *url.URL) (matched, *refusal) {
 	routes, no := s.routes(meta.Method, u)
 	for _, rt := range routes {
@@ -219,8 +222,7 @@ func (s *session) match(meta abi.HTTPRequest, u *url.URL) (matched, *refusal) {
 	return matched{}, no
 }
 
-// routes finds the rules that allow method and URL. The refusal, for use without any, is about the rule that came
-// nearest.
+// routes finds the rules that allow method and URL. If none does, the refusal is about the best match.
 func (s *session) routes(method string, u *url.URL) ([]*route, *refusal) {
 	if !slices.Contains(allMethods(), method) {
 		return nil, denied("method %q", cut(method, 32))
@@ -256,8 +258,9 @@ func (s *session) routes(method string, u *url.URL) ([]*route, *refusal) {
 	return found, no
 }
 
-// forbiddenHeader reports whether a guest must not set a header. The host sets some. Others change framing, routing,
-// method or path. accept-encoding would hide secrets from redaction. Many applications read "_" in a name as "-".
+// forbiddenHeader reports whether a guest must not set a header. The host sets some. Others change
+// framing, routing, method or path. accept-encoding would hide secrets from redaction. Many applications
+// read "_" in a name as "-".
 func forbiddenHeader(name string) bool {
 	name = strings.ReplaceAll(name, "_", "-")
 	switch name {
@@ -290,7 +293,7 @@ func (s *session) header(r *route, in map[string]string) (http.Header, *refusal)
 		}
 		for _, c := range []byte(v) {
 			if c < ' ' && c != '\t' || c == 0x7f {
-				return nil, denied("header %s holds a control character", name)
+				return nil, denied("header %s contains a control character", name)
 			}
 		}
 		if _, twice := out[http.CanonicalHeaderKey(name)]; twice {
@@ -337,14 +340,15 @@ func isToken(s string) bool {
 	return s != ""
 }
 
-// exchange sends one request over a transport, which follows no redirect, and reads the answer up to its cap.
+// exchange sends one request over a transport, which follows no redirect, and reads the answer up to its
+// cap.
 func (s *session) exchange(req *http.Request, transport *http.Transport) (answer, error) {
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		return answer{}, err
 	}
 	defer resp.Body.Close() //nolint:errcheck // read to its cap; nothing to do about a close
-	// Redaction comes before the cut, so that a secret across the cap is not left in half.
+	// Redact before the cut, so that no half of a secret at the cap remains.
 	b, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+maxSecret))
 	if err != nil {
 		return answer{}, fmt.Errorf("reading the body: %w", err)
@@ -389,8 +393,8 @@ func guestHeader(name string) bool {
 // maxRetryAfter bounds the wait that an application or a guest may ask for.
 const maxRetryAfter = time.Hour
 
-// retryAfter reads Retry-After, seconds or a date (RFC 9110 §10.2.3). It returns 0 if there is none or it cannot be
-// read.
+// retryAfter parses Retry-After, seconds or a date (RFC 9110 §10.2.3). It returns 0 if the value is empty
+// or malformed.
 func retryAfter(v string, now time.Time) time.Duration {
 	if v == "" {
 		return 0
@@ -405,8 +409,8 @@ func retryAfter(v string, now time.Time) time.Duration {
 	return min(max(at.Sub(now), 0), maxRetryAfter)
 }
 
-// explain turns an error of an exchange into what the guest sees. call is the context of the call, own that of the
-// one request.
+// explain converts an error of an exchange to the refusal that the guest sees. call is the context of the
+// whole call, own the context of this request.
 func explain(call, own context.Context, err error) *refusal {
 	var addr *addressError
 	var dns *net.DNSError

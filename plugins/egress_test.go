@@ -92,6 +92,8 @@ func gate(t *testing.T, base string, edit func(*plugins.Manifest, *plugins.Confi
 	return e
 }
 
+// TestEgressRefusals: each request outside manifest and grant is denied, and none of them reaches
+// the application.
 func TestEgressRefusals(t *testing.T) {
 	var last seenRequest
 	var count atomic.Int32
@@ -163,15 +165,17 @@ func TestEgressRefusals(t *testing.T) {
 				t.Errorf("errno %d, %+v, %q; want %d and egress_denied", errno, meta, body, tt.want)
 			}
 			if count.Load() != before {
-				t.Errorf("the application got %+v", last)
+				t.Errorf("the application got %+v, want no request", last)
 			}
 		})
 	}
 	if errno, _, _ := e.Call(false, "").SendRaw(t.Context(), []byte(`{"method":`), nil); errno != abi.ErrnoInval {
-		t.Errorf("broken document: errno %d", errno)
+		t.Errorf("broken document: errno %d, want %d", errno, abi.ErrnoInval)
 	}
 }
 
+// TestEgressSecretsAndRedaction: the application gets the secret, and the guest reads asterisks in
+// its place.
 func TestEgressSecretsAndRedaction(t *testing.T) {
 	var last seenRequest
 	var count atomic.Int32
@@ -183,19 +187,19 @@ func TestEgressSecretsAndRedaction(t *testing.T) {
 	}}
 	errno, meta, body := e.Call(true, cookie).Send(t.Context(), req, nil)
 	if errno != 0 || meta.Status != 200 {
-		t.Fatalf("errno %d, %+v", errno, meta)
+		t.Fatalf("errno %d, %+v, want 0 and status 200", errno, meta)
 	}
 	if got := last.Header.Get("Authorization"); got != "Bearer "+adminSecret {
-		t.Errorf("the application got authorization %q", got)
+		t.Errorf("the application got authorization %q, want %q", got, "Bearer "+adminSecret)
 	}
 	if got := last.Header.Get("X-Cookie"); got != cookie {
-		t.Errorf("the application got cookie %q", got)
+		t.Errorf("the application got cookie %q, want %q", got, cookie)
 	}
 	if last.Path != "/api/whoami?x=1" || last.Header.Get("Accept-Encoding") != "" {
-		t.Errorf("the application got %+v", last)
+		t.Errorf("the application got %+v, want the path with its query and no accept-encoding", last)
 	}
 	if got := string(body); got != "you sent Bearer *** ***" {
-		t.Errorf("the guest reads %q", got)
+		t.Errorf("the guest reads %q, want the secrets replaced by ***", got)
 	}
 	want := map[string]string{
 		"content-type": "text/plain; charset=utf-8", "x-request-id": "Bearer ***", "x-ratelimit-remaining": "7",
@@ -212,14 +216,14 @@ func TestEgressSecretsAndRedaction(t *testing.T) {
 			t.Errorf("errno %d, want denied and nothing sent", errno)
 		}
 	})
-	t.Run("of two rules for one place the one that gives the secret", func(t *testing.T) {
+	t.Run("of two rules for one place, the rule with the secret", func(t *testing.T) {
 		e := gate(t, srv.URL, func(m *plugins.Manifest, c *plugins.Config) {
 			bare := m.Capabilities.HTTP[0]
 			bare.Secrets, bare.Identify = nil, false
 			m.Capabilities.HTTP = append([]plugins.HTTPNeed{bare}, m.Capabilities.HTTP...)
 		})
 		if errno, meta, _ := e.Call(true, cookie).Send(t.Context(), req, nil); errno != 0 {
-			t.Errorf("errno %d, %+v", errno, meta)
+			t.Errorf("errno %d, %+v, want 0", errno, meta)
 		}
 	})
 	t.Run("an absent file, whatever the order of the rules", func(t *testing.T) {
@@ -249,7 +253,7 @@ func TestEgressSecretsAndRedaction(t *testing.T) {
 		}
 		e.Call(true, cookie).Send(t.Context(), req, nil)
 		if got := last.Header.Get("Authorization"); got != "Bearer rotated-secret" {
-			t.Errorf("the application got %q", got)
+			t.Errorf("the application got %q, want the rotated secret", got)
 		}
 		if err := os.WriteFile(file, []byte("two\nlines\n"), 0o600); err != nil {
 			t.Fatal(err)
@@ -261,7 +265,8 @@ func TestEgressSecretsAndRedaction(t *testing.T) {
 	})
 }
 
-// TestRedactionOfEncodings: an application that repeats a secret in another encoding does not reveal it to the guest.
+// TestRedactionOfEncodings: an application that repeats a secret in another encoding does not
+// reveal it to the guest.
 func TestRedactionOfEncodings(t *testing.T) {
 	const secret = "s3cr3t/value?&+of=the~application"
 	answer := ""
@@ -293,11 +298,12 @@ func TestRedactionOfEncodings(t *testing.T) {
 		errno, _, body := e.Call(true, "").Send(t.Context(), get(srv.URL+"/api/x"), nil)
 		if errno != 0 || strings.Contains(string(body), tt.core) || !strings.HasPrefix(string(body), "before ") ||
 			!strings.HasSuffix(string(body), " after") {
-			t.Errorf("%s: errno %d, the guest reads %q", name, errno, body)
+			t.Errorf("%s: errno %d, the guest reads %q, want 0 and nothing of the secret", name, errno, body)
 		}
 	}
 }
 
+// TestEgressAnswers: the guest gets bounded answers, and an error for each broken connection.
 func TestEgressAnswers(t *testing.T) {
 	var last seenRequest
 	var count atomic.Int32
@@ -306,28 +312,29 @@ func TestEgressAnswers(t *testing.T) {
 	t.Run("redirects are not followed", func(t *testing.T) {
 		errno, meta, _ := gate(t, srv.URL, nil).Call(false, "").Send(t.Context(), get(srv.URL+"/api/redirect"), nil)
 		if errno != 0 || meta.Status != 302 || meta.Headers["location"] == "" || count.Load() != 1 {
-			t.Errorf("errno %d, %+v, %d requests", errno, meta, count.Load())
+			t.Errorf("errno %d, %+v, %d requests, want 302 with a location and 1", errno, meta, count.Load())
 		}
 	})
 	t.Run("body cap, and no secret cut in half at it", func(t *testing.T) {
 		req := abi.HTTPRequest{Method: "GET", URL: srv.URL + "/api/big", Headers: map[string]string{"authorization": "{{secret:admin}}"}}
 		errno, meta, body := gate(t, srv.URL, nil).Call(false, "").Send(t.Context(), req, nil)
 		if errno != 0 || !meta.Truncated || len(body) > 1<<20 || strings.Contains(string(body), adminSecret[:5]) {
-			t.Errorf("errno %d, %d bytes, truncated %v, end %q", errno, len(body), meta.Truncated, body[len(body)-12:])
+			t.Errorf("errno %d, %d bytes, truncated %v, end %q, want 0, at most 1 MiB, true and no secret",
+				errno, len(body), meta.Truncated, body[len(body)-12:])
 		}
 	})
 	t.Run("retry-after", func(t *testing.T) {
 		req := abi.HTTPRequest{Method: "DELETE", URL: srv.URL + "/api/limited"}
 		errno, meta, _ := gate(t, srv.URL, nil).Call(false, "").Send(t.Context(), req, nil)
 		if errno != 0 || meta.Status != 429 || meta.RetryAfterMS != 7000 {
-			t.Errorf("errno %d, %+v", errno, meta)
+			t.Errorf("errno %d, %+v, want 429 after 7000 ms", errno, meta)
 		}
 	})
 	t.Run("the request's own timeout", func(t *testing.T) {
 		req := abi.HTTPRequest{Method: "GET", URL: srv.URL + "/api/slow", TimeoutMS: 30}
 		errno, meta, _ := gate(t, srv.URL, nil).Call(false, "").Send(t.Context(), req, nil)
 		if errno != abi.ErrnoTimeout || !meta.Retryable {
-			t.Errorf("errno %d, %+v", errno, meta)
+			t.Errorf("errno %d, %+v, want %d and retryable", errno, meta, abi.ErrnoTimeout)
 		}
 	})
 	t.Run("the call's deadline", func(t *testing.T) {
@@ -335,7 +342,7 @@ func TestEgressAnswers(t *testing.T) {
 		defer cancel()
 		errno, meta, _ := gate(t, srv.URL, nil).Call(false, "").Send(ctx, get(srv.URL+"/api/slow"), nil)
 		if errno != abi.ErrnoCanceled || meta.Code != abi.CodeDeadline {
-			t.Errorf("errno %d, %+v", errno, meta)
+			t.Errorf("errno %d, %+v, want %d and deadline", errno, meta, abi.ErrnoCanceled)
 		}
 	})
 	t.Run("budget", func(t *testing.T) {
@@ -352,12 +359,13 @@ func TestEgressAnswers(t *testing.T) {
 		dead.Close()
 		errno, meta, _ := gate(t, dead.URL, nil).Call(false, "").Send(t.Context(), get(dead.URL+"/api/x"), nil)
 		if errno != abi.ErrnoConn || !meta.Retryable {
-			t.Errorf("errno %d, %+v", errno, meta)
+			t.Errorf("errno %d, %+v, want %d and retryable", errno, meta, abi.ErrnoTimeout)
 		}
 	})
 }
 
-// TestEgressAddresses lists what a host resolves to. The host is dialled only if every address is allowed.
+// TestEgressAddresses lists what a host resolves to. The host is dialled only if every address is
+// allowed.
 func TestEgressAddresses(t *testing.T) {
 	var last seenRequest
 	var count atomic.Int32
@@ -379,7 +387,7 @@ func TestEgressAddresses(t *testing.T) {
 		{"mapped loopback", []string{"::ffff:127.0.0.1"}, nil, abi.ErrnoDenied},
 		{"public and private mixed", []string{"1.1.1.1", "127.0.0.1"}, nil, abi.ErrnoDenied},
 		{"allowed and not allowed mixed", []string{"127.0.0.1", "10.1.1.1"}, []string{"127.0.0.0/8"}, abi.ErrnoDenied},
-		{"metadata though the range holds it", []string{"169.254.169.254"}, []string{"0.0.0.0/0"}, abi.ErrnoDenied},
+		{"metadata though the range contains it", []string{"169.254.169.254"}, []string{"0.0.0.0/0"}, abi.ErrnoDenied},
 		{"no address", nil, []string{"127.0.0.0/8"}, abi.ErrnoConn},
 	}
 	for _, tt := range tests {
@@ -403,7 +411,7 @@ func TestEgressAddresses(t *testing.T) {
 				t.Errorf("errno %d, %+v, want %d", errno, meta, tt.want)
 			}
 			if sent := count.Load() - before; (sent == 1) != (tt.want == 0) {
-				t.Errorf("%d requests arrived", sent)
+				t.Errorf("%d requests arrived, want one only if allowed", sent)
 			}
 		})
 	}
@@ -418,6 +426,7 @@ func plainHTTP(host string, port int, private []string) (m plugins.Manifest, c p
 	return m, c
 }
 
+// TestCheckAddr: only a rule allows private addresses, and no rule allows the forbidden ranges.
 func TestCheckAddr(t *testing.T) {
 	all := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 	for _, a := range []string{
@@ -425,20 +434,20 @@ func TestCheckAddr(t *testing.T) {
 		"224.0.0.1", "255.255.255.255", "ff02::1",
 	} {
 		if plugins.CheckAddr(netip.MustParseAddr(a), all...) == nil {
-			t.Errorf("%s is allowed by a rule, must never be", a)
+			t.Errorf("CheckAddr(%s) with every range = nil, want an error", a)
 		}
 	}
 	for _, a := range []string{"10.0.0.1", "172.16.0.1", "192.168.1.1", "127.0.0.1", "100.64.0.1", "198.18.0.1", "::1", "fc00::1", "64:ff9b::a00:1", "2002:a00:1::"} {
 		if plugins.CheckAddr(netip.MustParseAddr(a)) == nil {
-			t.Errorf("%s is allowed without a rule", a)
+			t.Errorf("CheckAddr(%s) = nil, want an error", a)
 		}
 		if err := plugins.CheckAddr(netip.MustParseAddr(a), all...); err != nil {
-			t.Errorf("%s with a rule: %v", a, err)
+			t.Errorf("CheckAddr(%s) with every range = %v, want nil", a, err)
 		}
 	}
 	for _, a := range []string{"1.1.1.1", "8.8.8.8", "2606:4700::1111"} {
 		if err := plugins.CheckAddr(netip.MustParseAddr(a)); err != nil {
-			t.Errorf("%s: %v", a, err)
+			t.Errorf("CheckAddr(%s) = %v, want nil", a, err)
 		}
 	}
 }
@@ -485,6 +494,7 @@ func TestEgressTLS(t *testing.T) {
 	}
 }
 
+// TestEgressIgnoresProxyEnvironment: requests do not use the proxy of the environment.
 func TestEgressIgnoresProxyEnvironment(t *testing.T) {
 	var count atomic.Int32
 	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { count.Add(1) }))
@@ -502,10 +512,11 @@ func TestEgressIgnoresProxyEnvironment(t *testing.T) {
 	defer e.Close()
 	errno, _, _ := e.Call(false, "").Send(t.Context(), get("http://app.corp.example:1/x"), nil)
 	if errno != abi.ErrnoConn || count.Load() != 0 {
-		t.Errorf("errno %d, the proxy got %d requests", errno, count.Load())
+		t.Errorf("errno %d, the proxy got %d requests, want %d and 0", errno, count.Load(), abi.ErrnoConn)
 	}
 }
 
+// TestRetryAfter: seconds and dates are read, bounded to an hour, and anything else is 0.
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC)
 	tests := map[string]time.Duration{
@@ -521,7 +532,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// TestNeedWithoutBaseURL omits the URL of a need: the error must name the key of the configuration to set.
+// TestNeedWithoutBaseURL omits the URL of a need: the error must name the key of the configuration
+// to set.
 func TestNeedWithoutBaseURL(t *testing.T) {
 	m := plugins.Manifest{Capabilities: plugins.Capabilities{HTTP: []plugins.HTTPNeed{{BaseURL: "api_url"}}}}
 	for _, settings := range []map[string]any{nil, {"api_url": 7}} {
@@ -532,7 +544,8 @@ func TestNeedWithoutBaseURL(t *testing.T) {
 	}
 }
 
-// TestNeedWithoutGrant removes one thing from a grant that covers all needs: the error must name the need.
+// TestNeedWithoutGrant removes one thing from a grant that covers all needs: the error must name
+// the need.
 func TestNeedWithoutGrant(t *testing.T) {
 	need := plugins.HTTPNeed{
 		Host: "gitlab.corp.example", Methods: []string{"GET", "DELETE"}, PathPrefix: []string{"/api/v4/users"},
@@ -570,7 +583,7 @@ func TestNeedWithoutGrant(t *testing.T) {
 			_, err := plugins.NewEgress(m, plugins.Config{Grant: g}, nil, time.Now)
 			switch {
 			case tt.want == "" && err != nil:
-				t.Errorf("a full grant: %v", err)
+				t.Errorf("a full grant: %v, want no error", err)
 			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
 				t.Errorf("%v, want %q", err, tt.want)
 			}

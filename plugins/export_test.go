@@ -73,7 +73,8 @@ func (c *Call) SendRaw(ctx context.Context, doc, body []byte) (abi.Errno, abi.HT
 
 func redact(out outcome) outcome { return newRedactor("planted-secret").outcome(out) }
 
-// Judge is judgeRevoke for a guest that made reports and then returned ret with output, or ended with code.
+// Judge is judgeRevoke for a guest that made reports and then returned ret with output, or ended
+// with code.
 func Judge(req abi.Request, code string, ret int32, output []byte, reports ...[]byte) abi.Result {
 	out := outcome{code: code, ret: ret, output: output, reports: slices.Clone(reports)}
 	return judgeRevoke(req, redact(out))

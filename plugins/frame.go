@@ -10,13 +10,13 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// frameType says what a frame carries. A frame is
+// frameType is the type of a frame. A frame is
 //
-//	u32 length of what follows | u8 type | u32 call id | payload
+//	u32 length of the rest | u8 type | u32 call id | payload
 //
-// all little endian. Most payloads have two parts: u32 length of the head, the head as JSON, then raw bytes (a
-// module, an input, a body). Both ends are this program, but the host reads frames as if the guest had written them:
-// a bug in the Wasm engine must not become one of the host.
+// all little endian. Most payloads have two parts: u32 length of the head and the head as JSON, then raw
+// bytes (a module, an input, a body). Both ends are this program, but the host does not trust the frames,
+// because a guest may exploit a bug in the Wasm engine.
 type frameType uint8
 
 const (
@@ -72,7 +72,7 @@ func (t frameType) maxPayload() int {
 	}
 }
 
-// errFrame says that a frame breaks the protocol.
+// errFrame means that a frame breaks the protocol.
 var errFrame = errors.New("plugins: broken frame")
 
 type frame struct {
@@ -81,8 +81,8 @@ type frame struct {
 	payload []byte
 }
 
-// readFrame reads one frame. It allocates memory only after it has checked the length against the bound of the type.
-// At a clean end it returns io.EOF.
+// readFrame reads one frame. It allocates memory only after it has checked the length against the bound
+// of the type. At a clean end it returns io.EOF.
 func readFrame(r io.Reader) (frame, error) {
 	var h [4 + frameHeader]byte
 	if _, err := io.ReadFull(r, h[:]); err != nil {
@@ -100,8 +100,8 @@ func readFrame(r io.Reader) (frame, error) {
 	return f, nil
 }
 
-// appendFrame appends the wire form of f. A payload above its bound is an error here too, so that the fault shows
-// where it is made.
+// appendFrame appends the wire form of f. A payload above its bound is an error here too, so that the
+// sender sees it.
 func appendFrame(b []byte, f frame) ([]byte, error) {
 	if len(f.payload) > f.typ.maxPayload() {
 		return b, fmt.Errorf("%w: type %d with %d bytes", errFrame, f.typ, len(f.payload))
@@ -121,7 +121,7 @@ func joinParts(head any, body []byte) ([]byte, error) {
 	return joinRaw(doc, body), nil
 }
 
-// joinRaw is joinParts for a head that is encoded already, perhaps by a guest and badly.
+// joinRaw is joinParts for an encoded head. A guest may have encoded it badly.
 func joinRaw(doc, body []byte) []byte {
 	b := make([]byte, 0, 4+len(doc)+len(body))
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(doc)))
@@ -154,7 +154,7 @@ func splitRaw(payload []byte) (head, body []byte, err error) {
 	return rest[:n], rest[n:], nil
 }
 
-// loadMsg tells a worker what to run.
+// loadMsg tells a worker which module to run and how.
 type loadMsg struct {
 	CacheDir         string
 	MemoryMiB        int
@@ -164,7 +164,7 @@ type loadMsg struct {
 	GoMemory         int64 // soft limit of the worker's own heap, bytes
 }
 
-// readyMsg is the worker's answer to loadMsg. Fault says at which stage and why it could not load.
+// readyMsg is the worker's answer to loadMsg. Fault gives the stage and the reason if loading failed.
 type readyMsg struct {
 	Fault       string
 	Verify      bool // the module has an export of this name
@@ -181,7 +181,7 @@ type callMsg struct {
 // doneMsg ends one call. Fault is empty if the export returned.
 type doneMsg struct {
 	Code  int32
-	Fault string // abi.CodeTrap or abi.CodeDeadline; the host accepts no other
+	Fault string // only abi.CodeTrap or abi.CodeDeadline
 	Note  string // why, for the operator
 }
 

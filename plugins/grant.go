@@ -13,8 +13,8 @@ import (
 	"strings"
 )
 
-// rule is one place where requests may go: a need of the manifest that a rule of the grant covers. Everything is
-// resolved and canonical.
+// rule is one place where requests may go, a need of the manifest that a rule of the grant covers. All
+// fields are resolved and canonical.
 type rule struct {
 	scheme   string
 	host     string // lower case; may be "*.suffix"
@@ -28,15 +28,15 @@ type rule struct {
 	rps      float64        // 0: no limit
 }
 
-// permit is what a plugin may do: what its manifest needs and its grant allows.
+// permit lists what a plugin may do, the intersection of its manifest's needs and its grant.
 type permit struct {
 	rules  []rule
 	limits Limits
 	config map[string]any
 }
 
-// intersect computes what a plugin may do. One rule of the grant must cover all of a need; the error names every need
-// that none covers.
+// intersect computes what a plugin may do. One rule of the grant must cover a whole need. The error names
+// every need without such a rule.
 func intersect(m Manifest, c Config) (permit, error) {
 	var f faults
 	for i := range c.Grant.HTTP {
@@ -69,8 +69,8 @@ func intersect(m Manifest, c Config) (permit, error) {
 	return p, errors.Join(f...)
 }
 
-// limits returns, for each limit, what the manifest asks for, at most what the grant allows. The default stands in
-// for the grant, and the grant for the manifest.
+// limits returns each limit that the manifest asks for, but at most the grant's limit. Without a grant
+// the default applies, without a request the grant.
 func limits(need, grant Limits) Limits {
 	var out Limits
 	asked, granted := need.bounds(), grant.bounds()
@@ -117,7 +117,7 @@ func (n HTTPNeed) resolve(config map[string]any) (rule, error) {
 	return newRule(n, base)
 }
 
-// fromConfig sets scheme, host and port from the URL in config and returns its path.
+// fromConfig sets scheme, host and port from the URL in config and returns the URL's path.
 func (n *HTTPNeed) fromConfig(config map[string]any) (base string, err error) {
 	s, ok := config[n.BaseURL].(string)
 	if !ok {
@@ -139,7 +139,7 @@ func (n *HTTPNeed) fromConfig(config map[string]any) (base string, err error) {
 	return strings.TrimSuffix(u.EscapedPath(), "/"), errors.Join(f...)
 }
 
-// newRule makes the rule of a need, whose path prefixes are below base.
+// newRule makes the rule of a need. Its path prefixes are below base.
 func newRule(n HTTPNeed, base string) (rule, error) {
 	r := rule{
 		scheme: n.Scheme, host: canonHost(n.Host), port: n.Port,
@@ -175,8 +175,8 @@ func newRule(n HTTPNeed, base string) (rule, error) {
 	return r, nil
 }
 
-// cover finds the rule of the grant that allows all of need. It returns need with what only the grant can give:
-// authorities, rate and, if the operator's own settings name the host, private ranges.
+// cover finds the rule of the grant that allows all of need. It returns need with the grant's authorities
+// and rate and, if the operator's settings name the host, its private ranges.
 func cover(need rule, own bool, g Grant) (rule, error) {
 	reason := errors.New("plugin.http has no rule for this scheme, host and port")
 	for i := range g.HTTP {
@@ -228,8 +228,8 @@ func covers(have, need rule, files map[string]string) error {
 		}
 	}
 	for _, c := range need.private {
-		holds := func(h netip.Prefix) bool { return h.Bits() <= c.Bits() && h.Contains(c.Addr()) }
-		if !slices.ContainsFunc(have.private, holds) {
+		contains := func(h netip.Prefix) bool { return h.Bits() <= c.Bits() && h.Contains(c.Addr()) }
+		if !slices.ContainsFunc(have.private, contains) {
 			return fmt.Errorf("does not grant private range %s in allow_private", c)
 		}
 	}

@@ -25,8 +25,9 @@ type appKey struct{ tenant, app string }
 
 func (k appKey) String() string { return k.tenant + "/" + k.app }
 
-// Open loads the plugins one after the other and returns when each is ready or refused; [Host.Ready] says which. It
-// returns an error if the options cannot work for any plugin, or if ctx ends. Close the host after use.
+// Open loads the plugins one after the other and returns when each is ready or refused. [Host.Ready] says
+// which. Open returns an error if the options cannot work for any plugin, or if ctx ends. Close the host
+// after use.
 func Open(ctx context.Context, opts Options) (*Host, error) {
 	common, err := prepare(opts)
 	if err != nil {
@@ -57,7 +58,7 @@ func Open(ctx context.Context, opts Options) (*Host, error) {
 	return h, nil
 }
 
-// common is what all plugins of a host share.
+// common is shared by all plugins of a host.
 type common struct {
 	opts     Options
 	metrics  *metrics
@@ -95,8 +96,8 @@ func prepare(opts Options) (*common, error) {
 	return &common{opts: opts, metrics: m, compile: make(chan struct{}, 1), identify: identifyTimeout}, nil
 }
 
-// privateDir makes dir for this user alone and refuses one that others can access: the process executes the code in
-// it, and only a checksum guards it.
+// privateDir makes dir for this user alone. It returns an error if others can access it, because the
+// process executes the code in it.
 func privateDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("making the cache of compiled plugins: %w", err)
@@ -112,20 +113,21 @@ func privateDir(dir string) error {
 	return nil
 }
 
-// Revoke has the plugin of an application revoke req.Kinds for req.Subject. The caller may store and act on the
-// result without a further check:
+// Revoke asks the plugin of an application to revoke req.Kinds for req.Subject. The caller may store and
+// act on the result without a further check:
 //
-//   - Kinds holds each of req.Kinds exactly once, in that order. Of several outcomes of one kind, the guest's last
-//     counts. Error is nil.
-//   - State is one of the ABI's: "would_revoke" only in a dry run, "revoked" and "partial" only outside one. A kind
-//     that the guest did not report is "retry", or "failed" if the guest says that a repeat cannot help. Its code says
-//     why (deadline, trap, quarantined, not_loaded, not_reported, contract, or the guest's own). An outcome that
-//     breaks the contract, such as an unknown state, is "failed" with code "contract".
+//   - Kinds contains each of req.Kinds exactly once, in that order. If the guest gave several outcomes of
+//     one kind, the last counts. Error is nil.
+//   - State is a state of the ABI. "would_revoke" appears only in a dry run, "revoked" and "partial" only
+//     outside one. A kind that the guest did not report is "retry", or "failed" if the guest says that a
+//     repeat cannot help. Its code says why (deadline, trap, quarantined, not_loaded, not_reported,
+//     contract, or the guest's own). An outcome that breaks the contract, such as an unknown state, is
+//     "failed" with code "contract".
 //   - Found, Count and Remaining are not negative. RetryAfterMS is between 0 and an hour.
-//   - Code has at most 64 bytes, Message 512, Cursor 1024. There are at most 100 pieces of evidence, with an ID of at
-//     most 256 bytes and an Action of at most 512.
-//   - Texts are valid UTF-8 without control characters, known secrets and anything that looks like a credential.
-//     Only Cursor is as the guest wrote it.
+//   - Code has at most 64 bytes, Message 512, Cursor 1024. There are at most 100 pieces of evidence, with
+//     an ID of at most 256 bytes and an Action of at most 512.
+//   - Texts are valid UTF-8 without control characters, known secrets and anything that looks like a
+//     credential. Only Cursor is unchanged.
 //
 // The error is ErrNoPlugin or nil.
 func (h *Host) Revoke(ctx context.Context, tenant, app string, req abi.Request) (abi.Result, error) {
@@ -141,10 +143,11 @@ func (h *Host) Revoke(ctx context.Context, tenant, app string, req abi.Request) 
 	return judgeRevoke(req, p.run(ctx, req, p.timeout(), "")), nil
 }
 
-// Verify asks the plugin how many credentials of req.Kinds are still usable. The result holds each of req.Kinds
-// exactly once, in that order. Live is a number, or abi.LiveUnknown if the guest gave no answer or contradicts
-// itself. Probe has at most 256 bytes and is cleaned like the texts of [Host.Revoke]. Error is nil. The error is
-// ErrNoPlugin or an [*Error], and then every kind is unknown. Code "unsupported" says that this plugin cannot verify.
+// Verify asks the plugin how many credentials of req.Kinds are still usable. The result contains each of
+// req.Kinds exactly once, in that order. Live is a number, or abi.LiveUnknown if the guest gave no answer
+// or contradicts itself. Probe has at most 256 bytes and is cleaned like the texts of [Host.Revoke].
+// Error is nil. The error is ErrNoPlugin or an [*Error], and then every kind is unknown. Code
+// "unsupported" means that this plugin cannot verify.
 func (h *Host) Verify(ctx context.Context, tenant, app string, req abi.Request) (abi.VerifyResult, error) {
 	p, err := h.plugin(tenant, app)
 	if err != nil {
@@ -157,10 +160,11 @@ func (h *Host) Verify(ctx context.Context, tenant, app string, req abi.Request) 
 	return judgeVerify(req, p.run(ctx, req, p.timeout(), ""))
 }
 
-// Identify asks the plugin whose credential secret is. c says where the credential was found; Identify sets its Ref
-// and SHA256. The host caches the answer for at most 300 s, and concurrent calls for one credential share one call of
-// the plugin, which takes at most 500 ms and a grace. A nil Subject says that the application does not know the
-// credential. On an error ([*Error] or ErrNoPlugin) the owner is unknown, and the caller must deny the request.
+// Identify asks the plugin for the owner of the credential secret. c says where the credential was found.
+// Identify sets its Ref and SHA256. The host caches the answer for at most 300 s. Concurrent calls for
+// one credential share one call of the plugin, of at most 500 ms and a grace period. If Subject is nil,
+// the application does not know the credential. On an error ([*Error] or ErrNoPlugin) the owner is
+// unknown, and the caller must deny the request.
 func (h *Host) Identify(
 	ctx context.Context, tenant, app string, c abi.Credential, secret string,
 ) (abi.IdentifyResult, error) {
@@ -181,10 +185,10 @@ func (h *Host) Identify(
 	})
 }
 
-// CanIdentify returns nil if [Host.Identify] can work for an application. Otherwise the error (ErrNoPlugin or an
-// [*Error]) says what the operator lacks: the plugin, its loading, its identify, or a rule that allows sending the
-// user's credential. Code "not_loaded" may pass; "unsupported" stays until module or configuration change.
-// CanIdentify calls no plugin and is cheap.
+// CanIdentify returns nil if [Host.Identify] can work for an application. Otherwise it returns
+// ErrNoPlugin or an [*Error], which says what is missing, such as a rule that allows sending the user's
+// credential. Code "not_loaded" may be temporary. "unsupported" stays until module or configuration
+// change. CanIdentify calls no plugin and is cheap.
 func (h *Host) CanIdentify(tenant, app string) error {
 	p, err := h.plugin(tenant, app)
 	if err != nil {
@@ -204,11 +208,11 @@ func (h *Host) CanIdentify(tenant, app string) error {
 	return nil
 }
 
-// Forget evicts the cached credentials of a tenant's user, under any of its names (userName, SCIM id, the
+// Forget evicts the cached credentials of a tenant's user, under any of the names (userName, SCIM id, the
 // application's own id). Call it when the user changes.
 func (h *Host) Forget(tenant string, names ...string) { h.identities.forget(tenant, names) }
 
-// Health asks the plugin how it is. The error is ErrNoPlugin or an [*Error].
+// Health makes the plugin's health call. It returns ErrNoPlugin or an [*Error].
 func (h *Host) Health(ctx context.Context, tenant, app string) (abi.Health, error) {
 	p, err := h.plugin(tenant, app)
 	if err != nil {
@@ -225,7 +229,7 @@ func (h *Host) Health(ctx context.Context, tenant, app string) (abi.Health, erro
 	return doc, nil
 }
 
-// Info describes a plugin; false if none is configured or it has never loaded.
+// Info describes a plugin. It returns false if no plugin is configured or it has never loaded.
 func (h *Host) Info(tenant, app string) (abi.Info, bool) {
 	p, err := h.plugin(tenant, app)
 	if err != nil {
@@ -246,8 +250,8 @@ func (h *Host) plugin(tenant, app string) (*plugin, error) {
 	return nil, ErrNoPlugin
 }
 
-// Ready returns nil if every plugin is loaded and not in quarantine. Otherwise it names each that is not, with the
-// reason.
+// Ready returns nil if every plugin is loaded and not in quarantine. Otherwise it names each other plugin
+// with the reason.
 func (h *Host) Ready() error {
 	var errs []error
 	for key, err := range h.refused {

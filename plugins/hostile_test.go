@@ -25,8 +25,8 @@ const (
 	stallBound      = 100 * time.Millisecond
 )
 
-// callChain makes 2^39 calls: each of f0..f39 calls the one before twice. It has no loop header, where wazero would
-// check whether the call was cancelled.
+// callChain makes 2^39 calls: each of f0..f39 calls the one before twice. It has no loop header,
+// where wazero would check whether the call was cancelled.
 func callChain() Module {
 	var fs []Func
 	for i := range 40 {
@@ -100,8 +100,9 @@ func attacks() []attack {
 	}
 }
 
-// heartbeat measures how late this process gets to run: the longest gap between ticks while the garbage collector
-// runs again and again. In one process with a guest that does not yield, the next collection would never end.
+// heartbeat measures how late this process gets to run: the longest gap between ticks while the
+// garbage collector runs again and again. In one process with a guest that does not yield, the next
+// collection would never end.
 func heartbeat(during func()) time.Duration {
 	stop := make(chan struct{})
 	var worst time.Duration
@@ -138,8 +139,8 @@ func heartbeat(during func()) time.Duration {
 	return worst
 }
 
-// killControl measures how much longer than its grace the host would need on this machine to kill a process that does
-// not resist.
+// killControl measures how much longer than its grace the host would need on this machine to kill a
+// process that does not resist.
 func killControl(t *testing.T) time.Duration {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "plugin-worker")
@@ -160,13 +161,14 @@ func killControl(t *testing.T) time.Duration {
 	return time.Since(start) - killGrace
 }
 
-// TestHostileGuests runs every attack beside a well-behaved plugin. It asserts that the outcome is "done" only if the
-// guest ended well, that the call has ended and the worker is dead 300 ms after the deadline, that the other plugin
-// answers during the attack, and that the attack does not stall this process.
+// TestHostileGuests runs every attack beside a well-behaved plugin. It asserts that the outcome is
+// "done" only if the guest ended well, that the call has ended and the worker is dead 300 ms after
+// the deadline, that the other plugin answers during the attack, and that the attack does not stall
+// this process.
 //
-// A busy machine delays everything, so the bounds allow what a control takes in the same run: the heartbeat and the
-// kill of a worker while only the good plugin runs. A real freeze lasts for seconds in every attempt and a short
-// overload does not, so the best of three attempts counts.
+// A busy machine delays everything, so the bounds allow what a control takes in the same run: the
+// heartbeat and the kill of a worker while only the good plugin runs. A real freeze lasts for
+// seconds in every attempt and a short overload does not, so the best of three attempts counts.
 func TestHostileGuests(t *testing.T) {
 	goGuest := BuildGo(t, "./plugintest/testdata/hostile")
 	good := Local(t, "http://127.0.0.1:1", goGuest, hostileManifest(), map[string]string{"admin": "s3cr3t-admin-value"})
@@ -199,13 +201,13 @@ func try(t *testing.T, a attack, good, bad plugins.Config) string {
 	hb := Open(t, plugins.Options{Plugins: []plugins.Config{bad}})
 	victim := slices.DeleteFunc(workers(t), func(pid string) bool { return slices.Contains(mine, pid) })
 	if err := hb.Ready(); err != nil || len(victim) != 1 {
-		t.Fatalf("Ready: %v, workers %v", err, victim)
+		t.Fatalf("Ready: %v, workers %v, want nil and one", err, victim)
 	}
 	others := func(stop <-chan time.Time) {
 		for n := 0; ; n++ {
 			res, err := h.Revoke(t.Context(), "acme", "good", request(""))
 			if err != nil || res.Kinds[0].State != abi.StateRevoked {
-				t.Errorf("the other plugin: %+v, %v", res, err)
+				t.Errorf("the other plugin: %+v, %v, want revoked", res, err)
 				return
 			}
 			select {
@@ -231,7 +233,7 @@ func try(t *testing.T, a attack, good, bad plugins.Config) string {
 		res, err := hb.Revoke(t.Context(), "acme", "bad", request(a.mode))
 		took = time.Since(start)
 		if err != nil || len(res.Kinds) != 1 {
-			t.Errorf("Revoke: %+v, %v", res, err)
+			t.Errorf("Revoke: %+v, %v, want one outcome", res, err)
 			return
 		}
 		judgeAttack(t, a, res.Kinds[0])
@@ -297,14 +299,14 @@ func exists(pid string) bool {
 	return err == nil && strings.Contains(string(cmd), "plugin-worker")
 }
 
-// TestWorkerIsolation looks at a live worker from outside: it has no environment, no core file, a bounded data
-// segment and a process group of its own.
+// TestWorkerIsolation looks at a live worker from outside: it has no environment, no core file, a
+// bounded data segment and a process group of its own.
 func TestWorkerIsolation(t *testing.T) {
 	before := workers(t)
 	hostile(t, http.NotFoundHandler(), nil)
 	mine := slices.DeleteFunc(workers(t), func(pid string) bool { return slices.Contains(before, pid) })
 	if len(mine) != 1 {
-		t.Fatalf("workers %v", mine)
+		t.Fatalf("workers %v, want one", mine)
 	}
 	env, err := os.ReadFile("/proc/" + mine[0] + "/environ")
 	if err != nil || len(env) != 0 {

@@ -14,11 +14,11 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// maxIdentities bounds the cache of answers over all plugins of a host.
+// maxIdentities bounds the cache of all plugins of a host.
 const maxIdentities = 10_000
 
-// How long an answer of identify is cached. Every request is checked against the lock table, so the lock of a user
-// applies to a cached credential too.
+// Lifetimes of cached answers. Every request is checked against the lock table, so a lock also applies to
+// a cached credential.
 const (
 	identityMax      = 300 * time.Second
 	identityDefault  = 30 * time.Second // the plugin gives no cache_s
@@ -42,18 +42,19 @@ type identityEntry struct {
 	until  time.Time
 }
 
-// identities is the bounded cache of who owns which credential. At most one call for a credential is in flight. It
-// caches no errors.
+// identities is the bounded cache of the owners of credentials. At most one call for a credential is in
+// flight. Errors are not cached.
 type identities struct {
 	now func() time.Time
 
 	mu    sync.Mutex // guards all below
 	cache *lru.LRU[identityKey, identityEntry]
-	// byName indexes the cache by user: Forget runs while the store commits and must not scan every entry.
+	// byName indexes the cache by user, because Forget runs while the store commits and must not scan every
+	// entry.
 	byName map[nameKey]map[identityKey]bool
 	calls  map[identityKey]*identifyCall
-	// forgets counts the Forget calls of a tenant. An answer to a question asked before a Forget may be about its user
-	// and is not cached.
+	// forgets counts the Forget calls of a tenant. An answer to a call that began before a Forget is not
+	// cached, because it may be about the same user.
 	forgets map[string]uint64
 	closed  bool
 	wg      sync.WaitGroup
@@ -79,7 +80,7 @@ func newIdentities(now func() time.Time) (*identities, error) {
 // nameKey is a folded name that some plugin of a tenant gave to a user.
 type nameKey struct{ tenant, name string }
 
-// foldName is equal for two names exactly when [strings.EqualFold] is true of them.
+// foldName returns equal keys for two names exactly if [strings.EqualFold] reports true.
 func foldName(s string) string {
 	return strings.Map(func(r rune) rune {
 		least := r
@@ -124,7 +125,8 @@ func (i *identities) evicted(key identityKey, e identityEntry) {
 	}
 }
 
-// get returns the cached answer or shares one call of ask, which bounds itself and goes on when this caller leaves.
+// get returns the cached answer or shares one call of ask. The call has its own deadline and continues
+// when this caller leaves.
 func (i *identities) get(
 	ctx context.Context, key identityKey, ask func(context.Context) (abi.IdentifyResult, error),
 ) (abi.IdentifyResult, error) {
@@ -172,7 +174,7 @@ func (i *identities) finish(key identityKey, c *identifyCall, forgets uint64) {
 	close(c.done)
 }
 
-// lifetime is how long an answer is cached. A negative cache_s asks for no caching.
+// lifetime returns how long an answer is cached. A negative cache_s disables caching.
 func lifetime(r abi.IdentifyResult) time.Duration {
 	ttl := identityDefault
 	if r.CacheS != 0 {
@@ -184,8 +186,8 @@ func lifetime(r abi.IdentifyResult) time.Duration {
 	return ttl
 }
 
-// forget evicts all entries of a user under any of names, and detaches the tenant's calls: a later caller gets a new
-// answer.
+// forget evicts all entries of a user under any of names. It also detaches the tenant's calls, so that a
+// later caller starts a new one.
 func (i *identities) forget(tenant string, names []string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -209,7 +211,7 @@ func (i *identities) close() {
 	i.wg.Wait()
 }
 
-// identify asks a plugin whose credential secret is.
+// identify asks a plugin for the owner of the credential secret.
 func (p *plugin) identify(ctx context.Context, c abi.Credential, secret string) (abi.IdentifyResult, error) {
 	timeout := p.common.identify
 	ctx, cancel := context.WithTimeout(ctx, timeout)

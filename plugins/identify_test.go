@@ -65,6 +65,7 @@ func ask(t *testing.T, h *plugins.Host, secret string) (string, error) {
 	return r.Subject.UserName, nil
 }
 
+// TestIdentifyCache: answers are cached as long as the plugin allows, and Forget evicts them.
 func TestIdentifyCache(t *testing.T) {
 	c := newClock()
 	app := &whoami{users: map[string]string{"Bearer " + cookie: "ann"}, cache: "9999"}
@@ -97,14 +98,15 @@ func TestIdentifyCache(t *testing.T) {
 	h.Forget("acme", "KIM")
 	app.set(func(w *whoami) { w.users["Bearer "+cookie] = "ann" })
 	step("forgotten by another spelling", cookie, "ann", 1)
-	step("unknown to the application", "nobody-knows", "", 1)
-	step("unknown, cached", "nobody-knows", "", 0)
+	step("unknown to the application", "unknown-credential", "", 1)
+	step("unknown, cached", "unknown-credential", "", 0)
 	c.add(5 * time.Second)
-	step("unknown, 5 s later", "nobody-knows", "", 1)
+	step("unknown, 5 s later", "unknown-credential", "", 1)
 	step("a third credential", "third-credential", "", 1)
 	step("the oldest of three was evicted from the cache of two", cookie, "ann", 1)
 }
 
+// TestIdentifyErrorsAreNotCached: a later call asks again after an error.
 func TestIdentifyErrorsAreNotCached(t *testing.T) {
 	app := &whoami{users: map[string]string{"Bearer " + cookie: "ann"}, fail: true}
 	h := hostile(t, app, nil)
@@ -113,15 +115,16 @@ func TestIdentifyErrorsAreNotCached(t *testing.T) {
 	}
 	app.set(func(w *whoami) { w.fail = false })
 	if got, err := ask(t, h, cookie); err != nil || got != "ann" {
-		t.Errorf("the application is back: %q, %v", got, err)
+		t.Errorf("the application is back: %q, %v, want the owner", got, err)
 	}
 	for _, bad := range []string{"", strings.Repeat("x", 9000)} {
 		if _, err := ask(t, h, bad); code(err) != abi.CodeContract {
-			t.Errorf("credential of %d bytes: %v", len(bad), err)
+			t.Errorf("credential of %d bytes: %v, want code contract", len(bad), err)
 		}
 	}
 }
 
+// TestIdentifySharesOneCall: concurrent calls for one credential make one request.
 func TestIdentifySharesOneCall(t *testing.T) {
 	gate := make(chan struct{})
 	app := &whoami{users: map[string]string{"Bearer " + cookie: "ann"}, gate: gate}
@@ -141,7 +144,7 @@ func TestIdentifySharesOneCall(t *testing.T) {
 	for range 20 {
 		wg.Go(func() {
 			if got, err := ask(t, h, cookie); err != nil || got != "ann" {
-				t.Errorf("shared: %q, %v", got, err)
+				t.Errorf("shared: %q, %v, want the owner", got, err)
 			}
 		})
 	}
@@ -152,6 +155,7 @@ func TestIdentifySharesOneCall(t *testing.T) {
 	}
 }
 
+// TestForgetDuringCall: an answer to a call that began before Forget is not cached.
 func TestForgetDuringCall(t *testing.T) {
 	gate := make(chan struct{})
 	app := &whoami{users: map[string]string{"Bearer " + cookie: "ann"}, gate: gate, cache: "300"}
@@ -159,7 +163,7 @@ func TestForgetDuringCall(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if got, err := ask(t, h, cookie); err != nil || got != "ann" {
-			t.Errorf("the call in flight: %q, %v", got, err)
+			t.Errorf("the call in flight: %q, %v, want the owner", got, err)
 		}
 	})
 	for app.count.Load() == 0 {
@@ -173,7 +177,8 @@ func TestForgetDuringCall(t *testing.T) {
 	}
 }
 
-// TestForgetOfAnotherTenantDuringCall: the changes of one tenant's users cost another tenant no cached answer.
+// TestForgetOfAnotherTenantDuringCall: the changes of one tenant's users cost another tenant no
+// cached answer.
 func TestForgetOfAnotherTenantDuringCall(t *testing.T) {
 	gate := make(chan struct{})
 	app := &whoami{users: map[string]string{"Bearer " + cookie: "ann"}, gate: gate, cache: "300"}
@@ -181,7 +186,7 @@ func TestForgetOfAnotherTenantDuringCall(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if got, err := ask(t, h, cookie); err != nil || got != "ann" {
-			t.Errorf("the call in flight: %q, %v", got, err)
+			t.Errorf("the call in flight: %q, %v, want the owner", got, err)
 		}
 	})
 	for app.count.Load() == 0 {
@@ -195,9 +200,9 @@ func TestForgetOfAnotherTenantDuringCall(t *testing.T) {
 	}
 }
 
-// TestIdentifyDeadline: a slow application costs half a second and a grace, not the plugin's own timeout, which is a
-// minute here. A busy machine may delay the call by as long as a call that is answered at once takes; the best of three
-// attempts counts.
+// TestIdentifyDeadline: a slow application costs half a second and a grace, not the plugin's own
+// timeout, which is a minute here. The control is a call that is answered at once, because the
+// machine may be busy. The best of three attempts counts.
 func TestIdentifyDeadline(t *testing.T) {
 	app := &whoami{}
 	h := impatient(t, app, nil)
@@ -224,12 +229,12 @@ func TestIdentifyDeadline(t *testing.T) {
 	}
 	app.set(func(w *whoami) { w.gate = nil })
 	if got := revoke(t, h, request(""))[0]; got.State != abi.StateRevoked {
-		t.Errorf("the plugin afterwards: %+v", got)
+		t.Errorf("the plugin afterwards: %+v, want revoked", got)
 	}
 }
 
-// TestGuestNeverSeesSecrets has the application echo its request, and looks for secret and credential in everything
-// that the guest says and the host logs.
+// TestGuestNeverSeesSecrets has the application echo its request, and looks for secret and
+// credential in everything that the guest says and the host logs.
 func TestGuestNeverSeesSecrets(t *testing.T) {
 	var logs syncBuffer
 	app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -242,19 +247,19 @@ func TestGuestNeverSeesSecrets(t *testing.T) {
 	})
 	res := revoke(t, h, request("send:DELETE /tokens/t1"))
 	if res[0].State != abi.StateRevoked || res[0].Evidence[0].Action != "DELETE /tokens/t1" {
-		t.Errorf("got %+v", res)
+		t.Errorf("got %+v, want revoked", res)
 	}
 	who, err := ask(t, h, cookie)
 	if err != nil || who != "echo of Bearer ***" {
-		t.Errorf("identify: %q, %v", who, err)
+		t.Errorf("identify: %q, %v, want the owner", who, err)
 	}
 	all := logs.String() + asJSON(t, res)
 	if !strings.Contains(all, "seen ") || !strings.Contains(all, "echo of Bearer ***") {
-		t.Fatalf("the log has no line of the guest: %s", all)
+		t.Fatalf("log %s, want a line of the guest", all)
 	}
 	for _, secret := range []string{"s3cr3t-admin-value", cookie} {
 		if strings.Contains(all, secret) {
-			t.Errorf("the guest saw or the host logged %s", secret)
+			t.Errorf("the guest or the log has %s, want no secret", secret)
 		}
 	}
 }
@@ -293,7 +298,7 @@ func TestGuestLogIsBounded(t *testing.T) {
 				n += len(rec.Line)
 			}
 			if n == 0 || n > 65<<10 || !strings.Contains(logs.String(), "budget is used up") {
-				t.Errorf("%d bytes of guest log", n)
+				t.Errorf("%d bytes of guest log, want a bounded log", n)
 			}
 		})
 	}
@@ -318,9 +323,9 @@ func TestReadOnlyOperations(t *testing.T) {
 		t.Errorf("dry run that writes: %+v, want failed/egress_denied", got)
 	}
 	if n := writes.Load(); n != 0 {
-		t.Errorf("%d writes reached the application", n)
+		t.Errorf("%d writes reached the application, want none", n)
 	}
 	if got := revoke(t, h, request("send:DELETE /x"))[0]; got.State != abi.StateRevoked || writes.Load() != 1 {
-		t.Errorf("the real run: %+v, %d writes", got, writes.Load())
+		t.Errorf("the real run: %+v, %d writes, want revoked and one", got, writes.Load())
 	}
 }

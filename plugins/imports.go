@@ -14,11 +14,11 @@ import (
 // callKey finds the guestCall in the context of a host function.
 type callKey struct{}
 
-// errPointer ends a guest that passes memory it does not have.
+// errPointer ends a guest that passes a pointer outside its memory.
 var errPointer = errors.New("plugins: pointer outside the guest's memory")
 
-// abiFunction is one import of revoker_v1. The guest owns every buffer. run copies in both directions and keeps no
-// pointer. The wrapper drops what run returns if the function has no result.
+// abiFunction is one import of revoker_v1. The guest owns every buffer. run copies in both directions and
+// keeps no pointer. If the function has no result, the result of run is dropped.
 type abiFunction struct {
 	params  []api.ValueType
 	results []api.ValueType
@@ -26,10 +26,11 @@ type abiFunction struct {
 	run     func(c *guestCall, m api.Memory, stack []uint64) uint64
 }
 
-// arg returns parameter i as an unsigned number. In compiled code the upper half of a 32-bit stack slot is undefined.
+// arg returns parameter i as an unsigned number. In compiled code the upper half of a 32-bit stack slot
+// is undefined.
 func arg(stack []uint64, i int) uint32 { return uint32(stack[i]) }
 
-// copyIn copies the guest's bytes at (ptr, n); false if n is above limit.
+// copyIn copies the guest's bytes at (ptr, n). It returns false if n is above limit.
 func copyIn(m api.Memory, ptr, n uint32, limit int) ([]byte, bool) {
 	if uint64(n) > uint64(limit) {
 		return nil, false
@@ -41,7 +42,7 @@ func copyIn(m api.Memory, ptr, n uint32, limit int) ([]byte, bool) {
 	return append([]byte(nil), b...), true
 }
 
-// copyOut copies src from off into the guest at (dst, n) and returns how many bytes that were.
+// copyOut copies src from off into the guest at (dst, n) and returns the number of bytes.
 func copyOut(m api.Memory, src []byte, dst, off, n uint32) uint64 {
 	if uint64(off) >= uint64(len(src)) {
 		return 0
@@ -58,7 +59,7 @@ func copyOut(m api.Memory, src []byte, dst, off, n uint32) uint64 {
 
 func errno(e abi.Errno) uint64 { return uint64(uint32(int32(e))) }
 
-// abiFunctions is revoker_v1 as a table: the functions that a guest may import, their types and their bodies.
+// abiFunctions is the table of the functions that a guest may import, with types and bodies.
 func abiFunctions() map[string]abiFunction {
 	const i32, i64 = api.ValueTypeI32, api.ValueTypeI64
 	sig := func(n int) []api.ValueType { return []api.ValueType{i32, i32, i32, i32}[:n] }
@@ -113,7 +114,8 @@ func abiFunctions() map[string]abiFunction {
 	}
 }
 
-// instantiateABI makes revoker_v1 available to guests. Outside a call, while an instance starts, the functions trap.
+// instantiateABI makes revoker_v1 available to guests. Outside a call, while an instance starts, the
+// functions trap.
 func instantiateABI(ctx context.Context, rt wazero.Runtime) error {
 	b := rt.NewHostModuleBuilder(abi.Module)
 	for name, f := range abiFunctions() {

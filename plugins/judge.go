@@ -11,10 +11,10 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// retUnsupported is what the host sees of an operation that the guest does not have.
+// retUnsupported is the result of an operation that the guest does not have.
 const retUnsupported = 3
 
-// The bounds of an outcome's texts in bytes, beside those of package abi.
+// The bounds of an outcome's texts in bytes. Package abi has more.
 const (
 	maxCode   = 64
 	maxID     = 256 // of a piece of evidence, and the probe of verify
@@ -22,9 +22,9 @@ const (
 	maxCursor = 1 << 10
 )
 
-// judgeRevoke returns exactly one outcome for each of req.Kinds. Only a guest that said so in this very call, in the
-// words of the ABI, makes one "revoked" or "nothing_to_revoke". Reports count even if the worker was killed later.
-// The output document overrides them, because it is the guest's last word.
+// judgeRevoke returns exactly one outcome for each of req.Kinds. An outcome is "revoked" or
+// "nothing_to_revoke" only if the guest reported this state in this call. Reports count even if the
+// worker was killed later. The output document overrides them, because it comes last.
 func judgeRevoke(req abi.Request, out outcome) abi.Result {
 	answers := map[abi.Kind]abi.KindResult{}
 	for _, report := range out.reports {
@@ -95,7 +95,7 @@ func judgeOutcome(r abi.KindResult, dryRun bool) abi.KindResult {
 	return r
 }
 
-// contractFault says how an outcome breaks the contract; "" if it does not.
+// contractFault says how an outcome breaks the contract, or returns "".
 func contractFault(r abi.KindResult, dryRun bool) string {
 	if r.Found < 0 || r.Count < 0 || r.Remaining < 0 || len(r.Cursor) > maxCursor {
 		return "a count is negative or the cursor is too long"
@@ -119,9 +119,9 @@ func contractFault(r abi.KindResult, dryRun bool) string {
 	return ""
 }
 
-// judgeVerify returns one answer for each of req.Kinds. Of several answers for a kind the greatest counts, so that a
-// contradiction never proves that nothing is left. A negative number beside 0 leaves the kind unknown, as does no
-// answer.
+// judgeVerify returns one answer for each of req.Kinds. If a guest gives several for a kind, the greatest
+// counts, so that a contradiction never proves a revocation. A negative number next to 0, or no answer,
+// leaves the kind unknown.
 func judgeVerify(req abi.Request, out outcome) (abi.VerifyResult, error) {
 	var doc abi.VerifyResult
 	if err := decodeAnswer(out, &doc); err != nil {
@@ -151,7 +151,7 @@ func judgeVerify(req abi.Request, out outcome) (abi.VerifyResult, error) {
 	return res, nil
 }
 
-// judgeIdentify checks whose credential a guest says it is.
+// judgeIdentify checks the owner that a guest gives for a credential.
 func judgeIdentify(out outcome, now time.Time) (abi.IdentifyResult, error) {
 	var doc abi.IdentifyResult
 	if err := decodeAnswer(out, &doc); err != nil {
@@ -168,7 +168,7 @@ func judgeIdentify(out outcome, now time.Time) (abi.IdentifyResult, error) {
 		}
 	}
 	if doc.IssuedAt != nil && doc.IssuedAt.After(now.Add(time.Minute)) {
-		doc.IssuedAt = nil // a time in the future would outlive every lock; an unknown one counts as old
+		doc.IssuedAt = nil // a future time would be newer than every lock, an unknown time counts as old
 	}
 	doc.Kind = abi.Kind(clean(string(doc.Kind), maxCode))
 	return doc, nil
@@ -199,14 +199,14 @@ func guestError(e *abi.Error) error {
 var (
 	queryShape = regexp.MustCompile(`\?\S+`)
 	tokenShape = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{5,}(\.[A-Za-z0-9_-]*){1,4}`)
-	// A cookie header holds several values, so the shape takes the rest of the line.
+	// A cookie header contains several values, so the shape matches the rest of the line.
 	headerShape     = regexp.MustCompile(`(?i)\b(authorization|cookie)["']?\s*[:=].*`)
 	credentialShape = regexp.MustCompile(`(?i)\b(bearer|basic|digest)\s+\S+`)
 )
 
-// clean makes a guest's text fit for a job and its evidence: valid UTF-8 of at most n bytes, without control
-// characters and anything that looks like a credential. The redactor has removed the secrets that the host knows;
-// clean removes those that an application repeats in its answers.
+// clean prepares a guest's text for a job and its evidence. The result is valid UTF-8 of at most n bytes,
+// without control characters and anything like a credential. The redactor has removed the secrets that
+// the host knows. clean removes secrets that an application repeats in its answers.
 func clean(s string, n int) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -221,7 +221,7 @@ func clean(s string, n int) string {
 	return cut(s, n)
 }
 
-// cut returns the first n bytes of s at most, and ends them with a whole character.
+// cut returns at most the first n bytes of s and ends with a whole character.
 func cut(s string, n int) string {
 	if len(s) <= n {
 		return s

@@ -17,8 +17,8 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// outputs lists outputs of revoke for the kind web_session, and the host's verdicts. Everything malformed is not
-// done.
+// outputs lists outputs of revoke for the kind web_session, and the host's verdicts. Everything
+// malformed is not done.
 func outputs() []struct{ name, out, state, code string } {
 	return []struct{ name, out, state, code string }{
 		{"revoked", `{"kinds":[{"kind":"web_session","state":"revoked","count":2}]}`, "revoked", ""},
@@ -57,6 +57,7 @@ func outputs() []struct{ name, out, state, code string } {
 	}
 }
 
+// TestJudgeOutput: each output document gets its state and code.
 func TestJudgeOutput(t *testing.T) {
 	for _, tt := range outputs() {
 		t.Run(tt.name, func(t *testing.T) {
@@ -69,6 +70,8 @@ func TestJudgeOutput(t *testing.T) {
 	}
 }
 
+// TestJudgeMergesReports: reports count, the last one of a kind wins, and the output overrides
+// them.
 func TestJudgeMergesReports(t *testing.T) {
 	req := request("", abi.KindWebSession, abi.KindPAT, abi.KindDevice)
 	report := func(kind abi.Kind, state abi.State, count int) []byte {
@@ -100,12 +103,13 @@ func TestJudgeMergesReports(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			if res.Kinds[0].Count != 5 {
-				t.Errorf("count %d, want that of the last report, 5", res.Kinds[0].Count)
+				t.Errorf("count %d, want 5 from the last report", res.Kinds[0].Count)
 			}
 		})
 	}
 }
 
+// TestJudgeDryRun: a dry run cannot revoke, and would_revoke is valid only in a dry run.
 func TestJudgeDryRun(t *testing.T) {
 	req := request("")
 	req.DryRun = true
@@ -121,6 +125,7 @@ func TestJudgeDryRun(t *testing.T) {
 	}
 }
 
+// TestJudgeBoundsAndRedacts: long texts are cut and secrets are removed.
 func TestJudgeBoundsAndRedacts(t *testing.T) {
 	r := abi.KindResult{
 		Kind: abi.KindWebSession, State: abi.StateRetry, Code: strings.Repeat("c", 500), RetryAfterMS: 1 << 50,
@@ -131,13 +136,14 @@ func TestJudgeBoundsAndRedacts(t *testing.T) {
 	got := res.Kinds[0]
 	if len(got.Code) > 64 || len(got.Message) > abi.MessageBytes || len(got.Evidence) != abi.EvidenceMax ||
 		got.RetryAfterMS != time.Hour.Milliseconds() || len(got.Evidence[0].Action) > 512 {
-		t.Errorf("not bounded: %s", asJSON(t, got))
+		t.Errorf("outcome %s, want bounded texts", asJSON(t, got))
 	}
 	if strings.Contains(asJSON(t, res), "planted-secret") {
-		t.Error("the secret is in the result")
+		t.Errorf("result %s, want no secret", asJSON(t, got))
 	}
 }
 
+// TestJudgeIdentify: an answer of identify counts only if it follows the contract.
 func TestJudgeIdentify(t *testing.T) {
 	now := time.Date(2026, 11, 21, 20, 0, 0, 0, time.UTC)
 	tests := []struct {
@@ -170,6 +176,7 @@ func TestJudgeIdentify(t *testing.T) {
 	}
 }
 
+// TestJudgeVerify: a contradiction or a missing answer never proves that no credential is left.
 func TestJudgeVerify(t *testing.T) {
 	tests := []struct {
 		name, answers string
@@ -241,18 +248,18 @@ func TestJudgeCleansTexts(t *testing.T) {
 	} {
 		text := field.text
 		if !strings.Contains(text, "odd") || !utf8.ValidString(text) || len(text) > field.bound {
-			t.Errorf("%s: %d bytes, want at most %d: %q", name, len(text), field.bound, text)
+			t.Errorf("%s: %d bytes, %q, want odd in it, valid UTF-8 and at most %d bytes", name, len(text), text, field.bound)
 		}
 		for _, secret := range []string{"planted-secret", "abc123", "eyJ", "key=9f8e", "a=b", "c=d", "\x00"} {
 			if strings.Contains(text, secret) {
-				t.Errorf("%s holds %q: %q", name, secret, text)
+				t.Errorf("%s = %q, want it without %q", name, text, secret)
 			}
 		}
 	}
 }
 
-// FuzzResult: for any output, each requested kind has one outcome in a known state and within the bounds. It is done
-// only if the output or report says so.
+// FuzzResult: for any output, each requested kind has one outcome in a known state and within the
+// bounds. It is done only if the output or report says so.
 func FuzzResult(f *testing.F) {
 	for _, o := range outputs() {
 		f.Add([]byte(o.out), []byte(`{"kind":"pat","state":"revoked"}`), false)
@@ -267,17 +274,17 @@ func FuzzResult(f *testing.F) {
 		r.DryRun = dry
 		res := plugins.Judge(r, "", 0, out, report)
 		if len(res.Kinds) != 2 || res.Kinds[0].Kind != abi.KindWebSession || res.Kinds[1].Kind != abi.KindPAT {
-			t.Fatalf("kinds %+v", res.Kinds)
+			t.Fatalf("kinds %+v, want each requested kind once", res.Kinds)
 		}
 		for _, k := range res.Kinds {
 			if !slices.Contains(known, k.State) || (dry && k.State == abi.StateRevoked) || k.Count < 0 ||
 				len(k.Evidence) > abi.EvidenceMax || len(k.Message) > abi.MessageBytes {
-				t.Fatalf("outcome %+v", k)
+				t.Fatalf("outcome %+v, want it within the bounds", k)
 			}
 			if k.State == abi.StateRevoked && !bytes.Contains(out, []byte("revoked")) &&
 				!bytes.Contains(report, []byte("revoked")) &&
 				!bytes.Contains(out, []byte(`\u`)) && !bytes.Contains(report, []byte(`\u`)) {
-				t.Fatalf("revoked, but neither output nor report says so: %q %q", out, report)
+				t.Fatalf("revoked, want another state: neither output %q nor report %q says so", out, report)
 			}
 		}
 		if _, err := json.Marshal(res); err != nil {
@@ -285,7 +292,7 @@ func FuzzResult(f *testing.F) {
 		}
 		if got, err := plugins.JudgeIdentify(0, out, time.Unix(0, 0)); err == nil && got.Subject != nil &&
 			*got.Subject == (abi.Identity{}) {
-			t.Fatal("a subject without a name")
+			t.Fatal("identify returns a subject without a name, want an error")
 		}
 	})
 }
@@ -304,6 +311,7 @@ func frames() map[string][]byte {
 	}
 }
 
+// TestFrames: a valid frame is written as it was read, and a broken one is an error.
 func TestFrames(t *testing.T) {
 	for name, b := range frames() {
 		t.Run(name, func(t *testing.T) {
@@ -311,12 +319,13 @@ func TestFrames(t *testing.T) {
 			if ok := name == "cancel" || name == "report"; ok != (err == nil) {
 				t.Errorf("%v, want accepted %v", err, ok)
 			} else if ok && !bytes.Equal(got, b) {
-				t.Errorf("%x was written as %x", b, got)
+				t.Errorf("Reframe(%x) = %x, want the same bytes", b, got)
 			}
 		})
 	}
 }
 
+// FuzzFrame: a frame that can be read is written as the same bytes.
 func FuzzFrame(f *testing.F) {
 	for _, b := range frames() {
 		f.Add(b)
@@ -324,13 +333,13 @@ func FuzzFrame(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		got, err := plugins.Reframe(b)
 		if err == nil && !bytes.HasPrefix(b, got) {
-			t.Fatalf("%x was read and written as %x", b, got)
+			t.Fatalf("Reframe(%x) = %x, want the same bytes", b, got)
 		}
 	})
 }
 
-// TestWorkerProtocol sends the worker what a broken host would send: it ends with 1 and neither hangs nor panics. At
-// the end of its input it ends with 0.
+// TestWorkerProtocol sends the worker what a broken host would send: it ends with 1 and neither
+// hangs nor panics. At the end of its input it ends with 0.
 func TestWorkerProtocol(t *testing.T) {
 	tests := []struct {
 		name string

@@ -18,8 +18,8 @@ import (
 	. "github.com/scimward/scimward/plugins/plugintest"
 )
 
-// liar plays a worker that a guest has taken over: it reads the module, says that it is ready, and answers the first
-// call with the bytes given. It returns the exit code.
+// liar plays a worker under the control of a guest. It reads the module, says that it is ready, and
+// answers the first call with the bytes given. It returns the exit code.
 func liar(answer string) int {
 	b, err := hex.DecodeString(answer)
 	if err != nil || skipFrame(os.Stdin) != nil {
@@ -58,17 +58,18 @@ func skipFrame(r io.Reader) error {
 	return err
 }
 
-// parts is a frame of the first call whose payload is a head without a body.
+// parts returns a frame of the first call with a head and no body.
 func parts(typ byte, head []byte) []byte {
 	payload := string(binary.LittleEndian.AppendUint32(nil, uint32(len(head)))) + string(head)
 	return wire(uint32(len(payload)+5), typ, payload)
 }
 
-// TestHostTrustsNoWorker: a frame that breaks the protocol ends the worker, and the kind is retried, never done.
+// TestHostTrustsNoWorker: a frame that breaks the protocol ends the worker, and the kind is
+// retried, never done.
 func TestHostTrustsNoWorker(t *testing.T) {
 	done := []byte(`{"Code":0}`)
 	for name, answer := range map[string][]byte{
-		"fault of its own making":  parts(5, []byte(`{"Fault":"label-that-nobody-declared"}`)),
+		"undeclared fault":         parts(5, []byte(`{"Fault":"undeclared-label"}`)),
 		"head that is no JSON":     parts(5, []byte(`]]`)),
 		"no head":                  wire(5, 5, ""),
 		"frame for a worker":       parts(9, []byte(`{}`)),
@@ -98,13 +99,13 @@ func TestHostTrustsNoWorker(t *testing.T) {
 	}
 }
 
-// TestWorkerWithAChild: the child of a worker that was taken over dies with it and does not delay Close.
+// TestWorkerWithAChild: the child of a compromised worker dies with it and does not delay Close.
 func TestWorkerWithAChild(t *testing.T) {
 	cfg := Local(t, "", Handmade(nil).Write(t), HandmadeManifest(), nil)
 	cfg.Grant.Limits.TimeoutMS = 300
 	h := Open(t, plugins.Options{Plugins: []plugins.Config{cfg}, Self: []string{os.Args[0], "plugin-liar", ""}})
 	if got := revoke(t, h, request(""))[0]; got.Code != abi.CodeDeadline {
-		t.Errorf("the first call: %+v", got)
+		t.Errorf("the first call: %+v, want code deadline", got)
 	}
 	closed := make(chan error, 1)
 	go func() { closed <- h.Close() }()
@@ -114,6 +115,6 @@ func TestWorkerWithAChild(t *testing.T) {
 			t.Error(err)
 		}
 	case <-time.After(3 * time.Minute):
-		t.Error("the host waits for the child of a dead worker")
+		t.Error("Close waits for the child of a dead worker, want it to return")
 	}
 }

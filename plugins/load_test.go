@@ -12,8 +12,8 @@ import (
 	. "github.com/scimward/scimward/plugins/plugintest"
 )
 
-// TestModulesRefused lists modules that must not load, and what the operator reads. The host refuses each before a
-// call can reach it.
+// TestModulesRefused lists modules that must not load, and the errors for the operator. The host
+// refuses each before a call can reach it.
 func TestModulesRefused(t *testing.T) {
 	edit := func(f func(*Module)) func() Module {
 		return func() Module {
@@ -89,7 +89,7 @@ func TestModulesRefused(t *testing.T) {
 	}
 }
 
-// TestModuleFilesRefused lists files that are not a module, or not the one that the manifest names.
+// TestModuleFilesRefused: a file that is no module, or differs from the manifest, does not load.
 func TestModuleFilesRefused(t *testing.T) {
 	whole := Handmade(I32(0)).Encode()
 	tests := []struct {
@@ -129,10 +129,11 @@ func refuse(t *testing.T, wasm []byte, want string, edit func(*plugins.Manifest)
 		t.Errorf("Ready: %v, want %q", err, want)
 	}
 	if _, ok := h.Info("acme", "app"); ok {
-		t.Error("a refused plugin has Info")
+		t.Error("Info of a refused plugin = true, want false")
 	}
 }
 
+// TestNotLoadedAnswersRetry: a plugin that does not load gives every kind the state retry.
 func TestNotLoadedAnswersRetry(t *testing.T) {
 	h := Open(t, plugins.Options{Plugins: []plugins.Config{{Tenant: "acme", App: "app", Manifest: "absent.json"}}})
 	got := revoke(t, h, request("", abi.KindPAT, abi.KindDevice))
@@ -145,6 +146,7 @@ func TestNotLoadedAnswersRetry(t *testing.T) {
 	}
 }
 
+// TestOpenRefuses: Open returns an error if the options cannot work for any plugin.
 func TestOpenRefuses(t *testing.T) {
 	open := filepath.Join(t.TempDir(), "open")
 	if err := os.Mkdir(open, 0o755); err != nil {
@@ -226,9 +228,10 @@ func badManifests() map[string][3]string { // name -> old, new, want
 	}
 }
 
+// TestManifestRefused: each faulty manifest is refused, and the error names the field.
 func TestManifestRefused(t *testing.T) {
 	if _, err := plugins.ParseManifest([]byte(goodManifest)); err != nil {
-		t.Fatalf("the good manifest: %v", err)
+		t.Fatalf("ParseManifest of the good manifest: %v, want no error", err)
 	}
 	for name, c := range badManifests() {
 		t.Run(name, func(t *testing.T) {
@@ -243,7 +246,7 @@ func TestManifestRefused(t *testing.T) {
 		})
 	}
 	if _, err := plugins.ParseManifest([]byte(strings.Repeat(" ", 65<<10))); err == nil {
-		t.Error("a manifest of 65 KiB is accepted")
+		t.Error("ParseManifest of 65 KiB = nil, want an error")
 	}
 }
 
@@ -273,6 +276,7 @@ func TestManifestFaultsHavePositions(t *testing.T) {
 	}
 }
 
+// TestManifestReportsAllFaults: one error lists all faults of a manifest.
 func TestManifestReportsAllFaults(t *testing.T) {
 	faults := strings.NewReplacer(`"gitlab"`, `"-"`, `"1.4.2"`, `""`, "31207", "-1", `"port":443`, `"port":-1`)
 	doc := faults.Replace(goodManifest)
@@ -284,6 +288,7 @@ func TestManifestReportsAllFaults(t *testing.T) {
 	}
 }
 
+// FuzzManifest: an accepted manifest is accepted again when it is written out.
 func FuzzManifest(f *testing.F) {
 	f.Add([]byte(goodManifest))
 	for _, c := range badManifests() {
@@ -299,10 +304,10 @@ func FuzzManifest(f *testing.F) {
 			t.Fatalf("an accepted manifest cannot be written: %v", err)
 		}
 		if len(doc) > 64<<10 {
-			return // written out it is longer than what is read
+			return // it is longer than the bound when written out
 		}
 		if _, err := plugins.ParseManifest(doc); err != nil {
-			t.Fatalf("an accepted manifest is refused when written again: %v\n%s", err, doc)
+			t.Fatalf("ParseManifest of an accepted manifest, written again: %v, want no error\n%s", err, doc)
 		}
 	})
 }

@@ -18,21 +18,22 @@ const ManifestSchema = "revoker.plugin/v1"
 // maxManifest bounds a manifest file.
 const maxManifest = 64 << 10
 
-// Manifest is what a plugin says of itself: who it is, which module it is, and what it needs. It grants nothing. It
-// is strict JSON: the host refuses an unknown field, a repeated one, and anything after the document.
+// Manifest describes a plugin, its module and its needs. It grants nothing. It is strict JSON. The host
+// rejects unknown and repeated fields, and anything after the document.
 type Manifest struct {
 	Schema  string         `json:"schema"`  // ManifestSchema
 	Name    string         `json:"name"`    // lower-case letters, digits, "-", "_", "."; at most 64
 	Version string         `json:"version"` // of the plugin, such as 1.4.2
 	ABI     string         `json:"abi"`     // "1.0"
-	App     string         `json:"app"`     // the application it is for; empty: any
+	App     string         `json:"app"`     // the application it is for, empty means any
 	Runtime string         `json:"runtime"` // "wasm"
 	Module  ManifestModule `json:"module"`
 
-	// Kinds that the plugin answers for, the same as in its describe.
+	// Kinds that the plugin handles, the same as in its describe.
 	Kinds []abi.Kind `json:"kinds"`
 
-	// SubjectAttributes names the SCIM attributes that the plugin receives beside userName, externalId and emails.
+	// SubjectAttributes names the SCIM attributes that the plugin receives in addition to userName,
+	// externalId and emails.
 	SubjectAttributes []string `json:"subject_attributes"`
 
 	// Config reaches the guest. The operator's settings override it.
@@ -40,18 +41,18 @@ type Manifest struct {
 
 	Capabilities Capabilities `json:"capabilities"`
 
-	// Limits that the plugin asks for. The grant's bound them.
+	// Limits that the plugin asks for, bounded by the grant.
 	Limits Limits `json:"limits"`
 }
 
-// ManifestModule names the module file and what must be in it.
+// ManifestModule names the module file with its digest and size.
 type ManifestModule struct {
 	Path   string `json:"path"` // relative to the manifest, without ".."
 	SHA256 string `json:"sha256"`
 	Size   int64  `json:"size"` // bytes, at most 16 MiB
 }
 
-// Capabilities lists what a plugin needs beyond the functions that every plugin has.
+// Capabilities lists the needs of a plugin in addition to the functions that every plugin has.
 type Capabilities struct {
 	HTTP []HTTPNeed `json:"http"`
 }
@@ -60,21 +61,21 @@ type Capabilities struct {
 type HTTPNeed struct {
 	Scheme string `json:"scheme"` // "https" (also when empty) or "http"
 	Host   string `json:"host"`   // exact, or "*.suffix" with exactly one label in place of the star
-	Port   int    `json:"port"`   // 0: the scheme's own
+	Port   int    `json:"port"`   // 0 means the scheme's own
 
-	// BaseURL is the key in config of an absolute URL, which gives scheme, host and port, and the start of each path
-	// prefix. It is for plugins that many operators run, each with a host of their own. Only the operator's grant then
-	// says which private ranges the host may have.
+	// BaseURL is the key in config of an absolute URL, which gives scheme, host and port, and the start of
+	// each path prefix. It is for plugins of many operators, each with their own host. Only the operator's
+	// grant then says which private ranges the host may have.
 	BaseURL string `json:"base_url"`
 
-	Methods      []string `json:"methods"`       // empty: GET and HEAD
-	PathPrefix   []string `json:"path_prefix"`   // empty: all of the host
+	Methods      []string `json:"methods"`       // empty means GET and HEAD
+	PathPrefix   []string `json:"path_prefix"`   // empty means every path
 	Secrets      []string `json:"secrets"`       // names
 	AllowPrivate []string `json:"allow_private"` // CIDR
 	Identify     bool     `json:"identify"`      // identify sends a user's credential there
 }
 
-// need is what a rule of the grant shares with a need of the manifest.
+// need returns the fields that a rule of the grant shares with a need of the manifest.
 func (r *HTTPRule) need() HTTPNeed {
 	return HTTPNeed{
 		Scheme: r.Scheme, Host: r.Host, Port: r.Port, Methods: r.Methods, PathPrefix: r.PathPrefix,
@@ -95,8 +96,8 @@ var (
 	digestRE = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
-// ParseManifest decodes and checks a manifest. It stops at the first fault of the JSON itself and gives its line. It
-// reports all other faults together, one a line, each with its field.
+// ParseManifest decodes and checks a manifest. It stops at the first fault of the JSON itself and gives
+// its line. It reports all other faults together, one a line, each with its field.
 func ParseManifest(b []byte) (Manifest, error) {
 	var m Manifest
 	if len(b) > maxManifest {
@@ -201,7 +202,7 @@ func (n *HTTPNeed) checkPlace(f *faults, at string) {
 func (n *HTTPNeed) checkRequests(f *faults, at string) {
 	for i, m := range n.Methods {
 		if !slices.Contains(allMethods(), m) {
-			f.add(fmt.Sprintf("%s.methods[%d]", at, i), "%q is none of %s", m, strings.Join(allMethods(), ", "))
+			f.add(fmt.Sprintf("%s.methods[%d]", at, i), "%q is not one of %s", m, strings.Join(allMethods(), ", "))
 		}
 	}
 	for i, p := range n.PathPrefix {

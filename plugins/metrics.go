@@ -6,7 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics holds the counters for operators. Labels are configured names and fixed words, never a guest's text.
+// metrics are the counters for operators. Labels are configured names and fixed words, never a guest's
+// text.
 type metrics struct {
 	calls        *prometheus.CounterVec // tenant, app, op, outcome
 	kills        *prometheus.CounterVec // tenant, app

@@ -25,9 +25,9 @@ const (
 	describeTime = time.Second
 )
 
-// module is one compiled guest and its idle instances. It lives in the worker: the host process neither compiles nor
-// parses Wasm, so the parser that runs the imports and exports also checks them, before the guest's first
-// instruction.
+// module is one compiled guest and its idle instances. It lives in the worker, because the host process
+// neither compiles nor parses Wasm. The worker checks imports and exports with the parser that runs them,
+// before the guest's first instruction.
 type module struct {
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
@@ -39,13 +39,13 @@ type module struct {
 type instance struct {
 	mod   api.Module
 	calls int
-	// call is the running call, for the guest's clock and output streams, which get no context; nil while the instance
-	// starts.
+	// call is the running call, for the guest's clock and output streams, which get no context. It is nil
+	// while the instance starts.
 	call atomic.Pointer[guestCall]
 }
 
-// loadModule compiles and checks a module. An error begins with the stage at which it was refused: compile, check or
-// instantiate here, then instantiate, abi_version or describe in module.describe.
+// loadModule compiles and checks a module. An error begins with the failed stage: compile, check or
+// instantiate. In module.describe it is instantiate, abi_version or describe.
 func loadModule(ctx context.Context, msg loadMsg, wasm []byte) (*module, error) {
 	cfg := wazero.NewRuntimeConfigCompiler().
 		WithCoreFeatures(api.CoreFeaturesV2).
@@ -77,7 +77,8 @@ func loadModule(ctx context.Context, msg loadMsg, wasm []byte) (*module, error) 
 	return m, nil
 }
 
-// checkModule refuses a module whose imports or exports are not those of revoker_v1. It names every fault.
+// checkModule checks that a module imports and exports only functions of revoker_v1. It names every
+// fault.
 func checkModule(c wazero.CompiledModule, http bool) error {
 	var faults []error
 	if len(c.ImportedMemories()) > 0 {
@@ -127,7 +128,7 @@ func checkImport(mod, name string, f api.FunctionDefinition, http bool) error {
 	}
 }
 
-// version formats what abi_version returns.
+// version formats the result of abi_version.
 func version(v uint32) string { return fmt.Sprintf("%d.%d", v>>16, v&0xffff) }
 
 // describe runs abi_version and describe of a new instance.
@@ -156,8 +157,8 @@ func (m *module) describe(ctx context.Context, w *worker) (readyMsg, error) {
 	}, nil
 }
 
-// call runs one export. It discards an instance that trapped, left its call early or has grown old: after a panic the
-// heap of a Go guest is broken, and further calls would read it.
+// call runs one export. It discards an instance that trapped, left its call early or served its calls.
+// After a panic the heap of a Go guest is broken, and further calls would read it.
 func (m *module) call(ctx context.Context, c *guestCall) doneMsg {
 	in, err := m.acquire(ctx)
 	if err != nil {
@@ -208,13 +209,14 @@ func (m *module) release(ctx context.Context, in *instance) {
 	}
 }
 
-// discard closes an instance, even if the context of its call has ended. Close returns only the guest's exit code.
+// discard closes an instance, even if the context of its call has ended. Close returns only the guest's
+// exit code.
 func discard(ctx context.Context, in *instance) {
 	_ = in.mod.Close(context.WithoutCancel(ctx))
 }
 
-// instance makes a guest with a real clock, real randomness, and a sleep that ends with the call, and without
-// arguments, environment, files and sockets.
+// instance makes a guest. It has a real clock, real randomness, and a sleep that ends with the call. It
+// has no arguments, environment, files and sockets.
 func (m *module) instance(ctx context.Context) (*instance, error) {
 	in := &instance{}
 	cfg := wazero.NewModuleConfig().
@@ -252,7 +254,7 @@ func (in *instance) sleep(ns int64) {
 	}
 }
 
-// stream writes what a guest prints to the call's log.
+// stream writes the output of a guest to the call's log.
 type stream struct {
 	in    *instance
 	level int32

@@ -16,8 +16,8 @@ import (
 	. "github.com/scimward/scimward/plugins/plugintest"
 )
 
-// parent plays a scimward that is killed: it opens a host, prints the pid of its worker, and waits for a guest that
-// never ends.
+// parent plays a scimward that is killed: it opens a host, prints the pid of its worker, and waits
+// for a guest that never ends.
 func parent(manifest string) int {
 	cfg := plugins.Config{Tenant: "acme", App: "bad", Manifest: manifest}
 	cfg.Grant.Limits.TimeoutMS = 60_000
@@ -40,8 +40,8 @@ func parent(manifest string) int {
 	return 0
 }
 
-// TestWorkerDiesWithParent kills the host's process while its guest is in an endless call. The worker must not
-// outlive it.
+// TestWorkerDiesWithParent kills the host's process while its guest is in an endless call. The
+// worker must not outlive it.
 func TestWorkerDiesWithParent(t *testing.T) {
 	workers(t) // skips without /proc
 	manifest := WriteManifest(t, callChain().Write(t), HandmadeManifest())
@@ -60,7 +60,7 @@ func TestWorkerDiesWithParent(t *testing.T) {
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	pid := strings.TrimSpace(line)
 	if err != nil || pid == "" {
-		t.Fatalf("the parent says %q, %v", line, err)
+		t.Fatalf("the parent prints %q, %v, want the worker's pid", line, err)
 	}
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -69,7 +69,7 @@ func TestWorkerDiesWithParent(t *testing.T) {
 	deadline := time.Now().Add(3 * time.Minute)
 	for alive(pid) {
 		if time.Now().After(deadline) {
-			t.Fatalf("worker %s outlives its parent", pid)
+			t.Fatalf("worker %s still runs after its parent ended, want it dead", pid)
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -81,8 +81,8 @@ func alive(pid string) bool {
 	return err == nil && strings.Contains(string(cmd), "plugin-worker")
 }
 
-// BenchmarkCall measures a call without HTTP, through pipe, worker and guest: a hand-made module, and Go with
-// encoding/json.
+// BenchmarkCall measures a call without HTTP, through pipe, worker and guest: a hand-made module,
+// and Go with encoding/json.
 func BenchmarkCall(b *testing.B) {
 	guests := map[string]func() plugins.Config{
 		"handmade": func() plugins.Config {

@@ -19,8 +19,8 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// How long loading may take: compiling cannot be cancelled, but the module's size bounds it, so it has a generous
-// limit. A guest's own start has a short one.
+// Bounds of loading. Compiling cannot be cancelled, but the module's size bounds it, so its limit is
+// generous. A guest's own start has a short limit.
 const (
 	compileTimeout = 60 * time.Second
 	initTimeout    = 5 * time.Second
@@ -30,8 +30,8 @@ const (
 
 	maxDataLimit = 1536 << 20
 
-	// identifyPerSlot is how many identify calls may run for each other one: they are short, and a request at the proxy
-	// waits for them.
+	// identifyPerSlot is the number of identify calls allowed for each revocation slot. They are short, and
+	// requests at the proxy wait for them.
 	identifyPerSlot = 4
 )
 
@@ -46,8 +46,8 @@ type plugin struct {
 	breaker  breaker
 	common   *common
 
-	// slots and identifySlots bound the calls that run at the same time. identify has its own, so that long revocations
-	// do not make requests at the proxy wait.
+	// slots and identifySlots bound concurrent calls. identify has its own slots, so that requests at the
+	// proxy do not wait for long revocations.
 	slots, identifySlots chan struct{}
 
 	mu       sync.Mutex // guards all below
@@ -59,8 +59,8 @@ type plugin struct {
 	wg       sync.WaitGroup // loads and watchers; Add under mu while not closed
 }
 
-// newPlugin reads manifest and module and computes what the plugin may do. Its errors are permanent: a file or the
-// configuration must change.
+// newPlugin reads manifest and module and computes the permit. Its errors are permanent. The operator
+// must change a file or the configuration.
 func newPlugin(cfg Config, c *common) (*plugin, error) {
 	b, err := readBounded(cfg.Manifest, maxManifest)
 	if err != nil {
@@ -94,7 +94,7 @@ func newPlugin(cfg Config, c *common) (*plugin, error) {
 	return p, nil
 }
 
-// readModule reads the module once and checks these very bytes, which the worker then receives.
+// readModule reads the module once. The worker receives exactly the bytes that readModule checks.
 func readModule(path string, want ManifestModule) ([]byte, error) {
 	b, err := readBounded(path, maxModule)
 	if err != nil {
@@ -168,8 +168,8 @@ func (p *plugin) worker(ctx context.Context) (*process, error) {
 	}
 }
 
-// startLoading begins to load the module unless that is under way, and returns a channel that is closed at its end.
-// The caller holds mu.
+// startLoading starts loading the module unless a load is running. It returns a channel that closes at
+// the end. The caller must have locked mu.
 func (p *plugin) startLoading(ctx context.Context) <-chan struct{} {
 	if p.loading == nil {
 		p.loading = make(chan struct{})
@@ -178,7 +178,7 @@ func (p *plugin) startLoading(ctx context.Context) <-chan struct{} {
 	return p.loading
 }
 
-// load starts a worker and has it load the module.
+// load starts a worker that loads the module.
 func (p *plugin) load(ctx context.Context) {
 	proc, err := p.start()
 	p.mu.Lock()
@@ -203,7 +203,8 @@ func (p *plugin) load(ctx context.Context) {
 }
 
 func (p *plugin) start() (*process, error) {
-	// A memory is copied when it grows, so each counts twice. Those of identify are small and do not.
+	// A memory is copied when it grows, so each counts twice. The memories of identify are small and count
+	// once.
 	l := p.permit.limits
 	data := min(uint64(512+l.MemoryMiB*(2+identifyPerSlot)*l.Instances)<<20, maxDataLimit)
 	payload, err := joinParts(loadMsg{
@@ -237,7 +238,7 @@ func (p *plugin) start() (*process, error) {
 	return nil, err
 }
 
-// agree checks that the module says of itself what the manifest says.
+// agree checks that the module's description equals the manifest.
 func (p *plugin) agree(ready readyMsg) (abi.Info, error) {
 	var d abi.Description
 	if err := json.Unmarshal(ready.Description, &d); err != nil {
@@ -258,7 +259,8 @@ func (p *plugin) agree(ready readyMsg) (abi.Info, error) {
 	}, nil
 }
 
-// watch waits for the end of a worker, records it, and starts the next one unless the plugin is in quarantine.
+// watch waits for the end of a worker, records it, and starts the next worker unless the plugin is in
+// quarantine.
 func (p *plugin) watch(ctx context.Context, proc *process) {
 	<-proc.gone
 	p.mu.Lock()
@@ -297,7 +299,7 @@ func (p *plugin) event(ctx context.Context, level slog.Level, msg string, attrs 
 		slog.String("app", p.cfg.App), slog.String("plugin", p.manifest.Name))...)
 }
 
-// run makes one call and removes the secrets from its outcome. credential is set for identify only.
+// run makes one call and removes the secrets from its outcome. credential is only for identify.
 func (p *plugin) run(ctx context.Context, req abi.Request, timeout time.Duration, credential string) outcome {
 	s := p.egress.session(req.Op != abi.OpRevoke || req.DryRun, credential)
 	out := p.attempt(ctx, req, timeout, s)
@@ -344,7 +346,7 @@ func (p *plugin) attempt(ctx context.Context, req abi.Request, timeout time.Dura
 	return proc.call(ctx, req.Op, input, s)
 }
 
-// subject copies what the manifest allows the guest to know of a user.
+// subject copies the attributes of a user that the manifest allows the guest to see.
 func (p *plugin) subject(s *abi.Subject) *abi.Subject {
 	if s == nil {
 		return nil

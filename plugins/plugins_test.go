@@ -17,6 +17,7 @@ import (
 	"github.com/scimward/scimward/plugins/plugintest"
 )
 
+// TestMain: the test binary is also the worker.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "plugin-parent" {
 		os.Exit(parent(os.Args[2]))
@@ -37,7 +38,8 @@ func hostileManifest() plugins.Manifest {
 	}
 }
 
-// hostile opens a host with the hostile Go guest for app. identify may take minutes, because the machine may be busy.
+// hostile opens a host with the hostile Go guest for app. identify may take minutes, because the
+// machine may be busy.
 func hostile(t *testing.T, app http.Handler, edit func(*plugins.Options)) *plugins.Host {
 	t.Helper()
 	h := impatient(t, app, edit)
@@ -83,6 +85,7 @@ func revoke(t *testing.T, h *plugins.Host, req abi.Request) []abi.KindResult {
 	return res.Kinds
 }
 
+// TestRevokeThroughWorker: a real worker revokes, and Info and Health describe the plugin.
 func TestRevokeThroughWorker(t *testing.T) {
 	h := hostile(t, http.NotFoundHandler(), nil)
 	got := revoke(t, h, request("", abi.KindWebSession, abi.KindPAT, abi.KindWebSession))
@@ -94,16 +97,17 @@ func TestRevokeThroughWorker(t *testing.T) {
 	}
 	info, ok := h.Info("acme", "app")
 	if !ok || info.Name != "hostile" || !info.Identify || !info.Verify || !strings.HasPrefix(info.Digest, "sha256:") {
-		t.Errorf("Info = %+v, %v", info, ok)
+		t.Errorf("Info = %+v, %v, want the manifest's and true", info, ok)
 	}
 	if health, err := h.Health(t.Context(), "acme", "app"); err != nil || health.Status != "ok" {
-		t.Errorf("Health = %+v, %v", health, err)
+		t.Errorf("Health = %+v, %v, want ok", health, err)
 	}
 	if _, err := h.Revoke(t.Context(), "other", "app", request("")); !errors.Is(err, plugins.ErrNoPlugin) {
 		t.Errorf("foreign tenant: %v, want ErrNoPlugin", err)
 	}
 }
 
+// TestVerdicts: each behaviour of a guest gets its state and code.
 func TestVerdicts(t *testing.T) {
 	h := hostile(t, http.NotFoundHandler(), nil)
 	two := []abi.Kind{abi.KindWebSession, abi.KindPAT}
@@ -138,6 +142,8 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// TestVerifyAnswersEachKind: Verify returns each requested kind once, and unknown without an
+// answer.
 func TestVerifyAnswersEachKind(t *testing.T) {
 	h := hostile(t, http.NotFoundHandler(), nil)
 	res, err := h.Verify(t.Context(), "acme", "app", request("", abi.KindWebSession, abi.KindPAT, abi.KindDevice))

@@ -20,16 +20,16 @@ const (
 	stderrHead = 4 << 10
 )
 
-// process is one worker process. One goroutine owns the child from start to wait and reads its frames, one writes to
-// it, and one runs for each request in flight, so that a frozen guest blocks no caller. All have ended when gone is
-// closed.
+// process is one worker process. One goroutine owns the child and reads its frames. A second one writes
+// to it, and one more runs for each request in flight. So a frozen guest blocks no caller. All have ended
+// when gone is closed.
 type process struct {
 	cmd    *exec.Cmd
 	stderr *headBuffer
 	info   abi.Info    // of the loaded module
 	out    chan []byte // frames to the worker
 	ready  chan readyMsg
-	broken chan struct{} // closed when nothing more can be read: the worker is dead or being killed
+	broken chan struct{} // closed when the worker is dead or being killed
 	gone   chan struct{} // closed when the process has ended and was waited for
 
 	compiled chan struct{} // closed when the module is compiled and checked
@@ -51,8 +51,8 @@ type pending struct {
 	sending bool
 }
 
-// startProcess starts a worker with an empty environment. The kernel kills it when this process dies. The process
-// keeps the head of its standard error, which says why it crashed.
+// startProcess starts a worker with an empty environment. The kernel kills it when this process dies. The
+// head of its standard error is kept, because it says why the worker crashed.
 func startProcess(self []string, dataLimit uint64) (*process, error) {
 	p := &process{
 		cmd: exec.Command(self[0], self[1:]...), stderr: &headBuffer{}, //nolint:noctx // ended by kill, not by a context
@@ -85,8 +85,8 @@ func startProcess(self []string, dataLimit uint64) (*process, error) {
 	return p, nil
 }
 
-// supervise starts the child and waits for it on one locked thread, because the kernel kills the child when its
-// parent's thread ends, not its process.
+// supervise starts the child and waits for it on one locked thread, because the kernel kills the child
+// when its parent's thread ends, not its process.
 func (p *process) supervise(started chan<- error, stdin io.WriteCloser, stdout io.Reader) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -103,8 +103,8 @@ func (p *process) supervise(started chan<- error, stdin io.WriteCloser, stdout i
 	close(p.gone)
 }
 
-// kill ends the worker and, where the system has process groups, its children: those of a worker that was taken over
-// would keep the pipes open.
+// kill ends the worker and, where the system has process groups, its children. The children of a
+// compromised worker would keep the pipes open.
 func (p *process) kill() {
 	select {
 	case <-p.gone: // another process may have the pid by now
@@ -153,7 +153,8 @@ func (p *process) post(f frame, stop <-chan struct{}) error {
 	}
 }
 
-// load sends a module to a new worker and waits until it is ready. It calls compiled when the costly part is over.
+// load sends a module to a new worker and waits until it is ready. It calls compiled after the
+// compilation.
 func (p *process) load(payload []byte, compiled func()) (readyMsg, error) {
 	timer := time.NewTimer(compileTimeout)
 	defer timer.Stop()
@@ -183,8 +184,8 @@ func (p *process) load(payload []byte, compiled func()) (readyMsg, error) {
 	}
 }
 
-// read dispatches frames until the pipe ends or a frame breaks the protocol. Then it ends the worker, all calls in
-// flight and their requests.
+// read dispatches frames until the pipe ends or a frame breaks the protocol. Then it ends the worker, all
+// calls in flight and their requests.
 func (p *process) read(stdout io.Reader) {
 	var sends sync.WaitGroup
 	defer sends.Wait()
@@ -206,7 +207,7 @@ func (p *process) read(stdout io.Reader) {
 	}
 }
 
-// dispatch handles one frame of the worker; false kills the worker.
+// dispatch handles one frame of the worker. If it returns false, the worker is killed.
 func (p *process) dispatch(f frame, sends *sync.WaitGroup) bool {
 	switch f.typ {
 	case frameReady:
@@ -322,19 +323,19 @@ func (p *process) send(f frame, c *pending) {
 	}
 }
 
-// outcome is how a call ended.
+// outcome is the end of a call.
 type outcome struct {
-	code    string // why the export did not return, such as abi.CodeTrap; "" if it returned
+	code    string // why the export did not return, such as abi.CodeTrap, or "" if it returned
 	note    string
 	ret     int32
 	output  []byte
 	reports [][]byte
 
-	retryAfter time.Duration // what is left of a quarantine
+	retryAfter time.Duration // the rest of a quarantine
 }
 
-// call runs one operation and returns when it has ended. If it has not ended a grace after ctx, call kills the worker
-// with every call in it.
+// call runs one operation and waits for its end. If the operation still runs after the deadline of ctx
+// and a grace period, call kills the worker and with it every other call.
 func (p *process) call(ctx context.Context, op abi.Op, input []byte, s *session) outcome {
 	deadline, _ := ctx.Deadline()
 	if ctx.Err() != nil {
@@ -370,7 +371,7 @@ func (p *process) call(ctx context.Context, op abi.Op, input []byte, s *session)
 	return p.expire(id, c)
 }
 
-// expire cancels a call after its deadline, waits for its grace, and then kills the worker.
+// expire cancels a call after its deadline, waits for the grace period, and then kills the worker.
 func (p *process) expire(id uint32, c *pending) outcome {
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
@@ -399,7 +400,7 @@ func (p *process) expire(id uint32, c *pending) outcome {
 	return p.ended(c, outcome{}, false)
 }
 
-// ended completes the outcome of a call. ok says that the worker sent out; otherwise the worker died.
+// ended completes the outcome of a call. If ok is false, the worker died before it sent one.
 func (p *process) ended(c *pending, out outcome, ok bool) outcome {
 	switch {
 	case ok:
@@ -415,8 +416,8 @@ func (p *process) ended(c *pending, out outcome, ok bool) outcome {
 	return out
 }
 
-// headBuffer keeps the first bytes written to it: a Go program that dies first prints the reason and then every
-// goroutine.
+// headBuffer keeps the first bytes written to it. A Go program that crashes prints the reason before its
+// goroutines.
 type headBuffer struct {
 	mu sync.Mutex
 	b  []byte

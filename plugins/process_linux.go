@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isolate puts a worker into a process group of its own, so that a terminal's interrupt reaches only this process,
-// and has the kernel kill it when this process dies.
+// isolate puts a worker into a process group of its own, so that a terminal's interrupt reaches only this
+// process, and has the kernel kill it when this process dies.
 func isolate(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
@@ -21,8 +21,8 @@ func killGroup(p *os.Process) {
 	_ = p.Kill()
 }
 
-// limitProcess bounds a worker's data segment, because tables, stacks and copies do not count against the guest's
-// memory limit. It forbids core files, which would hold what the guest read.
+// limitProcess bounds a worker's data segment, because the guest's memory limit does not include tables,
+// stacks and copies. It forbids core files, which would contain the guest's data.
 func limitProcess(pid int, data uint64) error {
 	if err := unix.Prlimit(pid, unix.RLIMIT_DATA, &unix.Rlimit{Cur: data, Max: data}, nil); err != nil {
 		return fmt.Errorf("RLIMIT_DATA: %w", err)

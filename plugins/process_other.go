@@ -13,6 +13,6 @@ func isolate(*exec.Cmd) {}
 // killGroup kills a worker. An error means that it is already dead.
 func killGroup(p *os.Process) { _ = p.Kill() }
 
-// limitProcess does nothing where one process cannot limit another. The guest's memory limit and the kill at the
-// deadline remain.
+// limitProcess does nothing where one process cannot limit another. The guest's memory limit and the kill
+// at the deadline remain.
 func limitProcess(int, uint64) error { return nil }

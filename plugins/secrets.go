@@ -21,8 +21,8 @@ const (
 	redacted     = "***"
 )
 
-// secrets are the named secrets of one plugin, each in a file that is read again when it changes. Values stay in this
-// process: a guest only names them.
+// secrets are the named secrets of one plugin. Each is in a file that is read again when it changes.
+// Values stay in this process, and a guest only names them.
 type secrets struct {
 	files map[string]string
 
@@ -40,8 +40,8 @@ func newSecrets(files map[string]string) *secrets {
 	return &secrets{files: files, values: map[string]secret{}}
 }
 
-// secretError says that the file of a secret cannot be used now. Its text names the secret but no path, because it
-// reaches the guest and the evidence.
+// secretError means that the file of a secret cannot be used now. Its text names the secret but no path,
+// because it reaches the guest and the evidence.
 type secretError struct {
 	name, file string
 	err        error // without the path
@@ -94,7 +94,8 @@ func (s *secrets) read(name, file string) (string, error) {
 	return value, nil
 }
 
-// all returns every value for redaction, also the last known one of a file that cannot be read now.
+// all returns every value for redaction. For a file that cannot be read now, it returns the last known
+// value.
 func (s *secrets) all() []string {
 	var out []string
 	for name := range s.files {
@@ -114,7 +115,7 @@ func (s *secrets) all() []string {
 // redactor replaces secrets in texts for a guest, a log or the evidence.
 type redactor struct{ r *strings.Replacer }
 
-// newRedactor returns a redactor of the values as they are, and as URL, JSON, hex and base64 encode them, alone or
+// newRedactor returns a redactor of the values and of their URL, JSON, hex and base64 encodings, alone or
 // within a longer text such as user:password.
 func newRedactor(values ...string) redactor {
 	var all []string
@@ -131,7 +132,7 @@ func newRedactor(values ...string) redactor {
 			}
 		}
 	}
-	// The longest first, so that a secret that begins with another is replaced whole.
+	// The longest come first, so that a secret that begins with another is replaced whole.
 	slices.SortFunc(all, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
 	var pairs []string
 	for _, form := range slices.Compact(all) {
@@ -140,7 +141,7 @@ func newRedactor(values ...string) redactor {
 	return redactor{r: strings.NewReplacer(pairs...)}
 }
 
-// lowerEscapes turns %2F into %2f.
+// lowerEscapes changes %2F to %2f.
 func lowerEscapes(s string) string {
 	b := []byte(s)
 	for i := range b {
@@ -151,8 +152,8 @@ func lowerEscapes(s string) string {
 	return string(b)
 }
 
-// within returns what the base64 of every text that holds v has in common. It depends on the offset of v modulo 3,
-// and v shares the digits at both ends with its neighbours.
+// within returns the base64 digits that every text around v has in common, for each offset of v modulo 3.
+// It drops the digits at both ends, because v shares them with its neighbours.
 func within(v string) []string {
 	var out []string
 	for before := range 3 {
@@ -175,7 +176,7 @@ func (r redactor) text(s string) string { return r.r.Replace(s) }
 
 func (r redactor) bytes(b []byte) []byte { return []byte(r.text(string(b))) }
 
-// outcome removes the secrets from everything that a guest said.
+// outcome removes the secrets from all texts of a guest.
 func (r redactor) outcome(out outcome) outcome {
 	out.note, out.output = r.text(out.note), r.bytes(out.output)
 	for i := range out.reports {
@@ -186,8 +187,8 @@ func (r redactor) outcome(out outcome) outcome {
 
 var errPlaceholder = errors.New("unknown or forbidden placeholder")
 
-// substitute replaces {{secret:NAME}} and {{credential:REF}} in a header value through lookup. Anything else in
-// double braces is an error, so that a misspelt name never reaches the application.
+// substitute replaces {{secret:NAME}} and {{credential:REF}} in a header value. Other text in double
+// braces is an error, so that a misspelt name never reaches the application.
 func substitute(value string, lookup func(class, name string) (string, error)) (string, error) {
 	var out strings.Builder
 	for {

@@ -11,8 +11,8 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// TestUnreadableSecretIsRetried removes the file of a secret: the job waits, the evidence names the secret, the log
-// names its file, and the job succeeds once the file is back.
+// TestUnreadableSecretIsRetried removes the file of a secret: the job waits, the evidence names the
+// secret, the log names its file, and the job succeeds once the file is back.
 func TestUnreadableSecretIsRetried(t *testing.T) {
 	var logs syncBuffer
 	var file string
@@ -23,7 +23,7 @@ func TestUnreadableSecretIsRetried(t *testing.T) {
 	})
 	req := request("send:DELETE /tokens/t1")
 	if got := revoke(t, h, req)[0]; got.State != abi.StateNothingToRevoke {
-		t.Fatalf("with the file: %+v", got)
+		t.Fatalf("with the file: %+v, want revoked", got)
 	}
 	for name, spoil := range map[string]func() error{
 		"absent":    func() error { return os.Remove(file) },
@@ -41,16 +41,16 @@ func TestUnreadableSecretIsRetried(t *testing.T) {
 				t.Errorf("got %+v, want retry, code %s, and the secret's name", got, abi.CodeSecretUnreadable)
 			}
 			if strings.Contains(got.Message, file) || strings.Contains(got.Message, "b-secret") {
-				t.Errorf("the message gives the guest the path or the content: %q", got.Message)
+				t.Errorf("message %q, want it without the path and the content", got.Message)
 			}
 			if log := strings.TrimPrefix(logs.String(), before); !strings.Contains(log, `"secret":"admin","file":"`+file+`"`) {
-				t.Errorf("the log does not name the file: %s", log)
+				t.Errorf("log %s, want the name of the file in it", log)
 			}
 			if err := os.WriteFile(file, []byte("s3cr3t-"+name), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			if got := revoke(t, h, req)[0]; got.State != abi.StateNothingToRevoke {
-				t.Errorf("with the file again: %+v", got)
+				t.Errorf("with the file again: %+v, want revoked", got)
 			}
 		})
 	}

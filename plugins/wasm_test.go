@@ -9,8 +9,8 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// Module is a hand-written Wasm module, for tests that need one that no compiler makes. Bodies of functions are raw
-// Wasm instructions without the final end.
+// Module is a hand-written Wasm module, for tests that need one that no compiler makes. Bodies of
+// functions are raw Wasm instructions without the final end.
 type Module struct {
 	Imports      []Import
 	Funcs        []Func
@@ -32,8 +32,8 @@ type Import struct {
 	Void         bool // no result; otherwise one i32
 }
 
-// Func is one function, exported if it has a name. It takes Params i32 parameters and returns one i32, or nothing if
-// Void.
+// Func is one function, exported if it has a name. It takes Params i32 parameters and returns one
+// i32, or nothing if Void.
 type Func struct {
 	Name   string
 	Params int
@@ -186,7 +186,8 @@ func HandmadeManifest() plugins.Manifest {
 // OutputWrite is the index of the import output_write in a Handmade module.
 const OutputWrite = 0
 
-// Handmade returns a module that loads and whose revoke is body. The functions in more have the indexes 5 and up.
+// Handmade returns a module that loads and whose revoke is body. The functions in more have the
+// indexes 5 and up.
 func Handmade(body []byte, more ...Func) Module {
 	doc := `{"name":"handmade","version":"1","kinds":["web_session"],"idempotent":true}`
 	return Module{

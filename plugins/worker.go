@@ -13,11 +13,12 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// RunWorker is the whole of the worker process, `scimward plugin-worker`: it reads one module and then calls from
-// stdin and answers on stdout, until stdin ends. It returns the exit code: 0 after the end of stdin, 1 if the pipe
-// broke the protocol.
+// RunWorker is the worker process, `scimward plugin-worker`. It reads one module and then calls from
+// stdin, and answers on stdout. It returns the exit code, 0 after the end of stdin and 1 after a broken
+// frame.
 //
-// It does not wait for calls that still run when stdin ends: a guest may never return. The caller must exit at once.
+// It does not wait for calls that still run when stdin ends, because a guest may never return. The caller
+// must exit at once.
 func RunWorker(ctx context.Context, stdin io.Reader, stdout io.Writer) int {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -39,13 +40,14 @@ type worker struct {
 	outMu sync.Mutex
 	out   io.Writer
 
-	module *module // nil until loaded; set by the reading goroutine before any call
+	module *module // nil until the reading goroutine loads it, before any call
 
 	mu    sync.Mutex
 	calls map[uint32]*guestCall
 }
 
-// guestCall is one call of one instance. The instance's goroutine owns all of it but replies and cancel.
+// guestCall is one call of one instance. Only the instance's goroutine uses it, except for replies and
+// cancel.
 type guestCall struct {
 	id      uint32
 	op      abi.Op

@@ -1,10 +1,9 @@
-// Package abi holds the documents that scimward and a revocation plugin exchange, ABI revoker_v1. The host (package
-// plugins), the revocation engine (sidecar/internal/revoke) and the Go SDK (plugins/sdk/go) share these types. It
-// imports nothing but the standard library and, apart from encoding/json, no large package, so that a guest stays
-// small.
+// Package abi contains the documents that scimward and a revocation plugin exchange, ABI revoker_v1. The
+// host (package plugins), the revocation engine (sidecar/internal/revoke) and the Go SDK (plugins/sdk/go)
+// share these types. It imports only small packages of the standard library, so that a guest stays small.
 //
-// All documents are JSON. A reader ignores fields it does not know, because minor versions add fields. It treats an
-// unknown state or code as "not done".
+// All documents are JSON. A reader ignores fields it does not know, because minor versions add fields. It
+// treats an unknown state or code as "not done".
 package abi
 
 import "time"
@@ -18,8 +17,8 @@ const Version uint32 = 1 << 16
 // Kind is one kind of credential that the application issued, or the account itself (IL1 §3.2.5).
 type Kind string
 
-// The kinds of revoker_v1. KindAccount is not a credential: it disables the account in the application, so that the
-// user gets no new credential while the old ones are revoked, and enables it again on reactivation.
+// The kinds of revoker_v1. KindAccount is not a credential but the account in the application. Disabling
+// it prevents new credentials while the old ones are revoked. A reactivation enables it again.
 const (
 	KindSSHKey       Kind = "ssh_key"
 	KindDevice       Kind = "device"
@@ -30,14 +29,15 @@ const (
 	KindWebSession   Kind = "web_session"
 )
 
-// Order returns the kinds in the order in which they are revoked: first those that bypass the proxy (SSH, devices),
-// then the account, then refresh tokens, from which others are made, then PATs and API tokens, sessions last.
+// Order returns the kinds in the order of revocation. SSH keys and devices bypass the proxy and come
+// first, then the account. Refresh tokens come next, because other tokens are made from them, then PATs
+// and API tokens, and sessions last.
 func Order() []Kind {
 	return []Kind{KindSSHKey, KindDevice, KindAccount, KindRefreshToken, KindPAT, KindAPIToken, KindWebSession}
 }
 
-// CredentialKinds returns the six kinds a plugin must answer for. A kind that its manifest leaves out is shown as
-// unsupported, never as done.
+// CredentialKinds returns the six kinds a plugin must answer for. A kind that its manifest leaves out is
+// shown as unsupported, never as done.
 func CredentialKinds() []Kind {
 	return []Kind{KindSSHKey, KindDevice, KindRefreshToken, KindPAT, KindAPIToken, KindWebSession}
 }
@@ -61,7 +61,7 @@ const (
 	EventDeleted     = "user.deleted"
 )
 
-// Request is the input document of every export but abi_version.
+// Request is the input document of every export except abi_version.
 type Request struct {
 	ABI            string          `json:"abi"` // "1.0"
 	Op             Op              `json:"op"`
@@ -75,33 +75,34 @@ type Request struct {
 	Event          *Event          `json:"event,omitempty"`   // revoke
 	Subject        *Subject        `json:"subject,omitempty"` // revoke, verify
 	Kinds          []Kind          `json:"kinds,omitempty"`   // revoke, verify
-	Cursors        map[Kind]string `json:"cursors,omitempty"` // those of each kind's last partial result
+	Cursors        map[Kind]string `json:"cursors,omitempty"` // from each kind's last partial result
 	Previous       []KindResult    `json:"previous,omitempty"`
 	Credentials    []Credential    `json:"credentials,omitempty"` // identify; never the secret itself
 	Config         map[string]any  `json:"config,omitempty"`      // the manifest's config object
 }
 
-// Event is what happened to the user.
+// Event is the change of the user.
 type Event struct {
 	Type       string    `json:"type"`
 	ID         string    `json:"id"`
 	OccurredAt time.Time `json:"occurred_at"`
 }
 
-// Subject is the user an operation is about. Attributes holds only those of the manifest's subject_attributes.
+// Subject is the user of an operation. Attributes contains only the manifest's subject_attributes.
 type Subject struct {
 	SCIMID     string `json:"scim_id"`
 	ExternalID string `json:"external_id,omitempty"`
 	UserName   string `json:"user_name"`
-	// FormerUserNames are at most 20 names that the user had before and nobody else has taken, folded to lower case. An
-	// application may still know the user by one: look under every name.
+	// FormerUserNames are at most 20 earlier names of the user that no other user has taken, in lower case.
+	// An application may still know the user by one of them, so look under every name.
 	FormerUserNames []string       `json:"former_user_names,omitempty"`
 	Emails          []string       `json:"emails,omitempty"`
 	Attributes      map[string]any `json:"attributes,omitempty"`
 }
 
-// Credential names a credential found on a request. The guest writes {{credential:REF}} into a header value of its
-// request to the application, and the host replaces it, for egress rules marked identify only.
+// Credential names a credential found on a request. The guest writes {{credential:REF}} into a header
+// value of its request to the application, and the host replaces it, for egress rules marked identify
+// only.
 type Credential struct {
 	Ref    string `json:"ref"`              // "c1"
 	Source string `json:"source"`           // cookie | header
@@ -116,9 +117,9 @@ type State string
 
 // The states of revoker_v1.
 const (
-	StateRevoked         State = "revoked"           // nothing of this kind is usable any more
+	StateRevoked         State = "revoked"           // no credential of this kind is usable any more
 	StateNothingToRevoke State = "nothing_to_revoke" // looked, none existed
-	StatePartial         State = "partial"           // some are left: the host calls again at once with Cursor
+	StatePartial         State = "partial"           // some are left, the host calls again at once with Cursor
 	StateRetry           State = "retry"             // transient
 	StateFailed          State = "failed"            // permanent, needs a human
 	StateUnsupported     State = "unsupported"       // the application cannot revoke this kind
@@ -132,27 +133,28 @@ const (
 	CodeDeadline     = "deadline"      // killed at its deadline
 	CodeQuarantined  = "quarantined"   // the breaker is open
 	CodeContract     = "contract"      // the guest broke the ABI contract
-	CodeUnauthorized = "app_denied"    // the application answered 401 or 403: a configuration fault
+	CodeUnauthorized = "app_denied"    // the application answered 401 or 403, a configuration fault
 	CodeRateLimited  = "rate_limited"  // the application answered 429
 	CodeAppError     = "app_error"     // the application answered 5xx or not at all
 	CodeNotLoaded    = "not_loaded"    // the plugin is not loaded
 	CodeEgressDenied = "egress_denied" // the host refused a request of the guest
-	// CodeSecretUnreadable: a secret's file is absent, empty or malformed now. A repeated call reads it again.
+	// CodeSecretUnreadable means that a secret's file is missing, empty or malformed now. A repeated call
+	// reads it again.
 	CodeSecretUnreadable = "secret_unreadable"
 	CodeUnsupported      = "unsupported" // the guest does not have the operation (verify, identify)
 )
 
-// The bounds of one outcome. A report is one KindResult of at most ReportBytes as JSON. The output document may hold
-// the same outcome with more evidence.
+// The bounds of one outcome. A report is one KindResult of at most ReportBytes as JSON. The output
+// document may contain the same outcome with more evidence.
 const (
 	ReportBytes  = 4 << 10
 	EvidenceMax  = 100
 	MessageBytes = 512
 )
 
-// KindResult is the outcome for one kind. Except for the account, the host asks again until two outcomes in a row are
-// revoked or nothing_to_revoke with Found and Count 0. A call that found nothing must say so, or the job stays
-// retrying with code still_minting.
+// KindResult is the outcome for one kind. Except for the account, the host asks again until two outcomes
+// in a row are revoked or nothing_to_revoke with Found and Count 0. A call that found nothing must say
+// so, or the job stays retrying with code still_minting.
 type KindResult struct {
 	Kind         Kind       `json:"kind"`
 	State        State      `json:"state"`
@@ -166,8 +168,8 @@ type KindResult struct {
 	Evidence     []Evidence `json:"evidence,omitempty"` // at most EvidenceMax; no secret
 }
 
-// Evidence is one call that revoked something. ID is the application's identifier of the credential, never the
-// credential.
+// Evidence is one call that revoked a credential. ID is the application's identifier of the credential,
+// never the credential.
 type Evidence struct {
 	ID     string `json:"id"`
 	Action string `json:"action"` // "DELETE /admin/users/u1/tokens/t9"
@@ -187,7 +189,7 @@ type Result struct {
 	Error *Error       `json:"error,omitempty"`
 }
 
-// VerifyResult is the output of verify: read-only proof that nothing is left.
+// VerifyResult is the output of verify, a read-only proof that no credential is left.
 type VerifyResult struct {
 	Kinds []Liveness `json:"kinds"`
 	Error *Error     `json:"error,omitempty"`
@@ -196,15 +198,16 @@ type VerifyResult struct {
 // LiveUnknown is the Live of a kind for which verify gave no usable answer.
 const LiveUnknown = -1
 
-// Liveness says how many credentials of a kind are still usable. A kind that is absent or whose Live is negative is
-// unknown, which is not zero.
+// Liveness says how many credentials of a kind are still usable. A kind that is absent or has a negative
+// Live is unknown, which is not zero.
 type Liveness struct {
 	Kind  Kind   `json:"kind"`
 	Live  int    `json:"live"`
 	Probe string `json:"probe,omitempty"` // what was asked, for the evidence report
 }
 
-// IdentifyResult is the output of identify. Subject nil means that the application does not know the credential.
+// IdentifyResult is the output of identify. If Subject is nil, the application does not know the
+// credential.
 type IdentifyResult struct {
 	Subject  *Identity  `json:"subject"`
 	Kind     Kind       `json:"kind,omitempty"`
@@ -213,7 +216,7 @@ type IdentifyResult struct {
 	Error    *Error     `json:"error,omitempty"`
 }
 
-// Identity is whose credential it is, by at least one of its names.
+// Identity is the owner of a credential, with at least one name.
 type Identity struct {
 	AppUserID string `json:"app_user_id,omitempty"`
 	UserName  string `json:"user_name,omitempty"`
@@ -226,7 +229,7 @@ type Health struct {
 	Message string `json:"message,omitempty"`
 }
 
-// Description is the output of describe. Name, version and kinds must equal those of the manifest.
+// Description is the output of describe. Name, version and kinds must equal the manifest's.
 type Description struct {
 	Name       string `json:"name"`
 	Version    string `json:"version"`
@@ -272,8 +275,8 @@ type HTTPRequest struct {
 	TimeoutMS int64             `json:"timeout_ms,omitempty"`
 }
 
-// HTTPResponse is result 0 after http_send. The body is result 1. On an errno only Code, Message and Retryable are
-// set.
+// HTTPResponse is result 0 after http_send. The body is result 1. On an errno only Code, Message and
+// Retryable are set.
 type HTTPResponse struct {
 	Status       int               `json:"status,omitempty"`
 	Headers      map[string]string `json:"headers,omitempty"` // lower-case names, only those a guest may read

@@ -10,7 +10,8 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// TestRequestVector reads the published request document. A changed name breaks every existing plugin.
+// TestRequestVector reads the published request document. A changed name breaks every existing
+// plugin.
 func TestRequestVector(t *testing.T) {
 	const doc = `{"abi":"1.0","op":"revoke","request_id":"01J","idempotency_key":"k","attempt":2,"deadline_ms":9800,"dry_run":true,"tenant":"acme","app":"wiki",` +
 		`"event":{"type":"user.deactivated","id":"evt_9","occurred_at":"2026-11-21T20:22:00Z"},` +
@@ -47,13 +48,13 @@ func TestResultVector(t *testing.T) {
 	}
 }
 
-// TestOrder: the order holds every kind once. Kinds that bypass the proxy come first, the account before refresh
-// tokens, sessions last.
+// TestOrder: the order contains every kind once. Kinds that bypass the proxy come first, the account
+// before refresh tokens, sessions last.
 func TestOrder(t *testing.T) {
 	order := abi.Order()
 	for _, k := range abi.CredentialKinds() {
 		if !slices.Contains(order, k) {
-			t.Errorf("the order lacks %s", k)
+			t.Errorf("Order() lacks %s, want every kind", k)
 		}
 	}
 	if n := len(slices.Compact(slices.Sorted(slices.Values(order)))); n != 7 || len(order) != 7 {
@@ -61,6 +62,6 @@ func TestOrder(t *testing.T) {
 	}
 	at := func(k abi.Kind) int { return slices.Index(order, k) }
 	if at(abi.KindSSHKey) > 1 || at(abi.KindDevice) > 1 || at(abi.KindAccount) != 2 || at(abi.KindWebSession) != 6 {
-		t.Errorf("order %v", order)
+		t.Errorf("Order() = %v, want SSH keys and devices first and the account before refresh tokens", order)
 	}
 }

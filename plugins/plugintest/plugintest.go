@@ -1,5 +1,5 @@
-// Package plugintest is the test kit of revocation plugins: it builds a guest with the Go tool, writes its manifest,
-// and runs it in a real worker process of the real host against a local application.
+// Package plugintest is the test kit of revocation plugins. It builds a guest with the Go tool and writes
+// its manifest. It runs the guest in a real worker process of the real host against a local application.
 //
 // The test binary is also the worker, so a package that uses the kit needs
 //
@@ -36,7 +36,8 @@ func Main(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// CacheDir returns a folder for plugins.Options.CacheDir that stays between runs: compiling a Go guest takes seconds.
+// CacheDir returns a folder for plugins.Options.CacheDir. It stays between runs, because compiling a Go
+// guest takes seconds.
 func CacheDir(tb testing.TB) string {
 	tb.Helper()
 	dir := filepath.Join(cacheRoot(tb), "compiled")
@@ -60,8 +61,8 @@ func hash(s string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// BuildGo builds the Go package pkg (a path as for go build, relative to the test's folder) as a guest and returns
-// the path of the module. The Go tool's cache makes it fast if nothing has changed.
+// BuildGo builds the Go package pkg (a path as for go build, relative to the test's folder) as a guest
+// and returns the path of the module. The Go tool's cache makes it fast if nothing has changed.
 func BuildGo(tb testing.TB, pkg string) string {
 	tb.Helper()
 	wd, err := os.Getwd()
@@ -72,7 +73,8 @@ func BuildGo(tb testing.TB, pkg string) string {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		tb.Fatal(err)
 	}
-	// Tests of several packages build the same guest at the same time, so each writes its own file and renames it.
+	// Tests of several packages build the same guest at the same time, so each writes its own file and
+	// renames it.
 	tmp := filepath.Join(tb.TempDir(), "guest.wasm")
 	cmd := exec.CommandContext(tb.Context(), "go", "build", "-trimpath", "-buildmode=c-shared", "-o", tmp, pkg)
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0", "GOFLAGS=")
@@ -101,8 +103,8 @@ func BuildGo(tb testing.TB, pkg string) string {
 	return path
 }
 
-// WriteManifest writes m for the module at wasm into a new folder and returns the manifest's path. It sets schema,
-// ABI, runtime and the module's path, digest and size where m leaves them empty.
+// WriteManifest writes m for the module at wasm into a new folder and returns the manifest's path. It
+// sets schema, ABI, runtime and the module's path, digest and size where m leaves them empty.
 func WriteManifest(tb testing.TB, wasm string, m plugins.Manifest) string {
 	tb.Helper()
 	b, err := os.ReadFile(wasm)
@@ -140,9 +142,9 @@ type Case struct {
 	Check func(t *testing.T, res abi.Result)
 }
 
-// Run revokes through the real host, once for each case, with a new application and worker. m is the plugin's
-// manifest. Its HTTP needs must name the application by a base_url, and Run sets that key of the config to the local
-// application.
+// Run revokes through the real host, once for each case, with a new application and worker. m is the
+// plugin's manifest. Its HTTP needs must name the application by a base_url, and Run sets that key of the
+// config to the local application.
 func Run(t *testing.T, wasm string, m plugins.Manifest, cases []Case) {
 	t.Helper()
 	for _, c := range cases {
@@ -192,8 +194,8 @@ func Open(tb testing.TB, opts plugins.Options) *plugins.Host {
 	return h
 }
 
-// Local configures the plugin for an application at base on loopback, as tenant "acme" and application "app". It
-// grants exactly what the manifest needs there, and the longest timeouts.
+// Local configures the plugin for an application at base on loopback, as tenant "acme" and application
+// "app". It grants exactly the manifest's needs there, and the longest timeouts.
 func Local(tb testing.TB, base, wasm string, m plugins.Manifest, secrets map[string]string) plugins.Config {
 	tb.Helper()
 	cfg := plugins.Config{

@@ -23,10 +23,11 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
+// TestMain: the test binary is also the worker.
 func TestMain(m *testing.M) { plugintest.Main(m) }
 
-// wiki is the application of the SDK's README, with one user, w1. Each wiki has its own state. A DELETE of no
-// sessions answers 204 too.
+// wiki is the application of the SDK's README, with one user, w1. Each wiki has its own state. A
+// DELETE of no sessions answers 204 too.
 func wiki(t *testing.T, status int) http.Handler {
 	t.Helper()
 	var mu sync.Mutex // guards both
@@ -50,7 +51,7 @@ func wiki(t *testing.T, status int) http.Handler {
 	write := func(done func(r *http.Request)) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
 			if !strings.HasPrefix(r.Header.Get("Idempotency-Key"), "key:") {
-				t.Errorf("%s without the idempotency key", r.URL)
+				t.Errorf("DELETE %s without an idempotency key, want one", r.URL)
 			}
 			if status == 204 {
 				done(r)
@@ -73,7 +74,8 @@ func wiki(t *testing.T, status int) http.Handler {
 	})
 }
 
-// TestReadmePlugin runs the plugin of the SDK's README: the same text, built by the Go tool, behind the real host.
+// TestReadmePlugin runs the plugin of the SDK's README: the same text, built by the Go tool, behind
+// the real host.
 func TestReadmePlugin(t *testing.T) {
 	code, err := os.ReadFile("testdata/readme/main.go")
 	if err != nil {
@@ -84,7 +86,7 @@ func TestReadmePlugin(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(string(doc), "```go\n"+string(code)+"```\n") {
-		t.Error("plugins/sdk/go/README.md does not show testdata/readme/main.go as it is")
+		t.Error("plugins/sdk/go/README.md differs from testdata/readme/main.go, want the same text")
 	}
 	m := readmeManifest()
 	req := readmeRequest
@@ -99,7 +101,7 @@ func TestReadmePlugin(t *testing.T) {
 			Check: func(t *testing.T, res abi.Result) {
 				t.Helper()
 				if res.Kinds[0].Count != 3 || res.Kinds[0].Evidence[2].Action != "DELETE /admin/tokens/t3" {
-					t.Errorf("tokens: %+v", res.Kinds[0])
+					t.Errorf("tokens: %+v, want three revoked", res.Kinds[0])
 				}
 			},
 		},
@@ -141,8 +143,8 @@ func fences(doc, language string) (out []string) {
 	return out
 }
 
-// TestReadmeAsWritten follows the SDK's README in an empty folder outside the tree: its program, its commands, its
-// configuration. The plugin must load.
+// TestReadmeAsWritten follows the SDK's README in an empty folder outside the tree: its program,
+// its commands, its configuration. The plugin must load.
 func TestReadmeAsWritten(t *testing.T) {
 	if testing.Short() {
 		// The race detector slows the compilation of a guest so much that a busy machine
@@ -165,7 +167,8 @@ func TestReadmeAsWritten(t *testing.T) {
 	dir := t.TempDir()
 	code, shell, conf := fences(string(doc), "go"), fences(string(doc), "sh"), fences(string(doc), "yaml")
 	if len(code) == 0 || len(shell) != 2 || len(conf) != 1 {
-		t.Fatalf("%d programs, %d blocks of commands, %d configurations", len(code), len(shell), len(conf))
+		t.Fatalf("the README has %d programs, %d blocks of commands, %d configurations, want others",
+			len(code), len(shell), len(conf))
 	}
 	secret := filepath.Join(dir, "secret")
 	for name, text := range map[string]string{filepath.Join(dir, "main.go"): code[0], secret: "wiki-admin-secret\n"} {
@@ -176,7 +179,7 @@ func TestReadmeAsWritten(t *testing.T) {
 	script := "set -e\n" + strings.ReplaceAll(strings.Join(shell, ""), "/path/to/clone", clone)
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
 	cmd.Dir = dir
-	// Offline: the module cache already holds what the tests of the SDK need.
+	// Offline: the module cache already contains the modules that the SDK needs.
 	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOPROXY=off", "GOSUMDB=off", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("the commands of the README: %v\n%s", err, out)
@@ -222,8 +225,8 @@ tenants:
 	return c
 }
 
-// TestReadmePluginEnds calls the plugin as the engine does: revoke until two answers in a row found nothing, then
-// verify. A plugin that never says "nothing" would never end.
+// TestReadmePluginEnds calls the plugin as the engine does: revoke until two answers in a row found
+// nothing, then verify. A plugin that never says "nothing" would never end.
 func TestReadmePluginEnds(t *testing.T) {
 	wasm := plugintest.BuildGo(t, "./testdata/readme")
 	for _, tt := range []struct {

@@ -109,6 +109,8 @@ func (x *real) request(event string, kinds ...revoker.Kind) revoker.Request {
 	return r
 }
 
+// TestAgainstTheApplication: the plugin revokes every kind of the real application and enables the
+// account again.
 func TestAgainstTheApplication(t *testing.T) {
 	x := start(t)
 	const name = "b/jensen @example.com"
@@ -118,7 +120,7 @@ func TestAgainstTheApplication(t *testing.T) {
 
 	health, err := h.Health(x.request(""))
 	if err != nil || health.Status != "ok" {
-		t.Fatalf("Health() = %v, %v", health, err)
+		t.Fatalf("Health() = %v, %v, want ok", health, err)
 	}
 	for _, kind := range abi.Order() {
 		req, total := x.request(abi.EventDeactivated, kind), 0
@@ -134,14 +136,14 @@ func TestAgainstTheApplication(t *testing.T) {
 			}
 			want := map[revoker.Kind]int{revoker.SSHKey: 0, revoker.Account: 1, revoker.WebSession: 1}
 			if total != 50 && total != want[kind] {
-				t.Errorf("revoked %d of %s, then %+v", total, kind, r[0])
+				t.Errorf("revoked %d of %s, then %+v, want all of them", total, kind, r[0])
 			}
 			break
 		}
 		// A second call finds nothing.
 		r, err := h.Revoke(x.request(abi.EventDeactivated, kind))
 		if err != nil || r[0].State != abi.StateNothingToRevoke {
-			t.Errorf("Revoke(%s) again = %v, %v", kind, r, err)
+			t.Errorf("Revoke(%s) again = %v, %v, want nothing to revoke", kind, r, err)
 		}
 	}
 	live, err := h.Verify(x.request(abi.EventDeactivated, abi.Order()...))
@@ -150,26 +152,26 @@ func TestAgainstTheApplication(t *testing.T) {
 	}
 	for kind, n := range live {
 		if n != 0 {
-			t.Errorf("%d of %s live", n, kind)
+			t.Errorf("%d of %s are live, want 0", n, kind)
 		}
 	}
 	if got := x.send("GET", x.base+"/me", "", map[string]string{"Cookie": cookie}); got.Status != http.StatusUnauthorized {
-		t.Errorf("the session still works: %d", got.Status)
+		t.Errorf("status %d for the old session, want a refusal", got.Status)
 	}
 	if got := x.send("GET", x.base+"/me", "", map[string]string{"Cookie": eve}); got.Status != http.StatusOK {
-		t.Errorf("the session of another user ended: %d", got.Status)
+		t.Errorf("status %d for the session of another user, want 200", got.Status)
 	}
 
 	// Reactivation enables the account and restores no credential.
 	r, err := h.Revoke(x.request(abi.EventReactivated, revoker.Account))
 	if err != nil || r[0].State != abi.StateRevoked {
-		t.Fatalf("reactivating: %v, %v", r, err)
+		t.Fatalf("reactivating: %v, %v, want revoked", r, err)
 	}
 	if got := x.send("GET", x.base+"/me", "", map[string]string{"Cookie": cookie}); got.Status != http.StatusUnauthorized {
-		t.Errorf("the old session works again: %d", got.Status)
+		t.Errorf("status %d for the old session after the reactivation, want a refusal", got.Status)
 	}
 	if got := x.person(name, 0); got == "" {
-		t.Error("no new sign-in after reactivation")
+		t.Error("the sign-in after the reactivation fails, want a session")
 	}
 	live, err = h.Verify(x.request(abi.EventDeactivated, revoker.WebSession, revoker.Account))
 	if err != nil || live[revoker.WebSession] != 1 || live[revoker.Account] != 1 {
@@ -177,6 +179,7 @@ func TestAgainstTheApplication(t *testing.T) {
 	}
 }
 
+// TestIdentifyAgainstTheApplication: the real application names the owner of a session.
 func TestIdentifyAgainstTheApplication(t *testing.T) {
 	x := start(t)
 	cookie := x.person("BJensen", 0)
@@ -187,14 +190,16 @@ func TestIdentifyAgainstTheApplication(t *testing.T) {
 	got, err := h.Identify(req)
 	if err != nil || got.Subject == nil || got.Subject.UserName != "BJensen" || got.Kind != revoker.WebSession ||
 		got.IssuedAt == nil || time.Since(*got.IssuedAt) > 3*time.Minute {
-		t.Errorf("Identify() = %+v, %v", got, err)
+		t.Errorf("Identify() = %+v, %v, want the owner", got, err)
 	}
-	x.credential = "somebody-else"
+	x.credential = "unknown"
 	if got, err := h.Identify(req); err != nil || got.Subject != nil {
-		t.Errorf("Identify() of an unknown credential = %+v, %v", got, err)
+		t.Errorf("Identify() of an unknown credential = %+v, %v, want no subject", got, err)
 	}
 }
 
+// TestFaultsOfTheApplication: a fault of the application gives no success, and the next call
+// completes.
 func TestFaultsOfTheApplication(t *testing.T) {
 	tests := []struct {
 		name, faults string
@@ -227,12 +232,13 @@ func TestFaultsOfTheApplication(t *testing.T) {
 			x.manage("DELETE", "/admin/faults", "")
 			if r, err := h.Revoke(x.request(abi.EventDeactivated, revoker.PAT)); err != nil || r[0].State != abi.StateRevoked ||
 				r[0].Count != 2 {
-				t.Errorf("Revoke() after the fault = %+v, %v", r, err)
+				t.Errorf("Revoke() after the fault = %+v, %v, want revoked", r, err)
 			}
 		})
 	}
 }
 
+// TestEvidenceNamesNoSecret: outcomes contain no credential of the user.
 func TestEvidenceNamesNoSecret(t *testing.T) {
 	x := start(t)
 	cookie := x.person("b/jensen @example.com", 1)
@@ -245,7 +251,7 @@ func TestEvidenceNamesNoSecret(t *testing.T) {
 	session := strings.TrimPrefix(cookie, "session=")
 	for _, secret := range []string{token, session, "pat_", "at_", "rt_", "dev_", "jensen"} {
 		if strings.Contains(text, secret) {
-			t.Errorf("the outcome holds %q", secret)
+			t.Errorf("the outcome contains %q, want no credential", secret)
 		}
 	}
 }

@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// grant is that of README.md, with the longest timeouts for a busy machine.
+// grant is the grant of README.md, with the longest timeouts for a busy machine.
 func grant(t *testing.T, admin string) plugins.Grant {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "admin-token")
@@ -64,7 +64,8 @@ func identify(t *testing.T, h *plugins.Host, c abi.Credential, secret string) (a
 	}
 }
 
-// TestInTheHost runs the module in its worker process, with the real egress, against the real application.
+// TestInTheHost runs the module in its worker process, with the real egress, against the real
+// application.
 func TestInTheHost(t *testing.T) {
 	x := start(t)
 	res, err := bundle.Build(t.Context(), bundle.Options{Out: t.TempDir(), BaseURL: x.admin})
@@ -86,10 +87,10 @@ func TestInTheHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := h.Health(t.Context(), "acme", "app"); err != nil || got.Status != "ok" {
-		t.Fatalf("Health() = %+v, %v", got, err)
+		t.Fatalf("Health() = %+v, %v, want ok", got, err)
 	}
 	if got, ok := h.Info("acme", "app"); !ok || got.Digest != "sha256:"+res.SHA256 {
-		t.Errorf("Info() = %+v, %t", got, ok)
+		t.Errorf("Info() = %+v, %t, want the plugin's and true", got, ok)
 	}
 
 	const name = "b/jensen @example.com"
@@ -98,11 +99,11 @@ func TestInTheHost(t *testing.T) {
 	who, err := identify(t, h, abi.Credential{Source: "cookie", Name: "session"}, secret)
 	if err != nil || who.Subject == nil || who.Subject.UserName != name || who.Kind != abi.KindWebSession ||
 		who.IssuedAt == nil {
-		t.Errorf("Identify() = %+v, %v", who, err)
+		t.Errorf("Identify() = %+v, %v, want the owner", who, err)
 	}
 	who, err = identify(t, h, abi.Credential{Source: "header", Name: "authorization"}, "at_unknown")
 	if err != nil || who.Subject != nil {
-		t.Errorf("Identify() of an unknown credential = %+v, %v", who, err)
+		t.Errorf("Identify() of an unknown credential = %+v, %v, want no subject", who, err)
 	}
 
 	total := map[abi.Kind]int{}
@@ -124,7 +125,7 @@ func TestInTheHost(t *testing.T) {
 				req.Cursors[k.Kind] = k.Cursor
 			case abi.StateRevoked, abi.StateNothingToRevoke:
 			default:
-				t.Fatalf("round %d: %+v", round, k)
+				t.Fatalf("round %d: %+v, want revoked or partial", round, k)
 			}
 		}
 	}
@@ -143,10 +144,10 @@ func TestInTheHost(t *testing.T) {
 	}
 	for _, k := range live.Kinds {
 		if k.Live != 0 {
-			t.Errorf("%d of %s live", k.Live, k.Kind)
+			t.Errorf("%d of %s are live, want 0", k.Live, k.Kind)
 		}
 	}
 	if got := x.send("GET", x.base+"/me", "", map[string]string{"Cookie": cookie}); got.Status != http.StatusUnauthorized {
-		t.Errorf("the session still works: %d", got.Status)
+		t.Errorf("status %d for the old session, want a refusal", got.Status)
 	}
 }

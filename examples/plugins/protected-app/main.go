@@ -1,5 +1,5 @@
-// Command protected-app is the revocation plugin for examples/protected-app: over the application's admin API it
-// deletes every credential that the application issued to a user, and disables the account.
+// Command protected-app is the revocation plugin for examples/protected-app. Over the application's admin
+// API it deletes every credential of a user and disables the account.
 //
 // It is built as a WebAssembly module, in which main does not run:
 //

@@ -12,7 +12,8 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// TestManifestAgreesWithThePlugin: the host refuses a plugin whose describe differs from its manifest.
+// TestManifestAgreesWithThePlugin: the host refuses a plugin if its describe differs from its
+// manifest.
 func TestManifestAgreesWithThePlugin(t *testing.T) {
 	res, err := bundle.Build(t.Context(), bundle.Options{Out: t.TempDir()})
 	if err != nil {

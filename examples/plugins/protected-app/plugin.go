@@ -12,19 +12,21 @@ import (
 )
 
 const (
-	// Name and Version are those of the manifest.
+	// Name and Version equal the manifest's.
 	Name    = "protected-app"
 	Version = "1.0.0"
 
 	adminToken = "admin_token" // the only secret, for the Authorization header
 
-	// perCall is how many credentials one call revokes at most, shared between the requested kinds: with lookups and
-	// lists a call stays within the host's default of 64 requests. The next call does the rest, after a partial result.
+	// perCall bounds the credentials that one call revokes, over all requested kinds. With lookups and lists
+	// a call stays within the host's default of 64 requests. The next call does the rest, after a partial
+	// result.
 	perCall = 40
 	page    = 20
 	// spare is the time for the answer when a sweep stops before the deadline.
 	spare = 500 * time.Millisecond
-	// cacheS is how long the host may cache whose credential it is. It checks the user's lock on every request anyway.
+	// cacheS is how many seconds the host may cache the owner. It checks the owner's lock on every request
+	// anyway.
 	cacheS = 60
 )
 
@@ -40,7 +42,7 @@ func Plugin() revoker.Plugin {
 	}
 }
 
-// collection is the admin API's name of a kind; "" for the account itself.
+// collection returns the admin API's name of a kind, or "" for the account itself.
 func collection(kind revoker.Kind) string {
 	switch kind {
 	case revoker.SSHKey:
@@ -68,9 +70,9 @@ type account struct {
 // admin is an option of every request. The host inserts the token.
 func admin() revoker.Option { return revoker.Secret("authorization", "Bearer ", adminToken) }
 
-// find looks up every account that has a name of the subject, the present one or a former one, because the
-// application does not learn of a new name. Names go into the query, because they may hold characters that a path
-// must not have. Later requests use the id. resp is the last answer, for the case that err is not nil.
+// find looks up every account under a present or former name of the subject, because the application does
+// not learn of a new name. Names go into the query, because they may contain characters that a path must
+// not have. Later requests use the id. resp is the last answer, for the case that err is not nil.
 func find(ctx *revoker.Context) (accounts []account, resp revoker.Response, err error) {
 	s := ctx.Subject()
 	if s.UserName == "" {
@@ -114,7 +116,7 @@ func revoke(ctx *revoker.Context, kind revoker.Kind) revoker.Result {
 		switch sum.State {
 		case abi.StateRevoked, abi.StateNothingToRevoke, abi.StateWouldRevoke:
 		default:
-			return sum // the next call continues here: the accounts before list nothing
+			return sum // the next call continues here, because the accounts before list nothing
 		}
 	}
 	return sum
@@ -134,8 +136,8 @@ func revokeIn(ctx *revoker.Context, acc *account, kind revoker.Kind, enable bool
 	return revoker.WouldRevoke(n)
 }
 
-// fault is the outcome of an answer that the plugin could not use. A list or lookup that answers 404 does not prove
-// that nothing is left, and neither does a 2xx that makes no sense.
+// fault returns the outcome of an answer that the plugin could not use. A list or lookup that answers 404
+// does not prove that no credential is left. A malformed 2xx does not either.
 func fault(ctx *revoker.Context, r revoker.Response, err error) revoker.Result {
 	switch {
 	case r.Status == 501:
@@ -146,8 +148,8 @@ func fault(ctx *revoker.Context, r revoker.Response, err error) revoker.Result {
 	return ctx.FromHTTP(r)
 }
 
-// setAccount disables the account, so that the user gets no new credential while the sweep runs, or enables it after
-// a reactivation.
+// setAccount disables the account, so that the user gets no new credential while the sweep runs, or
+// enables it after a reactivation.
 func setAccount(ctx *revoker.Context, acc *account, enable bool) revoker.Result {
 	if acc.Disabled != enable {
 		return revoker.Nothing() // it already is
@@ -166,8 +168,8 @@ func setAccount(ctx *revoker.Context, acc *account, enable bool) revoker.Result 
 	return revoker.Revoked(1, revoker.Evidence{ID: acc.ID, Action: "POST " + target, Status: r.Status})
 }
 
-// sweep deletes page after page and then lists again from the start, to find credentials that were created meanwhile.
-// It is done when such a list is empty.
+// sweep deletes page after page and then lists again from the start, to find credentials that were
+// created meanwhile. It ends when such a list is empty.
 func sweep(ctx *revoker.Context, acc *account, kind revoker.Kind) revoker.Result {
 	most := max(perCall/max(len(ctx.Request().Kinds), 1), 1)
 	sum := revoker.Result{}
@@ -257,7 +259,7 @@ func count(ctx *revoker.Context, acc *account, kind revoker.Kind) (n int, r revo
 	}
 }
 
-// verify counts what is left. An enabled account counts as one.
+// verify counts the remaining credentials. An enabled account counts as one.
 func verify(ctx *revoker.Context, kind revoker.Kind) (int, error) {
 	accounts, _, err := find(ctx)
 	if err != nil {
@@ -279,8 +281,8 @@ func verify(ctx *revoker.Context, kind revoker.Kind) (int, error) {
 	return live, nil
 }
 
-// identify asks the application whose credential it is. The host inserts the credential into the header; this module
-// never sees it.
+// identify asks the application for the owner of a credential. The host inserts the credential into the
+// header. This module never sees it.
 func identify(ctx *revoker.Context, cred revoker.Credential) (revoker.Owner, error) {
 	r := ctx.HTTP("GET", "/admin/whoami", admin(), revoker.CredentialOf("x-credential", "", cred))
 	if r.Err == nil && r.Status == 404 {
@@ -308,8 +310,8 @@ func identify(ctx *revoker.Context, cred revoker.Credential) (revoker.Owner, err
 	return owner, nil
 }
 
-// kindOf translates the application's word. Revoking the refresh token ends its access tokens. The application's JWTs
-// have no kind, because they cannot be revoked.
+// kindOf translates the application's name of a kind. Revoking the refresh token ends its access tokens.
+// The application's JWTs have no kind, because they cannot be revoked.
 func kindOf(word string) revoker.Kind {
 	if word == "access_token" {
 		return revoker.RefreshToken

@@ -101,6 +101,7 @@ func revokeOne(t *testing.T, app revoker.App, req revoker.Request) (revoker.Resu
 	return got[0], h
 }
 
+// TestSweepEndsWithAnEmptyList: a sweep finds credentials that appear while it deletes.
 func TestSweepEndsWithAnEmptyList(t *testing.T) {
 	for _, kind := range abi.CredentialKinds() {
 		t.Run(string(kind), func(t *testing.T) {
@@ -108,7 +109,7 @@ func TestSweepEndsWithAnEmptyList(t *testing.T) {
 			s.add = 2 // while the sweep runs
 			r, h := revokeOne(t, fake(s.answer), request(abi.EventDeactivated, kind))
 			if r.State != abi.StateRevoked || r.Count != 5 || r.Found != 5 || len(r.Evidence) != 5 || len(s.ids) != 0 {
-				t.Errorf("result %+v, %d left", r, len(s.ids))
+				t.Errorf("result %+v, %d left, want revoked and none", r, len(s.ids))
 			}
 			last := h.Requests[len(h.Requests)-1]
 			if last.Method != "GET" || !strings.HasSuffix(last.Path, "after=") {
@@ -118,6 +119,8 @@ func TestSweepEndsWithAnEmptyList(t *testing.T) {
 	}
 }
 
+// TestManyCredentialsComeBackAsPartial: a call revokes a bounded number and the next call does the
+// rest.
 func TestManyCredentialsComeBackAsPartial(t *testing.T) {
 	s := newShelf(95)
 	req := request(abi.EventDeleted, revoker.PAT)
@@ -126,7 +129,7 @@ func TestManyCredentialsComeBackAsPartial(t *testing.T) {
 	for {
 		r, h := revokeOne(t, fake(s.answer), req)
 		if len(h.Requests) > 64 {
-			t.Fatalf("%d requests in one call", len(h.Requests))
+			t.Fatalf("%d requests in one call, want 64 at most", len(h.Requests))
 		}
 		total += r.Count
 		states = append(states, revoker.Result{State: r.State, Count: r.Count})
@@ -143,6 +146,8 @@ func TestManyCredentialsComeBackAsPartial(t *testing.T) {
 	}
 }
 
+// TestSevenKindsStayWithinTheBudget: all kinds of one call fit into the host's default of 64
+// requests.
 func TestSevenKindsStayWithinTheBudget(t *testing.T) {
 	shelves := map[string]*shelf{}
 	disabled := false
@@ -164,7 +169,7 @@ func TestSevenKindsStayWithinTheBudget(t *testing.T) {
 		t.Fatalf("Revoke() = %v, %v; disabled %t, %d collections", got, err, disabled, len(shelves))
 	}
 	if len(h.Requests) > 64 {
-		t.Errorf("%d requests in one call", len(h.Requests))
+		t.Errorf("%d requests in one call, want 64 at most", len(h.Requests))
 	}
 	for i, k := range abi.Order() {
 		want := abi.StatePartial
@@ -177,6 +182,7 @@ func TestSevenKindsStayWithinTheBudget(t *testing.T) {
 	}
 }
 
+// TestOutcomes: each answer of the application has its outcome.
 func TestOutcomes(t *testing.T) {
 	list := func(r revoker.AppResponse) revoker.App {
 		return fake(func(revoker.AppRequest) revoker.AppResponse { return r })
@@ -232,6 +238,7 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
+// TestAFailureKeepsWhatWasRevoked: a failed sweep reports the credentials that it revoked before.
 func TestAFailureKeepsWhatWasRevoked(t *testing.T) {
 	s := newShelf(4)
 	r, _ := revokeOne(t, fake(func(q revoker.AppRequest) revoker.AppResponse {
@@ -245,6 +252,7 @@ func TestAFailureKeepsWhatWasRevoked(t *testing.T) {
 	}
 }
 
+// TestAccount: the account is disabled and enabled as the event demands.
 func TestAccount(t *testing.T) {
 	tests := []struct {
 		name, event string
@@ -282,6 +290,7 @@ func TestAccount(t *testing.T) {
 	})
 }
 
+// TestDryRunOnlyReads: a dry run sends GET only and counts the credentials.
 func TestDryRunOnlyReads(t *testing.T) {
 	s := newShelf(30)
 	req := request(abi.EventDeactivated, revoker.PAT, revoker.Account)
@@ -289,15 +298,16 @@ func TestDryRunOnlyReads(t *testing.T) {
 	h := revoker.Test(main.Plugin(), fake(s.answer))
 	got, err := h.Revoke(req)
 	if err != nil || got[0].State != abi.StateWouldRevoke || got[0].Count != 30 || got[1].State != abi.StateWouldRevoke {
-		t.Errorf("Revoke() = %+v, %v", got, err)
+		t.Errorf("Revoke() = %+v, %v, want would_revoke 30 and would_revoke", got, err)
 	}
 	for _, r := range h.Requests {
 		if r.Method != http.MethodGet {
-			t.Errorf("a dry run sent %s %s", r.Method, r.Path)
+			t.Errorf("a dry run sent %s %s, want GET only", r.Method, r.Path)
 		}
 	}
 }
 
+// TestVerifyCounts: verify counts each kind, and a list that fails is unknown.
 func TestVerifyCounts(t *testing.T) {
 	s := newShelf(450)
 	h := revoker.Test(main.Plugin(), fake(func(r revoker.AppRequest) revoker.AppResponse {
@@ -316,6 +326,7 @@ func TestVerifyCounts(t *testing.T) {
 	}
 }
 
+// TestIdentify: identify returns the owner, and an error if the application gives no usable answer.
 func TestIdentify(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -328,7 +339,7 @@ func TestIdentify(t *testing.T) {
 		{"access token", ok(`{"user_id":"u1","user_name":"b","kind":"access_token","issued_at":"2026-01-02T03:04:05Z"}`), &revoker.Identity{AppUserID: "u1", UserName: "b"}, revoker.RefreshToken, false},
 		{"JWT has no kind", ok(`{"user_id":"u1","user_name":"b","kind":"jwt","issued_at":"2026-01-02T03:04:05Z"}`), &revoker.Identity{AppUserID: "u1", UserName: "b"}, "", false},
 		{"unknown", revoker.AppResponse{Status: 404}, nil, "", false},
-		{"names nobody", ok(`{}`), nil, "", true},
+		{"no name", ok(`{}`), nil, "", true},
 		{"application down", revoker.AppResponse{Status: 503}, nil, "", true},
 		{"token refused", revoker.AppResponse{Status: 401}, nil, "", true},
 		{"no answer", revoker.AppResponse{}, nil, "", true},
@@ -341,21 +352,22 @@ func TestIdentify(t *testing.T) {
 			req.Credentials = []revoker.Credential{{Ref: "c1", Source: "cookie", Name: "session", SHA256: "00"}}
 			got, err := h.Identify(req)
 			if (err != nil) != tt.err {
-				t.Fatalf("Identify() = %v", err)
+				t.Fatalf("Identify() = %v, want an error: %v", err, tt.err)
 			}
 			if diff := cmp.Diff(tt.want, got.Subject); diff != "" || got.Kind != tt.kind {
 				t.Errorf("kind %q, subject (-want +got):\n%s", got.Kind, diff)
 			}
 			if (got.IssuedAt != nil) != (tt.want != nil) {
-				t.Errorf("issued at %v", got.IssuedAt)
+				t.Errorf("issued at %v, want a time only with a subject", got.IssuedAt)
 			}
 			if c := h.Requests[0].Header["x-credential"]; c != "{{credential:c1}}" {
-				t.Errorf("X-Credential = %q", c)
+				t.Errorf("X-Credential = %q, want the placeholder", c)
 			}
 		})
 	}
 }
 
+// TestHealth: health is ok only if the application accepts the admin token.
 func TestHealth(t *testing.T) {
 	for status, want := range map[int]string{200: "ok", 401: "error", 403: "error", 500: "degraded", 0: "error"} {
 		answer := revoker.AppResponse{Status: status}

@@ -18,7 +18,8 @@ const (
 	Error
 )
 
-// host is what a plugin can ask of its host: the Wasm imports in a module, the harness in a native test.
+// host is a plugin's view of its host. It is the Wasm imports in a module and the harness in a native
+// test.
 type host interface {
 	clock
 	report(doc []byte) int32
@@ -39,10 +40,10 @@ type Context struct {
 	kind Kind
 }
 
-// Request is the whole request document.
+// Request returns the whole request document.
 func (c *Context) Request() *Request { return &c.req }
 
-// Subject is the user of a revoke or verify call; empty for health and identify.
+// Subject returns the user of a revoke or verify call. It is empty for health and identify.
 func (c *Context) Subject() Subject {
 	if c.req.Subject == nil {
 		return Subject{}
@@ -50,7 +51,7 @@ func (c *Context) Subject() Subject {
 	return *c.req.Subject
 }
 
-// Event is what happened to the user; empty except for revoke.
+// Event returns the change of the user. It is empty except for revoke.
 func (c *Context) Event() Event {
 	if c.req.Event == nil {
 		return Event{}
@@ -58,34 +59,35 @@ func (c *Context) Event() Event {
 	return *c.req.Event
 }
 
-// Config returns a string of the plugin's config object, "" if it is absent or of another type. Other types are in
-// Request().Config.
+// Config returns a string of the plugin's config object, or "" if it is absent or has another type.
+// Request().Config has the other types.
 func (c *Context) Config(key string) string {
 	s, _ := c.req.Config[key].(string)
 	return s
 }
 
-// DryRun reports that the call must change nothing: answer with [WouldRevoke]. The host refuses every request but GET
-// and HEAD.
+// DryRun reports whether the call must change nothing. Then answer with [WouldRevoke]. The host allows
+// only GET and HEAD.
 func (c *Context) DryRun() bool { return c.req.DryRun }
 
-// Cursor is the cursor of the last partial result of kind, "" on a first call.
+// Cursor returns the cursor of the last partial result of kind, or "" on a first call.
 func (c *Context) Cursor(kind Kind) string { return c.req.Cursors[kind] }
 
-// Left is the time until the deadline. At the deadline the host ends the requests in flight, and soon after that it
-// kills the whole plugin.
+// Left returns the time until the deadline. At the deadline the host ends the requests in flight, and
+// soon after that it kills the whole plugin.
 func (c *Context) Left() time.Duration { return time.Duration(c.host.left()) * time.Millisecond }
 
-// Now is the host's wall clock.
+// Now returns the time of the host's wall clock.
 func (c *Context) Now() time.Time { return time.UnixMilli(c.host.now()) }
 
-// Log writes a line to the host's log. The host cuts lines at 4 KiB, accepts 64 KiB a call, and replaces the secrets
-// it knows. Do not log the data of users.
+// Log writes a line to the host's log. The host cuts lines at 4 KiB, accepts 64 KiB a call, and replaces
+// the secrets it knows. Do not log the data of users.
 func (c *Context) Log(level Level, msg string) { c.host.log(int32(level), []byte(msg)) }
 
-// Report sends the outcome of the current kind to the host at once. It survives a crash or kill later in the call,
-// and the last report of a kind wins. The SDK reports what Revoke returns; a plugin that works for long reports in
-// between. Report drops evidence that does not fit into a report's 4 KiB.
+// Report sends the outcome of the current kind to the host at once. The report counts even after a crash
+// or kill later in the call, and the last report of a kind wins. The SDK reports the result of Revoke. A
+// long-running plugin also reports in between. Report drops evidence that does not fit into a report's 4
+// KiB.
 func (c *Context) Report(r Result) {
 	if r.Kind == "" {
 		r.Kind = c.kind

@@ -7,7 +7,7 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// What an export returns.
+// The results of an export.
 const (
 	codeOK          int32 = 0
 	codeBadRequest  int32 = 1
@@ -15,8 +15,8 @@ const (
 	codeUnsupported int32 = 3
 )
 
-// dispatch runs one operation of p: input document in, output document out. Both the Wasm exports and the native
-// harness call it.
+// dispatch runs one operation of p on the input document and returns the output document. Both the Wasm
+// exports and the native harness call it.
 func dispatch(p Plugin, op abi.Op, input []byte, h host) ([]byte, int32) {
 	if op == abi.OpDescribe {
 		return encode(abi.Description{

@@ -12,10 +12,10 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// maxPages bounds Pages, for an application whose last page links to itself.
+// maxPages bounds Pages, because the last page of an application may link to itself.
 const maxPages = 1000
 
-// Response is the application's answer, or the reason that there is none.
+// Response is the application's answer, or the reason why there is none.
 type Response struct {
 	Method     string
 	URL        string
@@ -30,8 +30,8 @@ type Response struct {
 // OK reports whether the answer is 2xx.
 func (r Response) OK() bool { return r.Err == nil && r.Status >= 200 && r.Status < 300 }
 
-// JSON decodes a 2xx body into v. It returns an error for any other answer, so that a list that could not be read is
-// never an empty list.
+// JSON decodes a 2xx body into v. It returns an error for any other answer, so that an unreadable list
+// never looks like an empty list.
 func (r Response) JSON(v any) error {
 	switch {
 	case r.Err != nil:
@@ -47,7 +47,7 @@ func (r Response) JSON(v any) error {
 	return nil
 }
 
-// Next is the target of the Link header with rel="next" (RFC 8288), or "".
+// Next returns the target of the Link header with rel="next" (RFC 8288), or "".
 func (r Response) Next() string {
 	for link := range strings.SplitSeq(r.Header["link"], ",") {
 		target, params, ok := strings.Cut(link, ";")
@@ -65,7 +65,8 @@ func (r Response) Next() string {
 	return ""
 }
 
-// HTTPError says why a request got no answer. Code is one of the ABI's codes, such as egress_denied or app_error.
+// HTTPError says why a request got no answer. Code is one of the ABI's codes, such as egress_denied or
+// app_error.
 type HTTPError struct {
 	Code      string
 	Message   string
@@ -84,7 +85,7 @@ type request struct {
 	err  error
 }
 
-// Header sets a header; an empty value removes it.
+// Header sets a header. An empty value removes it.
 func Header(name, value string) Option {
 	return func(r *request) {
 		name = strings.ToLower(name)
@@ -96,14 +97,14 @@ func Header(name, value string) Option {
 	}
 }
 
-// Secret sets a header to prefix followed by the named secret, which the host inserts: Secret("authorization",
-// "Bearer ", "admin_token").
+// Secret sets a header to prefix followed by the named secret, which the host inserts:
+// Secret("authorization", "Bearer ", "admin_token").
 func Secret(header, prefix, name string) Option {
 	return Header(header, prefix+"{{secret:"+name+"}}")
 }
 
-// CredentialOf sets a header to prefix followed by the user's credential, which the host inserts. It works in
-// Identify only, for rules that are marked identify.
+// CredentialOf sets a header to prefix followed by the user's credential, which the host inserts. It
+// works in Identify only, for rules that are marked identify.
 func CredentialOf(header, prefix string, cred Credential) Option {
 	return Header(header, prefix+"{{credential:"+cred.Ref+"}}")
 }
@@ -124,14 +125,14 @@ func JSON(v any) Option {
 	}
 }
 
-// Timeout bounds the request; the host's own limit bounds it too.
+// Timeout bounds the request, in addition to the host's own limit.
 func Timeout(d time.Duration) Option {
 	return func(r *request) { r.meta.TimeoutMS = d.Milliseconds() }
 }
 
-// HTTP sends a request and returns the answer. It follows no redirect. target is an absolute URL, or a path (with
-// query) below the config's base_url. A write carries an Idempotency-Key that is the same in every attempt and
-// differs between kinds, methods and URLs.
+// HTTP sends a request and returns the answer. It follows no redirect. target is an absolute URL, or a
+// path (with query) below the config's base_url. A write carries an Idempotency-Key that is the same in
+// every attempt and differs between kinds, methods and URLs.
 func (c *Context) HTTP(method, target string, opts ...Option) Response {
 	url := target
 	if strings.HasPrefix(target, "/") {
@@ -167,9 +168,9 @@ func (c *Context) HTTP(method, target string, opts ...Option) Response {
 	return resp
 }
 
-// Pages gets target and then every page that page returns as next, until next is "" or an answer is not 2xx. Return
-// r.Next() to follow a Link header. Pages returns the last answer and page's error. Check both: otherwise half a list
-// looks like a whole one.
+// Pages gets target and then every page that the function page returns, until it returns "" or an answer
+// is not 2xx. Return r.Next() to follow a Link header. Pages returns the last answer and page's error.
+// Check both. Otherwise half a list looks like a whole one.
 func (c *Context) Pages(
 	target string, page func(r Response) (next string, err error), opts ...Option,
 ) (r Response, err error) {

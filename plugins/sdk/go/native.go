@@ -12,14 +12,14 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// register does nothing natively: a test hands its plugin to [Test].
+// register does nothing natively, because a test passes its plugin to [Test].
 func register(Plugin) {}
 
 // App plays the application in a native test.
 type App func(AppRequest) AppResponse
 
-// AppRequest is a request as the plugin made it, with placeholders such as {{secret:NAME}}: only the host has the
-// values.
+// AppRequest is a request as the plugin made it, with placeholders such as {{secret:NAME}}. Only the host
+// has the values.
 type AppRequest struct {
 	Method string
 	URL    string
@@ -28,24 +28,25 @@ type AppRequest struct {
 	Body   []byte
 }
 
-// AppResponse is the fake application's answer. Status 0 plays a broken connection. Header names are lower case, and
-// retry-after is in seconds.
+// AppResponse is the fake application's answer. Status 0 plays a broken connection. Header names are
+// lower case, and retry-after is in seconds.
 type AppResponse struct {
 	Status int
 	Header map[string]string
 	Body   string
 }
 
-// Harness runs a plugin natively, through the same JSON documents as the host. Like the host, it sends only GET and
-// HEAD in a dry run, verify, identify and health. It knows no egress rules; plugintest runs the real host.
+// Harness runs a plugin natively, through the same JSON documents as the host. Like the host, it sends
+// only GET and HEAD in a dry run, verify, identify and health. It knows no egress rules. Package
+// plugintest runs the real host.
 type Harness struct {
-	// Requests are those the plugin sent, in order.
+	// Requests are the plugin's requests, in order.
 	Requests []AppRequest
-	// Logs are the lines it logged.
+	// Logs are the plugin's log lines.
 	Logs []string
-	// Reports are those it made before it returned.
+	// Reports are the outcomes that the plugin reported before it returned.
 	Reports []Result
-	// Deadline is the budget of the next call. 0: 10 seconds.
+	// Deadline is the budget of the next call, by default 10 seconds.
 	Deadline time.Duration
 
 	plugin   Plugin
@@ -57,7 +58,7 @@ type Harness struct {
 // Test returns a harness that runs p against app.
 func Test(p Plugin, app App) *Harness { return &Harness{plugin: p, app: app} }
 
-// Revoke runs revoke and returns the outcome of each kind the plugin answered for.
+// Revoke runs revoke and returns the plugin's outcome of each kind.
 func (h *Harness) Revoke(req Request) ([]Result, error) {
 	var out abi.Result
 	err := h.call(abi.OpRevoke, req, req.DryRun, &out)

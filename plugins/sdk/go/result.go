@@ -8,33 +8,34 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// Revoked says that nothing of the kind is usable any more and that this call revoked count. If count is not 0, the
-// host calls again. A call that found nothing answers [Nothing].
+// Revoked says that no credential of the kind is usable any more and that this call revoked count. If
+// count is not 0, the host calls again. A call that found none answers [Nothing].
 func Revoked(count int, evidence ...Evidence) Result {
 	return Result{State: abi.StateRevoked, Count: count, Evidence: evidence}
 }
 
-// Nothing says that the plugin looked and none existed. Two such answers in a row end the work on a kind, as two of
-// [Revoked] with count 0 do.
+// Nothing says that the plugin looked and no credential existed. Two such answers in a row end the work
+// on a kind, like two of [Revoked] with count 0.
 func Nothing() Result { return Result{State: abi.StateNothingToRevoke} }
 
-// Partial says that count were revoked and remaining (0: unknown) are left. The host calls again at once with cursor.
+// Partial says that count were revoked and remaining are left, 0 if unknown. The host calls again at once
+// with cursor.
 func Partial(count, remaining int, cursor string) Result {
 	return Result{State: abi.StatePartial, Count: count, Remaining: remaining, Cursor: cursor}
 }
 
-// Retry says that the call failed and may succeed later. after 0 leaves the wait to the host.
+// Retry says that the call failed and may succeed later. If after is 0, the host chooses the wait.
 func Retry(code, message string, after time.Duration) Result {
 	return Result{State: abi.StateRetry, Code: code, Message: message, RetryAfterMS: after.Milliseconds()}
 }
 
-// Failed says that the call cannot succeed until somebody repairs something.
+// Failed says that a repeated call cannot succeed before a repair.
 func Failed(code, message string) Result {
 	return Result{State: abi.StateFailed, Code: code, Message: message}
 }
 
-// Unsupported says that the application cannot revoke this kind. The proxy keeps refusing such credentials until they
-// expire.
+// Unsupported says that the application cannot revoke this kind. The proxy keeps refusing such
+// credentials until they expire.
 func Unsupported(message string) Result {
 	return Result{State: abi.StateUnsupported, Message: message}
 }
@@ -46,13 +47,13 @@ func WouldRevoke(count int) Result { return Result{State: abi.StateWouldRevoke, 
 //
 //	2xx                      revoked, with the request as evidence
 //	404, 410                 nothing_to_revoke
-//	408, 409, 425, 429, 5xx  retry, after what the application asked for
-//	401, 403                 failed, code app_denied: the plugin's own access is refused
+//	408, 409, 425, 429, 5xx  retry, after the time that the application asked for
+//	401, 403                 failed, code app_denied, because the plugin's own access is denied
 //	no answer                retry, or failed when the host refused to send
 //	anything else            failed
 //
-// A 2xx counts as one. If the application answers 2xx even where nothing exists, look first and answer [Nothing]
-// yourself: otherwise every call finds something and the work never ends.
+// A 2xx counts as one credential. If the application answers 2xx even where none exists, look first and
+// answer [Nothing] yourself. Otherwise every call finds one and the work never ends.
 func (c *Context) FromHTTP(r Response) Result {
 	what := r.Method + " " + path(r.URL)
 	switch {
@@ -83,9 +84,9 @@ func (c *Context) FromHTTP(r Response) Result {
 // reserve is the time Each leaves for reporting before the deadline.
 const reserve = 250 * time.Millisecond
 
-// Each revokes ids one by one with del and adds up the outcomes: revoked if all are gone, nothing_to_revoke without
-// ids, partial if the deadline is near. It stops after a 401, 403 or 429, or if there is no answer. Any other failure
-// does not stop it. In a dry run it does not call del.
+// Each revokes ids one by one with del and adds up the outcomes. The state is revoked if all are gone,
+// nothing_to_revoke without ids, and partial if the deadline is near. A 401, 403, 429 or a missing answer
+// stops it, other failures do not. In a dry run it does not call del.
 func (c *Context) Each(ids []string, del func(id string) Response) Result {
 	if len(ids) == 0 {
 		return Nothing()
@@ -122,7 +123,7 @@ func (c *Context) Each(ids []string, del func(id string) Response) Result {
 	return total(sum, worst, len(ids)-gone)
 }
 
-// worse returns the outcome that matters more: failed before retry, the first of equals.
+// worse returns the more serious outcome. failed is worse than retry, and the first of two equals wins.
 func worse(a *Result, b Result) *Result {
 	if a == nil || (a.State == abi.StateRetry && b.State == abi.StateFailed) {
 		return &b
@@ -143,7 +144,7 @@ func total(sum Result, worst *Result, left int) Result {
 	return clip(sum)
 }
 
-// path is the path and query of an absolute URL.
+// path returns the path and query of an absolute URL.
 func path(u string) string {
 	if _, rest, ok := strings.Cut(u, "://"); ok {
 		if i := strings.IndexByte(rest, '/'); i >= 0 {

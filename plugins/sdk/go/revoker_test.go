@@ -33,11 +33,12 @@ func run(t *testing.T, h *revoker.Harness, req revoker.Request) revoker.Result {
 	t.Helper()
 	res, err := h.Revoke(req)
 	if err != nil || len(res) != 1 {
-		t.Fatalf("Revoke: %+v, %v", res, err)
+		t.Fatalf("Revoke: %+v, %v, want one outcome", res, err)
 	}
 	return res[0]
 }
 
+// TestFromHTTP: each status of the application has its outcome.
 func TestFromHTTP(t *testing.T) {
 	tests := []struct {
 		status int
@@ -87,6 +88,7 @@ func TestFromHTTP(t *testing.T) {
 	}
 }
 
+// TestRequestsAsTheHostSeesThem: headers, bodies and idempotency keys of requests are complete.
 func TestRequestsAsTheHostSeesThem(t *testing.T) {
 	p := one(func(c *revoker.Context, _ revoker.Kind) revoker.Result {
 		c.HTTP("GET", "/a", revoker.Secret("Authorization", "Bearer ", "admin"))
@@ -99,11 +101,11 @@ func TestRequestsAsTheHostSeesThem(t *testing.T) {
 	run(t, h, request(revoker.PAT))
 	first := h.Requests
 	if len(first) != 4 {
-		t.Fatalf("%d requests", len(first))
+		t.Fatalf("%d requests, want others", len(first))
 	}
 	if r := first[0]; r.URL != "https://wiki.example/x/a" || r.Path != "/x/a" ||
 		r.Header["authorization"] != "Bearer {{secret:admin}}" || r.Header["idempotency-key"] != "" {
-		t.Errorf("GET: %+v", r)
+		t.Errorf("GET: %+v, want no body and no idempotency key", r)
 	}
 	if r := first[1]; r.URL != "https://other.example/b" || string(r.Body) != `{"n":1}` ||
 		r.Header["content-type"] != "application/json" || r.Header["x-a"] != "1" {
@@ -117,10 +119,11 @@ func TestRequestsAsTheHostSeesThem(t *testing.T) {
 	const name = "idempotency-key"
 	a, b, c := first[1].Header[name], h.Requests[1].Header[name], first[3].Header[name]
 	if a == "" || a != b || a == c || !strings.HasPrefix(a, "k1:pat:") {
-		t.Errorf("idempotency keys %q, again %q, of another request %q", a, b, c)
+		t.Errorf("idempotency keys %q, again %q, of another request %q, want the first two equal and the third not", a, b, c)
 	}
 }
 
+// TestEach: Each adds up the outcomes and stops where more requests cannot help.
 func TestEach(t *testing.T) {
 	ids := []string{"a", "b", "c"}
 	tests := []struct {
@@ -160,7 +163,7 @@ func TestEach(t *testing.T) {
 			got := run(t, h, req)
 			if got.State == abi.StateRevoked && (len(got.Evidence) != 3 ||
 				got.Evidence[0] != (revoker.Evidence{ID: "a", Action: "DELETE /x/a", Status: 204})) {
-				t.Errorf("evidence %+v", got.Evidence)
+				t.Errorf("evidence %+v, want one entry for each revoked credential", got.Evidence)
 			}
 			tt.want.Kind, got.Evidence, got.Message = revoker.PAT, nil, ""
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -173,6 +176,7 @@ func TestEach(t *testing.T) {
 	}
 }
 
+// TestPages: Pages reads every page and returns the error of a broken one.
 func TestPages(t *testing.T) {
 	pages := map[string]revoker.AppResponse{
 		"/x/t":      {Status: 200, Body: `["a"]`, Header: map[string]string{"link": `</t?p=0>; rel="prev", </t?p=2>; rel="next"`}},
@@ -212,6 +216,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// TestJSONReturnsNoEmptyListForAnError: an answer that is not a complete 2xx is an error.
 func TestJSONReturnsNoEmptyListForAnError(t *testing.T) {
 	for name, r := range map[string]revoker.Response{
 		"no answer": {Err: &revoker.HTTPError{Code: "app_error"}}, "404": {Status: 404, Body: []byte(`[]`)},
@@ -219,11 +224,12 @@ func TestJSONReturnsNoEmptyListForAnError(t *testing.T) {
 	} {
 		var v []string
 		if err := r.JSON(&v); err == nil {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: JSON() = nil, want an error", name)
 		}
 	}
 }
 
+// TestReadOnlyCallsCannotWrite: verify, identify, health and a dry run cannot send a POST.
 func TestReadOnlyCallsCannotWrite(t *testing.T) {
 	write := func(c *revoker.Context) revoker.Response { return c.HTTP("DELETE", "/x") }
 	p := one(func(c *revoker.Context, _ revoker.Kind) revoker.Result { return c.FromHTTP(write(c)) })
@@ -244,20 +250,21 @@ func TestReadOnlyCallsCannotWrite(t *testing.T) {
 		t.Errorf("Verify: %v, %v, want unknown", live, err)
 	}
 	if _, err := h.Identify(req); err == nil {
-		t.Error("Identify: no error")
+		t.Error("Identify() = nil, want an error")
 	}
 	if got, err := h.Health(req); err != nil || got.Status != "error" {
-		t.Errorf("Health: %+v, %v", got, err)
+		t.Errorf("Health: %+v, %v, want error", got, err)
 	}
 	req.DryRun = true
 	if got := run(t, h, req); got.State != abi.StateFailed || got.Code != abi.CodeEgressDenied {
-		t.Errorf("dry run: %+v", got)
+		t.Errorf("dry run: %+v, want failed egress_denied", got)
 	}
 	if len(h.Requests) != 0 {
-		t.Errorf("sent %+v", h.Requests)
+		t.Errorf("sent %+v, want no request", h.Requests)
 	}
 }
 
+// TestKindsAndReports: each requested kind has an outcome, and reports fit into their bound.
 func TestKindsAndReports(t *testing.T) {
 	p := one(func(c *revoker.Context, kind revoker.Kind) revoker.Result {
 		c.Log(revoker.Warn, "working")
@@ -277,10 +284,11 @@ func TestKindsAndReports(t *testing.T) {
 	req.Cursors = map[revoker.Kind]string{revoker.PAT: "p1"}
 	res, err := h.Revoke(req)
 	if err != nil || len(res) != 2 || res[0].State != abi.StateUnsupported || res[0].Kind != revoker.Device {
-		t.Fatalf("got %+v, %v", res, err)
+		t.Fatalf("got %+v, %v, want device unsupported and pat", res, err)
 	}
 	if res[1].State != abi.StateRevoked || res[1].Count != 300 || len(res[1].Evidence) != abi.EvidenceMax {
-		t.Errorf("got %s %s, %d, %d pieces of evidence", res[1].State, res[1].Message, res[1].Count, len(res[1].Evidence))
+		t.Errorf("got %s %s, %d, %d pieces of evidence, want revoked, 300, %d",
+			res[1].State, res[1].Message, res[1].Count, len(res[1].Evidence), abi.EvidenceMax)
 	}
 	var states []string
 	for _, r := range h.Reports {
@@ -290,23 +298,24 @@ func TestKindsAndReports(t *testing.T) {
 		t.Errorf("reports (-want +got):\n%s", diff)
 	}
 	if last := h.Reports[2]; last.Count != 300 || len(last.Evidence) == 0 || len(last.Evidence) >= abi.EvidenceMax {
-		t.Errorf("the last report has %d pieces of evidence, want those that fit 4 KiB", len(last.Evidence))
+		t.Errorf("the last report has %d pieces of evidence, want as many as fit into 4 KiB", len(last.Evidence))
 	}
 	if diff := cmp.Diff([]string{"2 working"}, h.Logs); diff != "" {
 		t.Errorf("logs (-want +got):\n%s", diff)
 	}
 }
 
+// TestOptionalParts: a plugin without optional functions answers as unsupported or ok.
 func TestOptionalParts(t *testing.T) {
 	h := revoker.Test(one(nil), nil)
 	if _, err := h.Revoke(request(revoker.PAT)); err == nil {
-		t.Error("a plugin without Revoke revokes")
+		t.Error("Revoke() of a plugin without it = nil, want an error")
 	}
 	if _, err := h.Verify(request(revoker.PAT)); err == nil {
-		t.Error("a plugin without Verify verifies")
+		t.Error("Verify() of a plugin without it = nil, want an error")
 	}
 	if got, err := h.Health(request()); err != nil || got.Status != "ok" {
-		t.Errorf("Health: %+v, %v", got, err)
+		t.Errorf("Health: %+v, %v, want ok", got, err)
 	}
 	p := one(nil)
 	p.Identify = func(_ *revoker.Context, c revoker.Credential) (revoker.Owner, error) {
@@ -317,11 +326,11 @@ func TestOptionalParts(t *testing.T) {
 	}
 	h = revoker.Test(p, nil)
 	if _, err := h.Identify(request()); err == nil {
-		t.Error("identify without a credential")
+		t.Error("Identify() without a credential = nil, want an error")
 	}
 	req := request()
 	req.Credentials = []revoker.Credential{{Ref: "c1"}}
 	if got, err := h.Identify(req); err != nil || got.Subject == nil || got.Subject.UserName != "ann" {
-		t.Errorf("Identify: %+v, %v", got, err)
+		t.Errorf("Identify: %+v, %v, want ann", got, err)
 	}
 }

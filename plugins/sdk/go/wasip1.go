@@ -8,7 +8,8 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
-// The imports of revoker_v1. Every pointer is into a buffer of this module. The host copies before it returns.
+// The imports of revoker_v1. Every pointer is into a buffer of this module. The host copies before it
+// returns.
 
 //go:wasmimport revoker_v1 input_len
 func inputLen() int32

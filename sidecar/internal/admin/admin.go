@@ -105,9 +105,8 @@ func (h *Handler) named(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// Guard refuses requests whose Host is not loopback, so that a web page cannot
-// reach the listener through a name that resolves to it. Requests over a unix
-// socket may have any Host.
+// Guard refuses requests with a Host that is not loopback, so that a web page cannot reach
+// the listener through a name that resolves to it. Requests over a unix socket may have any Host.
 func Guard(unix bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !unix && !loopback(r.Host) {

@@ -115,7 +115,7 @@ func isProblem(t *testing.T, w *httptest.ResponseRecorder, status int, detail st
 		t.Errorf("%d %+v, want %d with %q", w.Code, p, status, detail)
 	}
 	if got := w.Header().Get("Content-Type"); got != "application/problem+json" {
-		t.Errorf("content type %q, want that of a problem", got)
+		t.Errorf("content type %q, want application/problem+json", got)
 	}
 }
 
@@ -157,13 +157,14 @@ func TestGuard(t *testing.T) {
 	}
 }
 
+// TestHealthAndReadiness: readiness follows the components, and health does not.
 func TestHealthAndReadiness(t *testing.T) {
 	s := newService(t, false)
 	if w := s.get("/healthz"); w.Code != 200 || w.Body.String() != "ok\n" {
-		t.Errorf("healthz: %d %q", w.Code, w.Body)
+		t.Errorf("healthz: %d %q, want 200 ok", w.Code, w.Body)
 	}
 	if w := s.get("/readyz"); w.Code != 200 {
-		t.Errorf("readyz: %d", w.Code)
+		t.Errorf("readyz: %d, want 200", w.Code)
 	}
 	s.components = append(s.components, admin.Component{Name: "plugins", Message: "acme/app: digest differs"})
 	w := s.get("/readyz")
@@ -173,27 +174,28 @@ func TestHealthAndReadiness(t *testing.T) {
 		t.Errorf("readyz: %d %s %v, want 503 with a message", w.Code, w.Body, err)
 	}
 	if w := s.get("/healthz"); w.Code != 200 {
-		t.Errorf("healthz while not ready: %d", w.Code)
+		t.Errorf("healthz while not ready: %d, want 200", w.Code)
 	}
 	if w := s.get("/metrics"); w.Code != 200 || !strings.Contains(w.Body.String(), "scimward_test_total 0") {
-		t.Errorf("metrics: %d", w.Code)
+		t.Errorf("metrics: %d, want 200 and the counter", w.Code)
 	}
 }
 
+// TestStatus: the status counts users, offboardings and breaches of each tenant.
 func TestStatus(t *testing.T) {
 	s := newService(t, false)
 	st := s.status()
 	if st.Version != "v9" || !st.Ready || st.Applied == 0 || len(st.Tenants) != 2 {
-		t.Fatalf("status %+v", st)
+		t.Fatalf("status %+v, want v9, ready, two tenants", st)
 	}
 	if a := st.Tenants[0]; a.Name != "acme" || a.Users != 1 || a.Open != 1 || a.Breached != 0 || a.OldestSec < 60 {
-		t.Errorf("acme: %+v", a)
+		t.Errorf("acme: %+v, want one user with one open offboarding", a)
 	}
 	if len(st.Plugins) != 1 || st.Plugins[0].Health != "error" || st.Plugins[0].Message == "" {
-		t.Errorf("plugins: %+v", st.Plugins)
+		t.Errorf("plugins: %+v, want one with an error", st.Plugins)
 	}
 	if g := st.Tenants[1]; g.Users != 0 || g.Open != 0 {
-		t.Errorf("globex shows what acme has: %+v", g)
+		t.Errorf("globex: %+v, want only zeros", g)
 	}
 	s.update(func(tx *store.Tx) error {
 		o, err := tx.Offboarding(s.id, 1)
@@ -217,20 +219,20 @@ func TestEvidence(t *testing.T) {
 		w := s.get("/v1/tenants/acme/evidence/" + who)
 		rep, err := revoke.Read(w.Body)
 		if err != nil || w.Code != 200 {
-			t.Fatalf("%s: %d %v", who, w.Code, err)
+			t.Fatalf("report of %s: %d %v, want 200 and a valid report", who, w.Code, err)
 		}
 		if rep.User != s.id || rep.Seal.JWS != "signed-by-acme" || rep.Status != revoke.StatusRunning ||
 			len(rep.Offboardings[0].Kinds) != len(abi.Order()) {
-			t.Errorf("%s: %+v", who, rep)
+			t.Errorf("report of %s: %+v, want user %s, still revoking", who, rep, s.id)
 		}
 	}
 	w := s.get("/v1/tenants/acme/evidence/ada?format=html")
 	csp := w.Header().Get("Content-Security-Policy")
 	if w.Code != 200 || !strings.HasPrefix(csp, "default-src 'none'") ||
 		!strings.Contains(w.Body.String(), "Evidence of revocation") {
-		t.Errorf("page: %d, policy %q", w.Code, csp)
+		t.Errorf("page: %d, policy %q, want 200 and default-src 'none'", w.Code, csp)
 	}
-	for _, tenant := range []string{"nobody", "acme%2F", "ACME"} {
+	for _, tenant := range []string{"unknown", "acme%2F", "ACME"} {
 		isProblem(t, s.get("/v1/tenants/"+tenant+"/evidence/ada"), 404, "no such tenant")
 	}
 	unknown := []string{"globex/evidence/" + s.id, "globex/evidence/ada", "acme/evidence/bob", "acme/evidence/%00"}
@@ -252,7 +254,7 @@ func TestEvidenceByName(t *testing.T) {
 			w.Code, err, rep, w.Header().Get(admin.HeaderHolder), s.id, again)
 	}
 	if w := s.get("/v1/tenants/acme/evidence/" + s.id); w.Code != 200 || w.Header().Get(admin.HeaderHolder) != "" {
-		t.Errorf("by id: %d, name of %q", w.Code, w.Header().Get(admin.HeaderHolder))
+		t.Errorf("by id: %d, name of %q, want 200 and none", w.Code, w.Header().Get(admin.HeaderHolder))
 	}
 	isProblem(t, s.get("/v1/tenants/acme/evidence/"+again), 404, "ada ("+again+") is active and was never deactivated")
 	s.update(func(tx *store.Tx) error { return tx.DeleteUser(again) })
@@ -279,7 +281,7 @@ func TestNothingIsWritten(t *testing.T) {
 	s.get("/v1/status")
 	s.get("/v1/tenants/acme/evidence/ada")
 	if after := s.store.Health().Applied; after != before {
-		t.Errorf("reads moved the log from %d to %d", before, after)
+		t.Errorf("reads moved the log from %d to %d, want no record", before, after)
 	}
 }
 

@@ -17,7 +17,7 @@ func (s *service) status() (st admin.Status) {
 	s.t.Helper()
 	w := s.get("/v1/status")
 	if err := json.Unmarshal(w.Body.Bytes(), &st); err != nil || w.Code != 200 {
-		s.t.Fatalf("%d %s: %v", w.Code, w.Body, err)
+		s.t.Fatalf("status: %d %s, %v, want 200 and JSON", w.Code, w.Body, err)
 	}
 	return st
 }
@@ -61,12 +61,12 @@ func TestStatusNamesTheLeavers(t *testing.T) {
 	s := newService(t, false)
 	st := s.status()
 	if len(st.Leavers) != 1 || st.MoreLeavers != 0 {
-		t.Fatalf("leavers %+v and %d more", st.Leavers, st.MoreLeavers)
+		t.Fatalf("leavers %+v and %d more, want one and none", st.Leavers, st.MoreLeavers)
 	}
 	l := st.Leavers[0]
 	if l.Tenant != "acme" || l.User != s.id || l.UserName != "ada" || l.Since.IsZero() ||
 		len(l.Kinds) != len(abi.Order()) {
-		t.Errorf("leaver %+v", l)
+		t.Errorf("leaver %+v, want ada of acme with every kind", l)
 	}
 	s.jobs(s.id, 1, func(j *store.Job) {
 		switch j.Kind {
@@ -92,10 +92,10 @@ func TestStatusNamesTheLeavers(t *testing.T) {
 		t.Errorf("kinds %+v, want %+v", st.Leavers[0].Kinds, want)
 	}
 	if a := st.Tenants[0]; a.OpenUsers != 1 || a.Failed != 1 || a.AppDenied != 1 || a.ProxyOnly != 0 || a.Bounded {
-		t.Errorf("acme: %+v", a)
+		t.Errorf("acme: %+v, want one user, failed and denied", a)
 	}
 	if g := st.Tenants[1]; g.OpenUsers+g.Failed+g.AppDenied+g.ProxyOnly != 0 {
-		t.Errorf("globex shows what acme has: %+v", g)
+		t.Errorf("globex: %+v, want only zeros", g)
 	}
 }
 
@@ -107,20 +107,20 @@ func TestStatusAtProxyOnly(t *testing.T) {
 		j.State, j.EnforcedUntil = store.JobUnsupported, until
 	})
 	if a := s.status().Tenants[0]; a.ProxyOnly != 0 || a.OpenUsers != 1 {
-		t.Errorf("while open: %+v", a)
+		t.Errorf("while open: %+v, want one open user", a)
 	}
 	s.settle(s.id, 1)
 	st := s.status()
 	if a := st.Tenants[0]; a.ProxyOnly != 1 || a.OpenUsers != 0 || len(st.Leavers) != 0 {
-		t.Errorf("settled: %+v, leavers %+v", a, st.Leavers)
+		t.Errorf("settled: %+v, leavers %+v, want one user at the proxy only and no leaver", a, st.Leavers)
 	}
 	s.now = until
 	if a := s.status().Tenants[0]; a.ProxyOnly != 0 {
-		t.Errorf("after every credential has expired: %+v", a)
+		t.Errorf("after every credential has expired: %+v, want no user at the proxy only", a)
 	}
 }
 
-// TestStatusIsBounded: the list begins with the user who waits longest, ends after 20 and counts
+// TestStatusIsBounded: the list begins with the oldest request, ends after 20 and counts
 // the other users, not their epochs.
 func TestStatusIsBounded(t *testing.T) {
 	s := newService(t, false)
@@ -146,24 +146,24 @@ func TestStatusIsBounded(t *testing.T) {
 	}
 	if len(st.Leavers) != 20 || st.MoreLeavers != 5 || st.Leavers[0].User != s.id ||
 		len(st.Leavers[0].Kinds) != 2*len(abi.Order()) {
-		t.Errorf("%d leavers and %d more, the first %+v", len(st.Leavers), st.MoreLeavers, st.Leavers[0])
+		t.Errorf("%d leavers and %d more, the first %+v, want 20, 5 and ada", len(st.Leavers), st.MoreLeavers, st.Leavers[0])
 	}
 	if !slices.IsSortedFunc(st.Leavers, func(a, b admin.Leaver) int { return a.Since.Compare(b.Since) }) {
-		t.Error("the leavers are not sorted by age")
+		t.Error("the leavers are not sorted, want the oldest first")
 	}
 }
 
-// TestAnswersNameTheDataFolder: every answer does, also an error, so that a client knows which
-// scimward answers.
+// TestAnswersNameTheDataFolder: every answer, also an error, has the data folder, so that a client
+// knows which scimward answers.
 func TestAnswersNameTheDataFolder(t *testing.T) {
 	s := newService(t, false)
-	for _, path := range []string{"/v1/status", "/v1/tenants/acme/evidence/ada", "/v1/tenants/acme/evidence/nobody"} {
+	for _, path := range []string{"/v1/status", "/v1/tenants/acme/evidence/ada", "/v1/tenants/acme/evidence/unknown"} {
 		dir, err := url.PathUnescape(s.get(path).Header().Get(admin.HeaderDataDir))
 		if err != nil || dir != "/var/lib/söme folder" {
-			t.Errorf("%s: %q %v", path, dir, err)
+			t.Errorf("%s: data folder %q, %v, want /var/lib/söme folder", path, dir, err)
 		}
 	}
 	if st := s.status(); st.DataDir != "/var/lib/söme folder" {
-		t.Errorf("status: %q", st.DataDir)
+		t.Errorf("status: data folder %q, want /var/lib/söme folder", st.DataDir)
 	}
 }

@@ -57,7 +57,7 @@
 // which may be another worker's. Every other effect ends the lease. After a pause the job is
 // due again later. A released job is due at once if work is left, else never.
 //
-// A worker whose save the store refuses has lost its lease. It drops the job without
+// If the store refuses a save, the worker has lost its lease. It drops the job without
 // a transition, because another worker has it. A repeated deactivation makes failed and
 // unknown jobs pending again. The store does that.
 package revoke

@@ -53,48 +53,49 @@ func encode(t *testing.T, rep *revoke.Report) []byte {
 	return b
 }
 
-// TestEvidenceIsValid: the report says who requested the deactivation, when, and what became of
+// TestEvidenceIsValid: the report says who requested the deactivation, when, and the result of
 // each kind. A reader without the store can check it.
 func TestEvidenceIsValid(t *testing.T) {
 	r, id := finished(t)
 	rep := r.report(id)
 	if _, err := revoke.Read(bytes.NewReader(encode(t, rep))); err != nil {
-		t.Fatalf("the report is not valid: %v", err)
+		t.Fatalf("Read of the report: %v, want no error", err)
 	}
 	o := rep.Offboardings[0]
 	if rep.UserName != "ada" || rep.Status != revoke.StatusEnforced || o.Client != "idp" || o.TokenJTI != "jti-1" ||
 		o.RequestID != "req-user.patch" || o.Remote != "192.0.2.9" || o.Decision != "ipsie-il1@1" {
-		t.Errorf("report %+v, offboarding %+v", rep, o)
+		t.Errorf("report %+v, offboarding %+v, want the cause of ada's deactivation", rep, o)
 	}
 	if o.BlockedAt == nil || o.SettledAt == nil || o.VerifiedAt != nil || o.Breached || len(o.Kinds) != len(abi.Order()) {
-		t.Errorf("clocks %v %v, breached %v, %d kinds", o.BlockedAt, o.VerifiedAt, o.Breached, len(o.Kinds))
+		t.Errorf("blocked %v, verified %v, breached %v, %d kinds, want a time, null, false, %d",
+			o.BlockedAt, o.VerifiedAt, o.Breached, len(o.Kinds), len(abi.Order()))
 	}
 	for i, k := range o.Kinds {
 		if k.Kind != string(abi.Order()[i]) {
 			t.Errorf("kind %d is %s, want the order of revocation", i, k.Kind)
 		}
 		if unsupported := k.State == "unsupported"; unsupported != (k.EnforcedUntil != nil) || unsupported == k.Verified {
-			t.Errorf("%s: %s, enforced until %v, verified %v", k.Kind, k.State, k.EnforcedUntil, k.Verified)
+			t.Errorf("%s: %s, enforced until %v, verified %v, want either of them", k.Kind, k.State, k.EnforcedUntil, k.Verified)
 		}
 		if k.Plugin != "fake 1.2.3" || k.PluginDigest != "sha256:abc" {
-			t.Errorf("%s: plugin %q %q", k.Kind, k.Plugin, k.PluginDigest)
+			t.Errorf("%s: plugin %q %q, want \"fake 1.2.3\" \"sha256:abc\"", k.Kind, k.Plugin, k.PluginDigest)
 		}
 	}
 	if k := o.Kinds[4]; k.Found != 2 || k.Revoked != 2 || k.Attempts != 1 || len(k.How) != 1 || k.How[0].Status != 204 ||
 		len(k.Probes) != 1 || k.Probes[0].Result != "dead" {
-		t.Errorf("pat: %+v", k)
+		t.Errorf("pat: %+v, want 2 revoked in one attempt and a dead probe", k)
 	}
 	first, last := rep.Chain[0], rep.Chain[len(rep.Chain)-1]
 	if first.Action != "user.patch" || first.Resource != id || last.Resource != id || rep.ChainFrom != 1 || rep.ChainCut {
-		t.Errorf("chain from %s %s to %s %s, from epoch %d",
+		t.Errorf("chain from %s %s to %s %s, from epoch %d, want the user's records from epoch 1",
 			first.Action, first.Resource, last.Action, last.Resource, rep.ChainFrom)
 	}
 	if !slices.ContainsFunc(rep.Chain, func(rec audit.Record) bool { return rec.Action == "offboarding.verified" }) {
-		t.Error("the chain does not contain the verification")
+		t.Error("the chain has no offboarding.verified, want the record")
 	}
 	var page strings.Builder
 	if err := rep.HTML(&page); err != nil || !strings.Contains(page.String(), "enforced at the proxy until") {
-		t.Errorf("page: %v", err)
+		t.Errorf("page: %v, want one with the kind at the proxy", err)
 	}
 }
 
@@ -108,31 +109,31 @@ func TestEvidenceOfTheGone(t *testing.T) {
 	r.await("the end", r.verified(id, 1))
 	for _, who := range []string{id, "ada", "ADA"} {
 		if rep := r.report(who); rep.User != id || rep.Offboardings[0].Event != abi.EventDeleted || len(rep.Chain) == 0 {
-			t.Errorf("%s: user %s, %d records", who, rep.User, len(rep.Chain))
+			t.Errorf("%s: user %s, %d records, want the deletion of %s", who, rep.User, len(rep.Chain), id)
 		}
 	}
 	again := r.user("ada")
 	for _, who := range []string{id, "ada", "ADA"} {
 		rep := r.report(who)
 		if rep.User != id {
-			t.Errorf("%s, created again: the report of %s", who, rep.User)
+			t.Errorf("%s, created again: the report of %s, want %s", who, rep.User, id)
 		}
 		if who != id && rep.Holder != again || who == id && rep.Holder != "" {
 			t.Errorf("%s: the name belongs to %q, want %q", who, rep.Holder, again)
 		}
 		if _, err := revoke.Read(bytes.NewReader(encode(t, rep))); err != nil {
-			t.Errorf("%s: %v", who, err)
+			t.Errorf("Read of the report about %s: %v, want no error", who, err)
 		}
 	}
 	stays := r.user("stan")
 	for who, want := range map[string]string{again: again, stays: stays, "STAN": stays} {
 		_, err := revoke.Build(t.Context(), r.store, "acme", who, r.clock.Now(), sign)
-		var never *revoke.NotDeactivatedError
-		if !errors.As(err, &never) || never.User != want || !never.Active || never.UserName == "" {
-			t.Errorf("%s, who never left: %v", who, err)
+		var notDeactivated *revoke.NotDeactivatedError
+		if !errors.As(err, &notDeactivated) || notDeactivated.User != want || !notDeactivated.Active || notDeactivated.UserName == "" {
+			t.Errorf("%s, who never left: %v, want a NotDeactivatedError about %s", who, err, want)
 		}
 	}
-	for _, who := range []string{"nobody", ""} {
+	for _, who := range []string{"unknown", ""} {
 		_, err := revoke.Build(t.Context(), r.store, "acme", who, r.clock.Now(), sign)
 		if !errors.Is(err, revoke.ErrNothingKnown) {
 			t.Errorf("%q: %v, want ErrNothingKnown", who, err)
@@ -144,7 +145,7 @@ func TestEvidenceOfTheGone(t *testing.T) {
 	}
 }
 
-// TestEvidenceOfOneNameOfSeveral: a name finds every user who left under it, the last to leave
+// TestEvidenceOfOneNameOfSeveral: a name finds every user who left under it, the newest request
 // first, and each has a report by id.
 func TestEvidenceOfOneNameOfSeveral(t *testing.T) {
 	r := newRig(t)
@@ -166,22 +167,22 @@ func TestEvidenceOfOneNameOfSeveral(t *testing.T) {
 		return err
 	})
 	_, err := revoke.Build(t.Context(), r.store, "acme", "Ada", r.clock.Now(), sign)
-	var several *revoke.AmbiguousNameError
-	if !errors.As(err, &several) || several.More || len(several.Matches) != 3 {
+	var ambiguous *revoke.AmbiguousNameError
+	if !errors.As(err, &ambiguous) || ambiguous.More || len(ambiguous.Matches) != 3 {
 		t.Fatalf("%v, want three matches", err)
 	}
-	for i, m := range several.Matches {
+	for i, m := range ambiguous.Matches {
 		if m.User != ids[2-i] || m.UserName != "ada" || m.Epochs != 1 || m.Event != abi.EventDeleted ||
 			m.Status != revoke.StatusRunning || m.When.IsZero() {
 			t.Errorf("match %d: %+v, want %s", i, m, ids[2-i])
 		}
 		if rep := r.report(m.User); rep.User != m.User {
-			t.Errorf("by id %s: %s", m.User, rep.User)
+			t.Errorf("report of %s by id, want %s", rep.User, m.User)
 		}
 	}
 	for _, who := range []string{"bob", "bobby"} {
 		if rep := r.report(who); rep.User != other || rep.Holder != "" {
-			t.Errorf("%s, renamed after leaving: %s, name now of %q", who, rep.User, rep.Holder)
+			t.Errorf("%s, renamed after leaving: %s, name now of %q, want %s and none", who, rep.User, rep.Holder, other)
 		}
 	}
 }
@@ -204,7 +205,7 @@ func TestAlteredEvidenceFails(t *testing.T) {
 	}
 	text := func(from, to string) []byte {
 		if !bytes.Contains(good, []byte(from)) {
-			t.Fatalf("the report holds no %q", from)
+			t.Fatalf("the report has no %q, want it for this case", from)
 		}
 		return bytes.Replace(good, []byte(from), []byte(to), 1)
 	}
@@ -255,11 +256,11 @@ func TestAlteredEvidenceFails(t *testing.T) {
 	for name, b := range tests {
 		t.Run(name, func(t *testing.T) {
 			if _, err := revoke.Read(bytes.NewReader(b)); err == nil {
-				t.Error("an altered report is valid")
+				t.Error("Read of an altered report = nil, want an error")
 			}
 		})
 	}
-	// Every byte but white space and the signature, which only the tenant's key can check.
+	// Every byte except white space and the signature, which only the tenant's key can check.
 	jws := bytes.Index(good, []byte(`"jws": "`)) + len(`"jws": "`)
 	end := jws + bytes.IndexByte(good[jws:], '"')
 	step := max(len(good)/700, 1)
@@ -270,11 +271,11 @@ func TestAlteredEvidenceFails(t *testing.T) {
 		b := slices.Clone(good)
 		b[i] ^= 1
 		if _, err := revoke.Read(bytes.NewReader(b)); err == nil {
-			t.Errorf("byte %d changed from %q to %q and the report is valid", i, good[i], b[i])
+			t.Errorf("Read with byte %d changed from %q to %q = nil, want an error", i, good[i], b[i])
 		}
 	}
 	if _, err := revoke.Read(bytes.NewReader(good)); err != nil {
-		t.Errorf("the unchanged report: %v", err)
+		t.Errorf("Read of the unchanged report: %v, want no error", err)
 	}
 }
 
@@ -289,7 +290,7 @@ func TestEvidenceHasNoPersonalData(t *testing.T) {
 	for _, text := range []string{string(encode(t, rep)), page.String()} {
 		for _, bad := range []string{"ada@example.com", "x-ada"} {
 			if strings.Contains(text, bad) {
-				t.Errorf("the evidence contains %q", bad)
+				t.Errorf("the evidence contains %q, want no personal data", bad)
 			}
 		}
 	}

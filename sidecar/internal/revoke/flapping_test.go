@@ -54,8 +54,8 @@ func TestFlappingUserIsRevoked(t *testing.T) {
 	}
 }
 
-// TestFlappingUserDelaysNobody: other users do not wait for a user with very many due jobs.
-func TestFlappingUserDelaysNobody(t *testing.T) {
+// TestFlappingUserDelaysNoOther: other users do not wait for a user with very many due jobs.
+func TestFlappingUserDelaysNoOther(t *testing.T) {
 	r := newRig(t)
 	r.flip("flip", 50)
 	release := make(chan struct{})
@@ -75,7 +75,7 @@ func TestFlappingUserDelaysNobody(t *testing.T) {
 }
 
 // TestTakenFormerNameIsNotSent: once another user has a former name, the plugin does not get
-// it: the account under it may be the other user's.
+// it, because the account under it may be the other user's.
 func TestTakenFormerNameIsNotSent(t *testing.T) {
 	r := newRig(t)
 	rename := func(id, to string) {

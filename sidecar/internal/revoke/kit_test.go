@@ -19,7 +19,7 @@ import (
 	"github.com/scimward/scimward/store/storetest"
 )
 
-// clock is a clock that the test moves. It can wait until the engine has read it often.
+// clock is a clock that the test moves. Reads by the engine are counted.
 type clock struct {
 	mu   sync.Mutex
 	t    time.Time
@@ -182,7 +182,7 @@ func newRigWith(t *testing.T, change func(*store.Options)) *rig {
 
 const lifetime = 720 * time.Hour
 
-// engine starts an engine, which ends with the test at the latest; change may be nil.
+// engine starts an engine, which ends with the test at the latest. change may be nil.
 func (r *rig) engine(change func(*revoke.Options)) (stop func()) {
 	r.t.Helper()
 	r.reg = prometheus.NewRegistry()
@@ -272,7 +272,7 @@ func (r *rig) leaver(name string) string {
 }
 
 // await waits until cond is true. It checks after every change of the store and every call of
-// the application, for minutes: the machine may be busy.
+// the application, for minutes, because the machine may be busy.
 func (r *rig) await(what string, cond func() bool) {
 	r.t.Helper()
 	moved := make(chan struct{}, 1)
@@ -305,7 +305,7 @@ func (r *rig) view(fn func(*store.Reader) error) {
 	}
 }
 
-// jobs returns the jobs of an epoch by kind; the reactivation is "reactivated".
+// jobs returns the jobs of an epoch by kind. The reactivation has the key "reactivated".
 func (r *rig) jobs(id string, epoch uint64) map[string]store.Job {
 	r.t.Helper()
 	out := map[string]store.Job{}

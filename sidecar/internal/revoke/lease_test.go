@@ -26,15 +26,15 @@ func TestStaleLeaseIsFenced(t *testing.T) {
 		return abi.KindResult{State: abi.StateNothingToRevoke}, nil
 	}
 	id := r.leaver("ada")
-	stopOne := r.engine(nil)
+	stopStale := r.engine(nil)
 	<-entered
-	one := r.reg
+	staleReg := r.reg
 	r.clock.Add(31 * time.Second)
 	r.engine(func(o *revoke.Options) { o.Owner = "two" })
 	r.await("proof by the second engine", r.verified(id, 1))
 	before := len(r.app.requests())
 	close(release)
-	stopOne()
+	stopStale()
 	for k, j := range r.jobs(id, 1) {
 		if !j.Verified || j.Code == "stale" || j.Attempts != 2 {
 			t.Errorf("%s: %s %q, verified %v, attempts %d; want the second engine's result",
@@ -44,7 +44,7 @@ func TestStaleLeaseIsFenced(t *testing.T) {
 	if after := len(r.app.requests()); after != before {
 		t.Errorf("the stale worker made %d more calls, want none", after-before)
 	}
-	r.reg = one
+	r.reg = staleReg
 	if n := r.metric("scimward_revocation_leases_lost_total"); n != 7 {
 		t.Errorf("%v leases counted as lost, want all 7", n)
 	}
@@ -95,7 +95,7 @@ func TestLeaseOfDeadWorkerExpires(t *testing.T) {
 	r.engine(nil)
 	<-r.clock.reads(50)
 	if n := len(r.app.requests()); n != 0 {
-		t.Fatalf("%d calls before the lease expired", n)
+		t.Fatalf("%d calls before the lease expired, want none", n)
 	}
 	r.clock.Add(30 * time.Second)
 	r.await("proof", r.verified(id, 1))
@@ -132,7 +132,7 @@ func TestShutdownReleasesJobs(t *testing.T) {
 		}
 	}
 	if o := r.offboarding(id, 1); !o.VerifiedAt.IsZero() {
-		t.Error("verified without a probe")
+		t.Errorf("verified at %v without a probe, want never", o.VerifiedAt)
 	}
 	r.engine(func(o *revoke.Options) { o.Owner = "two" })
 	r.await("proof by the next process", r.verified(id, 1))
@@ -179,10 +179,10 @@ func TestIdleEngineWritesNothing(t *testing.T) {
 	r.clock.Add(10 * time.Minute)
 	<-r.clock.reads(200)
 	if after := r.store.Health().Applied; after != before {
-		t.Errorf("the idle engine moved the log from %d to %d", before, after)
+		t.Errorf("the idle engine moved the log from %d to %d, want no record", before, after)
 	}
 	if n := len(r.app.requests()); n != calls {
-		t.Errorf("the idle engine made %d more calls", n-calls)
+		t.Errorf("the idle engine made %d more calls, want none", n-calls)
 	}
 }
 
@@ -197,7 +197,7 @@ func TestIdleEngineSleeps(t *testing.T) {
 	defer timer.Stop()
 	select {
 	case <-spins:
-		t.Error("the engine spins although nothing is due")
+		t.Error("the engine reads the clock too often, want it to wait while no job is due")
 	case <-timer.C:
 	}
 }
@@ -229,7 +229,7 @@ func TestBrokenStoreIsNoHotLoop(t *testing.T) {
 	stop()
 	broken.Store(false)
 	if n := len(r.app.requests()); n != 0 {
-		t.Errorf("%d calls without a lease", n)
+		t.Errorf("%d calls without a lease, want none", n)
 	}
 	r.engine(nil)
 	r.await("proof", r.verified(id, 1))

@@ -18,7 +18,7 @@ func at(d time.Duration) env {
 	return env{now: start.Add(d), owner: "one", lease: 30 * time.Second, deadline: 5 * time.Minute, jitter: 1}
 }
 
-// describe says what the tests compare of a task and the effects of its last event.
+// describe returns a task and the effects of its last event as text.
 func describe(t *task, eff effects) string {
 	out := []string{string(t.State)}
 	add := func(text string, when bool) {
@@ -116,7 +116,7 @@ func TestTransitions(t *testing.T) {
 			before := tt.task.Job
 			got, eff := next(tt.task, tt.event, at(tt.after))
 			if d := describe(&got, eff); d != tt.want {
-				t.Errorf("%s, want %s", d, tt.want)
+				t.Errorf("next gives %s, want %s", d, tt.want)
 			}
 			if d := cmp.Diff(before, tt.task.Job); d != "" {
 				t.Errorf("next changed its argument (-before +after):\n%s", d)
@@ -125,7 +125,7 @@ func TestTransitions(t *testing.T) {
 	}
 }
 
-// TestReactivationIsBlocked: a reactivation runs when nothing before it is open, and never
+// TestReactivationIsBlocked: a reactivation runs when no job before it is open, and never
 // after another deactivation.
 func TestReactivationIsBlocked(t *testing.T) {
 	own := store.Job{Event: abi.EventReactivated, State: store.JobPending, Epoch: 1, Created: start, NextAt: start}
@@ -148,7 +148,7 @@ func TestReactivationIsBlocked(t *testing.T) {
 		after  time.Duration
 		want   event
 	}{
-		{"nothing before", own, lifted, nil, 0, leased{}},
+		{"no job before", own, lifted, nil, 0, leased{}},
 		{"all done", own, lifted, []store.Job{verified, failed, unsupported, own}, 0, leased{}},
 		{"one retries", own, lifted, []store.Job{verified, retrying}, 0, until(time.Hour)},
 		{"one is due now", own, lifted, []store.Job{retrying, soon}, 0, until(time.Second)},
@@ -163,7 +163,7 @@ func TestReactivationIsBlocked(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			if got := dueReactivation(&tt.job, tt.lock, tt.before, at(tt.after)); got != tt.want {
-				t.Errorf("%T %[1]v, want %T %[2]v", got, tt.want)
+				t.Errorf("dueReactivation = %T %[1]v, want %T %[2]v", got, tt.want)
 			}
 		})
 	}

@@ -62,7 +62,7 @@ func blocks(j *store.Job) bool {
 	return j.Event != abi.EventReactivated && KindStatus(j) == StatusRunning
 }
 
-// wakeReactivation makes the reactivation of u due whose blocking jobs have finished.
+// wakeReactivation makes the reactivation of u due if its blocking jobs have finished.
 func (e *Engine) wakeReactivation(ctx context.Context, u unit) error {
 	in := e.env()
 	_, err := e.opts.Store.Update(ctx, u.tenant, e.cause("job.release", "wake-"+u.user), func(tx *store.Tx) error {

@@ -35,7 +35,7 @@ func TestReactivationWaits(t *testing.T) {
 			return abi.KindResult{State: abi.StateRetry, Code: abi.CodeAppError}, nil
 		}
 		if r.reactivations() > 0 {
-			t.Error("a kind is revoked after the account was enabled")
+			t.Error("a kind is revoked after the account was enabled, want it before")
 		}
 		return abi.KindResult{State: abi.StateNothingToRevoke}, nil
 	}
@@ -47,12 +47,12 @@ func TestReactivationWaits(t *testing.T) {
 		return r.jobs(id, 1)["reactivated"].NextAt.After(r.clock.Now())
 	})
 	if n := r.reactivations(); n != 0 {
-		t.Fatalf("%d calls enabled the account before the tokens were gone", n)
+		t.Fatalf("%d calls enabled the account before the tokens were revoked, want none", n)
 	}
 	r.clock.Add(15 * time.Second)
 	r.await("the reactivation", func() bool { return r.reactivated(id, 1) })
 	if o := r.offboarding(id, 1); o.VerifiedAt.IsZero() {
-		t.Error("enabled before everything was verified")
+		t.Error("enabled before the verification, want it after")
 	}
 	if j := r.jobs(id, 1)["reactivated"]; j.State != store.JobRevoked || !j.NextAt.IsZero() || r.reactivations() != 1 {
 		t.Errorf("reactivation %s, due %v, %d calls; want revoked, never, 1", j.State, j.NextAt, r.reactivations())
@@ -61,7 +61,7 @@ func TestReactivationWaits(t *testing.T) {
 	r.clock.Add(time.Hour)
 	<-r.clock.reads(100)
 	if n := len(r.app.requests()); n != before {
-		t.Errorf("%d more calls after the reactivation", n-before)
+		t.Errorf("%d more calls after the reactivation, want none", n-before)
 	}
 }
 
@@ -79,7 +79,7 @@ func TestSupersededReactivationIsClosed(t *testing.T) {
 		t.Errorf("reactivation: %s %q due %v, want superseded", j.State, j.Code, j.NextAt)
 	}
 	if n := r.reactivations(); n != 0 {
-		t.Errorf("the account of a deactivated user was enabled %d times", n)
+		t.Errorf("the account of a deactivated user was enabled %d times, want 0", n)
 	}
 }
 
@@ -101,7 +101,7 @@ func TestOldEpochBlocksReactivation(t *testing.T) {
 	r.engine(nil)
 	r.await("proof of the second epoch", r.verified(id, 2))
 	if n := r.reactivations(); n != 0 {
-		t.Fatalf("enabled %d times while the first epoch retries", n)
+		t.Fatalf("enabled %d times while the first epoch retries, want 0", n)
 	}
 	r.clock.Add(time.Minute)
 	r.await("the reactivation", func() bool { return r.reactivated(id, 2) })
@@ -109,14 +109,14 @@ func TestOldEpochBlocksReactivation(t *testing.T) {
 	for i := len(calls) - 1; i >= 0; i-- {
 		if calls[i].Kinds[0] == abi.KindAccount && calls[i].Op == abi.OpRevoke {
 			if calls[i].Event.Type != abi.EventReactivated {
-				t.Error("the last call about the account disables it")
+				t.Error("the last call about the account disables it, want it enabled")
 			}
 			break
 		}
 	}
 }
 
-// TestReactivationDoesNotWaitForProofForEver: if no probe can tell, the reactivation waits for one
+// TestReactivationDoesNotWaitForProofForEver: if no probe gives an answer, the reactivation waits for one
 // deadline only. The unverified kinds stay unknown.
 func TestReactivationDoesNotWaitForProofForEver(t *testing.T) {
 	r := newRig(t)
@@ -126,7 +126,7 @@ func TestReactivationDoesNotWaitForProofForEver(t *testing.T) {
 	r.engine(nil)
 	r.await("a probe", func() bool { return len(r.job(id, abi.KindPAT).Probes) > 0 })
 	if r.reactivations() != 0 {
-		t.Fatal("enabled without waiting for proof")
+		t.Fatalf("enabled %d times without waiting for proof, want 0", r.reactivations())
 	}
 	r.clock.Add(5*time.Minute + time.Second)
 	r.await("the reactivation", func() bool { return r.reactivated(id, 1) })
@@ -158,7 +158,7 @@ func TestRepeatedDeactivationRetries(t *testing.T) {
 	r.await("proof", r.verified(id, 1))
 	for _, c := range r.app.requests()[before:] {
 		if len(c.Kinds) != 1 || c.Kinds[0] != abi.KindPAT {
-			t.Errorf("%s of %v was called again", c.Op, c.Kinds)
+			t.Errorf("%s of %v was called again, want only pat", c.Op, c.Kinds)
 		}
 	}
 	if o := r.offboarding(id, 1); o.Breached || r.job(id, abi.KindPAT).Attempts != 2 {
@@ -166,7 +166,7 @@ func TestRepeatedDeactivationRetries(t *testing.T) {
 	}
 }
 
-// TestDeletedUser: the user is gone when the jobs run; they have a copy of its names.
+// TestDeletedUser: the user is gone when the jobs run, so the jobs have a copy of the names.
 func TestDeletedUser(t *testing.T) {
 	r := newRig(t)
 	id := r.user("ada")
@@ -177,7 +177,7 @@ func TestDeletedUser(t *testing.T) {
 	for _, c := range r.app.requests() {
 		if c.Event.Type != abi.EventDeleted || c.Subject.UserName != "ada" || c.Subject.ExternalID != "x-ada" ||
 			len(c.Subject.Emails) != 1 {
-			t.Errorf("call about %+v after %s", c.Subject, c.Event.Type)
+			t.Errorf("call about %+v after %s, want the deletion with every name", c.Subject, c.Event.Type)
 		}
 	}
 }
@@ -191,7 +191,7 @@ func TestNewUserOfANameWaits(t *testing.T) {
 			return abi.KindResult{State: abi.StateRetry, Code: abi.CodeAppError}, nil
 		}
 		if r.reactivations() > 0 {
-			t.Error("a kind is revoked after the account was enabled")
+			t.Error("a kind is revoked after the account was enabled, want it before")
 		}
 		return abi.KindResult{State: abi.StateNothingToRevoke}, nil
 	}
@@ -212,7 +212,7 @@ func TestNewUserOfANameWaits(t *testing.T) {
 	r.await("the first attempt", func() bool { return r.job(leaver, abi.KindPAT).State == store.JobRetrying })
 	r.await("rescheduling of the reactivation", func() bool { return inherited().NextAt.After(r.clock.Now()) })
 	if n := r.reactivations(); n != 0 {
-		t.Fatalf("%d calls enabled the account before the leaver's tokens were gone", n)
+		t.Fatalf("%d calls enabled the account before the leaver's tokens were revoked, want none", n)
 	}
 	r.clock.Add(15 * time.Second)
 	r.await("the leaver's proof", r.verified(leaver, 1))
@@ -222,6 +222,6 @@ func TestNewUserOfANameWaits(t *testing.T) {
 		t.Errorf("job %s, %d calls; want revoked, 1", j.State, r.reactivations())
 	}
 	if o := r.offboarding(leaver, 1); o.VerifiedAt.IsZero() {
-		t.Error("enabled before the leaver was verified")
+		t.Error("enabled before the leaver was verified, want it after")
 	}
 }

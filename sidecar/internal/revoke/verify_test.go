@@ -48,12 +48,12 @@ func TestUnknownIsNeverDone(t *testing.T) {
 				})
 				j := r.job(id, abi.KindPAT)
 				if j.Verified || j.State != store.JobNothingToRevoke || j.Probes[len(j.Probes)-1].Result != "unknown" {
-					t.Fatalf("probe %d: %s, verified %v, %+v", i, j.State, j.Verified, j.Probes)
+					t.Fatalf("probe %d: %s, verified %v, %+v, want nothing_to_revoke, false, unknown", i, j.State, j.Verified, j.Probes)
 				}
 				r.clock.Add(j.NextAt.Sub(r.clock.Now()))
 			}
 			if o, status := r.status(id, 1); !o.VerifiedAt.IsZero() || status != revoke.StatusRunning {
-				t.Errorf("verified at %v, status %s", o.VerifiedAt, status)
+				t.Errorf("verified at %v, status %s, want never and %s", o.VerifiedAt, status, revoke.StatusRunning)
 			}
 			r.clock.Add(80 * time.Hour)
 			r.await("giving up", func() bool { return r.job(id, abi.KindPAT).State == store.JobUnknown })
@@ -78,13 +78,13 @@ func TestLiveCredentialIsRetried(t *testing.T) {
 	j := r.job(id, abi.KindWebSession)
 	p := j.Probes[0]
 	if j.Code != "live" || j.Verified || !j.Done.IsZero() || p.Result != "live" || p.Live != 1 || p.How == "" {
-		t.Errorf("job %+v", j)
+		t.Errorf("job %+v, want code live with one live credential", j)
 	}
 	r.app.set(func(a *app) { delete(a.revoke, abi.KindWebSession) })
 	r.clock.Add(15 * time.Second)
 	r.await("proof", r.verified(id, 1))
 	if j := r.job(id, abi.KindWebSession); len(j.Probes) != 2 || j.Probes[1].Result != "dead" || j.Attempts != 2 {
-		t.Errorf("probes %+v after %d attempts", j.Probes, j.Attempts)
+		t.Errorf("probes %+v after %d attempts, want live and dead after 2", j.Probes, j.Attempts)
 	}
 }
 
@@ -104,7 +104,7 @@ func TestBreachIsRecorded(t *testing.T) {
 	})
 	<-r.clock.reads(50)
 	if o := r.offboarding(id, 1); o.Breached || r.metric("scimward_revocation_breaches_total") != 0 {
-		t.Fatal("breached before the five minutes were over")
+		t.Fatal("breached before the end of the five minutes, want no breach")
 	}
 	r.clock.Add(time.Second)
 	r.await("the breach", func() bool {

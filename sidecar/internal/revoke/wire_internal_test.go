@@ -23,14 +23,14 @@ func TestPluginsGetEveryName(t *testing.T) {
 	wire := reflect.ValueOf(toWire(&full)).Elem()
 	for i := range wire.NumField() {
 		if name := wire.Type().Field(i).Name; wire.Field(i).IsZero() && name != "Attributes" {
-			t.Errorf("plugins do not get %s", name)
+			t.Errorf("toWire leaves %s empty, want a value", name)
 		}
 	}
 	given := FromWire(&abi.Identity{AppUserID: "a", UserName: "b", SCIMID: "c"})
 	if n := reflect.TypeFor[abi.Identity]().NumField(); n != 3 {
-		t.Errorf("an identity has %d fields: add the new one here", n)
+		t.Errorf("an identity has %d fields, want 3: add the new one here", n)
 	}
 	if given.AppUserID != "a" || given.UserName != "b" || given.SCIMID != "c" {
-		t.Errorf("a plugin's identity becomes %+v", given)
+		t.Errorf("FromWire gives %+v, want a, b and c", given)
 	}
 }

@@ -33,7 +33,7 @@ func TestKindsAreRevokedInOrder(t *testing.T) {
 			continue
 		}
 		if proof >= 0 {
-			t.Errorf("call %d revokes %v after the proof", i, c.Kinds)
+			t.Errorf("call %d revokes %v after the proof, want no more", i, c.Kinds)
 		}
 		if len(order) == 0 || order[len(order)-1] != c.Kinds[0] {
 			order = append(order, c.Kinds[0])
@@ -55,7 +55,7 @@ func TestKindsAreRevokedInOrder(t *testing.T) {
 				k, j.State, j.Verified, j.Found, j.Revoked, i+1)
 		}
 		if j.LeaseOwner != "" || !j.NextAt.IsZero() {
-			t.Errorf("%s: still leased by %q or due at %v", k, j.LeaseOwner, j.NextAt)
+			t.Errorf("%s: leased by %q, due at %v, want no lease and never due", k, j.LeaseOwner, j.NextAt)
 		}
 	}
 	o := r.offboarding(id, 1)
@@ -98,7 +98,7 @@ func TestOneKindFailingStopsNoOther(t *testing.T) {
 		}
 	}
 	if o := r.offboarding(id, 1); !o.VerifiedAt.IsZero() {
-		t.Error("verified although kinds failed and retry")
+		t.Errorf("verified at %v although kinds failed and retry, want never", o.VerifiedAt)
 	}
 }
 
@@ -157,7 +157,8 @@ func TestPartialAnswersAreFollowed(t *testing.T) {
 			if n > 1 {
 				saved := r.job(req.Subject.SCIMID, abi.KindPAT)
 				if saved.Cursor != req.Cursors[abi.KindPAT] || saved.Revoked != (n-1)*10 {
-					t.Errorf("page %d: the store has cursor %q and %d revoked", n, saved.Cursor, saved.Revoked)
+					t.Errorf("page %d: the store has cursor %q and %d revoked, want %q and %d",
+						n, saved.Cursor, saved.Revoked, req.Cursors[abi.KindPAT], (n-1)*10)
 				}
 			}
 		}
@@ -253,16 +254,16 @@ func TestRetryIsCappedWhileOpen(t *testing.T) {
 	for i, p := range got {
 		switch {
 		case at[i] < 5*time.Minute && p > 15*time.Second:
-			t.Errorf("pause of %v %v after the request, while the deadline is open", p, at[i])
+			t.Errorf("pause of %v %v after the request, before the deadline, want 15 s at most", p, at[i])
 		case p > time.Hour || p < 100*time.Millisecond:
-			t.Errorf("pause of %v", p)
+			t.Errorf("pause of %v, want 100 ms to an hour", p)
 		case at[i] < 6*time.Minute && p > 30*time.Second:
 			t.Errorf("pause of %v right after the deadline, want 30 s at most", p)
 		}
 		slower = slower || p > time.Minute
 	}
 	if !slower {
-		t.Errorf("never slower than a minute, the last attempt %v after the request", at[len(at)-1])
+		t.Errorf("no pause over a minute, the last attempt %v after the request, want a longer one", at[len(at)-1])
 	}
 }
 
@@ -355,7 +356,8 @@ func TestUnsupportedIsEnforcedAtProxy(t *testing.T) {
 				}
 				until := start.Add(lifetime)
 				if unsupported && (j.Code != tt.code || j.Verified || !j.EnforcedUntil.Equal(until) || !j.NextAt.IsZero()) {
-					t.Errorf("%s: code %q, verified %v, enforced until %v, due %v", k, j.Code, j.Verified, j.EnforcedUntil, j.NextAt)
+					t.Errorf("%s: code %q, verified %v, enforced until %v, due %v, want %q, false, %v, never",
+						k, j.Code, j.Verified, j.EnforcedUntil, j.NextAt, tt.code, until)
 				}
 			}
 			if _, got := r.status(id, 1); got != revoke.StatusEnforced {
@@ -375,7 +377,7 @@ func TestGivesUpAfterThreeDays(t *testing.T) {
 	r.clock.Add(73 * time.Hour)
 	r.await("the end", func() bool { return r.job(id, abi.KindPAT).State == store.JobFailed })
 	if j := r.job(id, abi.KindPAT); !strings.Contains(j.Message, "gave up") || !j.NextAt.IsZero() {
-		t.Errorf("message %q, due %v", j.Message, j.NextAt)
+		t.Errorf("message %q, due %v, want gave up and never", j.Message, j.NextAt)
 	}
 	if n := r.metric("scimward_revocation_alerts_total"); n != 1 {
 		t.Errorf("%v alerts, want 1", n)

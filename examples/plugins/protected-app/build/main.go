@@ -1,9 +1,9 @@
-// Command build makes the plugin for examples/protected-app ready to load: it compiles the WebAssembly module and
-// writes the manifest with the module's digest and size.
+// Command build compiles the plugin for examples/protected-app to a WebAssembly module and writes the
+// manifest with the module's digest and size.
 //
 //	go run ./examples/plugins/protected-app/build -out DIR -base-url http://127.0.0.1:9090
 //
-// It prints what it built as one JSON line.
+// It prints the result as one JSON line.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Package bundle builds the plugin for examples/protected-app: the WebAssembly module and the manifest with its
-// digest. The command beside it (../build), tests and the demo use it.
+// Package bundle builds the plugin for examples/protected-app, that is, the WebAssembly module and the
+// manifest with its digest. The command beside it (../build), tests and the demo use it.
 package bundle
 
 import (
@@ -23,15 +23,15 @@ const (
 	baseURL = "base_url"
 )
 
-// Options says what to build.
+// Options are the settings of Build.
 type Options struct {
-	Out     string // folder for protected-app.wasm and manifest.json; Build makes it if it is missing
-	BaseURL string // the application's admin API, such as http://127.0.0.1:9090; empty: the operator sets base_url
-	App     string // the only application it may be configured for; empty: any
-	Dir     string // a folder of this repository's Go module; empty: the working directory
+	Out     string // folder for protected-app.wasm and manifest.json, made if missing
+	BaseURL string // the admin API, such as http://127.0.0.1:9090, empty if the operator sets base_url
+	App     string // the only application it may be configured for, empty means any
+	Dir     string // a folder of this repository's Go module, by default the working directory
 }
 
-// Result is what was built.
+// Result describes the built files.
 type Result struct {
 	Manifest string // path
 	Module   string // path
@@ -105,8 +105,9 @@ func Build(ctx context.Context, o Options) (Result, error) {
 	return res, nil
 }
 
-// needs lists where the plugin sends requests: to read and revoke, and to whoami, the only place for a user's
-// credential. Host and port come from base_url. The operator's grant says which private ranges they may have.
+// needs lists where the plugin sends requests. One need is for reading and revoking. The other, whoami,
+// is the only place for a user's credential. Host and port come from base_url. The operator's grant says
+// which private ranges they may have.
 func needs() []need {
 	secrets := []string{"admin_token"}
 	users := []string{"/admin/users", "/admin/healthz"}

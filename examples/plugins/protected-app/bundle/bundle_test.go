@@ -16,6 +16,7 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 )
 
+// TestBuild: Build writes a module and its manifest, and the same source gives the same bytes.
 func TestBuild(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "deep", "out")
 	res, err := bundle.Build(t.Context(), bundle.Options{Out: dir, BaseURL: "http://127.0.0.1:9090", App: "wiki"})
@@ -29,7 +30,7 @@ func TestBuild(t *testing.T) {
 	sum := sha256.Sum256(wasm)
 	if !bytes.HasPrefix(wasm, []byte("\x00asm")) || res.Size != int64(len(wasm)) ||
 		res.SHA256 != hex.EncodeToString(sum[:]) {
-		t.Errorf("module of %d bytes with digest %x, result %+v", len(wasm), sum, res)
+		t.Errorf("module of %d bytes with digest %x, want the result %+v", len(wasm), sum, res)
 	}
 	raw, err := os.ReadFile(res.Manifest)
 	if err != nil {
@@ -55,7 +56,7 @@ func TestBuild(t *testing.T) {
 		t.Errorf("kinds (-want +got):\n%s", diff)
 	}
 	if bytes.Contains(raw, []byte(dir)) {
-		t.Error("the manifest holds a path of this machine")
+		t.Error("the manifest contains a path of this machine, want none")
 	}
 
 	// The same source gives the same module in every folder.
@@ -64,10 +65,11 @@ func TestBuild(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again.SHA256 != res.SHA256 {
-		t.Error("a second build gives another module")
+		t.Error("the second module differs, want the same bytes")
 	}
 }
 
+// TestBuildRefuses: Build returns an error for a faulty base URL and writes no manifest.
 func TestBuildRefuses(t *testing.T) {
 	tests := []struct {
 		name string
@@ -87,7 +89,7 @@ func TestBuildRefuses(t *testing.T) {
 				t.Errorf("Build() = %v, want %q", err, tt.want)
 			}
 			if _, err := os.Stat(filepath.Join(tt.o.Out, "manifest.json")); err == nil {
-				t.Error("a manifest was written")
+				t.Error("a manifest was written, want none")
 			}
 		})
 	}

@@ -1,4 +1,5 @@
-// Command hostile is a guest that misbehaves as its request's id says. The tests of the host build it.
+// Command hostile is a guest that misbehaves as its request's id says. The tests of the host build
+// it.
 package main
 
 import (

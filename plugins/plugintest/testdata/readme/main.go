@@ -1,4 +1,4 @@
-// Command wiki revokes what the wiki issued to a user.
+// Command wiki revokes the credentials that the wiki issued to a user.
 package main
 
 import (
@@ -24,7 +24,7 @@ func Plugin() revoker.Plugin {
 
 var admin = revoker.Secret("authorization", "Bearer ", "wiki_admin")
 
-// user is the path of the user, whom the wiki knows by externalId.
+// user returns the path of the user. The wiki knows users by externalId.
 func user(ctx *revoker.Context) string {
 	return "/admin/users/" + url.PathEscape(ctx.Subject().ExternalID)
 }
@@ -33,25 +33,25 @@ func revoke(ctx *revoker.Context, kind revoker.Kind) revoker.Result {
 	if ctx.Subject().ExternalID == "" {
 		return revoker.Failed("no_external_id", "the wiki knows its users by externalId, this one has none")
 	}
-	live, ids, last, err := list(ctx, kind)
+	l, err := list(ctx, kind)
 	switch {
 	case err != nil:
 		return revoker.Retry("app_error", err.Error(), 0)
-	case !last.OK() && last.Status != 404:
-		return ctx.FromHTTP(last)
-	case live == 0:
+	case !l.last.OK() && l.last.Status != 404:
+		return ctx.FromHTTP(l.last)
+	case l.live == 0:
 		return revoker.Nothing() // say so: two such answers in a row end the work
 	case kind == revoker.APIToken:
-		return ctx.Each(ids, func(id string) revoker.Response {
+		return ctx.Each(l.ids, func(id string) revoker.Response {
 			return ctx.HTTP("DELETE", "/admin/tokens/"+url.PathEscape(id), admin)
 		})
 	case ctx.DryRun():
-		return revoker.WouldRevoke(live)
+		return revoker.WouldRevoke(l.live)
 	}
 	ended := ctx.HTTP("DELETE", user(ctx)+"/sessions", admin) // one request ends them all
 	result := ctx.FromHTTP(ended)
 	if ended.OK() {
-		result.Found, result.Count = live, live
+		result.Found, result.Count = l.live, l.live
 	}
 	return result
 }
@@ -60,30 +60,36 @@ func verify(ctx *revoker.Context, kind revoker.Kind) (int, error) {
 	if ctx.Subject().ExternalID == "" {
 		return 0, errors.New("the user has no externalId")
 	}
-	live, _, last, err := list(ctx, kind)
-	if err == nil && !last.OK() && last.Status != 404 {
-		err = last.JSON(nil) // says what was answered
+	l, err := list(ctx, kind)
+	if err == nil && !l.last.OK() && l.last.Status != 404 {
+		err = l.last.JSON(nil) // gives the status
 	}
-	return live, err
+	return l.live, err
 }
 
-// list counts what the user has of a kind, and names the tokens. Here 404 means that
-// the wiki does not know the user: nothing is alive.
-func list(ctx *revoker.Context, kind revoker.Kind) (live int, ids []string, last revoker.Response, err error) {
+// listing is a complete list of the user's credentials of one kind.
+type listing struct {
+	live int
+	ids  []string         // of the tokens
+	last revoker.Response // 404 means that the wiki does not know the user
+}
+
+func list(ctx *revoker.Context, kind revoker.Kind) (l listing, err error) {
 	if kind == revoker.WebSession {
 		var body struct{ Count *int }
-		if last = ctx.HTTP("GET", user(ctx)+"/sessions", admin); last.OK() {
-			err = last.JSON(&body)
+		if l.last = ctx.HTTP("GET", user(ctx)+"/sessions", admin); l.last.OK() {
+			err = l.last.JSON(&body)
 		}
 		switch {
-		case err != nil || !last.OK():
-			return 0, nil, last, err
+		case err != nil || !l.last.OK():
+			return l, err
 		case body.Count == nil:
-			return 0, nil, last, errors.New("the answer has no count") // unknown is not zero
+			return l, errors.New("the answer has no count") // unknown is not zero
 		}
-		return *body.Count, nil, last, nil
+		l.live = *body.Count
+		return l, nil
 	}
-	last, err = ctx.Pages(user(ctx)+"/tokens", func(r revoker.Response) (string, error) {
+	l.last, err = ctx.Pages(user(ctx)+"/tokens", func(r revoker.Response) (string, error) {
 		var page struct {
 			IDs  *[]string
 			Next string
@@ -94,11 +100,12 @@ func list(ctx *revoker.Context, kind revoker.Kind) (live int, ids []string, last
 		if page.IDs == nil {
 			return "", errors.New("the answer has no ids")
 		}
-		ids = append(ids, *page.IDs...)
+		l.ids = append(l.ids, *page.IDs...)
 		return page.Next, nil
 	}, admin)
-	if err == nil && last.Status == 404 && len(ids) > 0 {
-		err = last.JSON(nil) // a later page is missing: half a list is not a list
+	if err == nil && l.last.Status == 404 && len(l.ids) > 0 {
+		err = l.last.JSON(nil) // a later page is missing: half a list is not a list
 	}
-	return len(ids), ids, last, err
+	l.live = len(l.ids)
+	return l, err
 }
