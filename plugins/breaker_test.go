@@ -85,7 +85,7 @@ func TestBreaker(t *testing.T) {
 }
 
 // TestQuarantine traps five times. During the quarantine the host does not call the plugin, and
-// every operation says so; afterwards it calls it again.
+// every operation says so. Afterwards it calls the plugin again.
 func TestQuarantine(t *testing.T) {
 	c := newClock()
 	h := hostile(t, http.NotFoundHandler(), func(o *plugins.Options) { o.Now = c.now })

@@ -13,20 +13,20 @@ import (
 // TestCanIdentify: the operator learns what an opaque subject lacks before a request arrives.
 func TestCanIdentify(t *testing.T) {
 	guest := plugintest.BuildGo(t, "./plugintest/testdata/hostile")
-	whole, unmarked := hostileManifest(), hostileManifest()
+	full, unmarked := hostileManifest(), hostileManifest()
 	unmarked.Capabilities.HTTP[0].Identify = false
 	mute := Handmade(I32(0)).Write(t)
 	broken := Handmade(I32(0))
 	broken.NoMemory = true
 	const base = "http://127.0.0.1:1"
 	secrets := map[string]string{"admin": "s3cr3t-admin-value"}
-	ungranted := plugintest.Local(t, base, guest, whole, secrets)
+	ungranted := plugintest.Local(t, base, guest, full, secrets)
 	ungranted.Grant.HTTP[0].Identify = false
 	for name, tt := range map[string]struct {
 		cfg        plugins.Config
 		code, want string
 	}{
-		"nothing":              {plugintest.Local(t, base, guest, whole, secrets), "", ""},
+		"nothing":              {plugintest.Local(t, base, guest, full, secrets), "", ""},
 		"no identify":          {plugintest.Local(t, base, mute, HandmadeManifest(), nil), abi.CodeUnsupported, "plugin handmade exports no identify"},
 		"no need marked":       {plugintest.Local(t, base, guest, unmarked, secrets), abi.CodeUnsupported, "no http rule has identify: true"},
 		"no grant":             {ungranted, abi.CodeNotLoaded, "plugin.http[0] does not grant identify: true"},

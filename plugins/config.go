@@ -80,17 +80,16 @@ type HTTPRule struct {
 type Limits struct {
 	// MemoryMiB bounds the linear memory of one instance. Default 64, at most 256.
 	MemoryMiB int `json:"memory_mib"`
-	// TimeoutMS bounds a revoke or verify call. Default 10 000, at most 60 000.
+	// TimeoutMS bounds a revoke or verify call. Default 10,000, at most 60,000.
 	TimeoutMS int `json:"timeout_ms"`
-	// HTTPRequests bounds the HTTP requests of one call. Default 64, at most 1 000.
+	// HTTPRequests bounds the HTTP requests of one call. Default 64, at most 1,000.
 	HTTPRequests int `json:"http_requests"`
-	// HTTPTimeoutMS bounds one HTTP request. Default 5 000, at most 30 000.
+	// HTTPTimeoutMS bounds one HTTP request. Default 5,000, at most 30,000.
 	HTTPTimeoutMS int `json:"http_timeout_ms"`
 	// Instances bounds the calls that run at the same time. Four times as many identify calls may run as
 	// well. Default 2, at most 16.
 	Instances int `json:"instances"`
-	// CallsPerInstance is the number of calls after which an instance is replaced. Default 500, at most 100
-	// 000.
+	// CallsPerInstance is the number of calls after which an instance is replaced. Default 500, at most 100,000.
 	CallsPerInstance int `json:"calls_per_instance"`
 }
 

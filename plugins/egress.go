@@ -108,17 +108,13 @@ type answer struct {
 // send performs http_send and returns the reply and its body, without known secrets.
 func (s *session) send(ctx context.Context, doc, body []byte) (replyMsg, []byte) {
 	var msg replyMsg
-	a, no := s.try(ctx, doc, body)
-	if no != nil {
-		msg.Errno = int32(no.errno)
-		message := cut(s.redact.text(no.message), abi.MessageBytes)
-		a = answer{meta: abi.HTTPResponse{Code: no.code, Message: message, Retryable: no.retryable()}}
+	a, deny := s.try(ctx, doc, body)
+	if deny != nil {
+		msg.Errno = int32(deny.errno)
+		message := cut(s.redact.text(deny.message), abi.MessageBytes)
+		a = answer{meta: abi.HTTPResponse{Code: deny.code, Message: message, Retryable: deny.retryable()}}
 	}
-	var err error
-	if msg.Meta, err = json.Marshal(a.meta); err != nil {
-		meta := []byte(`{"code":"app_error","message":"encoding the answer","retryable":true}`)
-		return replyMsg{Errno: int32(abi.ErrnoIO), Meta: meta}, nil
-	}
+	msg.Meta, _ = json.Marshal(a.meta) // strings and numbers always encode
 	return msg, a.body
 }
 
@@ -136,12 +132,12 @@ func (s *session) try(ctx context.Context, doc, body []byte) (answer, *refusal) 
 	if err != nil {
 		return answer{}, &refusal{errno: abi.ErrnoInval, code: abi.CodeEgressDenied, message: err.Error()}
 	}
-	rt, no := s.match(meta, u)
-	if no != nil {
-		if no.secret != nil {
-			s.e.unreadable(ctx, no.secret)
+	rt, deny := s.match(meta, u)
+	if deny != nil {
+		if deny.secret != nil {
+			s.e.unreadable(ctx, deny.secret)
 		}
-		return answer{}, no
+		return answer{}, deny
 	}
 	timeout := time.Duration(s.e.limits.HTTPTimeoutMS) * time.Millisecond
 	if t := time.Duration(meta.TimeoutMS) * time.Millisecond; t > 0 {
@@ -209,17 +205,17 @@ type matched struct {
 // headers. If a rule lacks only the file of a secret, match returns that refusal, because the request may
 // succeed later.
 func (s *session) match(meta abi.HTTPRequest, u *url.URL) (matched, *refusal) {
-	routes, no := s.routes(meta.Method, u)
+	routes, deny := s.routes(meta.Method, u)
 	for _, rt := range routes {
 		header, refused := s.header(rt, meta.Headers)
 		if refused == nil {
 			return matched{rt, header}, nil
 		}
-		if no == nil || no.secret == nil {
-			no = refused
+		if deny == nil || deny.secret == nil {
+			deny = refused
 		}
 	}
-	return matched{}, no
+	return matched{}, deny
 }
 
 // routes finds the rules that allow method and URL. If none does, the refusal is about the best match.
@@ -242,20 +238,20 @@ func (s *session) routes(method string, u *url.URL) ([]*route, *refusal) {
 		return nil, denied("path: %v", err)
 	}
 	var found []*route
-	no := denied("no rule for %s://%s:%d", u.Scheme, u.Hostname(), port)
+	deny := denied("no rule for %s://%s:%d", u.Scheme, u.Hostname(), port)
 	for i := range s.e.routes {
 		r := &s.e.routes[i]
 		switch {
 		case r.scheme != u.Scheme || r.port != port || !matchHost(r.host, canonHost(u.Hostname())):
 		case !underAny(path, r.prefixes):
-			no = denied("path %s is under no path_prefix of the rule for %s", path, r.host)
+			deny = denied("path %s is under no path_prefix of the rule for %s", path, r.host)
 		case !slices.Contains(r.methods, method):
-			no = denied("method %s is not in the rule for %s", method, r.host)
+			deny = denied("method %s is not in the rule for %s", method, r.host)
 		default:
 			found = append(found, r)
 		}
 	}
-	return found, no
+	return found, deny
 }
 
 // forbiddenHeader reports whether a guest must not set a header. The host sets some. Others change
@@ -415,16 +411,16 @@ func explain(call, own context.Context, err error) *refusal {
 	var addr *addressError
 	var dns *net.DNSError
 	var op *net.OpError
-	no := &refusal{errno: abi.ErrnoIO, code: abi.CodeAppError, message: err.Error()}
+	deny := &refusal{errno: abi.ErrnoIO, code: abi.CodeAppError, message: err.Error()}
 	switch {
 	case errors.As(err, &addr):
 		return denied("%v", addr)
 	case call.Err() != nil:
-		no.errno, no.code, no.message = abi.ErrnoCanceled, abi.CodeDeadline, "the deadline of the call has passed"
+		deny.errno, deny.code, deny.message = abi.ErrnoCanceled, abi.CodeDeadline, "the deadline of the call has passed"
 	case own.Err() != nil:
-		no.errno, no.message = abi.ErrnoTimeout, "no answer in time"
+		deny.errno, deny.message = abi.ErrnoTimeout, "no answer in time"
 	case errors.As(err, &dns), errors.As(err, &op):
-		no.errno = abi.ErrnoConn
+		deny.errno = abi.ErrnoConn
 	}
-	return no
+	return deny
 }

@@ -251,7 +251,7 @@ func TestGuestNeverSeesSecrets(t *testing.T) {
 	}
 	who, err := ask(t, h, cookie)
 	if err != nil || who != "echo of Bearer ***" {
-		t.Errorf("identify: %q, %v, want the owner", who, err)
+		t.Errorf("identify: %q, %v, want the echo without the secret", who, err)
 	}
 	all := logs.String() + asJSON(t, res)
 	if !strings.Contains(all, "seen ") || !strings.Contains(all, "echo of Bearer ***") {
@@ -298,7 +298,7 @@ func TestGuestLogIsBounded(t *testing.T) {
 				n += len(rec.Line)
 			}
 			if n == 0 || n > 65<<10 || !strings.Contains(logs.String(), "budget is used up") {
-				t.Errorf("%d bytes of guest log, want a bounded log", n)
+				t.Errorf("%d bytes of guest log, want at most %d and the last line about the budget", n, 65<<10)
 			}
 		})
 	}

@@ -136,7 +136,7 @@ func TestJudgeBoundsAndRedacts(t *testing.T) {
 	got := res.Kinds[0]
 	if len(got.Code) > 64 || len(got.Message) > abi.MessageBytes || len(got.Evidence) != abi.EvidenceMax ||
 		got.RetryAfterMS != time.Hour.Milliseconds() || len(got.Evidence[0].Action) > 512 {
-		t.Errorf("outcome %s, want bounded texts", asJSON(t, got))
+		t.Errorf("outcome %s, want every text and number within its bound", asJSON(t, got))
 	}
 	if strings.Contains(asJSON(t, res), "planted-secret") {
 		t.Errorf("result %s, want no secret", asJSON(t, got))

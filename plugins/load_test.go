@@ -91,7 +91,7 @@ func TestModulesRefused(t *testing.T) {
 
 // TestModuleFilesRefused: a file that is no module, or differs from the manifest, does not load.
 func TestModuleFilesRefused(t *testing.T) {
-	whole := Handmade(I32(0)).Encode()
+	good := Handmade(I32(0)).Encode()
 	tests := []struct {
 		name string
 		wasm []byte
@@ -99,12 +99,12 @@ func TestModuleFilesRefused(t *testing.T) {
 		want string
 	}{
 		{"not Wasm", []byte("#!/bin/sh\n"), nil, "compile"},
-		{"cut short", whole[:len(whole)-5], nil, "compile"},
-		{"component", append([]byte{0, 'a', 's', 'm', 13, 0, 1, 0}, whole[8:]...), nil, "compile"},
-		{"another digest", whole, func(m *plugins.Manifest) { m.Module.SHA256 = strings.Repeat("0", 64) }, "module.sha256 says"},
-		{"another size", whole, func(m *plugins.Manifest) { m.Module.Size = 7 }, "module.size says 7"},
-		{"no file", whole, func(m *plugins.Manifest) { m.Module.Path = "absent.wasm" }, "reading the module"},
-		{"for another application", whole, func(m *plugins.Manifest) { m.App = "wiki" }, `the manifest is for "wiki"`},
+		{"cut short", good[:len(good)-5], nil, "compile"},
+		{"component", append([]byte{0, 'a', 's', 'm', 13, 0, 1, 0}, good[8:]...), nil, "compile"},
+		{"another digest", good, func(m *plugins.Manifest) { m.Module.SHA256 = strings.Repeat("0", 64) }, "module.sha256 says"},
+		{"another size", good, func(m *plugins.Manifest) { m.Module.Size = 7 }, "module.size says 7"},
+		{"no file", good, func(m *plugins.Manifest) { m.Module.Path = "absent.wasm" }, "reading the module"},
+		{"for another application", good, func(m *plugins.Manifest) { m.App = "wiki" }, `the manifest is for "wiki"`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { refuse(t, tt.wasm, tt.want, tt.edit) })
@@ -155,14 +155,14 @@ func TestOpenRefuses(t *testing.T) {
 	if err := os.Chmod(open, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	one := plugins.Config{Tenant: "a", App: "b", Manifest: "absent.json"}
+	cfg := plugins.Config{Tenant: "a", App: "b", Manifest: "absent.json"}
 	tests := []struct {
 		name string
 		opts plugins.Options
 		want string
 	}{
 		{"cache others can read", plugins.Options{CacheDir: open}, "0700"},
-		{"same application twice", plugins.Options{Plugins: []plugins.Config{one, one}}, "a/b has two plugins"},
+		{"same application twice", plugins.Options{Plugins: []plugins.Config{cfg, cfg}}, "a/b has two plugins"},
 		{"no tenant", plugins.Options{Plugins: []plugins.Config{{App: "b"}}}, "no name"},
 	}
 	for _, tt := range tests {

@@ -23,7 +23,7 @@ func TestUnreadableSecretIsRetried(t *testing.T) {
 	})
 	req := request("send:DELETE /tokens/t1")
 	if got := revoke(t, h, req)[0]; got.State != abi.StateNothingToRevoke {
-		t.Fatalf("with the file: %+v, want revoked", got)
+		t.Fatalf("with the file: %+v, want nothing_to_revoke", got)
 	}
 	for name, spoil := range map[string]func() error{
 		"absent":    func() error { return os.Remove(file) },
@@ -50,7 +50,7 @@ func TestUnreadableSecretIsRetried(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := revoke(t, h, req)[0]; got.State != abi.StateNothingToRevoke {
-				t.Errorf("with the file again: %+v, want revoked", got)
+				t.Errorf("with the file again: %+v, want nothing_to_revoke", got)
 			}
 		})
 	}

@@ -186,7 +186,7 @@ func HandmadeManifest() plugins.Manifest {
 // OutputWrite is the index of the import output_write in a Handmade module.
 const OutputWrite = 0
 
-// Handmade returns a module that loads and whose revoke is body. The functions in more have the
+// Handmade returns a module that loads and has body as its revoke. The functions in more have the
 // indexes 5 and up.
 func Handmade(body []byte, more ...Func) Module {
 	doc := `{"name":"handmade","version":"1","kinds":["web_session"],"idempotent":true}`

@@ -165,12 +165,8 @@ func (w *worker) run(ctx context.Context, c *guestCall) {
 	w.mu.Lock()
 	delete(w.calls, c.id)
 	w.mu.Unlock()
-	payload, err := joinParts(done, c.output)
-	if err == nil {
-		err = w.write(frame{typ: frameDone, call: c.id, payload: payload})
-	}
-	if err != nil {
-		return // the host is gone, or closes the pipe; both end this process
+	if payload, err := joinParts(done, c.output); err == nil {
+		_ = w.write(frame{typ: frameDone, call: c.id, payload: payload}) // fails only if the host is gone
 	}
 }
 

@@ -167,7 +167,7 @@ func TestReadmeAsWritten(t *testing.T) {
 	dir := t.TempDir()
 	code, shell, conf := fences(string(doc), "go"), fences(string(doc), "sh"), fences(string(doc), "yaml")
 	if len(code) == 0 || len(shell) != 2 || len(conf) != 1 {
-		t.Fatalf("the README has %d programs, %d blocks of commands, %d configurations, want others",
+		t.Fatalf("the README has %d programs, %d blocks of commands, %d configurations, want 1, 2 and 1",
 			len(code), len(shell), len(conf))
 	}
 	secret := filepath.Join(dir, "secret")
@@ -195,7 +195,7 @@ func TestReadmeAsWritten(t *testing.T) {
 // section reads a plugin's section of the configuration as the sidecar does.
 func section(t *testing.T, text string) plugins.Config {
 	t.Helper()
-	whole := `version: 1
+	settings := `version: 1
 tenants:
   - name: acme
     external_url: https://wiki.acme.example
@@ -207,9 +207,9 @@ tenants:
         local_writes: []
 `
 	for line := range strings.Lines(text) {
-		whole += "        " + line
+		settings += "        " + line
 	}
-	cfg, err := config.Parse("README.md", t.TempDir(), []byte(whole))
+	cfg, err := config.Parse("README.md", t.TempDir(), []byte(settings))
 	if err != nil {
 		t.Fatal(err)
 	}

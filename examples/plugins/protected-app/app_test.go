@@ -127,7 +127,7 @@ func TestAgainstTheApplication(t *testing.T) {
 		for rounds := 0; ; rounds++ {
 			r, err := h.Revoke(req)
 			if err != nil || rounds > 5 {
-				t.Fatalf("Revoke(%s) = %v, %v after %d rounds", kind, r, err, rounds)
+				t.Fatalf("Revoke(%s) = %v, %v after %d rounds, want the end by the fifth", kind, r, err, rounds)
 			}
 			total += r[0].Count
 			if r[0].State == abi.StatePartial {
@@ -148,7 +148,7 @@ func TestAgainstTheApplication(t *testing.T) {
 	}
 	live, err := h.Verify(x.request(abi.EventDeactivated, abi.Order()...))
 	if err != nil || len(live) != 7 {
-		t.Fatalf("Verify() = %v, %v", live, err)
+		t.Fatalf("Verify() = %v, %v, want seven kinds", live, err)
 	}
 	for kind, n := range live {
 		if n != 0 {
@@ -156,7 +156,7 @@ func TestAgainstTheApplication(t *testing.T) {
 		}
 	}
 	if got := x.send("GET", x.base+"/me", "", map[string]string{"Cookie": cookie}); got.Status != http.StatusUnauthorized {
-		t.Errorf("status %d for the old session, want a refusal", got.Status)
+		t.Errorf("status %d for the old session, want 401", got.Status)
 	}
 	if got := x.send("GET", x.base+"/me", "", map[string]string{"Cookie": eve}); got.Status != http.StatusOK {
 		t.Errorf("status %d for the session of another user, want 200", got.Status)
@@ -168,14 +168,14 @@ func TestAgainstTheApplication(t *testing.T) {
 		t.Fatalf("reactivating: %v, %v, want revoked", r, err)
 	}
 	if got := x.send("GET", x.base+"/me", "", map[string]string{"Cookie": cookie}); got.Status != http.StatusUnauthorized {
-		t.Errorf("status %d for the old session after the reactivation, want a refusal", got.Status)
+		t.Errorf("status %d for the old session after the reactivation, want 401", got.Status)
 	}
 	if got := x.person(name, 0); got == "" {
 		t.Error("the sign-in after the reactivation fails, want a session")
 	}
 	live, err = h.Verify(x.request(abi.EventDeactivated, revoker.WebSession, revoker.Account))
 	if err != nil || live[revoker.WebSession] != 1 || live[revoker.Account] != 1 {
-		t.Errorf("Verify() after a new sign-in = %v, %v", live, err)
+		t.Errorf("Verify() after a new sign-in = %v, %v, want one session and the account", live, err)
 	}
 }
 
@@ -198,8 +198,8 @@ func TestIdentifyAgainstTheApplication(t *testing.T) {
 	}
 }
 
-// TestFaultsOfTheApplication: a fault of the application gives no success, and the next call
-// completes.
+// TestFaultsOfTheApplication: a fault of the application has its own state, and the
+// call after a transient fault completes.
 func TestFaultsOfTheApplication(t *testing.T) {
 	tests := []struct {
 		name, faults string

@@ -90,7 +90,7 @@ func TestInTheHost(t *testing.T) {
 		t.Fatalf("Health() = %+v, %v, want ok", got, err)
 	}
 	if got, ok := h.Info("acme", "app"); !ok || got.Digest != "sha256:"+res.SHA256 {
-		t.Errorf("Info() = %+v, %t, want the plugin's and true", got, ok)
+		t.Errorf("Info() = %+v, %t, want the digest sha256:%s and true", got, ok, res.SHA256)
 	}
 
 	const name = "b/jensen @example.com"
@@ -114,7 +114,7 @@ func TestInTheHost(t *testing.T) {
 	for round := 0; len(req.Kinds) > 0; round++ {
 		out, err := h.Revoke(t.Context(), "acme", "app", req)
 		if err != nil || round == 20 {
-			t.Fatalf("Revoke() = %+v, %v in round %d", out, err, round)
+			t.Fatalf("Revoke() = %+v, %v in round %d, want the end before", out, err, round)
 		}
 		req.Kinds, req.Cursors = nil, map[abi.Kind]string{}
 		for _, k := range out.Kinds {
@@ -125,7 +125,7 @@ func TestInTheHost(t *testing.T) {
 				req.Cursors[k.Kind] = k.Cursor
 			case abi.StateRevoked, abi.StateNothingToRevoke:
 			default:
-				t.Fatalf("round %d: %+v, want revoked or partial", round, k)
+				t.Fatalf("round %d: %+v, want revoked, nothing_to_revoke or partial", round, k)
 			}
 		}
 	}
@@ -140,7 +140,7 @@ func TestInTheHost(t *testing.T) {
 	req.Kinds, req.Cursors = abi.Order(), nil
 	live, err := h.Verify(t.Context(), "acme", "app", req)
 	if err != nil || len(live.Kinds) != 7 {
-		t.Fatalf("Verify() = %+v, %v", live, err)
+		t.Fatalf("Verify() = %+v, %v, want seven kinds", live, err)
 	}
 	for _, k := range live.Kinds {
 		if k.Live != 0 {
@@ -148,6 +148,6 @@ func TestInTheHost(t *testing.T) {
 		}
 	}
 	if got := x.send("GET", x.base+"/me", "", map[string]string{"Cookie": cookie}); got.Status != http.StatusUnauthorized {
-		t.Errorf("status %d for the old session, want a refusal", got.Status)
+		t.Errorf("status %d for the old session, want 401", got.Status)
 	}
 }

@@ -96,7 +96,7 @@ func revokeOne(t *testing.T, app revoker.App, req revoker.Request) (revoker.Resu
 	h := revoker.Test(main.Plugin(), app)
 	got, err := h.Revoke(req)
 	if err != nil || len(got) != 1 {
-		t.Fatalf("Revoke() = %v, %v", got, err)
+		t.Fatalf("Revoke() = %v, %v, want one outcome", got, err)
 	}
 	return got[0], h
 }
@@ -109,7 +109,7 @@ func TestSweepEndsWithAnEmptyList(t *testing.T) {
 			s.add = 2 // while the sweep runs
 			r, h := revokeOne(t, fake(s.answer), request(abi.EventDeactivated, kind))
 			if r.State != abi.StateRevoked || r.Count != 5 || r.Found != 5 || len(r.Evidence) != 5 || len(s.ids) != 0 {
-				t.Errorf("result %+v, %d left, want revoked and none", r, len(s.ids))
+				t.Errorf("result %+v, %d left, want 5 revoked and none", r, len(s.ids))
 			}
 			last := h.Requests[len(h.Requests)-1]
 			if last.Method != "GET" || !strings.HasSuffix(last.Path, "after=") {
@@ -142,7 +142,7 @@ func TestManyCredentialsComeBackAsPartial(t *testing.T) {
 		{State: abi.StatePartial, Count: 40}, {State: abi.StatePartial, Count: 40}, {State: abi.StateRevoked, Count: 15},
 	}
 	if diff := cmp.Diff(want, states); diff != "" || total != 95 || len(s.ids) != 0 {
-		t.Errorf("calls (-want +got):\n%s%d revoked, %d left", diff, total, len(s.ids))
+		t.Errorf("calls (-want +got):\n%s%d revoked, %d left, want 95 and none", diff, total, len(s.ids))
 	}
 }
 
@@ -166,7 +166,8 @@ func TestSevenKindsStayWithinTheBudget(t *testing.T) {
 	h := revoker.Test(main.Plugin(), app)
 	got, err := h.Revoke(request(abi.EventDeactivated, abi.Order()...))
 	if err != nil || len(got) != 7 || !disabled || len(shelves) != 6 {
-		t.Fatalf("Revoke() = %v, %v; disabled %t, %d collections", got, err, disabled, len(shelves))
+		t.Fatalf("Revoke() = %v, %v; disabled %t, %d collections; want 7 outcomes, true, 6",
+			got, err, disabled, len(shelves))
 	}
 	if len(h.Requests) > 64 {
 		t.Errorf("%d requests in one call, want 64 at most", len(h.Requests))
@@ -248,7 +249,7 @@ func TestAFailureKeepsWhatWasRevoked(t *testing.T) {
 		return s.answer(q)
 	}), request(abi.EventDeactivated, revoker.APIToken))
 	if r.State != abi.StateRetry || r.Count != 3 || len(r.Evidence) != 3 || r.Found != 4 {
-		t.Errorf("result %+v", r)
+		t.Errorf("result %+v, want retry with 3 of 4 revoked", r)
 	}
 }
 
@@ -285,7 +286,7 @@ func TestAccount(t *testing.T) {
 	t.Run("a reactivation touches no credential", func(t *testing.T) {
 		r, h := revokeOne(t, fake(newShelf(1).answer), request(abi.EventReactivated, revoker.PAT))
 		if r.State != abi.StateFailed || len(h.Requests) != 0 {
-			t.Errorf("result %+v after %d requests", r, len(h.Requests))
+			t.Errorf("result %+v after %d requests, want failed after none", r, len(h.Requests))
 		}
 	})
 }

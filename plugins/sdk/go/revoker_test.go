@@ -24,8 +24,8 @@ func request(kinds ...revoker.Kind) revoker.Request {
 	}
 }
 
-// one returns a plugin for PATs whose Revoke is f.
-func one(f func(*revoker.Context, revoker.Kind) revoker.Result) revoker.Plugin {
+// patPlugin returns a plugin for PATs with f as its Revoke.
+func patPlugin(f func(*revoker.Context, revoker.Kind) revoker.Result) revoker.Plugin {
 	return revoker.Plugin{Name: "p", Version: "1", Kinds: []revoker.Kind{revoker.PAT}, Revoke: f}
 }
 
@@ -65,7 +65,7 @@ func TestFromHTTP(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprint(tt.status), func(t *testing.T) {
-			p := one(func(c *revoker.Context, _ revoker.Kind) revoker.Result {
+			p := patPlugin(func(c *revoker.Context, _ revoker.Kind) revoker.Result {
 				return c.FromHTTP(c.HTTP("DELETE", "/tokens/t9?now=1"))
 			})
 			h := revoker.Test(p, func(revoker.AppRequest) revoker.AppResponse {
@@ -90,7 +90,7 @@ func TestFromHTTP(t *testing.T) {
 
 // TestRequestsAsTheHostSeesThem: headers, bodies and idempotency keys of requests are complete.
 func TestRequestsAsTheHostSeesThem(t *testing.T) {
-	p := one(func(c *revoker.Context, _ revoker.Kind) revoker.Result {
+	p := patPlugin(func(c *revoker.Context, _ revoker.Kind) revoker.Result {
 		c.HTTP("GET", "/a", revoker.Secret("Authorization", "Bearer ", "admin"))
 		c.HTTP("POST", "https://other.example/b", revoker.JSON(map[string]int{"n": 1}), revoker.Header("X-A", "1"))
 		c.HTTP("POST", "/c", revoker.Body("text/plain", []byte("hi")), revoker.Header("Idempotency-Key", ""))
@@ -101,18 +101,18 @@ func TestRequestsAsTheHostSeesThem(t *testing.T) {
 	run(t, h, request(revoker.PAT))
 	first := h.Requests
 	if len(first) != 4 {
-		t.Fatalf("%d requests, want others", len(first))
+		t.Fatalf("%d requests, want 4", len(first))
 	}
 	if r := first[0]; r.URL != "https://wiki.example/x/a" || r.Path != "/x/a" ||
 		r.Header["authorization"] != "Bearer {{secret:admin}}" || r.Header["idempotency-key"] != "" {
-		t.Errorf("GET: %+v, want no body and no idempotency key", r)
+		t.Errorf("GET: %+v, want the placeholder and no idempotency key", r)
 	}
 	if r := first[1]; r.URL != "https://other.example/b" || string(r.Body) != `{"n":1}` ||
 		r.Header["content-type"] != "application/json" || r.Header["x-a"] != "1" {
-		t.Errorf("POST: %+v", r)
+		t.Errorf("POST: %+v, want the other URL, the JSON body and X-A", r)
 	}
 	if r := first[2]; r.Header["idempotency-key"] != "" || r.Header["content-type"] != "text/plain" {
-		t.Errorf("POST without key: %+v", r)
+		t.Errorf("POST without key: %+v, want no idempotency key and text/plain", r)
 	}
 	h.Requests = nil
 	run(t, h, request(revoker.PAT))
@@ -146,7 +146,7 @@ func TestEach(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			p := one(func(c *revoker.Context, _ revoker.Kind) revoker.Result {
+			p := patPlugin(func(c *revoker.Context, _ revoker.Kind) revoker.Result {
 				return c.Each(ids, func(id string) revoker.Response { return c.HTTP("DELETE", "/"+id) })
 			})
 			h := revoker.Test(p, func(r revoker.AppRequest) revoker.AppResponse {
@@ -163,7 +163,7 @@ func TestEach(t *testing.T) {
 			got := run(t, h, req)
 			if got.State == abi.StateRevoked && (len(got.Evidence) != 3 ||
 				got.Evidence[0] != (revoker.Evidence{ID: "a", Action: "DELETE /x/a", Status: 204})) {
-				t.Errorf("evidence %+v, want one entry for each revoked credential", got.Evidence)
+				t.Errorf("evidence %+v, want 3, the first for a", got.Evidence)
 			}
 			tt.want.Kind, got.Evidence, got.Message = revoker.PAT, nil, ""
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -197,7 +197,7 @@ func TestPages(t *testing.T) {
 		{"/self", strings.Repeat("a", 1000), 200, true},
 	} {
 		t.Run(tt.target, func(t *testing.T) {
-			p := one(func(c *revoker.Context, _ revoker.Kind) revoker.Result {
+			p := patPlugin(func(c *revoker.Context, _ revoker.Kind) revoker.Result {
 				var ids []string
 				last, err := c.Pages(tt.target, func(r revoker.Response) (string, error) {
 					var page []string
@@ -206,7 +206,8 @@ func TestPages(t *testing.T) {
 					return r.Next(), err
 				})
 				if got := strings.Join(ids, ""); got != tt.ids || last.Status != tt.status || (err != nil) != tt.err {
-					t.Errorf("%d ids, status %d, %v", len(ids), last.Status, err)
+					t.Errorf("%d ids, status %d, %v, want %d, %d, an error: %v",
+						len(ids), last.Status, err, len(tt.ids), tt.status, tt.err)
 				}
 				return revoker.Nothing()
 			})
@@ -229,10 +230,10 @@ func TestJSONReturnsNoEmptyListForAnError(t *testing.T) {
 	}
 }
 
-// TestReadOnlyCallsCannotWrite: verify, identify, health and a dry run cannot send a POST.
+// TestReadOnlyCallsCannotWrite: verify, identify, health and a dry run cannot write.
 func TestReadOnlyCallsCannotWrite(t *testing.T) {
 	write := func(c *revoker.Context) revoker.Response { return c.HTTP("DELETE", "/x") }
-	p := one(func(c *revoker.Context, _ revoker.Kind) revoker.Result { return c.FromHTTP(write(c)) })
+	p := patPlugin(func(c *revoker.Context, _ revoker.Kind) revoker.Result { return c.FromHTTP(write(c)) })
 	p.Verify = func(c *revoker.Context, _ revoker.Kind) (int, error) { return 0, write(c).JSON(nil) }
 	p.Identify = func(c *revoker.Context, _ revoker.Credential) (revoker.Owner, error) {
 		return revoker.Owner{}, write(c).JSON(nil)
@@ -266,7 +267,7 @@ func TestReadOnlyCallsCannotWrite(t *testing.T) {
 
 // TestKindsAndReports: each requested kind has an outcome, and reports fit into their bound.
 func TestKindsAndReports(t *testing.T) {
-	p := one(func(c *revoker.Context, kind revoker.Kind) revoker.Result {
+	p := patPlugin(func(c *revoker.Context, kind revoker.Kind) revoker.Result {
 		c.Log(revoker.Warn, "working")
 		c.Report(revoker.Partial(1, 1, "p2"))
 		if c.Subject().UserName != "ann" || c.Event().Type != abi.EventDeactivated || c.Cursor(kind) != "p1" ||
@@ -307,7 +308,7 @@ func TestKindsAndReports(t *testing.T) {
 
 // TestOptionalParts: a plugin without optional functions answers as unsupported or ok.
 func TestOptionalParts(t *testing.T) {
-	h := revoker.Test(one(nil), nil)
+	h := revoker.Test(patPlugin(nil), nil)
 	if _, err := h.Revoke(request(revoker.PAT)); err == nil {
 		t.Error("Revoke() of a plugin without it = nil, want an error")
 	}
@@ -317,7 +318,7 @@ func TestOptionalParts(t *testing.T) {
 	if got, err := h.Health(request()); err != nil || got.Status != "ok" {
 		t.Errorf("Health: %+v, %v, want ok", got, err)
 	}
-	p := one(nil)
+	p := patPlugin(nil)
 	p.Identify = func(_ *revoker.Context, c revoker.Credential) (revoker.Owner, error) {
 		if c.Ref != "c1" {
 			return revoker.Owner{}, errors.New("ref")

@@ -1,6 +1,6 @@
-// Package admin serves the operators' API: health, readiness, metrics, status and
-// evidence. It changes nothing. Anyone who reaches it may read everything, so it listens
-// on loopback or a unix socket only.
+// Package admin serves the operators' API: health, readiness, metrics, status and evidence. It
+// changes nothing. Anyone who reaches it may read everything, so it listens on loopback or a unix
+// socket only.
 //
 //	GET /healthz                              200 while the process lives
 //	GET /readyz                               200 if every component is ready, else 503; JSON either way
@@ -40,8 +40,8 @@ type Component struct {
 	Message string `json:"message,omitempty"` // why it is not ready, and what to do
 }
 
-// PluginStatus is one plugin and whether it can revoke now. Its health call asks the
-// application with the plugin's own credential.
+// PluginStatus is one plugin and whether it can revoke now. Its health call asks the application with
+// the plugin's own credential.
 type PluginStatus struct {
 	Tenant  string `json:"tenant"`
 	App     string `json:"app"`
@@ -91,8 +91,8 @@ func (h *Handler) Mount(mux *http.ServeMux) {
 
 // Response headers.
 const (
-	// HeaderDataDir is the percent-encoded data folder, on every answer of /v1. A client
-	// compares it, because another scimward of the machine may have the port.
+	// HeaderDataDir is the percent-encoded data folder, on every answer of /v1. A client compares it,
+	// because another scimward of the machine may have the port.
 	HeaderDataDir = "Scimward-Data-Dir"
 	// HeaderHolder is the SCIM id of another user who has the name now, on a report by name.
 	HeaderHolder = "Scimward-Name-Held-By"
@@ -105,8 +105,8 @@ func (h *Handler) named(next http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// Guard refuses requests with a Host that is not loopback, so that a web page cannot reach
-// the listener through a name that resolves to it. Requests over a unix socket may have any Host.
+// Guard refuses requests with a Host that is not loopback, so that a web page cannot reach the
+// listener through a name that resolves to it. Requests over a unix socket may have any Host.
 func Guard(unix bool, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !unix && !loopback(r.Host) {

@@ -29,17 +29,17 @@ type Status struct {
 	Ready      bool           `json:"ready"`
 	Components []Component    `json:"components"`
 	Tenants    []TenantStatus `json:"tenants"`
-	// Leavers are at most 20 users of all tenants who still have access to some application,
-	// the oldest request first.
+	// Leavers are at most 20 users of all tenants who still have access to some application, the oldest
+	// request first.
 	Leavers     []Leaver       `json:"open_leavers"`
 	MoreLeavers int            `json:"more_open_leavers"` // not in Leavers
 	Plugins     []PluginStatus `json:"plugins"`
 	Applied     uint64         `json:"applied"` // log position of the store
 }
 
-// TenantStatus contains the counts of one tenant. Failed and AppDenied cover the 2000 oldest
-// open offboardings, ProxyOnly any 2000 offboardings. If Bounded, there are more, and these
-// counts may be too low.
+// TenantStatus contains the counts of one tenant. Failed and AppDenied cover the 2000 oldest open
+// offboardings, ProxyOnly any 2000 offboardings. If Bounded, there are more, and these counts may be
+// too low.
 type TenantStatus struct {
 	Name      string  `json:"name"`
 	Users     int     `json:"users"`
@@ -132,8 +132,8 @@ func (h *Handler) tenant(ctx context.Context, name string) (TenantStatus, []Leav
 	return t, leavers, err
 }
 
-// leavers reads the jobs of the open offboardings, counts failed and denied users and returns
-// the first leavers. open is sorted by age.
+// leavers reads the jobs of the open offboardings, counts failed and denied users and returns the
+// first leavers. open is sorted by age.
 func (t *TenantStatus) leavers(r *store.Reader, open []store.Offboarding) ([]Leaver, error) {
 	var out []*Leaver
 	byUser := map[string]*Leaver{}
@@ -185,8 +185,8 @@ func (l *Leaver) add(j *store.Job) {
 	l.Kinds = append(l.Kinds, OpenKind{App: j.App, Kind: j.Kind, Epoch: j.Epoch, State: state, Code: j.Code})
 }
 
-// countProxyOnly counts the users who are not in open and have a credential that may still
-// work and that only the proxy blocks.
+// countProxyOnly counts the users who are not in open and have a credential that may still work and
+// that only the proxy blocks.
 func (t *TenantStatus) countProxyOnly(r *store.Reader, open map[string]bool, now time.Time) error {
 	users := map[string]bool{}
 	complete, err := r.EachEpoch(maxRead, func(first store.Job) (bool, error) {

@@ -10,12 +10,12 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// fullEvery is the interval at which watchClocks reads the jobs of every open offboarding.
-// In between, each worker updates the clocks of its own user.
+// fullEvery is the interval at which watchClocks reads the jobs of every open offboarding. In
+// between, each worker updates the clocks of its own user.
 const fullEvery = time.Minute
 
-// watchClocks updates the clocks of every tenant until ctx is done. It runs beside
-// the workers because ten thousand updates take a while.
+// watchClocks updates the clocks of every tenant until ctx is done. It runs beside the workers
+// because ten thousand updates take a while.
 func (e *Engine) watchClocks(ctx context.Context) {
 	tick := time.NewTicker(e.opts.Poll)
 	defer tick.Stop()
@@ -39,8 +39,8 @@ func (e *Engine) watchClocks(ctx context.Context) {
 	}
 }
 
-// updateTenantClocks updates the clocks of the open offboardings of a tenant. Without all,
-// it skips offboardings that only an answer of the application can change.
+// updateTenantClocks updates the clocks of the open offboardings of a tenant. Without all, it skips
+// offboardings that only an answer of the application can change.
 func (e *Engine) updateTenantClocks(ctx context.Context, tenant string, all bool) error {
 	open, err := view(ctx, e, tenant, (*store.Reader).OpenOffboardings)
 	if err != nil {
@@ -55,11 +55,11 @@ func (e *Engine) updateTenantClocks(ctx context.Context, tenant string, all bool
 	oldest := time.Duration(0)
 	var errs []error
 	for i := range open {
-		o := &open[i]
-		age := now.Sub(o.Received)
+		off := &open[i]
+		age := now.Sub(off.Received)
 		oldest = max(oldest, age)
-		if all || o.BlockedAt.IsZero() || o.Jobs == 0 || !o.Breached && age >= e.opts.Deadline {
-			errs = append(errs, e.updateClock(ctx, tenant, o))
+		if all || off.BlockedAt.IsZero() || off.Jobs == 0 || !off.Breached && age >= e.opts.Deadline {
+			errs = append(errs, e.updateClock(ctx, tenant, off))
 		}
 	}
 	e.m.open.WithLabelValues(tenant).Set(float64(len(open)))
@@ -67,8 +67,8 @@ func (e *Engine) updateTenantClocks(ctx context.Context, tenant string, all bool
 	return errors.Join(errs...)
 }
 
-// releaseFutureJobs makes jobs due that are leased or rescheduled beyond the horizon. The
-// clock was ahead when they were written and has been set back since.
+// releaseFutureJobs makes jobs due that are leased or rescheduled beyond the horizon. The clock was
+// ahead when they were written and has been set back since.
 func (e *Engine) releaseFutureJobs(ctx context.Context, tenant string) error {
 	for n := leaseBatch; n == leaseBatch; {
 		in := e.env()
@@ -104,34 +104,34 @@ func (e *Engine) updateClocks(ctx context.Context, tenant, user string) error {
 }
 
 // updateClock advances the clocks of an open offboarding, saves a change, and reports it.
-func (e *Engine) updateClock(ctx context.Context, tenant string, o *store.Offboarding) error {
+func (e *Engine) updateClock(ctx context.Context, tenant string, off *store.Offboarding) error {
 	jobs, err := view(ctx, e, tenant, func(r *store.Reader) ([]store.Job, error) {
-		return RevocationJobs(r, o.UserID, o.Epoch)
+		return RevocationJobs(r, off.UserID, off.Epoch)
 	})
 	if err != nil {
 		return err
 	}
-	blocked, _ := e.opts.Store.Locks().InForce(tenant, o.UserID)
-	c := advance(o, jobs, blocked, e.env())
+	blocked, _ := e.opts.Store.Locks().InForce(tenant, off.UserID)
+	c := advance(off, jobs, blocked, e.env())
 	if c.action == "" {
 		return nil
 	}
-	_, err = e.opts.Store.Update(ctx, tenant, e.cause(c.action, o.Cause.RequestID), func(tx *store.Tx) error {
-		row := *o
+	_, err = e.opts.Store.Update(ctx, tenant, e.cause(c.action, off.Cause.RequestID), func(tx *store.Tx) error {
+		row := *off
 		return tx.SaveOffboarding(&row)
 	})
 	if errors.Is(err, store.ErrFenced) {
 		return nil // another process has written it, and the next update reads that
 	}
 	if err != nil {
-		return fmt.Errorf("saving the clocks of %s: %w", o.UserID, err)
+		return fmt.Errorf("saving the clocks of %s: %w", off.UserID, err)
 	}
-	attrs := []slog.Attr{slog.String("tenant", tenant), slog.String("user", o.UserID), slog.Duration("after", c.after)}
+	attrs := []slog.Attr{slog.String("tenant", tenant), slog.String("user", off.UserID), slog.Duration("after", c.after)}
 	if c.breached {
 		e.m.breaches.WithLabelValues(tenant).Inc()
 		e.opts.Logger.LogAttrs(ctx, slog.LevelError, "revocation deadline breached", attrs...)
 	}
-	if !o.VerifiedAt.IsZero() {
+	if !off.VerifiedAt.IsZero() {
 		e.m.verified.WithLabelValues(tenant).Observe(c.after.Seconds())
 		e.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "revocation verified", attrs...)
 	}
@@ -147,19 +147,19 @@ type clockChange struct {
 
 // advance sets BlockedAt, VerifiedAt and Breached of an open offboarding. jobs are its
 // RevocationJobs. blocked is when this process enforced the lock, zero if it has not yet.
-func advance(o *store.Offboarding, jobs []store.Job, blocked time.Time, in env) clockChange {
+func advance(off *store.Offboarding, jobs []store.Job, blocked time.Time, in env) clockChange {
 	var c clockChange
-	if o.BlockedAt.IsZero() && !blocked.IsZero() {
-		o.BlockedAt, c.action = blocked, "offboarding.blocked"
+	if off.BlockedAt.IsZero() && !blocked.IsZero() {
+		off.BlockedAt, c.action = blocked, "offboarding.blocked"
 	}
 	end := in.now
-	if s := Status(o, jobs); s == StatusVerified || s == StatusEnforced {
-		o.VerifiedAt, c.action = lastProof(jobs, in.now), "offboarding.verified"
-		end = o.VerifiedAt
+	if s := Status(off, jobs); s == StatusVerified || s == StatusEnforced {
+		off.VerifiedAt, c.action = lastProof(jobs, in.now), "offboarding.verified"
+		end = off.VerifiedAt
 	}
-	c.after = end.Sub(o.Received)
-	if !o.Breached && c.after >= in.deadline { // by the time of the proof, even if this update runs later
-		o.Breached, c.breached, c.action = true, true, "offboarding.breach"
+	c.after = end.Sub(off.Received)
+	if !off.Breached && c.after >= in.deadline { // by the time of the proof, even if this update runs later
+		off.Breached, c.breached, c.action = true, true, "offboarding.breach"
 	}
 	return c
 }

@@ -1,33 +1,30 @@
-// Package revoke carries out the durable jobs that a deactivation leaves in the
-// store. It revokes credentials, verifies that they are dead and reports the evidence.
+// Package revoke carries out the durable jobs that a deactivation leaves in the store. It revokes
+// credentials, verifies that they are dead and reports the evidence.
 //
-// The store creates one job for each user, app and kind, in the same record as
-// the change that causes it. [Engine.Run] leases the due jobs of one user and app and
-// asks the app's plugin kind by kind, in the order of [abi.Order]. It saves every
-// answer before it asks the next question, lists again until two lists in a row
-// are empty, and then verifies. A kind that fails does not stop the others.
+// The store creates one job for each user, app and kind, in the same record as the change that causes
+// it. [Engine.Run] leases the due jobs of one user and app and asks the app's plugin kind by kind, in
+// the order of [abi.Order]. It saves every answer before it asks the next question, lists again until
+// two lists in a row are empty, and then verifies. A kind that fails does not stop the others.
 //
-// A job runs at least once. Its id is the idempotency key and its version is the
-// fencing token: the store refuses a save with an old version, so a worker that
-// lost its lease cannot overwrite a newer result. A worker extends a lease that
-// runs low before it asks the application again. A worker that lost its lease
-// learns this there and stops asking.
+// A job runs at least once. Its id is the idempotency key and its version is the fencing token: the
+// store refuses a save with an old version, so a worker that lost its lease cannot overwrite a newer
+// result. A worker extends a lease that runs low before it asks the application again. A worker that
+// lost its lease learns this there and stops asking.
 //
-// A reactivation waits for the revocations before it, so that no late retry
-// disables an account that is enabled again. If the user is deactivated again in
-// the meantime, the engine closes the reactivation without asking the plugin.
+// A reactivation waits for the revocations before it, so that no late retry disables an account that
+// is enabled again. If the user is deactivated again in the meantime, the engine closes the
+// reactivation without asking the plugin.
 //
-// An offboarding has two clocks. BlockedAt is when this process began to enforce the
-// lock. VerifiedAt is when the last kind was verified. An unknown result never
-// counts as done. A missed deadline becomes a metric and an audit record, and the
-// work continues.
+// An offboarding has two clocks. BlockedAt is when this process began to enforce the lock. VerifiedAt
+// is when the last kind was verified. An unknown result never counts as done. A missed deadline
+// becomes a metric and an audit record, and the work continues.
 //
 // # States of a job
 //
-// The function next in machine.go makes every transition of a job. It is pure and uses no
-// store, clock or I/O. The rest of the package sends it events and carries out the effects.
-// In the table "revoked" also stands for nothing_to_revoke. A job is open while it is pending,
-// running or retrying, or revoked and not verified.
+// The function next in machine.go makes every transition of a job. It is pure and uses no store,
+// clock or I/O. The rest of the package sends it events and carries out the effects. In the table
+// "revoked" also stands for nothing_to_revoke. A job is open while it is pending, running or
+// retrying, or revoked and not verified.
 //
 //	event         in state                    condition                                      new state         effect
 //	leased        pending, running, retrying                                                 running           ask
@@ -57,7 +54,7 @@
 // which may be another worker's. Every other effect ends the lease. After a pause the job is
 // due again later. A released job is due at once if work is left, else never.
 //
-// If the store refuses a save, the worker has lost its lease. It drops the job without
-// a transition, because another worker has it. A repeated deactivation makes failed and
-// unknown jobs pending again. The store does that.
+// If the store refuses a save, the worker has lost its lease. It drops the job without a transition,
+// because another worker has it. A repeated deactivation makes failed and unknown jobs pending again.
+// The store does that.
 package revoke

@@ -17,14 +17,14 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// ErrNoPlugin means that the app has no plugin. Its kinds are unsupported, so only the
-// proxy enforces the lock.
+// ErrNoPlugin means that the app has no plugin. Its kinds are unsupported, so only the proxy enforces
+// the lock.
 var ErrNoPlugin = errors.New("revoke: the app has no plugin")
 
-// Revoker calls the plugin of an app, as plugins.Host does. The engine trusts a result
-// without an error. Kinds has one entry for each requested kind, in the same order. States are
-// known, counts are not negative, texts are bounded and free of secrets. Any error except
-// [ErrNoPlugin] is a transient fault of every requested kind.
+// Revoker calls the plugin of an app, as plugins.Host does. The engine trusts a result without an
+// error. Kinds has one entry for each requested kind, in the same order. States are known, counts are
+// not negative, texts are bounded and free of secrets. Any error except [ErrNoPlugin] is a transient
+// fault of every requested kind.
 type Revoker interface {
 	Revoke(ctx context.Context, tenant, app string, req abi.Request) (abi.Result, error)
 	// Verify returns abi.LiveUnknown for a kind that the plugin cannot check.
@@ -106,8 +106,8 @@ func (e *Engine) signal() {
 	}
 }
 
-// Run runs jobs until ctx is done. It then waits for the workers. Each ends at its
-// plugin's deadline at the latest and releases its unfinished jobs. Call Run once.
+// Run runs jobs until ctx is done. It then waits for the workers. Each ends at its plugin's deadline
+// at the latest and releases its unfinished jobs. Call Run once.
 func (e *Engine) Run(ctx context.Context) error {
 	stop := e.opts.Store.Watch(func(c store.Change) {
 		if c.Type == store.ChangeLock || c.Type == store.ChangeJob {
@@ -145,15 +145,15 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
-// dueBatch bounds the due jobs that one dispatch reads. If workers already run all these
-// jobs, a tick reads dueDeep. So a user with very many jobs does not delay others.
+// dueBatch bounds the due jobs that one dispatch reads. If workers already run all these jobs, a tick
+// reads dueDeep. So a user with very many jobs does not delay others.
 const (
 	dueBatch = 256
 	dueDeep  = 64 * dueBatch
 )
 
-// dispatch starts a worker for each unit with due jobs while there are free slots. The
-// rest stays due. When a worker ends, Run reads the due jobs of its tenant again.
+// dispatch starts a worker for each unit with due jobs while there are free slots. The rest stays
+// due. When a worker ends, Run reads the due jobs of its tenant again.
 func (e *Engine) dispatch(
 	ctx context.Context, tenant string, deep bool, slots chan struct{}, running *sync.WaitGroup,
 ) error {

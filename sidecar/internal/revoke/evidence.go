@@ -18,9 +18,9 @@ const EvidenceSchema = "scimward.evidence/v1"
 
 const maxChain = 20000 // records of a report
 
-// Report shows how one user's credentials were revoked. It says who requested the
-// deactivation, when the user was locked, and how many credentials of each app and kind were
-// found, revoked and verified. It contains no secret, only the application's own ids.
+// Report shows how one user's credentials were revoked. It says who requested the deactivation, when
+// the user was locked, and how many credentials of each app and kind were found, revoked and
+// verified. It contains no secret, only the application's own ids.
 type Report struct {
 	Schema       string           `json:"schema"`
 	Tenant       string           `json:"tenant"`
@@ -29,18 +29,18 @@ type Report struct {
 	Generated    time.Time        `json:"generated"`
 	Status       string           `json:"status"` // of the last offboarding, see [Status]
 	Offboardings []OffboardReport `json:"offboardings"`
-	// Chain is the tenant's audit trail, without gaps, from the first deactivation of this
-	// user to the last record about the user. So it can be checked without the store. It
-	// also contains the records about other users in between.
+	// Chain is the tenant's audit trail, without gaps, from the first deactivation of this user to the
+	// last record about the user. So it can be checked without the store. It also contains the records
+	// about other users in between.
 	Chain []audit.Record `json:"chain"`
-	// ChainFrom is the first epoch that Chain covers. It is the last epoch if the trail
-	// since the first one is too long for a report.
+	// ChainFrom is the first epoch that Chain covers. It is the last epoch if the trail since the first
+	// one is too long for a report.
 	ChainFrom uint64 `json:"chain_from_epoch"`
 	// ChainCut says that Chain is still too long and ends early.
 	ChainCut bool  `json:"chain_cut,omitempty"`
 	Seal     *Seal `json:"seal,omitempty"`
-	// Holder is the id of another user who has the name now, if Build searched by name.
-	// It is not part of the document.
+	// Holder is the id of another user who has the name now, if Build searched by name. It is not part
+	// of the document.
 	Holder string `json:"-"`
 }
 
@@ -57,8 +57,8 @@ type OffboardReport struct {
 	Received  time.Time  `json:"received"`
 	LockedAt  time.Time  `json:"locked_at"`
 	BlockedAt *time.Time `json:"blocked_at"`
-	// VerifiedAt is when the last kind was verified. It stays null if a kind is enforced at
-	// the proxy only.
+	// VerifiedAt is when the last kind was verified. It stays null if a kind is enforced at the proxy
+	// only.
 	VerifiedAt *time.Time `json:"verified_at"`
 	// SettledAt is when the last kind was verified or found to be enforced at the proxy only.
 	SettledAt    *time.Time   `json:"settled_at"`
@@ -103,9 +103,8 @@ type ProbeEntry struct {
 	How    string    `json:"how,omitempty"`
 }
 
-// Build reads the report about user, a SCIM id or a userName, from the store. If it does
-// not find exactly one user, it returns [ErrNothingKnown], a [NotDeactivatedError] or an
-// [AmbiguousNameError].
+// Build reads the report about user, a SCIM id or a userName, from the store. If it does not find
+// exactly one user, it returns [ErrNothingKnown], a [NotDeactivatedError] or an [AmbiguousNameError].
 func Build(ctx context.Context, s *store.Store, tenant, user string, now time.Time, sign Sign) (*Report, error) {
 	rep := &Report{Schema: EvidenceSchema, Tenant: tenant, Generated: now.UTC(), Status: StatusUnknown}
 	err := s.View(ctx, tenant, func(r *store.Reader) error {
@@ -153,13 +152,13 @@ func milliseconds(from, to time.Time) float64 {
 	return float64(to.Sub(from).Microseconds()) / 1000
 }
 
-func offboardReport(o *store.Offboarding, jobs []store.Job) OffboardReport {
+func offboardReport(off *store.Offboarding, jobs []store.Job) OffboardReport {
 	out := OffboardReport{
-		Epoch: o.Epoch, Event: o.Event, Status: Status(o, jobs), Client: o.Cause.ClientID, TokenJTI: o.Cause.JTI,
-		RequestID: o.Cause.RequestID, Remote: o.Cause.Remote, Decision: o.Cause.Decision,
-		Received: o.Received.UTC(), LockedAt: o.LockedAt.UTC(),
-		BlockedAt: when(o.BlockedAt), SettledAt: when(o.VerifiedAt), Breached: o.Breached,
-		BlockedAfter: milliseconds(o.Received, o.BlockedAt), SettledAfter: milliseconds(o.Received, o.VerifiedAt),
+		Epoch: off.Epoch, Event: off.Event, Status: Status(off, jobs), Client: off.Cause.ClientID, TokenJTI: off.Cause.JTI,
+		RequestID: off.Cause.RequestID, Remote: off.Cause.Remote, Decision: off.Cause.Decision,
+		Received: off.Received.UTC(), LockedAt: off.LockedAt.UTC(),
+		BlockedAt: when(off.BlockedAt), SettledAt: when(off.VerifiedAt), Breached: off.Breached,
+		BlockedAfter: milliseconds(off.Received, off.BlockedAt), SettledAfter: milliseconds(off.Received, off.VerifiedAt),
 	}
 	if out.Status == StatusVerified {
 		out.VerifiedAt = out.SettledAt
@@ -191,8 +190,8 @@ func kindReport(j *store.Job) KindReport {
 	return k
 }
 
-// addChain adds the audit trail up to the last record about the user. It begins with the
-// record that first locked the user or, if the trail is too long, with the last epoch.
+// addChain adds the audit trail up to the last record about the user. It begins with the record that
+// first locked the user or, if the trail is too long, with the last epoch.
 func (r *Report) addChain(reader *store.Reader, offs []store.Offboarding) error {
 	mine, err := reader.AuditOf(r.User)
 	if err != nil {
@@ -202,9 +201,9 @@ func (r *Report) addChain(reader *store.Reader, offs []store.Offboarding) error 
 		return nil
 	}
 	last := mine[len(mine)-1].N
-	start := func(o *store.Offboarding) uint64 {
+	start := func(off *store.Offboarding) uint64 {
 		i := slices.IndexFunc(mine, func(rec audit.Record) bool {
-			return !rec.Time.Before(o.LockedAt) && rec.RequestID == o.Cause.RequestID
+			return !rec.Time.Before(off.LockedAt) && rec.RequestID == off.Cause.RequestID
 		})
 		return mine[max(i, 0)].N
 	}

@@ -129,7 +129,8 @@ func TestEvidenceOfTheGone(t *testing.T) {
 	for who, want := range map[string]string{again: again, stays: stays, "STAN": stays} {
 		_, err := revoke.Build(t.Context(), r.store, "acme", who, r.clock.Now(), sign)
 		var notDeactivated *revoke.NotDeactivatedError
-		if !errors.As(err, &notDeactivated) || notDeactivated.User != want || !notDeactivated.Active || notDeactivated.UserName == "" {
+		if !errors.As(err, &notDeactivated) || notDeactivated.User != want || !notDeactivated.Active ||
+			notDeactivated.UserName == "" {
 			t.Errorf("%s, who never left: %v, want a NotDeactivatedError about %s", who, err, want)
 		}
 	}

@@ -11,16 +11,15 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// ErrNothingKnown means that the tenant has no user with that id or name and never
-// locked one.
+// ErrNothingKnown means that the tenant has no user with that id or name and never locked one.
 var ErrNothingKnown = errors.New("revoke: nothing is known of this user's revocation")
 
-// ErrSearchLimit is an uncertain ErrNothingKnown. The tenant has more epochs than a search
-// by name reads.
+// ErrSearchLimit is an uncertain ErrNothingKnown. The tenant has more epochs than a search by name
+// reads.
 var ErrSearchLimit = fmt.Errorf("%w in the first %d epochs, and there are more", ErrNothingKnown, maxEpochs)
 
-// NotDeactivatedError means that the tenant has the user, but never deactivated or deleted
-// a user with that id or name.
+// NotDeactivatedError means that the tenant has the user, but never deactivated or deleted a user
+// with that id or name.
 type NotDeactivatedError struct {
 	User     string // SCIM id
 	UserName string
@@ -31,8 +30,8 @@ func (e *NotDeactivatedError) Error() string {
 	return fmt.Sprintf("revoke: user %s was never deactivated or deleted", e.User)
 }
 
-// AmbiguousNameError means that more than one user was locked under the name, because the
-// name was used again.
+// AmbiguousNameError means that more than one user was locked under the name, because the name was
+// used again.
 type AmbiguousNameError struct {
 	Matches []Match // at most 20, the newest request first
 	More    bool    // Matches is not complete
@@ -64,8 +63,8 @@ type subjectIDs struct {
 	holder string // another user who has the name now, may be empty
 }
 
-// find returns the user with the SCIM id user, or the only user ever deactivated or deleted
-// under the name user.
+// find returns the user with the SCIM id user, or the only user ever deactivated or deleted under the
+// name user.
 func find(r *store.Reader, user string) (subjectIDs, error) {
 	if left, err := everLeft(r, user); err != nil || left {
 		return subjectIDs{user: user}, err

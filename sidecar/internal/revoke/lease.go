@@ -20,8 +20,7 @@ func jobsOfUnit(r *store.Reader, user, app string) ([]store.Job, error) {
 	return slices.DeleteFunc(jobs, func(j store.Job) bool { return j.App != app }), nil
 }
 
-// kindOrder returns the place of a kind in the order of revocation. An unknown kind
-// comes last.
+// kindOrder returns the place of a kind in the order of revocation. An unknown kind comes last.
 func kindOrder(kind string) int {
 	if i := slices.Index(abi.Order(), abi.Kind(kind)); i >= 0 {
 		return i
@@ -29,12 +28,11 @@ func kindOrder(kind string) int {
 	return len(abi.Order())
 }
 
-// leaseBatch bounds the jobs that one record leases or reschedules, because each may carry
-// evidence of 100 kB. It is more than the kinds of one epoch. The rest stays due.
+// leaseBatch bounds the jobs that one record leases or reschedules, because each may carry evidence
+// of 100 kB. It is more than the kinds of one epoch. The rest stays due.
 const leaseBatch = 12
 
-// reactivationFirst sorts reactivations first, because one that starts closes the jobs
-// without proof.
+// reactivationFirst sorts reactivations first, because one that starts closes the jobs without proof.
 func reactivationFirst(event string) int {
 	if event == abi.EventReactivated {
 		return 0
@@ -42,8 +40,8 @@ func reactivationFirst(event string) int {
 	return 1
 }
 
-// leaseUntilOfOthers returns when the last lease of another process ends, or zero without
-// one. It ignores leases beyond the horizon, which a wrong clock wrote.
+// leaseUntilOfOthers returns when the last lease of another process ends, or zero without one. It
+// ignores leases beyond the horizon, which a wrong clock wrote.
 func leaseUntilOfOthers(jobs []store.Job, in env) time.Time {
 	var until time.Time
 	for i := range jobs {
@@ -66,9 +64,9 @@ type leasing struct {
 	room  int         // jobs that may still be saved
 }
 
-// lease leases due jobs of u in one record and returns them in the order of their
-// kinds. It leases none while another process has a lease on any job of u. So the order
-// of kinds and epochs is the same across processes.
+// lease leases due jobs of u in one record and returns them in the order of their kinds. It leases
+// none while another process has a lease on any job of u. So the order of kinds and epochs is the
+// same across processes.
 func (e *Engine) lease(ctx context.Context, u unit) ([]*task, error) {
 	var tasks []*task
 	seq, err := e.opts.Store.Update(ctx, u.tenant, e.cause("job.claim", "claim-"+u.user), func(tx *store.Tx) error {
@@ -102,8 +100,8 @@ func (e *Engine) lease(ctx context.Context, u unit) ([]*task, error) {
 	return tasks, nil
 }
 
-// start leases a due job, or reschedules or closes it. A reactivation stays due if this
-// record has no room to close the jobs before it.
+// start leases a due job, or reschedules or closes it. A reactivation stays due if this record has no
+// room to close the jobs before it.
 func (l *leasing) start(j *store.Job) error {
 	switch {
 	case !l.until.IsZero():
@@ -131,8 +129,8 @@ func (l *leasing) start(j *store.Job) error {
 	return l.apply(j, ev)
 }
 
-// closeAll closes the jobs that would block a reactivation. It reports whether this record
-// had room for all of them and for the reactivation.
+// closeAll closes the jobs that would block a reactivation. It reports whether this record had room
+// for all of them and for the reactivation.
 func (l *leasing) closeAll(before []store.Job) (bool, error) {
 	for i := range before {
 		j := &before[i]
@@ -170,8 +168,8 @@ func (l *leasing) apply(j *store.Job, ev event) error {
 	return nil
 }
 
-// formerNames returns the former names that still belong to the user. An account under a
-// name that another user has taken is theirs.
+// formerNames returns the former names that still belong to the user. An account under a name that
+// another user has taken is theirs.
 func formerNames(tx *store.Tx, j *store.Job) ([]string, error) {
 	var names []string
 	for _, n := range j.Subject.FormerUserNames {

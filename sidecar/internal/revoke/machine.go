@@ -29,8 +29,8 @@ const (
 	giveUpAfter = 72 * time.Hour
 )
 
-// task is a job with the counts of the attempt under way. A worker must not touch a job
-// without a lease.
+// task is a job with the counts of the attempt under way. A worker must not touch a job without a
+// lease.
 type task struct {
 	store.Job
 	pages  int // partial answers of this list
@@ -69,8 +69,8 @@ type event interface {
 	apply(t *task, in env) effects
 }
 
-// effects tells the worker what to do after the transition. If zero, the worker saves the
-// job and is finished with it.
+// effects tells the worker what to do after the transition. If zero, the worker saves the job and is
+// finished with it.
 type effects struct {
 	ask    bool   // keep the lease and ask the plugin
 	verify bool   // keep the lease and probe when all kinds have been asked
@@ -113,8 +113,8 @@ func (superseded) apply(t *task, in env) effects {
 	return t.release(time.Time{})
 }
 
-// enabled: a reactivation starts although no probe has verified this job. From now on
-// a probe cannot distinguish old credentials from new ones.
+// enabled: a reactivation starts although no probe has verified this job. From now on a probe cannot
+// distinguish old credentials from new ones.
 type enabled struct{}
 
 func (enabled) apply(t *task, _ env) effects {
@@ -210,8 +210,8 @@ func (t *task) endList(r abi.KindResult) (abi.KindResult, bool) {
 	return r, false
 }
 
-// count adds the numbers and the evidence of one call. Found counts a credential once,
-// however often it was listed before it was gone.
+// count adds the numbers and the evidence of one call. Found counts a credential once, however often
+// it was listed before it was gone.
 func (t *task) count(r abi.KindResult, now time.Time) {
 	t.Found = max(t.Found, t.Revoked+max(r.Found, r.Count))
 	t.Revoked += r.Count
@@ -232,8 +232,8 @@ func (t *task) finish(r abi.KindResult, in env) effects {
 		t.State = store.JobNothingToRevoke
 	case r.State == abi.StateUnsupported:
 		t.State = store.JobUnsupported
-	// app_denied: the application refuses the plugin's own credential. The job must run
-	// again after an operator has corrected it.
+	// app_denied: the application refuses the plugin's own credential. The job must run again after an
+	// operator has corrected it.
 	case r.State == abi.StateRetry, r.Code == abi.CodeUnauthorized:
 		due = t.retry(r, in)
 	default:
@@ -249,8 +249,8 @@ func (t *task) finish(r abi.KindResult, in env) effects {
 	return eff
 }
 
-// alertCode returns the label of an alert, or "" if none is needed. A plugin's own codes
-// are unbounded, so they count as "failed".
+// alertCode returns the label of an alert, or "" if none is needed. A plugin's own codes are
+// unbounded, so they count as "failed".
 func alertCode(state store.JobState, r abi.KindResult) string {
 	switch {
 	case r.Code == abi.CodeUnauthorized, r.Code == abi.CodeSecretUnreadable:
@@ -265,8 +265,7 @@ func alertCode(state store.JobState, r abi.KindResult) string {
 	return "failed"
 }
 
-// awaitsProof reports whether a probe must still verify the job. A reactivation needs no
-// probe.
+// awaitsProof reports whether a probe must still verify the job. A reactivation needs no probe.
 func awaitsProof(j *store.Job) bool {
 	done := j.State == store.JobRevoked || j.State == store.JobNothingToRevoke
 	return done && !j.Verified && j.Event != abi.EventReactivated
@@ -320,10 +319,10 @@ const (
 	maxPause   = time.Hour
 )
 
-// pause returns how long to wait after the given attempt, counted from 1. Until the deadline
-// it is random (full jitter) below a limit that doubles up to 15 s, so that the deadline can
-// still be met. Afterwards it is about a quarter of the time since the deadline, up to an
-// hour. The application may ask for a longer pause, up to an hour.
+// pause returns how long to wait after the given attempt, counted from 1. Until the deadline it is
+// random (full jitter) below a limit that doubles up to 15 s, so that the deadline can still be met.
+// Afterwards it is about a quarter of the time since the deadline, up to an hour. The application may
+// ask for a longer pause, up to an hour.
 func (t *task) pause(attempt int, retryAfterMS int64, in env) time.Duration {
 	part := func(d time.Duration) time.Duration { return time.Duration(float64(d) * in.jitter) }
 	late := in.now.Sub(t.Received) - in.deadline

@@ -14,12 +14,12 @@ type metrics struct {
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		o := prometheus.CounterOpts{Name: "scimward_revocation_" + name, Help: help}
-		return prometheus.NewCounterVec(o, labels)
+		opts := prometheus.CounterOpts{Name: "scimward_revocation_" + name, Help: help}
+		return prometheus.NewCounterVec(opts, labels)
 	}
 	gauge := func(name, help string) *prometheus.GaugeVec {
-		o := prometheus.GaugeOpts{Name: "scimward_revocation_" + name, Help: help}
-		return prometheus.NewGaugeVec(o, []string{"tenant"})
+		opts := prometheus.GaugeOpts{Name: "scimward_revocation_" + name, Help: help}
+		return prometheus.NewGaugeVec(opts, []string{"tenant"})
 	}
 	m := &metrics{
 		attempts: counter("attempts_total", "Attempts by outcome.", "tenant", "app", "kind", "state"),

@@ -9,12 +9,12 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// minWait is the shortest wait of a blocked reactivation. A worker that finishes the last
-// blocking job of the user wakes it earlier.
+// minWait is the shortest wait of a blocked reactivation. A worker that finishes the last blocking
+// job of the user wakes it earlier.
 const minWait = time.Second
 
-// dueReactivation decides what happens to a due reactivation. before are the jobs of its
-// user in its app or, if the user took the name of a leaver, the leaver's jobs.
+// dueReactivation decides what happens to a due reactivation. before are the jobs of its user in its
+// app or, if the user took the name of a leaver, the leaver's jobs.
 func dueReactivation(j *store.Job, lock store.Lock, before []store.Job, in env) event {
 	if lock.State != store.LockLifted || lock.Epoch != j.Epoch {
 		return superseded{}

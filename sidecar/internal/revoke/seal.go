@@ -55,9 +55,9 @@ func seal(r *Report, sign Sign) error {
 	return nil
 }
 
-// Read reads a report and checks it without a store. Its audit chain must have no gap and no
-// changed record, and its seal must cover exactly this text. The caller checks the signature
-// of Seal.JWS. The claims in the JWS must repeat Digest and Head.
+// Read reads a report and checks it without a store. Its audit chain must have no gap and no changed
+// record, and its seal must cover exactly this text. The caller checks the signature of Seal.JWS. The
+// claims in the JWS must repeat Digest and Head.
 func Read(in io.Reader) (*Report, error) {
 	b, err := io.ReadAll(io.LimitReader(in, maxReportBytes+1))
 	if err != nil {
@@ -104,8 +104,8 @@ func Read(in io.Reader) (*Report, error) {
 	return &r, nil
 }
 
-// sameText checks that b is the text that scimward writes for r, apart from white space. So
-// no key is repeated or in another case, and no number or time has another spelling.
+// sameText checks that b is the text that scimward writes for r, apart from white space. So no key is
+// repeated or in another case, and no number or time has another spelling.
 func sameText(b []byte, r *Report) error {
 	want, err := json.Marshal(r)
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// The statuses of a kind or an offboarding, from best to worst. Verified and enforced
-// are done. An unknown status is never shown as done.
+// The statuses of a kind or an offboarding, from best to worst. Verified and enforced are done. An
+// unknown status is never shown as done.
 const (
 	StatusVerified = "verified"          // a probe found no credential that works
 	StatusEnforced = "enforced_at_proxy" // the application cannot revoke the kind, only the proxy blocks it
@@ -20,8 +20,8 @@ const (
 	StatusUnknown  = "unknown"
 )
 
-// RevocationJobs returns the jobs of one offboarding without the reactivation after it,
-// sorted by app and in the order of kinds.
+// RevocationJobs returns the jobs of one offboarding without the reactivation after it, sorted by app
+// and in the order of kinds.
 func RevocationJobs(r *store.Reader, user string, epoch uint64) ([]store.Job, error) {
 	jobs, err := r.JobsOf(user, epoch)
 	if err != nil {
@@ -34,11 +34,11 @@ func RevocationJobs(r *store.Reader, user string, epoch uint64) ([]store.Job, er
 	return jobs, nil
 }
 
-// Status returns the worst status among jobs, the RevocationJobs of o. It is unknown while a
-// job is missing. An offboarding without any app is enforced at the proxy.
-func Status(o *store.Offboarding, jobs []store.Job) string {
+// Status returns the worst status among jobs, the RevocationJobs of off. It is unknown while a job is
+// missing. An offboarding without any app is enforced at the proxy.
+func Status(off *store.Offboarding, jobs []store.Job) string {
 	order := []string{StatusVerified, StatusEnforced, StatusRunning, StatusFailed, StatusUnknown}
-	if len(jobs) != o.Jobs {
+	if len(jobs) != off.Jobs {
 		return StatusUnknown
 	}
 	if len(jobs) == 0 {

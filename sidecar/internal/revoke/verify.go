@@ -26,8 +26,8 @@ func (e *Engine) verify(ctx context.Context, tasks []*task) error {
 	return errors.Join(errs...)
 }
 
-// probe asks the plugin once about all kinds of one epoch and saves the answers. After a
-// call that fails, every kind is unknown.
+// probe asks the plugin once about all kinds of one epoch and saves the answers. After a call that
+// fails, every kind is unknown.
 func (e *Engine) probe(ctx context.Context, group []*task) error {
 	var errs []error
 	for _, t := range group {

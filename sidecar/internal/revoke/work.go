@@ -50,8 +50,8 @@ func (e *Engine) step(t *task, ev event) (eff effects) {
 	return eff
 }
 
-// revokeKind asks the plugin about one kind and saves each answer, until the attempt ends
-// or the lease is lost.
+// revokeKind asks the plugin about one kind and saves each answer, until the attempt ends or the
+// lease is lost.
 func (e *Engine) revokeKind(ctx context.Context, t *task) error {
 	start := e.opts.Now()
 	for {
@@ -124,8 +124,8 @@ func (e *Engine) log(ctx context.Context, level slog.Level, msg string, t *task,
 	e.opts.Logger.LogAttrs(ctx, level, msg, attrs...)
 }
 
-// save writes t under its fencing token and extends its lease if it still has one. If
-// another worker has taken the lease, t is not leased afterwards.
+// save writes t under its fencing token and extends its lease if it still has one. If another worker
+// has taken the lease, t is not leased afterwards.
 func (e *Engine) save(ctx context.Context, t *task, action string) error {
 	// The answer of the application is recorded even if the process stops.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)

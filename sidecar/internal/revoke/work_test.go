@@ -42,7 +42,7 @@ func TestKindsAreRevokedInOrder(t *testing.T) {
 			t.Errorf("idempotency key of %v is %q, want the job's id", c.Kinds, c.IdempotencyKey)
 		}
 		if c.Subject.SCIMID != id || c.Subject.UserName != "ada" || c.Event.Type != abi.EventDeactivated {
-			t.Errorf("call %d is about %+v %+v", i, c.Subject, c.Event)
+			t.Errorf("call %d is about %+v %+v, want the deactivation of ada", i, c.Subject, c.Event)
 		}
 	}
 	if d := cmp.Diff(abi.Order(), order); d != "" {

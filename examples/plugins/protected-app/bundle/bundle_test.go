@@ -50,7 +50,7 @@ func TestBuild(t *testing.T) {
 	}
 	if m.Module.Path != "protected-app.wasm" || m.Module.SHA256 != res.SHA256 || m.Module.Size != res.Size ||
 		m.App != "wiki" || m.Config["base_url"] != "http://127.0.0.1:9090" {
-		t.Errorf("manifest %+v", m)
+		t.Errorf("manifest %+v, want the module of %+v, app wiki and its base_url", m, res)
 	}
 	if diff := cmp.Diff(abi.Order(), m.Kinds); diff != "" {
 		t.Errorf("kinds (-want +got):\n%s", diff)
@@ -69,7 +69,7 @@ func TestBuild(t *testing.T) {
 	}
 }
 
-// TestBuildRefuses: Build returns an error for a faulty base URL and writes no manifest.
+// TestBuildRefuses: Build returns an error for a faulty base URL or folder and writes no manifest.
 func TestBuildRefuses(t *testing.T) {
 	tests := []struct {
 		name string
