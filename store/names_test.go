@@ -263,3 +263,14 @@ func TestJobHasEveryName(t *testing.T) {
 		return err
 	})
 }
+
+// TestRetryJobsIgnoresActiveUsers: only an inactive user gets a lock and due jobs.
+func TestRetryJobsIgnoresActiveUsers(t *testing.T) {
+	s := storetest.New(t)
+	id := create(t, s, "acme", "omar")
+	do(t, s, patch("PATCH"), func(tx *store.Tx) error { return tx.RetryJobs(id) })
+	if l, ok := s.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); ok {
+		t.Errorf("Lookup of an active user = %+v, want no lock", l)
+	}
+	verify(t, s)
+}

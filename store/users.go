@@ -106,12 +106,15 @@ func (t *Tx) UpdateUser(u *User) (changed []string, err error) {
 }
 
 // RetryJobs makes the unverified jobs of an inactive user due now, for a repeated
-// deactivation. It skips verified, leased and unsupported jobs. It returns ErrNotFound for
-// an unknown user.
+// deactivation. It skips verified, leased and unsupported jobs, and does nothing for an
+// active user. It returns ErrNotFound for an unknown user.
 func (t *Tx) RetryJobs(id string) error {
 	res, err := t.resource(kindUser, id)
 	if err != nil {
 		return err
+	}
+	if u := (User{Resource: res.object}); u.Active() {
+		return nil
 	}
 	return t.retryJobs(id, namesOf(userIndexes, res.object))
 }
