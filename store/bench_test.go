@@ -34,7 +34,8 @@ func each(n int, fn func(i int)) time.Duration {
 }
 
 // BenchmarkDurableCreate creates users from 64 clients. In the same run it commits as many
-// keys of the same bytes to a bare Badger with the same group commit. "ratio" is store over raw throughput; the bar is 0.5.
+// keys of the same bytes to a bare Badger with the same group commit. "ratio" is
+// store over raw throughput and must be at least 0.5.
 func BenchmarkDurableCreate(b *testing.B) {
 	s := storetest.New(b)
 	run := fmt.Sprint(b.N)
