@@ -72,11 +72,10 @@ type Request struct {
 	DryRun         bool            `json:"dry_run,omitempty"`
 	Tenant         string          `json:"tenant"`
 	App            string          `json:"app"`
-	Event          *Event          `json:"event,omitempty"`   // revoke
-	Subject        *Subject        `json:"subject,omitempty"` // revoke, verify
-	Kinds          []Kind          `json:"kinds,omitempty"`   // revoke, verify
-	Cursors        map[Kind]string `json:"cursors,omitempty"` // from each kind's last partial result
-	Previous       []KindResult    `json:"previous,omitempty"`
+	Event          *Event          `json:"event,omitempty"`       // revoke
+	Subject        *Subject        `json:"subject,omitempty"`     // revoke, verify
+	Kinds          []Kind          `json:"kinds,omitempty"`       // revoke, verify
+	Cursors        map[Kind]string `json:"cursors,omitempty"`     // from each kind's last partial result
 	Credentials    []Credential    `json:"credentials,omitempty"` // identify; never the secret itself
 	Config         map[string]any  `json:"config,omitempty"`      // the manifest's config object
 }

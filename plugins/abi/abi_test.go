@@ -16,7 +16,7 @@ func TestRequestVector(t *testing.T) {
 	const doc = `{"abi":"1.0","op":"revoke","request_id":"01J","idempotency_key":"k","attempt":2,"deadline_ms":9800,"dry_run":true,"tenant":"acme","app":"wiki",` +
 		`"event":{"type":"user.deactivated","id":"evt_9","occurred_at":"2026-11-21T20:22:00Z"},` +
 		`"subject":{"scim_id":"2819c223","external_id":"u42","user_name":"bjensen","emails":["b@example.com"],"attributes":{"employeeNumber":"7"}},` +
-		`"kinds":["web_session","pat"],"cursors":{"pat":"page=3"},"previous":[{"kind":"web_session","state":"revoked","count":3}],` +
+		`"kinds":["web_session","pat"],"cursors":{"pat":"page=3"},` +
 		`"credentials":[{"ref":"c1","source":"cookie","name":"sid","prefix":"pat_","sha256":"00"}],"config":{"base_url":"https://api.example"}}`
 	var r abi.Request
 	if err := json.Unmarshal([]byte(doc), &r); err != nil {
