@@ -32,16 +32,13 @@ func (u users) SCIMID(ctx context.Context, tenant string, s *subject.Subject) (i
 	if s.SCIMID != "" {
 		return s.SCIMID
 	}
-	indexes := map[subject.Name]string{
-		subject.UserName: "userName", subject.ExternalID: "externalId", subject.Email: "emails.value",
-	}
 	err := u.store.View(ctx, tenant, func(r *store.Reader) error {
 		for kind, value := range s.Names() {
-			index := indexes[kind]
-			if index == "" || id != "" {
+			attr := store.UserAttribute(kind)
+			if attr == "" || id != "" {
 				continue
 			}
-			ids, err := r.UserIDs(index, value)
+			ids, err := r.UserIDs(attr, value)
 			if err != nil {
 				return err
 			}

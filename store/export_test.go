@@ -18,6 +18,14 @@ func ForgetLocks(s *Store) {
 	s.content.locks.tenants = map[string]*tenantLocks{}
 }
 
+// Client returns the row of an OAuth client, ErrNotFound before its first token.
+func (r *Reader) Client(id string) (Client, error) {
+	var c Client
+	seq, err := r.row(key(kindClient, r.tenant, id), &c)
+	c.Version = seq
+	return c, err
+}
+
 // SampleKeys returns one key of every kind.
 func SampleKeys() [][]byte {
 	return [][]byte{

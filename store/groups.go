@@ -38,10 +38,10 @@ func (r *Reader) newGroup(id string, res resource) (Group, error) {
 	return g, nil
 }
 
-// GroupIDs finds groups by "displayName" (without regard to case), "externalId"
-// or "members.value". Another attribute is an error.
+// GroupIDs finds groups by one of [GroupAttributes]. A displayName compares without
+// regard to case. Another attribute is an error.
 func (r *Reader) GroupIDs(attr, value string) ([]string, error) {
-	if attr == "members.value" {
+	if attr == membersValue {
 		return r.GroupsOf(value)
 	}
 	return r.find(groupIndexes, attr, value)

@@ -14,6 +14,7 @@ import (
 type index struct {
 	code   string                      // in keys
 	name   string                      // the SCIM attribute
+	kind   subject.Name                // of the values; "" for groups
 	fold   func(string) string         // nil: values compare exactly
 	unique func(TenantOptions) bool    // nil: several resources may have one value
 	locked func(l *Lock) (v *[]string) // the field of a lock with the values
@@ -24,17 +25,17 @@ type index struct {
 //nolint:gochecknoglobals // never assigned again; attributes are compared by address
 var (
 	userNames = &index{
-		code: "un", name: "userName", fold: subject.FoldUserName,
+		code: "un", name: "userName", kind: subject.UserName, fold: subject.FoldUserName,
 		unique: func(TenantOptions) bool { return true },
 		locked: func(l *Lock) *[]string { return &l.UserNames },
 	}
 	externalIDs = &index{
-		code: "ex", name: "externalId",
+		code: "ex", name: "externalId", kind: subject.ExternalID,
 		unique: func(o TenantOptions) bool { return o.UniqueExternalID },
 		locked: func(l *Lock) *[]string { return &l.FormerIDs }, // l.ExternalID has the present one
 	}
 	emails = &index{
-		code: "em", name: "emails.value", fold: scim.FoldCase,
+		code: "em", name: "emails.value", kind: subject.Email, fold: scim.FoldCase,
 		locked: func(l *Lock) *[]string { return &l.Emails },
 	}
 	userIndexes  = []*index{userNames, externalIDs, emails}
@@ -43,6 +44,32 @@ var (
 		{code: "gx", name: "externalId"},
 	}
 )
+
+// membersValue is the attribute by which the membership edges find groups.
+const membersValue = "members.value"
+
+// UserAttributes lists the attributes by which [Reader.UserIDs] finds users.
+func UserAttributes() []string { return attributes(userIndexes) }
+
+// GroupAttributes lists the attributes by which [Reader.GroupIDs] finds groups.
+func GroupAttributes() []string { return append(attributes(groupIndexes), membersValue) }
+
+func attributes(indexes []*index) (names []string) {
+	for _, x := range indexes {
+		names = append(names, x.name)
+	}
+	return names
+}
+
+// UserAttribute returns the indexed attribute that holds names of a kind, "" for none.
+func UserAttribute(kind subject.Name) string {
+	for _, x := range userIndexes {
+		if x.kind == kind {
+			return x.name
+		}
+	}
+	return ""
+}
 
 // name is one value by which a resource can be found, folded.
 type name struct {

@@ -40,14 +40,6 @@ func sweepJTIs(t *Tx) (n int, err error) {
 	return n, err
 }
 
-// Client returns the row of an OAuth client, ErrNotFound before its first token.
-func (r *Reader) Client(id string) (Client, error) {
-	var c Client
-	seq, err := r.row(key(kindClient, r.tenant, id), &c)
-	c.Version = seq
-	return c, err
-}
-
 // PutClient saves the row of an OAuth client.
 func (t *Tx) PutClient(c Client) error {
 	if c.ID == "" {

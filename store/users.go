@@ -14,8 +14,8 @@ func newUser(id string, res resource) (User, error) {
 	return User{ID: id, Resource: res.object, Created: res.created, Modified: res.modified, Version: res.version}, nil
 }
 
-// UserIDs finds users by "userName", "externalId" or "emails.value". Names and addresses
-// compare without regard to case. Another attribute is an error.
+// UserIDs finds users by one of [UserAttributes]. Names and addresses compare without
+// regard to case. Another attribute is an error.
 func (r *Reader) UserIDs(attr, value string) ([]string, error) {
 	return r.find(userIndexes, attr, value)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
@@ -75,7 +76,7 @@ func matches[T any](h *Handler, f scim.Filter, src source[T]) ([]T, error) {
 		return scan(h, src)
 	}
 	if len(ids) > h.bounds.Scan {
-		return nil, tooMany(h.bounds.Scan)
+		return nil, tooMany(h.bounds.Scan, src.indexed)
 	}
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
 	out := make([]T, 0, len(ids))
@@ -108,7 +109,7 @@ func scan[T any](h *Handler, src source[T]) ([]T, error) {
 		return nil, err
 	}
 	if n > h.bounds.Scan {
-		return nil, tooMany(h.bounds.Scan)
+		return nil, tooMany(h.bounds.Scan, src.indexed)
 	}
 	var out []T
 	var failed error
@@ -125,10 +126,9 @@ func scan[T any](h *Handler, src source[T]) ([]T, error) {
 	return out, nil
 }
 
-func tooMany(limit int) error {
+func tooMany(limit int, indexed []string) error {
 	return scim.Errorf(http.StatusBadRequest, scim.TypeTooMany,
-		"this filter would read more than %d resources; "+
-			"filter by userName, externalId, emails.value, displayName, members.value or id with eq", limit)
+		"this filter would read more than %d resources; filter by %s or id with eq", limit, strings.Join(indexed, ", "))
 }
 
 // listUsers serves GET /Users (RFC 7644 §3.4.2).
@@ -137,7 +137,7 @@ func (h *Handler) listUsers(ctx context.Context, w http.ResponseWriter, x *excha
 	return h.read(ctx, w, x, func(r *store.Reader) ([]byte, error) {
 		return list(h, x.scim.Query, source[store.User]{
 			count:   r.CountUsers,
-			indexed: []string{"userName", "externalId", "emails.value"},
+			indexed: store.UserAttributes(),
 			page:    r.UserPage,
 			each:    r.Users,
 			byID:    r.User,
@@ -154,7 +154,7 @@ func (h *Handler) listGroups(ctx context.Context, w http.ResponseWriter, x *exch
 	return h.read(ctx, w, x, func(r *store.Reader) ([]byte, error) {
 		return list(h, x.scim.Query, source[store.Group]{
 			count:   r.CountGroups,
-			indexed: []string{"displayName", "externalId", "members.value"},
+			indexed: store.GroupAttributes(),
 			page:    r.GroupPage,
 			each:    r.Groups,
 			byID:    r.Group,
