@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/scimward/scimward/store/scim"
 )
 
 // maxPath bounds a path in bytes; Envoy's header limit is larger.
@@ -102,7 +104,7 @@ func SplitSCIMPath(p string) ([]string, *Problem) {
 		return nil, bad
 	case strings.HasPrefix(p, prefix+"/"):
 	case strings.HasPrefix(p, "/scim/v") && p != prefix:
-		bad.ScimType, bad.Detail = "invalidVers", "this service has version v2: use a path below /scim/v2/"
+		bad.ScimType, bad.Detail = scim.TypeInvalidVers, "this service has version v2: use a path below /scim/v2/"
 		return nil, bad
 	default:
 		return nil, bad
