@@ -151,6 +151,19 @@ func (p *prey) state(t *testing.T) state {
 // tableSize is the number of rows of the attack table. A row must not get lost.
 const tableSize = 257
 
+// families lists the families of the table; none must get lost.
+func families() []string {
+	return []string{
+		"JSON key twice", "PATCH dialect", "SCIM prefix", "authority", "body coding", "body or none", "body size",
+		"bulk", "chunks", "client certificate and address", "cookie count", "cookie form", "credential",
+		"dot segments", "double encoding", "escaped slash", "filter", "fragment and query", "gRPC",
+		"hop-by-hop header", "identity header", "local change, method", "local change, path", "lock", "media type",
+		"merged slashes", "method", "method override", "override", "partial body", "path bytes", "path case",
+		"path parameter", "query", "repeated header", "route", "strict JSON", "token signature", "token tenant",
+		"token use", "twin", "upgrade", "wire",
+	}
+}
+
 // TestAttackMatrix sends each row of the attack table through a real Envoy. The answer must be the
 // answer in the row, and no state behind the proxy may change. The twins are served, so the proxy
 // does not refuse every request of a family.
@@ -163,6 +176,14 @@ func TestAttackMatrix(t *testing.T) {
 	)
 	if len(rows) != tableSize {
 		t.Errorf("the table has %d rows, want %d", len(rows), tableSize)
+	}
+	var got []string
+	for _, r := range rows {
+		got = append(got, r.family)
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff(families(), slices.Compact(got)); diff != "" {
+		t.Errorf("families of the table (-want +got):\n%s", diff)
 	}
 	for _, r := range rows {
 		t.Run(r.family+"/"+r.name, func(t *testing.T) {
