@@ -110,7 +110,7 @@ func checkConfig(t *testing.T, page, text string) {
 	t.Helper()
 	_, err := config.Parse(page, t.TempDir(), []byte(text))
 	var e *config.FaultsError
-	isFault := func(f config.Fault) bool { return !strings.HasSuffix(f.Msg, " cannot be read") }
+	isFault := func(f config.Fault) bool { return !strings.HasSuffix(f.Msg, " cannot be read: it does not exist") }
 	if err != nil && (!errors.As(err, &e) || slices.ContainsFunc(e.Faults, isFault)) {
 		t.Errorf("a configuration in %s: %v", page, err)
 	}

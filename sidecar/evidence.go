@@ -24,8 +24,6 @@ type (
 	Evidence = revoke.Report
 	// EvidenceOffboarding is one deactivation or deletion.
 	EvidenceOffboarding = revoke.OffboardReport
-	// EvidenceKind is the outcome of one kind in one app.
-	EvidenceKind = revoke.KindReport
 	// EvidenceMatch is one of several users who left under the requested name.
 	EvidenceMatch = revoke.Match
 )
@@ -36,9 +34,13 @@ const (
 	HeaderNameHolder = admin.HeaderHolder  // SCIM id of the user who has the name now
 )
 
+// ErrKeySet says that the JWK set document cannot be used. It says nothing about the report.
+var ErrKeySet = errors.New("the key set cannot be used")
+
 // VerifyEvidence reads a sealed report and checks it without the service. It checks the audit
 // chain, the text under the seal and the signature. jwks is the JWK set document with the public
 // keys of the tenant. If jwks is nil, it does not check the signature.
+// An unusable jwks is ErrKeySet.
 func VerifyEvidence(r io.Reader, jwks []byte) (*Evidence, error) {
 	rep, err := revoke.Read(r)
 	if err != nil {
@@ -48,6 +50,10 @@ func VerifyEvidence(r io.Reader, jwks []byte) (*Evidence, error) {
 		return rep, nil
 	}
 	claims, err := token.VerifyDocument(rep.Seal.JWS, "evidence+jwt", jwks)
+	var refused *token.Error
+	if err != nil && !errors.As(err, &refused) {
+		return nil, fmt.Errorf("%w: %w", ErrKeySet, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("checking the seal: %w", err)
 	}

@@ -3,6 +3,7 @@ package sidecar_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
@@ -100,8 +101,8 @@ func TestVerifyEvidence(t *testing.T) {
 			if (err == nil) != tt.ok || tt.ok && rep.User != ids["ada"] {
 				t.Errorf("%v, want a valid report: %v", err, tt.ok)
 			}
-			if _, err := sidecar.VerifyEvidence(bytes.NewReader(b), []byte(`{"keys":[]}`)); err == nil {
-				t.Error("VerifyEvidence() = nil with an empty key set, want an error")
+			if _, err := sidecar.VerifyEvidence(bytes.NewReader(b), []byte(`{"keys":[]}`)); !errors.Is(err, sidecar.ErrKeySet) {
+				t.Errorf("VerifyEvidence() = %v with an empty key set, want ErrKeySet", err)
 			}
 		})
 	}

@@ -10,49 +10,58 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/scimward/scimward/sidecar/config"
 )
 
 // listen binds addr, "unix:PATH" or "HOST:PORT". It replaces the socket file of a killed process.
-// It fails if a process still serves the socket.
-func listen(ctx context.Context, addr string) (net.Listener, error) {
+// It fails if a process still serves the socket. Errors name key, the configuration key of addr.
+func listen(ctx context.Context, key, addr string) (net.Listener, error) {
 	var lc net.ListenConfig
 	path, unix := config.UnixPath(addr)
 	if !unix {
 		l, err := lc.Listen(ctx, "tcp", addr)
 		if err != nil {
-			return nil, fmt.Errorf("listening on %s: %w", addr, err)
+			return nil, notListening(key, addr, err)
 		}
 		return l, nil
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("making the folder of %s: %w", addr, err)
+		return nil, fmt.Errorf("%s: making the folder of %s: %w", key, addr, err)
 	}
 	var d net.Dialer
 	if c, err := d.DialContext(ctx, "unix", path); err == nil {
-		return nil, errors.Join(fmt.Errorf("listening on %s: another process serves it", addr), c.Close())
+		return nil, errors.Join(notListening(key, addr, syscall.EADDRINUSE), c.Close())
 	}
 	switch info, err := os.Lstat(path); {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
-		return nil, fmt.Errorf("looking at %s: %w", path, err)
+		return nil, fmt.Errorf("%s: looking at %s: %w", key, path, err)
 	case info.Mode().Type() != fs.ModeSocket:
-		return nil, fmt.Errorf("listening on %s: the file is not a socket; move it away", addr)
+		return nil, fmt.Errorf("%s: %s is a file, but no socket: move it away or change %s", key, addr, key)
 	default:
 		if err := os.Remove(path); err != nil {
-			return nil, fmt.Errorf("replacing the socket %s: %w", path, err)
+			return nil, fmt.Errorf("%s: replacing the socket %s: %w", key, path, err)
 		}
 	}
 	l, err := lc.Listen(ctx, "unix", path)
 	if err != nil {
-		return nil, fmt.Errorf("listening on %s: %w", addr, err)
+		return nil, notListening(key, addr, err)
 	}
 	// A process that can connect can request decisions and end streams.
 	if err := os.Chmod(path, 0o660); err != nil { //nolint:gosec // Envoy connects by the group
-		return nil, errors.Join(fmt.Errorf("setting the mode of %s: %w", path, err), l.Close())
+		return nil, errors.Join(fmt.Errorf("%s: setting the mode of %s: %w", key, path, err), l.Close())
 	}
 	return l, nil
+}
+
+// notListening says why the address of a configuration key cannot be bound and what to do.
+func notListening(key, addr string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s: %s is in use: stop the other process or change %s", key, addr, key)
+	}
+	return fmt.Errorf("%s: listening on %s: %w: change %s", key, addr, err, key)
 }
 
 // serverTLS reads certificate files. It returns nil if t names no certificate.

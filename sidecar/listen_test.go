@@ -36,7 +36,7 @@ func TestListenUnix(t *testing.T) {
 		t.Errorf("folder %v %v, want 0700", dir.Mode(), err)
 	}
 	_, err = sidecar.Listen(t.Context(), "unix:"+path)
-	if err == nil || !strings.Contains(err.Error(), "another process serves it") {
+	if err == nil || !strings.Contains(err.Error(), " is in use: stop the other process or change listen.scim") {
 		t.Errorf("a second listener: %v", err)
 	}
 	if _, err := os.Stat(path); err != nil {
@@ -72,8 +72,9 @@ func TestListenKeepsFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if _, err := sidecar.Listen(t.Context(), l.Addr().String()); err == nil {
-		t.Errorf("Listen(%s) = nil on a port in use, want an error", l.Addr())
+	want := "listen.scim: " + l.Addr().String() + " is in use: stop the other process or change listen.scim"
+	if _, err := sidecar.Listen(t.Context(), l.Addr().String()); err == nil || err.Error() != want {
+		t.Errorf("Listen on a port in use: %v, want %s", err, want)
 	}
 }
 

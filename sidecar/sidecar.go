@@ -246,12 +246,14 @@ func (s *Server) openListeners(ctx context.Context) error {
 	addrs := s.opts.Config.Listen
 	var errs []error
 	for _, listener := range []struct {
-		addr string
-		to   *net.Listener
+		key, addr string
+		to        *net.Listener
 	}{
-		{addrs.Authz, &s.listeners.authz}, {addrs.SCIM, &s.listeners.scim}, {addrs.Admin, &s.listeners.admin},
+		{"listen.authz", addrs.Authz, &s.listeners.authz},
+		{"listen.scim", addrs.SCIM, &s.listeners.scim},
+		{"listen.admin", addrs.Admin, &s.listeners.admin},
 	} {
-		l, err := listen(ctx, listener.addr)
+		l, err := listen(ctx, listener.key, listener.addr)
 		if err != nil {
 			errs = append(errs, err)
 			continue

@@ -28,7 +28,7 @@ prints a summary; --json prints the sealed report that
 		Example: `  scimward evidence ada@example.com -c scimward.yaml
   scimward evidence ada@example.com -c scimward.yaml --tenant acme --json -o ada.json
   scimward evidence verify ada.json --jwks jwks.json`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArg("USER"),
 	}
 	file := configFlag(c)
 	tenant := c.Flags().String("tenant", "", "`NAME` of the tenant; not needed when there is only one")

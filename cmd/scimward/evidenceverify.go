@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -20,7 +21,7 @@ func newEvidenceVerify() *cobra.Command {
 one that was sealed, and that the tenant's key signed the seal. --jwks names the
 tenant's keys, as its /oauth/jwks serves them. Without it the command checks the
 chain and the text, and says that it did not check the signature.`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArg("FILE"),
 	}
 	jwks := c.Flags().String("jwks", "", "`FILE` with the public keys of the tenant")
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -41,6 +42,9 @@ chain and the text, and says that it did not check the signature.`,
 			}
 		}
 		rep, err := sidecar.VerifyEvidence(in, keys)
+		if errors.Is(err, sidecar.ErrKeySet) {
+			return fmt.Errorf("%s: %w; name a copy of the tenant's /oauth/jwks with --jwks", *jwks, err)
+		}
 		if err != nil {
 			return fmt.Errorf("%s is not valid: %w", args[0], err)
 		}

@@ -120,6 +120,19 @@ func noArgs(c *cobra.Command, args []string) error {
 	return fmt.Errorf("%s takes no argument, not %q", c.CommandPath(), args[0])
 }
 
+// oneArg wants exactly one argument and names it.
+func oneArg(name string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		switch len(args) {
+		case 0:
+			return fmt.Errorf("%s is missing: write `%s %s`", name, c.CommandPath(), name)
+		case 1:
+			return nil
+		}
+		return fmt.Errorf("%s takes one argument, %s, and not also %q", c.CommandPath(), name, args[1])
+	}
+}
+
 // configFlag adds -c to a command.
 func configFlag(c *cobra.Command) *string {
 	return c.Flags().StringP("config", "c", "scimward.yaml", "configuration `FILE`")

@@ -23,10 +23,22 @@ func (c checker) file(path, name string) {
 	info, err := os.Stat(name)
 	switch {
 	case err != nil:
-		c.fail(path, "name a file that exists and can be read", "%s cannot be read", name)
+		c.fail(path, "name a file that exists and can be read", "%s cannot be read: %s", name, reason(err))
 	case info.IsDir():
 		c.fail(path, "name a file", "%s is a folder", name)
 	}
+}
+
+// reason says why a file cannot be read, without its name.
+func reason(err error) string {
+	var p *fs.PathError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "it does not exist"
+	case errors.As(err, &p):
+		return p.Err.Error()
+	}
+	return err.Error()
 }
 
 // content checks that a file exists and returns its content. It returns nil if the check is
@@ -42,7 +54,7 @@ func (c checker) content(path, name string, forEnvoy bool) []byte {
 	}
 	b, err := readStart(name)
 	if err != nil && (!forEnvoy || !errors.Is(err, fs.ErrPermission)) {
-		c.fail(path, "let the user that runs scimward read it", "%s cannot be read", name)
+		c.fail(path, "let the user that runs scimward read it", "%s cannot be read: %s", name, reason(err))
 	}
 	return b
 }

@@ -165,7 +165,7 @@ func TestBadFiles(t *testing.T) {
 		{"scim: 127.0.0.1:8460", "scim: 8460", 5, "listen.scim", `"8460" is not an address`},
 		{"scim: 127.0.0.1:8460", `scim: "unix:"`, 5, "listen.scim", "is not an address"},
 		{"scim: 127.0.0.1:8460", "scim: 127.0.0.1:8460\n  scim_tls: {cert: cert.pem}", 6, "listen.scim_tls", "half a certificate"},
-		{"scim: 127.0.0.1:8460", "scim: 127.0.0.1:8460\n  scim_tls: {cert: cert.pem, key: none.pem}", 6, "listen.scim_tls.key", "cannot be read"},
+		{"scim: 127.0.0.1:8460", "scim: 127.0.0.1:8460\n  scim_tls: {cert: cert.pem, key: none.pem}", 6, "listen.scim_tls.key", "cannot be read: it does not exist"},
 		{"authz: unix:authz.sock", "authz: 10.0.0.1:9000", 4, "listen.authz", "beyond loopback the authz listener needs mTLS"},
 		{"authz: unix:authz.sock", "authz: 10.0.0.1:9000\n  authz_tls: {cert: cert.pem, key: key.pem}", 4, "listen.authz", "needs mTLS"},
 		{"admin: 127.0.0.1:8461", "admin: 0.0.0.0:8461", 6, "listen.admin", "for loopback or unix only"},

@@ -165,7 +165,8 @@ func allReady(components []Component) bool {
 func (h *Handler) evidence(w http.ResponseWriter, r *http.Request) {
 	tenant, user := r.PathValue("tenant"), r.PathValue("user")
 	if !slices.Contains(h.opts.Tenants, tenant) {
-		problem(w, http.StatusNotFound, "no such tenant", nil)
+		problem(w, http.StatusNotFound,
+			fmt.Sprintf("no tenant %q: use a name under tenants in the configuration", tenant), nil)
 		return
 	}
 	rep, err := revoke.Build(r.Context(), h.opts.Store, tenant, user, h.opts.Now(), h.opts.Sign)
@@ -186,6 +187,9 @@ func (h *Handler) evidence(w http.ResponseWriter, r *http.Request) {
 		h.opts.Logger.WarnContext(r.Context(), "writing evidence", slog.Any("error", err))
 	}
 }
+
+// seeLog ends the message of a fault whose reason is in the log only.
+const seeLog = ": see the log of scimward, then ask again"
 
 // noReport writes why there is no report.
 func (h *Handler) noReport(w http.ResponseWriter, r *http.Request, tenant string, err error) {
@@ -211,6 +215,6 @@ func (h *Handler) noReport(w http.ResponseWriter, r *http.Request, tenant string
 			"deactivated or deleted under it", nil)
 	default:
 		h.opts.Logger.ErrorContext(r.Context(), "building evidence", slog.String("tenant", tenant), slog.Any("error", err))
-		problem(w, http.StatusServiceUnavailable, "the report could not be built", nil)
+		problem(w, http.StatusServiceUnavailable, "the report could not be built"+seeLog, nil)
 	}
 }

@@ -233,7 +233,7 @@ func TestEvidence(t *testing.T) {
 		t.Errorf("page: %d, policy %q, want 200 and default-src 'none'", w.Code, csp)
 	}
 	for _, tenant := range []string{"unknown", "acme%2F", "ACME"} {
-		isProblem(t, s.get("/v1/tenants/"+tenant+"/evidence/ada"), 404, "no such tenant")
+		isProblem(t, s.get("/v1/tenants/"+tenant+"/evidence/ada"), 404, "under tenants in the configuration")
 	}
 	unknown := []string{"globex/evidence/" + s.id, "globex/evidence/ada", "acme/evidence/bob", "acme/evidence/%00"}
 	for _, who := range unknown {
@@ -291,12 +291,12 @@ func TestStoreFault(t *testing.T) {
 	if err := s.store.Close(); err != nil {
 		t.Fatal(err)
 	}
-	isProblem(t, s.get("/v1/status"), 503, "could not be read")
-	isProblem(t, s.get("/v1/tenants/acme/evidence/ada"), 503, "could not be built")
+	isProblem(t, s.get("/v1/status"), 503, "could not be read: see the log")
+	isProblem(t, s.get("/v1/tenants/acme/evidence/ada"), 503, "could not be built: see the log")
 }
 
 // TestUnreadableCountIsAFault: if the users cannot be counted, the status is not "no users".
 func TestUnreadableCountIsAFault(t *testing.T) {
 	s := serviceOn(t, storetest.Unreadable(t), false)
-	isProblem(t, s.get("/v1/status"), 503, "could not be read")
+	isProblem(t, s.get("/v1/status"), 503, "could not be read: see the log")
 }

@@ -84,7 +84,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 		t, leavers, err := h.tenant(r.Context(), name)
 		if err != nil {
 			h.opts.Logger.ErrorContext(r.Context(), "reading the status", slog.String("tenant", name), slog.Any("error", err))
-			problem(w, http.StatusServiceUnavailable, "the store could not be read", nil)
+			problem(w, http.StatusServiceUnavailable, "the store could not be read"+seeLog, nil)
 			return
 		}
 		s.Tenants = append(s.Tenants, t)

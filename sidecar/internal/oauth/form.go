@@ -40,16 +40,16 @@ func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
 		return nil, refuse(faultTooLarge, fmt.Sprintf("the body has more than %d bytes", maxFormBytes))
 	}
 	if err != nil {
-		return nil, refuse(faultRequest, "the body ended early")
+		return nil, refuse(faultRequest, "the body ended early: send as many bytes as Content-Length says")
 	}
 	values, err := url.ParseQuery(string(body))
 	if err != nil {
-		return nil, refuse(faultRequest, "the body is not a form")
+		return nil, refuse(faultRequest, "the body is not a form: send the body as "+formMedia)
 	}
 	f := make(form, len(values))
 	for name, list := range values {
 		if len(list) != 1 {
-			return nil, refuse(faultRequest, fmt.Sprintf("parameter %.40q is there more than once", name))
+			return nil, refuse(faultRequest, fmt.Sprintf("parameter %.40q appears more than once: send it once", name))
 		}
 		if !utf8.ValidString(list[0]) {
 			return nil, refuse(faultRequest, fmt.Sprintf("parameter %.40q is not UTF-8", name))
