@@ -255,7 +255,6 @@ type Errno int32
 // The errno values of revoker_v1.
 const (
 	ErrnoInval     Errno = -1
-	ErrnoNoEnt     Errno = -2
 	ErrnoDenied    Errno = -3
 	ErrnoTooBig    Errno = -4
 	ErrnoTimeout   Errno = -5
