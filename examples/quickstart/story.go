@@ -231,7 +231,7 @@ func (st *story) deactivate(ctx context.Context) error {
 			return err
 		}
 	}
-	st.d.ok("open streams are cut", "")
+	st.d.ok("open streams have ended", "")
 	if status, _, err := st.use(ctx, st.namesake, "web_session"); err != nil || status != http.StatusOK {
 		return fmt.Errorf("the namesake in the other tenant: status %d: %w", status, err)
 	}

@@ -7,8 +7,8 @@
 //
 // A new kind of name starts here: a field, a [Name], and lines in [Subject.Names],
 // [Subject.Add] and [Fold]. A test fails when one of them is missing. Tests of package
-// store fail until the lock table and the jobs have the name, and one of package revoke
-// until plugins get it; docs/architecture.md lists the other places.
+// store fail until the lock table and the jobs have the name, and one of package revoke as
+// a reminder for the plugins. docs/architecture.md lists the other places.
 package subject
 
 import (

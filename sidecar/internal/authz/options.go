@@ -203,9 +203,7 @@ func (o *Options) checkSource(s SubjectSource) error {
 	default:
 		return fmt.Errorf("unknown place %q", s.In)
 	}
-	switch s.As {
-	case "", subject.UserName, subject.SCIMID, subject.ExternalID, subject.Email:
-	default:
+	if named := subject.Named(s.As, "x"); !named.Known() {
 		return fmt.Errorf("unknown name %q", s.As)
 	}
 	switch s.Kind {

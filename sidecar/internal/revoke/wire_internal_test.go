@@ -8,8 +8,9 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// TestPluginsGetEveryName: every name of a job's subject is in the request to the plugin,
-// and every name that a plugin gives is in the subject.
+// TestPluginsGetEveryName: the request to a plugin has every field that the wire document
+// has, and the subject has every name that a plugin gives. A new kind of name fails here
+// first, as a reminder to decide whether plugins get it.
 func TestPluginsGetEveryName(t *testing.T) {
 	full := subject.Subject{
 		SCIMID: "id", ExternalID: "x", UserName: "ada", Emails: []string{"a@x"}, FormerUserNames: []string{"old"},
