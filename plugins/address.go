@@ -56,7 +56,7 @@ func matchHost(pattern, host string) bool {
 }
 
 // cleanPath rejects a path that the application could read differently from the rule. It never rewrites
-// one. Rejected: dot segments (also with parameters), empty segments, escaped slashes, backslashes, NUL,
+// one. Rejected: dot segments (also escaped or with parameters), empty segments, escaped slashes, backslashes, NUL,
 // and double escapes of these.
 func cleanPath(p string) (string, error) {
 	if p == "" {

@@ -334,7 +334,7 @@ func TestEgressAnswers(t *testing.T) {
 		req := abi.HTTPRequest{Method: "GET", URL: srv.URL + "/api/slow", TimeoutMS: 30}
 		errno, meta, _ := gate(t, srv.URL, nil).Call(false, "").Send(t.Context(), req, nil)
 		if errno != abi.ErrnoTimeout || !meta.Retryable {
-			t.Errorf("errno %d, %+v, want %d and retryable", errno, meta, abi.ErrnoTimeout)
+			t.Errorf("errno %d, %+v, want %d and retryable", errno, meta, abi.ErrnoConn)
 		}
 	})
 	t.Run("the call's deadline", func(t *testing.T) {
@@ -359,7 +359,7 @@ func TestEgressAnswers(t *testing.T) {
 		dead.Close()
 		errno, meta, _ := gate(t, dead.URL, nil).Call(false, "").Send(t.Context(), get(dead.URL+"/api/x"), nil)
 		if errno != abi.ErrnoConn || !meta.Retryable {
-			t.Errorf("errno %d, %+v, want %d and retryable", errno, meta, abi.ErrnoTimeout)
+			t.Errorf("errno %d, %+v, want %d and retryable", errno, meta, abi.ErrnoConn)
 		}
 	})
 }

@@ -212,19 +212,21 @@ func TestIdentifyDeadline(t *testing.T) {
 		_, err := ask(t, h, credential)
 		return time.Since(start), err
 	}
-	best := time.Hour
+	best, counted := time.Hour, 0
 	for i := 0; i < 3 && best > 3*time.Second; i++ {
 		control, err := timed(fmt.Sprint(cookie, "-control-", i), nil)
 		if err != nil {
-			t.Logf("control: %v after %v", err, control)
+			t.Logf("round %d does not count: the control failed with %v after %v", i, err, control)
+			continue
 		}
+		counted++
 		took, err := timed(fmt.Sprint(cookie, i), make(chan struct{}))
 		if err == nil || took < 400*time.Millisecond {
 			t.Errorf("%v after %v, want an error after half a second", err, took)
 		}
 		best = min(best, took-control)
 	}
-	if best > 3*time.Second {
+	if counted == 0 || best > 3*time.Second {
 		t.Errorf("an error %v later than an answer, want it after half a second", best)
 	}
 	app.set(func(w *whoami) { w.gate = nil })

@@ -139,7 +139,7 @@ func TestJudgeBoundsAndRedacts(t *testing.T) {
 		t.Errorf("outcome %s, want every text and number within its bound", asJSON(t, got))
 	}
 	if strings.Contains(asJSON(t, res), "planted-secret") {
-		t.Errorf("result %s, want no secret", asJSON(t, got))
+		t.Errorf("result %s, want no secret", asJSON(t, res))
 	}
 }
 

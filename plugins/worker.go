@@ -166,7 +166,8 @@ func (w *worker) run(ctx context.Context, c *guestCall) {
 	delete(w.calls, c.id)
 	w.mu.Unlock()
 	if payload, err := joinParts(done, c.output); err == nil {
-		_ = w.write(frame{typ: frameDone, call: c.id, payload: payload}) // fails only if the host is gone
+		// On an error the host is gone, or kills this process at the deadline.
+		_ = w.write(frame{typ: frameDone, call: c.id, payload: payload})
 	}
 }
 

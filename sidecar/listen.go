@@ -61,7 +61,7 @@ func notListening(key, addr string, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Errorf("%s: %s is in use: stop the other process or change %s", key, addr, key)
 	}
-	return fmt.Errorf("%s: listening on %s: %w: change %s", key, addr, err, key)
+	return fmt.Errorf("%s: %w", key, err) // names the operation and the address
 }
 
 // serverTLS reads certificate files. It returns nil if t names no certificate.

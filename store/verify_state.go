@@ -302,7 +302,7 @@ func (c *checker) job(e machine.Entry, d DecodedKey) error {
 		c.find("job", e.Key, "has the id %s, must have %s", j.ID, want)
 	}
 	c.has("job", e.Key, jobOfKey(d.Tenant, j.UserID, j.Epoch, j.ID), "entry by user")
-	if j.Epoch != 0 || j.After == "" { // a job without an epoch has no offboarding
+	if j.Epoch != 0 || j.After == "" { // an enabling job for a taken-over name has no offboarding
 		c.has("job", e.Key, numberedKey(kindOffboarding, d.Tenant, j.UserID, j.Epoch), "offboarding")
 	}
 	if !j.NextAt.IsZero() {

@@ -111,7 +111,7 @@ func evidenceText(r *sidecar.Evidence) string {
 			fmt.Fprintf(&b, ", every kind verified after %.1f ms", o.SettledAfter)
 		case o.SettledAt != nil:
 			fmt.Fprintf(&b, ", revocation finished after %.1f ms; "+
-				"the credentials that the application cannot revoke are blocked only at the proxy", o.SettledAfter)
+				"only the proxy refuses the credentials that the application cannot revoke", o.SettledAfter)
 		}
 		if o.Breached {
 			b.WriteString(", DEADLINE BREACHED")

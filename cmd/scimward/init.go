@@ -67,7 +67,7 @@ a first try. It does not overwrite files.`,
 	f.StringVar(&o.AppName, "app-name", "app", "`NAME` of the application")
 	f.StringVar(&o.AppURL, "app-url", "", "`URL` of the application behind Envoy, http://HOST:PORT (required)")
 	f.StringVar(&o.ClientID, "client-id", "", "`ID` that the identity service signs with, its iss and sub (required)")
-	f.StringVar(&o.Issuer, "issuer", "", "`URL` of the identity service, with its keys in its metadata")
+	f.StringVar(&o.Issuer, "issuer", "", "`URL` of the identity service; its metadata gives the URL of its keys")
 	f.StringVar(&o.JWKSURI, "jwks-uri", "", "`URL` of the identity service's keys, instead of --issuer")
 	f.StringVar(&o.SessionCookie, "session-cookie", "", "`NAME` of the application's session cookie; needs --plugin")
 	f.StringVar(&o.PluginPath, "plugin", "", "`FILE` with the manifest of the application's revocation plugin")

@@ -18,8 +18,8 @@ func newStatus() *cobra.Command {
 		Use:   "status",
 		Short: "say whether the running sidecar is ready and who still has access",
 		Long: `Exits 0 if every component is ready, no deadline is breached, no job has failed and
-no application refuses its plugin. Otherwise it exits 1. Below the tenants it lists the
-leavers who still have credentials to revoke, the longest wait first.`,
+no application denies its plugin access. Otherwise it exits 1. Below the tenants it lists
+the leavers whose credentials are not all revoked, the longest wait first.`,
 		Args: noArgs,
 	}
 	file := configFlag(c)

@@ -1,6 +1,6 @@
 // Package config reads the configuration file of scimward, one strict YAML document. [Load] reports
 // all faults at once. Each fault has a line, a path and a proposed fix. Unknown keys are faults.
-// The file contains the paths of secrets, never the secrets.
+// The file contains the paths of files with secrets, never the secrets.
 //
 // The field comments are the reference documentation: docs/configuration.md is generated from them.
 // An absent or empty value means the default that the comment names. Durations are numbers with a

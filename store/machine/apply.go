@@ -16,8 +16,8 @@ type Writer struct {
 	seen map[string][]byte // the writes of the record; a nil value is a deletion
 }
 
-// Apply writes the transactions of record seq in their order, unless one of their
-// preconditions fails. The same record on the same state gives the same bytes, on any
+// Apply writes the transactions of record seq in their order and skips each one with a
+// failed precondition. The same record on the same state gives the same bytes, on any
 // machine and at any time. There is no clock, no randomness and no map iteration.
 func (m *Machine) Apply(txn *badger.Txn, seq Seq, b []byte) error {
 	m.applied = m.applied[:0]

@@ -43,7 +43,7 @@ type filterParser struct {
 	left   int        // nodes still allowed
 	parent *Attribute // the attribute before the brackets, nil outside brackets
 	loose  bool       // accept bare words, missing spaces and strings for booleans
-	notes  []string   // codes of the deviations that loose accepts
+	notes  []string   // codes of the deviations that loose accepts or would accept
 }
 
 func (p *filterParser) fault(format string, args ...any) *Error {

@@ -33,9 +33,9 @@ The configuration is one strict YAML file. ` + "`scimward init DIR`" + ` writes 
 ` + "`scimward config check -c FILE`" + ` reports every fault at once, with its line and a proposed
 fix. Unknown keys are faults.
 
-An absent key or an empty value means the default in its text. Durations are
+An absent key or an empty value means the default that its text names. Durations are
 numbers with a unit: 250ms, 5m, 720h. Relative paths are relative to the folder of the
-file. The file contains the paths of secrets, never the secrets.
+file. The file contains the paths of files with secrets, never the secrets.
 `
 
 // field is one key of a section.

@@ -18,7 +18,7 @@ import (
 // Bounds of one status answer, which clients request often.
 const (
 	maxLeavers = 20   // in Status.Leavers
-	maxRead    = 2000 // offboardings of a tenant with jobs that are read, once of the open ones and once of all
+	maxRead    = 2000 // offboardings of a tenant whose jobs one answer reads, for open ones and for all
 )
 
 // Status is the state of the process and lists who still has access.

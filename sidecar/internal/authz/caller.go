@@ -150,7 +150,7 @@ func (a *Authorizer) fromApplication(
 		return Caller{}, a.denyFormerOwner(r.Tenant, p, c, hash)
 	case owner.SCIMID == "" && owner.UserName == "":
 		return Caller{}, fault(ReasonUnmapped,
-			"the application returned neither a SCIM id nor a user name for this credential: ask its operator")
+			"the application returned no SCIM id or user name for this credential: its plugin must return one")
 	}
 	p.owners.Add(hash, owner)
 	return owner, nil

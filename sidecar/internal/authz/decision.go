@@ -99,7 +99,7 @@ const (
 	ReasonLocked      = "locked"
 	ReasonDeleted     = "deleted"
 	ReasonEpoch       = "before_epoch"
-	ReasonUnmapped    = "subject_unmapped" // the application names the user in a way the lock table does not know
+	ReasonUnmapped    = "subject_unmapped" // the application returned neither a SCIM id nor a user name
 
 	// Faults on our side: 503, never 403.
 	ReasonUndecided = "undecided"

@@ -99,9 +99,8 @@ func foldCookie(n string) string {
 	return foldCase(n)
 }
 
-// plainEscapes reports whether applications write the %-escapes of v. No encoder escapes
-// letters, digits, control characters or the percent sign: such an escape spells one
-// credential as another.
+// plainEscapes refuses an escaped control character, percent sign or unreserved character
+// (except ~), because such an escape can spell one credential as another.
 func plainEscapes(v string) bool {
 	for i := 0; i < len(v); i++ {
 		if v[i] != '%' {

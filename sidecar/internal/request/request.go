@@ -7,9 +7,11 @@
 // decisions. Package authz decides.
 //
 // It sees only what Envoy sends. The allowed_headers of the filter must contain
-// headers.Wanted, and the route must buffer a body that is to be read. Tests of the readings
-// run through authz.Decide: cookie_test.go, body_test.go and headers_test.go of package authz.
+// headers.Wanted, and the route must buffer a body that is to be read.
 package request
+
+// The tests of the readings run through authz.Decide: cookie_test.go, body_test.go and
+// headers_test.go of package authz.
 
 import (
 	"net/http"

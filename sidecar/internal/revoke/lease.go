@@ -32,8 +32,8 @@ func kindOrder(kind string) int {
 // of 100 kB. It is more than the kinds of one epoch. The rest stays due.
 const leaseBatch = 12
 
-// reactivationFirst sorts reactivations first, because one that starts closes the jobs without proof.
-func reactivationFirst(event string) int {
+// eventOrder puts reactivations first, because one that starts closes the jobs without proof.
+func eventOrder(event string) int {
 	if event == abi.EventReactivated {
 		return 0
 	}
@@ -75,7 +75,7 @@ func (e *Engine) lease(ctx context.Context, u unit) ([]*task, error) {
 			return err
 		}
 		slices.SortStableFunc(jobs, func(a, b store.Job) int {
-			return reactivationFirst(a.Event) - reactivationFirst(b.Event)
+			return eventOrder(a.Event) - eventOrder(b.Event)
 		})
 		l := &leasing{tx: tx, in: e.env(), jobs: jobs, room: leaseBatch}
 		l.until = leaseUntilOfOthers(jobs, l.in)

@@ -73,7 +73,7 @@ func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f *answerError
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditWait)
 	defer cancel()
 	_, err := h.opts.Store.Update(ctx, x.Tenant, c, func(tx *store.Tx) error {
-		// The record contains no text of the client.
+		// The detail contains no text of the client.
 		tx.AuditOnly(cut(resource), strings.TrimSpace(fmt.Sprintf("%d %s %s", f.Status, f.Reason, f.Type)))
 		return nil
 	})

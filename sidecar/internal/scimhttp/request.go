@@ -52,7 +52,7 @@ func (x *exchange) read(r *http.Request) error {
 	limit := scim.DefaultLimits().Bytes
 	body, err := io.ReadAll(io.LimitReader(r.Body, int64(limit)+1))
 	if err != nil {
-		return badRequest("body_unreadable", "the body ended early")
+		return badRequest("body_unreadable", "the body ended early: send as many bytes as Content-Length says")
 	}
 	x.Host, x.Headers, x.Body, x.Partial = r.Host, joined(r), body, len(body) > limit
 	return nil

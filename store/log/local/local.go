@@ -4,8 +4,8 @@
 //
 // Badger runs in managed mode and commits record n at timestamp n. So the version of
 // every key is the position of its record, and a snapshot at n is the state after
-// record n. The driver owns the database. [Log.Bind] sets the state
-// machine, which reads through [Log.DB].
+// record n. The driver owns the database. [Log.Bind] sets the state machine, which
+// reads through [Log.DB].
 //
 // When a commit fails after the engine accepted it, the driver refuses writes until
 // the database is opened again. The kernel may have dropped the pages that it could
@@ -314,7 +314,10 @@ func (l *Log) Bounds(context.Context) (log.Bounds, error) {
 	}
 	first := log.Seq(binary.BigEndian.Uint64(it.Item().Key()[1:]))
 	id, err := l.incarnation(txn)
-	return log.Bounds{First: first, Last: last, ID: id}, err
+	if err != nil {
+		return log.Bounds{}, err
+	}
+	return log.Bounds{First: first, Last: last, ID: id}, nil
 }
 
 // incarnation reads the genesis record. Trim keeps it under a key of its own.
