@@ -106,6 +106,10 @@ type Options struct {
 	// with the argument "plugin-worker".
 	Self []string
 
+	// CompileTimeout bounds the compilation of one plugin. Zero means a minute. Tests on a busy
+	// machine need more, above all with the race detector.
+	CompileTimeout time.Duration
+
 	// Now is the clock of caches and breakers, by default time.Now. Deadlines of calls use the real clock.
 	Now func() time.Time
 

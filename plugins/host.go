@@ -70,6 +70,9 @@ func prepare(opts Options) (*common, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
+	if opts.CompileTimeout == 0 {
+		opts.CompileTimeout = compileTimeout
+	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}

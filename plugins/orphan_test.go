@@ -21,7 +21,9 @@ import (
 func parent(manifest string) int {
 	cfg := plugins.Config{Tenant: "acme", App: "bad", Manifest: manifest}
 	cfg.Grant.Limits.TimeoutMS = 60_000
-	h, err := plugins.Open(context.Background(), plugins.Options{Plugins: []plugins.Config{cfg}})
+	h, err := plugins.Open(context.Background(), plugins.Options{
+		Plugins: []plugins.Config{cfg}, CompileTimeout: 10 * time.Minute,
+	})
 	if err != nil || h.Ready() != nil {
 		return 1
 	}
@@ -97,7 +99,9 @@ func BenchmarkCall(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			cfg := config()
 			cfg.Tenant, cfg.App = "acme", "app"
-			h := Open(b, plugins.Options{Plugins: []plugins.Config{cfg}})
+			h := Open(b, plugins.Options{
+		Plugins: []plugins.Config{cfg}, CompileTimeout: 10 * time.Minute,
+	})
 			req := request("", abi.KindWebSession)
 			for b.Loop() {
 				if res, err := h.Revoke(b.Context(), "acme", "app", req); err != nil || len(res.Kinds) != 1 {

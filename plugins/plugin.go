@@ -227,7 +227,7 @@ func (p *plugin) start() (*process, error) {
 		proc.kill()
 	}
 	p.mu.Unlock()
-	ready, err := proc.load(payload, compiled)
+	ready, err := proc.load(payload, p.common.opts.CompileTimeout, compiled)
 	if err == nil {
 		if proc.info, err = p.agree(ready); err == nil {
 			return proc, nil

@@ -155,8 +155,8 @@ func (p *process) post(f frame, stop <-chan struct{}) error {
 
 // load sends a module to a new worker and waits until it is ready. It calls compiled after the
 // compilation.
-func (p *process) load(payload []byte, compiled func()) (readyMsg, error) {
-	timer := time.NewTimer(compileTimeout)
+func (p *process) load(payload []byte, timeout time.Duration, compiled func()) (readyMsg, error) {
+	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	if err := p.post(frame{typ: frameLoad, payload: payload}, nil); err != nil {
 		<-p.gone

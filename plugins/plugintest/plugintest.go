@@ -23,6 +23,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/scimward/scimward/plugins"
 	"github.com/scimward/scimward/plugins/abi"
@@ -182,6 +183,7 @@ func Open(tb testing.TB, opts plugins.Options) *plugins.Host {
 	if opts.CacheDir == "" {
 		opts.CacheDir = CacheDir(tb)
 	}
+	opts.CompileTimeout = cmp.Or(opts.CompileTimeout, 10*time.Minute)
 	h, err := plugins.Open(tb.Context(), opts)
 	if err != nil {
 		tb.Fatal(err)

@@ -146,11 +146,6 @@ func fences(doc, language string) (out []string) {
 // TestReadmeAsWritten follows the SDK's README in an empty folder outside the tree: its program,
 // its commands, its configuration. The plugin must load.
 func TestReadmeAsWritten(t *testing.T) {
-	if testing.Short() {
-		// The race detector slows the compilation of a guest so much that a busy machine
-		// needs longer than the host allows. `make test` runs it.
-		t.Skip("SKIPPED with -short: make test runs it")
-	}
 	for _, tool := range []string{"sh", "sha256sum", "stat", "cut"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Fatalf("the README's commands need %s", tool)
