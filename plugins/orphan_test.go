@@ -100,8 +100,8 @@ func BenchmarkCall(b *testing.B) {
 			cfg := config()
 			cfg.Tenant, cfg.App = "acme", "app"
 			h := Open(b, plugins.Options{
-		Plugins: []plugins.Config{cfg}, CompileTimeout: 10 * time.Minute,
-	})
+				Plugins: []plugins.Config{cfg}, CompileTimeout: 10 * time.Minute,
+			})
 			req := request("", abi.KindWebSession)
 			for b.Loop() {
 				if res, err := h.Revoke(b.Context(), "acme", "app", req); err != nil || len(res.Kinds) != 1 {
