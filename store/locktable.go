@@ -24,8 +24,21 @@ type LockTable struct {
 
 // tenantLocks has the locks of one tenant. Each name belongs to one lock (see locks.go).
 type tenantLocks struct {
-	byID   map[string]*tableLock
-	byName map[*index]map[string]*tableLock
+	byID, byUserName, byExternalID, byEmail map[string]*tableLock
+}
+
+// by returns the locks by a name of the user: every request looks in these maps, so they
+// are fields and not a map of maps.
+func (tl *tenantLocks) by(x *index) map[string]*tableLock {
+	switch x {
+	case userNames:
+		return tl.byUserName
+	case externalIDs:
+		return tl.byExternalID
+	case emails:
+		return tl.byEmail
+	}
+	return nil
 }
 
 type tableLock struct {
@@ -49,22 +62,18 @@ func (t *LockTable) Lookup(tenant string, s *subject.Subject) (Lock, bool) {
 	}
 	e := tl.byID[s.SCIMID]
 	if e == nil && s.UserName != "" {
-		e = tl.find(userNames, s.UserName)
+		e = tl.byUserName[subject.FoldUserName(s.UserName)]
 	}
 	if e == nil && s.ExternalID != "" {
-		e = tl.find(externalIDs, s.ExternalID)
+		e = tl.byExternalID[s.ExternalID]
 	}
 	for i := 0; e == nil && i < len(s.Emails); i++ {
-		e = tl.find(emails, s.Emails[i])
+		e = tl.byEmail[subject.Fold(subject.Email, s.Emails[i])]
 	}
 	if e == nil {
 		return Lock{}, false
 	}
 	return e.lock, true
-}
-
-func (tl *tenantLocks) find(x *index, value string) *tableLock {
-	return tl.byName[x][x.of(value).value]
 }
 
 // InForce returns the time from which this process enforces the newest state of a user's
@@ -107,22 +116,22 @@ func (t *LockTable) set(l Lock) {
 	defer t.mu.Unlock()
 	tl := t.tenants[l.Tenant]
 	if tl == nil {
-		tl = &tenantLocks{byID: map[string]*tableLock{}, byName: map[*index]map[string]*tableLock{}}
-		for _, x := range userIndexes {
-			tl.byName[x] = map[string]*tableLock{}
+		tl = &tenantLocks{
+			byID: map[string]*tableLock{}, byUserName: map[string]*tableLock{},
+			byExternalID: map[string]*tableLock{}, byEmail: map[string]*tableLock{},
 		}
 		t.tenants[l.Tenant] = tl
 	}
 	if old := tl.byID[l.UserID]; old != nil {
 		for _, n := range old.lock.names() {
-			if tl.byName[n.index][n.value] == old {
-				delete(tl.byName[n.index], n.value)
+			if tl.by(n.index)[n.value] == old {
+				delete(tl.by(n.index), n.value)
 			}
 		}
 	}
 	tl.byID[l.UserID] = e
 	for _, n := range l.names() {
-		tl.byName[n.index][n.value] = e
+		tl.by(n.index)[n.value] = e
 	}
 }
 
