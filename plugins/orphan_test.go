@@ -45,7 +45,7 @@ func parent(manifest string) int {
 // TestWorkerDiesWithParent kills the host's process while its guest is in an endless call. The
 // worker must not outlive it.
 func TestWorkerDiesWithParent(t *testing.T) {
-	workers(t) // skips without /proc
+	workers(t) // skips outside Linux
 	manifest := WriteManifest(t, callChain().Write(t), HandmadeManifest())
 	exe, err := os.Executable()
 	if err != nil {
