@@ -13,7 +13,7 @@ import (
 
 // SetIdentifyTimeout replaces the 500 ms of an identify call.
 func (h *Host) SetIdentifyTimeout(d time.Duration) {
-	for _, p := range h.plugins {
+	for _, p := range h.set.Load().plugins {
 		p.common.identify = d
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/scimward/scimward/plugins/abi"
@@ -16,9 +18,10 @@ import (
 
 // Host runs the plugins of all tenants. Its methods are safe for concurrent use.
 type Host struct {
-	plugins    map[appKey]*plugin
-	refused    map[appKey]error // plugins that cannot load until their files or configuration change
+	common     *common
+	set        atomic.Pointer[set]
 	identities *identities
+	retiring   sync.WaitGroup // replaced plugins that finish their calls
 }
 
 type appKey struct{ tenant, app string }
@@ -33,28 +36,16 @@ func Open(ctx context.Context, opts Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{plugins: map[appKey]*plugin{}, refused: map[appKey]error{}}
+	h := &Host{common: common}
+	h.set.Store(&set{})
 	if h.identities, err = newIdentities(common.opts.Now); err != nil {
 		return nil, fmt.Errorf("making the cache of identities: %w", err)
 	}
-	for _, cfg := range opts.Plugins {
-		key := appKey{cfg.Tenant, cfg.App}
-		if h.plugins[key] != nil || h.refused[key] != nil || cfg.Tenant == "" || cfg.App == "" {
-			return nil, errors.Join(fmt.Errorf("plugins: %s has two plugins, or no name", key), h.Close())
-		}
-		p, err := newPlugin(cfg, common)
-		if err != nil {
-			h.refused[key] = err
-			common.metrics.loadFailures.WithLabelValues(cfg.Tenant, cfg.App).Inc()
-			common.opts.Logger.LogAttrs(ctx, slog.LevelError, "plugin refused",
-				slog.String("tenant", cfg.Tenant), slog.String("app", cfg.App), slog.String("error", err.Error()))
-			continue
-		}
-		h.plugins[key] = p
-		if _, err := p.worker(ctx); err != nil && ctx.Err() != nil {
-			return nil, errors.Join(ctx.Err(), h.Close())
-		}
+	first, err := h.Prepare(ctx, opts.Plugins)
+	if err != nil {
+		return nil, errors.Join(err, h.Close())
 	}
+	first.Apply()
 	return h, nil
 }
 
@@ -244,10 +235,11 @@ func (h *Host) Info(tenant, app string) (abi.Info, bool) {
 
 func (h *Host) plugin(tenant, app string) (*plugin, error) {
 	key := appKey{tenant, app}
-	if err := h.refused[key]; err != nil {
+	now := h.set.Load()
+	if err := now.refused[key]; err != nil {
 		return nil, &Error{Code: abi.CodeNotLoaded, Message: err.Error()}
 	}
-	if p := h.plugins[key]; p != nil {
+	if p := now.plugins[key]; p != nil {
 		return p, nil
 	}
 	return nil, ErrNoPlugin
@@ -257,10 +249,11 @@ func (h *Host) plugin(tenant, app string) (*plugin, error) {
 // with the reason.
 func (h *Host) Ready() error {
 	var errs []error
-	for key, err := range h.refused {
+	now := h.set.Load()
+	for key, err := range now.refused {
 		errs = append(errs, fmt.Errorf("plugin %s: %w", key, err))
 	}
-	for key, p := range h.plugins {
+	for key, p := range now.plugins {
 		err := p.status().err
 		if left := p.breaker.open(); left > 0 {
 			err = fmt.Errorf("in quarantine for %s more", left.Round(time.Second))
@@ -275,9 +268,10 @@ func (h *Host) Ready() error {
 
 // Close kills the workers and waits for them. Calls in flight end as "retry".
 func (h *Host) Close() error {
-	for _, p := range h.plugins {
+	for _, p := range h.set.Load().plugins {
 		p.close()
 	}
+	h.retiring.Wait()
 	h.identities.close()
 	return nil
 }

@@ -204,6 +204,23 @@ func (i *identities) forget(tenant string, names []string) {
 	}
 }
 
+// forgetApp evicts every answer of an application's plugin, and detaches its calls.
+func (i *identities) forgetApp(app appKey) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.forgets[app.tenant]++
+	for key := range i.calls {
+		if (appKey{key.tenant, key.app}) == app {
+			delete(i.calls, key)
+		}
+	}
+	for _, key := range i.cache.Keys() {
+		if (appKey{key.tenant, key.app}) == app {
+			i.cache.Remove(key)
+		}
+	}
+}
+
 func (i *identities) close() {
 	i.mu.Lock()
 	i.closed = true

@@ -56,6 +56,8 @@ type plugin struct {
 	loadErr  error // why it is not loaded now
 	loading  chan struct{}
 	closed   bool
+	running  int           // calls
+	idle     chan struct{} // closes when no call runs, nil unless the plugin retires
 	wg       sync.WaitGroup // loads and watchers; Add under mu while not closed
 }
 
@@ -301,6 +303,7 @@ func (p *plugin) event(ctx context.Context, level slog.Level, msg string, attrs 
 
 // run makes one call and removes the secrets from its outcome. credential is only for identify.
 func (p *plugin) run(ctx context.Context, req abi.Request, timeout time.Duration, credential string) outcome {
+	defer p.begin()()
 	s := p.egress.session(req.Op != abi.OpRevoke || req.DryRun, credential)
 	out := p.attempt(ctx, req, timeout, s)
 	if out.code == abi.CodeTrap {

@@ -147,6 +147,8 @@ func (s *Server) components(ctx context.Context) []admin.Component {
 	return out
 }
 
+func (s *Server) tenantNames() []string { return s.tenants.names }
+
 func component(name string, err error) admin.Component {
 	c := admin.Component{Name: name, Ready: err == nil}
 	if err != nil {

@@ -197,7 +197,7 @@ func (s *Server) openEngine(context.Context) (err error) {
 		}
 	}
 	s.engine, err = revoke.New(revoke.Options{
-		Store: s.store, Revoker: revoker{s.plugins}, Tenants: s.tenants.names, Owner: owner(),
+		Store: s.store, Revoker: revoker{s.plugins}, Tenants: s.tenantNames, Owner: owner(),
 		Workers: cfg.Revocation.Workers, Lease: leaseFor(cfg.Revocation.Lease, longest), Deadline: cfg.Revocation.Deadline,
 		Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})
@@ -211,7 +211,7 @@ func (s *Server) openAdmin(context.Context) error {
 	cfg := s.opts.Config
 	mux := http.NewServeMux()
 	admin.New(admin.Options{
-		Store: s.store, Tenants: s.tenants.names, Version: s.opts.Version, DataDir: cfg.DataDir, Components: s.components,
+		Store: s.store, Tenants: s.tenantNames, Version: s.opts.Version, DataDir: cfg.DataDir, Components: s.components,
 		Plugins: s.pluginStatus, Gatherer: s.registry, Sign: s.sign, Now: s.opts.Now, Logger: s.opts.Logger,
 	}).Mount(mux)
 	_, unix := config.UnixPath(cfg.Listen.Admin)

@@ -44,7 +44,7 @@ func (s *Store) housekeeping(ctx context.Context) {
 // replica removes the same keys.
 func (s *Store) Sweep(ctx context.Context) error {
 	var errs []error
-	for _, tenant := range slices.Sorted(maps.Keys(s.opts.Tenants)) {
+	for _, tenant := range slices.Sorted(maps.Keys(*s.tenants.Load())) {
 		errs = append(errs, s.sweepAll(ctx, tenant, sweepJTIs), s.sweepAll(ctx, tenant, sweepEdges))
 	}
 	return errors.Join(append(errs, s.m.Clean(ctx))...)

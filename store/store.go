@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/scimward/scimward/store/log"
 	"github.com/scimward/scimward/store/log/local"
@@ -20,6 +21,7 @@ const maxTenant = 255
 // Store is an open store. It is safe for concurrent use.
 type Store struct {
 	opts    Options
+	tenants atomic.Pointer[map[string]TenantOptions]
 	m       *machine.Machine
 	content *content
 	worker  sync.WaitGroup // housekeeping
@@ -34,10 +36,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Dir == "" && !o.InMemory {
 		return nil, errors.New("store: Options.Dir is required")
 	}
-	for name := range o.Tenants {
-		if name == "" || len(name) > maxTenant {
-			return nil, fmt.Errorf("store: the tenant name %.20q must have 1 to %d bytes", name, maxTenant)
-		}
+	if err := checkTenants(o.Tenants); err != nil {
+		return nil, err
 	}
 	s, err := open(ctx, o, false)
 	if err != nil {
@@ -66,7 +66,34 @@ func open(ctx context.Context, o Options, replica bool) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{opts: o, m: m, content: c, stop: func() {}}, nil
+	s := &Store{opts: o, m: m, content: c, stop: func() {}}
+	s.tenants.Store(&o.Tenants)
+	return s, nil
+}
+
+func checkTenants(tenants map[string]TenantOptions) error {
+	for name := range tenants {
+		if name == "" || len(name) > maxTenant {
+			return fmt.Errorf("store: the tenant name %.20q must have 1 to %d bytes", name, maxTenant)
+		}
+	}
+	return nil
+}
+
+// SetTenants replaces Options.Tenants. Calls that have begun finish with the former options. The data
+// and the locks of a tenant that is left out stay, and [Store.View] and [Store.Update] do not find it.
+func (s *Store) SetTenants(tenants map[string]TenantOptions) error {
+	if err := checkTenants(tenants); err != nil {
+		return err
+	}
+	s.tenants.Store(&tenants)
+	return nil
+}
+
+// tenant returns the options of a tenant, and false for an unknown one.
+func (s *Store) tenant(name string) (TenantOptions, bool) {
+	o, ok := (*s.tenants.Load())[name]
+	return o, ok
 }
 
 // Close waits for the running calls, commits the queued changes and closes the database.
@@ -97,10 +124,11 @@ func (s *Store) Log() log.Log { return s.m.Log() }
 // returns ErrNotFound for an unknown tenant.
 func (s *Store) View(ctx context.Context, tenant string, fn func(*Reader) error) error {
 	return s.m.View(ctx, func(snap *machine.Snapshot) error {
-		if _, ok := s.opts.Tenants[tenant]; !ok {
+		o, ok := s.tenant(tenant)
+		if !ok {
 			return fmt.Errorf("tenant %q: %w", tenant, ErrNotFound)
 		}
-		return fn(&Reader{tenant: tenant, options: s.opts.Tenants[tenant], snap: snap})
+		return fn(&Reader{tenant: tenant, options: o, snap: snap})
 	})
 }
 
@@ -119,7 +147,7 @@ func (s *Store) Update(ctx context.Context, tenant string, cause Cause, fn func(
 	if cause.Actor == "" || cause.RequestID == "" || cause.Decision == "" {
 		return 0, ErrNoCause
 	}
-	if _, ok := s.opts.Tenants[tenant]; !ok {
+	if _, ok := s.tenant(tenant); !ok {
 		return 0, fmt.Errorf("tenant %q: %w", tenant, ErrNotFound)
 	}
 	return s.update(ctx, tenant, cause, fn)

@@ -34,7 +34,8 @@ type note struct {
 }
 
 func (s *Store) newTx(w *machine.Tx, cause Cause) *Tx {
-	r := &Reader{tenant: w.Scope, options: s.opts.Tenants[w.Scope], snap: w.Snapshot, decoded: map[string]resource{}}
+	o, _ := s.tenant(w.Scope)
+	r := &Reader{tenant: w.Scope, options: o, snap: w.Snapshot, decoded: map[string]resource{}}
 	return &Tx{Reader: r, w: w, now: time.Unix(0, w.Time).UTC(), cause: cause}
 }
 

@@ -55,7 +55,7 @@ type PluginStatus struct {
 // Options are the parts of a [Handler]. Only DataDir and Logger are optional.
 type Options struct {
 	Store      *store.Store
-	Tenants    []string
+	Tenants    func() []string // the configured tenants now
 	Version    string
 	DataDir    string // absolute path, tells a client which scimward answers
 	Components func(context.Context) []Component
@@ -164,7 +164,7 @@ func allReady(components []Component) bool {
 
 func (h *Handler) evidence(w http.ResponseWriter, r *http.Request) {
 	tenant, user := r.PathValue("tenant"), r.PathValue("user")
-	if !slices.Contains(h.opts.Tenants, tenant) {
+	if !slices.Contains(h.opts.Tenants(), tenant) {
 		problem(w, http.StatusNotFound,
 			fmt.Sprintf("no tenant %q: use a name under tenants in the configuration", tenant), nil)
 		return

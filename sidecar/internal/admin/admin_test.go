@@ -57,7 +57,8 @@ func serviceOn(t *testing.T, st *store.Store, unix bool) *service {
 	reg.MustRegister(c)
 	mux := http.NewServeMux()
 	admin.New(admin.Options{
-		Store: s.store, Tenants: []string{"acme", "globex"}, Version: "v9", DataDir: "/var/lib/söme folder",
+		Store: s.store, Tenants: func() []string { return []string{"acme", "globex"} },
+		Version: "v9", DataDir: "/var/lib/söme folder",
 		Gatherer: reg, Now: func() time.Time { return s.now },
 		Components: func(context.Context) []admin.Component { return s.components },
 		Plugins: func(context.Context) []admin.PluginStatus {

@@ -80,7 +80,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 		Applied: uint64(h.opts.Store.Health().Applied),
 	}
 	s.Ready = allReady(s.Components)
-	for _, name := range h.opts.Tenants {
+	for _, name := range h.opts.Tenants() {
 		t, leavers, err := h.tenant(r.Context(), name)
 		if err != nil {
 			h.opts.Logger.ErrorContext(r.Context(), "reading the status", slog.String("tenant", name), slog.Any("error", err))

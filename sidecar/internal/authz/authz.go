@@ -20,8 +20,10 @@ package authz
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -33,7 +35,7 @@ import (
 // Authorizer decides requests. It is safe for concurrent use.
 type Authorizer struct {
 	o       Options
-	tenants map[string]*tenant
+	tenants atomic.Pointer[map[string]*tenant]
 }
 
 // tenant is the compiled form of TenantOptions.
@@ -51,7 +53,7 @@ type tenant struct {
 
 // New checks the options and returns an Authorizer. The error joins every fault.
 func New(o Options) (*Authorizer, error) {
-	if err := o.check(); err != nil {
+	if err := errors.Join(o.check(), o.checkTenants(o.Tenants)); err != nil {
 		return nil, err
 	}
 	if o.Now == nil {
@@ -60,12 +62,28 @@ func New(o Options) (*Authorizer, error) {
 	if o.IdentifyTimeout == 0 {
 		o.IdentifyTimeout = 500 * time.Millisecond
 	}
+	a := &Authorizer{o: o}
+	apply, err := a.Prepare(o.Tenants)
+	if err != nil {
+		return nil, err
+	}
+	apply()
+	return a, nil
+}
+
+// Prepare checks and compiles the options of all tenants. apply puts them in force in place of the
+// former ones: a request that has begun finishes with those. An app keeps its memory of the owners of
+// credentials. The error joins every fault.
+func (a *Authorizer) Prepare(tenants map[string]TenantOptions) (apply func(), err error) {
+	if err := a.o.checkTenants(tenants); err != nil {
+		return nil, err
+	}
 	types := make(map[string]*scim.ResourceType)
 	for _, t := range scim.Types() {
 		types[t.Endpoint] = t
 	}
-	a := &Authorizer{o: o, tenants: make(map[string]*tenant, len(o.Tenants))}
-	for name, to := range o.Tenants {
+	next := make(map[string]*tenant, len(tenants))
+	for name, to := range tenants {
 		t := &tenant{
 			name: name, hosts: request.NewHosts(to.Hosts), profile: to.Profile, mode: to.Mode, verifier: to.Verifier,
 			realm: quotable(to.Realm), metadata: quotable(to.ResourceMetadataURL), types: types,
@@ -75,15 +93,31 @@ func New(o Options) (*Authorizer, error) {
 			t.realm = "scim"
 		}
 		for appName, ao := range to.Apps {
-			owners, err := lru.New[credentialHash, Caller](maxOwners)
+			owners, err := a.owners(name, appName)
 			if err != nil {
 				return nil, err
 			}
 			t.apps[appName] = newApp(appName, ao, owners)
 		}
-		a.tenants[name] = t
+		next[name] = t
 	}
-	return a, nil
+	return func() { a.tenants.Store(&next) }, nil
+}
+
+// owners returns the memory of an app's credentials: the present one, or a new one for a new app.
+func (a *Authorizer) owners(tenant, app string) (*lru.Cache[credentialHash, Caller], error) {
+	if t := a.tenant(tenant); t != nil && t.apps[app] != nil {
+		return t.apps[app].owners, nil
+	}
+	return lru.New[credentialHash, Caller](maxOwners)
+}
+
+// tenant returns nil for an unknown tenant.
+func (a *Authorizer) tenant(name string) *tenant {
+	if all := a.tenants.Load(); all != nil {
+		return (*all)[name]
+	}
+	return nil
 }
 
 // quotable drops what may not stand in a quoted string of a challenge.
@@ -131,7 +165,7 @@ func (a *Authorizer) decide(ctx context.Context, r *request.Request) *Decision {
 	default:
 		return fault(ReasonSurface, "this route is not configured for the service")
 	}
-	t := a.tenants[r.Tenant]
+	t := a.tenant(r.Tenant)
 	if t == nil {
 		return deny(http.StatusNotFound, ReasonTenant, "there is no such service here")
 	}
@@ -141,7 +175,7 @@ func (a *Authorizer) decide(ctx context.Context, r *request.Request) *Decision {
 // DecideSubject reports whether a stream of c may go on: c is known and no lock denies
 // it. The leash asks after it has registered a stream and whenever a user is locked.
 func (a *Authorizer) DecideSubject(tenant string, c *Caller) bool {
-	return c.Known() && a.tenants[tenant] != nil && a.lockOf(tenant, c) == nil
+	return c.Known() && a.tenant(tenant) != nil && a.lockOf(tenant, c) == nil
 }
 
 // lockOf returns the lock that denies the caller's credential, nil if there is none.

@@ -163,7 +163,12 @@ func (o *Options) check() error {
 	if o.Locks == nil {
 		errs = append(errs, errors.New("authz: Options.Locks is missing"))
 	}
-	for name, t := range o.Tenants {
+	return errors.Join(errs...)
+}
+
+func (o *Options) checkTenants(tenants map[string]TenantOptions) error {
+	var errs []error
+	for name, t := range tenants {
 		if t.Verifier == nil {
 			errs = append(errs, fmt.Errorf("authz: tenant %s: Verifier is missing", name))
 		}

@@ -3,6 +3,7 @@ package extauthz
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -11,18 +12,17 @@ import (
 )
 
 // metrics are the numbers of the two services. Labels come from fixed sets: the
-// tenants of Options.Tenants, surfaces, outcomes, and reasons.
+// tenants of [Server.SetTenants], surfaces, outcomes, and reasons.
 type metrics struct {
-	tenants   map[string]struct{}
+	tenants   atomic.Pointer[map[string]struct{}]
 	decisions *prometheus.HistogramVec
 	leashes   *prometheus.GaugeVec
 	cuts      *prometheus.CounterVec
 	refused   *prometheus.CounterVec
 }
 
-func newMetrics(r prometheus.Registerer, tenants []string) (*metrics, error) {
+func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
-		tenants: make(map[string]struct{}, len(tenants)),
 		decisions: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "scimward_decision_seconds", Help: "Time to decide one request at the proxy.",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1},
@@ -37,11 +37,7 @@ func newMetrics(r prometheus.Registerer, tenants []string) (*metrics, error) {
 			Name: "scimward_leash_refusals_total", Help: "Streams refused before they opened.",
 		}, []string{"tenant", "reason"}),
 	}
-	for _, name := range tenants {
-		m.tenants[name] = struct{}{}
-		m.leashes.WithLabelValues(name) // a rate needs the zero before the first cut
-		m.cuts.WithLabelValues(name)
-	}
+	m.tenants.Store(&map[string]struct{}{})
 	if r == nil {
 		return m, nil
 	}
@@ -54,9 +50,19 @@ func newMetrics(r prometheus.Registerer, tenants []string) (*metrics, error) {
 	return m, errors.Join(errs...)
 }
 
+func (m *metrics) setTenants(names []string) {
+	next := make(map[string]struct{}, len(names))
+	for _, name := range names {
+		next[name] = struct{}{}
+		m.leashes.WithLabelValues(name) // a rate needs the zero before the first cut
+		m.cuts.WithLabelValues(name)
+	}
+	m.tenants.Store(&next)
+}
+
 // tenant bounds the label: a name that is not configured counts as "".
 func (m *metrics) tenant(name string) string {
-	if _, ok := m.tenants[name]; ok {
+	if _, ok := (*m.tenants.Load())[name]; ok {
 		return name
 	}
 	return ""

@@ -40,8 +40,7 @@ type Decider interface {
 // Options are the parts and bounds of a Server.
 type Options struct {
 	Decider Decider // required
-	// Tenants are the configured tenants, the values of the metrics' label tenant. A
-	// request for another one counts under "".
+	// Tenants are the first argument of [Server.SetTenants].
 	Tenants []string
 
 	MaxBody       int           // bytes Envoy buffers (with_request_body.max_request_bytes); 0 is 256 KiB
@@ -112,14 +111,19 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("extauthz: Options.Decider is missing")
 	}
 	o.defaults()
-	m, err := newMetrics(o.Metrics, o.Tenants)
+	m, err := newMetrics(o.Metrics)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{o: o, metrics: m, health: health.NewServer(), leashes: newLeashes(o.MaxStreams, o.MaxPerSubject)}
 	s.SetServing(false)
+	s.SetTenants(o.Tenants)
 	return s, nil
 }
+
+// SetTenants sets the configured tenants, the values of the metrics' label tenant. A request for
+// another one counts under "".
+func (s *Server) SetTenants(names []string) { s.metrics.setTenants(names) }
 
 // Register adds the three services to g.
 func (s *Server) Register(g *grpc.Server) {

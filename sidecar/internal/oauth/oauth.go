@@ -11,8 +11,8 @@
 //	  |   scope=scim                                  optional
 //	  | <- {"access_token": "…", "token_type": "Bearer", "expires_in": 300, "scope": "scim"}
 //
-// Call [New] once with all tenants, then [Server.Mount]. The verifier of access
-// tokens needs [Server.PublicKeys].
+// Call [New] once with all tenants, then [Server.Mount]. [Server.Prepare] replaces the tenants. The
+// verifier of access tokens needs [Server.PublicKeys].
 //
 // What the package promises:
 //   - A client authenticates with its key only: no client secret, no Authorization
@@ -32,6 +32,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -81,7 +82,7 @@ type Options struct {
 // Server contains the authorization servers of all tenants. It is safe for concurrent use.
 type Server struct {
 	opts     Options
-	tenants  map[string]*tenant
+	tenants  atomic.Pointer[map[string]*tenant]
 	requests *prometheus.CounterVec // by tenant and outcome
 }
 
@@ -97,7 +98,8 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{opts: o, tenants: make(map[string]*tenant, len(o.Tenants))}
+	s := &Server{opts: o}
+	s.tenants.Store(&map[string]*tenant{})
 	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scimward_oauth_token_requests_total",
 		Help: "Token requests by tenant and outcome: issued, or the reason of the refusal.",
@@ -107,29 +109,12 @@ func New(ctx context.Context, o Options) (*Server, error) {
 			return nil, fmt.Errorf("registering metrics: %w", err)
 		}
 	}
-	var errs []error
-	for _, cfg := range o.Tenants {
-		if err := s.add(ctx, cfg); err != nil {
-			errs = append(errs, fmt.Errorf("oauth: tenant %q: %w", cfg.Name, err))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		s.Close()
+	next, err := s.Prepare(ctx, o.Tenants)
+	if err != nil {
 		return nil, err
 	}
+	next.Apply()
 	return s, nil
-}
-
-func (s *Server) add(ctx context.Context, cfg Tenant) error {
-	if s.tenants[cfg.Name] != nil {
-		return errors.New("it is configured twice")
-	}
-	t, err := newTenant(cfg, &s.opts) //nolint:contextcheck // fetching keys outlives this call; Close ends it
-	if err != nil {
-		return err
-	}
-	s.tenants[cfg.Name] = t
-	return s.loadKeys(ctx, t)
 }
 
 // newID returns the jti of an access token, or the id of a request without one.
@@ -139,7 +124,7 @@ var errNoTenant = errors.New("oauth: no such tenant")
 
 // Signer returns the signer of a tenant's access tokens.
 func (s *Server) Signer(tenant string) (*token.Signer, error) {
-	t := s.tenants[tenant]
+	t := s.tenant(tenant)
 	if t == nil {
 		return nil, errNoTenant
 	}
@@ -147,28 +132,19 @@ func (s *Server) Signer(tenant string) (*token.Signer, error) {
 }
 
 // PublicKeys returns the JWKS document with the public keys for a tenant's access tokens.
-func (s *Server) PublicKeys(tenant string) ([]byte, error) {
-	t := s.tenants[tenant]
-	if t == nil {
-		return nil, errNoTenant
-	}
-	return t.jwks, nil
-}
+func (s *Server) PublicKeys(tenant string) ([]byte, error) { return publicKeys(*s.tenants.Load(), tenant) }
+
+// tenant returns nil for an unknown tenant.
+func (s *Server) tenant(name string) *tenant { return (*s.tenants.Load())[name] }
 
 // Ready returns an error for each client without keys. It waits within ctx for running fetches.
 func (s *Server) Ready(ctx context.Context) error {
-	var errs []error
-	for _, t := range s.tenants {
-		errs = append(errs, t.verifier.Ready(ctx))
-	}
-	return errors.Join(errs...)
+	return ready(ctx, *s.tenants.Load())
 }
 
 // Close stops fetching the keys of clients and waits for the goroutines.
 func (s *Server) Close() {
-	for _, t := range s.tenants {
-		t.verifier.Close()
-	}
+	closeTenants(*s.tenants.Load(), nil)
 }
 
 // Mount adds the routes. tenantOf returns the tenant of a request, from its host. If it returns
@@ -196,5 +172,5 @@ func (h *handler) tenant(r *http.Request) *tenant {
 	if !ok {
 		return nil
 	}
-	return h.tenants[name]
+	return h.Server.tenant(name)
 }

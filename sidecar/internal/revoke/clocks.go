@@ -26,7 +26,7 @@ func (e *Engine) watchClocks(ctx context.Context) {
 		if all {
 			full = now
 		}
-		for _, tenant := range e.opts.Tenants {
+		for _, tenant := range e.opts.Tenants() {
 			if err := e.updateTenantClocks(ctx, tenant, all); err != nil && ctx.Err() == nil {
 				e.opts.Logger.ErrorContext(ctx, "updating the clocks", slog.String("tenant", tenant), slog.Any("error", err))
 			}

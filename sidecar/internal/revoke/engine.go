@@ -37,10 +37,10 @@ type Revoker interface {
 type Options struct {
 	Store   *store.Store
 	Revoker Revoker
-	Tenants []string      // the tenants of Store
-	Owner   string        // names this process in leases
-	Workers int           // how many run at once, default 4
-	Lease   time.Duration // default 30s
+	Tenants func() []string // the tenants of Store now
+	Owner   string          // names this process in leases
+	Workers int             // how many run at once, default 4
+	Lease   time.Duration   // default 30s
 	// Deadline is the time from a request until all its kinds are verified, default 5m.
 	Deadline time.Duration
 	Poll     time.Duration // interval between two searches for due jobs, default 1s
@@ -90,7 +90,7 @@ func New(opts Options) (*Engine, error) {
 
 // markAll makes Run read the due jobs of every tenant now. It never blocks.
 func (e *Engine) markAll() {
-	for _, tenant := range e.opts.Tenants {
+	for _, tenant := range e.opts.Tenants() {
 		e.mark(tenant)
 	}
 	e.signal()
@@ -133,8 +133,9 @@ func (e *Engine) Run(ctx context.Context) error {
 			deep = true
 		}
 		// In random order, so that no tenant starves another.
-		for _, i := range rand.Perm(len(e.opts.Tenants)) { //nolint:gosec // spreads work, guards nothing
-			tenant := e.opts.Tenants[i]
+		tenants := e.opts.Tenants()
+		for _, i := range rand.Perm(len(tenants)) { //nolint:gosec // spreads work, guards nothing
+			tenant := tenants[i]
 			if _, marked := e.dirty.LoadAndDelete(tenant); !marked || ctx.Err() != nil {
 				continue
 			}

@@ -189,7 +189,7 @@ func (r *rig) engine(change func(*revoke.Options)) (stop func()) {
 	o := revoke.Options{
 		Store: r.store, Revoker: r.app, Owner: "one", Poll: 2 * time.Millisecond, Now: r.clock.Now, Metrics: r.reg,
 		Jitter:  func() float64 { return 1 }, // the longest pause
-		Tenants: []string{"acme", "globex"},
+		Tenants: func() []string { return []string{"acme", "globex"} },
 	}
 	if change != nil {
 		change(&o)

@@ -1,0 +1,90 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+)
+
+// Prepared is a set of tenants that [Server.Prepare] has made and that is not in force yet. Call
+// Apply or Discard, once.
+type Prepared struct {
+	server *Server
+	next   map[string]*tenant
+}
+
+// Prepare makes the authorization servers of all tenants, without an effect on requests. A tenant
+// with an unchanged configuration keeps its keys and its clients' keys. For a new one, Prepare creates a
+// missing signing key in the store and starts to fetch the keys of the clients. The error joins every
+// fault.
+func (s *Server) Prepare(ctx context.Context, tenants []Tenant) (*Prepared, error) {
+	p := &Prepared{server: s, next: make(map[string]*tenant, len(tenants))}
+	var errs []error
+	for _, cfg := range tenants {
+		if err := p.add(ctx, cfg); err != nil {
+			errs = append(errs, fmt.Errorf("oauth: tenant %q: %w", cfg.Name, err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		p.Discard()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Prepared) add(ctx context.Context, cfg Tenant) error {
+	if p.next[cfg.Name] != nil {
+		return errors.New("it is configured twice")
+	}
+	if old := p.server.tenant(cfg.Name); old != nil && reflect.DeepEqual(old.Tenant, cfg) {
+		p.next[cfg.Name] = old
+		return nil
+	}
+	t, err := newTenant(cfg, &p.server.opts) //nolint:contextcheck // fetching keys outlives this call; Close ends it
+	if err != nil {
+		return err
+	}
+	p.next[cfg.Name] = t
+	return p.server.loadKeys(ctx, t)
+}
+
+// PublicKeys is [Server.PublicKeys] of the prepared tenants.
+func (p *Prepared) PublicKeys(tenant string) ([]byte, error) { return publicKeys(p.next, tenant) }
+
+func publicKeys(tenants map[string]*tenant, name string) ([]byte, error) {
+	t := tenants[name]
+	if t == nil {
+		return nil, errNoTenant
+	}
+	return t.jwks, nil
+}
+
+// Ready returns an error for each client without keys. It waits within ctx for running fetches.
+func (p *Prepared) Ready(ctx context.Context) error { return ready(ctx, p.next) }
+
+// Apply puts the tenants in force. Requests that have begun finish with the former ones.
+func (p *Prepared) Apply() {
+	old := p.server.tenants.Swap(&p.next)
+	closeTenants(*old, p.next)
+}
+
+// Discard stops what Prepare has started.
+func (p *Prepared) Discard() { closeTenants(p.next, *p.server.tenants.Load()) }
+
+// closeTenants closes the tenants of from that are not in keep.
+func closeTenants(from, keep map[string]*tenant) {
+	for name, t := range from {
+		if keep[name] != t {
+			t.verifier.Close()
+		}
+	}
+}
+
+func ready(ctx context.Context, tenants map[string]*tenant) error {
+	var errs []error
+	for _, t := range tenants {
+		errs = append(errs, t.verifier.Ready(ctx))
+	}
+	return errors.Join(errs...)
+}
