@@ -57,6 +57,7 @@ func (b *builder) connectionManager(cfg *config.Config) *hcmv3.HttpConnectionMan
 		HttpProtocolOptions:             &corev3.Http1ProtocolOptions{},
 		Http2ProtocolOptions:            &corev3.Http2ProtocolOptions{MaxConcurrentStreams: wrapperspb.UInt32(256)},
 		StreamErrorOnInvalidHttpMessage: wrapperspb.Bool(false),
+		LocalReplyConfig:                localReplies(cfg),
 		EarlyHeaderMutationExtensions:   []*corev3.TypedExtensionConfig{b.earlyRemoval(cfg)},
 		HttpFilters: []*hcmv3.HttpFilter{
 			{Name: filterAuthz, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: b.any(extAuthz(cfg))}},

@@ -77,13 +77,18 @@ func startingWith(path string) *routev3.RouteMatch {
 
 // header limits a match to requests with a header that matches the expression.
 func header(m *routev3.RouteMatch, name, expression string) *routev3.RouteMatch {
-	m.Headers = append(m.Headers, &routev3.HeaderMatcher{
+	m.Headers = append(m.Headers, matching(name, expression))
+	return m
+}
+
+// matching matches a header whose whole value matches the expression.
+func matching(name, expression string) *routev3.HeaderMatcher {
+	return &routev3.HeaderMatcher{
 		Name: name,
 		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
 			MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: expression}},
 		}},
-	})
-	return m
+	}
 }
 
 func present(m *routev3.RouteMatch, name string) *routev3.RouteMatch {

@@ -11,6 +11,10 @@ const (
 	// User tells the application who sent the request. The authorizer sets it when it
 	// knows the user and removes it otherwise.
 	User = Prefix + "user"
+
+	// Answered is the member of the authorizer's metadata that marks its refusals. Envoy then leaves
+	// the answer as it is.
+	Answered = "scimward_answered"
 )
 
 // MutationPattern matches every header that an answer of the authorizer sets or

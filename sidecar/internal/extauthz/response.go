@@ -14,7 +14,9 @@ import (
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/structpb"
 
+	ourheaders "github.com/scimward/scimward/sidecar/headers"
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/store/scim"
@@ -34,16 +36,21 @@ func respond(d *authz.Decision, wantsJSON bool) *authv3.CheckResponse {
 	for _, kv := range a.headers {
 		denied.Headers = append(denied.Headers, overwrite(kv[0], kv[1]))
 	}
+	out := &authv3.CheckResponse{
+		Status:          &rpcstatus.Status{Code: int32(codes.PermissionDenied)},
+		HttpResponse:    &authv3.CheckResponse_DeniedResponse{DeniedResponse: denied},
+		DynamicMetadata: answered(),
+	}
 	if d.Fault() {
-		return &authv3.CheckResponse{
-			Status:       &rpcstatus.Status{Code: int32(codes.Unavailable)},
-			HttpResponse: &authv3.CheckResponse_ErrorResponse{ErrorResponse: denied},
-		}
+		out.Status.Code = int32(codes.Unavailable)
+		out.HttpResponse = &authv3.CheckResponse_ErrorResponse{ErrorResponse: denied}
 	}
-	return &authv3.CheckResponse{
-		Status:       &rpcstatus.Status{Code: int32(codes.PermissionDenied)},
-		HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: denied},
-	}
+	return out
+}
+
+// answered tells Envoy that the answer is ours. Envoy's local_reply_config rewrites the others.
+func answered() *structpb.Struct {
+	return &structpb.Struct{Fields: map[string]*structpb.Value{ourheaders.Answered: structpb.NewBoolValue(true)}}
 }
 
 func allow(d *authz.Decision) *authv3.CheckResponse {
