@@ -73,13 +73,15 @@ type session struct {
 	readOnly   bool   // health, verify, identify, dry run: GET and HEAD only
 	credential string // of identify
 	left       int    // requests
-	redact     redactor
+	redact     *redactor
+	removed    mark                                               // the secret that redaction removed from an answer
+	changed    mark                                               // the secret whose removal changed a name
 	log        func(ctx context.Context, level byte, line string) // logs a line of the guest
 }
 
-func (e *egress) session(readOnly bool, credential string) *session {
+func (e *egress) session(readOnly bool, credential known) *session {
 	return &session{
-		e: e, readOnly: readOnly, credential: credential, left: e.limits.HTTPRequests,
+		e: e, readOnly: readOnly, credential: credential.value, left: e.limits.HTTPRequests,
 		redact: newRedactor(append(e.secrets.all(), credential)...),
 	}
 }
@@ -127,6 +129,9 @@ func (s *session) try(ctx context.Context, doc, body []byte) (answer, *refusal) 
 	if err := json.Unmarshal(doc, &meta); err != nil {
 		message := "decoding the request: " + err.Error()
 		return answer{}, &refusal{errno: abi.ErrnoInval, code: abi.CodeContract, message: message}
+	}
+	if deny := s.denyChanged(meta, body); deny != nil {
+		return answer{}, deny
 	}
 	u, err := parseTarget(meta.URL)
 	if err != nil {
@@ -350,7 +355,8 @@ func (s *session) exchange(req *http.Request, transport *http.Transport) (answer
 		return answer{}, fmt.Errorf("reading the body: %w", err)
 	}
 	truncated := len(b) > maxBody
-	b = s.redact.bytes(b)
+	b, name := s.redact.bytes(b)
+	s.removed.set(name)
 	if len(b) > maxBody {
 		b, truncated = b[:maxBody], true
 	}
@@ -368,10 +374,14 @@ func (s *session) guestHeaders(h http.Header) map[string]string {
 	left := maxGuestHeaders
 	for _, name := range slices.Sorted(maps.Keys(h)) {
 		lower := strings.ToLower(name)
-		v := s.redact.text(strings.Join(h[name], ", "))
-		if guestHeader(lower) && len(name)+len(v) <= left {
+		if !guestHeader(lower) {
+			continue
+		}
+		v, secret := s.redact.bytes([]byte(strings.Join(h[name], ", ")))
+		if len(name)+len(v) <= left {
+			s.removed.set(secret)
 			left -= len(name) + len(v)
-			out[lower] = v
+			out[lower] = string(v)
 		}
 	}
 	return out

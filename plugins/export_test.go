@@ -49,7 +49,7 @@ type Call struct{ s *session }
 
 // Call opens a session; credential is named c1.
 func (e *Egress) Call(readOnly bool, credential string) *Call {
-	return &Call{e.e.session(readOnly, credential)}
+	return &Call{e.e.session(readOnly, known{"credential", credential})}
 }
 
 // Send sends req.
@@ -71,7 +71,17 @@ func (c *Call) SendRaw(ctx context.Context, doc, body []byte) (abi.Errno, abi.HT
 	return abi.Errno(msg.Errno), m, answer
 }
 
-func redact(out outcome) outcome { return newRedactor("planted-secret").outcome(out) }
+func planted() *session {
+	return &session{redact: newRedactor(known{"secret planted", "planted-secret"})}
+}
+
+func redact(out outcome) outcome { return planted().redact.outcome(out) }
+
+// Redact removes one secret from text, and says whether it was there.
+func Redact(secret, text string) (clean string, touched bool) {
+	r := newRedactor(known{"secret", secret})
+	return r.text(text), r.touches(text) != ""
+}
 
 // Judge is judgeRevoke for a guest that made reports and then returned ret with output, or ended
 // with code.
@@ -82,7 +92,7 @@ func Judge(req abi.Request, code string, ret int32, output []byte, reports ...[]
 
 // JudgeIdentify is judgeIdentify for a guest that returned ret with output.
 func JudgeIdentify(ret int32, output []byte, now time.Time) (abi.IdentifyResult, error) {
-	return judgeIdentify(redact(outcome{ret: ret, output: output}), now)
+	return judgeIdentify(outcome{ret: ret, output: output}, planted(), now)
 }
 
 // JudgeVerify is judgeVerify for a guest that returned ret with output.

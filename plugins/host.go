@@ -134,7 +134,7 @@ func (h *Host) Revoke(ctx context.Context, tenant, app string, req abi.Request) 
 		return abi.Result{}, err
 	}
 	req.Op = abi.OpRevoke
-	return judgeRevoke(req, p.run(ctx, req, p.timeout(), "")), nil
+	return judgeRevoke(req, p.run(ctx, req, p.timeout())), nil
 }
 
 // Verify asks the plugin how many credentials of req.Kinds are still usable. The result contains each of
@@ -151,7 +151,7 @@ func (h *Host) Verify(ctx context.Context, tenant, app string, req abi.Request) 
 		return abi.VerifyResult{}, &Error{Code: abi.CodeUnsupported, Message: "the plugin has no verify"}
 	}
 	req.Op = abi.OpVerify
-	return judgeVerify(req, p.run(ctx, req, p.timeout(), ""))
+	return judgeVerify(req, p.run(ctx, req, p.timeout()))
 }
 
 // Identify asks the plugin for the owner of the credential secret. c says where the credential was found.
@@ -213,7 +213,7 @@ func (h *Host) Health(ctx context.Context, tenant, app string) (abi.Health, erro
 		return abi.Health{}, err
 	}
 	var doc abi.Health
-	if err := decodeAnswer(p.run(ctx, abi.Request{Op: abi.OpHealth}, healthTimeout, ""), &doc); err != nil {
+	if err := decodeAnswer(p.run(ctx, abi.Request{Op: abi.OpHealth}, healthTimeout), &doc); err != nil {
 		return abi.Health{}, err
 	}
 	if !slices.Contains([]string{"ok", "degraded", "error"}, doc.Status) {

@@ -4,10 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	lru "github.com/hashicorp/golang-lru/v2/simplelru"
 
@@ -81,15 +81,7 @@ func newIdentities(now func() time.Time) (*identities, error) {
 type nameKey struct{ tenant, name string }
 
 // foldName returns equal keys for two names exactly if [strings.EqualFold] reports true.
-func foldName(s string) string {
-	return strings.Map(func(r rune) rune {
-		least := r
-		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {
-			least = min(least, f)
-		}
-		return least
-	}, s)
-}
+func foldName(s string) string { return strings.Map(leastFold, s) }
 
 func namesOf(tenant string, s *abi.Identity) []nameKey {
 	if s == nil {
@@ -233,6 +225,12 @@ func (p *plugin) identify(ctx context.Context, c abi.Credential, secret string) 
 	timeout := p.common.identify
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	s := p.egress.session(true, known{name: "credential in " + c.Source + " " + c.Name, value: secret})
 	req := abi.Request{Op: abi.OpIdentify, Credentials: []abi.Credential{c}}
-	return judgeIdentify(p.run(ctx, req, timeout, secret), p.common.opts.Now())
+	res, err := judgeIdentify(p.call(ctx, req, timeout, s), s, p.common.opts.Now())
+	var fault *Error
+	if errors.As(err, &fault) && fault.Code == abi.CodeRedacted {
+		p.countChanged(ctx, req.Op, s.changed.get())
+	}
+	return res, err
 }

@@ -241,7 +241,7 @@ func TestGuestNeverSeesSecrets(t *testing.T) {
 	var logs syncBuffer
 	app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Request-Id", r.Header.Get("Authorization"))
-		fmt.Fprintf(w, `{"User":"echo of %s"}`, r.Header.Get("Authorization"))
+		fmt.Fprintf(w, `{"User":"ann","Echo":"echo of %s"}`, r.Header.Get("Authorization"))
 	})
 	h := hostile(t, app, func(o *plugins.Options) {
 		o.Logger = slog.New(slog.NewJSONHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -252,8 +252,8 @@ func TestGuestNeverSeesSecrets(t *testing.T) {
 		t.Errorf("got %+v, want revoked", res)
 	}
 	who, err := ask(t, h, cookie)
-	if err != nil || who != "echo of Bearer ***" {
-		t.Errorf("identify: %q, %v, want the echo without the secret", who, err)
+	if err != nil || who != "ann" {
+		t.Errorf("identify: %q, %v, want ann", who, err)
 	}
 	all := logs.String() + asJSON(t, res)
 	if !strings.Contains(all, "seen ") || !strings.Contains(all, "echo of Bearer ***") {

@@ -151,27 +151,50 @@ func judgeVerify(req abi.Request, out outcome) (abi.VerifyResult, error) {
 	return res, nil
 }
 
-// judgeIdentify checks the owner that a guest gives for a credential.
-func judgeIdentify(out outcome, now time.Time) (abi.IdentifyResult, error) {
+// judgeIdentify checks the owner that a guest gives for a credential. out is as the guest wrote it, because
+// redaction must not change a name.
+func judgeIdentify(out outcome, s *session, now time.Time) (abi.IdentifyResult, error) {
 	var doc abi.IdentifyResult
+	if secret := s.changed.get(); secret != "" {
+		return abi.IdentifyResult{}, &Error{Code: abi.CodeRedacted, Message: redactedName(secret)}
+	}
 	if err := decodeAnswer(out, &doc); err != nil {
-		return abi.IdentifyResult{}, err
+		return abi.IdentifyResult{}, s.redactError(err)
 	}
 	if err := guestError(doc.Error); err != nil {
-		return abi.IdentifyResult{}, err
+		return abi.IdentifyResult{}, s.redactError(err)
 	}
-	if s := doc.Subject; s != nil {
-		if n := len(s.AppUserID) + len(s.UserName) + len(s.SCIMID); n == 0 || n > 2<<10 {
-			return abi.IdentifyResult{}, &Error{
-				Code: abi.CodeContract, Message: "identify names a subject without a name, or with one that is too long",
-			}
-		}
+	if err := judgeIdentity(doc, s); err != nil {
+		return abi.IdentifyResult{}, err
 	}
 	if doc.IssuedAt != nil && doc.IssuedAt.After(now.Add(time.Minute)) {
 		doc.IssuedAt = nil // a future time would be newer than every lock, an unknown time counts as old
 	}
-	doc.Kind = abi.Kind(clean(string(doc.Kind), maxCode))
+	doc.Kind = abi.Kind(clean(s.redact.text(string(doc.Kind)), maxCode))
 	return doc, nil
+}
+
+// judgeIdentity checks the names of a subject.
+func judgeIdentity(doc abi.IdentifyResult, s *session) error {
+	who := doc.Subject
+	if who == nil {
+		return nil
+	}
+	names := []string{who.AppUserID, who.UserName, who.SCIMID}
+	if n := len(strings.Join(names, "")); n == 0 || n > 2<<10 {
+		return &Error{
+			Code: abi.CodeContract, Message: "identify names a subject without a name, or with one that is too long",
+		}
+	}
+	if doc.Anonymous {
+		return &Error{Code: abi.CodeContract, Message: "identify names a subject of a session of nobody"}
+	}
+	for _, name := range names {
+		if secret := s.changedBy(name); secret != "" {
+			return &Error{Code: abi.CodeRedacted, Message: redactedName(secret)}
+		}
+	}
+	return nil
 }
 
 func decodeAnswer(out outcome, v any) error {

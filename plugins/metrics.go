@@ -9,11 +9,12 @@ import (
 // metrics are the counters for operators. Labels are configured names and fixed words, never a guest's
 // text.
 type metrics struct {
-	calls        *prometheus.CounterVec // tenant, app, op, outcome
-	kills        *prometheus.CounterVec // tenant, app
-	traps        *prometheus.CounterVec
-	quarantines  *prometheus.CounterVec
-	loadFailures *prometheus.CounterVec
+	calls         *prometheus.CounterVec // tenant, app, op, outcome
+	kills         *prometheus.CounterVec // tenant, app
+	traps         *prometheus.CounterVec
+	quarantines   *prometheus.CounterVec
+	loadFailures  *prometheus.CounterVec
+	redactedNames *prometheus.CounterVec // tenant, app, op
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -27,11 +28,13 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		traps:        vec("traps_total", "Calls that trapped."),
 		quarantines:  vec("quarantines_total", "Times a plugin was put into quarantine."),
 		loadFailures: vec("load_failures_total", "Starts of a worker that did not become ready."),
+		redactedNames: vec("redacted_names_total",
+			"Answers of an application in which the removal of a secret changed a name.", "op"),
 	}
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.calls, m.kills, m.traps, m.quarantines, m.loadFailures} {
+	for _, c := range []prometheus.Collector{m.calls, m.kills, m.traps, m.quarantines, m.loadFailures, m.redactedNames} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering the metrics of plugins: %w", err)
 		}

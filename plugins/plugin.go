@@ -293,7 +293,7 @@ func (p *plugin) afterFault(ctx context.Context, quarantined bool) {
 	}
 }
 
-func (p *plugin) redactor() redactor { return newRedactor(p.secrets.all()...) }
+func (p *plugin) redactor() *redactor { return newRedactor(p.secrets.all()...) }
 
 // event logs one event of the plugin.
 func (p *plugin) event(ctx context.Context, level slog.Level, msg string, attrs ...slog.Attr) {
@@ -301,17 +301,33 @@ func (p *plugin) event(ctx context.Context, level slog.Level, msg string, attrs 
 		slog.String("app", p.cfg.App), slog.String("plugin", p.manifest.Name))...)
 }
 
-// run makes one call and removes the secrets from its outcome. credential is only for identify.
-func (p *plugin) run(ctx context.Context, req abi.Request, timeout time.Duration, credential string) outcome {
+// run makes one call and removes the secrets from its outcome.
+func (p *plugin) run(ctx context.Context, req abi.Request, timeout time.Duration) outcome {
+	s := p.egress.session(req.Op != abi.OpRevoke || req.DryRun, known{})
+	out := s.redact.outcome(p.call(ctx, req, timeout, s))
+	p.countChanged(ctx, req.Op, s.changed.get())
+	return out
+}
+
+// countChanged counts and logs that redaction changed a name.
+func (p *plugin) countChanged(ctx context.Context, op abi.Op, secret string) {
+	if secret != "" {
+		p.common.metrics.redactedNames.WithLabelValues(p.cfg.Tenant, p.cfg.App, string(op)).Inc()
+		p.event(ctx, slog.LevelError, "a name contains a secret: the answer of the application is not used",
+			slog.String("op", string(op)), slog.String("secret", secret))
+	}
+}
+
+// call makes one call and counts it. Its outcome is as the guest wrote it.
+func (p *plugin) call(ctx context.Context, req abi.Request, timeout time.Duration, s *session) outcome {
 	defer p.begin()()
-	s := p.egress.session(req.Op != abi.OpRevoke || req.DryRun, credential)
 	out := p.attempt(ctx, req, timeout, s)
 	if out.code == abi.CodeTrap {
 		p.common.metrics.traps.WithLabelValues(p.cfg.Tenant, p.cfg.App).Inc()
 		p.afterFault(ctx, p.breaker.trap())
 	}
 	p.common.metrics.calls.WithLabelValues(p.cfg.Tenant, p.cfg.App, string(req.Op), cmp.Or(out.code, "ok")).Inc()
-	return s.redact.outcome(out)
+	return out
 }
 
 func (p *plugin) attempt(ctx context.Context, req abi.Request, timeout time.Duration, s *session) outcome {
@@ -368,7 +384,7 @@ func (p *plugin) subject(s *abi.Subject) *abi.Subject {
 }
 
 // guestLog logs a guest's lines with its name and the request, without secrets.
-func (p *plugin) guestLog(req abi.Request, redact redactor) func(context.Context, byte, string) {
+func (p *plugin) guestLog(req abi.Request, redact *redactor) func(context.Context, byte, string) {
 	return func(ctx context.Context, level byte, line string) {
 		l := []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError}[min(level, 3)]
 		if p.common.opts.Logger.Enabled(ctx, l) {

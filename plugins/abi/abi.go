@@ -141,6 +141,9 @@ const (
 	// reads it again.
 	CodeSecretUnreadable = "secret_unreadable"
 	CodeUnsupported      = "unsupported" // the guest does not have the operation (verify, identify)
+	// CodeRedacted means that the removal of a secret changed a name in an answer of the application.
+	CodeRedacted = "redacted"
+	CodeBusy     = "busy" // an identify call could not have ended in time, and the host did not make it
 )
 
 // The bounds of one outcome. A report is one KindResult of at most ReportBytes as JSON. The output
@@ -206,13 +209,17 @@ type Liveness struct {
 }
 
 // IdentifyResult is the output of identify. If Subject is nil, the application does not know the
-// credential.
+// credential, or knows it as a session of nobody.
 type IdentifyResult struct {
-	Subject  *Identity  `json:"subject"`
-	Kind     Kind       `json:"kind,omitempty"`
-	IssuedAt *time.Time `json:"issued_at,omitempty"` // if absent, the credential counts as older than every lock
-	CacheS   int        `json:"cache_s,omitempty"`   // seconds the answer may be cached, at most 300
-	Error    *Error     `json:"error,omitempty"`
+	Subject *Identity `json:"subject"`
+	// Anonymous means that the credential is a session of nobody, such as the one of a sign-in page. It
+	// passes as a request without a credential, and the host asks again at the next request. It is false
+	// beside a Subject.
+	Anonymous bool       `json:"anonymous,omitempty"`
+	Kind      Kind       `json:"kind,omitempty"`
+	IssuedAt  *time.Time `json:"issued_at,omitempty"` // if absent, the credential counts as older than every lock
+	CacheS    int        `json:"cache_s,omitempty"`   // seconds the answer may be cached, at most 300
+	Error     *Error     `json:"error,omitempty"`
 }
 
 // Identity is the owner of a credential, with at least one name.
