@@ -14,5 +14,5 @@ var (
 
 // Listen is listen for the key listen.scim.
 func Listen(ctx context.Context, addr string) (net.Listener, error) {
-	return listen(ctx, "listen.scim", addr)
+	return listen(ctx, "listen.scim", addr, modeGroup)
 }

@@ -15,9 +15,16 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
-// listen binds addr, "unix:PATH" or "HOST:PORT". It replaces the socket file of a killed process.
-// It fails if a process still serves the socket. Errors name key, the configuration key of addr.
-func listen(ctx context.Context, key, addr string) (net.Listener, error) {
+// The modes of sockets.
+const (
+	modeOwner = 0o600 // a process that can connect can change things
+	modeGroup = 0o660 // Envoy connects by the group. It can request decisions and end streams.
+)
+
+// listen binds addr, "unix:PATH" or "HOST:PORT". A socket gets the mode. listen replaces the socket file
+// of a killed process, and fails if a process still serves the socket. Errors name key, the
+// configuration key of addr.
+func listen(ctx context.Context, key, addr string, mode fs.FileMode) (net.Listener, error) {
 	var lc net.ListenConfig
 	path, unix := config.UnixPath(addr)
 	if !unix {
@@ -49,8 +56,7 @@ func listen(ctx context.Context, key, addr string) (net.Listener, error) {
 	if err != nil {
 		return nil, notListening(key, addr, err)
 	}
-	// A process that can connect can request decisions and end streams.
-	if err := os.Chmod(path, 0o660); err != nil { //nolint:gosec // Envoy connects by the group
+	if err := os.Chmod(path, mode); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: setting the mode of %s: %w", key, path, err), l.Close())
 	}
 	return l, nil

@@ -19,11 +19,12 @@ import (
 )
 
 // Addrs lists the addresses of the listeners.
-type Addrs struct{ Authz, SCIM, Admin net.Addr }
+type Addrs struct{ Authz, SCIM, Admin, Metrics net.Addr }
 
 // Addrs returns the addresses in use, for callers that configured port 0.
 func (s *Server) Addrs() Addrs {
-	return Addrs{s.listeners.authz.Addr(), s.listeners.scim.Addr(), s.listeners.admin.Addr()}
+	l := s.listeners
+	return Addrs{l.authz.Addr(), l.scim.Addr(), l.admin.Addr(), l.metrics.Addr()}
 }
 
 // Run serves until ctx ends or a listener fails. Then it drains within the configured time and
@@ -31,7 +32,7 @@ func (s *Server) Addrs() Addrs {
 func (s *Server) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	failed := make(chan error, 4)
+	failed := make(chan error, 5)
 	var running sync.WaitGroup
 	start := func(name string, fn func() error) {
 		running.Go(func() {
@@ -44,10 +45,12 @@ func (s *Server) Run(ctx context.Context) error {
 	start("authz listener", func() error { return s.grpc.Serve(s.listeners.authz) })
 	start("scim listener", func() error { return s.scim.Serve(s.listeners.scim) })
 	start("admin listener", func() error { return s.admin.Serve(s.listeners.admin) })
+	start("metrics listener", func() error { return s.metrics.Serve(s.listeners.metrics) })
 	start("revocation engine", func() error { return s.engine.Run(work) })
 	running.Go(func() { s.watchReady(work) })
 	s.opts.Logger.InfoContext(ctx, "serving", slog.String("authz", s.opts.Config.Listen.Authz),
-		slog.String("scim", s.listeners.scim.Addr().String()), slog.String("admin", s.listeners.admin.Addr().String()))
+		slog.String("scim", s.listeners.scim.Addr().String()), slog.String("admin", s.listeners.admin.Addr().String()),
+		slog.String("metrics", s.listeners.metrics.Addr().String()))
 	var err error
 	select {
 	case <-ctx.Done():
@@ -104,7 +107,7 @@ func (s *Server) drain(ctx context.Context, stopWork func()) error {
 	defer cancel()
 	s.authz.SetServing(false)
 	var errs []error
-	for name, srv := range map[string]*http.Server{"scim": s.scim, "admin": s.admin} {
+	for name, srv := range map[string]*http.Server{"scim": s.scim, "admin": s.admin, "metrics": s.metrics} {
 		if err := srv.Shutdown(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("draining the %s listener: %w", name, errors.Join(err, srv.Close())))
 		}

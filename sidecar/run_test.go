@@ -26,7 +26,7 @@ const keys = `{"keys":[{"kty":"EC","crv":"P-256","alg":"ES256","use":"sig","kid"
 
 const base = `version: 1
 drain: 3m
-listen: {scim: "127.0.0.1:0", admin: "127.0.0.1:0"}
+listen: {scim: "127.0.0.1:0", metrics: "127.0.0.1:0"}
 tenants:
   - name: acme
     external_url: https://app.example.com
@@ -42,10 +42,11 @@ tenants:
 
 // running is a server in this process.
 type running struct {
-	t                  *testing.T
-	authz, scim, admin string
-	stop               func() error // SIGTERM and wait
-	term               func()       // SIGTERM
+	t                    *testing.T
+	authz, scim, metrics string
+	admin                string       // path of the socket
+	stop                 func() error // SIGTERM and wait
+	term                 func()       // SIGTERM
 }
 
 func start(t *testing.T, text string) *running {
@@ -82,13 +83,15 @@ func start(t *testing.T, text string) *running {
 	}}
 	t.Cleanup(func() { _ = r.stop() })
 	at := s.Addrs()
-	r.authz, r.scim, r.admin = "unix:"+at.Authz.String(), at.SCIM.String(), at.Admin.String()
+	r.authz, r.scim, r.metrics = "unix:"+at.Authz.String(), at.SCIM.String(), at.Metrics.String()
+	r.admin = at.Admin.String()
 	return r
 }
 
+// get asks the metrics listener.
 func (r *running) get(path string) (int, string) {
 	r.t.Helper()
-	res, err := http.Get("http://" + r.admin + path)
+	res, err := http.Get("http://" + r.metrics + path)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -135,10 +138,12 @@ func TestReady(t *testing.T) {
 	r := start(t, base)
 	until(t, "readiness", func() bool { code, _ := r.get("/readyz"); return code == 200 })
 	until(t, "gRPC health", func() bool { return r.health() == grpc_health_v1.HealthCheckResponse_SERVING })
-	if code, _ := r.get("/scim/v2/Users"); code != 404 {
-		t.Errorf("SCIM on the admin listener: %d, want 404", code)
+	for _, path := range []string{"/scim/v2/Users", "/v1/status"} {
+		if code, _ := r.get(path); code != 404 {
+			t.Errorf("%s on the metrics listener: %d, want 404", path, code)
+		}
 	}
-	for _, path := range []string{"/metrics", "/v1/status", "/readyz"} {
+	for _, path := range []string{"/metrics", "/v1/status", "/readyz", "/livez"} {
 		req, err := http.NewRequest("GET", "http://"+r.scim+path, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -155,6 +160,30 @@ func TestReady(t *testing.T) {
 	}
 	if err := r.stop(); err != nil {
 		t.Errorf("stopping: %v", err)
+	}
+}
+
+// TestAdminSocket: the socket is for the owner, answers the owner, and has no health pages.
+func TestAdminSocket(t *testing.T) {
+	r := start(t, base)
+	info, err := os.Stat(r.admin)
+	if err != nil || info.Mode().Perm() != 0o600 || filepath.Base(r.admin) != "admin.sock" {
+		t.Errorf("%s has mode %v %v, want admin.sock with 0600", r.admin, info.Mode(), err)
+	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", r.admin)
+	}
+	client := &http.Client{Transport: &http.Transport{DialContext: dial}}
+	for path, want := range map[string]int{"/v1/status": 200, "/metrics": 404, "/readyz": 404, "/livez": 404} {
+		res, err := client.Get("http://localhost" + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("%s: %d, want %d", path, res.StatusCode, want)
+		}
 	}
 }
 
@@ -188,8 +217,8 @@ func TestNotReady(t *testing.T) {
 					t.Errorf("%+v, want ready %v", c, want)
 				}
 			}
-			if code, _ := r.get("/healthz"); code != 200 {
-				t.Errorf("GET /healthz = %d, want 200", code)
+			if code, _ := r.get("/livez"); code != 200 {
+				t.Errorf("GET /livez = %d, want 200", code)
 			}
 			if r.health() == grpc_health_v1.HealthCheckResponse_SERVING {
 				t.Error("gRPC health = SERVING before it is ready, want NOT_SERVING")

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -57,7 +58,8 @@ type Server struct {
 	grpc      *grpc.Server
 	scim      *http.Server
 	admin     *http.Server
-	listeners struct{ authz, scim, admin net.Listener }
+	metrics   *http.Server
+	listeners struct{ authz, scim, admin, metrics net.Listener }
 	closers   []func() error // in the order of opening; closed in reverse
 }
 
@@ -209,13 +211,13 @@ func (s *Server) openEngine(context.Context) (err error) {
 
 func (s *Server) openAdmin(context.Context) error {
 	cfg := s.opts.Config
-	mux := http.NewServeMux()
-	admin.New(admin.Options{
+	h := admin.New(admin.Options{
 		Store: s.store, Tenants: s.tenantNames, Version: s.opts.Version, DataDir: cfg.DataDir, Components: s.components,
 		Plugins: s.pluginStatus, Gatherer: s.registry, Sign: s.sign, Now: s.opts.Now, Logger: s.opts.Logger,
-	}).Mount(mux)
-	_, unix := config.UnixPath(cfg.Listen.Admin)
-	s.admin = httpServer(admin.Guard(unix, mux), s.opts.Logger)
+	})
+	s.admin = httpServer(h.Admin(), s.opts.Logger)
+	s.admin.ConnContext = admin.ConnContext
+	s.metrics = httpServer(h.Metrics(), s.opts.Logger)
 	return nil
 }
 
@@ -247,13 +249,15 @@ func (s *Server) openListeners(ctx context.Context) error {
 	var errs []error
 	for _, listener := range []struct {
 		key, addr string
+		mode      fs.FileMode
 		to        *net.Listener
 	}{
-		{"listen.authz", addrs.Authz, &s.listeners.authz},
-		{"listen.scim", addrs.SCIM, &s.listeners.scim},
-		{"listen.admin", addrs.Admin, &s.listeners.admin},
+		{"listen.authz", addrs.Authz, modeGroup, &s.listeners.authz},
+		{"listen.scim", addrs.SCIM, modeGroup, &s.listeners.scim},
+		{"listen.admin", addrs.Admin, modeOwner, &s.listeners.admin},
+		{"listen.metrics", addrs.Metrics, modeGroup, &s.listeners.metrics},
 	} {
-		l, err := listen(ctx, listener.key, listener.addr)
+		l, err := listen(ctx, listener.key, listener.addr, listener.mode)
 		if err != nil {
 			errs = append(errs, err)
 			continue

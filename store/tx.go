@@ -148,6 +148,6 @@ func (t *Tx) draft(n note) ([]byte, error) {
 		Tenant: t.tenant, Actor: clip(c.Actor), ClientID: clip(c.ClientID), JTI: clip(c.JTI), RequestID: clip(c.RequestID),
 		Remote: clip(c.Remote), Method: clip(c.Method), Path: clip(c.Path), Action: clip(c.Action),
 		Decision: clip(c.Decision), Outcome: outcome, Resource: clip(n.resource), Attrs: clipped,
-		Detail: clip(strings.Join(n.details, "; ")),
+		Detail: clip(strings.Join(n.details, "; ")), Claimed: clip(c.Claimed), Reason: clip(c.Reason),
 	})
 }

@@ -55,6 +55,8 @@ type Cause struct {
 	Decision  string    // profile and revision that allowed it, or "internal"; required
 	Attrs     []string  // names of the changed attributes, never values
 	Received  time.Time // when the request arrived; zero means now
+	Claimed   string    // name that an operator gave, which nobody checked; may be empty
+	Reason    string    // of an operator, one line; may be empty
 }
 
 // User is a SCIM user. Resource has the attributes with the canonical names of the schema,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -18,9 +19,8 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
-// adminClient asks the admin listener of a running scimward.
+// adminClient asks the admin socket of a running scimward.
 type adminClient struct {
-	base string // URL without a path
 	cfg  *config.Config
 	http *http.Client
 }
@@ -32,15 +32,13 @@ func newAdminClient(file string) (*adminClient, error) {
 	if err != nil {
 		return nil, explain(err)
 	}
-	c := &adminClient{base: "http://" + cfg.Listen.Admin, cfg: cfg, http: &http.Client{Timeout: 30 * time.Second}}
-	if path, ok := config.UnixPath(cfg.Listen.Admin); ok {
-		c.base = "http://localhost"
-		c.http.Transport = &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	path, _ := config.UnixPath(cfg.Listen.Admin)
+	return &adminClient{cfg: cfg, http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", path)
-		}}
-	}
-	return c, nil
+		},
+	}}}, nil
 }
 
 const maxAnswer = 128 << 20
@@ -55,11 +53,15 @@ type answer struct {
 // document becomes the error. get fails if the server uses another data folder than this
 // configuration.
 func (c *adminClient) get(ctx context.Context, path string) (answer, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, nil)
 	if err != nil {
 		return answer{}, fmt.Errorf("asking the admin listener: %w", err)
 	}
 	res, err := c.http.Do(req)
+	if errors.Is(err, fs.ErrPermission) {
+		return answer{}, hinted(fmt.Errorf("asking the admin listener: %w", err),
+			"run this as root or as the user who runs scimward")
+	}
 	if err != nil {
 		return answer{}, hinted(fmt.Errorf("asking the admin listener: %w", err),
 			"is `scimward serve` running with this configuration?")
@@ -83,7 +85,7 @@ func (c *adminClient) ours(h http.Header) error {
 	data, err := url.PathUnescape(h.Get(sidecar.HeaderDataDir))
 	if err != nil || data == "" {
 		return hinted(fmt.Errorf("another program than scimward answers on %s", c.cfg.Listen.Admin),
-			"choose another port for listen.admin")
+			"choose another path for listen.admin")
 	}
 	if !sameFolder(data, c.cfg.DataDir) {
 		err := fmt.Errorf("another scimward answers on %s (data in %s), not the one of this configuration (data in %s)",

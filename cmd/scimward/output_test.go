@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -115,15 +116,23 @@ func TestWell(t *testing.T) {
 	}
 }
 
-// answers writes a configuration whose admin listener is h.
+// answers writes a configuration whose admin socket is served by h.
 func answers(t *testing.T, h http.HandlerFunc) (file, data string) {
 	t.Helper()
-	srv := httptest.NewServer(h)
+	dir, err := os.MkdirTemp("", "sw") //nolint:usetesting // the path of a socket is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	srv := httptest.NewUnstartedServer(h)
+	_ = srv.Listener.Close()
+	if srv.Listener, err = net.Listen("unix", filepath.Join(dir, "admin.sock")); err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
 	t.Cleanup(srv.Close)
-	dir := t.TempDir()
 	file = filepath.Join(dir, "scimward.yaml")
-	admin := strings.TrimPrefix(srv.URL, "http://")
-	text := "version: 1\ndata_dir: data\nlisten: {scim: '127.0.0.1:0', admin: '" + admin + "'}\n" + `tenants:
+	text := "version: 1\ndata_dir: data\nlisten: {scim: '127.0.0.1:0', admin: 'unix:admin.sock'}\n" + `tenants:
   - name: acme
     external_url: https://app.example.com
     identity_services: [{client_id: idp, keys: {jwks_file: none.json}}]

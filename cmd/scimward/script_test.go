@@ -28,7 +28,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
-			for _, name := range []string{"SCIM_PORT", "ADMIN_PORT", "ENVOY_PORT"} {
+			for _, name := range []string{"SCIM_PORT", "METRICS_PORT", "ENVOY_PORT"} {
 				port, err := freePort()
 				if err != nil {
 					return err

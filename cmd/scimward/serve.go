@@ -16,8 +16,8 @@ func newServe() *cobra.Command {
 	return withConfig(&cobra.Command{
 		Use:   "serve",
 		Short: "run the sidecar until SIGTERM or SIGINT",
-		Long: `Opens the store, loads policy, keys and plugins, and serves the authz, scim and
-admin listeners. On SIGTERM it stops accepting connections, finishes running requests,
+		Long: `Opens the store, loads policy, keys and plugins, and serves the authz, scim,
+admin and metrics listeners. On SIGTERM it stops accepting connections, finishes running requests,
 releases its leases and exits 0, within the configured drain time.`,
 	}, serve)
 }
@@ -29,8 +29,8 @@ func serve(c *cobra.Command, _ string, cfg *config.Config) error {
 		return err
 	}
 	at := s.Addrs()
-	_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: %s for %d tenant(s); scim %s, admin %s\n",
-		version(), len(cfg.Tenants), at.SCIM, at.Admin)
+	_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: %s for %d tenant(s); scim %s, admin %s, metrics %s\n",
+		version(), len(cfg.Tenants), at.SCIM, at.Admin, at.Metrics)
 	if err := s.Run(c.Context()); err != nil {
 		return fmt.Errorf("serving: %w", err)
 	}

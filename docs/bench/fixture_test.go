@@ -44,7 +44,7 @@ func shortDir(b *testing.B) string {
 
 const configText = `version: 1
 data_dir: data
-listen: {authz: "unix:authz.sock", scim: "unix:scim.sock", admin: "unix:admin.sock"}
+listen: {authz: "unix:authz.sock", scim: "unix:scim.sock", admin: "unix:admin.sock", metrics: "unix:metrics.sock"}
 tenants:
   - name: acme
     external_url: https://acme.example

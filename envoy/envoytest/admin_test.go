@@ -129,15 +129,22 @@ func (w *world) peek(t *testing.T, tenant, user string) report {
 	return r
 }
 
+// adminGet asks the admin socket.
 func (w *world) adminGet(t *testing.T, path string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+w.Admin+path, nil)
+	return get(t, w.AdminClient(), "http://localhost"+path)
+}
+
+// get returns a page of scimward.
+func get(t *testing.T, c *http.Client, url string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	status, body := send(t, http.DefaultClient, req)
+	status, body := send(t, c, req)
 	if status != http.StatusOK {
-		t.Fatalf("GET %s of the admin listener: %d %s", path, status, body)
+		t.Fatalf("GET %s: %d %s", url, status, body)
 	}
 	return body
 }

@@ -17,7 +17,7 @@ import (
 func (w *world) lines(t *testing.T, words ...string) []string {
 	t.Helper()
 	var out []string
-	for line := range strings.Lines(w.adminGet(t, "/metrics")) {
+	for line := range strings.Lines(get(t, w.HTTPClient(), "http://"+w.Metrics+"/metrics")) {
 		lacks := func(word string) bool { return !strings.Contains(line, word) }
 		if !slices.ContainsFunc(words, lacks) {
 			out = append(out, strings.TrimSpace(line))

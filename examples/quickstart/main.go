@@ -78,7 +78,7 @@ Left running; Ctrl-C ends it.
   status        bin/scimward status -c %[6]s
   evidence      bin/scimward evidence ada@acme.example --tenant acme -c %[6]s
   metrics       http://%[7]s/metrics
-`, s.Acme.URL, stack.Password, token, s.CAFile, s.Port, s.Config, s.Admin)
+`, s.Acme.URL, stack.Password, token, s.CAFile, s.Port, s.Config, s.Metrics)
 	<-ctx.Done()
 	d.printf("\nEnding everything.\n")
 	return nil

@@ -159,8 +159,13 @@ func (c checker) listeners(cfg *Config) {
 		}
 	}
 	c.socket("listen.admin", l.Admin)
-	if local, _ := loopback(l.Admin); !local {
-		c.fail("listen.admin", `write "127.0.0.1:PORT" or "unix:PATH"`, "the admin listener is for loopback or unix only")
+	if p, unix := UnixPath(l.Admin); !unix || p == "" {
+		c.fail("listen.admin", `write "unix:PATH" or remove it; health and metrics are at listen.metrics`,
+			"the admin listener changes things, so it is a unix socket only")
+	}
+	c.socket("listen.metrics", l.Metrics)
+	if _, ok := loopback(l.Metrics); !ok {
+		c.fail("listen.metrics", fix, "%q is not an address", l.Metrics)
 	}
 	if _, _, err := net.SplitHostPort(cfg.Envoy.Listen); err != nil {
 		c.fail("envoy.listen", `write "HOST:PORT"`, "%q is not an address", cfg.Envoy.Listen)
@@ -204,9 +209,12 @@ func (c checker) ports(cfg *Config) {
 	listeners := []struct{ path, addr string }{
 		{"listen.authz", cfg.Listen.Authz},
 		{"listen.scim", cfg.Listen.SCIM},
-		{"listen.admin", cfg.Listen.Admin},
+		{"listen.metrics", cfg.Listen.Metrics},
 		{"envoy.listen", cfg.Envoy.Listen},
 		{"envoy.admin", cfg.Envoy.Admin},
+	}
+	if _, unix := UnixPath(cfg.Listen.Admin); unix { // anything else is a fault already
+		listeners = slices.Insert(listeners, 2, struct{ path, addr string }{"listen.admin", cfg.Listen.Admin})
 	}
 	for i, l := range listeners {
 		for _, before := range listeners[:i] {

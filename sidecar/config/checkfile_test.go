@@ -128,7 +128,7 @@ func TestLenientLoad(t *testing.T) {
 		t.Errorf("%v, want four absent files", err)
 	}
 	c, err := config.LoadLenient(file)
-	if err != nil || c.Listen.Admin != "127.0.0.1:8461" || c.Tenants[0].Name != "acme" {
+	if err != nil || c.Listen.Metrics != "127.0.0.1:8461" || c.Tenants[0].Name != "acme" {
 		t.Fatalf("lenient: %v %+v", err, c)
 	}
 	write(strings.Replace(good, "name: acme", "name: A", 1))
@@ -145,23 +145,24 @@ func TestListenersHaveTheirOwnPorts(t *testing.T) {
 	const (
 		authz = "authz: unix:authz.sock"
 		scim  = "scim: 127.0.0.1:8460"
-		admin = "admin: 127.0.0.1:8461"
+		stats = "metrics: 127.0.0.1:8461"
 		envoy = "listen: 0.0.0.0:8443"
 	)
 	tests := map[string]struct {
 		from, to string
 		want     []string
 	}{
-		"scim and admin":       {admin, "admin: 127.0.0.1:8460", []string{"line 6: listen.admin: 127.0.0.1:8460 is the address of listen.scim too"}},
-		"by name":              {admin, "admin: localhost:8460", []string{"line 6: listen.admin: localhost:8460 is the address of listen.scim too"}},
+		"scim and metrics":     {stats, "metrics: 127.0.0.1:8460", []string{"line 6: listen.metrics: 127.0.0.1:8460 is the address of listen.scim too"}},
+		"by name":              {stats, "metrics: localhost:8460", []string{"line 6: listen.metrics: localhost:8460 is the address of listen.scim too"}},
 		"authz and scim":       {authz, "authz: 127.0.0.1:8460", []string{"line 5: listen.scim: 127.0.0.1:8460 is the address of listen.authz too"}},
-		"Envoy everywhere":     {envoy, "listen: 0.0.0.0:8461", []string{"line 8: envoy.listen: 0.0.0.0:8461 is the address of listen.admin too"}},
+		"Envoy everywhere":     {envoy, "listen: 0.0.0.0:8461", []string{"line 8: envoy.listen: 0.0.0.0:8461 is the address of listen.metrics too"}},
 		"Envoy on IPv6":        {envoy, "listen: '[::]:8460'", []string{"line 8: envoy.listen: [::]:8460 is the address of listen.scim too"}},
 		"Envoy without host":   {envoy, "listen: ':9901'", []string{"envoy.admin: 127.0.0.1:9901 is the address of envoy.listen too"}},
-		"one socket":           {admin, "admin: unix:authz.sock", []string{"line 6: listen.admin: … is the address of listen.authz too"}},
-		"the system chooses":   {scim + "\n  " + admin, "scim: 127.0.0.1:0\n  admin: 127.0.0.1:0", nil},
-		"two loopbacks":        {admin, "admin: 127.0.0.2:8460", nil},
-		"two kinds":            {admin, "admin: unix:8460", nil},
+		"one socket":           {stats, "admin: unix:authz.sock", []string{"line 6: listen.admin: … is the address of listen.authz too"}},
+		"the system chooses":   {scim + "\n  " + stats, "scim: 127.0.0.1:0\n  metrics: 127.0.0.1:0", nil},
+		"two loopbacks":        {stats, "metrics: 127.0.0.2:8460", nil},
+		"two kinds":            {stats, "metrics: unix:8460", nil},
+		"beyond loopback":      {stats, "metrics: 0.0.0.0:8461", nil},
 		"another host of ours": {envoy, "listen: 192.0.2.1:8460", nil},
 	}
 	dir := folder(t)

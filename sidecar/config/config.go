@@ -16,10 +16,10 @@ import (
 type Config struct {
 	// Version of the file format. Required: 1.
 	Version int `yaml:"version"`
-	// DataDir is the folder of the store, the plugin cache and the authz socket. scimward creates it
+	// DataDir is the folder of the store, the plugin cache and the sockets. scimward creates it
 	// with mode 0700. Default "data".
 	DataDir string `yaml:"data_dir"`
-	// Listen names the three listeners.
+	// Listen names the four listeners.
 	Listen Listen `yaml:"listen"`
 	// Envoy describes the proxy in front, for `scimward envoy bootstrap`.
 	Envoy Envoy `yaml:"envoy"`
@@ -50,9 +50,13 @@ type Listen struct {
 	// SCIMTLS is the certificate of the scim listener (TLS 1.2 or later). Required when scim is beyond
 	// loopback.
 	SCIMTLS TLS `yaml:"scim_tls"`
-	// Admin is where operators and Prometheus connect: "HOST:PORT" on loopback, or "unix:PATH".
-	// Default "127.0.0.1:8461".
+	// Admin is the socket of the operators' commands, "unix:PATH". It has mode 0600. On Linux it serves
+	// only root and the user who runs scimward. Default "unix:" + data_dir + "/admin.sock".
 	Admin string `yaml:"admin"`
+	// Metrics is where Prometheus and the probes of Kubernetes connect: "HOST:PORT" or "unix:PATH". It
+	// serves /livez, /readyz and /metrics, without TLS. It is read only and names no person, so it may
+	// be beyond loopback. Default "127.0.0.1:8461".
+	Metrics string `yaml:"metrics"`
 }
 
 // TLS names certificate files.

@@ -24,7 +24,7 @@ data_dir: data
 listen:
   authz: unix:authz.sock
   scim: 127.0.0.1:8460
-  admin: 127.0.0.1:8461
+  metrics: 127.0.0.1:8461
 envoy:
   listen: 0.0.0.0:8443
   check_timeout: 1s
@@ -168,7 +168,12 @@ func TestBadFiles(t *testing.T) {
 		{"scim: 127.0.0.1:8460", "scim: 127.0.0.1:8460\n  scim_tls: {cert: cert.pem, key: none.pem}", 6, "listen.scim_tls.key", "cannot be read: it does not exist"},
 		{"authz: unix:authz.sock", "authz: 10.0.0.1:9000", 4, "listen.authz", "beyond loopback the authz listener needs mTLS"},
 		{"authz: unix:authz.sock", "authz: 10.0.0.1:9000\n  authz_tls: {cert: cert.pem, key: key.pem}", 4, "listen.authz", "needs mTLS"},
-		{"admin: 127.0.0.1:8461", "admin: 0.0.0.0:8461", 6, "listen.admin", "for loopback or unix only"},
+		{"metrics: 127.0.0.1:8461", "admin: 127.0.0.1:8461", 6, "listen.admin", "it is a unix socket only"},
+		{"metrics: 127.0.0.1:8461", "admin: 0.0.0.0:8470", 6, "listen.admin", "it is a unix socket only"},
+		{"metrics: 127.0.0.1:8461", `admin: "unix:"`, 6, "listen.admin", "it is a unix socket only"},
+		{"metrics: 127.0.0.1:8461", "admin: unix:/" + strings.Repeat("a", 107), 6, "listen.admin", "the socket path has 108 bytes, the system accepts 107"},
+		{"metrics: 127.0.0.1:8461", "metrics: 8461", 6, "listen.metrics", `"8461" is not an address`},
+		{"metrics: 127.0.0.1:8461", `metrics: "unix:"`, 6, "listen.metrics", "is not an address"},
 		{"listen: 0.0.0.0:8443", "listen: everywhere", 8, "envoy.listen", "is not an address"},
 		{"listen: 0.0.0.0:8443", "listen: 0.0.0.0:8443\n  admin: 0.0.0.0:9901", 9, "envoy.admin", "for loopback only"},
 		{"check_timeout: 1s", "check_timeout: 1", 9, "envoy.check_timeout", `"1" is not a duration`},

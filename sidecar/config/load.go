@@ -117,8 +117,9 @@ func (c *Config) complete(dir folder) {
 	dir.abs(&c.DataDir)
 	or(&c.Listen.Authz, "unix:"+filepath.Join(c.DataDir, "authz.sock"))
 	or(&c.Listen.SCIM, "127.0.0.1:8460")
-	or(&c.Listen.Admin, "127.0.0.1:8461")
-	for _, l := range []*string{&c.Listen.Authz, &c.Listen.SCIM, &c.Listen.Admin} {
+	or(&c.Listen.Admin, "unix:"+filepath.Join(c.DataDir, "admin.sock"))
+	or(&c.Listen.Metrics, "127.0.0.1:8461")
+	for _, l := range []*string{&c.Listen.Authz, &c.Listen.SCIM, &c.Listen.Admin, &c.Listen.Metrics} {
 		if p, ok := UnixPath(*l); ok {
 			dir.abs(&p)
 			*l = "unix:" + p

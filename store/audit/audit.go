@@ -43,25 +43,27 @@ func (h *Hash) UnmarshalText(b []byte) error {
 // Record is one audited action. It contains names of attributes, never their values. The
 // order of the fields is part of the format, and Hash is the last.
 type Record struct {
-	N         uint64    `json:"n"`        // position in the tenant's chain, 1 for the first
-	Seq       uint64    `json:"seq"`      // log position of the change
-	Tenant    string    `json:"tenant"`   //
-	Time      time.Time `json:"time"`     // UTC
-	Actor     string    `json:"actor"`    // "client:<id>", "engine:<owner>", …
-	ClientID  string    `json:"client"`   // OAuth client, may be empty
-	JTI       string    `json:"jti"`      // of the access token, may be empty
-	RequestID string    `json:"request"`  //
-	Remote    string    `json:"remote"`   // address the request came from
-	Method    string    `json:"method"`   //
-	Path      string    `json:"path"`     // no query
-	Action    string    `json:"action"`   // "user.create", …
-	Decision  string    `json:"decision"` // profile and revision that allowed or refused it
-	Outcome   string    `json:"outcome"`  // OutcomeDone or OutcomeRefused
-	Resource  string    `json:"resource"` // id of the resource or job, may be empty
-	Attrs     []string  `json:"attrs"`    // names of changed attributes; nil is written as null
-	Detail    string    `json:"detail"`   // rule ids of a refusal, state of a job
-	Prev      Hash      `json:"prev"`     // the hash of the previous record
-	Hash      Hash      `json:"hash"`     // not in the canonical encoding
+	N         uint64    `json:"n"`                 // position in the tenant's chain, 1 for the first
+	Seq       uint64    `json:"seq"`               // log position of the change
+	Tenant    string    `json:"tenant"`            //
+	Time      time.Time `json:"time"`              // UTC
+	Actor     string    `json:"actor"`             // "client:<id>", "engine:<owner>", …
+	ClientID  string    `json:"client"`            // OAuth client, may be empty
+	JTI       string    `json:"jti"`               // of the access token, may be empty
+	RequestID string    `json:"request"`           //
+	Remote    string    `json:"remote"`            // address the request came from
+	Method    string    `json:"method"`            //
+	Path      string    `json:"path"`              // no query
+	Action    string    `json:"action"`            // "user.create", …
+	Decision  string    `json:"decision"`          // profile and revision that allowed or refused it
+	Outcome   string    `json:"outcome"`           // OutcomeDone or OutcomeRefused
+	Resource  string    `json:"resource"`          // id of the resource or job, may be empty
+	Attrs     []string  `json:"attrs"`             // names of changed attributes; nil is written as null
+	Detail    string    `json:"detail"`            // rule ids of a refusal, state of a job
+	Claimed   string    `json:"claimed,omitempty"` // name that an operator gave, which nobody checked
+	Reason    string    `json:"reason,omitempty"`  // of an operator
+	Prev      Hash      `json:"prev"`              // the hash of the previous record
+	Hash      Hash      `json:"hash"`              // not in the canonical encoding
 }
 
 // The outcomes.

@@ -58,7 +58,7 @@ type Stack struct {
 	CAFile   string         // Roots as a PEM file
 	Port     int            // Envoy serves here
 	SCIMAddr string         // scimward's own SCIM port, behind Envoy
-	Admin    string         // scimward's admin listener
+	Metrics  string         // scimward's metrics listener
 	Acme     *Tenant
 	Globex   *Tenant
 	Scimward *Process
@@ -184,6 +184,16 @@ func (s *Stack) HTTPClient() *http.Client {
 	}
 }
 
+// AdminClient returns a client that connects to scimward's admin socket, whatever the URL.
+func (s *Stack) AdminClient() *http.Client {
+	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", filepath.Join(s.o.Dir, "data", "admin.sock"))
+		},
+	}}
+}
+
 // DialLoopback connects to the port of addr on 127.0.0.1. It ignores the name, because not every
 // system resolves *.localhost.
 func DialLoopback(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -198,8 +208,8 @@ func DialLoopback(ctx context.Context, network, addr string) (net.Conn, error) {
 // ports chooses a free port for each listener, below the range of client ports, so that a new
 // connection does not take it.
 func (s *Stack) ports(ctx context.Context) error {
-	var scim, admin, envoyAdmin int
-	for _, p := range []*int{&s.Port, &scim, &admin, &envoyAdmin} {
+	var scim, metrics, envoyAdmin int
+	for _, p := range []*int{&s.Port, &scim, &metrics, &envoyAdmin} {
 		var ln net.Listener
 		var err error
 		for tries := 50; ln == nil; tries-- {
@@ -211,7 +221,7 @@ func (s *Stack) ports(ctx context.Context) error {
 		}
 		defer func() { _ = ln.Close() }() // the port stays taken until all are chosen
 	}
-	s.SCIMAddr, s.Admin, s.EnvoyAdmin = loopback(scim), loopback(admin), loopback(envoyAdmin)
+	s.SCIMAddr, s.Metrics, s.EnvoyAdmin = loopback(scim), loopback(metrics), loopback(envoyAdmin)
 	return nil
 }
 
@@ -224,7 +234,7 @@ func (s *Stack) StartScimward(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return s.await(ctx, "scimward", s.Scimward, "http://"+s.Admin+"/readyz")
+	return s.await(ctx, "scimward", s.Scimward, "http://"+s.Metrics+"/readyz")
 }
 
 // StartEnvoy writes Envoy's configuration with scimward's own command, starts

@@ -1,10 +1,13 @@
-// Package admin serves the operators' API: health, readiness, metrics, status and evidence. It
-// changes nothing. Anyone who reaches it may read everything, so it listens on loopback or a unix
-// socket only.
+// Package admin serves two listeners.
 //
-//	GET /healthz                              200 while the process lives
+// [Handler.Metrics] may be reachable from other machines. It is read only and names no person:
+//
+//	GET /livez                                200 while the process lives
 //	GET /readyz                               200 if every component is ready, else 503; JSON either way
 //	GET /metrics                              Prometheus
+//
+// [Handler.Admin] is for operators. It is a unix socket for root and the user who runs scimward:
+//
 //	GET /v1/status                            Status as JSON
 //	GET /v1/tenants/{tenant}/evidence/{user}  evidence report by SCIM id or userName; ?format=html for the page;
 //	                                          300 with "matches" if several users left under the name
@@ -19,7 +22,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -28,7 +30,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/store"
 )
@@ -80,49 +81,37 @@ func New(opts Options) *Handler {
 	return &Handler{opts: opts, started: opts.Now()}
 }
 
-// Mount adds the routes.
-func (h *Handler) Mount(mux *http.ServeMux) {
-	mux.HandleFunc("GET /healthz", h.healthz)
+// Metrics serves the metrics listener.
+func (h *Handler) Metrics() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", h.livez)
 	mux.HandleFunc("GET /readyz", h.readyz)
-	mux.HandleFunc("GET /v1/status", h.named(h.status))
-	mux.HandleFunc("GET /v1/tenants/{tenant}/evidence/{user}", h.named(h.evidence))
 	mux.Handle("GET /metrics", promhttp.HandlerFor(h.opts.Gatherer, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// Admin serves the admin socket. Its server needs [ConnContext].
+func (h *Handler) Admin() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", h.status)
+	mux.HandleFunc("GET /v1/tenants/{tenant}/evidence/{user}", h.evidence)
+	return h.named(guard(mux))
 }
 
 // Response headers.
 const (
-	// HeaderDataDir is the percent-encoded data folder, on every answer of /v1. A client compares it,
-	// because another scimward of the machine may have the port.
+	// HeaderDataDir is the percent-encoded data folder, on every answer of the admin socket. A client
+	// compares it, because another scimward of the machine may have the socket.
 	HeaderDataDir = "Scimward-Data-Dir"
 	// HeaderHolder is the SCIM id of another user who has the name now, on a report by name.
 	HeaderHolder = "Scimward-Name-Held-By"
 )
 
-func (h *Handler) named(next http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set(HeaderDataDir, url.PathEscape(h.opts.DataDir))
-		next(w, r)
-	}
-}
-
-// Guard refuses requests with a Host that is not loopback, so that a web page cannot reach the
-// listener through a name that resolves to it. Requests over a unix socket may have any Host.
-func Guard(unix bool, next http.Handler) http.Handler {
+func (h *Handler) named(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !unix && !loopback(r.Host) {
-			problem(w, http.StatusForbidden, "the admin listener serves loopback names only", nil)
-			return
-		}
+		w.Header().Set(HeaderDataDir, url.PathEscape(h.opts.DataDir))
 		next.ServeHTTP(w, r)
 	})
-}
-
-func loopback(hostport string) bool {
-	host, _, err := net.SplitHostPort(hostport)
-	if err != nil {
-		host = hostport
-	}
-	return request.IsLoopback(host)
 }
 
 // problem writes a problem document, with more members if there are any.
@@ -144,7 +133,7 @@ func (h *Handler) write(w http.ResponseWriter, r *http.Request, status int, v an
 	}
 }
 
-func (h *Handler) healthz(w http.ResponseWriter, _ *http.Request) {
+func (h *Handler) livez(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = w.Write([]byte("ok\n")) // an error means that the client has gone
 }
@@ -164,9 +153,8 @@ func allReady(components []Component) bool {
 
 func (h *Handler) evidence(w http.ResponseWriter, r *http.Request) {
 	tenant, user := r.PathValue("tenant"), r.PathValue("user")
-	if !slices.Contains(h.opts.Tenants(), tenant) {
-		problem(w, http.StatusNotFound,
-			fmt.Sprintf("no tenant %q: use a name under tenants in the configuration", tenant), nil)
+	if err := h.configured(tenant); err != nil {
+		problem(w, http.StatusNotFound, err.Error(), nil)
 		return
 	}
 	rep, err := revoke.Build(r.Context(), h.opts.Store, tenant, user, h.opts.Now(), h.opts.Sign)

@@ -1,14 +1,21 @@
 package admin_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/scimward/scimward/plugins/abi"
@@ -26,12 +33,15 @@ type service struct {
 	now        time.Time
 	id         string
 	components []admin.Component
+	peer       admin.Peer
+	api        *admin.Handler
 	handler    http.Handler
+	log        *bytes.Buffer
 }
 
-func newService(t *testing.T, unix bool) *service {
+func newService(t *testing.T) *service {
 	t.Helper()
-	s := serviceOn(t, storetest.New(t), unix)
+	s := serviceOn(t, storetest.New(t))
 	s.id = s.create("ada")
 	s.update(func(tx *store.Tx) error {
 		row, err := tx.User(s.id)
@@ -46,17 +56,17 @@ func newService(t *testing.T, unix bool) *service {
 }
 
 // serviceOn returns the API over st.
-func serviceOn(t *testing.T, st *store.Store, unix bool) *service {
+func serviceOn(t *testing.T, st *store.Store) *service {
 	t.Helper()
 	s := &service{
-		t: t, store: st, now: time.Now().Add(90 * time.Second),
+		t: t, store: st, now: time.Now().Add(90 * time.Second), log: &bytes.Buffer{},
 		components: []admin.Component{{Name: "store", Ready: true}},
+		peer:       admin.Peer{User: "op", OK: true},
 	}
 	reg := prometheus.NewRegistry()
 	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "scimward_test_total", Help: "test"})
 	reg.MustRegister(c)
-	mux := http.NewServeMux()
-	admin.New(admin.Options{
+	s.api = admin.New(admin.Options{
 		Store: s.store, Tenants: func() []string { return []string{"acme", "globex"} },
 		Version: "v9", DataDir: "/var/lib/söme folder",
 		Gatherer: reg, Now: func() time.Time { return s.now },
@@ -67,9 +77,10 @@ func serviceOn(t *testing.T, st *store.Store, unix bool) *service {
 				Message: "the admin API refuses the admin token",
 			}}
 		},
-		Sign: func(tenant string, _ map[string]any) (string, error) { return "signed-by-" + tenant, nil },
-	}).Mount(mux)
-	s.handler = admin.Guard(unix, mux)
+		Sign:   func(tenant string, _ map[string]any) (string, error) { return "signed-by-" + tenant, nil },
+		Logger: slog.New(slog.NewJSONHandler(s.log, nil)),
+	})
+	s.handler = s.api.Admin()
 	return s
 }
 
@@ -88,18 +99,21 @@ func (s *service) create(name string) string {
 	return u.ID
 }
 
-func (s *service) do(method, target, host string) *httptest.ResponseRecorder {
+// do sends a request of s.peer. The fields are pairs of header names and values.
+func (s *service) do(method, target, body string, fields ...string) *httptest.ResponseRecorder {
 	s.t.Helper()
-	r := httptest.NewRequest(method, target, nil)
-	r.Host = host
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	for i := 0; i+1 < len(fields); i += 2 {
+		r.Header.Set(fields[i], fields[i+1])
+	}
 	w := httptest.NewRecorder()
-	s.handler.ServeHTTP(w, r)
+	s.handler.ServeHTTP(w, r.WithContext(admin.WithPeer(r.Context(), s.peer)))
 	return w
 }
 
 func (s *service) get(target string) *httptest.ResponseRecorder {
 	s.t.Helper()
-	return s.do("GET", target, "127.0.0.1:8461")
+	return s.do("GET", target, "")
 }
 
 // isProblem checks a problem document (RFC 9457).
@@ -120,49 +134,141 @@ func isProblem(t *testing.T, w *httptest.ResponseRecorder, status int, detail st
 	}
 }
 
-// TestGuard: a web page must not reach the listener through a name that resolves to loopback.
-func TestGuard(t *testing.T) {
+// TestPeers: only root and the user who runs scimward may use the admin socket. A connection without
+// a known user is refused.
+func TestPeers(t *testing.T) {
 	tests := []struct {
-		host string
-		ok   bool
+		uid, self uint32
+		ok        bool
 	}{
-		{"127.0.0.1:8461", true},
-		{"localhost:8461", true},
-		{"localhost", true},
-		{"[::1]:8461", true},
-		{"127.8.8.8", true},
-		{"rebind.example.com", false},
-		{"rebind.example.com:8461", false},
-		{"localhost.example.com", false},
-		{"10.0.0.1:8461", false},
-		{"0.0.0.0:8461", false},
-		{"", false},
-		{"127.0.0.1.nip.io", false},
-		{"169.254.169.254", false},
-		{"127.0.0.1:1:2", false},
+		{0, 0, true},
+		{0, 1000, true},
+		{1000, 1000, true},
+		{1001, 1000, false},
+		{1000, 0, false},
+		{65534, 0, false}, // the overflow id: a user of another namespace
+		{1<<32 - 1, 0, false},
 	}
-	tcp, unix := newService(t, false), newService(t, true)
+	s := newService(t)
 	for _, tt := range tests {
-		for _, path := range []string{"/healthz", "/v1/status", "/metrics", "/v1/tenants/acme/evidence/ada"} {
-			w := tcp.do("GET", path, tt.host)
-			if tt.ok && w.Code != 200 {
-				t.Errorf("host %q %s: %d, want 200", tt.host, path, w.Code)
+		p := admin.Judge(tt.uid, tt.self)
+		if p.OK != tt.ok || p.User == "" || (p.Reason == "") != tt.ok {
+			t.Errorf("judge(%d, %d) = %+v, want ok %v", tt.uid, tt.self, p, tt.ok)
+		}
+		s.peer = p
+		for _, path := range []string{"/v1/status", "/v1/tenants/acme/evidence/ada", "/nowhere"} {
+			if w := s.get(path); !tt.ok {
+				isProblem(t, w, 403, "the admin socket is for root and for the user who runs scimward")
+			} else if w.Code == 403 {
+				t.Errorf("%s as %d: 403", path, tt.uid)
 			}
-			if !tt.ok {
-				isProblem(t, w, 403, "loopback")
-			}
-			if w := unix.do("GET", path, tt.host); w.Code != 200 {
-				t.Errorf("unix, host %q %s: %d, want 200", tt.host, path, w.Code)
-			}
+		}
+	}
+	s.peer = admin.Peer{}
+	isProblem(t, s.get("/v1/status"), 403, "no user of the system")
+	here, there := net.Pipe()
+	defer here.Close()
+	defer there.Close()
+	ctx := admin.ConnContext(t.Context(), here)
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, httptest.NewRequestWithContext(ctx, "GET", "/v1/status", nil))
+	isProblem(t, w, 403, "does not say who connects")
+}
+
+// TestPeerOfSocket: the kernel names the user of a connection.
+func TestPeerOfSocket(t *testing.T) {
+	dir, err := os.MkdirTemp("", "sw") //nolint:usetesting // the path of a socket is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	l, err := net.Listen("unix", filepath.Join(dir, "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	served, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer served.Close()
+	p, err := admin.PeerOf(served)
+	if err != nil || !p.OK || p.User == "" {
+		t.Errorf("peer %+v %v, want the user of this test", p, err)
+	}
+	if runtime.GOOS == "linux" {
+		want := admin.Judge(uint32(os.Getuid()), uint32(os.Getuid()))
+		if p != want {
+			t.Errorf("peer %+v, want %+v", p, want)
 		}
 	}
 }
 
-// TestHealthAndReadiness: readiness follows the components, and health does not.
-func TestHealthAndReadiness(t *testing.T) {
-	s := newService(t, false)
-	if w := s.get("/healthz"); w.Code != 200 || w.Body.String() != "ok\n" {
-		t.Errorf("healthz: %d %q, want 200 ok", w.Code, w.Body)
+// TestChangeFrame: a change carries who asks for it and why. What the frame cannot read exactly, it
+// refuses.
+func TestChangeFrame(t *testing.T) {
+	s := newService(t)
+	s.handler = s.api.Echo()
+	const path = "/v1/tenants/acme/echo"
+	w := s.do("POST", path, `{"reason":" left with the laptop "}`, admin.HeaderOperator, "Zo%C3%AB%20K.")
+	var got store.Cause
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != 200 || got.RequestID == "" {
+		t.Fatalf("%d %s %v", w.Code, w.Body, err)
+	}
+	want := store.Cause{
+		Actor: "operator:op", Claimed: "Zoë K.", Reason: "left with the laptop", RequestID: got.RequestID,
+		Action: "echo", Decision: "operator", Received: got.Received,
+	}
+	if d := cmp.Diff(want, got); d != "" || got.Received.IsZero() {
+		t.Errorf("cause (-want +got):\n%s", d)
+	}
+	for name, tt := range map[string]struct {
+		path, body, operator string
+		status               int
+		detail               string
+	}{
+		"no reason":          {path, `{}`, "", 400, "a reason is required"},
+		"blank reason":       {path, `{"reason":"  "}`, "", 400, "a reason is required"},
+		"two lines":          {path, `{"reason":"a\nb"}`, "", 400, "one line"},
+		"long reason":        {path, `{"reason":"` + strings.Repeat("x", 501) + `"}`, "", 400, "at most 500 bytes"},
+		"unknown member":     {path, `{"reason":"x","reasons":"y"}`, "", 400, `unknown field "reasons"`},
+		"repeated member":    {path, `{"reason":"x","Reason":"y"}`, "", 400, "a name appears twice"},
+		"trailing data":      {path, `{"reason":"x"}{}`, "", 400, "data follows"},
+		"wrong type":         {path, `{"reason":7}`, "", 400, "reading the body"},
+		"no body":            {path, ``, "", 400, "empty"},
+		"large body":         {path, `{"reason":"` + strings.Repeat("x", 70_000) + `"}`, "", 413, "at most 65536 bytes"},
+		"unknown tenant":     {"/v1/tenants/none/echo", `{"reason":"x"}`, "", 404, "one of acme, globex"},
+		"operator, lines":    {path, `{"reason":"x"}`, "a%0Ab", 400, "operator's name"},
+		"operator, long":     {path, `{"reason":"x"}`, strings.Repeat("a", 101), 400, "operator's name"},
+		"operator, no UTF-8": {path, `{"reason":"x"}`, "%FF", 400, "operator's name"},
+		"operator, escape":   {path, `{"reason":"x"}`, "%zz", 400, "operator's name"},
+		"fault":              {path, `{"fault":true}`, "", 503, "see the log"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.log.Reset()
+			w := s.do("POST", tt.path, tt.body, admin.HeaderOperator, tt.operator)
+			isProblem(t, w, tt.status, tt.detail)
+			if strings.Contains(w.Body.String(), "secret cause") || strings.Count(s.log.String(), "\n") != 1 {
+				t.Errorf("answer %s, log %s; want no cause in the answer and one event", w.Body, s.log)
+			}
+		})
+	}
+	s.peer = admin.Judge(4711, 0)
+	isProblem(t, s.do("POST", path, `{"reason":"x"}`), 403, "not for uid:4711")
+}
+
+// TestMetricsListener: readiness follows the components, and liveness does not. The listener serves
+// nothing else, and nothing about a person.
+func TestMetricsListener(t *testing.T) {
+	s := newService(t)
+	s.handler = s.api.Metrics()
+	if w := s.get("/livez"); w.Code != 200 || w.Body.String() != "ok\n" {
+		t.Errorf("livez: %d %q, want 200 ok", w.Code, w.Body)
 	}
 	if w := s.get("/readyz"); w.Code != 200 {
 		t.Errorf("readyz: %d, want 200", w.Code)
@@ -174,17 +280,29 @@ func TestHealthAndReadiness(t *testing.T) {
 	if err != nil || w.Code != 503 || len(got) != 2 || got[1].Ready || got[1].Message == "" {
 		t.Errorf("readyz: %d %s %v, want 503 with a message", w.Code, w.Body, err)
 	}
-	if w := s.get("/healthz"); w.Code != 200 {
-		t.Errorf("healthz while not ready: %d, want 200", w.Code)
+	if w := s.get("/livez"); w.Code != 200 {
+		t.Errorf("livez while not ready: %d, want 200", w.Code)
 	}
 	if w := s.get("/metrics"); w.Code != 200 || !strings.Contains(w.Body.String(), "scimward_test_total 0") {
 		t.Errorf("metrics: %d, want 200 and the counter", w.Code)
+	}
+	for _, path := range []string{"/healthz", "/v1/status", "/v1/tenants/acme/evidence/ada", "/"} {
+		if w := s.get(path); w.Code != 404 {
+			t.Errorf("%s: %d, want 404", path, w.Code)
+		}
+	}
+	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE"} {
+		for _, path := range []string{"/livez", "/readyz", "/metrics"} {
+			if w := s.do(method, path, ""); w.Code != 405 {
+				t.Errorf("%s %s: %d, want 405", method, path, w.Code)
+			}
+		}
 	}
 }
 
 // TestStatus: the status counts users, offboardings and breaches of each tenant.
 func TestStatus(t *testing.T) {
-	s := newService(t, false)
+	s := newService(t)
 	st := s.status()
 	if st.Version != "v9" || !st.Ready || st.Applied == 0 || len(st.Tenants) != 2 {
 		t.Fatalf("status %+v, want v9, ready, two tenants", st)
@@ -215,7 +333,7 @@ func TestStatus(t *testing.T) {
 // TestEvidence: the report comes by id and by name, sealed, as valid JSON and as a page. An
 // unknown tenant or user is 404.
 func TestEvidence(t *testing.T) {
-	s := newService(t, false)
+	s := newService(t)
 	for _, who := range []string{s.id, "ada", "ADA"} {
 		w := s.get("/v1/tenants/acme/evidence/" + who)
 		rep, err := revoke.Read(w.Body)
@@ -245,7 +363,7 @@ func TestEvidence(t *testing.T) {
 // TestEvidenceByName: a name finds the user who left under it, also when another user has the
 // name now. It lists several users, and 404 says whether the user exists and never left.
 func TestEvidenceByName(t *testing.T) {
-	s := newService(t, false)
+	s := newService(t)
 	s.update(func(tx *store.Tx) error { return tx.DeleteUser(s.id) })
 	again := s.create("ada")
 	w := s.get("/v1/tenants/acme/evidence/ada")
@@ -268,19 +386,20 @@ func TestEvidenceByName(t *testing.T) {
 	}
 }
 
-// TestNothingIsWritten: the API serves GET only and does not write.
-func TestNothingIsWritten(t *testing.T) {
-	s := newService(t, false)
+// TestReadsWriteNothing: a GET does not write, and the routes of reports serve GET only.
+func TestReadsWriteNothing(t *testing.T) {
+	s := newService(t)
 	before := s.store.Health().Applied
-	for _, method := range []string{"POST", "PUT", "PATCH", "DELETE"} {
-		for _, path := range []string{"/healthz", "/readyz", "/v1/status", "/metrics", "/v1/tenants/acme/evidence/ada"} {
-			if w := s.do(method, path, "localhost"); w.Code != 405 {
+	for _, path := range []string{"/v1/status", "/v1/tenants/acme/evidence/ada"} {
+		for _, method := range []string{"POST", "PUT", "PATCH", "DELETE"} {
+			if w := s.do(method, path, ""); w.Code != 405 {
 				t.Errorf("%s %s: %d, want 405", method, path, w.Code)
 			}
 		}
+		if w := s.get(path); w.Code != 200 {
+			t.Errorf("GET %s: %d, want 200", path, w.Code)
+		}
 	}
-	s.get("/v1/status")
-	s.get("/v1/tenants/acme/evidence/ada")
 	if after := s.store.Health().Applied; after != before {
 		t.Errorf("reads moved the log from %d to %d, want no record", before, after)
 	}
@@ -288,7 +407,7 @@ func TestNothingIsWritten(t *testing.T) {
 
 // TestStoreFault: a fault of the store is 503 without detail.
 func TestStoreFault(t *testing.T) {
-	s := newService(t, false)
+	s := newService(t)
 	if err := s.store.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -298,6 +417,6 @@ func TestStoreFault(t *testing.T) {
 
 // TestUnreadableCountIsAFault: if the users cannot be counted, the status is not "no users".
 func TestUnreadableCountIsAFault(t *testing.T) {
-	s := serviceOn(t, storetest.Unreadable(t), false)
+	s := serviceOn(t, storetest.Unreadable(t))
 	isProblem(t, s.get("/v1/status"), 503, "could not be read: see the log")
 }

@@ -58,7 +58,7 @@ func (s *service) settle(id string, epoch uint64) {
 
 // TestStatusNamesTheLeavers: the status names who still has access, where, and what needs an operator.
 func TestStatusNamesTheLeavers(t *testing.T) {
-	s := newService(t, false)
+	s := newService(t)
 	st := s.status()
 	if len(st.Leavers) != 1 || st.MoreLeavers != 0 {
 		t.Fatalf("leavers %+v and %d more, want one and none", st.Leavers, st.MoreLeavers)
@@ -101,7 +101,7 @@ func TestStatusNamesTheLeavers(t *testing.T) {
 
 // TestStatusAtProxyOnly: a user with an unsupported kind counts until every credential has expired.
 func TestStatusAtProxyOnly(t *testing.T) {
-	s := newService(t, false)
+	s := newService(t)
 	until := s.now.Add(time.Hour)
 	s.jobs(s.id, 1, func(j *store.Job) {
 		j.State, j.EnforcedUntil = store.JobUnsupported, until
@@ -123,7 +123,7 @@ func TestStatusAtProxyOnly(t *testing.T) {
 // TestStatusIsBounded: the list begins with the oldest request, ends after 20 and counts
 // the other users, not their epochs.
 func TestStatusIsBounded(t *testing.T) {
-	s := newService(t, false)
+	s := newService(t)
 	active := func(id string, is bool) {
 		s.update(func(tx *store.Tx) error {
 			u, err := tx.User(id)
@@ -156,7 +156,7 @@ func TestStatusIsBounded(t *testing.T) {
 // TestAnswersNameTheDataFolder: every answer, also an error, has the data folder, so that a client
 // knows which scimward answers.
 func TestAnswersNameTheDataFolder(t *testing.T) {
-	s := newService(t, false)
+	s := newService(t)
 	for _, path := range []string{"/v1/status", "/v1/tenants/acme/evidence/ada", "/v1/tenants/acme/evidence/unknown"} {
 		dir, err := url.PathUnescape(s.get(path).Header().Get(admin.HeaderDataDir))
 		if err != nil || dir != "/var/lib/söme folder" {
