@@ -120,6 +120,28 @@ func parseFixture(t *testing.T) *config.Config {
 	return cfg
 }
 
+// TestEscapedSlashes: Envoy refuses escaped slashes unless an app allows them, and then it passes
+// them on as sent.
+func TestEscapedSlashes(t *testing.T) {
+	t.Parallel()
+	cfg := parseFixture(t)
+	for want, allow := range map[string]bool{"REJECT_REQUEST": false, "KEEP_UNCHANGED": true} {
+		if allow {
+			cfg.Tenants[1].Apps[0].EncodedSlashes = "allow"
+		} else {
+			cfg.Tenants[1].Apps[0].EncodedSlashes = "refuse"
+		}
+		b, err := envoy.Bootstrap(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hcm := collect[*hcmv3.HttpConnectionManager](t, b)[0]
+		if got := hcm.GetPathWithEscapedSlashesAction().String(); got != want || !hcm.GetNormalizePath().GetValue() {
+			t.Errorf("allow %t: %s, want %s with normalised paths", allow, got, want)
+		}
+	}
+}
+
 func bootstrap(t *testing.T) *bootstrapv3.Bootstrap {
 	t.Helper()
 	b, err := envoy.Bootstrap(parseFixture(t))

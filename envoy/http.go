@@ -35,7 +35,7 @@ func (b *builder) connectionManager(cfg *config.Config) *hcmv3.HttpConnectionMan
 		RouteSpecifier:               &hcmv3.HttpConnectionManager_RouteConfig{RouteConfig: b.routes(cfg)},
 		NormalizePath:                wrapperspb.Bool(true),
 		MergeSlashes:                 true,
-		PathWithEscapedSlashesAction: hcmv3.HttpConnectionManager_REJECT_REQUEST,
+		PathWithEscapedSlashesAction: escapedSlashes(cfg),
 		StripPortMode:                &hcmv3.HttpConnectionManager_StripAnyHostPort{StripAnyHostPort: true},
 		StripTrailingHostDot:         true,
 		UseRemoteAddress:             wrapperspb.Bool(true),
@@ -67,6 +67,17 @@ func (b *builder) connectionManager(cfg *config.Config) *hcmv3.HttpConnectionMan
 			})}},
 		},
 	}
+}
+
+// escapedSlashes refuses them in Envoy, unless an app allows them. The setting is one of the listener.
+// So the sidecar then refuses them for the other apps, for SCIM and for the token endpoint.
+func escapedSlashes(cfg *config.Config) hcmv3.HttpConnectionManager_PathWithEscapedSlashesAction {
+	for _, a := range cfg.AllApps() {
+		if a.EncodedSlashes == "allow" {
+			return hcmv3.HttpConnectionManager_KEEP_UNCHANGED
+		}
+	}
+	return hcmv3.HttpConnectionManager_REJECT_REQUEST
 }
 
 // earlyRemoval removes headers that a client must not send before any filter sees them.

@@ -173,6 +173,7 @@ func (v *verifiers) authzTenant(t *config.Tenant, own []byte) (authz.TenantOptio
 	for i := range t.Apps {
 		a := &t.Apps[i]
 		o := authz.AppOptions{Hosts: a.Hosts, Methods: a.Methods, IgnoreSchemes: a.IgnoreSchemes}
+		o.EncodedSlashes = a.EncodedSlashes == "allow"
 		switch a.Anonymous {
 		case "pass":
 			o.Anonymous = authz.AnonymousPass

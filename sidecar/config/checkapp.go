@@ -18,6 +18,7 @@ func (c checker) app(path string, t *Tenant, a *App, hosts map[string]string) {
 	}
 	c.hosts(path, t, a, hosts)
 	c.oneOf(path+".anonymous", a.Anonymous, "bare", "pass", "deny")
+	c.oneOf(path+".encoded_slashes", a.EncodedSlashes, "refuse", "allow")
 	within(c, path+".credential_lifetime", a.CredentialLifetime, time.Minute, 10*365*24*time.Hour)
 	if len(a.Subjects) == 0 {
 		c.fail(path+".subjects", "say where sessions and tokens are found, such as - cookie: session",
@@ -130,6 +131,16 @@ func (c checker) route(path, value string) {
 	if c.require(path, value != "", "write the path of the route") &&
 		(!strings.HasPrefix(value, "/") || strings.ContainsAny(value, "?#% ;\\")) {
 		c.fail(path, "write a plain path that starts with /", "%q is not a path", value)
+	}
+	segments := strings.Split(value, "/")
+	if len(segments) > 61 {
+		c.fail(path, "write at most 60 segments", "%d segments", len(segments)-1)
+	}
+	for _, s := range segments {
+		whole := s == "*" || strings.HasPrefix(s, "{") && strings.HasSuffix(s, "}") && strings.Count(s, "{") == 1
+		if !whole && strings.ContainsAny(s, "{}*") {
+			c.fail(path, "let {name} stand for a whole segment", "the segment %q would match only itself", s)
+		}
 	}
 }
 

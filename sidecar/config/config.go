@@ -192,6 +192,11 @@ type App struct {
 	// LocalWrites lists the routes of the application that create, change or delete accounts. They are
 	// denied for everyone (IL1 §3.2.1).
 	LocalWrites []LocalWrite `yaml:"local_writes"`
+	// EncodedSlashes says what happens to a path with an escaped slash or backslash, %2F or %5C: refuse
+	// answers 400. allow passes it on as sent, unless any reading of it is a route of local_writes; this
+	// is for applications such as GitLab, package registries and proxies. If one app allows them, Envoy
+	// no longer refuses them for any app, and scimward does. Default refuse.
+	EncodedSlashes string `yaml:"encoded_slashes"`
 	// Streams lists path prefixes with responses that stay open (event streams, long polls,
 	// downloads). A lock ends them. Upgrades and requests that accept text/event-stream need no entry.
 	// A client need not announce a stream, so list every streaming path.
@@ -261,7 +266,9 @@ type JWT struct {
 
 // LocalWrite is a route of the application that changes accounts.
 type LocalWrite struct {
-	// Path is a template, "/account/email" or "/users/{id}/email". It also covers every path below it.
+	// Path is a template, "/account/email" or "/users/{id}/email". {id} and * stand for one whole segment;
+	// at most 60 segments count. It also covers every path below it, and every spelling that a router
+	// might take for such a path: other case, escapes, parameters, suffixes, compatibility characters.
 	Path string `yaml:"path"`
 	// Methods are the denied methods. Empty means all but GET and HEAD.
 	Methods []string `yaml:"methods"`

@@ -24,14 +24,17 @@ type app struct {
 	writes    []localWrite
 	methods   map[string]bool
 	challenge string
-	owners    *lru.Cache[credentialHash, Caller]
+	// encodedSlashes lets paths with an escaped slash or backslash pass.
+	encodedSlashes bool
+	owners         *lru.Cache[credentialHash, Caller]
 }
 
 func newApp(name string, o AppOptions, owners *lru.Cache[credentialHash, Caller]) *app {
 	p := &app{
 		name: name, hosts: request.NewHosts(o.Hosts), subjects: o.Subjects, trusted: map[string]bool{},
 		anonymous: o.Anonymous, methods: set(o.Methods), owners: owners,
-		challenge: `Bearer realm="` + quotable(name) + `"`,
+		encodedSlashes: o.EncodedSlashes,
+		challenge:      `Bearer realm="` + quotable(name) + `"`,
 	}
 	sources := make([]request.Source, len(o.Subjects))
 	for i, s := range o.Subjects {
@@ -58,15 +61,21 @@ func (a *Authorizer) decideApp(ctx context.Context, r *request.Request, t *tenan
 	if bad != nil {
 		return denyProblem(bad)
 	}
+	if path.EscapedSlash() && !p.encodedSlashes {
+		return deny(http.StatusBadRequest, request.ReasonPath,
+			"the path contains an escaped slash or backslash, which this application does not take: "+
+				"apps[].encoded_slashes allows them")
+	}
+	r.Query = path.Query(r.Query)
 	keys, bad := request.QueryKeys(r.Query)
 	if bad != nil {
 		return denyProblem(bad)
 	}
-	if d := p.denyForm(r, path, keys); d != nil {
+	if d := p.denyForm(r, &path, keys); d != nil {
 		return d
 	}
-	local := p.denyLocalWrite(r, path, keys)
-	caller, d := a.identify(ctx, r, p, path)
+	local := p.denyLocalWrite(r, &path, keys)
+	caller, d := a.identify(ctx, r, p, &path)
 	switch {
 	case d != nil && (local == nil || d.ofLock()):
 		return d
@@ -84,7 +93,7 @@ func (d *Decision) ofLock() bool {
 }
 
 // denyForm denies requests of a form that no application needs.
-func (p *app) denyForm(r *request.Request, path request.Path, keys request.Keys) *Decision {
+func (p *app) denyForm(r *request.Request, path *request.Path, keys request.Keys) *Decision {
 	_, unremovable := r.Headers.IdentityHeaders()
 	switch {
 	case r.Method == "":

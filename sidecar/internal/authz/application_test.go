@@ -31,12 +31,24 @@ func TestAppPaths(t *testing.T) {
 		{"control byte", appReq("GET", "/a%01"), 400, request.ReasonPath},
 		{"doubly escaped line feed", appReq("GET", "/a%250a"), 400, request.ReasonPath},
 		{"bad escape", appReq("GET", "/a%zz"), 400, request.ReasonPath},
-		{"question mark after decoding", appReq("POST", "/a%3fb"), 400, request.ReasonPath},
-		{"question mark after two decodings", appReq("POST", "/a%253fb"), 400, request.ReasonPath},
+		{"question mark after decoding", appReq("POST", "/a%3fb"), 0, authz.ReasonAllowed},
+		{"question mark after two decodings", appReq("POST", "/a%253fb"), 0, authz.ReasonAllowed},
+		{"override behind a decoded question mark", appReq("POST", "/a%253fb%253d1%2526_method%253dPUT"), 400, authz.ReasonOverride},
+		{"token behind a decoded question mark", appReq("GET", "/a%3faccess_token=app.locked.x"), 400, request.ReasonCredential},
 		{"dot segments", appReq("GET", "/a/%252e%252e/b"), 400, request.ReasonPath},
 		{"dot segments with parameters", appReq("GET", "/a/..;x/b"), 400, request.ReasonPath},
 		{"invalid UTF-8", appReq("GET", "/%ff"), 400, request.ReasonPath},
-		{"escaped without end", appReq("GET", "/%252525252541"), 400, request.ReasonPath},
+		{"escaped often", appReq("GET", "/%252525252541"), 0, authz.ReasonAllowed},
+		{"long", appReq("GET", "/"+strings.Repeat("a/", 20_000)), 0, authz.ReasonAllowed},
+		{"longer than any header of Envoy", appReq("GET", "/"+strings.Repeat("a/", 31_000)), 400, request.ReasonPath},
+		{"address in the path", appReq("POST", "/proxy/https%3A%2F%2Fhost.example%2Fa%3Fq"), 0, authz.ReasonAllowed},
+		{"address in the path of an app that takes no escaped slash", appReq("GET", "/proxy/https%3A%2F%2Fhost.example", of("express")), 400, request.ReasonPath},
+		{"escaped backslash in an app that takes none", appReq("GET", "/a%5cb", of("express")), 400, request.ReasonPath},
+		{"escaped dot segment", appReq("GET", "/a%2F..%2Fb"), 400, request.ReasonPath},
+		{"SCIM with an escaped slash", appReq("POST", "/scim%2Fv2/Users"), 404, authz.ReasonSCIMPath},
+		{"SCIM behind a segment that folds to nothing", appReq("POST", "/%20/;x/scim/v2/Users"), 404, authz.ReasonSCIMPath},
+		{"SCIM in fullwidth letters", appReq("GET", "/%EF%BD%93cim/v2"), 404, authz.ReasonSCIMPath},
+		{"SCIM below another name", appReq("GET", "/docs/scim/v2"), 0, authz.ReasonAllowed},
 		{"number sign", appReq("GET", "/a#b"), 400, request.ReasonPath},
 		{"no path", appReq("GET", ""), 400, request.ReasonPath},
 		{"asterisk form", appReq("OPTIONS", "*"), 400, request.ReasonPath},
@@ -77,7 +89,7 @@ func TestLocalModificationRefused(t *testing.T) {
 		{"override in the query of a read", appReq("GET", "/api/users?method=POST"), 400, authz.ReasonOverride},
 		{"other override in the query", appReq("GET", "/api/users/u1?httpMethod=DELETE"), 400, authz.ReasonOverride},
 		{"override header", appReq("GET", "/api/users", header("x-method", "POST")), 400, authz.ReasonOverride},
-		{"question mark in the path", appReq("POST", "/api/users%3fx"), 400, request.ReasonPath},
+		{"question mark in the path", appReq("POST", "/api/users%3fx"), 403, local},
 		{"locked user is told so", appReq("POST", "/api/users", auth("Bearer pat_locked")), 401, authz.ReasonLocked},
 		{"known user", appReq("POST", "/api/users", auth("Bearer pat_alice")), 403, local},
 		{"plugin is down", appReq("POST", "/api/users", cookie("session=down")), 403, local},
@@ -114,6 +126,16 @@ func TestLocalModificationRefused(t *testing.T) {
 		`/api\users`, "/api/users%5c", "/api/u%C5%BFers", "/%20api/users", "/api/users%09"[:len("/api/users")] + "%E2%80%8B", "/api/users%23x", "/api/.users", "/api/users..json",
 	} {
 		rows = append(rows, row{"path " + p, appReq("POST", p), 403, local})
+	}
+	for _, p := range []string{
+		"/admin/people/;7", "/admin/people/%20", "/admin/people/a%252Fb", "/admin/people/%C2%A0", "/admin/;x/people/7", "/admin/people//",
+		"/admin%E2%88%95people%EF%BC%8F7", "/adm%C4%B1n/people/7", "/admin/peop%C2%ADle/7", "/admin/people/a%2F%2F%2Fb",
+	} {
+		rows = append(rows,
+			row{"delete " + p, appReq("DELETE", p), 403, local},
+			row{"read " + p, appReq("GET", p), 0, authz.ReasonAllowed},
+			row{"method that is not named " + p, appReq("PUT", p), 0, authz.ReasonAllowed},
+		)
 	}
 	run(t, rows)
 
@@ -158,6 +180,10 @@ func TestLockedSubjectRefused(t *testing.T) {
 		{"login without a body", appReq("POST", "/login"), 400, request.ReasonBodyMissing},
 		{"login page", appReq("GET", "/login"), 0, authz.ReasonAllowed},
 		{"login at a folded path", appReq("POST", "/Login/", body(form, "username=locked")), 401, authz.ReasonLocked},
+		{"login behind a blank segment", appReq("POST", "/%20/login", body(form, "username=locked")), 401, authz.ReasonLocked},
+		{"login in fullwidth letters", appReq("POST", "/%EF%BD%8Cogin", body(form, "username=locked")), 401, authz.ReasonLocked},
+		{"refresh behind an escaped slash", appReq("POST", "/oauth%2Ftoken", body(form, "refresh_token=locked")), 401, authz.ReasonLocked},
+		{"refresh with the field behind a decoded question mark", appReq("POST", "/oauth/token%3Frefresh_token=locked", body(form, "refresh_token=alice")), 400, request.ReasonBodySource},
 		{"login as multipart", appReq("POST", "/login", body("multipart/form-data; boundary=b", "--b")), 415, request.ReasonContentType},
 		{"login as JSON where it is a form", appReq("POST", "/login", body("application/json", `{"username":"locked"}`)), 415, request.ReasonContentType},
 		{"name twice", login("alice&username=locked"), 400, request.ReasonBodySource},

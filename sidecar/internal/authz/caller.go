@@ -16,7 +16,7 @@ import (
 
 // identify finds the user of a request. It denies a locked user and credentials of two
 // users. AppOptions.Anonymous decides about a request without a known user.
-func (a *Authorizer) identify(ctx context.Context, r *request.Request, p *app, path request.Path) (Caller, *Decision) {
+func (a *Authorizer) identify(ctx context.Context, r *request.Request, p *app, path *request.Path) (Caller, *Decision) {
 	found, bad := p.sources.Find(r, path)
 	if bad != nil {
 		return Caller{}, p.unauthorized(denyProblem(bad))

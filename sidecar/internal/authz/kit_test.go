@@ -152,7 +152,7 @@ func newKit(t *testing.T, edit ...func(*authz.Options)) *kit {
 			{Path: "/admin/people/{id}", Methods: []string{"DELETE"}},
 			{Path: "/api/me", Fields: []string{"email", "displayName"}},
 		},
-		IgnoreSchemes: []string{"basic"},
+		IgnoreSchemes: []string{"basic"}, EncodedSlashes: true,
 	}
 	strict := app
 	strict.Anonymous = authz.AnonymousDeny

@@ -42,18 +42,17 @@ func (w *localWrite) denies(method string) bool {
 }
 
 // denyLocalWrite denies the routes of the application that change accounts, whoever
-// asks.
-func (p *app) denyLocalWrite(r *request.Request, path request.Path, keys request.Keys) *Decision {
+// asks, when any reading of the path is one. A path is matched only where the entry could
+// deny.
+func (p *app) denyLocalWrite(r *request.Request, path *request.Path, keys request.Keys) *Decision {
+	override := keys.MayOverride()
 	for i := range p.writes {
 		w := &p.writes[i]
-		if !w.path.Covers(path) {
+		if !override && !w.denies(r.Method) || !w.path.Covers(path) {
 			continue
 		}
-		if keys.MayOverride() {
+		if override {
 			return denyOverride("query parameters")
-		}
-		if !w.denies(r.Method) {
-			continue
 		}
 		if d := w.denyFields(r, keys); d != nil {
 			return d

@@ -104,12 +104,15 @@ const (
 
 // AppOptions is what is known of one protected application.
 type AppOptions struct {
-	Hosts         []string        // authorities, any case, ports ignored; empty: any host
-	Subjects      []SubjectSource // where its credentials are; the first that fits one reads it
-	Anonymous     Anonymous
-	LocalWrites   []LocalWrite
-	Methods       []string // beyond GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS
-	IgnoreSchemes []string // authorization schemes that name no user, such as "basic" for client authentication
+	Hosts       []string        // authorities, any case, ports ignored; empty: any host
+	Subjects    []SubjectSource // where its credentials are; the first that fits one reads it
+	Anonymous   Anonymous
+	LocalWrites []LocalWrite
+	// EncodedSlashes lets paths with %2F or %5C pass when no reading of them is a local
+	// write. False refuses them.
+	EncodedSlashes bool
+	Methods        []string // beyond GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS
+	IgnoreSchemes  []string // authorization schemes that name no user, such as "basic" for client authentication
 }
 
 // SourceKind is how a source names a user.

@@ -109,7 +109,7 @@ func NewSources(sources []Source, ignored []string) *Sources {
 
 // Find returns every credential of a request. CheckCookies comes first. path is the folded
 // path of the request.
-func (s *Sources) Find(r *Request, path Path) ([]Credential, *Problem) {
+func (s *Sources) Find(r *Request, path *Path) ([]Credential, *Problem) {
 	var out []Credential
 	for _, find := range []func() *Problem{
 		func() *Problem { return s.fromCookies(r, &out) },
@@ -215,7 +215,7 @@ func (s *Sources) fromAuthorization(v string, out *[]Credential) *Problem {
 	return nil
 }
 
-func (s *Sources) fromBody(r *Request, path Path, out *[]Credential) *Problem {
+func (s *Sources) fromBody(r *Request, path *Path, out *[]Credential) *Problem {
 	seen := map[string]bool{}
 	at := func(i int, src *Source) bool {
 		return src.In == InBody && src.Body.Method == r.Method && s.paths[i].Matches(path)

@@ -1,0 +1,115 @@
+package request
+
+import "strings"
+
+// MaxTemplate is how many segments of a template count. A longer one covers more.
+const MaxTemplate = 60
+
+// Template is a folded path template.
+type Template struct {
+	names []string // one a segment; "" stands for any one segment
+}
+
+// version is a name of a template that stands for "v" and digits. No folded name contains
+// a number sign.
+const version = "v#"
+
+// NewTemplate folds a template such as /api/users/{id}. {name} and * stand for one
+// segment.
+func NewTemplate(path string) Template {
+	var t Template
+	for seg := range strings.SplitSeq(path, "/") {
+		if seg == "*" || strings.HasPrefix(seg, "{") && strings.HasSuffix(seg, "}") {
+			t.names = append(t.names, "")
+			continue
+		}
+		var p Path
+		if text, _, ok := decodePath(seg); ok {
+			seg = text
+		}
+		p.split(foldForms(seg))
+		for _, s := range p.pieces {
+			if s.name != "" {
+				t.names = append(t.names, s.name)
+			}
+		}
+	}
+	if len(t.names) > MaxTemplate {
+		t.names = t.names[:MaxTemplate]
+	}
+	return t
+}
+
+// Covers reports whether any reading of p matches t or lies below it.
+func (t Template) Covers(p *Path) bool { return t.match(p, true) }
+
+// Matches reports whether any reading of p matches t.
+func (t Template) Matches(p *Path) bool { return t.match(p, false) }
+
+// match walks all readings at once. Bit j of a set says that in some reading, the first j
+// names of the template match what was read so far. The cost is the number of pieces times
+// the number of names, however many readings there are.
+func (t Template) match(p *Path, below bool) bool {
+	if below && len(t.names) == 0 {
+		return true
+	}
+	done := uint64(1) << len(t.names)
+	between := uint64(1) // the next piece begins a segment
+	within := uint64(0)  // the next piece, after a soft separator, may belong to a segment that is settled
+	seen := between
+	for i := range p.pieces {
+		s := &p.pieces[i]
+		between |= within
+		if !s.soft {
+			within = 0
+		}
+		if s.dots {
+			between |= seen
+		}
+		ends, open := t.step(between, s)
+		within |= open
+		between = ends
+		switch all := between | within; {
+		case all&done != 0 && (below || s.last):
+			return true
+		case all == 0 && !p.dots:
+			return false
+		default:
+			seen |= all
+		}
+	}
+	return (between|within)&done != 0
+}
+
+// step reads one piece as the start of a segment. ends are the positions when the segment
+// ends with the piece, and open when the rest of the segment does not matter.
+func (t Template) step(from uint64, s *piece) (ends, open uint64) {
+	if s.blank {
+		ends = from
+		if s.open {
+			open = from
+		}
+	}
+	for j, name := range t.names {
+		at := uint64(1) << j
+		if from&at == 0 {
+			continue
+		}
+		if name == "" {
+			ends, open = ends|at<<1, open|at<<1
+		} else if s.is(name) {
+			ends |= at << 1
+			if s.open {
+				open |= at << 1
+			}
+		}
+	}
+	return ends, open
+}
+
+func (s *piece) is(name string) bool {
+	if name == version {
+		return len(s.name) > 1 && s.name[0] == 'v' && strings.Trim(s.name[1:], "0123456789") == ""
+	}
+	return s.name == name
+}
