@@ -106,10 +106,14 @@ func foldRune(r rune) rune {
 	case '\u0131', '\u0130': // a Turkish i without its dot, and with it
 		return 'i'
 	}
-	if r >= utf8.RuneSelf && unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) {
+	if r >= utf8.RuneSelf && invisible(r) {
 		return -1
 	}
 	return r
+}
+
+func invisible(r rune) bool {
+	return unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
 // foldName folds the text of one segment without its parameters: case, blanks and dots

@@ -167,7 +167,8 @@ func FuzzReadings(f *testing.F) {
 				template.Matches(&p)
 				continue
 			}
-			for _, more := range []string{"/%20" + path, path + "/x", escapeOne(path, int(at)), escapeOne(escapeOne(path, int(at)), int(at))} {
+			once := escapeOne(path, int(at))
+			for _, more := range []string{"/%20" + path, path + "/x", once, escapeOne(once, int(at))} {
 				if !covers(text, more) {
 					t.Errorf("%s covers %q, but not %q", text, path, more)
 				}
