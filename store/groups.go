@@ -62,8 +62,8 @@ func (r *Reader) GroupPage(offset, limit int) ([]Group, error) {
 }
 
 // CreateGroup adds a group with its members and sets ID (when empty), Created, Modified
-// and Members. It returns a *MissingMembersError for members that do not exist, and
-// ErrSelfMember for a group among its own members.
+// and Members. It returns a *MissingMembersError for members that do not exist,
+// ErrSelfMember for a group among its own members, and a *LimitError.
 func (t *Tx) CreateGroup(g *Group, members []Member) error {
 	if g.ID == "" {
 		g.ID = newID(t.now)
@@ -72,7 +72,11 @@ func (t *Tx) CreateGroup(g *Group, members []Member) error {
 		return err
 	}
 	g.Created, g.Modified = t.now, t.now
-	if err := t.moveIndexes(g.ID, nil, namesOf(groupIndexes, g.Resource)); err != nil {
+	names := namesOf(groupIndexes, g.Resource)
+	if err := checkNames(nil, names); err != nil {
+		return err
+	}
+	if err := t.moveIndexes(g.ID, nil, names); err != nil {
 		return err
 	}
 	gen := uint64(t.snap.Seq()) + 1
@@ -107,6 +111,9 @@ func (t *Tx) UpdateGroup(g *Group) (changed []string, err error) {
 		return nil, err
 	}
 	before, after := namesOf(groupIndexes, old.Resource), namesOf(groupIndexes, g.Resource)
+	if err := checkNames(before, after); err != nil {
+		return nil, err
+	}
 	if err := t.moveIndexes(g.ID, before, after); err != nil {
 		return nil, err
 	}

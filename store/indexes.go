@@ -190,8 +190,8 @@ const (
 	maxNamesSize = 32 << 10
 )
 
-// checkNames refuses new names when one record could not lock all names of the user.
-// Changes without new names pass.
+// checkNames refuses new names that are too long for a key, and more than one record could
+// lock with the user. Changes without new names pass. The error is a *LimitError.
 func checkNames(before, after []name) error {
 	if len(minus(after, before)) == 0 {
 		return nil
@@ -199,11 +199,14 @@ func checkNames(before, after []name) error {
 	size := 0
 	for _, n := range after {
 		if size += len(n.value); len(n.value) > maxNameBytes {
-			return fmt.Errorf("%w: %s has more than %d bytes", ErrTooLarge, n.name, maxNameBytes)
+			return &LimitError{Attribute: n.name, Limit: maxNameBytes, Unit: "bytes"}
 		}
 	}
-	if len(after) > maxNames || size > maxNamesSize {
-		return fmt.Errorf("%w: more than %d e-mail addresses or %d bytes of names", ErrTooLarge, maxNames-2, maxNamesSize)
+	switch {
+	case len(after) > maxNames:
+		return &LimitError{Attribute: "emails", Limit: maxNames - 2, Unit: "values"}
+	case size > maxNamesSize: // only e-mail addresses can be that many
+		return &LimitError{Attribute: "emails", Limit: maxNamesSize - 2*maxNameBytes, Unit: "bytes"}
 	}
 	return nil
 }

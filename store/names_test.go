@@ -143,20 +143,46 @@ func TestTooManyNamesAreRefused(t *testing.T) {
 		"a long address": {"emails": emails(strings.Repeat("a", 2000) + "@example.com")},
 		"a long name":    {"userName": strings.Repeat("n", 2000)},
 		"a long id":      {"externalId": strings.Repeat("x", 2000)},
+		"a long title":   {"title": strings.Repeat("x", 600<<10)},
 	} {
-		if _, err := s.Update(t.Context(), "acme", patch("PATCH"), edit(id, attrs)); !errors.Is(err, store.ErrTooLarge) {
-			t.Errorf("updating with %s = %v, want ErrTooLarge", name, err)
+		var limit *store.LimitError
+		_, err := s.Update(t.Context(), "acme", patch("PATCH"), edit(id, attrs))
+		if !errors.As(err, &limit) || attrs[strings.TrimSuffix(limit.Attribute, ".value")] == nil || limit.Limit == 0 {
+			t.Errorf("updating with %s = %v, want a LimitError that names the attribute", name, err)
 		}
 		u := user("new")
 		for k, v := range attrs {
 			u.Resource[k] = v
 		}
-		err := try(s, func(tx *store.Tx) error { return tx.CreateUser(u) })
-		if !errors.Is(err, store.ErrTooLarge) {
-			t.Errorf("creating with %s = %v, want ErrTooLarge", name, err)
+		if err := try(s, func(tx *store.Tx) error { return tx.CreateUser(u) }); !errors.As(err, &limit) {
+			t.Errorf("creating with %s = %v, want a LimitError", name, err)
 		}
 	}
 	do(t, s, patch("PATCH"), setActive(false, id))
+	verify(t, s)
+}
+
+// TestTooLongGroupNamesAreRefused: a name that no index key can hold is refused, and the store stays able
+// to write.
+func TestTooLongGroupNamesAreRefused(t *testing.T) {
+	s := storetest.New(t)
+	gid := group(t, s, "acme", "staff")
+	for _, attr := range []string{"displayName", "externalId"} {
+		long := scim.Object{"displayName": "staff", attr: strings.Repeat("x", 70_000)}
+		var limit *store.LimitError
+		err := try(s, func(tx *store.Tx) error { return tx.CreateGroup(&store.Group{Resource: long.Clone()}, nil) })
+		if !errors.As(err, &limit) || limit.Attribute != attr {
+			t.Errorf("creating a group with a long %s = %v, want a LimitError", attr, err)
+		}
+		err = try(s, func(tx *store.Tx) error {
+			_, err := tx.UpdateGroup(&store.Group{ID: gid, Resource: long.Clone()})
+			return err
+		})
+		if !errors.As(err, &limit) || limit.Attribute != attr {
+			t.Errorf("updating a group with a long %s = %v, want a LimitError", attr, err)
+		}
+	}
+	create(t, s, "acme", "after")
 	verify(t, s)
 }
 

@@ -107,9 +107,28 @@ func (t *Tx) putResource(k []byte, o scim.Object, created, modified time.Time) e
 	if err != nil {
 		return fmt.Errorf("encoding a resource: %w", err)
 	}
+	if len(raw) > maxResource {
+		return &LimitError{Attribute: largest(o), Limit: maxResource, Unit: "bytes in a resource of all attributes"}
+	}
 	delete(t.decoded, string(k))
 	t.putRow(k, resourceRow{Resource: raw, Created: created, Modified: modified})
 	return nil
+}
+
+// maxResource bounds the stored form of a user or group, without members. One record has it
+// twice, with the lock and the jobs of the user.
+const maxResource = 512 << 10
+
+// largest returns the name of the attribute with the longest stored form.
+func largest(o scim.Object) (name string) {
+	most := -1
+	for _, attr := range slices.Sorted(maps.Keys(o)) {
+		raw, err := json.Marshal(o[attr])
+		if err == nil && len(raw) > most {
+			name, most = attr, len(raw)
+		}
+	}
+	return name
 }
 
 // changedAttributes returns the sorted names of the top-level attributes that differ.

@@ -41,6 +41,17 @@ func (e *MissingMembersError) Error() string {
 	return fmt.Sprintf("store: %d members do not exist", len(e.IDs))
 }
 
+// LimitError says that Attribute has more than Limit of Unit, "bytes" or "values".
+type LimitError struct {
+	Attribute string
+	Limit     int
+	Unit      string
+}
+
+func (e *LimitError) Error() string {
+	return fmt.Sprintf("store: %s has more than %d %s", e.Attribute, e.Limit, e.Unit)
+}
+
 // Cause says who makes a change and why it was allowed. Every write needs one, for the
 // audit record of the change.
 type Cause struct {

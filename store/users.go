@@ -67,7 +67,7 @@ func (t *Tx) CreateUser(u *User) error {
 //
 // When active becomes false, UpdateUser locks the user and enqueues the jobs. When active
 // becomes true, it lifts the lock. If the user stays inactive, it retries the unverified
-// jobs. It returns ErrNotFound, a *UniquenessError or ErrTooLarge.
+// jobs. It returns ErrNotFound, a *UniquenessError or a *LimitError.
 func (t *Tx) UpdateUser(u *User) (changed []string, err error) {
 	res, err := t.resource(kindUser, u.ID)
 	if err != nil {

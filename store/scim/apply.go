@@ -153,7 +153,7 @@ func (x application) multi() *Error {
 		return err
 	}
 	if limit := DefaultLimits().Members; len(list) > limit {
-		return Errorf(413, "", "%s would have more than %d values", x.op.Target, limit)
+		return tooMany(x.op.Target, limit)
 	}
 	setOrDelete(x.in, x.a.Name, list, len(list) > 0)
 	return nil

@@ -37,10 +37,15 @@ func TestApply(t *testing.T) {
 		{name: "add single", resource: plain, ops: `[{"op":"add","path":"title","value":"t"}]`, want: `{"active":true,"title":"t","userName":"ada"}`},
 		{name: "add replaces single", resource: plain, ops: `[{"op":"add","path":"active","value":false}]`, want: `{"active":false,"userName":"ada"}`},
 		{name: "replace unassigned adds", resource: plain, ops: `[{"op":"replace","path":"title","value":"t"}]`, want: `{"active":true,"title":"t","userName":"ada"}`},
-		{name: "remove single", resource: plain, ops: `[{"op":"remove","path":"active"}]`, want: `{"userName":"ada"}`},
-		{name: "replace null removes", resource: plain, ops: `[{"op":"replace","path":"active","value":null}]`, want: `{"userName":"ada"}`},
+		{name: "remove single", resource: plain, ops: `[{"op":"add","path":"title","value":"t"},{"op":"add","path":"nickName","value":"n"},{"op":"remove","path":"title"}]`, want: `{"active":true,"nickName":"n","userName":"ada"}`},
+		{name: "replace null removes", resource: plain, ops: `[{"op":"add","path":"title","value":"t"},{"op":"add","path":"nickName","value":"n"},{"op":"replace","path":"title","value":null}]`, want: `{"active":true,"nickName":"n","userName":"ada"}`},
+		{name: "remove active", resource: plain, ops: `[{"op":"remove","path":"active"}]`, want: `{"active":false,"userName":"ada"}`},
+		{name: "replace active null", resource: plain, ops: `[{"op":"replace","path":"active","value":null}]`, want: `{"active":false,"userName":"ada"}`},
+		{name: "add active null", resource: plain, ops: `[{"op":"add","path":"urn:ietf:params:scim:schemas:core:2.0:User:active","value":null}]`, want: `{"active":false,"userName":"ada"}`},
+		{name: "path-less active null", resource: plain, ops: `[{"op":"replace","value":{"ACTIVE":null}}]`, want: `{"active":false,"userName":"ada"}`},
+		{name: "remove active and set it", resource: plain, ops: `[{"op":"remove","path":"active"},{"op":"add","path":"active","value":true},{"op":"add","path":"title","value":"t"}]`, want: `{"active":true,"title":"t","userName":"ada"}`},
 		{name: "path-less", resource: plain, ops: `[{"op":"replace","value":{"active":false,"title":"t"}}]`, want: `{"active":false,"title":"t","userName":"ada"}`},
-		{name: "in order", resource: plain, ops: `[{"op":"add","path":"title","value":"a"},{"op":"replace","path":"title","value":"b"},{"op":"remove","path":"active"}]`, want: `{"title":"b","userName":"ada"}`},
+		{name: "in order", resource: plain, ops: `[{"op":"add","path":"title","value":"a"},{"op":"replace","path":"title","value":"b"},{"op":"remove","path":"nickName"}]`, want: `{"active":true,"title":"b","userName":"ada"}`},
 		{name: "parts of name merge", resource: plain, ops: `[{"op":"replace","value":{"name":{"givenName":"A"}}},{"op":"replace","value":{"name":{"familyName":"L"}}}]`, want: `{"active":true,"name":{"familyName":"L","givenName":"A"},"userName":"ada"}`},
 		{name: "null part unsets", resource: `{"userName":"ada","name":{"givenName":"A","familyName":"L"}}`, ops: `[{"op":"replace","path":"name","value":{"givenName":null}}]`, want: `{"name":{"familyName":"L"},"userName":"ada"}`},
 		{name: "last part goes", resource: `{"userName":"ada","name":{"givenName":"A"}}`, ops: `[{"op":"remove","path":"name.givenName"}]`, want: `{"userName":"ada"}`},
@@ -222,5 +227,8 @@ func TestApplyBounds(t *testing.T) {
 	b.WriteString(`]}`)
 	_, _, err := apply(t, scim.UserType(), b.String(),
 		`[{"op":"add","path":"emails","value":[{"value":"z"}]}]`, scim.Mode{})
-	wantError(t, err, 413, "")
+	wantError(t, err, 400, scim.TypeInvalidValue)
+	if want := "emails has more than 1000 values"; !strings.Contains(err.Detail, want) {
+		t.Errorf("the detail is %q, want one with %q", err.Detail, want)
+	}
 }

@@ -4,7 +4,8 @@ package scim
 // every deviation. It needs no state. An operation without a path becomes one operation
 // for each attribute (RFC 7644 §3.5.2.3). Canonicalize expands keys with dots, URNs and
 // filters, wraps single members, and splits removals of several members. "remove members"
-// with a value removes the listed members, never all. An empty list is an error.
+// with a value removes the listed members, never all. An empty list is an error. The removal
+// of an attribute with a Null value becomes a replacement by that value.
 //
 // Canonicalize returns the deviations with an error too, so that a policy can name the
 // dialect that it refuses. Errors are 400 with the scimType of RFC 7644 Table 9. Their
@@ -233,6 +234,11 @@ func (c *canonicalizer) remove(p Path, a *Attribute, v any, hasValue bool) *Erro
 	}
 	if hasValue {
 		c.note(DevRemoveValue)
+	}
+	if a != nil && a.Null != nil {
+		c.noteNullOf(a)
+		c.emit(OpReplace, p, a.Null)
+		return nil
 	}
 	c.emit(OpRemove, p, nil)
 	return nil

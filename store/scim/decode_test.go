@@ -68,21 +68,37 @@ func TestDecodeObjectRefuses(t *testing.T) {
 	}
 }
 
-// TestDecodeObjectBounds: a document above a limit is an error 413.
+// TestDecodeObjectBounds: a document above a limit is an error that names attribute and limit.
 func TestDecodeObjectBounds(t *testing.T) {
 	t.Parallel()
 	l := scim.DefaultLimits()
-	long := `{"a":"` + strings.Repeat("x", l.Bytes) + `"}`
-	many := `{"a":[` + strings.Repeat("1,", l.Members) + `1]}`
+	many := `[` + strings.Repeat("1,", l.Members) + `1]`
 	var keys strings.Builder
 	for i := range l.Members + 1 {
 		keys.WriteString(`,"k` + strings.Repeat("a", i%60) + string(rune('a'+i/60)) + `":1`)
 	}
-	for name, body := range map[string]string{"bytes": long, "elements": many, "keys": "{" + keys.String()[1:] + "}"} {
-		t.Run(name, func(t *testing.T) {
+	for _, tt := range []struct {
+		name, body string
+		status     int
+		scimType   string
+		detail     string
+	}{
+		{"bytes", `{"a":"` + strings.Repeat("x", l.Bytes) + `"}`, 413, "", "262144 bytes"},
+		{"elements", `{"b":[],"emails":` + many + `}`, 400, scim.TypeInvalidValue, `"emails" has more than 1000 values`},
+		{"elements of elements", `{"a/b":[1,{"c":[[],` + many + `]}]}`, 400, scim.TypeInvalidValue, `"c" has more than 1000`},
+		{"elements of a pathless operation", `{"Operations":[{},{"op":"add","value":{"emails":` + many + `}}]}`, 400,
+			scim.TypeInvalidValue, `operation 2: "emails" has more than 1000`},
+		{"operations", `{"Operations":` + many + `}`, 400, scim.TypeInvalidValue, `"Operations" has more than 1000`},
+		{"keys", "{" + keys.String()[1:] + "}", 400, scim.TypeInvalidValue, "more than 1000 keys"},
+		{"keys inside", `{"a":{"n":[{` + keys.String()[1:] + "}]}}", 400, scim.TypeInvalidValue, `"n" has an object with more than 1000 keys`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := scim.DecodeObject([]byte(body), l)
-			wantError(t, err, 413, "")
+			_, err := scim.DecodeObject([]byte(tt.body), l)
+			wantError(t, err, tt.status, tt.scimType)
+			if !strings.Contains(err.Detail, tt.detail) {
+				t.Errorf("the detail is %q, want one with %q", err.Detail, tt.detail)
+			}
 		})
 	}
 	largest := `{"a":[` + strings.Repeat("1,", l.Members-1) + `1]}`

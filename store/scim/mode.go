@@ -47,6 +47,7 @@ const (
 	DevBooleanString     = "BOOLEAN_STRING"      // "True" for true
 	DevEmptyString       = "EMPTY_STRING"        // "" for an unset complex value
 	DevNullDropped       = "NULL_DROPPED"        // null inside a PATCH value
+	DevNullValue         = "NULL_VALUE"          // null or a removal where the schema says which value that means: active
 	DevReadOnlyDropped   = "READONLY_DROPPED"    // a readOnly attribute, ignored
 	DevUnknownDropped    = "UNKNOWN_DROPPED"     // an unknown attribute, ignored
 	DevUnknownSchema     = "UNKNOWN_SCHEMA"      // an unknown URN in schemas, ignored

@@ -13,7 +13,8 @@ package scim
 //   - unknown attributes and password are 400 invalidSyntax unless m says otherwise;
 //     missing required attributes are 400 invalidValue (RFC 7644 Table 9).
 //
-// If active is missing, the caller decides. It is true on create and unchanged on PUT.
+// If active is missing, the caller decides. It is true on create and unchanged on PUT. An
+// active of null is false.
 // Normalize returns the deviations with an error too.
 func Normalize(t *ResourceType, o Object, m Mode) (Object, []Deviation, *Error) {
 	n := &normalizer{t: t, m: m, op: -1}

@@ -17,7 +17,7 @@ func TestNormalizeUser(t *testing.T) {
 	t.Parallel()
 	in := obj(t, `{"SCHEMAS":["URN:ietf:params:scim:schemas:core:2.0:user"],"username":"Ada","id":"mine","meta":{"version":"x"},
 	 "groups":[{"value":"g"}],"title":null,"emails":[],"name":{"GIVENNAME":"Ada","familyName":null},"addresses":[{}],
-	 "phoneNumbers":[{"value":"1","type":"work"},null,{"value":"1","type":"WORK","display":"d"}],
+	 "phoneNumbers":[{"value":"1","type":"work"},{"value":"1","type":"WORK","display":"d"}],
 	 "x509Certificates":[{"value":"AA=="}],"profileUrl":"https://a.example/x","active":true,
 	 "URN:ietf:params:scim:schemas:extension:enterprise:2.0:USER":{"Department":"d","manager":{"value":"m","displayName":"Boss"}},
 	 "externalId":"E"}`)
@@ -98,6 +98,9 @@ func TestNormalizeRefuses(t *testing.T) {
 		// RFC 7644 Table 9, required attributes
 		{"no userName", user, `{"schemas":["` + scim.UserURN + `"]}`, "invalidValue"},
 		{"empty userName", user, `{"schemas":["` + scim.UserURN + `"],"userName":""}`, "invalidValue"},
+		{"only null in a list", user, userHead + `,"emails":[null]}`, "invalidValue"},
+		{"null in a list", user, userHead + `,"emails":[{"value":"a"},null]}`, "invalidValue"},
+		{"null member", scim.GroupType(), groupHead + `,"members":[null]}`, "invalidValue"},
 		{"null userName", user, `{"schemas":["` + scim.UserURN + `"],"userName":null}`, "invalidValue"},
 		{"userName with space", user, `{"schemas":["` + scim.UserURN + `"],"userName":"a b"}`, "invalidValue"},
 		{"no displayName", grp, `{"schemas":["` + scim.GroupURN + `"]}`, "invalidValue"},

@@ -32,7 +32,7 @@ type Op struct {
 }
 
 // DecodePatch reads the PatchOp message o (RFC 7644 §3.5.2) from [DecodeObject]. Errors are
-// 400 invalidSyntax, or 413 for more operations than l allows. It refuses unknown keys,
+// 400 invalidSyntax, or invalidValue for more operations than l allows. It refuses unknown keys,
 // because with a misspelt "value" a removal of one member would remove all.
 func DecodePatch(o Object, l Limits) ([]RawOp, *Error) {
 	var list []any
@@ -54,7 +54,7 @@ func DecodePatch(o Object, l Limits) ([]RawOp, *Error) {
 		return nil, Errorf(400, TypeInvalidSyntax, "Operations must be an array with at least one operation")
 	}
 	if len(list) > l.Operations {
-		return nil, Errorf(413, "", "a PATCH has at most %d operations; send the rest in another request", l.Operations)
+		return nil, tooMany("Operations", l.Operations)
 	}
 	raw := make([]RawOp, 0, len(list))
 	for i, e := range list {

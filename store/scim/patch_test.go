@@ -64,7 +64,7 @@ func TestDecodePatchRefuses(t *testing.T) {
 	body := obj(t, head+`"Operations":[`+
 		strings.Repeat(`{"op":"remove","path":"title"},`, 2)+`{"op":"remove","path":"title"}]}`)
 	_, err := scim.DecodePatch(body, l)
-	wantError(t, err, 413, "")
+	wantError(t, err, 400, scim.TypeInvalidValue)
 }
 
 // show renders canonical operations one a line: "add members [{"value":"U1"}]".
@@ -253,6 +253,12 @@ func TestCanonicalizeRefuses(t *testing.T) {
 		{"bad filter", u, `{"op":"remove","path":"emails[type eq]"}`, "invalidFilter", ""},
 		// A removal with a value never removes all, not even with an empty list.
 		{"remove members []", g, `{"op":"remove","path":"members","value":[]}`, "invalidValue", "REMOVE_VALUE_ARRAY"},
+		{"replace members with null inside", g, `{"op":"replace","path":"members","value":[null]}`, "invalidValue", ""},
+		{"replace emails with null inside", u, `{"op":"replace","path":"emails","value":[null]}`, "invalidValue", ""},
+		{"path-less emails with null inside", u, `{"op":"replace","value":{"emails":[{"value":"a"},null]}}`, "invalidValue", "PATHLESS"},
+		{"add nothing to emails", u, `{"op":"add","path":"emails","value":[{}]}`, "invalidValue", ""},
+		{"replace emails by an empty element", u, `{"op":"replace","path":"emails","value":[{"value":null}]}`, "invalidValue", "NULL_DROPPED"},
+		{"remove members null inside", g, `{"op":"remove","path":"members","value":[null]}`, "invalidValue", "REMOVE_VALUE_ARRAY"},
 		{"remove members null", g, `{"op":"remove","path":"members","value":null}`, "invalidValue", "REMOVE_VALUE_ARRAY"},
 		{"remove members [null]", g, `{"op":"remove","path":"members","value":[null]}`, "invalidValue", "REMOVE_VALUE_ARRAY"},
 		{"remove members {}", g, `{"op":"remove","path":"members","value":{}}`, "invalidValue", "REMOVE_VALUE_ARRAY"},

@@ -29,6 +29,9 @@ type Attribute struct {
 	CanonicalValues []string
 	ReferenceTypes  []string
 	SubAttributes   []Attribute // only with Type "complex"; never complex themselves (RFC 7643 §2.3.8)
+	// Null is the value that a null or a removal sets, nil if they unassign the attribute. Without its
+	// value active means inactive, so removing it locks the user like false.
+	Null any
 }
 
 // sub returns the sub-attribute called name in any letter case, or nil.

@@ -22,7 +22,7 @@ func userSchema() *Schema {
 		{Name: "preferredLanguage", Description: "The preferred languages, in the form of the Accept-Language header."},
 		{Name: "locale", Description: "The user's location for localizing currency, dates and numbers, such as 'en-US'."},
 		{Name: "timezone", Description: "The user's time zone in IANA form, such as 'America/Los_Angeles'."},
-		{Name: "active", Type: typeBoolean, Description: activeText},
+		{Name: "active", Type: typeBoolean, Null: false, Description: activeText},
 		multi("emails", "E-mail addresses of the user.", plural(stringValue("E-mail address."), "work", "home", "other")),
 		multi("phoneNumbers", "Phone numbers of the user.",
 			plural(stringValue("Phone number."), "work", "home", "mobile", "fax", "pager", "other")),
@@ -56,7 +56,7 @@ func userSchema() *Schema {
 // Descriptions that need a line of their own.
 const (
 	userNameText   = "Unique name of the user, compared without regard to letter case. REQUIRED."
-	activeText     = "Whether the user may use the application. False locks the user out at once."
+	activeText     = "Whether the user may use the application. False locks the user out at once, and so does removing it."
 	membershipText = "Whether the membership is direct or through another group."
 	externalIDText = "Identifier of the resource as the identity service defines it."
 )

@@ -17,7 +17,8 @@ func typeFault(name, want string) *Error {
 // nil result means unassigned, like null, [] and {} (RFC 7643 §2.5).
 func (n *normalizer) value(a *Attribute, name string, v any) (any, *Error) {
 	if v == nil {
-		return nil, nil
+		n.noteNullOf(a)
+		return a.Null, nil
 	}
 	if a.MultiValued {
 		return n.elements(a, name, v)
@@ -67,6 +68,9 @@ func (n *normalizer) elements(a *Attribute, name string, v any) (any, *Error) {
 			out = append(out, e)
 		}
 	}
+	if len(out) == 0 && len(list) > 0 && n.patching() { // must not clear the attribute, as [] does
+		return nil, Errorf(400, TypeInvalidValue, "no element of %s has a value; send [] to remove all", name)
+	}
 	if len(out) == 0 {
 		return nil, nil
 	}
@@ -78,8 +82,7 @@ func (n *normalizer) elements(a *Attribute, name string, v any) (any, *Error) {
 
 func (n *normalizer) element(a *Attribute, name string, v any) (any, *Error) {
 	if v == nil {
-		n.noteNull()
-		return nil, nil
+		return nil, typeFault(name, "an array without null inside; send [] to remove all values")
 	}
 	if s, ok := v.(string); ok && n.isMembers(a) && n.patching() {
 		n.note(DevMemberString)
@@ -125,6 +128,13 @@ func (n *normalizer) noteNull() {
 	}
 }
 
+// noteNullOf reports a null, or a removal, that sets a value.
+func (n *normalizer) noteNullOf(a *Attribute) {
+	if a.Null != nil {
+		n.note(DevNullValue)
+	}
+}
+
 // complex normalises a complex value. It spells sub-attributes as in the schema and drops
 // nulls and readOnly ones.
 func (n *normalizer) complex(a *Attribute, name string, v any) (any, *Error) {
@@ -163,7 +173,7 @@ func (n *normalizer) assign(out Object, a *Attribute, key, name string, v any) *
 		n.note(DevReadOnlyDropped)
 		return nil
 	}
-	if v == nil {
+	if v == nil && a.Null == nil {
 		n.noteNull()
 		return nil
 	}

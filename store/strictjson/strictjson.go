@@ -37,8 +37,9 @@ type Rules struct {
 // Error says why and where a document is invalid. Err is one of the errors below or a
 // fault in the grammar.
 type Error struct {
-	Offset int64 // in bytes
-	Err    error
+	Offset  int64  // in bytes
+	Pointer string // JSON pointer (RFC 6901) to the object or array of an ErrMembers or ErrElements
+	Err     error
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
@@ -115,6 +116,17 @@ func (d *reader) close() {
 
 func (d *reader) fault(err error) *Error { return &Error{Offset: d.dec.InputOffset(), Err: err} }
 
+// full is the fault of an object or array with too many parts, which ends before the next part.
+func (d *reader) full(err error) *Error {
+	e := d.fault(err)
+	kind, parts := d.dec.StackIndex(d.dec.StackDepth())
+	e.Pointer = string(d.dec.StackPointer())
+	if parts > 0 && (kind == '[' || kind == '{') { // the pointer names the newest part
+		e.Pointer = e.Pointer[:strings.LastIndexByte(e.Pointer, '/')]
+	}
+	return e
+}
+
 // syntax turns an error of the library into one of ours.
 func (d *reader) syntax(err error) *Error {
 	var fault *jsontext.SyntacticError
@@ -165,7 +177,7 @@ func object[M ~map[string]any](d *reader, depth int) (any, *Error) {
 	seen := names{first: len(d.names)}
 	for d.dec.PeekKind() != '}' {
 		if len(o) == d.Members {
-			return nil, d.fault(ErrMembers)
+			return nil, d.full(ErrMembers)
 		}
 		name, err := d.str()
 		if err != nil {
@@ -217,7 +229,7 @@ func array[M ~map[string]any](d *reader, depth int) (any, *Error) {
 	list := []any{}
 	for d.dec.PeekKind() != ']' {
 		if len(list) == d.Members {
-			return nil, d.fault(ErrElements)
+			return nil, d.full(ErrElements)
 		}
 		v, err := value[M](d, depth+1)
 		if err != nil {

@@ -151,17 +151,19 @@ func (t *tenant) denyToken(err error) *Decision {
 // route is one line of the route table.
 type route struct {
 	name    string // "PATCH /Users/{id}"
+	method  string // GET for HEAD
 	typ     *scim.ResourceType
 	id      string
 	methods []string
 }
 
 // findRoute looks the segments up. It denies with 404 what is no route, with 501 what SCIM
-// knows and this service does not do, and with 405 a method that the route does not have.
+// knows and this service does not do, and with 405 a method that the route does not have. HEAD is
+// judged as the GET whose answer it asks about (RFC 9110 §9.3.2).
 func (t *tenant) findRoute(method string, segs []string) (*route, *Decision) {
 	first, last, n := segs[0], segs[len(segs)-1], len(segs)
 	typ := t.types[first]
-	rt := &route{name: "/" + first, methods: []string{http.MethodGet}}
+	rt := &route{name: "/" + first, methods: []string{http.MethodGet, http.MethodHead}}
 	switch {
 	case last == ".search" && n <= 2:
 		return nil, denyUnsupported("/.search")
@@ -171,17 +173,20 @@ func (t *tenant) findRoute(method string, segs []string) (*route, *Decision) {
 	case (first == "ResourceTypes" || first == "Schemas") && n == 2:
 		rt.name, rt.id = rt.name+"/{id}", last
 	case typ != nil && n == 1:
-		rt.typ, rt.methods = typ, []string{http.MethodGet, http.MethodPost}
+		rt.typ, rt.methods = typ, append(rt.methods, http.MethodPost)
 	case typ != nil && n == 2 && request.ResourceID(last):
 		rt.name, rt.typ, rt.id = rt.name+"/{id}", typ, last
-		rt.methods = []string{http.MethodGet, http.MethodPut, http.MethodPatch, http.MethodDelete}
+		rt.methods = append(rt.methods, http.MethodPut, http.MethodPatch, http.MethodDelete)
 	default:
 		return nil, deny(http.StatusNotFound, ReasonRoute, "there is no such resource; endpoint names are case-sensitive")
 	}
 	if !slices.Contains(rt.methods, method) {
 		return nil, denyMethod(rt.methods...)
 	}
-	rt.name = method + " " + rt.name
+	if rt.method = method; method == http.MethodHead {
+		rt.method = http.MethodGet
+	}
+	rt.name = rt.method + " " + rt.name
 	return rt, nil
 }
 
@@ -203,7 +208,7 @@ func (a *Authorizer) judgeSCIM(
 	}
 	req := &SCIMRequest{Route: rt.name, Endpoint: segs[0], Type: rt.typ, ID: rt.id}
 	in := policies.Input{
-		Profile: t.profile, Tenant: t.name, Method: r.Method, Route: rt.name, ResourceID: rt.id,
+		Profile: t.profile, Tenant: t.name, Method: rt.method, Route: rt.name, ResourceID: rt.id,
 		Client: policies.Client{ID: claims.ClientID, Issuer: claims.Issuer, Scopes: claims.Scopes},
 	}
 	if rt.typ == nil {

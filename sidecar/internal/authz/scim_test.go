@@ -88,7 +88,10 @@ func TestSCIMMethods(t *testing.T) {
 		{"PROPFIND", scimReq("PROPFIND", "/scim/v2/Users"), 405, authz.ReasonMethod},
 		{"TRACE", scimReq("TRACE", "/scim/v2/Users"), 405, authz.ReasonMethod},
 		{"OPTIONS", scimReq("OPTIONS", "/scim/v2/Users"), 405, authz.ReasonMethod},
-		{"HEAD", scimReq("HEAD", "/scim/v2/Users"), 405, authz.ReasonMethod},
+		{"HEAD of users", scimReq("HEAD", "/scim/v2/Users"), 0, authz.ReasonAllowed},
+		{"HEAD of a user", scimReq("HEAD", "/scim/v2/Users/u1"), 0, authz.ReasonAllowed},
+		{"HEAD of discovery", scimReq("HEAD", "/scim/v2/Schemas/x"), 0, authz.ReasonAllowed},
+		{"HEAD with a body", scimReq("HEAD", "/scim/v2/Users", body(scimJSON, user)), 400, authz.ReasonBodyUnexpected},
 		{"CONNECT", scimReq("CONNECT", "/scim/v2/Users"), 405, authz.ReasonMethod},
 		{"method of another route", scimReq("POST", "/scim/v2/Users/u1", body(scimJSON, user)), 405, authz.ReasonMethod},
 		{"write to discovery", scimReq("PUT", "/scim/v2/Schemas", body(scimJSON, user)), 405, authz.ReasonMethod},
@@ -180,7 +183,7 @@ func TestChallenges(t *testing.T) {
 		}
 	}
 	d := k.Decide(t.Context(), scimReq("POST", "/scim/v2/Schemas"))
-	if d.Status != 405 || d.AllowMethods != "GET" {
+	if d.Status != 405 || d.AllowMethods != "GET, HEAD" {
 		t.Errorf("405 without its methods: %d %q", d.Status, d.AllowMethods)
 	}
 }
@@ -203,6 +206,9 @@ func TestSurfacesAndTenants(t *testing.T) {
 		{"keys", oauth("GET", "/oauth/jwks"), 0, authz.ReasonAllowed},
 		{"metadata", oauth("GET", "/.well-known/oauth-authorization-server"), 0, authz.ReasonAllowed},
 		{"resource metadata", oauth("GET", "/.well-known/oauth-protected-resource/scim/v2"), 0, authz.ReasonAllowed},
+		{"HEAD of the keys", oauth("HEAD", "/oauth/jwks"), 0, authz.ReasonAllowed},
+		{"HEAD of metadata", oauth("HEAD", "/.well-known/oauth-authorization-server"), 0, authz.ReasonAllowed},
+		{"token by HEAD", oauth("HEAD", "/oauth/token"), 405, authz.ReasonMethod},
 		{"token by GET", oauth("GET", "/oauth/token"), 405, authz.ReasonMethod},
 		{"keys by POST", oauth("POST", "/oauth/jwks"), 405, authz.ReasonMethod},
 		{"other endpoint", oauth("GET", "/oauth/authorize"), 404, authz.ReasonRoute},

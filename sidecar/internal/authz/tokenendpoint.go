@@ -3,28 +3,29 @@ package authz
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/scimward/scimward/sidecar/internal/request"
 )
 
-// tokenEndpointMethod returns the method of a known endpoint, "" when there is none.
-func tokenEndpointMethod(path string) string {
+// tokenEndpointMethods returns the methods of a known endpoint, none when there is no such endpoint.
+func tokenEndpointMethods(path string) []string {
 	switch path {
 	case "/.well-known/oauth-authorization-server",
 		"/.well-known/oauth-protected-resource/scim/v2",
 		"/oauth/jwks":
-		return http.MethodGet
+		return []string{http.MethodGet, http.MethodHead}
 	case "/oauth/token":
-		return http.MethodPost
+		return []string{http.MethodPost}
 	}
-	return ""
+	return nil
 }
 
 // decideTokenEndpoint judges path and method of the OAuth endpoints. The authorization
 // server itself judges clients, assertions and replay.
 func (a *Authorizer) decideTokenEndpoint(ctx context.Context, r *request.Request, t *tenant) *Decision {
-	method := tokenEndpointMethod(r.Path)
-	if method == "" {
+	methods := tokenEndpointMethods(r.Path)
+	if methods == nil {
 		d := deny(http.StatusNotFound, ReasonRoute, "there is no such endpoint")
 		d.Error = "invalid_request"
 		return d
@@ -32,8 +33,8 @@ func (a *Authorizer) decideTokenEndpoint(ctx context.Context, r *request.Request
 	d := denyTransport(r, t.hosts)
 	switch {
 	case d != nil:
-	case r.Method != method:
-		d = denyMethod(method)
+	case !slices.Contains(methods, r.Method):
+		d = denyMethod(methods...)
 	case ctx.Err() != nil:
 		return overdue()
 	default:

@@ -51,9 +51,14 @@ type renderer struct {
 	t          *scim.ResourceType
 	attributes []string
 	excluded   []string
-	limit      int // members that a list or a filter may read
-	budget     int // members that it may still read; starts at limit
+	limit      int // members that a filter may read, and that a page has before its last group
+	budget     int // members that a filter may still read; starts at limit
+	written    int // members in the answer
 }
+
+// errPageFull says that a group has more members than the answer may still have. The first group with
+// members always fits, so a client that reads page after page reaches every group.
+var errPageFull = errors.New("the page has no room for the members of the next group")
 
 func (h *Handler) renderer(x *exchange) *renderer {
 	return &renderer{
@@ -199,10 +204,10 @@ func (v *renderer) group(r *store.Reader, g *store.Group) ([]byte, error) {
 	if g.Members == 0 || !v.wants(attrMembers) {
 		return body, nil
 	}
-	if v.budget -= g.Members; v.budget < 0 {
-		return nil, scim.Errorf(http.StatusBadRequest, scim.TypeTooMany,
-			"the answer would have more than %d members; ask with excludedAttributes=members, or for fewer groups", v.limit)
+	if v.written > 0 && v.written+g.Members > v.limit {
+		return nil, errPageFull
 	}
+	v.written += g.Members
 	shape := v.memberShape()
 	buf := bytes.NewBuffer(bytes.TrimSuffix(body, []byte("}")))
 	buf.WriteString(`,"members":[`)

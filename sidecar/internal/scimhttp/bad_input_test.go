@@ -91,7 +91,12 @@ func TestBadInput(t *testing.T) {
 		{name: "add a member who does not exist", method: "PATCH", path: "/Groups/{group}", body: single(`{"op":"add","path":"members","value":[{"value":"nobody"}]}`), status: 400, scimType: "invalidValue"},
 		{name: "unknown user", method: "PATCH", path: "/Users/nobody", body: single(`{"op":"replace","path":"title","value":"x"}`), status: 404},
 		{name: "a group's id as a user", method: "PATCH", path: "/Users/{group}", body: single(`{"op":"replace","path":"title","value":"x"}`), status: 404},
-		{name: "1001 operations", method: "PATCH", path: "/Users/{user}", body: fmt.Sprintf(patch, "["+strings.TrimSuffix(strings.Repeat(`{"op":"replace","path":"title","value":"x"},`, 1001), ",")+"]"), status: 413},
+		{name: "1001 operations", method: "PATCH", path: "/Users/{user}", body: fmt.Sprintf(patch, "["+strings.TrimSuffix(strings.Repeat(`{"op":"replace","path":"title","value":"x"},`, 1001), ",")+"]"), status: 400, scimType: "invalidValue"},
+		{name: "null in a list", method: "PATCH", path: "/Users/{user}", body: single(`{"op":"replace","path":"emails","value":[null]}`), status: 400, scimType: "invalidValue"},
+		{name: "255 addresses", method: "PATCH", path: "/Users/{user}", body: single(`{"op":"add","path":"emails","value":[` + numbered(255) + `]}`), status: 400, scimType: "invalidValue"},
+		{name: "1001 addresses", method: "PATCH", path: "/Users/{user}", body: single(`{"op":"add","path":"emails","value":[` + numbered(1001) + `]}`), status: 400, scimType: "invalidValue"},
+		{name: "a long userName", method: "PATCH", path: "/Users/{user}", body: single(`{"op":"replace","path":"userName","value":"` + strings.Repeat("a", 1025) + `"}`), status: 400, scimType: "invalidValue"},
+		{name: "a long displayName of a group", method: "POST", path: "/Groups", body: `{"schemas":["` + scim.GroupURN + `"],"displayName":"` + strings.Repeat("a", 70_000) + `"}`, status: 400, scimType: "invalidValue"},
 
 		// Queries.
 		{name: "filter empty", method: "GET", path: "/Users?filter=", status: 400, scimType: "invalidFilter"},
@@ -145,4 +150,13 @@ func TestBadInput(t *testing.T) {
 			})
 		}
 	}
+}
+
+// numbered returns n different e-mail addresses, as the elements of an array.
+func numbered(n int) string {
+	var out []string
+	for i := range n {
+		out = append(out, fmt.Sprintf(`{"value":"a%d@acme.example"}`, i))
+	}
+	return strings.Join(out, ",")
 }

@@ -77,6 +77,23 @@ func TestDeactivate(t *testing.T) {
 			p["active"] = false
 			return s.do("PUT", "/Users/"+id, p)
 		}, 200, store.LockDeactivated},
+		{"remove", il1, func(s *service, id string) *answer {
+			return s.do("PATCH", "/Users/"+id, ops(op("remove", "active")))
+		}, 200, store.LockDeactivated},
+		{"remove with URN", base, func(s *service, id string) *answer {
+			return s.do("PATCH", "/Users/"+id, ops(op("remove", scim.UserURN+":Active")))
+		}, 200, store.LockDeactivated},
+		{"replace with null", il1, func(s *service, id string) *answer {
+			return s.do("PATCH", "/Users/"+id, ops(op("replace", "active", nil)))
+		}, 200, store.LockDeactivated},
+		{"path-less null", base, func(s *service, id string) *answer {
+			return s.do("PATCH", "/Users/"+id, ops(op("add", "", obj{"active": nil, "title": "x"})))
+		}, 200, store.LockDeactivated},
+		{"PUT with null", base, func(s *service, id string) *answer {
+			p := person("ada")
+			p["active"] = nil
+			return s.do("PUT", "/Users/"+id, p)
+		}, 200, store.LockDeactivated},
 		{"DELETE", il1, func(s *service, id string) *answer {
 			return s.do("DELETE", "/Users/"+id, nil)
 		}, 204, store.LockDeleted},
@@ -301,8 +318,9 @@ func TestCommittedChangeIsASuccess(t *testing.T) {
 	s.do("PATCH", "/Users/"+id, ops(op("replace", "title", "x"))).wantError(503, "")
 }
 
-// TestOnlyActiveTrueUnlocks: a locked user stays locked when active is unassigned.
-func TestOnlyActiveTrueUnlocks(t *testing.T) {
+// TestUnassignedActiveIsInactive: removing active, or setting it to null, locks the user, and never
+// unlocks one. A body without active changes nothing about the lock.
+func TestUnassignedActiveIsInactive(t *testing.T) {
 	for name, op := range map[string]obj{
 		"remove":         op("remove", "active"),
 		"null":           op("replace", "active", nil),
@@ -311,14 +329,43 @@ func TestOnlyActiveTrueUnlocks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := serve(t, base)
 			id := s.createUser("ada")
-			s.do("PATCH", "/Users/"+id, ops(op)).want(200)
-			s.do("PATCH", "/Users/"+id, ops(obj{"op": "replace", "path": "active", "value": false})).want(200)
-			if a := s.do("PATCH", "/Users/"+id, ops(op)).want(200); a.body["active"] != false {
-				t.Errorf("active = %v, want false", a.body["active"])
+			for range 2 {
+				if a := s.do("PATCH", "/Users/"+id, ops(op)).want(200); a.body["active"] != false {
+					t.Errorf("active = %v, want false", a.body["active"])
+				}
+				s.wantLock(id, store.LockDeactivated)
 			}
-			if lock, _ := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); lock.State != store.LockDeactivated {
-				t.Errorf("lock %+v, want state %s", lock, store.LockDeactivated)
-			}
+			without := person("ada")
+			delete(without, "active")
+			s.do("PUT", "/Users/"+id, without).want(200)
+			s.wantLock(id, store.LockDeactivated)
 		})
+	}
+	t.Run("create", func(t *testing.T) {
+		s := serve(t, il1)
+		p := person("ada")
+		p["active"] = nil
+		a := s.do("POST", "/Users", p).want(201)
+		if a.body["active"] != false {
+			t.Errorf("active = %v, want false", a.body["active"])
+		}
+		s.wantLock(a.id(), store.LockDeactivated)
+	})
+	t.Run("PUT without active", func(t *testing.T) {
+		s := serve(t, base)
+		id := s.createUser("ada")
+		without := person("ada")
+		delete(without, "active")
+		if a := s.do("PUT", "/Users/"+id, without).want(200); a.body["active"] != true {
+			t.Errorf("active = %v, want true", a.body["active"])
+		}
+	})
+}
+
+// wantLock fails unless the user has a lock in this state.
+func (s *service) wantLock(id string, state store.LockState) {
+	s.t.Helper()
+	if lock, _ := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); lock.State != state {
+		s.t.Errorf("lock %+v, want state %s", lock, state)
 	}
 }

@@ -129,3 +129,23 @@ func TestDiscovery(t *testing.T) {
 		}
 	})
 }
+
+// TestHead: HEAD has the status and the header fields of GET, and no body.
+func TestHead(t *testing.T) {
+	s := serve(t, il1)
+	id, gid := s.createUser("ada"), s.createGroup("staff")
+	for _, path := range []string{
+		"/Users", "/Users/" + id, "/Groups", "/Groups/" + gid, "/Users/nobody", filter("Users", `userName eq "x"`),
+		"/ServiceProviderConfig", "/Schemas", "/Schemas/" + scim.UserURN, "/ResourceTypes", "/ResourceTypes/User",
+	} {
+		get, head := s.do("GET", path, nil), s.do("HEAD", path, nil)
+		if head.status != get.status || len(head.raw) != 0 {
+			t.Errorf("HEAD %s: %d with %d bytes, GET: %d", path, head.status, len(head.raw), get.status)
+		}
+		for _, name := range []string{"Content-Type", "Content-Length", "Cache-Control", "ETag"} {
+			if g, h := get.header.Get(name), head.header.Get(name); g != h {
+				t.Errorf("HEAD %s: %s %q, GET %q", path, name, h, g)
+			}
+		}
+	}
+}

@@ -46,6 +46,7 @@ func answerFor(err error) *answerError {
 		se      *scim.Error
 		unique  *store.UniquenessError
 		missing *store.MissingMembersError
+		limit   *store.LimitError
 		broken  *panicError
 	)
 	switch {
@@ -63,6 +64,12 @@ func answerFor(err error) *answerError {
 		return &answerError{
 			Status: http.StatusBadRequest, Type: scim.TypeInvalidValue, Reason: "missing_members",
 			Detail: "members that do not exist here: " + someIDs(missing.IDs) + "; create them first",
+		}
+	case errors.As(err, &limit):
+		return &answerError{
+			Status: http.StatusBadRequest, Type: scim.TypeInvalidValue, Reason: "value_limit",
+			Detail: fmt.Sprintf("%s has more than %d %s, which is the limit; send less",
+				limit.Attribute, limit.Limit, limit.Unit),
 		}
 	case errors.As(err, &broken):
 		return &answerError{Status: http.StatusInternalServerError, Detail: "internal error", Reason: reasonPanic}

@@ -60,7 +60,6 @@ func (v *renderer) wholeGroup(r *store.Reader, id string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading group %s: %w", id, err)
 	}
-	v.budget = max(v.budget, g.Members)
 	return v.group(r, &g)
 }
 

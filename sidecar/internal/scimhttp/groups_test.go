@@ -257,26 +257,43 @@ func TestLargeGroup(t *testing.T) {
 	}
 }
 
-// TestListsOfLargeGroupsAreBounded: a list with too many members is refused with advice and never
-// truncated. A single group is complete.
-func TestListsOfLargeGroupsAreBounded(t *testing.T) {
+// TestListsOfLargeGroupsAreShort: a page with too many members is shorter, and page after page has every
+// group, each complete. A filter that reads too many members is refused.
+func TestListsOfLargeGroupsAreShort(t *testing.T) {
 	s := serve(t, base).bound(func(b *scimhttp.Bounds) { b.Members = 3 })
 	var ids []string
 	for i := range 5 {
 		ids = append(ids, s.createUser(fmt.Sprintf("u%d", i)))
 	}
 	small, large := s.createGroup("small", ids[0]), s.createGroup("large", ids...)
-	d := s.do("GET", "/Groups", nil).wantError(400, "tooMany").str("detail")
-	if !strings.Contains(d, "excludedAttributes=members") {
-		t.Errorf("the detail gives no advice: %q", d)
+	s.createGroup("empty")
+	s.createGroup("after", ids[:3]...)
+	var got []string
+	for start, pages := 1, 0; start <= 4; pages++ {
+		a := s.do("GET", fmt.Sprintf("/Groups?startIndex=%d", start), nil).want(200)
+		n := len(a.resources())
+		if n == 0 || a.total() != 4 || a.body["itemsPerPage"] != float64(n) || pages > 3 {
+			t.Fatalf("the page from %d has %d resources: %s", start, n, a.raw)
+		}
+		for _, g := range a.resources() {
+			members, _ := g["members"].([]any)
+			got = append(got, fmt.Sprint(g["displayName"], " ", len(members)))
+		}
+		start += n
+	}
+	if diff := cmp.Diff([]string{"after 3", "empty 0", "large 5", "small 1"}, sorted(got...)); diff != "" {
+		t.Errorf("groups with members (-want +got):\n%s", diff)
 	}
 	s.do("GET", filter("Groups", `members.type eq "Group"`), nil).wantError(400, "tooMany")
-	if n := len(s.do("GET", "/Groups?excludedAttributes=members", nil).want(200).resources()); n != 2 {
-		t.Errorf("%d groups, want 2", n)
+	if n := len(s.do("GET", "/Groups?excludedAttributes=members", nil).want(200).resources()); n != 4 {
+		t.Errorf("%d groups, want 4", n)
 	}
 	membership := fmt.Sprintf(`id eq %q and members eq %q`, large, ids[3])
-	s.do("GET", filter("Groups", membership), nil).wantError(400, "tooMany")
-	a := s.do("GET", filter("Groups", membership, "attributes=id"), nil).want(200)
+	a := s.do("GET", filter("Groups", membership), nil).want(200)
+	if members, _ := a.resources()[0]["members"].([]any); len(members) != 5 {
+		t.Errorf("%d members of the only match, want 5", len(members))
+	}
+	a = s.do("GET", filter("Groups", membership, "attributes=id"), nil).want(200)
 	if a.total() != 1 {
 		t.Errorf("%d, want 1: membership of a large group is one lookup", a.total())
 	}

@@ -26,7 +26,8 @@ type source[T any] struct {
 }
 
 // list finds and renders one page (RFC 7644 §3.4.2.4). Resources are in the order of their ids,
-// which never changes.
+// which never changes. A page ends early before a group with more members than the answer may still
+// have. The next startIndex begins with that group, which is then the first of its page and always fits.
 func list[T any](h *Handler, q scim.Query, src source[T]) ([]byte, error) {
 	count := h.bounds.PageSize
 	if q.HasCount {
@@ -52,6 +53,9 @@ func list[T any](h *Handler, q scim.Query, src source[T]) ([]byte, error) {
 	resources := make([][]byte, 0, len(rows))
 	for _, row := range rows {
 		b, err := src.render(row)
+		if errors.Is(err, errPageFull) && len(resources) > 0 {
+			break
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -126,3 +126,7 @@ func writes(method string) bool {
 	}
 	return false
 }
+
+// reads reports whether the request only reads. net/http drops the body of an answer to HEAD and keeps
+// the header fields of the answer to GET (RFC 9110 §9.3.2).
+func (x *exchange) reads() bool { return x.Method == http.MethodGet || x.Method == http.MethodHead }

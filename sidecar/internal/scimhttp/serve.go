@@ -121,7 +121,7 @@ func (h *Handler) act(ctx context.Context, w http.ResponseWriter, x *exchange) e
 			return op(ctx, w, x)
 		}
 	case endpointConfig, endpointTypes, endpointSchemas:
-		if x.Method == http.MethodGet {
+		if x.reads() {
 			return h.discover(w, x)
 		}
 	}
@@ -140,9 +140,9 @@ func (h *Handler) operation(x *exchange) operation {
 	}
 	byID := x.scim.ID != ""
 	switch method := x.Method; {
-	case method == http.MethodGet && byID:
+	case x.reads() && byID:
 		return pick(h.readUser, h.readGroup)
-	case method == http.MethodGet:
+	case x.reads():
 		return pick(h.listUsers, h.listGroups)
 	case method == http.MethodPost && !byID:
 		return pick(h.createUser, h.createGroup)

@@ -57,7 +57,7 @@ func (h *Handler) readUser(ctx context.Context, w http.ResponseWriter, x *exchan
 
 // replaceUser serves PUT /Users/{id} (RFC 7644 §3.5.1). It clears the attributes that the body
 // omits, except active. The default true would unlock a user by accident, so the stored value
-// stays.
+// stays. An active of null is false.
 func (h *Handler) replaceUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	return h.changeUser(ctx, w, x, func(u store.User) (scim.Object, error) {
 		return withActive(x.scim.Resource, u.Active()), nil
@@ -65,8 +65,8 @@ func (h *Handler) replaceUser(ctx context.Context, w http.ResponseWriter, x *exc
 }
 
 // patchUser serves PATCH /Users/{id} (RFC 7644 §3.5.2). All operations take effect in one
-// transaction, or none does. If active is unassigned at the end, it keeps its stored value, as in
-// replaceUser. Only active true unlocks a user.
+// transaction, or none does. A removed active is false (package scim), and one that no operation
+// names keeps its stored value. Only active true unlocks a user.
 func (h *Handler) patchUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	return h.changeUser(ctx, w, x, func(u store.User) (scim.Object, error) {
 		o, _, failed := scim.Apply(x.scim.Type, u.Resource, x.scim.Ops)
