@@ -121,7 +121,7 @@ func contractFault(r abi.KindResult, dryRun bool) string {
 
 // judgeVerify returns one answer for each of req.Kinds. If a guest gives several for a kind, the greatest
 // counts, so that a contradiction never proves a revocation. A negative number next to 0, or no answer,
-// leaves the kind unknown.
+// leaves the kind unknown. The answer is a list unless every answer for the kind is the same probe.
 func judgeVerify(req abi.Request, out outcome) (abi.VerifyResult, error) {
 	var doc abi.VerifyResult
 	if err := decodeAnswer(out, &doc); err != nil {
@@ -132,10 +132,17 @@ func judgeVerify(req abi.Request, out outcome) (abi.VerifyResult, error) {
 	}
 	live := map[abi.Kind]abi.Liveness{}
 	for _, l := range doc.Kinds {
-		old, twice := live[l.Kind]
-		if !twice || l.Live > max(old.Live, 0) || (l.Live < 0 && old.Live == 0) {
-			live[l.Kind] = l
+		if l.Method != abi.MethodProbed || !slices.Contains(abi.CredentialKinds(), l.With) {
+			l.Method, l.With = "", ""
 		}
+		old, twice := live[l.Kind]
+		if twice && (old.Method != l.Method || old.With != l.With) {
+			old.Method, old.With, l.Method, l.With = "", "", "", ""
+		}
+		if twice && l.Live <= max(old.Live, 0) && (l.Live >= 0 || old.Live != 0) {
+			l = old
+		}
+		live[l.Kind] = l
 	}
 	res := abi.VerifyResult{Kinds: []abi.Liveness{}}
 	for i, kind := range req.Kinds {
@@ -144,9 +151,10 @@ func judgeVerify(req abi.Request, out outcome) (abi.VerifyResult, error) {
 		}
 		l, ok := live[kind]
 		if !ok || l.Live < 0 {
-			l.Live = abi.LiveUnknown
+			l = abi.Liveness{Live: abi.LiveUnknown, Probe: l.Probe}
 		}
-		res.Kinds = append(res.Kinds, abi.Liveness{Kind: kind, Live: l.Live, Probe: clean(l.Probe, maxID)})
+		l.Kind, l.Probe = kind, clean(l.Probe, maxID)
+		res.Kinds = append(res.Kinds, l)
 	}
 	return res, nil
 }

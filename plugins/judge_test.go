@@ -365,3 +365,34 @@ func TestWorkerProtocol(t *testing.T) {
 		})
 	}
 }
+
+// TestAListIsNoProbe: an answer of verify counts as a probe only if it says so and names the credential
+// that it tried, and only if every answer for the kind agrees.
+func TestAListIsNoProbe(t *testing.T) {
+	tests := []struct {
+		name, answers string
+		method        abi.Method
+		with          abi.Kind
+	}{
+		{"a probe", `{"kind":"pat","live":0,"method":"probed","with":"pat"}`, abi.MethodProbed, abi.KindPAT},
+		{"with another kind", `{"kind":"pat","live":0,"method":"probed","with":"api_token"}`, abi.MethodProbed, abi.KindAPIToken},
+		{"nothing said", `{"kind":"pat","live":0}`, "", ""},
+		{"a list", `{"kind":"pat","live":0,"method":"listed","with":"pat"}`, "", ""},
+		{"a probe with nothing", `{"kind":"pat","live":0,"method":"probed"}`, "", ""},
+		{"a probe with an unknown kind", `{"kind":"pat","live":0,"method":"probed","with":"jwt"}`, "", ""},
+		{"a probe with the account", `{"kind":"pat","live":0,"method":"probed","with":"account"}`, "", ""},
+		{"an unknown method", `{"kind":"pat","live":0,"method":"Probed","with":"pat"}`, "", ""},
+		{"a list and a probe", `{"kind":"pat","live":0},{"kind":"pat","live":0,"method":"probed","with":"pat"}`, "", ""},
+		{"a probe and a list", `{"kind":"pat","live":0,"method":"probed","with":"pat"},{"kind":"pat","live":0}`, "", ""},
+		{"two probes", `{"kind":"pat","live":0,"method":"probed","with":"pat"},{"kind":"pat","live":0,"method":"probed","with":"pat"}`, abi.MethodProbed, abi.KindPAT},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			req := abi.Request{Op: abi.OpVerify, Kinds: []abi.Kind{abi.KindPAT}}
+			got, err := plugins.JudgeVerify(req, 0, []byte(`{"kinds":[`+tt.answers+`]}`))
+			if err != nil || len(got.Kinds) != 1 || got.Kinds[0].Method != tt.method || got.Kinds[0].With != tt.with {
+				t.Errorf("%+v, %v, want %s with %q", got, err, tt.method, tt.with)
+			}
+		})
+	}
+}

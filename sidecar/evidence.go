@@ -25,6 +25,10 @@ type (
 	// EvidenceOffboarding is one deactivation or deletion.
 	EvidenceOffboarding = revoke.OffboardReport
 	// EvidenceMatch is one of several users who left under the requested name.
+	EvidenceKind = revoke.KindReport
+	// EvidenceProbe is one verification of a kind.
+	EvidenceProbe = revoke.ProbeEntry
+	// EvidenceMatch is a user who left under a name.
 	EvidenceMatch = revoke.Match
 )
 

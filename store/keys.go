@@ -81,7 +81,7 @@ var keyKinds = [...]keyKind{
 	{kind: kindLockName, name: "locked name", parts: 2}, // attribute value -> user
 	// A deactivation or deletion.
 	{kind: kindOffboarding, name: "offboarding", parts: 1, number: 2}, // user be64(epoch) -> offboarding
-	{kind: kindOpen, name: "open offboarding", parts: 1, number: 2},   // user be64(epoch), until it is verified
+	{kind: kindOpen, name: "open offboarding", parts: 1, number: 2},   // user be64(epoch), until it is settled
 	{kind: kindJob, name: "job", parts: 1},                            // id -> job
 	{kind: kindJobOf, name: "job of", parts: 2, number: 2},            // user be64(epoch) job
 	{kind: kindDue, name: "due job", parts: 1, number: 1},             // be64(time) job

@@ -388,15 +388,15 @@ func TestFencing(t *testing.T) {
 	verify(t, s)
 }
 
-// TestOffboardingClosesWhenVerified: VerifiedAt closes an offboarding, and an old version cannot.
-func TestOffboardingClosesWhenVerified(t *testing.T) {
+// TestOffboardingClosesWhenSettled: SettledAt closes an offboarding, and an old version cannot.
+func TestOffboardingClosesWhenSettled(t *testing.T) {
 	s := storetest.New(t)
 	id := create(t, s, "acme", "olga")
 	do(t, s, patch("PATCH"), setActive(false, id))
 	save := func(o store.Offboarding) error {
 		return try(s, func(tx *store.Tx) error {
 			o := o
-			o.VerifiedAt = tx.Now()
+			o.SettledAt = tx.Now()
 			return tx.SaveOffboarding(&o)
 		})
 	}
@@ -418,7 +418,7 @@ func TestOffboardingClosesWhenVerified(t *testing.T) {
 	view(t, s, "acme", func(r *store.Reader) error {
 		open, err := r.OpenOffboardings()
 		if len(open) != 0 {
-			t.Errorf("OpenOffboardings returned %d after the verification, want 0", len(open))
+			t.Errorf("OpenOffboardings returned %d after it was settled, want 0", len(open))
 		}
 		return err
 	})

@@ -27,7 +27,7 @@ func (r *Reader) Offboardings(userID string) ([]Offboarding, error) {
 	return out, err
 }
 
-// OpenOffboardings returns the epochs of the tenant that are not verified yet.
+// OpenOffboardings returns the epochs of the tenant that are not settled yet.
 func (r *Reader) OpenOffboardings() ([]Offboarding, error) {
 	var out []Offboarding
 	err := r.snap.Scan(key(kindOpen, r.tenant), nil, false, func(e machine.Entry) (bool, error) {
@@ -49,7 +49,7 @@ func (r *Reader) OpenOffboardings() ([]Offboarding, error) {
 }
 
 // SaveOffboarding replaces the header of an epoch. It returns ErrFenced when the Version
-// is not current, and ErrNotFound for an unknown epoch. VerifiedAt closes the offboarding.
+// is not current, and ErrNotFound for an unknown epoch. SettledAt closes the offboarding.
 func (t *Tx) SaveOffboarding(o *Offboarding) error {
 	cur, err := t.Offboarding(o.UserID, o.Epoch)
 	if err != nil {
@@ -61,8 +61,12 @@ func (t *Tx) SaveOffboarding(o *Offboarding) error {
 	o.Tenant, o.Jobs = t.tenant, cur.Jobs
 	t.putOffboarding(o)
 	detail := fmt.Sprintf("offboarding epoch %d", o.Epoch)
-	if !o.VerifiedAt.IsZero() {
-		detail += ": verified"
+	switch {
+	case o.SettledAt.IsZero():
+	case o.Verified:
+		detail += ": every kind verified"
+	default:
+		detail += ": enforced at the proxy, not verified"
 	}
 	if o.Breached {
 		detail += ", later than promised"
@@ -76,7 +80,7 @@ func (t *Tx) putOffboarding(o *Offboarding) {
 	row.Version = 0
 	t.putRow(numberedKey(kindOffboarding, t.tenant, o.UserID, o.Epoch), &row)
 	open := numberedKey(kindOpen, t.tenant, o.UserID, o.Epoch)
-	if o.VerifiedAt.IsZero() {
+	if o.SettledAt.IsZero() {
 		t.putMark(open)
 	} else {
 		t.w.Delete(open)

@@ -243,25 +243,33 @@ type JobProbe struct {
 	Result string // "dead", "live", "unknown"
 	Live   int
 	How    string
+	Method string `json:",omitempty"` // "probed"; anything else, also empty, is a list
+	With   string `json:",omitempty"` // kind of the credential that a probe tried
 }
+
+// Probed reports whether the application judged a credential. Otherwise it only listed what it has.
+func (p *JobProbe) Probed() bool { return p.Method == "probed" }
 
 // JobPlugin names the plugin that did the work.
 type JobPlugin struct{ Name, Version, Digest string }
 
 // Offboarding is the header of one epoch of one user, with the two clocks.
 type Offboarding struct {
-	Tenant     string
-	UserID     string
-	Epoch      uint64
-	Event      string
-	Cause      Cause
-	Received   time.Time
-	LockedAt   time.Time // time of the record that set the lock
-	BlockedAt  time.Time // when the lock was in memory and the open streams had ended; zero until recorded
-	VerifiedAt time.Time // when every kind was probed dead or had none; zero until then
-	Breached   bool      // 300 s passed before VerifiedAt
-	Jobs       int       // number of jobs that the record created; Verify counts them
-	Version    Seq
+	Tenant    string
+	UserID    string
+	Epoch     uint64
+	Event     string
+	Cause     Cause
+	Received  time.Time
+	LockedAt  time.Time // time of the record that set the lock
+	BlockedAt time.Time // when the lock was in memory and the open streams had ended; zero until recorded
+	// SettledAt is when the last kind was verified or found to be enforced at the proxy only. It is zero
+	// until then. Rows name it VerifiedAt, which they also did where nothing was verified.
+	SettledAt time.Time `json:"VerifiedAt"`
+	Verified  bool      `json:",omitempty"` // every kind was verified; false in rows of older versions
+	Breached  bool      // 300 s passed before SettledAt
+	Jobs      int       // number of jobs that the record created; Verify counts them
+	Version   Seq
 }
 
 // Change is one entry of the change feed, in log order.

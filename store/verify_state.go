@@ -286,8 +286,8 @@ func (c *checker) offboarding(e machine.Entry, d DecodedKey) error {
 	if n != o.Jobs {
 		c.find("job", e.Key, "created %d jobs, there are %d", o.Jobs, n)
 	}
-	if _, open := c.get(numberedKey(kindOpen, d.Tenant, d.Parts[0], d.Number)); open != o.VerifiedAt.IsZero() {
-		c.find("job", e.Key, "open mark is %t, verified at %v", open, o.VerifiedAt)
+	if _, open := c.get(numberedKey(kindOpen, d.Tenant, d.Parts[0], d.Number)); open != o.SettledAt.IsZero() {
+		c.find("job", e.Key, "open mark is %t, settled at %v", open, o.SettledAt)
 	}
 	c.has("lock", e.Key, key(kindLock, d.Tenant, d.Parts[0]), "lock")
 	return nil

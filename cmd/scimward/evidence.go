@@ -126,11 +126,22 @@ func evidenceText(r *sidecar.Evidence) string {
 				state += " (" + k.Code + ")"
 			}
 			if n := len(k.Probes); n > 0 {
-				probe = k.Probes[n-1].Result
+				probe = probeText(&k, &k.Probes[n-1])
 			}
 			fmt.Fprintf(&b, "  %s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n",
 				k.App, k.Kind, state, k.Found, k.Revoked, k.Attempts, probe, k.Plugin)
 		}
 	}
 	return columns(b.String())
+}
+
+// probeText says what the last probe of a kind found and, if that verified the kind, how.
+func probeText(k *sidecar.EvidenceKind, last *sidecar.EvidenceProbe) string {
+	switch {
+	case !k.Verified:
+		return last.Result
+	case last.With != "":
+		return fmt.Sprintf("%s, verified by %s of a %s", last.Result, k.VerifiedBy, last.With)
+	}
+	return last.Result + ", verified by " + k.VerifiedBy
 }

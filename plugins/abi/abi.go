@@ -72,12 +72,15 @@ type Request struct {
 	DryRun         bool            `json:"dry_run,omitempty"`
 	Tenant         string          `json:"tenant"`
 	App            string          `json:"app"`
-	Event          *Event          `json:"event,omitempty"`       // revoke
-	Subject        *Subject        `json:"subject,omitempty"`     // revoke, verify
-	Kinds          []Kind          `json:"kinds,omitempty"`       // revoke, verify
-	Cursors        map[Kind]string `json:"cursors,omitempty"`     // from each kind's last partial result
-	Credentials    []Credential    `json:"credentials,omitempty"` // identify; never the secret itself
-	Config         map[string]any  `json:"config,omitempty"`      // the manifest's config object
+	Event          *Event          `json:"event,omitempty"`   // revoke
+	Subject        *Subject        `json:"subject,omitempty"` // revoke, verify
+	Kinds          []Kind          `json:"kinds,omitempty"`   // revoke, verify
+	Cursors        map[Kind]string `json:"cursors,omitempty"` // from each kind's last partial result
+	// Revoked has the application's ids of credentials that were revoked, the newest last, at most
+	// RevokedMax of a kind. verify may probe them.
+	Revoked     map[Kind][]string `json:"revoked,omitempty"`
+	Credentials []Credential      `json:"credentials,omitempty"` // identify; never the secret itself
+	Config      map[string]any    `json:"config,omitempty"`      // the manifest's config object
 }
 
 // Event is the change of the user.
@@ -200,12 +203,29 @@ type VerifyResult struct {
 // LiveUnknown is the Live of a kind for which verify gave no usable answer.
 const LiveUnknown = -1
 
+// RevokedMax bounds the ids of one kind in Request.Revoked.
+const RevokedMax = 20
+
+// Method says how verify found its answer.
+type Method string
+
+// The methods of verify. A list says what the application has stored. A probe says what the
+// application accepts: it had the part that serves requests judge a credential.
+const (
+	MethodListed Method = "listed"
+	MethodProbed Method = "probed"
+)
+
 // Liveness says how many credentials of a kind are still usable. A kind that is absent or has a negative
 // Live is unknown, which is not zero.
 type Liveness struct {
 	Kind  Kind   `json:"kind"`
 	Live  int    `json:"live"`
 	Probe string `json:"probe,omitempty"` // what was asked, for the evidence report
+	// Method is how Live was found. Empty or unknown means MethodListed.
+	Method Method `json:"method,omitempty"`
+	// With is the kind of the credential that a probe tried. A probe that does not name one counts as a list.
+	With Kind `json:"with,omitempty"`
 }
 
 // IdentifyResult is the output of identify. If Subject is nil, the application does not know the

@@ -255,3 +255,36 @@ func TestEvidenceNamesNoSecret(t *testing.T) {
 		}
 	}
 }
+
+// TestVerifyProbesTheGate: while the application still serves a deleted token from a cache, its list is
+// empty, and only the probe finds the token.
+func TestVerifyProbesTheGate(t *testing.T) {
+	x := start(t)
+	x.person("BJensen", 1)
+	h := x.harness()
+	if got := x.manage("PUT", "/admin/faults", `{"pat":{"cache_s":3600}}`); got.Status != http.StatusOK {
+		t.Fatalf("setting the fault: %d, want 200", got.Status)
+	}
+	req := x.request(abi.EventDeactivated, revoker.PAT)
+	r, err := h.Revoke(req)
+	if err != nil || len(r[0].Evidence) != 1 {
+		t.Fatalf("Revoke() = %+v, %v, want one token", r, err)
+	}
+	got, err := h.Liveness(req)
+	if l := got[revoker.PAT]; err != nil || l.Live != 0 || l.Method == abi.MethodProbed {
+		t.Errorf("without an id to probe: %+v, %v, want a list without a token", l, err)
+	}
+	req.Revoked = map[revoker.Kind][]string{revoker.PAT: {r[0].Evidence[0].ID}}
+	want := revoker.Liveness{
+		Kind: revoker.PAT, Live: 1, Method: abi.MethodProbed, With: revoker.PAT,
+		Probe: "GET /admin/users/{user}/personal-access-tokens/{id}/gate",
+	}
+	if got, err = h.Liveness(req); err != nil || got[revoker.PAT] != want {
+		t.Errorf("cached: %+v, %v, want %+v", got[revoker.PAT], err, want)
+	}
+	req.Revoked = map[revoker.Kind][]string{revoker.PAT: {"c999999"}}
+	want.Live = 0
+	if got, err = h.Liveness(req); err != nil || got[revoker.PAT] != want {
+		t.Errorf("a token that is gone: %+v, %v, want %+v", got[revoker.PAT], err, want)
+	}
+}

@@ -259,7 +259,12 @@ func count(ctx *revoker.Context, acc *account, kind revoker.Kind) (n int, r revo
 	}
 }
 
-// verify counts the remaining credentials. An enabled account counts as one.
+// maxProbes bounds the credentials of one kind that verify probes.
+const maxProbes = 3
+
+// verify counts the remaining credentials, and asks the part of the application that serves requests
+// whether it still accepts one that was revoked. The list alone would miss a cache there. An enabled
+// account counts as one.
 func verify(ctx *revoker.Context, kind revoker.Kind) (int, error) {
 	accounts, _, err := find(ctx)
 	if err != nil {
@@ -273,10 +278,37 @@ func verify(ctx *revoker.Context, kind revoker.Kind) (int, error) {
 			if err != nil {
 				return 0, err
 			}
-			live += n
+			accepted, err := probe(ctx, acc, kind)
+			if err != nil {
+				return 0, err
+			}
+			live += n + accepted
 		case !acc.Disabled:
 			live++
 		}
+	}
+	return live, nil
+}
+
+// probe counts the revoked credentials of an account that the application still accepts. It tries the
+// newest ones, because a cache forgets the older ones first.
+func probe(ctx *revoker.Context, acc *account, kind revoker.Kind) (live int, err error) {
+	ids := ctx.RevokedIDs(kind)
+	for _, id := range ids[max(len(ids)-maxProbes, 0):] {
+		r := ctx.HTTP("GET", credentials(acc, kind)+"/"+url.PathEscape(id)+"/gate", admin())
+		var gate struct {
+			Accepted *bool `json:"accepted"`
+		}
+		if err := r.JSON(&gate); err != nil {
+			return 0, err
+		}
+		if gate.Accepted == nil {
+			return 0, errors.New("probing a credential: the answer does not say whether it is accepted")
+		}
+		if *gate.Accepted {
+			live++
+		}
+		ctx.Probed(kind, "GET /admin/users/{user}/"+collection(kind)+"/{id}/gate")
 	}
 	return live, nil
 }

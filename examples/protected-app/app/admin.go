@@ -30,6 +30,7 @@ const (
 //	GET    /admin/users/{name}/{collection}
 //	DELETE /admin/users/{name}/{collection}        {"deleted": n}
 //	DELETE /admin/users/{name}/{collection}/{id}   204, or 404 when it is not there
+//	GET    /admin/users/{name}/{collection}/{id}/gate   {"accepted": …}: what the part that serves requests says
 //	GET    /admin/whoami                 header X-Credential -> {"user_id","user_name","kind","issued_at"} or 404
 //	GET    /admin/counters               Counters
 //	GET    /admin/faults                 also PUT (replaces the table) and DELETE
@@ -45,6 +46,7 @@ func (a *App) adminRoutes() http.Handler {
 	mux.HandleFunc("GET /admin/users/{name}/{collection}", a.onAccount(a.listCredentials))
 	mux.HandleFunc("DELETE /admin/users/{name}/{collection}", a.onAccount(a.revokeAll))
 	mux.HandleFunc("DELETE /admin/users/{name}/{collection}/{id}", a.onAccount(a.revokeOne))
+	mux.HandleFunc("GET /admin/users/{name}/{collection}/{id}/gate", a.onAccount(a.askGate))
 	mux.HandleFunc("GET /admin/whoami", a.faulty(FaultWhoami, a.whoami))
 	mux.HandleFunc("GET /admin/counters", func(w http.ResponseWriter, _ *http.Request) {
 		program.Reply(w, http.StatusOK, a.state.encode(&a.state.count))
@@ -211,6 +213,12 @@ func (a *App) revokeOne(w http.ResponseWriter, r *http.Request, t target) error 
 		return statusError{http.StatusNotFound, "no such credential"}
 	}
 	return noContent(w, nil)
+}
+
+// askGate has the part that serves requests judge a credential by its id, past its caches. So it also
+// accepts a deleted credential as long as the fault cache_s makes the application accept it.
+func (a *App) askGate(w http.ResponseWriter, r *http.Request, t target) error {
+	return reply(w, http.StatusOK, map[string]bool{"accepted": a.state.accepts(t.ID, t.kind, r.PathValue("id"))})
 }
 
 // whoami answers with the user of a credential. It does not find a deleted credential, even while

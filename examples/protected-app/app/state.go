@@ -420,3 +420,20 @@ func (s *state) lookup(secret string, ghosts bool) (who, bool) {
 	}
 	return who{*acc, *c}, true
 }
+
+// accepts reports whether a request with the credential of this id would be served, as lookup does for
+// its secret.
+func (s *state) accepts(account string, k Kind, id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	if c := s.live[id]; c != nil && c.account == account && c.Kind == k {
+		return !c.expired(now)
+	}
+	for _, g := range s.ghosts {
+		if g.ID == id && g.account == account && g.Kind == k {
+			return now.Before(g.deadFrom) && !g.expired(now)
+		}
+	}
+	return false
+}

@@ -35,9 +35,10 @@ type clock interface {
 
 // Context is one call of the plugin. It is valid until the call returns. Use it from one goroutine only.
 type Context struct {
-	req  Request
-	host host
-	kind Kind
+	req   Request
+	host  host
+	kind  Kind
+	probe abi.Liveness // how verify found the answer for kind
 }
 
 // Request returns the whole request document.
@@ -72,6 +73,17 @@ func (c *Context) DryRun() bool { return c.req.DryRun }
 
 // Cursor returns the cursor of the last partial result of kind, or "" on a first call.
 func (c *Context) Cursor(kind Kind) string { return c.req.Cursors[kind] }
+
+// RevokedIDs returns, in verify, the application's ids of credentials of kind that were revoked, the newest
+// last, at most [abi.RevokedMax]. Probe them where the application can say whether it still accepts one.
+func (c *Context) RevokedIDs(kind Kind) []string { return c.req.Revoked[kind] }
+
+// Probed says, in Verify, that the answer for the current kind comes from a probe: the part of the
+// application that serves requests judged a credential of kind with. what describes it for the evidence,
+// without ids and secrets. Without this call the answer counts as a list.
+func (c *Context) Probed(with Kind, what string) {
+	c.probe.Method, c.probe.With, c.probe.Probe = abi.MethodProbed, with, what
+}
 
 // Left returns the time until the deadline. At the deadline the host ends the requests in flight, and
 // soon after that it kills the whole plugin.

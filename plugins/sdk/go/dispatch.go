@@ -76,13 +76,14 @@ func verify(p Plugin, c *Context) abi.VerifyResult {
 		if c.Left() <= 0 || !slices.Contains(p.Kinds, kind) {
 			continue // a kind without an answer is unknown
 		}
-		c.kind = kind
+		c.kind, c.probe = kind, abi.Liveness{Probe: "list"}
 		live, err := p.Verify(c, kind)
 		if err != nil {
 			c.Log(Warn, "verifying "+string(kind)+": "+err.Error())
 			continue
 		}
-		out.Kinds = append(out.Kinds, abi.Liveness{Kind: kind, Live: live, Probe: "list"})
+		c.probe.Kind, c.probe.Live = kind, live
+		out.Kinds = append(out.Kinds, c.probe)
 	}
 	return out
 }

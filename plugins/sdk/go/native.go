@@ -65,17 +65,30 @@ func (h *Harness) Revoke(req Request) ([]Result, error) {
 	return out.Kinds, err
 }
 
-// Verify runs verify. A kind that is absent from the map is unknown.
+// Verify runs verify and returns the number of each kind. A kind that is absent from the map is unknown.
 func (h *Harness) Verify(req Request) (map[Kind]int, error) {
+	answers, err := h.Liveness(req)
+	if err != nil {
+		return nil, err
+	}
+	live := map[Kind]int{}
+	for kind, l := range answers {
+		live[kind] = l.Live
+	}
+	return live, nil
+}
+
+// Liveness runs verify and returns the whole answer of each kind.
+func (h *Harness) Liveness(req Request) (map[Kind]Liveness, error) {
 	var out abi.VerifyResult
 	if err := h.call(abi.OpVerify, req, true, &out); err != nil {
 		return nil, err
 	}
-	live := map[Kind]int{}
-	for _, k := range out.Kinds {
-		live[k.Kind] = k.Live
+	answers := map[Kind]Liveness{}
+	for _, l := range out.Kinds {
+		answers[l.Kind] = l
 	}
-	return live, nil
+	return answers, nil
 }
 
 // Identify runs identify with the request's one credential.

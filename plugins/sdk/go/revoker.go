@@ -38,6 +38,8 @@ type (
 	Evidence = abi.Evidence
 	// Identity is a user, by at least one name.
 	Identity = abi.Identity
+	// Liveness is the answer of verify about one kind.
+	Liveness = abi.Liveness
 	// Health is ok, degraded or error.
 	Health = abi.Health
 	// Result is the outcome for one kind. Make one with [Revoked], [Nothing], [Retry], [Failed], [Partial],
@@ -72,7 +74,9 @@ type Plugin struct {
 	Revoke func(ctx *Context, kind Kind) Result
 
 	// Verify counts the credentials of one kind that are still usable, with GET and HEAD only. An error
-	// leaves the kind unknown. If Verify is nil, the plugin cannot verify.
+	// leaves the kind unknown. To list again proves less than to probe: where you can, have the application
+	// judge a revoked credential ([Context.RevokedIDs]) and say so with [Context.Probed]. If Verify is nil,
+	// the plugin cannot verify.
 	Verify func(ctx *Context, kind Kind) (live int, err error)
 
 	// Identify returns the owner of the credential c, with GET and HEAD only. An Owner without Subject means

@@ -51,7 +51,7 @@ func (s *service) settle(id string, epoch uint64) {
 		if err != nil {
 			return err
 		}
-		o.VerifiedAt = s.now
+		o.SettledAt = s.now
 		return tx.SaveOffboarding(&o)
 	})
 }

@@ -96,7 +96,7 @@ func (e *Engine) updateClocks(ctx context.Context, tenant, user string) error {
 	}
 	var errs []error
 	for i := range offs {
-		if offs[i].VerifiedAt.IsZero() {
+		if offs[i].SettledAt.IsZero() {
 			errs = append(errs, e.updateClock(ctx, tenant, &offs[i]))
 		}
 	}
@@ -131,9 +131,14 @@ func (e *Engine) updateClock(ctx context.Context, tenant string, off *store.Offb
 		e.m.breaches.WithLabelValues(tenant).Inc()
 		e.opts.Logger.LogAttrs(ctx, slog.LevelError, "revocation deadline breached", attrs...)
 	}
-	if !off.VerifiedAt.IsZero() {
+	switch {
+	case off.SettledAt.IsZero():
+	case off.Verified:
 		e.m.verified.WithLabelValues(tenant).Observe(c.after.Seconds())
 		e.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "revocation verified", attrs...)
+	default:
+		e.m.enforced.WithLabelValues(tenant).Inc()
+		e.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "revocation enforced at the proxy, not verified", attrs...)
 	}
 	return nil
 }
@@ -141,31 +146,42 @@ func (e *Engine) updateClock(ctx context.Context, tenant string, off *store.Offb
 // clockChange is the result of advance.
 type clockChange struct {
 	action   string        // audit action, empty if no clock changed
-	after    time.Duration // from the request to the last proof, or until now
+	after    time.Duration // from the request until it was settled, or until now
 	breached bool          // the offboarding has now missed its deadline
 }
 
-// advance sets BlockedAt, VerifiedAt and Breached of an open offboarding. jobs are its
+// The audit actions of an offboarding. Only actionVerified says that every kind was verified.
+const (
+	actionBlocked  = "offboarding.blocked"
+	actionVerified = "offboarding.verified"
+	actionEnforced = "offboarding.enforced"
+	actionBreach   = "offboarding.breach"
+)
+
+// advance sets BlockedAt, SettledAt, Verified and Breached of an open offboarding. jobs are its
 // RevocationJobs. blocked is when this process enforced the lock, zero if it has not yet.
 func advance(off *store.Offboarding, jobs []store.Job, blocked time.Time, in env) clockChange {
 	var c clockChange
 	if off.BlockedAt.IsZero() && !blocked.IsZero() {
-		off.BlockedAt, c.action = blocked, "offboarding.blocked"
+		off.BlockedAt, c.action = blocked, actionBlocked
 	}
 	end := in.now
 	if s := Status(off, jobs); s == StatusVerified || s == StatusEnforced {
-		off.VerifiedAt, c.action = lastProof(jobs, in.now), "offboarding.verified"
-		end = off.VerifiedAt
+		off.SettledAt, off.Verified, c.action = lastOutcome(jobs, in.now), s == StatusVerified, actionEnforced
+		if off.Verified {
+			c.action = actionVerified
+		}
+		end = off.SettledAt
 	}
 	c.after = end.Sub(off.Received)
-	if !off.Breached && c.after >= in.deadline { // by the time of the proof, even if this update runs later
-		off.Breached, c.breached, c.action = true, true, "offboarding.breach"
+	if !off.Breached && c.after >= in.deadline { // by the time of the last outcome, even if this update runs later
+		off.Breached, c.breached, c.action = true, true, actionBreach
 	}
 	return c
 }
 
-// lastProof returns when the last job was verified or found unsupported, or now without one.
-func lastProof(jobs []store.Job, now time.Time) time.Time {
+// lastOutcome returns when the last job was verified or found unsupported, or now without one.
+func lastOutcome(jobs []store.Job, now time.Time) time.Time {
 	var last time.Time
 	for i := range jobs {
 		at := jobs[i].VerifiedAt

@@ -15,8 +15,9 @@
 // is enabled again. If the user is deactivated again in the meantime, the engine closes the
 // reactivation without asking the plugin.
 //
-// An offboarding has two clocks. BlockedAt is when this process began to enforce the lock. VerifiedAt
-// is when the last kind was verified. An unknown result never counts as done. A missed deadline
+// An offboarding has two clocks. BlockedAt is when this process began to enforce the lock. SettledAt
+// is when the last kind was verified or found to be enforced at the proxy only. Only the first counts as
+// verified, in the audit trail, the log and the metrics. An unknown result never counts as done. A missed deadline
 // becomes a metric and an audit record, and the work continues.
 //
 // # States of a job

@@ -1,14 +1,17 @@
 package revoke
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
 	"html/template"
 	"io"
+	"regexp"
 	"slices"
 	"time"
 
+	"github.com/scimward/scimward/plugins/abi"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/audit"
 )
@@ -37,11 +40,41 @@ type Report struct {
 	// one is too long for a report.
 	ChainFrom uint64 `json:"chain_from_epoch"`
 	// ChainCut says that Chain is still too long and ends early.
-	ChainCut bool  `json:"chain_cut,omitempty"`
-	Seal     *Seal `json:"seal,omitempty"`
+	ChainCut bool `json:"chain_cut,omitempty"`
+	// ChainNotes correct records of Chain whose words say more than is known.
+	ChainNotes []ChainNote `json:"chain_notes,omitempty"`
+	Seal       *Seal       `json:"seal,omitempty"`
 	// Holder is the id of another user who has the name now, if Build searched by name. It is not part
 	// of the document.
 	Holder string `json:"-"`
+}
+
+// ChainNote is about the record N of a chain. The record itself is sealed and never changes.
+type ChainNote struct {
+	N    uint64 `json:"n"`
+	Note string `json:"note"`
+}
+
+// saysVerified matches the detail of records of older versions, which said "verified" also where only
+// the proxy refuses the credentials.
+var saysVerified = regexp.MustCompile(`^offboarding epoch [0-9]+: verified(,|$)`)
+
+// NoteOf returns what a reader must know about an audit record beside its words, or "".
+func NoteOf(rec *audit.Record) string {
+	if saysVerified.MatchString(rec.Detail) {
+		return "recorded by an older version: settled, which may mean enforced at the proxy and is no proof"
+	}
+	return ""
+}
+
+// Note returns the note about the record n of the chain, or "".
+func (r *Report) Note(n uint64) string {
+	for _, c := range r.ChainNotes {
+		if c.N == n {
+			return c.Note
+		}
+	}
+	return ""
 }
 
 // OffboardReport is one epoch, that is, one deactivation or deletion.
@@ -74,6 +107,7 @@ type KindReport struct {
 	Kind          string       `json:"kind"`
 	State         string       `json:"state"`
 	Verified      bool         `json:"verified"`
+	VerifiedBy    string       `json:"verified_by,omitempty"` // ByProbe or ByListing
 	VerifiedAt    *time.Time   `json:"verified_at,omitempty"`
 	EnforcedUntil *time.Time   `json:"enforced_at_proxy_until,omitempty"`
 	Found         int          `json:"found"`
@@ -101,6 +135,8 @@ type ProbeEntry struct {
 	Result string    `json:"result"`
 	Live   int       `json:"live"`
 	How    string    `json:"how,omitempty"`
+	Method string    `json:"method,omitempty"` // "probed" or "listed"; missing in old reports, which is listed
+	With   string    `json:"with,omitempty"`   // kind of the credential that a probe tried
 }
 
 // Build reads the report about user, a SCIM id or a userName, from the store. If it does not find
@@ -157,8 +193,8 @@ func offboardReport(off *store.Offboarding, jobs []store.Job) OffboardReport {
 		Epoch: off.Epoch, Event: off.Event, Status: Status(off, jobs), Client: off.Cause.ClientID, TokenJTI: off.Cause.JTI,
 		RequestID: off.Cause.RequestID, Remote: off.Cause.Remote, Decision: off.Cause.Decision,
 		Received: off.Received.UTC(), LockedAt: off.LockedAt.UTC(),
-		BlockedAt: when(off.BlockedAt), SettledAt: when(off.VerifiedAt), Breached: off.Breached,
-		BlockedAfter: milliseconds(off.Received, off.BlockedAt), SettledAfter: milliseconds(off.Received, off.VerifiedAt),
+		BlockedAt: when(off.BlockedAt), SettledAt: when(off.SettledAt), Breached: off.Breached,
+		BlockedAfter: milliseconds(off.Received, off.BlockedAt), SettledAfter: milliseconds(off.Received, off.SettledAt),
 	}
 	if out.Status == StatusVerified {
 		out.VerifiedAt = out.SettledAt
@@ -175,6 +211,9 @@ func kindReport(j *store.Job) KindReport {
 		Found: j.Found, Revoked: j.Revoked, Attempts: j.Attempts, Code: j.Code, Message: j.Message,
 		PluginDigest: j.Plugin.Digest,
 	}
+	if j.Verified {
+		k.VerifiedBy = VerifiedBy(j)
+	}
 	if j.State == store.JobUnsupported {
 		k.EnforcedUntil = when(j.EnforcedUntil)
 	}
@@ -185,7 +224,8 @@ func kindReport(j *store.Job) KindReport {
 		k.How = append(k.How, HowReport{ID: e.ID, Action: e.Action, Status: e.Status, At: e.At.UTC()})
 	}
 	for _, p := range j.Probes {
-		k.Probes = append(k.Probes, ProbeEntry{At: p.At.UTC(), Result: p.Result, Live: p.Live, How: p.How})
+		k.Probes = append(k.Probes, ProbeEntry{At: p.At.UTC(), Result: p.Result, Live: p.Live, How: p.How,
+			Method: cmp.Or(p.Method, string(abi.MethodListed)), With: p.With})
 	}
 	return k
 }
@@ -223,6 +263,9 @@ func (r *Report) addChain(reader *store.Reader, offs []store.Offboarding) error 
 			return false
 		}
 		r.Chain = append(r.Chain, rec)
+		if note := NoteOf(&rec); note != "" {
+			r.ChainNotes = append(r.ChainNotes, ChainNote{N: rec.N, Note: note})
+		}
 		return true
 	})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -31,7 +32,7 @@ func finished(t *testing.T) (*rig, string) {
 	})
 	id := r.leaver("ada")
 	r.engine(nil)
-	r.await("the end", r.verified(id, 1))
+	r.await("the end", r.settled(id, 1))
 	return r, id
 }
 
@@ -90,8 +91,8 @@ func TestEvidenceIsValid(t *testing.T) {
 		t.Errorf("chain from %s %s to %s %s, from epoch %d, want the user's records from epoch 1",
 			first.Action, first.Resource, last.Action, last.Resource, rep.ChainFrom)
 	}
-	if !slices.ContainsFunc(rep.Chain, func(rec audit.Record) bool { return rec.Action == "offboarding.verified" }) {
-		t.Error("the chain has no offboarding.verified, want the record")
+	if !slices.ContainsFunc(rep.Chain, func(rec audit.Record) bool { return rec.Action == "offboarding.enforced" }) {
+		t.Error("the chain has no offboarding.enforced, want the record")
 	}
 	var page strings.Builder
 	if err := rep.HTML(&page); err != nil || !strings.Contains(page.String(), "enforced at the proxy until") {
@@ -106,7 +107,7 @@ func TestEvidenceOfTheGone(t *testing.T) {
 	id := r.user("ada")
 	r.update("user.delete", func(tx *store.Tx) error { return tx.DeleteUser(id) })
 	r.engine(nil)
-	r.await("the end", r.verified(id, 1))
+	r.await("the end", r.settled(id, 1))
 	for _, who := range []string{id, "ada", "ADA"} {
 		if rep := r.report(who); rep.User != id || rep.Offboardings[0].Event != abi.EventDeleted || len(rep.Chain) == 0 {
 			t.Errorf("%s: user %s, %d records, want the deletion of %s", who, rep.User, len(rep.Chain), id)
@@ -194,7 +195,7 @@ func TestAlteredEvidenceFails(t *testing.T) {
 	rep := r.report(id)
 	good := encode(t, rep)
 	other := r.leaver("bob")
-	r.await("the other", r.verified(other, 1))
+	r.await("the other", r.settled(other, 1))
 	foreign := r.report(other)
 	edit := func(fn func(*revoke.Report)) []byte {
 		var c revoke.Report
@@ -294,5 +295,102 @@ func TestEvidenceHasNoPersonalData(t *testing.T) {
 				t.Errorf("the evidence contains %q, want no personal data", bad)
 			}
 		}
+	}
+}
+
+// TestNothingSaysVerifiedWithoutProof: where one kind is enforced at the proxy only, no record, log event
+// or metric says verified. Where all are verified, each does.
+func TestNothingSaysVerifiedWithoutProof(t *testing.T) {
+	for _, unsupported := range []int{0, 1, len(abi.Order())} {
+		t.Run(fmt.Sprintf("%d kinds unsupported", unsupported), func(t *testing.T) {
+			r := newRig(t)
+			r.app.set(func(a *app) {
+				for _, k := range abi.Order()[:unsupported] {
+					a.revoke[k] = always(abi.KindResult{State: abi.StateUnsupported, Code: "no_api"})
+				}
+			})
+			id := r.leaver("ada")
+			var events lockedBuffer
+			stop := r.engine(func(o *revoke.Options) { o.Logger = slog.New(slog.NewTextHandler(&events, nil)) })
+			r.await("the end", r.settled(id, 1))
+			stop()
+			action, detail := "offboarding.verified", "offboarding epoch 1: every kind verified"
+			verified, enforced := 1.0, 0.0
+			if unsupported > 0 {
+				action, detail = "offboarding.enforced", "offboarding epoch 1: enforced at the proxy, not verified"
+				verified, enforced = 0, 1
+			}
+			rep := r.report(id)
+			last := rep.Chain[len(rep.Chain)-1]
+			if last.Action != action || last.Detail != detail || len(rep.ChainNotes) != 0 {
+				t.Errorf("last record %s %q, %d notes, want %s %q and none", last.Action, last.Detail, len(rep.ChainNotes), action, detail)
+			}
+			if says := strings.Contains(events.String(), `msg="revocation verified"`); says != (unsupported == 0) {
+				t.Errorf("the log says verified: %t, want %t", says, unsupported == 0)
+			}
+			v, e := r.metric("scimward_revocation_verified_seconds"), r.metric("scimward_revocation_enforced_total")
+			if v != verified || e != enforced {
+				t.Errorf("metrics: %v verified, %v enforced, want %v and %v", v, e, verified, enforced)
+			}
+		})
+	}
+}
+
+// TestOldTrailIsNotReadAsVerified: a record of an older version that says verified gets a note, and the
+// page does not repeat its words.
+func TestOldTrailIsNotReadAsVerified(t *testing.T) {
+	r, id := finished(t)
+	for _, detail := range []string{"offboarding epoch 1: verified", "offboarding epoch 1: verified, later than promised"} {
+		r.update("offboarding.verified", func(tx *store.Tx) error { tx.AuditOnly(id, detail); return nil })
+	}
+	rep := r.report(id)
+	n := rep.Chain[len(rep.Chain)-1].N
+	if len(rep.ChainNotes) != 2 || rep.Note(n) == "" || rep.Note(n-1) == "" || rep.Note(n-2) != "" {
+		t.Errorf("notes %+v, want one for each of the last two records", rep.ChainNotes)
+	}
+	if _, err := revoke.Read(bytes.NewReader(encode(t, rep))); err != nil {
+		t.Errorf("Read of the report: %v, want no error", err)
+	}
+	var page strings.Builder
+	if err := rep.HTML(&page); err != nil || strings.Contains(page.String(), "offboarding.verified") ||
+		strings.Count(page.String(), "is no proof") != 2 {
+		t.Errorf("the page repeats offboarding.verified or has no note, %v", err)
+	}
+}
+
+// TestEvidenceSaysHowAKindWasVerified: a kind that was listed again is verified by listing. Only a probe
+// of a credential is one by probe. The plugin gets the ids that it may probe.
+func TestEvidenceSaysHowAKindWasVerified(t *testing.T) {
+	r := newRig(t)
+	r.app.set(func(a *app) {
+		a.has[abi.KindPAT] = 2
+		a.verify = func(req abi.Request) (out abi.VerifyResult, err error) {
+			for _, k := range req.Kinds {
+				l := abi.Liveness{Kind: k}
+				if ids := req.Revoked[k]; len(ids) > 0 && ids[0] == "pat-1" {
+					l.Method, l.With, l.Probe = abi.MethodProbed, abi.KindPAT, "GET /me"
+				}
+				out.Kinds = append(out.Kinds, l)
+			}
+			return out, nil
+		}
+	})
+	id := r.leaver("ada")
+	r.engine(nil)
+	r.await("the end", r.settled(id, 1))
+	rep := r.report(id)
+	for _, k := range rep.Offboardings[0].Kinds {
+		by, with := revoke.ByListing, ""
+		if k.Kind == string(abi.KindPAT) {
+			by, with = revoke.ByProbe, "pat"
+		}
+		if !k.Verified || k.VerifiedBy != by || k.Probes[0].With != with {
+			t.Errorf("%s: verified %t by %q with %q, want by %q with %q", k.Kind, k.Verified, k.VerifiedBy, k.Probes[0].With, by, with)
+		}
+	}
+	var page strings.Builder
+	if err := rep.HTML(&page); err != nil || strings.Count(page.String(), "by probe") != 1 ||
+		strings.Count(page.String(), "by listing") != len(abi.Order())-1 {
+		t.Errorf("page: %v, %s, want one kind by probe and the others by listing", err, page.String())
 	}
 }

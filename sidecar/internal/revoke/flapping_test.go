@@ -47,8 +47,8 @@ func TestFlappingUserIsRevoked(t *testing.T) {
 	id := r.flip("flip", 70)
 	r.app.has[abi.KindPAT] = 1
 	r.engine(seldom)
-	r.await("proof of the first epoch", r.verified(id, 1))
-	r.await("proof of the second epoch", r.verified(id, 2))
+	r.await("proof of the first epoch", r.settled(id, 1))
+	r.await("proof of the second epoch", r.settled(id, 2))
 	if n := r.reactivations(); n != 0 {
 		t.Errorf("%d superseded reactivations ran, want none", n)
 	}
@@ -71,7 +71,7 @@ func TestFlappingUserDelaysNoOther(t *testing.T) {
 	r.clock.Add(time.Second) // the other user's jobs are due last
 	r.engine(seldom)
 	other := r.leaver("other")
-	r.await("proof of the other user", r.verified(other, 1))
+	r.await("proof of the other user", r.settled(other, 1))
 }
 
 // TestTakenFormerNameIsNotSent: once another user has a former name, the plugin does not get
@@ -95,7 +95,7 @@ func TestTakenFormerNameIsNotSent(t *testing.T) {
 	r.setActive(id, false)
 	rename(r.user("newcomer"), "old")
 	r.engine(nil)
-	r.await("proof of the leaver", r.verified(id, 1))
+	r.await("proof of the leaver", r.settled(id, 1))
 	for _, req := range r.app.requests() {
 		if !slices.Equal(req.Subject.FormerUserNames, []string{"kept"}) {
 			t.Errorf("%s got the former names %q, want only \"kept\"", req.Op, req.Subject.FormerUserNames)

@@ -352,8 +352,8 @@ func (r *rig) status(id string, epoch uint64) (o store.Offboarding, status strin
 	return o, status
 }
 
-func (r *rig) verified(id string, epoch uint64) func() bool {
-	return func() bool { return !r.offboarding(id, epoch).VerifiedAt.IsZero() }
+func (r *rig) settled(id string, epoch uint64) func() bool {
+	return func() bool { return !r.offboarding(id, epoch).SettledAt.IsZero() }
 }
 
 // openJobs describes the first ten jobs that are not done.
@@ -379,7 +379,7 @@ func (r *rig) openJobs() string {
 	return fmt.Sprintf("%s and %d more", strings.Join(out, "; "), more)
 }
 
-// metric returns the sum of a metric over its labels.
+// metric returns the sum of a metric over its labels, of a histogram the number of observations.
 func (r *rig) metric(name string) float64 {
 	r.t.Helper()
 	families, err := r.reg.Gather()
@@ -390,7 +390,7 @@ func (r *rig) metric(name string) float64 {
 	for _, f := range families {
 		if f.GetName() == name {
 			for _, m := range f.GetMetric() {
-				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
 			}
 		}
 	}
@@ -398,3 +398,21 @@ func (r *rig) metric(name string) float64 {
 }
 
 var errApp = errors.New("the application is on fire")
+
+// lockedBuffer collects a log that several goroutines write.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}

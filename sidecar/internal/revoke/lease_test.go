@@ -31,7 +31,7 @@ func TestStaleLeaseIsFenced(t *testing.T) {
 	staleReg := r.reg
 	r.clock.Add(31 * time.Second)
 	r.engine(func(o *revoke.Options) { o.Owner = "two" })
-	r.await("proof by the second engine", r.verified(id, 1))
+	r.await("proof by the second engine", r.settled(id, 1))
 	before := len(r.app.requests())
 	close(release)
 	stopStale()
@@ -74,7 +74,7 @@ func TestLeaseOfAnotherIsRespected(t *testing.T) {
 		t.Errorf("%d calls while the first engine has the lease, want 1", n)
 	}
 	close(release)
-	r.await("proof", r.verified(id, 1))
+	r.await("proof", r.settled(id, 1))
 }
 
 // TestLeaseOfDeadWorkerExpires: another process leases the jobs of a killed process when their
@@ -98,7 +98,7 @@ func TestLeaseOfDeadWorkerExpires(t *testing.T) {
 		t.Fatalf("%d calls before the lease expired, want none", n)
 	}
 	r.clock.Add(30 * time.Second)
-	r.await("proof", r.verified(id, 1))
+	r.await("proof", r.settled(id, 1))
 }
 
 // TestShutdownReleasesJobs: unfinished jobs are due at once for the next process, and an
@@ -131,11 +131,11 @@ func TestShutdownReleasesJobs(t *testing.T) {
 			t.Errorf("%s: %d attempts, want 0", k, j.Attempts)
 		}
 	}
-	if o := r.offboarding(id, 1); !o.VerifiedAt.IsZero() {
-		t.Errorf("verified at %v without a probe, want never", o.VerifiedAt)
+	if o := r.offboarding(id, 1); !o.SettledAt.IsZero() {
+		t.Errorf("verified at %v without a probe, want never", o.SettledAt)
 	}
 	r.engine(func(o *revoke.Options) { o.Owner = "two" })
-	r.await("proof by the next process", r.verified(id, 1))
+	r.await("proof by the next process", r.settled(id, 1))
 }
 
 // TestShutdownDuringProof: jobs that await proof are released too.
@@ -191,7 +191,7 @@ func TestIdleEngineSleeps(t *testing.T) {
 	r := newRig(t)
 	id := r.leaver("ada")
 	r.engine(func(o *revoke.Options) { o.Poll = time.Hour })
-	r.await("proof", r.verified(id, 1))
+	r.await("proof", r.settled(id, 1))
 	spins := r.clock.reads(100)
 	timer := time.NewTimer(300 * time.Millisecond)
 	defer timer.Stop()
@@ -232,7 +232,7 @@ func TestBrokenStoreIsNoHotLoop(t *testing.T) {
 		t.Errorf("%d calls without a lease, want none", n)
 	}
 	r.engine(nil)
-	r.await("proof", r.verified(id, 1))
+	r.await("proof", r.settled(id, 1))
 }
 
 // TestManyUsersFewWorkers: every user is revoked although there are fewer workers.
@@ -244,7 +244,7 @@ func TestManyUsersFewWorkers(t *testing.T) {
 	}
 	r.engine(func(o *revoke.Options) { o.Workers, o.Poll = 2, time.Hour })
 	for _, id := range ids {
-		r.await("proof of "+id, r.verified(id, 1))
+		r.await("proof of "+id, r.settled(id, 1))
 	}
 }
 
@@ -275,6 +275,6 @@ func TestClockSetBack(t *testing.T) {
 	}
 	r.engine(nil)
 	for _, id := range ids {
-		r.await("proof", r.verified(id, 1))
+		r.await("proof", r.settled(id, 1))
 	}
 }

@@ -283,12 +283,16 @@ func (t *task) retry(r abi.KindResult, in env) time.Time {
 
 // probed: a probe looked for credentials of the kind that still work.
 type probed struct {
-	live int // number of them, or abi.LiveUnknown
-	how  string
+	live   int // number of them, or abi.LiveUnknown
+	how    string
+	method abi.Method // zero: listed
+	with   abi.Kind
 }
 
 func (ev probed) apply(t *task, in env) effects {
-	p := store.JobProbe{At: in.now, Live: max(ev.live, 0), How: ev.how}
+	p := store.JobProbe{
+		At: in.now, Live: max(ev.live, 0), How: ev.how, Method: string(ev.method), With: string(ev.with),
+	}
 	var due time.Time
 	switch {
 	case ev.live < 0 && in.now.Sub(t.Created) > giveUpAfter:

@@ -7,9 +7,9 @@ import (
 )
 
 type metrics struct {
-	attempts, alerts, probes, breaches, fenced *prometheus.CounterVec
-	open, oldest                               *prometheus.GaugeVec
-	verified                                   *prometheus.HistogramVec
+	attempts, alerts, probes, breaches, fenced, enforced *prometheus.CounterVec
+	open, oldest                                         *prometheus.GaugeVec
+	verified                                             *prometheus.HistogramVec
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -25,17 +25,18 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		attempts: counter("attempts_total", "Attempts by outcome.", "tenant", "app", "kind", "state"),
 		alerts:   counter("alerts_total", "Outcomes that need an operator, by code.", "tenant", "app", "code"),
 		probes:   counter("probes_total", "Verifications by result.", "tenant", "app", "kind", "result"),
-		breaches: counter("breaches_total", "Offboardings not verified within the deadline.", "tenant"),
+		breaches: counter("breaches_total", "Offboardings not settled within the deadline.", "tenant"),
 		fenced:   counter("leases_lost_total", "Jobs that another worker took over.", "tenant"),
-		open:     gauge("open_offboardings", "Offboardings not verified yet."),
-		oldest:   gauge("oldest_open_seconds", "Age of the oldest offboarding not verified yet."),
+		enforced: counter("enforced_total", "Offboardings settled at the proxy, not verified.", "tenant"),
+		open:     gauge("open_offboardings", "Offboardings not settled yet."),
+		oldest:   gauge("oldest_open_seconds", "Age of the oldest offboarding not settled yet."),
 		verified: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "scimward_revocation_verified_seconds", Help: "Time from the request to the last verified kind.",
+			Name: "scimward_revocation_verified_seconds", Help: "Time from the request to the last proof, where every kind was verified.",
 			Buckets: []float64{.1, .25, .5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 3600},
 		}, []string{"tenant"}),
 	}
 	all := []prometheus.Collector{
-		m.attempts, m.alerts, m.probes, m.breaches, m.fenced, m.open, m.oldest, m.verified,
+		m.attempts, m.alerts, m.probes, m.breaches, m.fenced, m.enforced, m.open, m.oldest, m.verified,
 	}
 	for _, c := range all {
 		if err := r.Register(c); err != nil {

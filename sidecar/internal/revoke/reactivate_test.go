@@ -51,7 +51,7 @@ func TestReactivationWaits(t *testing.T) {
 	}
 	r.clock.Add(15 * time.Second)
 	r.await("the reactivation", func() bool { return r.reactivated(id, 1) })
-	if o := r.offboarding(id, 1); o.VerifiedAt.IsZero() {
+	if o := r.offboarding(id, 1); o.SettledAt.IsZero() {
 		t.Error("enabled before the verification, want it after")
 	}
 	if j := r.jobs(id, 1)["reactivated"]; j.State != store.JobRevoked || !j.NextAt.IsZero() || r.reactivations() != 1 {
@@ -73,7 +73,7 @@ func TestSupersededReactivationIsClosed(t *testing.T) {
 	r.setActive(id, true)
 	r.setActive(id, false)
 	r.engine(nil)
-	r.await("proof of both", func() bool { return r.verified(id, 1)() && r.verified(id, 2)() })
+	r.await("proof of both", func() bool { return r.settled(id, 1)() && r.settled(id, 2)() })
 	r.await("the end of the reactivation", func() bool { return r.reactivated(id, 1) })
 	if j := r.jobs(id, 1)["reactivated"]; j.Code != "superseded" || !j.NextAt.IsZero() {
 		t.Errorf("reactivation: %s %q due %v, want superseded", j.State, j.Code, j.NextAt)
@@ -99,7 +99,7 @@ func TestOldEpochBlocksReactivation(t *testing.T) {
 	r.setActive(id, false)
 	r.setActive(id, true)
 	r.engine(nil)
-	r.await("proof of the second epoch", r.verified(id, 2))
+	r.await("proof of the second epoch", r.settled(id, 2))
 	if n := r.reactivations(); n != 0 {
 		t.Fatalf("enabled %d times while the first epoch retries, want 0", n)
 	}
@@ -136,7 +136,7 @@ func TestReactivationDoesNotWaitForProofForEver(t *testing.T) {
 		}
 	}
 	r.await("the breach", func() bool { return r.offboarding(id, 1).Breached })
-	if o := r.offboarding(id, 1); !o.VerifiedAt.IsZero() {
+	if o := r.offboarding(id, 1); !o.SettledAt.IsZero() {
 		t.Errorf("offboarding %+v: want not verified", o)
 	}
 }
@@ -155,7 +155,7 @@ func TestRepeatedDeactivationRetries(t *testing.T) {
 	r.app.set(func(a *app) { delete(a.revoke, abi.KindPAT) })
 	r.clock.Add(time.Minute)
 	r.update("user.patch", func(tx *store.Tx) error { return tx.RetryJobs(id) })
-	r.await("proof", r.verified(id, 1))
+	r.await("proof", r.settled(id, 1))
 	for _, c := range r.app.requests()[before:] {
 		if len(c.Kinds) != 1 || c.Kinds[0] != abi.KindPAT {
 			t.Errorf("%s of %v was called again, want only pat", c.Op, c.Kinds)
@@ -173,7 +173,7 @@ func TestDeletedUser(t *testing.T) {
 	r.app.has[abi.KindSSHKey] = 1
 	r.update("user.delete", func(tx *store.Tx) error { return tx.DeleteUser(id) })
 	r.engine(nil)
-	r.await("proof", r.verified(id, 1))
+	r.await("proof", r.settled(id, 1))
 	for _, c := range r.app.requests() {
 		if c.Event.Type != abi.EventDeleted || c.Subject.UserName != "ada" || c.Subject.ExternalID != "x-ada" ||
 			len(c.Subject.Emails) != 1 {
@@ -215,13 +215,13 @@ func TestNewUserOfANameWaits(t *testing.T) {
 		t.Fatalf("%d calls enabled the account before the leaver's tokens were revoked, want none", n)
 	}
 	r.clock.Add(15 * time.Second)
-	r.await("the leaver's proof", r.verified(leaver, 1))
+	r.await("the leaver's proof", r.settled(leaver, 1))
 	r.clock.Add(15 * time.Second)
 	r.await("the reactivation", func() bool { j := inherited(); return j.Terminal() && j.NextAt.IsZero() })
 	if j := inherited(); j.State != store.JobRevoked || r.reactivations() != 1 {
 		t.Errorf("job %s, %d calls; want revoked, 1", j.State, r.reactivations())
 	}
-	if o := r.offboarding(leaver, 1); o.VerifiedAt.IsZero() {
+	if o := r.offboarding(leaver, 1); o.SettledAt.IsZero() {
 		t.Error("enabled before the leaver was verified, want it after")
 	}
 }

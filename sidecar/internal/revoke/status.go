@@ -51,6 +51,20 @@ func Status(off *store.Offboarding, jobs []store.Job) string {
 	return order[worst]
 }
 
+// How a kind was verified.
+const (
+	ByProbe   = "probe"   // the application judged a credential
+	ByListing = "listing" // the application listed no credential
+)
+
+// VerifiedBy returns how a verified job was verified. The account is a switch, which a list shows.
+func VerifiedBy(j *store.Job) string {
+	if n := len(j.Probes); n > 0 && j.Probes[n-1].Probed() {
+		return ByProbe
+	}
+	return ByListing
+}
+
 // KindStatus returns the status of one job.
 func KindStatus(j *store.Job) string {
 	switch j.State {

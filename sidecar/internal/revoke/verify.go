@@ -42,7 +42,9 @@ func (e *Engine) probe(ctx context.Context, group []*task) error {
 	for _, t := range group {
 		kinds = append(kinds, abi.Kind(t.Kind))
 	}
-	res, err := e.opts.Revoker.Verify(ctx, first.Tenant, first.App, e.request(first, abi.OpVerify, kinds...))
+	req := e.request(first, abi.OpVerify, kinds...)
+	req.Revoked = revokedIDs(group)
+	res, err := e.opts.Revoker.Verify(ctx, first.Tenant, first.App, req)
 	if ctx.Err() != nil {
 		return errors.Join(errs...) // the call was interrupted, and work releases the jobs
 	}
@@ -52,11 +54,23 @@ func (e *Engine) probe(ctx context.Context, group []*task) error {
 	for i, t := range group {
 		ev := probed{live: abi.LiveUnknown}
 		if err == nil {
-			ev = probed{live: res.Kinds[i].Live, how: res.Kinds[i].Probe}
+			l := &res.Kinds[i]
+			ev = probed{live: l.Live, how: l.Probe, method: l.Method, with: l.With}
 		}
 		e.step(t, ev)
 		e.m.probes.WithLabelValues(t.Tenant, t.App, t.Kind, t.Probes[len(t.Probes)-1].Result).Inc()
 		errs = append(errs, e.save(ctx, t, "job.probe"))
 	}
 	return errors.Join(errs...)
+}
+
+// revokedIDs lists the last credentials that each job revoked, for a probe.
+func revokedIDs(group []*task) map[abi.Kind][]string {
+	out := map[abi.Kind][]string{}
+	for _, t := range group {
+		for _, ev := range t.Evidence[max(len(t.Evidence)-abi.RevokedMax, 0):] {
+			out[abi.Kind(t.Kind)] = append(out[abi.Kind(t.Kind)], ev.ID)
+		}
+	}
+	return out
 }

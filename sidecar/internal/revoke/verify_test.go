@@ -52,13 +52,13 @@ func TestUnknownIsNeverDone(t *testing.T) {
 				}
 				r.clock.Add(j.NextAt.Sub(r.clock.Now()))
 			}
-			if o, status := r.status(id, 1); !o.VerifiedAt.IsZero() || status != revoke.StatusRunning {
-				t.Errorf("verified at %v, status %s, want never and %s", o.VerifiedAt, status, revoke.StatusRunning)
+			if o, status := r.status(id, 1); !o.SettledAt.IsZero() || status != revoke.StatusRunning {
+				t.Errorf("verified at %v, status %s, want never and %s", o.SettledAt, status, revoke.StatusRunning)
 			}
 			r.clock.Add(80 * time.Hour)
 			r.await("giving up", func() bool { return r.job(id, abi.KindPAT).State == store.JobUnknown })
 			r.await("the breach", func() bool { return r.offboarding(id, 1).Breached })
-			if o := r.offboarding(id, 1); !o.VerifiedAt.IsZero() {
+			if o := r.offboarding(id, 1); !o.SettledAt.IsZero() {
 				t.Errorf("after three days: %+v, want never verified", o)
 			}
 		})
@@ -82,7 +82,7 @@ func TestLiveCredentialIsRetried(t *testing.T) {
 	}
 	r.app.set(func(a *app) { delete(a.revoke, abi.KindWebSession) })
 	r.clock.Add(15 * time.Second)
-	r.await("proof", r.verified(id, 1))
+	r.await("proof", r.settled(id, 1))
 	if j := r.job(id, abi.KindWebSession); len(j.Probes) != 2 || j.Probes[1].Result != "dead" || j.Attempts != 2 {
 		t.Errorf("probes %+v after %d attempts, want live and dead after 2", j.Probes, j.Attempts)
 	}
@@ -112,9 +112,9 @@ func TestBreachIsRecorded(t *testing.T) {
 	})
 	r.app.set(func(a *app) { delete(a.revoke, abi.KindPAT) })
 	r.clock.Add(73 * time.Second)
-	r.await("proof, late", r.verified(id, 1))
+	r.await("proof, late", r.settled(id, 1))
 	o := r.offboarding(id, 1)
-	if late := o.VerifiedAt.Sub(start); late != 373*time.Second || !o.Breached {
+	if late := o.SettledAt.Sub(start); late != 373*time.Second || !o.Breached {
 		t.Errorf("verified after %v, breached %v; want 6m13s and still breached", late, o.Breached)
 	}
 	if n := r.breachRecords(id); n != 1 || r.metric("scimward_revocation_breaches_total") != 1 {
@@ -141,7 +141,7 @@ func TestLateProofIsABreach(t *testing.T) {
 	id := r.leaver("ada")
 	r.clock.Add(10 * time.Minute)
 	r.engine(nil)
-	r.await("proof", r.verified(id, 1))
+	r.await("proof", r.settled(id, 1))
 	if o := r.offboarding(id, 1); !o.Breached || r.breachRecords(id) != 1 {
 		t.Errorf("breached %v, %d records; want true and 1", o.Breached, r.breachRecords(id))
 	}

@@ -24,7 +24,7 @@ func TestKindsAreRevokedInOrder(t *testing.T) {
 	}
 	id := r.leaver("ada")
 	r.engine(nil)
-	r.await("proof", r.verified(id, 1))
+	r.await("proof", r.settled(id, 1))
 	var order []abi.Kind
 	proof := -1
 	for i, c := range r.app.requests() {
@@ -97,8 +97,8 @@ func TestOneKindFailingStopsNoOther(t *testing.T) {
 			t.Errorf("%s: %s %q, want %s %q", k, j.State, j.Code, w.state, w.code)
 		}
 	}
-	if o := r.offboarding(id, 1); !o.VerifiedAt.IsZero() {
-		t.Errorf("verified at %v although kinds failed and retry, want never", o.VerifiedAt)
+	if o := r.offboarding(id, 1); !o.SettledAt.IsZero() {
+		t.Errorf("verified at %v although kinds failed and retry, want never", o.SettledAt)
 	}
 }
 
@@ -140,7 +140,7 @@ func TestUnknownAccountIsNotRevoked(t *testing.T) {
 	r.app.revoke[abi.KindAccount] = always(abi.KindResult{State: abi.StateNothingToRevoke})
 	id := r.leaver("ada")
 	r.engine(nil)
-	r.await("proof", r.verified(id, 1))
+	r.await("proof", r.settled(id, 1))
 	if j := r.job(id, abi.KindAccount); j.State != store.JobNothingToRevoke {
 		t.Errorf("account: %s, want nothing_to_revoke", j.State)
 	}
@@ -213,7 +213,7 @@ func TestFoundCountsACredentialOnce(t *testing.T) {
 	r.engine(nil)
 	r.await("the first attempt", func() bool { return r.job(id, abi.KindPAT).State == store.JobRetrying })
 	r.clock.Add(15 * time.Second)
-	r.await("proof", r.verified(id, 1))
+	r.await("proof", r.settled(id, 1))
 	if j := r.job(id, abi.KindPAT); j.Found != 5 || j.Revoked != 5 || j.Attempts != 2 {
 		t.Errorf("found %d, revoked %d, attempts %d; want 5 5 2", j.Found, j.Revoked, j.Attempts)
 	}
@@ -310,7 +310,7 @@ func TestAppDeniedAlertsAndRetries(t *testing.T) {
 			}
 			r.app.set(func(a *app) { delete(a.revoke, abi.KindPAT) })
 			r.clock.Add(15 * time.Second)
-			r.await("proof", r.verified(id, 1))
+			r.await("proof", r.settled(id, 1))
 		})
 	}
 }
@@ -348,7 +348,7 @@ func TestUnsupportedIsEnforcedAtProxy(t *testing.T) {
 			id := r.leaver("ada")
 			start := r.clock.Now()
 			r.engine(nil)
-			r.await("the end", r.verified(id, 1))
+			r.await("the end", r.settled(id, 1))
 			for k, j := range r.jobs(id, 1) {
 				unsupported := slices.Contains(tt.kinds, abi.Kind(k))
 				if got := j.State == store.JobUnsupported; got != unsupported {
