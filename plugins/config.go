@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/scimward/scimward/plugins/abi"
 )
 
 // Config is one plugin for one application of one tenant.
@@ -13,6 +15,10 @@ type Config struct {
 	// Tenant and App are the names under which the plugin is called. A pair is used once.
 	Tenant string
 	App    string
+
+	// Kinds are the kinds that the application issues, empty means all. A plugin that handles another kind
+	// does not load, because that kind would never be revoked.
+	Kinds []abi.Kind
 
 	// Manifest is the path of the plugin's manifest. The module's path in it is relative to the manifest's
 	// folder.

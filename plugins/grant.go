@@ -46,6 +46,12 @@ func intersect(m Manifest, c Config) (permit, error) {
 	if m.App != "" && m.App != c.App {
 		f.add("app", "the manifest is for %q, the plugin is configured for %q", m.App, c.App)
 	}
+	for i, k := range m.Kinds {
+		if len(c.Kinds) > 0 && !slices.Contains(c.Kinds, k) {
+			f.add(fmt.Sprintf("kinds[%d]", i),
+				"the plugin handles %s, which kinds of app %q leaves out: add it there", k, c.App)
+		}
+	}
 	if len(f) > 0 {
 		return permit{}, errors.Join(f...)
 	}

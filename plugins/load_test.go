@@ -111,6 +111,33 @@ func TestModuleFilesRefused(t *testing.T) {
 	}
 }
 
+// TestPluginOfAnUnlistedKind: a plugin that handles a kind which the application does not list does not
+// load, because the kind would never be revoked. A kind that only the application lists is no fault.
+func TestPluginOfAnUnlistedKind(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "m.wasm")
+	if err := os.WriteFile(file, Handmade(I32(0)).Encode(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := plugins.Config{Tenant: "acme", App: "app", Manifest: WriteManifest(t, file, HandmadeManifest())}
+	for _, tt := range []struct {
+		kinds []abi.Kind
+		loads bool
+	}{
+		{nil, true},
+		{[]abi.Kind{abi.KindPAT, abi.KindWebSession}, true},
+		{[]abi.Kind{abi.KindPAT}, false},
+	} {
+		cfg.Kinds = tt.kinds
+		err := Open(t, plugins.Options{Plugins: []plugins.Config{cfg}}).Ready()
+		if tt.loads != (err == nil) {
+			t.Errorf("kinds %v: %v, want loaded: %t", tt.kinds, err, tt.loads)
+		}
+		if err != nil && !strings.Contains(err.Error(), "handles web_session") {
+			t.Errorf("kinds %v: %v, want the missing kind", tt.kinds, err)
+		}
+	}
+}
+
 // refuse opens a host with one module and expects that it is not ready, for the reason want.
 func refuse(t *testing.T, wasm []byte, want string, edit func(*plugins.Manifest)) {
 	t.Helper()

@@ -10,6 +10,8 @@ var (
 	ServerTLS = serverTLS
 	KeyClient = keyClient
 	LeaseFor  = leaseFor
+
+	StoreTenants = storeTenants
 )
 
 // Listen is listen for the key listen.scim.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,7 +34,7 @@ func storeTenants(cfg *config.Config) map[string]store.TenantOptions {
 		o := store.TenantOptions{UniqueExternalID: t.Profile != "rfc7644"}
 		for j := range t.Apps {
 			target := store.Target{App: t.Apps[j].Name, Lifetime: t.Apps[j].CredentialLifetime}
-			for _, k := range abi.Order() {
+			for _, k := range issued(&t.Apps[j]) {
 				if k == abi.KindAccount && t.Apps[j].Plugin == nil {
 					continue // without a plugin the account cannot be disabled
 				}
@@ -46,6 +47,13 @@ func storeTenants(cfg *config.Config) map[string]store.TenantOptions {
 	return out
 }
 
+// issued returns the kinds of an application in the order of revocation.
+func issued(a *config.App) []abi.Kind {
+	return slices.DeleteFunc(abi.Order(), func(k abi.Kind) bool {
+		return len(a.Kinds) > 0 && !slices.Contains(a.Kinds, string(k))
+	})
+}
+
 // pluginConfigs converts the plugin sections for the plugin host.
 func pluginConfigs(cfg *config.Config) []plugins.Config {
 	var out []plugins.Config
@@ -56,7 +64,7 @@ func pluginConfigs(cfg *config.Config) []plugins.Config {
 		}
 		limits := plugins.Limits{MemoryMiB: p.MemoryMiB, TimeoutMS: int(p.Timeout.Milliseconds())}
 		c := plugins.Config{
-			Tenant: t.Name, App: a.Name, Manifest: p.Manifest, Settings: p.Config,
+			Tenant: t.Name, App: a.Name, Kinds: issued(a), Manifest: p.Manifest, Settings: p.Config,
 			Grant: plugins.Grant{Secrets: p.Secrets, Limits: limits},
 		}
 		for _, h := range p.HTTP {

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/scimward/scimward/plugins/abi"
 )
 
 func (c checker) app(path string, t *Tenant, a *App, hosts map[string]string) {
@@ -32,8 +34,26 @@ func (c checker) app(path string, t *Tenant, a *App, hosts map[string]string) {
 		c.localWrite(fmt.Sprintf("%s.local_writes[%d]", path, i), &a.LocalWrites[i])
 	}
 	c.prefixes(path+".streams", a.Streams, "write a path prefix, such as /download")
+	c.kinds(path+".kinds", a.Kinds)
 	if a.Plugin != nil {
 		c.plugin(path+".plugin", a.Plugin)
+	}
+}
+
+// kinds checks the kinds that an application issues.
+func (c checker) kinds(path string, kinds []string) {
+	if _, written := c.d.lines[path]; written && len(kinds) == 0 {
+		c.fail(path, "name the kinds, or leave kinds out, which means all", "names no kind")
+	}
+	var known []string
+	for _, k := range abi.Order() {
+		known = append(known, string(k))
+	}
+	seen := map[string]bool{}
+	for i, k := range kinds {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		c.oneOf(at, k, known...)
+		c.unique(at, k, seen, "name each kind once")
 	}
 }
 

@@ -201,6 +201,11 @@ type App struct {
 	// downloads). A lock ends them. Upgrades and requests that accept text/event-stream need no entry.
 	// A client need not announce a stream, so list every streaming path.
 	Streams []string `yaml:"streams"`
+	// Kinds lists the kinds of credentials that the application issues: ssh_key, device, refresh_token,
+	// pat, api_token, web_session, and account if the plugin disables accounts. Only these are revoked,
+	// shown and waited for. A listed kind that the plugin does not handle stays enforced at the proxy. A
+	// plugin that handles another kind does not load. Empty means all.
+	Kinds []string `yaml:"kinds"`
 	// Plugin revokes the credentials that the application issued. Without a plugin, every kind is
 	// unsupported, and only the proxy refuses the credentials.
 	Plugin *Plugin `yaml:"plugin"`

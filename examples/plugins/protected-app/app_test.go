@@ -260,7 +260,7 @@ func TestEvidenceNamesNoSecret(t *testing.T) {
 // empty, and only the probe finds the token.
 func TestVerifyProbesTheGate(t *testing.T) {
 	x := start(t)
-	x.person("BJensen", 1)
+	x.person("b/jensen @example.com", 1)
 	h := x.harness()
 	if got := x.manage("PUT", "/admin/faults", `{"pat":{"cache_s":3600}}`); got.Status != http.StatusOK {
 		t.Fatalf("setting the fault: %d, want 200", got.Status)

@@ -31,7 +31,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		open:     gauge("open_offboardings", "Offboardings not settled yet."),
 		oldest:   gauge("oldest_open_seconds", "Age of the oldest offboarding not settled yet."),
 		verified: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "scimward_revocation_verified_seconds", Help: "Time from the request to the last proof, where every kind was verified.",
+			Name:    "scimward_revocation_verified_seconds",
+			Help:    "Time from the request to the last proof, where every kind was verified.",
 			Buckets: []float64{.1, .25, .5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 3600},
 		}, []string{"tenant"}),
 	}
