@@ -18,6 +18,15 @@ func (r *Reader) Group(id string) (Group, error) {
 	return r.newGroup(id, res)
 }
 
+// GroupAndMembers is [Reader.Group] with the members as a precondition too: no change of them commits
+// before this one.
+func (t *Tx) GroupAndMembers(id string) (Group, error) {
+	if _, _, err := t.snap.Get(key(kindStat, t.tenant, id)); err != nil {
+		return Group{}, err
+	}
+	return t.Group(id)
+}
+
 // newGroup builds a group from its row and its counter.
 func (r *Reader) newGroup(id string, res resource) (Group, error) {
 	v, seq, err := r.snap.Peek(key(kindStat, r.tenant, id))

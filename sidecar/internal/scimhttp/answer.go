@@ -35,15 +35,41 @@ func writeJSON(w http.ResponseWriter, status int, body []byte) {
 	_, _ = w.Write(body) //nolint:gosec // JSON that scim.Encode made, not HTML; it fails only if the client disconnected
 }
 
-// writeEmpty answers a PATCH with 204. It sets a Content-Type, because some client libraries read
-// it before the status. The answer to a DELETE has none.
-func writeEmpty(w http.ResponseWriter) {
+// writeEmpty answers a PATCH with 204 and the ETag of the changed resource. It sets a Content-Type,
+// because some client libraries read it before the status. The answer to a DELETE has neither.
+func writeEmpty(w http.ResponseWriter, t tag) {
+	w.Header().Set("ETag", t.etag())
 	w.Header().Set("Content-Type", mediaType)
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// etag returns meta.version, the version in the store as a weak entity tag.
-func etag(v store.Seq) string { return fmt.Sprintf(`W/"%d"`, uint64(v)) }
+// rendered is a resource as an answer has it, or only its tag where the client has the rest.
+type rendered struct {
+	body []byte
+	tag  tag
+}
+
+// write answers with the resource.
+func (a rendered) write(w http.ResponseWriter, status int) {
+	w.Header().Set("ETag", a.tag.etag())
+	writeJSON(w, status, a.body)
+}
+
+// writeRead answers a read: 304 if the client has the answer already.
+func (a rendered) writeRead(w http.ResponseWriter, p preconditions) error {
+	notModified, err := p.read(a.tag)
+	if err != nil {
+		return err
+	}
+	if !notModified {
+		a.write(w, http.StatusOK)
+		return nil
+	}
+	w.Header().Set("ETag", a.tag.etag())
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusNotModified)
+	return nil
+}
 
 // renderer renders stored rows as SCIM resources for one request.
 type renderer struct {
@@ -68,34 +94,21 @@ func (h *Handler) renderer(x *exchange) *renderer {
 	}
 }
 
-// read answers 200 with a body that fn renders from one snapshot.
-func (h *Handler) read(
-	ctx context.Context, w http.ResponseWriter, x *exchange, fn func(*store.Reader) ([]byte, error),
-) error {
-	body, err := h.render(ctx, x, fn)
-	if err == nil {
-		writeJSON(w, http.StatusOK, body)
-	}
-	return err
-}
-
-// render returns the body that fn renders from one snapshot.
-func (h *Handler) render(
-	ctx context.Context, x *exchange, fn func(*store.Reader) ([]byte, error),
-) (body []byte, err error) {
+// render returns what fn renders from one snapshot.
+func render[T any](ctx context.Context, h *Handler, x *exchange, fn func(*store.Reader) (T, error)) (out T, err error) {
 	err = h.opts.Store.View(ctx, x.Tenant, func(r *store.Reader) (err error) {
-		body, err = fn(r)
+		out, err = fn(r)
 		return err
 	})
-	return body, err
+	return out, err
 }
 
 // writeChanged answers a change with the resource. For a new resource it adds the location.
-func (v *renderer) writeChanged(w http.ResponseWriter, status int, id string, body []byte) {
+func (v *renderer) writeChanged(w http.ResponseWriter, status int, id string, a rendered) {
 	if status == http.StatusCreated {
 		w.Header().Set("Location", v.location(id))
 	}
-	writeJSON(w, status, body)
+	a.write(w, status)
 }
 
 func (v *renderer) wants(name string) bool {
@@ -121,7 +134,7 @@ func (v *renderer) frame(res scim.Object, id string, created, modified time.Time
 		"created":      created.UTC().Format(timeForm),
 		"lastModified": modified.UTC().Format(timeForm),
 		"location":     v.location(id),
-		"version":      etag(version),
+		"version":      tagOf(version).etag(),
 	}
 	return o
 }
@@ -174,42 +187,46 @@ func (v *renderer) groupsOf(r *store.Reader, id string) ([]any, error) {
 	return out, nil
 }
 
-// userObject returns a user, with groups if withGroups is set.
-func (v *renderer) userObject(r *store.Reader, u *store.User, withGroups bool) (scim.Object, error) {
-	o := v.userFrame(u)
+// userObject returns a user and its tag, with groups if withGroups is set.
+func (v *renderer) userObject(r *store.Reader, u *store.User, withGroups bool) (scim.Object, tag, error) {
+	o, t := v.userFrame(u), tagOf(u.Version)
 	if !withGroups {
-		return o, nil
+		return o, t, nil
 	}
 	groups, err := v.groupsOf(r, u.ID)
 	if len(groups) > 0 {
+		t = t.with(groups)
 		o["groups"] = groups
+		if meta, ok := o["meta"].(scim.Object); ok {
+			meta["version"] = t.etag()
+		}
 	}
-	return o, err
+	return o, t, err
 }
 
 // user renders a user with the requested attributes.
-func (v *renderer) user(r *store.Reader, u *store.User) ([]byte, error) {
-	o, err := v.userObject(r, u, v.wants("groups"))
+func (v *renderer) user(r *store.Reader, u *store.User) (rendered, error) {
+	o, t, err := v.userObject(r, u, v.wants("groups"))
 	if err != nil {
-		return nil, err
+		return rendered{}, err
 	}
-	return v.encode(o), nil
+	return rendered{v.encode(o), t}, nil
 }
 
 // group renders a group with the requested attributes. It reads the members only if the answer
 // contains them. It writes them without maps, because a member of a large group costs about 150
 // bytes.
-func (v *renderer) group(r *store.Reader, g *store.Group) ([]byte, error) {
-	body := v.encode(v.groupFrame(g))
+func (v *renderer) group(r *store.Reader, g *store.Group) (rendered, error) {
+	out := rendered{v.encode(v.groupFrame(g)), tagOf(g.Version)}
 	if g.Members == 0 || !v.wants(attrMembers) {
-		return body, nil
+		return out, nil
 	}
 	if v.written > 0 && v.written+g.Members > v.limit {
-		return nil, errPageFull
+		return rendered{}, errPageFull
 	}
 	v.written += g.Members
 	shape := v.memberShape()
-	buf := bytes.NewBuffer(bytes.TrimSuffix(body, []byte("}")))
+	buf := bytes.NewBuffer(bytes.TrimSuffix(out.body, []byte("}")))
 	buf.WriteString(`,"members":[`)
 	first := true
 	err := eachMember(r, g.ID, func(m store.Member) {
@@ -220,13 +237,13 @@ func (v *renderer) group(r *store.Reader, g *store.Group) ([]byte, error) {
 		shape.write(buf, v.memberRef(m), m)
 	})
 	if err != nil {
-		return nil, err
+		return rendered{}, err
 	}
-	if first { // the row's count disagrees with the edges
-		return body, nil
+	if !first { // otherwise the row's count disagrees with the edges
+		buf.WriteString("]}")
+		out.body = buf.Bytes()
 	}
-	buf.WriteString("]}")
-	return buf.Bytes(), nil
+	return out, nil
 }
 
 // encode selects the requested attributes and encodes them. schemas and id are always returned (RFC

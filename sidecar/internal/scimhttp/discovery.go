@@ -17,12 +17,11 @@ func (h *Handler) discover(w http.ResponseWriter, x *exchange) error {
 	base := h.opts.Base(x.Tenant)
 	switch x.scim.Endpoint {
 	case endpointTypes:
-		return document(w, x.scim.ID, typeDocuments(base))
+		return document(w, x, typeDocuments(base))
 	case endpointSchemas:
-		return document(w, x.scim.ID, schemaDocuments(base))
+		return document(w, x, schemaDocuments(base))
 	default:
-		writeJSON(w, http.StatusOK, scim.Encode(h.config(base)))
-		return nil
+		return writeDocument(w, x, scim.Encode(h.config(base)))
 	}
 }
 
@@ -46,21 +45,26 @@ func schemaDocuments(base string) []scim.Object {
 }
 
 // document answers with the document that has the id, or with all documents.
-func document(w http.ResponseWriter, id string, docs []scim.Object) error {
+func document(w http.ResponseWriter, x *exchange, docs []scim.Object) error {
+	id := x.scim.ID
 	all := make([][]byte, 0, len(docs))
 	for _, d := range docs {
 		b := scim.Encode(d)
 		if id != "" && strings.EqualFold(d.String("id"), id) { // case does not matter in URNs
-			writeJSON(w, http.StatusOK, b)
-			return nil
+			return writeDocument(w, x, b)
 		}
 		all = append(all, b)
 	}
 	if id != "" {
 		return store.ErrNotFound
 	}
-	writeJSON(w, http.StatusOK, listBody(len(all), 1, all))
-	return nil
+	return writeDocument(w, x, listBody(len(all), 1, all))
+}
+
+// writeDocument answers with a discovery document. It has no version in the store, so its tag is its
+// fingerprint.
+func writeDocument(w http.ResponseWriter, x *exchange, body []byte) error {
+	return rendered{body, fingerprint(body)}.writeRead(w, x.pre)
 }
 
 // config describes exactly the supported features (RFC 7643 §5).
@@ -73,7 +77,7 @@ func (h *Handler) config(base string) scim.Object {
 		"filter":         scim.Object{"supported": true, "maxResults": int64(h.bounds.MaxResults)},
 		"changePassword": no(),
 		"sort":           no(),
-		"etag":           no(),
+		"etag":           scim.Object{"supported": true},
 		"authenticationSchemes": []any{scim.Object{
 			"type":        "oauthbearertoken",
 			"name":        "OAuth Bearer Token",

@@ -15,7 +15,7 @@ func TestDiscovery(t *testing.T) {
 	t.Run("ServiceProviderConfig is correct", func(t *testing.T) {
 		a := s.do("GET", "/ServiceProviderConfig", nil).want(200)
 		for name, want := range map[string]bool{
-			"patch": true, "bulk": false, "filter": true, "changePassword": false, "sort": false, "etag": false,
+			"patch": true, "bulk": false, "filter": true, "changePassword": false, "sort": false, "etag": true,
 		} {
 			part, _ := a.body[name].(map[string]any)
 			if part["supported"] != want {

@@ -19,3 +19,19 @@ type Bounds = bounds
 
 // SetBounds changes the bounds. It must run before the first request.
 func SetBounds(h *Handler, change func(*Bounds)) { change(&h.bounds) }
+
+// ParseTags parses a list of entity tags and writes each again.
+func ParseTags(s string) ([]string, bool) {
+	set, ok := parseTags(s)
+	if !ok {
+		return nil, false
+	}
+	var out []string
+	if set.any {
+		out = append(out, "*")
+	}
+	for _, t := range set.tags {
+		out = append(out, t.etag())
+	}
+	return out, true
+}

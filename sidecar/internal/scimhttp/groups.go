@@ -17,6 +17,9 @@ const attrMembers = "members"
 
 // createGroup serves POST /Groups, with or without members (RFC 7644 §3.3).
 func (h *Handler) createGroup(ctx context.Context, w http.ResponseWriter, x *exchange) error {
+	if err := x.pre.created(); err != nil {
+		return err
+	}
 	resource, members := splitMembers(x.scim.Resource)
 	var made store.Group
 	seq, err := h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
@@ -51,16 +54,20 @@ func splitMembers(o scim.Object) (scim.Object, []store.Member) {
 func (h *Handler) readGroup(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	x.resource = x.scim.ID
 	v := h.renderer(x)
-	return h.read(ctx, w, x, func(r *store.Reader) ([]byte, error) { return v.wholeGroup(r, x.scim.ID) })
-}
-
-// wholeGroup renders one group with any number of members.
-func (v *renderer) wholeGroup(r *store.Reader, id string) ([]byte, error) {
-	g, err := r.Group(id)
+	a, err := render(ctx, h, x, func(r *store.Reader) (rendered, error) {
+		g, err := r.Group(x.scim.ID)
+		if err != nil {
+			return rendered{}, fmt.Errorf("reading group %s: %w", x.scim.ID, err)
+		}
+		if same, err := x.pre.read(tagOf(g.Version)); same || err != nil {
+			return rendered{tag: tagOf(g.Version)}, err // without reading the members
+		}
+		return v.group(r, &g)
+	})
 	if err != nil {
-		return nil, fmt.Errorf("reading group %s: %w", id, err)
+		return err
 	}
-	return v.group(r, &g)
+	return a.writeRead(w, x.pre)
 }
 
 // replaceGroup serves PUT /Groups/{id} (RFC 7644 §3.5.1). It writes only the members that differ.
@@ -141,9 +148,9 @@ func (h *Handler) changeGroup(ctx context.Context, w http.ResponseWriter, x *exc
 	var after store.Group
 	n := 0 // changes
 	seq, err := h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
-		g, err := tx.Group(x.scim.ID)
+		g, err := x.groupToWrite(tx)
 		if err != nil {
-			return fmt.Errorf("reading group %s: %w", x.scim.ID, err)
+			return err
 		}
 		n, err = change(tx, &g)
 		after = g
@@ -156,16 +163,35 @@ func (h *Handler) changeGroup(ctx context.Context, w http.ResponseWriter, x *exc
 		after.Version, x.seq = seq, uint64(seq)
 	}
 	if x.Method == http.MethodPatch && len(x.scim.Query.Attributes) == 0 {
-		writeEmpty(w)
+		writeEmpty(w, tagOf(after.Version))
 		return nil
 	}
 	h.answerGroup(ctx, w, x, http.StatusOK, &after)
 	return nil
 }
 
+// groupToWrite reads the group of a change and judges the preconditions of the request. With
+// preconditions the members must not change before the commit.
+func (x *exchange) groupToWrite(tx *store.Tx) (store.Group, error) {
+	read := tx.Group
+	if x.pre != (preconditions{}) {
+		read = tx.GroupAndMembers
+	}
+	g, err := read(x.scim.ID)
+	if err != nil {
+		return g, fmt.Errorf("reading group %s: %w", x.scim.ID, err)
+	}
+	return g, x.pre.written(g.Version)
+}
+
 // deleteGroup serves DELETE /Groups/{id} (RFC 7644 §3.6).
 func (h *Handler) deleteGroup(ctx context.Context, w http.ResponseWriter, x *exchange) error {
-	if err := h.remove(ctx, x, (*store.Tx).DeleteGroup); err != nil {
+	if err := h.remove(ctx, x, func(tx *store.Tx, id string) error {
+		if _, err := x.groupToWrite(tx); err != nil {
+			return err
+		}
+		return tx.DeleteGroup(id)
+	}); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -177,14 +203,18 @@ func (h *Handler) deleteGroup(ctx context.Context, w http.ResponseWriter, x *exc
 // change is durable, so the answer reports success.
 func (h *Handler) answerGroup(ctx context.Context, w http.ResponseWriter, x *exchange, status int, g *store.Group) {
 	v := h.renderer(x)
-	body, err := h.render(context.WithoutCancel(ctx), x, func(r *store.Reader) ([]byte, error) {
-		return v.wholeGroup(r, g.ID)
+	a, err := render(context.WithoutCancel(ctx), h, x, func(r *store.Reader) (rendered, error) {
+		now, err := r.Group(g.ID)
+		if err != nil {
+			return rendered{}, fmt.Errorf("reading group %s: %w", g.ID, err)
+		}
+		return v.group(r, &now)
 	})
 	if err != nil {
-		body = v.encode(v.groupFrame(g))
+		a = rendered{v.encode(v.groupFrame(g)), tagOf(g.Version)}
 		if !errors.Is(err, store.ErrNotFound) {
 			x.err = fmt.Errorf("rendering group %s after the change: %w", g.ID, err)
 		}
 	}
-	v.writeChanged(w, status, g.ID, body)
+	v.writeChanged(w, status, g.ID, a)
 }

@@ -21,8 +21,8 @@ type source[T any] struct {
 	each    func(after string, fn func(T) bool) error
 	byID    func(id string) (T, error)
 	ids     func(attr, value string) ([]string, error)
-	match   func(T) (bool, error)   // the whole filter on the whole resource
-	render  func(T) ([]byte, error) // with the requested attributes
+	match   func(T) (bool, error)     // the whole filter on the whole resource
+	render  func(T) (rendered, error) // with the requested attributes
 }
 
 // list finds and renders one page (RFC 7644 §3.4.2.4). Resources are in the order of their ids,
@@ -52,14 +52,14 @@ func list[T any](h *Handler, q scim.Query, src source[T]) ([]byte, error) {
 	}
 	resources := make([][]byte, 0, len(rows))
 	for _, row := range rows {
-		b, err := src.render(row)
+		a, err := src.render(row)
 		if errors.Is(err, errPageFull) && len(resources) > 0 {
 			break
 		}
 		if err != nil {
 			return nil, err
 		}
-		resources = append(resources, b)
+		resources = append(resources, a.body)
 	}
 	return listBody(total, start, resources), nil
 }
@@ -135,10 +135,21 @@ func tooMany(limit int, indexed []string) error {
 		"this filter would read more than %d resources; filter by %s or id with eq", limit, strings.Join(indexed, ", "))
 }
 
+// list answers 200 with the page that fn renders from one snapshot. A page has no ETag.
+func (h *Handler) list(
+	ctx context.Context, w http.ResponseWriter, x *exchange, fn func(*store.Reader) ([]byte, error),
+) error {
+	body, err := render(ctx, h, x, fn)
+	if err == nil {
+		writeJSON(w, http.StatusOK, body)
+	}
+	return err
+}
+
 // listUsers serves GET /Users (RFC 7644 §3.4.2).
 func (h *Handler) listUsers(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	v := h.renderer(x)
-	return h.read(ctx, w, x, func(r *store.Reader) ([]byte, error) {
+	return h.list(ctx, w, x, func(r *store.Reader) ([]byte, error) {
 		return list(h, x.scim.Query, source[store.User]{
 			count:   r.CountUsers,
 			indexed: store.UserAttributes(),
@@ -147,7 +158,7 @@ func (h *Handler) listUsers(ctx context.Context, w http.ResponseWriter, x *excha
 			byID:    r.User,
 			ids:     r.UserIDs,
 			match:   v.userMatcher(r, x.scim.Query.Filter),
-			render:  func(u store.User) ([]byte, error) { return v.user(r, &u) },
+			render:  func(u store.User) (rendered, error) { return v.user(r, &u) },
 		})
 	})
 }
@@ -155,7 +166,7 @@ func (h *Handler) listUsers(ctx context.Context, w http.ResponseWriter, x *excha
 // listGroups serves GET /Groups (RFC 7644 §3.4.2).
 func (h *Handler) listGroups(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	v := h.renderer(x)
-	return h.read(ctx, w, x, func(r *store.Reader) ([]byte, error) {
+	return h.list(ctx, w, x, func(r *store.Reader) ([]byte, error) {
 		return list(h, x.scim.Query, source[store.Group]{
 			count:   r.CountGroups,
 			indexed: store.GroupAttributes(),
@@ -164,7 +175,7 @@ func (h *Handler) listGroups(ctx context.Context, w http.ResponseWriter, x *exch
 			byID:    r.Group,
 			ids:     r.GroupIDs,
 			match:   v.groupMatcher(r, x.scim.Query.Filter),
-			render:  func(g store.Group) ([]byte, error) { return v.group(r, &g) },
+			render:  func(g store.Group) (rendered, error) { return v.group(r, &g) },
 		})
 	})
 }

@@ -13,7 +13,7 @@ import (
 func (v *renderer) userMatcher(r *store.Reader, f scim.Filter) func(store.User) (bool, error) {
 	refs := referencesOf(f)
 	return func(u store.User) (bool, error) {
-		o, err := v.userObject(r, &u, refs.names["groups"])
+		o, _, err := v.userObject(r, &u, refs.names["groups"])
 		return err == nil && f.Match(v.t, o), err
 	}
 }

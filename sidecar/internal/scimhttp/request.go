@@ -19,6 +19,7 @@ type exchange struct {
 
 	decision authz.Decision
 	scim     *authz.SCIMRequest // from the decision, after it allowed the request
+	pre      preconditions      // judged with the operation
 	resource string             // id of the resource, empty until known
 	seq      uint64             // position of the change, 0 without a write
 	reason   string             // why the request did not succeed

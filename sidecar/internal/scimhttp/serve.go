@@ -109,6 +109,10 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		w.Header().Set("SCIM-Profile-Deviation", strings.Join(x.decision.Warn, ", "))
 	}
 	x.scim = x.decision.SCIM
+	var err error
+	if x.pre, err = readPreconditions(x.Headers); err != nil {
+		return err
+	}
 	return h.act(ctx, w, x)
 }
 

@@ -14,6 +14,9 @@ import (
 
 // createUser serves POST /Users (RFC 7644 §3.3).
 func (h *Handler) createUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
+	if err := x.pre.created(); err != nil {
+		return err
+	}
 	var made store.User
 	seq, err := h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
 		made = store.User{Resource: withActive(x.scim.Resource, true)}
@@ -46,13 +49,17 @@ func withActive(o scim.Object, active bool) scim.Object {
 func (h *Handler) readUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	x.resource = x.scim.ID
 	v := h.renderer(x)
-	return h.read(ctx, w, x, func(r *store.Reader) ([]byte, error) {
+	a, err := render(ctx, h, x, func(r *store.Reader) (rendered, error) {
 		u, err := r.User(x.scim.ID)
 		if err != nil {
-			return nil, fmt.Errorf("reading user %s: %w", x.scim.ID, err)
+			return rendered{}, fmt.Errorf("reading user %s: %w", x.scim.ID, err)
 		}
 		return v.user(r, &u)
 	})
+	if err != nil {
+		return err
+	}
+	return a.writeRead(w, x.pre)
 }
 
 // replaceUser serves PUT /Users/{id} (RFC 7644 §3.5.1). It clears the attributes that the body
@@ -92,6 +99,9 @@ func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exch
 		if after, err = tx.User(x.scim.ID); err != nil {
 			return fmt.Errorf("reading user %s: %w", x.scim.ID, err)
 		}
+		if err := x.pre.written(after.Version); err != nil {
+			return err
+		}
 		if after.Resource, err = next(after); err != nil {
 			return err
 		}
@@ -126,7 +136,16 @@ func (x *exchange) namesActive() bool {
 
 // deleteUser serves DELETE /Users/{id} (RFC 7644 §3.6). It locks the user like a deactivation.
 func (h *Handler) deleteUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
-	if err := h.remove(ctx, x, (*store.Tx).DeleteUser); err != nil {
+	if err := h.remove(ctx, x, func(tx *store.Tx, id string) error {
+		u, err := tx.User(id)
+		if err != nil {
+			return fmt.Errorf("reading user %s: %w", id, err)
+		}
+		if err := x.pre.written(u.Version); err != nil {
+			return err
+		}
+		return tx.DeleteUser(id)
+	}); err != nil {
 		return err
 	}
 	h.afterLock(ctx, x, x.scim.ID)
@@ -148,12 +167,12 @@ func (h *Handler) remove(ctx context.Context, x *exchange, del func(tx *store.Tx
 // answer omits them. The change is durable, so the answer reports success.
 func (h *Handler) answerUser(ctx context.Context, w http.ResponseWriter, x *exchange, status int, u *store.User) {
 	v := h.renderer(x)
-	body, err := h.render(context.WithoutCancel(ctx), x, func(r *store.Reader) ([]byte, error) { return v.user(r, u) })
+	a, err := render(context.WithoutCancel(ctx), h, x, func(r *store.Reader) (rendered, error) { return v.user(r, u) })
 	if err != nil {
 		x.err = fmt.Errorf("rendering user %s after the change: %w", u.ID, err)
-		body = v.encode(v.userFrame(u))
+		a = rendered{v.encode(v.userFrame(u)), tagOf(u.Version)}
 	}
-	v.writeChanged(w, status, u.ID, body)
+	v.writeChanged(w, status, u.ID, a)
 }
 
 // afterLock ends the open streams of a locked user and waits for their end, because the answer to a
