@@ -108,13 +108,10 @@ func (b *builder) earlyRemoval(cfg *config.Config) *corev3.TypedExtensionConfig 
 func subjectHeaders(cfg *config.Config) []string {
 	var out []string
 	for _, a := range cfg.AllApps() {
-		for _, s := range a.Subjects {
-			out = append(out, s.Header, s.IssuedHeader)
-		}
+		out = append(out, a.ReadHeaders()...)
 	}
 	slices.Sort(out)
-	out = slices.Compact(out)
-	return slices.DeleteFunc(out, func(h string) bool { return h == "" })
+	return slices.Compact(out)
 }
 
 func grpcService(cfg *config.Config, cluster string) *corev3.GrpcService {

@@ -2,7 +2,6 @@ package envoy
 
 import (
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/scimward/scimward/sidecar/config"
+	"github.com/scimward/scimward/sidecar/passes"
 )
 
 // route is one route of a virtual host before it becomes a message.
@@ -128,10 +128,12 @@ func (b *builder) scimRoutes(cfg *config.Config, t *config.Tenant) []*routev3.Ro
 func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App) []*routev3.Route {
 	cluster := appCluster(t.Name, a.Name)
 	authz := func(buffer *authzv3.BufferSettings) *authzv3.ExtAuthzPerRoute {
-		return perRoute("app", t.Name, a.Name, buffer)
+		per := perRoute("app", t.Name, a.Name, buffer)
+		per.GetCheckSettings().ContextExtensions[passes.Extension] = a.Passes().String()
+		return per
 	}
 	var out []*routev3.Route
-	for _, path := range bodyPaths(a) {
+	for _, path := range a.BodyPaths() {
 		out = append(out, b.route(route{
 			name: t.Name + "/" + a.Name + path, match: header(templated(path), ":method", "^(POST|PUT|PATCH|DELETE)$"),
 			cluster: cluster, authz: authz(buffered(cfg)), timeout: time.Minute,
@@ -151,26 +153,4 @@ func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App)
 	return append(out, b.route(route{
 		name: t.Name + "/" + a.Name, match: startingWith("/"), cluster: cluster, authz: authz(nil), timeout: time.Minute,
 	}))
-}
-
-// bodyPaths returns the paths with bodies that the authorizer must see. They have a subject in the
-// body, or local writes that depend on fields.
-func bodyPaths(a *config.App) []string {
-	var out []string
-	add := func(p string) {
-		if !slices.Contains(out, p) {
-			out = append(out, p)
-		}
-	}
-	for _, s := range a.Subjects {
-		if s.Body != nil {
-			add(s.Body.Path)
-		}
-	}
-	for _, w := range a.LocalWrites {
-		if len(w.Fields) > 0 {
-			add(w.Path)
-		}
-	}
-	return out
 }

@@ -47,6 +47,8 @@ type running struct {
 	admin                string       // path of the socket
 	stop                 func() error // SIGTERM and wait
 	term                 func()       // SIGTERM
+	server               *sidecar.Server
+	dir                  string // of the configuration
 }
 
 func start(t *testing.T, text string) *running {
@@ -73,7 +75,7 @@ func start(t *testing.T, text string) *running {
 	done := make(chan error, 1)
 	go func() { done <- s.Run(ctx) }()
 	stopped := false
-	r := &running{t: t, term: cancel, stop: func() error {
+	r := &running{t: t, term: cancel, server: s, dir: dir, stop: func() error {
 		if stopped {
 			return nil
 		}

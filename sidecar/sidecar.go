@@ -29,6 +29,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 	"github.com/scimward/scimward/sidecar/internal/token"
+	"github.com/scimward/scimward/sidecar/passes"
 	"github.com/scimward/scimward/store"
 )
 
@@ -60,6 +61,7 @@ type Server struct {
 	admin     *http.Server
 	metrics   *http.Server
 	listeners struct{ authz, scim, admin, metrics net.Listener }
+	envoys    *passes.Envoys
 	closers   []func() error // in the order of opening; closed in reverse
 }
 
@@ -74,6 +76,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		o.Now = time.Now
 	}
 	s := &Server{opts: o, registry: prometheus.NewRegistry(), tenants: newTenantIndex(o.Config.Tenants)}
+	s.envoys = &passes.Envoys{Outdated: s.logOutdated}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, step := range []func(context.Context) error{
 		s.openStore, s.openPlugins, s.openTrust, s.openSCIM, s.openEngine, s.openAdmin, s.openListeners,
@@ -213,7 +216,7 @@ func (s *Server) openAdmin(context.Context) error {
 	cfg := s.opts.Config
 	h := admin.New(admin.Options{
 		Store: s.store, Tenants: s.tenantNames, Version: s.opts.Version, DataDir: cfg.DataDir, Components: s.components,
-		Plugins: s.pluginStatus, Gatherer: s.registry, Sign: s.sign, Now: s.opts.Now, Logger: s.opts.Logger,
+		Plugins: s.pluginStatus, Envoys: s.outdatedEnvoys, Gatherer: s.registry, Sign: s.sign, Now: s.opts.Now, Logger: s.opts.Logger,
 	})
 	s.admin = httpServer(h.Admin(), s.opts.Logger)
 	s.admin.ConnContext = admin.ConnContext
@@ -224,7 +227,7 @@ func (s *Server) openAdmin(context.Context) error {
 func (s *Server) authorizer() (*authz.Authorizer, error) {
 	o := authz.Options{
 		Tenants: map[string]authz.TenantOptions{}, Policy: s.policy, Locks: locks{s.store.Locks()},
-		Identifier: identifier{s.plugins}, Users: users{s.store}, Now: s.opts.Now,
+		Identifier: identifier{s.plugins}, Users: users{s.store}, Envoys: s.envoys, Now: s.opts.Now,
 	}
 	for i := range s.opts.Config.Tenants {
 		t := &s.opts.Config.Tenants[i]

@@ -180,7 +180,7 @@ func (v *verifiers) authzTenant(t *config.Tenant, own []byte) (authz.TenantOptio
 	}
 	for i := range t.Apps {
 		a := &t.Apps[i]
-		o := authz.AppOptions{Hosts: a.Hosts, Methods: a.Methods, IgnoreSchemes: a.IgnoreSchemes}
+		o := authz.AppOptions{Hosts: a.Hosts, Needs: a.Passes(), Methods: a.Methods, IgnoreSchemes: a.IgnoreSchemes}
 		o.EncodedSlashes = a.EncodedSlashes == "allow"
 		switch a.Anonymous {
 		case "pass":

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"github.com/scimward/scimward/envoy"
@@ -15,8 +17,25 @@ func newEnvoy() *cobra.Command {
 listener and fails closed, the leash that ends open streams, and the routes of every
 tenant and app. Check it with: envoy --mode validate -c FILE`,
 	}
+	passes := &cobra.Command{
+		Use:   "passes",
+		Short: "print what Envoy must declare to pass on, for each app",
+		Long: `Prints the context extension "passes" of the routes of each app, for an Envoy configuration
+that was merged by hand. Declare only what that Envoy really does: header:NAME is in
+allowed_headers of ext_authz, the route of body:PATH buffers the body, and the routes below
+stream:PATH enable the leash. header:* stands for every header. base:N stands for the rest
+of what ` + "`envoy bootstrap`" + ` prints in this version. While an entry is missing, the app answers 503.`,
+	}
 	return groupOf("envoy", "write Envoy configuration",
 		withConfig(bootstrap, func(c *cobra.Command, _ string, cfg *config.Config) error {
 			return envoy.Print(c.OutOrStdout(), cfg)
+		}),
+		withConfig(passes, func(c *cobra.Command, _ string, cfg *config.Config) error {
+			for t, a := range cfg.AllApps() {
+				if _, err := fmt.Fprintf(c.OutOrStdout(), "%s/%s\tpasses: %q\n", t.Name, a.Name, a.Passes()); err != nil {
+					return fmt.Errorf("printing the list: %w", err)
+				}
+			}
+			return nil
 		}))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -59,7 +60,7 @@ func well(s *sidecar.Status) bool {
 			return false
 		}
 	}
-	return s.Ready
+	return s.Ready && len(s.Envoys) == 0
 }
 
 func statusText(s *sidecar.Status) string {
@@ -75,6 +76,7 @@ func statusText(s *sidecar.Status) string {
 			fmt.Fprintf(&b, "  %s: %s\n", c.Name, c.Message)
 		}
 	}
+	writeEnvoys(&b, s)
 	writeTenants(&b, s)
 	writeLeavers(&b, s)
 	if len(s.Plugins) > 0 {
@@ -88,6 +90,17 @@ func statusText(s *sidecar.Status) string {
 		fmt.Fprintf(&b, "%s\t%s/%s\t%s\t%s\n", name, p.Tenant, p.App, p.Health, p.Message)
 	}
 	return columns(b.String())
+}
+
+// writeEnvoys lists the Envoys with an older configuration.
+func writeEnvoys(b *strings.Builder, s *sidecar.Status) {
+	for _, e := range s.Envoys {
+		fmt.Fprintf(b, "  app %s/%s answers 503: Envoy at %s has an older configuration without %s\n",
+			e.Tenant, e.App, cmp.Or(e.Address, "its listener"), strings.Join(e.Missing, ", "))
+	}
+	if len(s.Envoys) > 0 {
+		fmt.Fprintf(b, "  to mend it: %s\n", s.Envoys[0].Fix)
+	}
 }
 
 func writeTenants(b *strings.Builder, s *sidecar.Status) {

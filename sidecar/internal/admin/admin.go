@@ -61,6 +61,7 @@ type Options struct {
 	DataDir    string // absolute path, tells a client which scimward answers
 	Components func(context.Context) []Component
 	Plugins    func(context.Context) []PluginStatus
+	Envoys     func() []OutdatedEnvoy // nil: none
 	Gatherer   prometheus.Gatherer
 	Sign       revoke.Sign
 	Now        func() time.Time
@@ -77,6 +78,9 @@ type Handler struct {
 func New(opts Options) *Handler {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Envoys == nil {
+		opts.Envoys = func() []OutdatedEnvoy { return nil }
 	}
 	return &Handler{opts: opts, started: opts.Now()}
 }

@@ -34,7 +34,9 @@ type Status struct {
 	Leavers     []Leaver       `json:"open_leavers"`
 	MoreLeavers int            `json:"more_open_leavers"` // not in Leavers
 	Plugins     []PluginStatus `json:"plugins"`
-	Applied     uint64         `json:"applied"` // log position of the store
+	// Envoys are the connected Envoys whose configuration is older than scimward's.
+	Envoys  []OutdatedEnvoy `json:"outdated_envoys"`
+	Applied uint64          `json:"applied"` // log position of the store
 }
 
 // TenantStatus contains the counts of one tenant. Failed and AppDenied cover the 2000 oldest open
@@ -77,6 +79,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 	s := Status{
 		Version: h.opts.Version, Started: h.started, DataDir: h.opts.DataDir, Leavers: []Leaver{},
 		Components: h.opts.Components(r.Context()), Plugins: h.opts.Plugins(r.Context()),
+		Envoys:  h.opts.Envoys(),
 		Applied: uint64(h.opts.Store.Health().Applied),
 	}
 	s.Ready = allReady(s.Components)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/scimward/scimward/sidecar/headers"
 	"github.com/scimward/scimward/sidecar/internal/request"
+	"github.com/scimward/scimward/sidecar/passes"
 )
 
 // app is the compiled form of AppOptions.
@@ -23,6 +24,7 @@ type app struct {
 	anonymous Anonymous
 	writes    []localWrite
 	methods   map[string]bool
+	needs     passes.List
 	challenge string
 	// encodedSlashes lets paths with an escaped slash or backslash pass.
 	encodedSlashes bool
@@ -32,7 +34,7 @@ type app struct {
 func newApp(name string, o AppOptions, owners *lru.Cache[credentialHash, Caller]) *app {
 	p := &app{
 		name: name, hosts: request.NewHosts(o.Hosts), subjects: o.Subjects, trusted: map[string]bool{},
-		anonymous: o.Anonymous, methods: set(o.Methods), owners: owners,
+		anonymous: o.Anonymous, methods: set(o.Methods), needs: o.Needs, owners: owners,
 		encodedSlashes: o.EncodedSlashes,
 		challenge:      `Bearer realm="` + quotable(name) + `"`,
 	}
@@ -56,6 +58,9 @@ func (a *Authorizer) decideApp(ctx context.Context, r *request.Request, t *tenan
 	p := t.apps[r.App]
 	if p == nil {
 		return deny(http.StatusNotFound, ReasonApp, "there is no such application here")
+	}
+	if d := a.denyOutdated(r, p); d != nil {
+		return d
 	}
 	path, bad := request.ReadPath(r.Path)
 	if bad != nil {
@@ -85,6 +90,17 @@ func (a *Authorizer) decideApp(ctx context.Context, r *request.Request, t *tenan
 	d = &Decision{allow: true, Reason: ReasonAllowed, Caller: caller}
 	d.SetHeaders, d.RemoveHeaders = p.mutations(r, &caller)
 	return d
+}
+
+// denyOutdated denies every request of an application while Envoy's configuration does not declare
+// to pass on all that the application needs: a credential could be withheld. The client learns no
+// more than that; `scimward status` names the entries.
+func (a *Authorizer) denyOutdated(r *request.Request, p *app) *Decision {
+	app := passes.App{Tenant: r.Tenant, App: p.name}
+	if len(a.o.Envoys.Missing(app, r.Proxy, r.Passes, &p.needs, a.received(r))) == 0 {
+		return nil
+	}
+	return fault(ReasonEnvoy, "the proxy in front of this application has an older configuration: tell the operator")
 }
 
 // ofLock reports whether a lock is why the request is denied.

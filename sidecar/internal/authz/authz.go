@@ -29,6 +29,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/scimward/scimward/sidecar/internal/request"
+	"github.com/scimward/scimward/sidecar/passes"
 	"github.com/scimward/scimward/store/scim"
 )
 
@@ -61,6 +62,9 @@ func New(o Options) (*Authorizer, error) {
 	}
 	if o.IdentifyTimeout == 0 {
 		o.IdentifyTimeout = 500 * time.Millisecond
+	}
+	if o.Envoys == nil {
+		o.Envoys = &passes.Envoys{}
 	}
 	a := &Authorizer{o: o}
 	apply, err := a.Prepare(o.Tenants)

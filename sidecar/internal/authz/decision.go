@@ -107,6 +107,7 @@ const (
 	ReasonKeys      = "keys_unavailable"
 	ReasonEngine    = "policy_failure"
 	ReasonIdentify  = "identify_unavailable"
+	ReasonEnvoy     = "envoy_outdated" // Envoy's configuration withholds something that the application needs
 )
 
 // retryFault is how long a client waits after a fault on our side.

@@ -9,6 +9,7 @@ import (
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/token"
+	"github.com/scimward/scimward/sidecar/passes"
 	"github.com/scimward/scimward/store/scim"
 	"github.com/scimward/scimward/store/subject"
 )
@@ -73,6 +74,9 @@ type Options struct {
 	Identifier Identifier // required where a source is SourceOpaque
 	Users      Users      // nil: names that cannot be compared count as two users
 
+	// Envoys remembers what the connected Envoys pass on. Nil remembers for this Authorizer only.
+	Envoys *passes.Envoys
+
 	IdentifyTimeout time.Duration // of one Identify; 0 is 500 ms
 	Now             func() time.Time
 }
@@ -107,6 +111,7 @@ type AppOptions struct {
 	Hosts       []string        // authorities, any case, ports ignored; empty: any host
 	Subjects    []SubjectSource // where its credentials are; the first that fits one reads it
 	Anonymous   Anonymous
+	Needs       passes.List // what Envoy must pass on; while it does not, every request gets 503
 	LocalWrites []LocalWrite
 	// EncodedSlashes lets paths with %2F or %5C pass when no reading of them is a local
 	// write. False refuses them.

@@ -8,6 +8,7 @@ import (
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 
 	"github.com/scimward/scimward/sidecar/internal/request"
+	"github.com/scimward/scimward/sidecar/passes"
 )
 
 // The context extensions a route must set. They come from Envoy's configuration,
@@ -16,6 +17,7 @@ const (
 	ExtensionSurface = "surface" // "scim", "oauth", "app"
 	ExtensionTenant  = "tenant"
 	ExtensionApp     = "app"
+	ExtensionPasses  = passes.Extension // what Envoy passes on, for surface "app"
 )
 
 // newRequest translates a CheckRequest. Whatever is missing stays empty, and authz denies
@@ -33,6 +35,8 @@ func newRequest(in *authv3.CheckRequest, maxBody int) request.Request {
 		Host:    h.GetHost(),
 		Headers: headers(h),
 		Remote:  attrs.GetSource().GetAddress().GetSocketAddress().GetAddress(),
+		Passes:  ext[ExtensionPasses],
+		Proxy:   attrs.GetDestination().GetAddress().GetSocketAddress().GetAddress(),
 	}
 	r.Path, r.Query, _ = strings.Cut(h.GetPath(), "?")
 	r.ID = request.ID(first(r.Headers["x-request-id"]), rand.Text)

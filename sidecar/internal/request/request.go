@@ -44,6 +44,8 @@ type Request struct {
 	Body     []byte // as far as it arrived
 	Partial  bool   // Body is, or may be, only the start of what the client sent
 	Remote   string
+	Passes   string // SurfaceApp: what Envoy's configuration declares to pass on (package passes)
+	Proxy    string // address of Envoy's listener
 	Received time.Time
 }
 

@@ -1,0 +1,81 @@
+// Package passes names what Envoy passes on to the authorizer. Envoy's configuration declares the
+// list on each route of an application (context extension [Extension]). The authorizer compares it
+// with what the application needs: where an entry is missing, Envoy's configuration is older than
+// scimward's, and a credential could be withheld.
+package passes
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Extension is the key of the declaration among the context extensions of a route.
+const Extension = "passes"
+
+// Base is the revision of what every application needs: the names of package headers, the mutation
+// rules, and the leash on upgrades and event streams. It grows when a name is added there.
+const Base = 1
+
+// The kinds of entries.
+const (
+	base   = "base:"   // revision; a higher one includes it
+	header = "header:" // request header; "*" is every header
+	body   = "body:"   // path with a buffered body
+	stream = "stream:" // path prefix with a leash
+)
+
+// AllHeaders is the entry of an Envoy that withholds no header.
+const AllHeaders = header + "*"
+
+// List is what an application needs from Envoy, or what an Envoy declares.
+type List []string
+
+// New returns a list with [Base] and the given headers, body paths and stream prefixes.
+func New(headers, bodies, streams []string) List {
+	out := List{base + strconv.Itoa(Base)}
+	for _, kind := range []struct {
+		prefix string
+		names  []string
+	}{{header, headers}, {body, bodies}, {stream, streams}} {
+		names := slices.Sorted(slices.Values(kind.names))
+		for _, n := range slices.Compact(names) {
+			out = append(out, kind.prefix+strings.ReplaceAll(n, " ", "%20"))
+		}
+	}
+	return out
+}
+
+// String is the declaration of the list: its entries, separated by blanks.
+func (l List) String() string { return strings.Join(l, " ") }
+
+// maxDeclared bounds a declaration, in bytes. A longer one declares nothing.
+const maxDeclared = 64 << 10
+
+// Missing returns the entries of l that a declaration lacks, nil when it has them all.
+func (l List) Missing(declared string) List {
+	if len(declared) > maxDeclared {
+		declared = ""
+	}
+	have := map[string]bool{}
+	revision := 0
+	for entry := range strings.FieldsSeq(declared) {
+		have[entry] = true
+		if n, ok := strings.CutPrefix(entry, base); ok {
+			if n, err := strconv.Atoi(n); err == nil {
+				revision = max(revision, n)
+			}
+		}
+	}
+	var out List
+	for _, entry := range l {
+		n, isBase := strings.CutPrefix(entry, base)
+		switch need, err := strconv.Atoi(n); {
+		case isBase && err == nil && revision >= need:
+		case have[entry] || have[AllHeaders] && strings.HasPrefix(entry, header):
+		default:
+			out = append(out, entry)
+		}
+	}
+	return out
+}
