@@ -1,7 +1,10 @@
 package sidecar_test
 
 import (
+	"context"
 	"encoding/json"
+	"net"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -44,8 +47,16 @@ func (r *running) check(declared passes.List) int32 {
 func TestOutdatedEnvoyInStatus(t *testing.T) {
 	r := start(t, base)
 	status := func() (s sidecar.Status) {
-		_, body := r.get("/v1/status")
-		if err := json.Unmarshal([]byte(body), &s); err != nil {
+		dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", r.admin)
+		}
+		c := &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+		res, err := c.Get("http://localhost/v1/status")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if err := json.NewDecoder(res.Body).Decode(&s); err != nil {
 			t.Fatal(err)
 		}
 		return s
