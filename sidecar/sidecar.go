@@ -216,7 +216,8 @@ func (s *Server) openAdmin(context.Context) error {
 	cfg := s.opts.Config
 	h := admin.New(admin.Options{
 		Store: s.store, Tenants: s.tenantNames, Version: s.opts.Version, DataDir: cfg.DataDir, Components: s.components,
-		Plugins: s.pluginStatus, Envoys: s.outdatedEnvoys, Gatherer: s.registry, Sign: s.sign, Now: s.opts.Now, Logger: s.opts.Logger,
+		Plugins: s.pluginStatus, Envoys: s.outdatedEnvoys,
+		Gatherer: s.registry, Sign: s.sign, Now: s.opts.Now, Logger: s.opts.Logger,
 	})
 	s.admin = httpServer(h.Admin(), s.opts.Logger)
 	s.admin.ConnContext = admin.ConnContext
