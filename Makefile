@@ -10,7 +10,7 @@ KEEP    ?=
 BENCH   ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help build generate verify-generate envoy demo test race lint fmt fuzz bench check clean
+.PHONY: help build generate verify-generate envoy demo test test-foreign race lint fmt fuzz bench check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ demo: ## play one account from creation to deletion; KEEP=1 keeps it running
 
 test: envoy ## run all tests: unit, Rego, Wasm guests, real Envoy, the README's commands
 	$(GO) test -shuffle=on -timeout 20m ./...
+
+test-foreign: ## compare decisions about paths with Express (needs Node.js and npm)
+	$(GO) test -tags foreign -run '^TestForeign' -v ./sidecar/internal/authz
 
 # Without OPA and the end-to-end tests: their code runs in processes that are built
 # without the race detector.
