@@ -56,8 +56,8 @@ type plugin struct {
 	loadErr  error // why it is not loaded now
 	loading  chan struct{}
 	closed   bool
-	running  int           // calls
-	idle     chan struct{} // closes when no call runs, nil unless the plugin retires
+	running  int            // calls
+	idle     chan struct{}  // closes when no call runs, nil unless the plugin retires
 	wg       sync.WaitGroup // loads and watchers; Add under mu while not closed
 }
 

@@ -14,6 +14,8 @@ import (
 type (
 	// Status is the answer of /v1/status.
 	Status = admin.Status
+	// ConfigStatus tells which configuration is in force.
+	ConfigStatus = admin.ConfigStatus
 	// TenantStatus is one tenant in numbers.
 	TenantStatus = admin.TenantStatus
 	// Leaver is a locked user who still has credentials to revoke.

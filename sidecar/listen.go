@@ -2,7 +2,6 @@ package sidecar
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -70,32 +69,18 @@ func notListening(key, addr string, err error) error {
 	return fmt.Errorf("%s: %w", key, err) // names the operation and the address
 }
 
-// serverTLS reads certificate files. It returns nil if t names no certificate.
-func serverTLS(t config.TLS) (*tls.Config, error) {
-	if t.Cert == "" {
-		return nil, nil //nolint:nilnil // no certificate means plaintext
-	}
-	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
-	if err != nil {
-		return nil, fmt.Errorf("loading the certificate %s: %w", t.Cert, err)
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
-	if t.ClientCA != "" {
-		if c.ClientCAs, err = caPool(t.ClientCA); err != nil {
-			return nil, err
-		}
-		c.ClientAuth = tls.RequireAndVerifyClientCert
-	}
-	return c, nil
-}
-
 // caPool reads the certificates of a PEM file.
 func caPool(file string) (*x509.CertPool, error) {
-	pool := x509.NewCertPool()
 	pem, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading authorities: %w", err)
 	}
+	return certPool(file, pem)
+}
+
+// certPool makes a pool of the content of file.
+func certPool(file string, pem []byte) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("reading authorities: %s has no certificate", file)
 	}

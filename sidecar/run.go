@@ -48,6 +48,7 @@ func (s *Server) Run(ctx context.Context) error {
 	start("metrics listener", func() error { return s.metrics.Serve(s.listeners.metrics) })
 	start("revocation engine", func() error { return s.engine.Run(work) })
 	running.Go(func() { s.watchReady(work) })
+	running.Go(func() { s.watchFiles(work) })
 	s.opts.Logger.InfoContext(ctx, "serving", slog.String("authz", s.opts.Config.Listen.Authz),
 		slog.String("scim", s.listeners.scim.Addr().String()), slog.String("admin", s.listeners.admin.Addr().String()),
 		slog.String("metrics", s.listeners.metrics.Addr().String()))
@@ -138,10 +139,10 @@ func (s *Server) components(ctx context.Context) []admin.Component {
 		component("policy", nil), component("oauth", s.oauth.Ready(ctx)), component("plugins", s.plugins.Ready()),
 		component("store", s.store.Health().Err),
 	}
-	for name, v := range s.verifiers.all {
+	for name, v := range s.now().verifiers {
 		out = append(out, component(name, v.Ready(ctx)))
 	}
-	for t, a := range s.opts.Config.AllApps() {
+	for t, a := range s.now().config.AllApps() {
 		if slices.ContainsFunc(a.Subjects, func(sub config.Subject) bool { return sub.Is == "opaque" }) {
 			out = append(out, component("identify:"+t.Name+"/"+a.Name, s.plugins.CanIdentify(t.Name, a.Name)))
 		}
@@ -149,8 +150,6 @@ func (s *Server) components(ctx context.Context) []admin.Component {
 	slices.SortFunc(out, func(a, b admin.Component) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
-
-func (s *Server) tenantNames() []string { return s.tenants.names }
 
 func component(name string, err error) admin.Component {
 	c := admin.Component{Name: name, Ready: err == nil}
@@ -162,7 +161,7 @@ func component(name string, err error) admin.Component {
 
 // pluginStatus asks every plugin for its health. The host limits the duration of each call.
 func (s *Server) pluginStatus(ctx context.Context) []admin.PluginStatus {
-	configs := pluginConfigs(s.opts.Config)
+	configs := pluginConfigs(s.now().config)
 	out := make([]admin.PluginStatus, len(configs))
 	var asked sync.WaitGroup
 	for i, c := range configs {

@@ -45,10 +45,10 @@ type running struct {
 	t                    *testing.T
 	authz, scim, metrics string
 	admin                string       // path of the socket
+	dir                  string       // of scimward.yaml
 	stop                 func() error // SIGTERM and wait
 	term                 func()       // SIGTERM
 	server               *sidecar.Server
-	dir                  string // of the configuration
 }
 
 func start(t *testing.T, text string) *running {
@@ -58,16 +58,18 @@ func start(t *testing.T, text string) *running {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	for name, content := range map[string]string{"keys.json": keys, "manifest.json": "{}"} {
+	for name, content := range map[string]string{"keys.json": keys, "manifest.json": "{}", "scimward.yaml": text} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	cfg, err := config.Parse("scimward.yaml", dir, []byte(text))
+	file := filepath.Join(dir, "scimward.yaml")
+	load := func() (*config.Config, error) { return config.Load(file) }
+	cfg, err := load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := sidecar.New(t.Context(), sidecar.Options{Config: cfg, Version: "test"})
+	s, err := sidecar.New(t.Context(), sidecar.Options{Config: cfg, Version: "test", Load: load, Watch: []string{file}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -28,7 +30,6 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/oauth"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
-	"github.com/scimward/scimward/sidecar/internal/token"
 	"github.com/scimward/scimward/sidecar/passes"
 	"github.com/scimward/scimward/store"
 )
@@ -40,21 +41,31 @@ type Options struct {
 	Worker  []string         // command of a plugin worker; empty means this executable with "plugin-worker"
 	Logger  *slog.Logger     // nil discards
 	Now     func() time.Time // nil means time.Now
+
+	// Load loads the configuration again, for [Server.Reload]. Nil means that it cannot change.
+	Load func() (*config.Config, error)
+	// Watch are files whose change makes Run reload, beside those that the configuration names. Without
+	// Load they have no effect.
+	Watch []string
 }
 
 // Server is one scimward process. Make it with [New].
 type Server struct {
 	opts     Options
 	registry *prometheus.Registry
-	tenants  *tenantIndex
+	current  atomic.Pointer[edition]
+	opened   [sha256.Size]byte // content of the watched files when New began
+	reloads  *reloads
 
-	store     *store.Store
-	plugins   *plugins.Host
-	policy    *policies.Engine
-	oauth     *oauth.Server
-	verifiers *verifiers
-	authz     *extauthz.Server
-	engine    *revoke.Engine
+	store        *store.Store
+	plugins      *plugins.Host
+	policy       *policies.Engine
+	keys         keyClients
+	oauth        *oauth.Server
+	decider      *authz.Authorizer
+	authz        *extauthz.Server
+	engine       *revoke.Engine
+	certificates *certificates
 
 	grpc      *grpc.Server
 	scim      *http.Server
@@ -75,7 +86,10 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{opts: o, registry: prometheus.NewRegistry(), tenants: newTenantIndex(o.Config.Tenants)}
+	s := &Server{opts: o, registry: prometheus.NewRegistry()}
+	s.current.Store(&edition{config: o.Config, tenants: newTenantIndex(o.Config.Tenants)})
+	s.opened = s.digests()
+	s.reloads, s.certificates = newReloads(s.registry, o.Now()), newCertificates(s.registry)
 	s.envoys = &passes.Envoys{Outdated: s.logOutdated}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, step := range []func(context.Context) error{
@@ -135,7 +149,7 @@ func closer(fn func()) func() error {
 }
 
 func (s *Server) openTrust(ctx context.Context) error {
-	tenants, err := oauthTenants(s.opts.Config)
+	tenants, err := s.keys.oauthTenants(s.opts.Config)
 	if err != nil {
 		return err
 	}
@@ -146,10 +160,6 @@ func (s *Server) openTrust(ctx context.Context) error {
 		return fmt.Errorf("opening the authorization server: %w", err)
 	}
 	s.onClose(closer(s.oauth.Close))
-	s.verifiers = &verifiers{
-		logger: s.opts.Logger, metrics: s.registry, now: s.opts.Now, all: map[string]*token.Verifier{},
-	}
-	s.onClose(closer(s.verifiers.close))
 	//nolint:contextcheck // the trial of the rules has its own deadline
 	s.policy, err = policies.NewEngine(policies.Options{Logger: s.opts.Logger, Metrics: s.registry})
 	if err != nil {
@@ -159,8 +169,7 @@ func (s *Server) openTrust(ctx context.Context) error {
 }
 
 func (s *Server) openSCIM(context.Context) error {
-	decider, err := s.authorizer() //nolint:contextcheck // fetching keys outlives this call; close ends it
-	if err != nil {
+	if err := s.openAuthorizer(); err != nil { //nolint:contextcheck // fetching keys outlives this call; close ends it
 		return err
 	}
 	// The proxy counts the requests that it refuses. The handler counts the requests that reach it.
@@ -171,20 +180,20 @@ func (s *Server) openSCIM(context.Context) error {
 	s.registry.MustRegister(deviations)
 	deviation := func(tenant, code string) { deviations.WithLabelValues(tenant, code).Inc() }
 	handler, err := scimhttp.New(scimhttp.Options{
-		Decider: decider, Store: s.store, TenantOf: s.tenants.ofRequest, Base: s.tenants.resource,
+		Decider: s.decider, Store: s.store, TenantOf: s.tenantOf, Base: s.resourceOf,
 		AfterLock: func(ctx context.Context, tenant, _ string) { s.authz.Cut(ctx, tenant) },
-		RateOf:    s.tenants.rate, Deviation: deviation, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
+		RateOf:    s.rateOf, Deviation: deviation, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the SCIM service: %w", err)
 	}
 	mux := http.NewServeMux()
 	handler.Mount(mux)
-	s.oauth.Mount(mux, s.tenants.ofRequest)
+	s.oauth.Mount(mux, s.tenantOf)
 	s.scim = httpServer(handler.Route(mux), s.opts.Logger)
 	envoy := s.opts.Config.Envoy
 	s.authz, err = extauthz.New(extauthz.Options{
-		Decider: decider, Tenants: s.tenants.names, MaxBody: envoy.MaxBodyBytes, Timeout: envoy.CheckTimeout,
+		Decider: s.decider, Tenants: s.tenantNames(), MaxBody: envoy.MaxBodyBytes, Timeout: envoy.CheckTimeout,
 		Refused: handler.Refused, Deviation: deviation, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
@@ -216,7 +225,7 @@ func (s *Server) openAdmin(context.Context) error {
 	cfg := s.opts.Config
 	h := admin.New(admin.Options{
 		Store: s.store, Tenants: s.tenantNames, Version: s.opts.Version, DataDir: cfg.DataDir, Components: s.components,
-		Plugins: s.pluginStatus, Envoys: s.outdatedEnvoys,
+		Plugins: s.pluginStatus, Config: s.reloads.status, Envoys: s.outdatedEnvoys,
 		Gatherer: s.registry, Sign: s.sign, Now: s.opts.Now, Logger: s.opts.Logger,
 	})
 	s.admin = httpServer(h.Admin(), s.opts.Logger)
@@ -225,26 +234,27 @@ func (s *Server) openAdmin(context.Context) error {
 	return nil
 }
 
-func (s *Server) authorizer() (*authz.Authorizer, error) {
-	o := authz.Options{
-		Tenants: map[string]authz.TenantOptions{}, Policy: s.policy, Locks: locks{s.store.Locks()},
-		Identifier: identifier{s.plugins}, Users: users{s.store}, Envoys: s.envoys, Now: s.opts.Now,
-	}
-	for i := range s.opts.Config.Tenants {
-		t := &s.opts.Config.Tenants[i]
-		own, err := s.oauth.PublicKeys(t.Name)
-		if err != nil {
-			return nil, fmt.Errorf("reading the keys of tenant %s: %w", t.Name, err)
-		}
-		if o.Tenants[t.Name], err = s.verifiers.authzTenant(t, own); err != nil {
-			return nil, fmt.Errorf("opening tenant %s: %w", t.Name, err)
-		}
-	}
-	a, err := authz.New(o)
+// openAuthorizer makes the authorizer with the tenants of the first configuration.
+func (s *Server) openAuthorizer() (err error) {
+	s.decider, err = authz.New(authz.Options{
+		Policy: s.policy, Locks: locks{s.store.Locks()}, Identifier: identifier{s.plugins}, Users: users{s.store},
+		Envoys: s.envoys, Now: s.opts.Now,
+	})
 	if err != nil {
-		return nil, fmt.Errorf("opening the authorizer: %w", err)
+		return fmt.Errorf("opening the authorizer: %w", err)
 	}
-	return a, nil
+	first := &next{
+		server: s, publicKeys: s.oauth.PublicKeys,
+		edition: &edition{config: s.opts.Config, tenants: s.now().tenants},
+	}
+	if err := first.prepareAuthorizer(); err != nil {
+		first.discard()
+		return err
+	}
+	s.current.Store(first.edition)
+	first.authorize()
+	s.onClose(closer(func() { closeUnused(s.now().verifiers, nil) }))
+	return nil
 }
 
 // openListeners binds every address, and reports every address that it cannot bind.
@@ -277,15 +287,17 @@ func (s *Server) openListeners(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	conf, err := serverTLS(addrs.SCIMTLS)
+	conf, err := s.certificates.listen("scim", addrs.SCIMTLS)
 	if err != nil {
 		return err
 	}
 	if conf != nil {
-		conf.NextProtos = []string{"h2", "http/1.1"}
 		s.listeners.scim = tls.NewListener(s.listeners.scim, conf)
 	}
-	if conf, err = serverTLS(addrs.AuthzTLS); err != nil {
+	if conf, err = s.certificates.listen("authz", addrs.AuthzTLS); err != nil {
+		return err
+	}
+	if err := s.certificates.read(s.opts.Config.Envoy.TLS); err != nil {
 		return err
 	}
 	s.openGRPC(conf)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"reflect"
 	"slices"
 	"time"
 
@@ -80,14 +81,14 @@ func pluginConfigs(cfg *config.Config) []plugins.Config {
 }
 
 // oauthTenants converts the identity services into OAuth clients.
-func oauthTenants(cfg *config.Config) ([]oauth.Tenant, error) {
+func (c *keyClients) oauthTenants(cfg *config.Config) ([]oauth.Tenant, error) {
 	var out []oauth.Tenant
 	var errs []error
 	for i := range cfg.Tenants {
 		t := &cfg.Tenants[i]
 		o := oauth.Tenant{Name: t.Name, Issuer: t.ExternalURL, Resource: t.Resource(), TokenEndpoint: t.TokenEndpoint()}
 		for _, s := range t.IdentityServices {
-			k, err := issuerConfig(s.Keys.Issuer, s.Keys)
+			k, err := c.issuer(s.Keys.Issuer, s.Keys)
 			errs = append(errs, err)
 			o.Clients = append(o.Clients, oauth.Client{
 				ID: s.ClientID, JWKSURL: k.JWKSURL, Issuer: k.Issuer, JWKS: k.JWKS, HTTPClient: k.HTTPClient,
@@ -99,54 +100,84 @@ func oauthTenants(cfg *config.Config) ([]oauth.Tenant, error) {
 	return out, errors.Join(errs...)
 }
 
-// keyClient returns the HTTP client that fetches the keys of one source. It trusts only the
-// authorities that this source names, or else the authorities of the system. So the authority of
-// one tenant cannot vouch for the keys of another. The client follows no redirects and uses no
-// proxy.
-func keyClient(k config.KeySource) (*http.Client, error) {
+// keyClients are the HTTP clients that fetch keys, by the content of the file with the authorities. One
+// content has one client, so that a reload recognizes what did not change.
+type keyClients struct{ byCA map[string]*http.Client }
+
+// of returns the client for one source. It trusts only the authorities that this source names, or else
+// the authorities of the system. So the authority of one tenant cannot vouch for the keys of another.
+// The client follows no redirects and uses no proxy.
+func (c *keyClients) of(k config.KeySource) (*http.Client, error) {
 	var pool *x509.CertPool
+	content := []byte{}
 	if k.CAFile != "" {
 		var err error
-		if pool, err = caPool(k.CAFile); err != nil {
+		if content, err = os.ReadFile(k.CAFile); err != nil {
+			return nil, fmt.Errorf("reading authorities: %w", err)
+		}
+		if pool, err = certPool(k.CAFile, content); err != nil {
 			return nil, err
 		}
 	}
-	return &http.Client{
+	if made := c.byCA[string(content)]; made != nil {
+		return made, nil
+	}
+	made := &http.Client{
 		Timeout: 5 * time.Second,
 		Transport: &http.Transport{
 			TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, MaxIdleConnsPerHost: 2,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, nil
+	}
+	if c.byCA == nil {
+		c.byCA = map[string]*http.Client{}
+	}
+	c.byCA[string(content)] = made
+	return made, nil
 }
 
-// verifiers makes token verifiers. It keeps them for readiness checks and for closing.
+// verifier is a token verifier and the options that it was made from.
+type verifier struct {
+	*token.Verifier
+	from token.Options
+}
+
+// verifiers makes the token verifiers of one configuration. It keeps them for readiness checks and for
+// closing.
 type verifiers struct {
 	logger  *slog.Logger
 	metrics prometheus.Registerer
 	now     func() time.Time
-	all     map[string]*token.Verifier
+	keys    *keyClients
+	former  map[string]verifier // of the configuration before; one with equal options stays
+	all     map[string]verifier
 }
 
 func (v *verifiers) add(name string, o token.Options) (*token.Verifier, error) {
+	if old, ok := v.former[name]; ok && reflect.DeepEqual(old.from, o) {
+		v.all[name] = old
+		return old.Verifier, nil
+	}
+	from := o
 	o.Logger, o.Metrics, o.Now = v.logger, v.metrics, v.now
 	made, err := token.NewVerifier(o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	v.all[name] = made
+	v.all[name] = verifier{made, from}
 	return made, nil
 }
 
-func issuerConfig(issuer string, k config.KeySource) (c token.IssuerConfig, err error) {
-	c = token.IssuerConfig{Issuer: issuer, JWKSURL: k.JWKSURI}
+// issuer describes an issuer with keys from k.
+func (c *keyClients) issuer(issuer string, k config.KeySource) (out token.IssuerConfig, err error) {
+	out = token.IssuerConfig{Issuer: issuer, JWKSURL: k.JWKSURI}
 	if k.JWKSFile != "" {
-		if c.JWKS, err = os.ReadFile(k.JWKSFile); err != nil {
-			return c, fmt.Errorf("reading keys: %w", err)
+		if out.JWKS, err = os.ReadFile(k.JWKSFile); err != nil {
+			return out, fmt.Errorf("reading keys: %w", err)
 		}
 	}
-	c.HTTPClient, err = keyClient(k)
-	return c, err
+	out.HTTPClient, err = c.of(k)
+	return out, err
 }
 
 // accessTokens returns the verifier of access tokens for the SCIM endpoints of t. It accepts tokens
@@ -154,7 +185,7 @@ func issuerConfig(issuer string, k config.KeySource) (c token.IssuerConfig, err 
 func (v *verifiers) accessTokens(t *config.Tenant, own []byte) (*token.Verifier, error) {
 	issuers := []token.IssuerConfig{{Issuer: t.ExternalURL, JWKS: own}}
 	for _, e := range t.ExternalIssuers {
-		c, err := issuerConfig(e.Issuer, e.Keys)
+		c, err := v.keys.issuer(e.Issuer, e.Keys)
 		if err != nil {
 			return nil, err
 		}
@@ -224,7 +255,7 @@ func (v *verifiers) source(name string, t *config.Tenant, s *config.Subject) (au
 	case "opaque":
 		out.Kind = authz.SourceOpaque
 	case "jwt":
-		c, err := issuerConfig(s.JWT.Issuer, s.JWT.Keys)
+		c, err := v.keys.issuer(s.JWT.Issuer, s.JWT.Keys)
 		if err != nil {
 			return out, err
 		}
@@ -246,8 +277,11 @@ func (v *verifiers) source(name string, t *config.Tenant, s *config.Subject) (au
 	return out, nil
 }
 
-func (v *verifiers) close() {
-	for _, verifier := range v.all {
-		verifier.Close()
+// closeUnused closes the verifiers of from that are not in keep.
+func closeUnused(from, keep map[string]verifier) {
+	for name, v := range from {
+		if keep[name].Verifier != v.Verifier {
+			v.Close()
+		}
 	}
 }

@@ -60,7 +60,7 @@ func well(s *sidecar.Status) bool {
 			return false
 		}
 	}
-	return s.Ready && len(s.Envoys) == 0
+	return s.Ready && len(s.Envoys) == 0 && s.Config.Fault == ""
 }
 
 func statusText(s *sidecar.Status) string {
@@ -77,6 +77,7 @@ func statusText(s *sidecar.Status) string {
 		}
 	}
 	writeEnvoys(&b, s)
+	writeConfig(&b, &s.Config)
 	writeTenants(&b, s)
 	writeLeavers(&b, s)
 	if len(s.Plugins) > 0 {
@@ -100,6 +101,20 @@ func writeEnvoys(b *strings.Builder, s *sidecar.Status) {
 	}
 	if len(s.Envoys) > 0 {
 		fmt.Fprintf(b, "  to mend it: %s\n", s.Envoys[0].Fix)
+	}
+}
+
+// writeConfig says whether the file differs from the configuration in force.
+func writeConfig(b *strings.Builder, c *sidecar.ConfigStatus) {
+	if c.Fault != "" {
+		fmt.Fprintf(b, "  configuration: refused at %s; the one of %s stays in force. Mend the file: it is loaded again.\n",
+			stamp(c.FaultSince), stamp(c.Loaded))
+		for line := range strings.SplitSeq(c.Fault, "\n") {
+			fmt.Fprintf(b, "    %s\n", line)
+		}
+	}
+	if len(c.NeedsRestart) > 0 {
+		fmt.Fprintf(b, "  configuration: a change of %s needs a restart\n", strings.Join(c.NeedsRestart, ", "))
 	}
 }
 

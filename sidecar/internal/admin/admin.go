@@ -62,6 +62,7 @@ type Options struct {
 	Components func(context.Context) []Component
 	Plugins    func(context.Context) []PluginStatus
 	Envoys     func() []OutdatedEnvoy // nil: none
+	Config     func() ConfigStatus
 	Gatherer   prometheus.Gatherer
 	Sign       revoke.Sign
 	Now        func() time.Time

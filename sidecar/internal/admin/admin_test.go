@@ -77,6 +77,7 @@ func serviceOn(t *testing.T, st *store.Store) *service {
 				Message: "the admin API refuses the admin token",
 			}}
 		},
+		Config: func() admin.ConfigStatus { return admin.ConfigStatus{Loaded: s.now} },
 		Sign:   func(tenant string, _ map[string]any) (string, error) { return "signed-by-" + tenant, nil },
 		Logger: slog.New(slog.NewJSONHandler(s.log, nil)),
 	})

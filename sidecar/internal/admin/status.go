@@ -28,6 +28,7 @@ type Status struct {
 	DataDir    string         `json:"data_dir"` // absolute path, distinguishes the scimwards of one machine
 	Ready      bool           `json:"ready"`
 	Components []Component    `json:"components"`
+	Config     ConfigStatus   `json:"config"`
 	Tenants    []TenantStatus `json:"tenants"`
 	// Leavers are at most 20 users of all tenants who still have access to some application, the oldest
 	// request first.
@@ -37,6 +38,15 @@ type Status struct {
 	// Envoys are the connected Envoys whose configuration is older than scimward's.
 	Envoys  []OutdatedEnvoy `json:"outdated_envoys"`
 	Applied uint64          `json:"applied"` // log position of the store
+}
+
+// ConfigStatus tells which configuration is in force.
+type ConfigStatus struct {
+	Loaded       time.Time `json:"loaded"`                  // when it came into force
+	NeedsRestart []string  `json:"needs_restart,omitempty"` // keys of the file that come into force with a restart
+	// Fault says why the file was refused at the last reload. The configuration of Loaded is in force.
+	Fault      string    `json:"fault,omitempty"`
+	FaultSince time.Time `json:"fault_since,omitzero"`
 }
 
 // TenantStatus contains the counts of one tenant. Failed and AppDenied cover the 2000 oldest open
@@ -79,7 +89,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 	s := Status{
 		Version: h.opts.Version, Started: h.started, DataDir: h.opts.DataDir, Leavers: []Leaver{},
 		Components: h.opts.Components(r.Context()), Plugins: h.opts.Plugins(r.Context()),
-		Envoys:  h.opts.Envoys(),
+		Config: h.opts.Config(), Envoys: h.opts.Envoys(),
 		Applied: uint64(h.opts.Store.Health().Applied),
 	}
 	s.Ready = allReady(s.Components)

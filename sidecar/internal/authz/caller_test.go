@@ -93,3 +93,40 @@ func TestForgottenCredentialsAreBounded(t *testing.T) {
 		t.Errorf("%d credentials are kept", kept)
 	}
 }
+
+// TestPrepareKeepsTheMemory: after a reload of the options, a revoked credential is still the locked
+// user's. A tenant or an application that is left out does not exist any more.
+func TestPrepareKeepsTheMemory(t *testing.T) {
+	locks := lockSwitch{}
+	var options authz.Options
+	k := newKit(t, func(o *authz.Options) {
+		o.Identifier, o.Locks = &forgetful{seen: map[string]bool{}}, locks
+		options = *o
+	})
+	r := appReq("GET", "/", cookie("session=eve"))
+	if d := k.Decide(t.Context(), r); !d.Allowed() {
+		t.Fatalf("before the lock: %d %s", d.Status, d.Reason)
+	}
+	locks["eve"] = authz.Lock{State: "deactivated"}
+	apply, err := k.Prepare(options.Tenants)
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply()
+	if d := k.Decide(t.Context(), r); d.Reason != authz.ReasonLocked {
+		t.Errorf("after the reload: %d %s, want %s", d.Status, d.Reason, authz.ReasonLocked)
+	}
+	if _, err := k.Prepare(map[string]authz.TenantOptions{"acme": {}}); err == nil {
+		t.Error("Prepare(a tenant without a verifier) = nil, want an error")
+	}
+	if apply, err = k.Prepare(nil); err != nil {
+		t.Fatal(err)
+	}
+	if d := k.Decide(t.Context(), r); d.Reason != authz.ReasonLocked {
+		t.Errorf("before apply: %d %s, want %s", d.Status, d.Reason, authz.ReasonLocked)
+	}
+	apply()
+	if d := k.Decide(t.Context(), r); d.Allowed() || d.Reason != authz.ReasonTenant {
+		t.Errorf("without the tenant: %d %s, want %s", d.Status, d.Reason, authz.ReasonTenant)
+	}
+}

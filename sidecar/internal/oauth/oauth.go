@@ -132,7 +132,9 @@ func (s *Server) Signer(tenant string) (*token.Signer, error) {
 }
 
 // PublicKeys returns the JWKS document with the public keys for a tenant's access tokens.
-func (s *Server) PublicKeys(tenant string) ([]byte, error) { return publicKeys(*s.tenants.Load(), tenant) }
+func (s *Server) PublicKeys(tenant string) ([]byte, error) {
+	return publicKeys(*s.tenants.Load(), tenant)
+}
 
 // tenant returns nil for an unknown tenant.
 func (s *Server) tenant(name string) *tenant { return (*s.tenants.Load())[name] }

@@ -1,0 +1,61 @@
+package config
+
+import (
+	"reflect"
+	"slices"
+)
+
+// KeepUntilRestart replaces the values of next that a running process cannot change by those of
+// running. It returns the keys whose values differ: they need a restart.
+func KeepUntilRestart(running, next *Config) (keys []string) {
+	keep := func(key string, from, to any) {
+		f, t := reflect.ValueOf(from).Elem(), reflect.ValueOf(to).Elem()
+		if !reflect.DeepEqual(f.Interface(), t.Interface()) {
+			keys = append(keys, key)
+			t.Set(f)
+		}
+	}
+	keep("data_dir", &running.DataDir, &next.DataDir)
+	keep("listen", &running.Listen, &next.Listen)
+	keep("envoy.check_timeout", &running.Envoy.CheckTimeout, &next.Envoy.CheckTimeout)
+	keep("envoy.max_body_bytes", &running.Envoy.MaxBodyBytes, &next.Envoy.MaxBodyBytes)
+	keep("log", &running.Log, &next.Log)
+	keep("drain", &running.Drain, &next.Drain)
+	keep("revocation", &running.Revocation, &next.Revocation)
+	return keys
+}
+
+// Files returns the files whose content is a part of the configuration: certificates and their keys,
+// authorities, key sets and manifests, sorted. Envoy's own authorities and the secrets of plugins, which
+// are read for each use, are not among them.
+func (c *Config) Files() []string {
+	var out []string
+	for _, t := range []*TLS{&c.Listen.AuthzTLS, &c.Listen.SCIMTLS, &c.Envoy.TLS} {
+		out = append(out, t.Cert, t.Key, t.ClientCA)
+	}
+	keys := func(k *KeySource) { out = append(out, k.JWKSFile, k.CAFile) }
+	for i := range c.Tenants {
+		t := &c.Tenants[i]
+		for j := range t.IdentityServices {
+			keys(&t.IdentityServices[j].Keys)
+		}
+		for j := range t.ExternalIssuers {
+			keys(&t.ExternalIssuers[j].Keys)
+		}
+	}
+	for _, a := range c.AllApps() {
+		for i := range a.Subjects {
+			if j := a.Subjects[i].JWT; j != nil {
+				keys(&j.Keys)
+			}
+		}
+		if a.Plugin != nil {
+			out = append(out, a.Plugin.Manifest)
+			for i := range a.Plugin.HTTP {
+				out = append(out, a.Plugin.HTTP[i].CAFile)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.DeleteFunc(slices.Compact(out), func(f string) bool { return f == "" })
+}

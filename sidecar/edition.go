@@ -1,0 +1,153 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/scimward/scimward/plugins"
+	"github.com/scimward/scimward/sidecar/config"
+	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/oauth"
+)
+
+// keysWait is how long a reload waits for the first keys of a new issuer. Until they arrive, its tokens
+// get 503.
+const keysWait = 5 * time.Second
+
+// edition is what follows from one configuration. It does not change: a reload replaces it.
+type edition struct {
+	config    *config.Config
+	tenants   *tenantIndex
+	verifiers map[string]verifier
+}
+
+// next is an edition that is not in force yet, with the parts that come into force with it. Call apply
+// or discard, once.
+type next struct {
+	server    *Server
+	edition   *edition
+	plugins   *plugins.Prepared
+	oauth     *oauth.Prepared
+	authorize func() // puts the options of the authorizer in force
+	undo      []func()
+
+	publicKeys func(tenant string) ([]byte, error) // of the tenant's own access tokens
+}
+
+// prepare makes the parts of cfg beside the present ones. Requests do not notice it.
+func (s *Server) prepare(ctx context.Context, cfg *config.Config) (_ *next, err error) {
+	n := &next{server: s, edition: &edition{config: cfg, tenants: newTenantIndex(cfg.Tenants)}}
+	defer func() {
+		if err != nil {
+			n.discard()
+		}
+	}()
+	// A new tenant gets its signing key from the store, so the store knows old and new tenants meanwhile.
+	if err := s.allowTenants(n, cfg); err != nil {
+		return nil, err
+	}
+	if n.plugins, err = s.plugins.Prepare(ctx, pluginConfigs(cfg)); err != nil {
+		return nil, fmt.Errorf("loading the plugins: %w", err)
+	}
+	n.undo = append(n.undo, n.plugins.Discard)
+	tenants, err := s.keys.oauthTenants(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if n.oauth, err = s.oauth.Prepare(ctx, tenants); err != nil {
+		return nil, fmt.Errorf("preparing the authorization server: %w", err)
+	}
+	n.undo, n.publicKeys = append(n.undo, n.oauth.Discard), n.oauth.PublicKeys
+	return n, n.prepareAuthorizer() //nolint:contextcheck // fetching keys outlives this call; close ends it
+}
+
+// allowTenants lets the store accept the tenants of cfg beside the present ones.
+func (s *Server) allowTenants(n *next, cfg *config.Config) error {
+	former := storeTenants(s.now().config)
+	both := storeTenants(cfg)
+	for name, o := range former {
+		both[name] = o
+	}
+	if err := s.store.SetTenants(both); err != nil {
+		return err
+	}
+	n.undo = append(n.undo, func() { _ = s.store.SetTenants(former) }) // their names are valid
+	return nil
+}
+
+// prepareAuthorizer compiles the tenants for the authorizer.
+func (n *next) prepareAuthorizer() error {
+	s := n.server
+	v := &verifiers{
+		logger: s.opts.Logger, metrics: s.registry, now: s.opts.Now, keys: &s.keys,
+		former: s.now().verifiers, all: map[string]verifier{},
+	}
+	n.edition.verifiers = v.all
+	n.undo = append(n.undo, func() { closeUnused(v.all, v.former) })
+	tenants := map[string]authz.TenantOptions{}
+	for i := range n.edition.config.Tenants {
+		t := &n.edition.config.Tenants[i]
+		own, err := n.publicKeys(t.Name)
+		if err != nil {
+			return fmt.Errorf("reading the keys of tenant %s: %w", t.Name, err)
+		}
+		if tenants[t.Name], err = v.authzTenant(t, own); err != nil {
+			return fmt.Errorf("opening tenant %s: %w", t.Name, err)
+		}
+	}
+	var err error
+	if n.authorize, err = s.decider.Prepare(tenants); err != nil {
+		return fmt.Errorf("opening the authorizer: %w", err)
+	}
+	return nil
+}
+
+// ready waits for the keys of new issuers, keysWait at most. It says which are missing.
+func (n *next) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, keysWait)
+	defer cancel()
+	errs := []error{n.oauth.Ready(ctx)}
+	for name, v := range n.edition.verifiers {
+		if err := v.Ready(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// apply puts the edition in force. Requests that have begun finish with the former one.
+func (n *next) apply() {
+	s := n.server
+	n.plugins.Apply()
+	n.oauth.Apply()
+	former := s.current.Swap(n.edition)
+	n.authorize()
+	closeUnused(former.verifiers, n.edition.verifiers)
+	_ = s.store.SetTenants(storeTenants(n.edition.config)) // their names are valid: the store has them already
+	s.authz.SetTenants(n.edition.tenants.names)
+}
+
+// discard ends what prepare has made.
+func (n *next) discard() {
+	for i := len(n.undo) - 1; i >= 0; i-- {
+		n.undo[i]()
+	}
+}
+
+// now is the edition in force.
+func (s *Server) now() *edition { return s.current.Load() }
+
+// The parts that live longer than an edition ask for its tenants with these functions.
+
+func (s *Server) tenantNames() []string { return s.now().tenants.names }
+
+func (s *Server) tenantOf(r *http.Request) (string, bool) { return s.now().tenants.ofRequest(r) }
+
+func (s *Server) resourceOf(tenant string) string { return s.now().tenants.resource(tenant) }
+
+func (s *Server) rateOf(tenant string) (rate.Limit, int) { return s.now().tenants.rate(tenant) }

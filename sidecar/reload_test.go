@@ -1,0 +1,184 @@
+package sidecar_test
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scimward/scimward/sidecar"
+)
+
+const second = `  - name: globex
+    external_url: https://globex.example.com
+    identity_services:
+      - client_id: idp
+        keys: {jwks_file: keys.json}
+    apps:
+      - name: app
+        upstream: http://127.0.0.1:3001
+        subjects:
+          - {header: x-user, is: user_name}
+`
+
+// write replaces a file as most tools do: by renaming a new one.
+func (r *running) write(name, content string) {
+	r.t.Helper()
+	path := filepath.Join(r.dir, name)
+	if err := os.WriteFile(path+".new", []byte(content), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *running) status() sidecar.Status {
+	r.t.Helper()
+	admin := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", r.admin)
+		},
+	}}
+	res, err := admin.Get("http://admin/v1/status")
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var s sidecar.Status
+	if err := json.NewDecoder(res.Body).Decode(&s); err != nil || res.StatusCode != 200 {
+		r.t.Fatalf("GET /v1/status = %d, %v", res.StatusCode, err)
+	}
+	return s
+}
+
+// scimStatus asks the SCIM service of a host without a token.
+func (r *running) scimStatus(host string) int {
+	r.t.Helper()
+	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://"+r.scim+"/scim/v2/Users", nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.Host = host
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	return res.StatusCode
+}
+
+// TestReloadOfTenants: a tenant in the changed file is served without a restart, and a tenant that was
+// removed from it is unknown.
+func TestReloadOfTenants(t *testing.T) {
+	r := start(t, base)
+	if got := r.scimStatus("globex.example.com"); got != 404 {
+		t.Fatalf("SCIM of a tenant that is not configured = %d, want 404", got)
+	}
+	r.write("scimward.yaml", base+second)
+	until(t, "the new tenant", func() bool { return r.scimStatus("globex.example.com") == 401 })
+	if got := r.scimStatus("app.example.com"); got != 401 {
+		t.Errorf("SCIM of the tenant that stays = %d, want 401", got)
+	}
+	names := []string{}
+	for _, of := range r.status().Tenants {
+		names = append(names, of.Name)
+	}
+	if diff := cmp.Diff([]string{"acme", "globex"}, names); diff != "" {
+		t.Errorf("tenants of the status (-want +got):\n%s", diff)
+	}
+	r.write("scimward.yaml", base)
+	until(t, "the end of the removed tenant", func() bool { return r.scimStatus("globex.example.com") == 404 })
+}
+
+// TestReloadOfFaultyFile: a faulty file changes nothing. Status shows its fault until the file is mended.
+func TestReloadOfFaultyFile(t *testing.T) {
+	for name, tt := range map[string]struct{ text, want string }{
+		"not valid":      {strings.Replace(base, "version: 1", "version: 7", 1), "version 7 is not known"},
+		"no such plugin": {strings.Replace(base, "        subjects:", "        plugin: {manifest: manifest.json}\n        subjects:", 1), "manifest"},
+		"no such keys":   {strings.ReplaceAll(base, "keys.json", "absent.json"), "absent.json"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := start(t, base)
+			before := r.status().Config
+			if before.Fault != "" {
+				t.Fatalf("the fault before the change: %s", before.Fault)
+			}
+			r.write("scimward.yaml", tt.text)
+			until(t, "the fault", func() bool { return strings.Contains(r.status().Config.Fault, tt.want) })
+			if got := r.status().Config.Loaded; !got.Equal(before.Loaded) {
+				t.Errorf("the configuration in force is from %v, want %v", got, before.Loaded)
+			}
+			if got := r.scimStatus("app.example.com"); got != 401 {
+				t.Errorf("SCIM after a refused reload = %d, want 401", got)
+			}
+			if _, body := r.get("/metrics"); !strings.Contains(body, "scimward_config_last_reload_successful 0") {
+				t.Error("the metric does not show the refused reload")
+			}
+			r.write("scimward.yaml", base+"# mended\n")
+			until(t, "the mended file", func() bool { return r.status().Config.Fault == "" })
+		})
+	}
+}
+
+// TestReloadNeedsRestart: a key that cannot change while the process runs is named, and the rest of the
+// file comes into force.
+func TestReloadNeedsRestart(t *testing.T) {
+	r := start(t, base)
+	changed := strings.Replace(base, "drain: 3m", "drain: 4m\nrevocation: {workers: 2}", 1)
+	r.write("scimward.yaml", changed+second)
+	until(t, "the reload", func() bool { return r.scimStatus("globex.example.com") == 401 })
+	if diff := cmp.Diff([]string{"drain", "revocation"}, r.status().Config.NeedsRestart); diff != "" {
+		t.Errorf("keys that need a restart (-want +got):\n%s", diff)
+	}
+}
+
+// TestReloadOfCertificate: connections after a change of the files get the new certificate. A pair that
+// does not fit changes nothing.
+func TestReloadOfCertificate(t *testing.T) {
+	cert, key := certificate(t)
+	text := strings.Replace(base, "listen: {", "listen: {scim_tls: {cert: '"+cert+"', key: '"+key+"'}, ", 1)
+	r := start(t, text)
+	shown := func() string {
+		t.Helper()
+		c, err := tls.Dial("tcp", r.scim, &tls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		return string(c.ConnectionState().PeerCertificates[0].Raw)
+	}
+	first := shown()
+	otherCert, otherKey := certificate(t)
+	copyTo := func(from, to string) {
+		t.Helper()
+		b, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(to, b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	copyTo(otherCert, cert)
+	until(t, "the refusal of a certificate without its key", func() bool { return r.status().Config.Fault != "" })
+	if got := shown(); got != first {
+		t.Error("a certificate without its key came into force")
+	}
+	copyTo(otherKey, key)
+	until(t, "the new certificate", func() bool { return shown() != first })
+	if _, body := r.get("/metrics"); !slices.ContainsFunc(strings.Split(body, "\n"), func(line string) bool {
+		return strings.HasPrefix(line, `scimward_certificate_expiry_timestamp_seconds{listener="scim"}`)
+	}) {
+		t.Error("no metric for the expiry of the certificate")
+	}
+}
