@@ -29,7 +29,7 @@ func BenchmarkAsk(b *testing.B) {
 		n := 0
 		for b.Loop() {
 			n++
-			res, err := h.Identify(b.Context(), "acme", "app", credential, fmt.Sprint("stranger-", n))
+			res, err := h.Identify(b.Context(), "acme", "app", plugins.Question{Credential: credential, Secret: fmt.Sprint("stranger-", n)})
 			if err != nil || res.Subject != nil {
 				b.Fatalf("%+v %v", res, err)
 			}
@@ -37,7 +37,7 @@ func BenchmarkAsk(b *testing.B) {
 	})
 	b.Run("identify_cached", func(b *testing.B) {
 		for b.Loop() {
-			if res, err := h.Identify(b.Context(), "acme", "app", credential, cookie); err != nil || res.Subject == nil {
+			if res, err := h.Identify(b.Context(), "acme", "app", plugins.Question{Credential: credential, Secret: cookie}); err != nil || res.Subject == nil {
 				b.Fatalf("%+v %v", res, err)
 			}
 		}

@@ -102,7 +102,7 @@ func TestQuarantine(t *testing.T) {
 	if _, err := h.Verify(t.Context(), "acme", "app", request("")); code(err) != abi.CodeQuarantined {
 		t.Errorf("Verify: %v, want quarantined", err)
 	}
-	if _, err := h.Identify(t.Context(), "acme", "app", abi.Credential{}, "x"); code(err) != abi.CodeQuarantined {
+	if _, err := h.Identify(t.Context(), "acme", "app", plugins.Question{Secret: "x"}); code(err) != abi.CodeQuarantined {
 		t.Errorf("Identify: %v, want quarantined", err)
 	}
 	if err := h.Ready(); err == nil {

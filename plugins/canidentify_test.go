@@ -45,7 +45,7 @@ func TestCanIdentify(t *testing.T) {
 			if !errors.As(err, &e) || e.Code != tt.code || !strings.Contains(e.Message, tt.want) {
 				t.Errorf("%v, want %s: %s", err, tt.code, tt.want)
 			}
-			if _, err := h.Identify(t.Context(), "acme", "app", abi.Credential{}, cookie); err == nil {
+			if _, err := h.Identify(t.Context(), "acme", "app", plugins.Question{Secret: cookie}); err == nil {
 				t.Error("Identify() = nil, want an error as from CanIdentify")
 			}
 			if err := h.CanIdentify("other", "app"); !errors.Is(err, plugins.ErrNoPlugin) {

@@ -3,6 +3,7 @@ package plugins
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"net/netip"
 	"slices"
@@ -19,7 +20,12 @@ func (h *Host) SetIdentifyTimeout(d time.Duration) {
 }
 
 // SetCacheSize replaces the bound of the cache of identities.
-func (h *Host) SetCacheSize(entries int) { h.identities.cache.Resize(entries) }
+func (h *Host) SetCacheSize(entries int) {
+	for _, p := range h.set.Load().plugins {
+		p.identities.owners.Resize(entries)
+		p.identities.unknown.Resize(entries)
+	}
+}
 
 // The parts below are tested without a worker.
 
@@ -128,3 +134,15 @@ func CleanPath(p string) (string, error) { return cleanPath(p) }
 
 // RetryAfter is retryAfter.
 func RetryAfter(v string, now time.Time) time.Duration { return retryAfter(v, now) }
+
+// ClassOf is the class of the next call for a credential.
+func (h *Host) ClassOf(tenant, app, secret string) string {
+	i := h.set.Load().plugins[appKey{tenant, app}].identities
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	_, _, class := i.lookup(sha256.Sum256([]byte(secret)), false)
+	return class.String()
+}
+
+// Network is network.
+func Network(address string) string { return network(address) }

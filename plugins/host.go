@@ -18,10 +18,9 @@ import (
 
 // Host runs the plugins of all tenants. Its methods are safe for concurrent use.
 type Host struct {
-	common     *common
-	set        atomic.Pointer[set]
-	identities *identities
-	retiring   sync.WaitGroup // replaced plugins that finish their calls
+	common   *common
+	set      atomic.Pointer[set]
+	retiring sync.WaitGroup // replaced plugins that finish their calls
 }
 
 type appKey struct{ tenant, app string }
@@ -38,9 +37,6 @@ func Open(ctx context.Context, opts Options) (*Host, error) {
 	}
 	h := &Host{common: common}
 	h.set.Store(&set{})
-	if h.identities, err = newIdentities(common.opts.Now); err != nil {
-		return nil, fmt.Errorf("making the cache of identities: %w", err)
-	}
 	first, err := h.Prepare(ctx, opts.Plugins)
 	if err != nil {
 		return nil, errors.Join(err, h.Close())
@@ -154,14 +150,13 @@ func (h *Host) Verify(ctx context.Context, tenant, app string, req abi.Request) 
 	return judgeVerify(req, p.run(ctx, req, p.timeout()))
 }
 
-// Identify asks the plugin for the owner of the credential secret. c says where the credential was found.
-// Identify sets its Ref and SHA256. The host caches the answer for at most 300 s. Concurrent calls for
-// one credential share one call of the plugin, of at most 500 ms and a grace period. If Subject is nil,
-// the application does not know the credential. On an error ([*Error] or ErrNoPlugin) the owner is
-// unknown, and the caller must deny the request.
-func (h *Host) Identify(
-	ctx context.Context, tenant, app string, c abi.Credential, secret string,
-) (abi.IdentifyResult, error) {
+// Identify asks the plugin for the owner of a credential. The host caches the answer for at most 300 s. If the
+// credential may change its owner, the answer also counts only until the next Forget of the tenant. Concurrent
+// calls for one credential share one call of the plugin, of at most 500 ms and a grace period. A call that
+// cannot end in time is refused at once, with code "busy" (see package admission). If Subject is nil, the
+// application does not know the credential, or Anonymous says that it is a session of nobody. On an error
+// ([*Error] or ErrNoPlugin) the owner is unknown, and the caller must deny the request.
+func (h *Host) Identify(ctx context.Context, tenant, app string, q Question) (abi.IdentifyResult, error) {
 	p, err := h.plugin(tenant, app)
 	if err != nil {
 		return abi.IdentifyResult{}, err
@@ -169,14 +164,10 @@ func (h *Host) Identify(
 	if st := p.status(); st.loaded && !st.info.Identify {
 		return abi.IdentifyResult{}, &Error{Code: abi.CodeUnsupported, Message: "the plugin has no identify"}
 	}
-	if secret == "" || len(secret) > maxSecret {
+	if q.Secret == "" || len(q.Secret) > maxSecret {
 		return abi.IdentifyResult{}, &Error{Code: abi.CodeContract, Message: "the credential is empty or too long"}
 	}
-	key := newIdentityKey(tenant, app, secret)
-	c.Ref, c.SHA256 = credentialRef, key.hex()
-	return h.identities.get(ctx, key, func(ctx context.Context) (abi.IdentifyResult, error) {
-		return p.identify(ctx, c, secret)
-	})
+	return p.identify(ctx, q)
 }
 
 // CanIdentify returns nil if [Host.Identify] can work for an application. Otherwise it returns
@@ -202,9 +193,16 @@ func (h *Host) CanIdentify(tenant, app string) error {
 	return nil
 }
 
-// Forget evicts the cached credentials of a tenant's user, under any of the names (userName, SCIM id, the
-// application's own id). Call it when the user changes.
-func (h *Host) Forget(tenant string, names ...string) { h.identities.forget(tenant, names) }
+// Forget lets no cached answer about a tenant's user count any more, under any of the names (userName, SCIM id,
+// the application's own id), and no cached answer about a credential of the tenant that may change its owner.
+// Call it when the user changes, after the lock is in force and before the change is acknowledged.
+func (h *Host) Forget(tenant string, names ...string) {
+	for key, p := range h.set.Load().plugins {
+		if key.tenant == tenant {
+			p.identities.forget(names)
+		}
+	}
+}
 
 // Health makes the plugin's health call. It returns ErrNoPlugin or an [*Error].
 func (h *Host) Health(ctx context.Context, tenant, app string) (abi.Health, error) {
@@ -272,6 +270,5 @@ func (h *Host) Close() error {
 		p.close()
 	}
 	h.retiring.Wait()
-	h.identities.close()
 	return nil
 }

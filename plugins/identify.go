@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"maps"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -12,10 +14,15 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/scimward/scimward/plugins/abi"
+	"github.com/scimward/scimward/plugins/internal/admission"
 )
 
-// maxIdentities bounds the cache of all plugins of a host.
-const maxIdentities = 10_000
+// The bounds of the cache of one plugin. Credentials without an owner have a small cache of their own, so that
+// made-up ones cannot evict the others.
+const (
+	maxIdentities = 10_000
+	maxUnknown    = 1_024
+)
 
 // Lifetimes of cached answers. Every request is checked against the lock table, so a lock also applies to
 // a cached credential.
@@ -25,91 +32,97 @@ const (
 	identityNegative = 5 * time.Second  // the application does not know the credential
 )
 
-// identityKey names a credential of one application of one tenant by its hash.
-type identityKey struct {
-	tenant, app string
-	sum         [sha256.Size]byte
+// Question asks who owns a credential of a request.
+type Question struct {
+	// Credential says where it was found. Identify sets its Ref and SHA256.
+	Credential abi.Credential
+	// Secret is the credential.
+	Secret string
+	// Client is the address of the client that sent it. Calls are shared fairly among clients.
+	Client string
+	// Fixed means that the credential never changes its owner. Otherwise an answer counts only until the next
+	// lock of the tenant: a session may have gone to the user who was locked.
+	Fixed bool
 }
 
-func newIdentityKey(tenant, app, secret string) identityKey {
-	return identityKey{tenant, app, sha256.Sum256([]byte(secret))}
-}
-
-func (k identityKey) hex() string { return hex.EncodeToString(k.sum[:]) }
+// credentialHash names a credential.
+type credentialHash [sha256.Size]byte
 
 type identityEntry struct {
 	result abi.IdentifyResult
-	until  time.Time
+	until  time.Time // after it, the entry only says that the credential was known
+	lock   uint64    // identities.locks when the call began
 }
 
-// identities is the bounded cache of the owners of credentials. At most one call for a credential is in
-// flight. Errors are not cached.
+// identities is the cache of the owners of credentials of one application. At most one call for a credential
+// is in flight. Errors are not cached, and neither is a session of nobody.
 type identities struct {
 	now func() time.Time
 
-	mu    sync.Mutex // guards all below
-	cache *lru.LRU[identityKey, identityEntry]
-	// byName indexes the cache by user, because Forget runs while the store commits and must not scan every
-	// entry.
-	byName map[nameKey]map[identityKey]bool
-	calls  map[identityKey]*identifyCall
-	// forgets counts the Forget calls of a tenant. An answer to a call that began before a Forget is not
-	// cached, because it may be about the same user.
-	forgets map[string]uint64
-	closed  bool
-	wg      sync.WaitGroup
+	mu      sync.Mutex // guards all below
+	owners  *lru.LRU[credentialHash, identityEntry]
+	unknown *lru.LRU[credentialHash, identityEntry]
+	// byName indexes owners by user, because Forget runs while the store commits and must not scan every entry.
+	byName map[string]map[credentialHash]bool
+	calls  map[credentialHash]*identifyCall
+	// locks counts the Forget calls. Whoever asks after a Forget gets an answer to a call that began after it,
+	// unless the credential is fixed and belongs to another user.
+	locks  uint64
+	closed bool
+	wg     sync.WaitGroup
 }
 
 // identifyCall is one call of a plugin and its answer once done is closed.
 type identifyCall struct {
+	begun  bool   // the guest may have asked the application
+	lock   uint64 // identities.locks when it began
 	done   chan struct{}
 	result abi.IdentifyResult
 	err    error
 }
 
-func newIdentities(now func() time.Time) (*identities, error) {
+func newIdentities(now func() time.Time) *identities {
 	i := &identities{
-		now: now, byName: map[nameKey]map[identityKey]bool{},
-		calls: map[identityKey]*identifyCall{}, forgets: map[string]uint64{},
+		now: now, byName: map[string]map[credentialHash]bool{}, calls: map[credentialHash]*identifyCall{},
 	}
-	var err error
-	i.cache, err = lru.NewLRU(maxIdentities, i.evicted)
-	return i, err
+	// The only error of NewLRU is a size below 1.
+	i.owners, _ = lru.NewLRU(maxIdentities, i.evicted)
+	i.unknown, _ = lru.NewLRU[credentialHash, identityEntry](maxUnknown, nil)
+	return i
 }
-
-// nameKey is a folded name that some plugin of a tenant gave to a user.
-type nameKey struct{ tenant, name string }
 
 // foldName returns equal keys for two names exactly if [strings.EqualFold] reports true.
 func foldName(s string) string { return strings.Map(leastFold, s) }
 
-func namesOf(tenant string, s *abi.Identity) []nameKey {
-	if s == nil {
-		return nil
-	}
-	var out []nameKey
+func namesOf(s *abi.Identity) []string {
+	var out []string
 	for _, n := range []string{s.UserName, s.SCIMID, s.AppUserID} {
 		if n != "" {
-			out = append(out, nameKey{tenant, foldName(n)})
+			out = append(out, foldName(n))
 		}
 	}
 	return out
 }
 
-// add and evicted keep byName in step with the cache.
-func (i *identities) add(key identityKey, e identityEntry) {
-	i.cache.Remove(key)
-	i.cache.Add(key, e)
-	for _, n := range namesOf(key.tenant, e.result.Subject) {
+// add and evicted keep byName in step with owners.
+func (i *identities) add(key credentialHash, e identityEntry) {
+	i.owners.Remove(key)
+	i.unknown.Remove(key)
+	if e.result.Subject == nil {
+		i.unknown.Add(key, e)
+		return
+	}
+	i.owners.Add(key, e)
+	for _, n := range namesOf(e.result.Subject) {
 		if i.byName[n] == nil {
-			i.byName[n] = map[identityKey]bool{}
+			i.byName[n] = map[credentialHash]bool{}
 		}
 		i.byName[n][key] = true
 	}
 }
 
-func (i *identities) evicted(key identityKey, e identityEntry) {
-	for _, n := range namesOf(key.tenant, e.result.Subject) {
+func (i *identities) evicted(key credentialHash, e identityEntry) {
+	for _, n := range namesOf(e.result.Subject) {
 		delete(i.byName[n], key)
 		if len(i.byName[n]) == 0 {
 			delete(i.byName, n)
@@ -117,51 +130,81 @@ func (i *identities) evicted(key identityKey, e identityEntry) {
 	}
 }
 
-// get returns the cached answer or shares one call of ask. The call has its own deadline and continues
-// when this caller leaves.
-func (i *identities) get(
-	ctx context.Context, key identityKey, ask func(context.Context) (abi.IdentifyResult, error),
-) (abi.IdentifyResult, error) {
+// lookup returns the cached answer, if it counts, and the class of a call for a new one. The caller must have
+// locked mu.
+func (i *identities) lookup(key credentialHash, fixed bool) (e identityEntry, ok bool, class admission.Class) {
+	class = admission.Known
+	if e, ok = i.owners.Get(key); !ok {
+		class = admission.Unseen
+		e, ok = i.unknown.Get(key)
+	}
+	return e, ok && i.now().Before(e.until) && (fixed || e.lock == i.locks), class
+}
+
+// admit admits a call or refuses it, without waiting. The function that it returns waits for the call's turn,
+// calls began, and makes the call.
+type admit func(admission.Class) (call func(began func()) (abi.IdentifyResult, error), err error)
+
+// get returns the cached answer or shares one call.
+func (i *identities) get(ctx context.Context, q Question, admit admit) (res abi.IdentifyResult, cached bool, err error) {
+	key := credentialHash(sha256.Sum256([]byte(q.Secret)))
 	i.mu.Lock()
-	if e, ok := i.cache.Get(key); ok {
-		if i.now().Before(e.until) {
-			i.mu.Unlock()
-			return e.result, nil
-		}
-		i.cache.Remove(key)
+	e, ok, class := i.lookup(key, q.Fixed)
+	if ok {
+		i.mu.Unlock()
+		return e.result, true, nil
 	}
 	c := i.calls[key]
 	if c == nil {
 		if i.closed {
 			i.mu.Unlock()
-			return abi.IdentifyResult{}, &Error{Code: abi.CodeNotLoaded, Message: "the host is closed"}
+			return res, false, &Error{Code: abi.CodeNotLoaded, Message: "the host is closed"}
+		}
+		call, err := admit(class)
+		if err != nil {
+			i.mu.Unlock()
+			return res, false, err
 		}
 		c = &identifyCall{done: make(chan struct{})}
 		i.calls[key] = c
-		forgets := i.forgets[key.tenant]
 		i.wg.Go(func() {
-			c.result, c.err = ask(context.WithoutCancel(ctx))
-			i.finish(key, c, forgets)
+			c.result, c.err = call(func() { i.begin(c) })
+			i.finish(key, c)
 		})
 	}
 	i.mu.Unlock()
 	select {
 	case <-c.done:
-		return c.result, c.err
+		return c.result, false, c.err
 	case <-ctx.Done():
-		return abi.IdentifyResult{}, &Error{Code: abi.CodeDeadline, Message: "identify did not answer in time"}
+		return res, false, &Error{Code: abi.CodeDeadline, Message: "identify did not answer in time"}
 	}
 }
 
-// finish ends a call and caches its answer. forgets is the tenant's count when the call began.
-func (i *identities) finish(key identityKey, c *identifyCall, forgets uint64) {
+// begin notes that the turn of a call has come.
+func (i *identities) begin(c *identifyCall) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	c.begun, c.lock = true, i.locks
+}
+
+// finish ends a call and caches its answer. An answer to a call that began before a Forget only shows that
+// the credential is known, because it may be about the same user.
+func (i *identities) finish(key credentialHash, c *identifyCall) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.calls[key] == c {
 		delete(i.calls, key)
 	}
-	if ttl := lifetime(c.result); c.err == nil && ttl > 0 && i.forgets[key.tenant] == forgets {
-		i.add(key, identityEntry{result: c.result, until: i.now().Add(ttl)})
+	switch ttl := lifetime(c.result); {
+	case c.err != nil:
+	case c.result.Anonymous:
+		i.owners.Remove(key)
+		i.unknown.Remove(key)
+	case i.locks != c.lock || ttl <= 0:
+		i.add(key, identityEntry{result: c.result})
+	default:
+		i.add(key, identityEntry{result: c.result, until: i.now().Add(ttl), lock: c.lock})
 	}
 	close(c.done)
 }
@@ -178,37 +221,19 @@ func lifetime(r abi.IdentifyResult) time.Duration {
 	return ttl
 }
 
-// forget evicts all entries of a user under any of names. It also detaches the tenant's calls, so that a
-// later caller starts a new one.
-func (i *identities) forget(tenant string, names []string) {
+// forget lets no answer about a user under any of names count any more, and no answer about a credential that
+// may change its owner. It also detaches the calls that have begun, so that a later caller starts a new one.
+func (i *identities) forget(names []string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.forgets[tenant]++
-	for key := range i.calls {
-		if key.tenant == tenant {
-			delete(i.calls, key)
-		}
-	}
+	i.locks++
+	maps.DeleteFunc(i.calls, func(_ credentialHash, c *identifyCall) bool { return c.begun })
 	for _, n := range names {
-		for key := range i.byName[nameKey{tenant, foldName(n)}] {
-			i.cache.Remove(key) // evicted removes it from byName
-		}
-	}
-}
-
-// forgetApp evicts every answer of an application's plugin, and detaches its calls.
-func (i *identities) forgetApp(app appKey) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.forgets[app.tenant]++
-	for key := range i.calls {
-		if (appKey{key.tenant, key.app}) == app {
-			delete(i.calls, key)
-		}
-	}
-	for _, key := range i.cache.Keys() {
-		if (appKey{key.tenant, key.app}) == app {
-			i.cache.Remove(key)
+		for key := range i.byName[foldName(n)] {
+			if e, ok := i.owners.Peek(key); ok {
+				e.until = time.Time{}
+				i.owners.Add(key, e)
+			}
 		}
 	}
 }
@@ -220,14 +245,75 @@ func (i *identities) close() {
 	i.wg.Wait()
 }
 
-// identify asks a plugin for the owner of the credential secret.
-func (p *plugin) identify(ctx context.Context, c abi.Credential, secret string) (abi.IdentifyResult, error) {
-	timeout := p.common.identify
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	s := p.egress.session(true, known{name: "credential in " + c.Source + " " + c.Name, value: secret})
+// identify returns the owner of a credential, from the cache or from the guest.
+func (p *plugin) identify(ctx context.Context, q Question) (abi.IdentifyResult, error) {
+	deadline := time.Now().Add(p.common.identify)
+	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
+		deadline = d
+	}
+	res, cached, err := p.identities.get(ctx, q, func(class admission.Class) (func(func()) (abi.IdentifyResult, error), error) {
+		turn, err := p.queue.Enter(class, network(q.Client), deadline)
+		if err != nil {
+			return nil, p.refuse(class, err)
+		}
+		return func(began func()) (abi.IdentifyResult, error) {
+			// The call continues when this caller leaves, because others may share it.
+			ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), deadline)
+			defer cancel()
+			waiting := p.common.metrics.identifyWaiting.WithLabelValues(p.cfg.Tenant, p.cfg.App, class.String())
+			waiting.Inc()
+			err := turn.Wait(ctx)
+			waiting.Dec()
+			if err != nil {
+				return abi.IdentifyResult{}, p.refuse(class, err)
+			}
+			began()
+			return p.ask(ctx, q, turn.Done)
+		}, nil
+	})
+	switch {
+	case cached && res.Subject == nil:
+		p.cachedUnknown.Inc()
+	case cached:
+		p.cachedOwner.Inc()
+	}
+	return res, err
+}
+
+// refuse counts a call that is not made.
+func (p *plugin) refuse(class admission.Class, err error) error {
+	reason := "late"
+	if errors.Is(err, admission.ErrFull) {
+		reason = "full"
+	}
+	p.common.metrics.identifyRefused.WithLabelValues(p.cfg.Tenant, p.cfg.App, class.String(), reason).Inc()
+	return &Error{Code: abi.CodeBusy, Message: "identify: " + err.Error()}
+}
+
+// network returns the part of an address that one client has to itself: an IPv6 client usually has a /64.
+func network(address string) string {
+	a, err := netip.ParseAddr(address)
+	if err != nil {
+		return address
+	}
+	if a = a.Unmap().WithZone(""); a.Is4() {
+		return a.String()
+	}
+	prefix, _ := a.Prefix(64)
+	return prefix.String()
+}
+
+// ask asks the guest. It calls done when the call has ended, and says whether the application had the time
+// that it needed.
+func (p *plugin) ask(ctx context.Context, q Question, done func(served bool)) (abi.IdentifyResult, error) {
+	c := q.Credential
+	sum := sha256.Sum256([]byte(q.Secret))
+	c.Ref, c.SHA256 = credentialRef, hex.EncodeToString(sum[:])
+	s := p.egress.session(true, known{name: "credential in " + c.Source + " " + c.Name, value: q.Secret})
 	req := abi.Request{Op: abi.OpIdentify, Credentials: []abi.Credential{c}}
-	res, err := judgeIdentify(p.call(ctx, req, timeout, s), s, p.common.opts.Now())
+	out := p.call(ctx, req, p.common.identify, s)
+	done(out.code == "" || out.code == abi.CodeDeadline)
+	res, err := judgeIdentify(out, s, p.common.opts.Now())
 	var fault *Error
 	if errors.As(err, &fault) && fault.Code == abi.CodeRedacted {
 		p.countChanged(ctx, req.Op, s.changed.get())

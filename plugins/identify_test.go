@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/scimward/scimward/plugins"
 	"github.com/scimward/scimward/plugins/abi"
 )
@@ -44,6 +46,8 @@ func (w *whoami) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		rw.WriteHeader(http.StatusInternalServerError)
 	case user == "":
 		rw.WriteHeader(http.StatusNotFound)
+	case user == "nobody":
+		fmt.Fprint(rw, `{"Anonymous":true}`)
 	default:
 		rw.Header().Set("X-Request-Id", cache)
 		fmt.Fprintf(rw, `{"User":%q}`, user)
@@ -56,9 +60,21 @@ func (w *whoami) set(f func(*whoami)) {
 	f(w)
 }
 
+// session is a question about a cookie that may change its owner.
+func session(secret string) plugins.Question {
+	return plugins.Question{Credential: abi.Credential{Source: "cookie", Name: "sid"}, Secret: secret, Client: "192.0.2.1"}
+}
+
+// token is a question about a credential that keeps its owner.
+func token(secret string) plugins.Question {
+	q := session(secret)
+	q.Fixed = true
+	return q
+}
+
 func ask(t *testing.T, h *plugins.Host, secret string) (string, error) {
 	t.Helper()
-	r, err := h.Identify(t.Context(), "acme", "app", abi.Credential{Source: "cookie", Name: "sid"}, secret)
+	r, err := h.Identify(t.Context(), "acme", "app", session(secret))
 	if err != nil || r.Subject == nil {
 		return "", err
 	}
@@ -74,7 +90,11 @@ func TestIdentifyCache(t *testing.T) {
 	step := func(name, secret, want string, calls int32) {
 		t.Helper()
 		before := app.count.Load()
-		got, err := ask(t, h, secret)
+		r, err := h.Identify(t.Context(), "acme", "app", token(secret))
+		got := ""
+		if r.Subject != nil {
+			got = r.Subject.UserName
+		}
 		if err != nil || got != want || app.count.Load()-before != calls {
 			t.Errorf("%s: %q, %v, %d calls; want %q, %d calls", name, got, err, app.count.Load()-before, want, calls)
 		}
@@ -102,8 +122,176 @@ func TestIdentifyCache(t *testing.T) {
 	step("unknown, cached", "unknown-credential", "", 0)
 	c.add(5 * time.Second)
 	step("unknown, 5 s later", "unknown-credential", "", 1)
-	step("a third credential", "third-credential", "", 1)
-	step("the oldest of three was evicted from the cache of two", cookie, "ann", 1)
+	step("a second one", "second-credential", "", 1)
+	step("a third one", "third-credential", "", 1)
+	step("unknown ones evict each other", "unknown-credential", "", 1)
+	step("and no known one", cookie, "ann", 0)
+}
+
+// TestRebindingCredentialIsAskedAgain: an answer about a credential that may change its owner counts until the
+// next lock of the tenant, whoever is locked, and then one call serves all who ask. A credential that keeps its
+// owner is not asked again.
+func TestRebindingCredentialIsAskedAgain(t *testing.T) {
+	app := &whoami{users: map[string]string{"Bearer " + cookie: "ann", "Bearer pat": "ann", "Bearer none": ""}, cache: "300"}
+	h := hostile(t, app, nil)
+	step := func(name string, q plugins.Question, want string, calls int32) {
+		t.Helper()
+		before := app.count.Load()
+		r, err := h.Identify(t.Context(), "acme", "app", q)
+		got := ""
+		if r.Subject != nil {
+			got = r.Subject.UserName
+		}
+		if err != nil || got != want || app.count.Load()-before != calls {
+			t.Errorf("%s: %q, %v, %d calls; want %q, %d calls", name, got, err, app.count.Load()-before, want, calls)
+		}
+	}
+	step("a session", session(cookie), "ann", 1)
+	step("a session, cached", session(cookie), "ann", 0)
+	step("a token", token("pat"), "ann", 1)
+	step("an unknown session", session("none"), "", 1)
+	app.set(func(w *whoami) { w.users["Bearer "+cookie], w.users["Bearer none"] = "eve", "eve" }) // they sign in as eve
+	step("the session, before any lock", session(cookie), "ann", 0)
+	h.Forget("acme", "eve")
+	step("the session, after a lock", session(cookie), "eve", 1)
+	step("once", session(cookie), "eve", 0)
+	step("the unknown session, after a lock", session("none"), "eve", 1)
+	step("the token, after another user's lock", token("pat"), "ann", 0)
+	h.Forget("other", "eve")
+	step("after a lock of another tenant", session(cookie), "eve", 0)
+	h.Forget("acme", "bob")
+	step("after a lock of somebody else", session(cookie), "eve", 1)
+
+	gate := make(chan struct{})
+	app.set(func(w *whoami) { w.gate = gate })
+	h.Forget("acme", "bob")
+	before := app.count.Load()
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if got, err := ask(t, h, cookie); err != nil || got != "eve" {
+				t.Errorf("shared: %q, %v, want the owner", got, err)
+			}
+		})
+	}
+	for app.count.Load() == before {
+		<-time.After(time.Millisecond)
+	}
+	close(gate)
+	wg.Wait()
+	if n := app.count.Load() - before; n != 1 {
+		t.Errorf("%d calls after a lock, want 1 for all who ask", n)
+	}
+}
+
+// TestNoAnswerFromBeforeALock: whoever asks after a lock gets an answer to a call that began after it, although
+// an older call for the credential is still in flight. Locks come all the time.
+func TestNoAnswerFromBeforeALock(t *testing.T) {
+	app := &whoami{users: map[string]string{}, cache: "300"}
+	h := hostile(t, app, nil)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 { // others ask all the time
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					if _, err := ask(t, h, cookie); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	for i := range 200 {
+		user := fmt.Sprint("user", i)
+		app.set(func(w *whoami) { w.users["Bearer "+cookie] = user })
+		h.Forget("acme", "somebody")
+		if got, err := ask(t, h, cookie); err != nil || got != user {
+			t.Errorf("after lock %d: %q, %v, want %q", i, got, err, user)
+		}
+	}
+	close(stop)
+	wg.Wait()
+}
+
+// TestSessionOfNobody: an answer that names nobody is not cached, and the call counts as one about a credential
+// never seen, until the session names somebody.
+func TestSessionOfNobody(t *testing.T) {
+	app := &whoami{users: map[string]string{"Bearer " + cookie: "nobody"}}
+	h := hostile(t, app, nil)
+	for range 2 {
+		before := app.count.Load()
+		r, err := h.Identify(t.Context(), "acme", "app", session(cookie))
+		if err != nil || r.Subject != nil || !r.Anonymous || app.count.Load()-before != 1 {
+			t.Errorf("got %+v, %v, %d calls, want a session of nobody and one call", r, err, app.count.Load()-before)
+		}
+		if class := h.ClassOf("acme", "app", cookie); class != "unseen" {
+			t.Errorf("class %s, want unseen", class)
+		}
+	}
+	app.set(func(w *whoami) { w.users["Bearer "+cookie] = "ann" })
+	if got, err := ask(t, h, cookie); err != nil || got != "ann" {
+		t.Errorf("after the sign-in: %q, %v, want ann", got, err)
+	}
+	h.Forget("acme", "ann")
+	if class := h.ClassOf("acme", "app", cookie); class != "known" {
+		t.Errorf("class %s of a session that named somebody, want known", class)
+	}
+}
+
+// TestFloodOfMadeUpCredentials: while strangers use up the budget of the unseen, a session that was known is
+// asked again, and a call that cannot end in time is refused at once and counted.
+func TestFloodOfMadeUpCredentials(t *testing.T) {
+	gate := make(chan struct{})
+	app := &whoami{users: map[string]string{"Bearer " + cookie: "ann"}}
+	metrics := prometheus.NewRegistry()
+	h := hostile(t, app, func(o *plugins.Options) { o.Metrics = metrics })
+	if got, err := ask(t, h, cookie); err != nil || got != "ann" {
+		t.Fatalf("the session: %q, %v, want ann", got, err)
+	}
+	app.set(func(w *whoami) { w.gate = gate })
+	var wg sync.WaitGroup
+	ctx, leave := context.WithCancel(t.Context())
+	for i := range 20 {
+		wg.Go(func() {
+			q := session(fmt.Sprint("made-up-", i))
+			q.Client = "203.0.113.9"
+			if _, err := h.Identify(ctx, "acme", "app", q); code(err) != abi.CodeDeadline {
+				t.Errorf("a made-up credential: %v, want deadline when its client leaves", err)
+			}
+		})
+	}
+	for app.count.Load() < 5 || sum(t, metrics, "scimward_plugin_identify_waiting", "unseen") != 16 {
+		<-time.After(time.Millisecond) // until 4 of them are in flight
+	}
+	late, cancel := context.WithDeadline(t.Context(), time.Now())
+	defer cancel()
+	if _, err := h.Identify(late, "acme", "app", session("made-up-late")); code(err) != abi.CodeBusy {
+		t.Errorf("a call that cannot end in time: %v, want busy", err)
+	}
+	if n := sum(t, metrics, "scimward_plugin_identify_refused_total", "unseen", "late"); n != 1 {
+		t.Errorf("%v refusals counted, want 1", n)
+	}
+	before := app.count.Load()
+	h.Forget("acme", "somebody")
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if got, err := ask(t, h, cookie); err != nil || got != "ann" {
+			t.Errorf("the session in the flood: %q, %v, want ann", got, err)
+		}
+	}()
+	for app.count.Load() == before {
+		<-time.After(time.Millisecond) // it reaches the application although the budget of the unseen is used up
+	}
+	leave()
+	close(gate)
+	<-done
+	wg.Wait()
 }
 
 // TestIdentifyErrorsAreNotCached: a later call asks again after an error.
@@ -132,7 +320,7 @@ func TestIdentifySharesOneCall(t *testing.T) {
 	gone, leave := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { // the first caller leaves; the others still get the answer
-		_, err := h.Identify(gone, "acme", "app", abi.Credential{}, cookie)
+		_, err := h.Identify(gone, "acme", "app", plugins.Question{Secret: cookie})
 		if code(err) != abi.CodeDeadline {
 			t.Errorf("the caller that left: %v, want deadline", err)
 		}
@@ -329,5 +517,17 @@ func TestReadOnlyOperations(t *testing.T) {
 	}
 	if got := revoke(t, h, request("send:DELETE /x"))[0]; got.State != abi.StateRevoked || writes.Load() != 1 {
 		t.Errorf("the real run: %+v, %d writes, want revoked and one", got, writes.Load())
+	}
+}
+
+// TestClientsByNetwork: an IPv4 client is its address, an IPv6 client its network.
+func TestClientsByNetwork(t *testing.T) {
+	for address, want := range map[string]string{
+		"192.0.2.1": "192.0.2.1", "::ffff:192.0.2.1": "192.0.2.1", "2001:db8::1": "2001:db8::/64",
+		"2001:db8::ffff": "2001:db8::/64", "2001:db8:0:1::1": "2001:db8:0:1::/64", "": "", "@": "@",
+	} {
+		if got := plugins.Network(address); got != want {
+			t.Errorf("network(%q) = %q, want %q", address, got, want)
+		}
 	}
 }

@@ -168,7 +168,7 @@ func TestNotLoadedAnswersRetry(t *testing.T) {
 		got[1].Kind != abi.KindDevice {
 		t.Errorf("got %+v, want two retry/not_loaded", got)
 	}
-	if _, err := h.Identify(t.Context(), "acme", "app", abi.Credential{}, "x"); code(err) != abi.CodeNotLoaded {
+	if _, err := h.Identify(t.Context(), "acme", "app", plugins.Question{Secret: "x"}); code(err) != abi.CodeNotLoaded {
 		t.Errorf("Identify: %v, want not_loaded", err)
 	}
 }

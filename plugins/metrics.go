@@ -15,6 +15,10 @@ type metrics struct {
 	quarantines   *prometheus.CounterVec
 	loadFailures  *prometheus.CounterVec
 	redactedNames *prometheus.CounterVec // tenant, app, op
+
+	identifyRefused *prometheus.CounterVec // tenant, app, class, reason
+	identifyCached  *prometheus.CounterVec // tenant, app, answer
+	identifyWaiting *prometheus.GaugeVec   // tenant, app, class
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -30,11 +34,19 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		loadFailures: vec("load_failures_total", "Starts of a worker that did not become ready."),
 		redactedNames: vec("redacted_names_total",
 			"Answers of an application in which the removal of a secret changed a name.", "op"),
+		identifyRefused: vec("identify_refused_total", "Calls of identify that were not made.", "class", "reason"),
+		identifyCached:  vec("identify_cached_total", "Owners of credentials that the cache knew.", "answer"),
+		identifyWaiting: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "scimward", Subsystem: "plugin", Name: "identify_waiting", Help: "Calls of identify that wait.",
+		}, []string{"tenant", "app", "class"}),
 	}
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.calls, m.kills, m.traps, m.quarantines, m.loadFailures, m.redactedNames} {
+	for _, c := range []prometheus.Collector{
+		m.calls, m.kills, m.traps, m.quarantines, m.loadFailures, m.redactedNames,
+		m.identifyRefused, m.identifyCached, m.identifyWaiting,
+	} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering the metrics of plugins: %w", err)
 		}

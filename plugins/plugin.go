@@ -16,7 +16,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/scimward/scimward/plugins/abi"
+	"github.com/scimward/scimward/plugins/internal/admission"
 )
 
 // Bounds of loading. Compiling cannot be cancelled, but the module's size bounds it, so its limit is
@@ -46,9 +49,13 @@ type plugin struct {
 	breaker  breaker
 	common   *common
 
-	// slots and identifySlots bound concurrent calls. identify has its own slots, so that requests at the
-	// proxy do not wait for long revocations.
-	slots, identifySlots chan struct{}
+	// slots bounds concurrent calls. identify has its own, in queue, so that requests at the proxy do not wait
+	// for long revocations.
+	slots      chan struct{}
+	queue      *admission.Queue
+	identities *identities
+
+	cachedOwner, cachedUnknown prometheus.Counter // answers of identify from the cache
 
 	mu       sync.Mutex // guards all below
 	proc     *process   // the last worker that became ready, nil if none did yet
@@ -82,9 +89,13 @@ func newPlugin(cfg Config, c *common) (*plugin, error) {
 	}
 	p := &plugin{
 		cfg: cfg, manifest: m, permit: allowed, wasm: wasm, common: c,
-		secrets:       newSecrets(cfg.Grant.Secrets),
-		slots:         make(chan struct{}, allowed.limits.Instances),
-		identifySlots: make(chan struct{}, identifyPerSlot*allowed.limits.Instances),
+		secrets:    newSecrets(cfg.Grant.Secrets),
+		slots:      make(chan struct{}, allowed.limits.Instances),
+		queue:      admission.New(identifyPerSlot*allowed.limits.Instances, time.Now),
+		identities: newIdentities(c.opts.Now),
+
+		cachedOwner:   c.metrics.identifyCached.WithLabelValues(cfg.Tenant, cfg.App, "owner"),
+		cachedUnknown: c.metrics.identifyCached.WithLabelValues(cfg.Tenant, cfg.App, "unknown"),
 		loadErr:       errors.New("not loaded yet"),
 	}
 	p.breaker.now = c.opts.Now
@@ -336,15 +347,13 @@ func (p *plugin) attempt(ctx context.Context, req abi.Request, timeout time.Dura
 			code: abi.CodeQuarantined, note: "the plugin broke too often and is not called", retryAfter: left,
 		}
 	}
-	slots := p.slots
-	if req.Op == abi.OpIdentify {
-		slots = p.identifySlots
-	}
-	select {
-	case slots <- struct{}{}:
-		defer func() { <-slots }()
-	case <-ctx.Done():
-		return outcome{code: abi.CodeDeadline, note: "all instances are busy"}
+	if req.Op != abi.OpIdentify {
+		select {
+		case p.slots <- struct{}{}:
+			defer func() { <-p.slots }()
+		case <-ctx.Done():
+			return outcome{code: abi.CodeDeadline, note: "all instances are busy"}
+		}
 	}
 	proc, err := p.worker(ctx)
 	if err != nil {
@@ -405,5 +414,6 @@ func (p *plugin) close() {
 	}
 	p.mu.Unlock()
 	p.wg.Wait()
+	p.identities.close()
 	p.egress.close()
 }

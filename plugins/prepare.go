@@ -73,12 +73,11 @@ func (p *plugin) same(other *plugin) bool {
 }
 
 // Apply puts the plugins in force. A replaced plugin ends when its running calls have, at the end of
-// their deadlines at the latest. The answers of identify that it gave are forgotten.
+// their deadlines at the latest.
 func (p *Prepared) Apply() {
 	old := p.host.set.Swap(p.next)
 	for key, was := range old.plugins {
 		if p.next.plugins[key] != was {
-			p.host.identities.forgetApp(key)
 			p.host.retiring.Go(was.retire)
 		}
 	}

@@ -58,15 +58,17 @@ func (u users) SCIMID(ctx context.Context, tenant string, s *subject.Subject) (i
 type identifier struct{ host *plugins.Host }
 
 func (i identifier) Identify(ctx context.Context, tenant, app string, c authz.Credential) (authz.Caller, error) {
-	res, err := i.host.Identify(ctx, tenant, app,
-		abi.Credential{Source: c.Source, Name: c.Name, Scheme: c.Scheme, Prefix: c.Prefix}, c.Value)
+	res, err := i.host.Identify(ctx, tenant, app, plugins.Question{
+		Credential: abi.Credential{Source: c.Source, Name: c.Name, Scheme: c.Scheme, Prefix: c.Prefix},
+		Secret:     c.Value, Client: c.Client, Fixed: c.Fixed,
+	})
 	if err != nil {
 		return authz.Caller{}, fmt.Errorf("asking the plugin of %s: %w", app, err)
 	}
 	if res.Error != nil {
 		return authz.Caller{}, fmt.Errorf("asking the plugin of %s: it answers %s", app, res.Error.Code)
 	}
-	out := authz.Caller{Subject: revoke.FromWire(res.Subject)}
+	out := authz.Caller{Subject: revoke.FromWire(res.Subject), Nobody: res.Anonymous}
 	if res.Subject != nil && !out.Known() {
 		return authz.Caller{}, fmt.Errorf("asking the plugin of %s: it recognizes the credential but names no user", app)
 	}
@@ -96,8 +98,9 @@ func (r revoker) Verify(ctx context.Context, tenant, app string, req abi.Request
 	return res, noPlugin(err)
 }
 
-// forget evicts a locked user from the cache of identify, so that the next request asks the
-// application again.
+// forget lets no cached answer of identify about a locked user count any more, and none about a
+// credential that may have gone to that user. The lock is in force already. So a request that sees
+// the old answer comes before the lock is acknowledged, and a later one asks the application.
 func forget(host *plugins.Host, l store.Lock) {
 	host.Forget(l.Tenant, append([]string{l.UserID}, l.UserNames...)...)
 }

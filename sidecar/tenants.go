@@ -253,7 +253,7 @@ func (v *verifiers) source(name string, t *config.Tenant, s *config.Subject) (au
 	}
 	switch s.Is {
 	case "opaque":
-		out.Kind = authz.SourceOpaque
+		out.Kind, out.Fixed = authz.SourceOpaque, s.Rebinds != nil && !*s.Rebinds
 	case "jwt":
 		c, err := v.keys.issuer(s.JWT.Issuer, s.JWT.Keys)
 		if err != nil {

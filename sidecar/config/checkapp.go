@@ -111,6 +111,9 @@ func (c checker) subject(path string, a *App, s *Subject) {
 	if s.Scheme != "" && s.Header != "authorization" {
 		c.fail(path+".scheme", "leave it out, or use header: authorization", "a scheme belongs to the authorization header")
 	}
+	if s.Rebinds != nil && s.Is != "opaque" {
+		c.fail(path+".rebinds", "leave it out, or use is: opaque", "only an opaque credential can change its owner")
+	}
 	if s.Escapes && s.Cookie == "" {
 		c.fail(path+".escapes", "leave it out, or name the cookie", "escapes belong to a cookie")
 	}

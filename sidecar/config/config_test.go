@@ -135,7 +135,8 @@ func TestAppVariants(t *testing.T) {
 	if d := cmp.Diff([]string{"PROPFIND", "VERSION-CONTROL"}, a.Methods); d != "" {
 		t.Error(d)
 	}
-	want := config.Subject{Cookie: "connect.sid", Prefix: "s%3A", Escapes: true, Is: "opaque"}
+	yes := true
+	want := config.Subject{Cookie: "connect.sid", Prefix: "s%3A", Escapes: true, Is: "opaque", Rebinds: &yes}
 	if d := cmp.Diff(want, a.Subjects[0]); d != "" {
 		t.Error(d)
 	}
@@ -211,6 +212,7 @@ func TestBadFiles(t *testing.T) {
 		{"is: jwt", "is: opaque", 38, "tenants[0].apps[0].subjects[1].jwt", "half a JWT source"},
 		{"issuer: https://app.example.com\n", "audience: x\n", 38, "tenants[0].apps[0].subjects[1].jwt.issuer", "required"},
 		{"body: {path: /token, form", "body: {path: token, form", 40, "tenants[0].apps[0].subjects[2].body.path", `"token" is not a path`},
+		{"form: refresh_token}", "form: a}\n            is: user_name\n            rebinds: true", 42, "tenants[0].apps[0].subjects[2].rebinds", "only an opaque credential"},
 		{"form: refresh_token}", "form: a, json: b}", 40, "tenants[0].apps[0].subjects[2].body", "which field contains the value"},
 		{"- cookie: session", "- {header: x-device, escapes: true}", 33, "tenants[0].apps[0].subjects[0].escapes", "belong to a cookie"},
 		{"form: refresh_token}", "form: a}\n            escapes: true", 41, "tenants[0].apps[0].subjects[2].escapes", "belong to a cookie"},

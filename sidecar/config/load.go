@@ -179,6 +179,10 @@ func (a *App) complete(dir folder) {
 	for i := range a.Subjects {
 		s := &a.Subjects[i]
 		or(&s.Is, "opaque")
+		if s.Is == "opaque" && s.Rebinds == nil {
+			s.Rebinds = new(bool)
+			*s.Rebinds = true
+		}
 		if s.Body != nil {
 			or(&s.Body.Method, "POST")
 		}

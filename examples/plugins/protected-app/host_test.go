@@ -57,7 +57,7 @@ func grant(t *testing.T, admin string) plugins.Grant {
 func identify(t *testing.T, h *plugins.Host, c abi.Credential, secret string) (abi.IdentifyResult, error) {
 	t.Helper()
 	for end := time.Now().Add(3 * time.Minute); ; {
-		got, err := h.Identify(t.Context(), "acme", "app", c, secret)
+		got, err := h.Identify(t.Context(), "acme", "app", plugins.Question{Credential: c, Secret: secret})
 		if err == nil || time.Now().After(end) {
 			return got, err
 		}

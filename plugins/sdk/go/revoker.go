@@ -80,8 +80,8 @@ type Plugin struct {
 	Verify func(ctx *Context, kind Kind) (live int, err error)
 
 	// Identify returns the owner of the credential c, with GET and HEAD only. An Owner without Subject means
-	// that the application does not know it. An error means that the owner is unknown. If Identify is nil,
-	// the plugin cannot identify.
+	// that the application does not know it, unless Anonymous is true: a session of nobody, such as the one of
+	// a sign-in page. An error means that the owner is unknown. If Identify is nil, the plugin cannot identify.
 	Identify func(ctx *Context, c Credential) (Owner, error)
 
 	// Health makes one cheap read-only request. If nil, health is always ok.

@@ -35,6 +35,8 @@ func (a *Authorizer) identify(ctx context.Context, r *request.Request, p *app, p
 		switch {
 		case d != nil:
 			return Caller{}, d
+		case owner.Nobody && !owner.Known():
+			// It passes as a request without a credential.
 		case !owner.Known():
 			unknown = c
 		case p.subjects[c.Source].Kind == SourceUserName:
@@ -138,6 +140,7 @@ func (a *Authorizer) fromApplication(
 	s := &p.subjects[c.Source]
 	owner, err := a.o.Identifier.Identify(ctx, r.Tenant, p.name, Credential{
 		Source: string(c.In), Name: c.Name, Scheme: strings.ToLower(s.Scheme), Prefix: s.Prefix, Value: c.Value,
+		Client: r.Remote, Fixed: s.Fixed,
 	})
 	if err != nil || ctx.Err() != nil {
 		return Caller{}, fault(ReasonIdentify,
@@ -147,7 +150,7 @@ func (a *Authorizer) fromApplication(
 	hash := credentialHash(sha256.Sum256([]byte(c.Canonical())))
 	switch {
 	case !owner.Known():
-		return Caller{}, a.denyFormerOwner(r.Tenant, p, c, hash)
+		return Caller{Nobody: owner.Nobody}, a.denyFormerOwner(r.Tenant, p, c, hash)
 	case owner.SCIMID == "" && owner.UserName == "":
 		return Caller{}, fault(ReasonUnmapped,
 			"the application returned no SCIM id or user name for this credential: its plugin must return one")
@@ -163,7 +166,7 @@ const maxOwners = 8192
 type credentialHash [sha256.Size]byte
 
 // denyFormerOwner judges the lock of the last owner of a credential that the application
-// does not know any more. An application may forget a credential where identify asks, and
+// does not know any more, or knows as a session of nobody. An application may forget a credential where identify asks, and
 // accept it for minutes elsewhere, such as in the cache of its data plane. Without this
 // memory the credential of a locked user would pass as anonymous as soon as it is revoked.
 // The memory serves the lock check only and never identifies a caller.

@@ -130,3 +130,57 @@ func TestPrepareKeepsTheMemory(t *testing.T) {
 		t.Errorf("without the tenant: %d %s, want %s", d.Status, d.Reason, authz.ReasonTenant)
 	}
 }
+
+// signIn is an application with one session, which is first a session of nobody.
+type signIn struct {
+	user  string // "" is nobody
+	asked []authz.Credential
+}
+
+func (s *signIn) Identify(_ context.Context, _, _ string, c authz.Credential) (authz.Caller, error) {
+	s.asked = append(s.asked, c)
+	return authz.Caller{Subject: subject.Subject{UserName: s.user}, Nobody: s.user == ""}, nil
+}
+
+// TestSessionOfNobody: a session of nobody passes where a request without a credential does, beside a known
+// user too. It is no way around the lock of the user who had the session before or gets it.
+func TestSessionOfNobody(t *testing.T) {
+	for mode, want := range map[authz.Anonymous]string{
+		authz.AnonymousBare: authz.ReasonAllowed, authz.AnonymousPass: authz.ReasonAllowed,
+		authz.AnonymousDeny: authz.ReasonAnonymous,
+	} {
+		locks, app := lockSwitch{}, &signIn{}
+		k := newKit(t, func(o *authz.Options) {
+			o.Identifier, o.Locks = app, locks
+			a := o.Tenants["acme"].Apps["app"]
+			a.Anonymous = mode
+			o.Tenants["acme"].Apps["app"] = a
+		})
+		ask := func(step, want, clear string) {
+			t.Helper()
+			r := appReq("GET", "/", cookie("session=s1"))
+			r.Remote = "192.0.2.7"
+			d := k.Decide(t.Context(), r)
+			if d.Reason != want || d.ClearCookie != clear {
+				t.Errorf("%q, %s: %s, clears %q, want %s, %q", mode, step, d.Reason, d.ClearCookie, want, clear)
+			}
+			if app.user == "" && d.Caller.Known() && d.Allowed() {
+				t.Errorf("%q, %s: the caller is %+v, want nobody", mode, step, d.Caller)
+			}
+		}
+		ask("before the sign-in", want, "")
+		app.user = "alice"
+		ask("signed in", authz.ReasonAllowed, "")
+		app.user = ""
+		ask("signed out", want, "")
+		locks["alice"] = authz.Lock{State: "deactivated"}
+		ask("signed out, after the lock of the former owner", authz.ReasonLocked, "session")
+		app.user = "bob"
+		ask("signed in as another user", authz.ReasonAllowed, "")
+		locks["bob"] = authz.Lock{State: "deactivated"}
+		ask("who is locked", authz.ReasonLocked, "session")
+		if c := app.asked[0]; c.Client != "192.0.2.7" || c.Fixed {
+			t.Errorf("asked about %+v, want the client's address and a credential that may change its owner", c)
+		}
+	}
+}

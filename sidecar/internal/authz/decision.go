@@ -49,6 +49,9 @@ type Decision struct {
 // them. The zero Caller is unknown.
 type Caller struct {
 	subject.Subject
+	// Nobody says that the application knows the credential as a session of nobody, such as
+	// the session of a sign-in page. Then the caller has no name.
+	Nobody   bool
 	IssuedAt time.Time // of the credential; zero when unknown, which counts as before every epoch
 	Source   string    // "cookie:session", "header:authorization"
 }

@@ -48,12 +48,15 @@ type Credential struct {
 	Scheme string // authorization scheme, lower case, may be empty
 	Prefix string // the configured literal prefix that matched, may be empty
 	Value  string // with the prefix, without the scheme
+	Client string // address of the client
+	Fixed  bool   // the credential never changes its owner
 }
 
 // Identifier asks the application, through its plugin, for the owner of a credential. The
 // zero Caller means that the application does not know the credential. Source stays empty.
-// Answers may come from a cache. An error means that no answer came in time, and the
-// request gets 503.
+// Answers may come from a cache. For a credential that may change its owner, a cached
+// answer is newer than every lock of the tenant. An error means that no answer came in
+// time, and the request gets 503.
 type Identifier interface {
 	Identify(ctx context.Context, tenant, app string, c Credential) (Caller, error)
 }
@@ -140,6 +143,7 @@ type SubjectSource struct {
 	Claim    string       // SourceJWT: claim that names the user; "" is "sub"
 	As       subject.Name // SourceJWT, SourceTrusted: which name it is; "" is the user name
 	Verifier Verifier     // SourceJWT
+	Fixed    bool         // SourceOpaque: a credential never changes its owner
 	// IssuedName is, for SourceTrusted, the header in which the gateway says when the
 	// session began, in Unix seconds. If it is empty, the age is unknown and the user stays
 	// denied after a reactivation.

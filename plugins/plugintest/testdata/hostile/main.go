@@ -123,9 +123,15 @@ func identify(c *revoker.Context, cred revoker.Credential) (revoker.Owner, error
 	if r.Status == 404 {
 		return revoker.Owner{CacheS: 3600}, nil
 	}
-	var who struct{ User string }
+	var who struct {
+		User      string
+		Anonymous bool
+	}
 	if err := r.JSON(&who); err != nil {
 		return revoker.Owner{}, err
+	}
+	if who.Anonymous {
+		return revoker.Owner{Anonymous: true, CacheS: 300}, nil
 	}
 	age, _ := strconv.Atoi(r.Header["x-request-id"])
 	return revoker.Owner{Subject: &revoker.Identity{UserName: who.User}, Kind: revoker.PAT, CacheS: age}, nil
