@@ -17,7 +17,7 @@ import (
 func BenchmarkAsk(b *testing.B) {
 	app := &whoami{users: map[string]string{"Bearer " + cookie: "ann"}, cache: "300"}
 	h := benchHost(b, app)
-	credential := abi.Credential{Source: "cookie", Name: "sid"}
+	q := plugins.Question{Credential: abi.Credential{Source: "cookie", Name: "sid"}}
 	b.Run("health", func(b *testing.B) {
 		for b.Loop() {
 			if got, err := h.Health(b.Context(), "acme", "app"); err != nil || got.Status != "ok" {
@@ -29,7 +29,8 @@ func BenchmarkAsk(b *testing.B) {
 		n := 0
 		for b.Loop() {
 			n++
-			res, err := h.Identify(b.Context(), "acme", "app", plugins.Question{Credential: credential, Secret: fmt.Sprint("stranger-", n)})
+			q.Secret = fmt.Sprint("stranger-", n)
+			res, err := h.Identify(b.Context(), "acme", "app", q)
 			if err != nil || res.Subject != nil {
 				b.Fatalf("%+v %v", res, err)
 			}
@@ -37,7 +38,8 @@ func BenchmarkAsk(b *testing.B) {
 	})
 	b.Run("identify_cached", func(b *testing.B) {
 		for b.Loop() {
-			if res, err := h.Identify(b.Context(), "acme", "app", plugins.Question{Credential: credential, Secret: cookie}); err != nil || res.Subject == nil {
+			q.Secret = cookie
+			if res, err := h.Identify(b.Context(), "acme", "app", q); err != nil || res.Subject == nil {
 				b.Fatalf("%+v %v", res, err)
 			}
 		}

@@ -141,12 +141,13 @@ func (i *identities) lookup(key credentialHash, fixed bool) (e identityEntry, ok
 	return e, ok && i.now().Before(e.until) && (fixed || e.lock == i.locks), class
 }
 
-// admit admits a call or refuses it, without waiting. The function that it returns waits for the call's turn,
-// calls began, and makes the call.
-type admit func(admission.Class) (call func(began func()) (abi.IdentifyResult, error), err error)
+// call waits for the turn of a call, calls began, and makes the call.
+type call func(began func()) (abi.IdentifyResult, error)
 
-// get returns the cached answer or shares one call.
-func (i *identities) get(ctx context.Context, q Question, admit admit) (res abi.IdentifyResult, cached bool, err error) {
+// get returns the cached answer or shares one call. admit admits a call or refuses it, without waiting.
+func (i *identities) get(
+	ctx context.Context, q Question, admit func(admission.Class) (call, error),
+) (res abi.IdentifyResult, cached bool, err error) {
 	key := credentialHash(sha256.Sum256([]byte(q.Secret)))
 	i.mu.Lock()
 	e, ok, class := i.lookup(key, q.Fixed)
@@ -251,7 +252,7 @@ func (p *plugin) identify(ctx context.Context, q Question) (abi.IdentifyResult, 
 	if d, ok := ctx.Deadline(); ok && d.Before(deadline) {
 		deadline = d
 	}
-	res, cached, err := p.identities.get(ctx, q, func(class admission.Class) (func(func()) (abi.IdentifyResult, error), error) {
+	res, cached, err := p.identities.get(ctx, q, func(class admission.Class) (call, error) {
 		turn, err := p.queue.Enter(class, network(q.Client), deadline)
 		if err != nil {
 			return nil, p.refuse(class, err)

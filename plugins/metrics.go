@@ -37,7 +37,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		identifyRefused: vec("identify_refused_total", "Calls of identify that were not made.", "class", "reason"),
 		identifyCached:  vec("identify_cached_total", "Owners of credentials that the cache knew.", "answer"),
 		identifyWaiting: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Namespace: "scimward", Subsystem: "plugin", Name: "identify_waiting", Help: "Calls of identify that wait.",
+			Name: "scimward_plugin_identify_waiting", Help: "Calls of identify that wait for their turn.",
 		}, []string{"tenant", "app", "class"}),
 	}
 	if r == nil {

@@ -166,8 +166,9 @@ const maxOwners = 8192
 type credentialHash [sha256.Size]byte
 
 // denyFormerOwner judges the lock of the last owner of a credential that the application
-// does not know any more, or knows as a session of nobody. An application may forget a credential where identify asks, and
-// accept it for minutes elsewhere, such as in the cache of its data plane. Without this
+// does not know any more, or knows as a session of nobody. An application may forget a
+// credential where identify asks, and accept it for minutes elsewhere, such as in the cache
+// of its data plane. Without this
 // memory the credential of a locked user would pass as anonymous as soon as it is revoked.
 // The memory serves the lock check only and never identifies a caller.
 func (a *Authorizer) denyFormerOwner(tenant string, p *app, c *request.Credential, hash credentialHash) *Decision {
