@@ -8,6 +8,7 @@ import (
 
 	"github.com/scimward/scimward/plugins"
 	"github.com/scimward/scimward/plugins/abi"
+	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/store"
@@ -105,6 +106,14 @@ func forget(host *plugins.Host, l store.Lock) {
 	host.Forget(l.Tenant, append([]string{l.UserID}, l.UserNames...)...)
 }
 
-// leaseFor lengthens the configured lease to more than twice the longest plugin call. The engine
-// extends a lease when less than half of it is left, so half a lease must be longer than a call.
-func leaseFor(lease, longest time.Duration) time.Duration { return max(lease, longest*5/2) }
+// lease lengthens the configured lease to more than twice the longest plugin call. The engine extends a
+// lease when less than half of it is left, so half a lease must be longer than a call.
+func lease(cfg *config.Config) time.Duration {
+	longest := time.Duration(0)
+	for _, a := range cfg.AllApps() {
+		if a.Plugin != nil {
+			longest = max(longest, a.Plugin.Timeout)
+		}
+	}
+	return max(cfg.Revocation.Lease, longest*5/2)
+}

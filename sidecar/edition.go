@@ -123,6 +123,7 @@ func (n *next) ready(ctx context.Context) error {
 // apply puts the edition in force. Requests that have begun finish with the former one.
 func (n *next) apply() {
 	s := n.server
+	s.engine.SetLease(lease(n.edition.config)) // before a plugin with longer calls is called
 	n.plugins.Apply()
 	n.oauth.Apply()
 	former := s.current.Swap(n.edition)

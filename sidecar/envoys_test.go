@@ -1,10 +1,6 @@
 package sidecar_test
 
 import (
-	"context"
-	"encoding/json"
-	"net"
-	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -13,8 +9,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
-	"github.com/scimward/scimward/sidecar"
-	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/passes"
 )
 
@@ -46,38 +40,34 @@ func (r *running) check(declared passes.List) int32 {
 // configuration is compared with what the connected Envoys declare.
 func TestOutdatedEnvoyInStatus(t *testing.T) {
 	r := start(t, base)
-	status := func() (s sidecar.Status) {
-		dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", r.admin)
-		}
-		c := &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
-		res, err := c.Get("http://localhost/v1/status")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer res.Body.Close()
-		if err := json.NewDecoder(res.Body).Decode(&s); err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
 	need := passes.New([]string{"x-user"}, nil, nil)
-	if code := r.check(need); code != 0 || len(status().Envoys) != 0 {
-		t.Fatalf("code %d, outdated %+v; want 0 and none", code, status().Envoys)
+	if code := r.check(need); code != 0 || len(r.status().Envoys) != 0 {
+		t.Fatalf("code %d, outdated %+v; want 0 and none", code, r.status().Envoys)
 	}
-	next, err := config.Parse("next.yaml", r.dir, []byte(strings.Replace(base, "{header: x-user, is: user_name}",
-		"{header: x-user, is: user_name, issued_header: x-since}", 1)))
-	if err != nil {
+	more := strings.Replace(base, "{header: x-user, is: user_name}",
+		"{header: x-user, is: user_name, issued_header: x-since}", 1)
+	r.write("scimward.yaml", more)
+	err := r.server.Reload(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "update Envoy first") || !strings.Contains(err.Error(), "header:x-since") {
+		t.Errorf("Reload() = %v, want a refusal that names the header", err)
+	}
+	if code := r.check(need); code != 0 {
+		t.Errorf("after the refused reload the former Envoy is answered with code %d, want 0", code)
+	}
+	if code := r.check(passes.New([]string{"x-user", "x-since"}, nil, nil)); code != 0 {
+		t.Errorf("an Envoy that passes more is answered with code %d, want 0", code)
+	}
+	if err := r.server.Reload(t.Context()); err != nil {
+		t.Errorf("after the update of Envoy: Reload() = %v, want nil", err)
+	}
+	r.write("scimward.yaml", base)
+	if err := r.server.Reload(t.Context()); err != nil {
 		t.Fatal(err)
-	}
-	got := sidecar.EnvoysLacking(r.server, next)
-	if len(got) != 1 || !slices.Equal(got[0].Missing, []string{"header:x-since"}) {
-		t.Errorf("the new configuration: %+v is missing, want the new header", got)
 	}
 	if code := r.check(nil); code == 0 {
 		t.Errorf("an Envoy that declares nothing is answered with code %d, want a refusal", code)
 	}
-	s := status()
+	s := r.status()
 	if len(s.Envoys) != 1 || s.Envoys[0].App != "app" || !slices.Equal(s.Envoys[0].Missing, need) || s.Envoys[0].Fix == "" {
 		t.Errorf("status lists %+v, want the app and what is missing", s.Envoys)
 	}

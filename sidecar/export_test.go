@@ -9,17 +9,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/scimward/scimward/sidecar/config"
-	"github.com/scimward/scimward/sidecar/internal/admin"
 )
 
 // Functions that the tests of this package call directly.
 var (
-	LeaseFor     = leaseFor
+	Lease        = lease
 	StoreTenants = storeTenants
 )
-
-// EnvoysLacking is envoysLacking of a Server.
-func EnvoysLacking(s *Server, cfg *config.Config) []admin.OutdatedEnvoy { return s.envoysLacking(cfg) }
 
 // ServerTLS reads the certificate of a listener.
 func ServerTLS(t config.TLS) (*tls.Config, error) {

@@ -164,12 +164,18 @@ func TestTLSFloor(t *testing.T) {
 	}
 }
 
-// TestLeaseFor: a lease does not expire during a plugin call.
-func TestLeaseFor(t *testing.T) {
-	if got := sidecar.LeaseFor(30*time.Second, 10*time.Second); got != 30*time.Second {
-		t.Errorf("short calls: %v", got)
+// TestLease: a lease does not expire during a plugin call.
+func TestLease(t *testing.T) {
+	calls := func(longest time.Duration) *config.Config {
+		return &config.Config{
+			Revocation: config.Revocation{Lease: 30 * time.Second},
+			Tenants:    []config.Tenant{{Apps: []config.App{{}, {Plugin: &config.Plugin{Timeout: longest}}}}},
+		}
 	}
-	if got := sidecar.LeaseFor(30*time.Second, time.Minute); got <= 2*time.Minute {
-		t.Errorf("calls of a minute: lease %v, of which half must be longer than a call", got)
+	if got := sidecar.Lease(calls(10 * time.Second)); got != 30*time.Second {
+		t.Errorf("Lease(calls of 10 s) = %v, want the configured 30s", got)
+	}
+	if got := sidecar.Lease(calls(time.Minute)); got <= 2*time.Minute {
+		t.Errorf("Lease(calls of a minute) = %v, want more than two calls", got)
 	}
 }

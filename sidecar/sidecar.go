@@ -204,15 +204,9 @@ func (s *Server) openSCIM(context.Context) error {
 
 func (s *Server) openEngine(context.Context) (err error) {
 	cfg := s.opts.Config
-	longest := time.Duration(0)
-	for _, a := range cfg.AllApps() {
-		if a.Plugin != nil {
-			longest = max(longest, a.Plugin.Timeout)
-		}
-	}
 	s.engine, err = revoke.New(revoke.Options{
 		Store: s.store, Revoker: revoker{s.plugins}, Tenants: s.tenantNames, Owner: owner(),
-		Workers: cfg.Revocation.Workers, Lease: leaseFor(cfg.Revocation.Lease, longest), Deadline: cfg.Revocation.Deadline,
+		Workers: cfg.Revocation.Workers, Lease: lease(cfg), Deadline: cfg.Revocation.Deadline,
 		Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {

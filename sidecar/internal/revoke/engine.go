@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -52,11 +53,12 @@ type Options struct {
 
 // Engine runs the due jobs of every tenant. Make it with [New].
 type Engine struct {
-	opts  Options
-	m     *metrics
-	wake  chan struct{}
-	busy  sync.Map // units that have a worker of this process
-	dirty sync.Map // tenants whose due jobs Run reads next
+	opts       Options
+	leaseNanos atomic.Int64
+	m          *metrics
+	wake       chan struct{}
+	busy       sync.Map // units that have a worker of this process
+	dirty      sync.Map // tenants whose due jobs Run reads next
 }
 
 // unit is the work of one worker: the jobs of one user in one app.
@@ -85,8 +87,15 @@ func New(opts Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{opts: opts, m: m, wake: make(chan struct{}, 1)}, nil
+	e := &Engine{opts: opts, m: m, wake: make(chan struct{}, 1)}
+	e.SetLease(opts.Lease)
+	return e, nil
 }
+
+// SetLease replaces Options.Lease, for leases that are acquired or extended from now on.
+func (e *Engine) SetLease(d time.Duration) { e.leaseNanos.Store(int64(d)) }
+
+func (e *Engine) leaseTime() time.Duration { return time.Duration(e.leaseNanos.Load()) }
 
 // markAll makes Run read the due jobs of every tenant now. It never blocks.
 func (e *Engine) markAll() {

@@ -41,7 +41,7 @@ func (e *Engine) work(ctx context.Context, u unit) error {
 // env returns the input of the state machine now.
 func (e *Engine) env() env {
 	o := &e.opts
-	return env{now: o.Now(), owner: o.Owner, lease: o.Lease, deadline: o.Deadline, jitter: o.Jitter()}
+	return env{now: o.Now(), owner: o.Owner, lease: e.leaseTime(), deadline: o.Deadline, jitter: o.Jitter()}
 }
 
 // step applies an event to t.
@@ -154,7 +154,7 @@ func (e *Engine) save(ctx context.Context, t *task, action string) error {
 
 // extendLease makes sure that the lease outlasts the next call of the plugin.
 func (e *Engine) extendLease(ctx context.Context, t *task) error {
-	if t.LeaseUntil.Sub(e.opts.Now()) >= e.opts.Lease/2 {
+	if t.LeaseUntil.Sub(e.opts.Now()) >= e.leaseTime()/2 {
 		return nil
 	}
 	return e.save(ctx, t, "job.lease")
