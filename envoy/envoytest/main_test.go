@@ -152,6 +152,7 @@ func startWorld(dir string, edit func(string) string) (*world, error) {
 			})
 			// The tests send more requests than a well-behaved client.
 			text = tenantLine.ReplaceAllString(text, "$0\n    requests_per_second: 2000")
+			text = moreLocalWrites(text)
 			if edit != nil {
 				text = edit(text)
 			}
