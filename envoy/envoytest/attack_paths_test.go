@@ -44,9 +44,10 @@ func (p *prey) readingRows() []row {
 func (p *prey) denied(family string, paths []string) []row {
 	var rows []row
 	for _, target := range paths {
-		rows = append(rows, row{family: family, name: target, by: byApp, want: []int{http.StatusForbidden}, send: func() answer {
+		send := func() answer {
 			return p.h1("POST", target, "email=mallory%40evil.example", p.cookie(p.ada), formType)
-		}})
+		}
+		rows = append(rows, row{family: family, name: target, by: byApp, want: []int{http.StatusForbidden}, send: send})
 	}
 	return rows
 }
