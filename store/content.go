@@ -51,6 +51,9 @@ func (c *content) addChanges(seq Seq, encoded []byte) error {
 		if changes[i].Lock != nil {
 			changes[i].Lock.Version = seq
 		}
+		if changes[i].Operator != nil {
+			changes[i].Operator.Version = seq
+		}
 	}
 	c.changes = append(c.changes, changes...)
 	return nil
@@ -62,6 +65,9 @@ func (c *content) Publish(advance func()) {
 	for i := range c.changes {
 		if l := c.changes[i].Lock; l != nil {
 			c.locks.put(*l)
+		}
+		if l := c.changes[i].Operator; l != nil {
+			c.locks.putOperator(*l)
 		}
 	}
 	advance()

@@ -11,7 +11,8 @@ const (
 	eventDeactivated = "user.deactivated" // abi.EventDeactivated
 	eventDeleted     = "user.deleted"
 	eventReactivated = "user.reactivated"
-	accountKind      = "account" // abi.KindAccount
+	eventLocked      = "user.locked" // of an offboarding that an operator asked for; its jobs deactivate
+	accountKind      = "account"     // abi.KindAccount
 )
 
 // deactivate locks a user and opens a new epoch. The lock, the offboarding and the jobs
@@ -29,17 +30,26 @@ func (t *Tx) deactivate(u *User, names []name, event string) error {
 	l.Epoch++
 	l.NotBefore = t.now
 	t.stamp(&l, t.reason())
-	if err := t.lockNames(&l, names); err != nil {
+	return t.openEpoch(u, &l, names, event)
+}
+
+// openEpoch writes the lock with its new epoch, the offboarding and the jobs.
+func (t *Tx) openEpoch(u *User, l *Lock, names []name, event string) error {
+	if err := t.lockNames(l, names); err != nil {
 		return err
 	}
-	t.putLock(&l)
+	t.putLock(l)
 	o := Offboarding{
 		Tenant: t.tenant, UserID: u.ID, Epoch: l.Epoch, Event: event, Cause: t.cause,
 		Received: t.received(), LockedAt: t.now,
 	}
 	for _, target := range t.options.Targets {
 		for _, kind := range target.Kinds {
-			t.enqueue(u, &l, target, kind, event, "")
+			asked := event
+			if event == eventLocked {
+				asked = eventDeactivated // what the plugins know
+			}
+			t.enqueue(u, l, target, kind, asked, "")
 			o.Jobs++
 		}
 	}
@@ -64,8 +74,16 @@ func (t *Tx) reactivate(u *User, names []name) error {
 		return err
 	}
 	t.putLock(&l)
-	t.enqueueEnable(u, &l, "")
 	t.note(u.ID, fmt.Sprintf("%s: lock lifted, epoch %d", eventReactivated, l.Epoch))
+	held, err := t.heldByOperator(u.ID)
+	if err != nil {
+		return err
+	}
+	if held { // the end of the operator's lock enables the account
+		t.note(u.ID, "an operator's lock stays")
+		return nil
+	}
+	t.enqueueEnable(u, &l, "")
 	return nil
 }
 

@@ -39,7 +39,7 @@ func SampleKeys() [][]byte {
 		dueKey("acme", -5, "j"), key(kindJTI, "acme", "iss", "\x00j"), jtiExpiryKey("acme", 9, "iss", "j"),
 		key(kindClient, "acme", "c"), key(kindKey, "acme", "k"), auditKey("acme", 3),
 		numberedKey(kindAuditOf, "acme", "id", 3), key(kindAuditHead, "acme"),
-		key(kindUser, "acme", strings.Repeat("x", 600)),
+		key(kindUser, "acme", strings.Repeat("x", 600)), key(kindOperatorLock, "acme", "lock-1"),
 	}
 }
 

@@ -44,6 +44,8 @@ const (
 	kindJTIExpiry   = 'v'
 	kindClient      = 'f'
 	kindKey         = 'y'
+
+	kindOperatorLock = 'z'
 )
 
 // keyKind describes the keys of one kind.
@@ -67,7 +69,7 @@ var keyKinds = [...]keyKind{
 	{kind: kindUser, name: "user", parts: 1},           // id -> resource
 	{kind: kindUnique, name: "unique index", parts: 2}, // attribute value -> id
 	{kind: kindIndex, name: "index", parts: 3},         // attribute value id
-	{kind: kindCounter, name: "counter", parts: 1},     // name -> count of users, groups or signing keys
+	{kind: kindCounter, name: "counter", parts: 1},     // name -> count of users, groups, signing keys or operators' locks
 	// A group and its members. The generation changes when a group is emptied.
 	{kind: kindGroup, name: "group", parts: 1},                     // id -> resource
 	{kind: kindGen, name: "generation", parts: 1},                  // group -> generation of its members
@@ -77,8 +79,9 @@ var keyKinds = [...]keyKind{
 	{kind: kindMemberOf, name: "membership mark", parts: 1},        // member; written when a group gets the member
 	{kind: kindSweep, name: "old generation", parts: 1, number: 2}, // group be64(generation), until its members are swept
 	// A lock.
-	{kind: kindLock, name: "lock", parts: 1},            // user -> lock
-	{kind: kindLockName, name: "locked name", parts: 2}, // attribute value -> user
+	{kind: kindLock, name: "lock", parts: 1},                    // user -> lock
+	{kind: kindLockName, name: "locked name", parts: 2},         // attribute value -> user
+	{kind: kindOperatorLock, name: "operator's lock", parts: 1}, // id -> operator's lock
 	// A deactivation or deletion.
 	{kind: kindOffboarding, name: "offboarding", parts: 1, number: 2}, // user be64(epoch) -> offboarding
 	{kind: kindOpen, name: "open offboarding", parts: 1, number: 2},   // user be64(epoch), until it is settled
@@ -107,6 +110,8 @@ const (
 	counterUsers  = "users"
 	counterGroups = "groups"
 	counterKeys   = "keys"
+
+	counterOperatorLocks = "operator_locks"
 )
 
 // maxPart bounds a part of a key in bytes, because the engine bounds keys. Of a longer

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,6 +27,8 @@ type LockTable struct {
 // tenantLocks has the locks of one tenant. Each name belongs to one lock (see locks.go).
 type tenantLocks struct {
 	byID, byUserName, byExternalID, byEmail map[string]*tableLock
+	operators                               map[string]*OperatorLock // by id
+	operatorNames                           map[LockedName][]*OperatorLock
 }
 
 // by returns the locks by a name of the user: every request looks in these maps, so they
@@ -52,12 +56,39 @@ func newLockTable(now func() time.Time) *LockTable {
 
 // Lookup finds the lock of a subject, first by the immutable id and then by the names. It
 // returns false for a subject who was never locked. A lifted lock still refuses some
-// credentials ([Lock.Refuses]).
+// credentials ([Lock.Refuses]). Of the lock of the identity provider and the operators'
+// locks, Lookup returns one that refuses every credential if there is one.
 func (t *LockTable) Lookup(tenant string, s *subject.Subject) (Lock, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	tl := t.tenants[tenant]
-	if tl == nil || len(tl.byID) == 0 {
+	if tl == nil {
+		return Lock{}, false
+	}
+	l, ok := tl.lookup(s)
+	if len(tl.operators) == 0 || ok && l.State != LockLifted {
+		return l, ok
+	}
+	if o := tl.operatorLock(s, t.now); o != nil {
+		return o.asLock(), true
+	}
+	return l, ok
+}
+
+// operatorLock returns an operator's lock of any name of the subject that is in force.
+func (tl *tenantLocks) operatorLock(s *subject.Subject, now func() time.Time) *OperatorLock {
+	for kind, value := range s.Names() {
+		for _, l := range tl.operatorNames[LockedName{kind, subject.Fold(kind, value)}] {
+			if l.InForce(now()) {
+				return l
+			}
+		}
+	}
+	return nil
+}
+
+func (tl *tenantLocks) lookup(s *subject.Subject) (Lock, bool) {
+	if len(tl.byID) == 0 {
 		return Lock{}, false
 	}
 	e := tl.byID[s.SCIMID]
@@ -114,14 +145,7 @@ func (t *LockTable) set(l Lock) {
 	e := &tableLock{lock: l, inForce: t.now()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	tl := t.tenants[l.Tenant]
-	if tl == nil {
-		tl = &tenantLocks{
-			byID: map[string]*tableLock{}, byUserName: map[string]*tableLock{},
-			byExternalID: map[string]*tableLock{}, byEmail: map[string]*tableLock{},
-		}
-		t.tenants[l.Tenant] = tl
-	}
+	tl := t.of(l.Tenant)
 	if old := tl.byID[l.UserID]; old != nil {
 		for _, n := range old.lock.names() {
 			if tl.by(n.index)[n.value] == old {
@@ -135,17 +159,90 @@ func (t *LockTable) set(l Lock) {
 	}
 }
 
+// of returns the locks of a tenant. The caller holds mu.
+func (t *LockTable) of(tenant string) *tenantLocks {
+	tl := t.tenants[tenant]
+	if tl == nil {
+		tl = &tenantLocks{
+			byID: map[string]*tableLock{}, byUserName: map[string]*tableLock{},
+			byExternalID: map[string]*tableLock{}, byEmail: map[string]*tableLock{},
+			operators: map[string]*OperatorLock{}, operatorNames: map[LockedName][]*OperatorLock{},
+		}
+		t.tenants[tenant] = tl
+	}
+	return tl
+}
+
+// putOperator adds, replaces or removes an operator's lock.
+func (t *LockTable) putOperator(l OperatorLock) {
+	t.setOperator(&l)
+	t.sub.call(l.withNames())
+}
+
+func (t *LockTable) setOperator(l *OperatorLock) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	tl := t.of(l.Tenant)
+	if old := tl.operators[l.ID]; old != nil {
+		for _, n := range old.Names {
+			rest := slices.DeleteFunc(slices.Clone(tl.operatorNames[n]), func(o *OperatorLock) bool { return o == old })
+			if len(rest) == 0 {
+				delete(tl.operatorNames, n)
+			} else {
+				tl.operatorNames[n] = rest
+			}
+		}
+		delete(tl.operators, l.ID)
+	}
+	if l.Ended {
+		return
+	}
+	tl.operators[l.ID] = l
+	for _, n := range l.Names {
+		tl.operatorNames[n] = append(slices.Clone(tl.operatorNames[n]), l)
+	}
+}
+
+// Operator returns the operators' locks of a tenant, the oldest first. Expired ones are
+// among them until they are removed.
+func (t *LockTable) Operator(tenant string) []OperatorLock {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	var out []OperatorLock
+	if tl := t.tenants[tenant]; tl != nil {
+		for _, l := range tl.operators {
+			out = append(out, *l)
+		}
+	}
+	slices.SortFunc(out, func(a, b OperatorLock) int {
+		return cmp.Or(a.Since.Compare(b.Since), strings.Compare(a.ID, b.ID))
+	})
+	return out
+}
+
 // loadLocks fills the table from the lock rows of every tenant, also of tenants that are no
 // longer configured.
 func (s *Store) loadLocks(ctx context.Context) error {
 	err := s.m.View(ctx, func(snap *machine.Snapshot) error {
-		return snap.Scan([]byte{kindLock}, nil, true, func(e machine.Entry) (bool, error) {
+		err := snap.Scan([]byte{kindLock}, nil, true, func(e machine.Entry) (bool, error) {
 			var l Lock
 			if err := decodeRow(e.Value, &l); err != nil {
 				return false, err
 			}
 			l.Version = e.Version
 			s.content.locks.set(l)
+			return true, nil
+		})
+		if err != nil {
+			return err
+		}
+		return snap.Scan([]byte{kindOperatorLock}, nil, true, func(e machine.Entry) (bool, error) {
+			l := &OperatorLock{}
+			if err := decodeRow(e.Value, l); err != nil {
+				return false, err
+			}
+			l.Version = e.Version
+			s.content.locks.setOperator(l)
 			return true, nil
 		})
 	})

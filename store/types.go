@@ -133,6 +133,7 @@ const (
 	LockDeactivated LockState = "deactivated" // every credential
 	LockDeleted     LockState = "deleted"     // every credential, for ever
 	LockLifted      LockState = "lifted"      // only credentials issued before NotBefore
+	LockOperator    LockState = "operator"    // every credential; an operator's lock, only from LockTable
 )
 
 // Lock refuses the credentials of one user, by the immutable id and by every name. It
@@ -149,8 +150,9 @@ type Lock struct {
 	FormerIDs  []string // former externalIds; looked up like ExternalID
 	Emails     []string // folded
 	Since      time.Time
-	Reason     string // "scim.patch", "scim.put", "scim.delete", "recreated", "renamed"
+	Reason     string // "scim.patch", "scim.put", "scim.delete", "recreated", "renamed", "operator.lock"
 	RequestID  string
+	Operator   string `json:",omitempty"` // id of the operator's lock, with LockOperator
 	Version    Seq
 }
 
@@ -277,8 +279,9 @@ type Change struct {
 	Seq       Seq
 	Tenant    string
 	Type      ChangeType
-	ID        string // resource id, or job id
-	Lock      *Lock  // of a ChangeLock
+	ID        string        // resource id, or job id
+	Lock      *Lock         // of a ChangeLock
+	Operator  *OperatorLock `json:",omitempty"` // of a ChangeOperatorLock
 	RequestID string
 }
 
@@ -294,5 +297,6 @@ const (
 	ChangeGroupUpdated ChangeType = "group.updated"
 	ChangeGroupDeleted ChangeType = "group.deleted"
 	ChangeLock         ChangeType = "lock"
+	ChangeOperatorLock ChangeType = "lock.operator"
 	ChangeJob          ChangeType = "job"
 )

@@ -55,6 +55,9 @@ func (t *Tx) CreateUser(u *User) error {
 	t.w.Add(key(kindCounter, t.tenant, counterUsers), 1)
 	t.change(ChangeUserCreated, u.ID, nil)
 	t.note(u.ID, "")
+	if err := t.followLocks(u.ID, names); err != nil {
+		return err
+	}
 	if !u.Active() {
 		return t.deactivate(u, names, eventDeactivated)
 	}
@@ -92,6 +95,9 @@ func (t *Tx) UpdateUser(u *User) (changed []string, err error) {
 	t.Changed(changed...)
 	t.change(ChangeUserUpdated, u.ID, nil)
 	t.note(u.ID, "")
+	if err := t.followLocks(u.ID, after); err != nil {
+		return nil, err
+	}
 	switch {
 	case old.Active() && !u.Active():
 		err = t.deactivate(u, append(before, minus(after, before)...), eventDeactivated)

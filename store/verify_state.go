@@ -17,7 +17,7 @@ func (c *checker) checks() map[byte]func(machine.Entry, DecodedKey) error {
 		kindGroup: c.group, kindGen: c.generation,
 		kindStat: c.leads("edge", "group", func(d DecodedKey) []byte { return key(kindGroup, d.Tenant, d.Parts[0]) }),
 		kindEdge: c.edge, kindReverse: c.reverse, kindMemberOf: c.memberOf,
-		kindLock: c.lock, kindLockName: c.lockName,
+		kindLock: c.lock, kindLockName: c.lockName, kindOperatorLock: c.operatorLock,
 		kindOffboarding: c.offboarding,
 		kindOpen: c.leads("job", "offboarding", func(d DecodedKey) []byte {
 			return numberedKey(kindOffboarding, d.Tenant, d.Parts[0], d.Number)
@@ -265,6 +265,18 @@ func (c *checker) lockName(e machine.Entry, d DecodedKey) error {
 		return string(key(kindLockName, d.Tenant, n.code, n.value)) == string(e.Key)
 	}) {
 		c.find("lock", e.Key, "the lock of %q does not have this name", id)
+	}
+	return nil
+}
+
+func (c *checker) operatorLock(e machine.Entry, d DecodedKey) error {
+	var l OperatorLock
+	if err := decodeRow(e.Value, &l); err != nil {
+		return err
+	}
+	c.counts[counterID{d.Tenant, counterOperatorLocks}]++
+	if l.ID != d.Parts[0] || l.Tenant != d.Tenant || len(l.Names) == 0 || l.Ended {
+		c.find("lock", e.Key, "lock %q of tenant %q with %d names is in the wrong place", l.ID, l.Tenant, len(l.Names))
 	}
 	return nil
 }

@@ -1,0 +1,339 @@
+package store_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/audit"
+	"github.com/scimward/scimward/store/storetest"
+	"github.com/scimward/scimward/store/subject"
+)
+
+func operator(action string) store.Cause {
+	return store.Cause{
+		Actor: "operator:root", Claimed: "Zoë", Reason: "laptop stolen", RequestID: "r-" + action,
+		Action: action, Decision: "operator",
+	}
+}
+
+// lockBy locks a person as an operator.
+func lockBy(t *testing.T, s *store.Store, name string, until time.Time, revoke bool) store.OperatorLock {
+	t.Helper()
+	l, err := s.LockByOperator(t.Context(), "acme", operator("operator.lock"), name, until, revoke)
+	if err != nil {
+		t.Fatalf("locking %s: %v", name, err)
+	}
+	return l
+}
+
+func unlockBy(t *testing.T, s *store.Store, name string) (lifted []store.OperatorLock) {
+	t.Helper()
+	do(t, s, operator("operator.unlock"), func(tx *store.Tx) (err error) {
+		lifted, err = tx.UnlockByOperator(name)
+		return err
+	})
+	return lifted
+}
+
+// subjects are the ways in which a credential can name the user of [user].
+func subjects(id, name string) map[string]subject.Subject {
+	return map[string]subject.Subject{
+		"id": {SCIMID: id}, "userName": {UserName: strings.ToUpper(name)}, "externalId": {ExternalID: "x-" + name},
+		"email": {Emails: []string{strings.ToUpper(name) + "@example.com"}},
+	}
+}
+
+func isLocked(t *testing.T, s *store.Store, who map[string]subject.Subject, want bool) {
+	t.Helper()
+	for by, sub := range who {
+		l, ok := lookup(s, sub)
+		if got := ok && refusesAll(l); got != want {
+			t.Errorf("by %s: %+v, locked %t, want %t", by, l, got, want)
+		}
+	}
+}
+
+// TestOperatorLockSurvivesTheIdentityProvider: an operator's lock holds under every name, through a
+// deactivation and a reactivation, and after a restart. Only the operator lifts it, and what the
+// identity provider locked stays locked then.
+func TestOperatorLockSurvivesTheIdentityProvider(t *testing.T) {
+	dir := t.TempDir()
+	s := storetest.Open(t, func(o *store.Options) { o.Dir = dir })
+	id := create(t, s, "acme", "Grace")
+	var told []store.Lock
+	stop := s.Locks().Subscribe(func(l store.Lock) { told = append(told, l) })
+	lock := lockBy(t, s, "GRACE@example.com", time.Time{}, false)
+	stop()
+	if len(told) == 0 || told[0].UserID != id || len(told[0].UserNames) != 1 {
+		t.Errorf("the subscriber got %+v, want the lock of %s with its names", told, id)
+	}
+	isLocked(t, s, subjects(id, "Grace"), true)
+	l, _ := lookup(s, subject.Subject{SCIMID: id})
+	if l.State != store.LockOperator || l.Operator != lock.ID || l.UserID != id {
+		t.Errorf("Lookup = %+v, want the operator's lock %s of %s", l, lock.ID, id)
+	}
+	update(t, s, "acme", setActive(false, id))
+	isLocked(t, s, subjects(id, "Grace"), true)
+	update(t, s, "acme", setActive(true, id))
+	isLocked(t, s, subjects(id, "Grace"), true)
+	if n := enableJobs(t, s, id); n != 0 {
+		t.Errorf("%d applications enable the account under the operator's lock, want none", n)
+	}
+	verify(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = storetest.Open(t, func(o *store.Options) { o.Dir = dir })
+	isLocked(t, s, subjects(id, "Grace"), true)
+	if lifted := unlockBy(t, s, "grace"); len(lifted) != 1 || lifted[0].ID != lock.ID {
+		t.Errorf("lifted %+v, want %s", lifted, lock.ID)
+	}
+	isLocked(t, s, subjects(id, "Grace"), false)
+	if l, ok := lookup(s, subject.Subject{SCIMID: id}); !ok || !l.Refuses(l.NotBefore) {
+		t.Errorf("%+v %t: a credential from before the deactivation is not refused", l, ok)
+	}
+	if n := enableJobs(t, s, id); n == 0 {
+		t.Error("no application enables the account after the operator's lock, want one")
+	}
+	update(t, s, "acme", setActive(false, id))
+	lockBy(t, s, id, time.Time{}, false)
+	unlockBy(t, s, id)
+	isLocked(t, s, subjects(id, "Grace"), true) // by the identity provider
+	if lifted := unlockBy(t, s, id); len(lifted) != 0 {
+		t.Errorf("lifted %+v without a lock, want none", lifted)
+	}
+	verify(t, s)
+}
+
+func enableJobs(t *testing.T, s *store.Store, id string) (n int) {
+	t.Helper()
+	view(t, s, "acme", func(r *store.Reader) error {
+		jobs, err := r.AllJobsOf(id)
+		for _, j := range jobs {
+			if j.Event == "user.reactivated" {
+				n++
+			}
+		}
+		return err
+	})
+	return n
+}
+
+// TestOperatorLockOfAStranger: a name that nobody has can be locked. Whoever gets the name, in any
+// attribute, is locked under every name, also under later ones.
+func TestOperatorLockOfAStranger(t *testing.T) {
+	for _, name := range []string{"grace", "x-grace", "GRACE@example.com"} {
+		t.Run(name, func(t *testing.T) {
+			s := storetest.New(t)
+			lockBy(t, s, name, time.Time{}, false)
+			isLocked(t, s, map[string]subject.Subject{
+				"userName": {UserName: name}, "externalId": {ExternalID: name}, "email": {Emails: []string{name}},
+				"id": {SCIMID: name}, "application id": {AppUserID: name},
+			}, true)
+			id := create(t, s, "acme", "grace")
+			isLocked(t, s, subjects(id, "grace"), true)
+			update(t, s, "acme", func(tx *store.Tx) error {
+				u, err := tx.User(id)
+				if err != nil {
+					return err
+				}
+				u.Resource["userName"] = "hopper"
+				_, err = tx.UpdateUser(&u)
+				return err
+			})
+			isLocked(t, s, map[string]subject.Subject{"new name": {UserName: "hopper"}, "id": {SCIMID: id}}, true)
+			if l, ok := s.Locks().Lookup("globex", &subject.Subject{UserName: name}); ok {
+				t.Errorf("another tenant has the lock %+v", l)
+			}
+			unlockBy(t, s, "hopper")
+			isLocked(t, s, subjects(id, "grace"), false)
+			verify(t, s)
+		})
+	}
+}
+
+// TestOperatorLockMeetsCreation: a user who is created while the name is locked is locked under
+// every name, whichever of the two comes first.
+func TestOperatorLockMeetsCreation(t *testing.T) {
+	s := storetest.New(t)
+	for i := range 40 {
+		name := fmt.Sprint("user", i)
+		asked := []string{name, "x-" + name, name + "@example.com"}[i%3]
+		var id string
+		var wg sync.WaitGroup
+		wg.Go(func() { id = create(t, s, "acme", name) })
+		wg.Go(func() {
+			if _, err := s.LockByOperator(t.Context(), "acme", operator("operator.lock"), asked, time.Time{}, false); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Wait()
+		isLocked(t, s, subjects(id, name), true)
+	}
+	verify(t, s)
+}
+
+// TestOperatorLockExpires: the lock ends at its time without anybody's help. Its end is audited
+// when the row is removed, and never removes a lock that was prolonged.
+func TestOperatorLockExpires(t *testing.T) {
+	now := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
+	var mu sync.Mutex
+	clock := func() time.Time { mu.Lock(); defer mu.Unlock(); return now }
+	at := func(to time.Time) { mu.Lock(); defer mu.Unlock(); now = to }
+	s := storetest.Open(t, func(o *store.Options) { o.InMemory, o.Now = true, clock })
+	id := create(t, s, "acme", "grace")
+	l := lockBy(t, s, "grace", now.Add(time.Hour), false)
+	expire := func() {
+		do(t, s, storetest.Cause("operator.lock.expired"), func(tx *store.Tx) error { return tx.ExpireOperatorLock(l.ID) })
+	}
+	at(now.Add(time.Hour - time.Nanosecond))
+	expire()
+	isLocked(t, s, subjects(id, "grace"), true)
+	at(now.Add(time.Nanosecond))
+	isLocked(t, s, subjects(id, "grace"), false)
+	if again := lockBy(t, s, "grace", now.Add(time.Hour), false); again.ID != l.ID {
+		t.Errorf("a second lock %s of one person, want %s", again.ID, l.ID)
+	}
+	expire()
+	isLocked(t, s, subjects(id, "grace"), true)
+	at(now.Add(2 * time.Hour))
+	expire()
+	if left := s.Locks().Operator("acme"); len(left) != 0 {
+		t.Errorf("%+v is left after its end", left)
+	}
+	view(t, s, "acme", func(r *store.Reader) error {
+		recs, err := r.AuditOf(id)
+		if last := recs[len(recs)-1]; !strings.HasSuffix(last.Detail, l.ID+" expired") {
+			t.Errorf("the last record says %q, want that %s expired", last.Detail, l.ID)
+		}
+		return err
+	})
+	verify(t, s)
+}
+
+// TestOperatorLockRevokes: with revoke an active user gets an epoch whose cause is the operator, and
+// old credentials stay refused after the lock. The user stays active.
+func TestOperatorLockRevokes(t *testing.T) {
+	s := storetest.New(t)
+	id := create(t, s, "acme", "grace")
+	lockBy(t, s, "grace", time.Time{}, true)
+	isLocked(t, s, subjects(id, "grace"), true)
+	view(t, s, "acme", func(r *store.Reader) error {
+		off, err := r.Offboarding(id, 1)
+		if off.Event != "user.locked" || off.Cause.Actor != "operator:root" || off.Cause.Reason != "laptop stolen" {
+			t.Errorf("offboarding %+v, want one of the operator", off)
+		}
+		jobs, jerr := r.JobsOf(id, 1)
+		if len(jobs) == 0 || jobs[0].Event != "user.deactivated" {
+			t.Errorf("jobs %+v, want deactivations", jobs)
+		}
+		u, uerr := r.User(id)
+		if !u.Active() {
+			t.Error("the user is inactive in the directory, want active")
+		}
+		return errors.Join(err, jerr, uerr)
+	})
+	verify(t, s)
+	unlockBy(t, s, "grace")
+	isLocked(t, s, subjects(id, "grace"), false)
+	l, ok := lookup(s, subject.Subject{UserName: "grace"})
+	if !ok || !l.Refuses(l.NotBefore) || l.NotBefore.IsZero() {
+		t.Errorf("%+v %t: a credential from before the lock is not refused", l, ok)
+	}
+	if enableJobs(t, s, id) == 0 {
+		t.Error("no application enables the account again")
+	}
+	if _, err := s.LockByOperator(t.Context(), "acme", operator("operator.lock"), "nobody", time.Time{}, true); !errors.Is(err, store.ErrNobody) {
+		t.Errorf("revoking for a stranger = %v, want ErrNobody", err)
+	}
+	verify(t, s)
+}
+
+// TestOperatorLockIsOfOnePerson: who shares an e-mail address with a locked user is not locked by
+// id or user name, and a name of two users is refused.
+func TestOperatorLockIsOfOnePerson(t *testing.T) {
+	s := storetest.New(t)
+	ada, bob := create(t, s, "acme", "ada"), create(t, s, "acme", "bob")
+	share := func(tx *store.Tx) error {
+		u, err := tx.User(bob)
+		if err != nil {
+			return err
+		}
+		u.Resource["emails"] = user("ada").Resource["emails"]
+		_, err = tx.UpdateUser(&u)
+		return err
+	}
+	lockBy(t, s, "ada", time.Time{}, false)
+	update(t, s, "acme", share)
+	isLocked(t, s, subjects(ada, "ada"), true)
+	isLocked(t, s, map[string]subject.Subject{"id": {SCIMID: bob}, "userName": {UserName: "bob"}}, false)
+	var several *store.AmbiguousNameError
+	_, err := s.LockByOperator(t.Context(), "acme", operator("operator.lock"), "ada@example.com", time.Time{}, false)
+	if !errors.As(err, &several) || len(several.IDs) != 2 {
+		t.Errorf("locking a shared address = %v, want two ids", err)
+	}
+	verify(t, s)
+}
+
+// TestOperatorLockOfADeletedUser: the lock holds for the next user of the name.
+func TestOperatorLockOfADeletedUser(t *testing.T) {
+	s := storetest.New(t)
+	id := create(t, s, "acme", "grace")
+	update(t, s, "acme", func(tx *store.Tx) error { return tx.DeleteUser(id) })
+	lockBy(t, s, "grace", time.Time{}, false)
+	next := create(t, s, "acme", "grace")
+	isLocked(t, s, subjects(next, "grace"), true)
+	unlockBy(t, s, "grace")
+	isLocked(t, s, subjects(next, "grace"), false)
+	verify(t, s)
+}
+
+// TestOperatorLockIsAudited: each act has its operator, the claimed name and the reason, and no name
+// of a person.
+func TestOperatorLockIsAudited(t *testing.T) {
+	s := storetest.New(t)
+	lockBy(t, s, "stranger@corp.example", time.Time{}, false)
+	unlockBy(t, s, "stranger@corp.example")
+	view(t, s, "acme", func(r *store.Reader) error {
+		recs, err := r.AuditOf(store.NameDigest("acme", "STRANGER@corp.example"))
+		if len(recs) != 2 {
+			t.Fatalf("%d records, want two", len(recs))
+		}
+		for i, action := range []string{"operator.lock", "operator.unlock"} {
+			rec := recs[i]
+			got := []string{rec.Actor, rec.Claimed, rec.Reason, rec.Action, rec.Outcome}
+			if d := cmp.Diff([]string{"operator:root", "Zoë", "laptop stolen", action, audit.OutcomeDone}, got); d != "" {
+				t.Errorf("record %d (-want +got):\n%s", i, d)
+			}
+			b, err := audit.Encode(&rec)
+			if err != nil || strings.Contains(string(b), "stranger") {
+				t.Errorf("record %s %v has a name", b, err)
+			}
+		}
+		return err
+	})
+}
+
+// TestOperatorLocksAreBounded: a tenant has at most 500 of them.
+func TestOperatorLocksAreBounded(t *testing.T) {
+	s := storetest.Open(t, func(o *store.Options) { o.InMemory = true })
+	for i := range 500 {
+		do(t, s, operator("operator.lock"), func(tx *store.Tx) error {
+			_, err := tx.LockByOperator(fmt.Sprint("n", i), time.Time{}, false)
+			return err
+		})
+	}
+	_, err := s.LockByOperator(t.Context(), "acme", operator("operator.lock"), "one more", time.Time{}, false)
+	if !errors.Is(err, store.ErrManyLocks) {
+		t.Errorf("lock 501 = %v, want ErrManyLocks", err)
+	}
+	lockBy(t, s, "n7", time.Time{}, false) // again
+	verify(t, s)
+}
