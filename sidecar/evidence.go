@@ -22,6 +22,12 @@ type (
 	Leaver = admin.Leaver
 	// OpenKind is one kind of credential of a leaver that is not revoked yet.
 	OpenKind = admin.OpenKind
+	// LockStatus is an operator's lock.
+	LockStatus = admin.LockStatus
+	// Locked is the answer to a lock of an operator.
+	Locked = admin.Locked
+	// Unlocked is the answer to an unlock of an operator.
+	Unlocked = admin.Unlocked
 	// Evidence is a report on the revocation of one user's credentials.
 	Evidence = revoke.Report
 	// EvidenceOffboarding is one deactivation or deletion.
@@ -38,6 +44,8 @@ type (
 const (
 	HeaderDataDir    = admin.HeaderDataDir // percent-encoded path of the data folder
 	HeaderNameHolder = admin.HeaderHolder  // SCIM id of the user who has the name now
+
+	HeaderOperator = admin.HeaderOperator // percent-encoded name that the operator gives
 )
 
 // ErrKeySet says that the JWK set document cannot be used. It says nothing about the report.

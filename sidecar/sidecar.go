@@ -220,7 +220,7 @@ func (s *Server) openAdmin(context.Context) error {
 	h := admin.New(admin.Options{
 		Store: s.store, Tenants: s.tenantNames, Version: s.opts.Version, DataDir: cfg.DataDir, Components: s.components,
 		Plugins: s.pluginStatus, Config: s.reloads.status, Envoys: s.outdatedEnvoys,
-		Gatherer: s.registry, Sign: s.sign, Now: s.opts.Now, Logger: s.opts.Logger,
+		Gatherer: s.registry, Sign: s.sign, Cut: s.authz.Cut, Now: s.opts.Now, Logger: s.opts.Logger,
 	})
 	s.admin = httpServer(h.Admin(), s.opts.Logger)
 	s.admin.ConnContext = admin.ConnContext

@@ -467,8 +467,8 @@ func (t *Tx) endLock(l *OperatorLock, all []OperatorLock, why string) error {
 	t.changeOperatorLock(ended)
 	t.note(l.resource(l.Name()), fmt.Sprintf("operator's lock %s %s", l.ID, why))
 	for _, id := range l.Users {
-		others := slices.ContainsFunc(all, func(o OperatorLock) bool { return o.ID != l.ID && slices.Contains(o.Users, id) })
-		if others {
+		other := func(o OperatorLock) bool { return o.ID != l.ID && slices.Contains(o.Users, id) }
+		if slices.ContainsFunc(all, other) {
 			continue
 		}
 		if err := t.enableAgain(id); err != nil {
@@ -481,7 +481,8 @@ func (t *Tx) endLock(l *OperatorLock, all []OperatorLock, why string) error {
 // heldByOperator reports whether an operator's lock holds a user.
 func (t *Tx) heldByOperator(id string) (bool, error) {
 	all, err := t.operatorLocks()
-	return slices.ContainsFunc(all, func(l OperatorLock) bool { return slices.Contains(l.Users, id) && l.InForce(t.now) }), err
+	holds := func(l OperatorLock) bool { return slices.Contains(l.Users, id) && l.InForce(t.now) }
+	return slices.ContainsFunc(all, holds), err
 }
 
 // enableAgain asks the applications to enable the account of an active user, if nobody has

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -57,6 +58,25 @@ func (c *adminClient) get(ctx context.Context, path string) (answer, error) {
 	if err != nil {
 		return answer{}, fmt.Errorf("asking the admin listener: %w", err)
 	}
+	return c.do(req)
+}
+
+// post asks for a change, in the name of the operator.
+func (c *adminClient) post(ctx context.Context, operator, path string, in any) (answer, error) {
+	b, err := json.Marshal(in)
+	if err != nil {
+		return answer{}, fmt.Errorf("encoding the request: %w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://localhost"+path, bytes.NewReader(b))
+	if err != nil {
+		return answer{}, fmt.Errorf("asking the admin listener: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set(sidecar.HeaderOperator, url.PathEscape(operator))
+	return c.do(req)
+}
+
+func (c *adminClient) do(req *http.Request) (answer, error) {
 	res, err := c.http.Do(req)
 	if errors.Is(err, fs.ErrPermission) {
 		return answer{}, hinted(fmt.Errorf("asking the admin listener: %w", err),

@@ -100,8 +100,7 @@ func evidenceText(r *sidecar.Evidence) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s (%s), tenant %s: %s\n", r.UserName, r.User, r.Tenant, plain(r.Status))
 	for _, o := range r.Offboardings {
-		fmt.Fprintf(&b, "\nepoch %d: %s, asked by client %s (token %s, request %s)\n",
-			o.Epoch, o.Event, o.Client, o.TokenJTI, o.RequestID)
+		fmt.Fprintf(&b, "\nepoch %d: %s, asked by %s\n", o.Epoch, o.Event, askedBy(&o))
 		fmt.Fprintf(&b, "  received %s", o.Received.Format("2006-01-02 15:04:05.000 MST"))
 		if o.BlockedAt != nil {
 			fmt.Fprintf(&b, ", blocked after %.1f ms", o.BlockedAfter)
@@ -133,6 +132,18 @@ func evidenceText(r *sidecar.Evidence) string {
 		}
 	}
 	return columns(b.String())
+}
+
+// askedBy says who asked for an offboarding.
+func askedBy(o *sidecar.EvidenceOffboarding) string {
+	if o.Operator == "" {
+		return fmt.Sprintf("client %s (token %s, request %s)", o.Client, o.TokenJTI, o.RequestID)
+	}
+	who := "operator " + o.Operator
+	if o.Claimed != "" {
+		who += ", who claims to be " + o.Claimed
+	}
+	return fmt.Sprintf("%s (%s; request %s)", who, o.Reason, o.RequestID)
 }
 
 // probeText says what the last probe of a kind found and, if that verified the kind, how.

@@ -70,14 +70,16 @@ Start:   scimward init DIR ...       write a commented configuration
          scimward envoy bootstrap -c F > envoy.yaml
          scimward serve -c F
 Look:    scimward status             is it ready, and who still has access?
-         scimward evidence USER      prove when each credential of a user was revoked`,
+         scimward evidence USER      prove when each credential of a user was revoked
+Act:     scimward lock USER          refuse a person at once, whatever the identity service says
+         scimward unlock USER        lift that lock`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       version(),
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	root.AddCommand(newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newStore(),
-		newPluginWorker())
+	root.AddCommand(newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newLock(), newUnlock(),
+		newStore(), newPluginWorker())
 	complete(root)
 	return root
 }

@@ -80,6 +80,7 @@ func statusText(s *sidecar.Status) string {
 	writeConfig(&b, &s.Config)
 	writeTenants(&b, s)
 	writeLeavers(&b, s)
+	writeLocks(&b, s)
 	if len(s.Plugins) > 0 {
 		b.WriteString("\nPLUGIN\tOF\tHEALTH\tMESSAGE\n")
 	}

@@ -11,6 +11,8 @@
 //	GET /v1/status                            Status as JSON
 //	GET /v1/tenants/{tenant}/evidence/{user}  evidence report by SCIM id or userName; ?format=html for the page;
 //	                                          300 with "matches" if several users left under the name
+//	POST /v1/tenants/{tenant}/lock            lockRequest; locks a person, see [Locked]
+//	POST /v1/tenants/{tenant}/unlock          unlockRequest; lifts the operators' locks of a person, see [Unlocked]
 //
 // Errors are problem documents (RFC 9457).
 package admin
@@ -65,6 +67,7 @@ type Options struct {
 	Config     func() ConfigStatus
 	Gatherer   prometheus.Gatherer
 	Sign       revoke.Sign
+	Cut        func(ctx context.Context, tenant string) int // ends the open streams of locked users
 	Now        func() time.Time
 	Logger     *slog.Logger
 }
@@ -100,6 +103,8 @@ func (h *Handler) Admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", h.status)
 	mux.HandleFunc("GET /v1/tenants/{tenant}/evidence/{user}", h.evidence)
+	mux.HandleFunc("POST /v1/tenants/{tenant}/lock", change(h, "operator.lock", h.lock))
+	mux.HandleFunc("POST /v1/tenants/{tenant}/unlock", change(h, "operator.unlock", h.unlock))
 	return h.named(guard(mux))
 }
 

@@ -37,6 +37,7 @@ type service struct {
 	api        *admin.Handler
 	handler    http.Handler
 	log        *bytes.Buffer
+	cut        []string // tenants whose streams were cut
 }
 
 func newService(t *testing.T) *service {
@@ -78,6 +79,7 @@ func serviceOn(t *testing.T, st *store.Store) *service {
 			}}
 		},
 		Config: func() admin.ConfigStatus { return admin.ConfigStatus{Loaded: s.now} },
+		Cut:    func(_ context.Context, tenant string) int { s.cut = append(s.cut, tenant); return 3 },
 		Sign:   func(tenant string, _ map[string]any) (string, error) { return "signed-by-" + tenant, nil },
 		Logger: slog.New(slog.NewJSONHandler(s.log, nil)),
 	})

@@ -33,7 +33,9 @@ type Status struct {
 	// Leavers are at most 20 users of all tenants who still have access to some application, the oldest
 	// request first.
 	Leavers     []Leaver       `json:"open_leavers"`
-	MoreLeavers int            `json:"more_open_leavers"` // not in Leavers
+	MoreLeavers int            `json:"more_open_leavers"`   // not in Leavers
+	Locks       []LockStatus   `json:"operator_locks"`      // of all tenants, at most 20, the oldest first
+	MoreLocks   int            `json:"more_operator_locks"` // not in Locks
 	Plugins     []PluginStatus `json:"plugins"`
 	// Envoys are the connected Envoys whose configuration is older than scimward's.
 	Envoys  []OutdatedEnvoy `json:"outdated_envoys"`
@@ -107,6 +109,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 	slices.SortStableFunc(s.Leavers, func(a, b Leaver) int { return a.Since.Compare(b.Since) })
 	s.Leavers = s.Leavers[:min(len(s.Leavers), maxLeavers)]
 	s.MoreLeavers -= len(s.Leavers)
+	s.Locks, s.MoreLocks = h.operatorLocks()
 	h.write(w, r, http.StatusOK, s)
 }
 

@@ -42,6 +42,9 @@ func (e *Engine) watchClocks(ctx context.Context) {
 // updateTenantClocks updates the clocks of the open offboardings of a tenant. Without all, it skips
 // offboardings that only an answer of the application can change.
 func (e *Engine) updateTenantClocks(ctx context.Context, tenant string, all bool) error {
+	if err := e.expireLocks(ctx, tenant); err != nil {
+		return err
+	}
 	open, err := view(ctx, e, tenant, (*store.Reader).OpenOffboardings)
 	if err != nil {
 		return fmt.Errorf("reading open offboardings: %w", err)
@@ -65,6 +68,25 @@ func (e *Engine) updateTenantClocks(ctx context.Context, tenant string, all bool
 	e.m.open.WithLabelValues(tenant).Set(float64(len(open)))
 	e.m.oldest.WithLabelValues(tenant).Set(oldest.Seconds())
 	return errors.Join(errs...)
+}
+
+// expireLocks removes the operators' locks whose time is over, with an audit record. They refuse
+// nothing even before.
+func (e *Engine) expireLocks(ctx context.Context, tenant string) error {
+	now := e.opts.Now()
+	for _, l := range e.opts.Store.Locks().Operator(tenant) {
+		if l.InForce(now) {
+			continue
+		}
+		_, err := e.opts.Store.Update(ctx, tenant, e.cause("operator.lock.expired", l.ID), func(tx *store.Tx) error {
+			return tx.ExpireOperatorLock(l.ID)
+		})
+		if err != nil {
+			return fmt.Errorf("removing an operator's lock whose time is over: %w", err)
+		}
+		e.opts.Logger.InfoContext(ctx, "operator's lock expired", slog.String("tenant", tenant), slog.String("lock", l.ID))
+	}
+	return nil
 }
 
 // releaseFutureJobs makes jobs due that are leased or rescheduled beyond the horizon. The clock was

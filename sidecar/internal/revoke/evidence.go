@@ -9,6 +9,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/scimward/scimward/plugins/abi"
@@ -79,10 +80,15 @@ func (r *Report) Note(n uint64) string {
 
 // OffboardReport is one epoch, that is, one deactivation or deletion.
 type OffboardReport struct {
-	Epoch     uint64     `json:"epoch"`
-	Event     string     `json:"event"`
-	Status    string     `json:"status"`
-	Client    string     `json:"client"` // OAuth client of the request
+	Epoch  uint64 `json:"epoch"`
+	Event  string `json:"event"`
+	Status string `json:"status"`
+	Client string `json:"client"` // OAuth client of the request
+	// Operator is the user of the operating system who locked the user by hand, Claimed the name that
+	// the operator gave, which nobody checked.
+	Operator  string     `json:"operator,omitempty"`
+	Claimed   string     `json:"claimed,omitempty"`
+	Reason    string     `json:"reason,omitempty"` // of the operator
 	TokenJTI  string     `json:"token_jti"`
 	RequestID string     `json:"request_id"`
 	Remote    string     `json:"remote"`
@@ -195,6 +201,9 @@ func offboardReport(off *store.Offboarding, jobs []store.Job) OffboardReport {
 		Received: off.Received.UTC(), LockedAt: off.LockedAt.UTC(),
 		BlockedAt: when(off.BlockedAt), SettledAt: when(off.SettledAt), Breached: off.Breached,
 		BlockedAfter: milliseconds(off.Received, off.BlockedAt), SettledAfter: milliseconds(off.Received, off.SettledAt),
+	}
+	if name, ok := strings.CutPrefix(off.Cause.Actor, "operator:"); ok {
+		out.Operator, out.Claimed, out.Reason = name, off.Cause.Claimed, off.Cause.Reason
 	}
 	if out.Status == StatusVerified {
 		out.VerifiedAt = out.SettledAt

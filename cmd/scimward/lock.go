@@ -1,0 +1,174 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scimward/scimward/sidecar"
+)
+
+// acting are the flags of a command that changes something.
+type acting struct {
+	file, tenant, operator *string
+	asJSON                 *bool
+}
+
+// actFlags adds the flags of a command that changes something.
+func actFlags(c *cobra.Command) acting {
+	return acting{
+		file:     configFlag(c),
+		tenant:   c.Flags().String("tenant", "", "`NAME` of the tenant; not needed when there is only one"),
+		operator: c.Flags().String("operator", os.Getenv("SCIMWARD_OPERATOR"), "your `NAME`, for the audit trail"),
+		asJSON:   c.Flags().Bool("json", false, "print JSON"),
+	}
+}
+
+// send asks for a change of the tenant and prints the answer, as the text of it or as JSON.
+func send[Out any](c *cobra.Command, f acting, route string, in any, text func(*Out) string) error {
+	admin, err := newAdminClient(*f.file)
+	if err != nil {
+		return err
+	}
+	tenant, err := tenantOf(admin.cfg, *f.tenant)
+	if err != nil {
+		return err
+	}
+	got, err := admin.post(c.Context(), *f.operator, "/v1/tenants/"+url.PathEscape(tenant)+"/"+route, in)
+	if err != nil {
+		return err
+	}
+	var out Out
+	if err := json.Unmarshal(got.body, &out); err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	if *f.asJSON {
+		return deliver(c.OutOrStdout(), "", got.body)
+	}
+	return deliver(c.OutOrStdout(), "", []byte(columns(text(&out))))
+}
+
+// reasonFlag adds the required flag --reason.
+func reasonFlag(c *cobra.Command) *string {
+	reason := c.Flags().String("reason", "", "why, for the audit trail; `TEXT` of one line, required")
+	args := c.Args
+	c.Args = func(c *cobra.Command, given []string) error {
+		if err := args(c, given); err != nil {
+			return err
+		}
+		if strings.TrimSpace(*reason) == "" {
+			return errors.New(`--reason is missing: write why, such as --reason "laptop stolen"`)
+		}
+		return nil
+	}
+	return reason
+}
+
+func newLock() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "lock USER",
+		Short: "refuse every request of a person, whatever the identity service says",
+		Long: `USER is a SCIM id, a userName, an externalId or an e-mail address. Nobody in the
+directory needs to have it: then whoever gets the name is locked too. When the command
+returns, every request of the person is refused and the open streams have ended. The lock
+stays through a reactivation by the identity service, until ` + "`scimward unlock`" + ` lifts it or
+its time is over. A second lock of the same person replaces reason and time of the first.`,
+		Example: `  scimward lock ada@example.com --reason "laptop stolen, ticket 4711"
+  scimward lock carl --reason "leaves today" --ttl 12h --revoke --operator "Zoe K."`,
+		Args: oneArg("USER"),
+	}
+	f := actFlags(c)
+	reason := reasonFlag(c)
+	ttl := c.Flags().Duration("ttl", 0, "lift the lock by itself after this `TIME`, such as 90m or 24h")
+	revoke := c.Flags().Bool("revoke", false, "also revoke what the applications issued; USER must be in the directory")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		return send(c, f, "lock", map[string]any{
+			"user": args[0], "reason": *reason, "ttl_seconds": ttl.Seconds(), "revoke": *revoke,
+		}, lockedText)
+	}
+	return c
+}
+
+func newUnlock() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "unlock USER",
+		Short: "lift what `scimward lock` locked",
+		Long: `USER is a name of the person, or the id of a lock that ` + "`scimward status`" + ` lists. Whom
+the identity service deactivated or deleted stays locked. Revoked credentials stay revoked.`,
+		Example: `  scimward unlock ada@example.com --reason "laptop found"`,
+		Args:    oneArg("USER"),
+	}
+	f := actFlags(c)
+	reason := reasonFlag(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		return send(c, f, "unlock", map[string]any{"user": args[0], "reason": *reason}, unlockedText)
+	}
+	return c
+}
+
+func lockedText(l *sidecar.Locked) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "locked %s, tenant %s, %s: %s\n", whom(&l.LockStatus), l.Tenant, untilText(l.Until), l.ID)
+	if len(l.Users) == 0 {
+		b.WriteString("nobody in the directory has this name; whoever gets it is locked too\n")
+	}
+	fmt.Fprintf(&b, "open streams ended: %d\n", l.Streams)
+	if l.Jobs > 0 {
+		fmt.Fprintf(&b, "revocations started: %d; `scimward status` shows their end\n", l.Jobs)
+	}
+	return b.String()
+}
+
+func unlockedText(u *sidecar.Unlocked) string {
+	var b strings.Builder
+	for i := range u.Lifted {
+		fmt.Fprintf(&b, "lifted the lock of %s, tenant %s: %s\n", whom(&u.Lifted[i]), u.Lifted[i].Tenant, u.Lifted[i].ID)
+	}
+	if u.StillLocked {
+		b.WriteString("still refused: the identity service deactivated or deleted the user, or another lock holds\n")
+	}
+	return b.String()
+}
+
+func whom(l *sidecar.LockStatus) string {
+	if len(l.Users) == 0 {
+		return l.Name
+	}
+	return fmt.Sprintf("%s (%s)", l.Name, strings.Join(l.Users, ", "))
+}
+
+func untilText(until *time.Time) string {
+	if until == nil {
+		return "until it is lifted"
+	}
+	return "until " + stamp(*until)
+}
+
+// writeLocks lists the operators' locks.
+func writeLocks(b *strings.Builder, s *sidecar.Status) {
+	if len(s.Locks) == 0 {
+		return
+	}
+	b.WriteString("\nLOCKED BY HAND\tTENANT\tSINCE\tUNTIL\tBY\tREASON\tLOCK\n")
+	for i := range s.Locks {
+		l := &s.Locks[i]
+		by := l.Operator
+		if l.Claimed != "" {
+			by += ", claims to be " + l.Claimed
+		}
+		until := "lifted"
+		if l.Until != nil {
+			until = stamp(*l.Until)
+		}
+		fmt.Fprintf(b, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Name, l.Tenant, stamp(l.Since), until, by, l.Reason, l.ID)
+	}
+	if s.MoreLocks > 0 {
+		fmt.Fprintf(b, "and %d more\n", s.MoreLocks)
+	}
+}

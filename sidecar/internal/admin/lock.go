@@ -1,0 +1,205 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/scimward/scimward/sidecar/internal/revoke"
+	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/subject"
+)
+
+// maxName bounds the name of a person in a request, in bytes.
+const maxName = 1 << 10
+
+// maxTTL bounds the time of an operator's lock.
+const maxTTL = 10 * 365 * 24 * time.Hour
+
+// lockRequest asks for a lock.
+type lockRequest struct {
+	User   string  `json:"user"`        // SCIM id, userName, externalId or e-mail address; need not be in the directory
+	Reason string  `json:"reason"`      // required
+	TTL    float64 `json:"ttl_seconds"` // 0: until unlock
+	Revoke bool    `json:"revoke"`      // also revoke what the applications issued; only for a user of the directory
+}
+
+// unlockRequest asks to lift the operators' locks of a person.
+type unlockRequest struct {
+	User   string `json:"user"` // a name of the person, or the id of a lock
+	Reason string `json:"reason"`
+}
+
+// LockStatus is an operator's lock.
+type LockStatus struct {
+	Tenant   string     `json:"tenant"`
+	ID       string     `json:"id"`
+	Name     string     `json:"name"`  // that the operator gave, or the userName
+	Users    []string   `json:"users"` // SCIM ids; empty while nobody in the directory has the name
+	Since    time.Time  `json:"since"`
+	Until    *time.Time `json:"until,omitempty"` // absent: until it is lifted
+	Operator string     `json:"operator"`        // user of the operating system
+	Claimed  string     `json:"claimed,omitempty"`
+	Reason   string     `json:"reason"`
+	Revoke   bool       `json:"revoke"`
+}
+
+// Locked is the answer to a lock.
+type Locked struct {
+	LockStatus
+	Streams int `json:"streams_cut"`
+	Jobs    int `json:"jobs"` // revocations that were started
+}
+
+// Unlocked is the answer to an unlock.
+type Unlocked struct {
+	Lifted []LockStatus `json:"lifted"`
+	// StillLocked says that the identity service deactivated or deleted the person, so that the
+	// requests stay refused.
+	StillLocked bool `json:"still_locked"`
+}
+
+func lockStatus(l *store.OperatorLock) LockStatus {
+	s := LockStatus{
+		Tenant: l.Tenant, ID: l.ID, Name: l.Name(), Users: l.Users, Since: l.Since.UTC(),
+		Operator: strings.TrimPrefix(l.Cause.Actor, "operator:"), Claimed: l.Cause.Claimed, Reason: l.Cause.Reason,
+		Revoke: l.Revoke,
+	}
+	if s.Users == nil {
+		s.Users = []string{}
+	}
+	for _, n := range l.Names {
+		if n.Kind == subject.UserName {
+			s.Name = n.Value
+			break
+		}
+	}
+	if !l.Until.IsZero() {
+		until := l.Until.UTC()
+		s.Until = &until
+	}
+	return s
+}
+
+// operatorLocks returns the locks in force of all tenants, and how many more there are.
+func (h *Handler) operatorLocks() (locks []LockStatus, more int) {
+	locks = []LockStatus{}
+	now := h.opts.Now()
+	for _, tenant := range h.opts.Tenants() {
+		for _, l := range h.opts.Store.Locks().Operator(tenant) {
+			switch {
+			case !l.InForce(now):
+			case len(locks) == maxLeavers:
+				more++
+			default:
+				locks = append(locks, lockStatus(&l))
+			}
+		}
+	}
+	return locks, more
+}
+
+func checkName(name string) error {
+	if name == "" || !printable(name, maxName) {
+		return refuse(http.StatusBadRequest, "user must be a SCIM id or a name, one line of at most %d bytes", maxName)
+	}
+	return nil
+}
+
+// lock locks a person. When it returns, every check refuses the person and the open streams have
+// ended.
+func (h *Handler) lock(ctx context.Context, a *act, in lockRequest) (any, error) {
+	if err := errors.Join(a.because(in.Reason), checkName(in.User)); err != nil {
+		return nil, err
+	}
+	ttl := time.Duration(in.TTL * float64(time.Second))
+	if in.TTL < 0 || in.TTL > maxTTL.Seconds() || in.TTL > 0 && ttl < time.Second {
+		return nil, refuse(http.StatusBadRequest, "ttl must be one second to ten years, or absent")
+	}
+	var until time.Time
+	if ttl > 0 {
+		until = a.Received.Add(ttl).UTC()
+	}
+	l, err := h.opts.Store.LockByOperator(ctx, a.Tenant, a.cause("operator.lock"), in.User, until, in.Revoke)
+	if err != nil {
+		return nil, lockError(err, in.User)
+	}
+	out := Locked{LockStatus: lockStatus(&l), Streams: h.opts.Cut(ctx, a.Tenant)}
+	if in.Revoke {
+		if out.Jobs, err = h.openJobs(ctx, a, l.Users); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// lockError says what the operator can do about a lock that failed.
+func lockError(err error, name string) error {
+	var several *store.AmbiguousNameError
+	switch {
+	case errors.As(err, &several):
+		return refuse(http.StatusConflict, "several users have the name %q: lock by SCIM id, one of %s",
+			name, strings.Join(several.IDs[:min(len(several.IDs), 10)], ", "))
+	case errors.Is(err, store.ErrNobody):
+		return refuse(http.StatusNotFound, "no user of the directory has the name %q, so there is nothing to revoke: "+
+			"lock without --revoke", name)
+	case errors.Is(err, store.ErrManyLocks):
+		return refuse(http.StatusConflict, "the tenant has as many operators' locks as scimward keeps: lift one first")
+	}
+	return fmt.Errorf("locking: %w", err)
+}
+
+// openJobs counts the revocations under way in the last epochs of the users.
+func (h *Handler) openJobs(ctx context.Context, a *act, users []string) (n int, err error) {
+	for _, id := range users {
+		err = h.opts.Store.View(ctx, a.Tenant, func(r *store.Reader) error {
+			offs, err := r.Offboardings(id)
+			if err != nil || len(offs) == 0 {
+				return err
+			}
+			jobs, err := revoke.RevocationJobs(r, id, offs[len(offs)-1].Epoch)
+			for i := range jobs {
+				if revoke.KindStatus(&jobs[i]) == revoke.StatusRunning {
+					n++
+				}
+			}
+			return err
+		})
+		if err != nil {
+			return 0, fmt.Errorf("counting the jobs: %w", err)
+		}
+	}
+	return n, nil
+}
+
+// unlock lifts the operators' locks of a person.
+func (h *Handler) unlock(ctx context.Context, a *act, in unlockRequest) (any, error) {
+	if err := errors.Join(a.because(in.Reason), checkName(in.User)); err != nil {
+		return nil, err
+	}
+	var lifted []store.OperatorLock
+	_, err := h.opts.Store.Update(ctx, a.Tenant, a.cause("operator.unlock"), func(tx *store.Tx) (err error) {
+		lifted, err = tx.UnlockByOperator(in.User)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("unlocking: %w", err)
+	}
+	if len(lifted) == 0 {
+		return nil, refuse(http.StatusNotFound, "no operator's lock holds %q. What the identity service deactivated, "+
+			"only it can reactivate; `scimward status` lists the operators' locks", in.User)
+	}
+	out := Unlocked{Lifted: []LockStatus{}}
+	for i := range lifted {
+		out.Lifted = append(out.Lifted, lockStatus(&lifted[i]))
+		for _, n := range lifted[i].Names {
+			who := subject.Named(n.Kind, n.Value)
+			l, ok := h.opts.Store.Locks().Lookup(a.Tenant, &who)
+			out.StillLocked = out.StillLocked || ok && l.State != store.LockLifted
+		}
+	}
+	return out, nil
+}
