@@ -20,6 +20,10 @@ type (
 	TenantStatus = admin.TenantStatus
 	// Leaver is a locked user who still has credentials to revoke.
 	Leaver = admin.Leaver
+	// Unprovisioned counts persons of one application whom the directory does not know.
+	Unprovisioned = admin.Unprovisioned
+	// Stranger is a person whom the directory does not know.
+	Stranger = admin.Stranger
 	// OpenKind is one kind of credential of a leaver that is not revoked yet.
 	OpenKind = admin.OpenKind
 	// LockStatus is an operator's lock.

@@ -49,6 +49,7 @@ func (s *Server) Run(ctx context.Context) error {
 	start("revocation engine", func() error { return s.engine.Run(work) })
 	running.Go(func() { s.watchReady(work) })
 	running.Go(func() { s.watchFiles(work) })
+	running.Go(func() { s.strangers.run(work) })
 	s.opts.Logger.InfoContext(ctx, "serving", slog.String("authz", s.opts.Config.Listen.Authz),
 		slog.String("scim", s.listeners.scim.Addr().String()), slog.String("admin", s.listeners.admin.Addr().String()),
 		slog.String("metrics", s.listeners.metrics.Addr().String()))

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -49,9 +50,15 @@ type running struct {
 	stop                 func() error // SIGTERM and wait
 	term                 func()       // SIGTERM
 	server               *sidecar.Server
+	cfg                  *config.Config
 }
 
 func start(t *testing.T, text string) *running {
+	t.Helper()
+	return startLogging(t, text, nil)
+}
+
+func startLogging(t *testing.T, text string, logger *slog.Logger) *running {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "sw") //nolint:usetesting // the path of a socket is short
 	if err != nil {
@@ -69,7 +76,9 @@ func start(t *testing.T, text string) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := sidecar.New(t.Context(), sidecar.Options{Config: cfg, Version: "test", Load: load, Watch: []string{file}})
+	s, err := sidecar.New(t.Context(), sidecar.Options{
+		Config: cfg, Version: "test", Load: load, Watch: []string{file}, Logger: logger,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +97,7 @@ func start(t *testing.T, text string) *running {
 	t.Cleanup(func() { _ = r.stop() })
 	at := s.Addrs()
 	r.authz, r.scim, r.metrics = "unix:"+at.Authz.String(), at.SCIM.String(), at.Metrics.String()
-	r.admin = at.Admin.String()
+	r.admin, r.cfg = at.Admin.String(), cfg
 	return r
 }
 

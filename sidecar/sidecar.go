@@ -58,6 +58,8 @@ type Server struct {
 	reloads  *reloads
 
 	store        *store.Store
+	names        *store.NameCache
+	strangers    *strangers
 	plugins      *plugins.Host
 	policy       *policies.Engine
 	keys         keyClients
@@ -125,8 +127,15 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 		return fmt.Errorf("opening the store: %w", err)
 	}
 	s.onClose(s.store.Close)
+	s.names = store.NewNameCache(s.store, rememberedNames)
+	s.onClose(closer(s.names.Close))
+	s.strangers = newStrangers(s.store, s.opts.Logger)
+	s.strangers.auditConfigured(ctx, cfg)
 	return nil
 }
+
+// rememberedNames is how many names of each tenant are known without a look into the store.
+const rememberedNames = 1 << 15
 
 // StoreDir returns the folder of the store.
 func StoreDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "store") }
@@ -221,6 +230,8 @@ func (s *Server) openAdmin(context.Context) error {
 		Store: s.store, Tenants: s.tenantNames, Version: s.opts.Version, DataDir: cfg.DataDir, Components: s.components,
 		Plugins: s.pluginStatus, Config: s.reloads.status, Envoys: s.outdatedEnvoys,
 		Gatherer: s.registry, Sign: s.sign, Cut: s.authz.Cut, Now: s.opts.Now, Logger: s.opts.Logger,
+
+		Unprovisioned: func() []admin.Unprovisioned { return strangerStatus(s.decider.Strangers()) },
 	})
 	s.admin = httpServer(h.Admin(), s.opts.Logger)
 	s.admin.ConnContext = admin.ConnContext
@@ -232,6 +243,7 @@ func (s *Server) openAdmin(context.Context) error {
 func (s *Server) openAuthorizer() (err error) {
 	s.decider, err = authz.New(authz.Options{
 		Policy: s.policy, Locks: locks{s.store.Locks()}, Identifier: identifier{s.plugins}, Users: users{s.store},
+		Directory: s.names, Unprovisioned: s.strangers.counted, Exempted: s.strangers.exempted,
 		Envoys: s.envoys, Now: s.opts.Now,
 	})
 	if err != nil {

@@ -213,6 +213,7 @@ func (v *verifiers) authzTenant(t *config.Tenant, own []byte) (authz.TenantOptio
 		a := &t.Apps[i]
 		o := authz.AppOptions{Hosts: a.Hosts, Needs: a.Passes(), Methods: a.Methods, IgnoreSchemes: a.IgnoreSchemes}
 		o.EncodedSlashes = a.EncodedSlashes == "allow"
+		o.Unprovisioned, o.Exempt = unprovisioned(a.Unprovisioned), a.Exempt
 		switch a.Anonymous {
 		case "pass":
 			o.Anonymous = authz.AnonymousPass
@@ -232,6 +233,16 @@ func (v *verifiers) authzTenant(t *config.Tenant, own []byte) (authz.TenantOptio
 		out.Apps[a.Name] = o
 	}
 	return out, nil
+}
+
+func unprovisioned(mode string) authz.Unprovisioned {
+	switch mode {
+	case "observe":
+		return authz.UnprovisionedObserve
+	case "allow":
+		return authz.UnprovisionedAllow
+	}
+	return authz.UnprovisionedDeny
 }
 
 func (v *verifiers) source(name string, t *config.Tenant, s *config.Subject) (authz.SubjectSource, error) {

@@ -93,3 +93,10 @@ func Replay(ctx context.Context, o Options, from log.Log) (_ Seq, err error) {
 	}
 	return bounds.Last, err
 }
+
+// RememberedNames counts the names of a tenant in the cache.
+func RememberedNames(c *NameCache, tenant string) int {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return len(c.tenants[tenant].users)
+}

@@ -58,6 +58,9 @@ func (t *Tx) AuditOnly(resourceID, detail string) {
 	t.note(resourceID, detail)
 }
 
+// AuditDone adds an audit record of something that changes no row. resourceID may be empty.
+func (t *Tx) AuditDone(resourceID, detail string) { t.note(resourceID, detail) }
+
 // note gives a resource an audit record and adds a detail to it.
 func (t *Tx) note(resource, detail string) {
 	i := slices.IndexFunc(t.notes, func(n note) bool { return n.resource == resource })

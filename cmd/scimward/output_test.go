@@ -75,6 +75,11 @@ func TestStatusListsLeavers(t *testing.T) {
 			}},
 			{Tenant: "acme", User: "id-2", UserName: "bob", Since: since},
 		},
+		Unprovisioned: []sidecar.Unprovisioned{{
+			Tenant: "acme", App: "wiki", Mode: "observe", More: true, Examples: []sidecar.Stranger{
+				{Kind: "user_name", Name: `CORP\carl`, Source: "header:x-user", Outcome: "observed", Times: 7, Last: since},
+			},
+		}},
 	}
 	text := statusText(s)
 	got := strings.Join(strings.Fields(strings.ReplaceAll(text, "\n", " | ")), " ")
@@ -86,6 +91,8 @@ func TestStatusListsLeavers(t *testing.T) {
 		"| id-1 ada acme 2026-03-01 09:00:00 UTC (breached) zine pat: retrying (app_denied) |",
 		"| id-2 bob acme 2026-03-01 09:00:00 UTC - scimward is recording the last proof |",
 		"| and 3 more |",
+		`| observed user name "CORP\\carl" header:x-user acme/wiki 7 2026-03-01 09:00:00 UTC |`,
+		"| and more persons of acme/wiki |",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s\nwant %s", text, want)

@@ -81,6 +81,7 @@ func statusText(s *sidecar.Status) string {
 	writeTenants(&b, s)
 	writeLeavers(&b, s)
 	writeLocks(&b, s)
+	writeStrangers(&b, s)
 	if len(s.Plugins) > 0 {
 		b.WriteString("\nPLUGIN\tOF\tHEALTH\tMESSAGE\n")
 	}
@@ -153,6 +154,24 @@ func writeLeavers(b *strings.Builder, s *sidecar.Status) {
 	}
 	if s.MoreLeavers > 0 {
 		fmt.Fprintf(b, "and %d more\n", s.MoreLeavers)
+	}
+}
+
+// writeStrangers lists the persons whom the directory does not know.
+func writeStrangers(b *strings.Builder, s *sidecar.Status) {
+	if len(s.Unprovisioned) == 0 {
+		return
+	}
+	b.WriteString("\nNOT IN THE DIRECTORY\tNAME\tFOUND IN\tOF\tREQUESTS\tLAST\n")
+	for i := range s.Unprovisioned {
+		u := &s.Unprovisioned[i]
+		for _, e := range u.Examples {
+			fmt.Fprintf(b, "%s\t%s %q\t%s\t%s/%s\t%d\t%s\n",
+				e.Outcome, plain(e.Kind), e.Name, e.Source, u.Tenant, u.App, e.Times, stamp(e.Last))
+		}
+		if u.More {
+			fmt.Fprintf(b, "and more persons of %s/%s\n", u.Tenant, u.App)
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 const (
 	ada = "ada@acme.example"
 	bob = "bob@acme.example"
+	eve = "eve@elsewhere.example" // the identity service does not provision her
 
 	patience = 10 * time.Minute // limit for the whole story, which takes seconds
 )
@@ -178,7 +179,27 @@ func locked(_ string, status int) bool { return status == http.StatusUnauthorize
 // its own status for a deleted one.
 func refused(_ string, status int) bool { return status/100 == 4 }
 
+// stranger has an account in the application and none in the directory.
+func (st *story) stranger(ctx context.Context) error {
+	if err := st.s.Acme.Account(ctx, eve); err != nil {
+		return err
+	}
+	p := st.s.Person(st.s.Acme, eve)
+	if status, err := p.SignIn(ctx); err != nil || status != http.StatusOK {
+		return fmt.Errorf("signing a stranger in: status %d: %w", status, err)
+	}
+	status, body, err := st.use(ctx, p, "web_session")
+	if err != nil || status != http.StatusForbidden {
+		return fmt.Errorf("a stranger was answered with %d %s: %w", status, body, err)
+	}
+	st.d.ok("a person whom nobody provisioned is refused", strings.TrimSpace(string(body)))
+	return nil
+}
+
 func (st *story) forbidden(ctx context.Context) error {
+	if err := st.stranger(ctx); err != nil {
+		return err
+	}
 	status, body, err := st.person.Do(ctx, "web_session", http.MethodPost, "/account/email")
 	if err != nil {
 		return err

@@ -21,6 +21,8 @@ func (c checker) app(path string, t *Tenant, a *App, hosts map[string]string) {
 	c.hosts(path, t, a, hosts)
 	c.oneOf(path+".anonymous", a.Anonymous, "bare", "pass", "deny")
 	c.oneOf(path+".encoded_slashes", a.EncodedSlashes, "refuse", "allow")
+	c.oneOf(path+".unprovisioned", a.Unprovisioned, UnprovisionedDeny, "observe", "allow")
+	c.exempt(path+".exempt", a.Exempt)
 	within(c, path+".credential_lifetime", a.CredentialLifetime, time.Minute, 10*365*24*time.Hour)
 	if len(a.Subjects) == 0 {
 		c.fail(path+".subjects", "say where sessions and tokens are found, such as - cookie: session",
@@ -54,6 +56,22 @@ func (c checker) kinds(path string, kinds []string) {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		c.oneOf(at, k, known...)
 		c.unique(at, k, seen, "name each kind once")
+	}
+}
+
+// maxExempt bounds the exempt names of an app, which are a handful of accounts.
+const maxExempt = 100
+
+func (c checker) exempt(path string, names []string) {
+	if len(names) > maxExempt {
+		c.fail(path, "provision these accounts, or set unprovisioned: allow", "%d names, at most %d", len(names), maxExempt)
+	}
+	seen := map[string]bool{}
+	for i, name := range names {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		if c.require(at, name != "", "write the user name of one account") {
+			c.unique(at, name, seen, "list each account once")
+		}
 	}
 }
 

@@ -181,6 +181,16 @@ type App struct {
 	// pass allows both, also a revoked credential that the application still accepts somewhere.
 	// deny refuses both. Default bare.
 	Anonymous string `yaml:"anonymous"`
+	// Unprovisioned is the answer to a person whom the directory does not know, because the identity
+	// service has not provisioned them or because the subject has another name there: deny, observe or
+	// allow. deny answers 403. observe allows, counts them, and shows in `scimward status` who would be
+	// denied; use it to attach an application before the first synchronization. allow counts them too.
+	// No lock can deny a person whom the directory does not know. Default deny.
+	Unprovisioned string `yaml:"unprovisioned"`
+	// Exempt lists the user names of service and break-glass accounts that need no directory entry. A
+	// lock denies them all the same. The audit trail names them at the start and at their first use.
+	// Empty means none.
+	Exempt []string `yaml:"exempt"`
 	// IgnoreSchemes lists authorization schemes that identify no user, such as basic for OAuth
 	// clients. Any other Authorization header that matches no subject is answered with 401. Empty
 	// means none.
@@ -213,6 +223,9 @@ type App struct {
 	// credentials that cannot be revoked for that long. Zero means 720h.
 	CredentialLifetime time.Duration `yaml:"credential_lifetime"`
 }
+
+// UnprovisionedDeny is the default of App.Unprovisioned.
+const UnprovisionedDeny = "deny"
 
 // Subject is one place for a credential: exactly one of cookie, header and body.
 type Subject struct {

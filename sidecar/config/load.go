@@ -173,6 +173,7 @@ func (k *KeySource) complete(dir folder, issuer string) {
 func (a *App) complete(dir folder) {
 	or(&a.Anonymous, "bare")
 	or(&a.EncodedSlashes, "refuse")
+	or(&a.Unprovisioned, UnprovisionedDeny)
 	or(&a.UpstreamCAFile, "/etc/ssl/certs/ca-certificates.crt")
 	dir.abs(&a.UpstreamCAFile)
 	or(&a.CredentialLifetime, 720*time.Hour)

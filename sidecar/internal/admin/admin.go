@@ -70,6 +70,9 @@ type Options struct {
 	Cut        func(ctx context.Context, tenant string) int // ends the open streams of locked users
 	Now        func() time.Time
 	Logger     *slog.Logger
+
+	// Unprovisioned lists the applications with requests of persons whom the directory does not know.
+	Unprovisioned func() []Unprovisioned
 }
 
 // Handler serves the operators' API.

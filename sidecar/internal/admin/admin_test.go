@@ -35,6 +35,7 @@ type service struct {
 	components []admin.Component
 	peer       admin.Peer
 	api        *admin.Handler
+	strangers  []admin.Unprovisioned
 	handler    http.Handler
 	log        *bytes.Buffer
 	cut        []string // tenants whose streams were cut
@@ -82,6 +83,8 @@ func serviceOn(t *testing.T, st *store.Store) *service {
 		Cut:    func(_ context.Context, tenant string) int { s.cut = append(s.cut, tenant); return 3 },
 		Sign:   func(tenant string, _ map[string]any) (string, error) { return "signed-by-" + tenant, nil },
 		Logger: slog.New(slog.NewJSONHandler(s.log, nil)),
+
+		Unprovisioned: func() []admin.Unprovisioned { return s.strangers },
 	})
 	s.handler = s.api.Admin()
 	return s

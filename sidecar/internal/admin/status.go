@@ -38,8 +38,10 @@ type Status struct {
 	MoreLocks   int            `json:"more_operator_locks"` // not in Locks
 	Plugins     []PluginStatus `json:"plugins"`
 	// Envoys are the connected Envoys whose configuration is older than scimward's.
-	Envoys  []OutdatedEnvoy `json:"outdated_envoys"`
-	Applied uint64          `json:"applied"` // log position of the store
+	Envoys []OutdatedEnvoy `json:"outdated_envoys"`
+	// Unprovisioned lists the applications that persons use whom the directory does not know.
+	Unprovisioned []Unprovisioned `json:"unprovisioned"`
+	Applied       uint64          `json:"applied"` // log position of the store
 }
 
 // ConfigStatus tells which configuration is in force.
@@ -78,6 +80,26 @@ type Leaver struct {
 	Kinds    []OpenKind `json:"kinds"` // empty if all are done and not recorded yet
 }
 
+// Unprovisioned counts the requests of persons of one application whom the directory does not know.
+type Unprovisioned struct {
+	Tenant   string            `json:"tenant"`
+	App      string            `json:"app"`
+	Mode     string            `json:"mode"`     // deny | observe | allow
+	Requests map[string]uint64 `json:"requests"` // since the start, by outcome: denied, observed, allowed, exempt
+	Examples []Stranger        `json:"examples"` // at most 20, the newest first
+	More     bool              `json:"more"`     // there were more persons than Examples has
+}
+
+// Stranger is a person whom the directory does not know. An operator sees the name; the log does not.
+type Stranger struct {
+	Kind    string    `json:"kind"` // user_name, email, …
+	Name    string    `json:"name"` // shortened
+	Source  string    `json:"source"`
+	Outcome string    `json:"outcome"`
+	Times   int       `json:"times"`
+	Last    time.Time `json:"last"`
+}
+
 // OpenKind is one kind that is neither verified nor enforced at the proxy.
 type OpenKind struct {
 	App   string `json:"app"`
@@ -91,7 +113,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 	s := Status{
 		Version: h.opts.Version, Started: h.started, DataDir: h.opts.DataDir, Leavers: []Leaver{},
 		Components: h.opts.Components(r.Context()), Plugins: h.opts.Plugins(r.Context()),
-		Config: h.opts.Config(), Envoys: h.opts.Envoys(),
+		Config: h.opts.Config(), Envoys: h.opts.Envoys(), Unprovisioned: h.opts.Unprovisioned(),
 		Applied: uint64(h.opts.Store.Health().Applied),
 	}
 	s.Ready = allReady(s.Components)

@@ -12,6 +12,7 @@ import (
 	"github.com/scimward/scimward/sidecar/headers"
 	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/passes"
+	"github.com/scimward/scimward/store/subject"
 )
 
 // app is the compiled form of AppOptions.
@@ -29,14 +30,19 @@ type app struct {
 	// encodedSlashes lets paths with an escaped slash or backslash pass.
 	encodedSlashes bool
 	owners         *lru.Cache[credentialHash, Caller]
+
+	unprovisioned Unprovisioned
+	exempt        map[string]bool // folded
+	strangers     *strangers
 }
 
-func newApp(name string, o AppOptions, owners *lru.Cache[credentialHash, Caller]) *app {
+func newApp(name string, o AppOptions, owners *lru.Cache[credentialHash, Caller], s *strangers) *app {
 	p := &app{
 		name: name, hosts: request.NewHosts(o.Hosts), subjects: o.Subjects, trusted: map[string]bool{},
 		anonymous: o.Anonymous, methods: set(o.Methods), needs: o.Needs, owners: owners,
 		encodedSlashes: o.EncodedSlashes,
-		challenge:      `Bearer realm="` + quotable(name) + `"`,
+		unprovisioned:  o.Unprovisioned, exempt: map[string]bool{}, strangers: s,
+		challenge: `Bearer realm="` + quotable(name) + `"`,
 	}
 	sources := make([]request.Source, len(o.Subjects))
 	for i, s := range o.Subjects {
@@ -45,6 +51,9 @@ func newApp(name string, o AppOptions, owners *lru.Cache[credentialHash, Caller]
 		if s.Kind == SourceTrusted {
 			p.trusted[strings.ToLower(s.Name)] = true
 		}
+	}
+	for _, name := range o.Exempt {
+		p.exempt[subject.FoldUserName(name)] = true
 	}
 	p.sources = request.NewSources(sources, o.IgnoreSchemes)
 	for _, w := range o.LocalWrites {
@@ -81,13 +90,17 @@ func (a *Authorizer) decideApp(ctx context.Context, r *request.Request, t *tenan
 	}
 	local := p.denyLocalWrite(r, &path, keys)
 	caller, d := a.identify(ctx, r, p, &path)
+	var outcome Outcome
+	if d == nil {
+		outcome, d = a.denyUnprovisioned(ctx, r.Tenant, p, &caller)
+	}
 	switch {
 	case d != nil && (local == nil || d.ofLock()):
 		return d
 	case local != nil: // denied for everyone; a locked user hears about the lock first
 		return local
 	}
-	d = &Decision{allow: true, Reason: ReasonAllowed, Caller: caller}
+	d = &Decision{allow: true, Reason: ReasonAllowed, Caller: caller, Unprovisioned: outcome}
 	d.SetHeaders, d.RemoveHeaders = p.mutations(r, &caller)
 	return d
 }

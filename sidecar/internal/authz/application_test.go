@@ -332,19 +332,24 @@ func TestSubjectAndMutations(t *testing.T) {
 func TestDecideSubject(t *testing.T) {
 	k := newKit(t)
 	for _, c := range []struct {
-		tenant string
-		s      authz.Caller
-		want   bool
+		tenant, app string
+		s           authz.Caller
+		want        bool
 	}{
-		{"acme", authz.Caller{Subject: subject.Subject{UserName: "alice"}}, true},
-		{"acme", authz.Caller{Subject: subject.Subject{UserName: "locked"}}, false},
-		{"acme", authz.Caller{Subject: subject.Subject{UserName: "back"}, IssuedAt: t0}, false},
-		{"acme", authz.Caller{Subject: subject.Subject{UserName: "back"}, IssuedAt: t0.Add(2 * 3600e9)}, true},
-		{"acme", authz.Caller{}, false},
-		{"other", authz.Caller{Subject: subject.Subject{UserName: "alice"}}, false},
+		{"acme", "app", authz.Caller{Subject: subject.Subject{UserName: "alice"}}, true},
+		{"acme", "app", authz.Caller{Subject: subject.Subject{UserName: "locked"}}, false},
+		{"acme", "app", authz.Caller{Subject: subject.Subject{UserName: "back"}, IssuedAt: t0}, false},
+		{"acme", "app", authz.Caller{Subject: subject.Subject{UserName: "back"}, IssuedAt: t0.Add(2 * 3600e9)}, true},
+		{"acme", "app", authz.Caller{}, false},
+		{"acme", "other", authz.Caller{Subject: subject.Subject{UserName: "alice"}}, false},
+		{"other", "app", authz.Caller{Subject: subject.Subject{UserName: "alice"}}, false},
+		{"acme", "app", authz.Caller{Subject: subject.Subject{UserName: "stranger"}}, false},
+		{"acme", "app", authz.Caller{Subject: subject.Subject{UserName: "store-down"}}, false},
+		{"acme", "observing", authz.Caller{Subject: subject.Subject{UserName: "stranger"}}, true},
+		{"acme", "observing", authz.Caller{Subject: subject.Subject{UserName: "locked"}}, false},
 	} {
-		if got := k.DecideSubject(c.tenant, &c.s); got != c.want {
-			t.Errorf("%s %+v: %t", c.tenant, c.s, got)
+		if got := k.DecideSubject(t.Context(), c.tenant, c.app, &c.s); got != c.want {
+			t.Errorf("%s/%s %+v: %t", c.tenant, c.app, c.s, got)
 		}
 	}
 }
@@ -369,7 +374,7 @@ func TestOptionsAreChecked(t *testing.T) {
 	k := newKit(t)
 	app := func(s authz.SubjectSource) authz.Options {
 		return authz.Options{
-			Policy: k.policy, Locks: k.locks,
+			Policy: k.policy, Locks: k.locks, Directory: k.directory,
 			Tenants: map[string]authz.TenantOptions{"t": {
 				Verifier: k.verifier,
 				Apps:     map[string]authz.AppOptions{"a": {Subjects: []authz.SubjectSource{s}}},
@@ -382,6 +387,8 @@ func TestOptionsAreChecked(t *testing.T) {
 	}{
 		{"nothing", "Policy is missing", authz.Options{}},
 		{"no verifier", "tenant t: Verifier is missing", authz.Options{Policy: k.policy, Locks: k.locks, Tenants: map[string]authz.TenantOptions{"t": {}}}},
+		{"no directory", "tenant t: Options.Directory is missing", authz.Options{Policy: k.policy, Locks: k.locks, Tenants: map[string]authz.TenantOptions{"t": {Verifier: k.verifier, Apps: map[string]authz.AppOptions{"a": {}}}}}},
+		{"no such mode", `unknown value "maybe"`, authz.Options{Policy: k.policy, Locks: k.locks, Directory: k.directory, Tenants: map[string]authz.TenantOptions{"t": {Verifier: k.verifier, Apps: map[string]authz.AppOptions{"a": {Unprovisioned: "maybe"}}}}}},
 		{"no name", "name is empty", app(authz.SubjectSource{Kind: authz.SourceTrusted, Source: request.Source{In: request.InHeader}})},
 		{"no identifier", "needs an identifier", app(authz.SubjectSource{Kind: authz.SourceOpaque, Source: request.Source{In: request.InCookie, Name: "s"}})},
 		{"no jwt verifier", "needs a verifier", app(authz.SubjectSource{Kind: authz.SourceJWT, Source: request.Source{In: request.InCookie, Name: "s"}})},

@@ -77,7 +77,7 @@ func New(o Options) (*Authorizer, error) {
 
 // Prepare checks and compiles the options of all tenants. apply puts them in force in place of the
 // former ones: a request that has begun finishes with those. An app keeps its memory of the owners of
-// credentials. The error joins every fault.
+// credentials and its counts of strangers. The error joins every fault.
 func (a *Authorizer) Prepare(tenants map[string]TenantOptions) (apply func(), err error) {
 	if err := a.o.checkTenants(tenants); err != nil {
 		return nil, err
@@ -101,7 +101,7 @@ func (a *Authorizer) Prepare(tenants map[string]TenantOptions) (apply func(), er
 			if err != nil {
 				return nil, err
 			}
-			t.apps[appName] = newApp(appName, ao, owners)
+			t.apps[appName] = newApp(appName, ao, owners, a.strangers(name, appName))
 		}
 		next[name] = t
 	}
@@ -122,6 +122,21 @@ func (a *Authorizer) tenant(name string) *tenant {
 		return (*all)[name]
 	}
 	return nil
+}
+
+// strangers returns the counts of an app: the present ones, or new ones for a new app.
+func (a *Authorizer) strangers(tenant, app string) *strangers {
+	if t := a.tenant(tenant); t != nil && t.apps[app] != nil {
+		return t.apps[app].strangers
+	}
+	s := &strangers{}
+	if fn := a.o.Unprovisioned; fn != nil {
+		s.counted = func(o Outcome, n uint64) { fn(tenant, app, o, n) }
+	}
+	if fn := a.o.Exempted; fn != nil {
+		s.exempted = func(name string) { fn(tenant, app, name) }
+	}
+	return s
 }
 
 // quotable drops what may not stand in a quoted string of a challenge.
@@ -176,10 +191,15 @@ func (a *Authorizer) decide(ctx context.Context, r *request.Request) *Decision {
 	return decide(ctx, r, t)
 }
 
-// DecideSubject reports whether a stream of c may go on: c is known and no lock denies
-// it. The leash asks after it has registered a stream and whenever a user is locked.
-func (a *Authorizer) DecideSubject(tenant string, c *Caller) bool {
-	return c.Known() && a.tenant(tenant) != nil && a.lockOf(tenant, c) == nil
+// DecideSubject reports whether a stream of c may go on: c is known, no lock denies it, and the
+// application serves a person whom the directory knows as little as c. The leash asks after it has
+// registered a stream and whenever a user is locked.
+func (a *Authorizer) DecideSubject(ctx context.Context, tenant, app string, c *Caller) bool {
+	t := a.tenant(tenant)
+	if !c.Known() || t == nil || t.apps[app] == nil {
+		return false
+	}
+	return a.lockOf(tenant, c) == nil && a.provisioned(ctx, tenant, t.apps[app], c)
 }
 
 // lockOf returns the lock that denies the caller's credential, nil if there is none.

@@ -146,7 +146,7 @@ func (a *Authorizer) fromApplication(
 		return Caller{}, fault(ReasonIdentify,
 			"the application did not identify the credential in time: send the request again")
 	}
-	owner.Source = c.Where()
+	owner.Source, owner.FromApplication = c.Where(), true
 	hash := credentialHash(sha256.Sum256([]byte(c.Canonical())))
 	switch {
 	case !owner.Known():
@@ -198,6 +198,7 @@ func (a *Authorizer) sameUser(ctx context.Context, tenant string, x, y *subject.
 func (c *Caller) merge(y *Caller) Caller {
 	out := *c
 	out.Subject = c.Subject.Merge(&y.Subject)
+	out.FromApplication = c.FromApplication || y.FromApplication
 	if c.IssuedAt.IsZero() || y.IssuedAt.IsZero() {
 		out.IssuedAt = time.Time{}
 	} else if y.IssuedAt.Before(c.IssuedAt) {

@@ -37,6 +37,7 @@ func TestForgottenCredentialOfLockedUser(t *testing.T) {
 	locks := lockSwitch{}
 	k := newKit(t, func(o *authz.Options) {
 		o.Identifier, o.Locks = &forgetful{seen: map[string]bool{}}, locks
+		o.Directory = directory{"eve": true, "eve-device": true, "alice": true}
 	})
 	for _, r := range []request.Request{
 		appReq("GET", "/", cookie("session=eve")),
@@ -101,6 +102,7 @@ func TestPrepareKeepsTheMemory(t *testing.T) {
 	var options authz.Options
 	k := newKit(t, func(o *authz.Options) {
 		o.Identifier, o.Locks = &forgetful{seen: map[string]bool{}}, locks
+		o.Directory = directory{"eve": true}
 		options = *o
 	})
 	r := appReq("GET", "/", cookie("session=eve"))

@@ -68,7 +68,7 @@ func (e *escapist) Identify(_ context.Context, _, _ string, c authz.Credential) 
 // credential stays the locked user's, also after it is revoked.
 func TestForgottenCredentialInOtherSpelling(t *testing.T) {
 	app, locks := &escapist{}, lockSwitch{}
-	k := newKit(t, func(o *authz.Options) { o.Identifier, o.Locks = app, locks })
+	k := newKit(t, func(o *authz.Options) { o.Identifier, o.Locks, o.Directory = app, locks, directory{"eve": true} })
 	at := func(c string) authz.Decision {
 		return k.Decide(t.Context(), appReq("GET", "/", of("express"), cookie("sid="+c)))
 	}

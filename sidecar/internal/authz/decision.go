@@ -32,6 +32,9 @@ type Decision struct {
 	Tenant string
 	App    string
 	Caller Caller // SurfaceApp: who, when known
+	// Unprovisioned is what happened to a Caller whom the directory does not know, "" if it does.
+	Unprovisioned Outcome
+
 	Claims token.Claims
 	SCIM   *SCIMRequest // SurfaceSCIM, allowed: what the handler acts on
 	Policy string       // revision that allowed it
@@ -54,6 +57,8 @@ type Caller struct {
 	Nobody   bool
 	IssuedAt time.Time // of the credential; zero when unknown, which counts as before every epoch
 	Source   string    // "cookie:session", "header:authorization"
+	// FromApplication says that the application named the person, and not the credential itself.
+	FromApplication bool
 }
 
 // SCIMRequest is a decoded, normalised and judged SCIM request.
@@ -104,6 +109,8 @@ const (
 	ReasonEpoch       = "before_epoch"
 	ReasonUnmapped    = "subject_unmapped" // the application returned neither a SCIM id nor a user name
 
+	ReasonUnprovisioned = "unprovisioned" // the directory does not know the person
+
 	// Faults on our side: 503, never 403.
 	ReasonUndecided = "undecided"
 	ReasonDeadline  = "deadline"
@@ -111,6 +118,7 @@ const (
 	ReasonEngine    = "policy_failure"
 	ReasonIdentify  = "identify_unavailable"
 	ReasonEnvoy     = "envoy_outdated" // Envoy's configuration withholds something that the application needs
+	ReasonDirectory = "directory_unavailable"
 )
 
 // retryFault is how long a client waits after a fault on our side.

@@ -161,7 +161,9 @@ func TestIdentityHeaderIsSafe(t *testing.T) {
 		{"NUL", "alice\x00", false},
 		{"beyond ASCII", "jürgen", false},
 	} {
-		k := newKit(t, func(o *authz.Options) { o.Identifier = named(row.user) })
+		k := newKit(t, func(o *authz.Options) {
+			o.Identifier, o.Directory = named(row.user), directory{row.user: true}
+		})
 		d := k.Decide(t.Context(), appReq("GET", "/", cookie("session=x"), header("x-scim-user", "admin")))
 		if !d.Allowed() {
 			t.Fatalf("%s: %s", row.name, d.Reason)

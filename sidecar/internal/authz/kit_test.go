@@ -110,6 +110,23 @@ func (u users) SCIMID(_ context.Context, _ string, s *subject.Subject) string {
 	return u[s.UserName]
 }
 
+// directory knows these names of any kind. The name "store-down" is an error.
+type directory map[string]bool
+
+func (d directory) Known(_ context.Context, _ string, s *subject.Subject) (bool, error) {
+	for _, n := range s.Names() {
+		if n == "store-down" {
+			return false, errors.New("secret-internal-detail: disk")
+		}
+		if d[strings.ToLower(n)] {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func (d directory) Empty(context.Context, string) bool { return len(d) == 0 }
+
 var t0 = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
 type kit struct {
@@ -118,11 +135,12 @@ type kit struct {
 	policy     *policy
 	identifier *identifier
 	locks      locks
+	directory  directory
 }
 
 // newKit returns an Authorizer with one tenant "acme" and the apps "app"
 // (anonymous passes), "strict" (anonymous is denied), "express" (a cookie with
-// escapes, and PROPFIND) and "gateway".
+// escapes, and PROPFIND), "gateway", and "observing" (the gateway, before the first synchronization).
 func newKit(t *testing.T, edit ...func(*authz.Options)) *kit {
 	t.Helper()
 	lifted := func(issued time.Time) bool { return !issued.After(t0.Add(time.Hour)) }
@@ -134,6 +152,7 @@ func newKit(t *testing.T, edit ...func(*authz.Options)) *kit {
 			"gone":   {State: "deleted"},
 			"back":   {State: "lifted", Refuses: lifted},
 		},
+		directory: directory{"alice": true, "bob": true, "back": true, "locked": true, "id-alice": true},
 	}
 	sources := []authz.SubjectSource{
 		{Kind: authz.SourceJWT, Source: request.Source{In: request.InHeader, Name: "Authorization", Scheme: "Bearer"}, Verifier: k.verifier},
@@ -158,6 +177,16 @@ func newKit(t *testing.T, edit ...func(*authz.Options)) *kit {
 	strict.Anonymous = authz.AnonymousDeny
 	bare := app
 	bare.Anonymous = authz.AnonymousBare
+	gateway := authz.AppOptions{
+		Subjects: []authz.SubjectSource{{
+			Kind:       authz.SourceTrusted,
+			Source:     request.Source{In: request.InHeader, Name: "X-Forwarded-User"},
+			IssuedName: "X-Session-Start",
+		}},
+		Anonymous: authz.AnonymousPass,
+	}
+	observing := gateway
+	observing.Unprovisioned = authz.UnprovisionedObserve
 	o := authz.Options{
 		Tenants: map[string]authz.TenantOptions{"acme": {
 			Hosts: []string{"scim.example"}, Profile: "ipsie-il1", Verifier: k.verifier,
@@ -171,17 +200,10 @@ func newKit(t *testing.T, edit ...func(*authz.Options)) *kit {
 						Source: request.Source{In: request.InCookie, Name: "sid", Prefix: "s%3A", Escapes: true},
 					}},
 				},
-				"gateway": {
-					Subjects: []authz.SubjectSource{{
-						Kind:       authz.SourceTrusted,
-						Source:     request.Source{In: request.InHeader, Name: "X-Forwarded-User"},
-						IssuedName: "X-Session-Start",
-					}},
-					Anonymous: authz.AnonymousPass,
-				},
+				"gateway": gateway, "observing": observing,
 			},
 		}},
-		Policy: k.policy, Locks: k.locks, Identifier: k.identifier, Users: users{"alice": "id-alice"},
+		Policy: k.policy, Locks: k.locks, Identifier: k.identifier, Users: users{"alice": "id-alice"}, Directory: k.directory,
 		IdentifyTimeout: 2 * time.Minute, Now: func() time.Time { return t0.Add(3 * time.Hour) },
 	}
 	for _, e := range edit {

@@ -76,6 +76,13 @@ type Options struct {
 	Locks      Locks      // required
 	Identifier Identifier // required where a source is SourceOpaque
 	Users      Users      // nil: names that cannot be compared count as two users
+	Directory  Directory  // required where there is an application
+
+	// Unprovisioned hears of each request of a person whom the directory does not know: times is how
+	// often the outcome happened at the application. Exempted hears of the first request of each name
+	// in AppOptions.Exempt. Both run on the request path, so they must not block. Nil hears nothing.
+	Unprovisioned func(tenant, app string, o Outcome, times uint64)
+	Exempted      func(tenant, app, name string)
 
 	// Envoys remembers what the connected Envoys pass on. Nil remembers for this Authorizer only.
 	Envoys *passes.Envoys
@@ -111,11 +118,13 @@ const (
 
 // AppOptions is what is known of one protected application.
 type AppOptions struct {
-	Hosts       []string        // authorities, any case, ports ignored; empty: any host
-	Subjects    []SubjectSource // where its credentials are; the first that fits one reads it
-	Anonymous   Anonymous
-	Needs       passes.List // what Envoy must pass on; while it does not, every request gets 503
-	LocalWrites []LocalWrite
+	Hosts         []string        // authorities, any case, ports ignored; empty: any host
+	Subjects      []SubjectSource // where its credentials are; the first that fits one reads it
+	Anonymous     Anonymous
+	Unprovisioned Unprovisioned
+	Exempt        []string    // user names that need no directory entry; a lock denies them all the same
+	Needs         passes.List // what Envoy must pass on; while it does not, every request gets 503
+	LocalWrites   []LocalWrite
 	// EncodedSlashes lets paths with %2F or %5C pass when no reading of them is a local
 	// write. False refuses them.
 	EncodedSlashes bool
@@ -184,6 +193,9 @@ func (o *Options) checkTenants(tenants map[string]TenantOptions) error {
 		if t.Verifier == nil {
 			errs = append(errs, fmt.Errorf("authz: tenant %s: Verifier is missing", name))
 		}
+		if len(t.Apps) > 0 && o.Directory == nil {
+			errs = append(errs, fmt.Errorf("authz: tenant %s: Options.Directory is missing", name))
+		}
 		for app, a := range t.Apps {
 			for _, err := range o.checkApp(a) {
 				errs = append(errs, fmt.Errorf("authz: tenant %s: app %s: %w", name, app, err))
@@ -198,6 +210,11 @@ func (o *Options) checkApp(a AppOptions) (errs []error) {
 		if err := o.checkSource(s); err != nil {
 			errs = append(errs, fmt.Errorf("subject %d: %w", i, err))
 		}
+	}
+	switch a.Unprovisioned {
+	case UnprovisionedDeny, UnprovisionedObserve, UnprovisionedAllow:
+	default:
+		errs = append(errs, fmt.Errorf("unknown value %q of unprovisioned", a.Unprovisioned))
 	}
 	for _, w := range a.LocalWrites {
 		if w.Path == "" || w.Path[0] != '/' {

@@ -223,7 +223,7 @@ func TestAllow(t *testing.T) {
 		t.Error(diff)
 	}
 	want := map[string]any{
-		"scimward_tenant": "acme", "scimward_leash": "yes", "scimward_scim_id": "u1", "scimward_user_name": "alice",
+		"scimward_tenant": "acme", "scimward_app": "app", "scimward_leash": "yes", "scimward_scim_id": "u1", "scimward_user_name": "alice",
 		"scimward_email": "alice@example.com", "scimward_issued": "1970-01-01T00:00:01.000000005Z",
 	}
 	if diff := cmp.Diff(want, out.GetDynamicMetadata().AsMap()); diff != "" {

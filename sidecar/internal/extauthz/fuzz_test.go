@@ -24,7 +24,7 @@ func (d denying) Decide(ctx context.Context, r request.Request) authz.Decision {
 	}
 	return authz.Decision{}
 }
-func (denying) DecideSubject(string, *authz.Caller) bool { return false }
+func (denying) DecideSubject(context.Context, string, string, *authz.Caller) bool { return false }
 
 // knownTo identifies every credential; the name says whether its user is locked.
 type knownTo struct{ fixed }
@@ -57,7 +57,7 @@ func FuzzCheckRequest(f *testing.F) {
 	}
 	k := knownTo{}
 	a, err := authz.New(authz.Options{
-		Policy: k, Locks: k, Identifier: k,
+		Policy: k, Locks: k, Identifier: k, Directory: fixed{},
 		Tenants: map[string]authz.TenantOptions{"acme": {Verifier: k, Apps: map[string]authz.AppOptions{"app": {
 			Anonymous: authz.AnonymousPass,
 			Subjects: []authz.SubjectSource{

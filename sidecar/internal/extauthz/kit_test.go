@@ -48,7 +48,7 @@ func (d *decider) Decide(ctx context.Context, r request.Request) authz.Decision 
 	return answer
 }
 
-func (d *decider) DecideSubject(_ string, s *authz.Caller) bool {
+func (d *decider) DecideSubject(_ context.Context, _, _ string, s *authz.Caller) bool {
 	d.mu.Lock()
 	asking := d.asking
 	d.asking = nil
@@ -174,10 +174,13 @@ func (fixed) Decide(context.Context, *policies.Input) policies.Verdict {
 }
 func (fixed) Locked(string, *subject.Subject) *authz.Lock { return nil }
 
+func (fixed) Known(context.Context, string, *subject.Subject) (bool, error) { return true, nil }
+func (fixed) Empty(context.Context, string) bool                            { return false }
+
 func authorizer(t *testing.T) *authz.Authorizer {
 	t.Helper()
 	a, err := authz.New(authz.Options{
-		Policy: fixed{}, Locks: fixed{},
+		Policy: fixed{}, Locks: fixed{}, Directory: fixed{},
 		Tenants: map[string]authz.TenantOptions{"acme": {
 			Verifier: fixed{}, Apps: map[string]authz.AppOptions{"app": {Anonymous: authz.AnonymousPass}},
 		}},

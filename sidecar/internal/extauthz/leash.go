@@ -123,14 +123,14 @@ func (ls *leashes) remove(l *leash) {
 	}
 }
 
-// of returns the leashes of a tenant by caller and age: after a reactivation, a lock may
+// of returns the leashes of a tenant by caller, application and age: after a reactivation, a lock may
 // refuse one session of a user and not the other.
 func (ls *leashes) of(tenant string) map[string][]*leash {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	out := make(map[string][]*leash, len(ls.open[tenant]))
 	for l := range ls.open[tenant] {
-		age := l.key + " issued=" + l.caller.IssuedAt.UTC().Format(time.RFC3339Nano)
+		age := l.key + " app=" + l.app + " issued=" + l.caller.IssuedAt.UTC().Format(time.RFC3339Nano)
 		out[age] = append(out[age], l)
 	}
 	return out
@@ -145,7 +145,7 @@ func (s *Server) Cut(ctx context.Context, tenant string) int {
 	why := status.New(codes.PermissionDenied, "the account is locked")
 	var ending []*leash
 	for _, same := range s.leashes.of(tenant) {
-		if s.o.Decider.DecideSubject(tenant, &same[0].caller) {
+		if s.o.Decider.DecideSubject(ctx, tenant, same[0].app, &same[0].caller) {
 			continue
 		}
 		for _, l := range same {
@@ -235,7 +235,7 @@ func (s *Server) Process(stream processStream) error {
 		open.Dec() // first: Cut and Drain return when the leash is removed
 		s.leashes.remove(l)
 	}()
-	if !s.o.Decider.DecideSubject(tenant, &meta.caller) {
+	if !s.o.Decider.DecideSubject(stream.Context(), tenant, meta.app, &meta.caller) {
 		return s.refuseStream(stream.Context(), tenant, "locked", codes.PermissionDenied, "the account is locked")
 	}
 	if err := stream.Send(proceed(first)); err != nil {

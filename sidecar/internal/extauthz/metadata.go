@@ -20,6 +20,7 @@ const MetadataNamespace = "envoy.filters.http.ext_authz"
 const (
 	metaPrefix = "scimward_"
 	metaTenant = metaPrefix + "tenant"
+	metaApp    = metaPrefix + "app"
 	metaLeash  = metaPrefix + "leash" // "yes" when the user is known, else "no"
 	metaIssued = metaPrefix + "issued"
 )
@@ -33,6 +34,7 @@ func metadata(d *authz.Decision) *structpb.Struct {
 	}
 	f := map[string]*structpb.Value{
 		metaTenant: structpb.NewStringValue(d.Tenant),
+		metaApp:    structpb.NewStringValue(d.App),
 		metaLeash:  structpb.NewStringValue(leash),
 	}
 	for kind, value := range d.Caller.Names() {
@@ -56,20 +58,20 @@ func values(v *structpb.Value) []*structpb.Value {
 	return []*structpb.Value{v}
 }
 
-// stream is the tenant and caller of an open request. A request with the zero caller has no
-// user, so no lock can end it.
+// stream is the tenant, application and caller of an open request. A request with the zero caller
+// has no user, so no lock can end it.
 type stream struct {
-	tenant string
-	caller authz.Caller
+	tenant, app string
+	caller      authz.Caller
 }
 
 // readMetadata is the reverse of metadata. It returns nil when the namespace is missing or
 // metadata did not write it.
 func readMetadata(m *corev3.Metadata) *stream {
 	f := m.GetFilterMetadata()[MetadataNamespace].GetFields()
-	s := &stream{tenant: f[metaTenant].GetStringValue()}
+	s := &stream{tenant: f[metaTenant].GetStringValue(), app: f[metaApp].GetStringValue()}
 	known := f[metaLeash].GetStringValue()
-	if s.tenant == "" || known != "yes" && known != "no" {
+	if s.tenant == "" || s.app == "" || known != "yes" && known != "no" {
 		return nil
 	}
 	for key, v := range f {

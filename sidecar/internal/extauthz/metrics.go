@@ -19,6 +19,8 @@ type metrics struct {
 	leashes   *prometheus.GaugeVec
 	cuts      *prometheus.CounterVec
 	refused   *prometheus.CounterVec
+
+	unprovisioned *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -36,13 +38,17 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "scimward_leash_refusals_total", Help: "Streams refused before they opened.",
 		}, []string{"tenant", "reason"}),
+		unprovisioned: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "scimward_unprovisioned_requests_total",
+			Help: "Requests of persons whom the directory does not know, by what happened.",
+		}, []string{"tenant", "app", "outcome"}),
 	}
 	m.tenants.Store(&map[string]struct{}{})
 	if r == nil {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.decisions, m.leashes, m.cuts, m.refused} {
+	for _, c := range []prometheus.Collector{m.decisions, m.leashes, m.cuts, m.refused, m.unprovisioned} {
 		if err := r.Register(c); err != nil {
 			errs = append(errs, fmt.Errorf("registering a metric of extauthz: %w", err))
 		}

@@ -33,8 +33,8 @@ import (
 // Decider decides requests. *authz.Authorizer implements it.
 type Decider interface {
 	Decide(ctx context.Context, r request.Request) authz.Decision
-	// DecideSubject reports whether a stream of c may go on.
-	DecideSubject(tenant string, c *authz.Caller) bool
+	// DecideSubject reports whether a stream of c at an application may go on.
+	DecideSubject(ctx context.Context, tenant, app string, c *authz.Caller) bool
 }
 
 // Options are the parts and bounds of a Server.
@@ -225,6 +225,9 @@ func (s *Server) record(ctx context.Context, r *request.Request, d *authz.Decisi
 	outcome := outcomeOf(d)
 	s.metrics.decisions.WithLabelValues(
 		s.metrics.tenant(d.Tenant), surfaceLabel(r.Surface), outcome, d.Reason).Observe(took.Seconds())
+	if d.Unprovisioned != "" { // only of a configured application
+		s.metrics.unprovisioned.WithLabelValues(s.metrics.tenant(d.Tenant), d.App, string(d.Unprovisioned)).Inc()
+	}
 	if !d.Allowed() { // the SCIM handler counts the requests that reach it
 		for _, code := range d.Deviations {
 			s.o.Deviation(s.metrics.tenant(d.Tenant), code)
@@ -245,6 +248,7 @@ func (s *Server) record(ctx context.Context, r *request.Request, d *authz.Decisi
 		{"user_id", d.Caller.SCIMID},
 		{"app_user_id", d.Caller.AppUserID},
 		{"source", d.Caller.Source},
+		{"unprovisioned", string(d.Unprovisioned)},
 		{"policy", d.Policy},
 	} {
 		if a.v != "" {

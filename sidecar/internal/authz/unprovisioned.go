@@ -1,0 +1,252 @@
+package authz
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/scimward/scimward/store/subject"
+)
+
+// Directory knows the persons whom a tenant's identity service has provisioned.
+type Directory interface {
+	// Known reports whether a user of the tenant has one of the names of s. It does no I/O for a
+	// person whom it has seen lately. An error means that the directory cannot answer.
+	Known(ctx context.Context, tenant string, s *subject.Subject) (bool, error)
+	// Empty reports whether the tenant has no user at all.
+	Empty(ctx context.Context, tenant string) bool
+}
+
+// Unprovisioned says what happens to a known person whom the tenant's directory does not know. No
+// lock can ever deny such a person. The zero value denies.
+type Unprovisioned string
+
+// The choices.
+const (
+	UnprovisionedDeny    Unprovisioned = ""
+	UnprovisionedObserve Unprovisioned = "observe" // allow, and show who would be denied
+	UnprovisionedAllow   Unprovisioned = "allow"
+)
+
+// Outcome is what happened to a person whom the directory does not know: one of the constants
+// below, "" for a person whom it knows.
+type Outcome string
+
+// The outcomes. They are values of a metric label.
+const (
+	OutcomeDenied   Outcome = "denied"
+	OutcomeObserved Outcome = "observed"
+	OutcomeAllowed  Outcome = "allowed"
+	OutcomeExempt   Outcome = "exempt" // the configuration names the person
+)
+
+// denyUnprovisioned applies AppOptions.Unprovisioned to a caller whom no lock denies. An anonymous
+// request has no caller and passes.
+func (a *Authorizer) denyUnprovisioned(ctx context.Context, tenant string, p *app, c *Caller) (Outcome, *Decision) {
+	if !c.Known() {
+		return "", nil
+	}
+	outcome := p.outcome(c)
+	if outcome != OutcomeExempt { // a break-glass account must not depend on the directory
+		known, err := a.o.Directory.Known(ctx, tenant, &c.Subject)
+		if err != nil {
+			return "", fault(ReasonDirectory, "the directory cannot be asked at the moment: send the request again")
+		}
+		if known {
+			return "", nil
+		}
+	}
+	p.strangers.add(outcome, c, a.o.Now())
+	if outcome != OutcomeDenied {
+		return outcome, nil
+	}
+	d := deny(http.StatusForbidden, ReasonUnprovisioned, unprovisionedDetail(c, a.o.Directory.Empty(ctx, tenant)))
+	d.Caller, d.Unprovisioned = *c, outcome
+	return outcome, d
+}
+
+// outcome is what the configuration says about an unprovisioned caller.
+func (p *app) outcome(c *Caller) Outcome {
+	switch {
+	case len(p.exempt) > 0 && p.exempt[c.exemptName()]:
+		return OutcomeExempt
+	case p.unprovisioned == UnprovisionedObserve:
+		return OutcomeObserved
+	case p.unprovisioned == UnprovisionedAllow:
+		return OutcomeAllowed
+	}
+	return OutcomeDenied
+}
+
+// exemptName is the name that AppOptions.Exempt is compared with. It is the first name only: people
+// may choose others themselves, such as an e-mail address.
+func (c *Caller) exemptName() string { return subject.FoldUserName(c.displayName()) }
+
+// provisioned reports whether the stream of a caller may stay open. Without an answer of the
+// directory it may not.
+func (a *Authorizer) provisioned(ctx context.Context, tenant string, p *app, c *Caller) bool {
+	if p.outcome(c) != OutcomeDenied {
+		return true
+	}
+	known, err := a.o.Directory.Known(ctx, tenant, &c.Subject)
+	return err == nil && known
+}
+
+// unprovisionedDetail says what was looked up. It repeats a name only if the caller's own credential
+// contains it. The names that the application gave are for operators.
+func unprovisionedDetail(c *Caller, empty bool) string {
+	var looked []string
+	for kind, value := range c.Names() {
+		what := kindText(kind)
+		if !c.FromApplication {
+			what += fmt.Sprintf(" %q", shorten(value))
+		}
+		if !slices.Contains(looked, what) {
+			looked = append(looked, what)
+		}
+	}
+	const most = 4
+	if len(looked) > most {
+		looked = append(looked[:most], "…")
+	}
+	detail := "the directory has no user with the " + strings.Join(looked, " or the ")
+	if empty {
+		return detail + ": no user has been provisioned yet; the identity service must send its users first"
+	}
+	return detail + ": ask your administrator to assign this application to you in the identity service"
+}
+
+// kindText names a kind of name for people.
+func kindText(kind subject.Name) string {
+	switch kind {
+	case subject.UserName:
+		return "user name"
+	case subject.SCIMID:
+		return "SCIM id"
+	case subject.ExternalID:
+		return "external id"
+	case subject.Email:
+		return "e-mail address"
+	case subject.AppUserID:
+		return "application user id"
+	}
+	return string(kind)
+}
+
+const maxShownName = 128
+
+func shorten(s string) string {
+	if len(s) <= maxShownName {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxShownName], "") + "…"
+}
+
+// Stranger is a person of one application whom the directory does not know.
+type Stranger struct {
+	Kind    subject.Name
+	Name    string // shortened
+	Source  string // "cookie:session"
+	Outcome Outcome
+	Times   int // since the entry was made
+	Last    time.Time
+}
+
+// AppStrangers counts the requests of persons of one application whom the directory does not know.
+type AppStrangers struct {
+	Tenant, App   string
+	Unprovisioned Unprovisioned
+	Counts        map[Outcome]uint64 // requests since the start
+	Examples      []Stranger         // the newest, newest first
+	More          bool               // there were more persons than Examples has
+}
+
+// Strangers returns, for each application with such requests, the counts and the examples, by tenant
+// and application.
+func (a *Authorizer) Strangers() []AppStrangers {
+	var out []AppStrangers
+	for tenant, t := range *a.tenants.Load() {
+		for name, p := range t.apps {
+			if s := p.strangers.read(); len(s.Counts) > 0 {
+				s.Tenant, s.App, s.Unprovisioned = tenant, name, p.unprovisioned
+				out = append(out, s)
+			}
+		}
+	}
+	slices.SortFunc(out, func(x, y AppStrangers) int {
+		return cmp.Or(strings.Compare(x.Tenant, y.Tenant), strings.Compare(x.App, y.App))
+	})
+	return out
+}
+
+// maxStrangers is how many examples an application keeps.
+const maxStrangers = 20
+
+// strangers are the counts and examples of one application.
+type strangers struct {
+	exempted func(name string) // first use of an exempt name
+	counted  func(Outcome, uint64)
+
+	mu       sync.Mutex
+	counts   map[Outcome]uint64
+	examples []Stranger // oldest first
+	more     bool
+	used     map[string]bool // exempt names
+}
+
+func (s *strangers) add(o Outcome, c *Caller, now time.Time) {
+	n, first := s.count(o, c, now)
+	if s.counted != nil {
+		s.counted(o, n)
+	}
+	if first && s.exempted != nil {
+		s.exempted(c.displayName())
+	}
+}
+
+// count returns how often the outcome happened, and whether this is the first use of an exempt name.
+func (s *strangers) count(o Outcome, c *Caller, now time.Time) (n uint64, first bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.counts == nil {
+		s.counts, s.used = map[Outcome]uint64{}, map[string]bool{}
+	}
+	s.counts[o]++
+	if o == OutcomeExempt {
+		name := c.exemptName()
+		first, s.used[name] = !s.used[name], true
+	}
+	e := Stranger{Source: c.Source, Outcome: o, Times: 1, Last: now}
+	for kind, value := range c.Names() {
+		e.Kind, e.Name = kind, shorten(value)
+		break
+	}
+	at := slices.IndexFunc(s.examples, func(x Stranger) bool {
+		return x.Kind == e.Kind && x.Name == e.Name && x.Source == e.Source && x.Outcome == o
+	})
+	switch {
+	case at >= 0:
+		e.Times += s.examples[at].Times
+		s.examples = slices.Delete(s.examples, at, at+1)
+	case len(s.examples) == maxStrangers:
+		s.examples, s.more = slices.Delete(s.examples, 0, 1), true
+	}
+	s.examples = append(s.examples, e)
+	return s.counts[o], first
+}
+
+func (s *strangers) read() AppStrangers {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := AppStrangers{Counts: map[Outcome]uint64{}, Examples: slices.Clone(s.examples), More: s.more}
+	for o, n := range s.counts {
+		out.Counts[o] = n
+	}
+	slices.Reverse(out.Examples)
+	return out
+}

@@ -1,0 +1,185 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/scimward/scimward/store/subject"
+)
+
+// UserWith returns the id of a user who has a name, "" when there is none. Of several users it
+// returns one. The directory does not know names of the application's own.
+func (r *Reader) UserWith(kind subject.Name, value string) (string, error) {
+	if kind == subject.SCIMID {
+		if value == "" || len(value) > maxNameBytes {
+			return "", nil
+		}
+		found, err := present(r.snap.Get(key(kindUser, r.tenant, value)))
+		if err != nil || !found {
+			return "", err
+		}
+		return value, nil
+	}
+	i := slices.IndexFunc(userIndexes, func(x *index) bool { return x.kind == kind })
+	if i < 0 {
+		return "", nil
+	}
+	n := userIndexes[i].of(value)
+	if n.value == "" || len(n.value) > maxNameBytes { // checkNames refuses such a name
+		return "", nil
+	}
+	if r.unique(n) {
+		return r.owner(r.nameKey(kindUnique, n))
+	}
+	id := ""
+	err := r.scanLast(key(kindIndex, r.tenant, n.code, n.value), func(found string) (bool, error) {
+		id = found
+		return false, nil
+	})
+	return id, err
+}
+
+// NameCache answers on the request path whether a tenant has provisioned a person. It remembers a
+// bounded number of names that belong to a user, and forgets all names of a user before Update
+// returns for a change of that user. It never remembers that a name is unknown, so a new user is
+// known at once.
+type NameCache struct {
+	store *Store
+	size  int
+	stop  func()
+
+	mu      sync.RWMutex
+	tenants map[string]*tenantNames
+}
+
+// tenantNames are the remembered names of one tenant.
+type tenantNames struct {
+	users   map[nameKey]string   // the id of a user who has the name
+	names   map[string][]nameKey // the keys of users, by id
+	changes uint64               // of users; a lookup that overlaps a change is not remembered
+}
+
+// nameKey is a folded name.
+type nameKey struct {
+	kind  subject.Name
+	value string
+}
+
+// NewNameCache returns a cache of at most size names for each tenant. Close it before the store.
+func NewNameCache(s *Store, size int) *NameCache {
+	c := &NameCache{store: s, size: size, tenants: map[string]*tenantNames{}}
+	c.stop = s.Watch(c.forget)
+	return c
+}
+
+// Close ends the subscription.
+func (c *NameCache) Close() { c.stop() }
+
+// Known reports whether a user of the tenant has one of the names of s, or had it last: an
+// application may still use the former name of a renamed user. It does no I/O for a name that it
+// remembers. The error says that the store cannot answer.
+func (c *NameCache) Known(ctx context.Context, tenant string, s *subject.Subject) (bool, error) {
+	changes, found := c.recall(tenant, s)
+	if found {
+		return true, nil
+	}
+	err := c.store.View(ctx, tenant, func(r *Reader) error {
+		for kind, value := range s.Names() {
+			id, err := r.UserWith(kind, value)
+			if err != nil {
+				return err
+			}
+			if id != "" {
+				found = true
+				c.remember(tenant, nameKey{kind, subject.Fold(kind, value)}, id, changes)
+				return nil
+			}
+		}
+		return nil
+	})
+	if err != nil || found {
+		return found, err
+	}
+	l, locked := c.store.Locks().Lookup(tenant, s)
+	return locked && l.State == LockLifted, nil // the lock of an existing user, with the former names
+}
+
+// Empty reports whether the tenant has no user at all. It is false if the store cannot answer.
+func (c *NameCache) Empty(ctx context.Context, tenant string) bool {
+	n := 0
+	err := c.store.View(ctx, tenant, func(r *Reader) (err error) {
+		n, err = r.CountUsers()
+		return err
+	})
+	return err == nil && n == 0
+}
+
+// recall reports whether a name of s is remembered, and returns the count of changes for remember.
+func (c *NameCache) recall(tenant string, s *subject.Subject) (changes uint64, found bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	t := c.tenants[tenant]
+	if t == nil {
+		return 0, false
+	}
+	for kind, value := range s.Names() {
+		if _, found = t.users[nameKey{kind, subject.Fold(kind, value)}]; found {
+			break
+		}
+	}
+	return t.changes, found
+}
+
+// remember adds a name, unless a user of the tenant changed since recall: the name was read from a
+// snapshot that may be older than the change.
+func (c *NameCache) remember(tenant string, k nameKey, id string, changes uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.of(tenant)
+	if t.changes != changes {
+		return
+	}
+	for old, owner := range t.users { // any name makes room
+		if len(t.users) < c.size {
+			break
+		}
+		t.drop(old, owner)
+	}
+	if _, have := t.users[k]; !have {
+		t.users[k] = id
+		t.names[id] = append(t.names[id], k)
+	}
+}
+
+func (c *NameCache) of(tenant string) *tenantNames {
+	t := c.tenants[tenant]
+	if t == nil {
+		t = &tenantNames{users: map[nameKey]string{}, names: map[string][]nameKey{}}
+		c.tenants[tenant] = t
+	}
+	return t
+}
+
+func (t *tenantNames) drop(k nameKey, id string) {
+	delete(t.users, k)
+	t.names[id] = slices.DeleteFunc(t.names[id], func(n nameKey) bool { return n == k })
+	if len(t.names[id]) == 0 {
+		delete(t.names, id)
+	}
+}
+
+// forget drops the names of a changed user. It runs on the committer.
+func (c *NameCache) forget(ch Change) {
+	if ch.Type != ChangeUserUpdated && ch.Type != ChangeUserDeleted {
+		return // a new user takes no name from another
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.of(ch.Tenant)
+	t.changes++
+	for _, k := range t.names[ch.ID] {
+		delete(t.users, k)
+	}
+	delete(t.names, ch.ID)
+}
