@@ -75,12 +75,24 @@ prints a summary; --json prints the sealed report that
 // tenantOf returns the named tenant, or the only one if no name is given.
 func tenantOf(cfg *config.Config, named string) (string, error) {
 	if named == "" && len(cfg.Tenants) != 1 {
-		return "", usage(fmt.Errorf("name the tenant with --tenant: there are %d", len(cfg.Tenants)))
+		return "", usage(fmt.Errorf("name the tenant with --tenant: there are %s", tenantNames(cfg)))
 	}
 	if named == "" {
 		named = cfg.Tenants[0].Name
 	}
 	return named, nil
+}
+
+// tenantNames lists the tenants for a message, the first 20 of them.
+func tenantNames(cfg *config.Config) string {
+	var names []string
+	for i := range cfg.Tenants[:min(len(cfg.Tenants), 20)] {
+		names = append(names, cfg.Tenants[i].Name)
+	}
+	if more := len(cfg.Tenants) - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(names, ", ")
 }
 
 // deliver writes b to a file, or to w if file is empty.

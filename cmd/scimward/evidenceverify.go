@@ -38,7 +38,8 @@ chain and the text, and says that it did not check the signature.`,
 		var keys []byte
 		if *jwks != "" {
 			if keys, err = os.ReadFile(*jwks); err != nil {
-				return fmt.Errorf("reading the keys: %w", err)
+				return hinted(fmt.Errorf("reading the keys of --jwks: %w", err),
+					"save the tenant's public keys with: curl EXTERNAL_URL/oauth/jwks > jwks.json")
 			}
 		}
 		rep, err := sidecar.VerifyEvidence(in, keys)

@@ -168,9 +168,42 @@ func (o *initOptions) write(dir string) (made []string, err error) {
 		made = append(made, name)
 	}
 	if _, err := config.Load(made[0]); err != nil {
-		return made, fmt.Errorf("the flags make no valid configuration: %w", err)
+		return made, namingFlags(err)
 	}
 	return made, nil
+}
+
+// flagOf names the flag behind a key of the written configuration.
+var flagOf = map[string]string{
+	"tenants[0].name": "--tenant", "tenants[0].external_url": "--url", "tenants[0].profile": "--profile",
+	"tenants[0].identity_services[0].client_id":     "--client-id",
+	"tenants[0].identity_services[0].keys.issuer":   "--issuer",
+	"tenants[0].identity_services[0].keys.jwks_uri": "--jwks-uri",
+	"tenants[0].apps[0].name":                       "--app-name",
+	"tenants[0].apps[0].upstream":                   "--app-url",
+	"tenants[0].apps[0].subjects[0].cookie":         "--session-cookie",
+	"tenants[0].apps[0].plugin.manifest":            "--plugin",
+	"envoy.listen":                                  "--url",
+	"envoy.tls":                                     "--cert and --key",
+	"envoy.tls.cert":                                "--cert",
+	"envoy.tls.key":                                 "--key",
+}
+
+// namingFlags turns the faults of the written configuration into faults of the flags.
+func namingFlags(err error) error {
+	var faults *config.FaultsError
+	if !errors.As(err, &faults) {
+		return err
+	}
+	var errs []error
+	for _, f := range faults.Faults {
+		name := flagOf[f.Path]
+		if name == "" {
+			name = f.Path
+		}
+		errs = append(errs, fmt.Errorf("%s: %s; %s", name, f.Msg, f.Fix))
+	}
+	return usage(errors.Join(errs...))
 }
 
 // absolute makes the paths of the flags absolute, because the configuration is in another folder.

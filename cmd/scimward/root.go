@@ -79,7 +79,7 @@ Act:     scimward lock USER          refuse a person at once, whatever the ident
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newLock(), newUnlock(),
-		newStore(), newPluginWorker())
+		newStore(), newVersion(), newPluginWorker())
 	complete(root)
 	return root
 }
@@ -98,6 +98,8 @@ func complete(c *cobra.Command) {
 			return nil
 		}
 	}
+	completeNames(c)
+	completeUsers(c)
 	for _, sub := range c.Commands() {
 		complete(sub)
 	}
@@ -129,6 +131,9 @@ func oneArg(name string) cobra.PositionalArgs {
 		case 0:
 			return fmt.Errorf("%s is missing: write `%s %s`", name, c.CommandPath(), name)
 		case 1:
+			if strings.TrimSpace(args[0]) == "" {
+				return fmt.Errorf("%s is empty: is a variable of the shell not set?", name)
+			}
 			return nil
 		}
 		return fmt.Errorf("%s takes one argument, %s, and not also %q", c.CommandPath(), name, args[1])

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -112,6 +113,9 @@ func check(cfg *Config, d *decoder, lenient bool) {
 		c.fail("version", "write version: 1", "version %d is not known", cfg.Version)
 	}
 	c.listeners(cfg)
+	if info, err := os.Stat(cfg.DataDir); err == nil && !info.IsDir() {
+		c.fail("data_dir", "name a folder; scimward makes it if it does not exist", "%s is a file", cfg.DataDir)
+	}
 	c.oneOf("log.level", cfg.Log.Level, "debug", "info", "warn", "error")
 	within(c, "drain", cfg.Drain, time.Second, 5*time.Minute)
 	within(c, "envoy.check_timeout", cfg.Envoy.CheckTimeout, 50*time.Millisecond, 10*time.Second)

@@ -1,0 +1,133 @@
+package config
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+)
+
+// ExpiresSoon is how long before its end [Config.JudgeCertificates] warns about a certificate.
+const ExpiresSoon = 14 * 24 * time.Hour
+
+// Finding is a fault that does not prevent a start, because refusing to start would do more harm: a
+// certificate that clients or peers refuse, now or soon.
+type Finding struct {
+	Path    string // of the key, such as envoy.tls.cert
+	Msg     string
+	Fix     string
+	Warning bool // it works today
+}
+
+func (f Finding) String() string {
+	kind := "fault"
+	if f.Warning {
+		kind = "warning"
+	}
+	return fmt.Sprintf("%s: %s: %s; %s", kind, f.Path, f.Msg, f.Fix)
+}
+
+// JudgeCertificates judges the certificates that the configuration names, as their peers do at the time
+// now. It skips a file that only Envoy can read.
+func (c *Config) JudgeCertificates(now time.Time) []Finding {
+	j := judge{now: now}
+	var hosts []string
+	for i := range c.Tenants {
+		hosts = append(hosts, c.Tenants[i].Host())
+	}
+	for _, a := range c.AllApps() {
+		hosts = append(hosts, a.Hosts...)
+	}
+	slices.Sort(hosts)
+	j.certificate("envoy.tls.cert", c.Envoy.TLS, slices.Compact(hosts), x509.ExtKeyUsageServerAuth)
+	j.certificate("listen.scim_tls.cert", c.Listen.SCIMTLS, nil, x509.ExtKeyUsageServerAuth)
+	// Envoy shows the certificate of the authz listener as its own, to the same listener.
+	j.certificate("listen.authz_tls.cert", c.Listen.AuthzTLS, nil, x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
+	j.issuedBy("listen.authz_tls.cert", c.Listen.AuthzTLS)
+	return j.found
+}
+
+type judge struct {
+	now   time.Time
+	found []Finding
+}
+
+func (j *judge) add(path, fix, format string, args ...any) {
+	j.found = append(j.found, Finding{Path: path, Msg: fmt.Sprintf(format, args...), Fix: fix})
+}
+
+// certificate judges the first certificate of t: its time, its host names, its uses.
+func (j *judge) certificate(path string, t TLS, hosts []string, uses ...x509.ExtKeyUsage) {
+	if t.Cert == "" {
+		return
+	}
+	chain, err := Certificates(t.Cert)
+	if err != nil {
+		if !errors.Is(err, fs.ErrPermission) {
+			j.add(path, "name a PEM file with the certificate first", "%v", err)
+		}
+		return
+	}
+	leaf := chain[0]
+	day := func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" }
+	switch {
+	case j.now.After(leaf.NotAfter):
+		j.add(path, "renew it", "%s expired on %s", t.Cert, day(leaf.NotAfter))
+	case j.now.Before(leaf.NotBefore):
+		j.add(path, "check the clock, or wait", "%s is not valid before %s", t.Cert, day(leaf.NotBefore))
+	case leaf.NotAfter.Sub(j.now) < ExpiresSoon:
+		j.add(path, "renew it", "%s expires on %s", t.Cert, day(leaf.NotAfter))
+		j.found[len(j.found)-1].Warning = true
+	}
+	for _, host := range hosts {
+		if leaf.VerifyHostname(host) != nil {
+			j.add(path, "use a certificate with this name", "%s is not for the host %s", t.Cert, host)
+		}
+	}
+	for _, use := range uses {
+		if !allows(leaf, use) {
+			j.add(path, "use a certificate with this extended key usage", "%s is not for %s", t.Cert, useNames[use])
+		}
+	}
+}
+
+var useNames = map[x509.ExtKeyUsage]string{
+	x509.ExtKeyUsageServerAuth: "servers (serverAuth)", x509.ExtKeyUsageClientAuth: "clients (clientAuth)",
+}
+
+// allows reports whether a certificate may be used so. Without the extension it may be used for all.
+func allows(c *x509.Certificate, use x509.ExtKeyUsage) bool {
+	return len(c.ExtKeyUsage)+len(c.UnknownExtKeyUsage) == 0 ||
+		slices.Contains(c.ExtKeyUsage, use) || slices.Contains(c.ExtKeyUsage, x509.ExtKeyUsageAny)
+}
+
+// issuedBy checks that an authority of client_ca issued the certificate.
+func (j *judge) issuedBy(path string, t TLS) {
+	if t.Cert == "" || t.ClientCA == "" {
+		return
+	}
+	chain, err := Certificates(t.Cert)
+	if err != nil {
+		return // certificate reports it
+	}
+	authorities, err := Certificates(t.ClientCA)
+	if err != nil {
+		j.add(path, "name a PEM file with the authority", "%v", err)
+		return
+	}
+	o := x509.VerifyOptions{
+		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+		CurrentTime: chain[0].NotBefore.Add(time.Second), // its time is judged by itself
+	}
+	for _, c := range authorities {
+		o.Roots.AddCert(c)
+	}
+	for _, c := range chain[1:] {
+		o.Intermediates.AddCert(c)
+	}
+	if _, err := chain[0].Verify(o); err != nil {
+		j.add(path, "use a certificate of an authority in client_ca", "%s was not issued by %s: %v", t.Cert, t.ClientCA, err)
+	}
+}
