@@ -212,7 +212,7 @@ func (v *verifiers) authzTenant(t *config.Tenant, own []byte) (authz.TenantOptio
 	for i := range t.Apps {
 		a := &t.Apps[i]
 		o := authz.AppOptions{Hosts: a.Hosts, Needs: a.Passes(), Methods: a.Methods, IgnoreSchemes: a.IgnoreSchemes}
-		o.EncodedSlashes = a.EncodedSlashes == "allow"
+		o.Streams, o.EncodedSlashes = a.Streams, a.EncodedSlashes == "allow"
 		o.Unprovisioned, o.Exempt = unprovisioned(a.Unprovisioned), a.Exempt
 		switch a.Anonymous {
 		case "pass":

@@ -38,6 +38,11 @@ func (p *prey) readingRows() []row {
 			return p.scim("DELETE", target+p.target.ID, "")
 		}})
 	}
+	for _, target := range []string{"/Download", "/%2564ownload", "/;x/events", "/%20/events", "/event%C5%BF", "/x/%E2%80%A5/download"} {
+		rows = append(rows, row{family: "stream, spelling", name: target, by: byApp, want: []int{400}, send: func() answer {
+			return p.h1("GET", target, "", p.cookie(p.ada))
+		}})
+	}
 	return append(rows, p.readingTwins()...)
 }
 
@@ -110,6 +115,7 @@ func (p *prey) readingTwins() []row {
 	var rows []row
 	for _, target := range []string{
 		"/%20/account/profile", "/a%252Fb/account/profile", "/users/;7/email", "/account%E2%88%95email", "/x/%E2%80%A5/signup",
+		"/my/events", "/downloads",
 	} {
 		rows = append(rows, passes("GET", target, ""))
 	}

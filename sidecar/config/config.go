@@ -209,7 +209,8 @@ type App struct {
 	EncodedSlashes string `yaml:"encoded_slashes"`
 	// Streams lists path prefixes with responses that stay open (event streams, long polls,
 	// downloads). A lock ends them. Upgrades and requests that accept text/event-stream need no entry.
-	// A client need not announce a stream, so list every streaming path.
+	// A client need not announce a stream, so list every streaming path. Write it as clients do: another
+	// spelling, also in letter case, is answered with 400.
 	Streams []string `yaml:"streams"`
 	// Kinds lists the kinds of credentials that the application issues: ssh_key, device, refresh_token,
 	// pat, api_token, web_session, and account if the plugin disables accounts. Only these are revoked,

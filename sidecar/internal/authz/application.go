@@ -24,6 +24,7 @@ type app struct {
 	trusted   map[string]bool // headers that a gateway sets
 	anonymous Anonymous
 	writes    []localWrite
+	streams   []stream
 	methods   map[string]bool
 	needs     passes.List
 	challenge string
@@ -56,6 +57,9 @@ func newApp(name string, o AppOptions, owners *lru.Cache[credentialHash, Caller]
 		p.exempt[subject.FoldUserName(name)] = true
 	}
 	p.sources = request.NewSources(sources, o.IgnoreSchemes)
+	for _, prefix := range o.Streams {
+		p.streams = append(p.streams, stream{prefix: prefix, path: request.NewPrefix(prefix)})
+	}
 	for _, w := range o.LocalWrites {
 		p.writes = append(p.writes, newLocalWrite(w))
 	}
@@ -134,6 +138,9 @@ func (p *app) denyForm(r *request.Request, path *request.Path, keys request.Keys
 	case path.SCIM():
 		return deny(http.StatusNotFound, ReasonSCIMPath,
 			"the application has no SCIM service of its own: use /scim/v2 as documented")
+	case p.hidesStream(r.Path, path):
+		return deny(http.StatusBadRequest, request.ReasonPath,
+			"this is another spelling of a path with open responses: write the path as the application documents it")
 	case r.Headers.Overridden():
 		return denyOverride("headers")
 	case keys.Override():
@@ -144,6 +151,20 @@ func (p *app) denyForm(r *request.Request, path *request.Path, keys request.Keys
 		return deny(http.StatusBadRequest, ReasonIdentityHeader, "headers that start with x-scim- are set by the service")
 	}
 	return denyProblem(r.Headers.CheckCookies())
+}
+
+// stream is a path prefix with a leash. Envoy compares it byte by byte.
+type stream struct {
+	prefix string
+	path   request.Template
+}
+
+// hidesStream reports whether the application could open a stream at a path for which
+// Envoy has no leash: a reading of it has the prefix, but the path as sent has not.
+func (p *app) hidesStream(raw string, path *request.Path) bool {
+	return slices.ContainsFunc(p.streams, func(s stream) bool {
+		return !strings.HasPrefix(raw, s.prefix) && s.path.Covers(path)
+	})
 }
 
 func (p *app) takes(method string) bool {

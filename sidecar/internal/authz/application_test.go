@@ -77,6 +77,22 @@ func TestAppPaths(t *testing.T) {
 	}
 }
 
+// TestStreamHasOneSpelling: Envoy compares the prefixes of streams byte by byte. Another
+// spelling would open a stream without a leash, which outlives a lock.
+func TestStreamHasOneSpelling(t *testing.T) {
+	var rows []row
+	for _, path := range []string{"/events", "/events/7", "/eventsource", "/download/a", "/download", "/Download", "/my/events"} {
+		rows = append(rows, row{path, appReq("GET", path), 0, authz.ReasonAllowed})
+	}
+	for _, path := range []string{
+		"/Events", "/%2565vents", "/%20/events", "/;x/events", "/x/%E2%80%A5/events", "/EventSource", "/event%C5%BF/7", "/Download/a",
+		"/download%2Fa", "/Download//", "/%EF%BD%85vents",
+	} {
+		rows = append(rows, row{path, appReq("GET", path), 400, request.ReasonPath})
+	}
+	run(t, rows)
+}
+
 // TestLocalModificationRefused: nobody may write to these routes, in whatever spelling
 // (IL1 §3.2.1).
 func TestLocalModificationRefused(t *testing.T) {

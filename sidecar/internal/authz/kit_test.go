@@ -172,6 +172,7 @@ func newKit(t *testing.T, edit ...func(*authz.Options)) *kit {
 			{Path: "/api/me", Fields: []string{"email", "displayName"}},
 		},
 		IgnoreSchemes: []string{"basic"}, EncodedSlashes: true,
+		Streams: []string{"/events", "/download/"},
 	}
 	strict := app
 	strict.Anonymous = authz.AnonymousDeny

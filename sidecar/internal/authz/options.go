@@ -125,6 +125,7 @@ type AppOptions struct {
 	Exempt        []string    // user names that need no directory entry; a lock denies them all the same
 	Needs         passes.List // what Envoy must pass on; while it does not, every request gets 503
 	LocalWrites   []LocalWrite
+	Streams       []string // path prefixes with a leash; another spelling of one is denied
 	// EncodedSlashes lets paths with %2F or %5C pass when no reading of them is a local
 	// write. False refuses them.
 	EncodedSlashes bool

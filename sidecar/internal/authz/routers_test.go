@@ -154,7 +154,7 @@ func installed(t *testing.T, file string, install func(ctx context.Context, dir 
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	tmp, err := os.MkdirTemp(cache, "routers-")
+	tmp, err := os.MkdirTemp(cache, "routers-") //nolint:usetesting // beside dir, so that the rename is atomic
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,21 +37,15 @@ const softSlash = '\x01'
 // ReadPath reads a raw application path. It refuses what no application needs: control
 // bytes, bad escapes, a number sign, dot segments.
 func ReadPath(raw string) (Path, *Problem) {
-	var p Path
-	bad := problem(400, ReasonPath, "the path contains characters, escapes or dot segments that are not allowed")
-	if raw == "" || raw[0] != '/' || len(raw) > maxPath {
-		return p, bad
+	text, slash, ok := raw, false, raw != "" && raw[0] == '/' && len(raw) <= maxPath
+	if ok && !plainPath(raw) {
+		text, slash, ok = decodePath(raw)
 	}
-	text := raw
-	if !plainPath(raw) {
-		var ok bool
-		if text, p.slash, ok = decodePath(raw); !ok {
-			return p, bad
-		}
+	if !ok || hasDotSegment(text) {
+		return Path{}, problem(400, ReasonPath,
+			"the path contains characters, escapes or dot segments that are not allowed")
 	}
-	if hasDotSegment(text) {
-		return p, bad
-	}
+	p := Path{slash: slash}
 	if i := strings.IndexByte(text, '?'); i >= 0 {
 		p.query = strings.ReplaceAll(text[i+1:], string(softSlash), "/")
 	}
@@ -77,7 +71,7 @@ func hasDotSegment(text string) bool {
 		if i < 0 {
 			return false
 		}
-		start, end := strings.LastIndexFunc(rest[:i], slash), strings.IndexFunc(rest[i:], slash)
+		start, end := strings.LastIndexFunc(rest[:i], separates), strings.IndexFunc(rest[i:], separates)
 		if end < 0 {
 			end = len(rest)
 		} else {
@@ -94,7 +88,7 @@ func hasDotSegment(text string) bool {
 	}
 }
 
-func slash(r rune) bool { return r == '/' || r == softSlash }
+func separates(r rune) bool { return r == '/' || r == softSlash }
 
 // split appends the pieces of decoded text.
 func (p *Path) split(text string) {

@@ -10,9 +10,11 @@ type Template struct {
 	names []string // one a segment; "" stands for any one segment
 }
 
-// version is a name of a template that stands for "v" and digits. No folded name contains
-// a number sign.
-const version = "v#"
+// No folded name contains a number sign, so a name of a template with one is special.
+const (
+	version = "#v" // "v" and digits
+	starts  = "#"  // at the end: what starts like this
+)
 
 // NewTemplate folds a template such as /api/users/{id}. {name} and * stand for one
 // segment.
@@ -36,6 +38,20 @@ func NewTemplate(path string) Template {
 	}
 	if len(t.names) > MaxTemplate {
 		t.names = t.names[:MaxTemplate]
+	}
+	return t
+}
+
+// NewPrefix folds a path prefix such as /download, which also covers /download-all. With a
+// slash at its end, it covers what lies below only.
+func NewPrefix(path string) Template {
+	t := NewTemplate(path)
+	switch n := len(t.names); {
+	case n == 0 || n == MaxTemplate:
+	case strings.HasSuffix(path, "/"):
+		t.names = append(t.names, "")
+	case t.names[n-1] != "":
+		t.names[n-1] += starts
 	}
 	return t
 }
@@ -110,6 +126,9 @@ func (t Template) step(from uint64, s *piece) (ends, open uint64) {
 func (s *piece) is(name string) bool {
 	if name == version {
 		return len(s.name) > 1 && s.name[0] == 'v' && strings.Trim(s.name[1:], "0123456789") == ""
+	}
+	if prefix, ok := strings.CutSuffix(name, starts); ok {
+		return strings.HasPrefix(s.name, prefix)
 	}
 	return s.name == name
 }
