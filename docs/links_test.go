@@ -105,7 +105,7 @@ func tests(t *testing.T, pkg string) map[string]bool {
 
 // TestMetricsAreListed compares docs/operations.md with the metrics in the code.
 func TestMetricsAreListed(t *testing.T) {
-	direct := regexp.MustCompile(`Name:\s+"(scimward_[a-z_]*[a-z])"`)
+	direct := regexp.MustCompile(`(?:Name:\s+|NewDesc\()"(scimward_[a-z_]*[a-z])"`)
 	// plugins and revoke add a prefix to the names in their metrics.go.
 	short := regexp.MustCompile(`(?:counter|gauge|vec)\("([a-z_]+)"`)
 	prefixes := map[string]string{

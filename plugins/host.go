@@ -243,6 +243,19 @@ func (h *Host) plugin(tenant, app string) (*plugin, error) {
 	return nil, ErrNoPlugin
 }
 
+// Started returns nil when the first load of every plugin has ended, well or not. Otherwise it names the
+// plugins that still load.
+func (h *Host) Started() error {
+	var errs []error
+	for key, p := range h.set.Load().plugins {
+		if err := p.status().err; errors.Is(err, errNotYet) {
+			errs = append(errs, fmt.Errorf("plugin %s: %w", key, err))
+		}
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(errs...)
+}
+
 // Ready returns nil if every plugin is loaded and not in quarantine. Otherwise it names each other plugin
 // with the reason.
 func (h *Host) Ready() error {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/scimward/scimward/plugins/abi"
 )
@@ -236,11 +237,11 @@ var (
 )
 
 // clean prepares a guest's text for a job and its evidence. The result is valid UTF-8 of at most n bytes,
-// without control characters and anything like a credential. The redactor has removed the secrets that
+// without control and invisible characters and anything like a credential. The redactor has removed the secrets that
 // the host knows. clean removes secrets that an application repeats in its answers.
 func clean(s string, n int) string {
 	s = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) {
 			return ' '
 		}
 		return r

@@ -38,6 +38,9 @@ const (
 	identifyPerSlot = 4
 )
 
+// errNotYet is the loadErr of a plugin whose first load has not ended.
+var errNotYet = errors.New("not loaded yet")
+
 // plugin is one configured plugin and its worker.
 type plugin struct {
 	cfg      Config
@@ -96,7 +99,7 @@ func newPlugin(cfg Config, c *common) (*plugin, error) {
 
 		cachedOwner:   c.metrics.identifyCached.WithLabelValues(cfg.Tenant, cfg.App, "owner"),
 		cachedUnknown: c.metrics.identifyCached.WithLabelValues(cfg.Tenant, cfg.App, "unknown"),
-		loadErr:       errors.New("not loaded yet"),
+		loadErr:       errNotYet,
 	}
 	p.breaker.now = c.opts.Now
 	p.egress = newEgress(allowed, p.secrets, systemResolver, c.opts.Now)

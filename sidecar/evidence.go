@@ -32,6 +32,18 @@ type (
 	Locked = admin.Locked
 	// Unlocked is the answer to an unlock of an operator.
 	Unlocked = admin.Unlocked
+	// RefusedDeactivation is a deactivation that was refused; the person still has access.
+	RefusedDeactivation = admin.RefusedDeactivation
+	// PluginStatus is one plugin and whether it can revoke now.
+	PluginStatus = admin.PluginStatus
+	// Component is one part of the process and whether it is ready.
+	Component = admin.Component
+	// Readiness is whether this process can answer.
+	Readiness = admin.Readiness
+	// Dismiss asks to dismiss refused deactivations.
+	Dismiss = admin.Dismiss
+	// Dismissed is what was dismissed.
+	Dismissed = admin.Dismissed
 	// Evidence is a report on the revocation of one user's credentials.
 	Evidence = revoke.Report
 	// EvidenceOffboarding is one deactivation or deletion.

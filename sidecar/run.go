@@ -47,6 +47,7 @@ func (s *Server) Run(ctx context.Context) error {
 	start("admin listener", func() error { return s.admin.Serve(s.listeners.admin) })
 	start("metrics listener", func() error { return s.metrics.Serve(s.listeners.metrics) })
 	start("revocation engine", func() error { return s.engine.Run(work) })
+	start("refused deactivations", func() error { return s.handler.Run(work) })
 	running.Go(func() { s.watchReady(work) })
 	running.Go(func() { s.watchFiles(work) })
 	running.Go(func() { s.strangers.run(work) })
@@ -59,6 +60,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	err = errors.Join(err, s.drain(context.WithoutCancel(ctx), stop))
+	s.handler.Flush(context.WithoutCancel(ctx))
 	if !waitFor(&running, s.opts.Config.Drain) {
 		// The call ends with the process. The store stays open, because the call may still use it.
 		return errors.Join(err, errors.New("draining: the revocation engine still waits for a plugin; "+
@@ -130,23 +132,18 @@ func (s *Server) drain(ctx context.Context, stopWork func()) error {
 	return errors.Join(errs...)
 }
 
-// components reports which components are ready. An app with an opaque credential needs a plugin
-// that can identify it. Without the plugin, every request with such a credential is answered with
-// 503.
+// components reports which components of this process are ready. The state of a plugin is none: an
+// orchestrator that removes the process would take it from every other application. [Server.pluginStatus]
+// reports it. Only the first load of the plugins must have ended.
 func (s *Server) components(ctx context.Context) []admin.Component {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	out := []admin.Component{
-		component("policy", nil), component("oauth", s.oauth.Ready(ctx)), component("plugins", s.plugins.Ready()),
+		component("policy", nil), component("oauth", s.oauth.Ready(ctx)), component("plugins", s.plugins.Started()),
 		component("store", s.store.Health().Err),
 	}
 	for name, v := range s.now().verifiers {
 		out = append(out, component(name, v.Ready(ctx)))
-	}
-	for t, a := range s.now().config.AllApps() {
-		if slices.ContainsFunc(a.Subjects, func(sub config.Subject) bool { return sub.Is == "opaque" }) {
-			out = append(out, component("identify:"+t.Name+"/"+a.Name, s.plugins.CanIdentify(t.Name, a.Name)))
-		}
 	}
 	slices.SortFunc(out, func(a, b admin.Component) int { return strings.Compare(a.Name, b.Name) })
 	return out
@@ -160,9 +157,18 @@ func component(name string, err error) admin.Component {
 	return c
 }
 
-// pluginStatus asks every plugin for its health. The host limits the duration of each call.
+// pluginStatus asks every plugin for its health. The host limits the duration of each call. An app with
+// an opaque credential needs a plugin that can identify it. Without the plugin, every request with such a
+// credential is answered with 503.
 func (s *Server) pluginStatus(ctx context.Context) []admin.PluginStatus {
-	configs := pluginConfigs(s.now().config)
+	cfg := s.now().config
+	configs := pluginConfigs(cfg)
+	opaque := map[[2]string]bool{}
+	for t, a := range cfg.AllApps() {
+		opaque[[2]string{t.Name, a.Name}] = slices.ContainsFunc(a.Subjects, func(sub config.Subject) bool {
+			return sub.Is == "opaque"
+		})
+	}
 	out := make([]admin.PluginStatus, len(configs))
 	var asked sync.WaitGroup
 	for i, c := range configs {
@@ -172,11 +178,15 @@ func (s *Server) pluginStatus(ctx context.Context) []admin.PluginStatus {
 				out[i].Name, out[i].Version, out[i].Digest = info.Name, info.Version, info.Digest
 			}
 			h, err := s.plugins.Health(ctx, c.Tenant, c.App)
-			if err != nil {
+			if err == nil {
+				out[i].Health, out[i].Message = h.Status, h.Message
+			} else {
 				out[i].Message = err.Error()
-				return
 			}
-			out[i].Health, out[i].Message = h.Status, h.Message
+			if err := s.plugins.CanIdentify(c.Tenant, c.App); opaque[[2]string{c.Tenant, c.App}] && err != nil {
+				out[i].Health = "error"
+				out[i].Message = "requests with an opaque credential get 503: " + err.Error()
+			}
 		})
 	}
 	asked.Wait()

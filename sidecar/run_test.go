@@ -116,6 +116,14 @@ func (r *running) get(path string) (int, string) {
 	return res.StatusCode, string(b)
 }
 
+// operator asks the admin socket.
+func (r *running) operator() *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", r.admin)
+	}}}
+}
+
 // until waits for cond.
 func until(t *testing.T, what string, cond func() bool) {
 	t.Helper()
@@ -183,11 +191,7 @@ func TestAdminSocket(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 || filepath.Base(r.admin) != "admin.sock" {
 		t.Errorf("%s has mode %v %v, want admin.sock with 0600", r.admin, info.Mode(), err)
 	}
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", r.admin)
-	}
-	client := &http.Client{Transport: &http.Transport{DialContext: dial}}
+	client := r.operator()
 	for path, want := range map[string]int{"/v1/status": 200, "/metrics": 404, "/readyz": 404, "/livez": 404} {
 		res, err := client.Get("http://localhost" + path)
 		if err != nil {
@@ -208,9 +212,6 @@ func TestNotReady(t *testing.T) {
 			"          - {header: x-user, is: user_name}",
 			"          - {header: authorization, scheme: bearer, is: jwt, jwt: {issuer: 'https://x.example', keys: {jwks_uri: 'http://127.0.0.1:1/jwks'}}}",
 			"keys:acme/app[0]",
-		},
-		"plugin cannot be loaded": {
-			"        subjects:", "        plugin: {manifest: manifest.json}\n        subjects:", "plugins",
 		},
 	}
 	for name, tt := range tests {
@@ -240,6 +241,30 @@ func TestNotReady(t *testing.T) {
 				t.Errorf("stopping: %v", err)
 			}
 		})
+	}
+}
+
+// TestPluginIsNotReadiness: a plugin that cannot be loaded does not make the process unready. The status
+// shows it.
+func TestPluginIsNotReadiness(t *testing.T) {
+	r := start(t, strings.Replace(base, "        subjects:", "        plugin: {manifest: manifest.json}\n        subjects:", 1))
+	if code, body := r.get("/readyz"); code != 200 {
+		t.Errorf("readyz: %d %s, want 200", code, body)
+	}
+	var st sidecar.Status
+	res, err := r.operator().Get("http://localhost/v1/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(res.Body).Decode(&st); err != nil {
+		t.Fatal(err)
+	}
+	if !st.Ready || len(st.Plugins) != 1 || st.Plugins[0].Health != "error" || st.Plugins[0].Message == "" {
+		t.Errorf("ready %t, plugins %+v, want ready and one plugin with an error", st.Ready, st.Plugins)
+	}
+	if err := r.stop(); err != nil {
+		t.Errorf("stopping: %v", err)
 	}
 }
 

@@ -60,6 +60,7 @@ type Server struct {
 	store        *store.Store
 	names        *store.NameCache
 	strangers    *strangers
+	handler      *scimhttp.Handler
 	plugins      *plugins.Host
 	policy       *policies.Engine
 	keys         keyClients
@@ -177,7 +178,7 @@ func (s *Server) openTrust(ctx context.Context) error {
 	return nil
 }
 
-func (s *Server) openSCIM(context.Context) error {
+func (s *Server) openSCIM(context.Context) (err error) {
 	if err := s.openAuthorizer(); err != nil { //nolint:contextcheck // fetching keys outlives this call; close ends it
 		return err
 	}
@@ -186,9 +187,9 @@ func (s *Server) openSCIM(context.Context) error {
 		Name: "scimward_scim_deviations_total",
 		Help: "SCIM requests that deviated from the canonical form, by tenant and code of the deviation.",
 	}, []string{"tenant", "code"})
-	s.registry.MustRegister(deviations)
+	s.registry.MustRegister(deviations, newRefusedUsers(s.store, s.tenantNames))
 	deviation := func(tenant, code string) { deviations.WithLabelValues(tenant, code).Inc() }
-	handler, err := scimhttp.New(scimhttp.Options{
+	s.handler, err = scimhttp.New(scimhttp.Options{
 		Decider: s.decider, Store: s.store, TenantOf: s.tenantOf, Base: s.resourceOf,
 		AfterLock: func(ctx context.Context, tenant, _ string) { s.authz.Cut(ctx, tenant) },
 		RateOf:    s.rateOf, Deviation: deviation, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
@@ -197,13 +198,13 @@ func (s *Server) openSCIM(context.Context) error {
 		return fmt.Errorf("opening the SCIM service: %w", err)
 	}
 	mux := http.NewServeMux()
-	handler.Mount(mux)
+	s.handler.Mount(mux)
 	s.oauth.Mount(mux, s.tenantOf)
-	s.scim = httpServer(handler.Route(mux), s.opts.Logger)
+	s.scim = httpServer(s.handler.Route(mux), s.opts.Logger)
 	envoy := s.opts.Config.Envoy
 	s.authz, err = extauthz.New(extauthz.Options{
 		Decider: s.decider, Tenants: s.tenantNames(), MaxBody: envoy.MaxBodyBytes, Timeout: envoy.CheckTimeout,
-		Refused: handler.Refused, Deviation: deviation, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
+		Refused: s.handler.Refused, Deviation: deviation, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the authorization service: %w", err)
@@ -228,7 +229,7 @@ func (s *Server) openAdmin(context.Context) error {
 	cfg := s.opts.Config
 	h := admin.New(admin.Options{
 		Store: s.store, Tenants: s.tenantNames, Version: s.opts.Version, DataDir: cfg.DataDir, Components: s.components,
-		Plugins: s.pluginStatus, Config: s.reloads.status, Envoys: s.outdatedEnvoys,
+		Plugins: s.pluginStatus, Config: s.reloads.status, Envoys: s.outdatedEnvoys, FlushRefused: s.handler.Flush,
 		Gatherer: s.registry, Sign: s.sign, Cut: s.authz.Cut, Now: s.opts.Now, Logger: s.opts.Logger,
 
 		Unprovisioned: func() []admin.Unprovisioned { return strangerStatus(s.decider.Strangers()) },

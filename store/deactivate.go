@@ -43,6 +43,12 @@ func (t *Tx) openEpoch(u *User, l *Lock, names []name, event string) error {
 		Tenant: t.tenant, UserID: u.ID, Epoch: l.Epoch, Event: event, Cause: t.cause,
 		Received: t.received(), LockedAt: t.now,
 	}
+	if event != eventLocked { // an operator's lock is not what was refused
+		var err error
+		if o.Refused, err = t.endRefusals(u.ID); err != nil {
+			return err
+		}
+	}
 	for _, target := range t.options.Targets {
 		for _, kind := range target.Kinds {
 			asked := event

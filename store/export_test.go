@@ -37,7 +37,7 @@ func SampleKeys() [][]byte {
 		key(kindLockName, "acme", userNames.code, "bob"), numberedKey(kindOffboarding, "acme", "id", 1),
 		numberedKey(kindOpen, "acme", "id", 1), key(kindJob, "acme", "j"), jobOfKey("acme", "id", 1, "j"),
 		dueKey("acme", -5, "j"), key(kindJTI, "acme", "iss", "\x00j"), jtiExpiryKey("acme", 9, "iss", "j"),
-		key(kindClient, "acme", "c"), key(kindKey, "acme", "k"), auditKey("acme", 3),
+		key(kindClient, "acme", "c"), key(kindRefusal, "acme", "id"), key(kindKey, "acme", "k"), auditKey("acme", 3),
 		numberedKey(kindAuditOf, "acme", "id", 3), key(kindAuditHead, "acme"),
 		key(kindUser, "acme", strings.Repeat("x", 600)), key(kindOperatorLock, "acme", "lock-1"),
 	}

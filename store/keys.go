@@ -40,6 +40,7 @@ const (
 	kindJob         = 'j'
 	kindJobOf       = 'k'
 	kindDue         = 'd'
+	kindRefusal     = 'R'
 	kindJTI         = 'q'
 	kindJTIExpiry   = 'v'
 	kindClient      = 'f'
@@ -69,7 +70,7 @@ var keyKinds = [...]keyKind{
 	{kind: kindUser, name: "user", parts: 1},           // id -> resource
 	{kind: kindUnique, name: "unique index", parts: 2}, // attribute value -> id
 	{kind: kindIndex, name: "index", parts: 3},         // attribute value id
-	{kind: kindCounter, name: "counter", parts: 1},     // name -> count of users, groups, signing keys or operators' locks
+	{kind: kindCounter, name: "counter", parts: 1},     // name -> count, see the names of the counters
 	// A group and its members. The generation changes when a group is emptied.
 	{kind: kindGroup, name: "group", parts: 1},                     // id -> resource
 	{kind: kindGen, name: "generation", parts: 1},                  // group -> generation of its members
@@ -88,6 +89,7 @@ var keyKinds = [...]keyKind{
 	{kind: kindJob, name: "job", parts: 1},                            // id -> job
 	{kind: kindJobOf, name: "job of", parts: 2, number: 2},            // user be64(epoch) job
 	{kind: kindDue, name: "due job", parts: 1, number: 1},             // be64(time) job
+	{kind: kindRefusal, name: "refused deactivation", parts: 1},       // user -> refusals, until deactivated or dismissed
 	// OAuth.
 	{kind: kindJTI, name: "used jti", parts: 2},                              // issuer jti -> expiry
 	{kind: kindJTIExpiry, name: "expiry of a used jti", parts: 2, number: 1}, // be64(time) issuer jti
@@ -111,6 +113,7 @@ const (
 	counterGroups = "groups"
 	counterKeys   = "keys"
 
+	counterRefusals      = "refused users"
 	counterOperatorLocks = "operator_locks"
 )
 

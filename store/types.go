@@ -271,6 +271,7 @@ type Offboarding struct {
 	Verified  bool      `json:",omitempty"` // every kind was verified; false in rows of older versions
 	Breached  bool      // 300 s passed before SettledAt
 	Jobs      int       // number of jobs that the record created; Verify counts them
+	Refused   []Refusal `json:",omitempty"` // earlier requests for this that were refused
 	Version   Seq
 }
 

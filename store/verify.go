@@ -15,7 +15,7 @@ import (
 
 // Finding is one inconsistency.
 type Finding struct {
-	Check  string // "index", "edge", "count", "job", "lock", "audit", "jti", "log", "value"
+	Check  string // "index", "edge", "count", "job", "lock", "audit", "refusal", "jti", "log", "value"
 	Key    string // the faulty key in readable form
 	Detail string
 }

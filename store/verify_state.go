@@ -22,10 +22,11 @@ func (c *checker) checks() map[byte]func(machine.Entry, DecodedKey) error {
 		kindOpen: c.leads("job", "offboarding", func(d DecodedKey) []byte {
 			return numberedKey(kindOffboarding, d.Tenant, d.Parts[0], d.Number)
 		}),
-		kindJob:   c.job,
-		kindJobOf: c.leads("job", "job", func(d DecodedKey) []byte { return key(kindJob, d.Tenant, d.Parts[1]) }),
-		kindDue:   c.due,
-		kindJTI:   c.jti,
+		kindJob:     c.job,
+		kindJobOf:   c.leads("job", "job", func(d DecodedKey) []byte { return key(kindJob, d.Tenant, d.Parts[1]) }),
+		kindDue:     c.due,
+		kindRefusal: c.refusal,
+		kindJTI:     c.jti,
 		kindJTIExpiry: c.leads("jti", "jti", func(d DecodedKey) []byte {
 			return key(kindJTI, d.Tenant, d.Parts[0], d.Parts[1])
 		}),
@@ -350,6 +351,28 @@ func (c *checker) signingKey(e machine.Entry, d DecodedKey) error {
 	c.counts[counterID{d.Tenant, counterKeys}]++
 	if k.ID != d.Parts[0] {
 		c.find("value", e.Key, "key %q is in the wrong place", k.ID)
+	}
+	return nil
+}
+
+func (c *checker) refusal(e machine.Entry, d DecodedKey) error {
+	var all []Refusal
+	if err := decodeRow(e.Value, &all); err != nil {
+		return err
+	}
+	c.counts[counterID{d.Tenant, counterRefusals}]++
+	var res resource
+	if v, ok := c.has("refusal", e.Key, key(kindUser, d.Tenant, d.Parts[0]), "user"); ok {
+		var err error
+		if res, err = decodeResource(v, 0); err != nil {
+			return nil // a finding at its own key
+		}
+		if u := (User{Resource: res.object}); !u.Active() {
+			c.find("refusal", e.Key, "the user is inactive")
+		}
+	}
+	if len(all) == 0 {
+		c.find("refusal", e.Key, "has no refusal")
 	}
 	return nil
 }

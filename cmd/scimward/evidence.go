@@ -142,6 +142,7 @@ func evidenceText(r *sidecar.Evidence) string {
 			fmt.Fprintf(&b, "  %s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n",
 				k.App, k.Kind, state, k.Found, k.Revoked, k.Attempts, probe, k.Plugin)
 		}
+		writeNotes(&b, &o)
 	}
 	return columns(b.String())
 }
@@ -167,4 +168,17 @@ func probeText(k *sidecar.EvidenceKind, last *sidecar.EvidenceProbe) string {
 		return fmt.Sprintf("%s, verified by %s of a %s", last.Result, k.VerifiedBy, last.With)
 	}
 	return last.Result + ", verified by " + k.VerifiedBy
+}
+
+// writeNotes writes the message of each kind that has one, and the requests that were refused before.
+func writeNotes(b *strings.Builder, o *sidecar.EvidenceOffboarding) {
+	for _, k := range o.Kinds {
+		if k.Message != "" {
+			fmt.Fprintf(b, "  %s %s: %s\n", k.App, k.Kind, oneLine(k.Message))
+		}
+	}
+	for _, f := range o.Refused {
+		fmt.Fprintf(b, "  refused before: %s asked to %s %d times from %s to %s, answered %d %s\n", oneLine(f.Client),
+			f.Asked, f.Count, stamp(f.First), stamp(f.Last), f.Status, f.Reason)
+	}
 }

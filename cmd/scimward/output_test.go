@@ -65,13 +65,13 @@ func TestStatusListsLeavers(t *testing.T) {
 	s := &sidecar.Status{
 		Version: "v9", Started: time.Now(), Ready: true, MoreLeavers: 3,
 		Tenants: []sidecar.TenantStatus{
-			{Name: "acme", Users: 40, Open: 7, OpenUsers: 5, OldestSec: 61, Failed: 1, ProxyOnly: 2},
+			{Name: "acme", Users: 40, Open: 7, OpenUsers: 5, OldestSec: 61, Failed: 1, ProxyOnly: 2, ListedOnly: 3},
 			{Name: "globex", Bounded: true, Failed: 2, ProxyOnly: 9},
 		},
 		Leavers: []sidecar.Leaver{
 			{Tenant: "acme", User: "id-1", UserName: "ada", Since: since, Breached: true, Kinds: []sidecar.OpenKind{
 				kind("wiki", "pat", "retrying", "app_denied"), kind("wiki", "ssh_key", "retrying", "app_denied"),
-				kind("wiki", "device", "failed", "gave_up"), kind("zine", "pat", "retrying", "app_denied"),
+				{App: "wiki", Kind: "device", Epoch: 1, State: "failed", Code: "gave_up", Message: "the API\x1b[2J answers 500\u202e"}, kind("zine", "pat", "retrying", "app_denied"),
 			}},
 			{Tenant: "acme", User: "id-2", UserName: "bob", Since: since},
 		},
@@ -80,19 +80,26 @@ func TestStatusListsLeavers(t *testing.T) {
 				{Kind: "user_name", Name: `CORP\carl`, Source: "header:x-user", Outcome: "observed", Times: 7, Last: since},
 			},
 		}},
+		Refused: []sidecar.RefusedDeactivation{{
+			Tenant: "acme", User: "id-3", UserName: "eve\x1b[2J", Client: "idp", Asked: "unseen", Status: 413, Reason: "body_partial",
+			First: since, Last: since.Add(time.Hour), Count: 4,
+		}},
+		MoreRefused: 2,
 	}
 	text := statusText(s)
 	got := strings.Join(strings.Fields(strings.ReplaceAll(text, "\n", " | ")), " ")
 	for _, want := range []string{
-		"| TENANT USERS GROUPS STILL BEING REVOKED OLDEST BREACHED FAILED AT PROXY ONLY |",
-		"| acme 40 0 5 1m1s 0 1 2 |",
-		"| globex 0 0 0 - 0 2+ 9+ |",
-		"| id-1 ada acme 2026-03-01 09:00:00 UTC (breached) wiki pat, ssh_key: retrying (app_denied); device: failed (gave_up) |",
+		"| TENANT USERS GROUPS STILL BEING REVOKED OLDEST BREACHED FAILED AT PROXY ONLY BY LISTING |",
+		"| acme 40 0 5 1m1s 0 1 2 3 |",
+		"| globex 0 0 0 - 0 2+ 9+ 0+ |",
+		"| id-1 ada acme 2026-03-01 09:00:00 UTC (breached) wiki pat, ssh_key: retrying (app_denied); device: failed (gave_up): the API [2J answers 500 |",
 		"| id-1 ada acme 2026-03-01 09:00:00 UTC (breached) zine pat: retrying (app_denied) |",
 		"| id-2 bob acme 2026-03-01 09:00:00 UTC - scimward is recording the last proof |",
 		"| and 3 more |",
 		`| observed user name "CORP\\carl" header:x-user acme/wiki 7 2026-03-01 09:00:00 UTC |`,
 		"| and more persons of acme/wiki |",
+		"| id-3 eve [2J acme unknown (body not read) idp 2026-03-01 09:00:00 UTC 2026-03-01 10:00:00 UTC 4 413 body_partial |",
+		"| and 2 more |",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s\nwant %s", text, want)
@@ -104,7 +111,9 @@ func TestStatusListsLeavers(t *testing.T) {
 func TestWell(t *testing.T) {
 	status := func(change func(*sidecar.Status, *sidecar.TenantStatus)) *sidecar.Status {
 		busy := sidecar.TenantStatus{Name: "b", Open: 1, OpenUsers: 1, ProxyOnly: 1}
-		s := &sidecar.Status{Ready: true, Tenants: []sidecar.TenantStatus{{Name: "a"}, busy}}
+		s := &sidecar.Status{
+			Ready: true, Tenants: []sidecar.TenantStatus{{Name: "a"}, busy}, Plugins: []sidecar.PluginStatus{{Health: "ok"}},
+		}
 		change(s, &s.Tenants[1])
 		return s
 	}
@@ -115,6 +124,8 @@ func TestWell(t *testing.T) {
 		"not ready": func(s *sidecar.Status, _ *sidecar.TenantStatus) { s.Ready = false },
 		"breached":  func(_ *sidecar.Status, t *sidecar.TenantStatus) { t.Breached = 1 },
 		"failed":    func(_ *sidecar.Status, t *sidecar.TenantStatus) { t.Failed = 1 },
+		"refused":   func(_ *sidecar.Status, t *sidecar.TenantStatus) { t.Refused = 1 },
+		"a plugin":  func(s *sidecar.Status, _ *sidecar.TenantStatus) { s.Plugins[0].Health = "degraded" },
 		"denied":    func(_ *sidecar.Status, t *sidecar.TenantStatus) { t.AppDenied = 1 },
 	} {
 		if well(status(change)) {

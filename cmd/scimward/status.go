@@ -18,17 +18,24 @@ func newStatus() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "say whether the running sidecar is ready and who still has access",
-		Long: `Exits 0 if every component is ready, no deadline is breached, no job has failed and
-no application denies its plugin access. Otherwise it exits 1. Below the tenants it lists
-the leavers whose credentials are not all revoked, the longest wait first.`,
+		Long: `Exits 0 if every component is ready, no deadline is breached, no job has failed, no
+application denies its plugin access, every plugin is healthy and no refused deactivation
+is open. Otherwise it exits 1. Below the tenants it lists the leavers whose credentials are
+not all revoked, the longest wait first, and the users whose deactivation was refused.
+
+With --ready it only says whether this process is ready, and exits 1 if not.`,
 		Args: noArgs,
 	}
 	file := configFlag(c)
 	asJSON := c.Flags().Bool("json", false, "print JSON")
+	onlyReady := c.Flags().Bool("ready", false, "say only whether this process is ready")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		admin, err := newAdminClient(*file)
 		if err != nil {
 			return err
+		}
+		if *onlyReady {
+			return readiness(c, admin, *asJSON)
 		}
 		got, err := admin.get(c.Context(), "/v1/status")
 		if err != nil {
@@ -53,35 +60,73 @@ the leavers whose credentials are not all revoked, the longest wait first.`,
 	return c
 }
 
+// readiness prints whether the process is ready. It does not look at jobs and plugins.
+func readiness(c *cobra.Command, admin *adminClient, asJSON bool) error {
+	got, err := admin.get(c.Context(), "/v1/ready")
+	if err != nil {
+		return err
+	}
+	var r sidecar.Readiness
+	if err := json.Unmarshal(got.body, &r); err != nil {
+		return fmt.Errorf("reading the readiness: %w", err)
+	}
+	var b strings.Builder
+	b.WriteString(readyWord(r.Ready) + "\n")
+	writeComponents(&b, r.Components)
+	text := b.String()
+	if asJSON {
+		text = string(got.body) + "\n"
+	}
+	if _, err := io.WriteString(c.OutOrStdout(), text); err != nil {
+		return fmt.Errorf("printing the readiness: %w", err)
+	}
+	if !r.Ready {
+		return failure{errSilent, 1, ""}
+	}
+	return nil
+}
+
+func readyWord(ready bool) string {
+	if ready {
+		return "ready"
+	}
+	return "NOT READY"
+}
+
+// writeComponents lists the components that are not ready.
+func writeComponents(b *strings.Builder, components []sidecar.Component) {
+	for _, c := range components {
+		if !c.Ready {
+			fmt.Fprintf(b, "  %s: %s\n", c.Name, oneLine(c.Message))
+		}
+	}
+}
+
 // well reports whether the sidecar needs no attention from an operator.
 func well(s *sidecar.Status) bool {
 	for _, t := range s.Tenants {
-		if t.Breached > 0 || t.Failed > 0 || t.AppDenied > 0 {
+		if t.Breached > 0 || t.Failed > 0 || t.AppDenied > 0 || t.Refused > 0 {
 			return false
 		}
+	}
+	if slices.ContainsFunc(s.Plugins, func(p sidecar.PluginStatus) bool { return p.Health != "ok" }) {
+		return false
 	}
 	return s.Ready && len(s.Envoys) == 0 && s.Config.Fault == ""
 }
 
 func statusText(s *sidecar.Status) string {
 	var b strings.Builder
-	word := "ready"
-	if !s.Ready {
-		word = "NOT READY"
-	}
 	up := time.Since(s.Started).Round(time.Second)
-	fmt.Fprintf(&b, "scimward %s: %s, up %s, store at %d\n", s.Version, word, up, s.Applied)
-	for _, c := range s.Components {
-		if !c.Ready {
-			fmt.Fprintf(&b, "  %s: %s\n", c.Name, c.Message)
-		}
-	}
+	fmt.Fprintf(&b, "scimward %s: %s, up %s, store at %d\n", s.Version, readyWord(s.Ready), up, s.Applied)
+	writeComponents(&b, s.Components)
 	writeEnvoys(&b, s)
 	writeConfig(&b, &s.Config)
 	writeTenants(&b, s)
 	writeLeavers(&b, s)
 	writeLocks(&b, s)
 	writeStrangers(&b, s)
+	writeRefused(&b, s)
 	if len(s.Plugins) > 0 {
 		b.WriteString("\nPLUGIN\tOF\tHEALTH\tMESSAGE\n")
 	}
@@ -90,7 +135,7 @@ func statusText(s *sidecar.Status) string {
 		if p.Name != "" {
 			name = p.Name + " " + p.Version
 		}
-		fmt.Fprintf(&b, "%s\t%s/%s\t%s\t%s\n", name, p.Tenant, p.App, p.Health, p.Message)
+		fmt.Fprintf(&b, "%s\t%s/%s\t%s\t%s\n", name, p.Tenant, p.App, p.Health, oneLine(p.Message))
 	}
 	return columns(b.String())
 }
@@ -121,7 +166,7 @@ func writeConfig(b *strings.Builder, c *sidecar.ConfigStatus) {
 }
 
 func writeTenants(b *strings.Builder, s *sidecar.Status) {
-	b.WriteString("TENANT\tUSERS\tGROUPS\tSTILL BEING REVOKED\tOLDEST\tBREACHED\tFAILED\tAT PROXY ONLY\n")
+	b.WriteString("TENANT\tUSERS\tGROUPS\tSTILL BEING REVOKED\tOLDEST\tBREACHED\tFAILED\tAT PROXY ONLY\tBY LISTING\n")
 	for _, t := range s.Tenants {
 		oldest, more := "-", ""
 		if t.Open > 0 {
@@ -130,8 +175,8 @@ func writeTenants(b *strings.Builder, s *sidecar.Status) {
 		if t.Bounded {
 			more = "+"
 		}
-		fmt.Fprintf(b, "%s\t%d\t%d\t%d\t%s\t%d\t%d%s\t%d%s\n",
-			t.Name, t.Users, t.Groups, t.OpenUsers, oldest, t.Breached, t.Failed, more, t.ProxyOnly, more)
+		fmt.Fprintf(b, "%s\t%d\t%d\t%d\t%s\t%d\t%d%s\t%d%s\t%d%s\n",
+			t.Name, t.Users, t.Groups, t.OpenUsers, oldest, t.Breached, t.Failed, more, t.ProxyOnly, more, t.ListedOnly, more)
 	}
 }
 
@@ -175,13 +220,40 @@ func writeStrangers(b *strings.Builder, s *sidecar.Status) {
 	}
 }
 
+// writeRefused lists the users who still have access because a deactivation or deletion was refused.
+func writeRefused(b *strings.Builder, s *sidecar.Status) {
+	if len(s.Refused) == 0 {
+		return
+	}
+	b.WriteString("\nSTILL IN: REFUSED\tUSER NAME\tTENANT\tASKED\tCLIENT\tSINCE\tLAST\tREQUESTS\tANSWER\n")
+	for i := range s.Refused {
+		f := &s.Refused[i]
+		asked := f.Asked
+		if asked == "unseen" {
+			asked = "unknown (body not read)"
+		}
+		fmt.Fprintf(b, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d %s\n", f.User, oneLine(f.UserName), f.Tenant, asked,
+			oneLine(f.Client), stamp(f.First), stamp(f.Last), f.Count, f.Status, f.Reason)
+	}
+	if s.MoreRefused > 0 {
+		fmt.Fprintf(b, "and %d more\n", s.MoreRefused)
+	}
+	for _, t := range s.Tenants {
+		if t.RefusedFull {
+			fmt.Fprintf(b, "the list of %s is full: refused deactivations of other users are not recorded\n", t.Name)
+		}
+	}
+	b.WriteString("mend the request, or deactivate the user; " +
+		"scimward refused dismiss USER --reason R takes one off the list\n")
+}
+
 // openApp is an application with kinds of credentials that are not all revoked.
 type openApp struct {
 	name     string
 	outcomes []string // "pat, ssh_key: retrying (app_denied)"
 }
 
-// openApps groups the open kinds of a user by application, and then by state and code.
+// openApps groups the open kinds of a user by application, and then by state, code and message.
 func openApps(l *sidecar.Leaver) []openApp {
 	if len(l.Kinds) == 0 {
 		return []openApp{{"-", []string{"scimward is recording the last proof"}}}
@@ -197,6 +269,9 @@ func openApps(l *sidecar.Leaver) []openApp {
 		if k.Code != "" {
 			outcome += " (" + k.Code + ")"
 		}
+		if k.Message != "" {
+			outcome += ": " + oneLine(k.Message)
+		}
 		at := slices.IndexFunc(apps, func(a openApp) bool { return a.name == k.App })
 		if at < 0 {
 			at = len(apps)
@@ -208,5 +283,6 @@ func openApps(l *sidecar.Leaver) []openApp {
 }
 
 func sameOutcome(a, b sidecar.OpenKind) bool {
-	return a.App == b.App && a.State == b.State && a.Code == b.Code && a.Epoch == b.Epoch
+	a.Kind = b.Kind
+	return a == b
 }

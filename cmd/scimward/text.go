@@ -4,6 +4,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // columns aligns the cells of tab-separated lines. A line without a tab ends a table.
@@ -19,3 +20,13 @@ func columns(text string) string {
 func plain(status string) string { return strings.ReplaceAll(status, "_", " ") }
 
 func stamp(t time.Time) string { return t.Format("2006-01-02 15:04:05 MST") }
+
+// oneLine makes a text of somebody else fit for one cell of a terminal: no control or invisible characters.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
+}

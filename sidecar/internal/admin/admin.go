@@ -9,6 +9,8 @@
 // [Handler.Admin] is for operators. It is a unix socket for root and the user who runs scimward:
 //
 //	GET /v1/status                            Status as JSON
+//	GET /v1/ready                             Readiness as JSON
+//	POST /v1/tenants/{tenant}/refused/dismiss Dismiss as JSON
 //	GET /v1/tenants/{tenant}/evidence/{user}  evidence report by SCIM id or userName; ?format=html for the page;
 //	                                          300 with "matches" if several users left under the name
 //	POST /v1/tenants/{tenant}/lock            lockRequest; locks a person, see [Locked]
@@ -38,7 +40,8 @@ import (
 
 // Component is one part of the process and whether it is ready.
 type Component struct {
-	Name    string `json:"name"` // "store", "policy", "oauth", "plugins", "keys:acme", "keys:acme/app[0]"
+	// Name is "store", "policy", "oauth", "plugins" (their first load), "keys:acme" or "keys:acme/app[0]".
+	Name    string `json:"name"`
 	Ready   bool   `json:"ready"`
 	Message string `json:"message,omitempty"` // why it is not ready, and what to do
 }
@@ -73,6 +76,8 @@ type Options struct {
 
 	// Unprovisioned lists the applications with requests of persons whom the directory does not know.
 	Unprovisioned func() []Unprovisioned
+	// FlushRefused writes the refused deactivations that wait for the store. Nil means none waits.
+	FlushRefused func(context.Context)
 }
 
 // Handler serves the operators' API.
@@ -105,6 +110,8 @@ func (h *Handler) Metrics() http.Handler {
 func (h *Handler) Admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", h.status)
+	mux.HandleFunc("GET /v1/ready", h.ready)
+	mux.HandleFunc("POST /v1/tenants/{tenant}/refused/dismiss", change(h, "refused.dismiss", h.dismissRefused))
 	mux.HandleFunc("GET /v1/tenants/{tenant}/evidence/{user}", h.evidence)
 	mux.HandleFunc("POST /v1/tenants/{tenant}/lock", change(h, "operator.lock", h.lock))
 	mux.HandleFunc("POST /v1/tenants/{tenant}/unlock", change(h, "operator.unlock", h.unlock))

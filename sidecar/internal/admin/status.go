@@ -32,11 +32,14 @@ type Status struct {
 	Tenants    []TenantStatus `json:"tenants"`
 	// Leavers are at most 20 users of all tenants who still have access to some application, the oldest
 	// request first.
-	Leavers     []Leaver       `json:"open_leavers"`
-	MoreLeavers int            `json:"more_open_leavers"`   // not in Leavers
-	Locks       []LockStatus   `json:"operator_locks"`      // of all tenants, at most 20, the oldest first
-	MoreLocks   int            `json:"more_operator_locks"` // not in Locks
-	Plugins     []PluginStatus `json:"plugins"`
+	Leavers     []Leaver     `json:"open_leavers"`
+	MoreLeavers int          `json:"more_open_leavers"`   // not in Leavers
+	Locks       []LockStatus `json:"operator_locks"`      // of all tenants, at most 20, the oldest first
+	MoreLocks   int          `json:"more_operator_locks"` // not in Locks
+	// Refused are at most 20 refused deactivations and deletions of active users, the oldest first.
+	Refused     []RefusedDeactivation `json:"refused_deactivations"`
+	MoreRefused int                   `json:"more_refused_deactivations"` // not in Refused
+	Plugins     []PluginStatus        `json:"plugins"`
 	// Envoys are the connected Envoys whose configuration is older than scimward's.
 	Envoys []OutdatedEnvoy `json:"outdated_envoys"`
 	// Unprovisioned lists the applications that persons use whom the directory does not know.
@@ -57,17 +60,23 @@ type ConfigStatus struct {
 // offboardings, ProxyOnly any 2000 offboardings. If Bounded, there are more, and these counts may be
 // too low.
 type TenantStatus struct {
-	Name      string  `json:"name"`
-	Users     int     `json:"users"`
-	Groups    int     `json:"groups"`
-	Open      int     `json:"open_offboardings"`
-	OpenUsers int     `json:"users_being_revoked"` // users of the open offboardings
-	ProxyOnly int     `json:"users_at_proxy_only"` // other users with a kind that only the proxy blocks
-	Failed    int     `json:"users_failed"`        // of OpenUsers, with a job that needs an operator
-	AppDenied int     `json:"users_app_denied"`    // of OpenUsers, where the application answers the plugin 401 or 403
-	Breached  int     `json:"breached"`
-	OldestSec float64 `json:"oldest_open_seconds"`
-	Bounded   bool    `json:"bounded"`
+	Name      string `json:"name"`
+	Users     int    `json:"users"`
+	Groups    int    `json:"groups"`
+	Open      int    `json:"open_offboardings"`
+	OpenUsers int    `json:"users_being_revoked"` // users of the open offboardings
+	ProxyOnly int    `json:"users_at_proxy_only"` // other users with a kind that only the proxy blocks
+	Failed    int    `json:"users_failed"`        // of OpenUsers, with a job that needs an operator
+	AppDenied int    `json:"users_app_denied"`    // of OpenUsers, where the application answers the plugin 401 or 403
+	Breached  int    `json:"breached"`
+	// Refused counts users for whom a deactivation or deletion was refused. RefusedFull means that there may
+	// be more, which are not recorded.
+	Refused     int  `json:"users_refused_deactivation"`
+	RefusedFull bool `json:"refused_deactivations_full"`
+	// ListedOnly counts users who are not open, with revoked credentials that were listed again, not probed.
+	ListedOnly int     `json:"users_verified_by_listing"`
+	OldestSec  float64 `json:"oldest_open_seconds"`
+	Bounded    bool    `json:"bounded"`
 }
 
 // Leaver is a locked user who still has access to some application.
@@ -107,18 +116,35 @@ type OpenKind struct {
 	Epoch uint64 `json:"epoch"`
 	State string `json:"state"`
 	Code  string `json:"code,omitempty"`
+	// Message says in the words of the plugin or the host why the kind is in its state.
+	Message string `json:"message,omitempty"`
+}
+
+// Readiness is whether this process can answer. It says nothing about jobs and applications.
+type Readiness struct {
+	Ready      bool        `json:"ready"`
+	Components []Component `json:"components"`
+}
+
+func (h *Handler) ready(w http.ResponseWriter, r *http.Request) {
+	c := h.opts.Components(r.Context())
+	h.write(w, r, http.StatusOK, Readiness{allReady(c), c})
 }
 
 func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
+	if h.opts.FlushRefused != nil {
+		h.opts.FlushRefused(r.Context())
+	}
 	s := Status{
 		Version: h.opts.Version, Started: h.started, DataDir: h.opts.DataDir, Leavers: []Leaver{},
+		Refused:    []RefusedDeactivation{},
 		Components: h.opts.Components(r.Context()), Plugins: h.opts.Plugins(r.Context()),
 		Config: h.opts.Config(), Envoys: h.opts.Envoys(), Unprovisioned: h.opts.Unprovisioned(),
 		Applied: uint64(h.opts.Store.Health().Applied),
 	}
 	s.Ready = allReady(s.Components)
 	for _, name := range h.opts.Tenants() {
-		t, leavers, err := h.tenant(r.Context(), name)
+		t, leavers, refused, err := h.tenant(r.Context(), name)
 		if err != nil {
 			h.opts.Logger.ErrorContext(r.Context(), "reading the status", slog.String("tenant", name), slog.Any("error", err))
 			problem(w, http.StatusServiceUnavailable, "the store could not be read"+seeLog, nil)
@@ -127,7 +153,9 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 		s.Tenants = append(s.Tenants, t)
 		s.Leavers = append(s.Leavers, leavers...)
 		s.MoreLeavers += t.OpenUsers
+		s.Refused = append(s.Refused, refused...)
 	}
+	s.cutRefused()
 	slices.SortStableFunc(s.Leavers, func(a, b Leaver) int { return a.Since.Compare(b.Since) })
 	s.Leavers = s.Leavers[:min(len(s.Leavers), maxLeavers)]
 	s.MoreLeavers -= len(s.Leavers)
@@ -136,15 +164,19 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 }
 
 // tenant reads the status of one tenant and its leavers, the oldest request first.
-func (h *Handler) tenant(ctx context.Context, name string) (TenantStatus, []Leaver, error) {
+func (h *Handler) tenant(ctx context.Context, name string) (TenantStatus, []Leaver, []RefusedDeactivation, error) {
 	t := TenantStatus{Name: name}
 	var leavers []Leaver
+	var refused []RefusedDeactivation
 	now := h.opts.Now()
 	err := h.opts.Store.View(ctx, name, func(r *store.Reader) (err error) {
 		if t.Users, err = r.CountUsers(); err != nil {
 			return err
 		}
 		if t.Groups, err = r.CountGroups(); err != nil {
+			return err
+		}
+		if refused, err = t.readRefused(r); err != nil {
 			return err
 		}
 		open, err := r.OpenOffboardings()
@@ -167,7 +199,7 @@ func (h *Handler) tenant(ctx context.Context, name string) (TenantStatus, []Leav
 		}
 		return t.countProxyOnly(r, users, now)
 	})
-	return t, leavers, err
+	return t, leavers, refused, err
 }
 
 // leavers reads the jobs of the open offboardings, counts failed and denied users and returns the
@@ -220,15 +252,18 @@ func (l *Leaver) add(j *store.Job) {
 	if j.Terminal() {
 		state += ", not verified"
 	}
-	l.Kinds = append(l.Kinds, OpenKind{App: j.App, Kind: j.Kind, Epoch: j.Epoch, State: state, Code: j.Code})
+	l.Kinds = append(l.Kinds, OpenKind{
+		App: j.App, Kind: j.Kind, Epoch: j.Epoch, State: state, Code: j.Code, Message: j.Message,
+	})
 }
 
 // countProxyOnly counts the users who are not in open and have a credential that may still work and
-// that only the proxy blocks.
+// that only the proxy blocks, and those with revoked credentials of which only a list says that they
+// are gone.
 func (t *TenantStatus) countProxyOnly(r *store.Reader, open map[string]bool, now time.Time) error {
-	users := map[string]bool{}
+	users, listed := map[string]bool{}, map[string]bool{}
 	complete, err := r.EachEpoch(maxRead, func(first store.Job) (bool, error) {
-		if open[first.UserID] || users[first.UserID] {
+		if open[first.UserID] {
 			return true, nil
 		}
 		jobs, err := r.JobsOf(first.UserID, first.Epoch)
@@ -240,13 +275,16 @@ func (t *TenantStatus) countProxyOnly(r *store.Reader, open map[string]bool, now
 			if j.State == store.JobUnsupported && (j.EnforcedUntil.IsZero() || j.EnforcedUntil.After(now)) {
 				users[j.UserID] = true
 			}
+			if j.Verified && j.Revoked > 0 && j.Kind != string(abi.KindAccount) && revoke.VerifiedBy(j) == revoke.ByListing {
+				listed[j.UserID] = true
+			}
 		}
 		return true, nil
 	})
 	if err != nil {
 		return fmt.Errorf("reading the epochs: %w", err)
 	}
-	t.ProxyOnly = len(users)
+	t.ProxyOnly, t.ListedOnly = len(users), len(listed)
 	t.Bounded = t.Bounded || !complete
 	return nil
 }

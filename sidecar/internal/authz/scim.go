@@ -18,20 +18,30 @@ import (
 func (a *Authorizer) decideSCIM(ctx context.Context, r *request.Request, t *tenant) *Decision {
 	segs, bad := request.SplitSCIMPath(r.Path)
 	if bad != nil {
-		return denyProblem(bad)
+		return withClient(ctx, r, t, denyProblem(bad))
 	}
 	if d := denyTransport(r, t.hosts); d != nil {
-		return d
+		return withClient(ctx, r, t, d)
 	}
 	claims, d := authenticate(ctx, r, t)
 	if d != nil {
 		return d
 	}
-	if ctx.Err() != nil {
-		return overdue()
+	if d = overdue(); ctx.Err() == nil {
+		d = a.judgeSCIM(ctx, r, t, segs, &claims)
 	}
-	d = a.judgeSCIM(ctx, r, t, segs, &claims)
 	d.Claims = claims
+	return d
+}
+
+// withClient names the client of a write that is denied before its token is needed, so that the refusal can
+// be recorded: it may have been a deactivation.
+func withClient(ctx context.Context, r *request.Request, t *tenant, d *Decision) *Decision {
+	if r.Write() || r.Method == http.MethodDelete {
+		if claims, bad := authenticate(ctx, r, t); bad == nil {
+			d.Claims = claims
+		}
+	}
 	return d
 }
 

@@ -49,7 +49,8 @@ type Options struct {
 	MaxPerSubject int           // leashed streams of one user; 0 is 100
 	CutWait       time.Duration // how long Cut waits for its streams to end; 0 is 200 ms
 	// Refused records a refused SCIM request of a known client in the audit trail: Envoy
-	// answers such a request itself, so it never reaches the SCIM handler. The answer waits
+	// answers such a request itself, so it never reaches the SCIM handler. Refused reads the body to see
+	// what was refused. The answer waits
 	// for Refused, RefusedWait at most. nil records nothing.
 	Refused     func(ctx context.Context, r request.Request, d authz.Decision)
 	RefusedWait time.Duration // 0 is 250 ms, and never more than a quarter of Timeout
@@ -170,7 +171,6 @@ func (s *Server) auditRefusal(ctx context.Context, r *request.Request, d *authz.
 	recorded := make(chan struct{})
 	ctx = context.WithoutCancel(ctx)
 	request, decision := *r, *d
-	request.Body = nil
 	s.refused.Go(func() {
 		defer close(recorded)
 		s.o.Refused(ctx, request, decision)
@@ -195,7 +195,9 @@ func (s *Server) decide(ctx context.Context, r request.Request) (d authz.Decisio
 	}()
 	d = s.o.Decider.Decide(ctx, r)
 	if d.Allowed() && ctx.Err() != nil {
+		claims := d.Claims // who asked is known, and the refusal is recorded
 		d = faulty(&r, authz.ReasonDeadline)
+		d.Claims = claims
 	}
 	if !d.Allowed() {
 		d = d.Refusal()

@@ -105,6 +105,20 @@ type OffboardReport struct {
 	SettledAfter float64      `json:"settled_after_ms,omitempty"`
 	Breached     bool         `json:"breached"`
 	Kinds        []KindReport `json:"kinds"`
+	// Refused are the earlier requests for this that were refused, while the user still had access.
+	Refused []RefusedReport `json:"refused_before,omitempty"`
+}
+
+// RefusedReport is a deactivation or deletion that was refused, of one client.
+type RefusedReport struct {
+	Client    string    `json:"client"`
+	Asked     string    `json:"asked"` // "deactivate", "delete", or "unseen": the body could not be read
+	Status    int       `json:"status"`
+	Reason    string    `json:"reason"`
+	RequestID string    `json:"request_id"` // of the last request
+	First     time.Time `json:"first"`
+	Last      time.Time `json:"last"`
+	Count     int       `json:"count"`
 }
 
 // KindReport shows the revocation of one kind in one app.
@@ -210,6 +224,12 @@ func offboardReport(off *store.Offboarding, jobs []store.Job) OffboardReport {
 	}
 	for i := range jobs {
 		out.Kinds = append(out.Kinds, kindReport(&jobs[i]))
+	}
+	for _, f := range off.Refused {
+		out.Refused = append(out.Refused, RefusedReport{
+			Client: f.ClientID, Asked: string(f.Asked), Status: f.Status, Reason: f.Reason, RequestID: f.RequestID,
+			First: f.First.UTC(), Last: f.Last.UTC(), Count: f.Count,
+		})
 	}
 	return out
 }

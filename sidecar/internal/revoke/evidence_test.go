@@ -394,3 +394,54 @@ func TestEvidenceSaysHowAKindWasVerified(t *testing.T) {
 		t.Errorf("page: %v, %s, want one kind by probe and the others by listing", err, page.String())
 	}
 }
+
+// TestMessageOfAFailedJobIsShown: the page and the log show why a kind failed. The log names no person.
+func TestMessageOfAFailedJobIsShown(t *testing.T) {
+	r := newRig(t)
+	r.app.set(func(a *app) {
+		a.revoke[abi.KindPAT] = always(abi.KindResult{
+			State: abi.StateFailed, Code: "no_such_realm",
+			Message: "realm <b>42</b> of ADA (ada@example.com, other@example.org) is gone\u202e\x1b[2J",
+		})
+	})
+	id := r.leaver("ada")
+	var events lockedBuffer
+	stop := r.engine(func(o *revoke.Options) { o.Logger = slog.New(slog.NewTextHandler(&events, nil)) })
+	r.await("the failure", func() bool { return r.job(id, abi.KindPAT).State == store.JobFailed })
+	stop()
+	const want = `realm <b>42</b> of [user] ([address], [address]) is gone  [2J`
+	if log := events.String(); !strings.Contains(log, want) || strings.Contains(log, "ADA") || strings.Contains(log, "@example") {
+		t.Errorf("log %s, want %s", log, want)
+	}
+	var page strings.Builder
+	if err := r.report(id).HTML(&page); err != nil || !strings.Contains(page.String(), "realm &lt;b&gt;42&lt;/b&gt; of ADA") {
+		t.Errorf("page: %v, want the escaped message", err)
+	}
+}
+
+// TestEvidenceShowsEarlierRefusals: a report says that the deactivation was refused before, until when the
+// user still had access.
+func TestEvidenceShowsEarlierRefusals(t *testing.T) {
+	r := newRig(t)
+	id := r.user("ada")
+	at := r.clock.Now().UTC()
+	r.update("user.patch", func(tx *store.Tx) error {
+		_, err := tx.Refuse(store.Refusal{
+			UserID: id, ClientID: "idp", Asked: store.AskedDeactivate, Status: 400, Reason: "body", RequestID: "r0",
+			First: at, Last: at, Count: 3,
+		})
+		return err
+	})
+	r.setActive(id, false)
+	rep := r.report(id)
+	want := revoke.RefusedReport{
+		Client: "idp", Asked: "deactivate", Status: 400, Reason: "body", RequestID: "r0", First: at, Last: at, Count: 3,
+	}
+	if got := rep.Offboardings[0].Refused; len(got) != 1 || got[0] != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	var page strings.Builder
+	if err := rep.HTML(&page); err != nil || !strings.Contains(page.String(), "Refused before") {
+		t.Errorf("page: %v, want the refusal", err)
+	}
+}

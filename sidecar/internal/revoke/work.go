@@ -115,6 +115,7 @@ func (e *Engine) report(ctx context.Context, t *task, eff effects, took time.Dur
 		e.m.alerts.WithLabelValues(t.Tenant, t.App, eff.alert).Inc()
 	}
 	e.log(ctx, level, "revocation", t, slog.String("state", string(t.State)), slog.String("code", t.Code),
+		slog.String("message", logText(t)),
 		slog.Int("attempt", t.Attempts), slog.Int("revoked", t.Revoked), slog.Duration("took", took))
 	return "job.result"
 }

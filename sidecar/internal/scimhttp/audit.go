@@ -45,21 +45,25 @@ func (h *Handler) Refused(ctx context.Context, r request.Request, d authz.Decisi
 
 // recordRefusal writes the audit record of a refused write of an authenticated client. Reads and
 // strangers cause only a log event and a metric. A rate limit for each tenant keeps refusals from
-// filling the disk. A metric counts the records above it.
+// filling the disk. A metric counts the records above it. A refused deactivation is listed until the user
+// is out, also above the limit.
 func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f *answerError) {
 	if x.Tenant == "" || x.decision.Claims.ClientID == "" || !writes(x.Method) {
 		return
 	}
+	refused := h.refusedOf(x, f)
+	why := ""
 	switch {
 	case f.Status == http.StatusTooManyRequests: // a fast client must not use up the limit for the others
-		h.m.unrecorded(x.Tenant, "throttled")
-		return
+		why = "throttled"
 	case f.Reason == reasonStore: // the store would not accept this record either
-		h.m.unrecorded(x.Tenant, "store")
-		return
+		why = "store"
+	case h.refusals.take(x.Tenant, h.bounds.RefusalRate, h.bounds.RefusalBurst, h.opts.Now()) > 0:
+		why = "rate"
 	}
-	if h.refusals.take(x.Tenant, h.bounds.RefusalRate, h.bounds.RefusalBurst, h.opts.Now()) > 0 {
-		h.m.unrecorded(x.Tenant, "rate")
+	if why != "" {
+		h.m.unrecorded(x.Tenant, why)
+		h.later(x.Tenant, refused)
 		return
 	}
 	c := x.cause()
@@ -75,9 +79,10 @@ func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f *answerError
 	_, err := h.opts.Store.Update(ctx, x.Tenant, c, func(tx *store.Tx) error {
 		// The detail contains no text of the client.
 		tx.AuditOnly(cut(resource), strings.TrimSpace(fmt.Sprintf("%d %s %s", f.Status, f.Reason, f.Type)))
-		return nil
+		return h.refuse(tx, x.Tenant, refused)
 	})
 	if err != nil {
+		h.later(x.Tenant, refused)
 		h.m.unrecorded(x.Tenant, "store")
 		h.opts.Logger.ErrorContext(ctx, "a refused write is not in the audit trail",
 			slog.String("tenant", x.Tenant), slog.String("request_id", x.ID), slog.Any("error", err))

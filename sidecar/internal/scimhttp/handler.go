@@ -72,6 +72,7 @@ type Handler struct {
 	bounds   bounds
 	requests *limiter // by tenant and client
 	refusals *limiter // audit records of refused writes, by tenant
+	pending  pending  // refused deactivations that wait for the store
 	m        *metrics
 }
 
@@ -104,6 +105,7 @@ func New(o Options) (*Handler, error) {
 	}
 	return &Handler{
 		opts: o, requests: requests, refusals: refusals, m: m,
+		pending: pending{byTenant: map[string]map[pendingKey]store.Refusal{}},
 		bounds: bounds{
 			MaxResults: 200, PageSize: 100, Scan: 10_000, Members: 100_000,
 			LockWait: 5 * time.Second, RefusalRate: 5, RefusalBurst: 100,

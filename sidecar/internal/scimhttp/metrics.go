@@ -13,6 +13,8 @@ type metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	lost     *prometheus.CounterVec
+
+	refusedLeavers, unlisted *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -30,11 +32,20 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "scimward_scim_refusals_unrecorded_total",
 			Help: "Refused writes of known clients without an audit record, by tenant and cause: rate, store, throttled.",
 		}, []string{"tenant", "cause"}),
+		refusedLeavers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "scimward_scim_refused_deactivations_total",
+			Help: "Refused requests of known clients that asked, or may have asked, to deactivate or delete a user.",
+		}, []string{"tenant"}),
+		unlisted: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "scimward_scim_refused_deactivations_unlisted_total",
+			Help: "Refused deactivations that status does not list, because its list is full.",
+		}, []string{"tenant"}),
 	}
 	if reg == nil {
 		return m, nil
 	}
-	return m, errors.Join(reg.Register(m.requests), reg.Register(m.seconds), reg.Register(m.lost))
+	return m, errors.Join(reg.Register(m.requests), reg.Register(m.seconds), reg.Register(m.lost),
+		reg.Register(m.refusedLeavers), reg.Register(m.unlisted))
 }
 
 func (m *metrics) request(tenant, route string, status int, took time.Duration) {
