@@ -16,6 +16,7 @@ import (
 
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/internal/admin"
+	"github.com/scimward/scimward/store"
 )
 
 // Addrs lists the addresses of the listeners.
@@ -140,7 +141,7 @@ func (s *Server) components(ctx context.Context) []admin.Component {
 	defer cancel()
 	out := []admin.Component{
 		component("policy", nil), component("oauth", s.oauth.Ready(ctx)), component("plugins", s.plugins.Started()),
-		component("store", s.store.Health().Err),
+		storeComponent(s.store.Health()),
 	}
 	for name, v := range s.now().verifiers {
 		out = append(out, component(name, v.Ready(ctx)))

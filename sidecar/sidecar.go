@@ -121,9 +121,9 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	if err := os.MkdirAll(cfg.DataDir, 0o700); err != nil {
 		return fmt.Errorf("making the data folder: %w", err)
 	}
-	s.store, err = store.Open(ctx, store.Options{
-		Dir: StoreDir(cfg), Tenants: storeTenants(cfg), Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
-	})
+	o := storeOptions(cfg)
+	o.Now, o.Logger, o.Metrics = s.opts.Now, s.opts.Logger, s.registry
+	s.store, err = store.Open(ctx, o)
 	if err != nil {
 		return fmt.Errorf("opening the store: %w", err)
 	}

@@ -13,6 +13,7 @@ import (
 // feed, and passes the changes to the lock table and the watchers.
 type content struct {
 	locks   *LockTable
+	notes   notes
 	watch   listeners[Change]
 	changes []Change // the changes of the newest record; the committer reads it
 }
@@ -32,6 +33,7 @@ func (c *content) Apply(w *machine.Writer, accepted []machine.Payload) (feed []b
 			return nil, err
 		}
 	}
+	c.notes.add(w.Seq(), c.changes)
 	if err := h.write(); err != nil || len(c.changes) == 0 {
 		return nil, err
 	}

@@ -112,6 +112,7 @@ const (
 	counterUsers  = "users"
 	counterGroups = "groups"
 	counterKeys   = "keys"
+	counterLocks  = "lock changes" // the sum of Lock.Revision, which shows a lost lock
 
 	counterRefusals      = "refused users"
 	counterOperatorLocks = "operator_locks"

@@ -64,6 +64,8 @@ func (t *Tx) lockRow(userID string) (Lock, error) {
 
 func (t *Tx) putLock(l *Lock) {
 	l.Version = 0 // the key has it
+	l.Revision++
+	t.w.Add(key(kindCounter, t.tenant, counterLocks), 1)
 	t.putRow(key(kindLock, t.tenant, l.UserID), l)
 	t.change(ChangeLock, l.UserID, l)
 }

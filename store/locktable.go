@@ -220,9 +220,39 @@ func (t *LockTable) Operator(tenant string) []OperatorLock {
 	return out
 }
 
+// countLocks compares the locks that are there with the counters.
+func countLocks(snap *machine.Snapshot, there map[counterID]int64) error {
+	for _, name := range []string{counterLocks, counterOperatorLocks} {
+		err := snap.Scan([]byte{kindCounter}, nil, true, func(e machine.Entry) (bool, error) {
+			d, err := DecodeKey(e.Key)
+			if err != nil || d.Parts[0] != name {
+				return err == nil, err
+			}
+			n, err := machine.DecodeCounter(e.Value)
+			if err != nil {
+				return false, err
+			}
+			there[counterID{d.Tenant, name}] -= n.Count
+			return true, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for id, n := range there {
+		if n != 0 {
+			return fmt.Errorf("%w: locks of tenant %s are missing, or older than they were: its counter of %s is %d off",
+				ErrDamaged, id.tenant, id.name, -n)
+		}
+	}
+	return nil
+}
+
 // loadLocks fills the table from the lock rows of every tenant, also of tenants that are no
-// longer configured.
+// longer configured. It fails with ErrDamaged if a lock, or the newest state of one, is
+// missing.
 func (s *Store) loadLocks(ctx context.Context) error {
+	there := map[counterID]int64{}
 	err := s.m.View(ctx, func(snap *machine.Snapshot) error {
 		err := snap.Scan([]byte{kindLock}, nil, true, func(e machine.Entry) (bool, error) {
 			var l Lock
@@ -231,20 +261,26 @@ func (s *Store) loadLocks(ctx context.Context) error {
 			}
 			l.Version = e.Version
 			s.content.locks.set(l)
+			there[counterID{l.Tenant, counterLocks}] += int64(l.Revision)
 			return true, nil
 		})
 		if err != nil {
 			return err
 		}
-		return snap.Scan([]byte{kindOperatorLock}, nil, true, func(e machine.Entry) (bool, error) {
+		err = snap.Scan([]byte{kindOperatorLock}, nil, true, func(e machine.Entry) (bool, error) {
 			l := &OperatorLock{}
 			if err := decodeRow(e.Value, l); err != nil {
 				return false, err
 			}
 			l.Version = e.Version
 			s.content.locks.setOperator(l)
+			there[counterID{l.Tenant, counterOperatorLocks}]++
 			return true, nil
 		})
+		if err != nil || s.opts.acceptLoss {
+			return err
+		}
+		return countLocks(snap, there)
 	})
 	if err != nil {
 		return fmt.Errorf("rebuilding the lock table: %w", err)

@@ -41,6 +41,9 @@ type Options struct {
 	SweepEvery time.Duration
 	// Faults injects failures, for tests.
 	Faults Faults
+
+	offline    bool // Verify: check the blocks and the witness, write neither a genesis record nor a witness
+	acceptLoss bool // AcceptLoss
 }
 
 // Faults are hooks at the two places where a disk fails. Each may be nil.

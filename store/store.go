@@ -1,19 +1,31 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/scimward/scimward/store/log"
 	"github.com/scimward/scimward/store/log/local"
 	"github.com/scimward/scimward/store/machine"
 )
 
-// ErrInUse says that another process has the database directory open.
-var ErrInUse = local.ErrInUse
+// The errors of Open that need an operator.
+var (
+	ErrInUse   = local.ErrInUse   // another process has the database directory open
+	ErrDamaged = local.ErrDamaged // records or locks are missing, or a file cannot be read
+)
+
+type (
+	// LostError is the ErrDamaged of a store whose newest records are missing.
+	LostError = local.LostError
+	// Note is a change of a lock. LostError names the lost ones.
+	Note = local.Note
+)
 
 // maxTenant bounds a tenant's name in bytes, because keys contain the whole name.
 const maxTenant = 255
@@ -30,7 +42,8 @@ type Store struct {
 
 // Open opens or creates the store, rebuilds the lock table from the lock rows and
 // starts the committer and the housekeeping. It fails with ErrInUse when another
-// process has the directory open.
+// process has the directory open. It fails with ErrDamaged when the store does not have
+// all that was durable half a second before its last end, or has lost a lock.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	o = o.withDefaults()
 	if o.Dir == "" && !o.InMemory {
@@ -43,7 +56,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.loadLocks(ctx); err != nil {
+	if err := errors.Join(s.loadLocks(ctx), s.loadNotes(ctx)); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -56,10 +69,12 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 // records of its own.
 func open(ctx context.Context, o Options, replica bool) (*Store, error) {
 	c := &content{locks: newLockTable(o.Now)}
+	offline := o.offline || replica
 	m, err := machine.Open(ctx, machine.Options{
 		Log: local.Options{
 			Dir: o.Dir, InMemory: o.InMemory, MinFree: o.MinFree,
 			BeforeCommit: o.Faults.BeforeCommit, AfterWrite: o.Faults.AfterWrite,
+			Notes: c.notes.all, Offline: offline, AcceptLoss: o.acceptLoss, CheckBlocks: o.offline,
 		},
 		Content: c, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics, KeepRecords: o.KeepRecords, Replica: replica,
 	})
@@ -108,10 +123,20 @@ func (s *Store) Close() error {
 type Health struct {
 	Applied Seq   // newest record that readers see
 	Err     error // why the store refuses writes now, or nil
+	// Witness is why the newest records have no witness for more than a second, or nil. Writes
+	// work, but a loss of these records would not be noticed.
+	Witness error
 }
 
 // Health reports whether the store accepts writes. Reads always work.
-func (s *Store) Health() Health { return Health{Applied: s.m.Position(), Err: s.m.Ready()} }
+func (s *Store) Health() Health {
+	h := Health{Applied: s.m.Position(), Err: s.m.Ready()}
+	if lag, err := s.m.WitnessLag(); lag > time.Second {
+		h.Witness = fmt.Errorf("the witness of the newest record is %s late: %w", lag.Round(time.Second),
+			cmp.Or(err, errors.New("it is being written")))
+	}
+	return h
+}
 
 // Locks is the lock table in memory, complete from Open on.
 func (s *Store) Locks() *LockTable { return s.content.locks }

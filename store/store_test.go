@@ -110,14 +110,14 @@ func TestTrimmedLog(t *testing.T) {
 	verify(t, s)
 }
 
-// TestMetricsAreRegistered: a store registers its four metrics.
+// TestMetricsAreRegistered: a store registers its five metrics.
 func TestMetricsAreRegistered(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	s := storetest.Open(t, func(o *store.Options) { o.Metrics = reg })
 	create(t, s, "acme", "a")
 	families, err := reg.Gather()
-	if err != nil || len(families) != 4 {
-		t.Errorf("Gather returned %d families, %v, want 4", len(families), err)
+	if err != nil || len(families) != 5 {
+		t.Errorf("Gather returned %d families, %v, want 5", len(families), err)
 	}
 }
 

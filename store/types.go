@@ -150,6 +150,7 @@ type Lock struct {
 	FormerIDs  []string // former externalIds; looked up like ExternalID
 	Emails     []string // folded
 	Since      time.Time
+	Revision   uint64 // counts the changes of this lock; the sum over a tenant is its counter
 	Reason     string // "scim.patch", "scim.put", "scim.delete", "recreated", "renamed", "operator.lock"
 	RequestID  string
 	Operator   string `json:",omitempty"` // id of the operator's lock, with LockOperator

@@ -25,6 +25,7 @@ func (f Finding) String() string { return fmt.Sprintf("%s: %s: %s", f.Check, f.K
 // Report is the result of Verify.
 type Report struct {
 	Head     Seq
+	Witness  Seq // the newest record that the witness knows; zero means that there is no witness
 	Keys     int // state keys read
 	Records  int // log records read
 	Findings []Finding
@@ -49,7 +50,7 @@ const maxFindings = 1000
 func (s *Store) Verify(ctx context.Context) (rep Report, err error) {
 	err = s.m.View(ctx, func(snap *machine.Snapshot) error {
 		c := &checker{
-			snap: snap, report: Report{Head: snap.Seq()},
+			snap: snap, report: Report{Head: snap.Seq(), Witness: s.m.Witnessed().Position},
 			chains: map[string]*audit.Chain{}, audited: map[string]map[Seq]bool{}, counts: map[counterID]int64{},
 		}
 		c.all(ctx, s.m)
@@ -59,14 +60,15 @@ func (s *Store) Verify(ctx context.Context) (rep Report, err error) {
 	return rep, err
 }
 
-// Verify opens the database in dir, checks it like [Store.Verify] and closes it. No other
-// process may have it open. Verify creates no database.
+// Verify checks every file of the database in dir, opens it, checks it like [Store.Verify]
+// and closes it. No other process may have it open. Verify creates no database. It returns
+// ErrDamaged, and leaves the files as they are, if the database cannot be opened as a whole.
 func Verify(ctx context.Context, dir string) (rep Report, err error) {
 	if _, err := os.Stat(dir); err != nil {
 		return Report{}, fmt.Errorf("verifying: %w", err)
 	}
 	o := Options{Dir: dir}.withDefaults()
-	o.MinFree = 0 // the check writes nothing
+	o.MinFree, o.offline = 0, true // the check writes nothing
 	s, err := open(ctx, o, true)
 	if err != nil {
 		return Report{}, err

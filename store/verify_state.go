@@ -239,6 +239,9 @@ func (c *checker) lock(e machine.Entry, d DecodedKey) error {
 	if err := decodeRow(e.Value, &l); err != nil {
 		return err
 	}
+	if l.Revision > 0 { // a lock without changes since an upgrade from a version without the counter
+		c.counts[counterID{d.Tenant, counterLocks}] += int64(l.Revision)
+	}
 	for _, n := range l.names() {
 		v, ok := c.has("lock", e.Key, key(kindLockName, d.Tenant, n.code, n.value), "locked name")
 		if id, err := openValue(v); ok && (err != nil || string(id) != l.UserID) {

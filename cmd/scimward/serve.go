@@ -36,7 +36,7 @@ func serve(c *cobra.Command, file string, cfg *config.Config) error {
 		Load: func() (*config.Config, error) { return config.Load(file) }, Watch: []string{file},
 	})
 	if err != nil {
-		return err
+		return damaged(err)
 	}
 	defer reloadOnHangup(c.Context(), s)()
 	at := s.Addrs()

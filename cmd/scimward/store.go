@@ -1,7 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"os/user"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,18 +17,21 @@ import (
 func newStore() *cobra.Command {
 	return groupOf("store", "check the store", withConfig(&cobra.Command{
 		Use:   "verify",
-		Short: "check indexes, edges, counts, jobs, locks, the log and the audit chains",
+		Short: "check every file, indexes, edges, counts, jobs, locks, the log and the audit chains",
 		Long:  "Needs the store for itself: stop `scimward serve` first. Exits 1 when it finds a contradiction.",
-	}, verifyStore))
+	}, verifyStore), newAcceptLoss())
 }
 
 func verifyStore(c *cobra.Command, _ string, cfg *config.Config) error {
 	report, err := store.Verify(c.Context(), sidecar.StoreDir(cfg))
 	if err != nil {
-		return fmt.Errorf("verifying the store: %w", err)
+		return damaged(fmt.Errorf("verifying the store: %w", err))
 	}
 	for _, f := range report.Findings {
 		_, _ = fmt.Fprintln(c.OutOrStdout(), f)
+	}
+	if report.Witness == 0 {
+		_, _ = fmt.Fprintln(c.ErrOrStderr(), "scimward: the store has no witness, so a loss of its newest records would not be found")
 	}
 	if !report.OK() {
 		_, _ = fmt.Fprintf(c.OutOrStdout(), "%d finding(s)\n", len(report.Findings))
@@ -32,4 +39,77 @@ func verifyStore(c *cobra.Command, _ string, cfg *config.Config) error {
 	}
 	_, _ = fmt.Fprintln(c.OutOrStdout(), "no findings")
 	return nil
+}
+
+// damaged adds to the error of a damaged store whose locks are lost and how to go on.
+func damaged(err error) error {
+	if !errors.Is(err, store.ErrDamaged) {
+		return err
+	}
+	var lost *store.LostError
+	if errors.As(err, &lost) {
+		notes, all := lost.Lost()
+		err = fmt.Errorf("%w\n%s", err, lockChanges(notes, all))
+	}
+	return hinted(err, "restore a backup with `scimward restore`; without one, start with what is left: "+
+		"`scimward store accept-loss`. See \"A damaged store\" in docs/operations.md")
+}
+
+// lockChanges lists lost changes of locks.
+func lockChanges(notes []store.Note, all bool) string {
+	var b strings.Builder
+	if len(notes) > 0 {
+		b.WriteString("lock changes in them:\nTENANT\tUSER\tLOCK\tRECORD\tTIME")
+		for _, n := range notes {
+			fmt.Fprintf(&b, "\n%s\t%s\t%s\t%d\t%s", n.Tenant, n.ID, n.What, n.Seq, n.Time.UTC().Format(time.RFC3339))
+		}
+	}
+	switch {
+	case !all:
+		b.WriteString("\nolder lock changes may be lost too: the witness names only the newest")
+	case len(notes) == 0:
+		b.WriteString("no lock changes are among them, as far as the witness knows")
+	}
+	return columns(strings.TrimPrefix(b.String(), "\n"))
+}
+
+func newAcceptLoss() *cobra.Command {
+	var reason string
+	c := withConfig(&cobra.Command{
+		Use:   "accept-loss --reason R",
+		Short: "start again with a store that has lost records, when there is no backup",
+		Long: `Opens a store that serve refuses because records or locks are missing, and makes
+what is left the store that serve opens. The audit trail of every tenant records it with
+the reason. Copy the data folder first: the rest of the damaged files is lost with this.
+
+The users whose locks are lost have access again until the identity service sends their
+deactivation again. The command prints those that it knows.`,
+	}, func(c *cobra.Command, _ string, cfg *config.Config) error { return acceptLoss(c, cfg, reason) })
+	c.Flags().StringVar(&reason, "reason", "", "why, for the audit trail; required")
+	return c
+}
+
+func acceptLoss(c *cobra.Command, cfg *config.Config, reason string) error {
+	if strings.TrimSpace(reason) == "" {
+		return usage(errors.New("--reason is missing: say why, for the audit trail"))
+	}
+	loss, err := sidecar.AcceptLoss(c.Context(), cfg, operator(), reason)
+	if errors.Is(err, store.ErrNoLoss) {
+		return hinted(err, "start it with `scimward serve`")
+	}
+	if err != nil {
+		return damaged(fmt.Errorf("accepting the loss: %w", err))
+	}
+	_, _ = fmt.Fprintf(c.OutOrStdout(), "accepted: %v\n%s\nThe store ends at record %d. "+
+		"Let the identity service send the deactivations again.\n", loss.Damage, lockChanges(loss.Locks, loss.All), loss.Head)
+	return nil
+}
+
+// operator is the name of the operating system's user.
+func operator() string {
+	u, err := user.Current()
+	if err != nil {
+		return "unknown"
+	}
+	return u.Username
 }

@@ -97,21 +97,20 @@ type Machine struct {
 
 // Open opens or creates the log, binds the machine to it and starts the committer.
 func Open(ctx context.Context, o Options) (*Machine, error) {
-	mt, err := newMetrics(o.Metrics)
-	if err != nil {
-		return nil, err
-	}
 	c, err := newCodec()
 	if err != nil {
 		return nil, err
 	}
-	o.Log.Incarnation = c.incarnation
+	o.Log.Incarnation, o.Log.Logger = c.incarnation, o.Logger
 	l, err := local.Open(o.Log)
 	if err != nil {
 		c.close()
 		return nil, err
 	}
-	m := &Machine{opts: o, log: l, codec: c, metrics: mt, queue: make(chan *proposal, 4*maxBatch)}
+	m := &Machine{opts: o, log: l, codec: c, queue: make(chan *proposal, 4*maxBatch)}
+	if m.metrics, err = newMetrics(o.Metrics, l); err != nil {
+		return nil, errors.Join(err, m.release())
+	}
 	l.Bind(m.Apply)
 	if !o.Replica {
 		var id log.Incarnation
@@ -156,6 +155,16 @@ func (m *Machine) enter() error {
 	m.inflight.Add(1)
 	return nil
 }
+
+// WitnessLag is how long the newest record has waited for its witness, and why.
+func (m *Machine) WitnessLag() (time.Duration, error) { return m.log.WitnessLag() }
+
+// Witnessed is the witness that Open found beside the log.
+func (m *Machine) Witnessed() local.Witness { return m.log.Witnessed() }
+
+// Mismatch is why the log does not have every record that was durable, nil when it has.
+// Without Log.Offline or Log.AcceptLoss, Open fails with this error.
+func (m *Machine) Mismatch() error { return m.log.Mismatch() }
 
 // Log is the log under the machine, valid until Close. Only the committer appends to it.
 func (m *Machine) Log() log.Log { return m.log }
@@ -216,6 +225,9 @@ func (m *Machine) CheckLog(ctx context.Context, fault func(error)) (records int,
 		return 0, err
 	}
 	defer m.inflight.Done()
+	if err := m.log.Mismatch(); err != nil {
+		fault(err)
+	}
 	bounds, err := m.log.Bounds(ctx)
 	if err != nil {
 		fault(err)

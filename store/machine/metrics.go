@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/scimward/scimward/store/log/local"
 )
 
 // metrics are the metrics of one machine, registered or not.
@@ -14,7 +16,7 @@ type metrics struct {
 	refused      prometheus.Counter
 }
 
-func newMetrics(r prometheus.Registerer) (*metrics, error) {
+func newMetrics(r prometheus.Registerer, l *local.Log) (*metrics, error) {
 	m := &metrics{
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "scimward_store_commit_seconds",
@@ -35,7 +37,14 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.seconds, m.transactions, m.conflicts, m.refused} {
+	lag := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "scimward_store_witness_lag_seconds",
+		Help: "How long the newest record has waited for its witness, the file that shows a loss of records.",
+	}, func() float64 {
+		d, _ := l.WitnessLag()
+		return d.Seconds()
+	})
+	for _, c := range []prometheus.Collector{m.seconds, m.transactions, m.conflicts, m.refused, lag} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("registering store metrics: %w", err)
 		}

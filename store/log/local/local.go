@@ -19,10 +19,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -32,18 +34,31 @@ import (
 )
 
 // The errors of this driver. ErrLowSpace ends when there is space again. ErrInUse and
-// ErrBroken end when the database is opened again.
+// ErrBroken end when the database is opened again. ErrDamaged needs an operator.
 var (
 	ErrInUse    = errors.New("local: the database is in use by another process")
 	ErrLowSpace = fmt.Errorf("local: too little free space: %w", log.ErrRefused)
 	ErrBroken   = errors.New("local: an earlier commit failed, restart to continue")
+	ErrDamaged  = errors.New("local: the database is damaged")
 )
 
 // Options configures Open.
 type Options struct {
 	Dir      string // created when absent; ignored when InMemory
 	InMemory bool
-	MinFree  uint64 // bytes that must be free for a write; zero means no check
+	MinFree  uint64       // bytes that must be free for a write; zero means no check
+	Logger   *slog.Logger // nil: discard
+	// Notes returns the newest notes of the content, oldest first, at least those of the
+	// newest record. The log keeps MaxNotes of them in its witness. It may be nil.
+	Notes func() []Note
+	// Offline opens the database to check it. The witness is not written, and a record that
+	// is not the witnessed one is an error of Mismatch, not of Open.
+	Offline bool
+	// AcceptLoss opens a database that has lost records. Damage that the engine cannot read
+	// is still an error.
+	AcceptLoss bool
+	// CheckBlocks also checks every block of every table.
+	CheckBlocks bool
 	// Incarnation reads the identity from the genesis record.
 	Incarnation func(rec []byte) (log.Incarnation, error)
 	// BeforeCommit and AfterWrite inject failures, for tests. Both may be nil.
@@ -67,6 +82,17 @@ type Log struct {
 	broken atomic.Pointer[error]
 	grown  chan struct{} // closed and replaced on every append
 	gmu    sync.Mutex
+
+	wmu         sync.Mutex // the fields below
+	wfile       *os.File   // the witness, nil before its first write
+	witness     Witness    // the newest that was written or found
+	found       Witness    // the one that Open found
+	behind      time.Time  // since when the newest record waits for its witness
+	witnessErr  error
+	stopWitness chan struct{} // nil without the goroutine
+	keeper      sync.WaitGroup
+
+	lost, mismatch error // found by Open
 }
 
 const (
@@ -105,6 +131,8 @@ func Tuned(dir string, inMemory bool) badger.Options {
 		WithValueThreshold(1 << 20).
 		WithValueLogFileSize(64 << 20).
 		WithCompression(options.Snappy).
+		WithChecksumVerificationMode(options.OnBlockRead). // the default is none
+		WithVerifyValueChecksum(true).                     // values above ValueThreshold
 		WithNumVersionsToKeep(1)
 	if inMemory {
 		o = o.WithInMemory(true).WithDir("").WithValueDir("")
@@ -112,23 +140,21 @@ func Tuned(dir string, inMemory bool) badger.Options {
 	return o
 }
 
-// Open opens or creates the database. It fails with ErrInUse when another process
-// has it open.
+// Open opens or creates the database. It fails with ErrInUse when another process has it
+// open, and with ErrDamaged or a [LostError] when it does not have every record that was
+// durable. It then leaves the files as they are.
 func Open(o Options) (*Log, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
 	l := &Log{opts: o, grown: make(chan struct{})}
 	if !o.InMemory {
-		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-			return nil, fmt.Errorf("creating the database directory: %w", err)
-		}
-		if err := l.acquire(); err != nil {
+		if err := l.prepare(); err != nil {
+			l.release()
 			return nil, err
 		}
-		if err := l.room(); err != nil {
-			l.release()
-			return nil, fmt.Errorf("opening %s: %w", o.Dir, err)
-		}
 	}
-	db, err := badger.OpenManaged(Tuned(o.Dir, o.InMemory))
+	db, err := openEngine(o)
 	if err != nil {
 		l.release()
 		return nil, fmt.Errorf("opening the database %s (restore a backup if its files are damaged): %w", o.Dir, err)
@@ -137,7 +163,57 @@ func Open(o Options) (*Log, error) {
 	if err := l.findLast(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
+	if o.InMemory {
+		return l, nil
+	}
+	if l.mismatch = l.compare(); l.mismatch != nil && !o.AcceptLoss && !o.Offline {
+		return nil, errors.Join(l.mismatch, l.Close())
+	}
+	if !o.Offline {
+		l.stopWitness = make(chan struct{})
+		l.keeper.Go(func() { l.keepWitness(l.stopWitness) })
+	}
 	return l, nil
+}
+
+// prepare locks the directory and looks at the files in it before the engine does.
+func (l *Log) prepare() error {
+	o := &l.opts
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return fmt.Errorf("creating the database directory: %w", err)
+	}
+	if err := l.acquire(); err != nil {
+		return err
+	}
+	if err := l.room(); err != nil {
+		return fmt.Errorf("opening %s: %w", o.Dir, err)
+	}
+	if err := l.readFound(); err != nil {
+		return err
+	}
+	end, err := inspect(o.Dir, o.CheckBlocks)
+	if err == nil && l.found.Position > end {
+		err = &LostError{Dir: o.Dir, End: end, Witness: l.found}
+	}
+	var lost *LostError
+	if o.AcceptLoss && (errors.As(err, &lost) || errors.Is(err, errMissing)) {
+		l.lost = err
+		return nil
+	}
+	return err
+}
+
+// Mismatch is why the database does not have every record that was durable, nil when it has.
+func (l *Log) Mismatch() error { return errors.Join(l.lost, l.mismatch) }
+
+// openEngine turns a panic of the engine about damaged files into an error.
+func openEngine(o Options) (db *badger.DB, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%w: %v", ErrDamaged, r)
+		}
+	}()
+	return badger.OpenManaged(Tuned(o.Dir, o.InMemory))
 }
 
 // Bind sets the state machine. It must be called before the first Append.
@@ -146,15 +222,23 @@ func (l *Log) Bind(a Apply) { l.apply = a }
 // DB is the database, for reads at a timestamp.
 func (l *Log) DB() *badger.DB { return l.db }
 
-// Close flushes and closes the database and unlocks its directory.
+// Close writes the witness, flushes and closes the database and unlocks its directory.
 func (l *Log) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.db == nil {
 		return nil
 	}
+	if l.stopWitness != nil {
+		close(l.stopWitness)
+		l.keeper.Wait()
+		l.tryWitness()
+	}
 	err := l.db.Close()
 	l.db = nil
+	if l.wfile != nil {
+		_ = l.wfile.Close() // every write was synced
+	}
 	l.release()
 	if err != nil {
 		return fmt.Errorf("closing the database: %w", err)

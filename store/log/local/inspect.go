@@ -1,0 +1,232 @@
+package local
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"github.com/dgraph-io/badger/v4/table"
+	"github.com/dgraph-io/ristretto/v2/z"
+	"golang.org/x/sys/unix"
+
+	"github.com/scimward/scimward/store/log"
+)
+
+// The engine drops what it cannot read at the end of its journals, deletes the tables
+// that its manifest does not name, and ends the process at other damage. So Open reads the
+// files first, changes nothing, and leaves a damaged database as it is.
+
+// errMissing is damage that AcceptLoss accepts: the engine can read what is left.
+var errMissing = fmt.Errorf("%w: it does not have the records", ErrDamaged)
+
+// inspect returns the newest record in the files of a database. It returns ErrDamaged if
+// records are missing between files, or a file cannot be read. With blocks it also checks
+// every block of every table.
+func inspect(dir string, blocks bool) (end log.Seq, err error) {
+	end, err = tables(dir, blocks)
+	if err != nil {
+		return 0, err
+	}
+	journals, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	if err != nil {
+		return 0, fmt.Errorf("listing journals: %w", err)
+	}
+	slices.SortFunc(journals, func(a, b string) int { return number(a) - number(b) })
+	for _, path := range journals {
+		first, last, err := journal(path)
+		if err != nil {
+			return 0, err
+		}
+		if first > end+1 {
+			return 0, fmt.Errorf("%w %d to %d before %s", errMissing, end+1, first-1, path)
+		}
+		end = max(end, last)
+	}
+	return end, nil
+}
+
+// number is the number of an engine's file. The engine itself fails for a name without one.
+func number(path string) int {
+	n, err := strconv.Atoi(strings.TrimSuffix(filepath.Base(path), filepath.Ext(path)))
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// tables opens every table that the manifest names and returns the newest version in them.
+func tables(dir string, blocks bool) (end log.Seq, err error) {
+	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
+	if errors.Is(err, fs.ErrNotExist) {
+		left, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+		if err == nil && len(left) > 0 {
+			err = fmt.Errorf("%w: %s has %d tables and no %s", ErrDamaged, dir, len(left), badger.ManifestFilename)
+		}
+		return 0, err
+	}
+	if err != nil {
+		return 0, fmt.Errorf("opening the manifest: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // read only
+	manifest, _, err := badger.ReplayManifestFile(f, 0, badger.DefaultOptions(dir).WithLogger(nil))
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s: %w", ErrDamaged, f.Name(), err)
+	}
+	var errs []error
+	for id, t := range manifest.Tables {
+		newest, err := inspectTable(table.NewFilename(id, dir), t.Compression, blocks)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		end = max(end, log.Seq(newest))
+	}
+	return end, errors.Join(errs...)
+}
+
+// inspectTable opens a table the way the engine does, and returns its newest version.
+func inspectTable(path string, c options.CompressionType, blocks bool) (newest uint64, err error) {
+	defer func() {
+		if r := recover(); r != nil { // the table package panics at some damage
+			err = fmt.Errorf("%w: %s cannot be read", ErrDamaged, path)
+		}
+	}()
+	file, err := z.OpenMmapFile(path, os.O_RDONLY, 0)
+	if err != nil {
+		return 0, fmt.Errorf("%w: opening a table: %w", ErrDamaged, err)
+	}
+	o := badger.DefaultOptions("")
+	t, err := table.OpenTable(file, table.Options{
+		ReadOnly: true, BlockSize: o.BlockSize, BloomFalsePositive: o.BloomFalsePositive, Compression: c,
+		ChkMode: options.OnBlockRead,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s: %w", ErrDamaged, path, err)
+	}
+	defer t.Close(-1) //nolint:errcheck // read only
+	if blocks {
+		if err := t.VerifyChecksum(); err != nil {
+			return 0, fmt.Errorf("%w: %s: %w", ErrDamaged, path, err)
+		}
+	}
+	return t.MaxVersion(), nil
+}
+
+// The marks of entries in a journal.
+const (
+	entryDelete = 1 << 0
+	entryTxn    = 1 << 6
+	entryFin    = 1 << 7
+)
+
+const journalHead = 20 // the id of the encryption key and the IV
+
+// journal returns the first and the last record in a journal, zero for none. It stops where
+// the engine's replay stops, at the first entry that is torn or damaged.
+func journal(path string) (first, last log.Seq, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, 0, fmt.Errorf("opening a journal: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // read only
+	info, err := f.Stat()
+	if err != nil || info.Size() <= journalHead {
+		return 0, 0, err
+	}
+	b, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return 0, 0, fmt.Errorf("mapping %s: %w", path, err)
+	}
+	defer unix.Munmap(b) //nolint:errcheck // read only
+	var at, rec uint64   // the open transaction and its record
+	for rest := b[journalHead:]; ; {
+		e, ok := cutEntry(&rest)
+		switch {
+		case !ok || len(e.key) == 0:
+			return first, last, nil
+		case e.meta&entryTxn != 0:
+			ts, ok := e.version()
+			if !ok || at != 0 && at != ts {
+				return first, last, nil
+			}
+			if at = ts; e.record() == ts {
+				rec = ts
+			}
+		case e.meta&entryFin != 0:
+			if ts, err := strconv.ParseUint(string(e.value), 10, 64); err != nil || ts != at {
+				return first, last, nil
+			}
+			if at = 0; rec == 0 {
+				continue // of a trim
+			}
+			if last != 0 && log.Seq(rec) > last+1 {
+				return 0, 0, fmt.Errorf("%w %d to %d in %s", errMissing, last+1, rec-1, path)
+			}
+			if last = log.Seq(rec); first == 0 {
+				first = last
+			}
+			rec = 0
+		case at != 0:
+			return first, last, nil
+		}
+	}
+}
+
+// entry is one entry of a journal.
+type entry struct {
+	meta       byte
+	key, value []byte
+}
+
+// version is the timestamp at the end of the key.
+func (e *entry) version() (uint64, bool) {
+	if len(e.key) < 8 {
+		return 0, false
+	}
+	return ^binary.BigEndian.Uint64(e.key[len(e.key)-8:]), true
+}
+
+// record is the position of the log record that the entry writes, zero for another entry.
+func (e *entry) record() uint64 {
+	if e.meta&entryDelete != 0 || len(e.key) != 1+8+8 || e.key[0] != kindLog {
+		return 0
+	}
+	return binary.BigEndian.Uint64(e.key[1:])
+}
+
+// cutEntry reads one entry off the front of b. It returns false for a damaged one.
+//
+//	entry = meta usermeta keylen valuelen expiry key value crc32c      lengths are uvarints
+func cutEntry(b *[]byte) (e entry, ok bool) {
+	all := *b
+	if len(all) < 2 {
+		return entry{}, false
+	}
+	at := 2
+	var n [3]uint64 // the lengths of key and value, and the expiry
+	for i := range n {
+		v, w := binary.Uvarint(all[at:])
+		if w <= 0 {
+			return entry{}, false
+		}
+		n[i], at = v, at+w
+	}
+	key, value := uint64(uint32(n[0])), uint64(uint32(n[1])) // the engine cuts them like this
+	if key > 1<<16 || key+value+crc32.Size > uint64(len(all)-at) {
+		return entry{}, false
+	}
+	end := at + int(key+value)
+	if crc32.Checksum(all[:end], crc32.MakeTable(crc32.Castagnoli)) != binary.BigEndian.Uint32(all[end:]) {
+		return entry{}, false
+	}
+	*b = all[end+crc32.Size:]
+	return entry{all[0], all[at : at+int(key)], all[at+int(key) : end]}, true
+}

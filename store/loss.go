@@ -1,0 +1,165 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/scimward/scimward/store/log"
+	"github.com/scimward/scimward/store/log/local"
+	"github.com/scimward/scimward/store/machine"
+)
+
+// notes are the newest changes of locks, for the witness. It names whose locks are lost
+// when the log has lost its newest records.
+type notes struct {
+	mu   sync.Mutex
+	list []local.Note // oldest first
+}
+
+// add adds the lock changes of a record. It replaces those of a record at the same
+// position, which was not committed.
+func (n *notes) add(seq Seq, changes []Change) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(n.list, seq, func(o local.Note, at Seq) int { return int(int64(o.Seq) - int64(at)) })
+	n.list = n.list[:i]
+	for _, c := range changes {
+		if l := c.Operator; l != nil {
+			what := "operator's lock"
+			if l.Ended {
+				what += ", lifted"
+			}
+			n.list = append(n.list, local.Note{Seq: seq, Tenant: c.Tenant, ID: c.ID, What: what, Time: l.Since})
+		}
+		if l := c.Lock; l != nil {
+			n.list = append(n.list, local.Note{Seq: seq, Tenant: c.Tenant, ID: c.ID, What: string(l.State), Time: l.Since})
+		}
+	}
+	if over := len(n.list) - 2*local.MaxNotes; over > 0 {
+		n.list = slices.Clone(n.list[len(n.list)-local.MaxNotes:])
+	}
+}
+
+func (n *notes) all() []local.Note {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.list)
+}
+
+// loadNotes continues the notes of the witness with the lock changes after it.
+func (s *Store) loadNotes(ctx context.Context) error {
+	w := s.m.Witnessed()
+	head := s.m.Position()
+	s.content.notes.list = slices.DeleteFunc(slices.Clone(w.Notes), func(n local.Note) bool { return n.Seq > head })
+	var at Seq
+	var changes []Change
+	flush := func() {
+		if at != 0 {
+			s.content.notes.add(at, changes)
+		}
+		changes = nil
+	}
+	from := w.Position + 1
+	if w.N == 0 {
+		from = head - min(head, local.MaxNotes)
+	}
+	err := s.Changes(ctx, from, func(c Change) error {
+		if c.Seq != at {
+			flush()
+		}
+		at = c.Seq
+		changes = append(changes, c)
+		return nil
+	})
+	flush()
+	if errors.Is(err, log.ErrTrimmed) {
+		return nil // the witness is older than the log
+	}
+	return err
+}
+
+// Loss is what AcceptLoss accepted.
+type Loss struct {
+	Damage error        // what Open says about the store
+	Head   Seq          // the newest record that is left
+	Locks  []local.Note // the lock changes that are known to be lost
+	All    bool         // no other lock change is lost
+}
+
+// ErrNoLoss says that a store has all that was durable.
+var ErrNoLoss = errors.New("store: nothing is missing, so there is no loss to accept")
+
+// AcceptLoss opens a store that has lost records or locks, audits in every tenant that
+// cause accepts this, and makes what is left the store that Open opens. It returns ErrNoLoss
+// for a store that Open opens anyway, and ErrDamaged for one that cannot be read.
+func AcceptLoss(ctx context.Context, o Options, cause Cause, reason string) (loss Loss, err error) {
+	damage := damaged(ctx, o)
+	if damage == nil {
+		return Loss{}, ErrNoLoss
+	}
+	if !errors.Is(damage, ErrDamaged) {
+		return Loss{}, damage
+	}
+	loss = Loss{Damage: damage, All: true}
+	o.acceptLoss = true
+	s, err := Open(ctx, o)
+	if err != nil {
+		return Loss{}, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	loss.Head = s.m.Position()
+	if w := s.m.Witnessed(); w.Position > loss.Head {
+		loss.Locks, loss.All = w.After(loss.Head)
+	}
+	for _, tenant := range slices.Sorted(maps.Keys(s.opts.Tenants)) {
+		if _, err := s.Update(ctx, tenant, cause, func(t *Tx) error { return t.acceptLoss(damage, reason) }); err != nil {
+			return Loss{}, fmt.Errorf("recording the loss: %w", err)
+		}
+	}
+	return loss, nil
+}
+
+// damaged returns why Open fails.
+func damaged(ctx context.Context, o Options) error {
+	s, err := Open(ctx, o)
+	if err == nil {
+		err = s.Close()
+	}
+	return err
+}
+
+// acceptLoss makes the counters agree with the locks.
+func (t *Tx) acceptLoss(damage error, reason string) error {
+	there := map[string]int64{counterLocks: 0, counterOperatorLocks: 0}
+	err := t.snap.Scan(key(kindLock, t.tenant), nil, true, func(e machine.Entry) (bool, error) {
+		var l Lock
+		err := decodeRow(e.Value, &l)
+		there[counterLocks] += int64(l.Revision)
+		return err == nil, err
+	})
+	if err != nil {
+		return err
+	}
+	err = t.snap.Scan(key(kindOperatorLock, t.tenant), nil, false, func(machine.Entry) (bool, error) {
+		there[counterOperatorLocks]++
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	for name, n := range there {
+		counted, err := t.counter(name)
+		if err != nil {
+			return err
+		}
+		if delta := n - int64(counted); delta != 0 {
+			t.w.Add(key(kindCounter, t.tenant, name), delta)
+		}
+	}
+	t.note("", fmt.Sprintf("loss accepted: %s: %v", reason, damage))
+	return nil
+}
