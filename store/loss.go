@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ type notes struct {
 func (n *notes) add(seq Seq, changes []Change) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	i, _ := slices.BinarySearchFunc(n.list, seq, func(o local.Note, at Seq) int { return int(int64(o.Seq) - int64(at)) })
+	i, _ := slices.BinarySearchFunc(n.list, seq, func(o local.Note, at Seq) int { return cmp.Compare(o.Seq, at) })
 	n.list = n.list[:i]
 	for _, c := range changes {
 		if l := c.Operator; l != nil {

@@ -31,7 +31,8 @@ func verifyStore(c *cobra.Command, _ string, cfg *config.Config) error {
 		_, _ = fmt.Fprintln(c.OutOrStdout(), f)
 	}
 	if report.Witness == 0 {
-		_, _ = fmt.Fprintln(c.ErrOrStderr(), "scimward: the store has no witness, so a loss of its newest records would not be found")
+		_, _ = fmt.Fprintln(c.ErrOrStderr(),
+			"scimward: the store has no witness, so a loss of its newest records would not be found")
 	}
 	if !report.OK() {
 		_, _ = fmt.Fprintf(c.OutOrStdout(), "%d finding(s)\n", len(report.Findings))

@@ -15,7 +15,6 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/table"
-	"github.com/dgraph-io/ristretto/v2/z"
 	"golang.org/x/sys/unix"
 
 	"github.com/scimward/scimward/store/log"
@@ -99,25 +98,41 @@ func inspectTable(path string, c options.CompressionType, blocks bool) (newest u
 			err = fmt.Errorf("%w: %s cannot be read", ErrDamaged, path)
 		}
 	}()
-	file, err := z.OpenMmapFile(path, os.O_RDONLY, 0)
+	b, unmap, err := mapped(path)
 	if err != nil {
 		return 0, fmt.Errorf("%w: opening a table: %w", ErrDamaged, err)
 	}
+	defer unmap()
 	o := badger.DefaultOptions("")
-	t, err := table.OpenTable(file, table.Options{
+	t, err := table.OpenInMemoryTable(b, 0, &table.Options{
 		ReadOnly: true, BlockSize: o.BlockSize, BloomFalsePositive: o.BloomFalsePositive, Compression: c,
 		ChkMode: options.OnBlockRead,
 	})
+	if err == nil && blocks {
+		err = t.VerifyChecksum()
+	}
 	if err != nil {
 		return 0, fmt.Errorf("%w: %s: %w", ErrDamaged, path, err)
 	}
-	defer t.Close(-1) //nolint:errcheck // read only
-	if blocks {
-		if err := t.VerifyChecksum(); err != nil {
-			return 0, fmt.Errorf("%w: %s: %w", ErrDamaged, path, err)
-		}
-	}
 	return t.MaxVersion(), nil
+}
+
+// mapped maps a file into memory, to read it only.
+func mapped(path string) (b []byte, unmap func(), err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 {
+		return nil, func() {}, err
+	}
+	b, err = unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return nil, nil, fmt.Errorf("mapping %s: %w", path, err)
+	}
+	return b, func() { _ = unix.Munmap(b) }, nil // read only
 }
 
 // The marks of entries in a journal.
@@ -132,21 +147,15 @@ const journalHead = 20 // the id of the encryption key and the IV
 // journal returns the first and the last record in a journal, zero for none. It stops where
 // the engine's replay stops, at the first entry that is torn or damaged.
 func journal(path string) (first, last log.Seq, err error) {
-	f, err := os.Open(path)
+	b, unmap, err := mapped(path)
 	if err != nil {
 		return 0, 0, fmt.Errorf("opening a journal: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // read only
-	info, err := f.Stat()
-	if err != nil || info.Size() <= journalHead {
-		return 0, 0, err
+	defer unmap()
+	if len(b) < journalHead {
+		return 0, 0, nil
 	}
-	b, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
-	if err != nil {
-		return 0, 0, fmt.Errorf("mapping %s: %w", path, err)
-	}
-	defer unix.Munmap(b) //nolint:errcheck // read only
-	var at, rec uint64   // the open transaction and its record
+	var at, rec uint64 // the open transaction and its record
 	for rest := b[journalHead:]; ; {
 		e, ok := cutEntry(&rest)
 		switch {

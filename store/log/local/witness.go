@@ -2,6 +2,7 @@ package local
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -153,8 +154,8 @@ func (l *Log) tryWitness() {
 	l.witnessErr = err
 	l.wmu.Unlock()
 	if first {
-		l.opts.Logger.Error("the witness of the store was not written: a loss of the records since then would not be noticed",
-			slog.Any("err", err))
+		l.opts.Logger.Error("the witness of the store was not written: a loss of the records since then would not "+
+			"be noticed", slog.Any("err", err))
 	}
 }
 
@@ -257,7 +258,7 @@ func (e *LostError) Lost() (notes []Note, all bool) { return e.Witness.After(e.E
 // After returns the notes after a position. It returns false if there may be more, which
 // the witness does not have any more.
 func (w *Witness) After(seq log.Seq) (notes []Note, all bool) {
-	i, _ := slices.BinarySearchFunc(w.Notes, seq+1, func(n Note, at log.Seq) int { return int(int64(n.Seq) - int64(at)) })
+	i, _ := slices.BinarySearchFunc(w.Notes, seq+1, func(n Note, at log.Seq) int { return cmp.Compare(n.Seq, at) })
 	return w.Notes[i:], i > 0 || len(w.Notes) < MaxNotes
 }
 
@@ -279,8 +280,8 @@ func (l *Log) readFound() error {
 	case errors.Is(err, fs.ErrPermission):
 		return err
 	case !errors.Is(err, fs.ErrNotExist):
-		l.opts.Logger.Warn("the witness of the store cannot be read, so a loss of its newest records is not noticed at this start",
-			slog.Any("err", err))
+		l.opts.Logger.Warn("the witness of the store cannot be read, so a loss of its newest records is not noticed "+
+			"at this start", slog.Any("err", err))
 	}
 	return nil
 }
@@ -292,7 +293,8 @@ func (l *Log) compare() error {
 	if w.N == 0 {
 		if last > 1 {
 			l.opts.Logger.Warn("the store has no witness, so a loss of its newest records is not noticed at this start; "+
-				"this is normal once, after an upgrade from a version without it", slog.String("witness", WitnessPath(l.opts.Dir)))
+				"this is normal once, after an upgrade from a version without it",
+				slog.String("witness", WitnessPath(l.opts.Dir)))
 		}
 		return nil
 	}
