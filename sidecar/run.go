@@ -16,7 +16,6 @@ import (
 
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/internal/admin"
-	"github.com/scimward/scimward/store"
 )
 
 // Addrs lists the addresses of the listeners.
