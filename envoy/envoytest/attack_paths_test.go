@@ -79,6 +79,7 @@ func segmentPaths() []string {
 		"/users/7/email%2523x", "/users/users/email", "/users/.x/email", "/users%252F7%252Femail", "/users.a%252Fb/7/email",
 		"/%20/users/7/email", "/;x/users/7/email", "/users/%20/7/email", "/users/7/./email", "/users/7/%2565mail",
 		"/users/7/%25252565mail", "/users/7/email+", "/%252Fusers/7/email",
+		"/index.php/signup", "/(S(abc))/signup",
 	}
 }
 

@@ -116,11 +116,21 @@ func readPiece(text string, soft bool) piece {
 	}
 	text = strings.TrimFunc(text, blank)
 	s.dots = text == ".."
-	s.blank = text == "" || text[0] == '.'
+	s.blank = text == "" || text[0] == '.' || dropped(text)
 	var suffixed bool
 	s.name, suffixed = foldName(text)
-	s.open = s.open || suffixed || text != "" && s.blank
+	s.open = s.open || suffixed || text != "" && text[0] == '.'
 	return s
+}
+
+// dropped reports whether a server removes the segment before it routes: the script of a
+// front controller (/index.php/account), and the session of ASP.NET (/(S(x))/account).
+func dropped(text string) bool {
+	if text[0] == '(' {
+		return strings.HasSuffix(text, ")")
+	}
+	ext := strings.ToLower(text[strings.LastIndexByte(text, '.')+1:])
+	return len(ext) < len(text) && slices.Contains([]string{"php", "cgi", "fcgi", "pl"}, ext)
 }
 
 func word(s string) bool {
