@@ -30,6 +30,10 @@ type (
 	LockStatus = admin.LockStatus
 	// Locked is the answer to a lock of an operator.
 	Locked = admin.Locked
+	// Retried is the answer to a retry of an operator.
+	Retried = revoke.Retried
+	// JobRef names a job.
+	JobRef = revoke.JobRef
 	// Unlocked is the answer to an unlock of an operator.
 	Unlocked = admin.Unlocked
 	// RefusedDeactivation is a deactivation that was refused; the person still has access.

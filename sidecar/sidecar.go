@@ -230,7 +230,7 @@ func (s *Server) openAdmin(context.Context) error {
 	h := admin.New(admin.Options{
 		Store: s.store, Tenants: s.tenantNames, Version: s.opts.Version, DataDir: cfg.DataDir, Components: s.components,
 		Plugins: s.pluginStatus, Config: s.reloads.status, Envoys: s.outdatedEnvoys, FlushRefused: s.handler.Flush,
-		Gatherer: s.registry, Sign: s.sign, Cut: s.authz.Cut, Now: s.opts.Now, Logger: s.opts.Logger,
+		Gatherer: s.registry, Sign: s.sign, Cut: s.authz.Cut, Engine: s.engine, Now: s.opts.Now, Logger: s.opts.Logger,
 
 		Unprovisioned: func() []admin.Unprovisioned { return strangerStatus(s.decider.Strangers()) },
 	})

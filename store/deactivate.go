@@ -132,7 +132,7 @@ func (t *Tx) retryJobs(id string, names []name) error {
 // retries reports whether a repeated deactivation retries the job.
 func (t *Tx) retries(j *Job) bool {
 	leased := j.LeaseOwner != "" && j.LeaseUntil.After(t.now) // a job being verified is leased too
-	done := j.Verified || j.State == JobUnsupported || j.Event == eventReactivated
+	done := j.Verified || j.State == JobUnsupported || j.State == JobClosed || j.Event == eventReactivated
 	return !done && !leased && j.State != JobRunning && !j.NextAt.Equal(t.now)
 }
 

@@ -65,6 +65,8 @@ func (t *Tx) SaveOffboarding(o *Offboarding) error {
 	case o.SettledAt.IsZero():
 	case o.Verified:
 		detail += ": every kind verified"
+	case o.Closed:
+		detail += ": closed by an operator, not verified"
 	default:
 		detail += ": enforced at the proxy, not verified"
 	}

@@ -180,6 +180,7 @@ const (
 	JobUnsupported     JobState = "unsupported"       // enforced at the proxy until EnforcedUntil
 	JobFailed          JobState = "failed"            // needs a human
 	JobUnknown         JobState = "unknown"           // never shown as done
+	JobClosed          JobState = "closed"            // an operator closed it without proof, for ever
 )
 
 // Job is the durable work of one user, app and kind. It is enqueued in the record of its
@@ -225,7 +226,7 @@ func (j *Job) Terminal() bool {
 	switch j.State {
 	case JobRevoked, JobNothingToRevoke, JobUnsupported:
 		return true
-	case JobPending, JobRunning, JobRetrying, JobFailed, JobUnknown:
+	case JobPending, JobRunning, JobRetrying, JobFailed, JobUnknown, JobClosed:
 		return false
 	}
 	return false
@@ -270,6 +271,7 @@ type Offboarding struct {
 	// until then. Rows name it VerifiedAt, which they also did where nothing was verified.
 	SettledAt time.Time `json:"VerifiedAt"`
 	Verified  bool      `json:",omitempty"` // every kind was verified; false in rows of older versions
+	Closed    bool      `json:",omitempty"` // settled because an operator closed a kind without proof
 	Breached  bool      // 300 s passed before SettledAt
 	Jobs      int       // number of jobs that the record created; Verify counts them
 	Refused   []Refusal `json:",omitempty"` // earlier requests for this that were refused

@@ -144,7 +144,22 @@ func evidenceText(r *sidecar.Evidence) string {
 		}
 		writeNotes(&b, &o)
 	}
+	writeOpenJobs(&b, r)
 	return columns(b.String())
+}
+
+// writeOpenJobs lists the ids of the jobs that an operator can retry or close.
+func writeOpenJobs(b *strings.Builder, r *sidecar.Evidence) {
+	head := "\nNOT DONE\tEPOCH\tJOB (scimward retry, scimward close)\n"
+	for _, o := range r.Offboardings {
+		for _, k := range o.Kinds {
+			if k.Verified || k.Job == "" || k.State == "unsupported" || k.State == "closed" {
+				continue
+			}
+			fmt.Fprintf(b, "%s%s/%s\t%d\t%s\n", head, k.App, k.Kind, o.Epoch, k.Job)
+			head = ""
+		}
+	}
 }
 
 // askedBy says who asked for an offboarding.

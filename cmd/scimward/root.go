@@ -72,14 +72,18 @@ Start:   scimward init DIR ...       write a commented configuration
 Look:    scimward status             is it ready, and who still has access?
          scimward evidence USER      prove when each credential of a user was revoked
 Act:     scimward lock USER          refuse a person at once, whatever the identity service says
-         scimward unlock USER        lift that lock`,
+         scimward unlock USER        lift that lock
+         scimward retry USER         try failed revocations again
+         scimward close JOB          end one without proof`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       version(),
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
-	root.AddCommand(newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newLock(), newUnlock(),
-		newRefused(), newStore(), newVersion(), newPluginWorker())
+	root.AddCommand(
+		newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(),
+		newLock(), newUnlock(), newRetry(), newClose(), newRefused(), newStore(), newVersion(), newPluginWorker(),
+	)
 	complete(root)
 	return root
 }

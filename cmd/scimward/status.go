@@ -178,6 +178,11 @@ func writeTenants(b *strings.Builder, s *sidecar.Status) {
 		fmt.Fprintf(b, "%s\t%d\t%d\t%d\t%s\t%d\t%d%s\t%d%s\t%d%s\n",
 			t.Name, t.Users, t.Groups, t.OpenUsers, oldest, t.Breached, t.Failed, more, t.ProxyOnly, more, t.ListedOnly, more)
 	}
+	for _, t := range s.Tenants {
+		if t.Closed > 0 {
+			fmt.Fprintf(b, "closed by an operator, not verified: %d users of %s\n", t.Closed, t.Name)
+		}
+	}
 }
 
 // writeLeavers lists the locked users who still have access, with one line for each application.

@@ -15,6 +15,8 @@
 //	                                          300 with "matches" if several users left under the name
 //	POST /v1/tenants/{tenant}/lock            lockRequest; locks a person, see [Locked]
 //	POST /v1/tenants/{tenant}/unlock          unlockRequest; lifts the operators' locks of a person, see [Unlocked]
+//	POST /v1/tenants/{tenant}/retry           retryRequest; makes failed and waiting jobs due now, see [revoke.Retried]
+//	POST /v1/tenants/{tenant}/close           closeRequest; closes a job without proof, see [revoke.JobRef]
 //
 // Errors are problem documents (RFC 9457).
 package admin
@@ -71,6 +73,7 @@ type Options struct {
 	Gatherer   prometheus.Gatherer
 	Sign       revoke.Sign
 	Cut        func(ctx context.Context, tenant string) int // ends the open streams of locked users
+	Engine     *revoke.Engine
 	Now        func() time.Time
 	Logger     *slog.Logger
 
@@ -115,6 +118,8 @@ func (h *Handler) Admin() http.Handler {
 	mux.HandleFunc("GET /v1/tenants/{tenant}/evidence/{user}", h.evidence)
 	mux.HandleFunc("POST /v1/tenants/{tenant}/lock", change(h, "operator.lock", h.lock))
 	mux.HandleFunc("POST /v1/tenants/{tenant}/unlock", change(h, "operator.unlock", h.unlock))
+	mux.HandleFunc("POST /v1/tenants/{tenant}/retry", change(h, "operator.retry", h.retry))
+	mux.HandleFunc("POST /v1/tenants/{tenant}/close", change(h, "operator.close", h.close))
 	return h.named(guard(mux))
 }
 

@@ -68,8 +68,17 @@ func serviceOn(t *testing.T, st *store.Store) *service {
 	reg := prometheus.NewRegistry()
 	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "scimward_test_total", Help: "test"})
 	reg.MustRegister(c)
+	engine, err := revoke.New(revoke.Options{
+		Store: st, Revoker: noPlugins{}, Owner: "test", Now: func() time.Time { return s.now },
+		Metrics: prometheus.NewRegistry(),
+		Tenants: func() []string { return []string{"acme", "globex"} },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	s.api = admin.New(admin.Options{
-		Store: s.store, Tenants: func() []string { return []string{"acme", "globex"} },
+		Engine: engine,
+		Store:  s.store, Tenants: func() []string { return []string{"acme", "globex"} },
 		Version: "v9", DataDir: "/var/lib/söme folder",
 		Gatherer: reg, Now: func() time.Time { return s.now },
 		Components: func(context.Context) []admin.Component { return s.components },
@@ -89,6 +98,9 @@ func serviceOn(t *testing.T, st *store.Store) *service {
 	s.handler = s.api.Admin()
 	return s
 }
+
+// noPlugins is the revoker of an engine that does not run.
+type noPlugins struct{ revoke.Revoker }
 
 func (s *service) update(fn func(*store.Tx) error) {
 	s.t.Helper()

@@ -57,7 +57,7 @@ type ConfigStatus struct {
 }
 
 // TenantStatus contains the counts of one tenant. Failed and AppDenied cover the 2000 oldest open
-// offboardings, ProxyOnly any 2000 offboardings. If Bounded, there are more, and these counts may be
+// offboardings, ProxyOnly and Closed any 2000 offboardings. If Bounded, there are more, and these counts may be
 // too low.
 type TenantStatus struct {
 	Name      string `json:"name"`
@@ -73,6 +73,7 @@ type TenantStatus struct {
 	// be more, which are not recorded.
 	Refused     int  `json:"users_refused_deactivation"`
 	RefusedFull bool `json:"refused_deactivations_full"`
+	Closed      int  `json:"users_closed"` // other users with a kind that an operator closed without proof
 	// ListedOnly counts users who are not open, with revoked credentials that were listed again, not probed.
 	ListedOnly int     `json:"users_verified_by_listing"`
 	OldestSec  float64 `json:"oldest_open_seconds"`
@@ -118,6 +119,7 @@ type OpenKind struct {
 	Code  string `json:"code,omitempty"`
 	// Message says in the words of the plugin or the host why the kind is in its state.
 	Message string `json:"message,omitempty"`
+	Job     string `json:"job"` // id, for `scimward retry` and `close`
 }
 
 // Readiness is whether this process can answer. It says nothing about jobs and applications.
@@ -245,7 +247,8 @@ func (t *TenantStatus) leavers(r *store.Reader, open []store.Offboarding) ([]Lea
 // add adds the kind of j if it is not done.
 func (l *Leaver) add(j *store.Job) {
 	l.UserName = j.Subject.UserName
-	if s := revoke.KindStatus(j); s == revoke.StatusVerified || s == revoke.StatusEnforced {
+	switch revoke.KindStatus(j) {
+	case revoke.StatusVerified, revoke.StatusEnforced, revoke.StatusClosed:
 		return
 	}
 	state := string(j.State)
@@ -253,7 +256,7 @@ func (l *Leaver) add(j *store.Job) {
 		state += ", not verified"
 	}
 	l.Kinds = append(l.Kinds, OpenKind{
-		App: j.App, Kind: j.Kind, Epoch: j.Epoch, State: state, Code: j.Code, Message: j.Message,
+		App: j.App, Kind: j.Kind, Epoch: j.Epoch, State: state, Code: j.Code, Message: j.Message, Job: j.ID,
 	})
 }
 
@@ -261,7 +264,7 @@ func (l *Leaver) add(j *store.Job) {
 // that only the proxy blocks, and those with revoked credentials of which only a list says that they
 // are gone.
 func (t *TenantStatus) countProxyOnly(r *store.Reader, open map[string]bool, now time.Time) error {
-	users, listed := map[string]bool{}, map[string]bool{}
+	users, listed, closed := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	complete, err := r.EachEpoch(maxRead, func(first store.Job) (bool, error) {
 		if open[first.UserID] {
 			return true, nil
@@ -278,13 +281,16 @@ func (t *TenantStatus) countProxyOnly(r *store.Reader, open map[string]bool, now
 			if j.Verified && j.Revoked > 0 && j.Kind != string(abi.KindAccount) && revoke.VerifiedBy(j) == revoke.ByListing {
 				listed[j.UserID] = true
 			}
+			if j.State == store.JobClosed {
+				closed[j.UserID] = true
+			}
 		}
 		return true, nil
 	})
 	if err != nil {
 		return fmt.Errorf("reading the epochs: %w", err)
 	}
-	t.ProxyOnly, t.ListedOnly = len(users), len(listed)
+	t.ProxyOnly, t.ListedOnly, t.Closed = len(users), len(listed), len(closed)
 	t.Bounded = t.Bounded || !complete
 	return nil
 }

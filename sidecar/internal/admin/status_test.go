@@ -83,10 +83,12 @@ func TestStatusNamesTheLeavers(t *testing.T) {
 		}
 	})
 	st = s.status()
+	app := l.Kinds[0].App
+	job := func(kind string) string { return store.JobID("acme", app, s.id, 1, kind) }
 	want := []admin.OpenKind{
-		{App: l.Kinds[0].App, Kind: "pat", Epoch: 1, State: "failed", Code: "gave_up"},
-		{App: l.Kinds[0].App, Kind: "ssh_key", Epoch: 1, State: "retrying", Code: "app_denied"},
-		{App: l.Kinds[0].App, Kind: "web_session", Epoch: 1, State: "revoked, not verified"},
+		{App: app, Kind: "pat", Epoch: 1, Job: job("pat"), State: "failed", Code: "gave_up"},
+		{App: app, Kind: "ssh_key", Epoch: 1, Job: job("ssh_key"), State: "retrying", Code: "app_denied"},
+		{App: app, Kind: "web_session", Epoch: 1, Job: job("web_session"), State: "revoked, not verified"},
 	}
 	if !slices.Equal(st.Leavers[0].Kinds, want) {
 		t.Errorf("kinds %+v, want %+v", st.Leavers[0].Kinds, want)

@@ -158,6 +158,8 @@ func (e *Engine) updateClock(ctx context.Context, tenant string, off *store.Offb
 	case off.Verified:
 		e.m.verified.WithLabelValues(tenant).Observe(c.after.Seconds())
 		e.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "revocation verified", attrs...)
+	case off.Closed:
+		e.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "revocation closed by an operator, not verified", attrs...)
 	default:
 		e.m.enforced.WithLabelValues(tenant).Inc()
 		e.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "revocation enforced at the proxy, not verified", attrs...)
@@ -177,6 +179,7 @@ const (
 	actionBlocked  = "offboarding.blocked"
 	actionVerified = "offboarding.verified"
 	actionEnforced = "offboarding.enforced"
+	actionClosed   = "offboarding.closed" // by an operator, not verified
 	actionBreach   = "offboarding.breach"
 )
 
@@ -188,11 +191,12 @@ func advance(off *store.Offboarding, jobs []store.Job, blocked time.Time, in env
 		off.BlockedAt, c.action = blocked, actionBlocked
 	}
 	end := in.now
-	if s := Status(off, jobs); s == StatusVerified || s == StatusEnforced {
-		off.SettledAt, off.Verified, c.action = lastOutcome(jobs, in.now), s == StatusVerified, actionEnforced
-		if off.Verified {
-			c.action = actionVerified
-		}
+	settled := map[string]string{
+		StatusVerified: actionVerified, StatusEnforced: actionEnforced, StatusClosed: actionClosed,
+	}
+	if action := settled[Status(off, jobs)]; action != "" {
+		off.SettledAt, c.action = lastOutcome(jobs, in.now), action
+		off.Verified, off.Closed = action == actionVerified, action == actionClosed
 		end = off.SettledAt
 	}
 	c.after = end.Sub(off.Received)
@@ -207,7 +211,7 @@ func lastOutcome(jobs []store.Job, now time.Time) time.Time {
 	var last time.Time
 	for i := range jobs {
 		at := jobs[i].VerifiedAt
-		if jobs[i].State == store.JobUnsupported {
+		if s := jobs[i].State; s == store.JobUnsupported || s == store.JobClosed {
 			at = jobs[i].Done
 		}
 		if at.After(last) {

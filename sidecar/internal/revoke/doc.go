@@ -48,6 +48,9 @@
 //	rescheduled   any                         other leases, blocked or woken reactivation    the same          pause
 //	superseded    pending                     the user was deactivated again                 nothing_to_revoke release
 //	enabled       open                        a reactivation starts without proof            unknown           release
+//	retried       failed, unknown             an operator asks                               pending           release
+//	retried       retrying, revoked           an operator asks                               the same          release
+//	closedByHand  open, failed, unknown       an operator asks                               closed            release
 //	clockSetBack  running                     due later than any pause ends                  pending           release
 //	clockSetBack  any other                   due later than any pause ends                  the same          release
 //
@@ -56,6 +59,7 @@
 // due again later. A released job is due at once if work is left, else never.
 //
 // If the store refuses a save, the worker has lost its lease. It drops the job without a transition,
-// because another worker has it. A repeated deactivation makes failed and unknown jobs pending again.
+// because another worker has it. Nothing ends the state closed.
+// A repeated deactivation makes failed and unknown jobs pending again.
 // The store does that.
 package revoke

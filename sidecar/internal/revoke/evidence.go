@@ -123,6 +123,7 @@ type RefusedReport struct {
 
 // KindReport shows the revocation of one kind in one app.
 type KindReport struct {
+	Job           string       `json:"job,omitempty"` // id, for `scimward retry` and `close`
 	App           string       `json:"app"`
 	Kind          string       `json:"kind"`
 	State         string       `json:"state"`
@@ -236,7 +237,7 @@ func offboardReport(off *store.Offboarding, jobs []store.Job) OffboardReport {
 
 func kindReport(j *store.Job) KindReport {
 	k := KindReport{
-		App: j.App, Kind: j.Kind, State: string(j.State), Verified: j.Verified, VerifiedAt: when(j.VerifiedAt),
+		Job: j.ID, App: j.App, Kind: j.Kind, State: string(j.State), Verified: j.Verified, VerifiedAt: when(j.VerifiedAt),
 		Found: j.Found, Revoked: j.Revoked, Attempts: j.Attempts, Code: j.Code, Message: j.Message,
 		PluginDigest: j.Plugin.Digest,
 	}

@@ -159,6 +159,7 @@ type rig struct {
 	clock *clock
 	reg   *prometheus.Registry
 	quit  chan struct{} // closed when the test ends
+	e     *revoke.Engine
 }
 
 func newRig(t *testing.T) *rig {
@@ -198,6 +199,7 @@ func (r *rig) engine(change func(*revoke.Options)) (stop func()) {
 	if err != nil {
 		r.t.Fatalf("making the engine: %v", err)
 	}
+	r.e = e
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- e.Run(ctx) }()

@@ -17,7 +17,8 @@ const (
 	codeLive         = "live"         // a probe found credentials that still work
 	codeNotVerified  = "not_verified" // no probe gave an answer within 72 hours
 	codeSuperseded   = "superseded"   // the user was deactivated again before the reactivation ran
-	codeReactivated  = "reactivated"  // the account was enabled again before the verification
+	codeClosed       = "closed_by_operator"
+	codeReactivated  = "reactivated" // the account was enabled again before the verification
 )
 
 // Bounds of a job.

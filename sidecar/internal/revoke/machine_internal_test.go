@@ -108,6 +108,11 @@ func TestTransitions(t *testing.T) {
 		{"rescheduled", free(store.JobPending), rescheduled{start.Add(time.Hour)}, 0, "pending, due 1h0m0s"},
 		{"superseded", free(store.JobPending), superseded{}, 0, "nothing_to_revoke, code superseded"},
 		{"enabled before the proof", revoked, enabled{}, 0, "unknown, code reactivated"},
+		{"retried by hand, failed", free(store.JobFailed), retried{}, time.Second, "pending, due 1s"},
+		{"retried by hand, unknown", free(store.JobUnknown), retried{}, time.Second, "pending, due 1s"},
+		{"retried by hand, retrying", free(store.JobRetrying), retried{}, time.Second, "retrying, due 1s"},
+		{"retried by hand, unproved", free(store.JobRevoked), retried{}, time.Second, "revoked, due 1s"},
+		{"closed by hand", free(store.JobFailed), closedByHand{"r"}, 0, "closed, code closed_by_operator"},
 		{"clock set back", running, clockSetBack{}, 0, "pending, due 0s"},
 		{"clock set back, retrying", free(store.JobRetrying), clockSetBack{}, time.Second, "retrying, due 1s"},
 	}

@@ -13,8 +13,9 @@ import (
 // The statuses of a kind or an offboarding, from best to worst. Verified and enforced are done. An
 // unknown status is never shown as done.
 const (
-	StatusVerified = "verified"          // a probe found no credential that works
-	StatusEnforced = "enforced_at_proxy" // the application cannot revoke the kind, only the proxy blocks it
+	StatusVerified = "verified"           // a probe found no credential that works
+	StatusEnforced = "enforced_at_proxy"  // the application cannot revoke the kind, only the proxy blocks it
+	StatusClosed   = "closed_by_operator" // an operator closed it without proof
 	StatusRunning  = "revoking"
 	StatusFailed   = "failed"
 	StatusUnknown  = "unknown"
@@ -37,7 +38,7 @@ func RevocationJobs(r *store.Reader, user string, epoch uint64) ([]store.Job, er
 // Status returns the worst status among jobs, the RevocationJobs of off. It is unknown while a job is
 // missing. An offboarding without any app is enforced at the proxy.
 func Status(off *store.Offboarding, jobs []store.Job) string {
-	order := []string{StatusVerified, StatusEnforced, StatusRunning, StatusFailed, StatusUnknown}
+	order := []string{StatusVerified, StatusEnforced, StatusClosed, StatusRunning, StatusFailed, StatusUnknown}
 	if len(jobs) != off.Jobs {
 		return StatusUnknown
 	}
@@ -79,6 +80,8 @@ func KindStatus(j *store.Job) string {
 		return StatusRunning
 	case store.JobFailed:
 		return StatusFailed
+	case store.JobClosed:
+		return StatusClosed
 	case store.JobUnknown:
 	}
 	return StatusUnknown
