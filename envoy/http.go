@@ -207,6 +207,14 @@ func buffered(cfg *config.Config) *authzv3.BufferSettings {
 	}
 }
 
+// bufferedStart is buffered for bodies that may be larger. Envoy then sends the start of the body and
+// streams the rest to scimward, which decides on the whole. It refuses a partial body everywhere else.
+func bufferedStart(cfg *config.Config) *authzv3.BufferSettings {
+	b := buffered(cfg)
+	b.AllowPartialMessage = true
+	return b
+}
+
 func virtualHost(name string, domains []string) *routev3.VirtualHost {
 	return &routev3.VirtualHost{Name: name, Domains: domains, RequireTls: routev3.VirtualHost_ALL}
 }

@@ -18,6 +18,10 @@ import (
 // of package scim needs a small part of it.
 const DefaultDeadline = 500 * time.Millisecond
 
+// sizeUnit is how much of a body adds a quarter of the deadline: judging a group takes as long as it has
+// members.
+const sizeUnit = 256 << 10
+
 // The values of Verdict.Failure: stable words for logs and tests, never for clients.
 const (
 	FailureProfile     = "unknown profile"
@@ -150,7 +154,7 @@ func (e *Engine) recall(ctx context.Context, p *prepared, in *Input) Verdict {
 			return v
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, e.deadline)
+	ctx, cancel := context.WithTimeout(ctx, e.deadline+time.Duration(in.Size/sizeUnit)*e.deadline/4)
 	defer cancel()
 	v := e.judge(ctx, p, in)
 	if keep {

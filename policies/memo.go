@@ -82,7 +82,7 @@ func (r *reads) note(ref ast.Ref) {
 // a body or is too large to remember. Every string has its length before it, so that no two
 // inputs have the same key.
 func (r reads) key(buf []byte, in *Input) ([]byte, bool) {
-	if in.Resource != nil || len(in.Raw) > 0 || len(in.Canonical) > 0 || len(in.Deviations) > 0 {
+	if in.Resource != nil || len(in.Raw) > 0 || len(in.Canonical) > 0 || len(in.Deviations) > 0 || in.Size > 0 {
 		return nil, false
 	}
 	for _, s := range [...]string{

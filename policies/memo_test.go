@@ -90,7 +90,7 @@ func TestMemoTellsInputsApart(t *testing.T) {
 
 // TestMemoKnowsEveryField fails when Input gets a field that the key does not contain.
 func TestMemoKnowsEveryField(t *testing.T) {
-	if n := reflect.TypeFor[policies.Input]().NumField(); n != 12 {
+	if n := reflect.TypeFor[policies.Input]().NumField(); n != 13 {
 		t.Errorf("Input has %d fields: add the new one to reads.key and to TestMemoTellsInputsApart", n)
 	}
 	if n := reflect.TypeFor[policies.Client]().NumField(); n != 3 {

@@ -18,6 +18,7 @@ type Input struct {
 	Canonical    []scim.Op    // after normalisation
 	Deviations   []scim.Deviation
 	Query        *scim.Query // nil where there is none: discovery
+	Size         int         // bytes of the body; a large one may take longer
 }
 
 // Client is the OAuth client of the request, from the access token.

@@ -192,7 +192,8 @@ func (s *Server) openSCIM(context.Context) (err error) {
 	s.handler, err = scimhttp.New(scimhttp.Options{
 		Decider: s.decider, Store: s.store, TenantOf: s.tenantOf, Base: s.resourceOf,
 		AfterLock: func(ctx context.Context, tenant, _ string) { s.authz.Cut(ctx, tenant) },
-		RateOf:    s.rateOf, Deviation: deviation, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
+		MaxBody:   s.opts.Config.Envoy.MaxBodyBytes, MaxGroupBody: s.opts.Config.Envoy.MaxGroupBodyBytes,
+		RateOf: s.rateOf, Deviation: deviation, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the SCIM service: %w", err)
@@ -246,6 +247,7 @@ func (s *Server) openAuthorizer() (err error) {
 		Policy: s.policy, Locks: locks{s.store.Locks()}, Identifier: identifier{s.plugins}, Users: users{s.store},
 		Directory: s.names, Unprovisioned: s.strangers.counted, Exempted: s.strangers.exempted,
 		Envoys: s.envoys, Now: s.opts.Now,
+		MaxBody: s.opts.Config.Envoy.MaxBodyBytes, MaxGroupBody: s.opts.Config.Envoy.MaxGroupBodyBytes,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the authorizer: %w", err)

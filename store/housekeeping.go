@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,8 +8,6 @@ import (
 	"maps"
 	"slices"
 	"time"
-
-	"github.com/scimward/scimward/store/machine"
 )
 
 const (
@@ -45,7 +42,7 @@ func (s *Store) housekeeping(ctx context.Context) {
 func (s *Store) Sweep(ctx context.Context) error {
 	var errs []error
 	for _, tenant := range slices.Sorted(maps.Keys(*s.tenants.Load())) {
-		errs = append(errs, s.sweepAll(ctx, tenant, sweepJTIs), s.sweepAll(ctx, tenant, sweepEdges))
+		errs = append(errs, s.sweepAll(ctx, tenant, sweepJTIs), s.sweepAll(ctx, tenant, s.sweepEdges))
 	}
 	return errors.Join(append(errs, s.m.Clean(ctx))...)
 }
@@ -65,12 +62,9 @@ func (s *Store) sweepAll(ctx context.Context, tenant string, step func(*Tx) (int
 }
 
 // sweepEdges removes members of one old generation, and the mark with the last of them.
-func sweepEdges(t *Tx) (n int, err error) {
-	var mark []byte
-	if err := t.snap.Scan(key(kindSweep, t.tenant), nil, false, func(e machine.Entry) (bool, error) {
-		mark = bytes.Clone(e.Key)
-		return false, nil
-	}); err != nil || mark == nil {
+func (s *Store) sweepEdges(t *Tx) (n int, err error) {
+	mark, err := s.nextSweep(t)
+	if err != nil || mark == nil {
 		return 0, err
 	}
 	d, err := DecodeKey(mark)
@@ -96,21 +90,8 @@ func sweepEdges(t *Tx) (n int, err error) {
 	return n, nil
 }
 
-// sweepEdge removes an edge of an old generation, and the reverse edge unless the reverse
-// edge belongs to a newer generation.
+// sweepEdge removes an edge of an old generation, and its part of the reverse edge.
 func (t *Tx) sweepEdge(gid string, gen uint64, id string) error {
 	t.w.Delete(edgeKey(t.tenant, gid, gen, id))
-	rk := key(kindReverse, t.tenant, id, gid)
-	v, _, err := t.snap.Get(rk)
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	at, err := decodeU64(v)
-	if err == nil && at == gen {
-		t.w.Delete(rk)
-	}
-	return err
+	return t.keepGenerations(key(kindReverse, t.tenant, id, gid), func(g uint64) bool { return g != gen })
 }

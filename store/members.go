@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/scimward/scimward/store/machine"
 )
@@ -11,7 +12,8 @@ import (
 // of adding a member are that the group has this generation, that the edge is absent and
 // that the member exists. Additions to the group's counter do not conflict. So two
 // changes that add different members never conflict, whatever the group's size. Emptying
-// a group starts a new generation, and housekeeping sweeps the old one.
+// a group starts a new generation, and housekeeping sweeps the old one. stage.go changes
+// more members than one record can hold.
 
 // generation returns the generation of a group's members, or ErrNotFound. In a Tx the
 // precondition is that the group was neither deleted nor emptied.
@@ -57,7 +59,7 @@ func (r *Reader) IsMember(gid, id string) (bool, error) {
 // GroupsOf returns the ids of the groups that have id as a direct member.
 func (r *Reader) GroupsOf(id string) ([]string, error) {
 	var out []string
-	err := r.memberships(id, func(gid string, _ uint64, live bool) error {
+	err := r.memberships(id, func(gid string, _ []uint64, _ uint64, live bool) error {
 		if live {
 			out = append(out, gid)
 		}
@@ -66,16 +68,16 @@ func (r *Reader) GroupsOf(id string) ([]string, error) {
 	return out, err
 }
 
-// memberships calls fn for every reverse edge of id. live is false when the group has a
-// newer generation or was deleted.
-func (r *Reader) memberships(id string, fn func(gid string, gen uint64, live bool) error) error {
+// memberships calls fn for every reverse edge of id, with its generations and the group's
+// own. live is false when the reverse edge does not have that one or the group was deleted.
+func (r *Reader) memberships(id string, fn func(gid string, gens []uint64, current uint64, live bool) error) error {
 	prefix := key(kindReverse, r.tenant, id)
 	return r.snap.Scan(prefix, nil, true, func(e machine.Entry) (bool, error) {
 		gid, err := lastPart(e.Key, len(prefix))
 		if err != nil {
 			return false, err
 		}
-		gen, err := decodeU64(e.Value)
+		gens, err := decodeGenerations(e.Value)
 		if err != nil {
 			return false, err
 		}
@@ -83,7 +85,7 @@ func (r *Reader) memberships(id string, fn func(gid string, gen uint64, live boo
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return false, err
 		}
-		return true, fn(gid, gen, err == nil && current == gen)
+		return true, fn(gid, gens, current, err == nil && slices.Contains(gens, current))
 	})
 }
 
@@ -132,9 +134,9 @@ func (t *Tx) addEdges(gid string, gen uint64, members []Member) (added int, err 
 			missing = append(missing, m.ID)
 			continue
 		}
-		t.w.Put(ek, sealValue([]byte(kind)))
-		t.w.Put(key(kindReverse, t.tenant, m.ID, gid), encodeU64(gen))
-		t.putMark(key(kindMemberOf, t.tenant, m.ID))
+		if err := t.putEdge(gid, gen, gen, Member{ID: m.ID, Type: kind}); err != nil {
+			return 0, err
+		}
 		added++
 	}
 	if len(missing) > 0 {
@@ -144,6 +146,15 @@ func (t *Tx) addEdges(gid string, gen uint64, members []Member) (added int, err 
 		t.w.Add(key(kindStat, t.tenant, gid), int64(added))
 	}
 	return added, nil
+}
+
+// putEdge writes an edge of a generation. Its reverse edge keeps the generations from
+// current on: the group's own and those of stages.
+func (t *Tx) putEdge(gid string, gen, current uint64, m Member) error {
+	t.w.Put(edgeKey(t.tenant, gid, gen, m.ID), sealValue([]byte(m.Type)))
+	t.putMark(key(kindMemberOf, t.tenant, m.ID))
+	keep := func(g uint64) bool { return g >= current && g != gen }
+	return t.keepGenerations(key(kindReverse, t.tenant, m.ID, gid), keep, gen)
 }
 
 // memberType returns "User" or "Group", or "" for an unknown resource.
@@ -192,17 +203,14 @@ func (t *Tx) removeEdge(gid string, gen uint64, id string) (bool, error) {
 		return false, err
 	}
 	t.w.Delete(ek)
-	t.w.Delete(key(kindReverse, t.tenant, id, gid))
 	t.w.Add(key(kindStat, t.tenant, gid), -1)
-	return true, nil
+	return true, t.keepGenerations(key(kindReverse, t.tenant, id, gid), func(g uint64) bool { return g != gen })
 }
 
-// setDirect is the number of members that SetMembers removes one by one. To remove more
-// it starts a new generation.
-const setDirect = 2000
-
 // SetMembers replaces the members of the group and returns the number of added and removed
-// members. It returns ErrNotFound, ErrSelfMember or a *MissingMembersError.
+// members. If they are more than one record changes one by one, it starts a new generation.
+// It returns ErrNotFound, ErrSelfMember or a *MissingMembersError. For more than 1000
+// members use [Store.UpdateMembers].
 func (t *Tx) SetMembers(gid string, members []Member) (changed int, err error) {
 	gen, err := t.generation(gid)
 	if err != nil {
@@ -211,36 +219,31 @@ func (t *Tx) SetMembers(gid string, members []Member) (changed int, err error) {
 	if _, _, err := t.snap.Get(key(kindStat, t.tenant, gid)); err != nil { // changes with every member
 		return 0, err
 	}
-	want := make(map[string]bool, len(members))
-	for _, m := range members {
-		want[m.ID] = true
-	}
-	var gone []string
-	kept := 0
-	if err := t.scanLast(numberedKey(kindEdge, t.tenant, gid, gen), func(id string) (bool, error) {
-		if want[id] {
-			kept++
-		} else {
-			gone = append(gone, id)
-		}
-		return true, nil
-	}); err != nil {
+	old, err := t.Members(gid, "", 0)
+	if err != nil {
 		return 0, err
 	}
-	anew := len(gone) > setDirect
-	if anew {
-		gen = t.nextGeneration(gid, gen)
+	missing, gone := compareMembers(old, members)
+	anew := len(gone)+len(missing) > direct
+	if anew && len(members) > direct {
+		return 0, ErrTooLarge
 	}
-	added, err := t.addEdges(gid, gen, members)
+	if anew {
+		if gen, err = t.nextGeneration(gid, gen); err != nil {
+			return 0, err
+		}
+		missing = members
+	}
+	added, err := t.addEdges(gid, gen, missing)
 	if err != nil {
 		return 0, err
 	}
 	if anew {
 		t.membersChanged(gid, fmt.Sprintf("members replaced: %d", added))
-		return len(gone) + added - kept, nil
+		return len(gone) + added - (len(old) - len(gone)), nil
 	}
-	for _, id := range gone {
-		if _, err := t.removeEdge(gid, gen, id); err != nil {
+	for _, m := range gone {
+		if _, err := t.removeEdge(gid, gen, m.ID); err != nil {
 			return 0, err
 		}
 	}
@@ -251,11 +254,14 @@ func (t *Tx) SetMembers(gid string, members []Member) (changed int, err error) {
 }
 
 // nextGeneration removes all members of a group in one step.
-func (t *Tx) nextGeneration(gid string, gen uint64) uint64 {
-	next := max(gen, uint64(t.snap.Seq())) + 1
+func (t *Tx) nextGeneration(gid string, gen uint64) (uint64, error) {
+	next, err := t.freeGeneration(gid, gen)
+	if err != nil {
+		return 0, err
+	}
 	t.startGeneration(gid, next)
 	t.putMark(numberedKey(kindSweep, t.tenant, gid, gen))
-	return next
+	return next, nil
 }
 
 // startGeneration gives a group a generation without members.
@@ -281,7 +287,9 @@ func (t *Tx) ClearMembers(gid string) (removed int, err error) {
 	if s.Count == 0 {
 		return 0, nil
 	}
-	t.nextGeneration(gid, gen)
+	if _, err := t.nextGeneration(gid, gen); err != nil {
+		return 0, err
+	}
 	t.membersChanged(gid, fmt.Sprintf("%d members removed", s.Count))
 	return int(s.Count), nil
 }
@@ -294,15 +302,14 @@ func (t *Tx) removeMemberships(id string) error {
 		return err // the resource was never a member
 	}
 	t.w.Delete(mk)
-	return t.memberships(id, func(gid string, gen uint64, live bool) error {
-		if !live {
-			t.w.Delete(key(kindReverse, t.tenant, id, gid))
-			return nil
+	return t.memberships(id, func(gid string, gens []uint64, current uint64, live bool) error {
+		if live {
+			if _, err := t.removeEdge(gid, current, id); err != nil {
+				return err
+			}
+			t.change(ChangeGroupUpdated, gid, nil)
 		}
-		if _, err := t.removeEdge(gid, gen, id); err != nil {
-			return err
-		}
-		t.change(ChangeGroupUpdated, gid, nil)
-		return nil
+		t.w.Delete(key(kindReverse, t.tenant, id, gid))
+		return t.invalidate(gid, gens)
 	})
 }

@@ -36,6 +36,7 @@ type Store struct {
 	tenants atomic.Pointer[map[string]TenantOptions]
 	m       *machine.Machine
 	content *content
+	staged  stages
 	worker  sync.WaitGroup // housekeeping
 	stop    context.CancelFunc
 }

@@ -212,16 +212,16 @@ func (c *checker) edge(e machine.Entry, d DecodedKey) error {
 	c.has("edge", e.Key, key(kind, d.Tenant, id), "member")
 	c.has("edge", e.Key, key(kindMemberOf, d.Tenant, id), "membership mark")
 	if v, ok := c.has("edge", e.Key, key(kindReverse, d.Tenant, id, gid), "reverse edge"); ok {
-		if gen, err := decodeU64(v); err != nil || gen != d.Number {
-			c.find("edge", e.Key, "reverse edge is of generation %d", gen)
+		if gens, err := decodeGenerations(v); err != nil || !slices.Contains(gens, d.Number) {
+			c.find("edge", e.Key, "reverse edge is of generation %d", gens)
 		}
 	}
 	return err
 }
 
 func (c *checker) reverse(e machine.Entry, d DecodedKey) error {
-	gen, err := decodeU64(e.Value)
-	if err == nil {
+	gens, err := decodeGenerations(e.Value)
+	for _, gen := range gens {
 		c.has("edge", e.Key, edgeKey(d.Tenant, d.Parts[1], gen, d.Parts[0]), "edge")
 	}
 	return err

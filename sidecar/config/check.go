@@ -120,6 +120,7 @@ func check(cfg *Config, d *decoder, lenient bool) {
 	within(c, "drain", cfg.Drain, time.Second, 5*time.Minute)
 	within(c, "envoy.check_timeout", cfg.Envoy.CheckTimeout, 50*time.Millisecond, 10*time.Second)
 	within(c, "envoy.max_body_bytes", cfg.Envoy.MaxBodyBytes, 1024, 1<<20)
+	within(c, "envoy.max_group_body_bytes", cfg.Envoy.MaxGroupBodyBytes, cfg.Envoy.MaxBodyBytes, 32<<20)
 	within(c, "revocation.deadline", cfg.Revocation.Deadline, 10*time.Second, 24*time.Hour)
 	within(c, "revocation.lease", cfg.Revocation.Lease, time.Second, 10*time.Minute)
 	within(c, "revocation.workers", cfg.Revocation.Workers, 1, 64)

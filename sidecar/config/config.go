@@ -84,6 +84,12 @@ type Envoy struct {
 	// MaxBodyBytes is the largest SCIM request body, in bytes. A larger body is answered with 413.
 	// Zero means 262144 (256 KiB). At most 1048576.
 	MaxBodyBytes int `yaml:"max_body_bytes"`
+	// MaxGroupBodyBytes is the largest body of a SCIM request that creates or changes a group, in bytes.
+	// Envoy does not buffer a body above max_body_bytes. The check then decides on headers and token, and
+	// scimward on the whole body when it has arrived. All such bodies together take no more memory than
+	// one of the largest: further ones get 503 with Retry-After. Zero means 33554432 (32 MiB), enough for
+	// 150,000 members as scimward returns them. At least max_body_bytes, at most 33554432.
+	MaxGroupBodyBytes int `yaml:"max_group_body_bytes"`
 }
 
 // Log configures the log.

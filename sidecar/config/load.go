@@ -132,6 +132,7 @@ func (c *Config) complete(dir folder) {
 	or(&c.Envoy.Admin, "127.0.0.1:9901")
 	or(&c.Envoy.CheckTimeout, time.Second)
 	or(&c.Envoy.MaxBodyBytes, 262144)
+	or(&c.Envoy.MaxGroupBodyBytes, 32<<20)
 	or(&c.Log.Level, "info")
 	or(&c.Drain, 10*time.Second)
 	or(&c.Revocation.Workers, 4)

@@ -19,6 +19,7 @@ func KeepUntilRestart(running, next *Config) (keys []string) {
 	keep("listen", &running.Listen, &next.Listen)
 	keep("envoy.check_timeout", &running.Envoy.CheckTimeout, &next.Envoy.CheckTimeout)
 	keep("envoy.max_body_bytes", &running.Envoy.MaxBodyBytes, &next.Envoy.MaxBodyBytes)
+	keep("envoy.max_group_body_bytes", &running.Envoy.MaxGroupBodyBytes, &next.Envoy.MaxGroupBodyBytes)
 	keep("log", &running.Log, &next.Log)
 	keep("drain", &running.Drain, &next.Drain)
 	keep("revocation", &running.Revocation, &next.Revocation)

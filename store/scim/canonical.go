@@ -258,6 +258,9 @@ func (c *canonicalizer) removeListed(p Path, a *Attribute, v any) *Error {
 		return Errorf(400, TypeInvalidValue, "remove of %s with an empty value removes nothing; "+
 			"leave value out to remove all, or list what to remove", p)
 	}
+	if limit := DefaultLimits().Operations; len(list) > limit {
+		return tooMany(p.target(), limit) // each becomes an operation
+	}
 	for _, e := range list {
 		f := c.elementFilter(a, e)
 		if f == nil {

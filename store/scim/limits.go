@@ -11,6 +11,14 @@ type Limits struct {
 	FilterNodes int // expressions and parentheses of a filter, which also bounds the depth
 }
 
+// GroupLimits returns l for the body of a group, which lists members: of this length, and only the length
+// bounds their number.
+func (l Limits) GroupLimits(bytes int) Limits {
+	l.Bytes = bytes
+	l.Members = max(l.Members, bytes)
+	return l
+}
+
 // DefaultLimits returns the bounds for a configuration without bounds.
 func DefaultLimits() Limits {
 	return Limits{Bytes: 256 << 10, Depth: 12, Members: 1000, Operations: 1000, FilterBytes: 4096, FilterNodes: 100}

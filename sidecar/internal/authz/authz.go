@@ -19,6 +19,7 @@
 package authz
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -66,6 +67,8 @@ func New(o Options) (*Authorizer, error) {
 	if o.Envoys == nil {
 		o.Envoys = &passes.Envoys{}
 	}
+	o.MaxBody = cmp.Or(o.MaxBody, scim.DefaultLimits().Bytes)
+	o.MaxGroupBody = max(cmp.Or(o.MaxGroupBody, 32<<20), o.MaxBody)
 	a := &Authorizer{o: o}
 	apply, err := a.Prepare(o.Tenants)
 	if err != nil {

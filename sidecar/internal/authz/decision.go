@@ -77,6 +77,7 @@ type SCIMRequest struct {
 // and alerts use them, and there are few enough for a metric label.
 const (
 	ReasonAllowed = "allowed"
+	ReasonLater   = "body_later" // allowed to the SCIM service, which gets the whole body and decides again
 
 	// Requests that are not well formed.
 	ReasonSurface        = "surface_unknown"

@@ -87,6 +87,8 @@ type Options struct {
 	// Envoys remembers what the connected Envoys pass on. Nil remembers for this Authorizer only.
 	Envoys *passes.Envoys
 
+	MaxBody         int           // bytes of a SCIM body; 0 is 256 KiB
+	MaxGroupBody    int           // bytes of the body of a group, at least MaxBody; 0 is 32 MiB
 	IdentifyTimeout time.Duration // of one Identify; 0 is 500 ms
 	Now             func() time.Time
 }

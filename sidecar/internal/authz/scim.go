@@ -3,6 +3,7 @@ package authz
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -210,6 +211,9 @@ func (a *Authorizer) judgeSCIM(
 	ctx context.Context, r *request.Request, t *tenant, segs []string, claims *token.Claims,
 ) *Decision {
 	rt, d := t.findRoute(r.Method, segs)
+	if d == nil && a.later(r, rt) {
+		return a.decideLater(r)
+	}
 	if d == nil {
 		d = denyBody(r)
 	}
@@ -231,6 +235,36 @@ func (a *Authorizer) judgeSCIM(
 	}
 	d.Deviations = codes(req.Deviations)
 	return d
+}
+
+// later reports whether the service behind the transport judges the body: the transport has only the start
+// of a body that may be as large as a group.
+func (a *Authorizer) later(r *request.Request, rt *route) bool {
+	return r.Later && r.Write() && isGroup(rt.typ) && r.BodyState() == request.BodyPartial
+}
+
+func isGroup(t *scim.ResourceType) bool { return t != nil && t.Name == scim.GroupType().Name }
+
+// decideLater decides on headers and token, which the caller has judged. The decision has no SCIMRequest:
+// nobody can act on it.
+func (a *Authorizer) decideLater(r *request.Request) *Decision {
+	if p := r.NeedSCIMType(); p != nil {
+		return denyProblem(p)
+	}
+	if r.DeclaredLength() > int64(a.o.MaxGroupBody) {
+		return deny(http.StatusRequestEntityTooLarge, request.ReasonBodyPartial,
+			fmt.Sprintf("the body is larger than %d bytes: send the members in several requests", a.o.MaxGroupBody))
+	}
+	return &Decision{allow: true, Reason: ReasonLater}
+}
+
+// limits returns the bounds of a body.
+func (a *Authorizer) limits(t *scim.ResourceType) scim.Limits {
+	l := scim.DefaultLimits()
+	if l.Bytes = a.o.MaxBody; isGroup(t) {
+		l = l.GroupLimits(a.o.MaxGroupBody)
+	}
+	return l
 }
 
 // codes lists the codes of deviations, each once, in their order.
@@ -280,13 +314,15 @@ func (a *Authorizer) decode(r *request.Request, t *tenant, req *SCIMRequest, in 
 	if !r.Write() {
 		return nil
 	}
-	o, se := scim.DecodeObject(r.Body, scim.DefaultLimits())
+	limits := a.limits(req.Type)
+	in.Size = len(r.Body)
+	o, se := scim.DecodeObject(r.Body, limits)
 	switch {
 	case se != nil:
 	case r.Method != http.MethodPatch:
 		req.Resource, req.Deviations, se = scim.Normalize(req.Type, o, t.mode)
 	default:
-		if in.Raw, se = scim.DecodePatch(o, scim.DefaultLimits()); se == nil {
+		if in.Raw, se = scim.DecodePatch(o, limits); se == nil {
 			req.Ops, req.Deviations, se = scim.Canonicalize(req.Type, in.Raw, t.mode)
 		}
 	}

@@ -280,7 +280,7 @@ func TestDecidedValueIsHandedOn(t *testing.T) {
 		Method: "PATCH", Route: "PATCH /Users/{id}", ResourceType: "User", ResourceID: "u1",
 		Raw:       []scim.RawOp{{Op: "replace", Path: "active", HasPath: true, Value: false, HasValue: true}},
 		Canonical: []scim.Op{{Kind: "replace", Path: scim.Path{Attr: "active"}, Value: false, HasValue: true, Target: "active"}},
-		Query:     &scim.Query{StartIndex: 1},
+		Query:     &scim.Query{StartIndex: 1}, Size: len(patch),
 	}
 	if diff := cmp.Diff(want, in, cmpopts.IgnoreUnexported(scim.Op{})); diff != "" {
 		t.Error(diff)

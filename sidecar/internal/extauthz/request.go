@@ -41,6 +41,7 @@ func newRequest(in *authv3.CheckRequest, maxBody int) request.Request {
 	r.Path, r.Query, _ = strings.Cut(h.GetPath(), "?")
 	r.ID = request.ID(first(r.Headers["x-request-id"]), rand.Text)
 	r.Body, r.Partial = body(h, r.Headers, maxBody)
+	r.Later = r.Surface == request.SurfaceSCIM
 	return r
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/scimward/scimward/store/scim"
@@ -57,6 +58,19 @@ func (r *Request) NeedBody() *Problem {
 	p := problem(400, ReasonBodyMissing, r.Method+" needs a body")
 	p.ScimType = scim.TypeInvalidSyntax
 	return p
+}
+
+// DeclaredLength returns the Content-Length, -1 without exactly one that is a number.
+func (r *Request) DeclaredLength() int64 {
+	vs := r.Headers["content-length"]
+	if len(vs) != 1 {
+		return -1
+	}
+	n, err := strconv.ParseUint(vs[0], 10, 62)
+	if err != nil {
+		return -1
+	}
+	return int64(n)
 }
 
 // HasBody reports whether the request carries or announces a body.

@@ -32,17 +32,20 @@ const (
 
 // Request is one HTTP request as a transport received it. Path and Query are raw.
 type Request struct {
-	Surface  Surface
-	Tenant   string
-	App      string // SurfaceApp only
-	ID       string // from ID
-	Method   string
-	Host     string
-	Path     string // before '?', still percent-encoded
-	Query    string // after '?', still percent-encoded
-	Headers  Headers
-	Body     []byte // as far as it arrived
-	Partial  bool   // Body is, or may be, only the start of what the client sent
+	Surface Surface
+	Tenant  string
+	App     string // SurfaceApp only
+	ID      string // from ID
+	Method  string
+	Host    string
+	Path    string // before '?', still percent-encoded
+	Query   string // after '?', still percent-encoded
+	Headers Headers
+	Body    []byte // as far as it arrived
+	Partial bool   // Body is, or may be, only the start of what the client sent
+	// Later says that a service behind this transport gets the whole body and decides again on it. Only a
+	// transport that cannot have the body sets it.
+	Later    bool
 	Remote   string
 	Passes   string // SurfaceApp: what Envoy's configuration declares to pass on (package passes)
 	Proxy    string // address of Envoy's listener

@@ -22,11 +22,16 @@ func (h *Handler) createGroup(ctx context.Context, w http.ResponseWriter, x *exc
 	}
 	resource, members := splitMembers(x.scim.Resource)
 	var made store.Group
-	seq, err := h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
-		made = store.Group{Resource: resource.Clone()}
+	create := func(tx *store.Tx, id string, add func() (int, error)) (err error) {
+		made = store.Group{ID: id, Resource: resource.Clone()}
 		tx.Changed(slices.Sorted(maps.Keys(x.scim.Resource))...)
-		return tx.CreateGroup(&made, members)
-	})
+		if err := tx.CreateGroup(&made, nil); err != nil {
+			return err
+		}
+		made.Members, err = add()
+		return err
+	}
+	seq, err := h.opts.Store.UpdateMembers(ctx, x.Tenant, x.cause(), store.MemberChange{Members: members}, create)
 	if err != nil {
 		return fmt.Errorf("creating a group: %w", err)
 	}
@@ -39,15 +44,7 @@ func (h *Handler) createGroup(ctx context.Context, w http.ResponseWriter, x *exc
 // splitMembers returns a group resource without its members, and the members without duplicates.
 func splitMembers(o scim.Object) (scim.Object, []store.Member) {
 	rest, listed := scim.TakeMembers(o)
-	seen := make(map[string]bool, len(listed))
-	members := make([]store.Member, 0, len(listed))
-	for _, m := range listed {
-		if !seen[m.ID] {
-			seen[m.ID] = true
-			members = append(members, store.Member{ID: m.ID, Type: m.Type})
-		}
-	}
-	return rest, members
+	return rest, distinct(listed)
 }
 
 // readGroup serves GET /Groups/{id} (RFC 7644 §3.4.1).
@@ -73,13 +70,14 @@ func (h *Handler) readGroup(ctx context.Context, w http.ResponseWriter, x *excha
 // replaceGroup serves PUT /Groups/{id} (RFC 7644 §3.5.1). It writes only the members that differ.
 func (h *Handler) replaceGroup(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	resource, members := splitMembers(x.scim.Resource)
-	return h.changeGroup(ctx, w, x, func(tx *store.Tx, g *store.Group) (int, error) {
+	set := &store.MemberChange{GroupID: x.scim.ID, Members: members}
+	return h.changeGroup(ctx, w, x, set, func(tx *store.Tx, g *store.Group, setMembers func() (int, error)) (int, error) {
 		g.Resource = resource.Clone()
 		names, err := tx.UpdateGroup(g)
 		if err != nil {
 			return 0, err
 		}
-		n, err := tx.SetMembers(g.ID, members)
+		n, err := setMembers()
 		return len(names) + n, err
 	})
 }
@@ -91,19 +89,16 @@ func (h *Handler) patchGroup(ctx context.Context, w http.ResponseWriter, x *exch
 	if failed != nil {
 		return failed
 	}
-	return h.changeGroup(ctx, w, x, func(tx *store.Tx, g *store.Group) (int, error) {
-		resource, changed, failed := scim.Apply(x.scim.Type, g.Resource, rest)
-		if failed != nil {
-			return 0, failed
+	changes = mergeChanges(changes)
+	one := onlyChange(x.scim.ID, changes)
+	return h.changeGroup(ctx, w, x, one, func(tx *store.Tx, g *store.Group, change func() (int, error)) (int, error) {
+		total, err := patchAttributes(tx, g, x.scim.Type, rest)
+		if err != nil {
+			return 0, err
 		}
-		total := 0
-		if changed {
-			g.Resource = resource
-			names, err := tx.UpdateGroup(g)
-			if err != nil {
-				return 0, err
-			}
-			total = len(names)
+		if one != nil {
+			n, err := change()
+			return total + n, err
 		}
 		for _, c := range changes {
 			n, err := changeMembers(tx, g.ID, c)
@@ -116,46 +111,102 @@ func (h *Handler) patchGroup(ctx context.Context, w http.ResponseWriter, x *exch
 	})
 }
 
+// patchAttributes applies operations on other attributes than members and returns the number of changed
+// attributes.
+func patchAttributes(tx *store.Tx, g *store.Group, t *scim.ResourceType, ops []scim.Op) (int, error) {
+	resource, changed, failed := scim.Apply(t, g.Resource, ops)
+	if failed != nil {
+		return 0, failed
+	}
+	if !changed {
+		return 0, nil
+	}
+	g.Resource = resource
+	names, err := tx.UpdateGroup(g)
+	return len(names), err
+}
+
+// mergeChanges joins an addition with the addition or replacement before it. Some clients send one
+// operation for each member.
+func mergeChanges(changes []scim.MemberChange) []scim.MemberChange {
+	var out []scim.MemberChange
+	for _, c := range changes {
+		if n := len(out) - 1; n >= 0 && c.Kind == scim.OpAdd && out[n].Kind != scim.OpRemove {
+			out[n].IDs = append(slices.Clip(out[n].IDs), c.IDs...)
+			continue
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// onlyChange returns the change of a request that only adds or only replaces members, which may be any
+// number. For another request it returns nil.
+func onlyChange(gid string, changes []scim.MemberChange) *store.MemberChange {
+	if len(changes) != 1 || changes[0].Kind == scim.OpRemove {
+		return nil
+	}
+	return &store.MemberChange{
+		GroupID: gid, Add: changes[0].Kind == scim.OpAdd, Members: distinct(changes[0].IDs),
+	}
+}
+
+// distinct returns the members as the store has them, each once.
+func distinct(listed []scim.Member) []store.Member {
+	seen := make(map[string]bool, len(listed))
+	members := make([]store.Member, 0, len(listed))
+	for _, m := range listed {
+		if !seen[m.ID] {
+			seen[m.ID] = true
+			members = append(members, store.Member{ID: m.ID, Type: m.Type})
+		}
+	}
+	return members
+}
+
 // changeMembers applies one member change and returns the number of changed edges. Adding a present
 // member or removing an absent one changes no edge (RFC 7644 §3.5.2.1).
 func changeMembers(tx *store.Tx, gid string, c scim.MemberChange) (int, error) {
-	members := make([]store.Member, 0, len(c.IDs))
-	ids := make([]string, 0, len(c.IDs))
-	for _, m := range c.IDs {
-		members = append(members, store.Member{ID: m.ID, Type: m.Type})
-		ids = append(ids, m.ID)
-	}
 	switch {
 	case c.Kind == scim.OpAdd:
-		return tx.AddMembers(gid, members)
+		return tx.AddMembers(gid, distinct(c.IDs))
 	case c.Kind == scim.OpReplace:
-		return tx.SetMembers(gid, members)
+		return tx.SetMembers(gid, distinct(c.IDs))
 	case c.Kind == scim.OpRemove && c.All:
 		return tx.ClearMembers(gid)
 	case c.Kind == scim.OpRemove:
+		var ids []string
+		for _, m := range c.IDs {
+			ids = append(ids, m.ID)
+		}
 		return tx.RemoveMembers(gid, ids)
 	}
 	return 0, fmt.Errorf("applying a member change of kind %v: unknown kind", c.Kind)
 }
 
-// changeGroup runs change in one transaction. change returns its number of changes. PUT answers
-// with the group. PATCH answers 204 unless attributes were requested (RFC 7644 §3.5.2), because
+// groupChange changes a group in a transaction and returns the number of its changes. It must call
+// members, which makes the change of members of the request, if there is one.
+type groupChange func(tx *store.Tx, g *store.Group, members func() (int, error)) (int, error)
+
+// changeGroup runs change in one transaction, with the change c of its members, which may be nil. PUT
+// answers with the group. PATCH answers 204 unless attributes were requested (RFC 7644 §3.5.2), because
 // adding one member must not return 100,000 members.
-func (h *Handler) changeGroup(ctx context.Context, w http.ResponseWriter, x *exchange,
-	change func(*store.Tx, *store.Group) (int, error),
+func (h *Handler) changeGroup(ctx context.Context, w http.ResponseWriter, x *exchange, c *store.MemberChange,
+	change groupChange,
 ) error {
 	x.resource = x.scim.ID
 	var after store.Group
 	n := 0 // changes
-	seq, err := h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
+	run := func(tx *store.Tx, _ string, members func() (int, error)) error {
 		g, err := x.groupToWrite(tx)
 		if err != nil {
 			return err
 		}
-		n, err = change(tx, &g)
+		n, err = change(tx, &g, members)
 		after = g
 		return err
-	})
+	}
+	seq, err := h.updateGroup(ctx, x, c, run)
 	if err != nil {
 		return fmt.Errorf("changing group %s: %w", x.scim.ID, err)
 	}
@@ -168,6 +219,27 @@ func (h *Handler) changeGroup(ctx context.Context, w http.ResponseWriter, x *exc
 	}
 	h.answerGroup(ctx, w, x, http.StatusOK, &after)
 	return nil
+}
+
+// updateGroup runs fn in one transaction. Before it prepares a large change, it judges the preconditions.
+func (h *Handler) updateGroup(ctx context.Context, x *exchange, c *store.MemberChange,
+	fn func(*store.Tx, string, func() (int, error)) error,
+) (store.Seq, error) {
+	if c == nil {
+		return h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error { return fn(tx, x.scim.ID, nil) })
+	}
+	if x.pre != (preconditions{}) {
+		if err := h.opts.Store.View(ctx, x.Tenant, func(r *store.Reader) error {
+			g, err := r.Group(x.scim.ID)
+			if err != nil {
+				return err
+			}
+			return x.pre.written(g.Version)
+		}); err != nil {
+			return 0, err
+		}
+	}
+	return h.opts.Store.UpdateMembers(ctx, x.Tenant, x.cause(), *c, fn)
 }
 
 // groupToWrite reads the group of a change and judges the preconditions of the request. With

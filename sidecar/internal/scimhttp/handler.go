@@ -16,6 +16,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/scim"
 )
 
 // Root is the path of the resources. It includes the version (RFC 7644 §3.13).
@@ -47,6 +48,9 @@ type Options struct {
 	// burst. Nil means 50 and 100.
 	RateOf func(tenant string) (limit rate.Limit, burst int)
 
+	MaxBody      int // bytes of a body; 0 is 256 KiB
+	MaxGroupBody int // bytes of the body of a group, at least MaxBody; 0 is 32 MiB
+
 	// Deviation counts one deviation of a request that this package answers. Nil counts none.
 	Deviation func(tenant, code string)
 
@@ -70,6 +74,7 @@ type bounds struct {
 type Handler struct {
 	opts     Options
 	bounds   bounds
+	large    *budget  // bytes of bodies above MaxBody, of all requests at once
 	requests *limiter // by tenant and client
 	refusals *limiter // audit records of refused writes, by tenant
 	pending  pending  // refused deactivations that wait for the store
@@ -90,6 +95,8 @@ func New(o Options) (*Handler, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	o.MaxBody = cmp.Or(o.MaxBody, scim.DefaultLimits().Bytes)
+	o.MaxGroupBody = max(cmp.Or(o.MaxGroupBody, 32<<20), o.MaxBody)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	requests, err := newLimiter()
 	if err != nil {
@@ -104,7 +111,7 @@ func New(o Options) (*Handler, error) {
 		return nil, fmt.Errorf("registering the metrics of the SCIM service: %w", err)
 	}
 	return &Handler{
-		opts: o, requests: requests, refusals: refusals, m: m,
+		opts: o, large: &budget{free: int64(o.MaxGroupBody)}, requests: requests, refusals: refusals, m: m,
 		pending: pending{byTenant: map[string]map[pendingKey]store.Refusal{}},
 		bounds: bounds{
 			MaxResults: 200, PageSize: 100, Scan: 10_000, Members: 100_000,

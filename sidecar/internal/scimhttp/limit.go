@@ -50,8 +50,12 @@ func (l *limiter) take(name string, limit rate.Limit, burst int, now time.Time) 
 	return wait
 }
 
-// throttle counts one request of the client. It returns an error above the rate (RFC 6585 §4).
+// throttle counts one request of a known client, once. It returns an error above the rate (RFC 6585 §4).
 func (h *Handler) throttle(x *exchange) error {
+	if x.decision.Claims.ClientID == "" || x.counted {
+		return nil
+	}
+	x.counted = true
 	limit, burst := h.opts.RateOf(x.Tenant)
 	wait := h.requests.take(x.Tenant+"\x00"+x.decision.Claims.ClientID, limit, burst, h.opts.Now())
 	if wait == 0 {

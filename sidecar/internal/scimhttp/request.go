@@ -8,7 +8,6 @@ import (
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/request"
-	"github.com/scimward/scimward/store/scim"
 )
 
 // exchange is one request and its outcome. ServeHTTP creates it and the handlers complete it. It
@@ -19,6 +18,7 @@ type exchange struct {
 
 	decision authz.Decision
 	scim     *authz.SCIMRequest // from the decision, after it allowed the request
+	counted  bool               // by throttle
 	pre      preconditions      // judged with the operation
 	resource string             // id of the resource, empty until known
 	seq      uint64             // position of the change, 0 without a write
@@ -44,19 +44,22 @@ func (h *Handler) begin(r *http.Request) *exchange {
 }
 
 // read completes the request as Envoy would present it in a Check. Header names are lower-case,
-// repeated fields are joined, path and query are raw, and a longer body is cut and marked as
+// repeated fields are joined, path and query are raw, and a body longer than limit is cut and marked as
 // partial.
-func (x *exchange) read(r *http.Request) error {
+func (x *exchange) read(r *http.Request, limit int) error {
 	if !strings.HasPrefix(x.Path, "/") {
 		return badRequest("request_target", "the request target must be a path")
 	}
-	limit := scim.DefaultLimits().Bytes
 	body, err := io.ReadAll(io.LimitReader(r.Body, int64(limit)+1))
 	if err != nil {
-		return badRequest("body_unreadable", "the body ended early: send as many bytes as Content-Length says")
+		return endedEarly()
 	}
 	x.Host, x.Headers, x.Body, x.Partial = r.Host, joined(r), body, len(body) > limit
 	return nil
+}
+
+func endedEarly() error {
+	return badRequest("body_unreadable", "the body ended early: send as many bytes as Content-Length says")
 }
 
 // joined returns the header fields as Envoy presents them.

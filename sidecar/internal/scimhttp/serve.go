@@ -93,14 +93,17 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return store.ErrNotFound
 	}
 	x.Tenant = tenant
-	if err := x.read(r); err != nil {
+	if err := x.read(r, h.opts.MaxBody); err != nil {
+		return err
+	}
+	done, err := h.readRest(ctx, r, x)
+	defer done()
+	if err != nil {
 		return err
 	}
 	x.decision = h.opts.Decider.Decide(ctx, x.Request)
-	if x.decision.Claims.ClientID != "" {
-		if err := h.throttle(x); err != nil {
-			return err
-		}
+	if err := h.throttle(x); err != nil {
+		return err
 	}
 	if !x.decision.Allowed() || x.decision.SCIM == nil || x.decision.Tenant != tenant {
 		return answerForDecision(x.decision)
@@ -109,7 +112,6 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		w.Header().Set("SCIM-Profile-Deviation", strings.Join(x.decision.Warn, ", "))
 	}
 	x.scim = x.decision.SCIM
-	var err error
 	if x.pre, err = readPreconditions(x.Headers); err != nil {
 		return err
 	}
