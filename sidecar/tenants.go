@@ -250,18 +250,7 @@ func (v *verifiers) source(name string, t *config.Tenant, s *config.Subject) (au
 		Source:     request.Source{Scheme: s.Scheme, Prefix: s.Prefix},
 		IssuedName: s.IssuedHeader,
 	}
-	switch {
-	case s.Cookie != "":
-		out.In, out.Name, out.Escapes = request.InCookie, s.Cookie, s.Escapes
-	case s.Header != "":
-		out.In, out.Name = request.InHeader, s.Header
-	default:
-		out.In, out.Name = request.InBody, s.Body.Form
-		out.Body = request.BodyRoute{Method: s.Body.Method, Path: s.Body.Path, Format: request.Form}
-		if s.Body.JSON != "" {
-			out.Name, out.Body.Format = s.Body.JSON, request.JSON
-		}
-	}
+	place(&out.Source, s)
 	switch s.Is {
 	case "opaque":
 		out.Kind, out.Fixed = authz.SourceOpaque, s.Rebinds != nil && !*s.Rebinds
@@ -281,11 +270,47 @@ func (v *verifiers) source(name string, t *config.Tenant, s *config.Subject) (au
 		}
 	default:
 		out.Kind, out.As = authz.SourceTrusted, subject.Name(s.Is)
-		if s.Body != nil {
+		if s.Body != nil || s.Basic != "" {
 			out.Kind = authz.SourceUserName
 		}
 	}
 	return out, nil
+}
+
+// place sets where a source looks.
+func place(out *request.Source, s *config.Subject) {
+	switch {
+	case s.Cookie != "":
+		out.In, out.Name, out.Escapes, out.Chunked = request.InCookie, s.Cookie, s.Escapes, s.Chunked
+	case s.CookiePrefix != "":
+		out.In, out.Name, out.Escapes, out.Starts = request.InCookie, s.CookiePrefix, s.Escapes, true
+	case s.Basic != "":
+		out.In, out.Name, out.Scheme = request.InBasic, s.Basic, ""
+	case s.Header != "":
+		out.In, out.Name = request.InHeader, s.Header
+	case s.Query != "":
+		out.In, out.Name = request.InQuery, s.Query
+	case s.Path != "":
+		out.In, out.Name = request.InPath, s.Path
+	case s.WebSocketProtocol != "":
+		out.In, out.Name = request.InProtocol, s.WebSocketProtocol
+	case s.Body != nil:
+		out.In = request.InBody
+		out.Body = request.BodyRoute{Method: s.Body.Method, Path: s.Body.Path}
+		out.Name, out.Body.Format = bodyField(s.Body)
+	}
+}
+
+func bodyField(b *config.Body) (string, request.BodyFormat) {
+	switch {
+	case b.JSON != "":
+		return b.JSON, request.JSON
+	case b.GraphQL != "":
+		return b.GraphQL, request.GraphQL
+	case b.Multipart != "":
+		return b.Multipart, request.Multipart
+	}
+	return b.Form, request.Form
 }
 
 // closeUnused closes the verifiers of from that are not in keep.

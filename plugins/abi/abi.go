@@ -107,8 +107,8 @@ type Subject struct {
 // only.
 type Credential struct {
 	Ref    string `json:"ref"`              // "c1"
-	Source string `json:"source"`           // cookie | header
-	Name   string `json:"name"`             // cookie or header name, lower case
+	Source string `json:"source"`           // cookie | header | body | query | path | websocket_protocol | basic
+	Name   string `json:"name"`             // of the place, as the configuration names it; of basic: user | password
 	Scheme string `json:"scheme,omitempty"` // authorization scheme, lower case
 	Prefix string `json:"prefix,omitempty"` // the configured literal prefix that matched, such as "pat_"
 	SHA256 string `json:"sha256"`           // hex of the credential's SHA-256

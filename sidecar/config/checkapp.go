@@ -29,8 +29,9 @@ func (c checker) app(path string, t *Tenant, a *App, hosts map[string]string) {
 			"no credential would ever be recognised")
 	}
 	for i := range a.Subjects {
-		c.subject(fmt.Sprintf("%s.subjects[%d]", path, i), a, &a.Subjects[i])
+		c.subject(fmt.Sprintf("%s.subjects[%d]", path, i), t, a, &a.Subjects[i])
 	}
+	c.shadowed(path+".subjects", a.Subjects)
 	c.methods(path+".methods", a.Methods)
 	for i := range a.LocalWrites {
 		c.localWrite(fmt.Sprintf("%s.local_writes[%d]", path, i), &a.LocalWrites[i])
@@ -114,17 +115,11 @@ func (c checker) hosts(path string, t *Tenant, a *App, hosts map[string]string) 
 	}
 }
 
-func (c checker) subject(path string, a *App, s *Subject) {
+func (c checker) subject(path string, t *Tenant, a *App, s *Subject) {
 	trusted := s.Is != "opaque" && s.Is != "jwt"
-	if n := count(s.Cookie != "", s.Header != "", s.Body != nil); n != 1 {
-		c.fail(path, "set exactly one of cookie, header and body", "%d places", n)
-	}
-	if s.Header != strings.ToLower(s.Header) {
-		c.fail(path+".header", "write it in lower case", "%q is not in lower case", s.Header)
-	}
-	if s.IssuedHeader != strings.ToLower(s.IssuedHeader) || s.IssuedHeader != "" && (s.Header == "" || !trusted) {
-		c.fail(path+".issued_header", "write it in lower case beside a trusted header",
-			"%q cannot be used here", s.IssuedHeader)
+	c.place(path, t, a, s)
+	if s.IssuedHeader != "" && (s.Header == "" || s.Basic != "" || !trusted) {
+		c.fail(path+".issued_header", "write it beside a trusted header", "%q cannot be used here", s.IssuedHeader)
 	}
 	if s.Scheme != "" && s.Header != "authorization" {
 		c.fail(path+".scheme", "leave it out, or use header: authorization", "a scheme belongs to the authorization header")
@@ -132,24 +127,21 @@ func (c checker) subject(path string, a *App, s *Subject) {
 	if s.Rebinds != nil && s.Is != "opaque" {
 		c.fail(path+".rebinds", "leave it out, or use is: opaque", "only an opaque credential can change its owner")
 	}
-	if s.Escapes && s.Cookie == "" {
+	if s.Escapes && s.Cookie == "" && s.CookiePrefix == "" {
 		c.fail(path+".escapes", "leave it out, or name the cookie", "escapes belong to a cookie")
 	}
 	c.oneOf(path+".is", s.Is, "opaque", "jwt", "user_name", "email", "external_id", "scim_id")
 	if s.Is == "opaque" && a.Plugin == nil {
 		c.fail(path+".is", "add the app's plugin, or use jwt", "an opaque credential needs a plugin that can identify it")
 	}
-	if trusted && s.Cookie != "" {
-		c.fail(path+".is", "use opaque or jwt", "a cookie is set by the client and cannot be trusted as a name")
+	if trusted && s.Header == "" && s.Body == nil {
+		c.fail(path+".is", "use opaque or jwt", "the client chooses this value, so it cannot be trusted as a name")
 	}
 	if (s.Is == "jwt") != (s.JWT != nil) {
 		c.fail(path+".jwt", "set is: jwt together with a jwt block", "half a JWT source")
 	}
 	if s.JWT != nil {
 		c.jwt(path+".jwt", s.JWT)
-	}
-	if s.Body != nil {
-		c.body(path+".body", s.Body)
 	}
 }
 
@@ -158,14 +150,6 @@ func (c checker) jwt(path string, j *JWT) {
 	c.keys(path+".keys", j.Keys)
 	c.sameIssuer(path+".keys.issuer", j.Issuer, j.Keys)
 	c.oneOf(path+".names", j.Names, "user_name", "email", "external_id", "scim_id")
-}
-
-func (c checker) body(path string, b *Body) {
-	c.route(path+".path", b.Path)
-	if (b.Form == "") == (b.JSON == "") {
-		c.fail(path, "set one of form and json", "which field contains the value?")
-	}
-	c.oneOf(path+".method", b.Method, "POST", "PUT", "PATCH", "DELETE")
 }
 
 func (c checker) route(path, value string) {

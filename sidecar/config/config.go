@@ -234,10 +234,27 @@ type App struct {
 // UnprovisionedDeny is the default of App.Unprovisioned.
 const UnprovisionedDeny = "deny"
 
-// Subject is one place for a credential: exactly one of cookie, header and body.
+// Subject is one place for a credential: exactly one of cookie, cookie_prefix, header, query, path,
+// websocket_protocol and body. scimward refuses a request whose credential could be read in two ways,
+// such as a name that occurs twice or in another spelling.
 type Subject struct {
 	// Cookie is the name of a cookie.
 	Cookie string `yaml:"cookie"`
+	// CookiePrefix is the start of the names of several cookies, such as "wordpress_logged_in_". Each is
+	// a credential.
+	CookiePrefix string `yaml:"cookie_prefix"`
+	// Chunked means that the application splits a long value over the cookies NAME.0, NAME.1 and so on,
+	// as NextAuth does. scimward joins them. It belongs to cookie. Default false.
+	Chunked bool `yaml:"chunked"`
+	// Query is the name of a query parameter, such as "api_key".
+	Query string `yaml:"query"`
+	// Path is a path template with one {credential} as a whole segment, "/t/{credential}". It also
+	// covers every path below it. {name} or * stands for another segment. A credential that is no JWT
+	// must not contain a dot there.
+	Path string `yaml:"path"`
+	// WebSocketProtocol is the start of one member of the Sec-WebSocket-Protocol list, such as
+	// "bearer.". The credential is the rest of the member.
+	WebSocketProtocol string `yaml:"websocket_protocol"`
 	// Escapes means that the application writes %-escapes into the value of the cookie, as Express
 	// does (s%3A…). Write prefix with the escapes. The plugin gets the value as sent. Cookies only.
 	// Default false: a value with an escape is answered with 400.
@@ -247,6 +264,10 @@ type Subject struct {
 	// Scheme is the authentication scheme before the credential, such as bearer. It needs header
 	// authorization. Empty means that the credential is the whole value.
 	Scheme string `yaml:"scheme"`
+	// Basic is user or password: the half of Basic authentication with the credential. It needs header
+	// authorization and scheme basic. A user name alone proves nothing, because anybody can send it: with
+	// is user_name it is checked against the locks, and identifies nobody.
+	Basic string `yaml:"basic"`
 	// Prefix is the start of the credentials of this entry, such as "pat_". Empty means any.
 	Prefix string `yaml:"prefix"`
 	// Body finds the credential in the body of one route.
@@ -277,8 +298,16 @@ type Body struct {
 	Method string `yaml:"method"`
 	// Form is the name of a field of an application/x-www-form-urlencoded body.
 	Form string `yaml:"form"`
-	// JSON is the name of a top-level member of a JSON body.
+	// JSON is the name of a top-level member of a JSON body, or a JSON pointer to a member of a member,
+	// such as "/auth/token".
 	JSON string `yaml:"json"`
+	// Multipart is the name of a field of a multipart/form-data body. Envoy buffers the whole body,
+	// files too: max_body_bytes limits it.
+	Multipart string `yaml:"multipart"`
+	// GraphQL is the name of a variable of a GraphQL request, or a JSON pointer below variables, such as
+	// "/input/token". Each request of a batch is read. The argument of this name must be given as this
+	// variable: a literal, another variable or a default is answered with 400.
+	GraphQL string `yaml:"graphql"`
 }
 
 // JWT configures how to verify and read a token that the application issued.

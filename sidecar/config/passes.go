@@ -15,6 +15,9 @@ func (a *App) ReadHeaders() []string {
 	var out []string
 	for _, s := range a.Subjects {
 		out = append(out, s.Header, s.IssuedHeader)
+		if s.WebSocketProtocol != "" {
+			out = append(out, "sec-websocket-protocol")
+		}
 	}
 	slices.Sort(out)
 	out = slices.Compact(out)

@@ -49,6 +49,12 @@ func Override() []string {
 	}
 }
 
+// OverrideQuery returns the query keys and body fields that replace the method of a request in some
+// frameworks.
+func OverrideQuery() []string {
+	return []string{"_method", "x-http-method-override", "x-http-method", "x-method-override", "_http_method"}
+}
+
 // Wanted returns the request headers that a decision reads. The allowed_headers of
 // Envoy's ext_authz filter must contain them, the headers of configured sources, and
 // everything that starts with [Prefix].

@@ -145,7 +145,7 @@ func (p *app) denyForm(r *request.Request, path *request.Path, keys request.Keys
 		return denyOverride("headers")
 	case keys.Override():
 		return denyOverride("query parameters")
-	case keys.Has("access_token"):
+	case keys.Has("access_token") && !p.sources.ReadsQuery("access_token"):
 		return tokenInQuery()
 	case unremovable:
 		return deny(http.StatusBadRequest, ReasonIdentityHeader, "headers that start with x-scim- are set by the service")

@@ -27,7 +27,7 @@ type Decision struct {
 	Retry     time.Duration
 
 	AllowMethods string // of a 405: the methods the route has (Allow, RFC 9110 §15.5.6)
-	ClearCookie  string // name of a cookie with an invalid token; the answer expires it
+	ClearCookie  string // names of cookies with an invalid token, separated by blanks; the answer expires them
 
 	Tenant string
 	App    string

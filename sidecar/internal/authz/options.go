@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/scimward/scimward/policies"
@@ -43,8 +45,8 @@ type Lock struct {
 // Credential is an opaque credential found on a request. Value is the secret: it stays in
 // this process and appears in no log, metric or error.
 type Credential struct {
-	Source string // "cookie", "header", "body"
-	Name   string // cookie, header or field name
+	Source string // a request.Place
+	Name   string // the Name of the request.Source
 	Scheme string // authorization scheme, lower case, may be empty
 	Prefix string // the configured literal prefix that matched, may be empty
 	Value  string // with the prefix, without the scheme
@@ -232,9 +234,18 @@ func (o *Options) checkSource(s SubjectSource) error {
 		return errors.New("name is empty")
 	}
 	switch s.In {
-	case request.InHeader, request.InCookie:
+	case request.InHeader, request.InCookie, request.InQuery, request.InProtocol:
+	case request.InPath:
+		if strings.Count(s.Name, request.CredentialSegment) != 1 {
+			return fmt.Errorf("path %q does not have one %s", s.Name, request.CredentialSegment)
+		}
+	case request.InBasic:
+		if s.Name != request.BasicUser && s.Name != request.BasicPassword {
+			return fmt.Errorf("unknown half %q of Basic authentication", s.Name)
+		}
 	case request.InBody:
-		if s.Body.Method == "" || s.Body.Path == "" || (s.Body.Format != request.Form && s.Body.Format != request.JSON) {
+		formats := []request.BodyFormat{request.Form, request.JSON, request.Multipart, request.GraphQL}
+		if s.Body.Method == "" || s.Body.Path == "" || !slices.Contains(formats, s.Body.Format) {
 			return errors.New("a body source needs method, path and format")
 		}
 	default:
@@ -257,8 +268,8 @@ func (o *Options) checkSource(s SubjectSource) error {
 			return errors.New("an opaque source needs an identifier")
 		}
 	case SourceUserName:
-		if s.In != request.InBody {
-			return errors.New("a user name is read from a body only")
+		if s.In != request.InBody && (s.In != request.InBasic || s.Name != request.BasicUser) {
+			return errors.New("a user name is read from a body only, or is the user of Basic authentication")
 		}
 	default:
 		return fmt.Errorf("unknown kind %q", s.Kind)

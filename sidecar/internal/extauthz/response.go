@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -33,8 +34,12 @@ func respond(d *authz.Decision, wantsJSON bool) *authv3.CheckResponse {
 		Status: &typev3.HttpStatus{Code: typev3.StatusCode(a.status)},
 		Body:   a.body,
 	}
-	for _, kv := range a.headers {
-		denied.Headers = append(denied.Headers, overwrite(kv[0], kv[1]))
+	for i, kv := range a.headers {
+		option := overwrite(kv[0], kv[1])
+		if i > 0 && kv[0] == a.headers[i-1][0] { // a split cookie has several names
+			option.AppendAction = corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD
+		}
+		denied.Headers = append(denied.Headers, option)
 	}
 	out := &authv3.CheckResponse{
 		Status:          &rpcstatus.Status{Code: int32(codes.PermissionDenied)},
@@ -122,8 +127,8 @@ func render(d *authz.Decision, wantsJSON bool) answer {
 	if d.Retry > 0 {
 		add("retry-after", retryAfter(d.Retry))
 	}
-	if d.ClearCookie != "" {
-		add("set-cookie", d.ClearCookie+"=; Path=/; Max-Age=0; Secure; HttpOnly")
+	for name := range strings.FieldsSeq(d.ClearCookie) {
+		add("set-cookie", name+"=; Path=/; Max-Age=0; Secure; HttpOnly")
 	}
 	return a
 }

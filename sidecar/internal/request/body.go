@@ -115,6 +115,9 @@ type BodyFormat string
 const (
 	Form BodyFormat = "form" // application/x-www-form-urlencoded
 	JSON BodyFormat = "json" // an object with string fields
+
+	Multipart BodyFormat = "multipart" // multipart/form-data
+	GraphQL   BodyFormat = "graphql"   // a GraphQL request as JSON, or a batch of them
 )
 
 // Field is one leaf of a body: its names from the outside in, and its value when it is
@@ -135,6 +138,8 @@ func (r *Request) Fields(f BodyFormat) ([]Field, *Problem) {
 	switch mt := r.mediaType(); {
 	case mt == "application/x-www-form-urlencoded":
 		is = Form
+	case mt == "multipart/form-data" && f == Multipart:
+		return r.multipartFields()
 	case mt == "application/json" || strings.HasPrefix(mt, "application/") && strings.HasSuffix(mt, "+json"):
 		is = JSON
 	}
@@ -158,19 +163,24 @@ func formFields(body string) ([]Field, *Problem) {
 	}
 	var out []Field
 	for k, vs := range values {
-		path, flat := []string{k}, ""
-		parts := strings.FieldsFunc(k, func(r rune) bool { return r == '[' || r == ']' || r == '.' })
-		if len(parts) > 0 && parts[0] != k {
-			path = append(parts, "")
-			if !strings.Contains(k, "]") {
-				flat = k
-			}
-		}
 		for _, v := range vs {
-			out = append(out, Field{Path: path, flat: flat, value: v, text: true})
+			out = append(out, formField(k, v))
 		}
 	}
 	return out, nil
+}
+
+// formField is a field of a form, whose name some frameworks split.
+func formField(name, value string) Field {
+	f := Field{Path: []string{name}, value: value, text: true}
+	parts := strings.FieldsFunc(name, func(r rune) bool { return r == '[' || r == ']' || r == '.' })
+	if len(parts) > 0 && parts[0] != name {
+		f.Path = append(parts, "")
+		if !strings.Contains(name, "]") {
+			f.flat = name
+		}
+	}
+	return f
 }
 
 // jsonFields appends the leaves below v. The decoder bounds depth and size.
@@ -209,38 +219,88 @@ func FoldField(name string) string {
 	}, name))
 }
 
-// field returns the text of the field that a source names, "" when the body has none. A
-// field in another spelling, twice, or in the query too is refused: the application
-// might read that one.
-func (r *Request) field(s *Source) (string, *Problem) {
+// sourceFields returns the texts of the field that a source names: none when the body has none,
+// several of a batch. A field in another spelling, twice, or in the query too is refused: the
+// application might read that one.
+func (r *Request) sourceFields(s *Source) ([]string, *Problem) {
 	if p := r.NeedBody(); p != nil {
-		return "", p
+		return nil, p
 	}
-	folded := FoldField(s.Name)
-	keys, bad := QueryKeys(r.Query)
-	for _, k := range keys {
-		if FoldField(k) == folded {
-			bad = problem(400, ReasonQuery, "")
-		}
+	path := fieldPath(s.Name)
+	if queryHas(r.Query, path[len(path)-1]) {
+		return nil, problem(400, ReasonBodySource, "send "+s.Name+" in the body only")
 	}
-	if bad != nil {
-		return "", problem(400, ReasonBodySource, "send "+s.Name+" in the body only")
+	if s.Body.Format == GraphQL {
+		return r.variables(s.Name, path)
 	}
 	fields, p := r.Fields(s.Body.Format)
 	if p != nil {
-		return "", p
+		return nil, p
+	}
+	v, p := oneField(fields, s.Name, path)
+	if p != nil || v == "" {
+		return nil, p
+	}
+	return []string{v}, nil
+}
+
+// fieldPath returns the members that lead to a field: those of a JSON pointer (RFC 6901), else the
+// name itself.
+func fieldPath(name string) []string {
+	rest, pointer := strings.CutPrefix(name, "/")
+	if !pointer {
+		return []string{name}
+	}
+	path := strings.Split(rest, "/")
+	for i, member := range path {
+		path[i] = strings.ReplaceAll(strings.ReplaceAll(member, "~1", "/"), "~0", "~")
+	}
+	return path
+}
+
+// queryHas reports whether the query has a parameter in some spelling of name.
+func queryHas(query, name string) bool {
+	keys, bad := QueryKeys(query)
+	return bad != nil || slices.ContainsFunc(keys, func(k string) bool { return FoldField(k) == FoldField(name) })
+}
+
+// oneField returns the text at path, "" when there is none.
+func oneField(fields []Field, name string, path []string) (string, *Problem) {
+	folded := make([]string, len(path))
+	for i := range path {
+		folded[i] = FoldField(path[i])
 	}
 	value, seen := "", false
 	for _, f := range fields {
-		if FoldField(f.Path[0]) != folded && FoldField(f.flat) != folded {
+		if !f.below(folded) {
 			continue
 		}
-		if seen || len(f.Path) != 1 || f.Path[0] != s.Name || !f.text {
-			return "", problem(400, ReasonBodySource, "send "+s.Name+" exactly once, as text, under this name")
+		if seen || !slices.Equal(f.Path, path) || !f.text {
+			return "", problem(400, ReasonBodySource, "send "+name+" exactly once, as text, under this name")
 		}
 		value, seen = f.value, true
 	}
 	return value, nil
+}
+
+// below reports whether some parser might find f at the folded path, or below it.
+func (f *Field) below(folded []string) bool {
+	if len(folded) == 1 && FoldField(f.flat) == folded[0] {
+		return true
+	}
+	n := 0
+	for _, member := range f.Path {
+		switch member = FoldField(member); {
+		case n == len(folded):
+			return true
+		case member == "": // an element of a list, or nothing that some parsers see
+		case member != folded[n]:
+			return false
+		default:
+			n++
+		}
+	}
+	return n == len(folded)
 }
 
 // plainText reports whether a credential in a body is visible ASCII, with blanks only

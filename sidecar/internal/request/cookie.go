@@ -1,6 +1,10 @@
 package request
 
-import "strings"
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
 
 // Bounds on the Cookie header. Beyond them some parsers find no cookie, and a locked user
 // would look anonymous.
@@ -9,8 +13,8 @@ const (
 	maxCookies     = 150
 )
 
-// CheckCookies bounds the cookie headers before they are parsed. plainCookie judges the
-// form of each cookie with a credential.
+// CheckCookies bounds the cookie headers before they are parsed. credentialCookies judges
+// the form of each cookie with a credential.
 func (h Headers) CheckCookies() *Problem {
 	size, pairs := 0, 0
 	for _, v := range h["cookie"] {
@@ -28,34 +32,91 @@ func (h Headers) CheckCookies() *Problem {
 	return nil
 }
 
-// plainCookie returns the value of the cookie name, "" when it is absent or when the
-// application emptied it at sign-out. It finds whatever a lenient parser might take for
-// the cookie, and accepts only the plain form, once. escapes lets %-escapes pass in the
-// value.
-func (h Headers) plainCookie(name string, escapes bool) (string, *Problem) {
-	folded, value, seen := foldCookie(name), "", false
+// foundCookie is a credential in one cookie, or in the chunks of one.
+type foundCookie struct {
+	names string // separated by blanks
+	value string
+}
+
+// credentialCookies returns the credentials of a place. A cookie that is absent, or that the
+// application emptied at sign-out, has none. It finds whatever a lenient parser might take for a
+// cookie of the place, and accepts only the plain form, each name once. Source.Escapes lets
+// %-escapes pass in the value.
+func (h Headers) credentialCookies(s *Source) ([]foundCookie, *Problem) {
+	folded := foldCookie(s.Name)
+	bad := problem(400, ReasonCookieForm, "send the cookie "+s.Name+" exactly once, in its plain form")
+	var found []foundCookie
 	for _, line := range h["cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
-			if !mentions(pair, folded) {
+			if !mentions(pair, folded, s.Starts) {
 				continue
 			}
 			n, v, ok := strings.Cut(strings.TrimPrefix(pair, " "), "=")
-			if seen || !ok || n != name || v != "" && (!plainValue(v, escapes) || !plainEscapes(v)) {
-				return "", problem(400, ReasonCookieForm, "send the cookie "+name+" exactly once, in its plain form")
+			if !ok || contains(found, n) || !s.names(n) || v != "" && (!plainValue(v, s.Escapes) || !plainEscapes(v)) {
+				return nil, bad
 			}
-			seen, value = true, v
+			found = append(found, foundCookie{n, v})
 		}
 	}
-	return value, nil
+	if s.Chunked && len(found) > 0 && found[0].names != s.Name {
+		return joinChunks(s.Name, found)
+	}
+	if s.Chunked && len(found) > 1 { // the whole value and chunks
+		return nil, bad
+	}
+	return slices.DeleteFunc(found, func(f foundCookie) bool { return f.value == "" }), nil
+}
+
+func contains(found []foundCookie, name string) bool {
+	return slices.ContainsFunc(found, func(f foundCookie) bool { return foldCookie(f.names) == foldCookie(name) })
+}
+
+// names reports whether a cookie of the place may have this name.
+func (s *Source) names(name string) bool {
+	if rest, ok := strings.CutPrefix(name, s.Name+"."); ok && s.Chunked {
+		n, err := strconv.ParseUint(rest, 10, 8)
+		return err == nil && strconv.FormatUint(n, 10) == rest
+	}
+	if s.Starts {
+		return strings.HasPrefix(name, s.Name) && Token(name)
+	}
+	return name == s.Name
+}
+
+// joinChunks joins the cookies NAME.0, NAME.1 and so on. One that is absent or empty, and the
+// whole value beside them, could be read in two ways.
+func joinChunks(name string, found []foundCookie) ([]foundCookie, *Problem) {
+	values := make([]string, len(found))
+	empty := 0
+	for _, f := range found {
+		n, err := strconv.Atoi(strings.TrimPrefix(f.names, name+"."))
+		if err != nil || n >= len(values) {
+			return nil, problem(400, ReasonCookieForm, "send every part of the cookie "+name+" exactly once, numbered from 0")
+		}
+		if values[n] = f.value; f.value == "" {
+			empty++
+		}
+	}
+	switch {
+	case empty == len(found): // emptied at sign-out
+		return nil, nil
+	case empty > 0:
+		return nil, problem(400, ReasonCookieForm, "a part of the cookie "+name+" is empty: sign in again")
+	}
+	names := make([]string, len(found))
+	for i := range names {
+		names[i] = name + "." + strconv.Itoa(i)
+	}
+	return []foundCookie{{strings.Join(names, " "), strings.Join(values, "")}}, nil
 }
 
 // mentions reports whether a pair, or a part of it after a comma, might be read as the
-// cookie with the folded name.
-func mentions(pair, folded string) bool {
+// cookie with the folded name, or as one whose name starts with it.
+func mentions(pair, folded string, starts bool) bool {
 	for part := range strings.SplitSeq(pair, ",") {
 		n, _, _ := strings.Cut(part, "=")
 		n = foldCookie(n)
-		if n == folded {
+		if n == folded || starts && strings.HasPrefix(n, folded) {
 			return true
 		}
 		if rest, ok := strings.CutPrefix(n, folded); ok && numbered(rest) {

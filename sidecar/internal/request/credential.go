@@ -16,17 +16,35 @@ const (
 	InHeader Place = "header"
 	InCookie Place = "cookie"
 	InBody   Place = "body" // only on the route that Source.Body names
+	InQuery  Place = "query"
+	InPath   Place = "path"
+	// InProtocol is a member of the Sec-WebSocket-Protocol list.
+	InProtocol Place = "websocket_protocol"
+	InBasic    Place = "basic" // one half of Basic authentication (RFC 7617)
+)
+
+// The halves of Basic authentication, as names of sources.
+const (
+	BasicUser     = "user"
+	BasicPassword = "password"
 )
 
 // Source is one place where a credential of the application may be.
 type Source struct {
-	In     Place
-	Name   string    // cookie name (exact), header name in any case, or body field
+	In Place
+	// Name is the cookie name (exact), the header name in any case, the field of a body, the
+	// query parameter, the template of the path with one {credential}, the start of the protocol,
+	// or the half of Basic authentication. A field of a JSON body may be a JSON pointer.
+	Name   string
 	Scheme string    // InHeader: authorization scheme before the value, any case; "" means the whole value
 	Prefix string    // literal start of the value, such as "pat_"; "" fits every value
 	Body   BodyRoute // InBody
 	JWT    bool      // fits values of three parts only
-	Typed  bool      // InBody: a person types the value, so it may be any text
+	Typed  bool      // InBody, InBasic: a person types the value, so it may be any text
+	Starts bool      // InCookie: Name is the start of the names of several cookies
+	// Chunked says, for InCookie, that the application splits a long value over the cookies
+	// Name.0, Name.1 and so on.
+	Chunked bool
 	// Escapes says that the application writes %-escapes into the cookie value, as Express
 	// does ("s%3A…"). Escapes that no writer makes stay refused: of letters and digits, of
 	// control characters and of the percent sign. Prefix is written with its escapes.
@@ -42,22 +60,19 @@ type BodyRoute struct {
 
 // Credential is a value that a source reads.
 type Credential struct {
-	Source int // index in the list that NewSources got
-	In     Place
-	Name   string
-	Value  string // with the prefix, without the scheme; a secret
+	Source  int // index in the list that NewSources got
+	In      Place
+	Name    string // as the source says
+	Value   string // with the prefix, without the scheme; a secret
+	cookies string // names of the cookies, separated by blanks
 }
 
 // Where names the place of the credential: "cookie:session", "header:authorization".
 func (c *Credential) Where() string { return string(c.In) + ":" + c.Name }
 
-// Cookie is the name of the cookie with the credential, "" for another place.
-func (c *Credential) Cookie() string {
-	if c.In != InCookie {
-		return ""
-	}
-	return c.Name
-}
+// Cookie is the name of the cookie with the credential, several names separated by blanks when
+// it is split, "" for another place.
+func (c *Credential) Cookie() string { return c.cookies }
 
 // Canonical is the value as the application reads it: a cookie's escapes can be written
 // in several ways ("%3A", "%3a", ":").
@@ -71,11 +86,15 @@ func (c *Credential) Canonical() string {
 
 // Sources are the compiled sources of one application.
 type Sources struct {
-	all     []Source
-	paths   []Template // of all, InBody
-	cookies []Source   // one a name
-	headers []string   // every header with a credential; authorization always
-	ignored map[string]bool
+	all       []Source
+	paths     []Template  // of all, InBody
+	cookies   []Source    // one a name
+	headers   []string    // every header with a credential; authorization always
+	queries   []string    // parameters, one a name
+	templates []pathPlace // one a template
+	protocols []string    // starts, one a start
+	basic     bool        // a source reads Basic authentication
+	ignored   map[string]bool
 }
 
 // NewSources compiles sources. The first source that fits a value reads it. ignored are
@@ -87,16 +106,25 @@ func NewSources(sources []Source, ignored []string) *Sources {
 		switch src.In {
 		case InHeader:
 			src.Name = strings.ToLower(src.Name)
-			if !slices.Contains(s.headers, src.Name) {
-				s.headers = append(s.headers, src.Name)
-			}
+			s.headers = appendNew(s.headers, src.Name)
 		case InCookie:
-			at := slices.IndexFunc(s.cookies, func(c Source) bool { return c.Name == src.Name })
+			at := slices.IndexFunc(s.cookies, func(c Source) bool { return c.Name == src.Name && c.Starts == src.Starts })
 			if at < 0 {
 				s.cookies = append(s.cookies, src)
-			} else if src.Escapes {
-				s.cookies[at].Escapes = true
+				break
 			}
+			s.cookies[at].Escapes = s.cookies[at].Escapes || src.Escapes
+			s.cookies[at].Chunked = s.cookies[at].Chunked || src.Chunked
+		case InQuery:
+			s.queries = appendNew(s.queries, src.Name)
+		case InPath:
+			if !slices.ContainsFunc(s.templates, func(p pathPlace) bool { return p.name == src.Name }) {
+				s.templates = append(s.templates, newPathPlace(src.Name))
+			}
+		case InProtocol:
+			s.protocols = appendNew(s.protocols, src.Name)
+		case InBasic:
+			s.basic = true
 		case InBody:
 		}
 		s.all, s.paths = append(s.all, src), append(s.paths, NewTemplate(src.Body.Path))
@@ -107,6 +135,13 @@ func NewSources(sources []Source, ignored []string) *Sources {
 	return s
 }
 
+func appendNew(list []string, name string) []string {
+	if slices.Contains(list, name) {
+		return list
+	}
+	return append(list, name)
+}
+
 // Find returns every credential of a request. CheckCookies comes first. path is the folded
 // path of the request.
 func (s *Sources) Find(r *Request, path *Path) ([]Credential, *Problem) {
@@ -114,6 +149,9 @@ func (s *Sources) Find(r *Request, path *Path) ([]Credential, *Problem) {
 	for _, find := range []func() *Problem{
 		func() *Problem { return s.fromCookies(r, &out) },
 		func() *Problem { return s.fromHeaders(r, &out) },
+		func() *Problem { return s.fromQuery(r, &out) },
+		func() *Problem { return s.fromPath(r, path, &out) },
+		func() *Problem { return s.fromProtocols(r, &out) },
 		func() *Problem { return s.fromBody(r, path, &out) },
 	} {
 		if p := find(); p != nil {
@@ -132,29 +170,45 @@ func (s *Sources) match(v string, at func(i int, src *Source) bool) *Credential 
 	for i := range s.all {
 		src := &s.all[i]
 		if at(i, src) && strings.HasPrefix(v, src.Prefix) && (!src.JWT || strings.Count(v, ".") == 2) {
-			return &Credential{Source: i, In: src.In, Name: src.Name, Value: v}
+			c := &Credential{Source: i, In: src.In, Name: src.Name, Value: v}
+			if src.In == InCookie {
+				c.cookies = src.Name
+			}
+			return c
 		}
 	}
 	return nil
 }
 
+// only returns the credential of a place that a source names, and a refusal when no source reads
+// it: the application might.
+func (s *Sources) only(in Place, name, what, v string) (*Credential, *Problem) {
+	c := s.match(v, func(_ int, src *Source) bool { return src.In == in && src.Name == name })
+	if c == nil {
+		return nil, problem(401, ReasonUnknownScheme, what+" contains no credential of this application")
+	}
+	return c, nil
+}
+
 func (s *Sources) fromCookies(r *Request, out *[]Credential) *Problem {
 	for i := range s.cookies {
-		name := s.cookies[i].Name
-		v, p := r.Headers.plainCookie(name, s.cookies[i].Escapes)
+		place := &s.cookies[i]
+		found, p := r.Headers.credentialCookies(place)
 		if p != nil {
 			return p
 		}
-		if v == "" {
-			continue
+		for _, f := range found {
+			c := s.match(f.value, func(_ int, src *Source) bool {
+				return src.In == InCookie && src.Name == place.Name && src.Starts == place.Starts
+			})
+			if c == nil {
+				p := problem(401, ReasonInvalid, "the cookie "+f.names+" contains no credential of this application")
+				p.Cookie = f.names
+				return p
+			}
+			c.cookies = f.names
+			*out = append(*out, *c)
 		}
-		c := s.match(v, func(_ int, src *Source) bool { return src.In == InCookie && src.Name == name })
-		if c == nil {
-			p := problem(401, ReasonInvalid, "the cookie "+name+" contains no credential of this application")
-			p.Cookie = name
-			return p
-		}
-		*out = append(*out, *c)
 	}
 	return nil
 }
@@ -198,6 +252,9 @@ func (s *Sources) fromAuthorization(v string, out *[]Credential) *Problem {
 	if blank && s.ignored[scheme] {
 		return nil
 	}
+	if blank && scheme == "basic" && s.basic {
+		return s.fromBasic(raw, out)
+	}
 	var c *Credential
 	if !blank {
 		c = s.inHeader("authorization", "", v)
@@ -222,25 +279,27 @@ func (s *Sources) fromBody(r *Request, path *Path, out *[]Credential) *Problem {
 	}
 	for i := range s.all {
 		src := &s.all[i]
+		if src.Body.Format == GraphQL && s.paths[i].Matches(path) && graphQLQuery(r.Query) {
+			return problem(400, ReasonBodySource, "send the GraphQL request in the body, not in the query")
+		}
 		if !at(i, src) || seen[src.Name] {
 			continue
 		}
 		seen[src.Name] = true
-		v, p := r.field(src)
+		values, p := r.sourceFields(src)
 		if p != nil {
 			return p
 		}
-		if v == "" {
-			continue
+		for _, v := range values {
+			c := s.match(v, func(i int, other *Source) bool { return other.Name == src.Name && at(i, other) })
+			if c == nil {
+				return problem(401, ReasonUnknownScheme, "the field "+src.Name+" contains no credential of this application")
+			}
+			if !s.all[c.Source].Typed && !plainText(v) {
+				return problem(400, ReasonBodySource, "the field "+src.Name+" contains characters that no credential has")
+			}
+			*out = append(*out, *c)
 		}
-		c := s.match(v, func(i int, other *Source) bool { return other.Name == src.Name && at(i, other) })
-		if c == nil {
-			return problem(401, ReasonUnknownScheme, "the field "+src.Name+" contains no credential of this application")
-		}
-		if !s.all[c.Source].Typed && !plainText(v) {
-			return problem(400, ReasonBodySource, "the field "+src.Name+" contains characters that no credential has")
-		}
-		*out = append(*out, *c)
 	}
 	return nil
 }

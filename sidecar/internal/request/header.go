@@ -63,6 +63,16 @@ func visible(s string, most int) bool {
 	return s != "" && len(s) <= most
 }
 
+// Token reports whether s is a token (RFC 9110 §5.6.2), as header and cookie names are.
+func Token(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c >= 0x80 || !unreserved(c) && strings.IndexByte("!#$%&'*+^`|", c) < 0 {
+			return false
+		}
+	}
+	return s != ""
+}
+
 // Token68 reports whether s has the form of a bearer token (RFC 6750 §2.1).
 func Token68(s string) bool {
 	core := strings.TrimRight(s, "=")
@@ -142,9 +152,5 @@ func (ks Keys) MayOverride() bool {
 
 // OverrideField reports whether a query key or body field replaces the method.
 func OverrideField(name string) bool {
-	switch foldCase(name) {
-	case "_method", "x-http-method-override", "x-http-method", "x-method-override", "_http_method":
-		return true
-	}
-	return false
+	return slices.Contains(headers.OverrideQuery(), foldCase(name))
 }

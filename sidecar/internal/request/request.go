@@ -58,7 +58,7 @@ type Problem struct {
 	ScimType string // RFC 7644 §3.12, for SCIM routes; may be empty
 	Reason   string // one of the Reason constants
 	Detail   string // for people: what to change, nothing internal
-	Cookie   string // name of a cookie without a credential; the answer expires it
+	Cookie   string // names of cookies without a credential, separated by blanks; the answer expires them
 }
 
 // The reasons of problems. Logs, metrics and alerts use these stable codes.

@@ -1,0 +1,218 @@
+package request
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/scimward/scimward/store/scim"
+)
+
+// graphQLQuery reports whether a query carries a GraphQL document or variables, which servers read
+// on every method.
+func graphQLQuery(query string) bool {
+	return query != "" && (queryHas(query, "query") || queryHas(query, "variables"))
+}
+
+// variables returns the variable that a source names, of each request of a GraphQL body. The name of
+// a variable is the client's choice; the name of an argument is the application's. So the document
+// must not give the argument in another way: as a literal, as another variable, or as a default.
+func (r *Request) variables(name string, path []string) ([]string, *Problem) {
+	bad := problem(400, ReasonBody, "the body is not a GraphQL request in JSON that can be read in one way only")
+	if mt := r.mediaType(); mt != "application/json" && mt != "application/graphql+json" {
+		return nil, problem(415, ReasonContentType, "send the GraphQL request as JSON, in UTF-8")
+	}
+	body := bytes.TrimLeft(r.Body, " \t\r\n")
+	batch := len(body) > 0 && body[0] == '['
+	if batch {
+		body = append(append([]byte(`{"batch":`), body...), '}')
+	}
+	doc, se := scim.DecodeObject(body, scim.DefaultLimits())
+	if se != nil {
+		return nil, bad
+	}
+	requests := []any{doc}
+	if batch {
+		requests, _ = doc["batch"].([]any)
+	}
+	var out []string
+	for _, one := range requests {
+		request, ok := one.(scim.Object)
+		if !ok {
+			return nil, bad
+		}
+		v, p := variable(request, name, path)
+		if p != nil {
+			return nil, p
+		}
+		if v != "" {
+			out = append(out, v)
+		}
+	}
+	return out, nil
+}
+
+// variable reads one GraphQL request.
+func variable(request scim.Object, name string, path []string) (string, *Problem) {
+	last := path[len(path)-1]
+	var fields []Field
+	for member, value := range request {
+		switch FoldField(member) {
+		case "query":
+			document, ok := value.(string)
+			if value != nil && (!ok || member != "query" || !givesOnlyAsVariable(document, last, len(path) == 1)) {
+				return "", problem(400, ReasonBodySource, "send the argument "+last+" as the variable "+name+" only")
+			}
+		case "variables":
+			variables, ok := value.(scim.Object)
+			if value != nil && (!ok || member != "variables") {
+				return "", problem(400, ReasonBodySource, "send variables as one JSON object")
+			}
+			fields = jsonFields(nil, nil, variables)
+		}
+	}
+	value, p := oneField(fields, name, path)
+	if p != nil {
+		return "", p
+	}
+	n := 0
+	for _, f := range fields {
+		for _, member := range f.Path {
+			if FoldField(member) == FoldField(last) {
+				n++
+			}
+		}
+	}
+	if n > 1 || n == 1 && value == "" && !emptyAt(fields, path) {
+		return "", problem(400, ReasonBodySource, "send the variable "+name+" exactly once, as text, under this name")
+	}
+	return value, nil
+}
+
+// emptyAt reports whether the field at path is an empty text.
+func emptyAt(fields []Field, path []string) bool {
+	for _, f := range fields {
+		if f.text && f.value == "" && strings.Join(f.Path, "\x00") == strings.Join(path, "\x00") {
+			return true
+		}
+	}
+	return false
+}
+
+// givesOnlyAsVariable reports whether a GraphQL document gives each argument and input field name
+// only as the variable of the same name, without a default. When the variable has a path, it must not
+// give it at all.
+func givesOnlyAsVariable(document, name string, asVariable bool) bool {
+	tokens, ok := graphQLTokens(document)
+	if !ok {
+		return false
+	}
+	depth := 0
+	for i, token := range tokens {
+		switch token {
+		case "(":
+			depth++
+		case ")":
+			depth--
+		case name:
+			if depth == 0 || i+1 >= len(tokens) || tokens[i+1] != ":" {
+				continue // a field, or an enum value
+			}
+			if i > 0 && tokens[i-1] == "$" { // the definition of the variable
+				if hasDefault(tokens[i+2:]) {
+					return false
+				}
+				continue
+			}
+			if !asVariable || i+3 >= len(tokens) || tokens[i+2] != "$" || tokens[i+3] != name {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// hasDefault reports whether a variable's type is followed by a default.
+func hasDefault(tokens []string) bool {
+	for _, token := range tokens {
+		switch token {
+		case "[", "]", "!":
+		case "=":
+			return true
+		case "$", ")", "@":
+			return false
+		}
+	}
+	return false
+}
+
+// graphQLTokens splits a document into names and punctuators (GraphQL §2.1.6). A string is one token
+// that no name is. ok is false for a string that does not end.
+func graphQLTokens(document string) (tokens []string, ok bool) {
+	const text = `""`
+	for i := 0; i < len(document); {
+		c := document[i]
+		switch {
+		case c == '#':
+			n := strings.IndexAny(document[i:], "\r\n")
+			if n < 0 {
+				return tokens, true
+			}
+			i += n
+		case strings.HasPrefix(document[i:], `"""`):
+			n := blockEnd(document[i+3:])
+			if n < 0 {
+				return nil, false
+			}
+			tokens, i = append(tokens, text), i+3+n
+		case c == '"':
+			n := stringEnd(document[i+1:])
+			if n < 0 {
+				return nil, false
+			}
+			tokens, i = append(tokens, text), i+1+n
+		case nameByte(c):
+			n := i
+			for n < len(document) && nameByte(document[n]) {
+				n++
+			}
+			tokens, i = append(tokens, document[i:n]), n
+		case c <= ' ' || c == ',' || c >= 0x80:
+			i++
+		default:
+			tokens, i = append(tokens, document[i:i+1]), i+1
+		}
+	}
+	return tokens, true
+}
+
+func nameByte(c byte) bool {
+	return c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+// stringEnd returns the length of a string with its closing quote, -1 when there is none.
+func stringEnd(s string) int {
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		case '\n', '\r':
+			return -1
+		}
+	}
+	return -1
+}
+
+// blockEnd is stringEnd for a block string.
+func blockEnd(s string) int {
+	for i := 0; i < len(s); i++ {
+		switch {
+		case strings.HasPrefix(s[i:], `\"""`):
+			i += 3
+		case strings.HasPrefix(s[i:], `"""`):
+			return i + 3
+		}
+	}
+	return -1
+}

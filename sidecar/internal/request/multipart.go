@@ -1,0 +1,103 @@
+package request
+
+import (
+	"bytes"
+	"mime"
+	"strings"
+)
+
+// Bounds of a multipart body, whose size Envoy bounds.
+const (
+	maxParts      = 100
+	maxPartHeader = 4 << 10
+)
+
+// multipartFields reads a multipart/form-data body (RFC 7578). Parsers disagree on much of its
+// syntax, so only the form that browsers and libraries write is accepted: no preamble, lines that end
+// with CRLF, one Content-Disposition with plain parameters. A file has a name but no text.
+func (r *Request) multipartFields() ([]Field, *Problem) {
+	bad := problem(400, ReasonBody, "the body is not multipart/form-data that can be read in one way only")
+	_, params, err := mime.ParseMediaType(r.Headers["content-type"][0])
+	boundary := params["boundary"]
+	if err != nil || boundary == "" || len(boundary) > 70 || !visible(boundary, 70) {
+		return nil, bad
+	}
+	rest, ok := bytes.CutPrefix(r.Body, []byte("--"+boundary+"\r\n"))
+	if !ok {
+		return nil, bad
+	}
+	end := []byte("\r\n--" + boundary)
+	var out []Field
+	for len(out) < maxParts {
+		part, after, ok := bytes.Cut(rest, end)
+		if !ok {
+			return nil, bad
+		}
+		f, ok := readPart(part, boundary)
+		if !ok {
+			return nil, bad
+		}
+		out = append(out, f)
+		switch {
+		case string(after) == "--" || string(after) == "--\r\n":
+			return out, nil
+		case !bytes.HasPrefix(after, []byte("\r\n")):
+			return nil, bad
+		}
+		rest = after[2:]
+	}
+	return nil, problem(400, ReasonBody, "the body has too many parts")
+}
+
+func readPart(part []byte, boundary string) (f Field, ok bool) {
+	head, content, found := bytes.Cut(part, []byte("\r\n\r\n"))
+	// A boundary at the start of a line that ends otherwise ends the part for some parsers.
+	if !found || len(head) > maxPartHeader || bytes.Contains(content, []byte("\n--"+boundary)) ||
+		bytes.Contains(content, []byte("\r--"+boundary)) {
+		return f, false
+	}
+	disposed := false
+	for line := range strings.SplitSeq(string(head), "\r\n") {
+		name, value, colon := strings.Cut(line, ":")
+		if !colon || !Token(name) || hasControl(value) {
+			return f, false // also a folded line
+		}
+		switch strings.ToLower(name) {
+		case "content-disposition":
+			if disposed {
+				return f, false
+			}
+			if f, disposed = readDisposition(strings.TrimSpace(value)); !disposed {
+				return f, false
+			}
+		case "content-type":
+			if f.text && !strings.HasPrefix(strings.ToLower(strings.TrimSpace(value)), "text/plain") {
+				f.text = false
+			}
+		default: // Content-Transfer-Encoding changes the content
+			return f, false
+		}
+	}
+	if f.text {
+		f.value = string(content)
+	}
+	return f, disposed
+}
+
+// readDisposition reads form-data with a name and perhaps a filename, quoted or not, each once.
+func readDisposition(value string) (f Field, ok bool) {
+	kind, params, err := mime.ParseMediaType(value)
+	name, named := params["name"]
+	if err != nil || kind != "form-data" || !named || strings.ContainsAny(value, `\*`) {
+		return f, false // escapes and extended parameters have several readings
+	}
+	for param := range params {
+		if param != "name" && param != "filename" {
+			return f, false
+		}
+	}
+	_, file := params["filename"]
+	fields := formField(name, "")
+	fields.text = !file
+	return fields, true
+}

@@ -1,0 +1,53 @@
+package request
+
+import "strings"
+
+// fromProtocols reads the members of the Sec-WebSocket-Protocol list. A browser cannot set another
+// header of a WebSocket, so applications take credentials there: "bearer.TOKEN".
+func (s *Sources) fromProtocols(r *Request, out *[]Credential) *Problem {
+	for _, start := range s.protocols {
+		v, p := r.Headers.protocolValue(start)
+		if p != nil {
+			return p
+		}
+		if v == "" {
+			continue
+		}
+		c, p := s.only(InProtocol, start, "the WebSocket protocol "+start, v)
+		if p != nil {
+			return p
+		}
+		*out = append(*out, *c)
+	}
+	return nil
+}
+
+// protocolValue returns what follows start in the only member that starts with it, "" when there is
+// none. It finds such a member in any letter case, and accepts only a token.
+func (h Headers) protocolValue(start string) (string, *Problem) {
+	folded, value, seen := foldCase(start), "", false
+	for _, line := range h["sec-websocket-protocol"] {
+		for member := range strings.SplitSeq(line, ",") {
+			if !mentionsProtocol(member, folded) {
+				continue
+			}
+			member = strings.Trim(member, " \t")
+			v, ok := strings.CutPrefix(member, start)
+			if seen || !ok || !Token(member) || v == "" {
+				return "", problem(400, ReasonCredential,
+					"send exactly one WebSocket protocol that starts with "+start+", as a token")
+			}
+			seen, value = true, v
+		}
+	}
+	return value, nil
+}
+
+func mentionsProtocol(member, folded string) bool {
+	for part := range strings.FieldsFuncSeq(member, func(r rune) bool { return strings.ContainsRune(" \t;\"'", r) }) {
+		if strings.HasPrefix(foldCase(part), folded) {
+			return true
+		}
+	}
+	return false
+}
