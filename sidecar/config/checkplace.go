@@ -61,7 +61,7 @@ func (c checker) header(path, name string) {
 	case !isToken(name):
 		c.fail(path, "write the name of a header (RFC 9110 §5.1)", "no header name can contain all of %q", name)
 	case strings.Contains(name, "_"):
-		c.fail(path, "write it with hyphens, as the application must read it", "Envoy refuses header names with an underscore")
+		c.fail(path, "write it with hyphens, as clients must send it", "Envoy refuses header names with an underscore")
 	case strings.HasPrefix(name, headers.Prefix):
 		c.fail(path, fix, "Envoy removes headers that start with %s", headers.Prefix)
 	case slices.Contains(headers.Override(), name):
@@ -105,7 +105,8 @@ func (c checker) reachable(path string, t *Tenant, value string) {
 	segments := strings.Split(strings.Trim(value, "/"), "/")
 	for _, seg := range segments {
 		if seg == "" && value != "/" || seg == "." || seg == ".." {
-			c.fail(path, "write the path that Envoy makes of it", "Envoy merges slashes and dot segments, so %q matches nothing", value)
+			c.fail(path, "write the path that Envoy makes of it",
+				"Envoy merges slashes and dot segments, so %q matches nothing", value)
 			return
 		}
 	}
@@ -215,7 +216,9 @@ func (c checker) body(path string, t *Tenant, b *Body) {
 	if n := count(b.Form != "", b.JSON != "", b.Multipart != "", b.GraphQL != ""); n != 1 {
 		c.fail(path, "set one of form, json, multipart and graphql", "which field contains the value?")
 	}
-	for key, name := range map[string]string{"form": b.Form, "json": b.JSON, "multipart": b.Multipart, "graphql": b.GraphQL} {
+	for key, name := range map[string]string{
+		"form": b.Form, "json": b.JSON, "multipart": b.Multipart, "graphql": b.GraphQL,
+	} {
 		pointer := (key == "json" || key == "graphql") && strings.HasPrefix(name, "/")
 		for _, member := range strings.Split(strings.TrimPrefix(name, "/"), "/") {
 			if name != "" && pointer && strings.Trim(member, "_-.[] ") == "" {

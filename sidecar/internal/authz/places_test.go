@@ -17,7 +17,8 @@ func places(k *authz.Options) {
 		return authz.SubjectSource{Kind: authz.SourceOpaque, Source: s}
 	}
 	in := func(path, name string, f request.BodyFormat) authz.SubjectSource {
-		return opaque(request.Source{In: request.InBody, Name: name, Body: request.BodyRoute{Method: "POST", Path: path, Format: f}})
+		route := request.BodyRoute{Method: "POST", Path: path, Format: f}
+		return opaque(request.Source{In: request.InBody, Name: name, Body: route})
 	}
 	verifier := k.Tenants["acme"].Verifier
 	k.Tenants["acme"].Apps["places"] = authz.AppOptions{

@@ -11,7 +11,8 @@ import (
 func (s *Sources) fromBasic(raw string, out *[]Credential) *Problem {
 	text, err := base64.StdEncoding.Strict().DecodeString(raw)
 	user, password, ok := strings.Cut(string(text), ":")
-	if err != nil || !ok || base64.StdEncoding.EncodeToString(text) != raw || !utf8.Valid(text) || hasControl(string(text)) {
+	canonical := err == nil && base64.StdEncoding.EncodeToString(text) == raw
+	if !canonical || !ok || !utf8.Valid(text) || hasControl(string(text)) {
 		return problem(400, ReasonCredential, "the Authorization header is not Basic with a user, a colon and a password")
 	}
 	matched := false

@@ -145,7 +145,7 @@ func hasDefault(tokens []string) bool {
 	return false
 }
 
-// graphQLTokens splits a document into names and punctuators (GraphQL §2.1.6). A string is one token
+// graphQLTokens splits a document into names and punctuators. A string is one token
 // that no name is. ok is false for a string that does not end.
 func graphQLTokens(document string) (tokens []string, ok bool) {
 	const text = `""`
