@@ -1,6 +1,9 @@
 package request
 
-import "strings"
+import (
+	"math/bits"
+	"strings"
+)
 
 // MaxTemplate is how many segments of a template count. A longer one covers more.
 const MaxTemplate = 60
@@ -106,17 +109,15 @@ func (t Template) step(from uint64, s *piece) (ends, open uint64) {
 			open = from
 		}
 	}
-	for j, name := range t.names {
-		at := uint64(1) << j
-		if from&at == 0 {
-			continue
-		}
-		if name == "" {
-			ends, open = ends|at<<1, open|at<<1
+	for from &= 1<<len(t.names) - 1; from != 0; from &= from - 1 {
+		j := bits.TrailingZeros64(from)
+		next := uint64(2) << j
+		if name := t.names[j]; name == "" {
+			ends, open = ends|next, open|next
 		} else if s.is(name) {
-			ends |= at << 1
+			ends |= next
 			if s.open {
-				open |= at << 1
+				open |= next
 			}
 		}
 	}
