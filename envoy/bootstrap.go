@@ -51,7 +51,10 @@ const (
 )
 
 // builder keeps the first error, which keeps the message literals readable.
-type builder struct{ err error }
+type builder struct {
+	err         error
+	secretsFile string // config.Envoy.SecretsFile
+}
 
 func (b *builder) fail(err error) {
 	if b.err == nil {
@@ -72,7 +75,7 @@ func Bootstrap(cfg *config.Config) (*bootstrapv3.Bootstrap, error) {
 	if cfg.Envoy.TLS.Cert == "" {
 		return nil, fmt.Errorf("envoy.tls: the listener needs a certificate; set cert and key")
 	}
-	b := &builder{}
+	b := &builder{secretsFile: cfg.Envoy.SecretsFile}
 	runtime := &structpb.Struct{Fields: map[string]*structpb.Value{
 		// Without this setting Envoy accepts junk after the data of a chunk.
 		"envoy.reloadable_features.strict_chunk_parsing": structpb.NewBoolValue(true),
@@ -209,14 +212,16 @@ func fileSource(path string) *corev3.DataSource {
 	return &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: path}}
 }
 
-// tlsContext presents the certificate of own and accepts only peers that ca vouches for. Either may
-// be empty.
-func tlsContext(own config.TLS, ca string) *tlsv3.CommonTlsContext {
+// tlsContext presents own, the secret of that name, and accepts only peers that ca vouches for. Own and
+// ca may be empty.
+func (b *builder) tlsContext(secret string, own config.TLS, ca string) *tlsv3.CommonTlsContext {
 	c := &tlsv3.CommonTlsContext{TlsParams: &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2}}
-	if own.Cert != "" {
-		c.TlsCertificates = []*tlsv3.TlsCertificate{{
-			CertificateChain: fileSource(own.Cert), PrivateKey: fileSource(own.Key),
-		}}
+	switch {
+	case own.Cert == "":
+	case b.secretsFile != "":
+		c.TlsCertificateSdsSecretConfigs = []*tlsv3.SdsSecretConfig{{Name: secret, SdsConfig: fileConfig(b.secretsFile)}}
+	default:
+		c.TlsCertificates = []*tlsv3.TlsCertificate{keyPair(own)}
 	}
 	if ca != "" {
 		c.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContext{
@@ -230,7 +235,7 @@ func tlsContext(own config.TLS, ca string) *tlsv3.CommonTlsContext {
 // name.
 func (b *builder) upstreamTLS(ca string, own config.TLS, name string) *corev3.TransportSocket {
 	return b.transport(&tlsv3.UpstreamTlsContext{
-		Sni: name, AutoSniSanValidation: name != "", CommonTlsContext: tlsContext(own, ca),
+		Sni: name, AutoSniSanValidation: name != "", CommonTlsContext: b.tlsContext(secretAuthz, own, ca),
 	})
 }
 
@@ -243,7 +248,7 @@ func (b *builder) transport(m proto.Message) *corev3.TransportSocket {
 
 func (b *builder) listener(cfg *config.Config) *listenerv3.Listener {
 	own := cfg.Envoy.TLS
-	downstream := &tlsv3.DownstreamTlsContext{CommonTlsContext: tlsContext(own, own.ClientCA)}
+	downstream := &tlsv3.DownstreamTlsContext{CommonTlsContext: b.tlsContext(secretListener, own, own.ClientCA)}
 	downstream.CommonTlsContext.AlpnProtocols = []string{"h2", "http/1.1"}
 	if own.ClientCA != "" {
 		downstream.RequireClientCertificate = wrapperspb.Bool(true)

@@ -21,10 +21,16 @@ func Print(w io.Writer, cfg *config.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := Validate(b); err != nil {
+	return printYAML(w, b, "# Envoy configuration, written by `scimward envoy bootstrap`."+
+		" Change the scimward configuration and write it again.")
+}
+
+// printYAML validates a message and writes it below a comment.
+func printYAML(w io.Writer, m proto.Message, comment string) error {
+	if err := Validate(m); err != nil {
 		return err
 	}
-	raw, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(b)
+	raw, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(m)
 	if err != nil {
 		return fmt.Errorf("encoding the configuration: %w", err)
 	}
@@ -32,8 +38,7 @@ func Print(w io.Writer, cfg *config.Config) error {
 	if err := json.Unmarshal(raw, &doc); err != nil {
 		return fmt.Errorf("reading the encoded configuration: %w", err)
 	}
-	_, err = fmt.Fprintln(w, "# Envoy configuration, written by `scimward envoy bootstrap`."+
-		" Change the scimward configuration and write it again.")
+	_, err = fmt.Fprintln(w, comment)
 	enc := yaml.NewEncoder(w)
 	enc.SetIndent(2)
 	if err := errors.Join(err, enc.Encode(doc), enc.Close()); err != nil {

@@ -26,7 +26,17 @@ allowed_headers of ext_authz, the route of body:PATH buffers the body, and the r
 stream:PATH enable the leash. header:* stands for every header. base:N stands for the rest
 of what ` + "`envoy bootstrap`" + ` prints in this version. While an entry is missing, the app answers 503.`,
 	}
+	secrets := &cobra.Command{
+		Use:   "secrets",
+		Short: "print where Envoy finds its certificates, for the file that envoy.secrets_file names",
+		Long: `Prints a file of resources for Envoy. With envoy.secrets_file, the bootstrap refers to that file,
+and Envoy reads a certificate again, without a restart, when a new file is moved into its folder
+(mv, or the volume of a Kubernetes secret). Write the new key first and then the certificate.`,
+	}
 	return groupOf("envoy", "write Envoy configuration",
+		withConfig(secrets, func(c *cobra.Command, _ string, cfg *config.Config) error {
+			return envoy.PrintSecrets(c.OutOrStdout(), cfg)
+		}),
 		withConfig(bootstrap, func(c *cobra.Command, _ string, cfg *config.Config) error {
 			return envoy.Print(c.OutOrStdout(), cfg)
 		}),

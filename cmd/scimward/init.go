@@ -25,6 +25,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/scimward/scimward/envoy"
 	"github.com/scimward/scimward/sidecar/config"
 )
 
@@ -167,10 +168,18 @@ func (o *initOptions) write(dir string) (made []string, err error) {
 		}
 		made = append(made, name)
 	}
-	if _, err := config.Load(made[0]); err != nil {
+	cfg, err := config.Load(made[0])
+	if err != nil {
 		return made, namingFlags(err)
 	}
-	return made, nil
+	var secrets bytes.Buffer
+	if err := envoy.PrintSecrets(&secrets, cfg); err != nil {
+		return made, err
+	}
+	if err := writeNew(cfg.Envoy.SecretsFile, secrets.Bytes(), 0o600); err != nil {
+		return made, err
+	}
+	return append(made, filepath.Join(dir, filepath.Base(cfg.Envoy.SecretsFile))), nil
 }
 
 // flagOf names the flag behind a key of the written configuration.

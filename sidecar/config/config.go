@@ -76,6 +76,10 @@ type Envoy struct {
 	Listen string `yaml:"listen"`
 	// TLS is the certificate that clients see. Required for `envoy bootstrap`.
 	TLS TLS `yaml:"tls"`
+	// SecretsFile is the file with what `scimward envoy secrets` prints: where Envoy finds its
+	// certificates. Envoy then watches the folders of the certificates and reads a pair again when a new
+	// file is moved there, without a restart. Empty means that Envoy reads them once, when it starts.
+	SecretsFile string `yaml:"secrets_file"`
 	// Admin is Envoy's own admin listener, "HOST:PORT" on loopback. Default "127.0.0.1:9901".
 	Admin string `yaml:"admin"`
 	// CheckTimeout limits one authorization check. When it expires, Envoy answers 503. Zero means 1s,

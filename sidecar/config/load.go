@@ -128,6 +128,7 @@ func (c *Config) complete(dir folder) {
 	for _, t := range []*TLS{&c.Listen.AuthzTLS, &c.Listen.SCIMTLS, &c.Envoy.TLS} {
 		dir.abs(&t.Cert, &t.Key, &t.ClientCA)
 	}
+	dir.abs(&c.Envoy.SecretsFile)
 	or(&c.Envoy.Listen, "0.0.0.0:8443")
 	or(&c.Envoy.Admin, "127.0.0.1:9901")
 	or(&c.Envoy.CheckTimeout, time.Second)
