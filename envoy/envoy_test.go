@@ -322,6 +322,36 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+// TestBodyRoutesMatchPlaceholders: {name} and * stand for one segment where Envoy buffers a body.
+func TestBodyRoutesMatchPlaceholders(t *testing.T) {
+	t.Parallel()
+	cfg := parseFixture(t)
+	for path, want := range map[string]string{
+		"/users/{id}/email": "/users/[^/]+/email", "/users/*/email": "/users/[^/]+/email", "/a.b/{x}": `/a\.b/[^/]+`, "/plain": "",
+	} {
+		cfg.Tenants[0].Apps[0].LocalWrites[1].Path = path
+		b, err := envoy.Bootstrap(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hcm, found := collect[*hcmv3.HttpConnectionManager](t, b)[0], false
+		for _, h := range hcm.GetRouteConfig().GetVirtualHosts() {
+			for _, r := range h.GetRoutes() {
+				if r.GetName() != "acme/app"+path {
+					continue
+				}
+				found = true
+				if m := r.GetMatch(); m.GetSafeRegex().GetRegex() != want || want == "" && m.GetPath() != path {
+					t.Errorf("%s: %v, want %q", path, m, want)
+				}
+			}
+		}
+		if !found {
+			t.Errorf("no route acme/app%s", path)
+		}
+	}
+}
+
 // TestBootstrapNeedsCertificate: without a certificate Bootstrap returns an error that names the
 // key.
 func TestBootstrapNeedsCertificate(t *testing.T) {

@@ -53,14 +53,14 @@ func under(path string) *routev3.RouteMatch {
 	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_PathSeparatedPrefix{PathSeparatedPrefix: path}}
 }
 
-// templated matches a path template. {name} stands for one segment.
+// templated matches a path template. {name} and * stand for one segment.
 func templated(path string) *routev3.RouteMatch {
-	if !strings.Contains(path, "{") {
+	if !strings.ContainsAny(path, "{*") {
 		return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Path{Path: path}}
 	}
 	segments := strings.Split(path, "/")
 	for i, s := range segments {
-		if strings.HasPrefix(s, "{") && strings.HasSuffix(s, "}") {
+		if s == "*" || strings.HasPrefix(s, "{") && strings.HasSuffix(s, "}") {
 			segments[i] = "[^/]+"
 		} else {
 			segments[i] = regexp.QuoteMeta(s)
