@@ -146,3 +146,9 @@ func (h *Host) ClassOf(tenant, app, secret string) string {
 
 // Network is network.
 func Network(address string) string { return network(address) }
+
+// Shape is the text of a guest as evidence shows it.
+func Shape(m Manifest, c Config, text string) (string, error) {
+	p, err := intersect(m, c)
+	return p.shape(text), err
+}

@@ -21,6 +21,7 @@ type rule struct {
 	port     int
 	methods  []string
 	prefixes []string // clean, without a trailing slash; "" is the root
+	routes   []string // templates of paths, for evidence
 	secrets  []string
 	private  []netip.Prefix
 	identify bool
@@ -170,6 +171,9 @@ func newRule(n HTTPNeed, base string) (rule, error) {
 			return rule{}, fmt.Errorf("path prefix %q: %w", base+p, err)
 		}
 		r.prefixes = append(r.prefixes, strings.TrimSuffix(path, "/"))
+	}
+	for _, t := range n.Routes {
+		r.routes = append(r.routes, base+t)
 	}
 	for _, c := range n.AllowPrivate {
 		p, err := netip.ParsePrefix(c)

@@ -116,6 +116,7 @@ func privateDir(dir string) error {
 //   - Found, Count and Remaining are not negative. RetryAfterMS is between 0 and an hour.
 //   - Code has at most 64 bytes, Message 512, Cursor 1024. There are at most 100 pieces of evidence, with
 //     an ID of at most 256 bytes and an Action of at most 512.
+//   - Paths and URLs in Message and Action are reduced to the routes of the manifest.
 //   - Texts are valid UTF-8 without control characters, known secrets and anything that looks like a
 //     credential. Only Cursor is unchanged.
 //
@@ -130,7 +131,7 @@ func (h *Host) Revoke(ctx context.Context, tenant, app string, req abi.Request) 
 		return abi.Result{}, err
 	}
 	req.Op = abi.OpRevoke
-	return judgeRevoke(req, p.run(ctx, req, p.timeout())), nil
+	return p.permit.shapeResult(judgeRevoke(req, p.run(ctx, req, p.timeout()))), nil
 }
 
 // Verify asks the plugin how many credentials of req.Kinds are still usable. The result contains each of
@@ -147,7 +148,8 @@ func (h *Host) Verify(ctx context.Context, tenant, app string, req abi.Request) 
 		return abi.VerifyResult{}, &Error{Code: abi.CodeUnsupported, Message: "the plugin has no verify"}
 	}
 	req.Op = abi.OpVerify
-	return judgeVerify(req, p.run(ctx, req, p.timeout()))
+	res, err := judgeVerify(req, p.run(ctx, req, p.timeout()))
+	return p.permit.shapeLiveness(res), p.permit.shapeError(err)
 }
 
 // Identify asks the plugin for the owner of a credential. The host caches the answer for at most 300 s. If the
@@ -217,7 +219,7 @@ func (h *Host) Health(ctx context.Context, tenant, app string) (abi.Health, erro
 	if !slices.Contains([]string{"ok", "degraded", "error"}, doc.Status) {
 		return abi.Health{}, &Error{Code: abi.CodeContract, Message: "health has an unknown status"}
 	}
-	doc.Message = clean(doc.Message, abi.MessageBytes)
+	doc.Message = cut(p.permit.shape(clean(doc.Message, abi.MessageBytes)), abi.MessageBytes)
 	return doc, nil
 }
 

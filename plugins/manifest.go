@@ -58,6 +58,9 @@ type Capabilities struct {
 }
 
 // HTTPNeed is one place to which a plugin sends requests, given by Scheme, Host and Port or by BaseURL.
+// Evidence and messages show the template in Routes that a path matches, and without one only the path
+// prefix and "…", because a path may contain a credential. Like PathPrefix, a template is relative to
+// BaseURL. A placeholder stands for one segment.
 type HTTPNeed struct {
 	Scheme string `json:"scheme"` // "https" (also when empty) or "http"
 	Host   string `json:"host"`   // exact, or "*.suffix" with exactly one label in place of the star
@@ -70,6 +73,7 @@ type HTTPNeed struct {
 
 	Methods      []string `json:"methods"`       // empty means GET and HEAD
 	PathPrefix   []string `json:"path_prefix"`   // empty means every path
+	Routes       []string `json:"routes"`        // templates of the paths, "/users/{user}/tokens/{id}"; see below
 	Secrets      []string `json:"secrets"`       // names
 	AllowPrivate []string `json:"allow_private"` // CIDR
 	Identify     bool     `json:"identify"`      // identify sends a user's credential there
@@ -210,6 +214,7 @@ func (n *HTTPNeed) checkRequests(f *faults, at string) {
 			f.add(fmt.Sprintf("%s.path_prefix[%d]", at, i), "%q: %v", p, err)
 		}
 	}
+	n.checkRoutes(f, at)
 	for i, s := range n.Secrets {
 		if !secretRE.MatchString(s) {
 			f.add(fmt.Sprintf("%s.secrets[%d]", at, i), "%q must match %s", s, secretRE)

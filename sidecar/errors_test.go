@@ -123,7 +123,7 @@ func TestRefusalsAgree(t *testing.T) {
 			"status above 599":   {Status: 700, Detail: "d"},
 			"status alone":       {Status: 403},
 			"unknown status":     {Status: 499},
-			"with a scimType":    {Status: 400, ScimType: "invalidSyntax", Detail: `R (operation 0): "x" <é>`},
+			"with a scimType":    {Status: 400, ScimType: "invalidSyntax", Detail: `R (operation 1): "x" <é>`},
 			"with a challenge":   {Status: 401, Error: "invalid_token", Challenge: `Bearer realm="scim", error="invalid_token"`, Detail: "d"},
 			"with methods":       {Status: 405, AllowMethods: "GET, POST"},
 			"with a wait":        {Status: 429, Retry: 1500 * time.Millisecond},

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -48,6 +49,7 @@ func (st *story) play(ctx context.Context) error {
 		{"A person is provisioned", st.provision},
 		{"The person works", st.work},
 		{"What the profile forbids is refused", st.forbidden},
+		{"A deactivation that is refused is not forgotten", st.refusedDeactivation},
 		{"The person is deactivated", st.deactivate},
 		{"What the application issued is revoked, then verified", st.revoked},
 		{"The person comes back", st.reactivate},
@@ -226,6 +228,40 @@ func (st *story) forbidden(ctx context.Context) error {
 	return nil
 }
 
+// refusedDeactivation sends a deactivation in a form that the profile refuses, as Entra ID does.
+func (st *story) refusedDeactivation(ctx context.Context) error {
+	status, body, err := st.s.Acme.Client.Raw(ctx, http.MethodPatch, "/Users/"+st.user.ID, map[string]any{
+		"schemas":    []string{idp.PatchURN},
+		"Operations": []any{map[string]any{"op": "replace", "path": "active", "value": "False"}},
+	})
+	if err != nil || status != http.StatusBadRequest {
+		return fmt.Errorf("active \"False\" was answered with %d %s: %w", status, body, err)
+	}
+	st.d.ok(`active "False" is refused, and the person is still in`, "400")
+	if status, _, err := st.use(ctx, st.person, "web_session"); err != nil || status != http.StatusOK {
+		return fmt.Errorf("the person after a refused deactivation: status %d: %w", status, err)
+	}
+	line := ""
+	err = stack.Poll(ctx, 50*time.Millisecond, func() (bool, error) {
+		out, err := st.s.Command(ctx, "status", "-c", st.s.Config).Output()
+		if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+			return false, fmt.Errorf("scimward status with a refused deactivation: %w, want exit code 1: %s", err, out)
+		}
+		_, list, _ := strings.Cut(string(out), "STILL IN: REFUSED")
+		for l := range strings.SplitSeq(list, "\n") {
+			if strings.HasPrefix(l, st.user.ID) {
+				line = strings.Join(strings.Fields(l), " ")
+			}
+		}
+		return line != "", nil
+	})
+	if err != nil {
+		return fmt.Errorf("looking for the refused deactivation in the status: %w", err)
+	}
+	st.d.ok("scimward status exits 1 and lists it", line)
+	return nil
+}
+
 func (st *story) deactivate(ctx context.Context) error {
 	st.old = st.person.Clone()
 	st.d.zero = time.Now()
@@ -233,9 +269,9 @@ func (st *story) deactivate(ctx context.Context) error {
 	if err := st.s.Acme.Client.Deactivate(ctx, st.user.ID); err != nil {
 		return err
 	}
-	st.d.mark(time.Now(), "answered 200: the lock is durable and in force")
+	st.d.mark(time.Now(), "seen at: answered 200, the lock is durable and in force")
 	err := st.useAll(ctx, st.old, func(kind string, status int) bool {
-		st.d.mark(time.Now(), "%s refused at the proxy", kind)
+		st.d.mark(time.Now(), "seen at: %s refused at the proxy", kind)
 		return locked(kind, status)
 	})
 	if err != nil {
@@ -272,11 +308,13 @@ func (st *story) ended(ctx context.Context, s *stack.Stream) error {
 
 // offboarding contains the members of an offboarding in an evidence report that the story reads.
 type offboarding struct {
+	BlockedAt  *time.Time `json:"blocked_at"`
 	VerifiedAt *time.Time `json:"verified_at"`
 	Kinds      []struct {
 		Kind       string     `json:"kind"`
 		State      string     `json:"state"`
 		VerifiedAt *time.Time `json:"verified_at"`
+		VerifiedBy string     `json:"verified_by"`
 		How        []struct {
 			At time.Time `json:"at"`
 		} `json:"how"`
@@ -328,6 +366,10 @@ func (st *story) verified(ctx context.Context, show func(offboarding)) error {
 func (st *story) revoked(ctx context.Context) error {
 	shown := map[string]bool{}
 	err := st.verified(ctx, func(o offboarding) {
+		if o.BlockedAt != nil && !shown["blocked"] {
+			shown["blocked"] = true
+			st.d.mark(*o.BlockedAt, "blocked at, by the evidence: every request is refused from here on")
+		}
 		for _, k := range o.Kinds {
 			if k.VerifiedAt == nil || shown[k.Kind] {
 				continue
@@ -337,7 +379,7 @@ func (st *story) revoked(ctx context.Context) error {
 				st.d.mark(h.At, "%s revoked in the application", k.Kind)
 			}
 			st.d.mark(*k.VerifiedAt, "%s verified", k.Kind)
-			st.d.ok(k.Kind, k.State+", then probed dead")
+			st.d.ok(k.Kind, k.State+", then verified by "+k.VerifiedBy)
 		}
 	})
 	if err != nil {

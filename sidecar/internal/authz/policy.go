@@ -74,7 +74,7 @@ func denyViolations(revision string, enforced []*policies.Violation) *Decision {
 func describe(v *policies.Violation) string {
 	s := v.Rule
 	if v.Op >= 0 {
-		s += fmt.Sprintf(" (operation %d)", v.Op)
+		s += fmt.Sprintf(" (operation %d)", v.Op+1) // people count from 1
 	}
 	s += ": " + strings.TrimSuffix(v.Message, ".")
 	if v.Fix != "" {

@@ -234,8 +234,8 @@ func TestPolicyAnswers(t *testing.T) {
 		reason  string
 		detail  string
 	}{
-		{"violation", policies.Verdict{Violations: []policies.Violation{one}}, 400, "invalidValue", authz.ReasonPolicy, "IL1-3.3.3-op (operation 2): op is replace. Fix: send add or remove"},
-		{"violation beside allow", policies.Verdict{Allow: true, Violations: []policies.Violation{one}}, 400, "invalidValue", authz.ReasonPolicy, "IL1-3.3.3-op (operation 2): op is replace. Fix: send add or remove"},
+		{"violation", policies.Verdict{Violations: []policies.Violation{one}}, 400, "invalidValue", authz.ReasonPolicy, "IL1-3.3.3-op (operation 3): op is replace. Fix: send add or remove"},
+		{"violation beside allow", policies.Verdict{Allow: true, Violations: []policies.Violation{one}}, 400, "invalidValue", authz.ReasonPolicy, "IL1-3.3.3-op (operation 3): op is replace. Fix: send add or remove"},
 		{"neither", policies.Verdict{}, 403, "", authz.ReasonPolicy, "the profile of this service denies the request"},
 		{"failure", policies.Verdict{Failure: "rego: secret-internal-detail"}, 503, "", authz.ReasonEngine, "the request cannot be judged at the moment: send it again"},
 		{"failure beside allow", policies.Verdict{Allow: true, Failure: "x"}, 503, "", authz.ReasonEngine, "the request cannot be judged at the moment: send it again"},

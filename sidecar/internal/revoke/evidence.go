@@ -3,7 +3,9 @@ package revoke
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	_ "embed"
+	"encoding/hex"
 	"fmt"
 	"html/template"
 	"io"
@@ -144,7 +146,7 @@ type KindReport struct {
 
 // HowReport is one call that revoked a credential.
 type HowReport struct {
-	ID     string    `json:"id"`
+	ID     string    `json:"id"` // the application's own, or "sha256:" and the start of its hash if it is long
 	Action string    `json:"action"`
 	Status int       `json:"status"`
 	At     time.Time `json:"at"`
@@ -251,13 +253,27 @@ func kindReport(j *store.Job) KindReport {
 		k.Plugin = j.Plugin.Name + " " + j.Plugin.Version
 	}
 	for _, e := range j.Evidence {
-		k.How = append(k.How, HowReport{ID: e.ID, Action: e.Action, Status: e.Status, At: e.At.UTC()})
+		k.How = append(k.How, HowReport{ID: shownID(e.ID), Action: e.Action, Status: e.Status, At: e.At.UTC()})
 	}
 	for _, p := range j.Probes {
 		k.Probes = append(k.Probes, ProbeEntry{At: p.At.UTC(), Result: p.Result, Live: p.Live, How: p.How,
 			Method: cmp.Or(p.Method, string(abi.MethodListed)), With: p.With})
 	}
 	return k
+}
+
+var uuidShape = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+// maxPlainID is the length in bytes up to which an id of the application is shown. A longer one may be
+// the credential itself, so its hash is shown. UUIDs are shown.
+const maxPlainID = 20
+
+func shownID(id string) string {
+	if len(id) <= maxPlainID || uuidShape.MatchString(id) {
+		return id
+	}
+	sum := sha256.Sum256([]byte(id))
+	return "sha256:" + hex.EncodeToString(sum[:8])
 }
 
 // addChain adds the audit trail up to the last record about the user. It begins with the record that

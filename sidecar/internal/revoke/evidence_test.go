@@ -2,6 +2,7 @@ package revoke_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -443,5 +444,37 @@ func TestEvidenceShowsEarlierRefusals(t *testing.T) {
 	var page strings.Builder
 	if err := rep.HTML(&page); err != nil || !strings.Contains(page.String(), "Refused before") {
 		t.Errorf("page: %v, want the refusal", err)
+	}
+}
+
+// TestLongIDsAreShownAsHashes: a report shows short ids and UUIDs. A longer id may be the credential.
+func TestLongIDsAreShownAsHashes(t *testing.T) {
+	const long = "s3cr3t-session-0123456789abcdef"
+	ids := []string{"17", "0f8fad5b-d9cb-469f-a165-70867728950e", long}
+	r := newRig(t)
+	r.app.set(func(a *app) {
+		a.revoke[abi.KindWebSession] = func(_ context.Context, n int, _ abi.Request) (abi.KindResult, error) {
+			out := abi.KindResult{State: abi.StateNothingToRevoke}
+			if n == 1 {
+				out = abi.KindResult{State: abi.StateRevoked, Found: 3, Count: 3}
+				for _, id := range ids {
+					out.Evidence = append(out.Evidence, abi.Evidence{ID: id, Action: "DELETE /x", Status: 204})
+				}
+			}
+			return out, nil
+		}
+	})
+	id := r.leaver("ada")
+	r.engine(nil)
+	r.await("the end", r.settled(id, 1))
+	text := string(encode(t, r.report(id)))
+	for _, id := range ids {
+		hidden := id == long
+		if strings.Contains(text, id) == hidden {
+			t.Errorf("the report contains %s: %t, want %t", id, !hidden, hidden)
+		}
+	}
+	if !strings.Contains(text, `"id": "sha256:`) {
+		t.Error("the report has no hash, want that of the long id")
 	}
 }

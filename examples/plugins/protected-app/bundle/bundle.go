@@ -63,6 +63,7 @@ type need struct {
 	BaseURL    string   `json:"base_url"` // the key in config
 	Methods    []string `json:"methods"`
 	PathPrefix []string `json:"path_prefix"`
+	Routes     []string `json:"routes,omitempty"`
 	Secrets    []string `json:"secrets"`
 	Identify   bool     `json:"identify,omitempty"`
 }
@@ -111,8 +112,15 @@ func Build(ctx context.Context, o Options) (Result, error) {
 func needs() []need {
 	secrets := []string{"admin_token"}
 	users := []string{"/admin/users", "/admin/healthz"}
+	routes := []string{"/admin/users/{user}/disable", "/admin/users/{user}/enable"}
+	kinds := []string{"ssh-keys", "devices", "refresh-tokens", "personal-access-tokens", "api-tokens", "sessions"}
+	for _, c := range kinds {
+		routes = append(routes, "/admin/users/{user}/"+c+"/{id}", "/admin/users/{user}/"+c+"/{id}/gate")
+	}
 	return []need{
-		{BaseURL: baseURL, Methods: []string{"GET", "POST", "DELETE"}, PathPrefix: users, Secrets: secrets},
+		{
+			BaseURL: baseURL, Methods: []string{"GET", "POST", "DELETE"}, PathPrefix: users, Routes: routes, Secrets: secrets,
+		},
 		{BaseURL: baseURL, Methods: []string{"GET"}, PathPrefix: []string{"/admin/whoami"}, Secrets: secrets, Identify: true},
 	}
 }
