@@ -3,15 +3,16 @@
 //
 // A transport fills a [Request]. The functions then return one reading or a [Problem]. They
 // refuse a form that two programs could read in two ways, because the application behind
-// the proxy might choose the other reading. The package is pure: no I/O, no users, no
-// decisions. Package authz decides.
+// the proxy might choose the other reading. Paths are the exception, as applications need
+// such forms: a [Path] keeps every reading, and a rule that denies asks for any of them.
+// The package is pure: no I/O, no users, no decisions. Package authz decides.
 //
 // It sees only what Envoy sends. The allowed_headers of the filter must contain
 // headers.Wanted, and the route must buffer a body that is to be read.
 package request
 
-// The tests of the readings run through authz.Decide: cookie_test.go, body_test.go and
-// headers_test.go of package authz.
+// The other tests of the readings run through authz.Decide: cookie_test.go, body_test.go,
+// headers_test.go and routers_test.go of package authz.
 
 import (
 	"net/http"
