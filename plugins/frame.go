@@ -167,7 +167,8 @@ type loadMsg struct {
 // readyMsg is the worker's answer to loadMsg. Fault gives the stage and the reason if loading failed.
 type readyMsg struct {
 	Fault       string
-	Verify      bool // the module has an export of this name
+	Unconfined  string // why the kernel does not confine the worker, "" if it does
+	Verify      bool   // the module has an export of this name
 	Identify    bool
 	Description json.RawMessage
 }

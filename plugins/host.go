@@ -233,6 +233,20 @@ func (h *Host) Info(tenant, app string) (abi.Info, bool) {
 	return st.info, st.loaded
 }
 
+// Sandbox returns how the kernel confines the plugin's worker, nil while there is none.
+func (h *Host) Sandbox(tenant, app string) []Measure {
+	p, err := h.plugin(tenant, app)
+	if err != nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.proc == nil {
+		return nil
+	}
+	return slices.Clone(p.proc.sandbox)
+}
+
 func (h *Host) plugin(tenant, app string) (*plugin, error) {
 	key := appKey{tenant, app}
 	now := h.set.Load()

@@ -494,6 +494,31 @@ func TestGuestLogIsBounded(t *testing.T) {
 	}
 }
 
+// TestPanicIsOneEvent: the crash of a guest is one event of the log, with the guest's last words. What a guest
+// writes to stderr before it goes on is logged as before.
+func TestPanicIsOneEvent(t *testing.T) {
+	var logs syncBuffer
+	h := hostile(t, http.NotFoundHandler(), func(o *plugins.Options) {
+		o.Logger = slog.New(slog.NewJSONHandler(&logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	before := len(logs.String())
+	if got := revoke(t, h, request("panic"))[0]; got.Code != abi.CodeTrap || !strings.Contains(got.Message, "panic: hostile") {
+		t.Errorf("got %+v, want a trap with the guest's last words", got)
+	}
+	events := strings.Split(strings.TrimSpace(logs.String()[before:]), "\n")
+	if len(events) != 1 || !strings.Contains(events[0], `"msg":"plugin call crashed"`) ||
+		!strings.Contains(events[0], "panic: hostile") || !strings.Contains(events[0], `"level":"ERROR"`) {
+		t.Errorf("events %q, want one with the guest's last words", events)
+	}
+	before = len(logs.String())
+	if got := revoke(t, h, request("warn"))[0]; got.State != abi.StateRevoked {
+		t.Errorf("got %+v, want revoked", got)
+	}
+	if log := logs.String()[before:]; !strings.Contains(log, `"line":"careful"`) {
+		t.Errorf("log %s, want the line of a guest that goes on", log)
+	}
+}
+
 // TestReadOnlyOperations: verify and a dry run cannot write, even if the guest tries.
 func TestReadOnlyOperations(t *testing.T) {
 	var writes atomic.Int32

@@ -10,8 +10,8 @@ import (
 // text.
 type metrics struct {
 	calls         *prometheus.CounterVec // tenant, app, op, outcome
-	kills         *prometheus.CounterVec // tenant, app
-	traps         *prometheus.CounterVec
+	kills         *prometheus.CounterVec // tenant, app, reason
+	traps         *prometheus.CounterVec // tenant, app
 	quarantines   *prometheus.CounterVec
 	loadFailures  *prometheus.CounterVec
 	redactedNames *prometheus.CounterVec // tenant, app, op
@@ -28,7 +28,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	}
 	m := &metrics{
 		calls:        vec("calls_total", "Calls of plugins by operation and outcome (ok or an ABI code).", "op", "outcome"),
-		kills:        vec("kills_total", "Worker processes that were killed or died."),
+		kills:        vec("kills_total", "Worker processes that were killed or died.", "reason"),
 		traps:        vec("traps_total", "Calls that trapped."),
 		quarantines:  vec("quarantines_total", "Times a plugin was put into quarantine."),
 		loadFailures: vec("load_failures_total", "Starts of a worker that did not become ready."),

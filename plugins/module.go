@@ -179,9 +179,14 @@ func (m *module) call(ctx context.Context, c *guestCall) doneMsg {
 		if errors.Is(err, errSleptPast) {
 			fault = abi.CodeDeadline
 		}
-		return doneMsg{Fault: fault, Note: cut(err.Error(), maxLogLine)}
+		note := err.Error()
+		if words := c.crashed(); words != "" {
+			note = words + "\n" + note
+		}
+		return doneMsg{Fault: fault, Note: cut(note, maxLogLine)}
 	}
 	m.release(ctx, in)
+	c.flush()
 	return doneMsg{Code: int32(uint32(res[0]))}
 }
 
@@ -265,6 +270,10 @@ var _ io.Writer = (*stream)(nil)
 // Write implements io.Writer. It returns no error, even if the log is full.
 func (s *stream) Write(p []byte) (int, error) {
 	if c := s.in.call.Load(); c != nil {
+		if s.level == 2 {
+			c.stderr(p)
+			return len(p), nil
+		}
 		for line := range strings.SplitSeq(strings.TrimRight(string(p), "\n"), "\n") {
 			c.log(s.level, []byte(line))
 		}

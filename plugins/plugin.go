@@ -31,8 +31,6 @@ const (
 	healthTimeout   = 3 * time.Second
 	identifyTimeout = 500 * time.Millisecond
 
-	maxDataLimit = 1536 << 20
-
 	// identifyPerSlot is the number of identify calls allowed for each revocation slot. They are short, and
 	// requests at the proxy wait for them.
 	identifyPerSlot = 4
@@ -219,13 +217,11 @@ func (p *plugin) load(ctx context.Context) {
 }
 
 func (p *plugin) start() (*process, error) {
-	// A memory is copied when it grows, so each counts twice. The memories of identify are small and count
-	// once.
 	l := p.permit.limits
-	data := min(uint64(512+l.MemoryMiB*(2+identifyPerSlot)*l.Instances)<<20, maxDataLimit)
+	memory := limitsOf(l)
 	payload, err := joinParts(loadMsg{
 		CacheDir: p.common.opts.CacheDir, MemoryMiB: l.MemoryMiB, Idle: (1 + identifyPerSlot) * l.Instances,
-		CallsPerInstance: l.CallsPerInstance, HTTP: len(p.permit.rules) > 0, GoMemory: int64(data / 2),
+		CallsPerInstance: l.CallsPerInstance, HTTP: len(p.permit.rules) > 0, GoMemory: memory.heap,
 	}, p.wasm)
 	if err != nil {
 		return nil, err
@@ -233,7 +229,7 @@ func (p *plugin) start() (*process, error) {
 	p.common.compile <- struct{}{}
 	compiled := sync.OnceFunc(func() { <-p.common.compile }) // a slow start of this guest does not delay the others
 	defer compiled()
-	proc, err := startProcess(p.common.opts.Self, data)
+	proc, err := startProcess(p.common.opts.Self, memory)
 	if err != nil {
 		return nil, err
 	}
@@ -245,6 +241,7 @@ func (p *plugin) start() (*process, error) {
 	p.mu.Unlock()
 	ready, err := proc.load(payload, p.common.opts.CompileTimeout, compiled)
 	if err == nil {
+		proc.sandbox = proc.confined(ready)
 		if proc.info, err = p.agree(ready); err == nil {
 			return proc, nil
 		}
@@ -285,8 +282,8 @@ func (p *plugin) watch(ctx context.Context, proc *process) {
 	if closed {
 		return
 	}
-	p.common.metrics.kills.WithLabelValues(p.cfg.Tenant, p.cfg.App).Inc()
-	p.event(ctx, slog.LevelWarn, "plugin worker ended", slog.Bool("at_deadline", proc.expired.Load()),
+	p.common.metrics.kills.WithLabelValues(p.cfg.Tenant, p.cfg.App, proc.killedFor()).Inc()
+	p.event(ctx, slog.LevelWarn, "plugin worker ended", slog.String("reason", proc.killedFor()),
 		slog.String("stderr", p.redactor().text(proc.stderr.String())))
 	p.afterFault(ctx, p.breaker.kill())
 	if p.breaker.open() > 0 {
@@ -337,6 +334,10 @@ func (p *plugin) call(ctx context.Context, req abi.Request, timeout time.Duratio
 	defer p.begin()()
 	out := p.attempt(ctx, req, timeout, s)
 	if out.code == abi.CodeTrap {
+		if !out.died { // watch logs the end of a worker
+			p.event(ctx, slog.LevelError, "plugin call crashed", slog.String("op", string(req.Op)),
+				slog.String("request_id", req.RequestID), slog.String("output", s.redact.text(out.note)))
+		}
 		p.common.metrics.traps.WithLabelValues(p.cfg.Tenant, p.cfg.App).Inc()
 		p.afterFault(ctx, p.breaker.trap())
 	}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +26,18 @@ func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "plugin-liar" {
 		os.Exit(liar(os.Args[2]))
 	}
+	if len(os.Args) == 3 && os.Args[1] == "plugin-probe" {
+		os.Exit(probeFrom(os.Args[2]))
+	}
 	plugintest.Main(m)
+}
+
+func probeFrom(parent string) int {
+	pid, err := strconv.Atoi(parent)
+	if err != nil {
+		return 1
+	}
+	return probe(pid)
 }
 
 func hostileManifest() plugins.Manifest {

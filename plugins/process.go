@@ -33,7 +33,10 @@ type process struct {
 	gone   chan struct{} // closed when the process has ended and was waited for
 
 	compiled chan struct{} // closed when the module is compiled and checked
-	expired  atomic.Bool   // the host killed it because a call did not end
+	reason   atomic.Value  // of type string: why the host killed it, unset if it did not
+	sandbox  []Measure     // set before supervise starts, and completed when the module is loaded
+
+	watching sync.WaitGroup // the memory
 
 	mu    sync.Mutex // guards calls and next
 	calls map[uint32]*pending
@@ -53,7 +56,7 @@ type pending struct {
 
 // startProcess starts a worker with an empty environment. The kernel kills it when this process dies. The
 // head of its standard error is kept, because it says why the worker crashed.
-func startProcess(self []string, dataLimit uint64) (*process, error) {
+func startProcess(self []string, limits memoryLimits) (*process, error) {
 	p := &process{
 		cmd: exec.Command(self[0], self[1:]...), stderr: &headBuffer{}, //nolint:noctx // ended by kill, not by a context
 		out: make(chan []byte), ready: make(chan readyMsg, 1), calls: map[uint32]*pending{},
@@ -77,10 +80,13 @@ func startProcess(self []string, dataLimit uint64) (*process, error) {
 		return nil, fmt.Errorf("starting a worker: %w", err)
 	}
 	// The worker has no guest code before this process writes the module.
-	if err := limitProcess(p.cmd.Process.Pid, dataLimit); err != nil {
+	if err := limitProcess(p.cmd.Process.Pid, limits.data); err != nil {
 		p.kill()
 		<-p.gone
 		return nil, fmt.Errorf("limiting a worker: %w", err)
+	}
+	p.sandbox = []Measure{
+		p.watchMemory(limits.resident), {"oom_score_adj", fault(preferForOOM(p.cmd.Process.Pid))},
 	}
 	return p, nil
 }
@@ -99,6 +105,7 @@ func (p *process) supervise(started chan<- error, stdin io.WriteCloser, stdout i
 	wg.Go(func() { p.write(stdin) })
 	p.read(stdout) // until the pipe ends or breaks the protocol
 	wg.Wait()
+	p.watching.Wait()
 	_ = p.cmd.Wait() // "signal: killed" is the usual end; stderr has the reason
 	close(p.gone)
 }
@@ -327,6 +334,7 @@ func (p *process) send(f frame, c *pending) {
 type outcome struct {
 	code    string // why the export did not return, such as abi.CodeTrap, or "" if it returned
 	note    string
+	died    bool // the whole worker, for no reason of the host
 	ret     int32
 	output  []byte
 	reports [][]byte
@@ -395,8 +403,7 @@ func (p *process) expire(id uint32, c *pending) outcome {
 		return p.ended(c, outcome{}, false)
 	case <-timer.C:
 	}
-	p.expired.Store(true)
-	p.kill()
+	p.killFor(killedLate)
 	return p.ended(c, outcome{}, false)
 }
 
@@ -404,11 +411,13 @@ func (p *process) expire(id uint32, c *pending) outcome {
 func (p *process) ended(c *pending, out outcome, ok bool) outcome {
 	switch {
 	case ok:
-	case p.expired.Load():
+	case p.killedFor() == killedLate:
 		out = outcome{code: abi.CodeDeadline, note: "the worker was killed at a call's deadline"}
+	case p.killedFor() == killedMemory:
+		out = outcome{code: abi.CodeMemory, note: "the worker was killed because it used too much memory"}
 	default:
 		<-p.gone // then all of stderr has been read
-		out = outcome{code: abi.CodeTrap, note: "the worker died: " + p.stderr.String()}
+		out = outcome{code: abi.CodeTrap, note: "the worker died: " + p.stderr.String(), died: true}
 	}
 	p.mu.Lock()
 	out.reports = c.reports

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -31,4 +33,29 @@ func limitProcess(pid int, data uint64) error {
 		return fmt.Errorf("RLIMIT_CORE: %w", err)
 	}
 	return nil
+}
+
+// preferForOOM has the kernel kill the worker rather than this process when the machine has no memory left.
+func preferForOOM(pid int) error {
+	return os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte("1000"), 0)
+}
+
+// residentMemory returns the resident memory of a process in bytes.
+func residentMemory(pid int) (uint64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(b))
+	if len(fields) < 2 {
+		return 0, fmt.Errorf("/proc/%d/statm has no second field", pid)
+	}
+	pages, err := strconv.ParseUint(fields[1], 10, 64)
+	return pages * uint64(os.Getpagesize()), err
+}
+
+// processStatus returns what the kernel says about a process.
+func processStatus(pid int) (string, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return string(b), err
 }

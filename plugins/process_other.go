@@ -3,6 +3,7 @@
 package plugins
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 )
@@ -16,3 +17,10 @@ func killGroup(p *os.Process) { _ = p.Kill() }
 // limitProcess does nothing where one process cannot limit another. The guest's memory limit and the kill
 // at the deadline remain.
 func limitProcess(int, uint64) error { return nil }
+
+var errNoProc = errors.New("the system has no /proc")
+
+// preferForOOM, residentMemory and processStatus need Linux.
+func preferForOOM(int) error             { return errNoProc }
+func residentMemory(int) (uint64, error) { return 0, errNoProc }
+func processStatus(int) (string, error)  { return "", errNoProc }

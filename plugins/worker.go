@@ -2,11 +2,13 @@ package plugins
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -16,6 +18,9 @@ import (
 // RunWorker is the worker process, `scimward plugin-worker`. It reads one module and then calls from
 // stdin, and answers on stdout. It returns the exit code, 0 after the end of stdin and 1 after a broken
 // frame.
+//
+// With the first module, it gives up what no worker needs: other programs and processes, the network and, after
+// the compilation, files. So the caller's process must do nothing else.
 //
 // It does not wait for calls that still run when stdin ends, because a guest may never return. The caller
 // must exit at once.
@@ -59,8 +64,11 @@ type guestCall struct {
 	output  []byte
 	results [2][]byte
 	reports int
-	logged  int
 	replies chan reply
+
+	logMu  sync.Mutex // guards all below
+	logged int
+	crash  []byte // what the guest wrote to stderr since it last did anything else: a crash explains itself there
 }
 
 type reply struct {
@@ -91,6 +99,7 @@ func (w *worker) handle(ctx context.Context, f frame) error {
 		w.mu.Lock()
 		if c := w.calls[f.call]; c != nil {
 			c.cancel()
+			go c.flush() // the host may kill a guest that does not return
 		}
 		w.mu.Unlock()
 		return nil
@@ -112,8 +121,12 @@ func (w *worker) load(ctx context.Context, f frame) error {
 	}
 	debug.SetMemoryLimit(msg.GoMemory)
 	var ready readyMsg
+	unconfined := confine()
 	m, err := loadModule(ctx, msg, wasm)
 	if err == nil {
+		if unconfined == nil {
+			unconfined = closeFiles()
+		}
 		if err := w.write(frame{typ: frameCompiled}); err != nil {
 			return err
 		}
@@ -123,6 +136,9 @@ func (w *worker) load(ctx context.Context, f frame) error {
 		ready = readyMsg{Fault: cut(err.Error(), maxLogLine)}
 	} else {
 		w.module = m
+	}
+	if unconfined != nil {
+		ready.Unconfined = unconfined.Error()
 	}
 	payload, err := joinParts(ready, nil)
 	if err != nil {
@@ -188,8 +204,65 @@ func (w *worker) reply(f frame) error {
 	return nil
 }
 
+// maxCrash bounds the text of a crash, which reaches the log as one event.
+const maxCrash = 2 << 10
+
+// stderr keeps what may explain a crash, and logs what does not fit.
+func (c *guestCall) stderr(text []byte) {
+	c.logMu.Lock()
+	defer c.logMu.Unlock()
+	if len(c.crash)+len(text) > maxCrash && !looksLikeCrash(c.crash) {
+		c.flushLocked()
+	}
+	if room := maxCrash - len(c.crash); looksLikeCrash(c.crash) || len(text) <= room {
+		c.crash = append(c.crash, text[:min(len(text), room)]...)
+		return
+	}
+	c.logLines(2, text)
+}
+
+// looksLikeCrash reports whether a text begins as the Go runtime's last words do. They may be long.
+func looksLikeCrash(text []byte) bool {
+	return bytes.HasPrefix(text, []byte("panic: ")) || bytes.HasPrefix(text, []byte("fatal error: "))
+}
+
+// flush logs what the guest wrote to stderr: it goes on, so it did not crash.
+func (c *guestCall) flush() {
+	c.logMu.Lock()
+	defer c.logMu.Unlock()
+	c.flushLocked()
+}
+
+func (c *guestCall) flushLocked() {
+	text := c.crash
+	c.crash = nil
+	c.logLines(2, text)
+}
+
+// crashed returns the guest's last words and forgets them.
+func (c *guestCall) crashed() string {
+	c.logMu.Lock()
+	defer c.logMu.Unlock()
+	text := c.crash
+	c.crash = nil
+	return strings.TrimSpace(strings.ToValidUTF8(string(text), "\uFFFD"))
+}
+
+func (c *guestCall) logLines(level int32, text []byte) {
+	for line := range bytes.Lines(text) {
+		c.logLocked(level, bytes.TrimRight(line, "\n"))
+	}
+}
+
 // log sends one line to the host within the call's budget.
 func (c *guestCall) log(level int32, line []byte) {
+	c.logMu.Lock()
+	defer c.logMu.Unlock()
+	c.flushLocked()
+	c.logLocked(level, line)
+}
+
+func (c *guestCall) logLocked(level int32, line []byte) {
 	line = line[:min(len(line), maxLogLine)]
 	switch {
 	case c.logged+len(line) <= maxLogBytes:
@@ -208,6 +281,7 @@ func (c *guestCall) log(level int32, line []byte) {
 
 // report sends one outcome to the host.
 func (c *guestCall) report(doc []byte) abi.Errno {
+	c.flush()
 	switch {
 	case c.reports >= maxReports:
 		return abi.ErrnoBudget
@@ -223,6 +297,7 @@ func (c *guestCall) report(doc []byte) abi.Errno {
 
 // send passes an HTTP request to the host and waits for its answer.
 func (c *guestCall) send(req, body []byte) abi.Errno {
+	c.flush()
 	switch {
 	case c.op == abi.OpDescribe:
 		return c.refuse(abi.ErrnoDenied, `{"code":"egress_denied","message":"describe may not send requests"}`)

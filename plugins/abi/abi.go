@@ -133,6 +133,7 @@ const (
 	CodeNotReported  = "not_reported"  // the guest returned without reporting this kind
 	CodeTrap         = "trap"          // the guest trapped
 	CodeDeadline     = "deadline"      // killed at its deadline
+	CodeMemory       = "memory"        // killed because its process used too much memory
 	CodeQuarantined  = "quarantined"   // the breaker is open
 	CodeContract     = "contract"      // the guest broke the ABI contract
 	CodeUnauthorized = "app_denied"    // the application answered 401 or 403, a configuration fault

@@ -48,6 +48,8 @@ func revoke(c *revoker.Context, kind revoker.Kind) revoker.Result {
 		time.Sleep(time.Hour)
 	case "panic":
 		panic("hostile")
+	case "warn":
+		println("careful")
 	case "panic-second":
 		if kind == revoker.PAT {
 			panic("hostile")
