@@ -93,13 +93,13 @@ func filter(denied []uintptr) error {
 	unless := func(op uint16, k uint32) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_JMP | op | unix.BPF_K, Jf: 1, K: k}
 	}
-	// when skips the next n instructions if the comparison holds.
-	when := func(op uint16, k uint32, n uint8) unix.SockFilter {
-		return unix.SockFilter{Code: unix.BPF_JMP | op | unix.BPF_K, Jt: n, K: k}
+	// equal skips the next n instructions if the value is k.
+	equal := func(k uint32, n uint8) unix.SockFilter {
+		return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: n, K: k}
 	}
 	eperm := ret(unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM))
 	program := []unix.SockFilter{
-		load(dataArch), when(unix.BPF_JEQ, arch, 1), ret(unix.SECCOMP_RET_KILL_PROCESS),
+		load(dataArch), equal(arch, 1), ret(unix.SECCOMP_RET_KILL_PROCESS),
 		load(dataCall), unless(unix.BPF_JGE, x32), eperm,
 		// The runtime signals its own threads. glibc falls back from clone3 to clone, whose flags can be judged:
 		// a thread of this process, not another process.
@@ -110,8 +110,8 @@ func filter(denied []uintptr) error {
 	}
 	allow := ret(unix.SECCOMP_RET_ALLOW)
 	program = append(program,
-		when(unix.BPF_JEQ, uint32(unix.SYS_TGKILL), 2), when(unix.BPF_JEQ, uint32(unix.SYS_CLONE), 4), allow,
-		load(dataArg0), when(unix.BPF_JEQ, uint32(os.Getpid()), 3), eperm,
+		equal(uint32(unix.SYS_TGKILL), 2), equal(uint32(unix.SYS_CLONE), 4), allow,
+		load(dataArg0), equal(uint32(os.Getpid()), 3), eperm,
 		load(dataArg0), unless(unix.BPF_JSET, unix.CLONE_THREAD), allow, eperm)
 	return install(program)
 }
@@ -119,7 +119,7 @@ func filter(denied []uintptr) error {
 func install(program []unix.SockFilter) error {
 	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
 	thread, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER,
-		unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog)))
+		unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&prog))) //nolint:gosec // the kernel reads the program
 	runtime.KeepAlive(program)
 	switch {
 	case errno != 0:

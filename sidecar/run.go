@@ -177,6 +177,13 @@ func (s *Server) pluginStatus(ctx context.Context) []admin.PluginStatus {
 			if info, ok := s.plugins.Info(c.Tenant, c.App); ok {
 				out[i].Name, out[i].Version, out[i].Digest = info.Name, info.Version, info.Digest
 			}
+			for _, m := range s.plugins.Sandbox(c.Tenant, c.App) {
+				if m.Fault == "" {
+					out[i].Sandbox = append(out[i].Sandbox, m.Name)
+				} else {
+					out[i].SandboxMissing = append(out[i].SandboxMissing, m.Name+" ("+m.Fault+")")
+				}
+			}
 			h, err := s.plugins.Health(ctx, c.Tenant, c.App)
 			if err == nil {
 				out[i].Health, out[i].Message = h.Status, h.Message

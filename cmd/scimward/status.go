@@ -136,8 +136,21 @@ func statusText(s *sidecar.Status) string {
 			name = p.Name + " " + p.Version
 		}
 		fmt.Fprintf(&b, "%s\t%s/%s\t%s\t%s\n", name, p.Tenant, p.App, p.Health, oneLine(p.Message))
+		writeSandbox(&b, p.Sandbox, p.SandboxMissing)
 	}
 	return columns(b.String())
+}
+
+// writeSandbox says how the kernel confines the worker of a plugin.
+func writeSandbox(b *strings.Builder, inForce, missing []string) {
+	for _, part := range []struct {
+		word     string
+		measures []string
+	}{{"sandbox", inForce}, {"not available", missing}} {
+		if len(part.measures) > 0 {
+			fmt.Fprintf(b, "  %s: %s\n", part.word, oneLine(strings.Join(part.measures, ", ")))
+		}
+	}
 }
 
 // writeEnvoys lists the Envoys with an older configuration.

@@ -353,7 +353,8 @@ type Plugin struct {
 	// Secrets maps names to files with secrets. A change of a file takes effect at once. The plugin
 	// never sees a value.
 	Secrets map[string]string `yaml:"secrets"`
-	// MemoryMiB limits the memory of the plugin. Zero means 64. At most 256.
+	// MemoryMiB limits the memory of an instance of the plugin. Its process may use 256 MiB and four times
+	// as much. Zero means 64. At most 256.
 	MemoryMiB int `yaml:"memory_mib"`
 	// Timeout limits one revoke call. Zero means 10s. At most 60s.
 	Timeout time.Duration `yaml:"timeout"`

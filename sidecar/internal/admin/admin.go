@@ -58,6 +58,9 @@ type PluginStatus struct {
 	Digest  string `json:"digest"`
 	Health  string `json:"health"` // ok | degraded | error
 	Message string `json:"message,omitempty"`
+	// Sandbox lists how the kernel confines the worker, SandboxMissing what it does not do, with the reason.
+	Sandbox        []string `json:"sandbox,omitempty"`
+	SandboxMissing []string `json:"sandbox_missing,omitempty"`
 }
 
 // Options are the parts of a [Handler]. Only DataDir and Logger are optional.
