@@ -100,3 +100,29 @@ func RememberedNames(c *NameCache, tenant string) int {
 	defer c.mu.RUnlock()
 	return len(c.tenants[tenant].users)
 }
+
+// ReplayPart fills an empty directory from the log of the store in dir, up to a position.
+func ReplayPart(ctx context.Context, o Options, dir string, to Seq) (last Seq, err error) {
+	from, err := open(ctx, Options{Dir: dir}.withDefaults(), true)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, from.Close()) }()
+	s, err := open(ctx, o.withDefaults(), true)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	end := errors.New("end")
+	err = from.Log().Tail(ctx, 1, func(seq Seq, rec []byte) (err error) {
+		if seq > to {
+			return end
+		}
+		last, err = s.Log().Append(ctx, rec)
+		return err
+	})
+	if errors.Is(err, end) {
+		err = nil
+	}
+	return last, err
+}

@@ -28,21 +28,29 @@ func (n *notes) add(seq Seq, changes []Change) {
 	defer n.mu.Unlock()
 	i, _ := slices.BinarySearchFunc(n.list, seq, func(o local.Note, at Seq) int { return cmp.Compare(o.Seq, at) })
 	n.list = n.list[:i]
-	for _, c := range changes {
-		if l := c.Operator; l != nil {
-			what := "operator's lock"
-			if l.Ended {
-				what += ", lifted"
-			}
-			n.list = append(n.list, local.Note{Seq: seq, Tenant: c.Tenant, ID: c.ID, What: what, Time: l.Since})
-		}
-		if l := c.Lock; l != nil {
-			n.list = append(n.list, local.Note{Seq: seq, Tenant: c.Tenant, ID: c.ID, What: string(l.State), Time: l.Since})
-		}
+	for i := range changes {
+		n.list = append(n.list, notesOf(seq, &changes[i])...)
 	}
 	if over := len(n.list) - 2*local.MaxNotes; over > 0 {
 		n.list = slices.Clone(n.list[len(n.list)-local.MaxNotes:])
 	}
+}
+
+// notesOf returns the notes of a change: of a lock, or none.
+func notesOf(seq Seq, c *Change) []local.Note {
+	n := local.Note{Seq: seq, Tenant: c.Tenant, ID: c.ID}
+	switch {
+	case c.Operator != nil:
+		n.What, n.Time = "operator's lock", c.Operator.Since
+		if c.Operator.Ended {
+			n.What += ", lifted"
+		}
+	case c.Lock != nil:
+		n.What, n.Time = string(c.Lock.State), c.Lock.Since
+	default:
+		return nil
+	}
+	return []local.Note{n}
 }
 
 func (n *notes) all() []local.Note {

@@ -88,6 +88,7 @@ type Machine struct {
 	queue    chan *proposal
 	position atomic.Uint64
 	snaps    snapshots
+	exports  sync.RWMutex // backups read, Clean writes
 
 	mu       sync.Mutex // closed
 	closed   bool
@@ -196,12 +197,17 @@ func (m *Machine) View(ctx context.Context, fn func(*Snapshot) error) error {
 	return fn(s)
 }
 
-// Clean drops log records beyond KeepRecords, and the versions that no snapshot needs.
+// Clean drops log records beyond KeepRecords, and the versions that no snapshot needs. It does
+// nothing while a backup runs.
 func (m *Machine) Clean(ctx context.Context) error {
 	if err := m.enter(); err != nil {
 		return err
 	}
 	defer m.inflight.Done()
+	if !m.exports.TryLock() {
+		return nil
+	}
+	defer m.exports.Unlock()
 	m.log.Discard(m.snaps.oldest(&m.position))
 	if last := m.Position(); uint64(last) > m.opts.KeepRecords {
 		return m.log.Trim(ctx, last-Seq(m.opts.KeepRecords))

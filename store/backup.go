@@ -1,0 +1,200 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/scimward/scimward/store/log/local"
+	"github.com/scimward/scimward/store/machine"
+)
+
+// ErrBadBackup says that a file is no backup, or that a part of it is missing or changed.
+var ErrBadBackup = machine.ErrBadBackup
+
+// Manifest describes a backup.
+type Manifest = machine.Manifest
+
+// Backup writes all data of the newest record to w while changes continue: users, locks, jobs,
+// audit, signing keys and the log. version is the program's.
+func (s *Store) Backup(ctx context.Context, w io.Writer, version string) (Manifest, error) {
+	m, err := s.m.Backup(ctx, w, Manifest{
+		Version: version, Time: s.opts.Now().UTC(), Tenants: slices.Sorted(maps.Keys(s.opts.Tenants)),
+	})
+	if err != nil {
+		return Manifest{}, fmt.Errorf("writing the backup: %w", err)
+	}
+	return m, nil
+}
+
+// CheckBackup reads a whole backup. An ErrBadBackup says where it is incomplete or changed.
+func CheckBackup(ctx context.Context, r io.Reader) (Manifest, error) {
+	return machine.ReadBackup(ctx, r, nil)
+}
+
+// ErrNotEmpty says that there is a store, or the witness of one, where a backup should go.
+var ErrNotEmpty = errors.New("store: restoring does not overwrite")
+
+// Restore makes the store in dir from a backup. It reads the whole backup first, then fills a
+// folder beside dir, verifies it like [Verify], and renames it. The audit trail of every tenant
+// gets a record with cause. It fails with ErrNotEmpty if dir is not absent or empty.
+func Restore(ctx context.Context, from io.ReadSeeker, dir string, cause Cause) (m Manifest, err error) {
+	if err := vacant(dir); err != nil {
+		return Manifest{}, err
+	}
+	if m, err = CheckBackup(ctx, from); err != nil {
+		return Manifest{}, err
+	}
+	if _, err := from.Seek(0, io.SeekStart); err != nil {
+		return Manifest{}, fmt.Errorf("reading the backup again: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return Manifest{}, fmt.Errorf("making the folder of the store: %w", err)
+	}
+	temp, err := os.MkdirTemp(filepath.Dir(dir), "restoring-")
+	if err != nil {
+		return Manifest{}, fmt.Errorf("making a folder for the store: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
+	if err := refill(ctx, from, filepath.Join(temp, "store"), m); err != nil {
+		return Manifest{}, err
+	}
+	if err := os.Rename(filepath.Join(temp, "store"), dir); err != nil {
+		return Manifest{}, fmt.Errorf("moving the store to its place: %w", err)
+	}
+	return m, noteRestored(ctx, dir, m, cause)
+}
+
+// vacant fails with ErrNotEmpty unless dir is absent or empty, and has no witness.
+func vacant(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("looking at %s: %w", dir, err)
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("%w: %s is not empty: move it away", ErrNotEmpty, dir)
+	}
+	if _, err := os.Lstat(local.WitnessPath(dir)); !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %s is of another store: move it away", ErrNotEmpty, local.WitnessPath(dir))
+	}
+	return nil
+}
+
+// refill fills an empty folder and verifies it.
+func refill(ctx context.Context, from io.Reader, dir string, want Manifest) error {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fmt.Errorf("making a folder for the store: %w", err)
+	}
+	err := local.Fill(dir, func(add func(k, v []byte, version uint64) error) error {
+		got, err := machine.ReadBackup(ctx, from, func(e machine.Entry) error {
+			return add(e.Key, e.Value, uint64(e.Version))
+		})
+		if err == nil && got.Position != want.Position {
+			err = fmt.Errorf("%w: it changed while it was read", ErrBadBackup)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	rep, err := Verify(ctx, dir)
+	if err != nil {
+		return fmt.Errorf("verifying what was restored: %w", err)
+	}
+	if !rep.OK() || rep.Head != want.Position {
+		return fmt.Errorf("%w: what was restored ends at record %d, want %d, and has %d contradictions, the first: %v",
+			ErrBadBackup, rep.Head, want.Position, len(rep.Findings), slices.Concat(rep.Findings, []Finding{{}})[0])
+	}
+	return nil
+}
+
+// noteRestored audits a restore, and writes the witness of the new store.
+func noteRestored(ctx context.Context, dir string, m Manifest, cause Cause) (err error) {
+	o := Options{Dir: dir, Tenants: map[string]TenantOptions{}}
+	for _, t := range m.Tenants {
+		o.Tenants[t] = TenantOptions{}
+	}
+	s, err := Open(ctx, o)
+	if err != nil {
+		return fmt.Errorf("opening what was restored: %w", err)
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	for _, t := range m.Tenants {
+		if _, err := s.Update(ctx, t, cause, func(tx *Tx) error {
+			tx.note("", fmt.Sprintf("restored from a backup of record %d, made at %s", m.Position, m.Time.Format(time.RFC3339)))
+			return nil
+		}); err != nil {
+			return fmt.Errorf("recording the restore: %w", err)
+		}
+	}
+	return nil
+}
+
+// Later is what an old store knows about the time after a backup.
+type Later struct {
+	Locks []Note // the newest change of each lock after the backup
+	To    Seq    // the newest record that the old store or its witness knows
+	Time  time.Time
+	Err   error // why the old store could not be read; Locks is then from its witness only
+	All   bool  // no other lock change is known to be missing
+}
+
+// LocksAfter reads from an old store, which may be damaged, the changes of locks after a
+// backup. It reads a copy, and leaves the old store as it is.
+func LocksAfter(ctx context.Context, old string, m Manifest) (Later, error) {
+	later := Later{All: true}
+	w, err := local.ReadWitness(old)
+	switch {
+	case err == nil && w.Incarnation != m.Incarnation:
+		return Later{}, fmt.Errorf("%s is not an older copy of the store in the backup", old)
+	case err == nil:
+		later.To, later.Time = w.Position, w.Time
+	}
+	read, head, rerr := readLocksAfter(ctx, old, m.Position)
+	noted, all := w.After(max(m.Position, head))
+	later.Err, later.To = rerr, max(later.To, head)
+	later.All = all && (rerr == nil || w.N != 0)
+	newest := map[[2]string]Note{}
+	for _, n := range slices.Concat(read, noted) {
+		newest[[2]string{n.Tenant, n.ID}] = n
+	}
+	later.Locks = slices.SortedFunc(maps.Values(newest), func(a, b Note) int {
+		return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.ID, b.ID))
+	})
+	return later, nil
+}
+
+func readLocksAfter(ctx context.Context, old string, after Seq) (found []Note, head Seq, err error) {
+	if _, err := os.Stat(old); err != nil {
+		return nil, 0, err
+	}
+	temp, err := os.MkdirTemp("", "scimward-compare-")
+	if err != nil {
+		return nil, 0, fmt.Errorf("making a folder for a copy: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
+	dir := filepath.Join(temp, "store")
+	if err := os.CopyFS(dir, os.DirFS(old)); err != nil {
+		return nil, 0, fmt.Errorf("copying the old store: %w", err)
+	}
+	o := Options{Dir: dir}.withDefaults()
+	o.MinFree, o.acceptLoss = 0, true
+	s, err := open(ctx, o, true)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	err = s.Changes(ctx, after+1, func(c Change) error {
+		found = append(found, notesOf(c.Seq, &c)...)
+		return nil
+	})
+	return found, s.m.Position(), err
+}
