@@ -139,7 +139,7 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 const rememberedNames = 1 << 15
 
 // StoreDir returns the folder of the store.
-func StoreDir(cfg *config.Config) string { return filepath.Join(cfg.DataDir, "store") }
+func StoreDir(cfg *config.Config) string { return storeIn(cfg.DataDir) }
 
 func (s *Server) openPlugins(ctx context.Context) (err error) {
 	s.plugins, err = plugins.Open(ctx, plugins.Options{

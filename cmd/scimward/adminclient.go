@@ -76,20 +76,46 @@ func (c *adminClient) post(ctx context.Context, operator, path string, in any) (
 	return c.do(req)
 }
 
-func (c *adminClient) do(req *http.Request) (answer, error) {
-	res, err := c.http.Do(req)
+// send returns an answer of the scimward of this configuration, whatever its status.
+func (c *adminClient) send(client *http.Client, req *http.Request) (*http.Response, error) {
+	res, err := client.Do(req)
 	if errors.Is(err, fs.ErrPermission) {
-		return answer{}, hinted(fmt.Errorf("asking the admin listener: %w", err),
+		return nil, hinted(fmt.Errorf("asking the admin listener: %w", err),
 			"run this as root or as the user who runs scimward")
 	}
 	if err != nil {
-		return answer{}, hinted(fmt.Errorf("asking the admin listener: %w", err),
+		return nil, hinted(fmt.Errorf("asking the admin listener: %w", err),
 			"is `scimward serve` running with this configuration?")
 	}
-	defer res.Body.Close() //nolint:errcheck // read only
 	if err := c.ours(res.Header); err != nil {
+		return nil, errors.Join(err, res.Body.Close())
+	}
+	return res, nil
+}
+
+// stream returns the body of an answer with status 200. It may take as long as ctx allows.
+func (c *adminClient) stream(ctx context.Context, path string) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost"+path, nil)
+	if err != nil {
+		return nil, fmt.Errorf("asking the admin listener: %w", err)
+	}
+	res, err := c.send(&http.Client{Transport: c.http.Transport}, req)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode == http.StatusOK {
+		return res.Body, nil
+	}
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	return nil, errors.Join(problem(res.StatusCode, b), err, res.Body.Close())
+}
+
+func (c *adminClient) do(req *http.Request) (answer, error) {
+	res, err := c.send(c.http, req)
+	if err != nil {
 		return answer{}, err
 	}
+	defer res.Body.Close() //nolint:errcheck // read only
 	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
 		return answer{}, fmt.Errorf("reading the answer: %w", err)

@@ -9,6 +9,7 @@
 // [Handler.Admin] is for operators. It is a unix socket for root and the user who runs scimward:
 //
 //	GET /v1/status                            Status as JSON
+//	GET /v1/backup                            backup of the store, as a stream
 //	GET /v1/ready                             Readiness as JSON
 //	POST /v1/tenants/{tenant}/refused/dismiss Dismiss as JSON
 //	GET /v1/tenants/{tenant}/evidence/{user}  evidence report by SCIM id or userName; ?format=html for the page;
@@ -116,6 +117,7 @@ func (h *Handler) Metrics() http.Handler {
 func (h *Handler) Admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", h.status)
+	mux.HandleFunc("GET /v1/backup", h.backup)
 	mux.HandleFunc("GET /v1/ready", h.ready)
 	mux.HandleFunc("POST /v1/tenants/{tenant}/refused/dismiss", change(h, "refused.dismiss", h.dismissRefused))
 	mux.HandleFunc("GET /v1/tenants/{tenant}/evidence/{user}", h.evidence)

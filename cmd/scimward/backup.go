@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scimward/scimward/sidecar"
+	"github.com/scimward/scimward/store"
+)
+
+func newBackup() *cobra.Command {
+	var to string
+	c := &cobra.Command{
+		Use:   "backup -o FILE",
+		Short: "copy the store of a running scimward to a file",
+		Long: `Asks the running scimward for one consistent copy while it serves, checks every hash
+of it, and writes the file with mode 0600. The file contains the users and the signing
+keys of all tenants: protect it like the data folder, and encrypt it before it leaves
+the machine. It does not overwrite.`,
+		Args: noArgs,
+	}
+	file := configFlag(c)
+	c.Flags().StringVarP(&to, "output", "o", "", "the backup `FILE` to write; required")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if to == "" {
+			return usage(errors.New("-o FILE is missing: name the backup"))
+		}
+		client, err := newAdminClient(*file)
+		if err != nil {
+			return err
+		}
+		m, err := client.backup(c.Context(), to)
+		if err != nil {
+			return err
+		}
+		_, _ = fmt.Fprintf(c.OutOrStdout(), "%s: record %d at %s, %d keys, tenants %v\n",
+			to, m.Position, m.Time.Format(time.RFC3339), m.Keys, m.Tenants)
+		return nil
+	}
+	return c
+}
+
+// backup writes a backup to a file that does not exist yet.
+func (c *adminClient) backup(ctx context.Context, to string) (m store.Manifest, err error) {
+	if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) {
+		return m, fmt.Errorf("%s exists, and a backup does not overwrite: choose another name", to)
+	}
+	f, err := os.CreateTemp(filepath.Dir(to), filepath.Base(to)+".part-") // mode 0600
+	if err != nil {
+		return m, fmt.Errorf("making the backup: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, f.Close(), os.Remove(f.Name()))
+		}
+	}()
+	body, err := c.stream(ctx, "/v1/backup")
+	if err != nil {
+		return m, err
+	}
+	defer body.Close() //nolint:errcheck // read only
+	m, err = store.CheckBackup(ctx, io.TeeReader(body, f))
+	if err != nil {
+		return m, hinted(fmt.Errorf("receiving the backup: %w", err), "see the log of scimward, then ask again")
+	}
+	if err = f.Sync(); err != nil {
+		return m, fmt.Errorf("writing the backup: %w", err)
+	}
+	if err = os.Link(f.Name(), to); err != nil { // unlike a rename, a link does not overwrite
+		return m, fmt.Errorf("naming the backup: %w", err)
+	}
+	return m, errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+func newRestore() *cobra.Command {
+	var compare string
+	c := &cobra.Command{
+		Use:   "restore FILE DIR",
+		Short: "make the store of a data folder from a backup",
+		Long: `Checks the whole backup, makes the store in the data folder DIR, and verifies it like
+` + "`scimward store verify`" + `. It overwrites nothing: move an old store and its witness away first.
+
+Who was deactivated after the backup has access again until the identity service sends
+the deactivation again. With --compare the command reads these users from the old data
+folder, as far as it can be read. It stays as it is.`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return fmt.Errorf("write `%s FILE DIR`: the backup and the data folder", c.CommandPath())
+			}
+			return nil
+		},
+	}
+	c.Flags().StringVar(&compare, "compare", "", "the old data folder `OLD`, damaged or not")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		return restore(c, args[0], args[1], compare)
+	}
+	return c
+}
+
+func restore(c *cobra.Command, file, dir, compare string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return fmt.Errorf("opening the backup: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // read only
+	m, err := sidecar.Restore(c.Context(), f, dir, operator())
+	if errors.Is(err, store.ErrBadBackup) {
+		return hinted(fmt.Errorf("restoring %s: %w", file, err), "use another backup; nothing was written")
+	}
+	if err != nil {
+		return fmt.Errorf("restoring %s: %w", file, err)
+	}
+	out := c.OutOrStdout()
+	at := m.Time.Format(time.RFC3339)
+	_, _ = fmt.Fprintf(out, "restored and verified: record %d at %s, %d keys, tenants %v\n", m.Position, at, m.Keys, m.Tenants)
+	if compare == "" {
+		_, _ = fmt.Fprintf(out, "Whoever was deactivated after %s has access again. Compare with the old data folder "+
+			"(--compare) to see who, and let the identity service push all users before you open Envoy.\n", at)
+		return nil
+	}
+	return printLater(c, compare, m)
+}
+
+// printLater prints who was deactivated after the backup, as far as the old data folder knows.
+func printLater(c *cobra.Command, old string, m store.Manifest) error {
+	later, err := sidecar.LocksAfter(c.Context(), old, m)
+	if err != nil {
+		return fmt.Errorf("comparing with %s: %w", old, err)
+	}
+	out := c.OutOrStdout()
+	if later.Err != nil {
+		_, _ = fmt.Fprintf(out, "%s cannot be read (%v), so the list is from its witness.\n", old, later.Err)
+	}
+	_, _ = fmt.Fprintf(out, "after the backup, up to record %d: lock changes that the restored store does not have\n%s\n",
+		later.To, lockChanges(later.Locks, later.All))
+	_, _ = fmt.Fprintln(out, "Let the identity service push all users before you open Envoy.")
+	return nil
+}
