@@ -141,7 +141,8 @@ func TestRestoreOverwritesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{full, filepath.Join(parent, "w")} {
-		if _, err := store.Restore(t.Context(), bytes.NewReader(file), dir, storetest.Cause("x")); !errors.Is(err, store.ErrNotEmpty) {
+		_, err := store.Restore(t.Context(), bytes.NewReader(file), dir, storetest.Cause("x"))
+		if !errors.Is(err, store.ErrNotEmpty) {
 			t.Errorf("Restore to %s = %v, want ErrNotEmpty", dir, err)
 		}
 	}

@@ -120,7 +120,8 @@ func restore(c *cobra.Command, file, dir, compare string) error {
 	}
 	out := c.OutOrStdout()
 	at := m.Time.Format(time.RFC3339)
-	_, _ = fmt.Fprintf(out, "restored and verified: record %d at %s, %d keys, tenants %v\n", m.Position, at, m.Keys, m.Tenants)
+	_, _ = fmt.Fprintf(out, "restored and verified: record %d at %s, %d keys, tenants %v\n",
+		m.Position, at, m.Keys, m.Tenants)
 	if compare == "" {
 		_, _ = fmt.Fprintf(out, "Whoever was deactivated after %s has access again. Compare with the old data folder "+
 			"(--compare) to see who, and let the identity service push all users before you open Envoy.\n", at)

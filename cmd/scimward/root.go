@@ -82,7 +82,8 @@ Act:     scimward lock USER          refuse a person at once, whatever the ident
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(
 		newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(),
-		newLock(), newUnlock(), newRetry(), newClose(), newRefused(), newBackup(), newRestore(), newStore(), newVersion(), newPluginWorker(),
+		newLock(), newUnlock(), newRetry(), newClose(), newRefused(),
+		newBackup(), newRestore(), newStore(), newVersion(), newPluginWorker(),
 	)
 	complete(root)
 	return root
