@@ -206,7 +206,9 @@ func TestDecideRefusesPut(t *testing.T) {
 	e := newEngine(t)
 	for route, rule := range map[string]string{"PUT /Users/{id}": "IL1-3.2.4-patch", "PUT /Groups/{id}": "IL1-3.3.3-patch"} {
 		in := request("ipsie-il1", route)
-		in.Resource = scim.Object{"userName": "ann", "displayName": "g"}
+		in.Resource = scim.Object{
+			"userName": "ann", "displayName": "g", "externalId": "e", "emails": []any{scim.Object{"value": "ann@example.com"}},
+		}
 		got := e.Decide(t.Context(), in)
 		if got.Allow || len(got.Violations) != 1 || got.Violations[0].Rule != rule || got.Violations[0].Status != 403 {
 			t.Errorf("ipsie-il1 %s: %+v", route, got)

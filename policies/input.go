@@ -22,7 +22,7 @@ var errDepth = errors.New("value nested too deeply")
 // immutable, and the engine reads them from many goroutines.
 type keys struct {
 	profile, tenant, client, method, route, resourceType, resourceID *ast.Term
-	resource, raw, canonical, deviations, query                      *ast.Term
+	resource, stored, result, raw, canonical, deviations, query      *ast.Term
 
 	id, issuer, scopes                         *ast.Term
 	op, path, hasPath, value, hasValue, target *ast.Term
@@ -37,7 +37,8 @@ func newKeys() *keys {
 	return &keys{
 		profile: k("profile"), tenant: k("tenant"), client: k("client"), method: k("method"), route: k("route"),
 		resourceType: k("resource_type"), resourceID: k("resource_id"),
-		resource: k("resource"), raw: k("raw"), canonical: k("canonical"), deviations: k("deviations"), query: k("query"),
+		resource: k("resource"), stored: k("stored"), result: k("result"),
+		raw: k("raw"), canonical: k("canonical"), deviations: k("deviations"), query: k("query"),
 		id: k("id"), issuer: k("issuer"), scopes: k("scopes"),
 		op: k("op"), path: k("path"), hasPath: k("has_path"), value: k("value"), hasValue: k("has_value"),
 		target: k("target"),
@@ -79,12 +80,18 @@ func (k *keys) input(in *Input) (ast.Value, error) {
 		ast.Item(k.canonical, canonical),
 		ast.Item(k.deviations, deviations),
 		ast.Item(k.query, k.queryOf(in.Query)))
-	if in.Resource != nil {
-		resource, err := object(in.Resource, 0)
-		if err != nil {
-			return nil, fmt.Errorf("building resource: %w", err)
+	for _, o := range []struct {
+		name  *ast.Term
+		value scim.Object
+	}{{k.resource, in.Resource}, {k.stored, in.Stored}, {k.result, in.Result}} {
+		if o.value == nil {
+			continue
 		}
-		pairs = append(pairs, ast.Item(k.resource, resource))
+		v, err := object(o.value, 0)
+		if err != nil {
+			return nil, fmt.Errorf("building %s: %w", o.name, err)
+		}
+		pairs = append(pairs, ast.Item(o.name, v))
 	}
 	return ast.NewObject(pairs...), nil
 }

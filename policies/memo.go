@@ -82,7 +82,8 @@ func (r *reads) note(ref ast.Ref) {
 // a body or is too large to remember. Every string has its length before it, so that no two
 // inputs have the same key.
 func (r reads) key(buf []byte, in *Input) ([]byte, bool) {
-	if in.Resource != nil || len(in.Raw) > 0 || len(in.Canonical) > 0 || len(in.Deviations) > 0 || in.Size > 0 {
+	operations := len(in.Raw) > 0 || len(in.Canonical) > 0 || len(in.Deviations) > 0
+	if operations || in.Size > 0 || in.Resource != nil || in.Stored != nil || in.Result != nil {
 		return nil, false
 	}
 	for _, s := range [...]string{

@@ -68,6 +68,8 @@ func TestMemoTellsInputsApart(t *testing.T) {
 		{"excluded", `_holds if input.query.excluded == ["b"]`, func(in *policies.Input) { in.Query.Excluded = nil }},
 		{"resource", `_holds if not input.resource`, func(in *policies.Input) { in.Resource = scim.Object{"userName": "x"} }},
 		{"empty resource", `_holds if not input.resource`, func(in *policies.Input) { in.Resource = scim.Object{} }},
+		{"stored", `_holds if not input.stored`, func(in *policies.Input) { in.Stored = scim.Object{} }},
+		{"result", `_holds if not input.result`, func(in *policies.Input) { in.Result = scim.Object{} }},
 		{"raw", `_holds if count(input.raw) == 0`, func(in *policies.Input) { in.Raw = []scim.RawOp{{Op: "add"}} }},
 		{"canonical", `_holds if count(input.canonical) == 0`, func(in *policies.Input) { in.Canonical = []scim.Op{{Kind: "add"}} }},
 		{"deviations", `_holds if count(input.deviations) == 0`, func(in *policies.Input) { in.Deviations = []scim.Deviation{{Code: "c"}} }},
@@ -90,7 +92,7 @@ func TestMemoTellsInputsApart(t *testing.T) {
 
 // TestMemoKnowsEveryField fails when Input gets a field that the key does not contain.
 func TestMemoKnowsEveryField(t *testing.T) {
-	if n := reflect.TypeFor[policies.Input]().NumField(); n != 13 {
+	if n := reflect.TypeFor[policies.Input]().NumField(); n != 15 {
 		t.Errorf("Input has %d fields: add the new one to reads.key and to TestMemoTellsInputsApart", n)
 	}
 	if n := reflect.TypeFor[policies.Client]().NumField(); n != 3 {

@@ -14,6 +14,8 @@ type Input struct {
 	ResourceType string // "User", "Group", "" on discovery
 	ResourceID   string
 	Resource     scim.Object  // body of POST and PUT, canonical names; nil otherwise
+	Stored       scim.Object  // the resource before a PATCH or PUT, where Result is judged; nil otherwise
+	Result       scim.Object  // the resource after it
 	Raw          []scim.RawOp // PATCH operations as sent
 	Canonical    []scim.Op    // after normalisation
 	Deviations   []scim.Deviation

@@ -16,6 +16,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
 	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
+	"github.com/scimward/scimward/store/scim"
 	"github.com/scimward/scimward/store/storetest"
 )
 
@@ -23,6 +24,10 @@ import (
 type decider struct {
 	answer authz.Decision
 	asked  request.Request
+}
+
+func (d *decider) DecideResult(context.Context, *authz.SCIMRequest, scim.Object, scim.Object) authz.Decision {
+	return authz.Decision{}
 }
 
 func (d *decider) Decide(_ context.Context, r request.Request) authz.Decision {

@@ -78,7 +78,7 @@ var keyKinds = [...]keyKind{
 	{kind: kindEdge, name: "member", parts: 2, number: 2},          // group be64(generation) member -> type of the member
 	{kind: kindReverse, name: "membership", parts: 2},              // member group -> generations
 	{kind: kindMemberOf, name: "membership mark", parts: 1},        // member; written when a group gets the member
-	{kind: kindSweep, name: "old generation", parts: 1, number: 2}, // group be64(generation), until its members are swept or adopted
+	{kind: kindSweep, name: "old generation", parts: 1, number: 2}, // group be64(generation), until swept or adopted
 	// A lock.
 	{kind: kindLock, name: "lock", parts: 1},                    // user -> lock
 	{kind: kindLockName, name: "locked name", parts: 2},         // attribute value -> user

@@ -16,7 +16,7 @@ import (
 
 // change runs a change of members of any number.
 func change(ctx context.Context, s *store.Store, c store.MemberChange, before ...func()) (gid string, n int, err error) {
-	_, err = s.UpdateMembers(ctx, "acme", patch("PATCH"), c, func(tx *store.Tx, id string, change func() (int, error)) (err error) {
+	fn := func(tx *store.Tx, id string, do func() (int, error)) (err error) {
 		for _, fn := range before {
 			fn()
 		}
@@ -26,9 +26,10 @@ func change(ctx context.Context, s *store.Store, c store.MemberChange, before ..
 				return err
 			}
 		}
-		n, err = change()
+		n, err = do()
 		return err
-	})
+	}
+	_, err = s.UpdateMembers(ctx, "acme", patch("PATCH"), c, fn)
 	return gid, n, err
 }
 
@@ -82,7 +83,8 @@ func TestUpdateMembers(t *testing.T) {
 		{"add many", true, m[5:3000], m[:3000], 3000},
 		{"no members", false, nil, nil, 3000},
 	} {
-		if _, n, err := change(t.Context(), s, store.MemberChange{GroupID: gid, Add: tt.add, Members: tt.with}); err != nil || n != tt.n {
+		c := store.MemberChange{GroupID: gid, Add: tt.add, Members: tt.with}
+		if _, n, err := change(t.Context(), s, c); err != nil || n != tt.n {
 			t.Errorf("%s: %d, %v, want %d", tt.name, n, err, tt.n)
 		}
 		wantMembers(t, s, gid, tt.want)
@@ -106,7 +108,8 @@ func TestRefusedStagesLeaveNothing(t *testing.T) {
 		t.Errorf("with a member that does not exist: %v, want a MissingMembersError", err)
 	}
 	self := append(slices.Clone(m), store.Member{ID: gid, Type: "Group"})
-	if _, _, err := change(t.Context(), s, store.MemberChange{GroupID: gid, Members: self}); !errors.Is(err, store.ErrSelfMember) {
+	_, _, err := change(t.Context(), s, store.MemberChange{GroupID: gid, Members: self})
+	if !errors.Is(err, store.ErrSelfMember) {
 		t.Errorf("with the group itself: %v, want ErrSelfMember", err)
 	}
 	if _, _, err := change(t.Context(), s, store.MemberChange{GroupID: "none", Members: m}); !errors.Is(err, store.ErrNotFound) {

@@ -82,22 +82,34 @@ _details := {
 		"scimType": "",
 	},
 	"IL1-3.2.3-userName": {
-		"message": "a new user needs a userName",
+		"message": "a user needs a userName",
 		"fix": "send userName as a string that is not empty",
 		"status": 400,
 		"scimType": "invalidValue",
 	},
 	"IL1-3.2.3-externalId": {
-		"message": "a new user needs an externalId, the enterprise's unique identifier of the account's owner",
+		"message": "a user needs an externalId, the enterprise's unique identifier of the account's owner",
 		"fix": "send externalId as a string that is not empty",
 		"status": 400,
 		"scimType": "invalidValue",
 	},
 	"IL1-3.2.3-email": {
-		"message": "a new user needs an email address",
+		"message": "a user needs an email address",
 		"fix": "send emails as an array with at least one element that has a value",
 		"status": 400,
 		"scimType": "invalidValue",
+	},
+	"IL1-3.2.3-keep-externalId": {
+		"message": "the externalId of a user cannot be removed",
+		"fix": "replace it, or leave the operation out",
+		"status": 400,
+		"scimType": "mutability",
+	},
+	"IL1-3.2.3-keep-email": {
+		"message": "the last email address of a user cannot be removed",
+		"fix": "replace it, or leave the operation out",
+		"status": 400,
+		"scimType": "mutability",
 	},
 	"IL1-3.2.4-patch": {
 		"message": "the profile updates users by PATCH; PUT would replace the whole user",

@@ -72,7 +72,16 @@ _of_route := {
 	input.route == "POST /Users"
 }
 
-_of_route := {"IL1-3.2.4-patch"} if input.route == "PUT /Users/{id}"
+_of_route := {
+	"IL1-3.2.3-userName",
+	"IL1-3.2.3-externalId",
+	"IL1-3.2.3-email",
+	"IL1-3.2.4-patch",
+} if {
+	input.route == "PUT /Users/{id}"
+}
+
+_of_route := {"IL1-3.2.3-keep-externalId", "IL1-3.2.3-keep-email"} if input.route == "PATCH /Users/{id}"
 
 _of_route := {"IL1-3.3.3-patch"} if input.route == "PUT /Groups/{id}"
 

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/token"
 	"github.com/scimward/scimward/store/scim"
@@ -71,6 +72,8 @@ type SCIMRequest struct {
 	Ops        []scim.Op   // PATCH: canonical
 	Deviations []scim.Deviation
 	Query      scim.Query
+
+	judged policies.Input // what the policy judged, for DecideResult
 }
 
 // The reason codes of decisions; package request has more. They are stable: logs, metrics

@@ -231,10 +231,24 @@ func (a *Authorizer) judgeSCIM(
 		d = a.decode(r, t, req, &in)
 	}
 	if d == nil {
+		req.judged = in
 		d = a.askPolicy(ctx, &in, req)
 	}
 	d.Deviations = codes(req.Deviations)
 	return d
+}
+
+// DecideResult decides about the resource that an allowed PATCH or PUT gives. Only the service that applies
+// it knows the stored resource. It asks in the transaction that writes the result.
+func (a *Authorizer) DecideResult(ctx context.Context, req *SCIMRequest, stored, result scim.Object) Decision {
+	if req == nil || stored == nil || result == nil {
+		return fault(ReasonUndecided, "").Refusal()
+	}
+	in := req.judged
+	in.Stored, in.Result = stored, result
+	d := a.askPolicy(ctx, &in, req)
+	d.Surface, d.Tenant = request.SurfaceSCIM, in.Tenant
+	return *d
 }
 
 // later reports whether the service behind the transport judges the body: the transport has only the start

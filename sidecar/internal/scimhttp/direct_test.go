@@ -151,6 +151,10 @@ type undecided struct{ authz.Decision }
 
 func (u undecided) Decide(context.Context, request.Request) authz.Decision { return u.Decision }
 
+func (u undecided) DecideResult(context.Context, *authz.SCIMRequest, scim.Object, scim.Object) authz.Decision {
+	return u.Decision
+}
+
 // TestUndecidedIsRefused: a decision without a status denies with 503, with any other content.
 func TestUndecidedIsRefused(t *testing.T) {
 	s := serve(t, il1)

@@ -29,6 +29,8 @@ const prefix = "/scim/"
 // Decider decides whether a request is allowed, and decodes it. authz.Authorizer implements it.
 type Decider interface {
 	Decide(ctx context.Context, r request.Request) authz.Decision
+	// DecideResult decides about the resource that an allowed change gives.
+	DecideResult(ctx context.Context, req *authz.SCIMRequest, stored, result scim.Object) authz.Decision
 }
 
 // Options are the dependencies of a Handler. Decider, Store, TenantOf and Base are required.

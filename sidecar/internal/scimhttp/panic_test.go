@@ -11,11 +11,16 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
+	"github.com/scimward/scimward/store/scim"
 )
 
 type deciderFunc func(context.Context, request.Request) authz.Decision
 
 func (f deciderFunc) Decide(ctx context.Context, r request.Request) authz.Decision { return f(ctx, r) }
+
+func (f deciderFunc) DecideResult(context.Context, *authz.SCIMRequest, scim.Object, scim.Object) authz.Decision {
+	return authz.Decision{}
+}
 
 func deciderPanics(with any) func(*scimhttp.Options) {
 	return func(o *scimhttp.Options) {

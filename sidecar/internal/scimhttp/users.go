@@ -102,8 +102,12 @@ func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exch
 		if err := x.pre.written(after.Version); err != nil {
 			return err
 		}
+		stored := after.Resource
 		if after.Resource, err = next(after); err != nil {
 			return err
+		}
+		if d := h.opts.Decider.DecideResult(ctx, x.scim, stored, after.Resource); !d.Allowed() {
+			return answerForDecision(d)
 		}
 		names, err := tx.UpdateUser(&after)
 		if err != nil {

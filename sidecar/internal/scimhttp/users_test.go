@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
 )
 
@@ -131,6 +132,52 @@ func TestPatchUser(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPatchKeepsWhatTheProfileRequires: under ipsie-il1 no sequence of operations takes the externalId or the
+// last e-mail address of a user, and the user as stored decides. Nobody is kept from being deactivated.
+func TestPatchKeepsWhatTheProfileRequires(t *testing.T) {
+	s := serve(t, il1)
+	id := s.createUser("ada")
+	work := obj{"value": "new@acme.example", "type": "work"}
+	for name, list := range map[string][]obj{
+		"remove externalId":            {op("remove", "externalId")},
+		"externalId null":              {op("replace", "externalId", nil)},
+		"externalId blank":             {op("replace", "externalId", " ")},
+		"path-less null":               {op("replace", "", obj{"externalId": nil})},
+		"remove emails":                {op("remove", "emails")},
+		"no emails":                    {op("replace", "emails", []obj{})},
+		"emails with a URN":            {op("remove", scim.UserURN+":emails")},
+		"the only address by a filter": {op("remove", `emails[type eq "work"]`)},
+		"the only address by value":    {op("remove", "emails", []obj{{"value": "ada@acme.example", "type": "work"}})},
+		"the value of every address":   {op("remove", "emails.value")},
+		"the value by a filter":        {op("remove", `emails[type eq "work"].value`)},
+		"add and remove":               {op("add", "emails", []obj{work}), op("remove", "emails")},
+		"one by one": {
+			op("add", "emails", []obj{work}), op("remove", `emails[value eq "ada@acme.example"]`),
+			op("remove", `emails[value eq "new@acme.example"]`),
+		},
+		"with a deactivation": {op("replace", "active", false), op("remove", "externalId")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.unchanged(func() {
+				d := s.do("PATCH", "/Users/"+id, ops(list...)).wantError(400, "mutability").str("detail")
+				if !strings.Contains(d, "IL1-3.2.3-keep") {
+					t.Errorf("the detail names no rule: %q", d)
+				}
+			})
+		})
+	}
+	s.do("PATCH", "/Users/"+id, ops(op("remove", "emails"), op("add", "emails", []obj{work}))).want(200)
+	s.do("PATCH", "/Users/"+id, ops(op("remove", "externalId"), op("add", "externalId", "e-2"))).want(200)
+	s.do("PATCH", "/Users/"+id, ops(op("remove", `emails[type eq "home"]`), op("replace", "title", "x"))).wantError(400, "noTarget")
+
+	// A user from before the profile.
+	old := newService(t, s.store).start(base)
+	bare := old.do("POST", "/Users", obj{"schemas": []string{scim.UserURN}, "userName": "bob"}).want(201).id()
+	s.do("PATCH", "/Users/"+bare, ops(op("replace", "active", false))).want(200)
+	s.wantLock(bare, store.LockDeactivated)
+	old.do("PATCH", "/Users/"+id, ops(op("remove", "externalId"), op("remove", "emails"))).want(200)
 }
 
 // TestPatchIsAtomic: if one operation fails, none takes effect (RFC 7644 §3.5.2).
