@@ -20,7 +20,7 @@ build: ## build bin/scimward and the examples
 
 generate: ## write the generated pages
 	$(GO) run ./policies/gendocs
-	$(GO) run ./sidecar/config/gendocs
+	$(GO) run ./docs/gendocs
 
 verify-generate: generate ## fail if a generated page was not up to date
 	@git diff --exit-code -- docs || { echo "generated pages were out of date: commit what make generate wrote" >&2; exit 1; }

@@ -156,3 +156,12 @@ func Shape(m Manifest, c Config, text string) (string, error) {
 // Confine and CloseFiles are what a worker gives up.
 func Confine() error    { return confine() }
 func CloseFiles() error { return closeFiles() }
+
+// ABIFunctions returns the functions that a guest may import, with the number of their parameters.
+func ABIFunctions() map[string]int {
+	out := map[string]int{}
+	for name, f := range abiFunctions() {
+		out[name] = len(f.params)
+	}
+	return out
+}

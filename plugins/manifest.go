@@ -21,15 +21,15 @@ const maxManifest = 64 << 10
 // Manifest describes a plugin, its module and its needs. It grants nothing. It is strict JSON. The host
 // rejects unknown and repeated fields, and anything after the document.
 type Manifest struct {
-	Schema  string         `json:"schema"`  // ManifestSchema
+	Schema  string         `json:"schema"`  // "revoker.plugin/v1"
 	Name    string         `json:"name"`    // lower-case letters, digits, "-", "_", "."; at most 64
 	Version string         `json:"version"` // of the plugin, such as 1.4.2
 	ABI     string         `json:"abi"`     // "1.0"
 	App     string         `json:"app"`     // the application it is for, empty means any
 	Runtime string         `json:"runtime"` // "wasm"
-	Module  ManifestModule `json:"module"`
+	Module  ManifestModule `json:"module"`  // the file with the code
 
-	// Kinds that the plugin handles, the same as in its describe.
+	// Kinds of credentials that the plugin handles, the same as in its describe.
 	Kinds []abi.Kind `json:"kinds"`
 
 	// SubjectAttributes names the SCIM attributes that the plugin receives in addition to userName,
@@ -39,6 +39,7 @@ type Manifest struct {
 	// Config reaches the guest. The operator's settings override it.
 	Config map[string]any `json:"config"`
 
+	// Capabilities that the plugin needs. Each needs a grant.
 	Capabilities Capabilities `json:"capabilities"`
 
 	// Limits that the plugin asks for, bounded by the grant.
@@ -47,20 +48,20 @@ type Manifest struct {
 
 // ManifestModule names the module file with its digest and size.
 type ManifestModule struct {
-	Path   string `json:"path"` // relative to the manifest, without ".."
-	SHA256 string `json:"sha256"`
-	Size   int64  `json:"size"` // bytes, at most 16 MiB
+	Path   string `json:"path"`   // relative to the manifest, without ".."
+	SHA256 string `json:"sha256"` // of the file, 64 lower-case hex digits
+	Size   int64  `json:"size"`   // bytes, at most 16 MiB
 }
 
 // Capabilities lists the needs of a plugin in addition to the functions that every plugin has.
 type Capabilities struct {
-	HTTP []HTTPNeed `json:"http"`
+	HTTP []HTTPNeed `json:"http"` // where requests go
 }
 
-// HTTPNeed is one place to which a plugin sends requests, given by Scheme, Host and Port or by BaseURL.
-// Evidence and messages show the template in Routes that a path matches, and without one only the path
-// prefix and "…", because a path may contain a credential. Like PathPrefix, a template is relative to
-// BaseURL. A placeholder stands for one segment.
+// HTTPNeed is one place to which a plugin sends requests, given by scheme, host and port or by base_url.
+// Evidence and messages show the template in routes that a path matches, and without one only the path
+// prefix and "…", because a path may contain a credential. Like path_prefix, a template is relative to
+// base_url. A placeholder stands for one segment.
 type HTTPNeed struct {
 	Scheme string `json:"scheme"` // "https" (also when empty) or "http"
 	Host   string `json:"host"`   // exact, or "*.suffix" with exactly one label in place of the star
@@ -73,9 +74,9 @@ type HTTPNeed struct {
 
 	Methods      []string `json:"methods"`       // empty means GET and HEAD
 	PathPrefix   []string `json:"path_prefix"`   // empty means every path
-	Routes       []string `json:"routes"`        // templates of the paths, "/users/{user}/tokens/{id}"; see below
-	Secrets      []string `json:"secrets"`       // names
-	AllowPrivate []string `json:"allow_private"` // CIDR
+	Routes       []string `json:"routes"`        // templates of the paths, "/users/{user}/tokens/{id}"
+	Secrets      []string `json:"secrets"`       // names of secrets that a request there may contain
+	AllowPrivate []string `json:"allow_private"` // private ranges that the host may have, CIDR
 	Identify     bool     `json:"identify"`      // identify sends a user's credential there
 }
 

@@ -63,43 +63,43 @@ const (
 
 // Request is the input document of every export except abi_version.
 type Request struct {
-	ABI            string          `json:"abi"` // "1.0"
-	Op             Op              `json:"op"`
-	RequestID      string          `json:"request_id,omitempty"`
+	ABI            string          `json:"abi"`                       // "1.0"
+	Op             Op              `json:"op"`                        // which export is called
+	RequestID      string          `json:"request_id,omitempty"`      // for logs
 	IdempotencyKey string          `json:"idempotency_key,omitempty"` // same for every attempt of one job
 	Attempt        int             `json:"attempt,omitempty"`         // 1 on the first call
 	DeadlineMS     int64           `json:"deadline_ms,omitempty"`     // milliseconds left when the call starts
-	DryRun         bool            `json:"dry_run,omitempty"`
-	Tenant         string          `json:"tenant"`
-	App            string          `json:"app"`
-	Event          *Event          `json:"event,omitempty"`   // revoke
-	Subject        *Subject        `json:"subject,omitempty"` // revoke, verify
-	Kinds          []Kind          `json:"kinds,omitempty"`   // revoke, verify
-	Cursors        map[Kind]string `json:"cursors,omitempty"` // from each kind's last partial result
+	DryRun         bool            `json:"dry_run,omitempty"`         // write nothing, answer would_revoke
+	Tenant         string          `json:"tenant"`                    // the tenant of the user
+	App            string          `json:"app"`                       // the application, as the configuration names it
+	Event          *Event          `json:"event,omitempty"`           // why; of revoke
+	Subject        *Subject        `json:"subject,omitempty"`         // whose credentials; of revoke and verify
+	Kinds          []Kind          `json:"kinds,omitempty"`           // asked for; of revoke and verify
+	Cursors        map[Kind]string `json:"cursors,omitempty"`         // from each kind's last partial result
 	// Revoked has the application's ids of credentials that were revoked, the newest last, at most
 	// RevokedMax of a kind. verify may probe them.
 	Revoked     map[Kind][]string `json:"revoked,omitempty"`
-	Credentials []Credential      `json:"credentials,omitempty"` // identify; never the secret itself
+	Credentials []Credential      `json:"credentials,omitempty"` // of identify, without the secrets themselves
 	Config      map[string]any    `json:"config,omitempty"`      // the manifest's config object
 }
 
 // Event is the change of the user.
 type Event struct {
-	Type       string    `json:"type"`
-	ID         string    `json:"id"`
-	OccurredAt time.Time `json:"occurred_at"`
+	Type       string    `json:"type"`        // see the types of events
+	ID         string    `json:"id"`          // unique
+	OccurredAt time.Time `json:"occurred_at"` // RFC 3339
 }
 
 // Subject is the user of an operation. Attributes contains only the manifest's subject_attributes.
 type Subject struct {
-	SCIMID     string `json:"scim_id"`
-	ExternalID string `json:"external_id,omitempty"`
-	UserName   string `json:"user_name"`
+	SCIMID     string `json:"scim_id"`               // id of the SCIM resource, which never changes
+	ExternalID string `json:"external_id,omitempty"` // id in the identity service
+	UserName   string `json:"user_name"`             // present userName
 	// FormerUserNames are at most 20 earlier names of the user that no other user has taken, in lower case.
 	// An application may still know the user by one of them, so look under every name.
 	FormerUserNames []string       `json:"former_user_names,omitempty"`
-	Emails          []string       `json:"emails,omitempty"`
-	Attributes      map[string]any `json:"attributes,omitempty"`
+	Emails          []string       `json:"emails,omitempty"`     // all of the user
+	Attributes      map[string]any `json:"attributes,omitempty"` // by SCIM name
 }
 
 // Credential names a credential found on a request. The guest writes {{credential:REF}} into a header
@@ -107,8 +107,8 @@ type Subject struct {
 // only.
 type Credential struct {
 	Ref    string `json:"ref"`              // "c1"
-	Source string `json:"source"`           // cookie | header | body | query | path | websocket_protocol | basic
-	Name   string `json:"name"`             // of the place, as the configuration names it; of basic: user | password
+	Source string `json:"source"`           // one of cookie, header, body, query, path, websocket_protocol and basic
+	Name   string `json:"name"`             // of the place, as the configuration names it; of basic: user or password
 	Scheme string `json:"scheme,omitempty"` // authorization scheme, lower case
 	Prefix string `json:"prefix,omitempty"` // the configured literal prefix that matched, such as "pat_"
 	SHA256 string `json:"sha256"`           // hex of the credential's SHA-256
@@ -162,43 +162,43 @@ const (
 // in a row are revoked or nothing_to_revoke with Found and Count 0. A call that found nothing must say
 // so, or the job stays retrying with code still_minting.
 type KindResult struct {
-	Kind         Kind       `json:"kind"`
-	State        State      `json:"state"`
-	Found        int        `json:"found,omitempty"` // existed before this call's deletions
-	Count        int        `json:"count,omitempty"` // revoked by this call
-	Remaining    int        `json:"remaining,omitempty"`
-	Cursor       string     `json:"cursor,omitempty"`
-	RetryAfterMS int64      `json:"retry_after_ms,omitempty"`
-	Code         string     `json:"code,omitempty"`
-	Message      string     `json:"message,omitempty"`
-	Evidence     []Evidence `json:"evidence,omitempty"` // at most EvidenceMax; no secret
+	Kind         Kind       `json:"kind"`                     // one of Request.Kinds
+	State        State      `json:"state"`                    // the outcome
+	Found        int        `json:"found,omitempty"`          // existed before this call's deletions
+	Count        int        `json:"count,omitempty"`          // revoked by this call
+	Remaining    int        `json:"remaining,omitempty"`      // of a partial outcome
+	Cursor       string     `json:"cursor,omitempty"`         // comes back in Request.Cursors
+	RetryAfterMS int64      `json:"retry_after_ms,omitempty"` // of retry, at most an hour
+	Code         string     `json:"code,omitempty"`           // of retry and failed, such as app_denied
+	Message      string     `json:"message,omitempty"`        // for operators, at most MessageBytes
+	Evidence     []Evidence `json:"evidence,omitempty"`       // at most EvidenceMax; no secret
 }
 
 // Evidence is one call that revoked a credential. ID is the application's identifier of the credential,
 // never the credential.
 type Evidence struct {
-	ID     string `json:"id"`
-	Action string `json:"action"` // "DELETE /admin/users/u1/tokens/t9"
+	ID     string `json:"id"`     // of the credential in the application
+	Action string `json:"action"` // such as "DELETE /admin/users/{user}/tokens/{token}"
 	Status int    `json:"status"` // HTTP status of the application's answer
 }
 
 // Error is a guest's own error for a whole call.
 type Error struct {
-	Code      string `json:"code"`
-	Message   string `json:"message"`
-	Retryable bool   `json:"retryable"`
+	Code      string `json:"code"`      // as in a KindResult
+	Message   string `json:"message"`   // for operators
+	Retryable bool   `json:"retryable"` // false: a repeat cannot help
 }
 
 // Result is the output of revoke. The host merges it with every report.
 type Result struct {
-	Kinds []KindResult `json:"kinds"`
-	Error *Error       `json:"error,omitempty"`
+	Kinds []KindResult `json:"kinds"`           // one of each kind that was asked for
+	Error *Error       `json:"error,omitempty"` // the whole call failed
 }
 
 // VerifyResult is the output of verify, a read-only proof that no credential is left.
 type VerifyResult struct {
-	Kinds []Liveness `json:"kinds"`
-	Error *Error     `json:"error,omitempty"`
+	Kinds []Liveness `json:"kinds"`           // one of each kind that was asked for
+	Error *Error     `json:"error,omitempty"` // the whole call failed
 }
 
 // LiveUnknown is the Live of a kind for which verify gave no usable answer.
@@ -220,8 +220,8 @@ const (
 // Liveness says how many credentials of a kind are still usable. A kind that is absent or has a negative
 // Live is unknown, which is not zero.
 type Liveness struct {
-	Kind  Kind   `json:"kind"`
-	Live  int    `json:"live"`
+	Kind  Kind   `json:"kind"`            // one of Request.Kinds
+	Live  int    `json:"live"`            // how many are usable
 	Probe string `json:"probe,omitempty"` // what was asked, for the evidence report
 	// Method is how Live was found. Empty or unknown means MethodListed.
 	Method Method `json:"method,omitempty"`
@@ -232,36 +232,36 @@ type Liveness struct {
 // IdentifyResult is the output of identify. If Subject is nil, the application does not know the
 // credential, or knows it as a session of nobody.
 type IdentifyResult struct {
-	Subject *Identity `json:"subject"`
+	Subject *Identity `json:"subject"` // the owner, or null
 	// Anonymous means that the credential is a session of nobody, such as the one of a sign-in page. It
 	// passes as a request without a credential, and the host asks again at the next request. It is false
 	// beside a Subject.
 	Anonymous bool       `json:"anonymous,omitempty"`
-	Kind      Kind       `json:"kind,omitempty"`
+	Kind      Kind       `json:"kind,omitempty"`      // of the credential
 	IssuedAt  *time.Time `json:"issued_at,omitempty"` // if absent, the credential counts as older than every lock
 	CacheS    int        `json:"cache_s,omitempty"`   // seconds the answer may be cached, at most 300
-	Error     *Error     `json:"error,omitempty"`
+	Error     *Error     `json:"error,omitempty"`     // the application gave no answer
 }
 
 // Identity is the owner of a credential, with at least one name.
 type Identity struct {
-	AppUserID string `json:"app_user_id,omitempty"`
-	UserName  string `json:"user_name,omitempty"`
-	SCIMID    string `json:"scim_id,omitempty"`
+	AppUserID string `json:"app_user_id,omitempty"` // id in the application
+	UserName  string `json:"user_name,omitempty"`   // userName
+	SCIMID    string `json:"scim_id,omitempty"`     // id of the SCIM resource
 }
 
 // Health is the output of health.
 type Health struct {
-	Status  string `json:"status"` // ok | degraded | error
-	Message string `json:"message,omitempty"`
+	Status  string `json:"status"`            // one of ok, degraded and error
+	Message string `json:"message,omitempty"` // why it is not ok
 }
 
 // Description is the output of describe. Name, version and kinds must equal the manifest's.
 type Description struct {
-	Name       string `json:"name"`
-	Version    string `json:"version"`
-	Kinds      []Kind `json:"kinds"`
-	Idempotent bool   `json:"idempotent"`
+	Name       string `json:"name"`               // of the plugin
+	Version    string `json:"version"`            // of the plugin
+	Kinds      []Kind `json:"kinds"`              // that revoke handles
+	Idempotent bool   `json:"idempotent"`         // a repeated call does no harm
 	Verify     bool   `json:"verify,omitempty"`   // the host may call verify
 	Identify   bool   `json:"identify,omitempty"` // the host may call identify
 }
@@ -282,34 +282,34 @@ type Errno int32
 
 // The errno values of revoker_v1.
 const (
-	ErrnoInval     Errno = -1
-	ErrnoDenied    Errno = -3
-	ErrnoTooBig    Errno = -4
-	ErrnoTimeout   Errno = -5
-	ErrnoConn      Errno = -6
-	ErrnoBudget    Errno = -7
-	ErrnoCanceled  Errno = -8
-	ErrnoIO        Errno = -9
-	ErrnoRateLimit Errno = -10
+	ErrnoInval     Errno = -1  // an argument or document is malformed
+	ErrnoDenied    Errno = -3  // no rule allows the request
+	ErrnoTooBig    Errno = -4  // a buffer is above its bound
+	ErrnoTimeout   Errno = -5  // the application did not answer in time
+	ErrnoConn      Errno = -6  // no connection to the application
+	ErrnoBudget    Errno = -7  // the call has used up its requests or reports
+	ErrnoCanceled  Errno = -8  // the call was cancelled
+	ErrnoIO        Errno = -9  // another failure
+	ErrnoRateLimit Errno = -10 // above the rule's requests a second
 )
 
 // HTTPRequest is the metadata document of http_send.
 type HTTPRequest struct {
-	Method    string            `json:"method"`
-	URL       string            `json:"url"`
-	Headers   map[string]string `json:"headers,omitempty"`
-	TimeoutMS int64             `json:"timeout_ms,omitempty"`
+	Method    string            `json:"method"`               // upper case
+	URL       string            `json:"url"`                  // absolute, without user and fragment
+	Headers   map[string]string `json:"headers,omitempty"`    // values may have placeholders
+	TimeoutMS int64             `json:"timeout_ms,omitempty"` // at most what the host allows
 }
 
 // HTTPResponse is result 0 after http_send. The body is result 1. On an errno only Code, Message and
 // Retryable are set.
 type HTTPResponse struct {
-	Status       int               `json:"status,omitempty"`
-	Headers      map[string]string `json:"headers,omitempty"` // lower-case names, only those a guest may read
-	BodyLen      int               `json:"body_len,omitempty"`
-	Truncated    bool              `json:"truncated,omitempty"`
-	RetryAfterMS int64             `json:"retry_after_ms,omitempty"`
-	Code         string            `json:"code,omitempty"`
-	Message      string            `json:"message,omitempty"`
-	Retryable    bool              `json:"retryable,omitempty"`
+	Status       int               `json:"status,omitempty"`         // of HTTP
+	Headers      map[string]string `json:"headers,omitempty"`        // lower-case names, only those a guest may read
+	BodyLen      int               `json:"body_len,omitempty"`       // bytes of result 1
+	Truncated    bool              `json:"truncated,omitempty"`      // the body was longer
+	RetryAfterMS int64             `json:"retry_after_ms,omitempty"` // from Retry-After
+	Code         string            `json:"code,omitempty"`           // why there is no answer
+	Message      string            `json:"message,omitempty"`        // for the guest's log
+	Retryable    bool              `json:"retryable,omitempty"`      // a repeat may help
 }
