@@ -23,6 +23,7 @@ import (
 	authzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	procv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_proc/v3"
 	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
+	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -30,6 +31,7 @@ import (
 	"github.com/scimward/scimward/envoy"
 	"github.com/scimward/scimward/envoy/envoybin"
 	"github.com/scimward/scimward/sidecar/config"
+	"github.com/scimward/scimward/sidecar/headers"
 )
 
 const fixture = `
@@ -187,6 +189,31 @@ func TestBootstrapPassesEveryRule(t *testing.T) {
 	filter.GetTypedConfig().TypeUrl = "type.googleapis.com/no.such.Message"
 	if envoy.Validate(b) == nil {
 		t.Fatal("Validate() = nil with an Any of an unknown type, want an error")
+	}
+}
+
+// TestIdentityHeadersOfOtherGateways: every name is removed early, except the one that an application
+// reads. The routes of the other applications remove that one.
+func TestIdentityHeadersOfOtherGateways(t *testing.T) {
+	t.Parallel()
+	b := bootstrap(t)
+	early := map[string]bool{}
+	for _, m := range collect[*earlyv3.HeaderMutation](t, b)[0].GetMutations() {
+		early[m.GetRemove()] = true
+	}
+	for _, name := range headers.Gateways() {
+		if want := name != "x-forwarded-user"; early[name] != want {
+			t.Errorf("%s is removed early: %t, want %t", name, early[name], want)
+		}
+		if name != strings.ToLower(name) || strings.ContainsAny(name, "_ ") {
+			t.Errorf("%s is not a lower-case name that Envoy lets pass", name)
+		}
+	}
+	for _, host := range collect[*hcmv3.HttpConnectionManager](t, b)[0].GetRouteConfig().GetVirtualHosts() {
+		removed := slices.Contains(host.GetRequestHeadersToRemove(), "x-forwarded-user")
+		if app := strings.Contains(host.GetName(), "/"); app && removed != strings.HasPrefix(host.GetName(), "globex/") {
+			t.Errorf("%s removes %v", host.GetName(), host.GetRequestHeadersToRemove())
+		}
 	}
 }
 

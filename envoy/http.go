@@ -93,7 +93,7 @@ func (b *builder) earlyRemoval(cfg *config.Config) *corev3.TypedExtensionConfig 
 	}
 	mutations := []*mutationv3.HeaderMutation{prefix(headers.Prefix)}
 	read := subjectHeaders(cfg)
-	for _, h := range append(headers.Identity(), "x-envoy-auth-partial-body") {
+	for _, h := range append(headers.Gateways(), "x-envoy-auth-partial-body") {
 		if !slices.Contains(read, h) {
 			mutations = append(mutations, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Remove{Remove: h}})
 		}
@@ -215,6 +215,19 @@ func bufferedStart(cfg *config.Config) *authzv3.BufferSettings {
 	return b
 }
 
+// foreignIdentity returns the identity headers that the early removal leaves for another application.
+// Envoy removes them after the check, so they are none of those that the authorizer sets.
+func foreignIdentity(cfg *config.Config, a *config.App) []string {
+	var out []string
+	for _, h := range subjectHeaders(cfg) {
+		own := slices.ContainsFunc(a.Subjects, func(s config.Subject) bool { return s.Header == h || s.IssuedHeader == h })
+		if !own && slices.Contains(headers.Gateways(), h) {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
 func virtualHost(name string, domains []string) *routev3.VirtualHost {
 	return &routev3.VirtualHost{Name: name, Domains: domains, RequireTls: routev3.VirtualHost_ALL}
 }
@@ -229,6 +242,7 @@ func (b *builder) routes(cfg *config.Config) *routev3.RouteConfiguration {
 		for j := range t.Apps {
 			a := &t.Apps[j]
 			host := virtualHost(t.Name+"/"+a.Name, a.Hosts)
+			host.RequestHeadersToRemove = foreignIdentity(cfg, a)
 			if slices.Contains(a.Hosts, t.Host()) {
 				host.Routes = b.scimRoutes(cfg, t)
 				shared = true

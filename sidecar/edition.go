@@ -84,7 +84,7 @@ func (s *Server) allowTenants(n *next, cfg *config.Config) error {
 func (n *next) prepareAuthorizer() error {
 	s := n.server
 	v := &verifiers{
-		logger: s.opts.Logger, metrics: s.registry, now: s.opts.Now, keys: &s.keys,
+		logger: s.opts.Logger, metrics: s.registry, now: s.opts.Now, keys: &s.keys, clients: s.oauth,
 		former: s.now().verifiers, all: map[string]verifier{},
 	}
 	n.edition.verifiers = v.all

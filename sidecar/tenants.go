@@ -142,6 +142,20 @@ type verifier struct {
 	from token.Options
 }
 
+// clientDirectory knows the clients of every tenant. The authorization server implements it.
+type clientDirectory interface {
+	HasClient(tenant, id string) bool
+}
+
+// tenantClients are the clients of one tenant.
+type tenantClients struct {
+	all    clientDirectory
+	tenant string
+}
+
+// Has reports whether a client is configured now.
+func (c tenantClients) Has(id string) bool { return c.all.HasClient(c.tenant, id) }
+
 // verifiers makes the token verifiers of one configuration. It keeps them for readiness checks and for
 // closing.
 type verifiers struct {
@@ -149,6 +163,7 @@ type verifiers struct {
 	metrics prometheus.Registerer
 	now     func() time.Time
 	keys    *keyClients
+	clients clientDirectory
 	former  map[string]verifier // of the configuration before; one with equal options stays
 	all     map[string]verifier
 }
@@ -183,13 +198,13 @@ func (c *keyClients) issuer(issuer string, k config.KeySource) (out token.Issuer
 // accessTokens returns the verifier of access tokens for the SCIM endpoints of t. It accepts tokens
 // from scimward and from the external issuers.
 func (v *verifiers) accessTokens(t *config.Tenant, own []byte) (*token.Verifier, error) {
-	issuers := []token.IssuerConfig{{Issuer: t.ExternalURL, JWKS: own}}
+	issuers := []token.IssuerConfig{{Issuer: t.ExternalURL, JWKS: own, Clients: tenantClients{v.clients, t.Name}}}
 	for _, e := range t.ExternalIssuers {
 		c, err := v.keys.issuer(e.Issuer, e.Keys)
 		if err != nil {
 			return nil, err
 		}
-		c.Audience, c.AllowRS256 = []string{e.Audience}, e.AllowRS256
+		c.Audience, c.AllowRS256, c.MaxLifetime = []string{e.Audience}, e.AllowRS256, e.MaxLifetime
 		issuers = append(issuers, c)
 	}
 	return v.add("keys:"+t.Name, token.Options{

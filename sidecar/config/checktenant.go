@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // tenant checks one tenant. names and hosts contain the names and hosts of the tenants before it.
@@ -68,6 +69,7 @@ func (c checker) clients(path string, t *Tenant) {
 				c.fail(at+".issuer", "leave it out", "scimward's own tokens are always accepted")
 			}
 		}
+		within(c, at+".max_lifetime", e.MaxLifetime, time.Minute, 365*24*time.Hour)
 		c.keys(at+".keys", e.Keys)
 		c.sameIssuer(at+".keys.issuer", e.Issuer, e.Keys)
 	}

@@ -169,6 +169,9 @@ type ExternalIssuer struct {
 	Audience string `yaml:"audience"`
 	// AllowRS256 accepts RS256 beside PS256, ES256 and EdDSA. Default false.
 	AllowRS256 bool `yaml:"allow_rs256"`
+	// MaxLifetime is the longest time from iat to exp of its tokens. A token with a longer one, or
+	// without iat, is refused. Zero means 6h. At most 8760h.
+	MaxLifetime time.Duration `yaml:"max_lifetime"`
 }
 
 // App is one application behind the proxy.

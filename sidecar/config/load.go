@@ -154,6 +154,7 @@ func (t *Tenant) complete(dir folder) {
 		e := &t.ExternalIssuers[i]
 		e.Keys.complete(dir, e.Issuer)
 		or(&e.Audience, t.Resource())
+		or(&e.MaxLifetime, 6*time.Hour)
 	}
 	for i := range t.Apps {
 		a := &t.Apps[i]

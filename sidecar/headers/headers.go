@@ -3,7 +3,10 @@
 // it, so the two cannot disagree.
 package headers
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 const (
 	// Prefix starts the headers that the authorizer sets. Clients may not send them.
@@ -30,13 +33,60 @@ func Ours(name string) bool {
 	return ok && rest != "" && strings.Trim(rest, "abcdefghijklmnopqrstuvwxyz-") == ""
 }
 
-// Identity returns the names that gateways use for who the user is. The authorizer
+// Identity returns the names that gateways use most for who the user is. The authorizer
 // removes them from a request unless one is configured as a trusted source.
 func Identity() []string {
 	return []string{
 		"x-forwarded-user", "x-forwarded-email", "x-forwarded-groups", "x-forwarded-preferred-username",
 		"x-auth-request-user", "x-auth-request-email", "x-remote-user", "remote-user",
 	}
+}
+
+// Gateways returns Identity and the other names in which gateways, sign-in proxies and
+// load balancers say who the user is, or pass the user's certificate or token on. Envoy
+// removes them from every request. One that an application reads as a subject stays on the
+// routes of that application. The list has exact names, because an application may use
+// other names of the same prefix itself. It is longer than what the authorizer can remove:
+// Envoy bounds the program of a regular expression, and so MutationPattern.
+func Gateways() []string {
+	return slices.Concat(
+		Identity(),
+		family("x-forwarded-", "access-token", "tls-client-cert", "tls-client-cert-info"),
+		family("x-auth-request-", "groups", "preferred-username", "access-token"), // oauth2-proxy
+		family("x-remote-", "email", "name", "group", "groups", "role", "roles"),
+		family("remote-", "email", "name", "group", "groups"), // Authelia
+		family("x-webauth-", "user", "email", "name", "login", "role", "groups"),
+		family("x-authenticated-", "user", "userid", "email", "groups", "scope"),
+		family("cf-access-", "authenticated-user-email", "jwt-assertion"),
+		family("x-goog-", "iap-jwt-assertion", "authenticated-user-email", "authenticated-user-id"),
+		[]string{"x-endpoint-api-userinfo", "x-apigateway-api-userinfo"},
+		family("x-ms-client-principal", "", "-id", "-name", "-idp"),
+		family("x-ms-token-aad-", "access-token", "id-token"),
+		family("x-amzn-oidc-", "identity", "data", "accesstoken"),
+		family("x-amzn-mtls-clientcert", "", "-leaf", "-subject", "-issuer", "-serial-number", "-validity"),
+		family("x-authentik-", "username", "groups", "entitlements", "email", "name", "uid", "jwt"),
+		family("x-vouch-", "user", "success", "idp-accesstoken", "idp-idtoken"),
+		family("x-pomerium-", "jwt-assertion", "claim-email", "claim-user", "claim-name", "claim-sub", "claim-groups"),
+		family("tailscale-user-", "login", "name", "profile-pic"),
+		family("x-token-", "subject", "user-name", "user-email", "user-roles"), // Caddy
+		family("x-consumer-", "id", "custom-id", "username", "groups"),         // Kong
+		[]string{"x-userinfo", "x-credential-username", "teleport-jwt-assertion"},
+		family("oidc-claim-", "sub", "email", "preferred-username", "name", "groups"), // mod_auth_openidc
+		family("iv-", "user", "groups", "creds"),
+		[]string{"sm-user", "oam-remote-user"},
+		family("ssl-client-", "cert", "verify", "subject-dn", "s-dn"),
+		family("x-ssl-client-", "cert", "verify", "dn", "s-dn", "subject-dn"),
+		[]string{"client-cert", "client-cert-chain", "x-client-cert", "x-arr-clientcert"}, // RFC 9440
+	)
+}
+
+// family returns the names that start with prefix.
+func family(prefix string, rest ...string) []string {
+	out := make([]string, len(rest))
+	for i, r := range rest {
+		out[i] = prefix + r
+	}
+	return out
 }
 
 // Override returns the headers that replace the method or the path of a request in

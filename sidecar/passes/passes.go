@@ -15,7 +15,7 @@ const Extension = "passes"
 
 // Base is the revision of what every application needs: the names of package headers, the mutation
 // rules, and the leash on upgrades and event streams. It grows when a name is added there.
-const Base = 1
+const Base = 2
 
 // The kinds of entries.
 const (

@@ -109,8 +109,12 @@ func named(as subject.Name, c *request.Credential, value string, issued time.Tim
 
 func fromJWT(ctx context.Context, p *app, s *SubjectSource, c *request.Credential) (Caller, *Decision) {
 	claims, err := s.Verifier.Verify(ctx, c.Value)
+	var refused *token.Error
+	errors.As(err, &refused)
 	if unavailable(err) {
-		return Caller{}, fault(ReasonKeys, "the credential cannot be verified at the moment: send the request again")
+		d := fault(ReasonKeys, "the credential cannot be verified at the moment: send the request again")
+		d.Token = refused
+		return Caller{}, d
 	}
 	name := claims.Subject
 	if s.Claim != "" && s.Claim != "sub" {
@@ -120,7 +124,7 @@ func fromJWT(ctx context.Context, p *app, s *SubjectSource, c *request.Credentia
 		// It never passes as anonymous, because the application might be less strict. The
 		// answer expires a cookie, so that a browser does not send it again.
 		d := deny(http.StatusUnauthorized, request.ReasonInvalid, "the credential is not valid any more: sign in again")
-		d.ClearCookie = c.Cookie()
+		d.ClearCookie, d.Token = c.Cookie(), refused
 		return Caller{}, p.unauthorized(d)
 	}
 	return named(s.As, c, name, claims.IssuedAt), nil

@@ -37,6 +37,7 @@ type Decision struct {
 	Unprovisioned Outcome
 
 	Claims token.Claims
+	Token  *token.Error // why a token was refused, for the log; nil without one
 	SCIM   *SCIMRequest // SurfaceSCIM, allowed: what the handler acts on
 	Policy string       // revision that allowed it
 	Warn   []string     // rule ids in warn mode

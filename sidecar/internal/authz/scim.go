@@ -142,11 +142,17 @@ func (t *tenant) challenge(code, scope string) string {
 // denyToken maps a verification error. The detail reveals only what the sender may know. A
 // cause on our side is 503.
 func (t *tenant) denyToken(err error) *Decision {
-	if unavailable(err) {
-		return fault(ReasonKeys, "the token cannot be verified at the moment: send the request again")
-	}
 	var te *token.Error
 	errors.As(err, &te)
+	d := t.tokenDenial(te, unavailable(err))
+	d.Token = te
+	return d
+}
+
+func (t *tenant) tokenDenial(te *token.Error, unavailable bool) *Decision {
+	if unavailable {
+		return fault(ReasonKeys, "the token cannot be verified at the moment: send the request again")
+	}
 	if te.Reason == token.ReasonScope {
 		return t.withError("insufficient_scope", "scim",
 			deny(http.StatusForbidden, ReasonScope, "the access token needs the scope scim and no other"))

@@ -17,6 +17,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
 	"github.com/scimward/scimward/sidecar/internal/request"
+	"github.com/scimward/scimward/sidecar/internal/token"
 	"github.com/scimward/scimward/store/subject"
 )
 
@@ -323,6 +324,19 @@ func TestOneEventNoSecrets(t *testing.T) {
 		if strings.Contains(m.String(), "planted") {
 			t.Errorf("a label tells %s", m)
 		}
+	}
+}
+
+// TestRefusedTokenIsLogged: the event of a refused token says why, and whose it claims to be.
+func TestRefusedTokenIsLogged(t *testing.T) {
+	k := newKit(t)
+	k.decider.answer = authz.Decision{Status: 401, Reason: authz.ReasonToken, Token: &token.Error{
+		Reason: token.ReasonAudience, Detail: "d", Issuer: "https://as.example", ClientID: `"idp"`, KeyID: `"k1"`,
+	}}
+	k.check(t, checkRequest("scim", "GET", "/scim/v2/Users"))
+	const want = `"token":"audience","token_issuer":"https://as.example","token_client":"\"idp\"","token_key":"\"k1\""`
+	if !strings.Contains(k.logs.String(), want) {
+		t.Errorf("logged %s, want %s", k.logs, want)
 	}
 }
 

@@ -257,6 +257,9 @@ func (s *Server) record(ctx context.Context, r *request.Request, d *authz.Decisi
 			attrs = append(attrs, slog.String(a.k, clip(a.v)))
 		}
 	}
+	if d.Token != nil {
+		attrs = append(attrs, d.Token.Attrs()...)
+	}
 	if d.SCIM != nil {
 		attrs = append(attrs, slog.String("route", d.SCIM.Route))
 	}

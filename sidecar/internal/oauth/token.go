@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -155,6 +156,10 @@ func (h *handler) record(r *http.Request, q *tokenRequest, a answer, err error) 
 	}
 	if q.jti != "" {
 		attrs = append(attrs, slog.String("jti", q.jti))
+	}
+	var refused *token.Error
+	if errors.As(err, &refused) {
+		attrs = append(attrs, refused.Attrs()...)
 	}
 	level := slog.LevelInfo
 	if a.status >= http.StatusInternalServerError {

@@ -329,7 +329,8 @@ func (w *world) want(raw string, status int, code string) {
 	}
 }
 
-// TestStrangersLookAlike: a stranger cannot learn which clients exist.
+// TestStrangersLookAlike: a stranger cannot learn which clients exist. The log quotes what a stranger
+// claims to be.
 func TestStrangersLookAlike(t *testing.T) {
 	w := newWorld(t)
 	rs256 := func(client string) string {
@@ -355,8 +356,8 @@ func TestStrangersLookAlike(t *testing.T) {
 			t.Errorf("%s: headers differ:\n%s", name, diff)
 		}
 	}
-	if strings.Contains(w.logs.String(), "nobody") {
-		t.Errorf("the log contains the client id of a stranger, want none:\n%s", w.logs.String())
+	if strings.Contains(w.logs.String(), `"nobody"`) || !strings.Contains(w.logs.String(), `"\"nobody\""`) {
+		t.Errorf("the log shows the client id of a stranger as a configured one, want it quoted:\n%s", w.logs.String())
 	}
 }
 

@@ -190,5 +190,8 @@ func (h *Handler) end(ctx context.Context, x *exchange, status int) {
 	add(len(x.decision.Deviations) > 0, slog.Any("deviations", x.decision.Deviations))
 	add(x.decision.Policy != "", slog.String("policy", x.decision.Policy))
 	add(x.err != nil, slog.Any("error", x.err))
+	if x.decision.Token != nil {
+		attrs = append(attrs, x.decision.Token.Attrs()...)
+	}
 	h.opts.Logger.LogAttrs(ctx, level, "scim request", attrs...)
 }

@@ -26,7 +26,7 @@ func (v *Verifier) check(t *unverified, iss *issuer, now time.Time) (Claims, *Er
 	if err != nil {
 		return Claims{}, refuse(ReasonClaims, err.Error())
 	}
-	refused := cmp.Or(v.checkTime(c, now), v.checkAudience(c, iss), v.checkBinding(t, c), v.checkScope(c))
+	refused := cmp.Or(v.checkTime(c, iss, now), v.checkAudience(c, iss), v.checkBinding(t, c), v.checkScope(c))
 	if refused != nil {
 		return Claims{}, refused
 	}
@@ -62,7 +62,7 @@ func (v *Verifier) read(t *unverified, iss *issuer) (*Claims, error) {
 	return c, r.err
 }
 
-func (v *Verifier) checkTime(c *Claims, now time.Time) *Error {
+func (v *Verifier) checkTime(c *Claims, iss *issuer, now time.Time) *Error {
 	switch {
 	case !c.Expires.IsZero() && !now.Before(c.Expires.Add(Leeway)):
 		return refuse(ReasonExpired, "the token has expired; send a fresh one")
@@ -72,6 +72,9 @@ func (v *Verifier) checkTime(c *Claims, now time.Time) *Error {
 		return refuse(ReasonNotYet, "iat is in the future; compare the clocks")
 	case v.purpose == Assertion && c.Expires.After(now.Add(maxAssertionLife+Leeway)):
 		return refuse(ReasonLifetime, fmt.Sprintf("exp is more than %s ahead", maxAssertionLife))
+	case v.purpose == AccessToken && iss.MaxLifetime > 0 && c.Expires.Sub(c.IssuedAt) > iss.MaxLifetime:
+		return refuse(ReasonLifetime, fmt.Sprintf("exp is more than %s after iat; ask for a token that expires sooner",
+			iss.MaxLifetime))
 	}
 	return nil
 }
@@ -122,19 +125,10 @@ func (v *Verifier) checkScope(c *Claims) *Error {
 	for s := range strings.SplitSeq(scope, " ") {
 		if s != "" && s != Scope {
 			return refuse(ReasonScope, fmt.Sprintf("scope %s is more than %q, which is all that this service accepts; "+
-				"ask for a token with scope %q alone", quoteScope(s), Scope, Scope))
+				"ask for a token with scope %q alone", shown(s), Scope, Scope))
 		}
 	}
 	return refuse(ReasonScope, fmt.Sprintf("scope %q is repeated, or names are not separated by single spaces", Scope))
-}
-
-// quoteScope quotes the scope of a token for a message. It is short and ASCII.
-func quoteScope(s string) string {
-	const longest = 64
-	if len(s) > longest {
-		s = s[:longest] + "..."
-	}
-	return fmt.Sprintf("%+q", s)
 }
 
 // claimReader reads typed claims and remembers the first fault.

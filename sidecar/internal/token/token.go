@@ -22,6 +22,7 @@ package token
 
 import (
 	"fmt"
+	"log/slog"
 	"time"
 )
 
@@ -97,11 +98,12 @@ const (
 	ReasonClaims      Reason = "claims"      // a required claim is absent or has the wrong type
 	ReasonExpired     Reason = "expired"     // exp has passed
 	ReasonNotYet      Reason = "not_yet"     // nbf or iat is in the future
-	ReasonLifetime    Reason = "lifetime"    // exp is too far in the future
+	ReasonLifetime    Reason = "lifetime"    // exp is too far in the future, or too long after iat
 	ReasonAudience    Reason = "audience"    // for another service or tenant
 	ReasonEndpoint    Reason = "endpoint"    // token_endpoint is not the configured one
 	ReasonBinding     Reason = "binding"     // bound to a key (cnf), but sent as a plain bearer token
 	ReasonScope       Reason = "scope"       // not exactly the scope scim
+	ReasonClient      Reason = "client"      // the client does not exist any more
 	ReasonUnavailable Reason = "unavailable" // the issuer's keys cannot be fetched: not the sender's fault
 )
 
@@ -110,6 +112,24 @@ type Error struct {
 	Reason Reason
 	Detail string
 	Err    error // cause, for the log; may be nil
+
+	// What the token says of itself, for the log: a configured issuer as it is, anything else quoted
+	// and shortened. Empty if the token does not say it.
+	Issuer, ClientID, KeyID string
+}
+
+// Attrs are the attributes of a log event about the refusal. They contain nothing of the token but
+// the names of issuer, client and key.
+func (e *Error) Attrs() []slog.Attr {
+	out := []slog.Attr{slog.String("token", string(e.Reason))}
+	for _, a := range [...]struct{ key, value string }{
+		{"token_issuer", e.Issuer}, {"token_client", e.ClientID}, {"token_key", e.KeyID},
+	} {
+		if a.value != "" {
+			out = append(out, slog.String(a.key, a.value))
+		}
+	}
+	return out
 }
 
 // Error returns the reason and the detail.
@@ -122,7 +142,7 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) Authentic() bool {
 	switch e.Reason {
 	case ReasonType, ReasonClaims, ReasonExpired, ReasonNotYet, ReasonLifetime, ReasonAudience,
-		ReasonEndpoint, ReasonBinding, ReasonScope:
+		ReasonEndpoint, ReasonBinding, ReasonScope, ReasonClient:
 		return true
 	default:
 		return false

@@ -37,7 +37,15 @@ type IssuerConfig struct {
 	// AllowNoExpiry accepts Subject tokens without exp, because applications issue such personal
 	// access tokens. It has no effect on other purposes.
 	AllowNoExpiry bool
+	// MaxLifetime limits exp - iat of access tokens. Zero is no limit.
+	MaxLifetime time.Duration
+	// Clients knows the clients of access tokens. Verify asks for every token, also for one that it has
+	// verified before. Nil accepts every client.
+	Clients Clients
 }
+
+// Clients reports whether a client exists now.
+type Clients interface{ Has(clientID string) bool }
 
 // Options configure a verifier.
 type Options struct {
@@ -176,29 +184,43 @@ func (v *Verifier) Ready(ctx context.Context) error {
 
 // Verify returns the claims of raw. An error is always a *[Error].
 func (v *Verifier) Verify(ctx context.Context, raw string) (Claims, error) {
+	e, cached, refused := v.find(ctx, raw)
+	if refused == nil && v.purpose == AccessToken && e.issuer.Clients != nil && !e.issuer.Clients.Has(e.claims.ClientID) {
+		refused = refuse(ReasonClient, "the client of this token is not configured any more")
+		refused.Issuer, refused.ClientID, refused.KeyID = e.claims.Issuer, shown(e.claims.ClientID), shown(e.claims.KeyID)
+	}
+	switch {
+	case refused != nil:
+		v.metrics.count(refused.Reason)
+		return Claims{}, refused
+	case cached:
+		v.metrics.cached.Inc()
+	default:
+		v.metrics.verified.Inc()
+	}
+	return e.claims, nil
+}
+
+// find returns the entry of a verified token, from the cache or after verifying it.
+func (v *Verifier) find(ctx context.Context, raw string) (e *entry, cached bool, refused *Error) {
 	if len(raw) > MaxTokenBytes {
-		v.metrics.count(ReasonMalformed)
-		return Claims{}, refuse(ReasonMalformed, fmt.Sprintf("a token has at most %d bytes", MaxTokenBytes))
+		return nil, false, refuse(ReasonMalformed, fmt.Sprintf("a token has at most %d bytes", MaxTokenBytes))
 	}
 	now := v.now()
 	var sum [sha256.Size]byte
 	if v.cache != nil {
 		sum = sha256.Sum256([]byte(raw))
 		if e := v.cached(sum, now); e != nil {
-			v.metrics.cached.Inc()
-			return e.claims, nil
+			return e, true, nil
 		}
 	}
-	e, refused := v.verify(ctx, raw, now)
-	if refused != nil {
-		v.metrics.count(refused.Reason)
-		return Claims{}, refused
+	if e, refused = v.verify(ctx, raw, now); refused != nil {
+		return nil, false, refused
 	}
-	v.metrics.verified.Inc()
 	if v.cache != nil {
 		v.cache.Add(sum, e)
 	}
-	return e.claims, nil
+	return e, false, nil
 }
 
 func (v *Verifier) cached(sum [sha256.Size]byte, now time.Time) *entry {
@@ -213,11 +235,16 @@ func (v *Verifier) cached(sum [sha256.Size]byte, now time.Time) *entry {
 	return nil
 }
 
-func (v *Verifier) verify(ctx context.Context, raw string, now time.Time) (*entry, *Error) {
+func (v *Verifier) verify(ctx context.Context, raw string, now time.Time) (e *entry, refused *Error) {
 	t, refused := parse(raw, v.algorithms)
 	if refused != nil {
 		return nil, refused
 	}
+	defer func() {
+		if refused != nil {
+			v.describe(refused, t)
+		}
+	}()
 	var k *key
 	iss, refused := v.issuerOf(t)
 	if refused == nil {
@@ -230,7 +257,7 @@ func (v *Verifier) verify(ctx context.Context, raw string, now time.Time) (*entr
 	if err := k.verify(t.alg, t.signing, t.sig); err != nil {
 		return nil, &Error{Reason: ReasonSignature, Detail: "the signature does not verify", Err: err}
 	}
-	e := &entry{issuer: iss, gen: k.gen, until: now.Add(maxCacheAge)}
+	e = &entry{issuer: iss, gen: k.gen, until: now.Add(maxCacheAge)}
 	if e.claims, refused = v.check(t, iss, now); refused != nil {
 		return nil, refused
 	}
@@ -238,6 +265,33 @@ func (v *Verifier) verify(ctx context.Context, raw string, now time.Time) (*entr
 		e.until = exp
 	}
 	return e, nil
+}
+
+// describe adds to a refusal who claims to have issued the token, to whom, with which key.
+func (v *Verifier) describe(refused *Error, t *unverified) {
+	issuer, _ := t.claims["iss"].(string)
+	client, _ := t.claims["client_id"].(string)
+	if v.purpose == Assertion {
+		client, _ = t.claims["sub"].(string)
+	}
+	refused.Issuer, refused.ClientID, refused.KeyID = shown(issuer), shown(client), shown(t.kid)
+	if v.issuers[issuer] != nil {
+		refused.Issuer = issuer
+	}
+}
+
+// maxShown bounds, in bytes, what a log line shows of one value in a token.
+const maxShown = 64
+
+// shown quotes a value that an attacker may have chosen: short, ASCII, "" if it is absent.
+func shown(s string) string {
+	if s == "" {
+		return ""
+	}
+	if len(s) > maxShown {
+		s = s[:maxShown] + "..."
+	}
+	return fmt.Sprintf("%+q", s)
 }
 
 // issuerOf finds the issuer that the token names. The name is not proven yet. It selects the key
