@@ -92,9 +92,15 @@ type report struct {
 	} `json:"offboardings"`
 }
 
+// probe is one verification of a kind.
+type probe struct {
+	Result string `json:"result"`
+}
+
 type kindState struct {
 	Kind          string     `json:"kind"`
 	State         string     `json:"state"`
+	Probes        []probe    `json:"probes"`
 	Verified      bool       `json:"verified"`
 	Revoked       int        `json:"revoked"`
 	EnforcedUntil *time.Time `json:"enforced_at_proxy_until"`

@@ -90,14 +90,25 @@ func failingKinds(t *testing.T, w *world) {
 	}
 }
 
-// cachedAway deactivates a user. The application must still serve the deleted credentials.
+// cachedAway deactivates a user. The application must still serve the deleted credentials. Its lists are
+// empty, and only the probes of the plugin find them, so no kind of them is verified.
 func cachedAway(t *testing.T, w *world, tenant *stack.Tenant, id string, p *stack.Person) {
 	t.Helper()
 	faults(t, tenant, map[string]any{"*": map[string]any{"cache_s": 3600}})
 	if err := tenant.Client.Deactivate(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	w.settled(t, tenant.Name, id)
+	var r report
+	eventually(t, "probing what the application still accepts", func() string {
+		r = w.peek(t, tenant.Name, id)
+		missing := slices.DeleteFunc([]string{"refresh_token", "pat", "api_token", "web_session"}, func(kind string) bool {
+			return slices.ContainsFunc(stateOf(r, kind).Probes, func(p probe) bool { return p.Result == "live" })
+		})
+		return unless(len(missing) == 0, "a probe that finds the %v", missing)
+	})
+	if r.Status == "verified" || r.Offboardings[0].VerifiedAt != nil {
+		t.Errorf("status %s while the application accepts the credentials, want not verified", r.Status)
+	}
 	for _, kind := range p.Kinds() {
 		// The application issues nothing to a disabled account, whatever it caches.
 		if status := direct(t, p, kind); status != http.StatusOK && kind != "refresh_token" {
