@@ -23,8 +23,8 @@ type Prepared struct {
 }
 
 // Prepare loads the plugins of a new configuration, one after the other, while the present ones serve.
-// It returns when each is ready or refused; Prepared.Err says which is not. A plugin with unchanged
-// configuration, manifest and module keeps its worker. Prepare returns an error if a plugin is named
+// It returns when each is ready or refused; Prepared.Err says which is not, unless it was refused before
+// for the same reason. A plugin with unchanged configuration, manifest and module keeps its worker. Prepare returns an error if a plugin is named
 // twice or ctx ends.
 func (h *Host) Prepare(ctx context.Context, configs []Config) (*Prepared, error) {
 	p := &Prepared{host: h, next: &set{plugins: map[appKey]*plugin{}, refused: map[appKey]error{}}}
@@ -52,6 +52,9 @@ func (p *Prepared) load(ctx context.Context, key appKey, cfg Config) error {
 	made, err := newPlugin(cfg, c)
 	if err != nil {
 		p.next.refused[key] = err
+		if was := p.host.set.Load().refused[key]; was != nil && was.Error() == err.Error() {
+			return nil // it was refused before, and is no fault of this change
+		}
 		c.metrics.loadFailures.WithLabelValues(cfg.Tenant, cfg.App).Inc()
 		c.opts.Logger.LogAttrs(ctx, slog.LevelError, "plugin refused",
 			slog.String("tenant", cfg.Tenant), slog.String("app", cfg.App), slog.String("error", err.Error()))

@@ -64,6 +64,16 @@ func TestPrepare(t *testing.T) {
 	bad.Discard()
 	wants("after a discarded configuration", "ann")
 
+	faulty := plugintest.Open(t, plugins.Options{Plugins: []plugins.Config{broken}})
+	again, err := faulty.Prepare(t.Context(), []plugins.Config{broken})
+	if err != nil || again.Err != nil {
+		t.Errorf("a plugin that was refused before: %v, %v; want no fault of this change", err, again.Err)
+	}
+	again.Discard()
+	if err := faulty.Ready(); err == nil {
+		t.Error("a plugin that is refused is ready")
+	}
+
 	if _, err := h.Prepare(t.Context(), []plugins.Config{one, one}); err == nil {
 		t.Error("one application has two plugins")
 	}
