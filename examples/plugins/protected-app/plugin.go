@@ -325,9 +325,14 @@ func identify(ctx *revoker.Context, cred revoker.Credential) (revoker.Owner, err
 		UserName string    `json:"user_name"`
 		Kind     string    `json:"kind"`
 		IssuedAt time.Time `json:"issued_at"`
+
+		Anonymous bool `json:"anonymous"`
 	}
 	if err := r.JSON(&who); err != nil {
 		return revoker.Owner{}, err
+	}
+	if who.Anonymous {
+		return revoker.Owner{Anonymous: true}, nil
 	}
 	if who.UserID == "" || who.UserName == "" {
 		return revoker.Owner{}, errors.New("identifying a credential: the answer names no user")

@@ -31,7 +31,7 @@ const (
 //	DELETE /admin/users/{name}/{collection}        {"deleted": n}
 //	DELETE /admin/users/{name}/{collection}/{id}   204, or 404 when it is not there
 //	GET    /admin/users/{name}/{collection}/{id}/gate   {"accepted": …}: what the part that serves requests says
-//	GET    /admin/whoami                 header X-Credential -> {"user_id","user_name","kind","issued_at"} or 404
+//	GET    /admin/whoami                 header X-Credential -> {"user_id","user_name","kind","issued_at"}, {"anonymous":true} or 404
 //	GET    /admin/counters               Counters
 //	GET    /admin/faults                 also PUT (replaces the table) and DELETE
 func (a *App) adminRoutes() http.Handler {
@@ -231,6 +231,9 @@ func (a *App) whoami(w http.ResponseWriter, r *http.Request) error {
 	u, ok := a.state.lookup(secret, false)
 	if !ok && strings.Count(secret, ".") == 2 {
 		u, ok = a.byJWT(secret)
+	}
+	if !ok && a.state.visitor(secret) {
+		return reply(w, http.StatusOK, map[string]any{"anonymous": true})
 	}
 	if !ok {
 		return statusError{http.StatusNotFound, "unknown credential"}

@@ -14,7 +14,8 @@
 //
 // # Routes of the application (Options.Listen)
 //
-//	POST   /login                form username, password    -> cookie "session"
+//	GET    /login                                           -> cookie "session", of nobody
+//	POST   /login                form username, password    -> cookie "session"; keep_session=1 keeps its id
 //	POST   /logout
 //	GET    /me                   {"user","kind","id"}
 //	GET    /healthz

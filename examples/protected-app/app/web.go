@@ -21,6 +21,7 @@ const (
 func (a *App) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", program.Healthy)
+	mux.HandleFunc("GET /login", handle(a.signInPage))
 	mux.HandleFunc("POST /login", handle(a.login))
 	mux.HandleFunc("POST /logout", a.signedIn(a.logout))
 	mux.HandleFunc("GET /me", a.signedIn(me))
@@ -148,12 +149,30 @@ func (a *App) byJWT(raw string) (who, bool) {
 	return who{acc, credential{Kind: KindJWT, Issued: issued}}, true
 }
 
+// signInPage gives a visitor a session of nobody, as Django and PHP do.
+func (a *App) signInPage(w http.ResponseWriter, r *http.Request) error {
+	if c, err := r.Cookie(sessionCookie); err != nil || !a.state.visitor(c.Value) {
+		secret, err := a.state.visit("")
+		if err != nil {
+			return err
+		}
+		http.SetCookie(w, newSessionCookie(r, secret, int(sessionTTL.Seconds())))
+	}
+	return reply(w, http.StatusOK, map[string]string{"message": "send username and password"})
+}
+
+// login signs a user in. With keep_session the session keeps its id, whoever it belonged to. Many
+// applications do so when a user switches accounts or an administrator acts as a user.
 func (a *App) login(w http.ResponseWriter, r *http.Request) error {
 	acc, err := a.state.login(r.PostFormValue("username"), r.PostFormValue("password"))
 	if err != nil {
 		return err
 	}
-	c, secret, err := a.state.issue(credential{Kind: KindWebSession, account: acc.ID}, "", sessionTTL)
+	kept := ""
+	if c, err := r.Cookie(sessionCookie); err == nil && keepSession(r) && a.state.takeOver(c.Value) {
+		kept = c.Value
+	}
+	c, secret, err := a.state.issue(credential{Kind: KindWebSession, account: acc.ID}, kept, sessionTTL)
 	if err != nil {
 		return err
 	}
@@ -161,6 +180,8 @@ func (a *App) login(w http.ResponseWriter, r *http.Request) error {
 	http.SetCookie(w, newSessionCookie(r, secret, int(sessionTTL.Seconds())))
 	return reply(w, http.StatusOK, map[string]string{"user": acc.UserName, "id": c.ID})
 }
+
+func keepSession(r *http.Request) bool { return r.PostFormValue("keep_session") != "" }
 
 func newSessionCookie(r *http.Request, value string, age int) *http.Cookie {
 	//nolint:gosec // G124: Secure is set behind TLS; on loopback without TLS a browser would drop it
@@ -178,6 +199,10 @@ func newSessionCookie(r *http.Request, value string, age int) *http.Cookie {
 func (a *App) logout(w http.ResponseWriter, r *http.Request, u who) error {
 	if u.credential.Kind != KindWebSession {
 		return statusError{http.StatusBadRequest, "only a session can log out"}
+	}
+	if c, err := r.Cookie(sessionCookie); err == nil && keepSession(r) && a.state.takeOver(c.Value) {
+		_, err := a.state.visit(c.Value)
+		return noContent(w, err)
 	}
 	a.state.revoke(u.account.ID, KindWebSession, u.credential.ID)
 	http.SetCookie(w, newSessionCookie(r, "", -1))
