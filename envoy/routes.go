@@ -130,7 +130,11 @@ func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App)
 	cluster := appCluster(t.Name, a.Name)
 	authz := func(buffer *authzv3.BufferSettings) *authzv3.ExtAuthzPerRoute {
 		per := perRoute("app", t.Name, a.Name, buffer)
-		per.GetCheckSettings().ContextExtensions[passes.Extension] = a.Passes().String()
+		declared := a.Passes()
+		if cfg.Discovers(time.Now()) {
+			declared = append(declared, passes.AllHeaders)
+		}
+		per.GetCheckSettings().ContextExtensions[passes.Extension] = declared.String()
 		return per
 	}
 	var out []*routev3.Route

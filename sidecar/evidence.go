@@ -14,6 +14,8 @@ import (
 type (
 	// Status is the answer of /v1/status.
 	Status = admin.Status
+	// CredentialReport lists names that look like credentials.
+	CredentialReport = admin.CredentialReport
 	// ConfigStatus tells which configuration is in force.
 	ConfigStatus = admin.ConfigStatus
 	// TenantStatus is one tenant in numbers.

@@ -76,6 +76,7 @@ type Server struct {
 	metrics   *http.Server
 	listeners struct{ authz, scim, admin, metrics net.Listener }
 	envoys    *passes.Envoys
+	suspects  authz.Suspects
 	closers   []func() error // in the order of opening; closed in reverse
 }
 
@@ -230,8 +231,9 @@ func (s *Server) openAdmin(context.Context) error {
 	cfg := s.opts.Config
 	h := admin.New(admin.Options{
 		Store: s.store, Tenants: s.tenantNames, Version: s.opts.Version, DataDir: cfg.DataDir, Components: s.components,
-		Plugins: s.pluginStatus, Config: s.reloads.status, Envoys: s.outdatedEnvoys, FlushRefused: s.handler.Flush,
-		Gatherer: s.registry, Sign: s.sign, Cut: s.authz.Cut, Engine: s.engine, Now: s.opts.Now, Logger: s.opts.Logger,
+		Plugins: s.pluginStatus, Config: s.reloads.status, Envoys: s.outdatedEnvoys, Credentials: s.credentialReport,
+		FlushRefused: s.handler.Flush,
+		Gatherer:     s.registry, Sign: s.sign, Cut: s.authz.Cut, Engine: s.engine, Now: s.opts.Now, Logger: s.opts.Logger,
 
 		Unprovisioned: func() []admin.Unprovisioned { return strangerStatus(s.decider.Strangers()) },
 	})
@@ -246,7 +248,7 @@ func (s *Server) openAuthorizer() (err error) {
 	s.decider, err = authz.New(authz.Options{
 		Policy: s.policy, Locks: locks{s.store.Locks()}, Identifier: identifier{s.plugins}, Users: users{s.store},
 		Directory: s.names, Unprovisioned: s.strangers.counted, Exempted: s.strangers.exempted,
-		Envoys: s.envoys, Now: s.opts.Now,
+		Envoys: s.envoys, Suspects: &s.suspects, Now: s.opts.Now,
 		MaxBody: s.opts.Config.Envoy.MaxBodyBytes, MaxGroupBody: s.opts.Config.Envoy.MaxGroupBodyBytes,
 	})
 	if err != nil {

@@ -42,6 +42,7 @@ type initOptions struct {
 	SessionCookie, PluginPath string
 	Cert, Key                 string
 	EnvoyListen               string
+	DiscoverUntil             string
 	host                      string // host name of URL
 }
 
@@ -72,6 +73,10 @@ a first try. It does not overwrite files.`,
 	f.StringVar(&o.JWKSURI, "jwks-uri", "", "`URL` of the identity service's keys, instead of --issuer")
 	f.StringVar(&o.SessionCookie, "session-cookie", "", "`NAME` of the application's session cookie; needs --plugin")
 	f.StringVar(&o.PluginPath, "plugin", "", "`FILE` with the manifest of the application's revocation plugin")
+	f.BoolFunc("discover", "open a discovery window of 24 hours, see `scimward report credentials`", func(string) error {
+		o.DiscoverUntil = time.Now().Add(24 * time.Hour).UTC().Format(time.RFC3339)
+		return nil
+	})
 	f.StringVar(&o.Cert, "cert", "", "`FILE` with the certificate that Envoy shows")
 	f.StringVar(&o.Key, "key", "", "`FILE` with the private key of the certificate")
 	c.RunE = func(c *cobra.Command, args []string) error {

@@ -55,7 +55,11 @@ type prey struct {
 
 func newPrey(t *testing.T) *prey {
 	t.Helper()
-	w := sharedWorld(t)
+	return newPreyIn(t, sharedWorld(t))
+}
+
+func newPreyIn(t *testing.T, w *world) *prey {
+	t.Helper()
 	p := &prey{world: w, t: t, host: strings.TrimPrefix(w.Acme.URL, "https://")}
 	ada, eve := user(t, w.Acme, "ada"), user(t, w.Acme, "eve")
 	p.target = user(t, w.Acme, "target")

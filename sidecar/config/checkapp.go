@@ -32,6 +32,7 @@ func (c checker) app(path string, t *Tenant, a *App, hosts map[string]string) {
 		c.subject(fmt.Sprintf("%s.subjects[%d]", path, i), t, a, &a.Subjects[i])
 	}
 	c.shadowed(path+".subjects", a.Subjects)
+	c.window(path+".discover_until", a.DiscoverUntil)
 	c.methods(path+".methods", a.Methods)
 	for i := range a.LocalWrites {
 		c.localWrite(fmt.Sprintf("%s.local_writes[%d]", path, i), &a.LocalWrites[i])
@@ -73,6 +74,22 @@ func (c checker) exempt(path string, names []string) {
 		if c.require(at, name != "", "write the user name of one account") {
 			c.unique(at, name, seen, "list each account once")
 		}
+	}
+}
+
+// maxWindow bounds a discovery window, so that a forgotten one closes.
+const maxWindow = 31 * 24 * time.Hour
+
+func (c checker) window(path, until string) {
+	if until == "" {
+		return
+	}
+	end, err := time.Parse(time.RFC3339, until)
+	fix := "write a time such as " + time.Now().Add(24*time.Hour).UTC().Format(time.RFC3339)
+	if err != nil {
+		c.fail(path, fix, "%q is not a time in RFC 3339", until)
+	} else if time.Until(end) > maxWindow {
+		c.fail(path, fix, "%s is more than 31 days ahead", until)
 	}
 }
 

@@ -230,6 +230,11 @@ type App struct {
 	// shown and waited for. A listed kind that the plugin does not handle stays enforced at the proxy. A
 	// plugin that handles another kind does not load. Empty means all.
 	Kinds []string `yaml:"kinds"`
+	// DiscoverUntil is the end of a discovery window, a time in RFC 3339 at most 31 days ahead. Until then
+	// `scimward report credentials` also sees the headers that no subject names. Envoy needs a
+	// configuration that was printed within the window: it passes every header on to scimward. Empty
+	// means no window.
+	DiscoverUntil string `yaml:"discover_until"`
 	// Plugin revokes the credentials that the application issued. Without a plugin, every kind is
 	// unsupported, and only the proxy refuses the credentials.
 	Plugin *Plugin `yaml:"plugin"`

@@ -2,12 +2,35 @@ package config
 
 import (
 	"slices"
+	"time"
 
 	"github.com/scimward/scimward/sidecar/passes"
 )
 
 // Passes returns what Envoy must pass on to the authorizer for the app.
 func (a *App) Passes() passes.List { return passes.New(a.ReadHeaders(), a.BodyPaths(), a.Streams) }
+
+// Discovers reports whether the discovery window of the app is open.
+func (a *App) Discovers(now time.Time) bool { return now.Before(a.DiscoveryEnd()) }
+
+// DiscoveryEnd returns the end of the discovery window, the zero time if there is none.
+func (a *App) DiscoveryEnd() time.Time {
+	end, err := time.Parse(time.RFC3339, a.DiscoverUntil)
+	if err != nil {
+		return time.Time{} // also ""; check has reported the rest
+	}
+	return end
+}
+
+// Discovers reports whether the discovery window of an app is open. Envoy then passes every header on.
+func (c *Config) Discovers(now time.Time) bool {
+	for _, a := range c.AllApps() {
+		if a.Discovers(now) {
+			return true
+		}
+	}
+	return false
+}
 
 // ReadHeaders returns the request headers that contain credentials of the app, sorted. Envoy must
 // pass them on.

@@ -28,6 +28,11 @@ const (
 // AllHeaders is the entry of an Envoy that withholds no header.
 const AllHeaders = header + "*"
 
+// DeclaresAllHeaders reports whether a declaration says that no header is withheld.
+func DeclaresAllHeaders(declared string) bool {
+	return slices.Contains(strings.Fields(declared), AllHeaders)
+}
+
 // List is what an application needs from Envoy, or what an Envoy declares.
 type List []string
 

@@ -14,6 +14,7 @@
 //	POST /v1/tenants/{tenant}/refused/dismiss Dismiss as JSON
 //	GET /v1/tenants/{tenant}/evidence/{user}  evidence report by SCIM id or userName; ?format=html for the page;
 //	                                          300 with "matches" if several users left under the name
+//	GET /v1/tenants/{tenant}/apps/{app}/credentials  CredentialReport as JSON
 //	POST /v1/tenants/{tenant}/lock            lockRequest; locks a person, see [Locked]
 //	POST /v1/tenants/{tenant}/unlock          unlockRequest; lifts the operators' locks of a person, see [Unlocked]
 //	POST /v1/tenants/{tenant}/retry           retryRequest; makes failed and waiting jobs due now, see [revoke.Retried]
@@ -73,13 +74,15 @@ type Options struct {
 	Components func(context.Context) []Component
 	Plugins    func(context.Context) []PluginStatus
 	Envoys     func() []OutdatedEnvoy // nil: none
-	Config     func() ConfigStatus
-	Gatherer   prometheus.Gatherer
-	Sign       revoke.Sign
-	Cut        func(ctx context.Context, tenant string) int // ends the open streams of locked users
-	Engine     *revoke.Engine
-	Now        func() time.Time
-	Logger     *slog.Logger
+	// Credentials reports on an app of a tenant, false if there is none. Nil knows no app.
+	Credentials func(tenant, app string) (CredentialReport, bool)
+	Config      func() ConfigStatus
+	Gatherer    prometheus.Gatherer
+	Sign        revoke.Sign
+	Cut         func(ctx context.Context, tenant string) int // ends the open streams of locked users
+	Engine      *revoke.Engine
+	Now         func() time.Time
+	Logger      *slog.Logger
 
 	// Unprovisioned lists the applications with requests of persons whom the directory does not know.
 	Unprovisioned func() []Unprovisioned
@@ -101,6 +104,9 @@ func New(opts Options) *Handler {
 	if opts.Envoys == nil {
 		opts.Envoys = func() []OutdatedEnvoy { return nil }
 	}
+	if opts.Credentials == nil {
+		opts.Credentials = func(string, string) (CredentialReport, bool) { return CredentialReport{}, false }
+	}
 	return &Handler{opts: opts, started: opts.Now()}
 }
 
@@ -121,6 +127,7 @@ func (h *Handler) Admin() http.Handler {
 	mux.HandleFunc("GET /v1/ready", h.ready)
 	mux.HandleFunc("POST /v1/tenants/{tenant}/refused/dismiss", change(h, "refused.dismiss", h.dismissRefused))
 	mux.HandleFunc("GET /v1/tenants/{tenant}/evidence/{user}", h.evidence)
+	mux.HandleFunc("GET /v1/tenants/{tenant}/apps/{app}/credentials", h.credentials)
 	mux.HandleFunc("POST /v1/tenants/{tenant}/lock", change(h, "operator.lock", h.lock))
 	mux.HandleFunc("POST /v1/tenants/{tenant}/unlock", change(h, "operator.unlock", h.unlock))
 	mux.HandleFunc("POST /v1/tenants/{tenant}/retry", change(h, "operator.retry", h.retry))

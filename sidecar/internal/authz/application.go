@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
@@ -27,6 +28,7 @@ type app struct {
 	streams   []stream
 	methods   map[string]bool
 	needs     passes.List
+	discover  time.Time
 	challenge string
 	// encodedSlashes lets paths with an escaped slash or backslash pass.
 	encodedSlashes bool
@@ -40,7 +42,7 @@ type app struct {
 func newApp(name string, o AppOptions, owners *lru.Cache[credentialHash, Caller], s *strangers) *app {
 	p := &app{
 		name: name, hosts: request.NewHosts(o.Hosts), subjects: o.Subjects, trusted: map[string]bool{},
-		anonymous: o.Anonymous, methods: set(o.Methods), needs: o.Needs, owners: owners,
+		anonymous: o.Anonymous, methods: set(o.Methods), needs: o.Needs, discover: o.DiscoverUntil, owners: owners,
 		encodedSlashes: o.EncodedSlashes,
 		unprovisioned:  o.Unprovisioned, exempt: map[string]bool{}, strangers: s,
 		challenge: `Bearer realm="` + quotable(name) + `"`,
@@ -106,6 +108,7 @@ func (a *Authorizer) decideApp(ctx context.Context, r *request.Request, t *tenan
 	}
 	d = &Decision{allow: true, Reason: ReasonAllowed, Caller: caller, Unprovisioned: outcome}
 	d.SetHeaders, d.RemoveHeaders = p.mutations(r, &caller)
+	a.suspect(r, p)
 	return d
 }
 
@@ -118,6 +121,15 @@ func (a *Authorizer) denyOutdated(r *request.Request, p *app) *Decision {
 		return nil
 	}
 	return fault(ReasonEnvoy, "the proxy in front of this application has an older configuration: tell the operator")
+}
+
+// suspect remembers the names on an allowed request that look like credentials and that no source
+// reads.
+func (a *Authorizer) suspect(r *request.Request, p *app) {
+	now := a.received(r)
+	p.sources.Suspects(r, now.Before(p.discover), func(s request.Suspect) {
+		a.o.Suspects.add(passes.App{Tenant: r.Tenant, App: p.name}, s, now)
+	})
 }
 
 // ofLock reports whether a lock is why the request is denied.

@@ -64,6 +64,9 @@ func New(o Options) (*Authorizer, error) {
 	if o.IdentifyTimeout == 0 {
 		o.IdentifyTimeout = 500 * time.Millisecond
 	}
+	if o.Suspects == nil {
+		o.Suspects = &Suspects{}
+	}
 	if o.Envoys == nil {
 		o.Envoys = &passes.Envoys{}
 	}

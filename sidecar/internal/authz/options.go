@@ -86,6 +86,9 @@ type Options struct {
 	Unprovisioned func(tenant, app string, o Outcome, times uint64)
 	Exempted      func(tenant, app, name string)
 
+	// Suspects remembers names that look like credentials and that no source reads. Nil remembers for
+	// this Authorizer only.
+	Suspects *Suspects
 	// Envoys remembers what the connected Envoys pass on. Nil remembers for this Authorizer only.
 	Envoys *passes.Envoys
 
@@ -126,7 +129,10 @@ type AppOptions struct {
 	Subjects      []SubjectSource // where its credentials are; the first that fits one reads it
 	Anonymous     Anonymous
 	Unprovisioned Unprovisioned
-	Exempt        []string    // user names that need no directory entry; a lock denies them all the same
+	Exempt        []string // user names that need no directory entry; a lock denies them all the same
+	// DiscoverUntil is when the search for headers that look like credentials ends. Zero searches
+	// cookies and query parameters only.
+	DiscoverUntil time.Time
 	Needs         passes.List // what Envoy must pass on; while it does not, every request gets 503
 	LocalWrites   []LocalWrite
 	Streams       []string // path prefixes with a leash; another spelling of one is denied
