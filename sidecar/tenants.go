@@ -226,7 +226,10 @@ func (v *verifiers) authzTenant(t *config.Tenant, own []byte) (authz.TenantOptio
 	}
 	for i := range t.Apps {
 		a := &t.Apps[i]
-		o := authz.AppOptions{Hosts: a.Hosts, Needs: a.Passes(), DiscoverUntil: a.DiscoveryEnd(), Methods: a.Methods, IgnoreSchemes: a.IgnoreSchemes}
+		o := authz.AppOptions{
+			Hosts: a.Hosts, Needs: a.Passes(), DiscoverUntil: a.DiscoveryEnd(),
+			Methods: a.Methods, IgnoreSchemes: a.IgnoreSchemes,
+		}
 		o.Streams, o.EncodedSlashes = a.Streams, a.EncodedSlashes == "allow"
 		o.Unprovisioned, o.Exempt = unprovisioned(a.Unprovisioned), a.Exempt
 		switch a.Anonymous {
