@@ -340,6 +340,7 @@ func TestIdentify(t *testing.T) {
 		{"access token", ok(`{"user_id":"u1","user_name":"b","kind":"access_token","issued_at":"2026-01-02T03:04:05Z"}`), &revoker.Identity{AppUserID: "u1", UserName: "b"}, revoker.RefreshToken, false},
 		{"JWT has no kind", ok(`{"user_id":"u1","user_name":"b","kind":"jwt","issued_at":"2026-01-02T03:04:05Z"}`), &revoker.Identity{AppUserID: "u1", UserName: "b"}, "", false},
 		{"unknown", revoker.AppResponse{Status: 404}, nil, "", false},
+		{"nobody", ok(`{"anonymous":true}`), nil, "", false},
 		{"no name", ok(`{}`), nil, "", true},
 		{"application down", revoker.AppResponse{Status: 503}, nil, "", true},
 		{"token refused", revoker.AppResponse{Status: 401}, nil, "", true},
@@ -354,6 +355,9 @@ func TestIdentify(t *testing.T) {
 			got, err := h.Identify(req)
 			if (err != nil) != tt.err {
 				t.Fatalf("Identify() = %v, want an error: %v", err, tt.err)
+			}
+			if got.Anonymous != (tt.name == "nobody") {
+				t.Errorf("Anonymous = %v", got.Anonymous)
 			}
 			if diff := cmp.Diff(tt.want, got.Subject); diff != "" || got.Kind != tt.kind {
 				t.Errorf("kind %q, subject (-want +got):\n%s", got.Kind, diff)

@@ -31,7 +31,8 @@ const (
 //	DELETE /admin/users/{name}/{collection}        {"deleted": n}
 //	DELETE /admin/users/{name}/{collection}/{id}   204, or 404 when it is not there
 //	GET    /admin/users/{name}/{collection}/{id}/gate   {"accepted": …}: what the part that serves requests says
-//	GET    /admin/whoami                 header X-Credential -> {"user_id","user_name","kind","issued_at"}, {"anonymous":true} or 404
+//	GET    /admin/whoami                 header X-Credential -> {"user_id","user_name","kind","issued_at"} or 404,
+//	                                     {"anonymous":true} for a session of nobody
 //	GET    /admin/counters               Counters
 //	GET    /admin/faults                 also PUT (replaces the table) and DELETE
 func (a *App) adminRoutes() http.Handler {

@@ -307,6 +307,39 @@ func TestOpenRoutes(t *testing.T) {
 	for _, path := range []string{"/me", "/ws", "/events", "/download"} {
 		g.ask(http.StatusUnauthorized, "GET", path)
 	}
-	g.ask(http.StatusMethodNotAllowed, "GET", "/login")
+	g.ask(http.StatusMethodNotAllowed, "DELETE", "/login")
 	g.ask(http.StatusNotFound, "GET", "/admin/users")
+}
+
+// TestSessionKeepsItsID: a visitor has a session of nobody, and a sign-in and a sign-out may keep its id. It
+// belongs to the last user who signed in.
+func TestSessionKeepsItsID(t *testing.T) {
+	g := start(t)
+	g.person("ann")
+	g.person("bob")
+	session := g.ask(http.StatusOK, "GET", "/login").cookie
+	who := func(want string) {
+		t.Helper()
+		got := g.manage(http.StatusOK, "GET", "/admin/whoami", header("X-Credential", session)).json(t)
+		if want == "" && got["anonymous"] != true || want != "" && got["user_name"] != want {
+			t.Errorf("whoami = %v, want %q", got, want)
+		}
+	}
+	cookie := header("Cookie", "session="+session)
+	who("")
+	g.ask(http.StatusUnauthorized, "GET", "/me", cookie)
+	for _, name := range []string{"ann", "bob"} {
+		signIn := form("username", name, "password", password, "keep_session", "1")
+		if got := g.ask(http.StatusOK, "POST", "/login", signIn, cookie).cookie; got != session {
+			t.Errorf("the sign-in set the session %q, want the same one", got)
+		}
+		who(name)
+	}
+	g.ask(http.StatusNoContent, "POST", "/logout", form("keep_session", "1"), cookie)
+	who("")
+	made := header("Cookie", "session=chosen-by-the-client")
+	signIn := form("username", "ann", "password", password, "keep_session", "1")
+	if got := g.ask(http.StatusOK, "POST", "/login", signIn, made).cookie; got == "chosen-by-the-client" {
+		t.Error("the sign-in took an id that the client made up")
+	}
 }
