@@ -58,6 +58,8 @@ type (
 	EvidenceKind = revoke.KindReport
 	// EvidenceProbe is one verification of a kind.
 	EvidenceProbe = revoke.ProbeEntry
+	// EvidenceRefusal is a request to deactivate or delete the user that was refused.
+	EvidenceRefusal = revoke.RefusedReport
 	// EvidenceMatch is a user who left under a name.
 	EvidenceMatch = revoke.Match
 )

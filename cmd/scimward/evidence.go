@@ -111,6 +111,7 @@ func deliver(w io.Writer, file string, b []byte) (err error) {
 func evidenceText(r *sidecar.Evidence) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s (%s), tenant %s: %s\n", r.UserName, r.User, r.Tenant, plain(r.Status))
+	writeRefusals(&b, "STILL HAS ACCESS, refused since", r.Refused)
 	for _, o := range r.Offboardings {
 		fmt.Fprintf(&b, "\nepoch %d: %s, asked by %s\n", o.Epoch, o.Event, askedBy(&o))
 		fmt.Fprintf(&b, "  received %s", o.Received.Format("2006-01-02 15:04:05.000 MST"))
@@ -192,8 +193,13 @@ func writeNotes(b *strings.Builder, o *sidecar.EvidenceOffboarding) {
 			fmt.Fprintf(b, "  %s %s: %s\n", k.App, k.Kind, oneLine(k.Message))
 		}
 	}
-	for _, f := range o.Refused {
-		fmt.Fprintf(b, "  refused before: %s asked to %s %d times from %s to %s, answered %d %s\n", oneLine(f.Client),
+	writeRefusals(b, "  refused before", o.Refused)
+}
+
+// writeRefusals writes requests to deactivate or delete the user that were refused.
+func writeRefusals(b *strings.Builder, label string, refused []sidecar.EvidenceRefusal) {
+	for _, f := range refused {
+		fmt.Fprintf(b, "%s: %s asked to %s %d times from %s to %s, answered %d %s\n", label, oneLine(f.Client),
 			f.Asked, f.Count, stamp(f.First), stamp(f.Last), f.Status, f.Reason)
 	}
 }

@@ -228,6 +228,9 @@ func (h *Handler) noReport(w http.ResponseWriter, r *http.Request, tenant string
 		}
 		detail := fmt.Sprintf("%s (%s) is %s and was never deactivated or deleted, so there is no evidence",
 			notLocked.UserName, notLocked.User, state)
+		if n := h.refusedRequests(r.Context(), tenant, notLocked.User); n > 0 {
+			detail += fmt.Sprintf("; %d requests to deactivate or delete the user were refused: see scimward status", n)
+		}
 		problem(w, http.StatusNotFound, detail, nil)
 	case errors.As(err, &ambiguous):
 		problem(w, http.StatusMultipleChoices, "several users left under this name: ask by SCIM id",

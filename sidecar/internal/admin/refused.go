@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"time"
@@ -100,4 +101,19 @@ func (h *Handler) dismissRefused(ctx context.Context, a *act, in Dismiss) (any, 
 		return nil, fmt.Errorf("dismissing: %w", err)
 	}
 	return out, nil
+}
+
+// refusedRequests counts the refused requests to deactivate or delete a user.
+func (h *Handler) refusedRequests(ctx context.Context, tenant, user string) (n int) {
+	err := h.opts.Store.View(ctx, tenant, func(r *store.Reader) error {
+		all, err := r.Refusals(user)
+		for i := range all {
+			n += all[i].Count
+		}
+		return err
+	})
+	if err != nil {
+		h.opts.Logger.ErrorContext(ctx, "reading refused deactivations", slog.String("tenant", tenant), slog.Any("error", err))
+	}
+	return n
 }

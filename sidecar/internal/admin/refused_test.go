@@ -51,6 +51,15 @@ func TestStatusListsRefusedDeactivations(t *testing.T) {
 	}
 }
 
+// TestEvidenceNamesRefusals: who asks for the evidence of an active user learns that a deactivation was
+// refused.
+func TestEvidenceNamesRefusals(t *testing.T) {
+	s := newService(t)
+	id := s.create("eve")
+	s.refuse(id, "idp", s.now)
+	isProblem(t, s.get("/v1/tenants/acme/evidence/eve"), 404, "1 requests to deactivate or delete the user were refused")
+}
+
 // TestDismissRefused: an operator takes a refused deactivation off the list, by id or name, with a reason
 // that goes into the audit trail.
 func TestDismissRefused(t *testing.T) {

@@ -35,6 +35,9 @@ type Report struct {
 	Generated    time.Time        `json:"generated"`
 	Status       string           `json:"status"` // of the last offboarding, see [Status]
 	Offboardings []OffboardReport `json:"offboardings"`
+	// Refused are requests to deactivate or delete the user that were refused after the last offboarding.
+	// The user is back and still has access.
+	Refused []RefusedReport `json:"refused_since,omitempty"`
 	// Chain is the tenant's audit trail, without gaps, from the first deactivation of this user to the
 	// last record about the user. So it can be checked without the store. It also contains the records
 	// about other users in between.
@@ -188,6 +191,11 @@ func Build(ctx context.Context, s *store.Store, tenant, user string, now time.Ti
 			rep.Offboardings = append(rep.Offboardings, offboardReport(&offs[i], jobs))
 		}
 		rep.Status = rep.Offboardings[len(offs)-1].Status
+		refused, err := r.Refusals(id)
+		if err != nil {
+			return fmt.Errorf("reading the refused requests about %s: %w", id, err)
+		}
+		rep.Refused = refusedReports(refused)
 		return rep.addChain(r, offs)
 	})
 	if err != nil {
@@ -228,8 +236,13 @@ func offboardReport(off *store.Offboarding, jobs []store.Job) OffboardReport {
 	for i := range jobs {
 		out.Kinds = append(out.Kinds, kindReport(&jobs[i]))
 	}
-	for _, f := range off.Refused {
-		out.Refused = append(out.Refused, RefusedReport{
+	out.Refused = refusedReports(off.Refused)
+	return out
+}
+
+func refusedReports(all []store.Refusal) (out []RefusedReport) {
+	for _, f := range all {
+		out = append(out, RefusedReport{
 			Client: f.ClientID, Asked: string(f.Asked), Status: f.Status, Reason: f.Reason, RequestID: f.RequestID,
 			First: f.First.UTC(), Last: f.Last.UTC(), Count: f.Count,
 		})

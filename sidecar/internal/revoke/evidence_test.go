@@ -445,6 +445,23 @@ func TestEvidenceShowsEarlierRefusals(t *testing.T) {
 	if err := rep.HTML(&page); err != nil || !strings.Contains(page.String(), "Refused before") {
 		t.Errorf("page: %v, want the refusal", err)
 	}
+	// The user comes back, and the next deactivation is refused too.
+	r.setActive(id, true)
+	r.update("user.patch", func(tx *store.Tx) error {
+		_, err := tx.Refuse(store.Refusal{UserID: id, ClientID: "idp", Asked: store.AskedDelete, Status: 503, Count: 2})
+		return err
+	})
+	rep = r.report(id)
+	if got := rep.Refused; len(got) != 1 || got[0].Asked != "delete" || got[0].Count != 2 {
+		t.Errorf("since then: %+v, want the deletion", got)
+	}
+	page.Reset()
+	if err := rep.HTML(&page); err != nil || !strings.Contains(page.String(), "Still has access") {
+		t.Errorf("page: %v, want that the user still has access", err)
+	}
+	if _, err := revoke.Read(bytes.NewReader(encode(t, rep))); err != nil {
+		t.Errorf("Read of the report: %v, want no error", err)
+	}
 }
 
 // TestLongIDsAreShownAsHashes: a report shows short ids and UUIDs. A longer id may be the credential.
