@@ -23,7 +23,9 @@ func (l locks) Locked(tenant string, s *subject.Subject) *authz.Lock {
 	if !ok {
 		return nil
 	}
-	return &authz.Lock{State: string(lock.State), Refuses: lock.Refuses}
+	return &authz.Lock{
+		State: string(lock.State), UserID: lock.UserID, Epoch: lock.Epoch, Operator: lock.Operator, Refuses: lock.Refuses,
+	}
 }
 
 // users finds the SCIM id behind a name, for requests with two credentials.

@@ -32,6 +32,8 @@ type (
 	LockStatus = admin.LockStatus
 	// Locked is the answer to a lock of an operator.
 	Locked = admin.Locked
+	// LockUse says how often a lock refused a request.
+	LockUse = admin.LockUse
 	// Retried is the answer to a retry of an operator.
 	Retried = revoke.Retried
 	// JobRef names a job.

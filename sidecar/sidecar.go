@@ -68,6 +68,7 @@ type Server struct {
 	decider      *authz.Authorizer
 	authz        *extauthz.Server
 	engine       *revoke.Engine
+	hits         *admin.Hits // of the locks
 	certificates *certificates
 
 	grpc      *grpc.Server
@@ -90,7 +91,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{opts: o, registry: prometheus.NewRegistry()}
+	s := &Server{opts: o, registry: prometheus.NewRegistry(), hits: admin.NewHits()}
 	s.current.Store(&edition{config: o.Config, tenants: newTenantIndex(o.Config.Tenants)})
 	s.opened = s.digests()
 	s.reloads, s.certificates = newReloads(s.registry, o.Now()), newCertificates(s.registry)
@@ -206,12 +207,21 @@ func (s *Server) openSCIM(context.Context) (err error) {
 	envoy := s.opts.Config.Envoy
 	s.authz, err = extauthz.New(extauthz.Options{
 		Decider: s.decider, Tenants: s.tenantNames(), MaxBody: envoy.MaxBodyBytes, Timeout: envoy.CheckTimeout,
-		Refused: s.handler.Refused, Deviation: deviation, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
+		Refused: s.handler.Refused, Deviation: deviation, Hit: s.hit, Now: s.opts.Now, Logger: s.opts.Logger,
+		Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the authorization service: %w", err)
 	}
 	return nil
+}
+
+// hit remembers that a lock refused a request.
+func (s *Server) hit(tenant, app string, l *authz.Lock) {
+	now := s.opts.Now().UTC()
+	s.hits.Add(admin.LockUse{
+		Tenant: tenant, Kind: l.State, User: l.UserID, Epoch: l.Epoch, Lock: l.Operator, App: app, First: now, Last: now,
+	})
 }
 
 func (s *Server) openEngine(context.Context) (err error) {
@@ -233,7 +243,8 @@ func (s *Server) openAdmin(context.Context) error {
 		Store: s.store, Tenants: s.tenantNames, Version: s.opts.Version, DataDir: cfg.DataDir, Components: s.components,
 		Plugins: s.pluginStatus, Config: s.reloads.status, Envoys: s.outdatedEnvoys, Credentials: s.credentialReport,
 		FlushRefused: s.handler.Flush,
-		Gatherer:     s.registry, Sign: s.sign, Cut: s.authz.Cut, Engine: s.engine, Now: s.opts.Now, Logger: s.opts.Logger,
+		Gatherer:     s.registry, Sign: s.sign, Cut: s.authz.Cut, Engine: s.engine, Hits: s.hits,
+		Now: s.opts.Now, Logger: s.opts.Logger,
 
 		Unprovisioned: func() []admin.Unprovisioned { return strangerStatus(s.decider.Strangers()) },
 	})

@@ -150,12 +150,35 @@ func untilText(until *time.Time) string {
 	return "until " + stamp(*until)
 }
 
+// writeUses lists the locks that refused requests: somebody still tries these credentials.
+func writeUses(b *strings.Builder, s *sidecar.Status) {
+	if len(s.Used) == 0 {
+		return
+	}
+	b.WriteString("\nUSED AFTER THE LOCK\tTENANT\tLOCK\tHITS\tLAST\tAPP\n")
+	for i := range s.Used {
+		u := &s.Used[i]
+		lock := fmt.Sprintf("%s, epoch %d", u.Kind, u.Epoch)
+		if u.Lock != "" {
+			lock = u.Lock
+		}
+		user := u.User
+		if user == "" {
+			user = "not in the directory"
+		}
+		fmt.Fprintf(b, "%s\t%s\t%s\t%d\t%s\t%s\n", user, u.Tenant, lock, u.Hits, stamp(u.Last), u.App)
+	}
+	if s.MoreUsed > 0 {
+		fmt.Fprintf(b, "and %d more\n", s.MoreUsed)
+	}
+}
+
 // writeLocks lists the operators' locks.
 func writeLocks(b *strings.Builder, s *sidecar.Status) {
 	if len(s.Locks) == 0 {
 		return
 	}
-	b.WriteString("\nLOCKED BY HAND\tTENANT\tSINCE\tUNTIL\tBY\tREASON\tLOCK\n")
+	b.WriteString("\nLOCKED BY HAND\tTENANT\tSINCE\tUNTIL\tHITS\tBY\tREASON\tLOCK\n")
 	for i := range s.Locks {
 		l := &s.Locks[i]
 		by := l.Operator
@@ -166,7 +189,12 @@ func writeLocks(b *strings.Builder, s *sidecar.Status) {
 		if l.Until != nil {
 			until = stamp(*l.Until)
 		}
-		fmt.Fprintf(b, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Name, l.Tenant, stamp(l.Since), until, by, l.Reason, l.ID)
+		hits := "0"
+		if l.LastHit != nil {
+			hits = fmt.Sprintf("%d, last %s", l.Hits, stamp(*l.LastHit))
+		}
+		fmt.Fprintf(b, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			l.Name, l.Tenant, stamp(l.Since), until, hits, by, l.Reason, l.ID)
 	}
 	if s.MoreLocks > 0 {
 		fmt.Fprintf(b, "and %d more\n", s.MoreLocks)

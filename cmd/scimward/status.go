@@ -125,6 +125,7 @@ func statusText(s *sidecar.Status) string {
 	writeTenants(&b, s)
 	writeLeavers(&b, s)
 	writeLocks(&b, s)
+	writeUses(&b, s)
 	writeStrangers(&b, s)
 	writeRefused(&b, s)
 	if len(s.Plugins) > 0 {

@@ -81,6 +81,7 @@ type Options struct {
 	Sign        revoke.Sign
 	Cut         func(ctx context.Context, tenant string) int // ends the open streams of locked users
 	Engine      *revoke.Engine
+	Hits        *Hits // of the locks, for the status
 	Now         func() time.Time
 	Logger      *slog.Logger
 

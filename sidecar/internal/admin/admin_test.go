@@ -39,6 +39,7 @@ type service struct {
 	handler    http.Handler
 	log        *bytes.Buffer
 	cut        []string // tenants whose streams were cut
+	hits       *admin.Hits
 }
 
 func newService(t *testing.T) *service {
@@ -61,7 +62,7 @@ func newService(t *testing.T) *service {
 func serviceOn(t *testing.T, st *store.Store) *service {
 	t.Helper()
 	s := &service{
-		t: t, store: st, now: time.Now().Add(90 * time.Second), log: &bytes.Buffer{},
+		t: t, store: st, now: time.Now().Add(90 * time.Second), log: &bytes.Buffer{}, hits: admin.NewHits(),
 		components: []admin.Component{{Name: "store", Ready: true}},
 		peer:       admin.Peer{User: "op", OK: true},
 	}
@@ -77,8 +78,8 @@ func serviceOn(t *testing.T, st *store.Store) *service {
 		t.Fatal(err)
 	}
 	s.api = admin.New(admin.Options{
-		Engine: engine,
-		Store:  s.store, Tenants: func() []string { return []string{"acme", "globex"} },
+		Engine: engine, Hits: s.hits,
+		Store: s.store, Tenants: func() []string { return []string{"acme", "globex"} },
 		Version: "v9", DataDir: "/var/lib/söme folder",
 		Gatherer: reg, Now: func() time.Time { return s.now },
 		Components: func(context.Context) []admin.Component { return s.components },

@@ -45,6 +45,8 @@ type LockStatus struct {
 	Claimed  string     `json:"claimed,omitempty"`
 	Reason   string     `json:"reason"`
 	Revoke   bool       `json:"revoke"`
+	Hits     int        `json:"hits"` // requests that it refused since the process started
+	LastHit  *time.Time `json:"last_hit,omitempty"`
 }
 
 // Locked is the answer to a lock.
@@ -84,9 +86,14 @@ func lockStatus(l *store.OperatorLock) LockStatus {
 	return s
 }
 
-// operatorLocks returns the locks in force of all tenants, and how many more there are.
-func (h *Handler) operatorLocks() (locks []LockStatus, more int) {
+// operatorLocks returns the locks in force of all tenants with their uses, and how many more there
+// are.
+func (h *Handler) operatorLocks(uses []LockUse) (locks []LockStatus, more int) {
 	locks = []LockStatus{}
+	used := map[string]*LockUse{}
+	for i := range uses {
+		used[uses[i].Lock] = &uses[i]
+	}
 	now := h.opts.Now()
 	for _, tenant := range h.opts.Tenants() {
 		for _, l := range h.opts.Store.Locks().Operator(tenant) {
@@ -95,7 +102,11 @@ func (h *Handler) operatorLocks() (locks []LockStatus, more int) {
 			case len(locks) == maxLeavers:
 				more++
 			default:
-				locks = append(locks, lockStatus(&l))
+				s := lockStatus(&l)
+				if u := used[l.ID]; u != nil {
+					s.Hits, s.LastHit = u.Hits, &u.Last
+				}
+				locks = append(locks, s)
 			}
 		}
 	}

@@ -36,6 +36,10 @@ type Status struct {
 	MoreLeavers int          `json:"more_open_leavers"`   // not in Leavers
 	Locks       []LockStatus `json:"operator_locks"`      // of all tenants, at most 20, the oldest first
 	MoreLocks   int          `json:"more_operator_locks"` // not in Locks
+	// Used are at most 20 locks that refused a request since the process started, the last use first:
+	// somebody still tries these credentials.
+	Used     []LockUse `json:"used_locks"`
+	MoreUsed int       `json:"more_used_locks"`
 	// Refused are at most 20 refused deactivations and deletions of active users, the oldest first.
 	Refused     []RefusedDeactivation `json:"refused_deactivations"`
 	MoreRefused int                   `json:"more_refused_deactivations"` // not in Refused
@@ -161,7 +165,10 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 	slices.SortStableFunc(s.Leavers, func(a, b Leaver) int { return a.Since.Compare(b.Since) })
 	s.Leavers = s.Leavers[:min(len(s.Leavers), maxLeavers)]
 	s.MoreLeavers -= len(s.Leavers)
-	s.Locks, s.MoreLocks = h.operatorLocks()
+	uses := h.opts.Hits.list()
+	s.Locks, s.MoreLocks = h.operatorLocks(uses)
+	s.Used = uses[:min(len(uses), maxLeavers)]
+	s.MoreUsed = len(uses) - len(s.Used)
 	h.write(w, r, http.StatusOK, s)
 }
 

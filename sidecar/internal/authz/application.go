@@ -134,7 +134,7 @@ func (a *Authorizer) suspect(r *request.Request, p *app) {
 
 // ofLock reports whether a lock is why the request is denied.
 func (d *Decision) ofLock() bool {
-	return d.Reason == ReasonLocked || d.Reason == ReasonDeleted || d.Reason == ReasonEpoch
+	return d.Lock != nil
 }
 
 // denyForm denies requests of a form that no application needs.
@@ -221,11 +221,13 @@ func (a *Authorizer) denyLocked(tenant string, p *app, c *request.Credential, ow
 	switch l.State {
 	case "deleted":
 		d.Reason, d.Detail = ReasonDeleted, "this account does not exist any more"
+	case "operator":
+		d.Reason, d.Detail = ReasonOperator, "this account is locked by an operator"
 	case "lifted":
 		d.Reason = ReasonEpoch
 		d.Detail = "this credential was issued before the account was deactivated: sign in again"
 	}
-	d.Challenge, d.Caller, d.ClearCookie = p.challenge, *owner, c.Cookie()
+	d.Challenge, d.Caller, d.ClearCookie, d.Lock = p.challenge, *owner, c.Cookie(), l
 	return d
 }
 

@@ -33,6 +33,7 @@ type Decision struct {
 	Tenant string
 	App    string
 	Caller Caller // SurfaceApp: who, when known
+	Lock   *Lock  // SurfaceApp: the lock that denied the request, nil if none did
 	// Unprovisioned is what happened to a Caller whom the directory does not know, "" if it does.
 	Unprovisioned Outcome
 
@@ -112,6 +113,7 @@ const (
 	ReasonLocked      = "locked"
 	ReasonDeleted     = "deleted"
 	ReasonEpoch       = "before_epoch"
+	ReasonOperator    = "locked_by_operator"
 	ReasonUnmapped    = "subject_unmapped" // the application returned neither a SCIM id nor a user name
 
 	ReasonUnprovisioned = "unprovisioned" // the directory does not know the person

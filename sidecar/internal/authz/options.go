@@ -35,7 +35,11 @@ type Locks interface {
 
 // Lock is the lock of one user.
 type Lock struct {
-	State string // "deactivated", "deleted", "lifted"; "" counts as deactivated
+	State string // "deactivated", "deleted", "lifted", "operator"; "" counts as deactivated
+
+	UserID   string // SCIM id of the locked user; empty for a name that nobody in the directory has
+	Epoch    uint64 // of the identity provider's lock
+	Operator string // id of an operator's lock
 
 	// Refuses reports whether the lock denies a credential issued at issued. A zero issued is
 	// a credential of unknown age. A nil Refuses denies every credential.

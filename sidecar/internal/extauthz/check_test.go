@@ -340,6 +340,42 @@ func TestRefusedTokenIsLogged(t *testing.T) {
 	}
 }
 
+// TestUseAfterRevoke: the event of a request that a lock refused says so, with the SCIM id and the lock
+// and without a name, and it is counted. Other refusals are not.
+func TestUseAfterRevoke(t *testing.T) {
+	k := newKit(t)
+	for _, row := range []struct {
+		lock *authz.Lock
+		want []string
+	}{
+		{nil, nil},
+		{&authz.Lock{State: "deactivated", UserID: "u1", Epoch: 3}, []string{`"use_after_revoke":true`, `"lock_kind":"deactivated"`, `"lock_epoch":3`, `"user_id":"u1"`}},
+		{&authz.Lock{State: "operator", UserID: "u1", Operator: "lock-7"}, []string{`"use_after_revoke":true`, `"lock_kind":"operator"`, `"lock":"lock-7"`, `"user_id":"u1"`}},
+	} {
+		k.logs.Reset()
+		k.decider.answer = authz.Decision{
+			Status: 401, Reason: authz.ReasonLocked, Tenant: "acme", App: "wiki", Lock: row.lock,
+			Caller: authz.Caller{Subject: subject.Subject{UserName: "planted"}},
+		}
+		k.check(t, checkRequest("app", "GET", "/"))
+		got := k.logs.String()
+		for _, want := range row.want {
+			if !strings.Contains(got, want) {
+				t.Errorf("event %s, want %s", got, want)
+			}
+		}
+		if strings.Contains(got, "planted") || row.lock == nil && strings.Contains(got, "use_after_revoke") {
+			t.Errorf("event %s", got)
+		}
+	}
+	if d := cmp.Diff([]string{"acme wiki deactivated", "acme wiki operator"}, k.hits); d != "" {
+		t.Errorf("hits (-want +got):\n%s", d)
+	}
+	if n := k.series(t, "scimward_use_after_revoke_total"); n != 2 {
+		t.Errorf("%d series, want 2", n)
+	}
+}
+
 // TestDeviationsAreReported: the event of every request lists its deviations; only refused
 // requests are counted here.
 func TestDeviationsAreReported(t *testing.T) {

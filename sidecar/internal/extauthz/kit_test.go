@@ -78,6 +78,7 @@ type kit struct {
 	logs     *bytes.Buffer
 	registry *prometheus.Registry
 	deviated map[string]int // by tenant and code
+	hits     []string       // tenant, app and kind of the lock
 	conn     *grpc.ClientConn
 }
 
@@ -87,6 +88,7 @@ func newKit(t *testing.T, edit ...func(*extauthz.Options)) *kit {
 	o := extauthz.Options{
 		Decider: k.decider, Tenants: []string{"acme", "globex"}, MaxBody: 1024,
 		Timeout: 2 * time.Minute, CutWait: 2 * time.Minute, Metrics: k.registry,
+		Hit:       func(tenant, app string, l *authz.Lock) { k.hits = append(k.hits, tenant+" "+app+" "+l.State) },
 		Deviation: func(tenant, code string) { k.deviated[tenant+" "+code]++ },
 		Logger:    slog.New(slog.NewJSONHandler(&lockedWriter{w: k.logs}, nil)),
 	}

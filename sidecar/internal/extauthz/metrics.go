@@ -19,6 +19,7 @@ type metrics struct {
 	leashes   *prometheus.GaugeVec
 	cuts      *prometheus.CounterVec
 	refused   *prometheus.CounterVec
+	usedLocks *prometheus.CounterVec
 
 	unprovisioned *prometheus.CounterVec
 }
@@ -43,12 +44,15 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 			Help: "Requests of persons whom the directory does not know, by what happened.",
 		}, []string{"tenant", "app", "outcome"}),
 	}
+	m.usedLocks = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "scimward_use_after_revoke_total", Help: "Requests that a lock refused, by the kind of the lock.",
+	}, []string{"tenant", "app", "kind"})
 	m.tenants.Store(&map[string]struct{}{})
 	if r == nil {
 		return m, nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.decisions, m.leashes, m.cuts, m.refused, m.unprovisioned} {
+	for _, c := range []prometheus.Collector{m.decisions, m.leashes, m.cuts, m.refused, m.unprovisioned, m.usedLocks} {
 		if err := r.Register(c); err != nil {
 			errs = append(errs, fmt.Errorf("registering a metric of extauthz: %w", err))
 		}

@@ -56,9 +56,11 @@ type Options struct {
 	RefusedWait time.Duration // 0 is 250 ms, and never more than a quarter of Timeout
 	// Deviation counts one deviation of a request that is refused here. Nil counts nothing.
 	Deviation func(tenant, code string)
-	Now       func() time.Time
-	Logger    *slog.Logger          // nil discards
-	Metrics   prometheus.Registerer // nil registers nothing
+	// Hit counts one request that a lock refused. Nil counts nothing.
+	Hit     func(tenant, app string, l *authz.Lock)
+	Now     func() time.Time
+	Logger  *slog.Logger          // nil discards
+	Metrics prometheus.Registerer // nil registers nothing
 }
 
 func (o *Options) defaults() {
@@ -81,6 +83,9 @@ func (o *Options) defaults() {
 		o.RefusedWait = 250 * time.Millisecond
 	}
 	o.RefusedWait = min(o.RefusedWait, o.Timeout/4)
+	if o.Hit == nil {
+		o.Hit = func(string, string, *authz.Lock) {}
+	}
 	if o.Deviation == nil {
 		o.Deviation = func(string, string) {}
 	}
@@ -230,6 +235,10 @@ func (s *Server) record(ctx context.Context, r *request.Request, d *authz.Decisi
 	if d.Unprovisioned != "" { // only of a configured application
 		s.metrics.unprovisioned.WithLabelValues(s.metrics.tenant(d.Tenant), d.App, string(d.Unprovisioned)).Inc()
 	}
+	if d.Lock != nil {
+		s.metrics.usedLocks.WithLabelValues(s.metrics.tenant(d.Tenant), d.App, d.Lock.State).Inc()
+		s.o.Hit(d.Tenant, d.App, d.Lock)
+	}
 	if !d.Allowed() { // the SCIM handler counts the requests that reach it
 		for _, code := range d.Deviations {
 			s.o.Deviation(s.metrics.tenant(d.Tenant), code)
@@ -263,6 +272,7 @@ func (s *Server) record(ctx context.Context, r *request.Request, d *authz.Decisi
 	if d.SCIM != nil {
 		attrs = append(attrs, slog.String("route", d.SCIM.Route))
 	}
+	attrs = append(attrs, lockAttrs(d)...)
 	if len(d.Deviations) > 0 {
 		attrs = append(attrs, slog.Any("deviations", d.Deviations))
 	}
@@ -270,6 +280,24 @@ func (s *Server) record(ctx context.Context, r *request.Request, d *authz.Decisi
 		attrs = append(attrs, slog.Int("status", d.Status))
 	}
 	s.o.Logger.LogAttrs(ctx, slog.LevelInfo, "check", attrs...)
+}
+
+// lockAttrs names the lock that denied the request: somebody used a credential after it was revoked.
+func lockAttrs(d *authz.Decision) []slog.Attr {
+	l := d.Lock
+	if l == nil {
+		return nil
+	}
+	attrs := []slog.Attr{slog.Bool("use_after_revoke", true), slog.String("lock_kind", l.State)}
+	if l.Operator != "" {
+		attrs = append(attrs, slog.String("lock", l.Operator))
+	} else {
+		attrs = append(attrs, slog.Uint64("lock_epoch", l.Epoch))
+	}
+	if d.Caller.SCIMID == "" && l.UserID != "" {
+		attrs = append(attrs, slog.String("user_id", l.UserID))
+	}
+	return attrs
 }
 
 // clip bounds the bytes that a client can write into a log line.
