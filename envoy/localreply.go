@@ -34,8 +34,7 @@ func localReplies(cfg *config.Config) *hcmv3.LocalReplyConfig {
 		pathless bool // Envoy gives it before it knows the path
 		retry    bool
 	}{
-		{400, "the proxy cannot read the request: path, headers or body contain what is not allowed",
-			true, false},
+		{400, "the proxy cannot read the request: path, headers or body contain what is not allowed", true, false},
 		{404, "no service has this host and path: check the URL", false, false},
 		{408, "the request did not arrive in time: send it again", false, false},
 		{413, "the body is too large: send at most " + strconv.Itoa(cfg.Envoy.MaxBodyBytes) + " bytes", false, false},

@@ -2,6 +2,7 @@ package request
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/scimward/scimward/store/scim"
@@ -53,49 +54,50 @@ func (r *Request) variables(name string, path []string) ([]string, *Problem) {
 
 // variable reads one GraphQL request.
 func variable(request scim.Object, name string, path []string) (string, *Problem) {
-	last := path[len(path)-1]
-	var fields []Field
-	for member, value := range request {
-		switch FoldField(member) {
-		case "query":
-			document, ok := value.(string)
-			if value != nil && (!ok || member != "query" || !givesOnlyAsVariable(document, last, len(path) == 1)) {
-				return "", problem(400, ReasonBodySource, "send the argument "+last+" as the variable "+name+" only")
-			}
-		case "variables":
-			variables, ok := value.(scim.Object)
-			if value != nil && (!ok || member != "variables") {
-				return "", problem(400, ReasonBodySource, "send variables as one JSON object")
-			}
-			fields = jsonFields(nil, nil, variables)
-		}
+	fields, p := variableFields(request, name, path)
+	if p != nil {
+		return "", p
 	}
 	value, p := oneField(fields, name, path)
 	if p != nil {
 		return "", p
 	}
-	n := 0
 	for _, f := range fields {
-		for _, member := range f.Path {
-			if FoldField(member) == FoldField(last) {
-				n++
-			}
+		if !slices.Equal(f.Path, path) && f.names(path[len(path)-1]) {
+			return "", problem(400, ReasonBodySource, "send the variable "+name+" exactly once, as text, under this name")
 		}
-	}
-	if n > 1 || n == 1 && value == "" && !emptyAt(fields, path) {
-		return "", problem(400, ReasonBodySource, "send the variable "+name+" exactly once, as text, under this name")
 	}
 	return value, nil
 }
 
-// emptyAt reports whether the field at path is an empty text.
-func emptyAt(fields []Field, path []string) bool {
-	for _, f := range fields {
-		if f.text && f.value == "" && strings.Join(f.Path, "\x00") == strings.Join(path, "\x00") {
-			return true
+// names reports whether some member on the way to f has this name in some spelling.
+func (f *Field) names(name string) bool {
+	return slices.ContainsFunc(f.Path, func(member string) bool { return FoldField(member) == FoldField(name) })
+}
+
+// variableFields returns the leaves of the variables of a request whose document gives the argument
+// in no other way.
+func variableFields(request scim.Object, name string, path []string) (fields []Field, p *Problem) {
+	last := path[len(path)-1]
+	for member, value := range request {
+		if value == nil {
+			continue
+		}
+		switch FoldField(member) {
+		case "query":
+			document, ok := value.(string)
+			if !ok || member != "query" || !givesOnlyAsVariable(document, last, len(path) == 1) {
+				return nil, problem(400, ReasonBodySource, "send the argument "+last+" as the variable "+name+" only")
+			}
+		case "variables":
+			variables, ok := value.(scim.Object)
+			if !ok || member != "variables" {
+				return nil, problem(400, ReasonBodySource, "send variables as one JSON object")
+			}
+			fields = jsonFields(nil, nil, variables)
 		}
 	}
-	return false
+	return fields, nil
 }
 
 // givesOnlyAsVariable reports whether a GraphQL document gives each argument and input field name

@@ -3,7 +3,7 @@ package request
 import "strings"
 
 // CredentialSegment is the segment of a path template that holds the credential.
-const CredentialSegment = "{credential}"
+const CredentialSegment = "{credential}" //nolint:gosec // a placeholder, no secret
 
 // pathPlace is a path template with one credential.
 type pathPlace struct {
