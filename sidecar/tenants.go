@@ -267,6 +267,7 @@ func (v *verifiers) source(name string, t *config.Tenant, s *config.Subject) (au
 	out := authz.SubjectSource{
 		Source:     request.Source{Scheme: s.Scheme, Prefix: s.Prefix},
 		IssuedName: s.IssuedHeader,
+		Mapping:    subject.Mapping{StripPrefix: s.StripPrefix, StripDomain: s.StripDomain, AppendDomain: s.AppendDomain},
 	}
 	place(&out.Source, s)
 	switch s.Is {

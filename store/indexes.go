@@ -35,7 +35,7 @@ var (
 		locked: func(l *Lock) *[]string { return &l.FormerIDs }, // l.ExternalID has the present one
 	}
 	emails = &index{
-		code: "em", name: "emails.value", kind: subject.Email, fold: scim.FoldCase,
+		code: "em", name: "emails.value", kind: subject.Email, fold: scim.FoldEmail,
 		locked: func(l *Lock) *[]string { return &l.Emails },
 	}
 	userIndexes  = []*index{userNames, externalIDs, emails}

@@ -157,8 +157,26 @@ func (c checker) subject(path string, t *Tenant, a *App, s *Subject) {
 	if (s.Is == "jwt") != (s.JWT != nil) {
 		c.fail(path+".jwt", "set is: jwt together with a jwt block", "half a JWT source")
 	}
+	c.mapping(path, s)
 	if s.JWT != nil {
 		c.jwt(path+".jwt", s.JWT)
+	}
+}
+
+// mapping checks the domains of a subject. Only user names and e-mail addresses have one.
+func (c checker) mapping(path string, s *Subject) {
+	is := s.Is
+	if s.JWT != nil {
+		is = s.JWT.Names
+	}
+	mapped := s.StripPrefix+s.StripDomain+s.AppendDomain != ""
+	if mapped && (is == "external_id" || is == "scim_id") {
+		c.fail(path, "leave out strip_prefix, strip_domain and append_domain", "a %s has no domain", is)
+	}
+	for key, domain := range map[string]string{"strip_domain": s.StripDomain, "append_domain": s.AppendDomain} {
+		if strings.ContainsAny(domain, "@ \t/\\") {
+			c.fail(path+"."+key, "write a domain, such as corp.example", "%q is not a domain", domain)
+		}
 	}
 }
 

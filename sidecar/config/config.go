@@ -298,6 +298,15 @@ type Subject struct {
 	// sets it. It belongs to a trusted header. Empty means unknown: after a reactivation such a user
 	// stays refused.
 	IssuedHeader string `yaml:"issued_header"`
+	// StripPrefix removes the start of the user name, in any case, such as 'CORP\'. It is the first of
+	// three steps, with strip_domain and append_domain, that turn the name in this place into the name
+	// that the directory has. Empty means none.
+	StripPrefix string `yaml:"strip_prefix"`
+	// StripDomain removes this domain behind the @. Another domain stays. Empty means none.
+	StripDomain string `yaml:"strip_domain"`
+	// AppendDomain adds this domain to a name without one: "corp.example" makes carl@corp.example of
+	// carl. Empty means none.
+	AppendDomain string `yaml:"append_domain"`
 	// JWT configures how to verify and read the token. Required for jwt.
 	JWT *JWT `yaml:"jwt"`
 }

@@ -225,6 +225,8 @@ func TestBadFiles(t *testing.T) {
 		{"anonymous: pass", "unprovisioned: maybe", 30, "tenants[0].apps[0].unprovisioned", `"maybe" is not known`},
 		{"anonymous: pass", "exempt: [a, '']", 30, "tenants[0].apps[0].exempt[1]", "required"},
 		{"anonymous: pass", "exempt: [a, a]", 30, "tenants[0].apps[0].exempt[1]", "used twice"},
+		{"- cookie: session", "- {header: x-user, is: scim_id, append_domain: a.example}", 33, "tenants[0].apps[0].subjects[0]", "has no domain"},
+		{"- cookie: session", "- {header: x-user, is: user_name, strip_domain: '@a.example'}", 33, "tenants[0].apps[0].subjects[0].strip_domain", "is not a domain"},
 		{"path: /account/email", "path: /account?x", 42, "tenants[0].apps[0].local_writes[0].path", "is not a path"},
 		{"path: /account/email", "path: /users/u-{id}/email", 42, "tenants[0].apps[0].local_writes[0].path", `"u-{id}" would match only itself`},
 		{"path: /account/email", "path: " + strings.Repeat("/a", 61), 42, "tenants[0].apps[0].local_writes[0].path", "61 segments"},

@@ -1,16 +1,21 @@
 package scim
 
 import (
+	"strings"
 	"unicode/utf8"
 
+	"golang.org/x/net/idna"
 	"golang.org/x/text/cases"
 	"golang.org/x/text/secure/precis"
 	"golang.org/x/text/unicode/norm"
+	"golang.org/x/text/width"
 )
 
 // FoldUserName prepares a userName for comparison and for its unique index with the
 // PRECIS profile UsernameCaseMapped (RFC 7644 §5, RFC 7613 §3.2, now RFC 8265 §3.3). Two
-// names are the same when they fold to the same string. The error is 400 invalidValue for
+// names are the same when they fold to the same string. Beyond the profile, ß is ss, and a
+// domain behind the @ compares like [FoldDomain]: a leaver must not get in by another
+// spelling. The error is 400 invalidValue for
 // an empty name and for forbidden characters, such as spaces and control characters.
 func FoldUserName(s string) (string, *Error) {
 	if plainName(s) {
@@ -21,14 +26,52 @@ func FoldUserName(s string) (string, *Error) {
 		return "", Errorf(400, TypeInvalidValue, "userName is empty or has a character that a user name may not have, "+
 			"such as a space or a control character; send another userName")
 	}
-	return folded, nil
+	return FoldCase(foldAddress(folded)), nil
 }
 
-// plainName reports whether s is non-empty printable ASCII without a space. The PRECIS
-// profile only changes the letter case of such a name.
+// FoldEmail folds an e-mail address for comparison: width and case, and the domain with
+// [FoldDomain].
+func FoldEmail(s string) string {
+	if plainName(s) {
+		return foldName(s)
+	}
+	return FoldCase(foldAddress(width.Fold.String(s)))
+}
+
+// foldAddress folds the domain of an address. A text without @ stays as it is.
+func foldAddress(s string) string {
+	at := strings.LastIndexByte(s, '@')
+	if at < 0 {
+		return s
+	}
+	return s[:at+1] + FoldDomain(s[at+1:])
+}
+
+// FoldDomain folds a domain name: the ASCII form of an international name (xn--) and its
+// Unicode form are the same (RFC 5891). A text that is no domain name is folded like
+// [FoldCase].
+func FoldDomain(s string) string {
+	unicode, err := domains.ToUnicode(s)
+	if err != nil {
+		unicode = s
+	}
+	return FoldCase(unicode)
+}
+
+//nolint:gochecknoglobals // never assigned again
+var domains = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.StrictDomainName(false))
+
+// ace starts a label of a domain name that stands for a Unicode one.
+const ace = "xn--"
+
+// plainName reports whether s is non-empty printable ASCII without a space and without a
+// label that stands for a Unicode one. Folding only changes the letter case of such a name.
 func plainName(s string) bool {
 	for i := range len(s) {
 		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+		if s[i] == '-' && i >= 3 && s[i-1] == '-' && strings.EqualFold(s[i-3:i+1], ace) {
 			return false
 		}
 	}

@@ -151,7 +151,7 @@ func Fold(kind Name, value string) string {
 	case UserName, "":
 		return FoldUserName(value)
 	case Email:
-		return scim.FoldCase(value)
+		return scim.FoldEmail(value)
 	case SCIMID, ExternalID, AppUserID:
 	}
 	return value
@@ -163,7 +163,7 @@ func Fold(kind Name, value string) string {
 func FoldUserName(s string) string {
 	f, err := scim.FoldUserName(s)
 	if err != nil {
-		return scim.FoldCase(s)
+		return scim.FoldEmail(s)
 	}
 	return f
 }

@@ -49,7 +49,7 @@ func newApp(name string, o AppOptions, owners *lru.Cache[credentialHash, Caller]
 	}
 	sources := make([]request.Source, len(o.Subjects))
 	for i, s := range o.Subjects {
-		s.JWT, s.Typed = s.Kind == SourceJWT, s.Kind == SourceUserName
+		s.JWT, s.Typed, s.GatewayName = s.Kind == SourceJWT, s.Kind == SourceUserName, s.Kind == SourceTrusted
 		sources[i] = s.Source
 		if s.Kind == SourceTrusted {
 			p.trusted[strings.ToLower(s.Name)] = true

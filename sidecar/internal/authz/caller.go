@@ -71,13 +71,13 @@ func (a *Authorizer) ownerOf(
 	case SourceJWT:
 		return fromJWT(ctx, p, s, c)
 	case SourceTrusted:
-		return named(s.As, c, c.Value, unixSeconds(r.Headers, strings.ToLower(s.IssuedName))), nil
+		return named(s, s.As, c, c.Value, unixSeconds(r.Headers, strings.ToLower(s.IssuedName))), nil
 	case SourceUserName:
 		// A login starts now, so an earlier deactivation does not deny it.
 		typed := strings.TrimSpace(c.Value)
-		owner := named(subject.UserName, c, typed, a.received(r))
-		if strings.Contains(typed, "@") {
-			owner.Add(subject.Email, typed)
+		owner := named(s, subject.UserName, c, typed, a.received(r))
+		if strings.Contains(owner.UserName, "@") {
+			owner.Add(subject.Email, owner.UserName)
 		}
 		return owner, nil
 	case SourceOpaque:
@@ -103,8 +103,8 @@ func unixSeconds(h request.Headers, name string) time.Time {
 	return time.Unix(n, 0)
 }
 
-func named(as subject.Name, c *request.Credential, value string, issued time.Time) Caller {
-	return Caller{Subject: subject.Named(as, value), IssuedAt: issued, Source: c.Where()}
+func named(s *SubjectSource, as subject.Name, c *request.Credential, value string, issued time.Time) Caller {
+	return Caller{Subject: subject.Named(as, s.Mapping.Apply(as, value)), IssuedAt: issued, Source: c.Where()}
 }
 
 func fromJWT(ctx context.Context, p *app, s *SubjectSource, c *request.Credential) (Caller, *Decision) {
@@ -127,7 +127,7 @@ func fromJWT(ctx context.Context, p *app, s *SubjectSource, c *request.Credentia
 		d.ClearCookie, d.Token = c.Cookie(), refused
 		return Caller{}, p.unauthorized(d)
 	}
-	return named(s.As, c, name, claims.IssuedAt), nil
+	return named(s, s.As, c, name, claims.IssuedAt), nil
 }
 
 // unavailable reports whether a verifier failed for a cause on our side.
@@ -151,6 +151,7 @@ func (a *Authorizer) fromApplication(
 			"the application did not identify the credential in time: send the request again")
 	}
 	owner.Source, owner.FromApplication = c.Where(), true
+	s.Mapping.Map(&owner.Subject)
 	hash := credentialHash(sha256.Sum256([]byte(c.Canonical())))
 	switch {
 	case !owner.Known():

@@ -172,6 +172,8 @@ type SubjectSource struct {
 	// session began, in Unix seconds. If it is empty, the age is unknown and the user stays
 	// denied after a reactivation.
 	IssuedName string
+	// Mapping turns the names of the credential, or of the application, into those of the directory.
+	Mapping subject.Mapping
 }
 
 // LocalWrite is a route of the application that creates, changes or removes accounts. It

@@ -41,7 +41,10 @@ type Source struct {
 	Body   BodyRoute // InBody
 	JWT    bool      // fits values of three parts only
 	Typed  bool      // InBody, InBasic: a person types the value, so it may be any text
-	Starts bool      // InCookie: Name is the start of the names of several cookies
+	// GatewayName says that a gateway sets the value of the header: the name of a person, in UTF-8 or as
+	// RFC 8187 writes it.
+	GatewayName bool
+	Starts      bool // InCookie: Name is the start of the names of several cookies
 	// Chunked says, for InCookie, that the application splits a long value over the cookies
 	// Name.0, Name.1 and so on.
 	Chunked bool
@@ -232,13 +235,19 @@ func (s *Sources) fromHeaders(r *Request, out *[]Credential) *Problem {
 				return p
 			}
 			continue
-		case !plainValue(v, true):
-			return problem(400, ReasonCredential, "the header "+name+" contains characters that no credential has")
 		}
 		c := s.inHeader(name, "", v)
-		if c == nil {
+		var text, plain = v, plainValue(v, true)
+		if c != nil && s.all[c.Source].GatewayName {
+			text, plain = headerName(v)
+		}
+		switch {
+		case !plain:
+			return problem(400, ReasonCredential, "the header "+name+" contains characters that no credential has")
+		case c == nil:
 			return problem(401, ReasonUnknownScheme, "the header "+name+" contains no credential of this application")
 		}
+		c.Value = text
 		*out = append(*out, *c)
 	}
 	return nil

@@ -2,8 +2,11 @@ package request
 
 import (
 	"net"
+	"net/url"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/scimward/scimward/sidecar/headers"
 )
@@ -71,6 +74,27 @@ func Token(s string) bool {
 		}
 	}
 	return s != ""
+}
+
+// headerName reads the name in a header that a gateway sets: visible text in UTF-8, or
+// UTF-8 in the form of RFC 8187 §3.2 (UTF-8”j%C3%BCrgen). A backslash is part of names such
+// as CORP\carl. ok is false for anything that readers of the header might take for another
+// name.
+func headerName(v string) (name string, ok bool) {
+	if len(v) >= 7 && strings.EqualFold(v[:6], "utf-8'") {
+		_, escaped, found := strings.Cut(v[6:], "'")
+		if !found {
+			return "", false
+		}
+		var err error
+		if v, err = url.PathUnescape(escaped); err != nil {
+			return "", false
+		}
+	}
+	ok = v != "" && utf8.ValidString(v) && !strings.ContainsFunc(v, func(r rune) bool {
+		return r == ' ' || r == '"' || r == ',' || r == ';' || !unicode.IsPrint(r)
+	})
+	return v, ok
 }
 
 // Token68 reports whether s has the form of a bearer token (RFC 6750 §2.1).
