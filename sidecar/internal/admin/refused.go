@@ -113,7 +113,8 @@ func (h *Handler) refusedRequests(ctx context.Context, tenant, user string) (n i
 		return err
 	})
 	if err != nil {
-		h.opts.Logger.ErrorContext(ctx, "reading refused deactivations", slog.String("tenant", tenant), slog.Any("error", err))
+		h.opts.Logger.ErrorContext(ctx, "reading refused deactivations",
+			slog.String("tenant", tenant), slog.Any("error", err))
 	}
 	return n
 }
