@@ -92,14 +92,25 @@ func TestReadmeTour(t *testing.T) {
 		script += "echo '@@ block'\n" + free.Replace(b.script)
 		ran = append(ran, b)
 	}
-	out := runScript(t, binaries(t, ports), script)
+	out := runScript(t, binaries(t, ports), script+"echo '@@ block'\nls -Ap\n")
 	answers := strings.Split(out, "@@ block\n")[1:]
-	if len(answers) != len(ran) {
+	if len(answers) != len(ran)+1 {
 		t.Fatalf("%d of %d blocks ran; they printed:\n%s", len(answers), len(ran), out)
 	}
+	made := strings.Fields(answers[len(ran)]) // by the last block, ls
 	for i, b := range ran {
 		if line := missing(b.output, answers[i]); line != "" {
 			t.Errorf("the block at README.md:%d does not print %q; it printed:\n%s", b.line, line, answers[i])
+		}
+	}
+	if len(made) < 5 {
+		t.Errorf("the tour made %v, want its files", made)
+	}
+	for _, name := range made {
+		cmd := exec.CommandContext(t.Context(), "git", "check-ignore", "--quiet", "--no-index", name)
+		cmd.Dir = root
+		if err := cmd.Run(); err != nil {
+			t.Errorf("git does not ignore %s, which the tour makes: %v", name, err)
 		}
 	}
 }
