@@ -15,7 +15,9 @@ import (
 )
 
 // change runs a change of members of any number.
-func change(ctx context.Context, s *store.Store, c store.MemberChange, before ...func()) (gid string, n int, err error) {
+func change(
+	ctx context.Context, s *store.Store, c store.MemberChange, before ...func(),
+) (gid string, n int, err error) {
 	fn := func(tx *store.Tx, id string, do func() (int, error)) (err error) {
 		for _, fn := range before {
 			fn()

@@ -381,3 +381,32 @@ func TestErrorsCarryNoInternals(t *testing.T) {
 		}
 	}
 }
+
+// TestLaterOnlyForGroups: without the whole body only a change of a group by a known client is allowed, and
+// nobody can act on that decision.
+func TestLaterOnlyForGroups(t *testing.T) {
+	k := newKit(t)
+	later := func(r *request.Request) { r.Partial, r.Later = true, true }
+	const group = `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"]`
+	length := func(n string) func(*request.Request) { return header("content-length", n) }
+	run(t, []row{
+		{"POST", scimReq("POST", "/scim/v2/Groups", body(scimJSON, group), later), 0, authz.ReasonLater},
+		{"PUT", scimReq("PUT", "/scim/v2/Groups/g1", body(scimJSON, group), later, length("33554432")), 0, authz.ReasonLater},
+		{"PATCH", scimReq("PATCH", "/scim/v2/Groups/g1", body(scimJSON, group), later), 0, authz.ReasonLater},
+		{"too long", scimReq("PUT", "/scim/v2/Groups/g1", body(scimJSON, group), later, length("33554433")), 413, request.ReasonBodyPartial},
+		{"a user", scimReq("PATCH", "/scim/v2/Users/u1", body(scimJSON, user), later), 413, request.ReasonBodyPartial},
+		{"not a transport", scimReq("PUT", "/scim/v2/Groups/g1", body(scimJSON, group), partial), 413, request.ReasonBodyPartial},
+		{"no token", scimReq("PUT", "/scim/v2/Groups/g1", body(scimJSON, group), later, header("authorization", "")), 401, authz.ReasonNoToken},
+		{"text", scimReq("PUT", "/scim/v2/Groups/g1", body("text/plain", group), later), 415, request.ReasonContentType},
+		{"encoded", scimReq("PUT", "/scim/v2/Groups/g1", body(scimJSON, group), later, header("content-encoding", "gzip")), 415, request.ReasonBodyEncoded},
+		{"another route", scimReq("PUT", "/scim/v2/Groups", body(scimJSON, group), later), 405, authz.ReasonMethod},
+		{"GET", scimReq("GET", "/scim/v2/Groups/g1", later), 400, authz.ReasonBodyUnexpected},
+	})
+	d := k.Decide(t.Context(), scimReq("PUT", "/scim/v2/Groups/g1", body(scimJSON, group), later))
+	if d.SCIM != nil || len(k.policy.asked) != 0 {
+		t.Errorf("the decision names the operation %+v, and the policy was asked %d times", d.SCIM, len(k.policy.asked))
+	}
+	if d := k.DecideResult(t.Context(), nil, scim.Object{}, scim.Object{}); d.Allowed() || d.Status != 503 {
+		t.Errorf("a result without a request: %+v, want 503", d)
+	}
+}
