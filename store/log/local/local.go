@@ -24,7 +24,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -83,14 +82,15 @@ type Log struct {
 	grown  chan struct{} // closed and replaced on every append
 	gmu    sync.Mutex
 
-	wmu         sync.Mutex // the fields below
-	wfile       *os.File   // the witness, nil before its first write
-	witness     Witness    // the newest that was written or found
-	found       Witness    // the one that Open found
-	behind      time.Time  // since when the newest record waits for its witness
-	witnessErr  error
+	wmu         sync.Mutex    // the fields below
+	wfile       *os.File      // the witness, nil before its first write
+	witness     Witness       // the newest that was written or found
+	found       Witness       // the one that Open found
 	stopWitness chan struct{} // nil without the goroutine
 	keeper      sync.WaitGroup
+
+	behind     atomic.Int64 // Unix nanoseconds since when the newest record waits for its witness, 0 for none
+	witnessErr atomic.Pointer[error]
 
 	lost, mismatch error // found by Open
 }

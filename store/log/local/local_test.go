@@ -2,6 +2,7 @@ package local_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"testing"
@@ -26,12 +27,18 @@ func options(dir string) local.Options {
 
 func open(t *testing.T, o local.Options) *local.Log {
 	t.Helper()
+	return openAs(t, o, 0)
+}
+
+// openAs opens a log whose identity, if it is new, repeats id; zero means 7.
+func openAs(t *testing.T, o local.Options, id byte) *local.Log {
+	t.Helper()
 	l, err := local.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.Bind(func(txn *badger.Txn, _ log.Seq, rec []byte) error { return txn.Set([]byte("state"), rec) })
-	if err := l.Start(t.Context(), bytes.Repeat([]byte{7}, 16)); err != nil {
+	if err := l.Start(t.Context(), bytes.Repeat([]byte{cmp.Or(id, 7)}, 16)); err != nil {
 		t.Fatal(err)
 	}
 	return l

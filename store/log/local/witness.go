@@ -118,17 +118,16 @@ func encodeSlot(w *Witness) ([]byte, error) {
 func (l *Log) Witnessed() Witness { return l.found }
 
 // WitnessLag is how long the newest record has waited for its witness, and the last
-// error of writing it.
-func (l *Log) WitnessLag() (time.Duration, error) {
-	if l.opts.InMemory || l.opts.Offline {
+// error of writing it. It does not wait for a write.
+func (l *Log) WitnessLag() (lag time.Duration, err error) {
+	since := l.behind.Load()
+	if since == 0 {
 		return 0, nil
 	}
-	l.wmu.Lock()
-	defer l.wmu.Unlock()
-	if uint64(l.witness.Position) >= l.last.Load() || l.behind.IsZero() {
-		return 0, nil
+	if failed := l.witnessErr.Load(); failed != nil {
+		err = *failed
 	}
-	return time.Since(l.behind), l.witnessErr
+	return time.Since(time.Unix(0, since)), err
 }
 
 // keepWitness writes the witness while the log is open. It is not on the commit path:
@@ -149,11 +148,11 @@ func (l *Log) keepWitness(stop <-chan struct{}) {
 // tryWitness logs the first of several failures.
 func (l *Log) tryWitness() {
 	err := l.WriteWitness()
-	l.wmu.Lock()
-	first := err != nil && l.witnessErr == nil
-	l.witnessErr = err
-	l.wmu.Unlock()
-	if first {
+	if err == nil {
+		l.witnessErr.Store(nil)
+		return
+	}
+	if l.witnessErr.Swap(&err) == nil {
 		l.opts.Logger.Error("the witness of the store was not written: a loss of the records since then would not "+
 			"be noticed", slog.Any("err", err))
 	}
@@ -167,9 +166,7 @@ func (l *Log) WriteWitness() error {
 	if l.opts.InMemory || l.opts.Offline || last == 0 || l.witness.Position == last && l.wfile != nil {
 		return nil
 	}
-	if l.behind.IsZero() {
-		l.behind = time.Now()
-	}
+	l.behind.CompareAndSwap(0, time.Now().UnixNano())
 	w, err := l.describe(last)
 	if err != nil {
 		return err
@@ -177,7 +174,8 @@ func (l *Log) WriteWitness() error {
 	if err := l.store(&w); err != nil {
 		return fmt.Errorf("writing the witness %s: %w", WitnessPath(l.opts.Dir), err)
 	}
-	l.witness, l.behind = w, time.Time{}
+	l.witness = w
+	l.behind.Store(0)
 	return nil
 }
 
