@@ -155,38 +155,60 @@ func journal(path string) (first, last log.Seq, err error) {
 	if len(b) < journalHead {
 		return 0, 0, nil
 	}
-	var at, rec uint64 // the open transaction and its record
+	r := replay{path: path}
 	for rest := b[journalHead:]; ; {
 		e, ok := cutEntry(&rest)
-		switch {
-		case !ok || len(e.key) == 0:
-			return first, last, nil
-		case e.meta&entryTxn != 0:
-			ts, ok := e.version()
-			if !ok || at != 0 && at != ts {
-				return first, last, nil
-			}
-			if at = ts; e.record() == ts {
-				rec = ts
-			}
-		case e.meta&entryFin != 0:
-			if ts, err := strconv.ParseUint(string(e.value), 10, 64); err != nil || ts != at {
-				return first, last, nil
-			}
-			if at = 0; rec == 0 {
-				continue // of a trim
-			}
-			if last != 0 && log.Seq(rec) > last+1 {
-				return 0, 0, fmt.Errorf("%w %d to %d in %s", errMissing, last+1, rec-1, path)
-			}
-			if last = log.Seq(rec); first == 0 {
-				first = last
-			}
-			rec = 0
-		case at != 0:
-			return first, last, nil
+		if !ok || len(e.key) == 0 {
+			return r.first, r.last, nil
+		}
+		if more, err := r.entry(&e); err != nil || !more {
+			return r.first, r.last, err
 		}
 	}
+}
+
+// replay follows the transactions of a journal like the engine.
+type replay struct {
+	path        string
+	at, record  uint64 // the open transaction, and the log record in it
+	first, last log.Seq
+}
+
+// entry returns false where the engine stops.
+func (r *replay) entry(e *entry) (more bool, err error) {
+	switch {
+	case e.meta&entryTxn != 0:
+		ts, ok := e.version()
+		if !ok || r.at != 0 && r.at != ts {
+			return false, nil
+		}
+		if r.at = ts; e.record() == ts {
+			r.record = ts
+		}
+		return true, nil
+	case e.meta&entryFin != 0:
+		ts, err := strconv.ParseUint(string(e.value), 10, 64)
+		if err != nil || ts != r.at {
+			return false, nil //nolint:nilerr // the engine stops at a malformed end of a transaction
+		}
+		return true, r.commit()
+	}
+	return r.at == 0, nil // an entry outside a transaction
+}
+
+// commit ends a transaction. That of a trim has no record.
+func (r *replay) commit() error {
+	seq := log.Seq(r.record)
+	if r.at, r.record = 0, 0; seq == 0 {
+		return nil
+	}
+	if r.last != 0 && seq > r.last+1 {
+		return fmt.Errorf("%w %d to %d in %s", errMissing, r.last+1, seq-1, r.path)
+	}
+	if r.last = seq; r.first == 0 {
+		r.first = seq
+	}
+	return nil
 }
 
 // entry is one entry of a journal.

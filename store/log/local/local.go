@@ -380,7 +380,9 @@ func (l *Log) commit(seq log.Seq, rec []byte) error {
 }
 
 // Bounds implements [log.Log].
-func (l *Log) Bounds(context.Context) (log.Bounds, error) {
+func (l *Log) Bounds(context.Context) (log.Bounds, error) { return l.bounds() }
+
+func (l *Log) bounds() (log.Bounds, error) {
 	last := l.Last()
 	if last == 0 {
 		return log.Bounds{}, nil

@@ -3,7 +3,6 @@ package local
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -311,7 +310,7 @@ func (l *Log) compare() error {
 	}
 	rec, err := l.Read(w.Position)
 	if errors.Is(err, log.ErrTrimmed) {
-		if bounds, berr := l.Bounds(context.Background()); berr == nil && bounds.First > w.Position {
+		if bounds, berr := l.bounds(); berr == nil && bounds.First > w.Position {
 			return nil // trimmed since
 		}
 	}
