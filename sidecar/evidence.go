@@ -56,13 +56,13 @@ type (
 	Evidence = revoke.Report
 	// EvidenceOffboarding is one deactivation or deletion.
 	EvidenceOffboarding = revoke.OffboardReport
-	// EvidenceMatch is one of several users who left under the requested name.
+	// EvidenceKind is one kind of credential in one application.
 	EvidenceKind = revoke.KindReport
 	// EvidenceProbe is one verification of a kind.
 	EvidenceProbe = revoke.ProbeEntry
 	// EvidenceRefusal is a request to deactivate or delete the user that was refused.
 	EvidenceRefusal = revoke.RefusedReport
-	// EvidenceMatch is a user who left under a name.
+	// EvidenceMatch is one of several users who left under the requested name.
 	EvidenceMatch = revoke.Match
 )
 

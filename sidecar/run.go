@@ -172,30 +172,32 @@ func (s *Server) pluginStatus(ctx context.Context) []admin.PluginStatus {
 	out := make([]admin.PluginStatus, len(configs))
 	var asked sync.WaitGroup
 	for i, c := range configs {
-		asked.Go(func() {
-			out[i] = admin.PluginStatus{Tenant: c.Tenant, App: c.App, Health: "error"}
-			if info, ok := s.plugins.Info(c.Tenant, c.App); ok {
-				out[i].Name, out[i].Version, out[i].Digest = info.Name, info.Version, info.Digest
-			}
-			for _, m := range s.plugins.Sandbox(c.Tenant, c.App) {
-				if m.Fault == "" {
-					out[i].Sandbox = append(out[i].Sandbox, m.Name)
-				} else {
-					out[i].SandboxMissing = append(out[i].SandboxMissing, m.Name+" ("+m.Fault+")")
-				}
-			}
-			h, err := s.plugins.Health(ctx, c.Tenant, c.App)
-			if err == nil {
-				out[i].Health, out[i].Message = h.Status, h.Message
-			} else {
-				out[i].Message = err.Error()
-			}
-			if err := s.plugins.CanIdentify(c.Tenant, c.App); opaque[[2]string{c.Tenant, c.App}] && err != nil {
-				out[i].Health = "error"
-				out[i].Message = "requests with an opaque credential get 503: " + err.Error()
-			}
-		})
+		asked.Go(func() { out[i] = s.onePlugin(ctx, c.Tenant, c.App, opaque[[2]string{c.Tenant, c.App}]) })
 	}
 	asked.Wait()
+	return out
+}
+
+// onePlugin asks the plugin of an app for its health. With opaque, the plugin must also identify.
+func (s *Server) onePlugin(ctx context.Context, tenant, app string, opaque bool) admin.PluginStatus {
+	out := admin.PluginStatus{Tenant: tenant, App: app, Health: "error"}
+	if info, ok := s.plugins.Info(tenant, app); ok {
+		out.Name, out.Version, out.Digest = info.Name, info.Version, info.Digest
+	}
+	for _, m := range s.plugins.Sandbox(tenant, app) {
+		if m.Fault == "" {
+			out.Sandbox = append(out.Sandbox, m.Name)
+		} else {
+			out.SandboxMissing = append(out.SandboxMissing, m.Name+" ("+m.Fault+")")
+		}
+	}
+	if h, err := s.plugins.Health(ctx, tenant, app); err == nil {
+		out.Health, out.Message = h.Status, h.Message
+	} else {
+		out.Message = err.Error()
+	}
+	if err := s.plugins.CanIdentify(tenant, app); opaque && err != nil {
+		out.Health, out.Message = "error", "requests with an opaque credential get 503: "+err.Error()
+	}
 	return out
 }

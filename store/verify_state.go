@@ -364,13 +364,9 @@ func (c *checker) refusal(e machine.Entry, d DecodedKey) error {
 		return err
 	}
 	c.counts[counterID{d.Tenant, counterRefusals}]++
-	var res resource
 	if v, ok := c.has("refusal", e.Key, key(kindUser, d.Tenant, d.Parts[0]), "user"); ok {
-		var err error
-		if res, err = decodeResource(v, 0); err != nil {
-			return nil // a finding at its own key
-		}
-		if u := (User{Resource: res.object}); !u.Active() {
+		res, err := decodeResource(v, 0) // an error is a finding at the user's own key
+		if u := (User{Resource: res.object}); err == nil && !u.Active() {
 			c.find("refusal", e.Key, "the user is inactive")
 		}
 	}

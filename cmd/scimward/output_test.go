@@ -71,7 +71,8 @@ func TestStatusListsLeavers(t *testing.T) {
 		Leavers: []sidecar.Leaver{
 			{Tenant: "acme", User: "id-1", UserName: "ada", Since: since, Breached: true, Kinds: []sidecar.OpenKind{
 				kind("wiki", "pat", "retrying", "app_denied"), kind("wiki", "ssh_key", "retrying", "app_denied"),
-				{App: "wiki", Kind: "device", Epoch: 1, State: "failed", Code: "gave_up", Message: "the API\x1b[2J answers 500\u202e"}, kind("zine", "pat", "retrying", "app_denied"),
+				{App: "wiki", Kind: "device", Epoch: 1, State: "failed", Code: "gave_up", Message: "the API\x1b[2J answers 500\u202e"},
+				kind("zine", "pat", "retrying", "app_denied"),
 			}},
 			{Tenant: "acme", User: "id-2", UserName: "bob", Since: since},
 		},

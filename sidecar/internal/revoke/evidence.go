@@ -269,8 +269,10 @@ func kindReport(j *store.Job) KindReport {
 		k.How = append(k.How, HowReport{ID: shownID(e.ID), Action: e.Action, Status: e.Status, At: e.At.UTC()})
 	}
 	for _, p := range j.Probes {
-		k.Probes = append(k.Probes, ProbeEntry{At: p.At.UTC(), Result: p.Result, Live: p.Live, How: p.How,
-			Method: cmp.Or(p.Method, string(abi.MethodListed)), With: p.With})
+		k.Probes = append(k.Probes, ProbeEntry{
+			At: p.At.UTC(), Result: p.Result, Live: p.Live, How: p.How,
+			Method: cmp.Or(p.Method, string(abi.MethodListed)), With: p.With,
+		})
 	}
 	return k
 }
