@@ -34,6 +34,10 @@ type (
 	Locked = admin.Locked
 	// LockUse says how often a lock refused a request.
 	LockUse = admin.LockUse
+	// LeaverList is the answer of the list of leavers.
+	LeaverList = admin.LeaverList
+	// TrailEnd is the end of a verified audit trail.
+	TrailEnd = revoke.TrailEnd
 	// Retried is the answer to a retry of an operator.
 	Retried = revoke.Retried
 	// JobRef names a job.
@@ -76,6 +80,15 @@ const (
 
 // ErrKeySet says that the JWK set document cannot be used. It says nothing about the report.
 var ErrKeySet = errors.New("the key set cannot be used")
+
+// VerifyTrail checks a whole audit trail that was exported as lines of JSON.
+func VerifyTrail(r io.Reader) (TrailEnd, error) {
+	end, err := revoke.VerifyTrail(r)
+	if err != nil {
+		return end, fmt.Errorf("checking the audit chain: %w", err)
+	}
+	return end, nil
+}
 
 // VerifyEvidence reads a sealed report and checks it without the service. It checks the audit
 // chain, the text under the seal and the signature. jwks is the JWK set document with the public

@@ -88,3 +88,24 @@ func (t *Tx) putOffboarding(o *Offboarding) {
 		t.w.Delete(open)
 	}
 }
+
+// EachOffboarding calls fn for every epoch of every user, until fn returns false. It reads at
+// most limit epochs, and complete is false when there are more.
+func (r *Reader) EachOffboarding(limit int, fn func(*Offboarding) (more bool, err error)) (complete bool, err error) {
+	n := 0
+	complete = true
+	err = r.snap.Scan(key(kindOffboarding, r.tenant), nil, true, func(e machine.Entry) (bool, error) {
+		if n == limit {
+			complete = false
+			return false, nil
+		}
+		n++
+		var o Offboarding
+		if err := decodeRow(e.Value, &o); err != nil {
+			return false, err
+		}
+		o.Version = e.Version
+		return fn(&o)
+	})
+	return complete, err
+}

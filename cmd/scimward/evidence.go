@@ -27,15 +27,25 @@ prints a summary; --json prints the sealed report that
 ` + "`scimward evidence verify FILE`" + ` checks offline; --html prints a page.`,
 		Example: `  scimward evidence ada@example.com -c scimward.yaml
   scimward evidence ada@example.com -c scimward.yaml --tenant acme --json -o ada.json
+  scimward evidence --all --since 2026-01-01 --until 2026-04-01 -o quarter
   scimward evidence verify ada.json --jwks jwks.json`,
-		Args: oneArg("USER"),
 	}
-	file := configFlag(c)
-	tenant := c.Flags().String("tenant", "", "`NAME` of the tenant; not needed when there is only one")
+	f, p := readFlags(c), periodFlags(c)
+	file, tenant := f.file, f.tenant
+	all := c.Flags().Bool("all", false, "write JSON and a page for every leaver of a period into the folder -o DIR")
+	c.Args = func(c *cobra.Command, args []string) error {
+		if *all {
+			return noArgs(c, args)
+		}
+		return oneArg("USER")(c, args)
+	}
 	asJSON := c.Flags().Bool("json", false, "print the sealed report")
 	asHTML := c.Flags().Bool("html", false, "print a page")
 	out := c.Flags().StringP("output", "o", "", "write to `FILE` instead of standard output")
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if *all {
+			return evidenceOfAll(c, f, p, *out)
+		}
 		if *asJSON && *asHTML {
 			return usage(errors.New("choose one of --json and --html"))
 		}

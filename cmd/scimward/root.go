@@ -82,7 +82,7 @@ Act:     scimward lock USER          refuse a person at once, whatever the ident
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(
 		newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newReport(),
-		newLock(), newUnlock(), newRetry(), newClose(), newRefused(),
+		newLock(), newUnlock(), newRetry(), newClose(), newLeavers(), newAudit(), newTimeline(), newRefused(),
 		newBackup(), newRestore(), newStore(), newVersion(), newPluginWorker(),
 	)
 	complete(root)

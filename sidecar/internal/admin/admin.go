@@ -15,6 +15,8 @@
 //	GET /v1/tenants/{tenant}/evidence/{user}  evidence report by SCIM id or userName; ?format=html for the page;
 //	                                          300 with "matches" if several users left under the name
 //	GET /v1/tenants/{tenant}/apps/{app}/credentials  CredentialReport as JSON
+//	GET /v1/tenants/{tenant}/leavers          [LeaverList]; ?since and ?until bound the time of the request, ?open
+//	GET /v1/tenants/{tenant}/audit            audit records as lines of JSON; ?user for those about one person
 //	POST /v1/tenants/{tenant}/lock            lockRequest; locks a person, see [Locked]
 //	POST /v1/tenants/{tenant}/unlock          unlockRequest; lifts the operators' locks of a person, see [Unlocked]
 //	POST /v1/tenants/{tenant}/retry           retryRequest; makes failed and waiting jobs due now, see [revoke.Retried]
@@ -129,6 +131,8 @@ func (h *Handler) Admin() http.Handler {
 	mux.HandleFunc("POST /v1/tenants/{tenant}/refused/dismiss", change(h, "refused.dismiss", h.dismissRefused))
 	mux.HandleFunc("GET /v1/tenants/{tenant}/evidence/{user}", h.evidence)
 	mux.HandleFunc("GET /v1/tenants/{tenant}/apps/{app}/credentials", h.credentials)
+	mux.HandleFunc("GET /v1/tenants/{tenant}/leavers", h.leavers)
+	mux.HandleFunc("GET /v1/tenants/{tenant}/audit", h.trail)
 	mux.HandleFunc("POST /v1/tenants/{tenant}/lock", change(h, "operator.lock", h.lock))
 	mux.HandleFunc("POST /v1/tenants/{tenant}/unlock", change(h, "operator.unlock", h.unlock))
 	mux.HandleFunc("POST /v1/tenants/{tenant}/retry", change(h, "operator.retry", h.retry))
