@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/scimward/scimward/sidecar"
+	"github.com/scimward/scimward/sidecar/config"
 )
 
 func newReport() *cobra.Command {
@@ -34,17 +36,9 @@ and restart both.`,
 		if err != nil {
 			return err
 		}
-		if *tenant == "" && len(admin.cfg.Tenants) == 1 {
-			*tenant = admin.cfg.Tenants[0].Name
-		}
-		for i := range admin.cfg.Tenants {
-			t := &admin.cfg.Tenants[i]
-			if t.Name == *tenant && *app == "" && len(t.Apps) == 1 {
-				*app = t.Apps[0].Name
-			}
-		}
+		onlyApp(admin.cfg, tenant, app)
 		if *tenant == "" || *app == "" {
-			return usage(fmt.Errorf("name the app: --tenant NAME --app NAME"))
+			return usage(errors.New("name the app: --tenant NAME --app NAME"))
 		}
 		got, err := admin.get(c.Context(),
 			"/v1/tenants/"+url.PathEscape(*tenant)+"/apps/"+url.PathEscape(*app)+"/credentials")
@@ -65,6 +59,19 @@ and restart both.`,
 		return nil
 	}
 	return groupOf("report", "report on what scimward has seen", c)
+}
+
+// onlyApp fills in the names of the only tenant and of its only app.
+func onlyApp(cfg *config.Config, tenant, app *string) {
+	if *tenant == "" && len(cfg.Tenants) == 1 {
+		*tenant = cfg.Tenants[0].Name
+	}
+	for i := range cfg.Tenants {
+		t := &cfg.Tenants[i]
+		if t.Name == *tenant && *app == "" && len(t.Apps) == 1 {
+			*app = t.Apps[0].Name
+		}
+	}
 }
 
 func credentialText(rep *sidecar.CredentialReport) string {

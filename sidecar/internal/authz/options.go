@@ -245,23 +245,8 @@ func (o *Options) checkSource(s SubjectSource) error {
 	if s.Name == "" {
 		return errors.New("name is empty")
 	}
-	switch s.In {
-	case request.InHeader, request.InCookie, request.InQuery, request.InProtocol:
-	case request.InPath:
-		if strings.Count(s.Name, request.CredentialSegment) != 1 {
-			return fmt.Errorf("path %q does not have one %s", s.Name, request.CredentialSegment)
-		}
-	case request.InBasic:
-		if s.Name != request.BasicUser && s.Name != request.BasicPassword {
-			return fmt.Errorf("unknown half %q of Basic authentication", s.Name)
-		}
-	case request.InBody:
-		formats := []request.BodyFormat{request.Form, request.JSON, request.Multipart, request.GraphQL}
-		if s.Body.Method == "" || s.Body.Path == "" || !slices.Contains(formats, s.Body.Format) {
-			return errors.New("a body source needs method, path and format")
-		}
-	default:
-		return fmt.Errorf("unknown place %q", s.In)
+	if err := checkPlace(&s.Source); err != nil {
+		return err
 	}
 	if named := subject.Named(s.As, "x"); !named.Known() {
 		return fmt.Errorf("unknown name %q", s.As)
@@ -285,6 +270,28 @@ func (o *Options) checkSource(s SubjectSource) error {
 		}
 	default:
 		return fmt.Errorf("unknown kind %q", s.Kind)
+	}
+	return nil
+}
+
+func checkPlace(s *request.Source) error {
+	switch s.In {
+	case request.InHeader, request.InCookie, request.InQuery, request.InProtocol:
+	case request.InPath:
+		if strings.Count(s.Name, request.CredentialSegment) != 1 {
+			return fmt.Errorf("path %q does not have one %s", s.Name, request.CredentialSegment)
+		}
+	case request.InBasic:
+		if s.Name != request.BasicUser && s.Name != request.BasicPassword {
+			return fmt.Errorf("unknown half %q of Basic authentication", s.Name)
+		}
+	case request.InBody:
+		formats := []request.BodyFormat{request.Form, request.JSON, request.Multipart, request.GraphQL}
+		if s.Body.Method == "" || s.Body.Path == "" || !slices.Contains(formats, s.Body.Format) {
+			return errors.New("a body source needs method, path and format")
+		}
+	default:
+		return fmt.Errorf("unknown place %q", s.In)
 	}
 	return nil
 }

@@ -19,34 +19,32 @@ const maxSuspectName = 64
 // Suspects calls found for each suspect of a request. It looks at headers only when Envoy passes on
 // all of them, because the others are read or harmless.
 func (s *Sources) Suspects(r *Request, headers bool, found func(Suspect)) {
-	try := func(in Place, name, value string) {
-		if why := suspicious(name, value); why != "" && Token(name) {
+	// The cheap question comes first: most names look like no credential.
+	try := func(in Place, name, value string, read func() bool) {
+		if why := suspicious(name, value); why != "" && Token(name) && !read() {
 			found(Suspect{in, name[:min(len(name), maxSuspectName)], why})
 		}
 	}
 	for _, line := range r.Headers["cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
 			name, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
-			if !slices.ContainsFunc(s.cookies, func(c Source) bool { return mentions(name, foldCookie(c.Name), c.Starts) }) {
-				try(InCookie, name, value)
-			}
+			try(InCookie, name, value, func() bool {
+				return slices.ContainsFunc(s.cookies, func(c Source) bool { return mentions(name, foldCookie(c.Name), c.Starts) })
+			})
 		}
 	}
 	for pair := range strings.SplitSeq(r.Query, "&") {
 		name, value, _ := strings.Cut(pair, "=")
-		if name != "" && !slices.ContainsFunc(s.queries, func(q string) bool { return FoldField(q) == FoldField(name) }) {
-			try(InQuery, name, value)
-		}
+		try(InQuery, name, value, func() bool {
+			return slices.ContainsFunc(s.queries, func(q string) bool { return FoldField(q) == FoldField(name) })
+		})
 	}
 	if !headers {
 		return
 	}
 	for name, values := range r.Headers {
-		if slices.Contains(s.headers, name) || harmless(name) {
-			continue
-		}
 		for _, v := range values {
-			try(InHeader, name, v)
+			try(InHeader, name, v, func() bool { return slices.Contains(s.headers, name) || harmless(name) })
 		}
 	}
 }
