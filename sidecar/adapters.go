@@ -119,3 +119,13 @@ func lease(cfg *config.Config) time.Duration {
 	}
 	return max(cfg.Revocation.Lease, longest*5/2)
 }
+
+// cut ends the open streams of locked users, in the tenant of the lock and in those that share an
+// application with it. It returns how many.
+func (s *Server) cut(ctx context.Context, tenant string) int {
+	n := s.authz.Cut(ctx, tenant)
+	for _, other := range s.now().config.SharingTenants(tenant) {
+		n += s.authz.Cut(ctx, other)
+	}
+	return n
+}

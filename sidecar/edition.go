@@ -96,7 +96,7 @@ func (n *next) prepareAuthorizer() error {
 		if err != nil {
 			return fmt.Errorf("reading the keys of tenant %s: %w", t.Name, err)
 		}
-		if tenants[t.Name], err = v.authzTenant(t, own); err != nil {
+		if tenants[t.Name], err = v.authzTenant(n.edition.config, t, own); err != nil {
 			return fmt.Errorf("opening tenant %s: %w", t.Name, err)
 		}
 	}

@@ -193,7 +193,7 @@ func (s *Server) openSCIM(context.Context) (err error) {
 	deviation := func(tenant, code string) { deviations.WithLabelValues(tenant, code).Inc() }
 	s.handler, err = scimhttp.New(scimhttp.Options{
 		Decider: s.decider, Store: s.store, TenantOf: s.tenantOf, Base: s.resourceOf,
-		AfterLock: func(ctx context.Context, tenant, _ string) { s.authz.Cut(ctx, tenant) },
+		AfterLock: func(ctx context.Context, tenant, _ string) { s.cut(ctx, tenant) },
 		MaxBody:   s.opts.Config.Envoy.MaxBodyBytes, MaxGroupBody: s.opts.Config.Envoy.MaxGroupBodyBytes,
 		RateOf: s.rateOf, Deviation: deviation, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})
@@ -243,7 +243,7 @@ func (s *Server) openAdmin(context.Context) error {
 		Store: s.store, Tenants: s.tenantNames, Version: s.opts.Version, DataDir: cfg.DataDir, Components: s.components,
 		Plugins: s.pluginStatus, Config: s.reloads.status, Envoys: s.outdatedEnvoys, Credentials: s.credentialReport,
 		FlushRefused: s.handler.Flush,
-		Gatherer:     s.registry, Sign: s.sign, Cut: s.authz.Cut, Engine: s.engine, Hits: s.hits,
+		Gatherer:     s.registry, Sign: s.sign, Cut: s.cut, Engine: s.engine, Hits: s.hits,
 		Now: s.opts.Now, Logger: s.opts.Logger,
 
 		Unprovisioned: func() []admin.Unprovisioned { return strangerStatus(s.decider.Strangers()) },

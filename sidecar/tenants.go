@@ -214,7 +214,7 @@ func (v *verifiers) accessTokens(t *config.Tenant, own []byte) (*token.Verifier,
 }
 
 // authzTenant converts a tenant into options of the authorizer.
-func (v *verifiers) authzTenant(t *config.Tenant, own []byte) (authz.TenantOptions, error) {
+func (v *verifiers) authzTenant(cfg *config.Config, t *config.Tenant, own []byte) (authz.TenantOptions, error) {
 	access, err := v.accessTokens(t, own)
 	if err != nil {
 		return authz.TenantOptions{}, err
@@ -232,6 +232,7 @@ func (v *verifiers) authzTenant(t *config.Tenant, own []byte) (authz.TenantOptio
 		}
 		o.Streams, o.EncodedSlashes = a.Streams, a.EncodedSlashes == "allow"
 		o.Unprovisioned, o.Exempt = unprovisioned(a.Unprovisioned), a.Exempt
+		o.SharedWith = cfg.Sharing(t, a)
 		switch a.Anonymous {
 		case "pass":
 			o.Anonymous = authz.AnonymousPass

@@ -129,6 +129,7 @@ func check(cfg *Config, d *decoder, lenient bool) {
 	for i := range cfg.Tenants {
 		c.tenant(fmt.Sprintf("tenants[%d]", i), &cfg.Tenants[i], names, hosts)
 	}
+	c.upstreams(cfg)
 }
 
 // listeners checks addresses and certificates. Beyond loopback, the listeners for Envoy need TLS.

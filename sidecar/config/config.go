@@ -180,6 +180,11 @@ type App struct {
 	Name string `yaml:"name"`
 	// Upstream is where Envoy forwards to, "http://HOST:PORT" or "https://HOST:PORT". Required.
 	Upstream string `yaml:"upstream"`
+	// SharedUpstream means that another tenant names the same upstream, with shared_upstream too. A lock
+	// of any of these tenants then refuses the person in all of them, by every name, and the local
+	// writes of all apply. Apps of one tenant with one upstream share their local writes without it.
+	// Default false: one upstream in two tenants is a fault.
+	SharedUpstream bool `yaml:"shared_upstream"`
 	// UpstreamCAFile is a PEM file with the authorities of an https upstream. Envoy reads it: the path
 	// is one of its file system. Default "/etc/ssl/certs/ca-certificates.crt".
 	UpstreamCAFile string `yaml:"upstream_ca_file"`

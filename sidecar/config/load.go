@@ -77,6 +77,7 @@ func parse(name, dir string, b []byte, lenient bool) (*Config, error) {
 		})
 		return nil, &FaultsError{File: name, Faults: d.faults}
 	}
+	c.shareLocalWrites()
 	return c, nil
 }
 

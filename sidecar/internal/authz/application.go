@@ -34,6 +34,7 @@ type app struct {
 	encodedSlashes bool
 	owners         *lru.Cache[credentialHash, Caller]
 
+	sharedWith    []string
 	unprovisioned Unprovisioned
 	exempt        map[string]bool // folded
 	strangers     *strangers
@@ -44,7 +45,7 @@ func newApp(name string, o AppOptions, owners *lru.Cache[credentialHash, Caller]
 		name: name, hosts: request.NewHosts(o.Hosts), subjects: o.Subjects, trusted: map[string]bool{},
 		anonymous: o.Anonymous, methods: set(o.Methods), needs: o.Needs, discover: o.DiscoverUntil, owners: owners,
 		encodedSlashes: o.EncodedSlashes,
-		unprovisioned:  o.Unprovisioned, exempt: map[string]bool{}, strangers: s,
+		sharedWith:     o.SharedWith, unprovisioned: o.Unprovisioned, exempt: map[string]bool{}, strangers: s,
 		challenge: `Bearer realm="` + quotable(name) + `"`,
 	}
 	sources := make([]request.Source, len(o.Subjects))
@@ -213,7 +214,7 @@ func (p *app) denyAnonymous(known bool, unknown *request.Credential) *Decision {
 // login and refresh included. The answer expires a denied cookie, so that a browser can
 // sign in again after a reactivation.
 func (a *Authorizer) denyLocked(tenant string, p *app, c *request.Credential, owner *Caller) *Decision {
-	l := a.lockOf(tenant, owner)
+	l := a.lockOf(tenant, p, owner)
 	if l == nil {
 		return nil
 	}

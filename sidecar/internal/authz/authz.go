@@ -205,11 +205,24 @@ func (a *Authorizer) DecideSubject(ctx context.Context, tenant, app string, c *C
 	if !c.Known() || t == nil || t.apps[app] == nil {
 		return false
 	}
-	return a.lockOf(tenant, c) == nil && a.provisioned(ctx, tenant, t.apps[app], c)
+	return a.lockOf(tenant, t.apps[app], c) == nil && a.provisioned(ctx, tenant, t.apps[app], c)
 }
 
-// lockOf returns the lock that denies the caller's credential, nil if there is none.
-func (a *Authorizer) lockOf(tenant string, c *Caller) *Lock {
+// lockOf returns the lock that denies the caller's credential, nil if there is none. Each tenant of a
+// shared application may have it.
+func (a *Authorizer) lockOf(tenant string, p *app, c *Caller) *Lock {
+	if l := a.lockIn(tenant, c); l != nil {
+		return l
+	}
+	for _, other := range p.sharedWith {
+		if l := a.lockIn(other, c); l != nil {
+			return l
+		}
+	}
+	return nil
+}
+
+func (a *Authorizer) lockIn(tenant string, c *Caller) *Lock {
 	l := a.o.Locks.Locked(tenant, &c.Subject)
 	if l == nil || l.Refuses != nil && !l.Refuses(c.IssuedAt) {
 		return nil

@@ -1,0 +1,68 @@
+package config_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/scimward/scimward/sidecar/config"
+)
+
+// twoTenants is a configuration in which two tenants name these upstreams.
+func twoTenants(first, second, extra string) string {
+	const tenant = `  - name: %[1]s
+    external_url: https://%[1]s.example.com
+    identity_services: [{client_id: idp, keys: {jwks_uri: https://idp.example.com/jwks}}]
+    apps:
+      - name: app
+        upstream: %[2]s
+        subjects: [{header: x-user, is: user_name}]
+        local_writes: [{path: /of-%[1]s}]
+%[3]s`
+	return "version: 1\ntenants:\n" + fmt.Sprintf(tenant, "acme", first, extra) + fmt.Sprintf(tenant, "globex", second, extra)
+}
+
+// TestSharedUpstream: two tenants may name one application only if both say so, however they spell it.
+// Then each app has the local writes of both.
+func TestSharedUpstream(t *testing.T) {
+	const shared = "        shared_upstream: true\n"
+	for _, row := range []struct {
+		first, second string
+		same          bool
+	}{
+		{"http://10.0.0.1:80", "http://10.0.0.1:80", true},
+		{"http://127.0.0.1:3000", "http://localhost:3000", true},
+		{"http://127.0.0.1:3000", "http://[::1]:3000", true},
+		{"http://127.0.0.1:3000", "http://127.0.0.2:03000", true},
+		{"http://127.0.0.1:3000", "http://app.localhost:3000", true},
+		{"http://127.0.0.1:3000", "http://[::ffff:127.0.0.1]:3000", true},
+		{"http://127.0.0.1:3000", "http://0.0.0.0:3000", true},
+		{"https://App.example:8443", "http://app.example.:8443", true},
+		{"http://127.0.0.1:3000", "http://127.0.0.1:3001", false},
+		{"http://a.example:80", "http://b.example:80", false},
+	} {
+		_, err := config.Parse("f.yaml", t.TempDir(), []byte(twoTenants(row.first, row.second, "")))
+		refused := err != nil && strings.Contains(err.Error(), "tenants[1].apps[0].upstream") &&
+			strings.Contains(err.Error(), "is an upstream of tenant acme too")
+		if refused != row.same || !row.same && err != nil {
+			t.Errorf("%s and %s: %v, want a fault: %t", row.first, row.second, err, row.same)
+		}
+		c, err := config.Parse("f.yaml", t.TempDir(), []byte(twoTenants(row.first, row.second, shared)))
+		if err != nil {
+			t.Errorf("%s and %s, shared: %v", row.first, row.second, err)
+			continue
+		}
+		want := map[bool]int{true: 2, false: 1}[row.same]
+		for tenant, a := range c.AllApps() {
+			if len(a.LocalWrites) != want || slices.Contains(c.Sharing(tenant, a), "acme") != (row.same && tenant.Name == "globex") {
+				t.Errorf("%s of %s and %s: local writes %v, shared with %v", tenant.Name, row.first, row.second,
+					a.LocalWrites, c.Sharing(tenant, a))
+			}
+		}
+	}
+	half := strings.Replace(twoTenants("http://10.0.0.1:80", "http://10.0.0.1:80", shared), shared, "", 1)
+	if _, err := config.Parse("f.yaml", t.TempDir(), []byte(half)); err == nil {
+		t.Error("shared_upstream in one of two tenants is enough, want a fault")
+	}
+}
