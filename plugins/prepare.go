@@ -24,8 +24,8 @@ type Prepared struct {
 
 // Prepare loads the plugins of a new configuration, one after the other, while the present ones serve.
 // It returns when each is ready or refused; Prepared.Err says which is not, unless it was refused before
-// for the same reason. A plugin with unchanged configuration, manifest and module keeps its worker. Prepare returns an error if a plugin is named
-// twice or ctx ends.
+// for the same reason. A plugin with unchanged configuration, manifest and module keeps its worker.
+// Prepare returns an error if a plugin is named twice or ctx ends.
 func (h *Host) Prepare(ctx context.Context, configs []Config) (*Prepared, error) {
 	p := &Prepared{host: h, next: &set{plugins: map[appKey]*plugin{}, refused: map[appKey]error{}}}
 	var faults []error

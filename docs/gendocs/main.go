@@ -45,17 +45,18 @@ type page struct {
 // root is a struct with a section of its own title.
 type root struct{ name, title string }
 
-//go:embed configuration.md
+//go:embed configuration.intro
 var configurationIntro string
 
-//go:embed manifest.md
+//go:embed manifest.intro
 var manifestIntro string
 
-//go:embed abi.md
+//go:embed abi.intro
 var abiIntro string
 
 var pages = []page{
-	{"docs/configuration.md", []string{"sidecar/config/config.go"}, "yaml", []root{{"Config", "The file"}}, nil, configurationIntro},
+	{"docs/configuration.md", []string{"sidecar/config/config.go"}, "yaml",
+		[]root{{"Config", "The file"}}, nil, configurationIntro},
 	{"docs/plugin-manifest.md", []string{"plugins/manifest.go", "plugins/config.go"}, "json",
 		[]root{{"Manifest", "The file"}}, nil, manifestIntro},
 	{"docs/plugin-abi.md", []string{"plugins/abi/abi.go"}, "json", []root{
