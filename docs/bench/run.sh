@@ -26,6 +26,7 @@ bench() {
 
 bench ./docs/bench 1x "BenchmarkCheck"
 bench ./plugins 300x "BenchmarkCall BenchmarkAsk"
+bench ./plugins 2x "BenchmarkIdentifyFlood"
 bench ./store 4000x "BenchmarkDurableCreate"
 bench ./sidecar/internal/scimhttp 1x "BenchmarkPatchMember"
 bench ./store 20000x "BenchmarkUserName BenchmarkLockLookup"
