@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/scimward/scimward/envoy/envoybin"
@@ -58,10 +59,14 @@ func run(ctx context.Context, args []string) (err error) {
 		return fmt.Errorf("starting: %w", err)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := (&story{s: s, d: d}).play(ctx); err != nil {
+	page := filepath.Join(*source, "bin", "evidence.html")
+	if err := os.MkdirAll(filepath.Dir(page), 0o750); err != nil {
+		return fmt.Errorf("making the folder of the evidence page: %w", err)
+	}
+	if err := (&story{s: s, d: d, page: page}).play(ctx); err != nil {
 		return err
 	}
-	d.printf("\nEvery step succeeded, in %.1f s.\n", time.Since(began).Seconds())
+	d.printf("\nEvery step succeeded, in %.1f s. The evidence as a page: %s\n", time.Since(began).Seconds(), page)
 	if !*keep {
 		return nil
 	}

@@ -36,6 +36,7 @@ type story struct {
 	old      *stack.Person // ada with the credentials from before the deactivation
 	streams  []*stack.Stream
 	ssh      *stack.Stream
+	page     string // file of the evidence page
 }
 
 func (st *story) play(ctx context.Context) error {
@@ -54,6 +55,7 @@ func (st *story) play(ctx context.Context) error {
 		{"What the application issued is revoked, then verified", st.revoked},
 		{"The person comes back", st.reactivate},
 		{"The person is deleted, and a new user gets the name", st.recreate},
+		{"An operator locks a person by hand", st.lockByHand},
 		{"Proof", st.proof},
 	} {
 		st.d.chapter(chapter.title)
@@ -494,6 +496,10 @@ func (st *story) proof(ctx context.Context) error {
 	}
 	st.d.ok("the report verifies offline", strings.TrimSpace(strings.TrimPrefix(string(out), file+": ")))
 	text, err := st.scimward(ctx, "evidence", st.user.ID, "--tenant", "acme")
+	if err != nil {
+		return err
+	}
 	st.d.printf("\n%s", text)
+	_, err = st.scimward(ctx, "evidence", st.user.ID, "--tenant", "acme", "--html", "-o", st.page)
 	return err
 }
