@@ -24,6 +24,8 @@ type (
 	Leaver = admin.Leaver
 	// Unprovisioned counts persons of one application whom the directory does not know.
 	Unprovisioned = admin.Unprovisioned
+	// Explanation says what scimward makes of a name.
+	Explanation = admin.Explanation
 	// Stranger is a person whom the directory does not know.
 	Stranger = admin.Stranger
 	// OpenKind is one kind of credential of a leaver that is not revoked yet.

@@ -81,7 +81,7 @@ Act:     scimward lock USER          refuse a person at once, whatever the ident
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(
-		newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newReport(),
+		newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newReport(), newExplain(),
 		newLock(), newUnlock(), newRetry(), newClose(), newLeavers(), newAudit(), newTimeline(), newRefused(),
 		newBackup(), newRestore(), newStore(), newVersion(), newPluginWorker(),
 	)

@@ -89,6 +89,8 @@ type Options struct {
 
 	// Unprovisioned lists the applications with requests of persons whom the directory does not know.
 	Unprovisioned func() []Unprovisioned
+	// Explain says what the authorizer makes of a name. Nil explains nothing.
+	Explain func(ctx context.Context, tenant, app string, subject int, value string) (Explanation, error)
 	// FlushRefused writes the refused deactivations that wait for the store. Nil means none waits.
 	FlushRefused func(context.Context)
 }
@@ -126,6 +128,7 @@ func (h *Handler) Metrics() http.Handler {
 func (h *Handler) Admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", h.status)
+	mux.HandleFunc("GET /v1/tenants/{tenant}/apps/{app}/explain", h.explain)
 	mux.HandleFunc("GET /v1/backup", h.backup)
 	mux.HandleFunc("GET /v1/ready", h.ready)
 	mux.HandleFunc("POST /v1/tenants/{tenant}/refused/dismiss", change(h, "refused.dismiss", h.dismissRefused))

@@ -95,6 +95,9 @@ func serviceOn(t *testing.T, st *store.Store) *service {
 		Logger: slog.New(slog.NewJSONHandler(s.log, nil)),
 
 		Unprovisioned: func() []admin.Unprovisioned { return s.strangers },
+		Explain: func(_ context.Context, _, _ string, _ int, value string) (admin.Explanation, error) {
+			return admin.Explanation{Name: value}, nil
+		},
 	})
 	s.handler = s.api.Admin()
 	return s

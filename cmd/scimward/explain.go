@@ -1,0 +1,77 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scimward/scimward/sidecar"
+)
+
+func newExplain() *cobra.Command {
+	c := &cobra.Command{Use: "explain", Short: "say what scimward makes of a name"}
+	c.AddCommand(newExplainSubject())
+	return c
+}
+
+func newExplainSubject() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "subject --app APP --value NAME",
+		Short: "follow a name from a credential to the user of the directory",
+		Long: `Prints each step: the mapping of the subject, the form in which names compare, locks and
+directory. Names the user, or the user names that are most like it. Exits 1 if the person
+would be refused.`,
+		Args: noArgs,
+	}
+	file := configFlag(c)
+	tenant := c.Flags().String("tenant", "", "`NAME` of the tenant, if there are several")
+	app := c.Flags().String("app", "", "`NAME` of the application (required)")
+	value := c.Flags().String("value", "", "`NAME` as the credential has it (required)")
+	n := c.Flags().Int("subject", 0, "`NUMBER` of the entry in subjects, from 0")
+	asJSON := c.Flags().Bool("json", false, "print JSON")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if *app == "" || *value == "" {
+			return usage(errors.New("--app and --value are required"))
+		}
+		admin, err := newAdminClient(*file)
+		if err != nil {
+			return err
+		}
+		if *tenant == "" {
+			*tenant = admin.cfg.Tenants[0].Name
+		}
+		q := url.Values{"value": {*value}, "subject": {strconv.Itoa(*n)}}
+		path := "/v1/tenants/" + url.PathEscape(*tenant) + "/apps/" + url.PathEscape(*app) + "/explain?" + q.Encode()
+		got, err := admin.get(c.Context(), path)
+		if err != nil {
+			return err
+		}
+		var e sidecar.Explanation
+		if err := json.Unmarshal(got.body, &e); err != nil {
+			return fmt.Errorf("reading the explanation: %w", err)
+		}
+		out := c.OutOrStdout()
+		if *asJSON {
+			_, _ = fmt.Fprintln(out, string(got.body))
+		} else {
+			for i, step := range e.Steps {
+				_, _ = fmt.Fprintf(out, "%d. %s\n", i+1, step)
+			}
+			if e.User != "" {
+				_, _ = fmt.Fprintf(out, "user: %s\n", e.User)
+			}
+			for _, name := range e.Nearest {
+				_, _ = fmt.Fprintf(out, "like it: %q\n", name)
+			}
+		}
+		if !e.Allowed {
+			return failure{errSilent, 1, ""}
+		}
+		return nil
+	}
+	return c
+}

@@ -1,0 +1,59 @@
+package authz
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/scimward/scimward/store/subject"
+)
+
+// Explanation says what scimward makes of a name in one place of an application.
+type Explanation struct {
+	Steps   []string // for people, in order
+	Kind    subject.Name
+	Name    string // that locks and directory are asked for
+	Allowed bool
+}
+
+// Explain follows a name from a credential to the decision. n is the index of the subject in
+// the configuration. The error says which argument is wrong.
+func (a *Authorizer) Explain(ctx context.Context, tenant, app string, n int, value string) (Explanation, error) {
+	t := a.tenant(tenant)
+	if t == nil || t.apps[app] == nil {
+		return Explanation{}, errors.New("there is no such application: use a tenant and an app of the configuration")
+	}
+	p := t.apps[app]
+	if n < 0 || n >= len(p.subjects) {
+		return Explanation{}, fmt.Errorf("the application has the subjects 0 to %d", len(p.subjects)-1)
+	}
+	s := &p.subjects[n]
+	e := Explanation{Kind: s.As, Name: s.Mapping.Apply(s.As, value)}
+	if e.Kind == "" {
+		e.Kind = subject.UserName
+	}
+	c := Caller{Subject: subject.Named(e.Kind, e.Name), Source: string(s.In) + ":" + s.Name}
+	say := func(format string, args ...any) { e.Steps = append(e.Steps, fmt.Sprintf(format, args...)) }
+	say("the %s of %s is %q", kindText(e.Kind), c.Source, shorten(value))
+	if e.Name != value {
+		say("strip_prefix, strip_domain and append_domain make it %q", shorten(e.Name))
+	}
+	say("it compares as %q", shorten(subject.Fold(e.Kind, e.Name)))
+	if l := a.lockOf(tenant, p, &c); l != nil {
+		say("a lock refuses it, for a credential of unknown age: the user is %s", l.State)
+		return e, nil
+	}
+	say("no lock refuses it")
+	outcome := p.outcome(&c)
+	known, err := a.o.Directory.Known(ctx, tenant, &c.Subject)
+	switch {
+	case err != nil:
+		return e, fmt.Errorf("asking the directory: %w", err)
+	case known:
+		say("the directory has a user with it: allowed")
+	default:
+		say("the directory has no user with it: %s", outcome)
+	}
+	e.Allowed = known || outcome != OutcomeDenied
+	return e, nil
+}
