@@ -210,8 +210,9 @@ func buffered(cfg *config.Config) *authzv3.BufferSettings {
 	}
 }
 
-// bufferedStart is buffered for bodies that may be larger. Envoy then sends the start of the body and
-// streams the rest to scimward, which decides on the whole. It refuses a partial body everywhere else.
+// bufferedStart is buffered for SCIM. Envoy sends the start of a larger body too. scimward lets the body of
+// a group pass and decides on the whole where it arrives. It refuses any other itself: Envoy's refusal would
+// hide that the client asked for a deactivation.
 func bufferedStart(cfg *config.Config) *authzv3.BufferSettings {
 	b := buffered(cfg)
 	b.AllowPartialMessage = true

@@ -100,8 +100,8 @@ func present(m *routev3.RouteMatch, name string) *routev3.RouteMatch {
 
 const writeMethods = "^(POST|PUT|PATCH)$"
 
-// scimRoutes returns the routes of a tenant that end at scimward. Envoy buffers bodies only for the
-// writing methods, and for groups only their start.
+// scimRoutes returns the routes of a tenant that end at scimward. Envoy buffers the start of a body, for
+// the writing methods only.
 func (b *builder) scimRoutes(cfg *config.Config, t *config.Tenant) []*routev3.Route {
 	scim := func(name string, m *routev3.RouteMatch, buffer *authzv3.BufferSettings) *routev3.Route {
 		return b.route(route{
@@ -116,8 +116,7 @@ func (b *builder) scimRoutes(cfg *config.Config, t *config.Tenant) []*routev3.Ro
 		})
 	}
 	return []*routev3.Route{
-		scim("scim-write-group", header(under("/scim/v2/Groups"), ":method", writeMethods), bufferedStart(cfg)),
-		scim("scim-write", header(under("/scim/v2"), ":method", writeMethods), buffered(cfg)),
+		scim("scim-write", header(under("/scim/v2"), ":method", writeMethods), bufferedStart(cfg)),
 		scim("scim", under("/scim/v2"), nil),
 		oauth("/oauth"),
 		oauth("/.well-known"),

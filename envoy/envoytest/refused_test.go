@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,6 +81,7 @@ func TestRefusedDeactivationIsShown(t *testing.T) {
 		{"False of Entra ID", http.MethodPatch, path, operation(`"False"`), "deactivate"},
 		{"null in a PUT", http.MethodPut, path, []byte(`{"userName":"x","active":null}`), "deactivate"},
 		{"no JSON", http.MethodPatch, path, operation(`false`)[1:], "deactivate"},
+		{"too large", http.MethodPatch, path, operation(`"` + strings.Repeat("x", 512<<10) + `"`), "deactivate"},
 		{"a path in another case", http.MethodDelete, "/users/" + u.ID, nil, "delete"},
 	} {
 		status := send(tt.method, tt.path, tt.body)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/scimward/scimward/policies"
@@ -55,6 +56,8 @@ func denyViolations(revision string, enforced []*policies.Violation) *Decision {
 	if len(enforced) == 0 {
 		return d
 	}
+	// What the profile never allows comes first: the client need not correct the rest.
+	slices.SortStableFunc(enforced, func(a, b *policies.Violation) int { return forbidden(b) - forbidden(a) })
 	if first := enforced[0]; first.Status >= 400 && first.Status < 500 {
 		d.Status = first.Status
 	}
@@ -68,6 +71,14 @@ func denyViolations(revision string, enforced []*policies.Violation) *Decision {
 	}
 	d.Detail = strings.Join(text, "; ")
 	return d
+}
+
+// forbidden is 1 for a violation that no correction of the request mends.
+func forbidden(v *policies.Violation) int {
+	if v.Status == http.StatusForbidden {
+		return 1
+	}
+	return 0
 }
 
 // describe names rule, operation, message and fix of one violation.
