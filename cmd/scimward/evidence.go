@@ -68,18 +68,26 @@ prints a summary; --json prints the sealed report that
 		if id := got.header.Get(sidecar.HeaderNameHolder); id != "" {
 			_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: note: another user has this name now, %s\n", id)
 		}
-		b := got.body
-		if !*asJSON && !*asHTML {
-			var report sidecar.Evidence
-			if err := json.Unmarshal(b, &report); err != nil {
-				return fmt.Errorf("reading the report: %w", err)
-			}
-			b = []byte(evidenceText(&report))
+		b, err := evidenceBody(got.body, !*asJSON && !*asHTML)
+		if err != nil {
+			return err
 		}
 		return deliver(c.OutOrStdout(), *out, b)
 	}
 	c.AddCommand(newEvidenceVerify())
 	return c
+}
+
+// evidenceBody returns the report as it came, or a summary of it.
+func evidenceBody(b []byte, summary bool) ([]byte, error) {
+	if !summary {
+		return b, nil
+	}
+	var report sidecar.Evidence
+	if err := json.Unmarshal(b, &report); err != nil {
+		return nil, fmt.Errorf("reading the report: %w", err)
+	}
+	return []byte(evidenceText(&report)), nil
 }
 
 // tenantOf returns the named tenant, or the only one if no name is given.

@@ -26,5 +26,5 @@ func peerOf(c net.Conn) (Peer, error) {
 	if err := errors.Join(err, asked); err != nil {
 		return Peer{}, fmt.Errorf("reading the peer: %w", err)
 	}
-	return judge(cred.Uid, uint32(os.Geteuid())), nil //nolint:gosec // a user id of Linux has 32 bits
+	return judge(cred.Uid, uint32(os.Geteuid())), nil
 }
