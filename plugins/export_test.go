@@ -3,7 +3,6 @@ package plugins
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"net/netip"
 	"slices"
@@ -135,12 +134,12 @@ func CleanPath(p string) (string, error) { return cleanPath(p) }
 // RetryAfter is retryAfter.
 func RetryAfter(v string, now time.Time) time.Duration { return retryAfter(v, now) }
 
-// ClassOf is the class of the next call for a credential.
-func (h *Host) ClassOf(tenant, app, secret string) string {
+// ClassOf is the class of the next call for a question.
+func (h *Host) ClassOf(tenant, app string, q Question) string {
 	i := h.set.Load().plugins[appKey{tenant, app}].identities
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	_, _, class := i.lookup(sha256.Sum256([]byte(secret)), false)
+	_, _, class := i.lookup(q.hash(), false)
 	return class.String()
 }
 

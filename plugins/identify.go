@@ -45,8 +45,18 @@ type Question struct {
 	Fixed bool
 }
 
-// credentialHash names a credential.
+// credentialHash names a credential and the place where it was found.
 type credentialHash [sha256.Size]byte
+
+// hash belongs to the place too: an application may know a text in one place and not in another. An answer
+// about the wrong place must not let the credential pass as an unknown one.
+func (q *Question) hash() credentialHash {
+	text := make([]byte, 0, 512)
+	for _, s := range [...]string{q.Credential.Source, q.Credential.Name, q.Credential.Scheme, q.Credential.Prefix} {
+		text = append(append(text, s...), 0) // the configuration has no NUL
+	}
+	return sha256.Sum256(append(text, q.Secret...))
+}
 
 type identityEntry struct {
 	result abi.IdentifyResult
@@ -148,7 +158,7 @@ type call func(began func()) (abi.IdentifyResult, error)
 func (i *identities) get(
 	ctx context.Context, q Question, admit func(admission.Class) (call, error),
 ) (res abi.IdentifyResult, cached bool, err error) {
-	key := credentialHash(sha256.Sum256([]byte(q.Secret)))
+	key := q.hash()
 	i.mu.Lock()
 	e, ok, class := i.lookup(key, q.Fixed)
 	if ok {

@@ -229,7 +229,7 @@ func TestSessionOfNobody(t *testing.T) {
 		if err != nil || r.Subject != nil || !r.Anonymous || app.count.Load()-before != 1 {
 			t.Errorf("got %+v, %v, %d calls, want a session of nobody and one call", r, err, app.count.Load()-before)
 		}
-		if class := h.ClassOf("acme", "app", cookie); class != "unseen" {
+		if class := h.ClassOf("acme", "app", session(cookie)); class != "unseen" {
 			t.Errorf("class %s, want unseen", class)
 		}
 	}
@@ -238,8 +238,40 @@ func TestSessionOfNobody(t *testing.T) {
 		t.Errorf("after the sign-in: %q, %v, want ann", got, err)
 	}
 	h.Forget("acme", "ann")
-	if class := h.ClassOf("acme", "app", cookie); class != "known" {
+	if class := h.ClassOf("acme", "app", session(cookie)); class != "known" {
 		t.Errorf("class %s of a session that named somebody, want known", class)
+	}
+}
+
+// TestAnswerIsAboutOnePlace: an application may know a text as a session and not as a key. What it says about
+// one place counts for no other: a session that was also sent as a key would pass as unknown.
+func TestAnswerIsAboutOnePlace(t *testing.T) {
+	app := &whoami{users: map[string]string{}, cache: "300"}
+	h := hostile(t, app, nil)
+	places := []abi.Credential{
+		{Source: "header", Name: "x-api-key"}, {Source: "header", Name: "x-key"}, {Source: "query", Name: "x-key"},
+		{Source: "header", Name: "x-key", Scheme: "token"}, {Source: "header", Name: "x-key", Prefix: "k"},
+	}
+	for i, c := range places {
+		user := ""
+		if i%2 == 1 {
+			user = "ann"
+		}
+		app.set(func(w *whoami) { w.users["Bearer "+cookie] = user })
+		for _, fixed := range []bool{false, true} {
+			q := plugins.Question{Credential: c, Secret: cookie, Client: "192.0.2.1", Fixed: fixed}
+			r, err := h.Identify(t.Context(), "acme", "app", q)
+			got := ""
+			if r.Subject != nil {
+				got = r.Subject.UserName
+			}
+			if err != nil || got != user {
+				t.Errorf("%+v, fixed %t: %q, %v, want %q", c, fixed, got, err, user)
+			}
+		}
+	}
+	if n := int(app.count.Load()); n != len(places) {
+		t.Errorf("%d questions, want one for each of %d places", n, len(places))
 	}
 }
 
@@ -320,7 +352,7 @@ func TestIdentifySharesOneCall(t *testing.T) {
 	gone, leave := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { // the first caller leaves; the others still get the answer
-		_, err := h.Identify(gone, "acme", "app", plugins.Question{Secret: cookie})
+		_, err := h.Identify(gone, "acme", "app", session(cookie))
 		if code(err) != abi.CodeDeadline {
 			t.Errorf("the caller that left: %v, want deadline", err)
 		}

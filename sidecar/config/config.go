@@ -261,7 +261,8 @@ type Subject struct {
 	// a credential.
 	CookiePrefix string `yaml:"cookie_prefix"`
 	// Chunked means that the application splits a long value over the cookies NAME.0, NAME.1 and so on,
-	// as NextAuth does. scimward joins them. It belongs to cookie. Default false.
+	// as NextAuth does. scimward joins them. It refuses a request with another cookie whose name starts
+	// with NAME, because NextAuth joins that too. Always set it for NextAuth. It belongs to cookie. Default false.
 	Chunked bool `yaml:"chunked"`
 	// Query is the name of a query parameter, such as "api_key".
 	Query string `yaml:"query"`

@@ -68,7 +68,7 @@ func (w *localWrite) denyFields(r *request.Request, keys request.Keys) *Decision
 	if len(w.fields) == 0 || !r.Write() {
 		return local
 	}
-	if slices.ContainsFunc(keys, w.names) {
+	if keys.AnyName(w.names) {
 		return local
 	}
 	fields, bad := r.Fields("")

@@ -210,6 +210,12 @@ func cookiePlaces() []place {
 		refused("chunks, one empty", bad, cookie("next.0=locked; next.1=")),
 		refused("chunks, leading zero", bad, cookie("next.00=locked")),
 		refused("chunks, hyphen", bad, cookie("next-0=locked")),
+		refused("chunks, another suffix", bad, cookie("nextx=locked")), // NextAuth joins whatever starts with the name
+		refused("chunks, another suffix after a dot", bad, cookie("next.a=locked")),
+		refused("chunks, two suffixes", bad, cookie("next-a.0=loc; next-b.1=ked")),
+		refused("chunks, a further suffix", bad, cookie("next=alice; next.x=locked")),
+		refused("chunks, suffix of an escaped name", bad, cookie("ne%78tx=locked")),
+		served("chunks, another name", "", cookie("nex=1; mynext=2")),
 	}
 }
 
@@ -227,6 +233,10 @@ func jsonPlaces() []place {
 		refused("json, object", bad, send(`{"auth":{"token":{"x":"locked"}}}`)),
 		refused("json, twice", request.ReasonBody, send(`{"auth":{"token":"alice","token":"locked"}}`)),
 		refused("json, in the query too", bad, post("/json?token=locked", jsonBody(`{"auth":{"token":"alice"}}`))),
+		refused("json, nested in the query", bad,
+			post("/json?auth[token]=locked", jsonBody(`{"a":1}`))),
+		refused("json, nested in the query after a dot", bad,
+			post("/json?auth.token=locked", jsonBody(`{"a":1}`))),
 		refused("json, as a form", request.ReasonContentType, post("/json", body(form, "auth[token]=locked"))),
 	}
 }
@@ -253,6 +263,14 @@ func multipartPlaces() []place {
 			send("Content-Disposition: form-data; name=\"a\"\r\n"+part("token", "locked"))),
 		refused("multipart, folded line", bad, send("Content-Disposition: form-data;\r\n name=\"token\"\r\n\r\nlocked")),
 		refused("multipart, base64", bad, send("Content-Transfer-Encoding: base64\r\n"+part("token", "bG9ja2Vk"))),
+		refused("multipart, charset that is an encoding", bad,
+			send("Content-Disposition: form-data; name=\"token\"\r\nContent-Type: text/plain; charset=base64\r\n\r\nbG9ja2Vk")),
+		refused("multipart, charset of two bytes", bad,
+			send("Content-Disposition: form-data; name=\"token\"\r\nContent-Type: text/plain; charset=utf-16le\r\n\r\nl\x00o")),
+		refused("multipart, type before the disposition", bad,
+			send("Content-Type: text/plain; charset=base64\r\nContent-Disposition: form-data; name=\"token\"\r\n\r\nbG9ja2Vk")),
+		served("multipart, UTF-8", "alice",
+			send("Content-Disposition: form-data; name=\"token\"\r\nContent-Type: text/plain; charset=UTF-8\r\n\r\nalice")),
 		refused("multipart, preamble", bad, raw("x\r\n--b\r\n"+part("token", "locked")+"\r\n--b--")),
 		refused("multipart, line feeds", bad, raw(strings.ReplaceAll("--b\r\n"+part("token", "locked")+"\r\n--b--", "\r", ""))),
 		refused("multipart, epilogue", bad,
@@ -284,6 +302,9 @@ func graphQLPlaces() []place {
 		refused("graphql, literal", bad, send(`mutation { refresh(token: "locked") { ok } }`, `{}`)),
 		refused("graphql, block literal", bad, send(`mutation { refresh(token: """locked""") { ok } }`, `{}`)),
 		refused("graphql, no blank", bad, send(`mutation{refresh(token:"locked")}`, `{}`)),
+		refused("graphql, after a number", bad, send(`mutation { refresh(n: 1token: "locked") { ok } }`, `{}`)),
+		refused("graphql, after an exponent", bad, send(`mutation { refresh(n: 1e5token: "locked") { ok } }`, `{}`)),
+		served("graphql, numbers", "", send(`{ list(n: -12, m: 0.5, k: 1e10, l: 2E-3) { id } }`, `{}`)),
 		refused("graphql, comment within", bad, send("mutation { refresh(token # x\n : \"locked\") { ok } }", `{}`)),
 		refused("graphql, other variable", bad,
 			send(`mutation R($t: String!) { refresh(token: $t) { ok } }`, `{"t":"locked"}`)),

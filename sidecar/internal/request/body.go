@@ -173,8 +173,7 @@ func formFields(body string) ([]Field, *Problem) {
 // formField is a field of a form, whose name some frameworks split.
 func formField(name, value string) Field {
 	f := Field{Path: []string{name}, value: value, text: true}
-	parts := strings.FieldsFunc(name, func(r rune) bool { return r == '[' || r == ']' || r == '.' })
-	if len(parts) > 0 && parts[0] != name {
+	if parts := members(name); len(parts) > 0 {
 		f.Path = append(parts, "")
 		if !strings.Contains(name, "]") {
 			f.flat = name
@@ -258,10 +257,10 @@ func fieldPath(name string) []string {
 	return path
 }
 
-// queryHas reports whether the query has a parameter in some spelling of name.
+// queryHas reports whether the query has a parameter, or a member of one, in some spelling of name.
 func queryHas(query, name string) bool {
 	keys, bad := QueryKeys(query)
-	return bad != nil || slices.ContainsFunc(keys, func(k string) bool { return FoldField(k) == FoldField(name) })
+	return bad != nil || keys.AnyName(func(k string) bool { return FoldField(k) == FoldField(name) })
 }
 
 // oneField returns the text at path, "" when there is none.

@@ -41,14 +41,15 @@ type foundCookie struct {
 // credentialCookies returns the credentials of a place. A cookie that is absent, or that the
 // application emptied at sign-out, has none. It finds whatever a lenient parser might take for a
 // cookie of the place, and accepts only the plain form, each name once. Source.Escapes lets
-// %-escapes pass in the value.
+// %-escapes pass in the value. For Source.Chunked, it finds every cookie whose name starts with
+// the name: NextAuth joins all of these, whatever follows.
 func (h Headers) credentialCookies(s *Source) ([]foundCookie, *Problem) {
 	folded := foldCookie(s.Name)
 	bad := problem(400, ReasonCookieForm, "send the cookie "+s.Name+" exactly once, in its plain form")
 	var found []foundCookie
 	for _, line := range h["cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
-			if !mentions(pair, folded, s.Starts) {
+			if !mentions(pair, folded, s.Starts || s.Chunked) {
 				continue
 			}
 			n, v, ok := strings.Cut(strings.TrimPrefix(pair, " "), "=")

@@ -148,7 +148,8 @@ func hasDefault(tokens []string) bool {
 }
 
 // graphQLTokens splits a document into names and punctuators. A string is one token
-// that no name is. ok is false for a string that does not end.
+// that no name is. ok is false for a string that does not end, and for a number that letters
+// follow: some servers read a name there.
 func graphQLTokens(document string) (tokens []string, ok bool) {
 	const text = `""`
 	for i := 0; i < len(document); {
@@ -177,6 +178,9 @@ func graphQLTokens(document string) (tokens []string, ok bool) {
 			for n < len(document) && nameByte(document[n]) {
 				n++
 			}
+			if '0' <= c && c <= '9' && !number(document[i:n]) {
+				return nil, false
+			}
 			tokens, i = append(tokens, document[i:n]), n
 		case c <= ' ' || c == ',' || c >= 0x80:
 			i++
@@ -185,6 +189,12 @@ func graphQLTokens(document string) (tokens []string, ok bool) {
 		}
 	}
 	return tokens, true
+}
+
+// number reports whether s consists of digits, and perhaps an exponent, whose sign and digits may follow.
+func number(s string) bool {
+	rest := strings.TrimLeft(s, "0123456789")
+	return rest == "" || (rest[0] == 'e' || rest[0] == 'E') && strings.Trim(rest[1:], "0123456789") == ""
 }
 
 func nameByte(c byte) bool {

@@ -141,8 +141,15 @@ func normalHost(h string) string {
 }
 
 // Keys are the keys of a query, folded so that no spelling hides one: fully decoded, in
-// lower case, without blanks and brackets.
-type Keys []string
+// lower case, without blanks.
+type Keys []queryKey
+
+// queryKey is one key: the name of a parameter, and the members that some frameworks see in it
+// ("user[email]", "user.email").
+type queryKey struct {
+	name    string
+	members []string
+}
 
 // QueryKeys returns the folded keys of a raw query.
 func QueryKeys(raw string) (Keys, *Problem) {
@@ -151,22 +158,42 @@ func QueryKeys(raw string) (Keys, *Problem) {
 	}
 	var keys Keys
 	for pair := range strings.FieldsFuncSeq(raw, func(r rune) bool { return r == '&' || r == ';' }) {
-		k, _, _ := strings.Cut(pair, "=")
-		k, decoded := decodeFully(strings.ReplaceAll(k, "+", " "))
+		text, _, _ := strings.Cut(pair, "=")
+		text, decoded := decodeFully(strings.ReplaceAll(text, "+", " "))
 		if !decoded {
 			return nil, problem(400, ReasonQuery, "a query key contains bad escapes or control characters")
 		}
-		k, _, _ = strings.Cut(k, "[")
-		keys = append(keys, foldCase(strings.TrimSpace(k)))
+		k := queryKey{members: members(text)}
+		k.name, _, _ = strings.Cut(text, "[")
+		k.name = foldCase(strings.TrimSpace(k.name))
+		keys = append(keys, k)
 	}
 	return keys, nil
 }
 
+// members are the parts of a parameter's name that frameworks split, nil when there is one.
+func members(name string) []string {
+	parts := strings.FieldsFunc(name, func(r rune) bool { return r == '[' || r == ']' || r == '.' })
+	if len(parts) == 0 || parts[0] == name {
+		return nil
+	}
+	return parts
+}
+
 // Has reports whether a folded key is there.
-func (ks Keys) Has(key string) bool { return slices.Contains(ks, key) }
+func (ks Keys) Has(key string) bool {
+	return slices.ContainsFunc(ks, func(k queryKey) bool { return k.name == key })
+}
+
+// AnyName reports whether is holds for a key or for a member of one.
+func (ks Keys) AnyName(is func(string) bool) bool {
+	return slices.ContainsFunc(ks, func(k queryKey) bool { return is(k.name) || slices.ContainsFunc(k.members, is) })
+}
 
 // Override reports whether a key replaces the method in every framework that knows it.
-func (ks Keys) Override() bool { return slices.ContainsFunc(ks, OverrideField) }
+func (ks Keys) Override() bool {
+	return slices.ContainsFunc(ks, func(k queryKey) bool { return OverrideField(k.name) })
+}
 
 // MayOverride also counts keys that replace the method in some frameworks and mean
 // something else in others.

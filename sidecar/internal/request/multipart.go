@@ -56,7 +56,7 @@ func readPart(part []byte, boundary string) (f Field, ok bool) {
 		bytes.Contains(content, []byte("\r--"+boundary)) {
 		return f, false
 	}
-	disposed := false
+	disposed, typed, text := false, false, true
 	for line := range strings.SplitSeq(string(head), "\r\n") {
 		name, value, colon := strings.Cut(line, ":")
 		if !colon || !Token(name) || hasControl(value) {
@@ -71,17 +71,27 @@ func readPart(part []byte, boundary string) (f Field, ok bool) {
 				return f, false
 			}
 		case "content-type":
-			if f.text && !strings.HasPrefix(strings.ToLower(strings.TrimSpace(value)), "text/plain") {
-				f.text = false
+			if typed || !oneCharset(value) {
+				return f, false
 			}
+			typed = true
+			text = strings.HasPrefix(strings.ToLower(strings.TrimSpace(value)), "text/plain")
 		default: // Content-Transfer-Encoding changes the content
 			return f, false
 		}
 	}
-	if f.text {
+	if f.text = f.text && text; f.text {
 		f.value = string(content)
 	}
 	return f, disposed
+}
+
+// oneCharset reports whether a Content-Type of a part leaves its text as it is. Some parsers decode what
+// charset says, and know base64 as one.
+func oneCharset(value string) bool {
+	_, params, err := mime.ParseMediaType(value)
+	charset, named := params["charset"]
+	return err == nil && (!named || strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "us-ascii"))
 }
 
 // readDisposition reads form-data with a name and perhaps a filename, quoted or not, each once.
