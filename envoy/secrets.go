@@ -16,7 +16,7 @@ import (
 // Names of the secrets in config.Envoy.SecretsFile.
 const (
 	secretListener = "scimward_listener" // what clients of Envoy see
-	secretAuthz    = "scimward_authz"    // what Envoy shows to the authz listener
+	secretAuthz    = "scimward_authz"    //nolint:gosec // a name: what Envoy shows to the authz listener
 )
 
 func keyPair(t config.TLS) *tlsv3.TlsCertificate {

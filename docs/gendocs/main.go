@@ -19,7 +19,7 @@ import (
 
 func main() {
 	var errs []error
-	for _, p := range pages {
+	for _, p := range pages() {
 		text, err := p.generate()
 		if err == nil {
 			err = os.WriteFile(p.out, []byte(text), 0o644) //nolint:gosec // a page for everybody
@@ -54,20 +54,41 @@ var manifestIntro string
 //go:embed abi.intro
 var abiIntro string
 
-var pages = []page{
-	{"docs/configuration.md", []string{"sidecar/config/config.go"}, "yaml",
-		[]root{{"Config", "The file"}}, nil, configurationIntro},
-	{"docs/plugin-manifest.md", []string{"plugins/manifest.go", "plugins/config.go"}, "json",
-		[]root{{"Manifest", "The file"}}, nil, manifestIntro},
-	{"docs/plugin-abi.md", []string{"plugins/abi/abi.go"}, "json", []root{
-		{"Request", "Request, the input of every operation"}, {"Description", "Output of describe"},
-		{"Health", "Output of health"}, {"Result", "Output of revoke"}, {"VerifyResult", "Output of verify"},
-		{"IdentifyResult", "Output of identify"}, {"HTTPRequest", "Request of http_send"},
-		{"HTTPResponse", "Result 0 of http_send"},
-	}, []root{
-		{"Kind", "Kinds"}, {"State", "States"}, {"Method", "Methods of verify"}, {"Event", "Types of events"},
-		{"Code", "Codes of the host"}, {"Errno", "Errors of host functions"},
-	}, abiIntro},
+// pages are all generated pages.
+func pages() []page {
+	return []page{
+		{
+			"docs/configuration.md",
+			[]string{"sidecar/config/config.go"},
+			"yaml",
+			[]root{{"Config", "The file"}},
+			nil, configurationIntro,
+		},
+		{
+			"docs/plugin-manifest.md",
+			[]string{"plugins/manifest.go", "plugins/config.go"},
+			"json",
+			[]root{{"Manifest", "The file"}},
+			nil, manifestIntro,
+		},
+		{"docs/plugin-abi.md", []string{"plugins/abi/abi.go"}, "json", []root{
+			{"Request", "Request, the input of every operation"},
+			{"Description", "Output of describe"},
+			{"Health", "Output of health"},
+			{"Result", "Output of revoke"},
+			{"VerifyResult", "Output of verify"},
+			{"IdentifyResult", "Output of identify"},
+			{"HTTPRequest", "Request of http_send"},
+			{"HTTPResponse", "Result 0 of http_send"},
+		}, []root{
+			{"Kind", "Kinds"},
+			{"State", "States"},
+			{"Method", "Methods of verify"},
+			{"Event", "Types of events"},
+			{"Code", "Codes of the host"},
+			{"Errno", "Errors of host functions"},
+		}, abiIntro},
+	}
 }
 
 // field is one key of a section.

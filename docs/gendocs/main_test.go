@@ -19,7 +19,7 @@ func TestPagesAreCurrent(t *testing.T) {
 		"docs/plugin-manifest.md": {"- `sha256` (text): ", "## HTTPNeed\n", "- `memory_mib` (whole number): "},
 		"docs/plugin-abi.md":      {"## Output of identify\n", "- `anonymous` (true or false): ", "- `ssh_key`", "- `-3`", "- `app_denied`: "},
 	}
-	for _, p := range pages {
+	for _, p := range pages() {
 		want, err := p.generate()
 		if err != nil {
 			t.Fatal(err)

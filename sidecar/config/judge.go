@@ -88,13 +88,16 @@ func (j *judge) certificate(path string, t TLS, hosts []string, uses ...x509.Ext
 	}
 	for _, use := range uses {
 		if !allows(leaf, use) {
-			j.add(path, "use a certificate with this extended key usage", "%s is not for %s", t.Cert, useNames[use])
+			j.add(path, "use a certificate with this extended key usage", "%s is not for %s", t.Cert, useName(use))
 		}
 	}
 }
 
-var useNames = map[x509.ExtKeyUsage]string{
-	x509.ExtKeyUsageServerAuth: "servers (serverAuth)", x509.ExtKeyUsageClientAuth: "clients (clientAuth)",
+func useName(use x509.ExtKeyUsage) string {
+	if use == x509.ExtKeyUsageClientAuth {
+		return "clients (clientAuth)"
+	}
+	return "servers (serverAuth)"
 }
 
 // allows reports whether a certificate may be used so. Without the extension it may be used for all.

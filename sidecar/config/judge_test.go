@@ -101,10 +101,14 @@ func TestJudgeCertificates(t *testing.T) {
 		"good":    {envoy(nil), "", false},
 		"no TLS":  {config.Config{}, "", false},
 		"expired": {envoy(func(c *x509.Certificate) { c.NotAfter = judged.Add(-time.Minute) }), "expired on", false},
-		"in the future": {envoy(func(c *x509.Certificate) { c.NotBefore = judged.Add(time.Hour) }),
-			"is not valid before", false},
-		"expires soon": {envoy(func(c *x509.Certificate) { c.NotAfter = judged.Add(13 * 24 * time.Hour) }),
-			"expires on", true},
+		"in the future": {
+			envoy(func(c *x509.Certificate) { c.NotBefore = judged.Add(time.Hour) }),
+			"is not valid before", false,
+		},
+		"expires soon": {
+			envoy(func(c *x509.Certificate) { c.NotAfter = judged.Add(13 * 24 * time.Hour) }),
+			"expires on", true,
+		},
 		"expires in 15 days": {envoy(func(c *x509.Certificate) { c.NotAfter = judged.Add(15 * 24 * time.Hour) }), "", false},
 		"another host":       {envoy(func(c *x509.Certificate) { c.DNSNames = []string{"b.example.com"} }), "not for the host app.example.com", false},
 		"any host below":     {envoy(func(c *x509.Certificate) { c.DNSNames = []string{"*.example.com"} }), "", false},

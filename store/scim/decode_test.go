@@ -86,8 +86,10 @@ func TestDecodeObjectBounds(t *testing.T) {
 		{"bytes", `{"a":"` + strings.Repeat("x", l.Bytes) + `"}`, 413, "", "262144 bytes"},
 		{"elements", `{"b":[],"emails":` + many + `}`, 400, scim.TypeInvalidValue, `"emails" has more than 1000 values`},
 		{"elements of elements", `{"a/b":[1,{"c":[[],` + many + `]}]}`, 400, scim.TypeInvalidValue, `"c" has more than 1000`},
-		{"elements of a pathless operation", `{"Operations":[{},{"op":"add","value":{"emails":` + many + `}}]}`, 400,
-			scim.TypeInvalidValue, `operation 2: "emails" has more than 1000`},
+		{
+			"elements of a pathless operation", `{"Operations":[{},{"op":"add","value":{"emails":` + many + `}}]}`, 400,
+			scim.TypeInvalidValue, `operation 2: "emails" has more than 1000`,
+		},
 		{"operations", `{"Operations":` + many + `}`, 400, scim.TypeInvalidValue, `"Operations" has more than 1000`},
 		{"keys", "{" + keys.String()[1:] + "}", 400, scim.TypeInvalidValue, "more than 1000 keys"},
 		{"keys inside", `{"a":{"n":[{` + keys.String()[1:] + "}]}}", 400, scim.TypeInvalidValue, `"n" has an object with more than 1000 keys`},

@@ -237,7 +237,7 @@ func (s *Sources) fromHeaders(r *Request, out *[]Credential) *Problem {
 			continue
 		}
 		c := s.inHeader(name, "", v)
-		var text, plain = v, plainValue(v, true)
+		text, plain := v, plainValue(v, true)
 		if c != nil && s.all[c.Source].GatewayName {
 			text, plain = headerName(v)
 		}
