@@ -42,10 +42,7 @@ prints a summary; --json prints the sealed report that
 	asJSON := c.Flags().Bool("json", false, "print the sealed report")
 	asHTML := c.Flags().Bool("html", false, "print a page")
 	out := c.Flags().StringP("output", "o", "", "write to `FILE` instead of standard output")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		if *all {
-			return evidenceOfAll(c, f, p, *out)
-		}
+	one := func(c *cobra.Command, args []string) error {
 		if *asJSON && *asHTML {
 			return usage(errors.New("choose one of --json and --html"))
 		}
@@ -73,6 +70,12 @@ prints a summary; --json prints the sealed report that
 			return err
 		}
 		return deliver(c.OutOrStdout(), *out, b)
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if *all {
+			return evidenceOfAll(c, f, p, *out)
+		}
+		return one(c, args)
 	}
 	c.AddCommand(newEvidenceVerify())
 	return c

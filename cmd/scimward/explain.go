@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -41,11 +43,12 @@ would be refused.`,
 		if err != nil {
 			return err
 		}
-		if *tenant == "" {
-			*tenant = admin.cfg.Tenants[0].Name
+		of, err := tenantOf(admin.cfg, *tenant)
+		if err != nil {
+			return err
 		}
 		q := url.Values{"value": {*value}, "subject": {strconv.Itoa(*n)}}
-		path := "/v1/tenants/" + url.PathEscape(*tenant) + "/apps/" + url.PathEscape(*app) + "/explain?" + q.Encode()
+		path := "/v1/tenants/" + url.PathEscape(of) + "/apps/" + url.PathEscape(*app) + "/explain?" + q.Encode()
 		got, err := admin.get(c.Context(), path)
 		if err != nil {
 			return err
@@ -54,19 +57,12 @@ would be refused.`,
 		if err := json.Unmarshal(got.body, &e); err != nil {
 			return fmt.Errorf("reading the explanation: %w", err)
 		}
-		out := c.OutOrStdout()
-		if *asJSON {
-			_, _ = fmt.Fprintln(out, string(got.body))
-		} else {
-			for i, step := range e.Steps {
-				_, _ = fmt.Fprintf(out, "%d. %s\n", i+1, step)
-			}
-			if e.User != "" {
-				_, _ = fmt.Fprintf(out, "user: %s\n", e.User)
-			}
-			for _, name := range e.Nearest {
-				_, _ = fmt.Fprintf(out, "like it: %q\n", name)
-			}
+		text := string(got.body) + "\n"
+		if !*asJSON {
+			text = explanationText(&e)
+		}
+		if _, err := io.WriteString(c.OutOrStdout(), text); err != nil {
+			return fmt.Errorf("printing the explanation: %w", err)
 		}
 		if !e.Allowed {
 			return failure{errSilent, 1, ""}
@@ -74,4 +70,18 @@ would be refused.`,
 		return nil
 	}
 	return c
+}
+
+func explanationText(e *sidecar.Explanation) string {
+	var b strings.Builder
+	for i, step := range e.Steps {
+		fmt.Fprintf(&b, "%d. %s\n", i+1, step)
+	}
+	if e.User != "" {
+		fmt.Fprintf(&b, "user: %s\n", e.User)
+	}
+	for _, name := range e.Nearest {
+		fmt.Fprintf(&b, "like it: %q\n", name)
+	}
+	return b.String()
 }

@@ -24,7 +24,8 @@ func (p *prey) gatewayRows() []row {
 		"X-Authentik-Username", "X-Vouch-User", "X-Pomerium-Claim-Email", "Tailscale-User-Login", "X-Consumer-Username",
 		"X-Userinfo", "Iv-User", "Sm-User", "Client-Cert", "X-Ssl-Client-S-Dn", "X-Forwarded-Tls-Client-Cert",
 	} {
-		out = append(out, row{family: family, name: name, want: []int{200}, send: send(name + ": root"),
+		out = append(out, row{
+			family: family, name: name, want: []int{200}, send: send(name + ": root"),
 			upstream: func(t *testing.T, r *http.Request) {
 				t.Helper()
 				for n, v := range r.Header {
@@ -32,19 +33,22 @@ func (p *prey) gatewayRows() []row {
 						t.Errorf("%s: %q arrived", n, v)
 					}
 				}
-			}})
+			},
+		})
 	}
 	for _, name := range []string{
 		"X-Webauth-Color", "Cf-Connecting-Ip", "X-Goog-Api-Client", "X-Ms-Client-Request-Id", "X-Amzn-Trace-Id",
 		"X-Remote-Addr", "X-Consumer-Color",
 	} {
-		out = append(out, row{family: family, name: "twin: " + name, want: []int{200}, send: send(name + ": blue"),
+		out = append(out, row{
+			family: family, name: "twin: " + name, want: []int{200}, send: send(name + ": blue"),
 			upstream: func(t *testing.T, r *http.Request) {
 				t.Helper()
 				if got := r.Header.Get(name); got != "blue" {
 					t.Errorf("%s is %q, want blue", name, got)
 				}
-			}})
+			},
+		})
 	}
 	return out
 }

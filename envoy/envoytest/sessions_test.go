@@ -68,8 +68,16 @@ func keeping(name string) url.Values {
 // signedInRoutes are routes that need a user.
 func signedInRoutes() [][2]string {
 	return [][2]string{
-		{"GET", "/me"}, {"HEAD", "/me"}, {"GET", "/login"}, {"GET", "/events"}, {"GET", "/download"}, {"GET", "/ws"},
-		{"POST", "/credentials/pat"}, {"POST", "/credentials/api_token"}, {"POST", "/jwt"}, {"POST", "/logout"},
+		{"GET", "/me"},
+		{"HEAD", "/me"},
+		{"GET", "/login"},
+		{"GET", "/events"},
+		{"GET", "/download"},
+		{"GET", "/ws"},
+		{"POST", "/credentials/pat"},
+		{"POST", "/credentials/api_token"},
+		{"POST", "/jwt"},
+		{"POST", "/logout"},
 	}
 }
 
