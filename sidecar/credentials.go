@@ -9,7 +9,7 @@ import (
 // reads. ok is false for an application that does not exist.
 func (s *Server) credentialReport(tenant, name string) (out admin.CredentialReport, ok bool) {
 	now := s.opts.Now()
-	for t, a := range s.current.Load().config.AllApps() {
+	for t, a := range s.now().config.AllApps() {
 		if t.Name != tenant || a.Name != name {
 			continue
 		}

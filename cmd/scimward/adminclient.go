@@ -42,6 +42,7 @@ func newAdminClient(file string) (*adminClient, error) {
 	}}}, nil
 }
 
+// maxAnswer bounds an answer that is kept in memory.
 const maxAnswer = 128 << 20
 
 // answer is a response with status 200.
@@ -116,9 +117,12 @@ func (c *adminClient) do(req *http.Request) (answer, error) {
 		return answer{}, err
 	}
 	defer res.Body.Close() //nolint:errcheck // read only
-	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	if err != nil {
 		return answer{}, fmt.Errorf("reading the answer: %w", err)
+	}
+	if len(b) > maxAnswer {
+		return answer{}, fmt.Errorf("the answer has more than %d MiB: ask for less", maxAnswer>>20)
 	}
 	if res.StatusCode == http.StatusOK {
 		return answer{res.Header, b}, nil

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/scimward/scimward/sidecar"
-	"github.com/scimward/scimward/sidecar/config"
 )
 
 func newEvidence() *cobra.Command {
@@ -31,7 +30,6 @@ prints a summary; --json prints the sealed report that
   scimward evidence verify ada.json --jwks jwks.json`,
 	}
 	f, p := readFlags(c), periodFlags(c)
-	file, tenant := f.file, f.tenant
 	all := c.Flags().Bool("all", false, "write JSON and a page for every leaver of a period into the folder -o DIR")
 	c.Args = func(c *cobra.Command, args []string) error {
 		if *all {
@@ -46,19 +44,11 @@ prints a summary; --json prints the sealed report that
 		if *asJSON && *asHTML {
 			return usage(errors.New("choose one of --json and --html"))
 		}
-		admin, err := newAdminClient(*file)
-		if err != nil {
-			return err
-		}
-		name, err := tenantOf(admin.cfg, *tenant)
-		if err != nil {
-			return err
-		}
-		path := "/v1/tenants/" + url.PathEscape(name) + "/evidence/" + url.PathEscape(args[0])
+		q := url.Values{}
 		if *asHTML {
-			path += "?format=html"
+			q.Set("format", "html")
 		}
-		got, err := admin.get(c.Context(), path)
+		got, err := f.get(c, "evidence/"+url.PathEscape(args[0]), q)
 		if err != nil {
 			return err
 		}
@@ -91,29 +81,6 @@ func evidenceBody(b []byte, summary bool) ([]byte, error) {
 		return nil, fmt.Errorf("reading the report: %w", err)
 	}
 	return []byte(evidenceText(&report)), nil
-}
-
-// tenantOf returns the named tenant, or the only one if no name is given.
-func tenantOf(cfg *config.Config, named string) (string, error) {
-	if named == "" && len(cfg.Tenants) != 1 {
-		return "", usage(fmt.Errorf("name the tenant with --tenant: there are %s", tenantNames(cfg)))
-	}
-	if named == "" {
-		named = cfg.Tenants[0].Name
-	}
-	return named, nil
-}
-
-// tenantNames lists the tenants for a message, the first 20 of them.
-func tenantNames(cfg *config.Config) string {
-	var names []string
-	for i := range cfg.Tenants[:min(len(cfg.Tenants), 20)] {
-		names = append(names, cfg.Tenants[i].Name)
-	}
-	if more := len(cfg.Tenants) - len(names); more > 0 {
-		names = append(names, fmt.Sprintf("and %d more", more))
-	}
-	return strings.Join(names, ", ")
 }
 
 // deliver writes b to a file, or to w if file is empty.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"strconv"
 	"strings"
@@ -22,34 +21,23 @@ func newExplain() *cobra.Command {
 
 func newExplainSubject() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "subject --app APP --value NAME",
+		Use:   "subject --value NAME",
 		Short: "follow a name from a credential to the user of the directory",
 		Long: `Prints each step: the mapping of the subject, the form in which names compare, locks and
 directory. Names the user, or the user names that are most like it. Exits 1 if the person
 would be refused.`,
 		Args: noArgs,
 	}
-	file := configFlag(c)
-	tenant := c.Flags().String("tenant", "", "`NAME` of the tenant, if there are several")
-	app := c.Flags().String("app", "", "`NAME` of the application (required)")
+	f := appFlags(c)
 	value := c.Flags().String("value", "", "`NAME` as the credential has it (required)")
 	n := c.Flags().Int("subject", 0, "`NUMBER` of the entry in subjects, from 0")
 	asJSON := c.Flags().Bool("json", false, "print JSON")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		if *app == "" || *value == "" {
-			return usage(errors.New("--app and --value are required"))
-		}
-		admin, err := newAdminClient(*file)
-		if err != nil {
-			return err
-		}
-		of, err := tenantOf(admin.cfg, *tenant)
-		if err != nil {
-			return err
+		if *value == "" {
+			return usage(errors.New("--value is missing: name the person as the credential does"))
 		}
 		q := url.Values{"value": {*value}, "subject": {strconv.Itoa(*n)}}
-		path := "/v1/tenants/" + url.PathEscape(of) + "/apps/" + url.PathEscape(*app) + "/explain?" + q.Encode()
-		got, err := admin.get(c.Context(), path)
+		got, err := f.get(c, "explain", q)
 		if err != nil {
 			return err
 		}
@@ -57,12 +45,12 @@ would be refused.`,
 		if err := json.Unmarshal(got.body, &e); err != nil {
 			return fmt.Errorf("reading the explanation: %w", err)
 		}
-		text := string(got.body) + "\n"
+		out := got.body
 		if !*asJSON {
-			text = explanationText(&e)
+			out = []byte(explanationText(&e))
 		}
-		if _, err := io.WriteString(c.OutOrStdout(), text); err != nil {
-			return fmt.Errorf("printing the explanation: %w", err)
+		if err := deliver(c.OutOrStdout(), "", out); err != nil {
+			return err
 		}
 		if !e.Allowed {
 			return failure{errSilent, 1, ""}

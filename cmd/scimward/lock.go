@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -16,15 +15,15 @@ import (
 
 // acting are the flags of a command that changes something.
 type acting struct {
-	file, tenant, operator *string
-	asJSON                 *bool
+	reading
+	operator *string
+	asJSON   *bool
 }
 
 // actFlags adds the flags of a command that changes something.
 func actFlags(c *cobra.Command) acting {
 	return acting{
-		file:     configFlag(c),
-		tenant:   c.Flags().String("tenant", "", "`NAME` of the tenant; not needed when there is only one"),
+		reading:  readFlags(c),
 		operator: c.Flags().String("operator", os.Getenv("SCIMWARD_OPERATOR"), "your `NAME`, for the audit trail"),
 		asJSON:   c.Flags().Bool("json", false, "print JSON"),
 	}
@@ -32,15 +31,11 @@ func actFlags(c *cobra.Command) acting {
 
 // send asks for a change of the tenant and prints the answer, as the text of it or as JSON.
 func send[Out any](c *cobra.Command, f acting, route string, in any, text func(*Out) string) error {
-	admin, err := newAdminClient(*f.file)
+	admin, path, err := f.admin(route, nil)
 	if err != nil {
 		return err
 	}
-	tenant, err := tenantOf(admin.cfg, *f.tenant)
-	if err != nil {
-		return err
-	}
-	got, err := admin.post(c.Context(), *f.operator, "/v1/tenants/"+url.PathEscape(tenant)+"/"+route, in)
+	got, err := admin.post(c.Context(), *f.operator, path, in)
 	if err != nil {
 		return err
 	}

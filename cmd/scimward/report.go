@@ -2,16 +2,12 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net/url"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/scimward/scimward/sidecar"
-	"github.com/scimward/scimward/sidecar/config"
 )
 
 func newReport() *cobra.Command {
@@ -27,21 +23,10 @@ window: set discover_until of the app, give Envoy the output of ` + "`scimward e
 and restart both.`,
 		Args: noArgs,
 	}
-	file := configFlag(c)
-	app := c.Flags().String("app", "", "`NAME` of the app (required where a tenant has several)")
-	tenant := c.Flags().String("tenant", "", "`NAME` of the tenant (required where there are several)")
+	f := appFlags(c)
 	asJSON := c.Flags().Bool("json", false, "print JSON")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		admin, err := newAdminClient(*file)
-		if err != nil {
-			return err
-		}
-		onlyApp(admin.cfg, tenant, app)
-		if *tenant == "" || *app == "" {
-			return usage(errors.New("name the app: --tenant NAME --app NAME"))
-		}
-		got, err := admin.get(c.Context(),
-			"/v1/tenants/"+url.PathEscape(*tenant)+"/apps/"+url.PathEscape(*app)+"/credentials")
+		got, err := f.get(c, "credentials", nil)
 		if err != nil {
 			return err
 		}
@@ -49,29 +34,12 @@ and restart both.`,
 		if err := json.Unmarshal(got.body, &rep); err != nil {
 			return fmt.Errorf("reading the report: %w", err)
 		}
-		text := credentialText(&rep)
 		if *asJSON {
-			text = string(got.body) + "\n"
+			return deliver(c.OutOrStdout(), "", got.body)
 		}
-		if _, err := io.WriteString(c.OutOrStdout(), text); err != nil {
-			return fmt.Errorf("printing the report: %w", err)
-		}
-		return nil
+		return deliver(c.OutOrStdout(), "", []byte(credentialText(&rep)))
 	}
 	return groupOf("report", "report on what scimward has seen", c)
-}
-
-// onlyApp fills in the names of the only tenant and of its only app.
-func onlyApp(cfg *config.Config, tenant, app *string) {
-	if *tenant == "" && len(cfg.Tenants) == 1 {
-		*tenant = cfg.Tenants[0].Name
-	}
-	for i := range cfg.Tenants {
-		t := &cfg.Tenants[i]
-		if t.Name == *tenant && *app == "" && len(t.Apps) == 1 {
-			*app = t.Apps[0].Name
-		}
-	}
 }
 
 func credentialText(rep *sidecar.CredentialReport) string {

@@ -67,7 +67,7 @@ type PluginStatus struct {
 	SandboxMissing []string `json:"sandbox_missing,omitempty"`
 }
 
-// Options are the parts of a [Handler]. Only DataDir and Logger are optional.
+// Options are the parts of a [Handler]. Optional are DataDir, Logger, and what says what nil means.
 type Options struct {
 	Store      *store.Store
 	Tenants    func() []string // the configured tenants now

@@ -47,7 +47,8 @@ func (h *Handler) trail(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusNotFound, err.Error(), nil)
 		return
 	}
-	out := &started{ResponseWriter: w}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	out := newStream(w)
 	err := revoke.Trail(r.Context(), h.opts.Store, tenant, r.URL.Query().Get("user"), out)
 	switch {
 	case err == nil:
@@ -56,24 +57,9 @@ func (h *Handler) trail(w http.ResponseWriter, r *http.Request) {
 	default:
 		h.opts.Logger.ErrorContext(r.Context(), "reading the audit trail",
 			slog.String("tenant", tenant), slog.Any("error", err))
-		if out.sent {
+		if out.begun {
 			panic(http.ErrAbortHandler) // the client must not take a part for the whole
 		}
 		problem(w, http.StatusServiceUnavailable, "the audit trail could not be read"+seeLog, nil)
 	}
-}
-
-// started is a response that knows whether its body has begun.
-type started struct {
-	http.ResponseWriter
-	sent bool
-}
-
-// Write implements io.Writer.
-func (s *started) Write(b []byte) (int, error) {
-	if !s.sent {
-		s.Header().Set("Content-Type", "application/x-ndjson")
-	}
-	s.sent = true
-	return s.ResponseWriter.Write(b)
 }

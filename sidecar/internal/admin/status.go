@@ -150,16 +150,16 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 	}
 	s.Ready = allReady(s.Components)
 	for _, name := range h.opts.Tenants() {
-		t, leavers, refused, err := h.tenant(r.Context(), name)
+		t, err := h.tenant(r.Context(), name)
 		if err != nil {
 			h.opts.Logger.ErrorContext(r.Context(), "reading the status", slog.String("tenant", name), slog.Any("error", err))
 			problem(w, http.StatusServiceUnavailable, "the store could not be read"+seeLog, nil)
 			return
 		}
-		s.Tenants = append(s.Tenants, t)
-		s.Leavers = append(s.Leavers, leavers...)
+		s.Tenants = append(s.Tenants, t.TenantStatus)
+		s.Leavers = append(s.Leavers, t.leavers...)
 		s.MoreLeavers += t.OpenUsers
-		s.Refused = append(s.Refused, refused...)
+		s.Refused = append(s.Refused, t.refused...)
 	}
 	s.cutRefused()
 	slices.SortStableFunc(s.Leavers, func(a, b Leaver) int { return a.Since.Compare(b.Since) })
@@ -172,11 +172,16 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 	h.write(w, r, http.StatusOK, s)
 }
 
-// tenant reads the status of one tenant and its leavers, the oldest request first.
-func (h *Handler) tenant(ctx context.Context, name string) (TenantStatus, []Leaver, []RefusedDeactivation, error) {
-	t := TenantStatus{Name: name}
-	var leavers []Leaver
-	var refused []RefusedDeactivation
+// tenantPart is what one tenant adds to a status.
+type tenantPart struct {
+	TenantStatus
+	leavers []Leaver // the oldest request first
+	refused []RefusedDeactivation
+}
+
+// tenant reads the part of one tenant.
+func (h *Handler) tenant(ctx context.Context, name string) (tenantPart, error) {
+	t := tenantPart{TenantStatus: TenantStatus{Name: name}}
 	now := h.opts.Now()
 	err := h.opts.Store.View(ctx, name, func(r *store.Reader) (err error) {
 		if t.Users, err = r.CountUsers(); err != nil {
@@ -185,7 +190,7 @@ func (h *Handler) tenant(ctx context.Context, name string) (TenantStatus, []Leav
 		if t.Groups, err = r.CountGroups(); err != nil {
 			return err
 		}
-		if refused, err = t.readRefused(r); err != nil {
+		if t.refused, err = t.readRefused(r); err != nil {
 			return err
 		}
 		open, err := r.OpenOffboardings()
@@ -203,17 +208,17 @@ func (h *Handler) tenant(ctx context.Context, name string) (TenantStatus, []Leav
 		}
 		t.Open, t.OpenUsers = len(open), len(users)
 		t.Bounded = len(open) > maxRead
-		if leavers, err = t.leavers(r, open[:min(len(open), maxRead)]); err != nil {
+		if t.leavers, err = t.readLeavers(r, open[:min(len(open), maxRead)]); err != nil {
 			return err
 		}
 		return t.countProxyOnly(r, users, now)
 	})
-	return t, leavers, refused, err
+	return t, err
 }
 
-// leavers reads the jobs of the open offboardings, counts failed and denied users and returns the
+// readLeavers reads the jobs of the open offboardings, counts failed and denied users and returns the
 // first leavers. open is sorted by age.
-func (t *TenantStatus) leavers(r *store.Reader, open []store.Offboarding) ([]Leaver, error) {
+func (t *TenantStatus) readLeavers(r *store.Reader, open []store.Offboarding) ([]Leaver, error) {
 	var out []*Leaver
 	byUser := map[string]*Leaver{}
 	for i := range open {
