@@ -76,33 +76,35 @@ func NewNameCache(s *Store, size int) *NameCache {
 // Close ends the subscription.
 func (c *NameCache) Close() { c.stop() }
 
-// Known reports whether a user of the tenant has one of the names of s, or had it last: an
-// application may still use the former name of a renamed user. It does no I/O for a name that it
-// remembers. The error says that the store cannot answer.
-func (c *NameCache) Known(ctx context.Context, tenant string, s *subject.Subject) (bool, error) {
+// Find returns the id of the user of the tenant who has one of the names of s, or had it last: an
+// application may still use the former name of a renamed user. It returns "" if there is none. It does
+// no I/O for a name that it remembers. The error says that the store cannot answer.
+func (c *NameCache) Find(ctx context.Context, tenant string, s *subject.Subject) (found string, err error) {
 	changes, found := c.recall(tenant, s)
-	if found {
-		return true, nil
+	if found != "" {
+		return found, nil
 	}
-	err := c.store.View(ctx, tenant, func(r *Reader) error {
+	err = c.store.View(ctx, tenant, func(r *Reader) error {
 		for kind, value := range s.Names() {
 			id, err := r.UserWith(kind, value)
 			if err != nil {
 				return err
 			}
 			if id != "" {
-				found = true
+				found = id
 				c.remember(tenant, nameKey{kind, subject.Fold(kind, value)}, id, changes)
 				return nil
 			}
 		}
 		return nil
 	})
-	if err != nil || found {
+	if err != nil || found != "" {
 		return found, err
 	}
-	l, locked := c.store.Locks().Lookup(tenant, s)
-	return locked && l.State == LockLifted, nil // the lock of an existing user, with the former names
+	if l, locked := c.store.Locks().Lookup(tenant, s); locked && l.State == LockLifted {
+		return l.UserID, nil // the lock of an existing user, with the former names
+	}
+	return "", nil
 }
 
 // Empty reports whether the tenant has no user at all. It is false if the store cannot answer.
@@ -115,20 +117,20 @@ func (c *NameCache) Empty(ctx context.Context, tenant string) bool {
 	return err == nil && n == 0
 }
 
-// recall reports whether a name of s is remembered, and returns the count of changes for remember.
-func (c *NameCache) recall(tenant string, s *subject.Subject) (changes uint64, found bool) {
+// recall returns the id behind a remembered name of s, and the count of changes for remember.
+func (c *NameCache) recall(tenant string, s *subject.Subject) (changes uint64, id string) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	t := c.tenants[tenant]
 	if t == nil {
-		return 0, false
+		return 0, ""
 	}
 	for kind, value := range s.Names() {
-		if _, found = t.users[nameKey{kind, subject.Fold(kind, value)}]; found {
+		if id = t.users[nameKey{kind, subject.Fold(kind, value)}]; id != "" {
 			break
 		}
 	}
-	return t.changes, found
+	return t.changes, id
 }
 
 // remember adds a name, unless a user of the tenant changed since recall: the name was read from a

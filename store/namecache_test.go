@@ -17,11 +17,11 @@ import (
 func known(t *testing.T, c *store.NameCache, kind subject.Name, name string) bool {
 	t.Helper()
 	s := subject.Named(kind, name)
-	ok, err := c.Known(t.Context(), "acme", &s)
+	id, err := c.Find(t.Context(), "acme", &s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ok
+	return id != ""
 }
 
 // TestNameCache: every kind of name of a user is known, in every spelling, from the creation until
@@ -75,7 +75,7 @@ func TestNameCache(t *testing.T) {
 	check("after the deletion", map[string]bool{"user_name ada2": false, "scim_id id-ada": false, "user_name ada": true})
 	s.Close()
 	n := subject.Named(subject.UserName, "somebody")
-	if _, err := c.Known(t.Context(), "acme", &n); !errors.Is(err, store.ErrClosed) {
+	if _, err := c.Find(t.Context(), "acme", &n); !errors.Is(err, store.ErrClosed) {
 		t.Errorf("a closed store: %v", err)
 	}
 }
@@ -114,7 +114,7 @@ func TestNameCacheIsNeverOld(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for ctx.Err() == nil {
-				if _, err := c.Known(t.Context(), "acme", &n); err != nil {
+				if _, err := c.Find(t.Context(), "acme", &n); err != nil {
 					t.Errorf("asking: %v", err)
 					return
 				}

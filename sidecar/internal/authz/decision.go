@@ -62,6 +62,8 @@ type Caller struct {
 	Source   string    // "cookie:session", "header:authorization"
 	// FromApplication says that the application named the person, and not the credential itself.
 	FromApplication bool
+	// UserID is the SCIM id of the user whom the directory found under a name, for the log only.
+	UserID string
 }
 
 // SCIMRequest is a decoded, normalised and judged SCIM request.

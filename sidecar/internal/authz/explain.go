@@ -45,15 +45,15 @@ func (a *Authorizer) Explain(ctx context.Context, tenant, app string, n int, val
 	}
 	say("no lock refuses it")
 	outcome := p.outcome(&c)
-	known, err := a.o.Directory.Known(ctx, tenant, &c.Subject)
+	id, err := a.o.Directory.Find(ctx, tenant, &c.Subject)
 	switch {
 	case err != nil:
 		return e, fmt.Errorf("asking the directory: %w", err)
-	case known:
+	case id != "":
 		say("the directory has a user with it: allowed")
 	default:
 		say("the directory has no user with it: %s", outcome)
 	}
-	e.Allowed = known || outcome != OutcomeDenied
+	e.Allowed = id != "" || outcome != OutcomeDenied
 	return e, nil
 }

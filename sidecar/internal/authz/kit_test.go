@@ -113,16 +113,16 @@ func (u users) SCIMID(_ context.Context, _ string, s *subject.Subject) string {
 // directory knows these names of any kind. The name "store-down" is an error.
 type directory map[string]bool
 
-func (d directory) Known(_ context.Context, _ string, s *subject.Subject) (bool, error) {
+func (d directory) Find(_ context.Context, _ string, s *subject.Subject) (string, error) {
 	for _, n := range s.Names() {
 		if n == "store-down" {
-			return false, errors.New("secret-internal-detail: disk")
+			return "", errors.New("secret-internal-detail: disk")
 		}
 		if d[strings.ToLower(n)] {
-			return true, nil
+			return "id-" + strings.ToLower(n), nil
 		}
 	}
-	return false, nil
+	return "", nil
 }
 
 func (d directory) Empty(context.Context, string) bool { return len(d) == 0 }

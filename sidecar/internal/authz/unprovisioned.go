@@ -15,9 +15,10 @@ import (
 
 // Directory knows the persons whom a tenant's identity service has provisioned.
 type Directory interface {
-	// Known reports whether a user of the tenant has one of the names of s. It does no I/O for a
-	// person whom it has seen lately. An error means that the directory cannot answer.
-	Known(ctx context.Context, tenant string, s *subject.Subject) (bool, error)
+	// Find returns the SCIM id of the user of the tenant who has one of the names of s, "" if nobody
+	// does. It does no I/O for a person whom it has seen lately. An error means that the directory
+	// cannot answer.
+	Find(ctx context.Context, tenant string, s *subject.Subject) (id string, err error)
 	// Empty reports whether the tenant has no user at all.
 	Empty(ctx context.Context, tenant string) bool
 }
@@ -53,11 +54,11 @@ func (a *Authorizer) denyUnprovisioned(ctx context.Context, tenant string, p *ap
 	}
 	outcome := p.outcome(c)
 	if outcome != OutcomeExempt { // a break-glass account must not depend on the directory
-		known, err := a.o.Directory.Known(ctx, tenant, &c.Subject)
+		id, err := a.o.Directory.Find(ctx, tenant, &c.Subject)
 		if err != nil {
 			return "", fault(ReasonDirectory, "the directory cannot be asked at the moment: send the request again")
 		}
-		if known {
+		if c.UserID = id; id != "" {
 			return "", nil
 		}
 	}
@@ -93,8 +94,8 @@ func (a *Authorizer) provisioned(ctx context.Context, tenant string, p *app, c *
 	if p.outcome(c) != OutcomeDenied {
 		return true
 	}
-	known, err := a.o.Directory.Known(ctx, tenant, &c.Subject)
-	return err == nil && known
+	id, err := a.o.Directory.Find(ctx, tenant, &c.Subject)
+	return err == nil && id != ""
 }
 
 // unprovisionedDetail says what was looked up. It repeats a name only if the caller's own credential

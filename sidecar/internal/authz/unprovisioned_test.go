@@ -70,8 +70,9 @@ func TestAnyKnownNameSuffices(t *testing.T) {
 		o.Identifier = both{}
 		o.Directory = directory{"e-1": true}
 	})
-	if d := k.Decide(t.Context(), appReq("GET", "/", cookie("session=a"))); !d.Allowed() || d.Unprovisioned != "" {
-		t.Errorf("known by external id: %s %s", d.Reason, d.Unprovisioned)
+	d := k.Decide(t.Context(), appReq("GET", "/", cookie("session=a")))
+	if !d.Allowed() || d.Unprovisioned != "" || d.Caller.UserID != "id-e-1" {
+		t.Errorf("known by external id: %s %s, user %q; want id-e-1", d.Reason, d.Unprovisioned, d.Caller.UserID)
 	}
 }
 

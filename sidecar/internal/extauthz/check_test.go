@@ -296,7 +296,7 @@ func TestFaultsOfTheDecider(t *testing.T) {
 func TestOneEventNoSecrets(t *testing.T) {
 	k := newKit(t)
 	k.decider.answer = allowed(t, request.SurfaceApp, func(d *authz.Decision) {
-		d.Caller = authz.Caller{Subject: subject.Subject{SCIMID: "u1", UserName: "planted@example.com", Emails: []string{"planted@example.com"}}, Source: "cookie:session"}
+		d.Caller = authz.Caller{UserID: "u1", Subject: subject.Subject{UserName: "planted@example.com", Emails: []string{"planted@example.com"}}, Source: "cookie:session"}
 	})
 	in := checkRequest("app", "POST", "/reset/planted-path?planted-query=1", "authorization", "Bearer planted-token", "cookie", "session=planted-cookie")
 	in.Attributes.Request.Http.RawBody = []byte("planted-body")

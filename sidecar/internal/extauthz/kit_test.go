@@ -176,8 +176,8 @@ func (fixed) Decide(context.Context, *policies.Input) policies.Verdict {
 }
 func (fixed) Locked(string, *subject.Subject) *authz.Lock { return nil }
 
-func (fixed) Known(context.Context, string, *subject.Subject) (bool, error) { return true, nil }
-func (fixed) Empty(context.Context, string) bool                            { return false }
+func (fixed) Find(context.Context, string, *subject.Subject) (string, error) { return "u1", nil }
+func (fixed) Empty(context.Context, string) bool                             { return false }
 
 func authorizer(t *testing.T) *authz.Authorizer {
 	t.Helper()

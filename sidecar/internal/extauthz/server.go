@@ -13,6 +13,7 @@
 package extauthz
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -256,7 +257,7 @@ func (s *Server) record(ctx context.Context, r *request.Request, d *authz.Decisi
 	for _, a := range []struct{ k, v string }{
 		{"app", d.App},
 		{"client", d.Claims.ClientID},
-		{"user_id", d.Caller.SCIMID},
+		{"user_id", cmp.Or(d.Caller.SCIMID, d.Caller.UserID)},
 		{"app_user_id", d.Caller.AppUserID},
 		{"source", d.Caller.Source},
 		{"unprovisioned", string(d.Unprovisioned)},
@@ -294,7 +295,7 @@ func lockAttrs(d *authz.Decision) []slog.Attr {
 	} else {
 		attrs = append(attrs, slog.Uint64("lock_epoch", l.Epoch))
 	}
-	if d.Caller.SCIMID == "" && l.UserID != "" {
+	if d.Caller.SCIMID == "" && d.Caller.UserID == "" && l.UserID != "" {
 		attrs = append(attrs, slog.String("user_id", l.UserID))
 	}
 	return attrs
