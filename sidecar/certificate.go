@@ -13,7 +13,7 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
-// keyPair is the certificate of one listener. New connections use what [keyPair.read] read last.
+// keyPair is the certificate of one listener. New connections use conf.
 type keyPair struct {
 	files config.TLS
 	conf  atomic.Pointer[tls.Config]
@@ -25,29 +25,33 @@ func newKeyPair(t config.TLS) (*keyPair, error) {
 		return nil, nil //nolint:nilnil // no certificate means plaintext
 	}
 	k := &keyPair{files: t}
-	return k, k.read()
+	conf, err := k.read()
+	if err != nil {
+		return nil, err
+	}
+	k.conf.Store(conf)
+	return k, nil
 }
 
-// read reads the files again. After an error the former certificate stays.
-func (k *keyPair) read() error {
+// read reads the files.
+func (k *keyPair) read() (*tls.Config, error) {
 	pair, err := tls.LoadX509KeyPair(k.files.Cert, k.files.Key)
 	if err != nil {
-		return fmt.Errorf("loading the certificate %s: %w", k.files.Cert, err)
+		return nil, fmt.Errorf("loading the certificate %s: %w", k.files.Cert, err)
 	}
 	c := &tls.Config{
 		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"},
 	}
 	if k.files.ClientCA != "" {
 		if c.ClientCAs, err = caPool(k.files.ClientCA); err != nil {
-			return err
+			return nil, err
 		}
 		c.ClientAuth = tls.RequireAndVerifyClientCert
 	}
-	k.conf.Store(c)
-	return nil
+	return c, nil
 }
 
-// server returns the configuration of a listener, which follows every later read.
+// server returns the configuration of a listener, which follows conf.
 func (k *keyPair) server() *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"},
@@ -83,18 +87,27 @@ func (c *certificates) listen(name string, t config.TLS) (*tls.Config, error) {
 	return k.server(), nil
 }
 
-// read reads every certificate again. One that cannot be read stays as it was.
+// read reads every certificate again. After an error all stay as they were.
 func (c *certificates) read(envoy config.TLS) error {
 	var errs []error
+	next := map[*keyPair]*tls.Config{}
+	for _, k := range c.pairs {
+		conf, err := k.read()
+		next[k] = conf
+		errs = append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
 	for name, k := range c.pairs {
-		errs = append(errs, k.read())
+		k.conf.Store(next[k])
 		c.expiry.WithLabelValues(name).Set(float64(k.notAfter().Unix()))
 	}
 	// Envoy reads its own certificate. Often only Envoy's user may read the key, so that is no fault.
 	if leaf, err := firstCertificate(envoy.Cert); err == nil {
 		c.expiry.WithLabelValues("envoy").Set(float64(leaf.NotAfter.Unix()))
 	}
-	return errors.Join(errs...)
+	return nil
 }
 
 func firstCertificate(file string) (*x509.Certificate, error) {

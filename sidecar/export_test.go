@@ -22,6 +22,27 @@ func ServerTLS(t config.TLS) (*tls.Config, error) {
 	return newCertificates(prometheus.NewRegistry()).listen("scim", t)
 }
 
+// ReadCertificates opens the certificates of two listeners, calls change, and reads them again. It returns
+// what a client of each listener gets before and after that.
+func ReadCertificates(a, b config.TLS, change func()) (before, after [2][]byte, err error) {
+	c := newCertificates(prometheus.NewRegistry())
+	for name, t := range map[string]config.TLS{"a": a, "b": b} {
+		if _, err := c.listen(name, t); err != nil {
+			return before, after, err
+		}
+	}
+	leaves := func() (out [2][]byte) {
+		for i, name := range []string{"a", "b"} {
+			out[i] = c.pairs[name].conf.Load().Certificates[0].Leaf.Raw
+		}
+		return out
+	}
+	before = leaves()
+	change()
+	err = c.read(config.TLS{})
+	return before, leaves(), err
+}
+
 // KeyClient makes the client of one source of keys.
 func KeyClient(k config.KeySource) (*http.Client, error) { return (&keyClients{}).of(k) }
 

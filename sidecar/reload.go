@@ -51,6 +51,21 @@ func (l *reloads) status() admin.ConfigStatus {
 	return l.state
 }
 
+// note records the outcome of a reload.
+func (l *reloads) note(at time.Time, kept []string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.total.WithLabelValues("refused").Inc()
+		l.good.Set(0)
+		l.state.Fault, l.state.FaultSince = err.Error(), at
+		return
+	}
+	l.total.WithLabelValues("applied").Inc()
+	l.good.Set(1)
+	l.state = admin.ConfigStatus{Loaded: at, NeedsRestart: kept}
+}
+
 // Reload loads the configuration again ([Options.Load]) and puts it in force: tenants, apps, subjects,
 // grants, limits, keys and certificates. Requests that have begun finish with the former configuration.
 // After an error everything stays as it was, and status shows the error. Keys that need a restart keep
@@ -60,19 +75,12 @@ func (s *Server) Reload(ctx context.Context) error {
 	defer s.reloads.running.Unlock()
 	at := s.opts.Now()
 	kept, err := s.reload(ctx)
-	s.reloads.mu.Lock()
-	defer s.reloads.mu.Unlock()
+	s.reloads.note(at, kept, err)
 	if err != nil {
-		s.reloads.total.WithLabelValues("refused").Inc()
-		s.reloads.good.Set(0)
-		s.reloads.state.Fault, s.reloads.state.FaultSince = err.Error(), at
 		s.opts.Logger.LogAttrs(ctx, slog.LevelError, "configuration refused: the former one stays in force",
 			slog.String("error", err.Error()))
 		return err
 	}
-	s.reloads.total.WithLabelValues("applied").Inc()
-	s.reloads.good.Set(1)
-	s.reloads.state = admin.ConfigStatus{Loaded: at, NeedsRestart: kept}
 	level := slog.LevelInfo
 	if len(kept) > 0 {
 		level = slog.LevelWarn

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/scimward/scimward/sidecar"
+	"github.com/scimward/scimward/sidecar/config"
 )
 
 const second = `  - name: globex
@@ -180,5 +181,33 @@ func TestReloadOfCertificate(t *testing.T) {
 		return strings.HasPrefix(line, `scimward_certificate_expiry_timestamp_seconds{listener="scim"}`)
 	}) {
 		t.Error("no metric for the expiry of the certificate")
+	}
+}
+
+// TestCertificatesChangeTogether: while one listener's certificate does not fit its key, no listener gets a
+// new one, in whichever order they are read.
+func TestCertificatesChangeTogether(t *testing.T) {
+	for range 10 {
+		var pairs [2]config.TLS
+		for i := range pairs {
+			pairs[i].Cert, pairs[i].Key = certificate(t)
+		}
+		before, after, err := sidecar.ReadCertificates(pairs[0], pairs[1], func() {
+			cert, key := certificate(t)
+			for from, to := range map[string]string{cert: pairs[0].Cert, key: pairs[0].Key} {
+				if err := os.Rename(from, to); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.WriteFile(pairs[1].Key, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if err == nil {
+			t.Fatal("a certificate without its key was read")
+		}
+		if diff := cmp.Diff(before, after); diff != "" {
+			t.Fatal("a listener has a new certificate after a refused change, want all as they were")
+		}
 	}
 }

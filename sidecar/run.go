@@ -32,7 +32,7 @@ func (s *Server) Addrs() Addrs {
 func (s *Server) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	failed := make(chan error, 5)
+	failed := make(chan error, 6) // one of each start
 	var running sync.WaitGroup
 	start := func(name string, fn func() error) {
 		running.Go(func() {
