@@ -10,7 +10,7 @@ KEEP    ?=
 BENCH   ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help build generate verify-generate envoy demo test test-foreign race lint fmt fuzz bench check clean
+.PHONY: help build generate verify-generate envoy demo test test-foreign test-root race lint fmt fuzz bench check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test: envoy ## run all tests: unit, Rego, Wasm guests, real Envoy, the README's 
 
 test-foreign: ## compare decisions about paths with Express (needs Node.js and npm)
 	$(GO) test -tags foreign -run '^TestForeign' -v ./sidecar/internal/authz
+
+test-root: ## ask the admin socket as another user (needs root on Linux)
+	$(GO) test -tags root -run '^TestAdminSocketOfAnotherUser$$' -v ./sidecar
 
 # Without OPA and the end-to-end tests: their code runs in processes that are built
 # without the race detector.
