@@ -12,6 +12,7 @@ import (
 
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/audit"
+	"github.com/scimward/scimward/store/scim"
 	"github.com/scimward/scimward/store/storetest"
 	"github.com/scimward/scimward/store/subject"
 )
@@ -335,5 +336,36 @@ func TestOperatorLocksAreBounded(t *testing.T) {
 		t.Errorf("lock 501 = %v, want ErrManyLocks", err)
 	}
 	lockBy(t, s, "n7", time.Time{}, false) // again
+	verify(t, s)
+}
+
+// TestOperatorLockFollowsEveryNewName: a lock has a bounded number of names, and the newest are always
+// among them.
+func TestOperatorLockFollowsEveryNewName(t *testing.T) {
+	s := storetest.Open(t, func(o *store.Options) { o.InMemory = true })
+	id := create(t, s, "acme", "Grace")
+	lockBy(t, s, "grace", time.Time{}, false)
+	const parts, each = 20, 50
+	for part := range parts {
+		update(t, s, "acme", func(tx *store.Tx) error {
+			u, err := tx.User(id)
+			if err != nil {
+				return err
+			}
+			var emails []any
+			for n := range each {
+				emails = append(emails, scim.Object{"value": fmt.Sprintf("grace%d@example.com", part*each+n)})
+			}
+			u.Resource["emails"] = emails
+			_, err = tx.UpdateUser(&u)
+			return err
+		})
+		newest := fmt.Sprintf("grace%d@example.com", part*each+each-1)
+		isLocked(t, s, map[string]subject.Subject{newest: {Emails: []string{newest}}}, true)
+	}
+	isLocked(t, s, map[string]subject.Subject{"userName": {UserName: "grace"}, "id": {SCIMID: id}}, true)
+	if n := len(s.Locks().Operator("acme")[0].Names); n > 600 {
+		t.Errorf("the lock has %d names, want at most 600", n)
+	}
 	verify(t, s)
 }
