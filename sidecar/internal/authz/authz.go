@@ -7,8 +7,9 @@
 //	scim   path grammar, method, overrides, host, bearer credential, token, route,
 //	       body, query, decode, normalise, policy              (scim.go)
 //	oauth  path and method of the known endpoints              (tokenendpoint.go)
-//	app    path, overrides, cookie limits, local modification, owners of the
-//	       credentials, one user only, lock table              (application.go, caller.go)
+//	app    what Envoy passes on, path, overrides, cookie limits, local
+//	       modification, owners of the credentials, one user only, lock
+//	       table, directory       (application.go, caller.go, unprovisioned.go)
 //
 // Each step returns a denial, or nil to go on. After each step that can take time, a
 // passed deadline is a 503.
