@@ -20,7 +20,7 @@ values. scimward counts them in memory since its start.
 
 Envoy passes on only the headers that scimward asks for. To see the others, open a discovery
 window: set discover_until of the app, give Envoy the output of ` + "`scimward envoy bootstrap`" + `,
-and restart both.`,
+and restart Envoy.`,
 		Args: noArgs,
 	}
 	f := appFlags(c)
@@ -58,7 +58,7 @@ func credentialText(rep *sidecar.CredentialReport) string {
 	}
 	if !rep.Headers {
 		out += "Headers that no entry names cannot be seen: set discover_until of the app, for example to tomorrow,\n" +
-			"give Envoy the output of `scimward envoy bootstrap -c FILE`, and restart both.\n"
+			"give Envoy the output of `scimward envoy bootstrap -c FILE`, and restart Envoy.\n"
 	}
 	return out
 }

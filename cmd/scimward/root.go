@@ -71,10 +71,14 @@ Start:   scimward init DIR ...       write a commented configuration
          scimward serve -c F
 Look:    scimward status             is it ready, and who still has access?
          scimward evidence USER      prove when each credential of a user was revoked
+         scimward timeline USER      what happened to a user?
+         scimward leavers            who left in a period?
+         scimward explain subject    whose name is it?
 Act:     scimward lock USER          refuse a person at once, whatever the identity service says
          scimward unlock USER        lift that lock
          scimward retry USER         try failed revocations again
-         scimward close JOB          end one without proof`,
+         scimward close JOB          end one without proof
+Keep:    scimward backup -o FILE     copy the store while scimward runs`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       version(),

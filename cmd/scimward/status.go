@@ -19,9 +19,10 @@ func newStatus() *cobra.Command {
 		Use:   "status",
 		Short: "say whether the running sidecar is ready and who still has access",
 		Long: `Exits 0 if every component is ready, no deadline is breached, no job has failed, no
-application denies its plugin access, every plugin is healthy and no refused deactivation
-is open. Otherwise it exits 1. Below the tenants it lists the leavers whose credentials are
-not all revoked, the longest wait first, and the users whose deactivation was refused.
+application denies its plugin access, every plugin is healthy, no refused deactivation is
+open, the configuration file was loaded, and no Envoy has an older configuration. Otherwise
+it exits 1. Below the tenants it lists the leavers whose credentials are not all revoked,
+the longest wait first, and the users whose deactivation was refused.
 
 With --ready it only says whether this process is ready, and exits 1 if not.`,
 		Args: noArgs,
@@ -93,10 +94,10 @@ func readyWord(ready bool) string {
 	return "NOT READY"
 }
 
-// writeComponents lists the components that are not ready.
+// writeComponents lists the components that are not ready, or ready with a warning.
 func writeComponents(b *strings.Builder, components []sidecar.Component) {
 	for _, c := range components {
-		if !c.Ready {
+		if !c.Ready || c.Message != "" {
 			fmt.Fprintf(b, "  %s: %s\n", c.Name, oneLine(c.Message))
 		}
 	}
