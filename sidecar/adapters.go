@@ -103,10 +103,15 @@ func (r revoker) Verify(ctx context.Context, tenant, app string, req abi.Request
 }
 
 // forget lets no cached answer of identify about a locked user count any more, and none about a
-// credential that may have gone to that user. The lock is in force already. So a request that sees
-// the old answer comes before the lock is acknowledged, and a later one asks the application.
-func forget(host *plugins.Host, l store.Lock) {
-	host.Forget(l.Tenant, append([]string{l.UserID}, l.UserNames...)...)
+// credential that may have gone to that user, also in the tenants that share an application with the
+// user's. The lock is in force already. So a request that sees the old answer comes before the lock is
+// acknowledged, and a later one asks the application.
+func (s *Server) forget(l store.Lock) {
+	names := append([]string{l.UserID}, l.UserNames...)
+	s.plugins.Forget(l.Tenant, names...)
+	for _, other := range s.now().config.SharingTenants(l.Tenant) {
+		s.plugins.Forget(other, names...)
+	}
 }
 
 // lease lengthens the configured lease to more than twice the longest plugin call. The engine extends a

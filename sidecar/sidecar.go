@@ -152,7 +152,7 @@ func (s *Server) openPlugins(ctx context.Context) (err error) {
 		return fmt.Errorf("opening the plugins: %w", err)
 	}
 	s.onClose(s.plugins.Close)
-	s.onClose(closer(s.store.Locks().Subscribe(func(l store.Lock) { forget(s.plugins, l) })))
+	s.onClose(closer(s.store.Locks().Subscribe(s.forget)))
 	return nil
 }
 

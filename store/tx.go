@@ -61,6 +61,14 @@ func (t *Tx) AuditOnly(resourceID, detail string) {
 // AuditDone adds an audit record of something that changes no row. resourceID may be empty.
 func (t *Tx) AuditDone(resourceID, detail string) { t.note(resourceID, detail) }
 
+// LocksSomebody reports whether the change, so far, writes a lock: of a deactivation or an operator, or one
+// that follows a person to another name. Open streams may have to end then.
+func (t *Tx) LocksSomebody() bool {
+	return slices.ContainsFunc(t.changes, func(c Change) bool {
+		return c.Type == ChangeLock || c.Type == ChangeOperatorLock
+	})
+}
+
 // note gives a resource an audit record and adds a detail to it.
 func (t *Tx) note(resource, detail string) {
 	i := slices.IndexFunc(t.notes, func(n note) bool { return n.resource == resource })

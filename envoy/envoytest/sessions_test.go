@@ -12,18 +12,18 @@ import (
 
 // browser sends requests with one session cookie, whose id may stay while its owner changes.
 type browser struct {
-	w       *world
+	base    string // URL of the application
 	client  *http.Client
 	session string
 }
 
-func newBrowser(w *world) *browser { return &browser{w: w, client: w.HTTPClient()} }
+func newBrowser(w *world) *browser { return &browser{base: w.Acme.URL, client: w.HTTPClient()} }
 
 // do sends a request, keeps the session that the answer sets, and returns status, body and whether the
 // answer expired the session.
 func (b *browser) do(t *testing.T, method, path string, form url.Values) (status int, body string, expired bool) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, b.w.Acme.URL+path, strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(t.Context(), method, b.base+path, strings.NewReader(form.Encode()))
 	if err != nil {
 		t.Fatal(err)
 	}

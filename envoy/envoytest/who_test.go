@@ -2,20 +2,34 @@ package envoytest_test
 
 import (
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/scimward/scimward/examples/quickstart/stack"
 )
 
+// sharedLines are the lines that lead to the application of a tenant.
+var sharedLines = regexp.MustCompile(`upstream: http://\S+|base_url: "\S+"|port: \d+|admin_token: \S+\.token`)
+
+// share leads the second tenant to the application of the first.
+func share(text string) string {
+	first := sharedLines.FindAllString(text, -1)
+	first = first[:len(first)/2]
+	n := 0
+	text = sharedLines.ReplaceAllStringFunc(text, func(string) string {
+		n++
+		return first[(n-1)%len(first)]
+	})
+	return strings.ReplaceAll(text, first[0], first[0]+"\n        shared_upstream: true")
+}
+
 // TestSharedUpstream: two tenants share an application behind a gateway that names the user. A lock of
 // one tenant refuses the person at the host of the other, and so do its local writes. A stranger is
 // refused, and a name beyond ASCII matches.
 func TestSharedUpstream(t *testing.T) {
 	w := newWorld(t, func(text string) string {
-		lines := upstreamLine.FindAllString(text, 2)
-		text = strings.ReplaceAll(text, lines[1], lines[0])
-		text = strings.ReplaceAll(text, lines[0], lines[0]+"\n        shared_upstream: true")
+		text = share(text)
 		text = strings.ReplaceAll(text, "        subjects:\n", "        subjects:\n          - {header: x-webauth-user, is: user_name}\n")
 		return strings.Replace(text, "          - {path: /signup}\n", "          - {path: /signup}\n          - {path: /only-of-acme}\n", 1)
 	})
@@ -42,9 +56,21 @@ func TestSharedUpstream(t *testing.T) {
 			t.Errorf("a local write of acme at %s: %d %s", tenant.Name, a.status, a.body)
 		}
 	}
+	const other = "other@people.example"
+	userNamed(t, w.Acme, other)
+	userNamed(t, w.Globex, other)
+	b := newBrowser(w)
+	b.base = w.Globex.URL
+	b.want(t, "first sign-in", "POST", "/login", keeping(other), http.StatusOK)
+	b.want(t, "cached", "GET", "/me", nil, http.StatusOK)
+	b.want(t, "second sign-in with the same session", "POST", "/login", keeping(name), http.StatusOK)
+	if body := b.want(t, "with the new owner", "GET", "/me", nil, http.StatusOK); !strings.Contains(body, name) {
+		t.Fatalf("the application serves %s, want the new owner", body)
+	}
 	if err := w.Acme.Client.Deactivate(t.Context(), leaver.ID); err != nil {
 		t.Fatal(err)
 	}
+	b.want(t, "the leaver of acme at globex, with a session that another user had", "GET", "/me", nil, http.StatusUnauthorized)
 	for _, tenant := range []*stack.Tenant{w.Acme, w.Globex} {
 		if a := as(tenant, http.MethodGet, "/healthz", name); a.status != http.StatusUnauthorized {
 			t.Errorf("the leaver of acme at %s: %d %s", tenant.Name, a.status, a.body)

@@ -299,6 +299,40 @@ func TestOtherChangesLockNobody(t *testing.T) {
 	}
 }
 
+// TestLockThatFollowsANameEndsStreams: a person who gets a name under an operator's lock is locked by that
+// change, so their open streams end before its answer. The same holds when a name goes to another person.
+func TestLockThatFollowsANameEndsStreams(t *testing.T) {
+	var streams cutter
+	s := serve(t, base, func(o *scimhttp.Options) { o.AfterLock = streams.afterLock })
+	for _, name := range []string{"eve", "mallory@acme.example"} {
+		cause := store.Cause{Actor: "operator:0", RequestID: "r", Action: "operator.lock", Decision: "operator", Reason: "x"}
+		if _, err := s.store.LockByOperator(t.Context(), "acme", cause, name, time.Time{}, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step := func(what string, ends int) {
+		t.Helper()
+		if streams.count() != ends {
+			t.Errorf("%s: streams ended %d times, want %d", what, streams.count(), ends)
+		}
+	}
+	ada := s.createUser("ada")
+	step("a user without a lock", 0)
+	s.do("PATCH", "/Users/"+ada, ops(op("replace", "userName", "eve"))).want(200)
+	step("a user takes a locked name", 1)
+	s.createUser("mallory")
+	step("a new user has a locked name", 2)
+	bob := s.createUser("bob")
+	s.do("PATCH", "/Users/"+bob, ops(op("replace", "userName", "robert"))).want(200)
+	s.do("PATCH", "/Users/"+s.createUser("carl"), ops(op("replace", "userName", "bob@acme.example"))).want(200)
+	if l, _ := s.store.Locks().Lookup("acme", &subject.Subject{UserName: "bob@acme.example"}); l.UserID == bob {
+		t.Error("the former name belongs to its former user")
+	}
+	if streams.count() <= 2 {
+		t.Error("a name goes to another person, and no streams end")
+	}
+}
+
 // TestCommittedChangeIsASuccess: the store stops right after the commit, so the answer cannot be
 // read back. It must report success.
 func TestCommittedChangeIsASuccess(t *testing.T) {

@@ -18,17 +18,20 @@ func (h *Handler) createUser(ctx context.Context, w http.ResponseWriter, x *exch
 		return err
 	}
 	var made store.User
+	var locks bool
 	seq, err := h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
 		made = store.User{Resource: withActive(x.scim.Resource, true)}
 		tx.Changed(slices.Sorted(maps.Keys(made.Resource))...)
-		return tx.CreateUser(&made)
+		err := tx.CreateUser(&made)
+		locks = tx.LocksSomebody()
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("creating a user: %w", err)
 	}
 	made.Version = seq
 	x.resource, x.seq = made.ID, uint64(seq)
-	if !made.Active() {
+	if locks {
 		h.afterLock(ctx, x, made.ID)
 	}
 	h.answerUser(ctx, w, x, http.StatusCreated, &made)
@@ -93,7 +96,7 @@ func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exch
 ) error {
 	x.resource = x.scim.ID
 	var after store.User
-	var changed, retried bool
+	var changed, retried, locks bool
 	seq, err := h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
 		var err error
 		if after, err = tx.User(x.scim.ID); err != nil {
@@ -113,6 +116,7 @@ func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exch
 		if err != nil {
 			return err
 		}
+		locks = tx.LocksSomebody()
 		changed = len(names) > 0
 		if retried = !changed && !after.Active() && x.namesActive(); retried {
 			return tx.RetryJobs(x.scim.ID)
@@ -125,7 +129,7 @@ func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exch
 	if changed {
 		after.Version, x.seq = seq, uint64(seq)
 	}
-	if !after.Active() && (changed || retried) {
+	if locks || !after.Active() && (changed || retried) {
 		h.afterLock(ctx, x, x.scim.ID)
 	}
 	h.answerUser(ctx, w, x, http.StatusOK, &after)
@@ -179,8 +183,9 @@ func (h *Handler) answerUser(ctx context.Context, w http.ResponseWriter, x *exch
 	v.writeChanged(w, status, u.ID, a)
 }
 
-// afterLock ends the open streams of a locked user and waits for their end, because the answer to a
-// deactivation means that it is complete.
+// afterLock ends the open streams of locked users and waits for their end, because the answer to a
+// deactivation means that it is complete. A lock may also follow a person to a new name, or be an
+// operator's lock of a name that the user got.
 func (h *Handler) afterLock(ctx context.Context, x *exchange, userID string) {
 	if h.opts.AfterLock == nil {
 		return
