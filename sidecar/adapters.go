@@ -139,5 +139,5 @@ func (s *Server) cut(ctx context.Context, tenant string) int {
 // explain adapts the explanation of the authorizer for the operators' API.
 func (s *Server) explain(ctx context.Context, tenant, app string, n int, value string) (admin.Explanation, error) {
 	e, err := s.decider.Explain(ctx, tenant, app, n, value)
-	return admin.Explanation{Steps: e.Steps, Name: e.Name, Allowed: e.Allowed}, err
+	return admin.Explanation{Steps: e.Steps, Name: e.Name, User: e.UserID, Allowed: e.Allowed}, err
 }

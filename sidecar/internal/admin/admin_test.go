@@ -96,7 +96,13 @@ func serviceOn(t *testing.T, st *store.Store) *service {
 
 		Unprovisioned: func() []admin.Unprovisioned { return s.strangers },
 		Explain: func(_ context.Context, _, _ string, _ int, value string) (admin.Explanation, error) {
-			return admin.Explanation{Name: value}, nil
+			id := "" // as the authorizer finds it
+			err := s.store.View(t.Context(), "acme", func(r *store.Reader) error {
+				ids, err := r.UserIDs("userName", value)
+				id = strings.Join(ids, "")
+				return err
+			})
+			return admin.Explanation{Name: value, User: id}, err
 		},
 	})
 	s.handler = s.api.Admin()

@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -16,7 +17,7 @@ type Explanation struct {
 	Steps   []string `json:"steps"`
 	Name    string   `json:"name"`
 	Allowed bool     `json:"allowed"`
-	User    string   `json:"user,omitempty"`    // SCIM id of the user who has the name as user name
+	User    string   `json:"user,omitempty"`    // SCIM id of the user who has the name
 	Nearest []string `json:"nearest,omitempty"` // user names like it, if nobody has it
 }
 
@@ -35,31 +36,30 @@ func (h *Handler) explain(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e, err := h.opts.Explain(r.Context(), tenant, app, n, r.URL.Query().Get("value"))
-	if err == nil {
-		err = h.findUser(r.Context(), tenant, &e)
-	}
 	if err != nil {
 		problem(w, http.StatusNotFound, err.Error(), nil)
 		return
 	}
+	if e.User == "" {
+		if e.Nearest, err = h.nearest(r.Context(), tenant, e.Name); err != nil {
+			h.opts.Logger.ErrorContext(r.Context(), "explaining a name", slog.String("tenant", tenant), slog.Any("error", err))
+			problem(w, http.StatusServiceUnavailable, "the directory could not be read"+seeLog, nil)
+			return
+		}
+	}
 	h.write(w, r, http.StatusOK, e)
 }
 
-// findUser adds the user with the name, or the user names that are most like it.
-func (h *Handler) findUser(ctx context.Context, tenant string, e *Explanation) error {
-	return h.opts.Store.View(ctx, tenant, func(r *store.Reader) error {
-		ids, err := r.UserIDs("userName", e.Name)
-		if err != nil || len(ids) > 0 {
-			e.User = cmp.Or(ids...)
-			return err
-		}
+// nearest returns the user names that are most like a name.
+func (h *Handler) nearest(ctx context.Context, tenant, name string) (names []string, err error) {
+	err = h.opts.Store.View(ctx, tenant, func(r *store.Reader) error {
 		type candidate struct {
 			name string
 			far  int
 		}
 		var best []candidate
-		n, want := 0, []rune(scim.FoldEmail(e.Name))
-		err = r.Users("", func(u store.User) bool {
+		n, want := 0, []rune(scim.FoldEmail(name))
+		err := r.Users("", func(u store.User) bool {
 			best = append(best, candidate{u.UserName(), distance(want, []rune(scim.FoldEmail(u.UserName())))})
 			slices.SortStableFunc(best, func(a, b candidate) int { return cmp.Compare(a.far, b.far) })
 			best = best[:min(len(best), maxNearest)]
@@ -67,10 +67,11 @@ func (h *Handler) findUser(ctx context.Context, tenant string, e *Explanation) e
 			return n < maxCompared && ctx.Err() == nil
 		})
 		for _, b := range best {
-			e.Nearest = append(e.Nearest, b.name)
+			names = append(names, b.name)
 		}
 		return err
 	})
+	return names, err
 }
 
 // distance is the Levenshtein distance of the first letters of two names.

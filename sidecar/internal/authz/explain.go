@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,13 +12,13 @@ import (
 // Explanation says what scimward makes of a name in one place of an application.
 type Explanation struct {
 	Steps   []string // for people, in order
-	Kind    subject.Name
-	Name    string // that locks and directory are asked for
+	Name    string   // that locks and directory are asked for
+	UserID  string   // SCIM id of the user whom a lock or the directory has under the name
 	Allowed bool
 }
 
 // Explain follows a name from a credential to the decision. n is the index of the subject in
-// the configuration. The error says which argument is wrong.
+// the configuration. The error says which argument is wrong. A directory that cannot answer is a step.
 func (a *Authorizer) Explain(ctx context.Context, tenant, app string, n int, value string) (Explanation, error) {
 	t := a.tenant(tenant)
 	if t == nil || t.apps[app] == nil {
@@ -28,27 +29,28 @@ func (a *Authorizer) Explain(ctx context.Context, tenant, app string, n int, val
 		return Explanation{}, fmt.Errorf("the application has the subjects 0 to %d", len(p.subjects)-1)
 	}
 	s := &p.subjects[n]
-	e := Explanation{Kind: s.As, Name: s.Mapping.Apply(s.As, value)}
-	if e.Kind == "" {
-		e.Kind = subject.UserName
-	}
-	c := Caller{Subject: subject.Named(e.Kind, e.Name), Source: string(s.In) + ":" + s.Name}
+	kind := cmp.Or(s.As, subject.UserName)
+	e := Explanation{Name: s.Mapping.Apply(s.As, value)}
+	c := Caller{Subject: subject.Named(kind, e.Name), Source: string(s.In) + ":" + s.Name}
 	say := func(format string, args ...any) { e.Steps = append(e.Steps, fmt.Sprintf(format, args...)) }
-	say("the %s of %s is %q", kindText(e.Kind), c.Source, shorten(value))
+	say("the %s of %s is %q", kindText(kind), c.Source, shorten(value))
 	if e.Name != value {
 		say("strip_prefix, strip_domain and append_domain make it %q", shorten(e.Name))
 	}
-	say("it compares as %q", shorten(subject.Fold(e.Kind, e.Name)))
+	say("it compares as %q", shorten(subject.Fold(kind, e.Name)))
 	if l := a.lockOf(tenant, p, &c); l != nil {
+		e.UserID = l.UserID
 		say("a lock refuses it, for a credential of unknown age: the user is %s", l.State)
 		return e, nil
 	}
 	say("no lock refuses it")
 	outcome := p.outcome(&c)
 	id, err := a.o.Directory.Find(ctx, tenant, &c.Subject)
+	e.UserID = id
 	switch {
 	case err != nil:
-		return e, fmt.Errorf("asking the directory: %w", err)
+		say("the directory cannot be asked at the moment: 503")
+		return e, nil
 	case id != "":
 		say("the directory has a user with it: allowed")
 	default:
