@@ -145,14 +145,7 @@ func (r *Reader) EachEpoch(limit int, fn func(Job) (more bool, err error)) (comp
 // EachJob calls fn for the jobs of the tenant, until fn returns false. It reads at most limit jobs,
 // and complete is false when there are more.
 func (r *Reader) EachJob(limit int, fn func(*Job) (more bool, err error)) (complete bool, err error) {
-	n := 0
-	complete = true
-	err = r.snap.Scan(key(kindJob, r.tenant), nil, true, func(e machine.Entry) (bool, error) {
-		if n == limit {
-			complete = false
-			return false, nil
-		}
-		n++
+	return r.eachRow(key(kindJob, r.tenant), limit, func(e machine.Entry) (bool, error) {
 		var j Job
 		if err := decodeRow(e.Value, &j); err != nil {
 			return false, err
@@ -160,7 +153,6 @@ func (r *Reader) EachJob(limit int, fn func(*Job) (more bool, err error)) (compl
 		j.Version = e.Version
 		return fn(&j)
 	})
-	return complete, err
 }
 
 // enqueue adds a job of the user's present epoch. If after is not empty, the job runs

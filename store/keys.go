@@ -115,7 +115,7 @@ const (
 	counterLocks  = "lock changes" // the sum of Lock.Revision, which shows a lost lock
 
 	counterRefusals      = "refused users"
-	counterOperatorLocks = "operator_locks"
+	counterOperatorLocks = "operator locks"
 )
 
 // maxPart bounds a part of a key in bytes, because the engine bounds keys. Of a longer

@@ -92,14 +92,7 @@ func (t *Tx) putOffboarding(o *Offboarding) {
 // EachOffboarding calls fn for every epoch of every user, until fn returns false. It reads at
 // most limit epochs, and complete is false when there are more.
 func (r *Reader) EachOffboarding(limit int, fn func(*Offboarding) (more bool, err error)) (complete bool, err error) {
-	n := 0
-	complete = true
-	err = r.snap.Scan(key(kindOffboarding, r.tenant), nil, true, func(e machine.Entry) (bool, error) {
-		if n == limit {
-			complete = false
-			return false, nil
-		}
-		n++
+	return r.eachRow(key(kindOffboarding, r.tenant), limit, func(e machine.Entry) (bool, error) {
 		var o Offboarding
 		if err := decodeRow(e.Value, &o); err != nil {
 			return false, err
@@ -107,5 +100,4 @@ func (r *Reader) EachOffboarding(limit int, fn func(*Offboarding) (more bool, er
 		o.Version = e.Version
 		return fn(&o)
 	})
-	return complete, err
 }

@@ -29,6 +29,24 @@ func (r *Reader) row(k []byte, row any) (Seq, error) {
 	return seq, nil
 }
 
+// eachRow calls fn for the rows below prefix, until fn returns false. It reads at most limit rows, and
+// complete is false when there are more.
+func (r *Reader) eachRow(
+	prefix []byte, limit int, fn func(machine.Entry) (more bool, err error),
+) (complete bool, err error) {
+	n := 0
+	complete = true
+	err = r.snap.Scan(prefix, nil, true, func(e machine.Entry) (bool, error) {
+		if n == limit {
+			complete = false
+			return false, nil
+		}
+		n++
+		return fn(e)
+	})
+	return complete, err
+}
+
 // present reports whether Get found a key.
 func present(_ []byte, _ Seq, err error) (bool, error) {
 	if errors.Is(err, ErrNotFound) {

@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -81,19 +79,6 @@ func evidenceBody(b []byte, summary bool) ([]byte, error) {
 		return nil, fmt.Errorf("reading the report: %w", err)
 	}
 	return []byte(evidenceText(&report)), nil
-}
-
-// deliver writes b to a file, or to w if file is empty.
-func deliver(w io.Writer, file string, b []byte) (err error) {
-	if file == "" {
-		_, err = w.Write(b)
-	} else {
-		err = os.WriteFile(file, b, 0o600)
-	}
-	if err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	return nil
 }
 
 func evidenceText(r *sidecar.Evidence) string {

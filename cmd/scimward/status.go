@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -46,12 +45,12 @@ With --ready it only says whether this process is ready, and exits 1 if not.`,
 		if err := json.Unmarshal(got.body, &s); err != nil {
 			return fmt.Errorf("reading the status: %w", err)
 		}
-		text := statusText(&s)
-		if *asJSON {
-			text = string(got.body) + "\n"
+		out := got.body
+		if !*asJSON {
+			out = []byte(statusText(&s))
 		}
-		if _, err := io.WriteString(c.OutOrStdout(), text); err != nil {
-			return fmt.Errorf("printing the status: %w", err)
+		if err := deliver(c.OutOrStdout(), "", out); err != nil {
+			return err
 		}
 		if !well(&s) {
 			return failure{errSilent, 1, ""}
@@ -74,12 +73,12 @@ func readiness(c *cobra.Command, admin *adminClient, asJSON bool) error {
 	var b strings.Builder
 	b.WriteString(readyWord(r.Ready) + "\n")
 	writeComponents(&b, r.Components)
-	text := b.String()
-	if asJSON {
-		text = string(got.body) + "\n"
+	out := got.body
+	if !asJSON {
+		out = []byte(b.String())
 	}
-	if _, err := io.WriteString(c.OutOrStdout(), text); err != nil {
-		return fmt.Errorf("printing the readiness: %w", err)
+	if err := deliver(c.OutOrStdout(), "", out); err != nil {
+		return err
 	}
 	if !r.Ready {
 		return failure{errSilent, 1, ""}

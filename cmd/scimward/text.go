@@ -1,6 +1,9 @@
 package main
 
 import (
+	"fmt"
+	"io"
+	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -29,4 +32,17 @@ func oneLine(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// deliver writes b to a file, or to w if file is empty.
+func deliver(w io.Writer, file string, b []byte) (err error) {
+	if file == "" {
+		_, err = w.Write(b)
+	} else {
+		err = os.WriteFile(file, b, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the answer: %w", err)
+	}
+	return nil
 }

@@ -51,8 +51,7 @@ type Options struct {
 	CutWait       time.Duration // how long Cut waits for its streams to end; 0 is 200 ms
 	// Refused records a refused SCIM request of a known client in the audit trail: Envoy
 	// answers such a request itself, so it never reaches the SCIM handler. Refused reads the body to see
-	// what was refused. The answer waits
-	// for Refused, RefusedWait at most. nil records nothing.
+	// what was refused. The answer waits for Refused, RefusedWait at most. Nil records nothing.
 	Refused     func(ctx context.Context, r request.Request, d authz.Decision)
 	RefusedWait time.Duration // 0 is 250 ms, and never more than a quarter of Timeout
 	// Deviation counts one deviation of a request that is refused here. Nil counts nothing.
