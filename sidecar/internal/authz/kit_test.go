@@ -169,6 +169,7 @@ func newKit(t *testing.T, edit ...func(*authz.Options)) *kit {
 		LocalWrites: []authz.LocalWrite{
 			{Path: "/api/users"},
 			{Path: "/admin/people/{id}", Methods: []string{"DELETE"}},
+			{Path: "/unsubscribe", Methods: []string{"GET"}},
 			{Path: "/api/me", Fields: []string{"email", "displayName"}},
 		},
 		IgnoreSchemes: []string{"basic"}, EncodedSlashes: true,

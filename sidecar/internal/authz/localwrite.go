@@ -19,6 +19,9 @@ type localWrite struct {
 
 func newLocalWrite(l LocalWrite) localWrite {
 	w := localWrite{path: request.NewTemplate(l.Path), methods: set(l.Methods), fields: map[string]bool{}}
+	if w.methods[http.MethodGet] { // routers give HEAD to the handler of GET
+		w.methods[http.MethodHead] = true
+	}
 	for _, f := range l.Fields {
 		w.fields[request.FoldField(f)] = true
 	}
