@@ -4,8 +4,8 @@
 //
 // Tests check what the perimeter needs:
 //   - ext_authz is on every route and fails closed: without an answer Envoy sends 503.
-//   - Only SCIM write routes and the configured routes buffer whole bodies.
-//   - Paths are normalised once, and escaped slashes are refused.
+//   - Only the configured routes buffer whole bodies, and SCIM write routes the start of one.
+//   - Paths are normalised once. Escaped slashes are refused unless an application takes them.
 //   - Identity headers of the client are removed before ext_authz sees the request.
 //   - SCIM never shares a cluster with the application.
 package envoy

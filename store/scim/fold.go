@@ -15,8 +15,8 @@ import (
 // PRECIS profile UsernameCaseMapped (RFC 7644 §5, RFC 7613 §3.2, now RFC 8265 §3.3). Two
 // names are the same when they fold to the same string. Beyond the profile, ß is ss, and a
 // domain behind the @ compares like [FoldDomain]: a leaver must not get in by another
-// spelling. The error is 400 invalidValue for
-// an empty name and for forbidden characters, such as spaces and control characters.
+// spelling. The error is 400 invalidValue for an empty name and for forbidden characters,
+// such as spaces and control characters.
 func FoldUserName(s string) (string, *Error) {
 	if plainName(s) {
 		return foldName(s), nil
