@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"maps"
 	"time"
-
 )
 
 // visit makes a session of nobody and returns its secret. An empty secret is generated.

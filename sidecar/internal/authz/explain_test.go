@@ -39,4 +39,8 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%+v: no error", wrong)
 		}
 	}
+	e, err := k.Explain(t.Context(), "acme", "gateway", 0, "store-down")
+	if last := len(e.Steps) - 1; err != nil || e.Allowed || !strings.Contains(e.Steps[last], "503") {
+		t.Errorf("a directory that cannot answer: %+v, %v; want a step that says 503", e, err)
+	}
 }

@@ -110,12 +110,12 @@ func (u users) SCIMID(_ context.Context, _ string, s *subject.Subject) string {
 	return u[s.UserName]
 }
 
-// directory knows these names of any kind. The name "store-down" is an error.
+// directory knows these names of any kind. A name that starts with "store-down" is an error.
 type directory map[string]bool
 
 func (d directory) Find(_ context.Context, _ string, s *subject.Subject) (string, error) {
 	for _, n := range s.Names() {
-		if n == "store-down" {
+		if strings.HasPrefix(n, "store-down") {
 			return "", errors.New("secret-internal-detail: disk")
 		}
 		if d[strings.ToLower(n)] {
