@@ -284,7 +284,7 @@ type Subject struct {
 	Scheme string `yaml:"scheme"`
 	// Basic is user or password: the half of Basic authentication with the credential. It needs header
 	// authorization and scheme basic. A user name alone proves nothing, because anybody can send it: with
-	// is user_name it is checked against the locks, and identifies nobody.
+	// is user_name it is checked against the locks and the directory, and identifies nobody.
 	Basic string `yaml:"basic"`
 	// Prefix is the start of the credentials of this entry, such as "pat_". Empty means any.
 	Prefix string `yaml:"prefix"`

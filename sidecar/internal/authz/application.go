@@ -235,7 +235,7 @@ func (a *Authorizer) denyLocked(tenant string, p *app, c *request.Credential, ow
 // mutations are the identity headers that the application gets: each is either set or
 // removed, never both.
 func (p *app) mutations(r *request.Request, c *Caller) (sets map[string]string, removes []string) {
-	if name := c.displayName(); request.Visible(name) {
+	if name := c.displayName(); request.Visible(name) && !c.Claimed {
 		sets = map[string]string{headers.User: name}
 	} else {
 		removes = append(removes, headers.User)

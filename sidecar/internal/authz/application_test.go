@@ -351,6 +351,19 @@ func TestSubjectAndMutations(t *testing.T) {
 	if d.Caller.Known() || len(d.SetHeaders) != 0 {
 		t.Errorf("a typed name identifies: %+v", d.Caller)
 	}
+	d = newKit(t, places).Decide(t.Context(), at("/", basic("bob:x"), header("x-scim-user", "alice")))
+	if d.Caller.UserName != "bob" || len(d.SetHeaders) != 0 || cmp.Diff([]string{"x-scim-user"}, d.RemoveHeaders) != "" {
+		t.Errorf("Basic: caller %+v, set %v, removed %v, want bob for locks and streams, and no name for the application",
+			d.Caller, d.SetHeaders, d.RemoveHeaders)
+	}
+	d = newKit(t, places, func(o *authz.Options) {
+		app := o.Tenants["acme"].Apps["places"]
+		app.Anonymous = authz.AnonymousDeny
+		o.Tenants["acme"].Apps["places"] = app
+	}).Decide(t.Context(), at("/", basic("bob:")))
+	if d.Reason != authz.ReasonAnonymous {
+		t.Errorf("Basic where every request needs a user: %s, want %s", d.Reason, authz.ReasonAnonymous)
+	}
 }
 
 func TestDecideSubject(t *testing.T) {

@@ -21,7 +21,7 @@ func (a *Authorizer) identify(ctx context.Context, r *request.Request, p *app, p
 	if bad != nil {
 		return Caller{}, p.unauthorized(denyProblem(bad))
 	}
-	var caller Caller
+	var caller, claimed Caller
 	var unknown *request.Credential
 	for i := range found {
 		c := &found[i]
@@ -41,6 +41,11 @@ func (a *Authorizer) identify(ctx context.Context, r *request.Request, p *app, p
 			unknown = c
 		case p.subjects[c.Source].Kind == SourceUserName:
 			// A typed name proves nothing: it neither identifies the user nor contradicts another.
+			// Basic authentication is on every request, and the application judges the password. So the name is
+			// the caller for locks, streams and the directory.
+			if c.In == request.InBasic {
+				claimed, claimed.Claimed = owner, true
+			}
 		case !caller.Known():
 			caller = owner
 		case !a.sameUser(ctx, r.Tenant, &caller.Subject, &owner.Subject):
@@ -50,7 +55,11 @@ func (a *Authorizer) identify(ctx context.Context, r *request.Request, p *app, p
 			caller = caller.merge(&owner)
 		}
 	}
-	return caller, p.denyAnonymous(caller.Known(), unknown)
+	proved := caller.Known()
+	if !proved {
+		caller = claimed
+	}
+	return caller, p.denyAnonymous(proved, unknown)
 }
 
 // unauthorized adds the application's challenge to a 401.
