@@ -22,19 +22,21 @@ import (
 
 // adminClient asks the admin socket of a running scimward.
 type adminClient struct {
-	cfg  *config.Config
-	http *http.Client
+	cfg    *config.Config
+	faults error // of the file; nil if it has none
+	http   *http.Client
 }
 
 // newAdminClient does not check the files that the configuration names, because its user may not be
-// allowed to read them.
+// allowed to read them. Faults of the file do not stop it: the sidecar runs with the former
+// configuration, and a person must be lockable also then.
 func newAdminClient(file string) (*adminClient, error) {
 	cfg, err := config.LoadLenient(file)
-	if err != nil {
+	if cfg == nil {
 		return nil, explain(err)
 	}
 	path, _ := config.UnixPath(cfg.Listen.Admin)
-	return &adminClient{cfg: cfg, http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+	return &adminClient{cfg: cfg, faults: err, http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", path)
@@ -83,6 +85,10 @@ func (c *adminClient) send(client *http.Client, req *http.Request) (*http.Respon
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, hinted(fmt.Errorf("asking the admin listener: %w", err),
 			"run this as root or as the user who runs scimward")
+	}
+	if err != nil && c.faults != nil {
+		return nil, hinted(errors.Join(c.faults, fmt.Errorf("asking the admin listener: %w", err)),
+			"mend the file, or name a copy of the configuration in force with -c FILE")
 	}
 	if err != nil {
 		return nil, hinted(fmt.Errorf("asking the admin listener: %w", err),

@@ -180,7 +180,7 @@ func writeLocks(b *strings.Builder, s *sidecar.Status) {
 		if l.Claimed != "" {
 			by += ", claims to be " + l.Claimed
 		}
-		until := "lifted"
+		until := "it is lifted"
 		if l.Until != nil {
 			until = stamp(*l.Until)
 		}

@@ -114,6 +114,9 @@ func tenantOf(cfg *config.Config, named string) (string, error) {
 
 // tenantNames lists the tenants for a message, the first 20 of them.
 func tenantNames(cfg *config.Config) string {
+	if len(cfg.Tenants) == 0 {
+		return "none that can be read in the file"
+	}
 	var names []string
 	for i := range cfg.Tenants[:min(len(cfg.Tenants), 20)] {
 		names = append(names, cfg.Tenants[i].Name)

@@ -22,7 +22,8 @@ func Load(path string) (*Config, error) { return load(path, false) }
 
 // LoadLenient is [Load] without the checks of the files that the configuration names. It is for
 // commands that only ask a running sidecar, because their user may not be allowed to read its
-// secrets.
+// secrets. With a [FaultsError] it also returns what it could read: the sidecar goes on with the
+// former configuration, and its operators must reach it.
 func LoadLenient(path string) (*Config, error) { return load(path, true) }
 
 func load(path string, lenient bool) (*Config, error) {
@@ -47,27 +48,34 @@ func load(path string, lenient bool) (*Config, error) {
 func Parse(name, dir string, b []byte) (*Config, error) { return parse(name, dir, b, false) }
 
 func parse(name, dir string, b []byte, lenient bool) (*Config, error) {
-	fileFault := func(f Fault) error {
+	c := &Config{}
+	refuse := func(faults ...Fault) (*Config, error) {
+		if !lenient {
+			c = nil
+		}
+		return c, &FaultsError{File: name, Faults: faults}
+	}
+	fileFault := func(f Fault) (*Config, error) {
 		f.Path = "(file)"
-		return &FaultsError{File: name, Faults: []Fault{f}}
+		c.complete(folder(dir))
+		return refuse(f)
 	}
 	if len(b) > maxBytes {
-		return nil, fileFault(Fault{Msg: "larger than 1 MiB", Fix: "split tenants over several sidecars"})
+		return fileFault(Fault{Msg: "larger than 1 MiB", Fix: "split tenants over several sidecars"})
 	}
 	var doc, more yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fileFault(notYAML(b, err))
+		return fileFault(notYAML(b, err))
 	}
 	if len(doc.Content) == 0 {
-		return nil, fileFault(Fault{Msg: "empty", Fix: "run `scimward init DIR` for a commented start"})
+		return fileFault(Fault{Msg: "empty", Fix: "run `scimward init DIR` for a commented start"})
 	}
 	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
 		const fix = "remove everything from the second --- on"
-		return nil, fileFault(Fault{Line: more.Line, Msg: "more than one document", Fix: fix})
+		return fileFault(Fault{Line: more.Line, Msg: "more than one document", Fix: fix})
 	}
 	d := &decoder{lines: map[string]int{}}
-	c := &Config{}
 	d.decode(doc.Content[0], reflect.ValueOf(c).Elem(), "", 0)
 	c.complete(folder(dir))
 	check(c, d, lenient)
@@ -75,7 +83,7 @@ func parse(name, dir string, b []byte, lenient bool) (*Config, error) {
 		slices.SortStableFunc(d.faults, func(a, b Fault) int {
 			return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Path, b.Path))
 		})
-		return nil, &FaultsError{File: name, Faults: d.faults}
+		return refuse(d.faults...)
 	}
 	c.shareLocalWrites()
 	return c, nil
