@@ -71,6 +71,7 @@ func BenchmarkCheck(b *testing.B) {
 	for _, s := range []*server{floor, full, logged} {
 		s.waitFor(warm)
 	}
+	provision(b, dirReal, seen)
 	full.waitFor(session)
 	subjects := []subject{
 		{"noop", floor, reads},

@@ -1,6 +1,7 @@
 package bench_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,7 +10,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/big"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -102,6 +105,31 @@ func whoami(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("X-Request-Id", "300")
 	fmt.Fprint(w, `{"User":"ann"}`)
+}
+
+// provision creates the user of the session, because the directory must know everybody.
+func provision(b *testing.B, dir, token string) {
+	b.Helper()
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(dir, "scim.sock"))
+	}}}
+	req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, "http://acme.example/scim/v2/Users", strings.NewReader(
+		`{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"ann","externalId":"e-1",`+
+			`"emails":[{"value":"ann@acme.example"}]}`))
+	if err != nil {
+		b.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Content-Type", "application/scim+json")
+	res, err := client.Do(req)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusCreated {
+		answer, _ := io.ReadAll(res.Body) // for the message only
+		b.Fatalf("creating the user: status %d %s", res.StatusCode, answer)
+	}
 }
 
 const sessionValue = "0f8b2c4d6e8f0a1b2c3d4e5f6a7b8c9d0e1f2a3b4c5d6e7f"
