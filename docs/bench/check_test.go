@@ -91,8 +91,11 @@ func BenchmarkCheck(b *testing.B) {
 	}
 	if path := os.Getenv("BENCH_PROFILE"); path != "" {
 		profiled := reads
-		if os.Getenv("BENCH_PROFILE_OF") == "write" {
+		switch os.Getenv("BENCH_PROFILE_OF") {
+		case "write":
 			profiled = writes
+		case "app":
+			profiled = pages
 		}
 		full.send("profile " + path)
 		run(b, full, profiled(30_000), 16)

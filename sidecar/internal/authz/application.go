@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -28,6 +29,7 @@ type app struct {
 	streams   []stream
 	methods   map[string]bool
 	needs     passes.List
+	allowed   atomic.Uint64 // requests
 	discover  time.Time
 	challenge string
 	// encodedSlashes lets paths with an escaped slash or backslash pass.
@@ -124,11 +126,19 @@ func (a *Authorizer) denyOutdated(r *request.Request, p *app) *Decision {
 	return fault(ReasonEnvoy, "the proxy in front of this application has an older configuration: tell the operator")
 }
 
+// suspectEvery is how many allowed requests of an app pass for each one that suspect looks at, so that it
+// costs nothing. In a discovery window it looks at each.
+const suspectEvery = 16
+
 // suspect remembers the names on an allowed request that look like credentials and that no source
 // reads.
 func (a *Authorizer) suspect(r *request.Request, p *app) {
 	now := a.received(r)
-	p.sources.Suspects(r, now.Before(p.discover), func(s request.Suspect) {
+	discovering := now.Before(p.discover)
+	if p.allowed.Add(1)%suspectEvery != 1 && !discovering {
+		return
+	}
+	p.sources.Suspects(r, discovering, func(s request.Suspect) {
 		a.o.Suspects.add(passes.App{Tenant: r.Tenant, App: p.name}, s, now)
 	})
 }

@@ -45,7 +45,9 @@ type foundCookie struct {
 // the name: NextAuth joins all of these, whatever follows.
 func (h Headers) credentialCookies(s *Source) ([]foundCookie, *Problem) {
 	folded := foldCookie(s.Name)
-	bad := problem(400, ReasonCookieForm, "send the cookie "+s.Name+" exactly once, in its plain form")
+	bad := func() *Problem {
+		return problem(400, ReasonCookieForm, "send the cookie "+s.Name+" exactly once, in its plain form")
+	}
 	var found []foundCookie
 	for _, line := range h["cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
@@ -54,7 +56,7 @@ func (h Headers) credentialCookies(s *Source) ([]foundCookie, *Problem) {
 			}
 			n, v, ok := strings.Cut(strings.TrimPrefix(pair, " "), "=")
 			if !ok || contains(found, n) || !s.names(n) || v != "" && (!plainValue(v, s.Escapes) || !plainEscapes(v)) {
-				return nil, bad
+				return nil, bad()
 			}
 			found = append(found, foundCookie{n, v})
 		}
@@ -63,7 +65,7 @@ func (h Headers) credentialCookies(s *Source) ([]foundCookie, *Problem) {
 		return joinChunks(s.Name, found)
 	}
 	if s.Chunked && len(found) > 1 { // the whole value and chunks
-		return nil, bad
+		return nil, bad()
 	}
 	return slices.DeleteFunc(found, func(f foundCookie) bool { return f.value == "" }), nil
 }

@@ -133,8 +133,10 @@ func normalHost(h string) string {
 	if h == "" || len(h) > 255 || strings.ContainsAny(h, ", \t/@\\") {
 		return ""
 	}
-	if host, _, err := net.SplitHostPort(h); err == nil {
-		h = host
+	if strings.Contains(h, ":") { // the error for a missing port would cost an allocation
+		if host, _, err := net.SplitHostPort(h); err == nil {
+			h = host
+		}
 	}
 	h = strings.TrimSuffix(strings.TrimPrefix(h, "["), "]")
 	return strings.ToLower(strings.TrimSuffix(h, "."))
