@@ -20,7 +20,7 @@ func (c checker) place(path string, t *Tenant, a *App, s *Subject) {
 	c.header(path+".header", s.Header)
 	c.header(path+".issued_header", s.IssuedHeader)
 	for key, name := range map[string]string{"cookie": s.Cookie, "cookie_prefix": s.CookiePrefix} {
-		if name != "" && !isToken(name) {
+		if name != "" && !headers.IsToken(name) {
 			c.fail(path+"."+key, "write the name of a cookie (RFC 6265)", "no cookie name can contain all of %q", name)
 		}
 	}
@@ -29,7 +29,7 @@ func (c checker) place(path string, t *Tenant, a *App, s *Subject) {
 	}
 	c.query(path+".query", s.Query)
 	c.pathPlace(path+".path", s.Path)
-	if v := s.WebSocketProtocol; v != "" && !isToken(v) {
+	if v := s.WebSocketProtocol; v != "" && !headers.IsToken(v) {
 		c.fail(path+".websocket_protocol", `write the start of a protocol, such as "bearer."`,
 			"no protocol can start with %q", v)
 	}
@@ -58,7 +58,7 @@ func (c checker) header(path, name string) {
 	case name == "":
 	case name != strings.ToLower(name):
 		c.fail(path, "write it in lower case", "%q is not in lower case", name)
-	case !isToken(name):
+	case !headers.IsToken(name):
 		c.fail(path, "write the name of a header (RFC 9110 §5.1)", "no header name can contain all of %q", name)
 	case strings.Contains(name, "_"):
 		c.fail(path, "write it with hyphens, as clients must send it", "Envoy refuses header names with an underscore")
@@ -164,7 +164,7 @@ func (c checker) prefix(path string, s *Subject) {
 		}
 	case s.Path != "":
 		never = anyOf(s.Prefix, "\",;\\/?#.")
-	case s.WebSocketProtocol != "" && !isToken(s.Prefix):
+	case s.WebSocketProtocol != "" && !headers.IsToken(s.Prefix):
 		never = s.Prefix
 	case s.Header != "" || s.Query != "":
 		never = anyOf(s.Prefix, "\",;\\")
@@ -252,11 +252,6 @@ func (t *Tenant) appHosts() []string {
 		out = append(out, t.Apps[i].Hosts...)
 	}
 	return out
-}
-
-// isToken reports whether s is a token (RFC 9110 §5.6.2).
-func isToken(s string) bool {
-	return s != "" && isVisible(s) && !strings.ContainsAny(s, "\"(),/:;<=>?@[\\]{}")
 }
 
 // isVisible reports whether s is visible ASCII only.

@@ -113,3 +113,13 @@ func Wanted() []string {
 		"authorization", "cookie", "upgrade", "connection", "accept",
 		"content-type", "content-length", "content-encoding", "transfer-encoding", "x-request-id")
 }
+
+// IsToken reports whether s is a token (RFC 9110 §5.6.2), as the names of headers and cookies are.
+func IsToken(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/scimward/scimward/sidecar/headers"
 )
 
 // Bounds on the Cookie header. Beyond them some parsers find no cookie, and a locked user
@@ -81,7 +83,7 @@ func (s *Source) names(name string) bool {
 		return err == nil && strconv.FormatUint(n, 10) == rest
 	}
 	if s.Starts {
-		return strings.HasPrefix(name, s.Name) && Token(name)
+		return strings.HasPrefix(name, s.Name) && headers.IsToken(name)
 	}
 	return name == s.Name
 }

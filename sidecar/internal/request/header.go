@@ -66,18 +66,8 @@ func visible(s string, most int) bool {
 	return s != "" && len(s) <= most
 }
 
-// Token reports whether s is a token (RFC 9110 §5.6.2), as header and cookie names are.
-func Token(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c >= 0x80 || !unreserved(c) && strings.IndexByte("!#$%&'*+^`|", c) < 0 {
-			return false
-		}
-	}
-	return s != ""
-}
-
 // headerName reads the name in a header that a gateway sets: visible text in UTF-8, or
-// UTF-8 in the form of RFC 8187 §3.2 (UTF-8”j%C3%BCrgen). A backslash is part of names such
+// UTF-8 in the form of RFC 8187 §3.2 (UTF-8'de'j%C3%BCrgen). A backslash is part of names such
 // as CORP\carl. ok is false for anything that readers of the header might take for another
 // name.
 func headerName(v string) (name string, ok bool) {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"mime"
 	"strings"
+
+	"github.com/scimward/scimward/sidecar/headers"
 )
 
 // Bounds of a multipart body, whose size Envoy bounds.
@@ -59,7 +61,7 @@ func readPart(part []byte, boundary string) (f Field, ok bool) {
 	disposed, typed, text := false, false, true
 	for line := range strings.SplitSeq(string(head), "\r\n") {
 		name, value, colon := strings.Cut(line, ":")
-		if !colon || !Token(name) || hasControl(value) {
+		if !colon || !headers.IsToken(name) || hasControl(value) {
 			return f, false // also a folded line
 		}
 		switch strings.ToLower(name) {

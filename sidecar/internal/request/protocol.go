@@ -1,6 +1,10 @@
 package request
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/scimward/scimward/sidecar/headers"
+)
 
 // fromProtocols reads the members of the Sec-WebSocket-Protocol list. A browser cannot set another
 // header of a WebSocket, so applications take credentials there: "bearer.TOKEN".
@@ -33,7 +37,7 @@ func (h Headers) protocolValue(start string) (string, *Problem) {
 			}
 			member = strings.Trim(member, " \t")
 			v, ok := strings.CutPrefix(member, start)
-			if seen || !ok || !Token(member) || v == "" {
+			if seen || !ok || !headers.IsToken(member) || v == "" {
 				return "", problem(400, ReasonCredential,
 					"send exactly one WebSocket protocol that starts with "+start+", as a token")
 			}

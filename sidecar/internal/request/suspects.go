@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"github.com/scimward/scimward/sidecar/headers"
 )
 
 // Suspect is the name of a header, cookie or query parameter that looks like a credential and that
@@ -16,12 +18,12 @@ type Suspect struct {
 
 const maxSuspectName = 64
 
-// Suspects calls found for each suspect of a request. It looks at headers only when Envoy passes on
-// all of them, because the others are read or harmless.
-func (s *Sources) Suspects(r *Request, headers bool, found func(Suspect)) {
+// Suspects calls found for each suspect of a request. It looks at headers only with everyHeader, when Envoy
+// passes on all of them: the others are read or harmless.
+func (s *Sources) Suspects(r *Request, everyHeader bool, found func(Suspect)) {
 	// The cheap question comes first: most names look like no credential.
 	try := func(in Place, name, value string, read func() bool) {
-		if why := suspicious(name, value); why != "" && Token(name) && !read() {
+		if why := suspicious(name, value); why != "" && headers.IsToken(name) && !read() {
 			found(Suspect{in, name[:min(len(name), maxSuspectName)], why})
 		}
 	}
@@ -39,7 +41,7 @@ func (s *Sources) Suspects(r *Request, headers bool, found func(Suspect)) {
 			return slices.ContainsFunc(s.queries, func(q string) bool { return FoldField(q) == FoldField(name) })
 		})
 	}
-	if !headers {
+	if !everyHeader {
 		return
 	}
 	for name, values := range r.Headers {
