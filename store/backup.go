@@ -27,7 +27,7 @@ type Manifest = machine.Manifest
 // audit, signing keys and the log. version is the program's.
 func (s *Store) Backup(ctx context.Context, w io.Writer, version string) (Manifest, error) {
 	m, err := s.m.Backup(ctx, w, Manifest{
-		Version: version, Time: s.opts.Now().UTC(), Tenants: slices.Sorted(maps.Keys(s.opts.Tenants)),
+		Version: version, Time: s.opts.Now().UTC(), Tenants: slices.Sorted(maps.Keys(*s.tenants.Load())),
 	})
 	if err != nil {
 		return Manifest{}, fmt.Errorf("writing the backup: %w", err)

@@ -124,7 +124,7 @@ func AcceptLoss(ctx context.Context, o Options, cause Cause, reason string) (los
 	if w := s.m.Witnessed(); w.Position > loss.Head {
 		loss.Locks, loss.All = w.After(loss.Head)
 	}
-	for _, tenant := range slices.Sorted(maps.Keys(s.opts.Tenants)) {
+	for _, tenant := range slices.Sorted(maps.Keys(*s.tenants.Load())) {
 		if _, err := s.Update(ctx, tenant, cause, func(t *Tx) error { return t.acceptLoss(damage, reason) }); err != nil {
 			return Loss{}, fmt.Errorf("recording the loss: %w", err)
 		}

@@ -29,6 +29,7 @@ the machine. It does not overwrite.`,
 	}
 	file := configFlag(c)
 	c.Flags().StringVarP(&to, "output", "o", "", "the backup `FILE` to write; required")
+	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if to == "" {
 			return usage(errors.New("-o FILE is missing: name the backup"))
@@ -41,9 +42,8 @@ the machine. It does not overwrite.`,
 		if err != nil {
 			return err
 		}
-		_, _ = fmt.Fprintf(c.OutOrStdout(), "%s: record %d at %s, %d keys, tenants %v\n",
-			to, m.Position, m.Time.Format(time.RFC3339), m.Keys, m.Tenants)
-		return nil
+		return result(c, *asJSON, m, fmt.Sprintf("%s: record %d at %s, %d keys, tenants %v\n",
+			to, m.Position, m.Time.Format(time.RFC3339), m.Keys, m.Tenants))
 	}
 	return c
 }
@@ -98,14 +98,15 @@ folder, as far as it can be read. It stays as it is.`,
 			return nil
 		},
 	}
+	asJSON := jsonFlag(c)
 	c.Flags().StringVar(&compare, "compare", "", "the old data folder `OLD`, damaged or not")
 	c.RunE = func(c *cobra.Command, args []string) error {
-		return restore(c, args[0], args[1], compare)
+		return restore(c, args[0], args[1], compare, *asJSON)
 	}
 	return c
 }
 
-func restore(c *cobra.Command, file, dir, compare string) error {
+func restore(c *cobra.Command, file, dir, compare string, asJSON bool) error {
 	f, err := os.Open(file)
 	if err != nil {
 		return fmt.Errorf("opening the backup: %w", err)
@@ -118,30 +119,27 @@ func restore(c *cobra.Command, file, dir, compare string) error {
 	if err != nil {
 		return fmt.Errorf("restoring %s: %w", file, err)
 	}
-	out := c.OutOrStdout()
 	at := m.Time.Format(time.RFC3339)
-	_, _ = fmt.Fprintf(out, "restored and verified: record %d at %s, %d keys, tenants %v\n",
-		m.Position, at, m.Keys, m.Tenants)
+	doc := map[string]any{"restored": m}
+	text := fmt.Sprintf("restored and verified: record %d at %s, %d keys, tenants %v\n", m.Position, at, m.Keys, m.Tenants)
 	if compare == "" {
-		_, _ = fmt.Fprintf(out, "Whoever was deactivated after %s has access again. Compare with the old data folder "+
-			"(--compare) to see who, and let the identity service push all users before you open Envoy.\n", at)
-		return nil
+		return result(c, asJSON, doc, text+fmt.Sprintf("Whoever was deactivated after %s has access again. Compare with "+
+			"the old data folder (--compare) to see who, and let the identity service push all users before you open Envoy.\n", at))
 	}
-	return printLater(c, compare, m)
+	later, err := sidecar.LocksAfter(c.Context(), compare, m)
+	if err != nil {
+		return fmt.Errorf("comparing with %s: %w", compare, err)
+	}
+	doc["locks_after"], doc["complete"], doc["up_to"] = later.Locks, later.All, later.To
+	return result(c, asJSON, doc, text+laterText(compare, &later))
 }
 
-// printLater prints who was deactivated after the backup, as far as the old data folder knows.
-func printLater(c *cobra.Command, old string, m store.Manifest) error {
-	later, err := sidecar.LocksAfter(c.Context(), old, m)
-	if err != nil {
-		return fmt.Errorf("comparing with %s: %w", old, err)
-	}
-	out := c.OutOrStdout()
+// laterText says who was deactivated after the backup, as far as the old data folder knows.
+func laterText(old string, later *store.Later) string {
+	text := ""
 	if later.Err != nil {
-		_, _ = fmt.Fprintf(out, "%s cannot be read (%v), so the list is from its witness.\n", old, later.Err)
+		text = fmt.Sprintf("%s cannot be read (%v), so the list is from its witness.\n", old, later.Err)
 	}
-	_, _ = fmt.Fprintf(out, "after the backup, up to record %d: lock changes that the restored store does not have\n%s\n",
-		later.To, lockChanges(later.Locks, later.All))
-	_, _ = fmt.Fprintln(out, "Let the identity service push all users before you open Envoy.")
-	return nil
+	return text + fmt.Sprintf("after the backup, up to record %d: lock changes that the restored store does not have\n%s\n"+
+		"Let the identity service push all users before you open Envoy.\n", later.To, lockChanges(later.Locks, later.All))
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,24 +22,51 @@ the certificates (expired, expiring within 14 days, wrong host, wrong use) and e
 plugin's manifest, module, digest, grant and secrets. A plugin's code does not run.
 Warnings do not change the exit code.`,
 	}
-	return groupOf("config", "check a configuration file", withConfig(check, checkConfig))
+	file, asJSON := configFlag(check), jsonFlag(check)
+	check.Args = noArgs
+	check.RunE = func(c *cobra.Command, _ []string) error { return checkConfig(c, *file, *asJSON) }
+	return groupOf("config", "check a configuration file", check)
 }
 
-func checkConfig(c *cobra.Command, file string, cfg *config.Config) error {
-	faults := 0
-	for _, f := range sidecar.Check(cfg, time.Now()) {
-		if !f.Warning {
-			faults++
+// checked is the result of `config check`.
+type checked struct {
+	File     string           `json:"file"`
+	Valid    bool             `json:"valid"`
+	Findings []config.Finding `json:"findings"` // faults and warnings
+	Tenants  int              `json:"tenants"`
+	Apps     int              `json:"apps"`
+}
+
+func checkConfig(c *cobra.Command, file string, asJSON bool) error {
+	out := checked{File: file, Findings: []config.Finding{}}
+	cfg, err := config.Load(file)
+	var faults *config.FaultsError
+	switch {
+	case errors.As(err, &faults) && asJSON:
+		for _, f := range faults.Faults {
+			out.Findings = append(out.Findings, config.Finding{Line: f.Line, Path: f.Path, Msg: f.Msg, Fix: f.Fix})
 		}
-		_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: %s: %s\n", file, strings.ReplaceAll(f.String(), "\n", "\n    "))
+	case err != nil:
+		return explain(err)
+	default:
+		out.Findings = append(out.Findings, sidecar.Check(cfg, time.Now())...)
+		out.Tenants = len(cfg.Tenants)
+		for range cfg.AllApps() {
+			out.Apps++
+		}
 	}
-	if faults > 0 {
-		return failure{errSilent, 1, ""}
+	out.Valid = !slices.ContainsFunc(out.Findings, func(f config.Finding) bool { return !f.Warning })
+	text := ""
+	if !asJSON {
+		for _, f := range out.Findings {
+			_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: %s: %s\n", file, strings.ReplaceAll(f.String(), "\n", "\n    "))
+		}
 	}
-	apps := 0
-	for range cfg.AllApps() {
-		apps++
+	if out.Valid {
+		text = fmt.Sprintf("%s: valid (%d tenant(s), %d app(s))\n", file, out.Tenants, out.Apps)
 	}
-	_, err := fmt.Fprintf(c.OutOrStdout(), "%s: valid (%d tenant(s), %d app(s))\n", file, len(cfg.Tenants), apps)
-	return err
+	if err := result(c, asJSON, out, text); err != nil || out.Valid {
+		return err
+	}
+	return failure{errSilent, 1, ""}
 }

@@ -26,6 +26,7 @@ allowed_headers of ext_authz, the route of body:PATH buffers the body, and the r
 stream:PATH enable the leash. header:* stands for every header. base:N stands for the rest
 of what ` + "`envoy bootstrap`" + ` prints in this version. While an entry is missing, the app answers 503.`,
 	}
+	passesJSON := jsonFlag(passes)
 	secrets := &cobra.Command{
 		Use:   "secrets",
 		Short: "print where Envoy finds its certificates, for the file that envoy.secrets_file names",
@@ -41,11 +42,11 @@ and Envoy reads a certificate again, without a restart, when a new file is moved
 			return envoy.Print(c.OutOrStdout(), cfg)
 		}),
 		withConfig(passes, func(c *cobra.Command, _ string, cfg *config.Config) error {
+			lists, text := map[string]string{}, ""
 			for t, a := range cfg.AllApps() {
-				if _, err := fmt.Fprintf(c.OutOrStdout(), "%s/%s\tpasses: %q\n", t.Name, a.Name, a.Passes()); err != nil {
-					return fmt.Errorf("printing the list: %w", err)
-				}
+				lists[t.Name+"/"+a.Name] = a.Passes().String()
+				text += fmt.Sprintf("%s/%s\tpasses: %q\n", t.Name, a.Name, a.Passes())
 			}
-			return nil
+			return result(c, *passesJSON, lists, text)
 		}))
 }

@@ -24,6 +24,7 @@ chain and the text, and says that it did not check the signature.`,
 		Args: oneArg("FILE"),
 	}
 	jwks := c.Flags().String("jwks", "", "`FILE` with the public keys of the tenant")
+	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		f, err := os.Open(args[0])
 		if err != nil {
@@ -53,9 +54,12 @@ chain and the text, and says that it did not check the signature.`,
 		if keys == nil {
 			signed = "signature NOT checked (give --jwks)"
 		}
-		_, err = fmt.Fprintf(c.OutOrStdout(), "%s: valid; %d audit records without a gap, seal over this text, %s\n%s",
+		text := fmt.Sprintf("%s: valid; %d audit records without a gap, seal over this text, %s\n%s",
 			args[0], len(rep.Chain), signed, claimText(rep))
-		return err
+		return result(c, *asJSON, map[string]any{
+			"file": args[0], "valid": true, "records": len(rep.Chain), "signature_checked": keys != nil,
+			"tenant": rep.Tenant, "user": rep.User, "status": rep.Status,
+		}, text)
 	}
 	return c
 }

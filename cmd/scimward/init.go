@@ -62,7 +62,7 @@ a first try. It does not overwrite files.`,
 			return nil
 		},
 	}
-	f := c.Flags()
+	f, asJSON := c.Flags(), jsonFlag(c)
 	f.StringVar(&o.Tenant, "tenant", "main", "`NAME` of the tenant")
 	f.StringVar(&o.URL, "url", "https://app.localhost:8443", "`URL` of the application as people reach it through Envoy")
 	f.StringVar(&o.Profile, "profile", "ipsie-il1", "policy profile, ipsie-il1 or rfc7644")
@@ -87,11 +87,8 @@ a first try. It does not overwrite files.`,
 		if err != nil {
 			return err
 		}
-		for _, name := range files {
-			_, _ = fmt.Fprintln(c.OutOrStdout(), name)
-		}
 		_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: next: scimward config check -c %s\n", files[0])
-		return nil
+		return result(c, *asJSON, map[string][]string{"files": files}, strings.Join(files, "\n")+"\n")
 	}
 	return c
 }

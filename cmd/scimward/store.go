@@ -15,31 +15,37 @@ import (
 )
 
 func newStore() *cobra.Command {
-	return groupOf("store", "check the store", withConfig(&cobra.Command{
+	verify := &cobra.Command{
 		Use:   "verify",
 		Short: "check every file, indexes, edges, counts, jobs, locks, the log and the audit chains",
 		Long:  "Needs the store for itself: stop `scimward serve` first. Exits 1 when it finds a contradiction.",
-	}, verifyStore), newAcceptLoss())
+	}
+	asJSON := jsonFlag(verify)
+	withConfig(verify, func(c *cobra.Command, _ string, cfg *config.Config) error { return verifyStore(c, cfg, *asJSON) })
+	return groupOf("store", "check the store", verify, newAcceptLoss())
 }
 
-func verifyStore(c *cobra.Command, _ string, cfg *config.Config) error {
+func verifyStore(c *cobra.Command, cfg *config.Config, asJSON bool) error {
 	report, err := store.Verify(c.Context(), sidecar.StoreDir(cfg))
 	if err != nil {
 		return damaged(fmt.Errorf("verifying the store: %w", err))
-	}
-	for _, f := range report.Findings {
-		_, _ = fmt.Fprintln(c.OutOrStdout(), f)
 	}
 	if report.Witness == 0 {
 		_, _ = fmt.Fprintln(c.ErrOrStderr(),
 			"scimward: the store has no witness, so a loss of its newest records would not be found")
 	}
-	if !report.OK() {
-		_, _ = fmt.Fprintf(c.OutOrStdout(), "%d finding(s)\n", len(report.Findings))
-		return failure{errSilent, 1, ""}
+	text, findings := "no findings\n", []string{}
+	for _, f := range report.Findings {
+		findings = append(findings, fmt.Sprint(f))
 	}
-	_, _ = fmt.Fprintln(c.OutOrStdout(), "no findings")
-	return nil
+	if !report.OK() {
+		text = fmt.Sprintf("%s\n%d finding(s)\n", strings.Join(findings, "\n"), len(findings))
+	}
+	doc := map[string]any{"ok": report.OK(), "findings": findings, "witness": report.Witness > 0}
+	if err := result(c, asJSON, doc, text); err != nil || report.OK() {
+		return err
+	}
+	return failure{errSilent, 1, ""}
 }
 
 // damaged adds to the error of a damaged store whose locks are lost and how to go on.
@@ -76,6 +82,7 @@ func lockChanges(notes []store.Note, all bool) string {
 
 func newAcceptLoss() *cobra.Command {
 	var reason string
+	var asJSON bool
 	c := withConfig(&cobra.Command{
 		Use:   "accept-loss --reason R",
 		Short: "start again with a store that has lost records, when there is no backup",
@@ -85,12 +92,13 @@ the reason. Copy the data folder first: the rest of the damaged files is lost wi
 
 The users whose locks are lost have access again until the identity service sends their
 deactivation again. The command prints those that it knows.`,
-	}, func(c *cobra.Command, _ string, cfg *config.Config) error { return acceptLoss(c, cfg, reason) })
+	}, func(c *cobra.Command, _ string, cfg *config.Config) error { return acceptLoss(c, cfg, reason, asJSON) })
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	c.Flags().StringVar(&reason, "reason", "", "why, for the audit trail; required")
 	return c
 }
 
-func acceptLoss(c *cobra.Command, cfg *config.Config, reason string) error {
+func acceptLoss(c *cobra.Command, cfg *config.Config, reason string, asJSON bool) error {
 	if strings.TrimSpace(reason) == "" {
 		return usage(errors.New("--reason is missing: say why, for the audit trail"))
 	}
@@ -101,9 +109,9 @@ func acceptLoss(c *cobra.Command, cfg *config.Config, reason string) error {
 	if err != nil {
 		return damaged(fmt.Errorf("accepting the loss: %w", err))
 	}
-	_, _ = fmt.Fprintf(c.OutOrStdout(), "accepted: %v\n%s\nThe store ends at record %d. "+
-		"Let the identity service send the deactivations again.\n", loss.Damage, lockChanges(loss.Locks, loss.All), loss.Head)
-	return nil
+	doc := map[string]any{"accepted": loss.Damage.Error(), "head": loss.Head, "locks": loss.Locks, "complete": loss.All}
+	return result(c, asJSON, doc, fmt.Sprintf("accepted: %v\n%s\nThe store ends at record %d. "+
+		"Let the identity service send the deactivations again.\n", loss.Damage, lockChanges(loss.Locks, loss.All), loss.Head))
 }
 
 // operator is the name of the operating system's user.

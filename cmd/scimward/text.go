@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -8,6 +9,8 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+
+	"github.com/spf13/cobra"
 )
 
 // columns aligns the cells of tab-separated lines. A line without a tab ends a table.
@@ -23,6 +26,20 @@ func columns(text string) string {
 func plain(status string) string { return strings.ReplaceAll(status, "_", " ") }
 
 func stamp(t time.Time) string { return t.Format("2006-01-02 15:04:05 MST") }
+
+// jsonFlag adds --json to a command.
+func jsonFlag(c *cobra.Command) *bool { return c.Flags().Bool("json", false, "print JSON") }
+
+// result prints v as JSON, or the text for people.
+func result(c *cobra.Command, asJSON bool, v any, text string) error {
+	if asJSON {
+		enc := json.NewEncoder(c.OutOrStdout())
+		enc.SetIndent("", "  ")
+		return enc.Encode(v)
+	}
+	_, err := io.WriteString(c.OutOrStdout(), text)
+	return err
+}
 
 // oneLine makes a text of somebody else fit for one cell of a terminal: no control or invisible characters.
 func oneLine(s string) string {
