@@ -122,7 +122,7 @@ func (s *Store) LockByOperator(
 	// An index by e-mail address is no precondition. Whoever got the name before the lock is visible
 	// now, and whoever gets it later finds the lock.
 	_, err = s.Update(ctx, tenant, cause, func(tx *Tx) error {
-		ids, err := tx.peopleNamed(value)
+		ids, err := tx.PeopleNamed(value)
 		if err != nil {
 			return err
 		}

@@ -30,7 +30,7 @@ func (e *AmbiguousNameError) Error() string {
 // person finds the user with a SCIM id or any other name. A deleted user is found by the id
 // and by a name that nobody took since. It returns an *AmbiguousNameError for several users.
 func (r *Reader) person(value string) (person, error) {
-	ids, err := r.peopleNamed(value)
+	ids, err := r.PeopleNamed(value)
 	switch {
 	case err != nil:
 		return person{}, err
@@ -62,9 +62,17 @@ func (r *Reader) person(value string) (person, error) {
 	return p, nil
 }
 
-// peopleNamed returns the ids of the users with the SCIM id or name, also of a deleted user
+// PersonNamed returns the SCIM id of the person with a SCIM id or any other name, also of a
+// deleted user with a name that nobody took since, "" for an unknown person. It returns an
+// *AmbiguousNameError for several users.
+func (r *Reader) PersonNamed(value string) (string, error) {
+	p, err := r.person(value)
+	return p.id, err
+}
+
+// PeopleNamed returns the ids of the users with the SCIM id or name, also of a deleted user
 // with the id.
-func (r *Reader) peopleNamed(value string) ([]string, error) {
+func (r *Reader) PeopleNamed(value string) ([]string, error) {
 	for _, kind := range []byte{kindUser, kindLock} {
 		if ok, err := present(r.snap.Get(key(kind, r.tenant, value))); err != nil || ok {
 			return []string{value}, err

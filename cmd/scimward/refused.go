@@ -18,7 +18,7 @@ func newRefusedDismiss() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "dismiss USER",
 		Short: "take a refused deactivation off the list of `scimward status`",
-		Long: `USER is a SCIM id or a userName. The user keeps access: dismiss only what was asked for
+		Long: `USER is a SCIM id or a name. The user keeps access: dismiss only what was asked for
 by mistake. The reason goes into the audit trail. The next refusal is listed again.`,
 		Example: `  scimward refused dismiss ada@example.com --reason "test user of the rollout"`,
 		Args:    oneArg("USER"),

@@ -147,13 +147,18 @@ func (h *Handler) lock(ctx context.Context, a *act, in lockRequest) (any, error)
 	return out, nil
 }
 
+// severalError says that a name is of several users.
+func severalError(several *store.AmbiguousNameError, name string) error {
+	return refuse(http.StatusConflict, "several users have the name %q: name one by SCIM id: %s",
+		name, strings.Join(several.IDs[:min(len(several.IDs), 10)], ", "))
+}
+
 // lockError says what the operator can do about a lock that failed.
 func lockError(err error, name string) error {
 	var several *store.AmbiguousNameError
 	switch {
 	case errors.As(err, &several):
-		return refuse(http.StatusConflict, "several users have the name %q: lock by SCIM id, one of %s",
-			name, strings.Join(several.IDs[:min(len(several.IDs), 10)], ", "))
+		return severalError(several, name)
 	case errors.Is(err, store.ErrNobody):
 		return refuse(http.StatusNotFound, "no user of the directory has the name %q, so there is nothing to revoke: "+
 			"lock without --revoke", name)

@@ -58,7 +58,7 @@ func (s *Status) cutRefused() {
 
 // Dismiss asks to dismiss the refused deactivations of a user. The user keeps access.
 type Dismiss struct {
-	User   string `json:"user"`             // SCIM id or userName
+	User   string `json:"user"`             // SCIM id or a name
 	Client string `json:"client,omitempty"` // only those of this client
 	Reason string `json:"reason"`
 }
@@ -71,7 +71,7 @@ type Dismissed struct {
 
 // dismissRefused takes refused deactivations off the list. The audit trail keeps who did it and why.
 func (h *Handler) dismissRefused(ctx context.Context, a *act, in Dismiss) (any, error) {
-	if err := a.because(in.Reason); err != nil {
+	if err := errors.Join(a.because(in.Reason), checkName(in.User)); err != nil {
 		return nil, err
 	}
 	if h.opts.FlushRefused != nil {
@@ -79,25 +79,25 @@ func (h *Handler) dismissRefused(ctx context.Context, a *act, in Dismiss) (any, 
 	}
 	out := Dismissed{}
 	_, err := h.opts.Store.Update(ctx, a.Tenant, a.cause("refused.dismiss"), func(tx *store.Tx) error {
-		out = Dismissed{User: in.User}
-		ids, err := tx.UserIDs("userName", in.User)
+		id, err := tx.PersonNamed(in.User)
 		if err != nil {
 			return fmt.Errorf("finding the user: %w", err)
 		}
-		if len(ids) == 1 {
-			out.User = ids[0]
-		}
+		out = Dismissed{User: id}
 		gone, err := tx.DismissRefusals(out.User, in.Client, a.Reason)
 		for i := range gone {
 			out.Requests += gone[i].Count
 		}
 		return err
 	})
-	if errors.Is(err, store.ErrNotFound) {
+	var several *store.AmbiguousNameError
+	switch {
+	case errors.As(err, &several):
+		return nil, severalError(several, in.User)
+	case errors.Is(err, store.ErrNotFound):
 		return nil, refuse(http.StatusNotFound,
 			"no refused deactivation of this user and client is open: see scimward status")
-	}
-	if err != nil {
+	case err != nil:
 		return nil, fmt.Errorf("dismissing: %w", err)
 	}
 	return out, nil

@@ -60,19 +60,30 @@ func TestEvidenceNamesRefusals(t *testing.T) {
 	isProblem(t, s.get("/v1/tenants/acme/evidence/eve"), 404, "1 requests to deactivate or delete the user were refused")
 }
 
-// TestDismissRefused: an operator takes a refused deactivation off the list, by id or name, with a reason
-// that goes into the audit trail.
+// TestDismissRefused: an operator takes a refused deactivation off the list, by id or any name, with a
+// reason that goes into the audit trail.
 func TestDismissRefused(t *testing.T) {
 	s := newService(t)
 	const path = "/v1/tenants/acme/refused/dismiss"
-	for _, who := range []string{"id", "name"} {
+	for _, who := range []string{"id", "name", "external id"} {
 		name := "eve-" + who
 		id := s.create(name)
 		s.refuse(id, "idp", s.now)
 		s.refuse(id, "hr", s.now)
 		user := id
-		if who == "name" {
+		switch who {
+		case "name":
 			user = strings.ToUpper(name)
+		case "external id":
+			user = "x-1"
+			s.update(func(tx *store.Tx) error {
+				u, err := tx.User(id)
+				if err == nil {
+					u.Resource["externalId"] = user
+					_, err = tx.UpdateUser(&u)
+				}
+				return err
+			})
 		}
 		isProblem(t, s.do("POST", path, fmt.Sprintf(`{"user":%q}`, user)), 400, "a reason is required")
 		isProblem(t, s.do("POST", path, fmt.Sprintf(`{"user":%q,"client":"other","reason":"x"}`, user)), 404, "no refused deactivation")

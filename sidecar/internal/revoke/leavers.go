@@ -100,17 +100,17 @@ func Trail(ctx context.Context, s *store.Store, tenant, user string, w io.Writer
 
 // trailOf returns the records about a user, or about a name that nobody in the directory has.
 func trailOf(r *store.Reader, tenant, user string) ([]audit.Record, error) {
-	ids := []string{user, store.NameDigest(tenant, user)}
-	for _, attr := range store.UserAttributes() {
-		found, err := r.UserIDs(attr, user)
-		if err != nil {
-			return nil, err
-		}
-		ids = append(ids, found...)
+	ids, err := r.PeopleNamed(user)
+	if err != nil {
+		return nil, err
 	}
-	if former, err := r.FormerUser(user); err == nil {
+	switch former, err := r.FormerUser(user); {
+	case err == nil:
 		ids = append(ids, former)
+	case !errors.Is(err, store.ErrNotFound):
+		return nil, err
 	}
+	ids = append(ids, user, store.NameDigest(tenant, user))
 	slices.Sort(ids)
 	var out []audit.Record
 	for _, id := range slices.Compact(ids) {
