@@ -155,7 +155,7 @@ func (t *Tx) follow(l *OperatorLock, id string) error {
 	if err != nil {
 		return err
 	}
-	l.follow(id, namesOf(userIndexes, u.Resource))
+	l.follow(id, namesOf(userIndexes, u.Resource), t.options.UniqueExternalID)
 	t.putOperatorLock(l)
 	t.note(id, "locked by an operator, lock "+l.ID)
 	return nil
@@ -217,7 +217,7 @@ func (t *Tx) LockByOperator(value string, until time.Time, revoke bool) (Operato
 		l.ask(asked(value))
 	}
 	if p.id != "" {
-		l.follow(p.id, p.names)
+		l.follow(p.id, p.names, t.options.UniqueExternalID)
 	}
 	t.putOperatorLock(&l)
 	t.note(l.resource(value), fmt.Sprintf("locked by an operator, lock %s, %s", l.ID, untilText(until)))
@@ -277,15 +277,17 @@ func (l *OperatorLock) add(names []LockedName) {
 }
 
 // follow adds a user of the directory with the names.
-func (l *OperatorLock) follow(id string, names []name) {
+func (l *OperatorLock) follow(id string, names []name, uniqueExternalID bool) {
 	if !slices.Contains(l.Users, id) {
 		l.Users = append(l.Users, id)
 	}
 	l.ask([]LockedName{{subject.SCIMID, id}})
-	for _, n := range names {
-		if n.index == userNames { // whoever gets the userName later is the same person to the applications
-			l.ask([]LockedName{{n.kind, n.value}})
-			break
+	// Whoever gets the userName later is the same person to the applications, and whoever gets an externalId
+	// that is unique is the same person to the enterprise.
+	for _, x := range []*index{userNames, externalIDs} {
+		i := slices.IndexFunc(names, func(n name) bool { return n.index == x })
+		if i >= 0 && (x == userNames || uniqueExternalID) {
+			l.ask([]LockedName{{x.kind, names[i].value}})
 		}
 	}
 	l.add(lockedNames(names))
@@ -320,7 +322,7 @@ func (t *Tx) followLocks(id string, names []name) error {
 		}
 		before := slices.Clone(l.Names)
 		known := slices.Contains(l.Users, id)
-		l.follow(id, names)
+		l.follow(id, names, t.options.UniqueExternalID)
 		if known && slices.Equal(l.Names, before) {
 			continue
 		}

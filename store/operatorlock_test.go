@@ -296,6 +296,20 @@ func TestOperatorLockOfADeletedUser(t *testing.T) {
 	verify(t, s)
 }
 
+// TestOperatorLockFollowsThePersonToANewAccount: the identity provider deletes a locked user and creates the
+// person again, under another userName.
+func TestOperatorLockFollowsThePersonToANewAccount(t *testing.T) {
+	s := storetest.New(t)
+	id := create(t, s, "acme", "Grace")
+	lockBy(t, s, id, time.Time{}, false)
+	update(t, s, "acme", func(tx *store.Tx) error { return tx.DeleteUser(id) })
+	again := user("grace.hopper")
+	again.Resource["externalId"] = "x-Grace"
+	update(t, s, "acme", func(tx *store.Tx) error { again.ID = ""; return tx.CreateUser(again) })
+	isLocked(t, s, map[string]subject.Subject{"id": {SCIMID: again.ID}, "userName": {UserName: "grace.hopper"}}, true)
+	verify(t, s)
+}
+
 // TestOperatorLockIsAudited: each act has its operator, the claimed name and the reason, and no name
 // of a person.
 func TestOperatorLockIsAudited(t *testing.T) {

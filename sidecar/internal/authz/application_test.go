@@ -122,6 +122,8 @@ func TestLocalModificationRefused(t *testing.T) {
 		{"field in other spelling", appReq("PATCH", "/api/me", json(`{"Display_Name":"x"}`)), 403, local},
 		{"field within", appReq("PATCH", "/api/me", json(`{"user":{"email":null,"Email2":{"email":"x"}}}`)), 403, local},
 		{"field in a list", appReq("PATCH", "/api/me", json(`{"ops":[{"email":"x"}]}`)), 403, local},
+		{"field in a name with dots", appReq("PATCH", "/api/me", json(`{"$set":{"user.email":"x"}}`)), 403, local},
+		{"field in a name with brackets", appReq("PATCH", "/api/me", json(`{"user[Email]":"x"}`)), 403, local},
 		{"escaped field", appReq("PATCH", "/api/me", json(`{"\u0065mail":"x"}`)), 403, local},
 		{"field as form", appReq("POST", "/api/me", body(form, "theme=dark&user%5Bemail%5D=x")), 403, local},
 		{"field in the query", appReq("POST", "/api/me?email=x", body(form, "theme=dark")), 403, local},

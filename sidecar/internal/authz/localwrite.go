@@ -2,7 +2,6 @@ package authz
 
 import (
 	"net/http"
-	"slices"
 
 	"github.com/scimward/scimward/sidecar/internal/request"
 )
@@ -78,8 +77,9 @@ func (w *localWrite) denyFields(r *request.Request, keys request.Keys) *Decision
 	if bad != nil {
 		return denyProblem(bad)
 	}
-	for _, f := range fields {
-		if slices.ContainsFunc(f.Path, w.names) {
+	for i := range fields {
+		f := &fields[i]
+		if f.AnyName(w.names) {
 			return local
 		}
 		if len(f.Path) == 1 && request.OverrideField(f.Path[0]) {
