@@ -301,7 +301,7 @@ func (v *verifiers) source(name string, t *config.Tenant, s *config.Subject) (au
 func place(out *request.Source, s *config.Subject) {
 	switch {
 	case s.Cookie != "":
-		out.In, out.Name, out.Escapes, out.Chunked = request.InCookie, s.Cookie, s.Escapes, s.Chunked
+		out.In, out.Name, out.Escapes, out.Chunked, out.Apart = request.InCookie, s.Cookie, s.Escapes, s.Chunked, s.Apart
 	case s.CookiePrefix != "":
 		out.In, out.Name, out.Escapes, out.Starts = request.InCookie, s.CookiePrefix, s.Escapes, true
 	case s.Basic != "":

@@ -27,6 +27,13 @@ func (c checker) place(path string, t *Tenant, a *App, s *Subject) {
 	if s.Chunked && s.Cookie == "" {
 		c.fail(path+".chunked", "leave it out, or name the cookie", "chunks belong to a cookie with one name")
 	}
+	for i, name := range s.Apart {
+		rest, starts := strings.CutPrefix(name, s.Cookie)
+		if !s.Chunked || !starts || !isToken(name) || strings.Trim(rest, ".-_*cC0123456789") == "" {
+			c.fail(fmt.Sprintf("%s.apart[%d]", path, i), "name a cookie that starts with the name of the chunked one",
+				"%q is not apart from the cookie and its chunks", name)
+		}
+	}
 	c.query(path+".query", s.Query)
 	c.pathPlace(path+".path", s.Path)
 	if v := s.WebSocketProtocol; v != "" && !headers.IsToken(v) {

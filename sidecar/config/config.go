@@ -264,6 +264,9 @@ type Subject struct {
 	// as NextAuth does. scimward joins them. It refuses a request with another cookie whose name starts
 	// with NAME, because NextAuth joins that too. Always set it for NextAuth. It belongs to cookie. Default false.
 	Chunked bool `yaml:"chunked"`
+	// Apart lists other cookies whose names start with NAME, such as NAME-code-verifier of Supabase. It
+	// belongs to chunked. Leave it out for NextAuth, which would take such a cookie for a session.
+	Apart []string `yaml:"apart"`
 	// Query is the name of a query parameter, such as "api_key".
 	Query string `yaml:"query"`
 	// Path is a path template with one {credential} as a whole segment, "/t/{credential}". It also

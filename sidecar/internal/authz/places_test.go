@@ -31,7 +31,7 @@ func places(k *authz.Options) {
 			opaque(request.Source{In: request.InPath, Name: "/o/{org}/feed/{credential}"}),
 			opaque(request.Source{In: request.InProtocol, Name: "bearer."}),
 			opaque(request.Source{In: request.InCookie, Name: "wp_", Starts: true}),
-			opaque(request.Source{In: request.InCookie, Name: "next", Chunked: true}),
+			opaque(request.Source{In: request.InCookie, Name: "next", Chunked: true, Apart: []string{"next-verifier"}}),
 			opaque(request.Source{In: request.InBasic, Name: request.BasicPassword}),
 			{Kind: authz.SourceUserName, Source: request.Source{In: request.InBasic, Name: request.BasicUser}},
 			in("/json", "/auth/token", request.JSON),
@@ -219,6 +219,11 @@ func cookiePlaces() []place {
 		refused("chunks, two suffixes", bad, cookie("next-a.0=loc; next-b.1=ked")),
 		refused("chunks, a further suffix", bad, cookie("next=alice; next.x=locked")),
 		refused("chunks, suffix of an escaped name", bad, cookie("ne%78tx=locked")),
+		served("chunks, a cookie that is apart", "alice", cookie("next-verifier=x; next.0=al; next.1=ice")),
+		served("chunks, only that cookie", "", cookie("next-verifier=locked")),
+		refused("chunks, that cookie in another case", bad, cookie("next-Verifier=locked")),
+		refused("chunks, behind a comma of that cookie", bad, cookie("next-verifier=x,next.0=locked")),
+		refused("chunks of ASP.NET", bad, cookie("next=chunks-1; nextC1=locked")),
 		served("chunks, another name", "", cookie("nex=1; mynext=2")),
 	}
 }

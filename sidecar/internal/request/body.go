@@ -132,7 +132,9 @@ type Field struct {
 // AnyName reports whether is holds for a name on the way to the leaf, or for a part of one that some
 // frameworks split ("user.email").
 func (f *Field) AnyName(is func(string) bool) bool {
-	return slices.ContainsFunc(f.Path, func(name string) bool { return is(name) || slices.ContainsFunc(members(name), is) })
+	return slices.ContainsFunc(f.Path, func(name string) bool {
+		return is(name) || slices.ContainsFunc(members(name), is)
+	})
 }
 
 // Fields reads a complete body as f, or as its own content type says when f is "".

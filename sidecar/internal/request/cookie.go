@@ -44,7 +44,7 @@ type foundCookie struct {
 // application emptied at sign-out, has none. It finds whatever a lenient parser might take for a
 // cookie of the place, and accepts only the plain form, each name once. Source.Escapes lets
 // %-escapes pass in the value. For Source.Chunked, it finds every cookie whose name starts with
-// the name: NextAuth joins all of these, whatever follows.
+// the name, apart from Source.Apart: NextAuth joins all of these, whatever follows.
 func (h Headers) credentialCookies(s *Source) ([]foundCookie, *Problem) {
 	folded := foldCookie(s.Name)
 	bad := func() *Problem {
@@ -53,7 +53,7 @@ func (h Headers) credentialCookies(s *Source) ([]foundCookie, *Problem) {
 	var found []foundCookie
 	for _, line := range h["cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
-			if !mentions(pair, folded, s.Starts || s.Chunked) {
+			if !mentions(pair, folded, s.Starts || s.Chunked) || s.isApart(pair) {
 				continue
 			}
 			n, v, ok := strings.Cut(strings.TrimPrefix(pair, " "), "=")
@@ -70,6 +70,12 @@ func (h Headers) credentialCookies(s *Source) ([]foundCookie, *Problem) {
 		return nil, bad()
 	}
 	return slices.DeleteFunc(found, func(f foundCookie) bool { return f.value == "" }), nil
+}
+
+// isApart reports whether a pair is the plain form of a cookie that Source.Apart names.
+func (s *Source) isApart(pair string) bool {
+	n, v, _ := strings.Cut(strings.TrimPrefix(pair, " "), "=")
+	return slices.Contains(s.Apart, n) && !strings.Contains(v, ",")
 }
 
 func contains(found []foundCookie, name string) bool {
@@ -132,9 +138,9 @@ func mentions(pair, folded string, starts bool) bool {
 }
 
 // numbered reports whether what follows a name counts the parts of a split cookie:
-// ".0", "-1", "_2", "3", "*0".
+// ".0", "-1", "_2", "3", "*0", and "C1" of ASP.NET.
 func numbered(rest string) bool {
-	rest = strings.TrimLeft(rest, "_-*")
+	rest = strings.TrimPrefix(strings.TrimLeft(rest, "_-*"), "c")
 	return rest != "" && strings.Trim(rest, "0123456789") == ""
 }
 

@@ -48,6 +48,8 @@ type Source struct {
 	// Chunked says, for InCookie, that the application splits a long value over the cookies
 	// Name.0, Name.1 and so on.
 	Chunked bool
+	// Apart names, for Chunked, cookies whose names start with Name and that hold no part of the value.
+	Apart []string
 	// Escapes says that the application writes %-escapes into the cookie value, as Express
 	// does ("s%3A…"). Escapes that no writer makes stay refused: of letters and digits, of
 	// control characters and of the percent sign. Prefix is written with its escapes.
