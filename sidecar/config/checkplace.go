@@ -29,7 +29,7 @@ func (c checker) place(path string, t *Tenant, a *App, s *Subject) {
 	}
 	for i, name := range s.Apart {
 		rest, starts := strings.CutPrefix(name, s.Cookie)
-		if !s.Chunked || !starts || !isToken(name) || strings.Trim(rest, ".-_*cC0123456789") == "" {
+		if !s.Chunked || !starts || !headers.IsToken(name) || strings.Trim(rest, ".-_*cC0123456789") == "" {
 			c.fail(fmt.Sprintf("%s.apart[%d]", path, i), "name a cookie that starts with the name of the chunked one",
 				"%q is not apart from the cookie and its chunks", name)
 		}
