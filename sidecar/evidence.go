@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/scimward/scimward/sidecar/internal/admin"
+	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/sidecar/internal/token"
 )
@@ -22,12 +23,12 @@ type (
 	TenantStatus = admin.TenantStatus
 	// Leaver is a locked user who still has credentials to revoke.
 	Leaver = admin.Leaver
-	// Unprovisioned counts persons of one application whom the directory does not know.
-	Unprovisioned = admin.Unprovisioned
+	// AppUnprovisioned counts persons of one application whom the directory does not know.
+	AppUnprovisioned = authz.AppUnprovisioned
 	// Explanation says what scimward makes of a name.
 	Explanation = admin.Explanation
-	// Stranger is a person whom the directory does not know.
-	Stranger = admin.Stranger
+	// UnprovisionedPerson is a person whom the directory does not know.
+	UnprovisionedPerson = authz.UnprovisionedPerson
 	// OpenKind is one kind of credential of a leaver that is not revoked yet.
 	OpenKind = admin.OpenKind
 	// LockStatus is an operator's lock.

@@ -130,7 +130,7 @@ func (s *Server) reload(ctx context.Context) (kept []string, err error) {
 	}
 	former := s.tenantNames()
 	n.apply()
-	s.strangers.auditConfigured(ctx, cfg)
+	s.people.auditConfigured(ctx, cfg)
 	for _, tenant := range former {
 		s.authz.Cut(ctx, tenant) // an open stream ends if the new configuration does not allow it
 	}

@@ -59,7 +59,7 @@ type Server struct {
 
 	store        *store.Store
 	names        *store.NameCache
-	strangers    *strangers
+	people       *unprovisionedPeople
 	handler      *scimhttp.Handler
 	plugins      *plugins.Host
 	policy       *policies.Engine
@@ -132,8 +132,8 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	s.onClose(s.store.Close)
 	s.names = store.NewNameCache(s.store, rememberedNames)
 	s.onClose(closer(s.names.Close))
-	s.strangers = newStrangers(s.store, s.opts.Logger)
-	s.strangers.auditConfigured(ctx, cfg)
+	s.people = newUnprovisionedPeople(s.store, s.opts.Logger)
+	s.people.auditConfigured(ctx, cfg)
 	return nil
 }
 
@@ -247,7 +247,7 @@ func (s *Server) openAdmin(context.Context) error {
 		Now: s.opts.Now, Logger: s.opts.Logger,
 
 		Explain:       s.explain,
-		Unprovisioned: func() []admin.Unprovisioned { return strangerStatus(s.decider.Strangers()) },
+		Unprovisioned: s.decider.UnprovisionedPeople,
 	})
 	s.admin = httpServer(h.Admin(), s.opts.Logger)
 	s.admin.ConnContext = admin.ConnContext
@@ -259,7 +259,7 @@ func (s *Server) openAdmin(context.Context) error {
 func (s *Server) openAuthorizer() (err error) {
 	s.decider, err = authz.New(authz.Options{
 		Policy: s.policy, Locks: locks{s.store.Locks()}, Identifier: identifier{s.plugins}, Users: users{s.store},
-		Directory: s.names, Unprovisioned: s.strangers.counted, Exempted: s.strangers.exempted,
+		Directory: s.names, Unprovisioned: s.people.counted, Exempted: s.people.exempted,
 		Envoys: s.envoys, Suspects: &s.suspects, Now: s.opts.Now,
 		MaxBody: s.opts.Config.Envoy.MaxBodyBytes, MaxGroupBody: s.opts.Config.Envoy.MaxGroupBodyBytes,
 	})

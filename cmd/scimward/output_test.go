@@ -76,8 +76,8 @@ func TestStatusListsLeavers(t *testing.T) {
 			}},
 			{Tenant: "acme", User: "id-2", UserName: "bob", Since: since},
 		},
-		Unprovisioned: []sidecar.Unprovisioned{{
-			Tenant: "acme", App: "wiki", Mode: "observe", More: true, Examples: []sidecar.Stranger{
+		Unprovisioned: []sidecar.AppUnprovisioned{{
+			Tenant: "acme", App: "wiki", Mode: "observe", More: true, Examples: []sidecar.UnprovisionedPerson{
 				{Kind: "user_name", Name: `CORP\carl`, Source: "header:x-user", Outcome: "observed", Times: 7, Last: since},
 			},
 		}},

@@ -126,7 +126,7 @@ func statusText(s *sidecar.Status) string {
 	writeLeavers(&b, s)
 	writeLocks(&b, s)
 	writeUses(&b, s)
-	writeStrangers(&b, s)
+	writeUnprovisioned(&b, s)
 	writeRefused(&b, s)
 	if len(s.Plugins) > 0 {
 		b.WriteString("\nPLUGIN\tOF\tHEALTH\tMESSAGE\n")
@@ -221,8 +221,8 @@ func writeLeavers(b *strings.Builder, s *sidecar.Status) {
 	}
 }
 
-// writeStrangers lists the persons whom the directory does not know.
-func writeStrangers(b *strings.Builder, s *sidecar.Status) {
+// writeUnprovisioned lists the persons whom the directory does not know.
+func writeUnprovisioned(b *strings.Builder, s *sidecar.Status) {
 	if len(s.Unprovisioned) == 0 {
 		return
 	}
@@ -231,7 +231,7 @@ func writeStrangers(b *strings.Builder, s *sidecar.Status) {
 		u := &s.Unprovisioned[i]
 		for _, e := range u.Examples {
 			fmt.Fprintf(b, "%s\t%s %q\t%s\t%s/%s\t%d\t%s\n",
-				e.Outcome, plain(e.Kind), e.Name, e.Source, u.Tenant, u.App, e.Times, stamp(e.Last))
+				e.Outcome, plain(string(e.Kind)), e.Name, e.Source, u.Tenant, u.App, e.Times, stamp(e.Last))
 		}
 		if u.More {
 			fmt.Fprintf(b, "and more persons of %s/%s\n", u.Tenant, u.App)

@@ -40,6 +40,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/store"
 )
@@ -88,7 +89,7 @@ type Options struct {
 	Logger      *slog.Logger
 
 	// Unprovisioned lists the applications with requests of persons whom the directory does not know.
-	Unprovisioned func() []Unprovisioned
+	Unprovisioned func() []authz.AppUnprovisioned
 	// Explain says what the authorizer makes of a name. Nil explains nothing.
 	Explain func(ctx context.Context, tenant, app string, subject int, value string) (Explanation, error)
 	// FlushRefused writes the refused deactivations that wait for the store. Nil means none waits.

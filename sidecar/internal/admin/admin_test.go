@@ -20,6 +20,7 @@ import (
 
 	"github.com/scimward/scimward/plugins/abi"
 	"github.com/scimward/scimward/sidecar/internal/admin"
+	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
@@ -35,7 +36,7 @@ type service struct {
 	components []admin.Component
 	peer       admin.Peer
 	api        *admin.Handler
-	strangers  []admin.Unprovisioned
+	people     []authz.AppUnprovisioned
 	handler    http.Handler
 	log        *bytes.Buffer
 	cut        []string // tenants whose streams were cut
@@ -94,7 +95,7 @@ func serviceOn(t *testing.T, st *store.Store) *service {
 		Sign:   func(tenant string, _ map[string]any) (string, error) { return "signed-by-" + tenant, nil },
 		Logger: slog.New(slog.NewJSONHandler(s.log, nil)),
 
-		Unprovisioned: func() []admin.Unprovisioned { return s.strangers },
+		Unprovisioned: func() []authz.AppUnprovisioned { return s.people },
 		Explain: func(_ context.Context, _, _ string, _ int, value string) (admin.Explanation, error) {
 			id := "" // as the authorizer finds it
 			err := s.store.View(t.Context(), "acme", func(r *store.Reader) error {

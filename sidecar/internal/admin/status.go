@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/scimward/scimward/plugins/abi"
+	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/store"
 )
@@ -47,8 +48,8 @@ type Status struct {
 	// Envoys are the connected Envoys whose configuration is older than scimward's.
 	Envoys []OutdatedEnvoy `json:"outdated_envoys"`
 	// Unprovisioned lists the applications that persons use whom the directory does not know.
-	Unprovisioned []Unprovisioned `json:"unprovisioned"`
-	Applied       uint64          `json:"applied"` // log position of the store
+	Unprovisioned []authz.AppUnprovisioned `json:"unprovisioned"`
+	Applied       uint64                   `json:"applied"` // log position of the store
 }
 
 // ConfigStatus tells which configuration is in force.
@@ -92,26 +93,6 @@ type Leaver struct {
 	Since    time.Time  `json:"since"` // time of the request of the oldest open epoch
 	Breached bool       `json:"breached"`
 	Kinds    []OpenKind `json:"kinds"` // empty if all are done and not recorded yet
-}
-
-// Unprovisioned counts the requests of persons of one application whom the directory does not know.
-type Unprovisioned struct {
-	Tenant   string            `json:"tenant"`
-	App      string            `json:"app"`
-	Mode     string            `json:"mode"`     // deny | observe | allow
-	Requests map[string]uint64 `json:"requests"` // since the start, by outcome: denied, observed, allowed, exempt
-	Examples []Stranger        `json:"examples"` // at most 20, the newest first
-	More     bool              `json:"more"`     // there were more persons than Examples has
-}
-
-// Stranger is a person whom the directory does not know. An operator sees the name; the log does not.
-type Stranger struct {
-	Kind    string    `json:"kind"` // user_name, email, …
-	Name    string    `json:"name"` // shortened
-	Source  string    `json:"source"`
-	Outcome string    `json:"outcome"`
-	Times   int       `json:"times"`
-	Last    time.Time `json:"last"`
 }
 
 // OpenKind is one kind that is neither verified nor enforced at the proxy.

@@ -39,15 +39,15 @@ type app struct {
 	sharedWith    []string
 	unprovisioned Unprovisioned
 	exempt        map[string]bool // folded
-	strangers     *strangers
+	people        *people         // whom the directory does not know
 }
 
-func newApp(name string, o AppOptions, owners *lru.Cache[credentialHash, Caller], s *strangers) *app {
+func newApp(name string, o AppOptions, owners *lru.Cache[credentialHash, Caller], who *people) *app {
 	p := &app{
 		name: name, hosts: request.NewHosts(o.Hosts), subjects: o.Subjects, trusted: map[string]bool{},
 		anonymous: o.Anonymous, methods: set(o.Methods), needs: o.Needs, discover: o.DiscoverUntil, owners: owners,
 		encodedSlashes: o.EncodedSlashes,
-		sharedWith:     o.SharedWith, unprovisioned: o.Unprovisioned, exempt: map[string]bool{}, strangers: s,
+		sharedWith:     o.SharedWith, unprovisioned: o.Unprovisioned, exempt: map[string]bool{}, people: who,
 		challenge: `Bearer realm="` + quotable(name) + `"`,
 	}
 	sources := make([]request.Source, len(o.Subjects))

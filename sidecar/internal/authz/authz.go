@@ -84,7 +84,7 @@ func New(o Options) (*Authorizer, error) {
 
 // Prepare checks and compiles the options of all tenants. apply puts them in force in place of the
 // former ones: a request that has begun finishes with those. An app keeps its memory of the owners of
-// credentials and its counts of strangers. The error joins every fault.
+// credentials and its counts of unprovisioned people. The error joins every fault.
 func (a *Authorizer) Prepare(tenants map[string]TenantOptions) (apply func(), err error) {
 	if err := a.o.checkTenants(tenants); err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ func (a *Authorizer) Prepare(tenants map[string]TenantOptions) (apply func(), er
 			if err != nil {
 				return nil, err
 			}
-			t.apps[appName] = newApp(appName, ao, owners, a.strangers(name, appName))
+			t.apps[appName] = newApp(appName, ao, owners, a.people(name, appName))
 		}
 		next[name] = t
 	}
@@ -131,12 +131,12 @@ func (a *Authorizer) tenant(name string) *tenant {
 	return nil
 }
 
-// strangers returns the counts of an app: the present ones, or new ones for a new app.
-func (a *Authorizer) strangers(tenant, app string) *strangers {
+// people returns the counts of an app: the present ones, or new ones for a new app.
+func (a *Authorizer) people(tenant, app string) *people {
 	if t := a.tenant(tenant); t != nil && t.apps[app] != nil {
-		return t.apps[app].strangers
+		return t.apps[app].people
 	}
-	s := &strangers{}
+	s := &people{}
 	if fn := a.o.Unprovisioned; fn != nil {
 		s.counted = func(o Outcome, n uint64) { fn(tenant, app, o, n) }
 	}

@@ -62,7 +62,7 @@ func (a *Authorizer) denyUnprovisioned(ctx context.Context, tenant string, p *ap
 			return "", nil
 		}
 	}
-	p.strangers.add(outcome, c, a.o.Now())
+	p.people.add(outcome, c, a.o.Now())
 	if outcome != OutcomeDenied {
 		return outcome, nil
 	}
@@ -148,59 +148,61 @@ func shorten(s string) string {
 	return strings.ToValidUTF8(s[:maxShownName], "") + "…"
 }
 
-// Stranger is a person of one application whom the directory does not know.
-type Stranger struct {
-	Kind    subject.Name
-	Name    string // shortened
-	Source  string // "cookie:session"
-	Outcome Outcome
-	Times   int // since the entry was made
-	Last    time.Time
+// UnprovisionedPerson is a person of one application whom the directory does not know. An operator sees
+// the name; the log does not.
+type UnprovisionedPerson struct {
+	Kind    subject.Name `json:"kind"`   // user_name, email, …
+	Name    string       `json:"name"`   // shortened
+	Source  string       `json:"source"` // "cookie:session"
+	Outcome Outcome      `json:"outcome"`
+	Times   int          `json:"times"` // since the entry was made
+	Last    time.Time    `json:"last"`
 }
 
-// AppStrangers counts the requests of persons of one application whom the directory does not know.
-type AppStrangers struct {
-	Tenant, App   string
-	Unprovisioned Unprovisioned
-	Counts        map[Outcome]uint64 // requests since the start
-	Examples      []Stranger         // the newest, newest first
-	More          bool               // there were more persons than Examples has
+// AppUnprovisioned counts the requests of persons of one application whom the directory does not know.
+type AppUnprovisioned struct {
+	Tenant   string                `json:"tenant"`
+	App      string                `json:"app"`
+	Mode     string                `json:"mode"`     // deny, observe or allow
+	Requests map[Outcome]uint64    `json:"requests"` // since the start
+	Examples []UnprovisionedPerson `json:"examples"` // at most 20, the newest first
+	More     bool                  `json:"more"`     // there were more persons than Examples has
 }
 
-// Strangers returns, for each application with such requests, the counts and the examples, by tenant
-// and application.
-func (a *Authorizer) Strangers() []AppStrangers {
-	var out []AppStrangers
+// UnprovisionedPeople returns, for each application with such requests, the counts and the examples, by
+// tenant and application.
+func (a *Authorizer) UnprovisionedPeople() []AppUnprovisioned {
+	out := []AppUnprovisioned{}
 	for tenant, t := range *a.tenants.Load() {
 		for name, p := range t.apps {
-			if s := p.strangers.read(); len(s.Counts) > 0 {
-				s.Tenant, s.App, s.Unprovisioned = tenant, name, p.unprovisioned
+			if s := p.people.read(); len(s.Requests) > 0 {
+				s.Tenant, s.App, s.Mode = tenant, name, cmp.Or(string(p.unprovisioned), "deny")
 				out = append(out, s)
 			}
 		}
 	}
-	slices.SortFunc(out, func(x, y AppStrangers) int {
+	slices.SortFunc(out, func(x, y AppUnprovisioned) int {
 		return cmp.Or(strings.Compare(x.Tenant, y.Tenant), strings.Compare(x.App, y.App))
 	})
 	return out
 }
 
-// maxStrangers is how many examples an application keeps.
-const maxStrangers = 20
+// maxPeople is how many examples an application keeps.
+const maxPeople = 20
 
-// strangers are the counts and examples of one application.
-type strangers struct {
+// people are the counts and examples of one application.
+type people struct {
 	exempted func(name string) // first use of an exempt name
 	counted  func(Outcome, uint64)
 
 	mu       sync.Mutex
 	counts   map[Outcome]uint64
-	examples []Stranger // oldest first
+	examples []UnprovisionedPerson // oldest first
 	more     bool
 	used     map[string]bool // exempt names
 }
 
-func (s *strangers) add(o Outcome, c *Caller, now time.Time) {
+func (s *people) add(o Outcome, c *Caller, now time.Time) {
 	n, first := s.count(o, c, now)
 	if s.counted != nil {
 		s.counted(o, n)
@@ -211,7 +213,7 @@ func (s *strangers) add(o Outcome, c *Caller, now time.Time) {
 }
 
 // count returns how often the outcome happened, and whether this is the first use of an exempt name.
-func (s *strangers) count(o Outcome, c *Caller, now time.Time) (n uint64, first bool) {
+func (s *people) count(o Outcome, c *Caller, now time.Time) (n uint64, first bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.counts == nil {
@@ -222,31 +224,31 @@ func (s *strangers) count(o Outcome, c *Caller, now time.Time) (n uint64, first 
 		name := c.exemptName()
 		first, s.used[name] = !s.used[name], true
 	}
-	e := Stranger{Source: c.Source, Outcome: o, Times: 1, Last: now}
+	e := UnprovisionedPerson{Source: c.Source, Outcome: o, Times: 1, Last: now.UTC()}
 	for kind, value := range c.Names() {
 		e.Kind, e.Name = kind, shorten(value)
 		break
 	}
-	at := slices.IndexFunc(s.examples, func(x Stranger) bool {
+	at := slices.IndexFunc(s.examples, func(x UnprovisionedPerson) bool {
 		return x.Kind == e.Kind && x.Name == e.Name && x.Source == e.Source && x.Outcome == o
 	})
 	switch {
 	case at >= 0:
 		e.Times += s.examples[at].Times
 		s.examples = slices.Delete(s.examples, at, at+1)
-	case len(s.examples) == maxStrangers:
+	case len(s.examples) == maxPeople:
 		s.examples, s.more = slices.Delete(s.examples, 0, 1), true
 	}
 	s.examples = append(s.examples, e)
 	return s.counts[o], first
 }
 
-func (s *strangers) read() AppStrangers {
+func (s *people) read() AppUnprovisioned {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := AppStrangers{Counts: map[Outcome]uint64{}, Examples: slices.Clone(s.examples), More: s.more}
+	out := AppUnprovisioned{Requests: map[Outcome]uint64{}, Examples: slices.Clone(s.examples), More: s.more}
 	for o, n := range s.counts {
-		out.Counts[o] = n
+		out.Requests[o] = n
 	}
 	slices.Reverse(out.Examples)
 	return out

@@ -117,9 +117,9 @@ func TestExempt(t *testing.T) {
 	}
 }
 
-// TestStrangersAreShown: requests are counted by outcome, with a bounded list of examples, newest
+// TestUnprovisionedPeopleAreShown: requests are counted by outcome, with a bounded list of examples, newest
 // first. Known and anonymous requests are not counted.
-func TestStrangersAreShown(t *testing.T) {
+func TestUnprovisionedPeopleAreShown(t *testing.T) {
 	var heard []string
 	k := newKit(t, func(o *authz.Options) {
 		o.Unprovisioned = func(tenant, app string, o authz.Outcome, n uint64) {
@@ -128,7 +128,7 @@ func TestStrangersAreShown(t *testing.T) {
 	})
 	k.Decide(t.Context(), gatewayUser("observing", "alice"))
 	k.Decide(t.Context(), gatewayUser("observing", ""))
-	if got := k.Strangers(); len(got) != 0 {
+	if got := k.UnprovisionedPeople(); len(got) != 0 {
 		t.Fatalf("nobody is a stranger: %+v", got)
 	}
 	for i := range 25 {
@@ -136,16 +136,16 @@ func TestStrangersAreShown(t *testing.T) {
 	}
 	k.Decide(t.Context(), gatewayUser("observing", "stranger20"))
 	k.Decide(t.Context(), gatewayUser("gateway", "carl"))
-	got := k.Strangers()
-	if len(got) != 2 || got[0].App != "gateway" || got[0].Counts[authz.OutcomeDenied] != 1 || got[0].More {
+	got := k.UnprovisionedPeople()
+	if len(got) != 2 || got[0].App != "gateway" || got[0].Requests[authz.OutcomeDenied] != 1 || got[0].More {
 		t.Fatalf("%+v, want one denied request of gateway first", got)
 	}
 	o := got[1]
-	first := authz.Stranger{
+	first := authz.UnprovisionedPerson{
 		Kind: subject.UserName, Name: "stranger20", Source: "header:x-forwarded-user",
 		Outcome: authz.OutcomeObserved, Times: 2, Last: o.Examples[0].Last,
 	}
-	if o.Counts[authz.OutcomeObserved] != 26 || len(o.Examples) != 20 || !o.More || o.Examples[0] != first {
+	if o.Requests[authz.OutcomeObserved] != 26 || len(o.Examples) != 20 || !o.More || o.Examples[0] != first {
 		t.Errorf("%+v, want 26 observed requests and 20 examples, %+v first", o, first)
 	}
 	if heard[0] != "acme/observing observed 1" || len(heard) != 27 {
