@@ -9,7 +9,6 @@ import (
 	"github.com/scimward/scimward/plugins"
 	"github.com/scimward/scimward/plugins/abi"
 	"github.com/scimward/scimward/sidecar/config"
-	"github.com/scimward/scimward/sidecar/internal/admin"
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/store"
@@ -134,10 +133,4 @@ func (s *Server) cut(ctx context.Context, tenant string) int {
 		n += s.authz.Cut(ctx, other)
 	}
 	return n
-}
-
-// explain adapts the explanation of the authorizer for the operators' API.
-func (s *Server) explain(ctx context.Context, tenant, app string, n int, value string) (admin.Explanation, error) {
-	e, err := s.decider.Explain(ctx, tenant, app, n, value)
-	return admin.Explanation{Steps: e.Steps, Name: e.Name, User: e.UserID, Allowed: e.Allowed}, err
 }

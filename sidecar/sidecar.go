@@ -246,7 +246,7 @@ func (s *Server) openAdmin(context.Context) error {
 		Gatherer:     s.registry, Sign: s.sign, Cut: s.cut, Engine: s.engine, Hits: s.hits,
 		Now: s.opts.Now, Logger: s.opts.Logger,
 
-		Explain:       s.explain,
+		Explain:       s.decider.Explain,
 		Unprovisioned: s.decider.UnprovisionedPeople,
 	})
 	s.admin = httpServer(h.Admin(), s.opts.Logger)

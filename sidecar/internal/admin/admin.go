@@ -91,7 +91,7 @@ type Options struct {
 	// Unprovisioned lists the applications with requests of persons whom the directory does not know.
 	Unprovisioned func() []authz.AppUnprovisioned
 	// Explain says what the authorizer makes of a name. Nil explains nothing.
-	Explain func(ctx context.Context, tenant, app string, subject int, value string) (Explanation, error)
+	Explain func(ctx context.Context, tenant, app string, subject int, value string) (authz.Explanation, error)
 	// FlushRefused writes the refused deactivations that wait for the store. Nil means none waits.
 	FlushRefused func(context.Context)
 }

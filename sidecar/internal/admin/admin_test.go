@@ -96,14 +96,14 @@ func serviceOn(t *testing.T, st *store.Store) *service {
 		Logger: slog.New(slog.NewJSONHandler(s.log, nil)),
 
 		Unprovisioned: func() []authz.AppUnprovisioned { return s.people },
-		Explain: func(_ context.Context, _, _ string, _ int, value string) (admin.Explanation, error) {
+		Explain: func(_ context.Context, _, _ string, _ int, value string) (authz.Explanation, error) {
 			id := "" // as the authorizer finds it
 			err := s.store.View(t.Context(), "acme", func(r *store.Reader) error {
 				ids, err := r.UserIDs("userName", value)
 				id = strings.Join(ids, "")
 				return err
 			})
-			return admin.Explanation{Name: value, User: id}, err
+			return authz.Explanation{Name: value, User: id}, err
 		},
 	})
 	s.handler = s.api.Admin()

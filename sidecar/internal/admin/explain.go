@@ -8,16 +8,14 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
 )
 
 // Explanation says what scimward makes of a name in one place of an application.
 type Explanation struct {
-	Steps   []string `json:"steps"`
-	Name    string   `json:"name"`
-	Allowed bool     `json:"allowed"`
-	User    string   `json:"user,omitempty"`    // SCIM id of the user who has the name
+	authz.Explanation
 	Nearest []string `json:"nearest,omitempty"` // user names like it, if nobody has it
 }
 
@@ -35,11 +33,12 @@ func (h *Handler) explain(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusBadRequest, "subject is the number of an entry of subjects, from 0", nil)
 		return
 	}
-	e, err := h.opts.Explain(r.Context(), tenant, app, n, r.URL.Query().Get("value"))
+	of, err := h.opts.Explain(r.Context(), tenant, app, n, r.URL.Query().Get("value"))
 	if err != nil {
 		problem(w, http.StatusNotFound, err.Error(), nil)
 		return
 	}
+	e := Explanation{Explanation: of}
 	if e.User == "" {
 		if e.Nearest, err = h.nearest(r.Context(), tenant, e.Name); err != nil {
 			h.opts.Logger.ErrorContext(r.Context(), "explaining a name", slog.String("tenant", tenant), slog.Any("error", err))

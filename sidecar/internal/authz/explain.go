@@ -11,10 +11,10 @@ import (
 
 // Explanation says what scimward makes of a name in one place of an application.
 type Explanation struct {
-	Steps   []string // for people, in order
-	Name    string   // that locks and directory are asked for
-	UserID  string   // SCIM id of the user whom a lock or the directory has under the name
-	Allowed bool
+	Steps   []string `json:"steps"`          // for people, in order
+	Name    string   `json:"name"`           // that locks and directory are asked for
+	User    string   `json:"user,omitempty"` // SCIM id of the user whom a lock or the directory has under the name
+	Allowed bool     `json:"allowed"`
 }
 
 // Explain follows a name from a credential to the decision. n is the index of the subject in
@@ -39,14 +39,14 @@ func (a *Authorizer) Explain(ctx context.Context, tenant, app string, n int, val
 	}
 	say("it compares as %q", shorten(subject.Fold(kind, e.Name)))
 	if l := a.lockOf(tenant, p, &c); l != nil {
-		e.UserID = l.UserID
+		e.User = l.UserID
 		say("a lock refuses it, for a credential of unknown age: the user is %s", l.State)
 		return e, nil
 	}
 	say("no lock refuses it")
 	outcome := p.outcome(&c)
 	id, err := a.o.Directory.Find(ctx, tenant, &c.Subject)
-	e.UserID = id
+	e.User = id
 	switch {
 	case err != nil:
 		say("the directory cannot be asked at the moment: 503")

@@ -27,7 +27,7 @@ func TestExplain(t *testing.T) {
 		if err != nil || !strings.Contains(steps, want) || e.Allowed != (value == "Alice") {
 			t.Errorf("%s: %s, allowed %t, %v; want %s", value, steps, e.Allowed, err, want)
 		}
-		if got, is := e.UserID, value == "Alice"; is != (got == "id-alice@corp.example") || !is && got != "" {
+		if got, is := e.User, value == "Alice"; is != (got == "id-alice@corp.example") || !is && got != "" {
 			t.Errorf("%s: user %q, want the one of the directory for Alice only", value, got)
 		}
 	}
