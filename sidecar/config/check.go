@@ -130,6 +130,7 @@ func check(cfg *Config, d *decoder, lenient bool) {
 		c.tenant(fmt.Sprintf("tenants[%d]", i), &cfg.Tenants[i], names, hosts)
 	}
 	c.upstreams(cfg)
+	c.samePlaces(cfg)
 }
 
 // listeners checks addresses and certificates. Beyond loopback, the listeners for Envoy need TLS.

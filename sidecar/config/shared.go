@@ -2,11 +2,14 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/scimward/scimward/sidecar/headers"
 )
 
 // place returns what identifies the application behind an upstream: host and port. All addresses of
@@ -62,6 +65,67 @@ func (c checker) upstreams(cfg *Config) {
 			seen[at] = append(seen[at], user{t.Name, a.SharedUpstream})
 		}
 	}
+}
+
+// samePlaces refuses apps with one upstream that look for credentials in different places: the one that
+// does not look would let a leaver's credential pass. Each host leads to the same application.
+func (c checker) samePlaces(cfg *Config) {
+	type reader struct {
+		path, app string
+		places    map[string]bool
+	}
+	seen := map[string][]reader{}
+	for i := range cfg.Tenants {
+		for j := range cfg.Tenants[i].Apps {
+			a := &cfg.Tenants[i].Apps[j]
+			at := place(a.Upstream)
+			if at == "" {
+				continue
+			}
+			r := reader{fmt.Sprintf("tenants[%d].apps[%d].subjects", i, j), cfg.Tenants[i].Name + "/" + a.Name, map[string]bool{}}
+			for k := range a.Subjects {
+				if p := a.Subjects[k].passes(); p != "" {
+					r.places[p] = true
+				}
+			}
+			for _, other := range seen[at] {
+				for _, pair := range [2][2]reader{{other, r}, {r, other}} {
+					for _, p := range slices.Sorted(maps.Keys(pair[0].places)) {
+						if !pair[1].places[p] {
+							c.fail(pair[1].path, "list the place here too",
+								"app %s leads to the same application and reads the %s; here it would pass unjudged", pair[0].app, p)
+						}
+					}
+				}
+			}
+			seen[at] = append(seen[at], r)
+		}
+	}
+}
+
+// passes names the place of the subject if a credential there passes an app that does not list it, and
+// "" if none does: an unread Authorization header is refused, and Envoy removes the identity headers.
+func (s *Subject) passes() string {
+	switch {
+	case s.Header == "authorization" || slices.Contains(headers.Gateways(), s.Header):
+		return ""
+	case s.Header != "":
+		return "header " + s.Header
+	case s.Cookie != "":
+		return "cookie " + s.Cookie
+	case s.CookiePrefix != "":
+		return "cookies " + s.CookiePrefix + "…"
+	case s.Query != "":
+		return "query parameter " + s.Query
+	case s.Path != "":
+		return "path " + s.Path
+	case s.WebSocketProtocol != "":
+		return "WebSocket protocol " + s.WebSocketProtocol
+	case s.Body != nil:
+		b := s.Body
+		return "body of " + b.Method + " " + b.Path + ", " + b.Form + b.JSON + b.Multipart + b.GraphQL
+	}
+	return ""
 }
 
 // Sharing returns the other tenants with an application at the upstream of a, sorted.

@@ -66,3 +66,40 @@ func TestSharedUpstream(t *testing.T) {
 		t.Error("shared_upstream in one of two tenants is enough, want a fault")
 	}
 }
+
+// TestOneApplicationHasOneSetOfPlaces: apps with one upstream must look for credentials in the same places.
+// A leaver would use the cookie of one host at the other, where nobody reads it.
+func TestOneApplicationHasOneSetOfPlaces(t *testing.T) {
+	const file = `version: 1
+tenants:
+  - name: acme
+    external_url: https://acme.example.com
+    identity_services: [{client_id: idp, keys: {jwks_uri: https://idp.example.com/jwks}}]
+    apps:
+      - {name: web, upstream: "http://127.0.0.1:3000", hosts: [web.example.com], subjects: [%s]}
+      - {name: api, upstream: "http://localhost:%s", hosts: [api.example.com], subjects: [%s]}
+`
+	const (
+		user   = "{header: x-forwarded-user, is: user_name}"
+		own    = "{header: x-my-user, is: user_name}"
+		login  = "{body: {path: /login, form: username}, is: user_name}"
+		signIn = "{body: {path: /sign-in, form: username}, is: user_name}"
+	)
+	for _, row := range []struct{ web, port, api, want string }{
+		{user + ", " + own, "3000", user + ", " + own, ""},
+		{user + ", " + login, "3000", login + ", " + user, ""},
+		{user, "3000", own, "apps[0].subjects"},
+		{own, "3000", user, "apps[1].subjects"},
+		{user + ", " + login, "3000", user + ", " + signIn, "apps[1].subjects"},
+		{own, "3001", user, ""},
+		{user, "3000", "{header: x-remote-user, is: user_name}", ""}, // Envoy removes the one that an app does not read
+	} {
+		_, err := config.Parse("f.yaml", t.TempDir(), fmt.Appendf(nil, file, row.web, row.port, row.api))
+		if row.want == "" && err != nil {
+			t.Errorf("%+v: %v", row, err)
+		}
+		if row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want) || !strings.Contains(err.Error(), "would pass unjudged")) {
+			t.Errorf("%+v: %v, want a fault", row, err)
+		}
+	}
+}
