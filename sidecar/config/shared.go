@@ -82,7 +82,8 @@ func (c checker) samePlaces(cfg *Config) {
 			if at == "" {
 				continue
 			}
-			r := reader{fmt.Sprintf("tenants[%d].apps[%d].subjects", i, j), cfg.Tenants[i].Name + "/" + a.Name, map[string]bool{}}
+			r := reader{path: fmt.Sprintf("tenants[%d].apps[%d].subjects", i, j), places: map[string]bool{}}
+			r.app = cfg.Tenants[i].Name + "/" + a.Name
 			for k := range a.Subjects {
 				if p := a.Subjects[k].passes(); p != "" {
 					r.places[p] = true
