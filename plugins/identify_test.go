@@ -249,8 +249,11 @@ func TestAnswerIsAboutOnePlace(t *testing.T) {
 	app := &whoami{users: map[string]string{}, cache: "300"}
 	h := hostile(t, app, nil)
 	places := []abi.Credential{
-		{Source: "header", Name: "x-api-key"}, {Source: "header", Name: "x-key"}, {Source: "query", Name: "x-key"},
-		{Source: "header", Name: "x-key", Scheme: "token"}, {Source: "header", Name: "x-key", Prefix: "k"},
+		{Source: "header", Name: "x-api-key"},
+		{Source: "header", Name: "x-key"},
+		{Source: "query", Name: "x-key"},
+		{Source: "header", Name: "x-key", Scheme: "token"},
+		{Source: "header", Name: "x-key", Prefix: "k"},
 	}
 	for i, c := range places {
 		user := ""

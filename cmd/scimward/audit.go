@@ -133,7 +133,7 @@ them elsewhere: only they reveal that records are missing at the end.`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	f := readFlags(c)
-	asJSON := c.Flags().Bool("json", false, "print JSON")
+	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		var in io.Reader
 		what := "the audit trail"
@@ -156,12 +156,8 @@ them elsewhere: only they reveal that records are missing at the end.`,
 		if err != nil {
 			return fmt.Errorf("%s is not valid: %w", what, err)
 		}
-		if *asJSON {
-			return json.NewEncoder(c.OutOrStdout()).Encode(end)
-		}
-		_, err = fmt.Fprintf(c.OutOrStdout(), "%s: valid; tenant %s, %d records without a gap, head %s\n",
-			what, end.Tenant, end.Records, end.Head)
-		return err
+		return result(c, *asJSON, end, fmt.Sprintf("%s: valid; tenant %s, %d records without a gap, head %s\n",
+			what, end.Tenant, end.Records, end.Head))
 	}
 	return c
 }

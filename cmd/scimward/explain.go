@@ -31,7 +31,7 @@ would be refused.`,
 	f := appFlags(c)
 	value := c.Flags().String("value", "", "`NAME` as the credential has it (required)")
 	n := c.Flags().Int("subject", 0, "`NUMBER` of the entry in subjects, from 0")
-	asJSON := c.Flags().Bool("json", false, "print JSON")
+	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if *value == "" {
 			return usage(errors.New("--value is missing: name the person as the credential does"))

@@ -56,7 +56,7 @@ func newLeavers() *cobra.Command {
 	}
 	f, p := readFlags(c), periodFlags(c)
 	open := c.Flags().Bool("open", false, "only those whose revocation is not complete")
-	asJSON := c.Flags().Bool("json", false, "print JSON")
+	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		list, body, err := leaversOf(c, f, p, *open)
 		if err != nil {

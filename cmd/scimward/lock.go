@@ -25,7 +25,7 @@ func actFlags(c *cobra.Command) acting {
 	return acting{
 		reading:  readFlags(c),
 		operator: c.Flags().String("operator", os.Getenv("SCIMWARD_OPERATOR"), "your `NAME`, for the audit trail"),
-		asJSON:   c.Flags().Bool("json", false, "print JSON"),
+		asJSON:   jsonFlag(c),
 	}
 }
 

@@ -24,7 +24,7 @@ and restart Envoy.`,
 		Args: noArgs,
 	}
 	f := appFlags(c)
-	asJSON := c.Flags().Bool("json", false, "print JSON")
+	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		got, err := f.get(c, "credentials", nil)
 		if err != nil {

@@ -27,7 +27,7 @@ With --ready it only says whether this process is ready, and exits 1 if not.`,
 		Args: noArgs,
 	}
 	file := configFlag(c)
-	asJSON := c.Flags().Bool("json", false, "print JSON")
+	asJSON := jsonFlag(c)
 	onlyReady := c.Flags().Bool("ready", false, "say only whether this process is ready")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		admin, err := newAdminClient(*file)

@@ -33,12 +33,13 @@ func jsonFlag(c *cobra.Command) *bool { return c.Flags().Bool("json", false, "pr
 // result prints v as JSON, or the text for people.
 func result(c *cobra.Command, asJSON bool, v any, text string) error {
 	if asJSON {
-		enc := json.NewEncoder(c.OutOrStdout())
-		enc.SetIndent("", "  ")
-		return enc.Encode(v)
+		b, err := json.MarshalIndent(v, "", "  ")
+		if err != nil {
+			return fmt.Errorf("encoding the answer: %w", err)
+		}
+		text = string(b) + "\n"
 	}
-	_, err := io.WriteString(c.OutOrStdout(), text)
-	return err
+	return deliver(c.OutOrStdout(), "", []byte(text))
 }
 
 // oneLine makes a text of somebody else fit for one cell of a terminal: no control or invisible characters.

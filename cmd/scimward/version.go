@@ -10,7 +10,7 @@ import (
 
 func newVersion() *cobra.Command {
 	c := &cobra.Command{Use: "version", Short: "print the version of this program", Args: noArgs}
-	asJSON := c.Flags().Bool("json", false, "print JSON")
+	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		text := "scimward " + version()
 		if *asJSON {

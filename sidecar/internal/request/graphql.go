@@ -174,14 +174,11 @@ func graphQLTokens(document string) (tokens []string, ok bool) {
 			}
 			tokens, i = append(tokens, text), i+1+n
 		case nameByte(c):
-			n := i
-			for n < len(document) && nameByte(document[n]) {
-				n++
-			}
-			if '0' <= c && c <= '9' && !number(document[i:n]) {
+			n := nameEnd(document[i:])
+			if n < 0 {
 				return nil, false
 			}
-			tokens, i = append(tokens, document[i:n]), n
+			tokens, i = append(tokens, document[i:i+n]), i+n
 		case c <= ' ' || c == ',' || c >= 0x80:
 			i++
 		default:
@@ -189,6 +186,18 @@ func graphQLTokens(document string) (tokens []string, ok bool) {
 		}
 	}
 	return tokens, true
+}
+
+// nameEnd returns the length of the name or number at the start of s, -1 for a number that letters follow.
+func nameEnd(s string) int {
+	n := 0
+	for n < len(s) && nameByte(s[n]) {
+		n++
+	}
+	if '0' <= s[0] && s[0] <= '9' && !number(s[:n]) {
+		return -1
+	}
+	return n
 }
 
 // number reports whether s consists of digits, and perhaps an exponent, whose sign and digits may follow.
