@@ -67,39 +67,42 @@ func (c checker) upstreams(cfg *Config) {
 	}
 }
 
+// reader is an app and the places where it looks for credentials.
+type reader struct {
+	path, app string
+	places    map[string]bool
+}
+
 // samePlaces refuses apps with one upstream that look for credentials in different places: the one that
 // does not look would let a leaver's credential pass. Each host leads to the same application.
 func (c checker) samePlaces(cfg *Config) {
-	type reader struct {
-		path, app string
-		places    map[string]bool
-	}
 	seen := map[string][]reader{}
 	for i := range cfg.Tenants {
 		for j := range cfg.Tenants[i].Apps {
 			a := &cfg.Tenants[i].Apps[j]
-			at := place(a.Upstream)
-			if at == "" {
-				continue
-			}
 			r := reader{path: fmt.Sprintf("tenants[%d].apps[%d].subjects", i, j), places: map[string]bool{}}
 			r.app = cfg.Tenants[i].Name + "/" + a.Name
 			for k := range a.Subjects {
-				if p := a.Subjects[k].passes(); p != "" {
-					r.places[p] = true
-				}
+				r.places[a.Subjects[k].passes()] = true
 			}
+			at := place(a.Upstream)
 			for _, other := range seen[at] {
-				for _, pair := range [2][2]reader{{other, r}, {r, other}} {
-					for _, p := range slices.Sorted(maps.Keys(pair[0].places)) {
-						if !pair[1].places[p] {
-							c.fail(pair[1].path, "list the place here too",
-								"app %s leads to the same application and reads the %s; here it would pass unjudged", pair[0].app, p)
-						}
-					}
-				}
+				c.lacks(&r, &other)
+				c.lacks(&other, &r)
 			}
-			seen[at] = append(seen[at], r)
+			if at != "" {
+				seen[at] = append(seen[at], r)
+			}
+		}
+	}
+}
+
+// lacks adds a fault for each place that another app reads and r does not.
+func (c checker) lacks(r, other *reader) {
+	for _, p := range slices.Sorted(maps.Keys(other.places)) {
+		if p != "" && !r.places[p] {
+			c.fail(r.path, "list the place here too",
+				"app %s leads to the same application and reads the %s; here it would pass unjudged", other.app, p)
 		}
 	}
 }
