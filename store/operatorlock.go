@@ -82,6 +82,8 @@ func (l *OperatorLock) withNames() Lock {
 const (
 	maxOperatorLocks = 500 // of a tenant
 	maxOperatorNames = 600 // of one lock
+	maxAsked         = 100 // of these, the names whose next holder is locked too
+	firstAsked       = 8   // of these, the first ones, which stay: what the operator gave, id and first userName
 )
 
 // ErrManyLocks says that the tenant has as many operators' locks as the store takes.
@@ -255,6 +257,9 @@ func (l *OperatorLock) ask(names []LockedName) {
 		if !slices.Contains(l.Asked, n) {
 			l.Asked = append(l.Asked, n)
 		}
+	}
+	if over := len(l.Asked) - maxAsked; over > 0 {
+		l.Asked = slices.Delete(l.Asked, firstAsked, firstAsked+over)
 	}
 	l.add(names)
 }

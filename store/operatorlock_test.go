@@ -383,3 +383,28 @@ func TestOperatorLockFollowsEveryNewName(t *testing.T) {
 	}
 	verify(t, s)
 }
+
+// TestOperatorLockOfManyUserNames: a lock follows a user through any number of userNames, and stays bounded.
+func TestOperatorLockOfManyUserNames(t *testing.T) {
+	s := storetest.Open(t, func(o *store.Options) { o.InMemory = true })
+	id := create(t, s, "acme", "Grace")
+	lockBy(t, s, "grace", time.Time{}, false)
+	for n := range 150 {
+		update(t, s, "acme", func(tx *store.Tx) error {
+			u, err := tx.User(id)
+			if err != nil {
+				return err
+			}
+			u.Resource["userName"] = fmt.Sprint("grace", n)
+			_, err = tx.UpdateUser(&u)
+			return err
+		})
+	}
+	isLocked(t, s, map[string]subject.Subject{
+		"id": {SCIMID: id}, "first": {UserName: "grace"}, "last": {UserName: "grace149"},
+	}, true)
+	if l := s.Locks().Operator("acme")[0]; len(l.Asked) > 100 || len(l.Names) > 600 {
+		t.Errorf("the lock has %d asked names of %d, want at most 100 of 600", len(l.Asked), len(l.Names))
+	}
+	verify(t, s)
+}
