@@ -1,6 +1,7 @@
 package plugins_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -46,9 +47,10 @@ func TestIdentifyExample(t *testing.T) {
 	m := plugins.Manifest{
 		Name: "forum", Version: "1.0.0", Kinds: []abi.Kind{abi.KindWebSession},
 		Config: map[string]any{"base_url": "https://forum.example.com"},
-		Capabilities: plugins.Capabilities{HTTP: []plugins.HTTPNeed{{
-			BaseURL: "base_url", PathPrefix: []string{"/api/me"}, Identify: true,
-		}}},
+		Capabilities: documentedNeeds(t, string(doc)),
+	}
+	if grant := "methods: [" + strings.Join(m.Capabilities.HTTP[0].Methods, ", ") + "], path_prefixes: [/api/me]"; !strings.Contains(string(doc), grant) {
+		t.Errorf("docs/plugins.md does not grant what its manifest needs: want %s", grant)
 	}
 	cfg := plugintest.Local(t, forum.URL, plugintest.BuildGo(t, "./plugintest/testdata/identify"), m, nil)
 	h := plugintest.Open(t, plugins.Options{Plugins: []plugins.Config{cfg}})
@@ -73,6 +75,17 @@ func TestIdentifyExample(t *testing.T) {
 	if broken, err := who("broken-session"); err == nil {
 		t.Errorf("a forum that is down: %+v, want an error", broken)
 	}
+}
+
+// documentedNeeds reads the needs that docs/plugins.md writes for the example.
+func documentedNeeds(t *testing.T, doc string) (out plugins.Capabilities) {
+	t.Helper()
+	_, rest, _ := strings.Cut(doc, "```json\n\"capabilities\": ")
+	text, _, _ := strings.Cut(rest, "\n```")
+	if err := json.Unmarshal([]byte(text), &out); err != nil || len(out.HTTP) != 1 {
+		t.Fatalf("the needs %q: %v", text, err)
+	}
+	return out
 }
 
 // TestWirePage: docs/plugin-abi.md lists exactly the functions of the host, with their parameters.

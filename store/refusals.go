@@ -151,9 +151,9 @@ func requests(all []Refusal) (n int) {
 	return n
 }
 
-// DismissRefusals removes the refusals of a user, or only those of one client, and records why. The user
-// keeps access. It returns what it removed, and ErrNotFound if there is none.
-func (t *Tx) DismissRefusals(userID, client, reason string) ([]Refusal, error) {
+// DismissRefusals removes the refusals of a user, or only those of one client. The user keeps access, and
+// the cause of the transaction says why. It returns what it removed, and ErrNotFound if there is none.
+func (t *Tx) DismissRefusals(userID, client string) ([]Refusal, error) {
 	all, err := t.refusals(userID)
 	if err != nil {
 		return nil, err
@@ -174,7 +174,7 @@ func (t *Tx) DismissRefusals(userID, client, reason string) ([]Refusal, error) {
 	for i := range gone {
 		clients = append(clients, gone[i].ClientID)
 	}
-	t.note(userID, fmt.Sprintf("%d refused requests of %s dismissed, the user keeps access: %s",
-		requests(gone), strings.Join(clients, ", "), reason))
+	t.note(userID, fmt.Sprintf("%d refused requests of %s dismissed, the user keeps access",
+		requests(gone), strings.Join(clients, ", ")))
 	return gone, nil
 }

@@ -118,7 +118,7 @@ func TestDismissRefusals(t *testing.T) {
 	refuse(t, s, refusal(id, "hr"))
 	dismiss := func(client string) error {
 		return try(s, func(tx *store.Tx) error {
-			_, err := tx.DismissRefusals(id, client, "asked by mistake")
+			_, err := tx.DismissRefusals(id, client)
 			return err
 		})
 	}
@@ -139,7 +139,7 @@ func TestDismissRefusals(t *testing.T) {
 	}
 	view(t, s, "acme", func(r *store.Reader) error {
 		recs, err := r.AuditOf(id)
-		const want = "1 refused requests of idp dismissed, the user keeps access: asked by mistake"
+		const want = "1 refused requests of idp dismissed, the user keeps access"
 		if last := recs[len(recs)-1].Detail; last != want {
 			t.Errorf("audit %q, want %q", last, want)
 		}

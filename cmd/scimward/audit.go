@@ -99,7 +99,7 @@ func save(w io.Writer, file string, from io.Reader) (err error) {
 // trailText prints audit records as a table.
 func trailText(records io.Reader) (string, error) {
 	var b strings.Builder
-	b.WriteString("TIME\tACTION\tBY\tRESOURCE\tOUTCOME\tDETAIL\n")
+	b.WriteString("TIME (UTC)\tACTION\tBY\tRESOURCE\tOUTCOME\tDETAIL\n")
 	for d := json.NewDecoder(records); ; {
 		var r struct {
 			Time                                                      time.Time
@@ -118,7 +118,7 @@ func trailText(records io.Reader) (string, error) {
 		if r.Reason != "" {
 			r.Detail += "; reason: " + r.Reason
 		}
-		fmt.Fprintf(&b, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Time.Format("2006-01-02 15:04:05.000"), r.Action, by, r.Resource,
+		fmt.Fprintf(&b, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Time.UTC().Format("2006-01-02 15:04:05.000"), r.Action, by, r.Resource,
 			r.Outcome, r.Detail)
 	}
 }

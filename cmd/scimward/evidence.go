@@ -42,6 +42,9 @@ prints a summary; --json prints the sealed report that
 		if *asJSON && *asHTML {
 			return usage(errors.New("choose one of --json and --html"))
 		}
+		if *p.since != "" || *p.until != "" {
+			return usage(errors.New("--since and --until belong to --all: the report on one user has every epoch"))
+		}
 		q := url.Values{}
 		if *asHTML {
 			q.Set("format", "html")

@@ -55,17 +55,12 @@ func newInit() *cobra.Command {
 a first try. It does not overwrite files.`,
 		Example: "  scimward init ./scimward --app-url http://127.0.0.1:3000 --client-id my-idp" +
 			" --issuer https://idp.example.com",
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 1 {
-				return fmt.Errorf("init needs one DIR, not %d: see scimward init --help", len(args))
-			}
-			return nil
-		},
+		Args: oneArg("DIR"),
 	}
 	f, asJSON := c.Flags(), jsonFlag(c)
 	f.StringVar(&o.Tenant, "tenant", "main", "`NAME` of the tenant")
 	f.StringVar(&o.URL, "url", "https://app.localhost:8443", "`URL` of the application as people reach it through Envoy")
-	f.StringVar(&o.Profile, "profile", "ipsie-il1", "policy profile, ipsie-il1 or rfc7644")
+	f.StringVar(&o.Profile, "profile", "ipsie-il1", "policy `PROFILE`, ipsie-il1 or rfc7644")
 	f.StringVar(&o.AppName, "app-name", "app", "`NAME` of the application")
 	f.StringVar(&o.AppURL, "app-url", "", "`URL` of the application behind Envoy, http://HOST:PORT (required)")
 	f.StringVar(&o.ClientID, "client-id", "", "`ID` that the identity service signs with, its iss and sub (required)")
@@ -73,7 +68,7 @@ a first try. It does not overwrite files.`,
 	f.StringVar(&o.JWKSURI, "jwks-uri", "", "`URL` of the identity service's keys, instead of --issuer")
 	f.StringVar(&o.SessionCookie, "session-cookie", "", "`NAME` of the application's session cookie; needs --plugin")
 	f.StringVar(&o.PluginPath, "plugin", "", "`FILE` with the manifest of the application's revocation plugin")
-	f.BoolFunc("discover", "open a discovery window of 24 hours, see `scimward report credentials`", func(string) error {
+	f.BoolFunc("discover", "open a discovery window of 24 hours, see scimward report credentials", func(string) error {
 		o.DiscoverUntil = time.Now().Add(24 * time.Hour).UTC().Format(time.RFC3339)
 		return nil
 	})

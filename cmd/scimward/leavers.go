@@ -43,6 +43,10 @@ func (p period) query() (url.Values, error) {
 		}
 		q.Set(name, at.UTC().Format(time.RFC3339))
 	}
+	// In this form a later time sorts behind an earlier one.
+	if since, until := q.Get("since"), q.Get("until"); since != "" && until != "" && until <= since {
+		return nil, usage(errors.New("--until is not after --since: the period is empty"))
+	}
 	return q, nil
 }
 

@@ -154,8 +154,11 @@ func writeUses(b *strings.Builder, s *sidecar.Status) {
 	for i := range s.Used {
 		u := &s.Used[i]
 		lock := fmt.Sprintf("%s, epoch %d", u.Kind, u.Epoch)
-		if u.Lock != "" {
+		switch {
+		case u.Lock != "":
 			lock = u.Lock
+		case u.Kind == "lifted": // the epoch is 0 where another user had the name
+			lock = "lifted; the credential may be older"
 		}
 		user := u.User
 		if user == "" {

@@ -40,12 +40,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
 	fail := failure{code: 1}
 	_ = errors.As(err, &fail)
+	if fail.code == 2 && cmd.HasParent() {
+		fail.hint = "run `" + cmd.CommandPath() + " --help`"
+	}
 	if errors.Is(err, errSilent) {
 		return fail.code
 	}

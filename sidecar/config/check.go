@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -174,7 +175,7 @@ func (c checker) listeners(cfg *Config) {
 	if _, ok := loopback(l.Metrics); !ok {
 		c.fail("listen.metrics", fix, "%q is not an address", l.Metrics)
 	}
-	if _, _, err := net.SplitHostPort(cfg.Envoy.Listen); err != nil {
+	if _, port, err := net.SplitHostPort(cfg.Envoy.Listen); err != nil || !isPort(port) {
 		c.fail("envoy.listen", `write "HOST:PORT"`, "%q is not an address", cfg.Envoy.Listen)
 	}
 	if local, _ := loopback(cfg.Envoy.Admin); !local {
@@ -190,8 +191,17 @@ func loopback(addr string) (is, ok bool) {
 	if p, unix := UnixPath(addr); unix {
 		return p != "", p != ""
 	}
-	host, _, err := net.SplitHostPort(addr)
-	return err == nil && address(host).IsLoopback(), err == nil
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || !isPort(port) {
+		return false, false
+	}
+	return address(host).IsLoopback(), true
+}
+
+// isPort reports whether a text is the number of a port. Envoy knows no names of ports.
+func isPort(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 16)
+	return err == nil
 }
 
 // address returns the address of a listener. It is invalid for a host name that only the system can

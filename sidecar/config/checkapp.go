@@ -95,7 +95,7 @@ func (c checker) window(path, until string) {
 
 func isUpstream(s string) bool {
 	u, err := url.Parse(s)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Port() != "" &&
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && isPort(u.Port()) &&
 		u.Path == "" && u.RawQuery == "" && u.User == nil
 }
 

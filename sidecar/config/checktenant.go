@@ -43,6 +43,8 @@ func outsideURL(s string) string {
 		return "not https"
 	case u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
 		return "more than scheme, host and port"
+	case u.Port() != "" && !isPort(u.Port()):
+		return "without a valid port"
 	case u.Host != strings.ToLower(u.Host):
 		return "not in lower case"
 	}

@@ -84,7 +84,7 @@ func (h *Handler) dismissRefused(ctx context.Context, a *act, in Dismiss) (any, 
 			return fmt.Errorf("finding the user: %w", err)
 		}
 		out = Dismissed{User: id}
-		gone, err := tx.DismissRefusals(out.User, in.Client, a.Reason)
+		gone, err := tx.DismissRefusals(out.User, in.Client)
 		for i := range gone {
 			out.Requests += gone[i].Count
 		}

@@ -1,6 +1,8 @@
 package authz_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -288,8 +290,12 @@ func TestCredentialForms(t *testing.T) {
 func TestSlowIdentifyIsAFault(t *testing.T) {
 	k := newKit(t, func(o *authz.Options) { o.IdentifyTimeout = time.Millisecond })
 	d := k.Decide(t.Context(), appReq("GET", "/", cookie("session=slow")))
-	if d.Status != 503 || d.Reason != authz.ReasonIdentify {
-		t.Errorf("%d %s", d.Status, d.Reason)
+	if d.Status != 503 || d.Reason != authz.ReasonIdentify || !errors.Is(d.Cause, context.DeadlineExceeded) {
+		t.Errorf("%d %s %v", d.Status, d.Reason, d.Cause)
+	}
+	d = newKit(t).Decide(t.Context(), appReq("GET", "/", cookie("session=down")))
+	if d.Cause == nil || strings.Contains(d.Detail, "trap") {
+		t.Errorf("cause %v, the client reads %q; the cause is for the log", d.Cause, d.Detail)
 	}
 }
 

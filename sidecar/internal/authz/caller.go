@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -155,9 +156,10 @@ func (a *Authorizer) fromApplication(
 		Source: string(c.In), Name: c.Name, Scheme: strings.ToLower(s.Scheme), Prefix: s.Prefix, Value: c.Value,
 		Client: r.Remote, Fixed: s.Fixed,
 	})
-	if err != nil || ctx.Err() != nil {
-		return Caller{}, fault(ReasonIdentify,
-			"the application did not identify the credential in time: send the request again")
+	if err = cmp.Or(err, ctx.Err()); err != nil {
+		d := fault(ReasonIdentify, "the application did not identify the credential: send the request again")
+		d.Cause = err
+		return Caller{}, d
 	}
 	owner.Source, owner.FromApplication = c.Where(), true
 	s.Mapping.Map(&owner.Subject)

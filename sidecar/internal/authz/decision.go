@@ -39,6 +39,7 @@ type Decision struct {
 
 	Claims token.Claims
 	Token  *token.Error // why a token was refused, for the log; nil without one
+	Cause  error        // why the owner of a credential could not be asked, for the log; nil otherwise
 	SCIM   *SCIMRequest // SurfaceSCIM, allowed: what the handler acts on
 	Policy string       // revision that allowed it
 	Warn   []string     // rule ids in warn mode

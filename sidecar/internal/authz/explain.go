@@ -40,7 +40,7 @@ func (a *Authorizer) Explain(ctx context.Context, tenant, app string, n int, val
 	say("it compares as %q", shorten(subject.Fold(kind, e.Name)))
 	if l := a.lockOf(tenant, p, &c); l != nil {
 		e.User = l.UserID
-		say("a lock refuses it, for a credential of unknown age: the user is %s", l.State)
+		say("%s", lockText(l.State))
 		return e, nil
 	}
 	say("no lock refuses it")
@@ -58,4 +58,15 @@ func (a *Authorizer) Explain(ctx context.Context, tenant, app string, n int, val
 	}
 	e.Allowed = id != "" || outcome != OutcomeDenied
 	return e, nil
+}
+
+// lockText says why a lock refuses a credential of unknown age.
+func lockText(state string) string {
+	switch state {
+	case "lifted":
+		return "a lifted lock refuses it: the credential may be from before the lock, because its age is unknown"
+	case "operator":
+		return "a lock refuses it: an operator locked the person"
+	}
+	return "a lock refuses it: the user is " + cmp.Or(state, "deactivated")
 }

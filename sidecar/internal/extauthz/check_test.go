@@ -3,6 +3,7 @@ package extauthz_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -335,6 +336,19 @@ func TestRefusedTokenIsLogged(t *testing.T) {
 	}}
 	k.check(t, checkRequest("scim", "GET", "/scim/v2/Users"))
 	const want = `"token":"audience","token_issuer":"https://as.example","token_client":"\"idp\"","token_key":"\"k1\""`
+	if !strings.Contains(k.logs.String(), want) {
+		t.Errorf("logged %s, want %s", k.logs, want)
+	}
+}
+
+// TestCauseIsLogged: the event of a request whose owner the plugin did not name says why.
+func TestCauseIsLogged(t *testing.T) {
+	k := newKit(t)
+	k.decider.answer = authz.Decision{
+		Status: 503, Reason: authz.ReasonIdentify, Cause: errors.New("app_error: GET /api/me: 404"),
+	}
+	k.check(t, checkRequest("app", "GET", "/"))
+	const want = `"cause":"app_error: GET /api/me: 404"`
 	if !strings.Contains(k.logs.String(), want) {
 		t.Errorf("logged %s, want %s", k.logs, want)
 	}

@@ -269,6 +269,9 @@ func (s *Server) record(ctx context.Context, r *request.Request, d *authz.Decisi
 	if d.Token != nil {
 		attrs = append(attrs, d.Token.Attrs()...)
 	}
+	if d.Cause != nil {
+		attrs = append(attrs, slog.String("cause", clipTo(d.Cause.Error(), 512)))
+	}
 	if d.SCIM != nil {
 		attrs = append(attrs, slog.String("route", d.SCIM.Route))
 	}
@@ -301,12 +304,9 @@ func lockAttrs(d *authz.Decision) []slog.Attr {
 }
 
 // clip bounds the bytes that a client can write into a log line.
-func clip(s string) string {
-	if len(s) > 128 {
-		return s[:128]
-	}
-	return s
-}
+func clip(s string) string { return clipTo(s, 128) }
+
+func clipTo(s string, n int) string { return s[:min(len(s), n)] }
 
 // Wait returns when every call of Options.Refused has returned. Call it after the gRPC
 // server has stopped.
