@@ -46,7 +46,7 @@ func TestIdentifyExample(t *testing.T) {
 	t.Cleanup(forum.Close)
 	m := plugins.Manifest{
 		Name: "forum", Version: "1.0.0", Kinds: []abi.Kind{abi.KindWebSession},
-		Config: map[string]any{"base_url": "https://forum.example.com"},
+		Config:       map[string]any{"base_url": "https://forum.example.com"},
 		Capabilities: documentedNeeds(t, string(doc)),
 	}
 	if grant := "methods: [" + strings.Join(m.Capabilities.HTTP[0].Methods, ", ") + "], path_prefixes: [/api/me]"; !strings.Contains(string(doc), grant) {
