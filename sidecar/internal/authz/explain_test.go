@@ -43,4 +43,8 @@ func TestExplain(t *testing.T) {
 	if last := len(e.Steps) - 1; err != nil || e.Allowed || !strings.Contains(e.Steps[last], "503") {
 		t.Errorf("a directory that cannot answer: %+v, %v; want a step that says 503", e, err)
 	}
+	e, err = newKit(t).Explain(t.Context(), "acme", "gateway", 0, "back")
+	if steps := strings.Join(e.Steps, " | "); err != nil || e.Allowed || !strings.Contains(steps, "a lifted lock refuses it") {
+		t.Errorf("a user who came back: %s, %v", steps, err)
+	}
 }
