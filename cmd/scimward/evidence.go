@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -108,7 +109,7 @@ func evidenceText(r *sidecar.Evidence) string {
 		for _, k := range o.Kinds {
 			state, probe := k.State, "not verified"
 			if k.EnforcedUntil != nil {
-				state += ", enforced at the proxy until " + k.EnforcedUntil.Format("2006-01-02 15:04")
+				state += ", enforced at the proxy until " + k.EnforcedUntil.Format("2006-01-02 15:04 MST")
 			}
 			if k.Code != "" {
 				state += " (" + k.Code + ")"
@@ -116,8 +117,12 @@ func evidenceText(r *sidecar.Evidence) string {
 			if n := len(k.Probes); n > 0 {
 				probe = probeText(&k, &k.Probes[n-1])
 			}
-			fmt.Fprintf(&b, "  %s\t%s\t%s\t%d\t%d\t%d\t%s\t%s\n",
-				k.App, k.Kind, state, k.Found, k.Revoked, k.Attempts, probe, k.Plugin)
+			found, revoked := strconv.Itoa(k.Found), strconv.Itoa(k.Revoked)
+			if k.State == "unsupported" {
+				found, revoked = "-", "-" // nobody looked
+			}
+			fmt.Fprintf(&b, "  %s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n",
+				k.App, k.Kind, state, found, revoked, k.Attempts, probe, k.Plugin)
 		}
 		writeNotes(&b, &o)
 	}

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -224,6 +225,18 @@ func TestWhoAnswers(t *testing.T) {
 	}
 	if sameFolder(dir, filepath.Dir(dir)) || sameFolder("/none/a", "/none/b") {
 		t.Errorf("sameFolder(%q, …) = true for two folders, want false", dir)
+	}
+}
+
+// TestUnsupportedKindHasNoCount: nobody looked for such credentials, so the report does not say 0.
+func TestUnsupportedKindHasNoCount(t *testing.T) {
+	text := evidenceText(&sidecar.Evidence{Offboardings: []sidecar.EvidenceOffboarding{{Kinds: []sidecar.EvidenceKind{
+		{App: "wiki", Kind: "pat", State: "unsupported", Attempts: 1}, {App: "wiki", Kind: "device", State: "revoked", Attempts: 1},
+	}}}})
+	for _, want := range []string{`pat +unsupported +- +- +1`, `device +revoked +0 +0 +1`} {
+		if !regexp.MustCompile(want).MatchString(text) {
+			t.Errorf("%s\nwant %s", text, want)
+		}
 	}
 }
 

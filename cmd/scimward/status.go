@@ -128,28 +128,33 @@ func statusText(s *sidecar.Status) string {
 	writeUses(&b, s)
 	writeUnprovisioned(&b, s)
 	writeRefused(&b, s)
-	if len(s.Plugins) > 0 {
-		b.WriteString("\nPLUGIN\tOF\tHEALTH\tMESSAGE\n")
+	writePlugins(&b, s)
+	return columns(b.String())
+}
+
+// writePlugins lists the plugins, and then how the kernel confines their workers.
+func writePlugins(b *strings.Builder, s *sidecar.Status) {
+	if len(s.Plugins) == 0 {
+		return
 	}
-	for _, p := range s.Plugins {
+	b.WriteString("\nPLUGIN\tOF\tHEALTH\tMESSAGE\n")
+	for i := range s.Plugins {
+		p := &s.Plugins[i]
 		name := "not loaded"
 		if p.Name != "" {
 			name = p.Name + " " + p.Version
 		}
-		fmt.Fprintf(&b, "%s\t%s/%s\t%s\t%s\n", name, p.Tenant, p.App, p.Health, oneLine(p.Message))
-		writeSandbox(&b, p.Sandbox, p.SandboxMissing)
+		fmt.Fprintf(b, "%s\t%s/%s\t%s\t%s\n", name, p.Tenant, p.App, p.Health, oneLine(p.Message))
 	}
-	return columns(b.String())
-}
-
-// writeSandbox says how the kernel confines the worker of a plugin.
-func writeSandbox(b *strings.Builder, inForce, missing []string) {
-	for _, part := range []struct {
-		word     string
-		measures []string
-	}{{"sandbox", inForce}, {"not available", missing}} {
-		if len(part.measures) > 0 {
-			fmt.Fprintf(b, "  %s: %s\n", part.word, oneLine(strings.Join(part.measures, ", ")))
+	for i := range s.Plugins {
+		p := &s.Plugins[i]
+		for _, part := range []struct {
+			word     string
+			measures []string
+		}{{"sandbox", p.Sandbox}, {"not available in the sandbox", p.SandboxMissing}} {
+			if len(part.measures) > 0 {
+				fmt.Fprintf(b, "  %s of %s/%s: %s\n", part.word, p.Tenant, p.App, oneLine(strings.Join(part.measures, ", ")))
+			}
 		}
 	}
 }

@@ -96,8 +96,9 @@ func TestEvidenceIsValid(t *testing.T) {
 		t.Error("the chain has no offboarding.enforced, want the record")
 	}
 	var page strings.Builder
-	if err := rep.HTML(&page); err != nil || !strings.Contains(page.String(), "enforced at the proxy until") {
-		t.Errorf("page: %v, want one with the kind at the proxy", err)
+	if err := rep.HTML(&page); err != nil || !strings.Contains(page.String(), "enforced at the proxy until") ||
+		!strings.Contains(page.String(), "<td>-</td><td>-</td>") {
+		t.Errorf("page: %v, want one with the kind at the proxy, of which nobody counted the credentials", err)
 	}
 }
 
