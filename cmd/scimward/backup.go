@@ -124,7 +124,8 @@ func restore(c *cobra.Command, file, dir, compare string, asJSON bool) error {
 	text := fmt.Sprintf("restored and verified: record %d at %s, %d keys, tenants %v\n", m.Position, at, m.Keys, m.Tenants)
 	if compare == "" {
 		return result(c, asJSON, doc, text+fmt.Sprintf("Whoever was deactivated after %s has access again. Compare with "+
-			"the old data folder (--compare) to see who, and let the identity service push all users before you open Envoy.\n", at))
+			"the old data folder (--compare) to see who, and let the identity service push all users "+
+			"before you open Envoy.\n", at))
 	}
 	later, err := sidecar.LocksAfter(c.Context(), compare, m)
 	if err != nil {
@@ -140,6 +141,6 @@ func laterText(old string, later *store.Later) string {
 	if later.Err != nil {
 		text = fmt.Sprintf("%s cannot be read (%v), so the list is from its witness.\n", old, later.Err)
 	}
-	return text + fmt.Sprintf("after the backup, up to record %d: lock changes that the restored store does not have\n%s\n"+
-		"Let the identity service push all users before you open Envoy.\n", later.To, lockChanges(later.Locks, later.All))
+	return text + fmt.Sprintf("after the backup, up to record %d: lock changes that the restored store does not have\n"+
+		"%s\nLet the identity service push all users before you open Envoy.\n", later.To, lockChanges(later.Locks, later.All))
 }

@@ -111,7 +111,8 @@ func acceptLoss(c *cobra.Command, cfg *config.Config, reason string, asJSON bool
 	}
 	doc := map[string]any{"accepted": loss.Damage.Error(), "head": loss.Head, "locks": loss.Locks, "complete": loss.All}
 	return result(c, asJSON, doc, fmt.Sprintf("accepted: %v\n%s\nThe store ends at record %d. "+
-		"Let the identity service send the deactivations again.\n", loss.Damage, lockChanges(loss.Locks, loss.All), loss.Head))
+		"Let the identity service send the deactivations again.\n",
+		loss.Damage, lockChanges(loss.Locks, loss.All), loss.Head))
 }
 
 // operator is the name of the operating system's user.

@@ -110,9 +110,10 @@ func whoami(w http.ResponseWriter, r *http.Request) {
 // provision creates the user of the session, because the directory must know everybody.
 func provision(b *testing.B, dir, token string) {
 	b.Helper()
-	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(dir, "scim.sock"))
-	}}}
+	}
+	client := &http.Client{Transport: &http.Transport{DialContext: dial}}
 	req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, "http://acme.example/scim/v2/Users", strings.NewReader(
 		`{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"ann","externalId":"e-1",`+
 			`"emails":[{"value":"ann@acme.example"}]}`))
