@@ -174,20 +174,20 @@ func sweep(ctx *revoker.Context, acc *account, kind revoker.Kind) revoker.Result
 	most := max(perCall/max(len(ctx.Request().Kinds), 1), 1)
 	sum := revoker.Result{}
 	for cursor := ctx.Cursor(kind); ; {
-		ids, next, r, err := list(ctx, acc, kind, cursor, min(page, most))
+		found, err := list(ctx, acc, kind, cursor, min(page, most))
 		if err != nil {
-			return merge(sum, fault(ctx, r, err))
+			return merge(sum, fault(ctx, found.r, err))
 		}
-		if len(ids) == 0 && next == "" && cursor == "" {
+		if len(found.ids) == 0 && found.next == "" && cursor == "" {
 			if sum.Count == 0 {
 				return revoker.Nothing()
 			}
 			return merge(sum, revoker.Revoked(0))
 		}
-		outcome := ctx.Each(ids, func(id string) revoker.Response {
+		outcome := ctx.Each(found.ids, func(id string) revoker.Response {
 			return ctx.HTTP("DELETE", credentials(acc, kind)+"/"+url.PathEscape(id), admin())
 		})
-		sum.Found += len(ids)
+		sum.Found += len(found.ids)
 		sum.Count += outcome.Count
 		sum.Evidence = append(sum.Evidence, outcome.Evidence...)
 		if outcome.State == abi.StatePartial {
@@ -196,7 +196,7 @@ func sweep(ctx *revoker.Context, acc *account, kind revoker.Kind) revoker.Result
 		if outcome.State != abi.StateRevoked && outcome.State != abi.StateNothingToRevoke {
 			return merge(sum, outcome)
 		}
-		cursor = next
+		cursor = found.next
 		partial := merge(sum, revoker.Partial(0, 0, cursor))
 		if sum.Found >= most || ctx.Left() < spare {
 			return partial
@@ -209,31 +209,37 @@ func credentials(acc *account, kind revoker.Kind) string {
 	return "/admin/users/~" + acc.ID + "/" + collection(kind)
 }
 
+// listing is one page of credentials.
+type listing struct {
+	ids  []string
+	next string           // where the next page begins, "" after the last
+	r    revoker.Response // also of a page that cannot be read
+}
+
 // list reads one page.
-func list(
-	ctx *revoker.Context, acc *account, kind revoker.Kind, after string, limit int,
-) (ids []string, next string, r revoker.Response, err error) {
+func list(ctx *revoker.Context, acc *account, kind revoker.Kind, after string, limit int) (listing, error) {
 	target := credentials(acc, kind) + "?limit=" + strconv.Itoa(limit) + "&after=" + url.QueryEscape(after)
-	r = ctx.HTTP("GET", target, admin())
+	out := listing{r: ctx.HTTP("GET", target, admin())}
 	var doc struct {
 		Items []struct {
 			ID string `json:"id"`
 		} `json:"items"`
 		Next string `json:"next"`
 	}
-	if err := r.JSON(&doc); err != nil {
-		return nil, "", r, err
+	if err := out.r.JSON(&doc); err != nil {
+		return out, err
 	}
 	for _, item := range doc.Items {
 		if item.ID == "" || item.ID == "." || item.ID == ".." {
-			return nil, "", r, errors.New("listing credentials: one has no usable id")
+			return out, errors.New("listing credentials: one has no usable id")
 		}
-		ids = append(ids, item.ID)
+		out.ids = append(out.ids, item.ID)
 	}
 	if doc.Items == nil {
-		return nil, "", r, errors.New("listing credentials: the answer has no items")
+		return out, errors.New("listing credentials: the answer has no items")
 	}
-	return ids, doc.Next, r, nil
+	out.next = doc.Next
+	return out, nil
 }
 
 // merge adds the work so far to an outcome.
@@ -248,12 +254,12 @@ func count(ctx *revoker.Context, acc *account, kind revoker.Kind) (n int, r revo
 		if pages == perCall {
 			return 0, r, fmt.Errorf("counting credentials: more than %d pages", perCall)
 		}
-		var ids []string
-		if ids, cursor, r, err = list(ctx, acc, kind, cursor, 200); err != nil {
+		found, err := list(ctx, acc, kind, cursor, 200)
+		if r = found.r; err != nil {
 			return 0, r, err
 		}
-		n += len(ids)
-		if cursor == "" {
+		n += len(found.ids)
+		if cursor = found.next; cursor == "" {
 			return n, r, nil
 		}
 	}
