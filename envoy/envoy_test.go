@@ -349,6 +349,31 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
+// TestEveryExchangeEnds: each route of an application has a leash, or ends request and response together
+// soon. The timeout alone begins when the request has ended: a leaver could finish prepared requests.
+func TestEveryExchangeEnds(t *testing.T) {
+	t.Parallel()
+	apps := 0
+	for _, h := range collect[*hcmv3.HttpConnectionManager](t, bootstrap(t))[0].GetRouteConfig().GetVirtualHosts() {
+		for _, r := range h.GetRoutes() {
+			action := r.GetRoute()
+			if action.GetCluster() == envoy.ClusterSCIM {
+				continue
+			}
+			apps++
+			_, leash := r.GetTypedPerFilterConfig()["envoy.filters.http.ext_proc"]
+			whole := action.GetMaxStreamDuration().GetMaxStreamDuration().AsDuration()
+			timeout := action.GetTimeout().AsDuration()
+			if !leash && (whole <= timeout || whole > 2*time.Minute) || leash && whole != 0 {
+				t.Errorf("%s: leash %t, at most %s, timeout %s", r.GetName(), leash, whole, timeout)
+			}
+		}
+	}
+	if apps == 0 {
+		t.Error("no route of an application")
+	}
+}
+
 // TestBodyRoutesMatchPlaceholders: {name} and * stand for one segment where Envoy buffers a body.
 func TestBodyRoutesMatchPlaceholders(t *testing.T) {
 	t.Parallel()

@@ -24,13 +24,22 @@ type route struct {
 	authz   *authzv3.ExtAuthzPerRoute
 	leash   bool
 	upgrade bool
-	timeout time.Duration // zero means no limit, for responses that stay open
+	timeout time.Duration // of the response; zero means no limit, for responses that stay open
+	whole   time.Duration // of request and response together; zero means no limit
 }
+
+// exchangeLimit ends requests of an application without a leash. The timeout of a route begins when the
+// request has ended, so without this limit a leaver could prepare requests, keep their bodies unfinished,
+// and finish them after the lock. It is a little longer than the timeout, whose answer is 504.
+const exchangeLimit = time.Minute + 5*time.Second
 
 func (b *builder) route(r route) *routev3.Route {
 	action := &routev3.RouteAction{
 		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: r.cluster},
 		Timeout:          durationpb.New(r.timeout),
+	}
+	if r.whole > 0 {
+		action.MaxStreamDuration = &routev3.RouteAction_MaxStreamDuration{MaxStreamDuration: durationpb.New(r.whole)}
 	}
 	if r.upgrade {
 		action.UpgradeConfigs = []*routev3.RouteAction_UpgradeConfig{{UpgradeType: "websocket"}}
@@ -140,7 +149,7 @@ func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App)
 	for _, path := range a.BodyPaths() {
 		out = append(out, b.route(route{
 			name: t.Name + "/" + a.Name + path, match: header(templated(path), ":method", "^(POST|PUT|PATCH|DELETE)$"),
-			cluster: cluster, authz: authz(buffered(cfg)), timeout: time.Minute,
+			cluster: cluster, authz: authz(buffered(cfg)), timeout: time.Minute, whole: exchangeLimit,
 		}))
 	}
 	leashed := func(name string, m *routev3.RouteMatch, upgrade bool) {
@@ -155,6 +164,7 @@ func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App)
 		leashed("stream"+s, startingWith(s), false)
 	}
 	return append(out, b.route(route{
-		name: t.Name + "/" + a.Name, match: startingWith("/"), cluster: cluster, authz: authz(nil), timeout: time.Minute,
+		name: t.Name + "/" + a.Name, match: startingWith("/"), cluster: cluster, authz: authz(nil),
+		timeout: time.Minute, whole: exchangeLimit,
 	}))
 }
