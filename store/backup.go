@@ -44,8 +44,8 @@ func CheckBackup(ctx context.Context, r io.Reader) (Manifest, error) {
 var ErrNotEmpty = errors.New("store: restoring does not overwrite")
 
 // Restore makes the store in dir from a backup. It reads the whole backup first, then fills a
-// folder beside dir, verifies it like [Verify], and renames it. The audit trail of every tenant
-// gets a record with cause. It fails with ErrNotEmpty if dir is not absent or empty.
+// folder beside dir, verifies it like [Verify], adds a record with cause to the audit trail of
+// every tenant, and renames it. It fails with ErrNotEmpty if dir is not absent or empty.
 func Restore(ctx context.Context, from io.ReadSeeker, dir string, cause Cause) (m Manifest, err error) {
 	if err := vacant(dir); err != nil {
 		return Manifest{}, err
@@ -64,13 +64,22 @@ func Restore(ctx context.Context, from io.ReadSeeker, dir string, cause Cause) (
 		return Manifest{}, fmt.Errorf("making a folder for the store: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
-	if err := refill(ctx, from, filepath.Join(temp, "store"), m); err != nil {
+	made := filepath.Join(temp, "store")
+	if err := refill(ctx, from, made, m); err != nil {
 		return Manifest{}, err
 	}
-	if err := os.Rename(filepath.Join(temp, "store"), dir); err != nil {
+	// The record comes first: a store in its place has always told that it was restored. After a crash
+	// between the two moves the store has no witness, and its first start says so.
+	if err := noteRestored(ctx, made, m, cause); err != nil {
+		return Manifest{}, err
+	}
+	if err := os.Rename(made, dir); err != nil {
 		return Manifest{}, fmt.Errorf("moving the store to its place: %w", err)
 	}
-	return m, noteRestored(ctx, dir, m, cause)
+	if err := os.Rename(local.WitnessPath(made), local.WitnessPath(dir)); err != nil {
+		return Manifest{}, fmt.Errorf("moving the witness to its place: %w", err)
+	}
+	return m, nil
 }
 
 // vacant fails with ErrNotEmpty unless dir is absent or empty, and has no witness.
