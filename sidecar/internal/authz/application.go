@@ -236,7 +236,10 @@ func (a *Authorizer) denyLocked(tenant string, p *app, c *request.Credential, ow
 		d.Reason, d.Detail = ReasonOperator, "this account is locked by an operator"
 	case "lifted":
 		d.Reason = ReasonEpoch
-		d.Detail = "this credential was issued before the account was deactivated: sign in again"
+		d.Detail = "this credential was issued before the account was locked: sign in again"
+		if owner.IssuedAt.IsZero() { // a new session would look the same
+			d.Detail = "the account was locked, and nothing says that this session is newer: ask your administrator"
+		}
 	}
 	d.Challenge, d.Caller, d.ClearCookie, d.Lock = p.challenge, *owner, c.Cookie(), l
 	return d

@@ -287,6 +287,16 @@ func TestCredentialForms(t *testing.T) {
 	run(t, rows)
 }
 
+// TestOldCredentialSaysWhatToDo: a new sign-in helps only where scimward can see that it is new.
+func TestOldCredentialSaysWhatToDo(t *testing.T) {
+	for session, want := range map[string]string{"back": "sign in again", "ageless": "ask your administrator"} {
+		d := newKit(t).Decide(t.Context(), appReq("GET", "/", cookie("session="+session)))
+		if d.Reason != authz.ReasonEpoch || !strings.Contains(d.Detail, want) {
+			t.Errorf("%s: %s %q, want %q", session, d.Reason, d.Detail, want)
+		}
+	}
+}
+
 func TestSlowIdentifyIsAFault(t *testing.T) {
 	k := newKit(t, func(o *authz.Options) { o.IdentifyTimeout = time.Millisecond })
 	d := k.Decide(t.Context(), appReq("GET", "/", cookie("session=slow")))
