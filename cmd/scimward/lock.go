@@ -125,6 +125,9 @@ func unlockedText(u *sidecar.Unlocked) string {
 	for i := range u.Lifted {
 		fmt.Fprintf(&b, "lifted the lock of %s, tenant %s: %s\n", whom(&u.Lifted[i]), u.Lifted[i].Tenant, u.Lifted[i].ID)
 	}
+	if u.OldRefused {
+		b.WriteString("credentials from before the revocation stay refused, and those whose age is unknown\n")
+	}
 	if u.StillLocked {
 		b.WriteString("still refused: the identity service deactivated or deleted the user, or another lock holds\n")
 	}

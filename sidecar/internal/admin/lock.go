@@ -62,6 +62,8 @@ type Unlocked struct {
 	// StillLocked says that the identity service deactivated or deleted the person, so that the
 	// requests stay refused.
 	StillLocked bool `json:"still_locked"`
+	// OldRefused says that credentials from before a revocation stay refused, and those of unknown age.
+	OldRefused bool `json:"old_credentials_refused"`
 }
 
 func lockStatus(l *store.OperatorLock) LockStatus {
@@ -215,6 +217,7 @@ func (h *Handler) unlock(ctx context.Context, a *act, in unlockRequest) (any, er
 			who := subject.Named(n.Kind, n.Value)
 			l, ok := h.opts.Store.Locks().Lookup(a.Tenant, &who)
 			out.StillLocked = out.StillLocked || ok && l.State != store.LockLifted
+			out.OldRefused = out.OldRefused || ok && l.State == store.LockLifted
 		}
 	}
 	return out, nil

@@ -53,7 +53,7 @@ func TestLockAndUnlock(t *testing.T) {
 	}
 	var lifted admin.Unlocked
 	s.post("unlock", `{"user":"bob","reason":"found"}`, &lifted)
-	free := !lifted.StillLocked && !s.locked(subject.Subject{SCIMID: bob})
+	free := !lifted.StillLocked && !lifted.OldRefused && !s.locked(subject.Subject{SCIMID: bob})
 	if len(lifted.Lifted) != 1 || !free || len(s.status().Locks) != 0 {
 		t.Errorf("unlock: %+v, want bob's lock lifted", lifted)
 	}
@@ -106,6 +106,10 @@ func TestLockRevokes(t *testing.T) {
 	page := s.get("/v1/tenants/acme/evidence/" + bob + "?format=html").Body.String()
 	if !strings.Contains(page, "operator op") || !strings.Contains(page, "laptop stolen") {
 		t.Errorf("the page does not name the operator: %s", page)
+	}
+	var lifted admin.Unlocked
+	if s.post("unlock", `{"user":"bob","reason":"found"}`, &lifted); lifted.StillLocked || !lifted.OldRefused {
+		t.Errorf("unlock: %+v, want the old credentials refused", lifted)
 	}
 }
 
