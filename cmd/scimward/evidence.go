@@ -106,28 +106,33 @@ func evidenceText(r *sidecar.Evidence) string {
 			b.WriteString(", DEADLINE BREACHED")
 		}
 		b.WriteString("\n  APP\tKIND\tSTATE\tFOUND\tREVOKED\tATTEMPTS\tPROBE\tPLUGIN\n")
-		for _, k := range o.Kinds {
-			state, probe := k.State, "not verified"
-			if k.EnforcedUntil != nil {
-				state += ", enforced at the proxy until " + k.EnforcedUntil.Format("2006-01-02 15:04 MST")
-			}
-			if k.Code != "" {
-				state += " (" + k.Code + ")"
-			}
-			if n := len(k.Probes); n > 0 {
-				probe = probeText(&k, &k.Probes[n-1])
-			}
-			found, revoked := strconv.Itoa(k.Found), strconv.Itoa(k.Revoked)
-			if k.State == "unsupported" {
-				found, revoked = "-", "-" // nobody looked
-			}
-			fmt.Fprintf(&b, "  %s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n",
-				k.App, k.Kind, state, found, revoked, k.Attempts, probe, k.Plugin)
+		for i := range o.Kinds {
+			writeKind(&b, &o.Kinds[i])
 		}
 		writeNotes(&b, &o)
 	}
 	writeOpenJobs(&b, r)
 	return columns(b.String())
+}
+
+// writeKind writes the row of one kind.
+func writeKind(b *strings.Builder, k *sidecar.EvidenceKind) {
+	state, probe := k.State, "not verified"
+	if k.EnforcedUntil != nil {
+		state += ", enforced at the proxy until " + k.EnforcedUntil.Format("2006-01-02 15:04 MST")
+	}
+	if k.Code != "" {
+		state += " (" + k.Code + ")"
+	}
+	if n := len(k.Probes); n > 0 {
+		probe = probeText(k, &k.Probes[n-1])
+	}
+	found, revoked := strconv.Itoa(k.Found), strconv.Itoa(k.Revoked)
+	if k.State == "unsupported" {
+		found, revoked = "-", "-" // nobody looked
+	}
+	fmt.Fprintf(b, "  %s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n",
+		k.App, k.Kind, state, found, revoked, k.Attempts, probe, k.Plugin)
 }
 
 // writeOpenJobs lists the ids of the jobs that an operator can retry or close.

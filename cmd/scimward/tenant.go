@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -103,6 +104,9 @@ func (f appReading) name(cfg *config.Config) (string, error) {
 
 // tenantOf returns the named tenant, or the only one if no name is given.
 func tenantOf(cfg *config.Config, named string) (string, error) {
+	if named == "" && len(cfg.Tenants) == 0 {
+		return "", usage(errors.New("name the tenant with --tenant: the file cannot be read, so its tenants are not known"))
+	}
 	if named == "" && len(cfg.Tenants) != 1 {
 		return "", usage(fmt.Errorf("name the tenant with --tenant: there are %s", tenantNames(cfg)))
 	}
@@ -114,9 +118,6 @@ func tenantOf(cfg *config.Config, named string) (string, error) {
 
 // tenantNames lists the tenants for a message, the first 20 of them.
 func tenantNames(cfg *config.Config) string {
-	if len(cfg.Tenants) == 0 {
-		return "none that can be read in the file"
-	}
 	var names []string
 	for i := range cfg.Tenants[:min(len(cfg.Tenants), 20)] {
 		names = append(names, cfg.Tenants[i].Name)
