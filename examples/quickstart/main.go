@@ -77,7 +77,8 @@ func run(ctx context.Context, args []string) (err error) {
 	d.printf(`
 Left running; Ctrl-C ends it.
   application   %[1]s   (account bob@acme.example)
-  sign in       curl --cacert %[4]s --resolve '*:%[5]d:127.0.0.1' -c - -d username=bob@acme.example -d 'password=%[2]s' %[1]s/login
+  sign in       curl -i --cacert %[4]s --resolve '*:%[5]d:127.0.0.1' -d username=bob@acme.example \
+                  -d 'password=%[2]s' %[1]s/login
   SCIM          %[1]s/scim/v2
   token         export TOKEN=%[3]s
   try           curl --cacert %[4]s --resolve '*:%[5]d:127.0.0.1' -H "Authorization: Bearer $TOKEN" %[1]s/scim/v2/Users
