@@ -147,11 +147,24 @@ func TestLargeBodiesAreBounded(t *testing.T) {
 		s.do("POST", "/Users", body(300<<10)).wantError(413, "")
 		s.do("PUT", "/Groups/"+gid, body(300<<10), "Content-Type", "text/plain").wantError(415, "")
 	})
-	w, first := s.upload("PUT", "/Groups/"+gid, limit, s.token)
-	if _, err := io.WriteString(w, body(limit)[:300<<10]); err != nil { // the service reads the rest now
-		t.Fatal(err)
-	}
-	s.eventually(func() bool { return s.do("PUT", "/Groups/"+gid, body(300<<10)).status == 503 })
+	var w *io.PipeWriter
+	var first <-chan *answer
+	s.eventually(func() bool {
+		w, first = s.upload("PUT", "/Groups/"+gid, limit, s.token)
+		if _, err := io.WriteString(w, body(limit)[:300<<10]); err != nil { // the service reads the rest now
+			return false
+		}
+		for {
+			select {
+			case <-first: // it came while a request below had its bytes
+				return false
+			default:
+			}
+			if s.do("PUT", "/Groups/"+gid, body(300<<10)).status == 503 {
+				return true
+			}
+		}
+	})
 	a := s.do("PUT", "/Groups/"+gid, body(300<<10)).wantError(503, "")
 	if a.header.Get("Retry-After") == "" {
 		t.Error("503 has no Retry-After")
