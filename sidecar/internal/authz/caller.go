@@ -149,14 +149,14 @@ func unavailable(err error) bool {
 func (a *Authorizer) fromApplication(
 	ctx context.Context, r *request.Request, p *app, c *request.Credential,
 ) (Caller, *Decision) {
-	ctx, cancel := context.WithTimeout(ctx, a.o.IdentifyTimeout)
-	defer cancel()
+	wait := newPatience(ctx, a.o.IdentifyTimeout)
+	defer wait.end()
 	s := &p.subjects[c.Source]
-	owner, err := a.o.Identifier.Identify(ctx, r.Tenant, p.name, Credential{
+	owner, err := a.o.Identifier.Identify(wait, r.Tenant, p.name, Credential{ //nolint:contextcheck // wait derives from ctx
 		Source: string(c.In), Name: c.Name, Scheme: strings.ToLower(s.Scheme), Prefix: s.Prefix, Value: c.Value,
 		Client: r.Remote, Fixed: s.Fixed,
 	})
-	if err = cmp.Or(err, ctx.Err()); err != nil {
+	if err = cmp.Or(err, wait.Err()); err != nil {
 		d := fault(ReasonIdentify, "the application did not identify the credential: send the request again")
 		d.Cause = err
 		return Caller{}, d

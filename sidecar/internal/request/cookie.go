@@ -144,10 +144,16 @@ func numbered(rest string) bool {
 	return rest != "" && strings.Trim(rest, "0123456789") == ""
 }
 
+// foldedCookie are characters that foldCookie does not change.
+const foldedCookie = "_-0123456789abcdefghijklmnopqrstuvwxyz"
+
 // foldCookie folds a cookie name as all lenient parsers together do: escapes decoded,
 // quotes, dollar signs and blanks dropped, an array suffix cut, dots as underscores,
 // lower case.
 func foldCookie(n string) string {
+	if t := strings.TrimSpace(n); strings.Trim(t, foldedCookie) == "" {
+		return t // most names
+	}
 	for range maxDecodes {
 		d, _ := decodeOnce(n, nil)
 		if d == n {

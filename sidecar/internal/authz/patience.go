@@ -1,0 +1,63 @@
+package authz
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// patience is a context with a deadline. Its timer starts when somebody waits for it: most answers are
+// remembered, and nobody waits for them. It is safe for concurrent use. Call end when it is not needed
+// any more.
+type patience struct {
+	context.Context //nolint:containedctx // it is a context itself; this is the one without the deadline
+	at              time.Time
+
+	mu     sync.Mutex      // guards all below
+	timed  context.Context //nolint:containedctx // the one with the timer
+	cancel context.CancelFunc
+}
+
+func newPatience(ctx context.Context, d time.Duration) *patience {
+	at := time.Now().Add(d)
+	if earlier, ok := ctx.Deadline(); ok && earlier.Before(at) {
+		at = earlier
+	}
+	return &patience{Context: ctx, at: at}
+}
+
+// Deadline implements [context.Context].
+func (p *patience) Deadline() (time.Time, bool) { return p.at, true }
+
+// Done implements [context.Context].
+func (p *patience) Done() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.timed == nil {
+		p.timed, p.cancel = context.WithDeadline(p.Context, p.at)
+	}
+	return p.timed.Done()
+}
+
+// Err implements [context.Context].
+func (p *patience) Err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case p.timed != nil:
+		return p.timed.Err()
+	case p.Context.Err() != nil:
+		return p.Context.Err()
+	case !time.Now().Before(p.at):
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+func (p *patience) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cancel != nil {
+		p.cancel()
+	}
+}
