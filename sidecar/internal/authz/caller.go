@@ -152,7 +152,7 @@ func (a *Authorizer) fromApplication(
 	wait := newPatience(ctx, a.o.IdentifyTimeout)
 	defer wait.end()
 	s := &p.subjects[c.Source]
-	owner, err := a.o.Identifier.Identify(wait, r.Tenant, p.name, Credential{ //nolint:contextcheck // wait derives from ctx
+	owner, err := a.o.Identifier.Identify(wait, r.Tenant, p.name, Credential{ //nolint:contextcheck // it is from ctx
 		Source: string(c.In), Name: c.Name, Scheme: strings.ToLower(s.Scheme), Prefix: s.Prefix, Value: c.Value,
 		Client: r.Remote, Fixed: s.Fixed,
 	})
