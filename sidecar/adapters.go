@@ -31,11 +31,11 @@ func (l locks) Locked(tenant string, s *subject.Subject) *authz.Lock {
 // users finds the SCIM id behind a name, for requests with two credentials.
 type users struct{ store *store.Store }
 
-func (u users) SCIMID(ctx context.Context, tenant string, s *subject.Subject) (id string) {
+func (u users) SCIMID(ctx context.Context, tenant string, s *subject.Subject) (id string, err error) {
 	if s.SCIMID != "" {
-		return s.SCIMID
+		return s.SCIMID, nil
 	}
-	err := u.store.View(ctx, tenant, func(r *store.Reader) error {
+	err = u.store.View(ctx, tenant, func(r *store.Reader) error {
 		for kind, value := range s.Names() {
 			attr := store.UserAttribute(kind)
 			if attr == "" || id != "" {
@@ -52,9 +52,9 @@ func (u users) SCIMID(ctx context.Context, tenant string, s *subject.Subject) (i
 		return nil
 	})
 	if err != nil {
-		return ""
+		return "", fmt.Errorf("finding the user of two credentials: %w", err)
 	}
-	return id
+	return id, nil
 }
 
 // identifier asks the plugin of an app for the user behind a credential.

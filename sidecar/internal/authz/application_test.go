@@ -318,6 +318,7 @@ func TestTwoSubjectsRefused(t *testing.T) {
 		{"one of them locked", appReq("GET", "/", cookie("session=alice"), auth("Bearer app.locked.x")), 401, authz.ReasonLocked},
 		{"one user by two kinds of name", appReq("GET", "/", cookie("session=alice"), header("x-device", "u-alice")), 0, authz.ReasonAllowed},
 		{"names that nobody can compare", appReq("GET", "/", cookie("session=bob"), header("x-device", "u-alice")), 403, authz.ReasonTwoSubjects},
+		{"names that cannot be compared while the directory is down", appReq("GET", "/", cookie("session=store-down"), header("x-device", "u-alice")), 503, authz.ReasonDirectory},
 		{"one of them not known", appReq("GET", "/", cookie("session=nobody"), auth("Bearer app.bob.x")), 0, authz.ReasonAllowed},
 		{"refresh for another", appReq("POST", "/oauth/token", cookie("session=alice"), body(form, "refresh_token=bob")), 403, authz.ReasonTwoSubjects},
 	})

@@ -49,10 +49,10 @@ func (a *Authorizer) identify(ctx context.Context, r *request.Request, p *app, p
 			}
 		case !caller.Known():
 			caller = owner
-		case !a.sameUser(ctx, r.Tenant, &caller.Subject, &owner.Subject):
-			return Caller{}, deny(http.StatusForbidden, ReasonTwoSubjects,
-				"the request carries credentials of two users: send the credentials of one")
 		default:
+			if d := a.denyTwoUsers(ctx, r.Tenant, &caller.Subject, &owner.Subject); d != nil {
+				return Caller{}, d
+			}
 			caller = caller.merge(&owner)
 		}
 	}
@@ -184,8 +184,8 @@ type credentialHash [sha256.Size]byte
 // denyFormerOwner judges the lock of the last owner of a credential that the application
 // does not know any more, or knows as a session of nobody. An application may forget a
 // credential where identify asks, and accept it for minutes elsewhere, such as in the cache
-// of its data plane. Without this
-// memory the credential of a locked user would pass as anonymous as soon as it is revoked.
+// of its data plane. Without this memory the credential of a locked user would pass as
+// anonymous as soon as it is revoked.
 // The memory serves the lock check only and never identifies a caller.
 func (a *Authorizer) denyFormerOwner(tenant string, p *app, c *request.Credential, hash credentialHash) *Decision {
 	owner, ok := p.owners.Get(hash)
@@ -196,17 +196,23 @@ func (a *Authorizer) denyFormerOwner(tenant string, p *app, c *request.Credentia
 	return a.denyLocked(tenant, p, c, &owner)
 }
 
-// sameUser reports whether two subjects are one user. Names that cannot be compared are
-// resolved to SCIM ids; without an answer they count as two.
-func (a *Authorizer) sameUser(ctx context.Context, tenant string, x, y *subject.Subject) bool {
-	if same, known := x.Same(y); known {
-		return same
+// denyTwoUsers denies credentials of two users. Names that cannot be compared are resolved to
+// SCIM ids; without an id they count as two.
+func (a *Authorizer) denyTwoUsers(ctx context.Context, tenant string, x, y *subject.Subject) *Decision {
+	same, comparable := x.Same(y)
+	if !comparable && a.o.Users != nil {
+		id, err := a.o.Users.SCIMID(ctx, tenant, x)
+		other, err2 := a.o.Users.SCIMID(ctx, tenant, y)
+		if err != nil || err2 != nil {
+			return directoryUnavailable()
+		}
+		same = id != "" && id == other
 	}
-	if a.o.Users == nil {
-		return false
+	if same {
+		return nil
 	}
-	id := a.o.Users.SCIMID(ctx, tenant, x)
-	return id != "" && id == a.o.Users.SCIMID(ctx, tenant, y)
+	return deny(http.StatusForbidden, ReasonTwoSubjects,
+		"the request carries credentials of two users: send the credentials of one")
 }
 
 // merge adds the names of y, and keeps the older age: a stream lives as long as its oldest

@@ -82,7 +82,7 @@ type identifier struct{ asked []authz.Credential }
 func (i *identifier) Identify(ctx context.Context, _, _ string, c authz.Credential) (authz.Caller, error) {
 	i.asked = append(i.asked, c)
 	switch v := strings.TrimPrefix(c.Value, c.Prefix); v {
-	case "alice", "bob", "locked", "gone", "back":
+	case "alice", "bob", "locked", "gone", "back", "store-down":
 		return authz.Caller{Subject: subject.Subject{UserName: v}, IssuedAt: t0}, nil
 	case "fresh":
 		return authz.Caller{Subject: subject.Subject{UserName: "back"}, IssuedAt: t0.Add(2 * time.Hour)}, nil
@@ -103,11 +103,14 @@ func (i *identifier) Identify(ctx context.Context, _, _ string, c authz.Credenti
 
 type users map[string]string
 
-func (u users) SCIMID(_ context.Context, _ string, s *subject.Subject) string {
-	if s.SCIMID != "" {
-		return s.SCIMID
+func (u users) SCIMID(_ context.Context, _ string, s *subject.Subject) (string, error) {
+	switch {
+	case s.SCIMID != "":
+		return s.SCIMID, nil
+	case s.UserName == "store-down":
+		return "", errors.New("secret-internal-detail: disk")
 	}
-	return u[s.UserName]
+	return u[s.UserName], nil
 }
 
 // directory knows these names of any kind. A name that starts with "store-down" is an error.

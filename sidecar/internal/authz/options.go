@@ -67,11 +67,12 @@ type Identifier interface {
 	Identify(ctx context.Context, tenant, app string, c Credential) (Caller, error)
 }
 
-// Users maps the names of a person to the SCIM id of the user who has them now, "" when
-// there is none. It is asked only when one request carries two credentials with names that
-// cannot be compared, such as a user name and an e-mail address.
+// Users maps the names of a person to the SCIM id of the one user who has them now, "" when
+// there is none or there are several. It is asked only when one request carries two credentials
+// with names that cannot be compared, such as a user name and an e-mail address. An error means
+// that the directory cannot answer.
 type Users interface {
-	SCIMID(ctx context.Context, tenant string, s *subject.Subject) string
+	SCIMID(ctx context.Context, tenant string, s *subject.Subject) (id string, err error)
 }
 
 // Options are the parts an Authorizer works with.

@@ -56,7 +56,7 @@ func (a *Authorizer) denyUnprovisioned(ctx context.Context, tenant string, p *ap
 	if outcome != OutcomeExempt { // a break-glass account must not depend on the directory
 		id, err := a.o.Directory.Find(ctx, tenant, &c.Subject)
 		if err != nil {
-			return "", fault(ReasonDirectory, "the directory cannot be asked at the moment: send the request again")
+			return "", directoryUnavailable()
 		}
 		if c.UserID = id; id != "" {
 			return "", nil
@@ -69,6 +69,10 @@ func (a *Authorizer) denyUnprovisioned(ctx context.Context, tenant string, p *ap
 	d := deny(http.StatusForbidden, ReasonUnprovisioned, unprovisionedDetail(c, a.o.Directory.Empty(ctx, tenant)))
 	d.Caller, d.Unprovisioned = *c, outcome
 	return outcome, d
+}
+
+func directoryUnavailable() *Decision {
+	return fault(ReasonDirectory, "the directory cannot be asked at the moment: send the request again")
 }
 
 // outcome is what the configuration says about an unprovisioned caller.
