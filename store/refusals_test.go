@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -68,8 +69,8 @@ func TestRefusalStaysUntilTheUserIsOut(t *testing.T) {
 			all := refusals(t, s)
 			want := first
 			want.UserName, want.Last, want.Count, want.Status, want.RequestID = "olga", later.Last, 2, 429, "r2"
-			if len(all) != 3 || all[0] != want {
-				t.Fatalf("%+v, want three and first %+v", all, want)
+			if len(all) != 3 || !slices.Contains(all, want) {
+				t.Fatalf("%+v, want three, one of them %+v", all, want)
 			}
 			do(t, s, patch("PATCH"), setActive(true, id))
 			if n := len(refusals(t, s)); n != 3 {
