@@ -444,7 +444,7 @@ func TestInputDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := ast.MustParseTerm(`{
-		"profile": "p", "tenant": "acme", "method": "PATCH", "route": "PATCH /Groups/{id}",
+		"profile": "p", "tenant": "acme", "modes": {}, "method": "PATCH", "route": "PATCH /Groups/{id}",
 		"client": {"id": "idp", "issuer": "https://idp.example", "scopes": ["scim"]},
 		"resource_type": "Group", "resource_id": "G1", "resource": {"a": 1152921504606846976, "b": 0.5, "c": null, "d": {"e": 3}},
 		"raw": [
@@ -466,7 +466,7 @@ func TestInputDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	want = ast.MustParseTerm(`{
-		"profile": "", "tenant": "", "method": "", "route": "", "client": {"id": "", "issuer": "", "scopes": []},
+		"profile": "", "tenant": "", "modes": {}, "method": "", "route": "", "client": {"id": "", "issuer": "", "scopes": []},
 		"resource_type": "", "resource_id": "", "raw": [], "canonical": [], "deviations": [],
 		"query": {"filter": "", "filter_shape": "", "attributes": [], "excluded": []},
 	}`)

@@ -26,10 +26,10 @@ type keys struct {
 
 	id, issuer, scopes                         *ast.Term
 	op, path, hasPath, value, hasValue, target *ast.Term
-	code                                       *ast.Term
+	code, modes                                *ast.Term
 	filter, filterShape, attributes, excluded  *ast.Term
 
-	empty *ast.Term // []
+	empty, strict *ast.Term // [], {}
 }
 
 func newKeys() *keys {
@@ -42,9 +42,9 @@ func newKeys() *keys {
 		id: k("id"), issuer: k("issuer"), scopes: k("scopes"),
 		op: k("op"), path: k("path"), hasPath: k("has_path"), value: k("value"), hasValue: k("has_value"),
 		target: k("target"),
-		code:   k("code"),
+		code:   k("code"), modes: k("modes"),
 		filter: k("filter"), filterShape: k("filter_shape"), attributes: k("attributes"), excluded: k("excluded"),
-		empty: ast.ArrayTerm(),
+		empty: ast.ArrayTerm(), strict: ast.ObjectTerm(),
 	}
 }
 
@@ -64,7 +64,7 @@ func (k *keys) input(in *Input) (ast.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	pairs := make([][2]*ast.Term, 0, 12)
+	pairs := make([][2]*ast.Term, 0, 14)
 	pairs = append(pairs,
 		ast.Item(k.profile, ast.StringTerm(in.Profile)),
 		ast.Item(k.tenant, ast.StringTerm(in.Tenant)),
@@ -72,6 +72,7 @@ func (k *keys) input(in *Input) (ast.Value, error) {
 			ast.Item(k.id, ast.StringTerm(in.Client.ID)),
 			ast.Item(k.issuer, ast.StringTerm(in.Client.Issuer)),
 			ast.Item(k.scopes, k.strings(in.Client.Scopes)))),
+		ast.Item(k.modes, k.modesOf(in.Dialect)),
 		ast.Item(k.method, ast.StringTerm(in.Method)),
 		ast.Item(k.route, ast.StringTerm(in.Route)),
 		ast.Item(k.resourceType, ast.StringTerm(in.ResourceType)),
@@ -94,6 +95,13 @@ func (k *keys) input(in *Input) (ast.Value, error) {
 		pairs = append(pairs, ast.Item(o.name, v))
 	}
 	return ast.NewObject(pairs...), nil
+}
+
+func (k *keys) modesOf(d *Dialect) *ast.Term {
+	if d == nil {
+		return k.strict
+	}
+	return d.term
 }
 
 func list[T any](k *keys, values []T, one func(*T) (*ast.Term, error)) (*ast.Term, error) {

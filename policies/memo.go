@@ -92,6 +92,7 @@ func (r reads) key(buf []byte, in *Input) ([]byte, bool) {
 		buf = appendString(buf, s)
 	}
 	buf = appendStrings(buf, in.Client.Scopes)
+	buf = appendStrings(buf, in.Dialect.Overlays())
 	if r.resourceID {
 		buf = appendString(buf, in.ResourceID)
 	}

@@ -61,6 +61,7 @@ func TestMemoTellsInputsApart(t *testing.T) {
 		{"id through the whole input", `_holds if { x := input; x.resource_id == "u1" }`, func(in *policies.Input) { in.ResourceID = "u2" }},
 		{"id through a function", "_holds if _f(input)\n\n_f(x) if x.resource_id == \"u1\"", func(in *policies.Input) { in.ResourceID = "u2" }},
 		{"id in a comprehension", `_holds if count([k | input[k] == "u1"]) == 1`, func(in *policies.Input) { in.ResourceID = "u2" }},
+		{"dialect", `_holds if not input.modes["IL1-3.3.3-op"]`, func(in *policies.Input) { in.Dialect = entra(t) }},
 		{"filter", "_holds if input.query.filter == `userName eq \"a\"`", func(in *policies.Input) { in.Query.Filter = parseFilter(t, `userName eq "b"`) }},
 		{"shape", `_holds if input.query.filter_shape == "userName eq"`, func(in *policies.Input) { in.Query.Filter = parseFilter(t, `id eq "a"`) }},
 		{"no query", `_holds if input.query.filter_shape == "userName eq"`, func(in *policies.Input) { in.Query = nil }},
@@ -90,9 +91,18 @@ func TestMemoTellsInputsApart(t *testing.T) {
 	}
 }
 
+func entra(t *testing.T) *policies.Dialect {
+	t.Helper()
+	d, err := policies.NewDialect("ipsie-il1", "entra")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 // TestMemoKnowsEveryField fails when Input gets a field that the key does not contain.
 func TestMemoKnowsEveryField(t *testing.T) {
-	if n := reflect.TypeFor[policies.Input]().NumField(); n != 15 {
+	if n := reflect.TypeFor[policies.Input]().NumField(); n != 16 {
 		t.Errorf("Input has %d fields: add the new one to reads.key and to TestMemoTellsInputsApart", n)
 	}
 	if n := reflect.TypeFor[policies.Client]().NumField(); n != 3 {

@@ -25,12 +25,15 @@ type profile struct {
 	dirs       []string
 }
 
+// DefaultProfile is the profile of a tenant that names none.
+const DefaultProfile = "ipsie-il1"
+
 // source reads the Rego of a directory: file path to text.
 type source func(dir string) (map[string]string, error)
 
 func shipped() []profile {
 	return []profile{
-		{name: "ipsie-il1", entrypoint: "data.ipsie.il1.verdict", dirs: []string{"ipsie/il1", "lib"}},
+		{name: DefaultProfile, entrypoint: "data.ipsie.il1.verdict", dirs: []string{"ipsie/il1", "lib"}},
 		{name: "rfc7644", entrypoint: "data.rfc7644.verdict", dirs: []string{"lib", "rfc7644"}},
 	}
 }

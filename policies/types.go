@@ -9,9 +9,10 @@ type Input struct {
 	Profile      string // "ipsie-il1"
 	Tenant       string // a tenant of the configuration: it labels the metrics
 	Client       Client
-	Method       string // "PATCH"
-	Route        string // "PATCH /Groups/{id}": one string for the rule indexer
-	ResourceType string // "User", "Group", "" on discovery
+	Dialect      *Dialect // of the client; nil enforces every rule
+	Method       string   // "PATCH"
+	Route        string   // "PATCH /Groups/{id}": one string for the rule indexer
+	ResourceType string   // "User", "Group", "" on discovery
 	ResourceID   string
 	Resource     scim.Object  // body of POST and PUT, canonical names; nil otherwise
 	Stored       scim.Object  // the resource before a PATCH or PUT, where Result is judged; nil otherwise

@@ -8,12 +8,24 @@ import (
 
 	"github.com/scimward/scimward/plugins"
 	"github.com/scimward/scimward/plugins/abi"
+	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/client"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/subject"
 )
+
+// clients tells package authz how the profile applies to a client.
+type clients struct{ *client.Directory }
+
+func (c clients) Dialect(tenant, issuer, id string) *policies.Dialect {
+	if found := c.Find(tenant, issuer, id); found != nil {
+		return found.Dialect
+	}
+	return nil
+}
 
 // locks adapts the lock table of the store to package authz.
 type locks struct{ table *store.LockTable }

@@ -12,6 +12,7 @@ import (
 	"github.com/scimward/scimward/plugins"
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/client"
 	"github.com/scimward/scimward/sidecar/internal/oauth"
 )
 
@@ -33,6 +34,7 @@ type next struct {
 	edition   *edition
 	plugins   *plugins.Prepared
 	oauth     *oauth.Prepared
+	clients   []client.Client
 	authorize func() // puts the options of the authorizer in force
 	undo      []func()
 
@@ -84,11 +86,15 @@ func (s *Server) allowTenants(n *next, cfg *config.Config) error {
 func (n *next) prepareAuthorizer() error {
 	s := n.server
 	v := &verifiers{
-		logger: s.opts.Logger, metrics: s.registry, now: s.opts.Now, keys: &s.keys, clients: s.oauth,
+		logger: s.opts.Logger, metrics: s.registry, now: s.opts.Now, keys: &s.keys, clients: &s.clients,
 		former: s.now().verifiers, all: map[string]verifier{},
 	}
 	n.edition.verifiers = v.all
 	n.undo = append(n.undo, func() { closeUnused(v.all, v.former) })
+	var err error
+	if n.clients, err = clientsOf(n.edition.config); err != nil {
+		return err
+	}
 	tenants := map[string]authz.TenantOptions{}
 	for i := range n.edition.config.Tenants {
 		t := &n.edition.config.Tenants[i]
@@ -100,7 +106,6 @@ func (n *next) prepareAuthorizer() error {
 			return fmt.Errorf("opening tenant %s: %w", t.Name, err)
 		}
 	}
-	var err error
 	if n.authorize, err = s.decider.Prepare(tenants); err != nil {
 		return fmt.Errorf("opening the authorizer: %w", err)
 	}
@@ -127,6 +132,7 @@ func (n *next) apply() {
 	n.plugins.Apply()
 	n.oauth.Apply()
 	former := s.current.Swap(n.edition)
+	s.clients.SetConfigured(n.clients)
 	n.authorize()
 	closeUnused(former.verifiers, n.edition.verifiers)
 	_ = s.store.SetTenants(storeTenants(n.edition.config)) // their names are valid: the store has them already

@@ -26,6 +26,7 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/internal/admin"
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/client"
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
 	"github.com/scimward/scimward/sidecar/internal/oauth"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
@@ -64,6 +65,7 @@ type Server struct {
 	plugins      *plugins.Host
 	policy       *policies.Engine
 	keys         keyClients
+	clients      client.Directory
 	oauth        *oauth.Server
 	decider      *authz.Authorizer
 	authz        *extauthz.Server
@@ -259,7 +261,7 @@ func (s *Server) openAdmin(context.Context) error {
 func (s *Server) openAuthorizer() (err error) {
 	s.decider, err = authz.New(authz.Options{
 		Policy: s.policy, Locks: locks{s.store.Locks()}, Identifier: identifier{s.plugins}, Users: users{s.store},
-		Directory: s.names, Unprovisioned: s.people.counted, Exempted: s.people.exempted,
+		Directory: s.names, Clients: clients{&s.clients}, Unprovisioned: s.people.counted, Exempted: s.people.exempted,
 		Envoys: s.envoys, Suspects: &s.suspects, Now: s.opts.Now,
 		MaxBody: s.opts.Config.Envoy.MaxBodyBytes, MaxGroupBody: s.opts.Config.Envoy.MaxGroupBodyBytes,
 	})
@@ -275,6 +277,7 @@ func (s *Server) openAuthorizer() (err error) {
 		return err
 	}
 	s.current.Store(first.edition)
+	s.clients.SetConfigured(first.clients)
 	first.authorize()
 	s.onClose(closer(func() { closeUnused(s.now().verifiers, nil) }))
 	return nil

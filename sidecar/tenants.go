@@ -16,8 +16,10 @@ import (
 
 	"github.com/scimward/scimward/plugins"
 	"github.com/scimward/scimward/plugins/abi"
+	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/client"
 	"github.com/scimward/scimward/sidecar/internal/oauth"
 	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/token"
@@ -142,19 +144,38 @@ type verifier struct {
 	from token.Options
 }
 
-// clientDirectory knows the clients of every tenant. The authorization server implements it.
-type clientDirectory interface {
-	HasClient(tenant, id string) bool
+// issuerClients are the clients of one issuer of a tenant.
+type issuerClients struct {
+	all            *client.Directory
+	tenant, issuer string
 }
 
-// tenantClients are the clients of one tenant.
-type tenantClients struct {
-	all    clientDirectory
-	tenant string
-}
+// Has reports whether a client exists now.
+func (c issuerClients) Has(id string) bool { return c.all.Find(c.tenant, c.issuer, id) != nil }
 
-// Has reports whether a client is configured now.
-func (c tenantClients) Has(id string) bool { return c.all.HasClient(c.tenant, id) }
+// clientsOf lists the clients that the configuration names.
+func clientsOf(cfg *config.Config) ([]client.Client, error) {
+	var out []client.Client
+	var errs []error
+	for i := range cfg.Tenants {
+		t := &cfg.Tenants[i]
+		add := func(issuer, id string, dialects []string) {
+			if len(dialects) == 0 {
+				dialects = t.Dialects
+			}
+			d, err := policies.NewDialect(t.Profile, dialects...)
+			errs = append(errs, err)
+			out = append(out, client.Client{Tenant: t.Name, Issuer: issuer, ID: id, Dialect: d})
+		}
+		for j := range t.IdentityServices {
+			add(t.ExternalURL, t.IdentityServices[j].ClientID, t.IdentityServices[j].Dialects)
+		}
+		for j := range t.ExternalIssuers {
+			add(t.ExternalIssuers[j].Issuer, "", t.ExternalIssuers[j].Dialects)
+		}
+	}
+	return out, errors.Join(errs...)
+}
 
 // verifiers makes the token verifiers of one configuration. It keeps them for readiness checks and for
 // closing.
@@ -163,7 +184,7 @@ type verifiers struct {
 	metrics prometheus.Registerer
 	now     func() time.Time
 	keys    *keyClients
-	clients clientDirectory
+	clients *client.Directory
 	former  map[string]verifier // of the configuration before; one with equal options stays
 	all     map[string]verifier
 }
@@ -198,13 +219,14 @@ func (c *keyClients) issuer(issuer string, k config.KeySource) (out token.Issuer
 // accessTokens returns the verifier of access tokens for the SCIM endpoints of t. It accepts tokens
 // from scimward and from the external issuers.
 func (v *verifiers) accessTokens(t *config.Tenant, own []byte) (*token.Verifier, error) {
-	issuers := []token.IssuerConfig{{Issuer: t.ExternalURL, JWKS: own, Clients: tenantClients{v.clients, t.Name}}}
+	issuers := []token.IssuerConfig{{Issuer: t.ExternalURL, JWKS: own, Clients: issuerClients{v.clients, t.Name, t.ExternalURL}}}
 	for _, e := range t.ExternalIssuers {
 		c, err := v.keys.issuer(e.Issuer, e.Keys)
 		if err != nil {
 			return nil, err
 		}
 		c.Audience, c.AllowRS256, c.MaxLifetime = []string{e.Audience}, e.AllowRS256, e.MaxLifetime
+		c.Clients = issuerClients{v.clients, t.Name, e.Issuer}
 		issuers = append(issuers, c)
 	}
 	return v.add("keys:"+t.Name, token.Options{

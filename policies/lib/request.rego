@@ -43,6 +43,16 @@ is_kind(operation, kind) if {
 }
 
 # METADATA
+# title: The mode in which a rule runs for the client
+# description: |
+#   The overlays of a client may say warn or observe. Without them, and for every other
+#   value, the rule is enforced.
+mode(id) := answer if {
+	answer := input.modes[id]
+	answer in {"warn", "observe"}
+} else := "enforce"
+
+# METADATA
 # title: The SCIM operations of this service
 # description: Method and path template, as in RFC 7644 §3.2.
 routes := {

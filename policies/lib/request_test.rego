@@ -55,6 +55,21 @@ test_is_kind[name] if {
 	_bool_kind(case.operation) == case.want
 }
 
+test_mode[name] if {
+	some name, case in {
+		"holds: warn": {"modes": {"R": "warn"}, "want": "warn"},
+		"holds: observe": {"modes": {"R": "observe"}, "want": "observe"},
+		"violated: another rule": {"modes": {"S": "warn"}, "want": "enforce"},
+		"violated: another word": {"modes": {"R": "off"}, "want": "enforce"},
+		"empty: word": {"modes": {"R": ""}, "want": "enforce"},
+		"absent: modes": {"want": "enforce"},
+		"wrong type: mode": {"modes": {"R": ["warn"]}, "want": "enforce"},
+		"wrong type: modes": {"modes": "warn", "want": "enforce"},
+	}
+	mode := lib.mode("R") with input as object.remove(case, ["want"])
+	mode == case.want
+}
+
 test_routes if {
 	"PATCH /Groups/{id}" in lib.routes
 	not "POST /Bulk" in lib.routes

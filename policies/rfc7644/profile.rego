@@ -25,7 +25,7 @@ import data.lib
 verdict := {"allow": true, "violations": []} if count(violations) == 0
 
 verdict := {
-	"allow": false,
+	"allow": count(enforced) == 0,
 	"violations": [violation |
 		some id in violations
 		some op in _at(id)
@@ -36,6 +36,7 @@ verdict := {
 			"fix": _details[id].fix,
 			"status": _details[id].status,
 			"scimType": _details[id].scimType,
+			"mode": _mode(id),
 		}
 	],
 } if {
@@ -45,6 +46,18 @@ verdict := {
 # METADATA
 # title: Requirements that the request does not satisfy
 violations := required - satisfied
+
+# METADATA
+# title: Violations that refuse the request
+# description: The others are reported, because the overlays of the client say warn or observe.
+enforced := {id | some id in violations; _mode(id) == "enforce"}
+
+# No overlay lets a caller in without a token, with another scope, or to an unknown operation.
+_always := {"RFC7644-2-client", "RFC7644-2-scope", "RFC7644-3.2-operation"}
+
+_mode(id) := "enforce" if id in _always
+
+_mode(id) := lib.mode(id) if not id in _always
 
 # METADATA
 # title: Requirements for the request

@@ -110,3 +110,21 @@ test_refusal_finds_the_last_operation if {
 	[violation] := verdict.violations
 	violation.op == 150
 }
+
+# The overlays of a client say which rules only warn.
+test_modes[mode] if {
+	some mode, allow in {"warn": true, "observe": true, "enforce": false, "off": false}
+	verdict := rfc7644.verdict with input as {
+		"route": "POST /Groups", "client": _client, "resource": {}, "modes": {"RFC7644-3.3-displayName": mode},
+	}
+	verdict.allow == allow
+	[violation] := verdict.violations
+	violation.rule == "RFC7644-3.3-displayName"
+}
+
+test_modes_never_let_a_stranger_in if {
+	modes := {"RFC7644-2-client": "warn", "RFC7644-2-scope": "observe", "RFC7644-3.2-operation": "warn"}
+	verdict := rfc7644.verdict with input as {"route": "POST /Bulk", "modes": modes}
+	not verdict.allow
+	every violation in verdict.violations { violation.mode == "enforce" }
+}

@@ -31,10 +31,6 @@ func (t *Tenant) Resource() string { return t.ExternalURL + "/scim/v2" }
 // TokenEndpoint returns the URL of the tenant's token endpoint.
 func (t *Tenant) TokenEndpoint() string { return t.ExternalURL + "/oauth/token" }
 
-// Profiles returns the policy profiles that a tenant can have, the default first. A test of package
-// sidecar compares them with the profiles of package policies.
-func Profiles() []string { return []string{"ipsie-il1", "rfc7644"} }
-
 // checker checks a decoded configuration. It appends its faults to the faults of the decoder.
 type checker struct {
 	d       *decoder

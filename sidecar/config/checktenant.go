@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/scimward/scimward/policies"
 )
 
 // tenant checks one tenant. names and hosts contain the names and hosts of the tenants before it.
@@ -21,7 +23,8 @@ func (c checker) tenant(path string, t *Tenant, names map[string]bool, hosts map
 		c.fail(path+".external_url", "give each tenant its own host name", "host %q belongs to %s", t.Host(), other)
 	}
 	hosts[t.Host()] = "tenant " + t.Name
-	c.oneOf(path+".profile", t.Profile, Profiles()...)
+	c.oneOf(path+".profile", t.Profile, policies.Profiles()...)
+	c.dialects(path+".dialects", t.Dialects)
 	within(c, path+".requests_per_second", t.RequestsPerSecond, 25, 100000)
 	c.clients(path, t)
 	c.require(path+".apps", len(t.Apps) > 0, "add the application that the tenant's users use")
@@ -61,6 +64,7 @@ func (c checker) clients(path string, t *Tenant) {
 		c.require(at+".client_id", s.ClientID != "", "write the iss and sub of its assertions")
 		c.unique(at+".client_id", s.ClientID, ids, "list each client once")
 		c.keys(at+".keys", s.Keys)
+		c.dialects(at+".dialects", s.Dialects)
 	}
 	issuers := map[string]bool{}
 	for i, e := range t.ExternalIssuers {
@@ -74,6 +78,16 @@ func (c checker) clients(path string, t *Tenant) {
 		within(c, at+".max_lifetime", e.MaxLifetime, time.Minute, 365*24*time.Hour)
 		c.keys(at+".keys", e.Keys)
 		c.sameIssuer(at+".keys.issuer", e.Issuer, e.Keys)
+		c.dialects(at+".dialects", e.Dialects)
+	}
+}
+
+func (c checker) dialects(path string, names []string) {
+	seen := map[string]bool{}
+	for i, name := range names {
+		at := fmt.Sprintf("%s[%d]", path, i)
+		c.oneOf(at, name, policies.OverlayNames()...)
+		c.unique(at, name, seen, "list each overlay once")
 	}
 }
 

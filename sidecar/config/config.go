@@ -132,6 +132,10 @@ type Tenant struct {
 	RequestsPerSecond int `yaml:"requests_per_second"`
 	// Apps lists the applications behind the proxy. Required: at least one.
 	Apps []App `yaml:"apps"`
+	// Dialects are the overlays for the clients that name none of their own: what kind of identity service
+	// they are. docs/dialects.md says what each overlay accepts beyond the profile. Empty means none: every
+	// rule of the profile is enforced.
+	Dialects []string `yaml:"dialects"`
 }
 
 // KeySource names the source of public keys: exactly one of issuer, jwks_uri and jwks_file.
@@ -157,6 +161,8 @@ type IdentityService struct {
 	// StrictAudience accepts only the issuer as aud of an assertion. It refuses the URL of the token
 	// endpoint, which RFC 7523 §3 allows. Default false.
 	StrictAudience bool `yaml:"strict_audience"`
+	// Dialects are the overlays for this client, in place of those of the tenant. Empty means those.
+	Dialects []string `yaml:"dialects"`
 }
 
 // ExternalIssuer is another authorization server.
@@ -172,6 +178,8 @@ type ExternalIssuer struct {
 	// MaxLifetime is the longest time from iat to exp of its tokens. A token with a longer one, or
 	// without iat, is refused. Zero means 6h. At most 8760h.
 	MaxLifetime time.Duration `yaml:"max_lifetime"`
+	// Dialects are the overlays for its clients, in place of those of the tenant. Empty means those.
+	Dialects []string `yaml:"dialects"`
 }
 
 // App is one application behind the proxy.

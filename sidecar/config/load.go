@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/scimward/scimward/policies"
 )
 
 // Load reads and checks a configuration file and fills in the defaults. If the file has faults, the
@@ -154,7 +156,7 @@ func (c *Config) complete(dir folder) {
 }
 
 func (t *Tenant) complete(dir folder) {
-	or(&t.Profile, Profiles()[0])
+	or(&t.Profile, policies.DefaultProfile)
 	or(&t.RequestsPerSecond, 50)
 	for i := range t.IdentityServices {
 		t.IdentityServices[i].Keys.complete(dir, "")

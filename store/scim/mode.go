@@ -15,6 +15,18 @@ type Mode struct {
 	IgnoreNoMatch bool // remove succeeds if the path filter matches nothing
 }
 
+// Merge returns the mode that accepts what m or o accepts.
+func (m Mode) Merge(o Mode) Mode {
+	return Mode{
+		IgnoreUnknown: m.IgnoreUnknown || o.IgnoreUnknown,
+		DropPassword:  m.DropPassword || o.DropPassword,
+		Coerce:        m.Coerce || o.Coerce,
+		LooseFilters:  m.LooseFilters || o.LooseFilters,
+		BuildMissing:  m.BuildMissing || o.BuildMissing,
+		IgnoreNoMatch: m.IgnoreNoMatch || o.IgnoreNoMatch,
+	}
+}
+
 // Deviation is a difference between what a client sent and the canonical form.
 type Deviation struct {
 	Code string // one of the Dev constants

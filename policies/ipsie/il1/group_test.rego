@@ -311,3 +311,37 @@ test_scim_types[rule] if {
 	violation.scimType == want
 	violation.status == 400
 }
+
+# The overlays of a client say which rules only warn. The verdict then allows, and still
+# names every violation with its mode.
+test_modes[name] if {
+	some name, case in {
+		"one rule warns, one is enforced": {
+			"modes": {"IL1-3.3.3-op": "warn"}, "allow": false,
+			"want": {"IL1-3.3.3-op": "warn", "IL1-3.3.3-remove-value": "enforce"},
+		},
+		"both only report": {
+			"modes": {"IL1-3.3.3-op": "warn", "IL1-3.3.3-remove-value": "observe"}, "allow": true,
+			"want": {"IL1-3.3.3-op": "warn", "IL1-3.3.3-remove-value": "observe"},
+		},
+		"unknown word": {
+			"modes": {"IL1-3.3.3-op": "off", "IL1-3.3.3-remove-value": "warn"}, "allow": false,
+			"want": {"IL1-3.3.3-op": "enforce", "IL1-3.3.3-remove-value": "warn"},
+		},
+	}
+	raw := [{"op": "Remove", "path": "members", "has_path": true, "has_value": true, "value": [{"value": "u1"}]}]
+	canonical := [{"op": "remove", "path": "members[value eq \"u1\"]", "target": "members", "raw": 0}]
+	verdict := il1.verdict with input as {
+		"route": "PATCH /Groups/{id}", "client": {"id": "idp", "issuer": "https://idp.example", "scopes": ["scim"]},
+		"raw": raw, "canonical": canonical, "modes": case.modes,
+	}
+	verdict.allow == case.allow
+	{violation.rule: violation.mode | some violation in verdict.violations} == case.want
+}
+
+test_modes_never_let_a_stranger_in if {
+	modes := {"IL1-3.1-scope": "warn", "IL1-3.2.1-oauth": "observe", "IL1-3.2.2-operation": "warn"}
+	verdict := il1.verdict with input as {"route": "POST /Bulk", "modes": modes}
+	not verdict.allow
+	every violation in verdict.violations { violation.mode == "enforce" }
+}

@@ -46,7 +46,6 @@ type tenant struct {
 	name     string
 	hosts    request.Hosts
 	profile  string
-	mode     scim.Mode
 	verifier Verifier
 	realm    string
 	metadata string
@@ -96,7 +95,7 @@ func (a *Authorizer) Prepare(tenants map[string]TenantOptions) (apply func(), er
 	next := make(map[string]*tenant, len(tenants))
 	for name, to := range tenants {
 		t := &tenant{
-			name: name, hosts: request.NewHosts(to.Hosts), profile: to.Profile, mode: to.Mode, verifier: to.Verifier,
+			name: name, hosts: request.NewHosts(to.Hosts), profile: to.Profile, verifier: to.Verifier,
 			realm: quotable(to.Realm), metadata: quotable(to.ResourceMetadataURL), types: types,
 			apps: make(map[string]*app, len(to.Apps)),
 		}

@@ -12,7 +12,6 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/token"
 	"github.com/scimward/scimward/sidecar/passes"
-	"github.com/scimward/scimward/store/scim"
 	"github.com/scimward/scimward/store/subject"
 )
 
@@ -75,6 +74,12 @@ type Users interface {
 	SCIMID(ctx context.Context, tenant string, s *subject.Subject) (id string, err error)
 }
 
+// Clients says how the profile of a tenant applies to one of its OAuth clients: it returns nil for a client
+// without overlays. It is asked for every SCIM request and does no I/O.
+type Clients interface {
+	Dialect(tenant, issuer, clientID string) *policies.Dialect
+}
+
 // Options are the parts an Authorizer works with.
 type Options struct {
 	Tenants map[string]TenantOptions // by tenant name
@@ -84,6 +89,7 @@ type Options struct {
 	Identifier Identifier // required where a source is SourceOpaque
 	Users      Users      // nil: names that cannot be compared count as two users
 	Directory  Directory  // required where there is an application
+	Clients    Clients    // nil: no client has overlays
 
 	// Unprovisioned hears of each request of a person whom the directory does not know: times is how
 	// often the outcome happened at the application. Exempted hears of the first request of each name
@@ -107,7 +113,6 @@ type Options struct {
 type TenantOptions struct {
 	Hosts               []string // SCIM and OAuth authorities, any case, ports ignored; empty: any host
 	Profile             string   // policy profile, "ipsie-il1"
-	Mode                scim.Mode
 	Verifier            Verifier // access tokens of this tenant
 	Realm               string   // realm of the Bearer challenge; "" is "scim"
 	ResourceMetadataURL string   // RFC 9728 document, named in the challenge

@@ -231,10 +231,13 @@ func (a *Authorizer) judgeSCIM(
 		Profile: t.profile, Tenant: t.name, Method: rt.method, Route: rt.name, ResourceID: rt.id,
 		Client: policies.Client{ID: claims.ClientID, Issuer: claims.Issuer, Scopes: claims.Scopes},
 	}
+	if a.o.Clients != nil {
+		in.Dialect = a.o.Clients.Dialect(t.name, claims.Issuer, claims.ClientID)
+	}
 	if rt.typ == nil {
 		d = denyDiscoveryQuery(r)
 	} else {
-		d = a.decode(r, t, req, &in)
+		d = a.decode(r, req, &in)
 	}
 	if d == nil {
 		req.judged = in
@@ -324,8 +327,8 @@ func denyBody(r *request.Request) *Decision {
 	return nil
 }
 
-// decode reads query and body into req and in.
-func (a *Authorizer) decode(r *request.Request, t *tenant, req *SCIMRequest, in *policies.Input) *Decision {
+// decode reads query and body into req and in, as the dialect of the client allows.
+func (a *Authorizer) decode(r *request.Request, req *SCIMRequest, in *policies.Input) *Decision {
 	var se *scim.Error
 	if req.Query, se = scim.ParseQuery(req.Type, r.Query, scim.DefaultLimits()); se != nil {
 		return denySCIM(se, request.ReasonQuery)
@@ -340,10 +343,10 @@ func (a *Authorizer) decode(r *request.Request, t *tenant, req *SCIMRequest, in 
 	switch {
 	case se != nil:
 	case r.Method != http.MethodPatch:
-		req.Resource, req.Deviations, se = scim.Normalize(req.Type, o, t.mode)
+		req.Resource, req.Deviations, se = scim.Normalize(req.Type, o, in.Dialect.Parse())
 	default:
 		if in.Raw, se = scim.DecodePatch(o, limits); se == nil {
-			req.Ops, req.Deviations, se = scim.Canonicalize(req.Type, in.Raw, t.mode)
+			req.Ops, req.Deviations, se = scim.Canonicalize(req.Type, in.Raw, in.Dialect.Parse())
 		}
 	}
 	in.Resource, in.Canonical, in.Deviations = req.Resource, req.Ops, req.Deviations

@@ -32,7 +32,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -122,12 +121,6 @@ func New(ctx context.Context, o Options) (*Server, error) {
 func newID() string { return rand.Text() }
 
 var errNoTenant = errors.New("oauth: no such tenant")
-
-// HasClient reports whether a client of a tenant is configured now.
-func (s *Server) HasClient(tenant, id string) bool {
-	t := s.tenant(tenant)
-	return t != nil && slices.ContainsFunc(t.Clients, func(c Client) bool { return c.ID == id })
-}
 
 // Signer returns the signer of a tenant's access tokens.
 func (s *Server) Signer(tenant string) (*token.Signer, error) {

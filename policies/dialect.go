@@ -1,0 +1,119 @@
+package policies
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/scimward/scimward/store/scim"
+)
+
+//go:embed overlays/*.json
+var overlayFiles embed.FS
+
+// Overlay is what one kind of identity service needs beyond a profile, as data: a file of overlays/.
+type Overlay struct {
+	Name  string `json:"-"`     // of the file without its ending, "entra"
+	Title string `json:"title"` // "Microsoft Entra ID with its default settings"
+	// Parse says what the parser accepts although it needs a guess.
+	Parse scim.Mode `json:"parse"`
+	// Rules has, by profile, the mode of each rule that is not enforced.
+	Rules map[string]map[string]Mode `json:"rules"`
+}
+
+// Overlays returns the shipped overlays, sorted by name. It panics when an embedded file is damaged.
+func Overlays() []Overlay {
+	files, err := overlayFiles.ReadDir("overlays")
+	if err != nil {
+		panic(fmt.Sprintf("policies: reading the embedded overlays: %v", err))
+	}
+	var out []Overlay
+	for _, f := range files {
+		text, err := overlayFiles.ReadFile("overlays/" + f.Name())
+		o := Overlay{Name: strings.TrimSuffix(f.Name(), ".json")}
+		if err == nil {
+			d := json.NewDecoder(bytes.NewReader(text))
+			d.DisallowUnknownFields()
+			err = d.Decode(&o)
+		}
+		if err != nil {
+			panic(fmt.Sprintf("policies: reading the embedded overlay %s: %v", f.Name(), err))
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+// OverlayNames names the shipped overlays, sorted.
+func OverlayNames() []string {
+	var names []string
+	for _, o := range Overlays() {
+		names = append(names, o.Name)
+	}
+	return names
+}
+
+// Dialect is how a profile applies to one client: a profile with the overlays of the client. It does not
+// change. Nil is the profile without overlays.
+type Dialect struct {
+	overlays []string
+	parse    scim.Mode
+	modes    map[string]Mode
+	term     *ast.Term // modes as the rules see them
+}
+
+// NewDialect joins overlays of a profile: the client may do what any of them allows. The error names an
+// unknown overlay.
+func NewDialect(profile string, overlays ...string) (*Dialect, error) {
+	d := &Dialect{overlays: slices.Sorted(slices.Values(overlays)), modes: map[string]Mode{}}
+	shipped := Overlays()
+	for _, name := range overlays {
+		i := slices.IndexFunc(shipped, func(o Overlay) bool { return o.Name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("policies: there is no overlay %q; the overlays are %s",
+				name, strings.Join(OverlayNames(), ", "))
+		}
+		d.parse = d.parse.Merge(shipped[i].Parse)
+		for rule, mode := range shipped[i].Rules[profile] {
+			if rank(mode) > rank(d.modes[rule]) {
+				d.modes[rule] = mode
+			}
+		}
+	}
+	pairs := make([][2]*ast.Term, 0, len(d.modes))
+	for _, rule := range slices.Sorted(maps.Keys(d.modes)) {
+		pairs = append(pairs, ast.Item(ast.StringTerm(rule), ast.StringTerm(string(d.modes[rule]))))
+	}
+	d.term = ast.ObjectTerm(pairs...)
+	return d, nil
+}
+
+// Overlays names the overlays, sorted.
+func (d *Dialect) Overlays() []string {
+	if d == nil {
+		return nil
+	}
+	return d.overlays
+}
+
+// Parse says what the parser accepts although it needs a guess.
+func (d *Dialect) Parse() scim.Mode {
+	if d == nil {
+		return scim.Mode{}
+	}
+	return d.parse
+}
+
+// Modes has the mode of each rule that is not enforced. The map is read-only.
+func (d *Dialect) Modes() map[string]Mode {
+	if d == nil {
+		return nil
+	}
+	return d.modes
+}
