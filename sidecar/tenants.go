@@ -219,7 +219,9 @@ func (c *keyClients) issuer(issuer string, k config.KeySource) (out token.Issuer
 // accessTokens returns the verifier of access tokens for the SCIM endpoints of t. It accepts tokens
 // from scimward and from the external issuers.
 func (v *verifiers) accessTokens(t *config.Tenant, own []byte) (*token.Verifier, error) {
-	issuers := []token.IssuerConfig{{Issuer: t.ExternalURL, JWKS: own, Clients: issuerClients{v.clients, t.Name, t.ExternalURL}}}
+	issuers := []token.IssuerConfig{{
+		Issuer: t.ExternalURL, JWKS: own, Clients: issuerClients{v.clients, t.Name, t.ExternalURL},
+	}}
 	for _, e := range t.ExternalIssuers {
 		c, err := v.keys.issuer(e.Issuer, e.Keys)
 		if err != nil {
