@@ -21,7 +21,7 @@ func (h *Handler) discover(w http.ResponseWriter, x *exchange) error {
 	case endpointSchemas:
 		return document(w, x, schemaDocuments(base))
 	default:
-		return writeDocument(w, x, scim.Encode(h.config(base)))
+		return versioned(h.config(base)).writeRead(w, x.pre)
 	}
 }
 
@@ -44,27 +44,33 @@ func schemaDocuments(base string) []scim.Object {
 	return out
 }
 
-// document answers with the document that has the id, or with all documents.
+// document answers with the document that has the id, or with all documents. The list has no
+// version, so its tag is its fingerprint.
 func document(w http.ResponseWriter, x *exchange, docs []scim.Object) error {
 	id := x.scim.ID
 	all := make([][]byte, 0, len(docs))
 	for _, d := range docs {
-		b := scim.Encode(d)
+		v := versioned(d)
 		if id != "" && strings.EqualFold(d.String("id"), id) { // case does not matter in URNs
-			return writeDocument(w, x, b)
+			return v.writeRead(w, x.pre)
 		}
-		all = append(all, b)
+		all = append(all, v.body)
 	}
 	if id != "" {
 		return store.ErrNotFound
 	}
-	return writeDocument(w, x, listBody(len(all), 1, all))
+	body := listBody(len(all), 1, all)
+	return rendered{body, fingerprint(body)}.writeRead(w, x.pre)
 }
 
-// writeDocument answers with a discovery document. It has no version in the store, so its tag is its
-// fingerprint.
-func writeDocument(w http.ResponseWriter, x *exchange, body []byte) error {
-	return rendered{body, fingerprint(body)}.writeRead(w, x.pre)
+// versioned renders a discovery document. The store does not have it, so its version is the
+// fingerprint of the rest (RFC 7643 §3.1).
+func versioned(doc scim.Object) rendered {
+	t := fingerprint(scim.Encode(doc))
+	if meta, ok := doc["meta"].(scim.Object); ok {
+		meta["version"] = t.etag()
+	}
+	return rendered{scim.Encode(doc), t}
 }
 
 // config describes exactly the supported features (RFC 7643 §5).

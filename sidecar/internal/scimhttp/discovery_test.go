@@ -30,6 +30,9 @@ func TestDiscovery(t *testing.T) {
 		if sc["type"] != "oauthbearertoken" || sc["primary"] != true || sc["name"] == "" || sc["description"] == "" {
 			t.Errorf("scheme %v, want a primary oauthbearertoken with name and description", sc)
 		}
+		if v := a.meta("version"); v == "" || v != a.header.Get("ETag") {
+			t.Errorf("meta.version %q, ETag %q, want the same", v, a.header.Get("ETag"))
+		}
 		if a.meta("location") != "https://acme.test/scim/v2/ServiceProviderConfig" {
 			t.Errorf("meta.location %q", a.meta("location"))
 		}
@@ -47,6 +50,9 @@ func TestDiscovery(t *testing.T) {
 			if diff := cmp.Diff(rt, byID.body); diff != "" {
 				t.Errorf("by id (-list +one):\n%s", diff)
 			}
+			if v := byID.meta("version"); v == "" || v != byID.header.Get("ETag") {
+				t.Errorf("%v: meta.version %q, ETag %q, want the same", rt["id"], v, byID.header.Get("ETag"))
+			}
 			urns := []string{rt["schema"].(string)}
 			if exts, ok := rt["schemaExtensions"].([]any); ok {
 				for _, e := range exts {
@@ -54,8 +60,9 @@ func TestDiscovery(t *testing.T) {
 				}
 			}
 			for _, urn := range urns {
-				if got := s.do("GET", "/Schemas/"+urn, nil).want(200); got.id() != urn {
-					t.Errorf("schema %s has id %s", urn, got.id())
+				got := s.do("GET", "/Schemas/"+urn, nil).want(200)
+				if v := got.meta("version"); got.id() != urn || v == "" || v != got.header.Get("ETag") {
+					t.Errorf("schema %s has id %s, meta.version %q, ETag %q", urn, got.id(), v, got.header.Get("ETag"))
 				}
 				if got := s.raw("GET", "/Schemas/"+strings.ReplaceAll(urn, ":", "%3A"), nil).want(200); got.id() != urn {
 					t.Errorf("schema %s by its encoded URN has id %s", urn, got.id())
