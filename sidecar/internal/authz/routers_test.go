@@ -3,26 +3,20 @@ package authz_test
 import (
 	"bufio"
 	"bytes"
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 
-	"github.com/scimward/scimward/envoy/envoybin"
+	"github.com/scimward/scimward/envoy/envoybin/foreign"
 	"github.com/scimward/scimward/sidecar/internal/authz"
 )
 
@@ -97,10 +91,7 @@ func TestGoRouters(t *testing.T) {
 
 // TestPythonRouters compares the decisions with Flask and Starlette.
 func TestPythonRouters(t *testing.T) {
-	dir := installed(t, "requirements.txt", func(ctx context.Context, dir string) *exec.Cmd {
-		return exec.CommandContext(ctx, "python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-			"--root-user-action=ignore", "--target", dir, "-r", "testdata/routers/requirements.txt")
-	})
+	dir := foreign.Python(t, "testdata/routers/requirements.txt")
 	cmd := exec.CommandContext(t.Context(), "python3", "-B", "testdata/routers/routers.py")
 	cmd.Env = append(os.Environ(), "PYTHONPATH="+dir)
 	askRouters(t, cmd)
@@ -127,47 +118,6 @@ func askRouters(t *testing.T, cmd *exec.Cmd) {
 	for name, reached := range answers {
 		checkRouter(t, name, paths, reached)
 	}
-}
-
-// installed returns the folder in the cache with the packages that a file of
-// testdata/routers names. Without it, install makes it. Its name has the file's hash, so
-// that other versions get another folder.
-func installed(t *testing.T, file string, install func(ctx context.Context, dir string) *exec.Cmd) string {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join("testdata", "routers", file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	here, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache, err := envoybin.CacheDir(here)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sum := sha256.Sum256(content)
-	dir := filepath.Join(cache, "routers-"+hex.EncodeToString(sum[:6]))
-	if _, err := os.Stat(dir); err == nil {
-		return dir
-	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	tmp, err := os.MkdirTemp(cache, "routers-") //nolint:usetesting // beside dir, so that the rename is atomic
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(tmp)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	defer cancel()
-	if out, err := install(ctx, tmp).CombinedOutput(); err != nil {
-		t.Fatalf("installing what testdata/routers/%s names (see CONTRIBUTING.md for the tools that it needs): %v\n%s", file, err, out)
-	}
-	if err := os.Rename(tmp, dir); err != nil && !errors.Is(err, os.ErrExist) {
-		t.Fatal(err)
-	}
-	return dir
 }
 
 // TestLegitimatePaths: recorded paths of real applications are not refused, although the
