@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -11,6 +12,9 @@ import (
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
@@ -42,17 +46,18 @@ func (*decider) DecideSubject(context.Context, string, string, *authz.Caller) bo
 // surfaces are the two answerers of a SCIM request: the adaptor of the proxy and the handler.
 type surfaces struct {
 	*decider
-	check  *extauthz.Server
+	check  authv3.AuthorizationClient
 	handle *scimhttp.Handler
 }
 
 func newSurfaces(t *testing.T) *surfaces {
 	t.Helper()
 	s := &surfaces{decider: &decider{}}
-	var err error
-	if s.check, err = extauthz.New(extauthz.Options{Decider: s.decider}); err != nil {
+	proxy, err := extauthz.New(extauthz.Options{Decider: s.decider})
+	if err != nil {
 		t.Fatal(err)
 	}
+	s.check = authv3.NewAuthorizationClient(serveGRPC(t, proxy.NewGRPC()))
 	s.handle, err = scimhttp.New(scimhttp.Options{
 		Decider: s.decider, Store: storetest.New(t),
 		TenantOf: func(*http.Request) (string, bool) { return "acme", true },
@@ -62,6 +67,27 @@ func newSurfaces(t *testing.T) *surfaces {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// serveGRPC serves g in memory until the test ends.
+func serveGRPC(t *testing.T, g *grpc.Server) *grpc.ClientConn {
+	t.Helper()
+	l := bufconn.Listen(64 << 10)
+	served := make(chan error, 1)
+	go func() { served <- g.Serve(l) }()
+	conn, err := grpc.NewClient("passthrough:", grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return l.DialContext(ctx) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		conn.Close()
+		g.Stop()
+		if err := <-served; err != nil {
+			t.Errorf("serving: %v", err)
+		}
+	})
+	return conn
 }
 
 // wire is a refusal as the client receives it.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 
 	"github.com/scimward/scimward/sidecar/internal/oauth"
@@ -44,7 +45,8 @@ func TestOneRequestID(t *testing.T) {
 			_, err := s.check.Check(t.Context(), &authv3.CheckRequest{Attributes: &authv3.AttributeContext{
 				ContextExtensions: map[string]string{"surface": "scim", "tenant": "acme"},
 				Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{
-					Id: "7", Method: "GET", Path: "/scim/v2/Users", Headers: map[string]string{"x-request-id": id},
+					Id: "7", Method: "GET", Path: "/scim/v2/Users",
+					HeaderMap: &corev3.HeaderMap{Headers: []*corev3.HeaderValue{{Key: "x-request-id", RawValue: []byte(id)}}},
 				}},
 			}})
 			if err != nil {

@@ -343,8 +343,7 @@ func (s *Server) openGRPC(conf *tls.Config) {
 	if conf != nil {
 		opts = append(opts, grpc.Creds(credentials.NewTLS(conf)))
 	}
-	s.grpc = grpc.NewServer(opts...)
-	s.authz.Register(s.grpc)
+	s.grpc = s.authz.NewGRPC(opts...)
 }
 
 func httpServer(h http.Handler, logger *slog.Logger) *http.Server {

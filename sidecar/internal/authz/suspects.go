@@ -56,7 +56,8 @@ func (s *Suspects) add(app passes.App, found request.Suspect, now time.Time) {
 			of.more = true
 			return
 		}
-		n = &SuspectName{Place: string(found.In), Name: found.Name, Why: found.Why, First: now.UTC()}
+		key.Name = strings.Clone(key.Name) // not a part of all headers
+		n = &SuspectName{Place: string(found.In), Name: key.Name, Why: found.Why, First: now.UTC()}
 		of.names[key] = n
 	}
 	n.Count++

@@ -230,7 +230,7 @@ func (s *people) count(o Outcome, c *Caller, now time.Time) (n uint64, first boo
 	}
 	e := UnprovisionedPerson{Source: c.Source, Outcome: o, Times: 1, Last: now.UTC()}
 	for kind, value := range c.Names() {
-		e.Kind, e.Name = kind, shorten(value)
+		e.Kind, e.Name = kind, strings.Clone(shorten(value)) // not a part of all headers
 		break
 	}
 	at := slices.IndexFunc(s.examples, func(x UnprovisionedPerson) bool {

@@ -3,8 +3,6 @@ package extauthz_test
 import (
 	"context"
 	"log/slog"
-	"net"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -12,7 +10,6 @@ import (
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/scimward/scimward/policies"
@@ -34,7 +31,7 @@ func (noop) Check(context.Context, *authv3.CheckRequest) (*authv3.CheckResponse,
 }
 
 // real is the whole pipeline: ES256 token (seen before), IL1 policy, no locks.
-func real(b *testing.B) (authv3.AuthorizationServer, *authv3.CheckRequest) {
+func real(b *testing.B) (*extauthz.Server, *authv3.CheckRequest) {
 	b.Helper()
 	doc, _, err := token.GenerateKey()
 	if err != nil {
@@ -82,7 +79,7 @@ func real(b *testing.B) (authv3.AuthorizationServer, *authv3.CheckRequest) {
 	in := checkRequest("scim", "GET", "/scim/v2/Users/2819c223-7f76-453a-919d-413861904646",
 		"authorization", "Bearer "+raw, "accept", "application/scim+json", "x-request-id", "3f1c2d7e-0000-4000-8000-000000000000",
 		"traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "host", "scim.example")
-	if out, err := s.Check(b.Context(), in); err != nil || out.GetOkResponse() == nil {
+	if out, err := s.CheckBytes(b.Context(), wire(b, in)); err != nil || out.GetOkResponse() == nil {
 		b.Fatalf("the request is refused: %v %v", out, err)
 	}
 	return s, in
@@ -92,22 +89,15 @@ func real(b *testing.B) (authv3.AuthorizationServer, *authv3.CheckRequest) {
 // beside a no-op.
 func BenchmarkCheckDirect(b *testing.B) {
 	full, in := real(b)
-	wire, err := proto.Marshal(in)
-	if err != nil {
-		b.Fatal(err)
-	}
+	msg := wire(b, in)
 	for _, c := range []struct {
-		name string
-		s    authv3.AuthorizationServer
-	}{{"noop", noop{}}, {"warm", full}} {
+		name  string
+		check func(context.Context, []byte) (*authv3.CheckResponse, error)
+	}{{"noop", noop{}.checkBytes}, {"warm", full.CheckBytes}} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				var m authv3.CheckRequest
-				if err := proto.Unmarshal(wire, &m); err != nil {
-					b.Fatal(err)
-				}
-				if _, err := c.s.Check(b.Context(), &m); err != nil {
+				if _, err := c.check(b.Context(), msg); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -115,16 +105,26 @@ func BenchmarkCheckDirect(b *testing.B) {
 	}
 }
 
+func (n noop) checkBytes(ctx context.Context, msg []byte) (*authv3.CheckResponse, error) {
+	var in authv3.CheckRequest
+	if err := proto.Unmarshal(msg, &in); err != nil {
+		return nil, err
+	}
+	return n.Check(ctx, &in)
+}
+
 // BenchmarkCheckSocket is the same over gRPC on a unix socket. Client and server share the
 // process, so cpu-µs/op includes both.
 func BenchmarkCheckSocket(b *testing.B) {
 	full, in := real(b)
+	floor := grpc.NewServer()
+	authv3.RegisterAuthorizationServer(floor, noop{})
 	for _, c := range []struct {
 		name string
-		s    authv3.AuthorizationServer
-	}{{"noop", noop{}}, {"warm", full}} {
+		g    *grpc.Server
+	}{{"noop", floor}, {"warm", full.NewGRPC()}} {
 		b.Run(c.name, func(b *testing.B) {
-			client := serve(b, c.s)
+			client := authv3.NewAuthorizationClient(serve(b, c.g))
 			if _, err := client.Check(b.Context(), in); err != nil {
 				b.Fatal(err)
 			}
@@ -143,31 +143,6 @@ func BenchmarkCheckSocket(b *testing.B) {
 			b.ReportMetric(float64((cpu()-began).Microseconds())/float64(b.N), "cpu-µs/op")
 		})
 	}
-}
-
-func serve(b *testing.B, s authv3.AuthorizationServer) authv3.AuthorizationClient {
-	b.Helper()
-	path := filepath.Join(b.TempDir(), "a.sock")
-	l, err := (&net.ListenConfig{}).Listen(b.Context(), "unix", path)
-	if err != nil {
-		b.Fatal(err)
-	}
-	g := grpc.NewServer()
-	authv3.RegisterAuthorizationServer(g, s)
-	done := make(chan error, 1)
-	go func() { done <- g.Serve(l) }()
-	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		conn.Close()
-		g.Stop()
-		if err := <-done; err != nil {
-			b.Error(err)
-		}
-	})
-	return authv3.NewAuthorizationClient(conn)
 }
 
 // cpu is the processor time of this process.

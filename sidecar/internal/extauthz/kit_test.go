@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/internal/authz"
@@ -100,8 +101,13 @@ func newKit(t *testing.T, edit ...func(*extauthz.Options)) *kit {
 		t.Fatal(err)
 	}
 	k.Server = s
-	g := grpc.NewServer()
-	s.Register(g)
+	k.conn = serve(t, s.NewGRPC())
+	return k
+}
+
+// serve serves g on a unix socket until the test ends.
+func serve(t testing.TB, g *grpc.Server) *grpc.ClientConn {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "a.sock")
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
 	if err != nil {
@@ -109,18 +115,28 @@ func newKit(t *testing.T, edit ...func(*extauthz.Options)) *kit {
 	}
 	served := make(chan error, 1)
 	go func() { served <- g.Serve(l) }()
-	k.conn, err = grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		k.conn.Close()
+		conn.Close()
 		g.Stop()
 		if err := <-served; err != nil {
 			t.Errorf("serving: %v", err)
 		}
 	})
-	return k
+	return conn
+}
+
+// wire is the message as Envoy sends it.
+func wire(t testing.TB, in *authv3.CheckRequest) []byte {
+	t.Helper()
+	b, err := proto.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 type lockedWriter struct {

@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-
 	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/passes"
 )
@@ -20,71 +18,22 @@ const (
 	ExtensionPasses  = passes.Extension // what Envoy passes on, for surface "app"
 )
 
-// newRequest translates a CheckRequest. Whatever is missing stays empty, and authz denies
-// an empty surface, path, host or method. It ignores Envoy's own id of the stream, which
-// appears in no log of the application.
-func newRequest(in *authv3.CheckRequest, maxBody int) request.Request {
-	attrs := in.GetAttributes()
-	ext := attrs.GetContextExtensions()
-	h := attrs.GetRequest().GetHttp()
-	r := request.Request{
-		Surface: request.Surface(ext[ExtensionSurface]),
-		Tenant:  ext[ExtensionTenant],
-		App:     ext[ExtensionApp],
-		Method:  h.GetMethod(),
-		Host:    h.GetHost(),
-		Headers: headers(h),
-		Remote:  attrs.GetSource().GetAddress().GetSocketAddress().GetAddress(),
-		Passes:  ext[ExtensionPasses],
-		Proxy:   attrs.GetDestination().GetAddress().GetSocketAddress().GetAddress(),
-	}
-	r.Path, r.Query, _ = strings.Cut(h.GetPath(), "?")
+// complete adds to a decoded request what the message does not say. Whatever is missing stays
+// empty, and authz denies an empty surface, path, host or method. It ignores Envoy's own id of
+// the stream, which appears in no log of the application.
+func complete(r *request.Request, maxBody int) {
 	r.ID = request.ID(first(r.Headers["x-request-id"]), rand.Text)
-	r.Body, r.Partial = body(h, r.Headers, maxBody)
+	r.Partial = partial(len(r.Body), r.Headers, maxBody)
 	r.Later = r.Surface == request.SurfaceSCIM
-	return r
 }
 
-// headers reads header_map when encode_raw_headers is on, else headers. Names in lower
-// case, as Envoy sends them, need no copy.
-func headers(h *authv3.AttributeContext_HttpRequest) request.Headers {
-	list := h.GetHeaderMap().GetHeaders()
-	out := make(request.Headers, len(list)+len(h.GetHeaders()))
-	if len(list) > 0 {
-		values := make([]string, 0, len(list)) // one backing array for all single values
-		for _, kv := range list {
-			v := kv.GetValue()
-			if raw := kv.GetRawValue(); len(raw) > 0 {
-				v = string(raw)
-			}
-			k := strings.ToLower(kv.GetKey())
-			if have, ok := out[k]; ok {
-				out[k] = append(have, v)
-				continue
-			}
-			values = append(values, v)
-			out[k] = values[len(values)-1 : len(values) : len(values)]
-		}
-	} else {
-		for k, v := range h.GetHeaders() {
-			k = strings.ToLower(k)
-			out[k] = append(out[k], v)
-		}
-	}
-	return out
-}
-
-// body returns the body and whether bytes may be missing. The client's own word on it
+// partial reports whether bytes of the body may be missing. The client's own word on it
 // (x-envoy-auth-partial-body) does not count. A body that fills the buffer may be only the
 // start of a longer one, unless its declared length says otherwise; a declared length
 // without the bytes means that Envoy did not buffer the body.
-func body(h *authv3.AttributeContext_HttpRequest, hs request.Headers, maxBody int) (b []byte, partial bool) {
-	b = h.GetRawBody()
-	if len(b) == 0 && h.GetBody() != "" {
-		b = []byte(h.GetBody())
-	}
+func partial(size int, hs request.Headers, maxBody int) bool {
 	length, declared := contentLength(hs["content-length"])
-	return b, declared && length != int64(len(b)) || len(b) > maxBody || len(b) == maxBody && !declared
+	return declared && length != int64(size) || size > maxBody || size == maxBody && !declared
 }
 
 // contentLength reads the declared length. One that is no number counts as a declared

@@ -1,7 +1,7 @@
 // Package extauthz translates Envoy's external authorization and external processing
 // protocols to package authz and back. It decides nothing.
 //
-// Call New, then Register on the gRPC server of the authz listener, then SetServing(true)
+// Call New, serve what NewGRPC returns on the authz listener, then SetServing(true)
 // once the rest of the process is ready. To stop, call SetServing(false), then Drain, then
 // stop the gRPC server, then Wait. Leashes live as long as their requests, so a gRPC server
 // that stops before Drain would wait for them.
@@ -23,7 +23,6 @@ import (
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	extproc "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"github.com/prometheus/client_golang/prometheus"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
@@ -99,7 +98,6 @@ func (o *Options) defaults() {
 
 // Server implements the two Envoy services and grpc.health.v1 (with Watch).
 type Server struct {
-	authv3.UnimplementedAuthorizationServer
 	extproc.UnimplementedExternalProcessorServer
 
 	o       Options
@@ -131,13 +129,6 @@ func New(o Options) (*Server, error) {
 // another one counts under "".
 func (s *Server) SetTenants(names []string) { s.metrics.setTenants(names) }
 
-// Register adds the three services to g.
-func (s *Server) Register(g *grpc.Server) {
-	authv3.RegisterAuthorizationServer(g, s)
-	extproc.RegisterExternalProcessorServer(g, s)
-	healthpb.RegisterHealthServer(g, s.health)
-}
-
 // SetServing sets the health of the whole and of each service.
 func (s *Server) SetServing(up bool) {
 	status := healthpb.HealthCheckResponse_NOT_SERVING
@@ -151,19 +142,21 @@ func (s *Server) SetServing(up bool) {
 	}
 }
 
-// Check answers one request. It never returns a gRPC error: Envoy would then answer by
-// itself, and its configuration could let the request pass.
-func (s *Server) Check(ctx context.Context, in *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+// check answers one request as [decode] left it.
+func (s *Server) check(ctx context.Context, r *request.Request) *authv3.CheckResponse {
 	began := s.o.Now()
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
-	r := newRequest(in, s.o.MaxBody)
+	if at, ok := ctx.Deadline(); !ok || time.Until(at) > s.o.Timeout { // Envoy's own is rarely later
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.o.Timeout)
+		defer cancel()
+	}
+	complete(r, s.o.MaxBody)
 	r.Received = began
-	d := s.decide(ctx, r)
+	d := s.decide(ctx, *r)
 	out := respond(&d, acceptsJSON(r.Headers))
-	s.auditRefusal(ctx, &r, &d)
-	s.record(ctx, &r, &d, s.o.Now().Sub(began))
-	return out, nil
+	s.auditRefusal(ctx, r, &d)
+	s.record(ctx, r, &d, s.o.Now().Sub(began))
+	return out
 }
 
 // auditRefusal calls Options.Refused and waits a bounded time for it. So the record is
