@@ -43,7 +43,8 @@ func handleCheck( //nolint:revive // the order of a grpc.MethodHandler
 	if interceptor == nil {
 		return check(ctx, in)
 	}
-	return interceptor(ctx, in, &grpc.UnaryServerInfo{Server: srv, FullMethod: authv3.Authorization_Check_FullMethodName}, check)
+	info := &grpc.UnaryServerInfo{Server: srv, FullMethod: authv3.Authorization_Check_FullMethodName}
+	return interceptor(ctx, in, info, check)
 }
 
 // codec decodes the request of a Check by hand and leaves every other message to the codec of gRPC.
