@@ -89,12 +89,16 @@ func (c *keyClients) oauthTenants(cfg *config.Config) ([]oauth.Tenant, error) {
 	for i := range cfg.Tenants {
 		t := &cfg.Tenants[i]
 		o := oauth.Tenant{Name: t.Name, Issuer: t.ExternalURL, Resource: t.Resource(), TokenEndpoint: t.TokenEndpoint()}
+		o.TokenLifetime = t.TokenLifetime
 		for _, s := range t.IdentityServices {
 			k, err := c.issuer(s.Keys.Issuer, s.Keys)
 			errs = append(errs, err)
 			o.Clients = append(o.Clients, oauth.Client{
 				ID: s.ClientID, JWKSURL: k.JWKSURL, Issuer: k.Issuer, JWKS: k.JWKS, HTTPClient: k.HTTPClient,
-				AllowTokenEndpointAudience: !s.StrictAudience,
+				AllowTokenEndpointAudience: !s.StrictAudience, Audiences: s.Audiences,
+				AssertionIssuer: s.AssertionIssuer, AssertionSubject: s.AssertionSubject, Algorithms: s.Algorithms,
+				MaxAssertionLifetime: s.MaxAssertionLifetime, AllowNoJTI: s.JTI == "hash",
+				AllowJWTBearer: s.AllowJWTBearer, TokenLifetime: s.TokenLifetime,
 			})
 		}
 		out = append(out, o)

@@ -26,6 +26,7 @@ func (c checker) tenant(path string, t *Tenant, names map[string]bool, hosts map
 	c.oneOf(path+".profile", t.Profile, policies.Profiles()...)
 	c.dialects(path+".dialects", t.Dialects)
 	within(c, path+".requests_per_second", t.RequestsPerSecond, 25, 100000)
+	within(c, path+".token_lifetime", t.TokenLifetime, 5*time.Minute, time.Hour)
 	c.clients(path, t)
 	c.require(path+".apps", len(t.Apps) > 0, "add the application that the tenant's users use")
 	apps := map[string]bool{}
@@ -58,13 +59,19 @@ func (c checker) clients(path string, t *Tenant) {
 	if len(t.IdentityServices)+len(t.ExternalIssuers) == 0 {
 		c.fail(path+".identity_services", "add the identity service of this tenant", "no client can write users")
 	}
-	ids := map[string]bool{}
-	for i, s := range t.IdentityServices {
+	ids, subjects := map[string]bool{}, map[string]bool{}
+	for i := range t.IdentityServices {
+		s := &t.IdentityServices[i]
 		at := fmt.Sprintf("%s.identity_services[%d]", path, i)
 		c.require(at+".client_id", s.ClientID != "", "write the iss and sub of its assertions")
 		c.unique(at+".client_id", s.ClientID, ids, "list each client once")
 		c.keys(at+".keys", s.Keys)
 		c.dialects(at+".dialects", s.Dialects)
+		c.assertions(at, t, s)
+		if s.AssertionIssuer != "" {
+			c.unique(at+".assertion_subject", s.AssertionIssuer+" "+s.AssertionSubject, subjects,
+				"give each client its own subject of the issuer")
+		}
 	}
 	issuers := map[string]bool{}
 	for i, e := range t.ExternalIssuers {
@@ -88,6 +95,31 @@ func (c checker) dialects(path string, names []string) {
 		at := fmt.Sprintf("%s[%d]", path, i)
 		c.oneOf(at, name, policies.OverlayNames()...)
 		c.unique(at, name, seen, "list each overlay once")
+	}
+}
+
+// assertions checks what a client says about its assertions and tokens.
+func (c checker) assertions(at string, t *Tenant, s *IdentityService) {
+	within(c, at+".max_assertion_lifetime", s.MaxAssertionLifetime, time.Minute, 24*time.Hour)
+	if s.TokenLifetime != 0 {
+		within(c, at+".token_lifetime", s.TokenLifetime, 5*time.Minute, time.Hour)
+	}
+	c.oneOf(at+".jti", s.JTI, "required", "hash")
+	for i, a := range s.Algorithms {
+		c.oneOf(fmt.Sprintf("%s.algorithms[%d]", at, i), a, "ES256", "PS256", "EdDSA", "RS256")
+	}
+	for i, a := range s.Audiences {
+		c.require(fmt.Sprintf("%s.audiences[%d]", at, i), a != "", "write the aud of its assertions")
+	}
+	switch {
+	case s.AssertionIssuer != "":
+		c.require(at+".assertion_subject", s.AssertionSubject != "", "write the exact sub of its assertions")
+	case s.AssertionSubject != "":
+		c.fail(at+".assertion_subject", "set assertion_issuer, or leave it out",
+			"without assertion_issuer, sub is the client_id")
+	}
+	if s.AssertionIssuer == t.ExternalURL && t.ExternalURL != "" {
+		c.fail(at+".assertion_issuer", "name the issuer that signs the assertions", "scimward signs no assertions")
 	}
 }
 

@@ -136,6 +136,8 @@ type Tenant struct {
 	// they are. docs/dialects.md says what each overlay accepts beyond the profile. Empty means none: every
 	// rule of the profile is enforced.
 	Dialects []string `yaml:"dialects"`
+	// TokenLifetime is the lifetime of the access tokens that /oauth/token issues. Zero means 5m. 5m to 1h.
+	TokenLifetime time.Duration `yaml:"token_lifetime"`
 }
 
 // KeySource names the source of public keys: exactly one of issuer, jwks_uri and jwks_file.
@@ -163,6 +165,31 @@ type IdentityService struct {
 	StrictAudience bool `yaml:"strict_audience"`
 	// Dialects are the overlays for this client, in place of those of the tenant. Empty means those.
 	Dialects []string `yaml:"dialects"`
+	// Audiences lists further values that aud of its assertions may have, beside the issuer and the token
+	// endpoint. Microsoft Entra workload identity sends "api://APPID". An assertion has exactly one aud.
+	// Empty means none.
+	Audiences []string `yaml:"audiences"`
+	// AssertionIssuer is the exact iss of its assertions, if another issuer signs them for the client, such
+	// as "https://login.microsoftonline.com/TENANT/v2.0". It needs assertion_subject. Empty means that iss
+	// and sub are the client_id.
+	AssertionIssuer string `yaml:"assertion_issuer"`
+	// AssertionSubject is the exact sub of its assertions. It belongs to assertion_issuer.
+	AssertionSubject string `yaml:"assertion_subject"`
+	// JTI is the rule against the second use of an assertion: required or hash. required refuses an
+	// assertion without jti. hash accepts one without jti, once: it remembers a hash of it. Default
+	// required.
+	JTI string `yaml:"jti"`
+	// Algorithms lists the accepted algorithms of its assertions: some of ES256, PS256, EdDSA and RS256. Empty
+	// means the first three.
+	Algorithms []string `yaml:"algorithms"`
+	// MaxAssertionLifetime limits how far exp of an assertion is ahead. Zero means 10m. 1m to 24h.
+	MaxAssertionLifetime time.Duration `yaml:"max_assertion_lifetime"`
+	// TokenLifetime is the lifetime of its access tokens. Zero means that of the tenant. 5m to 1h.
+	TokenLifetime time.Duration `yaml:"token_lifetime"`
+	// AllowJWTBearer also accepts an assertion as the grant itself, grant type
+	// urn:ietf:params:oauth:grant-type:jwt-bearer (RFC 7523 §2.1). The rules for the assertion are the
+	// same. Default false.
+	AllowJWTBearer bool `yaml:"allow_jwt_bearer"`
 }
 
 // ExternalIssuer is another authorization server.

@@ -158,8 +158,12 @@ func (c *Config) complete(dir folder) {
 func (t *Tenant) complete(dir folder) {
 	or(&t.Profile, policies.DefaultProfile)
 	or(&t.RequestsPerSecond, 50)
+	or(&t.TokenLifetime, 5*time.Minute)
 	for i := range t.IdentityServices {
-		t.IdentityServices[i].Keys.complete(dir, "")
+		s := &t.IdentityServices[i]
+		s.Keys.complete(dir, s.AssertionIssuer)
+		or(&s.JTI, "required")
+		or(&s.MaxAssertionLifetime, 10*time.Minute)
 	}
 	for i := range t.ExternalIssuers {
 		e := &t.ExternalIssuers[i]

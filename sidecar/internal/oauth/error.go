@@ -24,6 +24,7 @@ const (
 	faultScope                      // another scope
 	faultTarget                     // another resource (RFC 8707)
 	faultClient                     // the client is not authenticated
+	faultUnauthorized               // the client is authenticated and may not use the grant
 	faultAuthorization              // the request has an Authorization header
 	faultBasic                      // the request has an Authorization header with the scheme Basic
 )
@@ -91,6 +92,8 @@ func faultAnswer(f fault) answer {
 		return answer{status: http.StatusBadRequest, code: "invalid_scope", reason: "scope"}
 	case faultTarget:
 		return answer{status: http.StatusBadRequest, code: "invalid_target", reason: "resource"}
+	case faultUnauthorized:
+		return answer{status: http.StatusBadRequest, code: "unauthorized_client", reason: "unauthorized_client"}
 	case faultClient:
 		return invalidClient("", "client")
 	case faultAuthorization, faultBasic:

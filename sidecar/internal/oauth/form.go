@@ -19,6 +19,7 @@ const (
 
 	formMedia              = "application/x-www-form-urlencoded"
 	grantClientCredentials = "client_credentials"
+	grantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 	assertionType          = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 )
 
@@ -79,23 +80,63 @@ func checkMedia(h http.Header) error {
 	return nil
 }
 
-// check checks the parameters that can be checked without a key.
-func (f form) check(t *tenant) error {
+// assertion returns the assertion of a token request and whether the grant is that of RFC 7523 §2.1. It
+// checks the parameters that can be checked without a key.
+func (f form) assertion(t *tenant) (raw string, bearer bool, err error) {
 	switch {
 	case f["grant_type"] == "":
-		return refuse(faultRequest, "parameter grant_type is missing")
+		return "", false, refuse(faultRequest, "parameter grant_type is missing")
+	case f["grant_type"] == grantJWTBearer && t.jwtBearer():
+		bearer = true
 	case f["grant_type"] != grantClientCredentials:
-		return refuse(faultGrant, "the only grant type is "+grantClientCredentials)
-	case f["client_secret"] != "":
-		return refuse(faultClient, "client secrets are not accepted; send a client assertion (RFC 7523)")
-	case f["client_assertion"] == "":
-		return refuse(faultClient, "parameter client_assertion is missing")
-	case f["client_assertion_type"] != assertionType:
-		return refuse(faultClient, "parameter client_assertion_type must be "+assertionType)
-	case f["scope"] != "" && f["scope"] != token.Scope:
-		return refuse(faultScope, "the only scope is "+token.Scope)
-	case f["resource"] != "" && f["resource"] != t.Resource:
-		return refuse(faultTarget, "the only resource is "+t.Resource)
+		return "", false, refuse(faultGrant, "the grant types are "+strings.Join(t.grantTypes(), " and "))
 	}
-	return nil
+	if bearer {
+		raw, err = f.grantAssertion()
+	} else {
+		raw, err = f.clientAssertion()
+	}
+	switch {
+	case err != nil:
+		return "", bearer, err
+	case f["scope"] != "" && f["scope"] != token.Scope:
+		return "", bearer, refuse(faultScope, "the only scope is "+token.Scope)
+	case f["resource"] != "" && f["resource"] != t.Resource:
+		return "", bearer, refuse(faultTarget, "the only resource is "+t.Resource)
+	}
+	return raw, bearer, nil
+}
+
+// clientAssertion returns the assertion that authenticates a client (RFC 7523 §2.2).
+func (f form) clientAssertion() (string, error) {
+	switch {
+	case f["client_secret"] != "":
+		return "", refuse(faultClient, "client secrets are not accepted; send a client assertion (RFC 7523)")
+	case f["client_assertion"] == "":
+		return "", refuse(faultClient, "parameter client_assertion is missing")
+	case f["client_assertion_type"] != assertionType:
+		return "", refuse(faultClient, "parameter client_assertion_type must be "+assertionType)
+	}
+	return f["client_assertion"], nil
+}
+
+// grantAssertion returns the assertion that is the grant (RFC 7523 §2.1). It names the client, so
+// nothing else may.
+func (f form) grantAssertion() (string, error) {
+	for _, name := range []string{"client_secret", "client_assertion", "client_assertion_type"} {
+		if f[name] != "" {
+			return "", refuse(faultRequest, "parameter "+name+" is not accepted with this grant: the assertion names the client")
+		}
+	}
+	if f["assertion"] == "" {
+		return "", refuse(faultRequest, "parameter assertion is missing")
+	}
+	return f["assertion"], nil
+}
+
+func (t *tenant) grantTypes() []string {
+	if t.jwtBearer() {
+		return []string{grantClientCredentials, grantJWTBearer}
+	}
+	return []string{grantClientCredentials}
 }

@@ -47,6 +47,8 @@ type world struct {
 	keys   map[string]*token.Signer // of the clients, by id
 	docs   map[string][]byte        // their private keys
 	web    http.RoundTripper
+
+	configure func(acme *oauth.Tenant) // changes the tenant; nil leaves it
 }
 
 // newWorld has the tenants acme and globex. Acme's clients are idp, old, which may name the token
@@ -101,7 +103,7 @@ func (w *world) jwks(id string) []byte {
 }
 
 func (w *world) tenants() []oauth.Tenant {
-	return []oauth.Tenant{
+	list := []oauth.Tenant{
 		{
 			Name: "acme", Issuer: acme, Resource: acme + "/scim/v2", TokenEndpoint: acme + "/oauth/token",
 			Clients: []oauth.Client{
@@ -115,6 +117,10 @@ func (w *world) tenants() []oauth.Tenant {
 			Clients: []oauth.Client{{ID: "idp-globex", JWKS: w.jwks("idp-globex")}},
 		},
 	}
+	if w.configure != nil {
+		w.configure(&list[0])
+	}
+	return list
 }
 
 func tenantOf(r *http.Request) (string, bool) {

@@ -54,9 +54,9 @@ func (t *tenant) describe() (err error) {
 		// RFC 8414 §2 requires the member, and clients look for it. There is no authorization endpoint,
 		// so the list is empty.
 		ResponseTypes:     []string{},
-		GrantTypes:        []string{grantClientCredentials},
+		GrantTypes:        t.grantTypes(),
 		AuthMethods:       []string{"private_key_jwt"},
-		SigningAlgorithms: []string{"ES256", "PS256", "EdDSA"},
+		SigningAlgorithms: t.algorithms(),
 		Resources:         []string{t.Resource},
 	})
 	if err != nil {

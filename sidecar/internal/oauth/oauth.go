@@ -9,6 +9,7 @@
 //	  |   client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 //	  |   client_assertion=<JWT, iss = sub = client id, aud = issuer, jti, exp>
 //	  |   scope=scim                                  optional
+//	  |   or grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer and assertion, RFC 7523 §2.1
 //	  | <- {"access_token": "…", "token_type": "Bearer", "expires_in": 300, "scope": "scim"}
 //
 // Call [New] once with all tenants, then [Server.Mount]. [Server.Prepare] replaces the tenants. The
@@ -41,26 +42,6 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// tokenLifetime is the lifetime of access tokens.
-const tokenLifetime = 5 * time.Minute
-
-// Client is an identity service that may get tokens of a tenant. Exactly one of JWKSURL, Issuer and
-// JWKS names the source of its keys.
-type Client struct {
-	ID      string // client_id: iss and sub of its assertions
-	JWKSURL string // https, or http on loopback
-	Issuer  string // its issuer identifier; the RFC 8414 metadata there names jwks_uri
-	JWKS    []byte // the key set itself
-
-	// HTTPClient fetches the keys of this client. It trusts only the certificate authorities of this
-	// client. Nil is a plain client.
-	HTTPClient *http.Client
-
-	// AllowTokenEndpointAudience also accepts the token endpoint's URL as `aud`. Clients from before
-	// RFC 7523bis send it. RFC 7523bis requires the issuer.
-	AllowTokenEndpointAudience bool
-}
-
 // Tenant is one authorization server. Its configuration is already checked.
 type Tenant struct {
 	Name          string
@@ -68,6 +49,9 @@ type Tenant struct {
 	Resource      string // the SCIM service's identifier, `aud` of the access tokens
 	TokenEndpoint string // external URL
 	Clients       []Client
+
+	// TokenLifetime is the lifetime of access tokens, 60 minutes at most. Zero is 5 minutes.
+	TokenLifetime time.Duration
 }
 
 // Options configure a server.

@@ -25,14 +25,8 @@ func newTenant(cfg Tenant, o *Options) (*tenant, error) {
 		return nil, err
 	}
 	issuers := make([]token.IssuerConfig, 0, len(cfg.Clients))
-	for _, c := range cfg.Clients {
-		audience := []string{cfg.Issuer}
-		if c.AllowTokenEndpointAudience {
-			audience = append(audience, cfg.TokenEndpoint)
-		}
-		issuers = append(issuers, token.IssuerConfig{
-			Issuer: c.ID, JWKS: c.JWKS, JWKSURL: c.JWKSURL, KeyIssuer: c.Issuer, HTTPClient: c.HTTPClient, Audience: audience,
-		})
+	for i := range cfg.Clients {
+		issuers = append(issuers, cfg.Clients[i].assertions(&cfg))
 	}
 	var err error
 	t.verifier, err = token.NewVerifier(token.Options{

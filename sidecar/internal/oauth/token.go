@@ -21,63 +21,84 @@ type tokenRequest struct {
 	client   string
 	kid      string // of the client's key
 	jti      string // of the access token
+	bearer   bool   // the assertion is the grant (RFC 7523 §2.1)
 }
 
 // token serves POST /oauth/token.
 func (h *handler) token(w http.ResponseWriter, r *http.Request) {
 	q := &tokenRequest{id: request.ID(r.Header.Get("X-Request-Id"), newID), received: h.opts.Now()}
-	raw, err := h.grant(w, r, q)
+	granted, err := h.grant(w, r, q)
 	if err != nil {
 		a := answerFor(err)
+		if q.bearer && a.code == "invalid_client" { // RFC 7521 §4.1.1: the grant is invalid
+			a.status, a.code = http.StatusBadRequest, "invalid_grant"
+		}
 		h.record(r, q, a, err)
 		writeError(w, a)
 		return
 	}
 	h.record(r, q, answer{status: http.StatusOK, reason: "issued"}, nil)
 	writeJSON(w, http.StatusOK, map[string]any{
-		"access_token": raw,
+		"access_token": granted.token,
 		"token_type":   "Bearer",
-		"expires_in":   int(tokenLifetime / time.Second),
+		"expires_in":   int(granted.lifetime / time.Second),
 		"scope":        token.Scope,
 	})
 }
 
+// grant is an access token.
+type grant struct {
+	token    string
+	lifetime time.Duration
+}
+
 // grant checks a request and returns an access token. Its last step records the assertion as used.
 // After it, only sending the answer can fail.
-func (h *handler) grant(w http.ResponseWriter, r *http.Request, q *tokenRequest) (string, error) {
+func (h *handler) grant(w http.ResponseWriter, r *http.Request, q *tokenRequest) (grant, error) {
+	t, f, err := h.open(w, r, q)
+	if err != nil {
+		return grant{}, err
+	}
+	raw, bearer, err := f.assertion(t)
+	q.bearer = bearer
+	if err != nil {
+		return grant{}, err
+	}
+	c, claims, err := t.authenticate(r, q, f, raw)
+	if err != nil {
+		return grant{}, err
+	}
+	if bearer && !c.AllowJWTBearer {
+		return grant{}, refuse(faultUnauthorized, "this client may not use the grant "+grantJWTBearer+
+			": use "+grantClientCredentials+", or set allow_jwt_bearer for it")
+	}
+	jti := newID()
+	g := grant{lifetime: t.lifetime(c)}
+	if g.token, err = t.sign(q, jti, g.lifetime); err != nil {
+		return grant{}, err
+	}
+	if err := h.spend(r, q, claims, jti); err != nil {
+		return grant{}, err
+	}
+	q.jti = jti
+	return g, nil
+}
+
+// open finds the tenant and reads the parameters of a request of a client.
+func (h *handler) open(w http.ResponseWriter, r *http.Request, q *tokenRequest) (*tenant, form, error) {
 	t := h.tenant(r)
 	if t == nil {
-		return "", refuse(faultTenant, noTenant)
+		return nil, nil, refuse(faultTenant, noTenant)
 	}
 	q.tenant = t.Name
 	if r.Method != http.MethodPost {
-		return "", refuse(faultMethod, "send POST to the token endpoint")
+		return nil, nil, refuse(faultMethod, "send POST to the token endpoint")
 	}
 	if err := refuseAuthorization(r.Header); err != nil {
-		return "", err
+		return nil, nil, err
 	}
 	f, err := readForm(w, r)
-	if err != nil {
-		return "", err
-	}
-	if err := f.check(t); err != nil {
-		return "", err
-	}
-	claims, err := t.authenticate(r, f)
-	if err != nil {
-		return "", err
-	}
-	q.client, q.kid = claims.Subject, claims.KeyID
-	jti := newID()
-	raw, err := t.sign(q, jti)
-	if err != nil {
-		return "", err
-	}
-	if err := h.spend(r, q, claims, jti); err != nil {
-		return "", err
-	}
-	q.jti = jti
-	return raw, nil
+	return t, f, err
 }
 
 // refuseAuthorization refuses every Authorization header, because the assertion in the body is the
@@ -94,24 +115,26 @@ func refuseAuthorization(h http.Header) error {
 	return refuse(f, "the Authorization header is not accepted here; send a client assertion in the body (RFC 7523)")
 }
 
-// authenticate verifies the assertion. iss, sub and client_id must be the same client (RFC 7523
-// §3).
-func (t *tenant) authenticate(r *http.Request, f form) (token.Claims, error) {
-	claims, err := t.verifier.Verify(r.Context(), f["client_assertion"])
+// authenticate verifies an assertion and returns its client. Without an issuer of its own for them, iss
+// and sub are the client id (RFC 7523 §3). Parameter client_id must agree.
+func (t *tenant) authenticate(r *http.Request, q *tokenRequest, f form, raw string) (*Client, token.Claims, error) {
+	claims, err := t.verifier.Verify(r.Context(), raw)
 	if err != nil {
-		return token.Claims{}, err
+		return nil, token.Claims{}, err
 	}
-	if claims.Subject != claims.Issuer {
-		return token.Claims{}, refuse(faultClient, "iss and sub of a client assertion are both the client id")
+	c := t.client(claims.ClientID)
+	if c.AssertionIssuer == "" && claims.Subject != c.ID {
+		return nil, token.Claims{}, refuse(faultClient, "iss and sub of a client assertion are both the client id")
 	}
-	if id, sent := f["client_id"]; sent && id != claims.Subject {
-		return token.Claims{}, refuse(faultClient, "parameter client_id is not the sub of the client assertion")
+	if id, sent := f["client_id"]; sent && id != c.ID {
+		return nil, token.Claims{}, refuse(faultClient, "parameter client_id is not the client of the client assertion")
 	}
-	return claims, nil
+	q.client, q.kid = c.ID, claims.KeyID
+	return c, claims, nil
 }
 
 // sign makes the access token (RFC 9068 §2.2). IL1 §3.1 requires the claim token_endpoint.
-func (t *tenant) sign(q *tokenRequest, jti string) (string, error) {
+func (t *tenant) sign(q *tokenRequest, jti string, lifetime time.Duration) (string, error) {
 	issued := q.received.Unix()
 	return t.signer.Sign(map[string]any{
 		"iss":            t.Issuer,
@@ -120,7 +143,7 @@ func (t *tenant) sign(q *tokenRequest, jti string) (string, error) {
 		"aud":            t.Resource,
 		"scope":          token.Scope,
 		"iat":            issued,
-		"exp":            issued + int64(tokenLifetime/time.Second),
+		"exp":            issued + int64(lifetime/time.Second),
 		"jti":            jti,
 		"token_endpoint": t.TokenEndpoint,
 	}, token.TypeAccessToken)
@@ -129,13 +152,17 @@ func (t *tenant) sign(q *tokenRequest, jti string) (string, error) {
 // spend records the grant in one transaction: the jti as used, the client as seen, and the audit
 // record. If several requests use one assertion, in any process, the store accepts only one.
 func (h *handler) spend(r *http.Request, q *tokenRequest, c token.Claims, jti string) error {
+	decision := "private_key_jwt"
+	if q.bearer {
+		decision = "jwt_bearer"
+	}
 	cause := store.Cause{
 		Actor: "client:" + q.client, ClientID: q.client, JTI: jti, RequestID: q.id, Remote: request.RemoteAddr(r),
-		Method: r.Method, Path: r.URL.Path, Action: "oauth.token", Decision: "private_key_jwt", Received: q.received,
+		Method: r.Method, Path: r.URL.Path, Action: "oauth.token", Decision: decision, Received: q.received,
 	}
 	until := c.Expires.Add(token.Leeway + time.Second) // as long as the verifier could accept it
 	_, err := h.opts.Store.Update(r.Context(), q.tenant, cause, func(tx *store.Tx) error {
-		if err := tx.UseJTI(c.Issuer, c.JTI, until); err != nil {
+		if err := tx.UseJTI(q.client, c.JTI, until); err != nil {
 			return err
 		}
 		return tx.PutClient(store.Client{ID: q.client, LastUsed: tx.Now(), LastKey: q.kid})

@@ -2,6 +2,7 @@ package token
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -43,7 +44,7 @@ func (v *Verifier) read(t *unverified, iss *issuer) (*Claims, error) {
 		KeyID:         t.kid,
 		Subject:       r.text("sub", !subject),
 		ClientID:      r.text("client_id", access),
-		JTI:           r.text("jti", !subject),
+		JTI:           r.text("jti", !subject && !iss.AllowNoJTI),
 		TokenEndpoint: r.text("token_endpoint", false),
 		Audience:      r.audience(!subject),
 		IssuedAt:      r.time("iat", access),
@@ -56,8 +57,16 @@ func (v *Verifier) read(t *unverified, iss *issuer) (*Claims, error) {
 	if len(c.JTI) > maxJTIBytes {
 		r.fault("claim jti is longer than %d bytes", maxJTIBytes)
 	}
-	if subject {
+	switch {
+	case subject:
 		c.Extra = t.claims
+	case v.purpose == Assertion:
+		c.ClientID = cmp.Or(iss.ClientID, iss.Issuer)
+		if c.JTI == "" {
+			// Of the signed bytes alone: anyone can turn an ES256 signature into a second one that verifies.
+			sum := sha256.Sum256([]byte(t.signing))
+			c.JTI = "sha-256:" + base64url.EncodeToString(sum[:])
+		}
 	}
 	return c, r.err
 }
@@ -70,8 +79,8 @@ func (v *Verifier) checkTime(c *Claims, iss *issuer, now time.Time) *Error {
 		return refuse(ReasonNotYet, "nbf is in the future; compare the clocks")
 	case c.IssuedAt.After(now.Add(Leeway)):
 		return refuse(ReasonNotYet, "iat is in the future; compare the clocks")
-	case v.purpose == Assertion && c.Expires.After(now.Add(maxAssertionLife+Leeway)):
-		return refuse(ReasonLifetime, fmt.Sprintf("exp is more than %s ahead", maxAssertionLife))
+	case v.purpose == Assertion && c.Expires.After(now.Add(cmp.Or(iss.MaxLifetime, maxAssertionLife)+Leeway)):
+		return refuse(ReasonLifetime, fmt.Sprintf("exp is more than %s ahead", cmp.Or(iss.MaxLifetime, maxAssertionLife)))
 	case v.purpose == AccessToken && iss.MaxLifetime > 0 && c.Expires.Sub(c.IssuedAt) > iss.MaxLifetime:
 		return refuse(ReasonLifetime, fmt.Sprintf("exp is more than %s after iat; ask for a token that expires sooner",
 			iss.MaxLifetime))

@@ -24,6 +24,21 @@ func algorithms(p Purpose, allowRS256 bool) []jwa.SignatureAlgorithm {
 	return list
 }
 
+// accepted returns the algorithms that a purpose accepts from an issuer.
+func accepted(p Purpose, c *IssuerConfig) ([]jwa.SignatureAlgorithm, error) {
+	if len(c.Algorithms) == 0 {
+		return algorithms(p, c.AllowRS256), nil
+	}
+	var list []jwa.SignatureAlgorithm
+	for _, name := range c.Algorithms {
+		if !slices.Contains(algorithms(p, true), jwa.SignatureAlgorithm(name)) {
+			return nil, fmt.Errorf("algorithm %q is not one of ES256, PS256, EdDSA and RS256", name)
+		}
+		list = append(list, jwa.SignatureAlgorithm(name))
+	}
+	return list, nil
+}
+
 // unverified is a decoded token before the check of its signature.
 type unverified struct {
 	alg     jwa.SignatureAlgorithm

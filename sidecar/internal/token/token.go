@@ -68,8 +68,8 @@ func (p Purpose) String() string {
 type Claims struct {
 	Issuer        string
 	Subject       string
-	ClientID      string // client_id; empty in assertions, where Subject is the client
-	JTI           string
+	ClientID      string // client_id; of assertions, the client that they authenticate
+	JTI           string // of assertions without jti, a hash: see IssuerConfig.AllowNoJTI
 	KeyID         string // of the key that verified the token; empty when the key has none
 	TokenEndpoint string // token_endpoint claim; empty when absent (IL1 §3.1)
 	Audience      []string

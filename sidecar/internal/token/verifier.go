@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -37,11 +38,24 @@ type IssuerConfig struct {
 	// AllowNoExpiry accepts Subject tokens without exp, because applications issue such personal
 	// access tokens. It has no effect on other purposes.
 	AllowNoExpiry bool
-	// MaxLifetime limits exp - iat of access tokens. Zero is no limit.
+	// MaxLifetime limits exp - iat of access tokens; zero is no limit. It limits how far exp of an assertion
+	// is ahead; zero is 10 minutes.
 	MaxLifetime time.Duration
 	// Clients knows the clients of access tokens. Verify asks for every token, also for one that it has
 	// verified before. Nil accepts every client.
 	Clients Clients
+
+	// Algorithms are the accepted ones, of ES256, PS256, EdDSA and RS256. Empty is the first three, and
+	// RS256 with AllowRS256.
+	Algorithms []string
+	// Subject is the exact `sub` of assertions. Several clients may share the issuer of their assertions
+	// and differ in it. Empty is any.
+	Subject string
+	// ClientID is Claims.ClientID of assertions. Empty is Issuer.
+	ClientID string
+	// AllowNoJTI accepts assertions without jti. Claims.JTI is then a hash of what was signed, so that
+	// another signature over the same assertion is still the same one.
+	AllowNoJTI bool
 }
 
 // Clients reports whether a client exists now.
@@ -66,7 +80,7 @@ type Options struct {
 // cheap, and later ones go stale when a key arrives.
 type Verifier struct {
 	purpose       Purpose
-	issuers       map[string]*issuer
+	issuers       map[string][]*issuer     // by iss; assertions of one issuer may differ in sub
 	algorithms    []jwa.SignatureAlgorithm // accepted from any issuer
 	tokenEndpoint string
 	now           func() time.Time
@@ -108,7 +122,7 @@ func NewVerifier(o Options) (*Verifier, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	v := &Verifier{
-		purpose: o.Purpose, issuers: make(map[string]*issuer, len(o.Issuers)), algorithms: algorithms(o.Purpose, true),
+		purpose: o.Purpose, issuers: make(map[string][]*issuer, len(o.Issuers)), algorithms: algorithms(o.Purpose, true),
 		tokenEndpoint: o.TokenEndpoint, now: o.Now,
 	}
 	var err error
@@ -136,8 +150,13 @@ func (v *Verifier) addIssuer(c IssuerConfig, o *Options) error {
 	if c.Issuer == "" {
 		return errors.New("it has no name")
 	}
-	if v.issuers[c.Issuer] != nil {
+	twin := func(i *issuer) bool { return i.Subject == c.Subject }
+	if slices.ContainsFunc(v.issuers[c.Issuer], twin) {
 		return errors.New("it is configured twice")
+	}
+	accepted, err := accepted(v.purpose, &c)
+	if err != nil {
+		return err
 	}
 	if len(c.Audience) == 0 && o.Audience != "" {
 		c.Audience = []string{o.Audience}
@@ -149,7 +168,7 @@ func (v *Verifier) addIssuer(c IssuerConfig, o *Options) error {
 	if err != nil {
 		return err
 	}
-	v.issuers[c.Issuer] = &issuer{IssuerConfig: c, keys: keys, algorithms: algorithms(v.purpose, c.AllowRS256)}
+	v.issuers[c.Issuer] = append(v.issuers[c.Issuer], &issuer{IssuerConfig: c, keys: keys, algorithms: accepted})
 	return nil
 }
 
@@ -168,15 +187,27 @@ func newDecoy() (*key, error) {
 
 // Close stops fetching keys and waits for the goroutines.
 func (v *Verifier) Close() {
-	for _, iss := range v.issuers {
+	for iss := range v.allIssuers() {
 		iss.keys.close()
+	}
+}
+
+func (v *Verifier) allIssuers() iter.Seq[*issuer] {
+	return func(yield func(*issuer) bool) {
+		for _, named := range v.issuers {
+			for _, iss := range named {
+				if !yield(iss) {
+					return
+				}
+			}
+		}
 	}
 }
 
 // Ready returns an error for each issuer without keys. It waits within ctx for running fetches.
 func (v *Verifier) Ready(ctx context.Context) error {
 	var errs []error
-	for _, iss := range v.issuers {
+	for iss := range v.allIssuers() {
 		errs = append(errs, iss.keys.ready(ctx))
 	}
 	return errors.Join(errs...)
@@ -301,7 +332,7 @@ func (v *Verifier) issuerOf(t *unverified) (*issuer, *Error) {
 	if !ok || name == "" {
 		return nil, refuse(ReasonIssuer, "claim iss is missing")
 	}
-	iss := v.issuers[name]
+	iss := v.issuerFor(name, t.claims["sub"])
 	if iss == nil {
 		return nil, refuse(ReasonIssuer, "claim iss names no issuer of this tenant")
 	}
@@ -309,6 +340,19 @@ func (v *Verifier) issuerOf(t *unverified) (*issuer, *Error) {
 		return nil, refuse(ReasonAlgorithm, useAlgorithms)
 	}
 	return iss, nil
+}
+
+// issuerFor returns the issuer of this name whose Subject is sub, or else the one for any subject.
+func (v *Verifier) issuerFor(name string, sub any) (found *issuer) {
+	for _, iss := range v.issuers[name] {
+		switch {
+		case iss.Subject == "":
+			found = iss
+		case iss.Subject == sub:
+			return iss
+		}
+	}
+	return found
 }
 
 // verifyDecoy does one verification for an assertion without a key, so that the response time does
