@@ -5,9 +5,16 @@ import (
 	"slices"
 )
 
-// Apply runs canonical operations on o in order (RFC 7644 §3.5.2) and returns the new
-// resource. It does not change o. If one operation fails, none applies. changed is false
-// when the result equals o. Then version and lastModified stay (RFC 7644 §3.5.2.1).
+// Applied is the outcome of [Apply].
+type Applied struct {
+	Resource Object
+	Changed  bool // false if the result equals the resource before; then version and lastModified stay (RFC 7644 §3.5.2.1)
+	// Found lists the deviations that only the resource shows: ELEMENT_BUILT and NO_MATCH_IGNORED.
+	Found []Deviation
+}
+
+// Apply runs canonical operations on o in order (RFC 7644 §3.5.2). It does not change o. If one
+// operation fails, none applies.
 //
 //   - add sets a single value, merges a complex one, and appends to a multi-valued
 //     attribute the values that it does not have yet (RFC 7644 §3.5.2.1);
@@ -21,49 +28,66 @@ import (
 //
 // A result without a required attribute is an error 400. The caller must split off the
 // operations on members of a group with [MemberChanges].
-func Apply(t *ResourceType, o Object, ops []Op) (next Object, changed bool, err *Error) {
-	next = o.Clone()
+func Apply(t *ResourceType, o Object, ops []Op) (Applied, *Error) {
+	next := o.Clone()
 	if next == nil {
 		next = Object{}
 	}
+	var found []Deviation
 	for _, op := range ops {
-		if err := applyOp(t, next, op); err != nil {
-			return nil, false, inOp(op.Raw, err)
+		code, err := applyOp(t, next, op)
+		if err != nil {
+			return Applied{}, inOp(op.Raw, err)
+		}
+		if d := (Deviation{Code: code, Op: op.Raw}); code != "" && !slices.Contains(found, d) {
+			found = append(found, d)
 		}
 	}
 	mergeTouched(t, next, ops)
 	if maps.EqualFunc(o, next, equalValue) {
-		return next, false, nil
+		return Applied{Resource: next, Found: found}, nil
 	}
 	if err := checkComplete(t, next); err != nil {
-		return nil, false, err
+		return Applied{}, err
 	}
-	return next, true, nil
+	return Applied{Resource: next, Changed: true, Found: found}, nil
 }
 
-func noTarget(p Path) *Error {
-	return Errorf(400, TypeNoTarget, "path %s matches no value of the resource", quoteShort(p.String()))
+// noTarget is the error of a path that selects nothing. code is the deviation that would accept it.
+func noTarget(p Path, code string) *Error {
+	hint := ""
+	switch code {
+	case DevElementBuilt:
+		hint = "; first add the whole value with the path " + p.target()
+	case DevNoMatchIgnored:
+		hint = "; there is nothing to remove"
+	}
+	err := Errorf(400, TypeNoTarget, "path %s matches no value of the resource%s", quoteShort(p.String()), hint)
+	err.Code = code
+	return err
 }
 
-func applyOp(t *ResourceType, o Object, op Op) *Error {
+// applyOp applies one operation and returns the code of the deviation that the resource shows, if any.
+func applyOp(t *ResourceType, o Object, op Op) (string, *Error) {
 	p := op.Path
 	if t.Name == "Group" && op.Target == "members" {
-		return Errorf(500, "", "members are changed one by one")
+		return "", Errorf(500, "", "members are changed one by one")
 	}
 	if p.Attr == "" {
 		if p.URN == "" || op.Value != nil {
-			return noTarget(p)
+			return "", noTarget(p, "")
 		}
 		delete(o, p.URN)
-		return nil
+		return "", nil
 	}
 	a, s := t.resolve(p.URN, p.Attr, p.Sub)
 	if a == nil || p.Sub != "" && s == nil {
-		return noTarget(p)
+		return "", noTarget(p, "")
 	}
-	x := application{t: t, op: op, a: a, in: o}
+	x := &application{t: t, op: op, a: a, in: o}
 	if p.URN == "" {
-		return x.run()
+		err := x.run()
+		return x.found, err
 	}
 	x.in, _ = o[p.URN].(Object)
 	if x.in == nil {
@@ -71,7 +95,7 @@ func applyOp(t *ResourceType, o Object, op Op) *Error {
 	}
 	err := x.run()
 	setOrDelete(o, p.URN, x.in, len(x.in) > 0)
-	return err
+	return x.found, err
 }
 
 func setOrDelete(o Object, name string, v any, keep bool) {
@@ -89,9 +113,11 @@ type application struct {
 	op Op
 	a  *Attribute
 	in Object
+
+	found string // code of a deviation, "" if none
 }
 
-func (x application) run() *Error {
+func (x *application) run() *Error {
 	if x.a.MultiValued {
 		return x.multi()
 	}
@@ -99,11 +125,11 @@ func (x application) run() *Error {
 }
 
 // assign sets name in o to a copy of the value of the operation, or unassigns it.
-func (x application) assign(o Object, name string) {
+func (x *application) assign(o Object, name string) {
 	setOrDelete(o, name, cloneValue(x.op.Value), x.op.Kind != OpRemove && x.op.Value != nil)
 }
 
-func (x application) single() *Error {
+func (x *application) single() *Error {
 	name := x.a.Name
 	current, isObject := asObject(x.in[name])
 	if f := x.op.Path.Filter; f != nil && !(isObject && f.Match(x.t, current)) {
@@ -125,17 +151,23 @@ func (x application) single() *Error {
 	return nil
 }
 
-// unmatched returns the error for a filter that selects nothing, nil if the removal is lax.
-func (x application) unmatched() *Error {
-	if x.op.Kind == OpRemove && x.op.lax {
+// unmatched returns the error for a filter that selects nothing, nil if the removal succeeds anyway.
+func (x *application) unmatched() *Error {
+	switch {
+	case x.op.Kind != OpRemove:
+		return noTarget(x.op.Path, "")
+	case x.op.listed:
+		return nil
+	case x.op.lax:
+		x.found = DevNoMatchIgnored
 		return nil
 	}
-	return noTarget(x.op.Path)
+	return noTarget(x.op.Path, DevNoMatchIgnored)
 }
 
 // change applies the operation to one complex value: to its sub-attribute, or as a
 // merge.
-func (x application) change(e Object) {
+func (x *application) change(e Object) {
 	if sub := x.op.Path.Sub; sub != "" {
 		x.assign(e, sub)
 		return
@@ -144,7 +176,7 @@ func (x application) change(e Object) {
 	maps.Copy(e, parts.Clone())
 }
 
-func (x application) multi() *Error {
+func (x *application) multi() *Error {
 	list, _ := x.in[x.a.Name].([]any)
 	var err *Error
 	if x.op.Path.Filter == nil && x.op.Path.Sub == "" {
@@ -160,7 +192,7 @@ func (x application) multi() *Error {
 }
 
 // all applies an operation to all values of a multi-valued attribute.
-func (x application) all(list []any) []any {
+func (x *application) all(list []any) []any {
 	fresh, _ := cloneValue(x.op.Value).([]any)
 	switch x.op.Kind {
 	case OpAdd:
@@ -176,7 +208,7 @@ func (x application) all(list []any) []any {
 }
 
 // elements applies an operation to selected elements.
-func (x application) elements(list []any) ([]any, *Error) {
+func (x *application) elements(list []any) ([]any, *Error) {
 	picked := x.pick(list)
 	if len(picked) == 0 {
 		e, err := x.missing()
@@ -212,7 +244,7 @@ func (x application) elements(list []any) ([]any, *Error) {
 }
 
 // pick returns the indexes of the elements that the path selects.
-func (x application) pick(list []any) []int {
+func (x *application) pick(list []any) []int {
 	var picked []int
 	for i, e := range list {
 		o, ok := asObject(e)
@@ -225,7 +257,7 @@ func (x application) pick(list []any) []int {
 
 // missing returns the new element for an operation that selects none, or the error. If
 // both are nil, the operation succeeds without a change.
-func (x application) missing() (Object, *Error) {
+func (x *application) missing() (Object, *Error) {
 	f := x.op.Path.Filter
 	switch {
 	case f == nil && x.op.Kind == OpRemove:
@@ -236,12 +268,16 @@ func (x application) missing() (Object, *Error) {
 		return nil, nil
 	case f == nil:
 		return Object{}, nil
-	case x.op.build:
-		if e := built(f); e != nil {
-			return e, nil
-		}
 	}
-	return nil, noTarget(x.op.Path)
+	e := built(f)
+	switch {
+	case e == nil:
+		return nil, noTarget(x.op.Path, "")
+	case !x.op.build:
+		return nil, noTarget(x.op.Path, DevElementBuilt)
+	}
+	x.found = DevElementBuilt
+	return e, nil
 }
 
 // built makes an element from a filter of eq terms. It returns nil for any other filter.

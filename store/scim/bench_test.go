@@ -40,8 +40,8 @@ func BenchmarkPatch(b *testing.B) {
 		noError(b, err)
 		ops, _, err := scim.Canonicalize(scim.UserType(), raw, scim.Mode{})
 		noError(b, err)
-		if _, changed, err := scim.Apply(scim.UserType(), resource, ops); err != nil || !changed {
-			b.Fatal(changed, err)
+		if got, err := scim.Apply(scim.UserType(), resource, ops); err != nil || !got.Changed {
+			b.Fatal(got.Changed, err)
 		}
 	}
 }
@@ -63,7 +63,7 @@ func BenchmarkPatchWorst(b *testing.B) {
 	for b.Loop() {
 		canonical, _, err := scim.Canonicalize(scim.UserType(), raw, scim.Mode{})
 		noError(b, err)
-		if _, _, err := scim.Apply(scim.UserType(), resource, canonical); err != nil {
+		if _, err := scim.Apply(scim.UserType(), resource, canonical); err != nil {
 			b.Fatal(err)
 		}
 	}

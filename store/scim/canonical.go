@@ -11,11 +11,13 @@ package scim
 // dialect that it refuses. Errors are 400 with the scimType of RFC 7644 Table 9. Their
 // detail says what to send.
 func Canonicalize(t *ResourceType, raw []RawOp, m Mode) ([]Op, []Deviation, *Error) {
-	c := &canonicalizer{normalizer: normalizer{t: t, m: m}}
+	c := &canonicalizer{
+		normalizer: normalizer{t: t, m: m}, build: m.accepts(DevElementBuilt), lax: m.accepts(DevNoMatchIgnored),
+	}
 	for i, r := range raw {
-		c.op, c.first = i, len(c.found)
+		c.op, c.first, c.refused = i, len(c.found), ""
 		if err := c.operation(r); err != nil {
-			return nil, c.found, inOp(i, err)
+			return nil, c.found, inOp(i, c.explain(err))
 		}
 	}
 	return c.ops, c.found, nil
@@ -23,11 +25,12 @@ func Canonicalize(t *ResourceType, raw []RawOp, m Mode) ([]Op, []Deviation, *Err
 
 type canonicalizer struct {
 	normalizer
-	ops []Op
+	ops        []Op
+	build, lax bool // of every Op
 }
 
 func (c *canonicalizer) emit(kind OpKind, p Path, value any) {
-	op := Op{Kind: kind, Path: p, Target: p.target(), Raw: c.op, build: c.m.BuildMissing, lax: c.m.IgnoreNoMatch}
+	op := Op{Kind: kind, Path: p, Target: p.target(), Raw: c.op, build: c.build, lax: c.lax}
 	if kind != OpRemove {
 		op.Value, op.HasValue = value, true
 	}
@@ -47,12 +50,25 @@ func (c *canonicalizer) operation(r RawOp) *Error {
 	if !r.HasPath {
 		return c.pathless(kind, r)
 	}
-	p, notes, err := parsePath(c.t, r.Path, c.m.LooseFilters)
+	p, notes, err := parsePath(c.t, r.Path, c.m)
 	c.note(notes...)
 	if err != nil {
-		return err
+		return c.unknownPath(r, err)
 	}
 	return c.target(kind, p, r.Value, r.HasValue)
+}
+
+// unknownPath drops an operation on an attribute that the mode names, and otherwise returns the error of
+// its path.
+func (c *canonicalizer) unknownPath(r RawOp, err *Error) *Error {
+	if err.Code != DevUnknownDropped {
+		return err
+	}
+	unknown := c.unknown(r.Path, r.Value)
+	if unknown != nil && unknown.Code == "" {
+		return err
+	}
+	return unknown
 }
 
 // pathless expands an operation with the attributes in the value (RFC 7644 §3.5.2.1,
@@ -94,15 +110,15 @@ func (c *canonicalizer) key(kind OpKind, key string, v any) *Error {
 	switch foldName(key) {
 	case "schemas", "id", "meta":
 		c.note(DevReadOnlyDropped) // clients send these back
-		return nil
+		return c.dropped(key, v)
 	case "password":
-		return c.unknownTop(key)
+		return c.unknownTop(key, v)
 	}
-	p, notes, err := parsePath(c.t, key, c.m.LooseFilters)
+	p, notes, err := parsePath(c.t, key, c.m)
 	c.note(notes...)
 	if err != nil {
-		if err.Type == TypeInvalidPath && len(notes) == 0 {
-			return c.unknown(key)
+		if err.Code == DevUnknownDropped {
+			return c.unknown(key, v)
 		}
 		return err
 	}
@@ -145,10 +161,28 @@ func (c *canonicalizer) target(kind OpKind, p Path, v any, hasValue bool) *Error
 		return c.parts(kind, p, a, v)
 	}
 	value, err := c.value(a, name, v)
-	if err == nil {
-		c.emit(kind, p, value)
+	if err != nil {
+		return err
 	}
-	return err
+	if p.Sub == "value" && packedText(value) != nil {
+		return c.packed(kind, p, value)
+	}
+	c.emit(kind, p, value)
+	return nil
+}
+
+// packed emits an operation on the value of elements that gives it as a JSON text, and the same on the
+// display if the text has one.
+func (c *canonicalizer) packed(kind OpKind, p Path, text any) *Error {
+	a, _ := c.t.resolve(p.URN, p.Attr, "")
+	e := Object{"value": text}
+	if err := c.unpack(a, p.target(), e); err != nil {
+		return err
+	}
+	for _, p.Sub = range e.keys() {
+		c.emit(kind, p, e[p.Sub])
+	}
+	return nil
 }
 
 // multiple emits an operation on all elements or, with a filter, on some.
@@ -209,7 +243,7 @@ func (c *canonicalizer) wholeExtension(kind OpKind, p Path, v any) *Error {
 	for _, key := range o.keys() {
 		a := ext.Attribute(key)
 		if a == nil {
-			if err := c.unknown(p.URN + ":" + key); err != nil {
+			if err := c.unknown(p.URN+":"+key, o[key]); err != nil {
 				return err
 			}
 			continue
@@ -234,6 +268,9 @@ func (c *canonicalizer) remove(p Path, a *Attribute, v any, hasValue bool) *Erro
 	}
 	if hasValue {
 		c.note(DevRemoveValue)
+		if err := c.dropped(p.String(), v); err != nil {
+			return err
+		}
 	}
 	if a != nil && a.Null != nil {
 		c.noteNullOf(a)
@@ -270,7 +307,7 @@ func (c *canonicalizer) removeListed(p Path, a *Attribute, v any) *Error {
 		listed := p
 		listed.Filter = f
 		c.emit(OpRemove, listed, nil)
-		c.ops[len(c.ops)-1].lax = true
+		c.ops[len(c.ops)-1].listed = true
 	}
 	return nil
 }

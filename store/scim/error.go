@@ -7,6 +7,9 @@ type Error struct {
 	Status int    // HTTP status
 	Type   string // scimType of RFC 7644 Table 9; empty if none applies
 	Detail string // what the client should change, without internal details
+	// Code is the deviation that caused the error, "" if none did. A [Mode] that lists the code, or names
+	// the schema or attribute, would accept it, unless [Codes] says never.
+	Code string
 }
 
 func (e *Error) Error() string { return fmt.Sprintf("scim: %d %s: %s", e.Status, e.Type, e.Detail) }

@@ -37,13 +37,24 @@ func ParseFilter(t *ResourceType, s string, l Limits) (Filter, *Error) {
 
 // filterParser parses filters and, for ParsePath, the part in brackets.
 type filterParser struct {
-	t      *ResourceType
-	s      string
-	i      int
-	left   int        // nodes still allowed
-	parent *Attribute // the attribute before the brackets, nil outside brackets
-	loose  bool       // accept bare words, missing spaces and strings for booleans
-	notes  []string   // codes of the deviations that loose accepts or would accept
+	t       *ResourceType
+	s       string
+	i       int
+	left    int        // nodes still allowed
+	parent  *Attribute // the attribute before the brackets, nil outside brackets
+	m       Mode       // of a path; strict for a filter of a query
+	notes   []string   // codes of deviations, also of those that m does not accept
+	refused string     // the last code that m did not accept
+}
+
+// accepts records a deviation and reports whether the mode lists it.
+func (p *filterParser) accepts(code string) bool {
+	p.notes = append(p.notes, code)
+	if p.m.accepts(code) {
+		return true
+	}
+	p.refused = code
+	return false
 }
 
 func (p *filterParser) fault(format string, args ...any) *Error {
@@ -184,11 +195,8 @@ func (p *filterParser) operator(ref AttrRef) (Filter, *Error) {
 	default:
 		return nil, p.fault("an operator is missing after %s; use one of eq, ne, co, sw, ew, gt, ge, lt, le, pr", ref)
 	}
-	if !p.spaces() {
-		p.notes = append(p.notes, DevFilterForm)
-		if !p.loose {
-			return nil, p.fault("a space is missing after %s", op)
-		}
+	if !p.spaces() && !p.accepts(DevFilterSpace) {
+		return nil, p.fault("a space is missing after %s", op)
 	}
 	value, err := p.literal()
 	if err != nil {

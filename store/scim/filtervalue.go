@@ -53,8 +53,7 @@ func (p *filterParser) bare(word string) (any, *Error) {
 	if word == "" {
 		return nil, p.fault("a value is missing")
 	}
-	p.notes = append(p.notes, DevBareValue)
-	if !p.loose {
+	if !p.accepts(DevBareValue) {
 		return nil, p.fault("a string value must be in double quotes")
 	}
 	if n := len(word); n >= 2 && word[0] == '\'' && word[n-1] == '\'' {
@@ -106,8 +105,7 @@ func (p *filterParser) compareBool(f *Compare) (Filter, *Error) {
 		return nil, p.fault("%s is a boolean; compare it with eq or ne", f.Attr)
 	}
 	if s, ok := f.Value.(string); ok {
-		p.notes = append(p.notes, DevBooleanString)
-		if b, ok := boolText(s); ok && p.loose {
+		if b, ok := boolText(s); ok && p.accepts(DevBooleanString) {
 			f.Value = b
 		}
 	}

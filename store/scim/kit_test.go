@@ -63,3 +63,30 @@ const ada = `{"userName":"ada","externalId":"E1","displayName":"Ada","active":tr
  "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User":{"department":"Engines","manager":{"value":"M1"}}}`
 
 const group = `{"displayName":"Engineers","externalId":"G1"}`
+
+// accept is the mode that accepts the codes.
+func accept(codes ...string) scim.Mode { return scim.Mode{Accept: codes} }
+
+// coerce is the mode that accepts values of another JSON type.
+func coerce() scim.Mode {
+	return accept("BOOLEAN_STRING", "VALUE_ARRAY", "VALUE_OBJECT", "VALUE_STRING", "VALUE_WRAPPED", "EMPTY_STRING")
+}
+
+// listed returns the codes that a mode can list.
+func listed() []string {
+	var out []string
+	for _, c := range scim.Codes() {
+		if c.Accepted == scim.AcceptListed {
+			out = append(out, c.Name)
+		}
+	}
+	return out
+}
+
+// lenient is the mode that accepts every code, and drops some names.
+func lenient() scim.Mode {
+	return scim.Mode{
+		Accept: listed(), UnknownSchemas: []string{"urn:scim:schemas:core:1.0", "urn:example:ext"},
+		UnknownAttributes: []string{"nonsense", "name.nonsense"},
+	}
+}

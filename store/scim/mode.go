@@ -1,78 +1,118 @@
 package scim
 
-import "slices"
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
 
-// Mode lists the deviations that are accepted although they need a guess. The zero value is
-// strict, as the IPSIE profile requires. Forms with one meaning are always accepted, and
-// reported as deviations for the policy: an op in capitals, a PATCH without path, a core
-// URN before a path, a single member outside an array.
+// Mode says which deviations are accepted although they need a guess. The zero value is strict, as the
+// IPSIE profile requires. Deviations with one meaning are accepted in every mode, and reported for the
+// policy; [Codes] says which. A deactivation is never lost to a Mode: see [Lookalike].
 type Mode struct {
-	IgnoreUnknown bool // drop unknown attributes and schema URNs instead of 400
-	DropPassword  bool // drop a password on POST and PUT instead of 400; PATCH always refuses it
-	Coerce        bool // "True" for true, a value for an array of one and back, "" and a bare id for a complex value
-	LooseFilters  bool // bare words and missing spaces in path filters, extension attributes without URN
-	BuildMissing  bool // add and replace build the element if the path filter matches nothing
-	IgnoreNoMatch bool // remove succeeds if the path filter matches nothing
+	// Accept lists codes of deviations: those of [Codes] with [AcceptListed].
+	Accept []string `json:"accept,omitempty"`
+	// UnknownSchemas lists URNs of schemas that are dropped with all their attributes.
+	UnknownSchemas []string `json:"unknownSchemas,omitempty"`
+	// UnknownAttributes lists attributes that are dropped: "badge", "emails.label", or with the URN
+	// of a schema, "urn:…:User:badge". Sub-attributes are included.
+	UnknownAttributes []string `json:"unknownAttributes,omitempty"`
 }
 
-// Merge returns the mode that accepts what m or o accepts.
-func (m Mode) Merge(o Mode) Mode {
+// Merge returns the mode that accepts what m or more accepts.
+func (m Mode) Merge(more Mode) Mode {
 	return Mode{
-		IgnoreUnknown: m.IgnoreUnknown || o.IgnoreUnknown,
-		DropPassword:  m.DropPassword || o.DropPassword,
-		Coerce:        m.Coerce || o.Coerce,
-		LooseFilters:  m.LooseFilters || o.LooseFilters,
-		BuildMissing:  m.BuildMissing || o.BuildMissing,
-		IgnoreNoMatch: m.IgnoreNoMatch || o.IgnoreNoMatch,
+		Accept:            union(m.Accept, more.Accept, func(a, b string) bool { return a == b }),
+		UnknownSchemas:    union(m.UnknownSchemas, more.UnknownSchemas, equalName),
+		UnknownAttributes: union(m.UnknownAttributes, more.UnknownAttributes, equalName),
 	}
 }
 
-// Deviation is a difference between what a client sent and the canonical form.
-type Deviation struct {
-	Code string // one of the Dev constants
-	Op   int    // index of the PATCH operation as sent, -1 for a whole body
+// union returns both lists without repetition, sorted, nil if both are empty.
+func union(a, b []string, same func(x, y string) bool) []string {
+	var out []string
+	for _, s := range slices.Concat(a, b) {
+		if !slices.ContainsFunc(out, func(known string) bool { return same(known, s) }) {
+			out = append(out, s)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
-// The deviation codes, which must not change because policies and metrics name them.
-const (
-	DevOpCase            = "OP_CASE"             // op is not in lower case
-	DevPathless          = "PATHLESS"            // no path: the value names the attributes
-	DevPathCase          = "PATH_CASE"           // a name in the path or body is not spelled as in the schema
-	DevURNPath           = "URN_PATH"            // the core schema's URN precedes the path
-	DevMissingURN        = "MISSING_URN"         // an extension attribute without its URN
-	DevFilterForm        = "FILTER_FORM"         // the path filter is not in canonical text
-	DevBareValue         = "BARE_VALUE"          // a filter value without double quotes
-	DevSingleFilter      = "SINGLE_FILTER"       // a filter on a single-valued attribute
-	DevDottedKey         = "DOTTED_KEY"          // "name.givenName" as a key of a path-less value
-	DevURNKey            = "URN_KEY"             // "urn:…:User:department" as such a key
-	DevFilterKey         = "FILTER_KEY"          // "emails[type eq \"work\"].value" as such a key
-	DevRemoveValueArray  = "REMOVE_VALUE_ARRAY"  // remove of a multi-valued attribute with values, which removes them
-	DevRemoveValue       = "REMOVE_VALUE"        // remove of another target with a value, which is ignored
-	DevMemberObject      = "MEMBER_OBJECT"       // one member as an object, not in an array
-	DevMemberString      = "MEMBER_STRING"       // a member as a bare id
-	DevMemberFilterAdd   = "MEMBER_FILTER_ADD"   // add to members[value eq "id"]
-	DevMemberFilterOr    = "MEMBER_FILTER_OR"    // members[value eq "a" or value eq "b"], which is split
-	DevMemberFilterOther = "MEMBER_FILTER_OTHER" // members selected by another attribute
-	DevValueObject       = "VALUE_OBJECT"        // one element, not in an array
-	DevValueArray        = "VALUE_ARRAY"         // an array of one for a single value
-	DevValueString       = "VALUE_STRING"        // a bare string for a complex value
-	DevBooleanString     = "BOOLEAN_STRING"      // "True" for true
-	DevEmptyString       = "EMPTY_STRING"        // "" for an unset complex value
-	DevNullDropped       = "NULL_DROPPED"        // null inside a PATCH value
-	DevNullValue         = "NULL_VALUE"          // null or a removal where the schema says which value that means: active
-	DevReadOnlyDropped   = "READONLY_DROPPED"    // a readOnly attribute, ignored
-	DevUnknownDropped    = "UNKNOWN_DROPPED"     // an unknown attribute, ignored
-	DevUnknownSchema     = "UNKNOWN_SCHEMA"      // an unknown URN in schemas, ignored
-	DevPasswordDropped   = "PASSWORD_DROPPED"    // a password, ignored and never stored
-)
+// Check returns all faults of a mode that somebody wrote: a code that does not exist or that no mode can
+// accept, and a name that the schemas have, that looks like active, or that is empty.
+func (m Mode) Check() error {
+	var faults []error
+	for _, name := range m.Accept {
+		code, known := codeNamed(name)
+		switch {
+		case !known:
+			faults = append(faults, fmt.Errorf("accept: %s is no deviation code", quoteShort(name)))
+		case code.Accepted != AcceptListed:
+			faults = append(faults, fmt.Errorf("accept: %s cannot be listed: it is accepted %s", name, code.Accepted))
+		}
+	}
+	for _, urn := range m.UnknownSchemas {
+		if err := checkUnknown(urn); err != nil {
+			faults = append(faults, fmt.Errorf("unknownSchemas: %w", err))
+		}
+	}
+	for _, name := range m.UnknownAttributes {
+		if err := checkUnknown(name); err != nil {
+			faults = append(faults, fmt.Errorf("unknownAttributes: %w", err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+func checkUnknown(name string) error {
+	if name == "" {
+		return errors.New("a name is empty")
+	}
+	if Lookalike(name) {
+		return fmt.Errorf("%s looks like active: a deactivation could be lost", quoteShort(name))
+	}
+	for _, t := range Types() {
+		if _, ok := lookupRef(t, name); ok || equalName(name, t.Schema.ID) {
+			return fmt.Errorf("%s is an attribute or schema of %s", quoteShort(name), t.Name)
+		}
+	}
+	return nil
+}
+
+// accepts reports whether the mode lists a code.
+func (m Mode) accepts(code string) bool { return slices.Contains(m.Accept, code) }
+
+// ignoresSchema reports whether the mode names the schema urn.
+func (m Mode) ignoresSchema(urn string) bool {
+	return slices.ContainsFunc(m.UnknownSchemas, func(s string) bool { return equalName(s, urn) })
+}
+
+// ignores reports whether the mode names the unknown attribute or path, or what it belongs to.
+func (m Mode) ignores(name string) bool {
+	if head, filter, found := strings.Cut(name, "["); found {
+		name = head + filter[strings.LastIndexByte(filter, ']')+1:]
+	}
+	covers := func(known string) bool {
+		n := len(known)
+		if n == 0 || len(name) < n || !equalName(name[:n], known) {
+			return false
+		}
+		return len(name) == n || name[n] == ':' || name[n] == '.'
+	}
+	return slices.ContainsFunc(m.UnknownSchemas, covers) || slices.ContainsFunc(m.UnknownAttributes, covers)
+}
 
 // normalizer normalises one body or PATCH.
 type normalizer struct {
-	t     *ResourceType
-	m     Mode
-	op    int // index of the operation, -1 for a body
-	found []Deviation
-	first int // index in found of the first deviation of the operation
+	t       *ResourceType
+	m       Mode
+	op      int // index of the operation, -1 for a body
+	found   []Deviation
+	first   int    // index in found of the first deviation of the operation
+	refused string // code that the mode did not accept, which makes an error
 }
 
 // note records a deviation once per operation.
@@ -83,6 +123,24 @@ func (n *normalizer) note(codes ...string) {
 			n.found = append(n.found, d)
 		}
 	}
+}
+
+// accepts records a deviation and reports whether the mode lists it. If not, the caller returns an error.
+func (n *normalizer) accepts(code string) bool {
+	n.note(code)
+	if n.m.accepts(code) {
+		return true
+	}
+	n.refused = code
+	return false
+}
+
+// explain adds the code that made an error.
+func (n *normalizer) explain(err *Error) *Error {
+	if err.Code == "" {
+		err.Code = n.refused
+	}
+	return err
 }
 
 func (n *normalizer) patching() bool { return n.op >= 0 }

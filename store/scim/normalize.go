@@ -10,7 +10,8 @@ package scim
 //   - values have the type of the attribute (RFC 7643 §2.3), userName can be folded, at
 //     most one value is primary, equal values appear once (RFC 7643 §2.4);
 //   - readOnly attributes (id, meta, groups) are ignored (RFC 7644 §3.3);
-//   - unknown attributes and password are 400 invalidSyntax unless m says otherwise;
+//   - unknown attributes and password are 400 invalidSyntax unless m says otherwise, and a
+//     [Lookalike] of active always is;
 //     missing required attributes are 400 invalidValue (RFC 7644 Table 9).
 //
 // If active is missing, the caller decides. It is true on create and unchanged on PUT. An
@@ -20,7 +21,7 @@ func Normalize(t *ResourceType, o Object, m Mode) (Object, []Deviation, *Error) 
 	n := &normalizer{t: t, m: m, op: -1}
 	out, err := n.body(o)
 	if err != nil {
-		return nil, n.found, err
+		return nil, n.found, n.explain(err)
 	}
 	return out, n.found, nil
 }
@@ -46,7 +47,7 @@ func (n *normalizer) body(o Object) (Object, *Error) {
 			return nil, err
 		}
 	}
-	if !sawSchemas && !n.m.IgnoreUnknown {
+	if !sawSchemas && !n.accepts(DevMissingSchemas) {
 		return nil, n.schemasFault()
 	}
 	return out, checkComplete(n.t, out)
@@ -59,20 +60,23 @@ func (n *normalizer) topLevel(out Object, key string, v any) *Error {
 	}
 	a := n.t.attribute(key)
 	if a == nil {
-		return n.unknownTop(key)
+		return n.unknownTop(key, v)
 	}
 	return n.assign(out, a, key, a.Name, v)
 }
 
-func (n *normalizer) unknownTop(key string) *Error {
+func (n *normalizer) unknownTop(key string, v any) *Error {
 	if !equalName(key, "password") {
-		return n.unknown(key)
+		return n.unknown(key, v)
 	}
-	n.note(DevPasswordDropped)
-	if n.m.DropPassword && !n.patching() {
-		return nil
+	if n.patching() {
+		n.note(DevPasswordDropped)
+		return passwordFault()
 	}
-	return passwordFault()
+	if !n.accepts(DevPasswordDropped) {
+		return passwordFault()
+	}
+	return n.dropped(key, v)
 }
 
 func (n *normalizer) extension(out Object, e *Schema, key string, v any) *Error {
@@ -98,7 +102,7 @@ func (n *normalizer) schemasFault() *Error {
 // schemas checks the schemas attribute (RFC 7643 §3). The order has no meaning.
 func (n *normalizer) schemas(v any) *Error {
 	list, ok := v.([]any)
-	if !ok || len(list) == 0 {
+	if !ok && v != nil {
 		return n.schemasFault()
 	}
 	seen := map[string]bool{}
@@ -113,12 +117,13 @@ func (n *normalizer) schemas(v any) *Error {
 			continue
 		}
 		n.note(DevUnknownSchema)
-		if !n.m.IgnoreUnknown {
+		if !n.m.ignoresSchema(urn) {
+			n.refused = DevUnknownSchema
 			return Errorf(400, TypeInvalidSyntax, "schemas names %s, which %s does not have; leave it out",
 				quoteShort(urn), n.t.Name)
 		}
 	}
-	if !seen[foldName(n.t.Schema.ID)] && !n.m.IgnoreUnknown {
+	if !seen[foldName(n.t.Schema.ID)] && !n.accepts(DevMissingSchemas) {
 		return n.schemasFault()
 	}
 	return nil

@@ -155,15 +155,15 @@ func TestNormalizeTolerant(t *testing.T) {
 		mode             scim.Mode
 		code             string
 	}{
-		{"unknown dropped", userHead + `,"nonsense":1,"name":{"x":1,"givenName":"A"}}`, `{"name":{"givenName":"A"},"userName":"ada"}`, scim.Mode{IgnoreUnknown: true}, scim.DevUnknownDropped},
-		{"foreign schema", `{"schemas":["urn:scim:schemas:core:1.0"],"userName":"ada"}`, `{"userName":"ada"}`, scim.Mode{IgnoreUnknown: true}, scim.DevUnknownSchema},
-		{"password dropped", userHead + `,"password":"x"}`, `{"userName":"ada"}`, scim.Mode{DropPassword: true}, scim.DevPasswordDropped},
-		{"string boolean", userHead + `,"active":"False"}`, `{"active":false,"userName":"ada"}`, scim.Mode{Coerce: true}, scim.DevBooleanString},
-		{"boolean in array", userHead + `,"active":[false]}`, `{"active":false,"userName":"ada"}`, scim.Mode{Coerce: true}, scim.DevValueArray},
-		{"emails as one object", userHead + `,"emails":{"value":"a"}}`, `{"emails":[{"value":"a"}],"userName":"ada"}`, scim.Mode{Coerce: true}, scim.DevValueObject},
-		{"emails of strings", userHead + `,"emails":["a"]}`, `{"emails":[{"value":"a"}],"userName":"ada"}`, scim.Mode{Coerce: true}, scim.DevValueString},
-		{"manager as a string", userHead + `,"` + scim.EnterpriseUserURN + `":{"manager":"m"}}`, `{"` + scim.EnterpriseUserURN + `":{"manager":{"value":"m"}},"userName":"ada"}`, scim.Mode{Coerce: true}, scim.DevValueString},
-		{"manager empty", userHead + `,"` + scim.EnterpriseUserURN + `":{"manager":""}}`, `{"userName":"ada"}`, scim.Mode{Coerce: true}, scim.DevEmptyString},
+		{"unknown dropped", userHead + `,"nonsense":1,"name":{"x":1,"givenName":"A"}}`, `{"name":{"givenName":"A"},"userName":"ada"}`, scim.Mode{UnknownAttributes: []string{"NONSENSE", "name.x"}}, scim.DevUnknownDropped},
+		{"foreign schema", `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User","urn:scim:schemas:core:1.0"],"userName":"ada"}`, `{"userName":"ada"}`, scim.Mode{UnknownSchemas: []string{"urn:scim:schemas:CORE:1.0"}}, scim.DevUnknownSchema},
+		{"password dropped", userHead + `,"password":"x"}`, `{"userName":"ada"}`, accept("PASSWORD_DROPPED"), scim.DevPasswordDropped},
+		{"string boolean", userHead + `,"active":"False"}`, `{"active":false,"userName":"ada"}`, coerce(), scim.DevBooleanString},
+		{"boolean in array", userHead + `,"active":[false]}`, `{"active":false,"userName":"ada"}`, coerce(), scim.DevValueArray},
+		{"emails as one object", userHead + `,"emails":{"value":"a"}}`, `{"emails":[{"value":"a"}],"userName":"ada"}`, coerce(), scim.DevValueObject},
+		{"emails of strings", userHead + `,"emails":["a"]}`, `{"emails":[{"value":"a"}],"userName":"ada"}`, coerce(), scim.DevValueString},
+		{"manager as a string", userHead + `,"` + scim.EnterpriseUserURN + `":{"manager":"m"}}`, `{"` + scim.EnterpriseUserURN + `":{"manager":{"value":"m"}},"userName":"ada"}`, coerce(), scim.DevValueString},
+		{"manager empty", userHead + `,"` + scim.EnterpriseUserURN + `":{"manager":""}}`, `{"userName":"ada"}`, coerce(), scim.DevEmptyString},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -176,8 +176,8 @@ func TestNormalizeTolerant(t *testing.T) {
 	}
 	// A mode that drops unknown attributes does not drop a password or other errors.
 	_, _, err := scim.Normalize(scim.UserType(), obj(t, userHead+`,"password":"x"}`),
-		scim.Mode{IgnoreUnknown: true, Coerce: true})
+		coerce().Merge(scim.Mode{UnknownAttributes: []string{"password"}}))
 	wantError(t, err, 400, scim.TypeInvalidSyntax)
-	_, _, err = scim.Normalize(scim.UserType(), obj(t, userHead+`,"active":"maybe"}`), scim.Mode{Coerce: true})
+	_, _, err = scim.Normalize(scim.UserType(), obj(t, userHead+`,"active":"maybe"}`), coerce())
 	wantError(t, err, 400, scim.TypeInvalidValue)
 }

@@ -1,5 +1,7 @@
 package scim
 
+import "fmt"
+
 // RawOp is one PATCH operation as the client sent it.
 type RawOp struct {
 	Op       string
@@ -27,8 +29,9 @@ type Op struct {
 	Value    any    // normalised; nil and empty arrays unassign; nil with OpRemove
 	HasValue bool   // false with OpRemove
 	Raw      int    // index of the operation that the client sent
-	build    bool   // Mode.BuildMissing
-	lax      bool   // succeed if the filter matches nothing
+	build    bool   // the mode accepts ELEMENT_BUILT
+	lax      bool   // the mode accepts NO_MATCH_IGNORED
+	listed   bool   // removes a listed value, which need not exist
 }
 
 // DecodePatch reads the PatchOp message o (RFC 7644 §3.5.2) from [DecodeObject]. Errors are
@@ -109,5 +112,7 @@ func decodeOp(v any) (RawOp, *Error) {
 
 // inOp adds the number of the operation, from 1, to an error.
 func inOp(i int, err *Error) *Error {
-	return Errorf(err.Status, err.Type, "operation %d: %s", i+1, err.Detail)
+	numbered := *err
+	numbered.Detail = fmt.Sprintf("operation %d: %s", i+1, err.Detail)
+	return &numbered
 }

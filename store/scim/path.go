@@ -1,5 +1,7 @@
 package scim
 
+import "cmp"
+
 // Path is the target of a PATCH operation (RFC 7644 §3.5.2), with the spelling of the
 // schema. The zero Path is invalid.
 //
@@ -46,12 +48,14 @@ func (p Path) target() string {
 // 400 invalidPath, or invalidFilter for the part in brackets (RFC 7644 Table 9).
 // [DefaultLimits] bounds length and filter.
 func ParsePath(t *ResourceType, s string) (Path, *Error) {
-	p, _, err := parsePath(t, s, false)
+	p, _, err := parsePath(t, s, Mode{})
 	return p, err
 }
 
 func pathFault(s, what string) *Error {
-	return Errorf(400, TypeInvalidPath, "path %s: %s", quoteShort(s), what)
+	err := Errorf(400, TypeInvalidPath, "path %s: %s", quoteShort(s), what)
+	err.Code = DevUnknownDropped
+	return err
 }
 
 // quoteShort quotes client text for a detail, at most 80 characters.
@@ -67,23 +71,24 @@ func quoteShort(s string) string {
 	return string(appendString(nil, s))
 }
 
-// parsePath parses s and names the deviations of its spelling from Path.String. loose
-// accepts bare filter values and extension attributes without their URN. parsePath names
-// these deviations even if it refuses them.
-func parsePath(t *ResourceType, s string, loose bool) (Path, []string, *Error) {
+// parsePath parses s and names the deviations of its spelling from Path.String, also those that m does
+// not accept. The code of an error is UNKNOWN_DROPPED if s is not a path of t.
+func parsePath(t *ResourceType, s string, m Mode) (Path, []string, *Error) {
 	l := DefaultLimits()
 	if len(s) > l.FilterBytes {
 		return Path{}, nil, pathFault(s, "it is too long")
 	}
-	fp := &filterParser{t: t, s: s, left: l.FilterNodes, loose: loose}
+	fp := &filterParser{t: t, s: s, left: l.FilterNodes, m: m}
 	word := fp.word()
 	var notes []string
 	ref, ok := lookupRef(t, word)
 	if !ok {
 		if ref, ok = withoutURN(t, word); ok {
 			notes = append(notes, DevMissingURN)
-			if !loose {
-				return Path{}, notes, pathFault(s, "the attribute belongs to an extension; write "+ref.String())
+			if !m.accepts(DevMissingURN) {
+				err := pathFault(s, "the attribute belongs to an extension; write "+ref.String())
+				err.Code = DevMissingURN
+				return Path{}, notes, err
 			}
 		}
 	}
@@ -101,6 +106,7 @@ func parsePath(t *ResourceType, s string, loose bool) (Path, []string, *Error) {
 	err := fp.pathFilter(&p, ref)
 	notes = append(notes, fp.notes...)
 	if err != nil {
+		err.Code = cmp.Or(err.Code, fp.refused)
 		return Path{}, notes, err
 	}
 	return p, append(notes, spelling(p, ref, word, s)...), nil

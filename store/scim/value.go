@@ -28,11 +28,8 @@ func (n *normalizer) value(a *Attribute, name string, v any) (any, *Error) {
 
 // single normalises one value of a, or one element where a is multi-valued.
 func (n *normalizer) single(a *Attribute, name string, v any) (any, *Error) {
-	if list, ok := v.([]any); ok && len(list) == 1 {
-		n.note(DevValueArray)
-		if n.m.Coerce {
-			v = list[0]
-		}
+	if list, ok := v.([]any); ok && len(list) == 1 && n.accepts(DevValueArray) {
+		v = list[0]
 	}
 	if a.Type == typeComplex {
 		return n.complex(a, name, v)
@@ -45,15 +42,7 @@ func (n *normalizer) single(a *Attribute, name string, v any) (any, *Error) {
 func (n *normalizer) elements(a *Attribute, name string, v any) (any, *Error) {
 	list, ok := v.([]any)
 	if !ok {
-		members := n.isMembers(a)
-		_, object := asObject(v)
-		switch {
-		case !members:
-			n.note(DevValueObject)
-		case object:
-			n.note(DevMemberObject)
-		}
-		if !n.m.Coerce && (!members || !n.patching()) {
+		if !n.acceptsOne(a, v) {
 			return nil, typeFault(name, "an array")
 		}
 		list = []any{v}
@@ -78,6 +67,17 @@ func (n *normalizer) elements(a *Attribute, name string, v any) (any, *Error) {
 		return nil, err
 	}
 	return mergeElements(a, nil, out), nil
+}
+
+// acceptsOne reports whether one element may stand for an array of one.
+func (n *normalizer) acceptsOne(a *Attribute, v any) bool {
+	if !n.isMembers(a) || !n.patching() {
+		return n.accepts(DevValueObject)
+	}
+	if _, ok := asObject(v); ok {
+		n.note(DevMemberObject)
+	}
+	return true
 }
 
 func (n *normalizer) element(a *Attribute, name string, v any) (any, *Error) {
@@ -149,7 +149,7 @@ func (n *normalizer) complex(a *Attribute, name string, v any) (any, *Error) {
 	for _, key := range o.keys() {
 		sub := a.sub(key)
 		if sub == nil {
-			if err := n.unknown(name + "." + key); err != nil {
+			if err := n.unknown(n.inner(name, key), o[key]); err != nil {
 				return nil, err
 			}
 			continue
@@ -161,6 +161,9 @@ func (n *normalizer) complex(a *Attribute, name string, v any) (any, *Error) {
 	if len(out) == 0 {
 		return nil, nil
 	}
+	if err := n.unpack(a, name, out); err != nil {
+		return nil, err
+	}
 	return out, nil
 }
 
@@ -171,7 +174,7 @@ func (n *normalizer) assign(out Object, a *Attribute, key, name string, v any) *
 	}
 	if a.readOnly() {
 		n.note(DevReadOnlyDropped)
-		return nil
+		return n.dropped(name, v)
 	}
 	if v == nil && a.Null == nil {
 		n.noteNull()
@@ -188,32 +191,41 @@ func (n *normalizer) assign(out Object, a *Attribute, key, name string, v any) *
 // object for "" is nil, which means unassigned.
 func (n *normalizer) complexFromText(a *Attribute, name string, v any) (Object, *Error) {
 	s, ok := v.(string)
-	if ok && s == "" {
-		n.note(DevEmptyString)
-		if n.m.Coerce {
-			return nil, nil
-		}
+	if ok && s == "" && n.accepts(DevEmptyString) {
+		return nil, nil
 	}
-	if ok && s != "" && a.sub("value") != nil {
-		n.note(DevValueString)
-		if n.m.Coerce {
-			return Object{"value": s}, nil
-		}
+	if ok && s != "" && a.sub("value") != nil && n.accepts(DevValueString) {
+		return Object{"value": s}, nil
 	}
 	return nil, typeFault(name, "an object")
 }
 
-// unknown refuses or drops an attribute that the schemas do not have.
-func (n *normalizer) unknown(name string) *Error {
-	n.note(DevUnknownDropped)
-	if n.m.IgnoreUnknown {
-		return nil
+// inner names a key of the value that is called name.
+func (n *normalizer) inner(name, key string) string {
+	if n.t.Extension(name) != nil {
+		return name + ":" + key
 	}
+	return name + "." + key
+}
+
+// unknown drops an attribute that the schemas do not have if the mode names it, and refuses any other.
+func (n *normalizer) unknown(name string, v any) *Error {
+	if err := n.lookalike(name, name); err != nil {
+		return err
+	}
+	n.note(DevUnknownDropped)
+	if n.m.ignores(name) {
+		return n.dropped(name, v)
+	}
+	n.refused = DevUnknownDropped
 	return Errorf(400, TypeInvalidSyntax, "%s has no attribute %s; leave it out, or see /Schemas for what exists",
 		n.t.Name, quoteShort(name))
 }
 
 func (n *normalizer) simple(a *Attribute, name string, v any) (any, *Error) {
+	if inner, ok := wrapped(v); ok && n.accepts(DevValueWrapped) {
+		v = inner
+	}
 	switch a.Type {
 	case typeBoolean:
 		return n.boolean(name, v)
@@ -235,10 +247,18 @@ func (n *normalizer) simple(a *Attribute, name string, v any) (any, *Error) {
 	}
 }
 
+// wrapped returns the value of an object that has the key value and no other.
+func wrapped(v any) (any, bool) {
+	o, _ := asObject(v)
+	for key, inner := range o {
+		return inner, len(o) == 1 && equalName(key, "value")
+	}
+	return nil, false
+}
+
 func (n *normalizer) boolean(name string, v any) (any, *Error) {
 	if s, ok := v.(string); ok {
-		n.note(DevBooleanString)
-		if b, ok := boolText(s); ok && n.m.Coerce {
+		if b, ok := boolText(s); ok && n.accepts(DevBooleanString) {
 			return b, nil
 		}
 	}

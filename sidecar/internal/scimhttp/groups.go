@@ -92,7 +92,7 @@ func (h *Handler) patchGroup(ctx context.Context, w http.ResponseWriter, x *exch
 	changes = mergeChanges(changes)
 	one := onlyChange(x.scim.ID, changes)
 	return h.changeGroup(ctx, w, x, one, func(tx *store.Tx, g *store.Group, change func() (int, error)) (int, error) {
-		total, err := patchAttributes(tx, g, x.scim.Type, rest)
+		total, err := x.patchAttributes(tx, g, x.scim.Type, rest)
 		if err != nil {
 			return 0, err
 		}
@@ -113,15 +113,16 @@ func (h *Handler) patchGroup(ctx context.Context, w http.ResponseWriter, x *exch
 
 // patchAttributes applies operations on other attributes than members and returns the number of changed
 // attributes.
-func patchAttributes(tx *store.Tx, g *store.Group, t *scim.ResourceType, ops []scim.Op) (int, error) {
-	resource, changed, failed := scim.Apply(t, g.Resource, ops)
+func (x *exchange) patchAttributes(tx *store.Tx, g *store.Group, t *scim.ResourceType, ops []scim.Op) (int, error) {
+	applied, failed := scim.Apply(t, g.Resource, ops)
 	if failed != nil {
 		return 0, failed
 	}
-	if !changed {
+	x.note(applied.Found)
+	if !applied.Changed {
 		return 0, nil
 	}
-	g.Resource = resource
+	g.Resource = applied.Resource
 	names, err := tx.UpdateGroup(g)
 	return len(names), err
 }

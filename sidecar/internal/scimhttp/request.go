@@ -4,10 +4,12 @@ import (
 	"crypto/rand"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/request"
+	"github.com/scimward/scimward/store/scim"
 )
 
 // exchange is one request and its outcome. ServeHTTP creates it and the handlers complete it. It
@@ -122,6 +124,16 @@ const (
 	endpointBulk    = "Bulk"
 	endpointSearch  = ".search"
 )
+
+// note adds the deviations that only the stored resource shows. The transaction that finds them may run
+// several times.
+func (x *exchange) note(found []scim.Deviation) {
+	for _, d := range found {
+		if !slices.Contains(x.decision.Deviations, d.Code) {
+			x.decision.Deviations = append(slices.Clip(x.decision.Deviations), d.Code)
+		}
+	}
+}
 
 func writes(method string) bool {
 	switch method {

@@ -79,11 +79,12 @@ func (h *Handler) replaceUser(ctx context.Context, w http.ResponseWriter, x *exc
 // names keeps its stored value. Only active true unlocks a user.
 func (h *Handler) patchUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	return h.changeUser(ctx, w, x, func(u store.User) (scim.Object, error) {
-		o, _, failed := scim.Apply(x.scim.Type, u.Resource, x.scim.Ops)
+		applied, failed := scim.Apply(x.scim.Type, u.Resource, x.scim.Ops)
 		if failed != nil {
 			return nil, failed
 		}
-		return withActive(o, u.Active()), nil
+		x.note(applied.Found)
+		return withActive(applied.Resource, u.Active()), nil
 	})
 }
 

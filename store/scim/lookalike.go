@@ -1,0 +1,162 @@
+package scim
+
+import (
+	_ "embed"
+	"strings"
+	"sync"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+//go:embed lookalikes.txt
+var lookalikeText string
+
+// lookalikes are the folded names of lookalikes.txt; suffixes are those with a star in front.
+type lookalikes struct {
+	names    map[string]bool
+	suffixes []string
+}
+
+//nolint:gochecknoglobals // built once, read-only afterwards
+var lookalikeList = sync.OnceValue(func() lookalikes {
+	l := lookalikes{names: map[string]bool{}}
+	for line := range strings.Lines(lookalikeText) {
+		line = strings.TrimSpace(line)
+		suffix, isSuffix := strings.CutPrefix(line, "*")
+		switch {
+		case line == "" || line[0] == '#':
+		case isSuffix:
+			l.suffixes = append(l.suffixes, foldWord(suffix))
+		default:
+			l.names[foldWord(line)] = true
+		}
+	}
+	return l
+})
+
+// Lookalike reports whether a name or path may mean active in another spelling or another directory: a
+// part of it is within two edits of active (Damerau-Levenshtein), or in lookalikes.txt. Letter case,
+// accents and signs do not count. A member of that name is never ignored, because ignoring it could lose
+// a deactivation. No attribute of the schemas is a lookalike.
+func Lookalike(name string) bool {
+	for _, part := range nameParts(name) {
+		if lookalikeWord(foldWord(part)) {
+			return true
+		}
+		words := strings.FieldsFunc(part, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+		for _, word := range words {
+			if len(words) > 1 && lookalikeWord(foldWord(word)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// nameParts splits a path, and leaves out texts in double quotes: they are values.
+func nameParts(name string) []string {
+	quoted, pairs := false, strings.Count(name, `"`)%2 == 0
+	return strings.FieldsFunc(name, func(r rune) bool {
+		if r == '"' {
+			quoted = pairs && !quoted
+			return true
+		}
+		return quoted || strings.ContainsRune(":.[]() /", r)
+	})
+}
+
+// foldWord folds letter case and compatibility forms, and keeps letters and digits only.
+func foldWord(s string) string {
+	if !isASCII(s) {
+		s = FoldCase(norm.NFKD.String(s))
+		s = norm.NFKD.String(s)
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+			return -1
+		}
+		return lower(r)
+	}, s)
+}
+
+func lookalikeWord(word string) bool {
+	const name, edits = "active", 2
+	l := lookalikeList()
+	if l.names[word] {
+		return true
+	}
+	for _, suffix := range l.suffixes {
+		if strings.HasSuffix(word, suffix) {
+			return true
+		}
+	}
+	runes := []rune(word)
+	return len(runes) >= len(name)-edits && len(runes) <= len(name)+edits && distance([]rune(name), runes) <= edits
+}
+
+// distance is the number of insertions, deletions, substitutions and swaps of neighbours between a and b.
+// An edited neighbour may be swapped again, so it is the unrestricted Damerau-Levenshtein distance.
+func distance(a, b []rune) int {
+	far := len(a) + len(b)
+	d := make([][]int, len(a)+2)
+	for i := range d {
+		d[i] = make([]int, len(b)+2)
+		d[i][0] = far
+		if i > 0 {
+			d[i][1] = i - 1
+		}
+	}
+	for j := range len(b) + 1 {
+		d[0][j+1], d[1][j+1] = far, j
+	}
+	lastRow := map[rune]int{} // of each letter of b, the last row where a has it
+	for i := 1; i <= len(a); i++ {
+		lastCol := 0 // the last column of this row with equal letters
+		for j := 1; j <= len(b); j++ {
+			row, col, cost := lastRow[b[j-1]], lastCol, 1
+			if a[i-1] == b[j-1] {
+				cost, lastCol = 0, j
+			}
+			d[i+1][j+1] = min(d[i][j]+cost, d[i+1][j]+1, d[i][j+1]+1,
+				d[row][col]+(i-row-1)+1+(j-col-1))
+		}
+		lastRow[a[i-1]] = i
+	}
+	return d[len(a)+1][len(b)+1]
+}
+
+// lookalike refuses a member that would be ignored although it may be a deactivation. shown is the member
+// as the client sees it.
+func (n *normalizer) lookalike(shown, name string) *Error {
+	if n.t.Schema.Attribute("active") == nil || !Lookalike(name) {
+		return nil
+	}
+	n.note(DevLookalike)
+	err := Errorf(400, TypeInvalidSyntax, "%s looks like active, which says whether the user has access, and would be ignored; "+
+		`send "active": false or "active": true instead, or leave %s out`, quoteShort(shown), quoteShort(shown))
+	err.Code = DevLookalike
+	return err
+}
+
+// dropped checks the members of a value that is ignored.
+func (n *normalizer) dropped(name string, v any) *Error {
+	if list, ok := v.([]any); ok {
+		for _, e := range list {
+			if err := n.dropped(name, e); err != nil {
+				return err
+			}
+		}
+	}
+	o, _ := asObject(v)
+	for _, key := range o.keys() {
+		inner := name + "." + key
+		if err := n.lookalike(inner, key); err != nil {
+			return err
+		}
+		if err := n.dropped(inner, o[key]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
