@@ -133,8 +133,9 @@ func (n *normalizer) lookalike(shown, name string) *Error {
 		return nil
 	}
 	n.note(DevLookalike)
-	err := Errorf(400, TypeInvalidSyntax, "%s looks like active, which says whether the user has access, and would be ignored; "+
-		`send "active": false or "active": true instead, or leave %s out`, quoteShort(shown), quoteShort(shown))
+	shown = quoteShort(shown)
+	err := Errorf(400, TypeInvalidSyntax, "%s looks like active, which says whether the user has access, "+
+		`and would be ignored; send "active": false or "active": true instead, or leave %s out`, shown, shown)
 	err.Code = DevLookalike
 	return err
 }

@@ -36,7 +36,7 @@ func TestDeviationsOnDecision(t *testing.T) {
 		{"of a body", scimReq("POST", "/scim/v2/Users", body(scimJSON, strings.Replace(user, "userName", "USERNAME", 1))), nil, authz.ReasonAllowed, []string{"PATH_CASE"}},
 		{"refused by the policy", patchUser(ops(cased)), &refuse, authz.ReasonPolicy, []string{"OP_CASE"}},
 		{"refused by a failing policy", patchUser(ops(cased)), &policies.Verdict{Failure: "x"}, authz.ReasonEngine, []string{"OP_CASE"}},
-		{"refused by the decoder", patchUser(ops(cased, `{"op":"replace","path":"nothing.here","value":1}`)), nil, request.ReasonBody, []string{"OP_CASE"}},
+		{"refused by the decoder", patchUser(ops(cased, `{"op":"replace","path":"nothing.here","value":1}`)), nil, request.ReasonBody, []string{"OP_CASE", "UNKNOWN_DROPPED"}},
 		{"not authenticated", scimReq("PATCH", "/scim/v2/Users/u1", body(scimJSON, ops(cased)), header("authorization")), nil, authz.ReasonNoToken, nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
