@@ -81,6 +81,7 @@ Act:     scimward lock USER          refuse a person at once, whatever the ident
          scimward unlock USER        lift that lock
          scimward retry USER         try failed revocations again
          scimward close JOB          end one without proof
+Try:     scimward conformance idp    play what an identity provider sends to a scratch tenant
 Keep:    scimward backup -o FILE     copy the store while scimward runs`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -90,7 +91,7 @@ Keep:    scimward backup -o FILE     copy the store while scimward runs`,
 	root.AddCommand(
 		newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newReport(), newExplain(),
 		newLock(), newUnlock(), newRetry(), newClose(), newLeavers(), newAudit(), newTimeline(), newRefused(),
-		newBackup(), newRestore(), newStore(), newVersion(), newPluginWorker(),
+		newBackup(), newRestore(), newStore(), newConformance(), newVersion(), newPluginWorker(),
 	)
 	complete(root)
 	return root
