@@ -10,6 +10,7 @@ import (
 	"os"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -175,7 +176,13 @@ func clientsOf(cfg *config.Config) ([]client.Client, error) {
 			add(t.ExternalURL, t.IdentityServices[j].ClientID, t.IdentityServices[j].Dialects)
 		}
 		for j := range t.ExternalIssuers {
-			add(t.ExternalIssuers[j].Issuer, "", t.ExternalIssuers[j].Dialects)
+			e := &t.ExternalIssuers[j]
+			for _, id := range e.Clients {
+				add(e.Issuer, id, e.Dialects)
+			}
+			if len(e.Clients) == 0 {
+				add(e.Issuer, "", e.Dialects)
+			}
 		}
 	}
 	return out, errors.Join(errs...)
@@ -226,12 +233,14 @@ func (v *verifiers) accessTokens(t *config.Tenant, own []byte) (*token.Verifier,
 	issuers := []token.IssuerConfig{{
 		Issuer: t.ExternalURL, JWKS: own, Clients: issuerClients{v.clients, t.Name, t.ExternalURL},
 	}}
-	for _, e := range t.ExternalIssuers {
+	for i := range t.ExternalIssuers {
+		e := &t.ExternalIssuers[i]
 		c, err := v.keys.issuer(e.Issuer, e.Keys)
 		if err != nil {
 			return nil, err
 		}
-		c.Audience, c.AllowRS256, c.MaxLifetime = []string{e.Audience}, e.AllowRS256, e.MaxLifetime
+		c.Audience, c.AllowRS256, c.MaxLifetime = []string{e.Audience}, *e.AllowRS256, e.MaxLifetime
+		c.Mapping = mappingOf(e)
 		c.Clients = issuerClients{v.clients, t.Name, e.Issuer}
 		issuers = append(issuers, c)
 	}
@@ -239,6 +248,28 @@ func (v *verifiers) accessTokens(t *config.Tenant, own []byte) (*token.Verifier,
 		Tenant: t.Name, Purpose: token.AccessToken, Issuers: issuers,
 		Audience: t.Resource(), TokenEndpoint: t.TokenEndpoint(),
 	})
+}
+
+// mappingOf converts the keys about the claims of an external issuer.
+func mappingOf(e *config.ExternalIssuer) token.Mapping {
+	m := token.Mapping{
+		ClientClaims: e.ClientClaims, ScopeClaim: e.ScopeClaim, Scope: e.Scope, Ignored: e.IgnoreScopes,
+		Require: e.RequireClaims,
+	}
+	for _, typ := range e.Types {
+		if typ == "none" {
+			typ = ""
+		}
+		m.Types = append(m.Types, strings.ToLower(typ))
+	}
+	for _, name := range e.TokenIDClaims {
+		if name == "none" {
+			m.NoID = true
+		} else {
+			m.IDClaims = append(m.IDClaims, name)
+		}
+	}
+	return m
 }
 
 // authzTenant converts a tenant into options of the authorizer.

@@ -86,6 +86,7 @@ func (c checker) clients(path string, t *Tenant) {
 		c.keys(at+".keys", e.Keys)
 		c.sameIssuer(at+".keys.issuer", e.Issuer, e.Keys)
 		c.dialects(at+".dialects", e.Dialects)
+		c.claims(at, &e)
 	}
 }
 

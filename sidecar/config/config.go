@@ -200,13 +200,41 @@ type ExternalIssuer struct {
 	Keys KeySource `yaml:"keys"`
 	// Audience is what aud must contain. Empty means external_url + "/scim/v2".
 	Audience string `yaml:"audience"`
-	// AllowRS256 accepts RS256 beside PS256, ES256 and EdDSA. Default false.
-	AllowRS256 bool `yaml:"allow_rs256"`
+	// AllowRS256 accepts RS256 beside PS256, ES256 and EdDSA. Default false, and true with mapping.
+	AllowRS256 *bool `yaml:"allow_rs256"`
 	// MaxLifetime is the longest time from iat to exp of its tokens. A token with a longer one, or
 	// without iat, is refused. Zero means 6h. At most 8760h.
 	MaxLifetime time.Duration `yaml:"max_lifetime"`
 	// Dialects are the overlays for its clients, in place of those of the tenant. Empty means those.
 	Dialects []string `yaml:"dialects"`
+	// Clients lists the clients that the issuer may name. A token of another client is refused. Empty
+	// means every client whom the issuer gives the scope.
+	Clients []string `yaml:"clients"`
+	// Mapping fills in the keys below, and allow_rs256, for a provider whose access tokens differ from
+	// RFC 9068: entra, okta, auth0, keycloak or ping. A key that is set here replaces the one of the
+	// mapping. docs/trust.md says what each accepts. Empty means RFC 9068.
+	Mapping string `yaml:"mapping"`
+	// Types lists what the header typ may be beside at+jwt: JWT, and none for a token without typ.
+	// scimward refuses a token of these types if it looks like an ID token. Default none of them.
+	Types []string `yaml:"types"`
+	// ClientClaims lists the claims that may name the client, of azp, appid, cid, client_id and sub. The
+	// first one that a token has counts. sub needs clients. Default [client_id].
+	ClientClaims []string `yaml:"client_claims"`
+	// ScopeClaim is the claim with the scope: scope, scp or roles. Names in the other two, and in
+	// permissions, count as more than the scope. Default scope.
+	ScopeClaim string `yaml:"scope_claim"`
+	// Scope is what scope_claim must contain, and nothing else. A token with more is refused with 403.
+	// Default scim.
+	Scope string `yaml:"scope"`
+	// IgnoreScopes lists names that a token may have beside scope, such as profile and email of Keycloak.
+	// They grant nothing here. List only names that grant nothing elsewhere. Empty means none.
+	IgnoreScopes []string `yaml:"ignore_scopes"`
+	// TokenIDClaims lists the claims that may have the id of the token: jti and uti. The first one that a
+	// token has counts. With none at the end, a token without them gets a hash as its id. Default [jti].
+	TokenIDClaims []string `yaml:"token_id_claims"`
+	// RequireClaims maps the names of claims to the value that each must have, such as idtyp: app. A
+	// number or a boolean in the token is compared as text. Empty means none.
+	RequireClaims map[string]string `yaml:"require_claims"`
 }
 
 // App is one application behind the proxy.

@@ -170,6 +170,7 @@ func (t *Tenant) complete(dir folder) {
 		e.Keys.complete(dir, e.Issuer)
 		or(&e.Audience, t.Resource())
 		or(&e.MaxLifetime, 6*time.Hour)
+		e.completeClaims()
 	}
 	for i := range t.Apps {
 		a := &t.Apps[i]

@@ -26,7 +26,11 @@ func (v *verifier) Verify(_ context.Context, raw string) (token.Claims, error) {
 	v.calls++
 	v.mu.Unlock()
 	bad := func(r token.Reason) (token.Claims, error) {
-		return token.Claims{}, &token.Error{Reason: r, Detail: "secret-internal-detail"}
+		e := &token.Error{Reason: r, Detail: "secret-internal-detail", Err: errors.New("secret-internal-detail")}
+		if e.Authentic() {
+			e.Detail, e.Scope = `claim scp has "admin"`, "scim"
+		}
+		return token.Claims{}, e
 	}
 	switch raw {
 	case "good.good.good":

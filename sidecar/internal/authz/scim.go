@@ -149,20 +149,33 @@ func (t *tenant) denyToken(err error) *Decision {
 	return d
 }
 
+// tokenDenial tells the holder of an authentic token what is wrong with it, because only its issuer can
+// change that. It tells a stranger nothing.
 func (t *tenant) tokenDenial(te *token.Error, unavailable bool) *Decision {
 	if unavailable {
 		return fault(ReasonKeys, "the token cannot be verified at the moment: send the request again")
 	}
-	if te.Reason == token.ReasonScope {
-		return t.withError("insufficient_scope", "scim",
-			deny(http.StatusForbidden, ReasonScope, "the access token needs the scope scim and no other"))
+	switch {
+	case te.Reason == token.ReasonScope:
+		return t.describe("insufficient_scope", te.Scope,
+			deny(http.StatusForbidden, ReasonScope, "the access token: "+te.Detail))
+	case te.Reason == token.ReasonExpired:
+		return t.describe("invalid_token", "", deny(http.StatusUnauthorized, ReasonTokenExpired,
+			"the access token has expired: ask the token endpoint for a new one"))
+	case te.Authentic():
+		return t.describe("invalid_token", "", deny(http.StatusUnauthorized, ReasonToken, "the access token: "+te.Detail))
 	}
-	d := deny(http.StatusUnauthorized, ReasonToken,
-		"the access token is not valid here: ask the token endpoint for a new one")
-	if te.Reason == token.ReasonExpired {
-		d.Reason, d.Detail = ReasonTokenExpired, "the access token has expired: ask the token endpoint for a new one"
-	}
-	return t.withError("invalid_token", "", d)
+	return t.describe("invalid_token", "", deny(http.StatusUnauthorized, ReasonToken,
+		"the access token is not valid here: compare its iss, kid and alg with the issuers of this service, "+
+			"whose log names the reason, and ask the token endpoint for a new one"))
+}
+
+// describe adds an OAuth error code and a challenge that says what the detail says, because some clients
+// show only the challenge.
+func (t *tenant) describe(code, scope string, d *Decision) *Decision {
+	d = t.withError(code, scope, d)
+	d.Challenge += `, error_description="` + quotable(d.Detail) + `"`
+	return d
 }
 
 // route is one line of the route table.

@@ -173,9 +173,14 @@ func TestChallenges(t *testing.T) {
 	const meta = `, resource_metadata="https://scim.example/.well-known/oauth-protected-resource/scim/v2"`
 	for auth, want := range map[string]string{
 		"":                   `Bearer realm="scim"` + meta,
-		"Bearer some.thing.": `Bearer realm="scim", error="invalid_token"` + meta,
-		"Bearer wide.x.x":    `Bearer realm="scim", error="insufficient_scope", scope="scim"` + meta,
-		"Bearer a b":         `Bearer realm="scim", error="invalid_request"` + meta,
+		"Bearer some.thing.": `Bearer realm="scim", error="invalid_token"` + meta + `, error_description="the access token ` +
+			`is not valid here: compare its iss, kid and alg with the issuers of this service, whose log names the ` +
+			`reason, and ask the token endpoint for a new one"`,
+		"Bearer wide.x.x": `Bearer realm="scim", error="insufficient_scope", scope="scim"` + meta +
+			`, error_description="the access token: claim scp has admin"`,
+		"Bearer other.x.x": `Bearer realm="scim", error="invalid_token"` + meta +
+			`, error_description="the access token: claim scp has admin"`,
+		"Bearer a b": `Bearer realm="scim", error="invalid_request"` + meta,
 	} {
 		d := k.Decide(t.Context(), scimReq("GET", "/scim/v2/Users/u1", header("authorization", auth)))
 		if d.Challenge != want {

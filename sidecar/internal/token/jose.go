@@ -1,6 +1,7 @@
 package token
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"slices"
@@ -47,6 +48,13 @@ type unverified struct {
 	signing string // header.payload, the bytes that were signed
 	sig     []byte
 	claims  map[string]any
+}
+
+// hash names a token that has no id. It is of the signed bytes alone: anyone can turn an ES256 signature
+// into a second one that verifies.
+func (t *unverified) hash() string {
+	sum := sha256.Sum256([]byte(t.signing))
+	return "sha-256:" + base64url.EncodeToString(sum[:])
 }
 
 // parse decodes a compact JWS that is signed with one of algs:
@@ -137,12 +145,10 @@ func optionalText(obj map[string]any, name string) (text string, ok bool) {
 
 // wrongType returns why typ does not fit the purpose, or "" if it fits. One kind of JWT must never
 // pass for another (RFC 8725 §3.11).
-func wrongType(p Purpose, typ string) string {
+func wrongType(p Purpose, typ string, iss *issuer) string {
 	switch p {
 	case AccessToken:
-		if typ != TypeAccessToken {
-			return "an access token has typ at+jwt (RFC 9068)"
-		}
+		return iss.Mapping.wrongType(typ)
 	case Assertion:
 		if typ != "" && typ != "jwt" && typ != typeAssertion {
 			return "a client assertion has typ client-authentication+jwt, JWT or none"

@@ -96,6 +96,7 @@ const (
 	ReasonSignature   Reason = "signature"   // does not verify
 	ReasonType        Reason = "type"        // typ of another kind of token
 	ReasonClaims      Reason = "claims"      // a required claim is absent or has the wrong type
+	ReasonRequired    Reason = "required"    // a claim that the configuration requires is absent or has another value
 	ReasonExpired     Reason = "expired"     // exp has passed
 	ReasonNotYet      Reason = "not_yet"     // nbf or iat is in the future
 	ReasonLifetime    Reason = "lifetime"    // exp is too far in the future, or too long after iat
@@ -103,7 +104,7 @@ const (
 	ReasonEndpoint    Reason = "endpoint"    // token_endpoint is not the configured one
 	ReasonBinding     Reason = "binding"     // bound to a key (cnf), but sent as a plain bearer token
 	ReasonScope       Reason = "scope"       // not exactly the scope scim
-	ReasonClient      Reason = "client"      // the client does not exist any more
+	ReasonClient      Reason = "client"      // the client does not exist, or not any more
 	ReasonUnavailable Reason = "unavailable" // the issuer's keys cannot be fetched: not the sender's fault
 )
 
@@ -111,7 +112,8 @@ const (
 type Error struct {
 	Reason Reason
 	Detail string
-	Err    error // cause, for the log; may be nil
+	Err    error  // cause, for the log; may be nil
+	Scope  string // for ReasonScope: what the token must grant
 
 	// What the token says of itself, for the log: a configured issuer as it is, anything else quoted
 	// and shortened. Empty if the token does not say it.
@@ -141,7 +143,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // Authentic reports whether the signature was valid, so that the issuer may read the detail.
 func (e *Error) Authentic() bool {
 	switch e.Reason {
-	case ReasonType, ReasonClaims, ReasonExpired, ReasonNotYet, ReasonLifetime, ReasonAudience,
+	case ReasonType, ReasonClaims, ReasonRequired, ReasonExpired, ReasonNotYet, ReasonLifetime, ReasonAudience,
 		ReasonEndpoint, ReasonBinding, ReasonScope, ReasonClient:
 		return true
 	default:

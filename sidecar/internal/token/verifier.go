@@ -56,6 +56,8 @@ type IssuerConfig struct {
 	// AllowNoJTI accepts assertions without jti. Claims.JTI is then a hash of what was signed, so that
 	// another signature over the same assertion is still the same one.
 	AllowNoJTI bool
+	// Mapping says how access tokens name client, scope and id.
+	Mapping Mapping
 }
 
 // Clients reports whether a client exists now.
@@ -168,6 +170,7 @@ func (v *Verifier) addIssuer(c IssuerConfig, o *Options) error {
 	if err != nil {
 		return err
 	}
+	c.Mapping = c.Mapping.withDefaults()
 	v.issuers[c.Issuer] = append(v.issuers[c.Issuer], &issuer{IssuerConfig: c, keys: keys, algorithms: accepted})
 	return nil
 }
@@ -217,7 +220,7 @@ func (v *Verifier) Ready(ctx context.Context) error {
 func (v *Verifier) Verify(ctx context.Context, raw string) (Claims, error) {
 	e, cached, refused := v.find(ctx, raw)
 	if refused == nil && v.purpose == AccessToken && e.issuer.Clients != nil && !e.issuer.Clients.Has(e.claims.ClientID) {
-		refused = refuse(ReasonClient, "the client of this token is not configured any more")
+		refused = refuse(ReasonClient, "the client of this token is not configured here, or not any more")
 		refused.Issuer, refused.ClientID, refused.KeyID = e.claims.Issuer, shown(e.claims.ClientID), shown(e.claims.KeyID)
 	}
 	switch {
@@ -301,14 +304,20 @@ func (v *Verifier) verify(ctx context.Context, raw string, now time.Time) (e *en
 // describe adds to a refusal who claims to have issued the token, to whom, with which key.
 func (v *Verifier) describe(refused *Error, t *unverified) {
 	issuer, _ := t.claims["iss"].(string)
-	client, _ := t.claims["client_id"].(string)
+	names := []string{"client_id"}
 	if v.purpose == Assertion {
-		client, _ = t.claims["sub"].(string)
+		names = []string{"sub"}
 	}
-	refused.Issuer, refused.ClientID, refused.KeyID = shown(issuer), shown(client), shown(t.kid)
-	if v.issuers[issuer] != nil {
+	refused.Issuer, refused.KeyID = shown(issuer), shown(t.kid)
+	if named := v.issuers[issuer]; len(named) > 0 {
 		refused.Issuer = issuer
+		if v.purpose == AccessToken {
+			names = named[0].Mapping.ClientClaims
+		}
 	}
+	r := claimReader{obj: t.claims}
+	client, _ := r.first(names)
+	refused.ClientID = shown(client)
 }
 
 // maxShown bounds, in bytes, what a log line shows of one value in a token.

@@ -251,8 +251,8 @@ func TestScopeExact(t *testing.T) {
 		detail string // must be in the message
 	}{
 		{"exact", "scim", "", ""},
-		{"absent", nil, token.ReasonScope, `lacks scope "scim"`},
-		{"empty", "", token.ReasonScope, `lacks scope "scim"`},
+		{"absent", nil, token.ReasonScope, `claim scope lacks "scim"`},
+		{"empty", "", token.ReasonScope, `claim scope lacks "scim"`},
 		{"broader", "scim admin", token.ReasonScope, `"admin"`},
 		{"broader, first", "admin scim", token.ReasonScope, `"admin"`},
 		{"longer name", "scimadmin", token.ReasonScope, `"scimadmin"`},
@@ -260,7 +260,7 @@ func TestScopeExact(t *testing.T) {
 		{"other case", "SCIM", token.ReasonScope, `"SCIM"`},
 		{"comma", "scim,admin", token.ReasonScope, `"scim,admin"`},
 		{"tab", "scim\tadmin", token.ReasonScope, `"scim\tadmin"`},
-		{"repeated", "scim scim", token.ReasonScope, "repeated"},
+		{"repeated", "scim scim", token.ReasonScope, "twice"},
 		{"two spaces", "scim  ", token.ReasonScope, "single spaces"},
 		{"space before", " scim", token.ReasonScope, "single spaces"},
 		{"long extra", "scim " + strings.Repeat("x", 500), token.ReasonScope, "xxx..."},
