@@ -149,32 +149,31 @@ func (c *canonicalizer) target(kind OpKind, p Path, v any, hasValue bool) *Error
 	if !hasValue {
 		return Errorf(400, TypeInvalidValue, "%s of %s needs a value", kind, p)
 	}
-	name := p.target()
+	leaf, name := a, p.target()
 	switch {
 	case a == nil:
 		return c.wholeExtension(kind, p, v)
 	case s != nil:
-		a, name = s, name+"."+s.Name
+		leaf, name = s, name+"."+s.Name
 	case p.Filter != nil || a.MultiValued:
 		return c.multiple(kind, p, a, v)
 	case a.Type == typeComplex:
 		return c.parts(kind, p, a, v)
 	}
-	value, err := c.value(a, name, v)
+	value, err := c.value(leaf, name, v)
 	if err != nil {
 		return err
 	}
-	if p.Sub == "value" && packedText(value) != nil {
-		return c.packed(kind, p, value)
+	if p.Sub == "value" && packs(a) && packed(value) {
+		return c.emitPacked(kind, p, a, value)
 	}
 	c.emit(kind, p, value)
 	return nil
 }
 
-// packed emits an operation on the value of elements that gives it as a JSON text, and the same on the
-// display if the text has one.
-func (c *canonicalizer) packed(kind OpKind, p Path, text any) *Error {
-	a, _ := c.t.resolve(p.URN, p.Attr, "")
+// emitPacked emits an operation on the value of elements that gives it as a JSON text, and the same on
+// the display if the text has one.
+func (c *canonicalizer) emitPacked(kind OpKind, p Path, a *Attribute, text any) *Error {
 	e := Object{"value": text}
 	if err := c.unpack(a, p.target(), e); err != nil {
 		return err

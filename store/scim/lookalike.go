@@ -73,8 +73,11 @@ func foldWord(s string) string {
 		s = norm.NFKD.String(s)
 	}
 	return strings.Map(func(r rune) rune {
-		if !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+		switch {
+		case !unicode.IsLetter(r) && !unicode.IsDigit(r):
 			return -1
+		case r == 'ı': // its capital is I
+			return 'i'
 		}
 		return lower(r)
 	}, s)

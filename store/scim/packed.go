@@ -6,36 +6,33 @@ import "strings"
 // a role of the application.
 func packs(a *Attribute) bool { return a.Name == "roles" || a.Name == "entitlements" }
 
-// packedText returns the object in a JSON text, nil if v is something else.
+// packed reports whether v looks like a JSON text with an object.
 //
 //	{"id":"827f…","value":"Admin","displayName":"Administrator"}
-func packedText(v any) Object {
+func packed(v any) bool {
 	s, _ := v.(string)
-	if !strings.HasPrefix(strings.TrimSpace(s), "{") {
-		return nil
-	}
-	o, err := DecodeObject([]byte(s), DefaultLimits())
-	if err != nil || len(o) == 0 {
-		return nil
-	}
-	return o
+	rest, found := strings.CutPrefix(strings.TrimSpace(s), "{")
+	return found && strings.HasPrefix(strings.TrimSpace(rest), `"`)
 }
 
 // unpack sets value and display of the element e of a from the JSON text in its value, if it has one. The
 // id is the value if the text has no other.
 func (n *normalizer) unpack(a *Attribute, name string, e Object) *Error {
-	text := packedText(e["value"])
-	if text == nil || !packs(a) {
+	if !packs(a) || !packed(e["value"]) {
 		return nil
 	}
 	if !n.accepts(DevJSONString) {
 		return typeFault(name, `objects such as {"value": "…", "display": "…"}, without a JSON text inside`)
 	}
+	text, err := DecodeObject([]byte(e.String("value")), DefaultLimits())
+	if err != nil {
+		return typeFault(name, "without a JSON text that is not well-formed")
+	}
 	delete(e, "value")
 	var id string
 	for _, key := range text.keys() {
 		s, isText := text[key].(string)
-		if !isText || packedText(s) != nil {
+		if !isText || packed(s) {
 			return typeFault(name, "without anything but strings in a JSON text")
 		}
 		switch foldName(key) {
