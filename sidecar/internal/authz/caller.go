@@ -149,8 +149,8 @@ func unavailable(err error) bool {
 func (a *Authorizer) fromApplication(
 	ctx context.Context, r *request.Request, p *app, c *request.Credential,
 ) (Caller, *Decision) {
-	wait := newPatience(ctx, a.o.IdentifyTimeout)
-	defer wait.end()
+	wait := NewPatience(ctx, a.o.IdentifyTimeout)
+	defer wait.End()
 	s := &p.subjects[c.Source]
 	owner, err := a.o.Identifier.Identify(wait, r.Tenant, p.name, Credential{ //nolint:contextcheck // it is from ctx
 		Source: string(c.In), Name: c.Name, Scheme: strings.ToLower(s.Scheme), Prefix: s.Prefix, Value: c.Value,

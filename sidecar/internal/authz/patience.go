@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// patience is a context with a deadline. Its timer starts when somebody waits for it: most answers are
-// remembered, and nobody waits for them. It is safe for concurrent use. Call end when it is not needed
+// Patience is a context with a deadline. Its timer starts when somebody waits for it: most answers are
+// remembered, and nobody waits for them. It is safe for concurrent use. Call End when it is not needed
 // any more.
-type patience struct {
+type Patience struct {
 	context.Context //nolint:containedctx // it is a context itself; this is the one without the deadline
 	at              time.Time
 
@@ -18,19 +18,20 @@ type patience struct {
 	cancel context.CancelFunc
 }
 
-func newPatience(ctx context.Context, d time.Duration) *patience {
+// NewPatience returns a context that ends after d, or with ctx.
+func NewPatience(ctx context.Context, d time.Duration) *Patience {
 	at := time.Now().Add(d)
 	if earlier, ok := ctx.Deadline(); ok && earlier.Before(at) {
 		at = earlier
 	}
-	return &patience{Context: ctx, at: at}
+	return &Patience{Context: ctx, at: at}
 }
 
 // Deadline implements [context.Context].
-func (p *patience) Deadline() (time.Time, bool) { return p.at, true }
+func (p *Patience) Deadline() (time.Time, bool) { return p.at, true }
 
 // Done implements [context.Context].
-func (p *patience) Done() <-chan struct{} {
+func (p *Patience) Done() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.timed == nil {
@@ -40,7 +41,7 @@ func (p *patience) Done() <-chan struct{} {
 }
 
 // Err implements [context.Context].
-func (p *patience) Err() error {
+func (p *Patience) Err() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -54,7 +55,8 @@ func (p *patience) Err() error {
 	return nil
 }
 
-func (p *patience) end() {
+// End releases the timer, if there is one.
+func (p *Patience) End() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.cancel != nil {

@@ -3,6 +3,7 @@ package extauthz_test
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -15,7 +16,9 @@ import (
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
+	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/token"
+	"github.com/scimward/scimward/store/subject"
 )
 
 // noop is an authorizer that reads nothing and allows: the floor.
@@ -79,25 +82,64 @@ func real(b *testing.B) (*extauthz.Server, *authv3.CheckRequest) {
 	in := checkRequest("scim", "GET", "/scim/v2/Users/2819c223-7f76-453a-919d-413861904646",
 		"authorization", "Bearer "+raw, "accept", "application/scim+json", "x-request-id", "3f1c2d7e-0000-4000-8000-000000000000",
 		"traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "host", "scim.example")
-	if out, err := s.CheckBytes(b.Context(), wire(b, in)); err != nil || out.GetOkResponse() == nil {
-		b.Fatalf("the request is refused: %v %v", out, err)
+	if out := answer(b, s, wire(b, in)); out.GetOkResponse() == nil {
+		b.Fatalf("the request is refused: %v", out)
 	}
 	return s, in
 }
 
-// BenchmarkCheckDirect is one warm Check without a transport but with message decoding,
+// page is an application page with a session whose owner is remembered.
+func page(b *testing.B) (*extauthz.Server, *authv3.CheckRequest) {
+	b.Helper()
+	a, err := authz.New(authz.Options{
+		Policy: fixed{}, Locks: fixed{}, Directory: fixed{}, Identifier: session{},
+		Tenants: map[string]authz.TenantOptions{"acme": {Verifier: fixed{}, Apps: map[string]authz.AppOptions{"app": {
+			Hosts:       []string{"scim.example"},
+			LocalWrites: []authz.LocalWrite{{Path: "/account/email"}},
+			Subjects: []authz.SubjectSource{
+				{Kind: authz.SourceOpaque, Source: request.Source{In: request.InCookie, Name: "session"}},
+			},
+		}}}},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := extauthz.New(extauthz.Options{Decider: a, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	in := checkRequest("app", "GET", "/projects/17/board?view=week",
+		"accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+		"cookie", "theme=dark; session=0123456789abcdefghijklmnopqrstuv; consent="+strings.Repeat("y", 120),
+		"x-request-id", "3f1c2d7e-0000-4000-8000-000000000000",
+		"traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "host", "scim.example")
+	if out := answer(b, s, wire(b, in)); out.GetOkResponse() == nil {
+		b.Fatalf("the request is refused: %v", out)
+	}
+	return s, in
+}
+
+// session identifies every session as one user.
+type session struct{}
+
+func (session) Identify(context.Context, string, string, authz.Credential) (authz.Caller, error) {
+	return authz.Caller{Subject: subject.Subject{UserName: "ann"}}, nil
+}
+
+// BenchmarkCheckDirect is one warm Check without a transport but with decoding and encoding,
 // beside a no-op.
 func BenchmarkCheckDirect(b *testing.B) {
-	full, in := real(b)
-	msg := wire(b, in)
+	full, read := real(b)
+	app, view := page(b)
 	for _, c := range []struct {
 		name  string
-		check func(context.Context, []byte) (*authv3.CheckResponse, error)
-	}{{"noop", noop{}.checkBytes}, {"warm", full.CheckBytes}} {
+		check func(context.Context, []byte) ([]byte, error)
+		msg   []byte
+	}{{"noop", noop{}.checkBytes, wire(b, view)}, {"warm", full.CheckBytes, wire(b, read)}, {"app", app.CheckBytes, wire(b, view)}} {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := c.check(b.Context(), msg); err != nil {
+				if _, err := c.check(b.Context(), c.msg); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -105,12 +147,16 @@ func BenchmarkCheckDirect(b *testing.B) {
 	}
 }
 
-func (n noop) checkBytes(ctx context.Context, msg []byte) (*authv3.CheckResponse, error) {
+func (n noop) checkBytes(ctx context.Context, msg []byte) ([]byte, error) {
 	var in authv3.CheckRequest
 	if err := proto.Unmarshal(msg, &in); err != nil {
 		return nil, err
 	}
-	return n.Check(ctx, &in)
+	out, err := n.Check(ctx, &in)
+	if err != nil {
+		return nil, err
+	}
+	return proto.Marshal(out)
 }
 
 // BenchmarkCheckSocket is the same over gRPC on a unix socket. Client and server share the

@@ -3,7 +3,6 @@ package extauthz
 import (
 	"context"
 
-	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc/mem"
 
 	"github.com/scimward/scimward/sidecar/internal/request"
@@ -16,11 +15,12 @@ func Decode(msg []byte) (request.Request, error) {
 	return r, err
 }
 
-// CheckBytes answers a CheckRequest without a transport.
-func (s *Server) CheckBytes(ctx context.Context, msg []byte) (*authv3.CheckResponse, error) {
+// CheckBytes answers an encoded CheckRequest with an encoded CheckResponse, without a transport.
+func (s *Server) CheckBytes(ctx context.Context, msg []byte) ([]byte, error) {
 	r, err := Decode(msg)
 	if err != nil {
 		return nil, err
 	}
-	return s.check(ctx, &r), nil
+	out, err := codec{}.Marshal(s.check(ctx, &r))
+	return out.Materialize(), err
 }

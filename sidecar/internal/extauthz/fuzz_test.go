@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
@@ -72,18 +71,15 @@ func FuzzCheckRequest(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		out, err := s.CheckBytes(t.Context(), b)
-		if err != nil {
+		if _, err := extauthz.Decode(b); err != nil {
 			t.Skip("Envoy cannot send it")
 		}
+		out := answer(t, s, b)
 		if out.GetOkResponse() != nil || out.GetStatus().GetCode() == 0 {
 			t.Fatalf("allowed: %v", out)
 		}
 		if out.GetErrorResponse() == nil {
 			t.Fatalf("a zero decision is no fault: %v", out)
-		}
-		if _, err := proto.Marshal(out); err != nil {
-			t.Fatalf("the answer cannot be sent: %v", err)
 		}
 	})
 }

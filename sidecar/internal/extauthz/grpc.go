@@ -2,6 +2,7 @@ package extauthz
 
 import (
 	"context"
+	"errors"
 
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	extproc "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
@@ -20,7 +21,7 @@ func (s *Server) NewGRPC(opts ...grpc.ServerOption) *grpc.Server {
 	g.RegisterService(&grpc.ServiceDesc{
 		ServiceName: authv3.Authorization_ServiceDesc.ServiceName,
 		HandlerType: (*any)(nil),
-		Methods:     []grpc.MethodDesc{{MethodName: "Check", Handler: handleCheck}},
+		Methods:     []grpc.MethodDesc{{MethodName: "Check", Handler: s.handleCheck}},
 		Metadata:    authv3.Authorization_ServiceDesc.Metadata,
 	}, s)
 	extproc.RegisterExternalProcessorServer(g, s)
@@ -30,25 +31,37 @@ func (s *Server) NewGRPC(opts ...grpc.ServerOption) *grpc.Server {
 
 // handleCheck never returns a gRPC error for a message that can be decoded: Envoy would then
 // answer by itself, and its configuration could let the request pass.
-func handleCheck( //nolint:revive // the order of a grpc.MethodHandler
-	srv any, ctx context.Context, dec func(any) error, interceptor grpc.UnaryServerInterceptor,
+func (s *Server) handleCheck(
+	_ any, ctx context.Context, dec func(any) error, interceptor grpc.UnaryServerInterceptor, //nolint:revive // gRPC's order
 ) (any, error) {
 	in := &request.Request{}
 	if err := dec(in); err != nil {
 		return nil, err
 	}
-	check := func(ctx context.Context, in any) (any, error) {
-		return srv.(*Server).check(ctx, in.(*request.Request)), nil
-	}
+	check := func(ctx context.Context, _ any) (any, error) { return s.check(ctx, in), nil }
 	if interceptor == nil {
 		return check(ctx, in)
 	}
-	info := &grpc.UnaryServerInfo{Server: srv, FullMethod: authv3.Authorization_Check_FullMethodName}
+	info := &grpc.UnaryServerInfo{Server: s, FullMethod: authv3.Authorization_Check_FullMethodName}
 	return interceptor(ctx, in, info, check)
 }
 
-// codec decodes the request of a Check by hand and leaves every other message to the codec of gRPC.
+// codec decodes the request of a Check, passes on its encoded answer, and leaves every other
+// message to the codec of gRPC.
 type codec struct{ encoding.CodecV2 }
+
+func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	out, ok := v.(reply)
+	switch {
+	case !ok:
+		return c.CodecV2.Marshal(v)
+	case len(out) == 0:
+		return nil, errReply
+	}
+	return mem.BufferSlice{mem.SliceBuffer(out)}, nil
+}
+
+var errReply = errors.New("the answer contains a text that is not UTF-8")
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	r, ok := v.(*request.Request)

@@ -106,35 +106,35 @@ func newKit(t *testing.T, edit ...func(*extauthz.Options)) *kit {
 }
 
 // serve serves g on a unix socket until the test ends.
-func serve(t testing.TB, g *grpc.Server) *grpc.ClientConn {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "a.sock")
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
+func serve(tb testing.TB, g *grpc.Server) *grpc.ClientConn {
+	tb.Helper()
+	path := filepath.Join(tb.TempDir(), "a.sock")
+	l, err := (&net.ListenConfig{}).Listen(tb.Context(), "unix", path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	served := make(chan error, 1)
 	go func() { served <- g.Serve(l) }()
 	conn, err := grpc.NewClient("unix:"+path, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		conn.Close()
 		g.Stop()
 		if err := <-served; err != nil {
-			t.Errorf("serving: %v", err)
+			tb.Errorf("serving: %v", err)
 		}
 	})
 	return conn
 }
 
 // wire is the message as Envoy sends it.
-func wire(t testing.TB, in *authv3.CheckRequest) []byte {
-	t.Helper()
+func wire(tb testing.TB, in *authv3.CheckRequest) []byte {
+	tb.Helper()
 	b, err := proto.Marshal(in)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return b
 }
@@ -275,4 +275,18 @@ func (k *kit) series(t *testing.T, name string) int {
 		}
 	}
 	return 0
+}
+
+// answer is what s answers to a message, without a transport.
+func answer(tb testing.TB, s *extauthz.Server, msg []byte) *authv3.CheckResponse {
+	tb.Helper()
+	b, err := s.CheckBytes(tb.Context(), msg)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	out := &authv3.CheckResponse{}
+	if err := proto.Unmarshal(b, out); err != nil {
+		tb.Fatal(err)
+	}
+	return out
 }

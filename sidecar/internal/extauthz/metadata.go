@@ -25,31 +25,6 @@ const (
 	metaIssued = metaPrefix + "issued"
 )
 
-// metadata names the caller of a request, for the leash. Every allowed application request
-// gets it. So a leash that finds none knows that Envoy does not forward it, and refuses.
-func metadata(d *authz.Decision) *structpb.Struct {
-	leash := "no"
-	if d.Caller.Known() { // on every route: which of them are leashed is Envoy's configuration
-		leash = "yes"
-	}
-	f := map[string]*structpb.Value{
-		metaTenant: structpb.NewStringValue(d.Tenant),
-		metaApp:    structpb.NewStringValue(d.App),
-		metaLeash:  structpb.NewStringValue(leash),
-	}
-	for kind, value := range d.Caller.Names() {
-		key, v := metaPrefix+string(kind), structpb.NewStringValue(value)
-		if have := f[key]; have != nil {
-			v = structpb.NewListValue(&structpb.ListValue{Values: append(values(have), v)})
-		}
-		f[key] = v
-	}
-	if at := d.Caller.IssuedAt; !at.IsZero() {
-		f[metaIssued] = structpb.NewStringValue(at.UTC().Format(time.RFC3339Nano))
-	}
-	return &structpb.Struct{Fields: f}
-}
-
 // values returns the elements of a list, or v itself.
 func values(v *structpb.Value) []*structpb.Value {
 	if list := v.GetListValue(); list != nil {
@@ -65,8 +40,8 @@ type stream struct {
 	caller      authz.Caller
 }
 
-// readMetadata is the reverse of metadata. It returns nil when the namespace is missing or
-// metadata did not write it.
+// readMetadata reads what [allow] wrote. It returns nil when the namespace is missing or
+// [allow] did not write it.
 func readMetadata(m *corev3.Metadata) *stream {
 	f := m.GetFilterMetadata()[MetadataNamespace].GetFields()
 	s := &stream{tenant: f[metaTenant].GetStringValue(), app: f[metaApp].GetStringValue()}

@@ -2,10 +2,8 @@ package extauthz
 
 import (
 	"encoding/json"
-	"maps"
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,6 +13,7 @@ import (
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	ourheaders "github.com/scimward/scimward/sidecar/headers"
@@ -23,12 +22,24 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// respond builds the CheckResponse. It starts as a denial, and only an allowed decision
-// turns it into an allow. d is an allow or a complete refusal, as Server.decide returns it.
-func respond(d *authz.Decision, wantsJSON bool) *authv3.CheckResponse {
+// reply is an encoded CheckResponse. It is never empty, because Envoy reads an empty one as an
+// allow: nil is an answer that cannot be encoded, and the codec refuses it.
+type reply []byte
+
+// respond builds the answer. It is a denial, and only an allowed decision makes it an allow. d
+// is an allow or a complete refusal, as Server.decide returns it.
+func respond(d *authz.Decision, wantsJSON bool) reply {
 	if d.Allowed() {
 		return allow(d)
 	}
+	out, err := proto.Marshal(deny(d, wantsJSON))
+	if err != nil {
+		return nil
+	}
+	return out
+}
+
+func deny(d *authz.Decision, wantsJSON bool) *authv3.CheckResponse {
 	a := render(d, wantsJSON)
 	denied := &authv3.DeniedHttpResponse{
 		Status: &typev3.HttpStatus{Code: typev3.StatusCode(a.status)},
@@ -56,29 +67,6 @@ func respond(d *authz.Decision, wantsJSON bool) *authv3.CheckResponse {
 // answered tells Envoy that the answer is ours. Envoy's local_reply_config rewrites the others.
 func answered() *structpb.Struct {
 	return &structpb.Struct{Fields: map[string]*structpb.Value{ourheaders.Answered: structpb.NewBoolValue(true)}}
-}
-
-func allow(d *authz.Decision) *authv3.CheckResponse {
-	ok := &authv3.OkHttpResponse{}
-	if len(d.SetHeaders) > 0 {
-		for _, k := range slices.Sorted(maps.Keys(d.SetHeaders)) {
-			ok.Headers = append(ok.Headers, overwrite(k, d.SetHeaders[k]))
-		}
-	}
-	for _, k := range d.RemoveHeaders {
-		// Envoy removes headers after it has set them: a name in both lists would vanish.
-		if _, set := d.SetHeaders[k]; !set {
-			ok.HeadersToRemove = append(ok.HeadersToRemove, k)
-		}
-	}
-	out := &authv3.CheckResponse{
-		Status:       &rpcstatus.Status{Code: int32(codes.OK)},
-		HttpResponse: &authv3.CheckResponse_OkResponse{OkResponse: ok},
-	}
-	if d.Surface == request.SurfaceApp {
-		out.DynamicMetadata = metadata(d)
-	}
-	return out
 }
 
 func overwrite(k, v string) *corev3.HeaderValueOption {

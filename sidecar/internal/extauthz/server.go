@@ -143,16 +143,13 @@ func (s *Server) SetServing(up bool) {
 }
 
 // check answers one request as [decode] left it.
-func (s *Server) check(ctx context.Context, r *request.Request) *authv3.CheckResponse {
+func (s *Server) check(ctx context.Context, r *request.Request) reply {
 	began := s.o.Now()
-	if at, ok := ctx.Deadline(); !ok || time.Until(at) > s.o.Timeout { // Envoy's own is rarely later
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.o.Timeout)
-		defer cancel()
-	}
+	wait := authz.NewPatience(ctx, s.o.Timeout)
+	defer wait.End()
 	complete(r, s.o.MaxBody)
 	r.Received = began
-	d := s.decide(ctx, *r)
+	d := s.decide(wait, *r) //nolint:contextcheck // it is from ctx
 	out := respond(&d, acceptsJSON(r.Headers))
 	s.auditRefusal(ctx, r, &d)
 	s.record(ctx, r, &d, s.o.Now().Sub(began))
@@ -237,10 +234,10 @@ func (s *Server) record(ctx context.Context, r *request.Request, d *authz.Decisi
 			s.o.Deviation(s.metrics.tenant(d.Tenant), code)
 		}
 	}
-	ctx = context.WithoutCancel(ctx)
 	if !s.o.Logger.Enabled(ctx, slog.LevelInfo) {
 		return
 	}
+	ctx = context.WithoutCancel(ctx)
 	attrs := make([]slog.Attr, 0, 16)
 	attrs = append(attrs,
 		slog.String("surface", surfaceLabel(r.Surface)), slog.String("outcome", outcome), slog.String("reason", d.Reason),

@@ -222,7 +222,7 @@ func entry(b []byte) (key, value []byte, err error) {
 // No other field is in use. Call next until it returns false, then look at err.
 type fields struct {
 	rest  []byte
-	num   protowire.Number
+	num   int
 	value []byte
 	err   error
 }
@@ -244,7 +244,7 @@ func (f *fields) next() bool {
 			f.err = errNumber
 			return false
 		}
-		f.num, f.rest = num, f.rest[n:]
+		f.num, f.rest = int(num), f.rest[n:]
 		if kind == protowire.BytesType {
 			f.value, n = protowire.ConsumeBytes(f.rest)
 		} else {

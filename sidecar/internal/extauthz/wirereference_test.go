@@ -39,8 +39,8 @@ func inUse() map[string][]string {
 // whose content is not read are bytes. A map is a list of its entries, which is the same on the
 // wire: dynamicpb panics on an entry whose second key has another wire type. edit changes a field
 // of it, and drops it by returning false.
-func schema(t testing.TB, edit func(f *descriptorpb.FieldDescriptorProto) bool) protoreflect.MessageDescriptor {
-	t.Helper()
+func schema(tb testing.TB, edit func(f *descriptorpb.FieldDescriptorProto) bool) protoreflect.MessageDescriptor {
+	tb.Helper()
 	file := &descriptorpb.FileDescriptorProto{
 		Name: proto.String("reduced.proto"), Package: proto.String("reduced"), Syntax: proto.String("proto3"),
 	}
@@ -82,7 +82,7 @@ func schema(t testing.TB, edit func(f *descriptorpb.FieldDescriptorProto) bool) 
 	add((&authv3.CheckRequest{}).ProtoReflect().Descriptor())
 	fd, err := protodesc.NewFile(file, nil)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return fd.Messages().ByName("CheckRequest")
 }
@@ -223,7 +223,7 @@ func compare(want, got request.Request) string {
 // randomMessage returns a message of the generated type whose fields come in any order and
 // number. Every other one is damaged.
 func randomMessage(seed uint64) []byte {
-	r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // repeatable
+	r := rand.New(rand.NewPCG(seed, 1))
 	g := generator{r: r, used: inUse()}
 	msg := g.message((&authv3.CheckRequest{}).ProtoReflect().Descriptor(), 9)
 	for range r.IntN(4) * int(seed%2) {

@@ -151,15 +151,11 @@ func appendNew(list []string, name string) []string {
 // path of the request.
 func (s *Sources) Find(r *Request, path *Path) ([]Credential, *Problem) {
 	var out []Credential
-	for _, find := range []func() *Problem{
-		func() *Problem { return s.fromCookies(r, &out) },
-		func() *Problem { return s.fromHeaders(r, &out) },
-		func() *Problem { return s.fromQuery(r, &out) },
-		func() *Problem { return s.fromPath(r, path, &out) },
-		func() *Problem { return s.fromProtocols(r, &out) },
-		func() *Problem { return s.fromBody(r, path, &out) },
+	for _, find := range [...]func(*Sources, *Request, *Path, *[]Credential) *Problem{
+		(*Sources).fromCookies, (*Sources).fromHeaders, (*Sources).fromQuery, (*Sources).fromPath,
+		(*Sources).fromProtocols, (*Sources).fromBody,
 	} {
-		if p := find(); p != nil {
+		if p := find(s, r, path, &out); p != nil {
 			return nil, p
 		}
 	}
@@ -195,7 +191,7 @@ func (s *Sources) only(in Place, name, what, v string) (*Credential, *Problem) {
 	return c, nil
 }
 
-func (s *Sources) fromCookies(r *Request, out *[]Credential) *Problem {
+func (s *Sources) fromCookies(r *Request, _ *Path, out *[]Credential) *Problem {
 	for i := range s.cookies {
 		place := &s.cookies[i]
 		found, p := r.Headers.credentialCookies(place)
@@ -224,7 +220,7 @@ func (s *Sources) inHeader(name, scheme, v string) *Credential {
 	})
 }
 
-func (s *Sources) fromHeaders(r *Request, out *[]Credential) *Problem {
+func (s *Sources) fromHeaders(r *Request, _ *Path, out *[]Credential) *Problem {
 	for _, name := range s.headers {
 		v, several := r.Headers.Single(name)
 		switch {
@@ -284,7 +280,7 @@ func (s *Sources) fromAuthorization(v string, out *[]Credential) *Problem {
 }
 
 func (s *Sources) fromBody(r *Request, path *Path, out *[]Credential) *Problem {
-	seen := map[string]bool{}
+	var seen []string
 	at := func(i int, src *Source) bool {
 		return src.In == InBody && src.Body.Method == r.Method && s.paths[i].Matches(path)
 	}
@@ -293,10 +289,10 @@ func (s *Sources) fromBody(r *Request, path *Path, out *[]Credential) *Problem {
 		if src.Body.Format == GraphQL && s.paths[i].Matches(path) && graphQLQuery(r.Query) {
 			return problem(400, ReasonBodySource, "send the GraphQL request in the body, not in the query")
 		}
-		if !at(i, src) || seen[src.Name] {
+		if !at(i, src) || slices.Contains(seen, src.Name) {
 			continue
 		}
-		seen[src.Name] = true
+		seen = append(seen, src.Name)
 		values, p := r.sourceFields(src)
 		if p != nil {
 			return p

@@ -165,11 +165,10 @@ func QueryKeys(raw string) (Keys, *Problem) {
 
 // members are the parts of a parameter's name that frameworks split, nil when there is one.
 func members(name string) []string {
-	parts := strings.FieldsFunc(name, func(r rune) bool { return r == '[' || r == ']' || r == '.' })
-	if len(parts) == 0 || parts[0] == name {
+	if !strings.ContainsAny(name, "[].") {
 		return nil
 	}
-	return parts
+	return strings.FieldsFunc(name, func(r rune) bool { return r == '[' || r == ']' || r == '.' })
 }
 
 // Has reports whether a folded key is there.

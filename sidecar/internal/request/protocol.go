@@ -8,7 +8,7 @@ import (
 
 // fromProtocols reads the members of the Sec-WebSocket-Protocol list. A browser cannot set another
 // header of a WebSocket, so applications take credentials there: "bearer.TOKEN".
-func (s *Sources) fromProtocols(r *Request, out *[]Credential) *Problem {
+func (s *Sources) fromProtocols(r *Request, _ *Path, out *[]Credential) *Problem {
 	for _, start := range s.protocols {
 		v, p := r.Headers.protocolValue(start)
 		if p != nil {

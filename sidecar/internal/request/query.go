@@ -12,7 +12,7 @@ func (s *Sources) ReadsQuery(key string) bool {
 	return false
 }
 
-func (s *Sources) fromQuery(r *Request, out *[]Credential) *Problem {
+func (s *Sources) fromQuery(r *Request, _ *Path, out *[]Credential) *Problem {
 	if r.Query == "" {
 		return nil
 	}
