@@ -32,7 +32,7 @@ func (s *Server) NewGRPC(opts ...grpc.ServerOption) *grpc.Server {
 // handleCheck never returns a gRPC error for a message that can be decoded: Envoy would then
 // answer by itself, and its configuration could let the request pass.
 func (s *Server) handleCheck(
-	_ any, ctx context.Context, dec func(any) error, interceptor grpc.UnaryServerInterceptor, //nolint:revive // gRPC's order
+	_ any, ctx context.Context, dec func(any) error, interceptor grpc.UnaryServerInterceptor, //nolint:revive // by gRPC
 ) (any, error) {
 	in := &request.Request{}
 	if err := dec(in); err != nil {
