@@ -2,6 +2,8 @@ package extauthz_test
 
 import (
 	"bytes"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -223,11 +225,42 @@ func TestDecodedIsCopied(t *testing.T) {
 	}
 }
 
-// FuzzWire: any bytes decode as with proto.Unmarshal.
+// TestKeptStringsAreSmall: who keeps a header keeps no body, and who keeps the name of a tenant no
+// headers.
+func TestKeptStringsAreSmall(t *testing.T) {
+	in := checkRequest("app", "POST", "/", "cookie", "a=1", "x-long", strings.Repeat("h", 40_000))
+	in.Attributes.Request.Http.RawBody = bytes.Repeat([]byte("b"), 100_000)
+	msg := wire(t, in)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	cookies, tenants := make([]string, 100), make([]string, 1000)
+	for i := range tenants {
+		r, err := extauthz.Decode(msg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tenants[i] = r.Tenant
+		if i < len(cookies) {
+			cookies[i] = r.Headers["cookie"][0]
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	const most = 8 << 20 // cookies with their headers; with bodies or headers of tenants it would be more
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > most {
+		t.Errorf("%d bytes are kept, want at most %d", grown, most)
+	}
+	runtime.KeepAlive(cookies)
+	runtime.KeepAlive(tenants)
+}
+
+// FuzzWire: any bytes decode as with proto.Unmarshal. Its testdata has messages as Envoy sends them.
 func FuzzWire(f *testing.F) {
 	cases := wireCases()
-	if len(cases) < 40 {
-		f.Fatalf("%d seeds, want at least 40", len(cases))
+	files, err := filepath.Glob("testdata/fuzz/FuzzWire/*")
+	if err != nil || len(files) < 3 || len(cases) < 40 {
+		f.Fatalf("%d seeds in files and %d others, want at least 3 and 40: %v", len(files), len(cases), err)
 	}
 	for _, c := range cases {
 		f.Add([]byte(c.msg))
