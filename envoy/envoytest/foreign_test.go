@@ -1,0 +1,279 @@
+//go:build foreign
+
+package envoytest_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/scimward/scimward/envoy/envoybin/foreign"
+	"github.com/scimward/scimward/examples/identity-service/idp"
+)
+
+// provider is the authorization server of testdata/provider, which other authors wrote.
+type provider struct {
+	Issuer, Kid string
+
+	keys     *idp.Keyring // of the client
+	resource string
+	in       io.Writer
+	out      *bufio.Scanner
+}
+
+const providerClient = "the-identity-service"
+
+// startProvider starts the server. The test's end ends it.
+func startProvider(t *testing.T, resource string) *provider {
+	t.Helper()
+	dir := foreign.Node(t, "testdata/provider")
+	program, err := os.ReadFile("testdata/provider/provider.mjs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &provider{resource: resource}
+	if p.keys, err = idp.NewKeyring(); err != nil {
+		t.Fatal(err)
+	}
+	jwks, err := p.keys.JWKS()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), "node", "--input-type=module", "--eval", string(program))
+	cmd.Dir = dir
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("starting the authorization server (it needs Node.js): %v", err)
+	}
+	t.Cleanup(func() {
+		_ = in.Close() // it ends with its input
+		if err := cmd.Wait(); t.Failed() {
+			t.Logf("the authorization server ended: %v\n%s", err, stderr.String())
+		}
+	})
+	p.in, p.out = in, bufio.NewScanner(out)
+	p.tell(t, fmt.Sprintf(`{"client":%q,"jwks":%s,"resource":%q}`, providerClient, jwks, resource))
+	return p
+}
+
+// tell writes a line to the server and reads its answer.
+func (p *provider) tell(t *testing.T, line string) {
+	t.Helper()
+	if _, err := fmt.Fprintln(p.in, line); err != nil {
+		t.Errorf("telling the authorization server: %v", err)
+	}
+	if !p.out.Scan() || json.Unmarshal(p.out.Bytes(), p) != nil {
+		t.Fatalf("the authorization server answered %q, %v", p.out.Text(), p.out.Err())
+	}
+}
+
+// accessToken gets an access token by client_credentials with private_key_jwt.
+func (p *provider) accessToken(ctx context.Context, audience string) (string, error) {
+	now := time.Now()
+	assertion, err := p.keys.Sign(map[string]any{
+		"iss": providerClient, "sub": providerClient, "aud": audience, "jti": rand.Text(),
+		"iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
+	}, "JWT")
+	if err != nil {
+		return "", err
+	}
+	form := url.Values{
+		"grant_type": {"client_credentials"}, "scope": {"scim"}, "resource": {p.resource},
+		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {assertion},
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.Issuer+"/token", strings.NewReader(form.Encode()))
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	var answer struct {
+		Token string `json:"access_token"`
+		Error string `json:"error_description"`
+	}
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || answer.Token == "" {
+		return "", fmt.Errorf("the token endpoint answered %d %s, %v", res.StatusCode, answer.Error, err)
+	}
+	return answer.Token, nil
+}
+
+var acmeURL = regexp.MustCompile(`(?m)^    external_url: (\S+)$`)
+
+// newProvidedWorld starts a stack whose tenant acme accepts the tokens of a provider, which it only
+// knows by its issuer.
+func newProvidedWorld(t *testing.T) (*world, *provider) {
+	t.Helper()
+	var p *provider
+	w := newWorld(t, func(text string) string {
+		p = startProvider(t, acmeURL.FindStringSubmatch(text)[1]+"/scim/v2")
+		text = strings.Replace(text, "    apps:\n", "    external_issuers:\n      - issuer: "+p.Issuer+"\n    apps:\n", 1)
+		return strings.Replace(text, "envoy:\n", "envoy:\n  check_timeout: 10s\n", 1) // a busy machine
+	})
+	return w, p
+}
+
+// status asks for a page of users.
+func (c *scimClient) status(ctx context.Context, token string) (int, string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+"/Users?count=1", http.NoBody)
+	if err != nil {
+		return 0, "", err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	res, err := c.http.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
+	return res.StatusCode, string(b), err
+}
+
+// renewAndUse sends two requests with a new token, and between them one with an older token.
+func (c *scimClient) renewAndUse(ctx context.Context, p *provider, old string) error {
+	token, err := p.accessToken(ctx, p.Issuer)
+	if err != nil {
+		return err
+	}
+	for _, bearer := range []string{token, old, token} {
+		status, body, err := c.status(ctx, bearer)
+		if err != nil {
+			return err
+		}
+		if status != http.StatusOK {
+			return fmt.Errorf("status %d: %s", status, body)
+		}
+	}
+	return nil
+}
+
+// TestForeignProvider: scimward discovers the keys of an authorization server that other authors
+// wrote, and takes its tokens. It refuses a changed one, and one for another tenant.
+func TestForeignProvider(t *testing.T) {
+	w, p := newProvidedWorld(t)
+	c := newSCIMClient(t, w)
+	ask := func(token string) (int, string) {
+		t.Helper()
+		status, body, err := c.status(t.Context(), token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return status, body
+	}
+	token, err := p.accessToken(t.Context(), p.Issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, body := ask(token); status != http.StatusOK {
+		t.Errorf("a token of the authorization server: %d %s, want 200", status, body)
+	}
+	parts := strings.Split(token, ".")
+	if status, _ := ask(parts[0] + "." + parts[1] + "." + strings.Repeat("A", len(parts[2]))); status != http.StatusUnauthorized {
+		t.Errorf("a token with another signature: %d, want 401", status)
+	}
+	globex := *c
+	globex.url = w.Globex.URL + "/scim/v2"
+	if status, _, err := globex.status(t.Context(), token); err != nil || status != http.StatusUnauthorized {
+		t.Errorf("the token at another tenant: %d, %v, want 401", status, err)
+	}
+	own, err := w.Acme.Client.AccessToken(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, body := ask(own); status != http.StatusOK {
+		t.Errorf("a token of scimward's own token endpoint: %d %s, want 200", status, body)
+	}
+}
+
+// TestForeignRotation: the authorization server rotates its key while clients send requests and renew
+// their tokens. No request fails, and tokens of both keys pass afterwards.
+func TestForeignRotation(t *testing.T) {
+	const clients, least = 4, 40 // each client sends this many requests before and after
+	w, p := newProvidedWorld(t)
+	c := newSCIMClient(t, w)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	old, err := p.accessToken(ctx, p.Issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	enough := errors.New("enough requests")
+	var sent [clients]atomic.Int64
+	// awaited returns when every client has sent more requests.
+	awaited := func() {
+		t.Helper()
+		var from [clients]int64
+		for i := range sent {
+			from[i] = sent[i].Load()
+		}
+		eventually(t, "requests of every client", func() string {
+			for i := range sent {
+				if n := sent[i].Load() - from[i]; n < least && ctx.Err() == nil {
+					return fmt.Sprintf("client %d sent %d of %d", i, n, least)
+				}
+			}
+			return ""
+		})
+	}
+	var g sync.WaitGroup
+	for i := range clients {
+		g.Go(func() {
+			for ctx.Err() == nil {
+				if err := c.renewAndUse(ctx, p, old); err != nil {
+					stop(err) // counts unless the test has stopped the clients
+					return
+				}
+				sent[i].Add(3)
+			}
+		})
+	}
+	awaited()
+	before := p.Kid
+	p.tell(t, "rotate")
+	if p.Kid == before {
+		t.Fatal("the authorization server has not rotated")
+	}
+	awaited()
+	fresh, err := p.accessToken(ctx, p.Issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop(enough)
+	g.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, enough) {
+		t.Fatalf("a request failed during the rotation: %v", err)
+	}
+	for name, token := range map[string]string{"before": old, "after": fresh} {
+		if status, body, err := c.status(t.Context(), token); err != nil || status != http.StatusOK {
+			t.Errorf("a token from %s the rotation: %d %s %v, want 200", name, status, body, err)
+		}
+	}
+}
