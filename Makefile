@@ -36,8 +36,8 @@ demo: ## play one account from creation to deletion; KEEP=1 keeps it running
 test: envoy ## run all tests: unit, Rego, Wasm guests, real Envoy, the README's commands
 	$(GO) test -shuffle=on -timeout 20m ./...
 
-test-foreign: ## compare decisions about paths with Express (needs Node.js and npm)
-	$(GO) test -tags foreign -run '^TestForeign' -v ./sidecar/internal/authz
+test-foreign: envoy ## ask Express, oidc-provider and fosite (needs Node.js 20.12 and npm)
+	$(GO) test -tags foreign -timeout 20m -run '^TestForeign' -v ./sidecar/internal/authz ./sidecar/internal/oauth ./envoy/envoytest
 
 test-root: ## ask the admin socket as another user (needs root on Linux)
 	$(GO) test -tags root -run '^TestAdminSocketOfAnotherUser$$' -v ./sidecar

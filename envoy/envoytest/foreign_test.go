@@ -118,10 +118,11 @@ func (p *provider) accessToken(ctx context.Context, audience string) (string, er
 		Token string `json:"access_token"`
 		Error string `json:"error_description"`
 	}
-	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || answer.Token == "" {
-		return "", fmt.Errorf("the token endpoint answered %d %s, %v", res.StatusCode, answer.Error, err)
+	err = json.NewDecoder(res.Body).Decode(&answer)
+	if err == nil && answer.Token == "" {
+		err = fmt.Errorf("the token endpoint answered %d %s", res.StatusCode, answer.Error)
 	}
-	return answer.Token, nil
+	return answer.Token, err
 }
 
 var acmeURL = regexp.MustCompile(`(?m)^    external_url: (\S+)$`)

@@ -45,7 +45,7 @@ func Node(t *testing.T, dir string) string {
 				t.Fatal(err)
 			}
 		}
-		cmd := exec.CommandContext(ctx, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+		cmd := exec.CommandContext(ctx, "npm", "ci", "--engine-strict", "--ignore-scripts", "--no-audit", "--no-fund")
 		cmd.Dir = to
 		return cmd
 	})
