@@ -46,16 +46,17 @@ NAME is one of ` + strings.Join(scimtest.Names(), ", ") + ".",
 		Example: "  scimward conformance idp --profile entra --url https://app.example.com/scim/v2 --token-file token.txt",
 		Args:    noArgs,
 	}
-	f := &idpFlags{}
-	c.Flags().StringVar(&f.sequence, "profile", "", "`NAME` of the provider and the way it sends (required)")
-	c.Flags().StringVar(&f.url, "url", "", "base `URL` of the SCIM service, https://HOST/scim/v2 (required)")
-	c.Flags().StringVar(&f.token, "token", "", "bearer `TOKEN`; other users of this machine can see it, so prefer --token-file")
-	c.Flags().StringVar(&f.tokenFile, "token-file", "", "`FILE` with the bearer token; - is standard input")
-	c.Flags().StringVar(&f.ca, "ca", "", "PEM `FILE` of the authorities that may sign the certificate (default: the system's)")
-	c.Flags().BoolVar(&f.scratch, "scratch-tenant", false, "run although the tenant has users: it is a scratch tenant")
-	c.Flags().StringVar(&f.appURL, "app-url", "", "`URL` of a page of the application behind the proxy")
-	c.Flags().StringVar(&f.appHeader, "app-user-header", "x-forwarded-user", "`NAME` of the header with the user name, for --app-url")
-	c.Flags().BoolVar(&f.asJSON, "json", false, "print JSON")
+	f, fs := &idpFlags{}, c.Flags()
+	fs.StringVar(&f.sequence, "profile", "", "`NAME` of the provider and the way it sends (required)")
+	fs.StringVar(&f.url, "url", "", "base `URL` of the SCIM service, https://HOST/scim/v2 (required)")
+	fs.StringVar(&f.token, "token", "", "bearer `TOKEN`; other users of this machine can see it: prefer --token-file")
+	fs.StringVar(&f.tokenFile, "token-file", "", "`FILE` with the bearer token; - is standard input")
+	fs.StringVar(&f.ca, "ca", "", "PEM `FILE` of the authorities of the certificate (default: the system's)")
+	fs.BoolVar(&f.scratch, "scratch-tenant", false, "run although the tenant has users: it is a scratch tenant")
+	fs.StringVar(&f.appURL, "app-url", "", "`URL` of a page of the application behind the proxy")
+	fs.StringVar(&f.appHeader, "app-user-header", "x-forwarded-user",
+		"`NAME` of the header with the user name, for --app-url")
+	fs.BoolVar(&f.asJSON, "json", false, "print JSON")
 	c.RunE = func(c *cobra.Command, _ []string) error { return playIDP(c, f) }
 	return c
 }
@@ -121,7 +122,7 @@ func readLimited(file string, stdin io.Reader) (text []byte, err error) {
 	const most = 64 << 10
 	r := stdin
 	if file != "-" {
-		opened, err := os.Open(file) //nolint:gosec // the operator names the file
+		opened, err := os.Open(file)
 		if err != nil {
 			return nil, err
 		}

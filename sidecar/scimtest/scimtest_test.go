@@ -232,7 +232,8 @@ func TestGuard(t *testing.T) {
 		t.Fatal(err)
 	}
 	var users *scimtest.UsersError
-	if _, err := scimtest.Play(t.Context(), s, scimtest.Options{URL: srv.URL}); !errors.As(err, &users) || users.Count != 3 {
+	_, err = scimtest.Play(t.Context(), s, scimtest.Options{URL: srv.URL})
+	if !errors.As(err, &users) || users.Count != 3 {
 		t.Errorf("a tenant with users: %v, want UsersError with 3", err)
 	}
 	total = `"many"`

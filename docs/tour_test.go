@@ -17,41 +17,46 @@ import (
 	"github.com/scimward/scimward/envoy/envoybin"
 )
 
-// block is a block of README.md that runs in the test. The line before its fence is
+// block is a block of a page that runs in a test. The line before its fence is
 //
-//	<!-- test -->             it always runs
-//	<!-- test needs=curl -->  it runs if the command exists
+//	<!-- test -->                     it always runs
+//	<!-- test needs=curl,openssl -->  it runs if the commands exist
 //
-// All blocks run in one shell, in order, in an empty folder, and every command must
+// All blocks of a tour run in one shell, in order, in an empty folder, and every command must
 // succeed. A block after <!-- output --> shows lines that the block before it must have
 // printed, in this order; … stands for any text within a line. The test replaces the
 // ports by free ones, in the blocks and in what init writes. Before a block with until
 // it repeats that command, up to three minutes, until it succeeds: a reader is slower.
 type block struct {
+	page   string // from the root of the repository
 	script string
-	needs  string
+	needs  []string
 	until  string
 	output string
 	line   int
 }
 
-var blockRE = regexp.MustCompile("(?ms)^<!-- (test|output)(?: needs=(\\w+))?(?: until='([^']+)')? -->\n```\\w+\n(.*?)^```$")
+var blockRE = regexp.MustCompile("(?ms)^<!-- (test|output)(?: needs=([\\w,]+))?(?: until='([^']+)')? -->\n```\\w+\n(.*?)^```$")
 
-func readmeBlocks(t *testing.T, text string) []block {
+// tour is a series of blocks of one or several pages.
+type tour []block
+
+// blocksOf reads the blocks of a page. text is the part of the page to read.
+func blocksOf(t *testing.T, page, text string) tour {
 	t.Helper()
-	var out []block
+	var out tour
 	for _, m := range blockRE.FindAllStringSubmatchIndex(text, -1) {
 		body := text[m[8]:m[9]]
 		if text[m[2]:m[3]] == "output" {
 			if len(out) == 0 || out[len(out)-1].output != "" {
-				t.Fatal("README.md has an output block without a test block before it")
+				t.Fatalf("%s has an output block without a test block before it", page)
 			}
 			out[len(out)-1].output = body
 			continue
 		}
-		b := block{script: body, line: 1 + strings.Count(text[:m[0]], "\n")}
+		b := block{page: page, script: body, line: 1 + strings.Count(text[:m[0]], "\n")}
 		if m[4] >= 0 {
-			b.needs = text[m[4]:m[5]]
+			b.needs = strings.Split(text[m[4]:m[5]], ",")
 		}
 		if m[6] >= 0 {
 			b.until = text[m[6]:m[7]]
@@ -60,17 +65,29 @@ func readmeBlocks(t *testing.T, text string) []block {
 	}
 	marks := strings.Count(text, "<!-- test") + strings.Count(text, "<!-- output")
 	if found := len(blockRE.FindAllString(text, -1)); marks != found {
-		t.Fatalf("README.md has %d marks, but %d directly before a fence", marks, found)
+		t.Fatalf("%s has %d marks, but %d directly before a fence", page, marks, found)
 	}
 	return out
 }
 
-// TestReadmeTour runs the tour with the real Envoy.
-func TestReadmeTour(t *testing.T) {
-	blocks := readmeBlocks(t, read(t, filepath.Join(root, "README.md")))
-	if len(blocks) < 6 {
-		t.Fatalf("README.md has %d blocks, want the whole tour", len(blocks))
-	}
+// runnable leaves out the blocks whose commands do not exist here.
+func (tr tour) runnable(t *testing.T) tour {
+	t.Helper()
+	return slices.DeleteFunc(tr, func(b block) bool {
+		for _, command := range b.needs {
+			if _, err := exec.LookPath(command); err != nil {
+				t.Logf("SKIPPED the block at %s:%d: it needs %s", b.page, b.line, command)
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// run runs the tour with the real Envoy, compares what each block prints, and returns the files that the
+// tour made.
+func (tr tour) run(t *testing.T) (made []string) {
+	t.Helper()
 	ports := freePorts(t, "3000", "7070", "8443", "8460", "8461", "9901")
 	var pairs []string
 	for from, to := range ports {
@@ -78,31 +95,28 @@ func TestReadmeTour(t *testing.T) {
 	}
 	free := strings.NewReplacer(pairs...)
 	script := ""
-	var ran []block
-	for _, b := range blocks {
-		if b.needs != "" {
-			if _, err := exec.LookPath(b.needs); err != nil {
-				t.Logf("SKIPPED the block at README.md:%d: it needs %s", b.line, b.needs)
-				continue
-			}
-		}
+	for _, b := range tr {
 		if b.until != "" {
-			script += "for i in $(seq 180); do if " + b.until + "; then break; fi; sleep 1; done\n"
+			script += "for i in $(seq 180); do if " + free.Replace(b.until) + "; then break; fi; sleep 1; done\n"
 		}
 		script += "echo '@@ block'\n" + free.Replace(b.script)
-		ran = append(ran, b)
 	}
 	out := runScript(t, binaries(t, ports), script+"echo '@@ block'\nls -Ap\n")
 	answers := strings.Split(out, "@@ block\n")[1:]
-	if len(answers) != len(ran)+1 {
-		t.Fatalf("%d of %d blocks ran; they printed:\n%s", len(answers), len(ran), out)
+	if len(answers) != len(tr)+1 {
+		t.Fatalf("%d of %d blocks ran; they printed:\n%s", len(answers), len(tr), out)
 	}
-	made := strings.Fields(answers[len(ran)]) // by the last block, ls
-	for i, b := range ran {
+	for i, b := range tr {
 		if line := missing(b.output, answers[i]); line != "" {
-			t.Errorf("the block at README.md:%d does not print %q; it printed:\n%s", b.line, line, answers[i])
+			t.Errorf("the block at %s:%d does not print %q; it printed:\n%s", b.page, b.line, line, answers[i])
 		}
 	}
+	return strings.Fields(answers[len(tr)]) // by the last block, ls
+}
+
+// ignored reports files that git does not ignore: a reader may take the tour in the clone.
+func ignored(t *testing.T, made []string) {
+	t.Helper()
 	if len(made) < 5 {
 		t.Errorf("the tour made %v, want its files", made)
 	}
@@ -113,6 +127,40 @@ func TestReadmeTour(t *testing.T) {
 			t.Errorf("git does not ignore %s, which the tour makes: %v", name, err)
 		}
 	}
+}
+
+// TestReadmeTour runs the tour of the README.
+func TestReadmeTour(t *testing.T) {
+	all := blocksOf(t, "README.md", read(t, filepath.Join(root, "README.md")))
+	if len(all) < 6 {
+		t.Fatalf("README.md has %d blocks, want the whole tour", len(all))
+	}
+	ignored(t, all.runnable(t).run(t))
+}
+
+// TestProviderPages runs the pages of docs/identity-providers, one after the other, with the scimward and
+// the Envoy that the README starts.
+func TestProviderPages(t *testing.T) {
+	start, _, found := strings.Cut(read(t, filepath.Join(root, "README.md")), "<!-- the pages of docs/identity-providers go on here -->")
+	if !found {
+		t.Fatal("README.md does not say where the pages go on")
+	}
+	all := blocksOf(t, "README.md", start)
+	names, err := filepath.Glob("identity-providers/*.md")
+	if err != nil || len(names) < 2 {
+		t.Fatalf("found the pages %v: %v", names, err)
+	}
+	slices.SortFunc(names, func(a, b string) int { // the index has what all need
+		return strings.Compare(strings.TrimSuffix(a, "README.md"), strings.TrimSuffix(b, "README.md"))
+	})
+	for _, name := range names {
+		blocks := blocksOf(t, "docs/"+filepath.ToSlash(name), read(t, name))
+		if len(blocks) == 0 {
+			t.Errorf("docs/%s has no block that runs, want one", name)
+		}
+		all = append(all, blocks...)
+	}
+	ignored(t, all.runnable(t).run(t))
 }
 
 // missing returns the first line of the output block that got does not have after the
