@@ -136,9 +136,8 @@ func (n *normalizer) lookalike(shown, name string) *Error {
 		return nil
 	}
 	n.note(DevLookalike)
-	shown = quoteShort(shown)
-	err := Errorf(400, TypeInvalidSyntax, "%s looks like active, which says whether the user has access, "+
-		`and would be ignored; send "active": false or "active": true instead, or leave %s out`, shown, shown)
+	err := Errorf(400, TypeInvalidSyntax, "%s is not read here, but looks like active, which says whether the user "+
+		`has access; send "active": false or "active": true instead, or leave it out`, quoteShort(shown))
 	err.Code = DevLookalike
 	return err
 }

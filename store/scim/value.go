@@ -43,7 +43,7 @@ func (n *normalizer) elements(a *Attribute, name string, v any) (any, *Error) {
 	list, ok := v.([]any)
 	if !ok {
 		if !n.acceptsOne(a, v) {
-			return nil, typeFault(name, "an array")
+			return nil, typeFault(name, "an array, such as [{…}]")
 		}
 		list = []any{v}
 	}
@@ -154,7 +154,7 @@ func (n *normalizer) complex(a *Attribute, name string, v any) (any, *Error) {
 			}
 			continue
 		}
-		if err := n.assign(out, sub, key, name+"."+sub.Name, o[key]); err != nil {
+		if err := n.assign(out, sub, key, n.inner(name, sub.Name), o[key]); err != nil {
 			return nil, err
 		}
 	}
@@ -191,11 +191,18 @@ func (n *normalizer) assign(out Object, a *Attribute, key, name string, v any) *
 // object for "" is nil, which means unassigned.
 func (n *normalizer) complexFromText(a *Attribute, name string, v any) (Object, *Error) {
 	s, ok := v.(string)
-	if ok && s == "" && n.accepts(DevEmptyString) {
-		return nil, nil
-	}
-	if ok && s != "" && a.sub("value") != nil && n.accepts(DevValueString) {
-		return Object{"value": s}, nil
+	switch {
+	case !ok:
+	case s == "":
+		if n.accepts(DevEmptyString) {
+			return nil, nil
+		}
+		return nil, typeFault(name, "an object; to unassign it, send null or a remove")
+	case a.sub("value") != nil:
+		if n.accepts(DevValueString) {
+			return Object{"value": s}, nil
+		}
+		return nil, typeFault(name, `an object, such as {"value": "…"}`)
 	}
 	return nil, typeFault(name, "an object")
 }
