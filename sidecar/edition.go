@@ -38,7 +38,7 @@ type next struct {
 	authorize func() // puts the options of the authorizer in force
 	undo      []func()
 
-	publicKeys func(tenant string) ([]byte, error) // of the tenant's own access tokens
+	own func(tenant string) (oauth.Own, error) // keys and revocations of the tenant's own access tokens
 }
 
 // prepare makes the parts of cfg beside the present ones. Requests do not notice it.
@@ -64,7 +64,7 @@ func (s *Server) prepare(ctx context.Context, cfg *config.Config) (_ *next, err 
 	if n.oauth, err = s.oauth.Prepare(ctx, tenants); err != nil {
 		return nil, fmt.Errorf("preparing the authorization server: %w", err)
 	}
-	n.undo, n.publicKeys = append(n.undo, n.oauth.Discard), n.oauth.PublicKeys
+	n.undo, n.own = append(n.undo, n.oauth.Discard), n.oauth.Own
 	return n, n.prepareAuthorizer() //nolint:contextcheck // fetching keys outlives this call; close ends it
 }
 
@@ -98,7 +98,7 @@ func (n *next) prepareAuthorizer() error {
 	tenants := map[string]authz.TenantOptions{}
 	for i := range n.edition.config.Tenants {
 		t := &n.edition.config.Tenants[i]
-		own, err := n.publicKeys(t.Name)
+		own, err := n.own(t.Name)
 		if err != nil {
 			return fmt.Errorf("reading the keys of tenant %s: %w", t.Name, err)
 		}

@@ -32,7 +32,7 @@ func (s *Server) Addrs() Addrs {
 func (s *Server) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	failed := make(chan error, 6) // one of each start
+	failed := make(chan error, 7) // one of each start
 	var running sync.WaitGroup
 	start := func(name string, fn func() error) {
 		running.Go(func() {
@@ -47,6 +47,7 @@ func (s *Server) Run(ctx context.Context) error {
 	start("admin listener", func() error { return s.admin.Serve(s.listeners.admin) })
 	start("metrics listener", func() error { return s.metrics.Serve(s.listeners.metrics) })
 	start("revocation engine", func() error { return s.engine.Run(work) })
+	start("authorization server", func() error { return s.oauth.Run(work) })
 	start("refused deactivations", func() error { return s.handler.Run(work) })
 	running.Go(func() { s.watchReady(work) })
 	running.Go(func() { s.watchFiles(work) })

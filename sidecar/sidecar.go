@@ -269,7 +269,7 @@ func (s *Server) openAuthorizer() (err error) {
 		return fmt.Errorf("opening the authorizer: %w", err)
 	}
 	first := &next{
-		server: s, publicKeys: s.oauth.PublicKeys,
+		server: s, own: s.oauth.Own,
 		edition: &edition{config: s.opts.Config, tenants: s.now().tenants},
 	}
 	if err := first.prepareAuthorizer(); err != nil {

@@ -229,9 +229,9 @@ func (c *keyClients) issuer(issuer string, k config.KeySource) (out token.Issuer
 
 // accessTokens returns the verifier of access tokens for the SCIM endpoints of t. It accepts tokens
 // from scimward and from the external issuers.
-func (v *verifiers) accessTokens(t *config.Tenant, own []byte) (*token.Verifier, error) {
+func (v *verifiers) accessTokens(t *config.Tenant, own oauth.Own) (*token.Verifier, error) {
 	issuers := []token.IssuerConfig{{
-		Issuer: t.ExternalURL, JWKS: own, Clients: issuerClients{v.clients, t.Name, t.ExternalURL},
+		Issuer: t.ExternalURL, Own: own.Keys, Revoked: own.Revoked, Clients: issuerClients{v.clients, t.Name, t.ExternalURL},
 	}}
 	for i := range t.ExternalIssuers {
 		e := &t.ExternalIssuers[i]
@@ -273,7 +273,7 @@ func mappingOf(e *config.ExternalIssuer) token.Mapping {
 }
 
 // authzTenant converts a tenant into options of the authorizer.
-func (v *verifiers) authzTenant(cfg *config.Config, t *config.Tenant, own []byte) (authz.TenantOptions, error) {
+func (v *verifiers) authzTenant(cfg *config.Config, t *config.Tenant, own oauth.Own) (authz.TenantOptions, error) {
 	access, err := v.accessTokens(t, own)
 	if err != nil {
 		return authz.TenantOptions{}, err

@@ -40,6 +40,7 @@ func SampleKeys() [][]byte {
 		key(kindClient, "acme", "c"), key(kindRefusal, "acme", "id"), key(kindKey, "acme", "k"), auditKey("acme", 3),
 		numberedKey(kindAuditOf, "acme", "id", 3), key(kindAuditHead, "acme"),
 		key(kindUser, "acme", strings.Repeat("x", 600)), key(kindOperatorLock, "acme", "lock-1"),
+		revokedKey("acme", 9, "jti"),
 	}
 }
 

@@ -16,7 +16,7 @@ const (
 	gcRounds   = 10               // rounds between collections of the value log
 )
 
-// housekeeping removes expired jtis, members of old generations, old log records, old
+// housekeeping removes expired jtis and revocations, members of old generations, old log records, old
 // versions and garbage of the value log. Only this goroutine does.
 func (s *Store) housekeeping(ctx context.Context) {
 	tick := time.NewTicker(s.opts.SweepEvery)
@@ -42,7 +42,9 @@ func (s *Store) housekeeping(ctx context.Context) {
 func (s *Store) Sweep(ctx context.Context) error {
 	var errs []error
 	for _, tenant := range slices.Sorted(maps.Keys(*s.tenants.Load())) {
-		errs = append(errs, s.sweepAll(ctx, tenant, sweepJTIs), s.sweepAll(ctx, tenant, s.sweepEdges))
+		for _, step := range []func(*Tx) (int, error){sweepJTIs, sweepRevoked, s.sweepEdges} {
+			errs = append(errs, s.sweepAll(ctx, tenant, step))
+		}
 	}
 	return errors.Join(append(errs, s.m.Clean(ctx))...)
 }

@@ -45,6 +45,7 @@ const (
 	kindJTIExpiry   = 'v'
 	kindClient      = 'f'
 	kindKey         = 'y'
+	kindRevoked     = 'Q'
 
 	kindOperatorLock = 'z'
 )
@@ -95,6 +96,7 @@ var keyKinds = [...]keyKind{
 	{kind: kindJTIExpiry, name: "expiry of a used jti", parts: 2, number: 1}, // be64(time) issuer jti
 	{kind: kindClient, name: "OAuth client", parts: 1},                       // id -> client
 	{kind: kindKey, name: "signing key", parts: 1},                           // id -> key
+	{kind: kindRevoked, name: "revoked token", parts: 1, number: 1},          // be64(time) jti, until it has expired
 }
 
 // kindOf returns the description of a kind, nil for an unknown one.
@@ -176,10 +178,17 @@ func jtiExpiryKey(tenant string, at int64, issuer, jti string) []byte {
 	return appendPart(appendPart(appendU64(key(kindJTIExpiry, tenant), orderedTime(at)), issuer), jti)
 }
 
+func revokedKey(tenant string, at int64, jti string) []byte {
+	return appendPart(appendU64(key(kindRevoked, tenant), orderedTime(at)), jti)
+}
+
 func auditKey(tenant string, n uint64) []byte { return appendU64(key(kindAudit, tenant), n) }
 
 // orderedTime maps nanoseconds to a number that sorts in the same order, also before 1970.
 func orderedTime(nanos int64) uint64 { return uint64(nanos) ^ 1<<63 }
+
+// timeOf is the inverse of orderedTime.
+func timeOf(ordered uint64) int64 { return int64(ordered ^ 1<<63) }
 
 // cutPart reads one part off the front of b.
 func cutPart(b []byte) (part string, rest []byte, err error) {

@@ -24,6 +24,38 @@ func (t *Tx) UseJTI(issuer, jti string, exp time.Time) error {
 	return nil
 }
 
+// RevokeToken records that the access token with a jti is revoked, until housekeeping drops it some time
+// after exp.
+func (t *Tx) RevokeToken(jti string, exp time.Time) {
+	t.putMark(revokedKey(t.tenant, exp.UnixNano(), jti))
+}
+
+// RevokedTokens calls yield with the jti and the expiry of every revoked token, until it returns false.
+func (r *Reader) RevokedTokens(yield func(jti string, exp time.Time) bool) error {
+	return r.snap.Scan(key(kindRevoked, r.tenant), nil, false, func(e machine.Entry) (bool, error) {
+		d, err := DecodeKey(e.Key)
+		if err != nil {
+			return false, err
+		}
+		return yield(d.Parts[0], time.Unix(0, timeOf(d.Number))), nil
+	})
+}
+
+// sweepRevoked drops revocations of tokens that expired more than jtiGrace ago.
+func sweepRevoked(t *Tx) (n int, err error) {
+	limit := orderedTime(t.now.Add(-jtiGrace).UnixNano())
+	err = t.snap.Scan(key(kindRevoked, t.tenant), nil, false, func(e machine.Entry) (bool, error) {
+		d, err := DecodeKey(e.Key)
+		if err != nil || d.Number >= limit || n >= sweepBatch {
+			return false, err
+		}
+		t.w.Delete(bytes.Clone(e.Key))
+		n++
+		return true, nil
+	})
+	return n, err
+}
+
 // sweepJTIs drops used jtis that expired more than jtiGrace ago.
 func sweepJTIs(t *Tx) (n int, err error) {
 	limit := orderedTime(t.now.Add(-jtiGrace).UnixNano())
@@ -71,7 +103,7 @@ func (r *Reader) Keys(use string) ([]Key, error) {
 
 // PutKey adds or replaces a signing key.
 func (t *Tx) PutKey(k Key) error {
-	if k.ID == "" || len(k.JWK) == 0 {
+	if k.ID == "" || len(k.JWK) == 0 && len(k.Public) == 0 {
 		return errors.New("store: a key needs an id and a JWK")
 	}
 	kk := key(kindKey, t.tenant, k.ID)
@@ -86,5 +118,20 @@ func (t *Tx) PutKey(k Key) error {
 	t.putRow(kk, &k)
 	t.w.Add(key(kindCounter, t.tenant, counterKeys), delta)
 	t.note("key:"+k.ID, "")
+	return nil
+}
+
+// DeleteKey removes a signing key. It returns ErrNotFound if there is none with the id.
+func (t *Tx) DeleteKey(id string) error {
+	k := key(kindKey, t.tenant, id)
+	switch there, err := t.snap.Exists(k); {
+	case err != nil:
+		return err
+	case !there:
+		return ErrNotFound
+	}
+	t.w.Delete(k)
+	t.w.Add(key(kindCounter, t.tenant, counterKeys), -1)
+	t.note("key:"+id, "removed")
 	return nil
 }

@@ -116,13 +116,15 @@ type Client struct {
 	Version  Seq
 }
 
-// Key is a signing key of a tenant's authorization server as a JWK document, with
-// the private part.
+// Key is a signing key of a tenant's authorization server.
 type Key struct {
 	ID      string // kid
 	Use     string // "access-token"
-	JWK     []byte
+	JWK     []byte // with the private part, in plain or sealed; empty once it is erased
 	Created time.Time
+	Signs   time.Time `json:",omitzero"`  // from when it signs; zero: since Created
+	Sealed  string    `json:",omitempty"` // id of the key that JWK is encrypted under; empty: in plain
+	Public  []byte    `json:",omitempty"` // the public JWK of a key without JWK
 }
 
 // LockState says which credentials a lock refuses.

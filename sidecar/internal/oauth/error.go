@@ -25,6 +25,8 @@ const (
 	faultTarget                     // another resource (RFC 8707)
 	faultClient                     // the client is not authenticated
 	faultUnauthorized               // the client is authenticated and may not use the grant
+	faultGrantOther                 // the token was issued to another client
+	faultTokenType                  // a token that cannot be revoked here
 	faultAuthorization              // the request has an Authorization header
 	faultBasic                      // the request has an Authorization header with the scheme Basic
 )
@@ -38,6 +40,8 @@ type refusal struct {
 func (r *refusal) Error() string { return "oauth: " + r.detail }
 
 func refuse(f fault, detail string) error { return &refusal{fault: f, detail: detail} }
+
+var errFull = errors.New("oauth: the list of revoked tokens is full")
 
 // answer is an error response (RFC 6749 §5.2).
 type answer struct {
@@ -67,6 +71,8 @@ func answerFor(err error) answer {
 		return tokenAnswer(t)
 	case errors.Is(err, store.ErrReplay):
 		return invalidClient("the client assertion was used before; sign a new one for each request", "replay")
+	case errors.Is(err, errFull):
+		return unavailable("too many tokens are revoked and have not expired yet; try again later", "revocations_full")
 	case errors.Is(err, store.ErrUnavailable), errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrConflict):
 		return unavailable("tokens cannot be issued now; try again", "store")
 	}
@@ -92,6 +98,10 @@ func faultAnswer(f fault) answer {
 		return answer{status: http.StatusBadRequest, code: "invalid_scope", reason: "scope"}
 	case faultTarget:
 		return answer{status: http.StatusBadRequest, code: "invalid_target", reason: "resource"}
+	case faultGrantOther:
+		return answer{status: http.StatusBadRequest, code: "invalid_grant", reason: "token_of_another"}
+	case faultTokenType:
+		return answer{status: http.StatusBadRequest, code: "unsupported_token_type", reason: "token_type"}
 	case faultUnauthorized:
 		return answer{status: http.StatusBadRequest, code: "unauthorized_client", reason: "unauthorized_client"}
 	case faultClient:

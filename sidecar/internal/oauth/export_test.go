@@ -11,9 +11,13 @@ func Refusals() map[string]error {
 	for name, f := range map[string]fault{
 		"tenant": faultTenant, "not found": faultNotFound, "method": faultMethod, "request": faultRequest,
 		"too large": faultTooLarge, "media": faultMedia, "grant": faultGrant, "scope": faultScope, "target": faultTarget,
+		"unauthorized": faultUnauthorized, "of another": faultGrantOther, "token type": faultTokenType,
 		"authorization": faultAuthorization, "basic": faultBasic,
 	} {
 		out[name] = refuse(f, "x")
 	}
 	return out
 }
+
+// Revoked returns how many revoked tokens of a tenant are in memory.
+func Revoked(s *Server, tenant string) int { return len(s.tenant(tenant).state.revoked.until) }

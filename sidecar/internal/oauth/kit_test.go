@@ -44,11 +44,13 @@ type world struct {
 	server *oauth.Server
 	mux    *http.ServeMux
 	logs   bytes.Buffer
+	used   atomic.Int64             // jtis of fresh
 	keys   map[string]*token.Signer // of the clients, by id
 	docs   map[string][]byte        // their private keys
 	web    http.RoundTripper
 
 	configure func(acme *oauth.Tenant) // changes the tenant; nil leaves it
+	options   oauth.Options            // what open adds to
 }
 
 // newWorld has the tenants acme and globex. Acme's clients are idp, old, which may name the token
@@ -138,14 +140,19 @@ func (w *world) open() {
 	if w.store, err = store.Open(ctx, o); err != nil {
 		w.t.Fatalf("opening the store: %v", err)
 	}
-	w.server, err = oauth.New(ctx, oauth.Options{
-		Tenants: w.tenants(), Store: w.store, Now: w.now, Logger: slog.New(slog.NewJSONHandler(&w.logs, nil)),
-	})
-	if err != nil {
+	if w.server, err = w.serve(ctx); err != nil {
 		w.t.Fatalf("starting: %v", err)
 	}
 	w.mux = http.NewServeMux()
 	w.server.Mount(w.mux, tenantOf)
+}
+
+func (w *world) serve(ctx context.Context) (*oauth.Server, error) {
+	w.t.Helper()
+	with := w.options
+	with.Tenants, with.Store, with.Now = w.tenants(), w.store, w.now
+	with.Logger = slog.New(slog.NewJSONHandler(&w.logs, nil))
+	return oauth.New(ctx, with)
 }
 
 func (w *world) close() {

@@ -17,6 +17,10 @@ const (
 	resourcePath = "/.well-known/oauth-protected-resource"
 	jwksPath     = "/oauth/jwks"
 	tokenPath    = "/oauth/token" //nolint:gosec // a route, no credential
+
+	revokePath     = "/oauth/revoke"        // RFC 7009
+	introspectPath = "/oauth/introspect"    // RFC 7662
+	evidencePath   = "/oauth/evidence-keys" // keys of the seals of evidence reports, retired ones too
 )
 
 // document is a public JSON document at one path.
@@ -35,7 +39,15 @@ type serverMetadata struct {
 	GrantTypes        []string `json:"grant_types_supported"`
 	AuthMethods       []string `json:"token_endpoint_auth_methods_supported"`
 	SigningAlgorithms []string `json:"token_endpoint_auth_signing_alg_values_supported"`
-	Resources         []string `json:"protected_resources"` // RFC 9728 §4
+
+	RevocationEndpoint      string   `json:"revocation_endpoint"`
+	RevocationAuthMethods   []string `json:"revocation_endpoint_auth_methods_supported"`
+	RevocationAlgorithms    []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
+	IntrospectionEndpoint   string   `json:"introspection_endpoint"`
+	IntrospectionMethods    []string `json:"introspection_endpoint_auth_methods_supported"`
+	IntrospectionAlgorithms []string `json:"introspection_endpoint_auth_signing_alg_values_supported"`
+
+	Resources []string `json:"protected_resources"` // RFC 9728 §4
 }
 
 // resourceMetadata has the members of RFC 9728 §2 that apply here.
@@ -48,16 +60,21 @@ type resourceMetadata struct {
 
 // describe builds the documents once, because they depend only on the configuration.
 func (t *tenant) describe() (err error) {
+	base, methods, algorithms := strings.TrimSuffix(t.Issuer, "/"), []string{"private_key_jwt"}, t.algorithms()
 	t.metadata, err = newDocument(metadataPath, t.Issuer, serverMetadata{
-		Issuer: t.Issuer, TokenEndpoint: t.TokenEndpoint, JWKSURI: strings.TrimSuffix(t.Issuer, "/") + jwksPath,
+		Issuer: t.Issuer, TokenEndpoint: t.TokenEndpoint, JWKSURI: base + jwksPath,
 		Scopes: []string{token.Scope},
 		// RFC 8414 §2 requires the member, and clients look for it. There is no authorization endpoint,
 		// so the list is empty.
 		ResponseTypes:     []string{},
 		GrantTypes:        t.grantTypes(),
-		AuthMethods:       []string{"private_key_jwt"},
-		SigningAlgorithms: t.algorithms(),
-		Resources:         []string{t.Resource},
+		AuthMethods:       methods,
+		SigningAlgorithms: algorithms,
+
+		RevocationEndpoint: base + revokePath, RevocationAuthMethods: methods, RevocationAlgorithms: algorithms,
+		IntrospectionEndpoint: base + introspectPath, IntrospectionMethods: methods, IntrospectionAlgorithms: algorithms,
+
+		Resources: []string{t.Resource},
 	})
 	if err != nil {
 		return err

@@ -28,6 +28,14 @@ func TestMetadata(t *testing.T) {
 			"token_endpoint_auth_methods_supported":            []any{"private_key_jwt"},
 			"token_endpoint_auth_signing_alg_values_supported": []any{"ES256", "PS256", "EdDSA"},
 			"protected_resources":                              []any{acme + "/scim/v2"},
+
+			"revocation_endpoint":                                   acme + "/oauth/revoke",
+			"revocation_endpoint_auth_methods_supported":            []any{"private_key_jwt"},
+			"revocation_endpoint_auth_signing_alg_values_supported": []any{"ES256", "PS256", "EdDSA"},
+
+			"introspection_endpoint":                                   acme + "/oauth/introspect",
+			"introspection_endpoint_auth_methods_supported":            []any{"private_key_jwt"},
+			"introspection_endpoint_auth_signing_alg_values_supported": []any{"ES256", "PS256", "EdDSA"},
 		},
 		"/.well-known/oauth-protected-resource/scim/v2": {
 			"resource": acme + "/scim/v2", "authorization_servers": []any{acme},
@@ -109,7 +117,8 @@ func TestErrorAnswers(t *testing.T) {
 		"grant": {400, "unsupported_grant_type", "", ""}, "scope": {400, "invalid_scope", "", ""}, "target": {400, "invalid_target", "", ""},
 		"client": client, "authorization": client, "basic": {401, "invalid_client", `Basic realm="oauth"`, ""},
 		"replay": client, "store unavailable": ours, "store closed": ours, "store conflict": ours, "unknown": ours,
-		"token unavailable": ours,
+		"token unavailable": ours, "unauthorized": {400, "unauthorized_client", "", ""},
+		"of another": {400, "invalid_grant", "", ""}, "token type": {400, "unsupported_token_type", "", ""},
 	}
 	errs := oauth.Refusals()
 	errs["replay"] = fmt.Errorf("x: %w", store.ErrReplay)
@@ -120,6 +129,7 @@ func TestErrorAnswers(t *testing.T) {
 		token.ReasonMalformed, token.ReasonHeader, token.ReasonAlgorithm, token.ReasonIssuer, token.ReasonKey,
 		token.ReasonSignature, token.ReasonType, token.ReasonClaims, token.ReasonExpired, token.ReasonNotYet,
 		token.ReasonLifetime, token.ReasonAudience, token.ReasonEndpoint, token.ReasonBinding, token.ReasonScope,
+		token.ReasonRevoked,
 	} {
 		errs["token "+string(r)], want["token "+string(r)] = &token.Error{Reason: r, Detail: "x"}, client
 	}

@@ -12,14 +12,19 @@
 //	  |   or grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer and assertion, RFC 7523 §2.1
 //	  | <- {"access_token": "…", "token_type": "Bearer", "expires_in": 300, "scope": "scim"}
 //
+// The client also asks at /oauth/revoke (RFC 7009) and /oauth/introspect (RFC 7662), about its own tokens
+// only. It authenticates there as at the token endpoint.
+//
 // Call [New] once with all tenants, then [Server.Mount]. [Server.Prepare] replaces the tenants. The
-// verifier of access tokens needs [Server.PublicKeys].
+// verifier of access tokens needs [Server.Own]. [Server.Run] rotates the signing keys.
 //
 // What the package promises:
 //   - A client authenticates with its key only: no client secret, no Authorization
 //     header.
 //   - An assertion works once, also across a restart. Before the answer, the store records the jti
 //     and the audit record of the grant.
+//   - A revoked token, and every token of a dropped signing key, is refused when the answer is sent, and
+//     after a restart.
 //   - A client of another tenant is an unknown client. Every caller without a valid signature gets
 //     the same answer after similar work.
 //   - If the store or the keys of a client are unavailable, the answer is 503 with Retry-After,
@@ -27,12 +32,14 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -61,6 +68,11 @@ type Options struct {
 	Now     func() time.Time // nil is time.Now
 	Logger  *slog.Logger     // nil discards
 	Metrics prometheus.Registerer
+
+	RotateEvery time.Duration // how long a signing key signs; zero is [DefaultRotation]
+	// Encryption encrypts the signing keys in the store. Those in plain, and those under FormerEncryption, are
+	// encrypted under it at the start. Nil stores them in plain.
+	Encryption, FormerEncryption *KeyEncryptionKey
 }
 
 // Server contains the authorization servers of all tenants. It is safe for concurrent use.
@@ -68,6 +80,10 @@ type Server struct {
 	opts     Options
 	tenants  atomic.Pointer[map[string]*tenant]
 	requests *prometheus.CounterVec // by tenant and outcome
+	checks   *prometheus.CounterVec // of revocations and introspections, by tenant, endpoint and outcome
+
+	mu     sync.Mutex // held while the state of a new tenant is read; no request takes it
+	states map[string]*state
 }
 
 // New creates missing signing keys in the store and starts to fetch the keys of the clients.
@@ -82,14 +98,19 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{opts: o}
+	o.RotateEvery = cmp.Or(o.RotateEvery, DefaultRotation)
+	s := &Server{opts: o, states: map[string]*state{}}
 	s.tenants.Store(&map[string]*tenant{})
 	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scimward_oauth_token_requests_total",
 		Help: "Token requests by tenant and outcome: issued, or the reason of the refusal.",
 	}, []string{"tenant", "outcome"})
+	s.checks = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "scimward_oauth_client_requests_total",
+		Help: "Revocations and introspections by tenant, endpoint and outcome: done, or the reason of the refusal.",
+	}, []string{"tenant", "endpoint", "outcome"})
 	if o.Metrics != nil {
-		if err := o.Metrics.Register(s.requests); err != nil {
+		if err := errors.Join(o.Metrics.Register(s.requests), o.Metrics.Register(s.checks)); err != nil {
 			return nil, fmt.Errorf("registering metrics: %w", err)
 		}
 	}
@@ -112,12 +133,16 @@ func (s *Server) Signer(tenant string) (*token.Signer, error) {
 	if t == nil {
 		return nil, errNoTenant
 	}
-	return t.signer, nil
+	return t.signer(s.opts.Now()), nil
 }
 
 // PublicKeys returns the JWKS document with the public keys for a tenant's access tokens.
 func (s *Server) PublicKeys(tenant string) ([]byte, error) {
-	return publicKeys(*s.tenants.Load(), tenant)
+	t := s.tenant(tenant)
+	if t == nil {
+		return nil, errNoTenant
+	}
+	return t.state.ring.current.Load().jwks, nil
 }
 
 // tenant returns nil for an unknown tenant.
@@ -144,8 +169,15 @@ func (s *Server) Mount(mux *http.ServeMux, tenantOf func(*http.Request) (string,
 		mux.HandleFunc("GET "+path, h.document(pick))
 		mux.HandleFunc("GET "+path+"/{rest...}", h.document(pick))
 	}
-	mux.HandleFunc("GET "+jwksPath, h.document(func(t *tenant) document { return document{path: jwksPath, body: t.jwks} }))
+	mux.HandleFunc("GET "+jwksPath, h.document(func(t *tenant) document {
+		return document{path: jwksPath, body: t.state.ring.current.Load().jwks}
+	}))
+	mux.HandleFunc("GET "+evidencePath, h.document(func(t *tenant) document {
+		return document{path: evidencePath, body: t.state.ring.current.Load().evidence}
+	}))
 	mux.HandleFunc(tokenPath, h.token)
+	mux.HandleFunc(revokePath, h.revoke)
+	mux.HandleFunc(introspectPath, h.introspect)
 }
 
 type handler struct {

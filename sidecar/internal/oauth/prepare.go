@@ -41,23 +41,16 @@ func (p *Prepared) add(ctx context.Context, cfg Tenant) error {
 		p.next[cfg.Name] = old
 		return nil
 	}
-	t, err := newTenant(cfg, &p.server.opts) //nolint:contextcheck // fetching keys outlives this call; Close ends it
+	st, err := p.server.stateOf(ctx, cfg.Name)
+	if err != nil {
+		return err
+	}
+	t, err := newTenant(cfg, st, &p.server.opts) //nolint:contextcheck // fetching keys outlives this call; Close ends it
 	if err != nil {
 		return err
 	}
 	p.next[cfg.Name] = t
-	return p.server.loadKeys(ctx, t)
-}
-
-// PublicKeys is [Server.PublicKeys] of the prepared tenants.
-func (p *Prepared) PublicKeys(tenant string) ([]byte, error) { return publicKeys(p.next, tenant) }
-
-func publicKeys(tenants map[string]*tenant, name string) ([]byte, error) {
-	t := tenants[name]
-	if t == nil {
-		return nil, errNoTenant
-	}
-	return t.jwks, nil
+	return nil
 }
 
 // Ready returns an error for each client without keys. It waits within ctx for running fetches.
@@ -76,7 +69,7 @@ func (p *Prepared) Discard() { closeTenants(p.next, *p.server.tenants.Load()) }
 func closeTenants(from, keep map[string]*tenant) {
 	for name, t := range from {
 		if keep[name] != t {
-			t.verifier.Close()
+			t.close()
 		}
 	}
 }

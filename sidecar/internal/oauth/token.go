@@ -12,9 +12,10 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// tokenRequest is a token request with its fields for the log. A field is empty until it is
+// tokenRequest is a request of a client with its fields for the log. A field is empty until it is
 // verified, so that strangers cannot write into the log.
 type tokenRequest struct {
+	endpoint string // token, revoke or introspect
 	id       string
 	received time.Time
 	tenant   string
@@ -26,15 +27,10 @@ type tokenRequest struct {
 
 // token serves POST /oauth/token.
 func (h *handler) token(w http.ResponseWriter, r *http.Request) {
-	q := &tokenRequest{id: request.ID(r.Header.Get("X-Request-Id"), newID), received: h.opts.Now()}
+	q := h.begin(r, "token")
 	granted, err := h.grant(w, r, q)
 	if err != nil {
-		a := answerFor(err)
-		if q.bearer && a.code == "invalid_client" { // RFC 7521 §4.1.1: the grant is invalid
-			a.status, a.code = http.StatusBadRequest, "invalid_grant"
-		}
-		h.record(r, q, a, err)
-		writeError(w, a)
+		h.fail(w, r, q, err)
 		return
 	}
 	h.record(r, q, answer{status: http.StatusOK, reason: "issued"}, nil)
@@ -44,6 +40,22 @@ func (h *handler) token(w http.ResponseWriter, r *http.Request) {
 		"expires_in":   int(granted.lifetime / time.Second),
 		"scope":        token.Scope,
 	})
+}
+
+func (h *handler) begin(r *http.Request, endpoint string) *tokenRequest {
+	return &tokenRequest{
+		endpoint: endpoint, id: request.ID(r.Header.Get("X-Request-Id"), newID), received: h.opts.Now(),
+	}
+}
+
+// fail answers a request with an error.
+func (h *handler) fail(w http.ResponseWriter, r *http.Request, q *tokenRequest, err error) {
+	a := answerFor(err)
+	if q.bearer && a.code == "invalid_client" { // RFC 7521 §4.1.1: the grant is invalid
+		a.status, a.code = http.StatusBadRequest, "invalid_grant"
+	}
+	h.record(r, q, a, err)
+	writeError(w, a)
 }
 
 // grant is an access token.
@@ -77,10 +89,11 @@ func (h *handler) grant(w http.ResponseWriter, r *http.Request, q *tokenRequest)
 	if g.token, err = t.sign(q, jti, g.lifetime); err != nil {
 		return grant{}, err
 	}
-	if err := h.spend(r, q, claims, jti); err != nil {
+	q.jti = jti
+	if err := h.spend(r, q, claims, nil); err != nil {
+		q.jti = ""
 		return grant{}, err
 	}
-	q.jti = jti
 	return g, nil
 }
 
@@ -92,7 +105,7 @@ func (h *handler) open(w http.ResponseWriter, r *http.Request, q *tokenRequest) 
 	}
 	q.tenant = t.Name
 	if r.Method != http.MethodPost {
-		return nil, nil, refuse(faultMethod, "send POST to the token endpoint")
+		return nil, nil, refuse(faultMethod, "send POST to this endpoint")
 	}
 	if err := refuseAuthorization(r.Header); err != nil {
 		return nil, nil, err
@@ -136,7 +149,7 @@ func (t *tenant) authenticate(r *http.Request, q *tokenRequest, f form, raw stri
 // sign makes the access token (RFC 9068 §2.2). IL1 §3.1 requires the claim token_endpoint.
 func (t *tenant) sign(q *tokenRequest, jti string, lifetime time.Duration) (string, error) {
 	issued := q.received.Unix()
-	return t.signer.Sign(map[string]any{
+	return t.signer(q.received).Sign(map[string]any{
 		"iss":            t.Issuer,
 		"sub":            q.client,
 		"client_id":      q.client,
@@ -149,21 +162,25 @@ func (t *tenant) sign(q *tokenRequest, jti string, lifetime time.Duration) (stri
 	}, token.TypeAccessToken)
 }
 
-// spend records the grant in one transaction: the jti as used, the client as seen, and the audit
-// record. If several requests use one assertion, in any process, the store accepts only one.
-func (h *handler) spend(r *http.Request, q *tokenRequest, c token.Claims, jti string) error {
+// spend records a request of a client in one transaction: the jti of its assertion as used, the client as
+// seen, the audit record, and what also does, if it is not nil. If several requests use one assertion, in any
+// process, the store accepts only one.
+func (h *handler) spend(r *http.Request, q *tokenRequest, c token.Claims, also func(*store.Tx)) error {
 	decision := "private_key_jwt"
 	if q.bearer {
 		decision = "jwt_bearer"
 	}
 	cause := store.Cause{
-		Actor: "client:" + q.client, ClientID: q.client, JTI: jti, RequestID: q.id, Remote: request.RemoteAddr(r),
-		Method: r.Method, Path: r.URL.Path, Action: "oauth.token", Decision: decision, Received: q.received,
+		Actor: "client:" + q.client, ClientID: q.client, JTI: q.jti, RequestID: q.id, Remote: request.RemoteAddr(r),
+		Method: r.Method, Path: r.URL.Path, Action: "oauth." + q.endpoint, Decision: decision, Received: q.received,
 	}
-	until := c.Expires.Add(token.Leeway + time.Second) // as long as the verifier could accept it
 	_, err := h.opts.Store.Update(r.Context(), q.tenant, cause, func(tx *store.Tx) error {
-		if err := tx.UseJTI(q.client, c.JTI, until); err != nil {
+		// As long as the verifier could accept the assertion.
+		if err := tx.UseJTI(q.client, c.JTI, deadAfter(c.Expires)); err != nil {
 			return err
+		}
+		if also != nil {
+			also(tx)
 		}
 		return tx.PutClient(store.Client{ID: q.client, LastUsed: tx.Now(), LastKey: q.kid})
 	})
@@ -173,9 +190,15 @@ func (h *handler) spend(r *http.Request, q *tokenRequest, c token.Claims, jti st
 // record writes the log event of a request and counts its outcome. Faults of this service are
 // logged as errors with their cause. Refusals are logged as information.
 func (h *handler) record(r *http.Request, q *tokenRequest, a answer, err error) {
-	h.requests.WithLabelValues(q.tenant, a.reason).Inc()
+	event := "token request"
+	if q.endpoint == "token" {
+		h.requests.WithLabelValues(q.tenant, a.reason).Inc()
+	} else {
+		event = "request about a token"
+		h.checks.WithLabelValues(q.tenant, q.endpoint, a.reason).Inc()
+	}
 	attrs := []slog.Attr{
-		slog.String("tenant", q.tenant), slog.String("request_id", q.id),
+		slog.String("endpoint", q.endpoint), slog.String("tenant", q.tenant), slog.String("request_id", q.id),
 		slog.Int("status", a.status), slog.String("outcome", a.reason), slog.Duration("took", h.opts.Now().Sub(q.received)),
 	}
 	if q.client != "" {
@@ -193,5 +216,5 @@ func (h *handler) record(r *http.Request, q *tokenRequest, a answer, err error) 
 		level = slog.LevelError
 		attrs = append(attrs, slog.String("error", err.Error()))
 	}
-	h.opts.Logger.LogAttrs(r.Context(), level, "token request", attrs...)
+	h.opts.Logger.LogAttrs(r.Context(), level, event, attrs...)
 }

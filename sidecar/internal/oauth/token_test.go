@@ -90,17 +90,18 @@ func TestTokenIssued(t *testing.T) {
 
 func (w *world) accessVerifier(tenant, issuer string) *token.Verifier {
 	w.t.Helper()
-	doc, err := w.server.PublicKeys(tenant)
+	own, err := w.server.Own(tenant)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	v, err := token.NewVerifier(token.Options{
 		Tenant: tenant, Purpose: token.AccessToken, Audience: issuer + "/scim/v2", TokenEndpoint: issuer + "/oauth/token",
-		Issuers: []token.IssuerConfig{{Issuer: issuer, JWKS: doc}}, Now: w.now,
+		Issuers: []token.IssuerConfig{{Issuer: issuer, Own: own.Keys, Revoked: own.Revoked}}, Now: w.now,
 	})
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	w.t.Cleanup(v.Close)
 	return v
 }
 

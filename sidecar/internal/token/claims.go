@@ -115,7 +115,7 @@ func (v *Verifier) checkBinding(t *unverified, c *Claims) *Error {
 	if _, there := t.claims["token_endpoint"]; there && c.TokenEndpoint != v.tokenEndpoint {
 		return refuse(ReasonEndpoint, "claim token_endpoint names another token endpoint")
 	}
-	if _, there := t.claims["cnf"]; there && v.purpose == AccessToken {
+	if _, there := t.claims["cnf"]; there && v.purpose == AccessToken && !v.anyBinding {
 		return refuse(ReasonBinding, "the token is bound to a key (cnf) and cannot be used as a bearer token")
 	}
 	return nil

@@ -41,7 +41,7 @@ type keySource struct {
 	log  *slog.Logger
 
 	fetch        *fetcher // nil for keys from a document
-	set          atomic.Pointer[keySet]
+	set          *atomic.Pointer[keySet]
 	failed, done prometheus.Counter
 
 	wake    chan struct{} // a caller asked for a refresh
@@ -64,6 +64,14 @@ var (
 // missing when it returns: see ready.
 func newKeySource(c *IssuerConfig, o *Options, refreshes *prometheus.CounterVec) (*keySource, error) {
 	k := &keySource{name: cmp.Or(c.KeyIssuer, c.Issuer), now: o.Now, rand: o.Rand, log: o.Logger, stop: func() {}}
+	if c.Own != nil {
+		if c.JWKS != nil || c.JWKSURL != "" || c.KeyIssuer != "" || c.Own.set.Load() == nil {
+			return nil, errors.New("the issuer's own keys are missing, or not the only ones")
+		}
+		k.set = &c.Own.set
+		return k, nil
+	}
+	k.set = &atomic.Pointer[keySet]{}
 	if c.JWKS != nil {
 		if c.JWKSURL != "" || c.KeyIssuer != "" {
 			return nil, errors.New("keys are configured both as a document and as a URL or issuer")
@@ -72,7 +80,7 @@ func newKeySource(c *IssuerConfig, o *Options, refreshes *prometheus.CounterVec)
 		if err != nil {
 			return nil, err
 		}
-		k.publish(&keySet{keys: keys}, 1)
+		publish(k.set, &keySet{keys: keys}, 1)
 		return k, nil
 	}
 	var err error
@@ -275,14 +283,6 @@ func (k *keySource) load(ctx context.Context) (time.Duration, error) {
 			gen++
 		}
 	}
-	k.publish(set, gen)
+	publish(k.set, set, gen)
 	return min(max(doc.fresh, minRefresh), maxRefresh), nil
-}
-
-func (k *keySource) publish(set *keySet, gen uint64) {
-	set.gen = gen
-	for _, key := range set.keys {
-		key.gen = gen
-	}
-	k.set.Store(set)
 }

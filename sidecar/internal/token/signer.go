@@ -1,6 +1,7 @@
 package token
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -9,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jwk"
@@ -96,25 +98,37 @@ func (s *Signer) Sign(claims map[string]any, typ string) (string, error) {
 	return string(signed), nil
 }
 
-// PublicJWKS returns the JWKS document (RFC 7517 §5) with the public parts of keys. Each key is a
-// private JWK of [GenerateKey]. The document has no private member.
+// PublicJWK returns the public part of the key as a JWK. It has no private member.
+func (s *Signer) PublicJWK() ([]byte, error) {
+	pub, err := jwk.FromRaw(s.key.Public())
+	if err != nil {
+		return nil, fmt.Errorf("encoding a public key: %w", err)
+	}
+	if err := describe(pub, s.kid); err != nil {
+		return nil, fmt.Errorf("encoding a public key: %w", err)
+	}
+	return json.Marshal(pub)
+}
+
+// JWKS returns the JWKS document (RFC 7517 §5) of public JWKs.
+func JWKS(public ...[]byte) []byte {
+	return slices.Concat([]byte(`{"keys":[`), bytes.Join(public, []byte(",")), []byte("]}"))
+}
+
+// PublicJWKS returns the JWKS document with the public parts of keys. Each key is a private JWK of
+// [GenerateKey].
 func PublicJWKS(keys ...[]byte) ([]byte, error) {
-	set := jwk.NewSet()
+	var public [][]byte
 	for _, doc := range keys {
 		s, err := NewSigner(doc)
 		if err != nil {
 			return nil, err
 		}
-		pub, err := jwk.FromRaw(s.key.Public())
+		k, err := s.PublicJWK()
 		if err != nil {
-			return nil, fmt.Errorf("encoding a public key: %w", err)
+			return nil, err
 		}
-		if err := describe(pub, s.kid); err != nil {
-			return nil, fmt.Errorf("encoding a public key: %w", err)
-		}
-		if err := set.AddKey(pub); err != nil {
-			return nil, fmt.Errorf("adding a public key: %w", err)
-		}
+		public = append(public, k)
 	}
-	return json.Marshal(set)
+	return JWKS(public...), nil
 }

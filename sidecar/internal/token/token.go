@@ -105,6 +105,7 @@ const (
 	ReasonBinding     Reason = "binding"     // bound to a key (cnf), but sent as a plain bearer token
 	ReasonScope       Reason = "scope"       // not exactly the scope scim
 	ReasonClient      Reason = "client"      // the client does not exist, or not any more
+	ReasonRevoked     Reason = "revoked"     // its client revoked it
 	ReasonUnavailable Reason = "unavailable" // the issuer's keys cannot be fetched: not the sender's fault
 )
 
@@ -144,7 +145,7 @@ func (e *Error) Unwrap() error { return e.Err }
 func (e *Error) Authentic() bool {
 	switch e.Reason {
 	case ReasonType, ReasonClaims, ReasonRequired, ReasonExpired, ReasonNotYet, ReasonLifetime, ReasonAudience,
-		ReasonEndpoint, ReasonBinding, ReasonScope, ReasonClient:
+		ReasonEndpoint, ReasonBinding, ReasonScope, ReasonClient, ReasonRevoked:
 		return true
 	default:
 		return false

@@ -58,7 +58,15 @@ type IssuerConfig struct {
 	AllowNoJTI bool
 	// Mapping says how access tokens name client, scope and id.
 	Mapping Mapping
+	// Own are the keys of an issuer in this process, in place of JWKS, JWKSURL and KeyIssuer.
+	Own *OwnKeys
+	// Revoked knows the revoked access tokens. Verify asks for every token, also for one that it has
+	// verified before. Nil knows none.
+	Revoked Revocations
 }
+
+// Revocations reports whether the access token with a jti is revoked. It answers from memory.
+type Revocations interface{ Revoked(jti string) bool }
 
 // Clients reports whether a client exists now.
 type Clients interface{ Has(clientID string) bool }
@@ -74,6 +82,9 @@ type Options struct {
 	Rand          func() float64   // jitter of refreshes, in [0,1); nil is math/rand
 	Logger        *slog.Logger     // nil discards
 	Metrics       prometheus.Registerer
+	// AnyBinding accepts access tokens that are bound to a key without a proof of it. For those who ask about
+	// a token. It is no credential then.
+	AnyBinding bool
 }
 
 // Verifier verifies the tokens of one tenant and purpose. It is safe for concurrent use.
@@ -85,6 +96,7 @@ type Verifier struct {
 	issuers       map[string][]*issuer     // by iss; assertions of one issuer may differ in sub
 	algorithms    []jwa.SignatureAlgorithm // accepted from any issuer
 	tokenEndpoint string
+	anyBinding    bool
 	now           func() time.Time
 	cache         *lru.Cache[[sha256.Size]byte, *entry] // nil for assertions
 	decoy         *key                                  // see verifyDecoy; set for assertions only
@@ -125,7 +137,7 @@ func NewVerifier(o Options) (*Verifier, error) {
 	}
 	v := &Verifier{
 		purpose: o.Purpose, issuers: make(map[string][]*issuer, len(o.Issuers)), algorithms: algorithms(o.Purpose, true),
-		tokenEndpoint: o.TokenEndpoint, now: o.Now,
+		tokenEndpoint: o.TokenEndpoint, anyBinding: o.AnyBinding, now: o.Now,
 	}
 	var err error
 	if v.metrics, err = newVerifierMetrics(&o); err != nil {
@@ -219,9 +231,8 @@ func (v *Verifier) Ready(ctx context.Context) error {
 // Verify returns the claims of raw. An error is always a *[Error].
 func (v *Verifier) Verify(ctx context.Context, raw string) (Claims, error) {
 	e, cached, refused := v.find(ctx, raw)
-	if refused == nil && v.purpose == AccessToken && e.issuer.Clients != nil && !e.issuer.Clients.Has(e.claims.ClientID) {
-		refused = refuse(ReasonClient, "the client of this token is not configured here, or not any more")
-		refused.Issuer, refused.ClientID, refused.KeyID = e.claims.Issuer, shown(e.claims.ClientID), shown(e.claims.KeyID)
+	if refused == nil && v.purpose == AccessToken {
+		refused = e.checkNow()
 	}
 	switch {
 	case refused != nil:
@@ -233,6 +244,20 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (Claims, error) {
 		v.metrics.verified.Inc()
 	}
 	return e.claims, nil
+}
+
+// checkNow checks what may change during the life of a verified access token.
+func (e *entry) checkNow() (refused *Error) {
+	switch c := &e.claims; {
+	case e.issuer.Clients != nil && !e.issuer.Clients.Has(c.ClientID):
+		refused = refuse(ReasonClient, "the client of this token is not configured here, or not any more")
+	case e.issuer.Revoked != nil && e.issuer.Revoked.Revoked(c.JTI):
+		refused = refuse(ReasonRevoked, "the token was revoked; ask for a new one")
+	default:
+		return nil
+	}
+	refused.Issuer, refused.ClientID, refused.KeyID = e.claims.Issuer, shown(e.claims.ClientID), shown(e.claims.KeyID)
+	return refused
 }
 
 // find returns the entry of a verified token, from the cache or after verifying it.

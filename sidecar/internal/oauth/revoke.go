@@ -1,0 +1,123 @@
+package oauth
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/scimward/scimward/sidecar/internal/token"
+	"github.com/scimward/scimward/store"
+)
+
+// revoke serves POST /oauth/revoke (RFC 7009). A token that is not alive needs no revocation, so the answer
+// is 200 too.
+func (h *handler) revoke(w http.ResponseWriter, r *http.Request) {
+	q := h.begin(r, "revoke")
+	if err := h.revokeToken(w, r, q); err != nil {
+		h.fail(w, r, q, err)
+		return
+	}
+	h.record(r, q, answer{status: http.StatusOK, reason: "done"}, nil)
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusOK)
+}
+
+func (h *handler) revokeToken(w http.ResponseWriter, r *http.Request, q *tokenRequest) error {
+	t, presented, assertion, err := h.about(w, r, q)
+	if err != nil {
+		return err
+	}
+	c, err := t.alive(r, presented)
+	switch {
+	case err != nil:
+		return err
+	case c == nil:
+		return h.spend(r, q, assertion, nil)
+	case c.ClientID != q.client:
+		return refuse(faultGrantOther, "the token was issued to another client, which may revoke it")
+	case t.state.revoked.full():
+		return errFull
+	}
+	q.jti = c.JTI
+	until := deadAfter(c.Expires)
+	if err := h.spend(r, q, assertion, func(tx *store.Tx) { tx.RevokeToken(c.JTI, until) }); err != nil {
+		return err
+	}
+	t.state.revoked.add(c.JTI, until)
+	return nil
+}
+
+// introspect serves POST /oauth/introspect (RFC 7662). A client learns of its own tokens only.
+func (h *handler) introspect(w http.ResponseWriter, r *http.Request) {
+	q := h.begin(r, "introspect")
+	found, err := h.introspectToken(w, r, q)
+	if err != nil {
+		h.fail(w, r, q, err)
+		return
+	}
+	h.record(r, q, answer{status: http.StatusOK, reason: "done"}, nil)
+	writeJSON(w, http.StatusOK, found)
+}
+
+func (h *handler) introspectToken(w http.ResponseWriter, r *http.Request, q *tokenRequest) (map[string]any, error) {
+	t, presented, assertion, err := h.about(w, r, q)
+	if err != nil {
+		return nil, err
+	}
+	c, err := t.alive(r, presented)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]any{"active": false}
+	if c != nil && c.ClientID == q.client {
+		q.jti = c.JTI
+		out = map[string]any{
+			"active": true, "scope": token.Scope, "client_id": c.ClientID, "token_type": "Bearer", "sub": c.Subject,
+			"iss": c.Issuer, "aud": t.Resource, "jti": c.JTI, "iat": c.IssuedAt.Unix(), "exp": c.Expires.Unix(),
+		}
+	}
+	return out, h.spend(r, q, assertion, nil)
+}
+
+// staticPrefix begins the tokens that operators create. No endpoint can revoke them.
+const staticPrefix = "scimward_st_"
+
+// about reads a request about a token: it authenticates the client as at the token endpoint (RFC 7009 §2.1,
+// RFC 7662 §2.1) and returns the token, which is not verified yet. token_type_hint does not matter, because
+// there is one type.
+func (h *handler) about(
+	w http.ResponseWriter, r *http.Request, q *tokenRequest,
+) (t *tenant, presented string, assertion token.Claims, err error) {
+	t, f, err := h.open(w, r, q)
+	if err != nil {
+		return nil, "", assertion, err
+	}
+	raw, err := f.clientAssertion()
+	if err != nil {
+		return nil, "", assertion, err
+	}
+	presented = f["token"]
+	if presented == "" {
+		return nil, "", assertion, refuse(faultRequest, "parameter token is missing")
+	}
+	if _, assertion, err = t.authenticate(r, q, f, raw); err != nil {
+		return nil, "", assertion, err
+	}
+	if strings.HasPrefix(presented, staticPrefix) {
+		return nil, "", assertion, refuse(faultTokenType, "a static token is revoked with `scimward token revoke`")
+	}
+	return t, presented, assertion, nil
+}
+
+// alive returns the claims of an access token of the tenant that is valid now, nil for anything else.
+func (t *tenant) alive(r *http.Request, raw string) (*token.Claims, error) {
+	c, err := t.issued.Verify(r.Context(), raw)
+	var refused *token.Error
+	switch {
+	case err == nil:
+		return &c, nil
+	case errors.As(err, &refused) && refused.Reason != token.ReasonUnavailable:
+		return nil, nil //nolint:nilnil // a dead token is no error
+	}
+	return nil, err
+}
