@@ -67,8 +67,12 @@ type service struct {
 	logs    *syncBuffer
 	tenant  string // of the requests made with do
 	token   string
-	opaque  string // see raw
+	opaque  string            // see raw
+	dialect *policies.Dialect // of every client; nil has no overlays
 }
+
+// Dialect implements authz.Clients.
+func (s *service) Dialect(string, string, string) *policies.Dialect { return s.dialect }
 
 // recordingDecider keeps the last request and decision.
 type recordingDecider struct {
@@ -139,7 +143,7 @@ func (s *service) start(profile string, change ...func(*scimhttp.Options)) *serv
 		}
 	}
 	a, err := authz.New(authz.Options{
-		Policy: e, Locks: nobody{},
+		Policy: e, Locks: nobody{}, Clients: s,
 		Tenants: map[string]authz.TenantOptions{"acme": tenant("acme", profile), "globex": tenant("globex", base)},
 	})
 	if err != nil {
@@ -221,7 +225,10 @@ func (s *service) do(method, path string, body any, header ...string) *answer {
 	req.Host = s.tenant + ".test"
 	if s.opaque != "" {
 		path, query, _ := strings.Cut(s.opaque, "?")
-		req.URL = &url.URL{Scheme: "http", Host: req.URL.Host, Opaque: "/scim/v2" + path, RawQuery: query}
+		req.URL = &url.URL{
+			Scheme: "http", Host: req.URL.Host, Opaque: "/scim/v2" + path, RawQuery: query,
+			ForceQuery: strings.HasSuffix(s.opaque, "?"),
+		}
 	}
 	if s.token != "" {
 		req.Header.Set("Authorization", "Bearer "+s.token)
@@ -231,7 +238,7 @@ func (s *service) do(method, path string, body any, header ...string) *answer {
 	}
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Del(header[i])
-		if header[i+1] != "" {
+		if header[i+1] != "" || header[i] == "User-Agent" { // net/http sends its own unless it is empty
 			req.Header.Set(header[i], header[i+1])
 		}
 	}
