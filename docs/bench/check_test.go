@@ -94,6 +94,8 @@ func BenchmarkCheck(b *testing.B) {
 		switch os.Getenv("BENCH_PROFILE_OF") {
 		case "write":
 			profiled = writes
+		case "cold":
+			profiled = cold
 		case "app":
 			profiled = pages
 		}

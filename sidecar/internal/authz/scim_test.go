@@ -172,7 +172,7 @@ func TestChallenges(t *testing.T) {
 	k := newKit(t)
 	const meta = `, resource_metadata="https://scim.example/.well-known/oauth-protected-resource/scim/v2"`
 	for auth, want := range map[string]string{
-		"":                   `Bearer realm="scim"` + meta,
+		"": `Bearer realm="scim"` + meta,
 		"Bearer some.thing.": `Bearer realm="scim", error="invalid_token"` + meta + `, error_description="the access token ` +
 			`is not valid here: compare its iss, kid and alg with the issuers of this service, whose log names the ` +
 			`reason, and ask the token endpoint for a new one"`,

@@ -1,8 +1,14 @@
 package token_test
 
 import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/sha256"
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
 
@@ -43,6 +49,52 @@ func BenchmarkVerifyCold(b *testing.B) {
 	}
 }
 
+// BenchmarkFirstSight compares the first sight of an ES256 access token with bare verifications
+// (crypto/ecdsa), in turns. verifies is the median of the ratios.
+func BenchmarkFirstSight(b *testing.B) {
+	const batch = 50
+	k := newES256(b, "k")
+	v := newVerifier(b, accessOptions(jwks(b, k)))
+	pub, sum, sig := bareSignature(b, k)
+	var ratios []float64
+	n := 0
+	for b.Loop() {
+		raws := make([]string, batch)
+		for i := range raws {
+			n++
+			raws[i] = sign(b, k, nil, with(accessClaims(), object{"jti": fmt.Sprint("t-", n), "token_endpoint": endpoint}))
+		}
+		began := time.Now()
+		for range batch {
+			if !ecdsa.VerifyASN1(pub, sum, sig) {
+				b.Fatal("VerifyASN1() = false, want true")
+			}
+		}
+		bare := time.Since(began)
+		began = time.Now()
+		for _, raw := range raws {
+			if _, err := v.Verify(b.Context(), raw); err != nil {
+				b.Fatal(err)
+			}
+		}
+		ratios = append(ratios, float64(time.Since(began))/float64(bare))
+	}
+	slices.Sort(ratios)
+	b.ReportMetric(ratios[len(ratios)/2], "verifies")
+}
+
+// bareSignature returns what crypto/ecdsa needs for one verification.
+func bareSignature(b *testing.B, k keyPair) (*ecdsa.PublicKey, []byte, []byte) {
+	b.Helper()
+	sum := sha256.Sum256([]byte("a token"))
+	sig, err := k.priv.Sign(rand.Reader, sum[:], crypto.SHA256)
+	if err != nil {
+		b.Fatal(err)
+	}
+	pub, _ := k.priv.Public().(*ecdsa.PublicKey)
+	return pub, sum[:], sig
+}
+
 // TestWarmPathAllocations bounds the garbage of a cached token.
 func TestWarmPathAllocations(t *testing.T) {
 	k := newES256(t, "k")
@@ -57,6 +109,24 @@ func TestWarmPathAllocations(t *testing.T) {
 	verify()
 	if n := testing.AllocsPerRun(100, verify); n > 1 {
 		t.Errorf("%v allocations for a cached token, want at most 1", n)
+	}
+}
+
+// TestFirstSightAllocations bounds the garbage of a token that was not seen before, at an issuer whose
+// header was.
+func TestFirstSightAllocations(t *testing.T) {
+	k := newES256(t, "k")
+	o := accessOptions(jwks(t, k))
+	o.Purpose = token.Assertion // never cached
+	v := newVerifier(t, o)
+	raw := sign(t, k, object{"typ": "JWT"}, accessClaims())
+	verify := func() {
+		if _, err := v.Verify(t.Context(), raw); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := testing.AllocsPerRun(100, verify); n > 36 {
+		t.Errorf("%v allocations for a token at first sight, want at most 36", n)
 	}
 }
 

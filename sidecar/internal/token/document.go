@@ -20,7 +20,7 @@ func VerifyDocument(raw, typ string, jwks []byte) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, refused := parse(raw, []jwa.SignatureAlgorithm{jwa.ES256})
+	t, refused := parse(raw, []jwa.SignatureAlgorithm{jwa.ES256}, nil)
 	if refused != nil {
 		return nil, refused
 	}

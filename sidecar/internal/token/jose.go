@@ -40,11 +40,17 @@ func accepted(p Purpose, c *IssuerConfig) ([]jwa.SignatureAlgorithm, error) {
 	return list, nil
 }
 
+// header has the members of a header that matter.
+type header struct {
+	alg jwa.SignatureAlgorithm
+	kid string
+	typ string // lower case, without "application/"
+}
+
 // unverified is a decoded token before the check of its signature.
 type unverified struct {
-	alg     jwa.SignatureAlgorithm
-	kid     string
-	typ     string // lower case, without "application/"
+	header
+	head    string // the header as text
 	signing string // header.payload, the bytes that were signed
 	sig     []byte
 	claims  map[string]any
@@ -63,23 +69,26 @@ func (t *unverified) hash() string {
 //
 // It accepts only one spelling, without padding, white space or spare bits. So a token cannot be
 // rewritten into another string with the same meaning.
-func parse(raw string, algs []jwa.SignatureAlgorithm) (*unverified, *Error) {
+func parse(raw string, algs []jwa.SignatureAlgorithm, known *headers) (*unverified, *Error) {
 	head, rest, _ := strings.Cut(raw, ".")
 	payload, sig, ok := strings.Cut(rest, ".")
 	if !ok || head == "" || payload == "" || sig == "" {
 		return nil, refuse(ReasonMalformed, "a token is three base64url parts joined by dots")
 	}
-	t := &unverified{signing: raw[:len(head)+1+len(payload)]}
+	t := &unverified{head: head, signing: raw[:len(head)+1+len(payload)]}
 	var err error
 	if t.sig, err = decode(sig); err != nil {
 		return nil, &Error{Reason: ReasonMalformed, Detail: "the signature is not base64url", Err: err}
 	}
-	header, err := decodeObject(head)
-	if err != nil {
-		return nil, &Error{Reason: ReasonMalformed, Detail: "the header cannot be read: " + err.Error(), Err: err}
-	}
-	if e := t.readHeader(header); e != nil {
-		return nil, e
+	var seen bool
+	if t.header, seen = known.find(head); !seen {
+		obj, err := decodeObject(head)
+		if err != nil {
+			return nil, &Error{Reason: ReasonMalformed, Detail: "the header cannot be read: " + err.Error(), Err: err}
+		}
+		if e := t.readHeader(obj); e != nil {
+			return nil, e
+		}
 	}
 	if !slices.Contains(algs, t.alg) {
 		return nil, refuse(ReasonAlgorithm, useAlgorithms)

@@ -99,7 +99,8 @@ type Verifier struct {
 	anyBinding    bool
 	now           func() time.Time
 	cache         *lru.Cache[[sha256.Size]byte, *entry] // nil for assertions
-	decoy         *key                                  // see verifyDecoy; set for assertions only
+	headers       *headers
+	decoy         *key // see verifyDecoy; set for assertions only
 	metrics       verifierMetrics
 }
 
@@ -141,6 +142,9 @@ func NewVerifier(o Options) (*Verifier, error) {
 	}
 	var err error
 	if v.metrics, err = newVerifierMetrics(&o); err != nil {
+		return nil, err
+	}
+	if v.headers, err = newHeaders(); err != nil {
 		return nil, err
 	}
 	if o.Purpose == Assertion {
@@ -295,7 +299,7 @@ func (v *Verifier) cached(sum [sha256.Size]byte, now time.Time) *entry {
 }
 
 func (v *Verifier) verify(ctx context.Context, raw string, now time.Time) (e *entry, refused *Error) {
-	t, refused := parse(raw, v.algorithms)
+	t, refused := parse(raw, v.algorithms, v.headers)
 	if refused != nil {
 		return nil, refused
 	}
@@ -316,6 +320,7 @@ func (v *Verifier) verify(ctx context.Context, raw string, now time.Time) (e *en
 	if err := k.verify(t.alg, t.signing, t.sig); err != nil {
 		return nil, &Error{Reason: ReasonSignature, Detail: "the signature does not verify", Err: err}
 	}
+	v.headers.add(t)
 	e = &entry{issuer: iss, gen: k.gen, until: now.Add(maxCacheAge)}
 	if e.claims, refused = v.check(t, iss, now); refused != nil {
 		return nil, refused

@@ -1,0 +1,35 @@
+package token
+
+import (
+	"strings"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+)
+
+const (
+	maxHeaders     = 64
+	maxHeaderBytes = 512 // of a header that is remembered
+)
+
+// headers remembers headers by their text, because all tokens of one key have the same. It has only headers
+// of tokens whose signature was valid, so a stranger cannot fill it. A nil *headers has none.
+type headers struct{ cache *lru.Cache[string, header] }
+
+func newHeaders() (*headers, error) {
+	c, err := lru.New[string, header](maxHeaders)
+	return &headers{c}, err
+}
+
+func (h *headers) find(text string) (header, bool) {
+	if h == nil || len(text) > maxHeaderBytes {
+		return header{}, false
+	}
+	return h.cache.Get(text)
+}
+
+// add remembers the header of a token with a valid signature.
+func (h *headers) add(t *unverified) {
+	if len(t.head) <= maxHeaderBytes && !h.cache.Contains(t.head) {
+		h.cache.Add(strings.Clone(t.head), t.header) // a clone does not keep the token in memory
+	}
+}
