@@ -35,7 +35,7 @@ func storeTenants(cfg *config.Config) map[string]store.TenantOptions {
 		t := &cfg.Tenants[i]
 		// IL1 §3.2.3 makes externalId the unique identifier of the account owner. RFC 7643 §3.1 does not
 		// require unique values.
-		o := store.TenantOptions{UniqueExternalID: t.Profile != "rfc7644"}
+		o := store.TenantOptions{UniqueExternalID: t.Profile != "rfc7644", Issuer: t.ExternalURL}
 		for j := range t.Apps {
 			target := store.Target{App: t.Apps[j].Name, Lifetime: t.Apps[j].CredentialLifetime}
 			for _, k := range issued(&t.Apps[j]) {

@@ -18,14 +18,6 @@ func ForgetLocks(s *Store) {
 	s.content.locks.tenants = map[string]*tenantLocks{}
 }
 
-// Client returns the row of an OAuth client, ErrNotFound before its first token.
-func (r *Reader) Client(id string) (Client, error) {
-	var c Client
-	seq, err := r.row(key(kindClient, r.tenant, id), &c)
-	c.Version = seq
-	return c, err
-}
-
 // SampleKeys returns one key of every kind.
 func SampleKeys() [][]byte {
 	return [][]byte{
@@ -37,7 +29,7 @@ func SampleKeys() [][]byte {
 		key(kindLockName, "acme", userNames.code, "bob"), numberedKey(kindOffboarding, "acme", "id", 1),
 		numberedKey(kindOpen, "acme", "id", 1), key(kindJob, "acme", "j"), jobOfKey("acme", "id", 1, "j"),
 		dueKey("acme", -5, "j"), key(kindJTI, "acme", "iss", "\x00j"), jtiExpiryKey("acme", 9, "iss", "j"),
-		key(kindClient, "acme", "c"), key(kindRefusal, "acme", "id"), key(kindKey, "acme", "k"), auditKey("acme", 3),
+		key(kindClient, "acme", "c"), key(kindClientUse, "acme", "c"), key(kindPause, "acme"), key(kindRefusal, "acme", "id"), key(kindKey, "acme", "k"), auditKey("acme", 3),
 		numberedKey(kindAuditOf, "acme", "id", 3), key(kindAuditHead, "acme"),
 		key(kindUser, "acme", strings.Repeat("x", 600)), key(kindOperatorLock, "acme", "lock-1"),
 		revokedKey("acme", 9, "jti"),

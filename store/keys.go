@@ -43,7 +43,9 @@ const (
 	kindRefusal     = 'R'
 	kindJTI         = 'q'
 	kindJTIExpiry   = 'v'
-	kindClient      = 'f'
+	kindClientUse   = 'f'
+	kindClient      = 'C'
+	kindPause       = 'P'
 	kindKey         = 'y'
 	kindRevoked     = 'Q'
 
@@ -94,7 +96,9 @@ var keyKinds = [...]keyKind{
 	// OAuth.
 	{kind: kindJTI, name: "used jti", parts: 2},                              // issuer jti -> expiry
 	{kind: kindJTIExpiry, name: "expiry of a used jti", parts: 2, number: 1}, // be64(time) issuer jti
-	{kind: kindClient, name: "OAuth client", parts: 1},                       // id -> client
+	{kind: kindClient, name: "OAuth client", parts: 1},                       // id -> client, also of a deleted one
+	{kind: kindClientUse, name: "use of an OAuth client", parts: 1},          // id -> last use
+	{kind: kindPause, name: "pause"},                                         // -> since when SCIM is paused
 	{kind: kindKey, name: "signing key", parts: 1},                           // id -> key
 	{kind: kindRevoked, name: "revoked token", parts: 1, number: 1},          // be64(time) jti, until it has expired
 }

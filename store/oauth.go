@@ -72,17 +72,6 @@ func sweepJTIs(t *Tx) (n int, err error) {
 	return n, err
 }
 
-// PutClient saves the row of an OAuth client.
-func (t *Tx) PutClient(c Client) error {
-	if c.ID == "" {
-		return errors.New("store: a client needs an id")
-	}
-	c.Version = 0
-	t.putRow(key(kindClient, t.tenant, c.ID), &c)
-	t.note("client:"+c.ID, "")
-	return nil
-}
-
 // Keys returns the signing keys with a use, in the order of ids. An empty use means all. A
 // Tx that reads the list conflicts with every change of the list.
 func (r *Reader) Keys(use string) ([]Key, error) {

@@ -21,6 +21,7 @@ type Target struct {
 type TenantOptions struct {
 	UniqueExternalID bool // no two users have the same externalId
 	Targets          []Target
+	Issuer           string // the tenant's own issuer of access tokens
 }
 
 // Options configures Open.

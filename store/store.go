@@ -161,7 +161,8 @@ func (s *Store) View(ctx context.Context, tenant string, fn func(*Reader) error)
 // Update runs fn on a snapshot and commits its writes as one record. After a conflict
 // with another change it runs fn again on a new snapshot. So fn does no I/O, takes the
 // time from tx.Now, and leaves no effects when it fails. Update returns an error of fn
-// unchanged and then writes nothing.
+// unchanged and then writes nothing. It returns ErrClientEnded for a change in the name of
+// a client that is disabled, deleted or expired.
 //
 // It returns after the record is on stable storage, the lock table has it and every
 // watcher has run. It waits for a queued change even when ctx ends. Seq is the version of
@@ -185,6 +186,9 @@ func (s *Store) update(ctx context.Context, tenant string, cause Cause, fn func(
 	return s.m.Update(ctx, tenant, func(w *machine.Tx) error {
 		t := s.newTx(w, cause)
 		if err := fn(t); err != nil {
+			return err
+		}
+		if err := t.checkClient(); err != nil {
 			return err
 		}
 		return t.finish()

@@ -57,6 +57,7 @@ func (e *LimitError) Error() string {
 type Cause struct {
 	Actor     string // "client:<id>", "engine:<owner>", "operator:<name>", "system"; required
 	ClientID  string // OAuth client, empty for the engine
+	Issuer    string // of the client's access token; empty means the tenant's own
 	JTI       string // of the access token
 	RequestID string // required
 	Remote    string // address the request came from, as Envoy saw it
@@ -106,14 +107,6 @@ type Group struct {
 type Member struct {
 	ID   string
 	Type string // "User" or "Group"
-}
-
-// Client is the row of an OAuth client of a tenant.
-type Client struct {
-	ID       string
-	LastUsed time.Time
-	LastKey  string // kid of the last accepted assertion
-	Version  Seq
 }
 
 // Key is a signing key of a tenant's authorization server.
@@ -288,6 +281,8 @@ type Change struct {
 	ID        string        // resource id, or job id
 	Lock      *Lock         // of a ChangeLock
 	Operator  *OperatorLock `json:",omitempty"` // of a ChangeOperatorLock
+	Client    *Client       `json:",omitempty"` // of a ChangeClient
+	Pause     *Pause        `json:",omitempty"` // of a ChangePause, nil when the tenant was resumed
 	RequestID string
 }
 
@@ -305,4 +300,6 @@ const (
 	ChangeLock         ChangeType = "lock"
 	ChangeOperatorLock ChangeType = "lock.operator"
 	ChangeJob          ChangeType = "job"
+	ChangeClient       ChangeType = "client"
+	ChangePause        ChangeType = "pause"
 )

@@ -69,6 +69,8 @@ func answerFor(err error) answer {
 		return a
 	case errors.As(err, &t):
 		return tokenAnswer(t)
+	case errors.Is(err, store.ErrClientEnded):
+		return invalidClient(notAuthentic, "client_ended")
 	case errors.Is(err, store.ErrReplay):
 		return invalidClient("the client assertion was used before; sign a new one for each request", "replay")
 	case errors.Is(err, errFull):

@@ -182,7 +182,7 @@ func (h *handler) spend(r *http.Request, q *tokenRequest, c token.Claims, also f
 		if also != nil {
 			also(tx)
 		}
-		return tx.PutClient(store.Client{ID: q.client, LastUsed: tx.Now(), LastKey: q.kid})
+		return tx.UseClient(store.ClientUse{ID: q.client, LastUsed: tx.Now(), LastKey: q.kid})
 	})
 	return err
 }

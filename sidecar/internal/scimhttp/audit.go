@@ -25,6 +25,7 @@ func (x *exchange) cause() store.Cause {
 	return store.Cause{
 		Actor:     "client:" + c.ClientID,
 		ClientID:  c.ClientID,
+		Issuer:    c.Issuer,
 		JTI:       c.JTI,
 		RequestID: x.ID,
 		Remote:    x.Remote,

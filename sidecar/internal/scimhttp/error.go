@@ -81,6 +81,11 @@ func answerForSentinel(err error) *answerError {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return &answerError{Status: http.StatusNotFound, Detail: "there is no such resource", Reason: "not_found"}
+	case errors.Is(err, store.ErrClientEnded): // between the decision and the commit
+		return &answerError{
+			Status: http.StatusUnauthorized, Detail: "the access token is not valid here: ask the token endpoint for a new one",
+			Challenge: `Bearer error="invalid_token"`, Reason: "client_ended",
+		}
 	case errors.Is(err, store.ErrSelfMember):
 		return &answerError{
 			Status: http.StatusBadRequest, Type: scim.TypeInvalidValue, Reason: "self_member",
