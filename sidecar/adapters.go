@@ -20,6 +20,8 @@ import (
 // clients tells package authz how the profile applies to a client.
 type clients struct{ *client.Directory }
 
+func (c clients) Paused(tenant string) bool { return c.Directory.Paused(tenant) != nil }
+
 func (c clients) Dialect(tenant, issuer, id string) *policies.Dialect {
 	if found := c.Find(tenant, issuer, id); found != nil {
 		return found.Dialect

@@ -34,7 +34,7 @@ type next struct {
 	edition   *edition
 	plugins   *plugins.Prepared
 	oauth     *oauth.Prepared
-	clients   []client.Client
+	clients   []client.Tenant
 	authorize func() // puts the options of the authorizer in force
 	undo      []func()
 
@@ -57,7 +57,7 @@ func (s *Server) prepare(ctx context.Context, cfg *config.Config) (_ *next, err 
 		return nil, fmt.Errorf("loading the plugins: %w", err)
 	}
 	n.undo = append(n.undo, n.plugins.Discard)
-	tenants, err := s.keys.oauthTenants(cfg)
+	tenants, err := s.oauthTenants(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -126,13 +126,14 @@ func (n *next) ready(ctx context.Context) error {
 }
 
 // apply puts the edition in force. Requests that have begun finish with the former one.
-func (n *next) apply() {
+func (n *next) apply(ctx context.Context) {
 	s := n.server
 	s.engine.SetLease(lease(n.edition.config)) // before a plugin with longer calls is called
 	n.plugins.Apply()
 	n.oauth.Apply()
 	former := s.current.Swap(n.edition)
-	s.clients.SetConfigured(n.clients)
+	s.keepFileClients(context.WithoutCancel(ctx), n.edition.config)
+	s.clients.Configure(n.clients)
 	n.authorize()
 	closeUnused(former.verifiers, n.edition.verifiers)
 	_ = s.store.SetTenants(storeTenants(n.edition.config)) // their names are valid: the store has them already
@@ -157,4 +158,13 @@ func (s *Server) tenantOf(r *http.Request) (string, bool) { return s.now().tenan
 
 func (s *Server) resourceOf(tenant string) string { return s.now().tenants.resource(tenant) }
 
-func (s *Server) rateOf(tenant string) (rate.Limit, int) { return s.now().tenants.rate(tenant) }
+// rateOf returns how many requests a second a client may send, and the largest burst.
+func (s *Server) rateOf(tenant, issuer, id string) (rate.Limit, int) {
+	n := s.clients.RequestsPerSecond(tenant, issuer, id)
+	return rate.Limit(n), 2 * n
+}
+
+func (s *Server) staticTokens(tenant string) bool {
+	t := s.clients.Tenant(tenant)
+	return t != nil && t.StaticTokens
+}

@@ -129,7 +129,7 @@ func (s *Server) reload(ctx context.Context) (kept []string, err error) {
 			slog.String("error", err.Error()))
 	}
 	former := s.tenantNames()
-	n.apply()
+	n.apply(ctx)
 	s.people.auditConfigured(ctx, cfg)
 	for _, tenant := range former {
 		s.authz.Cut(ctx, tenant) // an open stream ends if the new configuration does not allow it

@@ -52,6 +52,7 @@ func (s *Server) Run(ctx context.Context) error {
 	running.Go(func() { s.watchReady(work) })
 	running.Go(func() { s.watchFiles(work) })
 	running.Go(func() { s.people.run(work) })
+	running.Go(func() { s.watchClients(work) })
 	s.opts.Logger.InfoContext(ctx, "serving", slog.String("authz", s.opts.Config.Listen.Authz),
 		slog.String("scim", s.listeners.scim.Addr().String()), slog.String("admin", s.listeners.admin.Addr().String()),
 		slog.String("metrics", s.listeners.metrics.Addr().String()))

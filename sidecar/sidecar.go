@@ -136,7 +136,7 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	s.onClose(closer(s.names.Close))
 	s.people = newUnprovisionedPeople(s.store, s.opts.Logger)
 	s.people.auditConfigured(ctx, cfg)
-	return nil
+	return s.openClients(ctx)
 }
 
 // rememberedNames is how many names of each tenant are known without a look into the store.
@@ -163,12 +163,13 @@ func closer(fn func()) func() error {
 }
 
 func (s *Server) openTrust(ctx context.Context) error {
-	tenants, err := s.keys.oauthTenants(s.opts.Config)
+	tenants, err := s.oauthTenants(s.opts.Config)
 	if err != nil {
 		return err
 	}
 	s.oauth, err = oauth.New(ctx, oauth.Options{
 		Tenants: tenants, Store: s.store, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
+		NotBefore: s.clients.NotBefore,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the authorization server: %w", err)
@@ -182,8 +183,8 @@ func (s *Server) openTrust(ctx context.Context) error {
 	return nil
 }
 
-func (s *Server) openSCIM(context.Context) (err error) {
-	if err := s.openAuthorizer(); err != nil { //nolint:contextcheck // fetching keys outlives this call; close ends it
+func (s *Server) openSCIM(ctx context.Context) (err error) {
+	if err := s.openAuthorizer(ctx); err != nil {
 		return err
 	}
 	// The proxy counts the requests that it refuses. The handler counts the requests that reach it.
@@ -191,13 +192,14 @@ func (s *Server) openSCIM(context.Context) (err error) {
 		Name: "scimward_scim_deviations_total",
 		Help: "SCIM requests that deviated from the canonical form, by tenant and code of the deviation.",
 	}, []string{"tenant", "code"})
-	s.registry.MustRegister(deviations, newRefusedUsers(s.store, s.tenantNames))
+	s.registry.MustRegister(deviations, newRefusedUsers(s.store, s.tenantNames), tokenExpiry{s, expiryMetric()})
 	deviation := func(tenant, code string) { deviations.WithLabelValues(tenant, code).Inc() }
 	s.handler, err = scimhttp.New(scimhttp.Options{
 		Decider: s.decider, Store: s.store, TenantOf: s.tenantOf, Base: s.resourceOf,
 		AfterLock: func(ctx context.Context, tenant, _ string) { s.cut(ctx, tenant) },
 		MaxBody:   s.opts.Config.Envoy.MaxBodyBytes, MaxGroupBody: s.opts.Config.Envoy.MaxGroupBodyBytes,
-		RateOf: s.rateOf, Deviation: deviation, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
+		RateOf: s.rateOf, StaticTokens: s.staticTokens, Deviation: deviation, Used: s.clients.Note, Now: s.opts.Now,
+		Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the SCIM service: %w", err)
@@ -209,8 +211,8 @@ func (s *Server) openSCIM(context.Context) (err error) {
 	envoy := s.opts.Config.Envoy
 	s.authz, err = extauthz.New(extauthz.Options{
 		Decider: s.decider, Tenants: s.tenantNames(), MaxBody: envoy.MaxBodyBytes, Timeout: envoy.CheckTimeout,
-		Refused: s.handler.Refused, Deviation: deviation, Hit: s.hit, Now: s.opts.Now, Logger: s.opts.Logger,
-		Metrics: s.registry,
+		Refused: s.handler.Refused, Deviation: deviation, Used: s.clients.Note, Hit: s.hit,
+		Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the authorization service: %w", err)
@@ -258,7 +260,7 @@ func (s *Server) openAdmin(context.Context) error {
 }
 
 // openAuthorizer makes the authorizer with the tenants of the first configuration.
-func (s *Server) openAuthorizer() (err error) {
+func (s *Server) openAuthorizer(ctx context.Context) (err error) {
 	s.decider, err = authz.New(authz.Options{
 		Policy: s.policy, Locks: locks{s.store.Locks()}, Identifier: identifier{s.plugins}, Users: users{s.store},
 		Directory: s.names, Clients: clients{&s.clients}, Unprovisioned: s.people.counted, Exempted: s.people.exempted,
@@ -272,12 +274,13 @@ func (s *Server) openAuthorizer() (err error) {
 		server: s, own: s.oauth.Own,
 		edition: &edition{config: s.opts.Config, tenants: s.now().tenants},
 	}
-	if err := first.prepareAuthorizer(); err != nil {
+	if err := first.prepareAuthorizer(); err != nil { //nolint:contextcheck // fetching keys outlives it
 		first.discard()
 		return err
 	}
 	s.current.Store(first.edition)
-	s.clients.SetConfigured(first.clients)
+	s.keepFileClients(ctx, s.opts.Config)
+	s.clients.Configure(first.clients)
 	first.authorize()
 	s.onClose(closer(func() { closeUnused(s.now().verifiers, nil) }))
 	return nil

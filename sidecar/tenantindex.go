@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	"golang.org/x/time/rate"
-
 	"github.com/scimward/scimward/sidecar/config"
 )
 
@@ -15,17 +13,15 @@ type tenantIndex struct {
 	names     []string          // in the order of the configuration
 	byHost    map[string]string // names of tenants
 	resources map[string]string // URLs of the SCIM services, by tenant
-	rates     map[string]int    // requests a second for one client, by tenant
 }
 
 func newTenantIndex(tenants []config.Tenant) *tenantIndex {
-	x := &tenantIndex{byHost: map[string]string{}, resources: map[string]string{}, rates: map[string]int{}}
+	x := &tenantIndex{byHost: map[string]string{}, resources: map[string]string{}}
 	for i := range tenants {
 		t := &tenants[i]
 		x.names = append(x.names, t.Name)
 		x.byHost[t.Host()] = t.Name
 		x.resources[t.Name] = t.Resource()
-		x.rates[t.Name] = t.RequestsPerSecond
 	}
 	return x
 }
@@ -41,8 +37,3 @@ func (x *tenantIndex) ofRequest(r *http.Request) (string, bool) {
 }
 
 func (x *tenantIndex) resource(tenant string) string { return x.resources[tenant] }
-
-// rate returns how many requests a second one client of the tenant may send, and the largest burst.
-func (x *tenantIndex) rate(tenant string) (rate.Limit, int) {
-	return rate.Limit(x.rates[tenant]), 2 * x.rates[tenant]
-}

@@ -17,7 +17,6 @@ import (
 
 	"github.com/scimward/scimward/plugins"
 	"github.com/scimward/scimward/plugins/abi"
-	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/client"
@@ -83,28 +82,39 @@ func pluginConfigs(cfg *config.Config) []plugins.Config {
 	return out
 }
 
-// oauthTenants converts the identity services into OAuth clients.
-func (c *keyClients) oauthTenants(cfg *config.Config) ([]oauth.Tenant, error) {
+// oauthTenants converts the identity services, and the clients of commands, into OAuth clients.
+func (s *Server) oauthTenants(cfg *config.Config) ([]oauth.Tenant, error) {
 	var out []oauth.Tenant
 	var errs []error
 	for i := range cfg.Tenants {
 		t := &cfg.Tenants[i]
 		o := oauth.Tenant{Name: t.Name, Issuer: t.ExternalURL, Resource: t.Resource(), TokenEndpoint: t.TokenEndpoint()}
 		o.TokenLifetime = t.TokenLifetime
-		for _, s := range t.IdentityServices {
-			k, err := c.issuer(s.Keys.Issuer, s.Keys)
-			errs = append(errs, err)
-			o.Clients = append(o.Clients, oauth.Client{
-				ID: s.ClientID, JWKSURL: k.JWKSURL, Issuer: k.Issuer, JWKS: k.JWKS, HTTPClient: k.HTTPClient,
-				AllowTokenEndpointAudience: !s.StrictAudience, Audiences: s.Audiences,
-				AssertionIssuer: s.AssertionIssuer, AssertionSubject: s.AssertionSubject, Algorithms: s.Algorithms,
-				MaxAssertionLifetime: s.MaxAssertionLifetime, AllowNoJTI: s.JTI == "hash",
-				AllowJWTBearer: s.AllowJWTBearer, TokenLifetime: s.TokenLifetime,
-			})
+		for j := range t.IdentityServices {
+			if c := &t.IdentityServices[j]; !c.StaticTokens {
+				made, err := s.keys.oauthClient(c)
+				errs = append(errs, err)
+				o.Clients = append(o.Clients, made)
+			}
 		}
+		more, err := s.keys.commandClients(s.clients.Rows(t.Name), o.Clients)
+		errs = append(errs, err)
+		o.Clients = append(o.Clients, more...)
 		out = append(out, o)
 	}
 	return out, errors.Join(errs...)
+}
+
+// oauthClient converts a client of the file that has keys.
+func (c *keyClients) oauthClient(s *config.IdentityService) (oauth.Client, error) {
+	k, err := c.issuer(s.Keys.Issuer, s.Keys)
+	return oauth.Client{
+		ID: s.ClientID, JWKSURL: k.JWKSURL, Issuer: k.Issuer, JWKS: k.JWKS, HTTPClient: k.HTTPClient,
+		AllowTokenEndpointAudience: !s.StrictAudience, Audiences: s.Audiences,
+		AssertionIssuer: s.AssertionIssuer, AssertionSubject: s.AssertionSubject, Algorithms: s.Algorithms,
+		MaxAssertionLifetime: s.MaxAssertionLifetime, AllowNoJTI: s.JTI == "hash",
+		AllowJWTBearer: s.AllowJWTBearer, TokenLifetime: s.TokenLifetime,
+	}, err
 }
 
 // keyClients are the HTTP clients that fetch keys, by the content of the file with the authorities. One
@@ -147,45 +157,6 @@ func (c *keyClients) of(k config.KeySource) (*http.Client, error) {
 type verifier struct {
 	*token.Verifier
 	from token.Options
-}
-
-// issuerClients are the clients of one issuer of a tenant.
-type issuerClients struct {
-	all            *client.Directory
-	tenant, issuer string
-}
-
-// Has reports whether a client exists now.
-func (c issuerClients) Has(id string) bool { return c.all.Find(c.tenant, c.issuer, id) != nil }
-
-// clientsOf lists the clients that the configuration names.
-func clientsOf(cfg *config.Config) ([]client.Client, error) {
-	var out []client.Client
-	var errs []error
-	for i := range cfg.Tenants {
-		t := &cfg.Tenants[i]
-		add := func(issuer, id string, dialects []string) {
-			if len(dialects) == 0 {
-				dialects = t.Dialects
-			}
-			d, err := policies.NewDialect(t.Profile, dialects...)
-			errs = append(errs, err)
-			out = append(out, client.Client{Tenant: t.Name, Issuer: issuer, ID: id, Dialect: d})
-		}
-		for j := range t.IdentityServices {
-			add(t.ExternalURL, t.IdentityServices[j].ClientID, t.IdentityServices[j].Dialects)
-		}
-		for j := range t.ExternalIssuers {
-			e := &t.ExternalIssuers[j]
-			for _, id := range e.Clients {
-				add(e.Issuer, id, e.Dialects)
-			}
-			if len(e.Clients) == 0 {
-				add(e.Issuer, "", e.Dialects)
-			}
-		}
-	}
-	return out, errors.Join(errs...)
 }
 
 // verifiers makes the token verifiers of one configuration. It keeps them for readiness checks and for
@@ -231,7 +202,7 @@ func (c *keyClients) issuer(issuer string, k config.KeySource) (out token.Issuer
 // from scimward and from the external issuers.
 func (v *verifiers) accessTokens(t *config.Tenant, own oauth.Own) (*token.Verifier, error) {
 	issuers := []token.IssuerConfig{{
-		Issuer: t.ExternalURL, Own: own.Keys, Revoked: own.Revoked, Clients: issuerClients{v.clients, t.Name, t.ExternalURL},
+		Issuer: t.ExternalURL, Own: own.Keys, Revoked: own.Revoked, Clients: issuerClients{v.clients, t.Name},
 	}}
 	for i := range t.ExternalIssuers {
 		e := &t.ExternalIssuers[i]
@@ -241,7 +212,7 @@ func (v *verifiers) accessTokens(t *config.Tenant, own oauth.Own) (*token.Verifi
 		}
 		c.Audience, c.AllowRS256, c.MaxLifetime = []string{e.Audience}, *e.AllowRS256, e.MaxLifetime
 		c.Mapping = mappingOf(e)
-		c.Clients = issuerClients{v.clients, t.Name, e.Issuer}
+		c.Clients = issuerClients{v.clients, t.Name}
 		issuers = append(issuers, c)
 	}
 	return v.add("keys:"+t.Name, token.Options{
@@ -279,7 +250,7 @@ func (v *verifiers) authzTenant(cfg *config.Config, t *config.Tenant, own oauth.
 		return authz.TenantOptions{}, err
 	}
 	out := authz.TenantOptions{
-		Hosts: []string{t.Host()}, Profile: t.Profile, Verifier: access, Realm: t.Name,
+		Hosts: []string{t.Host()}, Profile: t.Profile, Verifier: bearer{v.clients, t.Name, access}, Realm: t.Name,
 		ResourceMetadataURL: t.ExternalURL + "/.well-known/oauth-protected-resource/scim/v2",
 		Apps:                map[string]authz.AppOptions{},
 	}

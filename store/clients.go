@@ -279,9 +279,9 @@ func (t *Tx) RotateClient(id string, jwks []byte, jwksURI, keyIssuer string, end
 	return c, nil
 }
 
-// AddToken gives a client a static token. A client of the configuration file may have one too, because
+// AddStaticToken gives a client a static token. A client of the configuration file may have one too, because
 // the file cannot: the caller says whether it takes any. Expired tokens make room.
-func (t *Tx) AddToken(id string, k StaticToken) (Client, error) {
+func (t *Tx) AddStaticToken(id string, k StaticToken) (Client, error) {
 	c, err := t.Client(id)
 	switch {
 	case err != nil:
@@ -302,8 +302,8 @@ func (t *Tx) AddToken(id string, k StaticToken) (Client, error) {
 	return c, nil
 }
 
-// RevokeToken ends a static token.
-func (t *Tx) RevokeToken(id, token string) (Client, error) {
+// RevokeStaticToken ends a static token.
+func (t *Tx) RevokeStaticToken(id, token string) (Client, error) {
 	c, err := t.Client(id)
 	if err != nil {
 		return c, err
@@ -372,6 +372,18 @@ func (s *Store) RememberUses(ctx context.Context, tenant string, uses []ClientUs
 			u.LastKey = old.LastKey
 			if old.LastUsed.After(u.LastUsed) {
 				u.LastUsed = old.LastUsed
+			}
+			if u.Tokens == nil {
+				u.Tokens = map[string]time.Time{}
+			}
+			c, err := t.Client(u.ID)
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				return err
+			}
+			for _, k := range c.Tokens { // those of ended tokens go
+				if old.Tokens[k.ID].After(u.Tokens[k.ID]) {
+					u.Tokens[k.ID] = old.Tokens[k.ID]
+				}
 			}
 			t.putRow(key(kindClientUse, t.tenant, u.ID), &u)
 		}

@@ -56,16 +56,14 @@ func outsideURL(s string) string {
 }
 
 func (c checker) clients(path string, t *Tenant) {
-	if len(t.IdentityServices)+len(t.ExternalIssuers) == 0 {
-		c.fail(path+".identity_services", "add the identity service of this tenant", "no client can write users")
-	}
+	c.oneOf(path+".static_tokens", t.StaticTokens, "refuse", "allow")
 	ids, subjects := map[string]bool{}, map[string]bool{}
 	for i := range t.IdentityServices {
 		s := &t.IdentityServices[i]
 		at := fmt.Sprintf("%s.identity_services[%d]", path, i)
 		c.require(at+".client_id", s.ClientID != "", "write the iss and sub of its assertions")
 		c.unique(at+".client_id", s.ClientID, ids, "list each client once")
-		c.keys(at+".keys", s.Keys)
+		c.proof(at, t, s)
 		c.dialects(at+".dialects", s.Dialects)
 		c.assertions(at, t, s)
 		if s.AssertionIssuer != "" {
@@ -88,6 +86,34 @@ func (c checker) clients(path string, t *Tenant) {
 		c.dialects(at+".dialects", e.Dialects)
 		c.claims(at, &e)
 	}
+}
+
+// proof checks how a client proves itself, and its limits.
+func (c checker) proof(at string, t *Tenant, s *IdentityService) {
+	switch {
+	case !s.StaticTokens:
+		c.keys(at+".keys", s.Keys)
+	case s.Keys != KeySource{}:
+		c.fail(at+".static_tokens", "leave out either keys or static_tokens", "a client with static tokens has no keys")
+	case t.StaticTokens != "allow":
+		c.fail(at+".static_tokens", "write static_tokens: allow at the tenant, or give the client keys",
+			"the tenant refuses static tokens: IL1 §3.2.1 asks for OAuth")
+	}
+	if s.RequestsPerSecond != 0 {
+		within(c, at+".requests_per_second", s.RequestsPerSecond, 1, 100000)
+	}
+	if _, err := time.Parse(time.RFC3339, s.Expires); s.Expires != "" && err != nil {
+		c.fail(at+".expires", "write a time such as 2027-01-31T00:00:00Z", "%q is not a time in RFC 3339", s.Expires)
+	}
+}
+
+// End returns when the client ends, the zero time for never.
+func (s *IdentityService) End() time.Time {
+	end, err := time.Parse(time.RFC3339, s.Expires)
+	if err != nil {
+		return time.Time{}
+	}
+	return end
 }
 
 func (c checker) dialects(path string, names []string) {

@@ -123,8 +123,8 @@ type Tenant struct {
 	ExternalURL string `yaml:"external_url"`
 	// Profile is the policy profile, one of ipsie-il1 and rfc7644. Default ipsie-il1.
 	Profile string `yaml:"profile"`
-	// IdentityServices lists the clients that may get access tokens at /oauth/token. The tenant needs
-	// at least one of identity_services and external_issuers.
+	// IdentityServices lists the clients that may get access tokens at /oauth/token. `scimward client add`
+	// adds further ones without a change of this file.
 	IdentityServices []IdentityService `yaml:"identity_services"`
 	// ExternalIssuers lists other authorization servers. Their access tokens are accepted too.
 	ExternalIssuers []ExternalIssuer `yaml:"external_issuers"`
@@ -138,6 +138,11 @@ type Tenant struct {
 	Dialects []string `yaml:"dialects"`
 	// TokenLifetime is the lifetime of the access tokens that /oauth/token issues. Zero means 5m. 5m to 1h.
 	TokenLifetime time.Duration `yaml:"token_lifetime"`
+	// StaticTokens says whether a bearer token that never changes may open SCIM: refuse or allow. Many
+	// providers take nothing else. allow lets `scimward token create` make such a token for a client with
+	// static_tokens. IL1 §3.2.1 asks for OAuth, so a tenant with allow does not claim the profile
+	// ipsie-il1. An overlay of dialects never changes it. Default refuse.
+	StaticTokens string `yaml:"static_tokens"`
 }
 
 // KeySource names the source of public keys: exactly one of issuer, jwks_uri and jwks_file.
@@ -190,6 +195,16 @@ type IdentityService struct {
 	// urn:ietf:params:oauth:grant-type:jwt-bearer (RFC 7523 §2.1). The rules for the assertion are the
 	// same. Default false.
 	AllowJWTBearer bool `yaml:"allow_jwt_bearer"`
+	// StaticTokens says that the client has no keys and sends a static token, which `scimward token create`
+	// makes. It needs static_tokens: allow at the tenant, and no keys. Default false.
+	StaticTokens bool `yaml:"static_tokens"`
+	// RequestsPerSecond limits this client. Bursts may be twice as large. Zero means that of the tenant.
+	// At least 1.
+	RequestsPerSecond int `yaml:"requests_per_second"`
+	// Expires is when the client ends, a time in RFC 3339. Its tokens end with it. Empty means never.
+	Expires string `yaml:"expires"`
+	// Disabled refuses the client and its tokens. Default false.
+	Disabled bool `yaml:"disabled"`
 }
 
 // ExternalIssuer is another authorization server.

@@ -158,6 +158,7 @@ func (c *Config) complete(dir folder) {
 func (t *Tenant) complete(dir folder) {
 	or(&t.Profile, policies.DefaultProfile)
 	or(&t.RequestsPerSecond, 50)
+	or(&t.StaticTokens, "refuse")
 	or(&t.TokenLifetime, 5*time.Minute)
 	for i := range t.IdentityServices {
 		s := &t.IdentityServices[i]

@@ -110,6 +110,7 @@ const (
 	ReasonScope        = "scope"
 
 	ReasonPolicy = "policy"
+	ReasonPaused = "paused" // an operator has paused SCIM of the tenant: 503
 
 	// Application requests.
 	ReasonLocal       = "local_modification"
@@ -134,8 +135,11 @@ const (
 	ReasonDirectory = "directory_unavailable"
 )
 
-// retryFault is how long a client waits after a fault on our side.
-const retryFault = 2 * time.Second
+// How long a client waits after a fault on our side, and while an operator has paused SCIM.
+const (
+	retryFault  = 2 * time.Second
+	retryPaused = time.Minute
+)
 
 func deny(status int, reason, detail string) *Decision {
 	return &Decision{Status: status, Reason: reason, Detail: detail}

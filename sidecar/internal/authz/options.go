@@ -75,9 +75,11 @@ type Users interface {
 }
 
 // Clients says how the profile of a tenant applies to one of its OAuth clients: it returns nil for a client
-// without overlays. It is asked for every SCIM request and does no I/O.
+// without overlays. It is asked for every SCIM request.
 type Clients interface {
 	Dialect(tenant, issuer, clientID string) *policies.Dialect
+	// Paused reports whether an operator has paused SCIM of the tenant. Both do no I/O.
+	Paused(tenant string) bool
 }
 
 // Options are the parts an Authorizer works with.

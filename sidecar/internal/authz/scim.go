@@ -28,7 +28,13 @@ func (a *Authorizer) decideSCIM(ctx context.Context, r *request.Request, t *tena
 	if d != nil {
 		return d
 	}
-	if d = overdue(); ctx.Err() == nil {
+	switch {
+	case ctx.Err() != nil:
+		d = overdue()
+	case a.o.Clients != nil && a.o.Clients.Paused(t.name):
+		d = fault(ReasonPaused, "SCIM of this tenant is paused by its operator: send the request again later")
+		d.Retry = retryPaused
+	default:
 		d = a.judgeSCIM(ctx, r, t, segs, &claims)
 	}
 	d.Claims = claims
@@ -156,6 +162,8 @@ func (t *tenant) tokenDenial(te *token.Error, unavailable bool) *Decision {
 		return fault(ReasonKeys, "the token cannot be verified at the moment: send the request again")
 	}
 	switch {
+	case te.Detail == token.StaticRefused: // one answer whatever the reason
+		return t.describe("invalid_token", "", deny(http.StatusUnauthorized, ReasonToken, te.Detail))
 	case te.Reason == token.ReasonScope:
 		return t.describe("insufficient_scope", te.Scope,
 			deny(http.StatusForbidden, ReasonScope, "the access token: "+te.Detail))

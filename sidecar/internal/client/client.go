@@ -1,15 +1,27 @@
 // Package client knows the OAuth clients of every tenant: who may call SCIM, and how their requests are
 // judged.
 //
-// A client is named by the issuer of its access tokens and by its client id. [Directory.Find] answers
-// from memory, for every request. A client that Find does not return does not exist, is disabled or has
-// expired; the caller refuses it.
+// A client is named by the issuer of its access tokens and by its client id. The configuration file
+// defines it, or operators add it by command and the store has it. [Directory.Find] answers from memory,
+// for every request. A client that Find does not return does not exist, is disabled or has expired; the
+// caller refuses it. So does [Directory.Static] for a static token.
+//
+// [Directory.Configure] sets what the file says. [Directory.Apply] takes a change of the store, before
+// the store acknowledges it: after a command that ends a client, no request of it is allowed.
 package client
 
 import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/scimward/scimward/policies"
+	"github.com/scimward/scimward/sidecar/internal/token"
+	"github.com/scimward/scimward/store"
 )
 
 // Client is one OAuth client. It does not change.
@@ -22,34 +34,336 @@ type Client struct {
 	ID string
 	// Dialect says how the profile of the tenant applies to it.
 	Dialect *policies.Dialect
+	// StaticTokens says that it sends static tokens, and has no keys.
+	StaticTokens bool
+	// RequestsPerSecond is its limit. Zero means that of the tenant.
+	RequestsPerSecond int
+	Expires           time.Time // zero: never
+	Disabled          bool
+	// Command says that operators manage it by command. Otherwise the configuration file does.
+	Command bool
+	// Fault is why it cannot be used, empty for none: its row names an overlay that this version lacks.
+	Fault string
+	// Row is its row in the store, nil without one. A client of the file has its tokens there.
+	Row *store.Client
+}
+
+// Usable reports whether the client may act at now.
+func (c *Client) Usable(now time.Time) bool {
+	return c != nil && !c.Disabled && c.Fault == "" && (c.Expires.IsZero() || now.Before(c.Expires)) &&
+		(c.Row == nil || c.Row.Usable(now))
+}
+
+// accepts reports whether a token that was issued at issued belongs to this client, and not to a former
+// one of this name, or to the time before it was disabled. A token of unknown age (zero) counts as old.
+func (c *Client) accepts(issued time.Time) bool {
+	return c.Row == nil || c.Row.NotBefore.IsZero() || !issued.Before(c.Row.NotBefore)
+}
+
+// Tenant is what the configuration says about the clients of a tenant.
+type Tenant struct {
+	Name              string
+	Issuer            string // its own issuer of access tokens
+	Profile           string
+	Dialects          []string // overlays of clients that have none of their own
+	StaticTokens      bool     // static tokens may open SCIM
+	RequestsPerSecond int
+	Clients           []Client // of the configuration file
 }
 
 // key names a client.
 type key struct{ tenant, issuer, id string }
 
+// static is a static token that is known.
+type static struct {
+	client *Client
+	token  store.StaticToken
+	claims token.Claims
+}
+
+// index is everything that a request asks for. It does not change.
+type index struct {
+	tenants map[string]*Tenant
+	clients map[key]*Client // also those that are not usable, and deleted ones of the store
+	static  map[token.Hash]*static
+	paused  map[string]*store.Pause
+}
+
+// rowKey names a row of the store.
+type rowKey struct{ tenant, id string }
+
 // Directory has the clients of all tenants. The zero Directory has none. It is safe for concurrent use.
 type Directory struct {
-	configured atomic.Pointer[map[key]*Client]
+	Now func() time.Time // nil means time.Now
+
+	index atomic.Pointer[index]
+	uses  uses
+
+	mu      sync.Mutex // guards the fields below, from which the index is made
+	tenants []Tenant
+	rows    map[rowKey]*store.Client
+	paused  map[string]*store.Pause
 }
 
-// SetConfigured replaces the clients of the configuration.
-func (d *Directory) SetConfigured(all []Client) {
-	next := make(map[key]*Client, len(all))
-	for i := range all {
-		c := &all[i]
-		next[key{c.Tenant, c.Issuer, c.ID}] = c
+func (d *Directory) now() time.Time {
+	if d.Now == nil {
+		return time.Now()
 	}
-	d.configured.Store(&next)
+	return d.Now()
 }
 
-// Find returns a client, nil if there is none.
+// Configure replaces what the configuration says.
+func (d *Directory) Configure(tenants []Tenant) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.tenants = tenants
+	d.rebuild()
+}
+
+// Load takes many changes of the store at once.
+func (d *Directory) Load(changes []store.Change) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for i := range changes {
+		d.keep(&changes[i])
+	}
+	d.rebuild()
+}
+
+// Apply takes a change of the store, if it is one of a client or of a pause.
+func (d *Directory) Apply(c store.Change) {
+	if c.Type == store.ChangeClient || c.Type == store.ChangePause {
+		d.Load([]store.Change{c})
+	}
+}
+
+func (d *Directory) keep(c *store.Change) {
+	switch {
+	case c.Type == store.ChangeClient && c.Client != nil:
+		if d.rows == nil {
+			d.rows = map[rowKey]*store.Client{}
+		}
+		d.rows[rowKey{c.Tenant, c.ID}] = c.Client
+	case c.Type == store.ChangePause && c.Pause != nil:
+		if d.paused == nil {
+			d.paused = map[string]*store.Pause{}
+		}
+		d.paused[c.Tenant] = c.Pause
+	case c.Type == store.ChangePause:
+		delete(d.paused, c.Tenant)
+	}
+}
+
+// rebuild makes the index anew. Changes of clients are rare.
+func (d *Directory) rebuild() {
+	x := &index{
+		tenants: map[string]*Tenant{}, clients: map[key]*Client{}, static: map[token.Hash]*static{},
+		paused: maps.Clone(d.paused),
+	}
+	for i := range d.tenants {
+		t := &d.tenants[i]
+		x.tenants[t.Name] = t
+		for j := range t.Clients {
+			c := t.Clients[j]
+			if row := d.rows[rowKey{t.Name, c.ID}]; row != nil && row.File && c.Issuer == t.Issuer {
+				c.Row = row
+			}
+			x.clients[key{c.Tenant, c.Issuer, c.ID}] = &c
+		}
+	}
+	dialects := map[string]*policies.Dialect{}
+	for k, row := range d.rows {
+		if t := x.tenants[k.tenant]; t != nil && !row.File {
+			c := t.client(row, dialects)
+			if named := (key{c.Tenant, c.Issuer, c.ID}); x.clients[named] == nil { // the file wins
+				x.clients[named] = c
+			}
+		}
+	}
+	for _, c := range x.clients {
+		x.addTokens(c)
+	}
+	d.index.Store(x)
+}
+
+// client is the client of a row that a command made. dialects remembers those of other rows.
+func (t *Tenant) client(row *store.Client, dialects map[string]*policies.Dialect) *Client {
+	c := &Client{
+		Tenant: t.Name, Issuer: cmp.Or(row.External, t.Issuer), ID: row.ID, StaticTokens: row.Static,
+		RequestsPerSecond: row.RequestsPerSecond, Expires: row.Expires, Disabled: row.Disabled, Command: true, Row: row,
+	}
+	overlays := row.Dialects
+	if len(overlays) == 0 {
+		overlays = t.Dialects
+	}
+	name := t.Profile + " " + strings.Join(overlays, " ")
+	if dialects[name] == nil {
+		made, err := policies.NewDialect(t.Profile, overlays...)
+		if err != nil {
+			c.Fault = err.Error()
+			return c
+		}
+		dialects[name] = made
+	}
+	c.Dialect = dialects[name]
+	return c
+}
+
+// addTokens makes the static tokens of a client known, if its tenant allows any.
+func (x *index) addTokens(c *Client) {
+	if t := x.tenants[c.Tenant]; !t.StaticTokens || !c.StaticTokens || c.Row == nil || !c.Row.Exists() {
+		return
+	}
+	for _, k := range c.Row.Tokens {
+		x.static[k.Hash] = &static{client: c, token: k, claims: token.Claims{
+			Issuer: c.Issuer, Subject: c.ID, ClientID: c.ID, JTI: k.ID, Scopes: []string{token.Scope},
+			IssuedAt: k.Created, Expires: k.Expires, Static: true,
+		}}
+	}
+}
+
+// Find returns a client that may act now, nil if there is none.
 func (d *Directory) Find(tenant, issuer, id string) *Client {
-	all := d.configured.Load()
-	if all == nil || id == "" {
+	c := d.lookup(tenant, issuer, id)
+	if !c.Usable(d.now()) {
 		return nil
 	}
-	if c := (*all)[key{tenant, issuer, id}]; c != nil {
+	return c
+}
+
+// Has reports whether the client of an access token may act now, and the token is one of it.
+func (d *Directory) Has(tenant string, c *token.Claims) bool {
+	found := d.Find(tenant, c.Issuer, c.ClientID)
+	return found != nil && found.accepts(c.IssuedAt)
+}
+
+// lookup returns a client whatever its state, nil if there is none. The very id wins over the entry for
+// all clients of an issuer, also when it was deleted: deleting a client of an external issuer refuses it.
+func (d *Directory) lookup(tenant, issuer, id string) *Client {
+	x := d.index.Load()
+	if x == nil || id == "" {
+		return nil
+	}
+	if c := x.clients[key{tenant, issuer, id}]; c != nil {
 		return c
 	}
-	return (*all)[key{tenant, issuer, ""}]
+	return x.clients[key{tenant, issuer, ""}]
+}
+
+// Static returns the claims of a static token. It costs one SHA-256 and one map read, whoever asks. What
+// the map compares is the hash of the sender's text, which the sender cannot steer towards the hash of a
+// token. So the time says nothing about a token that exists.
+func (d *Directory) Static(tenant, raw string) (token.Claims, *token.Error) {
+	hash, ok := token.HashStatic(raw)
+	x := d.index.Load()
+	if !ok || x == nil {
+		return token.Claims{}, token.RefuseStatic(token.ReasonMalformed, "", "", "")
+	}
+	s := x.static[hash]
+	if s == nil || s.client.Tenant != tenant {
+		return token.Claims{}, token.RefuseStatic(token.ReasonStatic, "", "", "")
+	}
+	reason, now := token.ReasonClient, d.now()
+	switch {
+	case !s.client.Usable(now):
+	case !now.Before(s.token.Expires):
+		reason = token.ReasonExpired
+	default:
+		return s.claims, nil
+	}
+	return token.Claims{}, token.RefuseStatic(reason, s.client.Issuer, s.client.ID, s.token.ID)
+}
+
+// Paused returns since when SCIM of a tenant is paused, nil while it is not.
+func (d *Directory) Paused(tenant string) *store.Pause {
+	x := d.index.Load()
+	if x == nil || len(x.paused) == 0 {
+		return nil
+	}
+	return x.paused[tenant]
+}
+
+// Rows returns the rows of the clients of a tenant that commands manage, in the order of ids.
+func (d *Directory) Rows(tenant string) []store.Client {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var out []store.Client
+	for k, row := range d.rows {
+		if k.tenant == tenant && !row.File && row.Exists() {
+			out = append(out, *row)
+		}
+	}
+	slices.SortFunc(out, func(a, b store.Client) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
+// RequestsPerSecond returns the limit of a client.
+func (d *Directory) RequestsPerSecond(tenant, issuer, id string) int {
+	n := 0
+	if t := d.Tenant(tenant); t != nil {
+		n = t.RequestsPerSecond
+	}
+	if c := d.lookup(tenant, issuer, id); c != nil {
+		n = cmp.Or(c.RequestsPerSecond, n)
+	}
+	return n
+}
+
+// NotBefore returns the time before which access tokens of one of the tenant's own clients are refused,
+// zero for none.
+func (d *Directory) NotBefore(tenant, id string) time.Time {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if row := d.rows[rowKey{tenant, id}]; row != nil {
+		return row.NotBefore
+	}
+	return time.Time{}
+}
+
+// WarnBefore is how long before the end of a static token warnings begin.
+const WarnBefore = 14 * 24 * time.Hour
+
+// Tokens returns the static tokens of a client, nil if it takes none.
+func Tokens(c *Client) []store.StaticToken {
+	if !c.StaticTokens || c.Row == nil || !c.Row.Exists() {
+		return nil
+	}
+	return c.Row.Tokens
+}
+
+// Ending returns the static tokens of a client that need an operator: those that have expired or do so
+// within WarnBefore, unless the client has one that lives longer.
+func Ending(c *Client, now time.Time) []store.StaticToken {
+	all := Tokens(c)
+	longer := func(k store.StaticToken) bool { return k.Expires.Sub(now) > WarnBefore }
+	if !c.Usable(now) || slices.ContainsFunc(all, longer) {
+		return nil
+	}
+	return all
+}
+
+// Tenant returns what the configuration says about a tenant, nil for an unknown one.
+func (d *Directory) Tenant(name string) *Tenant {
+	if x := d.index.Load(); x != nil {
+		return x.tenants[name]
+	}
+	return nil
+}
+
+// List returns the clients of a tenant that were not deleted, in the order of issuers and ids.
+func (d *Directory) List(tenant string) []*Client {
+	x := d.index.Load()
+	if x == nil {
+		return nil
+	}
+	var out []*Client
+	for _, c := range x.clients {
+		if c.Tenant == tenant && (c.Row == nil || !c.Command || c.Row.Exists()) {
+			out = append(out, c)
+		}
+	}
+	slices.SortFunc(out, func(a, b *Client) int {
+		return cmp.Or(strings.Compare(a.Issuer, b.Issuer), strings.Compare(a.ID, b.ID))
+	})
+	return out
 }

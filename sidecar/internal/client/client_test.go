@@ -18,11 +18,11 @@ func TestFind(t *testing.T) {
 	if d.Find("acme", "https://app.example.com", "idp") != nil {
 		t.Error("an empty directory has a client, want none")
 	}
-	d.SetConfigured([]client.Client{
+	d.Configure([]client.Tenant{{Name: "acme", Issuer: "https://app.example.com", Clients: []client.Client{
 		{Tenant: "acme", Issuer: "https://app.example.com", ID: "idp"},
 		{Tenant: "acme", Issuer: "https://as.example", Dialect: lenient},
 		{Tenant: "acme", Issuer: "https://as.example", ID: "strict"},
-	})
+	}}})
 	for _, tt := range []struct {
 		name, tenant, issuer, id string
 		found                    bool
@@ -43,7 +43,7 @@ func TestFind(t *testing.T) {
 			}
 		})
 	}
-	d.SetConfigured(nil)
+	d.Configure(nil)
 	if d.Find("acme", "https://app.example.com", "idp") != nil {
 		t.Error("a removed client is found, want none")
 	}

@@ -27,6 +27,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/client"
 	"github.com/scimward/scimward/sidecar/internal/request"
 )
 
@@ -55,6 +56,9 @@ type Options struct {
 	RefusedWait time.Duration // 0 is 250 ms, and never more than a quarter of Timeout
 	// Deviation counts one deviation of a request that is refused here. Nil counts nothing.
 	Deviation func(tenant, code string)
+	// Used hears of each SCIM request that is refused here; the service behind Envoy counts the others.
+	// Nil hears nothing.
+	Used func(client.Use)
 	// Hit counts one request that a lock refused. Nil counts nothing.
 	Hit     func(tenant, app string, l *authz.Lock)
 	Now     func() time.Time
@@ -87,6 +91,9 @@ func (o *Options) defaults() {
 	}
 	if o.Deviation == nil {
 		o.Deviation = func(string, string) {}
+	}
+	if o.Used == nil {
+		o.Used = func(client.Use) {}
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -230,6 +237,9 @@ func (s *Server) record(ctx context.Context, r *request.Request, d *authz.Decisi
 		s.o.Hit(d.Tenant, d.App, d.Lock)
 	}
 	if !d.Allowed() { // the SCIM handler counts the requests that reach it
+		if d.Surface == request.SurfaceSCIM {
+			s.o.Used(client.Use{Tenant: d.Tenant, Claims: &d.Claims, Token: d.Token, Status: d.Status, Reason: d.Reason})
+		}
 		for _, code := range d.Deviations {
 			s.o.Deviation(s.metrics.tenant(d.Tenant), code)
 		}

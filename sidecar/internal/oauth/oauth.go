@@ -73,6 +73,11 @@ type Options struct {
 	// Encryption encrypts the signing keys in the store. Those in plain, and those under FormerEncryption, are
 	// encrypted under it at the start. Nil stores them in plain.
 	Encryption, FormerEncryption *KeyEncryptionKey
+
+	// NotBefore is the iat that the next access token of a client may have at the earliest, at most a second
+	// ahead. A client that was added again has one, so that the tokens of the former one stay refused.
+	// Nil means that no client has one.
+	NotBefore func(tenant, clientID string) time.Time
 }
 
 // Server contains the authorization servers of all tenants. It is safe for concurrent use.
@@ -97,6 +102,9 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.NotBefore == nil {
+		o.NotBefore = func(string, string) time.Time { return time.Time{} }
 	}
 	o.RotateEvery = cmp.Or(o.RotateEvery, DefaultRotation)
 	s := &Server{opts: o, states: map[string]*state{}}

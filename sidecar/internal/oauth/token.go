@@ -20,9 +20,10 @@ type tokenRequest struct {
 	received time.Time
 	tenant   string
 	client   string
-	kid      string // of the client's key
-	jti      string // of the access token
-	bearer   bool   // the assertion is the grant (RFC 7523 §2.1)
+	kid      string    // of the client's key
+	jti      string    // of the access token
+	earliest time.Time // iat that the access token may have
+	bearer   bool      // the assertion is the grant (RFC 7523 §2.1)
 }
 
 // token serves POST /oauth/token.
@@ -84,6 +85,7 @@ func (h *handler) grant(w http.ResponseWriter, r *http.Request, q *tokenRequest)
 		return grant{}, refuse(faultUnauthorized, "this client may not use the grant "+grantJWTBearer+
 			": use "+grantClientCredentials+", or set allow_jwt_bearer for it")
 	}
+	q.earliest = h.opts.NotBefore(t.Name, c.ID)
 	jti := newID()
 	g := grant{lifetime: t.lifetime(c)}
 	if g.token, err = t.sign(q, jti, g.lifetime); err != nil {
@@ -148,7 +150,7 @@ func (t *tenant) authenticate(r *http.Request, q *tokenRequest, f form, raw stri
 
 // sign makes the access token (RFC 9068 §2.2). IL1 §3.1 requires the claim token_endpoint.
 func (t *tenant) sign(q *tokenRequest, jti string, lifetime time.Duration) (string, error) {
-	issued := q.received.Unix()
+	issued := max(q.received.Unix(), q.earliest.Unix())
 	return t.signer(q.received).Sign(map[string]any{
 		"iss":            t.Issuer,
 		"sub":            q.client,

@@ -80,7 +80,7 @@ func benchHandler(b *testing.B, s *store.Store) http.Handler {
 	h, err := scimhttp.New(scimhttp.Options{
 		Decider: a, Store: s, TenantOf: func(*http.Request) (string, bool) { return "acme", true },
 		Base:   func(string) string { return "https://acme.test/scim/v2" },
-		RateOf: func(string) (rate.Limit, int) { return 1e6, 1e6 },
+		RateOf: func(string, string, string) (rate.Limit, int) { return 1e6, 1e6 },
 	})
 	if err != nil {
 		b.Fatal(err)

@@ -21,7 +21,7 @@ func (h *Handler) discover(w http.ResponseWriter, x *exchange) error {
 	case endpointSchemas:
 		return document(w, x, schemaDocuments(base))
 	default:
-		return versioned(h.config(base)).writeRead(w, x.pre)
+		return versioned(h.config(x.Tenant, base)).writeRead(w, x.pre)
 	}
 }
 
@@ -74,26 +74,41 @@ func versioned(doc scim.Object) rendered {
 }
 
 // config describes exactly the supported features (RFC 7643 §5).
-func (h *Handler) config(base string) scim.Object {
+func (h *Handler) config(tenant, base string) scim.Object {
 	no := func() scim.Object { return scim.Object{"supported": false} }
 	return scim.Object{
-		"schemas":        []any{configURN},
-		"patch":          scim.Object{"supported": true},
-		"bulk":           scim.Object{"supported": false, "maxOperations": int64(0), "maxPayloadSize": int64(0)},
-		"filter":         scim.Object{"supported": true, "maxResults": int64(h.bounds.MaxResults)},
-		"changePassword": no(),
-		"sort":           no(),
-		"etag":           scim.Object{"supported": true},
-		"authenticationSchemes": []any{scim.Object{
-			"type":        "oauthbearertoken",
-			"name":        "OAuth Bearer Token",
-			"description": "An access token with scope scim, obtained with a signed JWT (RFC 7523).",
-			"specUri":     "https://www.rfc-editor.org/rfc/rfc6750",
-			"primary":     true,
-		}},
+		"schemas":               []any{configURN},
+		"patch":                 scim.Object{"supported": true},
+		"bulk":                  scim.Object{"supported": false, "maxOperations": int64(0), "maxPayloadSize": int64(0)},
+		"filter":                scim.Object{"supported": true, "maxResults": int64(h.bounds.MaxResults)},
+		"changePassword":        no(),
+		"sort":                  no(),
+		"etag":                  scim.Object{"supported": true},
+		"authenticationSchemes": h.schemes(tenant),
 		"meta": scim.Object{
 			"resourceType": "ServiceProviderConfig",
 			"location":     base + "/" + endpointConfig,
 		},
 	}
+}
+
+// schemes lists how clients of a tenant authenticate. RFC 7643 §5 has one type for every bearer token.
+func (h *Handler) schemes(tenant string) []any {
+	out := []any{scim.Object{
+		"type":        "oauthbearertoken",
+		"name":        "OAuth Bearer Token",
+		"description": "An access token with scope scim, obtained with a signed JWT (RFC 7523).",
+		"specUri":     "https://www.rfc-editor.org/rfc/rfc6750",
+		"primary":     true,
+	}}
+	if h.opts.StaticTokens(tenant) {
+		out = append(out, scim.Object{
+			"type":        "oauthbearertoken",
+			"name":        "Static Bearer Token",
+			"description": "A bearer token that an operator creates, and that does not change until it expires.",
+			"specUri":     "https://www.rfc-editor.org/rfc/rfc6750",
+			"primary":     false,
+		})
+	}
+	return out
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/client"
 	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
@@ -46,15 +47,19 @@ type Options struct {
 	// applies. It ends the user's open streams and returns when they have ended. The answer waits for
 	// it, but at most 5 seconds. Nil means that there are no streams.
 	AfterLock func(ctx context.Context, tenant, userID string)
-	// RateOf returns how many requests a second one client of a tenant may send, and the largest
-	// burst. Nil means 50 and 100.
-	RateOf func(tenant string) (limit rate.Limit, burst int)
+	// RateOf returns how many requests a second a client of a tenant may send, and the largest burst.
+	// Nil means 50 and 100.
+	RateOf func(tenant, issuer, clientID string) (limit rate.Limit, burst int)
+	// StaticTokens reports whether static tokens may open SCIM of a tenant. Nil means that none does.
+	StaticTokens func(tenant string) bool
 
 	MaxBody      int // bytes of a body; 0 is 256 KiB
 	MaxGroupBody int // bytes of the body of a group, at least MaxBody; 0 is 32 MiB
 
 	// Deviation counts one deviation of a request that this package answers. Nil counts none.
 	Deviation func(tenant, code string)
+	// Used hears of each request that this package answers. Nil hears nothing.
+	Used func(client.Use)
 
 	Now     func() time.Time      // nil means time.Now
 	Logger  *slog.Logger          // nil discards
@@ -89,7 +94,13 @@ func New(o Options) (*Handler, error) {
 		return nil, errors.New("scimhttp: Decider, Store, TenantOf and Base are required")
 	}
 	if o.RateOf == nil {
-		o.RateOf = func(string) (rate.Limit, int) { return 50, 100 }
+		o.RateOf = func(string, string, string) (rate.Limit, int) { return 50, 100 }
+	}
+	if o.StaticTokens == nil {
+		o.StaticTokens = func(string) bool { return false }
+	}
+	if o.Used == nil {
+		o.Used = func(client.Use) {}
 	}
 	if o.Deviation == nil {
 		o.Deviation = func(string, string) {}

@@ -163,7 +163,7 @@ func (s *service) start(profile string, change ...func(*scimhttp.Options)) *serv
 			return name, ok && (name == "acme" || name == "globex")
 		},
 		Base:    func(tenant string) string { return "https://" + tenant + ".test/scim/v2" },
-		RateOf:  func(string) (rate.Limit, int) { return 100_000, 100_000 },
+		RateOf:  func(string, string, string) (rate.Limit, int) { return 100_000, 100_000 },
 		Metrics: s.metrics,
 		Logger:  slog.New(slog.NewJSONHandler(s.logs, nil)),
 	}

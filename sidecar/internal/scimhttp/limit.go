@@ -56,8 +56,9 @@ func (h *Handler) throttle(x *exchange) error {
 		return nil
 	}
 	x.counted = true
-	limit, burst := h.opts.RateOf(x.Tenant)
-	wait := h.requests.take(x.Tenant+"\x00"+x.decision.Claims.ClientID, limit, burst, h.opts.Now())
+	c := &x.decision.Claims
+	limit, burst := h.opts.RateOf(x.Tenant, c.Issuer, c.ClientID)
+	wait := h.requests.take(x.Tenant+"\x00"+c.ClientID, limit, burst, h.opts.Now())
 	if wait == 0 {
 		return nil
 	}

@@ -11,7 +11,9 @@ import (
 
 // TestRateLimit: a client beyond its rate gets 429 and does not slow other clients or tenants.
 func TestRateLimit(t *testing.T) {
-	s := serve(t, il1, func(o *scimhttp.Options) { o.RateOf = func(string) (rate.Limit, int) { return 1e-6, 3 } })
+	s := serve(t, il1, func(o *scimhttp.Options) {
+		o.RateOf = func(string, string, string) (rate.Limit, int) { return 1e-6, 3 }
+	})
 	for i := range 3 {
 		if a := s.do("GET", "/Users", nil); a.status != 200 {
 			t.Fatalf("request %d: status %d", i, a.status)

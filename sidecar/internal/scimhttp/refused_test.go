@@ -95,7 +95,7 @@ func TestRefusedByTheProxyIsListed(t *testing.T) {
 // deactivations wait and are listed later, each user once.
 func TestThrottledDeactivationIsListed(t *testing.T) {
 	s := serve(t, il1, func(o *scimhttp.Options) {
-		o.RateOf = func(string) (rate.Limit, int) { return 0.001, 6 }
+		o.RateOf = func(string, string, string) (rate.Limit, int) { return 0.001, 6 }
 	})
 	var ids []string
 	for i := range 3 {

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/scimward/scimward/sidecar/internal/client"
 	"github.com/scimward/scimward/store"
 )
 
@@ -167,6 +168,9 @@ func (h *Handler) operation(x *exchange) operation {
 func (h *Handler) end(ctx context.Context, x *exchange, status int) {
 	took := h.opts.Now().Sub(x.Received)
 	h.m.request(x.Tenant, x.route, status, took)
+	h.opts.Used(client.Use{
+		Tenant: x.Tenant, Claims: &x.decision.Claims, Token: x.decision.Token, Status: status, Reason: x.reason,
+	})
 	for _, code := range x.decision.Deviations {
 		h.opts.Deviation(x.Tenant, code)
 	}

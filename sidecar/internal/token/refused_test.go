@@ -12,7 +12,7 @@ import (
 
 type clients map[string]bool
 
-func (c clients) Has(id string) bool { return c[id] }
+func (c clients) Has(t *token.Claims) bool { return c[t.ClientID] }
 
 // TestClientOfTheTokenExists: a token is valid only while its client exists, also a token that was
 // verified before.

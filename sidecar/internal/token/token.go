@@ -77,6 +77,7 @@ type Claims struct {
 	IssuedAt      time.Time // zero when absent
 	NotBefore     time.Time // zero when absent
 	Expires       time.Time // zero only for Subject tokens without exp
+	Static        bool      // a static token: KeyID is empty, JTI is the id of the token
 
 	// Extra has every claim as decoded JSON (numbers as json.Number). It is nil except for Subject
 	// tokens.
@@ -104,8 +105,9 @@ const (
 	ReasonEndpoint    Reason = "endpoint"    // token_endpoint is not the configured one
 	ReasonBinding     Reason = "binding"     // bound to a key (cnf), but sent as a plain bearer token
 	ReasonScope       Reason = "scope"       // not exactly the scope scim
-	ReasonClient      Reason = "client"      // the client does not exist, or not any more
+	ReasonClient      Reason = "client"      // the client does not exist, is disabled or has expired
 	ReasonRevoked     Reason = "revoked"     // its client revoked it
+	ReasonStatic      Reason = "static"      // a static token that nobody has, or of another tenant
 	ReasonUnavailable Reason = "unavailable" // the issuer's keys cannot be fetched: not the sender's fault
 )
 

@@ -68,8 +68,9 @@ type IssuerConfig struct {
 // Revocations reports whether the access token with a jti is revoked. It answers from memory.
 type Revocations interface{ Revoked(jti string) bool }
 
-// Clients reports whether a client exists now.
-type Clients interface{ Has(clientID string) bool }
+// Clients reports whether the client of verified claims may act now, and the token is one of it: not of a
+// former client of the same name.
+type Clients interface{ Has(c *Claims) bool }
 
 // Options configure a verifier.
 type Options struct {
@@ -253,8 +254,8 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (Claims, error) {
 // checkNow checks what may change during the life of a verified access token.
 func (e *entry) checkNow() (refused *Error) {
 	switch c := &e.claims; {
-	case e.issuer.Clients != nil && !e.issuer.Clients.Has(c.ClientID):
-		refused = refuse(ReasonClient, "the client of this token is not configured here, or not any more")
+	case e.issuer.Clients != nil && !e.issuer.Clients.Has(c):
+		refused = refuse(ReasonClient, "the client of this token does not exist here, is disabled or has expired")
 	case e.issuer.Revoked != nil && e.issuer.Revoked.Revoked(c.JTI):
 		refused = refuse(ReasonRevoked, "the token was revoked; ask for a new one")
 	default:
