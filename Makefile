@@ -10,7 +10,7 @@ KEEP    ?=
 BENCH   ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help build generate verify-generate envoy demo test test-foreign test-root race lint fmt fuzz bench check clean
+.PHONY: help build generate verify-generate envoy demo test test-foreign test-keycloak test-root race lint fmt fuzz bench check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test: envoy ## run all tests: unit, Rego, Wasm guests, real Envoy, the README's 
 
 test-foreign: envoy ## ask Express, oidc-provider and fosite (needs Node.js 20.12 and npm)
 	$(GO) test -tags foreign -timeout 20m -run '^TestForeign' -v ./sidecar/internal/authz ./sidecar/internal/oauth ./envoy/envoytest
+
+test-keycloak: envoy ## take the tokens of a Keycloak (170 MB; needs Java 17 and Maven)
+	$(GO) test -tags keycloak -timeout 20m -run '^TestKeycloak$$' -v ./envoy/envoytest
 
 test-root: ## ask the admin socket as another user (needs root on Linux)
 	$(GO) test -tags root -run '^TestAdminSocketOfAnotherUser$$' -v ./sidecar

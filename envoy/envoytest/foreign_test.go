@@ -5,7 +5,6 @@ package envoytest_test
 import (
 	"bufio"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,12 +13,10 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
-	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/scimward/scimward/envoy/envoybin/foreign"
 	"github.com/scimward/scimward/examples/identity-service/idp"
@@ -34,8 +31,6 @@ type provider struct {
 	in       io.Writer
 	out      *bufio.Scanner
 }
-
-const providerClient = "the-identity-service"
 
 // startProvider starts the server. The test's end ends it.
 func startProvider(t *testing.T, resource string) *provider {
@@ -75,7 +70,7 @@ func startProvider(t *testing.T, resource string) *provider {
 		}
 	})
 	p.in, p.out = in, bufio.NewScanner(out)
-	p.tell(t, fmt.Sprintf(`{"client":%q,"jwks":%s,"resource":%q}`, providerClient, jwks, resource))
+	p.tell(t, fmt.Sprintf(`{"client":%q,"jwks":%s,"resource":%q}`, issuerClient, jwks, resource))
 	return p
 }
 
@@ -90,43 +85,6 @@ func (p *provider) tell(t *testing.T, line string) {
 	}
 }
 
-// accessToken gets an access token by client_credentials with private_key_jwt.
-func (p *provider) accessToken(ctx context.Context, audience string) (string, error) {
-	now := time.Now()
-	assertion, err := p.keys.Sign(map[string]any{
-		"iss": providerClient, "sub": providerClient, "aud": audience, "jti": rand.Text(),
-		"iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
-	}, "JWT")
-	if err != nil {
-		return "", err
-	}
-	form := url.Values{
-		"grant_type": {"client_credentials"}, "scope": {"scim"}, "resource": {p.resource},
-		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {assertion},
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.Issuer+"/token", strings.NewReader(form.Encode()))
-	if err != nil {
-		return "", err
-	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer res.Body.Close()
-	var answer struct {
-		Token string `json:"access_token"`
-		Error string `json:"error_description"`
-	}
-	err = json.NewDecoder(res.Body).Decode(&answer)
-	if err == nil && answer.Token == "" {
-		err = fmt.Errorf("the token endpoint answered %d %s", res.StatusCode, answer.Error)
-	}
-	return answer.Token, err
-}
-
-var acmeURL = regexp.MustCompile(`(?m)^    external_url: (\S+)$`)
-
 // newProvidedWorld starts a stack whose tenant acme accepts the tokens of a provider, which it only
 // knows by its issuer.
 func newProvidedWorld(t *testing.T) (*world, *provider) {
@@ -134,31 +92,19 @@ func newProvidedWorld(t *testing.T) (*world, *provider) {
 	var p *provider
 	w := newWorld(t, func(text string) string {
 		p = startProvider(t, acmeURL.FindStringSubmatch(text)[1]+"/scim/v2")
-		text = strings.Replace(text, "    apps:\n", "    external_issuers:\n      - issuer: "+p.Issuer+"\n    apps:\n", 1)
-		return strings.Replace(text, "envoy:\n", "envoy:\n  check_timeout: 10s\n", 1) // a busy machine
+		return withIssuer(text, "issuer: "+p.Issuer)
 	})
 	return w, p
 }
 
-// status asks for a page of users.
-func (c *scimClient) status(ctx context.Context, token string) (int, string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.url+"/Users?count=1", http.NoBody)
-	if err != nil {
-		return 0, "", err
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	res, err := c.http.Do(req)
-	if err != nil {
-		return 0, "", err
-	}
-	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, 1<<20))
-	return res.StatusCode, string(b), err
+// accessToken gets an access token by client_credentials with private_key_jwt.
+func (p *provider) accessToken(ctx context.Context) (string, error) {
+	return clientToken(ctx, p.keys, p.Issuer, p.Issuer+"/token", url.Values{"scope": {"scim"}, "resource": {p.resource}})
 }
 
 // renewAndUse sends two requests with a new token, and between them one with an older token.
 func (c *scimClient) renewAndUse(ctx context.Context, p *provider, old string) error {
-	token, err := p.accessToken(ctx, p.Issuer)
+	token, err := p.accessToken(ctx)
 	if err != nil {
 		return err
 	}
@@ -187,7 +133,7 @@ func TestForeignProvider(t *testing.T) {
 		}
 		return status, body
 	}
-	token, err := p.accessToken(t.Context(), p.Issuer)
+	token, err := p.accessToken(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +166,7 @@ func TestForeignRotation(t *testing.T) {
 	c := newSCIMClient(t, w)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	old, err := p.accessToken(ctx, p.Issuer)
+	old, err := p.accessToken(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -263,7 +209,7 @@ func TestForeignRotation(t *testing.T) {
 		t.Fatal("the authorization server has not rotated")
 	}
 	awaited()
-	fresh, err := p.accessToken(ctx, p.Issuer)
+	fresh, err := p.accessToken(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,14 +4,18 @@
 package foreign
 
 import (
+	"archive/zip"
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,8 +29,8 @@ const limit = 10 * time.Minute
 // hash of each package. It needs Python 3 with pip, and fails the test without them.
 func Python(t *testing.T, requirements string) string {
 	t.Helper()
-	return installed(t, requirements, func(ctx context.Context, dir string) *exec.Cmd {
-		return exec.CommandContext(ctx, "python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+	return installed(t, requirements, func(ctx context.Context, dir string) error {
+		return run(ctx, ".", "python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
 			"--root-user-action=ignore", "--require-hashes", "--target", dir, "-r", requirements)
 	})
 }
@@ -35,25 +39,74 @@ func Python(t *testing.T, requirements string) string {
 // needs Node.js and npm, and fails the test without them.
 func Node(t *testing.T, dir string) string {
 	t.Helper()
-	return installed(t, filepath.Join(dir, "package-lock.json"), func(ctx context.Context, to string) *exec.Cmd {
+	return installed(t, filepath.Join(dir, "package-lock.json"), func(ctx context.Context, to string) error {
 		for _, name := range []string{"package.json", "package-lock.json"} {
 			text, err := os.ReadFile(filepath.Join(dir, name))
 			if err != nil {
-				t.Fatal(err)
+				return err
 			}
 			if err := os.WriteFile(filepath.Join(to, name), text, 0o600); err != nil {
-				t.Fatal(err)
+				return err
 			}
 		}
-		cmd := exec.CommandContext(ctx, "npm", "ci", "--engine-strict", "--ignore-scripts", "--no-audit", "--no-fund")
-		cmd.Dir = to
-		return cmd
+		return run(ctx, to, "npm", "ci", "--engine-strict", "--ignore-scripts", "--no-audit", "--no-fund")
 	})
+}
+
+// Maven returns a folder with the unpacked zip that a file names, in one line: its coordinates in
+// Maven Central and its sha256. It needs Maven, and fails the test without it.
+func Maven(t *testing.T, file string) string {
+	t.Helper()
+	return installed(t, file, func(ctx context.Context, dir string) error {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		artifact, want, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+		err = run(ctx, dir, "mvn", "--quiet", "--batch-mode", "dependency:copy", "-Dartifact="+artifact, "-DoutputDirectory="+dir)
+		if err != nil {
+			return err
+		}
+		zips, err := filepath.Glob(filepath.Join(dir, "*.zip"))
+		if err != nil || len(zips) != 1 {
+			return fmt.Errorf("maven copied %d files, want one: %w", len(zips), err)
+		}
+		content, err := os.ReadFile(zips[0])
+		if err != nil {
+			return err
+		}
+		if sum := sha256.Sum256(content); hex.EncodeToString(sum[:]) != want {
+			return fmt.Errorf("the sha256 of %s is %x, want %s", artifact, sum, want)
+		}
+		if err := unpack(content, dir); err != nil {
+			return err
+		}
+		return os.Remove(zips[0])
+	})
+}
+
+// unpack writes the files of a zip, whose content the caller has checked, into a folder.
+func unpack(content []byte, dir string) error {
+	z, err := zip.NewReader(bytes.NewReader(content), int64(len(content)))
+	if err != nil {
+		return err
+	}
+	return os.CopyFS(dir, z)
+}
+
+// run runs a program in a folder. Its error has the output.
+func run(ctx context.Context, dir, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("running %s: %w\n%s", name, err, out)
+	}
+	return nil
 }
 
 // installed returns the folder of the file in the cache. Without it, install makes it under another
 // name, so that no test sees half an installation.
-func installed(t *testing.T, file string, install func(ctx context.Context, dir string) *exec.Cmd) string {
+func installed(t *testing.T, file string, install func(ctx context.Context, dir string) error) string {
 	t.Helper()
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -82,8 +135,8 @@ func installed(t *testing.T, file string, install func(ctx context.Context, dir 
 	defer os.RemoveAll(tmp) //nolint:errcheck // a folder left in the cache does no harm
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	if out, err := install(ctx, tmp).CombinedOutput(); err != nil {
-		t.Fatalf("installing what %s names (see CONTRIBUTING.md for the tools that it needs): %v\n%s", file, err, out)
+	if err := install(ctx, tmp); err != nil {
+		t.Fatalf("installing what %s names (see CONTRIBUTING.md for the tools that it needs): %v", file, err)
 	}
 	if err := os.Rename(tmp, dir); err != nil && !errors.Is(err, fs.ErrExist) {
 		t.Fatal(err)
