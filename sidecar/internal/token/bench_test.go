@@ -6,7 +6,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -146,6 +148,57 @@ func TestCacheIsBounded(t *testing.T) {
 			}
 		}
 	}
+}
+
+// heap is the live heap in bytes.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// sightings verifies n tokens that nobody has seen, each with padding of so many bytes.
+func sightings(tb testing.TB, v *token.Verifier, k keyPair, serial *int, n, padding int) {
+	tb.Helper()
+	for range n {
+		*serial++
+		raw := sign(tb, k, nil, with(accessClaims(), object{"jti": fmt.Sprint("t-", *serial), "x": strings.Repeat("x", padding)}))
+		if _, err := v.Verify(tb.Context(), raw); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}
+
+// TestMemoryIsFlat: once the cache is full, further tokens need no further memory, and long tokens need
+// no more than short ones. BenchmarkMemoryOfAMillion is the long run.
+func TestMemoryIsFlat(t *testing.T) {
+	k := newEd25519(t, "k")
+	v := newVerifier(t, accessOptions(jwks(t, k)))
+	serial := 0
+	sightings(t, v, k, &serial, 4200, 0) // the cache has room for 4096
+	full := heap()
+	sightings(t, v, k, &serial, 4200, 0)
+	if more := heap() - full; more > 1<<20 { // unbounded, it would be 4 MiB
+		t.Errorf("%d KiB more after 4200 further tokens, want none", more>>10)
+	}
+	sightings(t, v, k, &serial, 4200, 8<<10)
+	if more := heap() - full; more > 2<<20 { // with their text, it would be 33 MiB
+		t.Errorf("%d KiB more with long tokens, want none", more>>10)
+	}
+}
+
+// BenchmarkMemoryOfAMillion verifies b.N different tokens: run it with -benchtime 1000000x. MiB-more is what
+// the heap has grown by since the cache was full.
+func BenchmarkMemoryOfAMillion(b *testing.B) {
+	k := newEd25519(b, "k")
+	v := newVerifier(b, accessOptions(jwks(b, k)))
+	serial := 0
+	sightings(b, v, k, &serial, 4200, 0)
+	full := heap()
+	b.ResetTimer()
+	sightings(b, v, k, &serial, b.N, 0)
+	b.ReportMetric(float64(heap()-full)/(1<<20), "MiB-more")
 }
 
 // FuzzToken: no text verifies unless the issuer's key signed it, and none panics.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -32,6 +33,7 @@ func (v *Verifier) check(t *unverified, iss *issuer, now time.Time) (Claims, *Er
 	if refused != nil {
 		return Claims{}, refused
 	}
+	c.release(t)
 	return *c, nil
 }
 
@@ -69,6 +71,22 @@ func (v *Verifier) read(t *unverified, iss *issuer) (*Claims, error) {
 		}
 	}
 	return c, r.err
+}
+
+// maxShared is the length of a token up to which the claims in the cache may be parts of its text.
+const maxShared = 2048
+
+// release makes the claims independent of a long token. Without that, the cache would keep its text.
+func (c *Claims) release(t *unverified) {
+	if len(t.signing) <= maxShared || c.Extra != nil {
+		return
+	}
+	for _, s := range []*string{&c.Issuer, &c.Subject, &c.ClientID, &c.JTI, &c.KeyID, &c.TokenEndpoint} {
+		*s = strings.Clone(*s)
+	}
+	for i, a := range c.Audience {
+		c.Audience[i] = strings.Clone(a)
+	}
 }
 
 func (v *Verifier) checkTime(c *Claims, iss *issuer, now time.Time) *Error {

@@ -34,6 +34,8 @@ type page struct {
 	status int // 0 is 200
 	body   []byte
 	header http.Header
+	stream func(ctx context.Context) io.ReadCloser // in place of body
+	hang   bool                                    // no answer
 }
 
 func newWeb() *web { return &web{docs: map[string]page{}, asked: map[string]int{}} }
@@ -73,8 +75,14 @@ func (w *web) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, r.Context().Err()
 		}
 	}
-	if down {
+	switch {
+	case down:
 		return nil, errors.New("connection refused")
+	case p.hang:
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	case p.stream != nil:
+		return &http.Response{StatusCode: http.StatusOK, Header: p.header.Clone(), Body: p.stream(r.Context()), Request: r}, nil
 	}
 	if !ok {
 		p.status = http.StatusNotFound
