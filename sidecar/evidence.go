@@ -17,6 +17,8 @@ type (
 	Status = admin.Status
 	// CredentialReport lists names that look like credentials.
 	CredentialReport = admin.CredentialReport
+	// KeyList lists the signing keys of a tenant.
+	KeyList = admin.KeyList
 	// ConfigStatus tells which configuration is in force.
 	ConfigStatus = admin.ConfigStatus
 	// TenantStatus is one tenant in numbers.

@@ -167,10 +167,14 @@ func (s *Server) openTrust(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.oauth, err = oauth.New(ctx, oauth.Options{
+	o := oauth.Options{
 		Tenants: tenants, Store: s.store, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
-		NotBefore: s.clients.NotBefore,
-	})
+		NotBefore: s.clients.NotBefore, RotateEvery: s.opts.Config.TokenKeys.RotateEvery,
+	}
+	if err := s.keyEncryption(ctx, &o); err != nil {
+		return err
+	}
+	s.oauth, err = oauth.New(ctx, o)
 	if err != nil {
 		return fmt.Errorf("opening the authorization server: %w", err)
 	}
@@ -246,8 +250,8 @@ func (s *Server) openAdmin(context.Context) error {
 	h := admin.New(admin.Options{
 		Store: s.store, Tenants: s.tenantNames, Version: s.opts.Version, DataDir: cfg.DataDir, Components: s.components,
 		Plugins: s.pluginStatus, Config: s.reloads.status, Envoys: s.outdatedEnvoys, Credentials: s.credentialReport,
-		FlushRefused: s.handler.Flush,
-		Gatherer:     s.registry, Sign: s.sign, Cut: s.cut, Engine: s.engine, Hits: s.hits,
+		FlushRefused: s.handler.Flush, Keys: s.oauth,
+		Gatherer: s.registry, Sign: s.sign, Cut: s.cut, Engine: s.engine, Hits: s.hits,
 		Now: s.opts.Now, Logger: s.opts.Logger,
 
 		Explain:       s.decider.Explain,

@@ -19,7 +19,7 @@ func newEvidenceVerify() *cobra.Command {
 		Short: "check a sealed report without the service that wrote it",
 		Long: `Checks that the audit chain has no gap and no changed record, that the text is the
 one that was sealed, and that the tenant's key signed the seal. --jwks names the
-tenant's keys, as its /oauth/jwks serves them. Without it the command checks the
+tenant's keys, as its /oauth/evidence-keys serves them. Without it the command checks the
 chain and the text, and says that it did not check the signature.`,
 		Args: oneArg("FILE"),
 	}
@@ -40,12 +40,12 @@ chain and the text, and says that it did not check the signature.`,
 		if *jwks != "" {
 			if keys, err = os.ReadFile(*jwks); err != nil {
 				return hinted(fmt.Errorf("reading the keys of --jwks: %w", err),
-					"save the tenant's public keys with: curl EXTERNAL_URL/oauth/jwks > jwks.json")
+					"save the tenant's public keys with: curl EXTERNAL_URL/oauth/evidence-keys > jwks.json")
 			}
 		}
 		rep, err := sidecar.VerifyEvidence(in, keys)
 		if errors.Is(err, sidecar.ErrKeySet) {
-			return fmt.Errorf("%s: %w; name a copy of the tenant's /oauth/jwks with --jwks", *jwks, err)
+			return fmt.Errorf("%s: %w; name a copy of the tenant's /oauth/evidence-keys with --jwks", *jwks, err)
 		}
 		if err != nil {
 			return fmt.Errorf("%s is not valid: %w", args[0], err)

@@ -82,6 +82,7 @@ Act:     scimward lock USER          refuse a person at once, whatever the ident
          scimward retry USER         try failed revocations again
          scimward close JOB          end one without proof
 Try:     scimward conformance idp    play what an identity provider sends to a scratch tenant
+         scimward keys rotate        sign access tokens with a new key
 Keep:    scimward backup -o FILE     copy the store while scimward runs`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -90,7 +91,7 @@ Keep:    scimward backup -o FILE     copy the store while scimward runs`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(
 		newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newReport(), newExplain(),
-		newLock(), newUnlock(), newRetry(), newClose(), newLeavers(), newAudit(), newTimeline(), newRefused(),
+		newLock(), newUnlock(), newRetry(), newClose(), newLeavers(), newAudit(), newTimeline(), newRefused(), newKeys(),
 		newBackup(), newRestore(), newStore(), newConformance(), newVersion(), newPluginWorker(),
 	)
 	complete(root)

@@ -122,6 +122,9 @@ func statusText(s *sidecar.Status) string {
 	writeComponents(&b, s.Components)
 	writeEnvoys(&b, s)
 	writeConfig(&b, &s.Config)
+	if !s.KeysEncrypted {
+		b.WriteString("  signing keys: stored in plain; token_keys.key_encryption_key_file encrypts them\n")
+	}
 	writeTenants(&b, s)
 	writeLeavers(&b, s)
 	writeLocks(&b, s)

@@ -121,6 +121,7 @@ func check(cfg *Config, d *decoder, lenient bool) {
 	within(c, "revocation.deadline", cfg.Revocation.Deadline, 10*time.Second, 24*time.Hour)
 	within(c, "revocation.lease", cfg.Revocation.Lease, time.Second, 10*time.Minute)
 	within(c, "revocation.workers", cfg.Revocation.Workers, 1, 64)
+	c.tokenKeys(&cfg.TokenKeys)
 	c.require("tenants", len(cfg.Tenants) > 0, "add one tenant")
 	names, hosts := map[string]bool{}, map[string]string{}
 	for i := range cfg.Tenants {
@@ -128,6 +129,20 @@ func check(cfg *Config, d *decoder, lenient bool) {
 	}
 	c.upstreams(cfg)
 	c.samePlaces(cfg)
+}
+
+func (c checker) tokenKeys(k *TokenKeys) {
+	within(c, "token_keys.rotate_every", k.RotateEvery, 24*time.Hour, 8760*time.Hour)
+	c.file("token_keys.key_encryption_key_file", k.KeyEncryptionKeyFile)
+	c.file("token_keys.former_key_encryption_key_file", k.FormerKeyEncryptionKeyFile)
+	if k.FormerKeyEncryptionKeyFile != "" && k.FormerKeyEncryptionKeyFile == k.KeyEncryptionKeyFile {
+		c.fail("token_keys.former_key_encryption_key_file", "remove it, or name the file with the key of before",
+			"it is key_encryption_key_file itself")
+	}
+	if k.FormerKeyEncryptionKeyFile != "" && k.KeyEncryptionKeyFile == "" {
+		c.fail("token_keys.former_key_encryption_key_file", "set key_encryption_key_file too",
+			"the former key-encryption key has no successor")
+	}
 }
 
 // listeners checks addresses and certificates. Beyond loopback, the listeners for Envoy need TLS.

@@ -33,6 +33,22 @@ type Config struct {
 	// Tenants lists the tenants. A tenant cannot reach the users, keys or applications of another.
 	// Required: at least one.
 	Tenants []Tenant `yaml:"tenants"`
+	// TokenKeys configures the keys that sign access tokens and evidence reports.
+	TokenKeys TokenKeys `yaml:"token_keys"`
+}
+
+// TokenKeys configures the signing keys of all tenants. A change needs a restart.
+type TokenKeys struct {
+	// RotateEvery is how long a key signs. The next one is published ten minutes before it signs, and the
+	// former one until its last token has expired. Zero means 2160h (90 days). 24h to 8760h.
+	RotateEvery time.Duration `yaml:"rotate_every"`
+	// KeyEncryptionKeyFile is a file with 32 bytes, as base64 or hexadecimal text. It encrypts the signing
+	// keys in the store, with AES-256-GCM, from the next start on. Without this file scimward does not start
+	// any more. Empty means that they are stored in plain.
+	KeyEncryptionKeyFile string `yaml:"key_encryption_key_file"`
+	// FormerKeyEncryptionKeyFile is the file with the key-encryption key of before. The next start encrypts
+	// the signing keys under the present one. Then remove this entry. Empty means none.
+	FormerKeyEncryptionKeyFile string `yaml:"former_key_encryption_key_file"`
 }
 
 // Listen names the listeners. scimward opens no other.

@@ -150,6 +150,8 @@ func (c *Config) complete(dir folder) {
 	or(&c.Revocation.Workers, 4)
 	or(&c.Revocation.Deadline, 5*time.Minute)
 	or(&c.Revocation.Lease, 30*time.Second)
+	or(&c.TokenKeys.RotateEvery, 90*24*time.Hour)
+	dir.abs(&c.TokenKeys.KeyEncryptionKeyFile, &c.TokenKeys.FormerKeyEncryptionKeyFile)
 	for i := range c.Tenants {
 		c.Tenants[i].complete(dir)
 	}

@@ -315,7 +315,7 @@ func Poll(ctx context.Context, pause time.Duration, done func() (bool, error)) e
 // SaveJWKS writes the public keys of a tenant's authorization server to a file in the working
 // folder.
 func (s *Stack) SaveJWKS(ctx context.Context, t *Tenant) (path string, err error) {
-	req, err := newRequest(ctx, http.MethodGet, t.URL+"/oauth/jwks", nil)
+	req, err := newRequest(ctx, http.MethodGet, t.URL+"/oauth/evidence-keys", nil)
 	if err != nil {
 		return "", err
 	}

@@ -20,6 +20,9 @@
 //	POST /v1/tenants/{tenant}/lock            lockRequest; locks a person, see [Locked]
 //	POST /v1/tenants/{tenant}/unlock          unlockRequest; lifts the operators' locks of a person, see [Unlocked]
 //	POST /v1/tenants/{tenant}/retry           retryRequest; makes failed and waiting jobs due now, see [revoke.Retried]
+//	GET /v1/tenants/{tenant}/keys             [KeyList], the signing keys
+//	POST /v1/tenants/{tenant}/keys/rotate     keyReason; creates the next signing key, see [KeyList]
+//	POST /v1/tenants/{tenant}/keys/drop       keyDrop; removes a signing key with all that it signed, see [KeyList]
 //	POST /v1/tenants/{tenant}/close           closeRequest; closes a job without proof, see [revoke.JobRef]
 //
 // Errors are problem documents (RFC 9457).
@@ -92,6 +95,8 @@ type Options struct {
 	Unprovisioned func() []authz.AppUnprovisioned
 	// Explain says what the authorizer makes of a name. Nil explains nothing.
 	Explain func(ctx context.Context, tenant, app string, subject int, value string) (authz.Explanation, error)
+	// Keys has the signing keys. Nil has none.
+	Keys Keys
 	// FlushRefused writes the refused deactivations that wait for the store. Nil means none waits.
 	FlushRefused func(context.Context)
 }
@@ -141,6 +146,11 @@ func (h *Handler) Admin() http.Handler {
 	mux.HandleFunc("POST /v1/tenants/{tenant}/unlock", change(h, "operator.unlock", h.unlock))
 	mux.HandleFunc("POST /v1/tenants/{tenant}/retry", change(h, "operator.retry", h.retry))
 	mux.HandleFunc("POST /v1/tenants/{tenant}/close", change(h, "operator.close", h.close))
+	if h.opts.Keys != nil {
+		mux.HandleFunc("GET /v1/tenants/{tenant}/keys", h.keys)
+		mux.HandleFunc("POST /v1/tenants/{tenant}/keys/rotate", change(h, "oauth.key.rotate", h.rotateKeys))
+		mux.HandleFunc("POST /v1/tenants/{tenant}/keys/drop", change(h, "oauth.key.drop", h.dropKey))
+	}
 	return h.named(guard(mux))
 }
 

@@ -36,6 +36,7 @@ type service struct {
 	components []admin.Component
 	peer       admin.Peer
 	api        *admin.Handler
+	options    admin.Options
 	people     []authz.AppUnprovisioned
 	handler    http.Handler
 	log        *bytes.Buffer
@@ -78,7 +79,7 @@ func serviceOn(t *testing.T, st *store.Store) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.api = admin.New(admin.Options{
+	s.options = admin.Options{
 		Engine: engine, Hits: s.hits,
 		Store: s.store, Tenants: func() []string { return []string{"acme", "globex"} },
 		Version: "v9", DataDir: "/var/lib/söme folder",
@@ -105,8 +106,8 @@ func serviceOn(t *testing.T, st *store.Store) *service {
 			})
 			return authz.Explanation{Name: value, User: id}, err
 		},
-	})
-	s.handler = s.api.Admin()
+	}
+	s.withKeys(nil)
 	return s
 }
 
@@ -129,6 +130,13 @@ func (s *service) create(name string) string {
 }
 
 // do sends a request of s.peer. The fields are pairs of header names and values.
+// withKeys makes the handler anew, with other signing keys.
+func (s *service) withKeys(keys admin.Keys) {
+	s.options.Keys = keys
+	s.api = admin.New(s.options)
+	s.handler = s.api.Admin()
+}
+
 func (s *service) do(method, target, body string, fields ...string) *httptest.ResponseRecorder {
 	s.t.Helper()
 	r := httptest.NewRequest(method, target, strings.NewReader(body))

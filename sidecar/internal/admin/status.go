@@ -50,6 +50,8 @@ type Status struct {
 	// Unprovisioned lists the applications that persons use whom the directory does not know.
 	Unprovisioned []authz.AppUnprovisioned `json:"unprovisioned"`
 	Applied       uint64                   `json:"applied"` // log position of the store
+	// KeysEncrypted says that the signing keys of all tenants are encrypted at rest.
+	KeysEncrypted bool `json:"signing_keys_encrypted"`
 }
 
 // ConfigStatus tells which configuration is in force.
@@ -127,7 +129,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 		Refused:    []RefusedDeactivation{},
 		Components: h.opts.Components(r.Context()), Plugins: h.opts.Plugins(r.Context()),
 		Config: h.opts.Config(), Envoys: h.opts.Envoys(), Unprovisioned: h.opts.Unprovisioned(),
-		Applied: uint64(h.opts.Store.Health().Applied),
+		Applied: uint64(h.opts.Store.Health().Applied), KeysEncrypted: h.opts.Keys != nil && h.opts.Keys.KeysEncrypted(),
 	}
 	s.Ready = allReady(s.Components)
 	for _, name := range h.opts.Tenants() {

@@ -13,9 +13,9 @@ func tokenEndpointMethods(path string) []string {
 	switch path {
 	case "/.well-known/oauth-authorization-server",
 		"/.well-known/oauth-protected-resource/scim/v2",
-		"/oauth/jwks":
+		"/oauth/jwks", "/oauth/evidence-keys":
 		return []string{http.MethodGet, http.MethodHead}
-	case "/oauth/token":
+	case "/oauth/token", "/oauth/revoke", "/oauth/introspect":
 		return []string{http.MethodPost}
 	}
 	return nil
