@@ -2,6 +2,7 @@ package scim
 
 import (
 	_ "embed"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -12,24 +13,23 @@ import (
 //go:embed lookalikes.txt
 var lookalikeText string
 
-// lookalikes are the folded names of lookalikes.txt; suffixes are those with a star in front.
+// lookalikes are the folded names of lookalikes.txt.
 type lookalikes struct {
-	names    map[string]bool
-	suffixes []string
+	names    map[string]bool // true for an opposite of active
+	suffixes []string        // of the names with a star
 }
 
 //nolint:gochecknoglobals // built once, read-only afterwards
 var lookalikeList = sync.OnceValue(func() lookalikes {
 	l := lookalikes{names: map[string]bool{}}
 	for line := range strings.Lines(lookalikeText) {
-		line = strings.TrimSpace(line)
-		suffix, isSuffix := strings.CutPrefix(line, "*")
+		name := foldWord(line)
 		switch {
-		case line == "" || line[0] == '#':
-		case isSuffix:
-			l.suffixes = append(l.suffixes, foldWord(suffix))
+		case name == "" || line[0] == '#':
+		case line[0] == '*':
+			l.suffixes = append(l.suffixes, name)
 		default:
-			l.names[foldWord(line)] = true
+			l.names[name] = line[0] == '-'
 		}
 	}
 	return l
@@ -39,19 +39,26 @@ var lookalikeList = sync.OnceValue(func() lookalikes {
 // part of it is within two edits of active (Damerau-Levenshtein), or in lookalikes.txt. Letter case,
 // accents and signs do not count. A member of that name is never ignored, because ignoring it could lose
 // a deactivation. No attribute of the schemas is a lookalike.
-func Lookalike(name string) bool {
+func Lookalike(name string) bool { return slices.ContainsFunc(words(name), lookalikeWord) }
+
+// OppositeOfActive reports whether a [Lookalike] means the opposite of active, such as disabled.
+func OppositeOfActive(name string) bool {
+	return slices.ContainsFunc(words(name), func(word string) bool { return lookalikeList().names[word] })
+}
+
+// words returns the parts of a path, each whole and in words, folded.
+func words(name string) []string {
+	var out []string
 	for _, part := range nameParts(name) {
-		if lookalikeWord(foldWord(part)) {
-			return true
-		}
-		words := strings.FieldsFunc(part, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
-		for _, word := range words {
-			if len(words) > 1 && lookalikeWord(foldWord(word)) {
-				return true
+		out = append(out, foldWord(part))
+		inner := strings.FieldsFunc(part, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+		for _, word := range inner {
+			if len(inner) > 1 {
+				out = append(out, foldWord(word))
 			}
 		}
 	}
-	return false
+	return out
 }
 
 // nameParts splits a path, and leaves out texts in double quotes: they are values.
@@ -86,7 +93,7 @@ func foldWord(s string) string {
 func lookalikeWord(word string) bool {
 	const name, edits = "active", 2
 	l := lookalikeList()
-	if l.names[word] {
+	if _, listed := l.names[word]; listed {
 		return true
 	}
 	for _, suffix := range l.suffixes {

@@ -43,7 +43,7 @@ func listedLookalikes(tb testing.TB) []string {
 	var out []string
 	for s := bufio.NewScanner(f); s.Scan(); {
 		if line := strings.TrimSpace(s.Text()); line != "" && line[0] != '#' {
-			out = append(out, strings.Replace(line, "*", "employee", 1))
+			out = append(out, strings.Replace(strings.TrimPrefix(line, "-"), "*", "employee", 1))
 		}
 	}
 	if len(out) < 100 {
@@ -81,6 +81,19 @@ func TestLookalike(t *testing.T) {
 	for _, name := range []string{"", "nonsense", "badge", "costCenter", "ac", "value", "activity", "octave12", `emails[type eq "active"].label`} {
 		if scim.Lookalike(name) {
 			t.Errorf("Lookalike(%s) = true, want false", name)
+		}
+	}
+}
+
+// TestOppositeOfActive: names whose true ends access are told from the others.
+func TestOppositeOfActive(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]bool{
+		"disabled": true, "urn:x:User:isSuspended": true, "account_locked": true, "inactive": true, "gelöscht": true,
+		"active": false, "enabled": false, "accountNonLocked": false, "status": false, "actve": false, "title": false, "": false,
+	} {
+		if got := scim.OppositeOfActive(name); got != want {
+			t.Errorf("OppositeOfActive(%s) = %t, want %t", name, got, want)
 		}
 	}
 }

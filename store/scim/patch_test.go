@@ -335,7 +335,11 @@ func TestOnlyPlainRemoveMeansAll(t *testing.T) {
 		`null`, `[]`, `{}`, `""`, `"U1"`, `["U1"]`, `[{"value":"U1"}]`, `{"value":"U1"}`, `[{"value":""}]`,
 		`false`, `0`, `[null]`, `[[]]`, `{"members":[]}`,
 	} {
-		for _, m := range []scim.Mode{{}, lenient()} {
+		modes := []scim.Mode{{}, lenient()}
+		for _, code := range listed() {
+			modes = append(modes, accept(code))
+		}
+		for _, m := range modes {
 			ops, _, err := scim.Canonicalize(scim.GroupType(), patchOps(t,
 				`[{"op":"remove","path":"members","value":`+value+`}]`), m)
 			if err != nil {

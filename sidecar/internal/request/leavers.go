@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/scimward/scimward/store/scim"
 )
 
 // Asked says what a SCIM request asks for.
@@ -35,8 +37,8 @@ const (
 )
 
 // Leavers returns the users whose access a PATCH, PUT or DELETE asks to end. It is for requests that were
-// refused, so it reads tolerantly where the strict decoder refuses: any spelling of active, any value that
-// is not clearly true, a path or none, and Bulk. A body that was not read may have asked.
+// refused, so it reads tolerantly where the strict decoder refuses: any spelling of active and names that look
+// like it, any value that is not clearly true, a path or none, and Bulk. A body that was not read may have asked.
 func (r *Request) Leavers() []Leaver {
 	id, bulk := r.leaverPath()
 	method := r.Method
@@ -221,20 +223,34 @@ func asksDeactivation(t *tree) bool {
 	if t.kind == 'a' {
 		return slices.ContainsFunc(t.kids, asksDeactivation)
 	}
-	paths, ops := t.members("path"), t.members("op")
-	if slices.ContainsFunc(paths, func(p *tree) bool { return namesActive(p.text) }) {
-		values := t.members("value")
-		sets := len(ops) > 0 && !slices.ContainsFunc(ops, func(o *tree) bool { return !setsValue(o.text) })
-		return !sets || len(values) == 0 || slices.ContainsFunc(values, notTrue)
+	paths := t.members("path")
+	if asks, named := pathAsks(t, paths); named {
+		return asks
 	}
 	for i, k := range t.keys {
 		fold := strings.ToLower(strings.TrimSpace(k))
 		holds := fold == "operations" || fold == "value" && wholeUser(paths) || strings.HasPrefix(fold, "urn:")
-		if namesActive(k) && notTrue(t.kids[i]) || holds && asksDeactivation(t.kids[i]) {
+		if ends := endsAccess(k); ends != nil && ends(t.kids[i]) || holds && asksDeactivation(t.kids[i]) {
 			return true
 		}
 	}
 	return false
+}
+
+// pathAsks judges an operation by its paths: named says whether one is active or looks like it.
+func pathAsks(t *tree, paths []*tree) (asks, named bool) {
+	ops, values := t.members("op"), t.members("value")
+	sets := len(ops) > 0 && !slices.ContainsFunc(ops, func(o *tree) bool { return !setsValue(o.text) })
+	if !sets || len(values) == 0 {
+		values = []*tree{{kind: '0'}}
+	}
+	for _, p := range paths {
+		if ends := endsAccess(p.text); ends != nil {
+			named = true
+			asks = asks || slices.ContainsFunc(values, ends)
+		}
+	}
+	return asks, named
 }
 
 // setsValue reports whether an operation sets the value that it has.
@@ -260,6 +276,36 @@ func namesActive(s string) bool {
 	s, _, _ = strings.Cut(s, "[")
 	s, _, _ = strings.Cut(s, ".")
 	return strings.TrimSpace(s) == "active"
+}
+
+// endsAccess returns what judges a value of the member or path called name: nil if it is neither active nor
+// looks like it. A lookalike is refused, but the sender may have meant a deactivation.
+func endsAccess(name string) func(*tree) bool {
+	switch {
+	case namesActive(name):
+		return notTrue
+	case scim.OppositeOfActive(name):
+		return notFalse
+	case scim.Lookalike(name):
+		return notTrue
+	}
+	return nil
+}
+
+// notFalse reports whether a value of an opposite of active is anything but clearly false or unset.
+func notFalse(t *tree) bool {
+	switch t.kind {
+	case 'f', '0':
+		return false
+	case 'n':
+		f, err := strconv.ParseFloat(t.text, 64)
+		return err != nil || f != 0
+	case 's':
+		return !slices.Contains([]string{"", "false", "0", "no", "n", "off", "f"}, strings.ToLower(strings.TrimSpace(t.text)))
+	case 'a':
+		return slices.ContainsFunc(t.kids, notFalse)
+	}
+	return true
 }
 
 // notTrue reports whether a value of active is anything but clearly true.

@@ -65,6 +65,12 @@ func TestLeaversAreRecognised(t *testing.T) {
 		"XML":                  `<user><active>false</active></user>`,
 		"a form":               `active=0&userName=x`,
 		"remove, cut off":      `{"Operations":[{"op":"remove","path":"active"`,
+		"misspelt":             patch(`{"op":"replace","value":{"actve":false}}`),
+		"another name":         patch(`{"op":"replace","path":"accountEnabled","value":"False"}`),
+		"an opposite":          `{"schemas":["` + urn + `"],"suspended":true}`,
+		"a word for it":        `{"status":"terminated"}`,
+		"in an extension":      patch(`{"op":"add","value":{"urn:example:User":{"state":"SUSPENDED"}}}`),
+		"another name removed": patch(`{"op":"remove","path":"urn:example:User:enabled"}`),
 		"UTF-16":               strings.Join(strings.Split(`{"active":false}`, ""), "\x00"),
 	}
 	for name, body := range tests {
@@ -88,6 +94,9 @@ func TestOthersAreNoLeavers(t *testing.T) {
 		"removes another":    `{"Operations":[{"op":"remove","path":"title"}]}`,
 		"a value":            `{"title":"not active, false"}`,
 		"another name":       `{"inactive":false,"activeSince":null}`,
+		"opposites":          `{"disabled":"false","locked":0,"isSuspended":false,"blocked":[]}`,
+		"opposite removed":   `{"Operations":[{"op":"remove","path":"suspended"}]}`,
+		"a lookalike":        `{"status":"ACTIVE","accountEnabled":true}`,
 		"no document":        `{}`,
 		"no JSON":            `hello`,
 		"nothing":            ``,

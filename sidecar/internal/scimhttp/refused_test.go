@@ -37,6 +37,8 @@ func TestRefusedDeactivationIsListed(t *testing.T) {
 		{"in a document", "PUT", obj{"userName": "ada", "active": "False"}, 400, store.AskedDeactivate},
 		{"no JSON", "PATCH", `{"Operations":[{"op":"replace","path":"active","value":false}`, 400, store.AskedDeactivate},
 		{"beside a fault", "PATCH", ops(op("replace", "active", false), op("replace", "unknown", "x")), 400, store.AskedDeactivate},
+		{"misspelt", "PATCH", ops(op("replace", "actve", false)), 400, store.AskedDeactivate},
+		{"another directory's name", "PATCH", ops(op("add", "", obj{"isSuspended": true})), 400, store.AskedDeactivate},
 		{"too large", "PATCH", `{"x":"` + strings.Repeat("x", 2<<20) + `"}`, 413, store.AskedUnseen},
 		{"a delete with a body", "DELETE", obj{"a": 1}, 400, store.AskedDelete},
 		{"an activation", "PATCH", active("True"), 400, ""},

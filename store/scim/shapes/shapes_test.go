@@ -15,7 +15,6 @@ import (
 	"github.com/scimward/scimward/store/scim/shapes"
 )
 
-//nolint:gochecknoglobals // a flag
 var update = flag.Bool("update", false, "write the results into the files of data/")
 
 // listed names every form that identity services are known to send. Each has a file.
