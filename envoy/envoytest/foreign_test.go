@@ -32,8 +32,8 @@ type provider struct {
 	out      *bufio.Scanner
 }
 
-// startProvider starts the server. The test's end ends it.
-func startProvider(t *testing.T, resource string) *provider {
+// startProvider starts the server, without the path hidden. The test's end ends it.
+func startProvider(t *testing.T, resource, hidden string) *provider {
 	t.Helper()
 	dir := foreign.Node(t, "testdata/provider")
 	program, err := os.ReadFile("testdata/provider/provider.mjs")
@@ -70,7 +70,7 @@ func startProvider(t *testing.T, resource string) *provider {
 		}
 	})
 	p.in, p.out = in, bufio.NewScanner(out)
-	p.tell(t, fmt.Sprintf(`{"client":%q,"jwks":%s,"resource":%q}`, issuerClient, jwks, resource))
+	p.tell(t, fmt.Sprintf(`{"client":%q,"jwks":%s,"resource":%q,"hidden":%q}`, issuerClient, jwks, resource, hidden))
 	return p
 }
 
@@ -86,12 +86,12 @@ func (p *provider) tell(t *testing.T, line string) {
 }
 
 // newProvidedWorld starts a stack whose tenant acme accepts the tokens of a provider, which it only
-// knows by its issuer.
-func newProvidedWorld(t *testing.T) (*world, *provider) {
+// knows by its issuer. The provider has no document at the path hidden.
+func newProvidedWorld(t *testing.T, hidden string) (*world, *provider) {
 	t.Helper()
 	var p *provider
 	w := newWorld(t, func(text string) string {
-		p = startProvider(t, acmeURL.FindStringSubmatch(text)[1]+"/scim/v2")
+		p = startProvider(t, acmeURL.FindStringSubmatch(text)[1]+"/scim/v2", hidden)
 		return withIssuer(text, "issuer: "+p.Issuer)
 	})
 	return w, p
@@ -121,9 +121,9 @@ func (c *scimClient) renewAndUse(ctx context.Context, p *provider, old string) e
 }
 
 // TestForeignProvider: scimward discovers the keys of an authorization server that other authors
-// wrote, and takes its tokens. It refuses a changed one, and one for another tenant.
+// wrote (RFC 8414), and takes its tokens. It refuses a changed one, and one for another tenant.
 func TestForeignProvider(t *testing.T) {
-	w, p := newProvidedWorld(t)
+	w, p := newProvidedWorld(t, "/.well-known/openid-configuration")
 	c := newSCIMClient(t, w)
 	ask := func(token string) (int, string) {
 		t.Helper()
@@ -159,10 +159,11 @@ func TestForeignProvider(t *testing.T) {
 }
 
 // TestForeignRotation: the authorization server rotates its key while clients send requests and renew
-// their tokens. No request fails, and tokens of both keys pass afterwards.
+// their tokens. No request fails, and tokens of both keys pass afterwards. The keys are found by OpenID
+// Connect Discovery.
 func TestForeignRotation(t *testing.T) {
 	const clients, least = 4, 40 // each client sends this many requests before and after
-	w, p := newProvidedWorld(t)
+	w, p := newProvidedWorld(t, "/.well-known/oauth-authorization-server")
 	c := newSCIMClient(t, w)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -1,6 +1,7 @@
 // An authorization server on loopback that issues JWT access tokens for one resource. Its first line
-// of input is {client, jwks, resource}. It answers each line with one: {issuer, kid} at first, and
-// {kid} after "rotate", which adds a signing key in front of the others. It ends with its input.
+// of input is {client, jwks, resource, hidden}; hidden is a path that it does not serve. It answers
+// each line with one: {issuer, kid} at first, and {kid} after "rotate", which adds a signing key in
+// front of the others. It ends with its input.
 
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -53,7 +54,10 @@ function rotate(issuer) {
   return kid;
 }
 
-const server = createServer((req, res) => serve(req, res));
+const server = createServer((req, res) => {
+  if (req.url === options.hidden) res.writeHead(404).end();
+  else serve(req, res);
+});
 server.listen(0, '127.0.0.1', async () => {
   const issuer = `http://127.0.0.1:${server.address().port}`;
   say({ issuer, kid: rotate(issuer) });
