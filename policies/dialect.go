@@ -25,6 +25,15 @@ type Overlay struct {
 	Parse scim.Mode `json:"parse"`
 	// Rules has, by profile, the mode of each rule that is not enforced.
 	Rules map[string]map[string]Mode `json:"rules"`
+	// Notes say for people what it accepts.
+	Notes []Note `json:"notes"`
+}
+
+// Note is one thing that an overlay accepts.
+type Note struct {
+	Accepts string `json:"accepts"`
+	Why     string `json:"why"`
+	Cost    string `json:"cost"` // in safety
 }
 
 // Overlays returns the shipped overlays, sorted by name. It panics when an embedded file is damaged.
@@ -47,6 +56,7 @@ func Overlays() []Overlay {
 		}
 		out = append(out, o)
 	}
+	slices.SortFunc(out, func(a, b Overlay) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
@@ -62,6 +72,7 @@ func OverlayNames() []string {
 // Dialect is how a profile applies to one client: a profile with the overlays of the client. It does not
 // change. Nil is the profile without overlays.
 type Dialect struct {
+	profile  string
 	overlays []string
 	parse    scim.Mode
 	modes    map[string]Mode
@@ -71,7 +82,7 @@ type Dialect struct {
 // NewDialect joins overlays of a profile: the client may do what any of them allows. The error names an
 // unknown overlay.
 func NewDialect(profile string, overlays ...string) (*Dialect, error) {
-	d := &Dialect{overlays: slices.Sorted(slices.Values(overlays)), modes: map[string]Mode{}}
+	d := &Dialect{profile: profile, overlays: slices.Sorted(slices.Values(overlays)), modes: map[string]Mode{}}
 	shipped := Overlays()
 	for _, name := range overlays {
 		i := slices.IndexFunc(shipped, func(o Overlay) bool { return o.Name == name })
@@ -92,6 +103,33 @@ func NewDialect(profile string, overlays ...string) (*Dialect, error) {
 	}
 	d.term = ast.ObjectTerm(pairs...)
 	return d, nil
+}
+
+// Accepting names the overlays whose mode of the parser passes a test, sorted.
+func Accepting(passes func(scim.Mode) bool) []string {
+	var names []string
+	for _, o := range Overlays() {
+		if passes(o.Parse) {
+			names = append(names, o.Name)
+		}
+	}
+	return names
+}
+
+// relaxing lists, by profile and rule, the overlays under which the rule is not enforced, sorted.
+func relaxing() map[string]map[string][]string {
+	out := map[string]map[string][]string{}
+	for _, o := range Overlays() {
+		for profile, rules := range o.Rules {
+			if out[profile] == nil {
+				out[profile] = map[string][]string{}
+			}
+			for rule := range rules {
+				out[profile][rule] = append(out[profile][rule], o.Name)
+			}
+		}
+	}
+	return out
 }
 
 // Overlays names the overlays, sorted.

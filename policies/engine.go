@@ -49,6 +49,7 @@ type Engine struct {
 	deadline time.Duration
 	metrics  *metrics
 	keys     *keys
+	relaxing map[string]map[string][]string // profile and rule to overlays
 	active   atomic.Pointer[activation]
 }
 
@@ -76,7 +77,7 @@ const answerVar = "answer"
 func NewEngine(o Options) (*Engine, error) { return newEngine(o, shipped(), sources) }
 
 func newEngine(o Options, profiles []profile, src source) (*Engine, error) {
-	e := &Engine{log: o.Logger, deadline: o.Deadline, keys: newKeys()}
+	e := &Engine{log: o.Logger, deadline: o.Deadline, keys: newKeys(), relaxing: relaxing()}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
@@ -184,7 +185,11 @@ func (e *Engine) judge(ctx context.Context, p *prepared, in *Input) Verdict {
 		v.Failure = FailureUndefined
 		return v
 	case 1:
-		return decodeVerdict(v, answers[0][answerVar])
+		v = decodeVerdict(v, answers[0][answerVar])
+		for i := range v.Violations {
+			v.Violations[i].Overlays = e.relaxing[in.Profile][v.Violations[i].Rule]
+		}
+		return v
 	default:
 		v.Failure = FailureSeveral
 		return v
@@ -227,9 +232,9 @@ func failureOf(ctx context.Context, err error) string {
 }
 
 // report counts a verdict and logs a failure. profile is a shipped name or "unknown", and
-// the caller knows the tenant, so the label set is bounded.
+// the caller knows the tenant and the client, so the label set is bounded.
 func (e *Engine) report(ctx context.Context, profile string, in *Input, v Verdict) {
-	e.metrics.count(in.Tenant, profile, v)
+	e.metrics.count(in.Tenant, in.Client.Label, profile, v)
 	if v.Failure == "" {
 		return
 	}

@@ -624,6 +624,9 @@ func TestMetricsAndLog(t *testing.T) {
 	e.Decide(t.Context(), other)
 	bad := member("Add", "members", []any{map[string]any{"value": "secret-id"}})
 	e.Decide(t.Context(), groupPatch("ipsie-il1", []scim.RawOp{bad, bad}, onMembers("add")))
+	named := groupPatch("ipsie-il1", []scim.RawOp{bad, bad}, onMembers("add"))
+	named.Client.Label = "idp"
+	e.Decide(t.Context(), named)
 	if log.Len() != 0 {
 		t.Errorf("a verdict is logged as a failure: %s", log.String())
 	}
@@ -632,11 +635,12 @@ func TestMetricsAndLog(t *testing.T) {
 		t.Errorf("the failure is not in the log: %s", log.String())
 	}
 	want := map[string]float64{
-		"scimward_policy_decisions_total outcome=allow profile=ipsie-il1 tenant=acme":                   1,
-		"scimward_policy_decisions_total outcome=allow profile=ipsie-il1 tenant=globex":                 1,
-		"scimward_policy_decisions_total outcome=deny profile=ipsie-il1 tenant=acme":                    1,
-		"scimward_policy_decisions_total outcome=failure profile=unknown tenant=acme":                   1,
-		"scimward_policy_violations_total mode=enforce profile=ipsie-il1 rule=IL1-3.3.3-op tenant=acme": 1,
+		"scimward_policy_decisions_total outcome=allow profile=ipsie-il1 tenant=acme":                                1,
+		"scimward_policy_decisions_total outcome=allow profile=ipsie-il1 tenant=globex":                              1,
+		"scimward_policy_decisions_total outcome=deny profile=ipsie-il1 tenant=acme":                                 2,
+		"scimward_policy_decisions_total outcome=failure profile=unknown tenant=acme":                                1,
+		"scimward_policy_violations_total client=idp mode=enforce profile=ipsie-il1 rule=IL1-3.3.3-op tenant=acme":   1,
+		"scimward_policy_violations_total client=other mode=enforce profile=ipsie-il1 rule=IL1-3.3.3-op tenant=acme": 1,
 	}
 	if diff := cmp.Diff(want, counters(t, registry)); diff != "" {
 		t.Errorf("metrics (-want +got):\n%s", diff)

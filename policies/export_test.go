@@ -13,6 +13,16 @@ func Entrypoints() []string {
 	return out
 }
 
+// Dirs lists the directories with the Rego of a shipped profile.
+func Dirs(name string) []string {
+	for _, p := range shipped() {
+		if p.name == name {
+			return p.dirs
+		}
+	}
+	return nil
+}
+
 // Profile is a profile made of given Rego, for tests of what a shipped one never does.
 type Profile struct {
 	Name, Entrypoint string

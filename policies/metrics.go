@@ -1,12 +1,16 @@
 package policies
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"cmp"
 
-// metrics counts decisions. Every label value comes from a shipped profile or is a
-// configured tenant, so their number is fixed.
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics counts decisions. Every label value comes from a shipped profile, or is a configured tenant or
+// client, so their number is fixed.
 type metrics struct {
 	decisions  *prometheus.CounterVec // tenant, profile, outcome: allow, deny, failure
-	violations *prometheus.CounterVec // tenant, profile, rule, mode: enforce, warn, observe
+	violations *prometheus.CounterVec // tenant, client, profile, rule, mode: enforce, warn, observe
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
@@ -18,8 +22,9 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		}, []string{"tenant", "profile", "outcome"}),
 		violations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "scimward_policy_violations_total",
-			Help: "Requests that violated a rule, by tenant, profile, rule and the mode the rule runs in.",
-		}, []string{"tenant", "profile", "rule", "mode"}),
+			Help: "Decisions on requests that violated a rule, by tenant, client, profile, rule and the mode " +
+				"in which the rule runs for the client. Proxy and service decide on a request separately.",
+		}, []string{"tenant", "client", "profile", "rule", "mode"}),
 	}
 	if r == nil {
 		return m, nil
@@ -32,7 +37,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
-func (m *metrics) count(tenant, profile string, v Verdict) {
+func (m *metrics) count(tenant, client, profile string, v Verdict) {
 	outcome := "deny"
 	switch {
 	case v.Failure != "":
@@ -51,6 +56,6 @@ func (m *metrics) count(tenant, profile string, v Verdict) {
 		if violation.Mode == ModeEnforce {
 			mode = "enforce"
 		}
-		m.violations.WithLabelValues(tenant, profile, violation.Rule, mode).Inc()
+		m.violations.WithLabelValues(tenant, cmp.Or(client, "other"), profile, violation.Rule, mode).Inc()
 	}
 }

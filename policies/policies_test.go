@@ -115,7 +115,7 @@ func TestRego(t *testing.T) {
 			}
 		})
 	}
-	for _, want := range []string{"data.lib_test", "data.ipsie.il1_test", "data.rfc7644_test"} {
+	for _, want := range []string{"data.lib_test", "data.ipsie.al_test", "data.ipsie.il1_test", "data.rfc7644_test", "data.scim.interop_test"} {
 		if !packages[want] {
 			t.Errorf("no test ran in %s", want)
 		}

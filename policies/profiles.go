@@ -15,7 +15,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 )
 
-//go:embed lib/*.rego ipsie/il1/*.rego rfc7644/*.rego
+//go:embed lib/*.rego ipsie/il1/*.rego ipsie/al/*.rego scim/interop/*.rego rfc7644/*.rego
 var embedded embed.FS
 
 // profile names an entrypoint and the directories of its Rego.
@@ -23,17 +23,53 @@ type profile struct {
 	name       string
 	entrypoint string
 	dirs       []string
+	traits     Traits
+}
+
+// Traits are what a profile asks of the directory and of the parser, beyond its rules.
+type Traits struct {
+	// UniqueExternalID says that no two users have the same externalId (IL1 §3.2.3).
+	UniqueExternalID bool
+	// Interop says that the profile includes the SCIM interoperability profile. There the replace of a
+	// complex attribute clears the sub-attributes that its value omits (IOP §6.5.2.1), and RFC 7644
+	// §3.5.2.3 leaves them unchanged.
+	Interop bool
+}
+
+// TraitsOf returns the traits of a shipped profile.
+func TraitsOf(name string) Traits {
+	for _, p := range shipped() {
+		if p.name == name {
+			return p.traits
+		}
+	}
+	return Traits{}
 }
 
 // DefaultProfile is the profile of a tenant that names none.
 const DefaultProfile = "ipsie-il1"
+
+const interopProfile = "scim-interop-01"
 
 // source reads the Rego of a directory: file path to text.
 type source func(dir string) (map[string]string, error)
 
 func shipped() []profile {
 	return []profile{
-		{name: DefaultProfile, entrypoint: "data.ipsie.il1.verdict", dirs: []string{"ipsie/il1", "lib"}},
+		{
+			name: DefaultProfile, entrypoint: "data.ipsie.il1.verdict", dirs: []string{"ipsie/il1", "lib"},
+			traits: Traits{UniqueExternalID: true},
+		},
+		{
+			name: "ipsie-al-draft-00", entrypoint: "data.ipsie.al.verdict",
+			dirs:   []string{"ipsie/al", "lib", "rfc7644", "scim/interop"},
+			traits: Traits{UniqueExternalID: true, Interop: true},
+		},
+		{
+			name: interopProfile, entrypoint: "data.scim.interop.verdict",
+			dirs:   []string{"lib", "rfc7644", "scim/interop"},
+			traits: Traits{Interop: true},
+		},
 		{name: "rfc7644", entrypoint: "data.rfc7644.verdict", dirs: []string{"lib", "rfc7644"}},
 	}
 }

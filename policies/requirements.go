@@ -1,20 +1,20 @@
 package policies
 
 import (
-	_ "embed" // the list is part of the binary
+	"embed"
 	"encoding/json"
 	"fmt"
 	"slices"
 )
 
-//go:embed requirements.json
-var requirementsJSON []byte
+//go:embed requirements/*.json
+var requirementFiles embed.FS
 
-// Requirement is one normative line of the IPSIE IL1 SCIM profile, in our own words.
+// Requirement is one normative line of the text of a profile, in our own words.
 type Requirement struct {
 	ID      string   `json:"id"`      // "IL1-3.3.3-op"; the id of the rule that enforces it, if any
 	Section string   `json:"section"` // of the profile's text, "3.3.3"
-	Level   string   `json:"level"`   // the word of the text: "must", "shall" or "should"
+	Level   string   `json:"level"`   // the word of the text: "must", "shall", "should" or "may"
 	Text    string   `json:"text"`    // one sentence
 	Where   []Place  `json:"where"`   // what enforces it, in the order of a request
 	Rules   []string `json:"rules,omitempty"`
@@ -27,7 +27,7 @@ type Place string
 
 // The places.
 const (
-	PlaceRego     Place = "rego"     // a rule of policies/ipsie/il1
+	PlaceRego     Place = "rego"     // a rule of the profile
 	PlaceAuthz    Place = "authz"    // the decision on a request
 	PlaceToken    Place = "token"    // validation of access tokens
 	PlaceOAuth    Place = "oauth"    // the authorization server
@@ -45,12 +45,16 @@ func (r Requirement) ClientOnly() bool {
 	return !slices.ContainsFunc(r.Where, func(p Place) bool { return p != PlaceClient })
 }
 
-// Requirements lists every requirement of the profile in the order of its text. The result
-// belongs to the caller. It panics when the embedded list is damaged.
-func Requirements() []Requirement {
+// Requirements lists every requirement of a shipped profile in the order of its text. The result belongs to
+// the caller. It panics for an unknown profile and when the embedded list is damaged.
+func Requirements(profile string) []Requirement {
+	text, err := requirementFiles.ReadFile("requirements/" + profile + ".json")
 	var list []Requirement
-	if err := json.Unmarshal(requirementsJSON, &list); err != nil {
-		panic(fmt.Sprintf("policies: reading the embedded requirements: %v", err))
+	if err == nil {
+		err = json.Unmarshal(text, &list)
+	}
+	if err != nil {
+		panic(fmt.Sprintf("policies: reading the embedded requirements of %s: %v", profile, err))
 	}
 	return list
 }

@@ -29,6 +29,9 @@ type Client struct {
 	ID     string
 	Issuer string
 	Scopes []string
+	// Label names the client in metrics. Their number must be bounded. Empty counts as "other". Rules do
+	// not see it.
+	Label string
 }
 
 // Mode is how a rule acts. The zero value enforces.
@@ -50,6 +53,7 @@ type Violation struct {
 	Status   int    // HTTP status of the refusal
 	ScimType string // Table 9 value, may be empty
 	Mode     Mode
+	Overlays []string // the overlays that would let the request pass the rule; the list is read-only
 }
 
 // Verdict is the answer of a profile. Its zero value denies.

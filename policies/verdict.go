@@ -7,8 +7,8 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
-// maxViolations bounds what one verdict reports. A request may carry a thousand operations
-// that all violate five rules, which is more than anyone reads.
+// maxViolations bounds what one verdict reports, apart from the first violation of each rule. A request may
+// carry a thousand operations that all violate five rules, which is more than anyone reads.
 const maxViolations = 50
 
 // decodeVerdict reads a profile's answer into v. The answer must be an object with a
@@ -44,11 +44,25 @@ func decodeVerdict(v Verdict, answer *ast.Term) Verdict {
 	slices.SortStableFunc(v.Violations, func(a, b Violation) int {
 		return cmp.Or(rank(a.Mode)-rank(b.Mode), a.Op-b.Op, cmp.Compare(a.Rule, b.Rule))
 	})
-	if len(v.Violations) > maxViolations {
-		v.Violations = v.Violations[:maxViolations:maxViolations]
-	}
+	v.Violations = shorten(v.Violations)
 	v.Allow = bool(allow)
 	return v
+}
+
+// shorten keeps the first violations, and the first of each rule.
+func shorten(all []Violation) []Violation {
+	if len(all) <= maxViolations {
+		return all
+	}
+	seen := map[string]bool{}
+	var out []Violation
+	for i, v := range all {
+		if i < maxViolations || !seen[v.Rule] {
+			out = append(out, v)
+		}
+		seen[v.Rule] = true
+	}
+	return out
 }
 
 // rank orders modes: enforced violations first.

@@ -22,11 +22,11 @@ type clients struct{ *client.Directory }
 
 func (c clients) Paused(tenant string) bool { return c.Directory.Paused(tenant) != nil }
 
-func (c clients) Dialect(tenant, issuer, id string) *policies.Dialect {
+func (c clients) Client(tenant, issuer, id string) (label string, d *policies.Dialect) {
 	if found := c.Find(tenant, issuer, id); found != nil {
-		return found.Dialect
+		return found.ID, found.Dialect
 	}
-	return nil
+	return "", nil
 }
 
 // locks adapts the lock table of the store to package authz.

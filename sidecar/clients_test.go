@@ -164,11 +164,11 @@ func TestDialectOfClient(t *testing.T) {
 		{"no overlay", base, "", http.StatusBadRequest},
 		{
 			"overlay of the client", strings.Replace(base, line, line+"        dialects: [entra]\n", 1),
-			"IL1-3.3.3-op, IL1-3.3.3-remove-value", http.StatusOK,
+			"IL1-3.3.3-op, IL1-3.3.3-remove-value, OP_CASE, REMOVE_VALUE_ARRAY", http.StatusOK,
 		},
 		{
 			"overlay of the tenant", strings.Replace(base, "    apps:", "    dialects: [entra]\n    apps:", 1),
-			"IL1-3.3.3-op, IL1-3.3.3-remove-value", http.StatusOK,
+			"IL1-3.3.3-op, IL1-3.3.3-remove-value, OP_CASE, REMOVE_VALUE_ARRAY", http.StatusOK,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

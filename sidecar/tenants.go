@@ -17,6 +17,7 @@ import (
 
 	"github.com/scimward/scimward/plugins"
 	"github.com/scimward/scimward/plugins/abi"
+	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/client"
@@ -32,9 +33,9 @@ func storeTenants(cfg *config.Config) map[string]store.TenantOptions {
 	out := map[string]store.TenantOptions{}
 	for i := range cfg.Tenants {
 		t := &cfg.Tenants[i]
-		// IL1 §3.2.3 makes externalId the unique identifier of the account owner. RFC 7643 §3.1 does not
-		// require unique values.
-		o := store.TenantOptions{UniqueExternalID: t.Profile != "rfc7644", Issuer: t.ExternalURL}
+		o := store.TenantOptions{
+			UniqueExternalID: policies.TraitsOf(t.Profile).UniqueExternalID, Issuer: t.ExternalURL,
+		}
 		for j := range t.Apps {
 			target := store.Target{App: t.Apps[j].Name, Lifetime: t.Apps[j].CredentialLifetime}
 			for _, k := range issued(&t.Apps[j]) {

@@ -7,9 +7,20 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar"
 	"github.com/scimward/scimward/sidecar/config"
 )
+
+// completePolicies completes the values of --profile and --dialect of commands that write a configuration.
+func completePolicies(c *cobra.Command) {
+	for flag, names := range map[string][]string{"profile": policies.Profiles(), "dialect": policies.OverlayNames()} {
+		if c.Flags().Lookup(flag) != nil {
+			// It fails only if it is called twice.
+			_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
+		}
+	}
+}
 
 // completeNames completes the values of --tenant and --app from the configuration that -c names. Without a
 // readable configuration there is nothing to complete.

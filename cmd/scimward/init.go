@@ -26,6 +26,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/scimward/scimward/envoy"
+	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/config"
 )
 
@@ -43,6 +44,7 @@ type initOptions struct {
 	Cert, Key                 string
 	EnvoyListen               string
 	DiscoverUntil             string
+	Dialects                  []string
 	host                      string // host name of URL
 }
 
@@ -60,7 +62,9 @@ a first try. It does not overwrite files.`,
 	f, asJSON := c.Flags(), jsonFlag(c)
 	f.StringVar(&o.Tenant, "tenant", "main", "`NAME` of the tenant")
 	f.StringVar(&o.URL, "url", "https://app.localhost:8443", "`URL` of the application as people reach it through Envoy")
-	f.StringVar(&o.Profile, "profile", "ipsie-il1", "policy `PROFILE`, ipsie-il1 or rfc7644")
+	f.StringVar(&o.Profile, "profile", policies.DefaultProfile, "policy `PROFILE`, one of "+strings.Join(policies.Profiles(), ", "))
+	f.StringSliceVar(&o.Dialects, "dialect", nil,
+		"`OVERLAY` for the identity service, one of "+strings.Join(policies.OverlayNames(), ", "))
 	f.StringVar(&o.AppName, "app-name", "app", "`NAME` of the application")
 	f.StringVar(&o.AppURL, "app-url", "", "`URL` of the application behind Envoy, http://HOST:PORT (required)")
 	f.StringVar(&o.ClientID, "client-id", "", "`ID` that the identity service signs with, its iss and sub (required)")
@@ -74,6 +78,7 @@ a first try. It does not overwrite files.`,
 	})
 	f.StringVar(&o.Cert, "cert", "", "`FILE` with the certificate that Envoy shows")
 	f.StringVar(&o.Key, "key", "", "`FILE` with the private key of the certificate")
+	completePolicies(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := o.check(); err != nil {
 			return usage(err)
@@ -183,6 +188,7 @@ func (o *initOptions) write(dir string) (made []string, err error) {
 var flagOf = map[string]string{
 	"tenants[0].name": "--tenant", "tenants[0].external_url": "--url", "tenants[0].profile": "--profile",
 	"tenants[0].identity_services[0].client_id":     "--client-id",
+	"tenants[0].identity_services[0].dialects[0]":   "--dialect",
 	"tenants[0].identity_services[0].keys.issuer":   "--issuer",
 	"tenants[0].identity_services[0].keys.jwks_uri": "--jwks-uri",
 	"tenants[0].apps[0].name":                       "--app-name",

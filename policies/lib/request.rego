@@ -43,14 +43,80 @@ is_kind(operation, kind) if {
 }
 
 # METADATA
+# title: The parser changed nothing of these kinds
+# description: It reports each change as a deviation with a code. Undefined if the deviations cannot be read.
+without(codes) if {
+	is_array(input.deviations)
+	every deviation in input.deviations { differs(deviation, codes) }
+}
+
+# METADATA
+# title: The deviation has a code, and none of these
+differs(deviation, codes) if {
+	is_string(deviation.code)
+	not deviation.code in codes
+}
+
+# METADATA
+# title: The answer to a request that violates rules
+# description: |
+#   `allow`, and one violation for each operation that violates a rule: rule, op (-1 for
+#   the whole request), message, fix, status, scimType, mode. `places` has the operations
+#   and `details` the text of each of the violations.
+refusal(violations, places, details) := {
+	"allow": count([id | some id in violations; mode(id) == "enforce"]) == 0,
+	"violations": [violation |
+		some id in violations
+		some op in places[id]
+		violation := {
+			"rule": id,
+			"op": op,
+			"message": details[id].message,
+			"fix": details[id].fix,
+			"status": details[id].status,
+			"scimType": details[id].scimType,
+			"mode": mode(id),
+		}
+	],
+}
+
+# METADATA
+# title: The rules that are enforced for every client
+# description: No overlay lets a caller in without a token, with another scope, or to an unknown operation.
+always := {
+	"IL1-3.1-scope",
+	"IL1-3.2.1-oauth",
+	"IL1-3.2.2-operation",
+	"RFC7644-2-client",
+	"RFC7644-2-scope",
+	"RFC7644-3.2-operation",
+	"AL-4.1-scope",
+}
+
+# METADATA
 # title: The mode in which a rule runs for the client
 # description: |
-#   The overlays of a client may say warn or observe. Without them, and for every other
-#   value, the rule is enforced.
+#   The overlays of a client may say warn or observe. Without them, for every other value,
+#   and for the rules of `always`, the rule is enforced.
 mode(id) := answer if {
+	not id in always
 	answer := input.modes[id]
 	answer in {"warn", "observe"}
 } else := "enforce"
+
+# METADATA
+# title: The refusal of a token with other scopes than scim
+# description: It names them. 403 is the status of RFC 6750 §3.1.
+scope_refused := {
+	"message": _scope_message,
+	"fix": "ask the token endpoint for scope=scim and nothing else",
+	"status": 403,
+	"scimType": "",
+}
+
+_scope_message := message if {
+	message := sprintf("the access token grants %v; the profile accepts the scope \"scim\" only", [input.client.scopes])
+} else := "the access token has no scope; the profile accepts the scope \"scim\" only"
 
 # METADATA
 # title: The SCIM operations of this service

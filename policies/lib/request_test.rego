@@ -70,6 +70,54 @@ test_mode[name] if {
 	mode == case.want
 }
 
+test_no_overlay_relaxes_what_always_holds if {
+	count(lib.always) > 0
+	every id in lib.always {
+		mode := lib.mode(id) with input as {"modes": {id: "warn"}}
+		mode == "enforce"
+	}
+}
+
+test_without[name] if {
+	some name, case in {
+		"holds: none": {"deviations": [], "want": true},
+		"holds: another": {"deviations": [{"code": "OP_CASE"}], "want": true},
+		"violated: one of them": {"deviations": [{"code": "OP_CASE"}, {"code": "A"}], "want": false},
+		"absent: deviations": {"want": false},
+		"absent: code": {"deviations": [{}], "want": false},
+		"wrong type: code": {"deviations": [{"code": 7}], "want": false},
+		"wrong type: deviations": {"deviations": {"a": {"code": "OP_CASE"}}, "want": false},
+	}
+	got := _bool_without({"A", "B"}) with input as object.remove(case, ["want"])
+	got == case.want
+}
+
+test_refusal[name] if {
+	some name, case in {
+		"holds: enforced": {"modes": {}, "allow": false, "mode": "enforce"},
+		"holds: warns": {"modes": {"R": "warn"}, "allow": true, "mode": "warn"},
+	}
+	text := {"message": "m", "fix": "f", "status": 400, "scimType": "s"}
+	verdict := lib.refusal({"R"}, {"R": [0, 2]}, {"R": text}) with input as {"modes": case.modes}
+	verdict.allow == case.allow
+	verdict.violations == [object.union(text, {"rule": "R", "op": op, "mode": case.mode}) | some op in [0, 2]]
+}
+
+# A violation without its text is not reported, and refuses nevertheless.
+test_refusal_without_text if {
+	lib.refusal({"R"}, {"R": [-1]}, {}) == {"allow": false, "violations": []} with input as {}
+}
+
+test_scope_refused[name] if {
+	some name, case in {
+		"more": {"client": {"scopes": ["openid", "scim"]}, "want": "openid"},
+		"none": {"client": {}, "want": "has no scope"},
+	}
+	text := lib.scope_refused with input as {"client": case.client}
+	contains(text.message, case.want)
+	text.status == 403
+}
+
 test_routes if {
 	"PATCH /Groups/{id}" in lib.routes
 	not "POST /Bulk" in lib.routes
@@ -90,3 +138,7 @@ _bool_authenticated(client) if lib.authenticated with input.client as client
 default _bool_kind(_) := false
 
 _bool_kind(operation) if lib.is_kind(operation, "add")
+
+default _bool_without(_) := false
+
+_bool_without(codes) if lib.without(codes)

@@ -24,40 +24,15 @@ import data.lib
 # entrypoint: true
 verdict := {"allow": true, "violations": []} if count(violations) == 0
 
-verdict := {
-	"allow": count(enforced) == 0,
-	"violations": [violation |
-		some id in violations
-		some op in _at(id)
-		violation := {
-			"rule": id,
-			"op": op,
-			"message": _details[id].message,
-			"fix": _details[id].fix,
-			"status": _details[id].status,
-			"scimType": _details[id].scimType,
-			"mode": _mode(id),
-		}
-	],
-} if {
-	count(violations) > 0
-}
+verdict := lib.refusal(violations, _places, _texts) if count(violations) > 0
+
+_places[id] := at(id) if some id in violations
+
+_texts[id] := text(id) if some id in violations
 
 # METADATA
 # title: Requirements that the request does not satisfy
 violations := required - satisfied
-
-# METADATA
-# title: Violations that refuse the request
-# description: The others are reported, because the overlays of the client say warn or observe.
-enforced := {id | some id in violations; _mode(id) == "enforce"}
-
-# No overlay lets a caller in without a token, with another scope, or to an unknown operation.
-_always := {"RFC7644-2-client", "RFC7644-2-scope", "RFC7644-3.2-operation"}
-
-_mode(id) := "enforce" if id in _always
-
-_mode(id) := lib.mode(id) if not id in _always
 
 # METADATA
 # title: Requirements for the request
@@ -139,8 +114,12 @@ _holds("RFC7644-3.5.2.2-path", operation) if not lib.is_kind(operation, "remove"
 
 _holds("RFC7644-3.5.2.2-path", operation) if lib.filled(operation.path)
 
-# The first hundred operations come first; the others only if all of these are right.
-_at(id) := indexes if {
+# METADATA
+# title: The operations that violate a rule
+# description: |
+#   -1 for the whole request. The first hundred operations come first; the others only if
+#   all of these are right.
+at(id) := indexes if {
 	indexes := _at_fault(id, array.slice(_concerned[id], 0, 100))
 	count(indexes) > 0
 } else := indexes if {
@@ -161,6 +140,10 @@ _operations := [i |
 	is_array(input.raw)
 	some i, _ in input.raw
 ]
+
+# METADATA
+# title: The text of a violation
+text(id) := _details[id]
 
 # Status and scimType: RFC 7644 §3.12 (Tables 8 and 9), RFC 6750 §3.1.
 _details := {

@@ -137,7 +137,8 @@ type Tenant struct {
 	// ExternalURL is the URL of the tenant for its clients, "https://HOST[:PORT]". It is the OAuth
 	// issuer, and its host serves /scim/v2. Required.
 	ExternalURL string `yaml:"external_url"`
-	// Profile is the policy profile, one of ipsie-il1 and rfc7644. Default ipsie-il1.
+	// Profile is the policy profile, one of ipsie-il1, ipsie-al-draft-00, scim-interop-01 and rfc7644. Default
+	// ipsie-il1.
 	Profile string `yaml:"profile"`
 	// IdentityServices lists the clients that may get access tokens at /oauth/token. `scimward client add`
 	// adds further ones without a change of this file.

@@ -1,5 +1,7 @@
 package ipsie.il1
 
+import data.lib
+
 # The indexes of the operations that violate a rule, or -1 for the whole request if the
 # rule is not about operations or the operations cannot be read. A thousand wrong
 # operations must not cost more than a thousand right ones. So the first hundred come
@@ -56,19 +58,12 @@ _concerned["IL1-3.3.3-remove-path"] := _removes
 
 _concerned["IL1-3.3.3-remove-value"] := _removes
 
-_message(id) := _details[id].message if id != "IL1-3.1-scope"
+_text(id) := _details[id] if id != "IL1-3.1-scope"
 
-_message("IL1-3.1-scope") := message if {
-	message := sprintf("the access token grants %v; the profile accepts the scope \"scim\" only", [input.client.scopes])
-} else := "the access token has no scope; the profile accepts the scope \"scim\" only"
+_text("IL1-3.1-scope") := lib.scope_refused
 
 # Status and scimType: RFC 7644 §3.12 (Tables 8 and 9), RFC 6750 §3.1.
 _details := {
-	"IL1-3.1-scope": {
-		"fix": "ask the token endpoint for scope=scim and nothing else",
-		"status": 403,
-		"scimType": "",
-	},
 	"IL1-3.2.1-oauth": {
 		"message": "the request is not authenticated by an OAuth 2.0 access token",
 		"fix": "exchange a signed JWT for an access token and send it as Authorization: Bearer",

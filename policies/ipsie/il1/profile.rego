@@ -25,44 +25,19 @@ import data.lib
 # title: The verdict on one request
 # description: |
 #   `allow`, and one violation for each requirement that is not satisfied, or one for each
-#   operation: rule, op (-1 for the whole request), message, fix, status, scimType.
+#   operation (see `lib.refusal`).
 # entrypoint: true
 verdict := {"allow": true, "violations": []} if count(violations) == 0
 
-verdict := {
-	"allow": count(enforced) == 0,
-	"violations": [violation |
-		some id in violations
-		some op in _at(id)
-		violation := {
-			"rule": id,
-			"op": op,
-			"message": _message(id),
-			"fix": _details[id].fix,
-			"status": _details[id].status,
-			"scimType": _details[id].scimType,
-			"mode": _mode(id),
-		}
-	],
-} if {
-	count(violations) > 0
-}
+verdict := lib.refusal(violations, _places, _texts) if count(violations) > 0
+
+_places[id] := _at(id) if some id in violations
+
+_texts[id] := _text(id) if some id in violations
 
 # METADATA
 # title: Requirements that the request does not satisfy
 violations := required - satisfied
-
-# METADATA
-# title: Violations that refuse the request
-# description: The others are reported, because the overlays of the client say warn or observe.
-enforced := {id | some id in violations; _mode(id) == "enforce"}
-
-# No overlay lets a caller in without a token, with another scope, or to an unknown operation.
-_always := {"IL1-3.1-scope", "IL1-3.2.1-oauth", "IL1-3.2.2-operation"}
-
-_mode(id) := "enforce" if id in _always
-
-_mode(id) := lib.mode(id) if not id in _always
 
 # METADATA
 # title: Requirements for the request

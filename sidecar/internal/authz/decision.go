@@ -42,7 +42,7 @@ type Decision struct {
 	Cause  error        // why the owner of a credential could not be asked, for the log; nil otherwise
 	SCIM   *SCIMRequest // SurfaceSCIM, allowed: what the handler acts on
 	Policy string       // revision that allowed it
-	Warn   []string     // rule ids in warn mode
+	Warn   []string     // rule ids in warn mode that the request violates, each once
 	// Deviations are the codes of what the client sent in another than the canonical form,
 	// each once, in the order found; of a refusal, those found until then. They are the Dev
 	// constants of package scim, so there are few enough for a metric label.
@@ -80,6 +80,8 @@ type SCIMRequest struct {
 	Ops        []scim.Op   // PATCH: canonical
 	Deviations []scim.Deviation
 	Query      scim.Query
+	// Dialect is how the profile applies to the client; nil without overlays.
+	Dialect *policies.Dialect
 
 	judged policies.Input // what the policy judged, for DecideResult
 }

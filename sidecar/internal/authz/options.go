@@ -74,10 +74,12 @@ type Users interface {
 	SCIMID(ctx context.Context, tenant string, s *subject.Subject) (id string, err error)
 }
 
-// Clients says how the profile of a tenant applies to one of its OAuth clients: it returns nil for a client
-// without overlays. It is asked for every SCIM request.
+// Clients says how the profile of a tenant applies to one of its OAuth clients. It is asked for every SCIM
+// request.
 type Clients interface {
-	Dialect(tenant, issuer, clientID string) *policies.Dialect
+	// Client returns nil for a client without overlays. label names the client in metrics; it is empty for
+	// a client that only its issuer knows.
+	Client(tenant, issuer, clientID string) (label string, d *policies.Dialect)
 	// Paused reports whether an operator has paused SCIM of the tenant. Both do no I/O.
 	Paused(tenant string) bool
 }

@@ -37,7 +37,9 @@ func verdict(v *policies.Verdict, req *SCIMRequest) *Decision {
 		case policies.ModeEnforce:
 			enforced = append(enforced, vi)
 		case policies.ModeWarn:
-			warn = append(warn, vi.Rule)
+			if !slices.Contains(warn, vi.Rule) {
+				warn = append(warn, vi.Rule)
+			}
 		case policies.ModeObserve:
 		}
 	}
@@ -69,7 +71,7 @@ func denyViolations(revision string, enforced []*policies.Violation) *Decision {
 	if more := len(enforced) - maxViolations; more > 0 {
 		text = append(text, fmt.Sprintf("and %d more", more))
 	}
-	d.Detail = strings.Join(text, "; ")
+	d.Detail = strings.Join(text, "; ") + orSet(overlaysOf(enforced))
 	return d
 }
 
@@ -92,4 +94,27 @@ func describe(v *policies.Violation) string {
 		s += ". Fix: " + strings.TrimSuffix(v.Fix, ".")
 	}
 	return s
+}
+
+// overlaysOf names the overlays that would let the request pass all of the rules.
+func overlaysOf(enforced []*policies.Violation) []string {
+	var out []string
+	for i, vi := range enforced {
+		if i == 0 {
+			out = slices.Clone(vi.Overlays)
+		}
+		out = slices.DeleteFunc(out, func(name string) bool { return !slices.Contains(vi.Overlays, name) })
+	}
+	return out
+}
+
+// orSet tells the administrator of the identity service which overlays would let the request pass.
+func orSet(overlays []string) string {
+	switch len(overlays) {
+	case 0:
+		return ""
+	case 1:
+		return "; or set dialects: [" + overlays[0] + "] for this client"
+	}
+	return "; or set dialects for this client, to the one that it is: " + strings.Join(overlays, ", ")
 }

@@ -253,7 +253,8 @@ func (a *Authorizer) judgeSCIM(
 		Client: policies.Client{ID: claims.ClientID, Issuer: claims.Issuer, Scopes: claims.Scopes},
 	}
 	if a.o.Clients != nil {
-		in.Dialect = a.o.Clients.Dialect(t.name, claims.Issuer, claims.ClientID)
+		in.Client.Label, in.Dialect = a.o.Clients.Client(t.name, claims.Issuer, claims.ClientID)
+		req.Dialect = in.Dialect
 	}
 	if rt.typ == nil {
 		d = denyDiscoveryQuery(r)
@@ -361,20 +362,40 @@ func (a *Authorizer) decode(r *request.Request, req *SCIMRequest, in *policies.I
 	limits := a.limits(req.Type)
 	in.Size = len(r.Body)
 	o, se := scim.DecodeObject(r.Body, limits)
-	switch {
-	case se != nil:
-	case r.Method != http.MethodPatch:
-		req.Resource, req.Deviations, se = scim.Normalize(req.Type, o, in.Dialect.Parse())
-	default:
-		if in.Raw, se = scim.DecodePatch(o, limits); se == nil {
-			req.Ops, req.Deviations, se = scim.Canonicalize(req.Type, in.Raw, in.Dialect.Parse())
-		}
+	if se == nil && in.Method == http.MethodPatch {
+		in.Raw, se = scim.DecodePatch(o, limits)
+	}
+	if se == nil {
+		se = normalize(req, in.Raw, o, in.Dialect.Parse())
+	}
+	if se == nil && in.Raw != nil && policies.TraitsOf(in.Profile).Interop {
+		req.Ops = scim.ReplaceWhole(req.Type, in.Raw, req.Ops)
 	}
 	in.Resource, in.Canonical, in.Deviations = req.Resource, req.Ops, req.Deviations
-	if se != nil {
-		return denySCIM(se, request.ReasonBody)
+	if se == nil {
+		return nil
 	}
-	return nil
+	d := denySCIM(se, request.ReasonBody)
+	if se.Code != "" && in.Size <= maxHint {
+		d.Detail = strings.TrimSuffix(d.Detail, ".") + orSet(policies.Accepting(func(m scim.Mode) bool {
+			again := *req
+			return normalize(&again, in.Raw, o, m) == nil
+		}))
+	}
+	return d
+}
+
+// maxHint bounds the bodies that are read again for each overlay, to name those that accept them.
+const maxHint = 64 << 10
+
+// normalize fills the resource, or the operations of a PATCH, of req as a mode of the parser allows.
+func normalize(req *SCIMRequest, raw []scim.RawOp, o scim.Object, m scim.Mode) (se *scim.Error) {
+	if raw == nil {
+		req.Resource, req.Deviations, se = scim.Normalize(req.Type, o, m)
+	} else {
+		req.Ops, req.Deviations, se = scim.Canonicalize(req.Type, raw, m)
+	}
+	return se
 }
 
 func denySCIM(e *scim.Error, reason string) *Decision {

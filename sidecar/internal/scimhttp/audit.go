@@ -32,9 +32,17 @@ func (x *exchange) cause() store.Cause {
 		Method:    x.Method,
 		Path:      x.Path,
 		Action:    x.action(),
-		Decision:  x.decision.Policy,
+		Decision:  x.judgement(),
 		Received:  x.Received,
 	}
+}
+
+// judgement is the revision of the profile, and the rules that only warned: "ipsie-il1@… warn IL1-3.3.3-op".
+func (x *exchange) judgement() string {
+	if len(x.decision.Warn) == 0 {
+		return x.decision.Policy
+	}
+	return x.decision.Policy + " warn " + strings.Join(x.decision.Warn, " ")
 }
 
 // Refused writes the audit record of a request that the Check of Envoy refused, so that it did not

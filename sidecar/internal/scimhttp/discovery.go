@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
 )
@@ -21,7 +22,7 @@ func (h *Handler) discover(w http.ResponseWriter, x *exchange) error {
 	case endpointSchemas:
 		return document(w, x, schemaDocuments(base))
 	default:
-		return versioned(h.config(x.Tenant, base)).writeRead(w, x.pre)
+		return versioned(h.config(x.Tenant, base, x.scim.Dialect.Conformance())).writeRead(w, x.pre)
 	}
 }
 
@@ -73,8 +74,27 @@ func versioned(doc scim.Object) rendered {
 	return rendered{scim.Encode(doc), t}
 }
 
+// ConformanceURN is the extension of ServiceProviderConfig that names the profile.
+const ConformanceURN = "urn:scimward:params:scim:schemas:1.0:Conformance"
+
 // config describes exactly the supported features (RFC 7643 §5).
-func (h *Handler) config(tenant, base string) scim.Object {
+func (h *Handler) config(tenant, base string, c policies.Conformance) scim.Object {
+	out := h.features(tenant, base)
+	if c.Enforced {
+		out["schemas"] = []any{configURN, ConformanceURN}
+		lines := make([]any, 0, len(c.Missing))
+		for _, id := range c.Missing {
+			lines = append(lines, id)
+		}
+		out[ConformanceURN] = scim.Object{"profile": c.Profile, "revision": c.Revision, "incomplete": lines}
+	}
+	if c.Interop {
+		out["interopProfileConformant"] = true
+	}
+	return out
+}
+
+func (h *Handler) features(tenant, base string) scim.Object {
 	no := func() scim.Object { return scim.Object{"supported": false} }
 	return scim.Object{
 		"schemas":               []any{configURN},

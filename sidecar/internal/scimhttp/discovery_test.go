@@ -1,11 +1,14 @@
 package scimhttp_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/scimward/scimward/policies"
+	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 	"github.com/scimward/scimward/store/scim"
 )
 
@@ -154,5 +157,40 @@ func TestHead(t *testing.T) {
 				t.Errorf("HEAD %s: %s %q, GET %q", path, name, h, g)
 			}
 		}
+	}
+}
+
+// TestServiceProviderConfigClaimsTheProfile: the answer claims a profile only to a client for whom every rule
+// is enforced, and the interoperability profile only if nothing of it is missing.
+func TestServiceProviderConfigClaimsTheProfile(t *testing.T) {
+	for _, tt := range []struct {
+		profile string
+		interop any
+	}{
+		{il1, nil}, {"ipsie-al-draft-00", true}, {"scim-interop-01", true}, {base, nil},
+	} {
+		t.Run(tt.profile, func(t *testing.T) {
+			s := serveOverlays(t, tt.profile, "google")
+			a := s.do("GET", "/ServiceProviderConfig", nil).want(200)
+			if a.body[scimhttp.ConformanceURN] != nil || a.body["interopProfileConformant"] != nil {
+				t.Errorf("to a client with an overlay it claims %s", a.raw)
+			}
+			s.token = "acme-other"
+			a = s.do("GET", "/ServiceProviderConfig", nil).want(200)
+			claim, _ := a.body[scimhttp.ConformanceURN].(obj)
+			if claim["profile"] != tt.profile || claim["revision"] != policies.Revision(tt.profile) {
+				t.Errorf("to a strict client it claims %v, want %s", claim, tt.profile)
+			}
+			if got := a.body["interopProfileConformant"]; got != tt.interop {
+				t.Errorf("interopProfileConformant %v, want %v", got, tt.interop)
+			}
+			if urns, _ := a.body["schemas"].([]any); len(urns) != 2 || urns[1] != scimhttp.ConformanceURN {
+				t.Errorf("schemas %v, want the extension's URN", a.body["schemas"])
+			}
+			lines, ok := claim["incomplete"].([]any)
+			if bulk := slices.Contains(lines, any("AL-4.3-bulk")); !ok || bulk != (tt.profile == "ipsie-al-draft-00") {
+				t.Errorf("incomplete %v, want Bulk exactly where the profile requires it", claim["incomplete"])
+			}
+		})
 	}
 }

@@ -15,7 +15,7 @@
 //
 // The handler decides again although Envoy has asked already. So a request that reaches the SCIM
 // port around Envoy gets the same answer. If a rule in warn mode allows the request, the header
-// SCIM-Profile-Deviation of the answer names it.
+// SCIM-Profile-Deviation of the answer and the audit record name it.
 //
 // A refused request changes nothing. A request without effect writes nothing and keeps the version.
 // No answer shows internals. The package does not serve Bulk, cursor paging, sorting, entity-tag

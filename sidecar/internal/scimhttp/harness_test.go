@@ -69,10 +69,16 @@ type service struct {
 	token   string
 	opaque  string            // see raw
 	dialect *policies.Dialect // of every client; nil has no overlays
+	strict  *policies.Dialect // of the second client of a tenant, in place of dialect
 }
 
-// Dialect implements authz.Clients.
-func (s *service) Dialect(string, string, string) *policies.Dialect { return s.dialect }
+// Client implements authz.Clients.
+func (s *service) Client(_, _, id string) (label string, d *policies.Dialect) {
+	if s.strict != nil && strings.HasPrefix(id, "other-") {
+		return id, s.strict
+	}
+	return id, s.dialect
+}
 
 // recordingDecider keeps the last request and decision.
 type recordingDecider struct {
@@ -112,6 +118,20 @@ func (b *syncBuffer) String() string {
 var engine = sync.OnceValues(func() (*policies.Engine, error) {
 	return policies.NewEngine(policies.Options{Deadline: 2 * time.Minute})
 })
+
+// serveOverlays is serve for a client of acme with overlays. The other client of acme has none.
+func serveOverlays(t *testing.T, profile string, overlays ...string) *service {
+	t.Helper()
+	s := newService(t, storetest.New(t))
+	var err error
+	if s.dialect, err = policies.NewDialect(profile, overlays...); err != nil {
+		t.Fatal(err)
+	}
+	if s.strict, err = policies.NewDialect(profile); err != nil {
+		t.Fatal(err)
+	}
+	return s.start(profile)
+}
 
 // serve starts a service whose tenant acme has the profile; globex has rfc7644.
 func serve(t *testing.T, profile string, change ...func(*scimhttp.Options)) *service {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/scimward/scimward/sidecar/internal/client"
@@ -109,14 +110,24 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if !x.decision.Allowed() || x.decision.SCIM == nil || x.decision.Tenant != tenant {
 		return answerForDecision(x.decision)
 	}
-	if len(x.decision.Warn) > 0 {
-		w.Header().Set("SCIM-Profile-Deviation", strings.Join(x.decision.Warn, ", "))
-	}
 	x.scim = x.decision.SCIM
+	if found := x.deviations(); len(found) > 0 {
+		w.Header().Set("SCIM-Profile-Deviation", strings.Join(found, ", "))
+	}
 	if x.pre, err = readPreconditions(x.Headers); err != nil {
 		return err
 	}
 	return h.act(ctx, w, x)
+}
+
+// deviations lists how an allowed request deviates from the profile: the rules in warn mode, and the codes of
+// what the parser changed for a client with overlays. Each is a token, so that the header is a list of RFC 9651
+// §3.1.
+func (x *exchange) deviations() []string {
+	if len(x.scim.Dialect.Overlays()) == 0 {
+		return x.decision.Warn
+	}
+	return slices.Concat(x.decision.Warn, x.decision.Deviations)
 }
 
 // act runs the operation. The decision allowed the route, so a missing operation is a fault of this

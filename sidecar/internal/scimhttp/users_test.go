@@ -323,3 +323,31 @@ func TestParallelPatchesOfOneUser(t *testing.T) {
 		}
 	}
 }
+
+// TestReplaceWholeComplexAttribute: under the interoperability profile, the replace of name clears the parts
+// that its value omits, and add merges. RFC 7644 §3.5.2.3 keeps them in both.
+func TestReplaceWholeComplexAttribute(t *testing.T) {
+	for _, tt := range []struct {
+		profile, op string
+		want        obj
+	}{
+		{"scim-interop-01", "replace", obj{"givenName": "Ada M."}},
+		{"scim-interop-01", "add", obj{"givenName": "Ada M.", "familyName": "L"}},
+		{"ipsie-al-draft-00", "replace", obj{"givenName": "Ada M."}},
+		{base, "replace", obj{"givenName": "Ada M.", "familyName": "L"}},
+		{il1, "replace", obj{"givenName": "Ada M.", "familyName": "L"}},
+	} {
+		t.Run(tt.profile+" "+tt.op, func(t *testing.T) {
+			s := serve(t, tt.profile)
+			ada := s.createUser("ada")
+			s.do("PATCH", "/Users/"+ada, ops(op("replace", "name.givenName", "Ada"), op("replace", "name.familyName", "L"),
+				op("remove", "name.formatted"))).want(200)
+			got := s.do("PATCH", "/Users/"+ada, ops(op(tt.op, "name", obj{"givenName": "Ada M."}))).want(200)
+			if diff := cmp.Diff(any(tt.want), got.body["name"]); diff != "" {
+				t.Errorf("name (-want +got):\n%s", diff)
+			}
+			u := "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager"
+			s.do("PATCH", "/Users/"+ada, ops(op("replace", u, obj{"value": ada}))).want(200)
+		})
+	}
+}
