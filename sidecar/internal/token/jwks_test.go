@@ -16,15 +16,15 @@ import (
 )
 
 // drip is a body that gives a byte each second.
-type drip struct{ ctx context.Context }
+type drip struct{ done <-chan struct{} }
 
 func (d drip) Read(p []byte) (int, error) {
 	select {
 	case <-time.After(time.Second):
 		p[0] = ' '
 		return 1, nil
-	case <-d.ctx.Done():
-		return 0, d.ctx.Err()
+	case <-d.done:
+		return 0, context.DeadlineExceeded
 	}
 }
 
@@ -64,7 +64,7 @@ func TestBadKeySets(t *testing.T) {
 	var read atomic.Int64
 	for name, bad := range map[string]page{
 		"no answer": {hang: true},
-		"dripping":  {stream: func(ctx context.Context) io.ReadCloser { return drip{ctx} }},
+		"dripping":  {stream: func(ctx context.Context) io.ReadCloser { return drip{ctx.Done()} }},
 		"64 MiB": {stream: func(context.Context) io.ReadCloser {
 			return &endless{64 << 20, &read}
 		}},

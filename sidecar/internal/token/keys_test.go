@@ -82,7 +82,9 @@ func (w *web) RoundTrip(r *http.Request) (*http.Response, error) {
 		<-r.Context().Done()
 		return nil, r.Context().Err()
 	case p.stream != nil:
-		return &http.Response{StatusCode: http.StatusOK, Header: p.header.Clone(), Body: p.stream(r.Context()), Request: r}, nil
+		return &http.Response{
+			StatusCode: http.StatusOK, Header: p.header.Clone(), Body: p.stream(r.Context()), Request: r,
+		}, nil
 	}
 	if !ok {
 		p.status = http.StatusNotFound

@@ -385,10 +385,10 @@ func (v *Verifier) issuerOf(t *unverified) (*issuer, *Error) {
 // issuerFor returns the issuer of this name whose Subject is sub, or else the one for any subject.
 func (v *Verifier) issuerFor(name string, sub any) (found *issuer) {
 	for _, iss := range v.issuers[name] {
-		switch {
-		case iss.Subject == "":
+		switch iss.Subject {
+		case "":
 			found = iss
-		case iss.Subject == sub:
+		case sub:
 			return iss
 		}
 	}
