@@ -192,7 +192,7 @@ func shapes(now int64) []shape {
 			},
 			id:       claims{"typ": "ID", "aud": "idp-sync", "at_hash": "h", "scope": nil},
 			user:     claims{"azp": "portal", "sub": "a1b2", "preferred_username": "olga", "sid": "s-1", "client_id": nil},
-			wantUser: http.StatusUnauthorized, userHints: "the client of this token is not configured here",
+			wantUser: http.StatusUnauthorized, userHints: "the client of this token",
 		},
 		{
 			name: "PingOne, custom resource", header: claims{},
@@ -278,7 +278,7 @@ func TestProviderSettings(t *testing.T) {
 		{"a week", "Auth0, its own profile", claims{"exp": time.Now().Unix() + 604800}, 401, "expires sooner"},
 		{"a default scope more", "Keycloak, service account", claims{"scope": "profile email address scim"}, 403, `claim scope has \"address\"`},
 		{"without the audience mapper", "Keycloak, service account", claims{"aud": "account"}, 401, "aud does not name this service"},
-		{"another client", "Keycloak, service account", claims{"azp": "other"}, 401, "client of this token is not configured"},
+		{"another client", "Keycloak, service account", claims{"azp": "other"}, 401, "the client of this token"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := byName[tt.provider]
