@@ -298,3 +298,20 @@ func TestPasswordIsNeverStored(t *testing.T) {
 		})
 	}
 }
+
+// TestOverlaysAcceptTheirShapes: the overlay of a sender accepts what that sender is known to send, except
+// what no mode accepts.
+func TestOverlaysAcceptTheirShapes(t *testing.T) {
+	for _, shape := range shapes.All() {
+		for _, sender := range shape.Senders {
+			d, err := policies.NewDialect(base, sender)
+			if err != nil {
+				t.Errorf("%s: %v", shape.Name, err)
+				continue
+			}
+			if _, refused := shape.Result(d.Parse()); refused != nil && shape.Refused == nil {
+				t.Errorf("the overlay %s refuses %s: %v (%s)", sender, shape.Name, refused, refused.Code)
+			}
+		}
+	}
+}
