@@ -40,22 +40,35 @@ func clientsOf(cfg *config.Config) ([]client.Tenant, error) {
 		for j := range t.IdentityServices {
 			s := &t.IdentityServices[j]
 			add(client.Client{
-				Issuer: t.ExternalURL, ID: s.ClientID, StaticTokens: s.StaticTokens,
+				Issuer: t.ExternalURL, ID: s.ClientID, Proof: proofOf(s), StaticTokens: s.StaticTokens,
 				RequestsPerSecond: s.RequestsPerSecond, Expires: s.End(), Disabled: s.Disabled,
 			}, s.Dialects)
 		}
 		for j := range t.ExternalIssuers {
 			e := &t.ExternalIssuers[j]
 			for _, id := range e.Clients {
-				add(client.Client{Issuer: e.Issuer, ID: id}, e.Dialects)
+				add(client.Client{Issuer: e.Issuer, ID: id, Proof: "tokens of " + e.Issuer}, e.Dialects)
 			}
 			if len(e.Clients) == 0 {
-				add(client.Client{Issuer: e.Issuer}, e.Dialects)
+				add(client.Client{Issuer: e.Issuer, Proof: "tokens of " + e.Issuer}, e.Dialects)
 			}
 		}
 		out = append(out, made)
 	}
 	return out, errors.Join(errs...)
+}
+
+// proofOf says to operators how a client of the file proves itself.
+func proofOf(s *config.IdentityService) string {
+	switch {
+	case s.StaticTokens:
+		return "static tokens"
+	case s.Keys.JWKSURI != "":
+		return "keys at " + s.Keys.JWKSURI
+	case s.Keys.JWKSFile != "":
+		return "keys in " + s.Keys.JWKSFile
+	}
+	return "keys of " + s.Keys.Issuer
 }
 
 // commandClients are the clients of a tenant that operators added by command, for the authorization

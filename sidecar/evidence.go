@@ -47,6 +47,32 @@ type (
 	Retried = revoke.Retried
 	// JobRef names a job.
 	JobRef = revoke.JobRef
+	// ClientList are the OAuth clients of a tenant.
+	ClientList = admin.ClientList
+	// ClientStatus is an OAuth client.
+	ClientStatus = admin.ClientStatus
+	// ClientChanged is the answer to a change of a client.
+	ClientChanged = admin.ClientChanged
+	// ClientChecked is the answer to a check of a client.
+	ClientChecked = admin.ClientChecked
+	// ClientRef names a client.
+	ClientRef = admin.ClientRef
+	// ClientAdd asks to add a client.
+	ClientAdd = admin.ClientAdd
+	// ClientRotate asks to replace the keys of a client.
+	ClientRotate = admin.ClientRotate
+	// TokenCreate asks for a static token.
+	TokenCreate = admin.TokenCreate
+	// TokenRevoke asks to end a static token.
+	TokenRevoke = admin.TokenRevoke
+	// TokenStatus is a static token.
+	TokenStatus = admin.TokenStatus
+	// NewToken is the answer to the creation of a static token.
+	NewToken = admin.NewToken
+	// Pausing asks to pause or resume SCIM of a tenant.
+	Pausing = admin.Pausing
+	// Paused is the answer to a pause or its end.
+	Paused = admin.Paused
 	// Unlocked is the answer to an unlock of an operator.
 	Unlocked = admin.Unlocked
 	// RefusedDeactivation is a deactivation that was refused; the person still has access.

@@ -254,6 +254,8 @@ func (s *Server) openAdmin(context.Context) error {
 		Gatherer: s.registry, Sign: s.sign, Cut: s.cut, Engine: s.engine, Hits: s.hits,
 		Now: s.opts.Now, Logger: s.opts.Logger,
 
+		Clients: admin.ClientsOptions{Directory: &s.clients, Change: s.changeClients, Check: s.checkClient},
+
 		Explain:       s.decider.Explain,
 		Unprovisioned: s.decider.UnprovisionedPeople,
 	})

@@ -89,3 +89,45 @@ func completeUsers(c *cobra.Command) {
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}
 }
+
+// completeClients completes CLIENT and --client with the clients of the tenant. It asks the running process.
+func completeClients(c *cobra.Command) {
+	if c.Flags().Lookup("tenant") == nil || c.Flags().Lookup("config") == nil {
+		return
+	}
+	names := func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		file, tenant := c.Flags().Lookup("config").Value.String(), c.Flags().Lookup("tenant").Value.String()
+		got, err := reading{&file, &tenant}.get(c, "clients", nil)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		var l sidecar.ClientList
+		if err := json.Unmarshal(got.body, &l); err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		var out []string
+		for i := range l.Clients {
+			if strings.Contains(c.Use, " TOKEN") {
+				for _, t := range l.Clients[i].Tokens {
+					out = append(out, t.ID)
+				}
+			} else if l.Clients[i].Client != "" {
+				out = append(out, l.Clients[i].Client)
+			}
+		}
+		return out, cobra.ShellCompDirectiveNoFileComp
+	}
+	if strings.Contains(c.Use, " CLIENT") && c.Flags().Lookup("client") == nil || strings.Contains(c.Use, " TOKEN") {
+		c.ValidArgsFunction = names
+	}
+	if c.Flags().Lookup("client") != nil {
+		_ = c.RegisterFlagCompletionFunc("client", func(c *cobra.Command, _ []string, to string) (
+			[]string, cobra.ShellCompDirective,
+		) {
+			return names(c, nil, to)
+		}) // it fails only if it is called twice
+	}
+}

@@ -30,7 +30,10 @@ func actFlags(c *cobra.Command) acting {
 }
 
 // send asks for a change of the tenant and prints the answer, as the text of it or as JSON.
-func send[Out any](c *cobra.Command, f acting, route string, in any, text func(*Out) string) error {
+// Each of look sees the answer too.
+func send[Out any](
+	c *cobra.Command, f acting, route string, in any, text func(*Out) string, look ...func(*Out),
+) error {
 	admin, path, err := f.admin(route, nil)
 	if err != nil {
 		return err
@@ -42,6 +45,9 @@ func send[Out any](c *cobra.Command, f acting, route string, in any, text func(*
 	var out Out
 	if err := json.Unmarshal(got.body, &out); err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
+	}
+	for _, fn := range look {
+		fn(&out)
 	}
 	if *f.asJSON {
 		return deliver(c.OutOrStdout(), "", got.body)

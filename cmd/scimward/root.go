@@ -83,6 +83,10 @@ Act:     scimward lock USER          refuse a person at once, whatever the ident
          scimward close JOB          end one without proof
 Try:     scimward conformance idp    play what an identity provider sends to a scratch tenant
          scimward keys rotate        sign access tokens with a new key
+Connect: scimward client add ID      let an identity service call SCIM
+         scimward token create       make a static token for a provider that takes nothing else
+         scimward client disable ID  end a client and its tokens at once
+         scimward tenant pause       answer SCIM with 503 for a while
 Keep:    scimward backup -o FILE     copy the store while scimward runs`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -92,6 +96,7 @@ Keep:    scimward backup -o FILE     copy the store while scimward runs`,
 	root.AddCommand(
 		newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newReport(), newExplain(),
 		newLock(), newUnlock(), newRetry(), newClose(), newLeavers(), newAudit(), newTimeline(), newRefused(), newKeys(),
+		newClient(), newToken(), newTenant(),
 		newBackup(), newRestore(), newStore(), newConformance(), newVersion(), newPluginWorker(),
 	)
 	complete(root)
@@ -114,6 +119,7 @@ func complete(c *cobra.Command) {
 	}
 	completeNames(c)
 	completeUsers(c)
+	completeClients(c)
 	for _, sub := range c.Commands() {
 		complete(sub)
 	}

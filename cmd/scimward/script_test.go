@@ -38,10 +38,11 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":  exits,
-			"ready":  ready,
-			"expand": expand,
-			"term":   term,
+			"exits":   exits,
+			"ready":   ready,
+			"listens": listens,
+			"expand":  expand,
+			"term":    term,
 		},
 	})
 }
@@ -77,6 +78,15 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 
 // ready FILE waits until status says that the server of that configuration is ready.
 func ready(ts *testscript.TestScript, neg bool, args []string) {
+	waitFor(ts, neg, args, "status")
+}
+
+// listens FILE waits until the server is ready, whatever needs an operator.
+func listens(ts *testscript.TestScript, neg bool, args []string) {
+	waitFor(ts, neg, args, "status", "--ready")
+}
+
+func waitFor(ts *testscript.TestScript, neg bool, args []string, command ...string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: ready FILE")
 	}
@@ -88,7 +98,7 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 	for {
 		stdout.Reset()
 		stderr.Reset()
-		if run(ctx, []string{"status", "--json", "-c", ts.MkAbs(args[0])}, strings.NewReader(""), &stdout, &stderr) == 0 {
+		if run(ctx, append(command, "--json", "-c", ts.MkAbs(args[0])), strings.NewReader(""), &stdout, &stderr) == 0 {
 			var s struct {
 				Ready bool `json:"ready"`
 			}

@@ -19,8 +19,8 @@ func newStatus() *cobra.Command {
 		Short: "say whether the running sidecar is ready and who still has access",
 		Long: `Exits 0 if every component is ready, no deadline is breached, no job has failed, no
 application denies its plugin access, every plugin is healthy, no refused deactivation is
-open, the configuration file was loaded, and no Envoy has an older configuration. Otherwise
-it exits 1. Below the tenants it lists the leavers whose credentials are not all revoked,
+open, the configuration file was loaded, no Envoy has an older configuration, no tenant is
+paused, and no static token ends within 14 days without a newer one. Otherwise it exits 1. Below the tenants it lists the leavers whose credentials are not all revoked,
 the longest wait first, and the users whose deactivation was refused.
 
 With --ready it only says whether this process is ready, and exits 1 if not.`,
@@ -105,14 +105,14 @@ func writeComponents(b *strings.Builder, components []sidecar.Component) {
 // well reports whether the sidecar needs no attention from an operator.
 func well(s *sidecar.Status) bool {
 	for _, t := range s.Tenants {
-		if t.Breached > 0 || t.Failed > 0 || t.AppDenied > 0 || t.Refused > 0 {
+		if t.Breached > 0 || t.Failed > 0 || t.AppDenied > 0 || t.Refused > 0 || t.Paused != nil {
 			return false
 		}
 	}
 	if slices.ContainsFunc(s.Plugins, func(p sidecar.PluginStatus) bool { return p.Health != "ok" }) {
 		return false
 	}
-	return s.Ready && len(s.Envoys) == 0 && s.Config.Fault == ""
+	return s.Ready && len(s.Envoys) == 0 && s.Config.Fault == "" && len(s.EndingTokens) == 0
 }
 
 func statusText(s *sidecar.Status) string {
@@ -122,10 +122,12 @@ func statusText(s *sidecar.Status) string {
 	writeComponents(&b, s.Components)
 	writeEnvoys(&b, s)
 	writeConfig(&b, &s.Config)
+	writePauses(&b, s)
 	if !s.KeysEncrypted {
 		b.WriteString("  signing keys: stored in plain; token_keys.key_encryption_key_file encrypts them\n")
 	}
 	writeTenants(&b, s)
+	writeEndingTokens(&b, s)
 	writeLeavers(&b, s)
 	writeLocks(&b, s)
 	writeUses(&b, s)
@@ -312,4 +314,37 @@ func openApps(l *sidecar.Leaver) []openApp {
 func sameOutcome(a, b sidecar.OpenKind) bool {
 	a.Kind = b.Kind
 	return a == b
+}
+
+// writePauses says which tenants are paused, and by whom.
+func writePauses(b *strings.Builder, s *sidecar.Status) {
+	for i := range s.Tenants {
+		p := s.Tenants[i].Paused
+		if p == nil {
+			continue
+		}
+		by := p.Operator
+		if p.Claimed != "" {
+			by += ", claims to be " + oneLine(p.Claimed)
+		}
+		fmt.Fprintf(b, "  SCIM of tenant %s is paused since %s by %s: %s\n", s.Tenants[i].Name, stamp(p.Since), by,
+			cmp.Or(oneLine(p.Reason), "no reason given"))
+		fmt.Fprintf(b, "  nobody is deactivated until `scimward tenant resume --tenant %s`\n", s.Tenants[i].Name)
+	}
+}
+
+// writeEndingTokens lists the static tokens that end soon.
+func writeEndingTokens(b *strings.Builder, s *sidecar.Status) {
+	if len(s.EndingTokens) == 0 {
+		return
+	}
+	b.WriteString("\nSTATIC TOKEN\tTENANT\tCLIENT\tSTATE\tEXPIRES\n")
+	for i := range s.EndingTokens {
+		t := &s.EndingTokens[i]
+		fmt.Fprintf(b, "%s\t%s\t%s\t%s\t%s\n", t.ID, t.Tenant, oneLine(t.Client), t.State, stamp(t.Expires))
+	}
+	if s.MoreEndingTokens > 0 {
+		fmt.Fprintf(b, "and %d more\n", s.MoreEndingTokens)
+	}
+	b.WriteString("create the next one with `scimward token create --client CLIENT` and paste it at the provider\n")
 }

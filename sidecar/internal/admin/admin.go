@@ -23,6 +23,12 @@
 //	GET /v1/tenants/{tenant}/keys             [KeyList], the signing keys
 //	POST /v1/tenants/{tenant}/keys/rotate     keyReason; creates the next signing key, see [KeyList]
 //	POST /v1/tenants/{tenant}/keys/drop       keyDrop; removes a signing key with all that it signed, see [KeyList]
+//	GET /v1/tenants/{tenant}/clients          [ClientList]; ?client shows one
+//	POST /v1/tenants/{tenant}/clients/add     [ClientAdd]; and disable, enable, delete, check with [ClientRef], rotate with
+//	                                          [ClientRotate], see [ClientChanged] and [ClientChecked]
+//	POST /v1/tenants/{tenant}/tokens/create   [TokenCreate]; the only answer with the token, see [NewToken]
+//	POST /v1/tenants/{tenant}/tokens/revoke   [TokenRevoke]
+//	POST /v1/tenants/{tenant}/pause           [Pausing]; and resume: SCIM of the tenant answers 503, see [Paused]
 //	POST /v1/tenants/{tenant}/close           closeRequest; closes a job without proof, see [revoke.JobRef]
 //
 // Errors are problem documents (RFC 9457).
@@ -97,6 +103,8 @@ type Options struct {
 	Explain func(ctx context.Context, tenant, app string, subject int, value string) (authz.Explanation, error)
 	// Keys has the signing keys. Nil has none.
 	Keys Keys
+	// Clients knows and changes the OAuth clients. Without a Directory it has no routes.
+	Clients ClientsOptions
 	// FlushRefused writes the refused deactivations that wait for the store. Nil means none waits.
 	FlushRefused func(context.Context)
 }
@@ -151,6 +159,9 @@ func (h *Handler) Admin() http.Handler {
 		mux.HandleFunc("POST /v1/tenants/{tenant}/keys/rotate", change(h, "oauth.key.rotate", h.rotateKeys))
 		mux.HandleFunc("POST /v1/tenants/{tenant}/keys/drop", change(h, "oauth.key.drop", h.dropKey))
 	}
+	h.mountClients(mux)
+	mux.HandleFunc("POST /v1/tenants/{tenant}/pause", change(h, "tenant.pause", h.setPaused("tenant.pause", true)))
+	mux.HandleFunc("POST /v1/tenants/{tenant}/resume", change(h, "tenant.resume", h.setPaused("tenant.resume", false)))
 	return h.named(guard(mux))
 }
 

@@ -45,6 +45,10 @@ type Status struct {
 	Refused     []RefusedDeactivation `json:"refused_deactivations"`
 	MoreRefused int                   `json:"more_refused_deactivations"` // not in Refused
 	Plugins     []PluginStatus        `json:"plugins"`
+	// EndingTokens are at most 20 static tokens that have expired, or do so within 14 days, of clients
+	// without a token that lives longer.
+	EndingTokens     []EndingToken `json:"ending_tokens"`
+	MoreEndingTokens int           `json:"more_ending_tokens"` // not in EndingTokens
 	// Envoys are the connected Envoys whose configuration is older than scimward's.
 	Envoys []OutdatedEnvoy `json:"outdated_envoys"`
 	// Unprovisioned lists the applications that persons use whom the directory does not know.
@@ -84,7 +88,9 @@ type TenantStatus struct {
 	// ListedOnly counts users who are not open, with revoked credentials that were listed again, not probed.
 	ListedOnly int     `json:"users_verified_by_listing"`
 	OldestSec  float64 `json:"oldest_open_seconds"`
-	Bounded    bool    `json:"bounded"`
+	// Paused says that an operator has paused SCIM: nobody is deactivated. Nil while it is not.
+	Paused  *PauseStatus `json:"paused,omitempty"`
+	Bounded bool         `json:"bounded"`
 }
 
 // Leaver is a locked user who still has access to some application.
@@ -148,6 +154,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 	slices.SortStableFunc(s.Leavers, func(a, b Leaver) int { return a.Since.Compare(b.Since) })
 	s.Leavers = s.Leavers[:min(len(s.Leavers), maxLeavers)]
 	s.MoreLeavers -= len(s.Leavers)
+	s.EndingTokens, s.MoreEndingTokens = h.endingTokens()
 	uses := h.opts.Hits.list()
 	s.Locks, s.MoreLocks = h.operatorLocks(uses)
 	s.Used = uses[:min(len(uses), maxLeavers)]
@@ -171,6 +178,9 @@ func (h *Handler) tenant(ctx context.Context, name string) (tenantPart, error) {
 			return err
 		}
 		if t.Groups, err = r.CountGroups(); err != nil {
+			return err
+		}
+		if t.Paused, err = pauseStatus(r); err != nil {
 			return err
 		}
 		if t.refused, err = t.readRefused(r); err != nil {

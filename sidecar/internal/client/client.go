@@ -34,6 +34,8 @@ type Client struct {
 	ID string
 	// Dialect says how the profile of the tenant applies to it.
 	Dialect *policies.Dialect
+	// Proof says to operators how it proves itself.
+	Proof string
 	// StaticTokens says that it sends static tokens, and has no keys.
 	StaticTokens bool
 	// RequestsPerSecond is its limit. Zero means that of the tenant.
@@ -192,6 +194,7 @@ func (t *Tenant) client(row *store.Client, dialects map[string]*policies.Dialect
 		Tenant: t.Name, Issuer: cmp.Or(row.External, t.Issuer), ID: row.ID, StaticTokens: row.Static,
 		RequestsPerSecond: row.RequestsPerSecond, Expires: row.Expires, Disabled: row.Disabled, Command: true, Row: row,
 	}
+	c.Proof = proofOf(row)
 	overlays := row.Dialects
 	if len(overlays) == 0 {
 		overlays = t.Dialects
@@ -207,6 +210,21 @@ func (t *Tenant) client(row *store.Client, dialects map[string]*policies.Dialect
 	}
 	c.Dialect = dialects[name]
 	return c
+}
+
+// proofOf says how a client of a command proves itself.
+func proofOf(row *store.Client) string {
+	switch {
+	case row.Static:
+		return "static tokens"
+	case row.External != "":
+		return "tokens of " + row.External
+	case row.JWKSURI != "":
+		return "keys at " + row.JWKSURI
+	case row.KeyIssuer != "":
+		return "keys of " + row.KeyIssuer
+	}
+	return "keys that were given"
 }
 
 // addTokens makes the static tokens of a client known, if its tenant allows any.

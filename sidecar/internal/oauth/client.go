@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"slices"
 	"time"
@@ -89,4 +90,42 @@ func (t *Tenant) algorithms() []string {
 		}
 	}
 	return all
+}
+
+// Sample is what the authorization server says about one of its clients.
+type Sample struct {
+	Keys       []token.KeyInfo // as fetched now
+	KeysFault  error           // why they cannot be read, nil for none
+	Audiences  []string        // accepted aud of an assertion
+	Issuer     string          // iss of its assertions
+	Subject    string          // sub of them
+	Algorithms []string
+	Grants     []string
+	Token      string // an access token as the client would get; the caller must not keep it
+}
+
+// Sample fetches the keys of a client and signs an access token for it, without an assertion and without
+// a record: the token must not leave the process. It returns false for an unknown client.
+func (s *Server) Sample(ctx context.Context, tenant, id string) (*Sample, bool, error) {
+	t := s.tenant(tenant)
+	if t == nil || t.client(id) == nil {
+		return nil, false, nil
+	}
+	c := t.client(id)
+	from := c.assertions(&t.Tenant)
+	out := &Sample{
+		Audiences: from.Audience, Issuer: from.Issuer, Subject: cmp.Or(from.Subject, c.ID), Grants: t.grantTypes(),
+		Algorithms: c.Algorithms,
+	}
+	if len(out.Algorithms) == 0 {
+		out.Algorithms = []string{"ES256", "PS256", "EdDSA"}
+	}
+	if !c.AllowJWTBearer {
+		out.Grants = []string{grantClientCredentials}
+	}
+	out.Keys, out.KeysFault = token.FetchKeys(ctx, &from)
+	q := &tokenRequest{received: s.opts.Now(), client: id, earliest: s.opts.NotBefore(tenant, id)}
+	var err error
+	out.Token, err = t.sign(q, newID(), time.Minute)
+	return out, true, err
 }

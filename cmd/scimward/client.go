@@ -1,0 +1,389 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scimward/scimward/sidecar"
+)
+
+func newClient() *cobra.Command {
+	c := groupOf("client", "add, list and end the OAuth clients that may call SCIM",
+		newClientAdd(), newClientList(), newClientShow(), newClientSwitch("disable"), newClientSwitch("enable"),
+		newClientRotate(), newClientDelete(), newClientCheck())
+	c.Long = `A client is one identity service. The configuration file may define clients too; commands
+do not change those. Every change is in the audit trail.`
+	return c
+}
+
+// reason adds the flag --reason, which is not required.
+func optionalReason(c *cobra.Command) *string {
+	return c.Flags().String("reason", "", "why, for the audit trail; `TEXT` of one line")
+}
+
+// keyFlags are the flags that name public keys.
+type keyFlags struct{ file, uri, issuer *string }
+
+func newKeyFlags(c *cobra.Command) keyFlags {
+	return keyFlags{
+		file:   c.Flags().String("jwks-file", "", "its public keys: a JWK set in `FILE`, which is copied"),
+		uri:    c.Flags().String("jwks-uri", "", "its public keys: `URL` of a JWK set"),
+		issuer: c.Flags().String("issuer", "", "its public keys: `URL` of an issuer whose metadata names them"),
+	}
+}
+
+// document reads the file of --jwks-file.
+func (k keyFlags) document() (string, error) {
+	if *k.file == "" {
+		return "", nil
+	}
+	b, err := os.ReadFile(*k.file)
+	if err != nil {
+		return "", fmt.Errorf("reading --jwks-file: %w", err)
+	}
+	return string(b), nil
+}
+
+func newClientAdd() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "add CLIENT",
+		Short: "let an identity service call SCIM",
+		Long: `CLIENT is the client id: iss and sub of the assertions that the client signs, or the
+client that the access tokens of an external issuer name. Exactly one of --jwks-file,
+--jwks-uri, --issuer, --external-issuer and --static-tokens says how it proves itself. The
+client works when the command returns.`,
+		Example: `  scimward client add idp --issuer https://idp.example.com --dialect entra
+  scimward client add okta --static-tokens --dialect okta && scimward token create --client okta --expires 90d`,
+		Args: oneArg("CLIENT"),
+	}
+	f := actFlags(c)
+	keys := newKeyFlags(c)
+	external := c.Flags().String("external-issuer", "", "it sends access tokens of this issuer of the configuration file: `URL`")
+	static := c.Flags().Bool("static-tokens", false, "it sends a static token; needs static_tokens: allow at the tenant")
+	dialects := c.Flags().StringSlice("dialect", nil, "overlay `NAME` for this client; may be repeated. Default: those of the tenant")
+	rate := c.Flags().Int("requests-per-second", 0, "its limit, `N`. Default: that of the tenant")
+	expires := c.Flags().String("expires", "", "end the client after this `TIME`, such as 90d or 12h, or at a time in RFC 3339")
+	reason := optionalReason(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		jwks, err := keys.document()
+		if err != nil {
+			return err
+		}
+		end, err := endOf(*expires)
+		if err != nil {
+			return usage(err)
+		}
+		return send(c, f, "clients/add", sidecar.ClientAdd{
+			ClientRef: sidecar.ClientRef{Client: args[0], Reason: *reason}, JWKS: jwks, JWKSURI: *keys.uri,
+			KeyIssuer: *keys.issuer, ExternalIssuer: *external, StaticTokens: *static, Dialects: *dialects,
+			RequestsPerSecond: *rate, Expires: end,
+		}, func(s *sidecar.ClientChanged) string {
+			next := "try it: scimward client check " + s.Client
+			if *static {
+				next = "next: scimward token create --client " + s.Client
+			}
+			return fmt.Sprintf("added client %s of tenant %s\n%s\n", s.Client, s.Tenant, next)
+		})
+	}
+	return c
+}
+
+// lifetimeOf reads a time such as 90d, 12h or 90m.
+func lifetimeOf(s string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 16)
+		if err != nil {
+			return 0, fmt.Errorf("%q is no time such as 90d or 12h", s)
+		}
+		return time.Duration(n) * 24 * time.Hour, nil
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("%q is no time such as 90d or 12h", s)
+	}
+	return d, nil
+}
+
+// endOf returns a time in RFC 3339, empty for none.
+func endOf(s string) (string, error) {
+	if s == "" {
+		return "", nil
+	}
+	if _, err := time.Parse(time.RFC3339, s); err == nil {
+		return s, nil
+	}
+	d, err := lifetimeOf(s)
+	if err != nil {
+		return "", fmt.Errorf("--expires: %w", err)
+	}
+	return time.Now().Add(d).UTC().Format(time.RFC3339), nil
+}
+
+func newClientList() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "list",
+		Short: "list the clients of a tenant, their last use and last error",
+		Long: `Requests and refusals are counted since the process started. The last use is stored
+every ten minutes at most.`,
+		Args: noArgs,
+	}
+	f := readFlags(c)
+	asJSON := jsonFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		return showClients(c, f, *asJSON, "", clientsText)
+	}
+	return c
+}
+
+func newClientShow() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "show CLIENT",
+		Short: "show one client: its tokens, what it was refused for",
+		Args:  oneArg("CLIENT"),
+	}
+	f := readFlags(c)
+	asJSON := jsonFlag(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		return showClients(c, f, *asJSON, args[0], func(l *sidecar.ClientList) string { return clientText(&l.Clients[0]) })
+	}
+	return c
+}
+
+// showClients prints the clients of a tenant, or the named one.
+func showClients(c *cobra.Command, f reading, asJSON bool, name string, text func(*sidecar.ClientList) string) error {
+	q := url.Values{}
+	if name != "" {
+		q.Set("client", name)
+	}
+	got, err := f.get(c, "clients", q)
+	if err != nil {
+		return err
+	}
+	var l sidecar.ClientList
+	if err := json.Unmarshal(got.body, &l); err != nil {
+		return fmt.Errorf("reading the clients: %w", err)
+	}
+	if asJSON {
+		return deliver(c.OutOrStdout(), "", got.body)
+	}
+	if name != "" && len(l.Clients) != 1 {
+		return errors.New("the answer does not have the client")
+	}
+	return deliver(c.OutOrStdout(), "", []byte(columns(text(&l))))
+}
+
+func clientsText(l *sidecar.ClientList) string {
+	if len(l.Clients) == 0 {
+		return "tenant " + l.Tenant + " has no client, so nobody can write users: `scimward client add` adds one\n"
+	}
+	var b strings.Builder
+	b.WriteString("CLIENT\tSTATE\tMANAGED BY\tPROOF\tDIALECTS\tTOKENS\tLAST USE\tLAST HOUR\tREFUSED\tLAST ERROR\n")
+	for i := range l.Clients {
+		s := &l.Clients[i]
+		fmt.Fprintf(&b, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", clientName(s), s.State, s.ManagedBy, oneLine(s.Proof),
+			dash(strings.Join(s.Dialects, ", ")), tokensText(s), since(s.LastUse), s.Hour, s.HourRefused, lastError(s))
+	}
+	return b.String()
+}
+
+func clientName(s *sidecar.ClientStatus) string {
+	if s.Client == "" {
+		return "(any)"
+	}
+	return oneLine(s.Client)
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func since(t *time.Time) string {
+	if t == nil {
+		return "never"
+	}
+	return stamp(*t)
+}
+
+func lastError(s *sidecar.ClientStatus) string {
+	if s.LastErrorAt == nil {
+		return "-"
+	}
+	return oneLine(s.LastError) + ", " + stamp(*s.LastErrorAt)
+}
+
+// tokensText counts the static tokens of a client.
+func tokensText(s *sidecar.ClientStatus) string {
+	if s.Proof != "static tokens" {
+		return "-"
+	}
+	live, note := 0, ""
+	for _, t := range s.Tokens {
+		if t.State != "expired" {
+			live++
+		}
+		if t.State == "ending" {
+			note = ", ending"
+		}
+	}
+	return strconv.Itoa(live) + note
+}
+
+func clientText(s *sidecar.ClientStatus) string {
+	var b strings.Builder
+	row := func(name, value string) { fmt.Fprintf(&b, "%s\t%s\n", name, value) }
+	row("client", clientName(s)+" of tenant "+s.Tenant)
+	row("state", strings.TrimSpace(s.State+" "+oneLine(s.Fault)))
+	row("managed by", s.ManagedBy)
+	row("proof", oneLine(s.Proof))
+	row("issuer of its tokens", s.Issuer)
+	row("dialects", dash(strings.Join(s.Dialects, ", ")))
+	row("limit", fmt.Sprintf("%d requests a second", s.RequestsPerSecond))
+	if s.Expires != nil {
+		row("expires", stamp(*s.Expires))
+	}
+	row("last use", since(s.LastUse))
+	row("last error", lastError(s))
+	row("requests of the last hour", fmt.Sprintf("%d, refused %d", s.Hour, s.HourRefused))
+	for _, r := range s.Refused {
+		row("refused for", fmt.Sprintf("%s, %d times", oneLine(r.Reason), r.Times))
+	}
+	if len(s.Tokens) > 0 {
+		b.WriteString("\n")
+		writeTokens(&b, s)
+	}
+	return b.String()
+}
+
+func newClientSwitch(verb string) *cobra.Command {
+	c := &cobra.Command{
+		Use:   verb + " CLIENT",
+		Short: "refuse a client, and end its tokens at once",
+		Long: `When the command returns, no request of the client is allowed, and no change of it commits.
+Its static tokens are gone. Its access tokens stay refused when it is enabled again.`,
+		Args: oneArg("CLIENT"),
+	}
+	if verb == "enable" {
+		c.Short = "accept a disabled client again"
+		c.Long = `The client asks for a new access token. A client with static tokens needs a new one:
+` + "`scimward token create`" + `.`
+	}
+	f := actFlags(c)
+	reason := optionalReason(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		return send(c, f, "clients/"+verb, sidecar.ClientRef{Client: args[0], Reason: *reason}, changedText(verb+"d"))
+	}
+	return c
+}
+
+// changedText says what was done to a client.
+func changedText(done string) func(*sidecar.ClientChanged) string {
+	return func(s *sidecar.ClientChanged) string {
+		if s.Already {
+			return fmt.Sprintf("client %s of tenant %s was %s already\n", s.Client, s.Tenant, done)
+		}
+		return fmt.Sprintf("%s client %s of tenant %s\n", done, s.Client, s.Tenant)
+	}
+}
+
+func newClientRotate() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "rotate CLIENT",
+		Short: "replace the public keys of a client",
+		Long: `Assertions that are signed with a former key are refused from now on. Access tokens that
+the client has stay valid until they expire, unless --end-tokens ends them at once: use it
+when a key has leaked. A client with --issuer or --jwks-uri may change its keys there,
+without this command.`,
+		Example: `  scimward client rotate idp --jwks-file new.json`,
+		Args:    oneArg("CLIENT"),
+	}
+	f := actFlags(c)
+	keys := newKeyFlags(c)
+	end := c.Flags().Bool("end-tokens", false, "also end the access tokens that the client has")
+	reason := optionalReason(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		jwks, err := keys.document()
+		if err != nil {
+			return err
+		}
+		return send(c, f, "clients/rotate", sidecar.ClientRotate{
+			ClientRef: sidecar.ClientRef{Client: args[0], Reason: *reason}, JWKS: jwks, JWKSURI: *keys.uri,
+			KeyIssuer: *keys.issuer, EndTokens: *end,
+		}, changedText("replaced the keys of"))
+	}
+	return c
+}
+
+func newClientDelete() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "delete CLIENT",
+		Short: "delete a client, and end its tokens for ever",
+		Long: `When the command returns, no request of the client is allowed. Its tokens stay refused,
+also when a client of this name is added again. What it provisioned stays.`,
+		Args: oneArg("CLIENT"),
+	}
+	f := actFlags(c)
+	reason := optionalReason(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		return send(c, f, "clients/delete", sidecar.ClientRef{Client: args[0], Reason: *reason}, changedText("deleted"))
+	}
+	return c
+}
+
+func newClientCheck() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "check CLIENT",
+		Short: "fetch the keys of a client, and try a token for it",
+		Long: `Says what the client must send. For a client of this authorization server it also makes an
+access token and tries it. It prints the claims and throws the token away. Exits 1 if the
+keys cannot be read or the token would be refused.`,
+		Args: oneArg("CLIENT"),
+	}
+	f := actFlags(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		bad := false
+		err := send(c, f, "clients/check", sidecar.ClientRef{Client: args[0]}, checkedText, func(s *sidecar.ClientChecked) { bad = s.KeysFault != "" || s.TokenRefused != "" })
+		if err == nil && bad {
+			return failure{errSilent, 1, ""}
+		}
+		return err
+	}
+	return c
+}
+
+func checkedText(s *sidecar.ClientChecked) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "client %s of tenant %s: %s\n", clientName(&s.ClientStatus), s.Tenant, s.State)
+	for _, line := range s.Accepts {
+		fmt.Fprintf(&b, "  accepts %s\n", oneLine(line))
+	}
+	if s.KeysFault != "" {
+		fmt.Fprintf(&b, "%s cannot be read: %s\n", oneLine(s.Proof), oneLine(s.KeysFault))
+	}
+	for _, k := range s.Keys {
+		fmt.Fprintf(&b, "  key %s for %s\n", dash(oneLine(k.ID)), strings.Join(k.Algorithms, ", "))
+	}
+	if s.Claims != nil {
+		claims, err := json.MarshalIndent(s.Claims, "", "  ")
+		if err == nil {
+			fmt.Fprintf(&b, "claims of a token that was made for this check and thrown away:\n%s\n", claims)
+		}
+	}
+	switch {
+	case s.TokenRefused != "":
+		fmt.Fprintf(&b, "SCIM would refuse it: %s\n", oneLine(s.TokenRefused))
+	case s.Claims != nil:
+		b.WriteString("SCIM would accept it\n")
+	}
+	return b.String()
+}
