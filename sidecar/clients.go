@@ -140,14 +140,15 @@ func (s *Server) openClients(ctx context.Context) error {
 func (s *Server) keepFileClients(ctx context.Context, cfg *config.Config) {
 	for i := range cfg.Tenants {
 		t := &cfg.Tenants[i]
-		ids := make([]string, 0, len(t.IdentityServices))
+		named := make([]store.Client, 0, len(t.IdentityServices))
 		for j := range t.IdentityServices {
-			ids = append(ids, t.IdentityServices[j].ClientID)
+			c := &t.IdentityServices[j]
+			named = append(named, store.Client{ID: c.ClientID, Disabled: c.Disabled, Expires: c.End()})
 		}
 		cause := store.Cause{
 			Actor: "system", RequestID: rand.Text(), Action: "client.file", Decision: "configuration", Received: s.opts.Now(),
 		}
-		_, err := s.store.Update(ctx, t.Name, cause, func(tx *store.Tx) error { return tx.SetFileClients(ids) })
+		_, err := s.store.Update(ctx, t.Name, cause, func(tx *store.Tx) error { return tx.SetFileClients(named) })
 		if err != nil {
 			s.opts.Logger.LogAttrs(ctx, slog.LevelError, "the store does not know the clients of the file; reload it",
 				slog.String("tenant", t.Name), slog.String("error", err.Error()))

@@ -49,6 +49,8 @@ type (
 	JobRef = revoke.JobRef
 	// ClientList are the OAuth clients of a tenant.
 	ClientList = admin.ClientList
+	// RefusedFor counts refused requests of a client.
+	RefusedFor = admin.RefusedFor
 	// ClientStatus is an OAuth client.
 	ClientStatus = admin.ClientStatus
 	// ClientChanged is the answer to a change of a client.

@@ -70,15 +70,20 @@ func startLogging(t *testing.T, text string, logger *slog.Logger) *running {
 			t.Fatal(err)
 		}
 	}
+	return startIn(t, dir, sidecar.Options{Logger: logger})
+}
+
+// startIn starts a server with the files of a folder.
+func startIn(t *testing.T, dir string, o sidecar.Options) *running {
+	t.Helper()
 	file := filepath.Join(dir, "scimward.yaml")
 	load := func() (*config.Config, error) { return config.Load(file) }
 	cfg, err := load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := sidecar.New(t.Context(), sidecar.Options{
-		Config: cfg, Version: "test", Load: load, Watch: []string{file}, Logger: logger,
-	})
+	o.Config, o.Version, o.Load, o.Watch = cfg, "test", load, []string{file}
+	s, err := sidecar.New(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

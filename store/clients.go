@@ -67,11 +67,15 @@ func (c *Client) Live(now time.Time) []StaticToken {
 	return slices.DeleteFunc(slices.Clone(c.Tokens), func(t StaticToken) bool { return !now.Before(t.Expires) })
 }
 
-// endTokens refuses every token that was issued until now. A token that is issued in the same second
-// would be refused too, so the authorization server dates it into the next one.
+// endTokens refuses every token that was issued until now. iat has no fraction, so a token that is issued
+// in the same second would be refused too: the authorization server dates it to NotBefore. That is why the
+// next NotBefore is later than the last one, also within one second.
 func (c *Client) endTokens(now time.Time) {
-	c.NotBefore = now.Truncate(time.Second).Add(time.Second)
-	c.Tokens = nil
+	next := now.Truncate(time.Second).Add(time.Second)
+	if !next.After(c.NotBefore) {
+		next = c.NotBefore.Add(time.Second)
+	}
+	c.NotBefore, c.Tokens = next, nil
 }
 
 // ClientUse is the last use of an OAuth client, for operators.
@@ -212,6 +216,7 @@ func (t *Tx) AddClient(c Client) error {
 		case old.ID == c.ID && old.Exists():
 			return ErrClientExists
 		case old.ID == c.ID:
+			c.NotBefore = old.NotBefore
 			c.endTokens(t.now)
 		case old.Exists():
 			exist++
@@ -243,7 +248,7 @@ func (t *Tx) SetClientDisabled(id string, disabled bool) (Client, error) {
 	}
 	c.Disabled = disabled
 	c.endTokens(t.now)
-	t.putClient(&c, map[bool]string{true: "disabled", false: "enabled"}[disabled])
+	t.putClient(&c, switchedText(disabled))
 	return c, nil
 }
 
@@ -317,10 +322,11 @@ func (t *Tx) RevokeStaticToken(id, token string) (Client, error) {
 	return c, nil
 }
 
-// SetFileClients compares the rows with the clients that the configuration file names. A client that
-// left the file is deleted. One that comes back needs new tokens. A client of a command that the file
-// now names belongs to the file, and its tokens end.
-func (t *Tx) SetFileClients(ids []string) error {
+// SetFileClients compares the rows with the clients that the configuration file names, of which ID, Expires
+// and Disabled count. A client that left the file is deleted, and one that comes back needs new tokens, as
+// after it was disabled. A client of a command that the file now names belongs to the file, and its tokens
+// end.
+func (t *Tx) SetFileClients(named []Client) error {
 	all, err := t.Clients()
 	if err != nil {
 		return err
@@ -328,25 +334,49 @@ func (t *Tx) SetFileClients(ids []string) error {
 	rows := map[string]*Client{}
 	for i := range all {
 		rows[all[i].ID] = &all[i]
-		if c := &all[i]; c.File && c.Exists() && !slices.Contains(ids, c.ID) {
+		in := func(n Client) bool { return n.ID == all[i].ID }
+		if c := &all[i]; c.File && c.Exists() && !slices.ContainsFunc(named, in) {
 			c.Deleted = t.now
 			c.endTokens(t.now)
 			t.putClient(c, "not in the configuration file any more: deleted")
 		}
 	}
-	for _, id := range ids {
-		old := rows[id]
-		if old != nil && old.File && old.Exists() {
-			continue
+	for i := range named {
+		if c, detail := t.fileClient(&named[i], rows[named[i].ID]); c != nil {
+			t.putClient(c, detail)
 		}
-		c, detail := Client{ID: id, File: true, Created: t.now}, "in the configuration file"
-		if old != nil {
-			c.endTokens(t.now)
-			detail += ", in place of a client of this name; the tokens of that one end"
-		}
-		t.putClient(&c, detail)
 	}
 	return nil
+}
+
+// fileClient returns the row of a client of the configuration file, and what changes, nil if nothing does.
+func (t *Tx) fileClient(n, old *Client) (*Client, string) {
+	c := &Client{ID: n.ID, File: true, Disabled: n.Disabled, Expires: n.Expires, Created: t.now}
+	switch {
+	case old == nil:
+		return c, "in the configuration file"
+	case !old.File || !old.Exists():
+		c.NotBefore = old.NotBefore
+		c.endTokens(t.now)
+		return c, "in the configuration file, in place of a client of this name; the tokens of that one end"
+	case old.Disabled == n.Disabled && old.Expires.Equal(n.Expires):
+		return nil, ""
+	}
+	kept := *old
+	kept.Expires = n.Expires
+	if kept.Disabled != n.Disabled {
+		kept.Disabled = n.Disabled
+		kept.endTokens(t.now)
+		return &kept, switchedText(n.Disabled) + " by the configuration file"
+	}
+	return &kept, "its end changed in the configuration file"
+}
+
+func switchedText(disabled bool) string {
+	if disabled {
+		return "disabled"
+	}
+	return "enabled"
 }
 
 // UseClient remembers that a client with keys got an access token.

@@ -20,7 +20,8 @@ const (
 	StaticPrefix = "scimward_st_"
 	staticSecret = 43
 	staticCheck  = 6
-	staticLength = len(StaticPrefix) + staticSecret + staticCheck
+	checkAt      = len(StaticPrefix) + staticSecret
+	staticLength = checkAt + staticCheck
 )
 
 // RefuseStatic is the refusal of a static token: of a client that is known, or empty.
@@ -38,29 +39,34 @@ type Hash = [sha256.Size]byte
 func NewStatic() (raw string, hash Hash) {
 	var secret [32]byte
 	rand.Read(secret[:]) // never fails (crypto/rand)
-	raw = StaticPrefix + base64.RawURLEncoding.EncodeToString(secret[:])
-	raw += checkOf(raw)
-	return raw, sha256.Sum256([]byte(raw))
+	var b [staticLength]byte
+	base64.RawURLEncoding.Encode(b[copy(b[:], StaticPrefix):], secret[:])
+	sum := checkOf(&b)
+	copy(b[checkAt:], sum[:])
+	return string(b[:]), sha256.Sum256(b[:])
 }
 
 // IsStatic reports whether a bearer token looks like a static one. No JWT does.
 func IsStatic(raw string) bool { return strings.HasPrefix(raw, StaticPrefix) }
 
 // HashStatic returns the hash of a static token, and false for a text of another form or with a typing
-// error.
+// error. It allocates nothing.
 func HashStatic(raw string) (Hash, bool) {
 	if len(raw) != staticLength || !IsStatic(raw) {
 		return Hash{}, false
 	}
-	body, check := raw[:staticLength-staticCheck], raw[staticLength-staticCheck:]
-	if checkOf(body) != check {
+	var b [staticLength]byte
+	copy(b[:], raw)
+	if sum := checkOf(&b); string(sum[:]) != string(b[checkAt:]) {
 		return Hash{}, false
 	}
-	return sha256.Sum256([]byte(raw)), true
+	return sha256.Sum256(b[:]), true
 }
 
-func checkOf(body string) string {
+// checkOf returns the last characters of a token.
+func checkOf(b *[staticLength]byte) (out [staticCheck]byte) {
 	var sum [4]byte
-	binary.BigEndian.PutUint32(sum[:], crc32.ChecksumIEEE([]byte(body)))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
+	binary.BigEndian.PutUint32(sum[:], crc32.ChecksumIEEE(b[:checkAt]))
+	base64.RawURLEncoding.Encode(out[:], sum[:])
+	return out
 }
