@@ -90,7 +90,8 @@ func (s *Server) oauthTenants(cfg *config.Config) ([]oauth.Tenant, error) {
 	for i := range cfg.Tenants {
 		t := &cfg.Tenants[i]
 		o := oauth.Tenant{Name: t.Name, Issuer: t.ExternalURL, Resource: t.Resource(), TokenEndpoint: t.TokenEndpoint()}
-		o.TokenLifetime = t.TokenLifetime
+		o.TokenLifetime, o.DPoPNonce = t.TokenLifetime, t.DPoP.Nonce == "required"
+		o.DPoPRequired, o.Certificates = t.OnlyDPoP(), t.Certificates()
 		for j := range t.IdentityServices {
 			if c := &t.IdentityServices[j]; !c.StaticTokens {
 				made, err := s.keys.oauthClient(c)
@@ -115,6 +116,7 @@ func (c *keyClients) oauthClient(s *config.IdentityService) (oauth.Client, error
 		AssertionIssuer: s.AssertionIssuer, AssertionSubject: s.AssertionSubject, Algorithms: s.Algorithms,
 		MaxAssertionLifetime: s.MaxAssertionLifetime, AllowNoJTI: s.JTI == "hash",
 		AllowJWTBearer: s.AllowJWTBearer, TokenLifetime: s.TokenLifetime,
+		Constraint: constraintOf(s.SenderConstrained),
 	}, err
 }
 
@@ -254,6 +256,8 @@ func (v *verifiers) authzTenant(cfg *config.Config, t *config.Tenant, own oauth.
 		Hosts: []string{t.Host()}, Profile: t.Profile, Verifier: bearer{v.clients, t.Name, access}, Realm: t.Name,
 		ResourceMetadataURL: t.ExternalURL + "/.well-known/oauth-protected-resource/scim/v2",
 		Apps:                map[string]authz.AppOptions{},
+
+		URL: t.ExternalURL, Proofs: own.Proofs, DPoPNonce: t.DPoP.Nonce == "required", Constraint: constraintsOf(t),
 	}
 	for i := range t.Apps {
 		a := &t.Apps[i]

@@ -27,6 +27,7 @@ func (c checker) tenant(path string, t *Tenant, names map[string]bool, hosts map
 	c.dialects(path+".dialects", t.Dialects)
 	within(c, path+".requests_per_second", t.RequestsPerSecond, 25, 100000)
 	within(c, path+".token_lifetime", t.TokenLifetime, 5*time.Minute, time.Hour)
+	c.oneOf(path+".dpop.nonce", t.DPoP.Nonce, "optional", "required")
 	c.clients(path, t)
 	c.require(path+".apps", len(t.Apps) > 0, "add the application that the tenant's users use")
 	apps := map[string]bool{}
@@ -85,6 +86,7 @@ func (c checker) clients(path string, t *Tenant) {
 		c.sameIssuer(at+".keys.issuer", e.Issuer, e.Keys)
 		c.dialects(at+".dialects", e.Dialects)
 		c.claims(at, &e)
+		c.senderConstrained(at+".sender_constrained", e.SenderConstrained, false)
 	}
 }
 
@@ -132,6 +134,7 @@ func (c checker) assertions(at string, t *Tenant, s *IdentityService) {
 		within(c, at+".token_lifetime", s.TokenLifetime, 5*time.Minute, time.Hour)
 	}
 	c.oneOf(at+".jti", s.JTI, "required", "hash")
+	c.senderConstrained(at+".sender_constrained", s.SenderConstrained, s.StaticTokens)
 	for i, a := range s.Algorithms {
 		c.oneOf(fmt.Sprintf("%s.algorithms[%d]", at, i), a, "ES256", "PS256", "EdDSA", "RS256")
 	}

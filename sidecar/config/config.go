@@ -160,6 +160,17 @@ type Tenant struct {
 	// static_tokens. IL1 §3.2.1 asks for OAuth, so a tenant with allow does not claim the profile
 	// ipsie-il1. An overlay of dialects never changes it. Default refuse.
 	StaticTokens string `yaml:"static_tokens"`
+	// DPoP tunes DPoP (RFC 9449), with which a client proves for each request that it has the key of its
+	// access token. Any client may use it; sender_constrained requires it.
+	DPoP DPoP `yaml:"dpop"`
+}
+
+// DPoP tunes DPoP.
+type DPoP struct {
+	// Nonce says whether a proof needs a nonce of scimward: optional or required. With optional, scimward
+	// asks for one only in the first minute after its start, because it has forgotten which proofs were used
+	// before. Default optional.
+	Nonce string `yaml:"nonce"`
 }
 
 // KeySource names the source of public keys: exactly one of issuer, jwks_uri and jwks_file.
@@ -222,6 +233,10 @@ type IdentityService struct {
 	Expires string `yaml:"expires"`
 	// Disabled refuses the client and its tokens. Default false.
 	Disabled bool `yaml:"disabled"`
+	// SenderConstrained says what the access tokens of this client must be bound to, so that a stolen token
+	// is useless: none, dpop (RFC 9449), certificate (RFC 8705) or either. Then it gets no other token, and
+	// SCIM refuses a token without the proof. Default none: the client may use DPoP.
+	SenderConstrained string `yaml:"sender_constrained"`
 }
 
 // ExternalIssuer is another authorization server.
@@ -267,6 +282,9 @@ type ExternalIssuer struct {
 	// RequireClaims maps the names of claims to the value that each must have, such as idtyp: app. A
 	// number or a boolean in the token is compared as text. Empty means none.
 	RequireClaims map[string]string `yaml:"require_claims"`
+	// SenderConstrained says what its tokens must be bound to (claim cnf): none, dpop, certificate or either.
+	// A token without it is refused. Default none: a bound token needs its proof all the same.
+	SenderConstrained string `yaml:"sender_constrained"`
 }
 
 // App is one application behind the proxy.

@@ -162,10 +162,12 @@ func (t *Tenant) complete(dir folder) {
 	or(&t.RequestsPerSecond, 50)
 	or(&t.StaticTokens, "refuse")
 	or(&t.TokenLifetime, 5*time.Minute)
+	or(&t.DPoP.Nonce, "optional")
 	for i := range t.IdentityServices {
 		s := &t.IdentityServices[i]
 		s.Keys.complete(dir, s.AssertionIssuer)
 		or(&s.JTI, "required")
+		or(&s.SenderConstrained, SenderNone)
 		or(&s.MaxAssertionLifetime, 10*time.Minute)
 	}
 	for i := range t.ExternalIssuers {
@@ -174,6 +176,7 @@ func (t *Tenant) complete(dir folder) {
 		or(&e.Audience, t.Resource())
 		or(&e.MaxLifetime, 6*time.Hour)
 		e.completeClaims()
+		or(&e.SenderConstrained, SenderNone)
 	}
 	for i := range t.Apps {
 		a := &t.Apps[i]

@@ -31,6 +31,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/scimward/scimward/sidecar/internal/request"
+	"github.com/scimward/scimward/sidecar/internal/token"
 	"github.com/scimward/scimward/sidecar/passes"
 	"github.com/scimward/scimward/store/scim"
 )
@@ -51,6 +52,11 @@ type tenant struct {
 	metadata string
 	types    map[string]*scim.ResourceType // by endpoint
 	apps     map[string]*app
+
+	url        string
+	proofs     *token.Proofs
+	dpopNonce  bool
+	constraint func(issuer, clientID string) token.Constraint
 }
 
 // New checks the options and returns an Authorizer. The error joins every fault.
@@ -98,6 +104,7 @@ func (a *Authorizer) Prepare(tenants map[string]TenantOptions) (apply func(), er
 			name: name, hosts: request.NewHosts(to.Hosts), profile: to.Profile, verifier: to.Verifier,
 			realm: quotable(to.Realm), metadata: quotable(to.ResourceMetadataURL), types: types,
 			apps: make(map[string]*app, len(to.Apps)),
+			url:  to.URL, proofs: to.Proofs, dpopNonce: to.DPoPNonce, constraint: to.Constraint,
 		}
 		if t.realm == "" {
 			t.realm = "scim"

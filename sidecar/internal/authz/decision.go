@@ -25,6 +25,7 @@ type Decision struct {
 	Detail    string // for people: rule, operation, fix; no internals
 	Reason    string // stable code for logs and metrics: "locked", "policy", "no_token", …
 	Challenge string // WWW-Authenticate value, may be empty
+	Nonce     string // DPoP-Nonce value, may be empty (RFC 9449 §9)
 	Retry     time.Duration
 
 	AllowMethods string // of a 405: the methods the route has (Allow, RFC 9110 §15.5.6)
@@ -110,6 +111,10 @@ const (
 	ReasonToken        = "token_invalid"
 	ReasonTokenExpired = "token_expired"
 	ReasonScope        = "scope"
+	ReasonBinding      = "token_binding" // bound to something that is not proven, or not bound
+	ReasonProof        = "dpop_proof"
+	ReasonProofNonce   = "dpop_nonce"
+	ReasonProofMemory  = "dpop_memory" // 503: too many proofs to remember
 
 	ReasonPolicy = "policy"
 	ReasonPaused = "paused" // an operator has paused SCIM of the tenant: 503

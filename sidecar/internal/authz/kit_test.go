@@ -19,6 +19,7 @@ import (
 type verifier struct {
 	mu    sync.Mutex
 	calls int
+	bound map[string]token.Binding // by token
 }
 
 func (v *verifier) Verify(_ context.Context, raw string) (token.Claims, error) {
@@ -31,6 +32,9 @@ func (v *verifier) Verify(_ context.Context, raw string) (token.Claims, error) {
 			e.Detail, e.Scope = `claim scp has "admin"`, "scim"
 		}
 		return token.Claims{}, e
+	}
+	if b, ok := v.bound[raw]; ok {
+		return token.Claims{Issuer: "https://as.example", ClientID: "idp", Scopes: []string{"scim"}, Binding: b}, nil
 	}
 	switch raw {
 	case "good.good.good":

@@ -121,6 +121,12 @@ type TenantOptions struct {
 	Realm               string   // realm of the Bearer challenge; "" is "scim"
 	ResourceMetadataURL string   // RFC 9728 document, named in the challenge
 	Apps                map[string]AppOptions
+
+	URL       string        // external URL without a path, with which htu of a DPoP proof begins
+	Proofs    *token.Proofs // nil refuses every token that is bound to a key
+	DPoPNonce bool          // a DPoP proof needs a nonce (RFC 9449 §9)
+	// Constraint says what the access tokens of a client must be bound to. Nil is nothing, for any client.
+	Constraint func(issuer, clientID string) token.Constraint
 }
 
 // Anonymous says what happens to application requests that no user is known for.

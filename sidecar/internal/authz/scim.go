@@ -38,6 +38,9 @@ func (a *Authorizer) decideSCIM(ctx context.Context, r *request.Request, t *tena
 		d = a.judgeSCIM(ctx, r, t, segs, &claims)
 	}
 	d.Claims = claims
+	if t.dpopNonce && claims.Binding.Key != "" && !r.Later {
+		d.Nonce = t.proofs.Nonce()
+	}
 	return d
 }
 
@@ -87,35 +90,44 @@ func tokenInQuery() *Decision {
 		"send the token in the Authorization header, not in the query")
 }
 
-// authenticate finds the one bearer credential and verifies it.
+// authenticate finds the one access token, verifies it, and checks what it is bound to.
 func authenticate(ctx context.Context, r *request.Request, t *tenant) (token.Claims, *Decision) {
-	raw, d := bearer(r, t)
+	c, d := accessToken(r, t)
 	if d != nil {
 		return token.Claims{}, d
 	}
-	claims, err := t.verifier.Verify(ctx, raw)
+	claims, err := t.verifier.Verify(ctx, c.raw)
 	if err != nil {
-		return token.Claims{}, t.denyToken(err)
+		return token.Claims{}, c.answer(t.denyToken(err))
+	}
+	if d := t.prove(r, &c, &claims); d != nil {
+		return token.Claims{}, d
 	}
 	return claims, nil
 }
 
-// bearer returns the token of the only Authorization header (RFC 6750 §2.1): a scheme in
-// any case, one space, a token68.
-func bearer(r *request.Request, t *tenant) (string, *Decision) {
+// accessToken returns the token of the only Authorization header (RFC 6750 §2.1, RFC 9449 §7.1): a scheme
+// in any case, one space, a token68.
+func accessToken(r *request.Request, t *tenant) (credential, *Decision) {
 	v, several := r.Headers.Single("authorization")
 	scheme, raw, found := strings.Cut(v, " ")
 	switch {
 	case v == "" && !several:
-		return "", t.noToken("send an access token: Authorization: Bearer …")
+		return credential{}, t.noToken("send an access token: Authorization: Bearer …")
 	case several:
-		return "", t.malformed("send exactly one Authorization header with one credential")
-	case !strings.EqualFold(scheme, "bearer"):
-		return "", t.noToken("the only scheme here is Bearer")
-	case !found || !request.Token68(raw):
-		return "", t.malformed("the credential is not Bearer, one space, and a token")
+		return credential{}, t.malformed("send exactly one Authorization header with one credential")
 	}
-	return raw, nil
+	c := credential{schemeBearer, raw}
+	if strings.EqualFold(scheme, schemeDPoP) {
+		c.scheme = schemeDPoP
+	}
+	switch {
+	case !strings.EqualFold(scheme, c.scheme):
+		return credential{}, t.noToken("the only schemes here are Bearer and DPoP")
+	case !found || !request.Token68(raw):
+		return credential{}, c.answer(t.malformed("the credential is not Bearer or DPoP, one space, and a token"))
+	}
+	return c, nil
 }
 
 func (t *tenant) noToken(detail string) *Decision {

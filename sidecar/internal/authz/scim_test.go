@@ -153,7 +153,7 @@ func TestBearerOnly(t *testing.T) {
 		{"no token", get("Bearer"), 400, request.ReasonCredential},
 		{"only padding", get("Bearer =="), 400, request.ReasonCredential},
 		{"other scheme", get("Basic aWRwOnB3"), 401, authz.ReasonNoToken},
-		{"DPoP", get("DPoP good.good.good"), 401, authz.ReasonNoToken},
+		{"DPoP without a binding", get("DPoP good.good.good"), 401, authz.ReasonBinding},
 		{"in the query", scimReq("GET", "/scim/v2/Users/u1?access_token=good.good.good", header("authorization")), 400, request.ReasonCredential},
 		{"in header and query", scimReq("GET", "/scim/v2/Users/u1?Access_Token=x"), 400, request.ReasonCredential},
 		{"in a cookie", scimReq("GET", "/scim/v2/Users/u1", header("authorization"), header("cookie", "access_token=good.good.good")), 401, authz.ReasonNoToken},

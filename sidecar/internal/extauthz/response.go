@@ -111,6 +111,7 @@ func render(d *authz.Decision, wantsJSON bool) answer {
 	}
 	add("cache-control", "no-store")
 	add("www-authenticate", d.Challenge)
+	add("dpop-nonce", d.Nonce)
 	add("allow", d.AllowMethods)
 	if d.Retry > 0 {
 		add("retry-after", retryAfter(d.Retry))

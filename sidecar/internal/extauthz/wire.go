@@ -21,6 +21,7 @@ import (
 //
 //	attributes                        CheckRequest 1
 //	  source.address, destination.address    AttributeContext 1 and 2, Peer 1
+//	  source.certificate            Peer 5
 //	    socket_address.address        Address 1 (of a oneof with 2 and 3), SocketAddress 2
 //	  request.http                    AttributeContext 4, Request 2
 //	    method, path, host            HttpRequest 2, 4, 5
@@ -45,6 +46,7 @@ func decode(msg []byte, r *request.Request) error {
 // wire has the fields in use. They point into the message.
 type wire struct {
 	source, destination          []byte // addresses
+	certificate                  []byte // of the source, percent-encoded PEM
 	surface, tenant, app, passes []byte // context extensions
 	method, path, host           []byte
 	body, rawBody                []byte
@@ -69,9 +71,10 @@ func (w *wire) attributes(b []byte) error {
 	for f.next() {
 		switch f.num {
 		case 1:
-			f.err = peer(f.value, &w.source)
+			f.err = peer(f.value, &w.source, &w.certificate)
 		case 2:
-			f.err = peer(f.value, &w.destination)
+			var unused []byte
+			f.err = peer(f.value, &w.destination, &unused)
 		case 4:
 			f.err = w.request(f.value)
 		case 10:
@@ -169,13 +172,16 @@ func headerValue(b []byte) (h wireHeader, err error) {
 	return h, f.err
 }
 
-// peer reads the socket address of a Peer into to. The other kinds of a peer's address
-// replace one that came before.
-func peer(b []byte, to *[]byte) error {
+// peer reads the socket address of a Peer into to, and its certificate. The other kinds of a peer's
+// address replace one that came before.
+func peer(b []byte, to, certificate *[]byte) error {
 	f := fields{rest: b}
 	for f.next() {
-		if f.num == 1 {
+		switch f.num {
+		case 1:
 			f.err = address(f.value, to)
+		case 5:
+			*certificate = f.text()
 		}
 	}
 	return f.err
@@ -281,6 +287,7 @@ func (w *wire) fill(r *request.Request, size int) {
 	sent.Grow(max(0, size-len(w.body)-len(w.rawBody)-route.Len()))
 	r.Method, r.Host, r.Remote = sent.add(w.method), sent.add(w.host), sent.add(w.source)
 	r.Path, r.Query, _ = strings.Cut(sent.add(w.path), "?")
+	r.Certificate.Escaped = sent.add(w.certificate)
 	if r.Body = bytes.Clone(w.rawBody); len(r.Body) == 0 {
 		r.Body = bytes.Clone(w.body)
 	}

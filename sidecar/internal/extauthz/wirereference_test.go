@@ -25,7 +25,7 @@ func inUse() map[string][]string {
 	return map[string][]string{
 		"CheckRequest":     {"attributes"},
 		"AttributeContext": {"source", "destination", "request", "context_extensions"},
-		"Peer":             {"address"},
+		"Peer":             {"address", "certificate"},
 		"Address":          {"socket_address", "pipe", "envoy_internal_address"},
 		"SocketAddress":    {"address"},
 		"Request":          {"http"},
@@ -119,9 +119,10 @@ func read(m protoreflect.Message) request.Request {
 	out := request.Request{
 		Surface: request.Surface(ext["surface"]), Tenant: ext["tenant"], App: ext["app"], Passes: ext["passes"],
 		Method: text(value(http, "method")), Host: text(value(http, "host")),
-		Remote:  text(value(under(attrs, "source", "address", "socket_address"), "address")),
-		Proxy:   text(value(under(attrs, "destination", "address", "socket_address"), "address")),
-		Headers: request.Headers{},
+		Remote:      text(value(under(attrs, "source", "address", "socket_address"), "address")),
+		Certificate: request.Certificate{Escaped: text(value(under(attrs, "source"), "certificate"))},
+		Proxy:       text(value(under(attrs, "destination", "address", "socket_address"), "address")),
+		Headers:     request.Headers{},
 	}
 	out.Path, out.Query, _ = strings.Cut(text(value(http, "path")), "?")
 	for _, name := range []protoreflect.Name{"body", "raw_body"} {

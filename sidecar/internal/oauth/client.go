@@ -47,6 +47,9 @@ type Client struct {
 	AllowJWTBearer bool
 	// TokenLifetime is the lifetime of its access tokens, 60 minutes at most. Zero is that of the tenant.
 	TokenLifetime time.Duration
+	// Constraint is what its access tokens must be bound to. With [token.ConstraintCertificate] or
+	// [token.ConstraintEither], a client certificate binds them.
+	Constraint token.Constraint
 }
 
 // assertions describes the assertions of the client for the verifier of a tenant.

@@ -118,6 +118,9 @@ func faultAnswer(f fault) answer {
 }
 
 func tokenAnswer(t *token.Error) answer {
+	if a, ok := proofAnswer(t); ok {
+		return a
+	}
 	switch {
 	case t.Reason == token.ReasonUnavailable:
 		return unavailable("the client's keys cannot be read now; try again", "client_keys")

@@ -48,6 +48,9 @@ type serverMetadata struct {
 	IntrospectionAlgorithms []string `json:"introspection_endpoint_auth_signing_alg_values_supported"`
 
 	Resources []string `json:"protected_resources"` // RFC 9728 §4
+
+	ProofAlgorithms   []string `json:"dpop_signing_alg_values_supported"`                    // RFC 9449 §5.1
+	CertificateTokens bool     `json:"tls_client_certificate_bound_access_tokens,omitempty"` // RFC 8705 §3.3
 }
 
 // resourceMetadata has the members of RFC 9728 §2 that apply here.
@@ -56,6 +59,10 @@ type resourceMetadata struct {
 	Servers       []string `json:"authorization_servers"`
 	Scopes        []string `json:"scopes_supported"`
 	BearerMethods []string `json:"bearer_methods_supported"`
+
+	ProofAlgorithms   []string `json:"dpop_signing_alg_values_supported"`
+	ProofRequired     bool     `json:"dpop_bound_access_tokens_required,omitempty"`
+	CertificateTokens bool     `json:"tls_client_certificate_bound_access_tokens,omitempty"`
 }
 
 // describe builds the documents once, because they depend only on the configuration.
@@ -75,12 +82,15 @@ func (t *tenant) describe() (err error) {
 		IntrospectionEndpoint: base + introspectPath, IntrospectionMethods: methods, IntrospectionAlgorithms: algorithms,
 
 		Resources: []string{t.Resource},
+
+		ProofAlgorithms: token.ProofAlgorithms(), CertificateTokens: t.Certificates,
 	})
 	if err != nil {
 		return err
 	}
 	t.resource, err = newDocument(resourcePath, t.Resource, resourceMetadata{
 		Resource: t.Resource, Servers: []string{t.Issuer}, Scopes: []string{token.Scope}, BearerMethods: []string{"header"},
+		ProofAlgorithms: token.ProofAlgorithms(), ProofRequired: t.onlyDPoP(), CertificateTokens: t.Certificates,
 	})
 	return err
 }

@@ -28,6 +28,7 @@ func TestMetadata(t *testing.T) {
 			"token_endpoint_auth_methods_supported":            []any{"private_key_jwt"},
 			"token_endpoint_auth_signing_alg_values_supported": []any{"ES256", "PS256", "EdDSA"},
 			"protected_resources":                              []any{acme + "/scim/v2"},
+			"dpop_signing_alg_values_supported":                []any{"ES256", "PS256", "EdDSA"},
 
 			"revocation_endpoint":                                   acme + "/oauth/revoke",
 			"revocation_endpoint_auth_methods_supported":            []any{"private_key_jwt"},
@@ -40,6 +41,7 @@ func TestMetadata(t *testing.T) {
 		"/.well-known/oauth-protected-resource/scim/v2": {
 			"resource": acme + "/scim/v2", "authorization_servers": []any{acme},
 			"scopes_supported": []any{"scim"}, "bearer_methods_supported": []any{"header"},
+			"dpop_signing_alg_values_supported": []any{"ES256", "PS256", "EdDSA"},
 		},
 	}
 	for path, doc := range want {

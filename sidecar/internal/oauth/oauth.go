@@ -23,6 +23,7 @@
 //     header.
 //   - An assertion works once, also across a restart. Before the answer, the store records the jti
 //     and the audit record of the grant.
+//   - A DPoP proof works once. The token of a request with a proof is bound to its key.
 //   - A revoked token, and every token of a dropped signing key, is refused when the answer is sent, and
 //     after a restart.
 //   - A client of another tenant is an unknown client. Every caller without a valid signature gets
@@ -59,6 +60,11 @@ type Tenant struct {
 
 	// TokenLifetime is the lifetime of access tokens, 60 minutes at most. Zero is 5 minutes.
 	TokenLifetime time.Duration
+	// DPoPNonce requires a nonce of this server in DPoP proofs (RFC 9449 §8).
+	DPoPNonce bool
+	// DPoPRequired says that every client must use DPoP that the configuration names, also of external
+	// issuers. Certificates says that some client may use a client certificate. Both are for the metadata.
+	DPoPRequired, Certificates bool
 }
 
 // Options configure a server.

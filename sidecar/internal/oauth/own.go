@@ -12,6 +12,7 @@ import (
 type Own struct {
 	Keys    *token.OwnKeys
 	Revoked token.Revocations
+	Proofs  *token.Proofs // of DPoP, at the token endpoint and at SCIM
 }
 
 // state is what belongs to a tenant by name, whatever its configuration is.
@@ -36,6 +37,9 @@ func (s *Server) stateOf(ctx context.Context, tenant string) (*state, error) {
 		return nil, err
 	}
 	st.Revoked = st.revoked
+	if st.Proofs, err = token.NewProofs(tenant, s.opts.Now, s.opts.Metrics); err != nil {
+		return nil, err
+	}
 	if err := s.openKeys(ctx, st.ring); err != nil {
 		return nil, fmt.Errorf("opening the signing keys: %w", err)
 	}

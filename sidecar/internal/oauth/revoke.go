@@ -72,8 +72,11 @@ func (h *handler) introspectToken(w http.ResponseWriter, r *http.Request, q *tok
 	if c != nil && c.ClientID == q.client {
 		q.jti = c.JTI
 		out = map[string]any{
-			"active": true, "scope": token.Scope, "client_id": c.ClientID, "token_type": "Bearer", "sub": c.Subject,
+			"active": true, "scope": token.Scope, "client_id": c.ClientID, "token_type": c.Binding.TokenType(), "sub": c.Subject,
 			"iss": c.Issuer, "aud": t.Resource, "jti": c.JTI, "iat": c.IssuedAt.Unix(), "exp": c.Expires.Unix(),
+		}
+		if cnf := c.Binding.Confirmation(); cnf != nil {
+			out["cnf"] = cnf
 		}
 	}
 	return out, h.spend(r, q, assertion, nil)

@@ -35,7 +35,7 @@ func newTenant(cfg Tenant, st *state, o *Options) (*tenant, error) {
 	}
 	t.issued, err = token.NewVerifier(token.Options{
 		Tenant: cfg.Name, Purpose: token.AccessToken, Audience: cfg.Resource, TokenEndpoint: cfg.TokenEndpoint, Now: o.Now,
-		Issuers: []token.IssuerConfig{{Issuer: cfg.Issuer, Own: st.Keys, Revoked: st.Revoked}}, AnyBinding: true,
+		Issuers: []token.IssuerConfig{{Issuer: cfg.Issuer, Own: st.Keys, Revoked: st.Revoked}},
 	})
 	if err != nil {
 		t.verifier.Close()

@@ -35,9 +35,10 @@ func (h *handler) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.record(r, q, answer{status: http.StatusOK, reason: "issued"}, nil)
+	h.offerNonce(w, r, q, nil)
 	writeJSON(w, http.StatusOK, map[string]any{
 		"access_token": granted.token,
-		"token_type":   "Bearer",
+		"token_type":   granted.binding.TokenType(),
 		"expires_in":   int(granted.lifetime / time.Second),
 		"scope":        token.Scope,
 	})
@@ -52,6 +53,7 @@ func (h *handler) begin(r *http.Request, endpoint string) *tokenRequest {
 // fail answers a request with an error.
 func (h *handler) fail(w http.ResponseWriter, r *http.Request, q *tokenRequest, err error) {
 	a := answerFor(err)
+	h.offerNonce(w, r, q, err)
 	if q.bearer && a.code == "invalid_client" { // RFC 7521 §4.1.1: the grant is invalid
 		a.status, a.code = http.StatusBadRequest, "invalid_grant"
 	}
@@ -63,6 +65,7 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, q *tokenRequest, 
 type grant struct {
 	token    string
 	lifetime time.Duration
+	binding  token.Binding
 }
 
 // grant checks a request and returns an access token. Its last step records the assertion as used.
@@ -88,7 +91,10 @@ func (h *handler) grant(w http.ResponseWriter, r *http.Request, q *tokenRequest)
 	q.earliest = h.opts.NotBefore(t.Name, c.ID)
 	jti := newID()
 	g := grant{lifetime: t.lifetime(c)}
-	if g.token, err = t.sign(q, jti, g.lifetime); err != nil {
+	if g.binding, err = t.bind(r, q, c); err != nil {
+		return grant{}, err
+	}
+	if g.token, err = t.sign(q, jti, g); err != nil {
 		return grant{}, err
 	}
 	q.jti = jti
@@ -149,19 +155,23 @@ func (t *tenant) authenticate(r *http.Request, q *tokenRequest, f form, raw stri
 }
 
 // sign makes the access token (RFC 9068 §2.2). IL1 §3.1 requires the claim token_endpoint.
-func (t *tenant) sign(q *tokenRequest, jti string, lifetime time.Duration) (string, error) {
+func (t *tenant) sign(q *tokenRequest, jti string, g grant) (string, error) {
 	issued := max(q.received.Unix(), q.earliest.Unix())
-	return t.signer(q.received).Sign(map[string]any{
+	claims := map[string]any{
 		"iss":            t.Issuer,
 		"sub":            q.client,
 		"client_id":      q.client,
 		"aud":            t.Resource,
 		"scope":          token.Scope,
 		"iat":            issued,
-		"exp":            issued + int64(lifetime/time.Second),
+		"exp":            issued + int64(g.lifetime/time.Second),
 		"jti":            jti,
 		"token_endpoint": t.TokenEndpoint,
-	}, token.TypeAccessToken)
+	}
+	if cnf := g.binding.Confirmation(); cnf != nil {
+		claims["cnf"] = cnf
+	}
+	return t.signer(q.received).Sign(claims, token.TypeAccessToken)
 }
 
 // spend records a request of a client in one transaction: the jti of its assertion as used, the client as

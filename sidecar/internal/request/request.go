@@ -46,10 +46,13 @@ type Request struct {
 	Partial bool   // Body is, or may be, only the start of what the client sent
 	// Later says that a service behind this transport gets the whole body and decides again on it. Only a
 	// transport that cannot have the body sets it.
-	Later    bool
-	Remote   string
-	Passes   string // SurfaceApp: what Envoy's configuration declares to pass on (package passes)
-	Proxy    string // address of Envoy's listener
+	Later  bool
+	Remote string
+	Passes string // SurfaceApp: what Envoy's configuration declares to pass on (package passes)
+	Proxy  string // address of Envoy's listener
+
+	Certificate Certificate // of the client's connection to Envoy
+
 	Received time.Time
 }
 

@@ -57,6 +57,7 @@ func (x *exchange) read(r *http.Request, limit int) error {
 		return endedEarly()
 	}
 	x.Host, x.Headers, x.Body, x.Partial = r.Host, joined(r), body, len(body) > limit
+	x.Certificate = request.ForwardedCertificate(r.Header.Values("X-Forwarded-Client-Cert"))
 	return nil
 }
 

@@ -104,6 +104,9 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return err
 	}
 	x.decision = h.opts.Decider.Decide(ctx, x.Request)
+	if n := x.decision.Nonce; n != "" {
+		w.Header().Set("DPoP-Nonce", n)
+	}
 	if err := h.throttle(x); err != nil {
 		return err
 	}

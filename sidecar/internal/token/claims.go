@@ -26,9 +26,12 @@ func (v *Verifier) check(t *unverified, iss *issuer, now time.Time) (Claims, *Er
 	if err != nil {
 		return Claims{}, refuse(ReasonClaims, err.Error())
 	}
-	refused := cmp.Or(v.checkTime(c, iss, now), v.checkAudience(c, iss), v.checkBinding(t, c))
+	refused := cmp.Or(v.checkTime(c, iss, now), v.checkAudience(c, iss), v.checkEndpoint(t, c))
 	if refused == nil && v.purpose == AccessToken {
 		refused = cmp.Or(iss.Mapping.checkIssued(t, c), iss.Mapping.checkScope(t.claims))
+		if refused == nil {
+			c.Binding, refused = binding(t.claims)
+		}
 	}
 	if refused != nil {
 		return Claims{}, refused
@@ -124,17 +127,13 @@ func (v *Verifier) checkAudience(c *Claims, iss *issuer) *Error {
 	return refuse(ReasonAudience, "aud does not name this service; ask for a token with its resource identifier")
 }
 
-// checkBinding refuses a token that names another token endpoint. It also refuses an access token
-// that is bound to a key (RFC 7800), because a bearer token proves no key.
-func (v *Verifier) checkBinding(t *unverified, c *Claims) *Error {
+// checkEndpoint refuses a token that names another token endpoint.
+func (v *Verifier) checkEndpoint(t *unverified, c *Claims) *Error {
 	if v.purpose == Subject {
 		return nil
 	}
 	if _, there := t.claims["token_endpoint"]; there && c.TokenEndpoint != v.tokenEndpoint {
 		return refuse(ReasonEndpoint, "claim token_endpoint names another token endpoint")
-	}
-	if _, there := t.claims["cnf"]; there && v.purpose == AccessToken && !v.anyBinding {
-		return refuse(ReasonBinding, "the token is bound to a key (cnf) and cannot be used as a bearer token")
 	}
 	return nil
 }

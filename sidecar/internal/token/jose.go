@@ -51,6 +51,7 @@ type header struct {
 type unverified struct {
 	header
 	head    string // the header as text
+	jwk     any    // for proofs only
 	signing string // header.payload, the bytes that were signed
 	sig     []byte
 	claims  map[string]any
@@ -118,7 +119,8 @@ func decode(part string) ([]byte, error) {
 }
 
 // readHeader reads the members that matter. It ignores members that contain or point to a key (jku,
-// jwk, x5u, x5c, x5t). Real issuers send them, but keys come only from the configuration.
+// x5u, x5c, x5t). Real issuers send them, but keys come only from the configuration. Only a proof uses its
+// jwk.
 func (t *unverified) readHeader(h map[string]any) *Error {
 	for _, name := range []string{"crit", "b64", "cty"} {
 		// crit and b64 change the signed bytes. cty announces a token inside the token.
@@ -138,7 +140,7 @@ func (t *unverified) readHeader(h map[string]any) *Error {
 	if !ok {
 		return refuse(ReasonMalformed, "header typ is not a string")
 	}
-	t.typ = strings.TrimPrefix(strings.ToLower(typ), "application/")
+	t.typ, t.jwk = strings.TrimPrefix(strings.ToLower(typ), "application/"), h["jwk"]
 	return nil
 }
 
@@ -163,7 +165,7 @@ func wrongType(p Purpose, typ string, iss *issuer) string {
 			return "a client assertion has typ client-authentication+jwt, JWT or none"
 		}
 	case Subject:
-		if slices.Contains([]string{"secevent+jwt", "logout+jwt", "dpop+jwt", typeAssertion}, typ) {
+		if slices.Contains([]string{"secevent+jwt", "logout+jwt", typeProof, typeAssertion}, typ) {
 			return "a token of this typ is no credential of a user"
 		}
 	}

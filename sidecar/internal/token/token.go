@@ -11,7 +11,10 @@
 //     The type of the key must fit the algorithm (RFC 8725 §3.1). No list has `none` or a
 //     shared-secret algorithm.
 //   - Keys come only from the configuration. Headers that contain or point to a key (jku, jwk, x5u,
-//     x5c) are ignored.
+//     x5c) are ignored. The exception are DPoP proofs, see [Proofs]: a proof brings its public key, and
+//     an access token says which key that must be (cnf.jkt).
+//   - A verified token may be bound to a key or a certificate. Its [Binding] says what the sender must
+//     prove, and who accepts the token must check it.
 //   - Input is limited before it is decoded: a token to 16 KiB, its JSON by depth and members, a
 //     key set by size, time and number of keys.
 //   - Claims are read strictly. A repeated member is an error.
@@ -48,6 +51,8 @@ const (
 	// Subject is a token that the protected application issued. It names the user
 	// of a request to that application and opens no SCIM endpoint.
 	Subject
+	// Proof is a DPoP proof (RFC 9449 §4). Only [Proofs] verifies it.
+	Proof
 )
 
 // String returns the purpose's name in logs and metrics.
@@ -59,6 +64,8 @@ func (p Purpose) String() string {
 		return "assertion"
 	case Subject:
 		return "subject"
+	case Proof:
+		return "dpop_proof"
 	}
 	return "none"
 }
@@ -74,6 +81,7 @@ type Claims struct {
 	TokenEndpoint string // token_endpoint claim; empty when absent (IL1 §3.1)
 	Audience      []string
 	Scopes        []string
+	Binding       Binding   // of access tokens
 	IssuedAt      time.Time // zero when absent
 	NotBefore     time.Time // zero when absent
 	Expires       time.Time // zero only for Subject tokens without exp
@@ -103,12 +111,17 @@ const (
 	ReasonLifetime    Reason = "lifetime"    // exp is too far in the future, or too long after iat
 	ReasonAudience    Reason = "audience"    // for another service or tenant
 	ReasonEndpoint    Reason = "endpoint"    // token_endpoint is not the configured one
-	ReasonBinding     Reason = "binding"     // bound to a key (cnf), but sent as a plain bearer token
+	ReasonBinding     Reason = "binding"     // what the token is bound to (cnf) is not proven, or must be and is not
 	ReasonScope       Reason = "scope"       // not exactly the scope scim
 	ReasonClient      Reason = "client"      // the client does not exist, is disabled or has expired
 	ReasonRevoked     Reason = "revoked"     // its client revoked it
 	ReasonStatic      Reason = "static"      // a static token that nobody has, or of another tenant
 	ReasonUnavailable Reason = "unavailable" // the issuer's keys cannot be fetched: not the sender's fault
+
+	ReasonProof       Reason = "proof"        // a DPoP proof that is missing, malformed, or for another request
+	ReasonProofReplay Reason = "proof_replay" // a DPoP proof that was used before
+	ReasonProofNonce  Reason = "proof_nonce"  // a DPoP proof without a nonce of this service
+	ReasonProofMemory Reason = "proof_memory" // too many proofs to remember: not the sender's fault
 )
 
 // Error is a refusal. Detail is for people. It quotes only scope and claim names of the token.

@@ -83,9 +83,6 @@ type Options struct {
 	Rand          func() float64   // jitter of refreshes, in [0,1); nil is math/rand
 	Logger        *slog.Logger     // nil discards
 	Metrics       prometheus.Registerer
-	// AnyBinding accepts access tokens that are bound to a key without a proof of it. For those who ask about
-	// a token. It is no credential then.
-	AnyBinding bool
 }
 
 // Verifier verifies the tokens of one tenant and purpose. It is safe for concurrent use.
@@ -97,7 +94,6 @@ type Verifier struct {
 	issuers       map[string][]*issuer     // by iss; assertions of one issuer may differ in sub
 	algorithms    []jwa.SignatureAlgorithm // accepted from any issuer
 	tokenEndpoint string
-	anyBinding    bool
 	now           func() time.Time
 	cache         *lru.Cache[[sha256.Size]byte, *entry] // nil for assertions
 	headers       *headers
@@ -139,7 +135,7 @@ func NewVerifier(o Options) (*Verifier, error) {
 	}
 	v := &Verifier{
 		purpose: o.Purpose, issuers: make(map[string][]*issuer, len(o.Issuers)), algorithms: algorithms(o.Purpose, true),
-		tokenEndpoint: o.TokenEndpoint, anyBinding: o.AnyBinding, now: o.Now,
+		tokenEndpoint: o.TokenEndpoint, now: o.Now,
 	}
 	var err error
 	if v.metrics, err = newVerifierMetrics(&o); err != nil {
