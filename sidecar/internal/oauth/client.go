@@ -129,6 +129,6 @@ func (s *Server) Sample(ctx context.Context, tenant, id string) (*Sample, bool, 
 	out.Keys, out.KeysFault = token.FetchKeys(ctx, &from)
 	q := &tokenRequest{received: s.opts.Now(), client: id, earliest: s.opts.NotBefore(tenant, id)}
 	var err error
-	out.Token, err = t.sign(q, newID(), time.Minute)
+	out.Token, err = t.sign(q, newID(), grant{lifetime: time.Minute})
 	return out, true, err
 }
