@@ -25,6 +25,8 @@ bench() {
 }
 
 bench ./docs/bench 1x "BenchmarkCheck"
+bench ./sidecar/internal/token 200x "BenchmarkFirstSight"
+bench ./sidecar/internal/token 200000x "BenchmarkVerifyWarm"
 bench ./plugins 300x "BenchmarkCall BenchmarkAsk"
 bench ./plugins 2x "BenchmarkIdentifyFlood"
 bench ./store 4000x "BenchmarkDurableCreate"
