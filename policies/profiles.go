@@ -30,6 +30,8 @@ type profile struct {
 type Traits struct {
 	// UniqueExternalID says that no two users have the same externalId (IL1 §3.2.3).
 	UniqueExternalID bool
+	// OAuthOnly says that no other credential than an OAuth access token may open SCIM (IL1 §3.2.1).
+	OAuthOnly bool
 	// Interop says that the profile includes the SCIM interoperability profile. There the replace of a
 	// complex attribute clears the sub-attributes that its value omits (IOP §6.5.2.1), and RFC 7644
 	// §3.5.2.3 leaves them unchanged.
@@ -58,12 +60,12 @@ func shipped() []profile {
 	return []profile{
 		{
 			name: DefaultProfile, entrypoint: "data.ipsie.il1.verdict", dirs: []string{"ipsie/il1", "lib"},
-			traits: Traits{UniqueExternalID: true},
+			traits: Traits{UniqueExternalID: true, OAuthOnly: true},
 		},
 		{
 			name: "ipsie-al-draft-00", entrypoint: "data.ipsie.al.verdict",
 			dirs:   []string{"ipsie/al", "lib", "rfc7644", "scim/interop"},
-			traits: Traits{UniqueExternalID: true, Interop: true},
+			traits: Traits{UniqueExternalID: true, OAuthOnly: true, Interop: true},
 		},
 		{
 			name: interopProfile, entrypoint: "data.scim.interop.verdict",

@@ -193,3 +193,28 @@ func TestDialectOfClient(t *testing.T) {
 		})
 	}
 }
+
+// TestReprovisionOfTenant: the tenant chooses what a POST of an inactive user does.
+func TestReprovisionOfTenant(t *testing.T) {
+	for _, tt := range []struct {
+		choice string
+		status int
+	}{{"", http.StatusConflict}, {"reactivate", http.StatusCreated}} {
+		text := base
+		if tt.choice != "" {
+			text = strings.Replace(base, "    apps:", "    reprovision: "+tt.choice+"\n    apps:", 1)
+		}
+		c := newIDP(t).at(t, text)
+		bearer := c.token()
+		user := c.create("/Users", bearer, aUser)
+		status, _, answer := c.scim(http.MethodPatch, "/Users/"+user, bearer,
+			`{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[
+			{"op":"replace","path":"active","value":false}]}`)
+		if status != http.StatusOK {
+			t.Fatalf("deactivating: %d %s", status, answer)
+		}
+		if status, _, answer = c.scim(http.MethodPost, "/Users", bearer, aUser); status != tt.status {
+			t.Errorf("reprovision %q: %d %s, want %d", tt.choice, status, answer, tt.status)
+		}
+	}
+}

@@ -164,6 +164,8 @@ func (s *Server) rateOf(tenant, issuer, id string) (rate.Limit, int) {
 	return rate.Limit(n), 2 * n
 }
 
+func (s *Server) reactivates(tenant string) bool { return s.now().tenants.reactivates[tenant] }
+
 func (s *Server) staticTokens(tenant string) bool {
 	t := s.clients.Tenant(tenant)
 	return t != nil && t.StaticTokens

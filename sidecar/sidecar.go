@@ -202,7 +202,8 @@ func (s *Server) openSCIM(ctx context.Context) (err error) {
 		Decider: s.decider, Store: s.store, TenantOf: s.tenantOf, Base: s.resourceOf,
 		AfterLock: func(ctx context.Context, tenant, _ string) { s.cut(ctx, tenant) },
 		MaxBody:   s.opts.Config.Envoy.MaxBodyBytes, MaxGroupBody: s.opts.Config.Envoy.MaxGroupBodyBytes,
-		RateOf: s.rateOf, StaticTokens: s.staticTokens, Deviation: deviation, Used: s.clients.Note, Now: s.opts.Now,
+		RateOf: s.rateOf, Reactivates: s.reactivates, StaticTokens: s.staticTokens,
+		Deviation: deviation, Used: s.clients.Note, Now: s.opts.Now,
 		Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {

@@ -13,15 +13,20 @@ type tenantIndex struct {
 	names     []string          // in the order of the configuration
 	byHost    map[string]string // names of tenants
 	resources map[string]string // URLs of the SCIM services, by tenant
+	// reactivates has the tenants in which a POST reactivates an inactive user.
+	reactivates map[string]bool
 }
 
 func newTenantIndex(tenants []config.Tenant) *tenantIndex {
-	x := &tenantIndex{byHost: map[string]string{}, resources: map[string]string{}}
+	x := &tenantIndex{
+		byHost: map[string]string{}, resources: map[string]string{}, reactivates: map[string]bool{},
+	}
 	for i := range tenants {
 		t := &tenants[i]
 		x.names = append(x.names, t.Name)
 		x.byHost[t.Host()] = t.Name
 		x.resources[t.Name] = t.Resource()
+		x.reactivates[t.Name] = t.Reprovision == "reactivate"
 	}
 	return x
 }

@@ -58,6 +58,7 @@ func outsideURL(s string) string {
 
 func (c checker) clients(path string, t *Tenant) {
 	c.oneOf(path+".static_tokens", t.StaticTokens, "refuse", "allow")
+	c.oneOf(path+".reprovision", t.Reprovision, "refuse", "reactivate")
 	ids, subjects := map[string]bool{}, map[string]bool{}
 	for i := range t.IdentityServices {
 		s := &t.IdentityServices[i]

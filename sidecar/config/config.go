@@ -163,6 +163,11 @@ type Tenant struct {
 	// DPoP tunes DPoP (RFC 9449), with which a client proves for each request that it has the key of its
 	// access token. Any client may use it; sender_constrained requires it.
 	DPoP DPoP `yaml:"dpop"`
+	// Reprovision says what a POST of a user does who exists and is inactive: refuse or reactivate. refuse
+	// answers 409, as RFC 7644 §3.3 says. reactivate activates the user if userName and externalId are the
+	// same, and replaces the attributes as a PUT does. Some providers assign a person again by POST.
+	// Nothing that was revoked comes back. Default refuse.
+	Reprovision string `yaml:"reprovision"`
 }
 
 // DPoP tunes DPoP.

@@ -161,6 +161,7 @@ func (t *Tenant) complete(dir folder) {
 	or(&t.Profile, policies.DefaultProfile)
 	or(&t.RequestsPerSecond, 50)
 	or(&t.StaticTokens, "refuse")
+	or(&t.Reprovision, "refuse")
 	or(&t.TokenLifetime, 5*time.Minute)
 	or(&t.DPoP.Nonce, "optional")
 	for i := range t.IdentityServices {

@@ -80,6 +80,9 @@ const ConformanceURN = "urn:scimward:params:scim:schemas:1.0:Conformance"
 // config describes exactly the supported features (RFC 7643 §5).
 func (h *Handler) config(tenant, base string, c policies.Conformance) scim.Object {
 	out := h.features(tenant, base)
+	if h.opts.StaticTokens(tenant) && policies.TraitsOf(c.Profile).OAuthOnly {
+		return out
+	}
 	if c.Enforced {
 		out["schemas"] = []any{configURN, ConformanceURN}
 		lines := make([]any, 0, len(c.Missing))

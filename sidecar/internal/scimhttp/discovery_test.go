@@ -10,6 +10,7 @@ import (
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 	"github.com/scimward/scimward/store/scim"
+	"github.com/scimward/scimward/store/storetest"
 )
 
 // TestDiscovery: the documents of RFC 7644 §4 have the members that strict clients need.
@@ -192,5 +193,22 @@ func TestServiceProviderConfigClaimsTheProfile(t *testing.T) {
 				t.Errorf("incomplete %v, want Bulk exactly where the profile requires it", claim["incomplete"])
 			}
 		})
+	}
+}
+
+// TestStaticTokensEndTheClaim: a tenant that allows another credential than OAuth does not conform to IPSIE.
+func TestStaticTokensEndTheClaim(t *testing.T) {
+	for _, profile := range []string{il1, "ipsie-al-draft-00", "scim-interop-01"} {
+		s := newService(t, storetest.New(t))
+		var err error
+		if s.dialect, err = policies.NewDialect(profile); err != nil {
+			t.Fatal(err)
+		}
+		s.start(profile, func(o *scimhttp.Options) { o.StaticTokens = func(string) bool { return true } })
+		a := s.do("GET", "/ServiceProviderConfig", nil).want(200)
+		claims := a.body[scimhttp.ConformanceURN] != nil || a.body["interopProfileConformant"] != nil
+		if claims != (profile == "scim-interop-01") {
+			t.Errorf("%s with static tokens claims %s", profile, a.raw)
+		}
 	}
 }

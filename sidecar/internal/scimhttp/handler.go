@@ -53,6 +53,9 @@ type Options struct {
 	// StaticTokens reports whether static tokens may open SCIM of a tenant. Nil means that none does.
 	StaticTokens func(tenant string) bool
 
+	// Reactivates reports whether a POST reactivates an inactive user of a tenant. Nil means that none does.
+	Reactivates func(tenant string) bool
+
 	MaxBody      int // bytes of a body; 0 is 256 KiB
 	MaxGroupBody int // bytes of the body of a group, at least MaxBody; 0 is 32 MiB
 
@@ -92,6 +95,9 @@ type Handler struct {
 func New(o Options) (*Handler, error) {
 	if o.Decider == nil || o.Store == nil || o.TenantOf == nil || o.Base == nil {
 		return nil, errors.New("scimhttp: Decider, Store, TenantOf and Base are required")
+	}
+	if o.Reactivates == nil {
+		o.Reactivates = func(string) bool { return false }
 	}
 	if o.RateOf == nil {
 		o.RateOf = func(string, string, string) (rate.Limit, int) { return 50, 100 }

@@ -12,17 +12,16 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// createUser serves POST /Users (RFC 7644 §3.3).
+// createUser serves POST /Users (RFC 7644 §3.3). It answers 201 for a reactivated user too: clients know no
+// other success of a POST, and the user whom they asked for exists now.
 func (h *Handler) createUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	if err := x.pre.created(); err != nil {
 		return err
 	}
 	var made store.User
 	var locks bool
-	seq, err := h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
-		made = store.User{Resource: withActive(x.scim.Resource, true)}
-		tx.Changed(slices.Sorted(maps.Keys(made.Resource))...)
-		err := tx.CreateUser(&made)
+	seq, err := h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) (err error) {
+		made, err = h.create(ctx, tx, x)
 		locks = tx.LocksSomebody()
 		return err
 	})
