@@ -160,7 +160,7 @@ func (p *player) missing(s *Step, applied map[string]bool) string {
 // settingRE finds what a message tells an administrator to change.
 var settingRE = regexp.MustCompile(
 	`(?:\b(?:tenants|identity_services|external_issuers)\[\]\.[a-z_]+|\b(?:dialects|profile|aadOptscim062020)\b)` +
-		`(?:: *(?:\[[\w, -]*\]|[\w-]+))?`)
+		`(?: for this client, to the one that it is)?(?:: *(?:\[[\w, -]*\]|[\w-]+(?:, [\w-]+)*))?`)
 
 func (p *player) play(ctx context.Context, s *Step, got *Result) {
 	got.Outcome = Wrong
