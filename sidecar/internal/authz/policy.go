@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/scimward/scimward/policies"
+	"github.com/scimward/scimward/store/scim"
 )
 
 // askPolicy lets the tenant's profile judge the request.
@@ -106,6 +107,12 @@ func overlaysOf(enforced []*policies.Violation) []string {
 		out = slices.DeleteFunc(out, func(name string) bool { return !slices.Contains(vi.Overlays, name) })
 	}
 	return out
+}
+
+// Setting names the overlays that accept a deviation, for the end of a detail: "" if none does. A deviation
+// that only the stored resource shows is found after the decision.
+func Setting(code string) string {
+	return orSet(policies.Accepting(func(m scim.Mode) bool { return slices.Contains(m.Accept, code) }))
 }
 
 // orSet tells the administrator of the identity service which overlays would let the request pass.

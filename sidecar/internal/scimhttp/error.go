@@ -53,7 +53,7 @@ func answerFor(err error) *answerError {
 	case errors.As(err, &known):
 		return known
 	case errors.As(err, &se):
-		return &answerError{Status: se.Status, Type: se.Type, Detail: se.Detail, Reason: "scim"}
+		return &answerError{Status: se.Status, Type: se.Type, Detail: se.Detail + authz.Setting(se.Code), Reason: "scim"}
 	case errors.As(err, &unique):
 		return &answerError{
 			Status: http.StatusConflict, Type: scim.TypeUniqueness, Reason: "uniqueness",

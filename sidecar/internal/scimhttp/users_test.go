@@ -185,9 +185,12 @@ func TestPatchIsAtomic(t *testing.T) {
 	s := serve(t, base)
 	path := "/Users/" + s.createUser("ada")
 	s.unchanged(func() {
-		s.do("PATCH", path, ops(
+		d := s.do("PATCH", path, ops(
 			op("replace", "displayName", "new"), op("replace", `emails[type eq "home"].value`, "x@x.example"),
-		)).wantError(400, "noTarget")
+		)).wantError(400, "noTarget").str("detail")
+		if !strings.Contains(d, "set dialects for this client, to the one that it is: entra, ") {
+			t.Errorf("the detail names no setting: %q", d)
+		}
 	})
 	member, gpath := s.createUser("bob"), "/Groups/"+s.createGroup("g")
 	s.unchanged(func() {
