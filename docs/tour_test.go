@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/scimward/scimward/envoy/envoybin"
+	"github.com/scimward/scimward/sidecar/recipe"
 )
 
 // block is a block of a page that runs in a test. The line before its fence is
@@ -138,6 +139,17 @@ func TestReadmeTour(t *testing.T) {
 	ignored(t, all.runnable(t).run(t))
 }
 
+// TestRecipes: the page of each recipe shows it as scimward prints it, so that they cannot disagree.
+func TestRecipes(t *testing.T) {
+	v := recipe.Values{Tenant: "main", URL: "https://localhost:8443", Profile: "ipsie-il1", StaticTokens: true}
+	for _, r := range recipe.All() {
+		name := filepath.Join("identity-providers", r.Page)
+		if text := r.For(v, "").Text(); !strings.Contains(read(t, name), "\n"+text+"```\n") {
+			t.Errorf("docs/%s does not show the recipe %s; paste this:\n%s", name, r.Name, text)
+		}
+	}
+}
+
 // TestProviderPages runs the pages of docs/identity-providers, one after the other, with the scimward and
 // the Envoy that the README starts.
 func TestProviderPages(t *testing.T) {
@@ -146,12 +158,13 @@ func TestProviderPages(t *testing.T) {
 		t.Fatal("README.md does not say where the pages go on")
 	}
 	all := blocksOf(t, "README.md", start)
+	first := []string{"curl.md", "README.md"} // the index, then the page with the functions that others use
 	names, err := filepath.Glob("identity-providers/*.md")
 	if err != nil || len(names) < 2 {
 		t.Fatalf("found the pages %v: %v", names, err)
 	}
-	slices.SortFunc(names, func(a, b string) int { // the index has what all need
-		return strings.Compare(strings.TrimSuffix(a, "README.md"), strings.TrimSuffix(b, "README.md"))
+	slices.SortStableFunc(names, func(a, b string) int {
+		return slices.Index(first, filepath.Base(b)) - slices.Index(first, filepath.Base(a))
 	})
 	for _, name := range names {
 		blocks := blocksOf(t, "docs/"+filepath.ToSlash(name), read(t, name))
