@@ -55,7 +55,7 @@ func valuesOf(cfg *config.Config, named string) (recipe.Values, error) {
 	for i := range cfg.Tenants {
 		if t := &cfg.Tenants[i]; t.Name == named {
 			return recipe.Values{
-				Tenant: t.Name, URL: t.ExternalURL, Profile: t.Profile,
+				Tenant: t.Name, URL: t.ExternalURL, Profile: t.Profile, StaticTokens: t.StaticTokens == "allow",
 			}, nil
 		}
 	}
