@@ -3,6 +3,7 @@
 //
 //	make demo           plays the story and ends
 //	make demo KEEP=1    leaves everything running and prints URLs and a token
+//	make demo DPOP=1    the identity services prove with DPoP that their tokens are their own
 //
 // It exits 0 only if every step succeeded.
 package main
@@ -27,6 +28,7 @@ func run(ctx context.Context, args []string) (err error) {
 	fs := flag.NewFlagSet("quickstart", flag.ExitOnError)
 	source := fs.String("source", ".", "root of the source tree")
 	keep := fs.Bool("keep", false, "leave everything running until interrupted")
+	dpop := fs.Bool("dpop", false, "require DPoP (RFC 9449) of the identity services")
 	scimward := fs.String("scimward", "", "a built scimward; empty builds one")
 	_ = fs.Parse(args) // exits on an error
 
@@ -53,7 +55,7 @@ func run(ctx context.Context, args []string) (err error) {
 	d := &display{w: os.Stdout}
 	d.chapter("Starting")
 	s, err := stack.Start(ctx, stack.Options{
-		Dir: dir, Source: *source, Envoy: envoy, Scimward: *scimward, Progress: d.progress,
+		Dir: dir, Source: *source, Envoy: envoy, Scimward: *scimward, Progress: d.progress, DPoP: *dpop,
 	})
 	if err != nil {
 		return fmt.Errorf("starting: %w", err)
@@ -86,6 +88,9 @@ Left running; Ctrl-C ends it.
   evidence      bin/scimward evidence ada@acme.example --tenant acme -c %[6]s
   metrics       http://%[7]s/metrics
 `, s.Acme.URL, stack.Password, token, s.CAFile, s.Port, s.Config, s.Metrics)
+	if *dpop {
+		d.printf("The token is bound to the key of the identity service: curl without a DPoP proof gets 401.\n")
+	}
 	<-ctx.Done()
 	d.printf("\nEnding everything.\n")
 	return nil

@@ -39,6 +39,9 @@ type ClientOptions struct {
 	HTTPClient *http.Client     // nil = one made from Roots, without redirects
 	MaxWait    time.Duration    // longest pause a Retry-After may ask for; 0 = 10 s
 	Now        func() time.Time // nil = time.Now
+
+	// DPoP binds the access tokens to a key of the client (RFC 9449).
+	DPoP bool
 }
 
 // Client pushes to one application. Its methods are safe for concurrent use.
@@ -46,6 +49,7 @@ type Client struct {
 	opts ClientOptions
 	http *http.Client
 	base *url.URL
+	dpop *prover // nil without DPoP
 
 	discovery sync.Mutex // locked during a discovery, so that only one runs
 	metadata  *Metadata
@@ -95,6 +99,11 @@ func NewClient(o ClientOptions) (*Client, error) {
 	c := &Client{opts: o, base: base, http: o.HTTPClient}
 	if c.http == nil {
 		c.http = newHTTPClient(o.Roots)
+	}
+	if o.DPoP {
+		if c.dpop, err = newProver(o.Now); err != nil {
+			return nil, err
+		}
 	}
 	return c, nil
 }
@@ -146,18 +155,20 @@ func (c *Client) request(
 	if err != nil {
 		return nil, fmt.Errorf("making a request: %w", err)
 	}
-	r.Header.Set("Authorization", "Bearer "+token)
+	r.Header.Set("Authorization", c.dpop.scheme()+" "+token)
 	r.Header.Set("Accept", "application/scim+json")
 	if payload != nil {
 		r.Header.Set("Content-Type", "application/scim+json")
 	}
-	return r, nil
+	return r, c.dpop.prove(r, token)
 }
 
 // send repeats the request while the answer is 429 or 503. These mean that the application did
 // nothing (RFC 6585 §4, RFC 9110 §15.6.4). It does not repeat a request after a broken connection,
-// because the application may have executed it.
+// because the application may have executed it. If the application asks for a nonce, send repeats the
+// request once with it.
 func (c *Client) send(ctx context.Context, request func() (*http.Request, error)) (int, []byte, error) {
+	proven := false // with the nonce that the application asked for
 	for attempt := 1; ; attempt++ {
 		r, err := request()
 		if err != nil {
@@ -173,6 +184,10 @@ func (c *Client) send(ctx context.Context, request func() (*http.Request, error)
 		}
 		if len(answer) > maxAnswer {
 			return 0, nil, fmt.Errorf("reading the answer: more than %d bytes", maxAnswer)
+		}
+		if c.dpop.learn(resp, answer) && !proven {
+			proven = true
+			continue
 		}
 		again := resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable
 		if !again || attempt >= maxAttempts {

@@ -112,8 +112,8 @@ func (c *Client) AccessToken(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("getting a token: %w", err)
 	}
-	if t.AccessToken == "" || !strings.EqualFold(t.TokenType, "Bearer") {
-		return "", fmt.Errorf("getting a token: the answer has no bearer token")
+	if t.AccessToken == "" || !strings.EqualFold(t.TokenType, c.dpop.scheme()) {
+		return "", fmt.Errorf("getting a token: the answer has no token of the type %s", c.dpop.scheme())
 	}
 	life := time.Duration(min(max(t.ExpiresIn, 0), 3600)) * time.Second
 	c.token, c.expires = t.AccessToken, c.opts.Now().Add(life-min(renewBefore, life/2))
@@ -141,7 +141,7 @@ func (c *Client) tokenRequest(ctx context.Context) (*http.Request, error) {
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Accept", "application/json")
-	return r, nil
+	return r, c.dpop.prove(r, "")
 }
 
 // forget drops a refused token, unless another has replaced it.

@@ -74,7 +74,8 @@ func (s *Stack) configure(context.Context) (err error) {
 		*Stack
 		Manifest string
 		Tenants  []*Tenant
-	}{s, filepath.Join(s.o.Plugin, "manifest.json"), []*Tenant{s.Acme, s.Globex}}
+		DPoP     bool
+	}{s, filepath.Join(s.o.Plugin, "manifest.json"), []*Tenant{s.Acme, s.Globex}, s.o.DPoP}
 	for _, t := range data.Tenants {
 		if _, err := s.write(t.Name+".token", []byte(t.AdminToken)); err != nil {
 			return err

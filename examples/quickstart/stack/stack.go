@@ -37,6 +37,7 @@ type Options struct {
 	App      func(*app.Options)  // changes the applications' options; nil changes nothing
 	Config   func(string) string // changes the configuration file; nil changes nothing
 	Progress func(what string)   // called before each step; may be nil
+	DPoP     bool                // the identity services use DPoP, and scimward requires it
 }
 
 // Tenant is one customer, with its application, its identity service, and a client that pushes to
@@ -163,6 +164,7 @@ func (s *Stack) tenant(ctx context.Context, name string) (*Tenant, error) {
 		ClientID:   name + "-identity-service",
 		BaseURL:    t.URL + "/scim/v2",
 		HTTPClient: s.HTTPClient(),
+		DPoP:       s.o.DPoP,
 	})
 	if err != nil {
 		return t, fmt.Errorf("making the client of %s: %w", name, err)
