@@ -155,6 +155,14 @@ func (f *field) try(t *testing.T, m misuse) {
 		t.Errorf("got  %d %s, token=%s\nwant %d %s, token=%s\nanswer: %s %s",
 			status, answer.Error, reason, m.status, m.code, m.reason, body, challenge)
 	}
+	if m.at == "scim" {
+		if got := f.c.r.checked("acme", m.raw); got != m.status {
+			t.Errorf("the proxy gets %d, want %d", got, m.status)
+		}
+		if got, _ := f.log.take(t); got != m.reason {
+			t.Errorf("the log of the proxy's question says token=%s, want %s", got, m.reason)
+		}
+	}
 	if end := m.raw[max(0, len(m.raw)-30):]; len(m.raw) > 40 && strings.Contains(text+body, end) {
 		t.Errorf("the log or the answer shows the token")
 	}
@@ -469,6 +477,11 @@ func TestMisuse(t *testing.T) {
 			status, _, body := f.c.scim(http.MethodGet, "/Users", raw, "")
 			if status != http.StatusOK || !strings.Contains(body, `"totalResults":0`) {
 				t.Errorf("%s: %d %s, want 200 and no user", name, status, body)
+			}
+			for tenant, want := range map[string]int{"acme": http.StatusOK, "globex": http.StatusUnauthorized} {
+				if got := f.c.r.checked(tenant, raw); got != want {
+					t.Errorf("%s: the proxy gets %d at %s, want %d", name, got, tenant, want)
+				}
 			}
 		}
 	})
