@@ -84,11 +84,22 @@ func (c *idp) token() string {
 // send sends a request to the scim listener, as Envoy forwards it.
 func (c *idp) send(method, path, contentType, bearer, body string) (status int, h http.Header, text string) {
 	c.r.t.Helper()
+	return c.sendFrom("", method, path, contentType, bearer, body)
+}
+
+// sendFrom sends a request from an address that the proxy reports; empty for none.
+func (c *idp) sendFrom(
+	from, method, path, contentType, bearer, body string,
+) (status int, h http.Header, text string) {
+	c.r.t.Helper()
 	req, err := http.NewRequestWithContext(c.r.t.Context(), method, "http://"+c.r.scim+path, strings.NewReader(body))
 	if err != nil {
 		c.r.t.Fatal(err)
 	}
 	req.Host = "app.example.com"
+	if from != "" {
+		req.Header.Set("X-Forwarded-For", from)
+	}
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}

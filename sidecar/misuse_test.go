@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -49,6 +50,7 @@ func (e *events) take(t *testing.T) (reason, text string) {
 
 // field is a server with the clients and issuers that a forger attacks.
 type field struct {
+	asked atomic.Int64 // requests to the token endpoint
 	*forger
 	c   *idp
 	log events
@@ -62,9 +64,9 @@ tenants:
     external_url: https://app.example.com
     requests_per_second: 100000
     identity_services:
-      - {client_id: idp, keys: {jwks_file: DIR/idp.json}}
-      - {client_id: other, keys: {jwks_file: DIR/other.json}}
-      - {client_id: gone, keys: {jwks_file: DIR/gone.json}}
+      - {client_id: idp, keys: {jwks_file: DIR/idp.json}, token_requests_per_minute: 6000}
+      - {client_id: other, keys: {jwks_file: DIR/other.json}, token_requests_per_minute: 6000}
+      - {client_id: gone, keys: {jwks_file: DIR/gone.json}, token_requests_per_minute: 6000}
     external_issuers:
       - {issuer: "https://issuer.example", keys: {jwks_file: DIR/issuer.json}}
       - {issuer: "https://mapped.example", keys: {jwks_file: DIR/mapped.json}, types: [JWT, none], client_claims: [azp],
@@ -102,10 +104,11 @@ func (f *field) publish(name string, kids ...string) {
 	}
 }
 
-// ask sends an assertion to the token endpoint.
+// ask sends an assertion to the token endpoint, each from an address of its own.
 func (f *field) ask(assertion string) (int, string) {
 	f.t.Helper()
-	status, _, body := f.c.send(http.MethodPost, "/oauth/token", "application/x-www-form-urlencoded", "", url.Values{
+	from := fmt.Sprintf("2001:db8:%x::1", f.asked.Add(1))
+	status, _, body := f.c.sendFrom(from, http.MethodPost, "/oauth/token", "application/x-www-form-urlencoded", "", url.Values{
 		"grant_type": {"client_credentials"}, "client_assertion": {assertion},
 		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
 	}.Encode())
@@ -528,7 +531,7 @@ func TestRemovedKeysAndClients(t *testing.T) {
 	f.publish("issuer", "rsa-issuer")
 	f.publish("idp", "rsa-idp")
 	without := strings.ReplaceAll(fieldFile, "DIR", f.dir)
-	without = strings.Replace(without, "      - {client_id: gone, keys: {jwks_file: "+f.dir+"/gone.json}}\n", "", 1)
+	without = strings.Replace(without, "      - {client_id: gone, keys: {jwks_file: "+f.dir+"/gone.json}, token_requests_per_minute: 6000}\n", "", 1)
 	without = strings.Replace(without, "clients: [sync]", "clients: [another]", 1)
 	f.c.r.write("scimward.yaml", without)
 	if err := f.c.r.server.Reload(t.Context()); err != nil {

@@ -115,7 +115,7 @@ func (c *keyClients) oauthClient(s *config.IdentityService) (oauth.Client, error
 		AllowTokenEndpointAudience: !s.StrictAudience, Audiences: s.Audiences,
 		AssertionIssuer: s.AssertionIssuer, AssertionSubject: s.AssertionSubject, Algorithms: s.Algorithms,
 		MaxAssertionLifetime: s.MaxAssertionLifetime, AllowNoJTI: s.JTI == "hash",
-		AllowJWTBearer: s.AllowJWTBearer, TokenLifetime: s.TokenLifetime,
+		AllowJWTBearer: s.AllowJWTBearer, TokenLifetime: s.TokenLifetime, RequestsPerMinute: s.TokenRequestsPerMinute,
 		Constraint: constraintOf(s.SenderConstrained),
 	}, err
 }

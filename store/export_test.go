@@ -119,3 +119,19 @@ func ReplayPart(ctx context.Context, o Options, dir string, to Seq) (last Seq, e
 	}
 	return last, err
 }
+
+// StateSize returns the bytes of the keys and values of a tenant's used jtis.
+func StateSize(ctx context.Context, s *Store, tenant string) (n int64, err error) {
+	err = s.m.View(ctx, func(snap *machine.Snapshot) error {
+		for _, kind := range []byte{kindJTI, kindJTIExpiry} {
+			if err := snap.Scan(key(kind, tenant), nil, true, func(e machine.Entry) (bool, error) {
+				n += int64(len(e.Key) + len(e.Value))
+				return true, nil
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return n, err
+}

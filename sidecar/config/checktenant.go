@@ -134,6 +134,7 @@ func (c checker) assertions(at string, t *Tenant, s *IdentityService) {
 	if s.TokenLifetime != 0 {
 		within(c, at+".token_lifetime", s.TokenLifetime, 5*time.Minute, time.Hour)
 	}
+	within(c, at+".token_requests_per_minute", s.TokenRequestsPerMinute, 10, 6000)
 	c.oneOf(at+".jti", s.JTI, "required", "hash")
 	c.senderConstrained(at+".sender_constrained", s.SenderConstrained, s.StaticTokens)
 	for i, a := range s.Algorithms {

@@ -228,6 +228,9 @@ type IdentityService struct {
 	// urn:ietf:params:oauth:grant-type:jwt-bearer (RFC 7523 §2.1). The rules for the assertion are the
 	// same. Default false.
 	AllowJWTBearer bool `yaml:"allow_jwt_bearer"`
+	// TokenRequestsPerMinute limits its requests to /oauth/token, /oauth/revoke and /oauth/introspect, all
+	// together. It is also the largest burst. Zero means 60. 10 to 6000.
+	TokenRequestsPerMinute int `yaml:"token_requests_per_minute"`
 	// StaticTokens says that the client has no keys and sends a static token, which `scimward token create`
 	// makes. It needs static_tokens: allow at the tenant, and no keys. Default false.
 	StaticTokens bool `yaml:"static_tokens"`

@@ -204,6 +204,7 @@ func TestBadFiles(t *testing.T) {
 		{"- client_id: idp", "- client_id: idp\n        jti: none", 23, "tenants[0].identity_services[0].jti", "\"none\" is not known"},
 		{"- client_id: idp", "- client_id: idp\n        algorithms: [ES256, HS256]", 23, "tenants[0].identity_services[0].algorithms[1]", "\"HS256\" is not known"},
 		{"- client_id: idp", "- client_id: idp\n        audiences: ['']", 23, "tenants[0].identity_services[0].audiences[0]", "required"},
+		{"- client_id: idp", "- client_id: idp\n        token_requests_per_minute: 5", 23, "tenants[0].identity_services[0].token_requests_per_minute", "5 is out of range"},
 		{"- client_id: idp", "- client_id: idp\n        token_lifetime: 1m", 23, "tenants[0].identity_services[0].token_lifetime", "1m0s is out of range"},
 		{"- client_id: idp", "- client_id: idp\n        token_lifetime: 61m", 23, "tenants[0].identity_services[0].token_lifetime", "1h1m0s is out of range"},
 		{"- client_id: idp", "- client_id: idp\n        max_assertion_lifetime: 25h", 23, "tenants[0].identity_services[0].max_assertion_lifetime", "25h0m0s is out of range"},

@@ -170,6 +170,7 @@ func (t *Tenant) complete(dir folder) {
 		or(&s.JTI, "required")
 		or(&s.SenderConstrained, SenderNone)
 		or(&s.MaxAssertionLifetime, 10*time.Minute)
+		or(&s.TokenRequestsPerMinute, 60)
 	}
 	for i := range t.ExternalIssuers {
 		e := &t.ExternalIssuers[i]

@@ -50,6 +50,8 @@ type Client struct {
 	// Constraint is what its access tokens must be bound to. With [token.ConstraintCertificate] or
 	// [token.ConstraintEither], a client certificate binds them.
 	Constraint token.Constraint
+	// RequestsPerMinute limits its requests, and is their largest burst. Zero is 60.
+	RequestsPerMinute int
 }
 
 // assertions describes the assertions of the client for the verifier of a tenant.

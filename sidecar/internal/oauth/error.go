@@ -3,8 +3,11 @@ package oauth
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/scimward/scimward/sidecar/internal/token"
 	"github.com/scimward/scimward/store"
@@ -48,8 +51,9 @@ type answer struct {
 	status      int
 	code        string
 	description string
-	reason      string // stable, for logs and metrics
-	basic       bool   // the client tried the scheme Basic
+	reason      string        // stable, for logs and metrics
+	basic       bool          // the client tried the scheme Basic
+	retry       time.Duration // of a 429: when to try again
 }
 
 // notAuthentic is the answer to any sender with an invalid signature. It does not reveal whether
@@ -62,7 +66,13 @@ const notAuthentic = "the client assertion was not accepted: " +
 func answerFor(err error) answer {
 	var r *refusal
 	var t *token.Error
+	var busy *busyError
 	switch {
+	case errors.As(err, &busy):
+		return answer{
+			status: http.StatusTooManyRequests, code: "temporarily_unavailable", description: busy.detail,
+			reason: busy.reason, retry: busy.wait,
+		}
 	case errors.As(err, &r):
 		a := faultAnswer(r.fault)
 		a.description = r.detail
@@ -153,6 +163,8 @@ func writeError(w http.ResponseWriter, a answer) {
 			scheme = "Basic"
 		}
 		h.Set("WWW-Authenticate", scheme+` realm="oauth"`)
+	case http.StatusTooManyRequests: // RFC 6585 §4
+		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(max(a.retry.Seconds(), 1)))))
 	case http.StatusServiceUnavailable:
 		h.Set("Retry-After", "5")
 	case http.StatusMethodNotAllowed:

@@ -93,6 +93,8 @@ type Server struct {
 	requests *prometheus.CounterVec // by tenant and outcome
 	checks   *prometheus.CounterVec // of revocations and introspections, by tenant, endpoint and outcome
 
+	throttles throttles
+
 	mu     sync.Mutex // held while the state of a new tenant is read; no request takes it
 	states map[string]*state
 }
@@ -113,7 +115,11 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		o.NotBefore = func(string, string) time.Time { return time.Time{} }
 	}
 	o.RotateEvery = cmp.Or(o.RotateEvery, DefaultRotation)
-	s := &Server{opts: o, states: map[string]*state{}}
+	throttles, err := newThrottles()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{opts: o, states: map[string]*state{}, throttles: throttles}
 	s.tenants.Store(&map[string]*tenant{})
 	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scimward_oauth_token_requests_total",

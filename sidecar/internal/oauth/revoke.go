@@ -23,7 +23,7 @@ func (h *handler) revoke(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) revokeToken(w http.ResponseWriter, r *http.Request, q *tokenRequest) error {
-	t, presented, assertion, err := h.about(w, r, q)
+	t, by, presented, err := h.about(w, r, q)
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (h *handler) revokeToken(w http.ResponseWriter, r *http.Request, q *tokenRe
 	case err != nil:
 		return err
 	case c == nil:
-		return h.spend(r, q, assertion, nil)
+		return h.spend(r, q, by.client, by.assertion, nil)
 	case c.ClientID != q.client:
 		return refuse(faultGrantOther, "the token was issued to another client, which may revoke it")
 	case t.state.revoked.full():
@@ -40,7 +40,7 @@ func (h *handler) revokeToken(w http.ResponseWriter, r *http.Request, q *tokenRe
 	}
 	q.jti = c.JTI
 	until := deadAfter(c.Expires)
-	if err := h.spend(r, q, assertion, func(tx *store.Tx) { tx.RevokeToken(c.JTI, until) }); err != nil {
+	if err := h.spend(r, q, by.client, by.assertion, func(tx *store.Tx) { tx.RevokeToken(c.JTI, until) }); err != nil {
 		return err
 	}
 	t.state.revoked.add(c.JTI, until)
@@ -60,7 +60,7 @@ func (h *handler) introspect(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) introspectToken(w http.ResponseWriter, r *http.Request, q *tokenRequest) (map[string]any, error) {
-	t, presented, assertion, err := h.about(w, r, q)
+	t, by, presented, err := h.about(w, r, q)
 	if err != nil {
 		return nil, err
 	}
@@ -79,37 +79,43 @@ func (h *handler) introspectToken(w http.ResponseWriter, r *http.Request, q *tok
 			out["cnf"] = cnf
 		}
 	}
-	return out, h.spend(r, q, assertion, nil)
+	return out, h.spend(r, q, by.client, by.assertion, nil)
 }
 
 // staticPrefix begins the tokens that operators create. No endpoint can revoke them.
 const staticPrefix = "scimward_st_"
+
+// caller is an authenticated client with the assertion that proves it.
+type caller struct {
+	client    *Client
+	assertion token.Claims
+}
 
 // about reads a request about a token: it authenticates the client as at the token endpoint (RFC 7009 §2.1,
 // RFC 7662 §2.1) and returns the token, which is not verified yet. token_type_hint does not matter, because
 // there is one type.
 func (h *handler) about(
 	w http.ResponseWriter, r *http.Request, q *tokenRequest,
-) (t *tenant, presented string, assertion token.Claims, err error) {
+) (t *tenant, by caller, presented string, err error) {
 	t, f, err := h.open(w, r, q)
 	if err != nil {
-		return nil, "", assertion, err
+		return nil, by, "", err
 	}
 	raw, err := f.clientAssertion()
 	if err != nil {
-		return nil, "", assertion, err
+		return nil, by, "", err
 	}
 	presented = f["token"]
 	if presented == "" {
-		return nil, "", assertion, refuse(faultRequest, "parameter token is missing")
+		return nil, by, "", refuse(faultRequest, "parameter token is missing")
 	}
-	if _, assertion, err = t.authenticate(r, q, f, raw); err != nil {
-		return nil, "", assertion, err
+	if by.client, by.assertion, err = t.authenticate(r, q, f, raw); err != nil {
+		return nil, by, "", err
 	}
 	if strings.HasPrefix(presented, staticPrefix) {
-		return nil, "", assertion, refuse(faultTokenType, "a static token is revoked with `scimward token revoke`")
+		return nil, by, "", refuse(faultTokenType, "a static token is revoked with `scimward token revoke`")
 	}
-	return t, presented, assertion, nil
+	return t, by, presented, nil
 }
 
 // alive returns the claims of an access token of the tenant that is valid now, nil for anything else.

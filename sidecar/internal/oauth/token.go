@@ -23,6 +23,7 @@ type tokenRequest struct {
 	kid      string    // of the client's key
 	jti      string    // of the access token
 	earliest time.Time // iat that the access token may have
+	source   string    // whose failed attempts count together; empty if it is not known
 	bearer   bool      // the assertion is the grant (RFC 7523 §2.1)
 }
 
@@ -57,6 +58,7 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, q *tokenRequest, 
 	if q.bearer && a.code == "invalid_client" { // RFC 7521 §4.1.1: the grant is invalid
 		a.status, a.code = http.StatusBadRequest, "invalid_grant"
 	}
+	h.failed(q, a)
 	h.record(r, q, a, err)
 	writeError(w, a)
 }
@@ -98,7 +100,7 @@ func (h *handler) grant(w http.ResponseWriter, r *http.Request, q *tokenRequest)
 		return grant{}, err
 	}
 	q.jti = jti
-	if err := h.spend(r, q, claims, nil); err != nil {
+	if err := h.spend(r, q, c, claims, nil); err != nil {
 		q.jti = ""
 		return grant{}, err
 	}
@@ -114,6 +116,9 @@ func (h *handler) open(w http.ResponseWriter, r *http.Request, q *tokenRequest) 
 	q.tenant = t.Name
 	if r.Method != http.MethodPost {
 		return nil, nil, refuse(faultMethod, "send POST to this endpoint")
+	}
+	if err := h.admit(q, r); err != nil {
+		return nil, nil, err
 	}
 	if err := refuseAuthorization(r.Header); err != nil {
 		return nil, nil, err
@@ -177,7 +182,10 @@ func (t *tenant) sign(q *tokenRequest, jti string, g grant) (string, error) {
 // spend records a request of a client in one transaction: the jti of its assertion as used, the client as
 // seen, the audit record, and what also does, if it is not nil. If several requests use one assertion, in any
 // process, the store accepts only one.
-func (h *handler) spend(r *http.Request, q *tokenRequest, c token.Claims, also func(*store.Tx)) error {
+func (h *handler) spend(r *http.Request, q *tokenRequest, client *Client, c token.Claims, also func(*store.Tx)) error {
+	if err := h.spare(q); err != nil {
+		return err
+	}
 	decision := "private_key_jwt"
 	if q.bearer {
 		decision = "jwt_bearer"
@@ -196,6 +204,9 @@ func (h *handler) spend(r *http.Request, q *tokenRequest, c token.Claims, also f
 		}
 		return tx.UseClient(store.ClientUse{ID: q.client, LastUsed: tx.Now(), LastKey: q.kid})
 	})
+	if err == nil {
+		h.served(client, q)
+	}
 	return err
 }
 

@@ -67,7 +67,7 @@ func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f *answerError
 		why = "throttled"
 	case f.Reason == reasonStore: // the store would not accept this record either
 		why = "store"
-	case h.refusals.take(x.Tenant, h.bounds.RefusalRate, h.bounds.RefusalBurst, h.opts.Now()) > 0:
+	case h.refusals.Take(x.Tenant, h.bounds.RefusalRate, h.bounds.RefusalBurst, h.opts.Now()) > 0:
 		why = "rate"
 	}
 	if why != "" {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/client"
+	"github.com/scimward/scimward/sidecar/internal/limit"
 	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
@@ -84,10 +85,10 @@ type bounds struct {
 type Handler struct {
 	opts     Options
 	bounds   bounds
-	large    *budget  // bytes of bodies above MaxBody, of all requests at once
-	requests *limiter // by tenant and client
-	refusals *limiter // audit records of refused writes, by tenant
-	pending  pending  // refused deactivations that wait for the store
+	large    *budget        // bytes of bodies above MaxBody, of all requests at once
+	requests *limit.Buckets // by tenant and client
+	refusals *limit.Buckets // audit records of refused writes, by tenant
+	pending  pending        // refused deactivations that wait for the store
 	m        *metrics
 }
 
@@ -117,11 +118,11 @@ func New(o Options) (*Handler, error) {
 	o.MaxBody = cmp.Or(o.MaxBody, scim.DefaultLimits().Bytes)
 	o.MaxGroupBody = max(cmp.Or(o.MaxGroupBody, 32<<20), o.MaxBody)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
-	requests, err := newLimiter()
+	requests, err := limit.New()
 	if err != nil {
 		return nil, err
 	}
-	refusals, err := newLimiter()
+	refusals, err := limit.New()
 	if err != nil {
 		return nil, err
 	}
