@@ -201,6 +201,15 @@ func TestDialectOfClient(t *testing.T) {
 			if got := h.Get("SCIM-Profile-Deviation"); got != tt.warn {
 				t.Errorf("SCIM-Profile-Deviation: %q, want %q", got, tt.warn)
 			}
+			mode := "warn"
+			if tt.warn == "" {
+				mode = "enforce"
+			}
+			series := fmt.Sprintf("scimward_policy_violations_total{client=\"idp\",mode=%q,profile=\"ipsie-il1\","+
+				"rule=\"IL1-3.3.3-op\",tenant=\"acme\"} 1", mode)
+			if _, text := c.r.get("/metrics"); !strings.Contains(text, series) {
+				t.Errorf("the metrics do not have %s", series)
+			}
 		})
 	}
 }

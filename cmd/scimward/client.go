@@ -69,6 +69,7 @@ client works when the command returns.`,
 	external := c.Flags().String("external-issuer", "", "it sends access tokens of this issuer of the configuration file: `URL`")
 	static := c.Flags().Bool("static-tokens", false, "it sends a static token; needs static_tokens: allow at the tenant")
 	dialects := c.Flags().StringSlice("dialect", nil, "overlay `NAME` for this client; may be repeated. Default: those of the tenant")
+	completePolicies(c)
 	rate := c.Flags().Int("requests-per-second", 0, "its limit, `N`. Default: that of the tenant")
 	expires := c.Flags().String("expires", "", "end the client after this `TIME`, such as 90d or 12h, or at a time in RFC 3339")
 	reason := optionalReason(c)

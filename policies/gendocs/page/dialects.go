@@ -38,8 +38,8 @@ func Judge(e *policies.Engine, s *shapes.Shape, profile string, overlays ...stri
 	if err != nil {
 		return Verdict{}, err
 	}
-	if _, se := s.Result(d.Parse()); se != nil { // PATCH has errors that only its application finds
-		return Verdict{Refuse, []string{"parser: " + se.Type}}, nil
+	if scimType := refusal(s, d.Parse()); scimType != "" {
+		return Verdict{Refuse, []string{"parser: " + scimType}}, nil
 	}
 	p, se := s.Parse(d.Parse())
 	if se != nil {
@@ -68,6 +68,14 @@ func Judge(e *policies.Engine, s *shapes.Shape, profile string, overlays ...stri
 		out.Word = Refuse
 	}
 	return out, nil
+}
+
+// refusal returns the scimType with which the parser refuses a shape, or the application of its operations.
+func refusal(s *shapes.Shape, m scim.Mode) string {
+	if _, se := s.Result(m); se != nil {
+		return se.Type
+	}
+	return ""
 }
 
 // Dialects returns the page of the overlays.
