@@ -57,6 +57,8 @@ NAME is one of ` + strings.Join(scimtest.Names(), ", ") + ".",
 	fs.StringVar(&f.appHeader, "app-user-header", "x-forwarded-user",
 		"`NAME` of the header with the user name, for --app-url")
 	fs.BoolVar(&f.asJSON, "json", false, "print JSON")
+	_ = c.RegisterFlagCompletionFunc("profile", // it fails only if it is called twice
+		cobra.FixedCompletions(scimtest.Names(), cobra.ShellCompDirectiveNoFileComp))
 	c.RunE = func(c *cobra.Command, _ []string) error { return playIDP(c, f) }
 	return c
 }

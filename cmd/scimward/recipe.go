@@ -19,7 +19,8 @@ the values of the tenant from the configuration file. The pages of docs/identity
 each recipe. What the configuration lacks for it is on standard error.
 
 PROVIDER is one of ` + strings.Join(recipe.Names(), ", ") + ".",
-		Args: oneArg("PROVIDER"),
+		Args:      oneArg("PROVIDER"),
+		ValidArgs: recipe.Names(),
 	}
 	f := readFlags(c)
 	name := c.Flags().String("client", "", "`NAME` of the client, in place of the proposed one")
