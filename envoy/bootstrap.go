@@ -8,6 +8,8 @@
 //   - Paths are normalised once. Escaped slashes are refused unless an application takes them.
 //   - Identity headers of the client are removed before ext_authz sees the request.
 //   - SCIM never shares a cluster with the application.
+//   - Envoy asks for client certificates only at the hosts of tenants that use them, and removes what a
+//     client says about its certificate.
 package envoy
 
 import (
@@ -23,6 +25,8 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
+	inspectorv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/listener/tls_inspector/v3"
+	hcmv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/http_connection_manager/v3"
 	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	upstreamv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/upstreams/http/v3"
 	"google.golang.org/protobuf/proto"
@@ -247,23 +251,60 @@ func (b *builder) transport(m proto.Message) *corev3.TransportSocket {
 }
 
 func (b *builder) listener(cfg *config.Config) *listenerv3.Listener {
+	out := &listenerv3.Listener{
+		Name:    "scimward",
+		Address: b.address("envoy.listen", cfg.Envoy.Listen),
+		// A buffered body must fit. max_request_bytes of ext_authz does not raise this limit.
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(uint32(max(cfg.Envoy.MaxBodyBytes+65536, 1<<20))),
+		FilterChains:                  []*listenerv3.FilterChain{b.filterChain(cfg, nil)},
+	}
+	if hosts := certificateHosts(cfg); len(hosts) > 0 {
+		out.FilterChains = append(out.FilterChains, b.filterChain(cfg, hosts))
+		out.ListenerFilters = []*listenerv3.ListenerFilter{{ // reads the server name
+			Name:       "envoy.filters.listener.tls_inspector",
+			ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: b.any(&inspectorv3.TlsInspector{})},
+		}}
+	}
+	return out
+}
+
+// filterChain serves the connections for the given server names, which may present a client certificate, or
+// with nil all others.
+func (b *builder) filterChain(cfg *config.Config, certified []string) *listenerv3.FilterChain {
 	own := cfg.Envoy.TLS
 	downstream := &tlsv3.DownstreamTlsContext{CommonTlsContext: b.tlsContext(secretListener, own, own.ClientCA)}
 	downstream.CommonTlsContext.AlpnProtocols = []string{"h2", "http/1.1"}
 	if own.ClientCA != "" {
 		downstream.RequireClientCertificate = wrapperspb.Bool(true)
+	} else if certified != nil {
+		// Who issued the certificate does not matter: the access token names it (RFC 8705 §6.2).
+		downstream.CommonTlsContext.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContext{
+			ValidationContext: &tlsv3.CertificateValidationContext{
+				TrustChainVerification: tlsv3.CertificateValidationContext_ACCEPT_UNTRUSTED,
+			},
+		}
 	}
-	return &listenerv3.Listener{
-		Name:    "scimward",
-		Address: b.address("envoy.listen", cfg.Envoy.Listen),
-		// A buffered body must fit. max_request_bytes of ext_authz does not raise this limit.
-		PerConnectionBufferLimitBytes: wrapperspb.UInt32(uint32(max(cfg.Envoy.MaxBodyBytes+65536, 1<<20))),
-		FilterChains: []*listenerv3.FilterChain{{
-			TransportSocket: b.transport(downstream),
-			Filters: []*listenerv3.Filter{{
-				Name:       "envoy.filters.network.http_connection_manager",
-				ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: b.any(b.connectionManager(cfg))},
-			}},
-		}},
+	manager := b.connectionManager(cfg)
+	out := &listenerv3.FilterChain{TransportSocket: b.transport(downstream)}
+	if certified != nil {
+		out.FilterChainMatch = &listenerv3.FilterChainMatch{ServerNames: certified}
+		// Envoy removes what the client sent, and tells the SCIM service the hash of the certificate.
+		manager.ForwardClientCertDetails = hcmv3.HttpConnectionManager_SANITIZE_SET
 	}
+	out.Filters = []*listenerv3.Filter{{
+		Name:       "envoy.filters.network.http_connection_manager",
+		ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: b.any(manager)},
+	}}
+	return out
+}
+
+// certificateHosts returns the hosts of the tenants whose clients may use a certificate.
+func certificateHosts(cfg *config.Config) []string {
+	var out []string
+	for i := range cfg.Tenants {
+		if t := &cfg.Tenants[i]; t.Certificates() {
+			out = append(out, t.Host())
+		}
+	}
+	return out
 }

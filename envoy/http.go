@@ -152,8 +152,10 @@ func extAuthz(cfg *config.Config) *authzv3.ExtAuthz {
 		EncodeRawHeaders:  true,
 		AllowedHeaders:    allowed,
 		IncludeTlsSession: true,
-		ClearRouteCache:   false,
-		ValidateMutations: true,
+		// The check learns the certificate from Envoy, where a client may present one.
+		IncludePeerCertificate: len(certificateHosts(cfg)) > 0,
+		ClearRouteCache:        false,
+		ValidateMutations:      true,
 		DecoderHeaderMutationRules: &mutationv3.HeaderMutationRules{
 			DisallowAll:     wrapperspb.Bool(true),
 			AllowExpression: &matcherv3.RegexMatcher{Regex: headers.MutationPattern},

@@ -50,6 +50,9 @@ func (b *builder) route(r route) *routev3.Route {
 		Action:               &routev3.Route_Route{Route: action},
 		TypedPerFilterConfig: map[string]*anypb.Any{filterAuthz: b.any(r.authz)},
 	}
+	if r.cluster != ClusterSCIM {
+		out.RequestHeadersToRemove = []string{"x-forwarded-client-cert"} // is for the SCIM service
+	}
 	if r.leash {
 		out.TypedPerFilterConfig[filterLeash] = b.any(&procv3.ExtProcPerRoute{
 			Override: &procv3.ExtProcPerRoute_Overrides{Overrides: &procv3.ExtProcOverrides{}},
