@@ -26,8 +26,8 @@ import (
 	"github.com/scimward/scimward/examples/quickstart/stack"
 )
 
-// sender is a client that proves who it is, at one tenant.
-type sender struct {
+// prover is a client that proves who it is, at one tenant.
+type prover struct {
 	t      *testing.T
 	w      *world
 	tenant *stack.Tenant
@@ -36,14 +36,14 @@ type sender struct {
 	nonce  string
 }
 
-// newSender has a key, and a certificate for it if certified is true.
-func newSender(t *testing.T, w *world, tenant *stack.Tenant, certified bool) *sender {
+// newProver has a key, and a certificate for it if certified is true.
+func newProver(t *testing.T, w *world, tenant *stack.Tenant, certified bool) *prover {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &sender{t: t, w: w, tenant: tenant, key: key, http: w.HTTPClient()}
+	s := &prover{t: t, w: w, tenant: tenant, key: key, http: w.HTTPClient()}
 	if certified {
 		cert := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
 		der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
@@ -58,13 +58,13 @@ func newSender(t *testing.T, w *world, tenant *stack.Tenant, certified bool) *se
 }
 
 // xfcc is what Envoy would say about the certificate.
-func (s *sender) xfcc() string {
+func (s *prover) xfcc() string {
 	der := s.http.Transport.(*http.Transport).TLSClientConfig.Certificates[0].Certificate[0]
 	sum := sha256.Sum256(der)
 	return "Hash=" + hex.EncodeToString(sum[:])
 }
 
-func (s *sender) proof(method, path, token string) string {
+func (s *prover) proof(method, path, token string) string {
 	s.t.Helper()
 	claims := map[string]any{
 		"jti": rand.Text(), "htm": method, "htu": s.tenant.URL + path, "iat": time.Now().Unix(), "nonce": s.nonce,
@@ -95,7 +95,7 @@ func (s *sender) proof(method, path, token string) string {
 }
 
 // do sends a request through Envoy. lines are "Name: value".
-func (s *sender) do(method, path, body string, lines ...string) answer {
+func (s *prover) do(method, path, body string, lines ...string) answer {
 	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), method, s.tenant.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -121,7 +121,7 @@ func (s *sender) do(method, path, body string, lines ...string) answer {
 }
 
 // ask asks for a token.
-func (s *sender) ask(lines ...string) answer {
+func (s *prover) ask(lines ...string) answer {
 	s.t.Helper()
 	assertion, err := s.tenant.Client.Assertion(s.t.Context())
 	if err != nil {
@@ -135,7 +135,7 @@ func (s *sender) ask(lines ...string) answer {
 }
 
 // token gets a token with a DPoP proof, or without.
-func (s *sender) token(dpop bool, lines ...string) string {
+func (s *prover) token(dpop bool, lines ...string) string {
 	s.t.Helper()
 	var a answer
 	for range 2 { // once more with a nonce
@@ -183,7 +183,7 @@ func (w *world) auditCount(ctx context.Context, t *testing.T, tenant string) int
 // request. Whatever is wrong with the proof, the request ends at Envoy and nothing changes.
 func TestDPoPThroughEnvoy(t *testing.T) {
 	w := constrained(t)
-	s, thief := newSender(t, w, w.Acme, false), newSender(t, w, w.Acme, false)
+	s, thief := newProver(t, w, w.Acme, false), newProver(t, w, w.Acme, false)
 	tok := s.token(true)
 	thief.nonce = s.nonce
 	const path = "/scim/v2/Users"
@@ -217,7 +217,7 @@ func TestDPoPThroughEnvoy(t *testing.T) {
 		{"key of a thief", post(auth, "DPoP: "+thief.proof("POST", path, tok)), "invalid_dpop_proof"},
 		{"two headers", post(auth, "DPoP: "+s.proof("POST", path, tok), "DPoP: "+s.proof("POST", path, tok)), "invalid_dpop_proof"},
 		{"stale nonce", post(auth, "DPoP: "+stale), "use_dpop_nonce"},
-		{"proof for another tenant", post(auth, "DPoP: "+newSenderOf(s, w.Globex).proof("POST", path, tok)), "invalid_dpop_proof"},
+		{"proof for another tenant", post(auth, "DPoP: "+newProverOf(s, w.Globex).proof("POST", path, tok)), "invalid_dpop_proof"},
 		{"proof in another header", post(auth, "X-DPoP: "+s.proof("POST", path, tok)), "invalid_dpop_proof"},
 	} {
 		challenge := row.a.header.Get("Www-Authenticate")
@@ -240,8 +240,8 @@ func TestDPoPThroughEnvoy(t *testing.T) {
 	}
 }
 
-// newSenderOf is the same client at another tenant.
-func newSenderOf(s *sender, tenant *stack.Tenant) *sender {
+// newProverOf is the same client at another tenant.
+func newProverOf(s *prover, tenant *stack.Tenant) *prover {
 	other := *s
 	other.tenant = tenant
 	return &other
@@ -251,7 +251,7 @@ func newSenderOf(s *sender, tenant *stack.Tenant) *sender {
 // names the certificate, or a connection that was opened for another host, opens nothing.
 func TestCertificateThroughEnvoy(t *testing.T) {
 	w := constrained(t)
-	owner, thief, bare := newSender(t, w, w.Globex, true), newSender(t, w, w.Globex, true), newSender(t, w, w.Globex, false)
+	owner, thief, bare := newProver(t, w, w.Globex, true), newProver(t, w, w.Globex, true), newProver(t, w, w.Globex, false)
 	spoof := "X-Forwarded-Client-Cert: " + owner.xfcc()
 	for _, row := range []struct {
 		name string
@@ -291,7 +291,7 @@ func TestCertificateThroughEnvoy(t *testing.T) {
 	}
 	t.Run("a connection for another host", func(t *testing.T) {
 		// Envoy asks for no certificate where the server name is another one, also if Host names the tenant.
-		other := newSenderOf(owner, w.Globex)
+		other := newProverOf(owner, w.Globex)
 		other.http = w.HTTPClient()
 		transport := other.http.Transport.(*http.Transport)
 		transport.TLSClientConfig.Certificates = owner.http.Transport.(*http.Transport).TLSClientConfig.Certificates
