@@ -133,6 +133,16 @@ func TestLocalModificationRefused(t *testing.T) {
 		{"field within the query, escaped", appReq("POST", "/api/me?user%5BEmail%5D=x", body(form, "theme=dark")), 403, local},
 		{"field within the query, after a dot", appReq("POST", "/api/me?user.display_name=x", body(form, "theme=dark")), 403, local},
 		{"field within the query, half a bracket", appReq("POST", "/api/me?user[email=x", body(form, "theme=dark")), 403, local},
+		{"field in the query, as Spring's default", appReq("POST", "/api/me?!email=x", body(form, "theme=dark")), 403, local},
+		{"field as Spring's default", appReq("POST", "/api/me", body(form, "!email=x")), 403, local},
+		{"field as a parameter of Rails", appReq("POST", "/api/me", body(form, "display_name%281s%29=x")), 403, local},
+		{"field in a form of JSF", appReq("POST", "/api/me", body(form, "form:email=x")), 403, local},
+		{"field in a form of ASP.NET", appReq("POST", "/api/me", body(form, "ctl00$main$email=x")), 403, local},
+		{"field before NUL, where PHP cuts", appReq("POST", "/api/me", body(form, "email%00x=y")), 400, request.ReasonBody},
+		{"field before NUL in JSON", appReq("PATCH", "/api/me", json(`{"email\u0000x":"y"}`)), 400, request.ReasonBody},
+		{"field with a byte that is no UTF-8", appReq("POST", "/api/me", body(form, "em%ffail=y")), 400, request.ReasonBody},
+		{"field with a blank of Latin-1", appReq("POST", "/api/me", body(form, "email%a0=y")), 400, request.ReasonBody},
+		{"other field with signs", appReq("POST", "/api/me", body(form, "form:theme=x")), 0, authz.ReasonAllowed},
 		{"other field within the query", appReq("POST", "/api/me?user[theme]=x", body(form, "theme=dark")), 0, authz.ReasonAllowed},
 		{"no such field", appReq("PATCH", "/api/me", json(`{"theme":"dark"}`)), 0, authz.ReasonAllowed},
 		{"no such field as form", appReq("POST", "/api/me", body(form, "theme=dark")), 0, authz.ReasonAllowed},
@@ -275,7 +285,8 @@ func TestCredentialForms(t *testing.T) {
 		"session =locked", " session= locked", "session\u00a0=locked", "Session=locked", "SESSION=locked", "sessi%6fn=locked", "session=lo%63ked",
 		`session="locked"`, `session="\154ocked"`, "a=1,session=locked", "session.0=lock; session.1=ed", "session-1=locked", "session0=locked", "session_2=locked",
 		"session", "session=; session=locked", "session=alice; session=", "session=alice; session=locked", "session=alice; Session=locked", "session[0]=locked", "$session=locked", `"session"=locked`,
-		"\u017fession=locked", "session=a b", "session=lo\\cked", "a=1;\tsession=locked", "session=alice,session=locked",
+		"\xa0session=locked", "a=1; \x85session=locked", "session\xa0=locked", "ses\xffsion=locked", "a=1,\xa0session=locked", // trimmed as Latin-1
+		"%A0session=locked", "session%00x=locked", "\u0085session=locked", "\u017fession=locked", "session=a b", "session=lo\\cked", "a=1;\tsession=locked", "session=alice,session=locked",
 	} {
 		// The leading blank of the second pair is the form of RFC 6265.
 		want := row{"cookie " + c, appReq("GET", "/", cookie(c)), 400, bad}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/scimward/scimward/store/scim"
 )
@@ -130,15 +131,29 @@ type Field struct {
 }
 
 // AnyName reports whether is holds for a name on the way to the leaf, or for a part of one that some
-// frameworks split ("user.email").
+// frameworks split ("user.email", "form:email", "email(1s)").
 func (f *Field) AnyName(is func(string) bool) bool {
 	return slices.ContainsFunc(f.Path, func(name string) bool {
-		return is(name) || slices.ContainsFunc(members(name), is)
+		return is(name) || slices.ContainsFunc(parts(name), is)
 	})
 }
 
-// Fields reads a complete body as f, or as its own content type says when f is "".
+// nameable reports whether all names are text that no parser cuts or shortens, such as at NUL.
+func (f *Field) nameable() bool {
+	return !slices.ContainsFunc(f.Path, func(name string) bool { return hasControl(name) || !utf8.ValidString(name) })
+}
+
+// Fields reads a complete body as f, or as its own content type says when f is "". It refuses names
+// with control characters.
 func (r *Request) Fields(f BodyFormat) ([]Field, *Problem) {
+	fields, p := r.fields(f)
+	if slices.ContainsFunc(fields, func(f Field) bool { return !f.nameable() }) {
+		return nil, problem(400, ReasonBody, "a field of the body has a name with control characters or bad UTF-8")
+	}
+	return fields, p
+}
+
+func (r *Request) fields(f BodyFormat) ([]Field, *Problem) {
 	if p := r.NeedBody(); p != nil {
 		return nil, p
 	}
@@ -216,10 +231,11 @@ func jsonFields(out []Field, path []string, v any) []Field {
 	return out
 }
 
-// FoldField folds a field name: case, and the separators in which spellings differ.
+// FoldField folds a field name: case, the separators in which spellings differ, and the mark of a
+// default in Spring ("!email").
 func FoldField(name string) string {
 	return foldCase(strings.Map(func(r rune) rune {
-		if strings.ContainsRune("_-[]", r) || blankOrDot(r) {
+		if strings.ContainsRune("_-[]!", r) || blankOrDot(r) {
 			return -1
 		}
 		return r

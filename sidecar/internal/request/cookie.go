@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/scimward/scimward/sidecar/headers"
 )
@@ -148,8 +150,8 @@ func numbered(rest string) bool {
 const foldedCookie = "_-0123456789abcdefghijklmnopqrstuvwxyz"
 
 // foldCookie folds a cookie name as all lenient parsers together do: escapes decoded,
-// quotes, dollar signs and blanks dropped, an array suffix cut, dots as underscores,
-// lower case.
+// quotes, dollar signs and blanks dropped, an array suffix and what follows NUL cut, dots as
+// underscores, lower case. A byte that is no UTF-8 may be a blank of Latin-1, which many trim.
 func foldCookie(n string) string {
 	if t := strings.TrimSpace(n); strings.Trim(t, foldedCookie) == "" {
 		return t // most names
@@ -162,14 +164,14 @@ func foldCookie(n string) string {
 		n = d
 	}
 	n = strings.TrimSpace(n)
-	if i := strings.IndexByte(n, '['); i > 0 {
+	if i := strings.IndexAny(n, "[\x00"); i > 0 {
 		n = n[:i]
 	}
 	n = strings.Map(func(r rune) rune {
 		switch {
 		case r == '.':
 			return '_'
-		case strings.ContainsRune(`"'\$+`, r) || blankOrDot(r) || r < ' ' || r == 0x7f:
+		case strings.ContainsRune(`"'\$+`, r) || blankOrDot(r) || unicode.IsControl(r) || r == utf8.RuneError:
 			return -1
 		}
 		return r

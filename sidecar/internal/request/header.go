@@ -155,7 +155,7 @@ func QueryKeys(raw string) (Keys, *Problem) {
 		if !decoded {
 			return nil, problem(400, ReasonQuery, "a query key contains bad escapes or control characters")
 		}
-		k := queryKey{members: members(text)}
+		k := queryKey{members: parts(text)}
 		k.name, _, _ = strings.Cut(text, "[")
 		k.name = foldCase(strings.TrimSpace(k.name))
 		keys = append(keys, k)
@@ -169,6 +169,18 @@ func members(name string) []string {
 		return nil
 	}
 	return strings.FieldsFunc(name, func(r rune) bool { return r == '[' || r == ']' || r == '.' })
+}
+
+// parts are the members of a parameter's name, and whatever else a framework may find between two signs:
+// "form:email", "ctl00$email", "email(1s)". A rule that denies asks for any of them.
+func parts(name string) []string {
+	sign := func(r rune) bool {
+		return r != '_' && r != '-' && !blank(r) && (unicode.IsPunct(r) || unicode.IsSymbol(r))
+	}
+	if !strings.ContainsFunc(name, sign) {
+		return nil
+	}
+	return strings.FieldsFunc(name, sign)
 }
 
 // Has reports whether a folded key is there.

@@ -100,8 +100,8 @@ func oneCharset(value string) bool {
 func readDisposition(value string) (f Field, ok bool) {
 	kind, params, err := mime.ParseMediaType(value)
 	name, named := params["name"]
-	if err != nil || kind != "form-data" || !named || strings.ContainsAny(value, `\*`) {
-		return f, false // escapes and extended parameters have several readings
+	if err != nil || kind != "form-data" || !named || strings.ContainsAny(value, `\*`) || strings.Contains(value, "=?") {
+		return f, false // escapes, extended parameters and encoded words (RFC 2047) have several readings
 	}
 	for param := range params {
 		if param != "name" && param != "filename" {

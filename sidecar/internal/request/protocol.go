@@ -2,6 +2,7 @@ package request
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"github.com/scimward/scimward/sidecar/headers"
 )
@@ -47,8 +48,10 @@ func (h Headers) protocolValue(start string) (string, *Problem) {
 	return value, nil
 }
 
+// mentionsProtocol takes every byte that is no UTF-8 for a blank, as it may be one of Latin-1.
 func mentionsProtocol(member, folded string) bool {
-	for part := range strings.FieldsFuncSeq(member, func(r rune) bool { return strings.ContainsRune(" \t;\"'", r) }) {
+	blank := func(r rune) bool { return strings.ContainsRune(";\"'", r) || blank(r) || r == utf8.RuneError }
+	for part := range strings.FieldsFuncSeq(member, blank) {
 		if strings.HasPrefix(foldCase(part), folded) {
 			return true
 		}
