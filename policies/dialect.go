@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 
@@ -36,8 +37,16 @@ type Note struct {
 	Cost    string `json:"cost"` // in safety
 }
 
-// Overlays returns the shipped overlays, sorted by name. It panics when an embedded file is damaged.
-func Overlays() []Overlay {
+// Overlays returns the shipped overlays, sorted by name. They are read-only. It panics when an embedded file is
+// damaged.
+func Overlays() []Overlay { return slices.Clone(shippedOverlays()) }
+
+// shippedOverlays reads the files once.
+//
+//nolint:gochecknoglobals // never changes
+var shippedOverlays = sync.OnceValue(readOverlays)
+
+func readOverlays() []Overlay {
 	files, err := overlayFiles.ReadDir("overlays")
 	if err != nil {
 		panic(fmt.Sprintf("policies: reading the embedded overlays: %v", err))

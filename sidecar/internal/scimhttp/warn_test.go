@@ -63,3 +63,14 @@ func TestParserRefusalNamesOverlay(t *testing.T) {
 		t.Errorf("detail %q, want it to name okta", d)
 	}
 }
+
+// TestUnknownPath: the interoperability profile has invalidSyntax for every unknown attribute.
+func TestUnknownPath(t *testing.T) {
+	for profile, want := range map[string]string{
+		base: "invalidPath", il1: "invalidPath", "scim-interop-01": "invalidSyntax", "ipsie-al-draft-00": "invalidSyntax",
+	} {
+		s := serve(t, profile)
+		u := s.createUser("ada")
+		s.do("PATCH", "/Users/"+u, ops(op("replace", "badge", "7"))).wantError(400, want)
+	}
+}
