@@ -103,7 +103,7 @@ func TestDecideJudgesGroupWireShapes(t *testing.T) {
 			[]scim.Op{{Kind: "replace", Target: "displayName"}},
 			[]string{"IL1-3.3.3-op", "IL1-3.3.3-target"},
 		},
-		{"Okta push now", member("replace", "members", u1), onMembers("replace"), []string{"IL1-3.3.3-op", "IL1-3.3.3-target"}},
+		{"Okta push now", member("replace", "members", u1), onMembers("replace"), []string{"IL1-3.3.3-members", "IL1-3.3.3-op"}},
 		{
 			"OneLogin pathless", member("add", "", map[string]any{"members": u1}), onMembers("add"),
 			[]string{"IL1-3.3.3-add-path", "IL1-3.3.3-add-value"},

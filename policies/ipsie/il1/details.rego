@@ -14,17 +14,22 @@ _at(id) := indexes if {
 	count(indexes) > 0
 } else := [-1]
 
-_at_fault("IL1-3.3.3-target", list) := [input.canonical[i].raw |
+_at_fault(id, list) := [input.canonical[i].raw |
 	some i in list
-	not _on_members(input.canonical[i])
-]
+	not _holds(id, input.canonical[i])
+] if {
+	id in _of_canonical
+}
 
 _at_fault(id, list) := [i |
 	some i in list
 	not _holds(id, input.raw[i])
 ] if {
-	id != "IL1-3.3.3-target"
+	not id in _of_canonical
 }
+
+# The rules about the operations that the service applies. The others are about those that were sent.
+_of_canonical := {"IL1-3.3.3-target", "IL1-3.3.3-members"}
 
 # The one-line proofs of group.rego, for one operation. Each costs a call, but only when a
 # request violates the rule.
@@ -34,13 +39,14 @@ _holds("IL1-3.3.3-add-path", operation) if operation.path == "members"
 
 _holds("IL1-3.3.3-remove-value", operation) if operation.has_value == false
 
-_on_members(operation) if {
-	operation.target == "members"
-	operation.op in {"add", "remove"}
-}
+_holds("IL1-3.3.3-target", operation) if operation.target == "members"
 
 # The operations that a rule is about. A rule that is not here is about the request.
-_concerned["IL1-3.3.3-target"] := [i |
+_concerned["IL1-3.3.3-target"] := _applied
+
+_concerned["IL1-3.3.3-members"] := _applied
+
+_applied := [i |
 	is_array(input.canonical)
 	some i, _ in input.canonical
 ]
@@ -127,6 +133,12 @@ _details := {
 	"IL1-3.3.3-target": {
 		"message": "a group PATCH adds or removes members and changes no other attribute of the group",
 		"fix": "remove the operation from the request; send only op add or remove with path members",
+		"status": 400,
+		"scimType": "mutability",
+	},
+	"IL1-3.3.3-members": {
+		"message": "a group PATCH does not replace the list of members",
+		"fix": "send an add for each new member, and a remove for each that leaves",
 		"status": 400,
 		"scimType": "mutability",
 	},

@@ -13,20 +13,29 @@ satisfied contains "IL1-3.3.3-operations" if {
 }
 
 # METADATA
-# title: The applied operations only add or remove members
+# title: The applied operations change members and nothing else
 # description: |
 #   Reads the canonical operations, which are the ones that the service applies. A rename
-#   in any spelling, or a replacement of the whole list, is not a membership change of
-#   IL1 §3.3.3.
+#   in any spelling is not a membership change of IL1 §3.3.3.
 # custom:
 #   requirement: IL1-3.3.3-target
 satisfied contains "IL1-3.3.3-target" if {
 	input.route == "PATCH /Groups/{id}"
 	is_array(input.canonical)
-	every operation in input.canonical {
-		operation.target == "members"
-		operation.op in {"add", "remove"}
-	}
+	every operation in input.canonical { operation.target == "members" }
+}
+
+# METADATA
+# title: The applied operations add members or remove them
+# description: |
+#   They do not replace the list, in any spelling. A list that is cut short would remove
+#   the others.
+# custom:
+#   requirement: IL1-3.3.3-members
+satisfied contains "IL1-3.3.3-members" if {
+	input.route == "PATCH /Groups/{id}"
+	is_array(input.canonical)
+	every operation in input.canonical { _holds("IL1-3.3.3-members", operation) }
 }
 
 # METADATA
@@ -108,6 +117,13 @@ _holds("IL1-3.3.3-add-value", operation) if {
 		is_string(member.value)
 		member.value != ""
 	}
+}
+
+_holds("IL1-3.3.3-members", operation) if operation.op in {"add", "remove"}
+
+_holds("IL1-3.3.3-members", operation) if {
+	is_string(operation.target)
+	operation.target != "members"
 }
 
 _holds("IL1-3.3.3-remove-path", operation) if operation.path == "members"

@@ -67,7 +67,7 @@ test_wire_shape[name] if {
 		"Okta: replace all members": {
 			"raw": object.union(_add, {"op": "replace"}),
 			"canonical": [{"op": "replace", "target": "members", "raw": 0}],
-			"want": {"IL1-3.3.3-op", "IL1-3.3.3-target"},
+			"want": {"IL1-3.3.3-op", "IL1-3.3.3-members"},
 		},
 		"OneLogin: add without path": {
 			"raw": {"op": "add", "has_path": false, "has_value": true, "value": {"members": [{"value": "U1"}]}},
@@ -226,18 +226,36 @@ _all_of_raw := {
 	"IL1-3.3.3-remove-value",
 }
 
-test_target_unproved[name] if {
-	some name, canonical in {
-		"absent": null,
-		"wrong type": {"0": {"op": "add", "target": "members"}},
-		"absent: target": [{"op": "add", "raw": 0}],
-		"wrong type: target": [{"op": "add", "target": ["members"], "raw": 0}],
-		"empty: target": [{"op": "add", "target": "", "raw": 0}],
-		"absent: op": [{"target": "members", "raw": 0}],
-		"another attribute": [{"op": "add", "target": "externalId", "raw": 0}],
-		"one of two": [{"op": "add", "target": "members", "raw": 0}, {"op": "add", "target": "displayName", "raw": 0}],
+test_canonical_unproved[name] if {
+	some name, case in {
+		"absent": {"canonical": null, "want": {"IL1-3.3.3-target", "IL1-3.3.3-members"}},
+		"wrong type": {
+			"canonical": {"0": {"op": "add", "target": "members"}},
+			"want": {"IL1-3.3.3-target", "IL1-3.3.3-members"},
+		},
+		"absent: target": {"canonical": [{"op": "add", "raw": 0}], "want": {"IL1-3.3.3-target"}},
+		"wrong type: target": {"canonical": [{"op": "add", "target": ["members"], "raw": 0}], "want": {"IL1-3.3.3-target"}},
+		"empty: target": {"canonical": [{"op": "add", "target": "", "raw": 0}], "want": {"IL1-3.3.3-target"}},
+		"absent: op": {"canonical": [{"target": "members", "raw": 0}], "want": {"IL1-3.3.3-members"}},
+		"wrong type: op": {"canonical": [{"op": ["add"], "target": "members", "raw": 0}], "want": {"IL1-3.3.3-members"}},
+		"another attribute": {
+			"canonical": [{"op": "add", "target": "externalId", "raw": 0}],
+			"want": {"IL1-3.3.3-target"},
+		},
+		"replace of another attribute": {
+			"canonical": [{"op": "replace", "target": "externalId", "raw": 0}],
+			"want": {"IL1-3.3.3-target"},
+		},
+		"replace of members": {
+			"canonical": [{"op": "replace", "target": "members", "raw": 0}],
+			"want": {"IL1-3.3.3-members"},
+		},
+		"one of two": {
+			"canonical": [{"op": "add", "target": "members", "raw": 0}, {"op": "add", "target": "displayName", "raw": 0}],
+			"want": {"IL1-3.3.3-target"},
+		},
 	}
-	_rules(_patch([_add], canonical)) == {"IL1-3.3.3-target"}
+	_rules(_patch([_add], case.canonical)) == case.want
 }
 
 # A verdict names the index of each wrong operation, and no other.
@@ -300,6 +318,7 @@ test_scim_types[rule] if {
 		"IL1-3.3.3-operations": "invalidSyntax",
 		"IL1-3.3.3-op": "invalidSyntax",
 		"IL1-3.3.3-target": "mutability",
+		"IL1-3.3.3-members": "mutability",
 		"IL1-3.3.3-add-path": "invalidPath",
 		"IL1-3.3.3-add-value": "invalidValue",
 		"IL1-3.3.3-remove-path": "invalidPath",

@@ -76,6 +76,7 @@ _of_route := {"IL1-3.3.3-patch"} if input.route == "PUT /Groups/{id}"
 _of_route := {
 	"IL1-3.3.3-operations",
 	"IL1-3.3.3-target",
+	"IL1-3.3.3-members",
 	"IL1-3.3.3-op",
 	"IL1-3.3.3-add-path",
 	"IL1-3.3.3-add-value",
