@@ -170,6 +170,7 @@ func (s *Server) openTrust(ctx context.Context) error {
 	o := oauth.Options{
 		Tenants: tenants, Store: s.store, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 		NotBefore: s.clients.NotBefore, RotateEvery: s.opts.Config.TokenKeys.RotateEvery,
+		ReplaceUnreadable: s.opts.Config.TokenKeys.ReplaceUnreadable,
 	}
 	if err := s.keyEncryption(ctx, &o); err != nil {
 		return err

@@ -117,7 +117,7 @@ type Key struct {
 	Created time.Time
 	Signs   time.Time `json:",omitzero"`  // from when it signs; zero: since Created
 	Sealed  string    `json:",omitempty"` // id of the key that JWK is encrypted under; empty: in plain
-	Public  []byte    `json:",omitempty"` // the public JWK of a key without JWK
+	Public  []byte    `json:",omitempty"` // the public JWK; empty for some keys with JWK
 }
 
 // LockState says which credentials a lock refuses.

@@ -49,6 +49,9 @@ type TokenKeys struct {
 	// FormerKeyEncryptionKeyFile is the file with the key-encryption key of before. The next start encrypts
 	// the signing keys under the present one. Then remove this entry. Empty means none.
 	FormerKeyEncryptionKeyFile string `yaml:"former_key_encryption_key_file"`
+	// ReplaceUnreadable makes new signing keys at the start, in place of those that neither file decrypts.
+	// All their tokens end. It is for a lost key-encryption key: remove it after the start. Default false.
+	ReplaceUnreadable bool `yaml:"replace_unreadable"`
 }
 
 // Listen names the listeners. scimward opens no other.

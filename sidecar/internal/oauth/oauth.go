@@ -79,6 +79,9 @@ type Options struct {
 	// Encryption encrypts the signing keys in the store. Those in plain, and those under FormerEncryption, are
 	// encrypted under it at the start. Nil stores them in plain.
 	Encryption, FormerEncryption *KeyEncryptionKey
+	// ReplaceUnreadable makes new signing keys in place of those that cannot be decrypted at the start. All
+	// their tokens end. Their public parts stay for evidence reports.
+	ReplaceUnreadable bool
 
 	// NotBefore is the iat that the next access token of a client may have at the earliest, at most a second
 	// ahead. A client that was added again has one, so that the tokens of the former one stay refused.

@@ -106,6 +106,18 @@ func TestRevocation(t *testing.T) {
 	}
 }
 
+// TestRevocationOfABoundToken: a token that is bound to a key can be revoked without the key.
+func TestRevocationOfABoundToken(t *testing.T) {
+	w := settled(newWorld(t))
+	_, raw, _ := issued(t, w.prove(w.proofKey().sign(nil)))
+	if rec := w.about("revoke", "idp", raw); rec.Code != http.StatusOK {
+		t.Fatalf("%d %s", rec.Code, rec.Body)
+	}
+	if _, err := w.accessVerifier("acme", acme).Verify(t.Context(), raw); reason(err) != token.ReasonRevoked {
+		t.Errorf("revoked: %v", err)
+	}
+}
+
 // TestRevocationRefusals: only an authenticated client revokes, and only its own tokens. What is no valid
 // token needs no revocation (RFC 7009 §2.2).
 func TestRevocationRefusals(t *testing.T) {

@@ -127,7 +127,6 @@ func (r *ring) load(keys []store.Key, open func(*store.Key) ([]byte, error)) err
 	var live, all [][]byte
 	for i := range v.keys {
 		k := &v.keys[i]
-		public := k.Public
 		if len(k.JWK) > 0 {
 			doc, err := open(k)
 			if err != nil {
@@ -136,12 +135,9 @@ func (r *ring) load(keys []store.Key, open func(*store.Key) ([]byte, error)) err
 			if v.signers[i], err = token.NewSigner(doc); err != nil {
 				return fmt.Errorf("reading signing key %s: %w", k.ID, err)
 			}
-			if public, err = v.signers[i].PublicJWK(); err != nil {
-				return fmt.Errorf("publishing signing key %s: %w", k.ID, err)
-			}
-			live = append(live, public)
+			live = append(live, k.Public)
 		}
-		all = append(all, public)
+		all = append(all, k.Public)
 	}
 	v.jwks, v.evidence = token.JWKS(live...), token.JWKS(all...)
 	if err := r.public.Set(v.jwks); err != nil {

@@ -79,7 +79,7 @@ func (s *Server) maintain(tx *store.Tx, r *ring, keys []store.Key) error {
 		if !dead {
 			continue
 		}
-		if err := s.retire(tx, r, keys[i]); err != nil {
+		if err := retire(tx, keys[i]); err != nil {
 			return err
 		}
 		states[i] = KeyRetired
@@ -105,18 +105,10 @@ func count(states []KeyState, state KeyState) (n int) {
 	return n
 }
 
-// retire erases the private part of a key.
-func (s *Server) retire(tx *store.Tx, r *ring, k store.Key) error {
-	doc, err := s.open(r.tenant, &k)
-	if err != nil {
-		return err
-	}
-	signer, err := token.NewSigner(doc)
-	if err != nil {
-		return err
-	}
-	if k.Public, err = signer.PublicJWK(); err != nil {
-		return err
+// retire erases the private part of a key. Without a public part to keep, it removes the key.
+func retire(tx *store.Tx, k store.Key) error {
+	if len(k.Public) == 0 {
+		return tx.DeleteKey(k.ID)
 	}
 	k.JWK, k.Sealed = nil, ""
 	return tx.PutKey(k)
@@ -128,16 +120,24 @@ func (s *Server) createKey(tx *store.Tx, r *ring, signs time.Time) error {
 	if err != nil {
 		return err
 	}
-	k := store.Key{ID: kid, Use: accessTokenKeys, JWK: doc, Created: tx.Now(), Signs: signs}
-	return tx.PutKey(s.sealed(r.tenant, k))
+	return s.putKey(tx, r, store.Key{ID: kid, Use: accessTokenKeys, JWK: doc, Created: tx.Now(), Signs: signs})
 }
 
-// sealed encrypts the private part of a key that is in plain, if there is a key for that.
-func (s *Server) sealed(tenant string, k store.Key) store.Key {
-	if kek := s.opts.Encryption; kek != nil {
-		k.JWK, k.Sealed = kek.seal(tenant, k.ID, k.JWK), kek.id
+// putKey writes a key whose private part is in plain, with its public part. It encrypts the private part if
+// there is a key for that.
+func (s *Server) putKey(tx *store.Tx, r *ring, k store.Key) error {
+	signer, err := token.NewSigner(k.JWK)
+	if err != nil {
+		return err
 	}
-	return k
+	if k.Public, err = signer.PublicJWK(); err != nil {
+		return err
+	}
+	k.Sealed = ""
+	if kek := s.opts.Encryption; kek != nil {
+		k.JWK, k.Sealed = kek.seal(r.tenant, k.ID, k.JWK), kek.id
+	}
+	return tx.PutKey(k)
 }
 
 // open returns the private JWK of a key.
@@ -200,8 +200,8 @@ func (s *Server) storedKeys(ctx context.Context, tenant string) (keys []store.Ke
 	return keys, nil
 }
 
-// openKeys puts the keys of the store in force. Before that it creates the first one and encrypts those that
-// are in plain or under the former key-encryption key. Two servers that start together agree on one first
+// openKeys puts the keys of the store in force. Before that it creates the first one and rewrites those that
+// are to be encrypted under another key-encryption key. Two servers that start together agree on one first
 // key, because the store serializes their transactions.
 func (s *Server) openKeys(ctx context.Context, r *ring) error {
 	keys, err := s.storedKeys(ctx, r.tenant)
@@ -209,37 +209,54 @@ func (s *Server) openKeys(ctx context.Context, r *ring) error {
 		return err
 	}
 	open := func(k *store.Key) ([]byte, error) { return s.open(r.tenant, k) }
-	if len(keys) > 0 && !slices.ContainsFunc(keys, s.reseals) {
-		return r.load(keys, open)
+	if len(keys) > 0 && !slices.ContainsFunc(keys, s.rewrites) {
+		err := r.load(keys, open)
+		if err == nil || !s.opts.ReplaceUnreadable {
+			return err
+		}
 	}
-	action := "oauth.key.encrypt"
+	action := "oauth.key.rewrite"
 	if len(keys) == 0 {
 		action = "oauth.key.create"
 	}
-	return s.changeKeys(ctx, r, s.system(action), func(tx *store.Tx, r *ring, keys []store.Key) error {
-		for _, k := range keys {
-			if !s.reseals(k) {
-				continue
-			}
-			doc, err := open(&k)
-			if err != nil {
-				return err
-			}
-			k.JWK = doc
-			if err := tx.PutKey(s.sealed(r.tenant, k)); err != nil {
-				return err
-			}
-		}
-		if len(keys) > 0 {
-			return nil
-		}
-		return s.createKey(tx, r, tx.Now())
-	})
+	return s.changeKeys(ctx, r, s.system(action), s.rewrite)
 }
 
-// reseals reports whether a key must be encrypted under the present key-encryption key.
-func (s *Server) reseals(k store.Key) bool {
-	return s.opts.Encryption != nil && len(k.JWK) > 0 && k.Sealed != s.opts.Encryption.id
+// rewrites reports whether a key must be written again, because it has no public part or is not encrypted as
+// it should be.
+func (s *Server) rewrites(k store.Key) bool {
+	return len(k.JWK) > 0 && (len(k.Public) == 0 || s.opts.Encryption != nil && k.Sealed != s.opts.Encryption.id)
+}
+
+// rewrite is the change of openKeys. It may run when nothing is to be written.
+func (s *Server) rewrite(tx *store.Tx, r *ring, keys []store.Key) error {
+	live := 0
+	for _, k := range keys {
+		if len(k.JWK) == 0 {
+			continue
+		}
+		doc, err := s.open(r.tenant, &k)
+		switch {
+		case err != nil && s.opts.ReplaceUnreadable:
+			if err := retire(tx, k); err != nil {
+				return err
+			}
+			continue
+		case err != nil:
+			return err
+		}
+		live++
+		if s.rewrites(k) {
+			k.JWK = doc
+			if err := s.putKey(tx, r, k); err != nil {
+				return err
+			}
+		}
+	}
+	if live > 0 {
+		return nil
+	}
+	return s.createKey(tx, r, tx.Now())
 }
 
 // KeysEncrypted reports whether the signing keys are encrypted at rest.

@@ -331,3 +331,33 @@ func TestKeyEncryptionKeyText(t *testing.T) {
 		}
 	}
 }
+
+// TestLostKeyEncryptionKey: with the switch for it, a start makes new keys in place of those that it cannot
+// decrypt. What they signed is refused; their evidence still verifies.
+func TestLostKeyEncryptionKey(t *testing.T) {
+	for name, next := range map[string]*oauth.KeyEncryptionKey{"another": kek(t, 2), "none": nil} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, func(w *world) { w.options.Encryption = kek(t, 1) })
+			lost, raw := w.signing(), w.issue("idp")
+			w.options.Encryption, w.options.ReplaceUnreadable = next, true
+			w.advance(time.Second)
+			w.reopen()
+			w.wantStates("after the start", oauth.KeySigning, oauth.KeyRetired)
+			if w.published("/oauth/jwks", lost) || !w.published("/oauth/evidence-keys", lost) {
+				t.Error("the lost key is published for tokens, or not for evidence")
+			}
+			v := w.accessVerifier("acme", acme)
+			if _, err := v.Verify(t.Context(), raw); reason(err) != token.ReasonKey {
+				t.Errorf("token of the lost key: %v", err)
+			}
+			if _, err := v.Verify(t.Context(), w.issue("idp")); err != nil {
+				t.Errorf("token of the new key: %v", err)
+			}
+			now := w.signing()
+			w.reopen()
+			if w.signing() != now {
+				t.Error("the next start replaces readable keys")
+			}
+		})
+	}
+}
