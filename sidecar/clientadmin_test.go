@@ -207,8 +207,10 @@ func TestStaticTokenRefused(t *testing.T) {
 	}
 	valid := r.static("okta", 24*time.Hour)
 	tokens := map[string]string{
-		"of a disabled client": r.static("off", 24*time.Hour).Token, "of a deleted client": r.static("gone", 24*time.Hour).Token,
-		"expired": r.static("old", time.Minute).Token, "before delete and add": r.static("again", 24*time.Hour).Token,
+		"of a disabled client":  r.static("off", 24*time.Hour).Token,
+		"of a deleted client":   r.static("gone", 24*time.Hour).Token,
+		"expired":               r.static("old", time.Minute).Token,
+		"before delete and add": r.static("again", 24*time.Hour).Token,
 	}
 	revoked := r.static("revoked", 24*time.Hour)
 	tokens["revoked"] = revoked.Token
@@ -234,7 +236,8 @@ func TestStaticTokenRefused(t *testing.T) {
 		if want == "" {
 			want, challenge = text, h.Get("WWW-Authenticate")
 		}
-		if status != 401 || text != want || h.Get("WWW-Authenticate") != challenge || !strings.Contains(challenge, "invalid_token") {
+		if status != 401 || text != want || h.Get("WWW-Authenticate") != challenge ||
+			!strings.Contains(challenge, "invalid_token") {
 			t.Errorf("%s: %d %s %s, want 401 %s %s", what, status, text, h.Get("WWW-Authenticate"), want, challenge)
 		}
 	}
@@ -311,15 +314,16 @@ func TestClientEnds(t *testing.T) {
 	if status, _ := c.ask(); status != 401 {
 		t.Errorf("the former key: %d, want 401", status)
 	}
-	c.r.must("clients/rotate", sidecar.ClientRotate{ClientRef: named("second"), JWKS: string(c.jwks), EndTokens: true}, nil)
+	back := sidecar.ClientRotate{ClientRef: named("second"), JWKS: string(c.jwks), EndTokens: true}
+	c.r.must("clients/rotate", back, nil)
 	c.both(401, "after a rotation that ends tokens", third)
 }
 
 // ask asks for an access token and returns the answer.
 func (c *idp) ask() (int, string) {
 	c.r.t.Helper()
-	form := "grant_type=client_credentials&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer" +
-		"&client_assertion=" + c.assert()
+	form := "grant_type=client_credentials&client_assertion_type=" +
+		"urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=" + c.assert()
 	status, _, text := c.send(http.MethodPost, "/oauth/token", "application/x-www-form-urlencoded", "", form)
 	return status, text
 }
@@ -351,7 +355,8 @@ func TestFileClientReturns(t *testing.T) {
 func TestDisableWhileRequestsRun(t *testing.T) {
 	c := newIDP(t).at(t, base)
 	c.id = "second"
-	c.r.must("clients/add", sidecar.ClientAdd{ClientRef: named("second"), JWKS: string(c.jwks), RequestsPerSecond: 100000}, nil)
+	add := sidecar.ClientAdd{ClientRef: named("second"), JWKS: string(c.jwks), RequestsPerSecond: 100000}
+	c.r.must("clients/add", add, nil)
 	bearer := c.token()
 	started := make(chan struct{}, 1)
 	var stop atomic.Bool
@@ -360,7 +365,8 @@ func TestDisableWhileRequestsRun(t *testing.T) {
 		running.Go(func() {
 			for i := 0; !stop.Load(); i++ {
 				name := fmt.Sprintf("u%d-%d", w, i)
-				status, _, text := c.scim(http.MethodPost, "/Users", bearer, strings.NewReplacer("olga", name, "e1", name).Replace(aUser))
+				user := strings.NewReplacer("olga", name, "e1", name).Replace(aUser)
+				status, _, text := c.scim(http.MethodPost, "/Users", bearer, user)
 				switch status {
 				case 201:
 					select {
@@ -441,7 +447,8 @@ func TestClientIsCounted(t *testing.T) {
 			got = s
 		}
 	}
-	if got.LastUse == nil || got.Hour != 3 || got.HourRefused != 1 || got.LastError != "rate" || got.RequestsPerSecond != 1 {
+	if got.LastUse == nil || got.Hour != 3 || got.HourRefused != 1 || got.LastError != "rate" ||
+		got.RequestsPerSecond != 1 {
 		t.Errorf("%+v, want 3 requests of which one was refused for the rate", got)
 	}
 	if diff := cmp.Diff([]sidecar.RefusedFor{{Reason: "rate", Times: 1}}, got.Refused); diff != "" {
@@ -479,7 +486,8 @@ func TestExternalClientByCommand(t *testing.T) {
 	}
 	one, other := sign("one"), sign("other")
 	c.both(200, "one", one)
-	c.r.must("clients/add", sidecar.ClientAdd{ClientRef: named("one"), ExternalIssuer: as, Dialects: []string{"entra"}}, nil)
+	add := sidecar.ClientAdd{ClientRef: named("one"), ExternalIssuer: as, Dialects: []string{"entra"}}
+	c.r.must("clients/add", add, nil)
 	c.both(200, "one, added", one)
 	c.r.must("clients/disable", named("one"), nil)
 	c.both(401, "one, disabled", one)
@@ -514,7 +522,8 @@ func TestExpiryWarnings(t *testing.T) {
 	if _, text := r.get("/metrics"); !strings.Contains(text, want) {
 		t.Errorf("the metric %s is missing", want)
 	}
-	if s := r.status(); len(s.EndingTokens) != 1 || s.EndingTokens[0].ID != soon.ID || s.EndingTokens[0].State != "ending" {
+	s := r.status()
+	if len(s.EndingTokens) != 1 || s.EndingTokens[0].ID != soon.ID || s.EndingTokens[0].State != "ending" {
 		t.Errorf("the status has %+v, want the token", s.EndingTokens)
 	}
 	r.static("okta", 90*24*time.Hour)

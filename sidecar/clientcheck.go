@@ -28,7 +28,7 @@ func (s *Server) checkClient(ctx context.Context, c *client.Client) (admin.Clien
 	case c.StaticTokens:
 		out := admin.ClientTrial{Keys: []token.KeyInfo{}, Accepts: []string{"a static token: " + bearerAt}}
 		if !s.staticTokens(c.Tenant) {
-			out.TokenRefused = "the tenant refuses static tokens: write static_tokens: allow at the tenant in the configuration file"
+			out.TokenRefused = "the tenant refuses static tokens: write static_tokens: allow at it in the configuration file"
 		} else if len(c.Row.Live(s.opts.Now())) == 0 {
 			out.TokenRefused = "the client has no live static token: `scimward token create --client " + c.ID + "`"
 		}
@@ -49,7 +49,8 @@ func (s *Server) checkOwn(
 	}
 	if !found {
 		return admin.ClientTrial{
-			Keys: []token.KeyInfo{}, Accepts: []string{}, TokenRefused: "the authorization server does not have the client: reload",
+			Keys: []token.KeyInfo{}, Accepts: []string{},
+			TokenRefused: "the authorization server does not have the client: reload",
 		}, nil
 	}
 	out := admin.ClientTrial{Keys: sample.Keys, Accepts: []string{

@@ -66,12 +66,12 @@ client works when the command returns.`,
 	}
 	f := actFlags(c)
 	keys := newKeyFlags(c)
-	external := c.Flags().String("external-issuer", "", "it sends access tokens of this issuer of the configuration file: `URL`")
+	external := c.Flags().String("external-issuer", "", "it sends access tokens of this external issuer: `URL`")
 	static := c.Flags().Bool("static-tokens", false, "it sends a static token; needs static_tokens: allow at the tenant")
-	dialects := c.Flags().StringSlice("dialect", nil, "overlay `NAME` for this client; may be repeated. Default: those of the tenant")
+	dialects := c.Flags().StringSlice("dialect", nil, "overlay `NAME`; may be repeated. Default: those of the tenant")
 	completePolicies(c)
 	rate := c.Flags().Int("requests-per-second", 0, "its limit, `N`. Default: that of the tenant")
-	expires := c.Flags().String("expires", "", "end the client after this `TIME`, such as 90d or 12h, or at a time in RFC 3339")
+	expires := c.Flags().String("expires", "", "end the client after this `TIME`, such as 90d, or at one in RFC 3339")
 	reason := optionalReason(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		jwks, err := keys.document()
@@ -353,7 +353,9 @@ keys cannot be read or the token would be refused.`,
 	f := actFlags(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		bad := false
-		err := send(c, f, "clients/check", sidecar.ClientRef{Client: args[0]}, checkedText, func(s *sidecar.ClientChecked) { bad = s.KeysFault != "" || s.TokenRefused != "" })
+		err := send(c, f, "clients/check", sidecar.ClientRef{Client: args[0]}, checkedText, func(s *sidecar.ClientChecked) {
+			bad = s.KeysFault != "" || s.TokenRefused != ""
+		})
 		if err == nil && bad {
 			return failure{errSilent, 1, ""}
 		}

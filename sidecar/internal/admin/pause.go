@@ -39,7 +39,9 @@ func (h *Handler) setPaused(action string, paused bool) func(context.Context, *a
 			return nil, err
 		}
 		out := Paused{Tenant: a.Tenant, Paused: paused}
-		_, err := h.opts.Store.Update(ctx, a.Tenant, a.cause(action), func(tx *store.Tx) error { return tx.SetPaused(paused) })
+		_, err := h.opts.Store.Update(ctx, a.Tenant, a.cause(action), func(tx *store.Tx) error {
+			return tx.SetPaused(paused)
+		})
 		if errors.Is(err, store.ErrNothingToDo) {
 			out.Already, err = true, nil
 		}

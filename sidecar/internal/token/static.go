@@ -63,10 +63,14 @@ func HashStatic(raw string) (Hash, bool) {
 	return sha256.Sum256(b[:]), true
 }
 
-// checkOf returns the last characters of a token.
+// checkOf returns the last characters of a token. crc32.ChecksumIEEE would move the token to the heap.
 func checkOf(b *[staticLength]byte) (out [staticCheck]byte) {
+	crc := ^uint32(0)
+	for _, c := range b[:checkAt] {
+		crc = crc32.IEEETable[byte(crc)^c] ^ crc>>8
+	}
 	var sum [4]byte
-	binary.BigEndian.PutUint32(sum[:], crc32.ChecksumIEEE(b[:checkAt]))
+	binary.BigEndian.PutUint32(sum[:], ^crc)
 	base64.RawURLEncoding.Encode(out[:], sum[:])
 	return out
 }

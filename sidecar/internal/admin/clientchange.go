@@ -1,0 +1,302 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/scimward/scimward/policies"
+	"github.com/scimward/scimward/sidecar/internal/client"
+	"github.com/scimward/scimward/sidecar/internal/token"
+	"github.com/scimward/scimward/store"
+)
+
+// ClientRef names a client.
+type ClientRef struct {
+	Client string `json:"client"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// ClientAdd asks to add a client. Exactly one of JWKS, JWKSURI, KeyIssuer, ExternalIssuer and StaticTokens
+// says how it proves itself.
+type ClientAdd struct {
+	ClientRef
+	JWKS              string   `json:"jwks,omitempty"` // the document
+	JWKSURI           string   `json:"jwks_uri,omitempty"`
+	KeyIssuer         string   `json:"key_issuer,omitempty"`
+	ExternalIssuer    string   `json:"external_issuer,omitempty"`
+	StaticTokens      bool     `json:"static_tokens,omitempty"`
+	Dialects          []string `json:"dialects,omitempty"`
+	RequestsPerSecond int      `json:"requests_per_second,omitempty"`
+	Expires           string   `json:"expires,omitempty"` // RFC 3339
+}
+
+// ClientRotate asks to replace the keys of a client.
+type ClientRotate struct {
+	ClientRef
+	JWKS      string `json:"jwks,omitempty"`
+	JWKSURI   string `json:"jwks_uri,omitempty"`
+	KeyIssuer string `json:"key_issuer,omitempty"`
+	EndTokens bool   `json:"end_tokens,omitempty"` // also end the access tokens that the client has
+}
+
+// optionally sets the reason of an act that does not need one.
+func (a *act) optionally(reason string) error {
+	if strings.TrimSpace(reason) == "" {
+		return nil
+	}
+	return a.because(reason)
+}
+
+// byCommand finds a client that commands may change.
+func (h *Handler) byCommand(tenant, id, key string) (*client.Client, error) {
+	c, err := h.findClient(tenant, id)
+	if err != nil {
+		return nil, err
+	}
+	if !c.Command {
+		return nil, refuse(http.StatusConflict, "the configuration file manages client %q, so commands do not change it: "+
+			"change %s at tenant %s in the file, which is then loaded again", id, key, tenant)
+	}
+	return c, nil
+}
+
+// changed runs a change of a client and describes the client after it.
+func (h *Handler) changed(
+	ctx context.Context, a *act, action, id string, do func(*store.Tx) error,
+) (*ClientChanged, error) {
+	out := &ClientChanged{}
+	err := h.opts.Clients.Change(ctx, a.Tenant, a.cause(action), do)
+	if errors.Is(err, store.ErrNothingToDo) {
+		out.Already, err = true, nil
+	}
+	if err != nil {
+		return nil, h.clientError(err, a.Tenant, id)
+	}
+	c, err := h.findClient(a.Tenant, id)
+	if err != nil {
+		return nil, err
+	}
+	out.ClientStatus, err = h.clientStatus(ctx, c)
+	return out, err
+}
+
+// clientError says what the operator can do about a change that failed.
+func (h *Handler) clientError(err error, tenant, id string) error {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		_, gone := h.findClient(tenant, id)
+		if gone == nil {
+			gone = refuse(http.StatusConflict, "client %q is not known to the store yet: try again", id)
+		}
+		return gone
+	case errors.Is(err, store.ErrClientExists):
+		return refuse(http.StatusConflict, "tenant %s has a client %q already: `scimward client show %s` shows it",
+			tenant, id, id)
+	case errors.Is(err, store.ErrManyClients):
+		return refuse(http.StatusConflict, "tenant %s has as many clients as scimward keeps: delete one first", tenant)
+	case errors.Is(err, store.ErrManyDeleted):
+		return refuse(http.StatusConflict, "tenant %s has as many deleted clients as scimward remembers, so that their "+
+			"tokens stay refused: use a name again, or wait until the oldest is a year old", tenant)
+	case errors.Is(err, store.ErrNoKeys):
+		return refuse(http.StatusConflict, "client %q has no keys here: `scimward token create --client %s` rotates a "+
+			"static token, and the keys of an external issuer are in the configuration file", id, id)
+	case errors.Is(err, store.ErrClientEnded):
+		return refuse(http.StatusConflict, "client %q is disabled or has expired: `scimward client enable %s` first", id, id)
+	}
+	return fmt.Errorf("changing a client: %w", err)
+}
+
+// addClient adds a client.
+func (h *Handler) addClient(ctx context.Context, a *act, in ClientAdd) (any, error) {
+	t := h.opts.Clients.Directory.Tenant(a.Tenant)
+	row, err := in.row(t, h.opts.Now())
+	if err := errors.Join(a.optionally(in.Reason), err); err != nil {
+		return nil, firstRefusal(err)
+	}
+	for _, c := range h.opts.Clients.Directory.List(a.Tenant) {
+		if c.ID == row.ID && !c.Command {
+			return nil, refuse(http.StatusConflict, "the configuration file has a client %q: give this one another name, "+
+				"or remove that one from the file first", row.ID)
+		}
+	}
+	return h.changed(ctx, a, "client.add", row.ID, func(tx *store.Tx) error { return tx.AddClient(row) })
+}
+
+// firstRefusal returns the first refusal of joined errors, which alone says what to do.
+func firstRefusal(err error) error {
+	var r *refusal
+	if errors.As(err, &r) {
+		return r
+	}
+	return err
+}
+
+// row checks a request and returns the row of the client.
+func (in *ClientAdd) row(t *client.Tenant, now time.Time) (store.Client, error) {
+	c := store.Client{
+		ID: in.Client, JWKS: []byte(in.JWKS), JWKSURI: in.JWKSURI, KeyIssuer: in.KeyIssuer, External: in.ExternalIssuer,
+		Static: in.StaticTokens, Dialects: in.Dialects, RequestsPerSecond: in.RequestsPerSecond,
+	}
+	if len(c.JWKS) == 0 {
+		c.JWKS = nil
+	}
+	if in.Client == "" || !printable(in.Client, maxClientID) || strings.TrimSpace(in.Client) != in.Client {
+		return c, refuse(http.StatusBadRequest, "the name of a client is its client id, one line of at most %d bytes",
+			maxClientID)
+	}
+	if in.RequestsPerSecond < 0 || in.RequestsPerSecond > maxClientRate {
+		return c, refuse(http.StatusBadRequest, "requests per second must be 1 to %d, or absent", maxClientRate)
+	}
+	for _, d := range in.Dialects {
+		if !slices.Contains(policies.OverlayNames(), d) {
+			return c, refuse(http.StatusBadRequest, "there is no dialect %q: use some of %s", d,
+				strings.Join(policies.OverlayNames(), ", "))
+		}
+	}
+	if in.Expires != "" {
+		end, err := time.Parse(time.RFC3339, in.Expires)
+		if err != nil || !end.After(now) {
+			return c, refuse(http.StatusBadRequest, "expires must be a time in the future, such as %s",
+				now.Add(90*24*time.Hour).UTC().Format(time.RFC3339))
+		}
+		c.Expires = end.UTC()
+	}
+	return c, checkProof(&c, t)
+}
+
+// checkProof checks how a client proves itself.
+func checkProof(c *store.Client, t *client.Tenant) error {
+	proofs := 0
+	for _, one := range []bool{c.JWKS != nil, c.JWKSURI != "", c.KeyIssuer != "", c.External != "", c.Static} {
+		if one {
+			proofs++
+		}
+	}
+	switch {
+	case proofs != 1:
+		return refuse(http.StatusBadRequest, "say in exactly one way how the client proves itself: "+
+			"--jwks-file, --jwks-uri, --issuer, --external-issuer or --static-tokens")
+	case c.Static && !t.StaticTokens:
+		return noStaticTokens(t)
+	case c.External != "":
+		var issuers []string
+		for i := range t.Clients {
+			if is := t.Clients[i].Issuer; is != t.Issuer && !slices.Contains(issuers, is) {
+				issuers = append(issuers, is)
+			}
+		}
+		if !slices.Contains(issuers, c.External) {
+			return refuse(http.StatusBadRequest, "%q is no external issuer of tenant %s: add it to external_issuers in the "+
+				"configuration file first; there are: %s", c.External, t.Name, strings.Join(issuers, ", "))
+		}
+	case !c.Static:
+		return checkKeys(c.JWKS, c.JWKSURI, c.KeyIssuer)
+	}
+	return nil
+}
+
+// noStaticTokens says which rule refuses static tokens, and how to choose.
+func noStaticTokens(t *client.Tenant) error {
+	return refuse(http.StatusConflict, "tenant %s refuses static tokens: rule IL1-3.2.1-oauth asks for OAuth access "+
+		"tokens. To accept them write static_tokens: allow at the tenant in the configuration file; the tenant then does "+
+		"not claim the profile ipsie-il1", t.Name)
+}
+
+func checkKeys(jwks []byte, uri, issuer string) error {
+	for _, u := range []string{uri, issuer} {
+		if u == "" {
+			continue
+		}
+		if parsed, err := url.Parse(u); err != nil || parsed.Host == "" {
+			return refuse(http.StatusBadRequest, "%q is no URL: write https://HOST/PATH", u)
+		}
+	}
+	if err := token.CheckKeys(&token.IssuerConfig{JWKS: jwks, JWKSURL: uri, KeyIssuer: issuer}); err != nil {
+		return refuse(http.StatusBadRequest, "the keys cannot be used: %v", err)
+	}
+	return nil
+}
+
+// switchClient disables or enables a client.
+func (h *Handler) switchClient(action string, disable bool) func(context.Context, *act, ClientRef) (any, error) {
+	return func(ctx context.Context, a *act, in ClientRef) (any, error) {
+		if _, err := h.byCommand(a.Tenant, in.Client, "disabled"); err != nil {
+			return nil, err
+		}
+		if err := a.optionally(in.Reason); err != nil {
+			return nil, err
+		}
+		return h.changed(ctx, a, action, in.Client, func(tx *store.Tx) error {
+			_, err := tx.SetClientDisabled(in.Client, disable)
+			return err
+		})
+	}
+}
+
+// rotateClient replaces the keys of a client.
+func (h *Handler) rotateClient(ctx context.Context, a *act, in ClientRotate) (any, error) {
+	if _, err := h.byCommand(a.Tenant, in.Client, "keys"); err != nil {
+		return nil, err
+	}
+	var jwks []byte
+	given := 0
+	for _, v := range []string{in.JWKS, in.JWKSURI, in.KeyIssuer} {
+		if v != "" {
+			given++
+		}
+	}
+	if in.JWKS != "" {
+		jwks = []byte(in.JWKS)
+	}
+	if given != 1 {
+		return nil, refuse(http.StatusBadRequest, "name the new keys in exactly one way: --jwks-file, --jwks-uri or --issuer")
+	}
+	if err := errors.Join(a.optionally(in.Reason), checkKeys(jwks, in.JWKSURI, in.KeyIssuer)); err != nil {
+		return nil, firstRefusal(err)
+	}
+	return h.changed(ctx, a, "client.rotate", in.Client, func(tx *store.Tx) error {
+		_, err := tx.RotateClient(in.Client, jwks, in.JWKSURI, in.KeyIssuer, in.EndTokens)
+		return err
+	})
+}
+
+// deleteClient deletes a client. Its description is that from before.
+func (h *Handler) deleteClient(ctx context.Context, a *act, in ClientRef) (any, error) {
+	c, err := h.byCommand(a.Tenant, in.Client, "identity_services")
+	if err := errors.Join(err, a.optionally(in.Reason)); err != nil {
+		return nil, firstRefusal(err)
+	}
+	out := &ClientChanged{}
+	if out.ClientStatus, err = h.clientStatus(ctx, c); err != nil {
+		return nil, err
+	}
+	err = h.opts.Clients.Change(ctx, a.Tenant, a.cause("client.delete"), func(tx *store.Tx) error {
+		_, err := tx.DeleteClient(in.Client)
+		return err
+	})
+	if err != nil {
+		return nil, h.clientError(err, a.Tenant, in.Client)
+	}
+	out.State = "deleted"
+	return out, nil
+}
+
+// checkClient checks a client. It changes nothing.
+func (h *Handler) checkClient(ctx context.Context, a *act, in ClientRef) (any, error) {
+	c, err := h.findClient(a.Tenant, in.Client)
+	if err != nil {
+		return nil, err
+	}
+	out := &ClientChecked{}
+	if out.ClientStatus, err = h.clientStatus(ctx, c); err != nil {
+		return nil, err
+	}
+	out.ClientTrial, err = h.opts.Clients.Check(ctx, c)
+	return out, err
+}

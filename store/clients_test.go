@@ -1,0 +1,212 @@
+package store_test
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/scim"
+	"github.com/scimward/scimward/store/storetest"
+)
+
+// staticToken makes a token whose hash nobody knows the text of.
+func staticToken(id string, expires time.Time) store.StaticToken {
+	return store.StaticToken{ID: id, Hash: sha256.Sum256([]byte(id)), Expires: expires}
+}
+
+func changes(t *testing.T, s *store.Store, want error, fn func(*store.Tx) error) {
+	t.Helper()
+	if _, err := s.Update(t.Context(), "acme", storetest.Cause("client.change"), fn); !errors.Is(err, want) {
+		t.Fatalf("%v, want %v", err, want)
+	}
+}
+
+func clientRow(t *testing.T, s *store.Store, id string) (c store.Client) {
+	t.Helper()
+	view(t, s, "acme", func(r *store.Reader) (err error) {
+		c, err = r.Client(id)
+		return err
+	})
+	return c
+}
+
+// TestClientRows: what each change of a client accepts, and what it refuses.
+func TestClientRows(t *testing.T) {
+	s := storetest.New(t)
+	add := func(c store.Client) func(*store.Tx) error {
+		return func(tx *store.Tx) error { return tx.AddClient(c) }
+	}
+	for name, c := range map[string]store.Client{
+		"no name": {Static: true}, "no proof": {ID: "x"}, "two proofs": {ID: "x", Static: true, JWKSURI: "https://x.example"},
+	} {
+		if _, err := s.Update(t.Context(), "acme", storetest.Cause("client.add"), add(c)); err == nil {
+			t.Errorf("%s: added, want an error", name)
+		}
+	}
+	okta := store.Client{ID: "okta", Static: true, File: true, Disabled: true, NotBefore: time.Now()}
+	changes(t, s, nil, add(okta))
+	if c := clientRow(t, s, "okta"); c.File || c.Disabled || !c.NotBefore.IsZero() {
+		t.Errorf("%+v, want only what a command may set", c)
+	}
+	changes(t, s, store.ErrClientExists, add(okta))
+	soon := time.Now().Add(time.Hour)
+	token := func(id string, end time.Time) func(*store.Tx) error {
+		return func(tx *store.Tx) error { _, err := tx.AddStaticToken("okta", staticToken(id, end)); return err }
+	}
+	changes(t, s, nil, token("expired", time.Now().Add(-time.Minute)))
+	changes(t, s, nil, token("a", soon))
+	changes(t, s, nil, token("b", soon))
+	changes(t, s, store.ErrTwoTokens, token("c", soon))
+	changes(t, s, store.ErrNoToken, func(tx *store.Tx) error { _, err := tx.RevokeStaticToken("okta", "c"); return err })
+	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.RevokeStaticToken("okta", "a"); return err })
+	changes(t, s, nil, token("c", soon))
+	changes(t, s, store.ErrNoKeys, func(tx *store.Tx) error {
+		_, err := tx.RotateClient("okta", nil, "https://x.example", "", false)
+		return err
+	})
+	disable := func(on bool) func(*store.Tx) error {
+		return func(tx *store.Tx) error { _, err := tx.SetClientDisabled("okta", on); return err }
+	}
+	changes(t, s, store.ErrNothingToDo, disable(false))
+	changes(t, s, nil, disable(true))
+	changes(t, s, store.ErrClientEnded, token("d", soon))
+	if c := clientRow(t, s, "okta"); len(c.Tokens) != 0 || c.NotBefore.IsZero() || c.Usable(time.Now()) {
+		t.Errorf("%+v, want a disabled client without tokens", c)
+	}
+	changes(t, s, store.ErrNotFound, func(tx *store.Tx) error { _, err := tx.DeleteClient("nobody"); return err })
+	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.DeleteClient("okta"); return err })
+	changes(t, s, store.ErrNotFound, disable(false))
+	deleted := clientRow(t, s, "okta")
+	changes(t, s, nil, add(okta))
+	if c := clientRow(t, s, "okta"); !c.NotBefore.After(deleted.NotBefore) {
+		t.Errorf("added again at %v, want later than the end %v of the former one", c.NotBefore, deleted.NotBefore)
+	}
+	verify(t, s)
+}
+
+// TestFileClientRows: the rows follow the configuration file, which wins over a command.
+func TestFileClientRows(t *testing.T) {
+	s := storetest.New(t)
+	file := func(named ...store.Client) func(*store.Tx) error {
+		return func(tx *store.Tx) error { return tx.SetFileClients(named) }
+	}
+	changes(t, s, nil, func(tx *store.Tx) error { return tx.AddClient(store.Client{ID: "both", Static: true}) })
+	changes(t, s, nil, file(store.Client{ID: "idp"}, store.Client{ID: "both"}))
+	idp, both := clientRow(t, s, "idp"), clientRow(t, s, "both")
+	if !idp.File || !idp.NotBefore.IsZero() || !both.File || both.Static || both.NotBefore.IsZero() {
+		t.Errorf("%+v %+v, want two of the file, of which the second is a new client", idp, both)
+	}
+	at := clientRow(t, s, "idp").Version
+	changes(t, s, nil, file(store.Client{ID: "idp"}, store.Client{ID: "both"}))
+	if got := clientRow(t, s, "idp").Version; got != at {
+		t.Errorf("the row was written again without a change")
+	}
+	for name, do := range map[string]func(*store.Tx) error{
+		"disable": func(tx *store.Tx) error { _, err := tx.SetClientDisabled("idp", true); return err },
+		"delete":  func(tx *store.Tx) error { _, err := tx.DeleteClient("idp"); return err },
+		"rotate": func(tx *store.Tx) error {
+			_, err := tx.RotateClient("idp", nil, "https://x.example", "", false)
+			return err
+		},
+	} {
+		if err := try(s, do); !errors.Is(err, store.ErrClientInFile) {
+			t.Errorf("%s: %v, want that the file manages the client", name, err)
+		}
+	}
+	changes(t, s, nil, file(store.Client{ID: "idp", Disabled: true}))
+	if c := clientRow(t, s, "idp"); !c.Disabled || c.NotBefore.IsZero() {
+		t.Errorf("%+v, want it disabled as the file says", c)
+	}
+	if c := clientRow(t, s, "both"); c.Exists() {
+		t.Errorf("%+v, want a deleted client", c)
+	}
+}
+
+// TestClientsAreBounded: a tenant has so many clients at most.
+func TestClientsAreBounded(t *testing.T) {
+	s := storetest.New(t)
+	changes(t, s, nil, func(tx *store.Tx) error {
+		for i := range 200 {
+			if err := tx.AddClient(store.Client{ID: fmt.Sprint("c", i), Static: true}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	changes(t, s, store.ErrManyClients, func(tx *store.Tx) error {
+		return tx.AddClient(store.Client{ID: "more", Static: true})
+	})
+}
+
+// TestEndedClientCommitsNothing: no change in the name of a client commits after the one that ended it. The
+// client of another issuer with the same id is another client.
+func TestEndedClientCommitsNothing(t *testing.T) {
+	s := storetest.New(t)
+	changes(t, s, nil, func(tx *store.Tx) error { return tx.AddClient(store.Client{ID: "idp", Static: true}) })
+	by := func(issuer string) store.Cause {
+		c := storetest.Cause("user.create")
+		c.ClientID, c.Issuer = "idp", issuer
+		return c
+	}
+	create := func(c store.Cause, name string) error {
+		_, err := s.Update(t.Context(), "acme", c, func(tx *store.Tx) error {
+			return tx.CreateUser(&store.User{ID: name, Resource: scim.Object{"userName": name}})
+		})
+		return err
+	}
+	if err := create(by(""), "before"); err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	for w := range 4 {
+		running.Go(func() {
+			for i := range 20 {
+				if err := create(by(""), fmt.Sprintf("r%d-%d", w, i)); err != nil && !errors.Is(err, store.ErrClientEnded) {
+					t.Errorf("creating: %v", err)
+				}
+			}
+		})
+	}
+	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.SetClientDisabled("idp", true); return err })
+	count := func() (n int) {
+		view(t, s, "acme", func(r *store.Reader) (err error) { n, err = r.CountUsers(); return err })
+		return n
+	}
+	at := count()
+	running.Wait()
+	if got := count(); got != at {
+		t.Errorf("%d users were created after the client was disabled", got-at)
+	}
+	if err := create(by(""), "after"); !errors.Is(err, store.ErrClientEnded) {
+		t.Errorf("%v, want that the client has ended", err)
+	}
+	if err := create(by("https://as.example"), "other"); err != nil {
+		t.Errorf("the client of another issuer: %v", err)
+	}
+	_, err := s.Update(t.Context(), "acme", by(""), func(tx *store.Tx) error { tx.AuditOnly("", "401"); return nil })
+	if err != nil {
+		t.Errorf("the audit record of a refusal: %v", err)
+	}
+}
+
+// TestPauseRow: a pause is durable, and a second one changes nothing.
+func TestPauseRow(t *testing.T) {
+	s := storetest.New(t)
+	pause := func(on bool) func(*store.Tx) error { return func(tx *store.Tx) error { return tx.SetPaused(on) } }
+	changes(t, s, store.ErrNothingToDo, pause(false))
+	changes(t, s, nil, pause(true))
+	changes(t, s, store.ErrNothingToDo, pause(true))
+	var seen []store.Change
+	if err := s.EachClient(t.Context(), func(c store.Change) { seen = append(seen, c) }); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) != 1 || seen[0].Pause == nil || seen[0].Pause.Since.IsZero() || seen[0].Tenant != "acme" {
+		t.Errorf("%+v, want the pause of acme", seen)
+	}
+	changes(t, s, nil, pause(false))
+	verify(t, s)
+}
