@@ -20,8 +20,9 @@ func newStatus() *cobra.Command {
 		Long: `Exits 0 if every component is ready, no deadline is breached, no job has failed, no
 application denies its plugin access, every plugin is healthy, no refused deactivation is
 open, the configuration file was loaded, no Envoy has an older configuration, no tenant is
-paused, and no static token ends within 14 days without a newer one. Otherwise it exits 1. Below the tenants it lists the leavers whose credentials are not all revoked,
-the longest wait first, and the users whose deactivation was refused.
+paused, and no static token ends within 14 days without a newer one. Otherwise it exits 1.
+Below the tenants it lists the leavers whose credentials are not all revoked, the longest
+wait first, and the users whose deactivation was refused.
 
 With --ready it only says whether this process is ready, and exits 1 if not.`,
 		Args: noArgs,

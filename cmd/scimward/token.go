@@ -50,7 +50,7 @@ The tenant must allow static tokens, with static_tokens: allow in the configurat
 }
 
 func newTokenList() *cobra.Command {
-	c := &cobra.Command{Use: "list", Short: "list the static tokens of a tenant, without the tokens themselves", Args: noArgs}
+	c := &cobra.Command{Use: "list", Short: "list the static tokens of a tenant, by their ids", Args: noArgs}
 	f := readFlags(c)
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
