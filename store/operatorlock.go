@@ -252,6 +252,14 @@ func (l *OperatorLock) holds(p person, value string) bool {
 	return slices.ContainsFunc(l.Names, func(n LockedName) bool { return n.Value == subject.Fold(n.Kind, value) })
 }
 
+// asks reports whether the lock is of a person, or of whoever has a name.
+func (l *OperatorLock) asks(p person, value string) bool {
+	if p.id != "" && slices.Contains(l.Users, p.id) || l.ID == value {
+		return true
+	}
+	return slices.ContainsFunc(l.Asked, func(n LockedName) bool { return n.Value == subject.Fold(n.Kind, value) })
+}
+
 func (l *OperatorLock) ask(names []LockedName) {
 	for _, n := range names {
 		if !slices.Contains(l.Asked, n) {
@@ -341,20 +349,25 @@ func (t *Tx) followLocks(id string, names []name) error {
 }
 
 // UnlockByOperator lifts the operators' locks of the person with a name, or the one with an
-// id, and returns them. What the identity provider locked stays locked.
+// id, and returns them. It lifts no lock of somebody else who has or had the name, and returns an
+// *AmbiguousNameError when it cannot tell whose lock is meant. What the identity provider locked stays
+// locked.
 func (t *Tx) UnlockByOperator(value string) ([]OperatorLock, error) {
-	p, err := t.person(value)
-	if errors.As(err, new(*AmbiguousNameError)) {
-		p, err = person{}, nil // the locks with this name are lifted
-	}
-	if err != nil {
-		return nil, err
+	p, several := t.person(value)
+	if several != nil && !errors.As(several, new(*AmbiguousNameError)) {
+		return nil, several
 	}
 	all, err := t.operatorLocks()
 	if err != nil {
 		return nil, err
 	}
-	lifted := slices.DeleteFunc(slices.Clone(all), func(l OperatorLock) bool { return !l.holds(p, value) })
+	unknown := several == nil && p.id == ""
+	lifted := slices.DeleteFunc(slices.Clone(all), func(l OperatorLock) bool {
+		return !l.asks(p, value) && !(unknown && l.holds(p, value))
+	})
+	if several != nil && len(lifted) == 0 {
+		return nil, several
+	}
 	for i := range lifted {
 		if err := t.endLock(&lifted[i], all, "lifted by an operator"); err != nil {
 			return nil, err

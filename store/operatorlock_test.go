@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -280,6 +281,42 @@ func TestOperatorLockIsOfOnePerson(t *testing.T) {
 	if !errors.As(err, &several) || len(several.IDs) != 2 {
 		t.Errorf("locking a shared address = %v, want two ids", err)
 	}
+	verify(t, s)
+}
+
+// TestUnlockIsOfOnePerson: a name of two locked users lifts neither lock, and the name of one does not lift
+// the lock of another who had it.
+func TestUnlockIsOfOnePerson(t *testing.T) {
+	s := storetest.New(t)
+	ada, bob := create(t, s, "acme", "ada"), create(t, s, "acme", "bob")
+	address := func(id, of string) {
+		update(t, s, "acme", func(tx *store.Tx) error {
+			u, err := tx.User(id)
+			if err != nil {
+				return err
+			}
+			u.Resource["emails"] = user(of).Resource["emails"]
+			_, err = tx.UpdateUser(&u)
+			return err
+		})
+	}
+	address(bob, "ada")
+	lockBy(t, s, "ada", time.Time{}, false)
+	lockBy(t, s, "bob", time.Time{}, false)
+	var several *store.AmbiguousNameError
+	_, err := s.Update(t.Context(), "acme", operator("operator.unlock"), func(tx *store.Tx) error {
+		_, err := tx.UnlockByOperator("ada@example.com")
+		return err
+	})
+	if !errors.As(err, &several) || len(several.IDs) != 2 {
+		t.Errorf("unlocking a shared address = %v, want two ids", err)
+	}
+	address(bob, "bob")
+	if lifted := unlockBy(t, s, "ada@example.com"); len(lifted) != 1 || !slices.Equal(lifted[0].Users, []string{ada}) {
+		t.Errorf("unlocking ada's address lifted %+v", lifted)
+	}
+	isLocked(t, s, map[string]subject.Subject{"id": {SCIMID: ada}}, false)
+	isLocked(t, s, map[string]subject.Subject{"id": {SCIMID: bob}, "userName": {UserName: "bob"}}, true)
 	verify(t, s)
 }
 

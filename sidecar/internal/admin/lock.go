@@ -203,6 +203,10 @@ func (h *Handler) unlock(ctx context.Context, a *act, in unlockRequest) (any, er
 		lifted, err = tx.UnlockByOperator(in.User)
 		return err
 	})
+	var several *store.AmbiguousNameError
+	if errors.As(err, &several) {
+		return nil, severalError(several, in.User)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("unlocking: %w", err)
 	}
