@@ -15,9 +15,11 @@ type Conformance struct {
 	Interop bool
 }
 
-// Conformance returns what the service may claim to the client. Nil claims nothing.
+// Conformance returns what the service may claim to the client. Nil claims nothing, and neither does
+// rfc7644: it adds nothing to SCIM, and strict client libraries refuse a ServiceProviderConfig with
+// extensions.
 func (d *Dialect) Conformance() Conformance {
-	if d == nil {
+	if d == nil || d.profile == baseProfile {
 		return Conformance{}
 	}
 	c := Conformance{

@@ -51,7 +51,11 @@ func TraitsOf(name string) Traits {
 // DefaultProfile is the profile of a tenant that names none.
 const DefaultProfile = "ipsie-il1"
 
-const interopProfile = "scim-interop-01"
+// Profiles that others are measured by: SCIM itself, and the interoperability profile.
+const (
+	baseProfile    = "rfc7644"
+	interopProfile = "scim-interop-01"
+)
 
 // source reads the Rego of a directory: file path to text.
 type source func(dir string) (map[string]string, error)
@@ -72,7 +76,7 @@ func shipped() []profile {
 			dirs:   []string{"lib", "rfc7644", "scim/interop"},
 			traits: Traits{Interop: true},
 		},
-		{name: "rfc7644", entrypoint: "data.rfc7644.verdict", dirs: []string{"lib", "rfc7644"}},
+		{name: baseProfile, entrypoint: "data.rfc7644.verdict", dirs: []string{"lib", "rfc7644"}},
 	}
 }
 

@@ -168,7 +168,7 @@ func TestServiceProviderConfigClaimsTheProfile(t *testing.T) {
 		profile string
 		interop any
 	}{
-		{il1, nil}, {"ipsie-al-draft-00", true}, {"scim-interop-01", true}, {base, nil},
+		{il1, nil}, {"ipsie-al-draft-00", true}, {"scim-interop-01", true},
 	} {
 		t.Run(tt.profile, func(t *testing.T) {
 			s := serveOverlays(t, tt.profile, "google")
@@ -193,6 +193,15 @@ func TestServiceProviderConfigClaimsTheProfile(t *testing.T) {
 				t.Errorf("incomplete %v, want Bulk exactly where the profile requires it", claim["incomplete"])
 			}
 		})
+	}
+}
+
+// TestBaseProfileClaimsNothing: client libraries that refuse unknown extensions can read the answer.
+func TestBaseProfileClaimsNothing(t *testing.T) {
+	a := serve(t, base).do("GET", "/ServiceProviderConfig", nil).want(200)
+	urns, _ := a.body["schemas"].([]any)
+	if len(urns) != 1 || a.body[scimhttp.ConformanceURN] != nil || a.body["interopProfileConformant"] != nil {
+		t.Errorf("rfc7644 claims %s", a.raw)
 	}
 }
 
