@@ -22,8 +22,8 @@ import (
 	"github.com/scimward/scimward/examples/identity-service/idp"
 )
 
-// provider is the authorization server of testdata/provider, which other authors wrote.
-type provider struct {
+// external is the authorization server of testdata/provider, which other authors wrote.
+type external struct {
 	Issuer, Kid string
 
 	keys     *idp.Keyring // of the client
@@ -32,15 +32,15 @@ type provider struct {
 	out      *bufio.Scanner
 }
 
-// startProvider starts the server, without the path hidden. The test's end ends it.
-func startProvider(t *testing.T, resource, hidden string) *provider {
+// startExternal starts the server, without the path hidden. The test's end ends it.
+func startExternal(t *testing.T, resource, hidden string) *external {
 	t.Helper()
 	dir := foreign.Node(t, "testdata/provider")
 	program, err := os.ReadFile("testdata/provider/provider.mjs")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &provider{resource: resource}
+	p := &external{resource: resource}
 	if p.keys, err = idp.NewKeyring(); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func startProvider(t *testing.T, resource, hidden string) *provider {
 }
 
 // tell writes a line to the server and reads its answer.
-func (p *provider) tell(t *testing.T, line string) {
+func (p *external) tell(t *testing.T, line string) {
 	t.Helper()
 	if _, err := fmt.Fprintln(p.in, line); err != nil {
 		t.Errorf("telling the authorization server: %v", err)
@@ -85,25 +85,25 @@ func (p *provider) tell(t *testing.T, line string) {
 	}
 }
 
-// newProvidedWorld starts a stack whose tenant acme accepts the tokens of a provider, which it only
+// newExternalWorld starts a stack whose tenant acme accepts the tokens of a provider, which it only
 // knows by its issuer. The provider has no document at the path hidden.
-func newProvidedWorld(t *testing.T, hidden string) (*world, *provider) {
+func newExternalWorld(t *testing.T, hidden string) (*world, *external) {
 	t.Helper()
-	var p *provider
+	var p *external
 	w := newWorld(t, func(text string) string {
-		p = startProvider(t, acmeURL.FindStringSubmatch(text)[1]+"/scim/v2", hidden)
+		p = startExternal(t, acmeURL.FindStringSubmatch(text)[1]+"/scim/v2", hidden)
 		return withIssuer(text, "issuer: "+p.Issuer)
 	})
 	return w, p
 }
 
 // accessToken gets an access token by client_credentials with private_key_jwt.
-func (p *provider) accessToken(ctx context.Context) (string, error) {
+func (p *external) accessToken(ctx context.Context) (string, error) {
 	return clientToken(ctx, p.keys, p.Issuer, p.Issuer+"/token", url.Values{"scope": {"scim"}, "resource": {p.resource}})
 }
 
 // renewAndUse sends two requests with a new token, and between them one with an older token.
-func (c *scimClient) renewAndUse(ctx context.Context, p *provider, old string) error {
+func (c *scimClient) renewAndUse(ctx context.Context, p *external, old string) error {
 	token, err := p.accessToken(ctx)
 	if err != nil {
 		return err
@@ -123,7 +123,7 @@ func (c *scimClient) renewAndUse(ctx context.Context, p *provider, old string) e
 // TestForeignProvider: scimward discovers the keys of an authorization server that other authors
 // wrote (RFC 8414), and takes its tokens. It refuses a changed one, and one for another tenant.
 func TestForeignProvider(t *testing.T) {
-	w, p := newProvidedWorld(t, "/.well-known/openid-configuration")
+	w, p := newExternalWorld(t, "/.well-known/openid-configuration")
 	c := newSCIMClient(t, w)
 	ask := func(token string) (int, string) {
 		t.Helper()
@@ -163,7 +163,7 @@ func TestForeignProvider(t *testing.T) {
 // Connect Discovery.
 func TestForeignRotation(t *testing.T) {
 	const clients, least = 4, 40 // each client sends this many requests before and after
-	w, p := newProvidedWorld(t, "/.well-known/oauth-authorization-server")
+	w, p := newExternalWorld(t, "/.well-known/oauth-authorization-server")
 	c := newSCIMClient(t, w)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
