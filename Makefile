@@ -72,6 +72,7 @@ check: ## what CI runs: generated pages, lint, race, fuzz, demo, test
 	$(MAKE) race
 	$(MAKE) fuzz FUZZTIME=5s
 	$(MAKE) demo
+	$(MAKE) demo DPOP=1
 	$(MAKE) test
 
 clean: ## remove build output; keep the fetched Envoy

@@ -45,8 +45,8 @@ func TestClientCertificates(t *testing.T) {
 				names, forward = []string{"globex.localhost"}, hcmv3.HttpConnectionManager_SANITIZE_SET
 			}
 			asks := tls.GetCommonTlsContext().GetValidationContext() != nil
-			if !slices.Equal(chain.GetFilterChainMatch().GetServerNames(), names) || hcm.GetForwardClientCertDetails() != forward ||
-				asks != (i == 1) || tls.GetRequireClientCertificate().GetValue() || hcm.GetSetCurrentClientCertDetails() != nil {
+			if !slices.Equal(chain.GetFilterChainMatch().GetServerNames(), names) || asks != (i == 1) ||
+				hcm.GetForwardClientCertDetails() != forward || tls.GetRequireClientCertificate().GetValue() || hcm.GetSetCurrentClientCertDetails() != nil {
 				t.Errorf("%s, chain %d: for %v, %s, asks %t", sender, i, chain.GetFilterChainMatch().GetServerNames(),
 					hcm.GetForwardClientCertDetails(), asks)
 			}

@@ -251,7 +251,8 @@ func newProverOf(s *prover, tenant *stack.Tenant) *prover {
 // names the certificate, or a connection that was opened for another host, opens nothing.
 func TestCertificateThroughEnvoy(t *testing.T) {
 	w := constrained(t)
-	owner, thief, bare := newProver(t, w, w.Globex, true), newProver(t, w, w.Globex, true), newProver(t, w, w.Globex, false)
+	owner, thief := newProver(t, w, w.Globex, true), newProver(t, w, w.Globex, true)
+	bare := newProver(t, w, w.Globex, false)
 	spoof := "X-Forwarded-Client-Cert: " + owner.xfcc()
 	for _, row := range []struct {
 		name string
