@@ -1,6 +1,12 @@
 package oauth
 
-import "net/http"
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/scimward/scimward/sidecar/internal/token"
+)
 
 // ErrorResponse writes the answer to err.
 func ErrorResponse(w http.ResponseWriter, err error) { writeError(w, answerFor(err)) }
@@ -21,3 +27,12 @@ func Refusals() map[string]error {
 
 // Revoked returns how many revoked tokens of a tenant are in memory.
 func Revoked(s *Server, tenant string) int { return len(s.tenant(tenant).state.revoked.until) }
+
+// FullDenylist returns a list of n revoked tokens, token-0 and so on.
+func FullDenylist(n int) token.Revocations {
+	d := &denylist{until: map[string]time.Time{}}
+	for i := range n {
+		d.add(fmt.Sprint("token-", i), time.Now().Add(time.Hour))
+	}
+	return d
+}

@@ -19,7 +19,7 @@ const (
 
 	formMedia              = "application/x-www-form-urlencoded"
 	grantClientCredentials = "client_credentials"
-	grantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+	grantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer" //nolint:gosec // a name, no credential
 	assertionType          = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 )
 

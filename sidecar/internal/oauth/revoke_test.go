@@ -217,3 +217,31 @@ func TestIntrospection(t *testing.T) {
 		t.Errorf("expired: %v, want only active: false", got)
 	}
 }
+
+// TestRevocationsAreCheap: every request asks the list, so it allocates nothing, empty or full.
+func TestRevocationsAreCheap(t *testing.T) {
+	w := newWorld(t)
+	own, err := w.server.Own("acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func() { own.Revoked.Revoked("an id of a token that nobody revoked") }
+	if n := testing.AllocsPerRun(100, ask); n != 0 {
+		t.Errorf("%v allocations with an empty list, want none", n)
+	}
+	w.about("revoke", "idp", w.issue("idp"))
+	if n := testing.AllocsPerRun(100, ask); n != 0 || oauth.Revoked(w.server, "acme") != 1 {
+		t.Errorf("%v allocations with a token in the list, want none", n)
+	}
+}
+
+// BenchmarkRevoked asks a list of 100,000 revoked tokens.
+func BenchmarkRevoked(b *testing.B) {
+	list := oauth.FullDenylist(100_000)
+	b.ReportAllocs()
+	for b.Loop() {
+		if list.Revoked("token-1") == list.Revoked("another") {
+			b.Fatal("the list does not tell the two apart")
+		}
+	}
+}

@@ -214,11 +214,11 @@ func TestRotationSurvivesAFault(t *testing.T) {
 	}
 }
 
-func kek(t testing.TB, b byte) *oauth.KeyEncryptionKey {
-	t.Helper()
+func kek(tb testing.TB, b byte) *oauth.KeyEncryptionKey {
+	tb.Helper()
 	k, err := oauth.NewKeyEncryptionKey([]byte(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{b}, 32)) + "\n"))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return k
 }

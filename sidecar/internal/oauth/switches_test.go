@@ -23,9 +23,9 @@ import (
 const jwtBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 // withClient opens a world in which the settings of acme's client idp are changed.
-func withClient(t testing.TB, change func(*oauth.Client)) *world {
-	t.Helper()
-	return newWorld(t, func(w *world) {
+func withClient(tb testing.TB, change func(*oauth.Client)) *world {
+	tb.Helper()
+	return newWorld(tb, func(w *world) {
 		w.configure = func(acme *oauth.Tenant) { change(&acme.Clients[0]) }
 	})
 }
@@ -90,7 +90,7 @@ func TestJWTBearerIsOff(t *testing.T) {
 
 func (w *world) get(target string) string {
 	w.t.Helper()
-	r, err := http.NewRequest(http.MethodGet, target, nil) //nolint:noctx // it is served in this process
+	r, err := http.NewRequest(http.MethodGet, target, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -100,32 +100,32 @@ func (w *world) get(target string) string {
 // rsaKey is a key of an issuer that signs with RS256, as Entra does.
 var rsaKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
-func rsaJWKS(t testing.TB) []byte {
-	t.Helper()
+func rsaJWKS(tb testing.TB) []byte {
+	tb.Helper()
 	k, err := rsaKey()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	e := base64.RawURLEncoding.EncodeToString(big.NewInt(int64(k.E)).Bytes())
 	n := base64.RawURLEncoding.EncodeToString(k.N.Bytes())
 	return fmt.Appendf(nil, `{"keys":[{"kty":"RSA","use":"sig","kid":"rsa","n":%q,"e":%q}]}`, n, e)
 }
 
-func rs256(t testing.TB, claims object) string {
-	t.Helper()
+func rs256(tb testing.TB, claims object) string {
+	tb.Helper()
 	k, err := rsaKey()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	body, err := json.Marshal(claims)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	signing := b64(`{"alg":"RS256","typ":"JWT","kid":"rsa"}`) + "." + b64(string(body))
 	sum := sha256.Sum256([]byte(signing))
 	sig, err := rsa.SignPKCS1v15(rand.Reader, k, crypto.SHA256, sum[:])
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return signing + "." + b64(string(sig))
 }

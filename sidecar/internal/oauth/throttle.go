@@ -17,8 +17,8 @@ import (
 const (
 	defaultRequests = 60 // of one client, a minute, and its burst
 
-	failureRate  rate.Limit = 2 // failed authentications from one address, a second
-	failureBurst            = 120
+	failureRate  = rate.Limit(2) // failed authentications from one address, a second
+	failureBurst = 120
 )
 
 // throttles limit failed authentications by the address that they come from, before any signature is
