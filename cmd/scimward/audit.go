@@ -102,8 +102,8 @@ func trailText(records io.Reader) (string, error) {
 	b.WriteString("TIME (UTC)\tACTION\tBY\tRESOURCE\tOUTCOME\tDETAIL\n")
 	for d := json.NewDecoder(records); ; {
 		var r struct {
-			Time                                                      time.Time
-			Actor, Claimed, Reason, Action, Outcome, Resource, Detail string
+			Time                                                                time.Time
+			Actor, Claimed, Reason, Action, Outcome, Resource, Detail, Decision string
 		}
 		switch err := d.Decode(&r); {
 		case errors.Is(err, io.EOF):
@@ -117,6 +117,9 @@ func trailText(records io.Reader) (string, error) {
 		}
 		if r.Reason != "" {
 			r.Detail += "; reason: " + r.Reason
+		}
+		if _, rules, warned := strings.Cut(r.Decision, " warn "); warned {
+			r.Detail = strings.TrimPrefix(r.Detail+"; deviates: "+rules, "; ")
 		}
 		fmt.Fprintf(&b, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Time.UTC().Format("2006-01-02 15:04:05.000"), r.Action, by, r.Resource,
 			r.Outcome, r.Detail)

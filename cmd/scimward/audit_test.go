@@ -29,3 +29,20 @@ func TestPartOfATrailIsNoTrail(t *testing.T) {
 		t.Errorf("the text of a broken export is %q, want an error", text)
 	}
 }
+
+// TestTrailNamesDeviations: the timeline shows the rules that a change violated in mode warn.
+func TestTrailNamesDeviations(t *testing.T) {
+	for record, want := range map[string]string{
+		`{"detail":"d","decision":"ipsie-il1@0a warn IL1-3.2.4-patch A"}`: "d; deviates: IL1-3.2.4-patch A",
+		`{"decision":"ipsie-il1@0a warn IL1-3.2.4-patch"}`:                "deviates: IL1-3.2.4-patch",
+	} {
+		got, err := trailText(strings.NewReader(record))
+		if err != nil || !strings.Contains(got, "  "+want) {
+			t.Errorf("%q %v, want %q", got, err, want)
+		}
+	}
+	got, err := trailText(strings.NewReader(`{"decision":"ipsie-il1@0a"}`))
+	if err != nil || strings.Contains(got, "deviates") {
+		t.Errorf("%q %v, want no deviation", got, err)
+	}
+}
