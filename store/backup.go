@@ -149,17 +149,17 @@ func noteRestored(ctx context.Context, dir string, m Manifest, cause Cause) (err
 
 // Later is what an old store knows about the time after a backup.
 type Later struct {
-	Locks []Note // the newest change of each lock after the backup
+	Locks []Note // the newest change of each lock, client and pause after the backup
 	To    Seq    // the newest record that the old store or its witness knows
 	Time  time.Time
 	Err   error // why the old store could not be read; Locks is then from its witness only
-	All   bool  // no other lock change is known to be missing
+	All   bool  // no other one is known to be missing; never without a witness
 }
 
-// LocksAfter reads from an old store, which may be damaged, the changes of locks after a
+// LocksAfter reads from an old store, which may be damaged, the changes of locks, clients and pauses after a
 // backup. It reads a copy, and leaves the old store as it is.
 func LocksAfter(ctx context.Context, old string, m Manifest) (Later, error) {
-	later := Later{All: true}
+	later := Later{}
 	w, err := local.ReadWitness(old)
 	switch {
 	case err == nil && w.Incarnation != m.Incarnation:
@@ -170,7 +170,7 @@ func LocksAfter(ctx context.Context, old string, m Manifest) (Later, error) {
 	read, head, rerr := readLocksAfter(ctx, old, m.Position)
 	noted, all := w.After(max(m.Position, head))
 	later.Err, later.To = rerr, max(later.To, head)
-	later.All = all && (rerr == nil || w.N != 0)
+	later.All = all && w.N != 0
 	newest := map[[2]string]Note{}
 	for _, n := range slices.Concat(read, noted) {
 		newest[[2]string{n.Tenant, n.ID}] = n

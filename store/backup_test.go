@@ -198,3 +198,36 @@ func TestLocksAfterABackup(t *testing.T) {
 		}
 	}
 }
+
+// TestChangesAfterABackup: clients that may act again and pauses that have ended are named like locks. Without a
+// witness nothing says that the list is complete.
+func TestChangesAfterABackup(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	s, err := openAt(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	update(t, s, "acme", func(tx *store.Tx) error { return tx.AddClient(store.Client{ID: "leaked", Static: true}) })
+	_, m := backup(t, s)
+	update(t, s, "acme", func(tx *store.Tx) error {
+		_, err := tx.SetClientDisabled("leaked", true)
+		return err
+	})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, witness := range []bool{true, false} {
+		if !witness {
+			if err := os.Remove(dir + ".witness"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		later, err := store.LocksAfter(t.Context(), dir, m)
+		if err != nil || later.Err != nil || later.All != witness {
+			t.Fatalf("witness %t: LocksAfter = %+v, %v", witness, later, err)
+		}
+		if len(later.Locks) != 1 || later.Locks[0].ID != "leaked" || later.Locks[0].What != "client, disabled" {
+			t.Errorf("witness %t: LocksAfter = %+v, want the client", witness, later.Locks)
+		}
+	}
+}

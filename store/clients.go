@@ -62,6 +62,17 @@ func (c *Client) Usable(now time.Time) bool {
 	return c.Exists() && !c.Disabled && (c.Expires.IsZero() || now.Before(c.Expires))
 }
 
+// state is what a client is, for people.
+func (c *Client) state() string {
+	switch {
+	case !c.Exists():
+		return "deleted"
+	case c.Disabled:
+		return "disabled"
+	}
+	return "changed"
+}
+
 // Live returns the tokens that have not expired.
 func (c *Client) Live(now time.Time) []StaticToken {
 	return slices.DeleteFunc(slices.Clone(c.Tokens), func(t StaticToken) bool { return !now.Before(t.Expires) })

@@ -14,14 +14,14 @@ import (
 	"github.com/scimward/scimward/store/machine"
 )
 
-// notes are the newest changes of locks, for the witness. It names whose locks are lost
-// when the log has lost its newest records.
+// notes are the newest changes of locks, clients and pauses, for the witness. It names whose locks are lost
+// when the log has lost its newest records, and which clients may act again.
 type notes struct {
 	mu   sync.Mutex
 	list []local.Note // oldest first
 }
 
-// add adds the lock changes of a record. It replaces those of a record at the same
+// add adds the changes of a record. It replaces those of a record at the same
 // position, which was not committed.
 func (n *notes) add(seq Seq, changes []Change) {
 	n.mu.Lock()
@@ -36,7 +36,7 @@ func (n *notes) add(seq Seq, changes []Change) {
 	}
 }
 
-// notesOf returns the notes of a change: of a lock, or none.
+// notesOf returns the notes of a change that takes access from somebody or gives it back, or none.
 func notesOf(seq Seq, c *Change) []local.Note {
 	n := local.Note{Seq: seq, Tenant: c.Tenant, ID: c.ID}
 	switch {
@@ -47,6 +47,12 @@ func notesOf(seq Seq, c *Change) []local.Note {
 		}
 	case c.Lock != nil:
 		n.What, n.Time = string(c.Lock.State), c.Lock.Since
+	case c.Client != nil:
+		n.What, n.Time = "client, "+c.Client.state(), c.Client.Modified
+	case c.Pause != nil:
+		n.What, n.Time = "tenant paused", c.Pause.Since
+	case c.Type == ChangePause:
+		n.What = "tenant resumed"
 	default:
 		return nil
 	}
@@ -95,8 +101,8 @@ func (s *Store) loadNotes(ctx context.Context) error {
 type Loss struct {
 	Damage error        // what Open says about the store
 	Head   Seq          // the newest record that is left
-	Locks  []local.Note // the lock changes that are known to be lost
-	All    bool         // no other lock change is lost
+	Locks  []local.Note // the changes of locks, clients and pauses that are known to be lost
+	All    bool         // no other one is known to be lost
 }
 
 // ErrNoLoss says that a store has all that was durable.
@@ -113,7 +119,7 @@ func AcceptLoss(ctx context.Context, o Options, cause Cause, reason string) (los
 	if !errors.Is(damage, ErrDamaged) {
 		return Loss{}, damage
 	}
-	loss = Loss{Damage: damage, All: true}
+	loss = Loss{Damage: damage}
 	o.acceptLoss = true
 	s, err := Open(ctx, o)
 	if err != nil {
@@ -125,9 +131,15 @@ func AcceptLoss(ctx context.Context, o Options, cause Cause, reason string) (los
 		loss.Locks, loss.All = w.After(loss.Head)
 	}
 	for _, tenant := range slices.Sorted(maps.Keys(*s.tenants.Load())) {
-		if _, err := s.Update(ctx, tenant, cause, func(t *Tx) error { return t.acceptLoss(damage, reason) }); err != nil {
+		missing := false
+		_, err := s.Update(ctx, tenant, cause, func(t *Tx) (err error) {
+			missing, err = t.acceptLoss(damage, reason)
+			return err
+		})
+		if err != nil {
 			return Loss{}, fmt.Errorf("recording the loss: %w", err)
 		}
+		loss.All = loss.All && !missing
 	}
 	return loss, nil
 }
@@ -141,34 +153,36 @@ func damaged(ctx context.Context, o Options) error {
 	return err
 }
 
-// acceptLoss makes the counters agree with the locks.
-func (t *Tx) acceptLoss(damage error, reason string) error {
+// acceptLoss makes the counters agree with the locks. missing says that they did not: locks are lost that no
+// witness names.
+func (t *Tx) acceptLoss(damage error, reason string) (missing bool, err error) {
 	there := map[string]int64{counterLocks: 0, counterOperatorLocks: 0}
-	err := t.snap.Scan(key(kindLock, t.tenant), nil, true, func(e machine.Entry) (bool, error) {
+	err = t.snap.Scan(key(kindLock, t.tenant), nil, true, func(e machine.Entry) (bool, error) {
 		var l Lock
 		err := decodeRow(e.Value, &l)
 		there[counterLocks] += int64(l.Revision)
 		return err == nil, err
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
 	err = t.snap.Scan(key(kindOperatorLock, t.tenant), nil, false, func(machine.Entry) (bool, error) {
 		there[counterOperatorLocks]++
 		return true, nil
 	})
 	if err != nil {
-		return err
+		return false, err
 	}
 	for name, n := range there {
 		counted, err := t.counter(name)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if delta := n - int64(counted); delta != 0 {
+			missing = true
 			t.w.Add(key(kindCounter, t.tenant, name), delta)
 		}
 	}
 	t.note("", fmt.Sprintf("loss accepted: %s: %v", reason, damage))
-	return nil
+	return missing, nil
 }

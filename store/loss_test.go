@@ -248,6 +248,21 @@ func TestFlippedBitInTheJournal(t *testing.T) {
 	}
 }
 
+// TestLossThatNothingNames: a lock that is missing in the middle is in no witness, so the list of what is lost is
+// not called complete.
+func TestLossThatNothingNames(t *testing.T) {
+	o := storetest.Options()
+	o.Dir = goodDatabase(t)
+	damage(t, o.Dir, drop('l'))
+	loss, err := store.AcceptLoss(t.Context(), o, storetest.Cause("store.accept_loss"), "no backup")
+	if err != nil || !errors.Is(loss.Damage, store.ErrDamaged) || len(loss.Locks) != 0 || loss.All {
+		t.Errorf("AcceptLoss = %+v, %v, want a loss without names that is not complete", loss, err)
+	}
+	if _, err := store.AcceptLoss(t.Context(), o, storetest.Cause("x"), "again"); !errors.Is(err, store.ErrNoLoss) {
+		t.Errorf("AcceptLoss again = %v, want ErrNoLoss", err)
+	}
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

@@ -89,8 +89,10 @@ func newRestore() *cobra.Command {
 ` + "`scimward store verify`" + `. It overwrites nothing: move an old store and its witness away first.
 
 Who was deactivated after the backup has access again until the identity service sends
-the deactivation again. With --compare the command reads these users from the old data
-folder, as far as it can be read. It stays as it is.`,
+the deactivation again. Operators' locks, clients, static tokens, pauses and signing keys
+are those of the backup too: end again what you ended later. With --compare the command
+reads these users and clients from the old data folder, as far as it can be read. It stays
+as it is.`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 2 {
 				return fmt.Errorf("write `%s FILE DIR`: the backup and the data folder", c.CommandPath())
@@ -123,7 +125,8 @@ func restore(c *cobra.Command, file, dir, compare string, asJSON bool) error {
 	doc := map[string]any{"restored": m}
 	text := fmt.Sprintf("restored and verified: record %d at %s, %d keys, tenants %v\n", m.Position, at, m.Keys, m.Tenants)
 	if compare == "" {
-		return result(c, asJSON, doc, text+fmt.Sprintf("Whoever was deactivated after %s has access again. Compare with "+
+		return result(c, asJSON, doc, text+fmt.Sprintf("Whoever was deactivated or locked after %s has access again, and so "+
+			"have clients, static tokens and signing keys that were ended later. Compare with "+
 			"the old data folder (--compare) to see who, and let the identity service push all users "+
 			"before you open Envoy.\n", at))
 	}
@@ -141,6 +144,7 @@ func laterText(old string, later *store.Later) string {
 	if later.Err != nil {
 		text = fmt.Sprintf("%s cannot be read (%v), so the list is from its witness.\n", old, later.Err)
 	}
-	return text + fmt.Sprintf("after the backup, up to record %d: lock changes that the restored store does not have\n"+
-		"%s\nLet the identity service push all users before you open Envoy.\n", later.To, lockChanges(later.Locks, later.All))
+	return text + fmt.Sprintf("after the backup, up to record %d: changes that the restored store does not have\n"+
+		"%s\nLet the identity service push all users before you open Envoy. Lock, disable and pause again what is "+
+		"listed, and drop signing keys again that you dropped.\n", later.To, lockChanges(later.Locks, later.All))
 }

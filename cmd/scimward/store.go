@@ -62,20 +62,23 @@ func damaged(err error) error {
 		"`scimward store accept-loss`. See \"A damaged store\" in docs/operations.md")
 }
 
-// lockChanges lists lost changes of locks.
+// lockChanges lists lost changes of locks, clients and pauses.
 func lockChanges(notes []store.Note, all bool) string {
 	var b strings.Builder
 	if len(notes) > 0 {
-		b.WriteString("lock changes in them:\nTENANT\tUSER\tLOCK\tRECORD\tTIME")
+		b.WriteString("changes of locks and clients in them:\nTENANT\tUSER OR CLIENT\tCHANGE\tRECORD\tTIME")
 		for _, n := range notes {
 			fmt.Fprintf(&b, "\n%s\t%s\t%s\t%d\t%s", n.Tenant, n.ID, n.What, n.Seq, n.Time.UTC().Format(time.RFC3339))
 		}
 	}
 	switch {
+	case !all && len(notes) == 0:
+		b.WriteString("locks may be among them, and no witness says whose: everybody who was deactivated or locked " +
+			"may have access")
 	case !all:
-		b.WriteString("\nolder lock changes may be lost too: the witness names only the newest")
+		b.WriteString("\nothers may be lost too: the witness names only the newest")
 	case len(notes) == 0:
-		b.WriteString("no lock changes are among them, as far as the witness knows")
+		b.WriteString("no change of a lock or client is among them, as far as the witness knows")
 	}
 	return columns(strings.TrimPrefix(b.String(), "\n"))
 }
