@@ -531,3 +531,18 @@ func TestExpiryWarnings(t *testing.T) {
 		t.Errorf("the status has %+v, although there is a newer token", s.EndingTokens)
 	}
 }
+
+// TestAddedClientWithoutKeys: the keys of a client that an operator added may be out of reach. The process
+// stays ready, and a check says what is wrong.
+func TestAddedClientWithoutKeys(t *testing.T) {
+	r := start(t, base)
+	r.must("clients/add", sidecar.ClientAdd{ClientRef: named("far"), JWKSURI: "http://127.0.0.1:1/jwks"}, nil)
+	var checked sidecar.ClientChecked
+	r.must("clients/check", named("far"), &checked)
+	if !strings.Contains(checked.KeysFault, "127.0.0.1:1") || len(checked.Accepts) == 0 || checked.Claims["client_id"] != "far" {
+		t.Errorf("%+v, want why the keys cannot be read", checked)
+	}
+	if code, text := r.get("/readyz"); code != http.StatusOK {
+		t.Errorf("/readyz: %d %s, want 200", code, text)
+	}
+}

@@ -90,7 +90,7 @@ func (c *keyClients) commandClients(rows []store.Client, named []oauth.Client) (
 		}
 		out = append(out, oauth.Client{
 			ID: r.ID, JWKS: r.JWKS, JWKSURL: r.JWKSURI, Issuer: r.KeyIssuer, HTTPClient: httpClient,
-			AllowTokenEndpointAudience: true,
+			AllowTokenEndpointAudience: true, Optional: true,
 		})
 	}
 	return out, nil

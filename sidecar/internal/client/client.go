@@ -86,7 +86,8 @@ type static struct {
 // index is everything that a request asks for. It does not change.
 type index struct {
 	tenants map[string]*Tenant
-	clients map[key]*Client // also those that are not usable, and deleted ones of the store
+	clients map[key]*Client      // also those that are not usable, and deleted ones of the store
+	lists   map[string][]*Client // those that were not deleted, by tenant, in the order of issuers and ids
 	static  map[token.Hash]*static
 	paused  map[string]*store.Pause
 }
@@ -160,6 +161,7 @@ func (d *Directory) keep(c *store.Change) {
 func (d *Directory) rebuild() {
 	x := &index{
 		tenants: map[string]*Tenant{}, clients: map[key]*Client{}, static: map[token.Hash]*static{},
+		lists:  map[string][]*Client{},
 		paused: maps.Clone(d.paused),
 	}
 	for i := range d.tenants {
@@ -184,6 +186,14 @@ func (d *Directory) rebuild() {
 	}
 	for _, c := range x.clients {
 		x.addTokens(c)
+		if !c.Command || c.Row.Exists() {
+			x.lists[c.Tenant] = append(x.lists[c.Tenant], c)
+		}
+	}
+	for _, list := range x.lists {
+		slices.SortFunc(list, func(a, b *Client) int {
+			return cmp.Or(strings.Compare(a.Issuer, b.Issuer), strings.Compare(a.ID, b.ID))
+		})
 	}
 	d.index.Store(x)
 }
@@ -368,20 +378,11 @@ func (d *Directory) Tenant(name string) *Tenant {
 	return nil
 }
 
-// List returns the clients of a tenant that were not deleted, in the order of issuers and ids.
+// List returns the clients of a tenant that were not deleted, in the order of issuers and ids. The caller
+// does not change the list.
 func (d *Directory) List(tenant string) []*Client {
-	x := d.index.Load()
-	if x == nil {
-		return nil
+	if x := d.index.Load(); x != nil {
+		return x.lists[tenant]
 	}
-	var out []*Client
-	for _, c := range x.clients {
-		if c.Tenant == tenant && (c.Row == nil || !c.Command || c.Row.Exists()) {
-			out = append(out, c)
-		}
-	}
-	slices.SortFunc(out, func(a, b *Client) int {
-		return cmp.Or(strings.Compare(a.Issuer, b.Issuer), strings.Compare(a.ID, b.ID))
-	})
-	return out
+	return nil
 }

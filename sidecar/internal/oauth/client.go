@@ -45,6 +45,8 @@ type Client struct {
 	AllowNoJTI bool
 	// AllowJWTBearer opens the grant of RFC 7523 §2.1 beside client_credentials.
 	AllowJWTBearer bool
+	// Optional leaves its keys out of [Server.Ready].
+	Optional bool
 	// TokenLifetime is the lifetime of its access tokens, 60 minutes at most. Zero is that of the tenant.
 	TokenLifetime time.Duration
 	// Constraint is what its access tokens must be bound to. With [token.ConstraintCertificate] or
@@ -64,7 +66,7 @@ func (c *Client) assertions(t *Tenant) token.IssuerConfig {
 		Issuer: cmp.Or(c.AssertionIssuer, c.ID), Subject: c.AssertionSubject, ClientID: c.ID,
 		JWKS: c.JWKS, JWKSURL: c.JWKSURL, KeyIssuer: c.Issuer, HTTPClient: c.HTTPClient,
 		Audience: append(audience, c.Audiences...), Algorithms: c.Algorithms,
-		MaxLifetime: c.MaxAssertionLifetime, AllowNoJTI: c.AllowNoJTI,
+		MaxLifetime: c.MaxAssertionLifetime, AllowNoJTI: c.AllowNoJTI, Optional: c.Optional,
 	}
 }
 

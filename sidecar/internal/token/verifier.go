@@ -56,6 +56,8 @@ type IssuerConfig struct {
 	// AllowNoJTI accepts assertions without jti. Claims.JTI is then a hash of what was signed, so that
 	// another signature over the same assertion is still the same one.
 	AllowNoJTI bool
+	// Optional leaves its keys out of Ready: what an operator adds must not make the process unready.
+	Optional bool
 	// Mapping says how access tokens name client, scope and id.
 	Mapping Mapping
 	// Own are the keys of an issuer in this process, in place of JWKS, JWKSURL and KeyIssuer.
@@ -220,11 +222,13 @@ func (v *Verifier) allIssuers() iter.Seq[*issuer] {
 	}
 }
 
-// Ready returns an error for each issuer without keys. It waits within ctx for running fetches.
+// Ready returns an error for each issuer without keys, except optional ones. It waits within ctx for running fetches.
 func (v *Verifier) Ready(ctx context.Context) error {
 	var errs []error
 	for iss := range v.allIssuers() {
-		errs = append(errs, iss.keys.ready(ctx))
+		if !iss.Optional {
+			errs = append(errs, iss.keys.ready(ctx))
+		}
 	}
 	return errors.Join(errs...)
 }
