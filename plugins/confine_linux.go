@@ -39,6 +39,9 @@ func deniedCalls() []uintptr {
 		unix.SYS_PTRACE, unix.SYS_PROCESS_VM_READV, unix.SYS_PROCESS_VM_WRITEV, unix.SYS_PIDFD_OPEN, // processes
 		unix.SYS_PIDFD_GETFD, unix.SYS_PIDFD_SEND_SIGNAL, unix.SYS_KILL, unix.SYS_TKILL, unix.SYS_RT_SIGQUEUEINFO,
 		unix.SYS_RT_TGSIGQUEUEINFO, unix.SYS_PRLIMIT64, unix.SYS_KCMP, unix.SYS_PERF_EVENT_OPEN, unix.SYS_PROCESS_MADVISE,
+		unix.SYS_SETPRIORITY, unix.SYS_IOPRIO_SET, unix.SYS_SCHED_SETAFFINITY, unix.SYS_SCHED_SETSCHEDULER, // and their time
+		unix.SYS_SCHED_SETPARAM, unix.SYS_SCHED_SETATTR, unix.SYS_MIGRATE_PAGES, unix.SYS_MOVE_PAGES, unix.SYS_SETPGID,
+		unix.SYS_SETSID,
 		unix.SYS_SOCKET, unix.SYS_SOCKETPAIR, unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_LISTEN, // the network
 		unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_SENDMMSG, unix.SYS_RECVFROM,
 		unix.SYS_RECVMSG, unix.SYS_RECVMMSG, unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
@@ -72,6 +75,7 @@ const (
 	dataCall = 0
 	dataArch = 4
 	dataArg0 = 16 // the low half: every supported architecture is little endian
+	dataArg1 = 24
 )
 
 // x32 marks the calls of a second ABI on amd64, which would get around the list.
@@ -110,9 +114,11 @@ func filter(denied []uintptr) error {
 	}
 	allow := ret(unix.SECCOMP_RET_ALLOW)
 	program = append(program,
-		equal(uint32(unix.SYS_TGKILL), 2), equal(uint32(unix.SYS_CLONE), 4), allow,
+		equal(uint32(unix.SYS_TGKILL), 3), equal(uint32(unix.SYS_CLONE), 5), equal(uint32(unix.SYS_FCNTL), 8), allow,
 		load(dataArg0), equal(uint32(os.Getpid()), 3), eperm,
-		load(dataArg0), unless(unix.BPF_JSET, unix.CLONE_THREAD), allow, eperm)
+		load(dataArg0), unless(unix.BPF_JSET, unix.CLONE_THREAD), allow, eperm,
+		// The owner of a pipe gets a signal of the worker's choice when bytes arrive: another process could be one.
+		load(dataArg1), equal(unix.F_SETOWN, 3), equal(unix.F_SETOWN_EX, 2), equal(unix.F_SETSIG, 1), allow, eperm)
 	return install(program)
 }
 

@@ -37,6 +37,10 @@ func probe(parent int) int {
 	errs["ptrace"] = unix.PtraceAttach(parent)
 	errs["kill"] = unix.Kill(parent, 0)
 	errs["tgkill"] = unix.Tgkill(parent, parent, 0)
+	_, errs["signal by a pipe"] = unix.FcntlInt(0, unix.F_SETOWN, parent)
+	_, errs["signal of choice by a pipe"] = unix.FcntlInt(0, unix.F_SETSIG, int(unix.SIGKILL))
+	errs["setpriority"] = unix.Setpriority(unix.PRIO_PROCESS, parent, 0)
+	errs["affinity"] = unix.SchedSetaffinity(parent, &unix.CPUSet{1})
 	errs["mount"] = unix.Mount("none", "/", "tmpfs", 0, "")
 	errs["unshare"] = unix.Unshare(unix.CLONE_NEWUSER)
 	errs["setrlimit"] = unix.Prlimit(0, unix.RLIMIT_CORE, &unix.Rlimit{}, nil)
@@ -96,8 +100,8 @@ func TestConfinedWorkerCannot(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, how, want)
 		}
 	}
-	if len(got) != 20 {
-		t.Errorf("%d attempts, want 20", len(got))
+	if len(got) != 24 {
+		t.Errorf("%d attempts, want 24", len(got))
 	}
 }
 
