@@ -1,6 +1,7 @@
 package scim
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -18,21 +19,29 @@ import (
 // Every error is 400 invalidFilter, for bad syntax, an unknown attribute, or a value or
 // operator that does not fit the type of the attribute.
 func ParseFilter(t *ResourceType, s string, l Limits) (Filter, *Error) {
+	f, _, err := parseFilter(t, s, l, Mode{})
+	return f, err
+}
+
+// parseFilter is ParseFilter where m may accept attributes of extensions without URN. It returns the codes of
+// the deviations.
+func parseFilter(t *ResourceType, s string, l Limits, m Mode) (Filter, []string, *Error) {
 	if len(s) > l.FilterBytes {
-		return nil, Errorf(400, TypeInvalidFilter, "the filter is longer than %d bytes; send a shorter one",
+		return nil, nil, Errorf(400, TypeInvalidFilter, "the filter is longer than %d bytes; send a shorter one",
 			l.FilterBytes)
 	}
-	p := &filterParser{t: t, s: s, left: l.FilterNodes}
+	p := &filterParser{t: t, s: s, left: l.FilterNodes, m: m, query: true}
 	p.spaces()
 	f, err := p.or()
 	if err != nil {
-		return nil, err
+		err.Code = cmp.Or(err.Code, p.refused)
+		return nil, p.notes, err
 	}
 	p.spaces()
 	if p.i < len(s) {
-		return nil, p.fault("text follows the filter")
+		return nil, p.notes, p.fault("text follows the filter")
 	}
-	return f, nil
+	return f, p.notes, nil
 }
 
 // filterParser parses filters and, for ParsePath, the part in brackets.
@@ -42,13 +51,17 @@ type filterParser struct {
 	i       int
 	left    int        // nodes still allowed
 	parent  *Attribute // the attribute before the brackets, nil outside brackets
-	m       Mode       // of a path; strict for a filter of a query
-	notes   []string   // codes of deviations, also of those that m does not accept
-	refused string     // the last code that m did not accept
+	m       Mode
+	query   bool     // of a query, which has no deviation but a missing URN
+	notes   []string // codes of deviations, also of those that m does not accept
+	refused string   // the last code that m did not accept
 }
 
 // accepts records a deviation and reports whether the mode lists it.
 func (p *filterParser) accepts(code string) bool {
+	if p.query && code != DevMissingURN {
+		return false
+	}
 	p.notes = append(p.notes, code)
 	if p.m.accepts(code) {
 		return true
@@ -271,6 +284,11 @@ func (p *filterParser) attribute(word string) (AttrRef, *Error) {
 		return AttrRef{Attr: def.Name, def: def}, nil
 	}
 	ref, ok := lookupRef(p.t, word)
+	if !ok {
+		if ref, ok = withoutURN(p.t, word); ok && !p.accepts(DevMissingURN) {
+			return AttrRef{}, p.fault("the attribute belongs to an extension; write %s", ref)
+		}
+	}
 	if !ok || ref.Attr == "" || ref.leaf().Returned == retNever {
 		return AttrRef{}, p.fault("%s has no attribute of that name", p.t.Name)
 	}

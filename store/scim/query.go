@@ -16,21 +16,28 @@ type Query struct {
 	HasCount   bool     // if false, the server chooses the page size
 	Attributes []string // trimmed; nil if absent or empty
 	Excluded   []string // never together with Attributes
+
+	Deviations []Deviation // of the filter, also of one that is an error
 }
 
 // ParseQuery reads raw, the part of a request target after '?', still percent-encoded.
 // Parameter names compare case-insensitively. It refuses a known parameter that appears
 // twice and ignores unknown ones (RFC 7644 §3.4.2). It ignores sortBy too, because sorting
 // is not supported. Errors are 400 invalidFilter, 400 invalidValue for a count or
-// startIndex that is no integer, and 400 invalidSyntax for the rest.
-func ParseQuery(t *ResourceType, raw string, l Limits) (Query, *Error) {
+// startIndex that is no integer, and 400 invalidSyntax for the rest. m says which deviations a filter may have.
+func ParseQuery(t *ResourceType, raw string, l Limits, m Mode) (Query, *Error) {
 	q := Query{StartIndex: 1}
 	params, err := queryParams(raw, l)
 	if err != nil {
 		return q, err
 	}
 	if text, ok := params["filter"]; ok {
-		if q.Filter, err = ParseFilter(t, text, l); err != nil {
+		var codes []string
+		q.Filter, codes, err = parseFilter(t, text, l, m)
+		for _, code := range codes {
+			q.Deviations = append(q.Deviations, Deviation{Code: code, Op: -1})
+		}
+		if err != nil {
 			return q, err
 		}
 	}

@@ -12,14 +12,14 @@ import (
 func TestParseQuery(t *testing.T) {
 	t.Parallel()
 	q, err := scim.ParseQuery(scim.UserType(),
-		`filter=USERNAME%20Eq+%22a%22&startIndex=3&count=10&attributes=userName,+name.givenName,,&unknown=1&unknown=2&sortBy=x`, scim.DefaultLimits())
+		`filter=USERNAME%20Eq+%22a%22&startIndex=3&count=10&attributes=userName,+name.givenName,,&unknown=1&unknown=2&sortBy=x`, scim.DefaultLimits(), scim.Mode{})
 	noError(t, err)
 	if q.Filter == nil || q.Filter.String() != `userName eq "a"` || q.StartIndex != 3 || q.Count != 10 || !q.HasCount {
 		t.Fatalf("ParseQuery = %+v, want the filter, startIndex 3 and count 10", q)
 	}
 	same(t, q.Attributes, []string{"userName", "name.givenName"})
 
-	q, err = scim.ParseQuery(scim.UserType(), "", scim.DefaultLimits())
+	q, err = scim.ParseQuery(scim.UserType(), "", scim.DefaultLimits(), scim.Mode{})
 	noError(t, err)
 	if q.Filter != nil || q.StartIndex != 1 || q.HasCount || q.Attributes != nil || q.Excluded != nil {
 		t.Fatalf("ParseQuery of an empty query = %+v, want startIndex 1 only", q)
@@ -35,7 +35,7 @@ func TestParseQuery(t *testing.T) {
 		"startIndex=99999999999999999999":   {math.MaxInt32, 0},
 		"excludedAttributes=members&count=": {0, 0},
 	} {
-		q, err := scim.ParseQuery(scim.UserType(), raw, scim.DefaultLimits())
+		q, err := scim.ParseQuery(scim.UserType(), raw, scim.DefaultLimits(), scim.Mode{})
 		if want[0] == 0 {
 			wantError(t, err, 400, scim.TypeInvalidValue)
 			continue
@@ -74,7 +74,7 @@ func TestParseQueryRefuses(t *testing.T) {
 		`filter=title+pr` + strings.Repeat("+", 5000): "invalidFilter",
 	}
 	for raw, scimType := range tests {
-		_, err := scim.ParseQuery(scim.UserType(), raw, scim.DefaultLimits())
+		_, err := scim.ParseQuery(scim.UserType(), raw, scim.DefaultLimits(), scim.Mode{})
 		if err == nil || err.Status != 400 || err.Type != scimType || err.Detail == "" {
 			t.Errorf("ParseQuery(%.60s) = %v, want 400 %s with a detail", raw, err, scimType)
 		}
@@ -153,5 +153,29 @@ func TestWants(t *testing.T) {
 		if got := scim.Wants(scim.GroupType(), tt.attributes, tt.excluded, tt.name); got != tt.want {
 			t.Errorf("Wants(%v, %v, %s) = %t, want %t", tt.attributes, tt.excluded, tt.name, got, tt.want)
 		}
+	}
+}
+
+// TestQueryDialect: a filter may name an attribute of an extension without its URN only where the mode accepts
+// it, which is a deviation. The strict error says the full name.
+func TestQueryDialect(t *testing.T) {
+	const raw = "filter=" + "id+eq+%22a%22+and+manager+eq+%22b%22"
+	_, err := scim.ParseQuery(scim.UserType(), raw, scim.DefaultLimits(), scim.Mode{})
+	if err == nil || err.Code != scim.DevMissingURN || err.Type != scim.TypeInvalidFilter ||
+		!strings.Contains(err.Detail, scim.EnterpriseUserURN+":manager") {
+		t.Errorf("strict: %+v, want invalidFilter with the code and the full name", err)
+	}
+	m := scim.Mode{Accept: []string{scim.DevMissingURN}}
+	q, err := scim.ParseQuery(scim.UserType(), raw, scim.DefaultLimits(), m)
+	if err != nil || len(q.Deviations) != 1 || q.Deviations[0] != (scim.Deviation{Code: scim.DevMissingURN, Op: -1}) {
+		t.Fatalf("accepted: %+v, %v, want one deviation", q.Deviations, err)
+	}
+	of := scim.Object{"id": "a", scim.EnterpriseUserURN: scim.Object{"manager": scim.Object{"value": "b"}}}
+	if !q.Filter.Match(scim.UserType(), of) || q.Filter.Match(scim.UserType(), scim.Object{"id": "a"}) {
+		t.Errorf("%v does not select by the manager", q.Filter)
+	}
+	_, err = scim.ParseQuery(scim.UserType(), "filter=boss+pr", scim.DefaultLimits(), m)
+	if err == nil || err.Code != "" {
+		t.Errorf("an unknown attribute: %+v, want an error without a code", err)
 	}
 }

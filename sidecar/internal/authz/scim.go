@@ -364,10 +364,13 @@ func denyBody(r *request.Request) *Decision {
 // decode reads query and body into req and in, as the dialect of the client allows.
 func (a *Authorizer) decode(r *request.Request, req *SCIMRequest, in *policies.Input) *Decision {
 	var se *scim.Error
-	if req.Query, se = scim.ParseQuery(req.Type, r.Query, scim.DefaultLimits()); se != nil {
-		return denySCIM(se, request.ReasonQuery)
+	if req.Query, se = scim.ParseQuery(req.Type, r.Query, scim.DefaultLimits(), in.Dialect.Parse()); se != nil {
+		d := denySCIM(se, request.ReasonQuery)
+		d.Detail += Setting(se.Code)
+		return d
 	}
 	in.ResourceType, in.Query = req.Type.Name, &req.Query
+	req.Deviations, in.Deviations = req.Query.Deviations, req.Query.Deviations
 	if !r.Write() {
 		return nil
 	}
