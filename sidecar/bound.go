@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"github.com/scimward/scimward/sidecar/config"
+	"github.com/scimward/scimward/sidecar/internal/client"
 	"github.com/scimward/scimward/sidecar/internal/token"
 )
 
@@ -39,4 +40,20 @@ func constraintsOf(t *config.Tenant) func(issuer, clientID string) token.Constra
 		}
 		return external[issuer]
 	}
+}
+
+// schemeOf says with which scheme and proof a client sends its access tokens.
+func schemeOf(t *config.Tenant, c *client.Client) string {
+	if of := constraintsOf(t); of != nil {
+		switch of(c.Issuer, c.ID) {
+		case token.ConstraintNone:
+		case token.ConstraintDPoP:
+			return "DPoP, with a DPoP proof"
+		case token.ConstraintCertificate:
+			return "Bearer, on a connection with the client certificate that it is bound to"
+		case token.ConstraintEither:
+			return "DPoP, with a DPoP proof, or as Bearer, on a connection with the client certificate that it is bound to"
+		}
+	}
+	return "Bearer"
 }

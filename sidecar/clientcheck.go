@@ -23,7 +23,7 @@ func (s *Server) checkClient(ctx context.Context, c *client.Client) (admin.Clien
 		return admin.ClientTrial{}, fmt.Errorf("checking a client: tenant %s is gone", c.Tenant)
 	}
 	t := &cfg.Tenants[i]
-	bearerAt := "send it to " + t.Resource() + " as Authorization: Bearer"
+	bearerAt := "send it to " + t.Resource() + " as Authorization: " + schemeOf(t, c)
 	switch {
 	case c.StaticTokens:
 		out := admin.ClientTrial{Keys: []token.KeyInfo{}, Accepts: []string{"a static token: " + bearerAt}}

@@ -59,16 +59,20 @@ func (t *tenant) checkProof(r *request.Request, c *credential, claims *token.Cla
 		return fault(ReasonKeys, "the DPoP proof cannot be verified at the moment: send the request again")
 	}
 	te.Issuer, te.ClientID = claims.Issuer, claims.ClientID
+	d := t.proofDenial(te)
+	d.Token = te
+	return d
+}
+
+// proofDenial maps a refusal of a proof (RFC 9449 §7.1, §9).
+func (t *tenant) proofDenial(te *token.Error) *Decision {
+	if te.Reason == token.ReasonProofMemory {
+		return fault(ReasonProofMemory, te.Detail)
+	}
 	code, d := "invalid_dpop_proof", deny(http.StatusUnauthorized, ReasonProof, te.Detail)
-	switch te.Reason {
-	case token.ReasonProofMemory:
-		d = fault(ReasonProofMemory, te.Detail)
-		d.Token = te
-		return d
-	case token.ReasonProofNonce:
+	if te.Reason == token.ReasonProofNonce {
 		code, d.Reason, d.Nonce = "use_dpop_nonce", ReasonProofNonce, t.proofs.Nonce()
 	}
-	d.Token = te
 	return asDPoP(t.describe(code, "", d))
 }
 

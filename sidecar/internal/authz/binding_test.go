@@ -86,7 +86,7 @@ func (h *holder) proof(changes map[string]any) string {
 }
 
 // now is the time of the kit.
-var now = t0.Add(3 * time.Hour) //nolint:gochecknoglobals // never changes
+var now = t0.Add(3 * time.Hour)
 
 // The bound tokens of boundVerifier.
 const (

@@ -168,6 +168,7 @@ func wrongType(p Purpose, typ string, iss *issuer) string {
 		if slices.Contains([]string{"secevent+jwt", "logout+jwt", typeProof, typeAssertion}, typ) {
 			return "a token of this typ is no credential of a user"
 		}
+	case Proof: // judged by Proofs
 	}
 	return ""
 }
