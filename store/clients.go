@@ -405,32 +405,42 @@ func (t *Tx) UseClient(u ClientUse) error {
 func (s *Store) RememberUses(ctx context.Context, tenant string, uses []ClientUse) error {
 	_, err := s.update(ctx, tenant, Cause{}, func(t *Tx) error {
 		for i := range uses {
-			u := uses[i]
-			old, err := t.ClientUse(u.ID)
-			if err != nil {
+			if err := t.rememberUse(uses[i]); err != nil {
 				return err
 			}
-			u.LastKey = old.LastKey
-			if old.LastUsed.After(u.LastUsed) {
-				u.LastUsed = old.LastUsed
-			}
-			if u.Tokens == nil {
-				u.Tokens = map[string]time.Time{}
-			}
-			c, err := t.Client(u.ID)
-			if err != nil && !errors.Is(err, ErrNotFound) {
-				return err
-			}
-			for _, k := range c.Tokens { // those of ended tokens go
-				if old.Tokens[k.ID].After(u.Tokens[k.ID]) {
-					u.Tokens[k.ID] = old.Tokens[k.ID]
-				}
-			}
-			t.putRow(key(kindClientUse, t.tenant, u.ID), &u)
 		}
 		return nil
 	})
 	return err
+}
+
+func (t *Tx) rememberUse(u ClientUse) error {
+	old, err := t.ClientUse(u.ID)
+	if err != nil {
+		return err
+	}
+	c, err := t.Client(u.ID)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	now := ClientUse{ID: u.ID, LastUsed: latest(u.LastUsed, old.LastUsed), LastKey: old.LastKey}
+	for _, k := range c.Tokens { // those of ended tokens go
+		if at := latest(u.Tokens[k.ID], old.Tokens[k.ID]); !at.IsZero() {
+			if now.Tokens == nil {
+				now.Tokens = map[string]time.Time{}
+			}
+			now.Tokens[k.ID] = at
+		}
+	}
+	t.putRow(key(kindClientUse, t.tenant, u.ID), &now)
+	return nil
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 // Pause is the state of a paused tenant.

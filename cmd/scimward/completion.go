@@ -90,7 +90,7 @@ func completeUsers(c *cobra.Command) {
 	}
 }
 
-// completeClients completes CLIENT and --client with the clients of the tenant. It asks the running process.
+// completeClients completes CLIENT, TOKEN and --client with those of the tenant. It asks the running process.
 func completeClients(c *cobra.Command) {
 	if c.Flags().Lookup("tenant") == nil || c.Flags().Lookup("config") == nil {
 		return
@@ -99,35 +99,40 @@ func completeClients(c *cobra.Command) {
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		file, tenant := c.Flags().Lookup("config").Value.String(), c.Flags().Lookup("tenant").Value.String()
-		got, err := reading{&file, &tenant}.get(c, "clients", nil)
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		var l sidecar.ClientList
-		if err := json.Unmarshal(got.body, &l); err != nil {
-			return nil, cobra.ShellCompDirectiveError
-		}
-		var out []string
-		for i := range l.Clients {
-			if strings.Contains(c.Use, " TOKEN") {
-				for _, t := range l.Clients[i].Tokens {
-					out = append(out, t.ID)
-				}
-			} else if l.Clients[i].Client != "" {
-				out = append(out, l.Clients[i].Client)
-			}
-		}
-		return out, cobra.ShellCompDirectiveNoFileComp
-	}
-	if strings.Contains(c.Use, " CLIENT") && c.Flags().Lookup("client") == nil || strings.Contains(c.Use, " TOKEN") {
-		c.ValidArgsFunction = names
+		return namesOfClients(c)
 	}
 	if c.Flags().Lookup("client") != nil {
-		_ = c.RegisterFlagCompletionFunc("client", func(c *cobra.Command, _ []string, to string) (
+		_ = c.RegisterFlagCompletionFunc("client", func(c *cobra.Command, _ []string, _ string) (
 			[]string, cobra.ShellCompDirective,
 		) {
-			return names(c, nil, to)
+			return namesOfClients(c)
 		}) // it fails only if it is called twice
+	} else if strings.Contains(c.Use, " CLIENT") || strings.Contains(c.Use, " TOKEN") {
+		c.ValidArgsFunction = names
 	}
+}
+
+// namesOfClients returns the clients of the tenant, or for a command on TOKEN the ids of their tokens.
+func namesOfClients(c *cobra.Command) ([]string, cobra.ShellCompDirective) {
+	file, tenant := c.Flags().Lookup("config").Value.String(), c.Flags().Lookup("tenant").Value.String()
+	got, err := reading{&file, &tenant}.get(c, "clients", nil)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var l sidecar.ClientList
+	if err := json.Unmarshal(got.body, &l); err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var out []string
+	for i := range l.Clients {
+		switch {
+		case strings.Contains(c.Use, " TOKEN"):
+			for _, t := range l.Clients[i].Tokens {
+				out = append(out, t.ID)
+			}
+		case l.Clients[i].Client != "":
+			out = append(out, l.Clients[i].Client)
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
 }

@@ -66,7 +66,7 @@ func newTokenList() *cobra.Command {
 			case n == 0:
 				return "tenant " + l.Tenant + " has no static tokens: `scimward token create` creates one\n"
 			}
-			b.WriteString(tokenHead)
+			b.WriteString(tableHead)
 			for i := range l.Clients {
 				writeTokenRows(&b, &l.Clients[i])
 			}
@@ -76,10 +76,10 @@ func newTokenList() *cobra.Command {
 	return c
 }
 
-const tokenHead = "TOKEN\tCLIENT\tSTATE\tCREATED\tEXPIRES\tLAST USE\n"
+const tableHead = "TOKEN\tCLIENT\tSTATE\tCREATED\tEXPIRES\tLAST USE\n"
 
 func writeTokens(b *strings.Builder, s *sidecar.ClientStatus) {
-	b.WriteString(tokenHead)
+	b.WriteString(tableHead)
 	writeTokenRows(b, s)
 }
 

@@ -17,8 +17,8 @@ const ownIssuer = "https://app.example.com"
 
 // directory has the tenants acme, which allows static tokens, and globex, which does not. Each has the client
 // okta with one token.
-func directory(t testing.TB, now time.Time) (*client.Directory, map[string]string) {
-	t.Helper()
+func directory(tb testing.TB, now time.Time) (*client.Directory, map[string]string) {
+	tb.Helper()
 	d := &client.Directory{Now: func() time.Time { return now }}
 	d.Configure([]client.Tenant{
 		{Name: "acme", Issuer: ownIssuer, Profile: "ipsie-il1", StaticTokens: true, RequestsPerSecond: 50},
