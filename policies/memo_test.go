@@ -108,7 +108,7 @@ func TestMemoKnowsEveryField(t *testing.T) {
 	if n := reflect.TypeFor[policies.Client]().NumField(); n != 4 { // rules do not see Label
 		t.Errorf("Client has %d fields: add the new one to reads.key", n)
 	}
-	if n := reflect.TypeFor[scim.Query]().NumField(); n != 6 { // rules read filter, attributes and excluded
+	if n := reflect.TypeFor[scim.Query]().NumField(); n != 7 { // rules read filter, attributes and excluded
 		t.Errorf("Query has %d fields: add the new one to reads.key if rules can read it", n)
 	}
 }
