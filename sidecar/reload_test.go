@@ -99,6 +99,9 @@ func TestReloadOfTenants(t *testing.T) {
 	}
 	r.write("scimward.yaml", base)
 	until(t, "the end of the removed tenant", func() bool { return r.scimStatus("globex.example.com") == 404 })
+	if left := r.status().Removed; len(left) != 0 {
+		t.Errorf("a removed tenant without leavers is in the status: %+v", left)
+	}
 }
 
 // TestReloadOfFaultyFile: a faulty file changes nothing. Status shows its fault until the file is mended.

@@ -1,7 +1,9 @@
 package store
 
 import (
+	"context"
 	"fmt"
+	"strings"
 
 	"github.com/scimward/scimward/store/machine"
 )
@@ -46,6 +48,29 @@ func (r *Reader) OpenOffboardings() ([]Offboarding, error) {
 		return true, err
 	})
 	return out, err
+}
+
+// LeftBehind counts the open offboardings of tenants that the store knows and the configuration does not. Nobody
+// works on them.
+func (s *Store) LeftBehind(ctx context.Context) (map[string]int, error) {
+	out := map[string]int{}
+	known := *s.tenants.Load()
+	err := s.m.View(ctx, func(snap *machine.Snapshot) error {
+		return snap.Scan([]byte{kindOpen}, nil, false, func(e machine.Entry) (bool, error) {
+			d, err := DecodeKey(e.Key)
+			if err != nil {
+				return false, err
+			}
+			if _, ok := known[d.Tenant]; !ok {
+				out[strings.Clone(d.Tenant)]++
+			}
+			return true, nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading the offboardings of former tenants: %w", err)
+	}
+	return out, nil
 }
 
 // SaveOffboarding replaces the header of an epoch. It returns ErrFenced when the Version

@@ -19,8 +19,9 @@ func newStatus() *cobra.Command {
 		Short: "say whether the running sidecar is ready and who still has access",
 		Long: `Exits 0 if every component is ready, no deadline is breached, no job has failed, no
 application denies its plugin access, every plugin is healthy, no refused deactivation is
-open, the configuration file was loaded, no Envoy has an older configuration, no tenant is
-paused, and no static token ends within 14 days without a newer one. Otherwise it exits 1.
+open, the configuration file was loaded, no tenant was removed from it before its leavers
+were revoked, no Envoy has an older configuration, no tenant is paused, and no static token
+ends within 14 days without a newer one. Otherwise it exits 1.
 Below the tenants it lists the leavers whose credentials are not all revoked, the longest
 wait first, and the users whose deactivation was refused.
 
@@ -113,7 +114,7 @@ func well(s *sidecar.Status) bool {
 	if slices.ContainsFunc(s.Plugins, func(p sidecar.PluginStatus) bool { return p.Health != "ok" }) {
 		return false
 	}
-	return s.Ready && len(s.Envoys) == 0 && s.Config.Fault == "" && len(s.EndingTokens) == 0
+	return s.Ready && len(s.Removed) == 0 && len(s.Envoys) == 0 && s.Config.Fault == "" && len(s.EndingTokens) == 0
 }
 
 func statusText(s *sidecar.Status) string {
@@ -124,6 +125,7 @@ func statusText(s *sidecar.Status) string {
 	writeEnvoys(&b, s)
 	writeConfig(&b, &s.Config)
 	writePauses(&b, s)
+	writeRemoved(&b, s)
 	if !s.KeysEncrypted {
 		b.WriteString("  signing keys: stored in plain; token_keys.key_encryption_key_file encrypts them\n")
 	}
@@ -173,6 +175,14 @@ func writeEnvoys(b *strings.Builder, s *sidecar.Status) {
 	}
 	if len(s.Envoys) > 0 {
 		fmt.Fprintf(b, "  to mend it: %s\n", s.Envoys[0].Fix)
+	}
+}
+
+// writeRemoved names the tenants that were taken out of the configuration too early.
+func writeRemoved(b *strings.Builder, s *sidecar.Status) {
+	for _, t := range s.Removed {
+		fmt.Fprintf(b, "  tenant %s is not in the configuration any more, and %d revocation(s) of its leavers are not done: "+
+			"nobody works on them. Add the tenant again until they are, or revoke in its applications.\n", t.Name, t.Open)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -31,6 +32,8 @@ type Status struct {
 	Components []Component    `json:"components"`
 	Config     ConfigStatus   `json:"config"`
 	Tenants    []TenantStatus `json:"tenants"`
+	// Removed are tenants that are not in the configuration any more and have users who are not fully revoked.
+	Removed []RemovedTenant `json:"removed_tenants"`
 	// Leavers are at most 20 users of all tenants who still have access to some application, the oldest
 	// request first.
 	Leavers     []Leaver     `json:"open_leavers"`
@@ -93,6 +96,23 @@ type TenantStatus struct {
 	Bounded bool         `json:"bounded"`
 }
 
+// RemovedTenant is a tenant that was taken out of the configuration before its leavers were revoked. Nobody works on
+// these revocations.
+type RemovedTenant struct {
+	Name string `json:"name"`
+	Open int    `json:"open_offboardings"`
+}
+
+// removed lists the removed tenants by name.
+func (h *Handler) removed(ctx context.Context) ([]RemovedTenant, error) {
+	left, err := h.opts.Store.LeftBehind(ctx)
+	out := []RemovedTenant{}
+	for _, name := range slices.Sorted(maps.Keys(left)) {
+		out = append(out, RemovedTenant{Name: name, Open: left[name]})
+	}
+	return out, err
+}
+
 // Leaver is a locked user who still has access to some application.
 type Leaver struct {
 	Tenant   string     `json:"tenant"`
@@ -149,6 +169,12 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 		s.Leavers = append(s.Leavers, t.leavers...)
 		s.MoreLeavers += t.OpenUsers
 		s.Refused = append(s.Refused, t.refused...)
+	}
+	var err error
+	if s.Removed, err = h.removed(r.Context()); err != nil {
+		h.opts.Logger.ErrorContext(r.Context(), "reading the status", slog.Any("error", err))
+		problem(w, http.StatusServiceUnavailable, "the store could not be read"+seeLog, nil)
+		return
 	}
 	s.cutRefused()
 	slices.SortStableFunc(s.Leavers, func(a, b Leaver) int { return a.Since.Compare(b.Since) })

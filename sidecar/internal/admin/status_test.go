@@ -101,6 +101,23 @@ func TestStatusNamesTheLeavers(t *testing.T) {
 	}
 }
 
+// TestStatusNamesRemovedTenants: leavers of a tenant that is not configured any more are not forgotten.
+func TestStatusNamesRemovedTenants(t *testing.T) {
+	s := newService(t)
+	if st := s.status(); len(st.Removed) != 0 {
+		t.Errorf("removed tenants %+v, want none", st.Removed)
+	}
+	if err := s.store.SetTenants(map[string]store.TenantOptions{"globex": {}}); err != nil {
+		t.Fatal(err)
+	}
+	s.options.Tenants = func() []string { return []string{"globex"} }
+	s.withKeys(s.options.Keys)
+	st := s.status()
+	if want := []admin.RemovedTenant{{Name: "acme", Open: 1}}; !slices.Equal(st.Removed, want) {
+		t.Errorf("removed tenants %+v, want %+v", st.Removed, want)
+	}
+}
+
 // TestStatusAtProxyOnly: a user with an unsupported kind counts until every credential has expired.
 func TestStatusAtProxyOnly(t *testing.T) {
 	s := newService(t)
