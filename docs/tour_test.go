@@ -163,11 +163,20 @@ func TestProviderPages(t *testing.T) {
 	if err != nil || len(names) < 2 {
 		t.Fatalf("found the pages %v: %v", names, err)
 	}
+	parts := []string{
+		"What to paste where", "What the profile refuses", "First synchronization", "Rotate", "Test", "Known limits",
+	}
 	slices.SortStableFunc(names, func(a, b string) int {
 		return slices.Index(first, filepath.Base(b)) - slices.Index(first, filepath.Base(a))
 	})
 	for _, name := range names {
-		blocks := blocksOf(t, "docs/"+filepath.ToSlash(name), read(t, name))
+		text := read(t, name)
+		for _, part := range parts {
+			if !strings.HasSuffix(name, "README.md") && !strings.Contains(text, "\n## "+part+"\n") {
+				t.Errorf("docs/%s has no part %q", name, part)
+			}
+		}
+		blocks := blocksOf(t, "docs/"+filepath.ToSlash(name), text)
 		if len(blocks) == 0 {
 			t.Errorf("docs/%s has no block that runs, want one", name)
 		}
