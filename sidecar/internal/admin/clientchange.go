@@ -287,7 +287,7 @@ func (h *Handler) deleteClient(ctx context.Context, a *act, in ClientRef) (any, 
 	return out, nil
 }
 
-// checkClient checks a client. It changes nothing.
+// checkClient checks a client. It changes nothing, and leaves an audit record: it signs a token.
 func (h *Handler) checkClient(ctx context.Context, a *act, in ClientRef) (any, error) {
 	c, err := h.findClient(a.Tenant, in.Client)
 	if err != nil {
@@ -296,6 +296,13 @@ func (h *Handler) checkClient(ctx context.Context, a *act, in ClientRef) (any, e
 	out := &ClientChecked{}
 	if out.ClientStatus, err = h.clientStatus(ctx, c); err != nil {
 		return nil, err
+	}
+	_, err = h.opts.Store.Update(ctx, a.Tenant, a.cause("client.check"), func(tx *store.Tx) error {
+		tx.AuditDone("client:"+c.ID, "checked; a token was made and thrown away")
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("auditing a check: %w", err)
 	}
 	out.ClientTrial, err = h.opts.Clients.Check(ctx, c)
 	return out, err
