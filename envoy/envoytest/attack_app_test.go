@@ -157,6 +157,7 @@ func (p *prey) cookieRows() []row {
 		cookie(five, "tab before the name", 400, "Cookie: a=b;\tsession="+eve),
 		cookie(five, "blank of Latin-1 before the name", 400, "Cookie: a=b; \xa0session="+eve),
 		cookie(five, "next line of Latin-1 before the name", 400, "Cookie: \x85session="+eve),
+		cookie(five, "after a blank in a value", 400, "Cookie: a=b session="+eve),
 		cookie(five, "NUL in the name", 400, "Cookie: session%00x="+eve),
 		cookie(five, "other case", 400, "Cookie: Session="+eve),
 		cookie(five, "escaped name", 400, "Cookie: %73ession="+eve),

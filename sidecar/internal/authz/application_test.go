@@ -286,6 +286,7 @@ func TestCredentialForms(t *testing.T) {
 		`session="locked"`, `session="\154ocked"`, "a=1,session=locked", "session.0=lock; session.1=ed", "session-1=locked", "session0=locked", "session_2=locked",
 		"session", "session=; session=locked", "session=alice; session=", "session=alice; session=locked", "session=alice; Session=locked", "session[0]=locked", "$session=locked", `"session"=locked`,
 		"\xa0session=locked", "a=1; \x85session=locked", "session\xa0=locked", "ses\xffsion=locked", "a=1,\xa0session=locked", // trimmed as Latin-1
+		"a=b session=locked", "a=b\u00a0session =locked", "a b=c\xa0session=locked", `a="b" session=locked`, // http.cookies of Python
 		"%A0session=locked", "session%00x=locked", "\u0085session=locked", "\u017fession=locked", "session=a b", "session=lo\\cked", "a=1;\tsession=locked", "session=alice,session=locked",
 	} {
 		// The leading blank of the second pair is the form of RFC 6265.

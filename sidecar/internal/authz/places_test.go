@@ -227,6 +227,10 @@ func cookiePlaces() []place {
 		served("chunks, only that cookie", "", cookie("next-verifier=locked")),
 		refused("chunks, that cookie in another case", bad, cookie("next-Verifier=locked")),
 		refused("chunks, behind a comma of that cookie", bad, cookie("next-verifier=x,next.0=locked")),
+		refused("chunks, behind a blank of that cookie", bad, cookie("next-verifier=x next.0=locked")),
+		refused("chunks, behind a blank", bad, cookie("a=b next.0=locked")),
+		refused("prefix, behind a blank", bad, cookie("a=b wp_1=locked")),
+		served("chunks, a name within a value", "", cookie("a=next=1; b=my next; c=d?next=1")),
 		refused("chunks of ASP.NET", bad, cookie("next=chunks-1; nextC1=locked")),
 		served("chunks, another name", "", cookie("nex=1; mynext=2")),
 	}

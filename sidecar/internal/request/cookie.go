@@ -77,7 +77,7 @@ func (h Headers) credentialCookies(s *Source) ([]foundCookie, *Problem) {
 // isApart reports whether a pair is the plain form of a cookie that Source.Apart names.
 func (s *Source) isApart(pair string) bool {
 	n, v, _ := strings.Cut(strings.TrimPrefix(pair, " "), "=")
-	return slices.Contains(s.Apart, n) && !strings.Contains(v, ",")
+	return slices.Contains(s.Apart, n) && !strings.ContainsFunc(v, func(r rune) bool { return r == ',' || blankByte(r) })
 }
 
 func contains(found []foundCookie, name string) bool {
@@ -123,21 +123,45 @@ func joinChunks(name string, found []foundCookie) ([]foundCookie, *Problem) {
 	return []foundCookie{{strings.Join(names, " "), strings.Join(values, "")}}, nil
 }
 
-// mentions reports whether a pair, or a part of it after a comma, might be read as the
-// cookie with the folded name, or as one whose name starts with it.
+// mentions reports whether a pair, or a part of it after a comma or a blank, might be read as the
+// cookie with the folded name, or as one whose name starts with it. Python's http.cookies ends a value
+// at a blank.
 func mentions(pair, folded string, starts bool) bool {
 	for part := range strings.SplitSeq(pair, ",") {
-		n, _, _ := strings.Cut(part, "=")
-		n = foldCookie(n)
-		if n == folded || starts && strings.HasPrefix(n, folded) {
+		n, rest, more := strings.Cut(part, "=")
+		if isCookie(n, folded, starts) {
 			return true
 		}
-		if rest, ok := strings.CutPrefix(n, folded); ok && numbered(rest) {
-			return true
+		for more {
+			if last := lastWord(n); last != "" && isCookie(last, folded, starts) {
+				return true
+			}
+			n, rest, more = strings.Cut(rest, "=")
 		}
 	}
 	return false
 }
+
+// isCookie reports whether a name might be read as the folded one, or as that of a part of its cookie.
+func isCookie(name, folded string, starts bool) bool {
+	name = foldCookie(name)
+	rest, is := strings.CutPrefix(name, folded)
+	return is && (rest == "" || starts || numbered(rest))
+}
+
+// lastWord returns what follows the last blank within s, "" when there is none.
+func lastWord(s string) string {
+	s = strings.TrimRightFunc(s, blankByte)
+	i := strings.LastIndexFunc(s, blankByte)
+	if i < 0 {
+		return ""
+	}
+	_, size := utf8.DecodeRuneInString(s[i:])
+	return s[i+size:]
+}
+
+// blankByte reports whether some parsers end a cookie here. A byte that is no UTF-8 may be a blank of Latin-1.
+func blankByte(r rune) bool { return unicode.IsSpace(r) || r == utf8.RuneError }
 
 // numbered reports whether what follows a name counts the parts of a split cookie:
 // ".0", "-1", "_2", "3", "*0", and "C1" of ASP.NET.
