@@ -58,7 +58,7 @@ func (t *tenant) checkProof(r *request.Request, c *credential, claims *token.Cla
 	if !errors.As(err, &te) {
 		return fault(ReasonKeys, "the DPoP proof cannot be verified at the moment: send the request again")
 	}
-	te.Issuer, te.ClientID = claims.Issuer, claims.ClientID
+	te.Issuer, te.ClientID, te.KeyID = claims.Issuer, claims.ClientID, claims.KeyID
 	d := t.proofDenial(te)
 	d.Token = te
 	return d

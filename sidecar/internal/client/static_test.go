@@ -175,12 +175,15 @@ func TestUses(t *testing.T) {
 	note(claims, nil, http.StatusOK, "")
 	note(claims, nil, http.StatusBadRequest, "policy")
 	note(token.Claims{}, token.RefuseStatic(token.ReasonExpired, ownIssuer, "okta", "st-acme"), 401, "token_invalid")
+	note(token.Claims{}, &token.Error{Reason: token.ReasonBinding, Issuer: ownIssuer, ClientID: "okta"}, 401, "token_binding")
+	note(token.Claims{}, &token.Error{Reason: token.ReasonProof, Issuer: ownIssuer, ClientID: "okta"}, 401, "dpop_proof")
+	note(token.Claims{}, &token.Error{Reason: token.ReasonSignature, Issuer: ownIssuer, ClientID: "okta"}, 401, "token_invalid")
 	note(token.Claims{}, token.RefuseStatic(token.ReasonStatic, "", "", ""), 401, "token_invalid")
 	note(token.Claims{Issuer: "https://other.example", ClientID: "okta"}, nil, 200, "")
 	c := d.Find("acme", ownIssuer, "okta")
 	u := d.Usage(c)
-	if u.Hour != 3 || u.HourRefused != 2 || u.LastError != "token: expired" || !u.LastUse.Equal(now) ||
-		fmt.Sprint(u.Refused) != "map[policy:1 token: expired:1]" || !u.Tokens["st-acme"].Equal(now) {
+	if u.Hour != 5 || u.HourRefused != 4 || u.LastError != "token: proof" || !u.LastUse.Equal(now) ||
+		fmt.Sprint(u.Refused) != "map[policy:1 token: binding:1 token: expired:1 token: proof:1]" || !u.Tokens["st-acme"].Equal(now) {
 		t.Errorf("%+v", u)
 	}
 	if got := d.Unwritten(client.PersistEvery)["acme"]; len(got) != 1 || got[0].ID != "okta" {

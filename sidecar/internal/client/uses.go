@@ -67,8 +67,7 @@ func (d *Directory) Note(u Use) {
 	case u.Claims.ClientID != "":
 		issuer, id, jti = u.Claims.Issuer, u.Claims.ClientID, u.Claims.JTI
 	case u.Token != nil && u.Token.Authentic() && u.Token.ClientID != "":
-		issuer = u.Token.Issuer
-		id, _ = strconv.Unquote(u.Token.ClientID)
+		issuer, id = u.Token.Issuer, u.Token.ClientID
 	}
 	c := d.lookup(u.Tenant, issuer, id)
 	if c == nil {

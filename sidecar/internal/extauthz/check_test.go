@@ -332,7 +332,7 @@ func TestOneEventNoSecrets(t *testing.T) {
 func TestRefusedTokenIsLogged(t *testing.T) {
 	k := newKit(t)
 	k.decider.answer = authz.Decision{Status: 401, Reason: authz.ReasonToken, Token: &token.Error{
-		Reason: token.ReasonAudience, Detail: "d", Issuer: "https://as.example", ClientID: `"idp"`, KeyID: `"k1"`,
+		Reason: token.ReasonAudience, Detail: "d", Issuer: "https://as.example", ClientID: "idp", KeyID: "k1",
 	}}
 	k.check(t, checkRequest("scim", "GET", "/scim/v2/Users"))
 	const want = `"token":"audience","token_issuer":"https://as.example","token_client":"\"idp\"","token_key":"\"k1\""`

@@ -226,7 +226,7 @@ func TestMappedScopeInTheRefusal(t *testing.T) {
 	v := mapped(t, k, everyClaim())
 	_, err := v.Verify(t.Context(), sign(t, k, nil, with(mappedClaims(), object{"scp": "admin"})))
 	refused, ok := err.(*token.Error) //nolint:errorlint // Verify promises it
-	if !ok || refused.Scope != "https://app.example/scim" || refused.ClientID != `"idp"` {
+	if !ok || refused.Scope != "https://app.example/scim" || refused.ClientID != "idp" {
 		t.Errorf("%+v, want the scope https://app.example/scim and the client idp", refused)
 	}
 }

@@ -26,7 +26,7 @@ const (
 
 // RefuseStatic is the refusal of a static token: of a client that is known, or empty.
 func RefuseStatic(r Reason, issuer, clientID, id string) *Error {
-	return &Error{Reason: r, Detail: StaticRefused, Issuer: issuer, ClientID: shown(clientID), KeyID: id}
+	return &Error{Reason: r, Detail: StaticRefused, Issuer: issuer, ClientID: clientID, KeyID: id}
 }
 
 // StaticRefused is the detail of every refused static token, so that the answer does not say why.

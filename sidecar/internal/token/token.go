@@ -131,8 +131,8 @@ type Error struct {
 	Err    error  // cause, for the log; may be nil
 	Scope  string // for ReasonScope: what the token must grant
 
-	// What the token says of itself, for the log: a configured issuer as it is, anything else quoted
-	// and shortened. Empty if the token does not say it.
+	// What the token says of itself. Empty if the token does not say it. An attacker may have chosen it,
+	// unless the error is authentic, so Attrs quotes and shortens it. A configured issuer is as it is.
 	Issuer, ClientID, KeyID string
 }
 
@@ -141,7 +141,7 @@ type Error struct {
 func (e *Error) Attrs() []slog.Attr {
 	out := []slog.Attr{slog.String("token", string(e.Reason))}
 	for _, a := range [...]struct{ key, value string }{
-		{"token_issuer", e.Issuer}, {"token_client", e.ClientID}, {"token_key", e.KeyID},
+		{"token_issuer", e.Issuer}, {"token_client", shown(e.ClientID)}, {"token_key", shown(e.KeyID)},
 	} {
 		if a.value != "" {
 			out = append(out, slog.String(a.key, a.value))
@@ -156,11 +156,13 @@ func (e *Error) Error() string { return fmt.Sprintf("token: %s: %s", e.Reason, e
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Authentic reports whether the signature was valid, so that the issuer may read the detail.
+// Authentic reports whether the signature was valid, so that the issuer may read the detail. A proof is
+// checked after the access token that it belongs to.
 func (e *Error) Authentic() bool {
 	switch e.Reason {
 	case ReasonType, ReasonClaims, ReasonRequired, ReasonExpired, ReasonNotYet, ReasonLifetime, ReasonAudience,
-		ReasonEndpoint, ReasonBinding, ReasonScope, ReasonClient, ReasonRevoked:
+		ReasonEndpoint, ReasonBinding, ReasonScope, ReasonClient, ReasonRevoked,
+		ReasonProof, ReasonProofReplay, ReasonProofNonce, ReasonProofMemory:
 		return true
 	default:
 		return false

@@ -261,7 +261,7 @@ func (e *entry) checkNow() (refused *Error) {
 	default:
 		return nil
 	}
-	refused.Issuer, refused.ClientID, refused.KeyID = e.claims.Issuer, shown(e.claims.ClientID), shown(e.claims.KeyID)
+	refused.Issuer, refused.ClientID, refused.KeyID = e.claims.Issuer, e.claims.ClientID, e.claims.KeyID
 	return refused
 }
 
@@ -339,7 +339,7 @@ func (v *Verifier) describe(refused *Error, t *unverified) {
 	if v.purpose == Assertion {
 		names = []string{"sub"}
 	}
-	refused.Issuer, refused.KeyID = shown(issuer), shown(t.kid)
+	refused.Issuer, refused.KeyID = shown(issuer), t.kid
 	if named := v.issuers[issuer]; len(named) > 0 {
 		refused.Issuer = issuer
 		if v.purpose == AccessToken {
@@ -347,8 +347,7 @@ func (v *Verifier) describe(refused *Error, t *unverified) {
 		}
 	}
 	r := claimReader{obj: t.claims}
-	client, _ := r.first(names)
-	refused.ClientID = shown(client)
+	refused.ClientID, _ = r.first(names)
 }
 
 // maxShown bounds, in bytes, what a log line shows of one value in a token.
