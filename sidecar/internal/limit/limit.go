@@ -28,14 +28,18 @@ func New() (*Buckets, error) {
 	return &Buckets{byID: byID}, nil
 }
 
-// Take uses one token of name. A new bucket gets limit and burst. Take returns 0, or the time to wait for a
-// token.
+// Take uses one token of name, whose bucket has limit and burst from now on. Take returns 0, or the time to
+// wait for a token.
 func (b *Buckets) Take(name string, limit rate.Limit, burst int, now time.Time) time.Duration {
 	b.mu.Lock()
 	l, found := b.byID.Get(name)
 	if !found {
 		l = rate.NewLimiter(limit, burst)
 		b.byID.Add(name, l)
+	}
+	if l.Limit() != limit || l.Burst() != burst {
+		l.SetLimitAt(now, limit)
+		l.SetBurstAt(now, burst)
 	}
 	b.mu.Unlock()
 	return reserve(l, now, true)

@@ -30,6 +30,12 @@ func TestBuckets(t *testing.T) {
 	if wait := b.Wait("a", now.Add(time.Second)); wait != 0 {
 		t.Errorf("Wait() = %v a second later, want 0", wait)
 	}
+	for range 10 {
+		b.Take("a", 10, 20, now.Add(time.Second))
+	}
+	if wait := b.Wait("a", now.Add(time.Second)); wait > 100*time.Millisecond {
+		t.Errorf("Wait() = %v after the limit was raised to 10, want the new limit", wait)
+	}
 	for i := range 10_000 {
 		take(fmt.Sprint("other", i))
 	}

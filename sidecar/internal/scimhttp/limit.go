@@ -14,7 +14,7 @@ func (h *Handler) throttle(x *exchange) error {
 	x.counted = true
 	c := &x.decision.Claims
 	limit, burst := h.opts.RateOf(x.Tenant, c.Issuer, c.ClientID)
-	wait := h.requests.Take(x.Tenant+"\x00"+c.ClientID, limit, burst, h.opts.Now())
+	wait := h.requests.Take(x.Tenant+"\x00"+c.Issuer+"\x00"+c.ClientID, limit, burst, h.opts.Now())
 	if wait == 0 {
 		return nil
 	}
