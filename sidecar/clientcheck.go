@@ -29,7 +29,7 @@ func (s *Server) checkClient(ctx context.Context, c *client.Client) (admin.Clien
 		out := admin.ClientTrial{Keys: []token.KeyInfo{}, Accepts: []string{"a static token: " + bearerAt}}
 		if !s.staticTokens(c.Tenant) {
 			out.TokenRefused = "the tenant refuses static tokens: write static_tokens: allow at it in the configuration file"
-		} else if len(c.Row.Live(s.opts.Now())) == 0 {
+		} else if c.Row == nil || len(c.Row.Live(s.opts.Now())) == 0 {
 			out.TokenRefused = "the client has no live static token: `scimward token create --client " + c.ID + "`"
 		}
 		return out, nil

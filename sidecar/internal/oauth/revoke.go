@@ -3,7 +3,6 @@ package oauth
 import (
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/scimward/scimward/sidecar/internal/token"
 	"github.com/scimward/scimward/store"
@@ -82,9 +81,6 @@ func (h *handler) introspectToken(w http.ResponseWriter, r *http.Request, q *tok
 	return out, h.spend(r, q, by.client, by.assertion, nil)
 }
 
-// staticPrefix begins the tokens that operators create. No endpoint can revoke them.
-const staticPrefix = "scimward_st_"
-
 // caller is an authenticated client with the assertion that proves it.
 type caller struct {
 	client    *Client
@@ -112,7 +108,7 @@ func (h *handler) about(
 	if by.client, by.assertion, err = t.authenticate(r, q, f, raw); err != nil {
 		return nil, by, "", err
 	}
-	if strings.HasPrefix(presented, staticPrefix) {
+	if token.IsStatic(presented) { // operators create and revoke these
 		return nil, by, "", refuse(faultTokenType, "a static token is revoked with `scimward token revoke`")
 	}
 	return t, by, presented, nil
