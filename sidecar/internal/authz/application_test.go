@@ -287,6 +287,7 @@ func TestCredentialForms(t *testing.T) {
 		"session", "session=; session=locked", "session=alice; session=", "session=alice; session=locked", "session=alice; Session=locked", "session[0]=locked", "$session=locked", `"session"=locked`,
 		"\xa0session=locked", "a=1; \x85session=locked", "session\xa0=locked", "ses\xffsion=locked", "a=1,\xa0session=locked", // trimmed as Latin-1
 		"a=b session=locked", "a=b\u00a0session =locked", "a b=c\xa0session=locked", `a="b" session=locked`, // http.cookies of Python
+		`a="b"session=locked`, `a=b"session=locked`, "[session=locked", `\session=locked`, "a=b\u00e9session=locked", // WebOb
 		"%A0session=locked", "session%00x=locked", "\u0085session=locked", "\u017fession=locked", "session=a b", "session=lo\\cked", "a=1;\tsession=locked", "session=alice,session=locked",
 	} {
 		// The leading blank of the second pair is the form of RFC 6265.

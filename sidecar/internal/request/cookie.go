@@ -125,7 +125,7 @@ func joinChunks(name string, found []foundCookie) ([]foundCookie, *Problem) {
 
 // mentions reports whether a pair, or a part of it after a comma or a blank, might be read as the
 // cookie with the folded name, or as one whose name starts with it. Python's http.cookies ends a value
-// at a blank.
+// at a blank, and WebOb looks for names behind whatever neither a name nor a value has.
 func mentions(pair, folded string, starts bool) bool {
 	for part := range strings.SplitSeq(pair, ",") {
 		n, rest, more := strings.Cut(part, "=")
@@ -149,10 +149,13 @@ func isCookie(name, folded string, starts bool) bool {
 	return is && (rest == "" || starts || numbered(rest))
 }
 
-// lastWord returns what follows the last blank within s, "" when there is none.
+// lastWord returns what follows the last character within s that ends a cookie for some parsers, "" when there is
+// none.
 func lastWord(s string) string {
 	s = strings.TrimRightFunc(s, blankByte)
-	i := strings.LastIndexFunc(s, blankByte)
+	i := strings.LastIndexFunc(s, func(r rune) bool {
+		return unicode.IsSpace(r) || r >= utf8.RuneSelf || strings.ContainsRune(`"[]\`, r)
+	})
 	if i < 0 {
 		return ""
 	}
@@ -160,7 +163,7 @@ func lastWord(s string) string {
 	return s[i+size:]
 }
 
-// blankByte reports whether some parsers end a cookie here. A byte that is no UTF-8 may be a blank of Latin-1.
+// blankByte counts a byte that is no UTF-8: it may be a blank of Latin-1.
 func blankByte(r rune) bool { return unicode.IsSpace(r) || r == utf8.RuneError }
 
 // numbered reports whether what follows a name counts the parts of a split cookie:
