@@ -46,7 +46,8 @@ func TestClientCertificates(t *testing.T) {
 			}
 			asks := tls.GetCommonTlsContext().GetValidationContext() != nil
 			if !slices.Equal(chain.GetFilterChainMatch().GetServerNames(), names) || asks != (i == 1) ||
-				hcm.GetForwardClientCertDetails() != forward || tls.GetRequireClientCertificate().GetValue() || hcm.GetSetCurrentClientCertDetails() != nil {
+				hcm.GetForwardClientCertDetails() != forward || tls.GetRequireClientCertificate().GetValue() ||
+				hcm.GetSetCurrentClientCertDetails() != nil {
 				t.Errorf("%s, chain %d: for %v, %s, asks %t", sender, i, chain.GetFilterChainMatch().GetServerNames(),
 					hcm.GetForwardClientCertDetails(), asks)
 			}

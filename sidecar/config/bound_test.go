@@ -39,7 +39,8 @@ func TestSenderConstrained(t *testing.T) {
 			t.Fatal(err)
 		}
 		tenant := &c.Tenants[0]
-		if tenant.Constrained() != row.constrained || tenant.Certificates() != row.certificates || tenant.OnlyDPoP() != row.onlyDPoP {
+		if tenant.Constrained() != row.constrained || tenant.Certificates() != row.certificates ||
+			tenant.OnlyDPoP() != row.onlyDPoP {
 			t.Errorf("%q, %q: constrained %t, certificates %t, only DPoP %t", row.client, row.issuer,
 				tenant.Constrained(), tenant.Certificates(), tenant.OnlyDPoP())
 		}

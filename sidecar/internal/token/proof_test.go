@@ -405,6 +405,29 @@ func TestConstraint(t *testing.T) {
 	}
 }
 
+// FuzzSignedProof: whatever a key signs, an accepted proof is for this request, and works once.
+func FuzzSignedProof(f *testing.F) {
+	es := newES256(f, "")
+	head := `{"typ":"dpop+jwt","alg":"ES256","jwk":` + string(marshal(f, publicJWK(f, es))) + `}`
+	f.Add(head, string(marshal(f, proofClaims())))
+	f.Add(head, `{"jti":"a","htm":"GET","htu":"https://app.example:443/scim/./v2/%55sers","iat":1e9,"ath":""}`)
+	f.Fuzz(func(t *testing.T, head, claims string) {
+		p, _ := newProofs(t)
+		raw := signText(t, es, head, claims)
+		if _, err := p.Verify(raw, request("r1")); err != nil {
+			_ = reasonOf(t, err)
+			return
+		}
+		var c object
+		if err := json.Unmarshal([]byte(claims), &c); err != nil || c["htm"] != "GET" || c["ath"] != proofClaims()["ath"] {
+			t.Errorf("accepted: %s", claims)
+		}
+		if _, err := p.Verify(raw, request("r2")); reasonOf(t, err) != token.ReasonProofReplay {
+			t.Errorf("accepted twice: %v", err)
+		}
+	})
+}
+
 // FuzzProof: no proof makes Verify panic, and none is accepted twice.
 func FuzzProof(f *testing.F) {
 	es := newES256(f, "")
