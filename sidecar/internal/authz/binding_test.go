@@ -137,7 +137,7 @@ func dpop(values ...string) func(*request.Request) { return header("dpop", value
 func ahead(r *request.Request) { r.Later = true }
 
 func certified(c request.Certificate) func(*request.Request) {
-	return func(r *request.Request) { r.Certificate = c }
+	return func(r *request.Request) { r.Certificate = &c }
 }
 
 // TestBoundTokens: what each kind of token needs, and what the answer says (RFC 9449 §7, RFC 8705 §3).

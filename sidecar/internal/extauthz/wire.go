@@ -287,7 +287,9 @@ func (w *wire) fill(r *request.Request, size int) {
 	sent.Grow(max(0, size-len(w.body)-len(w.rawBody)-route.Len()))
 	r.Method, r.Host, r.Remote = sent.add(w.method), sent.add(w.host), sent.add(w.source)
 	r.Path, r.Query, _ = strings.Cut(sent.add(w.path), "?")
-	r.Certificate.Escaped = sent.add(w.certificate)
+	if len(w.certificate) > 0 {
+		r.Certificate = &request.Certificate{Escaped: sent.add(w.certificate)}
+	}
 	if r.Body = bytes.Clone(w.rawBody); len(r.Body) == 0 {
 		r.Body = bytes.Clone(w.body)
 	}

@@ -119,10 +119,12 @@ func read(m protoreflect.Message) request.Request {
 	out := request.Request{
 		Surface: request.Surface(ext["surface"]), Tenant: ext["tenant"], App: ext["app"], Passes: ext["passes"],
 		Method: text(value(http, "method")), Host: text(value(http, "host")),
-		Remote:      text(value(under(attrs, "source", "address", "socket_address"), "address")),
-		Certificate: request.Certificate{Escaped: text(value(under(attrs, "source"), "certificate"))},
-		Proxy:       text(value(under(attrs, "destination", "address", "socket_address"), "address")),
-		Headers:     request.Headers{},
+		Remote:  text(value(under(attrs, "source", "address", "socket_address"), "address")),
+		Proxy:   text(value(under(attrs, "destination", "address", "socket_address"), "address")),
+		Headers: request.Headers{},
+	}
+	if c := text(value(under(attrs, "source"), "certificate")); c != "" {
+		out.Certificate = &request.Certificate{Escaped: c}
 	}
 	out.Path, out.Query, _ = strings.Cut(text(value(http, "path")), "?")
 	for _, name := range []protoreflect.Name{"body", "raw_body"} {

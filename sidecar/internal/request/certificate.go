@@ -9,8 +9,7 @@ import (
 	"strings"
 )
 
-// Certificate is the certificate of the client's TLS connection, as Envoy reports it. The zero value is
-// none. It says nothing about who issued the certificate, only that the client has its private key.
+// Certificate is the certificate of the client's TLS connection, as Envoy reports it. Nil is none. It says nothing about who issued the certificate, only that the client has its private key.
 type Certificate struct {
 	// Escaped is the PEM text, percent-encoded: source.certificate of a CheckRequest.
 	Escaped string
@@ -22,24 +21,24 @@ type Certificate struct {
 // sent (forward_client_cert_details: SANITIZE_SET), so it has one element:
 //
 //	By=…;Hash=<64 hex digits>;Subject="…"
-func ForwardedCertificate(values []string) Certificate {
+func ForwardedCertificate(values []string) *Certificate {
 	if len(values) != 1 {
-		return Certificate{}
+		return nil
 	}
 	var hash string
 	for rest := values[0]; rest != ""; {
 		var field string
 		if field, rest = cutField(rest); field == "," {
-			return Certificate{} // several elements: some other proxy adds to it
+			return nil // several elements: some other proxy adds to it
 		}
 		if name, value, _ := strings.Cut(field, "="); strings.EqualFold(name, "hash") {
 			if hash != "" {
-				return Certificate{}
+				return nil
 			}
 			hash = value
 		}
 	}
-	return Certificate{Hash: hash}
+	return &Certificate{Hash: hash}
 }
 
 // cutField cuts a field off an element at the next semicolon outside of quotes. A comma there ends the
@@ -62,7 +61,10 @@ func cutField(s string) (field, rest string) {
 }
 
 // Thumbprint returns the base64url SHA-256 of the certificate's DER (RFC 8705 §3.1), "" for none.
-func (c Certificate) Thumbprint() string {
+func (c *Certificate) Thumbprint() string {
+	if c == nil {
+		return ""
+	}
 	sum, err := hex.DecodeString(c.Hash)
 	if c.Escaped != "" {
 		var text string

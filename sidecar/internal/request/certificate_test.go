@@ -45,7 +45,7 @@ func FuzzCertificate(f *testing.F) {
 	f.Add("Hash="+abcHash, "-----BEGIN%20CERTIFICATE-----%0AYWJj%0A-----END%20CERTIFICATE-----%0A")
 	f.Add(`By="\`, "%")
 	f.Fuzz(func(t *testing.T, header, escaped string) {
-		for _, c := range []request.Certificate{request.ForwardedCertificate([]string{header}), {Escaped: escaped}} {
+		for _, c := range []*request.Certificate{request.ForwardedCertificate([]string{header}), {Escaped: escaped}} {
 			if print := c.Thumbprint(); print != "" && len(print) != 43 {
 				t.Errorf("%+v: %q", c, print)
 			}

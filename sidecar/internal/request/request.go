@@ -51,7 +51,7 @@ type Request struct {
 	Passes string // SurfaceApp: what Envoy's configuration declares to pass on (package passes)
 	Proxy  string // address of Envoy's listener
 
-	Certificate Certificate // of the client's connection to Envoy
+	Certificate *Certificate // of the client's connection to Envoy; nil for none
 
 	Received time.Time
 }
