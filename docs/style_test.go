@@ -53,7 +53,7 @@ type finding struct {
 // publicRE is a citation by section of a document that everyone can open. Add the document
 // here when a comment cites a new one.
 var publicRE = regexp.MustCompile(
-	`(?:RFC \d{3,5}|IL1|OpenID Connect \w+(?: \d\.\d)?|WebAssembly Core \d\.\d)` +
+	`(?:RFC \d{3,5}|IL1|draft-[a-z0-9-]+|OpenID Connect \w+(?: \d\.\d)?|WebAssembly Core \d\.\d)` +
 		`(?:[,;]? (?:and |or |to )?§[\w.-]*\w)+`)
 
 // planID is an id of a planning note, such as a B with a number.

@@ -62,7 +62,8 @@ a first try. It does not overwrite files.`,
 	f, asJSON := c.Flags(), jsonFlag(c)
 	f.StringVar(&o.Tenant, "tenant", "main", "`NAME` of the tenant")
 	f.StringVar(&o.URL, "url", "https://app.localhost:8443", "`URL` of the application as people reach it through Envoy")
-	f.StringVar(&o.Profile, "profile", policies.DefaultProfile, "policy `PROFILE`, one of "+strings.Join(policies.Profiles(), ", "))
+	f.StringVar(&o.Profile, "profile", policies.DefaultProfile,
+		"policy `PROFILE`, one of "+strings.Join(policies.Profiles(), ", "))
 	f.StringSliceVar(&o.Dialects, "dialect", nil,
 		"`OVERLAY` for the identity service, one of "+strings.Join(policies.OverlayNames(), ", "))
 	f.StringVar(&o.AppName, "app-name", "app", "`NAME` of the application")

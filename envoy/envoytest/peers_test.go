@@ -21,7 +21,8 @@ type deviation struct{ Peer, Check, Outcome, Detail, RFC, Why string }
 
 // covers: the peer's check may have the name of its phase before it.
 func (d deviation) covers(peer string, r peerReport) bool {
-	return d.Peer == peer && d.Outcome == r.Outcome && strings.HasSuffix(r.Check, d.Check) && strings.Contains(r.Detail, d.Detail)
+	return d.Peer == peer && d.Outcome == r.Outcome && strings.HasSuffix(r.Check, d.Check) &&
+		strings.Contains(r.Detail, d.Detail)
 }
 
 // TestSCIMPeers runs SCIM clients and checkers of other authors against a tenant with the profile
@@ -84,7 +85,8 @@ func deviations(t *testing.T) []deviation {
 		t.Fatal(err)
 	}
 	for _, d := range list {
-		if d.Check == "" || d.Detail == "" || d.Why == "" || !strings.HasPrefix(d.RFC, "RFC ") || !bytes.Contains(documents, []byte(d.RFC)) {
+		if d.Check == "" || d.Detail == "" || d.Why == "" || !strings.HasPrefix(d.RFC, "RFC ") ||
+			!bytes.Contains(documents, []byte(d.RFC)) {
 			t.Errorf("%+v: want a check, a detail, a reason and an RFC section that the documents name", d)
 		}
 	}

@@ -63,7 +63,8 @@ func Maven(t *testing.T, file string) string {
 			return err
 		}
 		artifact, want, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
-		err = run(ctx, dir, "mvn", "--quiet", "--batch-mode", "dependency:copy", "-Dartifact="+artifact, "-DoutputDirectory="+dir)
+		err = run(ctx, dir, "mvn", "--quiet", "--batch-mode", "dependency:copy",
+			"-Dartifact="+artifact, "-DoutputDirectory="+dir)
 		if err != nil {
 			return err
 		}

@@ -119,9 +119,8 @@ why a client without overlay is refused: the rules that the request violates, or
 
 func overlay(b *bytes.Buffer, o *policies.Overlay) {
 	fmt.Fprintf(b, "\n## %s\n\n%s.\n\n", o.Name, o.Title)
-	b.WriteString("| what it accepts | why | what it costs in safety |\n| --- | --- | --- |\n")
 	for _, n := range o.Notes {
-		fmt.Fprintf(b, "| %s | %s | %s |\n", cell(n.Accepts), cell(n.Why), cell(n.Cost))
+		fmt.Fprintf(b, "- **%s**\n  %s\n  What it costs in safety: %s\n", n.Accepts, n.Why, n.Cost)
 	}
 	b.WriteString("\n")
 	for _, l := range []struct {
@@ -147,12 +146,24 @@ func overlay(b *bytes.Buffer, o *policies.Overlay) {
 	}
 }
 
+// quoted lists names, some on each line.
 func quoted(names []string) string {
-	out := make([]string, 0, len(names))
-	for _, n := range names {
-		out = append(out, "`"+n+"`")
+	const columns = 110
+	var out strings.Builder
+	line := 0
+	for i, n := range names {
+		switch {
+		case i == 0:
+		case line > columns:
+			out.WriteString(",\n")
+			line = 0
+		default:
+			out.WriteString(", ")
+		}
+		out.WriteString("`" + n + "`")
+		line += len(n) + 4
 	}
-	return strings.Join(out, ", ")
+	return out.String()
 }
 
 // codes lists the deviation codes.

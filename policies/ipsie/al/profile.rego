@@ -2,7 +2,7 @@
 # title: IPSIE account lifecycle profile for SCIM 2.0, draft 00
 # description: |
 #   The successor of IL1, in levels AL1 and AL2. It includes the SCIM interoperability
-#   profile (AL §4.2), whose rules apply with their own ids.
+#   profile (draft-schreiber-scim-ipsie-profile-00 §4.2), whose rules apply with their own ids.
 # related_resources:
 # - ref: https://openid.net/specs/ipsie-al-scim-profile-1_0.html
 #   description: The draft
@@ -47,7 +47,7 @@ satisfied contains id if some id in interop.satisfied
 
 # METADATA
 # title: The token has the scope scim and no other
-# description: It grants no broader permission (AL §4.1).
+# description: It grants no broader permission (draft-schreiber-scim-ipsie-profile-00 §4.1).
 # custom:
 #   requirement: AL-4.1-scope
 satisfied contains "AL-4.1-scope" if input.client.scopes == ["scim"]

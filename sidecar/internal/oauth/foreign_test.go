@@ -287,7 +287,7 @@ func (f *fosite) judge(t *testing.T, assertion string, grant bool) (accepted boo
 type difference struct{ Assertion, As, Accepts, RFC, Why string }
 
 // TestForeignAssertions: fosite and scimward judge the same assertions, as the proof of a client (RFC
-// 7523 §2.2) and as a grant (§2.1). Where they differ, testdata/assertions.json has the section that
+// 7523 §2.2) and as a grant (RFC 7523 §2.1). Where they differ, testdata/assertions.json has the section that
 // settles it. A difference that no longer occurs fails too.
 func TestForeignAssertions(t *testing.T) {
 	text, err := os.ReadFile("testdata/assertions.json")
@@ -328,7 +328,9 @@ func TestForeignAssertions(t *testing.T) {
 			if ours {
 				accepts = "scimward"
 			}
-			i := slices.IndexFunc(listed, func(d difference) bool { return d.Assertion == r.name && d.As == as && d.Accepts == accepts })
+			i := slices.IndexFunc(listed, func(d difference) bool {
+				return d.Assertion == r.name && d.As == as && d.Accepts == accepts
+			})
 			if i < 0 {
 				t.Errorf("%s as a %s: only %s accepts it (fosite: %s): list it with the section that settles it", r.name, as, accepts, why)
 				continue

@@ -33,7 +33,7 @@ type config struct {
 }
 
 // question is an assertion that authenticates the client (RFC 7523 §2.2), or is the grant itself
-// (§2.1).
+// (RFC 7523 §2.1).
 type question struct {
 	Assertion string
 	Grant     bool
@@ -103,7 +103,9 @@ type store struct {
 
 func (s *store) client() *fosite.DefaultOpenIDConnectClient {
 	return &fosite.DefaultOpenIDConnectClient{
-		DefaultClient:                     &fosite.DefaultClient{ID: s.Client, GrantTypes: []string{"client_credentials", jwtBearer}},
+		DefaultClient: &fosite.DefaultClient{
+			ID: s.Client, GrantTypes: []string{"client_credentials", jwtBearer},
+		},
 		JSONWebKeys:                       &s.JWKS,
 		TokenEndpointAuthMethod:           "private_key_jwt",
 		TokenEndpointAuthSigningAlgorithm: s.Algorithm,
