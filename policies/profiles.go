@@ -33,8 +33,8 @@ type Traits struct {
 	// OAuthOnly says that no other credential than an OAuth access token may open SCIM (IL1 §3.2.1).
 	OAuthOnly bool
 	// Interop says that the profile includes the SCIM interoperability profile. There the replace of a
-	// complex attribute clears the sub-attributes that its value omits (draft-zollner-scim-interop-profile-01 §6.5.2.1), and RFC 7644
-	// §3.5.2.3 leaves them unchanged.
+	// complex attribute clears the sub-attributes that its value omits
+	// (draft-zollner-scim-interop-profile-01 §6.5.2.1). RFC 7644 §3.5.2.3 leaves them unchanged.
 	Interop bool
 }
 

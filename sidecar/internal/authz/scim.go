@@ -392,7 +392,8 @@ func (a *Authorizer) decode(r *request.Request, req *SCIMRequest, in *policies.I
 	}
 	d := denySCIM(se, request.ReasonBody)
 	if se.Code == scim.DevUnknownDropped && policies.TraitsOf(in.Profile).Interop {
-		d.ScimType = scim.TypeInvalidSyntax // draft-zollner-scim-interop-profile-01 §5.3, also for a path, which RFC 7644 §3.12 calls invalidPath
+		// draft-zollner-scim-interop-profile-01 §5.3, also for a path, which RFC 7644 §3.12 calls invalidPath.
+		d.ScimType = scim.TypeInvalidSyntax
 	}
 	if se.Code != "" && in.Size <= maxHint {
 		d.Detail = strings.TrimSuffix(d.Detail, ".") + orSet(policies.Accepting(func(m scim.Mode) bool {
