@@ -111,6 +111,7 @@ var (
 	ErrClientEnded  = errors.New("store: the client is disabled, deleted or expired")
 	ErrClientExists = errors.New("store: the tenant has a client of this name")
 	ErrClientInFile = errors.New("store: the configuration file manages the client")
+	ErrNameRefused  = errors.New("store: a deleted client of an external issuer has this name, which keeps it refused")
 	ErrManyClients  = errors.New("store: the tenant has 200 clients: delete one that is not needed")
 	ErrManyDeleted  = errors.New("store: the tenant has 500 deleted clients whose tokens may still live")
 	ErrTwoTokens    = errors.New("store: the client has two live static tokens")
@@ -226,6 +227,8 @@ func (t *Tx) AddClient(c Client) error {
 		switch {
 		case old.ID == c.ID && old.Exists():
 			return ErrClientExists
+		case old.ID == c.ID && old.External != "" && old.External != c.External:
+			return ErrNameRefused // the row is all that refuses the tokens of that one
 		case old.ID == c.ID:
 			c.NotBefore = old.NotBefore
 			c.endTokens(t.now)

@@ -88,6 +88,24 @@ func TestClientRows(t *testing.T) {
 	verify(t, s)
 }
 
+// TestNameOfADeletedExternalClient: the row of a deleted client of an external issuer refuses its tokens, so a
+// client of another kind does not take its place.
+func TestNameOfADeletedExternalClient(t *testing.T) {
+	s := storetest.New(t)
+	add := func(c store.Client) func(*store.Tx) error {
+		return func(tx *store.Tx) error { return tx.AddClient(c) }
+	}
+	external := store.Client{ID: "job", External: "https://as.example"}
+	changes(t, s, nil, add(external))
+	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.DeleteClient("job"); return err })
+	changes(t, s, store.ErrNameRefused, add(store.Client{ID: "job", Static: true}))
+	changes(t, s, store.ErrNameRefused, add(store.Client{ID: "job", External: "https://other.example"}))
+	if c := clientRow(t, s, "job"); c.Exists() || c.External != external.External {
+		t.Errorf("%+v, want the deleted client", c)
+	}
+	changes(t, s, nil, add(external))
+}
+
 // TestFileClientRows: the rows follow the configuration file, which wins over a command.
 func TestFileClientRows(t *testing.T) {
 	s := storetest.New(t)

@@ -98,6 +98,9 @@ func (h *Handler) clientError(err error, tenant, id string) error {
 	case errors.Is(err, store.ErrClientExists):
 		return refuse(http.StatusConflict, "tenant %s has a client %q already: `scimward client show %s` shows it",
 			tenant, id, id)
+	case errors.Is(err, store.ErrNameRefused):
+		return refuse(http.StatusConflict, "a client %q of an external issuer was deleted, and its name is what refuses "+
+			"its tokens: give this client another name", id)
 	case errors.Is(err, store.ErrManyClients):
 		return refuse(http.StatusConflict, "tenant %s has as many clients as scimward keeps: delete one first", tenant)
 	case errors.Is(err, store.ErrManyDeleted):
