@@ -204,11 +204,15 @@ func checkProof(c *store.Client, t *client.Tenant) error {
 	return nil
 }
 
-// noStaticTokens says which rule refuses static tokens, and how to choose.
+// noStaticTokens says why static tokens are refused, and how to choose.
 func noStaticTokens(t *client.Tenant) error {
-	return refuse(http.StatusConflict, "tenant %s refuses static tokens: rule IL1-3.2.1-oauth asks for OAuth access "+
-		"tokens. To accept them write static_tokens: allow at the tenant in the configuration file; the tenant then does "+
-		"not claim the profile ipsie-il1", t.Name)
+	why, cost := "", ""
+	if policies.TraitsOf(t.Profile).OAuthOnly {
+		why = ": its profile asks for OAuth access tokens (rule IL1-3.2.1-oauth)"
+		cost = "; the tenant then does not claim the profile " + t.Profile
+	}
+	return refuse(http.StatusConflict, "tenant %s refuses static tokens%s. To accept them write static_tokens: allow at "+
+		"the tenant in the configuration file%s", t.Name, why, cost)
 }
 
 func checkKeys(jwks []byte, uri, issuer string) error {
