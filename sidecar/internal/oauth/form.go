@@ -107,11 +107,16 @@ func (f form) assertion(t *tenant) (raw string, bearer bool, err error) {
 	return raw, bearer, nil
 }
 
+// secretRefused names what a client may do instead of sending a secret (IL1 §3.2.1).
+const secretRefused = "client secrets are not accepted: send a client assertion (RFC 7523) here, " +
+	"or send SCIM an access token of an authorization server that external_issuers lists, " +
+	"or a static token where the tenant has static_tokens: allow"
+
 // clientAssertion returns the assertion that authenticates a client (RFC 7523 §2.2).
 func (f form) clientAssertion() (string, error) {
 	switch {
 	case f["client_secret"] != "":
-		return "", refuse(faultClient, "client secrets are not accepted; send a client assertion (RFC 7523)")
+		return "", refuse(faultClient, secretRefused)
 	case f["client_assertion"] == "":
 		return "", refuse(faultClient, "parameter client_assertion is missing")
 	case f["client_assertion_type"] != assertionType:

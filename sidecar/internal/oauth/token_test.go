@@ -169,7 +169,7 @@ func TestAssertionRefusals(t *testing.T) {
 		{"Basic", header("Authorization", "Basic aWRwOnNlY3JldA=="), unauthorized, client, "Authorization header"},
 		{"Bearer", header("Authorization", "Bearer x"), unauthorized, client, "Authorization header"},
 		{"empty Authorization", header("Authorization", ""), unauthorized, client, "Authorization header"},
-		{"client secret", set("client_secret", "s"), unauthorized, client, "secrets"},
+		{"client secret", set("client_secret", "s"), unauthorized, client, "external_issuers lists, or a static token"},
 		{"client secret alone", post(acme, "grant_type=client_credentials&client_id=idp&client_secret=s"), unauthorized, client, "secrets"},
 		{"no assertion", form(func(f url.Values) { f.Del("client_assertion") }), unauthorized, client, "client_assertion is missing"},
 		{"empty assertion", assertion(""), unauthorized, client, "client_assertion is missing"},
