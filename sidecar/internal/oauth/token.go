@@ -134,11 +134,10 @@ func refuseAuthorization(h http.Header) error {
 	if len(values) == 0 {
 		return nil
 	}
-	f := faultAuthorization
 	if word, _, _ := strings.Cut(values[0], " "); strings.EqualFold(word, "Basic") {
-		f = faultBasic
+		return refuse(faultBasic, "the Authorization header is not accepted here, and "+secretRefused)
 	}
-	return refuse(f, "the Authorization header is not accepted here; send a client assertion in the body (RFC 7523)")
+	return refuse(faultAuthorization, "the Authorization header is not accepted here; send a client assertion in the body (RFC 7523)")
 }
 
 // authenticate verifies an assertion and returns its client. Without an issuer of its own for them, iss

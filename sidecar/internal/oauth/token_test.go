@@ -166,7 +166,7 @@ func TestAssertionRefusals(t *testing.T) {
 		{"repeated scope", set("scope", "scim scim"), 400, "invalid_scope", "scim"},
 		{"another resource", set("resource", globex+"/scim/v2"), 400, "invalid_target", acme},
 
-		{"Basic", header("Authorization", "Basic aWRwOnNlY3JldA=="), unauthorized, client, "Authorization header"},
+		{"Basic", header("Authorization", "Basic aWRwOnNlY3JldA=="), unauthorized, client, "Authorization header is not accepted here, and client secrets are not"},
 		{"Bearer", header("Authorization", "Bearer x"), unauthorized, client, "Authorization header"},
 		{"empty Authorization", header("Authorization", ""), unauthorized, client, "Authorization header"},
 		{"client secret", set("client_secret", "s"), unauthorized, client, "external_issuers lists, or a static token"},
