@@ -89,14 +89,6 @@ func (c *Client) endTokens(now time.Time) {
 	c.NotBefore, c.Tokens = next, nil
 }
 
-// ClientUse is the last use of an OAuth client, for operators.
-type ClientUse struct {
-	ID       string
-	LastUsed time.Time
-	LastKey  string               // kid of the last accepted assertion
-	Tokens   map[string]time.Time `json:",omitempty"` // last use of its static tokens, by id
-}
-
 // The bounds of a tenant's clients.
 const (
 	maxClients    = 200 // that exist
@@ -144,16 +136,6 @@ func (r *Reader) Clients() ([]Client, error) {
 		return true, err
 	})
 	return out, err
-}
-
-// ClientUse returns the last use of a client, zero before the first.
-func (r *Reader) ClientUse(id string) (ClientUse, error) {
-	u := ClientUse{ID: id}
-	_, err := r.row(key(kindClientUse, r.tenant, id), &u)
-	if errors.Is(err, ErrNotFound) {
-		err = nil
-	}
-	return u, err
 }
 
 // checkClient refuses a change in the name of a client that may not act any more. A client without a row
@@ -391,99 +373,6 @@ func switchedText(disabled bool) string {
 		return "disabled"
 	}
 	return "enabled"
-}
-
-// UseClient remembers that a client with keys got an access token.
-func (t *Tx) UseClient(u ClientUse) error {
-	if u.ID == "" {
-		return errClientWithout
-	}
-	t.putRow(key(kindClientUse, t.tenant, u.ID), &u)
-	t.note("client:"+u.ID, "")
-	return nil
-}
-
-// RememberUses writes the last uses of clients, without an audit record: nothing depends on them. A
-// later use that the store has stays.
-func (s *Store) RememberUses(ctx context.Context, tenant string, uses []ClientUse) error {
-	_, err := s.update(ctx, tenant, Cause{}, func(t *Tx) error {
-		for i := range uses {
-			if err := t.rememberUse(uses[i]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return err
-}
-
-func (t *Tx) rememberUse(u ClientUse) error {
-	old, err := t.ClientUse(u.ID)
-	if err != nil {
-		return err
-	}
-	c, err := t.Client(u.ID)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return err
-	}
-	now := ClientUse{ID: u.ID, LastUsed: latest(u.LastUsed, old.LastUsed), LastKey: old.LastKey}
-	for _, k := range c.Tokens { // those of ended tokens go
-		if at := latest(u.Tokens[k.ID], old.Tokens[k.ID]); !at.IsZero() {
-			if now.Tokens == nil {
-				now.Tokens = map[string]time.Time{}
-			}
-			now.Tokens[k.ID] = at
-		}
-	}
-	t.putRow(key(kindClientUse, t.tenant, u.ID), &now)
-	return nil
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return b
-	}
-	return a
-}
-
-// Pause is the state of a paused tenant.
-type Pause struct {
-	Since time.Time
-	Cause Cause
-}
-
-// Paused returns since when and why SCIM of the tenant is paused, nil while it is not.
-func (r *Reader) Paused() (*Pause, error) {
-	var p Pause
-	_, err := r.row(key(kindPause, r.tenant), &p)
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
-	}
-	return &p, err
-}
-
-// SetPaused pauses or resumes SCIM of the tenant. It returns ErrNothingToDo when the tenant is in this
-// state already.
-func (t *Tx) SetPaused(paused bool) error {
-	p, err := t.Paused()
-	if err != nil {
-		return err
-	}
-	if (p != nil) == paused {
-		return ErrNothingToDo
-	}
-	k, detail := key(kindPause, t.tenant), "resumed"
-	if paused {
-		p, detail = &Pause{Since: t.now, Cause: t.cause}, "paused"
-		t.putRow(k, p)
-	} else {
-		p = nil
-		t.w.Delete(k)
-	}
-	t.change(ChangePause, "", nil)
-	t.changes[len(t.changes)-1].Pause = p
-	t.note("", detail)
-	return nil
 }
 
 // EachClient calls fn for the rows of all clients and pauses of all tenants, as changes. A tenant that

@@ -56,8 +56,8 @@ type Options struct {
 	RefusedWait time.Duration // 0 is 250 ms, and never more than a quarter of Timeout
 	// Deviation counts one deviation of a request that is refused here. Nil counts nothing.
 	Deviation func(tenant, code string)
-	// Used hears of each SCIM request that is refused here; the service behind Envoy counts the others.
-	// Nil hears nothing.
+	// Used counts each SCIM request that is refused here; the service behind Envoy counts the others. Nil
+	// counts nothing.
 	Used func(client.Use)
 	// Hit counts one request that a lock refused. Nil counts nothing.
 	Hit     func(tenant, app string, l *authz.Lock)

@@ -62,7 +62,7 @@ type Options struct {
 
 	// Deviation counts one deviation of a request that this package answers. Nil counts none.
 	Deviation func(tenant, code string)
-	// Used hears of each request that this package answers. Nil hears nothing.
+	// Used counts each request that this package answers. Nil counts nothing.
 	Used func(client.Use)
 
 	Now     func() time.Time      // nil means time.Now

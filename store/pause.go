@@ -1,0 +1,46 @@
+package store
+
+import (
+	"errors"
+	"time"
+)
+
+// Pause is the state of a paused tenant.
+type Pause struct {
+	Since time.Time
+	Cause Cause
+}
+
+// Paused returns since when and why SCIM of the tenant is paused, nil while it is not.
+func (r *Reader) Paused() (*Pause, error) {
+	var p Pause
+	_, err := r.row(key(kindPause, r.tenant), &p)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	return &p, err
+}
+
+// SetPaused pauses or resumes SCIM of the tenant. It returns ErrNothingToDo when the tenant is in this
+// state already.
+func (t *Tx) SetPaused(paused bool) error {
+	p, err := t.Paused()
+	if err != nil {
+		return err
+	}
+	if (p != nil) == paused {
+		return ErrNothingToDo
+	}
+	k, detail := key(kindPause, t.tenant), "resumed"
+	if paused {
+		p, detail = &Pause{Since: t.now, Cause: t.cause}, "paused"
+		t.putRow(k, p)
+	} else {
+		p = nil
+		t.w.Delete(k)
+	}
+	t.change(ChangePause, "", nil)
+	t.changes[len(t.changes)-1].Pause = p
+	t.note("", detail)
+	return nil
+}
