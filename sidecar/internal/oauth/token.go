@@ -137,7 +137,8 @@ func refuseAuthorization(h http.Header) error {
 	if word, _, _ := strings.Cut(values[0], " "); strings.EqualFold(word, "Basic") {
 		return refuse(faultBasic, "the Authorization header is not accepted here, and "+secretRefused)
 	}
-	return refuse(faultAuthorization, "the Authorization header is not accepted here; send a client assertion in the body (RFC 7523)")
+	return refuse(faultAuthorization,
+		"the Authorization header is not accepted here; send a client assertion in the body (RFC 7523)")
 }
 
 // authenticate verifies an assertion and returns its client. Without an issuer of its own for them, iss
