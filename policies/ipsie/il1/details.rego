@@ -140,7 +140,7 @@ _details := {
 		"message": "a group PATCH does not replace the list of members",
 		"fix": "send an add for each new member, and a remove for each that leaves",
 		"status": 400,
-		"scimType": "mutability",
+		"scimType": "invalidSyntax",
 	},
 	"IL1-3.3.3-op": {
 		"message": "the op of a group PATCH is exactly \"add\" or \"remove\"",

@@ -318,7 +318,7 @@ test_scim_types[rule] if {
 		"IL1-3.3.3-operations": "invalidSyntax",
 		"IL1-3.3.3-op": "invalidSyntax",
 		"IL1-3.3.3-target": "mutability",
-		"IL1-3.3.3-members": "mutability",
+		"IL1-3.3.3-members": "invalidSyntax",
 		"IL1-3.3.3-add-path": "invalidPath",
 		"IL1-3.3.3-add-value": "invalidValue",
 		"IL1-3.3.3-remove-path": "invalidPath",

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// Certificate is the certificate of the client's TLS connection, as Envoy reports it. Nil is none. It says nothing about who issued the certificate, only that the client has its private key.
+// Certificate is the certificate of the client's TLS connection, as Envoy reports it. Nil is none. It says
+// nothing about who issued the certificate, only that the client has its private key.
 type Certificate struct {
 	// Escaped is the PEM text, percent-encoded: source.certificate of a CheckRequest.
 	Escaped string
