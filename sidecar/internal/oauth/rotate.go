@@ -179,14 +179,18 @@ func (s *Server) changeKeys(
 		}
 		return change(tx, r, ordered(keys))
 	})
-	if err != nil {
+	// A key that the store no longer has may still be in force here, because loading failed the last time.
+	if err != nil && !errors.Is(err, ErrNoKey) {
 		return fmt.Errorf("changing the signing keys: %w", err)
 	}
-	keys, err := s.storedKeys(ctx, r.tenant)
-	if err != nil {
-		return err
+	keys, failed := s.storedKeys(ctx, r.tenant)
+	if failed == nil {
+		failed = r.load(keys, func(k *store.Key) ([]byte, error) { return s.open(r.tenant, k) })
 	}
-	return r.load(keys, func(k *store.Key) ([]byte, error) { return s.open(r.tenant, k) })
+	if failed != nil {
+		return fmt.Errorf("the change is stored and not in force yet: repeat it, or restart: %w", failed)
+	}
+	return err
 }
 
 func (s *Server) storedKeys(ctx context.Context, tenant string) (keys []store.Key, err error) {
