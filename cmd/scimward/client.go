@@ -91,7 +91,7 @@ client works when the command returns.`,
 			if *static {
 				next = "next: scimward token create --client " + s.Client
 			}
-			return fmt.Sprintf("added client %s of tenant %s\n%s\n", s.Client, s.Tenant, next)
+			return fmt.Sprintf("added client %s of tenant %s\n%s --tenant %s\n", s.Client, s.Tenant, next, s.Tenant)
 		})
 	}
 	return c

@@ -67,6 +67,10 @@ func playIDP(c *cobra.Command, f *idpFlags) error {
 	if f.sequence == "" || f.url == "" {
 		return usage(errors.New("--profile and --url are required"))
 	}
+	if strings.Contains(f.url, "?") {
+		return usage(errors.New("--url: write it without ? and what follows: " +
+			"--profile entra-aadOptscim062020 plays what Entra sends with that flag"))
+	}
 	s, err := scimtest.Find(f.sequence)
 	if err != nil {
 		return usage(fmt.Errorf("--profile: %w", err))
@@ -91,12 +95,31 @@ func playIDP(c *cobra.Command, f *idpFlags) error {
 		return hinted(err, "if it is one, write --scratch-tenant: its own users are not touched")
 	}
 	if err != nil {
-		return hinted(err, "check --url and the token: --url ends with /scim/v2")
+		return hinted(err, f.noAnswer(err))
 	}
 	if err := result(c, f.asJSON, report, reportText(report)); err != nil || report.Passed {
 		return err
 	}
 	return failure{errSilent, 1, ""}
+}
+
+// noAnswer says what to look at when the service gave no usable answer.
+func (f *idpFlags) noAnswer(err error) string {
+	var (
+		certificate *tls.CertificateVerificationError
+		answer      *scimtest.NoAnswerError
+	)
+	switch {
+	case errors.As(err, &certificate):
+		return "name the authority of the certificate with --ca FILE, and the host of the certificate in --url"
+	case errors.As(err, &answer) && answer.Status >= http.StatusInternalServerError:
+		return "see `scimward status` and the log of the service"
+	case errors.As(err, &answer) && answer.Status == http.StatusUnauthorized:
+		return "check the token, its tenant, and that --url ends with /scim/v2"
+	case strings.HasPrefix(f.url, "http://"):
+		return "--url probably begins with https://, and ends with /scim/v2"
+	}
+	return "check the host and port of --url, and that it ends with /scim/v2"
 }
 
 // readToken returns the token of exactly one of the flags.

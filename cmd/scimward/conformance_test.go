@@ -64,8 +64,22 @@ func TestConformanceIDP(t *testing.T) {
 	if code, _, stderr = command(args[:len(args)-4]...); code != 2 || !strings.Contains(stderr, "--token-file") {
 		t.Errorf("no token: exit %d, want 2; %s", code, stderr)
 	}
-	if code, _, stderr = command(append(args[:6:6], "--token", "x")...); code != 1 || !strings.Contains(stderr, "hint: check --url") {
+	if code, _, stderr = command(append(args[:6:6], "--token", "x")...); code != 1 || !strings.Contains(stderr, "--ca FILE") {
 		t.Errorf("an unknown authority: exit %d, want 1; %s", code, stderr)
+	}
+}
+
+// TestConformanceHints: without a usable answer, the hint is about what went wrong.
+func TestConformanceHints(t *testing.T) {
+	status := 0
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
+	t.Cleanup(srv.Close)
+	for answer, want := range map[int]string{401: "hint: check the token", 404: "begins with https://", 503: "hint: see `scimward status`"} {
+		status = answer
+		code, _, stderr := command("conformance", "idp", "--profile", "curl", "--url", srv.URL, "--token", "t")
+		if code != 1 || !strings.Contains(stderr, want) {
+			t.Errorf("answer %d: exit %d, want 1 with %q; %s", answer, code, want, stderr)
+		}
 	}
 }
 
@@ -79,6 +93,7 @@ func TestConformanceUsage(t *testing.T) {
 		{[]string{"--profile", "nobody", "--url", "https://x", "--token", "t"}, `no sequence "nobody"; there are curl, entra,`},
 		{[]string{"--profile", "curl", "--url", "https://x", "--token", "t", "--token-file", "f"}, "one of --token and --token-file"},
 		{[]string{"--profile", "curl", "--url", "https://x", "--token", "a b"}, "white space"},
+		{[]string{"--profile", "curl", "--url", "https://x/scim/v2?aadOptscim062020", "--token", "t"}, "--url: write it without ?"},
 		{[]string{"--profile", "curl", "extra"}, "takes no argument"},
 	} {
 		code, _, stderr := command(append([]string{"conformance", "idp"}, tt.args...)...)

@@ -81,10 +81,13 @@ Act:     scimward lock USER          refuse a person at once, whatever the ident
          scimward unlock USER        lift that lock
          scimward retry USER         try failed revocations again
          scimward close JOB          end one without proof
-Try:     scimward conformance idp    play what an identity provider sends to a scratch tenant
          scimward keys rotate        sign access tokens with a new key
-Connect: scimward client add ID      let an identity service call SCIM
+Connect: scimward client recipe NAME what to paste into an identity provider
+         scimward client add ID      let an identity service call SCIM
          scimward token create       make a static token for a provider that takes nothing else
+         scimward conformance idp    play what an identity provider sends to a scratch tenant
+         scimward client list        who may call, and who called when?
+         scimward token list         which static tokens are alive?
          scimward client disable ID  end a client and its tokens at once
          scimward tenant pause       answer SCIM with 503 for a while
 Keep:    scimward backup -o FILE     copy the store while scimward runs`,

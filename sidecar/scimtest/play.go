@@ -3,7 +3,6 @@ package scimtest
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -73,8 +72,17 @@ func (e *UsersError) Error() string {
 	return fmt.Sprintf("the tenant has %d user(s): play a sequence in a scratch tenant only", e.Count)
 }
 
-// ErrNoAnswer means that the service gave no answer, or none that a SCIM service gives, before the first step.
-var ErrNoAnswer = errors.New("no usable answer")
+// NoAnswerError means that the service gave no answer, or none that a SCIM service gives, before the first step.
+type NoAnswerError struct {
+	Status int // of the answer, zero for none
+	Err    error
+}
+
+// Error implements error.
+func (e *NoAnswerError) Error() string { return "no usable answer: " + e.Err.Error() }
+
+// Unwrap returns why.
+func (e *NoAnswerError) Unwrap() error { return e.Err }
 
 // HeaderDeviation is the header in which scimward reports a deviation that it let pass.
 const HeaderDeviation = "SCIM-Profile-Deviation"
@@ -131,12 +139,12 @@ type player struct {
 func (p *player) guard(ctx context.Context) error {
 	a, err := p.send(ctx, &Step{Method: http.MethodGet, Path: "/Users", Query: map[string]string{"count": "1"}})
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrNoAnswer, err)
+		return &NoAnswerError{Err: err}
 	}
 	total, err := at(a.doc, "/totalResults")
 	n, isNumber := total.(float64)
 	if a.status != http.StatusOK || err != nil || !isNumber {
-		return fmt.Errorf("%w: GET /Users is answered %d: %s", ErrNoAnswer, a.status, a.detail())
+		return &NoAnswerError{a.status, fmt.Errorf("GET /Users is answered %d: %s", a.status, a.detail())}
 	}
 	if n > 0 && !p.o.Scratch {
 		return &UsersError{Count: int(n)}

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,8 +61,12 @@ func (h *Handler) byCommand(tenant, id, key string) (*client.Client, error) {
 		return nil, err
 	}
 	if !c.Command {
+		what := "change " + key
+		if t := h.opts.Clients.Directory.Tenant(tenant); t != nil && c.Issuer != t.Issuer {
+			what = "change clients of the external issuer " + c.Issuer // its clients have no keys of their own there
+		}
 		return nil, refuse(http.StatusConflict, "the configuration file manages client %q, so commands do not change it: "+
-			"change %s at tenant %s in the file, which is then loaded again", id, key, tenant)
+			"%s at tenant %s in the file, which is then loaded again", id, what, tenant)
 	}
 	return c, nil
 }
@@ -196,7 +201,7 @@ func checkProof(c *store.Client, t *client.Tenant) error {
 		}
 		if !slices.Contains(issuers, c.External) {
 			return refuse(http.StatusBadRequest, "%q is no external issuer of tenant %s: add it to external_issuers in the "+
-				"configuration file first; there are: %s", c.External, t.Name, strings.Join(issuers, ", "))
+				"configuration file first; it has: %s", c.External, t.Name, cmp.Or(strings.Join(issuers, ", "), "none"))
 		}
 	case !c.Static:
 		return checkKeys(c.JWKS, c.JWKSURI, c.KeyIssuer)
@@ -294,7 +299,8 @@ func (h *Handler) deleteClient(ctx context.Context, a *act, in ClientRef) (any, 
 	return out, nil
 }
 
-// checkClient checks a client. It changes nothing, and leaves an audit record: it signs a token.
+// checkClient checks a client. It changes nothing, and leaves an audit record: it signs a token for a client
+// of this authorization server.
 func (h *Handler) checkClient(ctx context.Context, a *act, in ClientRef) (any, error) {
 	c, err := h.findClient(a.Tenant, in.Client)
 	if err != nil {
@@ -304,8 +310,12 @@ func (h *Handler) checkClient(ctx context.Context, a *act, in ClientRef) (any, e
 	if out.ClientStatus, err = h.clientStatus(ctx, c); err != nil {
 		return nil, err
 	}
+	done := "checked"
+	if t := h.opts.Clients.Directory.Tenant(a.Tenant); t != nil && c.Issuer == t.Issuer && !c.StaticTokens {
+		done = "checked; a token was made and thrown away"
+	}
 	_, err = h.opts.Store.Update(ctx, a.Tenant, a.cause("client.check"), func(tx *store.Tx) error {
-		tx.AuditDone("client:"+c.ID, "checked; a token was made and thrown away")
+		tx.AuditDone("client:"+c.ID, done)
 		return nil
 	})
 	if err != nil {

@@ -79,7 +79,8 @@ func twoTokens(live []store.StaticToken, id string) error {
 		have = append(have, fmt.Sprintf("%s (created %s)", k.ID, k.Created.UTC().Format(time.DateOnly)))
 	}
 	return refuse(http.StatusConflict, "client %q has two live static tokens, enough for a rotation: %s. Paste the newer "+
-		"one at the provider, then end the older one with `scimward token revoke %s`",
+		"one at the provider, then end the older one with `scimward token revoke %s`; LAST USE of `scimward token list` "+
+		"shows which one the provider sends",
 		id, strings.Join(have, ", "), live[0].ID)
 }
 

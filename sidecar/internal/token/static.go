@@ -30,7 +30,8 @@ func RefuseStatic(r Reason, issuer, clientID, id string) *Error {
 }
 
 // StaticRefused is the detail of every refused static token, so that the answer does not say why.
-const StaticRefused = "the static token is not valid here: create a new one with `scimward token create`"
+const StaticRefused = "the static token is not valid here: `scimward token list` shows the valid ones, and " +
+	"`scimward token create` makes a new one for a client that is enabled"
 
 // Hash is the stored form of a static token.
 type Hash = [sha256.Size]byte
