@@ -351,6 +351,10 @@ func (t *Tx) fileClient(n, old *Client) (*Client, string) {
 	switch {
 	case old == nil:
 		return c, "in the configuration file"
+	case !old.File && old.External != "":
+		// The row is about tokens of another issuer, and refuses them once that client is deleted. So the client
+		// of the file goes without a row.
+		return nil, ""
 	case !old.File || !old.Exists():
 		c.NotBefore = old.NotBefore
 		c.endTokens(t.now)

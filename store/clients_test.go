@@ -103,6 +103,10 @@ func TestNameOfADeletedExternalClient(t *testing.T) {
 	if c := clientRow(t, s, "job"); c.Exists() || c.External != external.External {
 		t.Errorf("%+v, want the deleted client", c)
 	}
+	changes(t, s, nil, func(tx *store.Tx) error { return tx.SetFileClients([]store.Client{{ID: "job"}}) })
+	if c := clientRow(t, s, "job"); c.Exists() || c.External != external.External {
+		t.Errorf("%+v after the file named a client so, want the deleted client", c)
+	}
 	changes(t, s, nil, add(external))
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/scimtest"
 )
 
@@ -70,6 +71,9 @@ func playIDP(c *cobra.Command, f *idpFlags) error {
 	if strings.Contains(f.url, "?") {
 		return usage(errors.New("--url: write it without ? and what follows: " +
 			"--profile entra-aadOptscim062020 plays what Entra sends with that flag"))
+	}
+	if !config.Fetchable(f.url) {
+		return usage(fmt.Errorf("--url: %q would send the token in plain; use https (http is for loopback only)", f.url))
 	}
 	s, err := scimtest.Find(f.sequence)
 	if err != nil {

@@ -95,6 +95,7 @@ func TestConformanceUsage(t *testing.T) {
 		{[]string{"--profile", "curl", "--url", "https://x", "--token", "a b"}, "white space"},
 		{[]string{"--profile", "curl", "--url", "https://x/scim/v2?aadOptscim062020", "--token", "t"}, "--url: write it without ?"},
 		{[]string{"--profile", "curl", "extra"}, "takes no argument"},
+		{[]string{"--profile", "curl", "--url", "http://app.example.com/scim/v2", "--token", "t"}, "send the token in plain"},
 	} {
 		code, _, stderr := command(append([]string{"conformance", "idp"}, tt.args...)...)
 		if code != 2 || !strings.Contains(stderr, tt.want) {

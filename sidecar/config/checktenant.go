@@ -168,7 +168,7 @@ func (c checker) keys(path string, k KeySource) {
 		c.fail(path, "set exactly one of issuer, jwks_uri and jwks_file", "%d key sources", n)
 	}
 	for name, v := range map[string]string{"issuer": k.Issuer, "jwks_uri": k.JWKSURI} {
-		if v != "" && !fetchable(v) {
+		if v != "" && !Fetchable(v) {
 			c.fail(path+"."+name, "use https (http is for loopback only)", "%q cannot be fetched safely", v)
 		}
 	}
@@ -185,7 +185,8 @@ func count(set ...bool) (n int) {
 	return n
 }
 
-func fetchable(s string) bool {
+// Fetchable reports whether a URL keeps secret what is sent to it: https, or http on loopback.
+func Fetchable(s string) bool {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" {
 		return false
