@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -257,6 +258,12 @@ func TestStaticTokenRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.both(401, "while the tenant refuses static tokens", valid.Token)
+	var list sidecar.ClientList
+	c.clients(&list)
+	i := slices.IndexFunc(list.Clients, func(s sidecar.ClientStatus) bool { return s.Client == "okta" })
+	if s := list.Clients[i]; s.State != "unusable" || s.Fault == "" || s.Tokens[0].State != "refused" {
+		t.Errorf("while the tenant refuses static tokens, the list says %+v, want unusable and refused", s)
+	}
 	status, detail := r.do("acme", "tokens/create", sidecar.TokenCreate{ClientRef: named("okta"), Seconds: 3600}, nil)
 	if status != 409 || !strings.Contains(detail, "IL1-3.2.1-oauth") || !strings.Contains(detail, "static_tokens: allow") {
 		t.Errorf("creating a token: %d %s, want 409 with the rule and the fix", status, detail)

@@ -230,7 +230,7 @@ func tokensText(s *sidecar.ClientStatus) string {
 	}
 	live, note := 0, ""
 	for _, t := range s.Tokens {
-		if t.State != "expired" {
+		if t.State == "live" || t.State == "ending" {
 			live++
 		}
 		if t.State == "ending" {

@@ -65,7 +65,7 @@ type TokenStatus struct {
 	ID      string     `json:"id"`
 	Created time.Time  `json:"created"`
 	Expires time.Time  `json:"expires"`
-	State   string     `json:"state"` // live, ending or expired
+	State   string     `json:"state"` // live, ending, expired, or refused while the tenant allows none
 	LastUse *time.Time `json:"last_use,omitempty"`
 }
 
@@ -158,7 +158,8 @@ func (h *Handler) clientStatus(ctx context.Context, c *client.Client) (ClientSta
 	if err != nil {
 		return ClientStatus{}, fmt.Errorf("reading the use of a client: %w", err)
 	}
-	use := d.Usage(c)
+	use, tenant := d.Usage(c), d.Tenant(c.Tenant)
+	none := c.StaticTokens && tenant != nil && !tenant.StaticTokens // its tokens are refused for now
 	s := ClientStatus{
 		Tenant: c.Tenant, Client: c.ID, Issuer: c.Issuer, ManagedBy: "file", Proof: c.Proof, State: "enabled",
 		Fault: c.Fault, Dialects: append([]string{}, c.Dialect.Overlays()...),
@@ -177,6 +178,8 @@ func (h *Handler) clientStatus(ctx context.Context, c *client.Client) (ClientSta
 		s.State = "expired"
 	case !c.Usable(now):
 		s.State = "unusable"
+	case none:
+		s.State, s.Fault = "unusable", "the tenant refuses static tokens: static_tokens: allow is not in its configuration"
 	}
 	for reason, times := range use.Refused {
 		s.Refused = append(s.Refused, RefusedFor{reason, times})
@@ -190,6 +193,9 @@ func (h *Handler) clientStatus(ctx context.Context, c *client.Client) (ClientSta
 	for _, k := range client.Tokens(c) {
 		t := tokenStatus(k, now)
 		t.LastUse = present(later(use.Tokens[k.ID], stored.Tokens[k.ID]))
+		if none && t.State != "expired" {
+			t.State = "refused"
+		}
 		s.Tokens = append(s.Tokens, t)
 	}
 	return s, nil
