@@ -142,6 +142,9 @@ func TestLocalModificationRefused(t *testing.T) {
 		{"field before NUL in JSON", appReq("PATCH", "/api/me", json(`{"email\u0000x":"y"}`)), 400, request.ReasonBody},
 		{"field with a byte that is no UTF-8", appReq("POST", "/api/me", body(form, "em%ffail=y")), 400, request.ReasonBody},
 		{"field with a blank of Latin-1", appReq("POST", "/api/me", body(form, "email%a0=y")), 400, request.ReasonBody},
+		{"field in a formset of Django", appReq("POST", "/api/me", body(form, "user-0-email=x")), 403, local},
+		{"field in a formset, in the query", appReq("POST", "/api/me?user-12-display_name=x", body(form, "theme=dark")), 403, local},
+		{"other field with hyphens", appReq("POST", "/api/me", body(form, "email-news=x&notify-email2=y")), 0, authz.ReasonAllowed},
 		{"other field with signs", appReq("POST", "/api/me", body(form, "form:theme=x")), 0, authz.ReasonAllowed},
 		{"other field within the query", appReq("POST", "/api/me?user[theme]=x", body(form, "theme=dark")), 0, authz.ReasonAllowed},
 		{"no such field", appReq("PATCH", "/api/me", json(`{"theme":"dark"}`)), 0, authz.ReasonAllowed},
@@ -288,6 +291,7 @@ func TestCredentialForms(t *testing.T) {
 		"\xa0session=locked", "a=1; \x85session=locked", "session\xa0=locked", "ses\xffsion=locked", "a=1,\xa0session=locked", // trimmed as Latin-1
 		"a=b session=locked", "a=b\u00a0session =locked", "a b=c\xa0session=locked", `a="b" session=locked`, // http.cookies of Python
 		`a="b"session=locked`, `a=b"session=locked`, "[session=locked", `\session=locked`, "a=b\u00e9session=locked", // WebOb
+		"(session=locked", "a=1; =session=locked", "a=1,:session=locked", "{ /session=locked", "?@<session=locked", // Tomcat skips signs
 		"%A0session=locked", "session%00x=locked", "\u0085session=locked", "\u017fession=locked", "session=a b", "session=lo\\cked", "a=1;\tsession=locked", "session=alice,session=locked",
 	} {
 		// The leading blank of the second pair is the form of RFC 6265.

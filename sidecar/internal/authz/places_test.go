@@ -186,6 +186,12 @@ func headerPlaces() []place {
 	}
 }
 
+// foreignCookies are cookies as analytics, consent banners and applications write them.
+const foreignCookies = `_ga=GA1.2.1234567890.1700000000; _ga_X1Y2=GS1.1.1700000000.1.1.1700000001.60.0.0; ` +
+	`OptanonConsent=isGpcEnabled=0&datestamp=Mon+Jan+01+2024+00%3A00%3A00&groups=C0001%3A1%2CC0002%3A0; ` +
+	`_hjSession_1={"id":"a","c":1,"s":0,"r":0}; uid=YWJj+/8=; csrf=abc|def; note="two words"; arr[a]=1; ` +
+	"caf\u00e9=\u00e9; _fbp=fb.1.17.42; mp_x_mixpanel=%7B%22a%22%3A%20%22b%22%7D; path=/a/(b)?x=1; flag; =bare; x="
+
 func cookiePlaces() []place {
 	const bad, locked = request.ReasonCookieForm, authz.ReasonLocked
 	cookie := func(v ...string) request.Request { return at("/", header("cookie", v...)) }
@@ -203,6 +209,13 @@ func cookiePlaces() []place {
 		refused("chunks, after a blank of Latin-1", bad, cookie("\xa0next.0=locked")),
 		refused("prefix, quoted value", bad, cookie(`wp_1="locked"`)),
 		refused("prefix, comma", bad, cookie("a=1,wp_1=locked")),
+		refused("prefix, blank for _, as PHP reads it", bad, cookie("wp 1=locked")),
+		refused("prefix, plus for _", bad, cookie("a=1; wp+1=locked")),
+		refused("prefix, escaped blank for _", bad, cookie("wp%201=locked")),
+		refused("prefix, dot for _", bad, cookie("wp.1=locked")),
+		refused("prefix, open bracket for _", bad, cookie("wp[1=locked")),
+		refused("prefix, escaped bracket for _", bad, cookie("wp%5B1=locked")),
+		refused("prefix, sign that Tomcat skips", bad, cookie("a=1; (wp_1=locked")),
 		served("chunks", "alice", cookie("next.0=al; next.1=ice")),
 		served("chunks, in another order", "alice", cookie("next.1=ice; a=b; next.0=al")),
 		served("chunks, on two lines", "alice", cookie("next.0=al", "next.1=ice")),
@@ -228,11 +241,14 @@ func cookiePlaces() []place {
 		refused("chunks, that cookie in another case", bad, cookie("next-Verifier=locked")),
 		refused("chunks, behind a comma of that cookie", bad, cookie("next-verifier=x,next.0=locked")),
 		refused("chunks, behind a blank of that cookie", bad, cookie("next-verifier=x next.0=locked")),
+		refused("chunks, behind a quote of that cookie", bad, cookie(`next-verifier="x"next.0=locked`)),
+		refused("chunks, behind a letter of that cookie", bad, cookie("next-verifier=\u00e9next.0=locked")),
 		refused("chunks, behind a blank", bad, cookie("a=b next.0=locked")),
 		refused("prefix, behind a blank", bad, cookie("a=b wp_1=locked")),
 		served("chunks, a name within a value", "", cookie("a=next=1; b=my next; c=d?next=1")),
 		refused("chunks of ASP.NET", bad, cookie("next=chunks-1; nextC1=locked")),
 		served("chunks, another name", "", cookie("nex=1; mynext=2")),
+		served("cookies of other programs", "alice", cookie("next=alice", foreignCookies)),
 	}
 }
 

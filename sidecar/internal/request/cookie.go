@@ -77,7 +77,7 @@ func (h Headers) credentialCookies(s *Source) ([]foundCookie, *Problem) {
 // isApart reports whether a pair is the plain form of a cookie that Source.Apart names.
 func (s *Source) isApart(pair string) bool {
 	n, v, _ := strings.Cut(strings.TrimPrefix(pair, " "), "=")
-	return slices.Contains(s.Apart, n) && !strings.ContainsFunc(v, func(r rune) bool { return r == ',' || blankByte(r) })
+	return slices.Contains(s.Apart, n) && !strings.ContainsFunc(v, func(r rune) bool { return r == ',' || endsCookie(r) })
 }
 
 func contains(found []foundCookie, name string) bool {
@@ -125,10 +125,11 @@ func joinChunks(name string, found []foundCookie) ([]foundCookie, *Problem) {
 
 // mentions reports whether a pair, or a part of it after a comma or a blank, might be read as the
 // cookie with the folded name, or as one whose name starts with it. Python's http.cookies ends a value
-// at a blank, and WebOb looks for names behind whatever neither a name nor a value has.
+// at a blank, WebOb looks for names behind whatever neither a name nor a value has, and Tomcat skips signs
+// before a name.
 func mentions(pair, folded string, starts bool) bool {
 	for part := range strings.SplitSeq(pair, ",") {
-		n, rest, more := strings.Cut(part, "=")
+		n, rest, more := strings.Cut(strings.TrimLeft(part, skipped), "=")
 		if isCookie(n, folded, starts) {
 			return true
 		}
@@ -142,25 +143,40 @@ func mentions(pair, folded string, starts bool) bool {
 	return false
 }
 
+// skipped are the separators of RFC 2616, which Tomcat's LegacyCookieProcessor skips before a name.
+const skipped = "()<>@,:\\\"/[]?={} \t"
+
 // isCookie reports whether a name might be read as the folded one, or as that of a part of its cookie.
 func isCookie(name, folded string, starts bool) bool {
-	name = foldCookie(name)
-	rest, is := strings.CutPrefix(name, folded)
-	return is && (rest == "" || starts || numbered(rest))
+	is := func(name string) bool {
+		rest, is := strings.CutPrefix(foldCookie(name), folded)
+		return is && (rest == "" || starts || numbered(rest))
+	}
+	name = strings.TrimSpace(name)
+	return is(name) || strings.ContainsAny(name, " +[%") && is(phpName(name))
+}
+
+// phpName is what PHP makes of a name: it writes "_" for blanks within, and for a bracket that nothing closes.
+func phpName(name string) string {
+	name = strings.TrimLeft(strings.ReplaceAll(decodeAgain(name), "+", " "), " ")
+	return strings.NewReplacer(" ", "_", "[", "_").Replace(name)
 }
 
 // lastWord returns what follows the last character within s that ends a cookie for some parsers, "" when there is
 // none.
 func lastWord(s string) string {
 	s = strings.TrimRightFunc(s, blankByte)
-	i := strings.LastIndexFunc(s, func(r rune) bool {
-		return unicode.IsSpace(r) || r >= utf8.RuneSelf || strings.ContainsRune(`"[]\`, r)
-	})
+	i := strings.LastIndexFunc(s, endsCookie)
 	if i < 0 {
 		return ""
 	}
 	_, size := utf8.DecodeRuneInString(s[i:])
 	return s[i+size:]
+}
+
+// endsCookie reports whether r ends a cookie for some parsers, apart from a comma.
+func endsCookie(r rune) bool {
+	return unicode.IsSpace(r) || r >= utf8.RuneSelf || strings.ContainsRune(`"[]\`, r)
 }
 
 // blankByte counts a byte that is no UTF-8: it may be a blank of Latin-1.
@@ -183,14 +199,7 @@ func foldCookie(n string) string {
 	if t := strings.TrimSpace(n); strings.Trim(t, foldedCookie) == "" {
 		return t // most names
 	}
-	for range maxDecodes {
-		d, _ := decodeOnce(n, nil)
-		if d == n {
-			break
-		}
-		n = d
-	}
-	n = strings.TrimSpace(n)
+	n = strings.TrimSpace(decodeAgain(n))
 	if i := strings.IndexAny(n, "[\x00"); i > 0 {
 		n = n[:i]
 	}
@@ -204,6 +213,18 @@ func foldCookie(n string) string {
 		return r
 	}, n)
 	return foldCase(n)
+}
+
+// decodeAgain decodes escapes as often as some chain of parsers might.
+func decodeAgain(s string) string {
+	for range maxDecodes {
+		d, _ := decodeOnce(s, nil)
+		if d == s {
+			break
+		}
+		s = d
+	}
+	return s
 }
 
 // plainEscapes refuses an escaped control character, percent sign or unreserved character

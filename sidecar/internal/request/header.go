@@ -172,15 +172,31 @@ func members(name string) []string {
 }
 
 // parts are the members of a parameter's name, and whatever else a framework may find between two signs:
-// "form:email", "ctl00$email", "email(1s)". A rule that denies asks for any of them.
+// "form:email", "ctl00$email", "email(1s)", "user-0-email". A rule that denies asks for any of them.
 func parts(name string) []string {
 	sign := func(r rune) bool {
 		return r != '_' && r != '-' && !blank(r) && (unicode.IsPunct(r) || unicode.IsSymbol(r))
 	}
-	if !strings.ContainsFunc(name, sign) {
-		return nil
+	found := form(name)
+	if strings.ContainsFunc(name, sign) {
+		found = append(found, strings.FieldsFunc(name, sign)...)
 	}
-	return strings.FieldsFunc(name, sign)
+	return found
+}
+
+// form returns the field of a numbered form, as Django and WTForms write it: "email" of "user-0-email".
+func form(name string) []string {
+	for rest := name; ; {
+		_, after, more := strings.Cut(rest, "-")
+		if !more {
+			return nil
+		}
+		number, field, is := strings.Cut(after, "-")
+		if is && number != "" && strings.Trim(number, "0123456789") == "" {
+			return []string{field}
+		}
+		rest = after
+	}
 }
 
 // Has reports whether a folded key is there.
