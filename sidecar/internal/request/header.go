@@ -3,6 +3,7 @@ package request
 import (
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -177,27 +178,18 @@ func parts(name string) []string {
 	sign := func(r rune) bool {
 		return r != '_' && r != '-' && !blank(r) && (unicode.IsPunct(r) || unicode.IsSymbol(r))
 	}
-	found := form(name)
+	var found []string
+	if strings.ContainsAny(name, "0123456789") && formNumber.MatchString(name) {
+		found = formNumber.Split(name, -1)
+	}
 	if strings.ContainsFunc(name, sign) {
 		found = append(found, strings.FieldsFunc(name, sign)...)
 	}
 	return found
 }
 
-// form returns the field of a numbered form, as Django and WTForms write it: "email" of "user-0-email".
-func form(name string) []string {
-	for rest := name; ; {
-		_, after, more := strings.Cut(rest, "-")
-		if !more {
-			return nil
-		}
-		number, field, is := strings.Cut(after, "-")
-		if is && number != "" && strings.Trim(number, "0123456789") == "" {
-			return []string{field}
-		}
-		rest = after
-	}
-}
+// formNumber is how Django and WTForms count in a name: "user-0-email", "emails-0", "phone_1".
+var formNumber = regexp.MustCompile(`[-_]+[0-9]+([-_]+|$)`)
 
 // Has reports whether a folded key is there.
 func (ks Keys) Has(key string) bool {
