@@ -61,6 +61,8 @@ type (
 	ClientRef = admin.ClientRef
 	// ClientAdd asks to add a client.
 	ClientAdd = admin.ClientAdd
+	// ClientSet asks to change settings of a client.
+	ClientSet = admin.ClientSet
 	// ClientRotate asks to replace the keys of a client.
 	ClientRotate = admin.ClientRotate
 	// TokenCreate asks for a static token.

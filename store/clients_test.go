@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -88,6 +89,52 @@ func TestClientRows(t *testing.T) {
 	verify(t, s)
 }
 
+// TestSetClient: settings change one by one, what is not named stays, and so do the tokens.
+func TestSetClient(t *testing.T) {
+	s := storetest.New(t)
+	end := time.Now().Add(time.Hour).UTC()
+	changes(t, s, nil, func(tx *store.Tx) error {
+		err := tx.AddClient(store.Client{ID: "okta", Static: true, Dialects: []string{"entra"}, RequestsPerSecond: 7})
+		if err != nil {
+			return err
+		}
+		_, err = tx.AddStaticToken("okta", staticToken("a", end))
+		return err
+	})
+	set := func(in store.ClientSettings) func(*store.Tx) error {
+		return func(tx *store.Tx) error { _, err := tx.SetClient("okta", in); return err }
+	}
+	changed := func(want error, in store.ClientSettings) store.Client {
+		t.Helper()
+		changes(t, s, want, set(in))
+		c := clientRow(t, s, "okta")
+		if len(c.Tokens) != 1 || !c.NotBefore.IsZero() || !c.Static || !c.Usable(time.Now()) {
+			t.Errorf("%+v, want the client with its token", c)
+		}
+		return c
+	}
+	c := changed(nil, store.ClientSettings{Dialects: &[]string{"okta"}})
+	if !slices.Equal(c.Dialects, []string{"okta"}) || c.RequestsPerSecond != 7 || !c.Expires.IsZero() {
+		t.Errorf("%+v, want other overlays only", c)
+	}
+	changed(store.ErrNothingToDo, store.ClientSettings{Dialects: &[]string{"okta"}, Expires: new(time.Time)})
+	changed(store.ErrNothingToDo, store.ClientSettings{})
+	if c = changed(nil, store.ClientSettings{Expires: &end}); !c.Expires.Equal(end) || len(c.Dialects) != 1 {
+		t.Errorf("%+v, want an end only", c)
+	}
+	c = changed(nil, store.ClientSettings{Dialects: &[]string{}, RequestsPerSecond: new(int), Expires: new(time.Time)})
+	if len(c.Dialects) != 0 || c.RequestsPerSecond != 0 || !c.Expires.IsZero() {
+		t.Errorf("%+v, want what the tenant has", c)
+	}
+	nine := 9
+	if c = changed(nil, store.ClientSettings{RequestsPerSecond: &nine}); c.RequestsPerSecond != 9 {
+		t.Errorf("%+v, want its own limit", c)
+	}
+	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.DeleteClient("okta"); return err })
+	changes(t, s, store.ErrNotFound, set(store.ClientSettings{RequestsPerSecond: new(int)}))
+	verify(t, s)
+}
+
 // TestNameOfADeletedExternalClient: the row of a deleted client of an external issuer refuses its tokens, so a
 // client of another kind does not take its place.
 func TestNameOfADeletedExternalClient(t *testing.T) {
@@ -130,6 +177,10 @@ func TestFileClientRows(t *testing.T) {
 	for name, do := range map[string]func(*store.Tx) error{
 		"disable": func(tx *store.Tx) error { _, err := tx.SetClientDisabled("idp", true); return err },
 		"delete":  func(tx *store.Tx) error { _, err := tx.DeleteClient("idp"); return err },
+		"set": func(tx *store.Tx) error {
+			_, err := tx.SetClient("idp", store.ClientSettings{Dialects: &[]string{"okta"}})
+			return err
+		},
 		"rotate": func(tx *store.Tx) error {
 			_, err := tx.RotateClient("idp", nil, "https://x.example", "", false)
 			return err

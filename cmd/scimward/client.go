@@ -18,7 +18,7 @@ import (
 func newClient() *cobra.Command {
 	c := groupOf("client", "add, list and end the OAuth clients that may call SCIM",
 		newClientAdd(), newClientList(), newClientShow(), newClientSwitch("disable"), newClientSwitch("enable"),
-		newClientRotate(), newClientDelete(), newClientCheck(), newClientRecipe())
+		newClientSet(), newClientRotate(), newClientDelete(), newClientCheck(), newClientRecipe())
 	c.Long = `A client is one identity service. The configuration file may define clients too; commands
 do not change those. Every change is in the audit trail.`
 	return c

@@ -24,8 +24,9 @@
 //	POST /v1/tenants/{tenant}/keys/rotate     keyReason; creates the next signing key, see [KeyList]
 //	POST /v1/tenants/{tenant}/keys/drop       keyDrop; removes a signing key with all that it signed, see [KeyList]
 //	GET /v1/tenants/{tenant}/clients          [ClientList]; ?client shows one
-//	POST /v1/tenants/{tenant}/clients/add     [ClientAdd]; and disable, enable, delete, check with [ClientRef], rotate
-//	                                          with [ClientRotate], see [ClientChanged] and [ClientChecked]
+//	POST /v1/tenants/{tenant}/clients/add     [ClientAdd]; and disable, enable, delete, check with [ClientRef],
+//	                                          set with [ClientSet], rotate with [ClientRotate], see
+//	                                          [ClientChanged] and [ClientChecked]
 //	POST /v1/tenants/{tenant}/tokens/create   [TokenCreate]; the only answer with the token, see [NewToken]
 //	POST /v1/tenants/{tenant}/tokens/revoke   [TokenRevoke]
 //	POST /v1/tenants/{tenant}/pause           [Pausing]; and resume: SCIM of the tenant answers 503, see [Paused]

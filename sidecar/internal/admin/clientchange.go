@@ -37,6 +37,14 @@ type ClientAdd struct {
 	Expires           string   `json:"expires,omitempty"` // RFC 3339
 }
 
+// ClientSet asks to change settings of a client. What is absent stays.
+type ClientSet struct {
+	ClientRef
+	Dialects          *[]string `json:"dialects,omitempty"`            // empty: those of the tenant
+	RequestsPerSecond *int      `json:"requests_per_second,omitempty"` // 0: that of the tenant
+	Expires           string    `json:"expires,omitempty"`             // RFC 3339, or never
+}
+
 // ClientRotate asks to replace the keys of a client.
 type ClientRotate struct {
 	ClientRef
@@ -158,24 +166,79 @@ func (in *ClientAdd) row(t *client.Tenant, now time.Time) (store.Client, error) 
 		return c, refuse(http.StatusBadRequest, "the name of a client is its client id, one line of at most %d bytes",
 			maxClientID)
 	}
-	if in.RequestsPerSecond < 0 || in.RequestsPerSecond > maxClientRate {
-		return c, refuse(http.StatusBadRequest, "requests per second must be 1 to %d, or absent", maxClientRate)
-	}
-	for _, d := range in.Dialects {
-		if !slices.Contains(policies.OverlayNames(), d) {
-			return c, refuse(http.StatusBadRequest, "there is no dialect %q: use some of %s", d,
-				strings.Join(policies.OverlayNames(), ", "))
-		}
+	if err := checkSettings(in.Dialects, in.RequestsPerSecond); err != nil {
+		return c, err
 	}
 	if in.Expires != "" {
-		end, err := time.Parse(time.RFC3339, in.Expires)
-		if err != nil || !end.After(now) {
-			return c, refuse(http.StatusBadRequest, "expires must be a time in the future, such as %s",
-				now.Add(90*24*time.Hour).UTC().Format(time.RFC3339))
+		var err error
+		if c.Expires, err = endOf(in.Expires, now); err != nil {
+			return c, err
 		}
-		c.Expires = end.UTC()
 	}
 	return c, checkProof(&c, t)
+}
+
+// checkSettings checks the overlays and the limit of a client.
+func checkSettings(dialects []string, rate int) error {
+	if rate < 0 || rate > maxClientRate {
+		return refuse(http.StatusBadRequest, "requests per second must be 1 to %d, or absent", maxClientRate)
+	}
+	for i, d := range dialects {
+		if !slices.Contains(policies.OverlayNames(), d) {
+			return refuse(http.StatusBadRequest, "there is no dialect %q: use some of %s", d,
+				strings.Join(policies.OverlayNames(), ", "))
+		}
+		if slices.Contains(dialects[:i], d) {
+			return refuse(http.StatusBadRequest, "the dialect %q is named twice", d)
+		}
+	}
+	return nil
+}
+
+// endOf reads the end of a client.
+func endOf(text string, now time.Time) (time.Time, error) {
+	end, err := time.Parse(time.RFC3339, text)
+	if err != nil || !end.After(now) {
+		return time.Time{}, refuse(http.StatusBadRequest, "expires must be a time in the future, such as %s",
+			now.Add(90*24*time.Hour).UTC().Format(time.RFC3339))
+	}
+	return end.UTC(), nil
+}
+
+// setClient changes settings of a client.
+func (h *Handler) setClient(ctx context.Context, a *act, in ClientSet) (any, error) {
+	if _, err := h.byCommand(a.Tenant, in.Client, "dialects, requests_per_second or expires"); err != nil {
+		return nil, err
+	}
+	set := store.ClientSettings{Dialects: in.Dialects, RequestsPerSecond: in.RequestsPerSecond}
+	var dialects []string
+	if in.Dialects != nil {
+		dialects = *in.Dialects
+	}
+	rate := 0
+	if in.RequestsPerSecond != nil {
+		rate = *in.RequestsPerSecond
+	}
+	err := errors.Join(a.optionally(in.Reason), checkSettings(dialects, rate))
+	if in.Expires != "" {
+		var end time.Time
+		if in.Expires != never {
+			var bad error
+			end, bad = endOf(in.Expires, h.opts.Now())
+			err = errors.Join(err, bad)
+		}
+		set.Expires = &end
+	}
+	switch {
+	case err != nil:
+		return nil, firstRefusal(err)
+	case set == store.ClientSettings{}:
+		return nil, refuse(http.StatusBadRequest, "say what changes: --dialect, --requests-per-second or --expires")
+	}
+	return h.changed(ctx, a, "client.set", in.Client, func(tx *store.Tx) error {
+		_, err := tx.SetClient(in.Client, set)
+		return err
+	})
 }
 
 // checkProof checks how a client proves itself.

@@ -20,6 +20,8 @@ const (
 	minTokenLife   = time.Minute
 	maxClientRate  = 100_000
 	maxListedNames = 20
+
+	never = "never" // the end of a client that does not expire
 )
 
 // ClientsOptions are the parts of the handler that know and change OAuth clients.
@@ -109,6 +111,7 @@ func (h *Handler) mountClients(mux *http.ServeMux) {
 	at("clients/add", change(h, "client.add", h.addClient))
 	at("clients/disable", change(h, "client.disable", h.switchClient("client.disable", true)))
 	at("clients/enable", change(h, "client.enable", h.switchClient("client.enable", false)))
+	at("clients/set", change(h, "client.set", h.setClient))
 	at("clients/rotate", change(h, "client.rotate", h.rotateClient))
 	at("clients/delete", change(h, "client.delete", h.deleteClient))
 	at("clients/check", change(h, "client.check", h.checkClient))
