@@ -214,6 +214,8 @@ func cookiePlaces() []place {
 		refused("prefix, escaped blank for _", bad, cookie("wp%201=locked")),
 		refused("prefix, dot for _", bad, cookie("wp.1=locked")),
 		refused("prefix, open bracket for _", bad, cookie("wp[1=locked")),
+		refused("prefix, two open brackets for _", bad, cookie("wp[1[2=locked")),
+		served("prefix, another array", "", cookie("wp[1]=x; wp[]=y; awp_1=z")),
 		refused("prefix, escaped bracket for _", bad, cookie("wp%5B1=locked")),
 		refused("prefix, sign that Tomcat skips", bad, cookie("a=1; (wp_1=locked")),
 		served("chunks", "alice", cookie("next.0=al; next.1=ice")),

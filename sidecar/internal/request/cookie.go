@@ -159,7 +159,10 @@ func isCookie(name, folded string, starts bool) bool {
 // phpName is what PHP makes of a name: it writes "_" for blanks within, and for a bracket that nothing closes.
 func phpName(name string) string {
 	name = strings.TrimLeft(strings.ReplaceAll(decodeAgain(name), "+", " "), " ")
-	return strings.NewReplacer(" ", "_", "[", "_").Replace(name)
+	if _, index, _ := strings.Cut(name, "["); !strings.Contains(index, "]") {
+		name = strings.ReplaceAll(name, "[", "_")
+	}
+	return strings.ReplaceAll(name, " ", "_")
 }
 
 // lastWord returns what follows the last character within s that ends a cookie for some parsers, "" when there is
