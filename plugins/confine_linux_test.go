@@ -41,8 +41,11 @@ func probe(parent int) int {
 	_, errs["signal of choice by a pipe"] = unix.FcntlInt(0, unix.F_SETSIG, int(unix.SIGKILL))
 	errs["setpriority"] = unix.Setpriority(unix.PRIO_PROCESS, parent, 0)
 	errs["affinity"] = unix.SchedSetaffinity(parent, &unix.CPUSet{1})
-	for name, call := range map[string]uintptr{"shmat": unix.SYS_SHMAT, "shmctl": unix.SYS_SHMCTL, "msgctl": unix.SYS_MSGCTL,
-		"msgsnd": unix.SYS_MSGSND, "msgrcv": unix.SYS_MSGRCV, "semctl": unix.SYS_SEMCTL, "semtimedop": unix.SYS_SEMTIMEDOP} {
+	numbered := map[string]uintptr{
+		"shmat": unix.SYS_SHMAT, "shmctl": unix.SYS_SHMCTL, "msgctl": unix.SYS_MSGCTL, "msgsnd": unix.SYS_MSGSND,
+		"msgrcv": unix.SYS_MSGRCV, "semctl": unix.SYS_SEMCTL, "semtimedop": unix.SYS_SEMTIMEDOP,
+	}
+	for name, call := range numbered {
 		_, _, errno := unix.Syscall(call, 1<<30, 0, 0)
 		errs[name] = errno
 	}
