@@ -149,6 +149,9 @@ func TestStaticToken(t *testing.T) {
 	if !strings.Contains(config, "Static Bearer Token") {
 		t.Errorf("ServiceProviderConfig does not say that there are static tokens: %s", config)
 	}
+	revoked := r.static("okta", 90*24*time.Hour)
+	r.must("tokens/revoke", sidecar.TokenRevoke{ID: revoked.ID}, nil)
+	c.both(401, "revoked", revoked.Token)
 	c.restart()
 	c.both(200, "after a restart", made.Token)
 	var list sidecar.ClientList
@@ -160,10 +163,21 @@ func TestStaticToken(t *testing.T) {
 	if got := list.Clients[i]; got.LastUse == nil || got.Tokens[0].LastUse == nil {
 		t.Errorf("the last use did not survive the restart: %+v", got)
 	}
+	c.both(401, "revoked, after a restart", revoked.Token)
+	c.clients(&list)
+	if got := list.Clients[i].Refused; len(got) != 1 || got[0] != (sidecar.RefusedFor{Reason: "token: revoked", Times: 2}) {
+		t.Errorf("refused for %+v, want the revoked token twice", got)
+	}
 	mu.Lock()
 	defer mu.Unlock()
-	if strings.Contains(logged.String(), made.Token) || !strings.Contains(logged.String(), `"client":"okta"`) {
+	log := logged.String()
+	if strings.Contains(log, made.Token) || !strings.Contains(log, `"client":"okta"`) {
 		t.Errorf("the log has the token, or not the client")
+	}
+	names := `"token":"revoked","token_issuer":"https://app.example.com","token_client":"\"okta\"",` +
+		`"token_key":"\"` + revoked.ID + `\""`
+	if strings.Contains(log, revoked.Token) || strings.Count(log, names) != 2 {
+		t.Errorf("the log has the revoked token, or not twice %s:\n%s", names, log)
 	}
 }
 

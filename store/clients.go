@@ -41,6 +41,7 @@ type Client struct {
 	// NotBefore refuses access tokens that were issued earlier. It is a whole second, because iat is one.
 	NotBefore time.Time
 	Tokens    []StaticToken `json:",omitempty"`
+	Ended     []EndedToken  `json:",omitempty"` // of Tokens, the last ones that were ended early
 	Created   time.Time
 	Modified  time.Time
 	Version   Seq
@@ -86,6 +87,7 @@ func (c *Client) endTokens(now time.Time) {
 	if !next.After(c.NotBefore) {
 		next = c.NotBefore.Add(time.Second)
 	}
+	c.remember(now, c.Tokens...)
 	c.NotBefore, c.Tokens = next, nil
 }
 
@@ -202,7 +204,8 @@ func (t *Tx) AddClient(c Client) error {
 	if err != nil {
 		return err
 	}
-	c.File, c.Disabled, c.Deleted, c.Tokens, c.NotBefore, c.Created = false, false, time.Time{}, nil, time.Time{}, t.now
+	c.File, c.Disabled, c.Deleted, c.NotBefore, c.Created = false, false, time.Time{}, time.Time{}, t.now
+	c.Tokens, c.Ended = nil, nil
 	exist, dead := 0, 0
 	for i := range all {
 		old := &all[i]
@@ -212,7 +215,7 @@ func (t *Tx) AddClient(c Client) error {
 		case old.ID == c.ID && old.External != "" && old.External != c.External:
 			return ErrNameRefused // the row is all that refuses the tokens of that one
 		case old.ID == c.ID:
-			c.NotBefore = old.NotBefore
+			c.NotBefore, c.Ended = old.NotBefore, old.Ended
 			c.endTokens(t.now)
 		case old.Exists():
 			exist++
@@ -313,6 +316,7 @@ func (t *Tx) RevokeStaticToken(id, token string) (Client, error) {
 	if i < 0 {
 		return c, ErrNoToken
 	}
+	c.remember(t.now, c.Tokens[i])
 	c.Tokens = slices.Delete(slices.Clone(c.Tokens), i, i+1)
 	t.putClient(&c, "static token "+token+" revoked")
 	return c, nil
@@ -356,7 +360,7 @@ func (t *Tx) fileClient(n, old *Client) (*Client, string) {
 		// of the file goes without a row.
 		return nil, ""
 	case !old.File || !old.Exists():
-		c.NotBefore = old.NotBefore
+		c.NotBefore, c.Tokens, c.Ended = old.NotBefore, old.Tokens, old.Ended
 		c.endTokens(t.now)
 		return c, "in the configuration file, in place of a client of this name; the tokens of that one end"
 	case old.Disabled == n.Disabled && old.Expires.Equal(n.Expires):

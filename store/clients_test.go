@@ -135,6 +135,59 @@ func TestSetClient(t *testing.T) {
 	verify(t, s)
 }
 
+// TestEndedTokens: the tokens that a command or the file ended are remembered, the last eight of a client.
+func TestEndedTokens(t *testing.T) {
+	s := storetest.New(t)
+	add := func(tx *store.Tx) error {
+		return tx.AddClient(store.Client{ID: "okta", Static: true, Ended: []store.EndedToken{{ID: "foreign"}}})
+	}
+	made := 0
+	create := func() string {
+		t.Helper()
+		made++
+		k := staticToken(fmt.Sprintf("st-%d", made), time.Now().Add(time.Hour))
+		changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.AddStaticToken("okta", k); return err })
+		return k.ID
+	}
+	ended := func(want ...string) {
+		t.Helper()
+		c := clientRow(t, s, "okta")
+		var got []string
+		for _, e := range c.Ended {
+			got = append(got, e.ID)
+			if e.Hash != sha256.Sum256([]byte(e.ID)) || time.Since(e.Ended) > time.Hour {
+				t.Errorf("%+v, want the hash of %s and when it ended", e, e.ID)
+			}
+		}
+		if !slices.Equal(got, want) || len(c.Tokens) != 0 {
+			t.Errorf("%q ended and %d live, want %q and none", got, len(c.Tokens), want)
+		}
+	}
+	changes(t, s, nil, add)
+	ended()
+	revoked := create()
+	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.RevokeStaticToken("okta", revoked); return err })
+	ended("st-1")
+	create()
+	expired := staticToken("expired", time.Now().Add(-time.Minute))
+	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.AddStaticToken("okta", expired); return err })
+	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.SetClientDisabled("okta", true); return err })
+	ended("st-1", "st-2")
+	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.SetClientDisabled("okta", false); return err })
+	create()
+	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.DeleteClient("okta"); return err })
+	changes(t, s, nil, add)
+	ended("st-1", "st-2", "st-3")
+	for range 5 {
+		id := create()
+		changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.RevokeStaticToken("okta", id); return err })
+	}
+	create()
+	changes(t, s, nil, func(tx *store.Tx) error { return tx.SetFileClients([]store.Client{{ID: "okta"}}) })
+	ended("st-2", "st-3", "st-4", "st-5", "st-6", "st-7", "st-8", "st-9")
+	verify(t, s)
+}
+
 // TestNameOfADeletedExternalClient: the row of a deleted client of an external issuer refuses its tokens, so a
 // client of another kind does not take its place.
 func TestNameOfADeletedExternalClient(t *testing.T) {

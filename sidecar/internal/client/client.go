@@ -89,6 +89,7 @@ type index struct {
 	clients map[key]*Client      // also those that are not usable, and deleted ones of the store
 	lists   map[string][]*Client // those that were not deleted, by tenant, in the order of issuers and ids
 	static  map[token.Hash]*static
+	ended   map[token.Hash]*ended
 	paused  map[string]*store.Pause
 }
 
@@ -161,6 +162,7 @@ func (d *Directory) keep(c *store.Change) {
 func (d *Directory) rebuild() {
 	x := &index{
 		tenants: map[string]*Tenant{}, clients: map[key]*Client{}, static: map[token.Hash]*static{},
+		ended:  map[token.Hash]*ended{},
 		lists:  map[string][]*Client{},
 		paused: maps.Clone(d.paused),
 	}
@@ -177,7 +179,12 @@ func (d *Directory) rebuild() {
 	}
 	dialects := map[string]*policies.Dialect{}
 	for k, row := range d.rows {
-		if t := x.tenants[k.tenant]; t != nil && !row.File {
+		t := x.tenants[k.tenant]
+		if t == nil {
+			continue
+		}
+		x.addEnded(t, row)
+		if !row.File {
 			c := t.client(row, dialects)
 			if named := (key{c.Tenant, c.Issuer, c.ID}); x.clients[named] == nil { // the file wins
 				x.clients[named] = c
@@ -287,11 +294,11 @@ func (d *Directory) Static(tenant, raw string) (token.Claims, *token.Error) {
 	if !ok || x == nil {
 		return token.Claims{}, token.RefuseStatic(token.ReasonMalformed, "", "", "")
 	}
-	s := x.static[hash]
+	s, now := x.static[hash], d.now()
 	if s == nil || s.client.Tenant != tenant {
-		return token.Claims{}, token.RefuseStatic(token.ReasonStatic, "", "", "")
+		return token.Claims{}, x.refuseUnknown(tenant, hash, now)
 	}
-	reason, now := token.ReasonClient, d.now()
+	reason := token.ReasonClient
 	switch {
 	case !s.client.Usable(now):
 	case !now.Before(s.token.Expires):

@@ -66,6 +66,39 @@ func TestStatic(t *testing.T) {
 	}
 }
 
+// TestEndedStaticToken: a token that was ended stays refused with the same answer. For 30 days the refusal
+// names its client and its id, at its own tenant only, and counts at the client.
+func TestEndedStaticToken(t *testing.T) {
+	now := time.Now()
+	d, _ := directory(t, now)
+	raw, hash := token.NewStatic()
+	row := &store.Client{ID: "okta", Static: true, Ended: []store.EndedToken{{ID: "st-old", Hash: hash, Ended: now}}}
+	d.Apply(store.Change{Type: store.ChangeClient, Tenant: "acme", ID: "okta", Client: row})
+	unknown := fmt.Sprint(token.RefuseStatic(token.ReasonStatic, "", "", "").Attrs())
+	named := fmt.Sprint(token.RefuseStatic(token.ReasonRevoked, ownIssuer, "okta", "st-old").Attrs())
+	refused := func(tenant, want string) *token.Error {
+		t.Helper()
+		c, te := d.Static(tenant, raw)
+		if te == nil || te.Detail != token.StaticRefused || c.ClientID != "" || fmt.Sprint(te.Attrs()) != want ||
+			strings.Contains(want, raw) {
+			t.Fatalf("%+v %v, want a refusal with %s", c, te, want)
+		}
+		return te
+	}
+	d.Note(client.Use{Tenant: "acme", Claims: &token.Claims{}, Token: refused("acme", named), Status: 401, Reason: "token"})
+	u := d.Usage(d.Find("acme", ownIssuer, "okta"))
+	if fmt.Sprint(u.Refused) != "map[token: revoked:1]" || !u.LastUse.IsZero() {
+		t.Errorf("%+v, want one refusal and no use", u)
+	}
+	refused("globex", unknown)
+	gone := *row
+	gone.Deleted = now
+	d.Apply(store.Change{Type: store.ChangeClient, Tenant: "acme", ID: "okta", Client: &gone})
+	refused("acme", named)
+	d.Now = func() time.Time { return now.Add(store.KeepEnded) }
+	refused("acme", unknown)
+}
+
 func must(raw string, _ token.Hash) string { return raw }
 
 // TestStaticCost: a look at a static token allocates nothing.

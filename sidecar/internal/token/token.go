@@ -114,7 +114,7 @@ const (
 	ReasonBinding     Reason = "binding"     // what the token is bound to (cnf) is not proven, or must be and is not
 	ReasonScope       Reason = "scope"       // not exactly the scope scim
 	ReasonClient      Reason = "client"      // the client does not exist, is disabled or has expired
-	ReasonRevoked     Reason = "revoked"     // its client revoked it
+	ReasonRevoked     Reason = "revoked"     // its client or an operator ended it
 	ReasonStatic      Reason = "static"      // a static token that nobody has, or of another tenant
 	ReasonUnavailable Reason = "unavailable" // the issuer's keys cannot be fetched: not the sender's fault
 
