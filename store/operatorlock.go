@@ -348,10 +348,20 @@ func (t *Tx) followLocks(id string, names []name) error {
 	return nil
 }
 
+// SharedLockError says that a lock holds several users: each got the name that the operator locked.
+type SharedLockError struct {
+	Lock  string   // its id
+	Users []string // SCIM ids
+}
+
+func (e *SharedLockError) Error() string {
+	return fmt.Sprintf("store: lock %s holds %d users", e.Lock, len(e.Users))
+}
+
 // UnlockByOperator lifts the operators' locks of the person with a name, or the one with an
-// id, and returns them. It lifts no lock of somebody else who has or had the name, and returns an
-// *AmbiguousNameError when it cannot tell whose lock is meant. What the identity provider locked stays
-// locked.
+// id, and returns them. It lifts no lock of somebody else who has or had the name. It returns an
+// *AmbiguousNameError when it cannot tell whose lock is meant, and a *SharedLockError for the name of a lock
+// that holds several users. What the identity provider locked stays locked.
 func (t *Tx) UnlockByOperator(value string) ([]OperatorLock, error) {
 	p, several := t.person(value)
 	if several != nil && !errors.As(several, new(*AmbiguousNameError)) {
@@ -369,11 +379,34 @@ func (t *Tx) UnlockByOperator(value string) ([]OperatorLock, error) {
 		return nil, several
 	}
 	for i := range lifted {
+		if err := t.oneHolder(&lifted[i], value); err != nil {
+			return nil, err
+		}
 		if err := t.endLock(&lifted[i], all, "lifted by an operator"); err != nil {
 			return nil, err
 		}
 	}
 	return lifted, nil
+}
+
+// oneHolder returns a *SharedLockError for a lock of several users of the directory, unless value is its id.
+func (t *Tx) oneHolder(l *OperatorLock, value string) error {
+	if l.ID == value || len(l.Users) < 2 {
+		return nil
+	}
+	var present []string
+	for _, id := range l.Users {
+		_, err := t.User(id)
+		if err == nil {
+			present = append(present, id)
+		} else if !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	if len(present) > 1 {
+		return &SharedLockError{Lock: l.ID, Users: present}
+	}
+	return nil
 }
 
 // ExpireOperatorLock removes a lock whose time is over. Such a lock refuses nothing even

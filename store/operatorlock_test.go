@@ -320,6 +320,40 @@ func TestUnlockIsOfOnePerson(t *testing.T) {
 	verify(t, s)
 }
 
+// TestUnlockOfASharedLock: a lock that two users got by a locked name is lifted by its id only.
+func TestUnlockOfASharedLock(t *testing.T) {
+	s := storetest.New(t)
+	lockBy(t, s, "guest", time.Time{}, false)
+	rename := func(id, name string) {
+		update(t, s, "acme", func(tx *store.Tx) error {
+			u, err := tx.User(id)
+			if err != nil {
+				return err
+			}
+			u.Resource["userName"], u.Resource["externalId"] = name, name
+			_, err = tx.UpdateUser(&u)
+			return err
+		})
+	}
+	first := create(t, s, "acme", "guest")
+	rename(first, "ada")
+	second := create(t, s, "acme", "guest")
+	var shared *store.SharedLockError
+	_, err := s.Update(t.Context(), "acme", operator("operator.unlock"), func(tx *store.Tx) error {
+		_, err := tx.UnlockByOperator("guest")
+		return err
+	})
+	if !errors.As(err, &shared) || len(shared.Users) != 2 {
+		t.Fatalf("unlocking the name = %v, want a lock of two users", err)
+	}
+	isLocked(t, s, map[string]subject.Subject{"first": {SCIMID: first}, "second": {SCIMID: second}}, true)
+	if lifted := unlockBy(t, s, shared.Lock); len(lifted) != 1 {
+		t.Errorf("unlocking the id lifted %+v, want the lock", lifted)
+	}
+	isLocked(t, s, map[string]subject.Subject{"first": {SCIMID: first}, "second": {SCIMID: second}}, false)
+	verify(t, s)
+}
+
 // TestOperatorLockOfADeletedUser: the lock holds for the next user of the name.
 func TestOperatorLockOfADeletedUser(t *testing.T) {
 	s := storetest.New(t)

@@ -207,6 +207,12 @@ func (h *Handler) unlock(ctx context.Context, a *act, in unlockRequest) (any, er
 	if errors.As(err, &several) {
 		return nil, severalError(several, in.User)
 	}
+	var shared *store.SharedLockError
+	if errors.As(err, &shared) {
+		return nil, refuse(http.StatusConflict, "lock %s holds %d users, who all had a name that was locked: %s. "+
+			"To lift it for all of them, unlock %s; to keep some out, lock them by SCIM id first", shared.Lock,
+			len(shared.Users), strings.Join(shared.Users[:min(len(shared.Users), 10)], ", "), shared.Lock)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("unlocking: %w", err)
 	}
