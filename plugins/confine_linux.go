@@ -46,17 +46,18 @@ func deniedCalls() []uintptr {
 		unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_SENDMMSG, unix.SYS_RECVFROM,
 		unix.SYS_RECVMSG, unix.SYS_RECVMMSG, unix.SYS_IO_URING_SETUP, unix.SYS_IO_URING_ENTER, unix.SYS_IO_URING_REGISTER,
 		unix.SYS_MOUNT, unix.SYS_UMOUNT2, unix.SYS_PIVOT_ROOT, unix.SYS_CHROOT, unix.SYS_MOVE_MOUNT, // namespaces
-		unix.SYS_OPEN_TREE, unix.SYS_FSOPEN, unix.SYS_FSMOUNT, unix.SYS_FSCONFIG, unix.SYS_FSPICK, unix.SYS_MOUNT_SETATTR,
+		unix.SYS_OPEN_TREE, unix.SYS_OPEN_TREE_ATTR, unix.SYS_FSOPEN, unix.SYS_FSMOUNT, unix.SYS_FSCONFIG, unix.SYS_FSPICK, unix.SYS_MOUNT_SETATTR,
 		unix.SYS_UNSHARE, unix.SYS_SETNS,
 		unix.SYS_BPF, unix.SYS_USERFAULTFD, unix.SYS_KEYCTL, unix.SYS_ADD_KEY, unix.SYS_REQUEST_KEY, // the kernel
 		unix.SYS_INIT_MODULE, unix.SYS_FINIT_MODULE, unix.SYS_DELETE_MODULE, unix.SYS_KEXEC_LOAD, unix.SYS_REBOOT,
-		unix.SYS_SWAPON, unix.SYS_SWAPOFF, unix.SYS_ACCT, unix.SYS_QUOTACTL, unix.SYS_PERSONALITY, unix.SYS_SYSLOG,
+		unix.SYS_SWAPON, unix.SYS_SWAPOFF, unix.SYS_ACCT, unix.SYS_QUOTACTL, unix.SYS_QUOTACTL_FD, unix.SYS_PERSONALITY,
+		unix.SYS_SYSLOG,
 		unix.SYS_SETTIMEOFDAY, unix.SYS_CLOCK_SETTIME, unix.SYS_CLOCK_ADJTIME, unix.SYS_ADJTIMEX, unix.SYS_SETHOSTNAME,
 		unix.SYS_SETDOMAINNAME, unix.SYS_VHANGUP,
 		unix.SYS_SETUID, unix.SYS_SETGID, unix.SYS_SETREUID, unix.SYS_SETREGID, unix.SYS_SETRESUID, // identities
 		unix.SYS_SETRESGID, unix.SYS_SETGROUPS, unix.SYS_SETFSUID, unix.SYS_SETFSGID, unix.SYS_CAPSET,
 		unix.SYS_OPEN_BY_HANDLE_AT, unix.SYS_NAME_TO_HANDLE_AT, unix.SYS_MKNODAT, unix.SYS_FANOTIFY_INIT,
-		unix.SYS_MEMFD_CREATE, unix.SYS_MQ_OPEN, // and what other processes share, which has a number instead of a name
+		unix.SYS_MEMFD_CREATE, unix.SYS_MQ_OPEN, unix.SYS_MQ_UNLINK, // and what other processes share, which has a number instead of a name
 		unix.SYS_SHMGET, unix.SYS_SHMAT, unix.SYS_SHMCTL, unix.SYS_MSGGET, unix.SYS_MSGSND, unix.SYS_MSGRCV, unix.SYS_MSGCTL,
 		unix.SYS_SEMGET, unix.SYS_SEMOP, unix.SYS_SEMTIMEDOP, unix.SYS_SEMCTL,
 	)
@@ -69,6 +70,8 @@ func fileCalls() []uintptr {
 		unix.SYS_MKDIRAT, unix.SYS_FCHMOD, unix.SYS_FCHMODAT, unix.SYS_FCHOWN, unix.SYS_FCHOWNAT, unix.SYS_TRUNCATE,
 		unix.SYS_FTRUNCATE, unix.SYS_FALLOCATE, unix.SYS_READLINKAT, unix.SYS_CHDIR, unix.SYS_FCHDIR, unix.SYS_STATFS,
 		unix.SYS_UTIMENSAT, unix.SYS_SETXATTR, unix.SYS_LSETXATTR, unix.SYS_FSETXATTR, unix.SYS_INOTIFY_ADD_WATCH,
+		unix.SYS_FCHMODAT2, unix.SYS_SETXATTRAT, unix.SYS_REMOVEXATTR, unix.SYS_LREMOVEXATTR, unix.SYS_FREMOVEXATTR,
+		unix.SYS_REMOVEXATTRAT, unix.SYS_FILE_SETATTR,
 	)
 }
 
@@ -82,6 +85,10 @@ const (
 
 // x32 marks the calls of a second ABI on amd64, which would get around the list.
 const x32 = 0x4000_0000
+
+// newestCall is the newest call that the lists were made for. The numbers of new calls are the same on all
+// architectures.
+const newestCall = unix.SYS_FILE_SETATTR
 
 // filter installs a seccomp filter in all threads. A denied call fails with EPERM.
 func filter(denied []uintptr) error {
@@ -104,12 +111,15 @@ func filter(denied []uintptr) error {
 		return unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jt: n, K: k}
 	}
 	eperm := ret(unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM))
+	enosys := ret(unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS))
 	program := []unix.SockFilter{
 		load(dataArch), equal(arch, 1), ret(unix.SECCOMP_RET_KILL_PROCESS),
 		load(dataCall), unless(unix.BPF_JGE, x32), eperm,
 		// The runtime signals its own threads. glibc falls back from clone3 to clone, whose flags can be judged:
 		// a thread of this process, not another process.
-		unless(unix.BPF_JEQ, uint32(unix.SYS_CLONE3)), ret(unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)),
+		unless(unix.BPF_JEQ, uint32(unix.SYS_CLONE3)), enosys,
+		// A call that this list cannot know, because the kernel is newer, may do what a denied one does.
+		unless(unix.BPF_JGT, newestCall), enosys,
 	}
 	for _, call := range denied {
 		program = append(program, unless(unix.BPF_JEQ, uint32(call)), eperm)

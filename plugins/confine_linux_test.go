@@ -62,6 +62,13 @@ func probe(parent int) int {
 	_, errs["read"] = os.ReadFile("/proc/self/status")
 	errs["write"] = os.WriteFile(file, nil, 0o600)
 	errs["rename"] = os.Rename(file, file+"2")
+	errs["remove an attribute"] = unix.Removexattr(file, "user.x")
+	for name, call := range map[string]uintptr{
+		"fchmodat2": unix.SYS_FCHMODAT2, "setxattrat": unix.SYS_SETXATTRAT, "file_setattr": unix.SYS_FILE_SETATTR,
+		"mq_unlink": unix.SYS_MQ_UNLINK, "a call of a newer kernel": unix.SYS_FILE_SETATTR + 1,
+	} {
+		_, _, errs[name] = unix.Syscall6(call, 0, 0, 0, 0, 0, 0)
+	}
 	out := map[string]string{}
 	for name, err := range errs {
 		switch {
@@ -101,15 +108,18 @@ func TestConfinedWorkerCannot(t *testing.T) {
 	allowed := []string{"confine", "write before the compilation", "remove before the compilation", "close files"}
 	for name, how := range got {
 		want := "denied"
-		if slices.Contains(allowed, name) {
+		switch {
+		case slices.Contains(allowed, name):
 			want = "ok"
+		case name == "a call of a newer kernel":
+			want = unix.ENOSYS.Error()
 		}
 		if how != want {
 			t.Errorf("%s: %s, want %s", name, how, want)
 		}
 	}
-	if len(got) != 31 {
-		t.Errorf("%d attempts, want 31", len(got))
+	if len(got) != 37 {
+		t.Errorf("%d attempts, want 37", len(got))
 	}
 }
 

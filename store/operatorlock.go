@@ -203,9 +203,10 @@ func (t *Tx) LockByOperator(value string, until time.Time, revoke bool) (Operato
 		return OperatorLock{}, err
 	}
 	l := OperatorLock{Tenant: t.tenant, ID: "lock-" + newID(t.now), Since: t.now}
-	i := slices.IndexFunc(all, func(o OperatorLock) bool {
-		return p.id != "" && slices.Contains(o.Users, p.id) || p.id == "" && o.holds(p, value)
-	})
+	i, err := t.lockOf(all, p, value)
+	if err != nil {
+		return OperatorLock{}, err
+	}
 	switch {
 	case i >= 0:
 		l = all[i]
@@ -227,6 +228,28 @@ func (t *Tx) LockByOperator(value string, until time.Time, revoke bool) (Operato
 		err = t.revokeForOperator(p.user, namesOf(userIndexes, p.user.Resource))
 	}
 	return l, err
+}
+
+// lockOf returns the index of the lock that a new one of the person changes, -1 if there is none. It is no
+// lock that other users share: it would change for them too, and end for this person with theirs.
+func (t *Tx) lockOf(all []OperatorLock, p person, value string) (int, error) {
+	for i := range all {
+		l := &all[i]
+		if p.id == "" && l.holds(p, value) {
+			return i, nil
+		}
+		if p.id == "" || !slices.Contains(l.Users, p.id) {
+			continue
+		}
+		users, err := t.present(l)
+		if err != nil {
+			return -1, err
+		}
+		if len(users) < 2 {
+			return i, nil
+		}
+	}
+	return -1, nil
 }
 
 func untilText(until time.Time) string {
@@ -391,22 +414,30 @@ func (t *Tx) UnlockByOperator(value string) ([]OperatorLock, error) {
 
 // oneHolder returns a *SharedLockError for a lock of several users of the directory, unless value is its id.
 func (t *Tx) oneHolder(l *OperatorLock, value string) error {
-	if l.ID == value || len(l.Users) < 2 {
+	if l.ID == value {
 		return nil
 	}
-	var present []string
+	users, err := t.present(l)
+	if err == nil && len(users) > 1 {
+		return &SharedLockError{Lock: l.ID, Users: users}
+	}
+	return err
+}
+
+// present returns the users of a lock whom the directory has now.
+func (t *Tx) present(l *OperatorLock) (users []string, err error) {
+	if len(l.Users) < 2 {
+		return l.Users, nil
+	}
 	for _, id := range l.Users {
 		_, err := t.User(id)
 		if err == nil {
-			present = append(present, id)
+			users = append(users, id)
 		} else if !errors.Is(err, ErrNotFound) {
-			return err
+			return nil, err
 		}
 	}
-	if len(present) > 1 {
-		return &SharedLockError{Lock: l.ID, Users: present}
-	}
-	return nil
+	return users, nil
 }
 
 // ExpireOperatorLock removes a lock whose time is over. Such a lock refuses nothing even

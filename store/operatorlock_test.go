@@ -347,10 +347,20 @@ func TestUnlockOfASharedLock(t *testing.T) {
 		t.Fatalf("unlocking the name = %v, want a lock of two users", err)
 	}
 	isLocked(t, s, map[string]subject.Subject{"first": {SCIMID: first}, "second": {SCIMID: second}}, true)
+	own := lockBy(t, s, second, time.Time{}, false)
+	if own.ID == shared.Lock || !slices.Equal(own.Users, []string{second}) {
+		t.Fatalf("locking one of them by id is %+v, want a lock of its own", own)
+	}
+	if again := lockBy(t, s, second, time.Time{}, false); again.ID != own.ID {
+		t.Errorf("locking again is %s, want %s", again.ID, own.ID)
+	}
 	if lifted := unlockBy(t, s, shared.Lock); len(lifted) != 1 {
 		t.Errorf("unlocking the id lifted %+v, want the lock", lifted)
 	}
-	isLocked(t, s, map[string]subject.Subject{"first": {SCIMID: first}, "second": {SCIMID: second}}, false)
+	isLocked(t, s, map[string]subject.Subject{"first": {SCIMID: first}}, false)
+	isLocked(t, s, map[string]subject.Subject{"second": {SCIMID: second}}, true)
+	unlockBy(t, s, second)
+	isLocked(t, s, map[string]subject.Subject{"second": {SCIMID: second}}, false)
 	verify(t, s)
 }
 

@@ -210,6 +210,7 @@ func cookiePlaces() []place {
 		refused("prefix, quoted value", bad, cookie(`wp_1="locked"`)),
 		refused("prefix, comma", bad, cookie("a=1,wp_1=locked")),
 		refused("prefix, blank for _, as PHP reads it", bad, cookie("wp 1=locked")),
+		refused("prefix, bracket that a NUL leaves open, as PHP reads it", bad, cookie("wp[1%00]=locked")),
 		refused("prefix, plus for _", bad, cookie("a=1; wp+1=locked")),
 		refused("prefix, escaped blank for _", bad, cookie("wp%201=locked")),
 		refused("prefix, dot for _", bad, cookie("wp.1=locked")),

@@ -133,7 +133,7 @@ type Field struct {
 // AnyName reports whether is holds for a name on the way to the leaf, or for a part of one that some
 // frameworks split ("user.email", "form:email", "email(1s)").
 func (f *Field) AnyName(is func(string) bool) bool {
-	return slices.ContainsFunc(f.Path, func(name string) bool {
+	return f.flat != "" && is(f.flat) || slices.ContainsFunc(f.Path, func(name string) bool {
 		return is(name) || slices.ContainsFunc(parts(name), is)
 	})
 }

@@ -158,7 +158,8 @@ func isCookie(name, folded string, starts bool) bool {
 
 // phpName is what PHP makes of a name: it writes "_" for blanks within, and for a bracket that nothing closes.
 func phpName(name string) string {
-	name = strings.TrimLeft(strings.ReplaceAll(decodeAgain(name), "+", " "), " ")
+	name, _, _ = strings.Cut(decodeAgain(name), "\x00") // a name ends there
+	name = strings.TrimLeft(strings.ReplaceAll(name, "+", " "), " ")
 	if _, index, _ := strings.Cut(name, "["); !strings.Contains(index, "]") {
 		name = strings.ReplaceAll(name, "[", "_")
 	}

@@ -157,6 +157,9 @@ func QueryKeys(raw string) (Keys, *Problem) {
 			return nil, problem(400, ReasonQuery, "a query key contains bad escapes or control characters")
 		}
 		k := queryKey{members: parts(text)}
+		if strings.ContainsAny(text, "[.") && !strings.Contains(text, "]") {
+			k.members = append(k.members, text) // PHP writes "_" for what others split at
+		}
 		k.name, _, _ = strings.Cut(text, "[")
 		k.name = foldCase(strings.TrimSpace(k.name))
 		keys = append(keys, k)
@@ -179,17 +182,21 @@ func parts(name string) []string {
 		return r != '_' && r != '-' && !blank(r) && (unicode.IsPunct(r) || unicode.IsSymbol(r))
 	}
 	var found []string
-	if strings.ContainsAny(name, "0123456789") && formNumber.MatchString(name) {
-		found = formNumber.Split(name, -1)
-	}
 	if strings.ContainsFunc(name, sign) {
-		found = append(found, strings.FieldsFunc(name, sign)...)
+		found = strings.FieldsFunc(name, sign)
+	}
+	if strings.ContainsAny(name, "0123456789") {
+		for _, part := range append([]string{name}, found...) {
+			if formNumber.MatchString(part) {
+				found = append(found, formNumber.Split(part, -1)...)
+			}
+		}
 	}
 	return found
 }
 
-// formNumber is how Django and WTForms count in a name: "user-0-email", "emails-0", "phone_1".
-var formNumber = regexp.MustCompile(`[-_]+[0-9]+([-_]+|$)`)
+// formNumber is how Django and WTForms count in a name: "0-email", "user-0-email", "grid-0-1-email", "phone_1".
+var formNumber = regexp.MustCompile(`(^|[-_]+)[0-9]+([-_]+[0-9]+)*([-_]+|$)`)
 
 // Has reports whether a folded key is there.
 func (ks Keys) Has(key string) bool {
