@@ -57,7 +57,7 @@ func deniedCalls() []uintptr {
 		unix.SYS_SETUID, unix.SYS_SETGID, unix.SYS_SETREUID, unix.SYS_SETREGID, unix.SYS_SETRESUID, // identities
 		unix.SYS_SETRESGID, unix.SYS_SETGROUPS, unix.SYS_SETFSUID, unix.SYS_SETFSGID, unix.SYS_CAPSET,
 		unix.SYS_OPEN_BY_HANDLE_AT, unix.SYS_NAME_TO_HANDLE_AT, unix.SYS_MKNODAT, unix.SYS_FANOTIFY_INIT,
-		unix.SYS_MEMFD_CREATE, unix.SYS_MQ_OPEN, unix.SYS_MQ_UNLINK, // and what other processes share, which has a number instead of a name
+		unix.SYS_MEMFD_CREATE, unix.SYS_MQ_OPEN, unix.SYS_MQ_UNLINK, // and what other processes share, by name or number
 		unix.SYS_SHMGET, unix.SYS_SHMAT, unix.SYS_SHMCTL, unix.SYS_MSGGET, unix.SYS_MSGSND, unix.SYS_MSGRCV, unix.SYS_MSGCTL,
 		unix.SYS_SEMGET, unix.SYS_SEMOP, unix.SYS_SEMTIMEDOP, unix.SYS_SEMCTL,
 	)
