@@ -102,6 +102,7 @@ func completeClients(c *cobra.Command) {
 		return namesOfClients(c)
 	}
 	if c.Flags().Lookup("client") != nil {
+		// It fails only if it is called twice.
 		_ = c.RegisterFlagCompletionFunc("client", func(c *cobra.Command, _ []string, _ string) (
 			[]string, cobra.ShellCompDirective,
 		) {

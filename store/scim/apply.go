@@ -8,7 +8,9 @@ import (
 // Applied is the outcome of [Apply].
 type Applied struct {
 	Resource Object
-	Changed  bool // false if the result equals the resource before; then version and lastModified stay (RFC 7644 §3.5.2.1)
+	// Changed is false if the result equals the resource before. Then version and lastModified stay
+	// (RFC 7644 §3.5.2.1).
+	Changed bool
 	// Found lists the deviations that only the resource shows: ELEMENT_BUILT and NO_MATCH_IGNORED.
 	Found []Deviation
 }
