@@ -232,9 +232,9 @@ func failureOf(ctx context.Context, err error) string {
 }
 
 // report counts a verdict and logs a failure. profile is a shipped name or "unknown", and
-// the caller knows the tenant and the client, so the label set is bounded.
+// the caller knows the tenant, so the label set is bounded.
 func (e *Engine) report(ctx context.Context, profile string, in *Input, v Verdict) {
-	e.metrics.count(in.Tenant, in.Client.Label, profile, v)
+	e.metrics.count(in.Tenant, profile, v)
 	if v.Failure == "" {
 		return
 	}

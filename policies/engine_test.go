@@ -623,10 +623,14 @@ func TestMetricsAndLog(t *testing.T) {
 	other.Tenant = "globex"
 	e.Decide(t.Context(), other)
 	bad := member("Add", "members", []any{map[string]any{"value": "secret-id"}})
-	e.Decide(t.Context(), groupPatch("ipsie-il1", []scim.RawOp{bad, bad}, onMembers("add")))
+	unnamed := groupPatch("ipsie-il1", []scim.RawOp{bad, bad}, onMembers("add"))
+	v := e.Decide(t.Context(), unnamed)
+	e.Count(v.Violated(unnamed))
 	named := groupPatch("ipsie-il1", []scim.RawOp{bad, bad}, onMembers("add"))
 	named.Client.Label = "idp"
-	e.Decide(t.Context(), named)
+	e.Decide(t.Context(), named) // the proxy and the service decide on one request
+	v = e.Decide(t.Context(), named)
+	e.Count(v.Violated(named))
 	if log.Len() != 0 {
 		t.Errorf("a verdict is logged as a failure: %s", log.String())
 	}
@@ -637,7 +641,7 @@ func TestMetricsAndLog(t *testing.T) {
 	want := map[string]float64{
 		"scimward_policy_decisions_total outcome=allow profile=ipsie-il1 tenant=acme":                                1,
 		"scimward_policy_decisions_total outcome=allow profile=ipsie-il1 tenant=globex":                              1,
-		"scimward_policy_decisions_total outcome=deny profile=ipsie-il1 tenant=acme":                                 2,
+		"scimward_policy_decisions_total outcome=deny profile=ipsie-il1 tenant=acme":                                 3,
 		"scimward_policy_decisions_total outcome=failure profile=unknown tenant=acme":                                1,
 		"scimward_policy_violations_total client=idp mode=enforce profile=ipsie-il1 rule=IL1-3.3.3-op tenant=acme":   1,
 		"scimward_policy_violations_total client=other mode=enforce profile=ipsie-il1 rule=IL1-3.3.3-op tenant=acme": 1,

@@ -22,8 +22,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		}, []string{"tenant", "profile", "outcome"}),
 		violations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "scimward_policy_violations_total",
-			Help: "Decisions on requests that violated a rule, by tenant, client, profile, rule and the mode " +
-				"in which the rule runs for the client. Proxy and service decide on a request separately.",
+			Help: "Requests that violated a rule, by tenant, client, profile, rule and the mode " +
+				"in which the rule runs for the client.",
 		}, []string{"tenant", "client", "profile", "rule", "mode"}),
 	}
 	if r == nil {
@@ -37,7 +37,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	return m, nil
 }
 
-func (m *metrics) count(tenant, client, profile string, v Verdict) {
+func (m *metrics) count(tenant, profile string, v Verdict) {
 	outcome := "deny"
 	switch {
 	case v.Failure != "":
@@ -46,16 +46,34 @@ func (m *metrics) count(tenant, client, profile string, v Verdict) {
 		outcome = "allow"
 	}
 	m.decisions.WithLabelValues(tenant, profile, outcome).Inc()
-	counted := make(map[string]bool, len(v.Violations))
-	for _, violation := range v.Violations {
-		if counted[violation.Rule] {
-			continue // once a request, even for several operations
+}
+
+// Violated is a rule that a request violates, with the labels under which [Engine.Count] counts it.
+type Violated struct{ Tenant, Client, Profile, Rule, Mode string }
+
+// Violated lists the rules that in violates by v, each once, even if several operations do.
+func (v *Verdict) Violated(in *Input) []Violated {
+	var out []Violated
+	seen := make(map[string]bool, len(v.Violations))
+	for i := range v.Violations {
+		violation := &v.Violations[i]
+		if seen[violation.Rule] {
+			continue
 		}
-		counted[violation.Rule] = true
+		seen[violation.Rule] = true
 		mode := string(violation.Mode)
 		if violation.Mode == ModeEnforce {
 			mode = "enforce"
 		}
-		m.violations.WithLabelValues(tenant, cmp.Or(client, "other"), profile, violation.Rule, mode).Inc()
+		out = append(out, Violated{in.Tenant, cmp.Or(in.Client.Label, "other"), in.Profile, violation.Rule, mode})
+	}
+	return out
+}
+
+// Count counts the rules that one request violates. Several decisions may fall on one request, so Decide does
+// not count them: the caller that answers the request does.
+func (e *Engine) Count(violated []Violated) {
+	for _, x := range violated {
+		e.metrics.violations.WithLabelValues(x.Tenant, x.Client, x.Profile, x.Rule, x.Mode).Inc()
 	}
 }

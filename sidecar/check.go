@@ -11,7 +11,7 @@ import (
 // Check judges what a configuration names and what does not prevent a start: certificates at the time
 // now, and the manifests, modules and grants of plugins. A plugin that Check refuses does not load.
 func Check(cfg *config.Config, now time.Time) []config.Finding {
-	out := cfg.JudgeCertificates(now)
+	out := cfg.JudgeCertificates(cfg.ReadCertificates(), now)
 	for _, p := range pluginConfigs(cfg) {
 		if err := plugins.Check(p); err != nil {
 			out = append(out, config.Finding{

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -23,8 +24,27 @@ const keysWait = 5 * time.Second
 // edition is what follows from one configuration. It does not change: a reload replaces it.
 type edition struct {
 	config    *config.Config
+	files     config.CertificateFiles // as they were when it was made
 	tenants   *tenantIndex
 	verifiers map[string]verifier
+}
+
+func newEdition(cfg *config.Config) *edition {
+	return &edition{config: cfg, files: cfg.ReadCertificates(), tenants: newTenantIndex(cfg.Tenants)}
+}
+
+// certificateFaults returns what peers refuse at the certificates of e and did not refuse at those of former:
+// a host that is new, or a certificate that is. What was wrong before, or has expired since, does not keep
+// another change from coming into force.
+func (e *edition) certificateFaults(former *edition, now time.Time) error {
+	known := former.config.JudgeCertificates(former.files, now)
+	var errs []error
+	for _, f := range e.config.JudgeCertificates(e.files, now) {
+		if !f.Warning && !slices.Contains(known, f) {
+			errs = append(errs, fmt.Errorf("%s: %s; %s", f.Path, f.Msg, f.Fix))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // next is an edition that is not in force yet, with the parts that come into force with it. Call apply
@@ -43,7 +63,10 @@ type next struct {
 
 // prepare makes the parts of cfg beside the present ones. Requests do not notice it.
 func (s *Server) prepare(ctx context.Context, cfg *config.Config) (_ *next, err error) {
-	n := &next{server: s, edition: &edition{config: cfg, tenants: newTenantIndex(cfg.Tenants)}}
+	n := &next{server: s, edition: newEdition(cfg)}
+	if err := n.edition.certificateFaults(s.now(), s.opts.Now()); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			n.discard()

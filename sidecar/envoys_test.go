@@ -15,6 +15,14 @@ import (
 // check asks as an Envoy that declares to pass these entries on, and returns the gRPC code of the answer.
 func (r *running) check(declared passes.List) int32 {
 	r.t.Helper()
+	return r.send(map[string]string{
+		"surface": "app", "tenant": "acme", "app": "app", "passes": declared.String(),
+	}, &authv3.AttributeContext_HttpRequest{Method: "GET", Path: "/", Host: "app.example.com"})
+}
+
+// send sends a check and returns the gRPC code of the answer.
+func (r *running) send(extensions map[string]string, http *authv3.AttributeContext_HttpRequest) int32 {
+	r.t.Helper()
 	c, err := grpc.NewClient(r.authz, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		r.t.Fatal(err)
@@ -22,12 +30,7 @@ func (r *running) check(declared passes.List) int32 {
 	defer c.Close()
 	res, err := authv3.NewAuthorizationClient(c).Check(r.t.Context(), &authv3.CheckRequest{
 		Attributes: &authv3.AttributeContext{
-			ContextExtensions: map[string]string{
-				"surface": "app", "tenant": "acme", "app": "app", "passes": declared.String(),
-			},
-			Request: &authv3.AttributeContext_Request{Http: &authv3.AttributeContext_HttpRequest{
-				Method: "GET", Path: "/", Host: "app.example.com",
-			}},
+			ContextExtensions: extensions, Request: &authv3.AttributeContext_Request{Http: http},
 		},
 	})
 	if err != nil {

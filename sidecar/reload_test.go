@@ -187,6 +187,47 @@ func TestReloadOfCertificate(t *testing.T) {
 	}
 }
 
+// TestReloadNeedsCertificate: a tenant whose host Envoy's certificate does not cover does not come into force, and
+// neither does a certificate that no longer covers a host. A fault from before does not stop another change.
+func TestReloadNeedsCertificate(t *testing.T) {
+	cert, key := certificate(t, "app.example.com")
+	envoy := func(cert, key string) string {
+		return strings.Replace(base, "drain:", "envoy: {tls: {cert: '"+cert+"', key: '"+key+"'}}\ndrain:", 1)
+	}
+	r := start(t, envoy(cert, key))
+	refused := func(text, host string) {
+		t.Helper()
+		r.write("scimward.yaml", text)
+		err := r.server.Reload(t.Context())
+		want := "is not for the host " + host + "; use a certificate with this name"
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(r.status().Config.Fault, want) {
+			t.Errorf("Reload() = %v, status %q, want a refusal that says %q", err, r.status().Config.Fault, want)
+		}
+	}
+	taken := func(text string) {
+		t.Helper()
+		r.write("scimward.yaml", text)
+		if err := r.server.Reload(t.Context()); err != nil {
+			t.Errorf("Reload() = %v, want nil", err)
+		}
+	}
+	refused(envoy(cert, key)+second, "globex.example.com")
+	if got := r.scimStatus("globex.example.com"); got != 404 {
+		t.Errorf("SCIM of the refused tenant = %d, want 404", got)
+	}
+	none, noKey := certificate(t)
+	refused(envoy(none, noKey), "app.example.com")
+	both, bothKey := certificate(t, "app.example.com", "globex.example.com")
+	taken(envoy(both, bothKey) + second)
+	if got := r.scimStatus("globex.example.com"); got != 401 {
+		t.Errorf("SCIM of the new tenant = %d, want 401", got)
+	}
+
+	r = start(t, envoy(none, noKey)) // scimward starts with it, because refusing to start would do more harm
+	taken(envoy(none, noKey) + "# another change\n")
+	refused(envoy(none, noKey)+second, "globex.example.com")
+}
+
 // TestCertificatesChangeTogether: while one listener's certificate does not fit its key, no listener gets a
 // new one, in whichever order they are read.
 func TestCertificatesChangeTogether(t *testing.T) {

@@ -94,7 +94,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		o.Now = time.Now
 	}
 	s := &Server{opts: o, registry: prometheus.NewRegistry(), hits: admin.NewHits()}
-	s.current.Store(&edition{config: o.Config, tenants: newTenantIndex(o.Config.Tenants)})
+	s.current.Store(newEdition(o.Config))
 	s.opened = s.digests()
 	s.reloads, s.certificates = newReloads(s.registry, o.Now()), newCertificates(s.registry)
 	s.envoys = &passes.Envoys{Outdated: s.logOutdated}
@@ -192,19 +192,24 @@ func (s *Server) openSCIM(ctx context.Context) (err error) {
 	if err := s.openAuthorizer(ctx); err != nil {
 		return err
 	}
-	// The proxy counts the requests that it refuses. The handler counts the requests that reach it.
 	deviations := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scimward_scim_deviations_total",
 		Help: "SCIM requests that deviated from the canonical form, by tenant and code of the deviation.",
 	}, []string{"tenant", "code"})
 	s.registry.MustRegister(deviations, newRefusedUsers(s.store, s.tenantNames), tokenExpiry{s, expiryMetric()})
-	deviation := func(tenant, code string) { deviations.WithLabelValues(tenant, code).Inc() }
+	// The proxy counts the requests that it refuses. The handler counts the requests that reach it.
+	judged := func(d *authz.Decision) {
+		for _, code := range d.Deviations {
+			deviations.WithLabelValues(d.Tenant, code).Inc()
+		}
+		s.policy.Count(d.Violated)
+	}
 	s.handler, err = scimhttp.New(scimhttp.Options{
 		Decider: s.decider, Store: s.store, TenantOf: s.tenantOf, Base: s.resourceOf,
 		AfterLock: func(ctx context.Context, tenant, _ string) { s.cut(ctx, tenant) },
 		MaxBody:   s.opts.Config.Envoy.MaxBodyBytes, MaxGroupBody: s.opts.Config.Envoy.MaxGroupBodyBytes,
 		RateOf: s.rateOf, Reactivates: s.reactivates, StaticTokens: s.staticTokens,
-		Deviation: deviation, Used: s.clients.Note, Now: s.opts.Now,
+		Judged: judged, Used: s.clients.Note, Now: s.opts.Now,
 		Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
@@ -217,7 +222,7 @@ func (s *Server) openSCIM(ctx context.Context) (err error) {
 	envoy := s.opts.Config.Envoy
 	s.authz, err = extauthz.New(extauthz.Options{
 		Decider: s.decider, Tenants: s.tenantNames(), MaxBody: envoy.MaxBodyBytes, Timeout: envoy.CheckTimeout,
-		Refused: s.handler.Refused, Deviation: deviation, Used: s.clients.Note, Hit: s.hit,
+		Refused: s.handler.Refused, Judged: judged, Used: s.clients.Note, Hit: s.hit,
 		Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
@@ -280,7 +285,7 @@ func (s *Server) openAuthorizer(ctx context.Context) (err error) {
 	}
 	first := &next{
 		server: s, own: s.oauth.Own,
-		edition: &edition{config: s.opts.Config, tenants: s.now().tenants},
+		edition: newEdition(s.opts.Config),
 	}
 	if err := first.prepareAuthorizer(); err != nil { //nolint:contextcheck // fetching keys outlives it
 		first.discard()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/scimward/scimward/store/log"
@@ -109,8 +110,9 @@ type Loss struct {
 var ErrNoLoss = errors.New("store: nothing is missing, so there is no loss to accept")
 
 // AcceptLoss opens a store that has lost records or locks, audits in every tenant that
-// cause accepts this, and makes what is left the store that Open opens. It returns ErrNoLoss
-// for a store that Open opens anyway, and ErrDamaged for one that cannot be read.
+// cause accepts this, and makes what is left the store that Open opens. Tenants that are not
+// in o.Tenants any more are among them. It returns ErrNoLoss for a store that Open opens
+// anyway, and ErrDamaged for one that cannot be read.
 func AcceptLoss(ctx context.Context, o Options, cause Cause, reason string) (loss Loss, err error) {
 	damage := damaged(ctx, o)
 	if damage == nil {
@@ -130,9 +132,13 @@ func AcceptLoss(ctx context.Context, o Options, cause Cause, reason string) (los
 	if w := s.m.Witnessed(); w.Position > loss.Head {
 		loss.Locks, loss.All = w.After(loss.Head)
 	}
-	for _, tenant := range slices.Sorted(maps.Keys(*s.tenants.Load())) {
+	tenants, err := s.allTenants(ctx)
+	if err != nil {
+		return Loss{}, err
+	}
+	for _, tenant := range tenants {
 		missing := false
-		_, err := s.Update(ctx, tenant, cause, func(t *Tx) (err error) {
+		_, err := s.update(ctx, tenant, cause, func(t *Tx) (err error) {
 			missing, err = t.acceptLoss(damage, reason)
 			return err
 		})
@@ -142,6 +148,31 @@ func AcceptLoss(ctx context.Context, o Options, cause Cause, reason string) (los
 		loss.All = loss.All && !missing
 	}
 	return loss, nil
+}
+
+// allTenants returns the configured tenants, and those that have locks or counters in the store, sorted.
+func (s *Store) allTenants(ctx context.Context) ([]string, error) {
+	names := map[string]bool{}
+	for name := range *s.tenants.Load() {
+		names[name] = true
+	}
+	err := s.m.View(ctx, func(snap *machine.Snapshot) error {
+		for _, kind := range []byte{kindCounter, kindLock, kindOperatorLock} {
+			err := snap.Scan([]byte{kind}, nil, false, func(e machine.Entry) (bool, error) {
+				d, err := DecodeKey(e.Key)
+				names[strings.Clone(d.Tenant)] = true
+				return err == nil, err
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listing the tenants of the store: %w", err)
+	}
+	return slices.Sorted(maps.Keys(names)), nil
 }
 
 // damaged returns why Open fails.

@@ -263,6 +263,39 @@ func TestLossThatNothingNames(t *testing.T) {
 	}
 }
 
+// TestLossOfRemovedTenant: a tenant that left the configuration has lost its locks too. Its counters are mended and
+// its audit trail says so, and the store opens with and without the tenant.
+func TestLossOfRemovedTenant(t *testing.T) {
+	dir := goodDatabase(t)
+	damage(t, dir, drop('l'))
+	o := storetest.Options()
+	o.Dir = dir
+	delete(o.Tenants, "acme")
+	loss, err := store.AcceptLoss(t.Context(), o, storetest.Cause("store.accept_loss"), "no backup")
+	if err != nil || loss.All {
+		t.Fatalf("AcceptLoss = %+v, %v, want a loss that is not complete", loss, err)
+	}
+	s, err := store.Open(t.Context(), o)
+	if err != nil {
+		t.Fatalf("Open without the tenant = %v, want nil", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = openAt(dir); err != nil {
+		t.Fatalf("Open with the tenant = %v, want nil", err)
+	}
+	defer s.Close()
+	view(t, s, "acme", func(r *store.Reader) error {
+		found := false
+		err := r.Audit(func(a audit.Record) bool { found = strings.Contains(a.Detail, "no backup"); return !found })
+		if !found {
+			t.Error("the audit trail of the removed tenant has no record of the accepted loss, want one")
+		}
+		return err
+	})
+}
+
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)

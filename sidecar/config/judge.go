@@ -30,10 +30,33 @@ func (f Finding) String() string {
 	return fmt.Sprintf("%s: %s: %s; %s", kind, f.Path, f.Msg, f.Fix)
 }
 
-// JudgeCertificates judges the certificates that the configuration names, as their peers do at the time
-// now. It skips a file that only Envoy can read.
-func (c *Config) JudgeCertificates(now time.Time) []Finding {
-	j := judge{now: now}
+// CertificateFiles has what the certificate files of a configuration contained when they were read.
+type CertificateFiles map[string]certificateFile
+
+type certificateFile struct {
+	chain []*x509.Certificate
+	err   error
+}
+
+// ReadCertificates reads the certificates that the configuration names.
+func (c *Config) ReadCertificates() CertificateFiles {
+	out := CertificateFiles{}
+	for _, t := range []*TLS{&c.Envoy.TLS, &c.Listen.SCIMTLS, &c.Listen.AuthzTLS} {
+		for _, file := range []string{t.Cert, t.ClientCA} {
+			if file == "" {
+				continue
+			}
+			chain, err := Certificates(file)
+			out[file] = certificateFile{chain, err}
+		}
+	}
+	return out
+}
+
+// JudgeCertificates judges the certificates of the configuration as their peers do at the time now. It skips a
+// file that only Envoy can read.
+func (c *Config) JudgeCertificates(files CertificateFiles, now time.Time) []Finding {
+	j := judge{now: now, files: files}
 	var hosts []string
 	for i := range c.Tenants {
 		hosts = append(hosts, c.Tenants[i].Host())
@@ -52,6 +75,7 @@ func (c *Config) JudgeCertificates(now time.Time) []Finding {
 
 type judge struct {
 	now   time.Time
+	files CertificateFiles
 	found []Finding
 }
 
@@ -64,14 +88,14 @@ func (j *judge) certificate(path string, t TLS, hosts []string, uses ...x509.Ext
 	if t.Cert == "" {
 		return
 	}
-	chain, err := Certificates(t.Cert)
-	if err != nil {
-		if !errors.Is(err, fs.ErrPermission) {
-			j.add(path, "name a PEM file with the certificate first", "%v", err)
+	file := j.files[t.Cert]
+	if file.err != nil {
+		if !errors.Is(file.err, fs.ErrPermission) {
+			j.add(path, "name a PEM file with the certificate first", "%v", file.err)
 		}
 		return
 	}
-	leaf := chain[0]
+	leaf := file.chain[0]
 	day := func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" }
 	switch {
 	case j.now.After(leaf.NotAfter):
@@ -112,20 +136,20 @@ func (j *judge) issuedBy(path string, t TLS) {
 	if t.Cert == "" || t.ClientCA == "" {
 		return
 	}
-	chain, err := Certificates(t.Cert)
-	if err != nil {
+	own, authorities := j.files[t.Cert], j.files[t.ClientCA]
+	if own.err != nil {
 		return // certificate reports it
 	}
-	authorities, err := Certificates(t.ClientCA)
-	if err != nil {
-		j.add(path, "name a PEM file with the authority", "%v", err)
+	if authorities.err != nil {
+		j.add(path, "name a PEM file with the authority", "%v", authorities.err)
 		return
 	}
+	chain := own.chain
 	o := x509.VerifyOptions{
 		Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
 		CurrentTime: chain[0].NotBefore.Add(time.Second), // its time is judged by itself
 	}
-	for _, c := range authorities {
+	for _, c := range authorities.chain {
 		o.Roots.AddCert(c)
 	}
 	for _, c := range chain[1:] {

@@ -123,7 +123,7 @@ func TestJudgeCertificates(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.cfg.Tenants = []config.Tenant{{ExternalURL: "https://app.example.com"}}
-			got := tt.cfg.JudgeCertificates(judged)
+			got := tt.cfg.JudgeCertificates(tt.cfg.ReadCertificates(), judged)
 			if tt.want == "" {
 				if len(got) > 0 {
 					t.Errorf("found %v, want nothing", got)

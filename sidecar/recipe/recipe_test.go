@@ -2,6 +2,7 @@ package recipe_test
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -51,6 +52,33 @@ func TestRecipes(t *testing.T) {
 				t.Errorf("static_tokens %t, but the steps have one: %t", r.StaticTokens, static)
 			}
 		})
+	}
+}
+
+// TestRecipesOfTokenEndpoints: a recipe in which the provider fetches a token has everything that its token
+// endpoint asks for.
+func TestRecipesOfTokenEndpoints(t *testing.T) {
+	// What each endpoint needs beside client and secret. Entra refuses client credentials without a scope that
+	// ends with /.default, Auth0 without an audience. Keycloak sends its default scopes unasked.
+	needs := map[string]recipe.Field{
+		"auth0":                   {Label: "Audience", Value: "https://acme.example.com/scim/v2"},
+		"curl":                    {Label: "scope", Value: "scim"},
+		"entra-oauth":             {Label: "Scope", Value: "api://APPLICATION-ID-OF-THE-API/.default"},
+		"entra-workload-identity": {Label: "Scope", Value: "scim"},
+		"keycloak":                {Label: "Client scope", Value: "scim, a new one, added as Default"},
+		"pingone-oauth":           {Label: "Scope", Value: "scim"},
+	}
+	endpoints := []string{"Token endpoint", "OAUTH TOKEN REQUEST"}
+	for _, r := range recipe.All() {
+		fields := r.For(values, "").Fields
+		fetches := slices.ContainsFunc(fields, func(f recipe.Field) bool { return slices.Contains(endpoints, f.Label) })
+		need, known := needs[r.Name]
+		if fetches != known || fetches == r.StaticTokens {
+			t.Errorf("%s fetches a token: %t, static tokens: %t; is it listed here: %t", r.Name, fetches, r.StaticTokens, known)
+		}
+		if known && !slices.Contains(fields, need) {
+			t.Errorf("%s has no field %q with %q:\n%v", r.Name, need.Label, need.Value, fields)
+		}
 	}
 }
 

@@ -44,6 +44,9 @@ type Decision struct {
 	SCIM   *SCIMRequest // SurfaceSCIM, allowed: what the handler acts on
 	Policy string       // revision that allowed it
 	Warn   []string     // rule ids in warn mode that the request violates, each once
+	// Violated are the rules that the request violates, in every mode, each once. Who answers the request
+	// counts them.
+	Violated []policies.Violated
 	// Deviations are the codes of what the client sent in another than the canonical form,
 	// each once, in the order found; of a refusal, those found until then. They are the Dev
 	// constants of package scim, so there are few enough for a metric label.

@@ -20,7 +20,9 @@ func (a *Authorizer) askPolicy(ctx context.Context, in *policies.Input, req *SCI
 	if ctx.Err() != nil {
 		return overdue()
 	}
-	return verdict(&v, req)
+	d := verdict(&v, req)
+	d.Violated = v.Violated(in)
+	return d
 }
 
 // verdict turns the answer of the policy into the decision.

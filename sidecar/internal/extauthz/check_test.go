@@ -402,8 +402,8 @@ func TestDeviationsAreReported(t *testing.T) {
 		want   int
 	}{
 		{"allowed", allowed(t, request.SurfaceSCIM, func(d *authz.Decision) { d.Deviations = codes }), `"deviations":["OP_CASE","PATHLESS"]`, 0},
-		{"refused", authz.Decision{Status: 400, Reason: authz.ReasonPolicy, Tenant: "acme", Deviations: codes}, `"deviations":["OP_CASE","PATHLESS"]`, 1},
-		{"refused without", authz.Decision{Status: 400, Reason: authz.ReasonPolicy, Tenant: "acme"}, "", 1},
+		{"refused", authz.Decision{Surface: request.SurfaceSCIM, Status: 400, Reason: authz.ReasonPolicy, Tenant: "acme", Deviations: codes}, `"deviations":["OP_CASE","PATHLESS"]`, 1},
+		{"refused without", authz.Decision{Surface: request.SurfaceSCIM, Status: 400, Reason: authz.ReasonPolicy, Tenant: "acme"}, "", 1},
 	} {
 		k.logs.Reset()
 		k.decider.answer = row.answer

@@ -89,9 +89,13 @@ func newKit(t *testing.T, edit ...func(*extauthz.Options)) *kit {
 	o := extauthz.Options{
 		Decider: k.decider, Tenants: []string{"acme", "globex"}, MaxBody: 1024,
 		Timeout: 2 * time.Minute, CutWait: 2 * time.Minute, Metrics: k.registry,
-		Hit:       func(tenant, app string, l *authz.Lock) { k.hits = append(k.hits, tenant+" "+app+" "+l.State) },
-		Deviation: func(tenant, code string) { k.deviated[tenant+" "+code]++ },
-		Logger:    slog.New(slog.NewJSONHandler(&lockedWriter{w: k.logs}, nil)),
+		Hit: func(tenant, app string, l *authz.Lock) { k.hits = append(k.hits, tenant+" "+app+" "+l.State) },
+		Judged: func(d *authz.Decision) {
+			for _, code := range d.Deviations {
+				k.deviated[d.Tenant+" "+code]++
+			}
+		},
+		Logger: slog.New(slog.NewJSONHandler(&lockedWriter{w: k.logs}, nil)),
 	}
 	for _, e := range edit {
 		e(&o)

@@ -54,8 +54,9 @@ type Options struct {
 	// what was refused. The answer waits for Refused, RefusedWait at most. Nil records nothing.
 	Refused     func(ctx context.Context, r request.Request, d authz.Decision)
 	RefusedWait time.Duration // 0 is 250 ms, and never more than a quarter of Timeout
-	// Deviation counts one deviation of a request that is refused here. Nil counts nothing.
-	Deviation func(tenant, code string)
+	// Judged counts the deviations and the violated rules of a SCIM request that is refused here. The service
+	// behind Envoy counts those of the others. Nil counts nothing.
+	Judged func(d *authz.Decision)
 	// Used counts each SCIM request that is refused here; the service behind Envoy counts the others. Nil
 	// counts nothing.
 	Used func(client.Use)
@@ -89,8 +90,8 @@ func (o *Options) defaults() {
 	if o.Hit == nil {
 		o.Hit = func(string, string, *authz.Lock) {}
 	}
-	if o.Deviation == nil {
-		o.Deviation = func(string, string) {}
+	if o.Judged == nil {
+		o.Judged = func(*authz.Decision) {}
 	}
 	if o.Used == nil {
 		o.Used = func(client.Use) {}
@@ -236,13 +237,9 @@ func (s *Server) record(ctx context.Context, r *request.Request, d *authz.Decisi
 		s.metrics.usedLocks.WithLabelValues(s.metrics.tenant(d.Tenant), d.App, d.Lock.State).Inc()
 		s.o.Hit(d.Tenant, d.App, d.Lock)
 	}
-	if !d.Allowed() { // the SCIM handler counts the requests that reach it
-		if d.Surface == request.SurfaceSCIM {
-			s.o.Used(client.Use{Tenant: d.Tenant, Claims: &d.Claims, Token: d.Token, Status: d.Status, Reason: d.Reason})
-		}
-		for _, code := range d.Deviations {
-			s.o.Deviation(s.metrics.tenant(d.Tenant), code)
-		}
+	if !d.Allowed() && d.Surface == request.SurfaceSCIM { // the SCIM handler counts the requests that reach it
+		s.o.Used(client.Use{Tenant: d.Tenant, Claims: &d.Claims, Token: d.Token, Status: d.Status, Reason: d.Reason})
+		s.o.Judged(d)
 	}
 	if !s.o.Logger.Enabled(ctx, slog.LevelInfo) {
 		return

@@ -60,8 +60,9 @@ type Options struct {
 	MaxBody      int // bytes of a body; 0 is 256 KiB
 	MaxGroupBody int // bytes of the body of a group, at least MaxBody; 0 is 32 MiB
 
-	// Deviation counts one deviation of a request that this package answers. Nil counts none.
-	Deviation func(tenant, code string)
+	// Judged counts the deviations and the violated rules of a request that this package answers. Nil counts
+	// nothing.
+	Judged func(d *authz.Decision)
 	// Used counts each request that this package answers. Nil counts nothing.
 	Used func(client.Use)
 
@@ -109,8 +110,8 @@ func New(o Options) (*Handler, error) {
 	if o.Used == nil {
 		o.Used = func(client.Use) {}
 	}
-	if o.Deviation == nil {
-		o.Deviation = func(string, string) {}
+	if o.Judged == nil {
+		o.Judged = func(*authz.Decision) {}
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -175,9 +175,14 @@ func (s *service) start(profile string, change ...func(*scimhttp.Options)) *serv
 	)
 	s.metrics.MustRegister(deviations)
 	o := scimhttp.Options{
-		Deviation: func(tenant, code string) { deviations.WithLabelValues(tenant, code).Inc() },
-		Decider:   s.decider,
-		Store:     s.store,
+		Judged: func(d *authz.Decision) {
+			for _, code := range d.Deviations {
+				deviations.WithLabelValues(d.Tenant, code).Inc()
+			}
+			e.Count(d.Violated)
+		},
+		Decider: s.decider,
+		Store:   s.store,
 		TenantOf: func(r *http.Request) (string, bool) {
 			name, ok := strings.CutSuffix(r.Host, ".test")
 			return name, ok && (name == "acme" || name == "globex")

@@ -74,8 +74,8 @@ func (h *Handler) reprovision(ctx context.Context, tx *store.Tx, x *exchange, u 
 	x.resource = u.ID // also of a refusal
 	stored := u.Resource
 	u.Resource = o
-	if d := h.opts.Decider.DecideResult(ctx, x.scim, stored, o); !d.Allowed() {
-		return u, answerForDecision(d)
+	if err := h.decideResult(ctx, x, stored, o); err != nil {
+		return u, err
 	}
 	_, err := tx.UpdateUser(&u)
 	return u, err

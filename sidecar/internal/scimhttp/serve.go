@@ -11,6 +11,7 @@ import (
 
 	"github.com/scimward/scimward/sidecar/internal/client"
 	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/scim"
 )
 
 // recorder records the sent status.
@@ -123,6 +124,19 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	return h.act(ctx, w, x)
 }
 
+// decideResult decides about the resource that a change gives. It knows more than the decision about the request,
+// so the rules that it finds violated are those of the request.
+func (h *Handler) decideResult(ctx context.Context, x *exchange, stored, result scim.Object) error {
+	d := h.opts.Decider.DecideResult(ctx, x.scim, stored, result)
+	if d.Policy != "" {
+		x.decision.Violated = d.Violated
+	}
+	if !d.Allowed() {
+		return answerForDecision(d)
+	}
+	return nil
+}
+
 // deviations lists how an allowed request deviates from the profile: the rules in warn mode, and the codes of
 // what the parser changed for a client with overlays. Each is a token, so that the header is a list of RFC 9651
 // §3.1.
@@ -185,9 +199,7 @@ func (h *Handler) end(ctx context.Context, x *exchange, status int) {
 	h.opts.Used(client.Use{
 		Tenant: x.Tenant, Claims: &x.decision.Claims, Token: x.decision.Token, Status: status, Reason: x.reason,
 	})
-	for _, code := range x.decision.Deviations {
-		h.opts.Deviation(x.Tenant, code)
-	}
+	h.opts.Judged(&x.decision)
 	level := slog.LevelInfo
 	if status >= http.StatusInternalServerError || x.err != nil {
 		level = slog.LevelError

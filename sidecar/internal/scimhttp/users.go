@@ -109,8 +109,8 @@ func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exch
 		if after.Resource, err = next(after); err != nil {
 			return err
 		}
-		if d := h.opts.Decider.DecideResult(ctx, x.scim, stored, after.Resource); !d.Allowed() {
-			return answerForDecision(d)
+		if err := h.decideResult(ctx, x, stored, after.Resource); err != nil {
+			return err
 		}
 		names, err := tx.UpdateUser(&after)
 		if err != nil {
