@@ -175,12 +175,13 @@ type verifiers struct {
 }
 
 func (v *verifiers) add(name string, o token.Options) (*token.Verifier, error) {
-	if old, ok := v.former[name]; ok && reflect.DeepEqual(old.from, o) {
+	old, ok := v.former[name]
+	if ok && reflect.DeepEqual(old.from, o) {
 		v.all[name] = old
 		return old.Verifier, nil
 	}
 	from := o
-	o.Logger, o.Metrics, o.Now = v.logger, v.metrics, v.now
+	o.Logger, o.Metrics, o.Now, o.Former = v.logger, v.metrics, v.now, old.Verifier
 	made, err := token.NewVerifier(o)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)

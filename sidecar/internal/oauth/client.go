@@ -45,7 +45,7 @@ type Client struct {
 	AllowNoJTI bool
 	// AllowJWTBearer opens the grant of RFC 7523 §2.1 beside client_credentials.
 	AllowJWTBearer bool
-	// Optional leaves its keys out of [Server.Ready].
+	// Optional says that a command added it: the store has its keys too, and [Server.Ready] leaves them out.
 	Optional bool
 	// TokenLifetime is the lifetime of its access tokens, 60 minutes at most. Zero is that of the tenant.
 	TokenLifetime time.Duration

@@ -16,8 +16,8 @@ type Prepared struct {
 
 // Prepare makes the authorization servers of all tenants, without an effect on requests. A tenant
 // with an unchanged configuration keeps its keys and its clients' keys. For a new one, Prepare creates a
-// missing signing key in the store and starts to fetch the keys of the clients. The error joins every
-// fault.
+// missing signing key in the store and starts to fetch the keys of the clients. For a changed one it fetches
+// them again, and the last good ones stay in use until then. The error joins every fault.
 func (s *Server) Prepare(ctx context.Context, tenants []Tenant) (*Prepared, error) {
 	p := &Prepared{server: s, next: make(map[string]*tenant, len(tenants))}
 	var errs []error
@@ -37,7 +37,8 @@ func (p *Prepared) add(ctx context.Context, cfg Tenant) error {
 	if p.next[cfg.Name] != nil {
 		return errors.New("it is configured twice")
 	}
-	if old := p.server.tenant(cfg.Name); old != nil && reflect.DeepEqual(old.Tenant, cfg) {
+	old := p.server.tenant(cfg.Name)
+	if old != nil && reflect.DeepEqual(old.Tenant, cfg) {
 		p.next[cfg.Name] = old
 		return nil
 	}
@@ -45,7 +46,7 @@ func (p *Prepared) add(ctx context.Context, cfg Tenant) error {
 	if err != nil {
 		return err
 	}
-	t, err := newTenant(cfg, st, &p.server.opts) //nolint:contextcheck // fetching keys outlives this call; Close ends it
+	t, err := newTenant(cfg, st, old, &p.server.opts) //nolint:contextcheck // fetching outlives this call; Close ends it
 	if err != nil {
 		return err
 	}
@@ -56,7 +57,7 @@ func (p *Prepared) add(ctx context.Context, cfg Tenant) error {
 // Ready returns an error for each client without keys. It waits within ctx for running fetches.
 func (p *Prepared) Ready(ctx context.Context) error { return ready(ctx, p.next) }
 
-// Apply puts the tenants in force. Requests that have begun finish with the former ones.
+// Apply puts the tenants in force. Requests whose body has been read finish with the former ones.
 func (p *Prepared) Apply() {
 	old := p.server.tenants.Swap(&p.next)
 	closeTenants(*old, p.next)

@@ -26,7 +26,7 @@ func (h *handler) revokeToken(w http.ResponseWriter, r *http.Request, q *tokenRe
 	if err != nil {
 		return err
 	}
-	c, err := t.alive(r, presented)
+	c, err := h.alive(r, t, presented)
 	switch {
 	case err != nil:
 		return err
@@ -63,7 +63,7 @@ func (h *handler) introspectToken(w http.ResponseWriter, r *http.Request, q *tok
 	if err != nil {
 		return nil, err
 	}
-	c, err := t.alive(r, presented)
+	c, err := h.alive(r, t, presented)
 	if err != nil {
 		return nil, err
 	}
@@ -114,11 +114,14 @@ func (h *handler) about(
 	return t, by, presented, nil
 }
 
-// alive returns the claims of an access token of the tenant that is valid now, nil for anything else.
-func (t *tenant) alive(r *http.Request, raw string) (*token.Claims, error) {
+// alive returns the claims of an access token of the tenant that is valid now, nil for anything else. The tokens
+// from before the end of a client are dead, whatever their own end is.
+func (h *handler) alive(r *http.Request, t *tenant, raw string) (*token.Claims, error) {
 	c, err := t.issued.Verify(r.Context(), raw)
 	var refused *token.Error
 	switch {
+	case err == nil && c.IssuedAt.Before(h.opts.NotBefore(t.Name, c.ClientID)):
+		return nil, nil //nolint:nilnil // a dead token is no error
 	case err == nil:
 		return &c, nil
 	case errors.As(err, &refused) && refused.Reason != token.ReasonUnavailable:

@@ -186,7 +186,10 @@ func TestRevocationNeedsTheStore(t *testing.T) {
 
 // TestIntrospection: a client learns of its own valid tokens, and of nothing else (RFC 7662).
 func TestIntrospection(t *testing.T) {
-	w := newWorld(t)
+	var notBefore time.Time
+	w := newWorld(t, func(w *world) {
+		w.options.NotBefore = func(string, string) time.Time { return notBefore }
+	})
 	own, other, dead := w.issue("idp"), w.issue("old"), w.issue("idp")
 	w.about("revoke", "idp", dead)
 	see := func(raw string) (out object) {
@@ -212,6 +215,11 @@ func TestIntrospection(t *testing.T) {
 			t.Errorf("%s: %v, want only active: false", name, got)
 		}
 	}
+	notBefore = start.Add(time.Second)
+	if got := see(own); len(got) != 1 || got["active"] != false {
+		t.Errorf("from before its client was disabled: %v, want only active: false", got)
+	}
+	notBefore = time.Time{}
 	w.advance(6 * time.Minute)
 	if got := see(own); len(got) != 1 || got["active"] != false {
 		t.Errorf("expired: %v, want only active: false", got)

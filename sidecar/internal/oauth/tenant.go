@@ -16,8 +16,13 @@ type tenant struct {
 	resource document
 }
 
-func newTenant(cfg Tenant, st *state, o *Options) (*tenant, error) {
+// newTenant makes a tenant in place of old, which may be nil.
+func newTenant(cfg Tenant, st *state, old *tenant, o *Options) (*tenant, error) {
 	t := &tenant{Tenant: cfg, state: st}
+	var former *token.Verifier
+	if old != nil {
+		former = old.verifier
+	}
 	if err := t.describe(); err != nil {
 		return nil, err
 	}
@@ -28,7 +33,7 @@ func newTenant(cfg Tenant, st *state, o *Options) (*tenant, error) {
 	var err error
 	t.verifier, err = token.NewVerifier(token.Options{
 		Tenant: cfg.Name, Purpose: token.Assertion, Issuers: issuers, TokenEndpoint: cfg.TokenEndpoint,
-		Now: o.Now, Logger: o.Logger, Metrics: o.Metrics,
+		Now: o.Now, Logger: o.Logger, Metrics: o.Metrics, Former: former,
 	})
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -124,7 +125,14 @@ func (h *handler) open(w http.ResponseWriter, r *http.Request, q *tokenRequest) 
 		return nil, nil, err
 	}
 	f, err := readForm(w, r)
-	return t, f, err
+	if err != nil {
+		return nil, nil, err
+	}
+	// The sender chooses when the body ends. What counts are the clients and keys of that moment.
+	if t = h.tenant(r); t == nil {
+		return nil, nil, refuse(faultTenant, noTenant)
+	}
+	return t, f, nil
 }
 
 // refuseAuthorization refuses every Authorization header, because the assertion in the body is the
@@ -195,6 +203,9 @@ func (h *handler) spend(r *http.Request, q *tokenRequest, client *Client, c toke
 		Method: r.Method, Path: r.URL.Path, Action: "oauth." + q.endpoint, Decision: decision, Received: q.received,
 	}
 	_, err := h.opts.Store.Update(r.Context(), q.tenant, cause, func(tx *store.Tx) error {
+		if err := sameKeys(tx, client); err != nil {
+			return err
+		}
 		// As long as the verifier could accept the assertion.
 		if err := tx.UseJTI(q.client, c.JTI, deadAfter(c.Expires)); err != nil {
 			return err
@@ -208,6 +219,21 @@ func (h *handler) spend(r *http.Request, q *tokenRequest, client *Client, c toke
 		h.served(client, q)
 	}
 	return err
+}
+
+// sameKeys refuses a client of a command whose keys an operator replaced after they verified the assertion,
+// also by adding a client of the same name again.
+func sameKeys(tx *store.Tx, c *Client) error {
+	row, err := tx.Client(c.ID)
+	switch {
+	case !c.Optional, errors.Is(err, store.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case row.File || !bytes.Equal(row.JWKS, c.JWKS) || row.JWKSURI != c.JWKSURL || row.KeyIssuer != c.Issuer:
+		return store.ErrClientEnded
+	}
+	return nil
 }
 
 // record writes the log event of a request and counts its outcome. Faults of this service are

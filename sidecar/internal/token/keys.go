@@ -87,12 +87,30 @@ func newKeySource(c *IssuerConfig, o *Options, refreshes *prometheus.CounterVec)
 	if k.fetch, err = newFetcher(k.name, c.JWKSURL, c.HTTPClient); err != nil {
 		return nil, err
 	}
+	if former := o.Former.fetched(c); former != nil {
+		k.set.Store(former.set.Load())
+	}
 	k.done, k.failed = refreshes.WithLabelValues("ok"), refreshes.WithLabelValues("failed")
 	k.wake, k.pending = make(chan struct{}, 1), make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
 	k.stop = cancel
 	k.running.Go(func() { k.run(ctx) })
 	return k, nil
+}
+
+// fetched returns the keys that a verifier fetches from the same place as c, with the same client. A nil
+// verifier has none.
+func (v *Verifier) fetched(c *IssuerConfig) *keySource {
+	if v == nil {
+		return nil
+	}
+	for iss := range v.allIssuers() {
+		if iss.keys.fetch != nil && iss.keys.name == cmp.Or(c.KeyIssuer, c.Issuer) && iss.JWKSURL == c.JWKSURL &&
+			iss.HTTPClient == c.HTTPClient {
+			return iss.keys
+		}
+	}
+	return nil
 }
 
 // close stops the refresher and waits for it. Callers that wait for a refresh get an error.

@@ -85,6 +85,9 @@ type Options struct {
 	Rand          func() float64   // jitter of refreshes, in [0,1); nil is math/rand
 	Logger        *slog.Logger     // nil discards
 	Metrics       prometheus.Registerer
+	// Former is the verifier that this one replaces; may be nil. Where an issuer has its keys from the same
+	// place, its last good ones stay in use until a fetch succeeds.
+	Former *Verifier
 }
 
 // Verifier verifies the tokens of one tenant and purpose. It is safe for concurrent use.
