@@ -12,18 +12,22 @@ import (
 )
 
 // An operator's lock is a row of its own (kindOperatorLock) beside the lock of the identity
-// provider, so that neither lifts the other. It holds names, and the users who had or get
-// one of the names that the operator gave. Every write of a user reads the counter of
-// these locks. So a user who appears at the same moment as the lock is locked too.
+// provider, so that neither lifts the other. It is of one person, and a person has at most one.
+// Another user who gets one of its asked names gets a lock like it (lockfollow.go). Every write
+// of a user reads the counter of these locks. So a user who appears at the same moment as the
+// lock is locked too.
 
 // OperatorLock refuses every credential of one person until an operator lifts it or until
 // it expires, whatever the identity provider does.
 type OperatorLock struct {
 	Tenant string
 	ID     string
+	// User is the SCIM id of the person, also after the user was deleted. It is empty while nobody in
+	// the directory has a name of the lock.
+	User   string
+	From   string       `json:",omitempty"` // id of the lock whose name the user got
 	Asked  []LockedName // a user who gets one of these names is locked too
 	Names  []LockedName // every locked name; the asked ones come first
-	Users  []string     // SCIM ids of the locked users, empty while nobody in the directory has a name
 	Since  time.Time
 	Until  time.Time // zero: until an operator lifts it
 	Revoke bool      // the operator also asked to revoke
@@ -53,11 +57,8 @@ func (l *OperatorLock) Name() string {
 // asLock is the operator's lock as one of [LockTable.Lookup].
 func (l *OperatorLock) asLock() Lock {
 	out := Lock{
-		Tenant: l.Tenant, State: LockOperator, Operator: l.ID, Since: l.Since, Reason: l.Cause.Action,
-		RequestID: l.Cause.RequestID, Version: l.Version,
-	}
-	if len(l.Users) > 0 {
-		out.UserID = l.Users[0]
+		Tenant: l.Tenant, UserID: l.User, State: LockOperator, Operator: l.ID, Since: l.Since,
+		Reason: l.Cause.Action, RequestID: l.Cause.RequestID, Version: l.Version,
 	}
 	return out
 }
@@ -80,14 +81,15 @@ func (l *OperatorLock) withNames() Lock {
 
 // The bounds of operators' locks.
 const (
-	maxOperatorLocks = 500 // of a tenant
+	maxOperatorLocks = 500 // of a tenant, that operators ask for
+	maxFollowing     = 500 // of a tenant in addition, of users who got a locked name
 	maxOperatorNames = 600 // of one lock
 	maxAsked         = 100 // of these, the names whose next holder is locked too
 	firstAsked       = 8   // of these, the first ones, which stay: what the operator gave, id and first userName
 )
 
 // ErrManyLocks says that the tenant has as many operators' locks as the store takes.
-var ErrManyLocks = errors.New("store: the tenant has 500 operators' locks: lift one that is not needed")
+var ErrManyLocks = errors.New("store: the tenant has as many operators' locks as it may: lift one that is not needed")
 
 // asked returns a name in every kind of name, for a person whom the directory does not know.
 func asked(value string) []LockedName {
@@ -108,8 +110,8 @@ func lockedNames(names []name) []LockedName {
 	return out
 }
 
-// LockByOperator runs [Tx.LockByOperator]. A user who was created at the same moment is in
-// the lock when it returns.
+// LockByOperator runs [Tx.LockByOperator]. A user who was created at the same moment is
+// locked when it returns.
 func (s *Store) LockByOperator(
 	ctx context.Context, tenant string, cause Cause, value string, until time.Time, revoke bool,
 ) (OperatorLock, error) {
@@ -129,38 +131,16 @@ func (s *Store) LockByOperator(
 			return err
 		}
 		for _, id := range ids {
-			if err := tx.follow(&l, id); err != nil {
+			switch own, err := tx.followName(id, value); {
+			case err != nil:
 				return err
+			case own != nil:
+				l = *own
 			}
 		}
 		return nil
 	})
 	return l, err
-}
-
-// follow adds a user to a lock that does not have the user yet.
-func (t *Tx) follow(l *OperatorLock, id string) error {
-	if slices.Contains(l.Users, id) {
-		return nil
-	}
-	u, err := t.User(id)
-	if errors.Is(err, ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	_, err = t.row(key(kindOperatorLock, t.tenant, l.ID), l)
-	if errors.Is(err, ErrNotFound) {
-		return nil // lifted meanwhile
-	}
-	if err != nil {
-		return err
-	}
-	l.follow(id, namesOf(userIndexes, u.Resource), t.options.UniqueExternalID)
-	t.putOperatorLock(l)
-	t.note(id, "locked by an operator, lock "+l.ID)
-	return nil
 }
 
 // operatorLocks returns the operators' locks of the tenant. Inside a Tx the result is a
@@ -186,37 +166,50 @@ func (r *Reader) operatorLocks() ([]OperatorLock, error) {
 }
 
 // LockByOperator locks the person with a name, which need not be in the directory, until
-// the time until (zero: until UnlockByOperator). A second lock of one person replaces time
-// and reason of the first. With revoke it also opens an offboarding of an active user; the
-// error is ErrNobody when the directory does not know the person. It returns an
-// *AmbiguousNameError when several users have the name.
+// the time until (zero: until UnlockByOperator). Value is a present name or the SCIM id of a user, a name
+// that nobody else took of a deleted user, or the id of a lock. A second lock of one person replaces time
+// and reason of the first, also a longer time. With revoke it also opens an offboarding of an active user;
+// the error is ErrNobody when the directory does not know the person. It returns an *AmbiguousNameError
+// when several users have the name, and ErrManyLocks.
 func (t *Tx) LockByOperator(value string, until time.Time, revoke bool) (OperatorLock, error) {
-	p, err := t.person(value)
-	if err != nil {
-		return OperatorLock{}, err
-	}
-	if revoke && p.id == "" {
-		return OperatorLock{}, ErrNobody
-	}
 	all, err := t.operatorLocks()
 	if err != nil {
 		return OperatorLock{}, err
 	}
-	l := OperatorLock{Tenant: t.tenant, ID: "lock-" + newID(t.now), Since: t.now}
-	i, err := t.lockOf(all, p, value)
+	p, err := t.holder(value)
 	if err != nil {
 		return OperatorLock{}, err
+	}
+	byID := slices.IndexFunc(all, func(l OperatorLock) bool { return l.ID == value })
+	if byID >= 0 && p.id == "" && all[byID].User != "" {
+		if p, err = t.person(all[byID].User); err != nil {
+			return OperatorLock{}, err
+		}
+	}
+	if revoke && p.id == "" {
+		return OperatorLock{}, ErrNobody
+	}
+	l := OperatorLock{Tenant: t.tenant, ID: "lock-" + newID(t.now), Since: t.now}
+	i := byID
+	if i < 0 && p.id != "" {
+		i = slices.IndexFunc(all, func(l OperatorLock) bool { return l.User == p.id })
+	}
+	if i < 0 {
+		i = slices.IndexFunc(all, func(l OperatorLock) bool { return l.isOf(&p, value) })
 	}
 	switch {
 	case i >= 0:
 		l = all[i]
-	case len(all) >= maxOperatorLocks:
+		if !l.InForce(t.now) {
+			l.Since = t.now
+		}
+	case countAsked(all) >= maxOperatorLocks:
 		return OperatorLock{}, ErrManyLocks
 	default:
 		t.w.Add(key(kindCounter, t.tenant, counterOperatorLocks), 1)
 	}
-	l.Until, l.Cause, l.Revoke = until, t.cause, l.Revoke || revoke
-	if p.user == nil {
+	l.Until, l.Cause, l.Revoke, l.From = until, t.cause, l.Revoke || revoke, ""
+	if p.user == nil && byID < 0 {
 		l.ask(asked(value))
 	}
 	if p.id != "" {
@@ -230,26 +223,41 @@ func (t *Tx) LockByOperator(value string, until time.Time, revoke bool) (Operato
 	return l, err
 }
 
-// lockOf returns the index of the lock that a new one of the person changes, -1 if there is none. It is no
-// lock that other users share: it would change for them too, and end for this person with theirs.
-func (t *Tx) lockOf(all []OperatorLock, p person, value string) (int, error) {
+// holder finds whom an operator means by a name: who has it now, or a deleted user whose name nobody took.
+// A user who goes by another name now is not meant: the name is then of nobody.
+func (t *Tx) holder(value string) (person, error) {
+	p, err := t.person(value)
+	if err != nil || p.user == nil || p.id == value {
+		return p, err
+	}
+	has := func(n name) bool { return n.value == subject.Fold(n.kind, value) }
+	if !slices.ContainsFunc(namesOf(userIndexes, p.user.Resource), has) {
+		return person{}, nil
+	}
+	return p, nil
+}
+
+// isOf reports whether the lock is of a person, or of the name value that nobody in the directory has or had.
+func (l *OperatorLock) isOf(p *person, value string) bool {
+	if l.User != "" {
+		return l.User == p.id
+	}
+	return p.user == nil && l.asks(value)
+}
+
+// asks reports whether a user who gets the name is locked.
+func (l *OperatorLock) asks(value string) bool {
+	return slices.ContainsFunc(l.Asked, func(n LockedName) bool { return n.Value == subject.Fold(n.Kind, value) })
+}
+
+// countAsked counts the locks that operators asked for.
+func countAsked(all []OperatorLock) (n int) {
 	for i := range all {
-		l := &all[i]
-		if p.id == "" && l.holds(p, value) {
-			return i, nil
-		}
-		if p.id == "" || !slices.Contains(l.Users, p.id) {
-			continue
-		}
-		users, err := t.present(l)
-		if err != nil {
-			return -1, err
-		}
-		if len(users) < 2 {
-			return i, nil
+		if all[i].From == "" {
+			n++
 		}
 	}
-	return -1, nil
+	return n
 }
 
 func untilText(until time.Time) string {
@@ -261,72 +269,10 @@ func untilText(until time.Time) string {
 
 // resource is what the audit records of the lock are about.
 func (l *OperatorLock) resource(value string) string {
-	if len(l.Users) > 0 {
-		return l.Users[0]
+	if l.User != "" {
+		return l.User
 	}
 	return NameDigest(l.Tenant, value)
-}
-
-// holds reports whether the lock is of a person, or of a name that nobody has.
-func (l *OperatorLock) holds(p person, value string) bool {
-	if p.id != "" && slices.Contains(l.Users, p.id) || l.ID == value {
-		return true
-	}
-	return slices.ContainsFunc(l.Names, func(n LockedName) bool { return n.Value == subject.Fold(n.Kind, value) })
-}
-
-// asks reports whether the lock is of a person, or of whoever has a name.
-func (l *OperatorLock) asks(p person, value string) bool {
-	if p.id != "" && slices.Contains(l.Users, p.id) || l.ID == value {
-		return true
-	}
-	return slices.ContainsFunc(l.Asked, func(n LockedName) bool { return n.Value == subject.Fold(n.Kind, value) })
-}
-
-func (l *OperatorLock) ask(names []LockedName) {
-	for _, n := range names {
-		if !slices.Contains(l.Asked, n) {
-			l.Asked = append(l.Asked, n)
-		}
-	}
-	if over := len(l.Asked) - maxAsked; over > 0 {
-		l.Asked = slices.Delete(l.Asked, firstAsked, firstAsked+over)
-	}
-	l.add(names)
-}
-
-func (l *OperatorLock) add(names []LockedName) {
-	for _, n := range names {
-		if !slices.Contains(l.Names, n) {
-			l.Names = append(l.Names, n)
-		}
-	}
-	if over := len(l.Names) - maxOperatorNames; over > 0 { // the oldest that nobody asked for
-		l.Names = slices.DeleteFunc(l.Names, func(n LockedName) bool {
-			if over == 0 || slices.Contains(l.Asked, n) || slices.Contains(names, n) {
-				return false
-			}
-			over--
-			return true
-		})
-	}
-}
-
-// follow adds a user of the directory with the names.
-func (l *OperatorLock) follow(id string, names []name, uniqueExternalID bool) {
-	if !slices.Contains(l.Users, id) {
-		l.Users = append(l.Users, id)
-	}
-	l.ask([]LockedName{{subject.SCIMID, id}})
-	// Whoever gets the userName later is the same person to the applications, and whoever gets an externalId
-	// that is unique is the same person to the enterprise.
-	for _, x := range []*index{userNames, externalIDs} {
-		i := slices.IndexFunc(names, func(n name) bool { return n.index == x })
-		if i >= 0 && (x == userNames || uniqueExternalID) {
-			l.ask([]LockedName{{x.kind, names[i].value}})
-		}
-	}
-	l.add(lockedNames(names))
 }
 
 func (t *Tx) putOperatorLock(l *OperatorLock) {
@@ -341,103 +287,59 @@ func (t *Tx) changeOperatorLock(l OperatorLock) {
 	t.changes[i].Operator = &l
 }
 
-// followLocks adds a created or changed user to the operators' locks of the user and of the
-// user's names.
-func (t *Tx) followLocks(id string, names []name) error {
-	all, err := t.operatorLocks()
-	if err != nil {
-		return err
+// SeveralLocksError says that a name, which nobody has, is one of several locks.
+type SeveralLocksError struct{ Locks []string }
+
+func (e *SeveralLocksError) Error() string {
+	return fmt.Sprintf("store: %d operators' locks have this name", len(e.Locks))
+}
+
+func severalLocks(locks []OperatorLock) error {
+	e := &SeveralLocksError{}
+	for i := range locks {
+		e.Locks = append(e.Locks, locks[i].ID)
 	}
-	mine := lockedNames(names)
-	for i := range all {
-		l := &all[i]
-		is := slices.Contains(l.Users, id) ||
-			slices.ContainsFunc(l.Asked, func(n LockedName) bool { return slices.Contains(mine, n) })
-		if !is {
-			continue
-		}
-		before := slices.Clone(l.Names)
-		known := slices.Contains(l.Users, id)
-		l.follow(id, names, t.options.UniqueExternalID)
-		if known && slices.Equal(l.Names, before) {
-			continue
-		}
-		if _, _, err := t.snap.Get(key(kindOperatorLock, t.tenant, l.ID)); err != nil {
-			return err // Get adds the precondition that the lock does not change before the commit
-		}
-		t.putOperatorLock(l)
-		t.note(id, "locked by an operator, lock "+l.ID)
-	}
-	return nil
+	return e
 }
 
-// SharedLockError says that a lock holds several users: each got the name that the operator locked.
-type SharedLockError struct {
-	Lock  string   // its id
-	Users []string // SCIM ids
-}
-
-func (e *SharedLockError) Error() string {
-	return fmt.Sprintf("store: lock %s holds %d users", e.Lock, len(e.Users))
-}
-
-// UnlockByOperator lifts the operators' locks of the person with a name, or the one with an
-// id, and returns them. It lifts no lock of somebody else who has or had the name. It returns an
-// *AmbiguousNameError when it cannot tell whose lock is meant, and a *SharedLockError for the name of a lock
-// that holds several users. What the identity provider locked stays locked.
+// UnlockByOperator lifts the operator's lock of the person with a name, or the one with an
+// id, and returns it; the result is empty if there is none. Value is as in LockByOperator, or a former name
+// by which one lock knows its person. It lifts no lock of somebody else who had the name. It returns an
+// *AmbiguousNameError or a *SeveralLocksError when it cannot tell whose lock is meant. What the identity
+// provider locked stays locked.
 func (t *Tx) UnlockByOperator(value string) ([]OperatorLock, error) {
-	p, several := t.person(value)
-	if several != nil && !errors.As(several, new(*AmbiguousNameError)) {
-		return nil, several
-	}
 	all, err := t.operatorLocks()
 	if err != nil {
 		return nil, err
 	}
-	unknown := several == nil && p.id == ""
-	lifted := slices.DeleteFunc(slices.Clone(all), func(l OperatorLock) bool {
-		return !l.asks(p, value) && !(unknown && l.holds(p, value))
-	})
-	if several != nil && len(lifted) == 0 {
-		return nil, several
+	meant := func(is func(*OperatorLock) bool) (out []OperatorLock) {
+		for i := range all {
+			if is(&all[i]) {
+				out = append(out, all[i])
+			}
+		}
+		return out
 	}
-	for i := range lifted {
-		if err := t.oneHolder(&lifted[i], value); err != nil {
+	lifted := meant(func(l *OperatorLock) bool { return l.ID == value })
+	if len(lifted) == 0 {
+		p, err := t.holder(value)
+		if err != nil {
 			return nil, err
 		}
-		if err := t.endLock(&lifted[i], all, "lifted by an operator"); err != nil {
+		lifted = meant(func(l *OperatorLock) bool { return l.isOf(&p, value) })
+		if len(lifted) == 0 && p.user == nil { // a former name of a user, or a name of somebody deleted
+			lifted = meant(func(l *OperatorLock) bool { return l.asks(value) })
+			if len(lifted) > 1 {
+				return nil, severalLocks(lifted)
+			}
+		}
+	}
+	for i := range lifted {
+		if err := t.endLock(&lifted[i], "lifted by an operator"); err != nil {
 			return nil, err
 		}
 	}
 	return lifted, nil
-}
-
-// oneHolder returns a *SharedLockError for a lock of several users of the directory, unless value is its id.
-func (t *Tx) oneHolder(l *OperatorLock, value string) error {
-	if l.ID == value {
-		return nil
-	}
-	users, err := t.present(l)
-	if err == nil && len(users) > 1 {
-		return &SharedLockError{Lock: l.ID, Users: users}
-	}
-	return err
-}
-
-// present returns the users of a lock whom the directory has now.
-func (t *Tx) present(l *OperatorLock) (users []string, err error) {
-	if len(l.Users) < 2 {
-		return l.Users, nil
-	}
-	for _, id := range l.Users {
-		_, err := t.User(id)
-		if err == nil {
-			users = append(users, id)
-		} else if !errors.Is(err, ErrNotFound) {
-			return nil, err
-		}
-	}
-	return users, nil
 }
 
 // ExpireOperatorLock removes a lock whose time is over. Such a lock refuses nothing even
@@ -451,15 +353,18 @@ func (t *Tx) ExpireOperatorLock(id string) error {
 	if err != nil {
 		return err
 	}
-	all, err := t.operatorLocks()
-	if err != nil {
-		return err
-	}
-	return t.endLock(&l, all, "expired")
+	return t.endLock(&l, "expired")
 }
 
-// endLock removes a lock and enables the accounts that were disabled for it.
-func (t *Tx) endLock(l *OperatorLock, all []OperatorLock, why string) error {
+// endLock removes a lock and enables the account that was disabled for it.
+func (t *Tx) endLock(l *OperatorLock, why string) error {
+	if err := t.removeLock(l, why); err != nil || l.User == "" {
+		return err
+	}
+	return t.enableAgain(l.User)
+}
+
+func (t *Tx) removeLock(l *OperatorLock, why string) error {
 	if _, _, err := t.snap.Get(key(kindOperatorLock, t.tenant, l.ID)); err != nil {
 		return err
 	}
@@ -469,22 +374,13 @@ func (t *Tx) endLock(l *OperatorLock, all []OperatorLock, why string) error {
 	ended.Ended = true
 	t.changeOperatorLock(ended)
 	t.note(l.resource(l.Name()), fmt.Sprintf("operator's lock %s %s", l.ID, why))
-	for _, id := range l.Users {
-		other := func(o OperatorLock) bool { return o.ID != l.ID && slices.Contains(o.Users, id) }
-		if slices.ContainsFunc(all, other) {
-			continue
-		}
-		if err := t.enableAgain(id); err != nil {
-			return err
-		}
-	}
 	return nil
 }
 
 // heldByOperator reports whether an operator's lock holds a user.
 func (t *Tx) heldByOperator(id string) (bool, error) {
 	all, err := t.operatorLocks()
-	holds := func(l OperatorLock) bool { return slices.Contains(l.Users, id) && l.InForce(t.now) }
+	holds := func(l OperatorLock) bool { return l.User == id && l.InForce(t.now) }
 	return slices.ContainsFunc(all, holds), err
 }
 

@@ -3,6 +3,8 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -312,7 +314,7 @@ func TestUnlockIsOfOnePerson(t *testing.T) {
 		t.Errorf("unlocking a shared address = %v, want two ids", err)
 	}
 	address(bob, "bob")
-	if lifted := unlockBy(t, s, "ada@example.com"); len(lifted) != 1 || !slices.Equal(lifted[0].Users, []string{ada}) {
+	if lifted := unlockBy(t, s, "ada@example.com"); len(lifted) != 1 || lifted[0].User != ada {
 		t.Errorf("unlocking ada's address lifted %+v", lifted)
 	}
 	isLocked(t, s, map[string]subject.Subject{"id": {SCIMID: ada}}, false)
@@ -320,48 +322,261 @@ func TestUnlockIsOfOnePerson(t *testing.T) {
 	verify(t, s)
 }
 
-// TestUnlockOfASharedLock: a lock that two users got by a locked name is lifted by its id only.
-func TestUnlockOfASharedLock(t *testing.T) {
-	s := storetest.New(t)
-	lockBy(t, s, "guest", time.Time{}, false)
-	rename := func(id, name string) {
-		update(t, s, "acme", func(tx *store.Tx) error {
-			u, err := tx.User(id)
-			if err != nil {
-				return err
-			}
-			u.Resource["userName"], u.Resource["externalId"] = name, name
-			_, err = tx.UpdateUser(&u)
+// rename gives a user a userName, and an externalId and an e-mail address that go with it.
+func rename(t *testing.T, s *store.Store, id, name string) {
+	t.Helper()
+	update(t, s, "acme", func(tx *store.Tx) error {
+		u, err := tx.User(id)
+		if err != nil {
 			return err
-		})
-	}
-	first := create(t, s, "acme", "guest")
-	rename(first, "ada")
-	second := create(t, s, "acme", "guest")
-	var shared *store.SharedLockError
-	_, err := s.Update(t.Context(), "acme", operator("operator.unlock"), func(tx *store.Tx) error {
-		_, err := tx.UnlockByOperator("guest")
+		}
+		for attr, v := range user(name).Resource {
+			u.Resource[attr] = v
+		}
+		_, err = tx.UpdateUser(&u)
 		return err
 	})
-	if !errors.As(err, &shared) || len(shared.Users) != 2 {
-		t.Fatalf("unlocking the name = %v, want a lock of two users", err)
+}
+
+// TestOperatorLockForEachHolderOfAName: a locked name that goes from hand to hand locks each holder with a lock of
+// their own. Lifting or shortening one leaves the others, also when some were deleted.
+func TestOperatorLockForEachHolderOfAName(t *testing.T) {
+	s := storetest.New(t)
+	lockBy(t, s, "guest", time.Time{}, false)
+	ada := create(t, s, "acme", "guest")
+	rename(t, s, ada, "ada")
+	bob := create(t, s, "acme", "guest")
+	rename(t, s, bob, "bob")
+	eve := create(t, s, "acme", "guest")
+	for name, id := range map[string]string{"ada": ada, "bob": bob, "guest": eve} {
+		isLocked(t, s, subjects(id, name), true)
 	}
-	isLocked(t, s, map[string]subject.Subject{"first": {SCIMID: first}, "second": {SCIMID: second}}, true)
-	own := lockBy(t, s, second, time.Time{}, false)
-	if own.ID == shared.Lock || !slices.Equal(own.Users, []string{second}) {
-		t.Fatalf("locking one of them by id is %+v, want a lock of its own", own)
+	update(t, s, "acme", func(tx *store.Tx) error { return tx.DeleteUser(bob) })
+	for _, value := range []string{"bob", bob} {
+		lockBy(t, s, value, time.Now().Add(time.Hour), false)
 	}
-	if again := lockBy(t, s, second, time.Time{}, false); again.ID != own.ID {
-		t.Errorf("locking again is %s, want %s", again.ID, own.ID)
+	for _, l := range s.Locks().Operator("acme") {
+		if want := l.User == bob; l.Until.IsZero() == want {
+			t.Errorf("the lock of %s ends at %v, after that of %s was shortened", l.User, l.Until, bob)
+		}
 	}
-	if lifted := unlockBy(t, s, shared.Lock); len(lifted) != 1 {
-		t.Errorf("unlocking the id lifted %+v, want the lock", lifted)
-	}
-	isLocked(t, s, map[string]subject.Subject{"first": {SCIMID: first}}, false)
-	isLocked(t, s, map[string]subject.Subject{"second": {SCIMID: second}}, true)
-	unlockBy(t, s, second)
-	isLocked(t, s, map[string]subject.Subject{"second": {SCIMID: second}}, false)
+	unlockBy(t, s, "bob")
+	isLocked(t, s, subjects(ada, "ada"), true)
+	isLocked(t, s, subjects(eve, "guest"), true)
+	unlockBy(t, s, "guest")
+	isLocked(t, s, subjects(eve, "guest"), false)
+	isLocked(t, s, subjects(ada, "ada"), true)
+	rename(t, s, eve, "eve")
+	isLocked(t, s, subjects(eve, "eve"), false)
 	verify(t, s)
+}
+
+// TestOperatorLockOfAFormerName: a name that a locked person does not have any more is nobody's, so a lock of it is
+// a new one, and whoever gets it is locked. Lifting by the former userName lifts the person's lock.
+func TestOperatorLockOfAFormerName(t *testing.T) {
+	s := storetest.New(t)
+	ada := create(t, s, "acme", "ada")
+	own := lockBy(t, s, "ada", time.Time{}, false)
+	rename(t, s, ada, "lovelace")
+	for _, former := range []string{"ada@example.com", "ada"} {
+		l := lockBy(t, s, former, time.Now().Add(time.Hour), false)
+		if l.ID == own.ID || l.User != "" {
+			t.Errorf("locking %s = %+v, want a lock of nobody yet", former, l)
+		}
+		if lifted := unlockBy(t, s, former); len(lifted) != 1 || lifted[0].ID != l.ID {
+			t.Errorf("unlocking %s lifted %+v, want %s", former, lifted, l.ID)
+		}
+	}
+	isLocked(t, s, subjects(ada, "lovelace"), true)
+	if lifted := unlockBy(t, s, "ada@example.com"); len(lifted) != 0 {
+		t.Errorf("a former address lifted %+v", lifted)
+	}
+	if lifted := unlockBy(t, s, "ada"); len(lifted) != 1 || lifted[0].ID != own.ID {
+		t.Errorf("the former userName lifted %+v, want %s", lifted, own.ID)
+	}
+	isLocked(t, s, subjects(ada, "lovelace"), false)
+	verify(t, s)
+}
+
+// TestOperatorLocksOfPeople: in every history, a person has at most one operator's lock, nobody but an operator ends
+// it, an operator's act changes the lock of the person who is meant and no other, a locked person is refused under
+// every present name, and whoever gets an asked name is locked at least as long.
+func TestOperatorLocksOfPeople(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			s := storetest.Open(t, func(o *store.Options) { o.InMemory = true })
+			w := lockWorld{t: t, s: s, r: rand.New(rand.NewPCG(seed, 7))}
+			for range 250 {
+				w.step()
+			}
+			verify(t, w.s)
+		})
+	}
+}
+
+type lockWorld struct {
+	t   *testing.T
+	s   *store.Store
+	r   *rand.Rand
+	log []string
+}
+
+func (w *lockWorld) locks() map[string]store.OperatorLock {
+	out := map[string]store.OperatorLock{}
+	for _, l := range w.s.Locks().Operator("acme") {
+		out[l.ID] = l
+	}
+	return out
+}
+
+// people returns the userNames of the users by id.
+func (w *lockWorld) people() map[string]string {
+	out := map[string]string{}
+	view(w.t, w.s, "acme", func(r *store.Reader) error {
+		return r.Users("", func(u store.User) bool {
+			out[u.ID], _ = u.Resource["userName"].(string)
+			return true
+		})
+	})
+	return out
+}
+
+func (w *lockWorld) step() {
+	w.t.Helper()
+	names := []string{"ada", "bob", "eve", "guest", "mia"}
+	name := names[w.r.IntN(len(names))]
+	people, before := w.people(), w.locks()
+	ids := slices.Sorted(maps.Keys(people))
+	holder, free := "", true // of name
+	for id, n := range people {
+		if n == name {
+			holder, free = id, false
+		}
+	}
+	var id string
+	if len(ids) > 0 {
+		id = ids[w.r.IntN(len(ids))]
+	}
+	meant := "" // the person whom an operator means
+	switch op := w.r.IntN(6); {
+	case op == 0 && free:
+		w.log = append(w.log, "create "+name)
+		id = create(w.t, w.s, "acme", name)
+		w.got(id, name, before)
+	case op == 1 && free && id != "":
+		w.log = append(w.log, "rename "+people[id]+" to "+name)
+		rename(w.t, w.s, id, name)
+		w.got(id, name, before)
+	case op == 2 && id != "":
+		w.log = append(w.log, "delete "+people[id])
+		update(w.t, w.s, "acme", func(tx *store.Tx) error { return tx.DeleteUser(id) })
+	case op == 3:
+		until := time.Time{}
+		if w.r.IntN(2) == 0 {
+			until = time.Now().Add(time.Hour)
+		}
+		w.log = append(w.log, "lock "+name)
+		l := lockBy(w.t, w.s, name, until, false)
+		if meant = l.ID; l.User != holder && !free {
+			w.t.Fatalf("%v: locked %q, want %q", w.log, l.User, holder)
+		}
+		if old, ok := before[l.ID]; ok && old.User != l.User && old.User != "" {
+			w.t.Fatalf("%v: the lock %s went from %s to %s", w.log, l.ID, old.User, l.User)
+		}
+	case op == 4:
+		w.log = append(w.log, "unlock "+name)
+		w.unlock(name, holder, before)
+		return
+	default:
+		return
+	}
+	after := w.locks()
+	for old, l := range before {
+		now, ok := after[old]
+		shorter := ok && !now.Until.IsZero() && (l.Until.IsZero() || now.Until.Before(l.Until))
+		if old != meant && (!ok && !w.joined(l, after) || shorter) {
+			w.t.Fatalf("%v: lock %+v became %+v", w.log, l, now)
+		}
+	}
+	w.check(after)
+}
+
+// joined reports whether a lock that is gone is part of another one.
+func (w *lockWorld) joined(gone store.OperatorLock, after map[string]store.OperatorLock) bool {
+	for _, l := range after {
+		if !slices.ContainsFunc(gone.Asked, func(n store.LockedName) bool { return !slices.Contains(l.Names, n) }) {
+			return true
+		}
+	}
+	return false
+}
+
+// got checks that a user who got a name is locked as long as the locks that asked it.
+func (w *lockWorld) got(id, name string, before map[string]store.OperatorLock) {
+	w.t.Helper()
+	for _, l := range before {
+		if !slices.Contains(l.Asked, store.LockedName{Kind: subject.UserName, Value: name}) {
+			continue
+		}
+		own, ok := w.of(id)
+		if !ok || !own.Until.IsZero() && (l.Until.IsZero() || own.Until.Before(l.Until)) {
+			w.t.Fatalf("%v: %s got the name of lock %+v and has %+v", w.log, id, l, own)
+		}
+	}
+}
+
+func (w *lockWorld) of(id string) (store.OperatorLock, bool) {
+	for _, l := range w.locks() {
+		if l.User == id {
+			return l, true
+		}
+	}
+	return store.OperatorLock{}, false
+}
+
+// unlock lifts the locks of a name and checks that all others are as before.
+func (w *lockWorld) unlock(name, holder string, before map[string]store.OperatorLock) {
+	w.t.Helper()
+	var lifted []store.OperatorLock
+	_, err := w.s.Update(w.t.Context(), "acme", operator("operator.unlock"), func(tx *store.Tx) (err error) {
+		lifted, err = tx.UnlockByOperator(name)
+		return err
+	})
+	if err != nil && !errors.As(err, new(*store.SeveralLocksError)) {
+		w.t.Fatalf("%v: %v", w.log, err)
+	}
+	for _, l := range lifted {
+		if holder != "" && l.User != holder {
+			w.t.Fatalf("%v: lifted the lock of %s, want that of %s", w.log, l.User, holder)
+		}
+		delete(before, l.ID)
+	}
+	if d := cmp.Diff(before, w.locks()); d != "" {
+		w.t.Fatalf("%v: other locks changed (-before +after):\n%s", w.log, d)
+	}
+	if holder != "" {
+		isLocked(w.t, w.s, map[string]subject.Subject{"id": {SCIMID: holder}, "userName": {UserName: name}}, false)
+	}
+}
+
+func (w *lockWorld) check(after map[string]store.OperatorLock) {
+	w.t.Helper()
+	people, of := w.people(), map[string]bool{}
+	for _, l := range after {
+		if l.User == "" {
+			continue
+		}
+		if of[l.User] {
+			w.t.Fatalf("%v: two locks of %s", w.log, l.User)
+		}
+		of[l.User] = true
+		if name, ok := people[l.User]; ok {
+			isLocked(w.t, w.s, subjects(l.User, name), true)
+		}
+	}
+	if w.t.Failed() {
+		w.t.Fatalf("%v: %+v", w.log, after)
+	}
 }
 
 // TestOperatorLockOfADeletedUser: the lock holds for the next user of the name.
@@ -417,7 +632,8 @@ func TestOperatorLockIsAudited(t *testing.T) {
 	})
 }
 
-// TestOperatorLocksAreBounded: a tenant has at most 500 of them.
+// TestOperatorLocksAreBounded: a tenant has at most 500 of them, and 500 of users who got a locked name. Nobody gets
+// a locked name without a lock.
 func TestOperatorLocksAreBounded(t *testing.T) {
 	s := storetest.Open(t, func(o *store.Options) { o.InMemory = true })
 	for i := range 500 {
@@ -431,6 +647,21 @@ func TestOperatorLocksAreBounded(t *testing.T) {
 		t.Errorf("lock 501 = %v, want ErrManyLocks", err)
 	}
 	lockBy(t, s, "n7", time.Time{}, false) // again
+	verify(t, s)
+	share := func(i int) error { // the address n7
+		u := user(fmt.Sprint("user", i))
+		u.Resource["emails"] = []any{scim.Object{"value": "n7"}}
+		return try(s, func(tx *store.Tx) error { u.ID = ""; return tx.CreateUser(u) })
+	}
+	for i := range 501 { // the first gets the lock of the operator
+		if err := share(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	err = share(501)
+	if !errors.Is(err, store.ErrManyLocks) {
+		t.Errorf("lock 501 of users who got a locked name = %v, want ErrManyLocks", err)
+	}
 	verify(t, s)
 }
 

@@ -55,7 +55,7 @@ func (t *Tx) CreateUser(u *User) error {
 	t.w.Add(key(kindCounter, t.tenant, counterUsers), 1)
 	t.change(ChangeUserCreated, u.ID, nil)
 	t.note(u.ID, "")
-	if err := t.followLocks(u.ID, names); err != nil {
+	if err := t.followLocks(u.ID, nil, names); err != nil {
 		return err
 	}
 	if !u.Active() {
@@ -95,7 +95,7 @@ func (t *Tx) UpdateUser(u *User) (changed []string, err error) {
 	t.Changed(changed...)
 	t.change(ChangeUserUpdated, u.ID, nil)
 	t.note(u.ID, "")
-	if err := t.followLocks(u.ID, after); err != nil {
+	if err := t.followLocks(u.ID, before, after); err != nil {
 		return nil, err
 	}
 	switch {

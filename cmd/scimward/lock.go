@@ -116,7 +116,7 @@ the identity service deactivated or deleted stays locked. Revoked credentials st
 func lockedText(l *sidecar.Locked) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "locked %s, tenant %s, %s: %s\n", whom(&l.LockStatus), l.Tenant, untilText(l.Until), l.ID)
-	if len(l.Users) == 0 {
+	if l.User == "" {
 		b.WriteString("nobody in the directory has this name; whoever gets it is locked too\n")
 	}
 	fmt.Fprintf(&b, "open streams ended: %d\n", l.Streams)
@@ -141,10 +141,10 @@ func unlockedText(u *sidecar.Unlocked) string {
 }
 
 func whom(l *sidecar.LockStatus) string {
-	if len(l.Users) == 0 {
+	if l.User == "" {
 		return l.Name
 	}
-	return fmt.Sprintf("%s (%s)", l.Name, strings.Join(l.Users, ", "))
+	return fmt.Sprintf("%s (%s)", l.Name, l.User)
 }
 
 func untilText(until *time.Time) string {

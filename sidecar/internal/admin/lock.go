@@ -37,8 +37,9 @@ type unlockRequest struct {
 type LockStatus struct {
 	Tenant   string     `json:"tenant"`
 	ID       string     `json:"id"`
-	Name     string     `json:"name"`  // that the operator gave, or the userName
-	Users    []string   `json:"users"` // SCIM ids; empty while nobody in the directory has the name
+	Name     string     `json:"name"`           // that the operator gave, or the userName
+	User     string     `json:"user,omitempty"` // SCIM id; absent while nobody in the directory has the name
+	From     string     `json:"from,omitempty"` // the lock whose name this user got
 	Since    time.Time  `json:"since"`
 	Until    *time.Time `json:"until,omitempty"` // absent: until it is lifted
 	Operator string     `json:"operator"`        // user of the operating system
@@ -68,12 +69,9 @@ type Unlocked struct {
 
 func lockStatus(l *store.OperatorLock) LockStatus {
 	s := LockStatus{
-		Tenant: l.Tenant, ID: l.ID, Name: l.Name(), Users: l.Users, Since: l.Since.UTC(),
+		Tenant: l.Tenant, ID: l.ID, Name: l.Name(), User: l.User, From: l.From, Since: l.Since.UTC(),
 		Operator: strings.TrimPrefix(l.Cause.Actor, "operator:"), Claimed: l.Cause.Claimed, Reason: l.Cause.Reason,
 		Revoke: l.Revoke,
-	}
-	if s.Users == nil {
-		s.Users = []string{}
 	}
 	for _, n := range l.Names {
 		if n.Kind == subject.UserName {
@@ -142,7 +140,7 @@ func (h *Handler) lock(ctx context.Context, a *act, in lockRequest) (any, error)
 	}
 	out := Locked{LockStatus: lockStatus(&l), Streams: h.opts.Cut(ctx, a.Tenant)}
 	if in.Revoke {
-		if out.Jobs, err = h.openJobs(ctx, a, l.Users); err != nil {
+		if out.Jobs, err = h.openJobs(ctx, a, l.User); err != nil {
 			return nil, err
 		}
 	}
@@ -170,25 +168,23 @@ func lockError(err error, name string) error {
 	return fmt.Errorf("locking: %w", err)
 }
 
-// openJobs counts the revocations under way in the last epochs of the users.
-func (h *Handler) openJobs(ctx context.Context, a *act, users []string) (n int, err error) {
-	for _, id := range users {
-		err = h.opts.Store.View(ctx, a.Tenant, func(r *store.Reader) error {
-			offs, err := r.Offboardings(id)
-			if err != nil || len(offs) == 0 {
-				return err
-			}
-			jobs, err := revoke.RevocationJobs(r, id, offs[len(offs)-1].Epoch)
-			for i := range jobs {
-				if revoke.KindStatus(&jobs[i]) == revoke.StatusRunning {
-					n++
-				}
-			}
+// openJobs counts the revocations under way in the last epoch of a user.
+func (h *Handler) openJobs(ctx context.Context, a *act, user string) (n int, err error) {
+	err = h.opts.Store.View(ctx, a.Tenant, func(r *store.Reader) error {
+		offs, err := r.Offboardings(user)
+		if err != nil || len(offs) == 0 {
 			return err
-		})
-		if err != nil {
-			return 0, fmt.Errorf("counting the jobs: %w", err)
 		}
+		jobs, err := revoke.RevocationJobs(r, user, offs[len(offs)-1].Epoch)
+		for i := range jobs {
+			if revoke.KindStatus(&jobs[i]) == revoke.StatusRunning {
+				n++
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("counting the jobs: %w", err)
 	}
 	return n, nil
 }
@@ -207,11 +203,10 @@ func (h *Handler) unlock(ctx context.Context, a *act, in unlockRequest) (any, er
 	if errors.As(err, &several) {
 		return nil, severalError(several, in.User)
 	}
-	var shared *store.SharedLockError
-	if errors.As(err, &shared) {
-		return nil, refuse(http.StatusConflict, "lock %s holds %d users, who all had a name that was locked: %s. "+
-			"To lift it for all of them, unlock %s; to keep some out, lock them by SCIM id first", shared.Lock,
-			len(shared.Users), strings.Join(shared.Users[:min(len(shared.Users), 10)], ", "), shared.Lock)
+	var locks *store.SeveralLocksError
+	if errors.As(err, &locks) {
+		return nil, refuse(http.StatusConflict, "nobody has the name %q now, and %d people who are locked had it: "+
+			"unlock one of these: %s", in.User, len(locks.Locks), strings.Join(locks.Locks[:min(len(locks.Locks), 10)], ", "))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("unlocking: %w", err)

@@ -36,7 +36,7 @@ func TestLockAndUnlock(t *testing.T) {
 	bob := s.create("bob")
 	var got admin.Locked
 	s.post("lock", `{"user":"BOB","reason":"laptop stolen","ttl_seconds":3600}`, &got)
-	is := got.Name == "bob" && slices.Equal(got.Users, []string{bob})
+	is := got.Name == "bob" && got.User == bob
 	if !is || got.Streams != 3 || !slices.Equal(s.cut, []string{"acme"}) {
 		t.Errorf("lock: %+v, cut %v; want bob's, and acme cut", got, s.cut)
 	}
@@ -45,7 +45,7 @@ func TestLockAndUnlock(t *testing.T) {
 	}
 	until := s.now.Add(time.Hour).UTC()
 	want := []admin.LockStatus{{
-		Tenant: "acme", ID: got.ID, Name: "bob", Users: []string{bob}, Since: got.Since, Until: &until, Operator: "op",
+		Tenant: "acme", ID: got.ID, Name: "bob", User: bob, Since: got.Since, Until: &until, Operator: "op",
 		Claimed: "Zoë", Reason: "laptop stolen",
 	}}
 	if d := cmp.Diff(want, s.status().Locks); d != "" {
@@ -73,7 +73,7 @@ func TestLockStranger(t *testing.T) {
 	var got admin.Locked
 	s.post("lock", `{"user":"Carl@corp.example","reason":"r"}`, &got)
 	by := subject.Subject{Emails: []string{"carl@corp.example"}}
-	if len(got.Users) != 0 || got.Name != "carl@corp.example" || !s.locked(by) {
+	if got.User != "" || got.Name != "carl@corp.example" || !s.locked(by) {
 		t.Errorf("lock: %+v, want the name locked without a user", got)
 	}
 	id := s.create("carl@corp.example")

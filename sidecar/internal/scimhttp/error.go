@@ -96,6 +96,9 @@ func answerForSentinel(err error) *answerError {
 			Status: http.StatusRequestEntityTooLarge, Reason: "change_too_large",
 			Detail: "the change is too large for one transaction; send it in several requests",
 		}
+	case errors.Is(err, store.ErrManyLocks):
+		return unavailable("this name is locked by an operator, and there is no room for one more lock; "+
+			"ask the operator of the application to lift locks that are not needed", retryStore, "many_locks")
 	case errors.Is(err, store.ErrConflict):
 		return unavailable("other requests changed the resource at the same time; send the request again",
 			retryConflict, "conflict")

@@ -1,0 +1,191 @@
+package store
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/scimward/scimward/store/subject"
+)
+
+// An operator's lock follows its person through every name and to a new account. The names by which
+// applications and the enterprise know a person are asked: the names that the operator gave, SCIM ids,
+// userNames, and unique externalIds. Whoever gets an asked name is locked. While the person is not in the
+// directory, that user becomes the person of the lock. Otherwise the user gets a lock of their own, and the
+// name moves there, so that an operator can lift or shorten either lock alone.
+
+func (l *OperatorLock) ask(names []LockedName) {
+	for _, n := range names {
+		if !slices.Contains(l.Asked, n) {
+			l.Asked = append(l.Asked, n)
+		}
+	}
+	if over := len(l.Asked) - maxAsked; over > 0 {
+		l.Asked = slices.Delete(l.Asked, firstAsked, firstAsked+over)
+	}
+	l.add(names)
+}
+
+func (l *OperatorLock) add(names []LockedName) {
+	for _, n := range names {
+		if !slices.Contains(l.Names, n) {
+			l.Names = append(l.Names, n)
+		}
+	}
+	if over := len(l.Names) - maxOperatorNames; over > 0 { // the oldest that nobody asked for
+		l.Names = slices.DeleteFunc(l.Names, func(n LockedName) bool {
+			if over == 0 || slices.Contains(l.Asked, n) || slices.Contains(names, n) {
+				return false
+			}
+			over--
+			return true
+		})
+	}
+}
+
+// follow makes the lock one of a user of the directory with the names.
+func (l *OperatorLock) follow(id string, names []name, uniqueExternalID bool) {
+	l.User = id
+	l.ask([]LockedName{{subject.SCIMID, id}})
+	// Whoever gets the userName later is the same person to the applications, and whoever gets an externalId
+	// that is unique is the same person to the enterprise.
+	for _, n := range names {
+		if n.index == userNames || n.index == externalIDs && uniqueExternalID {
+			l.ask([]LockedName{{n.index.kind, n.value}})
+		}
+	}
+	l.add(lockedNames(names))
+}
+
+// release forgets names that are of another lock now.
+func (l *OperatorLock) release(names []LockedName) {
+	of := func(n LockedName) bool { return slices.Contains(names, n) }
+	l.Asked, l.Names = slices.DeleteFunc(l.Asked, of), slices.DeleteFunc(l.Names, of)
+}
+
+// extend makes the lock last as long as other, for the reason of other if that is longer.
+func (l *OperatorLock) extend(other *OperatorLock) {
+	if !l.Until.IsZero() && (other.Until.IsZero() || other.Until.After(l.Until)) {
+		l.Until, l.Cause = other.Until, other.Cause
+	}
+}
+
+// common lists the names in both.
+func common(a, b []LockedName) (out []LockedName) {
+	for _, n := range a {
+		if slices.Contains(b, n) {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// followLocks brings a created or changed user into the operators' locks. Only a name that the user did
+// not have before counts: who was unlocked and keeps a name stays unlocked.
+func (t *Tx) followLocks(id string, before, after []name) error {
+	_, err := t.follow(id, lockedNames(minus(after, before)), after)
+	return err
+}
+
+// followName is followLocks for a user who may have got the name value a moment ago. It returns the lock of the
+// user, nil if it changes none.
+func (t *Tx) followName(id, value string) (*OperatorLock, error) {
+	u, err := t.User(id)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	names := namesOf(userIndexes, u.Resource)
+	other := func(n LockedName) bool { return n.Value != subject.Fold(n.Kind, value) }
+	return t.follow(id, slices.DeleteFunc(lockedNames(names), other), names)
+}
+
+// follow adds the names of a user to the lock of the user, and locks the user if a lock asks a fresh name.
+// It returns the lock, nil if it changes none.
+func (t *Tx) follow(id string, fresh []LockedName, names []name) (*OperatorLock, error) {
+	all, err := t.operatorLocks()
+	if err != nil {
+		return nil, err
+	}
+	var own *OperatorLock
+	var met []*OperatorLock
+	for i := range all {
+		l := &all[i]
+		switch {
+		case l.User == id:
+			own = l
+		case l.InForce(t.now) && len(common(l.Asked, fresh)) > 0:
+			met = append(met, l)
+		}
+	}
+	if len(met) == 0 && (own == nil || len(common(lockedNames(names), own.Names)) == len(names)) {
+		return nil, nil // not locked, or under all the names already
+	}
+	var rest []*OperatorLock
+	for _, m := range met {
+		joined, err := t.join(own, m, fresh)
+		if err != nil {
+			return nil, err
+		}
+		if own = joined; own != m {
+			rest = append(rest, m)
+		}
+	}
+	if own.Version == 0 && len(all)-countAsked(all) >= maxFollowing {
+		return nil, ErrManyLocks
+	}
+	own.follow(id, names, t.options.UniqueExternalID)
+	// The lock of the user comes first in the change feed, so that no name is without a lock in between.
+	for _, l := range append([]*OperatorLock{own}, rest...) {
+		if err := t.storeFollowed(l); err != nil {
+			return nil, err
+		}
+	}
+	t.note(id, "locked by an operator, lock "+own.ID)
+	return own, nil
+}
+
+// join returns the lock of a user, who got a fresh name that the lock met asks. Own is the user's lock, nil
+// if there is none yet. The person of met, if gone from the directory, is taken for the user.
+func (t *Tx) join(own, met *OperatorLock, fresh []LockedName) (*OperatorLock, error) {
+	u, err := t.User(met.User)
+	gone := met.User == "" || errors.Is(err, ErrNotFound)
+	switch {
+	case gone && own == nil:
+		return met, nil
+	case gone:
+		own.extend(met)
+		own.ask(met.Asked)
+		own.add(met.Names)
+		met.Ended = true
+		return own, nil
+	case err != nil:
+		return nil, err
+	}
+	keeps := lockedNames(namesOf(userIndexes, u.Resource))
+	if own == nil {
+		own = &OperatorLock{
+			Tenant: t.tenant, ID: "lock-" + newID(t.now), From: met.ID, Since: t.now, Until: met.Until, Cause: met.Cause,
+		}
+	}
+	own.extend(met)
+	own.ask(common(met.Asked, fresh))
+	taken := common(met.Names, fresh)
+	met.release(slices.DeleteFunc(taken, func(n LockedName) bool { return slices.Contains(keeps, n) }))
+	return own, nil
+}
+
+// storeFollowed writes a lock that may be new, or ends one whose person has another.
+func (t *Tx) storeFollowed(l *OperatorLock) error {
+	if l.Ended {
+		return t.removeLock(l, "is part of another lock of the person now")
+	}
+	if l.Version == 0 {
+		t.w.Add(key(kindCounter, t.tenant, counterOperatorLocks), 1)
+	} else if _, _, err := t.snap.Get(key(kindOperatorLock, t.tenant, l.ID)); err != nil {
+		return err // Get adds the precondition that the lock does not change before the commit
+	}
+	t.putOperatorLock(l)
+	return nil
+}
