@@ -124,11 +124,11 @@ func (t *Tx) follow(id string, fresh []LockedName, names []name) (*OperatorLock,
 	}
 	var rest []*OperatorLock
 	for _, m := range met {
-		joined, err := t.join(own, m, fresh)
-		if err != nil {
+		size := len(m.Names)
+		if own, err = t.join(own, m, fresh); err != nil {
 			return nil, err
 		}
-		if own = joined; own != m {
+		if own != m && (m.Ended || len(m.Names) < size) {
 			rest = append(rest, m)
 		}
 	}
