@@ -28,6 +28,23 @@ func (r *Reader) FormerUser(userName string) (string, error) {
 	return id, err
 }
 
+// FormerPeople is FormerUser for a name of any kind: userName, externalId or e-mail address. Each kind may lead
+// to another user.
+func (r *Reader) FormerPeople(value string) ([]string, error) {
+	var ids []string
+	for _, x := range userIndexes {
+		id, err := r.owner(r.nameKey(kindLockName, x.of(value)))
+		if err != nil {
+			return nil, err
+		}
+		if id != "" {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), nil
+}
+
 // add adds a name. FormerIDs has the former externalIds, so the present one moves there.
 func (l *Lock) add(n name) {
 	values, value := n.locked(l), n.value

@@ -31,20 +31,16 @@ func (e *AmbiguousNameError) Error() string {
 // and by a name that nobody took since. It returns an *AmbiguousNameError for several users.
 func (r *Reader) person(value string) (person, error) {
 	ids, err := r.PeopleNamed(value)
+	if err == nil && len(ids) == 0 {
+		ids, err = r.FormerPeople(value)
+	}
 	switch {
 	case err != nil:
 		return person{}, err
+	case len(ids) == 0:
+		return person{}, nil
 	case len(ids) > 1:
 		return person{}, &AmbiguousNameError{IDs: ids}
-	case len(ids) == 0:
-		id, err := r.FormerUser(value)
-		if errors.Is(err, ErrNotFound) {
-			return person{}, nil
-		}
-		if err != nil {
-			return person{}, err
-		}
-		ids = []string{id}
 	}
 	p := person{id: ids[0]}
 	switch u, err := r.User(p.id); {

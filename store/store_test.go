@@ -10,6 +10,7 @@ import (
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/log"
 	"github.com/scimward/scimward/store/storetest"
+	"github.com/scimward/scimward/store/subject"
 )
 
 // TestConformance: every way of opening a store passes the conformance kit.
@@ -168,7 +169,7 @@ func TestEachEpoch(t *testing.T) {
 		view(t, s, "acme", func(r *store.Reader) error {
 			complete, err := r.EachEpoch(limit, func(j store.Job) (bool, error) {
 				n++
-				if j.Subject.HasUserName("XENA") && !j.Subject.HasUserName("xen") {
+				if subject.Having("XENA")(&j.Subject) && !subject.Having("xen")(&j.Subject) {
 					seen[j.UserID]++
 				}
 				return true, nil

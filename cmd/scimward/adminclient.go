@@ -177,7 +177,11 @@ func problem(status int, body []byte) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\nID\tUSER NAME\tEPOCHS\tSTATUS\tLEFT", p.Detail)
 	for _, m := range p.Matches {
-		fmt.Fprintf(&b, "\n%s\t%s\t%d\t%s\t%s", m.User, m.UserName, m.Epochs, plain(m.Status), stamp(m.When))
+		status, left := plain(m.Status), stamp(m.When)
+		if m.Epochs == 0 {
+			status, left = "never left", "-"
+		}
+		fmt.Fprintf(&b, "\n%s\t%s\t%d\t%s\t%s", m.User, oneLine(m.UserName), m.Epochs, status, left)
 	}
 	if p.More {
 		b.WriteString("\nand more, which you find by id only")

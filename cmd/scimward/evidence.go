@@ -17,8 +17,8 @@ func newEvidence() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "evidence USER",
 		Short: "prove when each credential of a user was revoked",
-		Long: `USER is a SCIM id or a userName. The user may be deleted, and another user may have
-the name now. Where several users left under one name, the command lists them on
+		Long: `USER is a SCIM id, userName, externalId or e-mail address, or a former one. The user may
+be deleted, and another user may have the name now. Where several users left under one name, the command lists them on
 standard error and exits 1: ask for one by id. A search by name reads the first
 100000 deactivations and deletions of the tenant. Without a format the command
 prints a summary; --json prints the sealed report that

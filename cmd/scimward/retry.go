@@ -16,7 +16,7 @@ func newRetry() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "retry USER|JOB|--all",
 		Short: "try failed and waiting revocations again now",
-		Long: `USER is a SCIM id or a userName, also of a deleted user. JOB is an id that
+		Long: `USER is a SCIM id or any other name, also of a deleted user. JOB is an id that
 ` + "`scimward evidence USER`" + ` lists. The jobs of every epoch are tried, those that are failed or
 unknown, and those that wait for their next attempt or probe. A job of a user who is active
 again is skipped, because it would revoke new credentials too; so is one whose userName

@@ -138,11 +138,21 @@ func (s *Subject) Merge(o *Subject) Subject {
 	return out
 }
 
-// HasUserName reports whether userName is, or was, a user name of the person, in
-// any case of its letters.
-func (s *Subject) HasUserName(userName string) bool {
-	n := FoldUserName(userName)
-	return FoldUserName(s.UserName) == n || slices.Contains(s.FormerUserNames, n)
+// Having returns a function that reports whether a person has, or had, the value as a name of
+// any kind.
+func Having(value string) func(*Subject) bool {
+	folded := map[Name]string{}
+	for _, kind := range []Name{SCIMID, UserName, ExternalID, Email, AppUserID} {
+		folded[kind] = Fold(kind, value)
+	}
+	return func(s *Subject) bool {
+		for kind, v := range s.Names() {
+			if v == value || Fold(kind, v) == folded[kind] {
+				return true
+			}
+		}
+		return slices.Contains(s.FormerUserNames, folded[UserName])
+	}
 }
 
 // Fold returns the form in which names of a kind are compared and indexed.

@@ -96,11 +96,21 @@ func TestSame(t *testing.T) {
 	}
 }
 
-func TestHasUserName(t *testing.T) {
-	s := subject.Subject{UserName: "Xena", FormerUserNames: []string{"xen.old"}}
-	for name, want := range map[string]bool{"xena": true, "XENA": true, "Xen.Old": true, "xen": false, "": false} {
-		if got := s.HasUserName(name); got != want {
-			t.Errorf("HasUserName(%q) = %t", name, got)
+// TestHaving: a person is found by every kind of name, in the form in which names of the kind are compared.
+func TestHaving(t *testing.T) {
+	s := subject.Subject{
+		SCIMID: "id-1", UserName: "Xena", ExternalID: "E7", Emails: []string{"x@example.com", "Xena@Example.com"},
+		AppUserID: "42", FormerUserNames: []string{"xen.old"},
+	}
+	for name, want := range map[string]bool{
+		"xena": true, "XENA": true, "Xen.Old": true, "xen": false, "": false, "id-1": true, "ID-1": false,
+		"E7": true, "e7": false, "xena@example.com": true, "42": true, "example.com": false,
+	} {
+		if got := subject.Having(name)(&s); got != want {
+			t.Errorf("Having(%q) = %t, want %t", name, got, want)
 		}
+	}
+	if subject.Having("")(&subject.Subject{}) {
+		t.Error("a person without a name has the empty one")
 	}
 }

@@ -12,7 +12,7 @@
 //	GET /v1/backup                            backup of the store, as a stream
 //	GET /v1/ready                             Readiness as JSON
 //	POST /v1/tenants/{tenant}/refused/dismiss Dismiss as JSON
-//	GET /v1/tenants/{tenant}/evidence/{user}  evidence report by SCIM id or userName; ?format=html for the page;
+//	GET /v1/tenants/{tenant}/evidence/{user}  evidence report by SCIM id or name; ?format=html for the page;
 //	                                          300 with "matches" if several users left under the name
 //	GET /v1/tenants/{tenant}/apps/{app}/credentials  CredentialReport as JSON
 //	GET /v1/tenants/{tenant}/leavers          [LeaverList]; ?since and ?until bound the time of the request, ?open
@@ -247,6 +247,14 @@ func (h *Handler) evidence(w http.ResponseWriter, r *http.Request) {
 // seeLog ends the message of a fault whose reason is in the log only.
 const seeLog = ": see the log of scimward, then ask again"
 
+// haveOrHad says what the users of an ambiguous name have to do with it.
+func haveOrHad(e *revoke.AmbiguousNameError) string {
+	if e.Matches[0].Epochs > 0 { // then all of them left
+		return "left under"
+	}
+	return "have"
+}
+
 // noReport writes why there is no report.
 func (h *Handler) noReport(w http.ResponseWriter, r *http.Request, tenant string, err error) {
 	var notLocked *revoke.NotDeactivatedError
@@ -264,14 +272,14 @@ func (h *Handler) noReport(w http.ResponseWriter, r *http.Request, tenant string
 		}
 		problem(w, http.StatusNotFound, detail, nil)
 	case errors.As(err, &ambiguous):
-		problem(w, http.StatusMultipleChoices, "several users left under this name: ask by SCIM id",
+		problem(w, http.StatusMultipleChoices, "several users "+haveOrHad(ambiguous)+" this name: ask by SCIM id",
 			map[string]any{"matches": ambiguous.Matches, "more": ambiguous.More})
 	case errors.Is(err, revoke.ErrSearchLimit):
 		problem(w, http.StatusNotFound, "no user was found under this name, but the tenant has more offboardings "+
 			"than a search by name reads: ask by SCIM id", nil)
 	case errors.Is(err, revoke.ErrNothingKnown):
-		problem(w, http.StatusNotFound, "no such user here: no user has this SCIM id or userName, and none was "+
-			"deactivated or deleted under it", nil)
+		problem(w, http.StatusNotFound, "no such user here: nobody has this SCIM id, userName, externalId or e-mail address, "+
+			"and nobody was deactivated or deleted under it", nil)
 	default:
 		h.opts.Logger.ErrorContext(r.Context(), "building evidence", slog.String("tenant", tenant), slog.Any("error", err))
 		problem(w, http.StatusServiceUnavailable, "the report could not be built"+seeLog, nil)

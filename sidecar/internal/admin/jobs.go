@@ -13,7 +13,7 @@ import (
 
 // retryRequest asks to try jobs again now.
 type retryRequest struct {
-	Who  string `json:"who"`  // id of a job, SCIM id or userName
+	Who  string `json:"who"`  // id of a job, SCIM id or any other name
 	All  bool   `json:"all"`  // all of the tenant, instead of Who
 	App  string `json:"app"`  // only jobs of this application
 	Code string `json:"code"` // only jobs with this code
@@ -48,13 +48,14 @@ func whoError(err error) error {
 		for _, m := range several.Matches {
 			ids = append(ids, m.User)
 		}
-		return refuse(http.StatusConflict, "several users left under this name: ask by SCIM id, one of %s",
+		return refuse(http.StatusConflict, "several users %s this name: ask by SCIM id, one of %s", haveOrHad(several),
 			strings.Join(ids, ", "))
 	case errors.As(err, &active):
 		return refuse(http.StatusNotFound, "%s (%s) was never deactivated or deleted, so there is no job",
 			active.UserName, active.User)
 	case errors.Is(err, revoke.ErrNothingKnown):
-		return refuse(http.StatusNotFound, "no such user or job here: use the id of a job, a SCIM id or a userName")
+		return refuse(http.StatusNotFound, "no such user or job here: use the id of a job, a SCIM id, or a userName, "+
+			"externalId or e-mail address")
 	}
 	return fmt.Errorf("retrying: %w", err)
 }

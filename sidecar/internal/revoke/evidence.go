@@ -165,7 +165,7 @@ type ProbeEntry struct {
 	With   string    `json:"with,omitempty"`   // kind of the credential that a probe tried
 }
 
-// Build reads the report about user, a SCIM id or a userName, from the store. If it does not find
+// Build reads the report about user, a SCIM id or any other name, from the store. If it does not find
 // exactly one user, it returns [ErrNothingKnown], a [NotDeactivatedError] or an [AmbiguousNameError].
 func Build(ctx context.Context, s *store.Store, tenant, user string, now time.Time, sign Sign) (*Report, error) {
 	rep := &Report{Schema: EvidenceSchema, Tenant: tenant, Generated: now.UTC(), Status: StatusUnknown}

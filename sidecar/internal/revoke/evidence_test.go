@@ -191,6 +191,44 @@ func TestEvidenceOfOneNameOfSeveral(t *testing.T) {
 	}
 }
 
+// TestEvidenceOfEveryName: externalId and e-mail address find a leaver as the userName does, also of a user who is
+// deleted, and after another user took them. The audit trail and a retry take the same names.
+func TestEvidenceOfEveryName(t *testing.T) {
+	r := newRig(t)
+	id := r.leaver("ada")
+	r.update("user.delete", func(tx *store.Tx) error { return tx.DeleteUser(id) })
+	r.engine(nil)
+	for _, name := range []string{"x-ada", "ADA@example.com", "ada"} {
+		if rep := r.report(name); rep.User != id || rep.Holder != "" {
+			t.Errorf("%s: the report of %s, name now of %q, want %s and none", name, rep.User, rep.Holder, id)
+		}
+		var trail bytes.Buffer
+		if err := revoke.Trail(t.Context(), r.store, "acme", name, &trail); err != nil || !bytes.Contains(trail.Bytes(), []byte(id)) {
+			t.Errorf("%s: the trail %v, want records about %s", name, err, id)
+		}
+		if _, err := r.e.Retry(t.Context(), "acme", cause("operator.retry"), revoke.Selection{Who: name}); err != nil {
+			t.Errorf("%s: Retry = %v, want %s to be found", name, err, id)
+		}
+	}
+	again := r.userWith("ada2", "x-ada", "ada@example.com")
+	for _, name := range []string{"x-ada", "ada@example.com"} {
+		if rep := r.report(name); rep.User != id || rep.Holder != again {
+			t.Errorf("%s, taken: the report of %s, name now of %q, want %s and %s", name, rep.User, rep.Holder, id, again)
+		}
+	}
+	ben, bea := r.userWith("ben", "x-ben", "b@example.com"), r.userWith("bea", "x-bea", "b@example.com")
+	_, err := revoke.Build(t.Context(), r.store, "acme", "b@example.com", r.clock.Now(), sign)
+	var ambiguous *revoke.AmbiguousNameError
+	if !errors.As(err, &ambiguous) || len(ambiguous.Matches) != 2 {
+		t.Fatalf("an address of two users = %v, want both", err)
+	}
+	for _, m := range ambiguous.Matches {
+		if m.User != ben && m.User != bea || m.UserName == "" || m.Epochs != 0 || !m.When.IsZero() {
+			t.Errorf("match %+v, want a user who never left", m)
+		}
+	}
+}
+
 // TestAlteredEvidenceFails: Read finds every kind of change of a report, down to one byte.
 func TestAlteredEvidenceFails(t *testing.T) {
 	r, id := finished(t)

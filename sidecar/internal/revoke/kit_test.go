@@ -244,9 +244,14 @@ func (r *rig) update(action string, fn func(*store.Tx) error) {
 
 func (r *rig) user(name string) string {
 	r.t.Helper()
+	return r.userWith(name, "x-"+name, name+"@example.com")
+}
+
+func (r *rig) userWith(name, externalID, email string) string {
+	r.t.Helper()
 	u := &store.User{Resource: scim.Object{
-		"schemas": []any{scim.UserURN}, "userName": name, "externalId": "x-" + name, "active": true,
-		"emails": []any{scim.Object{"value": name + "@example.com", "primary": true}},
+		"schemas": []any{scim.UserURN}, "userName": name, "externalId": externalID, "active": true,
+		"emails": []any{scim.Object{"value": email, "primary": true}},
 	}}
 	r.update("user.create", func(tx *store.Tx) error { u.ID = ""; return tx.CreateUser(u) })
 	return u.ID

@@ -104,13 +104,11 @@ func trailOf(r *store.Reader, tenant, user string) ([]audit.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	switch former, err := r.FormerUser(user); {
-	case err == nil:
-		ids = append(ids, former)
-	case !errors.Is(err, store.ErrNotFound):
+	former, err := r.FormerPeople(user)
+	if err != nil {
 		return nil, err
 	}
-	ids = append(ids, user, store.NameDigest(tenant, user))
+	ids = append(append(ids, former...), user, store.NameDigest(tenant, user))
 	slices.Sort(ids)
 	var out []audit.Record
 	for _, id := range slices.Compact(ids) {

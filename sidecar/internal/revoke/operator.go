@@ -33,7 +33,7 @@ func (ev closedByHand) apply(t *task, in env) effects {
 
 // Selection says which jobs an operator wants to try again.
 type Selection struct {
-	Who  string // id of a job, SCIM id or userName; empty means all of the tenant
+	Who  string // id of a job, SCIM id or any other name; empty means all of the tenant
 	App  string // only jobs of this application; empty means all
 	Code string // only jobs with this code; empty means all
 }
