@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/scimward/scimward/plugins/abi"
 )
@@ -211,6 +212,11 @@ func (c checker) localWrite(path string, w *LocalWrite) {
 		if !slices.Contains(known, m) {
 			at := fmt.Sprintf("%s.methods[%d]", path, i)
 			c.fail(at, "write one of "+strings.Join(known, ", "), "%q is not a method", m)
+		}
+	}
+	for i, f := range w.Fields {
+		if !strings.ContainsFunc(f, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }) {
+			c.fail(fmt.Sprintf("%s.fields[%d]", path, i), "write the name of a field", "%q has no letter and no digit", f)
 		}
 	}
 }

@@ -487,7 +487,11 @@ type LocalWrite struct {
 	// Methods are the denied methods. Empty means all but GET and HEAD.
 	Methods []string `yaml:"methods"`
 	// Fields limits the rule to requests with one of these fields in the form or JSON body. Envoy then
-	// buffers the bodies of the route. Empty means every request.
+	// buffers the bodies of the route. Empty means every request. A field counts at any depth, in JSON text, in
+	// GraphQL arguments and in the query, in every spelling that a framework reads as its name:
+	// birth also stands for user[Birth], profile-birth, birth_year, birth(1i), birth_id and 0-birth, and
+	// display_name for displayName and display.name[]. List other names of the same thing, such as
+	// new_email. A body with a name of more than 4 KiB is refused.
 	Fields []string `yaml:"fields"`
 }
 

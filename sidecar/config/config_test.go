@@ -248,6 +248,7 @@ func TestBadFiles(t *testing.T) {
 		{"path: /account/email", "path: /users/u-{id}/email", 42, "tenants[0].apps[0].local_writes[0].path", `"u-{id}" would match only itself`},
 		{"path: /account/email", "path: " + strings.Repeat("/a", 61), 42, "tenants[0].apps[0].local_writes[0].path", "61 segments"},
 		{"methods: [POST]", "methods: [post]", 43, "tenants[0].apps[0].local_writes[0].methods[0]", `"post" is not a method`},
+		{"methods: [POST]", "fields: [email, '[]']", 43, "tenants[0].apps[0].local_writes[0].fields[1]", `"[]" has no letter`},
 		{"streams: [/download]", "streams: [download]", 44, "tenants[0].apps[0].streams[0]", "is not a path"},
 		{"streams: [/download]", "streams: /download", 44, "tenants[0].apps[0].streams", "a list belongs here"},
 		{"manifest: manifest.json", "manifest: none.json", 46, "tenants[0].apps[0].plugin.manifest", "cannot be read"},

@@ -71,6 +71,10 @@ func TestBodyFieldForms(t *testing.T) {
 		{"with a dot", asForm("user.name=locked"), 400, bad}, // PHP reads user_name
 		{"with an open bracket", asForm("user[name=locked"), 400, bad},
 		{"field of another", asForm("user[name]=locked"), 0, authz.ReasonAllowed},
+		{"with a dot, as an array", asForm("user.name[]=locked"), 400, bad}, // PHP reads user_name
+		{"with a dot, as a hash", asForm("user.name%5B0%5D=locked"), 400, bad},
+		{"with a blank, as an array", asForm("user+name[x]=locked"), 400, bad},
+		{"in fullwidth letters", asForm("\uff55sername=locked"), 400, bad},
 		{"as an array", asForm("username[]=locked"), 400, bad},
 		{"as a hash", asForm("username[x]=locked"), 400, bad},
 		{"with a blank before", asForm("+username=locked"), 400, bad},
@@ -92,6 +96,7 @@ func TestBodyFieldForms(t *testing.T) {
 		{"deeper down", asJSON(`{"user":{"login":"locked"}}`), 0, authz.ReasonAllowed},
 		{"twice", asJSON(`{"login":"alice","login":"locked"}`), 400, request.ReasonBody},
 		{"twice in other case", asJSON(`{"login":"alice","LOGIN":"locked"}`), 400, request.ReasonBody},
+		{"in fullwidth letters in JSON", asJSON(`{"\uff4cogin":"locked"}`), 400, bad},
 		{"in other spelling beside", asJSON(`{"login":"alice","log_in":"locked"}`), 400, bad},
 		{"escaped key", asJSON(`{"\u006cogin":"locked"}`), 401, authz.ReasonLocked},
 		{"more after the object", asJSON(`{"login":"alice"}{"login":"locked"}`), 400, request.ReasonBody},

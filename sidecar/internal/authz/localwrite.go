@@ -13,16 +13,13 @@ const localDetail = "accounts of this application are created, changed and remov
 type localWrite struct {
 	path    request.Template
 	methods map[string]bool
-	fields  map[string]bool // folded
+	fields  *request.FieldSet
 }
 
 func newLocalWrite(l LocalWrite) localWrite {
-	w := localWrite{path: request.NewTemplate(l.Path), methods: set(l.Methods), fields: map[string]bool{}}
+	w := localWrite{path: request.NewTemplate(l.Path), methods: set(l.Methods), fields: request.NewFieldSet(l.Fields)}
 	if w.methods[http.MethodGet] { // routers give HEAD to the handler of GET
 		w.methods[http.MethodHead] = true
-	}
-	for _, f := range l.Fields {
-		w.fields[request.FoldField(f)] = true
 	}
 	return w
 }
@@ -67,26 +64,23 @@ func (p *app) denyLocalWrite(r *request.Request, path *request.Path, keys reques
 // them.
 func (w *localWrite) denyFields(r *request.Request, keys request.Keys) *Decision {
 	local := deny(http.StatusForbidden, ReasonLocal, localDetail)
-	if len(w.fields) == 0 || !r.Write() {
+	if w.fields.Empty() || !r.Write() {
 		return local
 	}
-	if keys.AnyName(w.names) {
-		return local
-	}
-	fields, bad := r.Fields("")
-	if bad != nil {
+	switch found, bad := keys.Mention(w.fields); {
+	case bad != nil:
 		return denyProblem(bad)
+	case found:
+		return local
 	}
-	for i := range fields {
-		f := &fields[i]
-		if f.AnyName(w.names) {
-			return local
-		}
-		if len(f.Path) == 1 && request.OverrideField(f.Path[0]) {
-			return denyOverride("fields")
-		}
+	names, bad := r.BodyNames()
+	switch {
+	case bad != nil:
+		return denyProblem(bad)
+	case names.Mention(w.fields):
+		return local
+	case names.Override():
+		return denyOverride("fields")
 	}
 	return nil
 }
-
-func (w *localWrite) names(field string) bool { return w.fields[request.FoldField(field)] }

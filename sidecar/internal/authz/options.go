@@ -205,8 +205,9 @@ type LocalWrite struct {
 	Methods []string
 
 	// Fields narrows POST, PUT and PATCH to bodies that name one of these fields, at any
-	// depth, as JSON or as a form. Envoy must buffer the route's body. A body that cannot be
-	// judged is denied. If Fields is empty, the body does not matter.
+	// depth, as JSON or as a form, in any reading of request.FieldSet. Envoy must buffer the
+	// route's body. A body that cannot be judged is denied. If Fields is empty, the body does
+	// not matter.
 	Fields []string
 }
 

@@ -55,10 +55,13 @@ func (h Headers) credentialCookies(s *Source) ([]foundCookie, *Problem) {
 	var found []foundCookie
 	for _, line := range h["cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
-			if !mentions(pair, folded, s.Starts || s.Chunked) || s.isApart(pair) {
+			if !mentions(pair, folded, s.Starts || s.Chunked) {
 				continue
 			}
 			n, v, ok := strings.Cut(strings.TrimPrefix(pair, " "), "=")
+			if slices.Contains(s.Apart, n) && !mentionsWithin(v, folded, s.Starts || s.Chunked) {
+				continue // it is in its plain form, and nothing within its value might be a cookie of the place
+			}
 			if !ok || contains(found, n) || !s.names(n) || v != "" && (!plainValue(v, s.Escapes) || !plainEscapes(v)) {
 				return nil, bad()
 			}
@@ -72,12 +75,6 @@ func (h Headers) credentialCookies(s *Source) ([]foundCookie, *Problem) {
 		return nil, bad()
 	}
 	return slices.DeleteFunc(found, func(f foundCookie) bool { return f.value == "" }), nil
-}
-
-// isApart reports whether a pair is the plain form of a cookie that Source.Apart names.
-func (s *Source) isApart(pair string) bool {
-	n, v, _ := strings.Cut(strings.TrimPrefix(pair, " "), "=")
-	return slices.Contains(s.Apart, n) && !strings.ContainsFunc(v, func(r rune) bool { return r == ',' || endsCookie(r) })
 }
 
 func contains(found []foundCookie, name string) bool {
@@ -129,18 +126,33 @@ func joinChunks(name string, found []foundCookie) ([]foundCookie, *Problem) {
 // before a name.
 func mentions(pair, folded string, starts bool) bool {
 	for part := range strings.SplitSeq(pair, ",") {
-		n, rest, more := strings.Cut(strings.TrimLeft(part, skipped), "=")
-		if isCookie(n, folded, starts) {
+		part = strings.TrimLeft(part, skipped)
+		n, _, _ := strings.Cut(part, "=")
+		if isCookie(n, folded, starts) || mentionsBehind(part, folded, starts) {
 			return true
-		}
-		for more {
-			if last := lastWord(n); last != "" && isCookie(last, folded, starts) {
-				return true
-			}
-			n, rest, more = strings.Cut(rest, "=")
 		}
 	}
 	return false
+}
+
+// mentionsWithin is mentions for what may follow in the value of another cookie.
+func mentionsWithin(value, folded string, starts bool) bool {
+	first, rest, more := strings.Cut(value, ",")
+	return mentionsBehind(first, folded, starts) || more && mentions(rest, folded, starts)
+}
+
+// mentionsBehind looks before each "=" behind a character that ends a cookie for some parsers.
+func mentionsBehind(s, folded string, starts bool) bool {
+	for {
+		n, rest, more := strings.Cut(s, "=")
+		if !more {
+			return false
+		}
+		if last := lastWord(n); last != "" && isCookie(last, folded, starts) {
+			return true
+		}
+		s = rest
+	}
 }
 
 // skipped are the separators of RFC 2616, which Tomcat's LegacyCookieProcessor skips before a name.
@@ -153,17 +165,14 @@ func isCookie(name, folded string, starts bool) bool {
 		return is && (rest == "" || starts || numbered(rest))
 	}
 	name = strings.TrimSpace(name)
-	return is(name) || strings.ContainsAny(name, " +[%") && is(phpName(name))
-}
-
-// phpName is what PHP makes of a name: it writes "_" for blanks within, and for a bracket that nothing closes.
-func phpName(name string) string {
-	name, _, _ = strings.Cut(decodeAgain(name), "\x00") // a name ends there
-	name = strings.TrimLeft(strings.ReplaceAll(name, "+", " "), " ")
-	if _, index, _ := strings.Cut(name, "["); !strings.Contains(index, "]") {
-		name = strings.ReplaceAll(name, "[", "_")
+	if is(name) {
+		return true
 	}
-	return strings.ReplaceAll(name, " ", "_")
+	if !strings.ContainsAny(name, " +[%") {
+		return false
+	}
+	name, _, _ = strings.Cut(decodeAgain(name), "\x00") // a name ends there in PHP
+	return is(phpName(strings.ReplaceAll(name, "+", " ")))
 }
 
 // lastWord returns what follows the last character within s that ends a cookie for some parsers, "" when there is

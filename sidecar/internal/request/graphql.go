@@ -62,22 +62,18 @@ func variable(request scim.Object, name string, path []string) (string, *Problem
 	if p != nil {
 		return "", p
 	}
+	last := FoldField(path[len(path)-1])
 	for _, f := range fields {
-		if !slices.Equal(f.Path, path) && f.names(path[len(path)-1]) {
+		if !slices.Equal(f.path, path) && slices.Contains(f.folded, last) {
 			return "", problem(400, ReasonBodySource, "send the variable "+name+" exactly once, as text, under this name")
 		}
 	}
 	return value, nil
 }
 
-// names reports whether some member on the way to f has this name in some spelling.
-func (f *Field) names(name string) bool {
-	return slices.ContainsFunc(f.Path, func(member string) bool { return FoldField(member) == FoldField(name) })
-}
-
 // variableFields returns the leaves of the variables of a request whose document gives the argument
 // in no other way.
-func variableFields(request scim.Object, name string, path []string) (fields []Field, p *Problem) {
+func variableFields(request scim.Object, name string, path []string) (fields []field, p *Problem) {
 	last := path[len(path)-1]
 	for member, value := range request {
 		if value == nil {
@@ -94,7 +90,9 @@ func variableFields(request scim.Object, name string, path []string) (fields []F
 			if !ok || member != "variables" {
 				return nil, problem(400, ReasonBodySource, "send variables as one JSON object")
 			}
-			fields = jsonFields(nil, nil, variables)
+			if fields, p = jsonFields(variables); p != nil {
+				return nil, p
+			}
 		}
 	}
 	return fields, nil
@@ -131,6 +129,28 @@ func givesOnlyAsVariable(document, name string, asVariable bool) bool {
 		}
 	}
 	return true
+}
+
+// argumentNames returns the names of the arguments and input fields that a GraphQL document gives. Of a text that
+// is none, it returns every word.
+func argumentNames(document string) []string {
+	tokens, ok := graphQLTokens(document)
+	if !ok {
+		return strings.FieldsFunc(document, func(r rune) bool { return r >= 0x80 || !nameByte(byte(r)) })
+	}
+	var names []string
+	depth := 0
+	for i, token := range tokens {
+		switch {
+		case token == "(":
+			depth++
+		case token == ")" && depth > 0:
+			depth--
+		case depth > 0 && nameByte(token[0]) && i+1 < len(tokens) && tokens[i+1] == ":" && tokens[i-1] != "$":
+			names = append(names, token)
+		}
+	}
+	return names
 }
 
 // hasDefault reports whether a variable's type is followed by a default.

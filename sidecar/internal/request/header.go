@@ -3,7 +3,6 @@ package request
 import (
 	"net"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -137,12 +136,9 @@ func normalHost(h string) string {
 // lower case, without blanks.
 type Keys []queryKey
 
-// queryKey is one key: the name of a parameter, and the members that some frameworks see in it
+// queryKey is one key: the name of a parameter, and the whole text that frameworks read members from
 // ("user[email]", "user.email").
-type queryKey struct {
-	name    string
-	members []string
-}
+type queryKey struct{ name, text string }
 
 // QueryKeys returns the folded keys of a raw query.
 func QueryKeys(raw string) (Keys, *Problem) {
@@ -156,61 +152,33 @@ func QueryKeys(raw string) (Keys, *Problem) {
 		if !decoded {
 			return nil, problem(400, ReasonQuery, "a query key contains bad escapes or control characters")
 		}
-		k := queryKey{members: parts(text)}
-		if strings.ContainsAny(text, "[.") && !strings.Contains(text, "]") {
-			k.members = append(k.members, text) // PHP writes "_" for what others split at
-		}
-		k.name, _, _ = strings.Cut(text, "[")
-		k.name = foldCase(strings.TrimSpace(k.name))
-		keys = append(keys, k)
+		name, _, _ := strings.Cut(text, "[")
+		keys = append(keys, queryKey{foldCase(strings.TrimSpace(name)), text})
 	}
 	return keys, nil
 }
-
-// members are the parts of a parameter's name that frameworks split, nil when there is one.
-func members(name string) []string {
-	if !strings.ContainsAny(name, "[].") {
-		return nil
-	}
-	return strings.FieldsFunc(name, func(r rune) bool { return r == '[' || r == ']' || r == '.' })
-}
-
-// parts are the members of a parameter's name, and whatever else a framework may find between two signs:
-// "form:email", "ctl00$email", "email(1s)", "user-0-email". A rule that denies asks for any of them.
-func parts(name string) []string {
-	sign := func(r rune) bool {
-		return r != '_' && r != '-' && !blank(r) && (unicode.IsPunct(r) || unicode.IsSymbol(r))
-	}
-	var found []string
-	if strings.ContainsFunc(name, sign) {
-		found = strings.FieldsFunc(name, sign)
-	}
-	if strings.ContainsAny(name, "0123456789") {
-		for _, part := range append([]string{name}, found...) {
-			if formNumber.MatchString(part) {
-				found = append(found, formNumber.Split(part, -1)...)
-			}
-		}
-	}
-	return found
-}
-
-// formNumber is how Django and WTForms count in a name: "0-email", "user-0-email", "grid-0-1-email", "phone_1".
-var formNumber = regexp.MustCompile(`(^|[-_]+)[0-9]+([-_]+[0-9]+)*([-_]+|$)`)
 
 // Has reports whether a folded key is there.
 func (ks Keys) Has(key string) bool {
 	return slices.ContainsFunc(ks, func(k queryKey) bool { return k.name == key })
 }
 
-// AnyName reports whether is holds for a key or for a member of one.
-func (ks Keys) AnyName(is func(string) bool) bool {
-	return slices.ContainsFunc(ks, func(k queryKey) bool { return is(k.name) || slices.ContainsFunc(k.members, is) })
+// Mention reports whether a key might be read as a field of a set. It refuses keys longer than MaxFieldName.
+func (ks Keys) Mention(set *FieldSet) (bool, *Problem) {
+	for _, k := range ks {
+		if len(k.text) > MaxFieldName {
+			return false, problem(400, ReasonQuery, longName("a key of the query"))
+		}
+		if set.Has(k.text) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // Override reports whether a key replaces the method in every framework that knows it.
 func (ks Keys) Override() bool {
-	return slices.ContainsFunc(ks, func(k queryKey) bool { return OverrideField(k.name) })
+	return slices.ContainsFunc(ks, func(k queryKey) bool { return overrideName(k.name) || overrides(k.text) })
 }
 
 // MayOverride also counts keys that replace the method in some frameworks and mean
@@ -219,7 +187,7 @@ func (ks Keys) MayOverride() bool {
 	return ks.Override() || ks.Has("method") || ks.Has("httpmethod") || ks.Has("http_method")
 }
 
-// OverrideField reports whether a query key or body field replaces the method.
-func OverrideField(name string) bool {
-	return slices.Contains(headers.OverrideQuery(), foldCase(name))
-}
+// overrides reports whether a query key or body field replaces the method, also in PHP's spelling (".method").
+func overrides(name string) bool { return overrideName(name) || overrideName(phpName(name)) }
+
+func overrideName(name string) bool { return slices.Contains(headers.OverrideQuery(), foldCase(name)) }

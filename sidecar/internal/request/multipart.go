@@ -14,78 +14,78 @@ const (
 	maxPartHeader = 4 << 10
 )
 
-// multipartFields reads a multipart/form-data body (RFC 7578). Parsers disagree on much of its
+// readMultipart reads a multipart/form-data body (RFC 7578). Parsers disagree on much of its
 // syntax, so only the form that browsers and libraries write is accepted: no preamble, lines that end
 // with CRLF, one Content-Disposition with plain parameters. A file has a name but no text.
-func (r *Request) multipartFields() ([]Field, *Problem) {
+func (r *Request) readMultipart(b *bodyReader) *Problem {
 	bad := problem(400, ReasonBody, "the body is not multipart/form-data that can be read in one way only")
 	_, params, err := mime.ParseMediaType(r.Headers["content-type"][0])
 	boundary := params["boundary"]
 	if err != nil || boundary == "" || len(boundary) > 70 || !visible(boundary, 70) {
-		return nil, bad
+		return bad
 	}
 	rest, ok := bytes.CutPrefix(r.Body, []byte("--"+boundary+"\r\n"))
 	if !ok {
-		return nil, bad
+		return bad
 	}
 	end := []byte("\r\n--" + boundary)
-	var out []Field
-	for len(out) < maxParts {
+	for range maxParts {
 		part, after, ok := bytes.Cut(rest, end)
 		if !ok {
-			return nil, bad
+			return bad
 		}
-		f, ok := readPart(part, boundary)
+		name, f, ok := readPart(part, boundary)
 		if !ok {
-			return nil, bad
+			return bad
 		}
-		out = append(out, f)
+		b.name(name, true)
+		b.leaf(f, name)
 		switch {
 		case string(after) == "--" || string(after) == "--\r\n":
-			return out, nil
+			return nil
 		case !bytes.HasPrefix(after, []byte("\r\n")):
-			return nil, bad
+			return bad
 		}
 		rest = after[2:]
 	}
-	return nil, problem(400, ReasonBody, "the body has too many parts")
+	return problem(400, ReasonBody, "the body has too many parts")
 }
 
-func readPart(part []byte, boundary string) (f Field, ok bool) {
+func readPart(part []byte, boundary string) (name string, f field, ok bool) {
 	head, content, found := bytes.Cut(part, []byte("\r\n\r\n"))
 	// A boundary at the start of a line that ends otherwise ends the part for some parsers.
 	if !found || len(head) > maxPartHeader || bytes.Contains(content, []byte("\n--"+boundary)) ||
 		bytes.Contains(content, []byte("\r--"+boundary)) {
-		return f, false
+		return "", f, false
 	}
 	disposed, typed, text := false, false, true
 	for line := range strings.SplitSeq(string(head), "\r\n") {
-		name, value, colon := strings.Cut(line, ":")
-		if !colon || !headers.IsToken(name) || hasControl(value) {
-			return f, false // also a folded line
+		key, value, colon := strings.Cut(line, ":")
+		if !colon || !headers.IsToken(key) || hasControl(value) {
+			return "", f, false // also a folded line
 		}
-		switch strings.ToLower(name) {
+		switch strings.ToLower(key) {
 		case "content-disposition":
 			if disposed {
-				return f, false
+				return "", f, false
 			}
-			if f, disposed = readDisposition(strings.TrimSpace(value)); !disposed {
-				return f, false
+			if name, f, disposed = readDisposition(strings.TrimSpace(value)); !disposed {
+				return "", f, false
 			}
 		case "content-type":
 			if typed || !oneCharset(value) {
-				return f, false
+				return "", f, false
 			}
 			typed = true
 			text = strings.HasPrefix(strings.ToLower(strings.TrimSpace(value)), "text/plain")
 		default: // Content-Transfer-Encoding changes the content
-			return f, false
+			return "", f, false
 		}
 	}
 	if f.text = f.text && text; f.text {
 		f.value = string(content)
 	}
-	return f, disposed
+	return name, f, disposed
 }
 
 // oneCharset reports whether a Content-Type of a part leaves its text as it is. Some parsers decode what
@@ -97,19 +97,19 @@ func oneCharset(value string) bool {
 }
 
 // readDisposition reads form-data with a name and perhaps a filename, quoted or not, each once.
-func readDisposition(value string) (f Field, ok bool) {
+func readDisposition(value string) (name string, f field, ok bool) {
 	kind, params, err := mime.ParseMediaType(value)
 	name, named := params["name"]
 	if err != nil || kind != "form-data" || !named || strings.ContainsAny(value, `\*`) || strings.Contains(value, "=?") {
-		return f, false // escapes, extended parameters and encoded words (RFC 2047) have several readings
+		return "", f, false // escapes, extended parameters and encoded words (RFC 2047) have several readings
 	}
 	for param := range params {
 		if param != "name" && param != "filename" {
-			return f, false
+			return "", f, false
 		}
 	}
 	_, file := params["filename"]
-	fields := formField(name, "")
-	fields.text = !file
-	return fields, true
+	f = formField(name)
+	f.text = !file
+	return name, f, true
 }

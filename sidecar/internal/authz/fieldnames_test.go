@@ -1,0 +1,280 @@
+package authz_test
+
+import (
+	"encoding/json"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/request"
+)
+
+// deniedFields are the fields that /api/me does not take in these tests.
+func deniedFields() []string {
+	return []string{"email", "displayName", "birth", "emails", "roles", "manager", "phone_number"}
+}
+
+// fielded is a kit whose app denies deniedFields on /api/me.
+func fielded(t *testing.T) *kit {
+	t.Helper()
+	return newKit(t, func(o *authz.Options) {
+		app := o.Tenants["acme"].Apps["app"]
+		app.LocalWrites = []authz.LocalWrite{{Path: "/api/me", Fields: deniedFields()}}
+		o.Tenants["acme"].Apps["app"] = app
+	})
+}
+
+// carriers are the ways by which a name of a field gets to the application.
+func carriers(name string) map[string]request.Request {
+	value := func(v any) string {
+		text, _ := json.Marshal(v)
+		return string(text)
+	}
+	carried := map[string]request.Request{
+		"form":        appReq("POST", "/api/me", body(form, "x=1&"+url.QueryEscape(name)+"=v")),
+		"query":       appReq("POST", "/api/me?x=1&"+url.QueryEscape(name)+"=v", body(form, "x=1")),
+		"JSON":        appReq("PATCH", "/api/me", jsonBody(value(map[string]any{"x": 1, name: "v"}))),
+		"Rails":       appReq("PUT", "/api/me", jsonBody(value(map[string]any{"user": map[string]any{name: nil}}))),
+		"JSON:API":    appReq("PATCH", "/api/me", body("application/vnd.api+json", value(map[string]any{"data": map[string]any{"type": "users", "attributes": map[string]any{name: []int{}}}}))),
+		"list":        appReq("POST", "/api/me", jsonBody(value(map[string]any{"ops": []any{map[string]any{name: 1}}}))),
+		"variables":   appReq("POST", "/api/me", graphQL("mutation($v: In!) { set(input: $v) { ok } }", value(map[string]any{"v": map[string]any{name: "x"}}))),
+		"JSON text":   appReq("POST", "/api/me", body(form, "data="+url.QueryEscape(value(map[string]any{"a": map[string]any{name: 1}})))),
+		"texts twice": appReq("POST", "/api/me", jsonBody(value(map[string]any{"operations": value(map[string]any{"variables": value(map[string]any{name: 1})})}))),
+	}
+	if strings.Trim(name, "_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == "" {
+		doc := "mutation { a: set(input: [{ x: 1 " + name + ": \"v\" }]) { ok } }"
+		carried["GraphQL"] = appReq("POST", "/api/me", graphQL(doc, "null"))
+		carried["GraphQL form"] = appReq("POST", "/api/me", body(form, "query="+url.QueryEscape(doc)))
+		carried["GraphQL query"] = appReq("POST", "/api/me?query="+url.QueryEscape(doc), jsonBody(`{"x":1}`))
+	}
+	return carried
+}
+
+// namer makes names of a field as the programmers and the parsers of frameworks write it.
+type namer struct{ *rand.Rand }
+
+func (g namer) pick(of ...string) string { return of[g.IntN(len(of))] }
+
+func (g namer) n() string { return strconv.Itoa(g.IntN(12)) }
+
+// joined writes the words of a field as one name.
+func (g namer) joined(words []string) string {
+	switch g.IntN(6) {
+	case 0:
+		return strings.Join(words, "_")
+	case 1:
+		return strings.Join(words, "-")
+	case 2:
+		return strings.ToUpper(strings.Join(words, "_"))
+	case 3:
+		return strings.Join(words, "")
+	}
+	out := words[0]
+	for _, w := range words[1:] {
+		out += strings.ToUpper(w[:1]) + w[1:]
+	}
+	if g.IntN(2) == 0 {
+		out = strings.ToUpper(out[:1]) + out[1:]
+	}
+	return out
+}
+
+// dialects are the grammars of names. n is a field in some plain form.
+func (g namer) dialects() map[string]func(words []string) string {
+	object := func() string { return g.pick("user", "profile", "account", "person", "f", "form1") }
+	plain := func(format func(n string) string) func([]string) string {
+		return func(words []string) string { return format(g.joined(words)) }
+	}
+	return map[string]func([]string) string{
+		"plain": plain(func(n string) string { return n }),
+		"PHP": func(words []string) string {
+			n := g.pick("", " ", "  ") + strings.Join(words, g.pick("_", ".", " "))
+			if len(words) > 1 && g.IntN(4) == 0 {
+				return words[0] + "[" + strings.Join(words[1:], ".") // nothing closes it
+			}
+			return n + g.pick("", "[]", "["+g.n()+"]", "[x]", "[a][b]", "[x", "[a.b]", "[x]rest", "[.]")
+		},
+		"PHP object": plain(func(n string) string { return object() + "[" + n + "]" + g.pick("", "[]", "[x]", "["+g.n()+"][a]") }),
+		"Rails": plain(func(n string) string {
+			return object() + "[" + n + g.pick("", "_attributes") + g.pick("]", "("+g.pick("1", "2", "3")+g.pick("i", "s", "f")+")]", "][]", "]["+g.n()+"][value]")
+		}),
+		"Rails association": plain(func(n string) string {
+			return object() + "[" + n + g.pick("_id", "_ids", "Ids", "_attributes") + "]" + g.pick("", "[]")
+		}),
+		"Django": plain(func(n string) string {
+			return g.pick("", object()+"-", object()+"-"+g.n()+"-", g.n()+"-", object()+"-__prefix__-", "initial-"+object()+"-") + n +
+				g.pick("", "_"+g.n(), "-clear", "_year", "_month", "_day", "_hour", "_"+g.n()+"_"+g.n(), "_year_0")
+		}),
+		"WTForms": plain(func(n string) string {
+			return g.pick("", object()+"-", object()+"-"+g.n()+"-", "a-"+object()+"-") + n + g.pick("", "-"+g.n(), "-"+g.n()+"-value", "__"+g.n())
+		}),
+		"qs": plain(func(n string) string {
+			return g.pick("", object()+".", object()+"[a].") + n + g.pick("", ".x", "[]", "["+g.n()+"]", "[x][]")
+		}),
+		"Spring": plain(func(n string) string {
+			return g.pick("", object()+".") + g.pick("", "_", "!") + n + g.pick("", "["+g.n()+"]", "['x']", "["+g.n()+"].value", `["x"]`)
+		}),
+		"ASP.NET": plain(func(n string) string {
+			return g.pick("", "Model.", "Input.", "Models["+g.n()+"].", "ctl00$main$") + n + g.pick("", ".Index", "["+g.n()+"]", ".Value", "_"+g.n())
+		}),
+		"Struts": plain(func(n string) string {
+			return g.pick("", object()+".", "top.", "#session."+object()+".", "__checkbox_", "__multiselect_", "__checkbox_"+object()+".", "(x).") + n + g.pick("", "["+g.n()+"]", ".value", "('x')")
+		}),
+		"JSF": plain(func(n string) string {
+			return g.pick("", "j_idt"+g.n()+":", "form:") + n + g.pick("", "_input", "_hinput", ":value", ":"+g.n()+":x")
+		}),
+		"Zope": plain(func(n string) string {
+			return g.pick("", object()+".", "form.widgets.") + n + g.pick("", ":utf8:ustring", ":list", ".x:record", "-empty-marker:"+n)
+		}),
+		"FormEncode": plain(func(n string) string {
+			return g.pick("", object()+".", object()+"-"+g.n()+".") + n + g.pick("", "-"+g.n(), "--repetitions", "-"+g.n()+".x")
+		}),
+		"Mongo": plain(func(n string) string { return g.pick("$set.", "$set[", "/", "a/b/", "@") + n }),
+		"characters": plain(func(n string) string {
+			i := g.IntN(len(n))
+			if c := n[i]; 'a' <= c && c <= 'z' && g.IntN(2) == 0 {
+				return n[:i] + string(rune(c)-'a'+0xff41) + n[i+1:] // fullwidth
+			}
+			return n[:i] + g.pick("\u00ad", "\u200d", "\u2060") + n[i:]
+		}),
+		"escaped again": plain(func(n string) string { return "%" + strconv.FormatInt(int64(n[0]), 16) + n[1:] }),
+	}
+}
+
+// spelledNames is how many spellings the test makes of each grammar.
+const spelledNames = 150
+
+// TestFieldNames: every name that the grammar of a framework makes of a denied field is refused, wherever it
+// stands, and the same spelling of another field is not.
+func TestFieldNames(t *testing.T) {
+	t.Parallel()
+	k := fielded(t)
+	denied := [][]string{{"email"}, {"display", "name"}, {"birth"}, {"emails"}, {"roles"}, {"manager"}, {"phone", "number"}}
+	others := [][]string{{"theme"}, {"time", "zone"}, {"name"}, {"phone"}, {"mail"}, {"email", "digest"}, {"display", "name", "order"}}
+	g := namer{rand.New(rand.NewPCG(3, 1986))}
+	dialects := g.dialects()
+	for _, dialect := range slices.Sorted(maps.Keys(dialects)) {
+		t.Run(dialect, func(t *testing.T) {
+			for range spelledNames {
+				name := dialects[dialect](denied[g.IntN(len(denied))])
+				for carrier, req := range carriers(name) {
+					if d := k.Decide(t.Context(), req); d.Allowed() {
+						t.Errorf("%s: %q is allowed", carrier, name)
+					}
+				}
+				apart := others
+				if dialect == "PHP" { // "email.digest" is a member of email elsewhere
+					apart = others[:5]
+				}
+				name = dialects[dialect](apart[g.IntN(len(apart))])
+				for carrier, req := range carriers(name) {
+					if d := k.Decide(t.Context(), req); !d.Allowed() {
+						t.Errorf("%s: %q is refused: %d %s (%s)", carrier, name, d.Status, d.Reason, d.Detail)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestLegitimateFieldNames: names of forms of real frameworks and applications that are none of the denied fields
+// pass, wherever they stand.
+func TestLegitimateFieldNames(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("testdata/names/legitimate.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, count := fielded(t), 0
+	for name := range strings.Lines(string(text)) {
+		if name = strings.TrimSpace(name); name == "" || strings.HasPrefix(name, "#") {
+			continue
+		}
+		count++
+		for carrier, req := range carriers(name) {
+			if d := k.Decide(t.Context(), req); !d.Allowed() {
+				t.Errorf("%s: %q is refused: %d %s (%s)", carrier, name, d.Status, d.Reason, d.Detail)
+			}
+		}
+	}
+	if count < 100 {
+		t.Errorf("%d names, want at least 100", count)
+	}
+}
+
+// TestFieldNameRows: single cases of denied fields that no grammar has.
+func TestFieldNameRows(t *testing.T) {
+	t.Parallel()
+	const local, ok = authz.ReasonLocal, authz.ReasonAllowed
+	post := func(target, b string) request.Request { return appReq("POST", target, body(form, b)) }
+	long := strings.Repeat("a", request.MaxFieldName)
+	doc := func(text string) request.Request { return appReq("POST", "/api/me", graphQL(text, "null")) }
+	run(t, []row{
+		{"name as long as may be", post("/api/me", long+"=x"), 0, ok},
+		{"longer name", post("/api/me", long+"a=x"), 400, request.ReasonBody},
+		{"longer name that escapes hide", post("/api/me", strings.Repeat("%61", request.MaxFieldName)+"a=x"), 400, request.ReasonBody},
+		{"long name within the bound when decoded", post("/api/me", strings.Repeat("%61", request.MaxFieldName)+"=x"), 0, ok},
+		{"longer name in JSON", appReq("POST", "/api/me", jsonBody(`{"`+long+`a":1}`)), 400, request.ReasonBody},
+		{"longer name in the query", post("/api/me?"+long+"a=1", "x=1"), 400, request.ReasonQuery},
+		{"longer name where a credential is", post("/oauth/token", long+"a=1&refresh_token=alice"), 400, request.ReasonBody},
+		{"longer name on another route", post("/other?"+long+"a=1", long+"a=x"), 0, ok},
+		{"denied field at the end of a long name", post("/api/me", long[7:]+".email=x"), 403, local},
+		{"override that PHP reads", post("/api/me", ".method=DELETE"), 400, authz.ReasonOverride},
+		{"override in an array of PHP", post("/api/me", ".method[]=DELETE"), 400, authz.ReasonOverride},
+		{"override in the query that PHP reads", post("/api/me?.method=DELETE", "x=1"), 400, authz.ReasonOverride},
+		{"argument", doc(`mutation { me(email: "x") { id } }`), 403, local},
+		{"argument in other case", doc(`mutation { me(Display_Name: "x") { id } }`), 403, local},
+		{"argument in an object of a list", doc(`mutation { me(in: [{ a: { email: "x" } }]) { id } }`), 403, local},
+		{"argument behind a comment", doc("mutation { me(email # :\n : \"x\") { id } }"), 403, local},
+		{"argument behind a bracket too many", doc(`mutation { me ) (email: "x") { id } }`), 403, local},
+		{"argument of an alias", doc(`mutation { theme: me(email: "x") { id } }`), 403, local},
+		{"default of a variable", doc(`mutation($i: In = {email: "x"}) { me(input: $i) { id } }`), 403, local},
+		{"argument in a document that does not end", doc(`mutation { me(a: "x, email: "y") { id } }`), 403, local},
+		{"document in the query", appReq("POST", "/api/me?query="+url.QueryEscape(`mutation{me(email:"x")}`), jsonBody(`{"a":1}`)), 403, local},
+		{"variables in the query", appReq("POST", "/api/me?variables=%7B%22email%22:1%7D", jsonBody(`{"a":1}`)), 403, local},
+		{"variables as text, twice", post("/api/me", `variables={"a":1,"email":2,"email":3}`), 403, local},
+		{"variables that are no JSON", post("/api/me", `variables={email:1}`), 403, local},
+		{"field that is read", doc(`{ me { email displayName } }`), 0, ok},
+		{"alias with the name of a field", doc(`mutation { email: setTheme(theme: "x") { id } }`), 0, ok},
+		{"text within a document", doc(`mutation { note(text: "(email: 1)", more: """(email: 2)""") { id } } # (email: 3`), 0, ok},
+		{"text with a field", post("/api/me", "bio=my+email:+x&template={{email}}&note=[email]"), 0, ok},
+		{"text of a search", post("/api/me", "query=email:+x"), 0, ok},
+	})
+}
+
+// TestBracketedField: an entry that is written with brackets denies that field and no other.
+func TestBracketedField(t *testing.T) {
+	k := newKit(t, func(o *authz.Options) {
+		app := o.Tenants["acme"].Apps["app"]
+		app.LocalWrites = []authz.LocalWrite{{Path: "/api/me", Fields: []string{"user[name]", "!!"}}}
+		o.Tenants["acme"].Apps["app"] = app
+	})
+	for b, allowed := range map[string]bool{"user[name]=x": false, "user.name=x": false, "user[theme]=x": true, "a=b": true} {
+		if d := k.Decide(t.Context(), appReq(http.MethodPost, "/api/me", body(form, b))); d.Allowed() != allowed {
+			t.Errorf("%s: %d %s", b, d.Status, d.Reason)
+		}
+	}
+}
+
+// BenchmarkFieldName shows that the time for each byte of a name does not grow with its length.
+func BenchmarkFieldName(b *testing.B) {
+	set := request.NewFieldSet(deniedFields())
+	for _, size := range []int{16, 256, 4096} {
+		for kind, unit := range map[string]string{"word": "emai", "signs": "a-1.", "field": "mail"} {
+			name := strings.Repeat(unit, size/4)
+			b.Run(kind+"-"+strconv.Itoa(size), func(b *testing.B) {
+				b.SetBytes(int64(size))
+				for range b.N {
+					set.Has(name)
+				}
+			})
+		}
+	}
+}

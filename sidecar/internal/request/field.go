@@ -1,0 +1,277 @@
+package request
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/scimward/scimward/store/scim"
+)
+
+// field is one leaf of a body.
+type field struct {
+	path   []string // its names from the outside in; "" is an element of a list
+	folded []string // path, each name folded
+	joined string   // of a form: folded, the one name that PHP makes of what others split ("a.b[]", "a[b")
+	value  string   // with text
+	text   bool
+}
+
+// BodyNames are the names of all fields of a body, at any depth, for a rule that denies some of them. Text that
+// is JSON has names too, and a GraphQL document has those of its arguments and input fields.
+type BodyNames struct {
+	names    []string
+	override bool
+}
+
+// BodyNames reads a complete body as its content type says. A GraphQL document may also be in the query.
+func (r *Request) BodyNames() (*BodyNames, *Problem) {
+	b := bodyReader{embedded: maxEmbedded}
+	if p := r.readBody("", &b); p != nil {
+		return nil, p
+	}
+	if values, _ := url.ParseQuery(r.Query); graphQLQuery(r.Query) {
+		for name, texts := range values {
+			for _, text := range texts {
+				b.readText(name, text, maxEmbedded)
+			}
+		}
+	}
+	return &BodyNames{b.names, b.override}, b.bad
+}
+
+// Mention reports whether a name might be read as a field of a set.
+func (b *BodyNames) Mention(set *FieldSet) bool { return slices.ContainsFunc(b.names, set.Has) }
+
+// Override reports whether a field at the top replaces the method.
+func (b *BodyNames) Override() bool { return b.override }
+
+// fields reads a complete body as f, or as its own content type says when f is "".
+func (r *Request) fields(f BodyFormat) ([]field, *Problem) {
+	var b bodyReader
+	if p := r.readBody(f, &b); p != nil {
+		return nil, p
+	}
+	return b.fields, b.bad
+}
+
+// maxEmbedded is how deep texts are within texts: the variables within the operations of GraphQL.
+const maxEmbedded = 2
+
+// bodyReader collects the fields of a body, and reads each name once. It refuses names that some parsers cut or
+// that cost too much.
+type bodyReader struct {
+	fields   []field
+	names    []string
+	override bool
+	embedded int // how deep it reads names in texts
+	bad      *Problem
+}
+
+func (r *Request) readBody(f BodyFormat, b *bodyReader) *Problem {
+	if p := r.NeedBody(); p != nil {
+		return p
+	}
+	var is BodyFormat
+	switch mt := r.mediaType(); {
+	case mt == "application/x-www-form-urlencoded":
+		is = Form
+	case mt == "multipart/form-data" && f == Multipart:
+		return r.readMultipart(b)
+	case mt == "application/json" || strings.HasPrefix(mt, "application/") && strings.HasSuffix(mt, "+json"):
+		is = JSON
+	}
+	if is == "" || f != "" && f != is {
+		return problem(415, ReasonContentType, "send the body of this route as a form or as JSON, in UTF-8")
+	}
+	if is == Form {
+		return b.form(string(r.Body))
+	}
+	o, se := scim.DecodeObject(r.Body, scim.DefaultLimits())
+	if se != nil {
+		return problem(400, ReasonBody, "the body is not a JSON object that can be read in one way only")
+	}
+	b.json(nil, nil, o)
+	return nil
+}
+
+func (b *bodyReader) form(body string) *Problem {
+	values, err := url.ParseQuery(body)
+	if err != nil || hasControl(strings.NewReplacer("\r", "", "\n", "", "\t", "").Replace(body)) {
+		return problem(400, ReasonBody, "the body is not a form")
+	}
+	for name, vs := range values {
+		b.name(name, true)
+		f := formField(name)
+		for _, v := range vs {
+			f.value, f.text = v, true
+			b.leaf(f, name)
+		}
+	}
+	return nil
+}
+
+// formField is a field of a form, whose name some frameworks split.
+func formField(name string) field {
+	f := field{path: []string{name}}
+	if strings.ContainsAny(name, "[].") {
+		members := strings.FieldsFunc(name, func(r rune) bool { return r == '[' || r == ']' || r == '.' })
+		f.path = append(members, "")
+		f.joined = FoldField(phpName(name))
+	}
+	for _, member := range f.path {
+		f.folded = append(f.folded, FoldField(member))
+	}
+	return f
+}
+
+// phpName is the variable that PHP makes of a name: it cuts at the first bracket that is closed, and writes "_"
+// for blanks and dots within, and for a bracket that nothing closes.
+func phpName(name string) string {
+	if !strings.ContainsAny(name, " .[") {
+		return name
+	}
+	name = strings.TrimLeft(name, " ")
+	if head, index, _ := strings.Cut(name, "["); strings.Contains(index, "]") {
+		name = head
+	}
+	return phpSigns.Replace(name)
+}
+
+var phpSigns = strings.NewReplacer(" ", "_", ".", "_", "[", "_")
+
+// name notes a name of the body, which has to be text that no parser cuts or shortens, such as at NUL.
+func (b *bodyReader) name(name string, top bool) {
+	switch {
+	case len(name) > MaxFieldName:
+		b.bad = problem(400, ReasonBody, longName("a field of the body"))
+	case hasControl(name) || !utf8.ValidString(name):
+		b.bad = problem(400, ReasonBody, "a field of the body has a name with control characters or bad UTF-8")
+	default:
+		b.names = append(b.names, name)
+		b.override = b.override || top && overrides(name)
+	}
+}
+
+func (b *bodyReader) leaf(f field, name string) {
+	b.fields = append(b.fields, f)
+	if f.text {
+		b.readText(name, f.value, b.embedded)
+	}
+}
+
+// json adds the leaves below v. The decoder bounds depth and size.
+func (b *bodyReader) json(path, folded []string, v any) {
+	n := len(path)
+	f := field{path: path[:n:n], folded: folded[:n:n]}
+	under := func(name string, v any) { b.json(append(f.path, name), append(f.folded, FoldField(name)), v) }
+	switch v := v.(type) {
+	case scim.Object:
+		for name, e := range v {
+			b.name(name, n == 0)
+			under(name, e)
+		}
+		if len(v) > 0 || n == 0 {
+			return
+		}
+	case []any:
+		for _, e := range v {
+			under("", e)
+		}
+		if len(v) > 0 {
+			return
+		}
+	case string:
+		f.value, f.text = v, true
+	}
+	name := ""
+	for _, member := range f.path {
+		if member != "" { // an element of a list has the name of the list
+			name = member
+		}
+	}
+	b.leaf(f, name)
+}
+
+// jsonFields returns the leaves of an object.
+func jsonFields(o scim.Object) ([]field, *Problem) {
+	var b bodyReader
+	b.json(nil, nil, o)
+	return b.fields, b.bad
+}
+
+// readText adds the names in a text: those of a JSON text, and those of a GraphQL document. What only GraphQL
+// would read and is neither counts with every word.
+func (b *bodyReader) readText(name, text string, depth int) {
+	if depth == 0 {
+		return
+	}
+	name = FoldField(name)
+	if name == "query" {
+		b.nameAll(argumentNames(text))
+	}
+	if t := strings.TrimLeft(text, " \t\r\n\ufeff"); !strings.HasPrefix(t, "{") && !strings.HasPrefix(t, "[") {
+		return
+	}
+	if doc, whole := readTree([]byte(text)); doc != nil {
+		b.tree(doc, name, depth-1)
+		if whole {
+			return
+		}
+	}
+	if name == "variables" || name == "operations" {
+		b.nameAll(strings.FieldsFunc(text, func(r rune) bool { return r < utf8.RuneSelf && !nameByte(byte(r)) }))
+	}
+}
+
+// tree adds the names in a JSON text.
+func (b *bodyReader) tree(t *tree, name string, depth int) {
+	if t.kind == 's' {
+		b.readText(name, t.text, depth)
+	}
+	for i, kid := range t.kids {
+		if t.kind == 'o' {
+			name = t.keys[i]
+			b.name(name, false)
+		}
+		b.tree(kid, name, depth)
+	}
+}
+
+func (b *bodyReader) nameAll(names []string) {
+	for _, name := range names {
+		b.name(name, false)
+	}
+}
+
+// FoldField folds a field name: case, compatibility forms, the separators in which spellings differ, and the mark
+// of a default in Spring ("!email").
+func FoldField(name string) string {
+	return foldCase(strings.Map(func(r rune) rune {
+		if strings.ContainsRune("_-[]!", r) || blankOrDot(r) {
+			return -1
+		}
+		return r
+	}, foldForms(name)))
+}
+
+// below reports whether some parser might find f at the folded path, or below it.
+func (f *field) below(folded []string) bool {
+	if len(folded) == 1 && f.joined == folded[0] {
+		return true
+	}
+	n := 0
+	for _, member := range f.folded {
+		switch {
+		case n == len(folded):
+			return true
+		case member == "": // an element of a list, or nothing that some parsers see
+		case member != folded[n]:
+			return false
+		default:
+			n++
+		}
+	}
+	return n == len(folded)
+}
