@@ -1,127 +1,20 @@
 package plugins_test
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/sys/unix"
 
 	"github.com/scimward/scimward/plugins"
 	"github.com/scimward/scimward/plugins/abi"
 	. "github.com/scimward/scimward/plugins/plugintest"
 )
-
-// probe confines this process as a worker and tries what a guest that broke out would try. It prints what
-// happened, by name.
-func probe(parent int) int {
-	file := filepath.Join(os.TempDir(), "scimward-probe-"+strconv.Itoa(os.Getpid()))
-	errs := map[string]error{"confine": plugins.Confine()}
-	_, _, execErr := unix.Syscall(unix.SYS_EXECVE, 0, 0, 0)
-	errs["execve"] = execErr
-	_, errs["socket"] = unix.Socket(unix.AF_INET, unix.SOCK_STREAM, 0)
-	_, errs["unix socket"] = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
-	_, errs["connect"] = 0, unix.Connect(0, &unix.SockaddrInet4{Port: 1})
-	_, errs["bind"] = 0, unix.Bind(0, &unix.SockaddrInet4{})
-	errs["ptrace"] = unix.PtraceAttach(parent)
-	errs["kill"] = unix.Kill(parent, 0)
-	errs["tgkill"] = unix.Tgkill(parent, parent, 0)
-	_, errs["signal by a pipe"] = unix.FcntlInt(0, unix.F_SETOWN, parent)
-	_, errs["signal of choice by a pipe"] = unix.FcntlInt(0, unix.F_SETSIG, int(unix.SIGKILL))
-	errs["setpriority"] = unix.Setpriority(unix.PRIO_PROCESS, parent, 0)
-	errs["affinity"] = unix.SchedSetaffinity(parent, &unix.CPUSet{1})
-	numbered := map[string]uintptr{
-		"shmat": unix.SYS_SHMAT, "shmctl": unix.SYS_SHMCTL, "msgctl": unix.SYS_MSGCTL, "msgsnd": unix.SYS_MSGSND,
-		"msgrcv": unix.SYS_MSGRCV, "semctl": unix.SYS_SEMCTL, "semtimedop": unix.SYS_SEMTIMEDOP,
-	}
-	for name, call := range numbered {
-		_, _, errno := unix.Syscall(call, 1<<30, 0, 0)
-		errs[name] = errno
-	}
-	errs["mount"] = unix.Mount("none", "/", "tmpfs", 0, "")
-	errs["unshare"] = unix.Unshare(unix.CLONE_NEWUSER)
-	errs["setrlimit"] = unix.Prlimit(0, unix.RLIMIT_CORE, &unix.Rlimit{}, nil)
-	_, _, forkErr := unix.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
-	errs["fork"] = forkErr
-	_, _, ringErr := unix.Syscall(unix.SYS_IO_URING_SETUP, 1, 0, 0)
-	errs["io_uring"] = ringErr
-	errs["write before the compilation"] = os.WriteFile(file, nil, 0o600)
-	errs["remove before the compilation"] = os.Remove(file)
-	errs["close files"] = plugins.CloseFiles()
-	_, errs["read"] = os.ReadFile("/proc/self/status")
-	errs["write"] = os.WriteFile(file, nil, 0o600)
-	errs["rename"] = os.Rename(file, file+"2")
-	errs["remove an attribute"] = unix.Removexattr(file, "user.x")
-	for name, call := range map[string]uintptr{
-		"fchmodat2": unix.SYS_FCHMODAT2, "setxattrat": unix.SYS_SETXATTRAT, "file_setattr": unix.SYS_FILE_SETATTR,
-		"mq_unlink": unix.SYS_MQ_UNLINK, "a call of a newer kernel": unix.SYS_FILE_SETATTR + 1,
-	} {
-		_, _, errs[name] = unix.Syscall6(call, 0, 0, 0, 0, 0, 0)
-	}
-	out := map[string]string{}
-	for name, err := range errs {
-		switch {
-		case err == nil || errors.Is(err, unix.Errno(0)):
-			out[name] = "ok"
-		case errors.Is(err, unix.EPERM):
-			out[name] = "denied"
-		default:
-			out[name] = err.Error()
-		}
-	}
-	// The runtime still works: threads, memory, the collector.
-	var wg sync.WaitGroup
-	for range 20 {
-		wg.Go(func() { time.Sleep(time.Millisecond); _ = make([]byte, 1<<20) })
-	}
-	wg.Wait()
-	if err := json.NewEncoder(os.Stdout).Encode(out); err != nil {
-		return 1
-	}
-	return 0
-}
-
-// TestConfinedWorkerCannot: a worker that a guest took over starts no program, opens no socket or file, and
-// reaches no other process.
-func TestConfinedWorkerCannot(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "plugin-probe", strconv.Itoa(os.Getpid()))
-	cmd.Stderr = os.Stderr
-	b, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got map[string]string
-	if err := json.Unmarshal(b, &got); err != nil {
-		t.Fatalf("%s: %v", b, err)
-	}
-	allowed := []string{"confine", "write before the compilation", "remove before the compilation", "close files"}
-	for name, how := range got {
-		want := "denied"
-		switch {
-		case slices.Contains(allowed, name):
-			want = "ok"
-		case name == "a call of a newer kernel":
-			want = unix.ENOSYS.Error()
-		}
-		if how != want {
-			t.Errorf("%s: %s, want %s", name, how, want)
-		}
-	}
-	if len(got) != 37 {
-		t.Errorf("%d attempts, want 37", len(got))
-	}
-}
 
 // TestSandboxIsReported: a loaded plugin's worker has every measure in force, and the kernel agrees.
 func TestSandboxIsReported(t *testing.T) {

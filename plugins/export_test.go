@@ -152,10 +152,6 @@ func Shape(m Manifest, c Config, text string) (string, error) {
 	return p.shape(text), err
 }
 
-// Confine and CloseFiles are what a worker gives up.
-func Confine() error    { return confine() }
-func CloseFiles() error { return closeFiles() }
-
 // ABIFunctions returns the functions that a guest may import, with the number of their parameters.
 func ABIFunctions() map[string]int {
 	out := map[string]int{}

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,17 +26,9 @@ func TestMain(m *testing.M) {
 		os.Exit(liar(os.Args[2]))
 	}
 	if len(os.Args) == 3 && os.Args[1] == "plugin-probe" {
-		os.Exit(probeFrom(os.Args[2]))
+		os.Exit(probe(os.Args[2]))
 	}
 	plugintest.Main(m)
-}
-
-func probeFrom(parent string) int {
-	pid, err := strconv.Atoi(parent)
-	if err != nil {
-		return 1
-	}
-	return probe(pid)
 }
 
 func hostileManifest() plugins.Manifest {
