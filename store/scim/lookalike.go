@@ -170,3 +170,45 @@ func (n *normalizer) dropped(name string, v any) *Error {
 	}
 	return nil
 }
+
+// hidden checks an unknown value that is ignored. Beside its members, a text in it may name active, as in
+// {"name": "active", "value": false}, or be a JSON text that has such a member.
+func (n *normalizer) hidden(name string, v any) *Error {
+	switch v := v.(type) {
+	case string:
+		if inside, ok := jsonText(v); ok {
+			return n.hidden(name, inside)
+		}
+		const longest = 64 // of a word
+		if len(v) <= longest {
+			return n.lookalike("a text in "+name, foldWord(v))
+		}
+	case []any:
+		for _, e := range v {
+			if err := n.hidden(name, e); err != nil {
+				return err
+			}
+		}
+	case Object, map[string]any:
+		o, _ := asObject(v)
+		if err := n.dropped(name, o); err != nil {
+			return err
+		}
+		for _, key := range o.keys() {
+			if err := n.hidden(name+"."+key, o[key]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// jsonText returns the value of a JSON text with an object or an array.
+func jsonText(s string) (any, bool) {
+	s = strings.TrimSpace(s)
+	if !strings.HasPrefix(s, "{") && !strings.HasPrefix(s, "[") {
+		return nil, false
+	}
+	o, err := DecodeObject([]byte(`{"text":`+s+`}`), DefaultLimits())
+	return o["text"], err == nil
+}

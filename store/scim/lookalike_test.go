@@ -238,6 +238,38 @@ func TestDeactivationIsNeverLost(t *testing.T) {
 	}
 }
 
+// TestTextsOfIgnoredValues: an ignored value that names active in a text, not by a member, is refused; other texts
+// are ignored.
+func TestTextsOfIgnoredValues(t *testing.T) {
+	t.Parallel()
+	for value, refused := range map[string]bool{
+		`{"name":"active","value":false}`:               true,
+		`[[{"attribute":"Account-Enabled","to":"no"}]]`: true,
+		`"inactive"`:           true,
+		`"{\"active\":false}"`: true,
+		`{"x":" [{\"y\":{\"actve\":\"False\"}}]"}`:        true,
+		`"{\"a\":\"[{\\\"disabled\\\":true}]\"}"`:         true,
+		`{"name":"colour","value":"red"}`:                 false,
+		`"{\"colour\":\"red\"}"`:                          false,
+		`"{no JSON}"`:                                     false,
+		`"a text about somebody who is active, and more"`: false,
+	} {
+		for _, op := range []string{
+			`{"op":"replace","path":"nonsense","value":V}`, `{"op":"add","value":{"urn:example:ext":V}}`,
+		} {
+			raw := patchOps(t, "["+strings.Replace(op, "V", value, 1)+"]")
+			_, _, err := scim.Canonicalize(scim.UserType(), raw, lenient())
+			if got := err != nil && err.Code == scim.DevLookalike; got != refused || (err != nil) != refused {
+				t.Errorf("%s: %v, refused as a lookalike: %t, want %t", raw[0].Value, err, got, refused)
+			}
+		}
+	}
+	raw := patchOps(t, `[{"op":"replace","path":"nonsense[\"active\"]","value":false}]`)
+	if _, _, err := scim.Canonicalize(scim.UserType(), raw, lenient()); err == nil {
+		t.Error("a path with active in quotes is ignored")
+	}
+}
+
 // TestActiveIsCoerced: a value of active in another JSON type is understood where the mode says, and refused
 // elsewhere.
 func TestActiveIsCoerced(t *testing.T) {

@@ -217,12 +217,12 @@ func (n *normalizer) inner(name, key string) string {
 
 // unknown drops an attribute that the schemas do not have if the mode names it, and refuses any other.
 func (n *normalizer) unknown(name string, v any) *Error {
-	if err := n.lookalike(name, name); err != nil {
+	if err := n.lookalike(name, strings.ReplaceAll(name, `"`, " ")); err != nil {
 		return err
 	}
 	n.note(DevUnknownDropped)
 	if n.m.ignores(name) {
-		return n.dropped(name, v)
+		return n.hidden(name, v)
 	}
 	n.refused = DevUnknownDropped
 	return Errorf(400, TypeInvalidSyntax, "%s has no attribute %s; leave it out, or see /Schemas for what exists",
