@@ -20,7 +20,7 @@ import (
 const rounds = 9
 
 // bursts are the numbers of callers and of requests in one burst.
-var bursts = []struct{ c, n int }{{1, 400}, {16, 2000}}
+var bursts = []struct{ c, n int }{{1, 1000}, {16, 2000}}
 
 // subject is one line of the table: a server and its requests.
 type subject struct {
@@ -32,19 +32,21 @@ type subject struct {
 // figures are the results of one subject at one concurrency, by round.
 type figures struct{ p50, rps, cpu []float64 } // µs, 1/s, µs
 
-// BenchmarkCheck measures a Check through gRPC on a unix socket. The server noop does no work. The
-// others are scimward with a seen token (warm), a new token (cold), a change of a group (write) and
-// a session with a known user (app). The last is warm with the decision log on (logged). See
-// README.md.
+// BenchmarkCheck measures a Check through gRPC on a unix socket. The server noop does no work, and verify
+// only verifies the signature of a new token. The others are scimward with a new token (cold), a seen
+// token (warm), a change of a group (write) and a session with a known user (app). The last is warm with
+// the decision log on (logged). See README.md.
 func BenchmarkCheck(b *testing.B) {
 	key := newSigner(b)
-	dirNoop, dirReal, dirLogged := shortDir(b), shortDir(b), shortDir(b)
+	dirNoop, dirVerify, dirReal, dirLogged := shortDir(b), shortDir(b), shortDir(b), shortDir(b)
 	app := httptest.NewServer(http.HandlerFunc(whoami))
 	b.Cleanup(app.Close)
 	for _, dir := range []string{dirReal, dirLogged} {
 		configure(b, dir, app.URL, key)
 	}
-	floor, full, logged := start(b, roleNoop, dirNoop), start(b, roleReal, dirReal), start(b, roleLogged, dirLogged)
+	key.publish(b, dirVerify)
+	floor, bare := start(b, roleNoop, dirNoop), start(b, roleVerify, dirVerify)
+	full, logged := start(b, roleReal, dirReal), start(b, roleLogged, dirLogged)
 	seen := key.token(b, "warm")
 	warm := readRequest(seen, 0)
 	if size := proto.Size(warm); size < 1000 || size > 1500 {
@@ -68,15 +70,16 @@ func BenchmarkCheck(b *testing.B) {
 	writes := each(func(n int) *authv3.CheckRequest { return writeRequest(seen, n) })
 	session := appRequest()
 	pages := each(func(int) *authv3.CheckRequest { return session })
-	for _, s := range []*server{floor, full, logged} {
+	for _, s := range []*server{floor, bare, full, logged} {
 		s.waitFor(warm)
 	}
 	provision(b, dirReal, seen)
 	full.waitFor(session)
 	subjects := []subject{
 		{"noop", floor, reads},
-		{"warm", full, reads},
+		{"verify", bare, cold}, // beside what it is compared with
 		{"cold", full, cold},
+		{"warm", full, reads},
 		{"write", full, writes},
 		{"app", full, pages},
 		{"logged", logged, reads},
@@ -175,7 +178,7 @@ func run(b *testing.B, s *server, requests []*authv3.CheckRequest, c int) (p50, 
 // report publishes one subject's medians, and its ratios to the no-op.
 func report(b *testing.B, got map[string]*figures, name string, c int, verify []float64) {
 	b.Helper()
-	f, floor := got[fmt.Sprint(name, c)], got[fmt.Sprint("noop", c)]
+	f, floor, bare := got[fmt.Sprint(name, c)], got[fmt.Sprint("noop", c)], got[fmt.Sprint("verify", c)]
 	for b.Loop() { // measure has measured already
 	}
 	b.ReportMetric(0, "ns/op")
@@ -186,9 +189,11 @@ func report(b *testing.B, got map[string]*figures, name string, c int, verify []
 	case "noop":
 		b.ReportMetric(median(verify), "es256-µs")
 		return
-	case "cold":
-		over := func(x, y float64, i int) float64 { return (x - y) / verify[i] }
-		b.ReportMetric(median(paired(f.cpu, floor.cpu, over)), "verifies-over-noop")
+	case "verify", "cold": // in verifications of a loop, and of a server that does nothing else
+		loops := func(x, y float64, i int) float64 { return (x - y) / verify[i] }
+		b.ReportMetric(median(paired(f.cpu, floor.cpu, loops)), "verifies-over-noop")
+		served := func(x, y float64, i int) float64 { return (x - y) / (bare.cpu[i] - y) }
+		b.ReportMetric(median(paired(f.cpu, floor.cpu, served)), "first-sight-x")
 	case "logged":
 		more := func(x, y float64, _ int) float64 { return x - y }
 		b.ReportMetric(median(paired(f.cpu, got[fmt.Sprint("warm", c)].cpu, more)), "cpu-µs-over-warm")

@@ -3,10 +3,15 @@ package bench_test
 import (
 	"bufio"
 	"context"
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -33,6 +38,7 @@ import (
 // process, a heap and a processor time of its own.
 const (
 	roleNoop   = "noop"   // answers OK without reading the request
+	roleVerify = "verify" // the same after one bare ES256 verification of the token in the request
 	roleReal   = "real"   // scimward as package sidecar wires it
 	roleLogged = "logged" // the same, with the decision log written to a file
 )
@@ -53,8 +59,15 @@ func TestMain(m *testing.M) {
 
 // serveChild serves on dir/authz.sock until its standard input ends.
 func serveChild(role, dir string) error {
-	if role == roleNoop {
-		return serveNoop(filepath.Join(dir, "authz.sock"))
+	switch role {
+	case roleNoop:
+		return serveFloor(dir, noop{})
+	case roleVerify:
+		v, err := newVerifyOnly(filepath.Join(dir, keyFile))
+		if err != nil {
+			return err
+		}
+		return serveFloor(dir, v)
 	}
 	cfg, err := config.Load(filepath.Join(dir, "scimward.yaml"))
 	if err != nil {
@@ -94,8 +107,53 @@ func (noop) Check(context.Context, *authv3.CheckRequest) (*authv3.CheckResponse,
 	}, nil
 }
 
-func serveNoop(socket string) error {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "unix", socket)
+// verifyOnly is the control for a new token: it verifies the signature of the token with crypto/ecdsa and
+// allows. It reads no claim and remembers nothing.
+type verifyOnly struct {
+	noop
+	pub *ecdsa.PublicKey
+}
+
+// newVerifyOnly reads the public key (PKIX, DER) from a file.
+func newVerifyOnly(file string) (*verifyOnly, error) {
+	der, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	k, err := x509.ParsePKIXPublicKey(der)
+	if err != nil {
+		return nil, err
+	}
+	pub, ok := k.(*ecdsa.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("%s has a %T, want an ECDSA key", file, k)
+	}
+	return &verifyOnly{pub: pub}, nil
+}
+
+func (v *verifyOnly) Check(ctx context.Context, r *authv3.CheckRequest) (*authv3.CheckResponse, error) {
+	for _, h := range r.GetAttributes().GetRequest().GetHttp().GetHeaderMap().GetHeaders() {
+		if h.GetKey() != "authorization" {
+			continue
+		}
+		token := strings.TrimPrefix(string(h.GetRawValue()), "Bearer ")
+		end := strings.LastIndexByte(token, '.')
+		sig, err := base64.RawURLEncoding.DecodeString(token[end+1:])
+		if err != nil || len(sig) != 64 {
+			return nil, errors.New("the signature is not 64 bytes in base64url")
+		}
+		sum := sha256.Sum256([]byte(token[:end]))
+		if !ecdsa.Verify(v.pub, sum[:], new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:])) {
+			return nil, errors.New("the signature does not verify")
+		}
+		return v.noop.Check(ctx, r)
+	}
+	return nil, errors.New("the request has no token")
+}
+
+// serveFloor serves a control on dir/authz.sock until the standard input ends.
+func serveFloor(dir string, a authv3.AuthorizationServer) error {
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "unix", filepath.Join(dir, "authz.sock"))
 	if err != nil {
 		return err
 	}
@@ -105,7 +163,7 @@ func serveNoop(socket string) error {
 		grpc.MaxConcurrentStreams(16384),
 		grpc.ConnectionTimeout(5*time.Second),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}))
-	authv3.RegisterAuthorizationServer(g, noop{})
+	authv3.RegisterAuthorizationServer(g, a)
 	done := make(chan error, 1)
 	go func() { done <- g.Serve(l) }()
 	err = control(os.Stdin, os.Stdout)

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
@@ -156,6 +157,21 @@ func (s *signer) jwks() string {
 }
 
 func b64(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+// keyFile has the public key for the server verify.
+const keyFile = "key.der"
+
+// publish writes the public key into the folder of a server.
+func (s *signer) publish(b *testing.B, dir string) {
+	b.Helper()
+	der, err := x509.MarshalPKIXPublicKey(&s.key.PublicKey)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, keyFile), der, 0o600)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+}
 
 // token returns an RFC 9068 access token. scimward recognizes it only if it has seen the jti.
 func (s *signer) token(b *testing.B, jti string) string {

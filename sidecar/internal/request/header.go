@@ -91,7 +91,7 @@ func headerName(v string) (name string, ok bool) {
 func Token68(s string) bool {
 	core := strings.TrimRight(s, "=")
 	for i := range len(core) {
-		if !unreserved(core[i]) && core[i] != '+' && core[i] != '/' {
+		if c := core[i]; !unreserved(c) && c != '+' && c != '/' {
 			return false
 		}
 	}

@@ -83,6 +83,14 @@ func ResourceID(s string) bool {
 }
 
 // unreserved are the characters that never need an escape (RFC 3986 §2.3).
-func unreserved(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~", c) >= 0
-}
+func unreserved(c byte) bool { return unreservedBytes[c] }
+
+// unreservedBytes is a table, because the processor cannot predict comparisons of the characters of a token.
+//
+//nolint:gochecknoglobals // never changes
+var unreservedBytes = func() (table [256]bool) {
+	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~") {
+		table[c] = true
+	}
+	return table
+}()
