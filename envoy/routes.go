@@ -103,6 +103,18 @@ func matching(name, expression string) *routev3.HeaderMatcher {
 	}
 }
 
+// containing limits a match to requests with a header that contains the text, in any case. It compares bytes: an
+// expression never matches a value that is not UTF-8.
+func containing(m *routev3.RouteMatch, name, text string) *routev3.RouteMatch {
+	m.Headers = append(m.Headers, &routev3.HeaderMatcher{
+		Name: name,
+		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_Contains{Contains: text}, IgnoreCase: true,
+		}},
+	})
+	return m
+}
+
 func present(m *routev3.RouteMatch, name string) *routev3.RouteMatch {
 	m.Headers = append(m.Headers, &routev3.HeaderMatcher{
 		Name: name, HeaderMatchSpecifier: &routev3.HeaderMatcher_PresentMatch{PresentMatch: true},
@@ -162,7 +174,7 @@ func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App)
 		}))
 	}
 	leashed("upgrade", present(startingWith("/"), "upgrade"), true)
-	leashed("events", header(startingWith("/"), "accept", "(?i).*text/event-stream.*"), false)
+	leashed("events", containing(startingWith("/"), "accept", "text/event-stream"), false)
 	for _, s := range a.Streams {
 		leashed("stream"+s, startingWith(s), false)
 	}

@@ -2,6 +2,7 @@ package envoytest_test
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,6 +88,27 @@ func TestStreamsCarryNothingAfterTheResponse(t *testing.T) {
 		}
 	}
 	t.Errorf("bytes came until %s after the SCIM response, each time", late)
+}
+
+// TestEveryEventStreamHasALeash: Envoy opens a leash for every Accept that an application may read as an event
+// stream, also if it has bytes that are not UTF-8, and for no other.
+func TestEveryEventStreamHasALeash(t *testing.T) {
+	w := newWorld(t, nil)
+	host := strings.TrimPrefix(w.Acme.URL, "https://")
+	leashes := func() string { return get(t, w.HTTPClient(), "http://"+w.EnvoyAdmin+"/stats?filter=ext_proc.*streams_started") }
+	for accept, leashed := range map[string]bool{
+		"text/event-stream": true, "TEXT/Event-Stream;q=0.5": true, "*/*, text/event-stream": true,
+		"\xff, text/event-stream": true, "text/event-stream, \xc3\x28": true, "x/\x80text/event-stream": true,
+		"text/html, \xff": false, "*/*": false,
+	} {
+		before := leashes()
+		if a := w.raw(t, w.Acme, h1("GET", "/healthz", host, "", "Accept: "+accept)); a.status != http.StatusOK {
+			t.Errorf("Accept %q: status %d, want 200", accept, a.status)
+		}
+		if got := leashes() != before; got != leashed {
+			t.Errorf("Accept %q: leash %t, want %t (%s, then %s)", accept, got, leashed, before, leashes())
+		}
+	}
 }
 
 // TestStreamsAreCut opens a WebSocket, an event stream and a long download and
