@@ -3,16 +3,21 @@
 package plugins_test
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,13 +27,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/scimward/scimward/plugins"
+	"github.com/scimward/scimward/plugins/abi"
 )
 
 // probe confines this process as a worker. In the mode "calls" it tries every system call and prints each one
 // that is not answered as it should be. In the others, it dies in the named way.
 func probe(mode string) int {
-	if mode == "calls" {
+	switch mode {
+	case "calls":
 		return probeCalls()
+	case "worker in a container": // which has a filter that allows no other one
+		if err := plugins.Confine(); err != nil {
+			panic(err)
+		}
+		return plugins.RunWorker(context.Background(), os.Stdin, os.Stdout)
 	}
 	if mode == "memory" {
 		if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: 512 << 20, Max: 512 << 20}); err != nil {
@@ -62,6 +74,14 @@ func probe(mode string) int {
 	case "quit":
 		_ = unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGQUIT)
 		time.Sleep(time.Minute)
+	case "sleep":
+		fmt.Println("asleep")
+		for end := time.Now().Add(time.Second); time.Now().Before(end); {
+			if err := unix.Nanosleep(&unix.Timespec{Sec: 1}, nil); err != nil && err != unix.EINTR {
+				fmt.Println(err)
+				return 1
+			}
+		}
 	case "x32":
 		_, _, _ = unix.RawSyscall(0x4000_0000|unix.SYS_GETPID, 0, 0, 0)
 	case "i386", "i386 without a filter":
@@ -274,6 +294,62 @@ func TestConfinedWorkerSaysWhyItDies(t *testing.T) {
 				t.Errorf("%v, want SIGABRT", end)
 			}
 		})
+	}
+}
+
+// TestConfinedWorkerIsPaused: a worker that is stopped and goes on, as in a paused container, notices nothing.
+func TestConfinedWorkerIsPaused(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "plugin-probe", "sleep")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out := bufio.NewReader(stdout)
+	if line, err := out.ReadString('\n'); err != nil || line != "asleep\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	state := func() string {
+		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
+		_, after, _ := strings.Cut(string(b), ") ")
+		return after[:min(len(after), 1)]
+	}
+	for pauses := 0; state() != "Z"; pauses++ {
+		_ = cmd.Process.Signal(unix.SIGSTOP)
+		for s := state(); s != "T" && s != "Z"; s = state() {
+			runtime.Gosched()
+		}
+		_ = cmd.Process.Signal(unix.SIGCONT)
+		<-time.After(10 * time.Millisecond)
+	}
+	rest, err := io.ReadAll(out)
+	if err := errors.Join(err, cmd.Wait()); err != nil || len(rest) > 0 {
+		t.Errorf("%v, output %q", err, rest)
+	}
+}
+
+// TestUnconfinedIsReported: where the kernel takes no filter of the worker, the plugin runs and status says so,
+// even if a container has a filter of its own.
+func TestUnconfinedIsReported(t *testing.T) {
+	h := hostile(t, http.NotFoundHandler(), func(o *plugins.Options) {
+		o.Self = []string{os.Args[0], "plugin-probe", "worker in a container"}
+	})
+	var faults []string
+	for _, m := range h.Sandbox("acme", "app") {
+		if m.Fault != "" {
+			faults = append(faults, m.Name+": "+m.Fault)
+		}
+		if m.Name == "no files" {
+			t.Error("files are reported as closed")
+		}
+	}
+	if want := []string{"seccomp: no_new_privs: operation not permitted"}; !slices.Equal(faults, want) {
+		t.Errorf("faults %q, want %q", faults, want)
+	}
+	if got := revoke(t, h, request("clock"))[0]; got.State != abi.StateRevoked {
+		t.Errorf("a call without the sandbox: %+v, want revoked", got)
 	}
 }
 

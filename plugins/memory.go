@@ -104,11 +104,13 @@ func (p *process) confined(ready readyMsg) []Measure {
 			why = err.Error()
 		case !strings.Contains(status, m.line+"\n"):
 			why = "the kernel does not report it: " + ready.Unconfined
+		case m.name == "seccomp" && ready.Unconfined != "":
+			why = ready.Unconfined // the filter that the kernel reports is another one, of a container for example
 		}
 		out = append(out, Measure{m.name, why})
 	}
-	if files := (Measure{"no files", ready.Unconfined}); out[len(out)-1].Fault == "" {
-		out = append(out, files)
+	if out[len(out)-1].Fault == "" {
+		out = append(out, Measure{Name: "no files"})
 	}
 	return out
 }
