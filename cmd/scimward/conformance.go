@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -41,7 +42,8 @@ wrong; or skipped. Exits 1 if a step is wrong or something that it created is le
 a tenant that has users.
 
 With --app-url it also asks the application as each person, with their user name in a header, as a
-sign-in proxy does: the leaver must be refused.
+sign-in proxy does: the leaver must be refused. If a step is wrong, it finds out whether scimward
+answers at that URL at all.
 
 NAME is one of ` + strings.Join(scimtest.Names(), ", ") + ".",
 		Example: "  scimward conformance idp --profile entra --url https://app.example.com/scim/v2 --token-file token.txt",
@@ -54,7 +56,7 @@ NAME is one of ` + strings.Join(scimtest.Names(), ", ") + ".",
 	fs.StringVar(&f.tokenFile, "token-file", "", "`FILE` with the bearer token; - is standard input")
 	fs.StringVar(&f.ca, "ca", "", "PEM `FILE` of the authorities of the certificate (default: the system's)")
 	fs.BoolVar(&f.scratch, "scratch-tenant", false, "run although the tenant has users: it is a scratch tenant")
-	fs.StringVar(&f.appURL, "app-url", "", "`URL` of a page of the application behind the proxy")
+	fs.StringVar(&f.appURL, "app-url", "", "`URL` of a page of the application, at Envoy and not at the application itself")
 	fs.StringVar(&f.appHeader, "app-user-header", "x-forwarded-user",
 		"`NAME` of the header with the user name, for --app-url")
 	fs.BoolVar(&f.asJSON, "json", false, "print JSON")
@@ -104,7 +106,39 @@ func playIDP(c *cobra.Command, f *idpFlags) error {
 	if err := result(c, f.asJSON, report, reportText(report)); err != nil || report.Passed {
 		return err
 	}
+	if f.appURL != "" {
+		if answer := askOverride(c.Context(), client, f.appURL); answer != "" {
+			return hinted(fmt.Errorf("--app-url: the answers of %s do not come through Envoy and scimward: "+
+				"a request that scimward always refuses gets %s", f.appURL, answer),
+				"pass the URL of the application at Envoy: a host of apps[].hosts, and the port of envoy.listen")
+		}
+	}
 	return failure{errSilent, 1, ""}
+}
+
+// askOverride sends a request that scimward refuses whoever sends it, and returns what came instead of its
+// refusal: then something else answers at the URL. It returns "" for the refusal of scimward, and if nothing
+// answers.
+func askOverride(ctx context.Context, client *http.Client, page string) string {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, page, nil)
+	if err != nil {
+		return ""
+	}
+	req.Header.Set("X-HTTP-Method-Override", http.MethodGet)
+	req.Header.Set("Accept", "application/problem+json")
+	res, err := client.Do(req)
+	if err != nil {
+		return ""
+	}
+	defer res.Body.Close() //nolint:errcheck // read only
+	var refusal struct {
+		Code string `json:"code"`
+	}
+	err = json.NewDecoder(io.LimitReader(res.Body, 64<<10)).Decode(&refusal)
+	if err == nil && refusal.Code != "" && res.Header.Get("Content-Type") == "application/problem+json" {
+		return ""
+	}
+	return res.Status
 }
 
 // noAnswer says what to look at when the service gave no usable answer.

@@ -83,6 +83,35 @@ func TestConformanceHints(t *testing.T) {
 	}
 }
 
+// TestConformanceAppURL: if --app-url leads to the application itself, the command says so and what to pass. It
+// does not where scimward answers.
+func TestConformanceAppURL(t *testing.T) {
+	scim := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery == "count=1" {
+			_, _ = fmt.Fprint(w, `{"totalResults":0}`) // the client may have gone
+			return
+		}
+		w.WriteHeader(http.StatusBadRequest)
+	}))
+	t.Cleanup(scim.Close)
+	behind := false
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if behind && r.Header.Get("X-HTTP-Method-Override") != "" {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = fmt.Fprint(w, `{"status":400,"code":"override"}`)
+		}
+	}))
+	t.Cleanup(app.Close)
+	const hint = "pass the URL of the application at Envoy"
+	for _, behind = range []bool{false, true} {
+		code, _, stderr := command("conformance", "idp", "--profile", "curl", "--url", scim.URL, "--token", "t", "--app-url", app.URL)
+		if code != 1 || strings.Contains(stderr, hint) == behind || strings.Contains(stderr, "gets 200 OK") == behind {
+			t.Errorf("scimward answers: %t: exit %d, want 1, and the hint if it does not; %s", behind, code, stderr)
+		}
+	}
+}
+
 // TestConformanceUsage: a faulty command line exits 2 and names what is missing.
 func TestConformanceUsage(t *testing.T) {
 	for _, tt := range []struct {
