@@ -319,13 +319,36 @@ func TestEndedClientCommitsNothing(t *testing.T) {
 	}
 }
 
-// TestPauseRow: a pause is durable, and a second one changes nothing.
+// TestPauseRow: a pause is durable, and a second one changes nothing. No change of a client commits after it.
 func TestPauseRow(t *testing.T) {
 	s := storetest.New(t)
 	pause := func(on bool) func(*store.Tx) error { return func(tx *store.Tx) error { return tx.SetPaused(on) } }
 	changes(t, s, store.ErrNothingToDo, pause(false))
 	changes(t, s, nil, pause(true))
 	changes(t, s, store.ErrNothingToDo, pause(true))
+	by := func(action string) store.Cause {
+		c := storetest.Cause(action)
+		c.ClientID = "idp"
+		return c
+	}
+	create := func(tx *store.Tx) error {
+		return tx.CreateUser(&store.User{ID: "late", Resource: scim.Object{"userName": "late"}})
+	}
+	for _, row := range []struct {
+		name  string
+		cause store.Cause
+		do    func(*store.Tx) error
+		want  error
+	}{
+		{"a change that had begun", by("user.create"), create, store.ErrPaused},
+		{"the record of a refusal", by("user.create"), func(tx *store.Tx) error { tx.AuditOnly("", "503"); return nil }, nil},
+		{"a token", by("oauth.token"), func(tx *store.Tx) error { return tx.UseClient(store.ClientUse{ID: "idp"}) }, nil},
+		{"a change of the service itself", storetest.Cause("user.create"), create, nil},
+	} {
+		if _, err := s.Update(t.Context(), "acme", row.cause, row.do); !errors.Is(err, row.want) {
+			t.Errorf("%s while the tenant is paused: %v, want %v", row.name, err, row.want)
+		}
+	}
 	var seen []store.Change
 	if err := s.EachClient(t.Context(), func(c store.Change) { seen = append(seen, c) }); err != nil {
 		t.Fatal(err)

@@ -2,8 +2,12 @@ package store
 
 import (
 	"errors"
+	"strings"
 	"time"
 )
+
+// ErrPaused refuses what a client asks SCIM to change while the tenant is paused.
+var ErrPaused = errors.New("store: SCIM of the tenant is paused")
 
 // Pause is the state of a paused tenant.
 type Pause struct {
@@ -43,4 +47,17 @@ func (t *Tx) SetPaused(paused bool) error {
 	t.changes[len(t.changes)-1].Pause = p
 	t.note("", detail)
 	return nil
+}
+
+// checkPause refuses a change that a client asks for while the tenant is paused. Every such change reads the row,
+// so none commits after the command that paused the tenant. Refusals are recorded, and the token endpoint goes on.
+func (t *Tx) checkPause() error {
+	if t.cause.ClientID == "" || t.refused || strings.HasPrefix(t.cause.Action, "oauth.") {
+		return nil
+	}
+	p, err := t.Paused()
+	if err == nil && p != nil {
+		err = ErrPaused
+	}
+	return err
 }

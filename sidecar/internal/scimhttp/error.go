@@ -32,6 +32,7 @@ func (f *answerError) Error() string { return fmt.Sprintf("http %d: %s", f.Statu
 // Retry-After for requests that may succeed later.
 const (
 	retryConflict = time.Second     // other writers were faster
+	retryPaused   = time.Minute     // until an operator resumes
 	retryStore    = 5 * time.Second // the disk refuses writes, or the store is closing
 )
 
@@ -86,6 +87,8 @@ func answerForSentinel(err error) *answerError {
 			Status: http.StatusUnauthorized, Detail: "the access token is not valid here: ask the token endpoint for a new one",
 			Challenge: `Bearer error="invalid_token"`, Reason: "client_ended",
 		}
+	case errors.Is(err, store.ErrPaused): // between the decision and the commit
+		return unavailable("SCIM of this tenant is paused by its operator: send the request again later", retryPaused, "paused")
 	case errors.Is(err, store.ErrSelfMember):
 		return &answerError{
 			Status: http.StatusBadRequest, Type: scim.TypeInvalidValue, Reason: "self_member",
