@@ -88,7 +88,8 @@ func answerForSentinel(err error) *answerError {
 			Challenge: `Bearer error="invalid_token"`, Reason: "client_ended",
 		}
 	case errors.Is(err, store.ErrPaused): // between the decision and the commit
-		return unavailable("SCIM of this tenant is paused by its operator: send the request again later", retryPaused, "paused")
+		return unavailable("SCIM of this tenant is paused by its operator: send the request again later", retryPaused,
+			"paused")
 	case errors.Is(err, store.ErrSelfMember):
 		return &answerError{
 			Status: http.StatusBadRequest, Type: scim.TypeInvalidValue, Reason: "self_member",
