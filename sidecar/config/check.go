@@ -129,6 +129,7 @@ func check(cfg *Config, d *decoder, lenient bool) {
 	}
 	c.upstreams(cfg)
 	c.samePlaces(cfg)
+	c.sharedIssuers(cfg)
 }
 
 func (c checker) tokenKeys(k *TokenKeys) {

@@ -151,6 +151,38 @@ func (c checker) issuerClients(at string, e *ExternalIssuer) {
 	}
 }
 
+// sharedIssuers refuses tokens that two tenants would accept from one external issuer: a client of one tenant
+// could change the accounts of the other.
+func (c checker) sharedIssuers(cfg *Config) {
+	for i := range cfg.Tenants {
+		for j := range cfg.Tenants[i].ExternalIssuers {
+			e := &cfg.Tenants[i].ExternalIssuers[j]
+			for k := range i {
+				if slices.ContainsFunc(cfg.Tenants[k].ExternalIssuers, e.mixes) {
+					c.fail(fmt.Sprintf("tenants[%d].external_issuers[%d].audience", i, j),
+						"give each tenant an audience of its own, or list the clients of each",
+						"tenant %s accepts the tokens of this issuer for this audience too, so a client of one tenant could "+
+							"change the accounts of the other", cfg.Tenants[k].Name)
+				}
+			}
+		}
+	}
+}
+
+// mixes reports whether a token for one entry may be one for another tenant's, and the file does not say whose
+// its clients are.
+func (e *ExternalIssuer) mixes(other ExternalIssuer) bool {
+	if e.Issuer != other.Issuer || e.Audience != other.Audience || len(e.Clients) > 0 && len(other.Clients) > 0 {
+		return false
+	}
+	for name, value := range e.RequireClaims {
+		if theirs, both := other.RequireClaims[name]; both && theirs != value {
+			return false // no token has both
+		}
+	}
+	return true
+}
+
 // requireClaims refuses claims that other keys or scimward check, because two rules could contradict each
 // other.
 func (c checker) requireClaims(path string, e *ExternalIssuer) {

@@ -126,3 +126,37 @@ func TestContradictions(t *testing.T) {
 		t.Errorf("sub with clients: %v", err)
 	}
 }
+
+// TestTenantsWithOneIssuer: a token that two tenants accept must say whose client it is.
+func TestTenantsWithOneIssuer(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		acme, globex string
+		refused      bool
+	}{
+		{", audience: 'api://scim'", ", audience: 'api://scim'", true},
+		{", audience: 'api://scim', clients: [a]", ", audience: 'api://scim'", true},
+		{", audience: 'api://scim'", ", audience: 'api://scim', clients: [b]", true},
+		{", audience: 'api://scim', require_claims: {org_id: a}", ", audience: 'api://scim', require_claims: {org_id: a}", true},
+		{", audience: 'api://scim', require_claims: {org_id: a}", ", audience: 'api://scim', require_claims: {tid: b}", true},
+		{", audience: 'api://scim', clients: [a]", ", audience: 'api://scim', clients: [b]", false},
+		{", audience: 'api://scim', require_claims: {org_id: a}", ", audience: 'api://scim', require_claims: {org_id: b}", false},
+		{", audience: 'api://acme'", ", audience: 'api://globex'", false},
+		{"", "", false}, // the audience is the SCIM service of each
+	} {
+		text := twoTenants("http://127.0.0.1:3000", "http://127.0.0.1:3001", "")
+		for name, keys := range map[string]string{"acme": row.acme, "globex": row.globex} {
+			head := "  - name: " + name + "\n"
+			if !strings.Contains(text, head) {
+				t.Fatalf("the file has no tenant %s", name)
+			}
+			text = strings.Replace(text, head, head+"    external_issuers: [{issuer: 'https://as.example.com'"+keys+"}]\n", 1)
+		}
+		_, err := config.Parse("f.yaml", t.TempDir(), []byte(text))
+		refused := err != nil && strings.Contains(err.Error(), "tenants[1].external_issuers[0].audience") &&
+			strings.Contains(err.Error(), "tenant acme accepts the tokens of this issuer")
+		if refused != row.refused || !row.refused && err != nil {
+			t.Errorf("%s and %s: %v, want a fault: %t", row.acme, row.globex, err, row.refused)
+		}
+	}
+}
