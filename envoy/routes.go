@@ -153,7 +153,7 @@ func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App)
 	cluster := appCluster(t.Name, a.Name)
 	authz := func(buffer *authzv3.BufferSettings) *authzv3.ExtAuthzPerRoute {
 		per := perRoute("app", t.Name, a.Name, buffer)
-		declared := a.Passes()
+		declared := append(a.Passes(), passes.Hosts(cfg.Hosts()))
 		if cfg.Discovers(time.Now()) {
 			declared = append(declared, passes.AllHeaders)
 		}

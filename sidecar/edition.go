@@ -161,6 +161,7 @@ func (n *next) apply(ctx context.Context) {
 	closeUnused(former.verifiers, n.edition.verifiers)
 	_ = s.store.SetTenants(storeTenants(n.edition.config)) // their names are valid: the store has them already
 	s.authz.SetTenants(n.edition.tenants.names)
+	s.envoys.SetHosts(n.edition.config.Hosts())
 }
 
 // discard ends what prepare has made.

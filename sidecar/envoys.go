@@ -28,6 +28,15 @@ func (s *Server) outdatedEnvoys() []admin.OutdatedEnvoy {
 	return out
 }
 
+// unawareEnvoys lists the connected Envoys whose configuration lacks hosts.
+func (s *Server) unawareEnvoys() []admin.UnawareEnvoy {
+	var out []admin.UnawareEnvoy
+	for _, e := range s.envoys.Unaware(s.opts.Now()) {
+		out = append(out, admin.UnawareEnvoy{Address: e.Address, Seen: e.Seen, Hosts: e.Missing, Fix: admin.UpdateEnvoy})
+	}
+	return out
+}
+
 func outdatedEnvoy(e passes.Envoy) admin.OutdatedEnvoy {
 	return admin.OutdatedEnvoy{
 		Tenant: e.Tenant, App: e.App.App, Address: e.Address, Seen: e.Seen, Missing: e.Missing, Fix: admin.UpdateEnvoy,

@@ -75,3 +75,43 @@ func TestOutdatedEnvoyInStatus(t *testing.T) {
 		t.Errorf("status lists %+v, want the app and what is missing", s.Envoys)
 	}
 }
+
+// TestEnvoyWithoutHost: status names an Envoy whose configuration was printed before a tenant was added, and its
+// host, until that Envoy has a new one. More hosts than needed are no fault.
+func TestEnvoyWithoutHost(t *testing.T) {
+	r := start(t, base)
+	asks := func(hosts ...string) {
+		t.Helper()
+		if code := r.check(append(passes.New([]string{"x-user"}, nil, nil), passes.Hosts(hosts))); code != 0 {
+			t.Fatalf("code %d, want 0: an Envoy without a host serves the others", code)
+		}
+	}
+	asks("app.example.com")
+	if got := r.status().Unaware; len(got) != 0 {
+		t.Errorf("an Envoy with every host: %+v, want none", got)
+	}
+	r.write("scimward.yaml", base+second)
+	if err := r.server.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	got := r.status().Unaware
+	if len(got) != 1 || !slices.Equal(got[0].Hosts, []string{"globex.example.com"}) || !strings.Contains(got[0].Fix, "envoy bootstrap") {
+		t.Errorf("an Envoy without the new host: %+v, want the host and the command", got)
+	}
+	asks("app.example.com", "globex.example.com")
+	if got := r.status().Unaware; len(got) != 0 {
+		t.Errorf("after the update of Envoy: %+v, want none", got)
+	}
+	asks("from.before.this.process")
+	if got := r.status().Unaware; len(got) != 1 || len(got[0].Hosts) != 0 {
+		t.Errorf("an Envoy for unknown hosts: %+v, want it without names", got)
+	}
+	asks("app.example.com", "globex.example.com")
+	r.write("scimward.yaml", base)
+	if err := r.server.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.status().Unaware; len(got) != 0 {
+		t.Errorf("an Envoy with one host too many: %+v, want none", got)
+	}
+}

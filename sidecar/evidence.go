@@ -49,6 +49,10 @@ type (
 	JobRef = revoke.JobRef
 	// ClientList are the OAuth clients of a tenant.
 	ClientList = admin.ClientList
+	// UnusableClient is a client that cannot come in.
+	UnusableClient = admin.UnusableClient
+	// UnawareEnvoy is an Envoy that does not know a host.
+	UnawareEnvoy = admin.UnawareEnvoy
 	// RefusedFor counts refused requests of a client.
 	RefusedFor = admin.RefusedFor
 	// ClientStatus is an OAuth client.

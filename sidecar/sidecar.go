@@ -98,6 +98,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	s.opened = s.digests()
 	s.reloads, s.certificates = newReloads(s.registry, o.Now()), newCertificates(s.registry)
 	s.envoys = &passes.Envoys{Outdated: s.logOutdated}
+	s.envoys.SetHosts(o.Config.Hosts())
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, step := range []func(context.Context) error{
 		s.openStore, s.openPlugins, s.openTrust, s.openSCIM, s.openEngine, s.openAdmin, s.openListeners,
@@ -256,12 +257,14 @@ func (s *Server) openAdmin(context.Context) error {
 	cfg := s.opts.Config
 	h := admin.New(admin.Options{
 		Store: s.store, Tenants: s.tenantNames, Version: s.opts.Version, DataDir: cfg.DataDir, Components: s.components,
-		Plugins: s.pluginStatus, Config: s.reloads.status, Envoys: s.outdatedEnvoys, Credentials: s.credentialReport,
-		FlushRefused: s.handler.Flush, Keys: s.oauth,
+		Plugins: s.pluginStatus, Config: s.reloads.status, Envoys: s.outdatedEnvoys, Unaware: s.unawareEnvoys,
+		Credentials: s.credentialReport, FlushRefused: s.handler.Flush, Keys: s.oauth,
 		Gatherer: s.registry, Sign: s.sign, Cut: s.cut, Engine: s.engine, Hits: s.hits,
 		Now: s.opts.Now, Logger: s.opts.Logger,
 
-		Clients: admin.ClientsOptions{Directory: &s.clients, Change: s.changeClients, Check: s.checkClient},
+		Clients: admin.ClientsOptions{
+			Directory: &s.clients, Change: s.changeClients, Check: s.checkClient, Keyless: s.oauth.Keyless,
+		},
 
 		Explain:       s.decider.Explain,
 		Unprovisioned: s.decider.UnprovisionedPeople,

@@ -56,7 +56,8 @@ NAME is one of ` + strings.Join(scimtest.Names(), ", ") + ".",
 	fs.StringVar(&f.tokenFile, "token-file", "", "`FILE` with the bearer token; - is standard input")
 	fs.StringVar(&f.ca, "ca", "", "PEM `FILE` of the authorities of the certificate (default: the system's)")
 	fs.BoolVar(&f.scratch, "scratch-tenant", false, "run although the tenant has users: it is a scratch tenant")
-	fs.StringVar(&f.appURL, "app-url", "", "`URL` of a page of the application, at Envoy and not at the application itself")
+	fs.StringVar(&f.appURL, "app-url", "",
+		"`URL` of a page of the application, at Envoy and not at the application itself")
 	fs.StringVar(&f.appHeader, "app-user-header", "x-forwarded-user",
 		"`NAME` of the header with the user name, for --app-url")
 	fs.BoolVar(&f.asJSON, "json", false, "print JSON")

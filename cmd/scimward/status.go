@@ -20,8 +20,9 @@ func newStatus() *cobra.Command {
 		Long: `Exits 0 if every component is ready, no deadline is breached, no job has failed, no
 application denies its plugin access, every plugin is healthy, no refused deactivation is
 open, the configuration file was loaded, no tenant was removed from it before its leavers
-were revoked, no Envoy has an older configuration, no tenant is paused, and no static token
-ends within 14 days without a newer one. Otherwise it exits 1.
+were revoked, no Envoy has an older configuration or one without a host, no tenant is paused,
+every client that is not disabled can come in, and no static token ends within 14 days
+without a newer one. Otherwise it exits 1.
 Below the tenants it lists the leavers whose credentials are not all revoked, the longest
 wait first, and the users whose deactivation was refused.
 
@@ -114,7 +115,8 @@ func well(s *sidecar.Status) bool {
 	if slices.ContainsFunc(s.Plugins, func(p sidecar.PluginStatus) bool { return p.Health != "ok" }) {
 		return false
 	}
-	return s.Ready && len(s.Removed) == 0 && len(s.Envoys) == 0 && s.Config.Fault == "" && len(s.EndingTokens) == 0
+	return s.Ready && len(s.Removed) == 0 && len(s.Envoys) == 0 && len(s.Unaware) == 0 && s.Config.Fault == "" &&
+		len(s.EndingTokens) == 0 && len(s.UnusableClients) == 0
 }
 
 func statusText(s *sidecar.Status) string {
@@ -131,6 +133,7 @@ func statusText(s *sidecar.Status) string {
 	}
 	writeTenants(&b, s)
 	writeEndingTokens(&b, s)
+	writeUnusable(&b, s)
 	writeLeavers(&b, s)
 	writeLocks(&b, s)
 	writeUses(&b, s)
@@ -173,8 +176,34 @@ func writeEnvoys(b *strings.Builder, s *sidecar.Status) {
 		fmt.Fprintf(b, "  app %s/%s answers 503: Envoy at %s has an older configuration without %s\n",
 			e.Tenant, e.App, cmp.Or(e.Address, "its listener"), strings.Join(e.Missing, ", "))
 	}
-	if len(s.Envoys) > 0 {
+	for _, e := range s.Unaware {
+		lacks := strings.Join(e.Hosts, ", ")
+		if lacks == "" {
+			lacks = "those that scimward's configuration has got since"
+		}
+		fmt.Fprintf(b, "  Envoy at %s has a configuration for other hosts, and answers 404 for %s\n",
+			cmp.Or(e.Address, "its listener"), lacks)
+	}
+	switch {
+	case len(s.Envoys) > 0:
 		fmt.Fprintf(b, "  to mend it: %s\n", s.Envoys[0].Fix)
+	case len(s.Unaware) > 0:
+		fmt.Fprintf(b, "  to mend it: %s\n", s.Unaware[0].Fix)
+	}
+}
+
+// writeUnusable lists the clients that cannot come in.
+func writeUnusable(b *strings.Builder, s *sidecar.Status) {
+	if len(s.UnusableClients) == 0 {
+		return
+	}
+	b.WriteString("\nUNUSABLE CLIENT\tTENANT\tWHY\tTO MEND IT\n")
+	for i := range s.UnusableClients {
+		u := &s.UnusableClients[i]
+		fmt.Fprintf(b, "%s\t%s\t%s\t%s\n", oneLine(u.Client), u.Tenant, oneLine(u.Fault), oneLine(u.Fix))
+	}
+	if s.MoreUnusableClients > 0 {
+		fmt.Fprintf(b, "and %d more\n", s.MoreUnusableClients)
 	}
 }
 

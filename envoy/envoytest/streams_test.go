@@ -95,7 +95,9 @@ func TestStreamsCarryNothingAfterTheResponse(t *testing.T) {
 func TestEveryEventStreamHasALeash(t *testing.T) {
 	w := newWorld(t, nil)
 	host := strings.TrimPrefix(w.Acme.URL, "https://")
-	leashes := func() string { return get(t, w.HTTPClient(), "http://"+w.EnvoyAdmin+"/stats?filter=ext_proc.*streams_started") }
+	leashes := func() string {
+		return get(t, w.HTTPClient(), "http://"+w.EnvoyAdmin+"/stats?filter=ext_proc.*streams_started")
+	}
 	for accept, leashed := range map[string]bool{
 		"text/event-stream": true, "TEXT/Event-Stream;q=0.5": true, "*/*, text/event-stream": true,
 		"\xff, text/event-stream": true, "text/event-stream, \xc3\x28": true, "x/\x80text/event-stream": true,

@@ -57,15 +57,7 @@ func (c *Config) ReadCertificates() CertificateFiles {
 // file that only Envoy can read.
 func (c *Config) JudgeCertificates(files CertificateFiles, now time.Time) []Finding {
 	j := judge{now: now, files: files}
-	var hosts []string
-	for i := range c.Tenants {
-		hosts = append(hosts, c.Tenants[i].Host())
-	}
-	for _, a := range c.AllApps() {
-		hosts = append(hosts, a.Hosts...)
-	}
-	slices.Sort(hosts)
-	j.certificate("envoy.tls.cert", c.Envoy.TLS, slices.Compact(hosts), x509.ExtKeyUsageServerAuth)
+	j.certificate("envoy.tls.cert", c.Envoy.TLS, c.Hosts(), x509.ExtKeyUsageServerAuth)
 	j.certificate("listen.scim_tls.cert", c.Listen.SCIMTLS, nil, x509.ExtKeyUsageServerAuth)
 	// Envoy shows the certificate of the authz listener as its own, to the same listener.
 	j.certificate("listen.authz_tls.cert", c.Listen.AuthzTLS, nil, x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)

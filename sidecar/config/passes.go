@@ -10,6 +10,19 @@ import (
 // Passes returns what Envoy must pass on to the authorizer for the app.
 func (a *App) Passes() passes.List { return passes.New(a.ReadHeaders(), a.BodyPaths(), a.Streams) }
 
+// Hosts returns the hosts of all tenants and apps, sorted.
+func (c *Config) Hosts() []string {
+	var hosts []string
+	for i := range c.Tenants {
+		hosts = append(hosts, c.Tenants[i].Host())
+	}
+	for _, a := range c.AllApps() {
+		hosts = append(hosts, a.Hosts...)
+	}
+	slices.Sort(hosts)
+	return slices.Compact(hosts)
+}
+
 // Discovers reports whether the discovery window of the app is open.
 func (a *App) Discovers(now time.Time) bool { return now.Before(a.DiscoveryEnd()) }
 

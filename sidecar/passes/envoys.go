@@ -2,6 +2,7 @@ package passes
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 const (
 	maxEnvoys = 64 // remembered for one application
+	maxSets   = 16 // sets of hosts
 	// connected is how long an Envoy counts as connected after its last check.
 	connected = 10 * time.Minute
 	// coarse is how exact the time of the last check is.
@@ -37,6 +39,9 @@ type Envoys struct {
 
 	mu   sync.RWMutex
 	apps map[App]map[string]*peer // by address
+	// sets are the hosts of the last configurations, by their entry. The last of order is in force.
+	sets  map[string][]string
+	order []string
 }
 
 // peer is an Envoy at one address.
@@ -118,6 +123,57 @@ func (e *Envoys) Connected(now time.Time) []Envoy {
 		return cmp.Or(strings.Compare(a.Tenant, b.Tenant), strings.Compare(a.App.App, b.App.App),
 			strings.Compare(a.Address, b.Address))
 	})
+	return out
+}
+
+// SetHosts sets the sorted hosts of the configuration in force.
+func (e *Envoys) SetHosts(names []string) {
+	entry := Hosts(names)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.sets == nil {
+		e.sets = map[string][]string{}
+	}
+	e.order = append(slices.DeleteFunc(e.order, func(s string) bool { return s == entry }), entry)
+	e.sets[entry] = names
+	if len(e.order) > maxSets {
+		delete(e.sets, e.order[0])
+		e.order = e.order[1:]
+	}
+}
+
+// Unaware returns the connected Envoys whose configuration was printed for other hosts, one of each address.
+// Missing has the hosts that it lacks, and nothing if it was printed before this process knew its hosts. An
+// Envoy with more hosts, and one that declares none, is not among them.
+func (e *Envoys) Unaware(now time.Time) []Envoy {
+	newest := map[string]Envoy{} // by address: another application may remember a former configuration
+	for _, envoy := range e.Connected(now) {
+		if have, ok := newest[envoy.Address]; !ok || envoy.Seen.After(have.Seen) {
+			newest[envoy.Address] = envoy
+		}
+	}
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if len(e.order) == 0 {
+		return nil
+	}
+	current := e.order[len(e.order)-1]
+	var out []Envoy
+	for _, address := range slices.Sorted(maps.Keys(newest)) {
+		envoy := newest[address]
+		declared := hostsOf(envoy.Declared)
+		former, known := e.sets[declared]
+		envoy.Missing = slices.DeleteFunc(slices.Clone(e.sets[current]), func(h string) bool {
+			return slices.Contains(former, h)
+		})
+		switch {
+		case declared == "" || declared == current || known && len(envoy.Missing) == 0:
+			continue
+		case !known:
+			envoy.Missing = nil
+		}
+		out = append(out, envoy)
+	}
 	return out
 }
 

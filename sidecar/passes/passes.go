@@ -5,6 +5,8 @@
 package passes
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +25,25 @@ const (
 	header = "header:" // request header; "*" is every header
 	body   = "body:"   // path with a buffered body
 	stream = "stream:" // path prefix with a leash
+	hosts  = "hosts:"  // digest of all hosts of the configuration that Envoy's was printed from
 )
+
+// Hosts is the entry for the hosts of all tenants and applications, which are sorted. No application needs it.
+// It tells [Envoys.Unaware] that Envoy's configuration was printed for other hosts.
+func Hosts(names []string) string {
+	sum := sha256.Sum256([]byte(strings.Join(names, " ")))
+	return hosts + hex.EncodeToString(sum[:8])
+}
+
+// hostsOf returns the entry for the hosts in a declaration, "" if it has none.
+func hostsOf(declared string) string {
+	for entry := range strings.FieldsSeq(declared) {
+		if strings.HasPrefix(entry, hosts) {
+			return entry
+		}
+	}
+	return ""
+}
 
 // AllHeaders is the entry of an Envoy that withholds no header.
 const AllHeaders = header + "*"

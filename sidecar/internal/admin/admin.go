@@ -87,6 +87,7 @@ type Options struct {
 	Components func(context.Context) []Component
 	Plugins    func(context.Context) []PluginStatus
 	Envoys     func() []OutdatedEnvoy // nil: none
+	Unaware    func() []UnawareEnvoy  // nil: none
 	// Credentials reports on an app of a tenant, false if there is none. Nil knows no app.
 	Credentials func(tenant, app string) (CredentialReport, bool)
 	Config      func() ConfigStatus
@@ -123,6 +124,9 @@ func New(opts Options) *Handler {
 	}
 	if opts.Envoys == nil {
 		opts.Envoys = func() []OutdatedEnvoy { return nil }
+	}
+	if opts.Unaware == nil {
+		opts.Unaware = func() []UnawareEnvoy { return nil }
 	}
 	if opts.Credentials == nil {
 		opts.Credentials = func(string, string) (CredentialReport, bool) { return CredentialReport{}, false }
@@ -278,8 +282,8 @@ func (h *Handler) noReport(w http.ResponseWriter, r *http.Request, tenant string
 		problem(w, http.StatusNotFound, "no user was found under this name, but the tenant has more offboardings "+
 			"than a search by name reads: ask by SCIM id", nil)
 	case errors.Is(err, revoke.ErrNothingKnown):
-		problem(w, http.StatusNotFound, "no such user here: nobody has this SCIM id, userName, externalId or e-mail address, "+
-			"and nobody was deactivated or deleted under it", nil)
+		problem(w, http.StatusNotFound, "no such user here: nobody has this SCIM id, userName, externalId or e-mail "+
+			"address, and nobody was deactivated or deleted under it", nil)
 	default:
 		h.opts.Logger.ErrorContext(r.Context(), "building evidence", slog.String("tenant", tenant), slog.Any("error", err))
 		problem(w, http.StatusServiceUnavailable, "the report could not be built"+seeLog, nil)

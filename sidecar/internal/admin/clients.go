@@ -29,6 +29,9 @@ type ClientsOptions struct {
 	Directory *client.Directory
 	// Change changes clients of a tenant. The change is durable and in force when it returns.
 	Change func(ctx context.Context, tenant string, cause store.Cause, change func(*store.Tx) error) error
+	// Keyless returns the clients of a tenant whose keys cannot be fetched, by client id, with the reason. It
+	// leaves out those of the configuration file, which readiness reports. Nil knows none.
+	Keyless func(tenant string) map[string]error
 	// Check fetches the keys of a client and tries a token for it. Nil checks nothing.
 	Check func(ctx context.Context, c *client.Client) (ClientTrial, error)
 }
@@ -165,7 +168,7 @@ func (h *Handler) clientStatus(ctx context.Context, c *client.Client) (ClientSta
 	none := c.StaticTokens && tenant != nil && !tenant.StaticTokens // its tokens are refused for now
 	s := ClientStatus{
 		Tenant: c.Tenant, Client: c.ID, Issuer: c.Issuer, ManagedBy: "file", Proof: c.Proof, State: "enabled",
-		Fault: c.Fault, Dialects: append([]string{}, c.Dialect.Overlays()...),
+		Dialects:          append([]string{}, c.Dialect.Overlays()...),
 		RequestsPerSecond: d.RequestsPerSecond(c.Tenant, c.Issuer, c.ID),
 		Expires:           present(c.Expires), LastUse: present(later(use.LastUse, stored.LastUsed)), LastKey: stored.LastKey,
 		LastError: use.LastError, LastErrorAt: present(use.LastErrorAt), Hour: use.Hour, HourRefused: use.HourRefused,
@@ -174,16 +177,7 @@ func (h *Handler) clientStatus(ctx context.Context, c *client.Client) (ClientSta
 	if c.Command {
 		s.ManagedBy = "command"
 	}
-	switch {
-	case c.Disabled:
-		s.State = "disabled"
-	case !c.Expires.IsZero() && !now.Before(c.Expires):
-		s.State = "expired"
-	case !c.Usable(now):
-		s.State = "unusable"
-	case none:
-		s.State, s.Fault = "unusable", "the tenant refuses static tokens: static_tokens: allow is not in its configuration"
-	}
+	s.State, s.Fault, _ = h.stateOf(c)
 	for reason, times := range use.Refused {
 		s.Refused = append(s.Refused, RefusedFor{reason, times})
 	}

@@ -15,3 +15,13 @@ type OutdatedEnvoy struct {
 	Missing []string  `json:"missing"` // what it does not pass on: "header:x-device-credential", "body:/login"
 	Fix     string    `json:"fix"`
 }
+
+// UnawareEnvoy is an Envoy whose configuration was printed for other hosts than scimward has now. It answers 404 for
+// the new ones.
+type UnawareEnvoy struct {
+	Address string    `json:"address"` // of its listener
+	Seen    time.Time `json:"seen"`    // last check
+	// Hosts are those that it lacks; absent if its configuration is older than this process.
+	Hosts []string `json:"hosts,omitempty"`
+	Fix   string   `json:"fix"`
+}

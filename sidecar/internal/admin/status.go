@@ -54,6 +54,11 @@ type Status struct {
 	MoreEndingTokens int           `json:"more_ending_tokens"` // not in EndingTokens
 	// Envoys are the connected Envoys whose configuration is older than scimward's.
 	Envoys []OutdatedEnvoy `json:"outdated_envoys"`
+	// Unaware are the connected Envoys that do not know a host of scimward's configuration.
+	Unaware []UnawareEnvoy `json:"unaware_envoys"`
+	// UnusableClients are at most 20 clients of the configuration that nobody disabled and that cannot come in.
+	UnusableClients     []UnusableClient `json:"unusable_clients"`
+	MoreUnusableClients int              `json:"more_unusable_clients"` // not in UnusableClients
 	// Unprovisioned lists the applications that persons use whom the directory does not know.
 	Unprovisioned []authz.AppUnprovisioned `json:"unprovisioned"`
 	Applied       uint64                   `json:"applied"` // log position of the store
@@ -154,7 +159,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 		Version: h.opts.Version, Started: h.started, DataDir: h.opts.DataDir, Leavers: []Leaver{},
 		Refused:    []RefusedDeactivation{},
 		Components: h.opts.Components(r.Context()), Plugins: h.opts.Plugins(r.Context()),
-		Config: h.opts.Config(), Envoys: h.opts.Envoys(), Unprovisioned: h.opts.Unprovisioned(),
+		Config: h.opts.Config(), Envoys: h.opts.Envoys(), Unaware: h.opts.Unaware(), Unprovisioned: h.opts.Unprovisioned(),
 		Applied: uint64(h.opts.Store.Health().Applied), KeysEncrypted: h.opts.Keys != nil && h.opts.Keys.KeysEncrypted(),
 	}
 	s.Ready = allReady(s.Components)
@@ -181,6 +186,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 	s.Leavers = s.Leavers[:min(len(s.Leavers), maxLeavers)]
 	s.MoreLeavers -= len(s.Leavers)
 	s.EndingTokens, s.MoreEndingTokens = h.endingTokens()
+	s.UnusableClients, s.MoreUnusableClients = h.unusableClients()
 	uses := h.opts.Hits.list()
 	s.Locks, s.MoreLocks = h.operatorLocks(uses)
 	s.Used = uses[:min(len(uses), maxLeavers)]

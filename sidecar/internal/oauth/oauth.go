@@ -176,6 +176,15 @@ func (s *Server) Ready(ctx context.Context) error {
 	return ready(ctx, *s.tenants.Load())
 }
 
+// Keyless returns the optional clients of a tenant without usable keys, by client id, with the reason.
+func (s *Server) Keyless(tenant string) map[string]error {
+	t := s.tenant(tenant)
+	if t == nil {
+		return nil
+	}
+	return t.verifier.Keyless()
+}
+
 // Close stops fetching the keys of clients and waits for the goroutines.
 func (s *Server) Close() {
 	closeTenants(*s.tenants.Load(), nil)

@@ -203,7 +203,8 @@ func TestEvidenceOfEveryName(t *testing.T) {
 			t.Errorf("%s: the report of %s, name now of %q, want %s and none", name, rep.User, rep.Holder, id)
 		}
 		var trail bytes.Buffer
-		if err := revoke.Trail(t.Context(), r.store, "acme", name, &trail); err != nil || !bytes.Contains(trail.Bytes(), []byte(id)) {
+		err := revoke.Trail(t.Context(), r.store, "acme", name, &trail)
+		if err != nil || !bytes.Contains(trail.Bytes(), []byte(id)) {
 			t.Errorf("%s: the trail %v, want records about %s", name, err, id)
 		}
 		if _, err := r.e.Retry(t.Context(), "acme", cause("operator.retry"), revoke.Selection{Who: name}); err != nil {

@@ -236,6 +236,22 @@ func (v *Verifier) Ready(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// Keyless returns the optional clients without usable keys, by client id, with the reason. It does not wait.
+func (v *Verifier) Keyless() map[string]error {
+	now, cancel := context.WithCancel(context.Background())
+	cancel()
+	out := map[string]error{}
+	for iss := range v.allIssuers() {
+		if !iss.Optional {
+			continue
+		}
+		if err := iss.keys.ready(now); err != nil && !errors.Is(err, context.Canceled) { // one runs: nothing is known yet
+			out[iss.ClientID] = err
+		}
+	}
+	return out
+}
+
 // Verify returns the claims of raw. An error is always a *[Error].
 func (v *Verifier) Verify(ctx context.Context, raw string) (Claims, error) {
 	e, cached, refused := v.find(ctx, raw)
