@@ -94,28 +94,26 @@ type chains struct {
 
 // add chains a draft of p and sets its number, position and hashes.
 func (c *chains) add(p *machine.Payload, draft []byte) error {
-	rec, err := audit.Decode(draft)
-	if err != nil {
-		return err
-	}
 	h, err := c.head(p.Scope)
 	if err != nil {
 		return err
 	}
-	rec.N, rec.Seq, rec.Tenant, rec.Time = h.N+1, uint64(c.w.Seq()), p.Scope, time.Unix(0, p.Time).UTC()
-	b, err := rec.Seal(h.Hash)
+	place := audit.Place{
+		N: h.N + 1, Seq: uint64(c.w.Seq()), Tenant: p.Scope, Time: time.Unix(0, p.Time), Prev: h.Hash,
+	}
+	rec, err := place.Seal(draft)
 	if err != nil {
 		return err
 	}
-	if err := c.w.Set(auditKey(p.Scope, rec.N), sealValue(b)); err != nil {
+	if err := c.w.Set(auditKey(p.Scope, place.N), sealValue(rec.Encoded)); err != nil {
 		return err
 	}
 	if rec.Resource != "" {
-		if err := c.w.Set(numberedKey(kindAuditOf, p.Scope, rec.Resource, rec.N), sealValue(nil)); err != nil {
+		if err := c.w.Set(numberedKey(kindAuditOf, p.Scope, rec.Resource, place.N), sealValue(nil)); err != nil {
 			return err
 		}
 	}
-	*h = head{N: rec.N, Seq: c.w.Seq(), Hash: rec.Hash}
+	*h = head{N: place.N, Seq: c.w.Seq(), Hash: rec.Hash}
 	return nil
 }
 

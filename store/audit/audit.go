@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 )
 
@@ -76,38 +77,100 @@ const (
 func Encode(r *Record) ([]byte, error) {
 	utc := *r
 	utc.Time = r.Time.UTC()
-	b, err := json.Marshal(&utc)
+	b, err := encode(&utc)
 	if err != nil {
 		return nil, fmt.Errorf("encoding audit record %d: %w", r.N, err)
 	}
 	return b, nil
 }
 
-// An encoded record ends with hashField, the digits of the hash, and end.
+// encode is json.Marshal, except that text that is not UTF-8 is encoded as it is once it was decoded.
+func encode[T any](v *T) ([]byte, error) {
+	b, err := json.Marshal(v)
+	if err != nil || !bytes.Contains(b, []byte(`\ufffd`)) {
+		return b, err
+	}
+	var decoded T
+	if err := json.Unmarshal(b, &decoded); err != nil {
+		return nil, err
+	}
+	return json.Marshal(&decoded)
+}
+
+// Parts of an encoded record. A quote inside a string has a backslash, so the text of a field is found nowhere else.
 const (
-	hashField = `,"hash":"`
-	end       = `"}`
+	actorField    = `,"actor":` // after what a Place sets
+	resourceField = `,"resource":`
+	attrsField    = `,"attrs":` // after the resource
+	prevField     = `,"prev":"` // after the last other field
+	hashField     = `","hash":"`
+	end           = `"}`
+	digits        = 2 * len(Hash{})
+	tail          = len(prevField) + digits + len(hashField) + digits + len(end)
 )
 
 // sum returns the hash of an encoded record after prev.
 func sum(prev Hash, encoded []byte) Hash {
 	d := sha256.New()
 	d.Write(prev[:]) // hash.Hash never returns an error
-	d.Write(encoded[:len(encoded)-len(hashField)-2*len(prev)-len(end)])
+	d.Write(encoded[:len(encoded)-digits-len(hashField)-len(end)+1])
 	d.Write([]byte{'}'})
 	return Hash(d.Sum(nil))
 }
 
-// Seal sets Prev and Hash, which makes r the successor of prev, and encodes it.
-func (r *Record) Seal(prev Hash) ([]byte, error) {
-	r.Prev = prev
-	b, err := Encode(r)
-	if err != nil {
-		return nil, err
+// Place is the place of a record in the chain of a tenant, after Prev.
+type Place struct {
+	N, Seq uint64
+	Tenant string
+	Time   time.Time
+	Prev   Hash
+}
+
+// Sealed is a record in the chain.
+type Sealed struct {
+	Encoded  []byte
+	Resource string
+	Hash     Hash
+}
+
+// Seal puts an encoded record into the chain, whatever place it had before. Between the fields of the place it
+// keeps the text: a store seals all its records one after the other, so it does not decode and encode them.
+func (p *Place) Seal(record []byte) (Sealed, error) {
+	before, stop := bytes.Index(record, []byte(actorField)), len(record)-tail
+	if before < 0 || stop < before || !bytes.HasPrefix(record[stop:], []byte(prevField)) {
+		return Sealed{}, errors.New("audit: sealing what is not an encoded record")
 	}
-	r.Hash = sum(prev, b)
-	hex.Encode(b[len(b)-len(end)-2*len(prev):], r.Hash[:])
-	return b, nil
+	kept := record[before:stop]
+	resource, err := resourceOf(kept)
+	if err != nil {
+		return Sealed{}, err
+	}
+	tenant, err := encode(&p.Tenant)
+	if err != nil {
+		return Sealed{}, fmt.Errorf("encoding audit record %d: %w", p.N, err)
+	}
+	b := append(make([]byte, 0, len(record)+len(tenant)+80), `{"n":`...)
+	b = append(strconv.AppendUint(b, p.N, 10), `,"seq":`...)
+	b = append(strconv.AppendUint(b, p.Seq, 10), `,"tenant":`...)
+	b = append(append(b, tenant...), `,"time":"`...)
+	if b, err = p.Time.UTC().AppendText(b); err != nil {
+		return Sealed{}, fmt.Errorf("encoding audit record %d: %w", p.N, err)
+	}
+	b = append(append(append(b, '"'), kept...), prevField...)
+	b = append(hex.AppendEncode(b, p.Prev[:]), record[stop+len(prevField)+digits:]...)
+	hash := sum(p.Prev, b)
+	hex.Encode(b[len(b)-len(end)-digits:], hash[:])
+	return Sealed{Encoded: b, Resource: resource, Hash: hash}, nil
+}
+
+// resourceOf reads the resource in a part of an encoded record.
+func resourceOf(part []byte) (resource string, err error) {
+	_, after, _ := bytes.Cut(part, []byte(resourceField))
+	text, _, _ := bytes.Cut(after, []byte(attrsField))
+	if err := json.Unmarshal(text, &resource); err != nil {
+		return "", fmt.Errorf("reading the resource of an audit record: %w", err)
+	}
+	return resource, nil
 }
 
 // Decode decodes the form of Encode. Unknown fields are an error, because the hash does

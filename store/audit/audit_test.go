@@ -13,6 +13,18 @@ import (
 	"github.com/scimward/scimward/store/audit"
 )
 
+// seal makes r the successor of prev and returns its encoding.
+func seal(r *audit.Record, prev audit.Hash) ([]byte, error) {
+	draft, err := audit.Encode(r)
+	if err != nil {
+		return nil, err
+	}
+	place := audit.Place{N: r.N, Seq: r.Seq, Tenant: r.Tenant, Time: r.Time, Prev: prev}
+	sealed, err := place.Seal(draft)
+	r.Prev, r.Hash = prev, sealed.Hash
+	return sealed.Encoded, err
+}
+
 func chain(tb testing.TB, n int) []audit.Record {
 	tb.Helper()
 	var out []audit.Record
@@ -23,7 +35,7 @@ func chain(tb testing.TB, n int) []audit.Record {
 			Actor: "client:c", RequestID: fmt.Sprint("r", i), Action: "user.patch", Decision: "ipsie-il1@1",
 			Outcome: audit.OutcomeDone, Resource: "u<1>", Attrs: []string{"active"},
 		}
-		if _, err := r.Seal(prev); err != nil {
+		if _, err := seal(&r, prev); err != nil {
 			tb.Fatal(err)
 		}
 		prev = r.Hash
@@ -54,7 +66,7 @@ func TestFormat(t *testing.T) {
 		Path: "/Users/1", Action: "user.patch", Decision: "il1@1", Outcome: audit.OutcomeDone, Resource: "1",
 		Attrs: []string{"active", "é&"}, Detail: "d\n",
 	}
-	got, err := r.Seal(audit.Hash{1, 2})
+	got, err := seal(&r, audit.Hash{1, 2})
 	want := `{"n":7,"seq":9,"tenant":"acme","time":"2026-01-02T02:04:05.000000006Z","actor":"client:\u003cc\u003e",` +
 		`"client":"c","jti":"j","request":"r","remote":"192.0.2.1","method":"PATCH","path":"/Users/1",` +
 		`"action":"user.patch","decision":"il1@1","outcome":"done","resource":"1","attrs":["active","é\u0026"],` +
@@ -63,6 +75,84 @@ func TestFormat(t *testing.T) {
 	if diff := cmp.Diff(want, string(got)); err != nil || diff != "" {
 		t.Errorf("Seal: %v, want no error (-want +got):\n%s", err, diff)
 	}
+}
+
+// sealedRight seals a draft of r in another place. The result must be what Encode makes of the whole record.
+func sealedRight(t *testing.T, r audit.Record, tenant string) {
+	t.Helper()
+	draft, err := audit.Encode(&r)
+	if err != nil {
+		return // a year that JSON does not allow
+	}
+	place := audit.Place{N: 8, Seq: 9, Tenant: tenant, Time: time.Unix(1, 20), Prev: audit.Hash{1, 2}}
+	got, err := place.Seal(draft)
+	if err != nil {
+		t.Fatalf("Seal(%s): %v", draft, err)
+	}
+	r.N, r.Seq, r.Tenant, r.Time, r.Prev, r.Hash = 8, 9, tenant, place.Time.UTC(), place.Prev, got.Hash
+	want, err := audit.Encode(&r)
+	if diff := cmp.Diff(string(want), string(got.Encoded)); err != nil || diff != "" {
+		t.Errorf("Seal: %v, want no error (-want +got):\n%s", err, diff)
+	}
+	decoded, err := audit.Decode(got.Encoded)
+	if err != nil || decoded.Resource != got.Resource {
+		t.Errorf("Seal: resource %q, in the record %q, %v", got.Resource, decoded.Resource, err)
+	}
+	c := audit.Chain{Tenant: decoded.Tenant, N: 7, Head: place.Prev}
+	if err := c.Next(&decoded); err != nil {
+		t.Errorf("the chain refuses the sealed record: %v", err)
+	}
+}
+
+// tricky are texts that look like parts of an encoded record.
+var tricky = []string{
+	"", `,"actor":`, `"x","actor":"y`, `,"resource":"z"`, `,"attrs":`, `,"prev":"`, `","hash":"`, `"}`, `\`, `\","actor":"`,
+	"é\u2028<&>", "\xff", "\n",
+}
+
+// TestSeal: text inside a field does not change what a sealed record says.
+func TestSeal(t *testing.T) {
+	for _, x := range tricky {
+		for _, y := range tricky {
+			sealedRight(t, audit.Record{
+				Tenant: x, Actor: y, Path: x, Resource: y, Attrs: []string{x, y}, Detail: x, Claimed: y, Reason: x,
+			}, y)
+		}
+	}
+	sealedRight(t, audit.Record{}, "acme")
+}
+
+// TestSealRefuses: Seal refuses what is not an encoded record.
+func TestSealRefuses(t *testing.T) {
+	good, err := audit.Encode(&audit.Record{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, draft := range map[string]string{
+		"empty": "", "not JSON": "{", "short": string(good[:len(good)/2]), "without its end": string(good[:len(good)-1]),
+		"no actor":      strings.Replace(string(good), `"actor"`, `"actress"`, 1),
+		"no resource":   strings.Replace(string(good), `"resource"`, `"thing"`, 1),
+		"no attributes": strings.Replace(string(good), `"attrs"`, `"things"`, 1),
+		"a number":      strings.Replace(string(good), `"resource":""`, `"resource":1`, 1),
+		"another tail":  strings.Replace(string(good), `"prev"`, `"next"`, 1),
+	} {
+		place := audit.Place{N: 1, Tenant: "acme", Time: time.Unix(1, 0)}
+		if got, err := place.Seal([]byte(draft)); err == nil {
+			t.Errorf("%s: Seal = %s, want an error", name, got.Encoded)
+		}
+	}
+}
+
+// FuzzSeal is TestSeal with any text.
+func FuzzSeal(f *testing.F) {
+	for _, x := range tricky {
+		f.Add(x, x, x)
+	}
+	f.Fuzz(func(t *testing.T, x, y, z string) {
+		sealedRight(t, audit.Record{
+			Tenant: x, Actor: y, Path: z, Resource: x, Attrs: []string{y, z}, Detail: x, Claimed: y, Reason: z,
+		}, y)
+	})
 }
 
 // TestVerify: Verify returns the end of a valid chain.
@@ -92,14 +182,14 @@ func TestVerifyFindsAlteration(t *testing.T) {
 		{"another tenant", func(r []audit.Record) []audit.Record { r[3].Tenant = "globex"; return r }, 4},
 		{"changed and sealed again", func(r []audit.Record) []audit.Record {
 			r[1].Actor = "client:evil"
-			if _, err := r[1].Seal(r[0].Hash); err != nil {
+			if _, err := seal(&r[1], r[0].Hash); err != nil {
 				panic(err)
 			}
 			return r
 		}, 3},
 		{"log position back", func(r []audit.Record) []audit.Record {
 			r[4].Seq = 1
-			if _, err := r[4].Seal(r[3].Hash); err != nil {
+			if _, err := seal(&r[4], r[3].Hash); err != nil {
 				panic(err)
 			}
 			return r
@@ -164,8 +254,8 @@ func FuzzDecode(f *testing.F) {
 		if err != nil || !bytes.Equal(again, twice) {
 			t.Errorf("encoding %s again = %s, %v, want the same line", again, twice, err)
 		}
-		_, err1 := r.Seal(r.Prev)
-		_, err2 := r2.Seal(r2.Prev)
+		_, err1 := seal(&r, r.Prev)
+		_, err2 := seal(&r2, r2.Prev)
 		if r.Hash != r2.Hash || err1 != nil || err2 != nil {
 			t.Errorf("Seal = %s (%v) and %s (%v), want equal hashes", r.Hash, err1, r2.Hash, err2)
 		}
