@@ -444,7 +444,8 @@ type Subject struct {
 	JWT *JWT `yaml:"jwt"`
 }
 
-// Body finds a value in a request body.
+// Body finds a value in a request body. With other methods than its own, the query parameter of this name counts on
+// the path too, because many frameworks read the fields of body and query as one.
 type Body struct {
 	// Path of the route, exact.
 	Path string `yaml:"path"`

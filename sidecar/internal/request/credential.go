@@ -153,7 +153,7 @@ func (s *Sources) Find(r *Request, path *Path) ([]Credential, *Problem) {
 	var out []Credential
 	for _, find := range [...]func(*Sources, *Request, *Path, *[]Credential) *Problem{
 		(*Sources).fromCookies, (*Sources).fromHeaders, (*Sources).fromQuery, (*Sources).fromPath,
-		(*Sources).fromProtocols, (*Sources).fromBody,
+		(*Sources).fromProtocols, (*Sources).fromBody, (*Sources).fromMerged,
 	} {
 		if p := find(s, r, path, &out); p != nil {
 			return nil, p

@@ -1,6 +1,9 @@
 package request
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // ReadsQuery reports whether a source reads the query parameter with this folded name.
 func (s *Sources) ReadsQuery(key string) bool {
@@ -31,6 +34,44 @@ func (s *Sources) fromQuery(r *Request, _ *Path, out *[]Credential) *Problem {
 		*out = append(*out, *c)
 	}
 	return nil
+}
+
+// fromMerged reads the query parameters with the names of body places, on their paths and with every method. Many
+// frameworks hand an application one list of the fields of body and query, so the application may take either.
+func (s *Sources) fromMerged(r *Request, path *Path, out *[]Credential) *Problem {
+	if r.Query == "" {
+		return nil
+	}
+	seen := slices.Clone(s.queries) // a source of their own reads them
+	for i := range s.all {
+		src := &s.all[i]
+		if !src.merged() || slices.Contains(seen, src.Name) || !s.paths[i].Matches(path) {
+			continue
+		}
+		seen = append(seen, src.Name)
+		v, p := queryValue(r.Query, src.Name)
+		if p != nil {
+			return p
+		}
+		if v == "" {
+			continue
+		}
+		c := s.match(v, func(i int, other *Source) bool {
+			return other.In == InBody && other.Name == src.Name && s.paths[i].Matches(path)
+		})
+		if c == nil {
+			return problem(401, ReasonUnknownScheme,
+				"the query parameter "+src.Name+" contains no credential of this application")
+		}
+		*out = append(*out, *c)
+	}
+	return nil
+}
+
+// merged reports whether a query parameter can have the name of the body field: not inside JSON or GraphQL.
+func (src *Source) merged() bool {
+	return src.In == InBody && src.Body.Format != GraphQL &&
+		(src.Body.Format != JSON || !strings.HasPrefix(src.Name, "/"))
 }
 
 // queryValue returns the decoded value of a query parameter, "" when it is absent or empty. It
