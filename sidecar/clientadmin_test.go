@@ -145,6 +145,15 @@ func TestStaticToken(t *testing.T) {
 	made := r.static("okta", 90*24*time.Hour)
 	c.both(200, "a new token", made.Token)
 	c.create("/Users", made.Token, aUser)
+	for _, method := range []string{http.MethodGet, http.MethodDelete} { // in the path by mistake
+		if status, _, text := c.scim(method, "/Users/"+made.Token, made.Token, ""); status != http.StatusNotFound {
+			t.Errorf("%s of a token: %d %s, want 404", method, status, text)
+		}
+	}
+	f := &field{forger: &forger{t: t}, c: c}
+	if trail := f.trail(); strings.Contains(trail, made.Token) || !strings.Contains(trail, "scimward_st_…") {
+		t.Errorf("the audit trail has the token, or not that there was one:\n%s", trail)
+	}
 	_, _, config := c.scim(http.MethodGet, "/ServiceProviderConfig", made.Token, "")
 	if !strings.Contains(config, "Static Bearer Token") {
 		t.Errorf("ServiceProviderConfig does not say that there are static tokens: %s", config)

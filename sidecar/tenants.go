@@ -176,7 +176,7 @@ type verifiers struct {
 
 func (v *verifiers) add(name string, o token.Options) (*token.Verifier, error) {
 	old, ok := v.former[name]
-	if ok && reflect.DeepEqual(old.from, o) {
+	if ok && reflect.DeepEqual(old.from, o) { //nolint:govet // no error to compare: Former is nil in both
 		v.all[name] = old
 		return old.Verifier, nil
 	}

@@ -69,9 +69,9 @@ func decodeSegment(raw string) (seg, msg string) {
 }
 
 // ResourceID reports whether s could be an id that this service made. Anything else
-// does not exist.
+// does not exist. Ids are logged, so a static token that somebody puts in the path is none.
 func ResourceID(s string) bool {
-	if s == "" || len(s) > 64 {
+	if s == "" || len(s) > 64 || strings.HasPrefix(s, "scimward_st_") {
 		return false
 	}
 	for i := range len(s) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -17,6 +18,11 @@ import (
 
 // auditWait limits the time for the audit record of a refusal.
 const auditWait = 2 * time.Second
+
+// staticToken finds a static token that a client put in the path.
+//
+//nolint:gochecknoglobals // never changes
+var staticToken = regexp.MustCompile(`(?i)scimward_st_[\w-]+`)
 
 // cause describes for the audit record who requests a change and why it is allowed. Tx.Changed adds
 // the names of attributes. Values are never recorded.
@@ -30,7 +36,7 @@ func (x *exchange) cause() store.Cause {
 		RequestID: x.ID,
 		Remote:    x.Remote,
 		Method:    x.Method,
-		Path:      x.Path,
+		Path:      staticToken.ReplaceAllLiteralString(x.Path, "scimward_st_…"),
 		Action:    x.action(),
 		Decision:  x.judgement(),
 		Received:  x.Received,
@@ -79,7 +85,7 @@ func (h *Handler) recordRefusal(ctx context.Context, x *exchange, f *answerError
 	c.Decision = cmp.Or(c.Decision, "refused")
 	c.Path = cut(c.Path)
 	resource := x.resource
-	if _, id := endpointOf(x.Path); resource == "" && !strings.Contains(id, "/") {
+	if _, id := endpointOf(c.Path); resource == "" && !strings.Contains(id, "/") {
 		resource = id // the request was refused before decoding
 	}
 	// The attempt is recorded even if the client has disconnected.
