@@ -1,17 +1,20 @@
 package authz_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/scimward/scimward/envoy/envoybin/foreign"
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/request"
 )
@@ -261,6 +264,76 @@ func TestBracketedField(t *testing.T) {
 			t.Errorf("%s: %d %s", b, d.Status, d.Reason)
 		}
 	}
+}
+
+// spelledFields are names that the grammars make of denied fields, and parts of such names.
+func spelledFields() []string {
+	g := namer{rand.New(rand.NewPCG(5, 2011))}
+	dialects := g.dialects()
+	names := deniedFields()
+	for _, dialect := range slices.Sorted(maps.Keys(dialects)) {
+		for range 10 {
+			for _, words := range [][]string{{"email"}, {"emails"}, {"roles"}, {"display", "name"}, {"manager"}} {
+				name := dialects[dialect](words)
+				names = append(names, name, g.pick("user-", "profile-0-", "f.", "user[0]", "a[", "_")+name, name+g.pick("_1", "-0", "]", "[]", ".", "-0-value"))
+			}
+		}
+	}
+	return names
+}
+
+// askParsers runs a program that tells which names reach a denied field, for each of its parsers, and which names
+// they read. All of these are refused.
+func askParsers(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	names := spelledFields()
+	work, err := json.Marshal(map[string][]string{"names": names, "fields": append(deniedFields(), "display_name", "phoneNumber")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stderr bytes.Buffer
+	cmd.Stdin, cmd.Stderr = bytes.NewReader(work), &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("running %s: %v\n%s", cmd, err, stderr.String())
+	}
+	var answers struct {
+		Reached map[string][]bool   `json:"reached"`
+		Read    map[string][]string `json:"read"`
+	}
+	if err := json.Unmarshal(out, &answers); err != nil || len(answers.Reached) < 2 {
+		t.Fatalf("%d parsers answered: %v\n%s", len(answers.Reached), err, stderr.String())
+	}
+	k := fielded(t)
+	refused := func(parser, name string) {
+		if d := k.Decide(t.Context(), appReq("POST", "/api/me", body(form, url.QueryEscape(name)+"=7"))); d.Allowed() {
+			t.Errorf("%s reads %q as a denied field, and it is allowed", parser, name)
+		}
+	}
+	for parser, reached := range answers.Reached {
+		count := 0
+		for i, name := range names {
+			if reached[i] {
+				count++
+				refused(parser, name)
+			}
+		}
+		for _, name := range answers.Read[parser] {
+			refused(parser, name)
+		}
+		if count < 20 {
+			t.Errorf("%s: %d names reached a field: the test proves too little", parser, count)
+		}
+		t.Logf("%s: %d of %d names reached a field; it reads %d", parser, count, len(names), len(answers.Read[parser]))
+	}
+}
+
+// TestPythonForms compares the decisions with the forms of Django and WTForms.
+func TestPythonForms(t *testing.T) {
+	dir := foreign.Python(t, "testdata/names/requirements.txt")
+	cmd := exec.CommandContext(t.Context(), "python3", "-B", "testdata/names/names.py")
+	cmd.Env = append(os.Environ(), "PYTHONPATH="+dir)
+	askParsers(t, cmd)
 }
 
 // BenchmarkFieldName shows that the time for each byte of a name does not grow with its length.

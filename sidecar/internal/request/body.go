@@ -164,7 +164,7 @@ func queryHas(query, name string) bool {
 	if bad != nil {
 		return true
 	}
-	found, bad := keys.Mention(newFieldSet([]string{name}, []string{""}))
+	found, bad := keys.Mention(newFieldSet([]string{name}, ""))
 	return found || bad != nil
 }
 

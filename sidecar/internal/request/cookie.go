@@ -55,13 +55,10 @@ func (h Headers) credentialCookies(s *Source) ([]foundCookie, *Problem) {
 	var found []foundCookie
 	for _, line := range h["cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
-			if !mentions(pair, folded, s.Starts || s.Chunked) {
+			if !s.mentioned(pair, folded) {
 				continue
 			}
 			n, v, ok := strings.Cut(strings.TrimPrefix(pair, " "), "=")
-			if slices.Contains(s.Apart, n) && !mentionsWithin(v, folded, s.Starts || s.Chunked) {
-				continue // it is in its plain form, and nothing within its value might be a cookie of the place
-			}
 			if !ok || contains(found, n) || !s.names(n) || v != "" && (!plainValue(v, s.Escapes) || !plainEscapes(v)) {
 				return nil, bad()
 			}
@@ -75,6 +72,17 @@ func (h Headers) credentialCookies(s *Source) ([]foundCookie, *Problem) {
 		return nil, bad()
 	}
 	return slices.DeleteFunc(found, func(f foundCookie) bool { return f.value == "" }), nil
+}
+
+// mentioned reports whether a pair might be read as a cookie of the place. The plain form of a cookie that is apart
+// is none, but something within its value might be.
+func (s *Source) mentioned(pair, folded string) bool {
+	starts := s.Starts || s.Chunked
+	if !mentions(pair, folded, starts) {
+		return false
+	}
+	n, v, _ := strings.Cut(strings.TrimPrefix(pair, " "), "=")
+	return !slices.Contains(s.Apart, n) || mentionsWithin(v, folded, starts)
 }
 
 func contains(found []foundCookie, name string) bool {
@@ -126,9 +134,8 @@ func joinChunks(name string, found []foundCookie) ([]foundCookie, *Problem) {
 // before a name.
 func mentions(pair, folded string, starts bool) bool {
 	for part := range strings.SplitSeq(pair, ",") {
-		part = strings.TrimLeft(part, skipped)
-		n, _, _ := strings.Cut(part, "=")
-		if isCookie(n, folded, starts) || mentionsBehind(part, folded, starts) {
+		n, rest, more := strings.Cut(strings.TrimLeft(part, skipped), "=")
+		if isCookie(n, folded, starts) || more && mentionsBehind(n, rest, folded, starts) {
 			return true
 		}
 	}
@@ -137,22 +144,20 @@ func mentions(pair, folded string, starts bool) bool {
 
 // mentionsWithin is mentions for what may follow in the value of another cookie.
 func mentionsWithin(value, folded string, starts bool) bool {
-	first, rest, more := strings.Cut(value, ",")
-	return mentionsBehind(first, folded, starts) || more && mentions(rest, folded, starts)
+	first, others, several := strings.Cut(value, ",")
+	n, rest, more := strings.Cut(first, "=")
+	return more && mentionsBehind(n, rest, folded, starts) || several && mentions(others, folded, starts)
 }
 
-// mentionsBehind looks before each "=" behind a character that ends a cookie for some parsers.
-func mentionsBehind(s, folded string, starts bool) bool {
-	for {
-		n, rest, more := strings.Cut(s, "=")
-		if !more {
-			return false
-		}
+// mentionsBehind looks for names behind characters that end a cookie for some parsers: in n, and before each "=" in
+// rest.
+func mentionsBehind(n, rest, folded string, starts bool) bool {
+	for more := true; more; n, rest, more = strings.Cut(rest, "=") {
 		if last := lastWord(n); last != "" && isCookie(last, folded, starts) {
 			return true
 		}
-		s = rest
 	}
+	return false
 }
 
 // skipped are the separators of RFC 2616, which Tomcat's LegacyCookieProcessor skips before a name.
@@ -164,14 +169,13 @@ func isCookie(name, folded string, starts bool) bool {
 		rest, is := strings.CutPrefix(foldCookie(name), folded)
 		return is && (rest == "" || starts || numbered(rest))
 	}
-	name = strings.TrimSpace(name)
-	if is(name) {
+	if is(strings.TrimSpace(name)) {
 		return true
 	}
-	if !strings.ContainsAny(name, " +[%") {
+	if name = strings.TrimLeft(name, " "); !strings.ContainsAny(name, " +[%") {
 		return false
 	}
-	name, _, _ = strings.Cut(decodeAgain(name), "\x00") // a name ends there in PHP
+	name, _, _ = strings.Cut(decodeAgain(name), "\x00") // a name ends there in PHP, and a blank at its end is "_"
 	return is(phpName(strings.ReplaceAll(name, "+", " ")))
 }
 

@@ -136,10 +136,13 @@ func phpName(name string) string {
 	if head, index, _ := strings.Cut(name, "["); strings.Contains(index, "]") {
 		name = head
 	}
-	return phpSigns.Replace(name)
+	return strings.Map(func(r rune) rune {
+		if r == ' ' || r == '.' || r == '[' {
+			return '_'
+		}
+		return r
+	}, name)
 }
-
-var phpSigns = strings.NewReplacer(" ", "_", ".", "_", "[", "_")
 
 // name notes a name of the body, which has to be text that no parser cuts or shortens, such as at NUL.
 func (b *bodyReader) name(name string, top bool) {

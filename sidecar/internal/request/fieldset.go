@@ -37,14 +37,13 @@ type setName struct {
 	across bool   // the name has brackets itself
 }
 
-// associated are what Active Record appends to the name of an association: it sets one by the ids of others, and by
-// their attributes.
-var associated = []string{"", "attributes", "sattributes", "esattributes", "id", "ids"}
-
 // NewFieldSet returns the set of fields that a rule denies.
-func NewFieldSet(fields []string) *FieldSet { return newFieldSet(fields, associated) }
+func NewFieldSet(fields []string) *FieldSet {
+	// Active Record sets an association by the ids of others, and by their attributes.
+	return newFieldSet(fields, "", "attributes", "sattributes", "esattributes", "id", "ids")
+}
 
-func newFieldSet(fields, tails []string) *FieldSet {
+func newFieldSet(fields []string, tails ...string) *FieldSet {
 	set := &FieldSet{tails: tails}
 	for _, name := range fields {
 		text := spell(name, set.forms()).text
@@ -84,20 +83,28 @@ func (set *FieldSet) Has(name string) bool {
 	return false
 }
 
-// formPrefixes are words that frameworks put before a name and "_", formSuffixes those that they put behind a name
-// and "_" or "-".
-var (
-	formPrefixes = map[string]bool{
-		"checkbox": true, "multiselect": true, // Struts
+// formPrefix reports whether a word is one that frameworks put before a name and "_".
+func formPrefix(word string) bool {
+	switch word {
+	case "checkbox", "multiselect": // Struts
+		return true
 	}
-	formSuffixes = map[string]bool{
-		"clear": true,                             // Django: ClearableFileInput
-		"year":  true, "month": true, "day": true, // Django: SelectDateWidget; Grails
-		"hour": true, "minute": true, "second": true, "meridiem": true,
-		"cache": true, "repetitions": true, // CarrierWave, FormEncode
-		"input": true, "hinput": true, // PrimeFaces
+	return false
+}
+
+// formSuffix reports whether a word is one that frameworks put behind a name and "_" or "-".
+func formSuffix(word string) bool {
+	switch word {
+	case "clear": // Django: ClearableFileInput
+	case "year", "month", "day", "hour", "minute", "second", "meridiem": // Django: SelectDateWidget; Grails
+	case "cache": // CarrierWave
+	case "repetitions": // FormEncode
+	case "input", "hinput": // PrimeFaces
+	default:
+		return false
 	}
-)
+	return true
+}
 
 // spelled is a name as a row of words.
 type spelled struct {
@@ -179,13 +186,13 @@ func gapOf(r rune) gap {
 }
 
 func (s *spelled) mark(words []nameWord, forms bool) {
-	in := func(of map[string]bool, w nameWord) bool { return of[s.text[w.from:w.to]] }
+	text := func(w nameWord) string { return s.text[w.from:w.to] }
 	for i, w := range words {
 		if w.before&closed != 0 {
 			s.marks[w.from] |= wall
 		}
 		if i == 0 || w.before&hard != 0 || !words[i-1].text ||
-			forms && (w.before&hyphen != 0 || in(formPrefixes, words[i-1]) && s.marks[words[i-1].from]&begins != 0) {
+			forms && (w.before&hyphen != 0 || formPrefix(text(words[i-1])) && s.marks[words[i-1].from]&begins != 0) {
 			s.marks[w.from] |= begins
 		}
 	}
@@ -195,7 +202,7 @@ func (s *spelled) mark(words []nameWord, forms bool) {
 			continue
 		}
 		next := words[i+1]
-		if next.before&hard != 0 || !next.text || forms && in(formSuffixes, next) && s.marks[next.to]&ends != 0 {
+		if next.before&hard != 0 || !next.text || forms && formSuffix(text(next)) && s.marks[next.to]&ends != 0 {
 			s.marks[words[i].to] |= ends
 		}
 	}
