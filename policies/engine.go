@@ -33,6 +33,7 @@ const (
 	FailureSeveral     = "several verdicts"
 	FailureResult      = "verdict of another type"
 	FailureContradicts = "verdict contradicts itself"
+	FailureNoBundle    = "the tenant requires a policy bundle and has none"
 )
 
 // Options configure an Engine. The zero value is usable.
@@ -51,6 +52,7 @@ type Engine struct {
 	keys     *keys
 	relaxing map[string]map[string][]string // profile and rule to overlays
 	active   atomic.Pointer[activation]
+	rules    atomic.Pointer[map[string]*Rules] // by tenant; see SetRules
 }
 
 // activation is one compiled set of profiles. It never changes after it is published.
@@ -131,7 +133,7 @@ func (e *Engine) smoke(name string, p *prepared) error {
 	return nil
 }
 
-// Decide judges one request by the profile that in names. Without a clear answer, the
+// Decide judges one request by the profile that in names, and by the rules of the tenant. Without a clear answer, the
 // Verdict denies and its Failure says why.
 func (e *Engine) Decide(ctx context.Context, in *Input) Verdict {
 	p := e.active.Load().profiles[in.Profile]
@@ -140,7 +142,7 @@ func (e *Engine) Decide(ctx context.Context, in *Input) Verdict {
 		e.report(ctx, "unknown", in, v)
 		return v
 	}
-	v := e.recall(ctx, p, in)
+	v := e.tighten(ctx, in, e.recall(ctx, p, in))
 	e.report(ctx, in.Profile, in, v)
 	return v
 }

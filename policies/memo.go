@@ -20,24 +20,29 @@ const (
 // It changes no answer. A profile compiles against pure builtins and an empty data
 // document, so it is a function of its input: two inputs that are equal in everything the
 // rules can read have one verdict. The key contains every field of the input, except for
-// resource_id and query when no rule of the activation reads them (see [reads]).
+// resource_id and query when no rule of the activation reads them (see [fields]).
 type memo struct {
-	reads    reads
+	reads    fields
 	verdicts *lru.Cache[string, Verdict]
 }
 
-func newMemo(r reads) (memo, error) {
+func newMemo(r fields) (memo, error) {
 	verdicts, err := lru.New[string, Verdict](maxMemo)
 	return memo{reads: r, verdicts: verdicts}, err
 }
 
-// reads says whether the rules of an activation can read the fields with many values.
-type reads struct{ resourceID, query bool }
+// fields says which fields of the input the compiled rules can read, of those that make a difference.
+type fields struct {
+	resourceID, query bool
+	late              bool // stored or result
+}
 
-// readsOf looks for references to the input in the compiled rules. One that does not name
+var allFields = fields{resourceID: true, query: true, late: true}
+
+// fieldsOf looks for references to the input in the compiled rules. One that does not name
 // its field as a literal, such as the bare input, may read all of it.
-func readsOf(c *ast.Compiler) reads {
-	var r reads
+func fieldsOf(c *ast.Compiler) fields {
+	var r fields
 	var visitor *ast.GenericVisitor
 	visitor = ast.NewGenericVisitor(func(x any) bool {
 		switch x := x.(type) {
@@ -52,7 +57,7 @@ func readsOf(c *ast.Compiler) reads {
 			return true
 		case ast.Var:
 			if x.Equal(ast.InputRootDocument.Value) {
-				r = reads{true, true}
+				r = allFields
 			}
 		}
 		return false
@@ -63,7 +68,7 @@ func readsOf(c *ast.Compiler) reads {
 	return r
 }
 
-func (r *reads) note(ref ast.Ref) {
+func (r *fields) note(ref ast.Ref) {
 	var field ast.String
 	if len(ref) > 1 {
 		field, _ = ref[1].Value.(ast.String) // another type is no literal and may read all
@@ -73,15 +78,17 @@ func (r *reads) note(ref ast.Ref) {
 		r.resourceID = true
 	case "query":
 		r.query = true
+	case "stored", "result":
+		r.late = true
 	case "":
-		*r = reads{true, true}
+		*r = allFields
 	}
 }
 
 // key appends to buf everything that the rules can read of in. It returns false when in has
 // a body or is too large to remember. Every string has its length before it, so that no two
 // inputs have the same key.
-func (r reads) key(buf []byte, in *Input) ([]byte, bool) {
+func (r fields) key(buf []byte, in *Input) ([]byte, bool) {
 	operations := len(in.Raw) > 0 || len(in.Canonical) > 0 || len(in.Deviations) > 0
 	if operations || in.Size > 0 || in.Resource != nil || in.Stored != nil || in.Result != nil {
 		return nil, false

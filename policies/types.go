@@ -22,6 +22,7 @@ type Input struct {
 	Deviations   []scim.Deviation
 	Query        *scim.Query // nil where there is none: discovery
 	Size         int         // bytes of the body; a large one may take longer
+	Final        bool        // Stored and Result are known, or there is none: asked by the service that applies the change
 }
 
 // Client is the OAuth client of the request, from the access token.
@@ -62,4 +63,7 @@ type Verdict struct {
 	Violations []Violation // of every mode, enforce first
 	Revision   string      // "ipsie-il1@<sha256 prefix of the Rego sources>"
 	Failure    string      // set when the engine itself failed: the answer is 503, not 403
+	// Later says that the tenant's rules have not judged the request: they read the stored resource. The
+	// service must ask again with Input.Final before it applies the change.
+	Later bool
 }

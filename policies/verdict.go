@@ -1,7 +1,6 @@
 package policies
 
 import (
-	"cmp"
 	"slices"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -41,10 +40,7 @@ func decodeVerdict(v Verdict, answer *ast.Term) Verdict {
 		v.Failure = FailureContradicts
 		return v
 	}
-	slices.SortStableFunc(v.Violations, func(a, b Violation) int {
-		return cmp.Or(rank(a.Mode)-rank(b.Mode), a.Op-b.Op, cmp.Compare(a.Rule, b.Rule))
-	})
-	v.Violations = shorten(v.Violations)
+	v.Violations = shorten(sortViolations(v.Violations))
 	v.Allow = bool(allow)
 	return v
 }

@@ -1,0 +1,69 @@
+package bundle
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io/fs"
+	"path"
+)
+
+// Archive packs a directory: the same files always give the same bytes. It leaves out hidden files other than
+// .manifest and .signatures.json. Errors are *Error.
+func Archive(dir fs.FS) ([]byte, error) {
+	var p packer
+	err := fs.WalkDir(dir, ".", func(name string, d fs.DirEntry, err error) error {
+		switch base := path.Base(name); {
+		case err != nil:
+			return err
+		case d.IsDir() && base != "." && base[0] == '.':
+			return fs.SkipDir
+		case d.IsDir() || base[0] == '.' && base != ".manifest" && base != signatures:
+			return nil
+		}
+		content, err := fs.ReadFile(dir, name)
+		if err != nil {
+			return err
+		}
+		return p.add(name, content)
+	})
+	if err != nil {
+		return nil, &Error{"archive", err}
+	}
+	return p.bytes()
+}
+
+// packer writes an archive. Equal files give equal bytes.
+type packer struct {
+	buf   bytes.Buffer
+	zip   *gzip.Writer
+	files *tar.Writer
+	total int
+}
+
+func (p *packer) add(name string, content []byte) error {
+	if p.files == nil {
+		p.zip = gzip.NewWriter(&p.buf)
+		p.files = tar.NewWriter(p.zip)
+	}
+	if p.total += len(content); p.total > MaxUnpacked {
+		return refuse("size", "the files have more than %d bytes", MaxUnpacked)
+	}
+	h := &tar.Header{Name: name, Mode: 0o644, Size: int64(len(content)), Typeflag: tar.TypeReg}
+	if err := p.files.WriteHeader(h); err != nil {
+		return err
+	}
+	_, err := p.files.Write(content)
+	return err
+}
+
+func (p *packer) bytes() ([]byte, error) {
+	if p.files == nil {
+		return nil, refuse("archive", "there are no files")
+	}
+	if err := errors.Join(p.files.Close(), p.zip.Close()); err != nil {
+		return nil, &Error{"archive", err}
+	}
+	return p.buf.Bytes(), nil
+}

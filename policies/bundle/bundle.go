@@ -1,0 +1,225 @@
+// Package bundle reads the policy bundle of a tenant: an OPA bundle with the tenant's own requirements. It
+// checks size, files, signature and manifest before it parses any of it.
+package bundle
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/bundle"
+
+	"github.com/scimward/scimward/policies"
+)
+
+// Bounds of a bundle.
+const (
+	MaxBytes    = 1 << 20 // of the archive
+	MaxUnpacked = 8 << 20 // of all files together
+	MaxFiles    = 500
+)
+
+// signatures is the file with the signature of the others.
+const signatures = ".signatures.json"
+
+// Root is the only root of a bundle: every package and every data file is under it.
+const Root = "policy"
+
+// Key is a public key that may sign a tenant's bundles.
+type Key struct {
+	ID        string // "kid" of the signature
+	Algorithm string // one of Algorithms
+	PEM       string // the public key
+}
+
+// Algorithms are those that may sign a bundle. HMAC is none: who verifies could sign.
+var Algorithms = []string{"ES256", "ES384", "PS256", "PS384", "RS256", "RS384"}
+
+// Trust says whose bundles are accepted. The zero value accepts none.
+type Trust struct {
+	Keys     []Key
+	Unsigned bool // also accept a bundle without a signature; a bad signature is refused
+}
+
+// Bundle is a bundle whose bytes were checked. It is not compiled.
+type Bundle struct {
+	Raw      []byte // the exact bytes, for safekeeping
+	SHA256   string // hex digest of Raw
+	Revision string // from the manifest
+	Serial   uint64 // metadata.serial of the manifest; a lower one than before is a replay
+	Signed   bool
+
+	modules map[string]*ast.Module // the rules by path
+	tests   map[string]*ast.Module
+	data    map[string]any
+}
+
+// Error says why a bundle is refused, for the person who wrote it. Stage is one of "size", "archive",
+// "signature", "manifest", "parse", "compile", "test", "smoke", "serial".
+type Error struct {
+	Stage string
+	Err   error
+}
+
+func (e *Error) Error() string { return e.Stage + ": " + e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
+func refuse(stage, format string, args ...any) *Error {
+	return &Error{Stage: stage, Err: fmt.Errorf(format, args...)}
+}
+
+// Read checks an archive (tar.gz). Errors are *Error.
+func Read(raw []byte, trust Trust) (*Bundle, error) {
+	if len(raw) > MaxBytes {
+		return nil, refuse("size", "the bundle has more than %d bytes", MaxBytes)
+	}
+	signed, err := inspect(raw, func(string, []byte) error { return nil })
+	if err != nil {
+		return nil, err
+	}
+	if !signed && !trust.Unsigned {
+		return nil, refuse("signature", "the bundle has no .signatures.json: sign it with `scimward policy sign`")
+	}
+	r := bundle.NewCustomReader(bundle.NewTarballLoaderWithBaseURL(bytes.NewReader(raw), "")).
+		WithSizeLimitBytes(MaxUnpacked).WithRegoVersion(ast.RegoV1).WithProcessAnnotations(true).
+		WithCapabilities(policies.BundleCapabilities())
+	if signed {
+		keys := map[string]*bundle.KeyConfig{}
+		for _, k := range trust.Keys {
+			keys[k.ID] = &bundle.KeyConfig{Key: k.PEM, Algorithm: k.Algorithm}
+		}
+		r = r.WithBundleVerificationConfig(bundle.NewVerificationConfig(keys, "", "", nil))
+	} else {
+		r = r.WithSkipBundleVerification(true)
+	}
+	read, err := r.Read()
+	if err != nil {
+		return nil, refuse(stageOf(err), "%w", err)
+	}
+	sum := sha256.Sum256(raw)
+	b := &Bundle{Raw: raw, SHA256: hex.EncodeToString(sum[:]), Signed: signed, data: read.Data}
+	return b, b.fill(&read)
+}
+
+// stageOf tells a fault of the signature from one of the files.
+func stageOf(err error) string {
+	for _, s := range []string{"signature", "digest", "verif", "key ID", "JWT", "not included in bundle"} {
+		if strings.Contains(err.Error(), s) {
+			return "signature"
+		}
+	}
+	if strings.Contains(err.Error(), "manifest") {
+		return "manifest"
+	}
+	return "parse"
+}
+
+// inspect bounds what the archive unpacks to, demands plain files, and calls each for every file. It reports whether
+// there is a signature.
+func inspect(raw []byte, each func(name string, content []byte) error) (signed bool, err error) {
+	unzipped, err := gzip.NewReader(bytes.NewReader(raw))
+	if err != nil {
+		return false, refuse("archive", "it is no tar.gz: %w", err)
+	}
+	limited := &io.LimitedReader{R: unzipped, N: MaxUnpacked + 1}
+	files := tar.NewReader(limited)
+	seen := map[string]bool{}
+	for {
+		h, err := files.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return signed, nil
+		case limited.N <= 0:
+			return false, refuse("size", "the files have more than %d bytes", MaxUnpacked)
+		case err != nil:
+			return false, refuse("archive", "reading it: %w", err)
+		case h.Typeflag == tar.TypeDir:
+			continue
+		}
+		name := strings.TrimPrefix(h.Name, "/")
+		clean := strings.TrimPrefix(path.Clean(name), "./")
+		switch {
+		case h.Typeflag != tar.TypeReg:
+			return false, refuse("archive", "%q is no plain file", h.Name)
+		case strings.HasPrefix(clean, "..") || strings.ContainsAny(clean, "\\\x00"):
+			return false, refuse("archive", "%q is no path inside the bundle", h.Name)
+		case seen[clean]:
+			return false, refuse("archive", "%q is there twice", h.Name)
+		case !allowedFile(clean):
+			return false, refuse("archive", "%q is no file of a policy bundle: only *.rego, data.json, data.yaml, "+
+				".manifest and .signatures.json at the top are", h.Name)
+		}
+		if seen[clean] = true; len(seen) > MaxFiles {
+			return false, refuse("size", "there are more than %d files", MaxFiles)
+		}
+		content, err := io.ReadAll(files)
+		if err != nil {
+			return false, refuse("archive", "reading %q: %w", h.Name, err)
+		}
+		if err := each(clean, content); err != nil {
+			return false, err
+		}
+		signed = signed || clean == signatures
+	}
+}
+
+func allowedFile(name string) bool {
+	base := path.Base(name)
+	return strings.HasSuffix(base, ".rego") || name == ".manifest" || name == signatures ||
+		slices.Contains([]string{"data.json", "data.yaml", "data.yml"}, base)
+}
+
+// fill takes manifest, rules and tests.
+func (b *Bundle) fill(read *bundle.Bundle) error {
+	m := &read.Manifest
+	if m.Roots == nil || !slices.Equal(*m.Roots, []string{Root}) {
+		return refuse("manifest", `roots must be ["%s"]`, Root)
+	}
+	if m.Revision == "" || len(m.Revision) > 128 || strings.ContainsFunc(m.Revision, notPrintable) {
+		return refuse("manifest", "revision must be 1 to 128 printable characters without spaces")
+	}
+	b.Revision = m.Revision
+	serial, err := serialOf(m.Metadata)
+	if err != nil {
+		return err
+	}
+	b.Serial = serial
+	b.modules, b.tests = map[string]*ast.Module{}, map[string]*ast.Module{}
+	for i := range read.Modules {
+		f := &read.Modules[i]
+		to := b.modules
+		if strings.HasSuffix(f.Path, "_test.rego") {
+			to = b.tests
+		}
+		to[strings.TrimPrefix(f.Path, "/")] = f.Parsed
+	}
+	return nil
+}
+
+func notPrintable(r rune) bool { return r <= ' ' || r > '~' }
+
+func serialOf(metadata map[string]any) (uint64, error) {
+	var n uint64
+	switch v := metadata["serial"].(type) {
+	case json.Number:
+		if err := json.Unmarshal([]byte(v), &n); err != nil {
+			return 0, refuse("manifest", "metadata.serial must be a whole number")
+		}
+	case float64:
+		n = uint64(max(v, 0))
+	}
+	if n == 0 {
+		return 0, refuse("manifest", "metadata.serial must be a whole number from 1, higher for each new bundle")
+	}
+	return n, nil
+}

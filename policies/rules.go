@@ -1,0 +1,286 @@
+package policies
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/storage"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+)
+
+// Rules are a tenant's own requirements, compiled without the profile. They can add violations to a verdict and
+// take none away, because [Engine.Decide] joins the two answers in Go.
+//
+// Package policy defines two rules: requirements, an object with the requirements that concern the request by
+// their ids, and satisfied, the set of the ids that are proven. What is required and not satisfied is a violation.
+type Rules struct {
+	rev   string
+	query ast.Body
+	set   activation
+	reads fields
+}
+
+// RulesOptions are the parts of a bundle.
+type RulesOptions struct {
+	Revision string // names the rules in verdicts
+	Modules  map[string]*ast.Module
+	Data     map[string]any // the data files; the rules see them under data
+}
+
+// The variables of a tenant's query.
+const (
+	requirementsVar = "requirements"
+	satisfiedVar    = "satisfied"
+)
+
+// rulePrefix begins the id of every requirement of a tenant, so that it is never one of a profile.
+const rulePrefix = "policy/"
+
+// Bounds of a tenant's requirements.
+const (
+	maxRequirements = 200  // that concern one request
+	maxRuleID       = 64   // bytes of an id
+	maxText         = 1000 // bytes of a message or a fix
+)
+
+// NewRules compiles the rules of a bundle, strictly, against the builtins of [BundleCapabilities].
+func NewRules(o RulesOptions) (*Rules, error) {
+	data := inmem.NewFromObjectWithOpts(o.Data, inmem.OptRoundTripOnWrite(false), inmem.OptReturnASTValuesOnRead(true))
+	ctx := context.Background()
+	txn, err := data.NewTransaction(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the data files: %w", err)
+	}
+	defer data.Abort(ctx, txn)
+	compiler := ast.NewCompiler().WithStrict(true).WithCapabilities(BundleCapabilities()).
+		WithPathConflictsCheck(storage.NonEmpty(ctx, data, txn))
+	if compiler.Compile(maps.Clone(o.Modules)); compiler.Failed() {
+		return nil, compiler.Errors
+	}
+	if err := checkShape(compiler); err != nil {
+		return nil, err
+	}
+	body := ast.MustParseBody(requirementsVar + " = data.policy.requirements; " + satisfiedVar + " = data.policy.satisfied")
+	query, err := compiler.QueryCompiler().Compile(body)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the query: %w", err)
+	}
+	return &Rules{
+		rev: o.Revision, query: query, set: activation{compiler: compiler, data: data}, reads: fieldsOf(compiler),
+	}, nil
+}
+
+// Revision names the rules.
+func (r *Rules) Revision() string { return r.rev }
+
+// checkShape demands the two rules in a form that is defined for every request: one that may be undefined would
+// turn a requirement off.
+func checkShape(c *ast.Compiler) error {
+	for _, want := range []struct {
+		name, form string
+		fits       func(*ast.Head) bool
+	}{
+		{requirementsVar, `requirements[id] := {"message": …, "fix": …} if { … }`, func(h *ast.Head) bool {
+			return len(h.Ref()) == 2 && h.DocKind() != ast.PartialSetDoc
+		}},
+		{satisfiedVar, `satisfied contains id if { … }`, func(h *ast.Head) bool {
+			return len(h.Ref()) == 1 && h.DocKind() == ast.PartialSetDoc
+		}},
+	} {
+		rules := c.GetRulesWithPrefix(ast.MustParseRef("data.policy." + want.name))
+		if len(rules) == 0 {
+			return fmt.Errorf("package policy has no rule %s: write %s", want.name, want.form)
+		}
+		for _, r := range rules {
+			if !want.fits(r.Head) {
+				return fmt.Errorf("%s: write %s", r.Location, want.form)
+			}
+		}
+	}
+	return nil
+}
+
+// SetRules puts the rules of tenants in force, all at once. Tenants without an entry have none; an entry of nil
+// says that the tenant requires rules and has none yet, so that its writes get no verdict.
+func (e *Engine) SetRules(of map[string]*Rules) {
+	of = maps.Clone(of)
+	e.rules.Store(&of)
+}
+
+// ofTenant returns the rules of a tenant, and whether it has or requires any.
+func (e *Engine) ofTenant(tenant string) (*Rules, bool) {
+	of := e.rules.Load()
+	if of == nil {
+		return nil, false
+	}
+	r, ok := (*of)[tenant]
+	return r, ok
+}
+
+// tighten joins the verdict of the profile with that of the tenant's rules. The request passes only if both let
+// it pass.
+func (e *Engine) tighten(ctx context.Context, in *Input, v Verdict) Verdict {
+	rules, ok := e.ofTenant(in.Tenant)
+	if !ok || v.Failure != "" {
+		return v
+	}
+	if rules == nil {
+		if write(in.Method) {
+			return Verdict{Revision: v.Revision, Failure: FailureNoBundle}
+		}
+		return v
+	}
+	v.Revision += " " + rules.rev
+	if rules.late(in) {
+		v.Later = true
+		return v
+	}
+	violations, failure := e.judgeRules(ctx, rules, in)
+	if failure != "" {
+		return Verdict{Revision: v.Revision, Failure: failure}
+	}
+	for i := range violations {
+		v.Allow = v.Allow && violations[i].Mode != ModeEnforce
+	}
+	v.Violations = shorten(sortViolations(append(v.Violations, violations...)))
+	return v
+}
+
+func write(method string) bool { return method != "GET" && method != "HEAD" }
+
+// late reports whether the rules read what only the service that applies the change knows. It asks again then.
+func (r *Rules) late(in *Input) bool { return r.reads.late && write(in.Method) && !in.Final }
+
+func (e *Engine) judgeRules(ctx context.Context, r *Rules, in *Input) ([]Violation, string) {
+	ctx, cancel := context.WithTimeout(ctx, e.deadline+time.Duration(in.Size/sizeUnit)*e.deadline/4)
+	defer cancel()
+	input, err := e.keys.input(in)
+	if err != nil {
+		return nil, FailureInput
+	}
+	answers, err := (&prepared{set: &r.set, query: r.query}).ask(ctx, input)
+	switch {
+	case err != nil:
+		return nil, failureOf(ctx, err)
+	case len(answers) != 1:
+		return nil, FailureUndefined
+	}
+	out, err := unsatisfied(answers[0][requirementsVar], answers[0][satisfiedVar])
+	if err != nil {
+		return nil, FailureResult
+	}
+	return out, ""
+}
+
+// Smoke tries the rules on a request without content. They must give an answer, whatever it is.
+func (r *Rules) Smoke(ctx context.Context) error {
+	e := &Engine{keys: newKeys(), deadline: DefaultDeadline}
+	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+		in := &Input{Tenant: "smoke", Method: method, Route: method + " /Users/{id}", ResourceType: "User", Final: true}
+		if _, failure := e.judgeRules(ctx, r, in); failure != "" {
+			return fmt.Errorf("a %s without content gets no verdict: %s", method, failure)
+		}
+	}
+	return nil
+}
+
+var errRules = errors.New("the rules gave an answer of another type")
+
+// unsatisfied lists the requirements that are not satisfied.
+func unsatisfied(requirements, satisfied *ast.Term) ([]Violation, error) {
+	if requirements == nil || satisfied == nil {
+		return nil, errRules
+	}
+	required, ok := requirements.Value.(ast.Object)
+	proven, isSet := satisfied.Value.(ast.Set)
+	if !ok || !isSet || required.Len() > maxRequirements {
+		return nil, errRules
+	}
+	var out []Violation
+	err := required.Iter(func(id, detail *ast.Term) error {
+		if proven.Contains(id) {
+			return nil
+		}
+		found, ok := requirementOf(id, detail)
+		if !ok {
+			return errRules
+		}
+		out = append(out, found...)
+		return nil
+	})
+	return out, err
+}
+
+// requirementOf reads one requirement. Message is required; status is 403, mode enforce and ops the whole request
+// if they are absent.
+func requirementOf(id, detail *ast.Term) ([]Violation, bool) {
+	name, ok := id.Value.(ast.String)
+	obj, isObject := detail.Value.(ast.Object)
+	if !ok || !isObject || name == "" || len(name) > maxRuleID {
+		return nil, false
+	}
+	v := Violation{Rule: rulePrefix + string(name), Op: -1, Status: 403}
+	text := func(key string, to *string) bool {
+		if obj.Get(ast.StringTerm(key)) == nil {
+			return true
+		}
+		s, ok := field[ast.String](obj, key)
+		*to = string(s)
+		return ok && len(s) <= maxText
+	}
+	mode, okMode := mode(obj)
+	if !text("message", &v.Message) || !text("fix", &v.Fix) || !text("scimType", &v.ScimType) || !okMode {
+		return nil, false
+	}
+	if obj.Get(ast.StringTerm("status")) != nil {
+		if v.Status, ok = number(obj, "status"); !ok || v.Status < 400 || v.Status > 499 {
+			return nil, false
+		}
+	}
+	if v.Mode = mode; v.Message == "" {
+		return nil, false
+	}
+	if obj.Get(ast.StringTerm("ops")) == nil {
+		return []Violation{v}, true
+	}
+	return eachOp(v, obj)
+}
+
+// eachOp returns the violation for each of its operations.
+func eachOp(v Violation, obj ast.Object) (out []Violation, ok bool) {
+	list, ok := field[*ast.Array](obj, "ops")
+	if !ok {
+		return nil, false
+	}
+	for i := range list.Len() {
+		n, ok := list.Elem(i).Value.(ast.Number)
+		if !ok {
+			return nil, false
+		}
+		op, ok := n.Int()
+		if !ok || op < 0 {
+			return nil, false
+		}
+		v.Op = op
+		out = append(out, v)
+	}
+	if len(out) == 0 {
+		out = []Violation{v}
+	}
+	return out, true
+}
+
+// sortViolations puts the worst first: enforced ones, then those that no correction mends, then by operation.
+func sortViolations(list []Violation) []Violation {
+	slices.SortStableFunc(list, func(a, b Violation) int {
+		return cmp.Or(rank(a.Mode)-rank(b.Mode), a.Op-b.Op, strings.Compare(a.Rule, b.Rule))
+	})
+	return list
+}
