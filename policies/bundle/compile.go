@@ -19,12 +19,25 @@ const (
 	testsTimeout = 30 * time.Second
 )
 
-// Compile compiles the rules, runs the tests of the bundle and tries the rules on a request without content. Errors
-// are *Error. A bundle without tests is refused: nothing would show that its rules do what they say.
-func (b *Bundle) Compile(ctx context.Context) (*policies.Rules, error) {
+// Rules compiles the rules and tries them on a request without content. It runs no tests: for a bundle that passed
+// them before. Errors are *Error.
+func (b *Bundle) Rules(ctx context.Context) (*policies.Rules, error) {
 	rules, err := policies.NewRules(policies.RulesOptions{Revision: b.Name(), Modules: b.modules, Data: b.data})
 	if err != nil {
 		return nil, &Error{"compile", err}
+	}
+	if err := rules.Smoke(ctx); err != nil {
+		return nil, &Error{"smoke", err}
+	}
+	return rules, nil
+}
+
+// Compile is Rules for a new bundle: the tests of the bundle must pass too. A bundle without tests is refused:
+// nothing would show that its rules do what they say.
+func (b *Bundle) Compile(ctx context.Context) (*policies.Rules, error) {
+	rules, err := b.Rules(ctx)
+	if err != nil {
+		return nil, err
 	}
 	results, err := b.Test(ctx)
 	if err != nil {
@@ -41,9 +54,6 @@ func (b *Bundle) Compile(ctx context.Context) (*policies.Rules, error) {
 		return nil, refuse("test", "the bundle has no tests: write rules that begin with test_ in *_test.rego")
 	case len(failed) > 0:
 		return nil, refuse("test", "%d of %d tests failed: %s", len(failed), len(results), strings.Join(failed, ", "))
-	}
-	if err := rules.Smoke(ctx); err != nil {
-		return nil, &Error{"smoke", err}
 	}
 	return rules, nil
 }

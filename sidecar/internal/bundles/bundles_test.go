@@ -1,0 +1,201 @@
+package bundles_test
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/scimward/scimward/policies"
+	"github.com/scimward/scimward/policies/bundle"
+	"github.com/scimward/scimward/sidecar/internal/bundles"
+)
+
+type world struct {
+	t     *testing.T
+	dir   string
+	rules map[string]*policies.Rules
+	m     *bundles.Manager
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir()}
+	w.open()
+	return w
+}
+
+// open starts a manager on the folder, as after a restart.
+func (w *world) open() {
+	w.m = bundles.New(bundles.Options{
+		Dir: filepath.Join(w.dir, "bundles"), Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		Activate: func(of map[string]*policies.Rules) { w.rules = of },
+	})
+}
+
+func (w *world) tenants(list ...bundles.Tenant) {
+	for i := range list {
+		list[i].Trust.Unsigned, list[i].Every = true, time.Hour
+	}
+	w.m.SetTenants(w.t.Context(), list)
+}
+
+const manifest = `{"revision": "REV", "roots": ["policy"], "rego_version": 1, "metadata": {"serial": SERIAL}}`
+
+// pack makes a bundle with a rule that refuses every DELETE.
+func pack(t *testing.T, revision, serial, extra string) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		".manifest": strings.NewReplacer("REV", revision, "SERIAL", serial).Replace(manifest),
+		"policy/rules.rego": `package policy
+
+requirements["no-delete"] := {"message": "nobody is deleted", "fix": "deactivate instead"} if input.method == "DELETE"
+
+satisfied contains "no-delete" if input.method != "DELETE"
+` + extra,
+		"policy/rules_test.rego": `package policy.test
+
+import data.policy
+
+test_delete if "no-delete" in object.keys(policy.requirements) with input as {"method": "DELETE"}
+`,
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	raw, err := bundle.Archive(os.DirFS(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func (w *world) push(revision, serial, extra string) error {
+	_, err := w.m.Push(w.t.Context(), "acme", pack(w.t, revision, serial, extra))
+	return err
+}
+
+func (w *world) active() string {
+	w.t.Helper()
+	s := w.m.Status()[0]
+	if (s.Active == nil) != (w.rules["acme"] == nil) {
+		w.t.Fatalf("status %+v, rules %v", s, w.rules)
+	}
+	if s.Active == nil {
+		return ""
+	}
+	return s.Active.Revision
+}
+
+// TestActivation: a bundle is in force after it was pushed, stays after a restart, and a bad or an older one leaves
+// it in force with a fault. A rollback goes back, and then only a higher serial comes into force.
+func TestActivation(t *testing.T) {
+	w := newWorld(t)
+	w.tenants(bundles.Tenant{Name: "acme"})
+	if w.active() != "" || w.m.Ready() != nil {
+		t.Fatalf("a tenant without a bundle: %q %v", w.active(), w.m.Ready())
+	}
+	for _, step := range []struct {
+		revision, serial, extra, fault, active string
+	}{
+		{"one", "1", "", "", "one"},
+		{"two", "2", "", "", "two"},
+		{"old", "2", "", "serial", "two"},
+		{"broken", "3", "oops", "parse", "two"},
+		{"unsafe", "3", "x := http.send({})", "undefined function http.send", "two"},
+		{"undefined", "3", "requirements := 1", "compile", "two"},
+	} {
+		err := w.push(step.revision, step.serial, step.extra)
+		if (err == nil) != (step.fault == "") || err != nil && !strings.Contains(err.Error(), step.fault) {
+			t.Errorf("%s: %v, want %q", step.revision, err, step.fault)
+		}
+		if got := w.active(); got != step.active {
+			t.Errorf("after %s %q is in force, want %q", step.revision, got, step.active)
+		}
+	}
+	w.open()
+	w.tenants(bundles.Tenant{Name: "acme"})
+	if got := w.active(); got != "two" {
+		t.Errorf("after a restart %q is in force, want two", got)
+	}
+	if s, err := w.m.Rollback(t.Context(), "acme", ""); err != nil || s.Active.Revision != "one" || !s.Pinned {
+		t.Errorf("rollback: %+v %v, want one", s, err)
+	}
+	if err := w.push("two", "2", ""); err == nil {
+		t.Error("a bundle of before the rollback came into force")
+	}
+	if err := w.push("three", "3", ""); err != nil || w.active() != "three" {
+		t.Errorf("the next bundle: %v, %q in force", err, w.active())
+	}
+}
+
+// TestDamagedBundle: a kept bundle that was changed on disk is not used, and the tenant does not go on without it.
+func TestDamagedBundle(t *testing.T) {
+	w := newWorld(t)
+	w.tenants(bundles.Tenant{Name: "acme"}, bundles.Tenant{Name: "globex"})
+	if err := w.push("one", "1", ""); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(w.dir, "bundles/acme/*.tar.gz"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	if err := os.WriteFile(files[0], pack(t, "other", "1", ""), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.open()
+	w.tenants(bundles.Tenant{Name: "acme"}, bundles.Tenant{Name: "globex"})
+	if rules, ok := w.rules["acme"]; !ok || rules != nil {
+		t.Error("acme goes on without the bundle that was in force")
+	}
+	if _, ok := w.rules["globex"]; ok {
+		t.Error("globex is touched by the bundle of acme")
+	}
+	if err := w.m.Ready(); err == nil || !strings.Contains(err.Error(), "acme") {
+		t.Errorf("ready: %v, want acme to be named", err)
+	}
+}
+
+// TestRequired: a tenant that requires a bundle is not ready without one.
+func TestRequired(t *testing.T) {
+	w := newWorld(t)
+	w.tenants(bundles.Tenant{Name: "acme", Required: true})
+	if rules, ok := w.rules["acme"]; !ok || rules != nil || w.m.Ready() == nil {
+		t.Errorf("%v %v, want a tenant without a verdict", w.rules, w.m.Ready())
+	}
+	if err := w.push("one", "1", ""); err != nil || w.m.Ready() != nil {
+		t.Errorf("after a push: %v, ready %v", err, w.m.Ready())
+	}
+}
+
+// TestFollow: a changed file comes into force.
+func TestFollow(t *testing.T) {
+	w := newWorld(t)
+	file := filepath.Join(w.dir, "bundle.tar.gz")
+	w.tenants(bundles.Tenant{Name: "acme", Source: bundles.File(file)})
+	if err := w.m.Fetch(t.Context(), "acme"); err == nil {
+		t.Error("a missing file is no fault")
+	}
+	for _, rev := range []string{"1", "2"} {
+		if err := os.WriteFile(file, pack(t, rev, rev, ""), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.m.Fetch(t.Context(), "acme"); err != nil || w.active() != rev {
+			t.Errorf("fetch: %v, %q in force, want %q", err, w.active(), rev)
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { w.m.Run(ctx); close(done) }()
+	stop()
+	<-done
+}

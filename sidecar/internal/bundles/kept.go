@@ -1,0 +1,136 @@
+package bundles
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// maxKept is how many revisions of a tenant stay, the active one among them.
+const maxKept = 10
+
+// kept is the state of a tenant on disk: the exact bytes of each revision in a file of their own, named by their
+// digest, and this index. The index is replaced at once, after the bytes are durable.
+type kept struct {
+	dir string
+
+	Active string  `json:"active"`           // digest of the bundle in force, "" for none
+	Serial uint64  `json:"serial"`           // the highest that was ever in force
+	Pinned bool    `json:"pinned,omitempty"` // by a rollback: a fetched bundle needs a higher serial than Serial
+	All    []Entry `json:"revisions"`        // the newest last
+}
+
+// Entry is a revision that was in force.
+type Entry struct {
+	SHA256    string    `json:"sha256"`
+	Revision  string    `json:"revision"`
+	Serial    uint64    `json:"serial"`
+	Signed    bool      `json:"signed"`
+	Activated time.Time `json:"activated"`
+}
+
+// readKept reads the state of a tenant. A missing folder is a tenant that never had a bundle.
+func readKept(dir string) (*kept, error) {
+	k := &kept{dir: dir}
+	b, err := os.ReadFile(k.index())
+	if errors.Is(err, fs.ErrNotExist) {
+		return k, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, k)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the kept bundles: %w; restore the folder, or remove it to begin again", err)
+	}
+	return k, nil
+}
+
+func (k *kept) index() string { return filepath.Join(k.dir, "index.json") }
+
+func (k *kept) file(sum string) string { return filepath.Join(k.dir, sum+".tar.gz") }
+
+// read returns the bytes of a revision. They are those that came into force, or it fails.
+func (k *kept) read(sum string) ([]byte, error) {
+	raw, err := os.ReadFile(k.file(sum))
+	if err != nil {
+		return nil, fmt.Errorf("reading a kept bundle: %w", err)
+	}
+	if got := sha256.Sum256(raw); hex.EncodeToString(got[:]) != sum {
+		return nil, fmt.Errorf("the kept bundle %s was changed on disk", k.file(sum))
+	}
+	return raw, nil
+}
+
+// with returns the state after e comes into force.
+func (k *kept) with(e Entry, pinned bool) *kept {
+	next := &kept{dir: k.dir, Active: e.SHA256, Serial: max(k.Serial, e.Serial), Pinned: pinned}
+	next.All = slices.DeleteFunc(slices.Clone(k.All), func(o Entry) bool { return o.SHA256 == e.SHA256 })
+	next.All = append(next.All, e)
+	if over := len(next.All) - maxKept; over > 0 {
+		next.All = slices.Delete(next.All, 0, over)
+	}
+	return next
+}
+
+// save writes the bytes of the active revision and then the index, both durably. Raw may be nil if the bytes are
+// there. It removes the files of revisions that the index does not have any more.
+func (k *kept) save(raw []byte) error {
+	if err := os.MkdirAll(k.dir, 0o700); err != nil {
+		return err
+	}
+	if raw != nil {
+		if err := replaceFile(k.file(k.Active), raw); err != nil {
+			return err
+		}
+	}
+	b, err := json.MarshalIndent(k, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := replaceFile(k.index(), append(b, '\n')); err != nil {
+		return err
+	}
+	k.sweep()
+	return nil
+}
+
+// sweep removes what the index does not name. What stays is removed the next time.
+func (k *kept) sweep() {
+	files, err := filepath.Glob(filepath.Join(k.dir, "*.tar.gz"))
+	if err != nil {
+		return
+	}
+	for _, f := range files {
+		if !slices.ContainsFunc(k.All, func(e Entry) bool { return k.file(e.SHA256) == f }) {
+			_ = os.Remove(f)
+		}
+	}
+}
+
+// replaceFile writes a file so that it has the old or the new content, whenever the machine stops.
+func replaceFile(name string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) //nolint:errcheck // it is gone after the rename
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), name); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(name))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
