@@ -225,7 +225,8 @@ var profileBuiltins = []string{
 // only returns the capabilities with the named builtins and no host.
 func only(names []string) *ast.Capabilities {
 	c := ast.CapabilitiesForThisVersion()
-	c.Builtins = slices.DeleteFunc(slices.Clone(c.Builtins), func(b *ast.Builtin) bool { return !slices.Contains(names, b.Name) })
+	other := func(b *ast.Builtin) bool { return !slices.Contains(names, b.Name) }
+	c.Builtins = slices.DeleteFunc(slices.Clone(c.Builtins), other)
 	c.AllowNet = []string{} // no host, should a builtin with hosts ever be listed
 	return c
 }

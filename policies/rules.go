@@ -67,7 +67,8 @@ func NewRules(o RulesOptions) (*Rules, error) {
 	if err := checkShape(compiler); err != nil {
 		return nil, err
 	}
-	body := ast.MustParseBody(requirementsVar + " = data.policy.requirements; " + satisfiedVar + " = data.policy.satisfied")
+	body := ast.MustParseBody(
+		requirementsVar + " = data.policy.requirements; " + satisfiedVar + " = data.policy.satisfied")
 	query, err := compiler.QueryCompiler().Compile(body)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the query: %w", err)

@@ -13,6 +13,7 @@ import (
 	"github.com/scimward/scimward/plugins"
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/bundles"
 	"github.com/scimward/scimward/sidecar/internal/client"
 	"github.com/scimward/scimward/sidecar/internal/oauth"
 )
@@ -55,6 +56,7 @@ type next struct {
 	plugins   *plugins.Prepared
 	oauth     *oauth.Prepared
 	clients   []client.Tenant
+	bundles   []bundles.Tenant
 	authorize func() // puts the options of the authorizer in force
 	undo      []func()
 
@@ -74,6 +76,9 @@ func (s *Server) prepare(ctx context.Context, cfg *config.Config) (_ *next, err 
 	}()
 	// A new tenant gets its signing key from the store, so the store knows old and new tenants meanwhile.
 	if err := s.allowTenants(n, cfg); err != nil {
+		return nil, err
+	}
+	if n.bundles, err = bundleTenants(cfg); err != nil {
 		return nil, err
 	}
 	if n.plugins, err = s.plugins.Prepare(ctx, pluginConfigs(cfg)); err != nil {
@@ -157,6 +162,7 @@ func (n *next) apply(ctx context.Context) {
 	former := s.current.Swap(n.edition)
 	s.keepFileClients(context.WithoutCancel(ctx), n.edition.config)
 	s.clients.Configure(n.clients)
+	s.bundles.SetTenants(ctx, n.bundles)
 	n.authorize()
 	closeUnused(former.verifiers, n.edition.verifiers)
 	_ = s.store.SetTenants(storeTenants(n.edition.config)) // their names are valid: the store has them already

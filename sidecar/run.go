@@ -50,6 +50,7 @@ func (s *Server) Run(ctx context.Context) error {
 	start("authorization server", func() error { return s.oauth.Run(work) })
 	start("refused deactivations", func() error { return s.handler.Run(work) })
 	running.Go(func() { s.watchReady(work) })
+	running.Go(func() { s.bundles.Run(work) })
 	running.Go(func() { s.watchFiles(work) })
 	running.Go(func() { s.people.run(work) })
 	running.Go(func() { s.watchClients(work) })
@@ -141,7 +142,8 @@ func (s *Server) components(ctx context.Context) []admin.Component {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	out := []admin.Component{
-		component("policy", nil), component("oauth", s.oauth.Ready(ctx)), component("plugins", s.plugins.Started()),
+		component("policy", s.bundles.Ready()),
+		component("oauth", s.oauth.Ready(ctx)), component("plugins", s.plugins.Started()),
 		storeComponent(s.store.Health()),
 	}
 	for name, v := range s.now().verifiers {

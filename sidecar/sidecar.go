@@ -26,6 +26,7 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/internal/admin"
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/bundles"
 	"github.com/scimward/scimward/sidecar/internal/client"
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
 	"github.com/scimward/scimward/sidecar/internal/oauth"
@@ -64,6 +65,7 @@ type Server struct {
 	handler      *scimhttp.Handler
 	plugins      *plugins.Host
 	policy       *policies.Engine
+	bundles      *bundles.Manager
 	keys         keyClients
 	clients      client.Directory
 	oauth        *oauth.Server
@@ -186,7 +188,7 @@ func (s *Server) openTrust(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("compiling the policies: %w", err)
 	}
-	return nil
+	return s.openBundles(ctx)
 }
 
 func (s *Server) openSCIM(ctx context.Context) (err error) {
@@ -257,6 +259,7 @@ func (s *Server) openAdmin(context.Context) error {
 	cfg := s.opts.Config
 	h := admin.New(admin.Options{
 		Store: s.store, Tenants: s.tenantNames, Version: s.opts.Version, DataDir: cfg.DataDir, Components: s.components,
+		Bundles: s.bundles,
 		Plugins: s.pluginStatus, Config: s.reloads.status, Envoys: s.outdatedEnvoys, Unaware: s.unawareEnvoys,
 		Credentials: s.credentialReport, FlushRefused: s.handler.Flush, Keys: s.oauth,
 		Gatherer: s.registry, Sign: s.sign, Cut: s.cut, Engine: s.engine, Hits: s.hits,

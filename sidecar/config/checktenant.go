@@ -25,6 +25,7 @@ func (c checker) tenant(path string, t *Tenant, names map[string]bool, hosts map
 	hosts[t.Host()] = "tenant " + t.Name
 	c.oneOf(path+".profile", t.Profile, policies.Profiles()...)
 	c.dialects(path+".dialects", t.Dialects)
+	c.policy(path+".policy", t.Policy)
 	within(c, path+".requests_per_second", t.RequestsPerSecond, 25, 100000)
 	within(c, path+".token_lifetime", t.TokenLifetime, 5*time.Minute, time.Hour)
 	c.oneOf(path+".dpop.nonce", t.DPoP.Nonce, "optional", "required")

@@ -143,6 +143,9 @@ type Tenant struct {
 	// Profile is the policy profile, one of ipsie-il1, ipsie-al-draft-00, scim-interop-01 and rfc7644. Default
 	// ipsie-il1.
 	Profile string `yaml:"profile"`
+	// Policy is the tenant's own policy: a bundle with further requirements for its SCIM requests. It can refuse
+	// what the profile allows, and allow nothing that the profile refuses. Without it only the profile counts.
+	Policy *Policy `yaml:"policy"`
 	// IdentityServices lists the clients that may get access tokens at /oauth/token. `scimward client add`
 	// adds further ones without a change of this file.
 	IdentityServices []IdentityService `yaml:"identity_services"`
@@ -171,6 +174,36 @@ type Tenant struct {
 	// same, and replaces the attributes as a PUT does. Some providers assign a person again by POST.
 	// Nothing that was revoked comes back. Default refuse.
 	Reprovision string `yaml:"reprovision"`
+}
+
+// Policy says where the policy bundle of a tenant comes from and who may sign it. A bundle is an OPA bundle
+// (tar.gz); see docs/policy.md. At most one of dir and file is set. Without a source, `scimward policy push` brings
+// the bundles.
+type Policy struct {
+	// Dir is a folder with the files of a bundle.
+	Dir string `yaml:"dir"`
+	// File is a bundle, a tar.gz.
+	File string `yaml:"file"`
+	// Keys are the public keys that may sign a bundle. At least one is needed, except with unsigned: allow.
+	Keys []BundleKey `yaml:"keys"`
+	// Unsigned says whether a bundle without a signature may come into force: refuse or allow. A bad signature is
+	// always refused. Default refuse.
+	Unsigned string `yaml:"unsigned"`
+	// Required says that SCIM requests that change something get 503 until there is a bundle, and that scimward is
+	// not ready. Default false: until then only the profile counts.
+	Required bool `yaml:"required"`
+	// Poll is how often the source is asked for a new bundle. Zero means 1m. 1s to 24h.
+	Poll time.Duration `yaml:"poll"`
+}
+
+// BundleKey is a public key that may sign bundles.
+type BundleKey struct {
+	// ID is the "kid" of the signatures. Required.
+	ID string `yaml:"id"`
+	// Algorithm is one of ES256, ES384, PS256, PS384, RS256 and RS384. Default ES256.
+	Algorithm string `yaml:"algorithm"`
+	// File is a PEM file with the public key. Required.
+	File string `yaml:"file"`
 }
 
 // DPoP tunes DPoP.

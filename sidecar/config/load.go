@@ -180,6 +180,9 @@ func (t *Tenant) complete(dir folder) {
 		e.completeClaims()
 		or(&e.SenderConstrained, SenderNone)
 	}
+	if t.Policy != nil {
+		t.Policy.complete(dir)
+	}
 	for i := range t.Apps {
 		a := &t.Apps[i]
 		if len(a.Hosts) == 0 && len(t.Apps) == 1 {

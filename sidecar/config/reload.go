@@ -38,6 +38,11 @@ func (c *Config) Files() []string {
 	keys := func(k *KeySource) { out = append(out, k.JWKSFile, k.CAFile) }
 	for i := range c.Tenants {
 		t := &c.Tenants[i]
+		if t.Policy != nil {
+			for _, k := range t.Policy.Keys {
+				out = append(out, k.File)
+			}
+		}
 		for j := range t.IdentityServices {
 			keys(&t.IdentityServices[j].Keys)
 		}

@@ -51,6 +51,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/bundles"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/store"
 )
@@ -86,6 +87,7 @@ type Options struct {
 	DataDir    string // absolute path, tells a client which scimward answers
 	Components func(context.Context) []Component
 	Plugins    func(context.Context) []PluginStatus
+	Bundles    *bundles.Manager       // of the tenants' policies
 	Envoys     func() []OutdatedEnvoy // nil: none
 	Unaware    func() []UnawareEnvoy  // nil: none
 	// Credentials reports on an app of a tenant, false if there is none. Nil knows no app.

@@ -21,6 +21,7 @@ import (
 	"github.com/scimward/scimward/plugins/abi"
 	"github.com/scimward/scimward/sidecar/internal/admin"
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/bundles"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
@@ -80,7 +81,7 @@ func serviceOn(t *testing.T, st *store.Store) *service {
 		t.Fatal(err)
 	}
 	s.options = admin.Options{
-		Engine: engine, Hits: s.hits,
+		Engine: engine, Hits: s.hits, Bundles: bundles.New(bundles.Options{}),
 		Store: s.store, Tenants: func() []string { return []string{"acme", "globex"} },
 		Version: "v9", DataDir: "/var/lib/söme folder",
 		Gatherer: reg, Now: func() time.Time { return s.now },

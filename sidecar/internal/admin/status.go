@@ -13,6 +13,7 @@ import (
 
 	"github.com/scimward/scimward/plugins/abi"
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/bundles"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/store"
 )
@@ -48,6 +49,8 @@ type Status struct {
 	Refused     []RefusedDeactivation `json:"refused_deactivations"`
 	MoreRefused int                   `json:"more_refused_deactivations"` // not in Refused
 	Plugins     []PluginStatus        `json:"plugins"`
+	// Policies are the policy bundles of the tenants that have a policy of their own.
+	Policies []bundles.Status `json:"policies"`
 	// EndingTokens are at most 20 static tokens that have expired, or do so within 14 days, of clients
 	// without a token that lives longer.
 	EndingTokens     []EndingToken `json:"ending_tokens"`
@@ -159,6 +162,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 		Version: h.opts.Version, Started: h.started, DataDir: h.opts.DataDir, Leavers: []Leaver{},
 		Refused:    []RefusedDeactivation{},
 		Components: h.opts.Components(r.Context()), Plugins: h.opts.Plugins(r.Context()),
+		Policies: h.opts.Bundles.Status(),
 		Config: h.opts.Config(), Envoys: h.opts.Envoys(), Unaware: h.opts.Unaware(), Unprovisioned: h.opts.Unprovisioned(),
 		Applied: uint64(h.opts.Store.Health().Applied), KeysEncrypted: h.opts.Keys != nil && h.opts.Keys.KeysEncrypted(),
 	}

@@ -87,6 +87,10 @@ type SCIMRequest struct {
 	// Dialect is how the profile applies to the client; nil without overlays.
 	Dialect *policies.Dialect
 
+	// Later says that the tenant's rules read the stored resource. The service that applies the change must ask
+	// DecideResult before it commits.
+	Later bool
+
 	judged policies.Input // what the policy judged, for DecideResult
 }
 

@@ -49,6 +49,9 @@ func verdict(v *policies.Verdict, req *SCIMRequest) *Decision {
 	if len(enforced) > 0 || !v.Allow {
 		return denyViolations(v.Revision, enforced)
 	}
+	if req != nil {
+		req.Later = v.Later
+	}
 	return &Decision{allow: true, Reason: ReasonAllowed, SCIM: req, Policy: v.Revision, Warn: warn}
 }
 
@@ -56,7 +59,7 @@ func verdict(v *policies.Verdict, req *SCIMRequest) *Decision {
 const maxViolations = 3
 
 func denyViolations(revision string, enforced []*policies.Violation) *Decision {
-	d := deny(http.StatusForbidden, ReasonPolicy, "the profile of this service denies the request")
+	d := deny(http.StatusForbidden, ReasonPolicy, "the policy of this service denies the request")
 	d.Policy = revision
 	if len(enforced) == 0 {
 		return d

@@ -281,14 +281,15 @@ func (a *Authorizer) judgeSCIM(
 	return d
 }
 
-// DecideResult decides about the resource that an allowed PATCH or PUT gives. Only the service that applies
-// it knows the stored resource. It asks in the transaction that writes the result.
+// DecideResult decides about the change that an allowed request makes: stored is the resource before it, nil for a
+// create, and result the one after it, nil for a delete. Only the service that applies it knows them. It asks in
+// the transaction that writes the result.
 func (a *Authorizer) DecideResult(ctx context.Context, req *SCIMRequest, stored, result scim.Object) Decision {
-	if req == nil || stored == nil || result == nil {
+	if req == nil || stored == nil && result == nil {
 		return fault(ReasonUndecided, "").Refusal()
 	}
 	in := req.judged
-	in.Stored, in.Result = stored, result
+	in.Stored, in.Result, in.Final = stored, result, true
 	d := a.askPolicy(ctx, &in, req)
 	d.Surface, d.Tenant = request.SurfaceSCIM, in.Tenant
 	return *d

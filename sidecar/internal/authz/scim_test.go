@@ -246,7 +246,7 @@ func TestPolicyAnswers(t *testing.T) {
 		{"violation", policies.Verdict{Violations: []policies.Violation{one}}, 400, "invalidValue", authz.ReasonPolicy, "IL1-3.3.3-op (operation 3): op is replace. Fix: send add or remove"},
 		{"violation beside allow", policies.Verdict{Allow: true, Violations: []policies.Violation{one}}, 400, "invalidValue", authz.ReasonPolicy, "IL1-3.3.3-op (operation 3): op is replace. Fix: send add or remove"},
 		{"what the profile never allows comes first", policies.Verdict{Violations: []policies.Violation{one, {Rule: "R", Op: -1, Message: "m", Status: 403}}}, 403, "", authz.ReasonPolicy, "R: m; IL1-3.3.3-op (operation 3): op is replace. Fix: send add or remove"},
-		{"neither", policies.Verdict{}, 403, "", authz.ReasonPolicy, "the profile of this service denies the request"},
+		{"neither", policies.Verdict{}, 403, "", authz.ReasonPolicy, "the policy of this service denies the request"},
 		{"failure", policies.Verdict{Failure: "rego: secret-internal-detail"}, 503, "", authz.ReasonEngine, "the request cannot be judged at the moment: send it again"},
 		{"failure beside allow", policies.Verdict{Allow: true, Failure: "x"}, 503, "", authz.ReasonEngine, "the request cannot be judged at the moment: send it again"},
 		{"status of another class", policies.Verdict{Violations: []policies.Violation{{Rule: "R", Op: -1, Message: "m", Status: 200}}}, 403, "", authz.ReasonPolicy, "R: m"},

@@ -165,7 +165,9 @@ func (s *state) load(ctx context.Context, dir string) (err error) {
 }
 
 // prepare reads, verifies and compiles a bundle, and tests a new one.
-func (s *state) prepare(ctx context.Context, raw []byte, tested bool) (b *bundle.Bundle, rules *policies.Rules, err error) {
+func (s *state) prepare(ctx context.Context, raw []byte, tested bool) (
+	b *bundle.Bundle, rules *policies.Rules, err error,
+) {
 	if b, err = bundle.Read(raw, s.Trust); err != nil {
 		return nil, nil, err
 	}
@@ -304,7 +306,8 @@ func (m *Manager) Rollback(ctx context.Context, tenant, name string) (Status, er
 func (s *state) find(name string) int {
 	for i := len(s.kept.All) - 1; i >= 0; i-- {
 		e := s.kept.All[i]
-		if name == "" && e.SHA256 != s.active.SHA256 || name != "" && (e.Revision == name || strings.HasPrefix(e.SHA256, name)) {
+		named := name != "" && (e.Revision == name || strings.HasPrefix(e.SHA256, name))
+		if named || name == "" && e.SHA256 != s.active.SHA256 {
 			return i
 		}
 	}
@@ -318,8 +321,8 @@ func (m *Manager) activate(ctx context.Context, s *state, raw []byte, rollback b
 		return m.fail(ctx, s, err)
 	}
 	if !rollback && b.Serial <= s.kept.Serial && b.SHA256 != s.active.SHA256 {
-		return m.fail(ctx, s, &bundle.Error{Stage: "serial", Err: fmt.Errorf(
-			"serial %d is not higher than %d, which was in force: raise metadata.serial, or roll back", b.Serial, s.kept.Serial)})
+		return m.fail(ctx, s, &bundle.Error{Stage: "serial", Err: fmt.Errorf("serial %d is not higher than %d, "+
+			"which was in force: raise metadata.serial, or roll back", b.Serial, s.kept.Serial)})
 	}
 	e := Entry{SHA256: b.SHA256, Revision: b.Revision, Serial: b.Serial, Signed: b.Signed, Activated: m.o.Now().UTC()}
 	k := s.kept.with(e, rollback)

@@ -23,6 +23,9 @@ func (h *Handler) createGroup(ctx context.Context, w http.ResponseWriter, x *exc
 	resource, members := splitMembers(x.scim.Resource)
 	var made store.Group
 	create := func(tx *store.Tx, id string, add func() (int, error)) (err error) {
+		if err := h.decideLate(ctx, x, nil, resource); err != nil {
+			return err
+		}
 		made = store.Group{ID: id, Resource: resource.Clone()}
 		tx.Changed(slices.Sorted(maps.Keys(x.scim.Resource))...)
 		if err := tx.CreateGroup(&made, nil); err != nil {
@@ -31,7 +34,7 @@ func (h *Handler) createGroup(ctx context.Context, w http.ResponseWriter, x *exc
 		made.Members, err = add()
 		return err
 	}
-	seq, err := h.opts.Store.UpdateMembers(ctx, x.Tenant, x.cause(), store.MemberChange{Members: members}, create)
+	seq, err := h.updateMembers(ctx, x, store.MemberChange{Members: members}, create)
 	if err != nil {
 		return fmt.Errorf("creating a group: %w", err)
 	}
@@ -203,9 +206,12 @@ func (h *Handler) changeGroup(ctx context.Context, w http.ResponseWriter, x *exc
 		if err != nil {
 			return err
 		}
-		n, err = change(tx, &g, members)
+		stored := g.Resource
+		if n, err = change(tx, &g, members); err != nil {
+			return err
+		}
 		after = g
-		return err
+		return h.decideLate(ctx, x, stored, g.Resource)
 	}
 	seq, err := h.updateGroup(ctx, x, c, run)
 	if err != nil {
@@ -227,7 +233,7 @@ func (h *Handler) updateGroup(ctx context.Context, x *exchange, c *store.MemberC
 	fn func(*store.Tx, string, func() (int, error)) error,
 ) (store.Seq, error) {
 	if c == nil {
-		return h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error { return fn(tx, x.scim.ID, nil) })
+		return h.update(ctx, x, func(tx *store.Tx) error { return fn(tx, x.scim.ID, nil) })
 	}
 	if x.pre != (preconditions{}) {
 		if err := h.opts.Store.View(ctx, x.Tenant, func(r *store.Reader) error {
@@ -240,7 +246,7 @@ func (h *Handler) updateGroup(ctx context.Context, x *exchange, c *store.MemberC
 			return 0, err
 		}
 	}
-	return h.opts.Store.UpdateMembers(ctx, x.Tenant, x.cause(), *c, fn)
+	return h.updateMembers(ctx, x, *c, fn)
 }
 
 // groupToWrite reads the group of a change and judges the preconditions of the request. With
@@ -260,7 +266,11 @@ func (x *exchange) groupToWrite(tx *store.Tx) (store.Group, error) {
 // deleteGroup serves DELETE /Groups/{id} (RFC 7644 §3.6).
 func (h *Handler) deleteGroup(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	if err := h.remove(ctx, x, func(tx *store.Tx, id string) error {
-		if _, err := x.groupToWrite(tx); err != nil {
+		g, err := x.groupToWrite(tx)
+		if err != nil {
+			return err
+		}
+		if err := h.decideLate(ctx, x, g.Resource, nil); err != nil {
 			return err
 		}
 		return tx.DeleteGroup(id)

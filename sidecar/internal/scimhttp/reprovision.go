@@ -34,6 +34,9 @@ func (h *Handler) create(ctx context.Context, tx *store.Tx, x *exchange) (store.
 			return h.reprovision(ctx, tx, x, former, u.Resource)
 		}
 	}
+	if err := h.decideLate(ctx, x, nil, u.Resource); err != nil {
+		return u, err
+	}
 	tx.Changed(slices.Sorted(maps.Keys(u.Resource))...)
 	err := tx.CreateUser(&u)
 	if taken := (*store.UniquenessError)(nil); !reactivate && errors.As(err, &taken) {

@@ -2,6 +2,7 @@ package scimhttp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -127,6 +128,7 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 // decideResult decides about the resource that a change gives. It knows more than the decision about the request,
 // so the rules that it finds violated are those of the request.
 func (h *Handler) decideResult(ctx context.Context, x *exchange, stored, result scim.Object) error {
+	x.final = true
 	d := h.opts.Decider.DecideResult(ctx, x.scim, stored, result)
 	if d.Policy != "" {
 		x.decision.Violated = d.Violated
@@ -135,6 +137,46 @@ func (h *Handler) decideResult(ctx context.Context, x *exchange, stored, result 
 		return answerForDecision(d)
 	}
 	return nil
+}
+
+// decideLate is decideResult for a change that only the tenant's rules judge by the resource.
+func (h *Handler) decideLate(ctx context.Context, x *exchange, stored, result scim.Object) error {
+	if !x.scim.Later {
+		return nil
+	}
+	return h.decideResult(ctx, x, stored, result)
+}
+
+// errUnjudged says that a change would be committed that the tenant's rules have not judged.
+var errUnjudged = errors.New("the rules of the tenant have not judged the change")
+
+// judged wraps the function of a transaction. Nothing is committed that the rules must still judge.
+func (x *exchange) judged(fn func() error) error {
+	x.final = false // a transaction may run again
+	if err := fn(); err != nil {
+		return err
+	}
+	if x.scim.Later && !x.final {
+		return errUnjudged
+	}
+	return nil
+}
+
+// update changes the store in one transaction.
+func (h *Handler) update(ctx context.Context, x *exchange, fn func(*store.Tx) error) (store.Seq, error) {
+	return h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
+		return x.judged(func() error { return fn(tx) })
+	})
+}
+
+// updateMembers changes a group with any number of members.
+func (h *Handler) updateMembers(ctx context.Context, x *exchange, c store.MemberChange,
+	fn func(*store.Tx, string, func() (int, error)) error,
+) (store.Seq, error) {
+	judged := func(tx *store.Tx, id string, members func() (int, error)) error {
+		return x.judged(func() error { return fn(tx, id, members) })
+	}
+	return h.opts.Store.UpdateMembers(ctx, x.Tenant, x.cause(), c, judged)
 }
 
 // deviations lists how an allowed request deviates from the profile: the rules in warn mode, and the codes of

@@ -20,7 +20,7 @@ func (h *Handler) createUser(ctx context.Context, w http.ResponseWriter, x *exch
 	}
 	var made store.User
 	var locks bool
-	seq, err := h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) (err error) {
+	seq, err := h.update(ctx, x, func(tx *store.Tx) (err error) {
 		made, err = h.create(ctx, tx, x)
 		locks = tx.LocksSomebody()
 		return err
@@ -97,7 +97,7 @@ func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exch
 	x.resource = x.scim.ID
 	var after store.User
 	var changed, retried, locks bool
-	seq, err := h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
+	seq, err := h.update(ctx, x, func(tx *store.Tx) error {
 		var err error
 		if after, err = tx.User(x.scim.ID); err != nil {
 			return fmt.Errorf("reading user %s: %w", x.scim.ID, err)
@@ -152,6 +152,9 @@ func (h *Handler) deleteUser(ctx context.Context, w http.ResponseWriter, x *exch
 		if err := x.pre.written(u.Version); err != nil {
 			return err
 		}
+		if err := h.decideLate(ctx, x, u.Resource, nil); err != nil {
+			return err
+		}
 		return tx.DeleteUser(id)
 	}); err != nil {
 		return err
@@ -163,7 +166,7 @@ func (h *Handler) deleteUser(ctx context.Context, w http.ResponseWriter, x *exch
 
 func (h *Handler) remove(ctx context.Context, x *exchange, del func(tx *store.Tx, id string) error) error {
 	x.resource = x.scim.ID
-	seq, err := h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error { return del(tx, x.scim.ID) })
+	seq, err := h.update(ctx, x, func(tx *store.Tx) error { return del(tx, x.scim.ID) })
 	if err != nil {
 		return fmt.Errorf("deleting %s: %w", x.scim.ID, err)
 	}

@@ -1,0 +1,56 @@
+package sidecar
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/scimward/scimward/policies/bundle"
+	"github.com/scimward/scimward/sidecar/config"
+	"github.com/scimward/scimward/sidecar/internal/bundles"
+)
+
+// openBundles loads the kept bundles of all tenants and puts them in force.
+func (s *Server) openBundles(ctx context.Context) error {
+	tenants, err := bundleTenants(s.opts.Config)
+	if err != nil {
+		return err
+	}
+	s.bundles = bundles.New(bundles.Options{
+		Dir: filepath.Join(s.opts.Config.DataDir, "bundles"), Activate: s.policy.SetRules,
+		Now: s.opts.Now, Logger: s.opts.Logger,
+	})
+	s.bundles.SetTenants(ctx, tenants)
+	return nil
+}
+
+// bundleTenants lists the tenants with a policy of their own. It reads the keys.
+func bundleTenants(cfg *config.Config) ([]bundles.Tenant, error) {
+	var out []bundles.Tenant
+	for i := range cfg.Tenants {
+		p := cfg.Tenants[i].Policy
+		if p == nil {
+			continue
+		}
+		t := bundles.Tenant{
+			Name: cfg.Tenants[i].Name, Required: p.Required, Every: p.Poll,
+			Trust: bundle.Trust{Unsigned: p.Unsigned == "allow"},
+		}
+		for _, k := range p.Keys {
+			pem, err := os.ReadFile(k.File)
+			if err != nil {
+				return nil, fmt.Errorf("reading the bundle key %s of tenant %s: %w", k.ID, t.Name, err)
+			}
+			t.Trust.Keys = append(t.Trust.Keys, bundle.Key{ID: k.ID, Algorithm: k.Algorithm, PEM: string(pem)})
+		}
+		switch {
+		case p.Dir != "":
+			t.Source = bundles.Dir(p.Dir)
+		case p.File != "":
+			t.Source = bundles.File(p.File)
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
