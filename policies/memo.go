@@ -37,7 +37,7 @@ type fields struct {
 	late              bool // stored or result
 }
 
-var allFields = fields{resourceID: true, query: true, late: true}
+func allFields() fields { return fields{resourceID: true, query: true, late: true} }
 
 // fieldsOf looks for references to the input in the compiled rules. One that does not name
 // its field as a literal, such as the bare input, may read all of it.
@@ -57,7 +57,7 @@ func fieldsOf(c *ast.Compiler) fields {
 			return true
 		case ast.Var:
 			if x.Equal(ast.InputRootDocument.Value) {
-				r = allFields
+				r = allFields()
 			}
 		}
 		return false
@@ -81,7 +81,7 @@ func (r *fields) note(ref ast.Ref) {
 	case "stored", "result":
 		r.late = true
 	case "":
-		*r = allFields
+		*r = allFields()
 	}
 }
 

@@ -197,7 +197,7 @@ func prepare(profiles []profile, src source) (*activation, error) {
 // BundleCapabilities lists what the rules of a tenant may call: what a profile may, and pure functions of time, text
 // and numbers whose cost is bounded by their input. No builtin reaches the network, the host or a clock.
 func BundleCapabilities() *ast.Capabilities {
-	return only(slices.Concat(profileBuiltins, []string{
+	return only(slices.Concat(profileBuiltins(), []string{
 		"abs", "all", "any", "ceil", "floor", "round", "div", "mul", "rem", "max", "min", "sum", "product", "sort",
 		"array.reverse", "object.filter", "object.remove", "object.union", "object.subset",
 		"json.filter", "json.remove", "strings.any_prefix_match", "strings.any_suffix_match", "strings.reverse",
@@ -209,17 +209,19 @@ func BundleCapabilities() *ast.Capabilities {
 
 // capabilities lists what a profile may call. A builtin that a later engine brings (a
 // network call, a clock) stays out until it is added here.
-func capabilities() *ast.Capabilities { return only(profileBuiltins) }
+func capabilities() *ast.Capabilities { return only(profileBuiltins()) }
 
-var profileBuiltins = []string{
-	"assign", "eq", "equal", "neq", "gt", "gte", "lt", "lte",
-	"internal.member_2", "internal.member_3",
-	"plus", "minus", "count", "and", "or", "union", "intersection",
-	"array.concat", "array.slice", "object.get", "object.keys",
-	"is_array", "is_boolean", "is_number", "is_object", "is_set", "is_string",
-	"concat", "contains", "endswith", "format_int", "indexof", "lower", "replace",
-	"split", "sprintf", "startswith", "substring", "trim", "trim_space", "upper",
-	"regex.match", "to_number",
+func profileBuiltins() []string {
+	return []string{
+		"assign", "eq", "equal", "neq", "gt", "gte", "lt", "lte",
+		"internal.member_2", "internal.member_3",
+		"plus", "minus", "count", "and", "or", "union", "intersection",
+		"array.concat", "array.slice", "object.get", "object.keys",
+		"is_array", "is_boolean", "is_number", "is_object", "is_set", "is_string",
+		"concat", "contains", "endswith", "format_int", "indexof", "lower", "replace",
+		"split", "sprintf", "startswith", "substring", "trim", "trim_space", "upper",
+		"regex.match", "to_number",
+	}
 }
 
 // only returns the capabilities with the named builtins and no host.

@@ -51,9 +51,8 @@ const (
 )
 
 // NewRules compiles the rules of a bundle, strictly, against the builtins of [BundleCapabilities].
-func NewRules(o RulesOptions) (*Rules, error) {
+func NewRules(ctx context.Context, o RulesOptions) (*Rules, error) {
 	data := inmem.NewFromObjectWithOpts(o.Data, inmem.OptRoundTripOnWrite(false), inmem.OptReturnASTValuesOnRead(true))
-	ctx := context.Background()
 	txn, err := data.NewTransaction(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the data files: %w", err)

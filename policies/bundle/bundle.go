@@ -43,7 +43,7 @@ type Key struct {
 }
 
 // Algorithms are those that may sign a bundle. HMAC is none: who verifies could sign.
-var Algorithms = []string{"ES256", "ES384", "PS256", "PS384", "RS256", "RS384"}
+func Algorithms() []string { return []string{"ES256", "ES384", "PS256", "PS384", "RS256", "RS384"} }
 
 // Trust says whose bundles are accepted. The zero value accepts none.
 type Trust struct {

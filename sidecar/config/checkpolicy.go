@@ -25,7 +25,7 @@ func (c checker) policy(path string, p *Policy) {
 		at := fmt.Sprintf("%s.keys[%d]", path, i)
 		c.require(at+".id", k.ID != "", `write the "kid" of its signatures`)
 		c.unique(at+".id", k.ID, ids, "give each key an id of its own")
-		c.oneOf(at+".algorithm", k.Algorithm, bundle.Algorithms...)
+		c.oneOf(at+".algorithm", k.Algorithm, bundle.Algorithms()...)
 		c.require(at+".file", k.File != "", "name the PEM file of the public key")
 		if b := c.content(at+".file", k.File, false); b != nil && !hasBlock(b, isPublicKey) {
 			c.fail(at+".file", "name a PEM file with a PUBLIC KEY", "%s contains no public key%s", k.File, instead(b))
@@ -34,6 +34,17 @@ func (c checker) policy(path string, p *Policy) {
 }
 
 func isPublicKey(kind string) bool { return kind == "PUBLIC KEY" || kind == "RSA PUBLIC KEY" }
+
+// files are those whose content is a part of the configuration.
+func (p *Policy) files() (out []string) {
+	if p == nil {
+		return nil
+	}
+	for _, k := range p.Keys {
+		out = append(out, k.File)
+	}
+	return out
+}
 
 // complete fills in the defaults.
 func (p *Policy) complete(dir folder) {

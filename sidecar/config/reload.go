@@ -38,11 +38,7 @@ func (c *Config) Files() []string {
 	keys := func(k *KeySource) { out = append(out, k.JWKSFile, k.CAFile) }
 	for i := range c.Tenants {
 		t := &c.Tenants[i]
-		if t.Policy != nil {
-			for _, k := range t.Policy.Keys {
-				out = append(out, k.File)
-			}
-		}
+		out = append(out, t.Policy.files()...)
 		for j := range t.IdentityServices {
 			keys(&t.IdentityServices[j].Keys)
 		}

@@ -163,7 +163,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 		Refused:    []RefusedDeactivation{},
 		Components: h.opts.Components(r.Context()), Plugins: h.opts.Plugins(r.Context()),
 		Policies: h.opts.Bundles.Status(),
-		Config: h.opts.Config(), Envoys: h.opts.Envoys(), Unaware: h.opts.Unaware(), Unprovisioned: h.opts.Unprovisioned(),
+		Config:   h.opts.Config(), Envoys: h.opts.Envoys(), Unaware: h.opts.Unaware(), Unprovisioned: h.opts.Unprovisioned(),
 		Applied: uint64(h.opts.Store.Health().Applied), KeysEncrypted: h.opts.Keys != nil && h.opts.Keys.KeysEncrypted(),
 	}
 	s.Ready = allReady(s.Components)
