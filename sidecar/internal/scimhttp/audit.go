@@ -20,8 +20,6 @@ import (
 const auditWait = 2 * time.Second
 
 // staticToken finds a static token that a client put in the path.
-//
-//nolint:gochecknoglobals // never changes
 var staticToken = regexp.MustCompile(`(?i)scimward_st_[\w-]+`)
 
 // cause describes for the audit record who requests a change and why it is allowed. Tx.Changed adds
