@@ -200,3 +200,17 @@ func (s *Server) staticTokens(tenant string) bool {
 	t := s.clients.Tenant(tenant)
 	return t != nil && t.StaticTokens
 }
+
+// agelessApps returns the apps of a tenant that take a person's name from a trusted header without the start of the
+// session.
+func (s *Server) agelessApps(tenant string) (out []string) {
+	for t, a := range s.now().config.AllApps() {
+		ageless := func(sub config.Subject) bool {
+			return sub.Header != "" && sub.IssuedHeader == "" && sub.Is != "opaque" && sub.Is != "jwt"
+		}
+		if t.Name == tenant && slices.ContainsFunc(a.Subjects, ageless) {
+			out = append(out, a.Name)
+		}
+	}
+	return out
+}

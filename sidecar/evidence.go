@@ -49,6 +49,8 @@ type (
 	JobRef = revoke.JobRef
 	// ClientList are the OAuth clients of a tenant.
 	ClientList = admin.ClientList
+	// TakenOver is an active user whom an application refuses because of a name of somebody else.
+	TakenOver = admin.TakenOver
 	// UnusableClient is a client that cannot come in.
 	UnusableClient = admin.UnusableClient
 	// UnawareEnvoy is an Envoy that does not know a host.

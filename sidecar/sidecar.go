@@ -269,6 +269,7 @@ func (s *Server) openAdmin(context.Context) error {
 			Directory: &s.clients, Change: s.changeClients, Check: s.checkClient, Keyless: s.oauth.Keyless,
 		},
 
+		Ageless:       s.agelessApps,
 		Explain:       s.decider.Explain,
 		Unprovisioned: s.decider.UnprovisionedPeople,
 	})

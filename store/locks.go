@@ -1,9 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // A name belongs to one lock, and its key (kindLockName) leads there. When another user
@@ -90,6 +92,7 @@ func (t *Tx) putLock(l *Lock) {
 // stamp records the time and the cause of a change.
 func (t *Tx) stamp(l *Lock, reason string) {
 	l.Since, l.Reason, l.RequestID = t.now, reason, t.cause.RequestID
+	l.From, l.Taken = "", nil
 }
 
 // owners returns the user of the lock that each name belongs to, "" for a free name.
@@ -194,8 +197,21 @@ func (t *Tx) lockNewNames(l *Lock, names []name) error {
 // these names. The lock denies credentials issued before now.
 func (t *Tx) takeOverLockedNames(id string, names []name) error {
 	owners, err := t.owners(names)
-	if err != nil || !slices.ContainsFunc(owners, func(h string) bool { return h != "" && h != id }) {
+	if err != nil {
 		return err
+	}
+	from, taken := "", []string(nil)
+	for i, owner := range owners {
+		if owner == "" || owner == id {
+			continue
+		}
+		from = cmp.Or(from, owner)
+		if !slices.Contains(taken, names[i].name) {
+			taken = append(taken, names[i].name)
+		}
+	}
+	if from == "" {
+		return nil
 	}
 	l, err := t.lockRow(id)
 	if err != nil {
@@ -203,11 +219,26 @@ func (t *Tx) takeOverLockedNames(id string, names []name) error {
 	}
 	l.State, l.NotBefore = LockLifted, t.now
 	t.stamp(&l, "recreated")
+	l.From, l.Taken = from, taken
 	if err := t.lockNames(&l, names); err != nil {
 		return err
 	}
 	t.putLock(&l)
-	t.note(id, "name taken over from a lock")
+	what := strings.Join(taken, ", ")
+	t.note(id, fmt.Sprintf("%s taken over from the lock of %s: older credentials, and those of unknown age, are refused",
+		what, from))
+	t.note(from, fmt.Sprintf("%s taken over by user %s", what, id))
+	return nil
+}
+
+// TakenOver returns the SCIM attributes with the names that the change, so far, moves from the lock of another
+// user to an active one, whose older credentials are then refused.
+func (t *Tx) TakenOver() []string {
+	for _, c := range t.changes {
+		if c.Type == ChangeLock && c.Lock != nil && c.Lock.From != "" {
+			return c.Lock.Taken
+		}
+	}
 	return nil
 }
 

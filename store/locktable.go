@@ -119,6 +119,24 @@ func (t *LockTable) InForce(tenant, userID string) (time.Time, bool) {
 	return tl.byID[userID].inForce, true
 }
 
+// TakenOver returns the locks of active users who took over the names of another user, the oldest first.
+func (t *LockTable) TakenOver(tenant string) []Lock {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	var out []Lock
+	if tl := t.tenants[tenant]; tl != nil {
+		for _, l := range tl.byID {
+			if l.lock.State == LockLifted && l.lock.From != "" {
+				out = append(out, l.lock)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b Lock) int {
+		return cmp.Or(a.Since.Compare(b.Since), strings.Compare(a.UserID, b.UserID))
+	})
+	return out
+}
+
 // Len is the number of locks of all tenants.
 func (t *LockTable) Len() int {
 	t.mu.RLock()

@@ -149,7 +149,11 @@ type Lock struct {
 	Reason     string // "scim.patch", "scim.put", "scim.delete", "recreated", "renamed", "operator.lock"
 	RequestID  string
 	Operator   string `json:",omitempty"` // id of the operator's lock, with LockOperator
-	Version    Seq
+	// From is the user whose names the user took over, with the reason "recreated", and Taken the SCIM attributes
+	// with these names.
+	From    string   `json:",omitempty"`
+	Taken   []string `json:",omitempty"`
+	Version Seq
 }
 
 // Refuses reports whether the lock refuses a credential issued at issued. A credential of

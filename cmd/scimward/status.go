@@ -136,6 +136,7 @@ func statusText(s *sidecar.Status) string {
 	writeUnusable(&b, s)
 	writeLeavers(&b, s)
 	writeLocks(&b, s)
+	writeTakenOver(&b, s)
 	writeUses(&b, s)
 	writeUnprovisioned(&b, s)
 	writeRefused(&b, s)
@@ -190,6 +191,27 @@ func writeEnvoys(b *strings.Builder, s *sidecar.Status) {
 	case len(s.Unaware) > 0:
 		fmt.Fprintf(b, "  to mend it: %s\n", s.Unaware[0].Fix)
 	}
+}
+
+// writeTakenOver lists the active users whom an application refuses because of a name of somebody else.
+func writeTakenOver(b *strings.Builder, s *sidecar.Status) {
+	if len(s.TakenOver) == 0 {
+		return
+	}
+	b.WriteString("\nACTIVE AND REFUSED\tUSER NAME\tTENANT\tSINCE\tWHY\tAPPS\tREFUSED REQUESTS\n")
+	for i := range s.TakenOver {
+		u := &s.TakenOver[i]
+		of := "another user"
+		if u.FromLeft {
+			of = "a leaver"
+		}
+		fmt.Fprintf(b, "%s\t%s\t%s\t%s\t%s of %s (%s)\t%s\t%d\n", u.User, oneLine(u.UserName), u.Tenant, stamp(u.Since),
+			strings.Join(u.Names, ", "), of, u.From, strings.Join(u.Apps, ", "), u.Hits)
+	}
+	if s.MoreTakenOver > 0 {
+		fmt.Fprintf(b, "and %d more\n", s.MoreTakenOver)
+	}
+	fmt.Fprintf(b, "to mend it: %s\n", s.TakenOver[0].Fix)
 }
 
 // writeUnusable lists the clients that cannot come in.

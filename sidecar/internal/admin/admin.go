@@ -45,6 +45,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -90,6 +91,8 @@ type Options struct {
 	Bundles    *bundles.Manager       // of the tenants' policies
 	Envoys     func() []OutdatedEnvoy // nil: none
 	Unaware    func() []UnawareEnvoy  // nil: none
+	// Ageless lists the apps of a tenant with a credential that never says how old it is. Nil: none.
+	Ageless func(tenant string) []string
 	// Credentials reports on an app of a tenant, false if there is none. Nil knows no app.
 	Credentials func(tenant, app string) (CredentialReport, bool)
 	Config      func() ConfigStatus
@@ -253,6 +256,15 @@ func (h *Handler) evidence(w http.ResponseWriter, r *http.Request) {
 // seeLog ends the message of a fault whose reason is in the log only.
 const seeLog = ": see the log of scimward, then ask again"
 
+// lockOf returns the lock of a user.
+func (h *Handler) lockOf(ctx context.Context, tenant, user string) (l store.Lock, err error) {
+	err = h.opts.Store.View(ctx, tenant, func(r *store.Reader) (err error) {
+		l, err = r.Lock(user)
+		return err
+	})
+	return l, err
+}
+
 // haveOrHad says what the users of an ambiguous name have to do with it.
 func haveOrHad(e *revoke.AmbiguousNameError) string {
 	if e.Matches[0].Epochs > 0 { // then all of them left
@@ -273,6 +285,10 @@ func (h *Handler) noReport(w http.ResponseWriter, r *http.Request, tenant string
 		}
 		detail := fmt.Sprintf("%s (%s) is %s and was never deactivated or deleted, so there is no evidence",
 			notLocked.UserName, notLocked.User, state)
+		if l, err := h.lockOf(r.Context(), tenant, notLocked.User); err == nil && l.From != "" {
+			detail += fmt.Sprintf("; the %s is that of user %s, who has the evidence, so older credentials of this user, and "+
+				"those of unknown age, are refused", strings.Join(l.Taken, ", "), l.From)
+		}
 		if n := h.refusedRequests(r.Context(), tenant, notLocked.User); n > 0 {
 			detail += fmt.Sprintf("; %d requests to deactivate or delete the user were refused: see scimward status", n)
 		}

@@ -62,6 +62,9 @@ type Status struct {
 	// UnusableClients are at most 20 clients of the configuration that nobody disabled and that cannot come in.
 	UnusableClients     []UnusableClient `json:"unusable_clients"`
 	MoreUnusableClients int              `json:"more_unusable_clients"` // not in UnusableClients
+	// TakenOver are at most 20 active users whom an application refuses because of a name of somebody else.
+	TakenOver     []TakenOver `json:"active_and_refused"`
+	MoreTakenOver int         `json:"more_active_and_refused"` // not in TakenOver
 	// Unprovisioned lists the applications that persons use whom the directory does not know.
 	Unprovisioned []authz.AppUnprovisioned `json:"unprovisioned"`
 	Applied       uint64                   `json:"applied"` // log position of the store
@@ -195,6 +198,14 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 	s.Locks, s.MoreLocks = h.operatorLocks(uses)
 	s.Used = uses[:min(len(uses), maxLeavers)]
 	s.MoreUsed = len(uses) - len(s.Used)
+	s.TakenOver, s.MoreTakenOver, err = h.takenOver(uses, func(tenant string, fn func(*store.Reader) error) error {
+		return h.opts.Store.View(r.Context(), tenant, fn)
+	})
+	if err != nil {
+		h.opts.Logger.ErrorContext(r.Context(), "reading the status", slog.Any("error", err))
+		problem(w, http.StatusServiceUnavailable, "the store could not be read"+seeLog, nil)
+		return
+	}
 	h.write(w, r, http.StatusOK, s)
 }
 

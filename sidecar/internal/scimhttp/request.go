@@ -27,6 +27,7 @@ type exchange struct {
 	seq      uint64             // position of the change, 0 without a write
 	reason   string             // why the request did not succeed
 	err      error              // cause of a 5xx, for the log only
+	taken    []string           // attributes with names of another user, whose credentials may be refused
 }
 
 // begin reads the fields for the log event.

@@ -243,6 +243,9 @@ func (h *Handler) end(ctx context.Context, x *exchange, status int) {
 	})
 	h.opts.Judged(&x.decision)
 	level := slog.LevelInfo
+	if len(x.taken) > 0 {
+		level = slog.LevelWarn
+	}
 	if status >= http.StatusInternalServerError || x.err != nil {
 		level = slog.LevelError
 	}
@@ -262,6 +265,8 @@ func (h *Handler) end(ctx context.Context, x *exchange, status int) {
 	add(len(x.decision.Deviations) > 0, slog.Any("deviations", x.decision.Deviations))
 	add(x.decision.Policy != "", slog.String("policy", x.decision.Policy))
 	add(x.err != nil, slog.Any("error", x.err))
+	add(len(x.taken) > 0, slog.String("warning", "the user has the "+strings.Join(x.taken, ", ")+" of another user, so "+
+		"older credentials, and those of unknown age, are refused: see scimward status"))
 	if x.decision.Token != nil {
 		attrs = append(attrs, x.decision.Token.Attrs()...)
 	}

@@ -22,7 +22,7 @@ func (h *Handler) createUser(ctx context.Context, w http.ResponseWriter, x *exch
 	var locks bool
 	seq, err := h.update(ctx, x, func(tx *store.Tx) (err error) {
 		made, err = h.create(ctx, tx, x)
-		locks = tx.LocksSomebody()
+		locks, x.taken = tx.LocksSomebody(), tx.TakenOver()
 		return err
 	})
 	if err != nil {
@@ -116,7 +116,7 @@ func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exch
 		if err != nil {
 			return err
 		}
-		locks = tx.LocksSomebody()
+		locks, x.taken = tx.LocksSomebody(), tx.TakenOver()
 		changed = len(names) > 0
 		if retried = !changed && !after.Active() && x.namesActive(); retried {
 			return tx.RetryJobs(x.scim.ID)
