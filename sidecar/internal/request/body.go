@@ -160,6 +160,9 @@ func fieldPath(name string) []string {
 
 // queryHas reports whether the query has a parameter, or a member of one, in some spelling of name.
 func queryHas(query, name string) bool {
+	if query == "" {
+		return false
+	}
 	keys, bad := QueryKeys(query)
 	if bad != nil {
 		return true
