@@ -33,7 +33,8 @@ func (h *handler) revokeToken(w http.ResponseWriter, r *http.Request, q *tokenRe
 	case c == nil:
 		return h.spend(r, q, by.client, by.assertion, nil)
 	case c.ClientID != q.client:
-		return refuse(faultGrantOther, "the token was issued to another client, which may revoke it")
+		return h.spendRefused(r, q, by,
+			refuse(faultGrantOther, "the token was issued to another client, which may revoke it"))
 	case t.state.revoked.full():
 		return errFull
 	}
@@ -44,6 +45,18 @@ func (h *handler) revokeToken(w http.ResponseWriter, r *http.Request, q *tokenRe
 	}
 	t.state.revoked.add(c.JTI, until)
 	return nil
+}
+
+// spendRefused records the request of an authenticated client that gets a refusal: its assertion is used up
+// and the request counts, as if it had been granted.
+func (h *handler) spendRefused(r *http.Request, q *tokenRequest, by caller, refused error) error {
+	err := h.spend(r, q, by.client, by.assertion, func(tx *store.Tx) {
+		tx.AuditDone("client:"+q.client, "refused: "+refused.Error())
+	})
+	if err != nil {
+		return err
+	}
+	return refused
 }
 
 // introspect serves POST /oauth/introspect (RFC 7662). A client learns of its own tokens only.
@@ -109,7 +122,8 @@ func (h *handler) about(
 		return nil, by, "", err
 	}
 	if token.IsStatic(presented) { // operators create and revoke these
-		return nil, by, "", refuse(faultTokenType, "a static token is revoked with `scimward token revoke`")
+		return nil, by, "", h.spendRefused(r, q, by,
+			refuse(faultTokenType, "a static token is revoked with `scimward token revoke`"))
 	}
 	return t, by, presented, nil
 }

@@ -167,6 +167,31 @@ func TestRevocationRefusals(t *testing.T) {
 	}
 }
 
+// TestRefusedRevocationCounts: a request about a token that the client may not revoke uses its assertion up,
+// counts against its limit and is audited, like a request that succeeds.
+func TestRefusedRevocationCounts(t *testing.T) {
+	w := newWorld(t)
+	for name, raw := range map[string]string{"token of another": w.issue("old"), "static token": "scimward_st_x"} {
+		f := form(w.assert("idp", object{"jti": w.fresh()}))
+		f.Set("token", raw)
+		if rec := w.to("revoke", f); rec.Code != http.StatusBadRequest {
+			t.Errorf("%s: %d, want 400", name, rec.Code)
+		}
+		f.Set("token", "not.a.token")
+		if rec := w.to("revoke", f); errorCode(t, rec) != "invalid_client" {
+			t.Errorf("%s: the assertion works again: %d %s", name, rec.Code, rec.Body)
+		}
+	}
+	raw := w.issue("old")
+	codes := map[int]int{}
+	for range 80 {
+		codes[w.about("revoke", "idp", raw).Code]++
+	}
+	if codes[http.StatusBadRequest] == 0 || codes[http.StatusTooManyRequests] == 0 {
+		t.Errorf("80 refused revocations: %v, want 429 after 60", codes)
+	}
+}
+
 // TestRevocationNeedsTheStore: a revocation that the store cannot record is not answered with 200.
 func TestRevocationNeedsTheStore(t *testing.T) {
 	failing := false
