@@ -14,18 +14,20 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/token"
 )
 
-// checkClient says what a client must send, fetches its keys, and tries an access token for it. The token
-// stays in this process: the answer has its claims only.
-func (s *Server) checkClient(ctx context.Context, c *client.Client) (admin.ClientTrial, error) {
+// checkClient says what a client must send, fetches its keys, and tries an access token for it: raw, or if that
+// is empty, one that it makes. The token stays in this process: the answer has the claims of its own one only.
+func (s *Server) checkClient(ctx context.Context, c *client.Client, raw string) (admin.ClientTrial, error) {
 	cfg := s.now().config
 	i := slices.IndexFunc(cfg.Tenants, func(t config.Tenant) bool { return t.Name == c.Tenant })
 	if i < 0 {
 		return admin.ClientTrial{}, fmt.Errorf("checking a client: tenant %s is gone", c.Tenant)
 	}
 	t := &cfg.Tenants[i]
-	bearerAt := "send it to " + t.Resource() + " as Authorization: " + schemeOf(t, c)
+	bearerAt := "send it to " + t.Resource() + " as Authorization: " + schemeOf(c)
 	switch {
-	case c.StaticTokens:
+	case raw != "":
+		return s.tryToken(ctx, t, c, raw), nil
+	case c.Proof.Static:
 		out := admin.ClientTrial{Keys: []token.KeyInfo{}, Accepts: []string{"a static token: " + bearerAt}}
 		if !s.staticTokens(c.Tenant) {
 			out.TokenRefused = "the tenant refuses static tokens: write static_tokens: allow at it in the configuration file"
@@ -33,7 +35,7 @@ func (s *Server) checkClient(ctx context.Context, c *client.Client) (admin.Clien
 			out.TokenRefused = "the client has no live static token: `scimward token create --client " + c.ID + "`"
 		}
 		return out, nil
-	case c.Issuer != t.ExternalURL:
+	case c.Proof.External != "":
 		return s.checkExternal(ctx, t, c, bearerAt)
 	}
 	return s.checkOwn(ctx, t, c, bearerAt)
@@ -64,11 +66,15 @@ func (s *Server) checkOwn(
 		out.KeysFault = sample.KeysFault.Error()
 	}
 	out.Claims = claimsOf(sample.Token)
-	access := bearer{&s.clients, t.Name, s.now().verifiers["keys:"+t.Name].Verifier}
-	if _, err := access.Verify(ctx, sample.Token); err != nil {
+	if _, err := s.access(t).Verify(ctx, sample.Token); err != nil {
 		out.TokenRefused = err.Error()
 	}
 	return out, nil
+}
+
+// access verifies the access tokens of a tenant.
+func (s *Server) access(t *config.Tenant) bearer {
+	return bearer{&s.clients, t.Name, s.now().verifiers["keys:"+t.Name].Verifier}
 }
 
 // claimsOf decodes the claims of a token that this process has signed.
@@ -89,16 +95,18 @@ func claimsOf(raw string) map[string]any {
 func (s *Server) checkExternal(
 	ctx context.Context, t *config.Tenant, c *client.Client, bearerAt string,
 ) (admin.ClientTrial, error) {
-	out := admin.ClientTrial{Keys: []token.KeyInfo{}, Accepts: []string{
-		"an access token of " + c.Issuer + ": " + bearerAt, "iss " + c.Issuer,
-	}}
+	out := admin.ClientTrial{
+		Keys: []token.KeyInfo{}, Accepts: []string{"an access token of " + c.Issuer + ": " + bearerAt},
+	}
 	i := slices.IndexFunc(t.ExternalIssuers, func(e config.ExternalIssuer) bool { return e.Issuer == c.Issuer })
 	if i < 0 {
 		out.TokenRefused = "the configuration file has no external issuer " + c.Issuer
 		return out, nil
 	}
 	e := &t.ExternalIssuers[i]
-	out.Accepts = append(out.Accepts, "aud "+e.Audience, "lifetime at most "+e.MaxLifetime.String())
+	for _, st := range jwtStages(t, c, e) {
+		out.Accepts = append(out.Accepts, st.name+": "+st.wants)
+	}
 	var fresh keyClients // the shared one belongs to reloads
 	from, err := fresh.issuer(e.Issuer, e.Keys)
 	if err != nil {

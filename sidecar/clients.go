@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,6 +28,10 @@ func clientsOf(cfg *config.Config) ([]client.Tenant, error) {
 		made := client.Tenant{
 			Name: t.Name, Issuer: t.ExternalURL, Profile: t.Profile, Dialects: t.Dialects,
 			StaticTokens: t.StaticTokens == "allow", RequestsPerSecond: t.RequestsPerSecond,
+			Rules: store.ClientRules{
+				Algorithms: oauth.DefaultAlgorithms(), TokenLifetime: t.TokenLifetime,
+				MaxAssertionLifetime: config.DefaultAssertionLifetime,
+			},
 		}
 		add := func(c client.Client, dialects []string) {
 			if len(dialects) == 0 {
@@ -40,17 +45,24 @@ func clientsOf(cfg *config.Config) ([]client.Tenant, error) {
 		for j := range t.IdentityServices {
 			s := &t.IdentityServices[j]
 			add(client.Client{
-				Issuer: t.ExternalURL, ID: s.ClientID, Proof: proofOf(s), StaticTokens: s.StaticTokens,
+				Issuer: t.ExternalURL, ID: s.ClientID, Constraint: token.ConstraintOf(s.SenderConstrained),
 				RequestsPerSecond: s.RequestsPerSecond, Expires: s.End(), Disabled: s.Disabled,
+				Rules: made.RulesOf(store.ClientRules{
+					StrictAudience: s.StrictAudience, Algorithms: s.Algorithms, TokenLifetime: s.TokenLifetime,
+					MaxAssertionLifetime: s.MaxAssertionLifetime,
+				}),
+				Proof: client.Proof{
+					Static: s.StaticTokens, JWKSURI: s.Keys.JWKSURI, JWKSFile: s.Keys.JWKSFile, KeyIssuer: s.Keys.Issuer,
+				},
 			}, s.Dialects)
 		}
 		for j := range t.ExternalIssuers {
 			e := &t.ExternalIssuers[j]
-			for _, id := range e.Clients {
-				add(client.Client{Issuer: e.Issuer, ID: id, Proof: "tokens of " + e.Issuer}, e.Dialects)
-			}
-			if len(e.Clients) == 0 {
-				add(client.Client{Issuer: e.Issuer, Proof: "tokens of " + e.Issuer}, e.Dialects)
+			for _, id := range clientsOfIssuer(e) {
+				add(client.Client{
+					Issuer: e.Issuer, ID: id, Proof: client.Proof{External: e.Issuer},
+					Constraint: token.ConstraintOf(e.SenderConstrained),
+				}, e.Dialects)
 			}
 		}
 		out = append(out, made)
@@ -58,17 +70,12 @@ func clientsOf(cfg *config.Config) ([]client.Tenant, error) {
 	return out, errors.Join(errs...)
 }
 
-// proofOf says to operators how a client of the file proves itself.
-func proofOf(s *config.IdentityService) string {
-	switch {
-	case s.StaticTokens:
-		return "static tokens"
-	case s.Keys.JWKSURI != "":
-		return "keys at " + s.Keys.JWKSURI
-	case s.Keys.JWKSFile != "":
-		return "keys in " + s.Keys.JWKSFile
+// clientsOfIssuer returns the ids of the clients that an external issuer may name; empty stands for every one.
+func clientsOfIssuer(e *config.ExternalIssuer) []string {
+	if len(e.Clients) == 0 {
+		return []string{""}
 	}
-	return "keys of " + s.Keys.Issuer
+	return e.Clients
 }
 
 // commandClients are the clients of a tenant that operators added by command, for the authorization
@@ -89,11 +96,31 @@ func (c *keyClients) commandClients(rows []store.Client, named []oauth.Client) (
 			return nil, err
 		}
 		out = append(out, oauth.Client{
-			ID: r.ID, JWKS: r.JWKS, JWKSURL: r.JWKSURI, Issuer: r.KeyIssuer, HTTPClient: httpClient,
-			AllowTokenEndpointAudience: true, Optional: true,
+			ID: r.ID, JWKS: r.JWKS, JWKSURL: r.JWKSURI, Issuer: r.KeyIssuer, HTTPClient: httpClient, Optional: true,
+			AllowTokenEndpointAudience: !r.StrictAudience, Algorithms: r.Algorithms, TokenLifetime: r.TokenLifetime,
+			MaxAssertionLifetime: r.MaxAssertionLifetime, Constraint: token.ConstraintOf(r.SenderConstrained),
 		})
 	}
 	return out, nil
+}
+
+// validClient judges the settings of a client of a command by the rules of the file.
+func (s *Server) validClient(tenant string, c *store.Client) error {
+	cfg := s.now().config
+	i := slices.IndexFunc(cfg.Tenants, func(t config.Tenant) bool { return t.Name == tenant })
+	if i < 0 {
+		return fmt.Errorf("tenant %s is not in the configuration any more", tenant)
+	}
+	if keyless := c.Static || c.External != ""; keyless && (c.StrictAudience || len(c.Algorithms) > 0 ||
+		c.TokenLifetime != 0 || c.MaxAssertionLifetime != 0) {
+		return errors.New("strict_audience, algorithms, token_lifetime and max_assertion_lifetime are for clients " +
+			"with keys, which get their access tokens here")
+	}
+	return config.CheckClient(&cfg.Tenants[i], config.IdentityService{
+		ClientID: c.ID, Dialects: c.Dialects, RequestsPerSecond: c.RequestsPerSecond, StaticTokens: c.Static,
+		SenderConstrained: c.SenderConstrained, StrictAudience: c.StrictAudience, Algorithms: c.Algorithms,
+		TokenLifetime: c.TokenLifetime, MaxAssertionLifetime: c.MaxAssertionLifetime,
+	})
 }
 
 // bearer verifies the bearer tokens of a tenant's SCIM endpoints: static tokens, and JWTs of issuers.
@@ -145,6 +172,12 @@ func (s *Server) keepFileClients(ctx context.Context, cfg *config.Config) {
 			c := &t.IdentityServices[j]
 			named = append(named, store.Client{ID: c.ClientID, Disabled: c.Disabled, Expires: c.End()})
 		}
+		for j := range t.ExternalIssuers {
+			e := &t.ExternalIssuers[j]
+			for _, id := range clientsOfIssuer(e) {
+				named = append(named, store.Client{ID: id, External: e.Issuer})
+			}
+		}
 		cause := store.Cause{
 			Actor: "system", RequestID: rand.Text(), Action: "client.file", Decision: "configuration", Received: s.opts.Now(),
 		}
@@ -156,27 +189,39 @@ func (s *Server) keepFileClients(ctx context.Context, cfg *config.Config) {
 	}
 }
 
-// changeClients changes clients of a tenant for an operator. When the change is durable, the directory
-// has it already. Then the authorization server takes the path of a reload.
+// changeClients changes clients of a tenant for an operator. When the change is durable, the directory has it
+// already. Then the authorization server takes the path of a reload. If it cannot, the change stays: notInForce
+// says what does not hold yet, status shows it, and watchClients tries again.
 func (s *Server) changeClients(
 	ctx context.Context, tenant string, cause store.Cause, change func(*store.Tx) error,
-) error {
+) (notInForce string, err error) {
 	if _, err := s.store.Update(ctx, tenant, cause, change); err != nil {
-		return err
+		return "", err
 	}
 	s.reloads.running.Lock()
 	defer s.reloads.running.Unlock()
-	ctx = context.WithoutCancel(ctx)
+	return s.renewOAuth(context.WithoutCancel(ctx)), nil
+}
+
+// renewOAuth puts the clients of the store in force at the authorization server, and returns why it cannot.
+// The caller holds reloads.running.
+func (s *Server) renewOAuth(ctx context.Context) (notInForce string) {
 	tenants, err := s.oauthTenants(s.now().config)
-	if err != nil {
-		return err
+	var next *oauth.Prepared
+	if err == nil {
+		next, err = s.oauth.Prepare(ctx, tenants)
 	}
-	next, err := s.oauth.Prepare(ctx, tenants)
-	if err != nil {
-		return fmt.Errorf("preparing the authorization server: %w", err)
+	if err == nil {
+		next.Apply()
 	}
-	next.Apply()
-	return nil
+	s.reloads.noteClients(s.opts.Now(), err)
+	if err == nil {
+		return ""
+	}
+	s.opts.Logger.LogAttrs(ctx, slog.LevelError,
+		"the authorization server does not know the newest clients and keys, which are stored",
+		slog.String("error", err.Error()))
+	return "the token endpoint does not know the newest clients and keys until this is mended: " + err.Error()
 }
 
 // expiryMetric is the description of the metric about static tokens.
@@ -217,6 +262,7 @@ func (s *Server) watchClients(ctx context.Context) {
 		select {
 		case <-tick.C:
 			s.rememberUses(ctx, client.PersistEvery)
+			s.retryClients(ctx)
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
 			defer cancel()
@@ -226,12 +272,23 @@ func (s *Server) watchClients(ctx context.Context) {
 	}
 }
 
+// retryClients puts changes of clients in force that could not be, if there are any.
+func (s *Server) retryClients(ctx context.Context) {
+	s.reloads.running.Lock()
+	defer s.reloads.running.Unlock()
+	if s.reloads.status().ClientsFault != "" {
+		s.renewOAuth(ctx)
+	}
+}
+
 func (s *Server) rememberUses(ctx context.Context, older time.Duration) {
 	for tenant, uses := range s.clients.Unwritten(older) {
 		if err := s.store.RememberUses(ctx, tenant, uses); err != nil {
-			s.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "the last use of clients is not stored",
+			s.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "the last use of clients is not stored; it is tried again",
 				slog.String("tenant", tenant), slog.String("error", err.Error()))
+			continue
 		}
+		s.clients.Written(tenant, uses)
 	}
 }
 

@@ -69,6 +69,10 @@ type (
 	ClientAdd = admin.ClientAdd
 	// ClientSet asks to change settings of a client.
 	ClientSet = admin.ClientSet
+	// ClientRules say how a client gets access tokens.
+	ClientRules = admin.ClientRules
+	// ClientCheck asks to check a client.
+	ClientCheck = admin.ClientCheck
 	// ClientRotate asks to replace the keys of a client.
 	ClientRotate = admin.ClientRotate
 	// TokenCreate asks for a static token.

@@ -50,3 +50,6 @@ func KeyClient(k config.KeySource) (*http.Client, error) { return (&keyClients{}
 func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	return listen(ctx, "listen.scim", addr, modeGroup)
 }
+
+// RetryClients is what happens every minute to changes of clients that are not in force.
+func (s *Server) RetryClients(ctx context.Context) { s.retryClients(ctx) }

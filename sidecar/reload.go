@@ -66,6 +66,21 @@ func (l *reloads) note(at time.Time, kept []string, err error) {
 	l.state = admin.ConfigStatus{Loaded: at, NeedsRestart: kept}
 }
 
+// noteClients records whether the clients of the store are in force at the authorization server.
+func (l *reloads) noteClients(at time.Time, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err == nil:
+		l.state.ClientsFault, l.state.ClientsFaultSince = "", time.Time{}
+	case l.state.ClientsFault == "":
+		l.state.ClientsFaultSince = at
+		fallthrough
+	default:
+		l.state.ClientsFault = err.Error()
+	}
+}
+
 // Reload loads the configuration again ([Options.Load]) and puts it in force: tenants, apps, subjects,
 // grants, limits, keys and certificates. Requests that have begun finish with the former configuration.
 // After an error everything stays as it was, and status shows the error. Keys that need a restart keep

@@ -266,7 +266,8 @@ func (s *Server) openAdmin(context.Context) error {
 		Now: s.opts.Now, Logger: s.opts.Logger,
 
 		Clients: admin.ClientsOptions{
-			Directory: &s.clients, Change: s.changeClients, Check: s.checkClient, Keyless: s.oauth.Keyless,
+			Directory: &s.clients, Change: s.changeClients, Valid: s.validClient, Check: s.checkClient,
+			Keyless: s.oauth.Keyless,
 		},
 
 		Ageless:       s.agelessApps,

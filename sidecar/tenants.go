@@ -116,7 +116,7 @@ func (c *keyClients) oauthClient(s *config.IdentityService) (oauth.Client, error
 		AssertionIssuer: s.AssertionIssuer, AssertionSubject: s.AssertionSubject, Algorithms: s.Algorithms,
 		MaxAssertionLifetime: s.MaxAssertionLifetime, AllowNoJTI: s.JTI == "hash",
 		AllowJWTBearer: s.AllowJWTBearer, TokenLifetime: s.TokenLifetime, RequestsPerMinute: s.TokenRequestsPerMinute,
-		Constraint: constraintOf(s.SenderConstrained),
+		Constraint: token.ConstraintOf(s.SenderConstrained),
 	}, err
 }
 
@@ -258,7 +258,8 @@ func (v *verifiers) authzTenant(cfg *config.Config, t *config.Tenant, own oauth.
 		ResourceMetadataURL: t.ExternalURL + "/.well-known/oauth-protected-resource/scim/v2",
 		Apps:                map[string]authz.AppOptions{},
 
-		URL: t.ExternalURL, Proofs: own.Proofs, DPoPNonce: t.DPoP.Nonce == "required", Constraint: constraintsOf(t),
+		URL: t.ExternalURL, Proofs: own.Proofs, DPoPNonce: t.DPoP.Nonce == "required",
+		Constraint: func(issuer, id string) token.Constraint { return v.clients.Constraint(t.Name, issuer, id) },
 	}
 	for i := range t.Apps {
 		a := &t.Apps[i]

@@ -210,7 +210,7 @@ func TestChangesAfterABackup(t *testing.T) {
 	update(t, s, "acme", func(tx *store.Tx) error { return tx.AddClient(store.Client{ID: "leaked", Static: true}) })
 	_, m := backup(t, s)
 	update(t, s, "acme", func(tx *store.Tx) error {
-		_, err := tx.SetClientDisabled("leaked", true)
+		_, err := tx.SetClientDisabled(store.ClientName{ID: "leaked"}, true)
 		return err
 	})
 	if err := s.Close(); err != nil {

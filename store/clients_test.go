@@ -28,8 +28,13 @@ func changes(t *testing.T, s *store.Store, want error, fn func(*store.Tx) error)
 
 func clientRow(t *testing.T, s *store.Store, id string) (c store.Client) {
 	t.Helper()
+	return rowOf(t, s, store.ClientName{ID: id})
+}
+
+func rowOf(t *testing.T, s *store.Store, name store.ClientName) (c store.Client) {
+	t.Helper()
 	view(t, s, "acme", func(r *store.Reader) (err error) {
-		c, err = r.Client(id)
+		c, err = r.Client(name)
 		return err
 	})
 	return c
@@ -56,21 +61,30 @@ func TestClientRows(t *testing.T) {
 	changes(t, s, store.ErrClientExists, add(okta))
 	soon := time.Now().Add(time.Hour)
 	token := func(id string, end time.Time) func(*store.Tx) error {
-		return func(tx *store.Tx) error { _, err := tx.AddStaticToken("okta", staticToken(id, end)); return err }
+		return func(tx *store.Tx) error {
+			_, err := tx.AddStaticToken(store.ClientName{ID: "okta"}, staticToken(id, end))
+			return err
+		}
 	}
 	changes(t, s, nil, token("expired", time.Now().Add(-time.Minute)))
 	changes(t, s, nil, token("a", soon))
 	changes(t, s, nil, token("b", soon))
 	changes(t, s, store.ErrTwoTokens, token("c", soon))
-	changes(t, s, store.ErrNoToken, func(tx *store.Tx) error { _, err := tx.RevokeStaticToken("okta", "c"); return err })
-	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.RevokeStaticToken("okta", "a"); return err })
+	changes(t, s, store.ErrNoToken, func(tx *store.Tx) error {
+		_, err := tx.RevokeStaticToken(store.ClientName{ID: "okta"}, "c")
+		return err
+	})
+	changes(t, s, nil, func(tx *store.Tx) error {
+		_, err := tx.RevokeStaticToken(store.ClientName{ID: "okta"}, "a")
+		return err
+	})
 	changes(t, s, nil, token("c", soon))
 	changes(t, s, store.ErrNoKeys, func(tx *store.Tx) error {
-		_, err := tx.RotateClient("okta", nil, "https://x.example", "", false)
+		_, err := tx.RotateClient(store.ClientName{ID: "okta"}, nil, "https://x.example", "", false)
 		return err
 	})
 	disable := func(on bool) func(*store.Tx) error {
-		return func(tx *store.Tx) error { _, err := tx.SetClientDisabled("okta", on); return err }
+		return func(tx *store.Tx) error { _, err := tx.SetClientDisabled(store.ClientName{ID: "okta"}, on); return err }
 	}
 	changes(t, s, store.ErrNothingToDo, disable(false))
 	changes(t, s, nil, disable(true))
@@ -78,8 +92,8 @@ func TestClientRows(t *testing.T) {
 	if c := clientRow(t, s, "okta"); len(c.Tokens) != 0 || c.NotBefore.IsZero() || c.Usable(time.Now()) {
 		t.Errorf("%+v, want a disabled client without tokens", c)
 	}
-	changes(t, s, store.ErrNotFound, func(tx *store.Tx) error { _, err := tx.DeleteClient("nobody"); return err })
-	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.DeleteClient("okta"); return err })
+	changes(t, s, store.ErrNotFound, deleting(store.ClientName{ID: "nobody"}))
+	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.DeleteClient(store.ClientName{ID: "okta"}); return err })
 	changes(t, s, store.ErrNotFound, disable(false))
 	deleted := clientRow(t, s, "okta")
 	changes(t, s, nil, add(okta))
@@ -98,11 +112,11 @@ func TestSetClient(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		_, err = tx.AddStaticToken("okta", staticToken("a", end))
+		_, err = tx.AddStaticToken(store.ClientName{ID: "okta"}, staticToken("a", end))
 		return err
 	})
 	set := func(in store.ClientSettings) func(*store.Tx) error {
-		return func(tx *store.Tx) error { _, err := tx.SetClient("okta", in); return err }
+		return func(tx *store.Tx) error { _, err := tx.SetClient(store.ClientName{ID: "okta"}, in, nil); return err }
 	}
 	changed := func(want error, in store.ClientSettings) store.Client {
 		t.Helper()
@@ -130,7 +144,7 @@ func TestSetClient(t *testing.T) {
 	if c = changed(nil, store.ClientSettings{RequestsPerSecond: &nine}); c.RequestsPerSecond != 9 {
 		t.Errorf("%+v, want its own limit", c)
 	}
-	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.DeleteClient("okta"); return err })
+	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.DeleteClient(store.ClientName{ID: "okta"}); return err })
 	changes(t, s, store.ErrNotFound, set(store.ClientSettings{RequestsPerSecond: new(int)}))
 	verify(t, s)
 }
@@ -146,7 +160,7 @@ func TestEndedTokens(t *testing.T) {
 		t.Helper()
 		made++
 		k := staticToken(fmt.Sprintf("st-%d", made), time.Now().Add(time.Hour))
-		changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.AddStaticToken("okta", k); return err })
+		changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.AddStaticToken(store.ClientName{ID: "okta"}, k); return err })
 		return k.ID
 	}
 	ended := func(want ...string) {
@@ -166,48 +180,41 @@ func TestEndedTokens(t *testing.T) {
 	changes(t, s, nil, add)
 	ended()
 	revoked := create()
-	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.RevokeStaticToken("okta", revoked); return err })
+	changes(t, s, nil, func(tx *store.Tx) error {
+		_, err := tx.RevokeStaticToken(store.ClientName{ID: "okta"}, revoked)
+		return err
+	})
 	ended("st-1")
 	create()
 	expired := staticToken("expired", time.Now().Add(-time.Minute))
-	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.AddStaticToken("okta", expired); return err })
-	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.SetClientDisabled("okta", true); return err })
+	changes(t, s, nil, func(tx *store.Tx) error {
+		_, err := tx.AddStaticToken(store.ClientName{ID: "okta"}, expired)
+		return err
+	})
+	changes(t, s, nil, func(tx *store.Tx) error {
+		_, err := tx.SetClientDisabled(store.ClientName{ID: "okta"}, true)
+		return err
+	})
 	ended("st-1", "st-2")
-	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.SetClientDisabled("okta", false); return err })
+	changes(t, s, nil, func(tx *store.Tx) error {
+		_, err := tx.SetClientDisabled(store.ClientName{ID: "okta"}, false)
+		return err
+	})
 	create()
-	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.DeleteClient("okta"); return err })
+	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.DeleteClient(store.ClientName{ID: "okta"}); return err })
 	changes(t, s, nil, add)
 	ended("st-1", "st-2", "st-3")
 	for range 5 {
 		id := create()
-		changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.RevokeStaticToken("okta", id); return err })
+		changes(t, s, nil, func(tx *store.Tx) error {
+			_, err := tx.RevokeStaticToken(store.ClientName{ID: "okta"}, id)
+			return err
+		})
 	}
 	create()
 	changes(t, s, nil, func(tx *store.Tx) error { return tx.SetFileClients([]store.Client{{ID: "okta"}}) })
 	ended("st-2", "st-3", "st-4", "st-5", "st-6", "st-7", "st-8", "st-9")
 	verify(t, s)
-}
-
-// TestNameOfADeletedExternalClient: the row of a deleted client of an external issuer refuses its tokens, so a
-// client of another kind does not take its place.
-func TestNameOfADeletedExternalClient(t *testing.T) {
-	s := storetest.New(t)
-	add := func(c store.Client) func(*store.Tx) error {
-		return func(tx *store.Tx) error { return tx.AddClient(c) }
-	}
-	external := store.Client{ID: "job", External: "https://as.example"}
-	changes(t, s, nil, add(external))
-	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.DeleteClient("job"); return err })
-	changes(t, s, store.ErrNameRefused, add(store.Client{ID: "job", Static: true}))
-	changes(t, s, store.ErrNameRefused, add(store.Client{ID: "job", External: "https://other.example"}))
-	if c := clientRow(t, s, "job"); c.Exists() || c.External != external.External {
-		t.Errorf("%+v, want the deleted client", c)
-	}
-	changes(t, s, nil, func(tx *store.Tx) error { return tx.SetFileClients([]store.Client{{ID: "job"}}) })
-	if c := clientRow(t, s, "job"); c.Exists() || c.External != external.External {
-		t.Errorf("%+v after the file named a client so, want the deleted client", c)
-	}
-	changes(t, s, nil, add(external))
 }
 
 // TestFileClientRows: the rows follow the configuration file, which wins over a command.
@@ -228,14 +235,17 @@ func TestFileClientRows(t *testing.T) {
 		t.Errorf("the row was written again without a change")
 	}
 	for name, do := range map[string]func(*store.Tx) error{
-		"disable": func(tx *store.Tx) error { _, err := tx.SetClientDisabled("idp", true); return err },
-		"delete":  func(tx *store.Tx) error { _, err := tx.DeleteClient("idp"); return err },
+		"disable": func(tx *store.Tx) error {
+			_, err := tx.SetClientDisabled(store.ClientName{ID: "idp"}, true)
+			return err
+		},
+		"delete": func(tx *store.Tx) error { _, err := tx.DeleteClient(store.ClientName{ID: "idp"}); return err },
 		"set": func(tx *store.Tx) error {
-			_, err := tx.SetClient("idp", store.ClientSettings{Dialects: &[]string{"okta"}})
+			_, err := tx.SetClient(store.ClientName{ID: "idp"}, store.ClientSettings{Dialects: &[]string{"okta"}}, nil)
 			return err
 		},
 		"rotate": func(tx *store.Tx) error {
-			_, err := tx.RotateClient("idp", nil, "https://x.example", "", false)
+			_, err := tx.RotateClient(store.ClientName{ID: "idp"}, nil, "https://x.example", "", false)
 			return err
 		},
 	} {
@@ -297,7 +307,10 @@ func TestEndedClientCommitsNothing(t *testing.T) {
 			}
 		})
 	}
-	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.SetClientDisabled("idp", true); return err })
+	changes(t, s, nil, func(tx *store.Tx) error {
+		_, err := tx.SetClientDisabled(store.ClientName{ID: "idp"}, true)
+		return err
+	})
 	count := func() (n int) {
 		view(t, s, "acme", func(r *store.Reader) (err error) { n, err = r.CountUsers(); return err })
 		return n

@@ -8,16 +8,19 @@ import (
 
 // ClientUse is the last use of an OAuth client, for operators.
 type ClientUse struct {
+	Issuer   string `json:",omitempty"` // with ID, the name of the client
 	ID       string
 	LastUsed time.Time
 	LastKey  string               // kid of the last accepted assertion
 	Tokens   map[string]time.Time `json:",omitempty"` // last use of its static tokens, by id
 }
 
+func (u *ClientUse) name() ClientName { return ClientName{u.Issuer, u.ID} }
+
 // ClientUse returns the last use of a client, zero before the first.
-func (r *Reader) ClientUse(id string) (ClientUse, error) {
-	u := ClientUse{ID: id}
-	_, err := r.row(key(kindClientUse, r.tenant, id), &u)
+func (r *Reader) ClientUse(name ClientName) (ClientUse, error) {
+	u := ClientUse{Issuer: name.Issuer, ID: name.ID}
+	_, err := r.row(name.key(kindClientUse, r.tenant), &u)
 	if errors.Is(err, ErrNotFound) {
 		err = nil
 	}
@@ -29,8 +32,8 @@ func (t *Tx) UseClient(u ClientUse) error {
 	if u.ID == "" {
 		return errClientWithout
 	}
-	t.putRow(key(kindClientUse, t.tenant, u.ID), &u)
-	t.note("client:"+u.ID, "")
+	t.putRow(u.name().key(kindClientUse, t.tenant), &u)
+	t.note("client:"+u.name().String(), "")
 	return nil
 }
 
@@ -49,15 +52,15 @@ func (s *Store) RememberUses(ctx context.Context, tenant string, uses []ClientUs
 }
 
 func (t *Tx) rememberUse(u ClientUse) error {
-	old, err := t.ClientUse(u.ID)
+	old, err := t.ClientUse(u.name())
 	if err != nil {
 		return err
 	}
-	c, err := t.Client(u.ID)
+	c, err := t.Client(u.name())
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	now := ClientUse{ID: u.ID, LastUsed: latest(u.LastUsed, old.LastUsed), LastKey: old.LastKey}
+	now := ClientUse{Issuer: u.Issuer, ID: u.ID, LastUsed: latest(u.LastUsed, old.LastUsed), LastKey: old.LastKey}
 	for _, k := range c.Tokens { // those of ended tokens go
 		if at := latest(u.Tokens[k.ID], old.Tokens[k.ID]); !at.IsZero() {
 			if now.Tokens == nil {
@@ -66,7 +69,7 @@ func (t *Tx) rememberUse(u ClientUse) error {
 			now.Tokens[k.ID] = at
 		}
 	}
-	t.putRow(key(kindClientUse, t.tenant, u.ID), &now)
+	t.putRow(u.name().key(kindClientUse, t.tenant), &now)
 	return nil
 }
 

@@ -29,7 +29,9 @@ func SampleKeys() [][]byte {
 		key(kindLockName, "acme", userNames.code, "bob"), numberedKey(kindOffboarding, "acme", "id", 1),
 		numberedKey(kindOpen, "acme", "id", 1), key(kindJob, "acme", "j"), jobOfKey("acme", "id", 1, "j"),
 		dueKey("acme", -5, "j"), key(kindJTI, "acme", "iss", "\x00j"), jtiExpiryKey("acme", 9, "iss", "j"),
-		key(kindClient, "acme", "c"), key(kindClientUse, "acme", "c"), key(kindPause, "acme"), key(kindRefusal, "acme", "id"), key(kindKey, "acme", "k"), auditKey("acme", 3),
+		key(kindClient, "acme", "", "c"), key(kindClientUse, "acme", "iss", "c"), key(kindFormerClient, "acme", "c"),
+		key(kindFormerClientUse, "acme", "c"), key(kindPause, "acme"),
+		key(kindRefusal, "acme", "id"), key(kindKey, "acme", "k"), auditKey("acme", 3),
 		numberedKey(kindAuditOf, "acme", "id", 3), key(kindAuditHead, "acme"),
 		key(kindUser, "acme", strings.Repeat("x", 600)), key(kindOperatorLock, "acme", "lock-1"),
 		revokedKey("acme", 9, "jti"),
@@ -134,4 +136,14 @@ func StateSize(ctx context.Context, s *Store, tenant string) (n int64, err error
 		return nil
 	})
 	return n, err
+}
+
+// PutFormerClient writes the rows of a client as versions did that keyed them by the id alone.
+func PutFormerClient(ctx context.Context, s *Store, tenant string, c Client, u ClientUse) error {
+	_, err := s.update(ctx, tenant, Cause{}, func(t *Tx) error {
+		t.putRow(key(kindFormerClient, t.tenant, c.ID), &c)
+		t.putRow(key(kindFormerClientUse, t.tenant, c.ID), &u)
+		return nil
+	})
+	return err
 }

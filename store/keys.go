@@ -43,13 +43,17 @@ const (
 	kindRefusal     = 'R'
 	kindJTI         = 'q'
 	kindJTIExpiry   = 'v'
-	kindClientUse   = 'f'
-	kindClient      = 'C'
+	kindClientUse   = 'U'
+	kindClient      = 'K'
 	kindPause       = 'P'
 	kindKey         = 'y'
 	kindRevoked     = 'Q'
 
 	kindOperatorLock = 'z'
+
+	// The rows of clients of former versions, see moveClients.
+	kindFormerClient    = 'C'
+	kindFormerClientUse = 'f'
 )
 
 // keyKind describes the keys of one kind.
@@ -96,8 +100,10 @@ var keyKinds = [...]keyKind{
 	// OAuth.
 	{kind: kindJTI, name: "used jti", parts: 2},                              // issuer jti -> expiry
 	{kind: kindJTIExpiry, name: "expiry of a used jti", parts: 2, number: 1}, // be64(time) issuer jti
-	{kind: kindClient, name: "OAuth client", parts: 1},                       // id -> client, also of a deleted one
-	{kind: kindClientUse, name: "use of an OAuth client", parts: 1},          // id -> last use
+	{kind: kindClient, name: "OAuth client", parts: 2},                       // issuer id -> client, also of a deleted one
+	{kind: kindClientUse, name: "use of an OAuth client", parts: 2},          // issuer id -> last use
+	{kind: kindFormerClient, name: "former OAuth client", parts: 1},          // id -> client
+	{kind: kindFormerClientUse, name: "former client use", parts: 1},         // id -> last use
 	{kind: kindPause, name: "pause"},                                         // -> since when SCIM is paused
 	{kind: kindKey, name: "signing key", parts: 1},                           // id -> key
 	{kind: kindRevoked, name: "revoked token", parts: 1, number: 1},          // be64(time) jti, until it has expired

@@ -547,7 +547,7 @@ func TestKeysAndClients(t *testing.T) {
 	})
 	update(t, s, "acme", func(tx *store.Tx) error { return tx.UseClient(store.ClientUse{ID: "c", LastKey: "kid"}) })
 	view(t, s, "acme", func(r *store.Reader) error {
-		c, err := r.ClientUse("c")
+		c, err := r.ClientUse(store.ClientName{ID: "c"})
 		if c.LastKey != "kid" {
 			t.Errorf("ClientUse = %+v, want the key kid", c)
 		}

@@ -49,7 +49,7 @@ func notesOf(seq Seq, c *Change) []local.Note {
 	case c.Lock != nil:
 		n.What, n.Time = string(c.Lock.State), c.Lock.Since
 	case c.Client != nil:
-		n.What, n.Time = "client, "+c.Client.state(), c.Client.Modified
+		n.ID, n.What, n.Time = c.Client.Name().String(), "client, "+c.Client.state(), c.Client.Modified
 	case c.Pause != nil:
 		n.What, n.Time = "tenant paused", c.Pause.Since
 	case c.Type == ChangePause:

@@ -43,8 +43,7 @@ func (t *Tx) SetPaused(paused bool) error {
 		p = nil
 		t.w.Delete(k)
 	}
-	t.change(ChangePause, "", nil)
-	t.changes[len(t.changes)-1].Pause = p
+	t.feed(Change{Type: ChangePause, Pause: p})
 	t.note("", detail)
 	return nil
 }

@@ -57,7 +57,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(s.loadLocks(ctx), s.loadNotes(ctx)); err != nil {
+	if err := errors.Join(s.loadLocks(ctx), s.loadNotes(ctx), s.moveClients(ctx)); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))

@@ -93,10 +93,17 @@ func (t *Tx) putRow(k []byte, row any) {
 // putMark writes a key with an empty value.
 func (t *Tx) putMark(k []byte) { t.w.Put(k, sealValue(nil)) }
 
-// change adds an entry to the change feed, one for each type and id.
+// change adds an entry to the change feed.
 func (t *Tx) change(c ChangeType, id string, l *Lock) {
-	n := Change{Tenant: t.tenant, Type: c, ID: id, Lock: l, RequestID: t.cause.RequestID}
-	i := slices.IndexFunc(t.changes, func(o Change) bool { return o.Type == c && o.ID == id })
+	t.feed(Change{Type: c, ID: id, Lock: l})
+}
+
+// feed adds an entry to the change feed, one for each type and name.
+func (t *Tx) feed(n Change) {
+	n.Tenant, n.RequestID = t.tenant, t.cause.RequestID
+	i := slices.IndexFunc(t.changes, func(o Change) bool {
+		return o.Type == n.Type && o.Issuer == n.Issuer && o.ID == n.ID
+	})
 	if i < 0 {
 		t.changes = append(t.changes, n)
 	} else {

@@ -285,7 +285,8 @@ type Change struct {
 	ID        string        // resource id, or job id
 	Lock      *Lock         // of a ChangeLock
 	Operator  *OperatorLock `json:",omitempty"` // of a ChangeOperatorLock
-	Client    *Client       `json:",omitempty"` // of a ChangeClient
+	Issuer    string        `json:",omitempty"` // of a ChangeClient: with ID, its [ClientName]
+	Client    *Client       `json:",omitempty"` // of a ChangeClient, nil when its tombstone was deleted
 	Pause     *Pause        `json:",omitempty"` // of a ChangePause, nil when the tenant was resumed
 	RequestID string
 }

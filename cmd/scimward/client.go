@@ -29,6 +29,12 @@ func optionalReason(c *cobra.Command) *string {
 	return c.Flags().String("reason", "", "why, for the audit trail; `TEXT` of one line")
 }
 
+// tokenIssuer adds the flag that says which one of several clients with one id is meant.
+func tokenIssuer(c *cobra.Command) *string {
+	return c.Flags().String("token-issuer", "",
+		"issuer of its access tokens: `URL`; needed if clients of several issuers have this id")
+}
+
 // keyFlags are the flags that name public keys.
 type keyFlags struct{ file, uri, issuer *string }
 
@@ -72,6 +78,7 @@ client works when the command returns.`,
 	completePolicies(c)
 	rate := c.Flags().Int("requests-per-second", 0, "its limit, `N`. Default: that of the tenant")
 	expires := c.Flags().String("expires", "", "end the client after this `TIME`, such as 90d, or at one in RFC 3339")
+	rules := newRuleFlags(c)
 	reason := optionalReason(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		jwks, err := keys.document()
@@ -79,17 +86,21 @@ client works when the command returns.`,
 			return err
 		}
 		end, err := endOf(*expires)
-		if err != nil {
+		given, bad := rules.given(c)
+		if err := errors.Join(err, bad); err != nil {
 			return usage(err)
 		}
 		return send(c, f, "clients/add", sidecar.ClientAdd{
-			ClientRef: sidecar.ClientRef{Client: args[0], Reason: *reason}, JWKS: jwks, JWKSURI: *keys.uri,
+			ClientRef: sidecar.ClientRef{Client: args[0], Reason: *reason}, ClientRules: given, JWKS: jwks, JWKSURI: *keys.uri,
 			KeyIssuer: *keys.issuer, ExternalIssuer: *external, StaticTokens: *static, Dialects: *dialects,
 			RequestsPerSecond: *rate, Expires: end,
 		}, func(s *sidecar.ClientChanged) string {
 			next := "try it: scimward client check " + s.Client
 			if *static {
 				next = "next: scimward token create --client " + s.Client
+			}
+			if *external != "" {
+				next += " --token-issuer " + *external
 			}
 			return fmt.Sprintf("added client %s of tenant %s\n%s --tenant %s\n", s.Client, s.Tenant, next, s.Tenant)
 		})
@@ -139,7 +150,7 @@ every ten minutes at most.`,
 	f := readFlags(c)
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		return showClients(c, f, *asJSON, "", clientsText)
+		return showClients(c, f, *asJSON, sidecar.ClientRef{}, clientsText)
 	}
 	return c
 }
@@ -152,17 +163,23 @@ func newClientShow() *cobra.Command {
 	}
 	f := readFlags(c)
 	asJSON := jsonFlag(c)
+	issuer := tokenIssuer(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		return showClients(c, f, *asJSON, args[0], func(l *sidecar.ClientList) string { return clientText(&l.Clients[0]) })
+		ref := sidecar.ClientRef{Client: args[0], Issuer: *issuer}
+		return showClients(c, f, *asJSON, ref, func(l *sidecar.ClientList) string { return clientText(&l.Clients[0]) })
 	}
 	return c
 }
 
 // showClients prints the clients of a tenant, or the named one.
-func showClients(c *cobra.Command, f reading, asJSON bool, name string, text func(*sidecar.ClientList) string) error {
+func showClients(
+	c *cobra.Command, f reading, asJSON bool, ref sidecar.ClientRef, text func(*sidecar.ClientList) string,
+) error {
 	q := url.Values{}
-	if name != "" {
-		q.Set("client", name)
+	for key, value := range map[string]string{"client": ref.Client, "token_issuer": ref.Issuer} {
+		if value != "" {
+			q.Set(key, value)
+		}
 	}
 	got, err := f.get(c, "clients", q)
 	if err != nil {
@@ -175,7 +192,7 @@ func showClients(c *cobra.Command, f reading, asJSON bool, name string, text fun
 	if asJSON {
 		return deliver(c.OutOrStdout(), "", got.body)
 	}
-	if name != "" && len(l.Clients) != 1 {
+	if len(q) > 0 && len(l.Clients) != 1 {
 		return errors.New("the answer does not have the client")
 	}
 	return deliver(c.OutOrStdout(), "", []byte(columns(text(&l))))
@@ -225,7 +242,7 @@ func lastError(s *sidecar.ClientStatus) string {
 
 // tokensText counts the static tokens of a client.
 func tokensText(s *sidecar.ClientStatus) string {
-	if s.Proof != "static tokens" {
+	if !s.Static {
 		return "-"
 	}
 	live, note := 0, ""
@@ -250,6 +267,7 @@ func clientText(s *sidecar.ClientStatus) string {
 	row("issuer of its tokens", s.Issuer)
 	row("dialects", dash(strings.Join(s.Dialects, ", ")))
 	row("limit", fmt.Sprintf("%d requests a second", s.RequestsPerSecond))
+	writeRules(row, s)
 	if s.Expires != nil {
 		row("expires", stamp(*s.Expires))
 	}
@@ -280,9 +298,11 @@ Its static tokens are gone. Its access tokens stay refused when it is enabled ag
 ` + "`scimward token create`" + `.`
 	}
 	f := actFlags(c)
+	issuer := tokenIssuer(c)
 	reason := optionalReason(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		return send(c, f, "clients/"+verb, sidecar.ClientRef{Client: args[0], Reason: *reason}, changedText(verb+"d"))
+		ref := sidecar.ClientRef{Client: args[0], Issuer: *issuer, Reason: *reason}
+		return send(c, f, "clients/"+verb, ref, changedText(verb+"d"))
 	}
 	return c
 }
@@ -311,6 +331,7 @@ without this command.`,
 	f := actFlags(c)
 	keys := newKeyFlags(c)
 	end := c.Flags().Bool("end-tokens", false, "also end the access tokens that the client has")
+	issuer := tokenIssuer(c)
 	reason := optionalReason(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		jwks, err := keys.document()
@@ -318,7 +339,7 @@ without this command.`,
 			return err
 		}
 		return send(c, f, "clients/rotate", sidecar.ClientRotate{
-			ClientRef: sidecar.ClientRef{Client: args[0], Reason: *reason}, JWKS: jwks, JWKSURI: *keys.uri,
+			ClientRef: sidecar.ClientRef{Client: args[0], Issuer: *issuer, Reason: *reason}, JWKS: jwks, JWKSURI: *keys.uri,
 			KeyIssuer: *keys.issuer, EndTokens: *end,
 		}, changedText("replaced the keys of"))
 	}
@@ -334,59 +355,11 @@ also when a client of this name is added again. What it provisioned stays.`,
 		Args: oneArg("CLIENT"),
 	}
 	f := actFlags(c)
+	issuer := tokenIssuer(c)
 	reason := optionalReason(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		return send(c, f, "clients/delete", sidecar.ClientRef{Client: args[0], Reason: *reason}, changedText("deleted"))
+		ref := sidecar.ClientRef{Client: args[0], Issuer: *issuer, Reason: *reason}
+		return send(c, f, "clients/delete", ref, changedText("deleted"))
 	}
 	return c
-}
-
-func newClientCheck() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "check CLIENT",
-		Short: "fetch the keys of a client, and try a token for it",
-		Long: `Says what the client must send. For a client of this authorization server it also makes an
-access token and tries it. It prints the claims and throws the token away. Exits 1 if the
-keys cannot be read or the token would be refused.`,
-		Args: oneArg("CLIENT"),
-	}
-	f := actFlags(c)
-	c.RunE = func(c *cobra.Command, args []string) error {
-		bad := false
-		err := send(c, f, "clients/check", sidecar.ClientRef{Client: args[0]}, checkedText, func(s *sidecar.ClientChecked) {
-			bad = s.KeysFault != "" || s.TokenRefused != ""
-		})
-		if err == nil && bad {
-			return failure{errSilent, 1, ""}
-		}
-		return err
-	}
-	return c
-}
-
-func checkedText(s *sidecar.ClientChecked) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "client %s of tenant %s: %s\n", clientName(&s.ClientStatus), s.Tenant, s.State)
-	for _, line := range s.Accepts {
-		fmt.Fprintf(&b, "  accepts %s\n", oneLine(line))
-	}
-	if s.KeysFault != "" {
-		fmt.Fprintf(&b, "%s cannot be read: %s\n", oneLine(s.Proof), oneLine(s.KeysFault))
-	}
-	for _, k := range s.Keys {
-		fmt.Fprintf(&b, "  key %s for %s\n", dash(oneLine(k.ID)), strings.Join(k.Algorithms, ", "))
-	}
-	if s.Claims != nil {
-		claims, err := json.MarshalIndent(s.Claims, "", "  ")
-		if err == nil {
-			fmt.Fprintf(&b, "claims of a token that was made for this check and thrown away:\n%s\n", claims)
-		}
-	}
-	switch {
-	case s.TokenRefused != "":
-		fmt.Fprintf(&b, "SCIM would refuse it: %s\n", oneLine(s.TokenRefused))
-	case s.Claims != nil:
-		b.WriteString("SCIM would accept it\n")
-	}
-	return b.String()
 }

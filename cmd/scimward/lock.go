@@ -49,6 +49,10 @@ func send[Out any](
 	for _, fn := range look {
 		fn(&out)
 	}
+	var note struct{ Warning string } // of an answer to something that is done
+	if json.Unmarshal(got.body, &note) == nil && note.Warning != "" {
+		_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: it is stored, but not all in force: %s\n", oneLine(note.Warning))
+	}
 	if *f.asJSON {
 		return deliver(c.OutOrStdout(), "", got.body)
 	}

@@ -21,8 +21,8 @@ func newStatus() *cobra.Command {
 application denies its plugin access, every plugin is healthy, no refused deactivation is
 open, the configuration file was loaded, no tenant was removed from it before its leavers
 were revoked, no Envoy has an older configuration or one without a host, no tenant is paused,
-every client that is not disabled can come in, and no static token ends within 14 days
-without a newer one. Otherwise it exits 1.
+every client that is not disabled can come in, the token endpoint knows the newest clients,
+and no static token ends within 14 days without a newer one. Otherwise it exits 1.
 Below the tenants it lists the leavers whose credentials are not all revoked, the longest
 wait first, and the users whose deactivation was refused.
 
@@ -116,7 +116,7 @@ func well(s *sidecar.Status) bool {
 		return false
 	}
 	return s.Ready && len(s.Removed) == 0 && len(s.Envoys) == 0 && len(s.Unaware) == 0 && s.Config.Fault == "" &&
-		len(s.EndingTokens) == 0 && len(s.UnusableClients) == 0
+		s.Config.ClientsFault == "" && len(s.EndingTokens) == 0 && len(s.UnusableClients) == 0
 }
 
 func statusText(s *sidecar.Status) string {
@@ -245,6 +245,10 @@ func writeConfig(b *strings.Builder, c *sidecar.ConfigStatus) {
 		for line := range strings.SplitSeq(c.Fault, "\n") {
 			fmt.Fprintf(b, "    %s\n", line)
 		}
+	}
+	if c.ClientsFault != "" {
+		fmt.Fprintf(b, "  clients: since %s the token endpoint does not know the newest clients and keys, which are stored. "+
+			"It is tried again every minute, and by a reload: %s\n", stamp(c.ClientsFaultSince), oneLine(c.ClientsFault))
 	}
 	if len(c.NeedsRestart) > 0 {
 		fmt.Fprintf(b, "  configuration: a change of %s needs a restart\n", strings.Join(c.NeedsRestart, ", "))

@@ -29,6 +29,7 @@ The tenant must allow static tokens, with static_tokens: allow in the configurat
 	}
 	f := actFlags(c)
 	client := c.Flags().String("client", "", "`CLIENT` that gets the token (required)")
+	issuer := tokenIssuer(c)
 	expires := c.Flags().String("expires", "90d", "end the token after this `TIME`, such as 90d or 12h; 366d at most")
 	reason := optionalReason(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
@@ -40,7 +41,7 @@ The tenant must allow static tokens, with static_tokens: allow in the configurat
 			return usage(fmt.Errorf("--expires: %w", err))
 		}
 		return send(c, f, "tokens/create", sidecar.TokenCreate{
-			ClientRef: sidecar.ClientRef{Client: *client, Reason: *reason}, Seconds: life.Seconds(),
+			ClientRef: sidecar.ClientRef{Client: *client, Issuer: *issuer, Reason: *reason}, Seconds: life.Seconds(),
 		}, func(t *sidecar.NewToken) string {
 			return fmt.Sprintf("%s\n\ntoken %s of client %s, tenant %s, expires %s\nthis is the only time that it is shown\n",
 				t.Token, t.ID, t.Client, t.Tenant, stamp(t.Expires))
@@ -54,7 +55,7 @@ func newTokenList() *cobra.Command {
 	f := readFlags(c)
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		return showClients(c, f, *asJSON, "", func(l *sidecar.ClientList) string {
+		return showClients(c, f, *asJSON, sidecar.ClientRef{}, func(l *sidecar.ClientList) string {
 			var b strings.Builder
 			n := 0
 			for i := range l.Clients {

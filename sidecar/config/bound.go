@@ -35,11 +35,6 @@ func (t *Tenant) Certificates() bool {
 	return slices.ContainsFunc(t.senders(), func(s string) bool { return s == SenderCertificate || s == SenderEither })
 }
 
-// Constrained reports whether some client of the tenant must use DPoP or a certificate.
-func (t *Tenant) Constrained() bool {
-	return slices.ContainsFunc(t.senders(), func(s string) bool { return s != SenderNone })
-}
-
 // OnlyDPoP reports whether every client of the file must use DPoP, and there is one.
 func (t *Tenant) OnlyDPoP() bool {
 	all := t.senders()

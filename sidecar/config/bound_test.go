@@ -17,16 +17,16 @@ func boundFile(tenant, client, issuer string) []byte {
 // TestSenderConstrained: the default demands nothing, and what the values mean for Envoy and the metadata.
 func TestSenderConstrained(t *testing.T) {
 	for _, row := range []struct {
-		client, issuer                      string
-		constrained, certificates, onlyDPoP bool
+		client, issuer         string
+		certificates, onlyDPoP bool
 	}{
-		{"", "", false, false, false},
-		{"none", "none", false, false, false},
-		{"dpop", "", true, false, false},
-		{"dpop", "dpop", true, false, true},
-		{"certificate", "", true, true, false},
-		{"", "either", true, true, false},
-		{"dpop", "certificate", true, true, false},
+		{"", "", false, false},
+		{"none", "none", false, false},
+		{"dpop", "", false, false},
+		{"dpop", "dpop", false, true},
+		{"certificate", "", true, false},
+		{"", "either", true, false},
+		{"dpop", "certificate", true, false},
 	} {
 		key := func(value string) string {
 			if value == "" {
@@ -39,10 +39,10 @@ func TestSenderConstrained(t *testing.T) {
 			t.Fatal(err)
 		}
 		tenant := &c.Tenants[0]
-		if tenant.Constrained() != row.constrained || tenant.Certificates() != row.certificates ||
+		if tenant.Certificates() != row.certificates ||
 			tenant.OnlyDPoP() != row.onlyDPoP {
-			t.Errorf("%q, %q: constrained %t, certificates %t, only DPoP %t", row.client, row.issuer,
-				tenant.Constrained(), tenant.Certificates(), tenant.OnlyDPoP())
+			t.Errorf("%q, %q: certificates %t, only DPoP %t", row.client, row.issuer,
+				tenant.Certificates(), tenant.OnlyDPoP())
 		}
 		if tenant.DPoP.Nonce != "optional" {
 			t.Errorf("nonce is %q", tenant.DPoP.Nonce)

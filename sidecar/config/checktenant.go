@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -103,12 +104,40 @@ func (c checker) proof(at string, t *Tenant, s *IdentityService) {
 		c.fail(at+".static_tokens", "write static_tokens: allow at the tenant, or give the client keys",
 			"the tenant refuses static tokens: IL1 §3.2.1 asks for OAuth")
 	}
+	c.limits(at, s)
+}
+
+// limits checks the limit and the end of a client.
+func (c checker) limits(at string, s *IdentityService) {
 	if s.RequestsPerSecond != 0 {
 		within(c, at+".requests_per_second", s.RequestsPerSecond, 1, 100000)
 	}
 	if _, err := time.Parse(time.RFC3339, s.Expires); s.Expires != "" && err != nil {
 		c.fail(at+".expires", "write a time such as 2027-01-31T00:00:00Z", "%q is not a time in RFC 3339", s.Expires)
 	}
+}
+
+// DefaultAssertionLifetime limits how far exp of an assertion is ahead, where nothing else does.
+const DefaultAssertionLifetime = 10 * time.Minute
+
+// CheckClient checks the dialects, limits, assertions and tokens of a client of t as if the file had it. Its
+// keys are not looked at.
+func CheckClient(t *Tenant, s IdentityService) error {
+	s.completeRules()
+	c := checker{d: &decoder{lines: map[string]int{}}}
+	c.limits("", &s)
+	c.dialects("dialects", s.Dialects)
+	c.assertions("", t, &s)
+	var errs []error
+	for _, f := range c.d.faults {
+		f.Path = strings.TrimPrefix(f.Path, ".")
+		errs = append(errs, errors.New(f.String()))
+	}
+	if !t.Certificates() && (s.SenderConstrained == SenderCertificate || s.SenderConstrained == SenderEither) {
+		errs = append(errs, errors.New("sender_constrained: Envoy asks for no client certificates at this tenant, "+
+			"because no client in the configuration file has certificate or either; use dpop, or put such a client into it"))
+	}
+	return errors.Join(errs...)
 }
 
 // End returns when the client ends, the zero time for never.

@@ -167,10 +167,7 @@ func (t *Tenant) complete(dir folder) {
 	for i := range t.IdentityServices {
 		s := &t.IdentityServices[i]
 		s.Keys.complete(dir, s.AssertionIssuer)
-		or(&s.JTI, "required")
-		or(&s.SenderConstrained, SenderNone)
-		or(&s.MaxAssertionLifetime, 10*time.Minute)
-		or(&s.TokenRequestsPerMinute, 60)
+		s.completeRules()
 	}
 	for i := range t.ExternalIssuers {
 		e := &t.ExternalIssuers[i]
@@ -190,6 +187,13 @@ func (t *Tenant) complete(dir folder) {
 		}
 		a.complete(dir)
 	}
+}
+
+func (s *IdentityService) completeRules() {
+	or(&s.JTI, "required")
+	or(&s.SenderConstrained, SenderNone)
+	or(&s.MaxAssertionLifetime, DefaultAssertionLifetime)
+	or(&s.TokenRequestsPerMinute, 60)
 }
 
 // complete selects discovery from issuer if no key source is named.

@@ -79,6 +79,15 @@ func refuse(status int, format string, args ...any) error {
 	return &refusal{status, fmt.Sprintf(format, args...)}
 }
 
+// statusOf returns the status of a refusal, and 503 for any other error.
+func statusOf(err error) int {
+	var r *refusal
+	if errors.As(err, &r) {
+		return r.status
+	}
+	return http.StatusServiceUnavailable
+}
+
 // change serves a request that changes something. It refuses an unknown tenant in the route, an
 // operator without a name, and a body that is not exactly one In as JSON. The result of do is the
 // answer. do returns an error of refuse for what the operator can mend; any other error is a 503

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -18,7 +19,6 @@ const (
 	maxClientID    = 200 // bytes
 	maxTokenLife   = 366 * 24 * time.Hour
 	minTokenLife   = time.Minute
-	maxClientRate  = 100_000
 	maxListedNames = 20
 
 	never = "never" // the end of a client that does not expire
@@ -27,13 +27,18 @@ const (
 // ClientsOptions are the parts of the handler that know and change OAuth clients.
 type ClientsOptions struct {
 	Directory *client.Directory
-	// Change changes clients of a tenant. The change is durable and in force when it returns.
-	Change func(ctx context.Context, tenant string, cause store.Cause, change func(*store.Tx) error) error
+	// Change changes clients of a tenant. The change is durable when it returns without an error, and in force
+	// except for what notInForce says.
+	Change func(
+		ctx context.Context, tenant string, cause store.Cause, change func(*store.Tx) error,
+	) (notInForce string, err error)
+	// Valid judges the settings of a client by the rules of the configuration file. It reads nothing but memory.
+	Valid func(tenant string, c *store.Client) error
 	// Keyless returns the clients of a tenant whose keys cannot be fetched, by client id, with the reason. It
 	// leaves out those of the configuration file, which readiness reports. Nil knows none.
 	Keyless func(tenant string) map[string]error
-	// Check fetches the keys of a client and tries a token for it. Nil checks nothing.
-	Check func(ctx context.Context, c *client.Client) (ClientTrial, error)
+	// Check fetches the keys of a client and tries a token for it: one of its own, or the given one.
+	Check func(ctx context.Context, c *client.Client, raw string) (ClientTrial, error)
 }
 
 // ClientStatus is an OAuth client of a tenant. It has no secret.
@@ -43,11 +48,14 @@ type ClientStatus struct {
 	Issuer    string `json:"issuer"` // of its access tokens
 	ManagedBy string `json:"managed_by"`
 	Proof     string `json:"proof"` // how it proves itself
+	Static    bool   `json:"static_tokens"`
 	// State is enabled, disabled, expired or unusable.
 	State             string        `json:"state"`
 	Fault             string        `json:"fault,omitempty"` // why it is unusable
 	Dialects          []string      `json:"dialects"`
 	RequestsPerSecond int           `json:"requests_per_second"`
+	SenderConstrained string        `json:"sender_constrained"`
+	Assertions        *Assertions   `json:"assertions,omitempty"` // nil for a client without keys of its own here
 	Expires           *time.Time    `json:"expires,omitempty"`
 	LastUse           *time.Time    `json:"last_use,omitempty"` // stored every 10 minutes at most
 	LastKey           string        `json:"last_key,omitempty"` // kid of its last assertion
@@ -57,6 +65,14 @@ type ClientStatus struct {
 	HourRefused       int           `json:"refused_last_hour"`
 	Refused           []RefusedFor  `json:"refused_for"` // the most frequent reason first
 	Tokens            []TokenStatus `json:"tokens"`      // static ones
+}
+
+// Assertions say how a client of this authorization server gets access tokens, and how long they live.
+type Assertions struct {
+	StrictAudience       bool     `json:"strict_audience"`
+	Algorithms           []string `json:"algorithms"`
+	MaxAssertionLifetime string   `json:"max_assertion_lifetime"`
+	TokenLifetime        string   `json:"token_lifetime"`
 }
 
 // RefusedFor counts the requests that were refused for a reason since the process started.
@@ -86,6 +102,8 @@ type ClientChanged struct {
 	ClientStatus
 	// Already says that the client was in this state before.
 	Already bool `json:"already"`
+	// Warning says what of the change is stored and not in force yet.
+	Warning string `json:"warning,omitempty"`
 }
 
 // ClientTrial is what a check of a client found.
@@ -95,8 +113,17 @@ type ClientTrial struct {
 	Accepts   []string        `json:"accepts"` // what the client must send, one line each
 	// Claims are those of a token that was made for the trial and thrown away. Nil where none can be made.
 	Claims map[string]any `json:"claims,omitempty"`
-	// TokenRefused is why SCIM would refuse that token, empty if it would not.
+	// TokenRefused is why SCIM would refuse that token, or the given one, empty if it would not.
 	TokenRefused string `json:"token_refused,omitempty"`
+	// Steps are the judgement of a given token, in order.
+	Steps []TokenStep `json:"steps,omitempty"`
+}
+
+// TokenStep is one step of the judgement of a token.
+type TokenStep struct {
+	Name   string `json:"name"`
+	State  string `json:"state"` // passed, refused or not reached
+	Detail string `json:"detail,omitempty"`
 }
 
 // ClientChecked is the answer to a check of a client.
@@ -135,9 +162,9 @@ func (h *Handler) clients(w http.ResponseWriter, r *http.Request) {
 	}
 	all := h.opts.Clients.Directory.List(tenant)
 	if name := r.URL.Query().Get("client"); name != "" {
-		one, err := h.findClient(tenant, name)
+		one, err := h.findClient(tenant, ClientRef{Client: name, Issuer: r.URL.Query().Get("token_issuer")})
 		if err != nil {
-			problem(w, http.StatusNotFound, err.Error(), nil)
+			problem(w, statusOf(err), err.Error(), nil)
 			return
 		}
 		all = []*client.Client{one}
@@ -158,16 +185,17 @@ func (h *Handler) clientStatus(ctx context.Context, c *client.Client) (ClientSta
 	d, now := h.opts.Clients.Directory, h.opts.Now()
 	var stored store.ClientUse
 	err := h.opts.Store.View(ctx, c.Tenant, func(r *store.Reader) (err error) {
-		stored, err = r.ClientUse(c.ID)
+		stored, err = r.ClientUse(h.rowOf(c))
 		return err
 	})
 	if err != nil {
 		return ClientStatus{}, fmt.Errorf("reading the use of a client: %w", err)
 	}
 	use, tenant := d.Usage(c), d.Tenant(c.Tenant)
-	none := c.StaticTokens && tenant != nil && !tenant.StaticTokens // its tokens are refused for now
+	none := c.Proof.Static && tenant != nil && !tenant.StaticTokens // its tokens are refused for now
 	s := ClientStatus{
-		Tenant: c.Tenant, Client: c.ID, Issuer: c.Issuer, ManagedBy: "file", Proof: c.Proof, State: "enabled",
+		Tenant: c.Tenant, Client: c.ID, Issuer: c.Issuer, ManagedBy: "file", Proof: c.Proof.String(), State: "enabled",
+		Static: c.Proof.Static, SenderConstrained: cmp.Or(string(c.Constraint), "none"), Assertions: assertionsOf(c),
 		Dialects:          append([]string{}, c.Dialect.Overlays()...),
 		RequestsPerSecond: d.RequestsPerSecond(c.Tenant, c.Issuer, c.ID),
 		Expires:           present(c.Expires), LastUse: present(later(use.LastUse, stored.LastUsed)), LastKey: stored.LastKey,
@@ -224,26 +252,53 @@ func present(t time.Time) *time.Time {
 	return &t
 }
 
-// findClient finds a client by its id, and lists those that there are if it finds none.
-func (h *Handler) findClient(tenant, id string) (*client.Client, error) {
-	var names []string
-	var found []*client.Client
+// assertionsOf describes how a client with keys gets access tokens here.
+func assertionsOf(c *client.Client) *Assertions {
+	if c.Proof.Static || c.Proof.External != "" {
+		return nil
+	}
+	return &Assertions{
+		StrictAudience: c.Rules.StrictAudience, Algorithms: append([]string{}, c.Rules.Algorithms...),
+		MaxAssertionLifetime: c.Rules.MaxAssertionLifetime.String(), TokenLifetime: c.Rules.TokenLifetime.String(),
+	}
+}
+
+// rowOf names the row of a client.
+func (h *Handler) rowOf(c *client.Client) store.ClientName {
+	if t := h.opts.Clients.Directory.Tenant(c.Tenant); t != nil {
+		return t.NameOf(c.Issuer, c.ID)
+	}
+	return store.ClientName{ID: c.ID}
+}
+
+// findClient finds a client by its id, and by the issuer of its tokens if the reference names one. It lists the
+// clients that there are if it finds none, and their issuers if it finds several.
+func (h *Handler) findClient(tenant string, ref ClientRef) (*client.Client, error) {
+	var names, issuers []string
+	var found *client.Client
 	for _, c := range h.opts.Clients.Directory.List(tenant) {
-		if c.ID == id {
-			found = append(found, c)
+		if c.ID == ref.Client && (c.ID != "" && ref.Issuer == "" || c.Issuer == ref.Issuer) {
+			found = c
+			issuers = append(issuers, c.Issuer)
 		}
 		if c.ID != "" {
 			names = append(names, c.ID)
 		}
 	}
-	if len(found) > 0 {
-		i := slices.IndexFunc(found, func(c *client.Client) bool { return c.Command })
-		return found[max(i, 0)], nil
+	of := ""
+	switch {
+	case len(issuers) == 1:
+		return found, nil
+	case len(issuers) > 1:
+		return nil, refuse(http.StatusConflict, "tenant %s has several clients %q, with tokens of %s: name one of these "+
+			"with --token-issuer", tenant, ref.Client, strings.Join(issuers, " and of "))
+	case ref.Issuer != "":
+		of = fmt.Sprintf(" with tokens of %q", ref.Issuer)
 	}
 	there := "it has none"
 	if len(names) > 0 {
 		there = "it has " + strings.Join(names[:min(len(names), maxListedNames)], ", ")
 	}
-	return nil, refuse(http.StatusNotFound, "tenant %s has no client %q: %s; `scimward client add` adds one",
-		tenant, id, there)
+	return nil, refuse(http.StatusNotFound, "tenant %s has no client %q%s: %s; `scimward client add` adds one",
+		tenant, ref.Client, of, there)
 }

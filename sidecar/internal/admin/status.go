@@ -79,6 +79,10 @@ type ConfigStatus struct {
 	// Fault says why the file was refused at the last reload. The configuration of Loaded is in force.
 	Fault      string    `json:"fault,omitempty"`
 	FaultSince time.Time `json:"fault_since,omitzero"`
+	// ClientsFault says why changes of clients that are stored are not in force at the token endpoint. Until they
+	// are, it does not know new clients and keys. The proxy and the SCIM service have the changes.
+	ClientsFault      string    `json:"clients_fault,omitempty"`
+	ClientsFaultSince time.Time `json:"clients_fault_since,omitzero"`
 }
 
 // TenantStatus contains the counts of one tenant. Failed and AppDenied cover the 2000 oldest open

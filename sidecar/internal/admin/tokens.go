@@ -22,6 +22,8 @@ type NewToken struct {
 	Client string `json:"client"`
 	Token  string `json:"token"`
 	Live   int    `json:"live_tokens"` // of the client, this one included
+	// Warning says what of the change is stored and not in force yet. The token works.
+	Warning string `json:"warning,omitempty"`
 }
 
 // TokenCreate asks for a static token.
@@ -38,7 +40,7 @@ type TokenRevoke struct {
 
 // createToken makes a static token. The answer has it, and nothing else ever does.
 func (h *Handler) createToken(ctx context.Context, a *act, in TokenCreate) (any, error) {
-	c, err := h.findClient(a.Tenant, in.Client)
+	c, err := h.findClient(a.Tenant, in.ClientRef)
 	if err := errors.Join(err, a.optionally(in.Reason)); err != nil {
 		return nil, firstRefusal(err)
 	}
@@ -47,7 +49,7 @@ func (h *Handler) createToken(ctx context.Context, a *act, in TokenCreate) (any,
 	switch {
 	case !t.StaticTokens:
 		return nil, noStaticTokens(t)
-	case !c.StaticTokens:
+	case !c.Proof.Static:
 		return nil, refuse(http.StatusConflict, "client %q proves itself with %s and takes no static tokens: "+
 			"`scimward client add NAME --static-tokens` adds a client that does", c.ID, c.Proof)
 	case in.Seconds > maxTokenLife.Seconds() || life < minTokenLife:
@@ -57,18 +59,19 @@ func (h *Handler) createToken(ctx context.Context, a *act, in TokenCreate) (any,
 	now := h.opts.Now()
 	k := store.StaticToken{ID: newTokenID(), Hash: hash, Created: now.UTC(), Expires: now.Add(life).UTC()}
 	var after store.Client
-	err = h.opts.Clients.Change(ctx, a.Tenant, a.cause("client.token.create"), func(tx *store.Tx) (err error) {
-		after, err = tx.AddStaticToken(c.ID, k)
+	warning, err := h.opts.Clients.Change(ctx, a.Tenant, a.cause("client.token.create"), func(tx *store.Tx) (err error) {
+		after, err = tx.AddStaticToken(h.rowOf(c), k)
 		return err
 	})
 	if errors.Is(err, store.ErrTwoTokens) {
 		return nil, twoTokens(after.Tokens, c.ID)
 	}
 	if err != nil {
-		return nil, h.clientError(err, a.Tenant, c.ID)
+		return nil, h.clientError(err, a.Tenant, refTo(c))
 	}
 	return NewToken{
 		TokenStatus: tokenStatus(k, now), Tenant: a.Tenant, Client: c.ID, Token: raw, Live: len(after.Tokens),
+		Warning: warning,
 	}, nil
 }
 
@@ -97,8 +100,8 @@ func (h *Handler) revokeToken(ctx context.Context, a *act, in TokenRevoke) (any,
 		if c.Row == nil || !slices.ContainsFunc(c.Row.Tokens, func(k store.StaticToken) bool { return k.ID == in.ID }) {
 			continue
 		}
-		return h.changed(ctx, a, "client.token.revoke", c.ID, func(tx *store.Tx) error {
-			_, err := tx.RevokeStaticToken(c.ID, in.ID)
+		return h.changed(ctx, a, "client.token.revoke", refTo(c), func(tx *store.Tx) error {
+			_, err := tx.RevokeStaticToken(h.rowOf(c), in.ID)
 			return err
 		})
 	}

@@ -20,6 +20,9 @@ type UnusableClient struct {
 func (h *Handler) stateOf(c *client.Client) (state, fault, fix string) {
 	now, t := h.opts.Now(), h.opts.Clients.Directory.Tenant(c.Tenant)
 	set := fmt.Sprintf("`scimward client set %s --tenant %s", c.ID, c.Tenant)
+	if c.Proof.External != "" {
+		set += " --token-issuer " + c.Issuer
+	}
 	switch {
 	case c.Disabled:
 		return "disabled", "", ""
@@ -31,7 +34,7 @@ func (h *Handler) stateOf(c *client.Client) (state, fault, fix string) {
 		return "unusable", c.Fault, set + " --dialect NAME`"
 	case !c.Usable(now):
 		return "unusable", "the store does not have it as the configuration file does", "send SIGHUP to scimward"
-	case c.StaticTokens && t != nil && !t.StaticTokens:
+	case c.Proof.Static && t != nil && !t.StaticTokens:
 		return "unusable", "the tenant refuses static tokens: static_tokens: allow is not in its configuration",
 			"write static_tokens: allow at the tenant, or disable the client"
 	}
@@ -55,10 +58,10 @@ func (h *Handler) unusableClients() (list []UnusableClient, more int) {
 			switch state, u.Fault, u.Fix = h.stateOf(c); {
 			case state == "expired":
 				u.Fault = "it expired on " + c.Expires.UTC().Format(time.DateOnly)
-			case state == "enabled" && c.StaticTokens && len(client.Tokens(c)) == 0:
+			case state == "enabled" && c.Proof.Static && len(client.Tokens(c)) == 0:
 				u.Fault = "it has no static token"
 				u.Fix = fmt.Sprintf("`scimward token create --client %s --tenant %s`, or disable the client", c.ID, tenant)
-			case state == "enabled" && keyless[c.ID] != nil && c.Command:
+			case state == "enabled" && c.Proof.External == "" && keyless[c.ID] != nil && c.Command:
 				u.Fault = keyless[c.ID].Error()
 				u.Fix = fmt.Sprintf("`scimward client check %s --tenant %s`", c.ID, tenant)
 			}

@@ -12,7 +12,6 @@ package client
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -34,10 +33,12 @@ type Client struct {
 	ID string
 	// Dialect says how the profile of the tenant applies to it.
 	Dialect *policies.Dialect
-	// Proof says to operators how it proves itself.
-	Proof string
-	// StaticTokens says that it sends static tokens, and has no keys.
-	StaticTokens bool
+	// Proof is how it proves itself.
+	Proof Proof
+	// Constraint is what its access tokens must be bound to.
+	Constraint token.Constraint
+	// Rules say how it gets access tokens here, with the defaults of its tenant.
+	Rules store.ClientRules
 	// RequestsPerSecond is its limit. Zero means that of the tenant.
 	RequestsPerSecond int
 	Expires           time.Time // zero: never
@@ -50,16 +51,37 @@ type Client struct {
 	Row *store.Client
 }
 
+// Proof is how a client proves itself. One field is set.
+type Proof struct {
+	Static    bool   // it sends static tokens, and has no keys
+	External  string // issuer of its access tokens
+	JWKSURI   string // of its keys
+	JWKSFile  string // with its keys
+	KeyIssuer string // whose metadata names its keys
+	Given     bool   // its keys are in the store
+}
+
+// String says to operators how the client proves itself.
+func (p Proof) String() string {
+	switch {
+	case p.Static:
+		return "static tokens"
+	case p.External != "":
+		return "tokens of " + p.External
+	case p.JWKSURI != "":
+		return "keys at " + p.JWKSURI
+	case p.JWKSFile != "":
+		return "keys in " + p.JWKSFile
+	case p.KeyIssuer != "":
+		return "keys of " + p.KeyIssuer
+	}
+	return "keys that were given"
+}
+
 // Usable reports whether the client may act at now.
 func (c *Client) Usable(now time.Time) bool {
 	return c != nil && !c.Disabled && c.Fault == "" && (c.Expires.IsZero() || now.Before(c.Expires)) &&
 		(c.Row == nil || c.Row.Usable(now))
-}
-
-// accepts reports whether a token that was issued at issued belongs to this client, and not to a former
-// one of this name, or to the time before it was disabled. A token of unknown age (zero) counts as old.
-func (c *Client) accepts(issued time.Time) bool {
-	return c.Row == nil || c.Row.NotBefore.IsZero() || !issued.Before(c.Row.NotBefore)
 }
 
 // Tenant is what the configuration says about the clients of a tenant.
@@ -70,10 +92,21 @@ type Tenant struct {
 	Dialects          []string // overlays of clients that have none of their own
 	StaticTokens      bool     // static tokens may open SCIM
 	RequestsPerSecond int
-	Clients           []Client // of the configuration file
+	Rules             store.ClientRules // the defaults of its clients
+	Clients           []Client          // of the configuration file
 }
 
-// key names a client.
+// RulesOf completes the rules of a client.
+func (t *Tenant) RulesOf(r store.ClientRules) store.ClientRules {
+	if len(r.Algorithms) == 0 {
+		r.Algorithms = t.Rules.Algorithms
+	}
+	r.TokenLifetime = cmp.Or(r.TokenLifetime, t.Rules.TokenLifetime)
+	r.MaxAssertionLifetime = cmp.Or(r.MaxAssertionLifetime, t.Rules.MaxAssertionLifetime)
+	return r
+}
+
+// key names a client. The issuer of the tenant's own clients is the tenant's URL.
 type key struct{ tenant, issuer, id string }
 
 // static is a static token that is known.
@@ -86,15 +119,13 @@ type static struct {
 // index is everything that a request asks for. It does not change.
 type index struct {
 	tenants map[string]*Tenant
-	clients map[key]*Client      // also those that are not usable, and deleted ones of the store
+	clients map[key]*Client      // also those that are not usable, and deleted ones of commands
+	ends    map[key]time.Time    // tokens of a client that were issued earlier have ended
 	lists   map[string][]*Client // those that were not deleted, by tenant, in the order of issuers and ids
 	static  map[token.Hash]*static
 	ended   map[token.Hash]*ended
 	paused  map[string]*store.Pause
 }
-
-// rowKey names a row of the store.
-type rowKey struct{ tenant, id string }
 
 // Directory has the clients of all tenants. The zero Directory has none. It is safe for concurrent use.
 type Directory struct {
@@ -105,8 +136,8 @@ type Directory struct {
 
 	mu      sync.Mutex // guards the fields below, from which the index is made
 	tenants []Tenant
-	rows    map[rowKey]*store.Client
-	paused  map[string]*store.Pause
+	rows    map[rowKey]versioned[store.Client]
+	paused  map[string]versioned[store.Pause]
 }
 
 func (d *Directory) now() time.Time {
@@ -141,56 +172,31 @@ func (d *Directory) Apply(c store.Change) {
 	}
 }
 
-func (d *Directory) keep(c *store.Change) {
-	switch {
-	case c.Type == store.ChangeClient && c.Client != nil:
-		if d.rows == nil {
-			d.rows = map[rowKey]*store.Client{}
-		}
-		d.rows[rowKey{c.Tenant, c.ID}] = c.Client
-	case c.Type == store.ChangePause && c.Pause != nil:
-		if d.paused == nil {
-			d.paused = map[string]*store.Pause{}
-		}
-		d.paused[c.Tenant] = c.Pause
-	case c.Type == store.ChangePause:
-		delete(d.paused, c.Tenant)
-	}
-}
-
 // rebuild makes the index anew. Changes of clients are rare.
 func (d *Directory) rebuild() {
 	x := &index{
 		tenants: map[string]*Tenant{}, clients: map[key]*Client{}, static: map[token.Hash]*static{},
-		ended:  map[token.Hash]*ended{},
+		ended: map[token.Hash]*ended{}, ends: map[key]time.Time{},
 		lists:  map[string][]*Client{},
-		paused: maps.Clone(d.paused),
+		paused: map[string]*store.Pause{},
+	}
+	for tenant, p := range d.paused {
+		if p.value != nil {
+			x.paused[tenant] = p.value
+		}
 	}
 	for i := range d.tenants {
 		t := &d.tenants[i]
 		x.tenants[t.Name] = t
 		for j := range t.Clients {
 			c := t.Clients[j]
-			if row := d.rows[rowKey{t.Name, c.ID}]; row != nil && row.File && c.Issuer == t.Issuer {
+			if row := d.rows[rowKey{t.Name, t.NameOf(c.Issuer, c.ID)}].value; row != nil && row.File {
 				c.Row = row
 			}
 			x.clients[key{c.Tenant, c.Issuer, c.ID}] = &c
 		}
 	}
-	dialects := map[string]*policies.Dialect{}
-	for k, row := range d.rows {
-		t := x.tenants[k.tenant]
-		if t == nil {
-			continue
-		}
-		x.addEnded(t, row)
-		if !row.File {
-			c := t.client(row, dialects)
-			if named := (key{c.Tenant, c.Issuer, c.ID}); x.clients[named] == nil { // the file wins
-				x.clients[named] = c
-			}
-		}
-	}
+	d.addRows(x)
 	for _, c := range x.clients {
 		x.addTokens(c)
 		if !c.Command || c.Row.Exists() {
@@ -205,48 +211,9 @@ func (d *Directory) rebuild() {
 	d.index.Store(x)
 }
 
-// client is the client of a row that a command made. dialects remembers those of other rows.
-func (t *Tenant) client(row *store.Client, dialects map[string]*policies.Dialect) *Client {
-	c := &Client{
-		Tenant: t.Name, Issuer: cmp.Or(row.External, t.Issuer), ID: row.ID, StaticTokens: row.Static,
-		RequestsPerSecond: row.RequestsPerSecond, Expires: row.Expires, Disabled: row.Disabled, Command: true, Row: row,
-	}
-	c.Proof = proofOf(row)
-	overlays := row.Dialects
-	if len(overlays) == 0 {
-		overlays = t.Dialects
-	}
-	name := t.Profile + " " + strings.Join(overlays, " ")
-	if dialects[name] == nil {
-		made, err := policies.NewDialect(t.Profile, overlays...)
-		if err != nil {
-			c.Fault = err.Error()
-			return c
-		}
-		dialects[name] = made
-	}
-	c.Dialect = dialects[name]
-	return c
-}
-
-// proofOf says how a client of a command proves itself.
-func proofOf(row *store.Client) string {
-	switch {
-	case row.Static:
-		return "static tokens"
-	case row.External != "":
-		return "tokens of " + row.External
-	case row.JWKSURI != "":
-		return "keys at " + row.JWKSURI
-	case row.KeyIssuer != "":
-		return "keys of " + row.KeyIssuer
-	}
-	return "keys that were given"
-}
-
 // addTokens makes the static tokens of a client known, if its tenant allows any.
 func (x *index) addTokens(c *Client) {
-	if t := x.tenants[c.Tenant]; !t.StaticTokens || !c.StaticTokens || c.Row == nil || !c.Row.Exists() {
+	if t := x.tenants[c.Tenant]; !t.StaticTokens || !c.Proof.Static || c.Row == nil || !c.Row.Exists() {
 		return
 	}
 	for _, k := range c.Row.Tokens {
@@ -266,10 +233,26 @@ func (d *Directory) Find(tenant, issuer, id string) *Client {
 	return c
 }
 
-// Has reports whether the client of an access token may act now, and the token is one of it.
+// Has reports whether the client of an access token may act now, and the token is one of it. A token of
+// unknown age counts as old.
 func (d *Directory) Has(tenant string, c *token.Claims) bool {
 	found := d.Find(tenant, c.Issuer, c.ClientID)
-	return found != nil && found.accepts(c.IssuedAt)
+	return found != nil && d.index.Load().lives(found, c)
+}
+
+// lives reports whether an access token is not from before its client was ended: disabled, deleted, or removed
+// from the file. An end of every client of the issuer counts for those that are admitted in this way.
+func (x *index) lives(found *Client, c *token.Claims) bool {
+	return !c.IssuedAt.Before(x.ends[key{found.Tenant, c.Issuer, c.ClientID}]) &&
+		(found.ID != "" || !c.IssuedAt.Before(x.ends[key{found.Tenant, c.Issuer, ""}]))
+}
+
+// Constraint returns what the access tokens of a client must be bound to.
+func (d *Directory) Constraint(tenant, issuer, id string) token.Constraint {
+	if c := d.lookup(tenant, issuer, id); c != nil {
+		return c.Constraint
+	}
+	return token.ConstraintNone
 }
 
 // lookup returns a client whatever its state, nil if there is none. The very id wins over the entry for
@@ -318,20 +301,6 @@ func (d *Directory) Paused(tenant string) *store.Pause {
 	return x.paused[tenant]
 }
 
-// Rows returns the rows of the clients of a tenant that commands manage, in the order of ids.
-func (d *Directory) Rows(tenant string) []store.Client {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var out []store.Client
-	for k, row := range d.rows {
-		if k.tenant == tenant && !row.File && row.Exists() {
-			out = append(out, *row)
-		}
-	}
-	slices.SortFunc(out, func(a, b store.Client) int { return strings.Compare(a.ID, b.ID) })
-	return out
-}
-
 // RequestsPerSecond returns the limit of a client.
 func (d *Directory) RequestsPerSecond(tenant, issuer, id string) int {
 	n := 0
@@ -344,23 +313,12 @@ func (d *Directory) RequestsPerSecond(tenant, issuer, id string) int {
 	return n
 }
 
-// NotBefore returns the time before which access tokens of one of the tenant's own clients are refused,
-// zero for none.
-func (d *Directory) NotBefore(tenant, id string) time.Time {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if row := d.rows[rowKey{tenant, id}]; row != nil {
-		return row.NotBefore
-	}
-	return time.Time{}
-}
-
 // WarnBefore is how long before the end of a static token warnings begin.
 const WarnBefore = 14 * 24 * time.Hour
 
 // Tokens returns the static tokens of a client, nil if it takes none.
 func Tokens(c *Client) []store.StaticToken {
-	if !c.StaticTokens || c.Row == nil || !c.Row.Exists() {
+	if !c.Proof.Static || c.Row == nil || !c.Row.Exists() {
 		return nil
 	}
 	return c.Row.Tokens

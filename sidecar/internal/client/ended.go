@@ -1,7 +1,6 @@
 package client
 
 import (
-	"cmp"
 	"time"
 
 	"github.com/scimward/scimward/sidecar/internal/token"
@@ -10,14 +9,14 @@ import (
 
 // ended is a static token that opens nothing any more. Only the log and the counts know it.
 type ended struct {
-	tenant, issuer, client string
-	token                  store.EndedToken
+	key
+	token store.EndedToken
 }
 
 // addEnded makes the ended tokens of a row known, also those of a deleted client.
-func (x *index) addEnded(t *Tenant, row *store.Client) {
+func (x *index) addEnded(named key, row *store.Client) {
 	for _, k := range row.Ended {
-		x.ended[k.Hash] = &ended{t.Name, cmp.Or(row.External, t.Issuer), row.ID, k}
+		x.ended[k.Hash] = &ended{named, k}
 	}
 }
 
@@ -28,5 +27,5 @@ func (x *index) refuseUnknown(tenant string, hash token.Hash, now time.Time) *to
 	if e == nil || e.tenant != tenant || now.Sub(e.token.Ended) >= store.KeepEnded {
 		return token.RefuseStatic(token.ReasonStatic, "", "", "")
 	}
-	return token.RefuseStatic(token.ReasonRevoked, e.issuer, e.client, e.token.ID)
+	return token.RefuseStatic(token.ReasonRevoked, e.issuer, e.id, e.token.ID)
 }

@@ -135,17 +135,36 @@ func (d *Directory) Usage(c *Client) Usage {
 }
 
 // Unwritten returns the last uses, by tenant, that are at least older later than the store has them. The
-// caller writes them. Zero returns every use that the store does not have.
+// caller writes them, and then calls Written. Zero returns every use that the store does not have.
 func (d *Directory) Unwritten(older time.Duration) map[string][]store.ClientUse {
 	d.uses.mu.Lock()
 	defer d.uses.mu.Unlock()
 	out := map[string][]store.ClientUse{}
 	for k, n := range d.uses.all {
-		if k.id == "" || !n.LastUse.After(n.persisted.Add(older)) {
+		t := d.Tenant(k.tenant)
+		if t == nil || k.id == "" || !n.LastUse.After(n.persisted.Add(older)) {
 			continue
 		}
-		n.persisted = n.LastUse
-		out[k.tenant] = append(out[k.tenant], store.ClientUse{ID: k.id, LastUsed: n.LastUse, Tokens: maps.Clone(n.Tokens)})
+		name := t.NameOf(k.issuer, k.id)
+		out[k.tenant] = append(out[k.tenant], store.ClientUse{
+			Issuer: name.Issuer, ID: name.ID, LastUsed: n.LastUse, Tokens: maps.Clone(n.Tokens),
+		})
 	}
 	return out
+}
+
+// Written says that the store has the last uses of clients of a tenant.
+func (d *Directory) Written(tenant string, uses []store.ClientUse) {
+	t := d.Tenant(tenant)
+	if t == nil {
+		return
+	}
+	d.uses.mu.Lock()
+	defer d.uses.mu.Unlock()
+	for _, u := range uses {
+		name := rowKey{tenant, store.ClientName{Issuer: u.Issuer, ID: u.ID}}
+		if n := d.uses.all[name.key(t)]; n != nil && u.LastUsed.After(n.persisted) {
+			n.persisted = u.LastUsed
+		}
+	}
 }

@@ -88,12 +88,12 @@ func (t *Tenant) jwtBearer() bool {
 	return slices.ContainsFunc(t.Clients, func(c Client) bool { return c.AllowJWTBearer })
 }
 
-// defaultAlgorithms are those of a client that names none.
-func defaultAlgorithms() []string { return []string{"ES256", "PS256", "EdDSA"} }
+// DefaultAlgorithms are those of a client that names none.
+func DefaultAlgorithms() []string { return []string{"ES256", "PS256", "EdDSA"} }
 
 // algorithms returns the algorithms that some client may sign its assertions with.
 func (t *Tenant) algorithms() []string {
-	all := defaultAlgorithms()
+	all := DefaultAlgorithms()
 	for i := range t.Clients {
 		if slices.Contains(t.Clients[i].Algorithms, "RS256") {
 			return append(all, "RS256")
@@ -128,7 +128,7 @@ func (s *Server) Sample(ctx context.Context, tenant, id string) (*Sample, bool, 
 		Algorithms: c.Algorithms,
 	}
 	if len(out.Algorithms) == 0 {
-		out.Algorithms = defaultAlgorithms()
+		out.Algorithms = DefaultAlgorithms()
 	}
 	if !c.AllowJWTBearer {
 		out.Grants = []string{grantClientCredentials}

@@ -81,11 +81,11 @@ func TestKeysReplacedInTheStore(t *testing.T) {
 			return tx.AddClient(store.Client{ID: "idp", JWKS: w.jwks("idp")})
 		}, http.StatusOK},
 		{"rotated", func(tx *store.Tx) error {
-			_, err := tx.RotateClient("idp", w.jwks("nobody"), "", "", true)
+			_, err := tx.RotateClient(store.ClientName{ID: "idp"}, w.jwks("nobody"), "", "", true)
 			return err
 		}, http.StatusUnauthorized},
 		{"deleted and added with other keys", func(tx *store.Tx) error {
-			_, err := tx.DeleteClient("idp")
+			_, err := tx.DeleteClient(store.ClientName{ID: "idp"})
 			return err
 		}, http.StatusUnauthorized},
 		{"added again", func(tx *store.Tx) error {

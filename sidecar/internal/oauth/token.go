@@ -224,7 +224,7 @@ func (h *handler) spend(r *http.Request, q *tokenRequest, client *Client, c toke
 // sameKeys refuses a client of a command whose keys an operator replaced after they verified the assertion,
 // also by adding a client of the same name again.
 func sameKeys(tx *store.Tx, c *Client) error {
-	row, err := tx.Client(c.ID)
+	row, err := tx.Client(store.ClientName{ID: c.ID})
 	switch {
 	case !c.Optional, errors.Is(err, store.ErrNotFound):
 		return nil

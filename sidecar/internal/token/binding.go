@@ -46,6 +46,19 @@ const (
 	ConstraintEither      Constraint = "either"      // one of both
 )
 
+// ConstraintOf converts a value of sender_constrained, of which empty and "none" are nothing. An unknown one
+// is the strictest that a client can always meet.
+func ConstraintOf(value string) Constraint {
+	switch c := Constraint(value); c {
+	case "none":
+		return ConstraintNone
+	case ConstraintNone, ConstraintCertificate, ConstraintEither:
+		return c
+	default:
+		return ConstraintDPoP
+	}
+}
+
 // Missing returns what a token with binding b lacks, "" if nothing.
 func (c Constraint) Missing(b Binding) string {
 	key, certificate := b.Key != "", b.Certificate != ""
