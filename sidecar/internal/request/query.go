@@ -69,9 +69,8 @@ func (s *Sources) fromMerged(r *Request, path *Path, out *[]Credential) *Problem
 }
 
 // merged reports whether a query parameter can have the name of the body field: not inside JSON or GraphQL.
-func (src *Source) merged() bool {
-	return src.In == InBody && src.Body.Format != GraphQL &&
-		(src.Body.Format != JSON || !strings.HasPrefix(src.Name, "/"))
+func (s *Source) merged() bool {
+	return s.In == InBody && s.Body.Format != GraphQL && (s.Body.Format != JSON || !strings.HasPrefix(s.Name, "/"))
 }
 
 // queryValue returns the decoded value of a query parameter, "" when it is absent or empty. It
