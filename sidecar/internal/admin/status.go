@@ -202,10 +202,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 	s.Locks, s.MoreLocks = h.operatorLocks(uses)
 	s.Used = uses[:min(len(uses), maxLeavers)]
 	s.MoreUsed = len(uses) - len(s.Used)
-	s.TakenOver, s.MoreTakenOver, err = h.takenOver(uses, func(tenant string, fn func(*store.Reader) error) error {
-		return h.opts.Store.View(r.Context(), tenant, fn)
-	})
-	if err != nil {
+	if s.TakenOver, s.MoreTakenOver, err = h.takenOver(r.Context(), uses); err != nil {
 		h.opts.Logger.ErrorContext(r.Context(), "reading the status", slog.Any("error", err))
 		problem(w, http.StatusServiceUnavailable, "the store could not be read"+seeLog, nil)
 		return

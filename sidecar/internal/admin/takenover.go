@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -29,26 +30,11 @@ type TakenOver struct {
 
 // takenOver returns the active users whom an application refuses because of a name of somebody else, and how many
 // more there are.
-func (h *Handler) takenOver(uses []LockUse, read func(tenant string, fn func(*store.Reader) error) error) (
-	list []TakenOver, more int, err error,
-) {
+func (h *Handler) takenOver(ctx context.Context, uses []LockUse) (list []TakenOver, more int, err error) {
 	list = []TakenOver{}
 	for _, tenant := range h.opts.Tenants() {
 		for _, l := range h.opts.Store.Locks().TakenOver(tenant) {
-			u := TakenOver{
-				Tenant: tenant, User: l.UserID, Since: l.Since.UTC(), Names: l.Taken, From: l.From, Apps: []string{},
-			}
-			if h.opts.Ageless != nil {
-				u.Apps = append(u.Apps, h.opts.Ageless(tenant)...)
-			}
-			for i := range uses {
-				if use := &uses[i]; use.Tenant == tenant && use.User == l.UserID && use.Kind == string(store.LockLifted) {
-					u.Hits += use.Hits
-					if !slices.Contains(u.Apps, use.App) {
-						u.Apps = append(u.Apps, use.App)
-					}
-				}
-			}
+			u := h.refusing(&l, uses)
 			switch {
 			case len(u.Apps) == 0:
 				continue
@@ -56,16 +42,39 @@ func (h *Handler) takenOver(uses []LockUse, read func(tenant string, fn func(*st
 				more++
 				continue
 			}
-			if err := read(tenant, u.complete); err != nil {
+			if err := h.opts.Store.View(ctx, tenant, u.complete); err != nil {
 				return nil, 0, fmt.Errorf("reading user %s: %w", u.User, err)
 			}
-			u.Fix = fmt.Sprintf("let app %s say how old a credential is (issued_header, or IssuedAt of its plugin), and the "+
-				"person sign in again; `scimward explain subject --tenant %s --app %s --value NAME` checks it",
-				strings.Join(u.Apps, ", "), tenant, u.Apps[0])
 			list = append(list, u)
 		}
 	}
 	return list, more, nil
+}
+
+// refusing describes the user of a lock, with the applications that refuse the user.
+func (h *Handler) refusing(l *store.Lock, uses []LockUse) TakenOver {
+	u := TakenOver{
+		Tenant: l.Tenant, User: l.UserID, Since: l.Since.UTC(), Names: l.Taken, From: l.From, Apps: []string{},
+	}
+	if h.opts.Ageless != nil {
+		u.Apps = append(u.Apps, h.opts.Ageless(l.Tenant)...)
+	}
+	for i := range uses {
+		use := &uses[i]
+		if use.Tenant != l.Tenant || use.User != l.UserID || use.Kind != string(store.LockLifted) {
+			continue
+		}
+		u.Hits += use.Hits
+		if !slices.Contains(u.Apps, use.App) {
+			u.Apps = append(u.Apps, use.App)
+		}
+	}
+	if len(u.Apps) > 0 {
+		u.Fix = fmt.Sprintf("let app %s say how old a credential is (issued_header, or IssuedAt of its plugin), and the "+
+			"person sign in again; `scimward explain subject --tenant %s --app %s --value NAME` checks it",
+			strings.Join(u.Apps, ", "), u.Tenant, u.Apps[0])
+	}
+	return u
 }
 
 // complete reads what the lock does not have.
