@@ -1,0 +1,48 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/scimward/scimward/sidecar"
+)
+
+// TestStatusNeedsAnOperator: a client that cannot come in and an Envoy without a host are no good state, and the text
+// says what mends them. An active user who is refused is shown and changes no exit code.
+func TestStatusNeedsAnOperator(t *testing.T) {
+	good := sidecar.Status{Ready: true}
+	for _, tt := range []struct {
+		name string
+		edit func(*sidecar.Status)
+		well bool
+		want []string
+	}{
+		{"nothing", func(*sidecar.Status) {}, true, nil},
+		{"client", func(s *sidecar.Status) {
+			s.UnusableClients = []sidecar.UnusableClient{{Tenant: "acme", Client: "okta", Fault: "no token", Fix: "`token create`"}}
+		}, false, []string{"UNUSABLE CLIENT", "okta", "no token", "`token create`"}},
+		{"Envoy", func(s *sidecar.Status) {
+			s.Unaware = []sidecar.UnawareEnvoy{{Address: "10.0.0.1:8443", Hosts: []string{"new.example.com"}, Fix: "print it"}}
+		}, false, []string{"Envoy at 10.0.0.1:8443", "answers 404 for new.example.com", "to mend it: print it"}},
+		{"older Envoy", func(s *sidecar.Status) {
+			s.Unaware = []sidecar.UnawareEnvoy{{Fix: "print it"}}
+		}, false, []string{"Envoy at its listener", "has got since"}},
+		{"person", func(s *sidecar.Status) {
+			s.TakenOver = []sidecar.TakenOver{{
+				User: "u2", UserName: "ada2", Names: []string{"externalId"}, From: "u1", FromLeft: true, Apps: []string{"wiki"}, Fix: "sign in",
+			}}
+		}, true, []string{"ACTIVE AND REFUSED", "externalId of a leaver (u1)", "wiki", "to mend it: sign in"}},
+	} {
+		s := good
+		tt.edit(&s)
+		text := statusText(&s)
+		for _, want := range tt.want {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: no %q in:\n%s", tt.name, want, text)
+			}
+		}
+		if well(&s) != tt.well {
+			t.Errorf("%s: well = %t, want %t", tt.name, well(&s), tt.well)
+		}
+	}
+}
