@@ -129,10 +129,19 @@ func TestWell(t *testing.T) {
 		"refused":   func(_ *sidecar.Status, t *sidecar.TenantStatus) { t.Refused = 1 },
 		"a plugin":  func(s *sidecar.Status, _ *sidecar.TenantStatus) { s.Plugins[0].Health = "degraded" },
 		"denied":    func(_ *sidecar.Status, t *sidecar.TenantStatus) { t.AppDenied = 1 },
+		"clients":   func(s *sidecar.Status, _ *sidecar.TenantStatus) { s.Config.ClientsFault = "no keys" },
 	} {
 		if well(status(change)) {
 			t.Errorf("well() = true with %s, want false", name)
 		}
+	}
+}
+
+// TestStatusSaysWhatIsNotInForce: status names why the token endpoint lacks the newest clients.
+func TestStatusSaysWhatIsNotInForce(t *testing.T) {
+	text := statusText(&sidecar.Status{Config: sidecar.ConfigStatus{ClientsFault: "reading keys.json"}})
+	if !strings.Contains(text, "does not know the newest clients") || !strings.Contains(text, "reading keys.json") {
+		t.Errorf("status: %s", text)
 	}
 }
 
