@@ -2,13 +2,16 @@ package sidecar
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/scimward/scimward/policies/bundle"
 	"github.com/scimward/scimward/sidecar/config"
+	"github.com/scimward/scimward/sidecar/internal/admin"
 	"github.com/scimward/scimward/sidecar/internal/bundles"
+	"github.com/scimward/scimward/store"
 )
 
 // openBundles loads the kept bundles of all tenants and puts them in force.
@@ -19,10 +22,16 @@ func (s *Server) openBundles(ctx context.Context) error {
 	}
 	s.bundles = bundles.New(bundles.Options{
 		Dir: filepath.Join(s.opts.Config.DataDir, "bundles"), Activate: s.policy.SetRules,
-		Now: s.opts.Now, Logger: s.opts.Logger,
+		Record: s.recordFetched, Now: s.opts.Now, Logger: s.opts.Logger,
 	})
 	s.bundles.SetTenants(ctx, tenants)
 	return nil
+}
+
+// recordFetched writes a bundle that a source brings to the audit trail.
+func (s *Server) recordFetched(ctx context.Context, tenant string, c bundles.Change) error {
+	cause := store.Cause{Actor: "system", RequestID: rand.Text(), Action: admin.PolicyFetched, Decision: "configuration"}
+	return admin.RecordPolicy(ctx, s.store, tenant, cause, c)
 }
 
 // bundleTenants lists the tenants with a policy of their own. It reads the keys.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/scimward/scimward/sidecar/internal/admin"
 	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/bundles"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/sidecar/internal/token"
 )
@@ -87,6 +88,20 @@ type (
 	Pausing = admin.Pausing
 	// Paused is the answer to a pause or its end.
 	Paused = admin.Paused
+	// PolicyStatus is the policy bundle of a tenant.
+	PolicyStatus = bundles.Status
+	// PolicyEntry is a bundle that was in force.
+	PolicyEntry = bundles.Entry
+	// PolicyPush asks to put a policy bundle in force.
+	PolicyPush = admin.PolicyPush
+	// PolicyActivate asks to fetch the policy bundle of the source now.
+	PolicyActivate = admin.PolicyActivate
+	// PolicyRollback asks to put an earlier policy bundle in force again.
+	PolicyRollback = admin.PolicyRollback
+	// PolicyChanged is the answer to a change of the policy bundle in force.
+	PolicyChanged = admin.PolicyChanged
+	// PolicyLog lists when the policy bundle of a tenant changed.
+	PolicyLog = admin.PolicyLog
 	// Unlocked is the answer to an unlock of an operator.
 	Unlocked = admin.Unlocked
 	// RefusedDeactivation is a deactivation that was refused; the person still has access.

@@ -130,6 +130,10 @@ func TestWell(t *testing.T) {
 		"a plugin":  func(s *sidecar.Status, _ *sidecar.TenantStatus) { s.Plugins[0].Health = "degraded" },
 		"denied":    func(_ *sidecar.Status, t *sidecar.TenantStatus) { t.AppDenied = 1 },
 		"clients":   func(s *sidecar.Status, _ *sidecar.TenantStatus) { s.Config.ClientsFault = "no keys" },
+		"a policy":  func(s *sidecar.Status, _ *sidecar.TenantStatus) { s.Policies = []sidecar.PolicyStatus{{Fault: "f"}} },
+		"no policy": func(s *sidecar.Status, _ *sidecar.TenantStatus) {
+			s.Policies = []sidecar.PolicyStatus{{Required: true}}
+		},
 	} {
 		if well(status(change)) {
 			t.Errorf("well() = true with %s, want false", name)

@@ -90,6 +90,7 @@ Connect: scimward client recipe NAME what to paste into an identity provider
          scimward token list         which static tokens are alive?
          scimward client disable ID  end a client and its tokens at once
          scimward tenant pause       answer SCIM with 503 for a while
+Policy:  scimward policy push BUNDLE put a tenant's own requirements in force
 Keep:    scimward backup -o FILE     copy the store while scimward runs`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -99,7 +100,7 @@ Keep:    scimward backup -o FILE     copy the store while scimward runs`,
 	root.AddCommand(
 		newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newReport(), newExplain(),
 		newLock(), newUnlock(), newRetry(), newClose(), newLeavers(), newAudit(), newTimeline(), newRefused(), newKeys(),
-		newClient(), newToken(), newTenant(),
+		newClient(), newToken(), newTenant(), newPolicy(),
 		newBackup(), newRestore(), newStore(), newConformance(), newVersion(), newPluginWorker(),
 	)
 	complete(root)

@@ -22,7 +22,7 @@ application denies its plugin access, every plugin is healthy, no refused deacti
 open, the configuration file was loaded, no tenant was removed from it before its leavers
 were revoked, no Envoy has an older configuration or one without a host, no tenant is paused,
 every client that is not disabled can come in, the token endpoint knows the newest clients,
-and no static token ends within 14 days without a newer one. Otherwise it exits 1.
+no policy bundle was refused or is missing, and no static token ends within 14 days without a newer one. Otherwise it exits 1.
 Below the tenants it lists the leavers whose credentials are not all revoked, the longest
 wait first, and the users whose deactivation was refused.
 
@@ -116,7 +116,8 @@ func well(s *sidecar.Status) bool {
 		return false
 	}
 	return s.Ready && len(s.Removed) == 0 && len(s.Envoys) == 0 && len(s.Unaware) == 0 && s.Config.Fault == "" &&
-		s.Config.ClientsFault == "" && len(s.EndingTokens) == 0 && len(s.UnusableClients) == 0
+		s.Config.ClientsFault == "" && len(s.EndingTokens) == 0 && len(s.UnusableClients) == 0 &&
+		!slices.ContainsFunc(s.Policies, policyIll)
 }
 
 func statusText(s *sidecar.Status) string {
@@ -140,6 +141,7 @@ func statusText(s *sidecar.Status) string {
 	writeUses(&b, s)
 	writeUnprovisioned(&b, s)
 	writeRefused(&b, s)
+	writePolicySection(&b, s)
 	writePlugins(&b, s)
 	return columns(b.String())
 }

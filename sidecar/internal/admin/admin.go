@@ -30,6 +30,10 @@
 //	POST /v1/tenants/{tenant}/tokens/create   [TokenCreate]; the only answer with the token, see [NewToken]
 //	POST /v1/tenants/{tenant}/tokens/revoke   [TokenRevoke]
 //	POST /v1/tenants/{tenant}/pause           [Pausing]; and resume: SCIM of the tenant answers 503, see [Paused]
+//	GET /v1/policies                          []bundles.Status, the policy bundles of all tenants
+//	GET /v1/tenants/{tenant}/policy/log       [PolicyLog]
+//	POST /v1/tenants/{tenant}/policy/push     [PolicyPush]; and activate and rollback, see [PolicyChanged]; 422 with
+//	                                          "stage" and "reason" for a bundle that is refused
 //	POST /v1/tenants/{tenant}/close           closeRequest; closes a job without proof, see [revoke.JobRef]
 //
 // Errors are problem documents (RFC 9457).
@@ -170,6 +174,7 @@ func (h *Handler) Admin() http.Handler {
 		mux.HandleFunc("POST /v1/tenants/{tenant}/keys/drop", change(h, "oauth.key.drop", h.dropKey))
 	}
 	h.mountClients(mux)
+	h.mountPolicy(mux)
 	mux.HandleFunc("POST /v1/tenants/{tenant}/pause", change(h, "tenant.pause", h.setPaused("tenant.pause", true)))
 	mux.HandleFunc("POST /v1/tenants/{tenant}/resume", change(h, "tenant.resume", h.setPaused("tenant.resume", false)))
 	return h.named(guard(mux))

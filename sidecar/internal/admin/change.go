@@ -71,12 +71,13 @@ func printable(s string, limit int) bool {
 type refusal struct {
 	status int
 	detail string
+	more   map[string]any // members of the problem document
 }
 
 func (r *refusal) Error() string { return r.detail }
 
 func refuse(status int, format string, args ...any) error {
-	return &refusal{status, fmt.Sprintf(format, args...)}
+	return &refusal{status: status, detail: fmt.Sprintf(format, args...)}
 }
 
 // statusOf returns the status of a refusal, and 503 for any other error.
@@ -93,11 +94,18 @@ func statusOf(err error) int {
 // answer. do returns an error of refuse for what the operator can mend; any other error is a 503
 // whose cause is in the log only.
 func change[In any](h *Handler, name string, do func(context.Context, *act, In) (any, error)) http.HandlerFunc {
+	return changeOf(h, name, maxChange, do)
+}
+
+// changeOf is change for a body of at most limit bytes.
+func changeOf[In any](
+	h *Handler, name string, limit int, do func(context.Context, *act, In) (any, error),
+) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		a, err := h.actOf(r)
 		var in In
 		if err == nil {
-			err = decode(http.MaxBytesReader(w, r.Body, maxChange), &in)
+			err = decode(http.MaxBytesReader(w, r.Body, int64(limit)), limit, &in)
 		}
 		var out any
 		if err == nil {
@@ -117,7 +125,7 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, name string, a 
 		h.write(w, r, http.StatusOK, out)
 	case errors.As(err, &refused):
 		h.opts.Logger.InfoContext(r.Context(), "refused to an operator", append(attrs, slog.Int("status", refused.status))...)
-		problem(w, refused.status, refused.detail, nil)
+		problem(w, refused.status, refused.detail, refused.more)
 	default:
 		h.opts.Logger.ErrorContext(r.Context(), "failed for an operator", append(attrs, slog.Any("error", err))...)
 		problem(w, http.StatusServiceUnavailable, "it could not be done"+seeLog, nil)
@@ -151,11 +159,11 @@ func (h *Handler) configured(tenant string) error {
 		tenant, strings.Join(known, ", "))
 }
 
-// decode reads exactly one JSON object. Unknown and repeated members are refused.
-func decode(body io.Reader, to any) error {
+// decode reads exactly one JSON object. Unknown and repeated members are refused. Limit is what body ends after.
+func decode(body io.Reader, limit int, to any) error {
 	b, err := io.ReadAll(body)
 	if err != nil {
-		return refuse(http.StatusRequestEntityTooLarge, "the body must have at most %d bytes", maxChange)
+		return refuse(http.StatusRequestEntityTooLarge, "the body must have at most %d bytes", limit)
 	}
 	_, fault := strictjson.Decode[map[string]any](b, strictjson.Rules{
 		Depth: 4, Nesting: 5, Members: 100, Values: 1000, FoldName: strings.ToLower,

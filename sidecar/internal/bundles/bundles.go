@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -38,9 +37,20 @@ type Tenant struct {
 type Options struct {
 	Dir      string                           // of the kept bundles
 	Activate func(map[string]*policies.Rules) // puts rules in force; see policies.Engine.SetRules
+	Record   Record                           // of what the sources bring
 	Now      func() time.Time
 	Logger   *slog.Logger
 }
+
+// Change is a bundle that comes into force.
+type Change struct {
+	Entry
+	Former   string // digest of the bundle before, "" for none
+	Rollback bool
+}
+
+// Record writes a change to the audit trail before it comes into force. If it fails, nothing changes.
+type Record func(ctx context.Context, tenant string, c Change) error
 
 // Manager is safe for concurrent use.
 type Manager struct {
@@ -232,10 +242,14 @@ func (m *Manager) follow(ctx context.Context, t Tenant) {
 
 // Fetch fetches the bundle of a tenant now and puts it in force if it is new.
 func (m *Manager) Fetch(ctx context.Context, tenant string) error {
+	return m.fetch(ctx, tenant, m.o.Record)
+}
+
+func (m *Manager) fetch(ctx context.Context, tenant string, record Record) error {
 	s, unlock := m.lock(tenant)
 	defer unlock()
 	if s == nil || s.Source == nil {
-		return fmt.Errorf("tenant %s has no source of bundles", tenant)
+		return ErrNoSource
 	}
 	work, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
@@ -244,14 +258,14 @@ func (m *Manager) Fetch(ctx context.Context, tenant string) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
-		return m.fail(ctx, s, fmt.Errorf("fetching: %w", err))
+		return m.fail(ctx, s, fmt.Errorf("%w: %w", ErrFetch, err))
 	}
 	sum := sha256.Sum256(raw)
 	m.mu.Lock()
 	if s.fetch = m.o.Now(); raw != nil {
 		s.seen = hex.EncodeToString(sum[:])
 	}
-	same := raw == nil || s.seen == s.active.SHA256
+	same := raw == nil || s.seen == s.active.SHA256 || s.kept.rolledBack(s.seen)
 	if raw != nil && same {
 		s.fault = ""
 	}
@@ -259,75 +273,32 @@ func (m *Manager) Fetch(ctx context.Context, tenant string) error {
 	if same {
 		return nil
 	}
-	return m.activate(ctx, s, raw, false)
-}
-
-// Push puts a bundle in force that an operator sends.
-func (m *Manager) Push(ctx context.Context, tenant string, raw []byte) (Status, error) {
-	s, unlock := m.lock(tenant)
-	defer unlock()
-	if s == nil {
-		return Status{}, ErrNoPolicy
+	if err := m.activate(ctx, s, raw, false, record); err != nil {
+		return m.fail(ctx, s, err)
 	}
-	if err := m.activate(ctx, s, raw, false); err != nil {
-		return Status{}, err
-	}
-	return m.statusOf(s), nil
-}
-
-// Errors of an operator's request.
-var (
-	ErrNoPolicy   = errors.New("the tenant has no policy in the configuration: add tenants[].policy")
-	ErrNoRevision = errors.New("no such revision is kept")
-)
-
-// Rollback puts a kept revision in force again: the one whose revision or digest begins with name, the one before
-// the active one if name is empty. A fetched bundle must then have a higher serial than any before.
-func (m *Manager) Rollback(ctx context.Context, tenant, name string) (Status, error) {
-	s, unlock := m.lock(tenant)
-	defer unlock()
-	if s == nil {
-		return Status{}, ErrNoPolicy
-	}
-	i := s.find(name)
-	if i < 0 {
-		return Status{}, ErrNoRevision
-	}
-	raw, err := s.kept.read(s.kept.All[i].SHA256)
-	if err != nil {
-		return Status{}, err
-	}
-	if err := m.activate(ctx, s, raw, true); err != nil {
-		return Status{}, err
-	}
-	return m.statusOf(s), nil
-}
-
-func (s *state) find(name string) int {
-	for i := len(s.kept.All) - 1; i >= 0; i-- {
-		e := s.kept.All[i]
-		named := name != "" && (e.Revision == name || strings.HasPrefix(e.SHA256, name))
-		if named || name == "" && e.SHA256 != s.active.SHA256 {
-			return i
-		}
-	}
-	return -1
+	return nil
 }
 
 // activate makes a bundle durable and puts it in force. The caller holds s.working.
-func (m *Manager) activate(ctx context.Context, s *state, raw []byte, rollback bool) error {
+func (m *Manager) activate(ctx context.Context, s *state, raw []byte, rollback bool, record Record) error {
 	b, rules, err := s.prepare(ctx, raw, rollback)
 	if err != nil {
-		return m.fail(ctx, s, err)
+		return err
+	}
+	if !rollback && s.rules != nil && b.SHA256 == s.active.SHA256 {
+		return nil
 	}
 	if !rollback && b.Serial <= s.kept.Serial && b.SHA256 != s.active.SHA256 {
-		return m.fail(ctx, s, &bundle.Error{Stage: "serial", Err: fmt.Errorf("serial %d is not higher than %d, "+
-			"which was in force: raise metadata.serial, or roll back", b.Serial, s.kept.Serial)})
+		return &bundle.Error{Stage: "serial", Err: fmt.Errorf("serial %d is not higher than %d, "+
+			"which was in force: raise metadata.serial, or roll back", b.Serial, s.kept.Serial)}
 	}
 	e := Entry{SHA256: b.SHA256, Revision: b.Revision, Serial: b.Serial, Signed: b.Signed, Activated: m.o.Now().UTC()}
+	if err := record(ctx, s.Name, Change{e, s.active.SHA256, rollback}); err != nil {
+		return fmt.Errorf("writing the audit trail: %w", err)
+	}
 	k := s.kept.with(e, rollback)
 	if err := k.save(raw); err != nil {
-		return m.fail(ctx, s, fmt.Errorf("keeping the bundle: %w", err))
+		return fmt.Errorf("keeping the bundle: %w", err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -348,6 +319,16 @@ func (m *Manager) fail(ctx context.Context, s *state, err error) error {
 			slog.String("tenant", s.Name), slog.String("error", err.Error()))
 	}
 	return err
+}
+
+// Of returns the status of one tenant, or ErrNoPolicy.
+func (m *Manager) Of(tenant string) (Status, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s := m.tenants[tenant]; s != nil {
+		return s.status(), nil
+	}
+	return Status{}, ErrNoPolicy
 }
 
 func (m *Manager) statusOf(s *state) Status {

@@ -2,6 +2,8 @@ package bundles_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -19,6 +21,17 @@ type world struct {
 	dir   string
 	rules map[string]*policies.Rules
 	m     *bundles.Manager
+
+	changes []string // recorded: tenant, revision, whether it is a rollback
+	refuse  error    // of record
+}
+
+func (w *world) record(_ context.Context, tenant string, c bundles.Change) error {
+	if w.refuse != nil {
+		return w.refuse
+	}
+	w.changes = append(w.changes, fmt.Sprintf("%s %s %v", tenant, c.Revision, c.Rollback))
+	return nil
 }
 
 func newWorld(t *testing.T) *world {
@@ -32,7 +45,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) open() {
 	w.m = bundles.New(bundles.Options{
 		Dir: filepath.Join(w.dir, "bundles"), Now: time.Now, Logger: slog.New(slog.DiscardHandler),
-		Activate: func(of map[string]*policies.Rules) { w.rules = of },
+		Activate: func(of map[string]*policies.Rules) { w.rules = of }, Record: w.record,
 	})
 }
 
@@ -80,7 +93,7 @@ test_delete if "no-delete" in object.keys(policy.requirements) with input as {"m
 }
 
 func (w *world) push(revision, serial, extra string) error {
-	_, err := w.m.Push(w.t.Context(), "acme", pack(w.t, revision, serial, extra))
+	_, err := w.m.Push(w.t.Context(), "acme", pack(w.t, revision, serial, extra), w.record)
 	return err
 }
 
@@ -97,7 +110,7 @@ func (w *world) active() string {
 }
 
 // TestActivation: a bundle is in force after it was pushed, stays after a restart, and a bad or an older one leaves
-// it in force with a fault. A rollback goes back, and then only a higher serial comes into force.
+// it in force. A rollback goes back, and then only a higher serial comes into force.
 func TestActivation(t *testing.T) {
 	w := newWorld(t)
 	w.tenants(bundles.Tenant{Name: "acme"})
@@ -118,6 +131,9 @@ func TestActivation(t *testing.T) {
 		if (err == nil) != (step.fault == "") || err != nil && !strings.Contains(err.Error(), step.fault) {
 			t.Errorf("%s: %v, want %q", step.revision, err, step.fault)
 		}
+		if s := w.m.Status()[0]; s.Fault != "" {
+			t.Errorf("a refused push leaves the fault %q", s.Fault)
+		}
 		if got := w.active(); got != step.active {
 			t.Errorf("after %s %q is in force, want %q", step.revision, got, step.active)
 		}
@@ -127,7 +143,7 @@ func TestActivation(t *testing.T) {
 	if got := w.active(); got != "two" {
 		t.Errorf("after a restart %q is in force, want two", got)
 	}
-	if s, err := w.m.Rollback(t.Context(), "acme", ""); err != nil || s.Active.Revision != "one" || !s.Pinned {
+	if s, err := w.m.Rollback(t.Context(), "acme", "", w.record); err != nil || s.Active.Revision != "one" || !s.Pinned {
 		t.Errorf("rollback: %+v %v, want one", s, err)
 	}
 	if err := w.push("two", "2", ""); err == nil {
@@ -198,4 +214,41 @@ func TestFollow(t *testing.T) {
 	go func() { w.m.Run(ctx); close(done) }()
 	stop()
 	<-done
+}
+
+// TestChangesAreRecorded: each change is recorded before it comes into force. If that fails, nothing changes. After
+// a rollback the bundle that the source still has is neither a change nor a fault.
+func TestChangesAreRecorded(t *testing.T) {
+	w := newWorld(t)
+	file := filepath.Join(w.dir, "bundle.tar.gz")
+	w.tenants(bundles.Tenant{Name: "acme", Source: bundles.File(file)})
+	if err := os.WriteFile(file, pack(t, "one", "1", ""), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := w.m.FetchNow(t.Context(), "acme", w.record); err != nil || s.Active.Revision != "one" {
+		t.Fatalf("fetch now: %+v %v", s, err)
+	}
+	w.refuse = errors.New("the store is full")
+	if err := w.push("two", "2", ""); !errors.Is(err, w.refuse) || w.active() != "one" {
+		t.Errorf("without a record: %v, %q in force", err, w.active())
+	}
+	w.refuse = nil
+	if err := os.WriteFile(file, pack(t, "two", "2", ""), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.m.Fetch(t.Context(), "acme"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.m.Rollback(t.Context(), "acme", "one", w.record); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.m.Fetch(t.Context(), "acme"); err != nil || w.m.Status()[0].Fault != "" || w.active() != "one" {
+		t.Errorf("after a rollback: %v, %+v", err, w.m.Status()[0])
+	}
+	if got, want := strings.Join(w.changes, ", "), "acme one false, acme two false, acme one true"; got != want {
+		t.Errorf("recorded %s, want %s", got, want)
+	}
+	if _, err := w.m.FetchNow(t.Context(), "globex", w.record); !errors.Is(err, bundles.ErrNoPolicy) {
+		t.Errorf("a tenant without a policy: %v", err)
+	}
 }

@@ -79,6 +79,11 @@ func (k *kept) with(e Entry, pinned bool) *kept {
 	return next
 }
 
+// rolledBack reports whether an operator went back from this bundle. It is no news if the source still has it.
+func (k *kept) rolledBack(sum string) bool {
+	return k.Pinned && slices.ContainsFunc(k.All, func(e Entry) bool { return e.SHA256 == sum })
+}
+
 // save writes the bytes of the active revision and then the index, both durably. Raw may be nil if the bytes are
 // there. It removes the files of revisions that the index does not have any more.
 func (k *kept) save(raw []byte) error {

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/scimward/scimward/sidecar"
+)
+
+func newPolicy() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "policy",
+		Short: "write, test, sign and ship a tenant's own policy",
+		Long: `A policy bundle adds requirements to the profile of a tenant. docs/policy.md shows the whole way.
+
+Ship:    scimward policy push BUNDLE   put a bundle in force
+         scimward policy activate      fetch the bundle of the source now
+         scimward policy rollback      go back to an earlier one
+Look:    scimward policy status        which bundle is in force, and what is wrong?
+         scimward policy log           who put which bundle in force?`,
+		Args: noArgs,
+	}
+	c.AddCommand(newPolicyStatus(), newPolicyPush(), newPolicyActivate(), newPolicyRollback(), newPolicyLog())
+	return c
+}
+
+func newPolicyStatus() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "show the policy bundles of all tenants",
+		Long: `Shows for each tenant with a policy where its bundles come from, which one is in force, and why a
+newer one is not. With --tenant it also lists the revisions to which ` + "`scimward policy rollback`" + ` can
+go back. Exits 1 if a bundle was refused, or if a tenant requires one and has none.`,
+		Example: `  scimward policy status --tenant acme`,
+		Args:    noArgs,
+	}
+	file := configFlag(c)
+	tenant := c.Flags().String("tenant", "", "only this tenant, by `NAME`, with the revisions that are kept")
+	asJSON := jsonFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		admin, err := newAdminClient(*file)
+		if err != nil {
+			return err
+		}
+		got, err := admin.get(c.Context(), "/v1/policies")
+		if err != nil {
+			return err
+		}
+		var all []sidecar.PolicyStatus
+		if err := json.Unmarshal(got.body, &all); err != nil {
+			return fmt.Errorf("reading the status: %w", err)
+		}
+		if *tenant != "" {
+			all = slices.DeleteFunc(all, func(p sidecar.PolicyStatus) bool { return p.Tenant != *tenant })
+			if len(all) == 0 {
+				return fmt.Errorf("tenant %q has no policy in the configuration: add tenants[].policy", *tenant)
+			}
+		}
+		if err := result(c, *asJSON, all, policyStatusText(all, *tenant != "")); err != nil {
+			return err
+		}
+		if !slices.ContainsFunc(all, policyIll) {
+			return nil
+		}
+		return failure{errSilent, 1, ""}
+	}
+	return c
+}
+
+// policyIll reports whether an operator must look at the bundle of a tenant.
+func policyIll(p sidecar.PolicyStatus) bool { return p.Fault != "" || p.Required && p.Active == nil }
+
+func policyStatusText(all []sidecar.PolicyStatus, kept bool) string {
+	var b strings.Builder
+	if len(all) == 0 {
+		return "no tenant has a policy of its own: see tenants[].policy in docs/configuration.md\n"
+	}
+	writePolicies(&b, all)
+	for i := range all {
+		if !kept {
+			break
+		}
+		b.WriteString("\nKEPT\tSERIAL\tSIGNED\tSHA256\tLAST IN FORCE SINCE\n")
+		for _, e := range slices.Backward(all[i].Kept) {
+			fmt.Fprintf(&b, "%s\t%d\t%s\t%.12s\t%s\n", oneLine(e.Revision), e.Serial, yes(e.Signed), e.SHA256, stamp(e.Activated))
+		}
+	}
+	return columns(b.String())
+}
+
+// writePolicies lists the tenants with a policy, and then what is wrong.
+func writePolicies(b *strings.Builder, all []sidecar.PolicyStatus) {
+	b.WriteString("POLICY\tREVISION\tSERIAL\tSIGNED\tSINCE\tREQUIRED\tSOURCE\n")
+	for i := range all {
+		p := &all[i]
+		revision, serial, signed, since := "none", "-", "-", "-"
+		if e := p.Active; e != nil {
+			revision, serial, signed, since = oneLine(e.Revision), fmt.Sprint(e.Serial), yes(e.Signed), stamp(e.Activated)
+		}
+		if p.Pinned {
+			revision += " (rolled back)"
+		}
+		source := oneLine(p.Source)
+		if source == "" {
+			source = "pushed"
+		}
+		fmt.Fprintf(b, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Tenant, revision, serial, signed, since, yes(p.Required), source)
+	}
+	for i := range all {
+		p := &all[i]
+		if p.Required && p.Active == nil {
+			fmt.Fprintf(b, "  %s requires a policy bundle and has none: SCIM requests that change something get 503\n", p.Tenant)
+		}
+		if p.Fault != "" {
+			fmt.Fprintf(b, "  the newest bundle of %s is refused since %s:\n", p.Tenant, stamp(p.FaultSince))
+			for line := range strings.SplitSeq(p.Fault, "\n") {
+				fmt.Fprintf(b, "    %s\n", oneLine(line))
+			}
+		}
+	}
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+// writePolicySection is the part of `scimward status` about the policy bundles.
+func writePolicySection(b *strings.Builder, s *sidecar.Status) {
+	if len(s.Policies) > 0 {
+		b.WriteString("\n")
+		writePolicies(b, s.Policies)
+	}
+}
+
+func newPolicyPush() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "push BUNDLE",
+		Short: "put a policy bundle of a tenant in force now",
+		Long: `BUNDLE is a tar.gz of ` + "`scimward policy build`" + `, or the folder that it packs. scimward checks size,
+signature and serial, compiles the rules, runs their tests, and only then puts them in force. A bundle
+that it refuses changes nothing; the answer says at which stage and why.`,
+		Example: `  scimward policy push acme.tar.gz --tenant acme --reason "change 4711"`,
+		Args:    oneArg("BUNDLE"),
+	}
+	f := actFlags(c)
+	reason := reasonFlag(c)
+	c.RunE = func(c *cobra.Command, args []string) error {
+		raw, err := readBundle(args[0])
+		if err != nil {
+			return err
+		}
+		return send(c, f, "policy/push", sidecar.PolicyPush{Bundle: raw, Reason: *reason}, policyChangedText)
+	}
+	return c
+}
+
+func newPolicyActivate() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "activate",
+		Short: "fetch the policy bundle of a tenant now",
+		Long: `scimward fetches the bundle from the source of the configuration, as it does by itself after each
+tenants[].policy.poll, and puts it in force if it is new.`,
+		Example: `  scimward policy activate --tenant acme`,
+		Args:    noArgs,
+	}
+	f := actFlags(c)
+	reason := c.Flags().String("reason", "", "why, for the audit trail; `TEXT` of one line")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		return send(c, f, "policy/activate", sidecar.PolicyActivate{Reason: *reason}, policyChangedText)
+	}
+	return c
+}
+
+func newPolicyRollback() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "rollback",
+		Short: "put an earlier policy bundle of a tenant in force again",
+		Long: `Without --to it goes back to the bundle that was in force before. The bundle that was rolled back does
+not come into force again by itself: the next one needs a higher serial. ` + "`scimward policy status --tenant`" + `
+lists the revisions that are kept.`,
+		Example: `  scimward policy rollback --tenant acme --reason "it refuses the nightly sync"
+  scimward policy rollback --tenant acme --to 2026-03-01 --reason "back to the last one that worked"`,
+		Args: noArgs,
+	}
+	f := actFlags(c)
+	to := c.Flags().String("to", "", "`REVISION`, or the start of the digest, of a bundle that is kept")
+	reason := reasonFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		return send(c, f, "policy/rollback", sidecar.PolicyRollback{To: *to, Reason: *reason}, policyChangedText)
+	}
+	return c
+}
+
+func policyChangedText(p *sidecar.PolicyChanged) string {
+	if p.Active == nil {
+		return fmt.Sprintf("tenant %s has no policy bundle in force\n", p.Tenant)
+	}
+	verb := "is in force"
+	if !p.Changed {
+		verb = "was in force already"
+	}
+	return fmt.Sprintf("revision %s (serial %d) %s for tenant %s\n", oneLine(p.Active.Revision), p.Active.Serial, verb, p.Tenant)
+}
+
+func newPolicyLog() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "log",
+		Short: "list when the policy bundle of a tenant changed, and who changed it",
+		Long: `The lines come from the audit trail, the oldest first. BY is system for a bundle that the source
+brought.`,
+		Example: `  scimward policy log --tenant acme`,
+		Args:    noArgs,
+	}
+	f := readFlags(c)
+	asJSON := jsonFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		got, err := f.get(c, "policy/log", nil)
+		if err != nil {
+			return err
+		}
+		if *asJSON {
+			return deliver(c.OutOrStdout(), "", got.body)
+		}
+		var log sidecar.PolicyLog
+		if err := json.Unmarshal(got.body, &log); err != nil {
+			return fmt.Errorf("reading the answer: %w", err)
+		}
+		return deliver(c.OutOrStdout(), "", []byte(columns(policyLogText(&log))))
+	}
+	return c
+}
+
+func policyLogText(l *sidecar.PolicyLog) string {
+	var b strings.Builder
+	b.WriteString("TIME\tACTION\tBY\tBUNDLE\tREASON\n")
+	for i := range l.Changes {
+		e := &l.Changes[i]
+		by := e.Actor
+		if e.Claimed != "" {
+			by += ", claims to be " + oneLine(e.Claimed)
+		}
+		fmt.Fprintf(&b, "%s\t%s\t%s\t%s\t%s\n", stamp(e.Time), e.Action, by, oneLine(e.Detail), oneLine(e.Reason))
+	}
+	return b.String()
+}

@@ -1,0 +1,182 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/scimward/scimward/policies/bundle"
+	"github.com/scimward/scimward/sidecar/internal/bundles"
+	"github.com/scimward/scimward/store"
+)
+
+// maxPush bounds the body of a push: a bundle as base64, and a reason.
+const maxPush = (bundle.MaxBytes+2)/3*4 + maxChange
+
+// policyResource is the resource of the audit records about a tenant's policy bundle.
+const policyResource = "policy"
+
+// The actions of these records.
+const (
+	PolicyFetched    = "policy.fetch" // by scimward or an operator
+	policyPushed     = "policy.push"
+	policyRolledBack = "policy.rollback"
+)
+
+// PolicyPush asks to put a bundle in force.
+type PolicyPush struct {
+	Bundle []byte `json:"bundle"` // tar.gz
+	Reason string `json:"reason"` // required
+}
+
+// PolicyActivate asks to fetch the bundle of the source now.
+type PolicyActivate struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+// PolicyRollback asks to put an earlier bundle in force again.
+type PolicyRollback struct {
+	To     string `json:"to,omitempty"` // revision, or the start of a digest; empty is the one before
+	Reason string `json:"reason"`       // required
+}
+
+// PolicyChanged is the answer to a change of the bundle in force.
+type PolicyChanged struct {
+	bundles.Status
+	Changed bool `json:"changed"` // false: it was in force already
+}
+
+// PolicyLog lists when the bundle of a tenant changed, oldest first.
+type PolicyLog struct {
+	Tenant  string        `json:"tenant"`
+	Changes []PolicyEvent `json:"changes"`
+}
+
+// PolicyEvent is one audit record about the bundle of a tenant.
+type PolicyEvent struct {
+	Time    time.Time `json:"time"`
+	Action  string    `json:"action"` // policy.fetch, policy.push or policy.rollback
+	Actor   string    `json:"actor"`
+	Claimed string    `json:"claimed,omitempty"`
+	Reason  string    `json:"reason,omitempty"`
+	Detail  string    `json:"detail"`
+}
+
+func (h *Handler) mountPolicy(mux *http.ServeMux) {
+	mux.HandleFunc("GET /v1/policies", h.policies)
+	mux.HandleFunc("GET /v1/tenants/{tenant}/policy/log", h.policyLog)
+	mux.HandleFunc("POST /v1/tenants/{tenant}/policy/push", changeOf(h, policyPushed, maxPush, h.pushPolicy))
+	mux.HandleFunc("POST /v1/tenants/{tenant}/policy/activate", change(h, PolicyFetched, h.activatePolicy))
+	mux.HandleFunc("POST /v1/tenants/{tenant}/policy/rollback", change(h, policyRolledBack, h.rollBackPolicy))
+}
+
+func (h *Handler) policies(w http.ResponseWriter, r *http.Request) {
+	h.write(w, r, http.StatusOK, h.opts.Bundles.Status())
+}
+
+func (h *Handler) policyLog(w http.ResponseWriter, r *http.Request) {
+	out := PolicyLog{Tenant: r.PathValue("tenant"), Changes: []PolicyEvent{}}
+	if err := h.configured(out.Tenant); err != nil {
+		problem(w, http.StatusNotFound, err.Error(), nil)
+		return
+	}
+	err := h.opts.Store.View(r.Context(), out.Tenant, func(r *store.Reader) error {
+		all, err := r.AuditOf(policyResource)
+		for i := range all {
+			a := &all[i]
+			out.Changes = append(out.Changes, PolicyEvent{
+				Time: a.Time.UTC(), Action: a.Action, Actor: a.Actor, Claimed: a.Claimed, Reason: a.Reason, Detail: a.Detail,
+			})
+		}
+		return err
+	})
+	if err != nil {
+		h.opts.Logger.ErrorContext(r.Context(), "reading the log of a policy",
+			slog.String("tenant", out.Tenant), slog.Any("error", err))
+		problem(w, http.StatusServiceUnavailable, "the audit trail could not be read"+seeLog, nil)
+		return
+	}
+	h.write(w, r, http.StatusOK, out)
+}
+
+func (h *Handler) pushPolicy(ctx context.Context, a *act, in PolicyPush) (any, error) {
+	if err := a.because(in.Reason); err != nil {
+		return nil, err
+	}
+	if len(in.Bundle) == 0 {
+		return nil, refuse(http.StatusBadRequest, "the bundle is empty")
+	}
+	return h.changePolicy(a, policyPushed, func(record bundles.Record) (bundles.Status, error) {
+		return h.opts.Bundles.Push(ctx, a.Tenant, in.Bundle, record)
+	})
+}
+
+func (h *Handler) activatePolicy(ctx context.Context, a *act, in PolicyActivate) (any, error) {
+	if err := a.optionally(in.Reason); err != nil {
+		return nil, err
+	}
+	return h.changePolicy(a, PolicyFetched, func(record bundles.Record) (bundles.Status, error) {
+		return h.opts.Bundles.FetchNow(ctx, a.Tenant, record)
+	})
+}
+
+func (h *Handler) rollBackPolicy(ctx context.Context, a *act, in PolicyRollback) (any, error) {
+	if err := a.because(in.Reason); err != nil {
+		return nil, err
+	}
+	return h.changePolicy(a, policyRolledBack, func(record bundles.Record) (bundles.Status, error) {
+		return h.opts.Bundles.Rollback(ctx, a.Tenant, in.To, record)
+	})
+}
+
+// changePolicy changes the bundle of a tenant with do, and records it in the audit trail.
+func (h *Handler) changePolicy(
+	a *act, action string, do func(bundles.Record) (bundles.Status, error),
+) (any, error) {
+	out := PolicyChanged{}
+	var err error
+	out.Status, err = do(func(ctx context.Context, tenant string, c bundles.Change) error {
+		out.Changed = true
+		return RecordPolicy(ctx, h.opts.Store, tenant, a.cause(action), c)
+	})
+	var refused *bundle.Error
+	switch {
+	case errors.As(err, &refused):
+		return nil, &refusal{http.StatusUnprocessableEntity, "the bundle is refused, and nothing changes: " + refused.Error(),
+			map[string]any{"stage": refused.Stage, "reason": refused.Err.Error()}}
+	case errors.Is(err, bundles.ErrNoRevision):
+		return nil, refuse(http.StatusNotFound, "no such revision of tenant %s is kept: "+
+			"`scimward policy status --tenant %s` lists them", a.Tenant, a.Tenant)
+	case errors.Is(err, bundles.ErrNoPolicy) || errors.Is(err, bundles.ErrNoSource):
+		return nil, refuse(http.StatusConflict, "tenant %s: %v", a.Tenant, err)
+	case errors.Is(err, bundles.ErrFetch):
+		return nil, refuse(http.StatusBadGateway, "tenant %s: %v", a.Tenant, err)
+	case err != nil:
+		return nil, fmt.Errorf("changing a policy bundle: %w", err)
+	}
+	return out, nil
+}
+
+// RecordPolicy writes the audit record of a change.
+func RecordPolicy(ctx context.Context, s *store.Store, tenant string, cause store.Cause, c bundles.Change) error {
+	var detail strings.Builder
+	fmt.Fprintf(&detail, "revision %s, serial %d, sha256 %s", c.Revision, c.Serial, c.SHA256)
+	if !c.Signed {
+		detail.WriteString(", not signed")
+	}
+	if c.Former != "" {
+		detail.WriteString("; before " + c.Former)
+	}
+	_, err := s.Update(ctx, tenant, cause, func(tx *store.Tx) error {
+		tx.AuditDone(policyResource, detail.String())
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("recording a policy bundle: %w", err)
+	}
+	return nil
+}
