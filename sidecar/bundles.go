@@ -53,13 +53,34 @@ func bundleTenants(cfg *config.Config) ([]bundles.Tenant, error) {
 			}
 			t.Trust.Keys = append(t.Trust.Keys, bundle.Key{ID: k.ID, Algorithm: k.Algorithm, PEM: string(pem)})
 		}
-		switch {
-		case p.Dir != "":
-			t.Source = bundles.Dir(p.Dir)
-		case p.File != "":
-			t.Source = bundles.File(p.File)
+		var err error
+		if t.Source, err = bundleSource(p); err != nil {
+			return nil, fmt.Errorf("tenant %s: %w", t.Name, err)
 		}
 		out = append(out, t)
 	}
 	return out, nil
+}
+
+// bundleSource returns the place of a tenant's bundles, nil without one.
+func bundleSource(p *config.Policy) (bundles.Source, error) {
+	remote := bundles.Remote{TokenFile: p.TokenFile}
+	if p.CAFile != "" {
+		pem, err := os.ReadFile(p.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading the authorities of its bundle server: %w", err)
+		}
+		remote.CA = string(pem)
+	}
+	switch {
+	case p.Dir != "":
+		return bundles.Dir(p.Dir), nil
+	case p.File != "":
+		return bundles.File(p.File), nil
+	case p.URL != "":
+		return bundles.HTTP{URL: p.URL, Remote: remote, Wait: p.Poll}, nil
+	case p.OCI != "":
+		return bundles.OCI{Reference: p.OCI, Remote: remote}, nil
+	}
+	return nil, nil
 }

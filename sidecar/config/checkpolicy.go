@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/scimward/scimward/policies/bundle"
@@ -12,9 +13,7 @@ func (c checker) policy(path string, p *Policy) {
 	if p == nil {
 		return
 	}
-	if count(p.Dir != "", p.File != "") > 1 {
-		c.fail(path, "leave out all but one of dir and file", "a bundle has one source")
-	}
+	c.policySource(path, p)
 	c.oneOf(path+".unsigned", p.Unsigned, "refuse", "allow")
 	if p.Unsigned == "refuse" {
 		c.require(path+".keys", len(p.Keys) > 0, "name the public key that signs the bundles, or write unsigned: allow")
@@ -33,6 +32,33 @@ func (c checker) policy(path string, p *Policy) {
 	}
 }
 
+// ociReference is the form of policy.oci.
+var ociReference = regexp.MustCompile(
+	`^([A-Za-z0-9.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?/[a-z0-9]+(([._/]|__|-+)[a-z0-9]+)*` +
+		`(@sha256:[0-9a-f]{64}|:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})$`)
+
+// policySource checks the place of the bundles, and what only a server needs.
+func (c checker) policySource(path string, p *Policy) {
+	if count(p.Dir != "", p.File != "", p.URL != "", p.OCI != "") > 1 {
+		c.fail(path, "leave out all but one of dir, file, url and oci", "a bundle has one source")
+	}
+	if p.URL != "" && !Fetchable(p.URL) {
+		c.fail(path+".url", "use https (http is for loopback only)", "%q cannot be fetched safely", p.URL)
+	}
+	if p.OCI != "" && !ociReference.MatchString(p.OCI) {
+		c.fail(path+".oci", "write HOST/REPOSITORY@sha256:DIGEST or HOST/REPOSITORY:TAG", "%q names no bundle", p.OCI)
+	}
+	for name, value := range map[string]string{"ca_file": p.CAFile, "token_file": p.TokenFile} {
+		if value != "" && p.URL == "" && p.OCI == "" {
+			c.fail(path+"."+name, "leave it out, or set url or oci", "only a server needs it")
+		}
+	}
+	if ca := c.content(path+".ca_file", p.CAFile, false); ca != nil && !hasBlock(ca, isCertificate) {
+		c.fail(path+".ca_file", "name the PEM file of the authority", "%s contains no certificate", p.CAFile)
+	}
+	c.secret(path+".token_file", p.TokenFile)
+}
+
 func isPublicKey(kind string) bool { return kind == "PUBLIC KEY" || kind == "RSA PUBLIC KEY" }
 
 // files are those whose content is a part of the configuration.
@@ -40,6 +66,7 @@ func (p *Policy) files() (out []string) {
 	if p == nil {
 		return nil
 	}
+	out = append(out, p.CAFile)
 	for _, k := range p.Keys {
 		out = append(out, k.File)
 	}
@@ -50,7 +77,7 @@ func (p *Policy) files() (out []string) {
 func (p *Policy) complete(dir folder) {
 	or(&p.Unsigned, "refuse")
 	or(&p.Poll, time.Minute)
-	dir.abs(&p.Dir, &p.File)
+	dir.abs(&p.Dir, &p.File, &p.CAFile, &p.TokenFile)
 	for i := range p.Keys {
 		or(&p.Keys[i].Algorithm, "ES256")
 		dir.abs(&p.Keys[i].File)

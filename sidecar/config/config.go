@@ -177,13 +177,24 @@ type Tenant struct {
 }
 
 // Policy says where the policy bundle of a tenant comes from and who may sign it. A bundle is an OPA bundle
-// (tar.gz); see docs/policy.md. At most one of dir and file is set. Without a source, `scimward policy push` brings
-// the bundles.
+// (tar.gz); see docs/policy.md. At most one of dir, file, url and oci is set. Without a source, `scimward policy push`
+// brings the bundles.
 type Policy struct {
 	// Dir is a folder with the files of a bundle.
 	Dir string `yaml:"dir"`
 	// File is a bundle, a tar.gz.
 	File string `yaml:"file"`
+	// URL is the https URL of a bundle on a server (http on loopback only). A redirect is not followed. A server
+	// that answers with the Content-Type application/vnd.openpolicyagent.bundles is asked to wait for the next one.
+	URL string `yaml:"url"`
+	// OCI is a bundle in an OCI registry, HOST/REPOSITORY@sha256:DIGEST or HOST/REPOSITORY:TAG. A registry on loopback
+	// is asked over http, every other one over https.
+	OCI string `yaml:"oci"`
+	// CAFile is a PEM file with the authorities to trust for url and oci. Empty means the authorities of the system.
+	CAFile string `yaml:"ca_file"`
+	// TokenFile is a file with the credential for url and oci: a bearer token, or for a registry USER:PASSWORD. It is
+	// read for each request.
+	TokenFile string `yaml:"token_file"`
 	// Keys are the public keys that may sign a bundle. At least one is needed, except with unsigned: allow.
 	Keys []BundleKey `yaml:"keys"`
 	// Unsigned says whether a bundle without a signature may come into force: refuse or allow. A bad signature is
@@ -192,7 +203,8 @@ type Policy struct {
 	// Required says that SCIM requests that change something get 503 until there is a bundle, and that scimward is
 	// not ready. Default false: until then only the profile counts.
 	Required bool `yaml:"required"`
-	// Poll is how often the source is asked for a new bundle. Zero means 1m. 1s to 24h.
+	// Poll is how often the source is asked for a new bundle; for a server that waits, how long it may wait, 5m at
+	// most. Zero means 1m. 1s to 24h.
 	Poll time.Duration `yaml:"poll"`
 }
 

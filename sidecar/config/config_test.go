@@ -191,6 +191,26 @@ func TestBadFiles(t *testing.T) {
 		{"deadline: 5m", "deadline: 5m\ntoken_keys: {key_encryption_key_file: key.pem, former_key_encryption_key_file: key.pem}", 16, "token_keys.former_key_encryption_key_file", "itself"},
 		{"workers: 4", "workers: 65", 14, "revocation.workers", "65 is out of range"},
 		{"name: acme", "name: Acme Inc", 17, "tenants[0].name", `"Acme Inc" is not a name`},
+		{"external_url: https://app.example.com", `external_url: https://app.example.com
+    policy: {unsigned: allow, url: "http://bundles.example/b.tar.gz"}`, 19, "tenants[0].policy.url", "cannot be fetched safely"},
+		{"external_url: https://app.example.com", `external_url: https://app.example.com
+    policy: {unsigned: allow, url: "https://u:p@bundles.example/b.tar.gz"}`, 19, "tenants[0].policy.url", "cannot be fetched safely"},
+		{"external_url: https://app.example.com", `external_url: https://app.example.com
+    policy: {unsigned: allow, oci: registry.example/acme}`, 19, "tenants[0].policy.oci", "names no bundle"},
+		{"external_url: https://app.example.com", `external_url: https://app.example.com
+    policy: {unsigned: allow, oci: "registry.example/acme/../x:1"}`, 19, "tenants[0].policy.oci", "names no bundle"},
+		{"external_url: https://app.example.com", `external_url: https://app.example.com
+    policy: {unsigned: allow, oci: "https://registry.example/acme:1"}`, 19, "tenants[0].policy.oci", "names no bundle"},
+		{"external_url: https://app.example.com", `external_url: https://app.example.com
+    policy: {unsigned: allow, dir: ., oci: "registry.example/acme:1"}`, 19, "tenants[0].policy", "a bundle has one source"},
+		{"external_url: https://app.example.com", `external_url: https://app.example.com
+    policy: {unsigned: allow, url: "https://a.example/b", oci: "registry.example/acme:1"}`, 19, "tenants[0].policy", "a bundle has one source"},
+		{"external_url: https://app.example.com", `external_url: https://app.example.com
+    policy: {unsigned: allow, dir: ., token_file: key.pem}`, 19, "tenants[0].policy.token_file", "only a server needs it"},
+		{"external_url: https://app.example.com", `external_url: https://app.example.com
+    policy: {unsigned: allow, url: "https://a.example/b", ca_file: key.pem}`, 19, "tenants[0].policy.ca_file", "contains no certificate"},
+		{"external_url: https://app.example.com", `external_url: https://app.example.com
+    policy: {unsigned: allow, url: "https://a.example/b", token_file: none}`, 19, "tenants[0].policy.token_file", "it does not exist"},
 		{"external_url: https://app.example.com", "external_url: http://app.example.com", 18, "tenants[0].external_url", "is not https"},
 		{"external_url: https://app.example.com", "external_url: https://app.example.com/x", 18, "tenants[0].external_url", "more than scheme, host and port"},
 		{"external_url: https://app.example.com", "external_url: https://app.example.com?x", 18, "tenants[0].external_url", "more than scheme, host and port"},

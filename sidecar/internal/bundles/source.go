@@ -9,30 +9,39 @@ import (
 	"github.com/scimward/scimward/policies/bundle"
 )
 
-// Source is where the bundles of a tenant come from.
+// Source is where the bundles of a tenant come from. Two sources that are equal (==) are the same place.
 type Source interface {
-	// Fetch returns the bytes of the present bundle. Last is the digest of the bytes that it gave last; raw is nil
-	// if they are the same. It may wait for a change until ctx ends, if the place tells of changes.
-	Fetch(ctx context.Context, last string) (raw []byte, err error)
+	// Fetch returns the present bundle, if it is another than the last. It ends within a time of its own. It may
+	// wait for a change, if the place tells of changes.
+	Fetch(ctx context.Context, last Mark) (Fetched, error)
 	// String names the place for operators, without secrets.
 	String() string
+}
+
+// Mark is what a source remembers of its last answer.
+type Mark struct {
+	ID    string // of the bundle at this place; empty if the place gives none
+	Waits bool   // the place answers a question for a change when there is one
+}
+
+// Fetched is the answer of a source.
+type Fetched struct {
+	Raw  []byte // nil: nothing changed. More than bundle.MaxBytes may be cut off
+	Mark Mark   // for the next fetch
 }
 
 // File is an archive.
 type File string
 
 // Fetch reads the file.
-func (f File) Fetch(context.Context, string) ([]byte, error) {
+func (f File) Fetch(context.Context, Mark) (Fetched, error) {
 	r, err := os.Open(string(f))
 	if err != nil {
-		return nil, fmt.Errorf("opening the bundle: %w", err)
+		return Fetched{}, fmt.Errorf("opening the bundle: %w", err)
 	}
 	defer r.Close() //nolint:errcheck // read only
-	raw, err := io.ReadAll(io.LimitReader(r, bundle.MaxBytes+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading the bundle: %w", err)
-	}
-	return raw, nil
+	raw, err := readBounded(r)
+	return Fetched{Raw: raw}, err
 }
 
 func (f File) String() string { return string(f) }
@@ -41,8 +50,18 @@ func (f File) String() string { return string(f) }
 type Dir string
 
 // Fetch packs the folder.
-func (d Dir) Fetch(context.Context, string) ([]byte, error) {
-	return bundle.Archive(os.DirFS(string(d)))
+func (d Dir) Fetch(context.Context, Mark) (Fetched, error) {
+	raw, err := bundle.Archive(os.DirFS(string(d)))
+	return Fetched{Raw: raw}, err
 }
 
 func (d Dir) String() string { return string(d) }
+
+// readBounded reads a bundle. One that is too large is cut off, so that bundle.Read refuses it.
+func readBounded(r io.Reader) ([]byte, error) {
+	raw, err := io.ReadAll(io.LimitReader(r, bundle.MaxBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the bundle: %w", err)
+	}
+	return raw, nil
+}

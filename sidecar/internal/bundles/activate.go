@@ -1,0 +1,86 @@
+package bundles
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/scimward/scimward/policies"
+	"github.com/scimward/scimward/policies/bundle"
+)
+
+// activate makes a bundle durable and puts it in force. The caller holds s.working.
+func (m *Manager) activate(ctx context.Context, s *state, raw []byte, rollback bool, record Record) error {
+	work, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(s.ended, cancel)()
+	b, rules, err := s.prepare(work, raw, rollback)
+	switch {
+	case s.ended.Err() != nil:
+		return errReconfigured
+	case ctx.Err() != nil: // says nothing about the bundle
+		return ctx.Err()
+	case err != nil:
+		return err
+	}
+	if !rollback && s.rules != nil && b.SHA256 == s.active.SHA256 {
+		return nil
+	}
+	if !rollback && b.Serial <= s.kept.Serial && b.SHA256 != s.active.SHA256 {
+		return &bundle.Error{Stage: "serial", Err: fmt.Errorf("serial %d is not higher than %d, "+
+			"which was in force: raise metadata.serial, or roll back", b.Serial, s.kept.Serial)}
+	}
+	e := Entry{SHA256: b.SHA256, Revision: b.Revision, Serial: b.Serial, Signed: b.Signed, Activated: m.o.Now().UTC()}
+	if err := record(ctx, s.Name, Change{e, s.active.SHA256, rollback}); err != nil {
+		return fmt.Errorf("writing the audit trail: %w", err)
+	}
+	k := s.kept.with(e, rollback)
+	if err := k.save(raw); err != nil {
+		return fmt.Errorf("keeping the bundle: %w", err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s.kept, s.rules, s.active, s.lost, s.faults.bundle = k, rules, e, false, fault{}
+	m.publish()
+	m.o.Logger.LogAttrs(ctx, slog.LevelInfo, "policy bundle in force", slog.String("tenant", s.Name),
+		slog.String("revision", b.Name()), slog.Uint64("serial", b.Serial), slog.Bool("rollback", rollback))
+	return nil
+}
+
+// prepare reads, verifies and compiles a bundle, and tests a new one.
+func (s *state) prepare(ctx context.Context, raw []byte, tested bool) (
+	b *bundle.Bundle, rules *policies.Rules, err error,
+) {
+	if b, err = bundle.Read(raw, s.Trust); err != nil {
+		return nil, nil, err
+	}
+	if tested {
+		rules, err = b.Rules(ctx)
+	} else {
+		rules, err = b.Compile(ctx)
+	}
+	return b, rules, err
+}
+
+// fail remembers why the newest bundle is not in force.
+func (m *Manager) fail(ctx context.Context, s *state, err error) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f := fault{Stage: StageKeep, text: err.Error(), since: m.o.Now().UTC()}
+	at := &s.faults.bundle
+	var refused *bundle.Error
+	switch {
+	case errors.Is(err, ErrFetch):
+		f.Stage, at = StageFetch, &s.faults.fetch
+	case errors.As(err, &refused):
+		f.Stage = refused.Stage
+	}
+	if at.text == f.text {
+		return err
+	}
+	*at = f
+	m.o.Logger.LogAttrs(ctx, slog.LevelError, "policy bundle refused: the former one stays in force",
+		slog.String("tenant", s.Name), slog.String("stage", f.Stage), slog.String("error", f.text))
+	return err
+}

@@ -1,0 +1,170 @@
+package bundles
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/scimward/scimward/policies/bundle"
+)
+
+// Remote is how a source reaches a server.
+type Remote struct {
+	CA        string // PEM text of the authorities to trust; empty means those of the system
+	TokenFile string // with the credential, read for each request; empty means none
+}
+
+// requestTimeout bounds one request, besides the time that it asks the server to wait.
+const requestTimeout = 30 * time.Second
+
+// maxWait bounds the time that a request asks the server to wait: proxies end requests that take longer.
+const maxWait = 5 * time.Minute
+
+// client returns a client for one fetch. It follows no redirect, uses no proxy and keeps the bytes as they are.
+func (r Remote) client() (*http.Client, func(), error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if r.CA != "" {
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM([]byte(r.CA)) {
+			return nil, nil, errors.New("ca_file contains no certificate")
+		}
+	}
+	t := &http.Transport{
+		TLSClientConfig: config, DisableCompression: true, ForceAttemptHTTP2: true,
+		TLSHandshakeTimeout: requestTimeout, MaxResponseHeaderBytes: 64 << 10,
+	}
+	return &http.Client{
+		Transport:     t,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, t.CloseIdleConnections, nil
+}
+
+// maxToken bounds a credential.
+const maxToken = 16 << 10
+
+// credential reads the token file. An error does not contain what is in it.
+func (r Remote) credential() (string, error) {
+	if r.TokenFile == "" {
+		return "", nil
+	}
+	f, err := os.Open(r.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("reading token_file: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // read only
+	b, err := io.ReadAll(io.LimitReader(f, maxToken+1))
+	if err != nil {
+		return "", fmt.Errorf("reading token_file: %w", err)
+	}
+	token := strings.TrimSpace(string(b))
+	if token == "" || len(b) > maxToken || strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return "", fmt.Errorf("token_file %s must contain one token without spaces", r.TokenFile)
+	}
+	return token, nil
+}
+
+// HTTP is a bundle server, as OPA's: GET with If-None-Match, and with Prefer: wait=N if the server supports it.
+type HTTP struct {
+	URL string
+	Remote
+	Wait time.Duration // how long a request may wait for a change
+}
+
+// bundlesType is the Content-Type with which a server says that it waits for changes.
+const bundlesType = "application/vnd.openpolicyagent.bundles"
+
+// Fetch gets the bundle.
+func (h HTTP) Fetch(ctx context.Context, last Mark) (Fetched, error) {
+	req, err := http.NewRequest(http.MethodGet, h.URL, http.NoBody)
+	if err != nil {
+		return Fetched{}, fmt.Errorf("the URL is none: %w", err)
+	}
+	prefer, limit := "modes=snapshot", requestTimeout
+	if wait := min(h.Wait, maxWait); last.Waits && last.ID != "" && wait >= time.Second {
+		prefer += fmt.Sprintf(";wait=%d", wait/time.Second)
+		limit += wait
+	}
+	req.Header.Set("Prefer", prefer)
+	if last.ID != "" {
+		req.Header.Set("If-None-Match", last.ID)
+	}
+	token, err := h.credential()
+	if err != nil {
+		return Fetched{}, err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	client, done, err := h.client()
+	if err != nil {
+		return Fetched{}, err
+	}
+	defer done()
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	resp, err := client.Do(req.WithContext(ctx))
+	if err != nil {
+		return Fetched{}, withoutURL(err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // read only
+	return h.answer(resp, last)
+}
+
+func (h HTTP) answer(resp *http.Response, last Mark) (Fetched, error) {
+	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	waits := err == nil && kind == bundlesType
+	switch {
+	case resp.StatusCode == http.StatusNotModified && last.ID != "":
+		return Fetched{Mark: Mark{ID: last.ID, Waits: waits}}, nil
+	case resp.StatusCode != http.StatusOK:
+		return Fetched{}, statusFault(resp)
+	}
+	raw, err := readBounded(resp.Body)
+	if err != nil {
+		return Fetched{}, err
+	}
+	if len(raw) > bundle.MaxBytes {
+		return Fetched{Raw: raw}, nil // the rest was not read, so it is not what the ETag names
+	}
+	return Fetched{Raw: raw, Mark: Mark{ID: resp.Header.Get("ETag"), Waits: waits}}, nil
+}
+
+// statusFault says what an answer other than a bundle means.
+func statusFault(resp *http.Response) error {
+	switch s := resp.StatusCode; {
+	case s == http.StatusNotFound || s == http.StatusGone:
+		return fmt.Errorf("the server has no bundle there: status %d; check the path", s)
+	case s == http.StatusUnauthorized || s == http.StatusForbidden:
+		return fmt.Errorf("the server refuses to give it: status %d; check token_file", s)
+	case s/100 == 3:
+		return fmt.Errorf("the server redirects to another place: status %d; configure that place", s)
+	default:
+		return fmt.Errorf("the server answers with status %d", s)
+	}
+}
+
+// withoutURL drops the URL from an error: its query may be a secret.
+func withoutURL(err error) error {
+	var of *url.Error
+	if errors.As(err, &of) {
+		return of.Err
+	}
+	return err
+}
+
+func (h HTTP) String() string {
+	u, err := url.Parse(h.URL)
+	if err != nil {
+		return "an HTTP server"
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}

@@ -1,0 +1,117 @@
+package bundles
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Stages of a fault that the bundle itself has no part in; see [bundle.Error] for the others.
+const (
+	StageFetch = "fetch" // the source gave no bundle
+	StageKeep  = "keep"  // this machine could not keep or read it
+)
+
+// faults are why the newest bundle is not in force.
+type faults struct {
+	fetch  fault // of the source
+	bundle fault // of what it gave last
+}
+
+// fault is one of them; without a text there is none.
+type fault struct {
+	Stage string
+	text  string
+	since time.Time
+}
+
+// shown is the fault that status shows. A source that fails comes first: what it gave before is out of date.
+func (f *faults) shown() fault {
+	if f.fetch.text != "" {
+		return f.fetch
+	}
+	return f.bundle
+}
+
+// Status is the bundle of a tenant, for operators.
+type Status struct {
+	Tenant   string    `json:"tenant"`
+	Source   string    `json:"source,omitempty"`
+	Required bool      `json:"required"`
+	Active   *Entry    `json:"active,omitempty"` // absent while there is none
+	Pinned   bool      `json:"pinned"`           // by a rollback
+	Fetched  time.Time `json:"fetched,omitzero"` // the last time that the source answered
+	// Fault says why the newest bundle is not in force, or why there is none. The active one stays.
+	Fault string `json:"fault,omitempty"`
+	// FaultStage is the step that failed: fetch, size, archive, signature, manifest, parse, compile, smoke, test,
+	// serial or keep.
+	FaultStage string    `json:"fault_stage,omitempty"`
+	FaultSince time.Time `json:"fault_since,omitzero"`
+	Kept       []Entry   `json:"kept"` // the newest last
+}
+
+// Of returns the status of one tenant, or ErrNoPolicy.
+func (m *Manager) Of(tenant string) (Status, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s := m.tenants[tenant]; s != nil {
+		return s.status(), nil
+	}
+	return Status{}, ErrNoPolicy
+}
+
+func (m *Manager) statusOf(s *state) Status {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return s.status()
+}
+
+func (s *state) status() Status {
+	f := s.faults.shown()
+	out := Status{
+		Tenant: s.Name, Required: s.Required || s.lost, Pinned: s.kept.Pinned,
+		Fault: f.text, FaultStage: f.Stage, FaultSince: f.since, Kept: slices.Clone(s.kept.All),
+	}
+	if !s.fetch.IsZero() {
+		out.Fetched = s.fetch.UTC()
+	}
+	if s.Source != nil {
+		out.Source = s.Source.String()
+	}
+	if s.rules != nil {
+		active := s.active
+		out.Active = &active
+	}
+	return out
+}
+
+// Status lists the tenants with a policy, by name.
+func (m *Manager) Status() []Status {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := []Status{}
+	for _, s := range m.tenants {
+		out = append(out, s.status())
+	}
+	slices.SortFunc(out, func(a, b Status) int { return cmp.Compare(a.Tenant, b.Tenant) })
+	return out
+}
+
+// Ready returns an error while a tenant that requires a bundle has none.
+func (m *Manager) Ready() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var without []string
+	for _, name := range slices.Sorted(maps.Keys(m.tenants)) {
+		if s := m.tenants[name]; (s.Required || s.lost) && s.rules == nil {
+			without = append(without, name)
+		}
+	}
+	if len(without) > 0 {
+		return fmt.Errorf("no policy bundle yet for tenant %s: see `scimward policy status`", strings.Join(without, ", "))
+	}
+	return nil
+}
