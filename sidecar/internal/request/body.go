@@ -96,10 +96,26 @@ func (r *Request) mediaType() string {
 	}
 	mt, params, err := mime.ParseMediaType(vs[0])
 	charset, named := params["charset"]
-	if err != nil || named && !strings.EqualFold(charset, "utf-8") && !strings.EqualFold(charset, "utf8") {
+	if err != nil || named && !utf8Name(charset) || !sameParameters(vs[0], params) {
 		return ""
 	}
 	return mt
+}
+
+func utf8Name(charset string) bool {
+	return strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")
+}
+
+// sameParameters reports whether all parsers find the same charset and boundary in a Content-Type: not with parts of
+// a parameter (RFC 2231), which override it for some, nor with a name that only ends so, which Tomcat takes for it.
+func sameParameters(contentType string, params map[string]string) bool {
+	text := strings.Join(strings.Fields(strings.ToLower(contentType)), "")
+	same := func(name string) bool {
+		_, named := params[name]
+		n := strings.Count(text, name+"=")
+		return n == 0 && !named || n == 1 && named
+	}
+	return !strings.ContainsAny(text, `*\`) && same("charset") && same("boundary")
 }
 
 // Write reports whether the method carries a resource in its body.

@@ -1,6 +1,7 @@
 package request
 
 import (
+	"bytes"
 	"net/url"
 	"slices"
 	"strings"
@@ -19,26 +20,67 @@ type field struct {
 }
 
 // BodyNames are the names of all fields of a body, at any depth, for a rule that denies some of them. Text that
-// is JSON has names too, and a GraphQL document has those of its arguments and input fields.
+// is JSON has names too, also in the query, and a GraphQL document has those of its arguments and input fields.
 type BodyNames struct {
 	names    []string
 	override bool
 }
 
-// BodyNames reads a complete body as its content type says. A GraphQL document may also be in the query.
+// BodyNames reads a complete body as its content type says, and as applications do that ignore it.
 func (r *Request) BodyNames() (*BodyNames, *Problem) {
 	b := bodyReader{embedded: maxEmbedded}
 	if p := r.readBody("", &b); p != nil {
 		return nil, p
 	}
-	if values, _ := url.ParseQuery(r.Query); graphQLQuery(r.Query) {
-		for name, texts := range values {
-			for _, text := range texts {
-				b.readText(name, text, maxEmbedded)
+	if r.mediaType() == typeForm {
+		b.encoded(r.Body)
+	} else {
+		b.asForm(string(r.Body))
+	}
+	b.query(r.Query)
+	return &BodyNames{b.names, b.override}, b.bad
+}
+
+// encoded refuses a form with characters that no encoder of forms writes. Without them it is no JSON, XML or YAML,
+// which many applications read whatever the content type says.
+func (b *bodyReader) encoded(body []byte) {
+	if bytes.ContainsAny(bytes.TrimRight(body, "\r\n"), "\"<>{}\\`\r\n\t") {
+		b.bad = problem(400, ReasonBody, "the form has characters that a form does not contain: encode them with %")
+	}
+}
+
+// asForm adds the names that a parser of forms finds in a body that is none. Bottle reads every body as a form.
+func (b *bodyReader) asForm(body string) {
+	for i, pair := range strings.Split(body, "&") {
+		for j, part := range strings.Split(pair, ";") {
+			name, _, assigned := strings.Cut(part, "=")
+			if i+j > 0 && (assigned || j == 0) && !strings.Contains(name, `"`) { // a quotation mark ends the text
+				b.name(unescapeForm(name), true)
 			}
 		}
 	}
-	return &BodyNames{b.names, b.override}, b.bad
+}
+
+// query adds the names in the texts of a query, which some frameworks merge with the body.
+func (b *bodyReader) query(query string) {
+	for pair := range strings.SplitSeq(query, "&") {
+		parts := []string{pair}
+		if strings.Contains(pair, ";") { // it ends a parameter for some
+			parts = append(parts, strings.Split(pair, ";")...)
+		}
+		for _, part := range parts {
+			name, text, _ := strings.Cut(part, "=")
+			name, text = unescapeForm(name), unescapeForm(text)
+			b.charset(name, text)
+			b.readText(name, text, maxEmbedded)
+		}
+	}
+}
+
+// unescapeForm decodes a name or value of a form as lenient parsers do, which keep bad escapes.
+func unescapeForm(s string) string {
+	out, _ := decodeOnce(strings.ReplaceAll(s, "+", " "), nil)
+	return out
 }
 
 // Mention reports whether a name might be read as a field of a set.
@@ -55,6 +97,8 @@ func (r *Request) fields(f BodyFormat) ([]field, *Problem) {
 	}
 	return b.fields, b.bad
 }
+
+const typeForm = "application/x-www-form-urlencoded"
 
 // maxEmbedded is how deep texts are within texts: the variables within the operations of GraphQL.
 const maxEmbedded = 2
@@ -75,7 +119,7 @@ func (r *Request) readBody(f BodyFormat, b *bodyReader) *Problem {
 	}
 	var is BodyFormat
 	switch mt := r.mediaType(); {
-	case mt == "application/x-www-form-urlencoded":
+	case mt == typeForm:
 		is = Form
 	case mt == "multipart/form-data" && f == Multipart:
 		return r.readMultipart(b)
@@ -159,8 +203,16 @@ func (b *bodyReader) name(name string, top bool) {
 
 func (b *bodyReader) leaf(f field, name string) {
 	b.fields = append(b.fields, f)
+	b.charset(name, f.value)
 	if f.text {
 		b.readText(name, f.value, b.embedded)
+	}
+}
+
+// charset refuses the field that changes the charset of a form (RFC 7578 §4.6), as Sling reads it.
+func (b *bodyReader) charset(name, value string) {
+	if strings.EqualFold(name, "_charset_") && !utf8Name(value) {
+		b.bad = problem(400, ReasonBody, "send the form in UTF-8")
 	}
 }
 
@@ -204,8 +256,7 @@ func jsonFields(o scim.Object) ([]field, *Problem) {
 	return b.fields, b.bad
 }
 
-// readText adds the names in a text: those of a JSON text, and those of a GraphQL document. What only GraphQL
-// would read and is neither counts with every word.
+// readText adds the names in a text: those of a JSON text, and those of a GraphQL document.
 func (b *bodyReader) readText(name, text string, depth int) {
 	if depth == 0 {
 		return
@@ -217,14 +268,30 @@ func (b *bodyReader) readText(name, text string, depth int) {
 	if t := strings.TrimLeft(text, " \t\r\n\ufeff"); !strings.HasPrefix(t, "{") && !strings.HasPrefix(t, "[") {
 		return
 	}
-	if doc, whole := readTree([]byte(text)); doc != nil {
+	if doc, whole := readTree([]byte(text)); whole {
 		b.tree(doc, name, depth-1)
-		if whole {
-			return
-		}
+		return
 	}
-	if name == "variables" || name == "operations" {
-		b.nameAll(strings.FieldsFunc(text, func(r rune) bool { return r < utf8.RuneSelf && !nameByte(byte(r)) }))
+	if name == "query" {
+		return
+	}
+	b.lenient(text)
+}
+
+// lenient adds the names in a text that begins as JSON and is none for this decoder: every word before a colon, as
+// other decoders take more (NaN, depth, names without quotes), and every word if there may be comments.
+func (b *bodyReader) lenient(text string) {
+	parts := strings.Split(text, ":")
+	if len(parts) > 1 && strings.Contains(text, `\`) {
+		b.bad = problem(400, ReasonBody, "a text of the request begins as JSON, has escapes, and is no JSON")
+	}
+	comments := strings.Contains(text, "/*") || strings.Contains(text, "//") && strings.Contains(text, "{")
+	for _, part := range parts[:len(parts)-1] {
+		words := strings.FieldsFunc(part, func(r rune) bool { return strings.ContainsRune(" \t\r\n\ufeff{}[]\"',/*", r) })
+		if n := len(words); n > 0 && !comments {
+			words = words[n-1:]
+		}
+		b.nameAll(words)
 	}
 }
 

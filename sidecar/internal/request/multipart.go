@@ -93,7 +93,8 @@ func readPart(part []byte, boundary string) (name string, f field, ok bool) {
 func oneCharset(value string) bool {
 	_, params, err := mime.ParseMediaType(value)
 	charset, named := params["charset"]
-	return err == nil && (!named || strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "us-ascii"))
+	return err == nil && sameParameters(value, params) &&
+		(!named || strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "us-ascii"))
 }
 
 // readDisposition reads form-data with a name and perhaps a filename, quoted or not, each once.
