@@ -46,7 +46,8 @@ type Record func(ctx context.Context, tenant string, c Change) error
 
 // Manager is safe for concurrent use.
 type Manager struct {
-	o Options
+	o    Options
+	step func(string) error // see kept.step
 
 	mu      sync.Mutex // guards the fields below and all states; never held while a bundle is fetched, compiled or tested
 	tenants map[string]*state
@@ -117,7 +118,7 @@ func (m *Manager) take(ctx context.Context, t Tenant) *state {
 	}
 	s := &state{Tenant: t}
 	s.ended, s.end = context.WithCancel(context.WithoutCancel(ctx))
-	if err := s.load(ctx, filepath.Join(m.o.Dir, t.Name)); err != nil {
+	if err := s.load(ctx, filepath.Join(m.o.Dir, t.Name), m.step); err != nil {
 		s.lost = true
 		m.fail(ctx, s, err) //nolint:errcheck // status shows it
 	}
@@ -141,9 +142,9 @@ func (m *Manager) lock(tenant string) (s *state, unlock func(), err error) {
 }
 
 // load reads the kept bundle.
-func (s *state) load(ctx context.Context, dir string) (err error) {
-	s.kept = &kept{dir: dir}
-	k, err := readKept(dir)
+func (s *state) load(ctx context.Context, dir string, step func(string) error) (err error) {
+	s.kept = &kept{dir: dir, step: step}
+	k, err := readKept(dir, step)
 	if err != nil {
 		return err
 	}
