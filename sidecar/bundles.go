@@ -24,6 +24,7 @@ func (s *Server) openBundles(ctx context.Context) error {
 		Dir: filepath.Join(s.opts.Config.DataDir, "bundles"), Activate: s.policy.SetRules,
 		Record: s.recordFetched, Now: s.opts.Now, Logger: s.opts.Logger,
 	})
+	s.registry.MustRegister(s.bundles.Metrics())
 	s.bundles.SetTenants(ctx, tenants)
 	return nil
 }

@@ -1,0 +1,61 @@
+package bundles
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics describe the bundles at each scrape. The values of stage are those of [Status], and none.
+type metrics struct {
+	m                                   *Manager
+	serial, activated, fetched, faulted *prometheus.Desc
+}
+
+// Metrics returns the metrics of all tenants with a policy.
+func (m *Manager) Metrics() prometheus.Collector {
+	tenant := []string{"tenant"}
+	return &metrics{
+		m: m,
+		serial: prometheus.NewDesc("scimward_policy_bundle_serial",
+			"Serial of the policy bundle in force, 0 without one.", tenant, nil),
+		activated: prometheus.NewDesc("scimward_policy_bundle_activated_timestamp_seconds",
+			"When the policy bundle came into force, in seconds since 1970.", tenant, nil),
+		fetched: prometheus.NewDesc("scimward_policy_bundle_fetched_timestamp_seconds",
+			"When the source of policy bundles last answered, in seconds since 1970.", tenant, nil),
+		faulted: prometheus.NewDesc("scimward_policy_bundle_fault",
+			"1 if the newest policy bundle is not in force, by the stage that failed; 0 with stage none.",
+			[]string{"tenant", "stage"}, nil),
+	}
+}
+
+func (c *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.serial, c.activated, c.fetched, c.faulted} {
+		ch <- d
+	}
+}
+
+func (c *metrics) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	when := func(d *prometheus.Desc, t time.Time, tenant string) {
+		if !t.IsZero() {
+			gauge(d, float64(t.UnixMilli())/1000, tenant)
+		}
+	}
+	for _, s := range c.m.Status() {
+		var active Entry
+		if s.Active != nil {
+			active = *s.Active
+		}
+		gauge(c.serial, float64(active.Serial), s.Tenant)
+		when(c.activated, active.Activated, s.Tenant)
+		when(c.fetched, s.Fetched, s.Tenant)
+		if s.Fault == "" {
+			gauge(c.faulted, 0, s.Tenant, "none")
+		} else {
+			gauge(c.faulted, 1, s.Tenant, s.FaultStage)
+		}
+	}
+}
