@@ -9,27 +9,31 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/token"
 )
 
-// bind returns what the access token of an authenticated client is bound to: the key of the DPoP proof, if
-// the request has one (RFC 9449 §5), or else the client certificate, if the client may use it (RFC 8705 §3).
-func (t *tenant) bind(r *http.Request, q *tokenRequest, c *Client) (b token.Binding, err error) {
+// bind sets what the access token of an authenticated client is bound to: the key of the DPoP proof, if the
+// request has one (RFC 9449 §5), or else the client certificate, if the client may use it (RFC 8705 §3). The proof
+// is not used yet, and nil without one.
+func (t *tenant) bind(
+	r *http.Request, q *tokenRequest, c *Client, to *token.Binding,
+) (proof *token.CheckedProof, err error) {
 	proofs := r.Header.Values("DPoP")
 	switch {
 	case len(proofs) > 1:
-		return b, &token.Error{Reason: token.ReasonProof, Detail: "send one DPoP header"}
+		return nil, &token.Error{Reason: token.ReasonProof, Detail: "send one DPoP header"}
 	case len(proofs) == 1:
-		b.Key, err = t.state.Proofs.Verify(proofs[0], &token.ProofRequest{
+		proof, err = t.state.Proofs.Check(proofs[0], &token.ProofRequest{
 			Method: r.Method, URL: t.TokenEndpoint, ID: q.id, Nonce: t.DPoPNonce,
 		})
+		if err != nil {
+			return nil, err
+		}
+		to.Key = proof.Key
 	case c.Constraint.Certificates():
-		b.Certificate = request.ForwardedCertificate(r.Header.Values("X-Forwarded-Client-Cert")).Thumbprint()
+		to.Certificate = request.ForwardedCertificate(r.Header.Values("X-Forwarded-Client-Cert")).Thumbprint()
 	}
-	if err != nil {
-		return b, err
+	if missing := c.Constraint.Missing(*to); missing != "" {
+		return nil, refuseUnbound(c.Constraint, missing)
 	}
-	if missing := c.Constraint.Missing(b); missing != "" {
-		return b, refuseUnbound(c.Constraint, missing)
-	}
-	return b, nil
+	return proof, nil
 }
 
 // refuseUnbound answers a client that must bind its tokens and does not.

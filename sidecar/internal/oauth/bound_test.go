@@ -9,7 +9,10 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -165,6 +168,89 @@ func TestDPoPRefused(t *testing.T) {
 		if status, code := w.ask(assertion); status != http.StatusOK {
 			t.Errorf("%s: the assertion is spent: %d %s", row.name, status, code)
 		}
+	}
+}
+
+// TestReplayRemembersNoProof: nobody fills the memory of proofs with a used assertion. The proof of a refused
+// request is as good as before.
+func TestReplayRemembersNoProof(t *testing.T) {
+	w := settled(newWorld(t))
+	used := form(w.assert("idp", nil)).Encode()
+	if rec := w.do(post(acme, used)); rec.Code != http.StatusOK {
+		t.Fatal(rec.Body)
+	}
+	proof := w.proofKey().sign(nil)
+	r := post(acme, used)
+	r.Header.Set("DPoP", proof)
+	if rec := w.do(r); rec.Code != http.StatusUnauthorized {
+		t.Fatalf("the used assertion: %d %s", rec.Code, rec.Body)
+	}
+	issued(t, w.prove(proof))
+}
+
+// TestOneProofGetsOneToken: of many requests at once with one proof, one gets a token.
+func TestOneProofGetsOneToken(t *testing.T) {
+	w := settled(newWorld(t))
+	proof := w.proofKey().sign(nil)
+	requests := make([]*http.Request, 16)
+	for i := range requests {
+		requests[i] = post(acme, form(w.assert("idp", object{"jti": w.fresh()})).Encode())
+		requests[i].Header.Set("DPoP", proof)
+	}
+	var running sync.WaitGroup
+	var got atomic.Int64
+	for _, r := range requests {
+		running.Go(func() {
+			if w.do(r).Code == http.StatusOK {
+				got.Add(1)
+			}
+		})
+	}
+	running.Wait()
+	if got.Load() != 1 {
+		t.Errorf("%d tokens with one proof, want 1", got.Load())
+	}
+}
+
+// TestRefusedClientsCount: a request that proves a client, is refused and spends nothing counts as a failure of
+// its address. Beyond the limit, its sender learns why, as before.
+func TestRefusedClientsCount(t *testing.T) {
+	const address = "198.51.100.7"
+	for name, row := range map[string]struct {
+		change func(*oauth.Tenant)
+		send   func(k *proofKey, assertion string) (form url.Values, proof string)
+		code   string
+	}{
+		"a bad proof": {nil, func(k *proofKey, assertion string) (url.Values, string) {
+			return form(assertion), k.sign(object{"htm": "GET"})
+		}, "invalid_dpop_proof"},
+		"no nonce": {func(t *oauth.Tenant) { t.DPoPNonce = true }, func(k *proofKey, assertion string) (url.Values, string) {
+			return form(assertion), k.sign(nil)
+		}, "use_dpop_nonce"},
+		"no certificate": {func(t *oauth.Tenant) { t.Clients[0].Constraint = token.ConstraintCertificate },
+			func(_ *proofKey, assertion string) (url.Values, string) { return form(assertion), "" }, "invalid_request"},
+		"another grant": {func(t *oauth.Tenant) { t.Clients[1].AllowJWTBearer = true },
+			func(_ *proofKey, assertion string) (url.Values, string) {
+				return url.Values{"grant_type": {jwtBearer}, "assertion": {assertion}}, ""
+			}, "unauthorized_client"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := settled(newWorld(t, func(w *world) { w.configure = row.change }))
+			k, assertion := w.proofKey(), w.assert("idp", nil)
+			for i := range 122 {
+				f, proof := row.send(k, assertion)
+				r := post(acme, f.Encode())
+				r.Header.Set("X-Forwarded-For", address)
+				if proof != "" {
+					r.Header.Set("DPoP", proof)
+				}
+				rec := w.do(r)
+				if rec.Code != http.StatusBadRequest || errorCode(t, rec) != row.code {
+					t.Fatalf("request %d: %d %s, want 400 %s", i+1, rec.Code, rec.Body, row.code)
+				}
+			}
+			wantBusy(t, "a stranger there", w.from(address, form("x.y.z")), "1")
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,8 @@ import (
 )
 
 const (
-	maxFormBytes = 64 << 10
+	maxFormBytes  = 64 << 10
+	maxParameters = 32
 
 	formMedia              = "application/x-www-form-urlencoded"
 	grantClientCredentials = "client_credentials"
@@ -26,7 +28,7 @@ const (
 // form contains the parameters of a token request that have a value.
 type form map[string]string
 
-// readForm reads the body of a token request. It limits the size before decoding. It refuses a
+// readForm reads the body of a token request. It limits size and number before decoding. It refuses a
 // repeated parameter (RFC 6749 §3.2), because two readers could use different values.
 func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
 	if r.URL.RawQuery != "" || r.URL.ForceQuery {
@@ -42,6 +44,9 @@ func readForm(w http.ResponseWriter, r *http.Request) (form, error) {
 	}
 	if err != nil {
 		return nil, refuse(faultRequest, "the body ended early: send as many bytes as Content-Length says")
+	}
+	if bytes.Count(body, []byte("&")) >= maxParameters {
+		return nil, refuse(faultRequest, fmt.Sprintf("the body has more than %d parameters", maxParameters))
 	}
 	values, err := url.ParseQuery(string(body))
 	if err != nil {

@@ -27,7 +27,7 @@
 //   - A revoked token, and every token of a dropped signing key, is refused when the answer is sent, and
 //     after a restart.
 //   - A client of another tenant is an unknown client. Every caller without a valid signature gets
-//     the same answer after similar work.
+//     the same answer after similar work, except from an address with too many failed requests.
 //   - If the store or the keys of a client are unavailable, the answer is 503 with Retry-After,
 //     never a token.
 package oauth
@@ -97,6 +97,7 @@ type Server struct {
 	checks   *prometheus.CounterVec // of revocations and introspections, by tenant, endpoint and outcome
 
 	throttles throttles
+	clients   atomic.Int64 // of all tenants
 
 	mu     sync.Mutex // held while the state of a new tenant is read; no request takes it
 	states map[string]*state

@@ -59,6 +59,11 @@ func (p *Prepared) Ready(ctx context.Context) error { return ready(ctx, p.next) 
 
 // Apply puts the tenants in force. Requests whose body has been read finish with the former ones.
 func (p *Prepared) Apply() {
+	clients := 0
+	for _, t := range p.next {
+		clients += len(t.Clients)
+	}
+	p.server.clients.Store(int64(clients))
 	old := p.server.tenants.Swap(&p.next)
 	closeTenants(*old, p.next)
 }

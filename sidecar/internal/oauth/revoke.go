@@ -118,7 +118,7 @@ func (h *handler) about(
 	if presented == "" {
 		return nil, by, "", refuse(faultRequest, "parameter token is missing")
 	}
-	if by.client, by.assertion, err = t.authenticate(r, q, f, raw); err != nil {
+	if by.client, by.assertion, err = h.authenticate(t, r, q, f, raw); err != nil {
 		return nil, by, "", err
 	}
 	if token.IsStatic(presented) { // operators create and revoke these

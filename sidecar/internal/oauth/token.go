@@ -26,6 +26,9 @@ type tokenRequest struct {
 	earliest time.Time // iat that the access token may have
 	source   string    // whose failed attempts count together; empty if it is not known
 	bearer   bool      // the assertion is the grant (RFC 7523 §2.1)
+	spent    bool      // the assertion is used up, and the request counts
+	// over is how long the source has to wait after too many failed attempts; zero is not at all.
+	over time.Duration
 }
 
 // token serves POST /oauth/token.
@@ -59,7 +62,7 @@ func (h *handler) fail(w http.ResponseWriter, r *http.Request, q *tokenRequest, 
 	if q.bearer && a.code == "invalid_client" { // RFC 7521 §4.1.1: the grant is invalid
 		a.status, a.code = http.StatusBadRequest, "invalid_grant"
 	}
-	h.failed(q, a)
+	a = h.failed(q, a)
 	h.record(r, q, a, err)
 	writeError(w, a)
 }
@@ -71,8 +74,8 @@ type grant struct {
 	binding  token.Binding
 }
 
-// grant checks a request and returns an access token. Its last step records the assertion as used.
-// After it, only sending the answer can fail.
+// grant checks a request and returns an access token. Its last steps record the assertion as used, and then the
+// proof: if two requests have one proof, one of them has used up its assertion in vain.
 func (h *handler) grant(w http.ResponseWriter, r *http.Request, q *tokenRequest) (grant, error) {
 	t, f, err := h.open(w, r, q)
 	if err != nil {
@@ -83,7 +86,7 @@ func (h *handler) grant(w http.ResponseWriter, r *http.Request, q *tokenRequest)
 	if err != nil {
 		return grant{}, err
 	}
-	c, claims, err := t.authenticate(r, q, f, raw)
+	c, claims, err := h.authenticate(t, r, q, f, raw)
 	if err != nil {
 		return grant{}, err
 	}
@@ -94,7 +97,8 @@ func (h *handler) grant(w http.ResponseWriter, r *http.Request, q *tokenRequest)
 	q.earliest = h.opts.NotBefore(t.Name, c.ID)
 	jti := newID()
 	g := grant{lifetime: t.lifetime(c)}
-	if g.binding, err = t.bind(r, q, c); err != nil {
+	proof, err := t.bind(r, q, c, &g.binding)
+	if err != nil {
 		return grant{}, err
 	}
 	if g.token, err = t.sign(q, jti, g); err != nil {
@@ -105,7 +109,7 @@ func (h *handler) grant(w http.ResponseWriter, r *http.Request, q *tokenRequest)
 		q.jti = ""
 		return grant{}, err
 	}
-	return g, nil
+	return g, proof.Use() // now, so that nobody fills the memory of proofs with a used assertion
 }
 
 // open finds the tenant and reads the parameters of a request of a client.
@@ -118,9 +122,7 @@ func (h *handler) open(w http.ResponseWriter, r *http.Request, q *tokenRequest) 
 	if r.Method != http.MethodPost {
 		return nil, nil, refuse(faultMethod, "send POST to this endpoint")
 	}
-	if err := h.admit(q, r); err != nil {
-		return nil, nil, err
-	}
+	h.admit(q, r)
 	if err := refuseAuthorization(r.Header); err != nil {
 		return nil, nil, err
 	}
@@ -151,7 +153,12 @@ func refuseAuthorization(h http.Header) error {
 
 // authenticate verifies an assertion and returns its client. Without an issuer of its own for them, iss
 // and sub are the client id (RFC 7523 §3). Parameter client_id must agree.
-func (t *tenant) authenticate(r *http.Request, q *tokenRequest, f form, raw string) (*Client, token.Claims, error) {
+func (h *handler) authenticate(
+	t *tenant, r *http.Request, q *tokenRequest, f form, raw string,
+) (*Client, token.Claims, error) {
+	if q.over > 0 && !h.throttles.verify(t, raw, int(h.clients.Load()), q.received) {
+		return nil, token.Claims{}, q.tooMany()
+	}
 	claims, err := t.verifier.Verify(r.Context(), raw)
 	if err != nil {
 		return nil, token.Claims{}, err

@@ -74,61 +74,98 @@ type ProofRequest struct {
 // Nonce returns a nonce for the next proof (RFC 9449 §8, §9).
 func (p *Proofs) Nonce() string { return p.nonces.make(p.now()) }
 
-// Verify checks a proof and returns the thumbprint of its key (RFC 7638). An error is always a *[Error].
+// Verify checks a proof, uses it and returns the thumbprint of its key (RFC 7638). An error is always a *[Error].
 // For [ReasonProofNonce] the answer needs a nonce.
 func (p *Proofs) Verify(raw string, r *ProofRequest) (string, error) {
-	print, refused := p.verify(raw, r)
-	if refused != nil {
+	c := CheckedProof{of: p, request: *r}
+	if refused := c.check(raw); refused != nil {
 		p.metrics.count(refused.Reason)
 		return "", refused
 	}
-	p.metrics.verified.Inc()
-	return print, nil
+	return c.Key, c.Use()
 }
 
-func (p *Proofs) verify(raw string, r *ProofRequest) (string, *Error) {
+// CheckedProof is a proof that fits its request and is not used yet. Nil is that of a request without a proof.
+type CheckedProof struct {
+	Key     string // its thumbprint (RFC 7638)
+	of      *Proofs
+	request ProofRequest
+	name    string    // of the proof
+	until   time.Time // when its iat is too old
+}
+
+// Check is Verify without the use: it remembers nothing.
+func (p *Proofs) Check(raw string, r *ProofRequest) (*CheckedProof, error) {
+	c := &CheckedProof{of: p, request: *r}
+	refused := c.check(raw)
+	if refused == nil {
+		refused = p.used.use(c, p.now(), false)
+	}
+	if refused != nil {
+		p.metrics.count(refused.Reason)
+		return nil, refused
+	}
+	return c, nil
+}
+
+// Use remembers a proof as used for its request. It returns a *[Error] if another request has used it.
+func (c *CheckedProof) Use() error {
+	if c == nil {
+		return nil
+	}
+	if refused := c.of.used.use(c, c.of.now(), true); refused != nil {
+		c.of.metrics.count(refused.Reason)
+		return refused
+	}
+	c.of.metrics.verified.Inc()
+	return nil
+}
+
+// check checks the key and the signature of a proof, and sets the key.
+func (c *CheckedProof) check(raw string) *Error {
 	if len(raw) > maxProofBytes {
-		return "", badProof(fmt.Sprintf("it has more than %d bytes", maxProofBytes))
+		return badProof(fmt.Sprintf("it has more than %d bytes", maxProofBytes))
 	}
 	t, refused := parse(raw, algorithms(Proof, false), nil)
 	if refused != nil {
-		return "", &Error{Reason: ReasonProof, Detail: "the DPoP proof: " + refused.Detail, Err: refused}
+		return &Error{Reason: ReasonProof, Detail: "the DPoP proof: " + refused.Detail, Err: refused}
 	}
 	if t.typ != typeProof {
-		return "", badProof("typ is dpop+jwt")
+		return badProof("typ is dpop+jwt")
 	}
 	k, err := proofKey(t.jwk, t.alg)
 	if err != nil {
-		return "", badProof(err.Error())
+		return badProof(err.Error())
 	}
 	if err := k.verify(t.alg, t.signing, t.sig); err != nil {
-		return "", badProof("the signature does not verify with its jwk")
+		return badProof("the signature does not verify with its jwk")
 	}
-	print, err := thumbprintOf(k)
-	if err != nil {
-		return "", badProof("its jwk has no thumbprint")
+	if c.Key, err = thumbprintOf(k); err != nil {
+		return badProof("its jwk has no thumbprint")
 	}
-	if r.Key != "" && print != r.Key {
-		return "", badProof("its key is not the one that the access token is bound to")
+	if c.request.Key != "" && c.Key != c.request.Key {
+		return badProof("its key is not the one that the access token is bound to")
 	}
-	return print, p.checkClaims(t, print, r)
+	return c.checkClaims(t)
 }
 
-// checkClaims checks what the proof says about the request. Its last step remembers the proof as used.
-func (p *Proofs) checkClaims(t *unverified, print string, r *ProofRequest) *Error {
-	now, c := p.now(), claimReader{obj: t.claims}
-	id, method, target, issued := c.text("jti", true), c.text("htm", true), c.text("htu", true), c.time("iat", true)
+// checkClaims checks what the proof says about the request, and sets its name and end.
+func (c *CheckedProof) checkClaims(t *unverified) *Error {
+	p, r, read := c.of, &c.request, claimReader{obj: t.claims}
+	now, id, issued := p.now(), read.text("jti", true), read.time("iat", true)
+	method, target := read.text("htm", true), read.text("htu", true)
 	if len(id) > maxJTIBytes {
-		c.fault("claim jti is longer than %d bytes", maxJTIBytes)
+		read.fault("claim jti is longer than %d bytes", maxJTIBytes)
 	}
 	var hash string
 	if r.Token != "" {
-		hash = c.text("ath", true)
+		hash = read.text("ath", true)
 	}
-	nonce := c.text("nonce", false)
-	if c.err != nil {
-		return badProof(c.err.Error())
+	nonce := read.text("nonce", false)
+	if read.err != nil {
+		return badProof(read.err.Error())
 	}
+	c.name, c.until = c.Key+" "+id, issued.Add(proofAge+Leeway)
 	signed, wrong := normalURL(target)
 	asked, _ := normalURL(r.URL)
 	sum := sha256.Sum256([]byte(r.Token))
@@ -143,13 +180,17 @@ func (p *Proofs) checkClaims(t *unverified, print string, r *ProofRequest) *Erro
 		return badProof("ath is not the hash of the access token")
 	case issued.After(now.Add(Leeway)):
 		return badProof("iat is in the future; compare the clocks")
-	case issued.Before(now.Add(-proofAge - Leeway)):
-		return badProof(fmt.Sprintf("iat is more than %s ago; make a new proof for each request, and compare the clocks",
-			proofAge))
+	case now.After(c.until):
+		return tooOld()
 	case (r.Nonce || !issued.After(p.started.Add(Leeway))) && !p.nonces.valid(nonce, now):
 		return refuse(ReasonProofNonce, "send a new DPoP proof with the nonce of this answer (header DPoP-Nonce)")
 	}
-	return p.used.use(print+" "+id, r, now)
+	return nil
+}
+
+func tooOld() *Error {
+	return badProof(fmt.Sprintf("iat is more than %s ago; make a new proof for each request, and compare the clocks",
+		proofAge))
 }
 
 func badProof(detail string) *Error { return refuse(ReasonProof, "the DPoP proof: "+detail) }

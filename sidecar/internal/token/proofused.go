@@ -47,20 +47,25 @@ type usedProofs struct {
 	} // in the order of their first use
 }
 
-// use accepts a proof for one request. The proxy asks first, and then the service. After the service has
-// asked, nobody may use the proof again, also not with the same request id.
-func (u *usedProofs) use(proof string, r *ProofRequest, now time.Time) *Error {
+// use accepts a proof for one request, and remembers that if keep is set. The proxy asks first, and then the
+// service. After the service has asked, nobody may use the proof again, also not with the same request id.
+func (u *usedProofs) use(c *CheckedProof, now time.Time, keep bool) *Error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.forget(now)
-	name, request := hashProof(proof), hashProof(r.ID)
+	r := &c.request
+	name, request := hashProof(c.name), hashProof(r.ID)
 	use, known := u.uses[name]
 	switch {
+	case now.After(c.until): // its first use may be forgotten
+		return tooOld()
 	case known && (use.request != request || use.served || r.Ahead && use.asked >= maxAsked):
 		return refuse(ReasonProofReplay,
 			"the DPoP proof: it was used before; make a new one, with a new jti, for each request")
 	case !known && len(u.uses) >= u.most:
 		return refuse(ReasonProofMemory, "too many DPoP proofs were sent in the last two minutes; try again later")
+	case !keep:
+		return nil
 	case !known:
 		if u.uses == nil {
 			u.uses = map[proofHash]proofUse{}

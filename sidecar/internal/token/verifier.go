@@ -2,6 +2,7 @@ package token
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -349,6 +350,23 @@ func (v *Verifier) verify(ctx context.Context, raw string, now time.Time) (e *en
 		e.until = exp
 	}
 	return e, nil
+}
+
+// Names returns the client that an assertion names, before anything is verified. It returns false for one that no
+// client of this verifier can have sent.
+func (v *Verifier) Names(raw string) (clientID string, known bool) {
+	if len(raw) > MaxTokenBytes {
+		return "", false
+	}
+	t, refused := parse(raw, v.algorithms, v.headers)
+	if refused != nil {
+		return "", false
+	}
+	iss, refused := v.issuerOf(t)
+	if refused != nil {
+		return "", false
+	}
+	return cmp.Or(iss.ClientID, iss.Issuer), true
 }
 
 // describe adds to a refusal who claims to have issued the token, to whom, with which key.
