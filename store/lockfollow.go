@@ -97,8 +97,7 @@ func (t *Tx) followName(id, value string) (*OperatorLock, error) {
 		return nil, err
 	}
 	names := namesOf(userIndexes, u.Resource)
-	other := func(n LockedName) bool { return n.Value != subject.Fold(n.Kind, value) }
-	return t.follow(id, slices.DeleteFunc(lockedNames(names), other), names)
+	return t.follow(id, given(names, value), names)
 }
 
 // follow adds the names of a user to the lock of the user, and locks the user if a lock asks a fresh name.

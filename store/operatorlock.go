@@ -102,6 +102,12 @@ func asked(value string) []LockedName {
 	return out
 }
 
+// given returns the names of a user that the operator may have meant by value.
+func given(names []name, value string) []LockedName {
+	other := func(n LockedName) bool { return n.Value != subject.Fold(n.Kind, value) }
+	return slices.DeleteFunc(lockedNames(names), other)
+}
+
 func lockedNames(names []name) []LockedName {
 	out := make([]LockedName, 0, len(names))
 	for _, n := range names {
@@ -209,7 +215,10 @@ func (t *Tx) LockByOperator(value string, until time.Time, revoke bool) (Operato
 		t.w.Add(key(kindCounter, t.tenant, counterOperatorLocks), 1)
 	}
 	l.Until, l.Cause, l.Revoke, l.From = until, t.cause, l.Revoke || revoke, ""
-	if p.user == nil && byID < 0 {
+	switch {
+	case p.user != nil:
+		l.ask(given(p.names, value))
+	case byID < 0:
 		l.ask(asked(value))
 	}
 	if p.id != "" {

@@ -606,6 +606,43 @@ func TestOperatorLockFollowsThePersonToANewAccount(t *testing.T) {
 	verify(t, s)
 }
 
+// TestOperatorLockOfTheNameThatWasGiven: whoever gets the name that the operator typed is locked, of whatever kind it
+// is, while its first owner is there and after.
+func TestOperatorLockOfTheNameThatWasGiven(t *testing.T) {
+	s := storetest.Open(t, func(o *store.Options) { o.InMemory = true })
+	for _, given := range []string{"userName", "externalId", "email", "SCIM id"} {
+		for _, gone := range []bool{true, false} {
+			name := fmt.Sprintf("%s-%t", strings.ReplaceAll(given, " ", ""), gone)
+			id := create(t, s, "acme", name)
+			typed := map[string]string{
+				"userName": strings.ToUpper(name), "externalId": "x-" + name, "email": strings.ToUpper(name) + "@example.com",
+				"SCIM id": id,
+			}[given]
+			lockBy(t, s, typed, time.Time{}, false)
+			if gone {
+				update(t, s, "acme", func(tx *store.Tx) error { return tx.DeleteUser(id) })
+			} else {
+				changed := user(name + "-moved")
+				changed.ID = id
+				update(t, s, "acme", func(tx *store.Tx) error { _, err := tx.UpdateUser(changed); return err })
+			}
+			again := user(name + "-again")
+			switch given {
+			case "userName":
+				again.Resource["userName"] = name
+			case "externalId":
+				again.Resource["externalId"] = typed
+			case "email":
+				again.Resource["emails"] = []any{scim.Object{"value": typed}}
+			}
+			update(t, s, "acme", func(tx *store.Tx) error { again.ID = ""; return tx.CreateUser(again) })
+			isLocked(t, s, map[string]subject.Subject{"SCIM id after " + given: {SCIMID: again.ID}}, given != "SCIM id")
+			isLocked(t, s, map[string]subject.Subject{"first SCIM id": {SCIMID: id}}, true)
+		}
+	}
+	verify(t, s)
+}
+
 // TestOperatorLockIsAudited: each act has its operator, the claimed name and the reason, and no name
 // of a person.
 func TestOperatorLockIsAudited(t *testing.T) {

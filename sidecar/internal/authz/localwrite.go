@@ -2,6 +2,7 @@ package authz
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/scimward/scimward/sidecar/internal/request"
 )
@@ -47,7 +48,13 @@ func (p *app) denyLocalWrite(r *request.Request, path *request.Path, keys reques
 	override := keys.MayOverride()
 	for i := range p.writes {
 		w := &p.writes[i]
-		if !override && !w.denies(r.Method) || !w.path.Covers(path) {
+		if !override && !w.denies(r.Method) {
+			if w.storesDocument(r) && w.path.Covers(path) {
+				return deny(http.StatusForbidden, ReasonLocal, localDetail)
+			}
+			continue
+		}
+		if !w.path.Covers(path) {
 			continue
 		}
 		if override {
@@ -58,6 +65,12 @@ func (p *app) denyLocalWrite(r *request.Request, path *request.Path, keys reques
 		}
 	}
 	return nil
+}
+
+// storesDocument reports whether a read gives a GraphQL server a document with a denied field. Servers store it
+// (automatic persisted queries), and a later write may run another operation of it by its hash.
+func (w *localWrite) storesDocument(r *request.Request) bool {
+	return !w.fields.Empty() && slices.ContainsFunc(r.DocumentNames(), w.fields.Has)
 }
 
 // denyFields denies a covered write, unless the entry lists fields and the body has none of

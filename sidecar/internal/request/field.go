@@ -63,16 +63,34 @@ func (b *bodyReader) asForm(body string) {
 
 // query adds the names in the texts of a query, which some frameworks merge with the body.
 func (b *bodyReader) query(query string) {
+	eachParameter(query, func(name, text string) {
+		b.charset(name, text)
+		b.readText(name, text, maxEmbedded)
+	})
+}
+
+// DocumentNames are the names of the arguments and input fields of a GraphQL document in the query.
+func (r *Request) DocumentNames() (names []string) {
+	if r.Query != "" {
+		eachParameter(r.Query, func(name, text string) {
+			if FoldField(name) == "query" {
+				names = append(names, argumentNames(text)...)
+			}
+		})
+	}
+	return names
+}
+
+// eachParameter calls f with every name and value of a query. A semicolon ends a parameter for some.
+func eachParameter(query string, f func(name, value string)) {
 	for pair := range strings.SplitSeq(query, "&") {
 		parts := []string{pair}
-		if strings.Contains(pair, ";") { // it ends a parameter for some
+		if strings.Contains(pair, ";") {
 			parts = append(parts, strings.Split(pair, ";")...)
 		}
 		for _, part := range parts {
-			name, text, _ := strings.Cut(part, "=")
-			name, text = unescapeForm(name), unescapeForm(text)
-			b.charset(name, text)
-			b.readText(name, text, maxEmbedded)
+			name, value, _ := strings.Cut(part, "=")
+			f(unescapeForm(name), unescapeForm(value))
 		}
 	}
 }
