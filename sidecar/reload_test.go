@@ -104,6 +104,46 @@ func TestReloadOfTenants(t *testing.T) {
 	}
 }
 
+// tenantOfFile is the file of the tenant globex in tenants_dir.
+var tenantOfFile = strings.NewReplacer("\n    ", "\n", "  - name: globex", "name: globex", "keys.json", "../keys.json").Replace(second)
+
+// TestReloadOfTenantFiles: a file that is added to tenants_dir, changed or removed is in force without a restart. A
+// faulty one changes nothing, and status shows its name.
+func TestReloadOfTenantFiles(t *testing.T) {
+	dir := newFolder(t, "tenants_dir: tenants\n"+base)
+	if err := os.Mkdir(filepath.Join(dir, "tenants"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r := startIn(t, dir, sidecar.Options{})
+	serves := func(host string, status int) {
+		t.Helper()
+		until(t, host, func() bool { return r.scimStatus(host) == status })
+	}
+	r.write("tenants/globex.yaml", tenantOfFile)
+	serves("globex.example.com", 401)
+	r.write("tenants/initech.yaml", strings.ReplaceAll(tenantOfFile, "globex", "initech")) // the same application
+	until(t, "the fault", func() bool { return r.status().Config.Fault != "" })
+	if fault := r.status().Config.Fault; !strings.Contains(fault, filepath.Join(dir, "tenants", "initech.yaml")+": line 8") {
+		t.Errorf("status does not name the faulty file: %s", fault)
+	}
+	serves("initech.example.com", 404)
+	serves("globex.example.com", 401)
+	other := strings.NewReplacer("globex", "initech", "3001", "3002").Replace(tenantOfFile)
+	r.write("tenants/initech.yaml", other)
+	serves("initech.example.com", 401)
+	r.write("tenants/initech.yaml", strings.ReplaceAll(other, "initech.example.com", "new.example.com"))
+	serves("new.example.com", 401)
+	serves("initech.example.com", 404)
+	if err := os.Remove(filepath.Join(dir, "tenants", "globex.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	serves("globex.example.com", 404)
+	serves("app.example.com", 401)
+	if fault := r.status().Config.Fault; fault != "" {
+		t.Errorf("a mended folder has the fault %s", fault)
+	}
+}
+
 // TestReloadOfFaultyFile: a faulty file changes nothing. Status shows its fault until the file is mended.
 func TestReloadOfFaultyFile(t *testing.T) {
 	for name, tt := range map[string]struct{ text, want string }{

@@ -60,6 +60,12 @@ func start(t *testing.T, text string) *running {
 
 func startLogging(t *testing.T, text string, logger *slog.Logger) *running {
 	t.Helper()
+	return startIn(t, newFolder(t, text), sidecar.Options{Logger: logger})
+}
+
+// newFolder makes a folder with a configuration file and the files that base names.
+func newFolder(t *testing.T, text string) (dir string) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "sw") //nolint:usetesting // the path of a socket is short
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +76,7 @@ func startLogging(t *testing.T, text string, logger *slog.Logger) *running {
 			t.Fatal(err)
 		}
 	}
-	return startIn(t, dir, sidecar.Options{Logger: logger})
+	return dir
 }
 
 // startIn starts a server with the files of a folder.

@@ -64,10 +64,17 @@ func (s *Server) watched() []string { return append(s.now().config.Files(), s.op
 
 // follow watches the folders of all watched files. A folder that is watched already stays so.
 func (s *Server) follow(ctx context.Context, w *fsnotify.Watcher) {
+	folders := map[string]bool{}
 	for _, f := range s.watched() {
-		if err := w.Add(filepath.Dir(f)); err != nil {
+		folders[filepath.Dir(f)] = true
+	}
+	if dir := s.now().config.TenantsDir; dir != "" {
+		folders[dir] = true // the first file of a tenant is noticed too
+	}
+	for dir := range folders {
+		if err := w.Add(dir); err != nil {
 			s.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "a folder is not watched: send SIGHUP after a change",
-				slog.String("folder", filepath.Dir(f)), slog.String("error", err.Error()))
+				slog.String("folder", dir), slog.String("error", err.Error()))
 		}
 	}
 }

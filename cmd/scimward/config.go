@@ -44,7 +44,9 @@ func checkConfig(c *cobra.Command, file string, asJSON bool) error {
 	switch {
 	case errors.As(err, &faults) && asJSON:
 		for _, f := range faults.Faults {
-			out.Findings = append(out.Findings, config.Finding{Line: f.Line, Path: f.Path, Msg: f.Msg, Fix: f.Fix})
+			out.Findings = append(out.Findings, config.Finding{
+				File: f.File, Line: f.Line, Path: f.Path, Msg: f.Msg, Fix: f.Fix,
+			})
 		}
 	case err != nil:
 		return explain(err)

@@ -44,14 +44,18 @@ func (c checker) fail(path, fix, format string, args ...any) {
 	if c.spoiled[path] {
 		return
 	}
-	at := path
-	for {
-		if _, ok := c.d.lines[at]; ok || at == "" {
-			break
+	c.d.add(c.position(path), path, fix, format, args...)
+}
+
+// position returns where a path was written, or else its nearest parent.
+func (c checker) position(path string) position {
+	for path != "" {
+		if at, ok := c.d.at[path]; ok {
+			return at
 		}
-		at = at[:max(strings.LastIndexAny(at, ".["), 0)]
+		path = path[:max(strings.LastIndexAny(path, ".["), 0)]
 	}
-	c.d.fault(c.d.lines[at], path, fix, format, args...)
+	return c.d.at[""]
 }
 
 // require adds a fault if a value is absent. It returns present.
@@ -122,8 +126,8 @@ func check(cfg *Config, d *decoder, lenient bool) {
 	within(c, "revocation.lease", cfg.Revocation.Lease, time.Second, 10*time.Minute)
 	within(c, "revocation.workers", cfg.Revocation.Workers, 1, 64)
 	c.tokenKeys(&cfg.TokenKeys)
-	c.require("tenants", len(cfg.Tenants) > 0, "add one tenant")
-	names, hosts := map[string]bool{}, map[string]string{}
+	c.require("tenants", len(cfg.Tenants)+d.unread > 0, "add one tenant")
+	names, hosts := map[string]string{}, map[string]string{}
 	for i := range cfg.Tenants {
 		c.tenant(fmt.Sprintf("tenants[%d]", i), &cfg.Tenants[i], names, hosts)
 	}

@@ -47,7 +47,7 @@ func (c checker) app(path string, t *Tenant, a *App, hosts map[string]string) {
 
 // kinds checks the kinds that an application issues.
 func (c checker) kinds(path string, kinds []string) {
-	if _, written := c.d.lines[path]; written && len(kinds) == 0 {
+	if _, written := c.d.at[path]; written && len(kinds) == 0 {
 		c.fail(path, "name the kinds, or leave kinds out, which means all", "names no kind")
 	}
 	var known []string

@@ -10,10 +10,19 @@ import (
 	"github.com/scimward/scimward/policies"
 )
 
-// tenant checks one tenant. names and hosts contain the names and hosts of the tenants before it.
-func (c checker) tenant(path string, t *Tenant, names map[string]bool, hosts map[string]string) {
+// tenant checks one tenant. names and hosts contain the names and hosts of the tenants before it: the path of the
+// name, and whose a host is.
+func (c checker) tenant(path string, t *Tenant, names, hosts map[string]string) {
 	c.name(path+".name", t.Name)
-	c.unique(path+".name", t.Name, names, "give each tenant its own name")
+	if first, taken := names[t.Name]; taken {
+		also := ""
+		if file := c.position(first).file; file != "" && file != c.position(path).file {
+			also = ", first in " + file
+		}
+		c.fail(path+".name", "give each tenant its own name", "%q is used twice%s", t.Name, also)
+	} else {
+		names[t.Name] = path + ".name"
+	}
 	const urlFix = `write "https://HOST[:PORT]" without a path`
 	if c.require(path+".external_url", t.ExternalURL != "", urlFix) {
 		if wrong := outsideURL(t.ExternalURL); wrong != "" {
@@ -124,7 +133,7 @@ const DefaultAssertionLifetime = 10 * time.Minute
 // keys are not looked at.
 func CheckClient(t *Tenant, s IdentityService) error {
 	s.completeRules()
-	c := checker{d: &decoder{lines: map[string]int{}}}
+	c := checker{d: &decoder{at: map[string]position{}}}
 	c.limits("", &s)
 	c.dialects("dialects", s.Dialects)
 	c.assertions("", t, &s)

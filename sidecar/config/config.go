@@ -1,10 +1,10 @@
-// Package config reads the configuration file of scimward, one strict YAML document. [Load] reports
-// all faults at once. Each fault has a line, a path and a proposed fix. Unknown keys are faults.
+// Package config reads the configuration of scimward: one strict YAML document, and one for each tenant in
+// tenants_dir. [Load] reports all faults at once. Each fault has a line, a path and a proposed fix. Unknown keys are faults.
 // The file contains the paths of files with secrets, never the secrets.
 //
 // The field comments are the reference documentation: docs/configuration.md is generated from them.
 // An absent or empty value means the default that the comment names. Durations are numbers with a
-// unit ("250ms", "5m"). Relative paths are relative to the folder of the configuration file.
+// unit ("250ms", "5m"). Relative paths are relative to the folder of the file that has them.
 package config
 
 import (
@@ -31,8 +31,14 @@ type Config struct {
 	// Revocation tunes the engine that calls the plugins.
 	Revocation Revocation `yaml:"revocation"`
 	// Tenants lists the tenants. A tenant cannot reach the users, keys or applications of another.
-	// Required: at least one.
+	// Required: at least one, here or in tenants_dir.
 	Tenants []Tenant `yaml:"tenants"`
+	// TenantsDir is a folder with further tenants. Each file that ends in .yaml or .yml, and does not begin
+	// with a dot, is one tenant: the keys of an entry of tenants, without a list around them. Relative paths in it
+	// are relative to this folder. Names, hosts and issuers are unique across all files. A file that is
+	// changed, added or removed is a change of the configuration. At most 10,000 files of 1 MiB, 64 MiB together.
+	// Empty means none.
+	TenantsDir string `yaml:"tenants_dir"`
 	// TokenKeys configures the keys that sign access tokens and evidence reports.
 	TokenKeys TokenKeys `yaml:"token_keys"`
 }

@@ -14,6 +14,7 @@ import (
 
 // Fault is one fault of a configuration file.
 type Fault struct {
+	File string // of a tenant; empty for the main file
 	Line int    // from 1; 0 if the fault has no line
 	Path string // "tenants[0].apps[1].upstream"
 	Msg  string // the fault
@@ -25,15 +26,19 @@ func (f Fault) String() string {
 	if f.Line > 0 {
 		s = fmt.Sprintf("line %d: %s", f.Line, s)
 	}
+	if f.File != "" {
+		s = f.File + ": " + s
+	}
 	if f.Fix != "" {
 		s += "; " + f.Fix
 	}
 	return s
 }
 
-// FaultsError lists the faults of a file in the order of the lines.
+// FaultsError lists the faults of a configuration: those of the main file in the order of the lines, then those of
+// the files of tenants.
 type FaultsError struct {
-	File   string
+	File   string // the main file
 	Faults []Fault
 }
 
@@ -51,8 +56,19 @@ func (e *FaultsError) Error() string {
 // faults. It remembers the line of every path for the checks that follow.
 type decoder struct {
 	faults []Fault
-	lines  map[string]int
+	at     map[string]position
+	file   string // whose content is decoded; empty for the main file
+	unread int    // files of tenants that could not be read
 }
+
+// position is where a path was written.
+type position struct {
+	file string
+	line int
+}
+
+// wholeFile is the path of a fault that no key has.
+const wholeFile = "(file)"
 
 const (
 	maxBytes  = 1 << 20
@@ -61,13 +77,19 @@ const (
 )
 
 func (d *decoder) fault(line int, path, fix, format string, args ...any) {
+	d.add(position{d.file, line}, path, fix, format, args...)
+}
+
+func (d *decoder) add(at position, path, fix, format string, args ...any) {
 	if len(d.faults) < maxFaults {
-		d.faults = append(d.faults, Fault{Line: line, Path: path, Msg: fmt.Sprintf(format, args...), Fix: fix})
+		d.faults = append(d.faults, Fault{
+			File: at.file, Line: at.line, Path: path, Msg: fmt.Sprintf(format, args...), Fix: fix,
+		})
 	}
 }
 
 func (d *decoder) decode(n *yaml.Node, v reflect.Value, path string, depth int) {
-	d.lines[path] = n.Line
+	d.at[path] = position{d.file, n.Line}
 	if depth > maxDepth {
 		d.fault(n.Line, path, "flatten it", "nested too deeply")
 		return

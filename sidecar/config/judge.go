@@ -15,6 +15,7 @@ const ExpiresSoon = 14 * 24 * time.Hour
 // Finding is a fault that does not prevent a start, because refusing to start would do more harm: a
 // certificate that clients or peers refuse, now or soon.
 type Finding struct {
+	File    string `json:"file,omitempty"` // of a tenant; empty for the main file
 	Line    int    `json:"line,omitempty"` // of the file, 0 if it is none of one line
 	Path    string `json:"path"`           // of the key, such as envoy.tls.cert
 	Msg     string `json:"message"`

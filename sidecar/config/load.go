@@ -3,17 +3,12 @@ package config
 import (
 	"bytes"
 	"cmp"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
-
-	"go.yaml.in/yaml/v3"
 
 	"github.com/scimward/scimward/policies"
 )
@@ -29,12 +24,7 @@ func Load(path string) (*Config, error) { return load(path, false) }
 func LoadLenient(path string) (*Config, error) { return load(path, true) }
 
 func load(path string, lenient bool) (*Config, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading configuration: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // read only
-	b, err := io.ReadAll(io.LimitReader(f, maxBytes+1))
+	b, err := readBounded(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading configuration: %w", err)
 	}
@@ -57,33 +47,26 @@ func parse(name, dir string, b []byte, lenient bool) (*Config, error) {
 		}
 		return c, &FaultsError{File: name, Faults: faults}
 	}
-	fileFault := func(f Fault) (*Config, error) {
-		f.Path = "(file)"
+	doc, fault := document(b, "move tenants into files of their own, with tenants_dir",
+		"run `scimward init DIR` for a commented start")
+	if fault != nil {
+		fault.Path = wholeFile
 		c.complete(folder(dir))
-		return refuse(f)
+		return refuse(*fault)
 	}
-	if len(b) > maxBytes {
-		return fileFault(Fault{Msg: "larger than 1 MiB", Fix: "split tenants over several sidecars"})
-	}
-	var doc, more yaml.Node
-	dec := yaml.NewDecoder(bytes.NewReader(b))
-	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
-		return fileFault(notYAML(b, err))
-	}
-	if len(doc.Content) == 0 {
-		return fileFault(Fault{Msg: "empty", Fix: "run `scimward init DIR` for a commented start"})
-	}
-	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
-		const fix = "remove everything from the second --- on"
-		return fileFault(Fault{Line: more.Line, Msg: "more than one document", Fix: fix})
-	}
-	d := &decoder{lines: map[string]int{}}
-	d.decode(doc.Content[0], reflect.ValueOf(c).Elem(), "", 0)
+	d := &decoder{at: map[string]position{}}
+	d.decode(doc, reflect.ValueOf(c).Elem(), "", 0)
 	c.complete(folder(dir))
+	d.tenantFiles(c)
 	check(c, d, lenient)
 	if len(d.faults) > 0 {
+		for i := range d.faults {
+			if f := &d.faults[i]; f.File != "" {
+				f.Path = withinFile(f.Path)
+			}
+		}
 		slices.SortStableFunc(d.faults, func(a, b Fault) int {
-			return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Path, b.Path))
+			return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Path, b.Path))
 		})
 		return refuse(d.faults...)
 	}
@@ -152,6 +135,7 @@ func (c *Config) complete(dir folder) {
 	or(&c.Revocation.Lease, 30*time.Second)
 	or(&c.TokenKeys.RotateEvery, 90*24*time.Hour)
 	dir.abs(&c.TokenKeys.KeyEncryptionKeyFile, &c.TokenKeys.FormerKeyEncryptionKeyFile)
+	dir.abs(&c.TenantsDir)
 	for i := range c.Tenants {
 		c.Tenants[i].complete(dir)
 	}

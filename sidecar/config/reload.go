@@ -28,7 +28,7 @@ func KeepUntilRestart(running, next *Config) (keys []string) {
 }
 
 // Files returns the files whose content is a part of the configuration: certificates and their keys,
-// authorities, key sets and manifests, sorted. Envoy's own authorities and the secrets of plugins, which
+// authorities, key sets, manifests and what is in tenants_dir now, sorted. Envoy's own authorities and the secrets of plugins, which
 // are read for each use, are not among them.
 func (c *Config) Files() []string {
 	var out []string
@@ -45,6 +45,10 @@ func (c *Config) Files() []string {
 		for j := range t.ExternalIssuers {
 			keys(&t.ExternalIssuers[j].Keys)
 		}
+	}
+	if c.TenantsDir != "" {
+		files, _ := TenantFiles(c.TenantsDir) // a folder that cannot be read is a fault of the next load
+		out = append(out, files...)
 	}
 	for _, a := range c.AllApps() {
 		for i := range a.Subjects {

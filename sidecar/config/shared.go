@@ -87,6 +87,9 @@ func (c checker) samePlaces(cfg *Config) {
 			}
 			at := place(a.Upstream)
 			for _, other := range seen[at] {
+				if maps.Equal(r.places, other.places) {
+					continue
+				}
 				c.lacks(&r, &other)
 				c.lacks(&other, &r)
 			}
