@@ -32,7 +32,7 @@ func (w *world) gauges() (out []string) {
 			if strings.HasSuffix(f.GetName(), "_seconds") {
 				v = 1
 			}
-			out = append(out, fmt.Sprint(strings.TrimPrefix(f.GetName(), "scimward_policy_bundle_"), labels, v))
+			out = append(out, fmt.Sprintf("%s%v%v", strings.TrimPrefix(f.GetName(), "scimward_policy_bundle_"), labels, v))
 		}
 	}
 	sort.Strings(out)
