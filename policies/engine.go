@@ -200,8 +200,10 @@ func (e *Engine) judge(ctx context.Context, p *prepared, in *Input) Verdict {
 
 // ask runs the prepared query. It calls the evaluator directly: package rego would start a
 // goroutine for each decision and convert the answer to Go's JSON types, which together
-// cost more than the rules of a read.
-func (p *prepared) ask(ctx context.Context, input ast.Value) (topdown.QueryResultSet, error) {
+// cost more than the rules of a read. With a tracer it tries every rule, also those that cannot apply.
+func (p *prepared) ask(
+	ctx context.Context, input ast.Value, tracers ...topdown.QueryTracer,
+) (topdown.QueryResultSet, error) {
 	txn, err := p.set.data.NewTransaction(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("opening policy data: %w", err)
@@ -210,14 +212,18 @@ func (p *prepared) ask(ctx context.Context, input ast.Value) (topdown.QueryResul
 	cancel := topdown.NewCancel()
 	stop := context.AfterFunc(ctx, cancel.Cancel)
 	defer stop()
-	return topdown.NewQuery(p.query).
+	query := topdown.NewQuery(p.query)
+	for _, t := range tracers {
+		query = query.WithQueryTracer(t)
+	}
+	return query.
 		WithCompiler(p.set.compiler).
 		WithStore(p.set.data).
 		WithTransaction(txn).
 		WithInput(ast.NewTerm(input)).
 		WithStrictBuiltinErrors(true).
-		WithIndexing(true).
-		WithEarlyExit(true).
+		WithIndexing(len(tracers) == 0).
+		WithEarlyExit(len(tracers) == 0).
 		WithCancel(cancel).
 		Run(ctx)
 }

@@ -86,7 +86,8 @@ func policyStatusText(all []sidecar.PolicyStatus, kept bool) string {
 		}
 		b.WriteString("\nKEPT\tSERIAL\tSIGNED\tSHA256\tLAST IN FORCE SINCE\n")
 		for _, e := range slices.Backward(all[i].Kept) {
-			fmt.Fprintf(&b, "%s\t%d\t%s\t%.12s\t%s\n", oneLine(e.Revision), e.Serial, yes(e.Signed), e.SHA256, stamp(e.Activated))
+			fmt.Fprintf(&b, "%s\t%d\t%s\t%.12s\t%s\n",
+				oneLine(e.Revision), e.Serial, yes(e.Signed), e.SHA256, stamp(e.Activated))
 		}
 	}
 	return columns(b.String())
@@ -206,7 +207,8 @@ func policyChangedText(p *sidecar.PolicyChanged) string {
 	if !p.Changed {
 		verb = "was in force already"
 	}
-	return fmt.Sprintf("revision %s (serial %d) %s for tenant %s\n", oneLine(p.Active.Revision), p.Active.Serial, verb, p.Tenant)
+	return fmt.Sprintf("revision %s (serial %d) %s for tenant %s\n",
+		oneLine(p.Active.Revision), p.Active.Serial, verb, p.Tenant)
 }
 
 func newPolicyLog() *cobra.Command {

@@ -9,8 +9,8 @@ import (
 	"path"
 )
 
-// Archive packs a directory: the same files always give the same bytes. It leaves out hidden files other than
-// .manifest and .signatures.json. Errors are *Error.
+// Archive packs a directory: the same files always give the same bytes. It leaves out Markdown and hidden files other
+// than .manifest and .signatures.json. Errors are *Error.
 func Archive(dir fs.FS) ([]byte, error) {
 	var p packer
 	err := fs.WalkDir(dir, ".", func(name string, d fs.DirEntry, err error) error {
@@ -19,7 +19,7 @@ func Archive(dir fs.FS) ([]byte, error) {
 			return err
 		case d.IsDir() && base != "." && base[0] == '.':
 			return fs.SkipDir
-		case d.IsDir() || base[0] == '.' && base != ".manifest" && base != signatures:
+		case d.IsDir() || path.Ext(base) == ".md" || base[0] == '.' && base != ".manifest" && base != signatures:
 			return nil
 		}
 		content, err := fs.ReadFile(dir, name)

@@ -79,7 +79,13 @@ func refuse(stage, format string, args ...any) *Error {
 }
 
 // Read checks an archive (tar.gz). Errors are *Error.
-func Read(raw []byte, trust Trust) (*Bundle, error) {
+func Read(raw []byte, trust Trust) (*Bundle, error) { return read(raw, &trust) }
+
+// ReadUnverified is Read without a look at the signature: for tools that put nothing in force.
+func ReadUnverified(raw []byte) (*Bundle, error) { return read(raw, nil) }
+
+// read checks the signature only if there is a trust.
+func read(raw []byte, trust *Trust) (*Bundle, error) {
 	if len(raw) > MaxBytes {
 		return nil, refuse("size", "the bundle has more than %d bytes", MaxBytes)
 	}
@@ -87,13 +93,13 @@ func Read(raw []byte, trust Trust) (*Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !signed && !trust.Unsigned {
+	if trust != nil && !signed && !trust.Unsigned {
 		return nil, refuse("signature", "the bundle has no .signatures.json: sign it with `scimward policy sign`")
 	}
 	r := bundle.NewCustomReader(bundle.NewTarballLoaderWithBaseURL(bytes.NewReader(raw), "")).
 		WithSizeLimitBytes(MaxUnpacked).WithRegoVersion(ast.RegoV1).WithProcessAnnotations(true).
 		WithCapabilities(policies.BundleCapabilities())
-	if signed {
+	if trust != nil && signed {
 		keys := map[string]*bundle.KeyConfig{}
 		for _, k := range trust.Keys {
 			keys[k.ID] = &bundle.KeyConfig{Key: k.PEM, Algorithm: k.Algorithm}
@@ -102,13 +108,13 @@ func Read(raw []byte, trust Trust) (*Bundle, error) {
 	} else {
 		r = r.WithSkipBundleVerification(true)
 	}
-	read, err := r.Read()
+	content, err := r.Read()
 	if err != nil {
 		return nil, refuse(stageOf(err), "%w", err)
 	}
 	sum := sha256.Sum256(raw)
-	b := &Bundle{Raw: raw, SHA256: hex.EncodeToString(sum[:]), Signed: signed, data: read.Data}
-	return b, b.fill(&read)
+	b := &Bundle{Raw: raw, SHA256: hex.EncodeToString(sum[:]), Signed: signed, data: content.Data}
+	return b, b.fill(&content)
 }
 
 // stageOf tells a fault of the signature from one of the files.

@@ -8,7 +8,10 @@ import (
 	"encoding/pem"
 	"errors"
 	"os"
+	"slices"
+	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/policies/bundle"
@@ -117,5 +120,107 @@ func TestUntrustedBundle(t *testing.T) {
 		if _, err := bundle.Read(raw, trust); stage(err) != "signature" {
 			t.Errorf("%s: %v, want a refusal of the signature", name, err)
 		}
+	}
+}
+
+// TestTestsOfABundle: the report names each test with its place, what it printed and the lines that no test reaches.
+func TestTestsOfABundle(t *testing.T) {
+	raw, err := bundle.Archive(fstest.MapFS{
+		".manifest": {Data: []byte(`{"revision":"1","roots":["policy"],"rego_version":1,"metadata":{"serial":1}}`)},
+		"README.md": {Data: []byte("left out")},
+		"policy/a.rego": {Data: []byte(`package policy
+
+requirements["a"] := {"message": "m", "fix": "f"} if input.method == "POST"
+
+satisfied contains "a" if {
+	input.x == 1
+	input.y == 2
+}
+`)},
+		"policy/a_test.rego": {Data: []byte(`package policy.test
+
+import data.policy
+
+test_good if {
+	print("looking at", "a")
+	count(policy.requirements) == 1 with input as {"method": "POST"}
+}
+
+test_bad if "a" in policy.satisfied with input as {"x": 3}
+`)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := bundle.ReadUnverified(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := b.Test(t.Context(), bundle.TestOptions{Coverage: true, Print: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Tests) != 2 || got.Failed != 1 || !got.Tests[0].Pass || got.Tests[1].Pass {
+		t.Fatalf("%+v", got)
+	}
+	if r := got.Tests[1]; r.Name != "data.policy.test.test_bad" || r.File != "policy/a_test.rego" || r.Line != 10 {
+		t.Errorf("%+v", r)
+	}
+	if got.Tests[0].Output != "looking at a\n" {
+		t.Errorf("output %q", got.Tests[0].Output)
+	}
+	c := got.Coverage
+	if c.Percent >= 100 || c.Percent <= 0 || !strings.Contains(strings.Join(c.Uncovered, " "), "policy/a.rego:7") {
+		t.Errorf("coverage %+v", c)
+	}
+	got, err = b.Test(t.Context(), bundle.TestOptions{Run: "good"})
+	if err != nil || len(got.Tests) != 1 || got.Tests[0].Output != "" {
+		t.Errorf("one test: %+v %v", got, err)
+	}
+	for run, want := range map[string]string{"none": `no test has a name like "none"`, "(": "missing closing"} {
+		_, err := b.Test(t.Context(), bundle.TestOptions{Run: run})
+		if stage(err) != "test" || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", run, err)
+		}
+	}
+}
+
+// TestProblems: each fault of the files is named with its place.
+func TestProblems(t *testing.T) {
+	files := fstest.MapFS{
+		".manifest": {Data: []byte(`{"revision":"1","roots":["policy"],"rego_version":1,"metadata":{"serial":1}}`)},
+		"policy/a.rego": {Data: []byte(`package policy
+
+requirements["a"] := {"message": http.send({}), "fix": "f"} if input.method == "POST"
+
+satisfied contains "a" if time.now_ns() > 1
+`)},
+	}
+	raw, err := bundle.Archive(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := bundle.ReadUnverified(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.Check(t.Context())
+	var got []string
+	for _, p := range bundle.Problems(err) {
+		got = append(got, p.String())
+	}
+	want := []string{
+		"policy/a.rego:3: compile: undefined function http.send", "policy/a.rego:5: compile: undefined function time.now_ns",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	files["policy/a.rego"] = &fstest.MapFile{Data: []byte("package policy\n\noops\n")}
+	if raw, err = bundle.Archive(files); err != nil {
+		t.Fatal(err)
+	}
+	_, err = bundle.ReadUnverified(raw)
+	if p := bundle.Problems(err); len(p) == 0 || p[0].File != "policy/a.rego" || p[0].Line != 3 || p[0].Stage != "parse" {
+		t.Errorf("%+v of %v", p, err)
 	}
 }

@@ -1,0 +1,143 @@
+package bundle
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/cover"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"github.com/open-policy-agent/opa/v1/tester"
+
+	"github.com/scimward/scimward/policies"
+)
+
+// testTimeout bounds one test of a bundle, and testsTimeout all of them.
+const (
+	testTimeout  = 5 * time.Second
+	testsTimeout = 30 * time.Second
+)
+
+// maxTestOutput bounds what the tests of a bundle print.
+const maxTestOutput = 64 << 10
+
+// TestOptions are how the tests of a bundle run.
+type TestOptions struct {
+	Run      string // regular expression for the names of the tests; "" runs all
+	Print    bool   // keep what the tests print
+	Coverage bool   // also find out which lines of the rules no test reaches
+}
+
+// TestResult is the outcome of one test.
+type TestResult struct {
+	Name   string        `json:"name"` // "data.policy.test.test_deny"
+	File   string        `json:"file"`
+	Line   int           `json:"line"`
+	Pass   bool          `json:"pass"`
+	Error  string        `json:"error,omitempty"`  // why it stopped
+	Output string        `json:"output,omitempty"` // of print
+	Took   time.Duration `json:"nanoseconds"`
+}
+
+// TestReport is the outcome of the tests of a bundle.
+type TestReport struct {
+	Tests    []TestResult `json:"tests"` // by file and line
+	Failed   int          `json:"failed"`
+	Coverage *Coverage    `json:"coverage,omitempty"` // if it was asked for
+}
+
+// Coverage says which lines of the rules the tests reach.
+type Coverage struct {
+	Percent   float64  `json:"percent"`
+	Uncovered []string `json:"uncovered"` // "policy/rules.rego:12-14"
+}
+
+// Test runs the tests of the bundle. A bundle without tests is refused: nothing would show that its rules do what
+// they say. Errors are *Error.
+func (b *Bundle) Test(ctx context.Context, o TestOptions) (*TestReport, error) {
+	if _, err := regexp.Compile(o.Run); err != nil {
+		return nil, refuse("test", "%w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, testsTimeout)
+	defer cancel()
+	all := maps.Clone(b.modules)
+	maps.Copy(all, b.tests)
+	compiler := ast.NewCompiler().WithCapabilities(policies.BundleCapabilities()).WithEnablePrintStatements(o.Print)
+	runner := tester.NewRunner().SetDefaultRegoVersion(ast.RegoV1).RaiseBuiltinErrors(true).CapturePrintOutput(o.Print).
+		SetTimeout(testTimeout).SetCompiler(compiler).SetStore(inmem.NewFromObject(b.data)).SetModules(all).Filter(o.Run)
+	reached := cover.New()
+	if o.Coverage {
+		runner.SetCoverageRuns(nil).SetCoverageQueryTracer(reached)
+	}
+	found, err := runner.RunTests(ctx, nil)
+	if err != nil {
+		return nil, &Error{"test", err}
+	}
+	out := &TestReport{Tests: []TestResult{}}
+	for r := range found {
+		t := resultOf(r)
+		if out.Tests = append(out.Tests, t); !t.Pass {
+			out.Failed++
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return nil, refuse("test", "the tests took longer than %s", testsTimeout)
+	case len(out.Tests) == 0 && o.Run != "":
+		return nil, refuse("test", "no test has a name like %q", o.Run)
+	case len(out.Tests) == 0:
+		return nil, refuse("test", "the bundle has no tests: write rules that begin with test_ in *_test.rego")
+	}
+	slices.SortFunc(out.Tests, func(a, b TestResult) int {
+		return cmp.Or(strings.Compare(a.File, b.File), a.Line-b.Line)
+	})
+	if o.Coverage {
+		out.Coverage = b.coverage(reached)
+	}
+	return out, nil
+}
+
+func resultOf(r *tester.Result) TestResult {
+	out := TestResult{Name: r.Package + "." + r.Name, Pass: r.Pass(), Took: r.Duration}
+	if r.Location != nil {
+		out.File, out.Line = strings.TrimPrefix(r.Location.File, "/"), r.Location.Row
+	}
+	if r.Error != nil {
+		out.Error = r.Error.Error()
+	}
+	out.Output = string(r.Output[:min(len(r.Output), maxTestOutput)])
+	return out
+}
+
+// coverage reports on the rules, not on their tests.
+func (b *Bundle) coverage(reached *cover.Cover) *Coverage {
+	report := reached.Report(b.modules)
+	out := &Coverage{Uncovered: []string{}}
+	covered, total := 0, 0
+	for _, name := range slices.Sorted(maps.Keys(b.modules)) {
+		file := report.Files[name]
+		if file == nil {
+			continue
+		}
+		covered, total = covered+file.CoveredLines, total+file.CoveredLines+file.NotCoveredLines
+		for _, r := range file.NotCovered {
+			at := fmt.Sprintf("%s:%d", name, r.Start.Row)
+			if r.End.Row > r.Start.Row {
+				at += fmt.Sprintf("-%d", r.End.Row)
+			}
+			out.Uncovered = append(out.Uncovered, at)
+		}
+	}
+	out.Percent = 100
+	if total > 0 {
+		out.Percent = math.Floor(1000*float64(covered)/float64(total)) / 10
+	}
+	return out
+}

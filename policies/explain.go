@@ -1,0 +1,263 @@
+package policies
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
+)
+
+// Judgement is the decision on a request document, with the rule that proves each requirement.
+type Judgement struct {
+	Allow        bool    `json:"allow"`
+	Revision     string  `json:"revision"`
+	Requirements []Proof `json:"requirements"` // of the profile, then of the tenant; those that are violated first
+}
+
+// Proof is one requirement of a request.
+type Proof struct {
+	Rule      string `json:"rule"`
+	Satisfied bool   `json:"satisfied"`
+	Proved    []Line `json:"proved,omitempty"` // the rules that prove it
+	Failed    []Line `json:"failed,omitempty"` // where the rules that could prove it end, if none does
+	// Violations is the answer to the client, one for each operation. It is empty if the requirement is satisfied.
+	Violations []Violation `json:"violations,omitempty"`
+}
+
+// Line is a place in a Rego file.
+type Line struct {
+	File string `json:"file"`
+	Line int    `json:"line"`
+	Text string `json:"text"` // of the first line
+}
+
+func (l Line) String() string { return fmt.Sprintf("%s:%d", l.File, l.Line) }
+
+func lineOf(l *ast.Location) Line {
+	if l == nil {
+		return Line{}
+	}
+	text, _, _ := strings.Cut(string(l.Text), "\n")
+	return Line{l.File, l.Row, strings.TrimSpace(text)}
+}
+
+// ParseDocument reads a request document as JSON: what a rule sees as input.
+func ParseDocument(text []byte) (ast.Value, error) {
+	term, err := ast.ValueFromReader(strings.NewReader(string(text)))
+	if err != nil {
+		return nil, fmt.Errorf("reading the request document: %w", err)
+	}
+	if _, ok := term.(ast.Object); !ok {
+		return nil, fmt.Errorf("the request document must be a JSON object, as docs/policy.md shows")
+	}
+	return term, nil
+}
+
+// Explain judges a request document by a shipped profile and by the rules of a tenant, nil for none. It is slow.
+func (e *Engine) Explain(ctx context.Context, profile string, rules *Rules, doc ast.Value) (*Judgement, error) {
+	p := e.active.Load().profiles[profile]
+	if p == nil {
+		return nil, fmt.Errorf("no profile %q: use one of %s", profile, strings.Join(Profiles(), ", "))
+	}
+	out, err := p.explain(ctx, profile, doc)
+	if err != nil {
+		return nil, fmt.Errorf("judging by profile %s: %w", profile, err)
+	}
+	if rules == nil {
+		return out, nil
+	}
+	own, err := rules.explain(ctx, doc)
+	if err != nil {
+		return nil, fmt.Errorf("judging by the bundle: %w", err)
+	}
+	enforced := func(v Violation) bool { return v.Mode == ModeEnforce }
+	for i := range own {
+		out.Allow = out.Allow && !slices.ContainsFunc(own[i].Violations, enforced)
+	}
+	out.Revision += " " + rules.rev
+	out.Requirements = append(out.Requirements, own...)
+	slices.SortStableFunc(out.Requirements, func(a, b Proof) int { return order(a) - order(b) })
+	return out, nil
+}
+
+func order(p Proof) int {
+	if p.Satisfied {
+		return 1
+	}
+	return 0
+}
+
+// explain judges by a profile.
+func (p *prepared) explain(ctx context.Context, profile string, doc ast.Value) (*Judgement, error) {
+	base := strings.TrimSuffix(entrypointOf(profile), "verdict")
+	body := ast.MustParseBody(fmt.Sprintf("%s = %sverdict; %s = %srequired; %s = %ssatisfied",
+		answerVar, base, requirementsVar, base, satisfiedVar, base))
+	query, err := p.set.compiler.QueryCompiler().Compile(body)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the query: %w", err)
+	}
+	answer, trace, err := askTraced(ctx, &prepared{set: p.set, query: query}, doc)
+	if err != nil {
+		return nil, err
+	}
+	v := decodeVerdict(Verdict{Revision: p.revision}, answer[answerVar])
+	if v.Failure != "" {
+		return nil, fmt.Errorf("%s", v.Failure)
+	}
+	required, ok := answer[requirementsVar].Value.(ast.Set)
+	satisfied, isSet := answer[satisfiedVar].Value.(ast.Set)
+	if !ok || !isSet {
+		return nil, errRules
+	}
+	out := &Judgement{Allow: v.Allow, Revision: v.Revision}
+	required.Foreach(func(t *ast.Term) {
+		id, _ := t.Value.(ast.String)
+		proof := trace.proof(string(id), string(id), satisfied.Contains(t))
+		for _, violation := range v.Violations {
+			if violation.Rule == string(id) {
+				proof.Violations = append(proof.Violations, violation)
+			}
+		}
+		out.Requirements = append(out.Requirements, proof)
+	})
+	return out, nil
+}
+
+func entrypointOf(profile string) string {
+	for _, p := range shipped() {
+		if p.name == profile {
+			return p.entrypoint
+		}
+	}
+	return ""
+}
+
+// explain judges by the rules of a tenant.
+func (r *Rules) explain(ctx context.Context, doc ast.Value) (out []Proof, err error) {
+	answer, trace, err := askTraced(ctx, r.prepared(), doc)
+	if err != nil {
+		return nil, err
+	}
+	violations, err := unsatisfied(answer[requirementsVar], answer[satisfiedVar])
+	if err != nil {
+		return nil, err
+	}
+	required, _ := answer[requirementsVar].Value.(ast.Object)
+	satisfied, _ := answer[satisfiedVar].Value.(ast.Set) // unsatisfied has checked both
+	required.Foreach(func(t, _ *ast.Term) {
+		id, _ := t.Value.(ast.String)
+		proof := trace.proof(rulePrefix+string(id), string(id), satisfied.Contains(t))
+		for _, v := range violations {
+			if v.Rule == proof.Rule {
+				proof.Violations = append(proof.Violations, v)
+			}
+		}
+		out = append(out, proof)
+	})
+	return out, nil
+}
+
+func (r *Rules) prepared() *prepared { return &prepared{set: &r.set, query: r.query} }
+
+// askTraced runs a query that has one answer.
+func askTraced(ctx context.Context, p *prepared, doc ast.Value) (topdown.QueryResult, *prover, error) {
+	trace := &prover{open: map[uint64]*attempt{}}
+	answers, err := p.ask(ctx, doc, trace)
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(answers) != 1 {
+		return nil, nil, fmt.Errorf("%s", FailureUndefined)
+	}
+	return answers[0], trace, nil
+}
+
+// prover notes which rules named satisfied prove which requirements.
+type prover struct {
+	attempts []*attempt
+	open     map[uint64]*attempt // by query
+}
+
+// attempt is the evaluation of one rule.
+type attempt struct {
+	rule   *ast.Rule
+	proved []string
+	failed *ast.Expr // the last expression that did not hold
+}
+
+// Enabled implements topdown.QueryTracer.
+func (*prover) Enabled() bool { return true }
+
+// Config implements topdown.QueryTracer.
+func (*prover) Config() topdown.TraceConfig { return topdown.TraceConfig{} }
+
+// TraceEvent implements topdown.QueryTracer.
+func (p *prover) TraceEvent(e topdown.Event) {
+	switch node := e.Node.(type) {
+	case *ast.Rule:
+		if !provesSomething(node) {
+			return
+		}
+		switch e.Op {
+		case topdown.EnterOp:
+			a := &attempt{rule: node}
+			p.attempts = append(p.attempts, a)
+			p.open[e.QueryID] = a
+		case topdown.ExitOp:
+			if id, ok := e.Plug(node.Head.Key).Value.(ast.String); ok && p.open[e.QueryID] != nil {
+				p.open[e.QueryID].proved = append(p.open[e.QueryID].proved, string(id))
+			}
+		}
+	case *ast.Expr:
+		a := p.open[e.QueryID]
+		if e.Op == topdown.FailOp && a != nil && (a.failed == nil || node.Index >= a.failed.Index) {
+			a.failed = node
+		}
+	}
+}
+
+// provesSomething reports whether a rule is `satisfied contains id if …`.
+func provesSomething(r *ast.Rule) bool {
+	return r.Head.Key != nil && r.Head.DocKind() == ast.PartialSetDoc && r.Head.Ref().String() == satisfiedVar
+}
+
+// names reports whether a rule can prove exactly this requirement.
+func names(r *ast.Rule, id string) bool {
+	s, ok := r.Head.Key.Value.(ast.String)
+	return ok && string(s) == id
+}
+
+// proof tells how the requirement id came out.
+func (p *prover) proof(rule, id string, satisfied bool) Proof {
+	out := Proof{Rule: rule, Satisfied: satisfied}
+	var indirect Proof // by rules that name no requirement: they pass on, or compute, ids
+	for _, a := range p.attempts {
+		to := &indirect
+		if names(a.rule, id) {
+			to = &out
+		} else if _, other := a.rule.Head.Key.Value.(ast.String); other {
+			continue
+		}
+		switch {
+		case slices.Contains(a.proved, id):
+			to.Proved = append(to.Proved, lineOf(a.rule.Location))
+		case a.failed != nil:
+			to.Failed = append(to.Failed, lineOf(a.failed.Location))
+		default:
+			to.Failed = append(to.Failed, lineOf(a.rule.Location))
+		}
+	}
+	if len(out.Proved) == 0 && satisfied {
+		out.Proved = indirect.Proved
+	}
+	if len(out.Failed) == 0 {
+		out.Failed = indirect.Failed
+	}
+	if satisfied {
+		out.Failed = nil
+	}
+	return out
+}
