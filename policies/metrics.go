@@ -2,12 +2,16 @@ package policies
 
 import (
 	"cmp"
+	"fmt"
+	"slices"
+	"strings"
 
+	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics counts decisions. Every label value comes from a shipped profile, or is a configured tenant or
-// client, so their number is fixed.
+// metrics counts decisions. Every label value comes from a shipped profile, is a configured tenant or client, or
+// an id that the tenant's rules in force declare, so their number is bounded.
 type metrics struct {
 	decisions  *prometheus.CounterVec // tenant, profile, outcome: allow, deny, failure
 	violations *prometheus.CounterVec // tenant, client, profile, rule, mode: enforce, warn, observe
@@ -74,6 +78,55 @@ func (v *Verdict) Violated(in *Input) []Violated {
 // not count them: the caller that answers the request does.
 func (e *Engine) Count(violated []Violated) {
 	for _, x := range violated {
-		e.metrics.violations.WithLabelValues(x.Tenant, x.Client, x.Profile, x.Rule, x.Mode).Inc()
+		e.metrics.violations.WithLabelValues(x.Tenant, x.Client, x.Profile, e.ruleLabel(x.Tenant, x.Rule), x.Mode).Inc()
 	}
+}
+
+// ruleLabel bounds the label of a tenant's rule: it is one of the ids that the rules in force declare as literals,
+// or otherRule. An id that a rule computes may be of any number.
+func (e *Engine) ruleLabel(tenant, rule string) string {
+	if !strings.HasPrefix(rule, rulePrefix) {
+		return rule
+	}
+	if r, _ := e.ofTenant(tenant); r == nil || !slices.Contains(r.declared, rule) {
+		return otherRule
+	}
+	return rule
+}
+
+// otherRule is the label of every other id.
+const otherRule = rulePrefix + "other"
+
+// forget removes the series of rules that are not in force any more.
+func (m *metrics) forget(before, after map[string]*Rules) {
+	for tenant, r := range before {
+		if r == nil {
+			continue
+		}
+		for _, rule := range r.declared {
+			if now := after[tenant]; now == nil || !slices.Contains(now.declared, rule) {
+				m.violations.DeletePartialMatch(prometheus.Labels{"tenant": tenant, "rule": rule})
+			}
+		}
+	}
+}
+
+// maxDeclared bounds the ids that the rules of a tenant declare as literals, because each is a metric label.
+const maxDeclared = 100
+
+// declaredIDs lists the literal ids of a tenant's requirements, with the prefix, sorted.
+func declaredIDs(c *ast.Compiler) ([]string, error) {
+	var out []string
+	for _, r := range c.GetRulesWithPrefix(ast.MustParseRef("data.policy." + requirementsVar)) {
+		if ref := r.Head.Ref(); len(ref) == 2 {
+			if id, ok := ref[1].Value.(ast.String); ok {
+				out = append(out, rulePrefix+string(id))
+			}
+		}
+	}
+	slices.Sort(out)
+	if out = slices.Compact(out); len(out) > maxDeclared {
+		return nil, fmt.Errorf("package policy has %d requirements, more than %d: join some of them", len(out), maxDeclared)
+	}
+	return out, nil
 }

@@ -21,10 +21,11 @@ import (
 // Package policy defines two rules: requirements, an object with the requirements that concern the request by
 // their ids, and satisfied, the set of the ids that are proven. What is required and not satisfied is a violation.
 type Rules struct {
-	rev   string
-	query ast.Body
-	set   activation
-	reads fields
+	rev      string
+	declared []string // ids of requirements that are literals, with the prefix
+	query    ast.Body
+	set      activation
+	reads    fields
 }
 
 // RulesOptions are the parts of a bundle.
@@ -66,6 +67,10 @@ func NewRules(ctx context.Context, o RulesOptions) (*Rules, error) {
 	if err := checkShape(compiler); err != nil {
 		return nil, err
 	}
+	declared, err := declaredIDs(compiler)
+	if err != nil {
+		return nil, err
+	}
 	body := ast.MustParseBody(
 		requirementsVar + " = data.policy.requirements; " + satisfiedVar + " = data.policy.satisfied")
 	query, err := compiler.QueryCompiler().Compile(body)
@@ -74,6 +79,7 @@ func NewRules(ctx context.Context, o RulesOptions) (*Rules, error) {
 	}
 	return &Rules{
 		rev: o.Revision, query: query, set: activation{compiler: compiler, data: data}, reads: fieldsOf(compiler),
+		declared: declared,
 	}, nil
 }
 
@@ -111,7 +117,9 @@ func checkShape(c *ast.Compiler) error {
 // says that the tenant requires rules and has none yet, so that its writes get no verdict.
 func (e *Engine) SetRules(of map[string]*Rules) {
 	of = maps.Clone(of)
-	e.rules.Store(&of)
+	if before := e.rules.Swap(&of); before != nil {
+		e.metrics.forget(*before, of)
+	}
 }
 
 // ofTenant returns the rules of a tenant, and whether it has or requires any.

@@ -54,6 +54,9 @@ func (t *Tx) Changed(attrs ...string) {
 // Acted replaces the action of the audit record, where only fn knows what the request does.
 func (t *Tx) Acted(action string) { t.cause.Action = action }
 
+// Decided replaces the decision of the cause, where only fn knows which rules warned.
+func (t *Tx) Decided(decision string) { t.cause.Decision = decision }
+
 // AuditOnly records a refusal. resourceID may be empty, and detail names the rules. fn
 // then returns nil without other writes.
 func (t *Tx) AuditOnly(resourceID, detail string) {

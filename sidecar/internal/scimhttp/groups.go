@@ -23,7 +23,7 @@ func (h *Handler) createGroup(ctx context.Context, w http.ResponseWriter, x *exc
 	resource, members := splitMembers(x.scim.Resource)
 	var made store.Group
 	create := func(tx *store.Tx, id string, add func() (int, error)) (err error) {
-		if err := h.decideLate(ctx, x, nil, resource); err != nil {
+		if err := h.decideLate(ctx, x, tx, nil, resource); err != nil {
 			return err
 		}
 		made = store.Group{ID: id, Resource: resource.Clone()}
@@ -211,7 +211,7 @@ func (h *Handler) changeGroup(ctx context.Context, w http.ResponseWriter, x *exc
 			return err
 		}
 		after = g
-		return h.decideLate(ctx, x, stored, g.Resource)
+		return h.decideLate(ctx, x, tx, stored, g.Resource)
 	}
 	seq, err := h.updateGroup(ctx, x, c, run)
 	if err != nil {
@@ -270,7 +270,7 @@ func (h *Handler) deleteGroup(ctx context.Context, w http.ResponseWriter, x *exc
 		if err != nil {
 			return err
 		}
-		if err := h.decideLate(ctx, x, g.Resource, nil); err != nil {
+		if err := h.decideLate(ctx, x, tx, g.Resource, nil); err != nil {
 			return err
 		}
 		return tx.DeleteGroup(id)

@@ -34,7 +34,7 @@ func (h *Handler) create(ctx context.Context, tx *store.Tx, x *exchange) (store.
 			return h.reprovision(ctx, tx, x, former, u.Resource)
 		}
 	}
-	if err := h.decideLate(ctx, x, nil, u.Resource); err != nil {
+	if err := h.decideLate(ctx, x, tx, nil, u.Resource); err != nil {
 		return u, err
 	}
 	tx.Changed(slices.Sorted(maps.Keys(u.Resource))...)
@@ -77,7 +77,7 @@ func (h *Handler) reprovision(ctx context.Context, tx *store.Tx, x *exchange, u 
 	x.resource = u.ID // also of a refusal
 	stored := u.Resource
 	u.Resource = o
-	if err := h.decideResult(ctx, x, stored, o); err != nil {
+	if err := h.decideResult(ctx, x, tx, stored, o); err != nil {
 		return u, err
 	}
 	_, err := tx.UpdateUser(&u)

@@ -21,6 +21,7 @@ type exchange struct {
 	decision authz.Decision
 	scim     *authz.SCIMRequest // from the decision, after it allowed the request
 	counted  bool               // by throttle
+	answer   http.Header        // of the response
 	final    bool               // the rules judged stored and resulting resource, see judged
 	pre      preconditions      // judged with the operation
 	resource string             // id of the resource, empty until known

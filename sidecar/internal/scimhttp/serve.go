@@ -116,9 +116,8 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return answerForDecision(x.decision)
 	}
 	x.scim = x.decision.SCIM
-	if found := x.deviations(); len(found) > 0 {
-		w.Header().Set("SCIM-Profile-Deviation", strings.Join(found, ", "))
-	}
+	x.answer = w.Header()
+	x.warn()
 	if x.pre, err = readPreconditions(x.Headers); err != nil {
 		return err
 	}
@@ -127,24 +126,38 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 
 // decideResult decides about the resource that a change gives. It knows more than the decision about the request,
 // so the rules that it finds violated are those of the request.
-func (h *Handler) decideResult(ctx context.Context, x *exchange, stored, result scim.Object) error {
+func (h *Handler) decideResult(ctx context.Context, x *exchange, tx *store.Tx, stored, result scim.Object) error {
 	x.final = true
 	d := h.opts.Decider.DecideResult(ctx, x.scim, stored, result)
 	if d.Policy != "" {
-		x.decision.Violated = d.Violated
+		x.decision.Violated, x.decision.Warn = d.Violated, d.Warn
 	}
 	if !d.Allowed() {
+		x.answer.Del(headerDeviation) // nothing deviates that is refused
 		return answerForDecision(d)
 	}
+	x.warn()
+	tx.Decided(x.judgement())
 	return nil
 }
 
+// warn puts what deviates from the profile into the answer.
+func (x *exchange) warn() {
+	x.answer.Del(headerDeviation)
+	if found := x.deviations(); len(found) > 0 {
+		x.answer.Set(headerDeviation, strings.Join(found, ", "))
+	}
+}
+
+// headerDeviation lists how an allowed request deviates from the profile.
+const headerDeviation = "SCIM-Profile-Deviation"
+
 // decideLate is decideResult for a change that only the tenant's rules judge by the resource.
-func (h *Handler) decideLate(ctx context.Context, x *exchange, stored, result scim.Object) error {
+func (h *Handler) decideLate(ctx context.Context, x *exchange, tx *store.Tx, stored, result scim.Object) error {
 	if !x.scim.Later {
 		return nil
 	}
-	return h.decideResult(ctx, x, stored, result)
+	return h.decideResult(ctx, x, tx, stored, result)
 }
 
 // errUnjudged says that a change would be committed that the tenant's rules have not judged.

@@ -109,7 +109,7 @@ func (h *Handler) changeUser(ctx context.Context, w http.ResponseWriter, x *exch
 		if after.Resource, err = next(after); err != nil {
 			return err
 		}
-		if err := h.decideResult(ctx, x, stored, after.Resource); err != nil {
+		if err := h.decideResult(ctx, x, tx, stored, after.Resource); err != nil {
 			return err
 		}
 		names, err := tx.UpdateUser(&after)
@@ -152,7 +152,7 @@ func (h *Handler) deleteUser(ctx context.Context, w http.ResponseWriter, x *exch
 		if err := x.pre.written(u.Version); err != nil {
 			return err
 		}
-		if err := h.decideLate(ctx, x, u.Resource, nil); err != nil {
+		if err := h.decideLate(ctx, x, tx, u.Resource, nil); err != nil {
 			return err
 		}
 		return tx.DeleteUser(id)

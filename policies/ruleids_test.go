@@ -1,0 +1,74 @@
+package policies_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/scimward/scimward/policies"
+)
+
+// rulesWith compiles one file of rules.
+func rulesWith(t *testing.T, text string) (*policies.Rules, error) {
+	t.Helper()
+	m, err := ast.ParseModuleWithOpts("rules.rego", "package policy\n\n"+text, ast.ParserOptions{RegoVersion: ast.RegoV1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return policies.NewRules(t.Context(), policies.RulesOptions{
+		Revision: "1", Modules: map[string]*ast.Module{"rules.rego": m}, Data: map[string]any{},
+	})
+}
+
+// TestRuleLabelsAreBounded: the metric has no series of an id that the rules in force do not declare as a literal, and a
+// bundle declares at most 100.
+func TestRuleLabelsAreBounded(t *testing.T) {
+	declare := func(from, n int) string {
+		text := "satisfied contains \"never\" if false\n"
+		for i := range n {
+			text += fmt.Sprintf("requirements[\"r%d\"] := {\"message\": \"x\"} if input.method == \"PUT\"\n", from+i)
+		}
+		return text
+	}
+	if _, err := rulesWith(t, declare(0, 101)); err == nil || !strings.Contains(err.Error(), "more than 100") {
+		t.Errorf("101 requirements: %v, want a refusal", err)
+	}
+	metrics := prometheus.NewRegistry()
+	e, err := policies.NewEngine(policies.Options{Metrics: metrics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	series := func() int {
+		all, err := metrics.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range all {
+			if f.GetName() == "scimward_policy_violations_total" {
+				return len(f.GetMetric())
+			}
+		}
+		return 0
+	}
+	for generation := range 3 {
+		rules, err := rulesWith(t, declare(generation*100, 100))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.SetRules(map[string]*policies.Rules{"acme": rules})
+		for i := range 1000 {
+			e.Count([]policies.Violated{{Tenant: "acme", Rule: fmt.Sprintf("policy/r%d", i), Mode: "enforce"}})
+		}
+		if n := series(); n != 101 {
+			t.Errorf("%d series with bundle %d, want its 100 ids and policy/other", n, generation)
+		}
+	}
+	e.Count([]policies.Violated{{Tenant: "acme", Rule: "IL1-3.3.3-op", Mode: "enforce"}})
+	e.SetRules(nil)
+	if n := series(); n != 2 {
+		t.Errorf("%d series without a bundle, want policy/other and the one of the profile", n)
+	}
+}
