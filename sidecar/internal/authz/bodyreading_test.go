@@ -119,6 +119,45 @@ func reaches(b string) bool {
 	})
 }
 
+// A credential in the body of a PUT is not hidden in a POST that some frameworks take for a PUT.
+func TestMethodInTheBodyOfACredential(t *testing.T) {
+	k := newKit(t, func(o *authz.Options) {
+		app := o.Tenants["acme"].Apps["app"]
+		for _, f := range []request.BodyFormat{request.Form, request.JSON} {
+			app.Subjects = append(app.Subjects, authz.SubjectSource{Kind: authz.SourceOpaque, Source: request.Source{
+				In: request.InBody, Name: "key", Body: request.BodyRoute{Method: "PUT", Path: "/put/" + string(f), Format: f},
+			}})
+		}
+		o.Tenants["acme"].Apps["app"] = app
+	})
+	const multipart = "multipart/form-data; boundary=B"
+	part := "--B\r\nContent-Disposition: form-data; name=\"_method\"\r\n\r\nPUT\r\n--B--\r\n"
+	for name, r := range map[string]request.Request{
+		"plain":     appReq("PUT", "/put/form", body(form, "key=locked")),
+		"form":      appReq("POST", "/put/form", body(form, "_method=PUT&key=locked")),
+		"JSON":      appReq("POST", "/put/json", jsonBody(`{"_method":"put","key":"locked"}`)),
+		"multipart": appReq("POST", "/put/form", body(multipart, part)),
+		"encoded":   appReq("POST", "/put/form", body(form, "x"), header("content-encoding", "gzip")),
+		"twice":     appReq("PUT", "/put/form", body(form, "k%2565y=locked")),
+		"charset":   appReq("PUT", "/put/form?_charset_=IBM290", body(form, "x=1")),
+	} {
+		if d := k.Decide(t.Context(), r); d.Allowed() {
+			t.Errorf("%s: allowed", name)
+		}
+	}
+	for name, r := range map[string]request.Request{
+		"form":      appReq("POST", "/put/form", body(form, "method=x&a=1")),
+		"JSON":      appReq("POST", "/put/form", jsonBody(`{"a":1}`)),
+		"text":      appReq("POST", "/put/form", body("text/plain", `_method=PUT`)),
+		"no body":   appReq("POST", "/put/form"),
+		"multipart": appReq("POST", "/put/form", body(multipart, strings.Replace(part, "_method", "a", 1))),
+	} {
+		if d := k.Decide(t.Context(), r); !d.Allowed() {
+			t.Errorf("%s: %d %s (%s)", name, d.Status, d.Reason, d.Detail)
+		}
+	}
+}
+
 // A part in a charset that busboy decodes, and a boundary that only some parsers see.
 func TestMultipartHasNoOtherReading(t *testing.T) {
 	k := newKit(t, func(o *authz.Options) {

@@ -160,6 +160,30 @@ func (r *Request) sourceFields(s *Source) ([]string, *Problem) {
 	return []string{v}, nil
 }
 
+// overridesInBody refuses a POST whose body replaces the method for some frameworks, by a field of a type that they
+// read.
+func (r *Request) overridesInBody() *Problem {
+	if r.Method != http.MethodPost || r.BodyState() == BodyAbsent {
+		return nil
+	}
+	var f BodyFormat
+	mt := r.mediaType()
+	switch {
+	case strings.HasPrefix(mt, "multipart/"):
+		f = Multipart
+	case mt != "" && mt != typeForm && !strings.Contains(mt, "json"):
+		return nil
+	}
+	var b bodyReader
+	switch p := r.readBody(f, &b); {
+	case p != nil:
+		return p
+	case b.override:
+		return problem(400, ReasonBodySource, "the body replaces the method: send the request with its own method")
+	}
+	return b.bad
+}
+
 // fieldPath returns the members that lead to a field: those of a JSON pointer (RFC 6901), else the
 // name itself.
 func fieldPath(name string) []string {

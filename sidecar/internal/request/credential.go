@@ -1,6 +1,7 @@
 package request
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 )
@@ -288,6 +289,11 @@ func (s *Sources) fromBody(r *Request, path *Path, out *[]Credential) *Problem {
 		src := &s.all[i]
 		if src.Body.Format == GraphQL && s.paths[i].Matches(path) && graphQLQuery(r.Query) {
 			return problem(400, ReasonBodySource, "send the GraphQL request in the body, not in the query")
+		}
+		if src.In == InBody && src.Body.Method != http.MethodPost && s.paths[i].Matches(path) {
+			if p := r.overridesInBody(); p != nil {
+				return p
+			}
 		}
 		if !at(i, src) || slices.Contains(seen, src.Name) {
 			continue

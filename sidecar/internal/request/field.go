@@ -63,10 +63,7 @@ func (b *bodyReader) asForm(body string) {
 
 // query adds the names in the texts of a query, which some frameworks merge with the body.
 func (b *bodyReader) query(query string) {
-	eachParameter(query, func(name, text string) {
-		b.charset(name, text)
-		b.readText(name, text, maxEmbedded)
-	})
+	eachParameter(query, func(name, text string) { b.readText(name, text, maxEmbedded) })
 }
 
 // DocumentNames are the names of the arguments and input fields of a GraphQL document in the query.
@@ -135,6 +132,7 @@ func (r *Request) readBody(f BodyFormat, b *bodyReader) *Problem {
 	if p := r.NeedBody(); p != nil {
 		return p
 	}
+	eachParameter(r.Query, b.charset)
 	var is BodyFormat
 	switch mt := r.mediaType(); {
 	case mt == typeForm:
@@ -183,7 +181,7 @@ func formField(name string) field {
 		f.joined = FoldField(phpName(name))
 	}
 	for _, member := range f.path {
-		f.folded = append(f.folded, FoldField(member))
+		f.folded = append(f.folded, FoldField(decodeAgain(member)))
 	}
 	return f
 }
