@@ -27,8 +27,6 @@ const (
 )
 
 func (b *builder) connectionManager(cfg *config.Config) *hcmv3.HttpConnectionManager {
-	// There is no access log. The sidecar writes one event per request, without tokens. The default
-	// format of Envoy logs query strings.
 	return &hcmv3.HttpConnectionManager{
 		StatPrefix:                   "scimward",
 		CodecType:                    hcmv3.HttpConnectionManager_AUTO,
@@ -58,6 +56,7 @@ func (b *builder) connectionManager(cfg *config.Config) *hcmv3.HttpConnectionMan
 		Http2ProtocolOptions:            &corev3.Http2ProtocolOptions{MaxConcurrentStreams: wrapperspb.UInt32(256)},
 		StreamErrorOnInvalidHttpMessage: wrapperspb.Bool(false),
 		LocalReplyConfig:                localReplies(cfg),
+		AccessLog:                       b.accessLog(cfg),
 		EarlyHeaderMutationExtensions:   []*corev3.TypedExtensionConfig{b.earlyRemoval(cfg)},
 		HttpFilters: []*hcmv3.HttpFilter{
 			{Name: filterAuthz, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: b.any(extAuthz(cfg))}},

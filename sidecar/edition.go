@@ -163,6 +163,7 @@ func (n *next) apply(ctx context.Context) {
 	s.keepFileClients(context.WithoutCancel(ctx), n.edition.config)
 	s.clients.Configure(n.clients)
 	s.bundles.SetTenants(ctx, n.bundles)
+	s.decisions.configure(n.edition.config)
 	n.authorize()
 	closeUnused(former.verifiers, n.edition.verifiers)
 	_ = s.store.SetTenants(storeTenants(n.edition.config)) // their names are valid: the store has them already

@@ -8,6 +8,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/admin"
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/bundles"
+	"github.com/scimward/scimward/sidecar/internal/decisionlog"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/sidecar/internal/token"
 )
@@ -88,6 +89,8 @@ type (
 	Pausing = admin.Pausing
 	// Paused is the answer to a pause or its end.
 	Paused = admin.Paused
+	// DecisionRecord is one decision.
+	DecisionRecord = decisionlog.Record
 	// PolicyStatus is the policy bundle of a tenant.
 	PolicyStatus = bundles.Status
 	// PolicyEntry is a bundle that was in force.

@@ -65,6 +65,7 @@ type Server struct {
 	handler      *scimhttp.Handler
 	plugins      *plugins.Host
 	policy       *policies.Engine
+	decisions    decisions
 	bundles      *bundles.Manager
 	keys         keyClients
 	clients      client.Directory
@@ -102,6 +103,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	s.envoys = &passes.Envoys{Outdated: s.logOutdated}
 	s.envoys.SetHosts(o.Config.Hosts())
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.openDecisions()
 	for _, step := range []func(context.Context) error{
 		s.openStore, s.openPlugins, s.openTrust, s.openSCIM, s.openEngine, s.openAdmin, s.openListeners,
 	} {
@@ -212,7 +214,7 @@ func (s *Server) openSCIM(ctx context.Context) (err error) {
 		AfterLock: func(ctx context.Context, tenant, _ string) { s.cut(ctx, tenant) },
 		MaxBody:   s.opts.Config.Envoy.MaxBodyBytes, MaxGroupBody: s.opts.Config.Envoy.MaxGroupBodyBytes,
 		RateOf: s.rateOf, Reactivates: s.reactivates, StaticTokens: s.staticTokens,
-		Judged: judged, Used: s.clients.Note, Now: s.opts.Now,
+		Judged: judged, Used: s.clients.Note, Decided: s.decisions.decided, Now: s.opts.Now,
 		Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
@@ -226,7 +228,7 @@ func (s *Server) openSCIM(ctx context.Context) (err error) {
 	s.authz, err = extauthz.New(extauthz.Options{
 		Decider: s.decider, Tenants: s.tenantNames(), MaxBody: envoy.MaxBodyBytes, Timeout: envoy.CheckTimeout,
 		Refused: s.handler.Refused, Judged: judged, Used: s.clients.Note, Hit: s.hit,
-		Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
+		Decided: s.decisions.decided, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the authorization service: %w", err)
@@ -259,7 +261,7 @@ func (s *Server) openAdmin(context.Context) error {
 	cfg := s.opts.Config
 	h := admin.New(admin.Options{
 		Store: s.store, Tenants: s.tenantNames, Version: s.opts.Version, DataDir: cfg.DataDir, Components: s.components,
-		Bundles: s.bundles,
+		Bundles: s.bundles, Decisions: s.readDecisions,
 		Plugins: s.pluginStatus, Config: s.reloads.status, Envoys: s.outdatedEnvoys, Unaware: s.unawareEnvoys,
 		Credentials: s.credentialReport, FlushRefused: s.handler.Flush, Keys: s.oauth,
 		Gatherer: s.registry, Sign: s.sign, Cut: s.cut, Engine: s.engine, Hits: s.hits,

@@ -125,7 +125,9 @@ func check(cfg *Config, d *decoder, lenient bool) {
 	within(c, "revocation.deadline", cfg.Revocation.Deadline, 10*time.Second, 24*time.Hour)
 	within(c, "revocation.lease", cfg.Revocation.Lease, time.Second, 10*time.Minute)
 	within(c, "revocation.workers", cfg.Revocation.Workers, 1, 64)
+	c.oneOf("envoy.access_log", cfg.Envoy.AccessLog, "stdout", "off")
 	c.tokenKeys(&cfg.TokenKeys)
+	c.decisionLog(&cfg.DecisionLog)
 	c.require("tenants", len(cfg.Tenants)+d.unread > 0, "add one tenant")
 	names, hosts := map[string]string{}, map[string]string{}
 	for i := range cfg.Tenants {

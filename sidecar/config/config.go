@@ -41,6 +41,8 @@ type Config struct {
 	TenantsDir string `yaml:"tenants_dir"`
 	// TokenKeys configures the keys that sign access tokens and evidence reports.
 	TokenKeys TokenKeys `yaml:"token_keys"`
+	// DecisionLog says where the records of decisions go.
+	DecisionLog DecisionLog `yaml:"decision_log"`
 }
 
 // TokenKeys configures the signing keys of all tenants. A change needs a restart.
@@ -105,6 +107,9 @@ type Envoy struct {
 	// certificates. Envoy then watches the folders of the certificates and reads a pair again when a new
 	// file is moved there, without a restart. Empty means that Envoy reads them once, when it starts.
 	SecretsFile string `yaml:"secrets_file"`
+	// AccessLog says whether Envoy writes a line of JSON for each request to its standard output, with the id of
+	// the decision and without path, names and tokens: stdout or off. Default stdout.
+	AccessLog string `yaml:"access_log"`
 	// Admin is Envoy's own admin listener, "HOST:PORT" on loopback. Default "127.0.0.1:9901".
 	Admin string `yaml:"admin"`
 	// CheckTimeout limits one authorization check. When it expires, Envoy answers 503. Zero means 1s,
@@ -152,6 +157,8 @@ type Tenant struct {
 	// Policy is the tenant's own policy: a bundle with further requirements for its SCIM requests. It can refuse
 	// what the profile allows, and allow nothing that the profile refuses. Without it only the profile counts.
 	Policy *Policy `yaml:"policy"`
+	// Decisions says what the decision log records of the tenant.
+	Decisions Decisions `yaml:"decisions"`
 	// IdentityServices lists the clients that may get access tokens at /oauth/token. `scimward client add`
 	// adds further ones without a change of this file.
 	IdentityServices []IdentityService `yaml:"identity_services"`

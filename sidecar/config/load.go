@@ -125,6 +125,7 @@ func (c *Config) complete(dir folder) {
 	dir.abs(&c.Envoy.SecretsFile)
 	or(&c.Envoy.Listen, "0.0.0.0:8443")
 	or(&c.Envoy.Admin, "127.0.0.1:9901")
+	or(&c.Envoy.AccessLog, "stdout")
 	or(&c.Envoy.CheckTimeout, time.Second)
 	or(&c.Envoy.MaxBodyBytes, 262144)
 	or(&c.Envoy.MaxGroupBodyBytes, 32<<20)
@@ -134,6 +135,7 @@ func (c *Config) complete(dir folder) {
 	or(&c.Revocation.Deadline, 5*time.Minute)
 	or(&c.Revocation.Lease, 30*time.Second)
 	or(&c.TokenKeys.RotateEvery, 90*24*time.Hour)
+	c.DecisionLog.complete(dir)
 	dir.abs(&c.TokenKeys.KeyEncryptionKeyFile, &c.TokenKeys.FormerKeyEncryptionKeyFile)
 	dir.abs(&c.TenantsDir)
 	for i := range c.Tenants {
@@ -146,6 +148,7 @@ func (t *Tenant) complete(dir folder) {
 	or(&t.RequestsPerSecond, 50)
 	or(&t.StaticTokens, "refuse")
 	or(&t.Reprovision, "refuse")
+	or(&t.Decisions.Log, "on")
 	or(&t.TokenLifetime, 5*time.Minute)
 	or(&t.DPoP.Nonce, "optional")
 	for i := range t.IdentityServices {

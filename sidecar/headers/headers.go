@@ -18,6 +18,11 @@ const (
 	// Answered is the member of the authorizer's metadata that marks its refusals. Envoy then leaves
 	// the answer as it is.
 	Answered = "scimward_answered"
+
+	// Decision is the header of an answer with the id of its decision: every SCIM answer, and every refusal.
+	Decision = "scimward-decision"
+	// DecisionKey is the member of the authorizer's metadata with the same id, for Envoy's access log.
+	DecisionKey = "scimward_decision"
 )
 
 // MutationPattern matches every header that an answer of the authorizer sets or

@@ -17,6 +17,7 @@
 //	GET /v1/tenants/{tenant}/apps/{app}/credentials  CredentialReport as JSON
 //	GET /v1/tenants/{tenant}/leavers          [LeaverList]; ?since and ?until bound the time of the request, ?open
 //	GET /v1/tenants/{tenant}/audit            audit records as lines of JSON; ?user for those about one person
+//	GET /v1/tenants/{tenant}/decisions        decision records as lines of JSON; ?since bounds their time
 //	POST /v1/tenants/{tenant}/lock            lockRequest; locks a person, see [Locked]
 //	POST /v1/tenants/{tenant}/unlock          unlockRequest; lifts the operators' locks of a person, see [Unlocked]
 //	POST /v1/tenants/{tenant}/retry           retryRequest; makes failed and waiting jobs due now, see [revoke.Retried]
@@ -57,6 +58,7 @@ import (
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/bundles"
+	"github.com/scimward/scimward/sidecar/internal/decisionlog"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/store"
 )
@@ -116,6 +118,8 @@ type Options struct {
 	Keys Keys
 	// Clients knows and changes the OAuth clients. Without a Directory it has no routes.
 	Clients ClientsOptions
+	// Decisions calls fn for the decision records of a tenant since a time, oldest first. Nil has none.
+	Decisions func(tenant string, since time.Time, fn func(*decisionlog.Record) error) error
 	// FlushRefused writes the refused deactivations that wait for the store. Nil means none waits.
 	FlushRefused func(context.Context)
 }
@@ -175,6 +179,7 @@ func (h *Handler) Admin() http.Handler {
 	}
 	h.mountClients(mux)
 	h.mountPolicy(mux)
+	mux.HandleFunc("GET /v1/tenants/{tenant}/decisions", h.decisions)
 	mux.HandleFunc("POST /v1/tenants/{tenant}/pause", change(h, "tenant.pause", h.setPaused("tenant.pause", true)))
 	mux.HandleFunc("POST /v1/tenants/{tenant}/resume", change(h, "tenant.resume", h.setPaused("tenant.resume", false)))
 	return h.named(guard(mux))

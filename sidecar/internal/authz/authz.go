@@ -178,7 +178,7 @@ func (a *Authorizer) Decide(ctx context.Context, r request.Request) Decision {
 	if d.allow && r.Surface != request.SurfaceApp {
 		d.RemoveHeaders, _ = r.Headers.IdentityHeaders()
 	}
-	d.Surface, d.Tenant, d.App = r.Surface, r.Tenant, r.App
+	d.ID, d.Surface, d.Tenant, d.App = r.ID, r.Surface, r.Tenant, r.App
 	return *d
 }
 

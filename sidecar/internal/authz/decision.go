@@ -31,6 +31,7 @@ type Decision struct {
 	AllowMethods string // of a 405: the methods the route has (Allow, RFC 9110 §15.5.6)
 	ClearCookie  string // names of cookies with an invalid token, separated by blanks; the answer expires them
 
+	ID     string // of the request, and so of the decision in log, audit trail and access log
 	Tenant string
 	App    string
 	Caller Caller // SurfaceApp: who, when known
@@ -39,11 +40,14 @@ type Decision struct {
 	Unprovisioned Outcome
 
 	Claims token.Claims
-	Token  *token.Error // why a token was refused, for the log; nil without one
-	Cause  error        // why the owner of a credential could not be asked, for the log; nil otherwise
-	SCIM   *SCIMRequest // SurfaceSCIM, allowed: what the handler acts on
-	Policy string       // revision that allowed it
-	Warn   []string     // rule ids in warn mode that the request violates, each once
+	Token  *token.Error  // why a token was refused, for the log; nil without one
+	Cause  error         // why the owner of a credential could not be asked, for the log; nil otherwise
+	SCIM   *SCIMRequest  // SurfaceSCIM, allowed: what the handler acts on
+	Policy string        // revision that allowed it
+	Route  string        // SurfaceSCIM: "PATCH /Users/{id}", once it is known, also of a refusal
+	Target string        // SurfaceSCIM: the id of the resource in the path
+	Judged time.Duration // how long the rules took
+	Warn   []string      // rule ids in warn mode that the request violates, each once
 	// Violated are the rules that the request violates, in every mode, each once. Who answers the request
 	// counts them.
 	Violated []policies.Violated

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/store/scim"
@@ -16,12 +17,14 @@ func (a *Authorizer) askPolicy(ctx context.Context, in *policies.Input, req *SCI
 	if ctx.Err() != nil {
 		return overdue()
 	}
+	began := time.Now()
 	v := a.o.Policy.Decide(ctx, in)
+	took := time.Since(began)
 	if ctx.Err() != nil {
 		return overdue()
 	}
 	d := verdict(&v, req)
-	d.Violated = v.Violated(in)
+	d.Violated, d.Judged = v.Violated(in), took
 	return d
 }
 

@@ -250,16 +250,25 @@ func (a *Authorizer) judgeSCIM(
 	ctx context.Context, r *request.Request, t *tenant, segs []string, claims *token.Claims,
 ) *Decision {
 	rt, d := t.findRoute(r.Method, segs)
-	if d == nil && a.later(r, rt) {
-		return a.decideLater(r)
-	}
-	if d == nil {
-		d = denyBody(r)
-	}
 	if d != nil {
 		return d
 	}
-	req := &SCIMRequest{Route: rt.name, Endpoint: segs[0], Type: rt.typ, ID: rt.id}
+	d = a.judgeRoute(ctx, r, t, segs[0], rt, claims)
+	d.Route, d.Target = rt.name, rt.id
+	return d
+}
+
+func (a *Authorizer) judgeRoute(
+	ctx context.Context, r *request.Request, t *tenant, endpoint string, rt *route, claims *token.Claims,
+) *Decision {
+	if a.later(r, rt) {
+		return a.decideLater(r)
+	}
+	d := denyBody(r)
+	if d != nil {
+		return d
+	}
+	req := &SCIMRequest{Route: rt.name, Endpoint: endpoint, Type: rt.typ, ID: rt.id}
 	in := policies.Input{
 		Profile: t.profile, Tenant: t.name, Method: rt.method, Route: rt.name, ResourceID: rt.id,
 		Client: policies.Client{ID: claims.ClientID, Issuer: claims.Issuer, Scopes: claims.Scopes},

@@ -9,6 +9,7 @@ import (
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	ourheaders "github.com/scimward/scimward/sidecar/headers"
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/store/subject"
@@ -46,7 +47,7 @@ func allow(d *authz.Decision) reply {
 			}
 		}
 	})
-	if d.Surface == request.SurfaceApp {
+	if d.ID != "" || d.Surface == request.SurfaceApp {
 		w.message(4, func() { w.metadata(d) })
 	}
 	if w.bad {
@@ -55,9 +56,15 @@ func allow(d *authz.Decision) reply {
 	return w.b
 }
 
-// metadata names the caller of a request, for the leash. Every allowed application request
-// gets it. So a leash that finds none knows that Envoy does not forward it, and refuses.
+// metadata names the decision, for Envoy's access log, and the caller of a request, for the leash. Every allowed
+// application request gets it. So a leash that finds none knows that Envoy does not forward it, and refuses.
 func (w *writer) metadata(d *authz.Decision) {
+	if d.ID != "" {
+		w.entry(ourheaders.DecisionKey, d.ID)
+	}
+	if d.Surface != request.SurfaceApp {
+		return
+	}
 	leash := "no"
 	if d.Caller.Known() { // on every route: which of them are leashed is Envoy's configuration
 		leash = "yes"

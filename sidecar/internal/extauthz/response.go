@@ -55,7 +55,7 @@ func deny(d *authz.Decision, wantsJSON bool) *authv3.CheckResponse {
 	out := &authv3.CheckResponse{
 		Status:          &rpcstatus.Status{Code: int32(codes.PermissionDenied)},
 		HttpResponse:    &authv3.CheckResponse_DeniedResponse{DeniedResponse: denied},
-		DynamicMetadata: answered(),
+		DynamicMetadata: answered(d.ID),
 	}
 	if d.Fault() {
 		out.Status.Code = int32(codes.Unavailable)
@@ -64,9 +64,13 @@ func deny(d *authz.Decision, wantsJSON bool) *authv3.CheckResponse {
 	return out
 }
 
-// answered tells Envoy that the answer is ours. Envoy's local_reply_config rewrites the others.
-func answered() *structpb.Struct {
-	return &structpb.Struct{Fields: map[string]*structpb.Value{ourheaders.Answered: structpb.NewBoolValue(true)}}
+// answered tells Envoy that the answer is ours, and its id. Envoy's local_reply_config rewrites the others.
+func answered(id string) *structpb.Struct {
+	fields := map[string]*structpb.Value{ourheaders.Answered: structpb.NewBoolValue(true)}
+	if id != "" {
+		fields[ourheaders.DecisionKey] = structpb.NewStringValue(id)
+	}
+	return &structpb.Struct{Fields: fields}
 }
 
 func overwrite(k, v string) *corev3.HeaderValueOption {
@@ -110,6 +114,7 @@ func render(d *authz.Decision, wantsJSON bool) answer {
 		a.body = d.Detail + "\n"
 	}
 	add("cache-control", "no-store")
+	add(ourheaders.Decision, d.ID)
 	add("www-authenticate", d.Challenge)
 	add("dpop-nonce", d.Nonce)
 	add("allow", d.AllowMethods)

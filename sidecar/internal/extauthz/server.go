@@ -60,6 +60,8 @@ type Options struct {
 	// Used counts each SCIM request that is refused here; the service behind Envoy counts the others. Nil
 	// counts nothing.
 	Used func(client.Use)
+	// Decided records a decision. Nil records nothing.
+	Decided func(*authz.Answered)
 	// Hit counts one request that a lock refused. Nil counts nothing.
 	Hit     func(tenant, app string, l *authz.Lock)
 	Now     func() time.Time
@@ -95,6 +97,9 @@ func (o *Options) defaults() {
 	}
 	if o.Used == nil {
 		o.Used = func(client.Use) {}
+	}
+	if o.Decided == nil {
+		o.Decided = func(*authz.Answered) {}
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -211,7 +216,7 @@ func (s *Server) decide(ctx context.Context, r request.Request) (d authz.Decisio
 const reasonPanic = "panic"
 
 func faulty(r *request.Request, reason string) authz.Decision {
-	return authz.Decision{Surface: r.Surface, Tenant: r.Tenant, App: r.App, Reason: reason}.Refusal()
+	return authz.Decision{ID: r.ID, Surface: r.Surface, Tenant: r.Tenant, App: r.App, Reason: reason}.Refusal()
 }
 
 // panicKind describes a panic without its text, which might contain parts of the request.
@@ -241,6 +246,10 @@ func (s *Server) record(ctx context.Context, r *request.Request, d *authz.Decisi
 		s.o.Used(client.Use{Tenant: d.Tenant, Claims: &d.Claims, Token: d.Token, Status: d.Status, Reason: d.Reason})
 		s.o.Judged(d)
 	}
+	s.o.Decided(&authz.Answered{
+		Request: r, Decision: d, Refused: !d.Allowed(), Status: d.Status, Reason: d.Reason, Route: d.Route,
+		Resource: d.Target, Decided: took, Took: took,
+	})
 	if !s.o.Logger.Enabled(ctx, slog.LevelInfo) {
 		return
 	}

@@ -63,6 +63,8 @@ type Options struct {
 	// Judged counts the deviations and the violated rules of a request that this package answers. Nil counts
 	// nothing.
 	Judged func(d *authz.Decision)
+	// Decided records each decision. Nil records nothing.
+	Decided func(*authz.Answered)
 	// Used counts each request that this package answers. Nil counts nothing.
 	Used func(client.Use)
 
@@ -109,6 +111,9 @@ func New(o Options) (*Handler, error) {
 	}
 	if o.Used == nil {
 		o.Used = func(client.Use) {}
+	}
+	if o.Decided == nil {
+		o.Decided = func(*authz.Answered) {}
 	}
 	if o.Judged == nil {
 		o.Judged = func(*authz.Decision) {}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/request"
@@ -23,6 +24,8 @@ type exchange struct {
 	counted  bool               // by throttle
 	answer   http.Header        // of the response
 	final    bool               // the rules judged stored and resulting resource, see judged
+	refused  bool               // by them
+	decided  time.Duration      // how long the decision took
 	pre      preconditions      // judged with the operation
 	resource string             // id of the resource, empty until known
 	seq      uint64             // position of the change, 0 without a write

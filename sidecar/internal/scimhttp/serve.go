@@ -1,6 +1,7 @@
 package scimhttp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,10 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/scimward/scimward/sidecar/headers"
+	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/client"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
@@ -32,6 +36,7 @@ func (r *recorder) WriteHeader(status int) {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := h.begin(r)
 	rec := &recorder{ResponseWriter: w}
+	w.Header().Set(headers.Decision, x.ID)
 	ctx := r.Context()
 	defer func() { h.end(ctx, x, rec.status) }()
 
@@ -105,7 +110,9 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if err != nil {
 		return err
 	}
+	began := time.Now()
 	x.decision = h.opts.Decider.Decide(ctx, x.Request)
+	x.decided = time.Since(began)
 	if n := x.decision.Nonce; n != "" {
 		w.Header().Set("DPoP-Nonce", n)
 	}
@@ -132,7 +139,9 @@ func (h *Handler) decideResult(ctx context.Context, x *exchange, tx *store.Tx, s
 	if d.Policy != "" {
 		x.decision.Violated, x.decision.Warn = d.Violated, d.Warn
 	}
-	if !d.Allowed() {
+	x.decision.Judged += d.Judged
+	x.decided += d.Judged
+	if x.refused = !d.Allowed(); x.refused {
 		x.answer.Del(headerDeviation) // nothing deviates that is refused
 		return answerForDecision(d)
 	}
@@ -165,7 +174,7 @@ var errUnjudged = errors.New("the rules of the tenant have not judged the change
 
 // judged wraps the function of a transaction. Nothing is committed that the rules must still judge.
 func (x *exchange) judged(fn func() error) error {
-	x.final = false // a transaction may run again
+	x.final, x.refused = false, false // a transaction may run again
 	if err := fn(); err != nil {
 		return err
 	}
@@ -255,6 +264,10 @@ func (h *Handler) end(ctx context.Context, x *exchange, status int) {
 		Tenant: x.Tenant, Claims: &x.decision.Claims, Token: x.decision.Token, Status: status, Reason: x.reason,
 	})
 	h.opts.Judged(&x.decision)
+	h.opts.Decided(&authz.Answered{
+		Request: &x.Request, Decision: &x.decision, Service: true, Refused: x.scim == nil || x.refused, Status: status,
+		Reason: x.reason, Route: x.route, Resource: cmp.Or(x.resource, x.decision.Target), Decided: x.decided, Took: took,
+	})
 	level := slog.LevelInfo
 	if len(x.taken) > 0 {
 		level = slog.LevelWarn
