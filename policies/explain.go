@@ -44,8 +44,11 @@ func lineOf(l *ast.Location) Line {
 	return Line{l.File, l.Row, strings.TrimSpace(text)}
 }
 
-// ParseDocument reads a request document as JSON: what a rule sees as input.
-func ParseDocument(text []byte) (ast.Value, error) {
+// Document is a request document: what a rule sees as input.
+type Document = ast.Value
+
+// ParseDocument reads a request document as JSON.
+func ParseDocument(text []byte) (Document, error) {
 	term, err := ast.ValueFromReader(strings.NewReader(string(text)))
 	if err != nil {
 		return nil, fmt.Errorf("reading the request document: %w", err)
@@ -57,7 +60,7 @@ func ParseDocument(text []byte) (ast.Value, error) {
 }
 
 // Explain judges a request document by a shipped profile and by the rules of a tenant, nil for none. It is slow.
-func (e *Engine) Explain(ctx context.Context, profile string, rules *Rules, doc ast.Value) (*Judgement, error) {
+func (e *Engine) Explain(ctx context.Context, profile string, rules *Rules, doc Document) (*Judgement, error) {
 	p := e.active.Load().profiles[profile]
 	if p == nil {
 		return nil, fmt.Errorf("no profile %q: use one of %s", profile, strings.Join(Profiles(), ", "))
@@ -124,6 +127,31 @@ func (p *prepared) explain(ctx context.Context, profile string, doc ast.Value) (
 		out.Requirements = append(out.Requirements, proof)
 	})
 	return out, nil
+}
+
+// Evaluators return functions that judge a document once, by a shipped profile and by the rules of a tenant, without an
+// explanation: to measure them.
+func (e *Engine) Evaluators(profile string, rules *Rules, doc Document) (
+	byProfile, byRules func(context.Context) error,
+) {
+	return func(ctx context.Context) error {
+			p := e.active.Load().profiles[profile]
+			if p == nil {
+				return fmt.Errorf("no profile %q: use one of %s", profile, strings.Join(Profiles(), ", "))
+			}
+			_, err := p.ask(ctx, doc)
+			return err
+		}, func(ctx context.Context) error {
+			answers, err := rules.prepared().ask(ctx, doc)
+			if err != nil {
+				return fmt.Errorf("judging by the bundle: %w", err)
+			}
+			if len(answers) != 1 {
+				return fmt.Errorf("judging by the bundle: %s", FailureUndefined)
+			}
+			_, err = unsatisfied(answers[0][requirementsVar], answers[0][satisfiedVar])
+			return err
+		}
 }
 
 func entrypointOf(profile string) string {

@@ -47,14 +47,14 @@ const (
 
 // Violation is one requirement that a request does not satisfy.
 type Violation struct {
-	Rule     string // requirement id, "IL1-3.3.3-op"
-	Op       int    // index of the operation, -1 for the request
-	Message  string // what is wrong
-	Fix      string // what to send instead
-	Status   int    // HTTP status of the refusal
-	ScimType string // Table 9 value, may be empty
-	Mode     Mode
-	Overlays []string // the overlays that would let the request pass the rule; the list is read-only
+	Rule     string   `json:"rule"`               // requirement id, "IL1-3.3.3-op"
+	Op       int      `json:"op"`                 // index of the operation, -1 for the request
+	Message  string   `json:"message"`            // what is wrong
+	Fix      string   `json:"fix,omitempty"`      // what to send instead
+	Status   int      `json:"status"`             // HTTP status of the refusal
+	ScimType string   `json:"scimType,omitempty"` // Table 9 value, may be empty
+	Mode     Mode     `json:"mode,omitempty"`
+	Overlays []string `json:"overlays,omitempty"` // those that would let the request pass the rule; read-only
 }
 
 // Verdict is the answer of a profile. Its zero value denies.

@@ -17,6 +17,15 @@ func newPolicy() *cobra.Command {
 		Short: "write, test, sign and ship a tenant's own policy",
 		Long: `A policy bundle adds requirements to the profile of a tenant. docs/policy.md shows the whole way.
 
+Write:   scimward policy new DIR       begin with a rule and its tests
+         scimward policy fmt DIR       write the rules in the usual form
+         scimward policy check BUNDLE  does it compile?
+         scimward policy test BUNDLE   run its tests
+         scimward policy eval BUNDLE   judge a request, and say which line decides
+         scimward policy explain RULE  what does a rule demand?
+         scimward policy bench BUNDLE  how long do the rules take?
+Pack:    scimward policy build DIR     pack the bundle
+         scimward policy sign BUNDLE   sign it
 Ship:    scimward policy push BUNDLE   put a bundle in force
          scimward policy activate      fetch the bundle of the source now
          scimward policy rollback      go back to an earlier one
@@ -24,7 +33,11 @@ Look:    scimward policy status        which bundle is in force, and what is wro
          scimward policy log           who put which bundle in force?`,
 		Args: noArgs,
 	}
-	c.AddCommand(newPolicyStatus(), newPolicyPush(), newPolicyActivate(), newPolicyRollback(), newPolicyLog())
+	c.AddCommand(
+		newPolicyNew(), newPolicyFmt(), newPolicyCheck(), newPolicyTest(), newPolicyEval(), newPolicyExplain(),
+		newPolicyBench(), newPolicyBuild(), newPolicySign(),
+		newPolicyPush(), newPolicyActivate(), newPolicyRollback(), newPolicyStatus(), newPolicyLog(),
+	)
 	return c
 }
 

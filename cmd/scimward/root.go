@@ -90,7 +90,8 @@ Connect: scimward client recipe NAME what to paste into an identity provider
          scimward token list         which static tokens are alive?
          scimward client disable ID  end a client and its tokens at once
          scimward tenant pause       answer SCIM with 503 for a while
-Policy:  scimward policy push BUNDLE put a tenant's own requirements in force
+Policy:  scimward policy new DIR     begin a tenant's own policy: write, test, sign, ship
+         scimward policy status      which policy bundles are in force?
 Keep:    scimward backup -o FILE     copy the store while scimward runs`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
