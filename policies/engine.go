@@ -26,6 +26,7 @@ const sizeUnit = 256 << 10
 const (
 	FailureProfile     = "unknown profile"
 	FailureInput       = "input cannot be represented"
+	FailureFacts       = "the store did not answer what the rules read"
 	FailureDeadline    = "deadline exceeded"
 	FailureCancelled   = "request cancelled"
 	FailureEvaluation  = "evaluation error"
@@ -120,10 +121,10 @@ func (e *Engine) smoke(name string, p *prepared) error {
 	// The machine may be busy at the start, and no request waits for this answer.
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if v := e.judge(ctx, p, good); !v.Allow {
+	if v := e.judge(ctx, p, &document{keys: e.keys, in: good}); !v.Allow {
 		return fmt.Errorf("it refuses discovery: %q %v", v.Failure, v.Violations)
 	}
-	v := e.judge(ctx, p, &Input{Profile: name})
+	v := e.judge(ctx, p, &document{keys: e.keys, in: &Input{Profile: name}})
 	if v.Failure != "" {
 		return fmt.Errorf("it cannot judge an empty request: %q", v.Failure)
 	}
@@ -142,14 +143,16 @@ func (e *Engine) Decide(ctx context.Context, in *Input) Verdict {
 		e.report(ctx, "unknown", in, v)
 		return v
 	}
-	v := e.tighten(ctx, in, e.recall(ctx, p, in))
+	doc := &document{keys: e.keys, in: in}
+	v := e.tighten(ctx, doc, e.recall(ctx, p, doc))
 	e.report(ctx, in.Profile, in, v)
 	return v
 }
 
 // recall returns the remembered verdict of an equal request, or judges this one. It refuses
 // a request after its deadline in both cases.
-func (e *Engine) recall(ctx context.Context, p *prepared, in *Input) Verdict {
+func (e *Engine) recall(ctx context.Context, p *prepared, doc *document) Verdict {
+	in := doc.in
 	var buf [512]byte
 	key, keep := p.memo.reads.key(buf[:0], in)
 	if keep && ctx.Err() == nil {
@@ -157,22 +160,27 @@ func (e *Engine) recall(ctx context.Context, p *prepared, in *Input) Verdict {
 			return v
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, e.deadline+time.Duration(in.Size/sizeUnit)*e.deadline/4)
+	ctx, cancel := e.limit(ctx, in)
 	defer cancel()
-	v := e.judge(ctx, p, in)
+	v := e.judge(ctx, p, doc)
 	if keep {
 		p.memo.put(key, v)
 	}
 	return v
 }
 
-func (e *Engine) judge(ctx context.Context, p *prepared, in *Input) Verdict {
+// limit bounds one evaluation.
+func (e *Engine) limit(ctx context.Context, in *Input) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, e.deadline+time.Duration(in.Size/sizeUnit)*e.deadline/4)
+}
+
+func (e *Engine) judge(ctx context.Context, p *prepared, doc *document) Verdict {
 	v := Verdict{Revision: p.revision}
 	if err := ctx.Err(); err != nil {
 		v.Failure = failureOf(ctx, err)
 		return v
 	}
-	input, err := e.keys.input(in)
+	input, err := doc.value()
 	if err != nil {
 		v.Failure = FailureInput
 		return v
@@ -189,7 +197,7 @@ func (e *Engine) judge(ctx context.Context, p *prepared, in *Input) Verdict {
 	case 1:
 		v = decodeVerdict(v, answers[0][answerVar])
 		for i := range v.Violations {
-			v.Violations[i].Overlays = e.relaxing[in.Profile][v.Violations[i].Rule]
+			v.Violations[i].Overlays = e.relaxing[doc.in.Profile][v.Violations[i].Rule]
 		}
 		return v
 	default:

@@ -457,6 +457,7 @@ func TestInputDocument(t *testing.T) {
 		],
 		"deviations": [{"code": "OP_CASE", "op": 0}, {"code": "OTHER", "op": -1}],
 		"query": {"filter": "id pr", "filter_shape": "other", "attributes": ["a"], "excluded": ["b"]},
+		"version": 1,
 	}`)
 	if want.Value.Compare(got) != 0 {
 		t.Errorf("got  %v\nwant %v", got, want)
@@ -469,6 +470,7 @@ func TestInputDocument(t *testing.T) {
 		"profile": "", "tenant": "", "modes": {}, "method": "", "route": "", "client": {"id": "", "issuer": "", "scopes": []},
 		"resource_type": "", "resource_id": "", "raw": [], "canonical": [], "deviations": [],
 		"query": {"filter": "", "filter_shape": "", "attributes": [], "excluded": []},
+		"version": 1,
 	}`)
 	if want.Value.Compare(got) != 0 {
 		t.Errorf("empty: got %v", got)

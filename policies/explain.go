@@ -165,7 +165,7 @@ func entrypointOf(profile string) string {
 
 // explain judges by the rules of a tenant.
 func (r *Rules) explain(ctx context.Context, doc ast.Value) (out []Proof, err error) {
-	answer, trace, err := askTraced(ctx, r.prepared(), doc)
+	answer, trace, err := askTraced(ctx, r.query, doc)
 	if err != nil {
 		return nil, err
 	}
@@ -187,8 +187,6 @@ func (r *Rules) explain(ctx context.Context, doc ast.Value) (out []Proof, err er
 	})
 	return out, nil
 }
-
-func (r *Rules) prepared() *prepared { return &prepared{set: &r.set, query: r.query} }
 
 // askTraced runs a query that has one answer.
 func askTraced(ctx context.Context, p *prepared, doc ast.Value) (topdown.QueryResult, *prover, error) {

@@ -65,7 +65,12 @@ func testProfiles(profiles []Profile) ([]profile, source) {
 }
 
 // BuildInput is the document that rules see.
-func BuildInput(in *Input) (ast.Value, error) { return newKeys().input(in) }
+func BuildInput(in *Input) (ast.Value, error) { return (&document{keys: newKeys(), in: in}).value() }
+
+// BuildTenantInput is the document that rules of a tenant see that refer to everything.
+func BuildTenantInput(in *Input) (ast.Value, error) {
+	return (&document{keys: newKeys(), in: in}).with(allFields())
+}
 
 // Capabilities are the names of the builtins that rules may call.
 func Capabilities() (names, net []string) {

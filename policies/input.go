@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -29,6 +30,10 @@ type keys struct {
 	code, modes                                *ast.Term
 	filter, filterShape, attributes, excluded  *ast.Term
 
+	version, one *ast.Term
+
+	fact factKeys
+
 	empty, strict *ast.Term // [], {}
 }
 
@@ -44,14 +49,50 @@ func newKeys() *keys {
 		target: k("target"),
 		code:   k("code"), modes: k("modes"),
 		filter: k("filter"), filterShape: k("filter_shape"), attributes: k("attributes"), excluded: k("excluded"),
+		version: k("version"), one: ast.InternedTerm(InputVersion), fact: newFactKeys(),
 		empty: ast.ArrayTerm(), strict: ast.ObjectTerm(),
 	}
 }
 
-// input builds the document of schemas/input.json by hand, without a round trip through
+// document is the input document of one decision. Profile and tenant's rules share it, and it is built when one of
+// them needs it.
+type document struct {
+	keys  *keys
+	in    *Input
+	pairs [][2]*ast.Term
+	base  ast.Value
+}
+
+// value returns what a profile sees.
+func (d *document) value() (ast.Value, error) {
+	if d.base != nil {
+		return d.base, nil
+	}
+	var err error
+	if d.pairs, err = d.keys.input(d.in); err != nil {
+		return nil, err
+	}
+	d.base = ast.NewObject(d.pairs...)
+	return d.base, nil
+}
+
+// with returns what the rules of a tenant see that read r.
+func (d *document) with(r fields) (ast.Value, error) {
+	base, err := d.value()
+	if err != nil {
+		return nil, err
+	}
+	facts := d.keys.facts(r, d.in)
+	if len(facts) == 0 {
+		return base, nil
+	}
+	return ast.NewObject(slices.Concat(d.pairs, facts)...), nil
+}
+
+// input builds the document of schemas/policy-input.v1.json by hand, without a round trip through
 // JSON. What is absent from the request is absent from the document: `path` and `value` of
 // an operation, and `resource` where the method has none.
-func (k *keys) input(in *Input) (ast.Value, error) {
+func (k *keys) input(in *Input) ([][2]*ast.Term, error) {
 	raw, err := list(k, in.Raw, k.rawOp)
 	if err != nil {
 		return nil, fmt.Errorf("building raw operations: %w", err)
@@ -64,8 +105,9 @@ func (k *keys) input(in *Input) (ast.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	pairs := make([][2]*ast.Term, 0, 14)
+	pairs := make([][2]*ast.Term, 0, 16)
 	pairs = append(pairs,
+		ast.Item(k.version, k.one),
 		ast.Item(k.profile, ast.StringTerm(in.Profile)),
 		ast.Item(k.tenant, ast.StringTerm(in.Tenant)),
 		ast.Item(k.client, ast.ObjectTerm(
@@ -94,7 +136,7 @@ func (k *keys) input(in *Input) (ast.Value, error) {
 		}
 		pairs = append(pairs, ast.Item(o.name, v))
 	}
-	return ast.NewObject(pairs...), nil
+	return pairs, nil
 }
 
 func (k *keys) modesOf(d *Dialect) *ast.Term {

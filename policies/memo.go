@@ -10,15 +10,17 @@ import (
 
 // Bounds of a memo. An entry is a key of at most maxMemoKey bytes and a small verdict.
 const (
-	maxMemo    = 1024
-	maxMemoKey = 1024
+	maxMemo      = 1024
+	maxRulesMemo = 256 // of the rules of a tenant
+	maxMemoKey   = 1024
 )
 
-// memo remembers the verdicts of one profile of one activation on requests without a body.
+// memo remembers verdicts on requests without a body: of one profile of one activation, or of the rules of one
+// tenant.
 // They are most of the SCIM traffic, and few of them differ.
 //
-// It changes no answer. A profile compiles against pure builtins and an empty data
-// document, so it is a function of its input: two inputs that are equal in everything the
+// It changes no answer. Rules compile against pure builtins and data that do not change,
+// so they are a function of their input: two inputs that are equal in everything the
 // rules can read have one verdict. The key contains every field of the input, except for
 // resource_id and query when no rule of the activation reads them (see [fields]).
 type memo struct {
@@ -26,18 +28,23 @@ type memo struct {
 	verdicts *lru.Cache[string, Verdict]
 }
 
-func newMemo(r fields) (memo, error) {
-	verdicts, err := lru.New[string, Verdict](maxMemo)
+func newMemo(r fields, size int) (memo, error) {
+	verdicts, err := lru.New[string, Verdict](size)
 	return memo{reads: r, verdicts: verdicts}, err
 }
 
 // fields says which fields of the input the compiled rules can read, of those that make a difference.
 type fields struct {
-	resourceID, query bool
-	late              bool // stored or result
+	resourceID, query, change bool // change: stored or result
+	received, groups, counts  bool
 }
 
-func allFields() fields { return fields{resourceID: true, query: true, late: true} }
+func allFields() fields {
+	return fields{resourceID: true, query: true, change: true, received: true, groups: true, counts: true}
+}
+
+// late reports whether the rules read what only the service that applies a change knows.
+func (r fields) late() bool { return r.change || r.received || r.groups || r.counts }
 
 // fieldsOf looks for references to the input in the compiled rules. One that does not name
 // its field as a literal, such as the bare input, may read all of it.
@@ -79,7 +86,13 @@ func (r *fields) note(ref ast.Ref) {
 	case "query":
 		r.query = true
 	case "stored", "result":
-		r.late = true
+		r.change = true
+	case "received":
+		r.received = true
+	case "groups", "groups_complete":
+		r.groups = true
+	case "counts":
+		r.counts = true
 	case "":
 		*r = allFields()
 	}
@@ -90,7 +103,8 @@ func (r *fields) note(ref ast.Ref) {
 // inputs have the same key.
 func (r fields) key(buf []byte, in *Input) ([]byte, bool) {
 	operations := len(in.Raw) > 0 || len(in.Canonical) > 0 || len(in.Deviations) > 0
-	if operations || in.Size > 0 || in.Resource != nil || in.Stored != nil || in.Result != nil {
+	if operations || in.Size > 0 || in.Resource != nil || in.Stored != nil || in.Result != nil ||
+		in.Groups != nil || in.Counts != nil || r.received {
 		return nil, false
 	}
 	for _, s := range [...]string{

@@ -196,7 +196,7 @@ func TestRegoFormatted(t *testing.T) {
 // strictCompile compiles with strict mode and checks input against its schema.
 func strictCompile(t *testing.T, modules map[string]*ast.Module) ast.Errors {
 	t.Helper()
-	b, err := os.ReadFile("schemas/input.json")
+	b, err := os.ReadFile("schemas/policy-input.v1.json")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -185,7 +185,7 @@ func prepare(profiles []profile, src source) (*activation, error) {
 		if err != nil {
 			return nil, fmt.Errorf("preparing profile %s: %w", p.name, err)
 		}
-		memo, err := newMemo(read)
+		memo, err := newMemo(read, maxMemo)
 		if err != nil {
 			return nil, err
 		}

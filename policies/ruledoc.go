@@ -41,7 +41,7 @@ func (e *Engine) DocumentProfile(profile string) []RuleDoc {
 
 // Document documents the requirements of a tenant's rules by id. One whose id depends on the request is missing.
 func (r *Rules) Document() []RuleDoc {
-	compiler := r.prepared().set.compiler
+	compiler := r.query.set.compiler
 	byID := map[string]*RuleDoc{}
 	for _, rule := range compiler.GetRulesWithPrefix(ast.MustParseRef("data.policy." + requirementsVar)) {
 		id, ok := idOf(rule)

@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/storage"
@@ -23,9 +23,9 @@ import (
 type Rules struct {
 	rev      string
 	declared []string // ids of requirements that are literals, with the prefix
-	query    ast.Body
-	set      activation
+	query    *prepared
 	reads    fields
+	memo     memo
 }
 
 // RulesOptions are the parts of a bundle.
@@ -60,9 +60,10 @@ func NewRules(ctx context.Context, o RulesOptions) (*Rules, error) {
 	}
 	defer data.Abort(ctx, txn)
 	compiler := ast.NewCompiler().WithStrict(true).WithCapabilities(BundleCapabilities()).
+		WithSchemas(inputSchemas()).WithUseTypeCheckAnnotations(true).
 		WithPathConflictsCheck(storage.NonEmpty(ctx, data, txn))
 	if compiler.Compile(maps.Clone(o.Modules)); compiler.Failed() {
-		return nil, compiler.Errors
+		return nil, explainTypes(compiler.Errors)
 	}
 	if err := checkShape(compiler); err != nil {
 		return nil, err
@@ -77,14 +78,24 @@ func NewRules(ctx context.Context, o RulesOptions) (*Rules, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the query: %w", err)
 	}
-	return &Rules{
-		rev: o.Revision, query: query, set: activation{compiler: compiler, data: data}, reads: fieldsOf(compiler),
-		declared: declared,
-	}, nil
+	r := &Rules{
+		rev: o.Revision, declared: declared, reads: fieldsOf(compiler),
+		query: &prepared{set: &activation{compiler: compiler, data: data}, query: query},
+	}
+	r.memo, err = newMemo(r.reads, maxRulesMemo)
+	return r, err
 }
 
 // Revision names the rules.
 func (r *Rules) Revision() string { return r.rev }
+
+// explainTypes says where the names of the input are, if that is what is wrong.
+func explainTypes(errs ast.Errors) error {
+	if slices.ContainsFunc(errs, func(e *ast.Error) bool { return e.Code == ast.TypeErr }) {
+		return fmt.Errorf("%w\ndocs/policy-input.md lists the members of the input and their types", errs)
+	}
+	return errs
+}
 
 // checkShape demands the two rules in a form that is defined for every request: one that may be undefined would
 // turn a requirement off.
@@ -134,7 +145,8 @@ func (e *Engine) ofTenant(tenant string) (*Rules, bool) {
 
 // tighten joins the verdict of the profile with that of the tenant's rules. The request passes only if both let
 // it pass.
-func (e *Engine) tighten(ctx context.Context, in *Input, v Verdict) Verdict {
+func (e *Engine) tighten(ctx context.Context, doc *document, v Verdict) Verdict {
+	in := doc.in
 	rules, ok := e.ofTenant(in.Tenant)
 	if !ok || v.Failure != "" {
 		return v
@@ -150,50 +162,78 @@ func (e *Engine) tighten(ctx context.Context, in *Input, v Verdict) Verdict {
 		v.Later = true
 		return v
 	}
-	violations, failure := e.judgeRules(ctx, rules, in)
-	if failure != "" {
-		return Verdict{Revision: v.Revision, Failure: failure}
+	own := e.recallRules(ctx, rules, doc)
+	if own.Failure != "" {
+		return Verdict{Revision: v.Revision, Failure: own.Failure}
 	}
-	for i := range violations {
-		v.Allow = v.Allow && violations[i].Mode != ModeEnforce
+	return join(v, own)
+}
+
+// join adds the violations of a tenant's rules to the verdict of the profile. It takes none away.
+func join(profile, own Verdict) Verdict {
+	for i := range own.Violations {
+		profile.Allow = profile.Allow && own.Violations[i].Mode != ModeEnforce
 	}
-	v.Violations = shorten(sortViolations(append(v.Violations, violations...)))
-	return v
+	profile.Violations = shorten(sortViolations(append(profile.Violations, own.Violations...)))
+	return profile
 }
 
 func write(method string) bool { return method != "GET" && method != "HEAD" }
 
 // late reports whether the rules read what only the service that applies the change knows. It asks again then.
-func (r *Rules) late(in *Input) bool { return r.reads.late && write(in.Method) && !in.Final }
+func (r *Rules) late(in *Input) bool { return r.reads.late() && write(in.Method) && !in.Final }
 
-func (e *Engine) judgeRules(ctx context.Context, r *Rules, in *Input) ([]Violation, string) {
-	ctx, cancel := context.WithTimeout(ctx, e.deadline+time.Duration(in.Size/sizeUnit)*e.deadline/4)
-	defer cancel()
-	input, err := e.keys.input(in)
-	if err != nil {
-		return nil, FailureInput
+// recallRules returns the remembered verdict of an equal request, or lets the rules judge this one. It has the
+// violations of the rules, or a failure.
+func (e *Engine) recallRules(ctx context.Context, r *Rules, doc *document) Verdict {
+	var buf [512]byte
+	key, keep := r.reads.key(buf[:0], doc.in)
+	if keep && ctx.Err() == nil {
+		if v, ok := r.memo.get(key); ok {
+			return v
+		}
 	}
-	answers, err := (&prepared{set: &r.set, query: r.query}).ask(ctx, input)
+	v := e.judgeRules(ctx, r, doc)
+	if keep {
+		r.memo.put(key, v)
+	}
+	return v
+}
+
+func (e *Engine) judgeRules(ctx context.Context, r *Rules, doc *document) Verdict {
+	if err := r.reads.learn(doc.in); err != nil {
+		e.log.LogAttrs(ctx, slog.LevelError, "the rules of a tenant cannot read what they refer to",
+			slog.String("tenant", doc.in.Tenant), slog.Any("error", err))
+		return Verdict{Failure: FailureFacts}
+	}
+	ctx, cancel := e.limit(ctx, doc.in)
+	defer cancel()
+	input, err := doc.with(r.reads)
+	if err != nil {
+		return Verdict{Failure: FailureInput}
+	}
+	answers, err := r.query.ask(ctx, input)
 	switch {
 	case err != nil:
-		return nil, failureOf(ctx, err)
+		return Verdict{Failure: failureOf(ctx, err)}
 	case len(answers) != 1:
-		return nil, FailureUndefined
+		return Verdict{Failure: FailureUndefined}
 	}
 	out, err := unsatisfied(answers[0][requirementsVar], answers[0][satisfiedVar])
 	if err != nil {
-		return nil, FailureResult
+		return Verdict{Failure: FailureResult}
 	}
-	return out, ""
+	return Verdict{Violations: out}
 }
 
 // Smoke tries the rules on a request without content. They must give an answer, whatever it is.
 func (r *Rules) Smoke(ctx context.Context) error {
-	e := &Engine{keys: newKeys(), deadline: DefaultDeadline}
+	e := &Engine{keys: newKeys(), deadline: DefaultDeadline, log: slog.New(slog.DiscardHandler)}
 	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
 		in := &Input{Tenant: "smoke", Method: method, Route: method + " /Users/{id}", ResourceType: "User", Final: true}
-		if _, failure := e.judgeRules(ctx, r, in); failure != "" {
-			return fmt.Errorf("a %s without content gets no verdict: %s", method, failure)
+		v := e.judgeRules(ctx, r, &document{keys: e.keys, in: in})
+		if v.Failure != "" {
+			return fmt.Errorf("a %s without content gets no verdict: %s", method, v.Failure)
 		}
 	}
 	return nil

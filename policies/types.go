@@ -1,9 +1,13 @@
 package policies
 
-import "github.com/scimward/scimward/store/scim"
+import (
+	"time"
+
+	"github.com/scimward/scimward/store/scim"
+)
 
 // Input is what a rule sees of one SCIM request. Package authz fills it from the decoded
-// request; Engine.Decide turns it into the document of schemas/input.json. Nil slices are
+// request; Engine.Decide turns it into the document of schemas/policy-input.v1.json. Nil slices are
 // empty arrays in Rego. Resource and the values of operations have the types of [scim.Object].
 type Input struct {
 	Profile      string // "ipsie-il1"
@@ -23,6 +27,12 @@ type Input struct {
 	Query        *scim.Query // nil where there is none: discovery
 	Size         int         // bytes of the body; a large one may take longer
 	Final        bool        // Stored and Result are known, or there is none: asked by the service that applies the change
+
+	// Only the rules of a tenant see these, and only if they refer to them.
+	Received time.Time // when the request arrived; zero is unknown
+	Facts    Facts     // of the service that applies the change; nil elsewhere
+	Groups   *Groups   // Decide takes them from Facts
+	Counts   *Counts
 }
 
 // Client is the OAuth client of the request, from the access token.
@@ -63,7 +73,7 @@ type Verdict struct {
 	Violations []Violation // of every mode, enforce first
 	Revision   string      // "ipsie-il1@<sha256 prefix of the Rego sources>"
 	Failure    string      // set when the engine itself failed: the answer is 503, not 403
-	// Later says that the tenant's rules have not judged the request: they read the stored resource. The
-	// service must ask again with Input.Final before it applies the change.
+	// Later says that the tenant's rules have not judged the request: they read what only the service that applies
+	// the change knows. It must ask again with Input.Final before it applies the change.
 	Later bool
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 
@@ -11,8 +12,20 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/internal/admin"
 	"github.com/scimward/scimward/sidecar/internal/bundles"
+	"github.com/scimward/scimward/sidecar/internal/recent"
 	"github.com/scimward/scimward/store"
 )
+
+// openRecent counts the recent changes of tenants, for their rules.
+func (s *Server) openRecent(ctx context.Context) {
+	s.recent = recent.New(s.opts.Now)
+	s.onClose(closer(s.store.Watch(s.recent.Apply)))
+	if err := s.recent.Load(ctx, s.store, s.tenantNames()); err != nil {
+		s.opts.Logger.LogAttrs(ctx, slog.LevelWarn,
+			"the recent changes before the start are not counted; rules see counts.complete false for an hour",
+			slog.String("error", err.Error()))
+	}
+}
 
 // openBundles loads the kept bundles of all tenants and puts them in force.
 func (s *Server) openBundles(ctx context.Context) error {

@@ -20,7 +20,6 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
 	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
-	"github.com/scimward/scimward/store/scim"
 	"github.com/scimward/scimward/store/storetest"
 )
 
@@ -30,7 +29,7 @@ type decider struct {
 	asked  request.Request
 }
 
-func (d *decider) DecideResult(context.Context, *authz.SCIMRequest, scim.Object, scim.Object) authz.Decision {
+func (d *decider) DecideResult(context.Context, *authz.SCIMRequest, authz.Change) authz.Decision {
 	return authz.Decision{}
 }
 

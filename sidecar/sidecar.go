@@ -30,6 +30,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/client"
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
 	"github.com/scimward/scimward/sidecar/internal/oauth"
+	"github.com/scimward/scimward/sidecar/internal/recent"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 	"github.com/scimward/scimward/sidecar/passes"
@@ -67,6 +68,7 @@ type Server struct {
 	policy       *policies.Engine
 	decisions    decisions
 	bundles      *bundles.Manager
+	recent       *recent.Changes
 	keys         keyClients
 	clients      client.Directory
 	oauth        *oauth.Server
@@ -141,6 +143,7 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	s.onClose(closer(s.names.Close))
 	s.people = newUnprovisionedPeople(s.store, s.opts.Logger)
 	s.people.auditConfigured(ctx, cfg)
+	s.openRecent(ctx)
 	return s.openClients(ctx)
 }
 
@@ -213,7 +216,7 @@ func (s *Server) openSCIM(ctx context.Context) (err error) {
 		Decider: s.decider, Store: s.store, TenantOf: s.tenantOf, Base: s.resourceOf,
 		AfterLock: func(ctx context.Context, tenant, _ string) { s.cut(ctx, tenant) },
 		MaxBody:   s.opts.Config.Envoy.MaxBodyBytes, MaxGroupBody: s.opts.Config.Envoy.MaxGroupBodyBytes,
-		RateOf: s.rateOf, Reactivates: s.reactivates, StaticTokens: s.staticTokens,
+		RateOf: s.rateOf, Reactivates: s.reactivates, StaticTokens: s.staticTokens, Recent: s.recent.Of,
 		Judged: judged, Used: s.clients.Note, Decided: s.decisions.decided, Now: s.opts.Now,
 		Logger: s.opts.Logger, Metrics: s.registry,
 	})

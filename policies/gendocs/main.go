@@ -1,4 +1,4 @@
-// Command gendocs writes the page of each profile and the page of the dialects, from package policies.
+// Command gendocs writes the page of each profile, of the dialects and of the policy input, from package policies.
 //
 //	go run ./policies/gendocs
 //

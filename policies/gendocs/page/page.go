@@ -1,5 +1,5 @@
-// Package page renders the statement page of each profile, and the page of the dialects. The pages depend on
-// package policies only, so a test can check whether they are up to date.
+// Package page renders the statement page of each profile, the page of the dialects, and the page of the policy
+// input. The pages depend on package policies only, so a test can check whether they are up to date.
 package page
 
 import (
@@ -34,7 +34,11 @@ func All() (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	pages := map[string][]byte{"dialects.md": dialects}
+	input, err := PolicyInput()
+	if err != nil {
+		return nil, err
+	}
+	pages := map[string][]byte{"dialects.md": dialects, "policy-input.md": input}
 	for _, profile := range policies.Profiles() {
 		pages[profile+".md"] = Render(profile)
 	}

@@ -91,7 +91,7 @@ type SCIMRequest struct {
 	// Dialect is how the profile applies to the client; nil without overlays.
 	Dialect *policies.Dialect
 
-	// Later says that the tenant's rules read the stored resource. The service that applies the change must ask
+	// Later says that the tenant's rules read what only the service that applies the change knows. It must ask
 	// DecideResult before it commits.
 	Later bool
 

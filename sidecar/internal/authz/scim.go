@@ -270,7 +270,7 @@ func (a *Authorizer) judgeRoute(
 	}
 	req := &SCIMRequest{Route: rt.name, Endpoint: endpoint, Type: rt.typ, ID: rt.id}
 	in := policies.Input{
-		Profile: t.profile, Tenant: t.name, Method: rt.method, Route: rt.name, ResourceID: rt.id,
+		Profile: t.profile, Tenant: t.name, Method: rt.method, Route: rt.name, ResourceID: rt.id, Received: r.Received,
 		Client: policies.Client{ID: claims.ClientID, Issuer: claims.Issuer, Scopes: claims.Scopes},
 	}
 	if a.o.Clients != nil {
@@ -290,15 +290,21 @@ func (a *Authorizer) judgeRoute(
 	return d
 }
 
-// DecideResult decides about the change that an allowed request makes: stored is the resource before it, nil for a
-// create, and result the one after it, nil for a delete. Only the service that applies it knows them. It asks in
-// the transaction that writes the result.
-func (a *Authorizer) DecideResult(ctx context.Context, req *SCIMRequest, stored, result scim.Object) Decision {
-	if req == nil || stored == nil && result == nil {
+// Change is the change that an allowed request makes. Only the service that applies it knows it.
+type Change struct {
+	Stored scim.Object    // the resource before it, nil for a create
+	Result scim.Object    // the resource after it, nil for a deletion
+	Facts  policies.Facts // what else the rules of the tenant may read; nil if nothing is known
+}
+
+// DecideResult decides about the change that an allowed request makes. The service asks in the transaction that
+// writes the result.
+func (a *Authorizer) DecideResult(ctx context.Context, req *SCIMRequest, c Change) Decision {
+	if req == nil || c.Stored == nil && c.Result == nil {
 		return fault(ReasonUndecided, "").Refusal()
 	}
 	in := req.judged
-	in.Stored, in.Result, in.Final = stored, result, true
+	in.Stored, in.Result, in.Facts, in.Final = c.Stored, c.Result, c.Facts, true
 	d := a.askPolicy(ctx, &in, req)
 	d.Surface, d.Tenant = request.SurfaceSCIM, in.Tenant
 	return *d

@@ -290,7 +290,10 @@ func TestDecidedValueIsHandedOn(t *testing.T) {
 		Method: "PATCH", Route: "PATCH /Users/{id}", ResourceType: "User", ResourceID: "u1",
 		Raw:       []scim.RawOp{{Op: "replace", Path: "active", HasPath: true, Value: false, HasValue: true}},
 		Canonical: []scim.Op{{Kind: "replace", Path: scim.Path{Attr: "active"}, Value: false, HasValue: true, Target: "active"}},
-		Query:     &scim.Query{StartIndex: 1}, Size: len(patch),
+		Query:     &scim.Query{StartIndex: 1}, Size: len(patch), Received: in.Received,
+	}
+	if in.Received.IsZero() {
+		t.Error("the rules do not see when the request arrived")
 	}
 	if diff := cmp.Diff(want, in, cmpopts.IgnoreUnexported(scim.Op{})); diff != "" {
 		t.Error(diff)
@@ -416,7 +419,8 @@ func TestLaterOnlyForGroups(t *testing.T) {
 	if d.SCIM != nil || len(k.policy.asked) != 0 {
 		t.Errorf("the decision names the operation %+v, and the policy was asked %d times", d.SCIM, len(k.policy.asked))
 	}
-	if d := k.DecideResult(t.Context(), nil, scim.Object{}, scim.Object{}); d.Allowed() || d.Status != 503 {
+	change := authz.Change{Stored: scim.Object{}, Result: scim.Object{}}
+	if d := k.DecideResult(t.Context(), nil, change); d.Allowed() || d.Status != 503 {
 		t.Errorf("a result without a request: %+v, want 503", d)
 	}
 }

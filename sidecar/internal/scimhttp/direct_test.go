@@ -151,7 +151,7 @@ type undecided struct{ authz.Decision }
 
 func (u undecided) Decide(context.Context, request.Request) authz.Decision { return u.Decision }
 
-func (u undecided) DecideResult(context.Context, *authz.SCIMRequest, scim.Object, scim.Object) authz.Decision {
+func (u undecided) DecideResult(context.Context, *authz.SCIMRequest, authz.Change) authz.Decision {
 	return u.Decision
 }
 

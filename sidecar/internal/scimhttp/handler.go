@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 
+	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/client"
 	"github.com/scimward/scimward/sidecar/internal/limit"
@@ -32,7 +33,7 @@ const prefix = "/scim/"
 type Decider interface {
 	Decide(ctx context.Context, r request.Request) authz.Decision
 	// DecideResult decides about the resource that an allowed change gives.
-	DecideResult(ctx context.Context, req *authz.SCIMRequest, stored, result scim.Object) authz.Decision
+	DecideResult(ctx context.Context, req *authz.SCIMRequest, c authz.Change) authz.Decision
 }
 
 // Options are the dependencies of a Handler. Decider, Store, TenantOf and Base are required.
@@ -56,6 +57,10 @@ type Options struct {
 
 	// Reactivates reports whether a POST reactivates an inactive user of a tenant. Nil means that none does.
 	Reactivates func(tenant string) bool
+
+	// Recent returns the changes of a tenant in the last hour, without the number of users. Nil means that they are
+	// unknown: a change that the rules of the tenant judge by them is refused with 503.
+	Recent func(tenant string) policies.Counts
 
 	MaxBody      int // bytes of a body; 0 is 256 KiB
 	MaxGroupBody int // bytes of the body of a group, at least MaxBody; 0 is 32 MiB

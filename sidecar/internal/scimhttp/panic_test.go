@@ -11,14 +11,13 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
-	"github.com/scimward/scimward/store/scim"
 )
 
 type deciderFunc func(context.Context, request.Request) authz.Decision
 
 func (f deciderFunc) Decide(ctx context.Context, r request.Request) authz.Decision { return f(ctx, r) }
 
-func (f deciderFunc) DecideResult(context.Context, *authz.SCIMRequest, scim.Object, scim.Object) authz.Decision {
+func (f deciderFunc) DecideResult(context.Context, *authz.SCIMRequest, authz.Change) authz.Decision {
 	return authz.Decision{}
 }
 

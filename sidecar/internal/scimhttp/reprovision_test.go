@@ -12,7 +12,6 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/audit"
-	"github.com/scimward/scimward/store/scim"
 	"github.com/scimward/scimward/store/subject"
 )
 
@@ -119,11 +118,11 @@ func TestReprovisionKeepsOperatorLock(t *testing.T) {
 // vetoes is a policy that lets nobody become active again.
 type vetoes struct{ scimhttp.Decider }
 
-func (v vetoes) DecideResult(ctx context.Context, req *authz.SCIMRequest, stored, result scim.Object) authz.Decision {
-	if !stored.Bool("active", true) && result.Bool("active", true) {
+func (v vetoes) DecideResult(ctx context.Context, req *authz.SCIMRequest, c authz.Change) authz.Decision {
+	if !c.Stored.Bool("active", true) && c.Result.Bool("active", true) {
 		return authz.Decision{Status: 403, Reason: authz.ReasonPolicy, Detail: "VETO: ask the security team"}
 	}
-	return v.Decider.DecideResult(ctx, req, stored, result)
+	return v.Decider.DecideResult(ctx, req, c)
 }
 
 // TestReprovisionVeto: a rule about the result may refuse the reactivation, which then changes nothing.

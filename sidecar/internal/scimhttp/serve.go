@@ -135,7 +135,11 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 // so the rules that it finds violated are those of the request.
 func (h *Handler) decideResult(ctx context.Context, x *exchange, tx *store.Tx, stored, result scim.Object) error {
 	x.final = true
-	d := h.opts.Decider.DecideResult(ctx, x.scim, stored, result)
+	f := facts{h: h, tx: tx, tenant: x.Tenant}
+	if stored != nil {
+		f.id = x.resource
+	}
+	d := h.opts.Decider.DecideResult(ctx, x.scim, authz.Change{Stored: stored, Result: result, Facts: f})
 	if d.Policy != "" {
 		x.decision.Violated, x.decision.Warn = d.Violated, d.Warn
 	}

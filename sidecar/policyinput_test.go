@@ -1,0 +1,116 @@
+package sidecar_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// withPolicy starts a server whose tenant has a bundle with these rules, in force.
+func withPolicy(t *testing.T, rules string) *idp {
+	t.Helper()
+	c := newIDP(t).at(t, strings.Replace(base, "    identity_services:", "    profile: rfc7644\n    policy:\n      dir: "+
+		writeBundle(t, rules)+"\n      unsigned: allow\n    identity_services:", 1))
+	c.inForce(t)
+	return c
+}
+
+// inForce waits for the bundle.
+func (c *idp) inForce(t *testing.T) {
+	t.Helper()
+	until(t, "the bundle is in force", func() bool {
+		p := c.r.status().Policies
+		return len(p) == 1 && p[0].Active != nil && p[0].Active.Revision == "7"
+	})
+}
+
+// step is a request and what must come of it.
+type step struct {
+	method, path, body string
+	status             int
+	text               string // in the answer
+}
+
+func (c *idp) steps(t *testing.T, bearer string, list []step) {
+	t.Helper()
+	for _, s := range list {
+		status, _, text := c.scim(s.method, s.path, bearer, s.body)
+		if status != s.status || !strings.Contains(text, s.text) {
+			t.Errorf("%s %s %s = %d %s, want %d %s", s.method, s.path, s.body, status, text, s.status, s.text)
+		}
+	}
+}
+
+// TestTenantRulesReadGroupsAndCounts: nobody deactivates or deletes a member of Breakglass or removes one from it,
+// and not more than two users are deactivated in ten minutes. A restart does not reset the count.
+func TestTenantRulesReadGroupsAndCounts(t *testing.T) {
+	c := withPolicy(t, `
+ends if input.route == "DELETE /Users/{id}"
+
+ends if {
+	object.get(input.stored, "active", true)
+	input.result.active == false
+}
+
+requirements["breakglass"] := {"message": "members of Breakglass stay", "fix": "remove them first"} if {
+	ends
+	some group in input.groups
+	group.displayName == "Breakglass"
+}
+
+requirements["breakglass-members"] := {"message": "the members of Breakglass stay", "fix": "ask security"} if {
+	input.stored.displayName == "Breakglass"
+	some op in input.canonical
+	op.target == "members"
+	op.op != "add"
+}
+
+requirements["brake"] := {"message": "too many deactivations", "fix": "wait ten minutes"} if {
+	ends
+	input.counts.deactivations["10m"] >= 2
+}
+
+requirements["known"] := {"message": "the counts are incomplete", "fix": "wait"} if {
+	ends
+	not input.counts.complete
+}
+
+requirements["users"] := {"message": "there are five users", "fix": "leave it"} if {
+	input.route == "POST /Users"
+	input.counts.users >= 5
+}
+
+satisfied contains "never" if false
+`)
+	bearer := c.token()
+	user := func(name string) string { return strings.NewReplacer("olga", name, "e1", name).Replace(aUser) }
+	id := map[string]string{}
+	for _, name := range []string{"ada", "bob", "cyd", "dan", "eve"} {
+		id[name] = c.create("/Users", bearer, user(name))
+	}
+	group := c.create("/Groups", bearer, `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],"displayName":"Breakglass",
+		"members":[{"value":"`+id["ada"]+`"}]}`)
+	off := patchOf(`{"op":"replace","path":"active","value":false}`)
+	c.steps(t, bearer, []step{
+		{"POST", "/Users", user("fay"), 403, "policy/users"},
+		{"PATCH", "/Users/" + id["ada"], off, 403, "policy/breakglass"},
+		{"DELETE", "/Users/" + id["ada"], "", 403, "policy/breakglass"},
+		{"PATCH", "/Groups/" + group, patchOf(`{"op":"remove","path":"members[value eq \"` + id["ada"] + `\"]"}`), 403, "policy/breakglass-members"},
+		{"PATCH", "/Groups/" + group, patchOf(`{"op":"add","path":"members","value":[{"value":"` + id["bob"] + `"}]}`), 204, ""},
+		{"PATCH", "/Users/" + id["bob"], off, 403, "policy/breakglass"},
+		{"PATCH", "/Users/" + id["cyd"], off, 200, ""},
+		{"PATCH", "/Users/" + id["dan"], off, 200, ""},
+		{"PATCH", "/Users/" + id["eve"], off, 403, "policy/brake"},
+	})
+	c.restart()
+	c.inForce(t)
+	bearer = c.token()
+	c.steps(t, bearer, []step{
+		{"PATCH", "/Users/" + id["eve"], off, 403, "policy/brake"},
+		{"GET", "/Users/" + id["eve"], "", 200, `"active":true`},
+		{"PATCH", "/Users/" + id["eve"], patchOf(`{"op":"replace","path":"title","value":"Dr"}`), 200, `"Dr"`},
+	})
+	if status, _, text := c.scim(http.MethodGet, "/Groups/"+group, bearer, ""); status != 200 || !strings.Contains(text, id["ada"]) {
+		t.Errorf("the group is %d %s, want ada in it", status, text)
+	}
+}
