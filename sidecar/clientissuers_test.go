@@ -53,11 +53,20 @@ func (r *running) reload(text string) {
 // TestOneIDOfTwoIssuers: clients with one id of two issuers end alone, also across a restart. A command that
 // could mean both names both.
 func TestOneIDOfTwoIssuers(t *testing.T) {
+	now := newClock()
 	c := newIDP(t).at(t, withIssuer(""))
+	again := func() {
+		t.Helper()
+		if err := c.r.stop(); err != nil {
+			t.Fatal(err)
+		}
+		c.r = startIn(t, c.r.dir, sidecar.Options{Now: now.now})
+	}
+	again()
 	c.id = "one"
 	c.r.must("clients/add", sidecar.ClientAdd{ClientRef: named("one"), JWKS: string(c.jwks)}, nil)
 	c.r.must("clients/add", sidecar.ClientAdd{ClientRef: named("one"), ExternalIssuer: asExample}, nil)
-	mine, theirs := c.token(), c.external("one", time.Now())
+	mine, theirs := c.token(), c.external("one", now.now())
 	c.both(200, "the own one", mine)
 	c.both(200, "the one of the external issuer", theirs)
 	for _, route := range []string{"disable", "enable", "delete", "check", "set", "rotate"} {
@@ -70,16 +79,53 @@ func TestOneIDOfTwoIssuers(t *testing.T) {
 	c.r.must("clients/disable", ref, nil)
 	c.both(200, "the own one, after the other was disabled", mine)
 	c.both(401, "the disabled one", theirs)
-	c.restart()
+	again()
 	c.both(200, "the own one, after a restart", mine)
 	c.both(401, "the disabled one, after a restart", theirs)
 	c.r.must("clients/delete", sidecar.ClientRef{Client: "one", Issuer: own}, nil)
 	c.r.must("clients/enable", ref, nil)
 	c.both(401, "the own one, deleted", mine)
 	c.both(401, "from before it was disabled", theirs)
-	c.both(200, "enabled", c.external("one", time.Now().Add(3*time.Second)))
+	c.both(401, "of a clock that is fast", c.external("one", now.now().Add(30*time.Second)))
+	now.move(32 * time.Second)
+	c.both(401, "of a clock that is fast, when its time has come", c.external("one", now.now().Add(-2*time.Second)))
+	c.both(200, "enabled", c.external("one", now.now()))
 	if got := c.r.status(); got.Config.ClientsFault != "" {
 		t.Errorf("status: %s, want no fault", got.Config.ClientsFault)
+	}
+}
+
+// TestDisabledExternalClientInTheFile: a client of an external issuer that a command disabled stays disabled when the
+// file names it, in reads and writes, until a command enables it.
+func TestDisabledExternalClientInTheFile(t *testing.T) {
+	now := newClock()
+	c := newIDP(t).at(t, withIssuer(", clients: [two]"))
+	again := func() {
+		t.Helper()
+		if err := c.r.stop(); err != nil {
+			t.Fatal(err)
+		}
+		c.r = startIn(t, c.r.dir, sidecar.Options{Now: now.now})
+	}
+	again()
+	ref := named("one")
+	c.r.must("clients/add", sidecar.ClientAdd{ClientRef: ref, ExternalIssuer: asExample}, nil)
+	c.both(200, "added", c.external("one", now.now()))
+	c.r.must("clients/disable", ref, nil)
+	now.move(time.Minute)
+	c.r.reload(withIssuer(", clients: [one, two]"))
+	c.both(401, "disabled, in the file", c.external("one", now.now()))
+	c.both(200, "another one of the file", c.external("two", now.now()))
+	again()
+	c.both(401, "disabled, in the file, after a restart", c.external("one", now.now()))
+	c.r.must("clients/enable", ref, nil)
+	now.move(time.Minute)
+	c.both(200, "enabled", c.external("one", now.now()))
+	c.r.reload(withIssuer(", clients: [one, two]"))
+	now.move(time.Minute)
+	c.both(200, "taken over by the file", c.external("one", now.now()))
+	if status, detail := c.r.do("acme", "clients/disable", ref, nil); status != 409 {
+		t.Errorf("disabling a client of the file: %d %s, want 409", status, detail)
 	}
 }
 
@@ -110,7 +156,7 @@ func TestExternalClientReturns(t *testing.T) {
 		for what, text := range map[string]string{"another client": withIssuer(", clients: [two]"), "no issuer": base} {
 			for _, back := range []string{one, every} {
 				c.r.reload(before)
-				now.move(3 * time.Second)
+				now.move(time.Minute)
 				old, added = sign("one"), sign("added")
 				c.both(200, "a new token", old)
 				c.both(200, "a new token of a client of a command", added)

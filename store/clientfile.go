@@ -45,7 +45,8 @@ func (t *Tx) sweepClients(all []Client) []Client {
 // SetFileClients compares the rows with the clients that the configuration file names, of which ID, External,
 // Expires and Disabled count. One with External and without ID is every client of that issuer. A client that
 // left the file is deleted, and one that comes back needs new tokens, as after it was disabled. A client of a
-// command that the file now names belongs to the file, and its tokens end. The tokens of one whose external
+// command that the file now names belongs to the file, and its tokens end. One that a command disabled does not: it
+// stays disabled until a command enables it. The tokens of one whose external
 // issuer left the file stay refused when the issuer comes back.
 func (t *Tx) SetFileClients(named []Client) error {
 	all, err := t.Clients()
@@ -111,6 +112,8 @@ func (t *Tx) setFileClient(n, old *Client) {
 	switch {
 	case old == nil:
 		t.putClient(c, "in the configuration file")
+		return
+	case !old.File && old.Exists() && old.Disabled: // by an operator, who may enable it
 		return
 	case !old.File || !old.Exists():
 		c.NotBefore, c.Tokens, c.Ended = old.NotBefore, old.Tokens, old.Ended

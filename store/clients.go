@@ -142,15 +142,23 @@ func (c *Client) Live(now time.Time) []StaticToken {
 
 // endTokens refuses every token that was issued until now. iat has no fraction, so a token that is issued
 // in the same second would be refused too: the authorization server dates it to NotBefore. That is why the
-// next NotBefore is later than the last one, also within one second.
+// next NotBefore is later than the last one, also within one second. The clock of an external issuer may be ahead,
+// so the iat of a token that it has issued until now may be too.
 func (c *Client) endTokens(now time.Time) {
 	next := now.Truncate(time.Second).Add(time.Second)
+	if c.External != "" {
+		next = next.Add(IssuerAhead)
+	}
 	if !next.After(c.NotBefore) {
 		next = c.NotBefore.Add(time.Second)
 	}
 	c.remember(now, c.Tokens...)
 	c.NotBefore, c.Tokens = next, nil
 }
+
+// IssuerAhead is how far the iat of an external issuer's access token may be in the future. After its client was
+// enabled again, tokens that the issuer makes within this time are refused too.
+const IssuerAhead = 30 * time.Second
 
 // The bounds of a tenant's clients.
 const (
@@ -199,8 +207,9 @@ func (r *Reader) Clients() ([]Client, error) {
 	return out, err
 }
 
-// checkClient refuses a change in the name of a client that may not act any more. A client without a row
-// may act, unless the row for every client of its issuer says otherwise: the caller has verified its token.
+// checkClient refuses a change in the name of a client that may not act any more, and one with a token that has
+// ended. A client without a row may act, unless the row for every client of its issuer says otherwise: the caller
+// has verified its token. Only rows know static tokens.
 func (t *Tx) checkClient() error {
 	if t.cause.ClientID == "" || t.refused {
 		return nil
@@ -213,12 +222,15 @@ func (t *Tx) checkClient() error {
 	if errors.Is(err, ErrNotFound) && name.Issuer != "" {
 		c, err = t.Client(ClientName{Issuer: name.Issuer})
 	}
+	known := func(k StaticToken) bool { return k.ID == t.cause.JTI }
 	switch {
-	case errors.Is(err, ErrNotFound):
+	case errors.Is(err, ErrNotFound) && !t.cause.Static:
 		return nil
-	case err != nil:
+	case err != nil && !errors.Is(err, ErrNotFound):
 		return err
-	case !c.Usable(t.now):
+	case err != nil, !c.Usable(t.now),
+		t.cause.Static && !slices.ContainsFunc(c.Live(t.now), known),
+		!t.cause.Static && !t.cause.Issued.IsZero() && t.cause.Issued.Before(c.NotBefore):
 		return ErrClientEnded
 	}
 	return nil

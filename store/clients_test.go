@@ -372,3 +372,79 @@ func TestPauseRow(t *testing.T) {
 	changes(t, s, nil, pause(false))
 	verify(t, s)
 }
+
+// TestEndedTokenCommitsNothing: a change that was decided with a token commits only while the token lives: not
+// after the static token was revoked, and not after its client was disabled and enabled again.
+func TestEndedTokenCommitsNothing(t *testing.T) {
+	const issuer = "https://as.example"
+	s := storetest.New(t)
+	own, other := store.ClientName{ID: "own"}, store.ClientName{Issuer: issuer, ID: "other"}
+	changes(t, s, nil, func(tx *store.Tx) error {
+		return errors.Join(tx.AddClient(store.Client{ID: "own", Static: true}), tx.AddClient(store.Client{ID: "other", External: issuer}))
+	})
+	for _, id := range []string{"st-1", "st-2"} {
+		changes(t, s, nil, func(tx *store.Tx) error {
+			_, err := tx.AddStaticToken(own, staticToken(id, time.Now().Add(time.Hour)))
+			return err
+		})
+	}
+	made := 0
+	create := func(c store.Cause) error {
+		made++
+		name := fmt.Sprint("u", made)
+		c.Actor, c.RequestID, c.Decision = "client:x", "r", "test"
+		_, err := s.Update(t.Context(), "acme", c, func(tx *store.Tx) error {
+			return tx.CreateUser(&store.User{ID: name, Resource: scim.Object{"userName": name}})
+		})
+		return err
+	}
+	static := func(id string) error { return create(store.Cause{ClientID: "own", JTI: id, Static: true}) }
+	external := func(at time.Time) error {
+		return create(store.Cause{ClientID: "other", Issuer: issuer, JTI: "j", Issued: at})
+	}
+	now := time.Now().Truncate(time.Second)
+	if err := errors.Join(static("st-1"), static("st-2"), external(now)); err != nil {
+		t.Fatal(err)
+	}
+	changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.RevokeStaticToken(own, "st-1"); return err })
+	for _, disabled := range []bool{true, false} {
+		changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.SetClientDisabled(other, disabled); return err })
+	}
+	end := rowOf(t, s, other).NotBefore
+	for name, err := range map[string]error{
+		"the revoked static token": static("st-1"), "an unknown one": static("st-3"),
+		"a static token of nobody": create(store.Cause{ClientID: "nobody", JTI: "st-1", Static: true}),
+		"a token from before":      external(now),
+		"one of a clock 30 s fast": external(now.Add(store.IssuerAhead)), "a second too early": external(end.Add(-time.Second)),
+	} {
+		if !errors.Is(err, store.ErrClientEnded) {
+			t.Errorf("%s: %v, want that it has ended", name, err)
+		}
+	}
+	if err := errors.Join(static("st-2"), external(end)); err != nil {
+		t.Errorf("the other static token and a new token: %v", err)
+	}
+}
+
+// TestDisabledWinsOverTheFile: a client that a command disabled stays disabled when the file names it, until a
+// command enables it. Then it belongs to the file.
+func TestDisabledWinsOverTheFile(t *testing.T) {
+	s := storetest.New(t)
+	for _, name := range []store.ClientName{{ID: "own"}, {Issuer: "https://as.example", ID: "other"}} {
+		c := store.Client{ID: name.ID, External: name.Issuer, Static: name.Issuer == ""}
+		file := func(tx *store.Tx) error { return tx.SetFileClients([]store.Client{{ID: name.ID, External: name.Issuer}}) }
+		changes(t, s, nil, func(tx *store.Tx) error { return tx.AddClient(c) })
+		changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.SetClientDisabled(name, true); return err })
+		for range 2 {
+			changes(t, s, nil, file)
+			if got := rowOf(t, s, name); got.File || !got.Disabled {
+				t.Errorf("%s: %+v, want the disabled client of the command", name, got)
+			}
+		}
+		changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.SetClientDisabled(name, false); return err })
+		changes(t, s, nil, file)
+		if got := rowOf(t, s, name); !got.File || got.Disabled {
+			t.Errorf("%s: %+v, want an enabled client of the file", name, got)
+		}
+	}
+}

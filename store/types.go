@@ -55,12 +55,16 @@ func (e *LimitError) Error() string {
 // Cause says who makes a change and why it was allowed. Every write needs one, for the
 // audit record of the change.
 type Cause struct {
-	Actor     string // "client:<id>", "engine:<owner>", "operator:<name>", "system"; required
-	ClientID  string // OAuth client, empty for the engine
-	Issuer    string // of the client's access token; empty means the tenant's own
-	JTI       string // of the access token
-	RequestID string // required
-	Remote    string // address the request came from, as Envoy saw it
+	Actor    string // "client:<id>", "engine:<owner>", "operator:<name>", "system"; required
+	ClientID string // OAuth client, empty for the engine
+	Issuer   string // of the client's access token; empty means the tenant's own
+	JTI      string // of the access token
+	Static   bool   `json:"-"` // JTI is the id of a static token, which must still live
+	// Issued is the iat of the access token. A change commits only if no end of the client is later. Zero is not
+	// checked.
+	Issued    time.Time `json:"-"`
+	RequestID string    // required
+	Remote    string    // address the request came from, as Envoy saw it
 	Method    string
 	Path      string    // path only, no query
 	Action    string    // "user.create", "user.patch", "token.issue", …

@@ -322,7 +322,10 @@ func checkKeys(jwks []byte, uri, issuer string) error {
 // switchClient disables or enables a client.
 func (h *Handler) switchClient(action string, disable bool) func(context.Context, *act, ClientRef) (any, error) {
 	return func(ctx context.Context, a *act, in ClientRef) (any, error) {
-		c, err := h.byCommand(a.Tenant, in, "disabled")
+		c, err := h.findClient(a.Tenant, in)
+		if err == nil && (disable || !c.Held()) {
+			c, err = h.byCommand(a.Tenant, in, "disabled")
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/scimward/scimward/sidecar/internal/client"
@@ -24,6 +25,9 @@ func (h *Handler) stateOf(c *client.Client) (state, fault, fix string) {
 		set += " --token-issuer " + c.Issuer
 	}
 	switch {
+	case c.Held():
+		enable := strings.Replace(set, " set ", " enable ", 1) + "`"
+		return "disabled", "a command disabled it before the configuration file named it", enable
 	case c.Disabled:
 		return "disabled", "", ""
 	case !c.Expires.IsZero() && !now.Before(c.Expires) && c.Command:

@@ -84,6 +84,12 @@ func (c *Client) Usable(now time.Time) bool {
 		(c.Row == nil || c.Row.Usable(now))
 }
 
+// Held reports whether a command disabled a client before the configuration file named it. It stays disabled until
+// a command enables it.
+func (c *Client) Held() bool {
+	return !c.Command && c.Row != nil && !c.Row.File && c.Row.Exists() && c.Row.Disabled
+}
+
 // Tenant is what the configuration says about the clients of a tenant.
 type Tenant struct {
 	Name              string
@@ -190,9 +196,7 @@ func (d *Directory) rebuild() {
 		x.tenants[t.Name] = t
 		for j := range t.Clients {
 			c := t.Clients[j]
-			if row := d.rows[rowKey{t.Name, t.NameOf(c.Issuer, c.ID)}].value; row != nil && row.File {
-				c.Row = row
-			}
+			c.Row = d.rows[rowKey{t.Name, t.NameOf(c.Issuer, c.ID)}].value // of a command, until the store knows the file
 			x.clients[key{c.Tenant, c.Issuer, c.ID}] = &c
 		}
 	}

@@ -136,6 +136,9 @@ func TestOneIDOfTwoIssuers(t *testing.T) {
 // TestTokensFromBeforeAnEnd: a token from before its client, or every client of its issuer, left the file or was
 // ended stays refused, whatever admits the client now.
 func TestTokensFromBeforeAnEnd(t *testing.T) {
+	if store.IssuerAhead != token.Leeway {
+		t.Errorf("an iat may be %s ahead, and an end refuses those of %s", token.Leeway, store.IssuerAhead)
+	}
 	start := time.Now().Truncate(time.Second)
 	d := &client.Directory{Now: func() time.Time { return start.Add(time.Hour) }}
 	d.Configure([]client.Tenant{{

@@ -31,6 +31,8 @@ func (x *exchange) cause() store.Cause {
 		ClientID:  c.ClientID,
 		Issuer:    c.Issuer,
 		JTI:       c.JTI,
+		Static:    c.Static,
+		Issued:    c.IssuedAt,
 		RequestID: x.ID,
 		Remote:    x.Remote,
 		Method:    x.Method,
