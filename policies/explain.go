@@ -142,7 +142,7 @@ func (e *Engine) Evaluators(profile string, rules *Rules, doc Document) (
 			_, err := p.ask(ctx, doc)
 			return err
 		}, func(ctx context.Context) error {
-			answers, err := rules.prepared().ask(ctx, doc)
+			answers, err := rules.query.ask(ctx, doc)
 			if err != nil {
 				return fmt.Errorf("judging by the bundle: %w", err)
 			}
