@@ -24,8 +24,9 @@ import (
 
 // Bounds of a bundle.
 const (
-	MaxBytes    = 1 << 20 // of the archive
-	MaxUnpacked = 8 << 20 // of all files together
+	MaxBytes    = 1 << 20   // of the archive
+	MaxUnpacked = 2 << 20   // of all files together; in memory, data takes many times its size
+	MaxRules    = 256 << 10 // of the Rego files: the compiler cannot be stopped
 	MaxFiles    = 500
 )
 
@@ -78,6 +79,13 @@ func refuse(stage, format string, args ...any) *Error {
 	return &Error{Stage: stage, Err: fmt.Errorf(format, args...)}
 }
 
+// guard turns a panic of the engine into an error: the bundle of one tenant must not end the process.
+func guard(stage string, err *error) {
+	if p := recover(); p != nil {
+		*err = refuse(stage, "the policy engine failed: %.200v", p)
+	}
+}
+
 // Read checks an archive (tar.gz). Errors are *Error.
 func Read(raw []byte, trust Trust) (*Bundle, error) { return read(raw, &trust) }
 
@@ -85,7 +93,8 @@ func Read(raw []byte, trust Trust) (*Bundle, error) { return read(raw, &trust) }
 func ReadUnverified(raw []byte) (*Bundle, error) { return read(raw, nil) }
 
 // read checks the signature only if there is a trust.
-func read(raw []byte, trust *Trust) (*Bundle, error) {
+func read(raw []byte, trust *Trust) (_ *Bundle, err error) {
+	defer guard("parse", &err)
 	if len(raw) > MaxBytes {
 		return nil, refuse("size", "the bundle has more than %d bytes", MaxBytes)
 	}
@@ -114,7 +123,10 @@ func read(raw []byte, trust *Trust) (*Bundle, error) {
 	}
 	sum := sha256.Sum256(raw)
 	b := &Bundle{Raw: raw, SHA256: hex.EncodeToString(sum[:]), Signed: signed, data: content.Data}
-	return b, b.fill(&content)
+	if err := b.fill(&content); err != nil {
+		return nil, err
+	}
+	return b, nil
 }
 
 // stageOf tells a fault of the signature from one of the files.
@@ -140,6 +152,7 @@ func inspect(raw []byte, each func(name string, content []byte) error) (signed b
 	limited := &io.LimitedReader{R: unzipped, N: MaxUnpacked + 1}
 	files := tar.NewReader(limited)
 	seen := map[string]bool{}
+	rules := 0
 	for {
 		h, err := files.Next()
 		switch {
@@ -169,8 +182,17 @@ func inspect(raw []byte, each func(name string, content []byte) error) (signed b
 			return false, refuse("size", "there are more than %d files", MaxFiles)
 		}
 		content, err := io.ReadAll(files)
-		if err != nil {
+		switch {
+		case limited.N <= 0:
+			return false, refuse("size", "the files have more than %d bytes", MaxUnpacked)
+		case err != nil:
 			return false, refuse("archive", "reading %q: %w", h.Name, err)
+		}
+		if strings.HasSuffix(clean, ".rego") {
+			rules += len(content)
+		}
+		if rules > MaxRules {
+			return false, refuse("size", "the Rego files have more than %d bytes", MaxRules)
 		}
 		if err := each(clean, content); err != nil {
 			return false, err
@@ -200,6 +222,9 @@ func (b *Bundle) fill(read *bundle.Bundle) error {
 		return err
 	}
 	b.Serial = serial
+	if _, err := ast.InterfaceToValue(read.Data); err != nil { // such as a number with a huge exponent
+		return refuse("parse", "the data files: %w", err)
+	}
 	b.modules, b.tests = map[string]*ast.Module{}, map[string]*ast.Module{}
 	for i := range read.Modules {
 		f := &read.Modules[i]

@@ -9,7 +9,8 @@ import (
 
 // Rules compiles the rules and tries them on a request without content. It runs no tests: for a bundle that passed
 // them before. Errors are *Error.
-func (b *Bundle) Rules(ctx context.Context) (*policies.Rules, error) {
+func (b *Bundle) Rules(ctx context.Context) (_ *policies.Rules, err error) {
+	defer guard("compile", &err)
 	rules, err := policies.NewRules(ctx, policies.RulesOptions{Revision: b.Name(), Modules: b.modules, Data: b.data})
 	if err != nil {
 		return nil, &Error{"compile", err}

@@ -51,7 +51,8 @@ func (r *registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	known := user == "ada" && password == "s3cret"
 	switch got := req.Header.Get("Authorization"); {
 	case req.URL.Path == "/token":
-		if req.URL.Query().Get("scope") != "repository:acme/policy:pull" || req.URL.Query().Get("service") != "here" || !known {
+		q := req.URL.Query()
+		if q.Get("scope") != "repository:acme/policy:pull" || q.Get("service") != "here" || !known {
 			w.WriteHeader(http.StatusForbidden)
 			return
 		}
