@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -65,10 +66,11 @@ type resourceMetadata struct {
 	CertificateTokens bool     `json:"tls_client_certificate_bound_access_tokens,omitempty"`
 }
 
-// describe builds the documents once, because they depend only on the configuration.
-func (t *tenant) describe() (err error) {
+// metadata describes the authorization server of the tenant. It is made for each request: most of many tenants are
+// never asked for it.
+func (t *tenant) metadata() (document, error) {
 	base, methods, algorithms := strings.TrimSuffix(t.Issuer, "/"), []string{"private_key_jwt"}, t.algorithms()
-	t.metadata, err = newDocument(metadataPath, t.Issuer, serverMetadata{
+	return newDocument(metadataPath, t.Issuer, serverMetadata{
 		Issuer: t.Issuer, TokenEndpoint: t.TokenEndpoint, JWKSURI: base + jwksPath,
 		Scopes: []string{token.Scope},
 		// RFC 8414 §2 requires the member, and clients look for it. There is no authorization endpoint,
@@ -85,14 +87,21 @@ func (t *tenant) describe() (err error) {
 
 		ProofAlgorithms: token.ProofAlgorithms(), CertificateTokens: t.Certificates,
 	})
-	if err != nil {
-		return err
-	}
-	t.resource, err = newDocument(resourcePath, t.Resource, resourceMetadata{
+}
+
+// resource describes the SCIM service of the tenant.
+func (t *tenant) resource() (document, error) {
+	return newDocument(resourcePath, t.Resource, resourceMetadata{
 		Resource: t.Resource, Servers: []string{t.Issuer}, Scopes: []string{token.Scope}, BearerMethods: []string{"header"},
 		ProofAlgorithms: token.ProofAlgorithms(), ProofRequired: t.onlyDPoP(), CertificateTokens: t.Certificates,
 	})
-	return err
+}
+
+// describe checks that the documents can be made.
+func (t *tenant) describe() error {
+	_, first := t.metadata()
+	_, second := t.resource()
+	return errors.Join(first, second)
 }
 
 // newDocument encodes v for the metadata path of identifier. This is the well-known path, followed
@@ -112,15 +121,15 @@ func newDocument(wellKnown, identifier string, v any) (document, error) {
 const noTenant = "there is no authorization server at this host"
 
 // document serves the document that pick returns, only at the path of the document.
-func (h *handler) document(pick func(*tenant) document) http.HandlerFunc {
+func (h *handler) document(pick func(*tenant) (document, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		t := h.tenant(r)
 		if t == nil {
 			writeError(w, answerFor(refuse(faultTenant, noTenant)))
 			return
 		}
-		d := pick(t)
-		if r.URL.EscapedPath() != d.path {
+		d, err := pick(t)
+		if err != nil || r.URL.EscapedPath() != d.path { // describe has found that there is no error
 			writeError(w, answerFor(refuse(faultNotFound, "there is no such document")))
 			return
 		}

@@ -195,18 +195,18 @@ func (s *Server) Close() {
 // false or an unknown tenant, the answer is 404.
 func (s *Server) Mount(mux *http.ServeMux, tenantOf func(*http.Request) (string, bool)) {
 	h := &handler{Server: s, tenantOf: tenantOf}
-	for path, pick := range map[string]func(*tenant) document{
-		metadataPath: func(t *tenant) document { return t.metadata },
-		resourcePath: func(t *tenant) document { return t.resource },
+	for path, pick := range map[string]func(*tenant) (document, error){
+		metadataPath: (*tenant).metadata,
+		resourcePath: (*tenant).resource,
 	} {
 		mux.HandleFunc("GET "+path, h.document(pick))
 		mux.HandleFunc("GET "+path+"/{rest...}", h.document(pick))
 	}
-	mux.HandleFunc("GET "+jwksPath, h.document(func(t *tenant) document {
-		return document{path: jwksPath, body: t.state.ring.current.Load().jwks}
+	mux.HandleFunc("GET "+jwksPath, h.document(func(t *tenant) (document, error) {
+		return document{path: jwksPath, body: t.state.ring.current.Load().jwks}, nil
 	}))
-	mux.HandleFunc("GET "+evidencePath, h.document(func(t *tenant) document {
-		return document{path: evidencePath, body: t.state.ring.current.Load().evidence}
+	mux.HandleFunc("GET "+evidencePath, h.document(func(t *tenant) (document, error) {
+		return document{path: evidencePath, body: t.state.ring.current.Load().evidence}, nil
 	}))
 	mux.HandleFunc(tokenPath, h.token)
 	mux.HandleFunc(revokePath, h.revoke)

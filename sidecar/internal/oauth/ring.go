@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"sync"
@@ -140,6 +141,9 @@ func (r *ring) load(keys []store.Key, open func(*store.Key) ([]byte, error)) err
 		all = append(all, k.Public)
 	}
 	v.jwks, v.evidence = token.JWKS(live...), token.JWKS(all...)
+	if bytes.Equal(v.jwks, v.evidence) { // no retired key
+		v.evidence = v.jwks
+	}
 	if err := r.public.Set(v.jwks); err != nil {
 		return fmt.Errorf("publishing signing keys: %w", err)
 	}

@@ -12,8 +12,6 @@ type tenant struct {
 	verifier *token.Verifier // for assertions
 	issued   *token.Verifier // for the tenant's own access tokens
 	state    *state
-	metadata document
-	resource document
 }
 
 // newTenant makes a tenant in place of old, which may be nil.

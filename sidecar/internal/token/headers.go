@@ -1,10 +1,6 @@
 package token
 
-import (
-	"strings"
-
-	lru "github.com/hashicorp/golang-lru/v2"
-)
+import "strings"
 
 const (
 	maxHeaders     = 64
@@ -13,23 +9,23 @@ const (
 
 // headers remembers headers by their text, because all tokens of one key have the same. It has only headers
 // of tokens whose signature was valid, so a stranger cannot fill it. A nil *headers has none.
-type headers struct{ cache *lru.Cache[string, header] }
+type headers struct{ cache lazyCache[string, header] }
 
-func newHeaders() (*headers, error) {
-	c, err := lru.New[string, header](maxHeaders)
-	return &headers{c}, err
-}
+func newHeaders() *headers { return &headers{lazyCache[string, header]{most: maxHeaders}} }
 
 func (h *headers) find(text string) (header, bool) {
 	if h == nil || len(text) > maxHeaderBytes {
 		return header{}, false
 	}
-	return h.cache.Get(text)
+	return h.cache.get(text)
 }
 
 // add remembers the header of a token with a valid signature.
 func (h *headers) add(t *unverified) {
-	if len(t.head) <= maxHeaderBytes && !h.cache.Contains(t.head) {
-		h.cache.Add(strings.Clone(t.head), t.header) // a clone does not keep the token in memory
+	if len(t.head) > maxHeaderBytes {
+		return
+	}
+	if _, known := h.cache.get(t.head); !known {
+		h.cache.add(strings.Clone(t.head), t.header) // a clone does not keep the token in memory
 	}
 }

@@ -18,11 +18,10 @@ const (
 // algorithms is the fixed list of a purpose (RFC 8725 §3.1). All others are refused, with any key:
 // `none`, HS*, other curves, other hashes.
 func algorithms(p Purpose, allowRS256 bool) []jwa.SignatureAlgorithm {
-	list := []jwa.SignatureAlgorithm{jwa.ES256, jwa.PS256, jwa.EdDSA}
 	if allowRS256 || p == Subject {
-		list = append(list, jwa.RS256)
+		return []jwa.SignatureAlgorithm{jwa.ES256, jwa.PS256, jwa.EdDSA, jwa.RS256}
 	}
-	return list
+	return []jwa.SignatureAlgorithm{jwa.ES256, jwa.PS256, jwa.EdDSA}
 }
 
 // accepted returns the algorithms that a purpose accepts from an issuer.

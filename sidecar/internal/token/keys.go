@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Times and bounds of a [keySource].
@@ -40,9 +39,9 @@ type keySource struct {
 	rand func() float64
 	log  *slog.Logger
 
-	fetch        *fetcher // nil for keys from a document
-	set          *atomic.Pointer[keySet]
-	failed, done prometheus.Counter
+	fetch   *fetcher // nil for keys from a document
+	set     *atomic.Pointer[keySet]
+	metrics *verifierMetrics
 
 	wake    chan struct{} // a caller asked for a refresh
 	stop    context.CancelFunc
@@ -62,7 +61,7 @@ var (
 
 // newKeySource starts the refresher, which close stops. Keys that must be fetched may still be
 // missing when it returns: see ready.
-func newKeySource(c *IssuerConfig, o *Options, refreshes *prometheus.CounterVec) (*keySource, error) {
+func newKeySource(c *IssuerConfig, o *Options, metrics *verifierMetrics) (*keySource, error) {
 	k := &keySource{name: cmp.Or(c.KeyIssuer, c.Issuer), now: o.Now, rand: o.Rand, log: o.Logger, stop: func() {}}
 	if c.Own != nil {
 		if c.JWKS != nil || c.JWKSURL != "" || c.KeyIssuer != "" || c.Own.set.Load() == nil {
@@ -90,7 +89,8 @@ func newKeySource(c *IssuerConfig, o *Options, refreshes *prometheus.CounterVec)
 	if former := o.Former.fetched(c); former != nil {
 		k.set.Store(former.set.Load())
 	}
-	k.done, k.failed = refreshes.WithLabelValues("ok"), refreshes.WithLabelValues("failed")
+	k.metrics = metrics
+	metrics.expectRefreshes()
 	k.wake, k.pending = make(chan struct{}, 1), make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
 	k.stop = cancel
@@ -273,12 +273,12 @@ func (k *keySource) refresh(ctx context.Context) (time.Duration, error) {
 	defer cancel()
 	fresh, err := k.load(ctx)
 	if err != nil {
-		k.failed.Inc()
+		k.metrics.countRefresh("failed")
 		k.log.LogAttrs(ctx, slog.LevelWarn, "refreshing keys",
 			slog.String("issuer", k.name), slog.String("error", err.Error()))
 		return 0, err
 	}
-	k.done.Inc()
+	k.metrics.countRefresh("ok")
 	return fresh, nil
 }
 

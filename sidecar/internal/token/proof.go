@@ -42,7 +42,7 @@ type Proofs struct {
 	started time.Time
 	nonces  nonces
 	used    usedProofs
-	metrics verifierMetrics
+	metrics *verifierMetrics
 }
 
 // NewProofs returns a verifier of a tenant's proofs. Nil for now is time.Now.
@@ -117,7 +117,7 @@ func (c *CheckedProof) Use() error {
 		c.of.metrics.count(refused.Reason)
 		return refused
 	}
-	c.of.metrics.verified.Inc()
+	c.of.metrics.countVerified()
 	return nil
 }
 

@@ -12,9 +12,9 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -101,10 +101,10 @@ type Verifier struct {
 	algorithms    []jwa.SignatureAlgorithm // accepted from any issuer
 	tokenEndpoint string
 	now           func() time.Time
-	cache         *lru.Cache[[sha256.Size]byte, *entry] // nil for assertions
+	cache         *lazyCache[[sha256.Size]byte, *entry] // nil for assertions
 	headers       *headers
-	decoy         *key // see verifyDecoy; set for assertions only
-	metrics       verifierMetrics
+	decoy         func() *key // see verifyDecoy; set for assertions only
+	metrics       *verifierMetrics
 }
 
 type issuer struct {
@@ -141,22 +141,16 @@ func NewVerifier(o Options) (*Verifier, error) {
 	}
 	v := &Verifier{
 		purpose: o.Purpose, issuers: make(map[string][]*issuer, len(o.Issuers)), algorithms: algorithms(o.Purpose, true),
-		tokenEndpoint: o.TokenEndpoint, now: o.Now,
+		tokenEndpoint: o.TokenEndpoint, now: o.Now, headers: newHeaders(),
 	}
 	var err error
 	if v.metrics, err = newVerifierMetrics(&o); err != nil {
 		return nil, err
 	}
-	if v.headers, err = newHeaders(); err != nil {
-		return nil, err
-	}
 	if o.Purpose == Assertion {
-		v.decoy, err = newDecoy()
+		v.decoy = sync.OnceValue(newDecoy)
 	} else {
-		v.cache, err = lru.New[[sha256.Size]byte, *entry](cacheSize)
-	}
-	if err != nil {
-		return nil, err
+		v.cache = &lazyCache[[sha256.Size]byte, *entry]{most: cacheSize}
 	}
 	for _, c := range o.Issuers {
 		if err := v.addIssuer(c, &o); err != nil {
@@ -185,7 +179,7 @@ func (v *Verifier) addIssuer(c IssuerConfig, o *Options) error {
 	if v.purpose == Assertion && len(c.Audience) == 0 {
 		return errors.New("its assertions have no audience")
 	}
-	keys, err := newKeySource(&c, o, v.metrics.refreshes)
+	keys, err := newKeySource(&c, o, v.metrics)
 	if err != nil {
 		return err
 	}
@@ -194,17 +188,17 @@ func (v *Verifier) addIssuer(c IssuerConfig, o *Options) error {
 	return nil
 }
 
-// newDecoy makes the key for the assertions of unknown clients.
-func newDecoy() (*key, error) {
+// newDecoy makes the key for the assertions of unknown clients. It returns nil if there is no randomness.
+func newDecoy() *key {
 	doc, _, err := GenerateKey()
 	if err != nil {
-		return nil, err
+		return nil
 	}
 	s, err := NewSigner(doc)
 	if err != nil {
-		return nil, err
+		return nil
 	}
-	return &key{pub: &s.key.PublicKey}, nil
+	return &key{pub: &s.key.PublicKey}
 }
 
 // Close stops fetching keys and waits for the goroutines.
@@ -264,9 +258,9 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (Claims, error) {
 		v.metrics.count(refused.Reason)
 		return Claims{}, refused
 	case cached:
-		v.metrics.cached.Inc()
+		v.metrics.countCached()
 	default:
-		v.metrics.verified.Inc()
+		v.metrics.countVerified()
 	}
 	return e.claims, nil
 }
@@ -302,20 +296,20 @@ func (v *Verifier) find(ctx context.Context, raw string) (e *entry, cached bool,
 		return nil, false, refused
 	}
 	if v.cache != nil {
-		v.cache.Add(sum, e)
+		v.cache.add(sum, e)
 	}
 	return e, false, nil
 }
 
 func (v *Verifier) cached(sum [sha256.Size]byte, now time.Time) *entry {
-	e, ok := v.cache.Get(sum)
+	e, ok := v.cache.get(sum)
 	if !ok {
 		return nil
 	}
 	if now.Before(e.until) && e.issuer.keys.generation(now) == e.gen {
 		return e
 	}
-	v.cache.Remove(sum)
+	v.cache.remove(sum)
 	return nil
 }
 
@@ -438,5 +432,7 @@ func (v *Verifier) verifyDecoy(t *unverified) {
 		return
 	}
 	sig := bytes.Repeat([]byte{1}, 64) // in range, so that the verification does all its work
-	_ = v.decoy.verify(jwa.ES256, t.signing, sig)
+	if decoy := v.decoy(); decoy != nil {
+		_ = decoy.verify(jwa.ES256, t.signing, sig)
+	}
 }

@@ -1,0 +1,88 @@
+package sidecar_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/scimward/scimward/sidecar"
+)
+
+// manyTenants makes a folder with the configuration of n tenants, a file each. policy is added to each file.
+func manyTenants(t *testing.T, n int, policy string) (dir string) {
+	t.Helper()
+	dir = newFolder(t, "version: 1\ndrain: 3m\nlisten: {scim: '127.0.0.1:0', metrics: '127.0.0.1:0'}\ntenants_dir: tenants\n")
+	if err := os.Mkdir(filepath.Join(dir, "tenants"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		name := fmt.Sprintf("t%04d", i)
+		text := strings.NewReplacer("globex", name, "127.0.0.1:3001", name+".internal:80").Replace(tenantOfFile) + policy
+		if err := os.WriteFile(filepath.Join(dir, "tenants", name+".yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// inUse is the memory of this process that the collector cannot free.
+func inUse() int64 {
+	var m runtime.MemStats
+	for range 3 {
+		runtime.GC()
+	}
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse)
+}
+
+// TestThousandTenants: a thousand tenants start, report and reload, and take at most 20 MB more than one. It logs how long
+// each takes: seconds.
+func TestThousandTenants(t *testing.T) {
+	const bar = 20_000_000
+	var one, many int64
+	t.Run("1", func(t *testing.T) { one = runTenants(t, 1, "") })
+	t.Run("1000", func(t *testing.T) { many = runTenants(t, 1000, "") })
+	t.Logf("one tenant takes %.1f MB, 1,000 take %.1f MB", float64(one)/1e6, float64(many)/1e6)
+	if many-one > bar {
+		t.Errorf("1,000 tenants take %d bytes over one, want at most %d", many-one, bar)
+	}
+}
+
+// runTenants starts, asks and reloads n tenants, and returns what they take.
+func runTenants(t *testing.T, n int, policy string) int64 {
+	t.Helper()
+	dir := manyTenants(t, n, policy)
+	before, clock := inUse(), time.Now()
+	took := func(what string) {
+		t.Helper()
+		t.Logf("%d tenants, %s: %s", n, what, time.Since(clock).Round(time.Millisecond))
+		clock = time.Now()
+	}
+	r := startIn(t, dir, sidecar.Options{})
+	took("start")
+	if got := len(r.status().Tenants); got != n {
+		t.Errorf("status has %d tenants, want %d", got, n)
+	}
+	took("status")
+	if err := r.server.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	took("reload")
+	if _, text := r.get("/metrics"); !strings.Contains(text, "scimward_") {
+		t.Errorf("the metrics are %q", text)
+	}
+	took("metrics")
+	used := inUse() - before
+	clock = time.Now()
+	r.write("tenants/new.yaml", tenantOfFile)
+	until(t, "the new tenant", func() bool { return r.scimStatus("globex.example.com") == 401 })
+	took("a new file")
+	if err := r.stop(); err != nil {
+		t.Error(err)
+	}
+	return used
+}
