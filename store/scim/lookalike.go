@@ -2,6 +2,7 @@ package scim
 
 import (
 	_ "embed"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -181,7 +182,14 @@ func (n *normalizer) hidden(name string, v any) *Error {
 		}
 		const longest = 64 // of a word
 		if len(v) <= longest {
-			return n.lookalike("a text in "+name, foldWord(v))
+			if err := n.lookalike("a text in "+name, foldWord(v)); err != nil {
+				return err
+			}
+		}
+		for _, set := range assignment.FindAllStringSubmatch(v, -1) {
+			if err := n.lookalike("a text in "+name, foldWord(set[1])); err != nil {
+				return err
+			}
 		}
 	case []any:
 		for _, e := range v {
@@ -202,6 +210,9 @@ func (n *normalizer) hidden(name string, v any) *Error {
 	}
 	return nil
 }
+
+// assignment is a word that a text gives a value, as in active=false and {'active': false}.
+var assignment = regexp.MustCompile(`([\pL\pN_.-]{1,64})["']?\s*[:=]`)
 
 // jsonText returns the value of a JSON text with an object or an array.
 func jsonText(s string) (any, bool) {
