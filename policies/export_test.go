@@ -1,6 +1,8 @@
 package policies
 
 import (
+	"context"
+
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
@@ -79,4 +81,35 @@ func Capabilities() (names, net []string) {
 		names = append(names, b.Name)
 	}
 	return names, c.AllowNet
+}
+
+// DecideWrong is Decide of two engines with a mistake. Both let the rules of a tenant speak for the profile: what they
+// prove counts for a requirement of the profile with the same id, or their mode does.
+func (e *Engine) DecideWrong(ctx context.Context, in *Input, proves, modes bool) Verdict {
+	doc := &document{keys: e.keys, in: in}
+	v := e.recall(ctx, e.active.Load().profiles[in.Profile], doc)
+	rules, _ := e.ofTenant(in.Tenant)
+	input, err := doc.with(rules.reads)
+	if err != nil {
+		panic(err)
+	}
+	answers, err := rules.query.ask(ctx, input)
+	if err != nil || len(answers) != 1 {
+		return v
+	}
+	required, _ := answers[0][requirementsVar].Value.(ast.Object)
+	proven, _ := answers[0][satisfiedVar].Value.(ast.Set)
+	out := Verdict{Allow: true, Revision: v.Revision}
+	for _, violation := range v.Violations {
+		id := ast.StringTerm(violation.Rule)
+		if proves && proven.Contains(id) {
+			continue
+		}
+		if detail := required.Get(id); modes && detail != nil {
+			violation.Mode, _ = mode(detail.Value.(ast.Object))
+		}
+		out.Allow = out.Allow && violation.Mode != ModeEnforce
+		out.Violations = append(out.Violations, violation)
+	}
+	return out
 }

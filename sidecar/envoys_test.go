@@ -23,6 +23,14 @@ func (r *running) check(declared passes.List) int32 {
 // send sends a check and returns the gRPC code of the answer.
 func (r *running) send(extensions map[string]string, http *authv3.AttributeContext_HttpRequest) int32 {
 	r.t.Helper()
+	return r.response(extensions, http).GetStatus().GetCode()
+}
+
+// response sends a check and returns the answer.
+func (r *running) response(
+	extensions map[string]string, http *authv3.AttributeContext_HttpRequest,
+) *authv3.CheckResponse {
+	r.t.Helper()
 	c, err := grpc.NewClient(r.authz, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		r.t.Fatal(err)
@@ -36,7 +44,7 @@ func (r *running) send(extensions map[string]string, http *authv3.AttributeConte
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return res.GetStatus().GetCode()
+	return res
 }
 
 // TestOutdatedEnvoyInStatus: status lists an Envoy that declares too little, and no other. A new

@@ -1,9 +1,12 @@
 package sidecar_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // withPolicy starts a server whose tenant has a bundle with these rules, in force.
@@ -113,4 +116,63 @@ satisfied contains "never" if false
 	if status, _, text := c.scim(http.MethodGet, "/Groups/"+group, bearer, ""); status != 200 || !strings.Contains(text, id["ada"]) {
 		t.Errorf("the group is %d %s, want ada in it", status, text)
 	}
+}
+
+// TestSameInputInCheckAndHandler: a rule that shows its input shows the same in the answer of the Check and in that of
+// the SCIM service.
+func TestSameInputInCheckAndHandler(t *testing.T) {
+	c := withPolicy(t, `
+shown := [input.version, input.profile, input.tenant, input.client, input.modes, input.method, input.route,
+	input.resource_type, input.resource_id, input.raw, input.canonical, input.deviations, input.query]
+
+requirements["show"] := {"message": sprintf("%v", [shown])} if not input.resource
+
+requirements["show"] := {"message": sprintf("%v %v", [shown, input.resource])} if input.resource
+
+satisfied contains "show" if input.method == "GET"
+
+satisfied contains "show" if input.client.id != "idp"
+`)
+	bearer := c.token()
+	for _, r := range []struct{ method, path, body, shows string }{
+		{"POST", "/Users", aUser, `"userName": "olga"`},
+		{"PATCH", "/Users/u1", patchOf(`{"op":"Replace","path":"userName","value":"x"}`), `"op": "Replace"`},
+		{"PATCH", "/Groups/g1?attributes=id", patchOf(`{"op":"remove","path":"members"}`), `"attributes": ["id"]`},
+		{"DELETE", "/Users/u1", "", "DELETE"},
+	} {
+		var checked struct{ Detail string }
+		body := c.checked(r.method, r.path, bearer, r.body).GetDeniedResponse().GetBody()
+		if err := json.Unmarshal([]byte(body), &checked); err != nil {
+			t.Fatalf("%s %s: the Check answers %q: %v", r.method, r.path, body, err)
+		}
+		var handled struct{ Detail string }
+		status, _, text := c.scim(r.method, r.path, bearer, r.body)
+		if err := json.Unmarshal([]byte(text), &handled); err != nil || status != 403 {
+			t.Fatalf("%s %s = %d %s", r.method, r.path, status, text)
+		}
+		if diff := cmp.Diff(checked, handled); diff != "" || !strings.Contains(checked.Detail, r.shows) {
+			t.Errorf("%s %s: the Check saw %s\nthe service saw something else (-Check +service):\n%s",
+				r.method, r.path, checked.Detail, diff)
+		}
+	}
+}
+
+// TestHandlerAnswerCounts: what only the service knows is judged there. The Check lets the request pass, the service
+// refuses it, and nothing of it is stored.
+func TestHandlerAnswerCounts(t *testing.T) {
+	c := withPolicy(t, `
+requirements["title"] := {"message": "a title stays", "fix": "leave it"} if input.stored.title
+
+satisfied contains "title" if input.result.title
+`)
+	bearer := c.token()
+	id := c.create("/Users", bearer, strings.Replace(aUser, `"userName"`, `"title":"Dr","userName"`, 1))
+	remove := patchOf(`{"op":"remove","path":"title"}`)
+	if code := c.checks("PATCH", "/Users/"+id, bearer, remove); code != 0 {
+		t.Errorf("the Check answers code %d, want 0: it does not know the stored resource", code)
+	}
+	c.steps(t, bearer, []step{
+		{"PATCH", "/Users/" + id, remove, 403, "policy/title"},
+		{"GET", "/Users/" + id, "", 200, `"title":"Dr"`},
+	})
 }

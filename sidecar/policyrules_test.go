@@ -33,6 +33,12 @@ func withBundle(t *testing.T, dir, more string) *idp {
 // checks asks the proxy's question about a SCIM request, and returns the code of the answer, 0 for allowed.
 func (c *idp) checks(method, path, bearer, body string) int32 {
 	c.r.t.Helper()
+	return c.checked(method, path, bearer, body).GetStatus().GetCode()
+}
+
+// checked is checks with the whole answer.
+func (c *idp) checked(method, path, bearer, body string) *authv3.CheckResponse {
+	c.r.t.Helper()
 	h := &authv3.AttributeContext_HttpRequest{
 		Method: method, Path: "/scim/v2" + path, Host: "app.example.com", Body: body,
 		Headers: map[string]string{"authorization": "Bearer " + bearer},
@@ -40,7 +46,7 @@ func (c *idp) checks(method, path, bearer, body string) int32 {
 	if body != "" {
 		h.Headers["content-type"] = "application/scim+json"
 	}
-	return c.r.send(map[string]string{"surface": "scim", "tenant": "acme"}, h)
+	return c.r.response(map[string]string{"surface": "scim", "tenant": "acme"}, h)
 }
 
 func patchOf(op string) string {
