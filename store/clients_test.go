@@ -432,7 +432,9 @@ func TestDisabledWinsOverTheFile(t *testing.T) {
 	s := storetest.New(t)
 	for _, name := range []store.ClientName{{ID: "own"}, {Issuer: "https://as.example", ID: "other"}} {
 		c := store.Client{ID: name.ID, External: name.Issuer, Static: name.Issuer == ""}
-		file := func(tx *store.Tx) error { return tx.SetFileClients([]store.Client{{ID: name.ID, External: name.Issuer}}) }
+		file := func(tx *store.Tx) error {
+			return tx.SetFileClients([]store.Client{{ID: name.ID, External: name.Issuer}})
+		}
 		changes(t, s, nil, func(tx *store.Tx) error { return tx.AddClient(c) })
 		changes(t, s, nil, func(tx *store.Tx) error { _, err := tx.SetClientDisabled(name, true); return err })
 		for range 2 {

@@ -180,17 +180,7 @@ func (n *normalizer) hidden(name string, v any) *Error {
 		if inside, ok := jsonText(v); ok {
 			return n.hidden(name, inside)
 		}
-		const longest = 64 // of a word
-		if len(v) <= longest {
-			if err := n.lookalike("a text in "+name, foldWord(v)); err != nil {
-				return err
-			}
-		}
-		for _, set := range assignment.FindAllStringSubmatch(v, -1) {
-			if err := n.lookalike("a text in "+name, foldWord(set[1])); err != nil {
-				return err
-			}
-		}
+		return n.text(name, v)
 	case []any:
 		for _, e := range v {
 			if err := n.hidden(name, e); err != nil {
@@ -206,6 +196,24 @@ func (n *normalizer) hidden(name string, v any) *Error {
 			if err := n.hidden(name+"."+key, o[key]); err != nil {
 				return err
 			}
+		}
+	}
+	return nil
+}
+
+// text checks a text in an unknown value that is ignored: it may be a word, or give values to words.
+func (n *normalizer) text(name, text string) *Error {
+	const longest = 64 // of a word
+	var words []string
+	if len(text) <= longest {
+		words = append(words, text)
+	}
+	for _, set := range assignment.FindAllStringSubmatch(text, -1) {
+		words = append(words, set[1])
+	}
+	for _, word := range words {
+		if err := n.lookalike("a text in "+name, foldWord(word)); err != nil {
+			return err
 		}
 	}
 	return nil

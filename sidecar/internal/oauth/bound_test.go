@@ -227,12 +227,16 @@ func TestRefusedClientsCount(t *testing.T) {
 		"no nonce": {func(t *oauth.Tenant) { t.DPoPNonce = true }, func(k *proofKey, assertion string) (url.Values, string) {
 			return form(assertion), k.sign(nil)
 		}, "use_dpop_nonce"},
-		"no certificate": {func(t *oauth.Tenant) { t.Clients[0].Constraint = token.ConstraintCertificate },
-			func(_ *proofKey, assertion string) (url.Values, string) { return form(assertion), "" }, "invalid_request"},
-		"another grant": {func(t *oauth.Tenant) { t.Clients[1].AllowJWTBearer = true },
-			func(_ *proofKey, assertion string) (url.Values, string) {
-				return url.Values{"grant_type": {jwtBearer}, "assertion": {assertion}}, ""
-			}, "unauthorized_client"},
+		"no certificate": {func(t *oauth.Tenant) {
+			t.Clients[0].Constraint = token.ConstraintCertificate
+		}, func(_ *proofKey, assertion string) (url.Values, string) {
+			return form(assertion), ""
+		}, "invalid_request"},
+		"another grant": {func(t *oauth.Tenant) {
+			t.Clients[1].AllowJWTBearer = true
+		}, func(_ *proofKey, assertion string) (url.Values, string) {
+			return url.Values{"grant_type": {jwtBearer}, "assertion": {assertion}}, ""
+		}, "unauthorized_client"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := settled(newWorld(t, func(w *world) { w.configure = row.change }))
