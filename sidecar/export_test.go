@@ -53,3 +53,17 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 
 // RetryClients is what happens every minute to changes of clients that are not in force.
 func (s *Server) RetryClients(ctx context.Context) { s.retryClients(ctx) }
+
+// Metrics describes every metric that the server has registered.
+func (s *Server) Metrics() []*prometheus.Desc {
+	all := make(chan *prometheus.Desc)
+	go func() {
+		defer close(all)
+		s.registry.Describe(all)
+	}()
+	var out []*prometheus.Desc
+	for d := range all {
+		out = append(out, d)
+	}
+	return out
+}
