@@ -537,7 +537,7 @@ type JWT struct {
 	Names string `yaml:"names"`
 }
 
-// LocalWrite is a route of the application that changes accounts.
+// LocalWrite is a route of the application that changes accounts. WebSockets are denied on it too.
 type LocalWrite struct {
 	// Path is a template, "/account/email" or "/users/{id}/email". {id} and * stand for one whole segment;
 	// at most 60 segments count. It also covers every path below it, and every spelling that a router

@@ -48,13 +48,14 @@ func (p *app) denyLocalWrite(r *request.Request, path *request.Path, keys reques
 	override := keys.MayOverride()
 	for i := range p.writes {
 		w := &p.writes[i]
-		if !override && !w.denies(r.Method) {
-			if w.storesDocument(r) && w.path.Covers(path) {
-				return deny(http.StatusForbidden, ReasonLocal, localDetail)
-			}
+		denied := override || w.denies(r.Method)
+		if !denied && !w.mayCarry(r) || !w.path.Covers(path) {
 			continue
 		}
-		if !w.path.Covers(path) {
+		if w.unread(r) {
+			return deny(http.StatusForbidden, ReasonLocal, localDetail)
+		}
+		if !denied {
 			continue
 		}
 		if override {
@@ -67,10 +68,16 @@ func (p *app) denyLocalWrite(r *request.Request, path *request.Path, keys reques
 	return nil
 }
 
-// storesDocument reports whether a read gives a GraphQL server a document with a denied field. Servers store it
-// (automatic persisted queries), and a later write may run another operation of it by its hash.
-func (w *localWrite) storesDocument(r *request.Request) bool {
-	return !w.fields.Empty() && slices.ContainsFunc(r.DocumentNames(), w.fields.Has)
+// mayCarry reports whether unread may hold, at no cost.
+func (w *localWrite) mayCarry(r *request.Request) bool {
+	return r.Headers.Has("upgrade") || !w.fields.Empty() && r.Query != ""
+}
+
+// unread reports whether a request carries what scimward cannot judge when it comes: the messages of a WebSocket,
+// or, with a read, a GraphQL document with a denied field. Servers store it (automatic persisted queries), and a later
+// write may run another operation of it by its hash.
+func (w *localWrite) unread(r *request.Request) bool {
+	return r.Headers.Has("upgrade") || !w.fields.Empty() && slices.ContainsFunc(r.DocumentNames(), w.fields.Has)
 }
 
 // denyFields denies a covered write, unless the entry lists fields and the body has none of
