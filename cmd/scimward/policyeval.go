@@ -116,7 +116,7 @@ The document is what a rule reads as input; docs/policy.md describes it. Members
 values of a plain request, and method and resource_type follow from route.`,
 		Example: `  echo '{"route": "POST /Users", "resource": {"userName": "ada"}}' |
     scimward policy eval acme-policy --input -`,
-		Args:    oneArg("BUNDLE"),
+		Args: oneArg("BUNDLE"),
 	}
 	f := judgeFlags(c)
 	asJSON := jsonFlag(c)
