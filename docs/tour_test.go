@@ -89,7 +89,7 @@ func (tr tour) runnable(t *testing.T) tour {
 // tour made.
 func (tr tour) run(t *testing.T) (made []string) {
 	t.Helper()
-	ports := freePorts(t, "3000", "7070", "8443", "8460", "8461", "9901")
+	ports := freePorts(t, "3000", "7070", "8443", "8460", "8461", "8700", "9901")
 	var pairs []string
 	for from, to := range ports {
 		pairs = append(pairs, ":"+from, ":"+to, " "+from+" ", " "+to+" ")
@@ -150,14 +150,30 @@ func TestRecipes(t *testing.T) {
 	}
 }
 
-// TestProviderPages runs the pages of docs/identity-providers, one after the other, with the scimward and
-// the Envoy that the README starts.
-func TestProviderPages(t *testing.T) {
-	start, _, found := strings.Cut(read(t, filepath.Join(root, "README.md")), "<!-- the pages of docs/identity-providers go on here -->")
+// TestPolicyPage runs the walk of docs/policy.md, with the scimward and the Envoy that the README starts.
+func TestPolicyPage(t *testing.T) {
+	walk := blocksOf(t, "docs/policy.md", read(t, "policy.md"))
+	if len(walk) < 6 {
+		t.Fatalf("docs/policy.md has %d blocks, want the whole walk", len(walk))
+	}
+	ignored(t, append(startOfReadme(t), walk...).runnable(t).run(t))
+}
+
+// startOfReadme returns the blocks of the README up to a running scimward with Envoy.
+func startOfReadme(t *testing.T) tour {
+	t.Helper()
+	const mark = "<!-- the pages of docs/identity-providers and docs/policy.md go on here -->"
+	start, _, found := strings.Cut(read(t, filepath.Join(root, "README.md")), mark)
 	if !found {
 		t.Fatal("README.md does not say where the pages go on")
 	}
-	all := blocksOf(t, "README.md", start)
+	return blocksOf(t, "README.md", start)
+}
+
+// TestProviderPages runs the pages of docs/identity-providers, one after the other, with the scimward and
+// the Envoy that the README starts.
+func TestProviderPages(t *testing.T) {
+	all := startOfReadme(t)
 	first := []string{"curl.md", "README.md"} // the index, then the page with the functions that others use
 	names, err := filepath.Glob("identity-providers/*.md")
 	if err != nil || len(names) < 2 {
