@@ -72,3 +72,47 @@ func TestRuleLabelsAreBounded(t *testing.T) {
 		t.Errorf("%d series without a bundle, want policy/other and the one of the profile", n)
 	}
 }
+
+// TestHoldAnswers: a hold waits only for the deletion of a user, and a rule without a clear answer holds it too. No
+// answer of the rule refuses the request.
+func TestHoldAnswers(t *testing.T) {
+	e, err := policies.NewEngine(policies.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const others = "requirements[id] := {\"message\": \"x\"} if some id in []\nsatisfied contains \"never\" if false\n"
+	for _, tt := range []struct{ name, rule, method, typ, want string }{
+		{"no rule", "", "DELETE", "User", ""},
+		{"a user", `hold["a"] := {"message": "m"} if input.method == "DELETE"`, "DELETE", "User", "policy/a"},
+		{"a group", `hold["a"] := {"message": "m"} if input.method == "DELETE"`, "DELETE", "Group", ""},
+		{"a read", `hold["a"] := {"message": "m"} if true`, "GET", "User", ""},
+		{"two rules", `hold[id] := {"message": id} if some id in ["b", "a"]`, "DELETE", "User", "policy/a, policy/b"},
+		{"no message", `hold["a"] := {"why": "m"} if true`, "DELETE", "User", "policy/hold"},
+		{"a message of another type", `hold["a"] := {"message": 7} if true`, "DELETE", "User", "policy/hold"},
+		{"an id of another type", `hold[7] := {"message": "m"} if true`, "DELETE", "User", "policy/hold"},
+		{"a fault", `hold["a"] := {"message": "m"} if to_number(input.method) == 1`, "DELETE", "User", "policy/hold"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			rules, err := rulesWith(t, others+tt.rule)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.SetRules(map[string]*policies.Rules{"acme": rules})
+			v := e.Decide(t.Context(), &policies.Input{
+				Profile: "rfc7644", Tenant: "acme", Method: tt.method, Route: tt.method + " /" + tt.typ + "s/{id}",
+				ResourceType: tt.typ, ResourceID: "1", Final: true,
+				Client: policies.Client{ID: "c", Issuer: "https://idp.example", Scopes: []string{"scim"}},
+			})
+			got := ""
+			if v.Hold != nil {
+				got = v.Hold.Rule
+			}
+			if got != tt.want || !v.Allow {
+				t.Errorf("hold %q, allowed %t %v %s; want %q and allowed", got, v.Allow, v.Violations, v.Failure, tt.want)
+			}
+		})
+	}
+	if _, err := rulesWith(t, others+`hold contains "a" if true`); err == nil {
+		t.Error("a rule hold of another form compiles")
+	}
+}

@@ -24,6 +24,7 @@ type Rules struct {
 	rev      string
 	declared []string // ids of requirements that are literals, with the prefix
 	query    *prepared
+	hold     *prepared // nil without a rule hold
 	reads    fields
 	memo     memo
 }
@@ -78,9 +79,16 @@ func NewRules(ctx context.Context, o RulesOptions) (*Rules, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing the query: %w", err)
 	}
+	hold, err := prepareHold(compiler)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the query about holds: %w", err)
+	}
+	set := &activation{compiler: compiler, data: data}
 	r := &Rules{
-		rev: o.Revision, declared: declared, reads: fieldsOf(compiler),
-		query: &prepared{set: &activation{compiler: compiler, data: data}, query: query},
+		rev: o.Revision, declared: declared, reads: fieldsOf(compiler), query: &prepared{set: set, query: query},
+	}
+	if hold != nil {
+		r.hold = &prepared{set: set, query: hold}
 	}
 	r.memo, err = newMemo(r.reads, maxRulesMemo)
 	return r, err
@@ -107,11 +115,17 @@ func checkShape(c *ast.Compiler) error {
 		{requirementsVar, `requirements[id] := {"message": …, "fix": …} if { … }`, func(h *ast.Head) bool {
 			return len(h.Ref()) == 2 && h.DocKind() != ast.PartialSetDoc
 		}},
+		{holdVar, `hold[id] := {"message": …} if { … }`, func(h *ast.Head) bool {
+			return len(h.Ref()) == 2 && h.DocKind() != ast.PartialSetDoc
+		}},
 		{satisfiedVar, `satisfied contains id if { … }`, func(h *ast.Head) bool {
 			return len(h.Ref()) == 1 && h.DocKind() == ast.PartialSetDoc
 		}},
 	} {
 		rules := c.GetRulesWithPrefix(ast.MustParseRef("data.policy." + want.name))
+		if len(rules) == 0 && want.name == holdVar {
+			continue
+		}
 		if len(rules) == 0 {
 			return fmt.Errorf("package policy has no rule %s: write %s", want.name, want.form)
 		}
@@ -166,7 +180,10 @@ func (e *Engine) tighten(ctx context.Context, doc *document, v Verdict) Verdict 
 	if own.Failure != "" {
 		return Verdict{Revision: v.Revision, Failure: own.Failure}
 	}
-	return join(v, own)
+	if v = join(v, own); v.Allow {
+		v.Hold = e.holdOf(ctx, rules, doc)
+	}
+	return v
 }
 
 // join adds the violations of a tenant's rules to the verdict of the profile. It takes none away.

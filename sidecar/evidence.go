@@ -47,6 +47,14 @@ type (
 	TrailEnd = revoke.TrailEnd
 	// Retried is the answer to a retry of an operator.
 	Retried = revoke.Retried
+	// Approval is a deletion that a policy holds.
+	Approval = revoke.Approval
+	// ApprovalList are the held deletions of a tenant.
+	ApprovalList = admin.ApprovalList
+	// ApprovalDecided is the answer to an approval or a rejection.
+	ApprovalDecided = admin.ApprovalDecided
+	// EvidenceDeletion is a held deletion in an evidence report.
+	EvidenceDeletion = revoke.DeletionReport
 	// JobRef names a job.
 	JobRef = revoke.JobRef
 	// ClientList are the OAuth clients of a tenant.

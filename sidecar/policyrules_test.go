@@ -10,8 +10,8 @@ import (
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 )
 
-// withBundle starts a server whose tenant acme has the bundle of a folder.
-func withBundle(t *testing.T, dir, more string) *idp {
+// policyOf adds the bundle of a folder to the tenant acme of a configuration.
+func policyOf(t *testing.T, config, dir, more string) string {
 	t.Helper()
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -19,14 +19,26 @@ func withBundle(t *testing.T, dir, more string) *idp {
 	}
 	const services = "    identity_services:"
 	policy := "    profile: rfc7644\n" + more + "    policy:\n      dir: " + dir + "\n      unsigned: allow\n"
-	c := newIDP(t).at(t, strings.Replace(base, services, policy+services, 1))
-	until(t, "the bundle is in force", func() bool {
-		p := c.r.status().Policies
+	return strings.Replace(config, services, policy+services, 1)
+}
+
+// untilBundle waits until the bundle is in force.
+func (r *running) untilBundle() {
+	r.t.Helper()
+	until(r.t, "the bundle is in force", func() bool {
+		p := r.status().Policies
 		if len(p) == 1 && p[0].Fault != "" {
-			t.Fatal(p[0].Fault)
+			r.t.Fatal(p[0].Fault)
 		}
 		return len(p) == 1 && p[0].Active != nil
 	})
+}
+
+// withBundle starts a server whose tenant acme has the bundle of a folder.
+func withBundle(t *testing.T, dir, more string) *idp {
+	t.Helper()
+	c := newIDP(t).at(t, policyOf(t, base, dir, more))
+	c.r.untilBundle()
 	return c
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,7 +19,7 @@ const (
 // deactivate locks a user and opens a new epoch. The lock, the offboarding and the jobs
 // are in the record of their cause. It runs on every deletion, and whenever active
 // becomes false.
-func (t *Tx) deactivate(u *User, names []name, event string) error {
+func (t *Tx) deactivate(u *User, names []name, event string, hold *Hold) error {
 	l, err := t.lockRow(u.ID)
 	if err != nil {
 		return err
@@ -30,11 +31,12 @@ func (t *Tx) deactivate(u *User, names []name, event string) error {
 	l.Epoch++
 	l.NotBefore = t.now
 	t.stamp(&l, t.reason())
-	return t.openEpoch(u, &l, names, event)
+	return t.openEpoch(u, &l, names, event, hold)
 }
 
-// openEpoch writes the lock with its new epoch, the offboarding and the jobs.
-func (t *Tx) openEpoch(u *User, l *Lock, names []name, event string) error {
+// openEpoch writes the lock with its new epoch, the offboarding and the jobs. With hold, the applications hear of the
+// deletion only when an operator approves it.
+func (t *Tx) openEpoch(u *User, l *Lock, names []name, event string, hold *Hold) error {
 	if err := t.lockNames(l, names); err != nil {
 		return err
 	}
@@ -49,18 +51,23 @@ func (t *Tx) openEpoch(u *User, l *Lock, names []name, event string) error {
 			return err
 		}
 	}
+	asked := event
+	if event == eventLocked || hold != nil {
+		asked = eventDeactivated // what the plugins know of a lock, and may know of a held deletion
+	}
+	detail := ""
 	for _, target := range t.options.Targets {
 		for _, kind := range target.Kinds {
-			asked := event
-			if event == eventLocked {
-				asked = eventDeactivated // what the plugins know
-			}
 			t.enqueue(u, l, target, kind, asked, "")
 			o.Jobs++
 		}
+		if hold != nil && slices.Contains(target.Kinds, accountKind) {
+			t.hold(u, l, target, *hold)
+			detail += fmt.Sprintf(", deletion in %s held by %s", target.App, hold.Rule)
+		}
 	}
 	t.putOffboarding(&o)
-	t.note(u.ID, fmt.Sprintf("%s: locked, epoch %d, %d jobs", event, l.Epoch, o.Jobs))
+	t.note(u.ID, fmt.Sprintf("%s: locked, epoch %d, %d jobs%s", event, l.Epoch, o.Jobs, detail))
 	return nil
 }
 
@@ -132,7 +139,7 @@ func (t *Tx) retryJobs(id string, names []name) error {
 // retries reports whether a repeated deactivation retries the job.
 func (t *Tx) retries(j *Job) bool {
 	leased := j.LeaseOwner != "" && j.LeaseUntil.After(t.now) // a job being verified is leased too
-	done := j.Verified || j.State == JobUnsupported || j.State == JobClosed || j.Event == eventReactivated
+	done := j.Verified || j.State == JobUnsupported || j.State == JobClosed || j.AfterRevocation()
 	return !done && !leased && j.State != JobRunning && !j.NextAt.Equal(t.now)
 }
 

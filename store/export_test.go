@@ -31,7 +31,7 @@ func SampleKeys() [][]byte {
 		dueKey("acme", -5, "j"), key(kindJTI, "acme", "iss", "\x00j"), jtiExpiryKey("acme", 9, "iss", "j"),
 		key(kindClient, "acme", "", "c"), key(kindClientUse, "acme", "iss", "c"), key(kindFormerClient, "acme", "c"),
 		key(kindFormerClientUse, "acme", "c"), key(kindPause, "acme"),
-		key(kindRefusal, "acme", "id"), key(kindKey, "acme", "k"), auditKey("acme", 3),
+		key(kindRefusal, "acme", "id"), key(kindKey, "acme", "k"), key(kindHeld, "acme", "j"), auditKey("acme", 3),
 		numberedKey(kindAuditOf, "acme", "id", 3), key(kindAuditHead, "acme"),
 		key(kindUser, "acme", strings.Repeat("x", 600)), key(kindOperatorLock, "acme", "lock-1"),
 		revokedKey("acme", 9, "jti"),

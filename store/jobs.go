@@ -13,7 +13,7 @@ import (
 )
 
 // JobID is the identifier and idempotency key of the job of one user, app, epoch
-// and kind. A reactivation's account job has the kind "account/reactivated".
+// and kind. A reactivation's account job has the kind "account/reactivated", a held deletion's "account/deleted".
 func JobID(tenant, app, user string, epoch uint64, kind string) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s|%s|%s|%d|%s", tenant, app, user, epoch, kind))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
@@ -21,8 +21,11 @@ func JobID(tenant, app, user string, epoch uint64, kind string) string {
 
 func (j *Job) id() string {
 	kind := j.Kind
-	if j.Event == eventReactivated {
+	switch {
+	case j.Event == eventReactivated:
 		kind += "/reactivated"
+	case j.Hold != nil:
+		kind += "/deleted"
 	}
 	return JobID(j.Tenant, j.App, j.UserID, j.Epoch, kind)
 }
@@ -158,20 +161,32 @@ func (r *Reader) EachJob(limit int, fn func(*Job) (more bool, err error)) (compl
 // enqueue adds a job of the user's present epoch. If after is not empty, the job runs
 // after the jobs of that user in the same app.
 func (t *Tx) enqueue(u *User, l *Lock, target Target, kind, event, after string) {
+	j := t.newJob(u, l, target, kind, event)
+	j.After = after
+	t.addJob(&j)
+}
+
+// newJob returns a job that is due now.
+func (t *Tx) newJob(u *User, l *Lock, target Target, kind, event string) Job {
 	j := Job{
-		Tenant: t.tenant, App: target.App, Kind: kind, UserID: u.ID, Epoch: l.Epoch, Event: event, After: after,
+		Tenant: t.tenant, App: target.App, Kind: kind, UserID: u.ID, Epoch: l.Epoch, Event: event,
 		State: JobPending, NextAt: t.now, Received: t.received(), Created: t.now,
 		Subject: subject.Subject{
 			SCIMID: u.ID, ExternalID: u.ExternalID(), UserName: u.UserName(), Emails: fitJob(u.Emails()),
 			FormerUserNames: formerNames(l, u.UserName()),
 		},
 	}
-	j.ID = j.id()
 	if target.Lifetime > 0 {
 		j.EnforcedUntil = t.now.Add(target.Lifetime)
 	}
-	t.putMark(jobOfKey(t.tenant, u.ID, l.Epoch, j.ID))
-	t.putJob(&j, time.Time{})
+	return j
+}
+
+// addJob writes a new job.
+func (t *Tx) addJob(j *Job) {
+	j.ID = j.id()
+	t.putMark(jobOfKey(t.tenant, j.UserID, j.Epoch, j.ID))
+	t.putJob(j, time.Time{})
 }
 
 // enqueueEnable asks every application with accounts to enable the user's.
@@ -245,5 +260,6 @@ func (t *Tx) putJob(j *Job, before time.Time) {
 			t.putMark(dueKey(t.tenant, j.NextAt.UnixNano(), j.ID))
 		}
 	}
+	t.markHeld(j)
 	t.change(ChangeJob, j.ID, nil)
 }

@@ -41,6 +41,7 @@ const (
 	kindJobOf       = 'k'
 	kindDue         = 'd'
 	kindRefusal     = 'R'
+	kindHeld        = 'H'
 	kindJTI         = 'q'
 	kindJTIExpiry   = 'v'
 	kindClientUse   = 'U'
@@ -96,6 +97,7 @@ var keyKinds = [...]keyKind{
 	{kind: kindJob, name: "job", parts: 1},                            // id -> job
 	{kind: kindJobOf, name: "job of", parts: 2, number: 2},            // user be64(epoch) job
 	{kind: kindDue, name: "due job", parts: 1, number: 1},             // be64(time) job
+	{kind: kindHeld, name: "held deletion", parts: 1},                 // job, until the deletion is done or closed
 	{kind: kindRefusal, name: "refused deactivation", parts: 1},       // user -> refusals, until deactivated or dismissed
 	// OAuth.
 	{kind: kindJTI, name: "used jti", parts: 2},                              // issuer jti -> expiry

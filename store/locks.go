@@ -206,6 +206,11 @@ func (t *Tx) takeOverLockedNames(id string, names []name) error {
 			continue
 		}
 		from = cmp.Or(from, owner)
+		if names[i].index == userNames {
+			if err := t.endHolds(owner, id); err != nil {
+				return err
+			}
+		}
 		if !slices.Contains(taken, names[i].name) {
 			taken = append(taken, names[i].name)
 		}

@@ -426,5 +426,5 @@ func (t *Tx) revokeForOperator(u *User, names []name) error {
 	l.State, l.NotBefore = LockLifted, t.now
 	l.Epoch++
 	t.stamp(&l, t.reason())
-	return t.openEpoch(u, &l, names, eventLocked)
+	return t.openEpoch(u, &l, names, eventLocked, nil)
 }

@@ -184,6 +184,7 @@ const (
 	JobFailed          JobState = "failed"            // needs a human
 	JobUnknown         JobState = "unknown"           // never shown as done
 	JobClosed          JobState = "closed"            // an operator closed it without proof, for ever
+	JobHeld            JobState = "held"              // a deletion that waits for an operator, see Hold
 )
 
 // Job is the durable work of one user, app and kind. It is enqueued in the record of its
@@ -201,6 +202,7 @@ type Job struct {
 	// knows both by that name. So the leaver's jobs in the app run first, and then this job
 	// enables the account.
 	After         string `json:",omitempty"`
+	Hold          *Hold  `json:",omitempty"` // of a deletion that an operator must approve
 	State         JobState
 	Found         int // listed by the application over all attempts
 	Revoked       int
@@ -229,7 +231,7 @@ func (j *Job) Terminal() bool {
 	switch j.State {
 	case JobRevoked, JobNothingToRevoke, JobUnsupported:
 		return true
-	case JobPending, JobRunning, JobRetrying, JobFailed, JobUnknown, JobClosed:
+	case JobPending, JobRunning, JobRetrying, JobFailed, JobUnknown, JobClosed, JobHeld:
 		return false
 	}
 	return false

@@ -59,7 +59,7 @@ func (t *Tx) CreateUser(u *User) error {
 		return err
 	}
 	if !u.Active() {
-		return t.deactivate(u, names, eventDeactivated)
+		return t.deactivate(u, names, eventDeactivated, nil)
 	}
 	return t.takeOverAccount(u, names)
 }
@@ -100,7 +100,7 @@ func (t *Tx) UpdateUser(u *User) (changed []string, err error) {
 	}
 	switch {
 	case old.Active() && !u.Active():
-		err = t.deactivate(u, append(before, minus(after, before)...), eventDeactivated)
+		err = t.deactivate(u, append(before, minus(after, before)...), eventDeactivated, nil)
 	case !old.Active() && u.Active():
 		err = t.reactivate(u, after)
 	case !u.Active():
@@ -128,7 +128,9 @@ func (t *Tx) RetryJobs(id string) error {
 // DeleteUser removes a user with the index keys and memberships, and deactivates it. The
 // lock stays as a tombstone with the user's names until other users take them. It returns
 // ErrNotFound for an unknown user.
-func (t *Tx) DeleteUser(id string) error {
+func (t *Tx) DeleteUser(id string) error { return t.deleteUser(id, nil) }
+
+func (t *Tx) deleteUser(id string, hold *Hold) error {
 	u, err := t.User(id)
 	if err != nil {
 		return err
@@ -140,5 +142,5 @@ func (t *Tx) DeleteUser(id string) error {
 	t.w.Add(key(kindCounter, t.tenant, counterUsers), -1)
 	t.change(ChangeUserDeleted, id, nil)
 	t.note(id, "")
-	return t.deactivate(&u, names, eventDeleted)
+	return t.deactivate(&u, names, eventDeleted, hold)
 }

@@ -25,6 +25,7 @@ func (c *checker) checks() map[byte]func(machine.Entry, DecodedKey) error {
 		kindJob:     c.job,
 		kindJobOf:   c.leads("job", "job", func(d DecodedKey) []byte { return key(kindJob, d.Tenant, d.Parts[1]) }),
 		kindDue:     c.due,
+		kindHeld:    c.held,
 		kindRefusal: c.refusal,
 		kindJTI:     c.jti,
 		kindJTIExpiry: c.leads("jti", "jti", func(d DecodedKey) []byte {
@@ -294,7 +295,7 @@ func (c *checker) offboarding(e machine.Entry, d DecodedKey) error {
 	c.scan(numberedKey(kindJobOf, d.Tenant, d.Parts[0], d.Number), func(of machine.Entry) {
 		var j Job
 		if k, err := DecodeKey(of.Key); err == nil {
-			if v, ok := c.get(key(kindJob, d.Tenant, k.Parts[1])); ok && decodeRow(v, &j) == nil && j.Event != eventReactivated {
+			if v, ok := c.get(key(kindJob, d.Tenant, k.Parts[1])); ok && decodeRow(v, &j) == nil && !j.AfterRevocation() {
 				n++
 			}
 		}

@@ -179,6 +179,9 @@ func writeNotes(b *strings.Builder, o *sidecar.EvidenceOffboarding) {
 			fmt.Fprintf(b, "  %s %s: %s\n", k.App, k.Kind, oneLine(k.Message))
 		}
 	}
+	for i := range o.Deletions {
+		writeDeletion(b, &o.Deletions[i])
+	}
 	writeRefusals(b, "  refused before", o.Refused)
 }
 
@@ -188,4 +191,20 @@ func writeRefusals(b *strings.Builder, label string, refused []sidecar.EvidenceR
 		fmt.Fprintf(b, "%s: %s asked to %s %d times from %s to %s, answered %d %s\n", label, oneLine(f.Client),
 			f.Asked, f.Count, stamp(f.First), stamp(f.Last), f.Status, f.Reason)
 	}
+}
+
+// writeDeletion writes what became of a held deletion.
+func writeDeletion(b *strings.Builder, d *sidecar.EvidenceDeletion) {
+	fmt.Fprintf(b, "  deletion in %s: %s, held by %s since %s", d.App, plain(d.Status), oneLine(d.Rule), stamp(d.Since))
+	if d.Decided != nil {
+		word := "not approved"
+		if d.Approved {
+			word = "approved"
+		}
+		fmt.Fprintf(b, "; %s by %s: %s", word, d.By, oneLine(d.Reason))
+	}
+	if d.Message != "" {
+		fmt.Fprintf(b, "; %s", oneLine(d.Message))
+	}
+	b.WriteString("\n")
 }

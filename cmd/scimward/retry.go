@@ -73,6 +73,8 @@ func skipWords(why string) string {
 		return "the user is active again; close the job if it is settled"
 	case "name_taken":
 		return "another user has the name now; close the job if it is settled"
+	case "held":
+		return "nobody has approved the deletion: use `scimward approvals`"
 	case "closed":
 		return "closed by an operator"
 	}

@@ -101,7 +101,7 @@ Keep:    scimward backup -o FILE     copy the store while scimward runs`,
 	root.AddCommand(
 		newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newReport(), newExplain(),
 		newLock(), newUnlock(), newRetry(), newClose(), newLeavers(), newAudit(), newTimeline(), newRefused(), newKeys(),
-		newClient(), newToken(), newTenant(), newPolicy(), newDecision(),
+		newApprovals(), newClient(), newToken(), newTenant(), newPolicy(), newDecision(),
 		newBackup(), newRestore(), newStore(), newConformance(), newVersion(), newPluginWorker(),
 	)
 	complete(root)

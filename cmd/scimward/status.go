@@ -140,6 +140,7 @@ func statusText(s *sidecar.Status) string {
 	writeLocks(&b, s)
 	writeTakenOver(&b, s)
 	writeUses(&b, s)
+	writeWaiting(&b, s)
 	writeUnprovisioned(&b, s)
 	writeRefused(&b, s)
 	writePolicySection(&b, s)

@@ -35,6 +35,8 @@
 //	GET /v1/tenants/{tenant}/policy/log       [PolicyLog]
 //	POST /v1/tenants/{tenant}/policy/push     [PolicyPush]; and activate and rollback, see [PolicyChanged]; 422 with
 //	                                          "stage" and "reason" for a bundle that is refused
+//	GET /v1/tenants/{tenant}/approvals        [ApprovalList], the deletions that the policy holds
+//	POST /v1/tenants/{tenant}/approvals/approve  approvalRequest; and reject, see [ApprovalDecided]
 //	POST /v1/tenants/{tenant}/close           closeRequest; closes a job without proof, see [revoke.JobRef]
 //
 // Errors are problem documents (RFC 9457).
@@ -172,6 +174,11 @@ func (h *Handler) Admin() http.Handler {
 	mux.HandleFunc("POST /v1/tenants/{tenant}/unlock", change(h, "operator.unlock", h.unlock))
 	mux.HandleFunc("POST /v1/tenants/{tenant}/retry", change(h, "operator.retry", h.retry))
 	mux.HandleFunc("POST /v1/tenants/{tenant}/close", change(h, "operator.close", h.close))
+	mux.HandleFunc("GET /v1/tenants/{tenant}/approvals", h.approvals)
+	for action, approve := range map[string]bool{"approve": true, "reject": false} {
+		name := "deletion." + action
+		mux.HandleFunc("POST /v1/tenants/{tenant}/approvals/"+action, change(h, name, h.decide(name, approve)))
+	}
 	if h.opts.Keys != nil {
 		mux.HandleFunc("GET /v1/tenants/{tenant}/keys", h.keys)
 		mux.HandleFunc("POST /v1/tenants/{tenant}/keys/rotate", change(h, "oauth.key.rotate", h.rotateKeys))

@@ -48,7 +48,10 @@ type Status struct {
 	// Refused are at most 20 refused deactivations and deletions of active users, the oldest first.
 	Refused     []RefusedDeactivation `json:"refused_deactivations"`
 	MoreRefused int                   `json:"more_refused_deactivations"` // not in Refused
-	Plugins     []PluginStatus        `json:"plugins"`
+	// Approvals are at most 20 deletions that a policy holds, or that are approved and not done, the oldest first.
+	Approvals     []revoke.Approval `json:"held_deletions"`
+	MoreApprovals int               `json:"more_held_deletions"` // not in Approvals
+	Plugins       []PluginStatus    `json:"plugins"`
 	// Policies are the policy bundles of the tenants that have a policy of their own.
 	Policies []bundles.Status `json:"policies"`
 	// EndingTokens are at most 20 static tokens that have expired, or do so within 14 days, of clients
@@ -167,7 +170,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 	}
 	s := Status{
 		Version: h.opts.Version, Started: h.started, DataDir: h.opts.DataDir, Leavers: []Leaver{},
-		Refused:    []RefusedDeactivation{},
+		Refused: []RefusedDeactivation{}, Approvals: []revoke.Approval{},
 		Components: h.opts.Components(r.Context()), Plugins: h.opts.Plugins(r.Context()),
 		Policies: h.opts.Bundles.Status(),
 		Config:   h.opts.Config(), Envoys: h.opts.Envoys(), Unaware: h.opts.Unaware(), Unprovisioned: h.opts.Unprovisioned(),
@@ -185,6 +188,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 		s.Leavers = append(s.Leavers, t.leavers...)
 		s.MoreLeavers += t.OpenUsers
 		s.Refused = append(s.Refused, t.refused...)
+		s.waiting(t.held)
 	}
 	var err error
 	if s.Removed, err = h.removed(r.Context()); err != nil {
@@ -215,6 +219,7 @@ type tenantPart struct {
 	TenantStatus
 	leavers []Leaver // the oldest request first
 	refused []RefusedDeactivation
+	held    ApprovalList
 }
 
 // tenant reads the part of one tenant.
@@ -232,6 +237,9 @@ func (h *Handler) tenant(ctx context.Context, name string) (tenantPart, error) {
 			return err
 		}
 		if t.refused, err = t.readRefused(r); err != nil {
+			return err
+		}
+		if t.held.Approvals, t.held.Complete, err = revoke.Approvals(r, name); err != nil {
 			return err
 		}
 		open, err := r.OpenOffboardings()
@@ -328,6 +336,9 @@ func (t *TenantStatus) countProxyOnly(r *store.Reader, open map[string]bool, now
 		}
 		for i := range jobs {
 			j := &jobs[i]
+			if j.Hold != nil {
+				continue
+			}
 			if j.State == store.JobUnsupported && (j.EnforcedUntil.IsZero() || j.EnforcedUntil.After(now)) {
 				users[j.UserID] = true
 			}

@@ -48,6 +48,8 @@ type Decision struct {
 	Target string        // SurfaceSCIM: the id of the resource in the path
 	Judged time.Duration // how long the rules took
 	Warn   []string      // rule ids in warn mode that the request violates, each once
+	// Hold says that the deletion in the applications waits for an operator; nil if it does not.
+	Hold *policies.Hold
 	// Violated are the rules that the request violates, in every mode, each once. Who answers the request
 	// counts them.
 	Violated []policies.Violated

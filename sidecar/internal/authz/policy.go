@@ -55,7 +55,7 @@ func verdict(v *policies.Verdict, req *SCIMRequest) *Decision {
 	if req != nil {
 		req.Later = v.Later
 	}
-	return &Decision{allow: true, Reason: ReasonAllowed, SCIM: req, Policy: v.Revision, Warn: warn}
+	return &Decision{allow: true, Reason: ReasonAllowed, SCIM: req, Policy: v.Revision, Warn: warn, Hold: v.Hold}
 }
 
 // maxViolations is how many violations a refusal names.

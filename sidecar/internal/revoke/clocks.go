@@ -53,6 +53,9 @@ func (e *Engine) updateTenantClocks(ctx context.Context, tenant string, all bool
 		if err := e.releaseFutureJobs(ctx, tenant); err != nil {
 			return err
 		}
+		if err := e.countHolds(ctx, tenant); err != nil {
+			return err
+		}
 	}
 	now := e.opts.Now()
 	oldest := time.Duration(0)
@@ -68,6 +71,18 @@ func (e *Engine) updateTenantClocks(ctx context.Context, tenant string, all bool
 	e.m.open.WithLabelValues(tenant).Set(float64(len(open)))
 	e.m.oldest.WithLabelValues(tenant).Set(oldest.Seconds())
 	return errors.Join(errs...)
+}
+
+// countHolds updates the number of held deletions.
+func (e *Engine) countHolds(ctx context.Context, tenant string) error {
+	held, err := view(ctx, e, tenant, func(r *store.Reader) ([]Approval, error) {
+		out, _, err := Approvals(r, tenant)
+		return out, err
+	})
+	if err == nil {
+		e.m.held.WithLabelValues(tenant).Set(float64(len(held)))
+	}
+	return err
 }
 
 // expireLocks removes the operators' locks whose time is over, with an audit record. They refuse

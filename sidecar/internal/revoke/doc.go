@@ -15,6 +15,9 @@
 // is enabled again. If the user is deactivated again in the meantime, the engine closes the
 // reactivation without asking the plugin.
 //
+// A deletion that the policy holds is a job of its own, beside those of the revocation: the application hears of a
+// deactivation first, and of the deletion when an operator approves it. It is not part of the clocks.
+//
 // An offboarding has two clocks. BlockedAt is when this process began to enforce the lock. SettledAt
 // is when the last kind was verified or found to be enforced at the proxy only. Only the first counts as
 // verified, in the audit trail, the log and the metrics. An unknown result never counts as done. A missed deadline
@@ -51,6 +54,8 @@
 //	retried       failed, unknown             an operator asks                               pending           release
 //	retried       retrying, revoked           an operator asks                               the same          release
 //	closedByHand  open, failed, unknown       an operator asks                               closed            release
+//	approved      held                        an operator asks                               pending           release
+//	rejected      held                        an operator asks                               closed            release
 //	clockSetBack  running                     due later than any pause ends                  pending           release
 //	clockSetBack  any other                   due later than any pause ends                  the same          release
 //

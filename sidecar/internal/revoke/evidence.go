@@ -110,6 +110,8 @@ type OffboardReport struct {
 	SettledAfter float64      `json:"settled_after_ms,omitempty"`
 	Breached     bool         `json:"breached"`
 	Kinds        []KindReport `json:"kinds"`
+	// Deletions are those of the accounts that the policy held for approval. They are not part of Status.
+	Deletions []DeletionReport `json:"held_deletions,omitempty"`
 	// Refused are the earlier requests for this that were refused, while the user still had access.
 	Refused []RefusedReport `json:"refused_before,omitempty"`
 }
@@ -188,7 +190,11 @@ func Build(ctx context.Context, s *store.Store, tenant, user string, now time.Ti
 			if len(jobs) > 0 {
 				rep.UserName = jobs[0].Subject.UserName
 			}
-			rep.Offboardings = append(rep.Offboardings, offboardReport(&offs[i], jobs))
+			off := offboardReport(&offs[i], jobs)
+			if off.Deletions, err = deletionReports(r, id, offs[i].Epoch); err != nil {
+				return err
+			}
+			rep.Offboardings = append(rep.Offboardings, off)
 		}
 		rep.Status = rep.Offboardings[len(offs)-1].Status
 		refused, err := r.Refusals(id)

@@ -36,6 +36,14 @@ func describe(t *task, eff effects) string {
 	return strings.Join(out, ", ")
 }
 
+// heldTask is a deletion that waits for an operator.
+func heldTask() task {
+	return task{Job: store.Job{
+		Kind: string(abi.KindAccount), State: store.JobHeld, Event: abi.EventDeleted, Received: start, Created: start,
+		Hold: &store.Hold{Rule: "policy/legal", Since: start},
+	}}
+}
+
 // TestTransitions follows the table of the package documentation.
 func TestTransitions(t *testing.T) {
 	const late = 73 * time.Hour
@@ -66,6 +74,8 @@ func TestTransitions(t *testing.T) {
 		after time.Duration // since the request
 		want  string
 	}{
+		{"approve", heldTask(), approved{store.Cause{}}, 0, "pending, due 0s"},
+		{"reject", heldTask(), rejected{store.Cause{}}, 0, "closed, code not_approved"},
 		{"lease pending", free(store.JobPending), leased{}, 0, "running, due 30s, leased, ask"},
 		{"lease retrying", free(store.JobRetrying), leased{}, 0, "running, due 30s, leased, ask"},
 		{"lease expired", running, leased{}, time.Minute, "running, due 1m30s, leased, ask"},

@@ -8,7 +8,7 @@ import (
 
 type metrics struct {
 	attempts, alerts, probes, breaches, fenced, enforced *prometheus.CounterVec
-	open, oldest                                         *prometheus.GaugeVec
+	open, oldest, held                                   *prometheus.GaugeVec
 	verified                                             *prometheus.HistogramVec
 }
 
@@ -30,6 +30,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		enforced: counter("enforced_total", "Offboardings settled at the proxy, not verified.", "tenant"),
 		open:     gauge("open_offboardings", "Offboardings not settled yet."),
 		oldest:   gauge("oldest_open_seconds", "Age of the oldest offboarding not settled yet."),
+		held:     gauge("held_deletions", "Deletions held for approval, or approved and not done."),
 		verified: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "scimward_revocation_verified_seconds",
 			Help:    "Time from the request to the last proof, where every kind was verified.",
@@ -37,7 +38,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		}, []string{"tenant"}),
 	}
 	all := []prometheus.Collector{
-		m.attempts, m.alerts, m.probes, m.breaches, m.fenced, m.enforced, m.open, m.oldest, m.verified,
+		m.attempts, m.alerts, m.probes, m.breaches, m.fenced, m.enforced, m.open, m.oldest, m.held, m.verified,
 	}
 	for _, c := range all {
 		if err := r.Register(c); err != nil {

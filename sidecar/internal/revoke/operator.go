@@ -63,6 +63,7 @@ const (
 	SkipActive  = "active"     // the user is active again: new credentials would be revoked too
 	SkipTaken   = "name_taken" // another user has the userName now, and the application knows both by it
 	SkipClosed  = "closed"     // by an operator, for ever
+	SkipHeld    = "held"       // a deletion that nobody has approved
 )
 
 // Retried is the result of [Engine.Retry].
@@ -152,6 +153,8 @@ func (e *Engine) whyNot(tx *store.Tx, tenant string, j *store.Job, now time.Time
 	switch {
 	case j.State == store.JobClosed:
 		return SkipClosed, nil
+	case j.State == store.JobHeld:
+		return SkipHeld, nil
 	case leasedAt(j, now):
 		return SkipRunning, nil
 	case j.Event == abi.EventReactivated:
@@ -185,7 +188,7 @@ func mayRetry(j *store.Job) bool {
 		return true
 	case store.JobRevoked, store.JobNothingToRevoke:
 		return awaitsProof(j)
-	case store.JobPending, store.JobUnsupported:
+	case store.JobPending, store.JobUnsupported, store.JobHeld:
 	}
 	return false
 }
@@ -256,6 +259,8 @@ func whyNotClose(j *store.Job, now time.Time) string {
 	switch {
 	case j.State == store.JobClosed:
 		return "it is closed already"
+	case j.State == store.JobHeld:
+		return "it waits for approval: use `scimward approvals reject`"
 	case leasedAt(j, now):
 		return "a worker has it: try again in a minute"
 	case j.Verified:

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/scimward/scimward/plugins/abi"
 	"github.com/scimward/scimward/store"
 )
 
@@ -16,19 +15,20 @@ const (
 	StatusVerified = "verified"           // a probe found no credential that works
 	StatusEnforced = "enforced_at_proxy"  // the application cannot revoke the kind, only the proxy blocks it
 	StatusClosed   = "closed_by_operator" // an operator closed it without proof
+	StatusHeld     = "held_for_approval"  // a deletion of the account that an operator must approve
 	StatusRunning  = "revoking"
 	StatusFailed   = "failed"
 	StatusUnknown  = "unknown"
 )
 
-// RevocationJobs returns the jobs of one offboarding without the reactivation after it, sorted by app
-// and in the order of kinds.
+// RevocationJobs returns the jobs of one offboarding without those after the revocation, a reactivation and held
+// deletions, sorted by app and in the order of kinds.
 func RevocationJobs(r *store.Reader, user string, epoch uint64) ([]store.Job, error) {
 	jobs, err := r.JobsOf(user, epoch)
 	if err != nil {
 		return nil, fmt.Errorf("reading the jobs of %s: %w", user, err)
 	}
-	jobs = slices.DeleteFunc(jobs, func(j store.Job) bool { return j.Event == abi.EventReactivated })
+	jobs = slices.DeleteFunc(jobs, func(j store.Job) bool { return j.AfterRevocation() })
 	slices.SortStableFunc(jobs, func(a, b store.Job) int {
 		return cmp.Or(strings.Compare(a.App, b.App), kindOrder(a.Kind)-kindOrder(b.Kind))
 	})
@@ -38,7 +38,7 @@ func RevocationJobs(r *store.Reader, user string, epoch uint64) ([]store.Job, er
 // Status returns the worst status among jobs, the RevocationJobs of off. It is unknown while a job is
 // missing. An offboarding without any app is enforced at the proxy.
 func Status(off *store.Offboarding, jobs []store.Job) string {
-	order := []string{StatusVerified, StatusEnforced, StatusClosed, StatusRunning, StatusFailed, StatusUnknown}
+	order := []string{StatusVerified, StatusEnforced, StatusClosed, StatusHeld, StatusRunning, StatusFailed, StatusUnknown}
 	if len(jobs) != off.Jobs {
 		return StatusUnknown
 	}
@@ -82,6 +82,8 @@ func KindStatus(j *store.Job) string {
 		return StatusFailed
 	case store.JobClosed:
 		return StatusClosed
+	case store.JobHeld:
+		return StatusHeld
 	case store.JobUnknown:
 	}
 	return StatusUnknown

@@ -141,7 +141,7 @@ func (h *Handler) decideResult(ctx context.Context, x *exchange, tx *store.Tx, s
 	}
 	d := h.opts.Decider.DecideResult(ctx, x.scim, authz.Change{Stored: stored, Result: result, Facts: f})
 	if d.Policy != "" {
-		x.decision.Violated, x.decision.Warn = d.Violated, d.Warn
+		x.decision.Violated, x.decision.Warn, x.decision.Hold = d.Violated, d.Warn, d.Hold
 	}
 	x.decision.Judged += d.Judged
 	x.decided += d.Judged

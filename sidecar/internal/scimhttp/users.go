@@ -142,7 +142,8 @@ func (x *exchange) namesActive() bool {
 	return put || slices.ContainsFunc(x.scim.Ops, func(op scim.Op) bool { return op.Target == "active" })
 }
 
-// deleteUser serves DELETE /Users/{id} (RFC 7644 §3.6). It locks the user like a deactivation.
+// deleteUser serves DELETE /Users/{id} (RFC 7644 §3.6). It locks the user like a deactivation. A hold of the
+// policy changes nothing of that and not the answer.
 func (h *Handler) deleteUser(ctx context.Context, w http.ResponseWriter, x *exchange) error {
 	if err := h.remove(ctx, x, func(tx *store.Tx, id string) error {
 		u, err := tx.User(id)
@@ -154,6 +155,9 @@ func (h *Handler) deleteUser(ctx context.Context, w http.ResponseWriter, x *exch
 		}
 		if err := h.decideLate(ctx, x, tx, u.Resource, nil); err != nil {
 			return err
+		}
+		if held := x.decision.Hold; held != nil {
+			return tx.DeleteUserHolding(id, store.Hold{Rule: held.Rule, Message: held.Message})
 		}
 		return tx.DeleteUser(id)
 	}); err != nil {
