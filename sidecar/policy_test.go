@@ -90,3 +90,20 @@ satisfied contains "never" if false
 		t.Errorf("a refused change of members is stored: %s", text)
 	}
 }
+
+// TestRequiredBundleIsNamed: a tenant that requires a bundle and never had one makes the process not ready, and
+// readiness names it. Its SCIM writes get 503, and its reads an answer.
+func TestRequiredBundleIsNamed(t *testing.T) {
+	c := newIDP(t).at(t, strings.Replace(base, "    identity_services:", "    profile: rfc7644\n    policy:\n      file: "+
+		filepath.Join(t.TempDir(), "none.tar.gz")+"\n      unsigned: allow\n      required: true\n    identity_services:", 1))
+	if code, text := c.r.get("/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(text, "for tenant acme") {
+		t.Errorf("readyz: %d %s, want 503 that names acme", code, text)
+	}
+	bearer := c.token()
+	if status, _, text := c.scim(http.MethodPost, "/Users", bearer, aUser); status != http.StatusServiceUnavailable {
+		t.Errorf("a write: %d %s, want 503", status, text)
+	}
+	if status, _, text := c.scim(http.MethodGet, "/Users", bearer, ""); status != http.StatusOK {
+		t.Errorf("a read: %d %s, want 200", status, text)
+	}
+}
