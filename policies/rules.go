@@ -84,6 +84,7 @@ func NewRules(ctx context.Context, o RulesOptions) (*Rules, error) {
 		return nil, fmt.Errorf("preparing the query about holds: %w", err)
 	}
 	set := &activation{compiler: compiler, data: data}
+	lighten(compiler)
 	r := &Rules{
 		rev: o.Revision, declared: declared, reads: fieldsOf(compiler), query: &prepared{set: set, query: query},
 	}
@@ -92,6 +93,15 @@ func NewRules(ctx context.Context, o RulesOptions) (*Rules, error) {
 	}
 	r.memo, err = newMemo(r.reads, maxRulesMemo)
 	return r, err
+}
+
+// lighten drops what only a compilation needs, because the compiler of each tenant stays in memory.
+func lighten(c *ast.Compiler) {
+	c.WithSchemas(nil) // their types are in TypeEnv
+	c.Graph = nil
+	for _, m := range c.Modules {
+		m.Comments = nil
+	}
 }
 
 // Revision names the rules.

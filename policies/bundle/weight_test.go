@@ -1,0 +1,93 @@
+package bundle_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/scimward/scimward/policies"
+	"github.com/scimward/scimward/policies/bundle"
+)
+
+// inUse is the memory of this process that the collector cannot free.
+func inUse() int64 {
+	var m runtime.MemStats
+	for range 3 {
+		runtime.GC()
+	}
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// twentyRules packs a bundle with 20 requirements.
+func twentyRules(t testing.TB, revision string) []byte {
+	t.Helper()
+	var rego strings.Builder
+	rego.WriteString("package policy\n")
+	for i := range 20 {
+		fmt.Fprintf(&rego, `
+# Every user has attribute %[1]d.
+requirements["attribute-%[1]d"] := {"message": sprintf("attribute %[1]d of %%v is missing", [input.tenant]), "fix": "send it"} if {
+	input.method in {"POST", "PUT"}
+	input.resource_type == "User"
+}
+
+satisfied contains "attribute-%[1]d" if input.resource["attribute%[1]d"] != ""
+`, i)
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		".manifest":         fmt.Sprintf(`{"revision": %q, "roots": ["policy"], "rego_version": 1, "metadata": {"serial": 1}}`, revision),
+		"policy/rules.rego": rego.String(),
+		"policy/rules_test.rego": `package policy.trial
+
+import data.policy
+
+test_defined if policy.requirements with input as {"method": "GET"}
+`,
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	raw, err := bundle.Archive(os.DirFS(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// TestWeight: the compiled rules of a bundle with 20 requirements, each with its proof, take at most 400 KiB.
+func TestWeight(t *testing.T) {
+	const n, bar = 40, 400 << 10
+	var kept []*policies.Rules
+	compile := func(n int) {
+		for i := range n {
+			b, err := bundle.Read(twentyRules(t, fmt.Sprint("r", i)), bundle.Trust{Unsigned: true})
+			if err != nil {
+				t.Fatal(err)
+			}
+			rules, err := b.Compile(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			kept = append(kept, rules)
+		}
+	}
+	compile(1) // what all bundles share is there
+	before := inUse()
+	compile(n)
+	each := (inUse() - before) / n
+	runtime.KeepAlive(kept)
+	t.Logf("a bundle with 20 rules takes %d KiB", each>>10)
+	if each > bar {
+		t.Errorf("a bundle with 20 rules takes %d bytes, want at most %d", each, bar)
+	}
+}
