@@ -23,7 +23,7 @@ import (
 
 // regoFiles parses every Rego file of this directory. Fewer than one per profile means
 // that the walk is broken, which must not look like success.
-func regoFiles(t *testing.T) map[string]*ast.Module {
+func regoFiles(t testing.TB) map[string]*ast.Module {
 	t.Helper()
 	modules := map[string]*ast.Module{}
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {

@@ -73,8 +73,10 @@ func NewRules(ctx context.Context, o RulesOptions) (*Rules, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Nothing is proven where nothing is required: most rules do not concern most requests.
 	body := ast.MustParseBody(
-		requirementsVar + " = data.policy.requirements; " + satisfiedVar + " = data.policy.satisfied")
+		requirementsVar + " = data.policy.requirements; " +
+			satisfiedVar + " = {id | count(" + requirementsVar + ") > 0; some id in data.policy.satisfied}")
 	query, err := compiler.QueryCompiler().Compile(body)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the query: %w", err)

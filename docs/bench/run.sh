@@ -27,6 +27,7 @@ bench() {
 bench ./docs/bench 1x "BenchmarkCheck"
 bench ./sidecar/internal/token 200x "BenchmarkFirstSight"
 bench ./sidecar/internal/token 200000x "BenchmarkVerifyWarm"
+bench ./policies 1x "BenchmarkPolicy"
 bench ./plugins 300x "BenchmarkCall BenchmarkAsk"
 bench ./plugins 2x "BenchmarkIdentifyFlood"
 bench ./store 31000x "BenchmarkDurableCreate"
