@@ -23,8 +23,8 @@ import (
 
 // regoFiles parses every Rego file of this directory. Fewer than one per profile means
 // that the walk is broken, which must not look like success.
-func regoFiles(t testing.TB) map[string]*ast.Module {
-	t.Helper()
+func regoFiles(tb testing.TB) map[string]*ast.Module {
+	tb.Helper()
 	modules := map[string]*ast.Module{}
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || filepath.Ext(path) != ".rego" {
@@ -43,10 +43,10 @@ func regoFiles(t testing.TB) map[string]*ast.Module {
 		return nil
 	})
 	if err != nil {
-		t.Fatalf("reading Rego files: %v", err)
+		tb.Fatalf("reading Rego files: %v", err)
 	}
 	if len(modules) < 2*len(policies.Profiles()) {
-		t.Fatalf("found %d Rego files", len(modules))
+		tb.Fatalf("found %d Rego files", len(modules))
 	}
 	return modules
 }

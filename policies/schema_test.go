@@ -100,18 +100,16 @@ func TestInputSchemaDescribes(t *testing.T) {
 }
 
 // bundleRules compiles rules of a tenant.
-func bundleRules(t testing.TB, rego string) (*policies.Rules, error) {
-	t.Helper()
+func bundleRules(tb testing.TB, rego string) (*policies.Rules, error) {
+	tb.Helper()
 	m, err := ast.ParseModuleWithOpts("policy/rules.rego", "package policy\n\n"+rego, ast.ParserOptions{RegoVersion: ast.RegoV1})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	return policies.NewRules(t.Context(), policies.RulesOptions{
+	return policies.NewRules(tb.Context(), policies.RulesOptions{
 		Revision: "test", Modules: map[string]*ast.Module{"policy/rules.rego": m},
 	})
 }
-
-const nothingSatisfied = "\nsatisfied contains \"never\" if false\n"
 
 // need returns a rule that violates need-x unless a condition holds.
 func need(condition string) string {

@@ -17,7 +17,7 @@ type maker struct {
 }
 
 func newMaker(seed uint64) *maker {
-	m := &maker{Rand: rand.New(rand.NewPCG(seed, 9)), ids: []string{"own", "other"}} //nolint:gosec // repeatable
+	m := &maker{Rand: rand.New(rand.NewPCG(seed, 9)), ids: []string{"own", "other"}}
 	for _, profile := range policies.Profiles() {
 		for _, r := range policies.Requirements(profile) {
 			m.ids = append(m.ids, r.Rules...)

@@ -37,10 +37,9 @@ func (s *Store) RecentChanges(ctx context.Context, tenant string, since time.Tim
 			if _, err := r.row(local.FeedKey(at.seq), &feed); err != nil && !errors.Is(err, ErrNotFound) {
 				return fmt.Errorf("reading the changes of record %d: %w", at.seq, err)
 			}
+			feed = slices.DeleteFunc(feed, func(c Change) bool { return c.Tenant != tenant })
 			for _, c := range feed {
-				if c.Tenant == tenant {
-					fn(c, at.time)
-				}
+				fn(c, at.time)
 			}
 		}
 		return nil

@@ -116,8 +116,12 @@ func TestWindows(t *testing.T) {
 		after time.Duration
 		of    func(int) policies.Recent
 	}{
-		{60 * time.Second, all}, {65 * time.Second, ten}, {10 * time.Minute, ten}, {11 * time.Minute, hour},
-		{60 * time.Minute, hour}, {61 * time.Minute, func(int) policies.Recent { return policies.Recent{} }},
+		{60 * time.Second, all},
+		{65 * time.Second, ten},
+		{10 * time.Minute, ten},
+		{11 * time.Minute, hour},
+		{60 * time.Minute, hour},
+		{61 * time.Minute, func(int) policies.Recent { return policies.Recent{} }},
 	} {
 		k.pass(step.after - passed)
 		passed = step.after
