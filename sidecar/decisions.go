@@ -2,6 +2,7 @@ package sidecar
 
 import (
 	"cmp"
+	"io"
 	"net/http"
 	"os"
 	"sync/atomic"
@@ -77,6 +78,11 @@ func (s *Server) readDecisions(tenant string, since time.Time, fn func(*decision
 		}
 	}
 	return nil
+}
+
+// ReadDecisions calls fn for the records of a file of the decision log.
+func ReadDecisions(from io.Reader, fn func(*DecisionRecord) error) error {
+	return decisionlog.ReadRecords(from, fn)
 }
 
 // decided records a decision. What the proxy lets pass to the SCIM service is recorded there, with its outcome, so

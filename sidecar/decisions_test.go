@@ -82,7 +82,7 @@ satisfied contains "title" if input.resource.title
 		return n
 	}
 	until(t, "four records", func() bool { return found() == 4 })
-	for _, secret := range []string{"ada", "bogus", "userName", bearer} {
+	for _, secret := range []string{"lovelace", "ada@", "bogus", "userName", bearer} {
 		if strings.Contains(string(text), secret) {
 			t.Errorf("the records contain %q: %s", secret, text)
 		}

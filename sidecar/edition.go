@@ -164,6 +164,7 @@ func (n *next) apply(ctx context.Context) {
 	s.clients.Configure(n.clients)
 	s.bundles.SetTenants(ctx, n.bundles)
 	s.decisions.configure(n.edition.config)
+	s.configureRecordings(ctx, n.edition.config)
 	n.authorize()
 	closeUnused(former.verifiers, n.edition.verifiers)
 	_ = s.store.SetTenants(storeTenants(n.edition.config)) // their names are valid: the store has them already

@@ -97,6 +97,12 @@ type (
 	Pausing = admin.Pausing
 	// Paused is the answer to a pause or its end.
 	Paused = admin.Paused
+	// Replay asks what a bundle makes of recorded requests.
+	Replay = admin.Replay
+	// Replayed is what it makes of them.
+	Replayed = admin.Replayed
+	// Judged is a recorded request with each requirement.
+	Judged = admin.Judged
 	// DecisionRecord is one decision.
 	DecisionRecord = decisionlog.Record
 	// PolicyStatus is the policy bundle of a tenant.

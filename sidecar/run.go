@@ -51,6 +51,7 @@ func (s *Server) Run(ctx context.Context) error {
 	start("refused deactivations", func() error { return s.handler.Run(work) })
 	running.Go(func() { s.watchReady(work) })
 	running.Go(func() { s.bundles.Run(work) })
+	running.Go(func() { s.recordings.Run(work) })
 	running.Go(func() { s.watchFiles(work) })
 	running.Go(func() { s.people.run(work) })
 	running.Go(func() { s.watchClients(work) })

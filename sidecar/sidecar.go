@@ -31,6 +31,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
 	"github.com/scimward/scimward/sidecar/internal/oauth"
 	"github.com/scimward/scimward/sidecar/internal/recent"
+	"github.com/scimward/scimward/sidecar/internal/recording"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 	"github.com/scimward/scimward/sidecar/passes"
@@ -67,6 +68,7 @@ type Server struct {
 	plugins      *plugins.Host
 	policy       *policies.Engine
 	decisions    decisions
+	recordings   *recording.Store
 	bundles      *bundles.Manager
 	recent       *recent.Changes
 	keys         keyClients
@@ -193,6 +195,9 @@ func (s *Server) openTrust(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("compiling the policies: %w", err)
 	}
+	if err := s.openRecordings(ctx); err != nil {
+		return err
+	}
 	return s.openBundles(ctx)
 }
 
@@ -217,7 +222,7 @@ func (s *Server) openSCIM(ctx context.Context) (err error) {
 		AfterLock: func(ctx context.Context, tenant, _ string) { s.cut(ctx, tenant) },
 		MaxBody:   s.opts.Config.Envoy.MaxBodyBytes, MaxGroupBody: s.opts.Config.Envoy.MaxGroupBodyBytes,
 		RateOf: s.rateOf, Reactivates: s.reactivates, StaticTokens: s.staticTokens, Recent: s.recent.Of,
-		Judged: judged, Used: s.clients.Note, Decided: s.decisions.decided, Now: s.opts.Now,
+		Judged: judged, Used: s.clients.Note, Decided: s.decided, Now: s.opts.Now,
 		Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
@@ -231,7 +236,7 @@ func (s *Server) openSCIM(ctx context.Context) (err error) {
 	s.authz, err = extauthz.New(extauthz.Options{
 		Decider: s.decider, Tenants: s.tenantNames(), MaxBody: envoy.MaxBodyBytes, Timeout: envoy.CheckTimeout,
 		Refused: s.handler.Refused, Judged: judged, Used: s.clients.Note, Hit: s.hit,
-		Decided: s.decisions.decided, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
+		Decided: s.decided, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the authorization service: %w", err)
@@ -264,7 +269,7 @@ func (s *Server) openAdmin(context.Context) error {
 	cfg := s.opts.Config
 	h := admin.New(admin.Options{
 		Store: s.store, Tenants: s.tenantNames, Version: s.opts.Version, DataDir: cfg.DataDir, Components: s.components,
-		Bundles: s.bundles, Decisions: s.readDecisions,
+		Bundles: s.bundles, Decisions: s.readDecisions, Recordings: s.recordings, Policy: s.policy,
 		Plugins: s.pluginStatus, Config: s.reloads.status, Envoys: s.outdatedEnvoys, Unaware: s.unawareEnvoys,
 		Credentials: s.credentialReport, FlushRefused: s.handler.Flush, Keys: s.oauth,
 		Gatherer: s.registry, Sign: s.sign, Cut: s.cut, Engine: s.engine, Hits: s.hits,
@@ -290,7 +295,7 @@ func (s *Server) openAuthorizer(ctx context.Context) (err error) {
 	s.decider, err = authz.New(authz.Options{
 		Policy: s.policy, Locks: locks{s.store.Locks()}, Identifier: identifier{s.plugins}, Users: users{s.store},
 		Directory: s.names, Clients: clients{&s.clients}, Unprovisioned: s.people.counted, Exempted: s.people.exempted,
-		Envoys: s.envoys, Suspects: &s.suspects, Now: s.opts.Now,
+		Envoys: s.envoys, Suspects: &s.suspects, Now: s.opts.Now, Records: s.recordings.On, Record: s.ruleInput,
 		MaxBody: s.opts.Config.Envoy.MaxBodyBytes, MaxGroupBody: s.opts.Config.Envoy.MaxGroupBodyBytes,
 	})
 	if err != nil {

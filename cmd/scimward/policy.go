@@ -24,6 +24,8 @@ Write:   scimward policy new DIR       begin with a rule and its tests
          scimward policy eval BUNDLE   judge a request, and say which line decides
          scimward policy explain RULE  what does a rule demand?
          scimward policy bench BUNDLE  how long do the rules take?
+Try:     scimward policy replay        what would a bundle refuse of past requests?
+         scimward policy diff A B      on which past requests do two bundles differ?
 Pack:    scimward policy build DIR     pack the bundle
          scimward policy sign BUNDLE   sign it
 Ship:    scimward policy push BUNDLE   put a bundle in force
@@ -35,7 +37,7 @@ Look:    scimward policy status        which bundle is in force, and what is wro
 	}
 	c.AddCommand(
 		newPolicyNew(), newPolicyFmt(), newPolicyCheck(), newPolicyTest(), newPolicyEval(), newPolicyExplain(),
-		newPolicyBench(), newPolicyBuild(), newPolicySign(),
+		newPolicyReplay(), newPolicyDiff(), newPolicyBench(), newPolicyBuild(), newPolicySign(),
 		newPolicyPush(), newPolicyActivate(), newPolicyRollback(), newPolicyStatus(), newPolicyLog(),
 	)
 	return c

@@ -106,7 +106,7 @@ func complement(text []byte, profile string) ([]byte, string, error) {
 
 func newPolicyEval() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "eval BUNDLE --input FILE",
+		Use:   "eval BUNDLE --input FILE, or eval --record ID [BUNDLE]",
 		Short: "judge a request document, and say which line decides",
 		Long: `Judges a request by the profile and the rules of BUNDLE, a folder or a tar.gz. It prints each
 requirement of the request: satisfied, with the rule that proves it, or not, with the places where the
@@ -116,11 +116,22 @@ The document is what a rule reads as input; docs/policy.md describes it. Members
 values of a plain request, and method and resource_type follow from route.`,
 		Example: `  echo '{"route": "POST /Users", "resource": {"userName": "ada"}}' |
     scimward policy eval acme-policy --input -`,
-		Args: oneArg("BUNDLE"),
 	}
 	f := judgeFlags(c)
+	r := readFlags(c)
+	record := c.Flags().String("record", "", "judge the recorded request of the decision `ID`, in the running scimward, "+
+		"by BUNDLE or by the bundle in force")
+	c.Args = func(c *cobra.Command, args []string) error {
+		if *record != "" {
+			return cobra.MaximumNArgs(1)(c, args)
+		}
+		return oneArg("BUNDLE")(c, args)
+	}
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if *record != "" {
+			return evalRecord(c, r, *record, args, *asJSON)
+		}
 		doc, profile, err := f.document(c.InOrStdin())
 		if err != nil {
 			return err

@@ -19,6 +19,9 @@ func (c checker) policy(path string, p *Policy) {
 		c.require(path+".keys", len(p.Keys) > 0, "name the public key that signs the bundles, or write unsigned: allow")
 	}
 	within(c, path+".poll", p.Poll, time.Second, 24*time.Hour)
+	if p.Record != nil {
+		within(c, path+".record.max_bytes", p.Record.MaxBytes, 4<<20, 1<<30)
+	}
 	ids := map[string]bool{}
 	for i, k := range p.Keys {
 		at := fmt.Sprintf("%s.keys[%d]", path, i)
@@ -77,6 +80,9 @@ func (p *Policy) files() (out []string) {
 func (p *Policy) complete(dir folder) {
 	or(&p.Unsigned, "refuse")
 	or(&p.Poll, time.Minute)
+	if p.Record != nil {
+		or(&p.Record.MaxBytes, 64<<20)
+	}
 	dir.abs(&p.Dir, &p.File, &p.CAFile, &p.TokenFile)
 	for i := range p.Keys {
 		or(&p.Keys[i].Algorithm, "ES256")

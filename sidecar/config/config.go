@@ -219,6 +219,19 @@ type Policy struct {
 	// Poll is how often the source is asked for a new bundle; for a server that waits, how long it may wait, 5m at
 	// most. Zero means 1m. 1s to 24h.
 	Poll time.Duration `yaml:"poll"`
+	// Record keeps what the rules see of the tenant's requests, so that `scimward policy replay` can try a bundle on
+	// them. Without it nothing is kept.
+	Record *Recording `yaml:"record"`
+}
+
+// Recording keeps the rule inputs of a tenant: operations, resources before and after a change. They contain names
+// and e-mail addresses. They are encrypted in data_dir/recordings with a key of their own, or one that follows from
+// token_keys.key_encryption_key_file, and removed after seven days. They leave the process only as counts, ids and
+// rules. Every change is then judged twice.
+type Recording struct {
+	// MaxBytes is how much of the disk they take; the oldest go first. Zero means 67108864 (64 MiB). 4194304 to
+	// 1073741824.
+	MaxBytes int `yaml:"max_bytes"`
 }
 
 // BundleKey is a public key that may sign bundles.

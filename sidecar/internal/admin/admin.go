@@ -18,6 +18,7 @@
 //	GET /v1/tenants/{tenant}/leavers          [LeaverList]; ?since and ?until bound the time of the request, ?open
 //	GET /v1/tenants/{tenant}/audit            audit records as lines of JSON; ?user for those about one person
 //	GET /v1/tenants/{tenant}/decisions        decision records as lines of JSON; ?since bounds their time
+//	POST /v1/tenants/{tenant}/policy/replay   [Replay]; judges recorded requests, see [Replayed] and [Judged]
 //	POST /v1/tenants/{tenant}/lock            lockRequest; locks a person, see [Locked]
 //	POST /v1/tenants/{tenant}/unlock          unlockRequest; lifts the operators' locks of a person, see [Unlocked]
 //	POST /v1/tenants/{tenant}/retry           retryRequest; makes failed and waiting jobs due now, see [revoke.Retried]
@@ -58,9 +59,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/bundles"
 	"github.com/scimward/scimward/sidecar/internal/decisionlog"
+	"github.com/scimward/scimward/sidecar/internal/recording"
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/store"
 )
@@ -122,6 +125,9 @@ type Options struct {
 	Clients ClientsOptions
 	// Decisions calls fn for the decision records of a tenant since a time, oldest first. Nil has none.
 	Decisions func(tenant string, since time.Time, fn func(*decisionlog.Record) error) error
+	// Recordings and Policy are what a replay reads, and who judges.
+	Recordings *recording.Store
+	Policy     *policies.Engine
 	// FlushRefused writes the refused deactivations that wait for the store. Nil means none waits.
 	FlushRefused func(context.Context)
 }

@@ -50,6 +50,10 @@ type Decision struct {
 	Warn   []string      // rule ids in warn mode that the request violates, each once
 	// Hold says that the deletion in the applications waits for an operator; nil if it does not.
 	Hold *policies.Hold
+	// Input is what the rules saw, as JSON, if the tenant records it. Final says that it has the stored resource
+	// and the resulting one, or that there is none.
+	Input []byte
+	Final bool
 	// Violated are the rules that the request violates, in every mode, each once. Who answers the request
 	// counts them.
 	Violated []policies.Violated

@@ -101,6 +101,11 @@ type Options struct {
 	Unprovisioned func(tenant, app string, o Outcome, times uint64)
 	Exempted      func(tenant, app, name string)
 
+	// Records reports whether a tenant records what its rules see, and Record returns it as JSON, nil if it does not.
+	// Nil records nothing.
+	Records func(tenant string) bool
+	Record  func(*policies.Input) []byte
+
 	// Suspects remembers names that look like credentials and that no source reads. Nil remembers for
 	// this Authorizer only.
 	Suspects *Suspects

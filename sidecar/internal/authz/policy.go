@@ -28,6 +28,27 @@ func (a *Authorizer) askPolicy(ctx context.Context, in *policies.Input, req *SCI
 	return d
 }
 
+// input returns what the rules see, if the tenant records it.
+func (a *Authorizer) input(in *policies.Input) []byte {
+	if a.o.Record == nil {
+		return nil
+	}
+	return a.o.Record(in)
+}
+
+// record adds what the rules saw to a decision that is the last one on its request. Of a change that they allow, the
+// last one is DecideResult, so that the resource is recorded too. later says that a service behind decides again.
+func (a *Authorizer) record(in *policies.Input, d *Decision, later bool) {
+	change := in.Method != http.MethodGet
+	switch {
+	case d.allow && later:
+	case d.allow && change:
+		d.SCIM.Later = d.SCIM.Later || a.o.Record != nil && a.o.Records(in.Tenant)
+	case d.allow || d.Reason == ReasonPolicy:
+		d.Input, d.Final = a.input(in), !change
+	}
+}
+
 // verdict turns the answer of the policy into the decision.
 func verdict(v *policies.Verdict, req *SCIMRequest) *Decision {
 	if v.Failure != "" {

@@ -285,6 +285,7 @@ func (a *Authorizer) judgeRoute(
 	if d == nil {
 		req.judged = in
 		d = a.askPolicy(ctx, &in, req)
+		a.record(&in, d, r.Later)
 	}
 	d.Deviations = codes(req.Deviations)
 	return d
@@ -306,6 +307,7 @@ func (a *Authorizer) DecideResult(ctx context.Context, req *SCIMRequest, c Chang
 	in := req.judged
 	in.Stored, in.Result, in.Facts, in.Final = c.Stored, c.Result, c.Facts, true
 	d := a.askPolicy(ctx, &in, req)
+	d.Input, d.Final = a.input(&in), true
 	d.Surface, d.Tenant = request.SurfaceSCIM, in.Tenant
 	return *d
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -16,6 +17,7 @@ import (
 type KeyEncryptionKey struct {
 	id   string // names the key in the store, and reveals nothing of it
 	aead cipher.AEAD
+	raw  []byte
 }
 
 // NewKeyEncryptionKey reads a key of 32 bytes, as base64 or as 64 hexadecimal digits, with white space around
@@ -43,7 +45,14 @@ func NewKeyEncryptionKey(text []byte) (*KeyEncryptionKey, error) {
 		return nil, fmt.Errorf("reading the key-encryption key: %w", err)
 	}
 	sum := sha256.Sum256(append([]byte("scimward key-encryption key\x00"), raw...))
-	return &KeyEncryptionKey{id: hex.EncodeToString(sum[:6]), aead: aead}, nil
+	return &KeyEncryptionKey{id: hex.EncodeToString(sum[:6]), aead: aead, raw: raw}, nil
+}
+
+// Subkey returns a key of 32 bytes for another purpose, which reveals nothing of k.
+func (k *KeyEncryptionKey) Subkey(purpose string) []byte {
+	h := hmac.New(sha256.New, k.raw)
+	_, _ = h.Write([]byte("scimward subkey\x00" + purpose)) // never fails
+	return h.Sum(nil)
 }
 
 // bound names the signing key that a sealed text belongs to. So one key cannot take the place of another.

@@ -143,6 +143,9 @@ func (h *Handler) decideResult(ctx context.Context, x *exchange, tx *store.Tx, s
 	if d.Policy != "" {
 		x.decision.Violated, x.decision.Warn, x.decision.Hold = d.Violated, d.Warn, d.Hold
 	}
+	if d.Input != nil {
+		x.decision.Input, x.decision.Final = d.Input, d.Final
+	}
 	x.decision.Judged += d.Judged
 	x.decided += d.Judged
 	if x.refused = !d.Allowed(); x.refused {

@@ -1,0 +1,90 @@
+package sidecar_test
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/scimward/scimward/policies/bundle"
+	"github.com/scimward/scimward/sidecar"
+)
+
+// TestReplay: a bundle that is not in force is tried on recorded requests, with the stored resource, by rule and
+// client. The answer, the disk and the log have no name of a person. Without a recording nothing is judged.
+func TestReplay(t *testing.T) {
+	c := newIDP(t).at(t, strings.Replace(base, "    identity_services:", "    profile: rfc7644\n    policy:\n"+
+		"      unsigned: allow\n      record: {max_bytes: 4194304}\n    identity_services:", 1))
+	bearer := c.token()
+	user := c.create("/Users", bearer, strings.Replace(aUser, `"userName"`, `"title":"Dr","userName"`, 1))
+	patch := `{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[` +
+		`{"op":"remove","path":"title"}]}`
+	status, removed, text := c.scim("PATCH", "/Users/"+user, bearer, patch)
+	if status != 200 {
+		t.Fatalf("PATCH = %d %s", status, text)
+	}
+	c.scim("GET", "/Users/"+user, bearer, "")
+	raw, err := bundle.Archive(os.DirFS(writeBundle(t, `
+requirements["keep-title"] := {"message": "a title may not be removed", "fix": "replace it"} if input.stored.title
+
+satisfied contains "keep-title" if input.result.title
+`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out sidecar.Replayed
+	until(t, "three recordings", func() bool {
+		c.r.must("policy/replay", sidecar.Replay{Bundle: raw}, &out)
+		return out.Judged == 3
+	})
+	id := removed.Get("Scimward-Decision")
+	if out.Decisions != 3 || out.NotRecorded != 0 || out.Refused != 1 || out.NewlyRefused != 1 || len(out.Rules) != 1 ||
+		out.Rules[0].Rule != "policy/keep-title" || out.Rules[0].Mode != "enforce" || out.Rules[0].Examples[0].ID != id ||
+		out.Rules[0].Examples[0].Resource != user {
+		t.Errorf("replayed %+v", out)
+	}
+	c.r.must("policy/replay", sidecar.Replay{Diff: true, Other: raw}, &out)
+	if out.Changed != 1 || out.Changes[0].ID != id || len(out.Changes[0].Before) != 0 {
+		t.Errorf("compared %+v", out)
+	}
+	c.r.must("policy/replay", sidecar.Replay{Bundle: raw, IDs: []string{id, "unknown"}}, &out)
+	if out.Decisions != 2 || out.Judged != 1 || out.NotRecorded != 1 {
+		t.Errorf("replayed two decisions: %+v", out)
+	}
+	var judged sidecar.Judged
+	c.r.must("policy/replay", sidecar.Replay{Bundle: raw, Record: id}, &judged)
+	if judged.Judgement.Allow || !judged.Final || judged.Judgement.Requirements[0].Rule != "policy/keep-title" {
+		t.Errorf("judged %+v", judged.Judgement)
+	}
+	if status, detail := c.r.do("acme", "policy/replay", sidecar.Replay{Record: "unknown"}, nil); status != 404 ||
+		!strings.Contains(detail, "not recorded") {
+		t.Errorf("an unknown record: %d %s", status, detail)
+	}
+	unreadable(t, filepath.Join(c.r.cfg.DataDir, "recordings"))
+}
+
+// unreadable checks that nothing below a folder is readable: for others by its mode, for all by its content.
+func unreadable(t *testing.T, dir string) {
+	t.Helper()
+	files := 0
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		files++
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if info.Mode().Perm() != 0o600 || bytes.Contains(b, []byte("userName")) {
+			t.Errorf("%s has mode %v, or plain text", path, info.Mode())
+		}
+		return err
+	})
+	if err != nil || files < 2 {
+		t.Errorf("%d files, %v", files, err)
+	}
+}
