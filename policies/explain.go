@@ -227,14 +227,13 @@ func (p *prover) TraceEvent(e topdown.Event) {
 		if !provesSomething(node) {
 			return
 		}
-		switch e.Op {
-		case topdown.EnterOp:
-			a := &attempt{rule: node}
-			p.attempts = append(p.attempts, a)
-			p.open[e.QueryID] = a
-		case topdown.ExitOp:
-			if id, ok := e.Plug(node.Head.Key).Value.(ast.String); ok && p.open[e.QueryID] != nil {
-				p.open[e.QueryID].proved = append(p.open[e.QueryID].proved, string(id))
+		if e.Op == topdown.EnterOp {
+			p.open[e.QueryID] = &attempt{rule: node}
+			p.attempts = append(p.attempts, p.open[e.QueryID])
+		}
+		if a := p.open[e.QueryID]; e.Op == topdown.ExitOp && a != nil {
+			if id, ok := e.Plug(node.Head.Key).Value.(ast.String); ok {
+				a.proved = append(a.proved, string(id))
 			}
 		}
 	case *ast.Expr:

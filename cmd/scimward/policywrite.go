@@ -108,27 +108,32 @@ the files that it would change, and exits 1 if there are any.`,
 
 // formatFiles returns the files that are not in the usual form, and mends them unless it only checks.
 func formatFiles(dir string, check bool) (changed []string, err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("formatting: %w", err)
+	}
+	defer root.Close() //nolint:errcheck // nothing to write
 	changed = []string{}
-	err = filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+	err = fs.WalkDir(root.FS(), ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || filepath.Ext(name) != ".rego" {
 			return err
 		}
-		text, err := os.ReadFile(name)
+		text, err := root.ReadFile(name)
 		if err != nil {
 			return err
 		}
-		formatted, err := bundle.Format(name, text)
+		formatted, err := bundle.Format(filepath.Join(dir, name), text)
 		if err != nil {
 			return problemsError(err)
 		}
 		if bytes.Equal(text, formatted) {
 			return nil
 		}
-		changed = append(changed, name)
+		changed = append(changed, filepath.Join(dir, name))
 		if check {
 			return nil
 		}
-		return os.WriteFile(name, formatted, 0o644) //nolint:gosec // nothing secret
+		return root.WriteFile(name, formatted, 0o644)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("formatting: %w", err)

@@ -147,8 +147,10 @@ func (h *Handler) changePolicy(
 	var refused *bundle.Error
 	switch {
 	case errors.As(err, &refused):
-		return nil, &refusal{http.StatusUnprocessableEntity, "the bundle is refused, and nothing changes: " + refused.Error(),
-			map[string]any{"stage": refused.Stage, "reason": refused.Err.Error()}}
+		return nil, &refusal{
+			status: http.StatusUnprocessableEntity, detail: "the bundle is refused, and nothing changes: " + refused.Error(),
+			more: map[string]any{"stage": refused.Stage, "reason": refused.Err.Error()},
+		}
 	case errors.Is(err, bundles.ErrNoRevision):
 		return nil, refuse(http.StatusNotFound, "no such revision of tenant %s is kept: "+
 			"`scimward policy status --tenant %s` lists them", a.Tenant, a.Tenant)
