@@ -2,6 +2,8 @@ package sidecar_test
 
 import (
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -61,5 +63,77 @@ func TestHeldDelete(t *testing.T) {
 	}
 	if trail := c.r.trail(); !strings.Contains(trail, `"action":"deletion.reject"`) || !strings.Contains(trail, "legal hold") {
 		t.Errorf("the audit trail is %s, want the rejection and its reason", trail)
+	}
+}
+
+// brakeDir copies the shipped brake with other limits.
+func brakeDir(t *testing.T, data string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("../examples/policies/brake")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "policy/brake_test.rego")); err != nil { // of the shipped limits
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"policy/brake/data.json":  data,
+		"policy/limits_test.rego": "package policy.test\n\nimport data.policy\n\ntest_limits if policy.brake.limits\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// TestBrake: over its limits, the shipped brake refuses creates, lets deletions in the applications wait, and refuses
+// no request that ends access. With stop_deactivations it does, and status lists who is still in.
+func TestBrake(t *testing.T) {
+	const limits = `"window":"60m","limits":{"creates":{"count":4,"percent":10000,"least":4},
+		"deletions":{"count":1,"percent":100,"least":9},"deactivations":{"count":1,"percent":100,"least":9}}`
+	app := strings.Replace(base, "        subjects:", "        plugin: {manifest: manifest.json}\n        subjects:", 1)
+	for stop, want := range map[string]int{"false": 200, "true": 403} {
+		t.Run("stop_deactivations "+stop, func(t *testing.T) {
+			dir := brakeDir(t, "{"+limits+`,"stop_deactivations":`+stop+"}")
+			c := newIDP(t).at(t, policyOf(t, app, dir, ""))
+			c.r.untilBundle()
+			bearer := c.token()
+			var users []string
+			named := func(n string) string { return strings.NewReplacer("olga", "u"+n, "e1", "x"+n).Replace(aUser) }
+			for _, n := range []string{"1", "2", "3", "4"} {
+				users = append(users, c.create("/Users", bearer, named(n)))
+			}
+			status, _, text := c.scim("POST", "/Users", bearer, named("5"))
+			if status != 403 || !strings.Contains(text, "too many changes in 60m: creates") {
+				t.Errorf("the fifth create = %d %s, want 403", status, text)
+			}
+			off := patchOf(`{"op":"replace","path":"active","value":false}`)
+			if status, _, text := c.scim("PATCH", "/Users/"+users[0], bearer, off); status != 200 {
+				t.Fatalf("the first deactivation = %d %s", status, text)
+			}
+			if status, _, text := c.scim("PATCH", "/Users/"+users[1], bearer, off); status != want {
+				t.Errorf("the second deactivation = %d %s, want %d", status, text, want)
+			}
+			for _, user := range users[2:] {
+				if status, _, text := c.scim("DELETE", "/Users/"+user, bearer, ""); status != 204 && stop == "false" {
+					t.Errorf("DELETE = %d %s, want 204", status, text)
+				}
+			}
+			st := c.r.status()
+			if stop == "false" {
+				if len(st.Refused) != 0 || len(st.Approvals) != 1 || st.Approvals[0].User != users[3] {
+					t.Errorf("refused %+v, held %+v; want the second deletion held", st.Refused, st.Approvals)
+				}
+				return
+			}
+			still := map[string]bool{}
+			for _, f := range st.Refused {
+				still[f.User] = true
+			}
+			if !still[users[1]] || !still[users[3]] || len(still) != 2 {
+				t.Errorf("refused %+v, want the second deactivation and the second deletion", st.Refused)
+			}
+		})
 	}
 }
