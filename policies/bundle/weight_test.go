@@ -23,7 +23,7 @@ func inUse() int64 {
 }
 
 // twentyRules packs a bundle with 20 requirements.
-func twentyRules(t testing.TB, revision string) []byte {
+func twentyRules(tb testing.TB, revision string) []byte {
 	t.Helper()
 	var rego strings.Builder
 	rego.WriteString("package policy\n")
@@ -38,7 +38,8 @@ requirements["attribute-%[1]d"] := {"message": sprintf("attribute %[1]d of %%v i
 satisfied contains "attribute-%[1]d" if input.resource["attribute%[1]d"] != ""
 `, i)
 	}
-	dir := t.TempDir()
+	tb.Helper()
+	dir := tb.TempDir()
 	for name, text := range map[string]string{
 		".manifest":         fmt.Sprintf(`{"revision": %q, "roots": ["policy"], "rego_version": 1, "metadata": {"serial": 1}}`, revision),
 		"policy/rules.rego": rego.String(),
@@ -51,15 +52,15 @@ test_defined if policy.requirements with input as {"method": "GET"}
 	} {
 		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	raw, err := bundle.Archive(os.DirFS(dir))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return raw
 }
