@@ -82,7 +82,7 @@ func (w *worker) lose(n int, since, until time.Time, why string) {
 	if w.gap == nil {
 		w.gap = &Gap{Since: since, Until: until, Why: why}
 	}
-	w.gap.Dropped += uint64(n) //nolint:gosec // a length
+	w.gap.Dropped += uint64(n)
 	if since.Before(w.gap.Since) {
 		w.gap.Since = since
 	}
@@ -152,7 +152,7 @@ func (w *worker) write(ctx context.Context, batch []*Record, gap *Gap) bool {
 			w.lose(len(lost), lost[0].Time, lost[len(lost)-1].Time, whyFailed)
 		}
 		if gap != nil { // nobody has seen it
-			w.lose(int(gap.Dropped), gap.Since, gap.Until, gap.Why) //nolint:gosec // it was a length
+			w.lose(int(gap.Dropped), gap.Since, gap.Until, gap.Why)
 		}
 		if w.closed {
 			w.gap = nil // nobody will ask for it again

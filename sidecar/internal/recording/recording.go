@@ -222,9 +222,9 @@ func (s *Store) write(ctx context.Context, i *item) {
 // append seals an entry and writes it behind its length.
 func (s *Store) append(name string, raw []byte) error {
 	sealed := make([]byte, 4+s.aead.NonceSize(), 4+s.aead.NonceSize()+len(raw)+s.aead.Overhead())
-	_, _ = rand.Read(sealed[4:]) // never fails
-	sealed = s.aead.Seal(sealed, sealed[4:], raw, bound(name))
-	binary.BigEndian.PutUint32(sealed, uint32(len(sealed)-4)) //nolint:gosec // maxEntry bounds it
+	_, _ = rand.Read(sealed[4:])                               // never fails
+	sealed = s.aead.Seal(sealed, sealed[4:], raw, bound(name)) //nolint:gosec // the nonce is random
+	binary.BigEndian.PutUint32(sealed, uint32(len(sealed)-4))  // maxEntry bounds it
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.tenants[name]
@@ -286,7 +286,7 @@ func (s *Store) files(name string) (names []string, err error) {
 
 // begun returns the time in the name of a file; 1970 if there is none.
 func begun(file string) time.Time {
-	n, _ := strconv.ParseInt(strings.TrimSuffix(filepath.Base(file), extension), 10, 64) //nolint:errcheck // 0
+	n, _ := strconv.ParseInt(strings.TrimSuffix(filepath.Base(file), extension), 10, 64) // 0 for another name
 	return time.Unix(0, n)
 }
 
