@@ -13,9 +13,14 @@ import (
 // directory, that user becomes the person of the lock. Otherwise the user gets a lock of their own, and the
 // name moves there, so that an operator can lift or shorten either lock alone.
 
+// ask makes the names the newest asked ones, apart from the first, which stay. The oldest are forgotten.
 func (l *OperatorLock) ask(names []LockedName) {
 	for _, n := range names {
-		if !slices.Contains(l.Asked, n) {
+		i := slices.Index(l.Asked, n)
+		if i >= firstAsked {
+			l.Asked = slices.Delete(l.Asked, i, i+1)
+		}
+		if i < 0 || i >= firstAsked {
 			l.Asked = append(l.Asked, n)
 		}
 	}
@@ -45,15 +50,28 @@ func (l *OperatorLock) add(names []LockedName) {
 // follow makes the lock one of a user of the directory with the names.
 func (l *OperatorLock) follow(id string, names []name, uniqueExternalID bool) {
 	l.User = id
-	l.ask([]LockedName{{subject.SCIMID, id}})
-	// Whoever gets the userName later is the same person to the applications, and whoever gets an externalId
-	// that is unique is the same person to the enterprise.
+	l.ask(askedOf(id, names, uniqueExternalID))
+	l.add(lockedNames(names))
+}
+
+// follows reports whether follow would add no name.
+func (l *OperatorLock) follows(id string, names []name, uniqueExternalID bool) bool {
+	return len(common(lockedNames(names), l.Names)) == len(names) &&
+		!slices.ContainsFunc(askedOf(id, names, uniqueExternalID), func(n LockedName) bool {
+			return !slices.Contains(l.Asked, n)
+		})
+}
+
+// askedOf lists the names of a user that are asked. Whoever gets the userName later is the same person to the
+// applications, and whoever gets an externalId that is unique is the same person to the enterprise.
+func askedOf(id string, names []name, uniqueExternalID bool) []LockedName {
+	out := []LockedName{{subject.SCIMID, id}}
 	for _, n := range names {
 		if n.index == userNames || n.index == externalIDs && uniqueExternalID {
-			l.ask([]LockedName{{n.index.kind, n.value}})
+			out = append(out, LockedName{n.index.kind, n.value})
 		}
 	}
-	l.add(lockedNames(names))
+	return out
 }
 
 // release forgets names that are of another lock now.
@@ -113,12 +131,13 @@ func (t *Tx) follow(id string, fresh []LockedName, names []name) (*OperatorLock,
 		l := &all[i]
 		switch {
 		case l.User == id:
-			own = l
+			own = l // perhaps over, and not yet removed
 		case l.InForce(t.now) && len(common(l.Asked, fresh)) > 0:
 			met = append(met, l)
 		}
 	}
-	if len(met) == 0 && (own == nil || len(common(lockedNames(names), own.Names)) == len(names)) {
+	unique := t.options.UniqueExternalID
+	if len(met) == 0 && (own == nil || !own.InForce(t.now) || own.follows(id, names, unique)) {
 		return nil, nil // not locked, or under all the names already
 	}
 	var rest []*OperatorLock
@@ -134,7 +153,7 @@ func (t *Tx) follow(id string, fresh []LockedName, names []name) (*OperatorLock,
 	if own.Version == 0 && len(all)-countAsked(all) >= maxFollowing {
 		return nil, ErrManyLocks
 	}
-	own.follow(id, names, t.options.UniqueExternalID)
+	own.follow(id, names, unique)
 	// The lock of the user comes first in the change feed, so that no name is without a lock in between.
 	for _, l := range append([]*OperatorLock{own}, rest...) {
 		if err := t.storeFollowed(l); err != nil {

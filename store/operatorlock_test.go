@@ -202,6 +202,12 @@ func TestOperatorLockExpires(t *testing.T) {
 	isLocked(t, s, subjects(id, "grace"), true)
 	at(now.Add(time.Nanosecond))
 	isLocked(t, s, subjects(id, "grace"), false)
+	before := lockNotes(t, s, id)
+	rename(t, s, id, "hopper")
+	rename(t, s, id, "grace")
+	if n := lockNotes(t, s, id); n != before {
+		t.Errorf("%d records say that the user is locked by an operator, want the %d from before the end", n, before)
+	}
 	if again := lockBy(t, s, "grace", now.Add(time.Hour), false); again.ID != l.ID {
 		t.Errorf("a second lock %s of one person, want %s", again.ID, l.ID)
 	}
@@ -220,6 +226,19 @@ func TestOperatorLockExpires(t *testing.T) {
 		return err
 	})
 	verify(t, s)
+}
+
+// lockNotes counts the audit records which say that an operator locked the user.
+func lockNotes(t *testing.T, s *store.Store, id string) (n int) {
+	t.Helper()
+	view(t, s, "acme", func(r *store.Reader) error {
+		recs, err := r.AuditOf(id)
+		for i := range recs {
+			n += strings.Count(recs[i].Detail, "locked by an operator")
+		}
+		return err
+	})
+	return n
 }
 
 // TestOperatorLockRevokes: with revoke an active user gets an epoch whose cause is the operator, and
@@ -755,5 +774,45 @@ func TestOperatorLockOfManyUserNames(t *testing.T) {
 	if l := s.Locks().Operator("acme")[0]; len(l.Asked) > 100 || len(l.Names) > 600 {
 		t.Errorf("the lock has %d asked names of %d, want at most 100 of 600", len(l.Asked), len(l.Names))
 	}
+	verify(t, s)
+}
+
+// TestOperatorLockAsksThePresentName: however many names come later, whoever gets the userName that the person has, or
+// has again, is locked.
+func TestOperatorLockAsksThePresentName(t *testing.T) {
+	s := storetest.Open(t, func(o *store.Options) { o.InMemory = true }) // externalIds are unique
+	id := create(t, s, "acme", "grace")
+	lockBy(t, s, "grace", time.Time{}, false)
+	set := func(attribute, value string) {
+		t.Helper()
+		update(t, s, "acme", func(tx *store.Tx) error {
+			u, err := tx.User(id)
+			if err != nil {
+				return err
+			}
+			u.Resource[attribute] = value
+			_, err = tx.UpdateUser(&u)
+			return err
+		})
+	}
+	asked := func(name string) {
+		t.Helper()
+		present := store.LockedName{Kind: subject.UserName, Value: name}
+		if !slices.Contains(s.Locks().Operator("acme")[0].Asked, present) {
+			t.Errorf("the userName %s is not asked", name)
+		}
+	}
+	for n := range 21 {
+		set("userName", fmt.Sprint("grace", n))
+	}
+	for n := range 120 {
+		set("externalId", fmt.Sprint("e", n))
+		asked("grace20")
+	}
+	set("userName", "grace15")
+	asked("grace15")
+	set("userName", "hopper")
+	again := create(t, s, "acme", "grace15")
+	isLocked(t, s, map[string]subject.Subject{"the next grace15": {SCIMID: again}}, true)
 	verify(t, s)
 }
