@@ -95,9 +95,9 @@ test_word if "word" in object.keys(policy.requirements) with input as {"resource
 // With returns the files with another content of some, without those whose content is empty.
 func With(files map[string]string, change ...string) map[string]string {
 	out := maps.Clone(files)
-	for i := 0; i < len(change); i += 2 {
-		if out[change[i]] = change[i+1]; change[i+1] == "" {
-			delete(out, change[i])
+	for pair := range slices.Chunk(change, 2) {
+		if out[pair[0]] = pair[1]; pair[1] == "" {
+			delete(out, pair[0])
 		}
 	}
 	return out
@@ -261,8 +261,10 @@ func badSignatures(s *Signer, files map[string]string, good []byte) []Bad {
 		{"unsigned", "signature", "sign it", Pack(files)},
 		{"signed by another key", "signature", "", named.Sign(files)},
 		{"signed by an unknown key", "signature", "", unknown.Sign(files)},
-		{"signed with a shared secret", "signature", "",
-			must(bundle.Sign(Pack(files), s.Key.ID, "HS256", s.Key.PEM))},
+		{
+			"signed with a shared secret", "signature", "",
+			must(bundle.Sign(Pack(files), s.Key.ID, "HS256", s.Key.PEM)),
+		},
 		{"changed after it was signed", "signature", "", resigned(Rules, files[Rules]+"\n# changed\n")},
 		{"with a file that is not signed", "signature", "", resigned("policy/more.rego", "package policy\n")},
 		{"without a file that is signed", "signature", "", resigned(Tests, "")},

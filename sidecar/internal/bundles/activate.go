@@ -14,7 +14,7 @@ import (
 func (m *Manager) activate(ctx context.Context, s *state, raw []byte, rollback bool, record Record) error {
 	work, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(s.ended, cancel)()
+	defer context.AfterFunc(s.ended, cancel)() //nolint:contextcheck // both contexts end the work
 	b, rules, err := s.prepare(work, raw, rollback)
 	switch {
 	case s.ended.Err() != nil:

@@ -58,7 +58,7 @@ type Manager struct {
 type state struct {
 	Tenant
 	working sync.Mutex      // held while a bundle of the tenant is prepared and put in force
-	ended   context.Context // ends when another state takes the place of this one
+	ended   context.Context //nolint:containedctx // ends when another state takes the place of this one
 	end     context.CancelFunc
 
 	kept   *kept

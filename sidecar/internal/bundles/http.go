@@ -84,7 +84,7 @@ const bundlesType = "application/vnd.openpolicyagent.bundles"
 
 // Fetch gets the bundle.
 func (h HTTP) Fetch(ctx context.Context, last Mark) (Fetched, error) {
-	req, err := http.NewRequest(http.MethodGet, h.URL, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, h.URL, http.NoBody)
 	if err != nil {
 		return Fetched{}, fmt.Errorf("the URL is none: %w", err)
 	}

@@ -143,8 +143,17 @@ func TestFaults(t *testing.T) {
 	source := &answers{list: []any{down, one, nil, down, nil, bad, down, nil, bad, one, pack(t, "two", "3", "")}}
 	w.tenants(bundles.Tenant{Name: "acme", Source: source})
 	for i, want := range []struct{ active, stage string }{
-		{"", "fetch"}, {"one", ""}, {"one", ""}, {"one", "fetch"}, {"one", ""},
-		{"one", "parse"}, {"one", "fetch"}, {"one", "parse"}, {"one", "parse"}, {"one", ""}, {"two", ""},
+		{"", "fetch"},
+		{"one", ""},
+		{"one", ""},
+		{"one", "fetch"},
+		{"one", ""},
+		{"one", "parse"},
+		{"one", "fetch"},
+		{"one", "parse"},
+		{"one", "parse"},
+		{"one", ""},
+		{"two", ""},
 	} {
 		err := w.m.Fetch(t.Context(), "acme")
 		s := w.m.Status()[0]

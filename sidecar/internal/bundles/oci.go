@@ -167,7 +167,7 @@ func (r *registry) get(path, accept string, limit int64) ([]byte, error) {
 		target, err = resp.Location()
 		_ = resp.Body.Close()
 		if err == nil {
-			resp, err = r.elsewhere(target)
+			resp, err = r.elsewhere(target) //nolint:bodyclose // readAnswer closes it
 		}
 	}
 	if err != nil {

@@ -81,7 +81,7 @@ func (r *registry) serve(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-func (r *registry) source(name, credential string, t *testing.T) bundles.OCI {
+func (r *registry) source(t *testing.T, name, credential string) bundles.OCI {
 	t.Helper()
 	o := bundles.OCI{Reference: strings.TrimPrefix(r.URL, "http://") + "/acme/policy" + name}
 	if credential != "" {
@@ -93,7 +93,7 @@ func (r *registry) source(name, credential string, t *testing.T) bundles.OCI {
 // TestOCI: a bundle comes by tag and by digest. The same manifest is no change, and a digest is asked for once.
 func TestOCI(t *testing.T) {
 	r := startRegistry(t)
-	byTag, byDigest := r.source(":latest", "", t), r.source("@"+digest(r.text()), "", t)
+	byTag, byDigest := r.source(t, ":latest", ""), r.source(t, "@"+digest(r.text()), "")
 	var marks []bundles.Mark
 	for _, o := range []bundles.OCI{byTag, byDigest} {
 		got, err := o.Fetch(t.Context(), bundles.Mark{})
@@ -134,7 +134,7 @@ func TestOCIAuthentication(t *testing.T) {
 	} {
 		r := startRegistry(t)
 		r.anonymous, r.basic = false, c.basic
-		got, err := r.source(":1", c.credential, t).Fetch(t.Context(), bundles.Mark{})
+		got, err := r.source(t, ":1", c.credential).Fetch(t.Context(), bundles.Mark{})
 		if (err == nil) != c.ok || c.ok != (string(got.Raw) == "the bundle") {
 			t.Errorf("%s: %q %v", c.name, got.Raw, err)
 		}
@@ -161,7 +161,7 @@ func TestOCIRefuses(t *testing.T) {
 	} {
 		r := startRegistry(t)
 		r.manifest, r.redirect = c.manifest, c.redirect
-		got, err := r.source(":1", "", t).Fetch(t.Context(), bundles.Mark{})
+		got, err := r.source(t, ":1", "").Fetch(t.Context(), bundles.Mark{})
 		if err == nil || got.Raw != nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %q %v, want %q", c.name, got.Raw, err, c.want)
 		}
@@ -179,7 +179,7 @@ func TestOCIElsewhere(t *testing.T) {
 	}))
 	defer store.Close()
 	r.anonymous, r.redirect = false, store.URL
-	got, err := r.source(":1", "ada:s3cret", t).Fetch(t.Context(), bundles.Mark{})
+	got, err := r.source(t, ":1", "ada:s3cret").Fetch(t.Context(), bundles.Mark{})
 	if err != nil || string(got.Raw) != "the bundle" {
 		t.Errorf("%q %v", got.Raw, err)
 	}
