@@ -330,15 +330,12 @@ func (t *TenantStatus) countProxyOnly(r *store.Reader, open map[string]bool, now
 		if open[first.UserID] {
 			return true, nil
 		}
-		jobs, err := r.JobsOf(first.UserID, first.Epoch)
+		jobs, err := revoke.RevocationJobs(r, first.UserID, first.Epoch)
 		if err != nil {
 			return false, err
 		}
 		for i := range jobs {
 			j := &jobs[i]
-			if j.Hold != nil {
-				continue
-			}
 			if j.State == store.JobUnsupported && (j.EnforcedUntil.IsZero() || j.EnforcedUntil.After(now)) {
 				users[j.UserID] = true
 			}
