@@ -41,6 +41,16 @@ func TestBodyHasNoOtherReading(t *testing.T) {
 		"deep JSON text":                         appReq("POST", "/api/me", body(form, "data="+url.QueryEscape(`{"a":`+deep+`,"email":"x"}`))),
 		"deep JSON text with an escaped name":    appReq("POST", "/api/me", body(form, "data="+url.QueryEscape(`{"a":`+deep+`,"\u0065mail":"x"}`))),
 	}
+	for name, text := range map[string]string{
+		"JSON text behind a comment, as Gson reads it": "/* */ // x\r # y\n{\"email\":1}",
+		"JSON text behind the guard that Gson skips":   ")]}'\n{\"email\":1}",
+		"JSON text behind blanks of Newtonsoft.Json":   "\u00a0\v\f{\"email\":1}",
+		"JSON text with the equals sign of Gson":       `{"email"=1}`,
+		"JSON text with the arrow of Gson":             `{a=1;email=>1}`,
+		"JSON text in JSON text":                       `"{\"email\":1}"`,
+	} {
+		refused[name] = appReq("POST", "/api/me", body(form, "data="+url.QueryEscape(text)))
+	}
 	for name, r := range refused {
 		t.Run(name, func(t *testing.T) {
 			if d := fielded(t).Decide(t.Context(), r); d.Allowed() {
@@ -55,6 +65,8 @@ func TestBodyHasNoOtherReading(t *testing.T) {
 		"raw brackets":       appReq("POST", "/api/me", body(form, "user[theme]=a b@c:d/e,f\r\n")),
 		"ampersand in text":  appReq("POST", "/api/me", jsonBody(`{"about":"Q&A; my email: x", "site":"https://a.example/?a=1&b=2"}`)),
 		"JSON text":          appReq("POST", "/api/me?filter="+url.QueryEscape(`{"theme":1}`), body(form, "data="+url.QueryEscape(`["a",{"b":"email"}]`))),
+		"address in text":    appReq("POST", "/api/me", jsonBody(`{"about":"[me](https://a.example/?email=x) # email"}`)),
+		"quotation":          appReq("POST", "/api/me", jsonBody(`{"about":"\"email\": \"x\"","more":"# email: x\nemail: y"}`)),
 		"text in braces":     appReq("POST", "/api/me", jsonBody(`{"about":"{{ user.name }} and [more]"}`)),
 		"multipart boundary": appReq("POST", "/other", body("multipart/form-data; boundary=----WebKitFormBoundary7MA4YWxk", "x")),
 	} {

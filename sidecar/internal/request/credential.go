@@ -280,21 +280,36 @@ func (s *Sources) fromAuthorization(v string, out *[]Credential) *Problem {
 	return nil
 }
 
+// avoided refuses a request on the path of a body place that the application may read elsewhere, or as one of another
+// method.
+func (s *Sources) avoided(r *Request, path *Path) *Problem {
+	for i := range s.all {
+		src := &s.all[i]
+		if src.In != InBody || !s.paths[i].Matches(path) {
+			continue
+		}
+		if src.Body.Format == GraphQL && graphQLQuery(r.Query) {
+			return problem(400, ReasonBodySource, "send the GraphQL request in the body, not in the query")
+		}
+		if src.Body.Method != http.MethodPost {
+			if p := r.overridesInBody(); p != nil {
+				return p
+			}
+		}
+	}
+	return nil
+}
+
 func (s *Sources) fromBody(r *Request, path *Path, out *[]Credential) *Problem {
+	if p := s.avoided(r, path); p != nil {
+		return p
+	}
 	var seen []string
 	at := func(i int, src *Source) bool {
 		return src.In == InBody && src.Body.Method == r.Method && s.paths[i].Matches(path)
 	}
 	for i := range s.all {
 		src := &s.all[i]
-		if src.Body.Format == GraphQL && s.paths[i].Matches(path) && graphQLQuery(r.Query) {
-			return problem(400, ReasonBodySource, "send the GraphQL request in the body, not in the query")
-		}
-		if src.In == InBody && src.Body.Method != http.MethodPost && s.paths[i].Matches(path) {
-			if p := r.overridesInBody(); p != nil {
-				return p
-			}
-		}
 		if !at(i, src) || slices.Contains(seen, src.Name) {
 			continue
 		}

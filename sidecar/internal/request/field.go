@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/scimward/scimward/store/scim"
@@ -281,31 +282,59 @@ func (b *bodyReader) readText(name, text string, depth int) {
 	if name == "query" {
 		b.nameAll(argumentNames(text))
 	}
-	if t := strings.TrimLeft(text, " \t\r\n\ufeff"); !strings.HasPrefix(t, "{") && !strings.HasPrefix(t, "[") {
+	text = jsonStart(text)
+	if text == "" || !strings.Contains("{[\"", text[:1]) {
 		return
 	}
 	if doc, whole := readTree([]byte(text)); whole {
 		b.tree(doc, name, depth-1)
 		return
 	}
-	if name == "query" {
+	if name == "query" || text[0] == '"' {
 		return
 	}
 	b.lenient(text)
 }
 
-// lenient adds the names in a text that begins as JSON and is none for this decoder: every word before a colon, as
-// other decoders take more (NaN, depth, names without quotes), and every word if there may be comments.
+// jsonStart returns a text from where some decoder of JSON begins: behind blanks, comments, and the guard ")]}'"
+// that Gson skips.
+func jsonStart(text string) string {
+	for {
+		text = strings.TrimLeftFunc(text, func(r rune) bool {
+			return unicode.IsSpace(r) || unicode.IsControl(r) || r == '\ufeff'
+		})
+		switch {
+		case strings.HasPrefix(text, ")]}'"):
+			text = text[4:]
+		case strings.HasPrefix(text, "/*"):
+			_, text, _ = strings.Cut(text[2:], "*/")
+		case strings.HasPrefix(text, "//"), strings.HasPrefix(text, "#"):
+			end := strings.IndexAny(text, "\r\n")
+			if end < 0 {
+				return ""
+			}
+			text = text[end:]
+		default:
+			return text
+		}
+	}
+}
+
+// lenient adds the names in a text that begins as JSON and is none for this decoder: every word before a colon, or
+// "=" in Gson, as other decoders take more (NaN, depth, names without quotes), and every word if there may be comments.
 func (b *bodyReader) lenient(text string) {
-	parts := strings.Split(text, ":")
+	parts := strings.FieldsFunc(text, func(r rune) bool { return r == ':' || r == '=' })
 	if len(parts) > 1 && strings.Contains(text, `\`) {
 		b.bad = problem(400, ReasonBody, "a text of the request begins as JSON, has escapes, and is no JSON")
 	}
 	comments := strings.Contains(text, "/*") || strings.Contains(text, "//") && strings.Contains(text, "{")
-	for _, part := range parts[:len(parts)-1] {
-		words := strings.FieldsFunc(part, func(r rune) bool { return strings.ContainsRune(" \t\r\n\ufeff{}[]\"',/*", r) })
+	for _, part := range parts[:max(0, len(parts)-1)] {
+		words := strings.FieldsFunc(part, func(r rune) bool { return strings.ContainsRune(" \t\r\n\ufeff{}[]\"',/*;#>", r) })
 		if n := len(words); n > 0 && !comments {
 			words = words[n-1:]
+			if strings.ContainsAny(words[0], "?&") { // a parameter in an address
+				continue
+			}
 		}
 		b.nameAll(words)
 	}
