@@ -23,8 +23,8 @@ func rulesWith(t *testing.T, text string) (*policies.Rules, error) {
 	})
 }
 
-// TestRuleLabelsAreBounded: the metric has no series of an id that the rules in force do not declare as a literal, and a
-// bundle declares at most 100.
+// TestRuleLabelsAreBounded: the metric has no series of an id that the rules in force do not declare as a literal, and
+// a bundle declares at most 100.
 func TestRuleLabelsAreBounded(t *testing.T) {
 	declare := func(from, n int) string {
 		text := "satisfied contains \"never\" if false\n"

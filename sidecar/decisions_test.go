@@ -58,7 +58,7 @@ satisfied contains "title" if input.resource.title
 	}
 	var text []byte
 	found := func() int {
-		text, _ = os.ReadFile(file) //nolint:errcheck // not yet there
+		text, _ = os.ReadFile(file)
 		n := 0
 		for line := range strings.Lines(string(text)) {
 			var r sidecar.DecisionRecord

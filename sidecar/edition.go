@@ -163,7 +163,7 @@ func (n *next) apply(ctx context.Context) {
 	s.keepFileClients(context.WithoutCancel(ctx), n.edition.config)
 	s.clients.Configure(n.clients)
 	s.bundles.SetTenants(ctx, n.bundles)
-	s.decisions.configure(n.edition.config)
+	s.decisions.configure(n.edition.config) //nolint:contextcheck // what it starts outlives this call
 	s.configureRecordings(ctx, n.edition.config)
 	n.authorize()
 	closeUnused(former.verifiers, n.edition.verifiers)

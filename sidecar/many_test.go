@@ -39,8 +39,8 @@ func inUse() int64 {
 	return int64(m.HeapAlloc + m.StackInuse)
 }
 
-// TestThousandTenants: a thousand tenants start, report and reload, and take at most 20 MB more than one. It logs how long
-// each takes: seconds.
+// TestThousandTenants: a thousand tenants start, report and reload, and take at most 20 MB more than one. It logs how
+// long each takes: seconds.
 func TestThousandTenants(t *testing.T) {
 	const bar = 20_000_000
 	var one, many int64

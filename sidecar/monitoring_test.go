@@ -175,8 +175,8 @@ var (
 	increaseRE = regexp.MustCompile(`^increase\((.+)\[(\w+)\]\) > 0$`)
 )
 
-// TestAlertsAreDocumented: the table of docs/operations.md and the alert rules are the same. A rule about a counter sees
-// its first event too.
+// TestAlertsAreDocumented: the table of docs/operations.md and the alert rules are the same. A rule about a counter
+// sees its first event too.
 func TestAlertsAreDocumented(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("..", "docs", "operations.md"))
 	if err != nil {

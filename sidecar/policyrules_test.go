@@ -141,8 +141,10 @@ satisfied contains "never" if false
 	user := c.create("/Users", bearer, body("warn"))
 	for _, step := range []struct{ what, method, path, body, header string }{
 		{"a warning of the request", "PUT", "/Users/" + user, body("warn"), "policy/warn"},
-		{"a warning of the result", "PATCH", "/Users/" + user, patchOf(`{"op":"replace","path":"title","value":"late"}`),
-			"policy/late-warn"},
+		{
+			"a warning of the result", "PATCH", "/Users/" + user, patchOf(`{"op":"replace","path":"title","value":"late"}`),
+			"policy/late-warn",
+		},
 		{"no warning", "PATCH", "/Users/" + user, patchOf(`{"op":"replace","path":"nickName","value":"x"}`), ""},
 		{"an observed rule", "PUT", "/Users/" + user, body("observe"), ""},
 	} {

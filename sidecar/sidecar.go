@@ -107,7 +107,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	s.envoys = &passes.Envoys{Outdated: s.logOutdated}
 	s.envoys.SetHosts(o.Config.Hosts())
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	s.openDecisions()
+	s.openDecisions() //nolint:contextcheck // what it starts lives until close
 	for _, step := range []func(context.Context) error{
 		s.openStore, s.openPlugins, s.openTrust, s.openSCIM, s.openEngine, s.openAdmin, s.openListeners,
 	} {

@@ -9,9 +9,9 @@ import (
 	"github.com/scimward/scimward/policies/bundle"
 )
 
-// BenchmarkNeighbour measures the slowest percent of the decisions of one tenant, in turns: while another tenant's bundle
-// of 20 rules is read, compiled, tested and put in force once, and while nothing happens. A turn has 5,000 decisions.
-// p99-x is the median of the ratios of neighbouring turns.
+// BenchmarkNeighbour measures the slowest percent of the decisions of one tenant, in turns: while another
+// tenant's bundle of 20 rules is read, compiled, tested and put in force once, and while nothing happens. A turn
+// has 5,000 decisions. p99-x is the median of the ratios of neighbouring turns.
 func BenchmarkNeighbour(b *testing.B) {
 	e, err := policies.NewEngine(policies.Options{})
 	if err != nil {

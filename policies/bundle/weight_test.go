@@ -24,6 +24,7 @@ func inUse() int64 {
 
 // twentyRules packs a bundle with 20 requirements.
 func twentyRules(tb testing.TB, revision string) []byte {
+	tb.Helper()
 	var rego strings.Builder
 	rego.WriteString("package policy\n")
 	for i := range 20 {

@@ -1,5 +1,6 @@
 // Package config reads the configuration of scimward: one strict YAML document, and one for each tenant in
-// tenants_dir. [Load] reports all faults at once. Each fault has a line, a path and a proposed fix. Unknown keys are faults.
+// tenants_dir. [Load] reports all faults at once. Each fault has a line, a path and a proposed fix. Unknown keys are
+// faults.
 // The file contains the paths of files with secrets, never the secrets.
 //
 // The field comments are the reference documentation: docs/configuration.md is generated from them.

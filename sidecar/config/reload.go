@@ -28,8 +28,8 @@ func KeepUntilRestart(running, next *Config) (keys []string) {
 }
 
 // Files returns the files whose content is a part of the configuration: certificates and their keys,
-// authorities, key sets, manifests and what is in tenants_dir now, sorted. Envoy's own authorities and the secrets of plugins, which
-// are read for each use, are not among them.
+// authorities, key sets, manifests and what is in tenants_dir now, sorted. Envoy's own authorities and the secrets of
+// plugins, which are read for each use, are not among them.
 func (c *Config) Files() []string {
 	var out []string
 	for _, t := range []*TLS{&c.Listen.AuthzTLS, &c.Listen.SCIMTLS, &c.Envoy.TLS} {

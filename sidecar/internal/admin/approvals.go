@@ -40,7 +40,8 @@ func (h *Handler) approvals(w http.ResponseWriter, r *http.Request) {
 	}
 	out, err := h.heldDeletions(r.Context(), tenant)
 	if err != nil {
-		h.opts.Logger.ErrorContext(r.Context(), "listing held deletions", slog.String("tenant", tenant), slog.Any("error", err))
+		h.opts.Logger.ErrorContext(r.Context(), "listing held deletions",
+			slog.String("tenant", tenant), slog.Any("error", err))
 		problem(w, http.StatusServiceUnavailable, "the store could not be read"+seeLog, nil)
 		return
 	}

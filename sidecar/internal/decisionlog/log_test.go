@@ -24,8 +24,8 @@ import (
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-func newLog(t testing.TB, s decisionlog.Settings) (*decisionlog.Log, *prometheus.Registry) {
-	t.Helper()
+func newLog(tb testing.TB, s decisionlog.Settings) (*decisionlog.Log, *prometheus.Registry) {
+	tb.Helper()
 	reg := prometheus.NewRegistry()
 	l := decisionlog.New(decisionlog.Options{
 		Now: func() time.Time { return noon }, Logger: slog.New(slog.DiscardHandler), Metrics: reg,
@@ -47,11 +47,11 @@ func record(tenant string, i int) *decisionlog.Record {
 }
 
 // sum adds the values of a counter over its labels.
-func sum(t testing.TB, reg *prometheus.Registry, name string) (n uint64) {
-	t.Helper()
+func sum(tb testing.TB, reg *prometheus.Registry, name string) (n uint64) {
+	tb.Helper()
 	all, err := reg.Gather()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	for _, f := range all {
 		if f.GetName() != name {
@@ -65,8 +65,8 @@ func sum(t testing.TB, reg *prometheus.Registry, name string) (n uint64) {
 }
 
 // counted returns how many records, and how many that gaps report, are in lines of JSON.
-func counted(t testing.TB, from io.Reader) (records, gaps uint64) {
-	t.Helper()
+func counted(tb testing.TB, from io.Reader) (records, gaps uint64) {
+	tb.Helper()
 	lines := bufio.NewScanner(from)
 	for lines.Scan() {
 		var x struct {
@@ -74,7 +74,7 @@ func counted(t testing.TB, from io.Reader) (records, gaps uint64) {
 			Gap *decisionlog.Gap `json:"gap"`
 		}
 		if err := json.Unmarshal(lines.Bytes(), &x); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		switch {
 		case x.Gap != nil:
@@ -88,10 +88,10 @@ func counted(t testing.TB, from io.Reader) (records, gaps uint64) {
 
 // soak decides n times from several goroutines and checks that what is written and what is reported as dropped make
 // n, in the file and in the metrics.
-func soak(t testing.TB, n, buffer int) (dropped uint64) {
-	t.Helper()
-	f := decisionlog.File{Path: filepath.Join(t.TempDir(), "d.jsonl"), Max: 1 << 40, Keep: 1}
-	l, reg := newLog(t, decisionlog.Settings{Places: []decisionlog.Place{f}, Buffer: buffer})
+func soak(tb testing.TB, n, buffer int) (dropped uint64) {
+	tb.Helper()
+	f := decisionlog.File{Path: filepath.Join(tb.TempDir(), "d.jsonl"), Max: 1 << 40, Keep: 1}
+	l, reg := newLog(tb, decisionlog.Settings{Places: []decisionlog.Place{f}, Buffer: buffer})
 	var all sync.WaitGroup
 	for g := range 4 {
 		all.Go(func() {
@@ -104,14 +104,14 @@ func soak(t testing.TB, n, buffer int) (dropped uint64) {
 	l.Close()
 	file, err := os.Open(f.Path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	defer file.Close()
-	records, gaps := counted(t, file)
-	written, lost := sum(t, reg, "scimward_decision_log_written_total"), sum(t, reg, "scimward_decision_log_dropped_total")
-	decided := sum(t, reg, "scimward_decision_log_decisions_total")
+	records, gaps := counted(tb, file)
+	written, lost := sum(tb, reg, "scimward_decision_log_written_total"), sum(tb, reg, "scimward_decision_log_dropped_total")
+	decided := sum(tb, reg, "scimward_decision_log_decisions_total")
 	if decided != uint64(n) || records+gaps != decided || written != records || lost != gaps {
-		t.Errorf("%d decisions: %d records and gaps of %d; the metrics say %d decided, %d written, %d dropped",
+		tb.Errorf("%d decisions: %d records and gaps of %d; the metrics say %d decided, %d written, %d dropped",
 			n, records, gaps, decided, written, lost)
 	}
 	return gaps

@@ -7,8 +7,8 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/request"
 )
 
-// TestDecisionID: the id of a decision is in the metadata of every answer, for Envoy's access log, and in the header of a
-// refusal.
+// TestDecisionID: the id of a decision is in the metadata of every answer, for Envoy's access log, and in the header
+// of a refusal.
 func TestDecisionID(t *testing.T) {
 	id := func(d *authz.Decision) { d.ID = "d-1" }
 	for name, d := range map[string]authz.Decision{

@@ -47,7 +47,9 @@ func (e *NotDecidableError) Error() string { return "revoke: nothing to decide: 
 // Decide approves or rejects held deletions: the one with an id, or all of a user by SCIM id or any other name. It
 // returns the jobs it changed, a [NotDecidableError], [store.ErrNotFound], or the errors of [Build] for an unknown
 // user. It changes all of them or none.
-func (e *Engine) Decide(ctx context.Context, tenant string, cause store.Cause, who string, approve bool) ([]JobRef, error) {
+func (e *Engine) Decide(
+	ctx context.Context, tenant string, cause store.Cause, who string, approve bool,
+) ([]JobRef, error) {
 	var out []JobRef
 	_, err := e.opts.Store.Update(ctx, tenant, cause, func(tx *store.Tx) error {
 		out = nil
