@@ -42,6 +42,9 @@ func inUse() int64 {
 // TestThousandTenants: a thousand tenants start, report and reload, and take at most 20 MB more than one. It logs how
 // long each takes: seconds.
 func TestThousandTenants(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the race detector takes memory of its own")
+	}
 	const bar = 20_000_000
 	var one, many int64
 	t.Run("1", func(t *testing.T) { one = runTenants(t, 1, "") })

@@ -46,6 +46,7 @@ func TestBodyHasNoOtherReading(t *testing.T) {
 		"JSON text behind the guard that Gson skips":   ")]}'\n{\"email\":1}",
 		"JSON text behind blanks of Newtonsoft.Json":   "\u00a0\v\f{\"email\":1}",
 		"JSON text with the equals sign of Gson":       `{"email"=1}`,
+		"JSON text with a comment before the colon":    "{\"email\" # c\n:1}",
 		"JSON text with the arrow of Gson":             `{a=1;email=>1}`,
 		"JSON text in JSON text":                       `"{\"email\":1}"`,
 	} {

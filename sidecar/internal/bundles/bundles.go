@@ -107,7 +107,8 @@ func (m *Manager) take(ctx context.Context, t Tenant) *state {
 			former.seen, former.digest = Mark{}, ""
 			former.faults.fetch = fault{}
 		}
-		former.Tenant = t
+		// Name and Trust are the same, and are read without mu while a bundle is prepared.
+		former.Source, former.Required, former.Every = t.Source, t.Required, t.Every
 		return former
 	}
 	m.mu.Unlock()

@@ -327,7 +327,9 @@ func (b *bodyReader) lenient(text string) {
 	if len(parts) > 1 && strings.Contains(text, `\`) {
 		b.bad = problem(400, ReasonBody, "a text of the request begins as JSON, has escapes, and is no JSON")
 	}
-	comments := strings.Contains(text, "/*") || strings.Contains(text, "//") && strings.Contains(text, "{")
+	_, hash, _ := strings.Cut(text, "#") // a comment of Gson, up to the end of the line
+	line := strings.Contains(text, "//") || strings.ContainsAny(hash, "\r\n")
+	comments := strings.Contains(text, "/*") || line && strings.Contains(text, "{")
 	for _, part := range parts[:max(0, len(parts)-1)] {
 		words := strings.FieldsFunc(part, func(r rune) bool { return strings.ContainsRune(" \t\r\n\ufeff{}[]\"',/*;#>", r) })
 		if n := len(words); n > 0 && !comments {
