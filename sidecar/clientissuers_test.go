@@ -50,18 +50,21 @@ func (r *running) reload(text string) {
 	}
 }
 
+// again restarts the server, with the time of now.
+func (c *idp) again(t *testing.T, now *clock) {
+	t.Helper()
+	if err := c.r.stop(); err != nil {
+		t.Fatal(err)
+	}
+	c.r = startIn(t, c.r.dir, sidecar.Options{Now: now.now})
+}
+
 // TestOneIDOfTwoIssuers: clients with one id of two issuers end alone, also across a restart. A command that
 // could mean both names both.
 func TestOneIDOfTwoIssuers(t *testing.T) {
 	now := newClock()
 	c := newIDP(t).at(t, withIssuer(""))
-	again := func() {
-		t.Helper()
-		if err := c.r.stop(); err != nil {
-			t.Fatal(err)
-		}
-		c.r = startIn(t, c.r.dir, sidecar.Options{Now: now.now})
-	}
+	again := func() { t.Helper(); c.again(t, now) }
 	again()
 	c.id = "one"
 	c.r.must("clients/add", sidecar.ClientAdd{ClientRef: named("one"), JWKS: string(c.jwks)}, nil)
@@ -100,13 +103,7 @@ func TestOneIDOfTwoIssuers(t *testing.T) {
 func TestDisabledExternalClientInTheFile(t *testing.T) {
 	now := newClock()
 	c := newIDP(t).at(t, withIssuer(", clients: [two]"))
-	again := func() {
-		t.Helper()
-		if err := c.r.stop(); err != nil {
-			t.Fatal(err)
-		}
-		c.r = startIn(t, c.r.dir, sidecar.Options{Now: now.now})
-	}
+	again := func() { t.Helper(); c.again(t, now) }
 	again()
 	ref := named("one")
 	c.r.must("clients/add", sidecar.ClientAdd{ClientRef: ref, ExternalIssuer: asExample}, nil)
@@ -136,13 +133,7 @@ func TestExternalClientReturns(t *testing.T) {
 	one, every := withIssuer(", clients: [one]"), withIssuer("")
 	now := newClock()
 	c := newIDP(t).at(t, one)
-	again := func() {
-		t.Helper()
-		if err := c.r.stop(); err != nil {
-			t.Fatal(err)
-		}
-		c.r = startIn(t, c.r.dir, sidecar.Options{Now: now.now})
-	}
+	again := func() { t.Helper(); c.again(t, now) }
 	again()
 	sign := func(client string) string { return c.external(client, now.now()) }
 	c.r.must("clients/add", sidecar.ClientAdd{ClientRef: named("added"), ExternalIssuer: asExample}, nil)

@@ -63,6 +63,28 @@ func (f judging) document(stdin io.Reader) (doc policies.Document, profile strin
 	return doc, profile, err //nolint:wrapcheck // it says what it read
 }
 
+// trial is a request document with what judges it.
+type trial struct {
+	engine  *policies.Engine
+	profile string
+	rules   *policies.Rules
+	doc     policies.Document
+}
+
+// trial reads the request document and the bundle, and compiles the profiles.
+func (f judging) trial(c *cobra.Command, name string) (on trial, err error) {
+	if on.doc, on.profile, err = f.document(c.InOrStdin()); err != nil {
+		return on, err
+	}
+	if _, on.rules, err = loadRules(c, name); err != nil {
+		return on, problemsError(err)
+	}
+	if on.engine, err = policies.NewEngine(policies.Options{}); err != nil {
+		return on, fmt.Errorf("compiling the profiles: %w", err)
+	}
+	return on, nil
+}
+
 // complement adds the members that every document has.
 func complement(text []byte, profile string) ([]byte, string, error) {
 	var in map[string]json.RawMessage
@@ -72,7 +94,7 @@ func complement(text []byte, profile string) ([]byte, string, error) {
 	named := ""
 	_ = json.Unmarshal(in["profile"], &named) // another type is no name
 	route := ""
-	_ = json.Unmarshal(in["route"], &route)
+	_ = json.Unmarshal(in["route"], &route) // another type is no route
 	method, path, _ := strings.Cut(route, " ")
 	kind := ""
 	switch {
@@ -132,21 +154,13 @@ values of a plain request, and method and resource_type follow from route.`,
 		if *record != "" {
 			return evalRecord(c, r, *record, args, *asJSON)
 		}
-		doc, profile, err := f.document(c.InOrStdin())
+		on, err := f.trial(c, args[0])
 		if err != nil {
 			return err
 		}
-		_, rules, err := loadRules(c, args[0])
-		if err != nil {
-			return problemsError(err)
-		}
-		engine, err := policies.NewEngine(policies.Options{})
-		if err != nil {
-			return fmt.Errorf("compiling the profiles: %w", err)
-		}
 		ctx, cancel := context.WithTimeout(c.Context(), time.Minute)
 		defer cancel()
-		j, err := engine.Explain(ctx, profile, rules, doc)
+		j, err := on.engine.Explain(ctx, on.profile, on.rules, on.doc)
 		if err != nil {
 			return err //nolint:wrapcheck // it says what judged
 		}
@@ -288,25 +302,17 @@ BUNDLE. A bundle of 20 rules should add less than 15 µs. Nothing else should ru
 	f := judgeFlags(c)
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		doc, profile, err := f.document(c.InOrStdin())
+		on, err := f.trial(c, args[0])
 		if err != nil {
 			return err
 		}
-		_, rules, err := loadRules(c, args[0])
-		if err != nil {
-			return problemsError(err)
-		}
-		engine, err := policies.NewEngine(policies.Options{})
-		if err != nil {
-			return fmt.Errorf("compiling the profiles: %w", err)
-		}
-		byProfile, byRules := engine.Evaluators(profile, rules, doc)
+		byProfile, byRules := on.engine.Evaluators(on.profile, on.rules, on.doc)
 		text := "JUDGED BY\tMEDIAN\tP99\tALLOCATIONS\tTIMES\n"
 		var out []benchResult
 		for _, part := range []struct {
 			name string
 			once func(context.Context) error
-		}{{"profile " + profile, byProfile}, {"bundle", byRules}} {
+		}{{"profile " + on.profile, byProfile}, {"bundle", byRules}} {
 			r, err := measure(c.Context(), part.name, part.once)
 			if err != nil {
 				return err
