@@ -3,7 +3,6 @@ package docs_test
 import (
 	"bytes"
 	"context"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"time"
 
 	"github.com/scimward/scimward/envoy/envoybin"
+	"github.com/scimward/scimward/envoy/freeport"
 	"github.com/scimward/scimward/sidecar/recipe"
 )
 
@@ -245,12 +245,7 @@ func freePorts(t *testing.T, ports ...string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
 	for _, p := range ports {
-		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		_, free, err := net.SplitHostPort(l.Addr().String())
+		free, err := freeport.Take()
 		if err != nil {
 			t.Fatal(err)
 		}

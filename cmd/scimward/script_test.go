@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/scimward/scimward/envoy/freeport"
 )
 
 func TestMain(m *testing.M) {
@@ -29,7 +30,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			for _, name := range []string{"SCIM_PORT", "METRICS_PORT", "ENVOY_PORT"} {
-				port, err := freePort()
+				port, err := freeport.Take()
 				if err != nil {
 					return err
 				}
@@ -45,18 +46,6 @@ func TestScripts(t *testing.T) {
 			"term":    term,
 		},
 	})
-}
-
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("finding a free port: %w", err)
-	}
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		return "", fmt.Errorf("reading the port: %w", err)
-	}
-	return port, l.Close()
 }
 
 // exits CODE ARGS... runs scimward and compares its exit code.

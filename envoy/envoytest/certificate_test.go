@@ -2,30 +2,28 @@ package envoytest_test
 
 import (
 	"crypto/tls"
-	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/scimward/scimward/envoy/freeport"
 )
 
-// freePort returns a port that nothing listens on now.
-func freePort(t *testing.T) int {
+func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // initialize runs `scimward init` for an Envoy on port.
-func initialize(t *testing.T, dir string, port int) {
+func initialize(t *testing.T, dir string, port string) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), built.scimward, "init", dir, "--url", fmt.Sprintf("https://localhost:%d", port),
+	cmd := exec.CommandContext(t.Context(), built.scimward, "init", dir, "--url", "https://localhost:"+port,
 		"--app-url", "http://127.0.0.1:1", "--client-id", "hr", "--issuer", "http://127.0.0.1:1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("init: %v\n%s", err, out)
@@ -44,7 +42,7 @@ func TestRenewedCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	admin := fmt.Sprintf("admin: 127.0.0.1:%d", freePort(t))
+	admin := "admin: 127.0.0.1:" + freePort(t)
 	if err := os.WriteFile(file, []byte(strings.Replace(string(text), "admin: 127.0.0.1:9901", admin, 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +60,7 @@ func TestRenewedCertificate(t *testing.T) {
 	}
 	defer func() { _, _ = cmd.Process.Kill(), cmd.Wait() }()
 	shown := func() string {
-		c, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port), &tls.Config{InsecureSkipVerify: true})
+		c, err := tls.Dial("tcp", "127.0.0.1:"+port, &tls.Config{InsecureSkipVerify: true})
 		if err != nil {
 			return ""
 		}

@@ -43,7 +43,7 @@ func startKeycloak(t *testing.T, resource string) *keycloak {
 	if err != nil || len(homes) != 1 {
 		t.Fatalf("Keycloak unpacked to %q, %v; want one folder", homes, err)
 	}
-	port, management := fmt.Sprint(freePort(t)), fmt.Sprint(freePort(t))
+	port, management := freePort(t), freePort(t)
 	k := &keycloak{url: "http://127.0.0.1:" + port}
 	log := filepath.Join(t.TempDir(), "keycloak.log")
 	out, err := os.Create(log)
