@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/scimward/scimward/store/log"
 	"github.com/scimward/scimward/store/machine"
+	"github.com/scimward/scimward/store/subject"
 )
 
 // ForgetLocks empties the lock table, to measure its memory.
@@ -143,6 +145,24 @@ func PutFormerClient(ctx context.Context, s *Store, tenant string, c Client, u C
 	_, err := s.update(ctx, tenant, Cause{}, func(t *Tx) error {
 		t.putRow(key(kindFormerClient, t.tenant, c.ID), &c)
 		t.putRow(key(kindFormerClientUse, t.tenant, c.ID), &u)
+		return nil
+	})
+	return err
+}
+
+// PutFormerOperatorLock writes the row of a lock of a user as versions did that kept all asked names in one list.
+func PutFormerOperatorLock(ctx context.Context, s *Store, tenant, user string, names ...string) error {
+	var asked []LockedName
+	for _, n := range names {
+		asked = append(asked, LockedName{subject.UserName, n})
+	}
+	asked = append(asked, LockedName{subject.SCIMID, user})
+	_, err := s.update(ctx, tenant, Cause{}, func(t *Tx) error {
+		t.putRow(key(kindOperatorLock, t.tenant, "lock-old"), map[string]any{
+			"Tenant": t.tenant, "ID": "lock-old", "User": user, "Asked": asked, "Names": asked, "Since": t.now,
+			"Until": time.Time{}, "Revoke": false, "Cause": Cause{Actor: "operator:root"}, "Version": 0,
+		})
+		t.w.Add(key(kindCounter, t.tenant, counterOperatorLocks), 1)
 		return nil
 	})
 	return err

@@ -13,21 +13,72 @@ import (
 // directory, that user becomes the person of the lock. Otherwise the user gets a lock of their own, and the
 // name moves there, so that an operator can lift or shorten either lock alone.
 
-// ask makes the names the newest asked ones, apart from the first, which stay. The oldest are forgotten.
+// named returns the names that an operator gives to the lock of a person. The first lock of the person also gets the
+// names by which applications and the enterprise know the person at that moment.
+func (t *Tx) named(p *person, value string, first bool) []LockedName {
+	var present []name
+	out := asked(value)
+	if p.user != nil {
+		present = namesOf(userIndexes, p.user.Resource)
+		out = given(p.id, present, value)
+	}
+	if first && p.id != "" {
+		out = append(out, askedOf(p.id, present, t.options.UniqueExternalID)...)
+	}
+	return out
+}
+
+// asked returns a name in every kind of name, for a person whom the directory does not know.
+func asked(value string) []LockedName {
+	var out []LockedName
+	for _, kind := range []subject.Name{
+		subject.UserName, subject.ExternalID, subject.Email, subject.SCIMID, subject.AppUserID,
+	} {
+		out = append(out, LockedName{kind, subject.Fold(kind, value)})
+	}
+	return out
+}
+
+// given returns the names of a user that the operator may have meant by value.
+func given(id string, names []name, value string) []LockedName {
+	other := func(n LockedName) bool { return n.Value != subject.Fold(n.Kind, value) }
+	return slices.DeleteFunc(append(lockedNames(names), LockedName{subject.SCIMID, id}), other)
+}
+
+func lockedNames(names []name) []LockedName {
+	out := make([]LockedName, 0, len(names))
+	for _, n := range names {
+		out = append(out, LockedName{n.kind, n.value})
+	}
+	return out
+}
+
+// give makes the names ones of an operator. They stay as long as the lock, unless another lock takes them.
+func (l *OperatorLock) give(names []LockedName) {
+	for _, n := range names {
+		if !slices.Contains(l.Given, n) {
+			l.Given = append(l.Given, n)
+		}
+	}
+	l.Followed = slices.DeleteFunc(l.Followed, func(n LockedName) bool { return slices.Contains(names, n) })
+	l.add(names)
+}
+
+// ask makes the names the newest of the followed ones, apart from those that an operator gave. The oldest are
+// forgotten.
 func (l *OperatorLock) ask(names []LockedName) {
 	for _, n := range names {
-		i := slices.Index(l.Asked, n)
-		if i >= firstAsked {
-			l.Asked = slices.Delete(l.Asked, i, i+1)
-		}
-		if i < 0 || i >= firstAsked {
-			l.Asked = append(l.Asked, n)
+		if !slices.Contains(l.Given, n) {
+			l.Followed = append(slices.DeleteFunc(l.Followed, func(old LockedName) bool { return old == n }), n)
 		}
 	}
-	if over := len(l.Asked) - maxAsked; over > 0 {
-		l.Asked = slices.Delete(l.Asked, firstAsked, firstAsked+over)
-	}
+	l.Followed = slices.Delete(l.Followed, 0, max(0, len(l.Followed)-maxFollowed))
 	l.add(names)
+}
+
+// asksName reports whether the name is asked.
+func (l *OperatorLock) asksName(n LockedName) bool {
+	return slices.Contains(l.Given, n) || slices.Contains(l.Followed, n)
 }
 
 func (l *OperatorLock) add(names []LockedName) {
@@ -38,7 +89,7 @@ func (l *OperatorLock) add(names []LockedName) {
 	}
 	if over := len(l.Names) - maxOperatorNames; over > 0 { // the oldest that nobody asked for
 		l.Names = slices.DeleteFunc(l.Names, func(n LockedName) bool {
-			if over == 0 || slices.Contains(l.Asked, n) || slices.Contains(names, n) {
+			if over == 0 || l.asksName(n) || slices.Contains(names, n) {
 				return false
 			}
 			over--
@@ -58,7 +109,7 @@ func (l *OperatorLock) follow(id string, names []name, uniqueExternalID bool) {
 func (l *OperatorLock) follows(id string, names []name, uniqueExternalID bool) bool {
 	return len(common(lockedNames(names), l.Names)) == len(names) &&
 		!slices.ContainsFunc(askedOf(id, names, uniqueExternalID), func(n LockedName) bool {
-			return !slices.Contains(l.Asked, n)
+			return !l.asksName(n)
 		})
 }
 
@@ -77,7 +128,8 @@ func askedOf(id string, names []name, uniqueExternalID bool) []LockedName {
 // release forgets names that are of another lock now.
 func (l *OperatorLock) release(names []LockedName) {
 	of := func(n LockedName) bool { return slices.Contains(names, n) }
-	l.Asked, l.Names = slices.DeleteFunc(l.Asked, of), slices.DeleteFunc(l.Names, of)
+	l.Given, l.Followed = slices.DeleteFunc(l.Given, of), slices.DeleteFunc(l.Followed, of)
+	l.Names = slices.DeleteFunc(l.Names, of)
 }
 
 // extend makes the lock last as long as other, for the reason of other if that is longer.
@@ -115,7 +167,7 @@ func (t *Tx) followName(id, value string) (*OperatorLock, error) {
 		return nil, err
 	}
 	names := namesOf(userIndexes, u.Resource)
-	return t.follow(id, given(names, value), names)
+	return t.follow(id, given(id, names, value), names)
 }
 
 // follow adds the names of a user to the lock of the user, and locks the user if a lock asks a fresh name.
@@ -132,7 +184,7 @@ func (t *Tx) follow(id string, fresh []LockedName, names []name) (*OperatorLock,
 		switch {
 		case l.User == id:
 			own = l // perhaps over, and not yet removed
-		case l.InForce(t.now) && len(common(l.Asked, fresh)) > 0:
+		case l.InForce(t.now) && slices.ContainsFunc(fresh, l.asksName):
 			met = append(met, l)
 		}
 	}
@@ -174,7 +226,8 @@ func (t *Tx) join(own, met *OperatorLock, fresh []LockedName) (*OperatorLock, er
 		return met, nil
 	case gone:
 		own.extend(met)
-		own.ask(met.Asked)
+		own.give(met.Given)
+		own.ask(met.Followed)
 		own.add(met.Names)
 		met.Ended = true
 		return own, nil
@@ -188,7 +241,8 @@ func (t *Tx) join(own, met *OperatorLock, fresh []LockedName) (*OperatorLock, er
 		}
 	}
 	own.extend(met)
-	own.ask(common(met.Asked, fresh))
+	own.give(common(met.Given, fresh))
+	own.ask(common(met.Followed, fresh))
 	taken := common(met.Names, fresh)
 	met.release(slices.DeleteFunc(taken, func(n LockedName) bool { return slices.Contains(keeps, n) }))
 	return own, nil

@@ -24,14 +24,17 @@ type OperatorLock struct {
 	ID     string
 	// User is the SCIM id of the person, also after the user was deleted. It is empty while nobody in
 	// the directory has a name of the lock.
-	User   string
-	From   string       `json:",omitempty"` // id of the lock whose name the user got
-	Asked  []LockedName // a user who gets one of these names is locked too
-	Names  []LockedName // every locked name; the asked ones come first
-	Since  time.Time
-	Until  time.Time // zero: until an operator lifts it
-	Revoke bool      // the operator also asked to revoke
-	Cause  Cause     // Actor, Claimed and Reason say who and why
+	User string
+	From string `json:",omitempty"` // id of the lock whose name the user got
+	// A user who gets a name of Given or Followed is locked too. Operators gave the first, and these stay as long
+	// as the lock. The others came when the lock followed its person. A row without Followed has all in Given.
+	Given    []LockedName `json:"Asked"`
+	Followed []LockedName `json:",omitempty"` // the oldest first, at most maxFollowed
+	Names    []LockedName // every locked name, also the asked ones
+	Since    time.Time
+	Until    time.Time // zero: until an operator lifts it
+	Revoke   bool      // the operator also asked to revoke
+	Cause    Cause     // Actor, Claimed and Reason say who and why
 	// Ended is in the change feed only: the lock was lifted or has expired.
 	Ended   bool `json:",omitempty"`
 	Version Seq
@@ -46,12 +49,14 @@ type LockedName struct {
 // InForce reports whether the lock refuses credentials at now.
 func (l *OperatorLock) InForce(now time.Time) bool { return l.Until.IsZero() || now.Before(l.Until) }
 
-// Name is the name that the operator gave first.
+// Name is the name that the operator gave first, and the first other one if the operator gave none.
 func (l *OperatorLock) Name() string {
-	if len(l.Asked) == 0 {
-		return ""
+	for _, names := range [][]LockedName{l.Given, l.Followed} {
+		if len(names) > 0 {
+			return names[0].Value
+		}
 	}
-	return l.Asked[0].Value
+	return ""
 }
 
 // asLock is the operator's lock as one of [LockTable.Lookup].
@@ -84,36 +89,18 @@ const (
 	maxOperatorLocks = 500 // of a tenant, that operators ask for
 	maxFollowing     = 500 // of a tenant in addition, of users who got a locked name
 	maxOperatorNames = 600 // of one lock
-	maxAsked         = 100 // of these, the names whose next holder is locked too
-	firstAsked       = 8   // of these, the first ones, which stay: what the operator gave, id and first userName
+	maxFollowed      = 100 // of these, the names that following added and whose next holder is locked too
+	maxGiven         = 200 // of these, the names that operators give; locks that become one keep those of both
 )
 
 // ErrManyLocks says that the tenant has as many operators' locks as the store takes.
 var ErrManyLocks = errors.New("store: the tenant has as many operators' locks as it may: lift one that is not needed")
 
-// asked returns a name in every kind of name, for a person whom the directory does not know.
-func asked(value string) []LockedName {
-	var out []LockedName
-	for _, kind := range []subject.Name{
-		subject.UserName, subject.ExternalID, subject.Email, subject.SCIMID, subject.AppUserID,
-	} {
-		out = append(out, LockedName{kind, subject.Fold(kind, value)})
-	}
-	return out
-}
+// ManyNamesError says that operators gave one lock as many names as the store takes. The lock stays as it was.
+type ManyNamesError struct{ Lock string }
 
-// given returns the names of a user that the operator may have meant by value.
-func given(names []name, value string) []LockedName {
-	other := func(n LockedName) bool { return n.Value != subject.Fold(n.Kind, value) }
-	return slices.DeleteFunc(lockedNames(names), other)
-}
-
-func lockedNames(names []name) []LockedName {
-	out := make([]LockedName, 0, len(names))
-	for _, n := range names {
-		out = append(out, LockedName{n.kind, n.value})
-	}
-	return out
+func (e *ManyNamesError) Error() string {
+	return fmt.Sprintf("store: operators gave %s %d names, as many as it may have", e.Lock, maxGiven)
 }
 
 // LockByOperator runs [Tx.LockByOperator]. A user who was created at the same moment is
@@ -176,7 +163,7 @@ func (r *Reader) operatorLocks() ([]OperatorLock, error) {
 // that nobody else took of a deleted user, or the id of a lock. A second lock of one person replaces time
 // and reason of the first, also a longer time. With revoke it also opens an offboarding of an active user;
 // the error is ErrNobody when the directory does not know the person. It returns an *AmbiguousNameError
-// when several users have the name, and ErrManyLocks.
+// when several users have the name, ErrManyLocks, and a *ManyNamesError, but not for the id of a lock.
 func (t *Tx) LockByOperator(value string, until time.Time, revoke bool) (OperatorLock, error) {
 	all, err := t.operatorLocks()
 	if err != nil {
@@ -215,11 +202,12 @@ func (t *Tx) LockByOperator(value string, until time.Time, revoke bool) (Operato
 		t.w.Add(key(kindCounter, t.tenant, counterOperatorLocks), 1)
 	}
 	l.Until, l.Cause, l.Revoke, l.From = until, t.cause, l.Revoke || revoke, ""
-	switch {
-	case p.user != nil:
-		l.ask(given(p.names, value))
-	case byID < 0:
-		l.ask(asked(value))
+	had := len(l.Given)
+	if byID < 0 {
+		l.give(t.named(&p, value, i < 0))
+	}
+	if len(l.Given) > max(had, maxGiven) {
+		return OperatorLock{}, &ManyNamesError{Lock: l.ID}
 	}
 	if p.id != "" {
 		l.follow(p.id, p.names, t.options.UniqueExternalID)
@@ -256,7 +244,7 @@ func (l *OperatorLock) isOf(p *person, value string) bool {
 
 // asks reports whether a user who gets the name is locked.
 func (l *OperatorLock) asks(value string) bool {
-	return slices.ContainsFunc(l.Asked, func(n LockedName) bool { return n.Value == subject.Fold(n.Kind, value) })
+	return slices.ContainsFunc(asked(value), l.asksName)
 }
 
 // countAsked counts the locks that operators asked for.

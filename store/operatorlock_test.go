@@ -3,7 +3,6 @@ package store_test
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -588,8 +587,8 @@ func TestOperatorLockOfManyUserNames(t *testing.T) {
 	isLocked(t, s, map[string]subject.Subject{
 		"id": {SCIMID: id}, "first": {UserName: "grace"}, "last": {UserName: "grace149"},
 	}, true)
-	if l := s.Locks().Operator("acme")[0]; len(l.Asked) > 100 || len(l.Names) > 600 {
-		t.Errorf("the lock has %d asked names of %d, want at most 100 of 600", len(l.Asked), len(l.Names))
+	if l := s.Locks().Operator("acme")[0]; len(l.Followed) > 100 || len(l.Names) > 600 {
+		t.Errorf("the lock followed %d asked names of %d, want at most 100 of 600", len(l.Followed), len(l.Names))
 	}
 	verify(t, s)
 }
@@ -614,8 +613,7 @@ func TestOperatorLockAsksThePresentName(t *testing.T) {
 	}
 	asked := func(name string) {
 		t.Helper()
-		present := store.LockedName{Kind: subject.UserName, Value: name}
-		if !slices.Contains(s.Locks().Operator("acme")[0].Asked, present) {
+		if l := s.Locks().Operator("acme")[0]; !asks(&l, name) {
 			t.Errorf("the userName %s is not asked", name)
 		}
 	}
@@ -631,5 +629,52 @@ func TestOperatorLockAsksThePresentName(t *testing.T) {
 	set("userName", "hopper")
 	again := create(t, s, "acme", "grace15")
 	isLocked(t, s, map[string]subject.Subject{"the next grace15": {SCIMID: again}}, true)
+	verify(t, s)
+}
+
+// TestOperatorLockKeepsWhatWasGiven: a name of a later lock of the same person stays through any number of renames, and
+// the store refuses more names than it takes instead of forgetting one.
+func TestOperatorLockKeepsWhatWasGiven(t *testing.T) {
+	s := storetest.Open(t, func(o *store.Options) { o.InMemory = true })
+	id := create(t, s, "acme", "grace")
+	own := lockBy(t, s, id, time.Time{}, false)
+	names := 0
+	for many := (*store.ManyNamesError)(nil); many == nil; names++ {
+		name := fmt.Sprint("grace", names)
+		rename(t, s, id, name)
+		_, err := s.LockByOperator(t.Context(), "acme", operator("operator.lock"), name, time.Time{}, false)
+		if errors.As(err, &many) && many.Lock != own.ID || err != nil && many == nil || names > 300 {
+			t.Fatalf("lock %d = %v", names, err)
+		}
+	}
+	rename(t, s, id, "hopper")
+	if l := lockBy(t, s, own.ID, time.Now().Add(time.Hour), false); l.Until.IsZero() || l.ID != own.ID {
+		t.Errorf("the id of the lock changed %+v, want %s", l, own.ID)
+	}
+	for _, name := range []string{"grace", "grace0", "grace8", fmt.Sprint("grace", names-2)} {
+		isLocked(t, s, map[string]subject.Subject{"the next " + name: {SCIMID: create(t, s, "acme", name)}}, true)
+	}
+	verify(t, s)
+}
+
+// TestFormerOperatorLock: what a row of a version with one list of asked names has in it stays.
+func TestFormerOperatorLock(t *testing.T) {
+	dir := t.TempDir()
+	s := storetest.Open(t, func(o *store.Options) { o.Dir = dir })
+	id := create(t, s, "acme", "grace")
+	if err := store.PutFormerOperatorLock(t.Context(), s, "acme", id, "grace", "before"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = storetest.Open(t, func(o *store.Options) { o.Dir = dir })
+	for n := range 120 {
+		rename(t, s, id, fmt.Sprint("grace", n))
+	}
+	isLocked(t, s, map[string]subject.Subject{"the next holder": {SCIMID: create(t, s, "acme", "before")}}, true)
+	if got := s.Locks().Operator("acme")[0].Name(); got != "grace" {
+		t.Errorf("the lock is called %s, want grace", got)
+	}
 	verify(t, s)
 }

@@ -18,12 +18,13 @@ import (
 
 // TestOperatorLocksOfPeople: in every history, a person has at most one operator's lock, nobody but an operator ends
 // it, an operator's act changes the lock of the person who is meant and no other, a locked person is refused under
-// every present name, and whoever gets an asked name is locked at least as long.
+// every present name, whoever gets an asked name is locked at least as long, and a name that an operator gave is asked
+// until its lock is lifted, however many names come later.
 func TestOperatorLocksOfPeople(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			s := storetest.Open(t, func(o *store.Options) { o.InMemory = true })
-			w := lockWorld{t: t, s: s, r: rand.New(rand.NewPCG(seed, 7))}
+			w := lockWorld{t: t, s: s, r: rand.New(rand.NewPCG(seed, 7)), given: map[string]bool{}}
 			for range 250 {
 				w.step()
 			}
@@ -37,6 +38,14 @@ type lockWorld struct {
 	s   *store.Store
 	r   *rand.Rand
 	log []string
+	// given are names that operators gave to locks that nobody lifted.
+	given map[string]bool
+	fresh int // names that nobody had before
+}
+
+func asks(l *store.OperatorLock, userName string) bool {
+	n := store.LockedName{Kind: subject.UserName, Value: userName}
+	return slices.Contains(l.Given, n) || slices.Contains(l.Followed, n)
 }
 
 func (w *lockWorld) locks() map[string]store.OperatorLock {
@@ -76,7 +85,10 @@ func (w *lockWorld) step() {
 		id = ids[w.r.IntN(len(ids))]
 	}
 	meant := "" // the person whom an operator means
-	switch op := w.r.IntN(6); {
+	if id != "" && w.r.IntN(4) == 0 && !free {
+		name, holder, free = people[id], id, false
+	}
+	switch op := w.r.IntN(7); {
 	case op == 0 && free:
 		w.log = append(w.log, "create "+name)
 		id = create(w.t, w.s, "acme", name)
@@ -88,6 +100,12 @@ func (w *lockWorld) step() {
 	case op == 2 && id != "":
 		w.log = append(w.log, "delete "+people[id])
 		update(w.t, w.s, "acme", func(tx *store.Tx) error { return tx.DeleteUser(id) })
+	case op == 6 && id != "":
+		w.log = append(w.log, "rename "+people[id]+" often")
+		for range 30 {
+			w.fresh++
+			rename(w.t, w.s, id, fmt.Sprint("fresh", w.fresh))
+		}
 	case op == 3:
 		until := time.Time{}
 		if w.r.IntN(2) == 0 {
@@ -95,6 +113,7 @@ func (w *lockWorld) step() {
 		}
 		w.log = append(w.log, "lock "+name)
 		l := lockBy(w.t, w.s, name, until, false)
+		w.given[name] = true
 		if meant = l.ID; l.User != holder && !free {
 			w.t.Fatalf("%v: locked %q, want %q", w.log, l.User, holder)
 		}
@@ -122,7 +141,7 @@ func (w *lockWorld) step() {
 // joined reports whether a lock that is gone is part of another one.
 func (w *lockWorld) joined(gone store.OperatorLock, after map[string]store.OperatorLock) bool {
 	for _, l := range after {
-		if !slices.ContainsFunc(gone.Asked, func(n store.LockedName) bool { return !slices.Contains(l.Names, n) }) {
+		if !slices.ContainsFunc(gone.Given, func(n store.LockedName) bool { return !slices.Contains(l.Names, n) }) {
 			return true
 		}
 	}
@@ -133,7 +152,7 @@ func (w *lockWorld) joined(gone store.OperatorLock, after map[string]store.Opera
 func (w *lockWorld) got(id, name string, before map[string]store.OperatorLock) {
 	w.t.Helper()
 	for _, l := range before {
-		if !slices.Contains(l.Asked, store.LockedName{Kind: subject.UserName, Value: name}) {
+		if !asks(&l, name) {
 			continue
 		}
 		own, ok := w.of(id)
@@ -168,6 +187,7 @@ func (w *lockWorld) unlock(name, holder string, before map[string]store.Operator
 			w.t.Fatalf("%v: lifted the lock of %s, want that of %s", w.log, l.User, holder)
 		}
 		delete(before, l.ID)
+		maps.DeleteFunc(w.given, func(name string, _ bool) bool { return asks(&l, name) })
 	}
 	if d := cmp.Diff(before, w.locks()); d != "" {
 		w.t.Fatalf("%v: other locks changed (-before +after):\n%s", w.log, d)
@@ -179,6 +199,15 @@ func (w *lockWorld) unlock(name, holder string, before map[string]store.Operator
 
 func (w *lockWorld) check(after map[string]store.OperatorLock) {
 	w.t.Helper()
+	asked := map[string]bool{}
+	for name := range w.given {
+		for _, l := range after {
+			asked[name] = asked[name] || asks(&l, name)
+		}
+	}
+	if d := cmp.Diff(w.given, asked); d != "" {
+		w.t.Fatalf("%v: what operators gave is not asked (-want +got):\n%s", w.log, d)
+	}
 	people, of := w.people(), map[string]bool{}
 	for _, l := range after {
 		if l.User == "" {

@@ -156,12 +156,16 @@ func severalError(several *store.AmbiguousNameError, name string) error {
 // lockError says what the operator can do about a lock that failed.
 func lockError(err error, name string) error {
 	var several *store.AmbiguousNameError
+	var names *store.ManyNamesError
 	switch {
 	case errors.As(err, &several):
 		return severalError(several, name)
 	case errors.Is(err, store.ErrNobody):
 		return refuse(http.StatusNotFound, "no user of the directory has the name %q, so there is nothing to revoke: "+
 			"lock without --revoke", name)
+	case errors.As(err, &names):
+		return refuse(http.StatusConflict, "operators gave %[1]s as many names as scimward keeps for one lock, and it "+
+			"stays as it was: to change it, give %[1]s instead of a name", names.Lock)
 	case errors.Is(err, store.ErrManyLocks):
 		return refuse(http.StatusConflict, "the tenant has as many operators' locks as scimward keeps: lift one first")
 	}

@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -136,6 +137,24 @@ func TestLockRefusals(t *testing.T) {
 	}
 	if n := len(s.store.Locks().Operator("acme")); n != 0 {
 		t.Errorf("%d locks after refusals, want none", n)
+	}
+	var l store.OperatorLock
+	for n, err := 0, error(nil); err == nil; n++ { // spellings of one stranger
+		spelling := []byte("mallory")
+		for i := range spelling {
+			spelling[i] -= byte(n>>i&1) * ('a' - 'A')
+		}
+		cause := store.Cause{Actor: "operator:op", Action: "operator.lock", Decision: "d", RequestID: "r", Reason: "r"}
+		if l, err = s.store.LockByOperator(t.Context(), "acme", cause, string(spelling), time.Time{}, false); err != nil {
+			if !errors.As(err, new(*store.ManyNamesError)) {
+				t.Fatal(err)
+			}
+			isProblem(t, s.do("POST", "/v1/tenants/acme/lock", `{"user":"`+string(spelling)+`","reason":"r"}`), 409,
+				"give "+s.store.Locks().Operator("acme")[0].ID+" instead of a name")
+		}
+	}
+	if l.ID != "" {
+		t.Errorf("a refused lock returned %+v", l)
 	}
 	s.peer = admin.Judge(4711, 0)
 	isProblem(t, s.do("POST", "/v1/tenants/acme/lock", `{"user":"bob","reason":"r"}`), 403, "not for uid:4711")
