@@ -245,10 +245,11 @@ func freePorts(t *testing.T, ports ...string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
 	for _, p := range ports {
-		free, err := freeport.Take()
+		free, release, err := freeport.Take(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(release)
 		out[p] = free
 	}
 	return out

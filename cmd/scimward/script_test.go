@@ -30,10 +30,11 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(e *testscript.Env) error {
 			for _, name := range []string{"SCIM_PORT", "METRICS_PORT", "ENVOY_PORT"} {
-				port, err := freeport.Take()
+				port, release, err := freeport.Take(t.Context())
 				if err != nil {
 					return err
 				}
+				e.Defer(release)
 				e.Setenv(name, port)
 			}
 			return nil

@@ -13,10 +13,11 @@ import (
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	port, err := freeport.Take()
+	port, release, err := freeport.Take(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(release)
 	return port
 }
 

@@ -2,44 +2,38 @@
 package freeport
 
 import (
+	"context"
 	"errors"
-	"math/rand/v2"
 	"net"
+	"os"
 	"strconv"
-	"sync"
 )
 
 // The ports lie below those that the system gives to outgoing connections and to listeners on port 0, which
 // any other test on the machine may hold when the program starts.
 const (
-	lowest  = 10_000
-	highest = 32_000
+	lowest = 10_000
+	count  = 22_000
 )
 
-var (
-	mu   sync.Mutex
-	held []*net.UDPConn // until the process ends
-)
-
-// Take returns a TCP port of 127.0.0.1 that is free. No later call gets it, in this process or in another,
-// until this process ends: Take holds the UDP port of the same number.
-func Take() (string, error) {
-	for range 100 {
-		port := lowest + rand.IntN(highest-lowest)
-		mark, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+// Take returns a TCP port of 127.0.0.1 that is free. No other call gets it, in this process or in another, until
+// release is called: Take holds the UDP port of the same number. It fails if 1,000 ports are taken.
+func Take(ctx context.Context) (port string, release func(), err error) {
+	var lc net.ListenConfig
+	first := os.Getpid() * 31 // processes that run at the same time seldom try the same ports
+	for i := range 1000 {
+		port = strconv.Itoa(lowest + (first+i)%count)
+		addr := net.JoinHostPort("127.0.0.1", port)
+		mark, err := lc.ListenPacket(ctx, "udp4", addr)
 		if err != nil {
 			continue
 		}
-		number := strconv.Itoa(port)
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", number))
+		l, err := lc.Listen(ctx, "tcp4", addr)
 		if err != nil {
-			_ = mark.Close() // nobody has seen the mark
+			_ = mark.Close() // the port is of nobody who asked for it
 			continue
 		}
-		mu.Lock()
-		held = append(held, mark)
-		mu.Unlock()
-		return number, l.Close()
+		return port, func() { _ = mark.Close() }, l.Close()
 	}
-	return "", errors.New("freeport: found no free port in 100 tries")
+	return "", nil, errors.New("freeport: 1,000 ports are taken")
 }

@@ -17,10 +17,11 @@ func TestTake(t *testing.T) {
 	defer system.Close()
 	seen := map[string]bool{}
 	for range 200 {
-		port, err := freeport.Take()
+		port, release, err := freeport.Take(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer release()
 		if seen[port] {
 			t.Fatalf("port %s is given twice", port)
 		}
@@ -37,5 +38,18 @@ func TestTake(t *testing.T) {
 			mark.Close()
 			t.Fatalf("another process may take port %s too", port)
 		}
+	}
+	first, release, err := freeport.Take(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	again, release, err := freeport.Take(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	if again != first {
+		t.Errorf("after the release of %s port %s is taken, want the same", first, again)
 	}
 }
