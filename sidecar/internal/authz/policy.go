@@ -73,8 +73,8 @@ func verdict(v *policies.Verdict, req *SCIMRequest) *Decision {
 	if len(enforced) > 0 || !v.Allow {
 		return denyViolations(v.Revision, enforced)
 	}
-	if req != nil {
-		req.Later = v.Later
+	if req != nil && v.Later { // the verdict on a change does not unset it: after a conflict the change is made again
+		req.Later = true
 	}
 	return &Decision{allow: true, Reason: ReasonAllowed, SCIM: req, Policy: v.Revision, Warn: warn, Hold: v.Hold}
 }
