@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+
+	"github.com/scimward/scimward/store/scim"
 )
 
 // Facts tells what the rules of a tenant can read beyond the request. [Engine.Decide] asks only for what the
@@ -15,6 +17,9 @@ type Facts interface {
 	Groups(limit int) (Groups, error)
 	// Counts returns the recent changes of the tenant.
 	Counts() (Counts, error)
+	// Members returns how many members the group has. If exact is set, they must not change before the commit, so
+	// that a limit holds for changes at the same time.
+	Members(exact bool) (Members, error)
 }
 
 // maxGroups bounds the groups that a rule sees.
@@ -29,6 +34,12 @@ type Groups struct {
 // Group is one of them.
 type Group struct{ ID, DisplayName string }
 
+// Members are how many members a group has.
+type Members struct {
+	Stored int // before the change, 0 for a create
+	Result int // after it, 0 for a deletion
+}
+
 // Counts are how many changes a tenant had.
 type Counts struct {
 	Users         int    // number of users
@@ -42,10 +53,17 @@ type Counts struct {
 // Recent is a count over the last minutes.
 type Recent struct{ Minute, TenMinutes, Hour int }
 
-// learn takes from in.Facts what the rules read.
-func (r fields) learn(in *Input) error {
+// learn takes from in.Facts what the rules read. A verdict needs exact facts, a recording does not.
+func (r fields) learn(in *Input, exact bool) error {
 	if in.Facts == nil {
 		return nil
+	}
+	if r.members && in.Members == nil && in.ResourceType == scim.GroupType().Name {
+		m, err := in.Facts.Members(exact)
+		if err != nil {
+			return fmt.Errorf("counting the members: %w", err)
+		}
+		in.Members = &m
 	}
 	if r.groups && in.Groups == nil {
 		g, err := in.Facts.Groups(maxGroups)
@@ -67,6 +85,7 @@ func (r fields) learn(in *Input) error {
 // factKeys are the names of the members of the input document that only a tenant's rules see.
 type factKeys struct {
 	received, groups, groupsComplete, displayName             *ast.Term
+	members                                                   *ast.Term
 	counts, users, creates, deactivations, deletions, changes *ast.Term
 	complete, minute, tenMinutes, hour                        *ast.Term
 }
@@ -75,7 +94,8 @@ func newFactKeys() factKeys {
 	k := ast.StringTerm
 	return factKeys{
 		received: k("received"), groups: k("groups"), groupsComplete: k("groups_complete"), displayName: k("displayName"),
-		counts: k("counts"), users: k("users"), creates: k("creates"), deactivations: k("deactivations"),
+		members: k("member_count"),
+		counts:  k("counts"), users: k("users"), creates: k("creates"), deactivations: k("deactivations"),
 		deletions: k("deletions"), changes: k("group_changes"), complete: k("complete"),
 		minute: k("1m"), tenMinutes: k("10m"), hour: k("60m"),
 	}
@@ -95,6 +115,10 @@ func (k *keys) facts(r fields, in *Input) (pairs [][2]*ast.Term) {
 		}
 		pairs = append(pairs,
 			ast.Item(f.groups, ast.ArrayTerm(terms...)), ast.Item(f.groupsComplete, ast.InternedTerm(g.Complete)))
+	}
+	if m := in.Members; r.members && m != nil {
+		pairs = append(pairs, ast.Item(f.members, ast.ObjectTerm(
+			ast.Item(k.stored, ast.InternedTerm(m.Stored)), ast.Item(k.result, ast.InternedTerm(m.Result)))))
 	}
 	if c := in.Counts; r.counts && c != nil {
 		pairs = append(pairs, ast.Item(f.counts, ast.ObjectTerm(

@@ -2,6 +2,7 @@ package policies_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,8 +12,16 @@ import (
 
 // facts are the Facts of a test.
 type facts struct {
-	groups, counts int // how often each was asked
-	err            error
+	groups, counts, members int // how often each was asked
+	exact                   int // of members
+	err                     error
+}
+
+func (f *facts) Members(exact bool) (policies.Members, error) {
+	if f.members++; exact {
+		f.exact++
+	}
+	return policies.Members{Stored: 2, Result: 3}, f.err
 }
 
 func (f *facts) Groups(limit int) (policies.Groups, error) {
@@ -82,12 +91,36 @@ func TestFactsAreLazy(t *testing.T) {
 
 // TestFactsFail: without an answer of the store there is no verdict.
 func TestFactsFail(t *testing.T) {
-	for _, condition := range []string{`count(input.groups) == 1`, `input.counts.users == 200`} {
+	for _, condition := range []string{
+		`count(input.groups) == 1`, `input.counts.users == 200`, `input.member_count.result == 3`,
+	} {
 		e, in, f := withRules(t, need(condition))
-		in.Final, f.err = true, errors.New("closed")
+		in.ResourceType, in.Final, f.err = "Group", true, errors.New("closed")
 		if v := e.Decide(t.Context(), in); v.Allow || v.Failure != policies.FailureFacts {
 			t.Errorf("%s: %+v, want %q", condition, v, policies.FailureFacts)
 		}
+	}
+}
+
+// TestMemberCount: a rule reads how many members a group has, exactly, and of a user there is no such number. A
+// recording asks for the same numbers without a lock on them.
+func TestMemberCount(t *testing.T) {
+	e, in, f := withRules(t, need(`input.member_count == {"stored": 2, "result": 3}`))
+	if v := e.Decide(t.Context(), in); !v.Later || f.members != 0 {
+		t.Errorf("the request: %+v, asked %+v, want later and no question", v, f)
+	}
+	in.Final = true
+	if v := e.Decide(t.Context(), in); v.Allow || f.members != 0 {
+		t.Errorf("a user: %+v, asked %+v", v, f)
+	}
+	in.ResourceType, in.Route = "Group", "DELETE /Groups/{id}"
+	if v := e.Decide(t.Context(), in); !v.Allow || f.members != 1 || f.exact != 1 {
+		t.Errorf("a group: %+v, asked %+v, want allow and one exact question", v, f)
+	}
+	in.Members = nil
+	doc, err := e.InputDocument(in)
+	if err != nil || !strings.Contains(string(doc), `"member_count":{"result":3,"stored":2}`) || f.members != 2 || f.exact != 1 {
+		t.Errorf("recorded %s %v, asked %+v, want the numbers and no exact question", doc, err, f)
 	}
 }
 

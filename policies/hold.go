@@ -40,7 +40,7 @@ func (e *Engine) holdOf(ctx context.Context, r *Rules, doc *document) *Hold {
 	ctx, cancel := e.limit(ctx, doc.in)
 	defer cancel()
 	failed := &Hold{Rule: rulePrefix + holdVar, Message: holdFailed}
-	if r.reads.learn(doc.in) != nil {
+	if r.reads.learn(doc.in, true) != nil {
 		return failed
 	}
 	input, err := doc.with(r.reads)

@@ -37,14 +37,17 @@ func newMemo(r fields, size int) (memo, error) {
 type fields struct {
 	resourceID, query, change bool // change: stored or result
 	received, groups, counts  bool
+	members                   bool
 }
 
 func allFields() fields {
-	return fields{resourceID: true, query: true, change: true, received: true, groups: true, counts: true}
+	return fields{
+		resourceID: true, query: true, change: true, received: true, groups: true, counts: true, members: true,
+	}
 }
 
 // late reports whether the rules read what only the service that applies a change knows.
-func (r fields) late() bool { return r.change || r.received || r.groups || r.counts }
+func (r fields) late() bool { return r.change || r.received || r.groups || r.counts || r.members }
 
 // fieldsOf looks for references to the input in the compiled rules. One that does not name
 // its field as a literal, such as the bare input, may read all of it.
@@ -93,6 +96,8 @@ func (r *fields) note(ref ast.Ref) {
 		r.groups = true
 	case "counts":
 		r.counts = true
+	case "member_count":
+		r.members = true
 	case "":
 		*r = allFields()
 	}
@@ -104,7 +109,7 @@ func (r *fields) note(ref ast.Ref) {
 func (r fields) key(buf []byte, in *Input) ([]byte, bool) {
 	operations := len(in.Raw) > 0 || len(in.Canonical) > 0 || len(in.Deviations) > 0
 	if operations || in.Size > 0 || in.Resource != nil || in.Stored != nil || in.Result != nil ||
-		in.Groups != nil || in.Counts != nil || r.received {
+		in.Groups != nil || in.Counts != nil || in.Members != nil || r.received {
 		return nil, false
 	}
 	for _, s := range [...]string{

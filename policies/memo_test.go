@@ -102,7 +102,7 @@ func entra(t *testing.T) *policies.Dialect {
 
 // TestMemoKnowsEveryField fails when Input gets a field that the key does not contain.
 func TestMemoKnowsEveryField(t *testing.T) {
-	if n := reflect.TypeFor[policies.Input]().NumField(); n != 21 { // profiles do not see Final and what follows it
+	if n := reflect.TypeFor[policies.Input]().NumField(); n != 22 { // profiles do not see Final and what follows it
 		t.Errorf("Input has %d fields: add the new one to reads.key and to TestMemoTellsInputsApart", n)
 	}
 	if n := reflect.TypeFor[policies.Client]().NumField(); n != 4 { // rules do not see Label

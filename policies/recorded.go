@@ -12,7 +12,7 @@ import (
 // InputDocument returns all that a rule can see of a request, as JSON.
 func (e *Engine) InputDocument(in *Input) ([]byte, error) {
 	all := allFields()
-	if err := all.learn(in); err != nil {
+	if err := all.learn(in, false); err != nil {
 		return nil, err
 	}
 	v, err := (&document{keys: e.keys, in: in}).with(all)

@@ -230,7 +230,7 @@ func (e *Engine) recallRules(ctx context.Context, r *Rules, doc *document) Verdi
 }
 
 func (e *Engine) judgeRules(ctx context.Context, r *Rules, doc *document) Verdict {
-	if err := r.reads.learn(doc.in); err != nil {
+	if err := r.reads.learn(doc.in, true); err != nil {
 		e.log.LogAttrs(ctx, slog.LevelError, "the rules of a tenant cannot read what they refer to",
 			slog.String("tenant", doc.in.Tenant), slog.Any("error", err))
 		return Verdict{Failure: FailureFacts}

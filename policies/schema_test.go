@@ -3,7 +3,9 @@ package policies_test
 import (
 	"encoding/json"
 	"maps"
+	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -34,7 +36,8 @@ func fullInput(t *testing.T) *policies.Input {
 		Deviations: []scim.Deviation{{Code: "OP_CASE", Op: 0}},
 		Query:      &scim.Query{Filter: parseFilter(t, "id pr"), Attributes: []string{"a"}, Excluded: []string{"b"}},
 		Size:       9, Final: true, Received: time.Date(2026, 3, 1, 9, 0, 0, 7, time.FixedZone("", 3600)),
-		Groups: &policies.Groups{List: []policies.Group{{ID: "G1", DisplayName: "Breakglass"}}, Complete: true},
+		Groups:  &policies.Groups{List: []policies.Group{{ID: "G1", DisplayName: "Breakglass"}}, Complete: true},
+		Members: &policies.Members{Stored: 2, Result: 3},
 		Counts: &policies.Counts{
 			Users: 7, Creates: recent, Deactivations: recent, Deletions: recent, GroupChanges: recent, Complete: true,
 		},
@@ -123,6 +126,7 @@ func TestMisspeltInputDoesNotCompile(t *testing.T) {
 	for ref, name := range map[string]string{
 		"input.stord.active": "stord", "input.client.idd": "idd", "input.groups[_].name": "name", "input.operations": "operations",
 		`input.counts.deactivations["5m"]`: "5m", "input.canonical[_].kind": "kind", `input.counts.deletes["1m"]`: "deletes",
+		"input.member_count.before": "before",
 	} {
 		_, err := bundleRules(t, need(ref+" == 1"))
 		for _, want := range []string{"policy/rules.rego:4", `"` + name + `"`, "docs/policy-input.md"} {
@@ -134,11 +138,29 @@ func TestMisspeltInputDoesNotCompile(t *testing.T) {
 	for _, ref := range []string{
 		`input.stored["urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"].costCenter`, "input.version",
 		"input.result.active", `input.counts.deactivations["10m"]`, "input.groups[_].displayName", "input.canonical[_].value.x",
-		"input.received", "input.groups_complete", "input.modes.some",
+		"input.received", "input.groups_complete", "input.modes.some", "input.member_count.stored",
 		`input.counts.deactivations["10m"] >= max([50, (input.counts.users * 5) / 100])`, // of docs/policy-input.md
 	} {
 		if _, err := bundleRules(t, need("_ := "+ref)); err != nil {
 			t.Errorf("%s: %v", ref, err)
 		}
+	}
+}
+
+// TestExamplesOfThePageCompile: the rules that docs/policy-input.md shows compile.
+func TestExamplesOfThePageCompile(t *testing.T) {
+	page, err := os.ReadFile("../docs/policy-input.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := ""
+	for _, m := range regexp.MustCompile(`(?m)^    requirements\[(.*\n)+?    }\n`).FindAllString(string(page), -1) {
+		rules += m
+	}
+	if strings.Count(rules, "member_count") < 3 {
+		t.Fatalf("the page shows no rules about members: %s", rules)
+	}
+	if _, err := bundleRules(t, rules+"satisfied contains \"never\" if false"); err != nil {
+		t.Error(err)
 	}
 }

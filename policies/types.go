@@ -33,6 +33,7 @@ type Input struct {
 	Facts    Facts     // of the service that applies the change; nil elsewhere
 	Groups   *Groups   // Decide takes them from Facts
 	Counts   *Counts
+	Members  *Members // of a group
 }
 
 // Client is the OAuth client of the request, from the access token.

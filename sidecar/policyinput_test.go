@@ -3,10 +3,15 @@ package sidecar_test
 import (
 	"encoding/json"
 	"net/http"
+	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/scimward/scimward/policies/bundle"
+	"github.com/scimward/scimward/sidecar"
 )
 
 // withPolicy starts a server whose tenant has a bundle with these rules, in force.
@@ -175,4 +180,79 @@ satisfied contains "title" if input.result.title
 		{"PATCH", "/Users/" + id, remove, 403, "policy/title"},
 		{"GET", "/Users/" + id, "", 200, `"title":"Dr"`},
 	})
+}
+
+// TestTenantRulesReadMemberCount: no group is emptied, and none gets more than three members, also not by several
+// requests at once. The replay of the recorded requests says the same.
+func TestTenantRulesReadMemberCount(t *testing.T) {
+	rules := `
+requirements["never-empty"] := {"message": "a group may not be emptied", "fix": "delete it"} if {
+	input.method != "DELETE"
+	input.member_count.stored > 0
+	input.member_count.result == 0
+}
+
+requirements["at-most-3"] := {"message": "a group has three members", "fix": "make another"} if {
+	input.member_count.result > max([3, input.member_count.stored])
+}
+
+requirements["kept"] := {"message": "a group with members stays", "fix": "empty it"} if {
+	input.method == "DELETE"
+	input.member_count != {"stored": 0, "result": 0}
+}
+
+satisfied contains "never" if false
+`
+	dir := writeBundle(t, rules)
+	c := newIDP(t).at(t, strings.Replace(base, "    identity_services:", "    profile: rfc7644\n    policy:\n      dir: "+dir+
+		"\n      unsigned: allow\n      record: {max_bytes: 4194304}\n    identity_services:", 1))
+	c.inForce(t)
+	bearer := c.token()
+	var id, ref []string
+	for _, name := range []string{"ada", "bob", "cyd", "dan", "eve", "fay"} {
+		id = append(id, c.create("/Users", bearer, strings.NewReplacer("olga", name, "e1", name).Replace(aUser)))
+		ref = append(ref, `{"value":"`+id[len(id)-1]+`"}`)
+	}
+	of := func(n int) string {
+		return `{"schemas":["urn:ietf:params:scim:schemas:core:2.0:Group"],"displayName":"G","members":[` +
+			strings.Join(ref[:n], ",") + `]}`
+	}
+	group := "/Groups/" + c.create("/Groups", bearer, of(2))
+	add := func(n int) string { return patchOf(`{"op":"add","path":"members","value":[` + ref[n] + `]}`) }
+	gone := func(n int) string { return patchOf(`{"op":"remove","path":"members[value eq \"` + id[n] + `\"]"}`) }
+	c.steps(t, bearer, []step{
+		{"POST", "/Groups", of(4), 403, "policy/at-most-3"},
+		{"PUT", group, of(0), 403, "policy/never-empty"},
+		{"PATCH", group, patchOf(`{"op":"remove","path":"members"}`), 403, "policy/never-empty"},
+		{"PATCH", group, gone(0), 204, ""},
+		{"PATCH", group, gone(1), 403, "policy/never-empty"},
+		{"PATCH", group, add(0), 204, ""},
+		{"PATCH", group, add(0), 204, ""}, // again
+		{"PATCH", group, add(2), 204, ""},
+		{"PUT", group, of(4), 403, "policy/at-most-3"},
+		{"PATCH", group, add(3), 403, "policy/at-most-3"},
+		{"PUT", group, of(1), 200, ""},
+		{"DELETE", group, "", 403, "policy/kept"},
+	})
+	var all sync.WaitGroup
+	for n := 1; n < 6; n++ {
+		all.Go(func() { c.scim("PATCH", group, bearer, add(n)) })
+	}
+	all.Wait()
+	if _, _, text := c.scim("GET", group, bearer, ""); strings.Count(text, `"value"`) != 3 {
+		t.Errorf("after five additions at once the group is %s, want three members", text)
+	}
+	raw, err := bundle.Archive(os.DirFS(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out sidecar.Replayed
+	until(t, "every request is judged again", func() bool {
+		c.r.must("policy/replay", sidecar.Replay{Bundle: raw}, &out)
+		return out.Judged == 25
+	})
+	if out.Refused != 10 || out.NewlyRefused != 0 {
+		t.Errorf("the replay refuses %d requests, of which %d were allowed, want 10 and 0: %+v", out.Refused,
+			out.NewlyRefused, out.Rules)
+	}
 }

@@ -3,6 +3,7 @@ package scimhttp
 import (
 	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/store"
@@ -10,9 +11,10 @@ import (
 
 // facts answers what the rules of a tenant read beyond the request, in the transaction of the change.
 type facts struct {
-	h          *Handler
-	tx         *store.Tx
-	tenant, id string // id is empty for a create
+	h  *Handler
+	tx *store.Tx
+	x  *exchange
+	id string // empty for a create
 }
 
 // Groups implements [policies.Facts].
@@ -48,10 +50,30 @@ func (f facts) Counts() (policies.Counts, error) {
 	if f.h.opts.Recent == nil {
 		return policies.Counts{}, errNoCounts
 	}
-	c := f.h.opts.Recent(f.tenant)
+	c := f.h.opts.Recent(f.x.Tenant)
 	var err error
 	if c.Users, err = f.tx.CountUsers(); err != nil {
 		return c, fmt.Errorf("counting the users: %w", err)
 	}
 	return c, nil
+}
+
+// Members implements [policies.Facts]. The change is in the transaction already, but for a create and a deletion.
+func (f facts) Members(exact bool) (policies.Members, error) {
+	if f.id == "" {
+		_, members := splitMembers(f.x.scim.Resource)
+		return policies.Members{Result: len(members)}, nil
+	}
+	read := f.tx.Group
+	if exact {
+		read = f.tx.GroupAndMembers
+	}
+	g, err := read(f.id)
+	if err != nil {
+		return policies.Members{}, fmt.Errorf("reading group %s: %w", f.id, err)
+	}
+	if f.x.Method == http.MethodDelete {
+		return policies.Members{Stored: g.Members}, nil
+	}
+	return policies.Members{Stored: f.x.members, Result: g.Members}, nil
 }

@@ -260,6 +260,7 @@ func (x *exchange) groupToWrite(tx *store.Tx) (store.Group, error) {
 	if err != nil {
 		return g, fmt.Errorf("reading group %s: %w", x.scim.ID, err)
 	}
+	x.members = g.Members
 	return g, x.pre.written(g.Version)
 }
 

@@ -28,6 +28,7 @@ type exchange struct {
 	decided  time.Duration      // how long the decision took
 	pre      preconditions      // judged with the operation
 	resource string             // id of the resource, empty until known
+	members  int                // of the group, before its change
 	seq      uint64             // position of the change, 0 without a write
 	reason   string             // why the request did not succeed
 	err      error              // cause of a 5xx, for the log only

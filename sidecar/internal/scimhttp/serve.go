@@ -135,7 +135,7 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 // so the rules that it finds violated are those of the request.
 func (h *Handler) decideResult(ctx context.Context, x *exchange, tx *store.Tx, stored, result scim.Object) error {
 	x.final = true
-	f := facts{h: h, tx: tx, tenant: x.Tenant}
+	f := facts{h: h, tx: tx, x: x}
 	if stored != nil {
 		f.id = x.resource
 	}
