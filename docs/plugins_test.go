@@ -51,24 +51,6 @@ func TestPluginSectionsParse(t *testing.T) {
 	}
 }
 
-// TestCodesAreExplained compares the codes of jobs with the table in operations.md.
-func TestCodesAreExplained(t *testing.T) {
-	_, section, ok := strings.Cut(read(t, "operations.md"), "\n### Codes\n")
-	if !ok {
-		t.Fatal("docs/operations.md has no section Codes")
-	}
-	section, _, _ = strings.Cut(section, "\n## ")
-	listed := matches(regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\|"), section)
-	text := ""
-	for _, pkg := range []string{"plugins/abi", "sidecar/internal/revoke"} {
-		for _, file := range goFiles(t, filepath.Join(root, pkg)) {
-			text += read(t, file)
-		}
-	}
-	code := matches(regexp.MustCompile(`(?m)^\s*[cC]ode[A-Z]\w*\s+= "([a-z_]+)"`), text)
-	compare(t, "docs/operations.md", listed, code)
-}
-
 // TestExampleTestsPass runs the tests that the SDK's page shows, as an author would: in a folder of their own, with
 // the plugin of the page.
 func TestExampleTestsPass(t *testing.T) {
