@@ -122,7 +122,7 @@ func (r revoker) Verify(ctx context.Context, tenant, app string, req abi.Request
 func (s *Server) forget(l store.Lock) {
 	names := append([]string{l.UserID}, l.UserNames...)
 	s.plugins.Forget(l.Tenant, names...)
-	for _, other := range s.now().config.SharingTenants(l.Tenant) {
+	for _, other := range s.now().sharing.With(l.Tenant) {
 		s.plugins.Forget(other, names...)
 	}
 }
@@ -143,7 +143,7 @@ func lease(cfg *config.Config) time.Duration {
 // application with it. It returns how many.
 func (s *Server) cut(ctx context.Context, tenant string) int {
 	n := s.authz.Cut(ctx, tenant)
-	for _, other := range s.now().config.SharingTenants(tenant) {
+	for _, other := range s.now().sharing.With(tenant) {
 		n += s.authz.Cut(ctx, other)
 	}
 	return n

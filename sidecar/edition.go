@@ -27,11 +27,14 @@ type edition struct {
 	config    *config.Config
 	files     config.CertificateFiles // as they were when it was made
 	tenants   *tenantIndex
+	sharing   *config.Sharing
 	verifiers map[string]verifier
 }
 
 func newEdition(cfg *config.Config) *edition {
-	return &edition{config: cfg, files: cfg.ReadCertificates(), tenants: newTenantIndex(cfg.Tenants)}
+	return &edition{
+		config: cfg, files: cfg.ReadCertificates(), tenants: newTenantIndex(cfg.Tenants), sharing: config.NewSharing(cfg),
+	}
 }
 
 // certificateFaults returns what peers refuse at the certificates of e and did not refuse at those of former:
@@ -130,7 +133,7 @@ func (n *next) prepareAuthorizer() error {
 		if err != nil {
 			return fmt.Errorf("reading the keys of tenant %s: %w", t.Name, err)
 		}
-		if tenants[t.Name], err = v.authzTenant(n.edition.config, t, own); err != nil {
+		if tenants[t.Name], err = v.authzTenant(n.edition.sharing, t, own); err != nil {
 			return fmt.Errorf("opening tenant %s: %w", t.Name, err)
 		}
 	}

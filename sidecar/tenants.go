@@ -248,7 +248,7 @@ func mappingOf(e *config.ExternalIssuer) token.Mapping {
 }
 
 // authzTenant converts a tenant into options of the authorizer.
-func (v *verifiers) authzTenant(cfg *config.Config, t *config.Tenant, own oauth.Own) (authz.TenantOptions, error) {
+func (v *verifiers) authzTenant(sharing *config.Sharing, t *config.Tenant, own oauth.Own) (authz.TenantOptions, error) {
 	access, err := v.accessTokens(t, own)
 	if err != nil {
 		return authz.TenantOptions{}, err
@@ -269,7 +269,7 @@ func (v *verifiers) authzTenant(cfg *config.Config, t *config.Tenant, own oauth.
 		}
 		o.Streams, o.EncodedSlashes = a.Streams, a.EncodedSlashes == "allow"
 		o.Unprovisioned, o.Exempt = unprovisioned(a.Unprovisioned), a.Exempt
-		o.SharedWith = cfg.Sharing(t, a)
+		o.SharedWith = sharing.Tenants(a)
 		switch a.Anonymous {
 		case "pass":
 			o.Anonymous = authz.AnonymousPass

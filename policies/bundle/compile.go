@@ -21,16 +21,24 @@ func (b *Bundle) Rules(ctx context.Context) (_ *policies.Rules, err error) {
 	return rules, nil
 }
 
-// Compile is Rules for a new bundle: the tests of the bundle must pass too. A bundle without tests is refused:
-// nothing would show that its rules do what they say.
+// Compile is Rules for a new bundle, whose tests must [Bundle.Pass] too.
 func (b *Bundle) Compile(ctx context.Context) (*policies.Rules, error) {
 	rules, err := b.Rules(ctx)
 	if err != nil {
 		return nil, err
 	}
+	if err := b.Pass(ctx); err != nil {
+		return nil, err
+	}
+	return rules, nil
+}
+
+// Pass runs the tests of the bundle and demands that all pass. A bundle without tests is refused: nothing would show
+// that its rules do what they say. It ends after [TestsTimeout]. Errors are *Error.
+func (b *Bundle) Pass(ctx context.Context) error {
 	results, err := b.Test(ctx, TestOptions{})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var failed []string
 	for _, r := range results.Tests {
@@ -39,9 +47,9 @@ func (b *Bundle) Compile(ctx context.Context) (*policies.Rules, error) {
 		}
 	}
 	if len(failed) > 0 {
-		return nil, refuse("test", "%d of %d tests failed: %s", len(failed), len(results.Tests), strings.Join(failed, ", "))
+		return refuse("test", "%d of %d tests failed: %s", len(failed), len(results.Tests), strings.Join(failed, ", "))
 	}
-	return rules, nil
+	return nil
 }
 
 // Name is the revision with the start of the digest: two bundles never have the same name.

@@ -19,11 +19,11 @@ import (
 	"github.com/scimward/scimward/policies"
 )
 
-// testTimeout bounds one test of a bundle, and testsTimeout all of them.
-const (
-	testTimeout  = 5 * time.Second
-	testsTimeout = 30 * time.Second
-)
+// testTimeout bounds one test of a bundle.
+const testTimeout = 5 * time.Second
+
+// TestsTimeout bounds all tests of a bundle.
+const TestsTimeout = 30 * time.Second
 
 // maxTestOutput bounds what the tests of a bundle print.
 const maxTestOutput = 64 << 10
@@ -65,7 +65,7 @@ func (b *Bundle) Test(ctx context.Context, o TestOptions) (*TestReport, error) {
 	if _, err := regexp.Compile(o.Run); err != nil {
 		return nil, refuse("test", "%w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, testsTimeout)
+	ctx, cancel := context.WithTimeout(ctx, TestsTimeout)
 	defer cancel()
 	all := maps.Clone(b.modules)
 	maps.Copy(all, b.tests)
@@ -89,7 +89,7 @@ func (b *Bundle) Test(ctx context.Context, o TestOptions) (*TestReport, error) {
 	}
 	switch {
 	case ctx.Err() != nil:
-		return nil, refuse("test", "the tests took longer than %s", testsTimeout)
+		return nil, refuse("test", "the tests took longer than %s", TestsTimeout)
 	case len(out.Tests) == 0 && o.Run != "":
 		return nil, refuse("test", "no test has a name like %q", o.Run)
 	case len(out.Tests) == 0:

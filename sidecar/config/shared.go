@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -40,74 +39,107 @@ func place(upstream string) string {
 	return host + ":" + port
 }
 
+// users are the first tenants that name one upstream: two are enough to tell of another one.
+type users struct{ any, alone []string } // alone: without shared_upstream
+
+func (u *users) add(t *Tenant, a *App) {
+	add := func(list *[]string) {
+		if len(*list) < 2 && !slices.Contains(*list, t.Name) {
+			*list = append(*list, t.Name)
+		}
+	}
+	if add(&u.any); !a.SharedUpstream {
+		add(&u.alone)
+	}
+}
+
+// other returns another tenant that may not share the upstream with a, "" if there is none.
+func (u *users) other(t *Tenant, a *App) string {
+	list := u.any
+	if a.SharedUpstream {
+		list = u.alone
+	}
+	for _, name := range list {
+		if name != t.Name {
+			return name
+		}
+	}
+	return ""
+}
+
 // upstreams refuses an application that two tenants share, unless both say so: a leaver of one tenant
 // would get in by the host of the other.
 func (c checker) upstreams(cfg *Config) {
-	type user struct {
-		tenant string
-		shared bool
-	}
-	seen := map[string][]user{}
+	seen := map[string]*users{}
 	for i := range cfg.Tenants {
 		t := &cfg.Tenants[i]
 		for j := range t.Apps {
 			a := &t.Apps[j]
 			at := place(a.Upstream)
-			for _, other := range seen[at] {
-				if at != "" && other.tenant != t.Name && !(other.shared && a.SharedUpstream) {
-					c.fail(fmt.Sprintf("tenants[%d].apps[%d].upstream", i, j),
-						"give each tenant its own application, or set shared_upstream: true in both",
-						"%s is an upstream of tenant %s too, so a leaver of one tenant would get in by the host of the other",
-						a.Upstream, other.tenant)
-					break
-				}
+			if at == "" {
+				continue
 			}
-			seen[at] = append(seen[at], user{t.Name, a.SharedUpstream})
+			if seen[at] == nil {
+				seen[at] = &users{}
+			}
+			if other := seen[at].other(t, a); other != "" {
+				c.fail(fmt.Sprintf("tenants[%d].apps[%d].upstream", i, j),
+					"give each tenant its own application, or set shared_upstream: true in both",
+					"%s is an upstream of tenant %s too, so a leaver of one tenant would get in by the host of the other",
+					a.Upstream, other)
+			}
+			seen[at].add(t, a)
 		}
 	}
-}
-
-// reader is an app and the places where it looks for credentials.
-type reader struct {
-	path, app string
-	places    map[string]bool
 }
 
 // samePlaces refuses apps with one upstream that look for credentials in different places: the one that
 // does not look would let a leaver's credential pass. Each host leads to the same application.
 func (c checker) samePlaces(cfg *Config) {
-	seen := map[string][]reader{}
+	readers := readersOf(cfg)
 	for i := range cfg.Tenants {
 		for j := range cfg.Tenants[i].Apps {
 			a := &cfg.Tenants[i].Apps[j]
-			r := reader{path: fmt.Sprintf("tenants[%d].apps[%d].subjects", i, j), places: map[string]bool{}}
-			r.app = cfg.Tenants[i].Name + "/" + a.Name
-			for k := range a.Subjects {
-				r.places[a.Subjects[k].passes()] = true
-			}
-			at := place(a.Upstream)
-			for _, other := range seen[at] {
-				if maps.Equal(r.places, other.places) {
-					continue
+			own, all := a.places(), readers[place(a.Upstream)]
+			for _, p := range slices.Sorted(maps.Keys(all)) {
+				if !own[p] {
+					c.fail(fmt.Sprintf("tenants[%d].apps[%d].subjects", i, j), "list the place here too",
+						"app %s leads to the same application and reads the %s; here it would pass unjudged", all[p], p)
 				}
-				c.lacks(&r, &other)
-				c.lacks(&other, &r)
-			}
-			if at != "" {
-				seen[at] = append(seen[at], r)
 			}
 		}
 	}
 }
 
-// lacks adds a fault for each place that another app reads and r does not.
-func (c checker) lacks(r, other *reader) {
-	for _, p := range slices.Sorted(maps.Keys(other.places)) {
-		if p != "" && !r.places[p] {
-			c.fail(r.path, "list the place here too",
-				"app %s leads to the same application and reads the %s; here it would pass unjudged", other.app, p)
+// readersOf returns the first app that looks at a place for credentials, by upstream and place.
+func readersOf(cfg *Config) map[string]map[string]string {
+	out := map[string]map[string]string{}
+	for t, a := range cfg.AllApps() {
+		at := place(a.Upstream)
+		if at == "" {
+			continue // another check refuses it
+		}
+		if out[at] == nil {
+			out[at] = map[string]string{}
+		}
+		for p := range a.places() {
+			if out[at][p] == "" {
+				out[at][p] = t.Name + "/" + a.Name
+			}
 		}
 	}
+	return out
+}
+
+// places are where an app looks for credentials that would pass an app that does not look there.
+func (a *App) places() map[string]bool {
+	out := map[string]bool{}
+	for i := range a.Subjects {
+		if p := a.Subjects[i].passes(); p != "" {
+			out[p] = true
+		}
+	}
+	return out
 }
 
 // passes names the place of the subject if a credential there passes an app that does not list it, and
@@ -135,48 +167,64 @@ func (s *Subject) passes() string {
 	return ""
 }
 
-// Sharing returns the other tenants with an application at the upstream of a, sorted.
-func (c *Config) Sharing(t *Tenant, a *App) []string {
-	if !a.SharedUpstream {
-		return nil // no other tenant has it
-	}
-	var out []string
-	for other, b := range c.AllApps() {
-		if other.Name != t.Name && place(b.Upstream) == place(a.Upstream) {
-			out = append(out, other.Name)
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
+// Sharing says which tenants share applications. It belongs to one configuration and does not change.
+type Sharing struct {
+	at map[string][]string // tenants by the place of an application that they share, sorted
+	of map[string][]string // places by tenant
 }
 
-// SharingTenants returns the tenants that share an application with a tenant, sorted.
-func (c *Config) SharingTenants(tenant string) []string {
-	var out []string
+// NewSharing finds the applications that tenants share.
+func NewSharing(c *Config) *Sharing {
+	s := &Sharing{at: map[string][]string{}, of: map[string][]string{}}
 	for t, a := range c.AllApps() {
-		if t.Name == tenant {
-			out = append(out, c.Sharing(t, a)...)
+		if !a.SharedUpstream {
+			continue // no other tenant has it
 		}
+		at := place(a.Upstream)
+		s.at[at], s.of[t.Name] = append(s.at[at], t.Name), append(s.of[t.Name], at)
+	}
+	for at, names := range s.at {
+		slices.Sort(names)
+		s.at[at] = slices.Compact(names)
+	}
+	return s
+}
+
+// Tenants returns the tenants of the application a, sorted: also its own. It is nil for an application that tenants do
+// not share. The caller does not change it.
+func (s *Sharing) Tenants(a *App) []string {
+	if !a.SharedUpstream {
+		return nil
+	}
+	return s.at[place(a.Upstream)]
+}
+
+// With returns the other tenants that share an application with a tenant, sorted.
+func (s *Sharing) With(tenant string) []string {
+	var out []string
+	for _, at := range s.of[tenant] {
+		out = append(out, s.at[at]...)
 	}
 	slices.Sort(out)
-	return slices.Compact(out)
+	return slices.DeleteFunc(slices.Compact(out), func(name string) bool { return name == tenant })
 }
 
 // shareLocalWrites gives the apps with one upstream the local writes of all of them. Each host leads to
 // the same application.
 func (c *Config) shareLocalWrites() {
-	all := map[string][]LocalWrite{}
+	all, known := map[string][]LocalWrite{}, map[string]bool{}
 	for _, a := range c.AllApps() {
 		at := place(a.Upstream)
 		for _, w := range a.LocalWrites {
-			if !slices.ContainsFunc(all[at], func(o LocalWrite) bool { return reflect.DeepEqual(o, w) }) {
+			if key := fmt.Sprintf("%q %+q", at, w); !known[key] {
+				known[key] = true
 				all[at] = append(all[at], w)
 			}
 		}
 	}
 	for _, a := range c.AllApps() {
 		if all := all[place(a.Upstream)]; len(all) > len(a.LocalWrites) {
-			a.LocalWrites = slices.Clone(all)
+			a.LocalWrites = slices.Clip(all)
 		}
 	}
 }

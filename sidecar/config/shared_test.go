@@ -54,10 +54,12 @@ func TestSharedUpstream(t *testing.T) {
 			continue
 		}
 		want := map[bool]int{true: 2, false: 1}[row.same]
+		sharing := config.NewSharing(c)
 		for tenant, a := range c.AllApps() {
-			if len(a.LocalWrites) != want || slices.Contains(c.Sharing(tenant, a), "acme") != (row.same && tenant.Name == "globex") {
+			if len(a.LocalWrites) != want || slices.Contains(sharing.With(tenant.Name), "acme") != (row.same && tenant.Name == "globex") ||
+				len(sharing.Tenants(a)) != want {
 				t.Errorf("%s of %s and %s: local writes %v, shared with %v", tenant.Name, row.first, row.second,
-					a.LocalWrites, c.Sharing(tenant, a))
+					a.LocalWrites, sharing.Tenants(a))
 			}
 		}
 	}

@@ -222,6 +222,9 @@ func (a *Authorizer) lockOf(tenant string, p *app, c *Caller) *Lock {
 		return l
 	}
 	for _, other := range p.sharedWith {
+		if other == tenant {
+			continue
+		}
 		if l := a.lockIn(other, c); l != nil {
 			return l
 		}

@@ -153,7 +153,7 @@ type AppOptions struct {
 	Hosts         []string        // authorities, any case, ports ignored; empty: any host
 	Subjects      []SubjectSource // where its credentials are; the first that fits one reads it
 	Anonymous     Anonymous
-	SharedWith    []string // other tenants of the same application, whose locks deny here too
+	SharedWith    []string // tenants of the same application, also this one: the locks of all deny here
 	Unprovisioned Unprovisioned
 	Exempt        []string // user names that need no directory entry; a lock denies them all the same
 	// DiscoverUntil is when the search for headers that look like credentials ends. Zero searches

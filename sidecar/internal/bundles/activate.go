@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
+	"time"
 
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/policies/bundle"
@@ -15,7 +17,7 @@ func (m *Manager) activate(ctx context.Context, s *state, raw []byte, rollback b
 	work, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.ended, cancel)() //nolint:contextcheck // both contexts end the work
-	b, rules, err := s.prepare(work, raw, rollback)
+	b, rules, err := m.prepare(work, s, raw, rollback)
 	switch {
 	case s.ended.Err() != nil:
 		return errReconfigured
@@ -48,18 +50,50 @@ func (m *Manager) activate(ctx context.Context, s *state, raw []byte, rollback b
 	return nil
 }
 
-// prepare reads, verifies and compiles a bundle, and tests a new one.
-func (s *state) prepare(ctx context.Context, raw []byte, tested bool) (
-	b *bundle.Bundle, rules *policies.Rules, err error,
+// Bounds of what works on bundles, so that decisions on requests get the processors.
+const (
+	// compileTime is how long one bundle may keep the others waiting: the compiler cannot be stopped.
+	compileTime = 30 * time.Second
+	// quickTests is the time in which most tests of bundles end. Those that do not begin again, one bundle at a time.
+	quickTests = time.Second
+)
+
+// atOnce is how many bundles are compiled at once.
+func atOnce() int { return max(1, runtime.GOMAXPROCS(0)/2) }
+
+// prepare reads, verifies and compiles a bundle, and tests a new one. It waits for a turn.
+func (m *Manager) prepare(ctx context.Context, s *state, raw []byte, tested bool) (
+	*bundle.Bundle, *policies.Rules, error,
 ) {
-	if b, err = bundle.Read(raw, s.Trust); err != nil {
+	turn, err := m.compiling.take(ctx)
+	if err != nil {
 		return nil, nil, err
 	}
-	if tested {
-		rules, err = b.Rules(ctx)
-	} else {
-		rules, err = b.Compile(ctx)
+	defer turn.leave()
+	b, rules, err := s.compile(ctx, raw)
+	if err != nil || tested {
+		return b, rules, err
 	}
+	quick, cancel := context.WithTimeout(ctx, quickTests)
+	defer cancel()
+	if err = b.Pass(quick); err == nil || quick.Err() == nil || ctx.Err() != nil {
+		return b, rules, err
+	}
+	turn.leave()
+	if turn, err = m.testing.take(ctx); err != nil {
+		return nil, nil, err
+	}
+	defer turn.leave()
+	return b, rules, b.Pass(ctx)
+}
+
+// compile reads, verifies and compiles a bundle.
+func (s *state) compile(ctx context.Context, raw []byte) (*bundle.Bundle, *policies.Rules, error) {
+	b, err := bundle.Read(raw, s.Trust)
+	if err != nil {
+		return nil, nil, err
+	}
+	rules, err := b.Rules(ctx)
 	return b, rules, err
 }
 

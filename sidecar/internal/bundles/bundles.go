@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -49,9 +50,14 @@ type Manager struct {
 	o    Options
 	step func(string) error // see kept.step
 
-	mu      sync.Mutex // guards the fields below and all states; never held while a bundle is fetched, compiled or tested
-	tenants map[string]*state
-	changed chan struct{} // closed when the tenants changed
+	asking    *turns // of the schedule, to ask sources
+	compiling *turns // to compile bundles
+	testing   *turns // to run slow tests
+
+	// mu guards the fields below and all states. It is never held while a bundle is fetched, compiled or tested.
+	mu      sync.Mutex
+	tenants map[string]*state // nil before the first
+	changed chan struct{}     // closed when the tenants changed
 }
 
 // state is a tenant with its bundle.
@@ -73,16 +79,37 @@ type state struct {
 
 // New makes a Manager without tenants.
 func New(o Options) *Manager {
-	return &Manager{o: o, tenants: map[string]*state{}, changed: make(chan struct{})}
+	return &Manager{
+		o: o, changed: make(chan struct{}), asking: newTurns(maxAsking, askingTime),
+		compiling: newTurns(atOnce(), compileTime), testing: newTurns(1, compileTime+bundle.TestsTimeout),
+	}
 }
 
 // SetTenants takes over the tenants of a configuration. It loads the kept bundle of each new one, checked again
 // from its bytes, and puts all in force. A tenant whose kept bundle does not load any more has a fault, and its
-// writes get no verdict. It waits for no fetch and no activation.
+// writes get no verdict. It waits for no fetch and no activation. The first call uses all processors, because no
+// request waits for a decision yet.
 func (m *Manager) SetTenants(ctx context.Context, tenants []Tenant) {
+	m.mu.Lock()
+	workers := atOnce()
+	if m.tenants == nil {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	m.mu.Unlock()
+	states := make([]*state, len(tenants))
+	free := make(chan struct{}, workers)
+	var work sync.WaitGroup
+	for i, t := range tenants {
+		free <- struct{}{}
+		work.Go(func() {
+			states[i] = m.take(ctx, t)
+			<-free
+		})
+	}
+	work.Wait()
 	next := map[string]*state{}
-	for _, t := range tenants {
-		next[t.Name] = m.take(ctx, t)
+	for _, s := range states {
+		next[s.Name] = s
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -154,7 +181,7 @@ func (s *state) load(ctx context.Context, dir string, step func(string) error) (
 	}
 	raw, err := k.read(k.Active)
 	if err == nil {
-		_, s.rules, err = s.prepare(ctx, raw, true)
+		_, s.rules, err = s.compile(ctx, raw)
 	}
 	if err != nil {
 		return fmt.Errorf("the bundle that was in force cannot be used any more: %w", err)

@@ -3,5 +3,23 @@ package bundles
 // SetStep calls f before each step on disk. An error stops there, as a crash would.
 func (m *Manager) SetStep(f func(step string) error) { m.step = f }
 
+// HoldCompiling takes every turn to compile until release.
+func (m *Manager) HoldCompiling() (release func()) {
+	for range cap(m.compiling.free) {
+		m.compiling.free <- struct{}{}
+	}
+	return func() {
+		for range cap(m.compiling.free) {
+			<-m.compiling.free
+		}
+	}
+}
+
+// MaxAsking and AskingTime are the constants.
+const (
+	MaxAsking  = maxAsking
+	AskingTime = askingTime
+)
+
 // WaitBefore is waitBefore.
 var WaitBefore = waitBefore

@@ -67,7 +67,7 @@ func (m *Manager) FetchNow(ctx context.Context, tenant string, record Record) (S
 	if _, err := m.Of(tenant); err != nil {
 		return Status{}, err
 	}
-	if _, err := m.fetch(ctx, tenant, record); err != nil {
+	if err := m.fetch(ctx, tenant, record); err != nil {
 		return Status{}, err
 	}
 	return m.Of(tenant)
