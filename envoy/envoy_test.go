@@ -32,6 +32,7 @@ import (
 	"github.com/scimward/scimward/envoy/envoybin"
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/headers"
+	"github.com/scimward/scimward/sidecar/passes"
 )
 
 const fixture = `
@@ -217,6 +218,38 @@ func TestIdentityHeadersOfOtherGateways(t *testing.T) {
 	}
 }
 
+// TestHeadersThatEnvoyPassesOn: ext_authz sees the headers that a decision reads. Where an application denies fields,
+// it sees every header, and the route of each application declares that.
+func TestHeadersThatEnvoyPassesOn(t *testing.T) {
+	t.Parallel()
+	for _, fields := range [][]string{nil, {"email"}} {
+		cfg := parseFixture(t)
+		cfg.Tenants[0].Apps[0].LocalWrites[1].Fields = fields
+		b, err := envoy.Bootstrap(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := map[string]bool{}
+		allowed := collect[*authzv3.ExtAuthz](t, b)[0].GetAllowedHeaders()
+		for _, p := range allowed.GetPatterns() {
+			named[p.GetExact()] = true
+		}
+		every := len(fields) > 0
+		if every != (allowed == nil) || !every && (!named["x-device-credential"] || !named["cookie"] || named["email"]) {
+			t.Errorf("fields %v: ext_authz sees %v", fields, named)
+		}
+		for _, r := range collect[*authzv3.ExtAuthzPerRoute](t, b) {
+			e := r.GetCheckSettings().GetContextExtensions()
+			if e["surface"] == "app" && strings.Contains(e[passes.Extension]+" ", " header:* ") != every {
+				t.Errorf("fields %v: %s/%s declares %s", fields, e["tenant"], e["app"], e[passes.Extension])
+			}
+		}
+		if got := strings.Contains(cfg.Tenants[0].Apps[0].Passes().String(), "header:*"); got != every {
+			t.Errorf("fields %v: the application needs %s", fields, cfg.Tenants[0].Apps[0].Passes())
+		}
+	}
+}
+
 // TestSecurityFacts: every setting that the perimeter needs has its value.
 func TestSecurityFacts(t *testing.T) {
 	t.Parallel()
@@ -233,39 +266,41 @@ func TestSecurityFacts(t *testing.T) {
 	}
 	between := func(d, least, most time.Duration) bool { return d >= least && d <= most }
 	facts := map[string]bool{
-		"one ext_authz":                        len(filters) == 1,
-		"ext_authz is the first filter":        hcm.GetHttpFilters()[0].GetName() == "envoy.filters.http.ext_authz",
-		"ext_authz is enabled":                 !hcm.GetHttpFilters()[0].GetDisabled() && authz.GetFilterEnabled() == nil,
-		"ext_authz fails closed":               !authz.GetFailureModeAllow(),
-		"ext_authz faults are 503":             authz.GetStatusOnError().GetCode() == 503,
-		"ext_authz denies when disabled":       authz.GetDenyAtDisable().GetDefaultValue().GetValue(),
-		"no global body buffering":             authz.GetWithRequestBody() == nil,
-		"raw headers":                          authz.GetEncodeRawHeaders(),
-		"mutations are validated":              authz.GetValidateMutations(),
-		"mutations are restricted":             rules.GetDisallowAll().GetValue() && rules.GetDisallowIsError().GetValue(),
-		"routes are not chosen again":          !authz.GetClearRouteCache(),
-		"response header limits":               authz.GetEnforceResponseHeaderLimits(),
-		"one leash":                            len(leashes) == 1,
-		"leash fails closed":                   !leash.GetFailureModeAllow(),
-		"leash faults are 503":                 leash.GetStatusOnError().GetCode() == 503,
-		"checks and leashes do not share":      cluster(leash.GetGrpcService()) != cluster(authz.GetGrpcService()),
-		"leash never sees request bodies":      mode.GetRequestBodyMode() == procv3.ProcessingMode_NONE,
-		"leash never sees response bodies":     mode.GetResponseBodyMode() == procv3.ProcessingMode_NONE,
-		"leash learns from ext_authz only":     slices.Equal(untyped(leash), []string{"envoy.filters.http.ext_authz"}),
-		"paths are normalised":                 hcm.GetNormalizePath().GetValue() && hcm.GetMergeSlashes(),
-		"escaped slashes are refused":          hcm.GetPathWithEscapedSlashesAction().String() == "REJECT_REQUEST",
-		"ports are stripped from hosts":        hcm.GetStripAnyHostPort(),
-		"ended streams close at once":          between(hcm.GetDelayedCloseTimeout().AsDuration(), 1, 100*time.Millisecond),
-		"trailing dots are stripped":           hcm.GetStripTrailingHostDot(),
-		"remote address is our own":            hcm.GetUseRemoteAddress().GetValue(),
-		"client certificate header is cleaned": hcm.GetForwardClientCertDetails() == hcmv3.HttpConnectionManager_SANITIZE,
-		"underscored headers are refused":      common.GetHeadersWithUnderscoresAction().String() == "REJECT_REQUEST",
-		"header count is bounded":              common.GetMaxHeadersCount().GetValue() == 100,
-		"no HTTP/1.0":                          !hcm.GetHttpProtocolOptions().GetAcceptHttp_10(),
-		"no chunked with length":               !hcm.GetHttpProtocolOptions().GetAllowChunkedLength(),
-		"no upgrades by default":               len(hcm.GetUpgradeConfigs()) == 0,
-		"early removal":                        len(hcm.GetEarlyHeaderMutationExtensions()) == 1,
-		"strict chunk parsing":                 runtime["envoy.reloadable_features.strict_chunk_parsing"].GetBoolValue(),
+		"one ext_authz":                                        len(filters) == 1,
+		"ext_authz is the first filter":                        hcm.GetHttpFilters()[0].GetName() == "envoy.filters.http.ext_authz",
+		"ext_authz is enabled":                                 !hcm.GetHttpFilters()[0].GetDisabled() && authz.GetFilterEnabled() == nil,
+		"ext_authz sees every header, where a field is denied": authz.GetAllowedHeaders() == nil,
+		"trailers are dropped":                                 !hcm.GetHttpProtocolOptions().GetEnableTrailers(),
+		"ext_authz fails closed":                               !authz.GetFailureModeAllow(),
+		"ext_authz faults are 503":                             authz.GetStatusOnError().GetCode() == 503,
+		"ext_authz denies when disabled":                       authz.GetDenyAtDisable().GetDefaultValue().GetValue(),
+		"no global body buffering":                             authz.GetWithRequestBody() == nil,
+		"raw headers":                                          authz.GetEncodeRawHeaders(),
+		"mutations are validated":                              authz.GetValidateMutations(),
+		"mutations are restricted":                             rules.GetDisallowAll().GetValue() && rules.GetDisallowIsError().GetValue(),
+		"routes are not chosen again":                          !authz.GetClearRouteCache(),
+		"response header limits":                               authz.GetEnforceResponseHeaderLimits(),
+		"one leash":                                            len(leashes) == 1,
+		"leash fails closed":                                   !leash.GetFailureModeAllow(),
+		"leash faults are 503":                                 leash.GetStatusOnError().GetCode() == 503,
+		"checks and leashes do not share":                      cluster(leash.GetGrpcService()) != cluster(authz.GetGrpcService()),
+		"leash never sees request bodies":                      mode.GetRequestBodyMode() == procv3.ProcessingMode_NONE,
+		"leash never sees response bodies":                     mode.GetResponseBodyMode() == procv3.ProcessingMode_NONE,
+		"leash learns from ext_authz only":                     slices.Equal(untyped(leash), []string{"envoy.filters.http.ext_authz"}),
+		"paths are normalised":                                 hcm.GetNormalizePath().GetValue() && hcm.GetMergeSlashes(),
+		"escaped slashes are refused":                          hcm.GetPathWithEscapedSlashesAction().String() == "REJECT_REQUEST",
+		"ports are stripped from hosts":                        hcm.GetStripAnyHostPort(),
+		"ended streams close at once":                          between(hcm.GetDelayedCloseTimeout().AsDuration(), 1, 100*time.Millisecond),
+		"trailing dots are stripped":                           hcm.GetStripTrailingHostDot(),
+		"remote address is our own":                            hcm.GetUseRemoteAddress().GetValue(),
+		"client certificate header is cleaned":                 hcm.GetForwardClientCertDetails() == hcmv3.HttpConnectionManager_SANITIZE,
+		"underscored headers are refused":                      common.GetHeadersWithUnderscoresAction().String() == "REJECT_REQUEST",
+		"header count is bounded":                              common.GetMaxHeadersCount().GetValue() == 100,
+		"no HTTP/1.0":                                          !hcm.GetHttpProtocolOptions().GetAcceptHttp_10(),
+		"no chunked with length":                               !hcm.GetHttpProtocolOptions().GetAllowChunkedLength(),
+		"no upgrades by default":                               len(hcm.GetUpgradeConfigs()) == 0,
+		"early removal":                                        len(hcm.GetEarlyHeaderMutationExtensions()) == 1,
+		"strict chunk parsing":                                 runtime["envoy.reloadable_features.strict_chunk_parsing"].GetBoolValue(),
 	}
 	for _, d := range collect[*tlsv3.DownstreamTlsContext](t, b) {
 		version := d.GetCommonTlsContext().GetTlsParams().GetTlsMinimumProtocolVersion()

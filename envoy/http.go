@@ -136,8 +136,8 @@ func extAuthz(cfg *config.Config) *authzv3.ExtAuthz {
 			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: h}, IgnoreCase: true,
 		})
 	}
-	if cfg.Discovers(time.Now()) {
-		allowed = nil // every header
+	if cfg.PassesEveryHeader(time.Now()) {
+		allowed = nil
 	}
 	return &authzv3.ExtAuthz{
 		Services:            &authzv3.ExtAuthz_GrpcService{GrpcService: grpcService(cfg, ClusterAuthz)},

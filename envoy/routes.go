@@ -2,6 +2,7 @@ package envoy
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -154,7 +155,7 @@ func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App)
 	authz := func(buffer *authzv3.BufferSettings) *authzv3.ExtAuthzPerRoute {
 		per := perRoute("app", t.Name, a.Name, buffer)
 		declared := append(a.Passes(), passes.Hosts(cfg.Hosts()))
-		if cfg.Discovers(time.Now()) {
+		if cfg.PassesEveryHeader(time.Now()) && !slices.Contains(declared, passes.AllHeaders) {
 			declared = append(declared, passes.AllHeaders)
 		}
 		per.GetCheckSettings().ContextExtensions[passes.Extension] = declared.String()

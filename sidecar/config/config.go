@@ -559,12 +559,17 @@ type LocalWrite struct {
 	Path string `yaml:"path"`
 	// Methods are the denied methods. Empty means all but GET and HEAD.
 	Methods []string `yaml:"methods"`
-	// Fields limits the rule to requests with one of these fields in the form or JSON body. Envoy then
-	// buffers the bodies of the route. Empty means every request. A field counts at any depth, in JSON text, in
-	// GraphQL arguments and in the query, in every spelling that a framework reads as its name:
-	// birth also stands for user[Birth], profile-birth, birth_year, birth(1i), birth_id and 0-birth, and
+	// Fields limits the rule to requests with one of these fields. Envoy then buffers the bodies of the route, and
+	// passes every header on to scimward. Empty means every request. A field counts in a form and in JSON at any
+	// depth, in JSON text, in GraphQL arguments and in the query, in every spelling that a framework reads as its
+	// name: birth also stands for user[Birth], profile-birth, birth_year, birth(1i), birth_id and 0-birth, and
 	// display_name for displayName and display.name[]. List other names of the same thing, such as
 	// new_email. A body with a name of more than 4 KiB is refused.
+	//
+	// A header or cookie with the name of the field counts too: Spring MVC binds headers, and PHP and Fiber can take
+	// cookies for fields. Headers that clients and proxies send with any write do not count, such as host, accept,
+	// user-agent, content-type, authorization, connection, cookie, origin and referer, so a field may have such a
+	// name. Others count, also date and from. What subjects read does not count.
 	Fields []string `yaml:"fields"`
 }
 

@@ -8,7 +8,28 @@ import (
 )
 
 // Passes returns what Envoy must pass on to the authorizer for the app.
-func (a *App) Passes() passes.List { return passes.New(a.ReadHeaders(), a.BodyPaths(), a.Streams) }
+func (a *App) Passes() passes.List {
+	read := a.ReadHeaders()
+	if a.deniesFields() {
+		read = append(read, passes.EveryHeader)
+	}
+	return passes.New(read, a.BodyPaths(), a.Streams)
+}
+
+// PassesEveryHeader reports whether Envoy withholds no header from the authorizer: in a discovery window, and where
+// an app denies fields, which some frameworks take from headers too. Envoy has one list for all apps.
+func (c *Config) PassesEveryHeader(now time.Time) bool {
+	for _, a := range c.AllApps() {
+		if a.deniesFields() || a.Discovers(now) {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *App) deniesFields() bool {
+	return slices.ContainsFunc(a.LocalWrites, func(w LocalWrite) bool { return len(w.Fields) > 0 })
+}
 
 // Hosts returns the hosts of all tenants and apps, sorted.
 func (c *Config) Hosts() []string {
@@ -33,16 +54,6 @@ func (a *App) DiscoveryEnd() time.Time {
 		return time.Time{} // also ""; check has reported the rest
 	}
 	return end
-}
-
-// Discovers reports whether the discovery window of an app is open. Envoy then passes every header on.
-func (c *Config) Discovers(now time.Time) bool {
-	for _, a := range c.AllApps() {
-		if a.Discovers(now) {
-			return true
-		}
-	}
-	return false
 }
 
 // ReadHeaders returns the request headers that contain credentials of the app, sorted. Envoy must

@@ -110,6 +110,18 @@ func OverrideQuery() []string {
 	return []string{"_method", "x-http-method-override", "x-http-method", "x-method-override", "_http_method"}
 }
 
+// Unasked returns the headers that clients and proxies send with a write unasked, so that one of them says
+// nothing about what its sender wants to change. Spring 6.2.3 and later takes no field from accept, authorization,
+// connection, cookie, host, origin, priority, referer and upgrade either.
+func Unasked() []string {
+	return []string{
+		"accept", "accept-encoding", "accept-language", "authorization", "baggage", "cache-control", "connection",
+		"content-encoding", "content-length", "content-type", "cookie", "dnt", "expect", "forwarded", "host", "origin",
+		"pragma", "priority", "referer", "te", "traceparent", "tracestate", "transfer-encoding", "upgrade", "user-agent",
+		"via", "x-request-id",
+	}
+}
+
 // Wanted returns the request headers that a decision reads. The allowed_headers of
 // Envoy's ext_authz filter must contain them, the headers of configured sources, and
 // everything that starts with [Prefix].

@@ -45,8 +45,11 @@ func hostsOf(declared string) string {
 	return ""
 }
 
+// EveryHeader stands for all names of headers in a list.
+const EveryHeader = "*"
+
 // AllHeaders is the entry of an Envoy that withholds no header.
-const AllHeaders = header + "*"
+const AllHeaders = header + EveryHeader
 
 // DeclaresAllHeaders reports whether a declaration says that no header is withheld.
 func DeclaresAllHeaders(declared string) bool {

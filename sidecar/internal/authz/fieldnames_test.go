@@ -267,6 +267,14 @@ func TestBracketedField(t *testing.T) {
 			t.Errorf("%s: %d %s", b, d.Status, d.Reason)
 		}
 	}
+	for b, allowed := range map[string]bool{
+		`{"user":{"name":"x"}}`: false, `{"a":{"user":[{"Name":{}}]}}`: false, `{"user.name":"x"}`: false,
+		`{"user":{"theme":"x"},"name":"y"}`: true, `{"user":"x","name":{"user":1}}`: true,
+	} {
+		if d := k.Decide(t.Context(), appReq(http.MethodPost, "/api/me", jsonBody(b))); d.Allowed() != allowed {
+			t.Errorf("%s: %d %s", b, d.Status, d.Reason)
+		}
+	}
 }
 
 // spelledFields are names that the grammars make of denied fields, and parts of such names.

@@ -61,7 +61,7 @@ func (p *app) denyLocalWrite(r *request.Request, path *request.Path, keys reques
 		if override {
 			return denyOverride("query parameters")
 		}
-		if d := w.denyFields(r, keys); d != nil {
+		if d := w.denyFields(r, keys, p.sources); d != nil {
 			return d
 		}
 	}
@@ -80,9 +80,9 @@ func (w *localWrite) unread(r *request.Request) bool {
 	return r.Headers.Has("upgrade") || !w.fields.Empty() && slices.ContainsFunc(r.DocumentNames(), w.fields.Has)
 }
 
-// denyFields denies a covered write, unless the entry lists fields and the body has none of
+// denyFields denies a covered write, unless the entry lists fields and the request has none of
 // them.
-func (w *localWrite) denyFields(r *request.Request, keys request.Keys) *Decision {
+func (w *localWrite) denyFields(r *request.Request, keys request.Keys, sources *request.Sources) *Decision {
 	local := deny(http.StatusForbidden, ReasonLocal, localDetail)
 	if w.fields.Empty() || !r.Write() {
 		return local
@@ -92,6 +92,10 @@ func (w *localWrite) denyFields(r *request.Request, keys request.Keys) *Decision
 		return denyProblem(bad)
 	case found:
 		return local
+	}
+	if where := sources.Carried(r.Headers, w.fields); where != "" {
+		return deny(http.StatusForbidden, ReasonLocal,
+			"a "+where+" has the name of a field that only the identity service changes: leave it out")
 	}
 	names, bad := r.BodyNames()
 	switch {

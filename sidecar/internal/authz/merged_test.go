@@ -28,8 +28,13 @@ func TestBodyPlaceInQuery(t *testing.T) {
 		{"another path", appReq("GET", "/search?username=locked&refresh_token=locked"), "", ""},
 		{"another parameter", appReq("GET", "/login?next=locked"), "", ""},
 		{"empty", appReq("GET", "/login?username="), "", ""},
+		{"member, as Rails writes it", at("/json?auth[token]=locked"), request.ReasonQuery, ""},
+		{"member, escaped, with another method", at("/json?a=1&auth%5Btoken%5D=locked", func(r *request.Request) { r.Method = "PUT" }), request.ReasonQuery, ""},
+		{"member after a dot", at("/json?Auth.token=locked"), request.ReasonQuery, ""},
+		{"the last member alone", at("/json?token=locked&auth_token=locked&auth=locked"), "", ""},
+		{"a member on another path", at("/other?auth[token]=locked"), "", ""},
 	} {
-		d := newKit(t).Decide(t.Context(), row.req)
+		d := newKit(t, places).Decide(t.Context(), row.req)
 		denied := row.reason != "" && d.Reason == row.reason
 		if d.Allowed() != (row.reason == "") || !d.Allowed() && !denied || row.user != "" && d.Caller.UserName != row.user {
 			t.Errorf("%s: allowed %t, %s, user %q; want %q, %q",

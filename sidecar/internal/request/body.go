@@ -213,13 +213,10 @@ func queryHas(query, name string) bool {
 
 // oneField returns the text at path, "" when there is none.
 func oneField(fields []field, name string, path []string) (string, *Problem) {
-	folded := make([]string, len(path))
-	for i := range path {
-		folded[i] = FoldField(path[i])
-	}
+	place := spell(bracketed(path), false)
 	value, seen := "", false
 	for _, f := range fields {
-		if !f.below(folded) {
+		if s := spell(f.name(), false); !s.below(&place) {
 			continue
 		}
 		if seen || !slices.Equal(f.path, path) || !f.text {

@@ -13,17 +13,36 @@ import (
 
 // field is one leaf of a body.
 type field struct {
-	path   []string // its names from the outside in; "" is an element of a list
-	folded []string // path, each name folded
-	joined string   // of a form: folded, the one name that PHP makes of what others split ("a.b[]", "a[b")
-	value  string   // with text
-	text   bool
+	path  []string // its names from the outside in; "" is an element of a list
+	value string   // with text
+	text  bool
+}
+
+// name is the path as a form would write it: "user[email]".
+func (f *field) name() string { return bracketed(f.path) }
+
+func bracketed(path []string) string {
+	if len(path) == 1 {
+		return path[0]
+	}
+	var b strings.Builder
+	for _, member := range path {
+		switch {
+		case member == "":
+		case b.Len() == 0:
+			b.WriteString(member)
+		default:
+			b.WriteString("[" + member + "]")
+		}
+	}
+	return b.String()
 }
 
 // BodyNames are the names of all fields of a body, at any depth, for a rule that denies some of them. Text that
 // is JSON has names too, also in the query, and a GraphQL document has those of its arguments and input fields.
 type BodyNames struct {
 	names    []string
+	leaves   []field
 	override bool
 }
 
@@ -39,7 +58,7 @@ func (r *Request) BodyNames() (*BodyNames, *Problem) {
 		b.asForm(string(r.Body))
 	}
 	b.query(r.Query)
-	return &BodyNames{b.names, b.override}, b.bad
+	return &BodyNames{b.names, b.fields, b.override}, b.bad
 }
 
 // encoded refuses a form with characters that no encoder of forms writes. Without them it is no JSON, XML or YAML,
@@ -100,7 +119,10 @@ func unescapeForm(s string) string {
 }
 
 // Mention reports whether a name might be read as a field of a set.
-func (b *BodyNames) Mention(set *FieldSet) bool { return slices.ContainsFunc(b.names, set.Has) }
+func (b *BodyNames) Mention(set *FieldSet) bool {
+	return slices.ContainsFunc(b.names, set.Has) ||
+		set.across() && slices.ContainsFunc(b.leaves, func(f field) bool { return set.Has(f.name()) })
+}
 
 // Override reports whether a field at the top replaces the method.
 func (b *BodyNames) Override() bool { return b.override }
@@ -153,7 +175,7 @@ func (r *Request) readBody(f BodyFormat, b *bodyReader) *Problem {
 	if se != nil {
 		return problem(400, ReasonBody, "the body is not a JSON object that can be read in one way only")
 	}
-	b.json(nil, nil, o)
+	b.json(nil, o)
 	return nil
 }
 
@@ -164,27 +186,11 @@ func (b *bodyReader) form(body string) *Problem {
 	}
 	for name, vs := range values {
 		b.name(name, true)
-		f := formField(name)
 		for _, v := range vs {
-			f.value, f.text = v, true
-			b.leaf(f, name)
+			b.leaf(field{path: []string{name}, value: v, text: true}, name)
 		}
 	}
 	return nil
-}
-
-// formField is a field of a form, whose name some frameworks split.
-func formField(name string) field {
-	f := field{path: []string{name}}
-	if strings.ContainsAny(name, "[].") {
-		members := strings.FieldsFunc(name, func(r rune) bool { return r == '[' || r == ']' || r == '.' })
-		f.path = append(members, "")
-		f.joined = FoldField(phpName(name))
-	}
-	for _, member := range f.path {
-		f.folded = append(f.folded, FoldField(decodeAgain(member)))
-	}
-	return f
 }
 
 // phpName is the variable that PHP makes of a name: it cuts at the first bracket that is closed, and writes "_"
@@ -234,10 +240,10 @@ func (b *bodyReader) charset(name, value string) {
 }
 
 // json adds the leaves below v. The decoder bounds depth and size.
-func (b *bodyReader) json(path, folded []string, v any) {
+func (b *bodyReader) json(path []string, v any) {
 	n := len(path)
-	f := field{path: path[:n:n], folded: folded[:n:n]}
-	under := func(name string, v any) { b.json(append(f.path, name), append(f.folded, FoldField(name)), v) }
+	f := field{path: path[:n:n]}
+	under := func(name string, v any) { b.json(append(f.path, name), v) }
 	switch v := v.(type) {
 	case scim.Object:
 		for name, e := range v {
@@ -269,7 +275,7 @@ func (b *bodyReader) json(path, folded []string, v any) {
 // jsonFields returns the leaves of an object.
 func jsonFields(o scim.Object) ([]field, *Problem) {
 	var b bodyReader
-	b.json(nil, nil, o)
+	b.json(nil, o)
 	return b.fields, b.bad
 }
 
@@ -371,24 +377,4 @@ func FoldField(name string) string {
 		}
 		return r
 	}, foldForms(name)))
-}
-
-// below reports whether some parser might find f at the folded path, or below it.
-func (f *field) below(folded []string) bool {
-	if len(folded) == 1 && f.joined == folded[0] {
-		return true
-	}
-	n := 0
-	for _, member := range f.folded {
-		switch {
-		case n == len(folded):
-			return true
-		case member == "": // an element of a list, or nothing that some parsers see
-		case member != folded[n]:
-			return false
-		default:
-			n++
-		}
-	}
-	return n == len(folded)
 }

@@ -30,6 +30,7 @@ func longName(what string) string {
 type FieldSet struct {
 	names []setName
 	tails []string
+	plain *FieldSet // the same fields, as headers and cookies name them; only of NewFieldSet
 }
 
 type setName struct {
@@ -40,7 +41,9 @@ type setName struct {
 // NewFieldSet returns the set of fields that a rule denies.
 func NewFieldSet(fields []string) *FieldSet {
 	// Active Record sets an association by the ids of others, and by their attributes.
-	return newFieldSet(fields, "", "attributes", "sattributes", "esattributes", "id", "ids")
+	set := newFieldSet(fields, "", "attributes", "sattributes", "esattributes", "id", "ids")
+	set.plain = newFieldSet(fields, "")
+	return set
 }
 
 func newFieldSet(fields []string, tails ...string) *FieldSet {
@@ -57,6 +60,11 @@ func newFieldSet(fields []string, tails ...string) *FieldSet {
 		}
 	}
 	return set
+}
+
+// across reports whether a name of the set is one of a member.
+func (set *FieldSet) across() bool {
+	return slices.ContainsFunc(set.names, func(n setName) bool { return n.across })
 }
 
 // forms reports whether the set looks behind prefixes and before suffixes of forms.
@@ -119,6 +127,7 @@ const (
 	begins mark = 1 << iota // a reading may begin
 	ends                    // a reading may end
 	wall                    // no reading crosses
+	cut                     // every framework that splits names splits here
 )
 
 // gap is what separates two words.
@@ -191,6 +200,9 @@ func (s *spelled) mark(words []nameWord, forms bool) {
 		if w.before&closed != 0 {
 			s.marks[w.from] |= wall
 		}
+		if w.before&hard != 0 {
+			s.marks[w.from] |= cut
+		}
 		if i == 0 || w.before&hard != 0 || !words[i-1].text ||
 			forms && (w.before&hyphen != 0 || formPrefix(text(words[i-1])) && s.marks[words[i-1].from]&begins != 0) {
 			s.marks[w.from] |= begins
@@ -198,7 +210,7 @@ func (s *spelled) mark(words []nameWord, forms bool) {
 	}
 	for i := len(words) - 1; i >= 0; i-- {
 		if i == len(words)-1 {
-			s.marks[words[i].to] |= ends
+			s.marks[words[i].to] |= ends | cut
 			continue
 		}
 		next := words[i+1]
@@ -216,4 +228,20 @@ func (s *spelled) reads(from, to int, tail string, across bool) bool {
 	to += len(tail)
 	return s.marks[to]&ends != 0 &&
 		(across || !slices.ContainsFunc(s.marks[from+1:to], func(m mark) bool { return m&wall != 0 }))
+}
+
+// below reports whether some framework might find the name s at a place in a body, or below it. Names have to split
+// where the place has a member of another. Within a name of the place, they may only have what PHP corrects to "_".
+func (s *spelled) below(place *spelled) bool {
+	n := len(place.text)
+	if !strings.HasPrefix(s.text, place.text) || s.marks[n]&cut == 0 {
+		return false
+	}
+	for i := 1; i < n; i++ {
+		switch within := s.marks[i]; {
+		case place.marks[i]&wall != 0 && within&cut == 0, place.marks[i]&cut == 0 && within&wall != 0:
+			return false
+		}
+	}
+	return true
 }

@@ -62,9 +62,9 @@ func variable(request scim.Object, name string, path []string) (string, *Problem
 	if p != nil {
 		return "", p
 	}
-	last := FoldField(path[len(path)-1])
+	last := newFieldSet(path[len(path)-1:], "")
 	for _, f := range fields {
-		if !slices.Equal(f.path, path) && slices.Contains(f.folded, last) {
+		if !slices.Equal(f.path, path) && last.Has(f.name()) {
 			return "", problem(400, ReasonBodySource, "send the variable "+name+" exactly once, as text, under this name")
 		}
 	}

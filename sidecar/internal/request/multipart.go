@@ -110,7 +110,5 @@ func readDisposition(value string) (name string, f field, ok bool) {
 		}
 	}
 	_, file := params["filename"]
-	f = formField(name)
-	f.text = !file
-	return name, f, true
+	return name, field{path: []string{name}, text: !file}, true
 }

@@ -49,7 +49,14 @@ func (s *Sources) fromMerged(r *Request, path *Path, out *[]Credential) *Problem
 			continue
 		}
 		seen = append(seen, src.Name)
-		v, p := queryValue(r.Query, src.Name)
+		members := fieldPath(src.Name)
+		if len(members) > 1 {
+			if queryBelow(r.Query, members) {
+				return problem(400, ReasonQuery, "send "+src.Name+" in the body only")
+			}
+			continue
+		}
+		v, p := queryValue(r.Query, members[0])
 		if p != nil {
 			return p
 		}
@@ -68,9 +75,18 @@ func (s *Sources) fromMerged(r *Request, path *Path, out *[]Credential) *Problem
 	return nil
 }
 
-// merged reports whether a query parameter can have the name of the body field: not inside JSON or GraphQL.
-func (s *Source) merged() bool {
-	return s.In == InBody && s.Body.Format != GraphQL && (s.Body.Format != JSON || !strings.HasPrefix(s.Name, "/"))
+// merged reports whether a query parameter can have the name of the body field: not inside GraphQL.
+func (s *Source) merged() bool { return s.In == InBody && s.Body.Format != GraphQL }
+
+// queryBelow reports whether some framework might read a parameter as the member of another at a path: Rails reads
+// "user[email]" as the JSON {"user":{"email":…}}.
+func queryBelow(query string, path []string) bool {
+	place, found := spell(bracketed(path), false), false
+	eachParameter(query, func(name, _ string) {
+		s := spell(name, false)
+		found = found || s.below(&place)
+	})
+	return found
 }
 
 // queryValue returns the decoded value of a query parameter, "" when it is absent or empty. It

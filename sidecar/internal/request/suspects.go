@@ -53,15 +53,12 @@ func (s *Sources) Suspects(r *Request, everyHeader bool, found func(Suspect)) {
 
 // harmless are the headers whose long values are no credentials.
 func harmless(name string) bool {
-	for _, start := range []string{"accept", "content-", "sec-", "if-", "x-forwarded-", "x-envoy-", "x-b3-", ":"} {
+	for _, start := range []string{"accept", "content-", "sec-", "if-", "x-forwarded-", "x-envoy-", "x-b3-"} {
 		if strings.HasPrefix(name, start) {
 			return true
 		}
 	}
-	return slices.Contains([]string{
-		"cookie", "host", "user-agent", "referer", "origin", "via", "date", "x-request-id", "traceparent", "tracestate",
-		"baggage", "connection", "upgrade", "te", "transfer-encoding", "cache-control", "pragma", "dnt", "range", "forwarded",
-	}, name)
+	return unasked(name)
 }
 
 func suspicious(name, value string) string {
