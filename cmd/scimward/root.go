@@ -70,6 +70,8 @@ identity-lifecycle profile for SCIM 2.0 without changing the application.
 
 Start:   scimward init DIR ...       write a commented configuration
          scimward config check -c F  check it
+         scimward app routes suggest --openapi F
+                             propose the routes of an application to deny
          scimward envoy bootstrap -c F > envoy.yaml
          scimward serve -c F
 Look:    scimward status             is it ready, and who still has access?
@@ -101,7 +103,7 @@ Keep:    scimward backup -o FILE     copy the store while scimward runs`,
 	root.AddCommand(
 		newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newReport(), newExplain(),
 		newLock(), newUnlock(), newRetry(), newClose(), newLeavers(), newAudit(), newTimeline(), newRefused(), newKeys(),
-		newApprovals(), newClient(), newToken(), newTenant(), newPolicy(), newDecision(),
+		newApprovals(), newApp(), newClient(), newToken(), newTenant(), newPolicy(), newDecision(),
 		newBackup(), newRestore(), newStore(), newConformance(), newVersion(), newPluginWorker(),
 	)
 	complete(root)
