@@ -67,3 +67,6 @@ func (s *Server) Metrics() []*prometheus.Desc {
 	}
 	return out
 }
+
+// AskInstance asks once for the instance under the external URLs, as Run does each minute.
+func (s *Server) AskInstance(ctx context.Context) { s.instance.Ask(ctx) }

@@ -1,6 +1,7 @@
 package sidecar
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,7 @@ func (s *Server) Run(ctx context.Context) error {
 	start("revocation engine", func() error { return s.engine.Run(work) })
 	start("authorization server", func() error { return s.oauth.Run(work) })
 	start("refused deactivations", func() error { return s.handler.Run(work) })
-	running.Go(func() { s.watchReady(work) })
+	running.Go(func() { s.watchReady(work); s.instance.Run(work) })
 	running.Go(func() { s.bundles.Run(work) })
 	running.Go(func() { s.recordings.Run(work) })
 	running.Go(func() { s.watchFiles(work) })
@@ -146,11 +147,29 @@ func (s *Server) components(ctx context.Context) []admin.Component {
 		component("policy", s.bundles.Ready()),
 		component("oauth", s.oauth.Ready(ctx)), component("plugins", s.plugins.Started()),
 		storeComponent(s.store.Health()),
+		s.alone(),
 	}
 	for name, v := range s.now().verifiers {
 		out = append(out, component(name, v.Ready(ctx)))
 	}
 	slices.SortFunc(out, func(a, b admin.Component) int { return strings.Compare(a.Name, b.Name) })
+	return out
+}
+
+// alone reports whether another process answers under an external URL of this one.
+func (s *Server) alone() admin.Component {
+	warning, err := s.instance.State()
+	c := component("instance", err)
+	c.Message = cmp.Or(c.Message, warning)
+	return c
+}
+
+// externalURLs lists the URLs under which clients reach this process.
+func (s *Server) externalURLs() []string {
+	var out []string
+	for i := range s.now().config.Tenants {
+		out = append(out, s.now().config.Tenants[i].ExternalURL)
+	}
 	return out
 }
 

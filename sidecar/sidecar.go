@@ -29,6 +29,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/bundles"
 	"github.com/scimward/scimward/sidecar/internal/client"
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
+	"github.com/scimward/scimward/sidecar/internal/instance"
 	"github.com/scimward/scimward/sidecar/internal/oauth"
 	"github.com/scimward/scimward/sidecar/internal/recent"
 	"github.com/scimward/scimward/sidecar/internal/recording"
@@ -86,6 +87,7 @@ type Server struct {
 	metrics   *http.Server
 	listeners struct{ authz, scim, admin, metrics net.Listener }
 	envoys    *passes.Envoys
+	instance  *instance.Watch
 	suspects  authz.Suspects
 	closers   []func() error // in the order of opening; closed in reverse
 }
@@ -107,6 +109,11 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	s.envoys = &passes.Envoys{Outdated: s.logOutdated}
 	s.envoys.SetHosts(o.Config.Hosts())
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.instance = instance.New(instance.Options{
+		URLs:   s.externalURLs,
+		CAFile: func() string { return s.now().config.Envoy.TLS.Cert },
+		Now:    o.Now, Logger: o.Logger,
+	})
 	s.openDecisions() //nolint:contextcheck // what it starts lives until close
 	for _, step := range []func(context.Context) error{
 		s.openStore, s.openPlugins, s.openTrust, s.openSCIM, s.openEngine, s.openAdmin, s.openListeners,
@@ -231,6 +238,7 @@ func (s *Server) openSCIM(ctx context.Context) (err error) {
 	mux := http.NewServeMux()
 	s.handler.Mount(mux)
 	s.oauth.Mount(mux, s.tenantOf)
+	mux.Handle("GET "+instance.Path, s.instance)
 	s.scim = httpServer(s.handler.Route(mux), s.opts.Logger)
 	envoy := s.opts.Config.Envoy
 	s.authz, err = extauthz.New(extauthz.Options{

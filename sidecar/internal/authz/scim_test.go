@@ -217,6 +217,7 @@ func TestSurfacesAndTenants(t *testing.T) {
 		{"introspection", oauth("POST", "/oauth/introspect", body(form, "token=x")), 0, authz.ReasonAllowed},
 		{"revocation by GET", oauth("GET", "/oauth/revoke"), 405, authz.ReasonMethod},
 		{"keys of seals", oauth("GET", "/oauth/evidence-keys"), 0, authz.ReasonAllowed},
+		{"id of the process", oauth("GET", "/oauth/instance"), 0, authz.ReasonAllowed},
 		{"token by HEAD", oauth("HEAD", "/oauth/token"), 405, authz.ReasonMethod},
 		{"token by GET", oauth("GET", "/oauth/token"), 405, authz.ReasonMethod},
 		{"keys by POST", oauth("POST", "/oauth/jwks"), 405, authz.ReasonMethod},

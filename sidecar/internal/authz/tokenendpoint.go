@@ -13,7 +13,7 @@ func tokenEndpointMethods(path string) []string {
 	switch path {
 	case "/.well-known/oauth-authorization-server",
 		"/.well-known/oauth-protected-resource/scim/v2",
-		"/oauth/jwks", "/oauth/evidence-keys":
+		"/oauth/jwks", "/oauth/evidence-keys", "/oauth/instance":
 		return []string{http.MethodGet, http.MethodHead}
 	case "/oauth/token", "/oauth/revoke", "/oauth/introspect":
 		return []string{http.MethodPost}
