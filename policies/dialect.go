@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/open-policy-agent/opa/v1/ast"
-
 	"github.com/scimward/scimward/store/scim"
 )
 
@@ -85,7 +83,7 @@ type Dialect struct {
 	overlays []string
 	parse    scim.Mode
 	modes    map[string]Mode
-	term     *ast.Term // modes as the rules see them
+	encoded  []byte // modes as a writer writes them
 }
 
 // NewDialect joins overlays of a profile: the client may do what any of them allows. The error names an
@@ -106,12 +104,27 @@ func NewDialect(profile string, overlays ...string) (*Dialect, error) {
 			}
 		}
 	}
-	pairs := make([][2]*ast.Term, 0, len(d.modes))
-	for _, rule := range slices.Sorted(maps.Keys(d.modes)) {
-		pairs = append(pairs, ast.Item(ast.StringTerm(rule), ast.StringTerm(string(d.modes[rule]))))
-	}
-	d.term = ast.ObjectTerm(pairs...)
+	d.encoded = encodeModes(d.modes)
 	return d, nil
+}
+
+func encodeModes(modes map[string]Mode) []byte {
+	var w writer
+	w.open('{')
+	for _, rule := range slices.Sorted(maps.Keys(modes)) {
+		w.put(kindText, rule)
+		w.put(kindText, string(modes[rule]))
+	}
+	w.shut('}')
+	return w.buf
+}
+
+// encodedModes returns what the rules see of d.
+func (d *Dialect) encodedModes() []byte {
+	if d == nil {
+		return []byte("{}")
+	}
+	return d.encoded
 }
 
 // Accepting names the overlays whose mode of the parser passes a test, sorted.

@@ -14,6 +14,10 @@
 // [Requirements] lists the normative lines of the profile with the rules and tests that
 // enforce each; docs/ipsie-il1.md is generated from it.
 //
+// Most requests have the form of one before. A profile judges an outline of the request, with forms in the place of
+// texts and numbers, and the rules of a tenant what they name of it. A verdict is remembered by these bytes, and the
+// rules see nothing else.
+//
 // The package knows no HTTP, no store and no token format: callers pass what they decoded
 // ([Input]). Profiles compile against a short list of pure builtins, without network,
 // clock, randomness, environment or files.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,7 +51,8 @@ type Engine struct {
 	log      *slog.Logger
 	deadline time.Duration
 	metrics  *metrics
-	keys     *keys
+	names    *memberTerms
+	writers  sync.Pool
 	relaxing map[string]map[string][]string // profile and rule to overlays
 	active   atomic.Pointer[activation]
 	rules    atomic.Pointer[map[string]*Rules] // by tenant; see SetRules
@@ -63,10 +65,11 @@ type activation struct {
 	profiles map[string]*prepared
 }
 
-// prepared is the compiled query of one profile, `answer = data.….verdict`.
+// prepared is a compiled query, such as `answer = data.….verdict` of a profile, and what its rules see.
 type prepared struct {
 	set      *activation
 	query    ast.Body
+	view     view
 	revision string
 	memo     memo
 }
@@ -80,7 +83,7 @@ const answerVar = "answer"
 func NewEngine(o Options) (*Engine, error) { return newEngine(o, shipped(), sources) }
 
 func newEngine(o Options, profiles []profile, src source) (*Engine, error) {
-	e := &Engine{log: o.Logger, deadline: o.Deadline, keys: newKeys(), relaxing: relaxing()}
+	e := &Engine{log: o.Logger, deadline: o.Deadline, names: newMemberTerms(), relaxing: relaxing()}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
@@ -121,10 +124,10 @@ func (e *Engine) smoke(name string, p *prepared) error {
 	// The machine may be busy at the start, and no request waits for this answer.
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if v := e.judge(ctx, p, &document{keys: e.keys, in: good}); !v.Allow {
+	if v := e.recall(ctx, p, good); !v.Allow {
 		return fmt.Errorf("it refuses discovery: %q %v", v.Failure, v.Violations)
 	}
-	v := e.judge(ctx, p, &document{keys: e.keys, in: &Input{Profile: name}})
+	v := e.recall(ctx, p, &Input{Profile: name})
 	if v.Failure != "" {
 		return fmt.Errorf("it cannot judge an empty request: %q", v.Failure)
 	}
@@ -143,29 +146,29 @@ func (e *Engine) Decide(ctx context.Context, in *Input) Verdict {
 		e.report(ctx, "unknown", in, v)
 		return v
 	}
-	doc := &document{keys: e.keys, in: in}
-	v := e.tighten(ctx, doc, e.recall(ctx, p, doc))
+	v := e.tighten(ctx, in, e.recall(ctx, p, in))
 	e.report(ctx, in.Profile, in, v)
 	return v
 }
 
-// recall returns the remembered verdict of an equal request, or judges this one. It refuses
-// a request after its deadline in both cases.
-func (e *Engine) recall(ctx context.Context, p *prepared, doc *document) Verdict {
-	in := doc.in
-	var buf [512]byte
-	key, keep := p.memo.reads.key(buf[:0], in)
-	if keep && ctx.Err() == nil {
-		if v, ok := p.memo.get(key); ok {
+// recall returns the remembered verdict on a request like this one, or judges it. It refuses a request after its
+// deadline in both cases.
+func (e *Engine) recall(ctx context.Context, p *prepared, in *Input) Verdict {
+	w := e.writer()
+	defer e.release(w)
+	doc, err := p.view.write(w, in)
+	if err != nil {
+		return Verdict{Revision: p.revision, Failure: FailureInput}
+	}
+	if ctx.Err() == nil {
+		if v, ok := p.memo.get(doc); ok {
 			return v
 		}
 	}
 	ctx, cancel := e.limit(ctx, in)
 	defer cancel()
-	v := e.judge(ctx, p, doc)
-	if keep {
-		p.memo.put(key, v)
-	}
+	v := e.judge(ctx, p, in.Profile, doc)
+	p.memo.put(doc, v)
 	return v
 }
 
@@ -174,18 +177,14 @@ func (e *Engine) limit(ctx context.Context, in *Input) (context.Context, context
 	return context.WithTimeout(ctx, e.deadline+time.Duration(in.Size/sizeUnit)*e.deadline/4)
 }
 
-func (e *Engine) judge(ctx context.Context, p *prepared, doc *document) Verdict {
+// judge evaluates the rules of a profile on a document.
+func (e *Engine) judge(ctx context.Context, p *prepared, profile string, doc []byte) Verdict {
 	v := Verdict{Revision: p.revision}
 	if err := ctx.Err(); err != nil {
 		v.Failure = failureOf(ctx, err)
 		return v
 	}
-	input, err := doc.value()
-	if err != nil {
-		v.Failure = FailureInput
-		return v
-	}
-	answers, err := p.ask(ctx, input)
+	answers, err := p.ask(ctx, e.names.parse(doc))
 	if err != nil {
 		v.Failure = failureOf(ctx, err)
 		return v
@@ -197,7 +196,7 @@ func (e *Engine) judge(ctx context.Context, p *prepared, doc *document) Verdict 
 	case 1:
 		v = decodeVerdict(v, answers[0][answerVar])
 		for i := range v.Violations {
-			v.Violations[i].Overlays = e.relaxing[doc.in.Profile][v.Violations[i].Rule]
+			v.Violations[i].Overlays = e.relaxing[profile][v.Violations[i].Rule]
 		}
 		return v
 	default:

@@ -2,6 +2,8 @@ package policies
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 )
@@ -60,18 +62,19 @@ func testProfiles(profiles []Profile) ([]profile, source) {
 	list := make([]profile, 0, len(profiles))
 	files := map[string]map[string]string{}
 	for _, p := range profiles {
-		list = append(list, profile{name: p.Name, entrypoint: p.Entrypoint, dirs: []string{p.Name}})
+		list = append(list, profile{name: p.Name, entrypoint: p.Entrypoint, dirs: []string{p.Name}, contents: true})
 		files[p.Name] = p.Files
 	}
 	return list, func(dir string) (map[string]string, error) { return files[dir], nil }
 }
 
-// BuildInput is the document that rules see.
-func BuildInput(in *Input) (ast.Value, error) { return (&document{keys: newKeys(), in: in}).value() }
-
-// BuildTenantInput is the document that rules of a tenant see that refer to everything.
-func BuildTenantInput(in *Input) (ast.Value, error) {
-	return (&document{keys: newKeys(), in: in}).with(allFields())
+// BuildInput is the document that rules see that refer to everything.
+func BuildInput(in *Input) (ast.Value, error) {
+	doc, err := everything().write(&writer{}, in)
+	if err != nil {
+		return nil, err
+	}
+	return newMemberTerms().parse(doc), nil
 }
 
 // Capabilities are the names of the builtins that rules may call.
@@ -86,14 +89,13 @@ func Capabilities() (names, net []string) {
 // DecideWrong is Decide of two engines with a mistake. Both let the rules of a tenant speak for the profile: what they
 // prove counts for a requirement of the profile with the same id, or their mode does.
 func (e *Engine) DecideWrong(ctx context.Context, in *Input, proves, modes bool) Verdict {
-	doc := &document{keys: e.keys, in: in}
-	v := e.recall(ctx, e.active.Load().profiles[in.Profile], doc)
+	v := e.recall(ctx, e.active.Load().profiles[in.Profile], in)
 	rules, _ := e.ofTenant(in.Tenant)
-	input, err := doc.with(rules.reads)
+	doc, err := rules.query.view.write(&writer{}, in)
 	if err != nil {
 		panic(err)
 	}
-	answers, err := rules.query.ask(ctx, input)
+	answers, err := rules.query.ask(ctx, e.names.parse(doc))
 	if err != nil || len(answers) != 1 {
 		return v
 	}
@@ -112,4 +114,39 @@ func (e *Engine) DecideWrong(ctx context.Context, in *Input, proves, modes bool)
 		out.Violations = append(out.Violations, violation)
 	}
 	return out
+}
+
+// NewWholeEngine is NewEngine without outlines.
+func NewWholeEngine(o Options) (*Engine, error) {
+	all := shipped()
+	for i := range all {
+		all[i].contents = true
+	}
+	return newEngine(o, all, sources)
+}
+
+// ReadsOf lists what the rules of a tenant read, "raw.*.op". A question mark says that they read only whether there is
+// such a member.
+func ReadsOf(r *Rules) []string {
+	var out []string
+	var walk func(at string, r *reads)
+	walk = func(at string, r *reads) {
+		if r.whole || len(r.names) == 0 && r.each == nil {
+			out = append(out, strings.TrimPrefix(at, ".")+map[bool]string{false: "?"}[r.whole])
+		}
+		for name, c := range r.names {
+			walk(at+"."+name, c)
+		}
+		if r.each != nil {
+			walk(at+".*", r.each)
+		}
+	}
+	walk("", &r.query.view.reads)
+	slices.Sort(out)
+	return out
+}
+
+// JudgeView returns the violations of a tenant's rules in a request, as Decide finds them.
+func (e *Engine) JudgeView(ctx context.Context, r *Rules, in *Input) Verdict {
+	return e.recallRules(ctx, r, in)
 }

@@ -33,21 +33,23 @@ func prepareHold(c *ast.Compiler) (ast.Body, error) {
 func deletesUser(in *Input) bool { return in.Method == "DELETE" && in.ResourceType == "User" }
 
 // holdOf asks whether the rules of a tenant hold the deletion.
-func (e *Engine) holdOf(ctx context.Context, r *Rules, doc *document) *Hold {
-	if r.hold == nil || !deletesUser(doc.in) {
+func (e *Engine) holdOf(ctx context.Context, r *Rules, in *Input) *Hold {
+	if r.hold == nil || !deletesUser(in) {
 		return nil
 	}
-	ctx, cancel := e.limit(ctx, doc.in)
+	ctx, cancel := e.limit(ctx, in)
 	defer cancel()
 	failed := &Hold{Rule: rulePrefix + holdVar, Message: holdFailed}
-	if r.reads.learn(doc.in, true) != nil {
+	if r.hold.view.reads.learn(in, true) != nil {
 		return failed
 	}
-	input, err := doc.with(r.reads)
+	w := e.writer()
+	defer e.release(w)
+	doc, err := r.hold.view.write(w, in)
 	if err != nil {
 		return failed
 	}
-	answers, err := r.hold.ask(ctx, input)
+	answers, err := r.hold.ask(ctx, e.names.parse(doc))
 	if err != nil || len(answers) != 1 {
 		return failed
 	}

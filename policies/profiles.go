@@ -24,6 +24,7 @@ type profile struct {
 	entrypoint string
 	dirs       []string
 	traits     Traits
+	contents   bool // its rules read contents, so that an outline is not enough
 }
 
 // Traits are what a profile asks of the directory and of the parser, beyond its rules.
@@ -178,18 +179,20 @@ func prepare(profiles []profile, src source) (*activation, error) {
 	if compiler.Compile(modules); compiler.Failed() {
 		return nil, fmt.Errorf("compiling policies: %w", compiler.Errors)
 	}
-	read := fieldsOf(compiler)
 	a := &activation{compiler: compiler, data: inmem.New(), profiles: make(map[string]*prepared, len(profiles))}
 	for i, p := range profiles {
 		query, err := compiler.QueryCompiler().Compile(ast.MustParseBody(answerVar + " = " + p.entrypoint))
 		if err != nil {
 			return nil, fmt.Errorf("preparing profile %s: %w", p.name, err)
 		}
-		memo, err := newMemo(read, maxMemo)
+		memo, err := newMemo(maxMemo, maxMemoKey)
 		if err != nil {
 			return nil, err
 		}
-		a.profiles[p.name] = &prepared{set: a, query: query, revision: revision(p.name, texts[i]), memo: memo}
+		a.profiles[p.name] = &prepared{
+			set: a, query: query, revision: revision(p.name, texts[i]), memo: memo,
+			view: view{reads: readsOf(compiler, p.entrypoint), outline: !p.contents},
+		}
 	}
 	return a, nil
 }

@@ -11,15 +11,15 @@ import (
 
 // InputDocument returns all that a rule can see of a request, as JSON.
 func (e *Engine) InputDocument(in *Input) ([]byte, error) {
-	all := allFields()
-	if err := all.learn(in, false); err != nil {
+	all := everything()
+	if err := all.reads.learn(in, false); err != nil {
 		return nil, err
 	}
-	v, err := (&document{keys: e.keys, in: in}).with(all)
+	text, err := all.write(&writer{}, in)
 	if err != nil {
 		return nil, err
 	}
-	doc, err := ast.JSON(v)
+	doc, err := ast.JSON(e.names.parse(text))
 	if err != nil {
 		return nil, fmt.Errorf("writing the request document: %w", err)
 	}
@@ -33,7 +33,7 @@ func (e *Engine) RulesOf(tenant string) *Rules {
 }
 
 // ReadsStored reports whether the rules read what only the service that applies a change knows.
-func (r *Rules) ReadsStored() bool { return r.reads.late() }
+func (r *Rules) ReadsStored() bool { return r.late }
 
 // JudgeDocument lists the violations of a request document.
 func (r *Rules) JudgeDocument(ctx context.Context, doc Document) ([]Violation, error) {

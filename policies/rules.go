@@ -25,8 +25,8 @@ type Rules struct {
 	declared []string // ids of requirements that are literals, with the prefix
 	query    *prepared
 	hold     *prepared // nil without a rule hold
-	reads    fields
-	memo     memo
+	concerns *prepared // which requests nothing is required of; it has no query
+	late     bool      // they read what only the service that applies a change knows
 }
 
 // RulesOptions are the parts of a bundle.
@@ -86,15 +86,30 @@ func NewRules(ctx context.Context, o RulesOptions) (*Rules, error) {
 		return nil, fmt.Errorf("preparing the query about holds: %w", err)
 	}
 	set := &activation{compiler: compiler, data: data}
-	lighten(compiler)
-	r := &Rules{
-		rev: o.Revision, declared: declared, reads: fieldsOf(compiler), query: &prepared{set: set, query: query},
+	r := &Rules{rev: o.Revision, declared: declared}
+	if r.concerns, err = prepareRules(set, nil, requirementsVar); err != nil {
+		return nil, err
+	}
+	if r.query, err = prepareRules(set, query, requirementsVar, satisfiedVar); err != nil {
+		return nil, err
 	}
 	if hold != nil {
-		r.hold = &prepared{set: set, query: hold}
+		if r.hold, err = prepareRules(set, hold, holdVar); err != nil {
+			return nil, err
+		}
 	}
-	r.memo, err = newMemo(r.reads, maxRulesMemo)
-	return r, err
+	r.late = r.query.view.reads.late() || hold != nil && r.hold.view.reads.late()
+	lighten(compiler)
+	return r, nil
+}
+
+// prepareRules prepares a query for some rules of package policy.
+func prepareRules(set *activation, query ast.Body, names ...string) (*prepared, error) {
+	memo, err := newMemo(maxRulesMemo, maxRulesMemoKey)
+	for i, name := range names {
+		names[i] = "data.policy." + name
+	}
+	return &prepared{set: set, query: query, memo: memo, view: view{reads: readsOf(set.compiler, names...)}}, err
 }
 
 // lighten drops what only a compilation needs, because the compiler of each tenant stays in memory.
@@ -171,8 +186,7 @@ func (e *Engine) ofTenant(tenant string) (*Rules, bool) {
 
 // tighten joins the verdict of the profile with that of the tenant's rules. The request passes only if both let
 // it pass.
-func (e *Engine) tighten(ctx context.Context, doc *document, v Verdict) Verdict {
-	in := doc.in
+func (e *Engine) tighten(ctx context.Context, in *Input, v Verdict) Verdict {
 	rules, ok := e.ofTenant(in.Tenant)
 	if !ok || v.Failure != "" {
 		return v
@@ -184,16 +198,17 @@ func (e *Engine) tighten(ctx context.Context, doc *document, v Verdict) Verdict 
 		return v
 	}
 	v.Revision += " " + rules.rev
-	if rules.late(in) {
+	if rules.late && write(in.Method) && !in.Final {
+		// The service that applies the change asks again.
 		v.Later = true
 		return v
 	}
-	own := e.recallRules(ctx, rules, doc)
+	own := e.recallRules(ctx, rules, in)
 	if own.Failure != "" {
 		return Verdict{Revision: v.Revision, Failure: own.Failure}
 	}
 	if v = join(v, own); v.Allow {
-		v.Hold = e.holdOf(ctx, rules, doc)
+		v.Hold = e.holdOf(ctx, rules, in)
 	}
 	return v
 }
@@ -209,58 +224,63 @@ func join(profile, own Verdict) Verdict {
 
 func write(method string) bool { return method != "GET" && method != "HEAD" }
 
-// late reports whether the rules read what only the service that applies the change knows. It asks again then.
-func (r *Rules) late(in *Input) bool { return r.reads.late() && write(in.Method) && !in.Final }
-
-// recallRules returns the remembered verdict of an equal request, or lets the rules judge this one. It has the
-// violations of the rules, or a failure.
-func (e *Engine) recallRules(ctx context.Context, r *Rules, doc *document) Verdict {
-	var buf [512]byte
-	key, keep := r.reads.key(buf[:0], doc.in)
-	if keep && ctx.Err() == nil {
-		if v, ok := r.memo.get(key); ok {
+// recallRules returns the remembered verdict on a request like this one, or lets the rules judge it. It has the
+// violations of the rules, or a failure. What requires nothing needs no proof, so that nothing else is read of it.
+func (e *Engine) recallRules(ctx context.Context, r *Rules, in *Input) Verdict {
+	w := e.writer()
+	defer e.release(w)
+	var docs [2][]byte
+	for i, p := range [...]*prepared{r.concerns, r.query} {
+		if err := p.view.reads.learn(in, true); err != nil {
+			e.log.LogAttrs(ctx, slog.LevelError, "the rules of a tenant cannot read what they refer to",
+				slog.String("tenant", in.Tenant), slog.Any("error", err))
+			return Verdict{Failure: FailureFacts}
+		}
+		var err error
+		if docs[i], err = p.view.write(w, in); err != nil {
+			return Verdict{Failure: FailureInput}
+		}
+		if ctx.Err() != nil {
+			continue
+		}
+		if v, ok := p.memo.get(docs[i]); ok {
 			return v
 		}
 	}
-	v := e.judgeRules(ctx, r, doc)
-	if keep {
-		r.memo.put(key, v)
+	ctx, cancel := e.limit(ctx, in)
+	defer cancel()
+	v, required := r.judge(ctx, e.names.parse(docs[1]))
+	if required {
+		r.query.memo.put(docs[1], v)
+	} else {
+		r.concerns.memo.put(docs[0], v)
 	}
 	return v
 }
 
-func (e *Engine) judgeRules(ctx context.Context, r *Rules, doc *document) Verdict {
-	if err := r.reads.learn(doc.in, true); err != nil {
-		e.log.LogAttrs(ctx, slog.LevelError, "the rules of a tenant cannot read what they refer to",
-			slog.String("tenant", doc.in.Tenant), slog.Any("error", err))
-		return Verdict{Failure: FailureFacts}
-	}
-	ctx, cancel := e.limit(ctx, doc.in)
-	defer cancel()
-	input, err := doc.with(r.reads)
-	if err != nil {
-		return Verdict{Failure: FailureInput}
-	}
+// judge evaluates the rules on a document. It also reports whether they require anything of the request.
+func (r *Rules) judge(ctx context.Context, input ast.Value) (v Verdict, required bool) {
 	answers, err := r.query.ask(ctx, input)
 	switch {
 	case err != nil:
-		return Verdict{Failure: failureOf(ctx, err)}
+		return Verdict{Failure: failureOf(ctx, err)}, true
 	case len(answers) != 1:
-		return Verdict{Failure: FailureUndefined}
+		return Verdict{Failure: FailureUndefined}, true
 	}
 	out, err := unsatisfied(answers[0][requirementsVar], answers[0][satisfiedVar])
 	if err != nil {
-		return Verdict{Failure: FailureResult}
+		return Verdict{Failure: FailureResult}, true
 	}
-	return Verdict{Violations: out}
+	requirements, _ := answers[0][requirementsVar].Value.(ast.Object) // unsatisfied has checked it
+	return Verdict{Violations: out}, requirements.Len() > 0
 }
 
 // Smoke tries the rules on a request without content. They must give an answer, whatever it is.
 func (r *Rules) Smoke(ctx context.Context) error {
-	e := &Engine{keys: newKeys(), deadline: DefaultDeadline, log: slog.New(slog.DiscardHandler)}
+	e := &Engine{names: newMemberTerms(), deadline: DefaultDeadline, log: slog.New(slog.DiscardHandler)}
 	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
 		in := &Input{Tenant: "smoke", Method: method, Route: method + " /Users/{id}", ResourceType: "User", Final: true}
-		v := e.judgeRules(ctx, r, &document{keys: e.keys, in: in})
+		v := e.recallRules(ctx, r, in)
 		if v.Failure != "" {
 			return fmt.Errorf("a %s without content gets no verdict: %s", method, v.Failure)
 		}

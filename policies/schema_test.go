@@ -72,7 +72,7 @@ func membersOf(prefix string, v any, out map[string]bool) {
 
 // TestInputSchema: the document that is built from the Go types has every member of the schema, and no other.
 func TestInputSchema(t *testing.T) {
-	built, err := policies.BuildTenantInput(fullInput(t))
+	built, err := policies.BuildInput(fullInput(t))
 	if err != nil {
 		t.Fatal(err)
 	}
