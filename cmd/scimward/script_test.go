@@ -45,6 +45,9 @@ func TestScripts(t *testing.T) {
 			"listens": listens,
 			"expand":  expand,
 			"term":    term,
+			"scim":    scim,
+			"until":   until,
+			"cut":     cut,
 		},
 	})
 }
