@@ -256,3 +256,41 @@ satisfied contains "never" if false
 			out.NewlyRefused, out.Rules)
 	}
 }
+
+// TestEveryViolationIsNamed: a request that violates the profile and the rules of its tenant gets all of them in the
+// Check and in the service: what no correction mends first, each with rule, operations from 1 on, message and fix.
+func TestEveryViolationIsNamed(t *testing.T) {
+	c := newIDP(t).at(t, strings.Replace(base, "    identity_services:", "    policy:\n      dir: "+writeBundle(t, `
+requirements["frozen"] := {"message": "groups are frozen", "fix": "wait until Monday"} if input.resource_type == "Group"
+
+requirements["name"] := {"message": "no operation changes the name", "fix": "leave it", "status": 400, "ops": ops} if {
+	ops := [i | some i, op in input.raw; op.path == "displayName"]
+	count(ops) > 0
+}
+
+requirements["hint"] := {"message": "only shown", "fix": "nothing", "mode": "observe"} if input.method == "PATCH"
+
+satisfied contains "never" if false
+`)+"\n      unsigned: allow\n    identity_services:", 1))
+	c.inForce(t)
+	bearer := c.token()
+	body := patchOf(`{"op":"replace","path":"displayName","value":"a"},{"op":"replace","path":"members","value":[]},` +
+		`{"op":"replace","path":"displayName","value":"b"}`)
+	var checked, answered struct{ Detail, Status string }
+	if err := json.Unmarshal([]byte(c.checked("PATCH", "/Groups/g1", bearer, body).GetDeniedResponse().GetBody()), &checked); err != nil {
+		t.Fatal(err)
+	}
+	_, _, text := c.scim("PATCH", "/Groups/g1", bearer, body)
+	if err := json.Unmarshal([]byte(text), &answered); err != nil {
+		t.Fatal(err)
+	}
+	rest, ok := strings.CutPrefix(answered.Detail, "policy/frozen: groups are frozen. Fix: wait until Monday; ")
+	for _, want := range []string{
+		"policy/name (operations 1, 3): no operation changes the name. Fix: leave it", "IL1-3.3.3-members (operation 2): ",
+	} {
+		ok = ok && strings.Count(rest, want) == 1
+	}
+	if !ok || answered != checked || answered.Status != "403" || strings.Contains(text, "hint") {
+		t.Errorf("the service answers %+v\nthe Check %+v", answered, checked)
+	}
+}

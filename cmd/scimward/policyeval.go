@@ -202,7 +202,7 @@ func violationText(v *policies.Violation) string {
 		out += ": " + oneLine(v.Fix)
 	}
 	if v.Op >= 0 {
-		out = fmt.Sprintf("operation %d: %s", v.Op, out)
+		out = fmt.Sprintf("operation %d: %s", v.Op+1, out) // people count from 1
 	}
 	if v.Mode != policies.ModeEnforce {
 		return out + fmt.Sprintf(" (mode %s: not refused)", v.Mode)

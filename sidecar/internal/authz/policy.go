@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -79,8 +80,11 @@ func verdict(v *policies.Verdict, req *SCIMRequest) *Decision {
 	return &Decision{allow: true, Reason: ReasonAllowed, SCIM: req, Policy: v.Revision, Warn: warn, Hold: v.Hold}
 }
 
-// maxViolations is how many violations a refusal names.
-const maxViolations = 3
+// Bounds of the text of a refusal.
+const (
+	maxViolations = 10 // that it describes
+	maxOperations = 10 // that it names of one of them
+)
 
 func denyViolations(revision string, enforced []*policies.Violation) *Decision {
 	d := deny(http.StatusForbidden, ReasonPolicy, "the policy of this service denies the request")
@@ -94,14 +98,7 @@ func denyViolations(revision string, enforced []*policies.Violation) *Decision {
 		d.Status = first.Status
 	}
 	d.ScimType = enforced[0].ScimType
-	var text []string
-	for _, vi := range enforced[:min(len(enforced), maxViolations)] {
-		text = append(text, describe(vi))
-	}
-	if more := len(enforced) - maxViolations; more > 0 {
-		text = append(text, fmt.Sprintf("and %d more", more))
-	}
-	d.Detail = strings.Join(text, "; ") + orSet(overlaysOf(enforced))
+	d.Detail = describeAll(enforced) + orSet(overlaysOf(enforced))
 	return d
 }
 
@@ -113,17 +110,51 @@ func forbidden(v *policies.Violation) int {
 	return 0
 }
 
-// describe names rule, operation, message and fix of one violation.
-func describe(v *policies.Violation) string {
-	s := v.Rule
-	if v.Op >= 0 {
-		s += fmt.Sprintf(" (operation %d)", v.Op+1) // people count from 1
+// describeAll describes violations in their order. What several operations violate alike is described once.
+func describeAll(list []*policies.Violation) string {
+	type fault struct{ rule, message, fix string }
+	var order []fault
+	ops := map[fault][]int{}
+	for _, v := range list {
+		f := fault{v.Rule, v.Message, v.Fix}
+		if _, known := ops[f]; !known {
+			order = append(order, f)
+		}
+		ops[f] = append(ops[f], v.Op)
 	}
-	s += ": " + strings.TrimSuffix(v.Message, ".")
-	if v.Fix != "" {
-		s += ". Fix: " + strings.TrimSuffix(v.Fix, ".")
+	var text []string
+	for _, f := range order[:min(len(order), maxViolations)] {
+		s := f.rule + operations(ops[f]) + ": " + strings.TrimSuffix(f.message, ".")
+		if f.fix != "" {
+			s += ". Fix: " + strings.TrimSuffix(f.fix, ".")
+		}
+		text = append(text, s)
 	}
-	return s
+	if more := len(order) - maxViolations; more > 0 {
+		text = append(text, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(text, "; ")
+}
+
+// operations names operations by their numbers, "" for the request.
+func operations(ops []int) string {
+	var names []string
+	for _, op := range ops {
+		if op >= 0 {
+			names = append(names, strconv.Itoa(op+1)) // people count from 1
+		}
+	}
+	more := ""
+	if n := len(names) - maxOperations; n > 0 {
+		names, more = names[:maxOperations], fmt.Sprintf(" and %d more", n)
+	}
+	switch len(names) {
+	case 0:
+		return ""
+	case 1:
+		return " (operation " + names[0] + ")"
+	}
+	return " (operations " + strings.Join(names, ", ") + more + ")"
 }
 
 // overlaysOf names the overlays that would let the request pass all of the rules.

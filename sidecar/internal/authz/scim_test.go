@@ -2,6 +2,7 @@ package authz_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -251,7 +252,9 @@ func TestPolicyAnswers(t *testing.T) {
 		{"failure", policies.Verdict{Failure: "rego: secret-internal-detail"}, 503, "", authz.ReasonEngine, "the request cannot be judged at the moment: send it again"},
 		{"failure beside allow", policies.Verdict{Allow: true, Failure: "x"}, 503, "", authz.ReasonEngine, "the request cannot be judged at the moment: send it again"},
 		{"status of another class", policies.Verdict{Violations: []policies.Violation{{Rule: "R", Op: -1, Message: "m", Status: 200}}}, 403, "", authz.ReasonPolicy, "R: m"},
-		{"many", policies.Verdict{Violations: []policies.Violation{{Rule: "A", Op: -1}, {Rule: "B", Op: -1}, {Rule: "C", Op: -1}, {Rule: "D", Op: -1}, {Rule: "E", Op: -1}}}, 403, "", authz.ReasonPolicy, "A: ; B: ; C: ; and 2 more"},
+		{"many", policies.Verdict{Violations: many(12, "rule%d", -1)}, 403, "", authz.ReasonPolicy, "rule0: m; rule1: m; rule2: m; rule3: m; rule4: m; rule5: m; rule6: m; rule7: m; rule8: m; rule9: m; and 2 more"},
+		{"operations", policies.Verdict{Violations: append(many(2, "R", 0), many(1, "S", 0)...)}, 403, "", authz.ReasonPolicy, "R (operations 1, 2): m; S (operation 1): m"},
+		{"many operations", policies.Verdict{Violations: many(12, "R", 0)}, 403, "", authz.ReasonPolicy, "R (operations 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more): m"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			k := newKit(t)
@@ -262,6 +265,21 @@ func TestPolicyAnswers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// many returns n violations of a rule, or of rules, from the operation first on, or of the request.
+func many(n int, rule string, first int) (out []policies.Violation) {
+	for i := range n {
+		v := policies.Violation{Rule: rule, Op: first, Message: "m"}
+		if strings.Contains(rule, "%d") {
+			v.Rule = fmt.Sprintf(rule, i)
+		}
+		if first >= 0 {
+			v.Op += i
+		}
+		out = append(out, v)
+	}
+	return out
 }
 
 func TestWarningsPass(t *testing.T) {
