@@ -32,10 +32,3 @@ func BenchmarkDecision(b *testing.B) {
 	l.Close()
 	b.ReportMetric(float64((processor(b)-before).Nanoseconds())/1000/float64(b.N), "cpu-µs/op")
 }
-
-// BenchmarkSoak decides a million times and checks that written and dropped records are all.
-func BenchmarkSoak(b *testing.B) {
-	for b.Loop() {
-		b.ReportMetric(float64(soak(b, 1_000_000, decisionlog.DefaultBuffer)), "dropped")
-	}
-}

@@ -18,6 +18,10 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	commonv1 "go.opentelemetry.io/proto/otlp/common/v1"
+	logsv1 "go.opentelemetry.io/proto/otlp/logs/v1"
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"github.com/scimward/scimward/sidecar/internal/decisionlog"
 )
@@ -88,10 +92,10 @@ func counted(tb testing.TB, from io.Reader) (records, gaps uint64) {
 
 // soak decides n times from several goroutines and checks that what is written and what is reported as dropped make
 // n, in the file and in the metrics.
-func soak(tb testing.TB, n, buffer int) (dropped uint64) {
-	tb.Helper()
-	f := decisionlog.File{Path: filepath.Join(tb.TempDir(), "d.jsonl"), Max: 1 << 40, Keep: 1}
-	l, reg := newLog(tb, decisionlog.Settings{Places: []decisionlog.Place{f}, Buffer: buffer})
+func soak(t *testing.T, n, buffer int) (dropped uint64) {
+	t.Helper()
+	f := decisionlog.File{Path: filepath.Join(t.TempDir(), "d.jsonl"), Max: 1 << 40, Keep: 1}
+	l, reg := newLog(t, decisionlog.Settings{Places: []decisionlog.Place{f}, Buffer: buffer})
 	var all sync.WaitGroup
 	for g := range 4 {
 		all.Go(func() {
@@ -104,14 +108,14 @@ func soak(tb testing.TB, n, buffer int) (dropped uint64) {
 	l.Close()
 	file, err := os.Open(f.Path)
 	if err != nil {
-		tb.Fatal(err)
+		t.Fatal(err)
 	}
 	defer file.Close()
-	records, gaps := counted(tb, file)
-	written, lost := sum(tb, reg, "scimward_decision_log_written_total"), sum(tb, reg, "scimward_decision_log_dropped_total")
-	decided := sum(tb, reg, "scimward_decision_log_decisions_total")
+	records, gaps := counted(t, file)
+	written, lost := sum(t, reg, "scimward_decision_log_written_total"), sum(t, reg, "scimward_decision_log_dropped_total")
+	decided := sum(t, reg, "scimward_decision_log_decisions_total")
 	if decided != uint64(n) || records+gaps != decided || written != records || lost != gaps {
-		tb.Errorf("%d decisions: %d records and gaps of %d; the metrics say %d decided, %d written, %d dropped",
+		t.Errorf("%d decisions: %d records and gaps of %d; the metrics say %d decided, %d written, %d dropped",
 			n, records, gaps, decided, written, lost)
 	}
 	return gaps
@@ -123,6 +127,9 @@ func TestSoak(t *testing.T) {
 		t.Errorf("%d dropped with room for all", dropped)
 	}
 	soak(t, 50_000, 128)
+	if !testing.Short() { // some seconds; with the race detector, a minute
+		soak(t, 1_000_000, decisionlog.DefaultBuffer)
+	}
 }
 
 // blocked is standard output that nobody reads until it is opened.
@@ -184,7 +191,8 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// TestMask: a tenant turns its records off, or leaves fields out. It changes nothing for another tenant.
+// TestMask: a tenant turns its records off, or leaves fields out, in every place and in memory. It changes nothing for
+// another tenant.
 func TestMask(t *testing.T) {
 	var out bytes.Buffer
 	l, _ := newLog(t, decisionlog.Settings{
@@ -195,19 +203,28 @@ func TestMask(t *testing.T) {
 		},
 	})
 	for i, tenant := range []string{"off", "masked", "acme"} {
-		l.Add(record(tenant, i))
+		r := record(tenant, i)
+		r.Subject, r.Lock = "019b0000-0000-7000-8000-000000000001", &decisionlog.Lock{Kind: "operator", ID: "lock-7"}
+		l.Add(r)
 	}
 	l.Close()
-	var got []string
-	if err := decisionlog.ReadRecords(&out, func(r *decisionlog.Record) error {
-		got = append(got, r.Tenant+r.Client+r.Issuer+r.Resource+strconv.Itoa(len(r.Rules)+len(r.Deviations)))
-		return nil
-	}); err != nil {
+	lines := bytes.Split(bytes.TrimSpace(out.Bytes()), []byte("\n"))
+	if len(lines) != 2 || len(l.Recent("off", noon)) != 0 {
+		t.Fatalf("%d records, want two: %s", len(lines), &out)
+	}
+	kept, err := json.Marshal(l.Recent("masked", noon))
+	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"masked0", "acmeidphttps://as.example019b0000-0000-7000-8000-0000000000002"}
-	if len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
-		t.Errorf("records %q, want %q", got, want)
+	for _, secret := range []string{
+		`"idp"`, "as.example", "019b0000", "lock-7", "operator", "policy/title", "enforce", "boolean_string",
+	} {
+		if bytes.Contains(lines[0], []byte(secret)) || bytes.Contains(kept, []byte(secret)) {
+			t.Errorf("the masked record has %s: %s, in memory %s", secret, lines[0], kept)
+		}
+		if !bytes.Contains(lines[1], []byte(secret)) {
+			t.Errorf("the record of another tenant has no %s: %s", secret, lines[1])
+		}
 	}
 }
 
@@ -299,44 +316,66 @@ func TestOPAFormat(t *testing.T) {
 	}
 }
 
-// TestOTLPFormat: a collector gets log records with the ids as attributes.
+// TestOTLPFormat: a collector's own types decode what it gets, without an unknown member. The records have the ids as
+// attributes, and the last one is the gap.
 func TestOTLPFormat(t *testing.T) {
-	s, _ := deliver(t, decisionlog.FormatOTLP)
-	n := 0
+	hold := make(chan struct{})
+	s := &service{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		<-hold
+		s.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	l, _ := newLog(t, decisionlog.Settings{Buffer: 3, Places: []decisionlog.Place{decisionlog.HTTP{
+		URL: server.URL, Format: decisionlog.FormatOTLP, Pause: time.Hour, // it lingers until it closes or half is full
+	}}})
+	for i := range 200 {
+		l.Add(record("acme", i))
+	}
+	close(hold)
+	l.Close()
+	records, dropped := 0, int64(0)
 	for _, body := range s.bodies {
-		var got struct {
-			ResourceLogs []struct {
-				ScopeLogs []struct {
-					LogRecords []struct {
-						TimeUnixNano   string
-						SeverityNumber int
-						Attributes     []struct {
-							Key   string
-							Value struct{ StringValue, IntValue string }
-						}
-					}
-				}
-			}
+		var got logsv1.LogsData // the members of an ExportLogsServiceRequest
+		if err := protojson.Unmarshal(body, &got); err != nil {
+			t.Fatalf("%v: %s", err, body)
 		}
-		if err := json.Unmarshal(body, &got); err != nil {
-			t.Fatal(err)
+		resource, scope := got.GetResourceLogs()[0].GetResource(), got.GetResourceLogs()[0].GetScopeLogs()[0]
+		if found := attributes(resource.GetAttributes()); found["service.name"] != "scimward" || found["scimward.instance"] != "i" {
+			t.Errorf("resource %v", found)
 		}
-		for _, r := range got.ResourceLogs[0].ScopeLogs[0].LogRecords {
-			found := map[string]string{}
-			for _, a := range r.Attributes {
-				found[a.Key] = a.Value.StringValue + a.Value.IntValue
+		for _, r := range scope.GetLogRecords() {
+			found := attributes(r.GetAttributes())
+			if r.GetBody().GetStringValue() == "gap" {
+				dropped += found["scimward.dropped"].(int64)
+				continue
 			}
-			if at := strconv.FormatInt(noon.Add(time.Duration(n)*time.Millisecond).UnixNano(), 10); r.TimeUnixNano != at ||
-				r.SeverityNumber != 13 || found["scimward.decision_id"] != strconv.Itoa(n) ||
-				found["scimward.status"] != "403" || found["scimward.rule.policy/title"] != "enforce" {
-				t.Errorf("record %d is %+v", n, r)
+			n, _ := strconv.Atoi(found["scimward.decision_id"].(string))
+			if at := noon.Add(time.Duration(n) * time.Millisecond).UnixNano(); r.GetTimeUnixNano() != uint64(at) ||
+				r.GetSeverityNumber() != logsv1.SeverityNumber_SEVERITY_NUMBER_WARN || found["scimward.status"] != int64(403) ||
+				found["scimward.rule.policy/title"] != "enforce" || found["scimward.tenant"] != "acme" {
+				t.Errorf("record %d is %v", n, r)
 			}
-			n++
+			records++
 		}
 	}
-	if n != 3 {
-		t.Errorf("%d records of 3 decisions", n)
+	if records < 3 || dropped == 0 || records+int(dropped) != 200 {
+		t.Errorf("%d records and gaps of %d of 200 decisions", records, dropped)
 	}
+}
+
+// attributes are texts and numbers by name.
+func attributes(list []*commonv1.KeyValue) map[string]any {
+	out := map[string]any{}
+	for _, a := range list {
+		switch v := a.GetValue().GetValue().(type) {
+		case *commonv1.AnyValue_StringValue:
+			out[a.GetKey()] = v.StringValue
+		case *commonv1.AnyValue_IntValue:
+			out[a.GetKey()] = v.IntValue
+		}
+	}
+	return out
 }
 
 // TestRefusedBatch: a batch that the service refuses is dropped at once, and counted.
@@ -367,6 +406,44 @@ func TestFailingFile(t *testing.T) {
 	}
 	if records, gaps := counted(t, bytes.NewReader(b)); records != 1 || gaps != 1 {
 		t.Errorf("%d records and gaps of %d: %s", records, gaps, b)
+	}
+}
+
+// TestFullDisk: what a full disk does not take is counted, no half line stays, and when there is space the file goes on
+// behind a gap.
+func TestFullDisk(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skipf("SKIP full disk: mounting a small tmpfs needs privileges: %v", err)
+	}
+	defer func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	ballast := filepath.Join(dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 48<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := decisionlog.File{Path: filepath.Join(dir, "d.jsonl"), Max: 1 << 20, Keep: 1}
+	l, reg := newLog(t, decisionlog.Settings{Places: []decisionlog.Place{f}})
+	n := 0
+	for ; sum(t, reg, "scimward_decision_log_dropped_total") == 0; n++ {
+		l.Add(record("acme", n))
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	l.Add(record("acme", n))
+	l.Close()
+	b, err := os.ReadFile(f.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := sum(t, reg, "scimward_decision_log_dropped_total")
+	records, gaps := counted(t, bytes.NewReader(b)) // fails at a half line
+	if records+gaps != uint64(n+1) || gaps != lost || !bytes.Contains(b, []byte(`"why":"failed"`)) {
+		t.Errorf("%d records and gaps of %d of %d decisions, %d counted as dropped", records, gaps, n+1, lost)
 	}
 }
 
