@@ -19,7 +19,8 @@ const (
 // what the rules read.
 //
 // It changes no answer. Rules compile against pure builtins and data that do not change, so they are a function of
-// their input, and their input is made from the key. A client that sends many different requests evicts no key that
+// their input, and their input is made from the key. Tenants share the memo of a profile, whose rules do not read who
+// asks but whether the client is known. A client that sends many different requests evicts no key that
 // was asked for twice.
 type memo struct {
 	longest  int
