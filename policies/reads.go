@@ -85,10 +85,10 @@ func readsOf(c *ast.Compiler, paths ...string) reads {
 
 // reader follows the references to the input in one rule.
 //
-// A variable that is bound once, to a reference to the input or to the elements of one, stands for that part of the
-// input. So `every op in input.raw { op.op == "add" }` reads op of each element. Any other use of such a variable reads
-// the whole part: as an argument, in a comparison, as a value. A reference of another form does so, too. So reads may
-// be more than the rule reads, and never less.
+// A variable that is bound to a reference to the input, or to the elements of one, stands for that part of the input.
+// So `every op in input.raw { op.op == "add" }` reads op of each element. Any other use of such a variable reads the
+// whole part: as an argument, in a comparison, as a value, where it is bound again. A reference of another form does
+// so, too. So reads may be more than the rule reads, and never less.
 type reader struct {
 	root  *reads
 	bound map[ast.Var]*reads
@@ -103,21 +103,19 @@ type binding struct {
 
 func newReader(root *reads, r *ast.Rule) *reader {
 	rd := &reader{root: root, bound: map[ast.Var]*reads{}, by: map[*ast.Expr]bool{}}
-	found := map[ast.Var][]binding{}
+	found := map[ast.Var]binding{}
 	ast.WalkExprs(r, func(x *ast.Expr) bool {
-		if v, ref := bindingOf(x); ref != nil {
-			found[v] = append(found[v], binding{x, ref})
+		v, ref := bindingOf(x)
+		if _, twice := found[v]; ref != nil && !twice {
+			found[v] = binding{x, ref}
 		}
 		return false
 	})
 	for again := true; again; {
 		again = false
-		for v, list := range found {
-			if rd.bound[v] != nil || len(list) > 1 {
-				continue
-			}
-			if start := rd.start(list[0].ref); start != nil {
-				rd.bound[v], rd.by[list[0].expr] = start.follow(list[0].ref[1:]), true
+		for v, b := range found {
+			if start := rd.start(b.ref); start != nil && rd.bound[v] == nil {
+				rd.bound[v], rd.by[b.expr] = start.follow(b.ref[1:]), true
 				again = true
 			}
 		}
