@@ -3,22 +3,55 @@ package policies
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
 // metrics counts decisions. Every label value comes from a shipped profile, is a configured tenant or client, or
-// an id that the tenant's rules in force declare, so their number is bounded.
+// an id that the tenant's rules in force declare. maxClientSeries bounds their combinations.
 type metrics struct {
 	decisions  *prometheus.CounterVec // tenant, profile, outcome: allow, deny, failure
 	violations *prometheus.CounterVec // tenant, client, profile, rule, mode: enforce, warn, observe
+
+	mu     sync.Mutex                       // guards series
+	series map[string]map[Violated]struct{} // of violations, by tenant: those that name a client
+}
+
+// maxClientSeries is how many series of violations of one tenant name their client. A tenant may have 200 clients and
+// 100 rules in three modes, and a process a thousand tenants.
+const maxClientSeries = 500
+
+// otherClient is the label of unknown clients, and of all clients in the series beyond maxClientSeries.
+const otherClient = "other"
+
+// labels returns the labels under which x is counted.
+func (m *metrics) labels(x Violated) Violated {
+	if x.Client == otherClient {
+		return x
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	of := m.series[x.Tenant]
+	if of == nil {
+		of = map[Violated]struct{}{}
+		m.series[x.Tenant] = of
+	}
+	if _, known := of[x]; !known && len(of) >= maxClientSeries {
+		x.Client = otherClient
+		return x
+	}
+	of[x] = struct{}{}
+	return x
 }
 
 func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
+		series: map[string]map[Violated]struct{}{},
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "scimward_policy_decisions_total",
 			Help: "Decisions by tenant, profile and outcome. " +
@@ -69,7 +102,7 @@ func (v *Verdict) Violated(in *Input) []Violated {
 		if violation.Mode == ModeEnforce {
 			mode = "enforce"
 		}
-		out = append(out, Violated{in.Tenant, cmp.Or(in.Client.Label, "other"), in.Profile, violation.Rule, mode})
+		out = append(out, Violated{in.Tenant, cmp.Or(in.Client.Label, otherClient), in.Profile, violation.Rule, mode})
 	}
 	return out
 }
@@ -78,7 +111,9 @@ func (v *Verdict) Violated(in *Input) []Violated {
 // not count them: the caller that answers the request does.
 func (e *Engine) Count(violated []Violated) {
 	for _, x := range violated {
-		e.metrics.violations.WithLabelValues(x.Tenant, x.Client, x.Profile, e.ruleLabel(x.Tenant, x.Rule), x.Mode).Inc()
+		x.Rule = e.ruleLabel(x.Tenant, x.Rule)
+		x = e.metrics.labels(x)
+		e.metrics.violations.WithLabelValues(x.Tenant, x.Client, x.Profile, x.Rule, x.Mode).Inc()
 	}
 }
 
@@ -106,9 +141,17 @@ func (m *metrics) forget(before, after map[string]*Rules) {
 		for _, rule := range r.declared {
 			if now := after[tenant]; now == nil || !slices.Contains(now.declared, rule) {
 				m.violations.DeletePartialMatch(prometheus.Labels{"tenant": tenant, "rule": rule})
+				m.free(tenant, rule)
 			}
 		}
 	}
+}
+
+// free makes room for other series of a tenant.
+func (m *metrics) free(tenant, rule string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.series[tenant], func(x Violated, _ struct{}) bool { return x.Rule == rule })
 }
 
 // maxDeclared bounds the ids that the rules of a tenant declare as literals, because each is a metric label.

@@ -73,6 +73,63 @@ func TestRuleLabelsAreBounded(t *testing.T) {
 	}
 }
 
+// TestClientLabelsAreBounded: 500 series of a tenant name their client. The others count for the client other, no
+// violation is lost, and another tenant has its own 500. Rules that are not in force any more make room.
+func TestClientLabelsAreBounded(t *testing.T) {
+	metrics := prometheus.NewRegistry()
+	e, err := policies.NewEngine(policies.Options{Metrics: metrics})
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := func(tenant string) {
+		for i := range 200 { // clients
+			for _, rule := range []string{"policy/a", "policy/b", "IL1-3.3.3-op"} {
+				e.Count([]policies.Violated{{Tenant: tenant, Client: fmt.Sprint("c", i), Rule: rule, Mode: "enforce"}})
+			}
+		}
+	}
+	check := func(when string, named, other int, total float64) {
+		t.Helper()
+		series := map[bool]int{} // by whether the client is other
+		sum := 0.0
+		all, err := metrics.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range all {
+			if f.GetName() != "scimward_policy_violations_total" {
+				continue
+			}
+			for _, m := range f.GetMetric() {
+				series[m.GetLabel()[0].GetValue() == "other"]++ // client, by name the first label
+				sum += m.GetCounter().GetValue()
+			}
+		}
+		if series[false] != named || series[true] != other || sum != total {
+			t.Errorf("%s: %d series name the client and %d do not, %.0f violations; want %d, %d, %.0f",
+				when, series[false], series[true], sum, named, other, total)
+		}
+	}
+	rules, err := rulesWith(t, `satisfied contains "never" if false
+requirements["a"] := {"message": "x"} if input.method == "PUT"
+requirements["b"] := {"message": "x"} if input.method == "PUT"
+`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.SetRules(map[string]*policies.Rules{"acme": rules, "globex": rules})
+	count("acme")
+	check("200 clients violate three rules", 500, 3, 600)
+	count("acme")
+	check("again", 500, 3, 1200)
+	count("globex")
+	check("another tenant", 1000, 6, 1800)
+	e.SetRules(map[string]*policies.Rules{"globex": rules})
+	check("without the rules of acme", 500+166, 3+1, 600+400) // 500 are 167 clients with a and b, 166 with the third
+	count("acme")
+	check("with room", 500+400, 3+1, 600+400+600)
+}
+
 // TestHoldAnswers: a hold waits only for the deletion of a user, and a rule without a clear answer holds it too. No
 // answer of the rule refuses the request.
 func TestHoldAnswers(t *testing.T) {
