@@ -34,11 +34,14 @@ func storeTenants(cfg *config.Config) map[string]store.TenantOptions {
 	for i := range cfg.Tenants {
 		t := &cfg.Tenants[i]
 		o := store.TenantOptions{
+			Targets:          make([]store.Target, 0, len(t.Apps)),
 			UniqueExternalID: policies.TraitsOf(t.Profile).UniqueExternalID, Issuer: t.ExternalURL,
 		}
 		for j := range t.Apps {
 			target := store.Target{App: t.Apps[j].Name, Lifetime: t.Apps[j].CredentialLifetime}
-			for _, k := range issued(&t.Apps[j]) {
+			kinds := issued(&t.Apps[j])
+			target.Kinds = make([]string, 0, len(kinds))
+			for _, k := range kinds {
 				if k == abi.KindAccount && t.Apps[j].Plugin == nil {
 					continue // without a plugin the account cannot be disabled
 				}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -52,6 +53,7 @@ func (d *decoder) tenantFiles(c *Config) {
 		d.fault(d.at["tenants_dir"].line, "tenants_dir", "name a folder that exists and can be read",
 			"%s cannot be read: %s", c.TenantsDir, reason(err))
 	}
+	c.Tenants = slices.Grow(c.Tenants, len(files))
 	left := maxTenantBytes
 	for _, name := range files {
 		b, err := readPlain(name)

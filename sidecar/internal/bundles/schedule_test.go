@@ -153,3 +153,32 @@ func TestCompilingTakesTurns(t *testing.T) {
 		}
 	})
 }
+
+// TestManyKeptBundles: after a restart, the kept bundles of many tenants are in force before the first request. It
+// logs how long that takes.
+func TestManyKeptBundles(t *testing.T) {
+	const n = 200
+	if testing.Short() {
+		t.Skip("it compiles many bundles")
+	}
+	w := newWorld(t)
+	list := []bundles.Tenant{{Name: "acme"}}
+	w.tenants(list...)
+	if err := w.push("one", "1", ""); err != nil {
+		t.Fatal(err)
+	}
+	kept := filepath.Join(w.dir, "bundles")
+	for i := range n - 1 {
+		list = append(list, bundles.Tenant{Name: fmt.Sprintf("t%04d", i)})
+		if err := os.CopyFS(filepath.Join(kept, list[i+1].Name), os.DirFS(filepath.Join(kept, "acme"))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.open()
+	begin := time.Now()
+	w.tenants(list...)
+	t.Logf("%d bundles are in force after %s", len(w.rules), time.Since(begin).Round(time.Millisecond))
+	if len(w.rules) != n || w.m.Ready() != nil {
+		t.Errorf("%d bundles are in force, want %d; ready: %v", len(w.rules), n, w.m.Ready())
+	}
+}

@@ -99,14 +99,15 @@ func Token68(s string) bool {
 }
 
 // Hosts are the authorities of a tenant or an application.
-type Hosts map[string]bool
+type Hosts []string // normal, sorted
 
 // NewHosts returns the set of names, in any case, ports ignored.
 func NewHosts(names []string) Hosts {
 	h := make(Hosts, len(names))
-	for _, n := range names {
-		h[normalHost(n)] = true
+	for i, n := range names {
+		h[i] = normalHost(n)
 	}
+	slices.Sort(h)
 	return h
 }
 
@@ -114,7 +115,11 @@ func NewHosts(names []string) Hosts {
 // single authority.
 func (h Hosts) Match(authority string) bool {
 	n := normalHost(authority)
-	return n != "" && (len(h) == 0 || h[n])
+	if n == "" || len(h) == 0 {
+		return n != ""
+	}
+	_, found := slices.BinarySearch(h, n)
+	return found
 }
 
 // normalHost returns the authority in lower case without port and trailing dot, "" when

@@ -28,7 +28,7 @@ func (v *Verifier) check(t *unverified, iss *issuer, now time.Time) (Claims, *Er
 	}
 	refused := cmp.Or(v.checkTime(c, iss, now), v.checkAudience(c, iss), v.checkEndpoint(t, c))
 	if refused == nil && v.purpose == AccessToken {
-		refused = cmp.Or(iss.Mapping.checkIssued(t, c), iss.Mapping.checkScope(t.claims))
+		refused = cmp.Or(iss.mapping.checkIssued(t, c), iss.mapping.checkScope(t.claims))
 		if refused == nil {
 			c.Binding, refused = binding(t.claims)
 		}
@@ -47,19 +47,19 @@ func (v *Verifier) read(t *unverified, iss *issuer) (*Claims, error) {
 	r := claimReader{obj: t.claims}
 	access, subject := v.purpose == AccessToken, v.purpose == Subject
 	c := &Claims{
-		Issuer:        iss.Issuer,
+		Issuer:        iss.name,
 		KeyID:         t.kid,
-		Subject:       r.text("sub", !subject && !(access && len(iss.Mapping.Types) > 0)),
+		Subject:       r.text("sub", !subject && !(access && len(iss.mapping.Types) > 0)),
 		TokenEndpoint: r.text("token_endpoint", false),
 		Audience:      r.audience(!subject),
 		IssuedAt:      r.time("iat", access),
 		NotBefore:     r.time("nbf", false),
-		Expires:       r.time("exp", !(subject && iss.AllowNoExpiry)),
+		Expires:       r.time("exp", !(subject && iss.noExpiry)),
 	}
 	if access {
-		c.ClientID, c.JTI, c.Scopes = iss.Mapping.client(&r), iss.Mapping.id(&r, t), []string{Scope}
+		c.ClientID, c.JTI, c.Scopes = iss.mapping.client(&r), iss.mapping.id(&r, t), []string{Scope}
 	} else {
-		c.JTI = r.text("jti", !subject && !iss.AllowNoJTI)
+		c.JTI = r.text("jti", !subject && !iss.noJTI)
 	}
 	if len(c.JTI) > maxJTIBytes {
 		r.fault("claim jti is longer than %d bytes", maxJTIBytes)
@@ -68,7 +68,7 @@ func (v *Verifier) read(t *unverified, iss *issuer) (*Claims, error) {
 	case subject:
 		c.Extra = t.claims
 	case v.purpose == Assertion:
-		c.ClientID = cmp.Or(iss.ClientID, iss.Issuer)
+		c.ClientID = cmp.Or(iss.clientID, iss.name)
 		if c.JTI == "" {
 			c.JTI = t.hash()
 		}
@@ -100,11 +100,11 @@ func (v *Verifier) checkTime(c *Claims, iss *issuer, now time.Time) *Error {
 		return refuse(ReasonNotYet, "nbf is in the future; compare the clocks")
 	case c.IssuedAt.After(now.Add(Leeway)):
 		return refuse(ReasonNotYet, "iat is in the future; compare the clocks")
-	case v.purpose == Assertion && c.Expires.After(now.Add(cmp.Or(iss.MaxLifetime, maxAssertionLife)+Leeway)):
-		return refuse(ReasonLifetime, fmt.Sprintf("exp is more than %s ahead", cmp.Or(iss.MaxLifetime, maxAssertionLife)))
-	case v.purpose == AccessToken && iss.MaxLifetime > 0 && c.Expires.Sub(c.IssuedAt) > iss.MaxLifetime:
+	case v.purpose == Assertion && c.Expires.After(now.Add(cmp.Or(iss.maxLifetime, maxAssertionLife)+Leeway)):
+		return refuse(ReasonLifetime, fmt.Sprintf("exp is more than %s ahead", cmp.Or(iss.maxLifetime, maxAssertionLife)))
+	case v.purpose == AccessToken && iss.maxLifetime > 0 && c.Expires.Sub(c.IssuedAt) > iss.maxLifetime:
 		return refuse(ReasonLifetime, fmt.Sprintf("exp is more than %s after iat; ask for a token that expires sooner",
-			iss.MaxLifetime))
+			iss.maxLifetime))
 	}
 	return nil
 }
@@ -115,10 +115,10 @@ func (v *Verifier) checkAudience(c *Claims, iss *issuer) *Error {
 	if v.purpose == Assertion && len(c.Audience) != 1 {
 		return refuse(ReasonAudience, "aud of a client assertion is the issuer identifier alone")
 	}
-	if v.purpose == Subject && len(iss.Audience) == 0 {
+	if v.purpose == Subject && len(iss.audience) == 0 {
 		return nil
 	}
-	if slices.ContainsFunc(c.Audience, func(a string) bool { return slices.Contains(iss.Audience, a) }) {
+	if slices.ContainsFunc(c.Audience, func(a string) bool { return slices.Contains(iss.audience, a) }) {
 		return nil
 	}
 	if v.purpose == Assertion {

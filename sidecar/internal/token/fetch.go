@@ -17,6 +17,7 @@ import (
 
 // fetcher reads the key set of one issuer over HTTP.
 type fetcher struct {
+	given    *http.Client // of the configuration; client is a copy that follows no redirects
 	client   *http.Client
 	issuer   string
 	jwksURL  string   // empty if the metadata names it
@@ -31,13 +32,13 @@ type document struct {
 }
 
 func newFetcher(issuer, jwksURL string, client *http.Client) (*fetcher, error) {
-	if client == nil {
-		client = &http.Client{}
+	var c http.Client
+	if client != nil {
+		c = *client
 	}
-	c := *client
 	// A redirect would move the trust in a key to the target of the redirect.
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	f := &fetcher{client: &c, issuer: issuer, jwksURL: jwksURL}
+	f := &fetcher{given: client, client: &c, issuer: issuer, jwksURL: jwksURL}
 	start := jwksURL
 	if jwksURL == "" {
 		start = issuer

@@ -160,7 +160,7 @@ func optionalText(obj map[string]any, name string) (text string, ok bool) {
 func wrongType(p Purpose, typ string, iss *issuer) string {
 	switch p {
 	case AccessToken:
-		return iss.Mapping.wrongType(typ)
+		return iss.mapping.wrongType(typ)
 	case Assertion:
 		if typ != "" && typ != "jwt" && typ != typeAssertion {
 			return "a client assertion has typ client-authentication+jwt, JWT or none"

@@ -104,9 +104,10 @@ func (v *Verifier) fetched(c *IssuerConfig) *keySource {
 	if v == nil {
 		return nil
 	}
-	for iss := range v.allIssuers() {
-		if iss.keys.fetch != nil && iss.keys.name == cmp.Or(c.KeyIssuer, c.Issuer) && iss.JWKSURL == c.JWKSURL &&
-			iss.HTTPClient == c.HTTPClient {
+	for _, iss := range v.issuers {
+		from := iss.keys.fetch
+		if from != nil && iss.keys.name == cmp.Or(c.KeyIssuer, c.Issuer) && from.jwksURL == c.JWKSURL &&
+			from.given == c.HTTPClient {
 			return iss.keys
 		}
 	}

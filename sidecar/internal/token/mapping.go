@@ -1,9 +1,11 @@
 package token
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"iter"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,21 +35,22 @@ type Mapping struct {
 	Require map[string]string
 }
 
-// withDefaults fills in the names of RFC 9068.
-func (m Mapping) withDefaults() Mapping {
+// plain is the mapping of RFC 9068. Most issuers have it, and share it.
+var plain = Mapping{ClientClaims: []string{"client_id"}, ScopeClaim: "scope", Scope: Scope, IDClaims: []string{"jti"}}
+
+// withDefaults fills in the names of RFC 9068. The result does not change.
+func (m Mapping) withDefaults() *Mapping {
+	if reflect.ValueOf(m).IsZero() {
+		return &plain
+	}
 	if len(m.ClientClaims) == 0 {
-		m.ClientClaims = []string{"client_id"}
+		m.ClientClaims = plain.ClientClaims
 	}
-	if m.ScopeClaim == "" {
-		m.ScopeClaim = "scope"
-	}
-	if m.Scope == "" {
-		m.Scope = Scope
-	}
+	m.ScopeClaim, m.Scope = cmp.Or(m.ScopeClaim, plain.ScopeClaim), cmp.Or(m.Scope, plain.Scope)
 	if len(m.IDClaims) == 0 && !m.NoID {
-		m.IDClaims = []string{"jti"}
+		m.IDClaims = plain.IDClaims
 	}
-	return m
+	return &m
 }
 
 // wrongType returns why typ does not fit an access token of this issuer, or "" if it fits.

@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"iter"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -97,7 +96,7 @@ type Options struct {
 // cheap, and later ones go stale when a key arrives.
 type Verifier struct {
 	purpose       Purpose
-	issuers       map[string][]*issuer     // by iss; assertions of one issuer may differ in sub
+	issuers       []*issuer                // several may have one iss: assertions of one issuer may differ in sub
 	algorithms    []jwa.SignatureAlgorithm // accepted from any issuer
 	tokenEndpoint string
 	now           func() time.Time
@@ -108,9 +107,15 @@ type Verifier struct {
 }
 
 type issuer struct {
-	IssuerConfig
-	keys       *keySource
-	algorithms []jwa.SignatureAlgorithm
+	name, clientID, subject   string
+	audience                  []string
+	noExpiry, noJTI, optional bool
+	maxLifetime               time.Duration
+	mapping                   *Mapping
+	clients                   Clients
+	revoked                   Revocations
+	keys                      *keySource
+	algorithms                []jwa.SignatureAlgorithm
 }
 
 // entry is a verified token. It is valid until the given time, while the keys of its issuer have
@@ -140,7 +145,7 @@ func NewVerifier(o Options) (*Verifier, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	v := &Verifier{
-		purpose: o.Purpose, issuers: make(map[string][]*issuer, len(o.Issuers)), algorithms: algorithms(o.Purpose, true),
+		purpose: o.Purpose, issuers: make([]*issuer, 0, len(o.Issuers)), algorithms: algorithms(o.Purpose, true),
 		tokenEndpoint: o.TokenEndpoint, now: o.Now, headers: newHeaders(),
 	}
 	var err error
@@ -152,7 +157,8 @@ func NewVerifier(o Options) (*Verifier, error) {
 	} else {
 		v.cache = &lazyCache[[sha256.Size]byte, *entry]{most: cacheSize}
 	}
-	for _, c := range o.Issuers {
+	for i := range o.Issuers {
+		c := &o.Issuers[i]
 		if err := v.addIssuer(c, &o); err != nil {
 			v.Close()
 			return nil, fmt.Errorf("token: issuer %q: %w", c.Issuer, err)
@@ -161,30 +167,34 @@ func NewVerifier(o Options) (*Verifier, error) {
 	return v, nil
 }
 
-func (v *Verifier) addIssuer(c IssuerConfig, o *Options) error {
+func (v *Verifier) addIssuer(c *IssuerConfig, o *Options) error {
 	if c.Issuer == "" {
 		return errors.New("it has no name")
 	}
-	twin := func(i *issuer) bool { return i.Subject == c.Subject }
-	if slices.ContainsFunc(v.issuers[c.Issuer], twin) {
+	twin := func(i *issuer) bool { return i.name == c.Issuer && i.subject == c.Subject }
+	if slices.ContainsFunc(v.issuers, twin) {
 		return errors.New("it is configured twice")
 	}
-	accepted, err := accepted(v.purpose, &c)
+	accepted, err := accepted(v.purpose, c)
 	if err != nil {
 		return err
 	}
-	if len(c.Audience) == 0 && o.Audience != "" {
-		c.Audience = []string{o.Audience}
+	audience := c.Audience
+	if len(audience) == 0 && o.Audience != "" {
+		audience = []string{o.Audience}
 	}
-	if v.purpose == Assertion && len(c.Audience) == 0 {
+	if v.purpose == Assertion && len(audience) == 0 {
 		return errors.New("its assertions have no audience")
 	}
-	keys, err := newKeySource(&c, o, v.metrics)
+	keys, err := newKeySource(c, o, v.metrics)
 	if err != nil {
 		return err
 	}
-	c.Mapping = c.Mapping.withDefaults()
-	v.issuers[c.Issuer] = append(v.issuers[c.Issuer], &issuer{IssuerConfig: c, keys: keys, algorithms: accepted})
+	v.issuers = append(v.issuers, &issuer{
+		name: c.Issuer, clientID: c.ClientID, subject: c.Subject, audience: audience, noExpiry: c.AllowNoExpiry,
+		noJTI: c.AllowNoJTI, optional: c.Optional, maxLifetime: c.MaxLifetime, mapping: c.Mapping.withDefaults(),
+		clients: c.Clients, revoked: c.Revoked, keys: keys, algorithms: accepted,
+	})
 	return nil
 }
 
@@ -203,28 +213,16 @@ func newDecoy() *key {
 
 // Close stops fetching keys and waits for the goroutines.
 func (v *Verifier) Close() {
-	for iss := range v.allIssuers() {
+	for _, iss := range v.issuers {
 		iss.keys.close()
-	}
-}
-
-func (v *Verifier) allIssuers() iter.Seq[*issuer] {
-	return func(yield func(*issuer) bool) {
-		for _, named := range v.issuers {
-			for _, iss := range named {
-				if !yield(iss) {
-					return
-				}
-			}
-		}
 	}
 }
 
 // Ready returns an error for each issuer without keys, except optional ones. It waits within ctx for running fetches.
 func (v *Verifier) Ready(ctx context.Context) error {
 	var errs []error
-	for iss := range v.allIssuers() {
-		if !iss.Optional {
+	for _, iss := range v.issuers {
+		if !iss.optional {
 			errs = append(errs, iss.keys.ready(ctx))
 		}
 	}
@@ -236,12 +234,12 @@ func (v *Verifier) Keyless() map[string]error {
 	now, cancel := context.WithCancel(context.Background())
 	cancel()
 	out := map[string]error{}
-	for iss := range v.allIssuers() {
-		if !iss.Optional {
+	for _, iss := range v.issuers {
+		if !iss.optional {
 			continue
 		}
 		if err := iss.keys.ready(now); err != nil && !errors.Is(err, context.Canceled) { // one runs: nothing is known yet
-			out[iss.ClientID] = err
+			out[iss.clientID] = err
 		}
 	}
 	return out
@@ -268,9 +266,9 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (Claims, error) {
 // checkNow checks what may change during the life of a verified access token.
 func (e *entry) checkNow() (refused *Error) {
 	switch c := &e.claims; {
-	case e.issuer.Clients != nil && !e.issuer.Clients.Has(c):
+	case e.issuer.clients != nil && !e.issuer.clients.Has(c):
 		refused = refuse(ReasonClient, "the client of this token does not exist here, is disabled or has expired")
-	case e.issuer.Revoked != nil && e.issuer.Revoked.Revoked(c.JTI):
+	case e.issuer.revoked != nil && e.issuer.revoked.Revoked(c.JTI):
 		refused = refuse(ReasonRevoked, "the token was revoked; ask for a new one")
 	default:
 		return nil
@@ -360,7 +358,7 @@ func (v *Verifier) Names(raw string) (clientID string, known bool) {
 	if refused != nil {
 		return "", false
 	}
-	return cmp.Or(iss.ClientID, iss.Issuer), true
+	return cmp.Or(iss.clientID, iss.name), true
 }
 
 // describe adds to a refusal who claims to have issued the token, to whom, with which key.
@@ -371,11 +369,14 @@ func (v *Verifier) describe(refused *Error, t *unverified) {
 		names = []string{"sub"}
 	}
 	refused.Issuer, refused.KeyID = shown(issuer), t.kid
-	if named := v.issuers[issuer]; len(named) > 0 {
-		refused.Issuer = issuer
-		if v.purpose == AccessToken {
-			names = named[0].Mapping.ClientClaims
+	for _, named := range v.issuers {
+		if named.name != issuer {
+			continue
 		}
+		if refused.Issuer = issuer; v.purpose == AccessToken {
+			names = named.mapping.ClientClaims
+		}
+		break
 	}
 	r := claimReader{obj: t.claims}
 	refused.ClientID, _ = r.first(names)
@@ -414,11 +415,12 @@ func (v *Verifier) issuerOf(t *unverified) (*issuer, *Error) {
 
 // issuerFor returns the issuer of this name whose Subject is sub, or else the one for any subject.
 func (v *Verifier) issuerFor(name string, sub any) (found *issuer) {
-	for _, iss := range v.issuers[name] {
-		switch iss.Subject {
-		case "":
+	for _, iss := range v.issuers {
+		switch {
+		case iss.name != name:
+		case iss.subject == "":
 			found = iss
-		case sub:
+		case iss.subject == sub:
 			return iss
 		}
 	}
