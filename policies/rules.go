@@ -27,6 +27,8 @@ type Rules struct {
 	hold     *prepared // nil without a rule hold
 	concerns *prepared // which requests nothing is required of; it has no query
 	late     bool      // they read what only the service that applies a change knows
+
+	localWrites LocalWrites
 }
 
 // RulesOptions are the parts of a bundle.
@@ -73,6 +75,10 @@ func NewRules(ctx context.Context, o RulesOptions) (*Rules, error) {
 	if err != nil {
 		return nil, err
 	}
+	writes, err := localWritesOf(o.Data, compiler)
+	if err != nil {
+		return nil, err
+	}
 	// Nothing is proven where nothing is required: most rules do not concern most requests.
 	body := ast.MustParseBody(
 		requirementsVar + " = data.policy.requirements; " +
@@ -86,7 +92,7 @@ func NewRules(ctx context.Context, o RulesOptions) (*Rules, error) {
 		return nil, fmt.Errorf("preparing the query about holds: %w", err)
 	}
 	set := &activation{compiler: compiler, data: data}
-	r := &Rules{rev: o.Revision, declared: declared}
+	r := &Rules{rev: o.Revision, declared: declared, localWrites: writes}
 	if r.concerns, err = prepareRules(set, nil, requirementsVar); err != nil {
 		return nil, err
 	}

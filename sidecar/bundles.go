@@ -34,8 +34,8 @@ func (s *Server) openBundles(ctx context.Context) error {
 		return err
 	}
 	s.bundles = bundles.New(bundles.Options{
-		Dir: filepath.Join(s.opts.Config.DataDir, "bundles"), Activate: s.policy.SetRules,
-		Record: s.recordFetched, Now: s.opts.Now, Logger: s.opts.Logger,
+		Dir: filepath.Join(s.opts.Config.DataDir, "bundles"), Activate: s.activate,
+		Judge: s.judgeWrites, Record: s.recordFetched, Now: s.opts.Now, Logger: s.opts.Logger,
 	})
 	s.registry.MustRegister(s.bundles.Metrics())
 	s.bundles.SetTenants(ctx, tenants)

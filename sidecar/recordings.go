@@ -94,6 +94,7 @@ func (s *Server) ruleInput(in *policies.Input) []byte {
 // decided writes the record of a decision, and the recording of what the rules saw.
 func (s *Server) decided(a *authz.Answered) {
 	s.decisions.decided(a)
+	s.trail.note(a)
 	d := a.Decision
 	if d.Input == nil {
 		return

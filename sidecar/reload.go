@@ -145,7 +145,7 @@ func (s *Server) reload(ctx context.Context) (kept []string, err error) {
 	}
 	former := s.tenantNames()
 	n.apply(ctx)
-	s.people.auditConfigured(ctx, cfg)
+	s.trail.auditConfigured(ctx, cfg)
 	for _, tenant := range former {
 		s.authz.Cut(ctx, tenant) // an open stream ends if the new configuration does not allow it
 	}

@@ -64,7 +64,8 @@ type Server struct {
 
 	store        *store.Store
 	names        *store.NameCache
-	people       *unprovisionedPeople
+	trail        *appTrail
+	extra        authz.ExtraWrites
 	handler      *scimhttp.Handler
 	plugins      *plugins.Host
 	policy       *policies.Engine
@@ -150,8 +151,10 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	s.onClose(s.store.Close)
 	s.names = store.NewNameCache(s.store, rememberedNames)
 	s.onClose(closer(s.names.Close))
-	s.people = newUnprovisionedPeople(s.store, s.opts.Logger)
-	s.people.auditConfigured(ctx, cfg)
+	if s.trail, err = newAppTrail(s.store, s.opts.Now, s.opts.Logger, s.registry); err != nil {
+		return err
+	}
+	s.trail.auditConfigured(ctx, cfg)
 	s.openRecent(ctx)
 	return s.openClients(ctx)
 }
@@ -302,8 +305,9 @@ func (s *Server) openAdmin(context.Context) error {
 func (s *Server) openAuthorizer(ctx context.Context) (err error) {
 	s.decider, err = authz.New(authz.Options{
 		Policy: s.policy, Locks: locks{s.store.Locks()}, Identifier: identifier{s.plugins}, Users: users{s.store},
-		Directory: s.names, Clients: clients{&s.clients}, Unprovisioned: s.people.counted, Exempted: s.people.exempted,
-		Envoys: s.envoys, Suspects: &s.suspects, Now: s.opts.Now, Records: s.recordings.On, Record: s.ruleInput,
+		Directory: s.names, Clients: clients{&s.clients}, Unprovisioned: s.trail.counted,
+		ExtraWrites: &s.extra,
+		Envoys:      s.envoys, Suspects: &s.suspects, Now: s.opts.Now, Records: s.recordings.On, Record: s.ruleInput,
 		MaxBody: s.opts.Config.Envoy.MaxBodyBytes, MaxGroupBody: s.opts.Config.Envoy.MaxGroupBodyBytes,
 	})
 	if err != nil {

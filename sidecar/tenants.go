@@ -287,7 +287,9 @@ func (v *verifiers) authzTenant(sharing *config.Sharing, t *config.Tenant, own o
 			o.Subjects = append(o.Subjects, s)
 		}
 		for _, w := range a.LocalWrites {
-			o.LocalWrites = append(o.LocalWrites, authz.LocalWrite{Path: w.Path, Methods: w.Methods, Fields: w.Fields})
+			o.LocalWrites = append(o.LocalWrites, authz.LocalWrite{
+				Path: w.Path, Methods: w.Methods, Fields: w.Fields, Operations: w.Operations, Exempt: w.Exempt == "allow",
+			})
 		}
 		out.Apps[a.Name] = o
 	}

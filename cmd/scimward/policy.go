@@ -87,7 +87,9 @@ go back. Exits 1 if a bundle was refused, or if a tenant requires one and has no
 }
 
 // policyIll reports whether an operator must look at the bundle of a tenant.
-func policyIll(p sidecar.PolicyStatus) bool { return p.Fault != "" || p.Required && p.Active == nil }
+func policyIll(p sidecar.PolicyStatus) bool {
+	return p.Fault != "" || p.Required && p.Active == nil || len(p.LocalWriteFaults) > 0
+}
 
 func policyStatusText(all []sidecar.PolicyStatus, kept bool) string {
 	var b strings.Builder
@@ -130,6 +132,9 @@ func writePolicies(b *strings.Builder, all []sidecar.PolicyStatus) {
 		p := &all[i]
 		if p.Required && p.Active == nil {
 			fmt.Fprintf(b, "  %s requires a policy bundle and has none: SCIM requests that change something get 503\n", p.Tenant)
+		}
+		for _, fault := range p.LocalWriteFaults {
+			fmt.Fprintf(b, "  the bundle of %s does not fit to the configuration: %s\n", p.Tenant, oneLine(fault))
 		}
 		if p.Fault != "" {
 			fmt.Fprintf(b, "  the newest bundle of %s is refused since %s:\n", p.Tenant, stamp(p.FaultSince))

@@ -301,9 +301,30 @@ func writeLeavers(b *strings.Builder, s *sidecar.Status) {
 	}
 }
 
+// writeExempt names the accounts that need no directory entry.
+func writeExempt(b *strings.Builder, u *sidecar.AppUnprovisioned) {
+	if len(u.Exempt) == 0 {
+		return
+	}
+	const shown = 5
+	names := u.Exempt[:min(len(u.Exempt), shown)]
+	fmt.Fprintf(b, "\nexempt in %s/%s: %d account(s) that need no directory entry: %s", u.Tenant, u.App, len(u.Exempt),
+		oneLine(strings.Join(names, ", ")))
+	if len(u.Exempt) > shown {
+		b.WriteString(", …")
+	}
+	if len(u.ExemptRoutes) > 0 {
+		fmt.Fprintf(b, "; local writes open to them: %s", oneLine(strings.Join(u.ExemptRoutes, ", ")))
+	}
+	b.WriteByte('\n')
+}
+
 // writeUnprovisioned lists the persons whom the directory does not know.
 func writeUnprovisioned(b *strings.Builder, s *sidecar.Status) {
-	if len(s.Unprovisioned) == 0 {
+	for i := range s.Unprovisioned {
+		writeExempt(b, &s.Unprovisioned[i])
+	}
+	if !slices.ContainsFunc(s.Unprovisioned, func(u sidecar.AppUnprovisioned) bool { return len(u.Examples) > 0 }) {
 		return
 	}
 	b.WriteString("\nNOT IN THE DIRECTORY\tNAME\tFOUND IN\tOF\tREQUESTS\tLAST\n")

@@ -253,3 +253,46 @@ requirements["loop"] := {"message": "it loops"} if {
 		t.Errorf("metrics of the other tenant: %q, want no failure", f)
 	}
 }
+
+// TestBundleDeniesRoutes: a bundle denies a route of the tenant's application, through the proxy, with its name in the
+// answer. The other tenant's application keeps it, and a rollback gives it back.
+func TestBundleDeniesRoutes(t *testing.T) {
+	signer, server := bundletest.NewSigner("security"), startBundleServer(t)
+	server.serve("/acme", signer.Sign(bundletest.Files(1, "alpha")))
+	server.serve("/globex", signer.Sign(bundletest.Files(1, "beta")))
+	w := newBundleWorld(t, server, signer)
+	ask := func(tenant *stack.Tenant) (int, string) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, tenant.URL+"/Team%2dSettings/x", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Accept", "application/json")
+		return send(t, w.HTTPClient(), req)
+	}
+	expect := func(when string, tenant *stack.Tenant, denied bool) {
+		t.Helper()
+		status, text := ask(tenant)
+		says := strings.Contains(text, "policy/local_writes /team-settings: ") && strings.Contains(text, "identity service")
+		if denied && (status != http.StatusForbidden || !says) || !denied && status != http.StatusNotFound {
+			t.Errorf("%s: %s answers %d %s, want denied %t", when, tenant.Name, status, text, denied)
+		}
+	}
+	expect("before", w.Acme, false)
+	server.serve("/acme", signer.Sign(bundletest.With(bundletest.Files(2, "alpha"),
+		"policy/data.json", `{"local_writes":{"protected-app":[{"path":"/team-settings"}]}}`)))
+	eventually(t, "the next bundle", func() string {
+		b := w.bundleOf(t, "acme")
+		return unless(b.Active.Revision == "2" && b.Fault == "", "%+v", b)
+	})
+	expect("with the bundle", w.Acme, true)
+	expect("with the bundle", w.Globex, false)
+	server.serve("/acme", signer.Sign(bundletest.With(bundletest.Files(3, "alpha"),
+		"policy/data.json", `{"local_writes":{"no-such-app":[{"path":"/x"}]}}`)))
+	eventually(t, "the refusal of an unknown app", func() string {
+		b := w.bundleOf(t, "acme")
+		return unless(b.Stage == "local_writes" && strings.Contains(b.Fault, "no such app"), "%+v", b)
+	})
+	expect("with a bad bundle", w.Acme, true)
+	w.command(t, "policy", "rollback", "--tenant", "acme", "--reason", "the team needs it")
+	expect("after the rollback", w.Acme, false)
+}

@@ -26,13 +26,14 @@ func TestLocalModificationsAreRefused(t *testing.T) {
 	// In this order they all succeed in the application itself.
 	routes := []struct {
 		method, path, form string
-		direct             int // status of the application itself, around the proxy
+		direct             int    // status of the application itself, around the proxy
+		rule               string // path of the entry
 	}{
-		{http.MethodPost, "/signup", "username=local." + u.ID + "&password=a+long+password", http.StatusCreated},
-		{http.MethodPost, "/admin-ui/users", "username=admin-ui." + u.ID + "&password=a+long+password", http.StatusCreated},
-		{http.MethodPost, "/account/email", "email=other%40example.com", http.StatusOK},
-		{http.MethodPost, "/account/password", "password=another+password", http.StatusNoContent},
-		{http.MethodDelete, "/account", "", http.StatusNoContent},
+		{http.MethodPost, "/signup", "username=local." + u.ID + "&password=a+long+password", http.StatusCreated, "/signup"},
+		{http.MethodPost, "/admin-ui/users", "username=admin-ui." + u.ID + "&password=a+long+password", http.StatusCreated, "/admin-ui/users"},
+		{http.MethodPost, "/account/email", "email=other%40example.com", http.StatusOK, "/account"},
+		{http.MethodPost, "/account/password", "password=another+password", http.StatusNoContent, "/account"},
+		{http.MethodDelete, "/account", "", http.StatusNoContent, "/account"},
 	}
 	request := func(base, method, path, form, accept string) *http.Request {
 		req, err := http.NewRequestWithContext(t.Context(), method, base+path, strings.NewReader(form))
@@ -49,9 +50,10 @@ func TestLocalModificationsAreRefused(t *testing.T) {
 			before, passed := accounts(), w.acme.count()
 			for accept, code := range map[string]string{"text/html": "", "application/json": `"code":"local_modification"`} {
 				status, body := send(t, p.HTTP, request(w.Acme.URL, r.method, r.path, r.form, accept))
-				says := strings.Contains(body, "identity service") && strings.Contains(body, code)
+				says := strings.Contains(body, "local_writes "+r.rule+": ") && strings.Contains(body, code) &&
+					strings.Contains(body, "make the change there, it arrives here by SCIM")
 				if status != http.StatusForbidden || !says {
-					t.Errorf("%s: %d %s; want 403 and a message that names the identity service", accept, status, body)
+					t.Errorf("%s: %d %s; want 403 and a message with the rule %s and the fix", accept, status, body, r.rule)
 				}
 			}
 			if diff := cmp.Diff(before, accounts()); diff != "" {
@@ -62,6 +64,11 @@ func TestLocalModificationsAreRefused(t *testing.T) {
 			}
 		})
 	}
+	eventually(t, "the refusals in the timeline of the administrator", func() string {
+		text := w.command(t, "timeline", u.UserName, "--tenant", "acme")
+		return unless(strings.Count(text, "app.local_write") == len(routes)-1, // two rows have one method and entry
+			"%s", text)
+	})
 	for _, r := range routes {
 		req := request("http://"+w.Acme.App.Addresses().HTTP, r.method, r.path, r.form, "*/*")
 		if status, body := send(t, http.DefaultClient, req); status != r.direct {

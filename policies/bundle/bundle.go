@@ -66,7 +66,7 @@ type Bundle struct {
 }
 
 // Error says why a bundle is refused, for the person who wrote it. Stage is one of "size", "archive",
-// "signature", "manifest", "parse", "compile", "test", "smoke", "serial".
+// "signature", "manifest", "parse", "compile", "test", "smoke", "serial", "local_writes".
 type Error struct {
 	Stage string
 	Err   error

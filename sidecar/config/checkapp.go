@@ -6,12 +6,11 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/scimward/scimward/plugins/abi"
+	"github.com/scimward/scimward/policies"
 )
 
 func (c checker) app(path string, t *Tenant, a *App, hosts map[string]string) {
@@ -36,7 +35,12 @@ func (c checker) app(path string, t *Tenant, a *App, hosts map[string]string) {
 	c.window(path+".discover_until", a.DiscoverUntil)
 	c.methods(path+".methods", a.Methods)
 	for i := range a.LocalWrites {
-		c.localWrite(fmt.Sprintf("%s.local_writes[%d]", path, i), &a.LocalWrites[i])
+		at := fmt.Sprintf("%s.local_writes[%d]", path, i)
+		c.localWrite(at, &a.LocalWrites[i])
+		c.oneOf(at+".exempt", a.LocalWrites[i].Exempt, "refuse", "allow")
+		if a.LocalWrites[i].Exempt == "allow" && len(a.Exempt) == 0 {
+			c.fail(at+".exempt", "name the accounts in exempt of the app, or leave it out", "the app has no exempt account")
+		}
 	}
 	c.prefixes(path+".streams", a.Streams, "write a path prefix, such as /download")
 	c.kinds(path+".kinds", a.Kinds)
@@ -189,35 +193,13 @@ func (c checker) jwt(path string, j *JWT) {
 }
 
 func (c checker) route(path, value string) {
-	if c.require(path, value != "", "write the path of the route") &&
-		(!strings.HasPrefix(value, "/") || strings.ContainsAny(value, "?#% ;\\")) {
-		c.fail(path, "write a plain path that starts with /", "%q is not a path", value)
-	}
-	segments := strings.Split(value, "/")
-	if len(segments) > 61 {
-		c.fail(path, "write at most 60 segments", "%d segments", len(segments)-1)
-	}
-	for _, s := range segments {
-		whole := s == "*" || strings.HasPrefix(s, "{") && strings.HasSuffix(s, "}") && strings.Count(s, "{") == 1
-		if !whole && strings.ContainsAny(s, "{}*") {
-			c.fail(path, "let {name} stand for a whole segment", "the segment %q would match only itself", s)
-		}
-	}
+	policies.RouteFaults(value, func(fix, msg string) { c.fail(path, fix, "%s", msg) })
 }
 
 func (c checker) localWrite(path string, w *LocalWrite) {
-	c.route(path+".path", w.Path)
-	known := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-	for i, m := range w.Methods {
-		if !slices.Contains(known, m) {
-			at := fmt.Sprintf("%s.methods[%d]", path, i)
-			c.fail(at, "write one of "+strings.Join(known, ", "), "%q is not a method", m)
-		}
-	}
-	for i, f := range w.Fields {
-		if !strings.ContainsFunc(f, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }) {
-			c.fail(fmt.Sprintf("%s.fields[%d]", path, i), "write the name of a field", "%q has no letter and no digit", f)
-		}
+	form := policies.LocalWrite{Path: w.Path, Methods: w.Methods, Fields: w.Fields, Operations: w.Operations}
+	for _, f := range form.Faults() {
+		c.fail(path+"."+f.At, f.Fix, "%s", f.Msg)
 	}
 }
 

@@ -399,11 +399,14 @@ type App struct {
 	// service has not provisioned them or because the subject has another name there: deny, observe or
 	// allow. deny answers 403. observe allows, counts them, and shows in `scimward status` who would be
 	// denied; use it to attach an application before the first synchronization. allow counts them too.
-	// No lock can deny a person whom the directory does not know. Default deny.
+	// No lock can deny a person whom the directory does not know. It also decides about just-in-time
+	// creation: deny refuses the person before the application sees them, where the credential of the
+	// sign-in is a subject. Default deny.
 	Unprovisioned string `yaml:"unprovisioned"`
-	// Exempt lists the user names of service and break-glass accounts that need no directory entry. A
-	// lock denies them all the same. The audit trail names them at the start and at their first use.
-	// Empty means none.
+	// Exempt lists the user names of service and break-glass accounts that need no directory entry, at most 100. A
+	// lock denies them all the same, such as one of a user of that name whom the identity service deactivates or
+	// deletes. `scimward status` shows them. The audit trail names them at the start, and at their first request,
+	// sign-in and local write of each hour. Empty means none.
 	Exempt []string `yaml:"exempt"`
 	// IgnoreSchemes lists authorization schemes that identify no user, such as basic for OAuth
 	// clients. Any other Authorization header that matches no subject is answered with 401. Empty
@@ -560,10 +563,10 @@ type LocalWrite struct {
 	// Methods are the denied methods. Empty means all but GET and HEAD.
 	Methods []string `yaml:"methods"`
 	// Fields limits the rule to requests with one of these fields. Envoy then buffers the bodies of the route, and
-	// passes every header on to scimward. Empty means every request. A field counts in a form and in JSON at any
-	// depth, in JSON text, in GraphQL arguments and in the query, in every spelling that a framework reads as its
-	// name: birth also stands for user[Birth], profile-birth, birth_year, birth(1i), birth_id and 0-birth, and
-	// display_name for displayName and display.name[]. List other names of the same thing, such as
+	// passes every header on to scimward. Empty means every request. A field counts in a form, multipart form and in
+	// JSON at any depth, in JSON text, in GraphQL arguments and in the query, in every spelling that a framework
+	// reads as its name: birth also stands for user[Birth], profile-birth, birth_year, birth(1i), birth_id and 0-birth,
+	// and display_name for displayName and display.name[]. List other names of the same thing, such as
 	// new_email. A body with a name of more than 4 KiB is refused.
 	//
 	// A header or cookie with the name of the field counts too: Spring MVC binds headers, and PHP and Fiber can take
@@ -571,6 +574,16 @@ type LocalWrite struct {
 	// user-agent, content-type, authorization, connection, cookie, origin and referer, so a field may have such a
 	// name. Others count, also date and from. What subjects read does not count.
 	Fields []string `yaml:"fields"`
+	// Operations limits the rule to GraphQL requests that name one of these operations, such as deleteUser, in
+	// any place of their document. With fields, either denies. Envoy buffers the bodies of the route. A write
+	// that is no single GraphQL request in JSON with its document is answered with 400, such as a batch or a
+	// persisted query by its hash. Empty means none.
+	Operations []string `yaml:"operations"`
+	// Exempt says what happens to a request of the accounts in exempt of the app: refuse or allow. allow lets it
+	// pass if a credential proves the account and nobody else, or if it signs in with a user name that is a
+	// subject in the body of this path. The application judges the password, and must ask for a second factor.
+	// Use it for a local sign-in page, which then serves nobody else. Default refuse.
+	Exempt string `yaml:"exempt"`
 }
 
 // Plugin names a revocation plugin and the permissions that the operator grants it.

@@ -198,6 +198,9 @@ func (a *App) complete(dir folder) {
 	or(&a.UpstreamCAFile, "/etc/ssl/certs/ca-certificates.crt")
 	dir.abs(&a.UpstreamCAFile)
 	or(&a.CredentialLifetime, 720*time.Hour)
+	for i := range a.LocalWrites {
+		or(&a.LocalWrites[i].Exempt, "refuse")
+	}
 	for i := range a.Subjects {
 		s := &a.Subjects[i]
 		or(&s.Is, "opaque")

@@ -72,7 +72,7 @@ func (a *App) ReadHeaders() []string {
 }
 
 // BodyPaths returns the path templates whose bodies Envoy must buffer, in the order of the file. They
-// have a subject in the body, or local writes that depend on fields.
+// have a subject in the body, or local writes that depend on fields or operations.
 func (a *App) BodyPaths() []string {
 	var out []string
 	add := func(p string) {
@@ -86,7 +86,7 @@ func (a *App) BodyPaths() []string {
 		}
 	}
 	for _, w := range a.LocalWrites {
-		if len(w.Fields) > 0 {
+		if len(w.Fields)+len(w.Operations) > 0 {
 			add(w.Path)
 		}
 	}

@@ -167,6 +167,21 @@ func (s *Subject) passes() string {
 	return ""
 }
 
+// SameApplication returns the apps of the tenant with the upstream of the named one, itself too. It is empty if the
+// tenant has no such app.
+func (t *Tenant) SameApplication(name string) (out []*App) {
+	i := slices.IndexFunc(t.Apps, func(a App) bool { return a.Name == name })
+	if i < 0 {
+		return nil
+	}
+	for j := range t.Apps {
+		if place(t.Apps[j].Upstream) == place(t.Apps[i].Upstream) {
+			out = append(out, &t.Apps[j])
+		}
+	}
+	return out
+}
+
 // Sharing says which tenants share applications. It belongs to one configuration and does not change.
 type Sharing struct {
 	at map[string][]string // tenants by the place of an application that they share, sorted

@@ -171,6 +171,9 @@ func RecordPolicy(ctx context.Context, s *store.Store, tenant string, cause stor
 	if !c.Signed {
 		detail.WriteString(", not signed")
 	}
+	if n := c.LocalWrites.Count(); n > 0 {
+		fmt.Fprintf(&detail, ", denies %d more routes of applications", n)
+	}
 	if c.Former != "" {
 		detail.WriteString("; before " + c.Former)
 	}

@@ -25,7 +25,8 @@ import (
 func (s *service) withBundles(source string) {
 	s.t.Helper()
 	s.options.Bundles = bundles.New(bundles.Options{
-		Dir: s.t.TempDir(), Activate: func(map[string]*policies.Rules) {}, Now: time.Now,
+		Dir: s.t.TempDir(), Activate: func(bundles.InForce) {}, Now: time.Now,
+		Judge:  func(string, policies.LocalWrites) []string { return nil },
 		Logger: slog.New(slog.DiscardHandler),
 		Record: func(ctx context.Context, tenant string, c bundles.Change) error {
 			return admin.RecordPolicy(ctx, s.store, tenant, storetest.Cause(admin.PolicyFetched), c)

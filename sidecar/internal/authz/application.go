@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/http"
@@ -39,6 +40,7 @@ type app struct {
 	sharedWith    []string
 	unprovisioned Unprovisioned
 	exempt        map[string]bool // folded
+	exemptNames   []string        // as configured
 	people        *people         // whom the directory does not know
 }
 
@@ -48,7 +50,8 @@ func newApp(name string, o AppOptions, owners *lru.Cache[credentialHash, Caller]
 		anonymous: o.Anonymous, methods: set(o.Methods), needs: o.Needs, discover: o.DiscoverUntil, owners: owners,
 		encodedSlashes: o.EncodedSlashes,
 		sharedWith:     o.SharedWith, unprovisioned: o.Unprovisioned, exempt: map[string]bool{}, people: who,
-		challenge: `Bearer realm="` + quotable(name) + `"`,
+		exemptNames: append([]string{}, o.Exempt...),
+		challenge:   `Bearer realm="` + quotable(name) + `"`,
 	}
 	sources := make([]request.Source, len(o.Subjects))
 	for i, s := range o.Subjects {
@@ -97,19 +100,34 @@ func (a *Authorizer) decideApp(ctx context.Context, r *request.Request, t *tenan
 	if d := p.denyForm(r, &path, keys); d != nil {
 		return d
 	}
-	local := p.denyLocalWrite(r, &path, keys)
-	caller, d := a.identify(ctx, r, p, &path)
+	local := p.denyLocalWrite(p.writes, r, &path, keys)
+	if local == nil || local.exemptPass {
+		local = cmp.Or(p.denyLocalWrite(a.o.ExtraWrites.of(t.name, p.name), r, &path, keys), local)
+	}
+	caller, typed, d := a.identify(ctx, r, p, &path)
+	use := p.exemptUse(&caller, typed, local)
 	var outcome Outcome
 	if d == nil {
-		outcome, d = a.denyUnprovisioned(ctx, r.Tenant, p, &caller)
+		outcome, d = a.denyUnprovisioned(ctx, r.Tenant, p, &caller, use.outcome)
 	}
 	switch {
 	case d != nil && (local == nil || d.ofLock()):
 		return d
-	case local != nil: // denied for everyone; a locked user hears about the lock first
-		return local
+	case local != nil && (d != nil || use.outcome != OutcomeExemptLocal):
+		local.Caller = caller
+		return local // denied for everyone; a locked user hears about the lock first
 	}
 	d = &Decision{allow: true, Reason: ReasonAllowed, Caller: caller, Unprovisioned: outcome}
+	if use.who != nil {
+		d.Exempt = use.who.displayName()
+	}
+	if local != nil {
+		d.LocalWrite = local.LocalWrite
+	}
+	if use.typed {
+		d.Unprovisioned = use.outcome
+		p.people.add(use.outcome, use.who, a.o.Now())
+	}
 	d.SetHeaders, d.RemoveHeaders = p.mutations(r, &caller)
 	a.suspect(r, p)
 	return d

@@ -168,7 +168,8 @@ func TestLocalModificationRefused(t *testing.T) {
 		{"fields without a body", appReq("PATCH", "/api/me"), 400, request.ReasonBodyMissing},
 		{"fields in half a body", appReq("PATCH", "/api/me", json(`{}`), partial), 413, request.ReasonBodyPartial},
 		{"fields in an encoded body", appReq("PATCH", "/api/me", json(`{}`), header("content-encoding", "gzip")), 415, request.ReasonBodyEncoded},
-		{"fields in another format", appReq("PATCH", "/api/me", body("multipart/form-data; boundary=b", "--b")), 415, request.ReasonContentType},
+		{"fields in another format", appReq("PATCH", "/api/me", body("application/xml", "<email/>")), 415, request.ReasonContentType},
+		{"fields in a broken multipart", appReq("PATCH", "/api/me", body("multipart/form-data; boundary=b", "--b")), 400, request.ReasonBody},
 		{"fields twice", appReq("PATCH", "/api/me", json(`{"a":1,"a":2}`)), 400, request.ReasonBody},
 		{"fields in a JSON patch", appReq("PATCH", "/api/me", body("application/json-patch+json", `[{"op":"add","path":"/email"}]`)), 400, request.ReasonBody},
 	}

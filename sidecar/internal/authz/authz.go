@@ -73,6 +73,9 @@ func New(o Options) (*Authorizer, error) {
 	if o.Suspects == nil {
 		o.Suspects = &Suspects{}
 	}
+	if o.ExtraWrites == nil {
+		o.ExtraWrites = &ExtraWrites{}
+	}
 	if o.Envoys == nil {
 		o.Envoys = &passes.Envoys{}
 	}
@@ -145,9 +148,6 @@ func (a *Authorizer) people(tenant, app string) *people {
 	s := &people{}
 	if fn := a.o.Unprovisioned; fn != nil {
 		s.counted = func(o Outcome, n uint64) { fn(tenant, app, o, n) }
-	}
-	if fn := a.o.Exempted; fn != nil {
-		s.exempted = func(name string) { fn(tenant, app, name) }
 	}
 	return s
 }

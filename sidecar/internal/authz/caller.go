@@ -15,12 +15,14 @@ import (
 	"github.com/scimward/scimward/store/subject"
 )
 
-// identify finds the user of a request. It denies a locked user and credentials of two
-// users. AppOptions.Anonymous decides about a request without a known user.
-func (a *Authorizer) identify(ctx context.Context, r *request.Request, p *app, path *request.Path) (Caller, *Decision) {
+// identify finds the user of a request, and whom it says to sign in. It denies a locked user and
+// credentials of two users. AppOptions.Anonymous decides about a request without a known user.
+func (a *Authorizer) identify(
+	ctx context.Context, r *request.Request, p *app, path *request.Path,
+) (_ Caller, typed []Caller, _ *Decision) {
 	found, bad := p.sources.Find(r, path)
 	if bad != nil {
-		return Caller{}, p.unauthorized(denyProblem(bad))
+		return Caller{}, nil, p.unauthorized(denyProblem(bad))
 	}
 	var caller, claimed Caller
 	var unknown *request.Credential
@@ -35,7 +37,7 @@ func (a *Authorizer) identify(ctx context.Context, r *request.Request, p *app, p
 		}
 		switch {
 		case d != nil:
-			return Caller{}, d
+			return Caller{}, nil, d
 		case owner.Nobody && !owner.Known():
 			// It passes as a request without a credential.
 		case !owner.Known():
@@ -46,12 +48,14 @@ func (a *Authorizer) identify(ctx context.Context, r *request.Request, p *app, p
 			// the caller for locks, streams and the directory.
 			if c.In == request.InBasic {
 				claimed, claimed.Claimed = owner, true
+			} else {
+				typed = append(typed, owner)
 			}
 		case !caller.Known():
 			caller = owner
 		default:
 			if d := a.denyTwoUsers(ctx, r.Tenant, &caller.Subject, &owner.Subject); d != nil {
-				return Caller{}, d
+				return Caller{}, nil, d
 			}
 			caller = caller.merge(&owner)
 		}
@@ -60,7 +64,7 @@ func (a *Authorizer) identify(ctx context.Context, r *request.Request, p *app, p
 	if !proved {
 		caller = claimed
 	}
-	return caller, p.denyAnonymous(proved, unknown)
+	return caller, typed, p.denyAnonymous(proved, unknown)
 }
 
 // unauthorized adds the application's challenge to a 401.

@@ -38,6 +38,11 @@ type Decision struct {
 	Lock   *Lock  // SurfaceApp: the lock that denied the request, nil if none did
 	// Unprovisioned is what happened to a Caller whom the directory does not know, "" if it does.
 	Unprovisioned Outcome
+	// Exempt is the name of the exempt account that sent an allowed request or signs in, "" if none does.
+	Exempt string
+	// LocalWrite is the path template of the LocalWrite that denied the request, or that let an exempt account pass.
+	LocalWrite string
+	exemptPass bool // an exempt account escapes the denial
 
 	Claims token.Claims
 	Token  *token.Error  // why a token was refused, for the log; nil without one

@@ -3,6 +3,7 @@ package authz_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -251,8 +252,68 @@ func TestFieldNameRows(t *testing.T) {
 		{"alias with the name of a field", doc(`mutation { email: setTheme(theme: "x") { id } }`), 0, ok},
 		{"text within a document", doc(`mutation { note(text: "(email: 1)", more: """(email: 2)""") { id } } # (email: 3`), 0, ok},
 		{"text with a field", post("/api/me", "bio=my+email:+x&template=%7B%7Bemail%7D%7D&note=[email]"), 0, ok},
+		{"multipart, other fields and a file", appReq("POST", "/api/me", multi(part("theme", "dark"), avatar("avatar"))), 0, ok},
+		{"multipart, a denied field", appReq("POST", "/api/me", multi(part("theme", "dark"), part("user[email]", "x"))), 403, local},
+		{"multipart, a denied field as a file", appReq("POST", "/api/me", multi(avatar("email"))), 403, local},
+		{"multipart, in the operations of GraphQL", appReq("POST", "/api/me",
+			multi(part("operations", `{"query":"mutation { me(email: 1) { id } }"}`), avatar("0"))), 403, local},
+		{"multipart, in the query", appReq("POST", "/api/me?email=x", multi(part("theme", "dark"))), 403, local},
 		{"text of a search", post("/api/me", "query=email:+x"), 0, ok},
 	})
+}
+
+// TestGraphQLOperations: an entry with operations denies them wherever they stand in a document, and what has no
+// document to judge. Other operations pass, also those of a query with the same words in a text.
+func TestGraphQLOperations(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, func(o *authz.Options) {
+		app := o.Tenants["acme"].Apps["app"]
+		app.LocalWrites = []authz.LocalWrite{
+			{Path: "/graphql", Operations: []string{"deleteUser", "updateProfile"}, Fields: []string{"email"}},
+		}
+		o.Tenants["acme"].Apps["app"] = app
+	})
+	const local, ok, bad = authz.ReasonLocal, authz.ReasonAllowed, request.ReasonBody
+	post := func(text string) request.Request { return appReq("POST", "/graphql", jsonBody(text)) }
+	doc := func(text string) request.Request { return appReq("POST", "/graphql", graphQL(text, "null")) }
+	inQuery := func(method, text string) request.Request {
+		return appReq(method, "/graphql?query="+url.QueryEscape(text), jsonBody(`{"query":"{me}"}`))
+	}
+	for _, row := range []row{
+		{"operation", doc(`mutation { deleteUser(id: 1) { ok } }`), 403, local},
+		{"among others", doc(`mutation { setTheme(t: 1) deleteUser(id: 1) }`), 403, local},
+		{"by an alias", doc(`mutation { theme: deleteUser(id: 1) }`), 403, local},
+		{"in a fragment", doc(`mutation { ...F } fragment F on Mutation { updateProfile(a: 1) { ok } }`), 403, local},
+		{"behind a comment", doc("mutation {# \r deleteUser(id: 1) }"), 403, local},
+		{"in a document that does not end", doc(`mutation { a(b: ") deleteUser(id: 1) }`), 403, local},
+		{"field", doc(`mutation { setMe(email: 1) }`), 403, local},
+		{"another operation", doc(`mutation { setTheme(name: "dark") { ok } }`), 0, ok},
+		{"a read", doc(`{ me { email } }`), 0, ok},
+		{"a name that begins so", doc(`mutation { deleteUserTheme }`), 0, ok},
+		{"in a text", doc(`mutation { note(text: "deleteUser") { ok } }`), 0, ok},
+		{"in the query of a POST", inQuery("POST", `mutation { deleteUser(id: 1) }`), 403, local},
+		{"stored by a GET", inQuery("GET", `mutation { deleteUser(id: 1) }`), 403, local},
+		{"a GET", inQuery("GET", `{ me }`), 0, ok},
+		{"by its hash", post(`{"operationName":"M","extensions":{"persistedQuery":{"sha256Hash":"ab"}}}`), 400, bad},
+		{"by an id beside a document", post(`{"query":"{me}","doc_id":"7"}`), 400, bad},
+		{"document within", post(`{"variables":{"query":"{me}"},"extensions":{}}`), 400, bad},
+		{"document that is no text", post(`{"query":{"a":1}}`), 400, bad},
+		{"batch", post(`[{"query":"mutation { deleteUser(id: 1) }"}]`), 400, bad},
+		{"form", appReq("POST", "/graphql", body(form, "query={me}")), 400, bad},
+		{"document as such", appReq("POST", "/graphql", body("application/graphql", "mutation { deleteUser }")), 415, request.ReasonContentType},
+		{"DELETE", appReq("DELETE", "/graphql"), 403, local},
+		{"WebSocket", appReq("GET", "/graphql", header("upgrade", "websocket")), 403, local},
+	} {
+		if d := k.Decide(t.Context(), row.req); d.Status != row.status || d.Reason != row.reason {
+			t.Errorf("%s: %d %s (%s), want %d %s", row.name, d.Status, d.Reason, d.Detail, row.status, row.reason)
+		}
+	}
+}
+
+// avatar is a part of a multipart body with a file, whose bytes look like a form.
+func avatar(name string) string {
+	return fmt.Sprintf("Content-Disposition: form-data; name=%q; filename=\"a.png\"\r\nContent-Type: image/png\r\n\r\n", name) +
+		"\x89PNG\r\n\x1a&email=x&\xff\x00=1"
 }
 
 // TestBracketedField: an entry that is written with brackets denies that field and no other.

@@ -3,22 +3,34 @@ package authz
 import (
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/scimward/scimward/sidecar/internal/request"
 )
 
 // localDetail says where accounts are changed.
-const localDetail = "accounts of this application are created, changed and removed by the identity service only: " +
+const localDetail = ": accounts of this application are created, changed and removed by the identity service only: " +
 	"make the change there, it arrives here by SCIM"
 
 type localWrite struct {
+	rule    string // for people
+	route   string
 	path    request.Template
 	methods map[string]bool
 	fields  *request.FieldSet
+	exempt  bool
+
+	operations map[string]bool // of GraphQL
 }
 
 func newLocalWrite(l LocalWrite) localWrite {
-	w := localWrite{path: request.NewTemplate(l.Path), methods: set(l.Methods), fields: request.NewFieldSet(l.Fields)}
+	w := localWrite{
+		rule: "local_writes " + l.Path, route: l.Path, path: request.NewTemplate(l.Path), methods: set(l.Methods),
+		fields: request.NewFieldSet(l.Fields), exempt: l.Exempt, operations: set(l.Operations),
+	}
+	if narrow := slices.Concat(l.Fields, l.Operations); len(narrow) > 0 {
+		w.rule += " (" + strings.Join(narrow, ", ") + ")"
+	}
 	if w.methods[http.MethodGet] { // routers give HEAD to the handler of GET
 		w.methods[http.MethodHead] = true
 	}
@@ -42,49 +54,73 @@ func (w *localWrite) denies(method string) bool {
 }
 
 // denyLocalWrite denies the routes of the application that change accounts, whoever
-// asks, when any reading of the path is one. A path is matched only where the entry could
-// deny.
-func (p *app) denyLocalWrite(r *request.Request, path *request.Path, keys request.Keys) *Decision {
-	override := keys.MayOverride()
-	for i := range p.writes {
-		w := &p.writes[i]
-		denied := override || w.denies(r.Method)
-		if !denied && !w.mayCarry(r) || !w.path.Covers(path) {
-			continue
-		}
-		if w.unread(r) {
-			return deny(http.StatusForbidden, ReasonLocal, localDetail)
-		}
-		if !denied {
-			continue
-		}
-		if override {
-			return denyOverride("query parameters")
-		}
-		if d := w.denyFields(r, keys, p.sources); d != nil {
+// asks, when any reading of the path is one. A denial that exempt accounts may escape comes last:
+// there is no other then.
+func (p *app) denyLocalWrite(
+	writes []localWrite, r *request.Request, path *request.Path, keys request.Keys,
+) (last *Decision) {
+	override := len(writes) > 0 && keys.MayOverride()
+	for i := range writes {
+		switch d := writes[i].deny(r, path, keys, override, p.sources); {
+		case d == nil:
+		case !d.exemptPass:
 			return d
+		case last == nil:
+			last = d
 		}
 	}
-	return nil
+	return last
+}
+
+// deny matches a path only where the entry could deny. override says that the query may replace the method.
+func (w *localWrite) deny(
+	r *request.Request, path *request.Path, keys request.Keys, override bool, sources *request.Sources,
+) *Decision {
+	denied := override || w.denies(r.Method)
+	switch {
+	case !denied && !w.mayCarry(r) || !w.path.Covers(path):
+		return nil
+	case w.unread(r):
+		d := w.refuse()
+		d.exemptPass = false // what it carries is not known
+		return d
+	case !denied:
+		return nil
+	case override:
+		return denyOverride("query parameters")
+	}
+	return w.denyFields(r, keys, sources)
+}
+
+// refuse is the denial of the entry.
+func (w *localWrite) refuse() *Decision {
+	d := deny(http.StatusForbidden, ReasonLocal, w.rule+localDetail)
+	d.LocalWrite, d.exemptPass = w.route, w.exempt
+	return d
 }
 
 // mayCarry reports whether unread may hold, at no cost.
 func (w *localWrite) mayCarry(r *request.Request) bool {
-	return r.Headers.Has("upgrade") || !w.fields.Empty() && r.Query != ""
+	return r.Headers.Has("upgrade") || !w.whole() && r.Query != ""
 }
+
+// whole reports whether the entry denies requests whatever they carry.
+func (w *localWrite) whole() bool { return w.fields.Empty() && len(w.operations) == 0 }
 
 // unread reports whether a request carries what scimward cannot judge when it comes: the messages of a WebSocket,
 // or, with a read, a GraphQL document with a denied field. Servers store it (automatic persisted queries), and a later
 // write may run another operation of it by its hash.
 func (w *localWrite) unread(r *request.Request) bool {
-	return r.Headers.Has("upgrade") || !w.fields.Empty() && slices.ContainsFunc(r.DocumentNames(), w.fields.Has)
+	runs := func(word string) bool { return w.operations[word] }
+	return r.Headers.Has("upgrade") || !w.fields.Empty() && slices.ContainsFunc(r.DocumentNames(), w.fields.Has) ||
+		len(w.operations) > 0 && slices.ContainsFunc(r.DocumentWords(), runs)
 }
 
-// denyFields denies a covered write, unless the entry lists fields and the request has none of
+// denyFields denies a covered write, unless the entry lists fields or operations and the request has none of
 // them.
 func (w *localWrite) denyFields(r *request.Request, keys request.Keys, sources *request.Sources) *Decision {
-	local := deny(http.StatusForbidden, ReasonLocal, localDetail)
-	if w.fields.Empty() || !r.Write() {
+	local := w.refuse()
+	if w.whole() || !r.Write() {
 		return local
 	}
 	switch found, bad := keys.Mention(w.fields); {
@@ -94,15 +130,19 @@ func (w *localWrite) denyFields(r *request.Request, keys request.Keys, sources *
 		return local
 	}
 	if where := sources.Carried(r.Headers, w.fields); where != "" {
-		return deny(http.StatusForbidden, ReasonLocal,
-			"a "+where+" has the name of a field that only the identity service changes: leave it out")
+		local.Detail = w.rule + ": a " + where +
+			" has the name of a field that only the identity service changes: leave it out"
+		return local
 	}
 	names, bad := r.BodyNames()
 	switch {
 	case bad != nil:
 		return denyProblem(bad)
-	case names.Mention(w.fields):
+	case names.Mention(w.fields) || names.Runs(w.operations):
 		return local
+	case len(w.operations) > 0 && !names.HasDocument():
+		return deny(http.StatusBadRequest, request.ReasonBody, w.rule+": this route takes one GraphQL request in JSON with "+
+			"its document: what is stored at the server is not known here, so send query, and leave out ids and batches")
 	case names.Override():
 		return denyOverride("fields")
 	}

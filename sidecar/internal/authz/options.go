@@ -96,16 +96,17 @@ type Options struct {
 	Clients    Clients    // nil: no client has overlays
 
 	// Unprovisioned hears of each request of a person whom the directory does not know: times is how
-	// often the outcome happened at the application. Exempted hears of the first request of each name
-	// in AppOptions.Exempt. Both run on the request path, so they must not block. Nil hears nothing.
+	// often the outcome happened at the application. It runs on the request path, so it must not block. Nil
+	// hears nothing.
 	Unprovisioned func(tenant, app string, o Outcome, times uint64)
-	Exempted      func(tenant, app, name string)
 
 	// Records reports whether a tenant records what its rules see, and Record returns it as JSON, nil if it does not.
 	// Nil records nothing.
 	Records func(tenant string) bool
 	Record  func(*policies.Input) []byte
 
+	// ExtraWrites are routes that are denied beside those of the apps. Nil has none.
+	ExtraWrites *ExtraWrites
 	// Suspects remembers names that look like credentials and that no source reads. Nil remembers for
 	// this Authorizer only.
 	Suspects *Suspects
@@ -210,10 +211,18 @@ type LocalWrite struct {
 	Methods []string
 
 	// Fields narrows POST, PUT and PATCH to bodies that name one of these fields, at any
-	// depth, as JSON or as a form, in any reading of request.FieldSet. Envoy must buffer the
+	// depth, as JSON, form or multipart form, in any reading of request.FieldSet. Envoy must buffer the
 	// route's body. A body that cannot be judged is denied. If Fields is empty, the body does
 	// not matter.
 	Fields []string
+
+	// Operations narrows POST, PUT and PATCH to GraphQL requests that name one of these operations. A body that is no
+	// such request in JSON, or has no document, is denied. Envoy must buffer the route's body.
+	Operations []string
+
+	// Exempt lets the accounts of AppOptions.Exempt pass: one that a credential proves, or that signs in by a
+	// name in the body, when the request names nobody else.
+	Exempt bool
 }
 
 func (o *Options) check() error {

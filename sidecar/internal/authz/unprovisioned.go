@@ -44,16 +44,58 @@ const (
 	OutcomeObserved Outcome = "observed"
 	OutcomeAllowed  Outcome = "allowed"
 	OutcomeExempt   Outcome = "exempt" // the configuration names the person
+	// OutcomeExemptSignIn is an exempt name typed into a sign-in, which proves nothing.
+	OutcomeExemptSignIn Outcome = "exempt_sign_in"
+	// OutcomeExemptLocal is a request of an exempt account on a LocalWrite with Exempt.
+	OutcomeExemptLocal Outcome = "exempt_local_write"
 )
 
+// exemptUse is what an exempt account does with a request.
+type exemptUse struct {
+	outcome Outcome
+	who     *Caller // nil if no exempt account has to do with it
+	typed   bool    // who is only a name typed into a sign-in
+}
+
+// exemptUse finds the exempt account of a request. local is why the request is denied, if it is. Only if all names of
+// the request are of exempt accounts, and the one of its credentials is proved, it escapes.
+func (p *app) exemptUse(c *Caller, typed []Caller, local *Decision) (use exemptUse) {
+	if len(p.exempt) == 0 {
+		return use
+	}
+	escapes := local != nil && local.exemptPass && !c.Claimed
+	switch {
+	case c.Known() && p.exempt[c.exemptName()]:
+		use = exemptUse{outcome: OutcomeExempt, who: c}
+	case c.Known():
+		escapes = false
+	}
+	for i := range typed {
+		switch {
+		case !p.exempt[typed[i].exemptName()]:
+			escapes = false
+		case use.who == nil:
+			use = exemptUse{OutcomeExemptSignIn, &typed[i], true}
+		}
+	}
+	if escapes && use.who != nil {
+		use.outcome = OutcomeExemptLocal
+	}
+	return use
+}
+
 // denyUnprovisioned applies AppOptions.Unprovisioned to a caller whom no lock denies. An anonymous
-// request has no caller and passes.
-func (a *Authorizer) denyUnprovisioned(ctx context.Context, tenant string, p *app, c *Caller) (Outcome, *Decision) {
+// request has no caller and passes. exempt is what an exempt account does with the request.
+func (a *Authorizer) denyUnprovisioned(
+	ctx context.Context, tenant string, p *app, c *Caller, exempt Outcome,
+) (Outcome, *Decision) {
 	if !c.Known() {
 		return "", nil
 	}
 	outcome := p.outcome(c)
-	if outcome != OutcomeExempt { // a break-glass account must not depend on the directory
+	if outcome == OutcomeExempt { // a break-glass account must not depend on the directory
+		outcome = exempt
+	} else {
 		id, err := a.o.Directory.Find(ctx, tenant, &c.Subject)
 		if err != nil {
 			return "", directoryUnavailable()
@@ -171,15 +213,19 @@ type AppUnprovisioned struct {
 	Requests map[Outcome]uint64    `json:"requests"` // since the start
 	Examples []UnprovisionedPerson `json:"examples"` // at most 20, the newest first
 	More     bool                  `json:"more"`     // there were more persons than Examples has
+	// Exempt are the accounts that need no directory entry, and ExemptRoutes the local writes that are open to them.
+	Exempt       []string `json:"exempt"`
+	ExemptRoutes []string `json:"exempt_routes"`
 }
 
-// UnprovisionedPeople returns, for each application with such requests, the counts and the examples, by
-// tenant and application.
+// UnprovisionedPeople returns, for each application with such requests or with exempt accounts, the counts and the
+// examples, by tenant and application.
 func (a *Authorizer) UnprovisionedPeople() []AppUnprovisioned {
 	out := []AppUnprovisioned{}
 	for tenant, t := range *a.tenants.Load() {
 		for name, p := range t.apps {
-			if s := p.people.read(); len(s.Requests) > 0 {
+			if s := p.people.read(); len(s.Requests) > 0 || len(p.exemptNames) > 0 {
+				s.Exempt, s.ExemptRoutes = p.exemptNames, p.exemptRoutes()
 				s.Tenant, s.App, s.Mode = tenant, name, cmp.Or(string(p.unprovisioned), "deny")
 				out = append(out, s)
 			}
@@ -191,43 +237,44 @@ func (a *Authorizer) UnprovisionedPeople() []AppUnprovisioned {
 	return out
 }
 
+// exemptRoutes returns the local writes that are open to the exempt accounts.
+func (p *app) exemptRoutes() []string {
+	out := []string{}
+	for i := range p.writes {
+		if w := &p.writes[i]; w.exempt && len(p.exempt) > 0 {
+			out = append(out, w.route)
+		}
+	}
+	return out
+}
+
 // maxPeople is how many examples an application keeps.
 const maxPeople = 20
 
 // people are the counts and examples of one application.
 type people struct {
-	exempted func(name string) // first use of an exempt name
-	counted  func(Outcome, uint64)
+	counted func(Outcome, uint64)
 
 	mu       sync.Mutex
 	counts   map[Outcome]uint64
 	examples []UnprovisionedPerson // oldest first
 	more     bool
-	used     map[string]bool // exempt names
 }
 
 func (s *people) add(o Outcome, c *Caller, now time.Time) {
-	n, first := s.count(o, c, now)
-	if s.counted != nil {
+	if n := s.count(o, c, now); s.counted != nil {
 		s.counted(o, n)
-	}
-	if first && s.exempted != nil {
-		s.exempted(c.displayName())
 	}
 }
 
-// count returns how often the outcome happened, and whether this is the first use of an exempt name.
-func (s *people) count(o Outcome, c *Caller, now time.Time) (n uint64, first bool) {
+// count returns how often the outcome happened.
+func (s *people) count(o Outcome, c *Caller, now time.Time) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.counts == nil {
-		s.counts, s.used = map[Outcome]uint64{}, map[string]bool{}
+		s.counts = map[Outcome]uint64{}
 	}
 	s.counts[o]++
-	if o == OutcomeExempt {
-		name := c.exemptName()
-		first, s.used[name] = !s.used[name], true
-	}
 	e := UnprovisionedPerson{Source: c.Source, Outcome: o, Times: 1, Last: now.UTC()}
 	for kind, value := range c.Names() {
 		e.Kind, e.Name = kind, strings.Clone(shorten(value)) // not a part of all headers
@@ -244,7 +291,7 @@ func (s *people) count(o Outcome, c *Caller, now time.Time) (n uint64, first boo
 		s.examples, s.more = slices.Delete(s.examples, 0, 1), true
 	}
 	s.examples = append(s.examples, e)
-	return s.counts[o], first
+	return s.counts[o]
 }
 
 func (s *people) read() AppUnprovisioned {

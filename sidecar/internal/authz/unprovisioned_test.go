@@ -84,9 +84,8 @@ func (both) Identify(context.Context, string, string, authz.Credential) (authz.C
 }
 
 // TestExempt: an exempt account needs no directory, also while it is down. Only its first name
-// counts, in any case. A lock denies it all the same. The first use of each is heard.
+// counts, in any case. A lock denies it all the same.
 func TestExempt(t *testing.T) {
-	var heard []string
 	locks := lockSwitch{}
 	k := newKit(t, func(o *authz.Options) {
 		tenant := o.Tenants["acme"]
@@ -94,15 +93,12 @@ func TestExempt(t *testing.T) {
 		gateway.Exempt = []string{"break-glass", "store-down", "alice2@corp.example"}
 		tenant.Apps["gateway"] = gateway
 		o.Locks = locks
-		o.Exempted = func(tenant, app, name string) { heard = append(heard, tenant+"/"+app+" "+name) }
 	})
 	for _, name := range []string{"Break-Glass", "break-glass", "store-down"} {
-		if d := k.Decide(t.Context(), gatewayUser("gateway", name)); !d.Allowed() || d.Unprovisioned != authz.OutcomeExempt {
-			t.Errorf("%s: %s %s", name, d.Reason, d.Unprovisioned)
+		d := k.Decide(t.Context(), gatewayUser("gateway", name))
+		if !d.Allowed() || d.Unprovisioned != authz.OutcomeExempt || d.Exempt != name {
+			t.Errorf("%s: %s %s %q", name, d.Reason, d.Unprovisioned, d.Exempt)
 		}
-	}
-	if diff := cmp.Diff([]string{"acme/gateway Break-Glass", "acme/gateway store-down"}, heard); diff != "" {
-		t.Errorf("first uses (-want +got):\n%s", diff)
 	}
 	if d := k.Decide(t.Context(), gatewayUser("observing", "break-glass")); d.Unprovisioned != authz.OutcomeObserved {
 		t.Errorf("exempt at another application: %s", d.Unprovisioned)
@@ -114,6 +110,112 @@ func TestExempt(t *testing.T) {
 	own := authz.Caller{Subject: subject.Subject{UserName: "mallory", Emails: []string{"alice2@corp.example"}}}
 	if k.DecideSubject(t.Context(), "acme", "gateway", &own) {
 		t.Error("an e-mail address that a person may have chosen exempts them")
+	}
+}
+
+// TestExemptOnLocalWrites: a route that changes accounts is open to exempt accounts only where its entry says so, and
+// only if the request names nobody else, is proved or signs in, and no lock denies the account.
+func TestExemptOnLocalWrites(t *testing.T) {
+	const ok, local = authz.ReasonAllowed, authz.ReasonLocal
+	locks := lockSwitch{"ended": {State: "deleted"}}
+	k := newKit(t, func(o *authz.Options) {
+		o.Locks, o.Identifier = locks, ownName{}
+		app := o.Tenants["acme"].Apps["app"]
+		app.Exempt = []string{"glass", "ended"}
+		app.LocalWrites = []authz.LocalWrite{
+			{Path: "/login", Exempt: true},
+			{Path: "/people", Exempt: true},
+			{Path: "/api/me", Fields: []string{"email"}, Exempt: true},
+			{Path: "/people/admins"},
+			{Path: "/signup"},
+		}
+		app.Subjects = append(app.Subjects, authz.SubjectSource{
+			Kind: authz.SourceUserName, Source: request.Source{In: request.InBasic, Name: request.BasicUser},
+		})
+		o.Tenants["acme"].Apps["app"] = app
+	})
+	glass, typed := cookie("session=glass"), body(form, "username=glass")
+	for _, row := range []struct {
+		name   string
+		req    request.Request
+		reason string
+		use    authz.Outcome
+	}{
+		{"proved", appReq("POST", "/people", glass), ok, authz.OutcomeExemptLocal},
+		{"field", appReq("PATCH", "/api/me", glass, body("application/json", `{"email":"x"}`)), ok, authz.OutcomeExemptLocal},
+		{"other field", appReq("PATCH", "/api/me", glass, body("application/json", `{"theme":"x"}`)), ok, authz.OutcomeExempt},
+		{"another page", appReq("GET", "/", glass), ok, authz.OutcomeExempt},
+		{"route without exempt", appReq("POST", "/signup", glass), local, ""},
+		{"two entries, one without", appReq("POST", "/people/admins", glass), local, ""},
+		{"user of the directory", appReq("POST", "/people", cookie("session=alice")), local, ""},
+		{"nobody", appReq("POST", "/people"), local, ""},
+		{"a name that proves nothing", appReq("POST", "/people", auth("Basic Z2xhc3M6eA==")), local, ""},
+		{"ended", appReq("POST", "/people", cookie("session=ended")), authz.ReasonDeleted, ""},
+		{"WebSocket", appReq("POST", "/people", glass, header("upgrade", "websocket")), local, ""},
+		{"another method in the query", appReq("POST", "/people?_method=DELETE", glass), authz.ReasonOverride, ""},
+		{"sign-in", appReq("POST", "/login", typed), ok, authz.OutcomeExemptLocal},
+		{"sign-in of a user of the directory", appReq("POST", "/login", body(form, "username=alice")), local, ""},
+		{"sign-in without a name", appReq("POST", "/login"), local, ""},
+		{"sign-in of an account that ended", appReq("POST", "/login", body(form, "username=ended")), authz.ReasonDeleted, ""},
+		{"sign-in beside a session", appReq("POST", "/login", cookie("session=alice"), typed), local, ""},
+		{"sign-in on a free page", appReq("POST", "/api/login", body("application/json", `{"login":"glass"}`)), ok, authz.OutcomeExemptSignIn},
+		{"sign-in of somebody on a free page", appReq("POST", "/api/login", body("application/json", `{"login":"bob"}`)), ok, ""},
+	} {
+		d := k.Decide(t.Context(), row.req)
+		if d.Reason != row.reason || d.Allowed() && (d.Unprovisioned != row.use || (d.Exempt == "glass") != (row.use != "")) {
+			t.Errorf("%s: %s (%s) as %q %q; want %s as %q", row.name, d.Reason, d.Detail, d.Unprovisioned, d.Exempt, row.reason, row.use)
+		}
+	}
+	got := k.UnprovisionedPeople()[0]
+	want := map[authz.Outcome]uint64{authz.OutcomeExemptLocal: 3, authz.OutcomeExempt: 2, authz.OutcomeExemptSignIn: 1}
+	for _, o := range []authz.Outcome{authz.OutcomeExemptLocal, authz.OutcomeExempt, authz.OutcomeExemptSignIn} {
+		if got.Requests[o] < want[o] {
+			t.Errorf("%s: %d requests, want %d", o, got.Requests[o], want[o])
+		}
+	}
+	if diff := cmp.Diff([]string{"/login", "/people", "/api/me"}, got.ExemptRoutes); diff != "" {
+		t.Errorf("routes for exempt accounts (-want +got):\n%s", diff)
+	}
+}
+
+// ownName is an application whose credentials are names.
+type ownName struct{}
+
+func (ownName) Identify(_ context.Context, _, _ string, c authz.Credential) (authz.Caller, error) {
+	return authz.Caller{Subject: subject.Subject{UserName: c.Value}, IssuedAt: t0}, nil
+}
+
+// TestJustInTimeCreationRefused: where the answer of the sign-in service passes scimward, a person whom the directory
+// does not know is refused before the application sees it, so it makes no account. unprovisioned: allow lets it.
+func TestJustInTimeCreationRefused(t *testing.T) {
+	k := newKit(t, func(o *authz.Options) {
+		for name, mode := range map[string]authz.Unprovisioned{"app": authz.UnprovisionedDeny, "bare": authz.UnprovisionedAllow} {
+			app := o.Tenants["acme"].Apps[name]
+			app.Unprovisioned = mode
+			app.Subjects = []authz.SubjectSource{{
+				Kind: authz.SourceJWT, Verifier: o.Tenants["acme"].Verifier, Source: request.Source{
+					In: request.InBody, Name: "id_token", Body: request.BodyRoute{Method: "POST", Path: "/callback", Format: request.Form},
+				},
+			}}
+			o.Tenants["acme"].Apps[name] = app
+		}
+		o.Locks, o.Directory = lockSwitch{}, directory{"bob": true}
+	})
+	callback := func(app, who string) request.Request {
+		return appReq("POST", "/callback", of(app), body(form, "state=s&id_token=app."+who+".x"))
+	}
+	for _, row := range []struct {
+		name   string
+		req    request.Request
+		reason string
+	}{
+		{"a stranger", callback("app", "alice"), authz.ReasonUnprovisioned},
+		{"a user", callback("app", "bob"), authz.ReasonAllowed},
+		{"a stranger, allowed", callback("bare", "alice"), authz.ReasonAllowed},
+	} {
+		if d := k.Decide(t.Context(), row.req); d.Reason != row.reason {
+			t.Errorf("%s: %s (%s), want %s", row.name, d.Reason, d.Detail, row.reason)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/scimward/scimward/policies"
@@ -33,7 +34,15 @@ func (m *Manager) activate(ctx context.Context, s *state, raw []byte, rollback b
 		return &bundle.Error{Stage: "serial", Err: fmt.Errorf("serial %d is not higher than %d, "+
 			"which was in force: raise metadata.serial, or roll back", b.Serial, s.kept.Serial)}
 	}
-	e := Entry{SHA256: b.SHA256, Revision: b.Revision, Serial: b.Serial, Signed: b.Signed, Activated: m.o.Now().UTC()}
+	writes := rules.LocalWrites()
+	// A rollback and a restart must work with the routes of before, so status shows what is wrong then.
+	if faults := m.o.Judge(s.Name, writes); len(faults) > 0 && !rollback {
+		return &bundle.Error{Stage: "local_writes", Err: errors.New(strings.Join(faults, "\n"))}
+	}
+	e := Entry{
+		SHA256: b.SHA256, Revision: b.Revision, Serial: b.Serial, Signed: b.Signed, Activated: m.o.Now().UTC(),
+		LocalWrites: writes,
+	}
 	if err := record(ctx, s.Name, Change{e, s.active.SHA256, rollback}); err != nil {
 		return fmt.Errorf("writing the audit trail: %w", err)
 	}
@@ -44,6 +53,7 @@ func (m *Manager) activate(ctx context.Context, s *state, raw []byte, rollback b
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s.kept, s.rules, s.active, s.lost, s.faults.bundle = k, rules, e, false, fault{}
+	s.lostWrites = nil
 	m.publish()
 	m.o.Logger.LogAttrs(ctx, slog.LevelInfo, "policy bundle in force", slog.String("tenant", s.Name),
 		slog.String("revision", b.Name()), slog.Uint64("serial", b.Serial), slog.Bool("rollback", rollback))

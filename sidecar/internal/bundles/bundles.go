@@ -28,11 +28,21 @@ type Tenant struct {
 
 // Options are what a Manager needs. All are required.
 type Options struct {
-	Dir      string                           // of the kept bundles
-	Activate func(map[string]*policies.Rules) // puts rules in force; see policies.Engine.SetRules
-	Record   Record                           // of what the sources bring
-	Now      func() time.Time
-	Logger   *slog.Logger
+	Dir      string        // of the kept bundles
+	Activate func(InForce) // puts what all bundles say in force
+	// Judge says which local writes of a bundle do not fit to the configuration of the tenant. They keep a new bundle
+	// out. It is called under a lock, so it must not call the Manager.
+	Judge  func(tenant string, of policies.LocalWrites) (faults []string)
+	Record Record // of what the sources bring
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// InForce is what the bundles of all tenants say, by tenant.
+type InForce struct {
+	Rules map[string]*policies.Rules // see policies.Engine.SetRules
+	// LocalWrites are those of the active bundles, also of one that cannot be used any more.
+	LocalWrites map[string]policies.LocalWrites
 }
 
 // Change is a bundle that comes into force.
@@ -71,10 +81,12 @@ type state struct {
 	rules  *policies.Rules
 	active Entry // zero without rules
 	lost   bool  // it had a bundle that cannot be used any more: its writes get no verdict
-	fetch  time.Time
-	seen   Mark   // of the bytes that were fetched last
-	digest string // of the same bytes
-	faults faults
+	// lostWrites are the local writes of the lost bundle: they stay denied.
+	lostWrites policies.LocalWrites
+	fetch      time.Time
+	seen       Mark   // of the bytes that were fetched last
+	digest     string // of the same bytes
+	faults     faults
 }
 
 // New makes a Manager without tenants.
@@ -179,26 +191,39 @@ func (s *state) load(ctx context.Context, dir string, step func(string) error) (
 	if s.kept = k; k.Active == "" {
 		return nil
 	}
+	active := Entry{SHA256: k.Active}
+	if i := slices.IndexFunc(k.All, func(e Entry) bool { return e.SHA256 == k.Active }); i >= 0 {
+		active = k.All[i]
+	}
 	raw, err := k.read(k.Active)
 	if err == nil {
 		_, s.rules, err = s.compile(ctx, raw)
 	}
 	if err != nil {
+		s.lostWrites = active.LocalWrites
 		return fmt.Errorf("the bundle that was in force cannot be used any more: %w", err)
 	}
-	i := slices.IndexFunc(k.All, func(e Entry) bool { return e.SHA256 == k.Active })
-	if s.active = (Entry{SHA256: k.Active}); i >= 0 {
-		s.active = k.All[i]
-	}
+	s.active = active
 	return nil
 }
 
-// publish puts the rules of all tenants in force. The caller holds mu.
+// localWrites are those that the tenant's bundle denies.
+func (s *state) localWrites() policies.LocalWrites {
+	if s.rules != nil {
+		return s.rules.LocalWrites()
+	}
+	return s.lostWrites
+}
+
+// publish puts the bundles of all tenants in force. The caller holds mu.
 func (m *Manager) publish() {
-	of := map[string]*policies.Rules{}
+	of := InForce{map[string]*policies.Rules{}, map[string]policies.LocalWrites{}}
 	for name, s := range m.tenants {
 		if s.rules != nil || s.Required || s.lost {
-			of[name] = s.rules
+			of.Rules[name] = s.rules
+		}
+		if w := s.localWrites(); len(w) > 0 {
+			of.LocalWrites[name] = w
 		}
 	}
 	m.o.Activate(of)

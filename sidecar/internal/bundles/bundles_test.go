@@ -20,7 +20,10 @@ type world struct {
 	t     *testing.T
 	dir   string
 	rules map[string]*policies.Rules
-	m     *bundles.Manager
+	// local writes in force, and why those of a bundle do not fit
+	writes map[string]policies.LocalWrites
+	unfit  []string
+	m      *bundles.Manager
 
 	changes []string // recorded: tenant, revision, whether it is a rollback
 	refuse  error    // of record
@@ -45,7 +48,8 @@ func newWorld(t *testing.T) *world {
 func (w *world) open() {
 	w.m = bundles.New(bundles.Options{
 		Dir: filepath.Join(w.dir, "bundles"), Now: time.Now, Logger: slog.New(slog.DiscardHandler),
-		Activate: func(of map[string]*policies.Rules) { w.rules = of }, Record: w.record,
+		Activate: func(of bundles.InForce) { w.rules, w.writes = of.Rules, of.LocalWrites }, Record: w.record,
+		Judge: func(string, policies.LocalWrites) []string { return w.unfit },
 	})
 }
 

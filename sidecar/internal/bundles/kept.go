@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/scimward/scimward/policies"
 )
 
 // maxKept is how many revisions of a tenant stay, the active one among them.
@@ -35,6 +37,8 @@ type Entry struct {
 	Serial    uint64    `json:"serial"`
 	Signed    bool      `json:"signed"`
 	Activated time.Time `json:"activated"`
+	// LocalWrites are the routes that the bundle denies in the applications.
+	LocalWrites policies.LocalWrites `json:"local_writes,omitempty"`
 }
 
 // readKept reads the state of a tenant. A missing folder is a tenant that never had a bundle.

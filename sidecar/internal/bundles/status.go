@@ -47,10 +47,12 @@ type Status struct {
 	// Fault says why the newest bundle is not in force, or why there is none. The active one stays.
 	Fault string `json:"fault,omitempty"`
 	// FaultStage is the step that failed: fetch, size, archive, signature, manifest, parse, compile, smoke, test,
-	// serial or keep.
+	// serial, local_writes or keep.
 	FaultStage string    `json:"fault_stage,omitempty"`
 	FaultSince time.Time `json:"fault_since,omitzero"`
 	Kept       []Entry   `json:"kept"` // the newest last
+	// LocalWriteFaults say which local writes of the active bundle do not fit to the configuration any more.
+	LocalWriteFaults []string `json:"local_write_faults,omitempty"`
 }
 
 // Of returns the status of one tenant, or ErrNoPolicy.
@@ -58,7 +60,7 @@ func (m *Manager) Of(tenant string) (Status, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if s := m.tenants[tenant]; s != nil {
-		return s.status(), nil
+		return m.status(s), nil
 	}
 	return Status{}, ErrNoPolicy
 }
@@ -66,14 +68,16 @@ func (m *Manager) Of(tenant string) (Status, error) {
 func (m *Manager) statusOf(s *state) Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return s.status()
+	return m.status(s)
 }
 
-func (s *state) status() Status {
+// status is called with mu.
+func (m *Manager) status(s *state) Status {
 	f := s.faults.shown()
 	out := Status{
 		Tenant: s.Name, Required: s.Required || s.lost, Pinned: s.kept.Pinned,
 		Fault: f.text, FaultStage: f.Stage, FaultSince: f.since, Kept: slices.Clone(s.kept.All),
+		LocalWriteFaults: m.o.Judge(s.Name, s.localWrites()),
 	}
 	if !s.fetch.IsZero() {
 		out.Fetched = s.fetch.UTC()
@@ -94,7 +98,7 @@ func (m *Manager) Status() []Status {
 	defer m.mu.Unlock()
 	out := []Status{}
 	for _, s := range m.tenants {
-		out = append(out, s.status())
+		out = append(out, m.status(s))
 	}
 	slices.SortFunc(out, func(a, b Status) int { return cmp.Compare(a.Tenant, b.Tenant) })
 	return out

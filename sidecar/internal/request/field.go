@@ -44,6 +44,8 @@ type BodyNames struct {
 	names    []string
 	leaves   []field
 	override bool
+	words    []string
+	document bool
 }
 
 // BodyNames reads a complete body as its content type says, and as applications do that ignore it.
@@ -52,13 +54,15 @@ func (r *Request) BodyNames() (*BodyNames, *Problem) {
 	if p := r.readBody("", &b); p != nil {
 		return nil, p
 	}
-	if r.mediaType() == typeForm {
+	switch r.mediaType() {
+	case typeForm:
 		b.encoded(r.Body)
-	} else {
+	case typeMultipart: // its files have any bytes
+	default:
 		b.asForm(string(r.Body))
 	}
 	b.query(r.Query)
-	return &BodyNames{b.names, b.fields, b.override}, b.bad
+	return &BodyNames{b.names, b.fields, b.override, b.words, b.document}, b.bad
 }
 
 // encoded refuses a form with characters that no encoder of forms writes. Without them it is no JSON, XML or YAML,
@@ -98,6 +102,18 @@ func (r *Request) DocumentNames() (names []string) {
 	return names
 }
 
+// DocumentWords are all names in a GraphQL document in the query.
+func (r *Request) DocumentWords() (words []string) {
+	if r.Query != "" {
+		eachParameter(r.Query, func(name, text string) {
+			if FoldField(name) == "query" {
+				words = append(words, documentWords(text)...)
+			}
+		})
+	}
+	return words
+}
+
 // eachParameter calls f with every name and value of a query. A semicolon ends a parameter for some.
 func eachParameter(query string, f func(name, value string)) {
 	for pair := range strings.SplitSeq(query, "&") {
@@ -124,6 +140,16 @@ func (b *BodyNames) Mention(set *FieldSet) bool {
 		set.across() && slices.ContainsFunc(b.leaves, func(f field) bool { return set.Has(f.name()) })
 }
 
+// Runs reports whether a GraphQL document of the body names one of the operations, in any place: a field of a
+// mutation, of a fragment, or an alias.
+func (b *BodyNames) Runs(operations map[string]bool) bool {
+	return slices.ContainsFunc(b.words, func(w string) bool { return operations[w] })
+}
+
+// HasDocument reports whether the body is one GraphQL request with its document. Otherwise the server may know what it
+// runs by a hash or an id.
+func (b *BodyNames) HasDocument() bool { return b.document }
+
 // Override reports whether a field at the top replaces the method.
 func (b *BodyNames) Override() bool { return b.override }
 
@@ -136,7 +162,11 @@ func (r *Request) fields(f BodyFormat) ([]field, *Problem) {
 	return b.fields, b.bad
 }
 
-const typeForm = "application/x-www-form-urlencoded"
+// Media types of forms.
+const (
+	typeForm      = "application/x-www-form-urlencoded"
+	typeMultipart = "multipart/form-data"
+)
 
 // maxEmbedded is how deep texts are within texts: the variables within the operations of GraphQL.
 const maxEmbedded = 2
@@ -147,7 +177,9 @@ type bodyReader struct {
 	fields   []field
 	names    []string
 	override bool
-	embedded int // how deep it reads names in texts
+	words    []string // all names in GraphQL documents
+	document bool     // the body is a GraphQL request with its document
+	embedded int      // how deep it reads names in texts
 	bad      *Problem
 }
 
@@ -160,7 +192,7 @@ func (r *Request) readBody(f BodyFormat, b *bodyReader) *Problem {
 	switch mt := r.mediaType(); {
 	case mt == typeForm:
 		is = Form
-	case mt == "multipart/form-data" && f == Multipart:
+	case mt == typeMultipart && (f == "" || f == Multipart):
 		return r.readMultipart(b)
 	case mt == "application/json" || strings.HasPrefix(mt, "application/") && strings.HasSuffix(mt, "+json"):
 		is = JSON
@@ -176,6 +208,7 @@ func (r *Request) readBody(f BodyFormat, b *bodyReader) *Problem {
 		return problem(400, ReasonBody, "the body is not a JSON object that can be read in one way only")
 	}
 	b.json(nil, o)
+	b.document = isGraphQL(o)
 	return nil
 }
 
@@ -287,6 +320,7 @@ func (b *bodyReader) readText(name, text string, depth int) {
 	name = FoldField(name)
 	if name == "query" {
 		b.nameAll(argumentNames(text))
+		b.words = append(b.words, documentWords(text)...)
 	}
 	text = jsonStart(text)
 	if text == "" || !strings.Contains("{[\"", text[:1]) {

@@ -153,6 +153,30 @@ func argumentNames(document string) []string {
 	return names
 }
 
+// documentWords returns all names in a GraphQL document, without the texts in it. Of a text that is none, it returns
+// every word.
+func documentWords(document string) []string {
+	tokens, ok := graphQLTokens(document)
+	if !ok {
+		return strings.FieldsFunc(document, func(r rune) bool { return r >= 0x80 || !nameByte(byte(r)) })
+	}
+	return slices.DeleteFunc(tokens, func(t string) bool { return !nameByte(t[0]) })
+}
+
+// isGraphQL reports whether a body is one GraphQL request with its document, and without a member by which a server
+// could find another one.
+func isGraphQL(body scim.Object) bool {
+	for member := range body {
+		switch member {
+		case "query", "operationName", "variables", "extensions":
+		default:
+			return false
+		}
+	}
+	_, ok := body["query"].(string)
+	return ok
+}
+
 // hasDefault reports whether a variable's type is followed by a default.
 func hasDefault(tokens []string) bool {
 	for _, token := range tokens {
