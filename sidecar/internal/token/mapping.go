@@ -36,7 +36,9 @@ type Mapping struct {
 }
 
 // plain is the mapping of RFC 9068. Most issuers have it, and share it.
-var plain = Mapping{ClientClaims: []string{"client_id"}, ScopeClaim: "scope", Scope: Scope, IDClaims: []string{"jti"}}
+var plain = Mapping{ //nolint:gochecknoglobals // never changes
+	ClientClaims: []string{"client_id"}, ScopeClaim: "scope", Scope: Scope, IDClaims: []string{"jti"},
+}
 
 // withDefaults fills in the names of RFC 9068. The result does not change.
 func (m Mapping) withDefaults() *Mapping {
