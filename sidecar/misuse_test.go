@@ -369,7 +369,7 @@ func (f *field) assertions() []misuse {
 		f.forge("two audiences", at, k, nil, claims{"aud": []string{own, "https://other.example"}}, 401, code, "audience"),
 		f.forge("two equal audiences", at, k, nil, claims{"aud": []string{own, own}}, 401, code, "audience"),
 		f.forge("aud is the SCIM service", at, k, nil, claims{"aud": scimAPI}, 401, code, "audience"),
-		f.forge("11 minutes", at, k, nil, claims{"exp": f.now + 660}, 401, code, "lifetime"),
+		f.forge("20 minutes", at, k, nil, claims{"exp": f.now + 1200}, 401, code, "lifetime"),
 		f.forge("typ of an access token", at, k, claims{"typ": "at+jwt"}, nil, 401, code, "type"),
 		f.forge("typ of a security event", at, k, claims{"typ": "secevent+jwt"}, nil, 401, code, "type"),
 		f.forge("typ of a proof", at, k, claims{"typ": "dpop+jwt"}, nil, 401, code, "type"),
