@@ -54,7 +54,7 @@ func ParseDocument(text []byte) (Document, error) {
 		return nil, fmt.Errorf("reading the request document: %w", err)
 	}
 	if _, ok := term.(ast.Object); !ok {
-		return nil, fmt.Errorf("the request document must be a JSON object, as docs/policy.md shows")
+		return nil, fmt.Errorf("the request document must be a JSON object, as docs/policy-input.md shows")
 	}
 	return term, nil
 }

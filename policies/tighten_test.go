@@ -177,19 +177,21 @@ func TestBundleNeverLoosens(t *testing.T) {
 	}
 }
 
-// TestLoosenedIsFound: the same property finds an engine that lets a bundle satisfy a requirement of the profile, and
-// one that lets it set the mode of the profile's rule.
+// TestLoosenedIsFound: the same property finds an engine that lets a bundle satisfy a requirement of the profile, one
+// that lets it set the mode of the profile's rule, and one that lets it override allow.
 func TestLoosenedIsFound(t *testing.T) {
-	for name, wrong := range map[string]struct{ proves, modes bool }{"satisfied": {proves: true}, "mode": {modes: true}} {
+	for name, wrong := range map[string]policies.Mistake{
+		"satisfied": policies.Proves, "mode": policies.Modes, "allow": policies.Overrides,
+	} {
 		_, found := tightens(t, 1, 60, func(e *policies.Engine, in *policies.Input) policies.Verdict {
-			return e.DecideWrong(t.Context(), in, wrong.proves, wrong.modes)
+			return e.DecideWrong(t.Context(), in, wrong)
 		})
 		if found == "" {
 			t.Errorf("%s: the mistake was not found", name)
 		}
 	}
 	_, found := tightens(t, 1, 60, func(e *policies.Engine, in *policies.Input) policies.Verdict {
-		return e.DecideWrong(t.Context(), in, false, false)
+		return e.DecideWrong(t.Context(), in, policies.NoMistake)
 	})
 	if found != "" {
 		t.Errorf("the engine without a mistake: %s", found)

@@ -89,7 +89,7 @@ func (f judging) trial(c *cobra.Command, name string) (on trial, err error) {
 func complement(text []byte, profile string) ([]byte, string, error) {
 	var in map[string]json.RawMessage
 	if err := json.Unmarshal(text, &in); err != nil || in == nil {
-		return nil, "", fmt.Errorf("the request document is no JSON object, as docs/policy.md shows: %w", err)
+		return nil, "", fmt.Errorf("the request document is no JSON object, as docs/policy-input.md shows: %w", err)
 	}
 	named := ""
 	_ = json.Unmarshal(in["profile"], &named) // another type is no name
@@ -134,7 +134,7 @@ func newPolicyEval() *cobra.Command {
 requirement of the request: satisfied, with the rule that proves it, or not, with the places where the
 rules that could prove it end. Exits 1 if the request would be refused.
 
-The document is what a rule reads as input; docs/policy.md describes it. Members that are absent get the
+The document is what a rule reads as input; docs/policy-input.md describes it. Members that are absent get the
 values of a plain request, and method and resource_type follow from route.`,
 		Example: `  echo '{"route": "POST /Users", "resource": {"userName": "ada"}}' |
     scimward policy eval acme-policy --input -`,

@@ -7,7 +7,7 @@ import (
 
 // DecisionLog configures the records of decisions: one for each SCIM request, and for each refused request of an
 // application. They have ids and codes, and no names, tokens or bodies. The newest 4,096 stay in memory for
-// `scimward policy log`; further places are files and services. Each place has a ring. A full ring drops the newest
+// `scimward decision log`; further places are files and services. Each place has a ring. A full ring drops the newest
 // record, counts it, and says so with a record of the gap.
 type DecisionLog struct {
 	// File is a file that gets the records, one line of JSON each, with mode 0600. Empty means none.

@@ -127,7 +127,7 @@ func ask(ctx context.Context, client *http.Client, url string) (id string, err e
 	if err != nil {
 		return "", fmt.Errorf("asking for the instance: %w", err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }() // it was read
 	var out answer
 	err = json.NewDecoder(io.LimitReader(res.Body, maxBody)).Decode(&out)
 	if res.StatusCode != http.StatusOK || err != nil || out.Instance == "" {
