@@ -3,16 +3,11 @@
 package bundle
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"path"
 	"slices"
 	"strings"
 
@@ -140,71 +135,6 @@ func stageOf(err error) string {
 		return "manifest"
 	}
 	return "parse"
-}
-
-// inspect bounds what the archive unpacks to, demands plain files, and calls each for every file. It reports whether
-// there is a signature.
-func inspect(raw []byte, each func(name string, content []byte) error) (signed bool, err error) {
-	unzipped, err := gzip.NewReader(bytes.NewReader(raw))
-	if err != nil {
-		return false, refuse("archive", "it is no tar.gz: %w", err)
-	}
-	limited := &io.LimitedReader{R: unzipped, N: MaxUnpacked + 1}
-	files := tar.NewReader(limited)
-	seen := map[string]bool{}
-	rules := 0
-	for {
-		h, err := files.Next()
-		switch {
-		case errors.Is(err, io.EOF):
-			return signed, nil
-		case limited.N <= 0:
-			return false, refuse("size", "the files have more than %d bytes", MaxUnpacked)
-		case err != nil:
-			return false, refuse("archive", "reading it: %w", err)
-		case h.Typeflag == tar.TypeDir:
-			continue
-		}
-		name := strings.TrimPrefix(h.Name, "/")
-		clean := strings.TrimPrefix(path.Clean(name), "./")
-		switch {
-		case h.Typeflag != tar.TypeReg:
-			return false, refuse("archive", "%q is no plain file", h.Name)
-		case strings.HasPrefix(clean, "..") || strings.ContainsAny(clean, "\\\x00"):
-			return false, refuse("archive", "%q is no path inside the bundle", h.Name)
-		case seen[clean]:
-			return false, refuse("archive", "%q is there twice", h.Name)
-		case !allowedFile(clean):
-			return false, refuse("archive", "%q is no file of a policy bundle: only *.rego, data.json, data.yaml, "+
-				".manifest and .signatures.json at the top are", h.Name)
-		}
-		if seen[clean] = true; len(seen) > MaxFiles {
-			return false, refuse("size", "there are more than %d files", MaxFiles)
-		}
-		content, err := io.ReadAll(files)
-		switch {
-		case limited.N <= 0:
-			return false, refuse("size", "the files have more than %d bytes", MaxUnpacked)
-		case err != nil:
-			return false, refuse("archive", "reading %q: %w", h.Name, err)
-		}
-		if strings.HasSuffix(clean, ".rego") {
-			rules += len(content)
-		}
-		if rules > MaxRules {
-			return false, refuse("size", "the Rego files have more than %d bytes", MaxRules)
-		}
-		if err := each(clean, content); err != nil {
-			return false, err
-		}
-		signed = signed || clean == signatures
-	}
-}
-
-func allowedFile(name string) bool {
-	base := path.Base(name)
-	return strings.HasSuffix(base, ".rego") || name == ".manifest" || name == signatures ||
-		slices.Contains([]string{"data.json", "data.yaml", "data.yml"}, base)
 }
 
 // fill takes manifest, rules and tests.

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/scimward/scimward/policies/bundle"
@@ -165,8 +166,10 @@ func AllBad(s *Signer, serial int) []Bad {
 		{"no Rego", "parse", "rules.rego", Rules, "this is no rule"},
 		{"deep nesting", "parse", "recursion", Rules, "package policy\n\nx := " + strings.Repeat("[", 200_000)},
 		{"a huge number in data", "parse", "number", "policy/limits/data.json", `{"most":1e999999999}`},
-		{"data of deep nesting", "signature", "", "policy/limits/data.json", strings.Repeat("[", 1_000_000)},
-		{"data that grows", "signature", "", "policy/limits/data.yaml", growing()},
+		{"data of deep nesting", "parse", "JSON", "policy/limits/data.json", strings.Repeat("[", 1_000_000)},
+		{"YAML of deep nesting", "parse", "depth", "policy/limits/data.yaml", strings.Repeat("[", 1_000_000)},
+		{"data that grows", "parse", "alias", "policy/limits/data.yaml", growing()},
+		{"data that repeats a long text", "parse", "alias", "policy/limits/data.yml", repeating(100, 100)},
 		{"data in the place of a rule", "compile", "conflict", "policy/requirements/data.json", `{"word":{}}`},
 		{"other data in the place of a rule", "compile", "conflict", "policy/data.json", `{"satisfied":["word"]}`},
 		{"no requirements", "compile", "requirements", Rules, "package policy\n\nsatisfied contains 1 if false\n"},
@@ -215,6 +218,42 @@ func growing() string {
 	return text
 }
 
+// repeating is YAML that stands for a text of some bytes, many times.
+func repeating(size, times int) string {
+	return "a: &a " + strings.Repeat("x", size) + "\nb: [" + strings.Repeat("*a,", times) + "]\n"
+}
+
+// sparse is an archive with a file of size zeros that are not in the archive.
+func sparse(size int64) []byte {
+	record := func(key, value string) string {
+		r := fmt.Sprintf(" %s=%s\n", key, value)
+		return fmt.Sprintf("%d%s", len(r)+2, r) // each has 10 to 97 bytes
+	}
+	extended := record("GNU.sparse.major", "0") + record("GNU.sparse.minor", "1") +
+		record("GNU.sparse.name", "policy/data.json") + record("GNU.sparse.numblocks", "1") +
+		record("GNU.sparse.map", fmt.Sprintf("%d,0", size)) + record("GNU.sparse.size", strconv.FormatInt(size, 10))
+	block := func(name string, kind byte, size int) []byte {
+		b := make([]byte, 512)
+		for at, s := range map[int]string{0: name, 124: fmt.Sprintf("%011o", size), 148: "        ", 257: "ustar\x0000"} {
+			copy(b[at:], s)
+		}
+		b[156] = kind
+		sum := 0
+		for _, c := range b {
+			sum += int(c)
+		}
+		copy(b[148:], fmt.Sprintf("%06o\x00", sum))
+		return b
+	}
+	content := append([]byte(extended), make([]byte, 512-len(extended)%512)...)
+	var out bytes.Buffer
+	zip := gzip.NewWriter(&out)
+	must(zip.Write(slices.Concat(block("extended", tar.TypeXHeader, len(extended)), content,
+		block("policy/data.json", tar.TypeReg, 0), make([]byte, 1024))))
+	must(0, zip.Close())
+	return out.Bytes()
+}
+
 func badArchives(files map[string]string, good []byte) []Bad {
 	noise := make([]byte, bundle.MaxBytes)
 	must(rand.Read(noise))
@@ -231,6 +270,7 @@ func badArchives(files map[string]string, good []byte) []Bad {
 		{"half a bundle", "archive", "", good[:len(good)/2]},
 		{"too large", "size", "bytes", Pack(With(files, "policy/big/data.json", string(noise)))},
 		{"too large when unpacked", "size", "bytes", Pack(With(files, "policy/big/data.json", strings.Repeat(" ", 64<<20)))},
+		{"too large, with holes", "size", "bytes", sparse(bundle.MaxUnpacked + 1)},
 		{"too many rules", "size", "Rego", Pack(With(files, "policy/big.rego", strings.Repeat("# \n", bundle.MaxRules/3+1)))},
 		{"too many files", "size", "files", Pack(many)},
 		{"a symbolic link", "archive", "plain", withEntry(files,
@@ -267,6 +307,8 @@ func badSignatures(s *Signer, files map[string]string, good []byte) []Bad {
 		},
 		{"changed after it was signed", "signature", "", resigned(Rules, files[Rules]+"\n# changed\n")},
 		{"with a file that is not signed", "signature", "", resigned("policy/more.rego", "package policy\n")},
+		{"with a manifest that grows in place of the signed one", "parse", "JSON", resigned(Manifest, repeating(100, 100))},
+		{"with text after the signed manifest", "parse", "JSON", resigned(Manifest, files[Manifest]+"\n# changed\n")},
 		{"without a file that is signed", "signature", "", resigned(Tests, "")},
 		{"with an empty signature", "signature", "", Pack(With(files, ".signatures.json", `{"signatures":[]}`))},
 		{"with the algorithm none", "signature", "", Pack(With(files, ".signatures.json", `{"signatures":["`+none+`"]}`))},
