@@ -133,7 +133,8 @@ func TestDirectionOfImports(t *testing.T) {
 	}
 	owners := map[string][]string{
 		"badger": {"store"}, "opa": {"policies"}, "wazero": {"plugins"}, "jwx": {"sidecar/internal/token", "examples"},
-		"control-plane": {"sidecar/internal/extauthz", "envoy"}, "cobra": {"cmd"}, "yaml": {"sidecar/config", "sidecar/suggest", "envoy"},
+		"control-plane": {"sidecar/internal/extauthz", "envoy"}, "cobra": {"cmd"},
+		"yaml": {"policies/bundle", "sidecar/config", "sidecar/suggest", "envoy"},
 		"json": {"store/strictjson"},
 	}
 	for pkg, r := range rows {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"errors"
+	"io"
 	"io/fs"
 	"path"
 )
@@ -22,16 +23,39 @@ func Archive(dir fs.FS) ([]byte, error) {
 		case d.IsDir() || path.Ext(base) == ".md" || base[0] == '.' && base != ".manifest" && base != signatures:
 			return nil
 		}
-		content, err := fs.ReadFile(dir, name)
+		content, err := readPlain(dir, name)
 		if err != nil {
 			return err
 		}
 		return p.add(name, content)
 	})
-	if err != nil {
+	var refused *Error
+	switch {
+	case errors.As(err, &refused):
+		return nil, refused
+	case err != nil:
 		return nil, &Error{"archive", err}
 	}
 	return p.bytes()
+}
+
+// readPlain reads a file, or what a link leads to: the files of a Kubernetes volume are links. Neither a device nor a
+// pipe is read, which may have no end.
+func readPlain(dir fs.FS, name string) ([]byte, error) {
+	info, err := fs.Stat(dir, name)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, refuse("archive", "%q is no plain file", name)
+	}
+	f, err := dir.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	// packer.add refuses a file of more bytes.
+	return io.ReadAll(io.LimitReader(f, MaxUnpacked+1))
 }
 
 // packer writes an archive. Equal files give equal bytes.
