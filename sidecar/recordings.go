@@ -59,12 +59,30 @@ func recordingKey(dir, keyFile string) ([]byte, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
-	key = make([]byte, 32)
-	_, _ = rand.Read(key) // never fails
+	return newRecordingKey(file)
+}
+
+// newRecordingKey makes a key. The file has the whole key or does not exist, also after a crash: with a part of it
+// scimward would not start.
+func newRecordingKey(file string) ([]byte, error) {
+	dir := filepath.Dir(file)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	return key, os.WriteFile(file, key, 0o600)
+	f, err := os.CreateTemp(dir, ".key-*") // mode 0600
+	if err != nil {
+		return nil, err
+	}
+	key := make([]byte, 32)
+	_, _ = rand.Read(key) // never fails
+	_, err = f.Write(key)
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(f.Name(), file)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(f.Name()))
+	}
+	return key, nil
 }
 
 func (s *Server) configureRecordings(ctx context.Context, cfg *config.Config) {
