@@ -43,6 +43,9 @@ type Question struct {
 	// Fixed means that the credential never changes its owner. Otherwise an answer counts only until the next
 	// lock of the tenant: a session may have gone to the user who was locked.
 	Fixed bool
+	// Fresh wants an answer to a call that begins later, unless the credential is fixed. The request may stay open
+	// for hours, and nobody asks again meanwhile.
+	Fresh bool
 }
 
 // credentialHash names a credential and the place where it was found.
@@ -65,7 +68,7 @@ type identityEntry struct {
 }
 
 // identities is the cache of the owners of credentials of one application. At most one call for a credential
-// is in flight. Errors are not cached, and neither is a session of nobody.
+// is in flight that others may share. Errors are not cached, and neither is a session of nobody.
 type identities struct {
 	now func() time.Time
 
@@ -154,19 +157,21 @@ func (i *identities) lookup(key credentialHash, fixed bool) (e identityEntry, ok
 // call waits for the turn of a call, calls began, and makes the call.
 type call func(began func()) (abi.IdentifyResult, error)
 
-// get returns the cached answer or shares one call. admit admits a call or refuses it, without waiting.
+// get returns the cached answer or shares one call, unless the question wants a fresh answer. admit admits a call
+// or refuses it, without waiting.
 func (i *identities) get(
 	ctx context.Context, q Question, admit func(admission.Class) (call, error),
 ) (res abi.IdentifyResult, cached bool, err error) {
 	key := q.hash()
 	i.mu.Lock()
 	e, ok, class := i.lookup(key, q.Fixed)
-	if ok {
+	fresh := q.Fresh && !q.Fixed
+	if ok && !fresh {
 		i.mu.Unlock()
 		return e.result, true, nil
 	}
 	c := i.calls[key]
-	if c == nil {
+	if c == nil || fresh && c.begun {
 		if i.closed {
 			i.mu.Unlock()
 			return res, false, &Error{Code: abi.CodeNotLoaded, Message: "the host is closed"}
@@ -199,20 +204,22 @@ func (i *identities) begin(c *identifyCall) {
 	c.begun, c.lock = true, i.locks
 }
 
-// finish ends a call and caches its answer. An answer to a call that began before a Forget only shows that
-// the credential is known, because it may be about the same user.
+// finish ends a call and caches its answer. A call that is not among the calls any more began before a Forget
+// or before a fresh call. Its answer only shows that the credential is known, and replaces no other.
 func (i *identities) finish(key credentialHash, c *identifyCall) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.calls[key] == c {
+	newest := i.calls[key] == c
+	if newest {
 		delete(i.calls, key)
 	}
 	switch ttl := lifetime(c.result); {
 	case c.err != nil:
+	case !newest && (i.owners.Contains(key) || i.unknown.Contains(key)):
 	case c.result.Anonymous:
 		i.owners.Remove(key)
 		i.unknown.Remove(key)
-	case i.locks != c.lock || ttl <= 0:
+	case !newest || ttl <= 0:
 		i.add(key, identityEntry{result: c.result})
 	default:
 		i.add(key, identityEntry{result: c.result, until: i.now().Add(ttl), lock: c.lock})

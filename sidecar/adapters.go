@@ -77,7 +77,7 @@ type identifier struct{ host *plugins.Host }
 func (i identifier) Identify(ctx context.Context, tenant, app string, c authz.Credential) (authz.Caller, error) {
 	res, err := i.host.Identify(ctx, tenant, app, plugins.Question{
 		Credential: abi.Credential{Source: c.Source, Name: c.Name, Scheme: c.Scheme, Prefix: c.Prefix},
-		Secret:     c.Value, Client: c.Client, Fixed: c.Fixed,
+		Secret:     c.Value, Client: c.Client, Fixed: c.Fixed, Fresh: c.Fresh,
 	})
 	if err != nil {
 		return authz.Caller{}, fmt.Errorf("asking the plugin of %s: %w", app, err)

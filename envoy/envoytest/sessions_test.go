@@ -124,6 +124,27 @@ func TestSessionThatChangesItsOwner(t *testing.T) {
 	}
 }
 
+// TestStreamOfASessionThatChangedItsOwner: streams are opened right after another user signed in with the same
+// session, while the answer about the former owner is fresh. They end when the new owner is deactivated.
+func TestStreamOfASessionThatChangedItsOwner(t *testing.T) {
+	w := sharedWorld(t)
+	before, after := user(t, w.Acme, "stream-from"), user(t, w.Acme, "stream-to")
+	b := newBrowser(w)
+	b.want(t, "first sign-in", "POST", "/login", keeping(before.UserName), http.StatusOK)
+	b.want(t, "cached", "GET", "/me", nil, http.StatusOK)
+	b.want(t, "second sign-in", "POST", "/login", keeping(after.UserName), http.StatusOK)
+	p := w.Person(w.Acme, after.UserName)
+	p.Credentials = map[string]string{"web_session": b.session}
+	doomed := streams(t, p)
+	if err := w.Acme.Client.Deactivate(t.Context(), after.ID); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range doomed {
+		ended(t, s)
+	}
+	w.settled(t, "acme", after.ID)
+}
+
 // TestSessionsOfNobody: a session from the sign-in page passes until it names somebody, also again after a
 // sign-out. It is no way in for a leaver: the lock of its last known owner refuses it, and expires the cookie.
 func TestSessionsOfNobody(t *testing.T) {

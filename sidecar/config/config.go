@@ -499,8 +499,8 @@ type Subject struct {
 	// Rebinds means that the application may give a credential of this entry to another user, as it does
 	// when a sign-in keeps the session id, or when an administrator acts as a user. After each lock of
 	// the tenant, scimward then asks the plugin again, once per credential, before it lets the
-	// credential pass. Write false for tokens that keep their owner. Opaque credentials only. Default
-	// true.
+	// credential pass. It also asks for each request that may stay open. Write false for tokens that keep
+	// their owner. Opaque credentials only. Default true.
 	Rebinds *bool `yaml:"rebinds"`
 	// IssuedHeader is the header with the start of the session in Unix seconds. The proxy in front
 	// sets it. It belongs to a trusted header. Empty means unknown: after a reactivation such a user

@@ -208,6 +208,15 @@ func (p *app) hidesStream(raw string, path *request.Path) bool {
 	})
 }
 
+// staysOpen reports whether the request may be one of those for which Envoy has a leash.
+func (p *app) staysOpen(r *request.Request) bool {
+	return r.Headers.Has("upgrade") ||
+		slices.ContainsFunc(r.Headers["accept"], func(v string) bool {
+			return strings.Contains(strings.ToLower(v), "text/event-stream")
+		}) ||
+		slices.ContainsFunc(p.streams, func(s stream) bool { return strings.HasPrefix(r.Path, s.prefix) })
+}
+
 func (p *app) takes(method string) bool {
 	return method != http.MethodConnect && method != http.MethodTrace && (request.UsualMethod(method) || p.methods[method])
 }

@@ -158,7 +158,7 @@ func (a *Authorizer) fromApplication(
 	s := &p.subjects[c.Source]
 	owner, err := a.o.Identifier.Identify(wait, r.Tenant, p.name, Credential{ //nolint:contextcheck // it is from ctx
 		Source: string(c.In), Name: c.Name, Scheme: strings.ToLower(s.Scheme), Prefix: s.Prefix, Value: c.Value,
-		Client: r.Remote, Fixed: s.Fixed,
+		Client: r.Remote, Fixed: s.Fixed, Fresh: p.staysOpen(r),
 	})
 	if err = cmp.Or(err, wait.Err()); err != nil {
 		d := fault(ReasonIdentify, "the application did not identify the credential: send the request again")

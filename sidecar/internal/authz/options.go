@@ -55,13 +55,14 @@ type Credential struct {
 	Value  string // with the prefix, without the scheme
 	Client string // address of the client
 	Fixed  bool   // the credential never changes its owner
+	Fresh  bool   // the request may stay open, so an answer from before it is too old
 }
 
 // Identifier asks the application, through its plugin, for the owner of a credential. The
 // zero Caller means that the application does not know the credential. Source stays empty.
 // Answers may come from a cache. For a credential that may change its owner, a cached
-// answer is newer than every lock of the tenant. An error means that no answer came in
-// time, and the request gets 503.
+// answer is newer than every lock of the tenant, and an answer about a Fresh one is newer than
+// the request. An error means that no answer came in time, and the request gets 503.
 type Identifier interface {
 	Identify(ctx context.Context, tenant, app string, c Credential) (Caller, error)
 }
