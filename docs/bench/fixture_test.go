@@ -29,6 +29,7 @@ import (
 	"github.com/scimward/scimward/plugins"
 	"github.com/scimward/scimward/plugins/abi"
 	"github.com/scimward/scimward/plugins/plugintest"
+	"github.com/scimward/scimward/sidecar/passes"
 )
 
 // shortDir makes a folder whose path is short enough for a socket.
@@ -272,7 +273,7 @@ func checkRequest(surface, method, host, path string, body []byte, headers ...st
 		Source: peer("192.0.2.7", 51234), Destination: peer("198.51.100.1", 8443),
 		Request: &authv3.AttributeContext_Request{Time: timestamppb.Now(), Http: h},
 		ContextExtensions: map[string]string{
-			"surface": surface, "tenant": "acme", "app": "app", "passes": "base:2 header:* body:/login",
+			"surface": surface, "tenant": "acme", "app": "app", "passes": passes.New([]string{"*"}, []string{"/login"}, nil).String(),
 		},
 		MetadataContext: &corev3.Metadata{}, RouteMetadataContext: &corev3.Metadata{},
 		TlsSession: &authv3.AttributeContext_TLSSession{Sni: host},

@@ -15,9 +15,10 @@ import (
 // Extension is the key of the declaration among the context extensions of a route.
 const Extension = "passes"
 
-// Base is the revision of what every application needs: the names of package headers, the mutation
-// rules, and the leash on upgrades and event streams. It grows when a name is added there.
-const Base = 2
+// Base is the revision of the rest of the printed configuration: the names of package headers, the mutation rules,
+// the leash on upgrades and event streams, and the limit of requests without a leash. It grows when an Envoy with
+// the configuration that was printed before would pass what it should not.
+const Base = 3
 
 // The kinds of entries.
 const (
