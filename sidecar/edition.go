@@ -118,7 +118,7 @@ func (n *next) prepareAuthorizer() error {
 	s := n.server
 	v := &verifiers{
 		logger: s.opts.Logger, metrics: s.registry, now: s.opts.Now, keys: &s.keys, clients: &s.clients,
-		former: s.now().verifiers, all: map[string]verifier{},
+		former: s.now().verifiers, all: map[string]verifier{}, upstreams: n.edition.config.Upstreams(),
 	}
 	n.edition.verifiers = v.all
 	n.undo = append(n.undo, func() { closeUnused(v.all, v.former) })

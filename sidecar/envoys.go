@@ -46,12 +46,12 @@ func outdatedEnvoy(e passes.Envoy) admin.OutdatedEnvoy {
 // envoysLacking lists the connected Envoys that lack what a new configuration needs of them. While
 // there is one, the new configuration must not come into force.
 func (s *Server) envoysLacking(cfg *config.Config) []admin.OutdatedEnvoy {
-	needs := map[passes.App]passes.List{}
+	needs, upstreams := map[passes.App]*passes.Need{}, cfg.Upstreams()
 	for t, a := range cfg.AllApps() {
-		needs[passes.App{Tenant: t.Name, App: a.Name}] = a.Passes()
+		needs[passes.App{Tenant: t.Name, App: a.Name}] = &passes.Need{List: a.Passes(), Upstreams: upstreams}
 	}
 	var out []admin.OutdatedEnvoy
-	for _, e := range s.envoys.Lacking(func(app passes.App) passes.List { return needs[app] }, s.opts.Now()) {
+	for _, e := range s.envoys.Lacking(func(app passes.App) *passes.Need { return needs[app] }, s.opts.Now()) {
 		out = append(out, outdatedEnvoy(e))
 	}
 	return out

@@ -12,6 +12,11 @@ import (
 	"github.com/scimward/scimward/sidecar/passes"
 )
 
+// passing is what an Envoy of base declares that passes on these headers.
+func passing(headers ...string) passes.List {
+	return append(passes.New(headers, nil, nil), passes.Upstream("localhost:3000"))
+}
+
 // check asks as an Envoy that declares to pass these entries on, and returns the gRPC code of the answer.
 func (r *running) check(declared passes.List) int32 {
 	r.t.Helper()
@@ -51,7 +56,7 @@ func (r *running) response(
 // configuration is compared with what the connected Envoys declare.
 func TestOutdatedEnvoyInStatus(t *testing.T) {
 	r := start(t, base)
-	need := passes.New([]string{"x-user"}, nil, nil)
+	need := passing("x-user")
 	if code := r.check(need); code != 0 || len(r.status().Envoys) != 0 {
 		t.Fatalf("code %d, outdated %+v; want 0 and none", code, r.status().Envoys)
 	}
@@ -65,7 +70,7 @@ func TestOutdatedEnvoyInStatus(t *testing.T) {
 	if code := r.check(need); code != 0 {
 		t.Errorf("after the refused reload the former Envoy is answered with code %d, want 0", code)
 	}
-	if code := r.check(passes.New([]string{"x-user", "x-since"}, nil, nil)); code != 0 {
+	if code := r.check(passing("x-user", "x-since")); code != 0 {
 		t.Errorf("an Envoy that passes more is answered with code %d, want 0", code)
 	}
 	if err := r.server.Reload(t.Context()); err != nil {
@@ -84,13 +89,50 @@ func TestOutdatedEnvoyInStatus(t *testing.T) {
 	}
 }
 
+// TestEnvoyOfAnotherUpstream: an Envoy that sends the requests of an app to another app is refused, because the denied
+// routes and locks of that one would not count. Where it leads to none of the configuration, it goes on: one of the two
+// has its new configuration first.
+func TestEnvoyOfAnotherUpstream(t *testing.T) {
+	other := "      - {name: other, upstream: \"http://127.0.0.1:3001\", hosts: [other.example.com], " +
+		"subjects: [{header: x-user, is: user_name}], local_writes: [{path: /signup}]}\n"
+	with := base + "        hosts: [app.example.com]\n" + other
+	r := start(t, with)
+	sends := func(place string) int32 {
+		t.Helper()
+		return r.check(append(passes.New([]string{"x-user"}, nil, nil), passes.Upstream(place)))
+	}
+	if code := sends("localhost:3002"); code != 0 {
+		t.Errorf("to no app: code %d, want 0", code)
+	}
+	if code := sends("localhost:3001"); code == 0 {
+		t.Errorf("to another app: code %d, want a refusal", code)
+	}
+	if s := r.status(); len(s.Envoys) != 1 || !slices.Equal(s.Envoys[0].Missing, passes.List{"upstream:localhost:3000"}) {
+		t.Errorf("status lists %+v, want the upstream", s.Envoys)
+	}
+	if code := sends("localhost:3000"); code != 0 {
+		t.Errorf("to its own: code %d, want 0", code)
+	}
+	r.write("scimward.yaml", strings.NewReplacer(":3000", ":3002", ":3001", ":3000").Replace(with))
+	err := r.server.Reload(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "update Envoy first") || !strings.Contains(err.Error(), "upstream:localhost:3002") {
+		t.Errorf("another app gets the upstream: Reload() = %v, want a refusal that names the new one", err)
+	}
+	if code := sends("localhost:3002"); code != 0 {
+		t.Errorf("Envoy has its new configuration first: code %d, want 0", code)
+	}
+	if err := r.server.Reload(t.Context()); err != nil {
+		t.Errorf("Reload() = %v, want nil", err)
+	}
+}
+
 // TestEnvoyWithoutHost: status names an Envoy whose configuration was printed before a tenant was added, and its
 // host, until that Envoy has a new one. More hosts than needed are no fault.
 func TestEnvoyWithoutHost(t *testing.T) {
 	r := start(t, base)
 	asks := func(hosts ...string) {
 		t.Helper()
-		if code := r.check(append(passes.New([]string{"x-user"}, nil, nil), passes.Hosts(hosts))); code != 0 {
+		if code := r.check(append(passing("x-user"), passes.Hosts(hosts))); code != 0 {
 			t.Fatalf("code %d, want 0: an Envoy without a host serves the others", code)
 		}
 	}

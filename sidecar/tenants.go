@@ -24,6 +24,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/oauth"
 	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/token"
+	"github.com/scimward/scimward/sidecar/passes"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/subject"
 )
@@ -175,6 +176,8 @@ type verifiers struct {
 	clients *client.Directory
 	former  map[string]verifier // of the configuration before; one with equal options stays
 	all     map[string]verifier
+	// upstreams are those of all applications.
+	upstreams map[string]bool
 }
 
 func (v *verifiers) add(name string, o token.Options) (*token.Verifier, error) {
@@ -267,7 +270,7 @@ func (v *verifiers) authzTenant(sharing *config.Sharing, t *config.Tenant, own o
 	for i := range t.Apps {
 		a := &t.Apps[i]
 		o := authz.AppOptions{
-			Hosts: a.Hosts, Needs: a.Passes(), DiscoverUntil: a.DiscoveryEnd(),
+			Hosts: a.Hosts, Needs: passes.Need{List: a.Passes(), Upstreams: v.upstreams}, DiscoverUntil: a.DiscoveryEnd(),
 			Methods: a.Methods, IgnoreSchemes: a.IgnoreSchemes,
 		}
 		o.Streams, o.EncodedSlashes = a.Streams, a.EncodedSlashes == "allow"

@@ -118,7 +118,8 @@ func (r *running) ask(app, host, user string) int32 {
 		r.t.Fatal(err)
 	}
 	defer c.Close()
-	declared := passes.New([]string{"x-user"}, nil, nil).String()
+	at := map[string]string{"app": "localhost:3000", "before": "localhost:3001"}[app]
+	declared := append(passes.New([]string{"x-user"}, nil, nil), passes.Upstream(at)).String()
 	headers := map[string]string{}
 	if user != "" {
 		headers["x-user"] = user

@@ -23,8 +23,9 @@ tenant and app. Check it with: envoy --mode validate -c FILE`,
 		Long: `Prints the context extension "passes" of the routes of each app, for an Envoy configuration
 that was merged by hand. Declare only what that Envoy really does: header:NAME is in
 allowed_headers of ext_authz, the route of body:PATH buffers the body, and the routes below
-stream:PATH enable the leash. header:* stands for every header. base:N stands for the rest
-of what ` + "`envoy bootstrap`" + ` prints in this version. While an entry is missing, the app answers 503.`,
+stream:PATH enable the leash. upstream:HOST:PORT gets the requests. header:* stands for every
+header. base:N stands for the rest of what ` + "`envoy bootstrap`" + ` prints in this version. While an
+entry is missing, the app answers 503.`,
 	}
 	passesJSON := jsonFlag(passes)
 	secrets := &cobra.Command{

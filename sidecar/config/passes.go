@@ -13,7 +13,7 @@ func (a *App) Passes() passes.List {
 	if a.deniesFields() {
 		read = append(read, passes.EveryHeader)
 	}
-	return passes.New(read, a.BodyPaths(), a.Streams)
+	return append(passes.New(read, a.BodyPaths(), a.Streams), passes.Upstream(place(a.Upstream)))
 }
 
 // PassesEveryHeader reports whether Envoy withholds no header from the authorizer: in a discovery window, and where
@@ -29,6 +29,15 @@ func (c *Config) PassesEveryHeader(now time.Time) bool {
 
 func (a *App) deniesFields() bool {
 	return slices.ContainsFunc(a.LocalWrites, func(w LocalWrite) bool { return len(w.Fields) > 0 })
+}
+
+// Upstreams returns the host and port of each application, as in the entries of [App.Passes].
+func (c *Config) Upstreams() map[string]bool {
+	out := map[string]bool{}
+	for _, a := range c.AllApps() {
+		out[place(a.Upstream)] = true
+	}
+	return out
 }
 
 // Hosts returns the hosts of all tenants and apps, sorted.

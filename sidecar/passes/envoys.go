@@ -47,14 +47,14 @@ type Envoys struct {
 // peer is an Envoy at one address.
 type peer struct {
 	declared string
-	need     *List // what missing was computed from
+	need     *Need // what missing was computed from
 	missing  List
 	seen     atomic.Int64 // Unix nanoseconds
 }
 
 // Missing returns the entries of need that the Envoy at address does not declare. need must be the
 // same pointer while the configuration stays the same, because the result is remembered with it.
-func (e *Envoys) Missing(app App, address, declared string, need *List, now time.Time) List {
+func (e *Envoys) Missing(app App, address, declared string, need *Need, now time.Time) List {
 	e.mu.RLock()
 	p := e.apps[app][address]
 	e.mu.RUnlock()
@@ -67,7 +67,7 @@ func (e *Envoys) Missing(app App, address, declared string, need *List, now time
 	return p.missing
 }
 
-func (e *Envoys) remember(app App, address, declared string, need *List, now time.Time) *peer {
+func (e *Envoys) remember(app App, address, declared string, need *Need, now time.Time) *peer {
 	p := &peer{declared: declared, need: need, missing: need.Missing(declared)}
 	p.seen.Store(now.UnixNano())
 	e.mu.Lock()
@@ -179,10 +179,14 @@ func (e *Envoys) Unaware(now time.Time) []Envoy {
 
 // Lacking returns the connected Envoys that lack an entry of a new configuration, with these entries
 // in Missing. needs returns the needs of an application in it, nil for one that it does not have.
-func (e *Envoys) Lacking(needs func(App) List, now time.Time) []Envoy {
+func (e *Envoys) Lacking(needs func(App) *Need, now time.Time) []Envoy {
 	var out []Envoy
 	for _, envoy := range e.Connected(now) {
-		if envoy.Missing = needs(envoy.App).Missing(envoy.Declared); len(envoy.Missing) > 0 {
+		need := needs(envoy.App)
+		if need == nil {
+			continue
+		}
+		if envoy.Missing = need.Missing(envoy.Declared); len(envoy.Missing) > 0 {
 			out = append(out, envoy)
 		}
 	}

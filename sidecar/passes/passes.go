@@ -22,12 +22,16 @@ const Base = 3
 
 // The kinds of entries.
 const (
-	base   = "base:"   // revision; a higher one includes it
-	header = "header:" // request header; "*" is every header
-	body   = "body:"   // path with a buffered body
-	stream = "stream:" // path prefix with a leash
-	hosts  = "hosts:"  // digest of all hosts of the configuration that Envoy's was printed from
+	base     = "base:"     // revision; a higher one includes it
+	header   = "header:"   // request header; "*" is every header
+	body     = "body:"     // path with a buffered body
+	stream   = "stream:"   // path prefix with a leash
+	upstream = "upstream:" // host and port of the application that gets the requests
+	hosts    = "hosts:"    // digest of all hosts of the configuration that Envoy's was printed from
 )
+
+// Upstream is the entry for the host and port of an application, such as "wiki.internal:80".
+func Upstream(place string) string { return upstream + place }
 
 // Hosts is the entry for the hosts of all tenants and applications, which are sorted. No application needs it.
 // It tells [Envoys.Unaware] that Envoy's configuration was printed for other hosts.
@@ -81,30 +85,55 @@ func (l List) String() string { return strings.Join(l, " ") }
 // maxDeclared bounds a declaration, in bytes. A longer one declares nothing.
 const maxDeclared = 64 << 10
 
-// Missing returns the entries of l that a declaration lacks, nil when it has them all.
-func (l List) Missing(declared string) List {
+// Need is what an application needs from Envoy.
+type Need struct {
+	List
+	// Upstreams are those of all applications of the configuration. Envoy may send the requests to another upstream
+	// than scimward knows, as while one of them has a newer configuration. But it may not send them to the upstream of
+	// another application, whose locks and denied routes would not count.
+	Upstreams map[string]bool
+}
+
+// Missing returns the entries of n that a declaration lacks, nil when it has them all.
+func (n *Need) Missing(declared string) List {
 	if len(declared) > maxDeclared {
 		declared = ""
 	}
 	have := map[string]bool{}
 	revision := 0
+	var places []string
 	for entry := range strings.FieldsSeq(declared) {
 		have[entry] = true
+		if at, ok := strings.CutPrefix(entry, upstream); ok {
+			places = append(places, at)
+		}
 		if n, ok := strings.CutPrefix(entry, base); ok {
 			if n, err := strconv.Atoi(n); err == nil {
 				revision = max(revision, n)
 			}
 		}
 	}
+	lacks := func(entry string) bool {
+		if number, ok := strings.CutPrefix(entry, base); ok {
+			need, err := strconv.Atoi(number)
+			return err != nil || revision < need
+		}
+		if own, ok := strings.CutPrefix(entry, upstream); ok {
+			return !n.apart(places, own)
+		}
+		return !have[entry] && (!have[AllHeaders] || !strings.HasPrefix(entry, header))
+	}
 	var out List
-	for _, entry := range l {
-		n, isBase := strings.CutPrefix(entry, base)
-		switch need, err := strconv.Atoi(n); {
-		case isBase && err == nil && revision >= need:
-		case have[entry] || have[AllHeaders] && strings.HasPrefix(entry, header):
-		default:
+	for _, entry := range n.List {
+		if lacks(entry) {
 			out = append(out, entry)
 		}
 	}
 	return out
+}
+
+// apart reports whether an Envoy that sends the requests of the application at own to these places leads to no other
+// application.
+func (n *Need) apart(places []string, own string) bool {
+	return len(places) > 0 && !slices.ContainsFunc(places, func(at string) bool { return at != own && n.Upstreams[at] })
 }

@@ -29,7 +29,7 @@ type app struct {
 	writes    []localWrite
 	streams   []stream
 	methods   map[string]bool
-	needs     passes.List
+	needs     passes.Need
 	allowed   atomic.Uint64 // requests
 	discover  time.Time
 	challenge string

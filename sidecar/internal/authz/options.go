@@ -161,7 +161,7 @@ type AppOptions struct {
 	// DiscoverUntil is when the search for headers that look like credentials ends. Zero searches
 	// cookies and query parameters only.
 	DiscoverUntil time.Time
-	Needs         passes.List // what Envoy must pass on; while it does not, every request gets 503
+	Needs         passes.Need // what Envoy must pass on; while it does not, every request gets 503
 	LocalWrites   []LocalWrite
 	Streams       []string // path prefixes with a leash; another spelling of one is denied
 	// EncodedSlashes lets paths with %2F or %5C pass when no reading of them is a local

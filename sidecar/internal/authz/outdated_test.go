@@ -15,7 +15,7 @@ func TestOutdatedEnvoy(t *testing.T) {
 	need := passes.New([]string{"x-device"}, []string{"/login"}, nil)
 	k := newKit(t, func(o *authz.Options) {
 		app := o.Tenants["acme"].Apps["app"]
-		app.Needs = need
+		app.Needs = passes.Need{List: need}
 		o.Tenants["acme"].Apps["app"] = app
 	})
 	declares := func(s string) func(*request.Request) { return func(r *request.Request) { r.Passes = s } }
