@@ -121,7 +121,7 @@ func (p *prey) fieldCookies() []row {
 	f := placeRows{p: p, family: "cookie", send: func(s string) answer {
 		return p.h1("POST", "/profile", "theme=dark", p.cookie(p.ada)+"; "+s, formType)
 	}}
-	f.twin("of other programs", "_ga=GA1.2.3; theme=email; wp_email=x; my.email=x")
+	f.twin("of other programs", "_ga=GA1.2.3; theme=email; wp_email=x; my-email=x")
 	f.add("plain", "email=x", 403)
 	f.add("blank for _", "display name=x", 403)
 	f.add("array", "email[]=x", 403)

@@ -569,10 +569,10 @@ type LocalWrite struct {
 	// and display_name for displayName and display.name[]. List other names of the same thing, such as
 	// new_email. A body with a name of more than 4 KiB is refused.
 	//
-	// A header or cookie with the name of the field counts too: Spring MVC binds headers, and PHP and Fiber can take
-	// cookies for fields. Headers that clients and proxies send with any write do not count, such as host, accept,
-	// user-agent, content-type, authorization, connection, cookie, origin and referer, so a field may have such a
-	// name. Others count, also date and from. What subjects read does not count.
+	// A header or cookie with the name of the field counts too: Spring MVC binds headers, PHP may take cookies for
+	// fields, and Hertz and Fiber bind both. Headers that clients and proxies send with any write do not count, such
+	// as host, accept, user-agent, content-type, authorization, connection, cookie, origin and referer, so a field
+	// may have such a name. Others count, also date and from. What subjects read does not count.
 	Fields []string `yaml:"fields"`
 	// Operations limits the rule to GraphQL requests that name one of these operations, such as deleteUser, in
 	// any place of their document. With fields, either denies. Envoy buffers the bodies of the route. A write

@@ -90,14 +90,15 @@ func TestFieldInHeader(t *testing.T) {
 	}
 }
 
-// TestFieldInCookie: PHP without a request_order, and Fiber, read cookies as fields.
+// TestFieldInCookie: PHP without a request_order, Hertz and Fiber read cookies as fields.
 func TestFieldInCookie(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		why, field, cookie string
 		allowed            bool
 	}{
-		{"PHP and Fiber", "email", "theme=x; email=v", false},
+		{"PHP, Hertz and Fiber", "email", "theme=x; email=v", false},
+		{"a member in Fiber", "email", "a=b; user.email=v", false},
 		{"in another line", "email", "a=b;email=v", false},
 		{"Fiber ignores case", "email", "eMail=v", false},
 		{"PHP trims blanks", "email", "a=b;   email=v", false},

@@ -35,6 +35,7 @@ func places(k *authz.Options) {
 			opaque(request.Source{In: request.InBasic, Name: request.BasicPassword}),
 			{Kind: authz.SourceUserName, Source: request.Source{In: request.InBasic, Name: request.BasicUser}},
 			in("/json", "/auth/token", request.JSON),
+			in("/rails", "user[token]", request.Form),
 			in("/upload", "token", request.Multipart),
 			in("/graphql", "token", request.GraphQL),
 			in("/graphql2", "/input/token", request.GraphQL),
@@ -295,6 +296,10 @@ func jsonPlaces() []place {
 			post("/json?auth[token]=locked", jsonBody(`{"a":1}`))),
 		refused("json, nested in the query after a dot", bad,
 			post("/json?auth.token=locked", jsonBody(`{"a":1}`))),
+		served("form, member", "alice", post("/rails", body(form, "user%5Btoken%5D=alice&user_token=x&user[tokens]=x"))),
+		refused("form, member, locked", locked, post("/rails", body(form, "user[token]=locked"))),
+		refused("form, member after a dot", bad, post("/rails", body(form, "user.token=locked"))),
+		refused("form, member in other case, as a list", bad, post("/rails", body(form, "User[Token][]=locked"))),
 		refused("json, as a form", request.ReasonContentType, post("/json", body(form, "auth[token]=locked"))),
 	}
 }
