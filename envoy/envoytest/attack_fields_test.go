@@ -11,7 +11,7 @@ import (
 const deniedFields = "local_writes:\n          - {path: /profile, fields: [email, display_name]}\n"
 
 // fieldsSize is the number of rows of the table of fields.
-const fieldsSize = 67
+const fieldsSize = 68
 
 // TestAttackFields sends denied fields in every part of a request through a real Envoy. The twins reach the
 // application. Before, Envoy has the configuration of a file without the entry: it withholds headers, so the
@@ -173,8 +173,9 @@ func (p *prey) fieldBodies() []row {
 	json.add("deep", `{"a":[{"user":{"Email":"x"}}]}`, 403)
 	json.add("name with a dot", `{"user.email":"x"}`, 403)
 	parts := typed("multipart", "multipart/form-data; boundary=x")
-	parts.add("plain", multipart("email", "x"), 415)
-	parts.add("header of a part", "--x\r\nContent-Disposition: form-data; name=\"theme\"\r\nEmail: x\r\n\r\nv\r\n--x--\r\n", 415)
+	parts.twin("plain", multipart("theme", "email"))
+	parts.add("plain", multipart("email", "x"), 403)
+	parts.add("header of a part", "--x\r\nContent-Disposition: form-data; name=\"theme\"\r\nEmail: x\r\n\r\nv\r\n--x--\r\n", 400)
 	rows := append(append(form.rows, json.rows...), parts.rows...)
 	for name, contentType := range map[string]string{
 		"none": "", "text": "text/plain", "JSON as text": "text/json", "XML": "application/xml", "XML of a vendor": "application/x+xml",

@@ -211,10 +211,10 @@ type LocalWrite struct {
 	// another method. If Methods is empty, every method except GET and HEAD is denied.
 	Methods []string
 
-	// Fields narrows POST, PUT and PATCH to bodies that name one of these fields, at any
-	// depth, as JSON, form or multipart form, in any reading of request.FieldSet. Envoy must buffer the
-	// route's body. A body that cannot be judged is denied. If Fields is empty, the body does
-	// not matter.
+	// Fields narrows POST, PUT and PATCH to requests that name one of these fields: in the body at any depth, as
+	// JSON, form or multipart form, in the query, or as a header or cookie, in any reading of request.FieldSet.
+	// Envoy must buffer the route's body and pass every header on. A body that cannot be judged is denied. If
+	// Fields is empty, the body does not matter.
 	Fields []string
 
 	// Operations narrows POST, PUT and PATCH to GraphQL requests that name one of these operations. A body that is no
