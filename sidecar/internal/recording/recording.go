@@ -327,51 +327,66 @@ func (s *Store) pruneAll(ctx context.Context) {
 	}
 }
 
-// Read calls fn for the entries of a tenant at since or later, the oldest first. Unreadable ones, which another key
-// has sealed or a crash has cut, are counted.
+// Read calls fn for the entries of a tenant at since or later, the oldest first, and not for those that are written
+// meanwhile. Unreadable ones, which another key has sealed or a crash has cut, are counted.
 func (s *Store) Read(ctx context.Context, name string, since time.Time, fn func(*Entry) error) (bad int, err error) {
 	if oldest := s.o.Now().Add(-maxAge); since.Before(oldest) {
 		since = oldest
 	}
-	s.mu.Lock()
-	files, err := s.files(name)
-	s.mu.Unlock()
+	files, sizes, err := s.written(name)
 	if err != nil {
 		return 0, fmt.Errorf("reading recordings: %w", err)
 	}
-	for _, file := range files {
-		n, err := s.readFile(ctx, name, file, since, fn)
+	for i, file := range files {
+		f, err := os.Open(file)
+		if errors.Is(err, fs.ErrNotExist) { // it is too old meanwhile
+			continue
+		}
+		n := 0
+		if err == nil {
+			n, err = s.readFile(ctx, name, io.LimitReader(f, sizes[i]), since, fn)
+			_ = f.Close() // read only
+		}
 		bad += n
-		if err != nil && !errors.Is(err, fs.ErrNotExist) { // it may be too old meanwhile
+		if err != nil {
 			return bad, fmt.Errorf("reading recordings: %w", err)
 		}
 	}
 	return bad, nil
 }
 
-func (s *Store) readFile(
-	ctx context.Context, name, file string, since time.Time, fn func(*Entry) error,
-) (bad int, err error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return 0, err
+// written returns the files of a tenant, the oldest first, and the size of each while no entry is being written.
+func (s *Store) written(name string) (files []string, sizes []int64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if files, err = s.files(name); err != nil {
+		return nil, nil, err
 	}
-	defer f.Close() //nolint:errcheck // read only
-	for r := bufio.NewReader(f); ; {
+	for _, file := range files {
+		info, err := os.Stat(file)
+		if err != nil {
+			return nil, nil, err
+		}
+		sizes = append(sizes, info.Size())
+	}
+	return files, sizes, nil
+}
+
+func (s *Store) readFile(
+	ctx context.Context, name string, from io.Reader, since time.Time, fn func(*Entry) error,
+) (bad int, err error) {
+	for r := bufio.NewReader(from); ; {
 		if err := ctx.Err(); err != nil {
 			return bad, err
 		}
-		var head [4]byte
-		if _, err := io.ReadFull(r, head[:]); err != nil {
-			return bad, nil // the end
-		}
-		n := int(binary.BigEndian.Uint32(head[:]))
-		if n < s.aead.NonceSize() || n > maxEntry+64 {
+		sealed, err := s.next(r)
+		switch {
+		case errors.Is(err, io.EOF):
+			return bad, nil
+		case errors.Is(err, errCut):
 			return bad + 1, nil
-		}
-		sealed := make([]byte, n)
-		if _, err := io.ReadFull(r, sealed); err != nil {
-			return bad + 1, nil
+		case err != nil:
+			return bad, err
 		}
 		nonce := sealed[:s.aead.NonceSize()]
 		raw, err := s.aead.Open(nil, nonce, sealed[len(nonce):], bound(name))
@@ -387,4 +402,28 @@ func (s *Store) readFile(
 			return bad, err
 		}
 	}
+}
+
+// errCut says that an entry is not complete, so that nothing behind it can be found.
+var errCut = errors.New("the entry is cut")
+
+// next reads a sealed entry. It returns io.EOF behind the last one.
+func (s *Store) next(r io.Reader) ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, errCut
+	} else if err != nil {
+		return nil, err
+	}
+	n := int(binary.BigEndian.Uint32(head[:]))
+	if n < s.aead.NonceSize() || n > maxEntry+64 {
+		return nil, errCut
+	}
+	sealed := make([]byte, n)
+	if _, err := io.ReadFull(r, sealed); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, errCut
+	} else if err != nil {
+		return nil, err
+	}
+	return sealed, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -154,11 +155,8 @@ func TestSealed(t *testing.T) {
 	if ids, bad := open(t, dir, 2, tenants).ids(t, "acme"); len(ids) != 0 || bad != 2 {
 		t.Errorf("another key reads %v, %d bad", ids, bad)
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "acme", "*.rec"))
-	if err != nil || len(files) != 1 {
-		t.Fatal(files, err)
-	}
-	b, err := os.ReadFile(files[0])
+	file := w.file(t, "acme")
+	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,10 +169,80 @@ func TestSealed(t *testing.T) {
 	if ids, bad := w.ids(t, "globex"); len(ids) != 0 || bad != 2 {
 		t.Errorf("another tenant reads %v, %d bad", ids, bad)
 	}
-	if err := os.Truncate(files[0], int64(len(b)-1)); err != nil {
+	if err := os.Truncate(file, int64(len(b)-1)); err != nil {
 		t.Fatal(err)
 	}
 	if ids, bad := w.ids(t, "acme"); len(ids) != 1 || bad != 1 {
 		t.Errorf("of a cut file it reads %v, %d bad", ids, bad)
 	}
+}
+
+// TestCut: what a crash leaves of the last entry counts as unreadable, however little it is. The entries before it are
+// read.
+func TestCut(t *testing.T) {
+	w := open(t, t.TempDir(), 1, map[string]int64{"acme": 4 << 20})
+	w.add(t, "acme", 10, "a")
+	file := w.file(t, "acme")
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{1, 3, 4, 5, 20, len(whole) - 1} {
+		if err := os.WriteFile(file, append(bytes.Clone(whole), whole[:n]...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if ids, bad := w.ids(t, "acme"); len(ids) != 1 || bad != 1 {
+			t.Errorf("with %d bytes of another entry it reads %v, %d bad", n, ids, bad)
+		}
+	}
+}
+
+// TestWrittenMeanwhile: an entry that is being written while others are read is neither read nor counted as
+// unreadable.
+func TestWrittenMeanwhile(t *testing.T) {
+	w := open(t, t.TempDir(), 1, map[string]int64{"acme": 4 << 20})
+	w.add(t, "acme", 10, "a")
+	file := w.file(t, "acme")
+	half, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	bad, err := w.Read(t.Context(), "acme", time.Time{}, func(e *recording.Entry) error {
+		ids = append(ids, e.ID)
+		w.add(t, "acme", 10, "b")
+		f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
+		if err != nil {
+			return err
+		}
+		_, err = f.Write(half[:len(half)-1])
+		return errors.Join(err, f.Close())
+	})
+	if err != nil || bad != 0 || len(ids) != 1 {
+		t.Errorf("read %v, %d bad, %v", ids, bad, err)
+	}
+}
+
+// TestDiskError: a file that the disk does not give is an error, and not the end of the recordings.
+func TestDiskError(t *testing.T) {
+	w := open(t, t.TempDir(), 1, map[string]int64{"acme": 4 << 20})
+	w.add(t, "acme", 10, "a")
+	if err := os.Mkdir(strings.TrimSuffix(w.file(t, "acme"), ".rec")+"0.rec", 0o700); err != nil { // cannot be read
+		t.Fatal(err)
+	}
+	n := 0
+	_, err := w.Read(t.Context(), "acme", time.Time{}, func(*recording.Entry) error { n++; return nil })
+	if err == nil || n != 1 {
+		t.Errorf("%d entries, no error", n)
+	}
+}
+
+// file is the only file of a tenant.
+func (w *world) file(t *testing.T, tenant string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(w.dir, tenant, "*.rec"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	return files[0]
 }
