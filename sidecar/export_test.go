@@ -14,6 +14,7 @@ import (
 // Functions that the tests of this package call directly.
 var (
 	Lease        = lease
+	RecordingKey = recordingKey
 	StoreTenants = storeTenants
 )
 

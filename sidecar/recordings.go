@@ -14,6 +14,7 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/decisionlog"
+	"github.com/scimward/scimward/sidecar/internal/durable"
 	"github.com/scimward/scimward/sidecar/internal/oauth"
 	"github.com/scimward/scimward/sidecar/internal/recording"
 )
@@ -21,7 +22,7 @@ import (
 // openRecordings opens the recordings of rule inputs.
 func (s *Server) openRecordings(ctx context.Context) error {
 	dir := filepath.Join(s.opts.Config.DataDir, "recordings")
-	key, err := recordingKey(dir, s.opts.Config.TokenKeys.KeyEncryptionKeyFile)
+	key, err := recordingKey(durable.Disk{}, dir, s.opts.Config.TokenKeys.KeyEncryptionKeyFile)
 	if err != nil {
 		return fmt.Errorf("opening the recordings: %w", err)
 	}
@@ -37,7 +38,7 @@ func (s *Server) openRecordings(ctx context.Context) error {
 }
 
 // recordingKey derives the key from the key-encryption key, or keeps one of its own beside the recordings.
-func recordingKey(dir, keyFile string) ([]byte, error) {
+func recordingKey(disk durable.Disk, dir, keyFile string) ([]byte, error) {
 	if keyFile != "" {
 		text, err := os.ReadFile(keyFile)
 		if err != nil {
@@ -59,28 +60,13 @@ func recordingKey(dir, keyFile string) ([]byte, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	}
-	return newRecordingKey(file)
-}
-
-// newRecordingKey makes a key. The file has the whole key or does not exist, also after a crash: with a part of it
-// scimward would not start.
-func newRecordingKey(file string) ([]byte, error) {
-	dir := filepath.Dir(file)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	f, err := os.CreateTemp(dir, ".key-*") // mode 0600
-	if err != nil {
-		return nil, err
-	}
-	key := make([]byte, 32)
+	key = make([]byte, 32)
 	_, _ = rand.Read(key) // never fails
-	_, err = f.Write(key)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), file)
+	if err := disk.MakeDir(dir); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, errors.Join(err, os.Remove(f.Name()))
+	if err := disk.Replace(file, key); err != nil {
+		return nil, err
 	}
 	return key, nil
 }

@@ -2,6 +2,7 @@ package sidecar_test
 
 import (
 	"bytes"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/scimward/scimward/policies/bundle"
 	"github.com/scimward/scimward/sidecar"
+	"github.com/scimward/scimward/sidecar/internal/durable"
 )
 
 // TestReplay: a bundle that is not in force is tried on recorded requests, with the stored resource, by rule and
@@ -86,5 +88,30 @@ func unreadable(t *testing.T, dir string) {
 	})
 	if err != nil || files < 2 {
 		t.Errorf("%d files, %v", files, err)
+	}
+}
+
+// TestRecordingKeyAfterACrash: wherever the first start stops while it writes the key, the next one has a whole key
+// and keeps it.
+func TestRecordingKeyAfterACrash(t *testing.T) {
+	for n, done := 0, false; !done; n++ {
+		dir, steps := filepath.Join(t.TempDir(), "recordings"), 0
+		_, err := sidecar.RecordingKey(durable.Disk{Before: func(string) error {
+			if steps++; steps > n {
+				return errors.New("crash")
+			}
+			return nil
+		}}, dir, "")
+		if done = err == nil; done && steps < 4 {
+			t.Fatalf("%d steps on disk", steps)
+		}
+		key, err := sidecar.RecordingKey(durable.Disk{}, dir, "")
+		if err != nil || len(key) != 32 {
+			t.Fatalf("after a crash at step %d: %d bytes, %v", n, len(key), err)
+		}
+		again, err := sidecar.RecordingKey(durable.Disk{}, dir, "")
+		if err != nil || !bytes.Equal(again, key) {
+			t.Errorf("after a crash at step %d the key does not stay: %v", n, err)
+		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/policies/bundle"
+	"github.com/scimward/scimward/sidecar/internal/durable"
 )
 
 // Tenant is what the configuration says of a tenant's bundle.
@@ -58,7 +59,7 @@ type Record func(ctx context.Context, tenant string, c Change) error
 // Manager is safe for concurrent use.
 type Manager struct {
 	o    Options
-	step func(string) error // see kept.step
+	disk durable.Disk
 
 	asking    *turns // of the schedule, to ask sources
 	compiling *turns // to compile bundles
@@ -158,7 +159,7 @@ func (m *Manager) take(ctx context.Context, t Tenant) *state {
 	}
 	s := &state{Tenant: t}
 	s.ended, s.end = context.WithCancel(context.WithoutCancel(ctx))
-	if err := s.load(ctx, filepath.Join(m.o.Dir, t.Name), m.step); err != nil {
+	if err := s.load(ctx, filepath.Join(m.o.Dir, t.Name), m.disk); err != nil {
 		s.lost = true
 		m.fail(ctx, s, err) //nolint:errcheck // status shows it
 	}
@@ -182,9 +183,9 @@ func (m *Manager) lock(tenant string) (s *state, unlock func(), err error) {
 }
 
 // load reads the kept bundle.
-func (s *state) load(ctx context.Context, dir string, step func(string) error) (err error) {
-	s.kept = &kept{dir: dir, step: step}
-	k, err := readKept(dir, step)
+func (s *state) load(ctx context.Context, dir string, disk durable.Disk) (err error) {
+	s.kept = &kept{dir: dir, disk: disk}
+	k, err := readKept(dir, disk)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,7 @@
 package bundles
 
 // SetStep calls f before each step on disk. An error stops there, as a crash would.
-func (m *Manager) SetStep(f func(step string) error) { m.step = f }
+func (m *Manager) SetStep(f func(step string) error) { m.disk.Before = f }
 
 // HoldCompiling takes every turn to compile until release.
 func (m *Manager) HoldCompiling() (release func()) {

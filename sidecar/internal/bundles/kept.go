@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/scimward/scimward/policies"
+	"github.com/scimward/scimward/sidecar/internal/durable"
 )
 
 // maxKept is how many revisions of a tenant stay, the active one among them.
@@ -22,7 +23,7 @@ const maxKept = 10
 // digest, and this index. The index is replaced at once, after the bytes are durable.
 type kept struct {
 	dir  string
-	step func(string) error // before each step on disk, to test what a crash leaves; nil otherwise
+	disk durable.Disk
 
 	Active string  `json:"active"`           // digest of the bundle in force, "" for none
 	Serial uint64  `json:"serial"`           // the highest that was ever in force
@@ -42,8 +43,8 @@ type Entry struct {
 }
 
 // readKept reads the state of a tenant. A missing folder is a tenant that never had a bundle.
-func readKept(dir string, step func(string) error) (*kept, error) {
-	k := &kept{dir: dir, step: step}
+func readKept(dir string, disk durable.Disk) (*kept, error) {
+	k := &kept{dir: dir, disk: disk}
 	b, err := os.ReadFile(k.index())
 	if errors.Is(err, fs.ErrNotExist) {
 		return k, nil
@@ -75,7 +76,7 @@ func (k *kept) read(sum string) ([]byte, error) {
 
 // with returns the state after e comes into force.
 func (k *kept) with(e Entry, pinned bool) *kept {
-	next := &kept{dir: k.dir, step: k.step, Active: e.SHA256, Serial: max(k.Serial, e.Serial), Pinned: pinned}
+	next := &kept{dir: k.dir, disk: k.disk, Active: e.SHA256, Serial: max(k.Serial, e.Serial), Pinned: pinned}
 	next.All = slices.DeleteFunc(slices.Clone(k.All), func(o Entry) bool { return o.SHA256 == e.SHA256 })
 	next.All = append(next.All, e)
 	if over := len(next.All) - maxKept; over > 0 {
@@ -92,100 +93,36 @@ func (k *kept) rolledBack(sum string) bool {
 // save writes the bytes of the active revision and then the index, both durably. It removes what the index does not
 // name any more. Wherever it stops, the folder has the former state or the new one.
 func (k *kept) save(raw []byte) error {
-	if err := k.makeDir(k.dir); err != nil {
+	if err := k.disk.MakeDir(k.dir); err != nil {
 		return err
 	}
-	if err := k.replaceFile(k.file(k.Active), raw); err != nil {
+	if err := k.disk.Replace(k.file(k.Active), raw); err != nil {
 		return err
 	}
 	b, err := json.MarshalIndent(k, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := k.replaceFile(k.index(), append(b, '\n')); err != nil {
+	if err := k.disk.Replace(k.index(), append(b, '\n')); err != nil {
 		return err
 	}
 	k.sweep()
 	return nil
 }
 
-// before is called before each step on disk.
-func (k *kept) before(step string) error {
-	if k.step == nil {
-		return nil
-	}
-	return k.step(step)
-}
-
-// makeDir makes a folder and those above it, durably.
-func (k *kept) makeDir(dir string) error {
-	if _, err := os.Stat(dir); err == nil || !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	parent := filepath.Dir(dir)
-	if err := k.makeDir(parent); err != nil {
-		return err
-	}
-	if err := k.before("make " + filepath.Base(dir)); err != nil {
-		return err
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return syncDir(parent)
-}
-
-// newFile is the pattern of the files that are not complete yet.
-const newFile = ".new-*"
-
 // sweep removes what the index does not name. What stays is removed the next time.
 func (k *kept) sweep() {
-	for _, pattern := range []string{"*.tar.gz", newFile} {
+	for _, pattern := range []string{"*.tar.gz", "*" + durable.New} {
 		files, err := filepath.Glob(filepath.Join(k.dir, pattern))
 		if err != nil {
 			return
 		}
 		for _, f := range files {
 			named := func(e Entry) bool { return k.file(e.SHA256) == f }
-			if slices.ContainsFunc(k.All, named) || k.before("remove") != nil {
+			if slices.ContainsFunc(k.All, named) {
 				continue
 			}
-			_ = os.Remove(f)
+			_ = k.disk.Remove(f)
 		}
 	}
-}
-
-// replaceFile writes a file so that it has the old or the new content, whenever the machine stops.
-func (k *kept) replaceFile(name string, content []byte) error {
-	if err := k.before("write " + filepath.Base(name)); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), newFile) // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = k.before("rename " + filepath.Base(name))
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return err // the next sweep removes the file
-	}
-	if err := k.before("sync " + filepath.Base(name)); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(name))
-}
-
-// syncDir makes the names in a folder durable.
-func syncDir(name string) error {
-	dir, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
