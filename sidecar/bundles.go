@@ -20,9 +20,14 @@ import (
 func (s *Server) openRecent(ctx context.Context) {
 	s.recent = recent.New(s.opts.Now)
 	s.onClose(closer(s.store.Watch(s.recent.Apply)))
+	s.loadRecent(ctx)
+}
+
+// loadRecent reads the last hour of the tenants that were not there before.
+func (s *Server) loadRecent(ctx context.Context) {
 	if err := s.recent.Load(ctx, s.store, s.tenantNames()); err != nil {
 		s.opts.Logger.LogAttrs(ctx, slog.LevelWarn,
-			"the recent changes before the start are not counted; rules see counts.complete false for an hour",
+			"the recent changes before the start are not counted; rules see counts.complete false until an hour after it",
 			slog.String("error", err.Error()))
 	}
 }

@@ -168,6 +168,7 @@ func (n *next) apply(ctx context.Context) {
 	s.bundles.SetTenants(ctx, n.bundles)
 	s.decisions.configure(n.edition.config) //nolint:contextcheck // what it starts outlives this call
 	s.configureRecordings(ctx, n.edition.config)
+	s.loadRecent(ctx)
 	n.authorize()
 	closeUnused(former.verifiers, n.edition.verifiers)
 	_ = s.store.SetTenants(storeTenants(n.edition.config)) // their names are valid: the store has them already

@@ -22,23 +22,43 @@ const (
 // if a tenant has more.
 const maxRead = 200_000
 
+// Source is where Load reads. A [store.Store] is one.
+type Source interface {
+	RecentChanges(ctx context.Context, tenant string, since time.Time, limit int, fn func(store.Change, time.Time)) (
+		from time.Time, read store.Seq, err error)
+}
+
 // Changes counts. It is safe for concurrent use.
 type Changes struct {
 	now func() time.Time
 
-	mu      sync.Mutex
+	mu      sync.Mutex // never held while the store is read: Apply runs on the committer
 	tenants map[string]*tenant
-	early   []store.Change // what arrived before Load; nil after it
-	loaded  bool
-	since   time.Time // of every tenant, nothing is missing since; zero unless Load failed
+	began   time.Time // of the first Load: every later change is counted, whatever tenant it is of; zero before it
+	reading string    // the tenant that Load reads
+	early   []counted // what Apply got of it meanwhile
+}
+
+// counted is a change and its time.
+type counted struct {
+	change store.Change
+	at     time.Time
 }
 
 // tenant has the counts of one tenant.
 type tenant struct {
-	short [13]bucket // one more than the steps of a window: the current one is not over
-	long  [61]bucket
-	from  time.Time // nothing is missing since
+	short []bucket // nil before the first change
+	long  []bucket
+	read  bool      // by Load: nothing is missing since from. Without it nothing is missing since Changes.began
+	from  time.Time // of read
+	seq   store.Seq // what the store has up to here is in the counts
 }
+
+// A ring has one bucket more than the steps of a window: the current one is not over.
+const (
+	shortRing = 13
+	longRing  = 61
+)
 
 // bucket has the counts of one step.
 type bucket struct {
@@ -64,71 +84,95 @@ func New(now func() time.Time) *Changes {
 	return &Changes{now: now, tenants: map[string]*tenant{}}
 }
 
-// Apply counts a change. It is for [store.Store.Watch].
+// Apply counts a change. It is for [store.Store.Watch] and does not wait for Load.
 func (c *Changes) Apply(ch store.Change) {
 	if kindOf(&ch) == none {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.loaded {
-		c.early = append(c.early, ch)
-		return
+	now, t := c.now(), c.tenant(ch.Tenant)
+	if ch.Seq <= t.seq {
+		return // Load has read it
 	}
-	c.add(&ch, c.now())
+	t.add(&ch, now)
+	if ch.Tenant == c.reading {
+		c.early = append(c.early, counted{ch, now})
+	}
 }
 
-// Load counts the changes of the last hour in the store, and then what Apply got meanwhile. After an error the counts
-// are incomplete for an hour.
-func (c *Changes) Load(ctx context.Context, s *store.Store, tenants []string) error {
+// Load counts the changes of the last hour in the store, of each tenant once. Call it when Apply gets every change
+// already, and not twice at the same time. The counts of a tenant that it could not read are incomplete until an hour
+// after the first Load; the next Load tries again.
+func (c *Changes) Load(ctx context.Context, from Source, tenants []string) error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := c.now()
-	read := map[string]store.Seq{}
-	err := c.read(ctx, s, tenants, now, read)
-	if err != nil {
-		c.since = now
+	if c.began.IsZero() {
+		c.began = c.now()
 	}
-	for i := range c.early {
-		if ch := &c.early[i]; ch.Seq > read[ch.Tenant] {
-			c.add(ch, now)
-		}
-	}
-	c.early, c.loaded = nil, true
-	return err
-}
-
-// read counts what the store has, and notes how far it read.
-func (c *Changes) read(
-	ctx context.Context, s *store.Store, tenants []string, now time.Time, read map[string]store.Seq,
-) error {
+	c.mu.Unlock()
 	for _, name := range tenants {
-		from, last, err := s.RecentChanges(ctx, name, now.Add(-hour-longStep), maxRead, func(ch store.Change, at time.Time) {
-			c.add(&ch, at)
-		})
+		if !c.begin(name) {
+			continue
+		}
+		var err error
+		next := &tenant{read: true}
+		next.from, next.seq, err = from.RecentChanges(ctx, name, c.now().Add(-hour-longStep), maxRead, next.addRead)
+		c.end(name, next, err)
 		if err != nil {
 			return fmt.Errorf("counting the recent changes of tenant %s: %w", name, err)
-		}
-		read[name] = last
-		if t := c.tenants[name]; t != nil {
-			t.from = from
 		}
 	}
 	return nil
 }
 
-func (c *Changes) add(ch *store.Change, at time.Time) {
+// begin keeps what Apply gets of a tenant from here on. It reports false if the tenant was read before.
+func (c *Changes) begin(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.tenant(name).read {
+		return false
+	}
+	c.reading = name
+	return true
+}
+
+// end puts what was read in the place of what Apply counted, with what Apply got after it.
+func (c *Changes) end(name string, next *tenant, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		for i := range c.early {
+			if e := &c.early[i]; e.change.Seq > next.seq {
+				next.add(&e.change, e.at)
+			}
+		}
+		c.tenants[name] = next
+	}
+	c.reading, c.early = "", nil
+}
+
+// tenant returns the counts of a tenant. The caller holds mu.
+func (c *Changes) tenant(name string) *tenant {
+	t := c.tenants[name]
+	if t == nil {
+		t = &tenant{}
+		c.tenants[name] = t
+	}
+	return t
+}
+
+func (t *tenant) addRead(ch store.Change, at time.Time) { t.add(&ch, at) }
+
+func (t *tenant) add(ch *store.Change, at time.Time) {
 	kind := kindOf(ch)
 	if kind == none {
 		return
 	}
-	t := c.tenants[ch.Tenant]
-	if t == nil {
-		t = &tenant{}
-		c.tenants[ch.Tenant] = t
+	if t.long == nil {
+		t.short, t.long = make([]bucket, shortRing), make([]bucket, longRing)
 	}
-	add(t.short[:], shortStep, at, kind)
-	add(t.long[:], longStep, at, kind)
+	add(t.short, shortStep, at, kind)
+	add(t.long, longStep, at, kind)
 }
 
 func add(ring []bucket, step time.Duration, at time.Time, kind int) {
@@ -150,20 +194,22 @@ func (c *Changes) Of(name string) policies.Counts {
 	defer c.mu.Unlock()
 	t := c.tenants[name]
 	if t == nil {
-		return policies.Counts{Complete: c.complete(c.since, now)}
+		t = &tenant{}
 	}
-	minute := sum(t.short[:], shortStep, now, time.Minute)
-	ten, all := sum(t.long[:], longStep, now, 10*time.Minute), sum(t.long[:], longStep, now, hour)
+	from := c.began
+	if t.read {
+		from = t.from
+	}
+	minute := sum(t.short, shortStep, now, time.Minute)
+	ten, all := sum(t.long, longStep, now, 10*time.Minute), sum(t.long, longStep, now, hour)
 	of := func(kind int) policies.Recent {
 		return policies.Recent{Minute: int(minute[kind]), TenMinutes: int(ten[kind]), Hour: int(all[kind])}
 	}
 	return policies.Counts{
 		Creates: of(creates), Deactivations: of(deactivations), Deletions: of(deletions), GroupChanges: of(groupChanges),
-		Complete: c.complete(c.since, now) && c.complete(t.from, now),
+		Complete: !c.began.IsZero() && !from.After(now.Add(-hour)),
 	}
 }
-
-func (c *Changes) complete(from, now time.Time) bool { return c.loaded && !from.After(now.Add(-hour)) }
 
 func sum(ring []bucket, step time.Duration, now time.Time, window time.Duration) (out [kinds]int32) {
 	last := now.UnixNano() / int64(step)

@@ -1,6 +1,7 @@
 package recent_test
 
 import (
+	"context"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -130,6 +131,57 @@ func TestWindows(t *testing.T) {
 	if got := k.changes.Of("globex"); got != (policies.Counts{Complete: true}) {
 		t.Errorf("another tenant: %+v", got)
 	}
+}
+
+// TestLaterTenant: the counts of a tenant that comes with a reload are incomplete until its last hour is read.
+func TestLaterTenant(t *testing.T) {
+	k := newKit(t)
+	k.user("ada", true)
+	again := k.follow()
+	if err := again.Load(t.Context(), k.store, []string{"globex"}); err != nil {
+		t.Fatal(err)
+	}
+	k.user("bob", true)
+	if got := again.Of("acme"); got.Complete || got.Creates != all(1) {
+		t.Errorf("before it is read: %+v, want one user and incomplete", got)
+	}
+	if err := again.Load(t.Context(), k.store, []string{"globex", "acme"}); err != nil {
+		t.Fatal(err)
+	}
+	none := policies.Recent{}
+	k.want(again, all(2), none, none, none)
+}
+
+// busy is a store in which somebody makes a change before and after Load reads it.
+type busy struct {
+	*kit
+	seen []store.Change
+}
+
+func (b *busy) RecentChanges(
+	ctx context.Context, tenant string, since time.Time, limit int, fn func(store.Change, time.Time),
+) (time.Time, store.Seq, error) {
+	b.user("before", true)
+	from, read, err := b.store.RecentChanges(ctx, tenant, since, limit, fn)
+	b.user("after", true)
+	return from, read, err
+}
+
+// TestChangesDuringLoad: a change commits while Load reads the store, and counts once, also when Apply gets it after
+// Load.
+func TestChangesDuringLoad(t *testing.T) {
+	k := newKit(t)
+	again := k.follow()
+	b := &busy{kit: k}
+	t.Cleanup(k.store.Watch(func(ch store.Change) { b.seen = append(b.seen, ch) }))
+	if err := again.Load(t.Context(), b, []string{"acme"}); err != nil {
+		t.Fatal(err)
+	}
+	none := policies.Recent{}
+	k.want(again, all(2), none, none, none)
+	k.want(k.changes, all(2), none, none, none)
+	again.Apply(b.seen[0])
+	k.want(again, all(2), none, none, none)
 }
 
 // TestRestart: after a restart the counts are those from before it, and nothing counts twice.
