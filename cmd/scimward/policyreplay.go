@@ -177,14 +177,18 @@ func unjudged(r *sidecar.Replayed) string {
 		text string
 	}{
 		{r.NotRecorded, "decisions could not be judged: they are not recorded (tenants[].policy.record)"},
-		{r.WithoutStored, "decisions could not be judged: they were refused before the stored resource was read, which the " +
-			"rules read"},
+		{r.WithoutStored, "decisions could not be judged: they were refused before the SCIM service had them, and the rules " +
+			"read what only the service knows"},
 		{r.Failed, "requests get no verdict: such a change would be answered with 503"},
 		{r.Unreadable, "recordings cannot be read: another key has encrypted them, or they are cut"},
 	} {
 		if n.n > 0 {
 			fmt.Fprintf(&b, "%d %s.\n", n.n, n.text)
 		}
+	}
+	if r.Incomplete {
+		b.WriteString("The decision log has more decisions than one replay takes. Older ones count only if they are " +
+			"recorded: use --since to take fewer.\n")
 	}
 	return b.String()
 }

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
+
+	"github.com/scimward/scimward/sidecar/internal/decisionlog"
 )
 
 // Functions that the tests of this package call directly.
@@ -12,6 +15,17 @@ var (
 	WithPeer = withPeer
 	PeerOf   = peerOf
 )
+
+// MaxReplayIDs is maxReplayIDs.
+const MaxReplayIDs = maxReplayIDs
+
+// DecisionsOf returns the decisions of the log that a replay judges, and whether there are more.
+func DecisionsOf(each func(fn func(*decisionlog.Record) error) error) (ids map[string]struct{}, more bool, err error) {
+	h := &Handler{opts: Options{
+		Decisions: func(_ string, _ time.Time, fn func(*decisionlog.Record) error) error { return each(fn) },
+	}}
+	return h.decisionsOf("acme", &Replay{})
+}
 
 // Echo is a changing route for tests. It answers what the frame made of the request.
 func (h *Handler) Echo() http.Handler {

@@ -38,8 +38,9 @@ type Replayed struct {
 	Tenant        string         `json:"tenant"`
 	Decisions     int            `json:"decisions"`      // of SCIM, in the log or recorded
 	Judged        int            `json:"judged"`         // recorded, and judged again
+	Incomplete    bool           `json:"incomplete"`     // the log has more decisions: older ones count only if recorded
 	NotRecorded   int            `json:"not_recorded"`   // nothing is known of them but the decision
-	WithoutStored int            `json:"without_stored"` // the rules read the stored resource, which was not recorded
+	WithoutStored int            `json:"without_stored"` // refused before what the rules read of the service was recorded
 	Failed        int            `json:"failed"`         // the rules give no verdict: such a change would get 503
 	Unreadable    int            `json:"unreadable"`     // recordings that another key has sealed, or that are cut
 	Refused       int            `json:"refused"`        // would be refused
@@ -121,7 +122,7 @@ func (h *Handler) replay(ctx context.Context, a *act, in Replay) (any, error) {
 	if r.other, err = h.candidate(ctx, a.Tenant, in.Other); err != nil {
 		return nil, err
 	}
-	if r.left, err = h.decisionsOf(a.Tenant, &in); err != nil {
+	if r.left, r.out.Incomplete, err = h.decisionsOf(a.Tenant, &in); err != nil {
 		return nil, err
 	}
 	r.out.Decisions = len(r.left)
@@ -141,23 +142,29 @@ func (h *Handler) replay(ctx context.Context, a *act, in Replay) (any, error) {
 	return r.finish(), nil
 }
 
-// decisionsOf returns the decisions that are to be judged: those that the request names, or the SCIM decisions of the
-// log.
-func (h *Handler) decisionsOf(tenant string, in *Replay) (map[string]struct{}, error) {
-	left := map[string]struct{}{}
-	for _, id := range in.IDs {
+// decisionsOf returns the decisions that are to be judged: those that the request names, or the newest SCIM decisions
+// of the log. It says whether the log has more.
+func (h *Handler) decisionsOf(tenant string, in *Replay) (left map[string]struct{}, more bool, err error) {
+	newest, n := in.IDs, len(in.IDs)
+	if n == 0 {
+		err = h.opts.Decisions(tenant, in.Since, func(r *decisionlog.Record) error {
+			switch {
+			case r.Surface != "scim":
+				return nil
+			case n < maxReplayIDs:
+				newest = append(newest, r.ID)
+			default:
+				newest[n%maxReplayIDs] = r.ID // the oldest goes
+			}
+			n++
+			return nil
+		})
+	}
+	left = make(map[string]struct{}, len(newest))
+	for _, id := range newest {
 		left[id] = struct{}{}
 	}
-	if len(in.IDs) > 0 {
-		return left, nil
-	}
-	err := h.opts.Decisions(tenant, in.Since, func(r *decisionlog.Record) error {
-		if r.Surface == "scim" && len(left) < maxReplayIDs {
-			left[r.ID] = struct{}{}
-		}
-		return nil
-	})
-	return left, err
+	return left, n > maxReplayIDs, err
 }
 
 // replaying is a replay that runs.
