@@ -5,17 +5,19 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/scimward/scimward/sidecar/internal/durable"
 )
 
 // TestRecordingKey: the key is made once, for this user only, and nothing else stays beside it. If it cannot be written
 // there is no file that stops the next start.
 func TestRecordingKey(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "recordings")
-	first, err := recordingKey(dir, "")
+	first, err := recordingKey(durable.Disk{}, dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := recordingKey(dir, "")
+	again, err := recordingKey(durable.Disk{}, dir, "")
 	if err != nil || len(first) != 32 || !bytes.Equal(first, again) {
 		t.Errorf("the second start has another key: %v", err)
 	}
@@ -31,7 +33,7 @@ func TestRecordingKey(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(file, "x"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newRecordingKey(file); err == nil {
+	if err := (durable.Disk{}).Replace(file, first); err == nil {
 		t.Error("a key took the place of a folder")
 	}
 	if left, err := os.ReadDir(filepath.Dir(file)); err != nil || len(left) != 1 {

@@ -7,7 +7,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -93,7 +95,11 @@ func read(raw []byte, trust *Trust) (_ *Bundle, err error) {
 	if len(raw) > MaxBytes {
 		return nil, refuse("size", "the bundle has more than %d bytes", MaxBytes)
 	}
-	signed, err := inspect(raw, func(string, []byte) error { return nil })
+	files := map[string][]byte{}
+	signed, err := inspect(raw, func(name string, content []byte) error {
+		files[name] = content
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -104,11 +110,11 @@ func read(raw []byte, trust *Trust) (_ *Bundle, err error) {
 		WithSizeLimitBytes(MaxUnpacked).WithRegoVersion(ast.RegoV1).WithProcessAnnotations(true).
 		WithCapabilities(policies.BundleCapabilities())
 	if trust != nil && signed {
-		keys := map[string]*bundle.KeyConfig{}
-		for _, k := range trust.Keys {
-			keys[k.ID] = &bundle.KeyConfig{Key: k.PEM, Algorithm: k.Algorithm}
+		config := trust.config()
+		if err := verify(files, config); err != nil {
+			return nil, refuse("signature", "%w", err)
 		}
-		r = r.WithBundleVerificationConfig(bundle.NewVerificationConfig(keys, "", "", nil))
+		r = r.WithBundleVerificationConfig(config) // the bytes that are read are those that were signed
 	} else {
 		r = r.WithSkipBundleVerification(true)
 	}
@@ -124,14 +130,47 @@ func read(raw []byte, trust *Trust) (_ *Bundle, err error) {
 	return b, nil
 }
 
-// stageOf tells a fault of the signature from one of the files.
-func stageOf(err error) string {
-	for _, s := range []string{"signature", "digest", "verif", "key ID", "JWT", "not included in bundle"} {
-		if strings.Contains(err.Error(), s) {
-			return "signature"
+// config returns the keys as the engine takes them.
+func (t *Trust) config() *bundle.VerificationConfig {
+	keys := map[string]*bundle.KeyConfig{}
+	for _, k := range t.Keys {
+		keys[k.ID] = &bundle.KeyConfig{Key: k.PEM, Algorithm: k.Algorithm}
+	}
+	return bundle.NewVerificationConfig(keys, "", "", nil)
+}
+
+// verify checks the signature and that it has each of the files and no other. The engine does so too when it reads the
+// bundle, but its errors do not tell a fault of the signature from one of a file.
+func verify(files map[string][]byte, config *bundle.VerificationConfig) error {
+	var of bundle.SignaturesConfig
+	if err := json.Unmarshal(files[signatures], &of); err != nil {
+		return fmt.Errorf("reading .signatures.json: %w", err)
+	}
+	left, err := bundle.VerifyBundleSignature(of, config)
+	if err != nil {
+		return err
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if name == signatures {
+			continue
+		}
+		if err := bundle.VerifyBundleFile(name, *bytes.NewBuffer(files[name]), left); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	if strings.Contains(err.Error(), "manifest") {
+	if len(left) > 0 { // the engine takes out each file that it has verified
+		return fmt.Errorf("it names files that the bundle lacks: %s",
+			strings.Join(slices.Sorted(maps.Keys(left)), ", "))
+	}
+	return nil
+}
+
+// stageOf tells a fault of the manifest from one of the other files. Errors of Rego begin with the name of a file,
+// which its author chooses.
+func stageOf(err error) string {
+	var rego ast.Errors
+	if !errors.As(err, &rego) && (strings.HasPrefix(err.Error(), "manifest ") ||
+		strings.HasPrefix(err.Error(), "bundle load failed on manifest decode")) {
 		return "manifest"
 	}
 	return "parse"

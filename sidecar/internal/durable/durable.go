@@ -57,13 +57,13 @@ func (d Disk) Replace(name string, content []byte) error {
 	}
 	_, err = f.Write(content)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
+		return errors.Join(err, os.Remove(name+New))
 	}
 	if err := d.before("rename " + base); err != nil {
 		return err
 	}
 	if err := os.Rename(name+New, name); err != nil {
-		return err
+		return errors.Join(err, os.Remove(name+New))
 	}
 	if err := d.before("sync " + base); err != nil {
 		return err
