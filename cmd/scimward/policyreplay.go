@@ -177,8 +177,8 @@ func unjudged(r *sidecar.Replayed) string {
 		text string
 	}{
 		{r.NotRecorded, "decisions could not be judged: they are not recorded (tenants[].policy.record)"},
-		{r.WithoutStored, "decisions could not be judged: they were refused before the SCIM service had them, and the rules " +
-			"read what only the service knows"},
+		{r.WithoutStored, "decisions could not be judged: they were refused before the SCIM service had them, and the " +
+			"rules read what only the service knows"},
 		{r.Failed, "requests get no verdict: such a change would be answered with 503"},
 		{r.Unreadable, "recordings cannot be read: another key has encrypted them, or they are cut"},
 	} {
