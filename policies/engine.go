@@ -258,5 +258,6 @@ func (e *Engine) report(ctx context.Context, profile string, in *Input, v Verdic
 		slog.String("tenant", in.Tenant),
 		slog.String("route", in.Route),
 		slog.String("revision", v.Revision),
-		slog.String("failure", v.Failure))
+		slog.String("failure", v.Failure),
+		slog.String("reason", v.Reason))
 }

@@ -2,6 +2,7 @@ package policies
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -71,6 +72,9 @@ func (e *Engine) Explain(ctx context.Context, profile string, rules *Rules, doc 
 	}
 	if rules == nil {
 		return out, nil
+	}
+	if err := rules.within(ctx, doc); err != nil {
+		return nil, fmt.Errorf("judging by the bundle: %w", err)
 	}
 	own, err := rules.explain(ctx, doc)
 	if err != nil {
@@ -142,16 +146,62 @@ func (e *Engine) Evaluators(profile string, rules *Rules, doc Document) (
 			_, err := p.ask(ctx, doc)
 			return err
 		}, func(ctx context.Context) error {
-			answers, err := rules.query.ask(ctx, doc)
-			if err != nil {
+			if err := rules.within(ctx, doc); err != nil {
 				return fmt.Errorf("judging by the bundle: %w", err)
 			}
-			if len(answers) != 1 {
-				return fmt.Errorf("judging by the bundle: %s", FailureUndefined)
-			}
-			_, err = unsatisfied(answers[0][requirementsVar], answers[0][satisfiedVar])
-			return err
+			return nil
 		}
+}
+
+// within judges a document by the rules of a tenant as a request would be: in [DefaultDeadline]. The error of rules
+// that take longer names the rule that was being evaluated.
+func (r *Rules) within(ctx context.Context, doc Document) error {
+	_, err := r.JudgeDocument(ctx, doc)
+	if err == nil || ctx.Err() != nil || err.Error() != FailureDeadline {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, DefaultDeadline)
+	defer cancel()
+	open := &openRules{}
+	_, again := r.query.ask(ctx, doc, open)
+	text := fmt.Sprintf("the rules take longer than %s, so this request would get 503", DefaultDeadline)
+	if n := len(*open); again != nil && n > 0 {
+		text += fmt.Sprintf("; they do not get past %s", lineOf((*open)[n-1].rule.Location))
+	}
+	return errors.New(text)
+}
+
+// openRules notes the rules that are being evaluated, the innermost last.
+type openRules []openRule
+
+type openRule struct {
+	query uint64
+	rule  *ast.Rule
+}
+
+// Enabled implements topdown.QueryTracer.
+func (*openRules) Enabled() bool { return true }
+
+// Config implements topdown.QueryTracer.
+func (*openRules) Config() topdown.TraceConfig { return topdown.TraceConfig{} }
+
+// TraceEvent implements topdown.QueryTracer. What is above the query of an event has ended.
+func (o *openRules) TraceEvent(e topdown.Event) {
+	rule, isRule := e.Node.(*ast.Rule)
+	at := e.QueryID
+	if isRule && e.Op == topdown.EnterOp {
+		at = e.ParentID
+	}
+	i := slices.IndexFunc(*o, func(r openRule) bool { return r.query == at })
+	if i >= 0 {
+		*o = (*o)[:i+1]
+	}
+	switch {
+	case isRule && e.Op == topdown.EnterOp:
+		*o = append(*o, openRule{e.QueryID, rule})
+	case isRule && e.Op == topdown.ExitOp && i >= 0:
+		*o = (*o)[:i]
+	}
 }
 
 func entrypointOf(profile string) string {

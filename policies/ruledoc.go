@@ -16,6 +16,7 @@ type RuleDoc struct {
 	Text        string `json:"text,omitempty"`        // of the profile's requirement
 	Message     string `json:"message,omitempty"`     // to the client; "" if it depends on the request
 	Fix         string `json:"fix,omitempty"`
+	Mode        string `json:"mode,omitempty"`     // of a tenant's rule; "" if it depends on the request
 	Required    []Line `json:"required,omitempty"` // where the rules of a tenant require it
 	Proved      []Line `json:"proved"`             // the rules that can prove it
 }
@@ -58,6 +59,7 @@ func (r *Rules) Document() []RuleDoc {
 			message, _ := field[ast.String](detail, "message")
 			fix, _ := field[ast.String](detail, "fix")
 			d.Message, d.Fix = cmp.Or(d.Message, string(message)), cmp.Or(d.Fix, string(fix))
+			d.addMode(detail)
 		}
 	}
 	out := []RuleDoc{}
@@ -67,6 +69,19 @@ func (r *Rules) Document() []RuleDoc {
 	}
 	slices.SortFunc(out, func(a, b RuleDoc) int { return strings.Compare(a.Rule, b.Rule) })
 	return out
+}
+
+// addMode notes the mode of one of the rules that require it. Rules with several modes leave it to the request.
+func (d *RuleDoc) addMode(detail ast.Object) {
+	found := "enforce"
+	if t := detail.Get(ast.StringTerm("mode")); t != nil {
+		s, _ := t.Value.(ast.String)
+		found = string(s)
+	}
+	if len(d.Required) > 1 && found != d.Mode {
+		found = ""
+	}
+	d.Mode = found
 }
 
 // idOf returns the id of `requirements["id"] := …`.

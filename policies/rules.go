@@ -13,6 +13,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/storage"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"github.com/open-policy-agent/opa/v1/topdown"
 )
 
 // Rules are a tenant's own requirements, compiled without the profile. They can add violations to a verdict and
@@ -27,6 +28,7 @@ type Rules struct {
 	hold     *prepared // nil without a rule hold
 	concerns *prepared // which requests nothing is required of; it has no query
 	late     bool      // they read what only the service that applies a change knows
+	unjudged failures
 
 	localWrites LocalWrites
 }
@@ -130,10 +132,24 @@ func lighten(c *ast.Compiler) {
 // Revision names the rules.
 func (r *Rules) Revision() string { return r.rev }
 
-// explainTypes says where the names of the input are, if that is what is wrong.
+// explainTypes says which names there are, if a reference has an unknown one.
 func explainTypes(errs ast.Errors) error {
-	if slices.ContainsFunc(errs, func(e *ast.Error) bool { return e.Code == ast.TypeErr }) {
-		return fmt.Errorf("%w\ndocs/policy-input.md lists the members of the input and their types", errs)
+	for _, e := range errs {
+		unknown, ok := e.Details.(*ast.RefErrInvalidDetail)
+		if !ok || len(unknown.OneOf) == 0 {
+			continue
+		}
+		var names []string
+		for _, v := range unknown.OneOf {
+			if s, ok := v.(ast.String); ok {
+				names = append(names, string(s))
+			}
+		}
+		word, _ := unknown.Ref[unknown.Pos].Value.(ast.String)
+		e.Message += fmt.Sprintf(": there are %s%s", strings.Join(names, ", "), meant(string(word), names))
+		if unknown.Ref.HasPrefix(ast.InputRootRef) {
+			e.Message += "; see docs/policy-input.md"
+		}
 	}
 	return errs
 }
@@ -164,7 +180,7 @@ func checkShape(c *ast.Compiler) error {
 		}
 		for _, r := range rules {
 			if !want.fits(r.Head) {
-				return fmt.Errorf("%s: write %s", r.Location, want.form)
+				return ast.Errors{ast.NewError(ast.CompileErr, r.Location, "write %s", want.form)}
 			}
 		}
 	}
@@ -211,7 +227,8 @@ func (e *Engine) tighten(ctx context.Context, in *Input, v Verdict) Verdict {
 	}
 	own := e.recallRules(ctx, rules, in)
 	if own.Failure != "" {
-		return Verdict{Revision: v.Revision, Failure: own.Failure}
+		rules.unjudged.add(own)
+		return Verdict{Revision: v.Revision, Failure: own.Failure, Reason: own.Reason}
 	}
 	if v = join(v, own); v.Allow {
 		v.Hold = e.holdOf(ctx, rules, in)
@@ -269,29 +286,25 @@ func (r *Rules) judge(ctx context.Context, input ast.Value) (v Verdict, required
 	answers, err := r.query.ask(ctx, input)
 	switch {
 	case err != nil:
-		return Verdict{Failure: failureOf(ctx, err)}, true
+		return Verdict{Failure: failureOf(ctx, err), Reason: placeOf(err)}, true
 	case len(answers) != 1:
 		return Verdict{Failure: FailureUndefined}, true
 	}
 	out, err := unsatisfied(answers[0][requirementsVar], answers[0][satisfiedVar])
 	if err != nil {
-		return Verdict{Failure: FailureResult}, true
+		return Verdict{Failure: FailureResult, Reason: err.Error()}, true
 	}
 	requirements, _ := answers[0][requirementsVar].Value.(ast.Object) // unsatisfied has checked it
 	return Verdict{Violations: out}, requirements.Len() > 0
 }
 
-// Smoke tries the rules on a request without content. They must give an answer, whatever it is.
-func (r *Rules) Smoke(ctx context.Context) error {
-	e := &Engine{names: newMemberTerms(), deadline: DefaultDeadline, log: slog.New(slog.DiscardHandler)}
-	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
-		in := &Input{Tenant: "smoke", Method: method, Route: method + " /Users/{id}", ResourceType: "User", Final: true}
-		v := e.recallRules(ctx, r, in)
-		if v.Failure != "" {
-			return fmt.Errorf("a %s without content gets no verdict: %s", method, v.Failure)
-		}
+// placeOf returns the place of an error of the evaluation and its code. Its text may have values of the request.
+func placeOf(err error) string {
+	var at *topdown.Error
+	if !errors.As(err, &at) || at.Location == nil {
+		return ""
 	}
-	return nil
+	return fmt.Sprintf("%s: %s", lineOf(at.Location), at.Code)
 }
 
 var errRules = errors.New("the rules gave an answer of another type")
@@ -303,81 +316,22 @@ func unsatisfied(requirements, satisfied *ast.Term) ([]Violation, error) {
 	}
 	required, ok := requirements.Value.(ast.Object)
 	proven, isSet := satisfied.Value.(ast.Set)
-	if !ok || !isSet || required.Len() > maxRequirements {
+	if !ok || !isSet {
 		return nil, errRules
+	}
+	if required.Len() > maxRequirements {
+		return nil, fmt.Errorf("%d requirements concern one request, more than %d", required.Len(), maxRequirements)
 	}
 	var out []Violation
 	err := required.Iter(func(id, detail *ast.Term) error {
 		if proven.Contains(id) {
 			return nil
 		}
-		found, ok := requirementOf(id, detail)
-		if !ok {
-			return errRules
-		}
+		found, err := requirementOf(id, detail)
 		out = append(out, found...)
-		return nil
+		return err
 	})
 	return out, err
-}
-
-// requirementOf reads one requirement. Message is required; status is 403, mode enforce and ops the whole request
-// if they are absent.
-func requirementOf(id, detail *ast.Term) ([]Violation, bool) {
-	name, ok := id.Value.(ast.String)
-	obj, isObject := detail.Value.(ast.Object)
-	if !ok || !isObject || name == "" || len(name) > maxRuleID {
-		return nil, false
-	}
-	v := Violation{Rule: rulePrefix + string(name), Op: -1, Status: 403}
-	text := func(key string, to *string) bool {
-		if obj.Get(ast.StringTerm(key)) == nil {
-			return true
-		}
-		s, ok := field[ast.String](obj, key)
-		*to = string(s)
-		return ok && len(s) <= maxText
-	}
-	mode, okMode := mode(obj)
-	if !text("message", &v.Message) || !text("fix", &v.Fix) || !text("scimType", &v.ScimType) || !okMode {
-		return nil, false
-	}
-	if obj.Get(ast.StringTerm("status")) != nil {
-		if v.Status, ok = number(obj, "status"); !ok || v.Status < 400 || v.Status > 499 {
-			return nil, false
-		}
-	}
-	if v.Mode = mode; v.Message == "" {
-		return nil, false
-	}
-	if obj.Get(ast.StringTerm("ops")) == nil {
-		return []Violation{v}, true
-	}
-	return eachOp(v, obj)
-}
-
-// eachOp returns the violation for each of its operations.
-func eachOp(v Violation, obj ast.Object) (out []Violation, ok bool) {
-	list, ok := field[*ast.Array](obj, "ops")
-	if !ok {
-		return nil, false
-	}
-	for i := range list.Len() {
-		n, ok := list.Elem(i).Value.(ast.Number)
-		if !ok {
-			return nil, false
-		}
-		op, ok := n.Int()
-		if !ok || op < 0 {
-			return nil, false
-		}
-		v.Op = op
-		out = append(out, v)
-	}
-	if len(out) == 0 {
-		out = []Violation{v}
-	}
-	return out, true
 }
 
 // sortViolations puts the worst first: enforced ones, then those that no correction mends, then by operation.

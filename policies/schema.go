@@ -49,6 +49,48 @@ func InputMembers() []InputMember {
 	return root.members("", root.Definitions)
 }
 
+// CheckDocument refuses a request document with members that no rule can read, and lists those that there are.
+func CheckDocument(doc Document) error {
+	var root schemaNode
+	if err := json.Unmarshal(inputSchema, &root); err != nil {
+		panic(fmt.Sprintf("policies: reading the embedded schema: %v", err))
+	}
+	return root.check("", doc, root.Definitions)
+}
+
+// check looks at the members of objects and of their lists.
+func (n *schemaNode) check(at string, v ast.Value, defs map[string]*schemaNode) error {
+	if n.Ref != "" {
+		n = defs[strings.TrimPrefix(n.Ref, "#/definitions/")]
+	}
+	switch v := v.(type) {
+	case *ast.Array:
+		for i := 0; i < v.Len() && n.Items != nil; i++ {
+			if err := n.Items.check(fmt.Sprintf("%s[%d]", at, i), v.Elem(i).Value, defs); err != nil {
+				return err
+			}
+		}
+	case ast.Object:
+		if len(n.Properties) == 0 {
+			return nil
+		}
+		names := slices.Sorted(maps.Keys(n.Properties))
+		for _, k := range v.Keys() {
+			name, _ := k.Value.(ast.String)
+			member := n.Properties[string(name)]
+			path := strings.TrimPrefix(at+"."+string(name), ".")
+			if member == nil {
+				return fmt.Errorf("the request document has the unknown member %q: there are %s%s", path,
+					strings.Join(names, ", "), meant(string(name), names))
+			}
+			if err := member.check(path, v.Get(k).Value, defs); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // schemaNode is the part of JSON Schema that the input schema uses.
 type schemaNode struct {
 	Type        string                 `json:"type"`

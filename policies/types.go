@@ -75,6 +75,7 @@ type Verdict struct {
 	Revision   string      // "ipsie-il1@<sha256 prefix of the Rego sources>"
 	Hold       *Hold       // of an allowed deletion of a user: its accounts wait for an operator
 	Failure    string      // set when the engine itself failed: the answer is 503, not 403
+	Reason     string      // of the failure, for operators: which rule of a tenant, and what is wrong with it; may be ""
 	// Later says that the tenant's rules have not judged the request: they read what only the service that applies
 	// the change knows. It must ask again with Input.Final before it applies the change.
 	Later bool

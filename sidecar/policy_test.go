@@ -49,6 +49,8 @@ requirements["no-group"] := {"message": "nobody makes a second one", "fix": "lea
 	input.result.displayName == "Second"
 }
 
+requirements["never"] := {"message": "never"} if false
+
 satisfied contains "never" if false
 `)
 	c := newIDP(t).at(t, strings.Replace(base, "    identity_services:", "    profile: rfc7644\n    policy:\n      dir: "+dir+
@@ -105,5 +107,36 @@ func TestRequiredBundleIsNamed(t *testing.T) {
 	}
 	if status, _, text := c.scim(http.MethodGet, "/Users", bearer, ""); status != http.StatusOK {
 		t.Errorf("a read: %d %s, want 200", status, text)
+	}
+}
+
+// TestBundleWithoutVerdictIsShown: a bundle that gives no verdict answers with 503, and status says how many requests
+// that concerns, and why. A rollback ends it.
+func TestBundleWithoutVerdictIsShown(t *testing.T) {
+	dir := writeBundle(t, `
+requirements["title"] := {"message": "a user has a title", "mode": input.resource.title} if input.resource.title
+
+satisfied contains "title" if input.resource.nickName
+`)
+	c := newIDP(t).at(t, strings.Replace(base, "    identity_services:", "    profile: rfc7644\n    policy:\n      dir: "+dir+
+		"\n      unsigned: allow\n    identity_services:", 1))
+	until(t, "the bundle is in force", func() bool {
+		p := c.r.status().Policies
+		return len(p) == 1 && p[0].Active != nil
+	})
+	bearer := c.token()
+	c.create("/Users", bearer, aUser)
+	if p := c.r.status().Policies[0]; p.Unjudged != 0 {
+		t.Errorf("before: %+v", p)
+	}
+	body := strings.Replace(aUser, `"userName"`, `"title":"enforc","userName"`, 1)
+	for range 2 {
+		if status, _, text := c.scim(http.MethodPost, "/Users", bearer, body); status != http.StatusServiceUnavailable {
+			t.Errorf("%d %s, want 503", status, text)
+		}
+	}
+	p := c.r.status().Policies[0]
+	if p.Unjudged != 2 || !strings.Contains(p.UnjudgedWhy, `policy/title: mode is "enforc": write enforce, warn or observe`) {
+		t.Errorf("after: %d %q, want 2 requests, rule and member", p.Unjudged, p.UnjudgedWhy)
 	}
 }

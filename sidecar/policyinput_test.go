@@ -88,7 +88,7 @@ requirements["users"] := {"message": "there are five users", "fix": "leave it"} 
 	input.counts.users >= 5
 }
 
-satisfied contains "never" if false
+satisfied contains "users" if false
 `)
 	bearer := c.token()
 	user := func(name string) string { return strings.NewReplacer("olga", name, "e1", name).Replace(aUser) }

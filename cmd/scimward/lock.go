@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -68,11 +67,20 @@ func reasonFlag(c *cobra.Command) *string {
 			return err
 		}
 		if strings.TrimSpace(*reason) == "" {
-			return errors.New(`--reason is missing: write why, such as --reason "laptop stolen"`)
+			return fmt.Errorf("--reason is missing: write why, such as %s", reasonExample(c))
 		}
 		return nil
 	}
 	return reason
+}
+
+// reasonExample is the reason in the examples of a command.
+func reasonExample(c *cobra.Command) string {
+	if _, after, found := strings.Cut(c.Example, `--reason "`); found {
+		text, _, _ := strings.Cut(after, `"`)
+		return `--reason "` + text + `"`
+	}
+	return `--reason "laptop stolen"`
 }
 
 func newLock() *cobra.Command {

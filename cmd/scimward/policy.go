@@ -49,7 +49,8 @@ func newPolicyStatus() *cobra.Command {
 		Short: "show the policy bundles of all tenants",
 		Long: `Shows for each tenant with a policy where its bundles come from, which one is in force, and why a
 newer one is not. With --tenant it also lists the revisions to which ` + "`scimward policy rollback`" + ` can
-go back. Exits 1 if a bundle was refused, or if a tenant requires one and has none.`,
+go back. Exits 1 if a bundle was refused, if a tenant requires one and has none, or if the bundle in force
+gave no verdict on a request or is proved by no key of the configuration.`,
 		Example: `  scimward policy status --tenant acme`,
 		Args:    noArgs,
 	}
@@ -88,7 +89,8 @@ go back. Exits 1 if a bundle was refused, or if a tenant requires one and has no
 
 // policyIll reports whether an operator must look at the bundle of a tenant.
 func policyIll(p sidecar.PolicyStatus) bool {
-	return p.Fault != "" || p.Required && p.Active == nil || len(p.LocalWriteFaults) > 0
+	return p.Fault != "" || p.Required && p.Active == nil || p.Unjudged > 0 || p.Unproved != "" ||
+		len(p.LocalWriteFaults) > 0
 }
 
 func policyStatusText(all []sidecar.PolicyStatus, kept bool) string {
@@ -103,8 +105,11 @@ func policyStatusText(all []sidecar.PolicyStatus, kept bool) string {
 		}
 		b.WriteString("\nKEPT\tSERIAL\tSIGNED\tSHA256\tLAST IN FORCE SINCE\n")
 		for _, e := range slices.Backward(all[i].Kept) {
-			fmt.Fprintf(&b, "%s\t%d\t%s\t%.12s\t%s\n",
-				oneLine(e.Revision), e.Serial, yes(e.Signed), e.SHA256, stamp(e.Activated))
+			revision := oneLine(e.Revision)
+			if e.RolledBack {
+				revision += " (rolled back)"
+			}
+			fmt.Fprintf(&b, "%s\t%d\t%s\t%.12s\t%s\n", revision, e.Serial, yes(e.Signed), e.SHA256, stamp(e.Activated))
 		}
 	}
 	return columns(b.String())
@@ -119,8 +124,11 @@ func writePolicies(b *strings.Builder, all []sidecar.PolicyStatus) {
 		if e := p.Active; e != nil {
 			revision, serial, signed, since = oneLine(e.Revision), fmt.Sprint(e.Serial), yes(e.Signed), stamp(e.Activated)
 		}
-		if p.Pinned {
-			revision += " (rolled back)"
+		if p.Pinned && p.Active != nil {
+			revision += " (after a rollback)"
+			if p.After != "" {
+				revision = fmt.Sprintf("%s (after rollback of %s)", oneLine(p.Active.Revision), oneLine(p.After))
+			}
 		}
 		source := oneLine(p.Source)
 		if source == "" {
@@ -129,18 +137,36 @@ func writePolicies(b *strings.Builder, all []sidecar.PolicyStatus) {
 		fmt.Fprintf(b, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Tenant, revision, serial, signed, since, yes(p.Required), source)
 	}
 	for i := range all {
-		p := &all[i]
-		if p.Required && p.Active == nil {
-			fmt.Fprintf(b, "  %s requires a policy bundle and has none: SCIM requests that change something get 503\n", p.Tenant)
+		writePolicyIlls(b, &all[i])
+	}
+}
+
+// writePolicyIlls says what is wrong with the bundle of a tenant, and what to do.
+func writePolicyIlls(b *strings.Builder, p *sidecar.PolicyStatus) {
+	if p.Required && p.Active == nil {
+		fmt.Fprintf(b, "  %s requires a policy bundle and has none: SCIM requests that change something get 503\n", p.Tenant)
+	}
+	if p.Unjudged > 0 {
+		fmt.Fprintf(b, "  revision %s of %s, in force since %s, gave no verdict on %d request(s), which got 503. "+
+			"The last: %s\n    go back: scimward policy rollback --tenant %s --reason TEXT\n", oneLine(p.Active.Revision),
+			p.Tenant, stamp(p.Active.Activated), p.Unjudged, oneLine(p.UnjudgedWhy), p.Tenant)
+	}
+	if p.Unproved != "" {
+		fmt.Fprintf(b, "  no key of the configuration proves revision %s of %s since %s: %s\n    it stays in force until a "+
+			"newer one comes or scimward restarts: sign a bundle with a higher serial by one of the keys\n",
+			oneLine(p.Active.Revision), p.Tenant, stamp(p.UnprovedSince), oneLine(p.Unproved))
+	}
+	for _, fault := range p.LocalWriteFaults {
+		fmt.Fprintf(b, "  the bundle of %s does not fit to the configuration: %s\n", p.Tenant, oneLine(fault))
+	}
+	if p.Fault != "" {
+		what := "the newest bundle of %s is refused since %s"
+		if p.FaultStage == "fetch" {
+			what = "the bundle of %s cannot be fetched since %s"
 		}
-		for _, fault := range p.LocalWriteFaults {
-			fmt.Fprintf(b, "  the bundle of %s does not fit to the configuration: %s\n", p.Tenant, oneLine(fault))
-		}
-		if p.Fault != "" {
-			fmt.Fprintf(b, "  the newest bundle of %s is refused since %s:\n", p.Tenant, stamp(p.FaultSince))
-			for line := range strings.SplitSeq(p.Fault, "\n") {
-				fmt.Fprintf(b, "    %s\n", oneLine(line))
-			}
+		fmt.Fprintf(b, "  "+what+":\n", p.Tenant, stamp(p.FaultSince))
+		for line := range strings.SplitSeq(p.Fault, "\n") {
+			fmt.Fprintf(b, "    %s\n", oneLine(line))
 		}
 	}
 }
@@ -203,9 +229,9 @@ func newPolicyRollback() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rollback",
 		Short: "put an earlier policy bundle of a tenant in force again",
-		Long: `Without --to it goes back to the bundle that was in force before. The bundle that was rolled back does
-not come into force again by itself: the next one needs a higher serial. ` + "`scimward policy status --tenant`" + `
-lists the revisions that are kept.`,
+		Long: `Without --to it goes back to the revision with the next lower serial that no rollback has removed. The
+bundle that was rolled back does not come into force again by itself: the next one needs a higher serial.
+` + "`scimward policy status --tenant`" + ` lists the revisions that are kept.`,
 		Example: `  scimward policy rollback --tenant acme --reason "it refuses the nightly sync"
   scimward policy rollback --tenant acme --to 2026-03-01 --reason "back to the last one that worked"`,
 		Args: noArgs,

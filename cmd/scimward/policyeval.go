@@ -59,7 +59,9 @@ func (f judging) document(stdin io.Reader) (doc policies.Document, profile strin
 	if text, profile, err = complement(text, *f.profile); err != nil {
 		return nil, "", err
 	}
-	doc, err = policies.ParseDocument(text)
+	if doc, err = policies.ParseDocument(text); err == nil {
+		err = policies.CheckDocument(doc)
+	}
 	return doc, profile, err //nolint:wrapcheck // it says what it read
 }
 
@@ -119,6 +121,9 @@ func complement(text []byte, profile string) ([]byte, string, error) {
 		}
 		in[name] = b
 	}
+	if in["result"] == nil && in["resource"] != nil { // POST and PUT leave what they send
+		in["result"] = in["resource"]
+	}
 	out, err := json.Marshal(in)
 	if err != nil {
 		return nil, "", fmt.Errorf("encoding: %w", err)
@@ -134,10 +139,14 @@ func newPolicyEval() *cobra.Command {
 requirement of the request: satisfied, with the rule that proves it, or not, with the places where the
 rules that could prove it end. Exits 1 if the request would be refused.
 
-The document is what a rule reads as input; docs/policy-input.md describes it. Members that are absent get the
-values of a plain request, and method and resource_type follow from route.`,
+The document is what a rule reads as input; docs/policy-input.md lists its members. Those that are absent get
+the values of a plain request: method and resource_type follow from route, and result is resource.
+
+With --record scimward judges a request that it has recorded, by BUNDLE or by the bundle in force:
+tenants[].policy.record says which are. --input and --profile are not for that.`,
 		Example: `  echo '{"route": "POST /Users", "resource": {"userName": "ada"}}' |
-    scimward policy eval acme-policy --input -`,
+    scimward policy eval acme-policy --input -
+  scimward policy eval acme-policy --record 6f9619ff-8b86-4d01-b42d-00cf4fc964ff --tenant acme`,
 	}
 	f := judgeFlags(c)
 	r := readFlags(c)
@@ -280,6 +289,9 @@ func ruleDocText(d *policies.RuleDoc) string {
 	b.WriteString("\n")
 	if d.Message != "" {
 		fmt.Fprintf(&b, "answer: %s: %s\n", d.Message, d.Fix)
+	}
+	if d.Mode != "" {
+		fmt.Fprintf(&b, "mode: %s\n", d.Mode)
 	}
 	for _, l := range d.Required {
 		fmt.Fprintf(&b, "required: %s\n", l)

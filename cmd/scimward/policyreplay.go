@@ -32,7 +32,8 @@ func replayFlags(c *cobra.Command) replaying {
 const replayLong = `
 
 The requests are those that scimward has recorded: see tenants[].policy.record. They do not leave the process:
-it gets the bundle and answers with counts, rules and ids. Decisions without a recording are counted.`
+it gets the bundle and answers with counts, rules and ids. Decisions without a recording are counted. Exits 1
+if a request gets no verdict.`
 
 func newPolicyReplay() *cobra.Command {
 	c := &cobra.Command{
@@ -40,7 +41,7 @@ func newPolicyReplay() *cobra.Command {
 		Short: "say what a bundle would refuse of past requests",
 		Long: `Judges recorded requests by BUNDLE, a folder or a tar.gz, and prints how many violate each rule, by client
 and mode, with examples by decision. Nothing comes into force.` + replayLong,
-		Example: `  scimward policy replay --bundle acme-policy --since 24h`,
+		Example: `  scimward policy replay --bundle acme-policy --since 24h --tenant acme -c scimward.yaml`,
 		Args:    noArgs,
 	}
 	f := replayFlags(c)
@@ -109,7 +110,10 @@ func (f replaying) run(c *cobra.Command, in sidecar.Replay, text func(*sidecar.R
 	if err := json.Unmarshal(got.body, &out); err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
-	return result(c, *f.asJSON, out, text(&out))
+	if err := result(c, *f.asJSON, out, text(&out)); err != nil || out.Failed == 0 {
+		return err
+	}
+	return failure{errSilent, 1, ""}
 }
 
 // ids lists the SCIM decisions of a tenant in --from.
@@ -147,8 +151,12 @@ func replayText(r *sidecar.Replayed) string {
 		fmt.Fprintf(&b, "%s\t%s\t%s\t%d\t%s\n", oneLine(rule.Rule), rule.Mode, oneLine(rule.Client), rule.Requests,
 			oneLine(strings.Join(ids, " ")))
 	}
+	more := ""
+	if r.IfEnforced > r.Refused {
+		more = fmt.Sprintf("If every rule enforced, %d would be.\n", r.IfEnforced)
+	}
 	return columns(b.String()) + fmt.Sprintf("%d of %d judged requests would be refused, of which %d were allowed.\n",
-		r.Refused, r.Judged, r.NewlyRefused) + unjudged(r)
+		r.Refused, r.Judged, r.NewlyRefused) + more + unjudged(r)
 }
 
 func diffText(r *sidecar.Replayed) string {

@@ -21,8 +21,13 @@ func newPolicyNew() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "new DIR",
 		Short: "write a policy bundle to begin with: a rule, its tests and a README",
-		Long: `DIR must be new or empty. The template "template" demands a costCenter of every new user; "breakglass"
-keeps the members of the group Breakglass active.`,
+		Long: `DIR must be new or empty. The templates are:
+
+  template      every user has a costCenter (the default)
+  breakglass    the members of the group Breakglass stay active
+  reactivation  who left comes back only by name
+  hold          deletions in the applications wait for an operator
+  brake         mass changes are refused, and mass deletions wait`,
 		Example: `  scimward policy new acme-policy
   scimward policy new acme-policy --template breakglass`,
 		Args: oneArg("DIR"),
@@ -147,7 +152,8 @@ func newPolicyCheck() *cobra.Command {
 		Short: "compile a policy bundle as scimward does",
 		Long: `BUNDLE is a folder or a tar.gz. The rules may use only functions whose cost is bounded by their input,
 and none that reaches the network, the host or a clock. It does not look at the signature and runs no
-tests. Each fault is a line with file and line number. Exits 1 if there is one.`,
+tests. Each fault is a line with file and line number. Exits 1 if there is one. A rule that would refuse to
+deactivate an ordinary user is a warning.`,
 		Example: `  scimward policy check acme-policy`,
 		Args:    oneArg("BUNDLE"),
 	}
@@ -161,16 +167,27 @@ tests. Each fault is a line with file and line number. Exits 1 if there is one.`
 		for _, d := range rules.Document() {
 			ids = append(ids, d.Rule)
 		}
-		out := checkedBundle{bundleInfo: infoOf(b), Requirements: ids}
-		return result(c, *asJSON, out, fmt.Sprintf("%s: revision %s, serial %d, compiles; requirements: %s\n",
-			args[0], b.Revision, b.Serial, strings.Join(ids, ", ")))
+		out := checkedBundle{infoOf(b), ids, rules.StopsLeaving(c.Context())}
+		return result(c, *asJSON, out, fmt.Sprintf("%s: revision %s, serial %d, compiles; requirements: %s\n%s",
+			args[0], b.Revision, b.Serial, strings.Join(ids, ", "), leavingText(out.StopsLeaving)))
 	}
 	return c
 }
 
 type checkedBundle struct {
 	bundleInfo
-	Requirements []string `json:"requirements"` // with a fixed id
+	Requirements []string `json:"requirements"`            // with a fixed id
+	StopsLeaving []string `json:"stops_leaving,omitempty"` // those that would refuse to deactivate an ordinary user
+}
+
+// leavingText warns of rules that keep people in.
+func leavingText(ids []string) string {
+	if len(ids) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("warning: %s would refuse to deactivate or delete a user about whom nothing is special: who left "+
+		"keeps access. Unless you mean it, add `satisfied contains \"ID\" if input.result.active == false`, and one for "+
+		"DELETE\n", strings.Join(ids, ", "))
 }
 
 func newPolicyTest() *cobra.Command {
@@ -179,7 +196,8 @@ func newPolicyTest() *cobra.Command {
 		Short: "run the tests of a policy bundle",
 		Long: `BUNDLE is a folder or a tar.gz. Tests are rules whose names begin with test_. scimward runs the same
 tests before it puts the bundle in force. With --coverage it also prints how much of the rules they
-reach, and each line that they do not. Exits 1 if a test fails.`,
+reach, and each line that they do not. A failed test shows the expression that did not hold, and what it
+printed: print("user", input.result) in a test or a rule. Exits 1 if a test fails.`,
 		Example: `  scimward policy test acme-policy --coverage
   scimward policy test acme-policy --run cost_center`,
 		Args: oneArg("BUNDLE"),
@@ -189,7 +207,7 @@ reach, and each line that they do not. Exits 1 if a test fails.`,
 	c.Flags().BoolVar(&o.Coverage, "coverage", false, "print the lines that no test reaches")
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		b, _, err := loadRules(c, args[0])
+		b, rules, err := loadRules(c, args[0])
 		if err != nil {
 			return refusedBundle(c, *asJSON, err)
 		}
@@ -197,7 +215,8 @@ reach, and each line that they do not. Exits 1 if a test fails.`,
 		if err != nil {
 			return refusedBundle(c, *asJSON, err)
 		}
-		if err := result(c, *asJSON, report, testText(report)); err != nil || report.Failed == 0 {
+		text := testText(report) + leavingText(rules.StopsLeaving(c.Context()))
+		if err := result(c, *asJSON, report, text); err != nil || report.Failed == 0 {
 			return err
 		}
 		return failure{errSilent, 1, ""}
@@ -216,6 +235,9 @@ func testText(r *bundle.TestReport) string {
 		fmt.Fprintf(&b, "%s %s:%d %s\n", word, t.File, t.Line, t.Name[strings.LastIndex(t.Name, ".")+1:])
 		if t.Error != "" {
 			fmt.Fprintf(&b, "     %s\n", oneLine(t.Error))
+		}
+		if t.Failed != "" {
+			fmt.Fprintf(&b, "     does not hold: %s\n", oneLine(t.Failed))
 		}
 		for line := range strings.Lines(t.Output) {
 			fmt.Fprintf(&b, "     %s\n", oneLine(strings.TrimRight(line, "\n")))

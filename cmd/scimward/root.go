@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/config"
 )
 
@@ -99,6 +100,10 @@ Keep:    scimward backup -o FILE     copy the store while scimward runs`,
 		SilenceUsage:  true,
 		Version:       version(),
 	}
+	cobra.AddTemplateFunc("plain", func(flags string) string { // a switch needs no value
+		return strings.ReplaceAll(flags, "[=true|false]", strings.Repeat(" ", len("[=true|false]")))
+	})
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "Flags.FlagUsages", "Flags.FlagUsages | plain"))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(
 		newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newReport(), newExplain(),
@@ -135,9 +140,21 @@ func complete(c *cobra.Command) {
 // group is the RunE of a command that only has subcommands.
 func group(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usage(fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath()))
+		near := ""
+		if best := policies.Nearest(args[0], commandNames(c)); best != "" {
+			near = fmt.Sprintf("; did you mean %q?", best)
+		}
+		return usage(fmt.Errorf("unknown command %q for %q%s", args[0], c.CommandPath(), near))
 	}
 	return c.Help()
+}
+
+func commandNames(c *cobra.Command) []string {
+	var out []string
+	for _, sub := range c.Commands() {
+		out = append(out, sub.Name())
+	}
+	return out
 }
 
 // noArgs refuses arguments. If the argument is a YAML file, the error names the flag -c.

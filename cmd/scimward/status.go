@@ -22,7 +22,7 @@ application denies its plugin access, every plugin is healthy, no refused deacti
 open, the configuration file was loaded, no tenant was removed from it before its leavers
 were revoked, no Envoy has an older configuration or one without a host, no tenant is paused,
 every client that is not disabled can come in, the token endpoint knows the newest clients,
-no policy bundle was refused or is missing, and no static token ends within 14 days without a
+no policy bundle was refused, is missing or gives no verdict, and no static token ends within 14 days without a
 newer one. Otherwise it exits 1.
 Below the tenants it lists the leavers whose credentials are not all revoked, the longest
 wait first, and the users whose deactivation was refused.

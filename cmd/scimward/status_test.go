@@ -27,6 +27,15 @@ func TestStatusNeedsAnOperator(t *testing.T) {
 		{"older Envoy", func(s *sidecar.Status) {
 			s.Unaware = []sidecar.UnawareEnvoy{{Fix: "print it"}}
 		}, false, []string{"Envoy at its listener", "has got since"}},
+		{"bundle without a verdict", func(s *sidecar.Status) {
+			s.Policies = []sidecar.PolicyStatus{{
+				Tenant: "acme", Active: &sidecar.PolicyEntry{Revision: "rev-2", Serial: 2}, Unjudged: 3,
+				UnjudgedWhy: `policy/title: mode is "enforc"`,
+			}}
+		}, false, []string{
+			"revision rev-2 of acme", "gave no verdict on 3 request(s), which got 503. The last: policy/title: mode is",
+			"go back: scimward policy rollback --tenant acme",
+		}},
 		{"person", func(s *sidecar.Status) {
 			s.TakenOver = []sidecar.TakenOver{{
 				User: "u2", UserName: "ada2", Names: []string{"externalId"}, From: "u1", FromLeft: true, Apps: []string{"wiki"}, Fix: "sign in",

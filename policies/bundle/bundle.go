@@ -103,6 +103,10 @@ func read(raw []byte, trust *Trust) (_ *Bundle, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, described := files[".manifest"]; !described {
+		return nil, refuse("manifest", `the bundle has no .manifest at its top: write `+
+			`{"revision": "1", "roots": ["%s"], "rego_version": 1, "metadata": {"serial": 1}}`, Root)
+	}
 	if trust != nil && !signed && !trust.Unsigned {
 		return nil, refuse("signature", "the bundle has no .signatures.json: sign it with `scimward policy sign`")
 	}
@@ -112,7 +116,7 @@ func read(raw []byte, trust *Trust) (_ *Bundle, err error) {
 	if trust != nil && signed {
 		config := trust.config()
 		if err := verify(files, config); err != nil {
-			return nil, refuse("signature", "%w", err)
+			return nil, refuse("signature", "%w", trust.explain(err))
 		}
 		r = r.WithBundleVerificationConfig(config) // the bytes that are read are those that were signed
 	} else {
@@ -174,6 +178,29 @@ func stageOf(err error) string {
 		return "manifest"
 	}
 	return "parse"
+}
+
+// explain says what to do about a signature that proves nothing.
+func (t *Trust) explain(err error) error {
+	var ids []string
+	for _, k := range t.Keys {
+		ids = append(ids, k.ID)
+	}
+	keys := strings.Join(ids, ", ")
+	switch text := err.Error(); {
+	case strings.Contains(text, "digest mismatch") || strings.Contains(text, "not included in bundle") ||
+		strings.Contains(text, "it names files that the bundle lacks"):
+		return fmt.Errorf("the files changed after the bundle was signed: sign it again (%w)", err)
+	case len(ids) == 0:
+		return errors.New("the bundle is signed, and tenants[].policy.keys names no key: add the public key")
+	case strings.Contains(text, "key corresponding to ID"):
+		return fmt.Errorf("no key of tenants[].policy.keys has the id of the signature: sign with --key-id, one of %s, or "+
+			"add the key (%w)", keys, err)
+	case strings.Contains(text, "failed to verify JWT"):
+		return fmt.Errorf("the key that the signature names, one of %s, does not prove it: another private key or another "+
+			"algorithm signed the bundle. Sign it with the private key that belongs to the public one (%w)", keys, err)
+	}
+	return err
 }
 
 // fill takes manifest, rules and tests.

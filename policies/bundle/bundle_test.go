@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -81,7 +82,7 @@ func TestSignedBundle(t *testing.T) {
 	in := &policies.Input{
 		Profile: "rfc7644", Tenant: "acme", Method: "POST", Route: "POST /Users", ResourceType: "User",
 		Client:   policies.Client{ID: "c", Issuer: "https://idp.example", Scopes: []string{"scim"}},
-		Resource: scim.Object{"userName": "ada"},
+		Resource: scim.Object{"userName": "ada"}, Result: scim.Object{"userName": "ada"}, Final: true,
 	}
 	if v := e.Decide(t.Context(), in); !v.Allow {
 		t.Fatalf("without the bundle: %+v", v)
@@ -91,11 +92,11 @@ func TestSignedBundle(t *testing.T) {
 	if v.Allow || len(v.Violations) != 1 || v.Violations[0].Rule != "policy/cost-center" || v.Failure != "" {
 		t.Errorf("with the bundle: %+v, want a violation of policy/cost-center", v)
 	}
-	in.Resource["urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"] = scim.Object{"costCenter": "4711"}
+	in.Result["urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"] = scim.Object{"costCenter": "4711"}
 	if v := e.Decide(t.Context(), in); !v.Allow {
 		t.Errorf("with a costCenter: %+v, want allow", v)
 	}
-	in.Tenant, in.Resource = "globex", scim.Object{"userName": "ada"}
+	in.Tenant, in.Result = "globex", scim.Object{"userName": "ada"}
 	if v := e.Decide(t.Context(), in); !v.Allow {
 		t.Errorf("another tenant: %+v, want allow", v)
 	}
@@ -108,17 +109,19 @@ func TestUntrustedBundle(t *testing.T) {
 	if _, err := bundle.Read(template(t), trust); stage(err) != "signature" {
 		t.Errorf("unsigned: %v", err)
 	}
-	for name, sign := range map[string]func() ([]byte, error){
-		"another key":     func() ([]byte, error) { return bundle.Sign(template(t), "security", "ES256", other) },
-		"unknown key id":  func() ([]byte, error) { return bundle.Sign(template(t), "x", "ES256", private) },
-		"other algorithm": func() ([]byte, error) { return bundle.Sign(template(t), "security", "HS256", "secret") },
+	for name, x := range map[string]struct {
+		id, algorithm, key, says string
+	}{
+		"another key":     {"security", "ES256", other, "another private key or another algorithm signed the bundle"},
+		"unknown key id":  {"x", "ES256", private, "sign with --key-id, one of security, or add the key"},
+		"other algorithm": {"security", "HS256", "secret", "another private key or another algorithm signed the bundle"},
 	} {
-		raw, err := sign()
+		raw, err := bundle.Sign(template(t), x.id, x.algorithm, x.key)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := bundle.Read(raw, trust); stage(err) != "signature" {
-			t.Errorf("%s: %v, want a refusal of the signature", name, err)
+		if _, err := bundle.Read(raw, trust); stage(err) != "signature" || !strings.Contains(err.Error(), x.says) {
+			t.Errorf("%s: %v, want a refusal of the signature that says %q", name, err, x.says)
 		}
 	}
 }
@@ -222,5 +225,45 @@ satisfied contains "a" if time.now_ns() > 1
 	_, err = bundle.ReadUnverified(raw)
 	if p := bundle.Problems(err); len(p) == 0 || p[0].File != "policy/a.rego" || p[0].Line != 3 || p[0].Stage != "parse" {
 		t.Errorf("%+v of %v", p, err)
+	}
+}
+
+// TestNoManifest: an archive without a manifest says so, and how one looks.
+func TestNoManifest(t *testing.T) {
+	raw, err := bundle.Archive(fstest.MapFS{"policy/a.rego": {Data: []byte("package policy\n")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bundle.ReadUnverified(raw); stage(err) != "manifest" || !strings.Contains(err.Error(), `no .manifest at its top`) {
+		t.Error(err)
+	}
+}
+
+// TestKeyFitsAlgorithm: a key of another type or curve than the algorithm is refused, with what fits.
+func TestKeyFitsAlgorithm(t *testing.T) {
+	private, trust := signer(t, "security")
+	for _, text := range []string{private, trust.Keys[0].PEM} {
+		if err := bundle.CheckKey("ES256", text); err != nil {
+			t.Error(err)
+		}
+		for _, algorithm := range []string{"ES384", "RS256", "PS384"} {
+			if err := bundle.CheckKey(algorithm, text); err == nil || !strings.Contains(err.Error(), "write ES256") {
+				t.Errorf("%s with a P-256 key: %v", algorithm, err)
+			}
+		}
+	}
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(weak)}))
+	if err := bundle.CheckKey("RS256", text); err == nil || !strings.Contains(err.Error(), "1024 bits") {
+		t.Errorf("a weak key: %v", err)
+	}
+	if err := bundle.CheckKey("ES256", "no key"); err == nil {
+		t.Error("a text without a key passed")
+	}
+	if _, err := bundle.Sign(template(t), "security", "ES384", private); stage(err) != "signature" {
+		t.Errorf("signed: %v", err)
 	}
 }

@@ -50,6 +50,9 @@ func Problems(err error) []Problem {
 
 // Check compiles the rules and their tests, strictly. It runs no test. Errors are *Error.
 func (b *Bundle) Check(ctx context.Context) (*policies.Rules, error) {
+	if err := b.mistakes(); err != nil {
+		return nil, err
+	}
 	rules, err := b.Rules(ctx)
 	if err != nil {
 		return nil, err
@@ -62,6 +65,15 @@ func (b *Bundle) Check(ctx context.Context) (*policies.Rules, error) {
 		return nil, &Error{"compile", compiler.Errors}
 	}
 	return rules, nil
+}
+
+// mistakes refuses rules that compile and cannot be meant.
+func (b *Bundle) mistakes() (err error) {
+	defer guard("compile", &err)
+	if found := policies.Mistakes(b.modules); len(found) > 0 {
+		return &Error{"compile", found}
+	}
+	return nil
 }
 
 // Format returns a Rego file in the usual form. Errors are *Error.

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/open-policy-agent/opa/v1/bundle"
 	"github.com/open-policy-agent/opa/v1/util"
@@ -12,6 +13,11 @@ import (
 // Signature returns the content of .signatures.json for an archive. Private is a PEM key for the algorithm, one of
 // Algorithms. An old signature in the archive is not signed. Errors are *Error.
 func Signature(raw []byte, keyID, algorithm, private string) ([]byte, error) {
+	if slices.Contains(Algorithms(), algorithm) {
+		if err := CheckKey(algorithm, private); err != nil {
+			return nil, refuse("signature", "signing: %w", err)
+		}
+	}
 	hash, err := bundle.NewSignatureHasher(bundle.SHA256)
 	if err != nil {
 		return nil, refuse("signature", "%w", err)

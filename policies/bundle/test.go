@@ -15,6 +15,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/cover"
 	"github.com/open-policy-agent/opa/v1/storage/inmem"
 	"github.com/open-policy-agent/opa/v1/tester"
+	"github.com/open-policy-agent/opa/v1/topdown"
 
 	"github.com/scimward/scimward/policies"
 )
@@ -42,6 +43,7 @@ type TestResult struct {
 	Line   int           `json:"line"`
 	Pass   bool          `json:"pass"`
 	Error  string        `json:"error,omitempty"`  // why it stopped
+	Failed string        `json:"failed,omitempty"` // what did not hold, with its place: "policy/a_test.rego:7: x == 1"
 	Output string        `json:"output,omitempty"` // of print
 	Took   time.Duration `json:"nanoseconds"`
 }
@@ -60,18 +62,17 @@ type Coverage struct {
 }
 
 // Test runs the tests of the bundle. A bundle without tests is refused: nothing would show that its rules do what
-// they say. Errors are *Error.
+// they say. So is one whose rules cannot be meant, see [policies.Mistakes]. Errors are *Error.
 func (b *Bundle) Test(ctx context.Context, o TestOptions) (*TestReport, error) {
 	if _, err := regexp.Compile(o.Run); err != nil {
 		return nil, refuse("test", "%w", err)
 	}
+	if err := b.mistakes(); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, TestsTimeout)
 	defer cancel()
-	all := maps.Clone(b.modules)
-	maps.Copy(all, b.tests)
-	compiler := ast.NewCompiler().WithCapabilities(policies.BundleCapabilities()).WithEnablePrintStatements(o.Print)
-	runner := tester.NewRunner().SetDefaultRegoVersion(ast.RegoV1).RaiseBuiltinErrors(true).CapturePrintOutput(o.Print).
-		SetTimeout(testTimeout).SetCompiler(compiler).SetStore(inmem.NewFromObject(b.data)).SetModules(all).Filter(o.Run)
+	runner := b.runner(o)
 	reached := cover.New()
 	if o.Coverage {
 		runner.SetCoverageRuns(nil).SetCoverageQueryTracer(reached)
@@ -101,7 +102,72 @@ func (b *Bundle) Test(ctx context.Context, o TestOptions) (*TestReport, error) {
 	if o.Coverage {
 		out.Coverage = b.coverage(reached)
 	}
+	if o.Print {
+		b.explain(ctx, out)
+	}
 	return out, nil
+}
+
+// maxExplained bounds the failed tests that run again.
+const maxExplained = 20
+
+// explain runs each failed test once more, to find the expression that did not hold.
+func (b *Bundle) explain(ctx context.Context, report *TestReport) {
+	explained := 0
+	for i := range report.Tests {
+		t := &report.Tests[i]
+		if t.Pass || t.Error != "" {
+			continue
+		}
+		if explained++; explained > maxExplained {
+			return
+		}
+		at := &failure{file: t.File}
+		runner := b.runner(TestOptions{Run: "^" + regexp.QuoteMeta(t.Name) + "$"})
+		runner.SetCoverageRuns(nil).SetCoverageQueryTracer(at)
+		if found, err := runner.RunTests(ctx, nil); err == nil {
+			for range found { // until it ends
+			}
+		}
+		t.Failed = at.String()
+	}
+}
+
+// failure is a tracer that notes the last expression of a file that did not hold.
+type failure struct {
+	file string
+	expr *ast.Expr
+}
+
+// Enabled implements topdown.QueryTracer.
+func (*failure) Enabled() bool { return true }
+
+// Config implements topdown.QueryTracer.
+func (*failure) Config() topdown.TraceConfig { return topdown.TraceConfig{} }
+
+// TraceEvent implements topdown.QueryTracer.
+func (f *failure) TraceEvent(e topdown.Event) {
+	expr, ok := e.Node.(*ast.Expr)
+	if ok && e.Op == topdown.FailOp && expr.Location != nil && strings.TrimPrefix(expr.Location.File, "/") == f.file {
+		f.expr = expr
+	}
+}
+
+func (f *failure) String() string {
+	if f.expr == nil {
+		return ""
+	}
+	text, _, _ := strings.Cut(string(f.expr.Location.Text), "\n")
+	return fmt.Sprintf("%s:%d: %s", f.file, f.expr.Location.Row, strings.TrimSpace(text))
+}
+
+// runner runs the tests of the bundle.
+func (b *Bundle) runner(o TestOptions) *tester.Runner {
+	all := maps.Clone(b.modules)
+	maps.Copy(all, b.tests)
+	compiler := ast.NewCompiler().WithCapabilities(policies.BundleCapabilities()).WithEnablePrintStatements(o.Print)
+	return tester.NewRunner().SetDefaultRegoVersion(ast.RegoV1).RaiseBuiltinErrors(true).CapturePrintOutput(o.Print).
+		SetTimeout(testTimeout).SetCompiler(compiler).SetStore(inmem.NewFromObject(b.data)).SetModules(all).Filter(o.Run)
 }
 
 func resultOf(r *tester.Result) TestResult {

@@ -52,6 +52,22 @@ func TestFileContent(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "policy.pem"),
+		pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: public}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	policy := func(algorithm string) [2]string {
+		return [2]string{"external_url: https://app.example.com", "external_url: https://app.example.com\n    policy: " +
+			"{keys: [{id: k, file: policy.pem, algorithm: " + algorithm + "}]}"}
+	}
 	scim := func(tls string) [2]string {
 		return [2]string{"scim: 127.0.0.1:8460", "scim: 127.0.0.1:8460\n  scim_tls: " + tls}
 	}
@@ -79,6 +95,13 @@ func TestFileContent(t *testing.T) {
 			[2]string{"check_timeout: 1s", "tls: {cert: cert.pem, key: other-key.pem}"},
 			[]string{"line 9: envoy.tls.key: … are no pair"},
 		},
+		"policy key": {policy("ES256"), nil},
+		"policy key of another type": {policy("RS256"), []string{
+			"line 19: tenants[0].policy.keys[0].algorithm: … RS256 needs a key of type RSA, and this one is EC P-256: write ES256",
+		}},
+		"policy key of another curve": {policy("ES384"), []string{
+			"line 19: tenants[0].policy.keys[0].algorithm: … ES384 needs a key of type EC P-384",
+		}},
 		"empty secret":  {secret("empty.txt"), []string{ofSecret + "is empty"}},
 		"blank secret":  {secret("blank.txt"), []string{ofSecret + "is empty"}},
 		"absent secret": {secret("none.txt"), []string{ofSecret + "cannot be read"}},

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/scimward/scimward/policies/bundle"
@@ -29,8 +30,14 @@ func (c checker) policy(path string, p *Policy) {
 		c.unique(at+".id", k.ID, ids, "give each key an id of its own")
 		c.oneOf(at+".algorithm", k.Algorithm, bundle.Algorithms()...)
 		c.require(at+".file", k.File != "", "name the PEM file of the public key")
-		if b := c.content(at+".file", k.File, false); b != nil && !hasBlock(b, isPublicKey) {
+		switch b := c.content(at+".file", k.File, false); {
+		case b == nil:
+		case !hasBlock(b, isPublicKey):
 			c.fail(at+".file", "name a PEM file with a PUBLIC KEY", "%s contains no public key%s", k.File, instead(b))
+		case slices.Contains(bundle.Algorithms(), k.Algorithm):
+			if err := bundle.CheckKey(k.Algorithm, string(b)); err != nil {
+				c.fail(at+".algorithm", "name the algorithm of the key, or another key", "%s: %v", k.File, err)
+			}
 		}
 	}
 }

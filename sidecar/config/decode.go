@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/scimward/scimward/policies"
 )
 
 // Fault is one fault of a configuration file.
@@ -211,35 +213,10 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, path string, depth int) 
 
 func unknownFix(name string, fields map[string]int) string {
 	known := slices.Sorted(maps.Keys(fields))
-	best, bestAt := "", 3
-	for _, k := range known {
-		if n := distance(name, k); n < bestAt {
-			best, bestAt = k, n
-		}
-	}
-	if best != "" {
+	if best := policies.Nearest(name, known); best != "" {
 		return fmt.Sprintf("did you mean %q?", best)
 	}
 	return "known keys here: " + strings.Join(known, ", ")
-}
-
-// distance is the Levenshtein distance of two short keys.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		prev := row[0]
-		row[0] = i
-		for j := 1; j <= len(b); j++ {
-			if a[i-1] != b[j-1] {
-				prev++
-			}
-			prev, row[j] = row[j], min(row[j]+1, row[j-1]+1, prev)
-		}
-	}
-	return row[len(b)]
 }
 
 func join(path, key string) string {

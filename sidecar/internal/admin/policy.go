@@ -154,6 +154,11 @@ func (h *Handler) changePolicy(
 	case errors.Is(err, bundles.ErrNoRevision):
 		return nil, refuse(http.StatusNotFound, "no such revision of tenant %s is kept: "+
 			"`scimward policy status --tenant %s` lists them", a.Tenant, a.Tenant)
+	case errors.Is(err, bundles.ErrNoEarlier):
+		return nil, refuse(http.StatusNotFound, "tenant %s: %v. Push a bundle with a higher serial, or name a revision "+
+			"with --to: `scimward policy status --tenant %s` lists them", a.Tenant, err, a.Tenant)
+	case errors.Is(err, bundles.ErrRolledBack):
+		return nil, refuse(http.StatusConflict, "tenant %s: %v", a.Tenant, err)
 	case errors.Is(err, bundles.ErrNoPolicy) || errors.Is(err, bundles.ErrNoSource):
 		return nil, refuse(http.StatusConflict, "tenant %s: %v", a.Tenant, err)
 	case errors.Is(err, bundles.ErrFetch):

@@ -45,6 +45,7 @@ type Replayed struct {
 	Unreadable    int            `json:"unreadable"`     // recordings that another key has sealed, or that are cut
 	Refused       int            `json:"refused"`        // would be refused
 	NewlyRefused  int            `json:"newly_refused"`  // and were not
+	IfEnforced    int            `json:"if_enforced"`    // would be refused if every rule of the bundle enforced
 	Rules         []ReplayedRule `json:"rules"`
 	Changed       int            `json:"changed"` // of a comparison
 	Changes       []ReplayChange `json:"changes,omitempty"`
@@ -242,6 +243,9 @@ func (r *replaying) count(e *recording.Entry, found []string) {
 		if c.Requests++; len(c.Examples) < maxExamples {
 			c.Examples = append(c.Examples, nameOf(e))
 		}
+	}
+	if len(found) > 0 {
+		r.out.IfEnforced++
 	}
 	if refused {
 		r.out.Refused++

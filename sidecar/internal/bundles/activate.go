@@ -52,7 +52,7 @@ func (m *Manager) activate(ctx context.Context, s *state, raw []byte, rollback b
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s.kept, s.rules, s.active, s.lost, s.faults.bundle = k, rules, e, false, fault{}
+	s.kept, s.rules, s.active, s.lost, s.faults.bundle, s.faults.unproved = k, rules, e, false, fault{}, fault{}
 	s.lostWrites = nil
 	m.publish()
 	m.o.Logger.LogAttrs(ctx, slog.LevelInfo, "policy bundle in force", slog.String("tenant", s.Name),
@@ -111,7 +111,7 @@ func (s *state) compile(ctx context.Context, raw []byte) (*bundle.Bundle, *polic
 func (m *Manager) fail(ctx context.Context, s *state, err error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	f := fault{Stage: StageKeep, text: err.Error(), since: m.o.Now().UTC()}
+	f := fault{Stage: StageKeep, err: err, text: err.Error(), since: m.o.Now().UTC()}
 	at := &s.faults.bundle
 	var refused *bundle.Error
 	switch {
@@ -124,7 +124,11 @@ func (m *Manager) fail(ctx context.Context, s *state, err error) error {
 		return err
 	}
 	*at = f
-	m.o.Logger.LogAttrs(ctx, slog.LevelError, "policy bundle refused: the former one stays in force",
+	text := "policy bundle refused: the former one stays in force"
+	if s.lost {
+		text = "the policy bundle that was in force cannot be used: changes of the tenant get 503"
+	}
+	m.o.Logger.LogAttrs(ctx, slog.LevelError, text,
 		slog.String("tenant", s.Name), slog.String("stage", f.Stage), slog.String("error", f.text))
 	return err
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 
@@ -100,8 +99,8 @@ func New(o Options) *Manager {
 
 // SetTenants takes over the tenants of a configuration. It loads the kept bundle of each new one, checked again
 // from its bytes, and puts all in force. A tenant whose kept bundle does not load any more has a fault, and its
-// writes get no verdict. It waits for no fetch and no activation. The first call uses all processors, because no
-// request waits for a decision yet.
+// writes get no verdict; if only its keys changed, its rules stay in force, and status shows that. It waits for no
+// fetch and no activation. The first call uses all processors, because no request waits for a decision yet.
 func (m *Manager) SetTenants(ctx context.Context, tenants []Tenant) {
 	m.mu.Lock()
 	workers := atOnce()
@@ -159,11 +158,26 @@ func (m *Manager) take(ctx context.Context, t Tenant) *state {
 	}
 	s := &state{Tenant: t}
 	s.ended, s.end = context.WithCancel(context.WithoutCancel(ctx))
-	if err := s.load(ctx, filepath.Join(m.o.Dir, t.Name), m.disk); err != nil {
+	err := s.load(ctx, filepath.Join(m.o.Dir, t.Name), m.disk)
+	switch {
+	case err != nil && former != nil && former.rules != nil:
+		m.keep(ctx, s, former, err)
+	case err != nil:
 		s.lost = true
 		m.fail(ctx, s, err) //nolint:errcheck // status shows it
 	}
 	return s
+}
+
+// keep leaves the rules of former in force, although the keys of s do not prove them: they did prove them, nobody has
+// changed them since, and they can only refuse. Without them every change of the tenant would get 503, the
+// deactivation of a leaver too. The new keys count at once for what comes next.
+func (m *Manager) keep(ctx context.Context, s, former *state, err error) {
+	s.kept, s.rules, s.active, s.lostWrites = former.kept, former.rules, former.active, nil
+	s.faults.unproved = fault{err: err, text: err.Error(), since: m.o.Now().UTC()}
+	m.o.Logger.LogAttrs(ctx, slog.LevelError, "the keys of the configuration do not prove the policy bundle in force. "+
+		"It stays until a newer one comes or scimward restarts: sign one with a higher serial by one of the keys",
+		slog.String("tenant", s.Name), slog.String("revision", s.active.Revision), slog.String("error", err.Error()))
 }
 
 // lock returns a tenant. Nobody else changes its bundle until unlock.
@@ -193,7 +207,7 @@ func (s *state) load(ctx context.Context, dir string, disk durable.Disk) (err er
 		return nil
 	}
 	active := Entry{SHA256: k.Active}
-	if i := slices.IndexFunc(k.All, func(e Entry) bool { return e.SHA256 == k.Active }); i >= 0 {
+	if i := k.index(k.Active); i >= 0 {
 		active = k.All[i]
 	}
 	raw, err := k.read(k.Active)

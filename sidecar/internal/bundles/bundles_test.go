@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/policies/bundle"
+	"github.com/scimward/scimward/policies/bundle/bundletest"
 	"github.com/scimward/scimward/sidecar/internal/bundles"
 )
 
@@ -254,5 +256,122 @@ func TestChangesAreRecorded(t *testing.T) {
 	}
 	if _, err := w.m.FetchNow(t.Context(), "globex", w.record); !errors.Is(err, bundles.ErrNoPolicy) {
 		t.Errorf("a tenant without a policy: %v", err)
+	}
+}
+
+// TestRollbackTwice: a second rollback goes further back and never to what a rollback removed. At the end it says so.
+func TestRollbackTwice(t *testing.T) {
+	w := newWorld(t)
+	file := filepath.Join(w.dir, "bundle.tar.gz")
+	w.tenants(bundles.Tenant{Name: "acme", Source: bundles.File(file)})
+	back := func(to, want, after string) {
+		t.Helper()
+		s, err := w.m.Rollback(t.Context(), "acme", to, w.record)
+		if err != nil || s.Active.Revision != want || s.After != after || !s.Pinned {
+			t.Fatalf("rollback: %+v %v, want %s after %s", s, err, want, after)
+		}
+	}
+	for _, rev := range []string{"1", "2", "3"} {
+		if err := w.push("rev-"+rev, rev, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	back("", "rev-2", "rev-3")
+	back("", "rev-1", "rev-2")
+	w.open()
+	w.tenants(bundles.Tenant{Name: "acme", Source: bundles.File(file)})
+	if _, err := w.m.Rollback(t.Context(), "acme", "", w.record); !errors.Is(err, bundles.ErrNoEarlier) || w.active() != "rev-1" {
+		t.Errorf("a third rollback: %v, %s in force", err, w.active())
+	}
+	back("rev-2", "rev-2", "rev-1") // by its name it comes back
+	if err := w.push("rev-4", "4", ""); err != nil {
+		t.Fatal(err)
+	}
+	back("", "rev-2", "rev-4") // not to rev-3
+	for _, e := range w.m.Status()[0].Kept {
+		if want := e.Revision != "rev-2"; e.RolledBack != want {
+			t.Errorf("%s: rolled back %v, want %v", e.Revision, e.RolledBack, want)
+		}
+	}
+
+	// The source still has what was rolled back, and then what was refused.
+	write := func(raw []byte) {
+		t.Helper()
+		if err := os.WriteFile(file, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(pack(t, "rev-4", "4", ""))
+	if _, err := w.m.FetchNow(t.Context(), "acme", w.record); !errors.Is(err, bundles.ErrRolledBack) ||
+		!strings.Contains(err.Error(), "rev-4") {
+		t.Errorf("fetch now of what was rolled back: %v", err)
+	}
+	write(pack(t, "rev-5", "5", "oops"))
+	for range 2 {
+		var refused *bundle.Error
+		if _, err := w.m.FetchNow(t.Context(), "acme", w.record); !errors.As(err, &refused) || refused.Stage != "parse" {
+			t.Errorf("fetch now of a refused bundle: %v", err)
+		}
+	}
+	if w.active() != "rev-2" {
+		t.Errorf("%s is in force", w.active())
+	}
+}
+
+// TestKeysChange: if the keys of the configuration do not prove the bundle in force any more, it stays and the status
+// says so, until a newer one is proved. What the former key signs comes in no more, not even by a rollback. After a
+// restart nothing proves the bundle, and changes get no verdict.
+func TestKeysChange(t *testing.T) {
+	former, next := bundletest.NewSigner("former"), bundletest.NewSigner("next")
+	w := newWorld(t)
+	trust := func(s ...*bundletest.Signer) {
+		var of bundle.Trust
+		for _, one := range s {
+			of.Keys = append(of.Keys, one.Trust().Keys...)
+		}
+		w.m.SetTenants(t.Context(), []bundles.Tenant{{Name: "acme", Trust: of, Every: time.Hour}})
+	}
+	push := func(s *bundletest.Signer, serial int) error {
+		_, err := w.m.Push(t.Context(), "acme", s.Sign(bundletest.Files(serial, "word")), w.record)
+		return err
+	}
+	trust(former)
+	if err := errors.Join(push(former, 1), push(former, 2)); err != nil {
+		t.Fatal(err)
+	}
+	in := w.active()
+	for range 2 { // another change of the keys changes nothing about it
+		trust(next)
+		if s := w.m.Status()[0]; w.active() != in || s.Unproved == "" || s.Fault != "" || w.m.Ready() != nil {
+			t.Fatalf("without the former key: %q in force, %+v, %v", w.active(), s, w.m.Ready())
+		}
+		if got := w.gauges(); !slices.Contains(got, "fault[keys acme]1") {
+			t.Errorf("metrics %q do not show it", got)
+		}
+		if err := push(former, 3); err == nil {
+			t.Error("the removed key brings a bundle in force")
+		}
+		if _, err := w.m.Rollback(t.Context(), "acme", "", w.record); err == nil {
+			t.Error("a rollback to a bundle of the removed key")
+		}
+		trust(next, bundletest.NewSigner("third"))
+	}
+	trust(former, next)
+	if s := w.m.Status()[0]; s.Unproved != "" || w.active() != in {
+		t.Errorf("with the key again: %+v", s)
+	}
+	trust(next)
+	w.open()
+	trust(next)
+	if rules, ok := w.rules["acme"]; !ok || rules != nil || w.m.Ready() == nil {
+		t.Errorf("after a restart: %v, ready %v", rules, w.m.Ready())
+	}
+	trust(former, next)
+	trust(next)
+	if err := push(next, 3); err != nil {
+		t.Fatal(err)
+	}
+	if s := w.m.Status()[0]; s.Unproved != "" || s.Fault != "" || s.Active.Serial != 3 {
+		t.Errorf("with a bundle of the next key: %+v", s)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/scimward/scimward/policies"
@@ -28,6 +29,7 @@ type kept struct {
 	Active string  `json:"active"`           // digest of the bundle in force, "" for none
 	Serial uint64  `json:"serial"`           // the highest that was ever in force
 	Pinned bool    `json:"pinned,omitempty"` // by a rollback: a fetched bundle needs a higher serial than Serial
+	After  string  `json:"after,omitempty"`  // revision that this rollback removed, "" for none
 	All    []Entry `json:"revisions"`        // the newest last
 }
 
@@ -40,12 +42,14 @@ type Entry struct {
 	Activated time.Time `json:"activated"`
 	// LocalWrites are the routes that the bundle denies in the applications.
 	LocalWrites policies.LocalWrites `json:"local_writes,omitempty"`
+	// RolledBack says that a rollback removed it. It comes back only by its name.
+	RolledBack bool `json:"rolled_back,omitempty"`
 }
 
 // readKept reads the state of a tenant. A missing folder is a tenant that never had a bundle.
 func readKept(dir string, disk durable.Disk) (*kept, error) {
 	k := &kept{dir: dir, disk: disk}
-	b, err := os.ReadFile(k.index())
+	b, err := os.ReadFile(k.indexFile())
 	if errors.Is(err, fs.ErrNotExist) {
 		return k, nil
 	}
@@ -58,9 +62,14 @@ func readKept(dir string, disk durable.Disk) (*kept, error) {
 	return k, nil
 }
 
-func (k *kept) index() string { return filepath.Join(k.dir, "index.json") }
+func (k *kept) indexFile() string { return filepath.Join(k.dir, "index.json") }
 
 func (k *kept) file(sum string) string { return filepath.Join(k.dir, sum+".tar.gz") }
+
+// index returns the place of a revision in All, -1 if it is not kept.
+func (k *kept) index(sum string) int {
+	return slices.IndexFunc(k.All, func(e Entry) bool { return e.SHA256 == sum })
+}
 
 // read returns the bytes of a revision. They are those that came into force, or it fails.
 func (k *kept) read(sum string) ([]byte, error) {
@@ -78,6 +87,12 @@ func (k *kept) read(sum string) ([]byte, error) {
 func (k *kept) with(e Entry, pinned bool) *kept {
 	next := &kept{dir: k.dir, disk: k.disk, Active: e.SHA256, Serial: max(k.Serial, e.Serial), Pinned: pinned}
 	next.All = slices.DeleteFunc(slices.Clone(k.All), func(o Entry) bool { return o.SHA256 == e.SHA256 })
+	if i := k.index(k.Active); pinned && i >= 0 && k.Active != e.SHA256 {
+		next.After = k.All[i].Revision
+		for j := range next.All {
+			next.All[j].RolledBack = next.All[j].RolledBack || next.All[j].SHA256 == k.Active
+		}
+	}
 	next.All = append(next.All, e)
 	if over := len(next.All) - maxKept; over > 0 {
 		next.All = slices.Delete(next.All, 0, over)
@@ -86,8 +101,29 @@ func (k *kept) with(e Entry, pinned bool) *kept {
 }
 
 // rolledBack reports whether an operator went back from this bundle. It is no news if the source still has it.
-func (k *kept) rolledBack(sum string) bool {
-	return k.Pinned && slices.ContainsFunc(k.All, func(e Entry) bool { return e.SHA256 == sum })
+func (k *kept) rolledBack(sum string) bool { return k.Pinned && k.index(sum) >= 0 }
+
+// earlier returns the place of the revision that a rollback without a name brings: of those with a lower serial than
+// the active one, the highest that no rollback removed. -1 is none.
+func (k *kept) earlier() int {
+	best, active := -1, k.index(k.Active)
+	for i, e := range k.All {
+		lower := e.SHA256 != k.Active && (active < 0 || e.Serial < k.All[active].Serial)
+		if lower && !e.RolledBack && (best < 0 || e.Serial > k.All[best].Serial) {
+			best = i
+		}
+	}
+	return best
+}
+
+// named returns the place of the newest revision with this name, or whose digest begins with it. -1 is none.
+func (k *kept) named(name string) int {
+	for i, e := range slices.Backward(k.All) {
+		if e.Revision == name || strings.HasPrefix(e.SHA256, name) {
+			return i
+		}
+	}
+	return -1
 }
 
 // save writes the bytes of the active revision and then the index, both durably. It removes what the index does not
@@ -103,7 +139,7 @@ func (k *kept) save(raw []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := k.disk.Replace(k.index(), append(b, '\n')); err != nil {
+	if err := k.disk.Replace(k.indexFile(), append(b, '\n')); err != nil {
 		return err
 	}
 	k.sweep()

@@ -9,8 +9,8 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/bundles"
 )
 
-// TestRemovedKey: without the key of its bundle a tenant has no verdict. The same rules under a new key need a higher
-// serial, and a bundle of the removed key never comes back. With both keys there is no gap.
+// TestRemovedKey: after a restart without the key of its bundle a tenant has no verdict. The same rules under a new key
+// need a higher serial, and a bundle of the removed key never comes back. With both keys there is no gap.
 func TestRemovedKey(t *testing.T) {
 	w := newWorld(t)
 	old, next := bundletest.NewSigner("old"), bundletest.NewSigner("next")
@@ -31,6 +31,7 @@ func TestRemovedKey(t *testing.T) {
 	if fault := push(old, 5, "rules"); fault != "" {
 		t.Fatal(fault)
 	}
+	w.open()
 	trust(next)
 	if rules, ok := w.rules["acme"]; !ok || rules != nil || w.m.Ready() == nil {
 		t.Errorf("without its key: rules %v %t, ready %v, want no verdict", rules, ok, w.m.Ready())

@@ -6,7 +6,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics describe the bundles at each scrape. The values of stage are those of [Status], and none.
+// metrics describe the bundles at each scrape. The values of stage are those of [Status],
+// keys and none.
 type metrics struct {
 	m                                   *Manager
 	serial, activated, fetched, faulted *prometheus.Desc
@@ -24,7 +25,8 @@ func (m *Manager) Metrics() prometheus.Collector {
 		fetched: prometheus.NewDesc("scimward_policy_bundle_fetched_timestamp_seconds",
 			"When the source of policy bundles last answered, in seconds since 1970.", tenant, nil),
 		faulted: prometheus.NewDesc("scimward_policy_bundle_fault",
-			"1 if the newest policy bundle is not in force, by the stage that failed; 0 with stage none.",
+			"1 if the newest policy bundle is not in force, by the stage that failed, or if no key proves the one in force, "+
+				"with stage keys; 0 with stage none.",
 			[]string{"tenant", "stage"}, nil),
 	}
 }
@@ -52,10 +54,13 @@ func (c *metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.serial, float64(active.Serial), s.Tenant)
 		when(c.activated, active.Activated, s.Tenant)
 		when(c.fetched, s.Fetched, s.Tenant)
-		if s.Fault == "" {
-			gauge(c.faulted, 0, s.Tenant, "none")
-		} else {
+		switch {
+		case s.Fault != "":
 			gauge(c.faulted, 1, s.Tenant, s.FaultStage)
+		case s.Unproved != "":
+			gauge(c.faulted, 1, s.Tenant, "keys")
+		default:
+			gauge(c.faulted, 0, s.Tenant, "none")
 		}
 	}
 }

@@ -3,7 +3,7 @@ package bundles
 import (
 	"context"
 	"errors"
-	"strings"
+	"fmt"
 )
 
 // Errors of an operator's request.
@@ -12,6 +12,8 @@ var (
 	ErrNoSource   = errors.New("the tenant has no source of bundles in the configuration: push them")
 	ErrFetch      = errors.New("fetch: the source gives no bundle")
 	ErrNoRevision = errors.New("no such revision is kept")
+	ErrNoEarlier  = errors.New("no earlier revision is kept that no rollback has removed")
+	ErrRolledBack = errors.New("a rollback has removed what the source still has")
 
 	errReconfigured = errors.New("the configuration of the tenant changed meanwhile: try again")
 )
@@ -30,16 +32,20 @@ func (m *Manager) Push(ctx context.Context, tenant string, raw []byte, record Re
 }
 
 // Rollback puts a kept revision in force again: the one whose revision or digest begins with name, the one before
-// the active one if name is empty. A fetched bundle must then have a higher serial than any before.
+// the active one that no rollback has removed if name is empty. A fetched bundle must then have a higher serial than
+// any before.
 func (m *Manager) Rollback(ctx context.Context, tenant, name string, record Record) (Status, error) {
 	s, unlock, err := m.lock(tenant)
 	if err != nil {
 		return Status{}, err
 	}
 	defer unlock()
-	i := s.find(name)
+	i, none := s.kept.earlier(), ErrNoEarlier
+	if name != "" {
+		i, none = s.kept.named(name), ErrNoRevision
+	}
 	if i < 0 {
-		return Status{}, ErrNoRevision
+		return Status{}, none
 	}
 	raw, err := s.kept.read(s.kept.All[i].SHA256)
 	if err != nil {
@@ -51,18 +57,8 @@ func (m *Manager) Rollback(ctx context.Context, tenant, name string, record Reco
 	return m.statusOf(s), nil
 }
 
-func (s *state) find(name string) int {
-	for i := len(s.kept.All) - 1; i >= 0; i-- {
-		e := s.kept.All[i]
-		named := name != "" && (e.Revision == name || strings.HasPrefix(e.SHA256, name))
-		if named || name == "" && e.SHA256 != s.active.SHA256 {
-			return i
-		}
-	}
-	return -1
-}
-
-// FetchNow is Fetch for an operator, whose change record writes to the audit trail.
+// FetchNow is Fetch for an operator, whose change record writes to the audit trail. It fails if the source still has
+// what was refused before, or what a rollback removed.
 func (m *Manager) FetchNow(ctx context.Context, tenant string, record Record) (Status, error) {
 	if _, err := m.Of(tenant); err != nil {
 		return Status{}, err
@@ -70,5 +66,26 @@ func (m *Manager) FetchNow(ctx context.Context, tenant string, record Record) (S
 	if err := m.fetch(ctx, tenant, record); err != nil {
 		return Status{}, err
 	}
+	if err := m.unwanted(tenant); err != nil {
+		return Status{}, err
+	}
 	return m.Of(tenant)
+}
+
+// unwanted says why the bytes that the source has are not in force.
+func (m *Manager) unwanted(tenant string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.tenants[tenant]
+	if s == nil {
+		return ErrNoPolicy
+	}
+	if s.faults.bundle.err != nil {
+		return s.faults.bundle.err
+	}
+	if i := s.kept.index(s.digest); i >= 0 && s.digest != s.active.SHA256 && s.kept.rolledBack(s.digest) {
+		return fmt.Errorf("%w, revision %s: publish one with a higher serial than %d", ErrRolledBack, s.kept.All[i].Revision,
+			s.kept.Serial)
+	}
+	return nil
 }

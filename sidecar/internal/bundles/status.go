@@ -17,13 +17,15 @@ const (
 
 // faults are why the newest bundle is not in force.
 type faults struct {
-	fetch  fault // of the source
-	bundle fault // of what it gave last
+	fetch    fault // of the source
+	bundle   fault // of what it gave last
+	unproved fault // the keys of the configuration do not prove the bundle in force
 }
 
 // fault is one of them; without a text there is none.
 type fault struct {
 	Stage string
+	err   error
 	text  string
 	since time.Time
 }
@@ -43,6 +45,7 @@ type Status struct {
 	Required bool      `json:"required"`
 	Active   *Entry    `json:"active,omitempty"` // absent while there is none
 	Pinned   bool      `json:"pinned"`           // by a rollback
+	After    string    `json:"after,omitempty"`  // the revision that this rollback removed
 	Fetched  time.Time `json:"fetched,omitzero"` // the last time that the source answered
 	// Fault says why the newest bundle is not in force, or why there is none. The active one stays.
 	Fault string `json:"fault,omitempty"`
@@ -53,6 +56,15 @@ type Status struct {
 	Kept       []Entry   `json:"kept"` // the newest last
 	// LocalWriteFaults say which local writes of the active bundle do not fit to the configuration any more.
 	LocalWriteFaults []string `json:"local_write_faults,omitempty"`
+	// Unproved says why the keys of the configuration do not prove the active bundle, which they did when it came into
+	// force. It stays until a newer one comes, or until the process ends. After that the writes of the tenant get no
+	// verdict.
+	Unproved      string    `json:"unproved,omitempty"`
+	UnprovedSince time.Time `json:"unproved_since,omitzero"`
+	// Unjudged counts the requests that the active bundle gave no verdict on, in this process since it is in force.
+	// Each got 503. UnjudgedWhy is the reason of the last one.
+	Unjudged    uint64 `json:"unjudged"`
+	UnjudgedWhy string `json:"unjudged_why,omitempty"`
 }
 
 // Of returns the status of one tenant, or ErrNoPolicy.
@@ -75,9 +87,10 @@ func (m *Manager) statusOf(s *state) Status {
 func (m *Manager) status(s *state) Status {
 	f := s.faults.shown()
 	out := Status{
-		Tenant: s.Name, Required: s.Required || s.lost, Pinned: s.kept.Pinned,
+		Tenant: s.Name, Required: s.Required || s.lost, Pinned: s.kept.Pinned, After: s.kept.After,
 		Fault: f.text, FaultStage: f.Stage, FaultSince: f.since, Kept: slices.Clone(s.kept.All),
 		LocalWriteFaults: m.o.Judge(s.Name, s.localWrites()),
+		Unproved:         s.faults.unproved.text, UnprovedSince: s.faults.unproved.since,
 	}
 	if !s.fetch.IsZero() {
 		out.Fetched = s.fetch.UTC()
@@ -86,8 +99,8 @@ func (m *Manager) status(s *state) Status {
 		out.Source = s.Source.String()
 	}
 	if s.rules != nil {
-		active := s.active
-		out.Active = &active
+		active, unjudged := s.active, s.rules.Unjudged()
+		out.Active, out.Unjudged, out.UnjudgedWhy = &active, unjudged.Requests, unjudged.Last
 	}
 	return out
 }
