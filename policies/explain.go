@@ -15,7 +15,8 @@ import (
 type Judgement struct {
 	Allow        bool    `json:"allow"`
 	Revision     string  `json:"revision"`
-	Requirements []Proof `json:"requirements"` // of the profile, then of the tenant; those that are violated first
+	Requirements []Proof `json:"requirements"`    // of the profile, then of the tenant; those that are violated first
+	Holds        []Held  `json:"holds,omitempty"` // the rules that let the deletion of an allowed request wait
 }
 
 // Proof is one requirement of a request.
@@ -83,6 +84,9 @@ func (e *Engine) Explain(ctx context.Context, profile string, rules *Rules, doc 
 	enforced := func(v Violation) bool { return v.Mode == ModeEnforce }
 	for i := range own {
 		out.Allow = out.Allow && !slices.ContainsFunc(own[i].Violations, enforced)
+	}
+	if out.Allow {
+		out.Holds = rules.explainHolds(ctx, doc)
 	}
 	out.Revision += " " + rules.rev
 	out.Requirements = append(out.Requirements, own...)

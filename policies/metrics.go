@@ -54,8 +54,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		series: map[string]map[Violated]struct{}{},
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "scimward_policy_decisions_total",
-			Help: "Decisions by tenant, profile and outcome. " +
-				"Failure: the engine gave no verdict and the request was refused.",
+			Help: "Decisions by tenant, profile and outcome. Failure: the engine gave no verdict and the request was " +
+				"refused, or the rule hold gave none and the deletion waits.",
 		}, []string{"tenant", "profile", "outcome"}),
 		violations: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "scimward_policy_violations_total",
@@ -77,7 +77,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 func (m *metrics) count(tenant, profile string, v Verdict) {
 	outcome := "deny"
 	switch {
-	case v.Failure != "":
+	case v.Failure != "" || v.Hold != nil && v.Hold.Failure != "":
 		outcome = "failure"
 	case v.Allow:
 		outcome = "allow"

@@ -82,8 +82,8 @@ type fault struct {
 // faultsOf judges the id and the object of a requirement or a hold. Of rules that are not evaluated yet it judges
 // only what is literal.
 func faultsOf(rule string, id, detail *ast.Term) (out []fault) {
-	if s, ok := id.Value.(ast.String); known(id) && (!ok || s == "" || len(s) > maxRuleID) {
-		out = append(out, fault{id, fmt.Sprintf("an id is a text of 1 to %d bytes", maxRuleID)})
+	if s, ok := id.Value.(ast.String); known(id) && (!ok || !isRuleID(string(s))) {
+		out = append(out, fault{id, errRuleID.Error()})
 	}
 	obj, ok := detail.Value.(ast.Object)
 	if !ok {
@@ -176,7 +176,7 @@ func firstFault(rule string, id, detail *ast.Term) error {
 		return nil
 	}
 	name, ok := id.Value.(ast.String)
-	if !ok || len(name) > maxRuleID {
+	if !ok || !isRuleID(string(name)) {
 		name = "?"
 	}
 	return errors.New(rulePrefix + string(name) + ": " + faults[0].text)

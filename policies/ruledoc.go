@@ -18,6 +18,7 @@ type RuleDoc struct {
 	Fix         string `json:"fix,omitempty"`
 	Mode        string `json:"mode,omitempty"`     // of a tenant's rule; "" if it depends on the request
 	Required    []Line `json:"required,omitempty"` // where the rules of a tenant require it
+	Held        []Line `json:"held,omitempty"`     // where they hold deletions
 	Proved      []Line `json:"proved"`             // the rules that can prove it
 }
 
@@ -40,26 +41,21 @@ func (e *Engine) DocumentProfile(profile string) []RuleDoc {
 	return out
 }
 
-// Document documents the requirements of a tenant's rules by id. One whose id depends on the request is missing.
+// Document documents the requirements and the holds of a tenant's rules by id. One whose id depends on the request is
+// missing.
 func (r *Rules) Document() []RuleDoc {
 	compiler := r.query.set.compiler
 	byID := map[string]*RuleDoc{}
-	for _, rule := range compiler.GetRulesWithPrefix(ast.MustParseRef("data.policy." + requirementsVar)) {
-		id, ok := idOf(rule)
-		if !ok {
-			continue
-		}
-		if byID[id] == nil {
-			byID[id] = &RuleDoc{Rule: rulePrefix + id}
-		}
-		d := byID[id]
-		d.annotate(rule)
-		d.Required = append(d.Required, lineOf(rule.Location))
-		if detail, ok := ruleValue(rule).(ast.Object); ok {
-			message, _ := field[ast.String](detail, "message")
-			fix, _ := field[ast.String](detail, "fix")
-			d.Message, d.Fix = cmp.Or(d.Message, string(message)), cmp.Or(d.Fix, string(fix))
-			d.addMode(detail)
+	for _, name := range []string{requirementsVar, holdVar} {
+		for _, rule := range compiler.GetRulesWithPrefix(ast.MustParseRef("data.policy." + name)) {
+			id, ok := idOf(rule)
+			if !ok {
+				continue
+			}
+			if byID[id] == nil {
+				byID[id] = &RuleDoc{Rule: rulePrefix + id}
+			}
+			byID[id].declare(rule)
 		}
 	}
 	out := []RuleDoc{}
@@ -84,7 +80,41 @@ func (d *RuleDoc) addMode(detail ast.Object) {
 	d.Mode = found
 }
 
-// idOf returns the id of `requirements["id"] := …`.
+// declare adds a rule that requires something, or holds deletions.
+func (d *RuleDoc) declare(rule *ast.Rule) {
+	d.annotate(rule)
+	if holdsSomething(rule) {
+		d.Held = append(d.Held, lineOf(rule.Location))
+	} else {
+		d.Required = append(d.Required, lineOf(rule.Location))
+	}
+	if detail, ok := ruleValue(rule).(ast.Object); ok {
+		message, _ := field[ast.String](detail, "message")
+		fix, _ := field[ast.String](detail, "fix")
+		d.Message, d.Fix = cmp.Or(d.Message, string(message)), cmp.Or(d.Fix, string(fix))
+		if !holdsSomething(rule) {
+			d.addMode(detail)
+		}
+	}
+}
+
+// DocumentHold documents policy/hold, the id of a deletion that waits because the rule hold gave no clear answer. It
+// is empty without that rule.
+func (r *Rules) DocumentHold() []RuleDoc {
+	if r.hold == nil {
+		return nil
+	}
+	d := RuleDoc{
+		Rule: holdRule, Title: "The rule hold gave no clear answer", Message: holdFailed,
+		Description: "What cannot be undone waits then. The log of scimward says why, at the time of the request.",
+	}
+	for _, rule := range r.hold.set.compiler.GetRulesWithPrefix(ast.MustParseRef("data.policy." + holdVar)) {
+		d.Held = append(d.Held, lineOf(rule.Location))
+	}
+	return []RuleDoc{d}
+}
+
+// idOf returns the id of `requirements["id"] := …`, or of a hold.
 func idOf(r *ast.Rule) (string, bool) {
 	ref := r.Head.Ref()
 	if len(ref) < 2 {

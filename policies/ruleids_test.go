@@ -14,13 +14,19 @@ import (
 // rulesWith compiles one file of rules.
 func rulesWith(t *testing.T, text string) (*policies.Rules, error) {
 	t.Helper()
+	return policies.NewRules(t.Context(), policies.RulesOptions{
+		Revision: "1", Modules: map[string]*ast.Module{"rules.rego": parsed(t, text)}, Data: map[string]any{},
+	})
+}
+
+// parsed is the module rules.rego of package policy.
+func parsed(t *testing.T, text string) *ast.Module {
+	t.Helper()
 	m, err := ast.ParseModuleWithOpts("rules.rego", "package policy\n\n"+text, ast.ParserOptions{RegoVersion: ast.RegoV1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return policies.NewRules(t.Context(), policies.RulesOptions{
-		Revision: "1", Modules: map[string]*ast.Module{"rules.rego": m}, Data: map[string]any{},
-	})
+	return m
 }
 
 // TestRuleLabelsAreBounded: the metric has no series of an id that the rules in force do not declare as a literal, and

@@ -52,7 +52,6 @@ const rulePrefix = "policy/"
 // Bounds of a tenant's requirements.
 const (
 	maxRequirements = 200  // that concern one request
-	maxRuleID       = 64   // bytes of an id
 	maxText         = 1000 // bytes of a message or a fix
 )
 

@@ -11,18 +11,21 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// try lets the rules judge a request that nobody sent.
-func (r *Rules) try(ctx context.Context, in *Input) Verdict {
-	e := &Engine{names: newMemberTerms(), deadline: DefaultDeadline, log: slog.New(slog.DiscardHandler)}
-	return e.recallRules(ctx, r, in)
+// trial is an engine without profiles, for requests that nobody sent.
+func trial() *Engine {
+	return &Engine{names: newMemberTerms(), deadline: DefaultDeadline, log: slog.New(slog.DiscardHandler)}
 }
 
 // Smoke tries the rules on a request without content. They must give an answer, whatever it is.
 func (r *Rules) Smoke(ctx context.Context) error {
+	e := trial()
 	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
 		in := &Input{Tenant: "smoke", Method: method, Route: method + " /Users/{id}", ResourceType: "User", Final: true}
-		if v := r.try(ctx, in); v.Failure != "" {
+		if v := e.recallRules(ctx, r, in); v.Failure != "" {
 			return fmt.Errorf("a %s without content gets no verdict: %s", method, cmp.Or(v.Reason, v.Failure))
+		}
+		if h := e.holdOf(ctx, r, in); h != nil && h.Failure != "" {
+			return fmt.Errorf("the rule %s gives no answer on a %s without content: %s", holdVar, method, h.Failure)
 		}
 	}
 	return nil
@@ -33,8 +36,9 @@ func (r *Rules) Smoke(ctx context.Context) error {
 // ids have their prefix.
 func (r *Rules) StopsLeaving(ctx context.Context) []string {
 	var out []string
+	e := trial()
 	for _, in := range leaving() {
-		for _, v := range r.try(ctx, in).Violations {
+		for _, v := range e.recallRules(ctx, r, in).Violations {
 			if v.Mode == ModeEnforce {
 				out = append(out, v.Rule)
 			}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,7 +65,38 @@ satisfied contains "keep-title" if input.result.title
 		!strings.Contains(detail, "not recorded") {
 		t.Errorf("an unknown record: %d %s", status, detail)
 	}
+	replayHolds(t, c, user, bearer)
 	unreadable(t, filepath.Join(c.r.cfg.DataDir, "recordings"))
+}
+
+// replayHolds deletes a user, and tries rules that hold deletions.
+func replayHolds(t *testing.T, c *idp, user, bearer string) {
+	t.Helper()
+	_, deleted, _ := c.scim("DELETE", "/Users/"+user, bearer, "")
+	raw, err := bundle.Archive(os.DirFS(writeBundle(t, `
+requirements[id] := {"message": "m"} if some id in []
+
+satisfied contains "never" if false
+
+hold["legal"] := {"message": "legal hold"} if input.method == "DELETE"
+`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out sidecar.Replayed
+	until(t, "four recordings", func() bool {
+		c.r.must("policy/replay", sidecar.Replay{Bundle: raw}, &out)
+		return out.Judged == 4
+	})
+	id := deleted.Get("Scimward-Decision")
+	if out.Refused != 0 || out.Held != 1 || len(out.Rules) != 1 || out.Rules[0].Rule != "policy/legal" ||
+		out.Rules[0].Mode != "hold" || out.Rules[0].Examples[0].ID != id {
+		t.Errorf("replayed %+v", out)
+	}
+	c.r.must("policy/replay", sidecar.Replay{Diff: true, Other: raw}, &out)
+	if out.Changed != 1 || out.Changes[0].ID != id || !slices.Equal(out.Changes[0].After, []string{"policy/legal hold"}) {
+		t.Errorf("compared %+v", out)
+	}
 }
 
 // unreadable checks that nothing below a folder is readable: for others by its mode, for all by its content.

@@ -188,6 +188,14 @@ func judgementText(j *policies.Judgement) string {
 		word = "allowed"
 	}
 	fmt.Fprintf(&b, "%s by %s\n", word, j.Revision)
+	for i := range j.Holds {
+		h := &j.Holds[i]
+		fmt.Fprintf(&b, "HELD       %s: %s; the deletion in the applications waits for `scimward approvals`\n",
+			h.Rule, oneLine(h.Message))
+		if len(h.At) > 0 {
+			fmt.Fprintf(&b, "           held: %s\n", lines(h.At))
+		}
+	}
 	for i := range j.Requirements {
 		p := &j.Requirements[i]
 		if p.Satisfied {
@@ -266,7 +274,7 @@ func ruleDocs(c *cobra.Command, from string) (docs []policies.RuleDoc, err error
 		if err != nil {
 			return nil, problemsError(err)
 		}
-		docs = rules.Document()
+		docs = append(rules.Document(), rules.DocumentHold()...)
 	}
 	engine, err := policies.NewEngine(policies.Options{})
 	if err != nil {
@@ -288,13 +296,20 @@ func ruleDocText(d *policies.RuleDoc) string {
 	}
 	b.WriteString("\n")
 	if d.Message != "" {
-		fmt.Fprintf(&b, "answer: %s: %s\n", d.Message, d.Fix)
+		word, fix := "answer", ": "+d.Fix
+		if len(d.Held) > 0 && len(d.Required) == 0 {
+			word, fix = "shown to the operator", "" // of `scimward approvals list`
+		}
+		fmt.Fprintf(&b, "%s: %s%s\n", word, d.Message, fix)
 	}
 	if d.Mode != "" {
 		fmt.Fprintf(&b, "mode: %s\n", d.Mode)
 	}
 	for _, l := range d.Required {
 		fmt.Fprintf(&b, "required: %s\n", l)
+	}
+	for _, l := range d.Held {
+		fmt.Fprintf(&b, "held: %s\n", l)
 	}
 	for _, l := range d.Proved {
 		fmt.Fprintf(&b, "proved: %s\n", l)

@@ -155,6 +155,9 @@ func replayText(r *sidecar.Replayed) string {
 	if r.IfEnforced > r.Refused {
 		more = fmt.Sprintf("If every rule enforced, %d would be.\n", r.IfEnforced)
 	}
+	if r.Held > 0 {
+		more += fmt.Sprintf("%d deletions would wait for `scimward approvals`.\n", r.Held)
+	}
 	return columns(b.String()) + fmt.Sprintf("%d of %d judged requests would be refused, of which %d were allowed.\n",
 		r.Refused, r.Judged, r.NewlyRefused) + more + unjudged(r)
 }

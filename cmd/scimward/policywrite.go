@@ -163,13 +163,24 @@ deactivate an ordinary user is a warning.`,
 		if err != nil {
 			return refusedBundle(c, *asJSON, err)
 		}
-		ids := []string{}
+		ids, holds := []string{}, []string{}
 		for _, d := range rules.Document() {
-			ids = append(ids, d.Rule)
+			if len(d.Required) > 0 {
+				ids = append(ids, d.Rule)
+			}
+			if len(d.Held) > 0 {
+				holds = append(holds, d.Rule)
+			}
 		}
-		out := checkedBundle{infoOf(b), ids, rules.StopsLeaving(c.Context())}
-		return result(c, *asJSON, out, fmt.Sprintf("%s: revision %s, serial %d, compiles; requirements: %s\n%s",
-			args[0], b.Revision, b.Serial, strings.Join(ids, ", "), leavingText(out.StopsLeaving)))
+		out := checkedBundle{
+			bundleInfo: infoOf(b), Requirements: ids, Holds: holds, StopsLeaving: rules.StopsLeaving(c.Context()),
+		}
+		text := fmt.Sprintf("%s: revision %s, serial %d, compiles; requirements: %s\n",
+			args[0], b.Revision, b.Serial, strings.Join(ids, ", "))
+		if len(holds) > 0 {
+			text += "holds of deletions: " + strings.Join(holds, ", ") + "\n"
+		}
+		return result(c, *asJSON, out, text+leavingText(out.StopsLeaving))
 	}
 	return c
 }
@@ -177,6 +188,7 @@ deactivate an ordinary user is a warning.`,
 type checkedBundle struct {
 	bundleInfo
 	Requirements []string `json:"requirements"`            // with a fixed id
+	Holds        []string `json:"holds,omitempty"`         // of deletions, with a fixed id
 	StopsLeaving []string `json:"stops_leaving,omitempty"` // those that would refuse to deactivate an ordinary user
 }
 

@@ -46,15 +46,16 @@ type Replayed struct {
 	Refused       int            `json:"refused"`        // would be refused
 	NewlyRefused  int            `json:"newly_refused"`  // and were not
 	IfEnforced    int            `json:"if_enforced"`    // would be refused if every rule of the bundle enforced
+	Held          int            `json:"held"`           // deletions that would wait for an operator
 	Rules         []ReplayedRule `json:"rules"`
 	Changed       int            `json:"changed"` // of a comparison
 	Changes       []ReplayChange `json:"changes,omitempty"`
 }
 
-// ReplayedRule counts the requests of a client that violate a rule.
+// ReplayedRule counts the requests of a client that violate a rule, or that it holds.
 type ReplayedRule struct {
 	Rule     string        `json:"rule"`
-	Mode     string        `json:"mode"`
+	Mode     string        `json:"mode"` // enforce, warn or observe; hold: it holds the deletion
 	Client   string        `json:"client"`
 	Requests int           `json:"requests"`
 	Examples []RequestName `json:"examples"`
@@ -72,7 +73,7 @@ type RequestName struct {
 // ReplayChange is a request on which two bundles differ.
 type ReplayChange struct {
 	RequestName
-	Before []string `json:"before"` // violated rules, with their modes
+	Before []string `json:"before"` // rules that it violates or that hold it, with their modes
 	After  []string `json:"after"`
 }
 
@@ -118,7 +119,7 @@ func (h *Handler) replay(ctx context.Context, a *act, in Replay) (any, error) {
 	}
 	r := replaying{
 		out: &Replayed{Tenant: a.Tenant, Rules: []ReplayedRule{}}, diff: in.Diff, rules: rules,
-		byRule: map[[3]string]*ReplayedRule{},
+		byRule: map[replayKey]*ReplayedRule{},
 	}
 	if r.other, err = h.candidate(ctx, a.Tenant, in.Other); err != nil {
 		return nil, err
@@ -173,28 +174,64 @@ type replaying struct {
 	out          *Replayed
 	diff         bool
 	rules, other *policies.Rules
-	byRule       map[[3]string]*ReplayedRule
+	byRule       map[replayKey]*ReplayedRule
 	left         map[string]struct{} // decisions without a recording
 }
 
-// violationsOf returns the rules that an entry violates, with their modes, each once. It judges nothing if the rules
-// read what was not recorded.
-func violationsOf(
+// found is what one rule makes of a recorded request.
+type found struct{ rule, mode string }
+
+func (f found) String() string { return f.rule + " " + f.mode }
+
+func (f found) compare(g found) int {
+	return cmp.Or(strings.Compare(f.rule, g.rule), strings.Compare(f.mode, g.mode))
+}
+
+// replayKey names a ReplayedRule.
+type replayKey struct {
+	found
+	client string
+}
+
+// The modes that replay distinguishes. No requirement has the mode hold.
+const (
+	modeEnforce = "enforce"
+	modeHold    = "hold"
+)
+
+// foundIn returns the rules that an entry violates or that hold it, each once with each mode. It judges nothing if the
+// rules read what was not recorded.
+func foundIn(
 	ctx context.Context, rules *policies.Rules, e *recording.Entry, doc policies.Document,
-) (found []string, judged bool, err error) {
+) (all []found, judged bool, err error) {
 	if rules == nil {
-		return []string{}, true, nil
+		return nil, true, nil
 	}
 	if rules.ReadsStored() && !e.Final {
 		return nil, false, nil
 	}
-	all, err := rules.JudgeDocument(ctx, doc)
-	found = []string{}
-	for i := range all {
-		found = append(found, all[i].Rule+" "+cmp.Or(string(all[i].Mode), "enforce"))
+	violations, err := rules.JudgeDocument(ctx, doc)
+	if err != nil {
+		return nil, true, err
 	}
-	slices.Sort(found)
-	return slices.Compact(found), true, err
+	refused := refusedByProfile(e)
+	for i := range violations {
+		mode := cmp.Or(string(violations[i].Mode), modeEnforce)
+		refused = refused || mode == modeEnforce
+		all = append(all, found{violations[i].Rule, mode})
+	}
+	if !refused {
+		for _, h := range rules.Holds(ctx, doc) {
+			all = append(all, found{h.Rule, modeHold})
+		}
+	}
+	slices.SortFunc(all, found.compare)
+	return slices.Compact(all), true, nil
+}
+
+// refusedByProfile reports whether a request violated a rule that is none of a tenant. Nothing holds it then.
+func refusedByProfile(e *recording.Entry) bool {
+	return slices.ContainsFunc(e.Rules, func(id string) bool { return !strings.HasPrefix(id, "policy/") })
 }
 
 func (r *replaying) judge(ctx context.Context, e *recording.Entry) {
@@ -203,10 +240,10 @@ func (r *replaying) judge(ctx context.Context, e *recording.Entry) {
 		r.out.Unreadable++
 		return
 	}
-	found, judged, err := violationsOf(ctx, r.rules, e, doc)
-	var others []string
+	all, judged, err := foundIn(ctx, r.rules, e, doc)
+	var others []found
 	if judged && err == nil && r.diff {
-		others, judged, err = violationsOf(ctx, r.other, e, doc)
+		others, judged, err = foundIn(ctx, r.other, e, doc)
 	}
 	switch {
 	case !judged:
@@ -218,34 +255,44 @@ func (r *replaying) judge(ctx context.Context, e *recording.Entry) {
 	}
 	r.out.Judged++
 	if !r.diff {
-		r.count(e, found)
+		r.count(e, all)
 		return
 	}
-	if slices.Equal(found, others) {
+	if slices.Equal(all, others) {
 		return
 	}
 	if r.out.Changed++; len(r.out.Changes) < maxChanged {
-		r.out.Changes = append(r.out.Changes, ReplayChange{nameOf(e), found, others})
+		r.out.Changes = append(r.out.Changes, ReplayChange{nameOf(e), texts(all), texts(others)})
 	}
 }
 
-func (r *replaying) count(e *recording.Entry, found []string) {
-	refused := false
-	for _, v := range found {
-		rule, mode, _ := strings.Cut(v, " ")
-		refused = refused || mode == "enforce"
-		key := [3]string{rule, mode, e.Client}
+func texts(all []found) []string {
+	out := []string{}
+	for _, f := range all {
+		out = append(out, f.String())
+	}
+	return out
+}
+
+func (r *replaying) count(e *recording.Entry, all []found) {
+	refused, held := false, false
+	for _, f := range all {
+		refused, held = refused || f.mode == modeEnforce, held || f.mode == modeHold
+		key := replayKey{f, e.Client}
 		c := r.byRule[key]
 		if c == nil {
-			c = &ReplayedRule{Rule: rule, Mode: mode, Client: e.Client, Examples: []RequestName{}}
+			c = &ReplayedRule{Rule: f.rule, Mode: f.mode, Client: e.Client, Examples: []RequestName{}}
 			r.byRule[key] = c
 		}
 		if c.Requests++; len(c.Examples) < maxExamples {
 			c.Examples = append(c.Examples, nameOf(e))
 		}
 	}
-	if len(found) > 0 {
+	if slices.ContainsFunc(all, func(f found) bool { return f.mode != modeHold }) {
 		r.out.IfEnforced++
+	}
+	if held {
+		r.out.Held++
 	}
 	if refused {
 		r.out.Refused++

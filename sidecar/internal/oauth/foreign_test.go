@@ -299,10 +299,10 @@ func TestForeignAssertions(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[difference]bool{}
-	now := time.Now().Truncate(time.Second)
 	w := withClient(t, func(c *oauth.Client) { c.AllowJWTBearer = true })
-	w.clock.Store(now.UnixNano()) // fosite has no other clock
 	f := startFosite(t, w)
+	now := time.Now().Truncate(time.Second) // building it takes longer than an assertion lives
+	w.clock.Store(now.UnixNano())           // fosite has no other clock
 	both := 0
 	// Each comes from an unknown address, which no limit counts.
 	ways := map[string]func(raw string) int{
