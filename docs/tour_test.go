@@ -26,16 +26,18 @@ import (
 // All blocks of a tour run in one shell, in order, in an empty folder, and every command must
 // succeed. A block after <!-- output --> shows lines that the block before it must have
 // printed, in this order; … stands for any text within a line. The test replaces the
-// ports by free ones, in the blocks and in what init writes.
+// ports by free ones, in the blocks and in what init writes. Before a block with until
+// it repeats that command, up to three minutes, until it succeeds: a reader is slower.
 type block struct {
 	page   string // from the root of the repository
 	script string
 	needs  []string
+	until  string
 	output string
 	line   int
 }
 
-var blockRE = regexp.MustCompile("(?ms)^<!-- (test|output)(?: needs=([\\w,]+))? -->\n```\\w+\n(.*?)^```$")
+var blockRE = regexp.MustCompile("(?ms)^<!-- (test|output)(?: needs=([\\w,]+))?(?: until='([^']+)')? -->\n```\\w+\n(.*?)^```$")
 
 // tour is a series of blocks of one or several pages.
 type tour []block
@@ -45,7 +47,7 @@ func blocksOf(t *testing.T, page, text string) tour {
 	t.Helper()
 	var out tour
 	for _, m := range blockRE.FindAllStringSubmatchIndex(text, -1) {
-		body := text[m[6]:m[7]]
+		body := text[m[8]:m[9]]
 		if text[m[2]:m[3]] == "output" {
 			if len(out) == 0 || out[len(out)-1].output != "" {
 				t.Fatalf("%s has an output block without a test block before it", page)
@@ -56,6 +58,9 @@ func blocksOf(t *testing.T, page, text string) tour {
 		b := block{page: page, script: body, line: 1 + strings.Count(text[:m[0]], "\n")}
 		if m[4] >= 0 {
 			b.needs = strings.Split(text[m[4]:m[5]], ",")
+		}
+		if m[6] >= 0 {
+			b.until = text[m[6]:m[7]]
 		}
 		out = append(out, b)
 	}
@@ -92,6 +97,9 @@ func (tr tour) run(t *testing.T) (made []string) {
 	free := strings.NewReplacer(pairs...)
 	script := ""
 	for _, b := range tr {
+		if b.until != "" {
+			script += "for i in $(seq 180); do if " + free.Replace(b.until) + "; then break; fi; sleep 1; done\n"
+		}
 		script += "echo '@@ block'\n" + free.Replace(b.script)
 	}
 	out := runScript(t, binaries(t, ports), script+"echo '@@ block'\nls -Ap\n")
