@@ -27,8 +27,9 @@ var closed = strings.Replace(base, "        subjects:", `        exempt: [glass]
 // post asks about a POST to the application and returns the code and the text of the answer.
 func (r *running) post(path, user string, bodies ...string) (int32, string) {
 	r.t.Helper()
+	declared := append(passes.New([]string{passes.EveryHeader}, bodies, nil), passes.Upstream("localhost:3000"))
 	res := r.response(map[string]string{
-		"surface": "app", "tenant": "acme", "app": "app", "passes": passes.New([]string{passes.EveryHeader}, bodies, nil).String(),
+		"surface": "app", "tenant": "acme", "app": "app", "passes": declared.String(),
 	}, &authv3.AttributeContext_HttpRequest{
 		Method: "POST", Path: path, Host: "app.example.com",
 		Headers: map[string]string{"x-user": user, "accept": "application/json", "content-type": "application/json"}, Body: `{"theme":"dark"}`,
