@@ -49,6 +49,7 @@ func (a *Authorizer) identify(
 			if c.In == request.InBasic {
 				claimed, claimed.Claimed = owner, true
 			} else {
+				owner.Claimed = c.Merged
 				typed = append(typed, owner)
 			}
 		case !caller.Known():

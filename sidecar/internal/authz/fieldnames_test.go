@@ -237,6 +237,9 @@ func TestFieldNameRows(t *testing.T) {
 		{"argument in other case", doc(`mutation { me(Display_Name: "x") { id } }`), 403, local},
 		{"argument in an object of a list", doc(`mutation { me(in: [{ a: { email: "x" } }]) { id } }`), 403, local},
 		{"argument behind a comment", doc("mutation { me(email # :\n : \"x\") { id } }"), 403, local},
+		{"argument behind a comment as graphql-java ends it", doc("mutation { me(a: 1 #\u2028 email: \"x\"\n) { id } }"), 403, local},
+		{"argument behind a number", doc(`mutation { me(id: 1email: "x") { id } }`), 403, local},
+		{"argument behind an exponent", doc(`mutation { me(id: 1e5display_name: "x") { id } }`), 403, local},
 		{"argument behind a bracket too many", doc(`mutation { me ) (email: "x") { id } }`), 403, local},
 		{"argument of an alias", doc(`mutation { theme: me(email: "x") { id } }`), 403, local},
 		{"default of a variable", doc(`mutation($i: In = {email: "x"}) { me(input: $i) { id } }`), 403, local},
@@ -257,6 +260,9 @@ func TestFieldNameRows(t *testing.T) {
 		{"multipart, a denied field as a file", appReq("POST", "/api/me", multi(avatar("email"))), 403, local},
 		{"multipart, in the operations of GraphQL", appReq("POST", "/api/me",
 			multi(part("operations", `{"query":"mutation { me(email: 1) { id } }"}`), avatar("0"))), 403, local},
+		{"multipart, in JSON that its part names", appReq("POST", "/api/me", multi(typedPart("user", "", `{"email":"x"}`))), 403, local},
+		{"multipart, in a file of JSON", appReq("POST", "/api/me", multi(typedPart("user", "blob", `{"email":"x"}`))), 403, local},
+		{"multipart, JSON without one", appReq("POST", "/api/me", multi(typedPart("user", "blob", `{"theme":"x"}`))), 0, ok},
 		{"multipart, in the query", appReq("POST", "/api/me?email=x", multi(part("theme", "dark"))), 403, local},
 		{"text of a search", post("/api/me", "query=email:+x"), 0, ok},
 	})
@@ -285,6 +291,7 @@ func TestGraphQLOperations(t *testing.T) {
 		{"by an alias", doc(`mutation { theme: deleteUser(id: 1) }`), 403, local},
 		{"in a fragment", doc(`mutation { ...F } fragment F on Mutation { updateProfile(a: 1) { ok } }`), 403, local},
 		{"behind a comment", doc("mutation {# \r deleteUser(id: 1) }"), 403, local},
+		{"behind a comment as graphql-java ends it", doc("mutation { ping #\u2028 deleteUser(id: 1) {id}\n}"), 403, local},
 		{"in a document that does not end", doc(`mutation { a(b: ") deleteUser(id: 1) }`), 403, local},
 		{"field", doc(`mutation { setMe(email: 1) }`), 403, local},
 		{"another operation", doc(`mutation { setTheme(name: "dark") { ok } }`), 0, ok},
@@ -295,6 +302,11 @@ func TestGraphQLOperations(t *testing.T) {
 		{"stored by a GET", inQuery("GET", `mutation { deleteUser(id: 1) }`), 403, local},
 		{"a GET", inQuery("GET", `{ me }`), 0, ok},
 		{"by its hash", post(`{"operationName":"M","extensions":{"persistedQuery":{"sha256Hash":"ab"}}}`), 400, bad},
+		{"by its hash beside an empty document", post(`{"query":"","extensions":{"persistedQuery":{"sha256Hash":"ab"}}}`), 400, bad},
+		{"by its hash beside a document", post(`{"query":"{me}","extensions":{"persistedQuery":{"sha256Hash":"ab"}}}`), 400, bad},
+		{"empty document", post(`{"query":" # {me}"}`), 400, bad},
+		{"extensions that are no object", post(`{"query":"{me}","extensions":["persistedQuery"]}`), 400, bad},
+		{"other extensions", post(`{"query":"{me}","extensions":{"tracing":true},"variables":null}`), 0, ok},
 		{"by an id beside a document", post(`{"query":"{me}","doc_id":"7"}`), 400, bad},
 		{"document within", post(`{"variables":{"query":"{me}"},"extensions":{}}`), 400, bad},
 		{"document that is no text", post(`{"query":{"a":1}}`), 400, bad},
@@ -314,6 +326,15 @@ func TestGraphQLOperations(t *testing.T) {
 func avatar(name string) string {
 	return fmt.Sprintf("Content-Disposition: form-data; name=%q; filename=\"a.png\"\r\nContent-Type: image/png\r\n\r\n", name) +
 		"\x89PNG\r\n\x1a&email=x&\xff\x00=1"
+}
+
+// typedPart is a part of a multipart body that says that it is JSON, a file if it has a name of one.
+func typedPart(name, file, text string) string {
+	head := fmt.Sprintf("Content-Disposition: form-data; name=%q", name)
+	if file != "" {
+		head += fmt.Sprintf("; filename=%q", file)
+	}
+	return head + "\r\nContent-Type: application/json\r\n\r\n" + text
 }
 
 // TestBracketedField: an entry that is written with brackets denies that field and no other.

@@ -379,6 +379,7 @@ func graphQLPlaces() []place {
 		refused("graphql, default", bad,
 			send(`mutation R($token: String = "locked") { refresh(token: $token) { ok } }`, `{}`)),
 		refused("graphql, input object", bad, send(`mutation { refresh(input: {token: "locked"}) { ok } }`, `{}`)),
+		refused("graphql, behind a comment as graphql-java ends it", bad, send("mutation { refresh(#\u2028token: \"locked\"\n) { ok } }", `{}`)),
 		refused("graphql, nested variable", bad,
 			send(`mutation R($i: In) { refresh(input: $i) { ok } }`, `{"i":{"token":"locked"}}`)),
 		refused("graphql, variables as text", bad, send(refreshDoc, `"{\"token\":\"locked\"}"`)),

@@ -72,7 +72,7 @@ func (p *app) exemptUse(c *Caller, typed []Caller, local *Decision) (use exemptU
 	}
 	for i := range typed {
 		switch {
-		case !p.exempt[typed[i].exemptName()]:
+		case !p.exempt[typed[i].exemptName()] || typed[i].Claimed:
 			escapes = false
 		case use.who == nil:
 			use = exemptUse{OutcomeExemptSignIn, &typed[i], true}

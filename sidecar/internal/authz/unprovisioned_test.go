@@ -155,6 +155,7 @@ func TestExemptOnLocalWrites(t *testing.T) {
 		{"another method in the query", appReq("POST", "/people?_method=DELETE", glass), authz.ReasonOverride, ""},
 		{"sign-in", appReq("POST", "/login", typed), ok, authz.OutcomeExemptLocal},
 		{"sign-in of a user of the directory", appReq("POST", "/login", body(form, "username=alice")), local, ""},
+		{"sign-in with another method, and the name in the query", appReq("PUT", "/login?username=glass", body(form, "username=bob")), local, ""},
 		{"sign-in without a name", appReq("POST", "/login"), local, ""},
 		{"sign-in of an account that ended", appReq("POST", "/login", body(form, "username=ended")), authz.ReasonDeleted, ""},
 		{"sign-in beside a session", appReq("POST", "/login", cookie("session=alice"), typed), local, ""},

@@ -71,6 +71,8 @@ type Credential struct {
 	Name    string // as the source says
 	Value   string // with the prefix, without the scheme; a secret
 	cookies string // names of the cookies, separated by blanks
+	// Merged says that a parameter of the query has the name of a body place. The application may take the body's.
+	Merged bool
 }
 
 // Where names the place of the credential: "cookie:session", "header:authorization".

@@ -16,6 +16,7 @@ type field struct {
 	path  []string // its names from the outside in; "" is an element of a list
 	value string   // with text
 	text  bool
+	file  string // without text, the content: of a part of a multipart body, which may be JSON
 }
 
 // name is the path as a form would write it: "user[email]".
@@ -262,6 +263,8 @@ func (b *bodyReader) leaf(f field, name string) {
 	b.charset(name, f.value)
 	if f.text {
 		b.readText(name, f.value, b.embedded)
+	} else {
+		b.readText(name, f.file, b.embedded)
 	}
 }
 

@@ -136,7 +136,7 @@ func givesOnlyAsVariable(document, name string, asVariable bool) bool {
 func argumentNames(document string) []string {
 	tokens, ok := graphQLTokens(document)
 	if !ok {
-		return strings.FieldsFunc(document, func(r rune) bool { return r >= 0x80 || !nameByte(byte(r)) })
+		return everyWord(document)
 	}
 	var names []string
 	depth := 0
@@ -153,12 +153,29 @@ func argumentNames(document string) []string {
 	return names
 }
 
+// everyWord returns the words of a text, and of a word that begins with a number also what follows the number: some
+// servers read `1email` as a number and a name.
+func everyWord(text string) []string {
+	words := strings.FieldsFunc(text, func(r rune) bool { return r >= 0x80 || !nameByte(byte(r)) })
+	for _, w := range words {
+		rest := strings.TrimLeft(w, "0123456789")
+		if rest == w || rest == "" {
+			continue
+		}
+		words = append(words, rest)
+		if rest[0] == 'e' || rest[0] == 'E' { // an exponent
+			words = append(words, strings.TrimLeft(rest[1:], "0123456789"))
+		}
+	}
+	return words
+}
+
 // documentWords returns all names in a GraphQL document, without the texts in it. Of a text that is none, it returns
 // every word.
 func documentWords(document string) []string {
 	tokens, ok := graphQLTokens(document)
 	if !ok {
-		return strings.FieldsFunc(document, func(r rune) bool { return r >= 0x80 || !nameByte(byte(r)) })
+		return everyWord(document)
 	}
 	return slices.DeleteFunc(tokens, func(t string) bool { return !nameByte(t[0]) })
 }
@@ -166,15 +183,29 @@ func documentWords(document string) []string {
 // isGraphQL reports whether a body is one GraphQL request with its document, and without a member by which a server
 // could find another one.
 func isGraphQL(body scim.Object) bool {
-	for member := range body {
+	for member, value := range body {
 		switch member {
-		case "query", "operationName", "variables", "extensions":
+		case "query", "operationName", "variables":
+		case "extensions":
+			if !plainExtensions(value) {
+				return false
+			}
 		default:
 			return false
 		}
 	}
-	_, ok := body["query"].(string)
-	return ok
+	document, _ := body["query"].(string)
+	return len(documentWords(document)) > 0
+}
+
+// plainExtensions reports whether the extensions of a request name no stored document. Some servers take that
+// whatever query says.
+func plainExtensions(v any) bool {
+	o, ok := v.(scim.Object)
+	for name := range o {
+		ok = ok && !strings.Contains(FoldField(name), "persist")
+	}
+	return ok || v == nil
 }
 
 // hasDefault reports whether a variable's type is followed by a default.
@@ -192,19 +223,22 @@ func hasDefault(tokens []string) bool {
 }
 
 // graphQLTokens splits a document into names and punctuators. A string is one token
-// that no name is. ok is false for a string that does not end, and for a number that letters
-// follow: some servers read a name there.
+// that no name is. ok is false for a string that does not end, for a number that letters
+// follow, where some servers read a name, and for a comment that not all servers end at the same place.
 func graphQLTokens(document string) (tokens []string, ok bool) {
 	const text = `""`
 	for i := 0; i < len(document); {
 		c := document[i]
 		switch {
 		case c == '#':
-			n := strings.IndexAny(document[i:], "\r\n")
-			if n < 0 {
-				return tokens, true
+			comment := document[i:]
+			if n := strings.IndexAny(comment, "\r\n"); n >= 0 {
+				comment = comment[:n]
 			}
-			i += n
+			if strings.ContainsAny(comment, "\u0085\u2028\u2029") {
+				return nil, false // graphql-java ends a comment there
+			}
+			i += len(comment)
 		case strings.HasPrefix(document[i:], `"""`):
 			n := blockEnd(document[i+3:])
 			if n < 0 {

@@ -84,6 +84,8 @@ func readPart(part []byte, boundary string) (name string, f field, ok bool) {
 	}
 	if f.text = f.text && text; f.text {
 		f.value = string(content)
+	} else {
+		f.file = string(content)
 	}
 	return name, f, disposed
 }

@@ -70,6 +70,7 @@ func (s *Sources) fromMerged(r *Request, path *Path, out *[]Credential) *Problem
 			return problem(401, ReasonUnknownScheme,
 				"the query parameter "+src.Name+" contains no credential of this application")
 		}
+		c.Merged = true
 		*out = append(*out, *c)
 	}
 	return nil
