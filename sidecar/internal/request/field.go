@@ -14,9 +14,8 @@ import (
 // field is one leaf of a body.
 type field struct {
 	path  []string // its names from the outside in; "" is an element of a list
-	value string   // with text
+	value string   // of a text, or the content of a file
 	text  bool
-	file  string // without text, the content: of a part of a multipart body, which may be JSON
 }
 
 // name is the path as a form would write it: "user[email]".
@@ -261,11 +260,7 @@ func (b *bodyReader) name(name string, top bool) {
 func (b *bodyReader) leaf(f field, name string) {
 	b.fields = append(b.fields, f)
 	b.charset(name, f.value)
-	if f.text {
-		b.readText(name, f.value, b.embedded)
-	} else {
-		b.readText(name, f.file, b.embedded)
-	}
+	b.readText(name, f.value, b.embedded) // a file may be JSON
 }
 
 // charset refuses the field that changes the charset of a form (RFC 7578 §4.6), as Sling reads it.

@@ -82,11 +82,7 @@ func readPart(part []byte, boundary string) (name string, f field, ok bool) {
 			return "", f, false
 		}
 	}
-	if f.text = f.text && text; f.text {
-		f.value = string(content)
-	} else {
-		f.file = string(content)
-	}
+	f.text, f.value = f.text && text, string(content)
 	return name, f, disposed
 }
 
