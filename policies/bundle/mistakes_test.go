@@ -65,7 +65,7 @@ func TestMistakes(t *testing.T) {
 		},
 		{"no message 2", "requirements[\"a\"] := {\"mesage\": \"m\"} if input.method == \"POST\"\n", nil, `did you mean "message"?`},
 		{"no object", "requirements[\"a\"] := \"m\" if input.method == \"POST\"\n", nil, `write an object, {"message": …}`},
-		{"empty id", "requirements[\"\"] := {\"message\": \"m\"} if input.method == \"POST\"\n", nil, `an id is a text of 1 to 64`},
+		{"empty id", "requirements[\"\"] := {\"message\": \"m\"} if input.method == \"POST\"\n", nil, `the id of a rule has 1 to 64 of the characters`},
 		{"else", "requirements[\"a\"] := {\"message\": \"m\"} if input.method == \"POST\"\nelse := {\"message\": \"m\", \"mode\": 1}\n" +
 			"satisfied contains \"a\" if input.resource.title\n", nil, `policy/a.rego:4: compile: requirements["a"]: mode is 1`},
 		{
