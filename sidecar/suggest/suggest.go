@@ -61,7 +61,7 @@ type Entry struct {
 
 // LocalWrite is the entry as the configuration has it.
 func (e *Entry) LocalWrite() config.LocalWrite {
-	return config.LocalWrite{Path: e.Path, Methods: e.Methods, Fields: e.Fields}
+	return config.LocalWrite{Path: e.Path, Methods: e.Methods, Fields: e.Fields, Exempt: "refuse"}
 }
 
 // Suggest proposes entries. It leaves out what the configured ones deny already.
