@@ -100,7 +100,11 @@ func (r *Rules) askHold(ctx context.Context, doc ast.Value, tracers ...topdown.Q
 	answers, err := r.hold.ask(ctx, doc, tracers...)
 	switch {
 	case err != nil:
-		return nil, errors.New(strings.TrimSuffix(failureOf(ctx, err)+", "+placeOf(err), ", "))
+		cause := failureOf(ctx, err)
+		if at := placeOf(err); at != "" {
+			cause += ", " + at
+		}
+		return nil, errors.New(cause)
 	case len(answers) != 1:
 		return nil, errors.New(FailureUndefined)
 	}

@@ -14,8 +14,8 @@ import (
 	"testing"
 )
 
-// TestReplicasAreNotReady: of two standalone processes behind one URL, each finds the other and is not ready.
-// Before that both were, and the second served whom the first had locked.
+// TestReplicasAreNotReady: of two standalone processes behind one URL, each finds the other and is not ready:
+// the second would serve whom the first has locked.
 func TestReplicasAreNotReady(t *testing.T) {
 	var addrs [2]string
 	var next atomic.Uint64

@@ -167,8 +167,9 @@ func (s *Server) alone() admin.Component {
 // externalURLs lists the URLs under which clients reach this process.
 func (s *Server) externalURLs() []string {
 	var out []string
-	for i := range s.now().config.Tenants {
-		out = append(out, s.now().config.Tenants[i].ExternalURL)
+	tenants := s.now().config.Tenants
+	for i := range tenants {
+		out = append(out, tenants[i].ExternalURL)
 	}
 	return out
 }

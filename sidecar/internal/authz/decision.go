@@ -80,8 +80,9 @@ type Caller struct {
 	Nobody   bool
 	IssuedAt time.Time // of the credential; zero when unknown, which counts as before every epoch
 	Source   string    // "cookie:session", "header:authorization"
-	// Claimed says that only the user of Basic authentication names the person. The application judges the
-	// password. So locks and the directory count, and the application is told no name.
+	// Claimed says that nothing but the request names the person: the user of Basic authentication, whose password
+	// the application judges, or a parameter of the query in the place of a field of the body. So locks and the
+	// directory count, and the application is told no name.
 	Claimed bool
 	// FromApplication says that the application named the person, and not the credential itself.
 	FromApplication bool
