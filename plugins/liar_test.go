@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -49,6 +50,17 @@ func liar(answer string) int {
 	return 0
 }
 
+// silentServer returns the URL of a server that takes connections and never answers, so that a request
+// to it is still on its way when the worker sends its next frame.
+func silentServer(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() }) // the system refuses what still waits
+	return "http://" + l.Addr().String()
+}
+
 func skipFrame(r io.Reader) error {
 	var n [4]byte
 	if _, err := io.ReadFull(r, n[:]); err != nil {
@@ -68,6 +80,10 @@ func parts(typ byte, head []byte) []byte {
 // retried, never done.
 func TestHostTrustsNoWorker(t *testing.T) {
 	done := []byte(`{"Code":0}`)
+	silent := silentServer(t)
+	ask := []byte(`{"method":"GET","url":"` + silent + `/"}`)
+	manifest := HandmadeManifest()
+	manifest.Capabilities.HTTP = []plugins.HTTPNeed{{BaseURL: "base"}}
 	for name, answer := range map[string][]byte{
 		"undeclared fault":         parts(5, []byte(`{"Fault":"undeclared-label"}`)),
 		"head that is no JSON":     parts(5, []byte(`]]`)),
@@ -78,13 +94,13 @@ func TestHostTrustsNoWorker(t *testing.T) {
 		"ready twice":              append(parts(2, []byte(`{}`)), parts(2, []byte(`{}`))...),
 		"compiled twice":           wire(5, 10, ""),
 		"log without a level":      wire(5, 7, ""),
-		"two requests at once":     append(parts(8, []byte(`{"url":"http://127.0.0.1:1/"}`)), parts(8, []byte(`{}`))...),
+		"two requests at once":     append(parts(8, ask), parts(8, ask)...),
 		"too many reports":         []byte(strings.Repeat(string(wire(7, 6, "{}")), 257)),
 		"four gigabytes":           wire(0xffffffff, 5, ""),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg := Local(t, "", Handmade(nil).Write(t), HandmadeManifest(), nil)
+			cfg := Local(t, silent, Handmade(nil).Write(t), manifest, nil)
 			self := []string{os.Args[0], "plugin-liar", hex.EncodeToString(answer)}
 			h := Open(t, plugins.Options{Plugins: []plugins.Config{cfg}, Self: self})
 			if err := h.Ready(); err != nil {
