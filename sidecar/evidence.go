@@ -107,6 +107,8 @@ type (
 	DecisionRecord = decisionlog.Record
 	// PolicyStatus is the policy bundle of a tenant.
 	PolicyStatus = bundles.Status
+	// PolicyPreparing is a policy bundle that is being compiled and tested.
+	PolicyPreparing = bundles.Preparing
 	// PolicyEntry is a bundle that was in force.
 	PolicyEntry = bundles.Entry
 	// PolicyPush asks to put a policy bundle in force.

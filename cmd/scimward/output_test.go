@@ -131,6 +131,9 @@ func TestWell(t *testing.T) {
 		"denied":    func(_ *sidecar.Status, t *sidecar.TenantStatus) { t.AppDenied = 1 },
 		"clients":   func(s *sidecar.Status, _ *sidecar.TenantStatus) { s.Config.ClientsFault = "no keys" },
 		"a policy":  func(s *sidecar.Status, _ *sidecar.TenantStatus) { s.Policies = []sidecar.PolicyStatus{{Fault: "f"}} },
+		"a slow policy": func(s *sidecar.Status, _ *sidecar.TenantStatus) {
+			s.Policies = []sidecar.PolicyStatus{{Preparing: &sidecar.PolicyPreparing{Slow: true}}}
+		},
 		"no policy": func(s *sidecar.Status, _ *sidecar.TenantStatus) {
 			s.Policies = []sidecar.PolicyStatus{{Required: true}}
 		},

@@ -49,8 +49,8 @@ func newPolicyStatus() *cobra.Command {
 		Short: "show the policy bundles of all tenants",
 		Long: `Shows for each tenant with a policy where its bundles come from, which one is in force, and why a
 newer one is not. With --tenant it also lists the revisions to which ` + "`scimward policy rollback`" + ` can
-go back. Exits 1 if a bundle was refused, if a tenant requires one and has none, or if the bundle in force
-gave no verdict on a request or is proved by no key of the configuration.`,
+go back. Exits 1 if a bundle was refused or compiles slowly, if a tenant requires one and has none, or if the
+bundle in force gave no verdict on a request or is proved by no key of the configuration.`,
 		Example: `  scimward policy status --tenant acme`,
 		Args:    noArgs,
 	}
@@ -90,7 +90,7 @@ gave no verdict on a request or is proved by no key of the configuration.`,
 // policyIll reports whether an operator must look at the bundle of a tenant.
 func policyIll(p sidecar.PolicyStatus) bool {
 	return p.Fault != "" || p.Required && p.Active == nil || p.Unjudged > 0 || p.Unproved != "" ||
-		len(p.LocalWriteFaults) > 0
+		len(p.LocalWriteFaults) > 0 || p.Preparing != nil && p.Preparing.Slow
 }
 
 func policyStatusText(all []sidecar.PolicyStatus, kept bool) string {
@@ -137,6 +137,14 @@ func writePolicies(b *strings.Builder, all []sidecar.PolicyStatus) {
 		fmt.Fprintf(b, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", p.Tenant, revision, serial, signed, since, yes(p.Required), source)
 	}
 	for i := range all {
+		if p := all[i].Preparing; p != nil {
+			slow := ""
+			if p.Slow {
+				slow = ". That is slow: make its rules smaller"
+			}
+			fmt.Fprintf(b, "  compiling since %s: revision %s (serial %d) of %s%s\n", stamp(p.Since), oneLine(p.Revision),
+				p.Serial, all[i].Tenant, slow)
+		}
 		writePolicyIlls(b, &all[i])
 	}
 }

@@ -36,6 +36,12 @@ func TestStatusNeedsAnOperator(t *testing.T) {
 			"revision rev-2 of acme", "gave no verdict on 3 request(s), which got 503. The last: policy/title: mode is",
 			"go back: scimward policy rollback --tenant acme",
 		}},
+		{"bundle that compiles", func(s *sidecar.Status) {
+			s.Policies = []sidecar.PolicyStatus{{Tenant: "acme", Preparing: &sidecar.PolicyPreparing{Revision: "rev-3", Serial: 3}}}
+		}, true, []string{"compiling since", "revision rev-3 (serial 3) of acme\n"}},
+		{"bundle that compiles slowly", func(s *sidecar.Status) {
+			s.Policies = []sidecar.PolicyStatus{{Tenant: "acme", Preparing: &sidecar.PolicyPreparing{Revision: "rev-3", Slow: true}}}
+		}, false, []string{"compiling since", "of acme. That is slow"}},
 		{"person", func(s *sidecar.Status) {
 			s.TakenOver = []sidecar.TakenOver{{
 				User: "u2", UserName: "ada2", Names: []string{"externalId"}, From: "u1", FromLeft: true, Apps: []string{"wiki"}, Fix: "sign in",

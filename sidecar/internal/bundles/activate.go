@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"strings"
-	"time"
 
-	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/policies/bundle"
 )
 
@@ -30,7 +27,7 @@ func (m *Manager) activate(ctx context.Context, s *state, raw []byte, rollback b
 	if !rollback && s.rules != nil && b.SHA256 == s.active.SHA256 {
 		return nil
 	}
-	if !rollback && b.Serial <= s.kept.Serial && b.SHA256 != s.active.SHA256 {
+	if !rollback && b.Serial <= s.kept.Serial && !s.again(b) {
 		return &bundle.Error{Stage: "serial", Err: fmt.Errorf("serial %d is not higher than %d, "+
 			"which was in force: raise metadata.serial, or roll back", b.Serial, s.kept.Serial)}
 	}
@@ -60,51 +57,12 @@ func (m *Manager) activate(ctx context.Context, s *state, raw []byte, rollback b
 	return nil
 }
 
-// Bounds of what works on bundles, so that decisions on requests get the processors.
-const (
-	// compileTime is how long one bundle may keep the others waiting: the compiler cannot be stopped.
-	compileTime = 30 * time.Second
-	// quickTests is the time in which most tests of bundles end. Those that do not begin again, one bundle at a time.
-	quickTests = time.Second
-)
-
-// atOnce is how many bundles are compiled at once.
-func atOnce() int { return max(1, runtime.GOMAXPROCS(0)/2) }
-
-// prepare reads, verifies and compiles a bundle, and tests a new one. It waits for a turn.
-func (m *Manager) prepare(ctx context.Context, s *state, raw []byte, tested bool) (
-	*bundle.Bundle, *policies.Rules, error,
-) {
-	turn, err := m.compiling.take(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer turn.leave()
-	b, rules, err := s.compile(ctx, raw)
-	if err != nil || tested {
-		return b, rules, err
-	}
-	quick, cancel := context.WithTimeout(ctx, quickTests)
-	defer cancel()
-	if err = b.Pass(quick); err == nil || quick.Err() == nil || ctx.Err() != nil {
-		return b, rules, err
-	}
-	turn.leave()
-	if turn, err = m.testing.take(ctx); err != nil {
-		return nil, nil, err
-	}
-	defer turn.leave()
-	return b, rules, b.Pass(ctx)
-}
-
-// compile reads, verifies and compiles a bundle.
-func (s *state) compile(ctx context.Context, raw []byte) (*bundle.Bundle, *policies.Rules, error) {
-	b, err := bundle.Read(raw, s.Trust)
-	if err != nil {
-		return nil, nil, err
-	}
-	rules, err := b.Rules(ctx)
-	return b, rules, err
+// again reports whether a bundle is the one in force, or may be the one that was lost. That one comes back with its own
+// serial: without it every change of the tenant gets 503, and its rules can only refuse.
+func (s *state) again(b *bundle.Bundle) bool {
+	k := s.kept
+	newest := k.Active == "" && b.Serial == k.Serial && k.index(b.SHA256) >= 0 // of those whose index was lost
+	return b.SHA256 == s.active.SHA256 || s.lost && (b.SHA256 == k.Active || newest)
 }
 
 // fail remembers why the newest bundle is not in force.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -63,6 +64,8 @@ type Manager struct {
 	asking    *turns // of the schedule, to ask sources
 	compiling *turns // to compile bundles
 	testing   *turns // to run slow tests
+	// rulesOf compiles a bundle.
+	rulesOf func(context.Context, *bundle.Bundle) (*policies.Rules, error)
 
 	// mu guards the fields below and all states. It is never held while a bundle is fetched, compiled or tested.
 	mu      sync.Mutex
@@ -83,6 +86,7 @@ type state struct {
 	lost   bool  // it had a bundle that cannot be used any more: its writes get no verdict
 	// lostWrites are the local writes of the lost bundle: they stay denied.
 	lostWrites policies.LocalWrites
+	preparing  *Preparing // nil: none
 	fetch      time.Time
 	seen       Mark   // of the bytes that were fetched last
 	digest     string // of the same bytes
@@ -94,6 +98,7 @@ func New(o Options) *Manager {
 	return &Manager{
 		o: o, changed: make(chan struct{}), asking: newTurns(maxAsking, askingTime),
 		compiling: newTurns(atOnce(), compileTime), testing: newTurns(1, compileTime+bundle.TestsTimeout),
+		rulesOf: func(ctx context.Context, b *bundle.Bundle) (*policies.Rules, error) { return b.Rules(ctx) },
 	}
 }
 
@@ -158,7 +163,7 @@ func (m *Manager) take(ctx context.Context, t Tenant) *state {
 	}
 	s := &state{Tenant: t}
 	s.ended, s.end = context.WithCancel(context.WithoutCancel(ctx))
-	err := s.load(ctx, filepath.Join(m.o.Dir, t.Name), m.disk)
+	err := m.load(ctx, s)
 	switch {
 	case err != nil && former != nil && former.rules != nil:
 		m.keep(ctx, s, former, err)
@@ -197,29 +202,57 @@ func (m *Manager) lock(tenant string) (s *state, unlock func(), err error) {
 }
 
 // load reads the kept bundle.
-func (s *state) load(ctx context.Context, dir string, disk durable.Disk) (err error) {
-	s.kept = &kept{dir: dir, disk: disk}
-	k, err := readKept(dir, disk)
-	if err != nil {
+func (m *Manager) load(ctx context.Context, s *state) (err error) {
+	if s.kept, err = readKept(filepath.Join(m.o.Dir, s.Name), m.disk); err != nil {
+		s.lostWrites = m.allWrites(ctx, s)
 		return err
 	}
-	if s.kept = k; k.Active == "" {
+	k := s.kept
+	if k.Active == "" {
 		return nil
 	}
 	active := Entry{SHA256: k.Active}
 	if i := k.index(k.Active); i >= 0 {
 		active = k.All[i]
 	}
-	raw, err := k.read(k.Active)
-	if err == nil {
-		_, s.rules, err = s.compile(ctx, raw)
-	}
-	if err != nil {
+	if s.rules, err = m.loadRules(ctx, s, k.Active); err != nil {
 		s.lostWrites = active.LocalWrites
 		return fmt.Errorf("the bundle that was in force cannot be used any more: %w", err)
 	}
 	s.active = active
 	return nil
+}
+
+// loadRules reads, verifies and compiles a kept bundle.
+func (m *Manager) loadRules(ctx context.Context, s *state, sum string) (*policies.Rules, error) {
+	raw, err := s.kept.read(sum)
+	if err != nil {
+		return nil, err
+	}
+	b, err := bundle.Read(raw, s.Trust)
+	if err != nil {
+		return nil, err
+	}
+	return m.compile(ctx, s, b)
+}
+
+// allWrites returns the local writes of every kept bundle: one of them was in force, and nobody knows which.
+func (m *Manager) allWrites(ctx context.Context, s *state) policies.LocalWrites {
+	all := policies.LocalWrites{}
+	for _, e := range s.kept.All {
+		rules, err := m.loadRules(ctx, s, e.SHA256)
+		if err != nil {
+			continue // a rollback to it says why
+		}
+		for app, list := range rules.LocalWrites() {
+			for _, w := range list {
+				if !slices.ContainsFunc(all[app], func(o policies.LocalWrite) bool { return reflect.DeepEqual(o, w) }) {
+					all[app] = append(all[app], w)
+				}
+			}
+		}
+	}
+	return all
 }
 
 // localWrites are those that the tenant's bundle denies.

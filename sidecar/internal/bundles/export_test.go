@@ -1,5 +1,12 @@
 package bundles
 
+import (
+	"context"
+
+	"github.com/scimward/scimward/policies"
+	"github.com/scimward/scimward/policies/bundle"
+)
+
 // SetStep calls f before each step on disk. An error stops there, as a crash would.
 func (m *Manager) SetStep(f func(step string) error) { m.disk.Before = f }
 
@@ -23,3 +30,8 @@ const (
 
 // WaitBefore is waitBefore.
 var WaitBefore = waitBefore
+
+// CompileWith replaces the compiler.
+func (m *Manager) CompileWith(f func(context.Context, *bundle.Bundle) (*policies.Rules, error)) {
+	m.rulesOf = f
+}

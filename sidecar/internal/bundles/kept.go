@@ -1,6 +1,7 @@
 package bundles
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -14,8 +15,12 @@ import (
 	"time"
 
 	"github.com/scimward/scimward/policies"
+	"github.com/scimward/scimward/policies/bundle"
 	"github.com/scimward/scimward/sidecar/internal/durable"
 )
+
+// extension ends the name of a kept bundle.
+const extension = ".tar.gz"
 
 // maxKept is how many revisions of a tenant stay, the active one among them.
 const maxKept = 10
@@ -46,25 +51,59 @@ type Entry struct {
 	RolledBack bool `json:"rolled_back,omitempty"`
 }
 
-// readKept reads the state of a tenant. A missing folder is a tenant that never had a bundle.
+// readKept reads the state of a tenant. A folder without bundles and without an index is a tenant that never had a
+// bundle. If the index of bundles is lost, it returns an error, and the bundles without one in force.
 func readKept(dir string, disk durable.Disk) (*kept, error) {
 	k := &kept{dir: dir, disk: disk}
 	b, err := os.ReadFile(k.indexFile())
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) && len(k.files()) == 0 {
 		return k, nil
 	}
 	if err == nil {
 		err = json.Unmarshal(b, k)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the kept bundles: %w; restore the folder, or remove it to begin again", err)
+	if err == nil {
+		return k, nil
 	}
-	return k, nil
+	k = &kept{dir: dir, disk: disk}
+	k.list()
+	return k, fmt.Errorf("the index of the kept bundles is lost: %w. `scimward policy status --tenant %s` lists the "+
+		"bundles: put one in force with `scimward policy rollback`, or push one with a higher serial. "+
+		"Or restore index.json and restart scimward", err, filepath.Base(dir))
+}
+
+// files are the bundles of the folder.
+func (k *kept) files() []string {
+	names, err := filepath.Glob(k.file("*"))
+	if err != nil {
+		return nil
+	}
+	return names
+}
+
+// list takes the bundles of the folder over without an index, by their serials. A damaged one is left out.
+func (k *kept) list() {
+	for _, name := range k.files() {
+		raw, err := k.read(strings.TrimSuffix(filepath.Base(name), extension))
+		if err != nil {
+			continue
+		}
+		b, err := bundle.ReadUnverified(raw) // a rollback verifies it
+		if err != nil {
+			continue
+		}
+		e := Entry{SHA256: b.SHA256, Revision: b.Revision, Serial: b.Serial, Signed: b.Signed}
+		if info, err := os.Stat(name); err == nil {
+			e.Activated = info.ModTime().UTC()
+		}
+		k.All, k.Serial = append(k.All, e), max(k.Serial, b.Serial)
+	}
+	slices.SortFunc(k.All, func(a, b Entry) int { return cmp.Compare(a.Serial, b.Serial) })
 }
 
 func (k *kept) indexFile() string { return filepath.Join(k.dir, "index.json") }
 
-func (k *kept) file(sum string) string { return filepath.Join(k.dir, sum+".tar.gz") }
+func (k *kept) file(sum string) string { return filepath.Join(k.dir, sum+extension) }
 
 // index returns the place of a revision in All, -1 if it is not kept.
 func (k *kept) index(sum string) int {
@@ -132,23 +171,33 @@ func (k *kept) save(raw []byte) error {
 	if err := k.disk.MakeDir(k.dir); err != nil {
 		return err
 	}
+	if _, err := os.Stat(k.indexFile()); errors.Is(err, fs.ErrNotExist) && len(k.files()) == 0 {
+		// A crash after the first bundle must not look like a lost index.
+		if err := (&kept{dir: k.dir, disk: k.disk}).saveIndex(); err != nil {
+			return err
+		}
+	}
 	if err := k.disk.Replace(k.file(k.Active), raw); err != nil {
 		return err
 	}
-	b, err := json.MarshalIndent(k, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := k.disk.Replace(k.indexFile(), append(b, '\n')); err != nil {
+	if err := k.saveIndex(); err != nil {
 		return err
 	}
 	k.sweep()
 	return nil
 }
 
+func (k *kept) saveIndex() error {
+	b, err := json.MarshalIndent(k, "", "  ")
+	if err != nil {
+		return err
+	}
+	return k.disk.Replace(k.indexFile(), append(b, '\n'))
+}
+
 // sweep removes what the index does not name. What stays is removed the next time.
 func (k *kept) sweep() {
-	for _, pattern := range []string{"*.tar.gz", "*" + durable.New} {
+	for _, pattern := range []string{"*" + extension, "*" + durable.New} {
 		files, err := filepath.Glob(filepath.Join(k.dir, pattern))
 		if err != nil {
 			return

@@ -9,8 +9,8 @@ import (
 // metrics describe the bundles at each scrape. The values of stage are those of [Status],
 // keys and none.
 type metrics struct {
-	m                                   *Manager
-	serial, activated, fetched, faulted *prometheus.Desc
+	m                                              *Manager
+	serial, activated, fetched, preparing, faulted *prometheus.Desc
 }
 
 // Metrics returns the metrics of all tenants with a policy.
@@ -24,6 +24,8 @@ func (m *Manager) Metrics() prometheus.Collector {
 			"When the policy bundle came into force, in seconds since 1970.", tenant, nil),
 		fetched: prometheus.NewDesc("scimward_policy_bundle_fetched_timestamp_seconds",
 			"When the source of policy bundles last answered, in seconds since 1970.", tenant, nil),
+		preparing: prometheus.NewDesc("scimward_policy_bundle_preparing_seconds",
+			"How long the policy bundle takes that is being compiled and tested, 0 without one.", tenant, nil),
 		faulted: prometheus.NewDesc("scimward_policy_bundle_fault",
 			"1 if the newest policy bundle is not in force, by the stage that failed, or if no key proves the one in force, "+
 				"with stage keys; 0 with stage none.",
@@ -32,7 +34,7 @@ func (m *Manager) Metrics() prometheus.Collector {
 }
 
 func (c *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.serial, c.activated, c.fetched, c.faulted} {
+	for _, d := range []*prometheus.Desc{c.serial, c.activated, c.fetched, c.preparing, c.faulted} {
 		ch <- d
 	}
 }
@@ -54,6 +56,11 @@ func (c *metrics) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.serial, float64(active.Serial), s.Tenant)
 		when(c.activated, active.Activated, s.Tenant)
 		when(c.fetched, s.Fetched, s.Tenant)
+		preparing := 0.0
+		if s.Preparing != nil {
+			preparing = c.m.o.Now().Sub(s.Preparing.Since).Seconds()
+		}
+		gauge(c.preparing, preparing, s.Tenant)
 		switch {
 		case s.Fault != "":
 			gauge(c.faulted, 1, s.Tenant, s.FaultStage)

@@ -29,7 +29,7 @@ func (w *world) gauges() (out []string) {
 				labels = append(labels, l.GetValue())
 			}
 			v := m.GetGauge().GetValue()
-			if strings.HasSuffix(f.GetName(), "_seconds") {
+			if strings.HasSuffix(f.GetName(), "_timestamp_seconds") {
 				v = 1
 			}
 			out = append(out, fmt.Sprintf("%s%v%v", strings.TrimPrefix(f.GetName(), "scimward_policy_bundle_"), labels, v))
@@ -44,7 +44,7 @@ func TestMetrics(t *testing.T) {
 	w := newWorld(t)
 	source := &answers{list: []any{pack(t, "one", "7", ""), pack(t, "bad", "8", "oops"), errors.New("down")}}
 	w.tenants(bundles.Tenant{Name: "acme", Source: source}, bundles.Tenant{Name: "globex"})
-	globex := []string{"fault[none globex]0", "serial[globex]0"}
+	rest := []string{"fault[none globex]0", "serial[globex]0", "preparing_seconds[acme]0", "preparing_seconds[globex]0"}
 	for i, want := range [][]string{
 		{"fault[none acme]0", "serial[acme]0"},
 		{"fault[none acme]0", "serial[acme]7", "activated_timestamp_seconds[acme]1", "fetched_timestamp_seconds[acme]1"},
@@ -54,7 +54,7 @@ func TestMetrics(t *testing.T) {
 		if i > 0 {
 			_ = w.m.Fetch(t.Context(), "acme")
 		}
-		want = append(want, globex...)
+		want = append(want, rest...)
 		sort.Strings(want)
 		if d := cmp.Diff(want, w.gauges()); d != "" {
 			t.Errorf("step %d (-want +got):\n%s", i, d)

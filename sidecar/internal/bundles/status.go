@@ -47,6 +47,8 @@ type Status struct {
 	Pinned   bool      `json:"pinned"`           // by a rollback
 	After    string    `json:"after,omitempty"`  // the revision that this rollback removed
 	Fetched  time.Time `json:"fetched,omitzero"` // the last time that the source answered
+	// Preparing is the bundle that is being compiled and tested, nil for none.
+	Preparing *Preparing `json:"preparing,omitempty"`
 	// Fault says why the newest bundle is not in force, or why there is none. The active one stays.
 	Fault string `json:"fault,omitempty"`
 	// FaultStage is the step that failed: fetch, size, archive, signature, manifest, parse, compile, smoke, test,
@@ -94,6 +96,11 @@ func (m *Manager) status(s *state) Status {
 	}
 	if !s.fetch.IsZero() {
 		out.Fetched = s.fetch.UTC()
+	}
+	if s.preparing != nil {
+		p := *s.preparing
+		p.Slow = m.o.Now().Sub(p.Since) > compileTime
+		out.Preparing = &p
 	}
 	if s.Source != nil {
 		out.Source = s.Source.String()
