@@ -119,13 +119,43 @@ func prepareRules(set *activation, query ast.Body, names ...string) (*prepared, 
 	return &prepared{set: set, query: query, memo: memo, view: view{reads: readsOf(set.compiler, names...)}}, err
 }
 
-// lighten drops what only a compilation needs, because the compiler of each tenant stays in memory.
+// lighten drops what only a compilation needs, because the compiler of each tenant stays in memory. No query is
+// compiled against it afterwards. Rules and expressions keep their places, which errors and explanations name.
 func lighten(c *ast.Compiler) {
-	c.WithSchemas(nil) // their types are in TypeEnv
+	c.WithSchemas(nil)
 	c.Graph = nil
+	replaces := false
 	for _, m := range c.Modules {
 		m.Comments = nil
+		ast.WalkWiths(m, func(*ast.With) bool {
+			replaces = true
+			return true
+		})
+		forgetPlaces(m)
 	}
+	if !replaces { // the evaluator asks for types only to find out what a `with` replaces
+		c.TypeEnv = nil
+	}
+}
+
+// forgetPlaces takes the places from the terms of a module, a third of its memory. The evaluator names two of them: the
+// key of an object comprehension that has two values, and the domain of an every.
+func forgetPlaces(m *ast.Module) {
+	named := map[*ast.Term]bool{}
+	ast.WalkNodes(m, func(x ast.Node) bool {
+		switch x := x.(type) {
+		case *ast.Every:
+			named[x.Domain] = true
+		case *ast.Term:
+			if made, ok := x.Value.(*ast.ObjectComprehension); ok {
+				named[made.Key] = true
+			}
+			if x.Location != nil && !named[x] { // terms without a place may be shared
+				x.Location = nil
+			}
+		}
+		return false
+	})
 }
 
 // Revision names the rules.

@@ -17,7 +17,7 @@ func BenchmarkNeighbour(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	raw := twentyRules(b, "other")
+	raw := twentyRules(b, "other", 1)
 	in := &policies.Input{
 		Profile: policies.DefaultProfile, Tenant: "acme", Method: "PATCH", Route: "/Users/{id}", ResourceType: "User",
 		ResourceID: "u1", Size: 100,

@@ -96,3 +96,60 @@ func TestStopsLeaving(t *testing.T) {
 		}
 	}
 }
+
+// TestUnjudgedPlace: the reason of a request that the rules cannot judge names the line. A compiled bundle keeps few
+// places, and rules may replace what they read.
+func TestUnjudgedPlace(t *testing.T) {
+	for name, tt := range map[string]struct{ rule, want string }{
+		"function": {
+			"ok if to_number(input.resource.title) > 1\n", `policy/a.rego:3: eval_builtin_error`,
+		},
+		"two values for a key": {
+			`ok if {
+	of := {
+		"k": v |
+			some v in input.resource.emails
+	}
+	of.k == "x"
+}
+`, `policy/a.rego:5: eval_conflict_error`,
+		},
+		"two values": {
+			"value := x if some x in input.resource.emails\n\nok if value == \"x\"\n", `policy/a.rego:3: eval_conflict_error`,
+		},
+		"replaced": {
+			`inner if to_number(input.resource.title) > 1
+
+ok if {
+	input.resource.title
+	inner with input.resource.title as "x"
+}
+`,
+			`policy/a.rego:3: eval_builtin_error`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rules, err := rulesOf(t, nil, tt.rule+`
+requirements["a"] := {"message": "m"} if input.method == "POST"
+
+satisfied contains "a" if ok
+`).Compile(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := policies.NewEngine(policies.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.SetRules(map[string]*policies.Rules{"acme": rules})
+			v := e.Decide(t.Context(), &policies.Input{
+				Profile: "rfc7644", Tenant: "acme", Method: "POST", Route: "POST /Users", ResourceType: "User",
+				Client:   policies.Client{ID: "c", Issuer: "https://idp.example", Scopes: []string{"scim"}},
+				Resource: scim.Object{"userName": "a", "title": "t", "emails": []any{"x", "y"}},
+			})
+			if v.Failure != policies.FailureEvaluation || v.Reason != tt.want {
+				t.Errorf("%+v, want the reason %s", v, tt.want)
+			}
+		})
+	}
+}
