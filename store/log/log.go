@@ -1,12 +1,17 @@
 // Package log is the contract between the store's state machine and the log of its
 // records. A log orders and keeps records. It never reads their content. The local
-// driver, store/log/local, keeps the log in the store's own Badger database. Another
-// driver is a package beside it that implements [Log].
+// driver, store/log/local, keeps the log in the store's own Badger database. The driver
+// of several machines, store/log/jetstream, keeps it in a cluster of NATS servers and has
+// [Blobs] and an [Attester] too. Another driver is a package beside them that implements
+// [Log] and passes the conformance kit, store/log/logtest.
 package log
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
+	"io"
 )
 
 // Seq is the position of a record: 1 for the first, without gaps. It is also the
@@ -25,6 +30,12 @@ var ErrTrimmed = errors.New("log: records were trimmed")
 // may still appear.
 var ErrRefused = errors.New("log: append refused")
 
+// ErrTooLarge is the ErrRefused of a record that is larger than the driver allows.
+var ErrTooLarge = fmt.Errorf("%w: the record is too large", ErrRefused)
+
+// ErrNoBlob says that there is no complete blob of a name.
+var ErrNoBlob = errors.New("log: no such blob")
+
 // Bounds are the first and the last position of a log, both zero when it is empty.
 type Bounds struct {
 	First, Last Seq
@@ -41,7 +52,44 @@ type Log interface {
 	// gaps, until fn returns an error or ctx ends. It returns ErrTrimmed when from is
 	// below the first record.
 	Tail(ctx context.Context, from Seq, fn func(Seq, []byte) error) error
+	// Bounds may be a moment old. A log on one machine is never behind itself.
 	Bounds(ctx context.Context) (Bounds, error)
 	// Trim drops the records up to and including upTo. The newest record always stays.
 	Trim(ctx context.Context, upTo Seq) error
+}
+
+// Blobs keeps large byte strings beside a log, such as snapshots of the state. A name has
+// 1 to 64 of the characters a-z 0-9 and the hyphen.
+type Blobs interface {
+	// PutBlob stores what r yields until its end. The blob of the same name, if there is one,
+	// is replaced when the new one is complete.
+	PutBlob(ctx context.Context, name string, r io.Reader) (Blob, error)
+	// GetBlob writes a blob to w. After an error, which is ErrNoBlob or says what is wrong,
+	// the bytes that w has are worthless.
+	GetBlob(ctx context.Context, name string, w io.Writer) (Blob, error)
+	// ListBlobs returns all, also those of which PutBlob did not finish, ordered by name.
+	ListBlobs(ctx context.Context) ([]Blob, error)
+	// DeleteBlob deletes a blob or what there is of it. It returns nil when there is none.
+	DeleteBlob(ctx context.Context, name string) error
+}
+
+// Blob describes a blob. Of one that is not complete only the name is known.
+type Blob struct {
+	Name     string
+	Complete bool
+	Size     int64 // bytes
+	Sum      [sha256.Size]byte
+}
+
+// Attester is a log that knows whether an acknowledged record survives the loss of power of
+// all its machines. A log that does not attest it refuses Append with ErrRefused, unless the
+// operator has accepted the loss.
+type Attester interface {
+	Attest(ctx context.Context) (Durability, error)
+}
+
+// Durability is the answer of an Attester. The zero value attests nothing.
+type Durability struct {
+	OK      bool
+	Reasons []string // why not, each with what to set
 }

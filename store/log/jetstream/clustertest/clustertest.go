@@ -1,0 +1,158 @@
+// Package clustertest runs a cluster of the log servers of scimward in a test, with TLS
+// between all. Each cluster has a loopback address of its own, so tests of several processes do
+// not take each other's ports.
+package clustertest
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	js "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/scimward/scimward/store/log"
+	"github.com/scimward/scimward/store/log/jetstream"
+)
+
+// Cluster is a running cluster. Its members end with the test.
+type Cluster struct {
+	Members []jetstream.ServerOptions // member i has the name "n" and i
+	ca      *authority
+	servers []*jetstream.Server // nil while it is stopped
+}
+
+// Addresses of a cluster of n members, for [Options] and [jetstream.StartServer] in other
+// processes. Start uses it.
+func Addresses(t *testing.T, n int) *Cluster {
+	t.Helper()
+	ip := net.IPv4(127, 0, 0, 1).To4()
+	rand.Read(ip[1:3]) // never fails (crypto/rand)
+	c := &Cluster{ca: newAuthority(t, ip), servers: make([]*jetstream.Server, n)}
+	var routes []string
+	for i := range n {
+		routes = append(routes, fmt.Sprintf("%s:%d", ip, 7000+i))
+		c.Members = append(c.Members, jetstream.ServerOptions{
+			Name:      fmt.Sprintf("n%d", i),
+			Cluster:   "test",
+			Dir:       filepath.Join(t.TempDir(), "jetstream"),
+			Listen:    fmt.Sprintf("%s:%d", ip, 4000+i),
+			Routes:    routes[i],
+			TLS:       c.ca.server(),
+			RoutesTLS: c.ca.mutual(),
+			Login:     jetstream.Login{User: "scimward", Password: "app"},
+			System:    jetstream.Login{User: "attest", Password: "sys"},
+		})
+	}
+	for i := range c.Members {
+		if n > 1 {
+			c.Members[i].Members = routes
+		}
+	}
+	return c
+}
+
+// Start starts a cluster of n members. It does not wait for a leader; jetstream.Open does.
+func Start(t *testing.T, n int) *Cluster {
+	t.Helper()
+	c := Addresses(t, n)
+	t.Cleanup(func() {
+		var all sync.WaitGroup
+		for _, s := range c.servers {
+			if s != nil {
+				all.Go(s.Stop)
+			}
+		}
+		all.Wait()
+	})
+	for i := range c.Members {
+		c.Restart(t, i)
+	}
+	return c
+}
+
+// Stop stops a member.
+func (c *Cluster) Stop(i int) {
+	c.servers[i].Stop()
+	c.servers[i] = nil
+}
+
+// Restart starts a stopped member on its files.
+func (c *Cluster) Restart(t *testing.T, i int) {
+	t.Helper()
+	s, err := jetstream.StartServer(c.Members[i])
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.servers[i] = s
+}
+
+// Options connects to all members, the i-th first. Records are bytes without a form: each is a
+// genesis record whose identity is its first 16 bytes.
+func (c *Cluster) Options(name string, i int) jetstream.Options {
+	var urls []string
+	for j := range c.Members {
+		urls = append(urls, "tls://"+c.Members[(i+j)%len(c.Members)].Listen)
+	}
+	return jetstream.Options{
+		Name: name, URLs: urls, TLS: c.ca.client(),
+		Login: c.Members[0].Login, System: c.Members[0].System,
+		Replicas: min(3, len(c.Members)),
+		Incarnation: func(rec []byte) (id log.Incarnation, err error) {
+			copy(id[:], rec)
+			return id, nil
+		},
+	}
+}
+
+// Open opens a log and closes it with the test. It waits until the cluster has a leader.
+func Open(t *testing.T, o jetstream.Options) *jetstream.Log {
+	t.Helper()
+	l, err := jetstream.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+// Connect makes a connection of NATS as the application, through any member.
+func (c *Cluster) Connect(t *testing.T) *nats.Conn {
+	t.Helper()
+	o := c.Options("0", 0)
+	nc, err := nats.Connect(o.URLs[0], nats.Secure(o.TLS), nats.UserInfo(o.Login.User, o.Login.Password),
+		func(n *nats.Options) error { n.Servers = o.URLs; return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// Leader is the number of the member that leads the stream of a log.
+func (c *Cluster) Leader(t *testing.T, name string) int {
+	t.Helper()
+	j, err := js.New(c.Connect(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := j.Stream(t.Context(), "SCIM_LOG_"+name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(c.Members, func(m jetstream.ServerOptions) bool {
+		return m.Name == s.CachedInfo().Cluster.Leader
+	})
+	if i < 0 {
+		t.Fatalf("the leader is %q, which is no member", s.CachedInfo().Cluster.Leader)
+	}
+	return i
+}

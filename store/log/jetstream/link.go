@@ -1,0 +1,102 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	js "github.com/nats-io/nats.go/jetstream"
+)
+
+// link is a connection to one server.
+type link struct {
+	nc     *nats.Conn
+	js     js.JetStream
+	missed atomic.Int32 // unanswered questions in a row
+}
+
+// link returns the connection, or dials the servers in turn. It tries each URL once.
+func (l *Log) link(ctx context.Context) (*link, error) {
+	select {
+	case l.dialing <- struct{}{}:
+		defer func() { <-l.dialing }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if l.closed {
+		return nil, ErrClosed
+	}
+	if l.current != nil {
+		if !l.current.nc.IsClosed() {
+			return l.current, nil
+		}
+		l.current = nil
+		l.next++
+	}
+	var faults []error
+	for range l.opts.URLs {
+		if err := ctx.Err(); err != nil {
+			return nil, errors.Join(append(faults, err)...)
+		}
+		url := l.opts.URLs[l.next%len(l.opts.URLs)]
+		nc, err := l.dial(ctx, url, l.opts.Login)
+		if err == nil {
+			l.current = &link{nc: nc}
+			l.current.js, err = js.New(nc)
+			return l.current, err
+		}
+		faults = append(faults, fmt.Errorf("connecting to %s: %w", url, err))
+		l.next++
+	}
+	return nil, errors.Join(faults...)
+}
+
+// dial makes a connection that is never repaired. Pings notice within 4 s that the server is
+// out of reach.
+func (l *Log) dial(ctx context.Context, url string, login Login) (*nats.Conn, error) {
+	options := []nats.Option{
+		nats.Name("scimward log " + l.opts.Name),
+		nats.NoReconnect(),
+		nats.Timeout(dialTimeout),
+		nats.PingInterval(time.Second),
+		nats.MaxPingsOutstanding(3),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			l.opts.Logger.LogAttrs(ctx, slog.LevelDebug, "log connection", slog.Any("err", err))
+		}),
+	}
+	if l.opts.TLS != nil {
+		options = append(options, nats.Secure(l.opts.TLS))
+	}
+	switch {
+	case login.File != "":
+		options = append(options, nats.UserCredentials(login.File))
+	case login.given():
+		options = append(options, nats.UserInfo(login.User, login.Password))
+	}
+	return nats.Connect(url, options...)
+}
+
+// leave closes a connection. If it is still the current one, the next URL follows.
+func (l *Log) leave(ctx context.Context, k *link, why error) {
+	if k.nc.IsClosed() {
+		return
+	}
+	l.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "leaving a server of the log",
+		slog.String("server", k.nc.ConnectedServerName()), slog.Any("err", why))
+	k.nc.Close()
+}
+
+// miss counts a question that the cluster did not answer. After some in a row the server is
+// left, because it may be cut off from the others.
+func (k *link) miss(ctx context.Context, l *Log, err error) {
+	if k.missed.Add(1) >= maxMissed {
+		l.leave(ctx, k, err)
+	}
+}
+
+// answered ends a row of misses.
+func (k *link) answered() { k.missed.Store(0) }
