@@ -16,8 +16,9 @@ import (
 // A part escapes 00 as 00 FF and ends with 00 01. So no value can imitate the end
 // of its part, and one tenant's prefix is never the prefix of another's.
 //
-// Three kinds belong to the log (store/log/local) and have no tenant: L for log records,
-// G for the genesis record of a trimmed log, Z for the feed row of a record.
+// Four kinds have no tenant. Three belong to the log (store/log/local): L for log records,
+// G for the genesis record of a trimmed log, Z for the feed row of a record. M belongs to
+// the machine and is in stores with a shared log only.
 const (
 	kindAudit       = 'a'
 	kindAuditOf     = 'b'

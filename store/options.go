@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/scimward/scimward/store/log"
 )
 
 // Target is an application of a tenant. A deactivation revokes the credentials there.
@@ -40,6 +42,9 @@ type Options struct {
 	KeepRecords uint64
 	// SweepEvery is the pause between housekeeping rounds; zero means a minute.
 	SweepEvery time.Duration
+	// Shared is the log of several stores, nil for one store alone. The store in Dir is then a copy, and every change
+	// goes through the shared log. Open neither opens nor closes it.
+	Shared log.Shared
 	// Faults injects failures, for tests.
 	Faults Faults
 

@@ -18,6 +18,9 @@ import (
 var (
 	ErrInUse   = local.ErrInUse   // another process has the database directory open
 	ErrDamaged = local.ErrDamaged // records or locks are missing, or a file cannot be read
+
+	ErrForked   = machine.ErrForked   // the shared log is not the one of the copy
+	ErrDiverged = machine.ErrDiverged // the copy is not what the other stores have
 )
 
 type (
@@ -45,6 +48,9 @@ type Store struct {
 // starts the committer and the housekeeping. It fails with ErrInUse when another
 // process has the directory open. It fails with ErrDamaged when the store does not have
 // all that was durable half a second before its last end, or has lost a lock.
+//
+// With a shared log, Open returns when the store has every record of it, and fails with
+// log.ErrTrimmed or ErrForked when its copy cannot be continued.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	o = o.withDefaults()
 	if o.Dir == "" && !o.InMemory {
@@ -57,8 +63,10 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(s.loadLocks(ctx), s.loadNotes(ctx), s.moveClients(ctx)); err != nil {
-		return nil, errors.Join(err, s.Close())
+	for _, step := range []func(context.Context) error{s.loadLocks, s.loadNotes, s.m.Follow, s.moveClients} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = stop
@@ -78,6 +86,7 @@ func open(ctx context.Context, o Options, replica bool) (*Store, error) {
 			Notes: c.notes.all, Offline: offline, AcceptLoss: o.acceptLoss, CheckBlocks: o.offline,
 		},
 		Content: c, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics, KeepRecords: o.KeepRecords, Replica: replica,
+		Shared: o.Shared,
 	})
 	if err != nil {
 		return nil, err
@@ -142,8 +151,13 @@ func (s *Store) Health() Health {
 // Locks is the lock table in memory, complete from Open on.
 func (s *Store) Locks() *LockTable { return s.content.locks }
 
-// Log is the ordered log under the store, for followers and backups, valid until
-// Close. Only the committer appends to it.
+// Barrier returns a position that has every change that any store of the shared log had
+// acknowledged before the call, once readers of this store see it. A store alone has none to
+// wait for. It returns the errors of Update.
+func (s *Store) Barrier(ctx context.Context) (Seq, error) { return s.m.Barrier(ctx) }
+
+// Log is the ordered log in the store's own directory, for followers and backups, valid
+// until Close. Only the store appends to it.
 func (s *Store) Log() log.Log { return s.m.Log() }
 
 // View runs fn on a consistent snapshot of one tenant, valid until fn returns. It

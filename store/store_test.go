@@ -43,6 +43,70 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+// TestConformanceOfSharedLog: a store of a shared log passes the kit, whoever of two stores is asked at the end, and
+// so does one that opens its copy again.
+func TestConformanceOfSharedLog(t *testing.T) {
+	var shared log.Shared
+	var dir string
+	open := func(t *testing.T) *store.Store {
+		t.Helper()
+		shared, dir = storetest.SharedLog(t), t.TempDir()
+		return storetest.Open(t, func(o *store.Options) { o.Dir, o.Shared = dir, shared })
+	}
+	t.Run("another store", func(t *testing.T) {
+		storetest.Run(t, open, func(t *testing.T, _ *store.Store) *store.Store {
+			t.Helper()
+			return storetest.Open(t, func(o *store.Options) { o.Shared = shared })
+		})
+	})
+	t.Run("reopened", func(t *testing.T) {
+		storetest.Run(t, open, func(t *testing.T, s *store.Store) *store.Store {
+			t.Helper()
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			return storetest.Open(t, func(o *store.Options) { o.Dir, o.Shared = dir, shared })
+		})
+	})
+}
+
+// TestStoresOfOneLog: what one store acknowledged, another has after a barrier, with the same
+// versions: the user, the lock in its table, and the change for its watchers.
+func TestStoresOfOneLog(t *testing.T) {
+	shared := storetest.SharedLog(t)
+	open := func() *store.Store {
+		return storetest.Open(t, func(o *store.Options) { o.Shared = shared })
+	}
+	one, other := open(), open()
+	watched := make(chan store.Change, 16)
+	defer other.Watch(func(c store.Change) { watched <- c })()
+	id := create(t, one, "acme", "grace")
+	seq := update(t, one, "acme", setActive(false, id))
+	if at, err := other.Barrier(t.Context()); err != nil || at < seq {
+		t.Fatalf("Barrier = %d, %v, want at least %d", at, err, seq)
+	}
+	view(t, other, "acme", func(r *store.Reader) error {
+		u, err := r.User(id)
+		if u.Version != seq {
+			t.Errorf("the other store has version %d of the user, want %d", u.Version, seq)
+		}
+		return err
+	})
+	if l, ok := lookup(other, subject.Subject{UserName: "grace"}); !ok || !refusesAll(l) || l.Version != seq {
+		t.Errorf("the other store has the lock %+v, %t, want one of version %d", l, ok, seq)
+	}
+	for c := range watched {
+		if c.Seq == seq {
+			break
+		}
+	}
+	var taken *store.UniquenessError
+	if err := try(other, func(tx *store.Tx) error { return tx.CreateUser(user("GRACE")) }); !errors.As(err, &taken) {
+		t.Errorf("creating grace again at the other store = %v, want a UniquenessError", err)
+	}
+	verify(t, other)
+}
+
 // TestClosedStoreAnswersClosed: every call of a closed store returns ErrClosed.
 func TestClosedStoreAnswersClosed(t *testing.T) {
 	o := storetest.Options()

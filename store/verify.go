@@ -173,7 +173,7 @@ func (c *checker) key(checks map[byte]func(machine.Entry, DecodedKey) error, e m
 
 // unknown finds keys of unknown kinds.
 func (c *checker) unknown() {
-	log := string([]byte{local.KindFeed, 'L', 'G', '!'}) // '!' is the engine's own
+	log := string([]byte{local.KindFeed, 'L', 'G', machine.Kind, '!'}) // '!' is the engine's own
 	for b := range 256 {
 		if kindOf(byte(b)) != nil || strings.IndexByte(log, byte(b)) >= 0 || c.err != nil {
 			continue

@@ -93,3 +93,11 @@ type Durability struct {
 	OK      bool
 	Reasons []string // why not, each with what to set
 }
+
+// Shared is a log that several machines write.
+type Shared interface {
+	Log
+	// Start writes the genesis record into an empty log, and leaves one with records as it is. Of several
+	// processes that call it at once, one writes.
+	Start(ctx context.Context, genesis []byte) error
+}

@@ -20,7 +20,7 @@ type Writer struct {
 // failed precondition. The same record on the same state gives the same bytes, on any
 // machine and at any time. There is no clock, no randomness and no map iteration.
 func (m *Machine) Apply(txn *badger.Txn, seq Seq, b []byte) error {
-	m.applied = m.applied[:0]
+	m.newest = verdict{seq: seq, accepted: m.newest.accepted[:0]}
 	rec, err := m.codec.decode(b)
 	if err != nil {
 		return err
@@ -32,6 +32,15 @@ func (m *Machine) Apply(txn *badger.Txn, seq Seq, b []byte) error {
 		return nil
 	}
 	w := &Writer{txn: txn, seq: seq, seen: map[string][]byte{}}
+	if rec.mark != nil {
+		repeated, hash, err := w.mark(rec.mark, b)
+		if err != nil {
+			return err
+		}
+		if m.newest.mark, m.newest.repeated, m.hash = rec.mark, repeated, hash; repeated {
+			rec.txns = nil // the first verdict stands
+		}
+	}
 	var accepted []Payload
 	for _, t := range rec.txns {
 		ok, err := w.transaction(t)
@@ -41,7 +50,7 @@ func (m *Machine) Apply(txn *badger.Txn, seq Seq, b []byte) error {
 		if ok {
 			accepted = append(accepted, t.Payload)
 		}
-		m.applied = append(m.applied, ok)
+		m.newest.accepted = append(m.newest.accepted, ok)
 	}
 	feed, err := m.opts.Content.Apply(w, accepted)
 	if err != nil || feed == nil {

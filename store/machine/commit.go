@@ -46,7 +46,7 @@ type outcome struct {
 // that fn wrote, or the position of the snapshot when it wrote none.
 //
 // On ErrUnavailable, normally nothing is written. If the disk failed during the commit,
-// the whole change may appear after a restart. Update also returns ErrConflict,
+// the whole change may appear after a restart; if a shared log did not answer in time, at any time. Update also returns ErrConflict,
 // ErrTooLarge or ErrClosed.
 func (m *Machine) Update(ctx context.Context, scope string, fn func(*Tx) error) (Seq, error) {
 	if err := m.enter(); err != nil {
@@ -96,6 +96,11 @@ func (m *Machine) attempt(ctx context.Context, scope string, fn func(*Tx) error)
 	if err != nil || t == nil {
 		return outcome{seq: s.seq, applied: true, err: err}
 	}
+	return m.propose(ctx, t)
+}
+
+// propose gives a transaction to the committer and waits for what becomes of it.
+func (m *Machine) propose(ctx context.Context, t *transaction) outcome {
 	p := &proposal{txn: t, done: make(chan outcome, 1)}
 	select {
 	case m.queue <- p:
@@ -144,7 +149,7 @@ func (m *Machine) nextBatch(first *proposal) (batch []*proposal, next *proposal)
 	return batch, nil
 }
 
-// commit appends one record, publishes it and answers the proposers.
+// commit orders one record and answers the proposers.
 func (m *Machine) commit(batch []*proposal) {
 	start := time.Now()
 	txns := make([]*transaction, len(batch))
@@ -152,27 +157,51 @@ func (m *Machine) commit(batch []*proposal) {
 		txns[i] = p.txn
 	}
 	ctx := context.Background() // the caller's context does not stop a queued change
-	seq, err := m.log.Append(ctx, m.codec.encode(txns))
+	v, err := m.order(ctx, txns)
 	if err != nil {
 		m.refuse(ctx, batch, err)
 		return
 	}
 	m.metrics.seconds.Observe(time.Since(start).Seconds())
 	m.metrics.transactions.Observe(float64(len(batch)))
-	m.opts.Content.Publish(func() { m.position.Store(uint64(seq)) })
 	for i, p := range batch {
-		p.done <- outcome{seq: seq, applied: m.applied[i]}
+		p.done <- outcome{seq: v.seq, applied: v.accepted[i]}
 	}
+}
+
+// order makes transactions the next record, applied and published here.
+func (m *Machine) order(ctx context.Context, txns []*transaction) (verdict, error) {
+	if m.shared != nil {
+		return m.shared.order(ctx, txns)
+	}
+	seq, err := m.log.Append(ctx, m.codec.encode(nil, txns))
+	if err != nil {
+		return verdict{}, err
+	}
+	m.publish(seq)
+	return m.newest, nil
+}
+
+// publish shows the newest record to readers.
+func (m *Machine) publish(seq Seq) {
+	m.opts.Content.Publish(func() { m.position.Store(uint64(seq)) })
 }
 
 func (m *Machine) refuse(ctx context.Context, batch []*proposal, err error) {
 	m.metrics.refused.Add(float64(len(batch)))
-	message := "record refused, nothing written"
-	if !errors.Is(err, log.ErrRefused) {
-		message = "commit failed, the store refuses writes until it is restarted"
+	message := "commit failed, the store refuses writes until it is restarted"
+	switch {
+	case errors.Is(err, log.ErrRefused):
+		message = "record refused, nothing written"
+	case errors.Is(err, errWaited):
+		message = "the record may still appear in the shared log"
 	}
 	m.opts.Logger.LogAttrs(ctx, slog.LevelError, message, slog.Int("transactions", len(batch)), slog.Any("err", err))
+	class := ErrUnavailable
+	if errors.Is(err, log.ErrTooLarge) && len(batch) == 1 {
+		class = ErrTooLarge
+	}
 	for _, p := range batch {
-		p.done <- outcome{err: fmt.Errorf("%w: %w", ErrUnavailable, err)}
+		p.done <- outcome{err: fmt.Errorf("%w: %w", class, err)}
 	}
 }

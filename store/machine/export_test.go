@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"context"
 	"strings"
 	"testing"
 )
@@ -25,8 +26,10 @@ func SampleRecords(tb testing.TB) [][]byte {
 	large := *small
 	large.Changes = []byte(strings.Repeat("[]", 2000))
 	return [][]byte{
-		genesisRecord([16]byte{1}), c.encode(nil),
-		c.encode([]*transaction{small, small}), c.encode([]*transaction{&large}),
+		genesisRecord([16]byte{1}), c.encode(nil, nil),
+		c.encode(nil, []*transaction{small, small}), c.encode(nil, []*transaction{&large}),
+		c.encode(&mark{number: 300, at: 1 << 20}, []*transaction{small}),
+		c.encode(&mark{number: 1}, []*transaction{&large}),
 	}
 }
 
@@ -45,5 +48,8 @@ func ReencodeRecord(tb testing.TB, rec []byte) ([]byte, bool) {
 	if r.genesis != nil {
 		return genesisRecord(*r.genesis), true
 	}
-	return c.encode(r.txns), true
+	return c.encode(r.mark, r.txns), true
 }
+
+// Reach waits until readers of m see record seq.
+func Reach(ctx context.Context, m *Machine, seq Seq) error { return m.shared.reach(ctx, seq) }

@@ -9,13 +9,14 @@
 // before it in the record. So the log order decides every conflict, and a transaction
 // is applied whole or not at all. The same log gives the same bytes everywhere.
 //
-// The local driver of the log calls [Machine.Apply] in the commit of the record. A
-// replica needs [Machine.Position] and [Machine.View] too. Today [Open] opens the local
-// driver, and only the committer publishes changes. A driver that receives records from
-// elsewhere needs both to change.
+// The local log calls [Machine.Apply] in the commit of the record. With [Options.Shared]
+// the committer appends to the log that all machines share, and [Machine.Follow] copies
+// every record of it into the local log. So one machine or many, a record is applied in
+// the same way, and the verdict of a change is known when its record comes back.
 package machine
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -71,10 +72,14 @@ type Options struct {
 	Log         local.Options // Incarnation is set by Open
 	Content     Content
 	Now         func() time.Time
-	Logger      *slog.Logger
+	Logger      *slog.Logger          // nil: discard
 	Metrics     prometheus.Registerer // nil: none
 	KeepRecords uint64                // log records that survive Clean
 	Replica     bool                  // write no genesis record, because the records come from another log
+	// Shared is the log of several machines, nil for one machine alone. The local log is then a copy of its
+	// records. A change is decided where its record comes, in the same way on every machine. The machine
+	// neither opens nor closes it. Changes are refused until [Machine.Follow].
+	Shared log.Shared
 }
 
 // Machine is an open state machine. It is safe for concurrent use.
@@ -82,18 +87,22 @@ type Machine struct {
 	opts    Options
 	log     *local.Log
 	codec   *codec
-	applied []bool // which transactions of the newest record were accepted; the committer reads it
+	shared  *follower // nil without a shared log
 	metrics *metrics
+
+	newest verdict  // of Apply; only the goroutine that appends to the local log reads it
+	hash   [32]byte // the end of the chain of marks after it
 
 	queue    chan *proposal
 	position atomic.Uint64
 	snaps    snapshots
 	exports  sync.RWMutex // backups read, Clean writes
 
-	mu       sync.Mutex // closed
-	closed   bool
-	inflight sync.WaitGroup // running calls
-	workers  sync.WaitGroup // the committer
+	mu        sync.Mutex // closed
+	closed    bool
+	inflight  sync.WaitGroup // running calls
+	committer sync.WaitGroup
+	workers   sync.WaitGroup // the follower of a shared log
 }
 
 // Open opens or creates the log, binds the machine to it and starts the committer.
@@ -102,7 +111,8 @@ func Open(ctx context.Context, o Options) (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Log.Incarnation, o.Log.Logger = c.incarnation, o.Logger
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	o.Log.Incarnation, o.Log.Logger, o.Log.Copy = Incarnation, o.Logger, o.Shared != nil
 	l, err := local.Open(o.Log)
 	if err != nil {
 		c.close()
@@ -113,7 +123,9 @@ func Open(ctx context.Context, o Options) (*Machine, error) {
 		return nil, errors.Join(err, m.release())
 	}
 	l.Bind(m.Apply)
-	if !o.Replica {
+	if o.Shared != nil {
+		m.shared = newFollower(m, o.Shared)
+	} else if !o.Replica {
 		var id log.Incarnation
 		rand.Read(id[:]) // never fails (crypto/rand)
 		if err := l.Start(ctx, genesisRecord(id)); err != nil {
@@ -121,7 +133,7 @@ func Open(ctx context.Context, o Options) (*Machine, error) {
 		}
 	}
 	m.position.Store(uint64(l.Last()))
-	m.workers.Go(m.commitLoop)
+	m.committer.Go(m.commitLoop)
 	return m, nil
 }
 
@@ -142,6 +154,12 @@ func (m *Machine) Close() error {
 	}
 	m.inflight.Wait()
 	close(m.queue)
+	m.committer.Wait()
+	if m.shared != nil {
+		m.shared.mu.Lock()
+		m.shared.stop()
+		m.shared.mu.Unlock()
+	}
 	m.workers.Wait()
 	return m.release()
 }
@@ -167,19 +185,24 @@ func (m *Machine) Witnessed() local.Witness { return m.log.Witnessed() }
 // Without Log.Offline or Log.AcceptLoss, Open fails with this error.
 func (m *Machine) Mismatch() error { return m.log.Mismatch() }
 
-// Log is the log under the machine, valid until Close. Only the committer appends to it.
+// Log is the local log under the machine, valid until Close. Only the machine appends to it.
 func (m *Machine) Log() log.Log { return m.log }
 
 // Position is the position of the newest record that readers see.
 func (m *Machine) Position() Seq { return Seq(m.position.Load()) }
 
-// Ready returns why a write would fail now: nil, ErrClosed, local.ErrLowSpace or
-// local.ErrBroken.
+// Ready returns why a write would fail now: nil, ErrClosed, local.ErrLowSpace,
+// local.ErrBroken, or why the shared log is not followed.
 func (m *Machine) Ready() error {
 	if err := m.enter(); err != nil {
 		return err
 	}
 	defer m.inflight.Done()
+	if m.shared != nil {
+		if err := m.shared.ready(); err != nil {
+			return err
+		}
+	}
 	return m.log.Ready()
 }
 

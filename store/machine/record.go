@@ -12,9 +12,10 @@ import (
 
 // The form of a log record. Numbers are uvarints. Byte strings follow their length.
 //
-//	record  = version(1) flags(1) body          flags: 1 zstd, 2 genesis
+//	record  = version(1) flags(1) [mark] body   flags: 1 zstd, 2 genesis, 4 mark
 //	body    = incarnation(16)                   genesis
-//	        | count transaction…
+//	        | count transaction…                with zstd, only this part is compressed
+//	mark    = incarnation(16) writer(16) number at hash(32)      see mark
 //	transaction = id(16) scope time pre… op… draft… changes
 //	pre     = cond key [version]
 //	op      = kind key [value | delta]
@@ -22,6 +23,7 @@ const (
 	recordVersion = 1
 	flagZstd      = 1
 	flagGenesis   = 2
+	flagMark      = 4
 	compressFrom  = 1 << 10
 	maxRecord     = 4 << 20 // decompressed; the committer builds much smaller ones
 )
@@ -147,32 +149,36 @@ func genesisRecord(id log.Incarnation) []byte {
 	return append([]byte{recordVersion, flagGenesis}, id[:]...)
 }
 
-func (c *codec) encode(txns []*transaction) []byte {
+// encode encodes a record; m is nil in a log of one machine.
+func (c *codec) encode(m *mark, txns []*transaction) []byte {
 	body := binary.AppendUvarint(make([]byte, 0, 4096), uint64(len(txns)))
 	for _, t := range txns {
 		body = t.append(body)
 	}
-	if len(body) < compressFrom {
-		return append([]byte{recordVersion, 0}, body...)
+	rec := []byte{recordVersion, 0}
+	if m != nil {
+		rec[1] |= flagMark
+		rec = m.append(rec)
 	}
-	return c.enc.EncodeAll(body, []byte{recordVersion, flagZstd})
+	if len(body) < compressFrom {
+		return append(rec, body...)
+	}
+	rec[1] |= flagZstd
+	return c.enc.EncodeAll(body, rec)
 }
 
-// incarnation reads the identity out of a genesis record.
-func (c *codec) incarnation(rec []byte) (log.Incarnation, error) {
-	r, err := c.decode(rec)
-	if err == nil && r.genesis == nil {
-		err = errBadRecord
+// Incarnation reads the identity out of a genesis record, for the driver of a log.
+func Incarnation(rec []byte) (log.Incarnation, error) {
+	if len(rec) != 2+len(log.Incarnation{}) || rec[0] != recordVersion || rec[1] != flagGenesis {
+		return log.Incarnation{}, fmt.Errorf("%w: no genesis record", errBadRecord)
 	}
-	if err != nil {
-		return log.Incarnation{}, err
-	}
-	return *r.genesis, nil
+	return log.Incarnation(rec[2:]), nil
 }
 
 // record is a decoded record: a genesis record or transactions.
 type record struct {
 	genesis *log.Incarnation
+	mark    *mark // nil in a log of one machine
 	txns    []*transaction
 }
 
@@ -180,29 +186,29 @@ func (c *codec) decode(b []byte) (record, error) {
 	if len(b) < 2 || b[0] != recordVersion {
 		return record{}, errBadRecord
 	}
-	body := b[2:]
-	switch b[1] {
-	case flagGenesis:
-		if len(body) != 16 {
-			return record{}, errBadRecord
-		}
-		id := log.Incarnation(body)
-		return record{genesis: &id}, nil
-	case flagZstd:
-		var err error
-		if body, err = c.dec.DecodeAll(body, nil); err != nil {
-			return record{}, fmt.Errorf("decompressing a record: %w", err)
-		}
-	case 0:
-	default:
+	flags, d := b[1], decoder{b: b[2:]}
+	if flags == flagGenesis {
+		id, err := Incarnation(b)
+		return record{genesis: &id}, err
+	}
+	if flags&^(flagZstd|flagMark) != 0 {
 		return record{}, errBadRecord
 	}
-	d := decoder{b: body}
-	txns := list(&d, d.transaction)
+	var rec record
+	if flags&flagMark != 0 {
+		rec.mark = d.mark()
+	}
+	if flags&flagZstd != 0 && !d.bad {
+		var err error
+		if d.b, err = c.dec.DecodeAll(d.b, nil); err != nil {
+			return record{}, fmt.Errorf("decompressing a record: %w", err)
+		}
+	}
+	rec.txns = list(&d, d.transaction)
 	if d.bad || len(d.b) != 0 {
 		return record{}, errBadRecord
 	}
-	return record{txns: txns}, nil
+	return rec, nil
 }
 
 // decoder reads the body. After the first fault every read returns zero.

@@ -5,7 +5,12 @@ package storetest
 import (
 	"testing"
 
+	"github.com/dgraph-io/badger/v4"
+
 	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/log"
+	"github.com/scimward/scimward/store/log/local"
+	"github.com/scimward/scimward/store/machine"
 )
 
 // Options returns the options of New. The tenants are "acme" and "globex", and acme has
@@ -42,6 +47,18 @@ func Open(tb testing.TB, change func(*store.Options)) *store.Store {
 		}
 	})
 	return s
+}
+
+// SharedLog returns an empty log that several stores can share, in memory. It lasts until the end of the test.
+func SharedLog(tb testing.TB) log.Shared {
+	tb.Helper()
+	l, err := local.Open(local.Options{InMemory: true, Incarnation: machine.Incarnation})
+	if err != nil {
+		tb.Fatalf("opening a shared log: %v", err)
+	}
+	tb.Cleanup(func() { _ = l.Close() })
+	l.Bind(func(*badger.Txn, log.Seq, []byte) error { return nil })
+	return l
 }
 
 // Cause is a complete cause for tests.

@@ -50,6 +50,9 @@ type Options struct {
 	// Offline opens the database to check it. The witness is not written, and a record that
 	// is not the witnessed one is an error of Mismatch, not of Open.
 	Offline bool
+	// Copy is a database whose records come from another log, which still has them. Its commits
+	// are not synced, and it has no witness: after a power failure it continues at its own end.
+	Copy bool
 	// AcceptLoss opens a database that has lost records. Damage that the engine cannot read
 	// is still an error.
 	AcceptLoss bool
@@ -94,7 +97,7 @@ type Log struct {
 
 const (
 	kindLog     = 'L'
-	kindGenesis = 'G' // the genesis record of a trimmed log
+	kindGenesis = 'G' // the genesis record of a log that does not begin with it
 )
 
 // KindFeed is the first byte of the keys of feed rows. The state machine writes one for

@@ -65,7 +65,7 @@ func Open(o Options) (*Log, error) {
 	if err := l.findLast(); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	if o.InMemory {
+	if o.InMemory || o.Copy {
 		return l, nil
 	}
 	if l.mismatch = l.compare(); l.mismatch != nil && !o.AcceptLoss && !o.Offline {
@@ -89,6 +89,9 @@ func (l *Log) prepare() error {
 	}
 	if err := l.room(); err != nil {
 		return fmt.Errorf("opening %s: %w", o.Dir, err)
+	}
+	if o.Copy {
+		return nil
 	}
 	if err := l.readFound(); err != nil {
 		return err
@@ -115,7 +118,11 @@ func openEngine(o Options) (db *badger.DB, err error) {
 			err = fmt.Errorf("%w: %v", ErrDamaged, r)
 		}
 	}()
-	return badger.OpenManaged(Tuned(o.Dir, o.InMemory))
+	engine := Tuned(o.Dir, o.InMemory)
+	if o.Copy {
+		engine = engine.WithSyncWrites(false)
+	}
+	return badger.OpenManaged(engine)
 }
 
 // Close writes the witness, flushes and closes the database and unlocks its directory.

@@ -1,0 +1,312 @@
+package machine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/scimward/scimward/store/log"
+	"github.com/scimward/scimward/store/log/local"
+)
+
+// ErrForked says that the shared log is not the one whose records this machine has: it is another log, or it lost
+// its newest records.
+var ErrForked = errors.New("store: the shared log is not the log of this copy")
+
+// errWaited says that a record was not applied in time. It may still be.
+var errWaited = errors.New("the shared log did not deliver the change in time")
+
+const (
+	commitWithin = 15 * time.Second       // how long a change waits for the shared log
+	retryAfter   = 100 * time.Millisecond // pause before a failed append or tail is tried again
+)
+
+// verdict is what became of the newest record.
+type verdict struct {
+	seq      Seq
+	mark     *mark
+	repeated bool
+	accepted []bool // for each transaction
+}
+
+// follower connects a machine to a shared log. The committer appends to it; one goroutine copies every record
+// into the local log, which applies it, and gives the committer the verdict of its own records.
+type follower struct {
+	m      *Machine
+	log    log.Shared
+	writer writerID
+	id     log.Incarnation // set by start
+	within time.Duration
+
+	number   uint64 // the committer only
+	hash     [32]byte
+	at       Seq         // with hash, the newest marked record; written by the goroutine, under mu
+	compared *comparison // the goroutine only
+
+	mu      sync.Mutex
+	waiting chan verdict  // of record number, nil when the committer does not wait
+	moved   chan struct{} // closed and replaced when the position changes
+	err     error         // why no record is applied now, nil when they are
+	stop    context.CancelFunc
+}
+
+func newFollower(m *Machine, shared log.Shared) *follower {
+	f := &follower{
+		m: m, log: shared, within: commitWithin, compared: newComparison(),
+		moved: make(chan struct{}), stop: func() {}, err: errors.New("store: the shared log is not followed yet"),
+	}
+	rand.Read(f.writer[:]) // never fails (crypto/rand)
+	return f
+}
+
+// Follow starts to apply the records of the shared log, and returns when the readers of this machine see every
+// record that the log had at the call. Without a shared log it returns at once. It fails with log.ErrTrimmed when the
+// log no longer has the records that this machine needs: a backup of a newer position helps. It fails with
+// ErrForked when the log is not the one of the local copy.
+func (m *Machine) Follow(ctx context.Context) error {
+	if m.shared == nil {
+		return nil
+	}
+	return m.shared.start(ctx)
+}
+
+func (f *follower) start(ctx context.Context) error {
+	var id log.Incarnation
+	rand.Read(id[:]) // never fails (crypto/rand)
+	if err := f.log.Start(ctx, genesisRecord(id)); err != nil {
+		return fmt.Errorf("starting the shared log: %w", err)
+	}
+	theirs, err := f.log.Bounds(ctx)
+	if err != nil {
+		return fmt.Errorf("asking the shared log: %w", err)
+	}
+	if err := f.comparable(ctx, theirs); err != nil {
+		return err
+	}
+	if err := f.resume(ctx); err != nil {
+		return err
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	f.mu.Lock()
+	f.stop, f.err, f.id = stop, nil, theirs.ID
+	f.mu.Unlock()
+	f.m.workers.Go(func() { f.run(run) })
+	return f.reach(ctx, theirs.Last)
+}
+
+// comparable fails unless the local copy is the beginning of the shared log and can be continued from it.
+func (f *follower) comparable(ctx context.Context, theirs log.Bounds) error {
+	ours, err := f.m.log.Bounds(ctx)
+	switch {
+	case err != nil:
+		return err
+	case ours.Last == 0 && theirs.First <= 1:
+		return nil
+	case ours.Last+1 < theirs.First:
+		return fmt.Errorf("the copy ends at record %d, the shared log begins at %d: %w", ours.Last, theirs.First, log.ErrTrimmed)
+	case ours.ID != theirs.ID:
+		return fmt.Errorf("%w: it has the id %x, the copy %x", ErrForked, theirs.ID, ours.ID)
+	case ours.Last > theirs.Last:
+		return fmt.Errorf("%w: it ends at record %d, the copy at %d", ErrForked, theirs.Last, ours.Last)
+	}
+	return nil
+}
+
+// resume reads the end of the hash chain from the state.
+func (f *follower) resume(ctx context.Context) error {
+	return f.m.View(ctx, func(s *Snapshot) error {
+		v, _, err := s.Peek(hashKey())
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil || len(v) != 8+len(f.hash) {
+			return errors.Join(err, fmt.Errorf("%w: the hash of the log", errBadRecord))
+		}
+		f.at = Seq(binary.BigEndian.Uint64(v))
+		copy(f.hash[:], v[8:])
+		f.compared.remember(f.at, f.hash)
+		return nil
+	})
+}
+
+// run copies records until ctx ends or going on would be wrong.
+func (f *follower) run(ctx context.Context) {
+	for {
+		err := f.log.Tail(ctx, f.m.Position()+1, func(seq Seq, rec []byte) error { return f.receive(ctx, seq, rec) })
+		if ctx.Err() != nil {
+			return
+		}
+		f.fail(err)
+		f.m.opts.Logger.LogAttrs(ctx, slog.LevelError, "following the shared log", slog.Any("err", err))
+		if final(err) || !sleep(ctx, retryAfter) {
+			return
+		}
+	}
+}
+
+// final reports whether an error of copying records does not end by trying again.
+func final(err error) bool {
+	for _, end := range []error{log.ErrTrimmed, ErrForked, ErrDiverged, errBadRecord, local.ErrBroken, local.ErrDamaged} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return false
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (f *follower) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+	f.wake()
+}
+
+// wake tells the waiters of reach that something changed. f.mu is held.
+func (f *follower) wake() {
+	close(f.moved)
+	f.moved = make(chan struct{})
+}
+
+// ready returns why changes would fail now.
+func (f *follower) ready() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil {
+		return fmt.Errorf("the shared log: %w", f.err)
+	}
+	return nil
+}
+
+// receive copies one record, which applies it, and shows it to readers.
+func (f *follower) receive(ctx context.Context, seq Seq, rec []byte) error {
+	got, err := f.m.log.Append(ctx, rec)
+	if err != nil {
+		return err
+	}
+	if got != seq {
+		return fmt.Errorf("%w: record %d arrived as the next of %d", ErrForked, seq, got-1)
+	}
+	v := f.m.newest
+	f.m.publish(seq)
+	f.mu.Lock()
+	f.err = nil
+	f.wake()
+	if v.mark != nil {
+		f.at, f.hash = seq, f.m.hash
+	}
+	if v.mark != nil && !v.repeated && v.mark.writer == f.writer && v.mark.number == f.number && f.waiting != nil {
+		v.accepted = slices.Clone(v.accepted)
+		f.waiting <- v // buffered, one verdict
+		f.waiting = nil
+	}
+	f.mu.Unlock()
+	if v.mark == nil {
+		return nil
+	}
+	f.compared.remember(seq, f.m.hash)
+	if v.mark.incarnation != f.id {
+		return fmt.Errorf("%w: record %d was written for the log %x", ErrForked, seq, v.mark.incarnation)
+	}
+	if v.mark.writer == f.writer {
+		return nil
+	}
+	return f.compared.add(v.mark)
+}
+
+// reach waits until readers see record seq.
+func (f *follower) reach(ctx context.Context, seq Seq) error {
+	for {
+		f.mu.Lock()
+		moved, err := f.moved, f.err
+		f.mu.Unlock()
+		if f.m.Position() >= seq {
+			return nil
+		}
+		if final(err) {
+			return err
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for record %d of the shared log: %w", seq, errors.Join(ctx.Err(), err))
+		}
+	}
+}
+
+// order appends a record and waits until this machine has applied it. The record may be appended several times,
+// because no error but the first log.ErrRefused says that it is not in the log. Every machine applies the first.
+func (f *follower) order(ctx context.Context, txns []*transaction) (verdict, error) {
+	if err := f.ready(); err != nil {
+		return verdict{}, errors.Join(log.ErrRefused, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.within)
+	defer cancel()
+	done := make(chan verdict, 1)
+	f.mu.Lock()
+	f.number++
+	f.waiting = done
+	k := &mark{incarnation: f.id, writer: f.writer, number: f.number, at: f.at, hash: f.hash}
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.waiting = nil
+	}()
+	rec := f.m.codec.encode(k, txns)
+	for first := true; ; first = false {
+		_, err := f.log.Append(ctx, rec)
+		if first && errors.Is(err, log.ErrRefused) {
+			return verdict{}, err
+		}
+		if err == nil {
+			break
+		}
+		f.m.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "appending to the shared log, trying again", slog.Any("err", err))
+		select {
+		case v := <-done: // an attempt that seemed to fail
+			return v, nil
+		default:
+		}
+		if !sleep(ctx, retryAfter) {
+			return verdict{}, errors.Join(errWaited, err)
+		}
+	}
+	select {
+	case v := <-done:
+		return v, nil
+	case <-ctx.Done():
+		return verdict{}, errWaited
+	}
+}
+
+// Barrier returns a position that has every change that any machine had acknowledged before the call, once the readers
+// of this machine see it. It costs one empty transaction in the shared log, in one record with the changes that
+// wait at the same time. Without a shared log it returns [Machine.Position] at once. It returns the errors of Update.
+func (m *Machine) Barrier(ctx context.Context) (Seq, error) {
+	if m.shared == nil {
+		return m.Position(), nil
+	}
+	if err := m.enter(); err != nil {
+		return 0, err
+	}
+	defer m.inflight.Done()
+	o := m.propose(ctx, &transaction{})
+	return o.seq, o.err
+}
