@@ -46,7 +46,8 @@ type outcome struct {
 // that fn wrote, or the position of the snapshot when it wrote none.
 //
 // On ErrUnavailable, normally nothing is written. If the disk failed during the commit,
-// the whole change may appear after a restart; if a shared log did not answer in time, at any time. Update also returns ErrConflict,
+// the whole change may appear after a restart. If a shared log did not answer in time, it
+// may appear at any time. Update also returns ErrConflict,
 // ErrTooLarge or ErrClosed.
 func (m *Machine) Update(ctx context.Context, scope string, fn func(*Tx) error) (Seq, error) {
 	if err := m.enter(); err != nil {
@@ -158,6 +159,11 @@ func (m *Machine) commit(batch []*proposal) {
 	}
 	ctx := context.Background() // the caller's context does not stop a queued change
 	v, err := m.order(ctx, txns)
+	if half := len(batch) / 2; half > 0 && errors.Is(err, log.ErrTooLarge) {
+		m.commit(batch[:half])
+		m.commit(batch[half:])
+		return
+	}
 	if err != nil {
 		m.refuse(ctx, batch, err)
 		return
@@ -198,7 +204,7 @@ func (m *Machine) refuse(ctx context.Context, batch []*proposal, err error) {
 	}
 	m.opts.Logger.LogAttrs(ctx, slog.LevelError, message, slog.Int("transactions", len(batch)), slog.Any("err", err))
 	class := ErrUnavailable
-	if errors.Is(err, log.ErrTooLarge) && len(batch) == 1 {
+	if errors.Is(err, log.ErrTooLarge) {
 		class = ErrTooLarge
 	}
 	for _, p := range batch {

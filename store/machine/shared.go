@@ -109,7 +109,8 @@ func (f *follower) comparable(ctx context.Context, theirs log.Bounds) error {
 	case ours.Last == 0 && theirs.First <= 1:
 		return nil
 	case ours.Last+1 < theirs.First:
-		return fmt.Errorf("the copy ends at record %d, the shared log begins at %d: %w", ours.Last, theirs.First, log.ErrTrimmed)
+		return fmt.Errorf("the copy ends at record %d, the shared log begins at %d: %w",
+			ours.Last, theirs.First, log.ErrTrimmed)
 	case ours.ID != theirs.ID:
 		return fmt.Errorf("%w: it has the id %x, the copy %x", ErrForked, theirs.ID, ours.ID)
 	case ours.Last > theirs.Last:

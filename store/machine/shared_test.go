@@ -365,3 +365,34 @@ func TestDivergedCopy(t *testing.T) {
 		}
 	}
 }
+
+// TestRecordTooLarge: a log with a smaller limit gets the changes of one batch in several records, and a single
+// change above its limit is ErrTooLarge.
+func TestRecordTooLarge(t *testing.T) {
+	const limit = 400
+	m := follow(t, &faulty{Shared: sharedLog(t, 1), appear: func(_ int64, rec []byte) (int, error) {
+		if len(rec) > limit {
+			return 0, log.ErrTooLarge
+		}
+		return 1, nil
+	}}, "")
+	var wg sync.WaitGroup
+	for range 100 {
+		wg.Go(func() {
+			if _, err := count(t.Context(), m); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := counted(t, m); n != 100 {
+		t.Errorf("counted %d, want 100", n)
+	}
+	_, err := m.Update(t.Context(), "acme", func(tx *machine.Tx) error {
+		tx.Put([]byte("k"), make([]byte, limit))
+		return nil
+	})
+	if !errors.Is(err, machine.ErrTooLarge) {
+		t.Errorf("a change above the limit: %v, want ErrTooLarge", err)
+	}
+}
