@@ -172,12 +172,8 @@ func (l *Log) keepGenesis(ctx context.Context, k *link, kept []byte) error {
 	}
 	if kept == nil {
 		m := message(l.genesisSubject(), rec, js.ExpectedLastSubjSeqHeader, "0")
-		if _, err := l.publish(ctx, m); err == nil || !errors.Is(err, errWrongLast) {
-			return err
-		}
-		if kept, err = l.genesis(ctx, k); err != nil {
-			return err
-		}
+		_, err := l.publish(ctx, m)
+		return err // of another process that was faster, too: start compares the two then
 	}
 	if !bytes.Equal(rec, kept) {
 		return fmt.Errorf("%w: the stream %s and the snapshots in %s have different identities",

@@ -38,6 +38,10 @@ var (
 	ErrDamaged  = errors.New("local: the database is damaged")
 )
 
+// MaxRecord is the size of the largest record in bytes. The changes of a record have bounds of
+// their own: with their record they fit into one commit of the engine.
+const MaxRecord = 4 << 20
+
 // Options configures Open.
 type Options struct {
 	Dir      string // created when absent; ignored when InMemory
@@ -120,11 +124,13 @@ func (l *Log) Bind(a Apply) { l.apply = a }
 func (l *Log) DB() *badger.DB { return l.db }
 
 // Start writes the genesis record, which contains a random identity, into an empty log.
-func (l *Log) Start(ctx context.Context, genesis []byte) error {
+func (l *Log) Start(_ context.Context, genesis []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if l.last.Load() != 0 {
 		return nil
 	}
-	_, err := l.Append(ctx, genesis)
+	_, err := l.append(genesis)
 	return err
 }
 
@@ -143,8 +149,16 @@ func (l *Log) Ready() error {
 func (l *Log) Append(_ context.Context, rec []byte) (log.Seq, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.append(rec)
+}
+
+// append is Append with the lock held.
+func (l *Log) append(rec []byte) (log.Seq, error) {
 	if l.db == nil {
 		return 0, fmt.Errorf("appending: %w: closed", log.ErrRefused)
+	}
+	if len(rec) > MaxRecord {
+		return 0, fmt.Errorf("%w: %d bytes, at most %d are allowed", log.ErrTooLarge, len(rec), MaxRecord)
 	}
 	if e := l.broken.Load(); e != nil {
 		return 0, errors.Join(log.ErrRefused, *e)
@@ -169,10 +183,10 @@ func (l *Log) commit(seq log.Seq, rec []byte) error {
 	txn := l.db.NewTransactionAt(uint64(seq)-1, true)
 	defer txn.Discard()
 	if err := txn.Set(recordKey(seq), append([]byte{1}, rec...)); err != nil {
-		return fmt.Errorf("%w: writing record %d: %w", log.ErrRefused, seq, err)
+		return fmt.Errorf("%w: writing record %d: %w", refusal(err), seq, err)
 	}
 	if err := l.apply(txn, seq, rec); err != nil {
-		return fmt.Errorf("%w: applying record %d: %w", log.ErrRefused, seq, err)
+		return fmt.Errorf("%w: applying record %d: %w", refusal(err), seq, err)
 	}
 	if l.opts.BeforeCommit != nil {
 		if err := l.opts.BeforeCommit(); err != nil {
@@ -181,7 +195,7 @@ func (l *Log) commit(seq log.Seq, rec []byte) error {
 	}
 	err := txn.CommitAt(uint64(seq), nil)
 	if errors.Is(err, badger.ErrTxnTooBig) {
-		return fmt.Errorf("%w: committing record %d: %w", log.ErrRefused, seq, err)
+		return fmt.Errorf("%w: committing record %d: %w", refusal(err), seq, err)
 	}
 	if err == nil && l.opts.AfterWrite != nil {
 		err = l.opts.AfterWrite()
@@ -192,6 +206,14 @@ func (l *Log) commit(seq log.Seq, rec []byte) error {
 		return err
 	}
 	return nil
+}
+
+// refusal is the log.ErrRefused of a record that the engine does not take.
+func refusal(err error) error {
+	if errors.Is(err, badger.ErrTxnTooBig) {
+		return log.ErrTooLarge
+	}
+	return log.ErrRefused
 }
 
 // Bounds implements [log.Log].
