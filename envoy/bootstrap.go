@@ -13,7 +13,6 @@
 package envoy
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -56,8 +55,8 @@ const (
 
 // builder keeps the first error, which keeps the message literals readable.
 type builder struct {
-	err         error
-	secretsFile string // config.Envoy.SecretsFile
+	err   error
+	envoy *config.Envoy
 }
 
 func (b *builder) fail(err error) {
@@ -79,7 +78,7 @@ func Bootstrap(cfg *config.Config) (*bootstrapv3.Bootstrap, error) {
 	if cfg.Envoy.TLS.Cert == "" {
 		return nil, fmt.Errorf("envoy.tls: the listener needs a certificate; set cert and key")
 	}
-	b := &builder{secretsFile: cfg.Envoy.SecretsFile}
+	b := &builder{envoy: &cfg.Envoy}
 	runtime := &structpb.Struct{Fields: map[string]*structpb.Value{
 		// Without this setting Envoy accepts junk after the data of a chunk.
 		"envoy.reloadable_features.strict_chunk_parsing": structpb.NewBoolValue(true),
@@ -131,12 +130,16 @@ func address(s string) (*corev3.Address, error) {
 }
 
 func (b *builder) clusters(cfg *config.Config) []*clusterv3.Cluster {
-	scim := b.cluster(ClusterSCIM, "listen.scim", cfg.Listen.SCIM, false)
-	if cert := cfg.Listen.SCIMTLS.Cert; cert != "" {
-		scim.TransportSocket = b.upstreamTLS(cert, config.TLS{}, "") // trusts this certificate only
-	}
-	out := []*clusterv3.Cluster{
-		b.authzCluster(cfg, ClusterAuthz, maxChecks), b.authzCluster(cfg, ClusterLeash, maxOpen), scim,
+	var out []*clusterv3.Cluster
+	for _, own := range ownClusters(cfg) {
+		c := b.cluster(own.name, own.key, own.addr, own.limit > 0)
+		if own.listener.Cert != "" {
+			c.TransportSocket = b.listenerTLS(&own)
+		}
+		if own.limit > 0 {
+			c.CircuitBreakers = atMost(own.limit)
+		}
+		out = append(out, c)
 	}
 	for t, a := range cfg.AllApps() {
 		name := appCluster(t.Name, a.Name)
@@ -147,26 +150,12 @@ func (b *builder) clusters(cfg *config.Config) []*clusterv3.Cluster {
 		}
 		c := b.cluster(name, "upstream of "+name, u.Host, false)
 		if u.Scheme == "https" {
-			c.TransportSocket = b.upstreamTLS(a.UpstreamCAFile, config.TLS{}, u.Hostname())
+			c.TransportSocket = b.upstreamTLS(a.UpstreamCAFile, u.Hostname())
 		}
 		c.CircuitBreakers = atMost(maxOpen)
 		out = append(out, c)
 	}
 	return out
-}
-
-// authzCluster connects to the authz listener. Checks and leashes have separate clusters, so that
-// open streams never delay a check.
-func (b *builder) authzCluster(cfg *config.Config, name string, limit uint32) *clusterv3.Cluster {
-	c := b.cluster(name, "listen.authz", cfg.Listen.Authz, true)
-	if own := cfg.Listen.AuthzTLS; own.Cert != "" {
-		if own.ClientCA == "" {
-			b.fail(errors.New("listen.authz_tls: Envoy needs client_ca to verify the listener; set it"))
-		}
-		c.TransportSocket = b.upstreamTLS(own.ClientCA, own, "")
-	}
-	c.CircuitBreakers = atMost(limit)
-	return c
 }
 
 // atMost limits connections, pending requests and running requests.
@@ -212,37 +201,6 @@ func (b *builder) cluster(name, key, addr string, h2 bool) *clusterv3.Cluster {
 	return c
 }
 
-func fileSource(path string) *corev3.DataSource {
-	return &corev3.DataSource{Specifier: &corev3.DataSource_Filename{Filename: path}}
-}
-
-// tlsContext presents own, the secret of that name, and accepts only peers that ca vouches for. Own and
-// ca may be empty.
-func (b *builder) tlsContext(secret string, own config.TLS, ca string) *tlsv3.CommonTlsContext {
-	c := &tlsv3.CommonTlsContext{TlsParams: &tlsv3.TlsParameters{TlsMinimumProtocolVersion: tlsv3.TlsParameters_TLSv1_2}}
-	switch {
-	case own.Cert == "":
-	case b.secretsFile != "":
-		c.TlsCertificateSdsSecretConfigs = []*tlsv3.SdsSecretConfig{{Name: secret, SdsConfig: fileConfig(b.secretsFile)}}
-	default:
-		c.TlsCertificates = []*tlsv3.TlsCertificate{keyPair(own)}
-	}
-	if ca != "" {
-		c.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContext{
-			ValidationContext: &tlsv3.CertificateValidationContext{TrustedCa: fileSource(ca)},
-		}
-	}
-	return c
-}
-
-// upstreamTLS connects with TLS. If name is set, the certificate of the upstream must be for that
-// name.
-func (b *builder) upstreamTLS(ca string, own config.TLS, name string) *corev3.TransportSocket {
-	return b.transport(&tlsv3.UpstreamTlsContext{
-		Sni: name, AutoSniSanValidation: name != "", CommonTlsContext: b.tlsContext(secretAuthz, own, ca),
-	})
-}
-
 func (b *builder) transport(m proto.Message) *corev3.TransportSocket {
 	return &corev3.TransportSocket{
 		Name:       "envoy.transport_sockets.tls",
@@ -272,7 +230,7 @@ func (b *builder) listener(cfg *config.Config) *listenerv3.Listener {
 // with nil all others.
 func (b *builder) filterChain(cfg *config.Config, certified []string) *listenerv3.FilterChain {
 	own := cfg.Envoy.TLS
-	downstream := &tlsv3.DownstreamTlsContext{CommonTlsContext: b.tlsContext(secretListener, own, own.ClientCA)}
+	downstream := &tlsv3.DownstreamTlsContext{CommonTlsContext: b.downstreamTLS(own)}
 	downstream.CommonTlsContext.AlpnProtocols = []string{"h2", "http/1.1"}
 	if own.ClientCA != "" {
 		downstream.RequireClientCertificate = wrapperspb.Bool(true)

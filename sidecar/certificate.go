@@ -2,11 +2,9 @@ package sidecar
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -15,16 +13,18 @@ import (
 
 // keyPair is the certificate of one listener. New connections use conf.
 type keyPair struct {
-	files config.TLS
-	conf  atomic.Pointer[tls.Config]
+	files    config.TLS
+	listener string
+	peers    func() *config.Peers
+	conf     atomic.Pointer[tls.Config]
 }
 
 // newKeyPair reads the files of t. It returns nil if t names no certificate: the listener has no TLS.
-func newKeyPair(t config.TLS) (*keyPair, error) {
+func newKeyPair(listener string, t config.TLS, peers func() *config.Peers) (*keyPair, error) {
 	if t.Cert == "" {
 		return nil, nil //nolint:nilnil // no certificate means plaintext
 	}
-	k := &keyPair{files: t}
+	k := &keyPair{files: t, listener: listener, peers: peers}
 	conf, err := k.read()
 	if err != nil {
 		return nil, err
@@ -46,7 +46,7 @@ func (k *keyPair) read() (*tls.Config, error) {
 		if c.ClientCAs, err = caPool(k.files.ClientCA); err != nil {
 			return nil, err
 		}
-		c.ClientAuth = tls.RequireAndVerifyClientCert
+		admitOnly(c, k.listener, k.peers)
 	}
 	return c, nil
 }
@@ -59,19 +59,20 @@ func (k *keyPair) server() *tls.Config {
 	}
 }
 
-func (k *keyPair) notAfter() time.Time { return k.conf.Load().Certificates[0].Leaf.NotAfter }
-
 // certificates are the key pairs of the listeners and the time when each certificate expires, Envoy's
 // too if this process can read it.
 type certificates struct {
 	pairs  map[string]*keyPair // by listener
+	peers  func() *config.Peers
 	expiry *prometheus.GaugeVec
 }
 
-func newCertificates(r prometheus.Registerer) *certificates {
-	c := &certificates{pairs: map[string]*keyPair{}, expiry: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+// newCertificates makes certificates whose listeners admit the Envoys of peers.
+func newCertificates(r prometheus.Registerer, peers func() *config.Peers) *certificates {
+	c := &certificates{pairs: map[string]*keyPair{}, peers: peers, expiry: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "scimward_certificate_expiry_timestamp_seconds",
-		Help: "When the certificate of a listener expires, in Unix seconds: authz, scim, or envoy.",
+		Help: "When a certificate expires, in Unix seconds: of the listener authz or scim, envoy (what its clients see) or " +
+			"envoy_connect (what it shows to scimward); with _client_ca or _ca, the first authority to expire.",
 	}, []string{"listener"})}
 	r.MustRegister(c.expiry)
 	return c
@@ -79,7 +80,7 @@ func newCertificates(r prometheus.Registerer) *certificates {
 
 // listen reads the certificate of a listener and returns its TLS configuration, nil without one.
 func (c *certificates) listen(name string, t config.TLS) (*tls.Config, error) {
-	k, err := newKeyPair(t)
+	k, err := newKeyPair(name, t, c.peers)
 	if k == nil || err != nil {
 		return nil, err
 	}
@@ -88,7 +89,7 @@ func (c *certificates) listen(name string, t config.TLS) (*tls.Config, error) {
 }
 
 // read reads every certificate again. After an error all stay as they were.
-func (c *certificates) read(envoy config.TLS) error {
+func (c *certificates) read(cfg *config.Config) error {
 	var errs []error
 	next := map[*keyPair]*tls.Config{}
 	for _, k := range c.pairs {
@@ -99,21 +100,13 @@ func (c *certificates) read(envoy config.TLS) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	for name, k := range c.pairs {
-		k.conf.Store(next[k])
-		c.expiry.WithLabelValues(name).Set(float64(k.notAfter().Unix()))
+	for k, conf := range next {
+		k.conf.Store(conf)
 	}
-	// Envoy reads its own certificate. Often only Envoy's user may read the key, so that is no fault.
-	if leaf, err := firstCertificate(envoy.Cert); err == nil {
-		c.expiry.WithLabelValues("envoy").Set(float64(leaf.NotAfter.Unix()))
+	// Envoy reads its own certificates. Often only Envoy's user may read the key, so that is no fault.
+	c.expiry.Reset()
+	for name, at := range cfg.Expiries(cfg.ReadCertificates()) {
+		c.expiry.WithLabelValues(name).Set(float64(at.Unix()))
 	}
 	return nil
-}
-
-func firstCertificate(file string) (*x509.Certificate, error) {
-	chain, err := config.Certificates(file)
-	if err != nil {
-		return nil, err
-	}
-	return chain[0], nil
 }

@@ -28,12 +28,14 @@ type edition struct {
 	files     config.CertificateFiles // as they were when it was made
 	tenants   *tenantIndex
 	sharing   *config.Sharing
+	peers     *config.Peers
 	verifiers map[string]verifier
 }
 
 func newEdition(cfg *config.Config) *edition {
 	return &edition{
 		config: cfg, files: cfg.ReadCertificates(), tenants: newTenantIndex(cfg.Tenants), sharing: config.NewSharing(cfg),
+		peers: config.NewPeers(cfg),
 	}
 }
 

@@ -18,15 +18,17 @@ var (
 	StoreTenants = storeTenants
 )
 
+func nobody() *config.Peers { return &config.Peers{} }
+
 // ServerTLS reads the certificate of a listener.
 func ServerTLS(t config.TLS) (*tls.Config, error) {
-	return newCertificates(prometheus.NewRegistry()).listen("scim", t)
+	return newCertificates(prometheus.NewRegistry(), nobody).listen(config.ListenerSCIM, t)
 }
 
 // ReadCertificates opens the certificates of two listeners, calls change, and reads them again. It returns
 // what a client of each listener gets before and after that.
 func ReadCertificates(a, b config.TLS, change func()) (before, after [2][]byte, err error) {
-	c := newCertificates(prometheus.NewRegistry())
+	c := newCertificates(prometheus.NewRegistry(), nobody)
 	for name, t := range map[string]config.TLS{"a": a, "b": b} {
 		if _, err := c.listen(name, t); err != nil {
 			return before, after, err
@@ -40,7 +42,7 @@ func ReadCertificates(a, b config.TLS, change func()) (before, after [2][]byte, 
 	}
 	before = leaves()
 	change()
-	err = c.read(config.TLS{})
+	err = c.read(&config.Config{})
 	return before, leaves(), err
 }
 

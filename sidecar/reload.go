@@ -135,7 +135,7 @@ func (s *Server) reload(ctx context.Context) (kept []string, err error) {
 		n.discard()
 		return nil, fmt.Errorf("loading the plugins: %w", err)
 	}
-	if err := s.certificates.read(cfg.Envoy.TLS); err != nil {
+	if err := s.certificates.read(cfg); err != nil {
 		n.discard()
 		return nil, err
 	}

@@ -81,6 +81,7 @@ type Server struct {
 	engine       *revoke.Engine
 	hits         *admin.Hits // of the locks
 	certificates *certificates
+	refusals     *refusals
 
 	grpc      *grpc.Server
 	scim      *http.Server
@@ -106,7 +107,8 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	s := &Server{opts: o, registry: prometheus.NewRegistry(), hits: admin.NewHits()}
 	s.current.Store(newEdition(o.Config))
 	s.opened = s.digests()
-	s.reloads, s.certificates = newReloads(s.registry, o.Now()), newCertificates(s.registry)
+	s.reloads, s.refusals = newReloads(s.registry, o.Now()), newRefusals(s.registry, o.Logger, o.Now)
+	s.certificates = newCertificates(s.registry, func() *config.Peers { return s.now().peers })
 	s.envoys = &passes.Envoys{Outdated: s.logOutdated}
 	s.envoys.SetHosts(o.Config.Hosts())
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -243,11 +245,13 @@ func (s *Server) openSCIM(ctx context.Context) (err error) {
 	s.oauth.Mount(mux, s.tenantOf)
 	mux.Handle("GET "+instance.Path, s.instance)
 	s.scim = httpServer(s.handler.Route(mux), s.opts.Logger)
+	s.refusals.watchHandshakes(s.scim, config.ListenerSCIM) //nolint:contextcheck // a handshake has none
+	s.ofPermitted(s.scim)
 	envoy := s.opts.Config.Envoy
 	s.authz, err = extauthz.New(extauthz.Options{
 		Decider: s.decider, Tenants: s.tenantNames(), MaxBody: envoy.MaxBodyBytes, Timeout: envoy.CheckTimeout,
 		Refused: s.handler.Refused, Judged: judged, Used: s.clients.Note, Hit: s.hit,
-		Decided: s.decided, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
+		Decided: s.decided, Permit: s.permit, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the authorization service: %w", err)
@@ -359,20 +363,20 @@ func (s *Server) openListeners(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	conf, err := s.certificates.listen("scim", addrs.SCIMTLS)
+	conf, err := s.certificates.listen(config.ListenerSCIM, addrs.SCIMTLS.Files())
 	if err != nil {
 		return err
 	}
 	if conf != nil {
 		s.listeners.scim = tls.NewListener(s.listeners.scim, conf)
 	}
-	if conf, err = s.certificates.listen("authz", addrs.AuthzTLS); err != nil {
+	if conf, err = s.certificates.listen(config.ListenerAuthz, addrs.AuthzTLS.Files()); err != nil {
 		return err
 	}
-	if err := s.certificates.read(s.opts.Config.Envoy.TLS); err != nil {
+	if err := s.certificates.read(s.opts.Config); err != nil {
 		return err
 	}
-	s.openGRPC(conf)
+	s.openGRPC(conf) //nolint:contextcheck // a handshake has none
 	return nil
 }
 
@@ -387,7 +391,10 @@ func (s *Server) openGRPC(conf *tls.Config) {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	}
 	if conf != nil {
-		opts = append(opts, grpc.Creds(credentials.NewTLS(conf)))
+		failed := func(from net.Addr, err error) { s.refusals.handshake(config.ListenerAuthz, from, err) }
+		opts = append(opts, grpc.Creds(watchedCredentials{credentials.NewTLS(conf), failed}),
+			// Open streams go on: a leash lives as long as its request.
+			grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: connectionAge}))
 	}
 	s.grpc = s.authz.NewGRPC(opts...)
 }

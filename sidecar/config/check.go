@@ -36,6 +36,7 @@ type checker struct {
 	d       *decoder
 	spoiled map[string]bool // paths that failed to decode; their values are wrong
 	lenient bool            // skip the files that the configuration names
+	remote  bool            // Envoy's files are where Envoy runs (Envoy.Dir)
 }
 
 // fail adds a fault with the line of path. If path is not in the file, it uses the line of the
@@ -106,7 +107,7 @@ func (c checker) prefixes(path string, list []string, fix string) {
 
 // check checks the completed configuration. It reports every fault, not only the first.
 func check(cfg *Config, d *decoder, lenient bool) {
-	c := checker{d, map[string]bool{}, lenient}
+	c := checker{d, map[string]bool{}, lenient, cfg.Envoy.Dir != ""}
 	for _, f := range d.faults {
 		c.spoiled[f.Path] = true
 	}
@@ -114,6 +115,8 @@ func check(cfg *Config, d *decoder, lenient bool) {
 		c.fail("version", "write version: 1", "version %d is not known", cfg.Version)
 	}
 	c.listeners(cfg)
+	c.connect(cfg)
+	c.peers(cfg)
 	if info, err := os.Stat(cfg.DataDir); err == nil && !info.IsDir() {
 		c.fail("data_dir", "name a folder; scimward makes it if it does not exist", "%s is a file", cfg.DataDir)
 	}
@@ -163,12 +166,13 @@ func (c checker) listeners(cfg *Config) {
 		msg, fix   string
 	}{
 		{
-			path: "listen.authz", addr: l.Authz, tls: l.AuthzTLS, secure: l.AuthzTLS.Cert != "" && l.AuthzTLS.ClientCA != "",
-			msg: "beyond loopback the authz listener needs mTLS",
-			fix: "set authz_tls with cert, key and client_ca, or use a unix socket",
+			path: "listen.authz", addr: l.Authz, tls: l.AuthzTLS.Files(),
+			secure: l.AuthzTLS.Cert != "" && l.AuthzTLS.ClientCA != "",
+			msg:    "beyond loopback the authz listener needs mTLS",
+			fix:    "set authz_tls with cert, key and client_ca, or use a unix socket",
 		},
 		{
-			path: "listen.scim", addr: l.SCIM, tls: l.SCIMTLS, secure: l.SCIMTLS.Cert != "",
+			path: "listen.scim", addr: l.SCIM, tls: l.SCIMTLS.Files(), secure: l.SCIMTLS.Cert != "",
 			msg: "beyond loopback the scim listener needs TLS",
 			fix: "set scim_tls with cert and key, or listen on loopback behind Envoy",
 		},

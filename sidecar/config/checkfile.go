@@ -42,13 +42,17 @@ func reason(err error) string {
 }
 
 // content checks that a file exists and returns its content. It returns nil if the check is
-// skipped, and after a fault. With forEnvoy, a file that only Envoy can read is not a fault.
+// skipped, and after a fault. With forEnvoy, a file that only Envoy can read is not a fault, and neither is
+// one that is where Envoy runs.
 func (c checker) content(path, name string, forEnvoy bool) []byte {
+	info, err := os.Stat(name)
+	if forEnvoy && c.remote && errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	c.file(path, name)
 	if name == "" || c.lenient {
 		return nil
 	}
-	info, err := os.Stat(name)
 	if err != nil || !info.Mode().IsRegular() {
 		return nil // file reports it
 	}
@@ -87,10 +91,7 @@ func (c checker) tls(path string, t TLS, forEnvoy bool) {
 	}
 	cert := c.content(path+".cert", t.Cert, forEnvoy)
 	key := c.content(path+".key", t.Key, forEnvoy)
-	ca := c.content(path+".client_ca", t.ClientCA, forEnvoy)
-	if ca != nil && !x509.NewCertPool().AppendCertsFromPEM(ca) {
-		c.fail(path+".client_ca", "name the PEM file of the authority", "%s contains no certificate", t.ClientCA)
-	}
+	c.authorities(path+".client_ca", t.ClientCA, forEnvoy)
 	hasCert, hasKey := hasBlock(cert, isCertificate), hasBlock(key, isKey)
 	if cert != nil && !hasCert {
 		c.fail(path+".cert", "name the PEM file of the certificate here, and the file of the key under key",
@@ -106,6 +107,13 @@ func (c checker) tls(path string, t TLS, forEnvoy bool) {
 	if _, err := tls.X509KeyPair(cert, key); err != nil {
 		c.fail(path+".key", "name the key that the certificate was made for",
 			"%s and %s are no pair: %s", t.Cert, t.Key, strings.TrimPrefix(err.Error(), "tls: "))
+	}
+}
+
+// authorities checks that a file has a certificate.
+func (c checker) authorities(path, name string, forEnvoy bool) {
+	if b := c.content(path, name, forEnvoy); b != nil && !x509.NewCertPool().AppendCertsFromPEM(b) {
+		c.fail(path, "name the PEM file of the authority", "%s contains no certificate", name)
 	}
 }
 

@@ -77,7 +77,7 @@ func TestFileContent(t *testing.T) {
 		change [2]string // from and to
 		want   []string  // "line path: message"
 	}{
-		"right": {scim("{cert: cert.pem, key: key.pem, client_ca: other.pem}"), nil},
+		"right": {scim("{cert: cert.pem, key: key.pem, client_ca: other.pem, client_names: [e.example]}"), nil},
 		"swapped": {scim("{cert: key.pem, key: cert.pem}"), []string{
 			at + ".cert: … contains no certificate, but a private key", at + ".key: … contains no private key, but a certificate",
 		}},
@@ -88,7 +88,7 @@ func TestFileContent(t *testing.T) {
 			at + ".key: … are no pair: private key does not match",
 		}},
 		"no PEM": {scim("{cert: secret.txt, key: key.pem}"), []string{at + ".cert: … contains no certificate;"}},
-		"a key as CA": {scim("{cert: cert.pem, key: key.pem, client_ca: key.pem}"), []string{
+		"a key as CA": {scim("{cert: cert.pem, key: key.pem, client_ca: key.pem, client_names: [e.example]}"), []string{
 			at + ".client_ca: … contains no certificate",
 		}},
 		"of Envoy": {

@@ -71,13 +71,13 @@ type Listen struct {
 	// Default "unix:" + data_dir + "/authz.sock".
 	Authz string `yaml:"authz"`
 	// AuthzTLS is the certificate of a TCP authz listener. It needs client_ca too (mTLS).
-	AuthzTLS TLS `yaml:"authz_tls"`
+	AuthzTLS ListenerTLS `yaml:"authz_tls"`
 	// SCIM is where Envoy forwards SCIM and OAuth requests: "HOST:PORT" or "unix:PATH". Without TLS it
 	// must be on loopback or a unix socket. Default "127.0.0.1:8460".
 	SCIM string `yaml:"scim"`
 	// SCIMTLS is the certificate of the scim listener (TLS 1.2 or later). Required when scim is beyond
 	// loopback.
-	SCIMTLS TLS `yaml:"scim_tls"`
+	SCIMTLS ListenerTLS `yaml:"scim_tls"`
 	// Admin is the socket of the operators' commands, "unix:PATH". It has mode 0600. On Linux it serves
 	// only root and the user who runs scimward. Default "unix:" + data_dir + "/admin.sock".
 	Admin string `yaml:"admin"`
@@ -104,6 +104,14 @@ type Envoy struct {
 	Listen string `yaml:"listen"`
 	// TLS is the certificate that clients see. Required for `envoy bootstrap`.
 	TLS TLS `yaml:"tls"`
+	// Connect says how Envoy reaches scimward, if another machine or container runs it.
+	Connect Connect `yaml:"connect"`
+	// Dir is the folder with Envoy's own files where Envoy runs, if it does not share the files of scimward.
+	// `envoy bootstrap` then names the files of tls, connect and secrets_file by their names in this folder:
+	// with "/etc/envoy", tls/client.crt is /etc/envoy/client.crt. "." is the folder in which Envoy starts.
+	// scimward judges those of them that it finds, and does not miss the others. Empty means that both see
+	// the same files.
+	Dir string `yaml:"dir"`
 	// SecretsFile is the file with what `scimward envoy secrets` prints: where Envoy finds its
 	// certificates. Envoy then watches the folders of the certificates and reads a pair again when a new
 	// file is moved there, without a restart. Empty means that Envoy reads them once, when it starts.
@@ -167,6 +175,9 @@ type Tenant struct {
 	ExternalIssuers []ExternalIssuer `yaml:"external_issuers"`
 	// RequestsPerSecond limits each client. Bursts may be twice as large. Zero means 50. At least 25.
 	RequestsPerSecond int `yaml:"requests_per_second"`
+	// Envoys are the Envoys that may ask about this tenant only, its SCIM and every app: names as in client_names
+	// of listen.authz_tls, which lists the Envoys for all tenants. Empty means none.
+	Envoys []string `yaml:"envoys"`
 	// Apps lists the applications behind the proxy. Required: at least one.
 	Apps []App `yaml:"apps"`
 	// Dialects are the overlays for the clients that name none of their own: what kind of identity service
@@ -387,6 +398,9 @@ type App struct {
 	// Hosts are the host names of the app. Empty means the host of external_url. Required when a
 	// tenant has several apps.
 	Hosts []string `yaml:"hosts"`
+	// Envoys are the Envoys that may ask about this app only: names as in client_names of listen.authz_tls. They
+	// cannot ask about another app, or about SCIM. Empty means none.
+	Envoys []string `yaml:"envoys"`
 	// Subjects lists where a request carries credentials and how to find their user. Required: at
 	// least one.
 	Subjects []Subject `yaml:"subjects"`

@@ -8,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,11 +85,35 @@ func TestJudgeCertificates(t *testing.T) {
 	envoy := func(edit func(*x509.Certificate)) config.Config {
 		return config.Config{Envoy: config.Envoy{TLS: config.TLS{Cert: a.issue(edit)}}}
 	}
-	authz := func(ca string, uses ...x509.ExtKeyUsage) config.Config {
-		cert := a.issue(func(c *x509.Certificate) { c.ExtKeyUsage = uses })
-		return config.Config{Listen: config.Listen{AuthzTLS: config.TLS{Cert: cert, ClientCA: ca}}}
+	// authz is a listener at sidecar.example, and an Envoy that connects to it.
+	authz := func(edit func(server, envoy *x509.Certificate, cfg *config.Config)) config.Config {
+		spiffe, err := url.Parse("spiffe://example/envoy/one")
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := x509.Certificate{DNSNames: []string{"sidecar.example"}, NotAfter: judged.AddDate(1, 0, 0)}
+		envoy := x509.Certificate{
+			DNSNames: []string{"one.envoy.example"}, URIs: []*url.URL{spiffe}, NotAfter: judged.AddDate(1, 0, 0),
+			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+		}
+		cfg := config.Config{}
+		cfg.Listen.AuthzTLS = config.ListenerTLS{ClientCA: a.file, ClientNames: []string{"*.envoy.example"}}
+		cfg.Envoy.Connect = config.Connect{Authz: "sidecar.example:8470", Leash: "sidecar.example:8470", CA: a.file}
+		edit(&server, &envoy, &cfg)
+		issue := func(from x509.Certificate) string {
+			return a.issue(func(c *x509.Certificate) {
+				c.DNSNames, c.URIs, c.NotAfter = from.DNSNames, from.URIs, from.NotAfter
+				if from.ExtKeyUsage != nil {
+					c.ExtKeyUsage = from.ExtKeyUsage
+				}
+			})
+		}
+		cfg.Listen.AuthzTLS.Cert = issue(server)
+		if cfg.Envoy.Connect.Cert == "" {
+			cfg.Envoy.Connect.Cert = issue(envoy)
+		}
+		return cfg
 	}
-	both := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	empty := filepath.Join(t.TempDir(), "empty.pem")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -115,11 +140,67 @@ func TestJudgeCertificates(t *testing.T) {
 		"for clients only": {envoy(func(c *x509.Certificate) {
 			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 		}), "not for servers", false},
-		"for all uses":               {envoy(func(c *x509.Certificate) { c.ExtKeyUsage = nil }), "", false},
-		"empty file":                 {config.Config{Envoy: config.Envoy{TLS: config.TLS{Cert: empty}}}, "has no certificate", false},
-		"authz":                      {authz(a.file, both...), "", false},
-		"authz for servers only":     {authz(a.file, x509.ExtKeyUsageServerAuth), "not for clients", false},
-		"authz of another authority": {authz(other.file, both...), "was not issued by", false},
+		"for all uses": {envoy(func(c *x509.Certificate) { c.ExtKeyUsage = nil }), "", false},
+		"empty file":   {config.Config{Envoy: config.Envoy{TLS: config.TLS{Cert: empty}}}, "has no certificate", false},
+		"authz":        {authz(func(_, _ *x509.Certificate, _ *config.Config) {}), "", false},
+		"listener for another host": {
+			authz(func(s, _ *x509.Certificate, _ *config.Config) { s.DNSNames = []string{"b.example"} }),
+			"not for the host sidecar.example", false,
+		},
+		"listener for the server name": {
+			authz(func(s, _ *x509.Certificate, c *config.Config) {
+				s.URIs, s.DNSNames, c.Envoy.Connect.ServerName = []*url.URL{{Scheme: "spiffe", Host: "x", Path: "/s"}}, nil, "spiffe://x/s"
+			}),
+			"", false,
+		},
+		"listener of another authority": {
+			authz(func(_, _ *x509.Certificate, c *config.Config) { c.Envoy.Connect.CA = other.file }),
+			"was not issued by", false,
+		},
+		"listener expires soon": {
+			authz(func(s, _ *x509.Certificate, _ *config.Config) { s.NotAfter = judged.Add(time.Hour) }), "expires on", true,
+		},
+		"Envoy expired": {
+			authz(func(_, e *x509.Certificate, _ *config.Config) { e.NotAfter = judged.Add(-time.Second) }), "expired on", false,
+		},
+		"Envoy's is for servers": {
+			authz(func(_, e *x509.Certificate, _ *config.Config) {
+				e.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+			}),
+			"not for clients", false,
+		},
+		"Envoy has another name": {
+			authz(func(_, e *x509.Certificate, _ *config.Config) { e.DNSNames = []string{"a.b.envoy.example"} }),
+			"admits none of its names: a.b.envoy.example, spiffe://example/envoy/one", false,
+		},
+		"Envoy has a URI": {
+			authz(func(_, _ *x509.Certificate, c *config.Config) {
+				c.Listen.AuthzTLS.ClientNames = []string{"spiffe://example/envoy/*"}
+			}), "", false,
+		},
+		"Envoy of another authority": {
+			authz(func(_, _ *x509.Certificate, c *config.Config) {
+				c.Envoy.Connect.Cert = other.issue(func(c *x509.Certificate) {
+					c.DNSNames, c.ExtKeyUsage = []string{"one.envoy.example"}, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+				})
+			}),
+			"was not issued by", false,
+		},
+		"Envoy's file is elsewhere": {
+			authz(func(_, _ *x509.Certificate, c *config.Config) {
+				c.Envoy.Dir, c.Envoy.Connect.Cert = "/etc/envoy", filepath.Join(t.TempDir(), "client.crt")
+			}), "", false,
+		},
+		"Envoy's file is missing": {
+			authz(func(_, _ *x509.Certificate, c *config.Config) {
+				c.Envoy.Connect.Cert = filepath.Join(t.TempDir(), "client.crt")
+			}), "no such file", false,
+		},
+		"authority expires soon": {
+			config.Config{Listen: config.Listen{SCIMTLS: config.ListenerTLS{
+				ClientCA: a.issue(func(c *x509.Certificate) { c.NotAfter = judged.Add(time.Hour) }),
+			}}}, "expires on", true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tt.cfg.Tenants = []config.Tenant{{ExternalURL: "https://app.example.com"}}

@@ -119,10 +119,11 @@ func (c *Config) complete(dir folder) {
 			*l = "unix:" + p
 		}
 	}
-	for _, t := range []*TLS{&c.Listen.AuthzTLS, &c.Listen.SCIMTLS, &c.Envoy.TLS} {
+	for _, t := range []*ListenerTLS{&c.Listen.AuthzTLS, &c.Listen.SCIMTLS} {
 		dir.abs(&t.Cert, &t.Key, &t.ClientCA)
 	}
-	dir.abs(&c.Envoy.SecretsFile)
+	dir.abs(&c.Envoy.TLS.Cert, &c.Envoy.TLS.Key, &c.Envoy.TLS.ClientCA, &c.Envoy.SecretsFile)
+	c.Envoy.Connect.complete(dir, &c.Listen)
 	or(&c.Envoy.Listen, "0.0.0.0:8443")
 	or(&c.Envoy.Admin, "127.0.0.1:9901")
 	or(&c.Envoy.AccessLog, "stdout")
@@ -141,6 +142,20 @@ func (c *Config) complete(dir folder) {
 	for i := range c.Tenants {
 		c.Tenants[i].complete(dir)
 	}
+}
+
+func (c *Connect) complete(dir folder, l *Listen) {
+	for _, a := range []*string{&c.Authz, &c.Leash, &c.SCIM} {
+		if p, ok := UnixPath(*a); ok {
+			dir.abs(&p)
+			*a = "unix:" + p
+		}
+	}
+	or(&c.Authz, l.Authz)
+	or(&c.Leash, c.Authz)
+	or(&c.SCIM, l.SCIM)
+	dir.abs(&c.Cert, &c.Key, &c.CA)
+	or(&c.CA, l.AuthzTLS.ClientCA)
 }
 
 func (t *Tenant) complete(dir folder) {

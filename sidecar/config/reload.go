@@ -16,7 +16,10 @@ func KeepUntilRestart(running, next *Config) (keys []string) {
 		}
 	}
 	keep("data_dir", &running.DataDir, &next.DataDir)
-	keep("listen", &running.Listen, &next.Listen)
+	listen := running.Listen // names come into force without a restart
+	listen.AuthzTLS.ClientNames = next.Listen.AuthzTLS.ClientNames
+	listen.SCIMTLS.ClientNames = next.Listen.SCIMTLS.ClientNames
+	keep("listen", &listen, &next.Listen)
 	keep("envoy.check_timeout", &running.Envoy.CheckTimeout, &next.Envoy.CheckTimeout)
 	keep("envoy.max_body_bytes", &running.Envoy.MaxBodyBytes, &next.Envoy.MaxBodyBytes)
 	keep("envoy.max_group_body_bytes", &running.Envoy.MaxGroupBodyBytes, &next.Envoy.MaxGroupBodyBytes)
@@ -32,9 +35,10 @@ func KeepUntilRestart(running, next *Config) (keys []string) {
 // plugins, which are read for each use, are not among them.
 func (c *Config) Files() []string {
 	var out []string
-	for _, t := range []*TLS{&c.Listen.AuthzTLS, &c.Listen.SCIMTLS, &c.Envoy.TLS} {
+	for _, t := range []TLS{c.Listen.AuthzTLS.Files(), c.Listen.SCIMTLS.Files(), c.Envoy.TLS, c.Envoy.Connect.Own()} {
 		out = append(out, t.Cert, t.Key, t.ClientCA)
 	}
+	out = append(out, c.Envoy.Connect.CA)
 	keys := func(k *KeySource) { out = append(out, k.JWKSFile, k.CAFile) }
 	for i := range c.Tenants {
 		t := &c.Tenants[i]

@@ -222,6 +222,10 @@ func (s *Server) Process(stream processStream) error {
 			"no subject in the metadata: forward the namespace "+MetadataNamespace+" to this filter")
 	}
 	tenant := meta.tenant
+	if err := s.o.Permit(stream.Context(), tenant, meta.app); err != nil {
+		return s.refuseStream(stream.Context(), tenant, reasonEnvoy, codes.PermissionDenied,
+			"this Envoy may not ask about the app")
+	}
 	if !meta.caller.Known() {
 		return stream.Send(proceed(first))
 	}

@@ -60,6 +60,9 @@ type Options struct {
 	// Used counts each SCIM request that is refused here; the service behind Envoy counts the others. Nil
 	// counts nothing.
 	Used func(client.Use)
+	// Permit returns an error if who sent a call may not ask about an app of a tenant, or without an app about
+	// the tenant's SCIM. The request then gets 503, and the error is for the log. Nil permits every caller.
+	Permit func(ctx context.Context, tenant, app string) error
 	// Decided records a decision. Nil records nothing.
 	Decided func(*authz.Answered)
 	// Hit counts one request that a lock refused. Nil counts nothing.
@@ -100,6 +103,9 @@ func (o *Options) defaults() {
 	}
 	if o.Decided == nil {
 		o.Decided = func(*authz.Answered) {}
+	}
+	if o.Permit == nil {
+		o.Permit = func(context.Context, string, string) error { return nil }
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -201,6 +207,15 @@ func (s *Server) decide(ctx context.Context, r request.Request) (d authz.Decisio
 			d = faulty(&r, reasonPanic)
 		}
 	}()
+	app := r.App
+	if r.Surface != request.SurfaceApp {
+		app = "" // an Envoy of one app must not name it to ask about SCIM
+	}
+	if err := s.o.Permit(ctx, r.Tenant, app); err != nil {
+		d = faulty(&r, reasonEnvoy)
+		d.Cause = err
+		return d
+	}
 	d = s.o.Decider.Decide(ctx, r)
 	if d.Allowed() && ctx.Err() != nil {
 		claims := d.Claims // who asked is known, and the refusal is recorded
@@ -213,7 +228,10 @@ func (s *Server) decide(ctx context.Context, r request.Request) (d authz.Decisio
 	return d
 }
 
-const reasonPanic = "panic"
+const (
+	reasonPanic = "panic"
+	reasonEnvoy = "envoy_not_permitted" // the certificate of the Envoy is for another app or tenant
+)
 
 func faulty(r *request.Request, reason string) authz.Decision {
 	return authz.Decision{ID: r.ID, Surface: r.Surface, Tenant: r.Tenant, App: r.App, Reason: reason}.Refusal()

@@ -124,6 +124,9 @@ func unavailable(detail string, retry time.Duration, reason string) *answerError
 	return &answerError{Status: http.StatusServiceUnavailable, Detail: detail, Retry: retry, Reason: reason}
 }
 
+// Unavailable answers 503 with a SCIM error, for a request that another part of the process refuses.
+func Unavailable(w http.ResponseWriter, detail string) { unavailable(detail, 0, "").write(w) }
+
 // answerForDecision returns the answer to a denied request. The zero decision is a fault of this
 // service and gets 503, never 403.
 func answerForDecision(d authz.Decision) *answerError {
