@@ -120,7 +120,7 @@ func (ev Applied) apply(c *Core, now Reading, _ *Effects) {
 		c.heartbeat(now, ev.Position, r)
 	case Leave:
 		if r.Core == c.id {
-			c.phase = left
+			c.phase, c.lease = left, Lease{}
 		}
 		c.dropMember(r.Core, released)
 	case Remove:

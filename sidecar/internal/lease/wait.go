@@ -31,10 +31,11 @@ type member struct {
 }
 
 // Ask says that a SCIM answer is ready that reports a restriction: a user is inactive, locked or gone, or
-// something else was taken away. It may be sent when Effects.Answers has its ticket, which needs at most a
-// little more than a lease. Position is that of the state in which the caller saw the restriction:
-// the position of its own commit, or of its view if it had nothing to commit. Who committed
-// the restriction does not matter, because a repeated request must wait like the first one.
+// something else was taken away. It may be sent when Effects.Answers has its ticket, which takes
+// little more than a lease at most. Position is that of the state in which the caller saw the
+// restriction: of its own commit if that made it, else of the view that it read. A commit that changed
+// nothing is older than the view that is read afterwards. Who made the restriction does not matter,
+// because a repeated request has to wait like the first one.
 type Ask struct {
 	Ticket   uint64
 	Position Position
