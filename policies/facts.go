@@ -50,8 +50,8 @@ type Counts struct {
 // Recent is a count over the last minutes.
 type Recent struct{ Minute, TenMinutes, Hour int }
 
-// learn takes from in.Facts what the rules read. A verdict needs exact facts, a recording does not.
-func (r *reads) learn(in *Input, exact bool) error {
+// loadFacts takes from in.Facts what the rules read. A verdict needs exact facts, a recording does not.
+func (r *reads) loadFacts(in *Input, exact bool) error {
 	if in.Facts == nil {
 		return nil
 	}

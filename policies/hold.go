@@ -83,7 +83,7 @@ func (e *Engine) holdOf(ctx context.Context, r *Rules, in *Input) *Hold {
 func (e *Engine) askHold(ctx context.Context, r *Rules, in *Input) ([]Held, error) {
 	ctx, cancel := e.limit(ctx, in)
 	defer cancel()
-	if err := r.hold.view.reads.learn(in, true); err != nil {
+	if err := r.hold.view.reads.loadFacts(in, true); err != nil {
 		return nil, fmt.Errorf("%s: %w", FailureFacts, err)
 	}
 	w := e.writer()

@@ -39,8 +39,8 @@ func (r *reads) element() *reads {
 	return r.each
 }
 
-// late reports whether the rules read what only the service that applies a change knows.
-func (r *reads) late() bool {
+// needsFinal reports whether the rules read what only the service that applies a change knows.
+func (r *reads) needsFinal() bool {
 	return r.of(mStored) != nil || r.of(mResult) != nil || r.of(mReceived) != nil ||
 		r.groups() || r.counts() || r.of(mMemberCount) != nil
 }

@@ -12,7 +12,7 @@ import (
 // InputDocument returns all that a rule can see of a request, as JSON.
 func (e *Engine) InputDocument(in *Input) ([]byte, error) {
 	all := everything()
-	if err := all.reads.learn(in, false); err != nil {
+	if err := all.reads.loadFacts(in, false); err != nil {
 		return nil, err
 	}
 	text, err := all.write(&writer{}, in)
@@ -33,7 +33,7 @@ func (e *Engine) RulesOf(tenant string) *Rules {
 }
 
 // ReadsStored reports whether the rules read what only the service that applies a change knows.
-func (r *Rules) ReadsStored() bool { return r.late }
+func (r *Rules) ReadsStored() bool { return r.needsFinal }
 
 // JudgeDocument lists the violations of a request document.
 func (r *Rules) JudgeDocument(ctx context.Context, doc Document) ([]Violation, error) {

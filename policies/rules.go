@@ -22,13 +22,13 @@ import (
 // Package policy defines two rules: requirements, an object with the requirements that concern the request by
 // their ids, and satisfied, the set of the ids that are proven. What is required and not satisfied is a violation.
 type Rules struct {
-	rev      string
-	declared []string // ids of requirements that are literals, with the prefix
-	query    *prepared
-	hold     *prepared // nil without a rule hold
-	concerns *prepared // which requests nothing is required of; it has no query
-	late     bool      // they read what only the service that applies a change knows
-	unjudged failures
+	rev        string
+	declared   []string // ids of requirements that are literals, with the prefix
+	query      *prepared
+	hold       *prepared // nil without a rule hold
+	concerns   *prepared // which requests nothing is required of; it has no query
+	needsFinal bool      // they read what only the service that applies a change knows
+	unjudged   failures
 
 	localWrites LocalWrites
 }
@@ -105,7 +105,7 @@ func NewRules(ctx context.Context, o RulesOptions) (*Rules, error) {
 			return nil, err
 		}
 	}
-	r.late = r.query.view.reads.late() || hold != nil && r.hold.view.reads.late()
+	r.needsFinal = r.query.view.reads.needsFinal() || hold != nil && r.hold.view.reads.needsFinal()
 	lighten(compiler)
 	return r, nil
 }
@@ -249,7 +249,7 @@ func (e *Engine) tighten(ctx context.Context, in *Input, v Verdict) Verdict {
 		return v
 	}
 	v.Revision += " " + rules.rev
-	if rules.late && write(in.Method) && !in.Final {
+	if rules.needsFinal && write(in.Method) && !in.Final {
 		// The service that applies the change asks again.
 		v.Later = true
 		return v
@@ -283,7 +283,7 @@ func (e *Engine) recallRules(ctx context.Context, r *Rules, in *Input) Verdict {
 	defer e.release(w)
 	var docs [2][]byte
 	for i, p := range [...]*prepared{r.concerns, r.query} {
-		if err := p.view.reads.learn(in, true); err != nil {
+		if err := p.view.reads.loadFacts(in, true); err != nil {
 			e.log.LogAttrs(ctx, slog.LevelError, "the rules of a tenant cannot read what they refer to",
 				slog.String("tenant", in.Tenant), slog.Any("error", err))
 			return Verdict{Failure: FailureFacts}

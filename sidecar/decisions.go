@@ -40,17 +40,17 @@ func (d *decisions) configure(cfg *config.Config) {
 		set.Tenants[t.Name] = decisionlog.Tenant{Off: t.Decisions.Log == "off", Erase: t.Decisions.Erase}
 	}
 	if c.File != "" {
-		set.Places = append(set.Places, fileOf(c))
+		set.Destinations = append(set.Destinations, fileOf(c))
 	}
 	if c.Stdout {
-		set.Places = append(set.Places, decisionlog.Writer{To: os.Stdout})
+		set.Destinations = append(set.Destinations, decisionlog.Writer{To: os.Stdout})
 	}
 	for _, p := range []struct {
 		config.DecisionService
 		format string
 	}{{c.HTTP, decisionlog.FormatOPA}, {c.OTLP, decisionlog.FormatOTLP}} {
 		if p.URL != "" {
-			set.Places = append(set.Places, decisionlog.HTTP{
+			set.Destinations = append(set.Destinations, decisionlog.HTTP{
 				URL: p.URL, Format: p.format, TokenFile: p.TokenFile, CAFile: p.CAFile,
 			})
 		}

@@ -7,8 +7,8 @@ import (
 
 // DecisionLog configures the records of decisions: one for each SCIM request, and for each refused request of an
 // application. They have ids and codes, and no names, tokens or bodies. The newest 4,096 stay in memory for
-// `scimward decision log`; further places are files and services. Each place has a ring. A full ring drops the newest
-// record, counts it, and says so with a record of the gap.
+// `scimward decision log`; further destinations are files and services. Each destination has a ring. A full ring drops
+// the newest record, counts it, and says so with a record of the gap.
 type DecisionLog struct {
 	// File is a file that gets the records, one line of JSON each, with mode 0600. Empty means none.
 	File string `yaml:"file"`
@@ -22,7 +22,7 @@ type DecisionLog struct {
 	HTTP DecisionService `yaml:"http"`
 	// OTLP is an OpenTelemetry collector. It gets log records as JSON over OTLP/HTTP.
 	OTLP DecisionService `yaml:"otlp"`
-	// Buffer is how many records wait for each place. Zero means 8192. 128 to 1048576.
+	// Buffer is how many records wait for each destination. Zero means 8192. 128 to 1048576.
 	Buffer int `yaml:"buffer"`
 	// ApplicationAllows records one of so many allowed requests of applications. 1 records all. Zero means none:
 	// refused ones are always recorded.

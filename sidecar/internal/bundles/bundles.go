@@ -61,9 +61,9 @@ type Manager struct {
 	o    Options
 	disk durable.Disk
 
-	asking    *turns // of the schedule, to ask sources
-	compiling *turns // to compile bundles
-	testing   *turns // to run slow tests
+	asking    *slots // of the schedule, to ask sources
+	compiling *slots // to compile bundles
+	testing   *slots // to run slow tests
 	// rulesOf compiles a bundle.
 	rulesOf func(context.Context, *bundle.Bundle) (*policies.Rules, error)
 
@@ -96,8 +96,8 @@ type state struct {
 // New makes a Manager without tenants.
 func New(o Options) *Manager {
 	return &Manager{
-		o: o, changed: make(chan struct{}), asking: newTurns(maxAsking, askingTime),
-		compiling: newTurns(atOnce(), compileTime), testing: newTurns(1, compileTime+bundle.TestsTimeout),
+		o: o, changed: make(chan struct{}), asking: newSlots(maxAsking, askingTime),
+		compiling: newSlots(atOnce(), compileTime), testing: newSlots(1, compileTime+bundle.TestsTimeout),
 		rulesOf: func(ctx context.Context, b *bundle.Bundle) (*policies.Rules, error) { return b.Rules(ctx) },
 	}
 }

@@ -10,7 +10,7 @@ import (
 // SetStep calls f before each step on disk. An error stops there, as a crash would.
 func (m *Manager) SetStep(f func(step string) error) { m.disk.Before = f }
 
-// HoldCompiling takes every turn to compile until release.
+// HoldCompiling acquires every slot to compile until release.
 func (m *Manager) HoldCompiling() (release func()) {
 	for range cap(m.compiling.free) {
 		m.compiling.free <- struct{}{}
@@ -20,6 +20,16 @@ func (m *Manager) HoldCompiling() (release func()) {
 			<-m.compiling.free
 		}
 	}
+}
+
+// Fetch asks the source of a tenant once, as the schedule does.
+func (m *Manager) Fetch(ctx context.Context, tenant string) error {
+	q, err := m.question(tenant)
+	if err != nil {
+		return err
+	}
+	q.got, q.err = q.source.Fetch(ctx, q.last)
+	return m.answer(ctx, &q, m.o.Record)
 }
 
 // MaxAsking and AskingTime are the constants.

@@ -10,20 +10,6 @@ import (
 	"github.com/scimward/scimward/policies/bundle"
 )
 
-// Fetch fetches the bundle of a tenant now and puts it in force if it is new.
-func (m *Manager) Fetch(ctx context.Context, tenant string) error {
-	return m.fetch(ctx, tenant, m.o.Record)
-}
-
-func (m *Manager) fetch(ctx context.Context, tenant string, record Record) error {
-	q, err := m.question(tenant)
-	if err != nil {
-		return err
-	}
-	q.got, q.err = q.source.Fetch(ctx, q.last)
-	return m.answer(ctx, &q, record)
-}
-
 // question is what the source of a tenant is asked, without a lock because it may take long, and its answer.
 type question struct {
 	tenant string

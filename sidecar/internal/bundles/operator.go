@@ -57,13 +57,18 @@ func (m *Manager) Rollback(ctx context.Context, tenant, name string, record Reco
 	return m.statusOf(s), nil
 }
 
-// FetchNow is Fetch for an operator, whose change record writes to the audit trail. It fails if the source still has
-// what was refused before, or what a rollback removed.
+// FetchNow fetches the bundle of a tenant and puts it in force if it is new. It fails if the source still has what was
+// refused before, or what a rollback removed.
 func (m *Manager) FetchNow(ctx context.Context, tenant string, record Record) (Status, error) {
 	if _, err := m.Of(tenant); err != nil {
 		return Status{}, err
 	}
-	if err := m.fetch(ctx, tenant, record); err != nil {
+	q, err := m.question(tenant)
+	if err != nil {
+		return Status{}, err
+	}
+	q.got, q.err = q.source.Fetch(ctx, q.last)
+	if err := m.answer(ctx, &q, record); err != nil {
 		return Status{}, err
 	}
 	if err := m.unwanted(tenant); err != nil {

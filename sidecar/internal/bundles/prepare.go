@@ -32,15 +32,15 @@ type Preparing struct {
 	Slow     bool      `json:"slow"` // it takes longer than 30 seconds; after two minutes the compilation is given up
 }
 
-// prepare reads, verifies and compiles a bundle, and tests a new one. It waits for a turn.
+// prepare reads, verifies and compiles a bundle, and tests a new one. It waits for a slot.
 func (m *Manager) prepare(ctx context.Context, s *state, raw []byte, tested bool) (
 	*bundle.Bundle, *policies.Rules, error,
 ) {
-	turn, err := m.compiling.take(ctx)
+	slot, err := m.compiling.acquire(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer turn.leave()
+	defer slot.release()
 	b, err := bundle.Read(raw, s.Trust)
 	if err != nil {
 		return nil, nil, err
@@ -56,11 +56,11 @@ func (m *Manager) prepare(ctx context.Context, s *state, raw []byte, tested bool
 	if err = b.Pass(quick); err == nil || quick.Err() == nil || ctx.Err() != nil {
 		return b, rules, err
 	}
-	turn.leave()
-	if turn, err = m.testing.take(ctx); err != nil {
+	slot.release()
+	if slot, err = m.testing.acquire(ctx); err != nil {
 		return nil, nil, err
 	}
-	defer turn.leave()
+	defer slot.release()
 	return b, rules, b.Pass(ctx)
 }
 

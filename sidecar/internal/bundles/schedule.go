@@ -13,7 +13,7 @@ import (
 const maxAsking = 16
 
 // askingTime is how long one question counts for maxAsking. A source that takes longer still gets the time that it
-// gives itself, and the next tenant takes its turn.
+// gives itself, and the next tenant gets its slot.
 const askingTime = time.Second
 
 // follower says when the source of a tenant is asked the next time.
@@ -96,13 +96,13 @@ func (s *schedule) runUntil(ctx context.Context, changed <-chan struct{}) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		var turn chan<- struct{} // nil while nobody is due
+		var slot chan<- struct{} // nil while nobody is due
 		timer.Stop()
 		if len(s.waiting) > 0 {
 			if wait := time.Until(s.waiting[0].due); wait > 0 {
 				timer.Reset(wait)
 			} else {
-				turn = s.m.asking.free
+				slot = s.m.asking.free
 			}
 		}
 		select {
@@ -111,7 +111,7 @@ func (s *schedule) runUntil(ctx context.Context, changed <-chan struct{}) {
 		case <-changed:
 			return
 		case <-timer.C:
-		case turn <- struct{}{}:
+		case slot <- struct{}{}:
 			first := s.waiting[0]
 			heap.Pop(&s.waiting)
 			s.start(first)
@@ -123,7 +123,7 @@ func (s *schedule) runUntil(ctx context.Context, changed <-chan struct{}) {
 	}
 }
 
-// start asks the source of f in a goroutine, whose turn it is.
+// start asks the source of f in a goroutine, with a slot.
 func (s *schedule) start(f *follower) {
 	s.busy++
 	go func() {
@@ -132,17 +132,17 @@ func (s *schedule) start(f *follower) {
 	}()
 }
 
-// follow asks the source of f once and says when it is due again. The caller took a turn of m.asking.
+// follow asks the source of f once and says when it is due again. The caller acquired a slot of m.asking.
 func (m *Manager) follow(f *follower) {
-	turn := m.asking.taken()
-	defer turn.leave()
+	slot := m.asking.acquired()
+	defer slot.release()
 	q, err := m.question(f.tenant)
 	if err == nil {
 		if q.last.Waits {
-			turn.leave() // it waits at a connection for minutes
+			slot.release() // it waits at a connection for minutes
 		}
 		q.got, q.err = q.source.Fetch(f.ctx, q.last)
-		turn.keep() // so that few bundles wait in memory until they are compiled
+		slot.keep() // so that few bundles wait in memory until they are compiled
 		err = m.answer(f.ctx, &q, m.o.Record)
 	}
 	if f.failures++; !errors.Is(err, ErrFetch) {

@@ -114,7 +114,7 @@ func TestHangingSources(t *testing.T) {
 	})
 }
 
-// TestWaitingSources: sources that answer when there is a change keep no turn.
+// TestWaitingSources: sources that answer when there is a change keep no slot.
 func TestWaitingSources(t *testing.T) {
 	const n = 200
 	synctest.Test(t, func(t *testing.T) {
@@ -131,8 +131,8 @@ func TestWaitingSources(t *testing.T) {
 	})
 }
 
-// TestCompilingTakesTurns: a bundle waits for its turn, and one that does not end stops the others only for a time.
-func TestCompilingTakesTurns(t *testing.T) {
+// TestCompilingWaitsForASlot: a bundle waits for its slot, and one that does not end stops the others only for a time.
+func TestCompilingWaitsForASlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.tenants(bundles.Tenant{Name: "acme"})
@@ -145,11 +145,11 @@ func TestCompilingTakesTurns(t *testing.T) {
 		}()
 		synctest.Wait()
 		if len(pushed) > 0 || w.active() != "" {
-			t.Fatal("the push did not wait for its turn")
+			t.Fatal("the push did not wait for its slot")
 		}
 		release()
 		if err := <-pushed; err != nil || w.active() != "one" {
-			t.Errorf("with a turn: %v, %q in force", err, w.active())
+			t.Errorf("with a slot: %v, %q in force", err, w.active())
 		}
 	})
 }

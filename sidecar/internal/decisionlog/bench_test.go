@@ -21,7 +21,7 @@ func processor(b *testing.B) time.Duration {
 
 // BenchmarkDecision measures the processor time of a decision in the log, with a file. The bar is 15 µs.
 func BenchmarkDecision(b *testing.B) {
-	l, _ := newLog(b, decisionlog.Settings{Buffer: 1 << 20, Places: []decisionlog.Place{
+	l, _ := newLog(b, decisionlog.Settings{Buffer: 1 << 20, Destinations: []decisionlog.Destination{
 		decisionlog.File{Path: filepath.Join(b.TempDir(), "d.jsonl"), Max: 1 << 30, Keep: 1},
 	}})
 	before := processor(b)

@@ -14,14 +14,15 @@ import (
 	"time"
 )
 
-// File is a place: lines of JSON in a file with mode 0600. At Max bytes it becomes PATH.1, and PATH.1 becomes PATH.2.
+// File is a destination: lines of JSON in a file with mode 0600. At Max bytes it becomes PATH.1, and PATH.1 becomes
+// PATH.2.
 type File struct {
 	Path string
 	Max  int64
 	Keep int // files beside the one that grows
 }
 
-// Name implements Place.
+// Name implements Destination.
 func (File) Name() string { return "file" }
 
 func (f File) open(Options) (sink, time.Duration) { return &file{File: f}, 0 }
@@ -152,10 +153,10 @@ func ReadRecords(from io.Reader, fn func(*Record) error) error {
 	return nil
 }
 
-// Writer is a place for lines of JSON that nobody closes: standard output.
+// Writer is a destination for lines of JSON that nobody closes: standard output.
 type Writer struct{ To io.Writer }
 
-// Name implements Place.
+// Name implements Destination.
 func (Writer) Name() string { return "stdout" }
 
 func (w Writer) open(Options) (sink, time.Duration) { return &writer{to: w.To}, 0 }

@@ -134,7 +134,7 @@ func otlpLogs(labels map[string]string, now time.Time, batch []*Record, gap *Gap
 			Time: nano(now), Severity: otlpWarn, Text: "WARN", Body: otlpValue{String: "gap"},
 			Attributes: []otlpAttribute{
 				number("scimward.dropped", int64(gap.Dropped)),
-				text("scimward.why", gap.Why), text("scimward.since", gap.Since.Format(time.RFC3339Nano)),
+				text("scimward.reason", gap.Reason), text("scimward.since", gap.Since.Format(time.RFC3339Nano)),
 				text("scimward.until", gap.Until.Format(time.RFC3339Nano)),
 			},
 		})

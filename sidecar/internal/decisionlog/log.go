@@ -16,9 +16,9 @@ import (
 // Bounds.
 const (
 	recent = 4096 // records in memory, for operators
-	// DefaultBuffer is how many records wait for each place.
+	// DefaultBuffer is how many records wait for each destination.
 	DefaultBuffer = 8192
-	flushTime     = 5 * time.Second // for what waits when a place closes
+	flushTime     = 5 * time.Second // for what waits when a destination closes
 )
 
 // Options are what a Log needs. All are required.
@@ -26,14 +26,14 @@ type Options struct {
 	Now     func() time.Time
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
-	Labels  map[string]string // name this process to the places behind a network
+	Labels  map[string]string // name this process to the destinations behind a network
 }
 
 // Settings are what the configuration says. A reload replaces them.
 type Settings struct {
-	Places  []Place
-	Buffer  int // records that wait for each place; 0 is DefaultBuffer
-	Tenants map[string]Tenant
+	Destinations []Destination
+	Buffer       int // records that wait for each destination; 0 is DefaultBuffer
+	Tenants      map[string]Tenant
 }
 
 // Tenant is what a tenant says of its own records. The zero value records everything.
@@ -48,10 +48,10 @@ type Log struct {
 	tenants atomic.Pointer[map[string]Tenant]
 	open    atomic.Pointer[[]*worker]
 	decided *prometheus.CounterVec // by tenant
-	written *prometheus.CounterVec // by place
-	dropped *prometheus.CounterVec // by place and reason
+	written *prometheus.CounterVec // by destination
+	dropped *prometheus.CounterVec // by destination and reason
 
-	changing sync.Mutex // held by Configure and Close, which wait for places; never by Add
+	changing sync.Mutex // held by Configure and Close, which wait for destinations; never by Add
 	settings Settings
 
 	mu   sync.Mutex // guards the records in memory
@@ -59,7 +59,7 @@ type Log struct {
 	next int
 }
 
-// New makes a Log that keeps records in memory only, until Configure names places.
+// New makes a Log that keeps records in memory only, until Configure names destinations.
 func New(o Options) *Log {
 	l := &Log{
 		o: o,
@@ -67,12 +67,12 @@ func New(o Options) *Log {
 			Name: "scimward_decision_log_decisions_total", Help: "Decisions that were to be recorded, by tenant.",
 		}, []string{"tenant"}),
 		written: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "scimward_decision_log_written_total", Help: "Decisions that a place has taken, by place.",
-		}, []string{"place"}),
+			Name: "scimward_decision_log_written_total", Help: "Decisions that a destination has taken, by destination.",
+		}, []string{"destination"}),
 		dropped: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "scimward_decision_log_dropped_total",
-			Help: "Decisions that a place will never get, by place and why: full or failed.",
-		}, []string{"place", "why"}),
+			Help: "Decisions that a destination will never get, by destination and reason: full or failed.",
+		}, []string{"destination", "reason"}),
 	}
 	o.Metrics.MustRegister(l.decided, l.written, l.dropped)
 	l.tenants.Store(&map[string]Tenant{})
@@ -80,8 +80,8 @@ func New(o Options) *Log {
 	return l
 }
 
-// Configure puts settings in force. Places that stay keep what waits for them; one that goes gets it first, within
-// a few seconds.
+// Configure puts settings in force. Destinations that stay keep what waits for them; one that goes gets it first,
+// within a few seconds.
 func (l *Log) Configure(s Settings) {
 	l.changing.Lock()
 	defer l.changing.Unlock()
@@ -95,14 +95,14 @@ func (l *Log) Configure(s Settings) {
 	}
 	var stay, gone []*worker
 	for _, w := range *l.open.Load() {
-		if s.Buffer == l.settings.Buffer && slices.ContainsFunc(s.Places, w.isAt) {
+		if s.Buffer == l.settings.Buffer && slices.ContainsFunc(s.Destinations, w.isAt) {
 			stay = append(stay, w)
 		} else {
 			gone = append(gone, w)
 		}
 	}
 	next := append([]*worker(nil), stay...)
-	for _, p := range s.Places {
+	for _, p := range s.Destinations {
 		if !slices.ContainsFunc(stay, func(w *worker) bool { return w.isAt(p) }) {
 			next = append(next, l.start(p, s.Buffer))
 		}
@@ -112,7 +112,7 @@ func (l *Log) Configure(s Settings) {
 	closeAll(gone)
 }
 
-func (w *worker) isAt(p Place) bool { return reflect.DeepEqual(w.place, p) }
+func (w *worker) isAt(p Destination) bool { return reflect.DeepEqual(w.destination, p) }
 
 // Add records a decision. It never waits.
 func (l *Log) Add(r *Record) {
@@ -156,14 +156,14 @@ func (l *Log) Recent(tenant string, since time.Time) (out []*Record) {
 	return out
 }
 
-// Close gives every place what waits for it, within a few seconds, and closes it.
+// Close gives every destination what waits for it, within a few seconds, and closes it.
 func (l *Log) Close() {
 	l.changing.Lock()
 	defer l.changing.Unlock()
 	closeAll(*l.open.Swap(&[]*worker{}))
 }
 
-// closeAll closes places at the same time.
+// closeAll closes destinations at the same time.
 func closeAll(list []*worker) {
 	var done sync.WaitGroup
 	for _, w := range list {
@@ -172,15 +172,15 @@ func closeAll(list []*worker) {
 	done.Wait()
 }
 
-func (l *Log) start(p Place, buffer int) *worker {
+func (l *Log) start(p Destination, buffer int) *worker {
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &worker{
-		log: l, place: p, size: buffer, cancel: cancel, wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		log: l, destination: p, size: buffer, cancel: cancel, wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	w.sink, w.linger = p.open(l.o)
 	l.written.WithLabelValues(p.Name())
-	for _, why := range []string{whyFull, whyFailed} {
-		l.dropped.WithLabelValues(p.Name(), why)
+	for _, reason := range []string{reasonFull, reasonFailed} {
+		l.dropped.WithLabelValues(p.Name(), reason)
 	}
 	go w.run(ctx)
 	return w

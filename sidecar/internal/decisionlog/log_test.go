@@ -95,7 +95,7 @@ func counted(tb testing.TB, from io.Reader) (records, gaps uint64) {
 func soak(t *testing.T, n, buffer int) (dropped uint64) {
 	t.Helper()
 	f := decisionlog.File{Path: filepath.Join(t.TempDir(), "d.jsonl"), Max: 1 << 40, Keep: 1}
-	l, reg := newLog(t, decisionlog.Settings{Places: []decisionlog.Place{f}, Buffer: buffer})
+	l, reg := newLog(t, decisionlog.Settings{Destinations: []decisionlog.Destination{f}, Buffer: buffer})
 	var all sync.WaitGroup
 	for g := range 4 {
 		all.Go(func() {
@@ -146,7 +146,8 @@ func (b *blocked) Write(p []byte) (int, error) {
 // TestFullRing: a full ring drops the newest records, and the gap stands where they are missing.
 func TestFullRing(t *testing.T) {
 	out := &blocked{open: make(chan struct{})}
-	l, _ := newLog(t, decisionlog.Settings{Places: []decisionlog.Place{decisionlog.Writer{To: out}}, Buffer: 4})
+	to := []decisionlog.Destination{decisionlog.Writer{To: out}}
+	l, _ := newLog(t, decisionlog.Settings{Destinations: to, Buffer: 4})
 	for i := range 100 {
 		l.Add(record("acme", i))
 	}
@@ -157,7 +158,7 @@ func TestFullRing(t *testing.T) {
 	if records+gaps != 100 || gaps < 90 {
 		t.Errorf("%d records and gaps of %d of 100 decisions", records, gaps)
 	}
-	if !bytes.HasPrefix([]byte(text), []byte(`{"decision_id":"0"`)) || !bytes.Contains([]byte(text), []byte(`"why":"full"`)) {
+	if !bytes.HasPrefix([]byte(text), []byte(`{"decision_id":"0"`)) || !bytes.Contains([]byte(text), []byte(`"reason":"full"`)) {
 		t.Errorf("it begins with another record than the oldest: %s", text)
 	}
 }
@@ -165,7 +166,7 @@ func TestFullRing(t *testing.T) {
 // TestRotation: files stay below their bound, the oldest goes, and all have mode 0600.
 func TestRotation(t *testing.T) {
 	f := decisionlog.File{Path: filepath.Join(t.TempDir(), "d.jsonl"), Max: 2000, Keep: 2}
-	l, reg := newLog(t, decisionlog.Settings{Places: []decisionlog.Place{f}})
+	l, reg := newLog(t, decisionlog.Settings{Destinations: []decisionlog.Destination{f}})
 	for i := range 40 {
 		l.Add(record("acme", i))
 		for sum(t, reg, "scimward_decision_log_written_total") <= uint64(i) {
@@ -191,12 +192,12 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// TestMask: a tenant turns its records off, or leaves fields out, in every place and in memory. It changes nothing for
+// TestMask: a tenant turns its records off, or leaves fields out, everywhere. It changes nothing for
 // another tenant.
 func TestMask(t *testing.T) {
 	var out bytes.Buffer
 	l, _ := newLog(t, decisionlog.Settings{
-		Places: []decisionlog.Place{decisionlog.Writer{To: &out}},
+		Destinations: []decisionlog.Destination{decisionlog.Writer{To: &out}},
 		Tenants: map[string]decisionlog.Tenant{
 			"off": {Off: true}, "acme": {},
 			"masked": {Erase: []string{"client", "resource", "subject", "lock", "rules", "deviations"}},
@@ -267,7 +268,7 @@ func deliver(t *testing.T, format string, fails ...int) (*service, *prometheus.R
 	if err := os.WriteFile(token, []byte("secret\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l, reg := newLog(t, decisionlog.Settings{Places: []decisionlog.Place{decisionlog.HTTP{
+	l, reg := newLog(t, decisionlog.Settings{Destinations: []decisionlog.Destination{decisionlog.HTTP{
 		URL: server.URL, Format: format, TokenFile: token, Pause: time.Millisecond,
 	}}})
 	for i := range 3 {
@@ -326,7 +327,7 @@ func TestOTLPFormat(t *testing.T) {
 		s.ServeHTTP(w, r)
 	}))
 	defer server.Close()
-	l, _ := newLog(t, decisionlog.Settings{Buffer: 3, Places: []decisionlog.Place{decisionlog.HTTP{
+	l, _ := newLog(t, decisionlog.Settings{Buffer: 3, Destinations: []decisionlog.Destination{decisionlog.HTTP{
 		URL: server.URL, Format: decisionlog.FormatOTLP, Pause: time.Hour, // it lingers until it closes or half is full
 	}}})
 	for i := range 200 {
@@ -390,7 +391,7 @@ func TestRefusedBatch(t *testing.T) {
 func TestFailingFile(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "later")
 	f := decisionlog.File{Path: filepath.Join(dir, "d.jsonl"), Max: 1 << 20, Keep: 1}
-	l, reg := newLog(t, decisionlog.Settings{Places: []decisionlog.Place{f}})
+	l, reg := newLog(t, decisionlog.Settings{Destinations: []decisionlog.Destination{f}})
 	l.Add(record("acme", 1))
 	for sum(t, reg, "scimward_decision_log_dropped_total") < 1 {
 		time.Sleep(time.Millisecond)
@@ -426,7 +427,7 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := decisionlog.File{Path: filepath.Join(dir, "d.jsonl"), Max: 1 << 20, Keep: 1}
-	l, reg := newLog(t, decisionlog.Settings{Places: []decisionlog.Place{f}})
+	l, reg := newLog(t, decisionlog.Settings{Destinations: []decisionlog.Destination{f}})
 	n := 0
 	for ; sum(t, reg, "scimward_decision_log_dropped_total") == 0; n++ {
 		l.Add(record("acme", n))
@@ -442,22 +443,22 @@ func TestFullDisk(t *testing.T) {
 	}
 	lost := sum(t, reg, "scimward_decision_log_dropped_total")
 	records, gaps := counted(t, bytes.NewReader(b)) // fails at a half line
-	if records+gaps != uint64(n+1) || gaps != lost || !bytes.Contains(b, []byte(`"why":"failed"`)) {
+	if records+gaps != uint64(n+1) || gaps != lost || !bytes.Contains(b, []byte(`"reason":"failed"`)) {
 		t.Errorf("%d records and gaps of %d of %d decisions, %d counted as dropped", records, gaps, n+1, lost)
 	}
 }
 
-// TestReload: a place that goes gets what waits for it, and one that comes gets what follows.
+// TestReload: a destination that goes gets what waits for it, and one that comes gets what follows.
 func TestReload(t *testing.T) {
 	dir := t.TempDir()
-	place := func(name string) []decisionlog.Place {
-		return []decisionlog.Place{decisionlog.File{Path: filepath.Join(dir, name), Max: 1 << 20, Keep: 1}}
+	destination := func(name string) []decisionlog.Destination {
+		return []decisionlog.Destination{decisionlog.File{Path: filepath.Join(dir, name), Max: 1 << 20, Keep: 1}}
 	}
-	l, _ := newLog(t, decisionlog.Settings{Places: place("a")})
+	l, _ := newLog(t, decisionlog.Settings{Destinations: destination("a")})
 	l.Add(record("acme", 1))
-	l.Configure(decisionlog.Settings{Places: place("b")})
+	l.Configure(decisionlog.Settings{Destinations: destination("b")})
 	l.Add(record("acme", 2))
-	l.Configure(decisionlog.Settings{Places: place("b"), Tenants: map[string]decisionlog.Tenant{"acme": {}}})
+	l.Configure(decisionlog.Settings{Destinations: destination("b"), Tenants: map[string]decisionlog.Tenant{"acme": {}}})
 	l.Add(record("acme", 3))
 	l.Close()
 	for name, want := range map[string]uint64{"a": 1, "b": 2} {
@@ -484,7 +485,7 @@ func TestClosesInTime(t *testing.T) {
 	defer server.Close()
 	defer close(hang)
 	l, reg := newLog(t, decisionlog.Settings{
-		Places: []decisionlog.Place{decisionlog.HTTP{URL: server.URL, Format: decisionlog.FormatOPA}},
+		Destinations: []decisionlog.Destination{decisionlog.HTTP{URL: server.URL, Format: decisionlog.FormatOPA}},
 	})
 	l.Add(record("acme", 1))
 	l.Close()

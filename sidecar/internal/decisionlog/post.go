@@ -29,7 +29,7 @@ const (
 	postLinger  = time.Second            // a record waits as long for others
 )
 
-// HTTP is a place that takes batches by POST.
+// HTTP is a destination that takes batches by POST.
 type HTTP struct {
 	URL       string
 	Format    string
@@ -38,7 +38,7 @@ type HTTP struct {
 	Pause     time.Duration // before the second try; 0 is half a second
 }
 
-// Name implements Place.
+// Name implements Destination.
 func (h HTTP) Name() string {
 	if h.Format == FormatOTLP {
 		return "otlp"
@@ -83,7 +83,7 @@ func (p *poster) write(ctx context.Context, batch []*Record, gap *Gap) (int, err
 	}
 }
 
-// encode returns a batch in the format of the place, compressed.
+// encode returns a batch in the format of the destination, compressed.
 func (p *poster) encode(batch []*Record, gap *Gap) ([]byte, error) {
 	format := opaEvents
 	if p.Format == FormatOTLP {

@@ -1,7 +1,6 @@
 // Package decisionlog keeps what scimward decided: one record for each request. Records wait in a bounded ring for
-// each place that they go to: a file, standard output, an HTTP service, an OpenTelemetry collector. Full rings drop
-// the newest record, count it, and say in a gap record how many are missing. The newest records stay in memory for
-// operators.
+// each destination: a file, standard output, an HTTP service, an OpenTelemetry collector. Full rings drop the newest
+// record, count it, and say in a gap record how many are missing. The newest records stay in memory for operators.
 //
 // A record has ids and codes. It never has names, e-mail addresses, tokens, paths, bodies or texts of a client.
 package decisionlog
@@ -74,7 +73,7 @@ type Gap struct {
 	Dropped uint64    `json:"dropped"`
 	Since   time.Time `json:"since"` // of the first and the last one
 	Until   time.Time `json:"until"`
-	Why     string    `json:"why"` // full: the ring was full. failed: they could not be delivered
+	Reason  string    `json:"reason"` // full: the ring was full. failed: they could not be delivered
 }
 
 // erase returns a record without some fields: client, resource, subject, lock, rules, deviations.

@@ -7,24 +7,24 @@ import (
 	"time"
 )
 
-// The values of Gap.Why, and of the metric's label.
+// The values of Gap.Reason, and of the metric's label.
 const (
-	whyFull   = "full"
-	whyFailed = "failed"
+	reasonFull   = "full"
+	reasonFailed = "failed"
 )
 
-// maxBatch is how many records a place gets at once.
+// maxBatch is how many records a destination gets at once.
 const maxBatch = 1024
 
-// Place is where records go. Two equal places are one.
-type Place interface {
+// Destination is where records go. Two equal destinations are one.
+type Destination interface {
 	// Name is the label in metrics: file, stdout, http, otlp.
 	Name() string
-	// open returns the way to the place, and how long a record may wait for others on it.
+	// open returns the way to the destination, and how long a record may wait for others on it.
 	open(o Options) (s sink, linger time.Duration)
 }
 
-// sink writes records of one place. One goroutine uses it.
+// sink writes records of one destination. One goroutine uses it.
 type sink interface {
 	// write delivers records and the gap behind them, and returns how many records it delivered. It may try again
 	// until ctx ends.
@@ -32,16 +32,16 @@ type sink interface {
 	close() error
 }
 
-// worker is the ring of one place and the goroutine that empties it.
+// worker is the ring of one destination and the goroutine that empties it.
 type worker struct {
-	log    *Log
-	place  Place
-	sink   sink
-	size   int
-	linger time.Duration      // how long a record waits for others
-	cancel context.CancelFunc // of a write
-	wake   chan struct{}
-	ended  chan struct{}
+	log         *Log
+	destination Destination
+	sink        sink
+	size        int
+	linger      time.Duration      // how long a record waits for others
+	cancel      context.CancelFunc // of a write
+	wake        chan struct{}
+	ended       chan struct{}
 
 	mu      sync.Mutex // guards the fields below
 	waiting []*Record
@@ -56,14 +56,14 @@ func (w *worker) add(r *Record) {
 	w.mu.Lock()
 	full := w.closed || len(w.waiting) >= w.size
 	if full {
-		w.lose(1, r.Time, r.Time, whyFull)
+		w.lose(1, r.Time, r.Time, reasonFull)
 	} else {
 		w.waiting = append(w.waiting, r)
 	}
 	first := len(w.waiting) == 1 || len(w.waiting) == w.size/2
 	w.mu.Unlock()
 	if full {
-		w.log.dropped.WithLabelValues(w.place.Name(), whyFull).Inc()
+		w.log.dropped.WithLabelValues(w.destination.Name(), reasonFull).Inc()
 	}
 	if first || full {
 		w.signal()
@@ -78,9 +78,9 @@ func (w *worker) signal() {
 }
 
 // lose extends the gap. The caller holds mu.
-func (w *worker) lose(n int, since, until time.Time, why string) {
+func (w *worker) lose(n int, since, until time.Time, reason string) {
 	if w.gap == nil {
-		w.gap = &Gap{Since: since, Until: until, Why: why}
+		w.gap = &Gap{Since: since, Until: until, Reason: reason}
 	}
 	w.gap.Dropped += uint64(n)
 	if since.Before(w.gap.Since) {
@@ -128,7 +128,7 @@ func (w *worker) more() bool {
 	return len(w.waiting) > 0 || w.closed
 }
 
-// collect waits a little for more records, if the place takes them in large batches.
+// collect waits a little for more records, if the destination takes them in large batches.
 func (w *worker) collect() {
 	if w.linger == 0 {
 		return
@@ -141,18 +141,18 @@ func (w *worker) collect() {
 	}
 }
 
-// write reports whether the place has taken everything.
+// write reports whether the destination has taken everything.
 func (w *worker) write(ctx context.Context, batch []*Record, gap *Gap) bool {
 	n, err := w.sink.write(ctx, batch, gap)
-	w.log.written.WithLabelValues(w.place.Name()).Add(float64(n))
+	w.log.written.WithLabelValues(w.destination.Name()).Add(float64(n))
 	if lost := batch[n:]; len(lost) > 0 || err != nil && gap != nil {
-		w.log.dropped.WithLabelValues(w.place.Name(), whyFailed).Add(float64(len(lost)))
+		w.log.dropped.WithLabelValues(w.destination.Name(), reasonFailed).Add(float64(len(lost)))
 		w.mu.Lock()
 		if len(lost) > 0 {
-			w.lose(len(lost), lost[0].Time, lost[len(lost)-1].Time, whyFailed)
+			w.lose(len(lost), lost[0].Time, lost[len(lost)-1].Time, reasonFailed)
 		}
 		if gap != nil { // nobody has seen it
-			w.lose(int(gap.Dropped), gap.Since, gap.Until, gap.Why)
+			w.lose(int(gap.Dropped), gap.Since, gap.Until, gap.Reason)
 		}
 		if w.closed {
 			w.gap = nil // nobody will ask for it again
@@ -161,12 +161,11 @@ func (w *worker) write(ctx context.Context, batch []*Record, gap *Gap) bool {
 	}
 	if failing := err != nil; failing != w.failing {
 		w.failing = failing
+		to := slog.String("destination", w.destination.Name())
 		if failing {
-			w.log.o.Logger.LogAttrs(ctx, slog.LevelError, "decisions are not delivered", slog.String("place", w.place.Name()),
-				slog.Any("error", err))
+			w.log.o.Logger.LogAttrs(ctx, slog.LevelError, "decisions are not delivered", to, slog.Any("error", err))
 		} else {
-			w.log.o.Logger.LogAttrs(ctx, slog.LevelInfo, "decisions are delivered again",
-				slog.String("place", w.place.Name()))
+			w.log.o.Logger.LogAttrs(ctx, slog.LevelInfo, "decisions are delivered again", to)
 		}
 	}
 	return err == nil
@@ -182,14 +181,14 @@ func (w *worker) abandon() bool {
 		return true
 	case <-last.C:
 		w.mu.Lock()
-		w.log.dropped.WithLabelValues(w.place.Name(), whyFailed).Add(float64(len(w.waiting)))
+		w.log.dropped.WithLabelValues(w.destination.Name(), reasonFailed).Add(float64(len(w.waiting)))
 		w.waiting = nil
 		w.mu.Unlock()
 		return false
 	}
 }
 
-// close writes what waits, within flushTime, and closes the place.
+// close writes what waits, within flushTime, and closes the destination.
 func (w *worker) close() {
 	w.mu.Lock()
 	w.closed = true
@@ -207,7 +206,7 @@ func (w *worker) close() {
 		}
 	}
 	if err := w.sink.close(); err != nil {
-		w.log.o.Logger.LogAttrs(context.Background(), slog.LevelWarn, "closing a place of decisions",
-			slog.String("place", w.place.Name()), slog.Any("error", err))
+		w.log.o.Logger.LogAttrs(context.Background(), slog.LevelWarn, "closing a destination of decisions",
+			slog.String("destination", w.destination.Name()), slog.Any("error", err))
 	}
 }
