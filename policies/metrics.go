@@ -98,11 +98,9 @@ func (v *Verdict) Violated(in *Input) []Violated {
 			continue
 		}
 		seen[violation.Rule] = true
-		mode := string(violation.Mode)
-		if violation.Mode == ModeEnforce {
-			mode = "enforce"
-		}
-		out = append(out, Violated{in.Tenant, cmp.Or(in.Client.Label, otherClient), in.Profile, violation.Rule, mode})
+		out = append(out, Violated{
+			in.Tenant, cmp.Or(in.Client.Label, otherClient), in.Profile, violation.Rule, violation.Mode.String(),
+		})
 	}
 	return out
 }

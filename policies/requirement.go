@@ -50,7 +50,7 @@ func wrongStatus(v ast.Value) string {
 }
 
 func wrongMode(v ast.Value) string {
-	modes := []string{"enforce", string(ModeWarn), string(ModeObserve)}
+	modes := []string{ModeEnforce.String(), ModeWarn.String(), ModeObserve.String()}
 	s, _ := v.(ast.String)
 	if slices.Contains(modes, string(s)) {
 		return ""

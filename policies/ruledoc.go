@@ -69,7 +69,7 @@ func (r *Rules) Document() []RuleDoc {
 
 // addMode notes the mode of one of the rules that require it. Rules with several modes leave it to the request.
 func (d *RuleDoc) addMode(detail ast.Object) {
-	found := "enforce"
+	found := ModeEnforce.String()
 	if t := detail.Get(ast.StringTerm("mode")); t != nil {
 		s, _ := t.Value.(ast.String)
 		found = string(s)

@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/scimward/scimward/store/scim"
@@ -55,6 +56,9 @@ const (
 	ModeWarn    Mode = "warn"    // applied, audited, answered with a header
 	ModeObserve Mode = "observe" // metric only
 )
+
+// String returns the name of a mode: "enforce" for the zero value.
+func (m Mode) String() string { return cmp.Or(string(m), "enforce") }
 
 // Violation is one requirement that a request does not satisfy.
 type Violation struct {

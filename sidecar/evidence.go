@@ -99,6 +99,8 @@ type (
 	Paused = admin.Paused
 	// Replay asks what a bundle makes of recorded requests.
 	Replay = admin.Replay
+	// PolicyEval asks what a bundle makes of one recorded request.
+	PolicyEval = admin.PolicyEval
 	// Replayed is what it makes of them.
 	Replayed = admin.Replayed
 	// Judged is a recorded request with each requirement.

@@ -109,7 +109,7 @@ func (s *Server) decided(a *authz.Answered) {
 		Final: d.Final, Document: d.Input,
 	}
 	for _, v := range d.Violated {
-		if v.Mode == "enforce" {
+		if v.Mode == policies.ModeEnforce.String() {
 			e.Rules = append(e.Rules, v.Rule)
 		}
 	}

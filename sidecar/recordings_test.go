@@ -48,7 +48,7 @@ satisfied contains "keep-title" if input.result.title
 		out.Rules[0].Examples[0].Resource != user {
 		t.Errorf("replayed %+v", out)
 	}
-	c.r.must("policy/replay", sidecar.Replay{Diff: true, Other: raw}, &out)
+	c.r.must("policy/replay", sidecar.Replay{Diff: true, Bundle: raw}, &out)
 	if out.Changed != 1 || out.Changes[0].ID != id || len(out.Changes[0].Before) != 0 {
 		t.Errorf("compared %+v", out)
 	}
@@ -56,12 +56,21 @@ satisfied contains "keep-title" if input.result.title
 	if out.Decisions != 2 || out.Judged != 1 || out.NotRecorded != 1 {
 		t.Errorf("replayed two decisions: %+v", out)
 	}
+	ids := slices.Repeat([]string{id}, 200_000)
+	c.r.must("policy/replay", sidecar.Replay{Bundle: raw, IDs: ids}, &out)
+	if out.Judged != 1 {
+		t.Errorf("replayed many decisions: %+v", out)
+	}
+	if status, detail := c.r.do("acme", "policy/replay", sidecar.Replay{Bundle: raw, IDs: append(ids, id)}, nil); status != 413 ||
+		!strings.Contains(detail, "--since") {
+		t.Errorf("too many decisions: %d %s", status, detail)
+	}
 	var judged sidecar.Judged
-	c.r.must("policy/replay", sidecar.Replay{Bundle: raw, Record: id}, &judged)
+	c.r.must("policy/eval", sidecar.PolicyEval{Bundle: raw, ID: id}, &judged)
 	if judged.Judgement.Allow || !judged.Final || judged.Judgement.Requirements[0].Rule != "policy/keep-title" {
 		t.Errorf("judged %+v", judged.Judgement)
 	}
-	if status, detail := c.r.do("acme", "policy/replay", sidecar.Replay{Record: "unknown"}, nil); status != 404 ||
+	if status, detail := c.r.do("acme", "policy/eval", sidecar.PolicyEval{ID: "unknown"}, nil); status != 404 ||
 		!strings.Contains(detail, "not recorded") {
 		t.Errorf("an unknown record: %d %s", status, detail)
 	}
@@ -93,7 +102,7 @@ hold["legal"] := {"message": "legal hold"} if input.method == "DELETE"
 		out.Rules[0].Mode != "hold" || out.Rules[0].Examples[0].ID != id {
 		t.Errorf("replayed %+v", out)
 	}
-	c.r.must("policy/replay", sidecar.Replay{Diff: true, Other: raw}, &out)
+	c.r.must("policy/replay", sidecar.Replay{Diff: true, Bundle: raw}, &out)
 	if out.Changed != 1 || out.Changes[0].ID != id || !slices.Equal(out.Changes[0].After, []string{"policy/legal hold"}) {
 		t.Errorf("compared %+v", out)
 	}

@@ -25,7 +25,7 @@ Write:   scimward policy new DIR       begin with a rule and its tests
          scimward policy explain RULE  what does a rule demand?
          scimward policy bench BUNDLE  how long do the rules take?
 Try:     scimward policy replay        what would a bundle refuse of past requests?
-         scimward policy diff A B      on which past requests do two bundles differ?
+         scimward policy diff OLD NEW  on which past requests do two bundles differ?
 Pack:    scimward policy build DIR     pack the bundle
          scimward policy sign BUNDLE   sign it
 Ship:    scimward policy push BUNDLE   put a bundle in force

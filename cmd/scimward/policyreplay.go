@@ -61,10 +61,10 @@ and mode, with examples by decision. Nothing comes into force.` + replayLong,
 
 func newPolicyDiff() *cobra.Command {
 	c := &cobra.Command{
-		Use:   "diff BUNDLE [OTHER]",
+		Use:   "diff [OLD] NEW",
 		Short: "list the past requests on which two bundles differ",
 		Long: `Judges recorded requests by both bundles, and lists those for which the violated rules or their modes differ.
-Without OTHER it compares the bundle in force with BUNDLE.` + replayLong,
+Without OLD it compares NEW with the bundle in force.` + replayLong,
 		Example: `  scimward policy diff acme-policy-7.tar.gz acme-policy --since 24h`,
 		Args:    cobra.RangeArgs(1, 2),
 	}
@@ -72,11 +72,11 @@ Without OTHER it compares the bundle in force with BUNDLE.` + replayLong,
 	c.RunE = func(c *cobra.Command, args []string) error {
 		in := sidecar.Replay{Diff: true}
 		var err error
-		if in.Other, err = readBundle(args[len(args)-1]); err != nil {
+		if in.Bundle, err = readBundle(args[len(args)-1]); err != nil {
 			return err
 		}
 		if len(args) == 2 {
-			if in.Bundle, err = readBundle(args[0]); err != nil {
+			if in.Old, err = readBundle(args[0]); err != nil {
 				return err
 			}
 		}
@@ -206,14 +206,14 @@ func unjudged(r *sidecar.Replayed) string {
 
 // evalRecord judges a recorded request in the running scimward.
 func evalRecord(c *cobra.Command, f reading, id string, args []string, asJSON bool) error {
-	in := sidecar.Replay{Record: id}
+	in := sidecar.PolicyEval{ID: id}
 	var err error
 	if len(args) == 1 {
 		if in.Bundle, err = readBundle(args[0]); err != nil {
 			return err
 		}
 	}
-	admin, path, err := f.admin("policy/replay", nil)
+	admin, path, err := f.admin("policy/eval", nil)
 	if err != nil {
 		return err
 	}

@@ -18,7 +18,8 @@
 //	GET /v1/tenants/{tenant}/leavers          [LeaverList]; ?since and ?until bound the time of the request, ?open
 //	GET /v1/tenants/{tenant}/audit            audit records as lines of JSON; ?user for those about one person
 //	GET /v1/tenants/{tenant}/decisions        decision records as lines of JSON; ?since bounds their time
-//	POST /v1/tenants/{tenant}/policy/replay   [Replay]; judges recorded requests, see [Replayed] and [Judged]
+//	POST /v1/tenants/{tenant}/policy/replay   [Replay]; judges recorded requests, see [Replayed]
+//	POST /v1/tenants/{tenant}/policy/eval     [PolicyEval]; judges one of them, see [Judged]
 //	POST /v1/tenants/{tenant}/lock            lockRequest; locks a person, see [Locked]
 //	POST /v1/tenants/{tenant}/unlock          unlockRequest; lifts the operators' locks of a person, see [Unlocked]
 //	POST /v1/tenants/{tenant}/retry           retryRequest; makes failed and waiting jobs due now, see [revoke.Retried]

@@ -94,18 +94,24 @@ func statusOf(err error) int {
 // answer. do returns an error of refuse for what the operator can mend; any other error is a 503
 // whose cause is in the log only.
 func change[In any](h *Handler, name string, do func(context.Context, *act, In) (any, error)) http.HandlerFunc {
-	return changeOf(h, name, maxChange, do)
+	return changeOf(h, name, bounds{maxChange, 100}, do)
 }
 
-// changeOf is change for a body of at most limit bytes.
+// bounds are those of a body.
+type bounds struct {
+	bytes    int
+	elements int // of one array or object
+}
+
+// changeOf is change for a body with other bounds.
 func changeOf[In any](
-	h *Handler, name string, limit int, do func(context.Context, *act, In) (any, error),
+	h *Handler, name string, limit bounds, do func(context.Context, *act, In) (any, error),
 ) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		a, err := h.actOf(r)
 		var in In
 		if err == nil {
-			err = decode(http.MaxBytesReader(w, r.Body, int64(limit)), limit, &in)
+			err = decode(http.MaxBytesReader(w, r.Body, int64(limit.bytes)), limit, &in)
 		}
 		var out any
 		if err == nil {
@@ -159,14 +165,14 @@ func (h *Handler) configured(tenant string) error {
 		tenant, strings.Join(known, ", "))
 }
 
-// decode reads exactly one JSON object. Unknown and repeated members are refused. Limit is what body ends after.
-func decode(body io.Reader, limit int, to any) error {
+// decode reads exactly one JSON object. Unknown and repeated members are refused. body ends after the bytes of limit.
+func decode(body io.Reader, limit bounds, to any) error {
 	b, err := io.ReadAll(body)
 	if err != nil {
-		return refuse(http.StatusRequestEntityTooLarge, "the body must have at most %d bytes", limit)
+		return refuse(http.StatusRequestEntityTooLarge, "the body must have at most %d bytes", limit.bytes)
 	}
 	_, fault := strictjson.Decode[map[string]any](b, strictjson.Rules{
-		Depth: 4, Nesting: 5, Members: 100, Values: 1000, FoldName: strings.ToLower,
+		Depth: 4, Nesting: 5, Members: limit.elements, Values: 10 * limit.elements, FoldName: strings.ToLower,
 	})
 	if fault != nil {
 		return refuse(http.StatusBadRequest, "the body is no JSON object: %v", fault)

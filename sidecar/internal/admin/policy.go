@@ -69,8 +69,9 @@ type PolicyEvent struct {
 func (h *Handler) mountPolicy(mux *http.ServeMux) {
 	mux.HandleFunc("GET /v1/policies", h.policies)
 	mux.HandleFunc("GET /v1/tenants/{tenant}/policy/log", h.policyLog)
-	mux.HandleFunc("POST /v1/tenants/{tenant}/policy/push", changeOf(h, policyPushed, maxPush, h.pushPolicy))
-	mux.HandleFunc("POST /v1/tenants/{tenant}/policy/replay", changeOf(h, "policy.replay", maxReplay, h.replay))
+	mux.HandleFunc("POST /v1/tenants/{tenant}/policy/push", changeOf(h, policyPushed, bounds{maxPush, 10}, h.pushPolicy))
+	mux.HandleFunc("POST /v1/tenants/{tenant}/policy/replay", changeOf(h, "policy.replay", replayBounds(), h.replay))
+	mux.HandleFunc("POST /v1/tenants/{tenant}/policy/eval", changeOf(h, "policy.eval", bounds{maxPush, 10}, h.eval))
 	mux.HandleFunc("POST /v1/tenants/{tenant}/policy/activate", change(h, PolicyFetched, h.activatePolicy))
 	mux.HandleFunc("POST /v1/tenants/{tenant}/policy/rollback", change(h, policyRolledBack, h.rollBackPolicy))
 }

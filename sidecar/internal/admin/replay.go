@@ -3,7 +3,6 @@ package admin
 import (
 	"cmp"
 	"context"
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -18,19 +17,20 @@ import (
 // Bounds of a replay.
 const (
 	maxReplayIDs = 200_000
-	maxReplay    = 2*maxPush + maxReplayIDs*160
 	maxExamples  = 5   // of a rule and a client
 	maxChanged   = 500 // requests that a comparison lists
 )
 
-// Replay asks what a bundle makes of recorded requests.
+// replayBounds are those of a [Replay] with two bundles and maxReplayIDs ids.
+func replayBounds() bounds { return bounds{2*maxPush + maxReplayIDs*160, 2 * maxReplayIDs} }
+
+// Replay asks what a bundle makes of recorded requests, or on which of them it differs from an old one.
 type Replay struct {
-	Bundle []byte    `json:"bundle,omitempty"` // tar.gz; empty: the one in force, for Record and Diff
-	Other  []byte    `json:"other,omitempty"`  // of a comparison
-	Diff   bool      `json:"diff,omitempty"`   // compare Bundle with Other
+	Bundle []byte    `json:"bundle"`         // tar.gz
+	Diff   bool      `json:"diff,omitempty"` // compare it with Old
+	Old    []byte    `json:"old,omitempty"`  // tar.gz; empty: the one in force
 	Since  time.Time `json:"since,omitzero"`
-	IDs    []string  `json:"ids,omitempty"`    // only these decisions
-	Record string    `json:"record,omitempty"` // explain this one
+	IDs    []string  `json:"ids,omitempty"` // only these decisions
 }
 
 // Replayed is the answer. It has ids, rules and counts, and nothing else of the recorded requests.
@@ -70,18 +70,11 @@ type RequestName struct {
 	Resource string    `json:"resource,omitempty"`
 }
 
-// ReplayChange is a request on which two bundles differ.
+// ReplayChange is a request on which two bundles differ: Before is what the old one makes of it, After the new one.
 type ReplayChange struct {
 	RequestName
 	Before []string `json:"before"` // rules that it violates or that hold it, with their modes
 	After  []string `json:"after"`
-}
-
-// Judged is a recorded request with each requirement.
-type Judged struct {
-	RequestName
-	Final     bool                `json:"final"` // false: recorded without the stored resource
-	Judgement *policies.Judgement `json:"judgement"`
 }
 
 func nameOf(e *recording.Entry) RequestName {
@@ -108,21 +101,23 @@ func (h *Handler) candidate(ctx context.Context, tenant string, raw []byte) (*po
 // replay tries a bundle on the recorded requests of a tenant.
 func (h *Handler) replay(ctx context.Context, a *act, in Replay) (any, error) {
 	if len(in.IDs) > maxReplayIDs {
-		return nil, refuse(http.StatusRequestEntityTooLarge, "a replay takes at most %d decisions", maxReplayIDs)
+		return nil, refuse(http.StatusRequestEntityTooLarge, "a replay takes at most %d decisions: use --since to take fewer",
+			maxReplayIDs)
 	}
-	rules, err := h.candidate(ctx, a.Tenant, in.Bundle)
-	if err != nil {
-		return nil, err
-	}
-	if in.Record != "" {
-		return h.explainRecord(ctx, a.Tenant, rules, in.Record)
+	if len(in.Bundle) == 0 {
+		return nil, refuse(http.StatusBadRequest, "the bundle is empty")
 	}
 	r := replaying{
-		out: &Replayed{Tenant: a.Tenant, Rules: []ReplayedRule{}}, diff: in.Diff, rules: rules,
-		byRule: map[replayKey]*ReplayedRule{},
+		out: &Replayed{Tenant: a.Tenant, Rules: []ReplayedRule{}}, diff: in.Diff, byRule: map[replayKey]*ReplayedRule{},
 	}
-	if r.other, err = h.candidate(ctx, a.Tenant, in.Other); err != nil {
+	var err error
+	if r.rules, err = h.candidate(ctx, a.Tenant, in.Bundle); err != nil {
 		return nil, err
+	}
+	if in.Diff {
+		if r.old, err = h.candidate(ctx, a.Tenant, in.Old); err != nil {
+			return nil, err
+		}
 	}
 	if r.left, r.out.Incomplete, err = h.decisionsOf(a.Tenant, &in); err != nil {
 		return nil, err
@@ -171,20 +166,24 @@ func (h *Handler) decisionsOf(tenant string, in *Replay) (left map[string]struct
 
 // replaying is a replay that runs.
 type replaying struct {
-	out          *Replayed
-	diff         bool
-	rules, other *policies.Rules
-	byRule       map[replayKey]*ReplayedRule
-	left         map[string]struct{} // decisions without a recording
+	out    *Replayed
+	diff   bool
+	rules  *policies.Rules
+	old    *policies.Rules // nil: none
+	byRule map[replayKey]*ReplayedRule
+	left   map[string]struct{} // decisions without a recording
 }
 
 // found is what one rule makes of a recorded request.
-type found struct{ rule, mode string }
+type found struct {
+	rule string
+	mode policies.Mode
+}
 
-func (f found) String() string { return f.rule + " " + f.mode }
+func (f found) String() string { return f.rule + " " + f.mode.String() }
 
 func (f found) compare(g found) int {
-	return cmp.Or(strings.Compare(f.rule, g.rule), strings.Compare(f.mode, g.mode))
+	return cmp.Or(strings.Compare(f.rule, g.rule), strings.Compare(f.mode.String(), g.mode.String()))
 }
 
 // replayKey names a ReplayedRule.
@@ -193,11 +192,8 @@ type replayKey struct {
 	client string
 }
 
-// The modes that replay distinguishes. No requirement has the mode hold.
-const (
-	modeEnforce = "enforce"
-	modeHold    = "hold"
-)
+// modeHold marks what a rule holds. No requirement has this mode.
+const modeHold policies.Mode = "hold"
 
 // foundIn returns the rules that an entry violates or that hold it, each once with each mode. It judges nothing if the
 // rules read what was not recorded.
@@ -216,9 +212,9 @@ func foundIn(
 	}
 	refused := refusedByProfile(e)
 	for i := range violations {
-		mode := cmp.Or(string(violations[i].Mode), modeEnforce)
-		refused = refused || mode == modeEnforce
-		all = append(all, found{violations[i].Rule, mode})
+		v := &violations[i]
+		refused = refused || v.Mode == policies.ModeEnforce
+		all = append(all, found{v.Rule, v.Mode})
 	}
 	if !refused {
 		for _, h := range rules.Holds(ctx, doc) {
@@ -241,9 +237,9 @@ func (r *replaying) judge(ctx context.Context, e *recording.Entry) {
 		return
 	}
 	all, judged, err := foundIn(ctx, r.rules, e, doc)
-	var others []found
+	var before []found
 	if judged && err == nil && r.diff {
-		others, judged, err = foundIn(ctx, r.other, e, doc)
+		before, judged, err = foundIn(ctx, r.old, e, doc)
 	}
 	switch {
 	case !judged:
@@ -258,11 +254,11 @@ func (r *replaying) judge(ctx context.Context, e *recording.Entry) {
 		r.count(e, all)
 		return
 	}
-	if slices.Equal(all, others) {
+	if slices.Equal(all, before) {
 		return
 	}
 	if r.out.Changed++; len(r.out.Changes) < maxChanged {
-		r.out.Changes = append(r.out.Changes, ReplayChange{nameOf(e), texts(all), texts(others)})
+		r.out.Changes = append(r.out.Changes, ReplayChange{nameOf(e), texts(before), texts(all)})
 	}
 }
 
@@ -277,11 +273,11 @@ func texts(all []found) []string {
 func (r *replaying) count(e *recording.Entry, all []found) {
 	refused, held := false, false
 	for _, f := range all {
-		refused, held = refused || f.mode == modeEnforce, held || f.mode == modeHold
+		refused, held = refused || f.mode == policies.ModeEnforce, held || f.mode == modeHold
 		key := replayKey{f, e.Client}
 		c := r.byRule[key]
 		if c == nil {
-			c = &ReplayedRule{Rule: f.rule, Mode: f.mode, Client: e.Client, Examples: []RequestName{}}
+			c = &ReplayedRule{Rule: f.rule, Mode: f.mode.String(), Client: e.Client, Examples: []RequestName{}}
 			r.byRule[key] = c
 		}
 		if c.Requests++; len(c.Examples) < maxExamples {
@@ -311,35 +307,4 @@ func (r *replaying) finish() *Replayed {
 		return cmp.Or(strings.Compare(a.Rule, b.Rule), strings.Compare(a.Mode, b.Mode), strings.Compare(a.Client, b.Client))
 	})
 	return r.out
-}
-
-// errFound ends the search for a recording.
-var errFound = errors.New("found")
-
-// explainRecord judges one recorded request by its profile and by rules.
-func (h *Handler) explainRecord(ctx context.Context, tenant string, rules *policies.Rules, id string) (any, error) {
-	var of *recording.Entry
-	_, err := h.opts.Recordings.Read(ctx, tenant, time.Time{}, func(e *recording.Entry) error {
-		if e.ID != id {
-			return nil
-		}
-		of = e
-		return errFound
-	})
-	switch {
-	case err != nil && !errors.Is(err, errFound):
-		return nil, err
-	case of == nil:
-		return nil, refuse(http.StatusNotFound, "the decision %q cannot be judged: it is not recorded. Recordings need "+
-			"tenants[].policy.record, and are kept for seven days at most", id)
-	}
-	doc, err := policies.ParseDocument(of.Document)
-	if err != nil {
-		return nil, err
-	}
-	j, err := h.opts.Policy.Explain(ctx, of.Profile, rules, doc)
-	if err != nil {
-		return nil, refuse(http.StatusUnprocessableEntity, "%s", err)
-	}
-	return Judged{nameOf(of), of.Final, j}, nil
 }
