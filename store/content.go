@@ -15,12 +15,17 @@ type content struct {
 	locks   *LockTable
 	notes   notes
 	watch   listeners[Change]
-	changes []Change // the changes of the newest record; the committer reads it
+	applied listeners[Applied]
+
+	// Of the newest record. The goroutine that applies records reads them.
+	seq     Seq
+	changes []Change
+	cores   []*CoreChange
 }
 
 // Apply implements [machine.Content].
 func (c *content) Apply(w *machine.Writer, accepted []machine.Payload) (feed []byte, err error) {
-	c.changes = nil
+	c.seq, c.changes, c.cores = w.Seq(), nil, nil
 	h := chains{w: w, heads: map[string]*head{}}
 	for i := range accepted {
 		p := &accepted[i]
@@ -50,14 +55,18 @@ func (c *content) addChanges(seq Seq, encoded []byte) error {
 	}
 	for i := range changes {
 		changes[i].Seq = seq
+		if changes[i].Core != nil {
+			c.cores = append(c.cores, changes[i].Core)
+			continue
+		}
 		if changes[i].Lock != nil {
 			changes[i].Lock.Version = seq
 		}
 		if changes[i].Operator != nil {
 			changes[i].Operator.Version = seq
 		}
+		c.changes = append(c.changes, changes[i])
 	}
-	c.changes = append(c.changes, changes...)
 	return nil
 }
 
@@ -72,6 +81,7 @@ func (c *content) Publish(advance func()) {
 			c.locks.putOperator(*l)
 		}
 	}
+	c.tell(c.seq)
 	advance()
 	for i := range c.changes {
 		c.watch.call(c.changes[i])

@@ -52,6 +52,7 @@ const (
 	kindRevoked     = 'Q'
 
 	kindOperatorLock = 'z'
+	kindCore         = 'E'
 
 	// The rows of clients of former versions, see moveClients.
 	kindFormerClient    = 'C'
@@ -110,6 +111,8 @@ var keyKinds = [...]keyKind{
 	{kind: kindPause, name: "pause"},                                         // -> since when SCIM is paused
 	{kind: kindKey, name: "signing key", parts: 1},                           // id -> key
 	{kind: kindRevoked, name: "revoked token", parts: 1, number: 1},          // be64(time) jti, until it has expired
+	// The installation. The tenant is empty.
+	{kind: kindCore, name: "core", parts: 1}, // id -> core
 }
 
 // kindOf returns the description of a kind, nil for an unknown one.

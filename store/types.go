@@ -294,6 +294,7 @@ type Change struct {
 	Issuer    string        `json:",omitempty"` // of a ChangeClient: with ID, its [ClientName]
 	Client    *Client       `json:",omitempty"` // of a ChangeClient, nil when its tombstone was deleted
 	Pause     *Pause        `json:",omitempty"` // of a ChangePause, nil when the tenant was resumed
+	Core      *CoreChange   `json:",omitempty"` // of a ChangeCore, which is not in the feed
 	RequestID string
 }
 
@@ -313,4 +314,5 @@ const (
 	ChangeJob          ChangeType = "job"
 	ChangeClient       ChangeType = "client"
 	ChangePause        ChangeType = "pause"
+	ChangeCore         ChangeType = "core"
 )

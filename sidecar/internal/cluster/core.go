@@ -1,0 +1,278 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/scimward/scimward/sidecar/internal/lease"
+	"github.com/scimward/scimward/store"
+)
+
+// Messages carries short messages to all cores. One may be lost, repeated or overtaken.
+type Messages interface {
+	Send(ctx context.Context, b []byte) error
+	// Receive calls fn for every message, also for this core's own, until stop.
+	Receive(fn func(b []byte)) (stop func())
+}
+
+// Options configures New.
+type Options struct {
+	Name     string // of this core in the installation
+	Store    *store.Store
+	Messages Messages
+	// Cut ends the open streams of the locked users of a tenant. It returns when they have ended.
+	Cut     func(ctx context.Context, tenant string)
+	Lease   lease.Options
+	Logger  *slog.Logger
+	Metrics prometheus.Registerer // nil: none
+}
+
+// Core is the lease protocol of this process. It is safe for concurrent use.
+type Core struct {
+	opts    Options
+	id      lease.ID
+	read    func() lease.Reading
+	lease   atomic.Pointer[lease.Lease]
+	metrics *metrics
+
+	ordered *queue[any]         // store.Applied and lease.Ask, until the streams of earlier locks are cut
+	events  *queue[lease.Event] // for the protocol
+
+	mu     sync.Mutex
+	ticket uint64
+	asks   map[uint64]chan lease.Answer // nil when Run has ended
+}
+
+// New makes the protocol of this process, with an identity that no other start has.
+func New(o Options) (*Core, error) {
+	var b [8]byte
+	rand.Read(b[:]) // never fails (crypto/rand)
+	c := &Core{
+		opts: o, id: lease.ID(o.Name + "-" + hex.EncodeToString(b[:])), read: read,
+		ordered: newQueue[any](), events: newQueue[lease.Event](), asks: map[uint64]chan lease.Answer{},
+	}
+	c.opts.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	c.lease.Store(&lease.Lease{})
+	var err error
+	c.metrics, err = newMetrics(o.Metrics, c)
+	return c, err
+}
+
+// ID is the identity of this process among the cores.
+func (c *Core) ID() string { return string(c.id) }
+
+// Right returns what this process may do with a request now. Ask when the answer is built, after everything else.
+// serve is how long the application accepts a process whose lease has ended.
+func (c *Core) Right(serve time.Duration) lease.Right {
+	return c.lease.Load().Right(c.read(), serve)
+}
+
+// Ready returns why this process may not decide now, nil when it may.
+func (c *Core) Ready() error {
+	if c.Right(0) == lease.Decide {
+		return nil
+	}
+	return errors.New("it has no lease: it has not applied a heartbeat of its own in time; is the log's cluster in reach?")
+}
+
+// ErrUnconfirmed says that Confirm could not learn that every process has a restriction in force. It may be so.
+var ErrUnconfirmed = errors.New("it is not known whether every process has the change in force")
+
+// Confirm waits until every process that may decide has all restrictions up to the store's present position in
+// force, or has lost its lease. It takes at most little more than a lease. The answer names who had lost it.
+// An error is ErrUnconfirmed.
+func (c *Core) Confirm(ctx context.Context) (lease.Answer, error) {
+	start := time.Now()
+	done := make(chan lease.Answer, 1)
+	c.mu.Lock()
+	if c.asks == nil {
+		c.mu.Unlock()
+		return lease.Answer{}, fmt.Errorf("%w: the process ends", ErrUnconfirmed)
+	}
+	c.ticket++
+	ticket := c.ticket
+	c.asks[ticket] = done
+	c.mu.Unlock()
+	c.ordered.push(lease.Ask{Ticket: ticket, Position: lease.Position(c.opts.Store.Health().Applied)})
+	select {
+	case a, ok := <-done:
+		if !ok {
+			return lease.Answer{}, fmt.Errorf("%w: the process ends", ErrUnconfirmed)
+		}
+		c.metrics.answered(time.Since(start), &a)
+		return a, nil
+	case <-ctx.Done():
+		c.mu.Lock()
+		delete(c.asks, ticket)
+		c.mu.Unlock()
+		return lease.Answer{}, fmt.Errorf("%w: %w", ErrUnconfirmed, ctx.Err())
+	}
+}
+
+// Drain starts the orderly end. Run returns when no process that this one granted a lease can decide, and the
+// others know that this one does not.
+func (c *Core) Drain() { c.events.push(lease.Drain{}) }
+
+// Run runs the protocol until it has left after Drain, or ctx ends. In the second case the others wait for the
+// end of this process's lease.
+func (c *Core) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	var working sync.WaitGroup // what Run has started
+	defer working.Wait()
+	defer stop()
+	defer c.end()
+	defer c.opts.Store.WatchApplied(func(a store.Applied) { c.ordered.push(a) })()
+	at, cores, err := c.opts.Store.Cores(ctx)
+	if err != nil {
+		return err
+	}
+	members := make([]lease.Member, len(cores))
+	for i, row := range cores {
+		members[i] = lease.Member{Core: lease.ID(row.ID), Heartbeat: lease.Position(row.Heartbeat)}
+	}
+	defer c.opts.Messages.Receive(func(b []byte) { c.receive(ctx, b) })()
+	working.Go(func() { c.order(ctx, at) })
+	protocol := lease.NewCore(c.id, c.opts.Lease, c.read(), lease.Position(at), members)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.events.filled:
+		case <-timer.C:
+			c.events.push(lease.Tick{})
+		}
+		for _, ev := range c.events.take() {
+			eff := protocol.Next(c.read(), ev)
+			l := protocol.Lease()
+			c.lease.Store(&l)
+			c.carryOut(ctx, &working, &eff)
+			if eff.Left {
+				return nil
+			}
+			timer.Reset(eff.Wake)
+		}
+	}
+}
+
+// end answers nobody any more, and decides nothing.
+func (c *Core) end() {
+	c.lease.Store(&lease.Lease{})
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, done := range c.asks {
+		close(done)
+	}
+	c.asks = nil
+}
+
+// receive takes a message of a core, perhaps of this one.
+func (c *Core) receive(ctx context.Context, b []byte) {
+	var conf lease.Confirmation
+	if err := json.Unmarshal(b, &conf); err != nil || conf.Core == "" {
+		c.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "a message of another core cannot be read", slog.Any("err", err))
+		return
+	}
+	if conf.Core != c.id {
+		c.events.push(conf)
+	}
+}
+
+// order passes records and questions to the protocol in their order, each record when the streams of the users that
+// it locks have ended. Records up to at are in force already.
+func (c *Core) order(ctx context.Context, at store.Seq) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.ordered.filled:
+		}
+		for _, next := range c.ordered.take() {
+			switch ev := next.(type) {
+			case lease.Ask:
+				c.events.push(lease.Applied{Position: ev.Position}, ev)
+			case store.Applied:
+				if ev.Seq <= at {
+					continue
+				}
+				for _, tenant := range ev.Locked {
+					c.opts.Cut(ctx, tenant)
+				}
+				c.events.push(applied(ev)...)
+			}
+		}
+	}
+}
+
+// applied translates a record. A record with several changes of the table is one event for each.
+func applied(a store.Applied) []lease.Event {
+	first := lease.Applied{Position: lease.Position(a.Seq), Restricts: a.Restricts}
+	if len(a.Cores) == 0 {
+		return []lease.Event{first}
+	}
+	var events []lease.Event
+	for _, change := range a.Cores {
+		switch id := lease.ID(change.Core.ID); change.Type {
+		case store.CoreHeartbeat:
+			first.Record = lease.Heartbeat{Core: id, Number: change.Core.Number}
+		case store.CoreLeft:
+			first.Record = lease.Leave{Core: id}
+		case store.CoreRemoved:
+			first.Record = lease.Remove{Core: id, Heartbeat: lease.Position(change.Core.Heartbeat)}
+		}
+		events = append(events, first)
+	}
+	return events
+}
+
+// carryOut does what the protocol asks for. What may take long runs beside it.
+func (c *Core) carryOut(ctx context.Context, working *sync.WaitGroup, eff *lease.Effects) {
+	for _, r := range eff.Append {
+		working.Go(func() { c.append(ctx, r) })
+	}
+	if eff.Announce != nil {
+		b, err := json.Marshal(eff.Announce)
+		if err == nil {
+			err = c.opts.Messages.Send(ctx, b)
+		}
+		if err != nil { // it is repeated with the next heartbeat
+			c.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "telling the other cores what is in force", slog.Any("err", err))
+		}
+	}
+	for _, a := range eff.Answers {
+		c.mu.Lock()
+		if done := c.asks[a.Ticket]; done != nil {
+			delete(c.asks, a.Ticket)
+			done <- a
+		}
+		c.mu.Unlock()
+	}
+}
+
+// append writes a record of the table of cores. The protocol repeats what must not be lost.
+func (c *Core) append(ctx context.Context, r lease.Record) {
+	var err error
+	switch r := r.(type) {
+	case lease.Heartbeat:
+		_, err = c.opts.Store.HeartbeatCore(ctx, store.Core{ID: string(r.Core), Name: c.opts.Name, Number: r.Number})
+	case lease.Leave:
+		_, err = c.opts.Store.LeaveCore(ctx, string(r.Core))
+	case lease.Remove:
+		_, err = c.opts.Store.RemoveCore(ctx, string(r.Core), store.Seq(r.Heartbeat))
+	}
+	if err != nil && ctx.Err() == nil {
+		c.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "the log did not take a record of this core", slog.Any("err", err))
+	}
+}

@@ -1,0 +1,146 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/scimward/scimward/store/machine"
+)
+
+// Core is a row of the table of cores: the processes that share the log and answer requests. The row is written
+// again with every heartbeat of the core.
+type Core struct {
+	ID        string // new at every start of the process
+	Name      string // of the installation; for people
+	Number    uint64 // of the newest heartbeat
+	Heartbeat Seq    `json:",omitempty"` // position of the newest heartbeat
+}
+
+// CoreChange is what a record does to the table of cores.
+type CoreChange struct {
+	Type CoreChangeType
+	Core Core
+}
+
+// CoreChangeType says how the table changed.
+type CoreChangeType string
+
+// The changes of the table of cores.
+const (
+	CoreHeartbeat CoreChangeType = "heartbeat"
+	CoreLeft      CoreChangeType = "left"    // by its own record
+	CoreRemoved   CoreChangeType = "removed" // by another core; Core.Heartbeat is the last one that was seen of it
+)
+
+// Applied describes a record that is in force in this process: its locks are in the lock table.
+type Applied struct {
+	Seq       Seq
+	Restricts bool     // it takes a right away from somebody
+	Locked    []string // tenants of its locks
+	Cores     []CoreChange
+}
+
+// WatchApplied calls fn for every record that restricts somebody or changes the table of cores, before readers see
+// it. fn runs on the goroutine that applies records, so it must not block.
+func (s *Store) WatchApplied(fn func(Applied)) (stop func()) { return s.content.applied.add(fn) }
+
+// HeartbeatCore writes the row of a core.
+func (s *Store) HeartbeatCore(ctx context.Context, c Core) (Seq, error) {
+	return s.changeCore(ctx, CoreChange{CoreHeartbeat, c})
+}
+
+// LeaveCore removes the row of a core that will not decide any more.
+func (s *Store) LeaveCore(ctx context.Context, id string) (Seq, error) {
+	return s.changeCore(ctx, CoreChange{CoreLeft, Core{ID: id}})
+}
+
+// RemoveCore removes the row of a silent core if last is still its newest heartbeat. Otherwise it does
+// nothing.
+func (s *Store) RemoveCore(ctx context.Context, id string, last Seq) (Seq, error) {
+	return s.changeCore(ctx, CoreChange{CoreRemoved, Core{ID: id, Heartbeat: last}})
+}
+
+// Cores returns the table of cores, and the position at which it was so.
+func (s *Store) Cores(ctx context.Context) (at Seq, cores []Core, err error) {
+	err = s.m.View(ctx, func(snap *machine.Snapshot) error {
+		at = snap.Seq()
+		return snap.Scan(key(kindCore, ""), nil, true, func(e machine.Entry) (bool, error) {
+			var c Core
+			if err := decodeRow(e.Value, &c); err != nil {
+				return false, err
+			}
+			c.Heartbeat = e.Version
+			cores = append(cores, c)
+			return true, nil
+		})
+	})
+	if err != nil {
+		return 0, nil, fmt.Errorf("reading the table of cores: %w", err)
+	}
+	return at, cores, nil
+}
+
+func (s *Store) changeCore(ctx context.Context, c CoreChange) (Seq, error) {
+	seq, err := s.m.Update(ctx, "", func(tx *machine.Tx) error {
+		row := key(kindCore, "", c.Core.ID)
+		if c.Type == CoreHeartbeat {
+			v, err := encodeRow(c.Core)
+			if err != nil {
+				return err
+			}
+			tx.Put(row, v)
+			return noteCore(tx, c)
+		}
+		_, last, err := tx.Get(row)
+		switch {
+		case errors.Is(err, ErrNotFound), c.Type == CoreRemoved && last != c.Core.Heartbeat:
+			return nil
+		case err != nil:
+			return err
+		}
+		tx.Delete(row)
+		return noteCore(tx, c)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("writing the table of cores: %w", err)
+	}
+	return seq, nil
+}
+
+func noteCore(tx *machine.Tx, c CoreChange) (err error) {
+	tx.Changes, err = json.Marshal([]Change{{Type: ChangeCore, Core: &c}})
+	return err
+}
+
+// restricts reports whether a change can take a right away from somebody.
+func (c *Change) restricts() bool {
+	switch c.Type {
+	case ChangeLock, ChangeOperatorLock, ChangeClient, ChangePause:
+		return true
+	default:
+		return false
+	}
+}
+
+// tell passes a record to those who wait for restrictions and for changes of the table of cores.
+func (c *content) tell(seq Seq) {
+	a := Applied{Seq: seq}
+	for i := range c.changes {
+		ch := &c.changes[i]
+		a.Restricts = a.Restricts || ch.restricts()
+		if ch.Type == ChangeLock || ch.Type == ChangeOperatorLock {
+			a.Locked = append(a.Locked, ch.Tenant)
+		}
+	}
+	for _, core := range c.cores {
+		if core.Type == CoreHeartbeat {
+			core.Core.Heartbeat = seq
+		}
+		a.Cores = append(a.Cores, *core)
+	}
+	if a.Restricts || len(a.Cores) > 0 {
+		c.applied.call(a)
+	}
+}
