@@ -37,8 +37,12 @@ type Core struct {
 	announceNext bool // at the latest with this event
 
 	members map[ID]*member // without this core
-	edges   map[ID]*holder
 	asks    []*ask
+
+	edges    map[ID]*holder // that may decide with a grant of this core, or missed a restriction
+	holders  []*holder      // the same
+	floor    Position       // up to where every edge has the restrictions in force when it decides
+	edgesDue time.Duration  // monotonic time at which the next grant ends
 }
 
 // NewCore starts the protocol with a new identity from a snapshot of the state at a position,
@@ -88,7 +92,7 @@ type Event interface {
 func (c *Core) Next(now Reading, ev Event) Effects {
 	var eff Effects
 	ev.apply(c, now, &eff)
-	c.endGrants(now)
+	c.sweep(now)
 	c.drain(now)
 	c.beat(now, &eff)
 	c.announce(&eff)
@@ -108,9 +112,11 @@ func (Tick) apply(*Core, Reading, *Effects) {}
 // position, there is an event for each, after all of them are in force. Events for records
 // that mean nothing here may be left out, except those that an [Ask] waits for.
 type Applied struct {
-	Position  Position
-	Record    Record // nil for a record that does not change the table of cores
-	Restricts bool   // it takes a right away: locks a user, disables a client, removes a key, pauses a tenant
+	Position Position
+	Record   Record // nil for a record that does not change the table of cores
+	// Restricts: it takes a right away: locks a user, disables a client, removes a key, pauses a tenant.
+	// Every restriction goes to the edges, even if it means nothing there, because they confirm it.
+	Restricts bool
 }
 
 func (ev Applied) apply(c *Core, now Reading, _ *Effects) {
@@ -202,10 +208,8 @@ func (c *Core) beat(now Reading, eff *Effects) {
 // else with the next heartbeat.
 func (c *Core) announce(eff *Effects) {
 	confirmed := c.applied
-	for _, h := range c.edges {
-		if p := h.reached(); p < c.restricted {
-			confirmed = min(confirmed, p)
-		}
+	if c.floor < c.restricted {
+		confirmed = c.floor
 	}
 	if !c.announceNext && min(confirmed, c.restricted) <= c.announced {
 		return
@@ -219,10 +223,7 @@ func (c *Core) wake(now Reading) time.Duration {
 	if c.phase == left {
 		return c.options.Heartbeat
 	}
-	at := c.due
-	for _, h := range c.edges {
-		at = min(at, h.due(now, c.options))
-	}
+	at := min(c.due, c.edgesDue)
 	for _, a := range c.asks {
 		if n := len(a.waits); n > 0 {
 			at = min(at, a.waits[n-1].until)

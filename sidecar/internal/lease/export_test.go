@@ -6,7 +6,7 @@ package lease
 func (c *Core) Recount(number uint64, now Reading) { c.beats.at[number] = now }
 
 // Forget forgets the grants of an edge.
-func (c *Core) Forget(edge ID) { delete(c.edges, edge) }
+func (c *Core) Forget(edge ID) { EdgeConfirmation{Edge: edge, Done: true}.apply(c, Reading{}, nil) }
 
 // Recount lets the lease of a renewal count from a later moment.
 func (e *Edge) Recount(number uint64, now Reading) { e.renewals.at[number] = now }

@@ -33,6 +33,7 @@ func (ev Renewal) apply(c *Core, now Reading, eff *Effects) {
 	if h == nil {
 		h = &holder{decider: decider{id: ev.Edge, confirmed: ev.Position}}
 		c.edges[ev.Edge] = h
+		c.holders = append(c.holders, h)
 	}
 	h.add(grant{c.restricted, now.Monotonic + stretch(ttl)})
 	eff.Grants = append(eff.Grants, Grant{ev.Edge, ev.Number, ttl, c.restricted})
@@ -95,17 +96,16 @@ func (h *holder) due(now Reading, o Options) time.Duration {
 	switch {
 	case len(h.grants) > 0:
 		return h.grants[0].until
-	case h.mayServe(now, o):
+	case h.mayServe(now, o) || h.confirmed >= h.last:
 		return h.ended + stretch(o.Serve)
-	case h.confirmed < h.last:
+	default:
 		return h.ended + stretch(o.Serve) + o.Lease
 	}
-	return 0
 }
 
 // noteMissed notes a new restriction for every edge that might decide without it.
 func (c *Core) noteMissed(now Reading) {
-	for _, h := range c.edges {
+	for _, h := range c.holders {
 		if h.mayServe(now, c.options) {
 			h.last = c.restricted
 		}
@@ -115,7 +115,7 @@ func (c *Core) noteMissed(now Reading) {
 // missed lists what edges never confirmed of what this core confirms.
 func (c *Core) missed(confirmed Position) []Missed {
 	var list []Missed
-	for _, h := range c.edges {
+	for _, h := range c.holders {
 		if h.confirmed < min(h.last, confirmed) {
 			list = append(list, Missed{h.id, h.confirmed, h.last})
 		}
@@ -124,20 +124,30 @@ func (c *Core) missed(confirmed Position) []Missed {
 	return list
 }
 
-// endGrants drops the grants that have ended, and the edges of which nothing is left to remember.
-func (c *Core) endGrants(now Reading) {
-	for id, h := range c.edges {
-		h.grants = slices.DeleteFunc(h.grants, func(g grant) bool { return g.until <= now.Monotonic })
-		if h.due(now, c.options) <= now.Monotonic {
-			h.end = expired
-			delete(c.edges, id)
+// sweep drops the grants that have ended, and the edges of which nothing is left to remember. It looks
+// once at every edge, and notes what the rest of Next needs.
+func (c *Core) sweep(now Reading) {
+	c.floor, c.edgesDue = math.MaxUint64, math.MaxInt64
+	c.holders = slices.DeleteFunc(c.holders, func(h *holder) bool {
+		for len(h.grants) > 0 && h.grants[0].until <= now.Monotonic {
+			h.grants = slices.Delete(h.grants, 0, 1)
 		}
-	}
+		due := h.due(now, c.options)
+		if h.end == alive && due <= now.Monotonic {
+			h.end = expired
+			delete(c.edges, h.id)
+		}
+		if h.end != alive {
+			return true
+		}
+		c.floor, c.edgesDue = min(c.floor, h.reached()), min(c.edgesDue, due)
+		return false
+	})
 }
 
 // edgesMayDecide reports whether an edge may decide with a grant of this core.
 func (c *Core) edgesMayDecide(now Reading) bool {
-	for _, h := range c.edges {
+	for _, h := range c.holders {
 		if h.mayServe(now, c.options) {
 			return true
 		}

@@ -33,7 +33,7 @@ const (
 // answer does not come.
 func TestSimulation(t *testing.T) {
 	if *seedFlag != 0 {
-		w := newWorld(*seedFlag, mistake{})
+		w := newWorld(*seedFlag, mistake{}, false)
 		w.run()
 		t.Log(w.total)
 		for _, f := range w.faults {
@@ -48,7 +48,7 @@ func TestSimulation(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // the live heap is tiny
 	var sum totals
 	for seed := uint64(1); seed <= n; seed++ {
-		w := newWorld(seed, mistake{})
+		w := newWorld(seed, mistake{}, false)
 		w.run()
 		sum.add(w.total)
 		for _, f := range w.faults {
@@ -72,7 +72,7 @@ func TestMistakes(t *testing.T) {
 	for _, m := range mistakes {
 		t.Run(m.name, func(t *testing.T) {
 			for seed := uint64(1); seed <= most; seed++ {
-				w := newWorld(seed, m)
+				w := newWorld(seed, m, false)
 				w.run()
 				if w.unsafe {
 					t.Logf("%s: schedule %d, %v after its start", m.why, seed, w.now)
@@ -81,6 +81,22 @@ func TestMistakes(t *testing.T) {
 			}
 			t.Errorf("%s: not noticed in %d schedules", m.why, most)
 		})
+	}
+}
+
+// TestCalm: when nothing goes wrong, no lease ends and no answer waits for one.
+func TestCalm(t *testing.T) {
+	var sum totals
+	for seed := range uint64(100) {
+		w := newWorld(seed, mistake{}, true)
+		w.run()
+		sum.add(w.total)
+		for _, f := range w.faults {
+			t.Fatalf("schedule %d: %s", seed, f)
+		}
+	}
+	if sum.answers < 2000 || sum.expired > 0 || sum.longest > time.Second {
+		t.Errorf("%v; want no lease expired and every answer within a second", sum)
 	}
 }
 
@@ -246,6 +262,7 @@ func (p *process) stop(d time.Duration) {
 type world struct {
 	r         *rand.Rand
 	mistake   mistake
+	calm      bool
 	now       time.Duration // real time
 	queue     queue
 	seq       uint64
@@ -269,9 +286,12 @@ type world struct {
 	total    totals
 }
 
-func newWorld(seed uint64, m mistake) *world {
-	w := &world{r: rand.New(rand.NewPCG(seed, 1)), mistake: m, known: map[uint64]bool{}, head: newState()}
-	w.loss = []float64{0, 0.02, 0.2}[w.r.IntN(3)]
+// newWorld plans a schedule. In a calm one nothing goes wrong.
+func newWorld(seed uint64, m mistake, calm bool) *world {
+	w := &world{r: rand.New(rand.NewPCG(seed, 1)), mistake: m, calm: calm, known: map[uint64]bool{}, head: newState()}
+	if !calm {
+		w.loss = []float64{0, 0.02, 0.2}[w.r.IntN(3)]
+	}
 	w.serve = []time.Duration{0, simServe}[w.r.IntN(2)]
 	w.order(entry{}) // the genesis record
 	for i := range 3 {

@@ -108,7 +108,7 @@ func (w *world) plan() {
 	for u := range users {
 		w.lock(u, w.between(warm, healed))
 	}
-	for range w.r.IntN(8) {
+	for faults := w.r.IntN(8); faults > 0 && !w.calm; faults-- {
 		w.at(w.between(warm/2, healed-simLease), w.breakSomething)
 	}
 	w.at(healed, func() { w.loss = 0 })

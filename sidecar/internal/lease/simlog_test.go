@@ -155,6 +155,9 @@ func (p *process) check() {
 	if w.mistake.noLease {
 		right = lease.Decide
 	}
+	if w.calm && w.now > warm && right != lease.Decide {
+		w.fault("%s has lost its lease", p.id)
+	}
 	switch right {
 	case lease.Decide:
 		w.total.checks++

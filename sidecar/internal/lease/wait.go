@@ -108,7 +108,7 @@ func (c *Core) start(a *ask, now Reading) {
 	for _, m := range c.members {
 		a.add(wait{core: m, until: m.seen + stretch(c.options.Lease)}, now)
 	}
-	for _, h := range c.edges {
+	for _, h := range c.holders {
 		if until := h.endOfGrantsBefore(a.target); until > now.Monotonic || h.last >= a.target {
 			a.add(wait{edge: h, until: until}, now)
 		}
