@@ -65,9 +65,9 @@ func evalInput(b *testing.B, in *policies.Input) func() {
 	}
 }
 
-// BenchmarkPolicy measures a decision in turns: a PATCH of a group with two operations by the profile ipsie-il1, one of
-// a form that was not seen before, the same through rego.EvalInput, and with the rules of a tenant. A figure is the
-// least of all rounds, because the machine may be busy with other work.
+// BenchmarkPolicy measures a decision in turns: a PATCH of a group with two operations by the profile ipsie-il1, one
+// with other members each time, one of a form that was not seen before, the same through rego.EvalInput, and with the
+// rules of a tenant. A figure is the least of all rounds, because the machine may be busy with other work.
 func BenchmarkPolicy(b *testing.B) {
 	e := newEngine(b)
 	of := map[string]*policies.Rules{}
@@ -103,7 +103,7 @@ func BenchmarkPolicy(b *testing.B) {
 	change := func(in *policies.Input) { in.Final, in.Facts, in.Stored, in.Result = true, staff{}, stored, stored }
 	made := map[string]any{"value": "U1"}
 	n := 0
-	fresh := func(in *policies.Input) { // no request before it has this form
+	fresh := func(in *policies.Input) { // no request before it has these members
 		n++
 		clear(made)
 		made["value"], made[strconv.Itoa(n)] = "U1", true
@@ -112,10 +112,12 @@ func BenchmarkPolicy(b *testing.B) {
 			in.Canonical[i].Value, in.Canonical[i].HasValue = in.Raw[0].Value, true
 		}
 	}
+	unseen := func(*policies.Input) { e.Forget() }
 	cases := map[string]func(){
 		"patch": decide(*patch, "acme", nil), "fresh": decide(*patch, "acme", fresh), "eval": evalInput(b, patch), "get": decide(*get, "acme", nil),
 		"get-rules": decide(*get, "twenty", nil), "twenty": decide(*patch, "twenty", nil),
 		"values": decide(*patch, "values", fresh),
+		"unseen": decide(*patch, "acme", unseen), "unseen20": decide(*patch, "twenty", unseen),
 		"others": decide(*patch, "others", nil),
 		"change": decide(*patch, "change", change),
 	}
@@ -143,6 +145,10 @@ func BenchmarkPolicy(b *testing.B) {
 	b.ReportMetric(allocs["patch"], "patch-allocs")
 	b.ReportMetric(µs(least["fresh"]), "fresh-µs")
 	b.ReportMetric(allocs["fresh"], "fresh-allocs")
+	b.ReportMetric(µs(least["unseen"]), "unseen-µs")
+	b.ReportMetric(allocs["unseen"], "unseen-allocs")
+	b.ReportMetric(µs(least["unseen20"]-least["unseen"]), "unseen20-µs")
+	b.ReportMetric(allocs["unseen20"]-allocs["unseen"], "unseen20-allocs")
 	b.ReportMetric(µs(least["eval"]), "eval-µs")
 	b.ReportMetric(allocs["eval"], "eval-allocs")
 	b.ReportMetric(µs(least["get"]), "get-µs")

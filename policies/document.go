@@ -151,8 +151,10 @@ func (w *writer) operation(r *reads, op, path string, hasPath bool, value any, h
 	w.text(r, mOp, op)
 	w.boolean(r, mHasPath, hasPath)
 	w.boolean(r, mHasValue, hasValue)
-	if hasPath && w.name(r, mPath) != nil {
-		w.path(path)
+	if hasPath {
+		if r := w.name(r, mPath); r != nil {
+			w.put(kindText, w.pathForm(r, path))
+		}
 	}
 	if !hasValue {
 		return nil
@@ -248,16 +250,16 @@ func (w *writer) any(r *reads, v any, depth int) error {
 	case bool:
 		w.bool(v)
 	case string:
-		w.put(kindText, w.form(v))
+		w.put(kindText, w.form(r, v))
 	case int64:
-		w.integer(v)
+		w.put(kindNumber, w.formOfNumber(r, strconv.FormatInt(v, 10)))
 	case int:
-		w.integer(int64(v))
+		w.put(kindNumber, w.formOfNumber(r, strconv.Itoa(v)))
 	case float64:
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return errors.New("number is not finite")
 		}
-		w.put(kindNumber, w.formOfNumber(strconv.FormatFloat(v, 'g', -1, 64)))
+		w.put(kindNumber, w.formOfNumber(r, strconv.FormatFloat(v, 'g', -1, 64)))
 	case scim.Object:
 		return w.members(r, v, depth)
 	case map[string]any:
@@ -343,15 +345,15 @@ func (w *writer) open(kind byte) { w.buf = append(w.buf, kind) }
 func (w *writer) shut(kind byte) { w.buf = append(w.buf, kind) }
 
 func (w *writer) text(r *reads, m member, s string) {
-	if w.name(r, m) != nil {
-		w.put(kindText, s)
+	if r = w.name(r, m); r != nil {
+		w.put(kindText, r.shown(s))
 	}
 }
 
 // content is a text that is outlined.
 func (w *writer) content(r *reads, m member, s string) {
-	if w.name(r, m) != nil {
-		w.put(kindText, w.form(s))
+	if r = w.name(r, m); r != nil {
+		w.put(kindText, w.form(r, s))
 	}
 }
 
@@ -371,8 +373,6 @@ func (w *writer) number(r *reads, m member, n int) {
 		w.put(kindNumber, strconv.Itoa(n))
 	}
 }
-
-func (w *writer) integer(n int64) { w.put(kindNumber, w.formOfNumber(strconv.FormatInt(n, 10))) }
 
 func (w *writer) boolean(r *reads, m member, v bool) {
 	if w.name(r, m) != nil {

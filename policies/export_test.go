@@ -2,6 +2,7 @@ package policies
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -137,14 +138,23 @@ func NewWholeEngine(o Options) (*Engine, error) {
 	return newEngine(o, all, sources)
 }
 
-// ReadsOf lists what the rules of a tenant read, "raw.*.op". A question mark says that they read only whether there is
-// such a member.
+// ReadsOf lists what the rules of a tenant read, "raw.*.op". An equals sign is before the texts that it is compared
+// with, an exclamation mark after what is read as it is if it is a text or a number, and a question mark after what is
+// read only by its type.
 func ReadsOf(r *Rules) []string {
 	var out []string
 	var walk func(at string, r *reads)
 	walk = func(at string, r *reads) {
-		if r.whole || len(r.names) == 0 && r.each == nil {
-			out = append(out, strings.TrimPrefix(at, ".")+map[bool]string{false: "?"}[r.whole])
+		switch at := strings.TrimPrefix(at, "."); {
+		case r.whole:
+			out = append(out, at)
+			return
+		case r.exact:
+			out = append(out, at+"!")
+		case r.among != nil:
+			out = append(out, at+"="+strings.Join(slices.Sorted(maps.Keys(r.among)), "|"))
+		case len(r.names) == 0 && r.each == nil:
+			out = append(out, at+"?")
 		}
 		for name, c := range r.names {
 			walk(at+"."+name, c)
@@ -161,4 +171,22 @@ func ReadsOf(r *Rules) []string {
 // JudgeView returns the violations of a tenant's rules in a request, as Decide finds them.
 func (e *Engine) JudgeView(ctx context.Context, r *Rules, in *Input) Verdict {
 	return e.recallRules(ctx, r, in)
+}
+
+// Forget empties the memos of all profiles and rules.
+func (e *Engine) Forget() {
+	for _, p := range e.active.Load().profiles {
+		p.memo.verdicts.Purge()
+	}
+	if of := e.rules.Load(); of != nil {
+		for _, r := range *of {
+			r.concerns.memo.verdicts.Purge()
+			r.query.memo.verdicts.Purge()
+		}
+	}
+}
+
+// Remembered is how many forms of requests the profile has judged.
+func (e *Engine) Remembered(profile string) int {
+	return e.active.Load().profiles[profile].memo.verdicts.Len()
 }

@@ -19,31 +19,31 @@ import "strings"
 // formOfText is what an outline has for a text that is not blank.
 const formOfText = "x"
 
-// form is the form of a text.
-func (w *writer) form(s string) string {
+// form is the form of a text of which the rules read r.
+func (w *writer) form(r *reads, s string) string {
 	switch {
-	case !w.outline || s == "":
-		return s
+	case !w.outline || s == "" || !r.whole && !r.exact:
+		return r.shown(s)
 	case strings.TrimSpace(s) == "":
 		return " "
 	}
 	return formOfText
 }
 
-func (w *writer) formOfNumber(s string) string {
-	if w.outline {
+func (w *writer) formOfNumber(r *reads, s string) string {
+	if w.outline || !r.whole && !r.exact {
 		return "0"
 	}
 	return s
 }
 
-// path writes a path. Of a literal in quotes, an outline has the form: any characters but quotes, backslashes and
-// controls. What follows another literal stays as it is.
-func (w *writer) path(s string) {
-	if w.outline {
-		s = pathForm(s)
+// pathForm is the form of a path. Of a literal in quotes, an outline has the form: any characters but quotes,
+// backslashes and controls. What follows another literal stays as it is.
+func (w *writer) pathForm(r *reads, s string) string {
+	if !w.outline || !r.whole && !r.exact {
+		return r.shown(s)
 	}
-	w.put(kindText, s)
+	return pathForm(s)
 }
 
 func pathForm(s string) string {

@@ -233,3 +233,36 @@ func TestOutlineIsRemembered(t *testing.T) {
 		t.Errorf("%v allocations, want at most 60", allocs)
 	}
 }
+
+// TestFewForms: the changes of members that the profile ipsie-il1 allows have few forms, whatever the ids and whatever
+// else the members have. So hardly any needs an evaluation.
+func TestFewForms(t *testing.T) {
+	m, e, allowed := newMaker(4), newEngine(t), 0
+	before := e.Remembered("ipsie-il1")
+	for range 3000 {
+		var raw []scim.RawOp
+		var canonical []scim.Op
+		for i := range 2 {
+			id := pick(m, "", fmt.Sprint(m.IntN(1000)))
+			one := func() any {
+				return map[string]any{"value": id, "display": m.text(), fmt.Sprint("a", m.IntN(1000)): m.deep(2)}
+			}
+			list := pick(m, []any{}, []any{one()}, []any{one(), one(), one()}, []any{one(), one(), one(), one()})
+			add, op := member("add", "members", list), onMembers("add")[0]
+			op.Value, op.HasValue = list, true
+			if m.IntN(2) == 0 {
+				add, op = member("remove", pick(m, "members", `members[value eq "`+id+`"]`), nil), onMembers("remove")[0]
+			}
+			op.Raw = i
+			raw, canonical = append(raw, add), append(canonical, op)
+		}
+		if e.Decide(t.Context(), groupPatch("ipsie-il1", raw, canonical)).Allow {
+			allowed++
+		}
+	}
+	if n := e.Remembered("ipsie-il1") - before; n > 100 || allowed < 1000 {
+		t.Errorf("%d forms, want at most 100, in 3000 requests of which %d were allowed", n, allowed)
+	} else {
+		t.Logf("%d forms, %d allowed", n, allowed)
+	}
+}

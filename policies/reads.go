@@ -4,9 +4,12 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
-// reads is the part of the input document that rules can read: a tree of its members. Nil is nothing.
+// reads is the part of the input document that rules can read: a tree of its members. Nil is nothing. Of every part,
+// the rules also see the type, and null, true and false.
 type reads struct {
 	whole bool                // with all that is in it
+	exact bool                // a text or a number as it is
+	among map[string]bool     // a text only if it is one of these: rules compare it with them, so all others are alike
 	names map[string]*reads   // by name
 	each  *reads              // every member of an object, and every element of an array
 	known *[numMembers]*reads // what of says, so that a decision looks nothing up in a map; not of the whole
@@ -39,6 +42,70 @@ func (r *reads) element() *reads {
 	return r.each
 }
 
+// otherText stands for every text that is alike for the rules.
+const otherText = "\x00"
+
+// shown is what rules see of a text.
+func (r *reads) shown(s string) string {
+	if r.whole || r.exact || r.among[s] {
+		return s
+	}
+	return otherText
+}
+
+// compare notes that rules compare a part with a fixed value.
+func (r *reads) compare(v ast.Value) {
+	switch v := v.(type) {
+	case ast.Null, ast.Boolean:
+	case ast.Number:
+		r.exact = true
+	case ast.String:
+		if v == otherText {
+			r.exact = true
+		}
+		if r.among == nil {
+			r.among = map[string]bool{}
+		}
+		r.among[string(v)] = true
+	default:
+		r.whole = true
+	}
+}
+
+// compareAny notes that rules ask whether a part is in a list or set.
+func (r *reads) compareAny(v ast.Value) {
+	switch v := v.(type) {
+	case *ast.Array:
+		v.Foreach(func(t *ast.Term) { r.compare(t.Value) })
+	case ast.Set:
+		v.Foreach(func(t *ast.Term) { r.compare(t.Value) })
+	default:
+		r.whole = true
+	}
+}
+
+// add notes that a part is read like another one.
+func (r *reads) add(o *reads) {
+	r.whole, r.exact = r.whole || o.whole, r.exact || o.exact
+	for s := range o.among {
+		r.compare(ast.String(s))
+	}
+	for name, c := range o.names {
+		r.follow(ast.Ref{ast.StringTerm(name)}).add(c)
+	}
+	if o.each != nil {
+		r.every().add(o.each)
+	}
+}
+
+// every returns the part that stands for each member, to note what is read of it.
+func (r *reads) every() *reads {
+	if r.each == nil {
+		r.each = &reads{}
+	}
+	return r.each
+}
+
 // needsFinal reports whether the rules read what only the service that applies a change knows.
 func (r *reads) needsFinal() bool {
 	return r.of(mStored) != nil || r.of(mResult) != nil || r.of(mReceived) != nil ||
@@ -58,112 +125,6 @@ type view struct {
 // everything is the view of the whole document.
 func everything() *view { return &view{reads: reads{whole: true}} }
 
-// readsOf finds out what the rules at some paths can read, and the rules that these use.
-func readsOf(c *ast.Compiler, paths ...string) reads {
-	root := &reads{}
-	seen := map[*ast.Rule]bool{}
-	var visit func(r *ast.Rule)
-	visit = func(r *ast.Rule) {
-		if seen[r] {
-			return
-		}
-		seen[r] = true
-		newReader(root, r).walk(r)
-		for ; r != nil; r = r.Else {
-			for used := range c.Graph.Dependencies(r) {
-				visit(used.(*ast.Rule)) //nolint:errcheck,forcetypeassert // the graph has only rules
-			}
-		}
-	}
-	for _, path := range paths {
-		for _, r := range c.GetRulesWithPrefix(ast.MustParseRef(path)) {
-			visit(r)
-		}
-	}
-	return *root.settle()
-}
-
-// reader follows the references to the input in one rule.
-//
-// A variable that is bound to a reference to the input, or to the elements of one, stands for that part of the input.
-// So `every op in input.raw { op.op == "add" }` reads op of each element. Any other use of such a variable reads the
-// whole part: as an argument, in a comparison, as a value, where it is bound again. A reference of another form does
-// so, too. So reads may be more than the rule reads, and never less.
-type reader struct {
-	root  *reads
-	bound map[ast.Var]*reads
-	by    map[*ast.Expr]bool // the expressions that bind them
-}
-
-// binding is an expression that may bind a variable to a part of the input: `v = ref`, or an every.
-type binding struct {
-	expr *ast.Expr
-	ref  ast.Ref // of an every: of the elements
-}
-
-func newReader(root *reads, r *ast.Rule) *reader {
-	rd := &reader{root: root, bound: map[ast.Var]*reads{}, by: map[*ast.Expr]bool{}}
-	found := map[ast.Var]binding{}
-	ast.WalkExprs(r, func(x *ast.Expr) bool {
-		v, ref := bindingOf(x)
-		if _, twice := found[v]; ref != nil && !twice {
-			found[v] = binding{x, ref}
-		}
-		return false
-	})
-	for again := true; again; {
-		again = false
-		for v, b := range found {
-			if start := rd.start(b.ref); start != nil && rd.bound[v] == nil {
-				rd.bound[v], rd.by[b.expr] = start.follow(b.ref[1:]), true
-				again = true
-			}
-		}
-	}
-	return rd
-}
-
-// bindingOf returns the variable that an expression may bind, and to what.
-func bindingOf(x *ast.Expr) (ast.Var, ast.Ref) {
-	if x.Negated || len(x.With) > 0 {
-		return "", nil
-	}
-	if every, ok := x.Terms.(*ast.Every); ok {
-		v, isVar := every.Value.Value.(ast.Var)
-		each := ast.RefTerm(every.Domain, ast.VarTerm("_")).Value.(ast.Ref) //nolint:errcheck // a RefTerm is a Ref
-		if domain, ok := every.Domain.Value.(ast.Ref); ok {
-			each = domain.Append(ast.VarTerm("_"))
-		}
-		if !isVar {
-			return "", nil
-		}
-		return v, each
-	}
-	if !x.IsEquality() || len(x.Operands()) != 2 {
-		return "", nil
-	}
-	for i := range 2 {
-		v, isVar := x.Operand(i).Value.(ast.Var)
-		ref, isRef := x.Operand(1 - i).Value.(ast.Ref)
-		if isVar && isRef {
-			return v, ref
-		}
-	}
-	return "", nil
-}
-
-// start returns the part of the input at which a reference starts, nil for another one.
-func (rd *reader) start(ref ast.Ref) *reads {
-	if len(ref) == 0 {
-		return nil
-	}
-	if ref[0].Equal(ast.InputRootDocument) {
-		return rd.root
-	}
-	v, _ := ref[0].Value.(ast.Var)
-	return rd.bound[v]
-}
-
 // follow returns the part at the end of a reference. Only a text names a member.
 func (r *reads) follow(ref ast.Ref) *reads {
 	for _, t := range ref {
@@ -177,56 +138,9 @@ func (r *reads) follow(ref ast.Ref) *reads {
 			r = r.names[string(name)]
 			continue
 		}
-		if r.each == nil {
-			r.each = &reads{}
-		}
-		r = r.each
+		r = r.every()
 	}
 	return r
-}
-
-// walk notes what is read below a node of the rule.
-func (rd *reader) walk(node any) {
-	var visitor *ast.GenericVisitor
-	visitor = ast.NewGenericVisitor(func(x any) bool {
-		switch x := x.(type) {
-		case *ast.Head:
-			for _, t := range x.Reference { // the visitor leaves it out
-				visitor.Walk(t)
-			}
-		case *ast.Expr:
-			if rd.by[x] {
-				rd.walkBinding(visitor, x)
-				return true
-			}
-		case ast.Ref:
-			if start := rd.start(x); start != nil {
-				start.follow(x[1:]).whole = true
-				for _, t := range x[1:] {
-					visitor.Walk(t)
-				}
-				return true
-			}
-		case ast.Var:
-			if part := rd.start(ast.Ref{ast.NewTerm(x)}); part != nil {
-				part.whole = true
-			}
-		}
-		return false
-	})
-	visitor.Walk(node)
-}
-
-// walkBinding notes what an expression reads beside the part that it binds: what is in the brackets of the reference,
-// and the body of an every.
-func (rd *reader) walkBinding(visitor *ast.GenericVisitor, x *ast.Expr) {
-	_, ref := bindingOf(x)
-	for _, t := range ref[1:] {
-		visitor.Walk(t)
-	}
-	if every, ok := x.Terms.(*ast.Every); ok {
-		visitor.Walk(every.Body)
-	}
 }
 
 // settle makes the tree that decisions use: what is read of every member is read of each.
@@ -234,7 +148,10 @@ func (r *reads) settle() *reads {
 	if r == nil || r.whole {
 		return r
 	}
-	out := &reads{each: r.each.settle(), names: map[string]*reads{}, known: &[numMembers]*reads{}}
+	out := &reads{
+		exact: r.exact, among: r.among,
+		each: r.each.settle(), names: map[string]*reads{}, known: &[numMembers]*reads{},
+	}
 	for name, c := range r.names {
 		out.names[name] = c.merge(r.each).settle()
 	}
@@ -246,22 +163,11 @@ func (r *reads) settle() *reads {
 
 // merge returns what either reads.
 func (r *reads) merge(other *reads) *reads {
-	switch {
-	case r == nil && other == nil:
-		return nil
-	case r == nil:
-		return other
-	case r.whole || other != nil && other.whole:
-		return &reads{whole: true}
-	case other == nil:
-		return r
-	}
-	out := &reads{each: r.each.merge(other.each), names: map[string]*reads{}}
-	for name, c := range r.names {
-		out.names[name] = c.merge(other.names[name])
-	}
-	for name, c := range other.names {
-		out.names[name] = c.merge(r.names[name])
+	out := &reads{}
+	for _, one := range [...]*reads{r, other} {
+		if one != nil {
+			out.add(one)
+		}
 	}
 	return out
 }
