@@ -21,7 +21,19 @@ func (l *Log) Append(ctx context.Context, rec []byte) (log.Seq, error) {
 	if len(rec) > MaxRecord {
 		return 0, fmt.Errorf("%w: %d bytes, at most %d are allowed", log.ErrTooLarge, len(rec), MaxRecord)
 	}
-	return l.publish(ctx, message(l.subject, rec))
+	before := l.newest.Load()
+	seq, err := l.publish(ctx, message(l.subject, rec))
+	if err != nil {
+		return 0, err
+	}
+	if uint64(seq) <= before {
+		l.regressed.Store(true)
+		return 0, fmt.Errorf("%w: record %d was acknowledged before, and now again", ErrReplaced, seq)
+	}
+	for now := l.newest.Load(); now < uint64(seq); now = l.newest.Load() {
+		l.newest.CompareAndSwap(now, uint64(seq))
+	}
+	return seq, nil
 }
 
 // publish stores one message and returns its sequence.

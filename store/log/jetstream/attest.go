@@ -11,14 +11,16 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	js "github.com/nats-io/nats.go/jetstream"
 
 	"github.com/scimward/scimward/store/log"
 )
 
-// How often the durability is attested again.
+// How often the durability is attested again. A server that comes back with another
+// configuration is noticed within this time.
 const (
-	attestEvery = time.Hour
+	attestEvery = time.Minute
 	attestSoon  = 5 * time.Second // while it is not attested
 )
 
@@ -56,7 +58,11 @@ func (l *Log) Attest(ctx context.Context) (log.Durability, error) {
 		return log.Durability{}, err
 	}
 	reasons := judgeStream(info, l.logConfig())
-	more, err := l.judgeServers(ctx, k, holders(info, k))
+	names, err := holders(info)
+	if err != nil {
+		return log.Durability{}, err
+	}
+	more, err := l.judgeServers(ctx, k, names)
 	if err != nil {
 		return log.Durability{}, err
 	}
@@ -74,16 +80,18 @@ func (l *Log) Attest(ctx context.Context) (log.Durability, error) {
 }
 
 // holders are the names of the servers that have a copy of the stream.
-func holders(info *js.StreamInfo, k *link) []string {
-	if info.Cluster == nil || info.Cluster.Leader == "" {
-		return []string{k.nc.ConnectedServerName()}
+func holders(info *js.StreamInfo) (names []string, err error) {
+	if info.Cluster != nil && info.Cluster.Leader != "" {
+		names = append(names, info.Cluster.Leader)
+		for _, p := range info.Cluster.Replicas {
+			names = append(names, p.Name)
+		}
 	}
-	names := []string{info.Cluster.Leader}
-	for _, p := range info.Cluster.Replicas {
-		names = append(names, p.Name)
+	if len(names) < info.Config.Replicas || len(names) == 0 {
+		return nil, fmt.Errorf("the stream %s has no leader that knows its %d copies", info.Config.Name, info.Config.Replicas)
 	}
 	slices.Sort(names)
-	return names
+	return names, nil
 }
 
 // judgeStream says what in the configuration of the stream can lose a record.
@@ -176,14 +184,13 @@ func (l *Log) ask(ctx context.Context, k *link, names []string) (map[string]peer
 	found := map[string]peer{}
 	for !containsAll(found, names) {
 		m, err := sub.NextMsgWithContext(limited)
-		if errors.Is(err, context.DeadlineExceeded) {
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
 			return found, nil
-		}
-		if err != nil {
+		case errors.Is(err, nats.ErrNoResponders):
+			return nil, errors.New("nobody answers there, so it is no user of the system account")
+		case err != nil:
 			return nil, err
-		}
-		if m.Header.Get("Status") == "503" {
-			return nil, errors.New("nobody answers on $SYS; it is no user of the system account")
 		}
 		var answer struct {
 			Server struct{ Name, ID string } `json:"server"`

@@ -8,8 +8,18 @@ import (
 	"github.com/scimward/scimward/store/log/logtest"
 )
 
-func TestConformance(t *testing.T) {
+// TestCluster runs what leaves all members of a cluster running on one cluster.
+func TestCluster(t *testing.T) {
+	t.Parallel()
 	c := clustertest.Start(t, 3)
+	t.Run("conformance", func(t *testing.T) { conformance(t, c) })
+	t.Run("blobs", func(t *testing.T) { blobs(t, c) })
+	t.Run("lost log", func(t *testing.T) { lostLog(t, c) })
+	t.Run("client that is cut off", func(t *testing.T) { cutOffClient(t, c) })
+}
+
+func conformance(t *testing.T, c *clustertest.Cluster) {
+	t.Helper()
 	opened := 0
 	logtest.Run(t, logtest.Driver{
 		Largest:  jetstream.MaxRecord,
@@ -17,7 +27,7 @@ func TestConformance(t *testing.T) {
 		Open: func(t *testing.T, name string) logtest.Handle {
 			t.Helper()
 			opened++ // so that the handles use all members
-			l, err := jetstream.Open(t.Context(), c.Options(name, opened))
+			l, err := jetstream.Open(t.Context(), c.Options(t, name, opened))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -89,6 +89,8 @@ type Log struct {
 
 	durability atomic.Pointer[log.Durability]
 	identity   atomic.Pointer[identity]
+	newest     atomic.Uint64 // the highest position that Append returned
+	regressed  atomic.Bool   // Append got a position that was taken; it refuses from then on
 	stop       context.CancelFunc
 	attester   sync.WaitGroup
 }
@@ -171,8 +173,12 @@ func (l *Log) Close() error {
 }
 
 // Ready returns why a write would be refused now: nil, or an error that wraps log.ErrRefused
-// because the durability is not attested. It does not ask the cluster.
+// because the durability is not attested or the log has lost records. It does not ask the cluster.
 func (l *Log) Ready() error {
+	if l.regressed.Load() {
+		return fmt.Errorf("%w: %w: the stream %s has lost acknowledged records; restore it, then restart",
+			log.ErrRefused, ErrReplaced, l.stream)
+	}
 	d := l.durability.Load()
 	if l.opts.AcceptLoss || d != nil && d.OK {
 		return nil

@@ -19,17 +19,17 @@ const startTimeout = time.Minute
 // ServerOptions configures StartServer. All members of one cluster have the same Cluster,
 // Login and System.
 type ServerOptions struct {
-	Name      string   // of this member; unique, and the same after a restart
-	Cluster   string   // of the members together
-	Dir       string   // of the files
-	Listen    string   // host:port for clients
-	Routes    string   // host:port for the other members
-	Members   []string // host:port of the routes of all members; empty: a single server
-	TLS       *tls.Config
-	RoutesTLS *tls.Config // presents a certificate to members, and asks for theirs
-	Login     Login       // of the clients
-	System    Login       // for Attest
-	Logger    *slog.Logger
+	Name      string       // of this member; unique, and the same after a restart
+	Cluster   string       // of the members together
+	Dir       string       // of the files
+	Listen    string       // host:port for clients
+	Routes    string       // host:port for the other members
+	Members   []string     // host:port of the routes of all members; empty: a single server
+	TLS       *tls.Config  `json:"-"`
+	RoutesTLS *tls.Config  `json:"-"` // presents a certificate to members, and asks for theirs
+	Login     Login        // of the clients
+	System    Login        // for Attest
+	Logger    *slog.Logger `json:"-"` // nil: discard
 }
 
 // Server is one member of the cluster inside this process. It syncs each record before it
@@ -41,18 +41,21 @@ type Server struct {
 // StartServer starts a member. It returns when clients can connect, which is before the
 // cluster has a leader.
 func StartServer(o ServerOptions) (*Server, error) {
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
 	options, err := o.server()
 	if err != nil {
 		return nil, err
 	}
+	return o.start(options)
+}
+
+func (o *ServerOptions) start(options *server.Options) (*Server, error) {
 	s, err := server.NewServer(options)
 	if err != nil {
 		return nil, fmt.Errorf("configuring the log server %s: %w", o.Name, err)
 	}
-	s.SetLoggerV2(serverLog{o.Logger}, false, false, false)
+	if o.Logger != nil {
+		s.SetLoggerV2(serverLog{o.Logger}, false, false, false)
+	}
 	s.Start()
 	if !s.ReadyForConnections(startTimeout) {
 		s.Shutdown()

@@ -46,28 +46,44 @@ func (l *Log) blobConfig() js.StreamConfig {
 }
 
 // ensureStreams creates the streams that are absent. It leaves the others as they are: Attest
-// judges them.
+// judges them. It does not replace a lost log, because a process that still runs could append
+// to the new one at positions that were taken.
 func (l *Log) ensureStreams(ctx context.Context, k *link) error {
-	for _, config := range []js.StreamConfig{l.logConfig(), l.blobConfig()} {
-		if err := ensureStream(ctx, k, config); err != nil {
-			return fmt.Errorf("creating the stream %s: %w", config.Name, err)
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout+answerTimeout)
+	defer cancel()
+	if err := ensureStream(ctx, k, l.blobConfig(), nil); err != nil {
+		return err
+	}
+	return ensureStream(ctx, k, l.logConfig(), func() error {
+		kept, err := l.genesis(ctx, k)
+		if err == nil && kept != nil {
+			err = l.lost()
 		}
+		return err
+	})
+}
+
+// ensureStream creates a stream that is absent, if allowed agrees.
+func ensureStream(ctx context.Context, k *link, config js.StreamConfig, allowed func() error) error {
+	_, err := k.js.Stream(ctx, config.Name)
+	if errors.Is(err, js.ErrStreamNotFound) {
+		if allowed != nil {
+			if err := allowed(); err != nil {
+				return err
+			}
+		}
+		_, err = k.js.CreateStream(ctx, config)
+	}
+	if err != nil && !errors.Is(err, js.ErrStreamNameAlreadyInUse) { // by another process that was faster
+		return fmt.Errorf("creating the stream %s: %w", config.Name, err)
 	}
 	return nil
 }
 
-func ensureStream(ctx context.Context, k *link, config js.StreamConfig) error {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout+answerTimeout)
-	defer cancel()
-	_, err := k.js.Stream(ctx, config.Name)
-	if !errors.Is(err, js.ErrStreamNotFound) {
-		return err
-	}
-	_, err = k.js.CreateStream(ctx, config)
-	if errors.Is(err, js.ErrStreamNameAlreadyInUse) { // another process was faster
-		return nil
-	}
-	return err
+// lost is the error of a log whose records are gone.
+func (l *Log) lost() error {
+	return fmt.Errorf("%w: the stream %s has no records, but %s has the snapshots of a log; "+
+		"restore the stream from a copy", ErrReplaced, l.stream, l.blobs)
 }
 
 // errNotStored says that a stream does not have a message.
@@ -147,8 +163,7 @@ func (l *Log) start(ctx context.Context, genesis []byte) error {
 	}
 	if info.State.LastSeq == 0 {
 		if kept != nil {
-			return fmt.Errorf("%w: the stream %s is empty, but %s has the snapshots of a log; restore the stream, "+
-				"or recover the log from a copy", ErrReplaced, l.stream, l.blobs)
+			return l.lost()
 		}
 		if err := l.Ready(); err != nil {
 			return err
@@ -157,11 +172,14 @@ func (l *Log) start(ctx context.Context, genesis []byte) error {
 		if _, err := l.publish(ctx, first); err != nil && !errors.Is(err, errWrongLast) {
 			return err
 		}
-	} else if info.State.FirstSeq > 1 {
-		_, err := l.bounds(ctx, k)
-		return err
 	}
-	return l.keepGenesis(ctx, k, kept)
+	if info.State.FirstSeq <= 1 {
+		if err := l.keepGenesis(ctx, k, kept); err != nil {
+			return err
+		}
+	}
+	_, err = l.bounds(ctx, k) // which remembers the identity
+	return err
 }
 
 // keepGenesis copies the genesis record, or compares it with the copy.

@@ -92,7 +92,7 @@ func (k *kit) concurrent(t *testing.T) {
 	for w := range writers * len(handles) {
 		all.Go(func() {
 			for n := range each {
-				if err := history.Append(t.Context(), handles[w%len(handles)], fmt.Sprintf("%d/%d", w, n)); err != nil {
+				if _, err := history.Append(t.Context(), handles[w%len(handles)], fmt.Sprintf("%d/%d", w, n)); err != nil {
 					t.Errorf("Append = %v", err)
 				}
 			}

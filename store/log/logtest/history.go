@@ -26,14 +26,14 @@ type attempt struct {
 }
 
 // Append appends a record, which must be another in every call, once.
-func (h *History) Append(ctx context.Context, l log.Log, rec string) error {
+func (h *History) Append(ctx context.Context, l log.Log, rec string) (log.Seq, error) {
 	a := attempt{rec: rec, called: time.Now()}
 	a.seq, a.err = l.Append(ctx, []byte(rec))
 	a.ended = time.Now()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.attempts = append(h.attempts, a)
-	return a.err
+	return a.seq, a.err
 }
 
 // Acknowledged is the number of records that the log has acknowledged.

@@ -5,6 +5,7 @@ package clustertest
 
 import (
 	"crypto/rand"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"path/filepath"
@@ -19,87 +20,97 @@ import (
 	"github.com/scimward/scimward/store/log/jetstream"
 )
 
-// Cluster is a running cluster. Its members end with the test.
+// Cluster is a cluster whose members end with the test.
 type Cluster struct {
 	Members []jetstream.ServerOptions // member i has the name "n" and i
-	ca      *authority
-	servers []*jetstream.Server // nil while it is stopped
+	ca      authority
+	running []member // nil while it is stopped
 }
 
-// Addresses of a cluster of n members, for [Options] and [jetstream.StartServer] in other
-// processes. Start uses it.
-func Addresses(t *testing.T, n int) *Cluster {
+// member is a running member, in this process or in another.
+type member interface{ Stop() }
+
+// New makes a cluster of n members, none of which runs.
+func New(t *testing.T, n int) *Cluster {
 	t.Helper()
 	ip := net.IPv4(127, 0, 0, 1).To4()
 	rand.Read(ip[1:3]) // never fails (crypto/rand)
-	c := &Cluster{ca: newAuthority(t, ip), servers: make([]*jetstream.Server, n)}
+	c := &Cluster{ca: newAuthority(t, ip), running: make([]member, n)}
 	var routes []string
 	for i := range n {
 		routes = append(routes, fmt.Sprintf("%s:%d", ip, 7000+i))
-		c.Members = append(c.Members, jetstream.ServerOptions{
-			Name:      fmt.Sprintf("n%d", i),
-			Cluster:   "test",
-			Dir:       filepath.Join(t.TempDir(), "jetstream"),
-			Listen:    fmt.Sprintf("%s:%d", ip, 4000+i),
-			Routes:    routes[i],
-			TLS:       c.ca.server(),
-			RoutesTLS: c.ca.mutual(),
-			Login:     jetstream.Login{User: "scimward", Password: "app"},
-			System:    jetstream.Login{User: "attest", Password: "sys"},
-		})
 	}
-	for i := range c.Members {
-		if n > 1 {
-			c.Members[i].Members = routes
+	for i := range n {
+		o := jetstream.ServerOptions{
+			Name:    fmt.Sprintf("n%d", i),
+			Cluster: "test",
+			Dir:     filepath.Join(t.TempDir(), "jetstream"),
+			Listen:  fmt.Sprintf("%s:%d", ip, 4000+i),
+			Routes:  routes[i],
+			Login:   jetstream.Login{User: "scimward", Password: "app"},
+			System:  jetstream.Login{User: "attest", Password: "sys"},
 		}
+		if n > 1 {
+			o.Members = routes
+		}
+		if err := c.ca.apply(&o); err != nil {
+			t.Fatal(err)
+		}
+		c.Members = append(c.Members, o)
 	}
-	return c
-}
-
-// Start starts a cluster of n members. It does not wait for a leader; jetstream.Open does.
-func Start(t *testing.T, n int) *Cluster {
-	t.Helper()
-	c := Addresses(t, n)
 	t.Cleanup(func() {
 		var all sync.WaitGroup
-		for _, s := range c.servers {
-			if s != nil {
-				all.Go(s.Stop)
+		for _, m := range c.running {
+			if m != nil {
+				all.Go(m.Stop)
 			}
 		}
 		all.Wait()
 	})
-	for i := range c.Members {
-		c.Restart(t, i)
+	return c
+}
+
+// Start starts a cluster of n members in this process. It does not wait for a leader;
+// jetstream.Open does.
+func Start(t *testing.T, n int) *Cluster {
+	t.Helper()
+	c := New(t, n)
+	for i := range n {
+		c.Run(t, i)
 	}
 	return c
 }
 
-// Stop stops a member.
-func (c *Cluster) Stop(i int) {
-	c.servers[i].Stop()
-	c.servers[i] = nil
-}
-
-// Restart starts a stopped member on its files.
-func (c *Cluster) Restart(t *testing.T, i int) {
+// Run starts a stopped member in this process.
+func (c *Cluster) Run(t *testing.T, i int) {
 	t.Helper()
 	s, err := jetstream.StartServer(c.Members[i])
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.servers[i] = s
+	c.running[i] = s
+}
+
+// Stop stops a member. One in another process is killed.
+func (c *Cluster) Stop(i int) {
+	c.running[i].Stop()
+	c.running[i] = nil
 }
 
 // Options connects to all members, the i-th first. Records are bytes without a form: each is a
 // genesis record whose identity is its first 16 bytes.
-func (c *Cluster) Options(name string, i int) jetstream.Options {
+func (c *Cluster) Options(t *testing.T, name string, i int) jetstream.Options {
+	t.Helper()
+	pool, err := c.ca.pool()
+	if err != nil {
+		t.Fatal(err)
+	}
 	var urls []string
 	for j := range c.Members {
 		urls = append(urls, "tls://"+c.Members[(i+j)%len(c.Members)].Listen)
 	}
 	return jetstream.Options{
-		Name: name, URLs: urls, TLS: c.ca.client(),
+		Name: name, URLs: urls, TLS: &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: pool},
 		Login: c.Members[0].Login, System: c.Members[0].System,
 		Replicas: min(3, len(c.Members)),
 		Incarnation: func(rec []byte) (id log.Incarnation, err error) {
@@ -127,7 +138,7 @@ func Open(t *testing.T, o jetstream.Options) *jetstream.Log {
 // Connect makes a connection of NATS as the application, through any member.
 func (c *Cluster) Connect(t *testing.T) *nats.Conn {
 	t.Helper()
-	o := c.Options("0", 0)
+	o := c.Options(t, "0", 0)
 	nc, err := nats.Connect(o.URLs[0], nats.Secure(o.TLS), nats.UserInfo(o.Login.User, o.Login.Password),
 		func(n *nats.Options) error { n.Servers = o.URLs; return nil })
 	if err != nil {

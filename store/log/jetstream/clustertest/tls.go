@@ -7,23 +7,26 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/scimward/scimward/store/log/jetstream"
 )
 
 // validity is that of the certificates of a test.
 const validity = 24 * time.Hour
 
 // authority is a certificate authority and the one certificate that it has issued, for all
-// members.
-type authority struct {
-	pool *x509.CertPool
-	cert tls.Certificate
-}
+// members. It consists of files, so that a member can be another process.
+type authority struct{ Root, Cert, Key string }
 
-func newAuthority(t *testing.T, ip net.IP) *authority {
+func newAuthority(t *testing.T, ip net.IP) authority {
 	t.Helper()
 	root := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"},
@@ -39,13 +42,24 @@ func newAuthority(t *testing.T, ip net.IP) *authority {
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	key, der := issue(t, leaf, root, rootKey)
-	parsed, err := x509.ParseCertificate(rootDER)
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &authority{pool: x509.NewCertPool(), cert: tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}}
-	a.pool.AddCert(parsed)
-	return a
+	dir := t.TempDir()
+	return authority{
+		Root: save(t, filepath.Join(dir, "ca.pem"), "CERTIFICATE", rootDER),
+		Cert: save(t, filepath.Join(dir, "server.pem"), "CERTIFICATE", der),
+		Key:  save(t, filepath.Join(dir, "server.key"), "PRIVATE KEY", keyDER),
+	}
+}
+
+func save(t *testing.T, path, kind string, der []byte) string {
+	t.Helper()
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // issue makes a key and a certificate for it; a nil signer means that it signs itself.
@@ -65,18 +79,28 @@ func issue(t *testing.T, cert, parent *x509.Certificate, signer *ecdsa.PrivateKe
 	return key, der
 }
 
-// server is for the listener of clients.
-func (a *authority) server() *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{a.cert}}
+// apply sets the TLS of a member: certificates for clients, and in both directions for routes.
+func (a authority) apply(o *jetstream.ServerOptions) error {
+	cert, err := tls.LoadX509KeyPair(a.Cert, a.Key)
+	if err != nil {
+		return err
+	}
+	pool, err := a.pool()
+	if err != nil {
+		return err
+	}
+	o.TLS = &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}}
+	o.RoutesTLS = o.TLS.Clone()
+	o.RoutesTLS.RootCAs, o.RoutesTLS.ClientCAs = pool, pool
+	o.RoutesTLS.ClientAuth = tls.RequireAndVerifyClientCert
+	return nil
 }
 
-// mutual is for routes, where each side checks the other.
-func (a *authority) mutual() *tls.Config {
-	c := a.server()
-	c.RootCAs, c.ClientCAs, c.ClientAuth = a.pool, a.pool, tls.RequireAndVerifyClientCert
-	return c
-}
-
-func (a *authority) client() *tls.Config {
-	return &tls.Config{MinVersion: tls.VersionTLS13, RootCAs: a.pool}
+func (a authority) pool() (*x509.CertPool, error) {
+	root, err := os.ReadFile(a.Root)
+	pool := x509.NewCertPool()
+	if err == nil && !pool.AppendCertsFromPEM(root) {
+		err = fmt.Errorf("%s has no certificate", a.Root)
+	}
+	return pool, err
 }

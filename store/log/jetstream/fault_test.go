@@ -1,0 +1,184 @@
+package jetstream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/scimward/scimward/store/log"
+	"github.com/scimward/scimward/store/log/jetstream"
+	"github.com/scimward/scimward/store/log/jetstream/clustertest"
+	"github.com/scimward/scimward/store/log/logtest"
+)
+
+func TestMain(m *testing.M) { clustertest.Main(m) }
+
+var genesis = []byte("identity of 16 b")
+
+// open opens a log with a genesis record.
+func open(t *testing.T, o jetstream.Options) *jetstream.Log {
+	t.Helper()
+	l := clustertest.Open(t, o)
+	if err := l.Start(t.Context(), genesis); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// load appends to logs, two writers each, and follows each of them.
+type load struct {
+	logs      []*jetstream.Log
+	history   logtest.History
+	got       [][][]byte    // what each Tail delivered
+	end       atomic.Uint64 // the position up to which the Tails run
+	stop      context.CancelFunc
+	writers   sync.WaitGroup
+	followers sync.WaitGroup
+
+	mu    sync.Mutex
+	count []int         // acknowledged records of each log
+	grown chan struct{} // closed and replaced with each
+}
+
+func startLoad(t *testing.T, logs ...*jetstream.Log) *load {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	n := len(logs)
+	l := &load{logs: logs, got: make([][][]byte, n), count: make([]int, n), grown: make(chan struct{}), stop: cancel}
+	for i := range logs {
+		for w := range 2 {
+			l.writers.Go(func() { l.write(ctx, i, w) })
+		}
+		l.followers.Go(func() {
+			if err := l.follow(t.Context(), i); err != nil {
+				t.Errorf("Tail %d = %v", i, err)
+			}
+		})
+	}
+	return l
+}
+
+func (l *load) write(ctx context.Context, i, w int) {
+	for n := 0; ctx.Err() == nil; n++ {
+		if _, err := l.history.Append(ctx, l.logs[i], fmt.Sprintf("%d.%d.%d", i, w, n)); err != nil {
+			continue
+		}
+		l.mu.Lock()
+		l.count[i]++
+		close(l.grown)
+		l.grown = make(chan struct{})
+		l.mu.Unlock()
+	}
+}
+
+var errEnd = errors.New("end")
+
+func (l *load) follow(ctx context.Context, i int) error {
+	err := l.logs[i].Tail(ctx, 1, func(seq log.Seq, rec []byte) error {
+		if seq != log.Seq(len(l.got[i])+1) {
+			return fmt.Errorf("record %d after %d", seq, len(l.got[i]))
+		}
+		l.got[i] = append(l.got[i], rec)
+		if end := l.end.Load(); end != 0 && uint64(seq) >= end {
+			return errEnd
+		}
+		return nil
+	})
+	if errors.Is(err, errEnd) {
+		return nil
+	}
+	return err
+}
+
+// wait waits until each log has acknowledged n more records, and returns how long that took.
+func (l *load) wait(t *testing.T, n int) time.Duration {
+	t.Helper()
+	start := time.Now()
+	l.mu.Lock()
+	from := slices.Clone(l.count)
+	l.mu.Unlock()
+	for {
+		l.mu.Lock()
+		missing := false
+		for i, count := range l.count {
+			missing = missing || count < from[i]+n
+		}
+		grown := l.grown
+		l.mu.Unlock()
+		if !missing {
+			return time.Since(start).Round(time.Millisecond)
+		}
+		<-grown
+	}
+}
+
+// finish stops the writers and checks that the log has every acknowledged record once, that the
+// order is that of the clock, and that every Tail delivered the same.
+func (l *load) finish(t *testing.T) {
+	t.Helper()
+	l.stop()
+	l.writers.Wait()
+	var end log.Seq
+	for n := 0; end == 0; n++ {
+		end, _ = l.history.Append(t.Context(), l.logs[0], fmt.Sprintf("end.%d", n))
+	}
+	l.end.Store(uint64(end))
+	for { // a Tail that is there already ends with this one
+		if _, err := l.logs[0].Append(t.Context(), []byte("after the end")); err == nil {
+			break
+		}
+	}
+	l.followers.Wait()
+	for _, got := range l.got {
+		l.history.Check(t, got[:min(int(end), len(got))])
+	}
+	t.Logf("%d records acknowledged, %d in the log", l.history.Acknowledged(), end)
+}
+
+// TestKilledLeader: when the leader is killed with SIGKILL, every process goes on within the time
+// of an election. No acknowledged record is lost, and every Tail delivers the same records
+// without a gap. The member that comes back takes part again.
+func TestKilledLeader(t *testing.T) {
+	t.Parallel()
+	c := clustertest.New(t, 3)
+	for i := range c.Members {
+		c.RunProcess(t, i)
+	}
+	var logs []*jetstream.Log
+	for i := range c.Members {
+		logs = append(logs, open(t, c.Options(t, "0", i)))
+	}
+	l := startLoad(t, logs...)
+	l.wait(t, 50)
+	leader := c.Leader(t, "0")
+	c.Stop(leader)
+	t.Logf("member %d killed, the slowest went on after %v", leader, l.wait(t, 50))
+	c.RunProcess(t, leader)
+	l.wait(t, 50)
+	second := (leader + 1) % 3
+	c.Stop(second) // the majority now needs the member that was down
+	t.Logf("member %d killed, the slowest went on after %v", second, l.wait(t, 50))
+	l.finish(t)
+}
+
+// cutOffClient: a process whose server becomes unreachable without a word goes on with another
+// server. Its Tail has no gap.
+func cutOffClient(t *testing.T, c *clustertest.Cluster) {
+	t.Helper()
+	proxy := c.NewProxy(t, 0)
+	o := c.Options(t, "cut-off", 0)
+	o.URLs[0] = "tls://" + proxy.Addr
+	l := startLoad(t, open(t, o))
+	l.wait(t, 50)
+	proxy.Cut()
+	took := l.wait(t, 50)
+	if t.Logf("went on after %v", took); took > 20*time.Second {
+		t.Errorf("the process went on after %v, want at most 20s", took)
+	}
+	l.finish(t)
+}
