@@ -96,7 +96,7 @@ func (r *Request) mediaType() string {
 	}
 	mt, params, err := mime.ParseMediaType(vs[0])
 	charset, named := params["charset"]
-	if err != nil || named && !utf8Name(charset) || !sameParameters(vs[0], params) {
+	if err != nil || named && !utf8Name(charset) || !sameCharset(vs[0], named) {
 		return ""
 	}
 	return mt
@@ -106,16 +106,12 @@ func utf8Name(charset string) bool {
 	return strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")
 }
 
-// sameParameters reports whether all parsers find the same charset and boundary in a Content-Type: not with parts of
-// a parameter (RFC 2231), which override it for some, nor with a name that only ends so, which Tomcat takes for it.
-func sameParameters(contentType string, params map[string]string) bool {
+// sameCharset reports whether all parsers find the same charset in a Content-Type: not with parts of the parameter
+// (RFC 2231), which override it for some, nor with a name that only ends so, which Tomcat takes for it.
+func sameCharset(contentType string, named bool) bool {
 	text := strings.Join(strings.Fields(strings.ToLower(contentType)), "")
-	same := func(name string) bool {
-		_, named := params[name]
-		n := strings.Count(text, name+"=")
-		return n == 0 && !named || n == 1 && named
-	}
-	return !strings.ContainsAny(text, `*\`) && same("charset") && same("boundary")
+	n := strings.Count(text, "charset=")
+	return !strings.ContainsAny(text, `*\`) && (n == 0 && !named || n == 1 && named)
 }
 
 // Write reports whether the method carries a resource in its body.
