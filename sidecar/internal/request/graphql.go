@@ -2,8 +2,11 @@ package request
 
 import (
 	"bytes"
+	"iter"
+	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/scimward/scimward/store/scim"
 )
@@ -106,26 +109,11 @@ func givesOnlyAsVariable(document, name string, asVariable bool) bool {
 	if !ok {
 		return false
 	}
-	depth := 0
-	for i, token := range tokens {
-		switch token {
-		case "(":
-			depth++
-		case ")":
-			depth--
-		case name:
-			if depth == 0 || i+1 >= len(tokens) || tokens[i+1] != ":" {
-				continue // a field, or an enum value
-			}
-			if i > 0 && tokens[i-1] == "$" { // the definition of the variable
-				if hasDefault(tokens[i+2:]) {
-					return false
-				}
-				continue
-			}
-			if !asVariable || i+3 >= len(tokens) || tokens[i+2] != "$" || tokens[i+3] != name {
-				return false
-			}
+	for i := range arguments(tokens) {
+		variable := asVariable && i+3 < len(tokens) && tokens[i+2] == "$" && tokens[i+3] == name
+		defined := tokens[i-1] == "$" && !hasDefault(tokens[i+2:])
+		if tokens[i] == name && !variable && !defined {
+			return false
 		}
 	}
 	return true
@@ -139,32 +127,45 @@ func argumentNames(document string) []string {
 		return everyWord(document)
 	}
 	var names []string
-	depth := 0
-	for i, token := range tokens {
-		switch {
-		case token == "(":
-			depth++
-		case token == ")" && depth > 0:
-			depth--
-		case depth > 0 && nameByte(token[0]) && i+1 < len(tokens) && tokens[i+1] == ":" && tokens[i-1] != "$":
-			names = append(names, token)
+	for i := range arguments(tokens) {
+		if tokens[i-1] != "$" {
+			names = append(names, tokens[i])
 		}
 	}
 	return names
 }
 
-// everyWord returns the words of a text, and of a word that begins with a number also what follows the number: some
-// servers read `1email` as a number and a name.
+// arguments yields where the tokens of a document have the name of an argument, an input field or, behind "$", a
+// variable that is defined.
+func arguments(tokens []string) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		depth := 0
+		for i, token := range tokens {
+			switch {
+			case token == "(":
+				depth++
+			case token == ")" && depth > 0:
+				depth--
+			case depth > 0 && nameByte(token[0]) && i+1 < len(tokens) && tokens[i+1] == ":" && !yield(i):
+				return
+			}
+		}
+	}
+}
+
+// everyWord returns the words of a text, and of a word that begins with a number also what may follow the number:
+// some servers read "1email" and "0x1p0email" as a number and a name.
 func everyWord(text string) []string {
+	const longest = 64 // bytes of a name behind a number
 	words := strings.FieldsFunc(text, func(r rune) bool { return r >= 0x80 || !nameByte(byte(r)) })
 	for _, w := range words {
-		rest := strings.TrimLeft(w, "0123456789")
-		if rest == w || rest == "" {
+		if !digit(w[0]) {
 			continue
 		}
-		words = append(words, rest)
-		if rest[0] == 'e' || rest[0] == 'E' { // an exponent
-			words = append(words, strings.TrimLeft(rest[1:], "0123456789"))
+		for i := max(1, len(w)-longest); i < len(w); i++ {
+			if !digit(w[i]) {
+				words = append(words, w[i:])
+			}
 		}
 	}
 	return words
@@ -222,48 +223,42 @@ func hasDefault(tokens []string) bool {
 	return false
 }
 
-// graphQLTokens splits a document into names and punctuators. A string is one token
-// that no name is. ok is false for a string that does not end, for a number that letters
-// follow, where some servers read a name, and for a comment that not all servers end at the same place.
+// graphQLTokens splits a document into names and punctuators. A string is one token that no name is. ok is false for a
+// document that not all servers split at the same places. Clients send texts as variables, so they seldom write one.
 func graphQLTokens(document string) (tokens []string, ok bool) {
-	const text = `""`
+	if !sameLines(document) {
+		return nil, false
+	}
 	for i := 0; i < len(document); {
-		c := document[i]
+		c, n := document[i], 1
 		switch {
 		case c == '#':
-			comment := document[i:]
-			if n := strings.IndexAny(comment, "\r\n"); n >= 0 {
-				comment = comment[:n]
+			if n = strings.IndexByte(document[i:], '\n'); n < 0 {
+				return tokens, true
 			}
-			if strings.ContainsAny(comment, "\u0085\u2028\u2029") {
-				return nil, false // graphql-java ends a comment there
-			}
-			i += len(comment)
-		case strings.HasPrefix(document[i:], `"""`):
-			n := blockEnd(document[i+3:])
-			if n < 0 {
-				return nil, false
-			}
-			tokens, i = append(tokens, text), i+3+n
 		case c == '"':
-			n := stringEnd(document[i+1:])
-			if n < 0 {
-				return nil, false
-			}
-			tokens, i = append(tokens, text), i+1+n
+			n = stringEnd(document[i:])
 		case nameByte(c):
-			n := nameEnd(document[i:])
-			if n < 0 {
-				return nil, false
-			}
-			tokens, i = append(tokens, document[i:i+n]), i+n
-		case c <= ' ' || c == ',' || c >= 0x80:
-			i++
-		default:
-			tokens, i = append(tokens, document[i:i+1]), i+1
+			n = nameEnd(document[i:])
+		case !strings.ContainsRune(" \t\r\n,!$&()[]{}:=@|.+-", rune(c)):
+			return nil, false
 		}
+		if n < 0 {
+			return nil, false
+		}
+		if c > ' ' && c != ',' && c != '#' {
+			tokens = append(tokens, document[i:i+n])
+		}
+		i += n
 	}
 	return tokens, true
+}
+
+// sameLines reports whether all servers see the same lines in a document, at whose ends comments end: graphql-ruby does
+// not end a line at CR, and graphql-java ends one at further characters.
+func sameLines(document string) bool {
+	text := strings.NewReplacer("\r\n", "", "\n", "", "\t", "").Replace(document)
+	return !hasControl(text) && utf8.ValidString(text)
 }
 
 // nameEnd returns the length of the name or number at the start of s, -1 for a number that letters follow.
@@ -272,7 +267,7 @@ func nameEnd(s string) int {
 	for n < len(s) && nameByte(s[n]) {
 		n++
 	}
-	if '0' <= s[0] && s[0] <= '9' && !number(s[:n]) {
+	if digit(s[0]) && !number(s[:n]) {
 		return -1
 	}
 	return n
@@ -285,15 +280,31 @@ func number(s string) bool {
 }
 
 func nameByte(c byte) bool {
-	return c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+	return c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || digit(c)
 }
 
-// stringEnd returns the length of a string with its closing quote, -1 when there is none.
+func digit(c byte) bool { return '0' <= c && c <= '9' }
+
+// stringEnd returns the length of the string at the start of s with its quotes, -1 when there is none that all servers
+// end at the same place. A block string is read as the strings "", "text" and "", as servers do that know no block
+// strings. In all others, some end it elsewhere.
 func stringEnd(s string) int {
-	for i := 0; i < len(s); i++ {
+	if text, block := strings.CutPrefix(s, `"""`); block {
+		n := strings.IndexAny(text, "\"\\\n")
+		if n < 0 || !strings.HasPrefix(text[n:], `"""`) || strings.HasPrefix(text[n:], `""""`) {
+			return -1
+		}
+		return n + len(`""""""`)
+	}
+	for i := 1; i < len(s); i++ {
 		switch s[i] {
 		case '\\':
-			i++
+			if i++; i >= len(s) || !strings.ContainsRune(`"\/bfnrtu`, rune(s[i])) {
+				return -1
+			}
+			if s[i] == 'u' && !unicodeEscape.MatchString(s[i+1:]) { // some skip four characters
+				return -1
+			}
 		case '"':
 			return i + 1
 		case '\n', '\r':
@@ -303,15 +314,4 @@ func stringEnd(s string) int {
 	return -1
 }
 
-// blockEnd is stringEnd for a block string.
-func blockEnd(s string) int {
-	for i := 0; i < len(s); i++ {
-		switch {
-		case strings.HasPrefix(s[i:], `\"""`):
-			i += 3
-		case strings.HasPrefix(s[i:], `"""`):
-			return i + 3
-		}
-	}
-	return -1
-}
+var unicodeEscape = regexp.MustCompile(`^(?:[0-9A-Fa-f]{4}|\{[0-9A-Fa-f]{1,8}\})`)
