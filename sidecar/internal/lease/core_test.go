@@ -244,6 +244,59 @@ func TestAnswerWaitsForEdges(t *testing.T) {
 	}
 }
 
+// TestConfirmsWhenGrantsEnd: at once, without a heartbeat or an answer that waits.
+func TestConfirmsWhenGrantsEnd(t *testing.T) {
+	r := newRig(t, lease.Options{})
+	r.beat(11)
+	r.next(lease.Renewal{Edge: "e", Number: 1, Position: 10})
+	r.next(lease.Applied{Position: 20, Restricts: true})
+	r.until(time.Minute, func() bool { return r.announced[len(r.announced)-1].Position >= 20 })
+	if want := 15150 * time.Millisecond; r.now != want {
+		t.Errorf("confirmed at %v, want %v", r.now, want)
+	}
+}
+
+// TestConfirmationsAreRepeated: with every heartbeat, because one may be lost.
+func TestConfirmationsAreRepeated(t *testing.T) {
+	r := newRig(t, lease.Options{})
+	r.next(lease.Applied{Position: 20, Restricts: true})
+	before := len(r.announced)
+	r.until(time.Minute, func() bool { return r.now >= 5*time.Second })
+	if got := len(r.announced) - before; got != 5 || r.announced[before].Position != 20 {
+		t.Errorf("announced %+v, want the same 5 times", r.announced[before:])
+	}
+}
+
+// TestConfirmationsMayOvertake: an older one takes nothing back.
+func TestConfirmationsMayOvertake(t *testing.T) {
+	r := newRig(t, lease.Options{}, lease.Member{Core: "b", Heartbeat: 3})
+	r.beat(11)
+	r.next(lease.Renewal{Edge: "e", Number: 1, Position: 10})
+	r.next(lease.Applied{Position: 20, Restricts: true})
+	for _, p := range []lease.Position{20, 19} {
+		r.next(lease.EdgeConfirmation{Edge: "e", Position: p})
+		r.next(lease.Confirmation{Core: "b", Position: p})
+	}
+	r.next(lease.Ask{Ticket: 1, Position: 20})
+	r.wantAnswer(0)
+}
+
+// TestLaterGrantsDoNotCount: nobody waits for a grant that the edge cannot use without the restriction.
+func TestLaterGrantsDoNotCount(t *testing.T) {
+	r := newRig(t, lease.Options{})
+	r.beat(11)
+	r.next(lease.Renewal{Edge: "e", Number: 1, Position: 10})
+	r.now = 5 * time.Second
+	r.beat(12)
+	r.next(lease.Applied{Position: 20, Restricts: true})
+	r.next(lease.Renewal{Edge: "e", Number: 2, Position: 10})
+	r.next(lease.Ask{Ticket: 1, Position: 20})
+	r.until(time.Minute, func() bool { return len(r.answers) > 0 })
+	if want := 15150 * time.Millisecond; r.now != want {
+		t.Errorf("answered at %v, want %v", r.now, want)
+	}
+}
+
 // TestAnswerNamesEdgesOfOthers: a core that confirms names the edges that did not, for the restrictions that
 // they missed.
 func TestAnswerNamesEdgesOfOthers(t *testing.T) {

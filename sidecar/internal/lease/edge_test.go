@@ -95,6 +95,19 @@ func TestEdgeFollowsAnotherCore(t *testing.T) {
 	}
 }
 
+// TestShorterGrant: a grant that ends earlier takes nothing away.
+func TestShorterGrant(t *testing.T) {
+	e := lease.NewEdge("e", lease.Options{})
+	first := e.Next(at(0), lease.EdgeTick{}).Renew.Number
+	e.Next(at(0), lease.Advanced{Position: 20})
+	e.Next(at(0), lease.Granted{Stream: 1, Grant: lease.Grant{Number: first, TTL: 9 * time.Second}})
+	second := e.Next(at(time.Second), lease.EdgeTick{}).Renew.Number
+	e.Next(at(time.Second), lease.Granted{Stream: 1, Grant: lease.Grant{Number: second, TTL: 5 * time.Second}})
+	if edgeRight(e, 9*time.Second-1) != lease.Decide {
+		t.Error("the lease ends before the first grant does")
+	}
+}
+
 // TestBrokenStreamKeepsTheLease: and a grant that comes late over it does not count.
 func TestBrokenStreamKeepsTheLease(t *testing.T) {
 	e := lease.NewEdge("e", lease.Options{})
