@@ -10,8 +10,10 @@ import (
 )
 
 // BenchmarkNeighbour measures the slowest percent of the decisions of one tenant, in turns: while another
-// tenant's bundle of 20 rules is read, compiled, tested and put in force once, and while nothing happens. A turn
-// has 5,000 decisions. p99-x is the median of the ratios of neighbouring turns.
+// tenant's bundle of 20 rules is read, compiled, tested and put in force once, and while nothing happens. A turn has
+// 5,000 decisions, one every 260 µs, so it takes 1.3 s. The decisions during the bundle are fewer than a hundredth of
+// them if it takes less than 13 ms. A decision counts from the moment when it is due, so that it shows what stops the
+// whole process. p99-x is the median of the ratios of neighbouring turns.
 func BenchmarkNeighbour(b *testing.B) {
 	e, err := policies.NewEngine(policies.Options{})
 	if err != nil {
@@ -44,10 +46,13 @@ func BenchmarkNeighbour(b *testing.B) {
 			}
 		}()
 		took := make([]time.Duration, 5_000)
+		start := time.Now()
 		for i := range took {
-			start := time.Now()
+			due := start.Add(time.Duration(i) * 260 * time.Microsecond)
+			for time.Now().Before(due) { // a timer would add its own delay
+			}
 			_ = e.Decide(b.Context(), in)
-			took[i] = time.Since(start)
+			took[i] = time.Since(due)
 		}
 		<-done
 		slices.Sort(took)
