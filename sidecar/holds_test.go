@@ -1,10 +1,12 @@
 package sidecar_test
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/scimward/scimward/sidecar"
@@ -135,5 +137,55 @@ func TestBrake(t *testing.T) {
 				t.Errorf("refused %+v, want the second deactivation and the second deletion", st.Refused)
 			}
 		})
+	}
+}
+
+// TestBrakeUnderConcurrency: several clients deactivate at once. At most one request of each other client passes beyond
+// the limit. Whoever was refused is active and in status, and afterwards nobody passes.
+func TestBrakeUnderConcurrency(t *testing.T) {
+	const limit, clients, users = 4, 4, 24
+	dir := brakeDir(t, fmt.Sprintf(`{"window":"60m","limits":{"creates":{"count":1000,"percent":10000,"least":1000},
+		"deletions":{"count":1000,"percent":10000,"least":1000},"deactivations":{"count":%d,"percent":10000,"least":1000}},
+		"stop_deactivations":true}`, limit))
+	c := newIDP(t).at(t, policyOf(t, base, dir, ""))
+	c.r.untilBundle()
+	bearer := c.token()
+	todo := make(chan string, users)
+	for n := range users {
+		id := fmt.Sprint("u", n)
+		todo <- c.create("/Users", bearer, strings.NewReplacer("olga", id, "e1", "x"+id).Replace(aUser))
+	}
+	close(todo)
+	off := patchOf(`{"op":"replace","path":"active","value":false}`)
+	var mu sync.Mutex
+	answers := map[int][]string{}
+	var all sync.WaitGroup
+	for range clients {
+		all.Go(func() {
+			for id := range todo {
+				status, _, _ := c.scim("PATCH", "/Users/"+id, bearer, off)
+				mu.Lock()
+				answers[status] = append(answers[status], id)
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	passed, refused := answers[200], answers[403]
+	if len(passed) < limit || len(passed) > limit+clients-1 || len(passed)+len(refused) != users {
+		t.Fatalf("%d passed and %d were refused of %d, want %d to %d and the rest: %v", len(passed), len(refused), users,
+			limit, limit+clients-1, answers)
+	}
+	still := map[string]bool{}
+	for _, f := range c.r.status().Refused {
+		still[f.User] = true
+	}
+	for _, id := range refused {
+		if _, _, text := c.scim("GET", "/Users/"+id, bearer, ""); !strings.Contains(text, `"active":true`) || !still[id] {
+			t.Errorf("%s was refused and is %s, in status %t", id, text, still[id])
+		}
+	}
+	if status, _, text := c.scim("PATCH", "/Users/"+refused[0], bearer, off); status != 403 {
+		t.Errorf("afterwards = %d %s, want 403", status, text)
 	}
 }

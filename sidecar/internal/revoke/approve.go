@@ -11,8 +11,11 @@ import (
 	"github.com/scimward/scimward/store"
 )
 
-// codeNotApproved is the code of a deletion that an operator rejected.
-const codeNotApproved = "not_approved"
+// Codes of a held deletion that does not run: an operator rejected it, or another user has the userName.
+const (
+	codeNotApproved = "not_approved"
+	codeNameTaken   = "name_taken"
+)
 
 // approved: an operator lets a held deletion run.
 type approved struct{ cause store.Cause }
@@ -30,6 +33,16 @@ func (ev rejected) apply(t *task, in env) effects {
 	t.State, t.Code, t.Done = store.JobClosed, codeNotApproved, in.now
 	t.Message = "deletion not approved by an operator; account stays disabled: " + ev.cause.Reason
 	t.decide(&ev.cause, false, in)
+	return t.release(time.Time{})
+}
+
+// nameTaken: an approved deletion is due, and another user has got the userName meanwhile. The application knows both
+// by it.
+type nameTaken struct{ holder string }
+
+func (ev nameTaken) apply(t *task, in env) effects {
+	t.State, t.Code, t.Done = store.JobClosed, codeNameTaken, in.now
+	t.Message = "the deletion does not run: user " + ev.holder + " has the userName now"
 	return t.release(time.Time{})
 }
 
@@ -119,17 +132,26 @@ func heldOf(r *store.Reader, who string) ([]store.Job, error) {
 
 // nameFree refuses a deletion while another user has the userName: the application knows both by it.
 func nameFree(tx *store.Tx, j *store.Job) error {
+	holder, err := holderOf(tx, j)
+	if err != nil || holder == "" {
+		return err
+	}
+	return &NotDecidableError{"user " + holder + " has the userName now, and the application knows both by it: " +
+		"reject the deletion"}
+}
+
+// holderOf returns the other user who has the userName of a deleted one, "" if nobody has it.
+func holderOf(tx *store.Tx, j *store.Job) (string, error) {
 	holders, err := tx.UserIDs("userName", j.Subject.UserName)
 	if err != nil {
-		return fmt.Errorf("reading who has the name of %s: %w", j.UserID, err)
+		return "", fmt.Errorf("reading who has the name of %s: %w", j.UserID, err)
 	}
 	for _, id := range holders {
 		if id != j.UserID {
-			return &NotDecidableError{"user " + id + " has the userName now, and the application knows both by it: " +
-				"reject the deletion"}
+			return id, nil
 		}
 	}
-	return nil
+	return "", nil
 }
 
 // Approval is the deletion of an account that the policy holds, or that is approved and not done.

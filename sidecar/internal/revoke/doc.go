@@ -56,6 +56,7 @@
 //	closedByHand  open, failed, unknown       an operator asks                               closed            release
 //	approved      held                        an operator asks                               pending           release
 //	rejected      held                        an operator asks                               closed            release
+//	nameTaken     pending, running, retrying  a deletion is due, another has the name        closed            release
 //	clockSetBack  running                     due later than any pause ends                  pending           release
 //	clockSetBack  any other                   due later than any pause ends                  the same          release
 //

@@ -106,6 +106,8 @@ func (l *leasing) start(j *store.Job) error {
 	switch {
 	case !l.until.IsZero():
 		return l.apply(j, rescheduled{l.until})
+	case j.Hold != nil && !j.Terminal():
+		return l.startHeld(j)
 	case j.Event != abi.EventReactivated:
 		return l.apply(j, leased{})
 	}
@@ -127,6 +129,18 @@ func (l *leasing) start(j *store.Job) error {
 		}
 	}
 	return l.apply(j, ev)
+}
+
+// startHeld leases an approved deletion. It closes one whose userName another user has got since the last attempt.
+func (l *leasing) startHeld(j *store.Job) error {
+	holder, err := holderOf(l.tx, j)
+	switch {
+	case err != nil:
+		return err
+	case holder != "":
+		return l.apply(j, nameTaken{holder})
+	}
+	return l.apply(j, leased{})
 }
 
 // closeAll closes the jobs that would block a reactivation. It reports whether this record had room

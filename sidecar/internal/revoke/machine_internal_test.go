@@ -76,6 +76,7 @@ func TestTransitions(t *testing.T) {
 	}{
 		{"approve", heldTask(), approved{store.Cause{}}, 0, "pending, due 0s"},
 		{"reject", heldTask(), rejected{store.Cause{}}, 0, "closed, code not_approved"},
+		{"approved, name taken", free(store.JobRetrying), nameTaken{"heir"}, 0, "closed, code name_taken"},
 		{"lease pending", free(store.JobPending), leased{}, 0, "running, due 30s, leased, ask"},
 		{"lease retrying", free(store.JobRetrying), leased{}, 0, "running, due 30s, leased, ask"},
 		{"lease expired", running, leased{}, time.Minute, "running, due 1m30s, leased, ask"},

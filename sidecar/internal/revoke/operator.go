@@ -59,11 +59,11 @@ func refOf(j *store.Job) JobRef {
 
 // Why a job is not retried.
 const (
-	SkipRunning = "running"    // a worker has it
-	SkipActive  = "active"     // the user is active again: new credentials would be revoked too
-	SkipTaken   = "name_taken" // another user has the userName now, and the application knows both by it
-	SkipClosed  = "closed"     // by an operator, for ever
-	SkipHeld    = "held"       // a deletion that nobody has approved
+	SkipRunning = "running"     // a worker has it
+	SkipActive  = "active"      // the user is active again: new credentials would be revoked too
+	SkipTaken   = codeNameTaken // another user has the userName now, and the application knows both by it
+	SkipClosed  = "closed"      // by an operator, for ever
+	SkipHeld    = "held"        // a deletion that nobody has approved
 )
 
 // Retried is the result of [Engine.Retry].
