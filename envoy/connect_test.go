@@ -1,6 +1,7 @@
 package envoy_test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -89,28 +90,35 @@ func TestConnectByFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := envoy.Validate(secrets); err != nil {
-		t.Fatal(err)
-	}
-	byName := map[string]*tlsv3.Secret{}
-	for _, r := range secrets.GetResources() {
+	byName, files := map[string]*tlsv3.Secret{}, map[string]string{}
+	for _, f := range secrets {
 		var s tlsv3.Secret
-		if err := r.UnmarshalTo(&s); err != nil {
+		if n := len(f.Content.GetResources()); n != 1 {
+			t.Fatalf("%s has %d secrets: Envoy takes exactly one", f.Name, n)
+		}
+		if err := f.Content.GetResources()[0].UnmarshalTo(&s); err != nil {
 			t.Fatal(err)
 		}
-		byName[s.GetName()] = &s
+		if err := envoy.Validate(f.Content); err != nil {
+			t.Fatal(err)
+		}
+		byName[s.GetName()], files[s.GetName()] = &s, "./"+filepath.Base(f.Name)
 	}
 	for _, name := range []string{envoy.ClusterAuthz, envoy.ClusterLeash, envoy.ClusterSCIM} {
 		_, tls := clusterOf(t, b, name)
 		common := tls.GetCommonTlsContext()
-		own, trust := common.GetTlsCertificateSdsSecretConfigs()[0], common.GetValidationContextSdsSecretConfig()
-		if own.GetSdsConfig().GetPathConfigSource().GetPath() != "./secrets.yaml" {
-			t.Errorf("%s: the secrets are in %v", name, own.GetSdsConfig())
+		own := common.GetTlsCertificateSdsSecretConfigs()[0]
+		trust := common.GetCombinedValidationContext().GetValidationContextSdsSecretConfig()
+		for _, s := range []*tlsv3.SdsSecretConfig{own, trust} {
+			if got := s.GetSdsConfig().GetPathConfigSource().GetPath(); got != files[s.GetName()] || got == "" {
+				t.Errorf("%s: %s is in %s, want %s", name, s.GetName(), got, files[s.GetName()])
+			}
 		}
+		sans := common.GetCombinedValidationContext().GetDefaultValidationContext().GetMatchTypedSubjectAltNames()
 		pair, ca := byName[own.GetName()].GetTlsCertificate(), byName[trust.GetName()].GetValidationContext()
 		if pair.GetCertificateChain().GetFilename() != "./client.crt" || pair.GetWatchedDirectory().GetPath() != "." ||
 			ca.GetTrustedCa().GetFilename() != "./ca.crt" || ca.GetWatchedDirectory().GetPath() != "." ||
-			ca.GetMatchTypedSubjectAltNames()[0].GetSanType() != tlsv3.SubjectAltNameMatcher_URI || tls.GetSni() != "" {
+			len(sans) != 1 || sans[0].GetSanType() != tlsv3.SubjectAltNameMatcher_URI || tls.GetSni() != "" {
 			t.Errorf("%s: shows %v, accepts %v", name, pair, ca)
 		}
 	}

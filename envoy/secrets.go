@@ -16,11 +16,23 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 )
 
-// Names of the secrets in config.Envoy.SecretsFile. The authorities of a cluster have its name.
+// Names of the secrets. Envoy takes exactly one from a file: the first from config.Envoy.SecretsFile, the others from
+// files beside it.
 const (
 	secretListener = "scimward_listener" // what clients of Envoy see
 	secretConnect  = "scimward_connect"  // what Envoy shows to the listeners of scimward
+	secretCA       = "scimward_ca"       // whom Envoy trusts to be a listener of scimward
 )
+
+// fileOf returns the file of a secret: envoy-secrets.yaml, envoy-secrets-connect.yaml and envoy-secrets-ca.yaml.
+func (b *builder) fileOf(secret string) string {
+	file := b.envoy.SecretsFile
+	if secret == secretListener {
+		return file
+	}
+	ext := filepath.Ext(file)
+	return strings.TrimSuffix(file, ext) + "-" + strings.TrimPrefix(secret, "scimward_") + ext
+}
 
 // ownCluster is a cluster that leads to a listener of scimward.
 type ownCluster struct {
@@ -68,9 +80,9 @@ func fileConfig(path string) *corev3.ConfigSource {
 	}
 }
 
-// sds names a secret of config.Envoy.SecretsFile.
+// sds names a secret and its file.
 func (b *builder) sds(name string) *tlsv3.SdsSecretConfig {
-	return &tlsv3.SdsSecretConfig{Name: name, SdsConfig: fileConfig(b.file(b.envoy.SecretsFile))}
+	return &tlsv3.SdsSecretConfig{Name: name, SdsConfig: fileConfig(b.file(b.fileOf(name)))}
 }
 
 // showing returns a context that presents own, which has the secret of that name. Own may be empty.
@@ -120,13 +132,7 @@ func (b *builder) listenerTLS(to *ownCluster) *corev3.TransportSocket {
 	if to.limit > 0 {
 		c.AlpnProtocols = []string{"h2"} // gRPC refuses a connection without it
 	}
-	if b.envoy.SecretsFile != "" {
-		c.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContextSdsSecretConfig{
-			ValidationContextSdsSecretConfig: b.sds(to.name),
-		}
-	} else {
-		c.ValidationContextType = &tlsv3.CommonTlsContext_ValidationContext{ValidationContext: b.validation(to)}
-	}
+	b.validate(c, to)
 	name := b.envoy.Connect.NameAt(to.addr)
 	if san(name).GetSanType() != tlsv3.SubjectAltNameMatcher_DNS {
 		name = "" // RFC 6066 §3: only host names
@@ -134,24 +140,35 @@ func (b *builder) listenerTLS(to *ownCluster) *corev3.TransportSocket {
 	return b.transport(&tlsv3.UpstreamTlsContext{Sni: name, CommonTlsContext: c})
 }
 
-// validation accepts the certificate of a listener: one of the authorities for the right name, or without
+// validate accepts the certificate of a listener: one of the authorities for the right name, or without
 // authorities that certificate itself.
-func (b *builder) validation(to *ownCluster) *tlsv3.CertificateValidationContext {
+func (b *builder) validate(c *tlsv3.CommonTlsContext, to *ownCluster) {
 	ca := b.envoy.Connect.CA
 	if ca == "" {
 		if b.envoy.Dir != "" {
 			b.fail(fmt.Errorf("envoy.connect: Envoy cannot verify %s without the authority of its certificate; set ca",
 				to.listenerKey))
 		}
-		return &tlsv3.CertificateValidationContext{TrustedCa: fileSource(to.listener.Cert)}
+		c.ValidationContextType = trusting(to.listener.Cert)
+		return
 	}
-	out := &tlsv3.CertificateValidationContext{TrustedCa: fileSource(b.file(ca))}
 	name := b.envoy.Connect.NameAt(to.addr)
 	if name == "" {
 		b.fail(fmt.Errorf("envoy.connect: which name has the certificate of %s? Set server_name", to.listenerKey))
 	}
-	out.MatchTypedSubjectAltNames = []*tlsv3.SubjectAltNameMatcher{san(name)}
-	return out
+	names := []*tlsv3.SubjectAltNameMatcher{san(name)}
+	if b.envoy.SecretsFile == "" {
+		trust := trusting(b.file(ca))
+		trust.ValidationContext.MatchTypedSubjectAltNames = names
+		c.ValidationContextType = trust
+		return
+	}
+	c.ValidationContextType = &tlsv3.CommonTlsContext_CombinedValidationContext{
+		CombinedValidationContext: &tlsv3.CommonTlsContext_CombinedCertificateValidationContext{
+			DefaultValidationContext:         &tlsv3.CertificateValidationContext{MatchTypedSubjectAltNames: names},
+			ValidationContextSdsSecretConfig: b.sds(secretCA),
+		},
+	}
 }
 
 // san matches a DNS name, an address or a URI.
@@ -169,46 +186,49 @@ func san(name string) *tlsv3.SubjectAltNameMatcher {
 	return out
 }
 
-// Secrets returns the content of config.Envoy.SecretsFile: the certificates and authorities of the bootstrap
-// as resources. Envoy reads them again when a file is moved into their folder (watched_directory), and takes a
-// pair only if certificate and key fit.
-func Secrets(cfg *config.Config) (*discoveryv3.DiscoveryResponse, error) {
+// SecretFile is a file in which Envoy finds one certificate or the authorities.
+type SecretFile struct {
+	Name    string // its path, beside config.Envoy.SecretsFile
+	Content *discoveryv3.DiscoveryResponse
+}
+
+// Secrets returns config.Envoy.SecretsFile and the files beside it: the certificates and authorities of the
+// bootstrap, each as a resource. Envoy reads them again when a file is moved into their folder
+// (watched_directory), and takes a pair only if certificate and key fit.
+func Secrets(cfg *config.Config) ([]SecretFile, error) {
 	if cfg.Envoy.TLS.Cert == "" {
 		return nil, fmt.Errorf("envoy.tls: the listener needs a certificate; set cert and key")
 	}
 	b := &builder{envoy: &cfg.Envoy}
-	out := &discoveryv3.DiscoveryResponse{Resources: []*anypb.Any{b.pairSecret(secretListener, cfg.Envoy.TLS)}}
-	if own := cfg.Envoy.Connect.Own(); own.Cert != "" {
-		out.Resources = append(out.Resources, b.pairSecret(secretConnect, own))
+	var out []SecretFile
+	add := func(s *tlsv3.Secret) {
+		out = append(out, SecretFile{
+			b.fileOf(s.GetName()), &discoveryv3.DiscoveryResponse{Resources: []*anypb.Any{b.any(s)}},
+		})
 	}
-	for _, to := range ownClusters(cfg) {
-		if to.listener.Cert == "" {
-			continue
-		}
-		v := b.validation(&to)
-		v.WatchedDirectory = folderOf(v.GetTrustedCa().GetFilename())
-		out.Resources = append(out.Resources, b.any(&tlsv3.Secret{
-			Name: to.name, Type: &tlsv3.Secret_ValidationContext{ValidationContext: v},
-		}))
+	add(b.pairSecret(secretListener, cfg.Envoy.TLS))
+	if own := cfg.Envoy.Connect.Own(); own.Cert != "" {
+		add(b.pairSecret(secretConnect, own))
+	}
+	if ca := cfg.Envoy.Connect.CA; ca != "" {
+		trust := trusting(b.file(ca)).ValidationContext
+		trust.WatchedDirectory = folderOf(b.file(ca))
+		add(&tlsv3.Secret{Name: secretCA, Type: &tlsv3.Secret_ValidationContext{ValidationContext: trust}})
 	}
 	return out, b.err
 }
 
-func (b *builder) pairSecret(name string, t config.TLS) *anypb.Any {
+func (b *builder) pairSecret(name string, t config.TLS) *tlsv3.Secret {
 	pair := b.keyPair(t)
 	pair.WatchedDirectory = folderOf(pair.GetCertificateChain().GetFilename())
-	return b.any(&tlsv3.Secret{Name: name, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: pair}})
+	return &tlsv3.Secret{Name: name, Type: &tlsv3.Secret_TlsCertificate{TlsCertificate: pair}}
 }
 
 func folderOf(file string) *corev3.WatchedDirectory {
 	return &corev3.WatchedDirectory{Path: filepath.Dir(file)}
 }
 
-// PrintSecrets writes [Secrets] of cfg as YAML.
-func PrintSecrets(w io.Writer, cfg *config.Config) error {
-	s, err := Secrets(cfg)
-	if err != nil {
-		return err
-	}
-	return printYAML(w, s, "# Envoy's certificates, written by `scimward envoy secrets` for envoy.secrets_file.")
+// Print writes the content as YAML.
+func (f *SecretFile) Print(w io.Writer) error {
+	return printYAML(w, f.Content, "# Envoy's certificates, written by `scimward envoy secrets` for envoy.secrets_file.")
 }

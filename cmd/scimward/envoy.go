@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -33,11 +36,24 @@ entry is missing, the app answers 503.`,
 		Short: "print where Envoy finds its certificates, for the file that envoy.secrets_file names",
 		Long: `Prints a file of resources for Envoy. With envoy.secrets_file, the bootstrap refers to that file,
 and Envoy reads a certificate again, without a restart, when a new file is moved into its folder
-(mv, or the volume of a Kubernetes secret). Write the new key first and then the certificate.`,
+(mv, or the volume of a Kubernetes secret). Write the new key first and then the certificate.
+An Envoy that connects with a certificate of its own has further files beside it: write them all
+into a folder with --out.`,
 	}
+	out := secrets.Flags().String("out", "", "`DIR` to write all files into, in place of former ones")
 	return groupOf("envoy", "write Envoy configuration",
 		withConfig(secrets, func(c *cobra.Command, _ string, cfg *config.Config) error {
-			return envoy.PrintSecrets(c.OutOrStdout(), cfg)
+			files, err := envoy.Secrets(cfg)
+			switch {
+			case err != nil:
+				return err
+			case *out != "":
+				return writeSecrets(c, files, *out)
+			case len(files) > 1:
+				return usage(fmt.Errorf("there are %d files, and Envoy takes one secret from each: write them with --out DIR",
+					len(files)))
+			}
+			return files[0].Print(c.OutOrStdout())
 		}),
 		withConfig(bootstrap, func(c *cobra.Command, _ string, cfg *config.Config) error {
 			return envoy.Print(c.OutOrStdout(), cfg)
@@ -50,4 +66,24 @@ and Envoy reads a certificate again, without a restart, when a new file is moved
 			}
 			return result(c, *passesJSON, lists, text)
 		}))
+}
+
+// writeSecrets writes the files into a folder by moving them to their place, which Envoy notices.
+func writeSecrets(c *cobra.Command, files []envoy.SecretFile, dir string) error {
+	for _, f := range files {
+		var text bytes.Buffer
+		if err := f.Print(&text); err != nil {
+			return err
+		}
+		name := filepath.Join(dir, filepath.Base(f.Name))
+		err := os.WriteFile(name+".new", text.Bytes(), 0o600)
+		if err == nil {
+			err = os.Rename(name+".new", name)
+		}
+		if err != nil {
+			return fmt.Errorf("writing %s: %w", name, err)
+		}
+		_, _ = fmt.Fprintln(c.OutOrStdout(), name)
+	}
+	return nil
 }

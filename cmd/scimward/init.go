@@ -1,31 +1,19 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	_ "embed"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
-	"math/big"
 	"net/netip"
 	"net/url"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"text/template"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/scimward/scimward/envoy"
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/config"
 )
@@ -45,8 +33,15 @@ type initOptions struct {
 	EnvoyListen               string
 	DiscoverUntil             string
 	Dialects                  []string
+	Topology                  string
+	ScimwardHost, Bind        string // where Envoys reach scimward, and the address that it binds
+	EnvoyName                 string // in the certificate that Envoy shows
+	SecretsFile               string
 	host                      string // host name of URL
 }
+
+// Shared reports whether Envoy runs elsewhere, for the template.
+func (o *initOptions) Shared() bool { return o.Topology == topologyShared }
 
 func newInit() *cobra.Command {
 	o := initOptions{}
@@ -54,9 +49,16 @@ func newInit() *cobra.Command {
 		Use:   "init DIR",
 		Short: "write a commented, working configuration",
 		Long: `Writes DIR/scimward.yaml and, unless --cert names one, a self-signed certificate for
-a first try. It does not overwrite files.`,
+a first try. It does not overwrite files.
+
+With --topology shared, Envoy runs on another machine, beside the application. DIR/scimward is
+then for the machine of scimward and DIR/envoy for the machine of Envoy, with its configuration.
+They connect over mTLS with certificates of the authority in DIR/ca. Keep that folder off both
+machines; scimward ca issues certificates for further Envoys.`,
 		Example: "  scimward init ./scimward --app-url http://127.0.0.1:3000 --client-id my-idp" +
-			" --issuer https://idp.example.com",
+			" --issuer https://idp.example.com\n" +
+			"  scimward init ./new --topology shared --scimward-host scimward.internal.example.com" +
+			" --app-url http://127.0.0.1:3000 --client-id my-idp --issuer https://idp.example.com",
 		Args: oneArg("DIR"),
 	}
 	f, asJSON := c.Flags(), jsonFlag(c)
@@ -79,6 +81,12 @@ a first try. It does not overwrite files.`,
 	})
 	f.StringVar(&o.Cert, "cert", "", "`FILE` with the certificate that Envoy shows")
 	f.StringVar(&o.Key, "key", "", "`FILE` with the private key of the certificate")
+	f.StringVar(&o.Topology, "topology", topologyStandalone,
+		"`TOPOLOGY` of the processes, one of "+strings.Join(topologyNames(), ", "))
+	f.StringVar(&o.ScimwardHost, "scimward-host", "",
+		"`HOST` name or address at which Envoys reach scimward; needs --topology shared")
+	f.StringVar(&o.EnvoyName, "envoy-name", "",
+		"`NAME` in Envoy's certificate (default APP.TENANT.envoy); needs --topology shared")
 	completePolicies(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := o.check(); err != nil {
@@ -89,6 +97,10 @@ a first try. It does not overwrite files.`,
 			return err
 		}
 		_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: next: scimward config check -c %s\n", files[0])
+		if o.Shared() {
+			_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: then: on the machine of Envoy, in %s: envoy -c envoy.yaml\n",
+				filepath.Join(args[0], "envoy"))
+		}
 		return result(c, *asJSON, map[string][]string{"files": files}, strings.Join(files, "\n")+"\n")
 	}
 	return c
@@ -112,13 +124,17 @@ func (o *initOptions) check() error {
 	if err != nil || u.Scheme != "https" || u.Host == "" {
 		return fmt.Errorf("--url %q is not https://HOST[:PORT]", o.URL)
 	}
-	port := cmp.Or(u.Port(), "443")
 	o.host = u.Hostname()
-	o.EnvoyListen = "0.0.0.0:" + port
-	if onlyHere(o.host) {
-		o.EnvoyListen = "127.0.0.1:" + port
+	o.EnvoyListen = bind(o.host) + ":" + cmp.Or(u.Port(), "443")
+	return o.checkTopology()
+}
+
+// bind returns the address to bind for a host name.
+func bind(host string) string {
+	if onlyHere(host) {
+		return "127.0.0.1"
 	}
-	return nil
+	return "0.0.0.0"
 }
 
 // onlyHere reports whether a host name resolves to this machine only (RFC 6761 §6.3). Envoy can
@@ -127,62 +143,6 @@ func onlyHere(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || strings.HasSuffix(host, ".localhost") ||
 		err == nil && ip.Unmap().Is4() && ip.IsLoopback()
-}
-
-// write makes the folder and its files and returns their names, the configuration first. It checks
-// the configuration at the end. After an error it removes the files that it made.
-func (o *initOptions) write(dir string) (made []string, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making %s: %w", dir, err)
-	}
-	if err := o.absolute(); err != nil {
-		return nil, err
-	}
-	type file struct {
-		name    string
-		content []byte
-		mode    fs.FileMode
-	}
-	var files []file
-	if o.Cert == "" {
-		cert, key, err := selfSigned(o.host)
-		if err != nil {
-			return nil, err
-		}
-		o.Cert, o.Key = "tls.crt", "tls.key"
-		files = []file{{o.Cert, cert, 0o644}, {o.Key, key, 0o600}}
-	}
-	var text bytes.Buffer
-	if err := initTemplate.Execute(&text, o); err != nil {
-		return nil, fmt.Errorf("filling the template: %w", err)
-	}
-	files = slices.Insert(files, 0, file{"scimward.yaml", text.Bytes(), 0o600})
-	defer func() {
-		if err != nil {
-			for _, name := range made {
-				err = errors.Join(err, os.Remove(name))
-			}
-		}
-	}()
-	for _, f := range files {
-		name := filepath.Join(dir, f.name)
-		if err := writeNew(name, f.content, f.mode); err != nil {
-			return made, err
-		}
-		made = append(made, name)
-	}
-	cfg, err := config.Load(made[0])
-	if err != nil {
-		return made, namingFlags(err)
-	}
-	var secrets bytes.Buffer
-	if err := envoy.PrintSecrets(&secrets, cfg); err != nil {
-		return made, err
-	}
-	if err := writeNew(cfg.Envoy.SecretsFile, secrets.Bytes(), 0o600); err != nil {
-		return made, err
-	}
-	return append(made, filepath.Join(dir, filepath.Base(cfg.Envoy.SecretsFile))), nil
 }
 
 // flagOf names the flag behind a key of the written configuration.
@@ -200,6 +160,9 @@ var flagOf = map[string]string{
 	"envoy.tls":                                     "--cert and --key",
 	"envoy.tls.cert":                                "--cert",
 	"envoy.tls.key":                                 "--key",
+	"envoy.connect.authz":                           "--scimward-host",
+	"envoy.connect.scim":                            "--scimward-host",
+	"tenants[0].envoys[0]":                          "--envoy-name",
 }
 
 // namingFlags turns the faults of the written configuration into faults of the flags.
@@ -217,65 +180,4 @@ func namingFlags(err error) error {
 		errs = append(errs, fmt.Errorf("%s: %s; %s", name, f.Msg, f.Fix))
 	}
 	return usage(errors.Join(errs...))
-}
-
-// absolute makes the paths of the flags absolute, because the configuration is in another folder.
-func (o *initOptions) absolute() error {
-	for _, p := range []*string{&o.Cert, &o.Key, &o.PluginPath} {
-		if *p == "" {
-			continue
-		}
-		abs, err := filepath.Abs(*p)
-		if err != nil {
-			return fmt.Errorf("resolving %s: %w", *p, err)
-		}
-		*p = abs
-	}
-	return nil
-}
-
-// writeNew writes a file that does not exist yet.
-func writeNew(name string, b []byte, mode fs.FileMode) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if errors.Is(err, fs.ErrExist) {
-		return hinted(fmt.Errorf("%s exists; init does not overwrite it", name), "name another folder, or remove the file")
-	}
-	if err != nil {
-		return fmt.Errorf("writing %s: %w", name, err)
-	}
-	_, err = f.Write(b)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("writing %s: %w", name, err)
-	}
-	return nil
-}
-
-// selfSigned makes a certificate for a first try, valid for 30 days, and its key.
-func selfSigned(host string) (certPEM, keyPEM []byte, err error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, fmt.Errorf("making a key: %w", err)
-	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))
-	if err != nil {
-		return nil, nil, fmt.Errorf("making a serial number: %w", err)
-	}
-	now := time.Now()
-	cert := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(30 * 24 * time.Hour),
-		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		BasicConstraintsValid: true, IsCA: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
-	if err != nil {
-		return nil, nil, fmt.Errorf("making a certificate: %w", err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, nil, fmt.Errorf("encoding the key: %w", err)
-	}
-	certPEM = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	return certPEM, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), nil
 }

@@ -95,6 +95,8 @@ Connect: scimward client recipe NAME what to paste into an identity provider
          scimward tenant pause       answer SCIM with 503 for a while
 Policy:  scimward policy new DIR     begin a tenant's own policy: write, test, sign, ship
          scimward policy status      which policy bundles are in force?
+Secure:  scimward ca issue NAME      a certificate for an Envoy on another machine
+         scimward ca renew CERT      replace it by a new one
 Keep:    scimward backup -o FILE     copy the store while scimward runs`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -106,7 +108,7 @@ Keep:    scimward backup -o FILE     copy the store while scimward runs`,
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "Flags.FlagUsages", "Flags.FlagUsages | plain"))
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage(err) })
 	root.AddCommand(
-		newServe(), newInit(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newReport(), newExplain(),
+		newServe(), newInit(), newCA(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newReport(), newExplain(),
 		newLock(), newUnlock(), newRetry(), newClose(), newLeavers(), newAudit(), newTimeline(), newRefused(), newKeys(),
 		newApprovals(), newApp(), newClient(), newToken(), newTenant(), newPolicy(), newDecision(),
 		newBackup(), newRestore(), newStore(), newConformance(), newVersion(), newPluginWorker(),

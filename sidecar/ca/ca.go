@@ -69,20 +69,29 @@ type Request struct {
 	Lifetime time.Duration
 }
 
-// Create makes an authority in a folder. It returns an error if the folder has one.
-func Create(dir string, now time.Time) (*Authority, error) {
+// New makes an authority in memory, with the pair for its files.
+func New(now time.Time) (*Authority, *Pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, fmt.Errorf("making a key: %w", err)
+		return nil, nil, fmt.Errorf("making a key: %w", err)
 	}
 	tmpl, err := template(now, AuthorityLifetime)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	tmpl.Subject = pkix.Name{CommonName: "scimward authority " + now.UTC().Format("2006-01-02")}
 	tmpl.IsCA, tmpl.BasicConstraintsValid, tmpl.MaxPathLenZero = true, true, true
 	tmpl.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
 	pair, err := sign(tmpl, tmpl, key, key)
+	if err != nil {
+		return nil, nil, err
+	}
+	return &Authority{pair.Leaf, key}, pair, nil
+}
+
+// Create makes an authority in a folder. It returns an error if the folder has one.
+func Create(dir string, now time.Time) (*Authority, error) {
+	a, pair, err := New(now)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +101,7 @@ func Create(dir string, now time.Time) (*Authority, error) {
 	if err := pair.Write(filepath.Join(dir, CertFile), filepath.Join(dir, KeyFile)); err != nil {
 		return nil, err
 	}
-	return &Authority{pair.Leaf, key}, nil
+	return a, nil
 }
 
 // Open reads the authority of a folder.
@@ -134,6 +143,9 @@ func readKey(file string) (crypto.Signer, error) {
 	}
 	return signer, nil
 }
+
+// Cert returns the certificate of the authority.
+func (a *Authority) Cert() *x509.Certificate { return a.cert }
 
 // CertPEM returns the certificate of the authority, for the client_ca of a listener and the ca of an Envoy.
 func (a *Authority) CertPEM() []byte { return encode("CERTIFICATE", a.cert.Raw) }

@@ -114,7 +114,8 @@ type Envoy struct {
 	Dir string `yaml:"dir"`
 	// SecretsFile is the file with what `scimward envoy secrets` prints: where Envoy finds its
 	// certificates. Envoy then watches the folders of the certificates and reads a pair again when a new
-	// file is moved there, without a restart. Empty means that Envoy reads them once, when it starts.
+	// file is moved there, without a restart. With connect there are further files beside it, such as
+	// envoy-secrets-connect.yaml, which --out writes. Empty means that Envoy reads them once, when it starts.
 	SecretsFile string `yaml:"secrets_file"`
 	// AccessLog says whether Envoy writes a line of JSON for each request to its standard output, with the id of
 	// the decision and without path, names and tokens: stdout or off. Default stdout.
