@@ -331,8 +331,8 @@ func TestSecurityFacts(t *testing.T) {
 func TestRoutes(t *testing.T) {
 	t.Parallel()
 	routes := collect[*hcmv3.HttpConnectionManager](t, bootstrap(t))[0].GetRouteConfig()
-	buffering := map[string]bool{}
-	leashed := regexp.MustCompile(`/upgrade$|/events$|/stream/`)
+	buffering, unbuffered, upgrades := map[string]bool{}, 0, 0
+	leashed := regexp.MustCompile(`/upgrade$|/events(#read)?$|/stream/`)
 	for _, h := range routes.GetVirtualHosts() {
 		for _, r := range h.GetRoutes() {
 			per := &authzv3.ExtAuthzPerRoute{}
@@ -357,6 +357,10 @@ func TestRoutes(t *testing.T) {
 			if r.GetRoute().GetInternalRedirectPolicy() != nil || r.GetRoute().GetRetryPolicy() != nil {
 				t.Errorf("route %s passes the filter twice, want once", r.GetName())
 			}
+			if settings.GetDisableRequestBodyBuffering() && surface == "app" {
+				unbuffered++
+				upgrades += len(r.GetRoute().GetUpgradeConfigs())
+			}
 			if b := settings.GetWithRequestBody(); b != nil {
 				start := strings.HasSuffix(r.GetName(), "/scim-write")
 				buffering[r.GetName()] = b.GetAllowPartialMessage() == start && b.GetPackAsBytes()
@@ -378,6 +382,16 @@ func TestRoutes(t *testing.T) {
 			t.Errorf("route %s does not buffer whole bodies, or for SCIM their start, want it to", name)
 		}
 		delete(buffering, name)
+	}
+	reads := 0
+	for name, whole := range buffering {
+		if strings.HasSuffix(name, "#read") && whole {
+			delete(buffering, name)
+			reads++
+		}
+	}
+	if reads == 0 || reads != unbuffered-upgrades {
+		t.Errorf("%d routes of reads, want one for each of the %d routes of an application without a buffer", reads, unbuffered-upgrades)
 	}
 	if len(buffering) > 0 {
 		t.Errorf("bodies are buffered elsewhere too: %v", buffering)

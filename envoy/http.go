@@ -83,14 +83,19 @@ func escapedSlashes(cfg *config.Config) hcmv3.HttpConnectionManager_PathWithEsca
 // request_headers_to_remove of the virtual host runs after ext_authz, so it would also remove the
 // headers of the sidecar.
 func (b *builder) earlyRemoval(cfg *config.Config) *corev3.TypedExtensionConfig {
-	prefix := func(p string) *mutationv3.HeaderMutation {
+	matching := func(m *matcherv3.StringMatcher) *mutationv3.HeaderMutation {
 		return &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_RemoveOnMatch_{
-			RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{KeyMatcher: &matcherv3.StringMatcher{
-				MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: p}, IgnoreCase: true,
-			}},
+			RemoveOnMatch: &mutationv3.HeaderMutation_RemoveOnMatch{KeyMatcher: m},
 		}}
 	}
-	mutations := []*mutationv3.HeaderMutation{prefix(headers.Prefix)}
+	mutations := []*mutationv3.HeaderMutation{
+		matching(&matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: headers.Prefix}, IgnoreCase: true,
+		}),
+		matching(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_SafeRegex{
+			SafeRegex: &matcherv3.RegexMatcher{Regex: headers.AmbiguousPattern},
+		}}),
+	}
 	read := subjectHeaders(cfg)
 	for _, h := range append(headers.Gateways(), "x-envoy-auth-partial-body") {
 		if !slices.Contains(read, h) {

@@ -148,8 +148,18 @@ func (b *builder) scimRoutes(cfg *config.Config, t *config.Tenant) []*routev3.Ro
 	}
 }
 
+// reads limits a match to the methods that clients send without a body: all but POST, PUT and PATCH.
+func reads(m *routev3.RouteMatch) *routev3.RouteMatch {
+	m = header(m, ":method", writeMethods)
+	m.Headers[len(m.Headers)-1].InvertMatch = true
+	return m
+}
+
 // appRoutes returns the routes of an application. Routes with a checked body come first. Routes
 // that may stay open, with a leash, come next. Then comes the rest.
+//
+// Over HTTP/2 a body need not be announced in the headers (RFC 9113 §8.1.1), and a handler may take a read with a body
+// for a write. So Envoy buffers the body of every read that has one.
 func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App) []*routev3.Route {
 	cluster := appCluster(t.Name, a.Name)
 	authz := func(buffer *authzv3.BufferSettings) *authzv3.ExtAuthzPerRoute {
@@ -168,19 +178,24 @@ func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App)
 			cluster: cluster, authz: authz(buffered(cfg)), timeout: time.Minute, whole: exchangeLimit,
 		}))
 	}
-	leashed := func(name string, m *routev3.RouteMatch, upgrade bool) {
-		out = append(out, b.route(route{
-			name: t.Name + "/" + a.Name + "/" + name, match: m, cluster: cluster,
-			authz: authz(nil), leash: true, upgrade: upgrade,
-		}))
+	both := func(name string, match func() *routev3.RouteMatch, r route) {
+		r.name, r.cluster = t.Name+"/"+a.Name+name, cluster
+		read := r
+		read.name, read.match, read.authz = r.name+"#read", reads(match()), authz(buffered(cfg))
+		r.match, r.authz = match(), authz(nil)
+		out = append(out, b.route(read), b.route(r))
 	}
-	leashed("upgrade", present(startingWith("/"), "upgrade"), true)
-	leashed("events", containing(startingWith("/"), "accept", "text/event-stream"), false)
-	for _, s := range a.Streams {
-		leashed("stream"+s, startingWith(s), false)
-	}
-	return append(out, b.route(route{
-		name: t.Name + "/" + a.Name, match: startingWith("/"), cluster: cluster, authz: authz(nil),
-		timeout: time.Minute, whole: exchangeLimit,
+	stays := route{leash: true}
+	out = append(out, b.route(route{ // HTTP/1.1 only, which announces each body
+		name: t.Name + "/" + a.Name + "/upgrade", match: present(startingWith("/"), "upgrade"), cluster: cluster,
+		authz: authz(nil), leash: true, upgrade: true,
 	}))
+	both("/events", func() *routev3.RouteMatch {
+		return containing(startingWith("/"), "accept", "text/event-stream")
+	}, stays)
+	for _, s := range a.Streams {
+		both("/stream"+s, func() *routev3.RouteMatch { return startingWith(s) }, stays)
+	}
+	both("", func() *routev3.RouteMatch { return startingWith("/") }, route{timeout: time.Minute, whole: exchangeLimit})
+	return out
 }

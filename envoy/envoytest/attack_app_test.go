@@ -131,6 +131,13 @@ func (p *prey) identityRows() []row {
 			}
 		}, "X-Forwarded-For: "+claimed),
 		passes("identity header", "prefixed names", gone("X-Scim-Client", "X-Scim-Anything-Else"), "X-Scim-Client: root", "X-SCIM-Anything-Else: root"),
+		passes("identity header", "other signs for hyphens", gone("X.scim.user", "X!scim~user", "Remote.user", "X|device'credential"),
+			"x.scim.user: admin", "X!Scim~User: admin", "Remote.User: root", "X|Device'Credential: "+p.eve.Credentials["device"]),
+		{family: "identity header", name: "HTTP/2, other signs for hyphens", want: []int{200}, upstream: gone("X.scim.user", "X*scim+user"), send: func() answer {
+			return p.h2("GET", "/healthz", "", field{"cookie", "session=" + p.ada.Credentials["web_session"]},
+				field{"x.scim.user", "admin"}, field{"x*scim+user", "admin"})
+		}},
+		passes("override", "other signs for hyphens", gone("X.http.method.override"), "X.HTTP.Method.Override: DELETE"),
 		passes("identity header", "names that gateways use", gone("X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Groups", "X-Remote-User"),
 			"X-Forwarded-User: root", "X-Forwarded-Email: root@example.com", "X-Forwarded-Groups: admins", "X-Remote-User: root"),
 		passes("partial body", "a partial body claimed by the client", gone("X-Envoy-Auth-Partial-Body"), "X-Envoy-Auth-Partial-Body: true"),

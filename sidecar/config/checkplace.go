@@ -69,6 +69,8 @@ func (c checker) header(path, name string) {
 		c.fail(path, "write the name of a header (RFC 9110 §5.1)", "no header name can contain all of %q", name)
 	case strings.Contains(name, "_"):
 		c.fail(path, "write it with hyphens, as clients must send it", "Envoy refuses header names with an underscore")
+	case headers.Ambiguous(name):
+		c.fail(path, "name a header of letters, digits and hyphens", "Envoy removes headers with other signs in their names")
 	case strings.HasPrefix(name, headers.Prefix):
 		c.fail(path, fix, "Envoy removes headers that start with %s", headers.Prefix)
 	case slices.Contains(headers.Override(), name):

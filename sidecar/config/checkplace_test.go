@@ -18,6 +18,7 @@ func TestPlacesThatCannotMatch(t *testing.T) {
 		{"{header: x key}", at + ".header", "no header name"},
 		{"{header: 'x-key:'}", at + ".header", "no header name"},
 		{"{header: x_key}", at + ".header", "underscore"},
+		{"{header: x.key}", at + ".header", "other signs"},
 		{"{header: connection}", at + ".header", "does not pass on connection"},
 		{"{header: te}", at + ".header", "does not pass on te"},
 		{"{header: transfer-encoding}", at + ".header", "does not pass on"},

@@ -31,6 +31,22 @@ const (
 const MutationPattern = "^(" + Prefix + "[a-z-]+|x-forwarded-(user|email|groups|preferred-username)" +
 	"|x-auth-request-(user|email)|(x-)?remote-user)$"
 
+// AmbiguousPattern matches every lower-case name that [Ambiguous] means. Envoy removes these headers.
+const AmbiguousPattern = ".*[^a-z0-9:-].*"
+
+// Ambiguous reports whether a lower-case name has other signs than letters, digits and hyphens. Some servers write "_"
+// for each of them into the environment of CGI and FastCGI (RFC 3875 §4.1.18): for lighttpd and OpenBSD's httpd,
+// x.scim.user is HTTP_X_SCIM_USER, as x-scim-user is. A colon is in
+// the names of pseudo-headers only (RFC 9113 §8.3).
+func Ambiguous(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c != '-' && (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != ':' {
+			return true
+		}
+	}
+	return false
+}
+
 // Ours reports whether a lower-case name starts with [Prefix] and matches
 // [MutationPattern], so that an answer may set or remove it.
 func Ours(name string) bool {

@@ -190,6 +190,9 @@ func (p *app) denyForm(r *request.Request, path *request.Path, keys request.Keys
 		return tokenInQuery()
 	case unremovable:
 		return deny(http.StatusBadRequest, ReasonIdentityHeader, "headers that start with x-scim- are set by the service")
+	case r.Headers.Ambiguous():
+		return deny(http.StatusBadRequest, ReasonHeaderName,
+			"names of headers have letters, digits and hyphens here: some servers take other signs for hyphens")
 	}
 	return denyProblem(r.Headers.CheckCookies())
 }

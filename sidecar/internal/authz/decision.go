@@ -125,6 +125,7 @@ const (
 	ReasonUpgrade        = "upgrade"         // protocol upgrade where there is none
 	ReasonHost           = "host"            // not an authority of the tenant or app, or more than one
 	ReasonIdentityHeader = "identity_header" // a client-sent x-scim-… name that cannot be removed
+	ReasonHeaderName     = "header_name"     // a name that some servers take for that of another header
 	ReasonRoute          = "route_unknown"
 	ReasonNotBuilt       = "not_implemented"
 	ReasonBodyUnexpected = "body_unexpected"

@@ -2,6 +2,7 @@ package request
 
 import (
 	"bytes"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -58,6 +59,9 @@ func (r *Request) BodyNames() (*BodyNames, *Problem) {
 	case typeForm:
 		b.encoded(r.Body)
 	case typeMultipart: // its files have any bytes
+		if r.Method != http.MethodPost {
+			b.asQuery(string(r.Body))
+		}
 	default:
 		b.asForm(string(r.Body))
 	}
@@ -81,6 +85,25 @@ func (b *bodyReader) asForm(body string) {
 			if i+j > 0 && (assigned || j == 0) && !strings.Contains(name, `"`) { // a quotation mark ends the text
 				b.name(unescapeForm(name), true)
 			}
+		}
+	}
+}
+
+// asQuery adds the names that PHP's parse_str finds in a body of several parts. Applications read PUT and PATCH so,
+// from php://input, which is empty for a POST of this type. It refuses nothing, because files have any bytes, and takes
+// no name with signs that only prose and addresses have.
+func (b *bodyReader) asQuery(body string) {
+	sign := func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.IsMark(r) && !strings.ContainsRune("_-.[] \ufffd", r)
+	}
+	_, rest, _ := strings.Cut(body, "&")
+	for pair := range strings.SplitSeq(rest, "&") {
+		name, _, _ := strings.Cut(pair, "=")
+		name, _, _ = strings.Cut(strings.TrimLeft(unescapeForm(name), " "), "\x00")
+		name = strings.ToValidUTF8(name[:min(len(name), MaxFieldName)], "\ufffd")
+		if !strings.ContainsFunc(name, sign) {
+			head, members, _ := strings.Cut(name, "[") // phpName drops the members
+			b.names = append(b.names, phpName(head)+strings.TrimSuffix("["+members, "["))
 		}
 	}
 }

@@ -31,6 +31,16 @@ func (h Headers) Has(name string) bool { return len(h[name]) > 0 }
 // Overridden reports whether a header replaces the method or the path.
 func (h Headers) Overridden() bool { return slices.ContainsFunc(headers.Override(), h.Has) }
 
+// Ambiguous reports whether a server may take the name of a header for another name. Envoy removes such headers.
+func (h Headers) Ambiguous() bool {
+	for name := range h {
+		if headers.Ambiguous(name) {
+			return true
+		}
+	}
+	return false
+}
+
 // Upgrades reports whether the client asks for another protocol.
 func (h Headers) Upgrades() bool {
 	return h.Has("upgrade") || slices.ContainsFunc(h["connection"], func(v string) bool {
