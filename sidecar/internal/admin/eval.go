@@ -48,8 +48,9 @@ func (h *Handler) eval(ctx context.Context, a *act, in PolicyEval) (any, error) 
 			"tenants[].policy.record, and are kept for seven days at most", in.ID)
 	}
 	doc, err := policies.ParseDocument(of.Document)
-	if err != nil {
-		return nil, err
+	if err != nil { // its text may have values of the request
+		return nil, refuse(http.StatusUnprocessableEntity, "the decision %q cannot be judged: its recording is damaged",
+			in.ID)
 	}
 	j, err := h.opts.Policy.Explain(ctx, of.Profile, rules, doc)
 	if err != nil {
