@@ -569,7 +569,10 @@ type JWT struct {
 	Names string `yaml:"names"`
 }
 
-// LocalWrite is a route of the application that changes accounts. WebSockets are denied on it too.
+// LocalWrite is a route of the application that changes accounts. WebSockets are denied on it too. A route that a
+// header names has no entry: a server action of Next.js runs on a POST to any page, by its id in Next-Action. Only the
+// path "/" covers all pages, and denies every write. Otherwise take such actions out of the application, or let them
+// refuse.
 type LocalWrite struct {
 	// Path is a template, "/account/email" or "/users/{id}/email". {id} and * stand for one whole segment;
 	// at most 60 segments count. It also covers every path below it, and every spelling that a router
