@@ -576,16 +576,21 @@ type JWT struct {
 type LocalWrite struct {
 	// Path is a template, "/account/email" or "/users/{id}/email". {id} and * stand for one whole segment;
 	// at most 60 segments count. It also covers every path below it, and every spelling that a router
-	// might take for such a path: other case, escapes, parameters, suffixes, compatibility characters.
+	// might take for such a path: other case, escapes, parameters, suffixes, compatibility characters. So do a batch
+	// ("a,b" of tRPC), a key ("Users(7)" of OData), a verb ("users:batchGet") and a method ("profile!save"), and
+	// a route that a write names in its query, such as rest_route of WordPress or q of Drupal. A route in the body does
+	// not: list the paths of batch endpoints too, such as /wp-json/batch/v1, /odata/$batch or /api/batch. A suffix of
+	// the path does not count, so /api/trpc/user.updateEmail covers all of user.
 	Path string `yaml:"path"`
-	// Methods are the denied methods. Empty means all but GET and HEAD.
+	// Methods are the denied methods. Empty means all but GET and HEAD. A GET or HEAD with a body is always denied.
 	Methods []string `yaml:"methods"`
 	// Fields limits the rule to requests with one of these fields. Envoy then buffers the bodies of the route, and
 	// passes every header on to scimward. Empty means every request. A field counts in a form, multipart form and in
 	// JSON at any depth, in JSON text, in GraphQL arguments and in the query, in every spelling that a framework
 	// reads as its name: birth also stands for user[Birth], profile-birth, birth_year, birth(1i), birth_id and 0-birth,
 	// and display_name for displayName and display.name[]. List other names of the same thing, such as
-	// new_email. A body with a name of more than 4 KiB is refused.
+	// new_email. A body with a name of more than 4 KiB is refused. A segment below the path that is the name of a
+	// field counts too, as in /users/7/relationships/roles, and so does a parameter of a segment ("/users/7;email=x").
 	//
 	// A header or cookie with the name of the field counts too: Spring MVC binds headers, PHP may take cookies for
 	// fields, and Hertz and Fiber bind both. Headers that clients and proxies send with any write do not count, such

@@ -117,6 +117,7 @@ func Override() []string {
 		"x-method", "x-http-method", "x-http-method-override", "x-method-override",
 		"x-original-url", "x-original-uri", "x-original-method", "x-rewrite-url",
 		"x-forwarded-uri", "x-forwarded-path", "x-forwarded-method", "x-forwarded-prefix",
+		"x-script-name", // the ReverseProxied middleware of Flask applications cuts it off the path
 	}
 }
 

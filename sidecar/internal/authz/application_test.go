@@ -74,6 +74,7 @@ func TestAppPaths(t *testing.T) {
 	for _, h := range []string{
 		"x-method", "x-http-method", "x-http-method-override", "x-method-override", "x-original-url", "x-original-uri",
 		"x-rewrite-url", "x-forwarded-uri", "x-forwarded-path", "x-original-method", "x-forwarded-method", "x-forwarded-prefix",
+		"x-script-name",
 	} {
 		run(t, []row{{h, appReq("GET", "/", header(h, "/api/users")), 400, authz.ReasonOverride}})
 	}

@@ -109,7 +109,16 @@ func TestBodyFieldForms(t *testing.T) {
 		{"form in Latin-1", appReq("POST", "/login", body(form+"; charset=iso-8859-1", "username=locked")), 415, request.ReasonContentType},
 		{"two content types", appReq("POST", "/login", body(form+", application/json", "username=locked")), 415, request.ReasonContentType},
 		{"no content type", appReq("POST", "/login", body("", "username=locked")), 415, request.ReasonContentType},
-		{"another method of the route", appReq("PUT", "/login", body(form, "username=locked")), 0, authz.ReasonAllowed},
+		{"another method of the route", appReq("PUT", "/login", body(form, "username=locked")), 401, authz.ReasonLocked},
+		{"another method, in JSON", appReq("PUT", "/login", jsonBody(`{"username":"locked"}`)), 401, authz.ReasonLocked},
+		{"another method, in another spelling", appReq("PATCH", "/login", jsonBody(`{"Username":"locked"}`)), 400, bad},
+		{"another method, other fields in another format", appReq("PUT", "/login", jsonBody(`{"theme":"dark"}`)), 0, authz.ReasonAllowed},
+		{"another method, a body that cannot be read", appReq("PUT", "/login", body("text/plain", "username=locked")), 415, request.ReasonContentType},
+		{"another method without a body", appReq("DELETE", "/login"), 0, authz.ReasonAllowed},
+		{"GET with a body", appReq("GET", "/login", body(form, "username=locked")), 401, authz.ReasonLocked},
+		{"GET with a body that Envoy withholds", appReq("GET", "/login", header("content-length", "9")), 400, request.ReasonBodyMissing},
+		{"by a route in the query", appReq("POST", "/?rest_route=/x&_url=/login", body(form, "username=locked")), 401, authz.ReasonLocked},
+		{"a search for the route", appReq("GET", "/?q=/login"), 0, authz.ReasonAllowed},
 		{"a route below", appReq("POST", "/login/help", body(form, "username=locked")), 0, authz.ReasonAllowed},
 	})
 }

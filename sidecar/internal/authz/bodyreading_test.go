@@ -144,12 +144,13 @@ func TestMethodInTheBodyOfACredential(t *testing.T) {
 		o.Tenants["acme"].Apps["app"] = app
 	})
 	const multipart = "multipart/form-data; boundary=B"
-	part := "--B\r\nContent-Disposition: form-data; name=\"_method\"\r\n\r\nPUT\r\n--B--\r\n"
+	part := "--B\r\nContent-Disposition: form-data; name=\"key\"\r\n\r\nlocked\r\n--B--\r\n"
 	for name, r := range map[string]request.Request{
 		"plain":     appReq("PUT", "/put/form", body(form, "key=locked")),
 		"form":      appReq("POST", "/put/form", body(form, "_method=PUT&key=locked")),
 		"JSON":      appReq("POST", "/put/json", jsonBody(`{"_method":"put","key":"locked"}`)),
 		"multipart": appReq("POST", "/put/form", body(multipart, part)),
+		"text":      appReq("POST", "/put/form", body("text/plain", "key=locked")), // nobody knows who reads it as what
 		"encoded":   appReq("POST", "/put/form", body(form, "x"), header("content-encoding", "gzip")),
 		"twice":     appReq("PUT", "/put/form", body(form, "k%2565y=locked")),
 		"charset":   appReq("PUT", "/put/form?_charset_=IBM290", body(form, "x=1")),
@@ -161,9 +162,8 @@ func TestMethodInTheBodyOfACredential(t *testing.T) {
 	for name, r := range map[string]request.Request{
 		"form":      appReq("POST", "/put/form", body(form, "method=x&a=1")),
 		"JSON":      appReq("POST", "/put/form", jsonBody(`{"a":1}`)),
-		"text":      appReq("POST", "/put/form", body("text/plain", `_method=PUT`)),
 		"no body":   appReq("POST", "/put/form"),
-		"multipart": appReq("POST", "/put/form", body(multipart, strings.Replace(part, "_method", "a", 1))),
+		"multipart": appReq("POST", "/put/form", body(multipart, strings.Replace(part, "key", "a", 1))),
 	} {
 		if d := k.Decide(t.Context(), r); !d.Allowed() {
 			t.Errorf("%s: %d %s (%s)", name, d.Status, d.Reason, d.Detail)

@@ -249,6 +249,13 @@ func TestFieldNameRows(t *testing.T) {
 		{"variables as text, twice", post("/api/me", "variables="+url.QueryEscape(`{"a":1,"email":2,"email":3}`)), 403, local},
 		{"variables that are no JSON", post("/api/me", "variables=%7Bemail:1%7D"), 403, local},
 		{"document that the server stores", appReq("GET", "/api/me?query="+url.QueryEscape(`query Q { me { id } } mutation M($v: String) { set(email: $v) { id } }`)+"&operationName=Q&extensions={}"), 403, local},
+		{"variables of a mutation that comes with GET", appReq("GET", "/api/me?query="+url.QueryEscape(`mutation($i:In){me(in:$i){id}}`)+"&variables="+url.QueryEscape(`{"i":{"email":"x"}}`)), 403, local},
+		{"such variables that are no JSON", appReq("GET", "/api/me?query={me}&variables="+url.QueryEscape(`{"i":{"\u0065mail":NaN}}`)), 403, local},
+		{"other variables of a GET", appReq("GET", "/api/me?query={me}&variables="+url.QueryEscape(`{"i":{"id":7}}`)), 0, ok},
+		{"filter of a read", appReq("GET", "/api/me?filter="+url.QueryEscape(`{"where":{"email":"x"}}`)), 0, ok},
+		{"GET with a body", appReq("GET", "/api/me", graphQL(`mutation { me(email: "x") { id } }`, "null")), 403, local},
+		{"HEAD that announces a body", appReq("HEAD", "/api/me", header("transfer-encoding", "chunked")), 403, local},
+		{"GET that announces none", appReq("GET", "/api/me", header("content-length", "0")), 0, ok},
 		{"document of a read", appReq("GET", "/api/me?query="+url.QueryEscape(`query Q { user(id: 1) { email } }`)), 0, ok},
 		{"search by a read", appReq("GET", "/api/me?query=email:+x+(roles)&email=x"), 0, ok},
 		{"field that is read", doc(`{ me { email displayName } }`), 0, ok},
@@ -291,7 +298,11 @@ func TestGraphQLOperations(t *testing.T) {
 	post := func(text string) request.Request { return appReq("POST", "/graphql", jsonBody(text)) }
 	doc := func(text string) request.Request { return appReq("POST", "/graphql", graphQL(text, "null")) }
 	inQuery := func(method, text string) request.Request {
-		return appReq(method, "/graphql?query="+url.QueryEscape(text), jsonBody(`{"query":"{me}"}`))
+		r := appReq(method, "/graphql?query="+url.QueryEscape(text))
+		if method == http.MethodPost {
+			jsonBody(`{"query":"{me}"}`)(&r)
+		}
+		return r
 	}
 	for _, row := range []row{
 		{"operation", doc(`mutation { deleteUser(id: 1) { ok } }`), 403, local},
@@ -309,6 +320,7 @@ func TestGraphQLOperations(t *testing.T) {
 		{"in the query of a POST", inQuery("POST", `mutation { deleteUser(id: 1) }`), 403, local},
 		{"stored by a GET", inQuery("GET", `mutation { deleteUser(id: 1) }`), 403, local},
 		{"a GET", inQuery("GET", `{ me }`), 0, ok},
+		{"a GET with a body", appReq("GET", "/graphql", graphQL(`mutation { deleteUser(id: 1) }`, "null")), 403, local},
 		{"by its hash", post(`{"operationName":"M","extensions":{"persistedQuery":{"sha256Hash":"ab"}}}`), 400, bad},
 		{"by its hash beside an empty document", post(`{"query":"","extensions":{"persistedQuery":{"sha256Hash":"ab"}}}`), 400, bad},
 		{"by its hash beside a document", post(`{"query":"{me}","extensions":{"persistedQuery":{"sha256Hash":"ab"}}}`), 400, bad},

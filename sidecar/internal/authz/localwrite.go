@@ -45,12 +45,16 @@ func set(list []string) map[string]bool {
 	return m
 }
 
-// denies reports whether the entry denies a method, apart from its fields.
-func (w *localWrite) denies(method string) bool {
-	if len(w.methods) == 0 {
-		return method != http.MethodGet && method != http.MethodHead
+// denies reports whether the entry denies a request for its method, apart from its fields. A read with a body counts
+// as a write: a handler may read the body whatever the method is, and clients send none with a read.
+func (w *localWrite) denies(r *request.Request) bool {
+	switch read := r.Method == http.MethodGet || r.Method == http.MethodHead; {
+	case read && r.HasBody():
+		return true
+	case len(w.methods) == 0:
+		return !read
 	}
-	return w.methods[method] || method == http.MethodPost || !request.UsualMethod(method)
+	return w.methods[r.Method] || r.Method == http.MethodPost || !request.UsualMethod(r.Method)
 }
 
 // denyLocalWrite denies the routes of the application that change accounts, whoever
@@ -76,9 +80,9 @@ func (p *app) denyLocalWrite(
 func (w *localWrite) deny(
 	r *request.Request, path *request.Path, keys request.Keys, override bool, sources *request.Sources,
 ) *Decision {
-	denied := override || w.denies(r.Method)
+	denied := override || w.denies(r)
 	switch {
-	case !denied && !w.mayCarry(r) || !w.path.Covers(path):
+	case !denied && !w.mayCarry(r) || !w.path.Reaches(path):
 		return nil
 	case w.unread(r):
 		d := w.refuse()
@@ -89,7 +93,7 @@ func (w *localWrite) deny(
 	case override:
 		return denyOverride("query parameters")
 	}
-	return w.denyFields(r, keys, sources)
+	return w.denyFields(r, path, keys, sources)
 }
 
 // refuse is the denial of the entry.
@@ -108,19 +112,28 @@ func (w *localWrite) mayCarry(r *request.Request) bool {
 func (w *localWrite) whole() bool { return w.fields.Empty() && len(w.operations) == 0 }
 
 // unread reports whether a request carries what scimward cannot judge when it comes: the messages of a WebSocket,
-// or, with a read, a GraphQL document with a denied field. Servers store it (automatic persisted queries), and a later
-// write may run another operation of it by its hash.
+// or, with a read, a GraphQL document or variables with a denied field. Servers store the document (automatic persisted
+// queries), and a later write may run another operation of it by its hash; some run a mutation at once.
 func (w *localWrite) unread(r *request.Request) bool {
-	runs := func(word string) bool { return w.operations[word] }
-	return r.Headers.Has("upgrade") || !w.fields.Empty() && slices.ContainsFunc(r.DocumentNames(), w.fields.Has) ||
-		len(w.operations) > 0 && slices.ContainsFunc(r.DocumentWords(), runs)
+	if r.Headers.Has("upgrade") {
+		return true
+	}
+	if !w.fields.Empty() {
+		if names, bad := r.DocumentNames(); bad != nil || slices.ContainsFunc(names, w.fields.Has) {
+			return true
+		}
+	}
+	return len(w.operations) > 0 &&
+		slices.ContainsFunc(r.DocumentWords(), func(word string) bool { return w.operations[word] })
 }
 
 // denyFields denies a covered write, unless the entry lists fields or operations and the request has none of
 // them.
-func (w *localWrite) denyFields(r *request.Request, keys request.Keys, sources *request.Sources) *Decision {
+func (w *localWrite) denyFields(
+	r *request.Request, path *request.Path, keys request.Keys, sources *request.Sources,
+) *Decision {
 	local := w.refuse()
-	if w.whole() || !r.Write() {
+	if w.whole() || !r.Write() || w.path.Names(path, w.fields) {
 		return local
 	}
 	switch found, bad := keys.Mention(w.fields); {

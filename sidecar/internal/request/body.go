@@ -135,6 +135,11 @@ const (
 // several of a batch. A field in another spelling, twice, or in the query too is refused: the
 // application might read that one.
 func (r *Request) sourceFields(s *Source) ([]string, *Problem) {
+	own := r.Method == s.Body.Method
+	if !own && r.BodyState() == BodyAbsent { // Envoy buffers writes only
+		return nil, problem(400, ReasonBodyMissing,
+			"the body may hold "+s.Name+" and is not checked here: send it with "+s.Body.Method)
+	}
 	if p := r.NeedBody(); p != nil {
 		return nil, p
 	}
@@ -145,7 +150,11 @@ func (r *Request) sourceFields(s *Source) ([]string, *Problem) {
 	if s.Body.Format == GraphQL {
 		return r.variables(s.Name, path)
 	}
-	fields, p := r.fields(s.Body.Format)
+	format := s.Body.Format
+	if !own {
+		format = "" // another method may take another one
+	}
+	fields, p := r.fields(format)
 	if p != nil {
 		return nil, p
 	}
@@ -154,30 +163,6 @@ func (r *Request) sourceFields(s *Source) ([]string, *Problem) {
 		return nil, p
 	}
 	return []string{v}, nil
-}
-
-// overridesInBody refuses a POST whose body replaces the method for some frameworks, by a field of a type that they
-// read.
-func (r *Request) overridesInBody() *Problem {
-	if r.Method != http.MethodPost || r.BodyState() == BodyAbsent {
-		return nil
-	}
-	var f BodyFormat
-	mt := r.mediaType()
-	switch {
-	case strings.HasPrefix(mt, "multipart/"):
-		f = Multipart
-	case mt != "" && mt != typeForm && !strings.Contains(mt, "json"):
-		return nil
-	}
-	var b bodyReader
-	switch p := r.readBody(f, &b); {
-	case p != nil:
-		return p
-	case b.override:
-		return problem(400, ReasonBodySource, "the body replaces the method: send the request with its own method")
-	}
-	return b.bad
 }
 
 // fieldPath returns the members that lead to a field: those of a JSON pointer (RFC 6901), else the

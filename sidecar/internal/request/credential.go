@@ -1,7 +1,6 @@
 package request
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 )
@@ -282,24 +281,23 @@ func (s *Sources) fromAuthorization(v string, out *[]Credential) *Problem {
 	return nil
 }
 
-// avoided refuses a request on the path of a body place that the application may read elsewhere, or as one of another
-// method.
+// avoided refuses a GraphQL request on the path of a body place that the application may read elsewhere.
 func (s *Sources) avoided(r *Request, path *Path) *Problem {
 	for i := range s.all {
 		src := &s.all[i]
-		if src.In != InBody || !s.paths[i].Matches(path) {
-			continue
-		}
-		if src.Body.Format == GraphQL && graphQLQuery(r.Query) {
+		if src.In == InBody && src.Body.Format == GraphQL && s.paths[i].Matches(path) && graphQLQuery(r.Query) {
 			return problem(400, ReasonBodySource, "send the GraphQL request in the body, not in the query")
-		}
-		if src.Body.Method != http.MethodPost {
-			if p := r.overridesInBody(); p != nil {
-				return p
-			}
 		}
 	}
 	return nil
+}
+
+// inBody reports whether the application may read a source in the body. A handler may read the body whatever the
+// method is, and the query may name the route.
+func (s *Sources) inBody(i int, r *Request, path *Path) bool {
+	src := &s.all[i]
+	return src.In == InBody && (s.paths[i].Matches(path) && (src.Body.Method == r.Method || r.HasBody()) ||
+		len(path.routes) > 0 && r.HasBody() && s.paths[i].routed(path, false))
 }
 
 func (s *Sources) fromBody(r *Request, path *Path, out *[]Credential) *Problem {
@@ -307,12 +305,9 @@ func (s *Sources) fromBody(r *Request, path *Path, out *[]Credential) *Problem {
 		return p
 	}
 	var seen []string
-	at := func(i int, src *Source) bool {
-		return src.In == InBody && src.Body.Method == r.Method && s.paths[i].Matches(path)
-	}
 	for i := range s.all {
 		src := &s.all[i]
-		if !at(i, src) || slices.Contains(seen, src.Name) {
+		if !s.inBody(i, r, path) || slices.Contains(seen, src.Name) {
 			continue
 		}
 		seen = append(seen, src.Name)
@@ -321,7 +316,7 @@ func (s *Sources) fromBody(r *Request, path *Path, out *[]Credential) *Problem {
 			return p
 		}
 		for _, v := range values {
-			c := s.match(v, func(i int, other *Source) bool { return other.Name == src.Name && at(i, other) })
+			c := s.match(v, func(i int, other *Source) bool { return other.Name == src.Name && s.inBody(i, r, path) })
 			if c == nil {
 				return problem(401, ReasonUnknownScheme, "the field "+src.Name+" contains no credential of this application")
 			}

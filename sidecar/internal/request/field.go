@@ -113,16 +113,22 @@ func (b *bodyReader) query(query string) {
 	eachParameter(query, func(name, text string) { b.readText(name, text, maxEmbedded) })
 }
 
-// DocumentNames are the names of the arguments and input fields of a GraphQL document in the query.
-func (r *Request) DocumentNames() (names []string) {
-	if r.Query != "" {
-		eachParameter(r.Query, func(name, text string) {
-			if FoldField(name) == "query" {
-				names = append(names, argumentNames(text)...)
-			}
-		})
+// DocumentNames are the names of the arguments and input fields of a GraphQL document in the query, and of its
+// variables. Some servers run a mutation that comes with GET. It refuses variables that cannot be read.
+func (r *Request) DocumentNames() ([]string, *Problem) {
+	if r.Query == "" {
+		return nil, nil
 	}
-	return names
+	var b bodyReader
+	eachParameter(r.Query, func(name, text string) {
+		switch FoldField(name) {
+		case "query":
+			b.nameAll(argumentNames(text))
+		case "variables":
+			b.readText(name, text, maxEmbedded)
+		}
+	})
+	return b.names, b.bad
 }
 
 // DocumentWords are all names in a GraphQL document in the query.

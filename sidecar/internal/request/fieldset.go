@@ -91,6 +91,15 @@ func (set *FieldSet) Has(name string) bool {
 	return false
 }
 
+// equals reports whether a name, as a whole, is one of the set.
+func (set *FieldSet) equals(name string) bool {
+	if name == "" {
+		return false
+	}
+	text := spell(name, false).text
+	return slices.ContainsFunc(set.names, func(n setName) bool { return n.text == text })
+}
+
 // formPrefix reports whether a word is one that frameworks put before a name and "_".
 func formPrefix(word string) bool {
 	switch word {

@@ -15,6 +15,7 @@ const maxPath = 60 << 10
 // it knows how it may be read. A [Template] is matched against all combinations.
 type Path struct {
 	pieces []piece
+	routes []Path // that parameters of the query name: see Path.Route
 	dots   bool   // a piece may be read as a dot segment
 	slash  bool   // an escape of a slash or backslash was sent
 	query  string // what follows a decoded question mark, decoded
@@ -22,12 +23,14 @@ type Path struct {
 
 // piece is the text between two characters that may separate segments.
 type piece struct {
-	name  string // folded; "" when nothing is left
-	soft  bool   // the separator before it may also be a character of the segment
-	open  bool   // a router may drop what follows the name, up to the end of the segment
-	blank bool   // a router may read nothing here
-	dots  bool   // a router may go up one segment here, by a compatibility form of ".."
-	last  bool   // a router may end the path here, at a decoded question mark or number sign
+	name  string   // folded; "" when nothing is left
+	more  []string // other names that a router may read in the segment
+	text  string   // the whole text, where it is no word
+	soft  bool     // the separator before it may also be a character of the segment
+	open  bool     // a router may drop what follows the name, up to the end of the segment
+	blank bool     // a router may read nothing here
+	dots  bool     // a router may go up one segment here, by a compatibility form of ".."
+	last  bool     // a router may end the path here, at a decoded question mark or number sign
 }
 
 // softSlash stands in decoded text for a character that only some routers read as a slash.
@@ -90,14 +93,19 @@ func hasDotSegment(text string) bool {
 
 func separates(r rune) bool { return r == '/' || r == softSlash }
 
-// split appends the pieces of decoded text.
+// split appends the pieces of decoded text. OData reads the key of an entity behind a bracket: Users(7) is Users/7.
 func (p *Path) split(text string) {
 	p.pieces = make([]piece, 0, 1+strings.Count(text, "/"))
 	start, soft := 0, false
 	for i := range len(text) {
-		if c := text[i]; c == '/' || c == softSlash {
+		switch c := text[i]; {
+		case c == '/' || c == softSlash:
 			p.pieces = append(p.pieces, readPiece(text[start:i], soft))
 			start, soft = i+1, c == softSlash
+		case c == '(' && i > start && text[start] != '(':
+			p.pieces = append(p.pieces, readPiece(text[start:i], soft))
+			p.pieces[len(p.pieces)-1].open = true
+			start, soft = i+1, true
 		}
 	}
 	p.pieces = append(p.pieces, readPiece(text[start:], soft))
@@ -110,27 +118,57 @@ func readPiece(text string, soft bool) piece {
 	if word(text) {
 		return s
 	}
+	s.text = text
 	if i := strings.IndexAny(text, ";#?"); i >= 0 {
 		s.open, s.last = true, strings.ContainsAny(text[i:], "#?")
 		text = text[:i]
 	}
 	text = strings.TrimFunc(text, blank)
 	s.dots = text == ".."
-	s.blank = text == "" || text[0] == '.' || dropped(text)
+	s.blank = text == "" || text[0] == '.' || text == ")" || dropped(text)
 	var suffixed bool
 	s.name, suffixed = foldName(text)
 	s.open = s.open || suffixed || text != "" && text[0] == '.'
+	if strings.ContainsAny(text, ",:!)@") {
+		s.more = names(text)
+		s.open = true
+	}
 	return s
 }
 
+// names returns what else some router takes for the name of a segment: each of a batch (tRPC, "a,b"), and what stands
+// before a verb (Google, "users:batchUpdate"), a method (Struts, "profile!save") or behind the sign of a view (Zope,
+// "@@profile").
+func names(text string) (out []string) {
+	for part := range strings.SplitSeq(text, ",") {
+		part = strings.TrimPrefix(strings.TrimFunc(part, blank), "@@")
+		head, _ := cutAny(part, ":!)")
+		for _, name := range [...]string{part, head} {
+			if name, _ = foldName(name); name != "" {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}
+
+// cutAny cuts s around the first of the signs.
+func cutAny(s, signs string) (before, after string) {
+	if i := strings.IndexAny(s, signs); i >= 0 {
+		return s[:i], s[i+1:]
+	}
+	return s, ""
+}
+
 // dropped reports whether a server removes the segment before it routes: the script of a
-// front controller (/index.php/account), and the session of ASP.NET (/(S(x))/account).
+// front controller (/index.php/account, /index.cfm/account), and the session of ASP.NET (/(S(x))/account).
 func dropped(text string) bool {
 	if text[0] == '(' {
 		return strings.HasSuffix(text, ")")
 	}
 	ext := strings.ToLower(text[strings.LastIndexByte(text, '.')+1:])
-	return len(ext) < len(text) && slices.Contains([]string{"php", "cgi", "fcgi", "pl"}, ext)
+	scripts := []string{"php", "cgi", "fcgi", "pl", "cfm", "dll", "exe", "py", "wsgi"}
+	return len(ext) < len(text) && slices.Contains(scripts, ext)
 }
 
 func word(s string) bool {

@@ -2,6 +2,7 @@ package request
 
 import (
 	"math/bits"
+	"slices"
 	"strings"
 )
 
@@ -65,19 +66,84 @@ func (t Template) Covers(p *Path) bool { return t.match(p, true) }
 // Matches reports whether any reading of p matches t.
 func (t Template) Matches(p *Path) bool { return t.match(p, false) }
 
-// match walks all readings at once. Bit j of a set says that in some reading, the first j
-// names of the template match what was read so far. The cost is the number of pieces times
-// the number of names, however many readings there are.
 func (t Template) match(p *Path, below bool) bool {
-	if below && len(t.names) == 0 {
+	at, _ := t.walk(p.pieces, p.dots, 1, below)
+	return at >= 0
+}
+
+// Reaches is Covers, also for the routes that [Path.Route] found.
+func (t Template) Reaches(p *Path) bool { return t.Covers(p) || t.routed(p, true) }
+
+// routed reports whether a route in the query matches t. It may follow any part of the path: of an application in a
+// folder, or of an object.
+func (t Template) routed(p *Path, below bool) bool {
+	if len(p.routes) == 0 {
+		return false
+	}
+	_, seen := t.walk(p.pieces, p.dots, 1, below)
+	return slices.ContainsFunc(p.routes, func(route Path) bool {
+		at, _ := t.walk(route.pieces, route.dots, seen, below)
+		return at >= 0
+	})
+}
+
+// Names reports whether a path that reaches t names a field of the set: as a segment below t (JSON:API,
+// "/users/7/relationships/roles"; OData, "/Users(7)/email"), behind the last name of t
+// ("/users:email"), or as a parameter of a segment ("/users/7;email=x").
+func (t Template) Names(p *Path, set *FieldSet) bool {
+	if t.namesIn(p, 1, set) {
 		return true
 	}
+	_, seen := t.walk(p.pieces, p.dots, 1, true)
+	return slices.ContainsFunc(p.routes, func(route Path) bool { return t.namesIn(&route, seen, set) })
+}
+
+func (t Template) namesIn(p *Path, from uint64, set *FieldSet) bool {
+	if slices.ContainsFunc(p.pieces, func(s piece) bool { return s.parameterOf(set) }) {
+		return true
+	}
+	at, _ := t.walk(p.pieces, p.dots, from, true)
+	if at < 0 {
+		return false
+	}
+	if at > 0 && t.names[len(t.names)-1] != "" {
+		if _, rest := cutAny(p.pieces[at-1].text, ":!."); set.plain.equals(rest) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(p.pieces[at:], func(s piece) bool {
+		return set.plain.equals(s.name) || slices.ContainsFunc(s.more, set.plain.equals)
+	})
+}
+
+// parameterOf reports whether a parameter behind a semicolon might be read as a field of the set.
+func (s *piece) parameterOf(set *FieldSet) bool {
+	_, parameters, found := strings.Cut(s.text, ";")
+	if !found {
+		return false
+	}
+	for part := range strings.FieldsFuncSeq(parameters, func(r rune) bool { return r == ';' || r == ',' }) {
+		if name, _, _ := strings.Cut(part, "="); set.plain.Has(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// walk takes all readings at once. Bit j of a set says that in some reading, the first j
+// names of the template match what was read so far; from is the set at the start. The cost is the number of pieces
+// times the number of names, however many readings there are. at is the number of pieces until t matches, -1 when it
+// does not, and seen is the union of all sets.
+func (t Template) walk(pieces []piece, dots bool, from uint64, below bool) (at int, seen uint64) {
+	if below && len(t.names) == 0 {
+		return 0, from
+	}
 	done := uint64(1) << len(t.names)
-	between := uint64(1) // the next piece begins a segment
-	within := uint64(0)  // the next piece, after a soft separator, may belong to a segment that is settled
-	seen := between
-	for i := range p.pieces {
-		s := &p.pieces[i]
+	between := from     // the next piece begins a segment
+	within := uint64(0) // the next piece, after a soft separator, may belong to a segment that is settled
+	seen = between
+	for i := range pieces {
+		s := &pieces[i]
 		between |= within
 		if !s.soft {
 			within = 0
@@ -90,14 +156,17 @@ func (t Template) match(p *Path, below bool) bool {
 		between = ends
 		switch all := between | within; {
 		case all&done != 0 && (below || s.last):
-			return true
-		case all == 0 && !p.dots:
-			return false
+			return i + 1, seen | all
+		case all == 0 && !dots:
+			return -1, seen
 		default:
 			seen |= all
 		}
 	}
-	return (between|within)&done != 0
+	if (between|within)&done != 0 {
+		return len(pieces), seen
+	}
+	return -1, seen
 }
 
 // step reads one piece as the start of a segment. ends are the positions when the segment
@@ -125,11 +194,17 @@ func (t Template) step(from uint64, s *piece) (ends, open uint64) {
 }
 
 func (s *piece) is(name string) bool {
+	return named(s.name, name) ||
+		len(s.more) > 0 && slices.ContainsFunc(s.more, func(n string) bool { return named(n, name) })
+}
+
+// named reports whether the name of a template stands for text.
+func named(text, name string) bool {
 	if name == version {
-		return len(s.name) > 1 && s.name[0] == 'v' && strings.Trim(s.name[1:], "0123456789") == ""
+		return len(text) > 1 && text[0] == 'v' && strings.Trim(text[1:], "0123456789") == ""
 	}
 	if prefix, ok := strings.CutSuffix(name, starts); ok {
-		return strings.HasPrefix(s.name, prefix)
+		return strings.HasPrefix(text, prefix)
 	}
-	return s.name == name
+	return text == name
 }

@@ -1,0 +1,139 @@
+package authz_test
+
+import (
+	"testing"
+
+	"github.com/scimward/scimward/sidecar/internal/authz"
+)
+
+// batched is a kit whose app denies routes of frameworks that name a route in several ways.
+func batched(t *testing.T) *kit {
+	t.Helper()
+	return newKit(t, func(o *authz.Options) {
+		app := o.Tenants["acme"].Apps["app"]
+		app.LocalWrites = []authz.LocalWrite{
+			{Path: "/api/trpc/user.updateEmail"},
+			{Path: "/odata/Users"},
+			{Path: "/v1/users"},
+			{Path: "/profile"},
+			{Path: "/wp-json/wp/v2/users"},
+			{Path: "/user/{id}/edit"},
+			{Path: "/account/email"},
+			{Path: "/api/method/set_email"},
+			{Path: "/signup"},
+			{Path: "/unsubscribe/mail", Methods: []string{"GET"}},
+			{Path: "/jsonapi/users", Fields: []string{"roles", "email"}},
+		}
+		o.Tenants["acme"].Apps["app"] = app
+	})
+}
+
+// TestSeveralNamesOfARoute: a segment may name several things, and the query may name the route. A denied route is
+// denied by each of its names.
+func TestSeveralNamesOfARoute(t *testing.T) {
+	t.Parallel()
+	k := batched(t)
+	for target, denied := range map[string]bool{
+		"/api/trpc/a.b,user.updateEmail?batch=1":   true, // tRPC
+		"/api/trpc/a.b%2Cuser.updateEmail?batch=1": true,
+		"/api/trpc/a.b,users.list?batch=1":         false,
+		"/odata/Users(1)":                          true, // OData
+		"/odata/Users('ada')/email":                true,
+		"/odata/Users()":                           true,
+		"/odata/Products(1)/Users":                 false,
+		"/odata/People('ada')/Trips(0)":            false,
+		"/v1/users:batchUpdate":                    true, // Google
+		"/v1/users%3AbatchUpdate":                  true,
+		"/v1/groups:users":                         false,
+		"/profile!save":                            true, // Struts
+		"/profile!save.action":                     true,
+		"/theme!profile":                           false,
+		"/@@profile":                               true, // Zope
+		"/index.cfm/account/email":                 true, // Lucee
+		"/app.wsgi/account/email":                  true,
+		"/notes.txt/account/email":                 false,
+
+		"/?rest_route=/wp/v2/users/1":                true, // WordPress
+		"/blog/index.php?rest_route=%2Fwp/v2/users":  true,
+		"/?rest.route=/wp/v2/users":                  true, // PHP reads rest_route
+		"/?rest_route=/wp/v2/posts":                  false,
+		"/?pagename=signup":                          true,
+		"/?q=user/1/edit":                            true, // Drupal 7
+		"/site/index.php?a=1&q=user%2F1%2Fedit":      true,
+		"/?q=user/1/view":                            false,
+		"/api/search?q=signup":                       false,
+		"/api/search?q=100%25":                       false,
+		"/?s=/account/email":                         true, // ThinkPHP
+		"/?_url=/signup":                             true, // Phalcon
+		"/index.php?r=account/email":                 true, // Yii
+		"/index.php?route=account/email":             true, // OpenCart
+		"/?cmd=set_email":                            true, // Frappe
+		"/?cmd=set_theme":                            false,
+		"/?/account/email":                           true, // CodeIgniter
+		"/index.php?/account/email?x=1":              true,
+		"/index.php?account/email&x=1":               true, // XenForo
+		"/account?email:method=Go":                   true, // Zope
+		"/account?:method=email":                     true,
+		"/account?theme:method=Go":                   false,
+		"/theme.action?action:profile=x":             true, // Struts
+		"/account/show?_action_email=x":              true, // Grails
+		"/signin?next=/account/email":                false,
+		"/signin?redirect_to=%2Faccount%2Femail":     false,
+		"/signin?return_url=https://x/account/email": false,
+		"/theme?page=2&s=blue&p=3":                   false,
+	} {
+		d := k.Decide(t.Context(), appReq("POST", target))
+		if d.Allowed() == denied || denied && d.Reason != authz.ReasonLocal {
+			t.Errorf("POST %s: %d %s (%s), want it denied: %t", target, d.Status, d.Reason, d.Detail, denied)
+		}
+	}
+	for _, target := range []string{"/?q=unsubscribe", "/search?q=scim", "/search?q=account/email", "/?rest_route=/wp/v2/users"} {
+		if d := k.Decide(t.Context(), appReq("GET", target)); !d.Allowed() {
+			t.Errorf("GET %s: %d %s (%s), want it allowed", target, d.Status, d.Reason, d.Detail)
+		}
+	}
+}
+
+// TestFieldsInThePath: JSON:API and OData change one field at a path of its own.
+func TestFieldsInThePath(t *testing.T) {
+	t.Parallel()
+	k := batched(t)
+	value := jsonBody(`{"value":"x","data":[{"type":"role","id":"admin"}]}`)
+	for target, denied := range map[string]bool{
+		"/jsonapi/users/1/relationships/roles":      true,
+		"/jsonapi/users/1/relationships/Roles.json": true,
+		"/jsonapi/users/1/email":                    true,
+		"/jsonapi/users/1/email/$value":             true,
+		"/jsonapi/users(1)/email":                   true,
+		"/jsonapi/users:email":                      true,
+		"/jsonapi/users/1;email=x":                  true,
+		"/jsonapi;email=x/users/1":                  true,
+		"/jsonapi/users/1%2Femail":                  true,
+		"/?q=jsonapi/users/1/email":                 true,
+		"/jsonapi/users/1":                          false,
+		"/jsonapi/users/1/relationships/posts":      false,
+		"/jsonapi/users/carl@email.example":         false,
+		"/jsonapi/users/ada.roles":                  false,
+		"/jsonapi/users/1/email-digest":             false,
+		"/jsonapi/users/1;theme=email":              false,
+	} {
+		d := k.Decide(t.Context(), appReq("PATCH", target, value))
+		if d.Allowed() == denied || denied && d.Reason != authz.ReasonLocal {
+			t.Errorf("PATCH %s: %d %s (%s), want it denied: %t", target, d.Status, d.Reason, d.Detail, denied)
+		}
+	}
+}
+
+// TestReadWithBody: a handler may read a body whatever the method is, so a read with a body is denied where a write is.
+func TestReadWithBody(t *testing.T) {
+	t.Parallel()
+	run(t, []row{
+		{"GET with a body", appReq("GET", "/api/users", jsonBody(`{}`)), 403, authz.ReasonLocal},
+		{"HEAD with a body", appReq("HEAD", "/api/users/1", jsonBody(`{}`)), 403, authz.ReasonLocal},
+		{"where other methods are denied", appReq("GET", "/admin/people/7", jsonBody(`{}`)), 403, authz.ReasonLocal},
+		{"GET that announces one", appReq("GET", "/api/users", header("content-length", "2")), 403, authz.ReasonLocal},
+		{"elsewhere", appReq("GET", "/api/search", jsonBody(`{}`)), 0, authz.ReasonAllowed},
+		{"without a body", appReq("GET", "/api/users", header("content-length", "0")), 0, authz.ReasonAllowed},
+		{"script name", appReq("POST", "/x/account/email", header("x-script-name", "/x")), 400, authz.ReasonOverride},
+	})
+}
