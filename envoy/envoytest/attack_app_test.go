@@ -1,6 +1,7 @@
 package envoytest_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -301,6 +302,12 @@ func (p *prey) http2Rows() []row {
 // multipart is a body of multipartType with one field.
 func multipart(name, value string) string {
 	return "--x\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\n\r\n" + value + "\r\n--x--\r\n"
+}
+
+// withinParts is a body with the boundary B, in which PHP finds a field behind the boundary Z.
+func withinParts(name, value string) string {
+	const part = "\r\nContent-Disposition: form-data; name=\"%s\"\r\n\r\n%s\r\n"
+	return "--B" + fmt.Sprintf(part, "a", "--Z"+fmt.Sprintf(part, name, value)+"--Z--\r\n") + "--B--\r\n"
 }
 
 // h2 sends a request over HTTP/2 to acme.

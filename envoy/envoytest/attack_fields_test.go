@@ -3,6 +3,7 @@ package envoytest_test
 import (
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,7 +14,7 @@ import (
 const deniedFields = "local_writes:\n          - {path: /profile, fields: [email, display_name]}\n"
 
 // fieldsSize is the number of rows of the table of fields.
-const fieldsSize = 68
+const fieldsSize = 76
 
 // TestAttackFields sends denied fields in every part of a request through a real Envoy. The twins reach the
 // application. Before, Envoy has the configuration of a file without the entry: it withholds headers, so the
@@ -156,13 +157,12 @@ func (p *prey) fieldTargets() []row {
 	f.add("query, semicolon", "/profile?a=1;email=x", 403)
 	f.add("query behind an escaped question mark", "/profile%3Femail=x", 403)
 	f.add("query, NUL", "/profile?email%00x=x", 400)
-	// Envoy buffers the body of the plain path only, and scimward refuses a write without its body.
 	for name, target := range map[string]string{
 		"parameter": "/profile;email=x", "parameter among others": "/profile;v=1;user.email=x;w=2", "parameter, escaped": "/profile%3Bemail=x",
 		"parameter before": "/;email=x/profile", "parameter below": "/profile/photo;email=x", "segment below": "/profile/email/x",
 	} {
 		f.rows = append(f.rows, row{
-			family: f.family, name: "path, " + name, by: byApp, want: []int{400, 413}, send: func() answer { return f.send(target) },
+			family: f.family, name: "path, " + name, by: byApp, want: []int{403}, send: func() answer { return f.send(target) },
 		})
 	}
 	return f.rows
@@ -190,8 +190,10 @@ func (p *prey) fieldBodies() []row {
 	parts := typed("multipart", "multipart/form-data; boundary=x")
 	parts.twin("plain", multipart("theme", "email"))
 	parts.add("plain", multipart("email", "x"), 403)
+	php := typed("multipart", `multipart/form-data; x="boundary"; y=Z; boundary=B`)
+	php.add("boundary as PHP finds it", withinParts("email", "x"), 400)
 	parts.add("header of a part", "--x\r\nContent-Disposition: form-data; name=\"theme\"\r\nEmail: x\r\n\r\nv\r\n--x--\r\n", 400)
-	rows := append(append(form.rows, json.rows...), parts.rows...)
+	rows := slices.Concat(form.rows, json.rows, parts.rows, php.rows)
 	for name, contentType := range map[string]string{
 		"none": "", "text": "text/plain", "JSON as text": "text/json", "XML": "application/xml", "XML of a vendor": "application/x+xml",
 		"YAML": "application/yaml", "MessagePack": "application/msgpack", "form in UTF-7": "application/x-www-form-urlencoded; charset=utf-7",
@@ -214,5 +216,34 @@ func (p *prey) fieldMethods() []row {
 	f.add("PATCH", "PATCH email: x", 403)
 	f.add("DELETE", "DELETE X-A: b", 403)
 	f.add("override", "POST X-HTTP-Method-Override: PUT\r\nemail: x", 400)
-	return f.rows
+	return append(f.rows, p.fieldReads()...)
+}
+
+// fieldReads are reads with a body, which some handlers take for writes.
+func (p *prey) fieldReads() []row {
+	const body = `{"email":"x"}`
+	read := func(name string, send func() answer) row {
+		return row{family: "read with a body", name: name, by: byApp, want: []int{403}, send: send}
+	}
+	h2 := func(path, body string, more ...field) answer {
+		return p.h2("GET", path, body, append(more, field{"cookie", "session=" + p.ada.Credentials["web_session"]},
+			field{"content-type", "application/json"})...)
+	}
+	twins := placeRows{p: p, family: "read with a body", send: func(path string) answer {
+		if path == "/profile" {
+			return h2(path, "")
+		}
+		return h2(path, body)
+	}}
+	twins.twin("of another route over HTTP/2", "/search")
+	twins.twin("none over HTTP/2", "/profile")
+	return append(twins.rows,
+		read("GET", func() answer { return p.h1("GET", "/profile", body, p.cookie(p.ada), "Content-Type: application/json") }),
+		read("GET over HTTP/2, not announced", func() answer { return h2("/profile", body) }),
+		read("GET over HTTP/2, of a route without fields", func() answer { return h2("/account/email", body) }),
+		read("GET over HTTP/2, as an event stream", func() answer {
+			return h2("/account/email", body, field{"accept", "text/event-stream"})
+		}),
+		read("GET over HTTP/2, another spelling", func() answer { return h2("/Account/%2565mail", body) }),
+	)
 }

@@ -11,7 +11,7 @@ import (
 func moreLocalWrites(text string) string {
 	const last = "          - {path: /admin-ui/users}\n"
 	return strings.ReplaceAll(text, last, last+
-		"          - {path: \"/{lang}/account/profile\"}\n          - {path: \"/users/{id}/email\"}\n")
+		"          - {path: \"/{lang}/account/profile\"}\n          - {path: \"/users/{id}/email\"}\n          - {path: /api/trpc/user.updateEmail}\n")
 }
 
 // readingRows are paths that some router takes for a denied route, although they have
@@ -79,7 +79,7 @@ func segmentPaths() []string {
 		"/users/7/email%2523x", "/users/users/email", "/users/.x/email", "/users%252F7%252Femail", "/users.a%252Fb/7/email",
 		"/%20/users/7/email", "/;x/users/7/email", "/users/%20/7/email", "/users/7/./email", "/users/7/%2565mail",
 		"/users/7/%25252565mail", "/users/7/email+", "/%252Fusers/7/email",
-		"/index.php/signup", "/(S(abc))/signup",
+		"/index.php/signup", "/(S(abc))/signup", "/api/trpc/a.b,user.updateEmail?batch=1",
 	}
 }
 
@@ -116,12 +116,12 @@ func (p *prey) readingTwins() []row {
 	var rows []row
 	for _, target := range []string{
 		"/%20/account/profile", "/a%252Fb/account/profile", "/users/;7/email", "/account%E2%88%95email", "/x/%E2%80%A5/signup",
-		"/my/events", "/downloads",
+		"/my/events", "/downloads", "/api/trpc/a.b,user.get?batch=1",
 	} {
 		rows = append(rows, passes("GET", target, ""))
 	}
 	for _, target := range []string{
-		"/users/7/emails", "/users/email", "/users/a%252Fb/phone", "/en/account/profile-picture", "/en/account", "/accounts/email",
+		"/api/trpc/a.b,theme.set?batch=1", "/users/7/emails", "/users/email", "/users/a%252Fb/phone", "/en/account/profile-picture", "/en/account", "/accounts/email",
 		"/wiki/C++", "/files/100%25", "/files/%E6%9D%B1%E4%BA%AC", "/files/Why%3F", "/files/a;b/c", "/files/.x/%C4%B1", "/docs/scim/v2",
 		"/proxy/https:%252F%252Fusers.example%252F7%252Femail",
 	} {

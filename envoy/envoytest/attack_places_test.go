@@ -25,7 +25,7 @@ const places = `subjects:
 `
 
 // placesSize is the number of rows of the table of places.
-const placesSize = 65
+const placesSize = 72
 
 // TestAttackPlaces sends a locked user's credential in every place, and in every spelling that an
 // application might still read, through a real Envoy. The twins reach the application.
@@ -188,6 +188,23 @@ func (p *prey) bodyPlaces() []row {
 	upload.add("other case", multipart("Token", eve), 400)
 	upload.add("escaped name", multipart(`to\ken`, eve), 400)
 	upload.add("preamble", "x\r\n"+multipart("token", eve), 400)
+	otherwise := func(name string, want int, send func() answer) {
+		upload.rows = append(upload.rows, row{family: "body place, as others read it", name: name, by: byApp, want: []int{want}, send: send})
+	}
+	otherwise("multipart, a file name for formidable", 400, func() answer {
+		return upload.send("--x\r\nContent-Disposition: form-data; filename=\"; name=token\" ; name=\"a\" \r\n\r\n" + eve + "\r\n--x--\r\n")
+	})
+	otherwise("multipart, the boundary of PHP", 400, func() answer {
+		return p.h1("POST", "/upload", withinParts("token", eve), `Content-Type: multipart/form-data; x="boundary"; y=Z; boundary=B`)
+	})
+	for method, want := range map[string]int{"PUT": 401, "GET": 401, "DELETE": 401} {
+		otherwise(method, want, func() answer {
+			return p.h1(method, "/nested", `{"auth":{"token":"`+eve+`"}}`, "Content-Type: application/json")
+		})
+	}
+	otherwise("GET over HTTP/2, not announced", 401, func() answer {
+		return p.h2("GET", "/nested", `{"auth":{"token":"`+eve+`"}}`, field{"content-type", "application/json"})
+	})
 	return append(nested.rows, upload.rows...)
 }
 
@@ -205,6 +222,7 @@ func (p *prey) graphQLPlaces() []row {
 	f.add("batch", `[{"query":"{a}"},`+request(doc, `{"token":"`+eve+`"}`)+`]`, 401)
 	f.add("literal", request(`mutation { refresh(token: "`+eve+`") { ok } }`, `{}`), 400)
 	f.add("other variable", request(`mutation R($t: String!) { refresh(token: $t) { ok } }`, `{"t":"`+eve+`"}`), 400)
+	f.add("comment that goes on for graphql-ruby", `{"query":"mutation { r(#\r\"\"\"\n token: \"`+eve+`\" #\r\"\"\"\n) { ok } }"}`, 400)
 	f.add("default", request(`mutation R($token: String = "`+eve+`") { refresh(token: $token) { ok } }`, `{}`), 400)
 	return f.rows
 }
