@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	js "github.com/nats-io/nats.go/jetstream"
@@ -38,11 +39,16 @@ func (l *Log) Append(ctx context.Context, rec []byte) (log.Seq, error) {
 
 // publish stores one message and returns its sequence.
 func (l *Log) publish(ctx context.Context, m *nats.Msg) (log.Seq, error) {
+	return l.publishWithin(ctx, answerTimeout, m)
+}
+
+// publishWithin is publish with a limit of the time.
+func (l *Log) publishWithin(ctx context.Context, limit time.Duration, m *nats.Msg) (log.Seq, error) {
 	k, err := l.link(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("%w: no server of the log can be reached: %w", log.ErrRefused, err)
 	}
-	limited, cancel := context.WithTimeout(ctx, answerTimeout)
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	for {
 		reply, err := k.nc.RequestMsgWithContext(limited, m)

@@ -27,7 +27,8 @@ import (
 //	scim.snap.LOG.blob.NAME.PUT.N       chunk N, from 0 on
 const (
 	chunkSize    = 512 << 10
-	window       = 32 // chunks under way; more at once makes a cluster refuse them
+	window       = 16               // chunks under way; many more at once make a cluster refuse them
+	chunkTimeout = 15 * time.Second // the cluster syncs the whole window meanwhile
 	chunkTries   = 5
 	purgeTimeout = 30 * time.Second // of many messages
 )
@@ -61,7 +62,7 @@ type job struct {
 	err  error
 }
 
-// PutBlob implements [log.Blobs]. It needs the memory of a window of chunks, 16 MiB.
+// PutBlob implements [log.Blobs]. It needs the memory of a window of chunks, 8 MiB.
 func (l *Log) PutBlob(ctx context.Context, name string, r io.Reader) (log.Blob, error) {
 	root, err := l.blobRoot(name)
 	if err != nil {
@@ -104,7 +105,7 @@ func (l *Log) PutBlob(ctx context.Context, name string, r io.Reader) (log.Blob, 
 // putMessage stores a message that may come twice, and tries again when it may be lost.
 func (l *Log) putMessage(ctx context.Context, subject string, data []byte) error {
 	for n := 1; ; n++ {
-		_, err := l.publish(ctx, message(subject, data))
+		_, err := l.publishWithin(ctx, chunkTimeout, message(subject, data))
 		if err == nil || n == chunkTries || ctx.Err() != nil {
 			return err
 		}

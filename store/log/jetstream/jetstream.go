@@ -49,6 +49,7 @@ const (
 	contactEvery  = 5                      // silences after which Tail asks the leader
 	maxMissed     = 2                      // unanswered questions after which the server is left
 	retryAfter    = 100 * time.Millisecond
+	reportEvery   = 50 // attempts of Open
 )
 
 // Login is a user of the NATS cluster: a name and a password, or a credentials file. TLS
@@ -129,10 +130,13 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 		blobs:   "SCIM_SNAP_" + o.Name, blobsRoot: "scim.snap." + o.Name + ".",
 		dialing: make(chan struct{}, 1),
 	}
-	for {
+	for n := 0; ; n++ {
 		err := l.prepare(ctx)
 		if err == nil {
 			break
+		}
+		if n%reportEvery == 0 {
+			o.Logger.LogAttrs(ctx, slog.LevelWarn, "the log is not open yet", slog.String("log", o.Name), slog.Any("err", err))
 		}
 		if errors.Is(err, ErrReplaced) || wait(ctx, retryAfter) != nil {
 			return nil, errors.Join(fmt.Errorf("opening the log %s: %w", o.Name, err), l.Close())
