@@ -13,6 +13,7 @@ func TestCluster(t *testing.T) {
 	t.Parallel()
 	c := clustertest.Start(t, 3)
 	t.Run("conformance", func(t *testing.T) { conformance(t, c) })
+	t.Run("gap", func(t *testing.T) { gap(t, c) })
 	t.Run("blobs", func(t *testing.T) { blobs(t, c) })
 	t.Run("lost log", func(t *testing.T) { lostLog(t, c) })
 	t.Run("client that is cut off", func(t *testing.T) { cutOffClient(t, c) })

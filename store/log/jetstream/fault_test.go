@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/scimward/scimward/store/log"
 	"github.com/scimward/scimward/store/log/jetstream"
 	"github.com/scimward/scimward/store/log/jetstream/clustertest"
@@ -181,4 +183,38 @@ func cutOffClient(t *testing.T, c *clustertest.Cluster) {
 		t.Errorf("the process went on after %v, want at most 20s", took)
 	}
 	l.finish(t)
+}
+
+// gap: when live messages are missing, Tail does not deliver the one behind them. It fetches what
+// is missing.
+func gap(t *testing.T, c *clustertest.Cluster) {
+	t.Helper()
+	l := open(t, c.Options(t, "gap", 0))
+	nc := c.Connect(t)
+	var got []string
+	err := l.Tail(t.Context(), 1, func(seq log.Seq, rec []byte) error {
+		if seq != log.Seq(len(got)+1) {
+			t.Errorf("Tail delivered record %d after %d", seq, len(got))
+		}
+		switch got = append(got, string(rec)); len(got) {
+		case 1: // as after a lost connection: the next live message is that of record 4
+			ahead := nats.NewMsg("live.scim.log.gap")
+			ahead.Header.Set("Nats-Sequence", "4")
+			ahead.Data = []byte("live")
+			if err := errors.Join(nc.PublishMsg(ahead), nc.Flush()); err != nil {
+				return err
+			}
+			for _, rec := range []string{"2", "3", "4"} {
+				if _, err := l.Append(t.Context(), []byte(rec)); err != nil {
+					return err
+				}
+			}
+		case 4:
+			return errEnd
+		}
+		return nil
+	})
+	if want := []string{string(genesis), "2", "3", "4"}; !errors.Is(err, errEnd) || !slices.Equal(got, want) {
+		t.Errorf("Tail delivered %q, %v, want %q", got, err, want)
+	}
 }
