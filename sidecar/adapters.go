@@ -127,9 +127,9 @@ func (s *Server) forget(l store.Lock) {
 	}
 }
 
-// lease lengthens the configured lease to more than twice the longest plugin call. The engine extends a
+// jobLease lengthens the configured lease to more than twice the longest plugin call. The engine extends a
 // lease when less than half of it is left, so half a lease must be longer than a call.
-func lease(cfg *config.Config) time.Duration {
+func jobLease(cfg *config.Config) time.Duration {
 	longest := time.Duration(0)
 	for _, a := range cfg.AllApps() {
 		if a.Plugin != nil {

@@ -161,7 +161,7 @@ func (n *next) ready(ctx context.Context) error {
 // apply puts the edition in force. Requests that have begun finish with the former one.
 func (n *next) apply(ctx context.Context) {
 	s := n.server
-	s.engine.SetLease(lease(n.edition.config)) // before a plugin with longer calls is called
+	s.engine.SetLease(jobLease(n.edition.config)) // before a plugin with longer calls is called
 	n.plugins.Apply()
 	n.oauth.Apply()
 	former := s.current.Swap(n.edition)

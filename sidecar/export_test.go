@@ -13,7 +13,7 @@ import (
 
 // Functions that the tests of this package call directly.
 var (
-	Lease        = lease
+	Lease        = jobLease
 	RecordingKey = recordingKey
 	StoreTenants = storeTenants
 )

@@ -43,6 +43,7 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
+	leave := s.runCluster(ctx)
 	start("authz listener", func() error { return s.grpc.Serve(s.listeners.authz) })
 	start("scim listener", func() error { return s.scim.Serve(s.listeners.scim) })
 	start("admin listener", func() error { return s.admin.Serve(s.listeners.admin) })
@@ -66,6 +67,10 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	err = errors.Join(err, s.drain(context.WithoutCancel(ctx), stop))
 	s.handler.Flush(context.WithoutCancel(ctx))
+	// After a lease the others have waited it out, so there is nothing to wait for.
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(s.opts.Config.Drain, s.opts.Config.Cluster.Lease))
+	defer cancel()
+	err = errors.Join(err, leave(leaving))
 	if !waitFor(&running, s.opts.Config.Drain) {
 		// The call ends with the process. The store stays open, because the call may still use it.
 		return errors.Join(err, errors.New("draining: the revocation engine still waits for a plugin; "+
@@ -149,6 +154,9 @@ func (s *Server) components(ctx context.Context) []admin.Component {
 		storeComponent(s.store.Health()),
 		s.alone(),
 	}
+	if s.core != nil {
+		out = append(out, component("cluster", s.core.Ready()))
+	}
 	for name, v := range s.now().verifiers {
 		out = append(out, component(name, v.Ready(ctx)))
 	}
@@ -166,6 +174,9 @@ func (s *Server) alone() admin.Component {
 
 // externalURLs lists the URLs under which clients reach this process.
 func (s *Server) externalURLs() []string {
+	if s.core != nil {
+		return nil // other cores answer there too
+	}
 	var out []string
 	tenants := s.now().config.Tenants
 	for i := range tenants {

@@ -82,16 +82,26 @@ func newFolder(t *testing.T, text string) (dir string) {
 // startIn starts a server with the files of a folder.
 func startIn(t *testing.T, dir string, o sidecar.Options) *running {
 	t.Helper()
+	r, err := launch(t, dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// launch is startIn for a goroutine of its own.
+func launch(t *testing.T, dir string, o sidecar.Options) (*running, error) {
+	t.Helper()
 	file := filepath.Join(dir, "scimward.yaml")
 	load := func() (*config.Config, error) { return config.Load(file) }
 	cfg, err := load()
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	o.Config, o.Version, o.Load, o.Watch = cfg, "test", load, []string{file}
 	s, err := sidecar.New(t.Context(), o)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -109,7 +119,7 @@ func startIn(t *testing.T, dir string, o sidecar.Options) *running {
 	at := s.Addrs()
 	r.authz, r.scim, r.metrics = "unix:"+at.Authz.String(), at.SCIM.String(), at.Metrics.String()
 	r.admin, r.cfg = at.Admin.String(), cfg
-	return r
+	return r, nil
 }
 
 // get asks the metrics listener.

@@ -28,6 +28,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/bundles"
 	"github.com/scimward/scimward/sidecar/internal/client"
+	"github.com/scimward/scimward/sidecar/internal/cluster"
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
 	"github.com/scimward/scimward/sidecar/internal/instance"
 	"github.com/scimward/scimward/sidecar/internal/oauth"
@@ -37,6 +38,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 	"github.com/scimward/scimward/sidecar/passes"
 	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/log/jetstream"
 )
 
 // Options configures a [Server].
@@ -62,6 +64,8 @@ type Server struct {
 	opened   [sha256.Size]byte // content of the watched files when New began
 	reloads  *reloads
 
+	log          *jetstream.Log // nil unless the process shares its log
+	core         *cluster.Core  // nil likewise
 	store        *store.Store
 	names        *store.NameCache
 	trail        *appTrail
@@ -119,7 +123,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	})
 	s.openDecisions() //nolint:contextcheck // what it starts lives until close
 	for _, step := range []func(context.Context) error{
-		s.openStore, s.openPlugins, s.openTrust, s.openSCIM, s.openEngine, s.openAdmin, s.openListeners,
+		s.openLog, s.openStore, s.openCluster, s.openPlugins, s.openTrust, s.openSCIM, s.openEngine, s.openAdmin, s.openListeners,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.close())
@@ -146,6 +150,9 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	}
 	o := storeOptions(cfg)
 	o.Now, o.Logger, o.Metrics = s.opts.Now, s.opts.Logger, s.registry
+	if s.log != nil {
+		o.Shared = s.log
+	}
 	s.store, err = store.Open(ctx, o)
 	if err != nil {
 		return fmt.Errorf("opening the store: %w", err)
@@ -233,6 +240,7 @@ func (s *Server) openSCIM(ctx context.Context) (err error) {
 		Decider: s.decider, Store: s.store, TenantOf: s.tenantOf, Base: s.resourceOf,
 		AfterLock: func(ctx context.Context, tenant, _ string) { s.cut(ctx, tenant) },
 		MaxBody:   s.opts.Config.Envoy.MaxBodyBytes, MaxGroupBody: s.opts.Config.Envoy.MaxGroupBodyBytes,
+		Current: s.upToDate, Confirm: s.confirm,
 		RateOf: s.rateOf, Reactivates: s.reactivates, StaticTokens: s.staticTokens, Recent: s.recent.Of,
 		Judged: judged, Used: s.clients.Note, Decided: s.decided, Now: s.opts.Now,
 		Logger: s.opts.Logger, Metrics: s.registry,
@@ -250,7 +258,8 @@ func (s *Server) openSCIM(ctx context.Context) (err error) {
 	envoy := s.opts.Config.Envoy
 	s.authz, err = extauthz.New(extauthz.Options{
 		Decider: s.decider, Tenants: s.tenantNames(), MaxBody: envoy.MaxBodyBytes, Timeout: envoy.CheckTimeout,
-		Refused: s.handler.Refused, Judged: judged, Used: s.clients.Note, Hit: s.hit,
+		MayDecide: s.mayDecide,
+		Refused:   s.handler.Refused, Judged: judged, Used: s.clients.Note, Hit: s.hit,
 		Decided: s.decided, Permit: s.permit, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
@@ -270,8 +279,8 @@ func (s *Server) hit(tenant, app string, l *authz.Lock) {
 func (s *Server) openEngine(context.Context) (err error) {
 	cfg := s.opts.Config
 	s.engine, err = revoke.New(revoke.Options{
-		Store: s.store, Revoker: revoker{s.plugins}, Tenants: s.tenantNames, Owner: owner(),
-		Workers: cfg.Revocation.Workers, Lease: lease(cfg), Deadline: cfg.Revocation.Deadline,
+		Store: s.store, Revoker: revoker{s.plugins}, Tenants: s.tenantNames, Owner: s.owner(),
+		Workers: cfg.Revocation.Workers, Lease: jobLease(cfg), Deadline: cfg.Revocation.Deadline,
 		Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
@@ -299,7 +308,7 @@ func (s *Server) openAdmin(context.Context) error {
 		Explain:       s.decider.Explain,
 		Unprovisioned: s.decider.UnprovisionedPeople,
 	})
-	s.admin = httpServer(h.Admin(), s.opts.Logger)
+	s.admin = httpServer(s.confirmed(h.Admin()), s.opts.Logger)
 	s.admin.ConnContext = admin.ConnContext
 	s.metrics = httpServer(h.Metrics(), s.opts.Logger)
 	return nil
@@ -407,8 +416,11 @@ func httpServer(h http.Handler, logger *slog.Logger) *http.Server {
 	}
 }
 
-// owner is the name of this process in leases.
-func owner() string {
+// owner is the name of this process in the leases of jobs.
+func (s *Server) owner() string {
+	if s.core != nil {
+		return s.core.ID()
+	}
 	host, err := os.Hostname()
 	if err != nil {
 		host = "scimward"

@@ -59,7 +59,10 @@ func pages() []page {
 	return []page{
 		{
 			"docs/configuration.md",
-			[]string{"sidecar/config/config.go", "sidecar/config/connect.go", "sidecar/config/decisionlog.go"},
+			[]string{
+				"sidecar/config/config.go", "sidecar/config/cluster.go", "sidecar/config/connect.go",
+				"sidecar/config/decisionlog.go",
+			},
 			"yaml",
 			[]root{{"Config", "The file"}},
 			nil, configurationIntro,

@@ -131,6 +131,7 @@ func check(cfg *Config, d *decoder, lenient bool) {
 	c.oneOf("envoy.access_log", cfg.Envoy.AccessLog, "stdout", "off")
 	c.tokenKeys(&cfg.TokenKeys)
 	c.decisionLog(&cfg.DecisionLog)
+	c.cluster(&cfg.Cluster)
 	c.require("tenants", len(cfg.Tenants)+d.unread > 0, "add one tenant")
 	names, hosts := map[string]string{}, map[string]string{}
 	for i := range cfg.Tenants {

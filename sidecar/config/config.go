@@ -44,6 +44,8 @@ type Config struct {
 	TokenKeys TokenKeys `yaml:"token_keys"`
 	// DecisionLog says where the records of decisions go.
 	DecisionLog DecisionLog `yaml:"decision_log"`
+	// Cluster makes this process one of several with the same users and locks.
+	Cluster Cluster `yaml:"cluster"`
 }
 
 // TokenKeys configures the signing keys of all tenants. A change needs a restart.

@@ -318,6 +318,42 @@ func TestBadFiles(t *testing.T) {
 	}
 }
 
+// TestCluster: a core needs a name, the servers of the log and two passwords; a process alone has none of that.
+func TestCluster(t *testing.T) {
+	const core = "cluster:\n  role: core\n  name: core-1\n  log:\n    servers: [\"127.0.0.1:4222\"]\n    password_file: p\n" +
+		"    system_password_file: s\n"
+	for name, tt := range map[string]struct{ text, path string }{
+		"core":                {core, ""},
+		"alone":               {"cluster: {role: standalone}\n", ""},
+		"other role":          {"cluster: {role: leader}\n", "cluster.role"},
+		"alone with a name":   {"cluster: {name: core-1}\n", "cluster.role"},
+		"without a name":      {strings.Replace(core, "core-1", `""`, 1), "cluster.name"},
+		"without a server":    {strings.Replace(core, `"127.0.0.1:4222"`, "", 1), "cluster.log.servers"},
+		"no address":          {strings.Replace(core, ":4222", "", 1), "cluster.log.servers[0]"},
+		"beyond loopback":     {strings.Replace(core, "127.0.0.1", "core-1", 1), "cluster.log.tls"},
+		"without a password":  {strings.Replace(core, "    password_file: p\n", "", 1), "cluster.log.password_file"},
+		"without the system":  {strings.Replace(core, "    system_password_file: s\n", "", 1), "cluster.log.system_password_file"},
+		"two copies":          {core + "    replicas: 2\n", "cluster.log.replicas"},
+		"one copy":            {core + "    replicas: 1\n", "cluster.log.replicas"},
+		"one copy, accepted":  {core + "    replicas: 1\n    accept_loss: true\n", ""},
+		"routes of no server": {core + "    member: {routes: \"127.0.0.1:6222\"}\n", "cluster.log.member.listen"},
+		"server of no routes": {core + "    member: {listen: \"127.0.0.1:4222\", members: [\"127.0.0.1:6222\"]}\n", "cluster.log.member.routes"},
+		"short lease":         {strings.Replace(core, "  log:", "  lease: 1s\n  log:", 1), "cluster.heartbeat cluster.lease"},
+		"slow heartbeat":      {strings.Replace(core, "  log:", "  heartbeat: 4s\n  log:", 1), "cluster.heartbeat"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := config.Parse("f.yaml", folder(t), []byte(good+tt.text))
+			var paths []string
+			for _, f := range config.Faults(err) {
+				paths = append(paths, f.Path)
+			}
+			if got := strings.Join(paths, " "); got != tt.path {
+				t.Errorf("faults at %q, want at %q: %v", got, tt.path, err)
+			}
+		})
+	}
+}
+
 // TestWholeFileFaults: a fault of the whole file is reported.
 func TestWholeFileFaults(t *testing.T) {
 	tests := map[string][2]string{

@@ -137,6 +137,7 @@ func (c *Config) complete(dir folder) {
 	or(&c.Revocation.Lease, 30*time.Second)
 	or(&c.TokenKeys.RotateEvery, 90*24*time.Hour)
 	c.DecisionLog.complete(dir)
+	c.Cluster.complete(dir)
 	dir.abs(&c.TokenKeys.KeyEncryptionKeyFile, &c.TokenKeys.FormerKeyEncryptionKeyFile)
 	dir.abs(&c.TenantsDir)
 	for i := range c.Tenants {

@@ -26,6 +26,7 @@ func KeepUntilRestart(running, next *Config) (keys []string) {
 	keep("log", &running.Log, &next.Log)
 	keep("drain", &running.Drain, &next.Drain)
 	keep("revocation", &running.Revocation, &next.Revocation)
+	keep("cluster", &running.Cluster, &next.Cluster)
 	keep("token_keys", &running.TokenKeys, &next.TokenKeys)
 	return keys
 }

@@ -78,9 +78,12 @@ func (c *Core) Right(serve time.Duration) lease.Right {
 	return c.lease.Load().Right(c.read(), serve)
 }
 
+// MayDecide reports whether this process may let a request pass now.
+func (c *Core) MayDecide() bool { return c.Right(0) == lease.Decide }
+
 // Ready returns why this process may not decide now, nil when it may.
 func (c *Core) Ready() error {
-	if c.Right(0) == lease.Decide {
+	if c.MayDecide() {
 		return nil
 	}
 	return errors.New("it has no lease: it has not applied a heartbeat of its own in time; is the log's cluster in reach?")

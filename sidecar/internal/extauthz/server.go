@@ -63,6 +63,9 @@ type Options struct {
 	// Permit returns an error if who sent a call may not ask about an app of a tenant, or without an app about
 	// the tenant's SCIM. The request then gets 503, and the error is for the log. Nil permits every caller.
 	Permit func(ctx context.Context, tenant, app string) error
+	// MayDecide reports whether this process may let a request of an app pass. It is asked after everything else,
+	// for each allow; without the right the request gets 503. Nil means that it always may.
+	MayDecide func(tenant, app string) bool
 	// Decided records a decision. Nil records nothing.
 	Decided func(*authz.Answered)
 	// Hit counts one request that a lock refused. Nil counts nothing.
@@ -103,6 +106,9 @@ func (o *Options) defaults() {
 	}
 	if o.Decided == nil {
 		o.Decided = func(*authz.Answered) {}
+	}
+	if o.MayDecide == nil {
+		o.MayDecide = func(string, string) bool { return true }
 	}
 	if o.Permit == nil {
 		o.Permit = func(context.Context, string, string) error { return nil }
@@ -217,9 +223,17 @@ func (s *Server) decide(ctx context.Context, r request.Request) (d authz.Decisio
 		return d
 	}
 	d = s.o.Decider.Decide(ctx, r)
-	if d.Allowed() && ctx.Err() != nil {
+	fault := ""
+	switch {
+	case !d.Allowed():
+	case ctx.Err() != nil:
+		fault = authz.ReasonDeadline
+	case !s.o.MayDecide(r.Tenant, app):
+		fault = reasonLease
+	}
+	if fault != "" {
 		claims := d.Claims // who asked is known, and the refusal is recorded
-		d = faulty(&r, authz.ReasonDeadline)
+		d = faulty(&r, fault)
 		d.Claims = claims
 	}
 	if !d.Allowed() {
@@ -230,6 +244,7 @@ func (s *Server) decide(ctx context.Context, r request.Request) (d authz.Decisio
 
 const (
 	reasonPanic = "panic"
+	reasonLease = "no_lease"            // this process may not decide: it may not know the newest locks
 	reasonEnvoy = "envoy_not_permitted" // the certificate of the Envoy is for another app or tenant
 )
 

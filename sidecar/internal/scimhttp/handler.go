@@ -49,6 +49,13 @@ type Options struct {
 	// applies. It ends the user's open streams and returns when they have ended. The answer waits for
 	// it, but at most 5 seconds. Nil means that there are no streams.
 	AfterLock func(ctx context.Context, tenant, userID string)
+	// Current runs before a request is decided on, and returns when the store has every change that any process
+	// acknowledged before. Nil means that there is no other process.
+	Current func(ctx context.Context) error
+	// Confirm runs before each answer, and returns when no process serves anybody whom the answer may call inactive,
+	// locked or gone. After an error the answer is 503, and what the request changed stays. Nil means that there is
+	// no other process.
+	Confirm func(ctx context.Context) error
 	// RateOf returns how many requests a second a client of a tenant may send, and the largest burst.
 	// Nil means 50 and 100.
 	RateOf func(tenant, issuer, clientID string) (limit rate.Limit, burst int)

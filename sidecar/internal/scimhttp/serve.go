@@ -19,29 +19,63 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// recorder records the sent status.
+// recorder records the sent status. Before the first byte goes out it waits for confirm. After an error of confirm,
+// refuse sends another answer, and this one is dropped.
 type recorder struct {
 	http.ResponseWriter
-	status int
+	status  int
+	confirm func() error
+	refuse  func(error)
+	refused error
+}
+
+// WhenConfirmed returns a writer whose answer goes out when confirm returns. After an error of confirm, refuse writes
+// another answer to w.
+func WhenConfirmed(w http.ResponseWriter, confirm func() error, refuse func(error)) http.ResponseWriter {
+	return &recorder{ResponseWriter: w, confirm: confirm, refuse: refuse}
 }
 
 func (r *recorder) WriteHeader(status int) {
-	if r.status == 0 {
-		r.status = status
+	if r.status != 0 {
+		return
 	}
-	r.ResponseWriter.WriteHeader(status)
+	r.status = status
+	if r.refused = r.confirm(); r.refused == nil {
+		r.ResponseWriter.WriteHeader(status)
+		return
+	}
+	for _, name := range []string{"ETag", "Location", "Content-Length"} {
+		r.Header().Del(name)
+	}
+	r.status = http.StatusServiceUnavailable
+	r.refuse(r.refused)
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	r.WriteHeader(http.StatusOK)
+	if r.refused != nil {
+		return len(b), nil
+	}
+	return r.ResponseWriter.Write(b)
 }
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := h.begin(r)
-	rec := &recorder{ResponseWriter: w}
-	w.Header().Set(headers.Decision, x.ID)
 	ctx := r.Context()
+	rec := &recorder{ResponseWriter: w, confirm: func() error { return h.confirm(ctx) }, refuse: func(err error) {
+		f := answerFor(err)
+		x.reason, x.err = f.Reason, err
+		f.write(w)
+	}}
+	w.Header().Set(headers.Decision, x.ID)
 	defer func() { h.end(ctx, x, rec.status) }()
 
 	err := h.serveOrPanic(ctx, rec, r, x)
 	if err == nil {
+		return
+	}
+	if rec.refused != nil {
 		return
 	}
 	if rec.status != 0 { // a partial answer must not look complete
@@ -55,6 +89,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.recordRefusal(ctx, x, f)
 	f.write(rec)
+}
+
+// confirm waits until no process serves anybody whom the answer may call inactive, locked or gone.
+func (h *Handler) confirm(ctx context.Context) error {
+	if h.opts.Confirm == nil {
+		return nil
+	}
+	if err := h.opts.Confirm(ctx); err != nil {
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	return nil
 }
 
 // reasonPanic is the reason of a request that ended in a panic.
@@ -102,6 +147,11 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return store.ErrNotFound
 	}
 	x.Tenant = tenant
+	if h.opts.Current != nil {
+		if err := h.opts.Current(ctx); err != nil {
+			return err
+		}
+	}
 	if err := x.read(r, h.opts.MaxBody); err != nil {
 		return err
 	}

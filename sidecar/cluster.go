@@ -1,0 +1,184 @@
+package sidecar
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+
+	"github.com/scimward/scimward/sidecar/config"
+	"github.com/scimward/scimward/sidecar/internal/cluster"
+	"github.com/scimward/scimward/sidecar/internal/lease"
+	"github.com/scimward/scimward/sidecar/internal/scimhttp"
+	"github.com/scimward/scimward/store/log/jetstream"
+	"github.com/scimward/scimward/store/machine"
+)
+
+// The users of the servers of the log.
+const (
+	logUser    = "scimward"
+	systemUser = "scimward-system"
+)
+
+// openLog starts this process's server of the shared log, if it runs one, and connects to the log. It waits until most
+// servers of the log run.
+func (s *Server) openLog(ctx context.Context) error {
+	c := &s.opts.Config.Cluster
+	if !c.Shared() {
+		return nil
+	}
+	password, err := config.Secret(c.Log.PasswordFile)
+	if err != nil {
+		return err
+	}
+	system, err := config.Secret(c.Log.SystemPasswordFile)
+	if err != nil {
+		return err
+	}
+	conf, err := logTLS(c.Log.TLS)
+	if err != nil {
+		return err
+	}
+	login := jetstream.Login{User: logUser, Password: password}
+	attest := jetstream.Login{User: systemUser, Password: system}
+	if m := c.Log.Member; m.Listen != "" {
+		member, err := jetstream.StartServer(jetstream.ServerOptions{
+			Name: c.Name, Cluster: "scimward", Dir: filepath.Join(s.opts.Config.DataDir, "log"),
+			Listen: m.Listen, Routes: m.Routes, Members: m.Members, TLS: conf.server, RoutesTLS: conf.mutual,
+			Login: login, System: attest, Logger: s.opts.Logger,
+		})
+		if err != nil {
+			return fmt.Errorf("starting a server of the log: %w", err)
+		}
+		s.onClose(closer(member.Stop))
+	}
+	scheme := "nats://"
+	if conf.client != nil {
+		scheme = "tls://"
+	}
+	urls := make([]string, len(c.Log.Servers))
+	for i, server := range c.Log.Servers {
+		urls[i] = scheme + server
+	}
+	s.opts.Logger.InfoContext(ctx, "connecting to the shared log", slog.Any("servers", c.Log.Servers))
+	s.log, err = jetstream.Open(ctx, jetstream.Options{
+		URLs: urls, TLS: conf.client, Login: login, System: attest, Replicas: c.Log.Replicas,
+		AcceptLoss: c.Log.AcceptLoss, Incarnation: machine.Incarnation, Logger: s.opts.Logger,
+	})
+	if err != nil {
+		return fmt.Errorf("connecting to the shared log: %w", err)
+	}
+	s.onClose(s.log.Close)
+	return nil
+}
+
+// logConf are the TLS configurations of one process of the log, nil without TLS.
+type logConf struct{ server, mutual, client *tls.Config }
+
+// logTLS reads the certificate of the servers of the log. Each handshake reads the certificate again, so a new one
+// needs no restart.
+func logTLS(t config.TLS) (logConf, error) {
+	if t.Cert == "" {
+		return logConf{}, nil
+	}
+	pool, err := caPool(t.ClientCA)
+	if err != nil {
+		return logConf{}, err
+	}
+	pair := func() (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+		if err != nil {
+			return nil, fmt.Errorf("loading the certificate %s: %w", t.Cert, err)
+		}
+		return &pair, nil
+	}
+	if _, err := pair(); err != nil {
+		return logConf{}, err
+	}
+	mutual := &tls.Config{
+		MinVersion: tls.VersionTLS12, RootCAs: pool, ClientCAs: pool, ClientAuth: tls.RequireAndVerifyClientCert,
+		GetCertificate:       func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair() },
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair() },
+	}
+	return logConf{mutual, mutual.Clone(), mutual.Clone()}, nil
+}
+
+// openCluster makes the lease protocol of this process.
+func (s *Server) openCluster(context.Context) (err error) {
+	c := &s.opts.Config.Cluster
+	if !c.Shared() {
+		return nil
+	}
+	s.core, err = cluster.New(cluster.Options{
+		Name: c.Name, Store: s.store, Messages: s.log,
+		Cut:    func(ctx context.Context, tenant string) { s.cut(ctx, tenant) },
+		Lease:  lease.Options{Lease: c.Lease, Heartbeat: c.Heartbeat},
+		Logger: s.opts.Logger, Metrics: s.registry,
+	})
+	if err != nil {
+		return fmt.Errorf("joining the cluster: %w", err)
+	}
+	return nil
+}
+
+// runCluster runs the lease protocol until leave is called, which returns when the others know that this process
+// decides nothing any more, or when ctx ends.
+func (s *Server) runCluster(ctx context.Context) (leave func(ctx context.Context) error) {
+	if s.core == nil {
+		return func(context.Context) error { return nil }
+	}
+	run, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- s.core.Run(run) }()
+	return func(ctx context.Context) error {
+		defer stop()
+		s.core.Drain()
+		select {
+		case err := <-ended:
+			return err
+		case <-ctx.Done():
+		}
+		stop()
+		s.opts.Logger.WarnContext(ctx, "left the cluster without a record in the log; the others wait for the end of this lease")
+		return <-ended
+	}
+}
+
+// mayDecide reports whether this process may let a request of an app pass.
+func (s *Server) mayDecide(string, string) bool { return s.core == nil || s.core.MayDecide() }
+
+// upToDate returns when the store has every change that any process had acknowledged.
+func (s *Server) upToDate(ctx context.Context) error {
+	_, err := s.store.Barrier(ctx)
+	return err
+}
+
+// confirm returns when no process serves anybody whom this one knows to be locked or gone.
+func (s *Server) confirm(ctx context.Context) error {
+	if s.core == nil {
+		return nil
+	}
+	_, err := s.core.Confirm(ctx)
+	return err
+}
+
+// confirmed makes an answer to an operator's change wait for confirm.
+func (s *Server) confirmed(next http.Handler) http.Handler {
+	if s.core == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			next.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(scimhttp.WhenConfirmed(w, func() error { return s.confirm(r.Context()) }, func(err error) {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = fmt.Fprintf(w, "{\"status\":503,\"detail\":%q}\n",
+				"the change is made here, and "+err.Error()+"; repeat the command to wait again")
+		}), r)
+	})
+}

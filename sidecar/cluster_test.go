@@ -1,0 +1,143 @@
+package sidecar_test
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/scimward/scimward/sidecar"
+)
+
+// cores are three cores of one installation, with the servers of their log.
+type cores struct {
+	t    *testing.T
+	dirs [3]string
+	run  [3]*running
+	idp  *idp // of all
+}
+
+// startCores starts three cores on a loopback address of their own, each with the configuration text.
+func startCores(t *testing.T, text string) *cores {
+	t.Helper()
+	ip := net.IPv4(127, 0, 0, 1).To4()
+	rand.Read(ip[1:3]) // never fails (crypto/rand)
+	var servers, members []string
+	for i := range 3 {
+		servers = append(servers, fmt.Sprintf("%q", fmt.Sprintf("%s:%d", ip, 4222+i)))
+		members = append(members, fmt.Sprintf("%q", fmt.Sprintf("%s:%d", ip, 6222+i)))
+	}
+	c := &cores{t: t, idp: newIDP(t)}
+	for i := range c.dirs {
+		c.dirs[i] = newFolder(t, text+fmt.Sprintf(`
+cluster:
+  role: core
+  name: core-%d
+  lease: 3s
+  heartbeat: 200ms
+  log:
+    servers: [%s]
+    member: {listen: %s, routes: %s, members: [%s]}
+    password_file: password
+    system_password_file: system
+`, i, strings.Join(append(servers[i:], servers[:i]...), ", "), servers[i], members[i], strings.Join(members, ", ")))
+		for name, content := range map[string]string{
+			"password": "a password of scimward", "system": "a password of the system", "keys.json": string(c.idp.jwks),
+		} {
+			if err := os.WriteFile(filepath.Join(c.dirs[i], name), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	c.start(0, 1, 2)
+	c.idp.r = c.run[0]
+	return c
+}
+
+// start starts cores together, because one alone waits for another.
+func (c *cores) start(which ...int) {
+	c.t.Helper()
+	var starting sync.WaitGroup
+	for _, i := range which {
+		starting.Go(func() {
+			r, err := launch(c.t, c.dirs[i], sidecar.Options{})
+			if err != nil {
+				c.t.Errorf("starting core %d: %v", i, err)
+				return
+			}
+			c.run[i] = r
+		})
+	}
+	starting.Wait()
+	if c.t.Failed() {
+		c.t.FailNow()
+	}
+	for _, i := range which {
+		until(c.t, fmt.Sprintf("core %d to be ready", i), func() bool {
+			code, _ := c.run[i].get("/readyz")
+			return code == http.StatusOK
+		})
+	}
+}
+
+// TestCores: what one core is told holds at every core when its answer comes: a new user may sign in, a deactivated one is
+// refused, a token of one core opens SCIM at another, a used assertion is used everywhere. A core that stops in
+// good order is not waited for, and comes back with everything that it missed.
+func TestCores(t *testing.T) {
+	c := startCores(t, base)
+	idp := c.idp
+	bearer := idp.token()
+	allowed := func(user string) (n int) {
+		for _, r := range c.run {
+			if r != nil && r.ask("app", "app.example.com", user) == 0 {
+				n++
+			}
+		}
+		return n
+	}
+	const off = `{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+		"Operations":[{"op":"replace","path":"active","value":false}]}`
+	deactivate := func(at int, id string) {
+		idp.r = c.run[at]
+		if status, _, text := idp.scim(http.MethodPatch, "/Users/"+id, bearer, off); status != http.StatusOK {
+			t.Fatalf("deactivating at core %d: %d %s", at, status, text)
+		}
+	}
+	var ids []string
+	for i, name := range []string{"olga", "ada", "bob"} {
+		idp.r = c.run[i]
+		ids = append(ids, idp.create("/Users", bearer, strings.ReplaceAll(strings.Replace(aUser, "e1", name, 1), "olga", name)))
+	}
+	for i, name := range []string{"olga", "ada", "bob"} {
+		idp.r = c.run[(i+1)%3]
+		if status, _, text := idp.scim(http.MethodGet, "/Users/"+ids[i], bearer, ""); status != http.StatusOK {
+			t.Errorf("reading %s at another core: %d %s", name, status, text)
+		}
+		if n := allowed(name); n != 3 {
+			t.Errorf("%d cores allow %s before the deactivation, want 3", n, name)
+		}
+		deactivate((i+2)%3, ids[i])
+		if n := allowed(name); n != 0 {
+			t.Errorf("%d cores allow %s after the answer, want none", n, name)
+		}
+	}
+	if err := c.run[1].stop(); err != nil {
+		t.Errorf("stopping core 1: %v", err)
+	}
+	c.run[1] = nil
+	idp.r = c.run[2]
+	id := idp.create("/Users", bearer, strings.ReplaceAll(strings.Replace(aUser, "e1", "eve", 1), "olga", "eve"))
+	deactivate(0, id)
+	if n := allowed("eve"); n != 0 {
+		t.Errorf("%d cores allow eve after the answer, want none", n)
+	}
+	c.start(1)
+	if n := allowed("eve") + allowed("ada"); n != 0 {
+		t.Errorf("%d allow eve or ada after a restart, want none", n)
+	}
+}
