@@ -141,7 +141,7 @@ func (s *Server) runCluster(ctx context.Context) (leave func(ctx context.Context
 		case <-ctx.Done():
 		}
 		stop()
-		s.opts.Logger.WarnContext(ctx, "left the cluster without a record in the log; the others wait for the end of this lease")
+		s.opts.Logger.WarnContext(ctx, "left the cluster without a record of it; the others wait for the end of this lease")
 		return <-ended
 	}
 }
@@ -174,7 +174,9 @@ func (s *Server) confirmed(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		next.ServeHTTP(scimhttp.WhenConfirmed(w, func() error { return s.confirm(r.Context()) }, func(err error) {
+		ctx := r.Context()
+		confirm := func() error { return s.confirm(ctx) } //nolint:contextcheck // it is the context of the request
+		next.ServeHTTP(scimhttp.WhenConfirmed(w, confirm, func(err error) {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(http.StatusServiceUnavailable)
 			_, _ = fmt.Fprintf(w, "{\"status\":503,\"detail\":%q}\n",

@@ -85,9 +85,13 @@ func (c *cores) start(which ...int) {
 	}
 }
 
-// TestCores: what one core is told holds at every core when its answer comes: a new user may sign in, a deactivated one is
-// refused, a token of one core opens SCIM at another, a used assertion is used everywhere. A core that stops in
-// good order is not waited for, and comes back with everything that it missed.
+func userNamed(name string) string {
+	return strings.ReplaceAll(strings.Replace(aUser, "e1", name, 1), "olga", name)
+}
+
+// TestCores: what one core is told holds at every core when its answer comes: a new user may sign in, a deactivated
+// one is refused, and a token of one core opens SCIM at another. A core that stops in good order is not waited for,
+// and comes back with everything that it missed.
 func TestCores(t *testing.T) {
 	c := startCores(t, base)
 	idp := c.idp
@@ -111,7 +115,7 @@ func TestCores(t *testing.T) {
 	var ids []string
 	for i, name := range []string{"olga", "ada", "bob"} {
 		idp.r = c.run[i]
-		ids = append(ids, idp.create("/Users", bearer, strings.ReplaceAll(strings.Replace(aUser, "e1", name, 1), "olga", name)))
+		ids = append(ids, idp.create("/Users", bearer, userNamed(name)))
 	}
 	for i, name := range []string{"olga", "ada", "bob"} {
 		idp.r = c.run[(i+1)%3]
@@ -131,7 +135,7 @@ func TestCores(t *testing.T) {
 	}
 	c.run[1] = nil
 	idp.r = c.run[2]
-	id := idp.create("/Users", bearer, strings.ReplaceAll(strings.Replace(aUser, "e1", "eve", 1), "olga", "eve"))
+	id := idp.create("/Users", bearer, userNamed("eve"))
 	deactivate(0, id)
 	if n := allowed("eve"); n != 0 {
 		t.Errorf("%d cores allow eve after the answer, want none", n)

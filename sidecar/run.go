@@ -68,7 +68,8 @@ func (s *Server) Run(ctx context.Context) error {
 	err = errors.Join(err, s.drain(context.WithoutCancel(ctx), stop))
 	s.handler.Flush(context.WithoutCancel(ctx))
 	// After a lease the others have waited it out, so there is nothing to wait for.
-	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(s.opts.Config.Drain, s.opts.Config.Cluster.Lease))
+	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx),
+		min(s.opts.Config.Drain, s.opts.Config.Cluster.Lease))
 	defer cancel()
 	err = errors.Join(err, leave(leaving))
 	if !waitFor(&running, s.opts.Config.Drain) {

@@ -123,7 +123,8 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	})
 	s.openDecisions() //nolint:contextcheck // what it starts lives until close
 	for _, step := range []func(context.Context) error{
-		s.openLog, s.openStore, s.openCluster, s.openPlugins, s.openTrust, s.openSCIM, s.openEngine, s.openAdmin, s.openListeners,
+		s.openLog, s.openStore, s.openCluster, s.openPlugins, s.openTrust, s.openSCIM, s.openEngine, s.openAdmin,
+		s.openListeners,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.close())

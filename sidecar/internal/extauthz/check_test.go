@@ -447,6 +447,30 @@ func TestHealth(t *testing.T) {
 	}
 }
 
+// TestNoLease: a process that may not decide refuses what its decider allows, with 503, and what the decider denies
+// keeps its answer. The right is asked for after the decision.
+func TestNoLease(t *testing.T) {
+	may := false
+	var k *kit
+	k = newKit(t, func(o *extauthz.Options) {
+		o.MayDecide = func(tenant, app string) bool {
+			if tenant != "acme" || app != "app" {
+				t.Errorf("asked about %s %s, want acme app", tenant, app)
+			}
+			return may
+		}
+	})
+	ask := func() *authv3.CheckResponse { return answer(t, k.Server, wire(t, checkRequest("app", "GET", "/"))) }
+	k.decider.answer = allowed(t, request.SurfaceApp)
+	if out := ask(); out.GetOkResponse() != nil || out.GetErrorResponse().GetStatus().GetCode() != 503 {
+		t.Errorf("without a lease: %v, want 503", out)
+	}
+	may = true
+	if out := ask(); out.GetOkResponse() == nil {
+		t.Errorf("with a lease: %v, want an allow", out)
+	}
+}
+
 func TestNewChecksItsOptions(t *testing.T) {
 	if _, err := extauthz.New(extauthz.Options{}); err == nil {
 		t.Error("no decider, no error")

@@ -238,7 +238,8 @@ func kindOf(ch *store.Change) int {
 		if deactivates(ch.Lock, ch.RequestID) {
 			return deactivations
 		}
-	case store.ChangeUserUpdated, store.ChangeOperatorLock, store.ChangeJob, store.ChangeClient, store.ChangePause:
+	case store.ChangeUserUpdated, store.ChangeOperatorLock, store.ChangeJob, store.ChangeClient, store.ChangePause,
+		store.ChangeCore:
 	}
 	return none
 }

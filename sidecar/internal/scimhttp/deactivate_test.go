@@ -2,6 +2,7 @@ package scimhttp_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -402,4 +403,46 @@ func (s *service) wantLock(id string, state store.LockState) {
 	if lock, _ := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); lock.State != state {
 		s.t.Errorf("lock %+v, want state %s", lock, state)
 	}
+}
+
+// TestAnswerWaitsForTheOthers: an answer goes out when the other processes have the lock in force. When that cannot be
+// learned, the answer is 503 without the resource, and the deactivation stays; the repeated request waits again.
+func TestAnswerWaitsForTheOthers(t *testing.T) {
+	var asked int
+	var fault error
+	s := serve(t, il1, func(o *scimhttp.Options) {
+		o.Confirm = func(context.Context) error { asked++; return fault }
+	})
+	id := s.createUser("ada")
+	fault = errors.New("core-2 did not answer")
+	before := asked
+	off := ops(op("replace", "active", false))
+	for range 2 { // the second changes nothing
+		a := s.do("PATCH", "/Users/"+id, off)
+		a.wantError(503, "")
+		if a.header.Get("ETag") != "" || a.header.Get("Retry-After") == "" {
+			t.Errorf("headers %v, want Retry-After and no ETag", a.header)
+		}
+	}
+	s.do("GET", "/Users/"+id, nil).wantError(503, "")
+	s.do("DELETE", "/Users/unknown", nil).wantError(503, "")
+	if asked != before+4 {
+		t.Errorf("asked %d times, want once for each answer", asked-before)
+	}
+	if _, locked := s.store.Locks().Lookup("acme", &subject.Subject{SCIMID: id}); !locked {
+		t.Error("no lock, want the one of the deactivation")
+	}
+	fault = nil
+	s.do("PATCH", "/Users/"+id, off).want(200)
+}
+
+// TestRequestWaitsForTheStore: nothing is decided until the store has what other processes acknowledged.
+func TestRequestWaitsForTheStore(t *testing.T) {
+	var fault error
+	s := serve(t, il1, func(o *scimhttp.Options) { o.Current = func(context.Context) error { return fault } })
+	id := s.createUser("ada")
+	fault = store.ErrUnavailable
+	s.do("DELETE", "/Users/"+id, nil).wantError(503, "")
+	fault = nil
+	s.do("GET", "/Users/"+id, nil).want(200)
 }
