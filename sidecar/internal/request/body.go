@@ -79,6 +79,13 @@ func (r *Request) HasBody() bool {
 		len(length) > 1 || len(length) == 1 && length[0] != "0"
 }
 
+// mayHaveBody is HasBody, and true for a write of unknown length: over HTTP/2 a body need not be announced (RFC 9113
+// §8.1.1), and Envoy buffers a write only where the path is spelled as in the configuration.
+func (r *Request) mayHaveBody() bool {
+	write := r.Method == "POST" || r.Method == "PUT" || r.Method == "PATCH"
+	return r.HasBody() || write && len(r.Headers["content-length"]) == 0
+}
+
 // NeedSCIMType refuses a body whose only Content-Type is not JSON in UTF-8.
 func (r *Request) NeedSCIMType() *Problem {
 	if mt := r.mediaType(); mt != "application/scim+json" && mt != "application/json" {
@@ -136,7 +143,7 @@ const (
 // application might read that one.
 func (r *Request) sourceFields(s *Source) ([]string, *Problem) {
 	own := r.Method == s.Body.Method
-	if !own && r.BodyState() == BodyAbsent { // Envoy buffers writes only
+	if !own && r.BodyState() == BodyAbsent { // Envoy did not buffer it
 		return nil, problem(400, ReasonBodyMissing,
 			"the body may hold "+s.Name+" and is not checked here: send it with "+s.Body.Method)
 	}

@@ -296,8 +296,8 @@ func (s *Sources) avoided(r *Request, path *Path) *Problem {
 // method is, and the query may name the route.
 func (s *Sources) inBody(i int, r *Request, path *Path) bool {
 	src := &s.all[i]
-	return src.In == InBody && (s.paths[i].Matches(path) && (src.Body.Method == r.Method || r.HasBody()) ||
-		len(path.routes) > 0 && r.HasBody() && s.paths[i].routed(path, false))
+	return src.In == InBody && (s.paths[i].Matches(path) && (src.Body.Method == r.Method || r.mayHaveBody()) ||
+		len(path.routes) > 0 && r.mayHaveBody() && s.paths[i].routed(path, false))
 }
 
 func (s *Sources) fromBody(r *Request, path *Path, out *[]Credential) *Problem {
