@@ -80,6 +80,8 @@ type Options struct {
 	// records. A change is decided where its record comes, in the same way on every machine. The machine
 	// neither opens nor closes it. Changes are refused until [Machine.Follow].
 	Shared log.Shared
+	// SharedWait is how long a change, and the start, wait for the shared log. Zero means 15 s.
+	SharedWait time.Duration
 }
 
 // Machine is an open state machine. It is safe for concurrent use.

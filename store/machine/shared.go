@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -23,8 +24,8 @@ var ErrForked = errors.New("store: the shared log is not the log of this copy")
 var errWaited = errors.New("the shared log did not deliver the change in time")
 
 const (
-	commitWithin = 15 * time.Second       // how long a change waits for the shared log
-	retryAfter   = 100 * time.Millisecond // pause before a failed append or tail is tried again
+	sharedWait = 15 * time.Second       // default of Options.SharedWait
+	retryAfter = 100 * time.Millisecond // pause before a failed append or tail is tried again
 )
 
 // verdict is what became of the newest record.
@@ -58,7 +59,7 @@ type follower struct {
 
 func newFollower(m *Machine, shared log.Shared) *follower {
 	f := &follower{
-		m: m, log: shared, within: commitWithin, compared: newComparison(),
+		m: m, log: shared, within: cmp.Or(m.opts.SharedWait, sharedWait), compared: newComparison(),
 		moved: make(chan struct{}), stop: func() {}, err: errors.New("store: the shared log is not followed yet"),
 	}
 	rand.Read(f.writer[:]) // never fails (crypto/rand)
@@ -82,11 +83,8 @@ func (f *follower) start(ctx context.Context) error {
 	if err := f.log.Start(ctx, genesisRecord(id)); err != nil {
 		return fmt.Errorf("starting the shared log: %w", err)
 	}
-	theirs, err := f.log.Bounds(ctx)
+	theirs, err := f.bounds(ctx)
 	if err != nil {
-		return fmt.Errorf("asking the shared log: %w", err)
-	}
-	if err := f.comparable(ctx, theirs); err != nil {
 		return err
 	}
 	if err := f.resume(ctx); err != nil {
@@ -99,6 +97,25 @@ func (f *follower) start(ctx context.Context) error {
 	f.m.workers.Go(func() { f.run(run) })
 	return f.reach(ctx, theirs.Last)
 }
+
+// bounds asks for the bounds of the shared log, and fails unless the local copy is the beginning of it. An answer may be
+// a moment old, so a log that seems to end before the copy is asked again.
+func (f *follower) bounds(ctx context.Context) (log.Bounds, error) {
+	deadline := time.Now().Add(f.within)
+	for {
+		theirs, err := f.log.Bounds(ctx)
+		if err != nil {
+			return log.Bounds{}, fmt.Errorf("asking the shared log: %w", err)
+		}
+		err = f.comparable(ctx, theirs)
+		if !errors.Is(err, errBehind) || time.Now().After(deadline) || !sleep(ctx, retryAfter) {
+			return theirs, err
+		}
+	}
+}
+
+// errBehind is the ErrForked of a log that ends before the copy.
+var errBehind = fmt.Errorf("%w: it has lost records", ErrForked)
 
 // comparable fails unless the local copy is the beginning of the shared log and can be continued from it.
 func (f *follower) comparable(ctx context.Context, theirs log.Bounds) error {
@@ -114,7 +131,7 @@ func (f *follower) comparable(ctx context.Context, theirs log.Bounds) error {
 	case ours.ID != theirs.ID:
 		return fmt.Errorf("%w: it has the id %x, the copy %x", ErrForked, theirs.ID, ours.ID)
 	case ours.Last > theirs.Last:
-		return fmt.Errorf("%w: it ends at record %d, the copy at %d", ErrForked, theirs.Last, ours.Last)
+		return fmt.Errorf("%w: it ends at record %d, the copy at %d", errBehind, theirs.Last, ours.Last)
 	}
 	return nil
 }

@@ -40,10 +40,10 @@ func sharedLog(t *testing.T, id byte) *local.Log {
 	return l
 }
 
-func openOn(t *testing.T, shared log.Shared, dir string) *machine.Machine {
+func openOn(t *testing.T, shared log.Shared, dir string, wait time.Duration) *machine.Machine {
 	t.Helper()
 	m, err := machine.Open(t.Context(), machine.Options{
-		Log: local.Options{Dir: dir, InMemory: dir == ""}, Content: plain{}, Now: time.Now, Shared: shared,
+		Log: local.Options{Dir: dir, InMemory: dir == ""}, Content: plain{}, Now: time.Now, Shared: shared, SharedWait: wait,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ func openOn(t *testing.T, shared log.Shared, dir string) *machine.Machine {
 
 func follow(t *testing.T, shared log.Shared, dir string) *machine.Machine {
 	t.Helper()
-	m := openOn(t, shared, dir)
+	m := openOn(t, shared, dir, time.Minute)
 	if err := m.Follow(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +312,7 @@ func TestOtherLog(t *testing.T) {
 		"shorter": {sharedLog(t, 1), machine.ErrForked},
 		"trimmed": {trimmed, log.ErrTrimmed},
 	} {
-		m := openOn(t, c.shared, dir)
+		m := openOn(t, c.shared, dir, 200*time.Millisecond)
 		if err := m.Follow(t.Context()); !errors.Is(err, c.want) {
 			t.Errorf("%s: Follow = %v, want %v", name, err, c.want)
 		}
