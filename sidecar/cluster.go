@@ -114,6 +114,7 @@ func (s *Server) openCluster(context.Context) (err error) {
 	s.core, err = cluster.New(cluster.Options{
 		Name: c.Name, Store: s.store, Messages: s.log,
 		Cut:    func(ctx context.Context, tenant string) { s.cut(ctx, tenant) },
+		Lost:   func(ctx context.Context) { s.authz.CutAll(ctx) },
 		Lease:  lease.Options{Lease: c.Lease, Heartbeat: c.Heartbeat},
 		Logger: s.opts.Logger, Metrics: s.registry,
 	})

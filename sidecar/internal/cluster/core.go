@@ -32,7 +32,10 @@ type Options struct {
 	Store    *store.Store
 	Messages Messages
 	// Cut ends the open streams of the locked users of a tenant. It returns when they have ended.
-	Cut     func(ctx context.Context, tenant string)
+	Cut func(ctx context.Context, tenant string)
+	// Lost ends all open streams, because no lock reaches this process any more. It is called shortly before the
+	// lease ends, so that the streams have ended when others count it as ended.
+	Lost    func(ctx context.Context)
 	Lease   lease.Options
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer // nil: none
@@ -62,6 +65,7 @@ func New(o Options) (*Core, error) {
 		opts: o, id: lease.ID(o.Name + "-" + hex.EncodeToString(b[:])), read: read,
 		ordered: newQueue[any](), events: newQueue[lease.Event](), asks: map[uint64]chan lease.Answer{},
 	}
+	c.opts.Lease.Lease = cmp.Or(o.Lease.Lease, lease.DefaultLease)
 	c.opts.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	c.lease.Store(&lease.Lease{})
 	var err error
@@ -149,6 +153,7 @@ func (c *Core) Run(ctx context.Context) error {
 	protocol := lease.NewCore(c.id, c.opts.Lease, c.read(), lease.Position(at), members)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	held := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -165,10 +170,20 @@ func (c *Core) Run(ctx context.Context) error {
 			if eff.Left {
 				return nil
 			}
+			left := l.Left(c.read()) - c.early()
+			if held && left <= 0 {
+				working.Go(func() { c.opts.Lost(ctx) })
+			}
+			if held = left > 0; held {
+				eff.Wake = min(eff.Wake, left)
+			}
 			timer.Reset(eff.Wake)
 		}
 	}
 }
+
+// early is how long before the end of the lease open streams are ended.
+func (c *Core) early() time.Duration { return c.opts.Lease.Lease / 10 }
 
 // end answers nobody any more, and decides nothing.
 func (c *Core) end() {

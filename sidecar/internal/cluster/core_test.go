@@ -81,6 +81,7 @@ type node struct {
 	post  *post
 	stop  context.CancelFunc
 	ended chan error
+	lost  atomic.Int32 // how often all streams were ended
 }
 
 // term is the lease of the tests: long enough for a busy machine, short enough to wait for its end once.
@@ -95,6 +96,7 @@ func start(t *testing.T, shared log.Shared, b *bus, name string) *node {
 	var err error
 	n.Core, err = cluster.New(cluster.Options{
 		Name: name, Store: n.store, Messages: n.post, Lease: term, Cut: func(context.Context, string) {},
+		Lost: func(context.Context) { n.lost.Add(1) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -205,6 +207,10 @@ func TestCutOffCore(t *testing.T) {
 		})
 	}
 	asking.Wait()
+	if cut.lost.Load() != 1 || nodes[0].lost.Load() != 0 {
+		t.Errorf("streams were ended %d times at the core that was cut off, and %d times at another, want once and never",
+			cut.lost.Load(), nodes[0].lost.Load())
+	}
 	cut.post.off.Store(false)
 	cut.log.off.Store(false)
 	close(cut.log.on)

@@ -3,6 +3,8 @@ package extauthz
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -136,30 +138,56 @@ func (ls *leashes) of(tenant string) map[string][]*leash {
 	return out
 }
 
+// all returns the leashes by tenant.
+func (ls *leashes) all() map[string][]*leash {
+	ls.mu.Lock()
+	defer ls.mu.Unlock()
+	out := make(map[string][]*leash, len(ls.open))
+	for tenant, of := range ls.open {
+		out[tenant] = slices.Collect(maps.Keys(of))
+	}
+	return out
+}
+
 // Cut ends the leashed streams of tenant that the decider denies now, and returns how
 // many. Call it when the lock is in force and before the change is answered,
 // without holding a lock of the lock table. It returns when the calls have ended, after
 // CutWait, or when ctx is done, whichever is first; the streams have the signal to end in
 // any case. It asks the decider once for each caller with an open stream in the tenant.
 func (s *Server) Cut(ctx context.Context, tenant string) int {
-	why := status.New(codes.PermissionDenied, "the account is locked")
 	var ending []*leash
 	for _, same := range s.leashes.of(tenant) {
-		if s.o.Decider.DecideSubject(ctx, tenant, same[0].app, &same[0].caller) {
-			continue
+		if !s.o.Decider.DecideSubject(ctx, tenant, same[0].app, &same[0].caller) {
+			ending = append(ending, same...)
 		}
-		for _, l := range same {
-			if l.cut(why) {
-				ending = append(ending, l)
-			}
+	}
+	return s.end(ctx, tenant, ending, status.New(codes.PermissionDenied, "the account is locked"))
+}
+
+// CutAll ends every leashed stream, and returns how many. Call it when this process may not decide any more: it would
+// not hear of a lock. It waits like Cut.
+func (s *Server) CutAll(ctx context.Context) (n int) {
+	why := status.New(codes.Unavailable, "the proxy's authorizer may not decide")
+	for tenant, all := range s.leashes.all() {
+		n += s.end(ctx, tenant, all, why)
+	}
+	return n
+}
+
+// end ends the streams that have no signal to end yet, and returns how many.
+func (s *Server) end(ctx context.Context, tenant string, streams []*leash, why *status.Status) int {
+	var ending []*leash
+	for _, l := range streams {
+		if l.cut(why) {
+			ending = append(ending, l)
 		}
 	}
 	if len(ending) == 0 {
 		return 0
 	}
 	s.metrics.cuts.WithLabelValues(s.metrics.tenant(tenant)).Add(float64(len(ending)))
-	s.o.Logger.LogAttrs(ctx, slog.LevelInfo, "cut open streams",
-		slog.String("tenant", tenant), slog.Int("streams", len(ending)))
+	s.o.Logger.LogAttrs(ctx, slog.LevelInfo, "cut open streams", slog.String("tenant", tenant),
+		slog.Int("streams", len(ending)), slog.String("why", why.Message()))
 	ctx, cancel := context.WithTimeout(ctx, s.o.CutWait)
 	defer cancel()
 	for _, l := range ending {
@@ -183,15 +211,11 @@ func (s *Server) Drain(ctx context.Context) error {
 	if ls.count == 0 && !already {
 		close(ls.empty)
 	}
-	var all []*leash
-	for _, of := range ls.open {
-		for l := range of {
-			all = append(all, l)
-		}
-	}
 	ls.mu.Unlock()
-	for _, l := range all {
-		l.cut(status.New(codes.Unavailable, "the proxy's authorizer is stopping"))
+	for _, all := range ls.all() {
+		for _, l := range all {
+			l.cut(status.New(codes.Unavailable, "the proxy's authorizer is stopping"))
+		}
 	}
 	select {
 	case <-ls.empty:
@@ -241,6 +265,9 @@ func (s *Server) Process(stream processStream) error {
 	}()
 	if !s.o.Decider.DecideSubject(stream.Context(), tenant, meta.app, &meta.caller) {
 		return s.refuseStream(stream.Context(), tenant, "locked", codes.PermissionDenied, "the account is locked")
+	}
+	if !s.o.MayDecide(tenant, meta.app) {
+		return s.refuseStream(stream.Context(), tenant, reasonLease, codes.Unavailable, "the authorizer may not decide")
 	}
 	if err := stream.Send(proceed(first)); err != nil {
 		return err

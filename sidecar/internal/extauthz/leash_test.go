@@ -3,6 +3,7 @@ package extauthz_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -231,6 +232,39 @@ func TestDrainEndsLeashes(t *testing.T) {
 	}
 	if err := k.Drain(t.Context()); err != nil {
 		t.Errorf("a second drain: %v", err)
+	}
+}
+
+// TestCutAll: a process that may not decide any more ends the streams of everybody and takes no new ones, and takes
+// them again when it may.
+func TestCutAll(t *testing.T) {
+	var may atomic.Bool
+	may.Store(true)
+	k := newKit(t, func(o *extauthz.Options) { o.MayDecide = func(string, string) bool { return may.Load() } })
+	var streams []leashStream
+	for _, name := range []string{"alice", "bob"} {
+		s, err := k.open(t, of(t, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		streams = append(streams, s)
+	}
+	meta := k.metadataOf(t, of(t, "alice"))
+	may.Store(false)
+	if n := k.CutAll(t.Context()); n != 2 || k.Open() != 0 {
+		t.Errorf("CutAll = %d, and %d streams are open, want 2 and none", n, k.Open())
+	}
+	for _, s := range streams {
+		if _, err := s.Recv(); code(err) != codes.Unavailable {
+			t.Errorf("ended with %v, want Unavailable", err)
+		}
+	}
+	if _, err := k.openWith(t, meta); code(err) != codes.Unavailable {
+		t.Errorf("a stream without the right to decide: %v, want Unavailable", err)
+	}
+	may.Store(true)
+	if _, err := k.open(t, of(t, "alice")); err != nil {
+		t.Errorf("a stream after the right came back: %v", err)
 	}
 }
 

@@ -147,7 +147,7 @@ func (ev Granted) apply(e *Edge, now Reading, _ *EdgeEffects) {
 func (e *Edge) count(now Reading) {
 	e.pending = slices.DeleteFunc(e.pending, func(p pending) bool {
 		if !e.loaded || p.position > e.position {
-			return p.lease.left(now) <= 0
+			return p.lease.Left(now) <= 0
 		}
 		e.lease, e.heard = e.lease.longer(p.lease, now), now.Monotonic
 		return true

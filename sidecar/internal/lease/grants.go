@@ -25,7 +25,7 @@ type grant struct {
 // Renewal of an edge. The answer is a grant, if this core has a lease itself.
 func (ev Renewal) apply(c *Core, now Reading, eff *Effects) {
 	EdgeConfirmation{Edge: ev.Edge, Position: ev.Position}.apply(c, now, eff)
-	ttl := c.lease.left(now)
+	ttl := c.lease.Left(now)
 	if ttl <= 0 || c.phase != active {
 		return
 	}

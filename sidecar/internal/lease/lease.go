@@ -72,8 +72,8 @@ func (l Lease) Right(now Reading, serve time.Duration) Right {
 	}
 }
 
-// left returns how much of the lease is left, zero or less when it has ended.
-func (l Lease) left(now Reading) time.Duration {
+// Left returns how much of the lease is left, zero or less when it has ended.
+func (l Lease) Left(now Reading) time.Duration {
 	if l.ttl == 0 {
 		return 0
 	}
@@ -82,7 +82,7 @@ func (l Lease) left(now Reading) time.Duration {
 
 // longer returns the lease that ends later.
 func (l Lease) longer(other Lease, now Reading) Lease {
-	if other.left(now) > l.left(now) {
+	if other.Left(now) > l.Left(now) {
 		return other
 	}
 	return l
