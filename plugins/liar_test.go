@@ -53,6 +53,7 @@ func liar(answer string) int {
 // silentServer returns the URL of a server that takes connections and never answers, so that a request
 // to it is still on its way when the worker sends its next frame.
 func silentServer(t *testing.T) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -176,7 +176,7 @@ func (s *Server) confirmed(next http.Handler) http.Handler {
 			return
 		}
 		ctx := r.Context()
-		confirm := func() error { return s.confirm(ctx) } //nolint:contextcheck // it is the context of the request
+		confirm := func() error { return s.confirm(ctx) }
 		next.ServeHTTP(scimhttp.WhenConfirmed(w, confirm, func(err error) {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(http.StatusServiceUnavailable)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/scimward/scimward/sidecar"
 )
@@ -85,6 +86,9 @@ func (c *cores) start(which ...int) {
 	}
 }
 
+const off = `{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
+	"Operations":[{"op":"replace","path":"active","value":false}]}`
+
 func userNamed(name string) string {
 	return strings.ReplaceAll(strings.Replace(aUser, "e1", name, 1), "olga", name)
 }
@@ -104,8 +108,6 @@ func TestCores(t *testing.T) {
 		}
 		return n
 	}
-	const off = `{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],
-		"Operations":[{"op":"replace","path":"active","value":false}]}`
 	deactivate := func(at int, id string) {
 		idp.r = c.run[at]
 		if status, _, text := idp.scim(http.MethodPatch, "/Users/"+id, bearer, off); status != http.StatusOK {
@@ -143,5 +145,44 @@ func TestCores(t *testing.T) {
 	c.start(1)
 	if n := allowed("eve") + allowed("ada"); n != 0 {
 		t.Errorf("%d allow eve or ada after a restart, want none", n)
+	}
+}
+
+// TestNewCopy: a core without a copy of its own begins with a snapshot once the log is trimmed, and knows every user
+// and lock.
+func TestNewCopy(t *testing.T) {
+	c := startCores(t, base)
+	idp := c.idp
+	bearer := idp.token()
+	lock := func(name string) {
+		id := idp.create("/Users", bearer, userNamed(name))
+		if status, _, text := idp.scim(http.MethodPatch, "/Users/"+id, bearer, off); status != http.StatusOK {
+			t.Fatalf("deactivating %s: %d %s", name, status, text)
+		}
+	}
+	lock("ada")
+	idp.create("/Users", bearer, userNamed("bob"))
+	for range 3 {
+		if err := c.run[0].server.Snapshot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		lock(fmt.Sprintf("u%d", time.Now().UnixNano()))
+	}
+	b, err := c.run[0].server.SharedBounds(t.Context())
+	if err != nil || b.First <= 1 {
+		t.Fatalf("bounds %+v, %v, want a trimmed log", b, err)
+	}
+	if err := c.run[2].stop(); err != nil {
+		t.Error(err)
+	}
+	if err := os.RemoveAll(filepath.Join(c.dirs[2], "data", "store")); err != nil {
+		t.Fatal(err)
+	}
+	lock("eve")
+	c.start(2)
+	for user, want := range map[string]int32{"ada": 401, "eve": 401, "bob": 0} {
+		if got := c.run[2].ask("app", "app.example.com", user); got != want {
+			t.Errorf("the new copy answers %d for %s, want %d", got, user, want)
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/scimward/scimward/sidecar/config"
+	"github.com/scimward/scimward/store/log"
 )
 
 // Functions that the tests of this package call directly.
@@ -73,3 +74,9 @@ func (s *Server) Metrics() []*prometheus.Desc {
 
 // AskInstance asks once for the instance under the external URLs, as Run does each minute.
 func (s *Server) AskInstance(ctx context.Context) { s.instance.Ask(ctx) }
+
+// Snapshot makes a snapshot of the directory now, and trims the shared log up to the one before.
+func (s *Server) Snapshot(ctx context.Context) error { return s.snapshot(ctx) }
+
+// SharedBounds are the bounds of the shared log.
+func (s *Server) SharedBounds(ctx context.Context) (log.Bounds, error) { return s.log.Bounds(ctx) }

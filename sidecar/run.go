@@ -56,6 +56,7 @@ func (s *Server) Run(ctx context.Context) error {
 	running.Go(func() { s.recordings.Run(work) })
 	running.Go(func() { s.watchFiles(work) })
 	running.Go(func() { s.trail.run(work) })
+	running.Go(func() { s.keepSnapshots(work) })
 	running.Go(func() { s.watchClients(work) })
 	s.opts.Logger.InfoContext(ctx, "serving", slog.String("authz", s.opts.Config.Listen.Authz),
 		slog.String("scim", s.listeners.scim.Addr().String()), slog.String("admin", s.listeners.admin.Addr().String()),

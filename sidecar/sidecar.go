@@ -151,10 +151,12 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 	}
 	o := storeOptions(cfg)
 	o.Now, o.Logger, o.Metrics = s.opts.Now, s.opts.Logger, s.registry
-	if s.log != nil {
+	if s.log == nil {
+		s.store, err = store.Open(ctx, o)
+	} else {
 		o.Shared = s.log
+		s.store, err = s.openCopy(ctx, o)
 	}
-	s.store, err = store.Open(ctx, o)
 	if err != nil {
 		return fmt.Errorf("opening the store: %w", err)
 	}

@@ -46,7 +46,37 @@ var ErrNotEmpty = errors.New("store: restoring does not overwrite")
 // Restore makes the store in dir from a backup. It reads the whole backup first, then fills a
 // folder beside dir, verifies it like [Verify], adds a record with cause to the audit trail of
 // every tenant, and renames it. It fails with ErrNotEmpty if dir is not absent or empty.
-func Restore(ctx context.Context, from io.ReadSeeker, dir string, cause Cause) (m Manifest, err error) {
+func Restore(ctx context.Context, from io.ReadSeeker, dir string, cause Cause) (Manifest, error) {
+	return fillBeside(ctx, from, dir, func(made string, m Manifest) error {
+		// The record comes first: a store in its place has always told that it was restored. After a crash
+		// between the two moves the store has no witness, and its first start says so.
+		if err := noteRestored(ctx, made, m, cause); err != nil {
+			return err
+		}
+		if err := os.Rename(made, dir); err != nil {
+			return fmt.Errorf("moving the store to its place: %w", err)
+		}
+		if err := os.Rename(local.WitnessPath(made), local.WitnessPath(dir)); err != nil {
+			return fmt.Errorf("moving the witness to its place: %w", err)
+		}
+		return nil
+	})
+}
+
+// RestoreCopy makes the copy of a shared log in dir from a backup of another copy, like Restore but without a record:
+// the copy continues with the records of the shared log. Open then takes Options.Shared.
+func RestoreCopy(ctx context.Context, from io.ReadSeeker, dir string) (Manifest, error) {
+	return fillBeside(ctx, from, dir, func(made string, _ Manifest) error {
+		if err := os.Rename(made, dir); err != nil {
+			return fmt.Errorf("moving the copy to its place: %w", err)
+		}
+		return nil
+	})
+}
+
+// fillBeside reads a whole backup, fills a folder beside dir, verifies it and gives it to place.
+func fillBeside(ctx context.Context, from io.ReadSeeker, dir string, place func(made string, m Manifest) error,
+) (m Manifest, err error) {
 	if err := vacant(dir); err != nil {
 		return Manifest{}, err
 	}
@@ -68,16 +98,8 @@ func Restore(ctx context.Context, from io.ReadSeeker, dir string, cause Cause) (
 	if err := refill(ctx, from, made, m); err != nil {
 		return Manifest{}, err
 	}
-	// The record comes first: a store in its place has always told that it was restored. After a crash
-	// between the two moves the store has no witness, and its first start says so.
-	if err := noteRestored(ctx, made, m, cause); err != nil {
+	if err := place(made, m); err != nil {
 		return Manifest{}, err
-	}
-	if err := os.Rename(made, dir); err != nil {
-		return Manifest{}, fmt.Errorf("moving the store to its place: %w", err)
-	}
-	if err := os.Rename(local.WitnessPath(made), local.WitnessPath(dir)); err != nil {
-		return Manifest{}, fmt.Errorf("moving the witness to its place: %w", err)
 	}
 	return m, nil
 }

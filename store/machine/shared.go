@@ -98,8 +98,8 @@ func (f *follower) start(ctx context.Context) error {
 	return f.reach(ctx, theirs.Last)
 }
 
-// bounds asks for the bounds of the shared log, and fails unless the local copy is the beginning of it. An answer may be
-// a moment old, so a log that seems to end before the copy is asked again.
+// bounds asks for the bounds of the shared log, and fails unless the local copy is the beginning of it. An answer may
+// be a moment old, so a log that seems to end before the copy is asked again.
 func (f *follower) bounds(ctx context.Context) (log.Bounds, error) {
 	deadline := time.Now().Add(f.within)
 	for {

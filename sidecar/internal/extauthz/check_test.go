@@ -451,8 +451,7 @@ func TestHealth(t *testing.T) {
 // keeps its answer. The right is asked for after the decision.
 func TestNoLease(t *testing.T) {
 	may := false
-	var k *kit
-	k = newKit(t, func(o *extauthz.Options) {
+	k := newKit(t, func(o *extauthz.Options) {
 		o.MayDecide = func(tenant, app string) bool {
 			if tenant != "acme" || app != "app" {
 				t.Errorf("asked about %s %s, want acme app", tenant, app)

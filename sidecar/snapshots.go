@@ -1,0 +1,185 @@
+package sidecar
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/log"
+	"github.com/scimward/scimward/store/log/jetstream"
+)
+
+// A snapshot is a backup of one core's copy, kept beside the shared log. A core whose copy is missing or too old
+// begins with the newest one. The log keeps the records since the newest but one.
+
+const (
+	snapshotEvery   = 1 << 17     // records of the log
+	snapshotLook    = time.Minute // how often a core looks whether it is time
+	snapshotsKept   = 2
+	snapshotPrefix  = "snapshot-"
+	copyKeepRecords = 1 << 16 // records that each core's copy keeps
+)
+
+// snapshotName names a snapshot that has at least the records up to a position.
+func snapshotName(at store.Seq) string { return fmt.Sprintf("%s%020d", snapshotPrefix, uint64(at)) }
+
+// snapshotAt reads the position out of a name.
+func snapshotAt(name string) (store.Seq, bool) {
+	digits, ok := strings.CutPrefix(name, snapshotPrefix)
+	n, err := strconv.ParseUint(digits, 10, 64)
+	return store.Seq(n), ok && err == nil
+}
+
+// snapshots returns the complete snapshots beside the log, the oldest first.
+func snapshots(ctx context.Context, l *jetstream.Log) ([]log.Blob, error) {
+	all, err := l.ListBlobs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("listing the snapshots: %w", err)
+	}
+	var out []log.Blob
+	for _, b := range all { // ordered by name, and so by position
+		if _, ok := snapshotAt(b.Name); ok && b.Complete {
+			out = append(out, b)
+		}
+	}
+	return out, nil
+}
+
+// openCopy opens the copy of the shared log in the data folder. If the log no longer has the records that follow it,
+// or if there is none, the newest snapshot takes its place.
+func (s *Server) openCopy(ctx context.Context, o store.Options) (*store.Store, error) {
+	o.KeepRecords = copyKeepRecords
+	open := func() (*store.Store, error) {
+		metrics := prometheus.NewRegistry() // a store that does not open must not leave its metrics behind
+		o.Metrics = metrics
+		opened, err := store.Open(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		return opened, s.registry.Register(metrics)
+	}
+	opened, err := open()
+	if !errors.Is(err, log.ErrTrimmed) {
+		return opened, err
+	}
+	all, err := snapshots(ctx, s.log)
+	if err != nil {
+		return nil, err
+	}
+	if len(all) == 0 {
+		return nil, errors.New("the shared log has trimmed records that this core lacks, and there is no snapshot")
+	}
+	newest := all[len(all)-1]
+	s.opts.Logger.InfoContext(ctx, "reading a snapshot of the directory", slog.String("name", newest.Name),
+		slog.Int64("bytes", newest.Size))
+	if err := s.readSnapshot(ctx, newest.Name, o.Dir); err != nil {
+		return nil, fmt.Errorf("reading the snapshot %s: %w", newest.Name, err)
+	}
+	return open()
+}
+
+// readSnapshot replaces the copy in dir by a snapshot.
+func (s *Server) readSnapshot(ctx context.Context, name, dir string) (err error) {
+	file, err := os.CreateTemp(s.opts.Config.DataDir, "snapshot-")
+	if err != nil {
+		return fmt.Errorf("making a file for it: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close(), os.Remove(file.Name())) }()
+	if _, err := s.log.GetBlob(ctx, name, file); err != nil {
+		return err
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("removing the old copy: %w", err)
+	}
+	_, err = store.RestoreCopy(ctx, file, dir)
+	return err
+}
+
+// keepSnapshots makes a snapshot when the log has grown by enough, and trims the log. Every core does; whoever comes
+// first does it for the others.
+func (s *Server) keepSnapshots(ctx context.Context) {
+	if s.log == nil {
+		return
+	}
+	tick := time.NewTicker(snapshotLook)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if err := s.snapshotIfDue(ctx, snapshotEvery); err != nil && ctx.Err() == nil {
+			s.opts.Logger.ErrorContext(ctx, "making a snapshot of the directory", slog.Any("err", err))
+		}
+	}
+}
+
+func (s *Server) snapshotIfDue(ctx context.Context, every store.Seq) error {
+	all, err := snapshots(ctx, s.log)
+	if err != nil {
+		return err
+	}
+	last := store.Seq(0)
+	if len(all) > 0 {
+		last, _ = snapshotAt(all[len(all)-1].Name)
+	}
+	if at := s.store.Health().Applied; at < last+every {
+		return nil
+	}
+	return s.snapshot(ctx)
+}
+
+// snapshot makes a snapshot, reads it back, and trims the log up to the one before.
+func (s *Server) snapshot(ctx context.Context) error {
+	name := snapshotName(s.store.Health().Applied)
+	r, w := io.Pipe()
+	go func() {
+		_, err := s.store.Backup(ctx, w, s.opts.Version)
+		w.CloseWithError(err)
+	}()
+	_, err := s.log.PutBlob(ctx, name, r)
+	r.CloseWithError(errors.New("the snapshot was not taken"))
+	if err != nil {
+		return err
+	}
+	if err := s.checkSnapshot(ctx, name); err != nil {
+		return errors.Join(fmt.Errorf("the snapshot %s cannot be read: %w", name, err), s.log.DeleteBlob(ctx, name))
+	}
+	s.opts.Logger.InfoContext(ctx, "made a snapshot of the directory", slog.String("name", name))
+	all, err := snapshots(ctx, s.log)
+	if err != nil || len(all) < snapshotsKept {
+		return err
+	}
+	kept := all[len(all)-snapshotsKept:]
+	for _, old := range all[:len(all)-snapshotsKept] {
+		if err := s.log.DeleteBlob(ctx, old.Name); err != nil {
+			return fmt.Errorf("deleting the snapshot %s: %w", old.Name, err)
+		}
+	}
+	at, _ := snapshotAt(kept[0].Name)
+	return s.log.Trim(ctx, at)
+}
+
+func (s *Server) checkSnapshot(ctx context.Context, name string) error {
+	r, w := io.Pipe()
+	go func() {
+		_, err := s.log.GetBlob(ctx, name, w)
+		w.CloseWithError(err)
+	}()
+	_, err := store.CheckBackup(ctx, r)
+	r.CloseWithError(err)
+	return err
+}
