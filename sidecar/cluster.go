@@ -3,6 +3,7 @@ package sidecar
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -125,14 +126,20 @@ func (s *Server) openCluster(context.Context) (err error) {
 }
 
 // runCluster runs the lease protocol until leave is called, which returns when the others know that this process
-// decides nothing any more, or when ctx ends.
-func (s *Server) runCluster(ctx context.Context) (leave func(ctx context.Context) error) {
+// decides nothing any more, or when ctx ends. An error of the protocol goes to failed.
+func (s *Server) runCluster(ctx context.Context, failed chan<- error) (leave func(ctx context.Context) error) {
 	if s.core == nil {
 		return func(context.Context) error { return nil }
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
-	go func() { ended <- s.core.Run(run) }()
+	go func() {
+		err := s.core.Run(run)
+		if err != nil {
+			failed <- fmt.Errorf("cluster: %w", err)
+		}
+		ended <- nil
+	}()
 	return func(ctx context.Context) error {
 		defer stop()
 		s.core.Drain()
@@ -161,7 +168,11 @@ func (s *Server) confirm(ctx context.Context) error {
 	if s.core == nil {
 		return nil
 	}
-	_, err := s.core.Confirm(ctx)
+	a, err := s.core.Confirm(ctx)
+	for _, absent := range a.Unconfirmed {
+		s.opts.Logger.WarnContext(ctx, "a core did not confirm the newest locks, and its lease has ended",
+			slog.String("core", string(absent.Core)), slog.Uint64("position", uint64(a.Position)))
+	}
 	return err
 }
 
@@ -180,8 +191,12 @@ func (s *Server) confirmed(next http.Handler) http.Handler {
 		next.ServeHTTP(scimhttp.WhenConfirmed(w, confirm, func(err error) {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(http.StatusServiceUnavailable)
-			_, _ = fmt.Fprintf(w, "{\"status\":503,\"detail\":%q}\n",
-				"the change is made here, and "+err.Error()+"; repeat the command to wait again")
+			doc, _ := json.Marshal(map[string]any{ // strings and numbers always encode
+				"status": http.StatusServiceUnavailable,
+				"detail": "the answer of this core is not sent, and a change is made here: " + err.Error() +
+					"; repeat the command to wait again",
+			})
+			_, _ = w.Write(doc)
 		}), r)
 	})
 }

@@ -33,7 +33,7 @@ func (s *Server) Addrs() Addrs {
 func (s *Server) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	failed := make(chan error, 7) // one of each start
+	failed := make(chan error, 8) // one of each start, and of the cluster
 	var running sync.WaitGroup
 	start := func(name string, fn func() error) {
 		running.Go(func() {
@@ -43,7 +43,7 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
-	leave := s.runCluster(ctx)
+	leave := s.runCluster(ctx, failed)
 	start("authz listener", func() error { return s.grpc.Serve(s.listeners.authz) })
 	start("scim listener", func() error { return s.scim.Serve(s.listeners.scim) })
 	start("admin listener", func() error { return s.admin.Serve(s.listeners.admin) })

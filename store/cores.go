@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/scimward/scimward/store/machine"
 )
@@ -15,7 +17,8 @@ type Core struct {
 	ID        string // new at every start of the process
 	Name      string // of the installation; for people
 	Number    uint64 // of the newest heartbeat
-	Heartbeat Seq    `json:",omitempty"` // position of the newest heartbeat
+	Lease     time.Duration
+	Heartbeat Seq `json:",omitempty"` // position of the newest heartbeat
 }
 
 // CoreChange is what a record does to the table of cores.
@@ -131,7 +134,9 @@ func (c *content) tell(seq Seq) {
 		ch := &c.changes[i]
 		a.Restricts = a.Restricts || ch.restricts()
 		if ch.Type == ChangeLock || ch.Type == ChangeOperatorLock {
-			a.Locked = append(a.Locked, ch.Tenant)
+			if !slices.Contains(a.Locked, ch.Tenant) {
+				a.Locked = append(a.Locked, ch.Tenant)
+			}
 		}
 	}
 	for _, core := range c.cores {

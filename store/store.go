@@ -156,6 +156,10 @@ func (s *Store) Locks() *LockTable { return s.content.locks }
 // wait for. It returns the errors of Update.
 func (s *Store) Barrier(ctx context.Context) (Seq, error) { return s.m.Barrier(ctx) }
 
+// Fault is why the store does not follow the shared log any more and will not again: its copy is not the log's, or
+// cannot be continued. Nil while it may.
+func (s *Store) Fault() error { return s.m.Fault() }
+
 // Log is the ordered log in the store's own directory, for followers and backups, valid
 // until Close. Only the store appends to it.
 func (s *Store) Log() log.Log { return s.m.Log() }

@@ -197,10 +197,10 @@ func (m *Machine) refuse(ctx context.Context, batch []*proposal, err error) {
 	m.metrics.refused.Add(float64(len(batch)))
 	message := "commit failed, the store refuses writes until it is restarted"
 	switch {
-	case errors.Is(err, log.ErrRefused):
-		message = "record refused, nothing written"
 	case errors.Is(err, errWaited):
 		message = "the record may still appear in the shared log"
+	case errors.Is(err, log.ErrRefused):
+		message = "record refused, nothing written"
 	}
 	m.opts.Logger.LogAttrs(ctx, slog.LevelError, message, slog.Int("transactions", len(batch)), slog.Any("err", err))
 	class := ErrUnavailable

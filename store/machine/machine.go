@@ -135,8 +135,25 @@ func Open(ctx context.Context, o Options) (*Machine, error) {
 		}
 	}
 	m.position.Store(uint64(l.Last()))
+	if err := m.alone(ctx); err != nil {
+		return nil, errors.Join(err, m.release())
+	}
 	m.committer.Go(m.commitLoop)
 	return m, nil
+}
+
+// alone refuses to write on a copy of a shared log as if it were the log: the others would not know the records.
+func (m *Machine) alone(ctx context.Context) error {
+	if m.shared != nil || m.opts.Replica {
+		return nil
+	}
+	return m.View(ctx, func(s *Snapshot) error {
+		copied, err := s.Exists(hashKey())
+		if copied {
+			err = ErrCopy
+		}
+		return err
+	})
 }
 
 func (m *Machine) release() error {

@@ -127,9 +127,16 @@ const remembered = 1 << 12
 // decides nothing about the state. It is not safe for concurrent use.
 type comparison struct {
 	hashes map[Seq][32]byte
-	oldest []Seq             // the keys of hashes in their order
-	agrees map[writerID]bool // by the newest mark of each other machine that could be compared
+	oldest []Seq // the keys of hashes in their order
+
+	// Since a mark contradicted this machine. An agreement about an earlier record says nothing about a later one.
+	from   Seq               // the first contradicted record, zero for none
+	agrees map[writerID]bool // the newest verdict of each other machine about a record from there on
+	marks  int
 }
+
+// patience is how many marks a machine reads before it believes a single other one that contradicts it.
+const patience = 32
 
 func newComparison() *comparison {
 	return &comparison{hashes: map[Seq][32]byte{}, agrees: map[writerID]bool{}}
@@ -153,21 +160,26 @@ func (c *comparison) add(k *mark) error {
 	if !known {
 		return nil // from before this machine's start, or too old
 	}
-	if len(c.agrees) >= remembered {
-		clear(c.agrees) // of machines that ended long ago; the next marks fill it again
+	same := ours == k.hash
+	switch {
+	case same && (c.from == 0 || k.at < c.from):
+		return nil
+	case !same && (c.from == 0 || k.at < c.from):
+		c.from = k.at
 	}
-	c.agrees[k.writer] = ours == k.hash
-	balance := 0
-	for _, agrees := range c.agrees {
-		if agrees {
-			balance++
+	c.agrees[k.writer] = same
+	c.marks++
+	agree, contradict := 0, 0
+	for _, same := range c.agrees {
+		if same {
+			agree++
 		} else {
-			balance--
+			contradict++
 		}
 	}
-	if balance < 0 {
-		return fmt.Errorf("%w: at record %d; stop this process and remove its data_dir, and it gets a new copy",
-			ErrDiverged, k.at)
+	if contradict > agree && (contradict > 1 || c.marks >= patience) {
+		return fmt.Errorf("%w: at record %d; stop this process and remove the folder store of its data_dir, not the others, "+
+			"and it gets a new copy", ErrDiverged, c.from)
 	}
 	return nil
 }

@@ -20,6 +20,10 @@ import (
 // its newest records.
 var ErrForked = errors.New("store: the shared log is not the log of this copy")
 
+// ErrCopy says that a machine alone was opened on the copy of a shared log.
+var ErrCopy = errors.New("store: this is a core's copy of a shared log, and no store of its own: " +
+	"start the process with cluster.role: core")
+
 // errWaited says that a record was not applied in time. It may still be.
 var errWaited = errors.New("the shared log did not deliver the change in time")
 
@@ -125,6 +129,8 @@ func (f *follower) comparable(ctx context.Context, theirs log.Bounds) error {
 		return err
 	case ours.Last == 0 && theirs.First <= 1:
 		return nil
+	case theirs.Last == 0:
+		return fmt.Errorf("%w: it is empty", errBehind)
 	case ours.Last+1 < theirs.First:
 		return fmt.Errorf("the copy ends at record %d, the shared log begins at %d: %w",
 			ours.Last, theirs.First, log.ErrTrimmed)
@@ -160,8 +166,9 @@ func (f *follower) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		f.fail(err)
-		f.m.opts.Logger.LogAttrs(ctx, slog.LevelError, "following the shared log", slog.Any("err", err))
+		if f.fail(err) {
+			f.m.opts.Logger.LogAttrs(ctx, slog.LevelError, "following the shared log", slog.Any("err", err))
+		}
 		if final(err) || !sleep(ctx, retryAfter) {
 			return
 		}
@@ -189,17 +196,33 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-func (f *follower) fail(err error) {
+// fail notes why no record is applied, and reports whether it is another reason than before.
+func (f *follower) fail(err error) (news bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	news = f.err == nil || f.err.Error() != err.Error()
 	f.err = err
 	f.wake()
+	return news
 }
 
 // wake tells the waiters of reach that something changed. f.mu is held.
 func (f *follower) wake() {
 	close(f.moved)
 	f.moved = make(chan struct{})
+}
+
+// Fault is why the machine has stopped to follow the shared log for good, nil while it follows.
+func (m *Machine) Fault() error {
+	if m.shared == nil {
+		return nil
+	}
+	m.shared.mu.Lock()
+	defer m.shared.mu.Unlock()
+	if final(m.shared.err) {
+		return m.shared.err
+	}
+	return nil
 }
 
 // ready returns why changes would fail now.

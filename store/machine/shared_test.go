@@ -396,3 +396,58 @@ func TestRecordTooLarge(t *testing.T) {
 		t.Errorf("a change above the limit: %v, want ErrTooLarge", err)
 	}
 }
+
+// TestFormerRunsProveNothing: that former runs of the machines once agreed does not outvote those that contradict now,
+// and a machine does not believe one other alone at once.
+func TestFormerRunsProveNothing(t *testing.T) {
+	shared := sharedLog(t, 1)
+	for range 4 { // runs that end
+		m := follow(t, shared, "")
+		if _, err := increment(t.Context(), m); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, err := shared.Bounds(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := follow(t, &altered{Shared: shared, at: b.Last + 2}, "")
+	good := []*machine.Machine{follow(t, shared, ""), follow(t, shared, "")}
+	for range 8 {
+		for _, m := range good {
+			if _, err := increment(t.Context(), m); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := machine.Reach(t.Context(), bad, 1<<40); !errors.Is(err, machine.ErrDiverged) {
+		t.Errorf("the altered copy: %v, want ErrDiverged", err)
+	}
+	if err := bad.Fault(); !errors.Is(err, machine.ErrDiverged) {
+		t.Errorf("Fault = %v, want ErrDiverged", err)
+	}
+	for i, m := range good {
+		if err := errors.Join(m.Ready(), m.Fault()); err != nil {
+			t.Errorf("machine %d: %v, want ready", i, err)
+		}
+	}
+}
+
+// TestCopyAlone: a copy of a shared log does not open as a store of its own.
+func TestCopyAlone(t *testing.T) {
+	dir := t.TempDir()
+	m := follow(t, sharedLog(t, 1), dir)
+	if _, err := increment(t.Context(), m); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := machine.Open(t.Context(), machine.Options{Log: local.Options{Dir: dir}, Content: plain{}, Now: time.Now})
+	if !errors.Is(err, machine.ErrCopy) {
+		t.Errorf("Open = %v, want ErrCopy", err)
+	}
+}

@@ -82,8 +82,9 @@ func (c *Core) Right(serve time.Duration) lease.Right {
 	return c.lease.Load().Right(c.read(), serve)
 }
 
-// MayDecide reports whether this process may let a request pass now.
-func (c *Core) MayDecide() bool { return c.Right(0) == lease.Decide }
+// MayDecide reports whether this process may let a request pass now. It is false from the moment on at which the open
+// streams are ended, so that no new one comes between.
+func (c *Core) MayDecide() bool { return c.lease.Load().Left(c.read()) > c.early() }
 
 // Ready returns why this process may not decide now, nil when it may.
 func (c *Core) Ready() error {
@@ -140,13 +141,13 @@ func (c *Core) Run(ctx context.Context) error {
 	defer stop()
 	defer c.end()
 	defer c.opts.Store.WatchApplied(func(a store.Applied) { c.ordered.push(a) })()
-	at, cores, err := c.opts.Store.Cores(ctx)
+	// A record that was told before the watch began is in the table only when readers see it.
+	if _, err := c.opts.Store.Barrier(ctx); err != nil {
+		return fmt.Errorf("joining the cluster: %w", err)
+	}
+	at, members, err := c.members(ctx)
 	if err != nil {
 		return err
-	}
-	members := make([]lease.Member, len(cores))
-	for i, row := range cores {
-		members[i] = lease.Member{Core: lease.ID(row.ID), Heartbeat: lease.Position(row.Heartbeat)}
 	}
 	defer c.opts.Messages.Receive(func(b []byte) { c.receive(ctx, b) })()
 	working.Go(func() { c.order(ctx, at) })
@@ -161,6 +162,11 @@ func (c *Core) Run(ctx context.Context) error {
 		case <-c.events.filled:
 		case <-timer.C:
 			c.events.push(lease.Tick{})
+		}
+		if err := c.opts.Store.Fault(); err != nil {
+			c.lease.Store(&lease.Lease{})
+			c.opts.Lost(ctx)
+			return fmt.Errorf("this core must not decide any more: %w", err)
 		}
 		for _, ev := range c.events.take() {
 			eff := protocol.Next(c.read(), ev)
@@ -180,6 +186,22 @@ func (c *Core) Run(ctx context.Context) error {
 			timer.Reset(eff.Wake)
 		}
 	}
+}
+
+// members reads the table of cores. The cores count on each other's leases, so all have the same.
+func (c *Core) members(ctx context.Context) (at store.Seq, members []lease.Member, err error) {
+	at, cores, err := c.opts.Store.Cores(ctx)
+	if err != nil {
+		return 0, nil, err
+	}
+	for _, row := range cores {
+		if row.Lease != c.opts.Lease.Lease {
+			return 0, nil, fmt.Errorf("joining the cluster: core %s has cluster.lease %s and this one %s: "+
+				"stop all cores to change it, and wait for the longer one", row.Name, row.Lease, c.opts.Lease.Lease)
+		}
+		members = append(members, lease.Member{Core: lease.ID(row.ID), Heartbeat: lease.Position(row.Heartbeat)})
+	}
+	return at, members, nil
 }
 
 // early is how long before the end of the lease open streams are ended.
@@ -284,7 +306,9 @@ func (c *Core) append(ctx context.Context, r lease.Record) {
 	var err error
 	switch r := r.(type) {
 	case lease.Heartbeat:
-		_, err = c.opts.Store.HeartbeatCore(ctx, store.Core{ID: string(r.Core), Name: c.opts.Name, Number: r.Number})
+		_, err = c.opts.Store.HeartbeatCore(ctx, store.Core{
+			ID: string(r.Core), Name: c.opts.Name, Number: r.Number, Lease: c.opts.Lease.Lease,
+		})
 	case lease.Leave:
 		_, err = c.opts.Store.LeaveCore(ctx, string(r.Core))
 	case lease.Remove:

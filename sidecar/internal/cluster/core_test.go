@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -110,7 +111,7 @@ func start(t *testing.T, shared log.Shared, b *bus, name string) *node {
 			t.Error(err)
 		}
 	})
-	eventually(t, name+" may decide", func() bool { return n.Right(0) == lease.Decide })
+	eventually(t, name+" may decide", func() bool { return n.MayDecide() })
 	return n
 }
 
@@ -159,7 +160,7 @@ func deactivate(t *testing.T, s *store.Store, name string) {
 // allows reports whether a core would serve the user now: it has a lease and no lock.
 func (n *node) allows(name string) bool {
 	_, locked := n.store.Locks().Lookup("acme", &subject.Subject{UserName: name})
-	return !locked && n.Right(0) == lease.Decide
+	return !locked && n.MayDecide()
 }
 
 // TestConfirmed: when a lock is confirmed, no core serves the user, and nobody had to be waited out.
@@ -216,7 +217,7 @@ func TestCutOffCore(t *testing.T) {
 	close(cut.log.on)
 	eventually(t, "the core has the lock and a lease", func() bool {
 		_, locked := cut.store.Locks().Lookup("acme", &subject.Subject{UserName: "ada"})
-		return locked && cut.Right(0) == lease.Decide
+		return locked && cut.MayDecide()
 	})
 }
 
@@ -246,5 +247,24 @@ func TestDrainedCore(t *testing.T) {
 	_, err = nodes[2].Confirm(t.Context())
 	if !errors.Is(err, cluster.ErrUnconfirmed) {
 		t.Errorf("Confirm of a core that has ended = %v, want ErrUnconfirmed", err)
+	}
+}
+
+// TestOtherLease: a core with another lease than those that run does not join: they would wait for too short a time.
+func TestOtherLease(t *testing.T) {
+	shared, b := storetest.SharedLog(t), &bus{fns: map[*post]func([]byte){}}
+	first := start(t, shared, b, "a")
+	c, err := cluster.New(cluster.Options{
+		Name: "b", Store: first.store, Messages: &post{bus: b}, Lease: lease.Options{Lease: time.Minute},
+		Cut: func(context.Context, string) {}, Lost: func(context.Context) {},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "core a has cluster.lease 3s and this one 1m0s") {
+		t.Errorf("Run = %v, want an error that names both leases", err)
+	}
+	if c.MayDecide() {
+		t.Error("the core may decide, want not")
 	}
 }

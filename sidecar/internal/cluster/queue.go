@@ -3,7 +3,7 @@ package cluster
 import "sync"
 
 // queue passes values to one reader in their order. It has no bound: its writers must not block, and its reader does
-// no I/O that others can delay for ever.
+// no I/O that others can delay.
 type queue[T any] struct {
 	filled chan struct{} // has a token while there may be values
 	mu     sync.Mutex

@@ -40,7 +40,12 @@ func (r *recorder) WriteHeader(status int) {
 		return
 	}
 	r.status = status
-	if r.refused = r.confirm(); r.refused == nil {
+	says := status < http.StatusInternalServerError && status != http.StatusUnauthorized &&
+		status != http.StatusTooManyRequests // other answers say nothing about anybody
+	if says {
+		r.refused = r.confirm()
+	}
+	if r.refused == nil {
 		r.ResponseWriter.WriteHeader(status)
 		return
 	}

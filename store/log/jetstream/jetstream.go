@@ -87,6 +87,7 @@ type Log struct {
 	current *link         // guarded by dialing, like the fields below
 	next    int           // index of the URL to dial
 	closed  bool
+	open    atomic.Pointer[link] // the newest connection
 
 	durability atomic.Pointer[log.Durability]
 	identity   atomic.Pointer[identity]

@@ -46,6 +46,7 @@ func (l *Log) link(ctx context.Context) (*link, error) {
 		nc, err := l.dial(ctx, url, l.opts.Login)
 		if err == nil {
 			l.current = &link{nc: nc}
+			l.open.Store(l.current)
 			l.current.js, err = js.New(nc)
 			return l.current, err
 		}

@@ -11,11 +11,12 @@ import (
 // messagesEnd is the end of the subject of messages that no log keeps.
 const messagesEnd = ".messages"
 
-// Send sends a message to all processes that Receive at the moment, also to this one. It may be lost.
-func (l *Log) Send(ctx context.Context, b []byte) error {
-	k, err := l.link(ctx)
-	if err != nil {
-		return err
+// Send sends a message to all processes that Receive at the moment, also to this one. It may be lost. It never waits:
+// without a connection it fails.
+func (l *Log) Send(_ context.Context, b []byte) error {
+	k := l.open.Load()
+	if k == nil || k.nc.IsClosed() {
+		return errors.New("jetstream: there is no connection to a server")
 	}
 	return k.nc.Publish(l.subject+messagesEnd, b)
 }
