@@ -37,6 +37,10 @@ func hiddenParts() map[string]func(*request.Request) {
 	within := func(contentType, outer, inner string) func(*request.Request) {
 		return body(contentType, fmt.Sprintf("--%s\r\n%s\r\n\r\n--%s\r\n%s\r\n--%s--\r\n\r\n--%[1]s--\r\n", outer, plain, inner, evil, inner))
 	}
+	bounded := func(named, boundary, other string) func(*request.Request) {
+		return body("multipart/form-data; boundary="+named,
+			fmt.Sprintf("--%s\r\n%s\r\nx%s\r\n%s%s\r\n--%[1]s--\r\n", boundary, plain, other, evil, other+"--"))
+	}
 	utf16 := "\xfe\xff"
 	for _, c := range []byte(`{"email":"locked"}`) {
 		utf16 += "\x00" + string(c)
@@ -48,9 +52,9 @@ func hiddenParts() map[string]func(*request.Request) {
 		"boundary in the boundary, Rack":                     within(`multipart/form-data; boundary="boundary=B"`, "boundary=B", "B"),
 		"boundary with an equals sign, parse-multipart-data": within(`multipart/form-data; boundary="B=C"`, "B=C", "B"),
 		"boundary in single quotes":                          within(`multipart/form-data; boundary='B'`, "'B'", "B"),
-		"media type in other case":                           body("Multipart/form-data; boundary=b", "--b\r\n"+plain+"\r\n&email=locked&\r\n--b--\r\n"),
-		"delimiter within a line":                            multi(plain + "\r\nx--b\r\n" + evil),
-		"delimiter in a file name":                           disposed(`name="a"; filename="--b"`),
+		"media type in other case":                           body("Multipart/form-data; boundary=b0b", "--b0b\r\n"+plain+"\r\n&email=locked&\r\n--b0b--\r\n"),
+		"delimiter within a line":                            multi(plain + "\r\nx--b0b\r\n" + evil),
+		"delimiter in a file name":                           disposed(`name="a"; filename="--b0b"`),
 
 		"name in a file name before, formidable":          disposed(`filename="; name=email" ; name="a" `),
 		"name in a file name behind, Rack":                disposed(`name="a"; filename="; name=email"`),
@@ -71,8 +75,31 @@ func hiddenParts() map[string]func(*request.Request) {
 		"part that is XML, Spring":             typed("application/xml", "<u><email>locked</email></u>"),
 		"part that is XML by its suffix":       typed("application/hal+xml", "<u><email>locked</email></u>"),
 		"part that is YAML":                    typed("application/x-yaml", "email: locked"),
-		"part that is a form":                  typed("application/x-www-form-urlencoded", "email=locked"),
-		"parts in a part":                      typed("multipart/form-data; boundary=c", "--c\r\n"+evil+"\r\n--c--"),
+		"part that is a drawing with entities": typed("image/svg+xml", `<!DOCTYPE u [<!ENTITY e "&#60;email>locked&#60;/email>">]><u>&e;</u>`),
+		"part that is a drawing in UTF-7":      typed("image/svg+xml", `<?xml version="1.0" encoding="utf-7"?>+ADw-email+AD4-`),
+		"script in UTF-16, Jackson":            typed("application/javascript", utf16),
+		"script in UTF-16, the other order":    typed("text/x-javascript", utf16[3:]+"\x00"),
+		"lines of JSON in UTF-16, WebFlux":     typed("application/x-ndjson", "\xff\xfe"+utf16[3:]+"\x00"),
+		"JSON in UTF-32, Jackson":              typed("text/javascript", "\x00\x00\x00{\x00\x00\x00\""),
+		"bare boundary, Sanic":                 bounded("B0UND", "B0UND", "xB0UND"),
+		"boundary after one hyphen, PHP":       bounded("B0UND", "B0UND", "\r\n-B0UND"),
+		"boundary as an expression, PHP":       bounded("a0.b0123", "a0.b0123", "\r\n--a0xb0123"),
+		"boundary that repeats, PHP":           bounded("a01+b", "a01+b", "\r\n--a011b"),
+		"boundary of signs, PHP":               bounded("+", "+", "\r\n--"),
+		"boundary with quotation marks, PHP":   bounded(`"B0UND"`, "B0UND", "\r\n--\"B0UND\""),
+		"boundary with a parameter, PHP":       bounded("B0UND; charset=utf-8", "B0UND", "\r\n--B0UND; charset=utf-8"),
+		"name of the type, PHP":                multi("Content-Type: text/plain; name=\"email\"\r\n" + plain + "\r\nlocked"),
+		"name of the type behind, PHP":         multi("Content-Disposition: form-data; name=a\r\nContent-Type: text/plain; name=email\r\n\r\nlocked"),
+		"name of the file, PHP":                disposed(`name="a"; filename="email"`),
+		"extended name of the file":            disposed(`name=a; filename=a.b; filename*=utf-8''em%61il`),
+		"extended name that holds another":     disposed(`name=a; filename=a.b; filename*=utf-8''%3B%20name%20%3Demail`),
+		"name within a text, PHP":              multi("Content-Disposition: form-data; name=a\r\n\r\nname=\"email\"\r\n\r\nlocked"),
+		"name within a text, a file":           multi("Content-Disposition: form-data; name=\"a\"; filename=a.b\r\n\r\nname=\"email\"\r\n\r\nlocked"),
+		"length of less than the part":         multi("Content-Length: 1\r\n" + plain + "\r\nlocked"),
+		"length twice":                         multi("Content-Length: 6\r\nContent-Length: 6\r\n" + plain + "\r\nlocked"),
+
+		"part that is a form": typed("application/x-www-form-urlencoded", "email=locked"),
+		"parts in a part":     typed("multipart/form-data; boundary=c", "--c\r\n"+evil+"\r\n--c--"),
 	}
 }
 
@@ -85,6 +112,17 @@ func TestMultipartAsOthersRead(t *testing.T) {
 			if d := k.Decide(t.Context(), appReq("POST", path, b)); d.Allowed() {
 				t.Errorf("%s: %s: allowed", path, name)
 			}
+		}
+	}
+}
+
+// TestDrawingHasNames: a drawing is XML, whose elements and attributes are members for providers of Jackson and Jersey.
+func TestDrawingHasNames(t *testing.T) {
+	k := uploads(t)
+	for _, text := range []string{"<u><email>x</email></u>", "<u\nemail = 'x'/>", "<a:u xmlns:a='b'><a:email/></a:u>", "<u><r><roles>a</roles></r></u>"} {
+		drawing := multi("Content-Disposition: form-data; name=\"a\"\r\nContent-Type: image/svg+xml\r\n\r\n" + text)
+		if d := k.Decide(t.Context(), appReq("POST", "/api/me", drawing)); d.Allowed() {
+			t.Errorf("%s: allowed", text)
 		}
 	}
 }
@@ -117,7 +155,7 @@ func TestUsualUploadsPass(t *testing.T) {
 		"browser, field":                  "Content-Disposition: form-data; name=\"user[tags][]\"\r\n\r\n\xc3\xa9 \"q\"; name=email\r\n",
 		"browser, recording":              "Content-Disposition: form-data; name=\"rec\"; filename=\"a.webm\"\r\nContent-Type: audio/webm;codecs=opus\r\n\r\nx",
 		"browser, film":                   "Content-Disposition: form-data; name=\"rec\"; filename=\"blob\"\r\nContent-Type: video/mp4; codecs=\"avc1.42E01E, mp4a.40.2\"\r\n\r\nx",
-		"browser, drawing":                "Content-Disposition: form-data; name=\"avatar\"; filename=\"a.svg\"\r\nContent-Type: image/svg+xml\r\n\r\n<svg email=\"x\"/>",
+		"browser, drawing":                "Content-Disposition: form-data; name=\"avatar\"; filename=\"a.svg\"\r\nContent-Type: image/svg+xml\r\n\r\n<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg width=\"1\"><title>My email</title></svg>",
 		"browser, office document":        "Content-Disposition: form-data; name=\"cv\"; filename=\"a.docx\"\r\nContent-Type: application/vnd.openxmlformats-officedocument.wordprocessingml.document\r\n\r\nPK",
 		"browser, JSON":                   "Content-Disposition: form-data; name=\"doc\"; filename=\"blob\"\r\nContent-Type: application/json\r\n\r\n{\"theme\":\"x\"}",
 		"file name beyond ASCII":          "Content-Disposition: form-data; name=\"\xc3\xa9\"; filename=\"n\xc3\xa9.png\"\r\n\r\nx",
@@ -127,6 +165,16 @@ func TestUsualUploadsPass(t *testing.T) {
 		"aiohttp, file":                   "Content-Type: image/png\r\nContent-Disposition: form-data; name=\"avatar\"; filename=\"Bob%27s%20%281%29%3B%20v%3D2.png\"\r\n\r\nx",
 		".NET":                            "Content-Type: text/plain; charset=utf-8\r\nContent-Disposition: form-data; name=theme\r\n\r\ndark",
 		".NET, file":                      "Content-Disposition: form-data; name=avatar; filename=a.png\r\n\r\nx",
+		".NET, file with both names":      "Content-Disposition: form-data; name=avatar; filename=a.png; filename*=utf-8''a.png\r\n\r\nx",
+		".NET, file with signs":           "Content-Disposition: form-data; name=avatar; filename=\"a; v=2.png\"; filename*=utf-8''a%3B%20v%3D2.png\r\n\r\nx",
+		"OkHttp 4":                        "Content-Disposition: form-data; name=\"theme\"\r\nContent-Length: 4\r\n\r\ndark",
+		"OkHttp 4, file":                  "Content-Disposition: form-data; name=\"avatar\"; filename=\"a.png\"\r\nContent-Type: image/png\r\nContent-Length: 1\r\n\r\nx",
+		"Spring 6, RestTemplate":          "Content-Disposition: form-data; name=\"theme\"\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: 4\r\n\r\ndark",
+		"Spring 6, empty":                 "Content-Disposition: form-data; name=\"theme\"\r\nContent-Length: 0\r\n\r\n",
+		"browser, script":                 "Content-Disposition: form-data; name=\"f\"; filename=\"a.js\"\r\nContent-Type: text/javascript\r\n\r\nlet a = {};",
+		"browser, text in UTF-16":         "Content-Disposition: form-data; name=\"f\"; filename=\"a.txt\"\r\nContent-Type: text/plain\r\n\r\n\xff\xfea\x00{\x00",
+		"browser, page":                   "Content-Disposition: form-data; name=\"f\"; filename=\"a.html\"\r\nContent-Type: text/html\r\n\r\n<input name=\"email\"\r\n>",
+		"browser, file with a word":       "Content-Disposition: form-data; name=\"f\"; filename=\"email.png\"\r\nContent-Type: image/png\r\n\r\nx",
 		"Dart":                            "content-disposition: form-data; name=\"theme\"\r\n\r\ndark",
 		"Spring":                          "Content-Disposition: form-data; name=\"theme\"\r\nContent-Type: text/plain;charset=UTF-8\r\n\r\ndark",
 	}

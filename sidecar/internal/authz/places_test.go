@@ -51,13 +51,13 @@ func basic(text string) func(*request.Request) {
 func multi(parts ...string) func(*request.Request) {
 	var b strings.Builder
 	for _, p := range parts {
-		b.WriteString("--b\r\n" + p + "\r\n")
+		b.WriteString("--b0b\r\n" + p + "\r\n")
 	}
-	return multiRaw(b.String() + "--b--\r\n")
+	return multiRaw(b.String() + "--b0b--\r\n")
 }
 
 func multiRaw(text string) func(*request.Request) {
-	return body("multipart/form-data; boundary=b", text)
+	return body("multipart/form-data; boundary=b0b", text)
 }
 
 func part(name, value string) string {
@@ -339,14 +339,14 @@ func multipartPlaces() []place {
 			send("Content-Type: text/plain; charset=base64\r\nContent-Disposition: form-data; name=\"token\"\r\n\r\nbG9ja2Vk")),
 		served("multipart, UTF-8", "alice",
 			send("Content-Disposition: form-data; name=\"token\"\r\nContent-Type: text/plain; charset=UTF-8\r\n\r\nalice")),
-		refused("multipart, preamble", bad, raw("x\r\n--b\r\n"+part("token", "locked")+"\r\n--b--")),
-		refused("multipart, line feeds", bad, raw(strings.ReplaceAll("--b\r\n"+part("token", "locked")+"\r\n--b--", "\r", ""))),
+		refused("multipart, preamble", bad, raw("x\r\n--b0b\r\n"+part("token", "locked")+"\r\n--b0b--")),
+		refused("multipart, line feeds", bad, raw(strings.ReplaceAll("--b0b\r\n"+part("token", "locked")+"\r\n--b0b--", "\r", ""))),
 		refused("multipart, epilogue", bad,
-			raw("--b\r\n"+part("a", "b")+"\r\n--b--\r\n--b\r\n"+part("token", "locked")+"\r\n--b--")),
-		refused("multipart, loose boundary", bad, send(part("a", "b\n--b\r\n"+part("token", "locked")))),
+			raw("--b0b\r\n"+part("a", "b")+"\r\n--b0b--\r\n--b0b\r\n"+part("token", "locked")+"\r\n--b0b--")),
+		refused("multipart, loose boundary", bad, send(part("a", "b\n--b0b\r\n"+part("token", "locked")))),
 		refused("multipart, many parts", bad, send(many...)),
 		refused("multipart, two boundaries", request.ReasonContentType, post("/upload",
-			body("multipart/form-data; boundary=b; boundary=c", "--b\r\n"+part("token", "locked")+"\r\n--b--"))),
+			body("multipart/form-data; boundary=b0b; boundary=c", "--b0b\r\n"+part("token", "locked")+"\r\n--b0b--"))),
 	}
 }
 
