@@ -580,11 +580,15 @@ type LocalWrite struct {
 	// at most 60 segments count. It also covers every path below it, and every spelling that a router
 	// might take for such a path: other case, escapes, parameters, suffixes, compatibility characters. So do a batch
 	// ("a,b" of tRPC), a key ("Users(7)" of OData), a verb ("users:batchGet") and a method ("profile!save"), and
-	// a route that a write names in its query, such as rest_route of WordPress or q of Drupal. A route in the body does
-	// not: list the paths of batch endpoints too, such as /wp-json/batch/v1, /odata/$batch or /api/batch. A suffix of
-	// the path does not count, so /api/trpc/user.updateEmail covers all of user.
+	// a route that a write names in its query, such as rest_route of WordPress or q of Drupal. So a return address in
+	// q, r, s or p that is the path of an entry is 403: give that parameter another name. A route in the body does
+	// not count: list the paths of batch endpoints too, such as /wp-json/batch/v1, /odata/$batch or /api/batch. A suffix
+	// of the path does not count, so /api/trpc/user.updateEmail covers all of user.
 	Path string `yaml:"path"`
-	// Methods are the denied methods. Empty means all but GET and HEAD. A GET or HEAD with a body is always denied.
+	// Methods are the denied methods. Empty means all but GET and HEAD. POST, methods of the application's own, and a
+	// GET or HEAD with a body are always denied. PUT, PATCH, DELETE and OPTIONS pass when the list does not name them,
+	// with a body too: list methods only where the application refuses the others, and leave it out for a handler
+	// that does not look at the method.
 	Methods []string `yaml:"methods"`
 	// Fields limits the rule to requests with one of these fields. Envoy then buffers the bodies of the route, and
 	// passes every header on to scimward. Empty means every request. A field counts in a form, multipart form and in

@@ -22,6 +22,10 @@ func batched(t *testing.T) *kit {
 			{Path: "/api/method/set_email"},
 			{Path: "/signup"},
 			{Path: "/unsubscribe/mail", Methods: []string{"GET"}},
+			{Path: "/_actions/updateEmail"},
+			{Path: "/folder/@@personal-information"},
+			{Path: "/actions/users/save-user"},
+			{Path: "/api/customers"},
 			{Path: "/jsonapi/users", Fields: []string{"roles", "email"}},
 		}
 		o.Tenants["acme"].Apps["app"] = app
@@ -49,6 +53,23 @@ func TestSeveralNamesOfARoute(t *testing.T) {
 		"/profile!save.action":                     true,
 		"/theme!profile":                           false,
 		"/@@profile":                               true, // Zope
+		"/++view++profile":                         true,
+		"/++api++/account/email":                   true,
+		"/++skin++x/account/++attribute++email":    true,
+		"/account/++view++theme":                   false,
+		"/folder/personal-information":             true,
+		"/folder/++view++personal-information":     true,
+		"/folder/@@theme":                          false,
+		"/account|email":                           true, // ThinkPHP
+		"/account%7Cemail":                         true,
+		"/user|7|edit":                             true,
+		"/user/auth0%7C7/edit":                     true,
+		"/user/auth0%7C7/view":                     false,
+		"/posts/account%7Cemail":                   false,
+		"/_actions/updateEmail":                    true, // Astro
+		"/_actions/x/_actions/updateEmail":         true,
+		"/_actions/x/y/_actions/updateEmail":       true,
+		"/_actions/x/updateEmail":                  false,
 		"/index.cfm/account/email":                 true, // Lucee
 		"/app.wsgi/account/email":                  true,
 		"/notes.txt/account/email":                 false,
@@ -64,7 +85,20 @@ func TestSeveralNamesOfARoute(t *testing.T) {
 		"/api/search?q=signup":                       false,
 		"/api/search?q=100%25":                       false,
 		"/?s=/account/email":                         true, // ThinkPHP
+		"/?s=account|email":                          true,
+		"/x?s=account%7Cemail":                       true,
+		"/?s=account|theme":                          false,
 		"/?_url=/signup":                             true, // Phalcon
+		"/x?q=user/1/edit":                           true, // the rewriting of Drupal 6 adds the query behind its own
+		"/?_action=updateEmail":                      true, // Astro
+		"/blog?_astroAction=updateEmail":             true,
+		"/?_action=like":                             false,
+		"/?action=users/save-user":                   true, // Craft
+		"/?action=users/save-theme":                  false,
+		"/webservice/dispatcher.php?url=customers/1": true, // PrestaShop
+		"/preview?url=https://x/customers/1":         false,
+		"/index.php?it=/account/email":               true, // ProcessWire
+		"/?__elgg_uri=signup":                        true, // Elgg
 		"/index.php?r=account/email":                 true, // Yii
 		"/index.php?route=account/email":             true, // OpenCart
 		"/?cmd=set_email":                            true, // Frappe
@@ -75,6 +109,12 @@ func TestSeveralNamesOfARoute(t *testing.T) {
 		"/account?email:method=Go":                   true, // Zope
 		"/account?:method=email":                     true,
 		"/account?theme:method=Go":                   false,
+		"/account?email:method:string=Go":            true,
+		"/account?email:method.x=1":                  true,
+		"/account?email:utf8:action:int=1":           true,
+		"/account?:default_method:string=email":      true,
+		"/account?theme:method:string=Go":            false,
+		"/account?email:string=x":                    false,
 		"/theme.action?action:profile=x":             true, // Struts
 		"/account/show?_action_email=x":              true, // Grails
 		"/signin?next=/account/email":                false,

@@ -29,7 +29,7 @@ type piece struct {
 	soft  bool     // the separator before it may also be a character of the segment
 	open  bool     // a router may drop what follows the name, up to the end of the segment
 	blank bool     // a router may read nothing here
-	dots  bool     // a router may go up one segment here, by a compatibility form of ".."
+	dots  bool     // a router may go up here, by a compatibility form of "..", or begin again (Astro)
 	last  bool     // a router may end the path here, at a decoded question mark or number sign
 }
 
@@ -94,14 +94,15 @@ func hasDotSegment(text string) bool {
 func separates(r rune) bool { return r == '/' || r == softSlash }
 
 // split appends the pieces of decoded text. OData reads the key of an entity behind a bracket: Users(7) is Users/7.
+// ThinkPHP (Route.check) reads "|" as a slash.
 func (p *Path) split(text string) {
 	p.pieces = make([]piece, 0, 1+strings.Count(text, "/"))
 	start, soft := 0, false
 	for i := range len(text) {
 		switch c := text[i]; {
-		case c == '/' || c == softSlash:
+		case c == '/' || c == softSlash || c == '|':
 			p.pieces = append(p.pieces, readPiece(text[start:i], soft))
-			start, soft = i+1, c == softSlash
+			start, soft = i+1, c != '/'
 		case c == '(' && i > start && text[start] != '(':
 			p.pieces = append(p.pieces, readPiece(text[start:i], soft))
 			p.pieces[len(p.pieces)-1].open = true
@@ -116,6 +117,7 @@ func (p *Path) split(text string) {
 func readPiece(text string, soft bool) piece {
 	s := piece{name: text, soft: soft}
 	if word(text) {
+		s.dots = text == "_actions" // Astro routes what follows the last one
 		return s
 	}
 	s.text = text
@@ -123,9 +125,10 @@ func readPiece(text string, soft bool) piece {
 		s.open, s.last = true, strings.ContainsAny(text[i:], "#?")
 		text = text[:i]
 	}
+	text, layer := cutNamespace(text)
 	text = strings.TrimFunc(text, blank)
 	s.dots = text == ".."
-	s.blank = text == "" || text[0] == '.' || text == ")" || dropped(text)
+	s.blank = layer || text == "" || text[0] == '.' || text == ")" || dropped(text)
 	var suffixed bool
 	s.name, suffixed = foldName(text)
 	s.open = s.open || suffixed || text != "" && text[0] == '.'
@@ -137,11 +140,10 @@ func readPiece(text string, soft bool) piece {
 }
 
 // names returns what else some router takes for the name of a segment: each of a batch (tRPC, "a,b"), and what stands
-// before a verb (Google, "users:batchUpdate"), a method (Struts, "profile!save") or behind the sign of a view (Zope,
-// "@@profile").
+// before a verb (Google, "users:batchUpdate"), a method (Struts, "profile!save") or behind a namespace of Zope.
 func names(text string) (out []string) {
 	for part := range strings.SplitSeq(text, ",") {
-		part = strings.TrimPrefix(strings.TrimFunc(part, blank), "@@")
+		part, _ = cutNamespace(strings.TrimFunc(part, blank))
 		head, _ := cutAny(part, ":!)")
 		for _, name := range [...]string{part, head} {
 			if name, _ = foldName(name); name != "" {
@@ -150,6 +152,18 @@ func names(text string) (out []string) {
 		}
 	}
 	return out
+}
+
+// cutNamespace cuts off the namespace in which Zope (zope.traversing) looks up a name: "@@profile" and
+// "++view++profile" are both the view that "profile" means too. layer says that the segment may be no step of the path
+// at all, like "++api++" and "++skin++name".
+func cutNamespace(text string) (name string, layer bool) {
+	if rest, found := strings.CutPrefix(text, "++"); found {
+		if _, name, found := strings.Cut(rest, "++"); found {
+			return name, true
+		}
+	}
+	return strings.TrimPrefix(text, "@@"), false
 }
 
 // cutAny cuts s around the first of the signs.

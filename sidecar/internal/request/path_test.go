@@ -63,6 +63,12 @@ func TestEveryReading(t *testing.T) {
 		{"fullwidth percent sign", "/account/email", "/account/%EF%BC%8565mail"},
 		{"fullwidth semicolon", "/account/email", "/account%EF%BC%9Bx/email"},
 		{"plus sign as a blank", "/account/email", "/account+/email"},
+		{"view in the template", "/account/@@email", "/account/++view++email"},
+		{"namespace that is no step", "/account/email", "/++skin++x/account/email"},
+		{"namespaces with blanks escaped", "/account/email", "/account/%2B%2Bview%2B%2Bemail"},
+		{"fullwidth bar", "/account/email", "/account%EF%BD%9Cemail"},
+		{"template with a bar", "/account|email", "/account|email"},
+		{"the last of several actions", "/_actions/user.email", "/_actions/x/_actions/user.email"},
 		{"front controller", "/account/email", "/index.php/account/email"},
 		{"front controller in other case", "/account/email", "/App.PHP/account/email"},
 		{"front controller with a placeholder", "/{lang}/account/profile", "/index.php/en/account/profile"},
@@ -93,6 +99,9 @@ func TestReadingsHaveLimits(t *testing.T) {
 		{"/users/{id}/email", "/proxy/https%3A%2F%2Fusers.example%2F7%2Femail"},
 		{"/account/email", "/wiki/Account%2FEmail"},
 		{"/account/email", "/accounts/email"},
+		{"/account/email", "/account/++view++emails"},
+		{"/account/email", "/account|e|mail"},
+		{"/_actions/email", "/_actions/x/email"},
 		{"/account/email", "/account/e%2Fmail"},
 		{"/account/email", "/notes.txt/account/email"},
 		{"/account/email", "/account/x%3Femail"},
@@ -123,7 +132,7 @@ func TestExactReadings(t *testing.T) {
 // list of readings the test would not end.
 func TestManyReadings(t *testing.T) {
 	template := strings.Repeat("/{x}/a", request.MaxTemplate/2)
-	for _, part := range []string{"%2F", "%2F;", "/;a", "/a%2F", "/%20", "%2F.", "%E2%88%95", "a,", "b(", "b(,", ",:/"} {
+	for _, part := range []string{"%2F", "%2F;", "/;a", "/a%2F", "/%20", "%2F.", "%E2%88%95", "a,", "b(", "b(,", ",:/", "/a|", "_actions/", "/++a++"} {
 		path := "/" + strings.Repeat(part, 59_000/len(part))
 		if p, bad := request.ReadPath(path); bad != nil {
 			t.Errorf("%q often: %v", part, bad)

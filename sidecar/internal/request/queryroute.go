@@ -13,31 +13,39 @@ type routeKey struct {
 }
 
 // routeKeys are the parameters of routers that many applications share. Some have other uses, such as a search: a value
-// is a route only with a slash then. Parameters for an address to return to, such as "next", are none.
+// is a route only with a slash then. They count whatever the path is: the usual rewriting to a front controller keeps
+// the query, whose parameter then replaces the path ("index.php?q=$1" with QSA). Parameters for an address to return
+// to, such as "next", are none.
 func routeKeys() []routeKey {
 	return []routeKey{
-		{"rest_route", "wp-json", true}, // WordPress, wp-includes/rest-api.php: rest_api_loaded
-		{"pagename", "", true},          // WordPress, wp-includes/class-wp.php: parse_request
-		{"q", "", false},                // Drupal 7, includes/bootstrap.inc: request_path; MODX: request_param_alias
-		{"s", "", false},                // ThinkPHP: var_pathinfo
-		{"r", "", false},                // Yii 1 and 2: routeVar, routeParam
-		{"p", "", false},                // Vanilla Forums: Gdn_Request
-		{"route", "", false},            // OpenCart: startup/router
-		{"_route_", "", true},           // OpenCart: startup/seo_url
-		{"_url", "", true},              // Phalcon: Router.getRewriteUri
-		{"routestring", "", true},       // vBulletin 5
-		{"kohana_uri", "", true},        // Kohana: Request::detect_uri
-		{"cmd", "api/method", true},     // Frappe, frappe/app.py: application
+		{"rest_route", "wp-json", true},    // WordPress, wp-includes/rest-api.php: rest_api_loaded
+		{"pagename", "", true},             // WordPress, wp-includes/class-wp.php: parse_request
+		{"q", "", false},                   // Drupal 7, includes/bootstrap.inc: request_path; MODX: request_param_alias
+		{"s", "", false},                   // ThinkPHP: var_pathinfo; "|" stands for a slash
+		{"r", "", false},                   // Yii 1 and 2: routeVar, routeParam
+		{"p", "", false},                   // Vanilla Forums: Gdn_Request
+		{"route", "", false},               // OpenCart: startup/router
+		{"_route_", "", true},              // OpenCart: startup/seo_url
+		{"_url", "", true},                 // Phalcon: Router.getRewriteUri
+		{"routestring", "", true},          // vBulletin 5
+		{"kohana_uri", "", true},           // Kohana: Request::detect_uri
+		{"cmd", "api/method", true},        // Frappe, frappe/app.py: application
+		{"_action", "_actions", true},      // Astro 5: ACTION_QUERY_PARAMS
+		{"_astroaction", "_actions", true}, // Astro 4
+		{"action", "actions", false},       // Craft: Request, actionTrigger
+		{"url", "api", false},              // PrestaShop: webservice/dispatcher.php
+		{"it", "", false},                  // ProcessWire: index.php?it=$1
+		{"__elgg_uri", "", true},           // Elgg: Application::GET_PATH_KEY
 	}
 }
 
 // routeOf returns the route that a parameter names, and where it is in paths; "" when it names none.
 func routeOf(name, value string) (route, under string) {
-	folded, colon := strings.ToLower(name), max(0, strings.LastIndexByte(name, ':'))
-	switch head, kind := name[:colon], strings.TrimPrefix(name[colon:], ":"); {
+	folded := strings.ToLower(name)
+	switch head, zope := zopeRoute(name); {
 	case strings.Contains(name, "/"): // the query is the path: CodeIgniter 3 and 4 ("?/account/email"), XenForo
 		return name, ""
-	case name != kind && zopeRoute(kind):
+	case zope:
 		if head == "" {
 			head = value
 		}
@@ -49,16 +57,26 @@ func routeOf(name, value string) (route, under string) {
 	}
 	folded = foldCase(phpName(folded))
 	for _, k := range routeKeys() {
-		if k.name == folded && (k.only || strings.Contains(value, "/")) {
+		if k.name == folded && (k.only || strings.ContainsAny(value, "/|")) {
 			return value, k.under
 		}
 	}
 	return "", ""
 }
 
-// zopeRoute reports whether a converter of Zope (ZPublisher) appends a name or value of the query to the path.
-func zopeRoute(converter string) bool {
-	return slices.Contains([]string{"method", "action", "default_method", "default_action"}, converter)
+// zopeRoute returns what stands before the first converter that makes ZPublisher append a name or value of the query to
+// the path. Other converters, and the ".x" of a picture, may follow it: "save:method:string", "save:method.x".
+func zopeRoute(name string) (head string, found bool) {
+	for at := range len(name) {
+		if name[at] != ':' {
+			continue
+		}
+		converter, _ := cutAny(name[at+1:], ":.")
+		if slices.Contains([]string{"method", "action", "default_method", "default_action"}, converter) {
+			return name[:at], true
+		}
+	}
+	return "", false
 }
 
 // Route adds the routes that the query names. They count for [Template.Reaches] and [Template.Names], and for
