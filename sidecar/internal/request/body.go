@@ -154,12 +154,15 @@ func (r *Request) sourceFields(s *Source) ([]string, *Problem) {
 	if queryHas(r.Query, path[len(path)-1]) {
 		return nil, problem(400, ReasonBodySource, "send "+s.Name+" in the body only")
 	}
+	format := s.Body.Format
+	if !own { // another method may take another one
+		if p := r.otherReading(s, path); p != nil {
+			return nil, p
+		}
+		format = ""
+	}
 	if s.Body.Format == GraphQL {
 		return r.variables(s.Name, path)
-	}
-	format := s.Body.Format
-	if !own {
-		format = "" // another method may take another one
 	}
 	fields, p := r.fields(format)
 	if p != nil {
@@ -170,6 +173,35 @@ func (r *Request) sourceFields(s *Source) ([]string, *Problem) {
 		return nil, p
 	}
 	return []string{v}, nil
+}
+
+// otherReading refuses a body in which an application that ignores the content type finds more fields of the place than
+// the content type names: Yii reads every PUT as a form, and a decoder of JSON asks for no content type.
+func (r *Request) otherReading(s *Source, path []string) *Problem {
+	var plain bodyReader
+	if p := r.readBody("", &plain); p != nil {
+		return p
+	}
+	all, p := r.BodyNames()
+	if p != nil {
+		return p
+	}
+	set := newFieldSet(path[len(path)-1:], "")
+	if s.Body.Format == GraphQL {
+		set = requestNames()
+	}
+	count := func(names []string) (n int) {
+		for _, name := range names {
+			if set.Has(name) {
+				n++
+			}
+		}
+		return n
+	}
+	if count(all.names) > count(plain.names) {
+		return problem(400, ReasonBodySource, "the body may hold "+s.Name+" in another form: send it with "+s.Body.Method)
+	}
+	return nil
 }
 
 // fieldPath returns the members that lead to a field: those of a JSON pointer (RFC 6901), else the

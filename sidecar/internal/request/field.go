@@ -2,6 +2,7 @@ package request
 
 import (
 	"bytes"
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -46,7 +47,7 @@ type BodyNames struct {
 	leaves   []field
 	override bool
 	words    []string
-	document bool
+	document bool // and nothing names a stored one
 }
 
 // BodyNames reads a complete body as its content type says, and as applications do that ignore it.
@@ -66,7 +67,7 @@ func (r *Request) BodyNames() (*BodyNames, *Problem) {
 		b.asForm(string(r.Body))
 	}
 	b.query(r.Query)
-	return &BodyNames{b.names, b.fields, b.override, b.words, b.document}, b.bad
+	return &BodyNames{b.names, b.fields, b.override, b.words, b.document && !b.stored}, b.bad
 }
 
 // encoded refuses a form with characters that no encoder of forms writes. Without them it is no JSON, XML or YAML,
@@ -90,27 +91,50 @@ func (b *bodyReader) asForm(body string) {
 }
 
 // asQuery adds the names that PHP's parse_str finds in a body of several parts. Applications read PUT and PATCH so,
-// from php://input, which is empty for a POST of this type. It refuses nothing, because files have any bytes, and takes
-// no name with signs that only prose and addresses have.
+// from php://input, which is empty for a POST of this type. It refuses nothing, because files have any bytes.
 func (b *bodyReader) asQuery(body string) {
-	sign := func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.IsMark(r) && !strings.ContainsRune("_-.[] \ufffd", r)
-	}
 	_, rest, _ := strings.Cut(body, "&")
 	for pair := range strings.SplitSeq(rest, "&") {
 		name, _, _ := strings.Cut(pair, "=")
 		name, _, _ = strings.Cut(strings.TrimLeft(unescapeForm(name), " "), "\x00")
-		name = strings.ToValidUTF8(name[:min(len(name), MaxFieldName)], "\ufffd")
-		if !strings.ContainsFunc(name, sign) {
-			head, members, _ := strings.Cut(name, "[") // phpName drops the members
-			b.names = append(b.names, phpName(head)+strings.TrimSuffix("["+members, "["))
+		head, members, _ := strings.Cut(strings.ToValidUTF8(name, "\ufffd"), "[")
+		if !nameLike(head) {
+			continue
+		}
+		name = phpName(head)
+		b.names = append(b.names, name)
+		for open := members; open != ""; { // a member is an index with any signs, and behind the last one is any text
+			member, after, closed := strings.Cut(open, "]")
+			switch {
+			case nameLike(member) && closed:
+				name += "[" + member + "]"
+			case nameLike(member):
+				name += "[" + member
+			}
+			open, _ = strings.CutPrefix(after, "[")
+			if open == after {
+				break
+			}
+		}
+		if members != "" {
+			b.names = append(b.names, name)
 		}
 	}
 }
 
+// nameLike reports whether a text has no signs that only prose and addresses have, and the length of a name.
+func nameLike(text string) bool {
+	return len(text) <= MaxFieldName && !strings.ContainsFunc(text, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.IsMark(r) && !strings.ContainsRune("_-.[] \ufffd", r)
+	})
+}
+
 // query adds the names in the texts of a query, which some frameworks merge with the body.
 func (b *bodyReader) query(query string) {
-	eachParameter(query, func(name, text string) { b.readText(name, text, maxEmbedded) })
+	eachParameter(query, func(name, text string) {
+		b.readText(name, text, maxEmbedded)
+		b.stored = b.stored || namesStored(name, text)
+	})
 }
 
 // DocumentNames are the names of the arguments and input fields of a GraphQL document in the query, and of its
@@ -121,11 +145,10 @@ func (r *Request) DocumentNames() ([]string, *Problem) {
 	}
 	var b bodyReader
 	eachParameter(r.Query, func(name, text string) {
-		switch FoldField(name) {
-		case "query":
-			b.nameAll(argumentNames(text))
-		case "variables":
-			b.readText(name, text, maxEmbedded)
+		one := textReader(name, text)
+		if len(one.words) > 0 || FoldField(name) == "variables" {
+			b.names = append(b.names, one.names...)
+			b.bad = cmp.Or(b.bad, one.bad)
 		}
 	})
 	return b.names, b.bad
@@ -134,11 +157,7 @@ func (r *Request) DocumentNames() ([]string, *Problem) {
 // DocumentWords are all names in a GraphQL document in the query.
 func (r *Request) DocumentWords() (words []string) {
 	if r.Query != "" {
-		eachParameter(r.Query, func(name, text string) {
-			if FoldField(name) == "query" {
-				words = append(words, documentWords(text)...)
-			}
-		})
+		eachParameter(r.Query, func(name, text string) { words = append(words, textReader(name, text).words...) })
 	}
 	return words
 }
@@ -175,8 +194,8 @@ func (b *BodyNames) Runs(operations map[string]bool) bool {
 	return slices.ContainsFunc(b.words, func(w string) bool { return operations[w] })
 }
 
-// HasDocument reports whether the body is one GraphQL request with its document. Otherwise the server may know what it
-// runs by a hash or an id.
+// HasDocument reports whether the body is one GraphQL request with its document, and the query names no other. Otherwise
+// the server may know what it runs by a hash or an id.
 func (b *BodyNames) HasDocument() bool { return b.document }
 
 // Override reports whether a field at the top replaces the method.
@@ -203,13 +222,15 @@ const maxEmbedded = 2
 // bodyReader collects the fields of a body, and reads each name once. It refuses names that some parsers cut or
 // that cost too much.
 type bodyReader struct {
-	fields   []field
-	names    []string
-	override bool
-	words    []string // all names in GraphQL documents
-	document bool     // the body is a GraphQL request with its document
-	embedded int      // how deep it reads names in texts
-	bad      *Problem
+	fields    []field
+	names     []string
+	override  bool
+	words     []string  // all names in GraphQL documents
+	document  bool      // the body is a GraphQL request with its document
+	stored    bool      // the query may name a stored document
+	documents *FieldSet // made once
+	embedded  int       // how deep it reads names in texts
+	bad       *Problem
 }
 
 func (r *Request) readBody(f BodyFormat, b *bodyReader) *Problem {
@@ -344,8 +365,11 @@ func (b *bodyReader) readText(name, text string, depth int) {
 	if depth == 0 {
 		return
 	}
-	name = FoldField(name)
-	if name == "query" {
+	if b.documents == nil {
+		b.documents = documentName()
+	}
+	document := b.documents.Has(name)
+	if document {
 		b.nameAll(argumentNames(text))
 		b.words = append(b.words, documentWords(text)...)
 	}
@@ -357,7 +381,7 @@ func (b *bodyReader) readText(name, text string, depth int) {
 		b.tree(doc, name, depth-1)
 		return
 	}
-	if name == "query" || text[0] == '"' {
+	if document || text[0] == '"' {
 		return
 	}
 	b.lenient(text)

@@ -11,10 +11,50 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
+// documentName is the name of a document in a GraphQL request. graphql-ruby takes a batch as "_json", which Rails makes of
+// a list, so a document may be in any member, and its name may be "_json[][query]".
+func documentName() *FieldSet { return newFieldSet([]string{"query"}, "") }
+
+// requestNames are the members of a GraphQL request that decide what it does.
+func requestNames() *FieldSet { return newFieldSet([]string{"query", "variables"}, "") }
+
+// storedNames are the members by which servers find a document that they have stored.
+func storedNames() *FieldSet {
+	return newFieldSet([]string{
+		"id", "key", "hash", "doc_id", "query_id", "document_id", "query_hash", "document_hash", "sha256_hash",
+	}, "")
+}
+
 // graphQLQuery reports whether a query carries a GraphQL document or variables, which servers read
 // on every method.
 func graphQLQuery(query string) bool {
-	return query != "" && (queryHas(query, "query") || queryHas(query, "variables"))
+	if query == "" || queryHas(query, "query") || queryHas(query, "variables") {
+		return query != ""
+	}
+	found, names := false, requestNames()
+	eachParameter(query, func(name, text string) {
+		one := textReader(name, text)
+		found = found || one.bad != nil || slices.ContainsFunc(one.names, names.Has)
+	})
+	return found
+}
+
+// textReader reads the names in the text of a parameter.
+func textReader(name, text string) *bodyReader {
+	var b bodyReader
+	b.readText(name, text, maxEmbedded)
+	return &b
+}
+
+// namesStored reports whether a parameter may name a document that the server has stored.
+func namesStored(name, text string) bool {
+	if FoldField(name) == "variables" {
+		return false
+	}
+	set := storedNames()
+	return slices.ContainsFunc(append(textReader(name, text).names, name), func(n string) bool {
+		return set.Has(n) || strings.Contains(FoldField(n), "persist")
+	})
 }
 
 // variables returns the variable that a source names, of each request of a GraphQL body. The name of
@@ -95,6 +135,13 @@ func variableFields(request scim.Object, name string, path []string) (fields []f
 			}
 			if fields, p = jsonFields(variables); p != nil {
 				return nil, p
+			}
+		default:
+			b := bodyReader{embedded: maxEmbedded}
+			b.name(member, true)
+			b.json([]string{member}, value)
+			if b.bad != nil || slices.ContainsFunc(b.names, requestNames().Has) {
+				return nil, problem(400, ReasonBodySource, "send the document of a GraphQL request as query only, not within "+member)
 			}
 		}
 	}
