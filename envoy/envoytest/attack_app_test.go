@@ -301,7 +301,7 @@ func (p *prey) http2Rows() []row {
 
 // multipart is a body of multipartType with one field.
 func multipart(name, value string) string {
-	return "--x\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\n\r\n" + value + "\r\n--x--\r\n"
+	return "--B0UND7c41\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\n\r\n" + value + "\r\n--B0UND7c41--\r\n"
 }
 
 // withinParts is a body with the boundary B, in which PHP finds a field behind the boundary Z.

@@ -187,12 +187,12 @@ func (p *prey) fieldBodies() []row {
 	json.twin("plain", `{"theme":"email"}`)
 	json.add("deep", `{"a":[{"user":{"Email":"x"}}]}`, 403)
 	json.add("name with a dot", `{"user.email":"x"}`, 403)
-	parts := typed("multipart", "multipart/form-data; boundary=x")
+	parts := typed("multipart", "multipart/form-data; boundary=B0UND7c41")
 	parts.twin("plain", multipart("theme", "email"))
 	parts.add("plain", multipart("email", "x"), 403)
 	php := typed("multipart", `multipart/form-data; x="boundary"; y=Z; boundary=B`)
 	php.add("boundary as PHP finds it", withinParts("email", "x"), 400)
-	parts.add("header of a part", "--x\r\nContent-Disposition: form-data; name=\"theme\"\r\nEmail: x\r\n\r\nv\r\n--x--\r\n", 400)
+	parts.add("header of a part", "--B0UND7c41\r\nContent-Disposition: form-data; name=\"theme\"\r\nEmail: x\r\n\r\nv\r\n--B0UND7c41--\r\n", 400)
 	rows := slices.Concat(form.rows, json.rows, parts.rows, php.rows)
 	for name, contentType := range map[string]string{
 		"none": "", "text": "text/plain", "JSON as text": "text/json", "XML": "application/xml", "XML of a vendor": "application/x+xml",

@@ -192,7 +192,7 @@ func (p *prey) bodyPlaces() []row {
 		upload.rows = append(upload.rows, row{family: "body place, as others read it", name: name, by: byApp, want: []int{want}, send: send})
 	}
 	otherwise("multipart, a file name for formidable", 400, func() answer {
-		return upload.send("--x\r\nContent-Disposition: form-data; filename=\"; name=token\" ; name=\"a\" \r\n\r\n" + eve + "\r\n--x--\r\n")
+		return upload.send("--B0UND7c41\r\nContent-Disposition: form-data; filename=\"; name=token\" ; name=\"a\" \r\n\r\n" + eve + "\r\n--B0UND7c41--\r\n")
 	})
 	otherwise("multipart, the boundary of PHP", 400, func() answer {
 		return p.h1("POST", "/upload", withinParts("token", eve), `Content-Type: multipart/form-data; x="boundary"; y=Z; boundary=B`)

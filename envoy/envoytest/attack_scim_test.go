@@ -178,7 +178,7 @@ func (p *prey) bodyRows() []row {
 		typed("no type"),
 		typed("charset", "Content-Type: application/scim+json; charset=utf-16"),
 		typed("JSON in a parameter", "Content-Type: text/plain;x=application/json"),
-		typed("multipart", "Content-Type: multipart/form-data; boundary=x"),
+		typed("multipart", "Content-Type: multipart/form-data; boundary=B0UND7c41"),
 		typed("form", formType),
 		typed("two types", "Content-Type: application/scim+json, text/plain"),
 		typed("two lines", scimJSON, "Content-Type: text/plain"),

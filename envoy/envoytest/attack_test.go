@@ -300,7 +300,7 @@ const (
 	scimJSON = "Content-Type: application/scim+json"
 	formType = "Content-Type: application/x-www-form-urlencoded"
 
-	multipartType = "Content-Type: multipart/form-data; boundary=x"
+	multipartType = "Content-Type: multipart/form-data; boundary=B0UND7c41"
 
 	patchURN = `"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"]`
 )

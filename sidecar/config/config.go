@@ -606,7 +606,7 @@ type LocalWrite struct {
 	// Operations limits the rule to GraphQL requests that name one of these operations, such as deleteUser, in
 	// any place of their document. With fields, either denies. Envoy buffers the bodies of the route. A write
 	// that is no single GraphQL request in JSON with its document is answered with 400, such as a batch or a
-	// persisted query by its hash. Empty means none.
+	// persisted query by its hash or id, also in the query. Empty means none.
 	Operations []string `yaml:"operations"`
 	// Exempt says what happens to a request of the accounts in exempt of the app: refuse or allow. allow lets it
 	// pass if a credential proves the account and nobody else, or if it signs in with a user name that is a

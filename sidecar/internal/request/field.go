@@ -194,8 +194,8 @@ func (b *BodyNames) Runs(operations map[string]bool) bool {
 	return slices.ContainsFunc(b.words, func(w string) bool { return operations[w] })
 }
 
-// HasDocument reports whether the body is one GraphQL request with its document, and the query names no other. Otherwise
-// the server may know what it runs by a hash or an id.
+// HasDocument reports whether the body is one GraphQL request with its document, and the query names no other.
+// Otherwise the server may know what it runs by a hash or an id.
 func (b *BodyNames) HasDocument() bool { return b.document }
 
 // Override reports whether a field at the top replaces the method.

@@ -11,8 +11,8 @@ import (
 	"github.com/scimward/scimward/store/scim"
 )
 
-// documentName is the name of a document in a GraphQL request. graphql-ruby takes a batch as "_json", which Rails makes of
-// a list, so a document may be in any member, and its name may be "_json[][query]".
+// documentName is the name of a document in a GraphQL request. graphql-ruby takes a batch as "_json", which Rails makes
+// of a list, so a document may be in any member, and its name may be "_json[][query]".
 func documentName() *FieldSet { return newFieldSet([]string{"query"}, "") }
 
 // requestNames are the members of a GraphQL request that decide what it does.
@@ -141,7 +141,8 @@ func variableFields(request scim.Object, name string, path []string) (fields []f
 			b.name(member, true)
 			b.json([]string{member}, value)
 			if b.bad != nil || slices.ContainsFunc(b.names, requestNames().Has) {
-				return nil, problem(400, ReasonBodySource, "send the document of a GraphQL request as query only, not within "+member)
+				return nil, problem(400, ReasonBodySource,
+					"send the document of a GraphQL request as query only, not within "+member)
 			}
 		}
 	}
