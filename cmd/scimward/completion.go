@@ -17,6 +17,7 @@ func completePolicies(c *cobra.Command) {
 	for flag, names := range map[string][]string{"profile": policies.Profiles(), "dialect": policies.OverlayNames()} {
 		if c.Flags().Lookup(flag) != nil {
 			// It fails only if it is called twice.
+			// It fails only if it is called twice.
 			_ = c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(names, cobra.ShellCompDirectiveNoFileComp))
 		}
 	}
@@ -102,6 +103,7 @@ func completeClients(c *cobra.Command) {
 		return namesOfClients(c)
 	}
 	if c.Flags().Lookup("client") != nil {
+		// It fails only if it is called twice.
 		// It fails only if it is called twice.
 		_ = c.RegisterFlagCompletionFunc("client", func(c *cobra.Command, _ []string, _ string) (
 			[]string, cobra.ShellCompDirective,
