@@ -68,7 +68,7 @@ func BenchmarkCheck(b *testing.B) {
 		return readRequest(key.token(b, fmt.Sprint("cold-", n)), n)
 	})
 	writes := each(func(n int) *authv3.CheckRequest { return writeRequest(seen, n) })
-	session := appRequest()
+	session := appRequest(b, app.URL)
 	pages := each(func(int) *authv3.CheckRequest { return session })
 	for _, s := range []*server{floor, bare, full, logged} {
 		s.waitFor(warm)

@@ -267,15 +267,19 @@ func (s *server) waitFor(r *authv3.CheckRequest) {
 	s.b.Helper()
 	ctx, cancel := context.WithTimeout(s.b.Context(), 3*time.Minute)
 	defer cancel()
+	var last *authv3.CheckResponse
 	for tick := time.NewTicker(50 * time.Millisecond); ; {
 		out, err := s.client.Check(ctx, r, grpc.WaitForReady(true))
 		if err == nil && out.GetOkResponse() != nil {
 			tick.Stop()
 			return
 		}
+		if out != nil {
+			last = out
+		}
 		select {
 		case <-ctx.Done():
-			s.b.Fatalf("the server does not allow the request: %v %v", out, err)
+			s.b.Fatalf("the server does not allow the request: %v %v", last, err)
 		case <-tick.C:
 		}
 	}

@@ -250,11 +250,19 @@ func writeRequest(token string, n int) *authv3.CheckRequest {
 		"content-type", "application/scim+json", "content-length", fmt.Sprint(len(body)))
 }
 
-// appRequest is a page of the application with a session cookie among others.
-func appRequest() *authv3.CheckRequest {
-	return checkRequest("app", "GET", "app.example", "/projects/17/board?view=week", nil,
+// appRequest is a page of the application at the address app, with a session cookie among others.
+func appRequest(b *testing.B, app string) *authv3.CheckRequest {
+	b.Helper()
+	u, err := url.Parse(app)
+	if err != nil {
+		b.Fatal(err)
+	}
+	declared := append(passes.New([]string{passes.EveryHeader}, []string{"/login"}, nil), passes.Upstream(u.Host))
+	r := checkRequest("app", "GET", "app.example", "/projects/17/board?view=week", nil,
 		"accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
 		"cookie", "theme=dark; "+"session="+sessionValue+"; consent="+strings.Repeat("y", 120))
+	r.Attributes.ContextExtensions[passes.Extension] = declared.String()
+	return r
 }
 
 func checkRequest(surface, method, host, path string, body []byte, headers ...string) *authv3.CheckRequest {
@@ -273,7 +281,7 @@ func checkRequest(surface, method, host, path string, body []byte, headers ...st
 		Source: peer("192.0.2.7", 51234), Destination: peer("198.51.100.1", 8443),
 		Request: &authv3.AttributeContext_Request{Time: timestamppb.Now(), Http: h},
 		ContextExtensions: map[string]string{
-			"surface": surface, "tenant": "acme", "app": "app", "passes": passes.New([]string{"*"}, []string{"/login"}, nil).String(),
+			"surface": surface, "tenant": "acme", "app": "app",
 		},
 		MetadataContext: &corev3.Metadata{}, RouteMetadataContext: &corev3.Metadata{},
 		TlsSession: &authv3.AttributeContext_TLSSession{Sni: host},
