@@ -154,11 +154,25 @@ func (c issuerClients) Has(claims *token.Claims) bool { return c.all.Has(c.tenan
 // openClients reads the clients of the store, and follows their changes.
 func (s *Server) openClients(ctx context.Context) error {
 	s.clients.Now = s.opts.Now
-	s.onClose(closer(s.store.Watch(s.clients.Apply)))
+	s.onClose(closer(s.store.WatchRestrictions(s.clients.Apply)))
+	if s.log != nil {
+		s.onClose(closer(s.store.Watch(s.noteClient)))
+	}
 	var rows []store.Change
 	err := s.store.EachClient(ctx, func(c store.Change) { rows = append(rows, c) })
 	s.clients.Load(rows)
 	return err
+}
+
+// noteClient wakes watchClients when a process has changed a client.
+func (s *Server) noteClient(c store.Change) {
+	if c.Type != store.ChangeClient {
+		return
+	}
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
 }
 
 // keepFileClients tells the store which clients the file names. A client that left the file is deleted
@@ -191,7 +205,7 @@ func (s *Server) keepFileClients(ctx context.Context, cfg *config.Config) {
 
 // changeClients changes clients of a tenant for an operator. When the change is durable, the directory has it
 // already. Then the authorization server takes the path of a reload. If it cannot, the change stays: notInForce
-// says what does not hold yet, status shows it, and watchClients tries again.
+// says what does not hold yet, status shows it, and watchClients tries again. At another process, watchClients does so.
 func (s *Server) changeClients(
 	ctx context.Context, tenant string, cause store.Cause, change func(*store.Tx) error,
 ) (notInForce string, err error) {
@@ -251,8 +265,8 @@ func (e tokenExpiry) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// watchClients writes the last use of clients to the store, and once a day a warning for each static
-// token that ends soon, until ctx ends. Then it writes the last uses once more.
+// watchClients writes the last use of clients to the store, follows the changes of other processes, and writes once a
+// day a warning for each static token that ends soon, until ctx ends. Then it writes the last uses once more.
 func (s *Server) watchClients(ctx context.Context) {
 	warned := map[string]time.Time{}
 	tick := time.NewTicker(time.Minute)
@@ -262,7 +276,11 @@ func (s *Server) watchClients(ctx context.Context) {
 		select {
 		case <-tick.C:
 			s.rememberUses(ctx, client.PersistEvery)
-			s.retryClients(ctx)
+			if s.reloads.status().ClientsFault != "" {
+				s.followClients(ctx)
+			}
+		case <-s.changed:
+			s.followClients(ctx)
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
 			defer cancel()
@@ -272,13 +290,11 @@ func (s *Server) watchClients(ctx context.Context) {
 	}
 }
 
-// retryClients puts changes of clients in force that could not be, if there are any.
-func (s *Server) retryClients(ctx context.Context) {
+// followClients puts changes of clients in force that another process made, or that could not be put in force before.
+func (s *Server) followClients(ctx context.Context) {
 	s.reloads.running.Lock()
 	defer s.reloads.running.Unlock()
-	if s.reloads.status().ClientsFault != "" {
-		s.renewOAuth(ctx)
-	}
+	s.renewOAuth(ctx)
 }
 
 func (s *Server) rememberUses(ctx context.Context, older time.Duration) {

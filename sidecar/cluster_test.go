@@ -2,9 +2,13 @@ package sidecar_test
 
 import (
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -185,4 +189,82 @@ func TestNewCopy(t *testing.T) {
 			t.Errorf("the new copy answers %d for %s, want %d", got, user, want)
 		}
 	}
+}
+
+// TestCommandsReachEveryCore: what a command or a client changes at one core holds at each when its answer comes,
+// without a restart: clients, static tokens, signing keys, revoked tokens and pauses.
+func TestCommandsReachEveryCore(t *testing.T) {
+	c := startCores(t, allowing)
+	idp := c.idp
+	// each lets fn ask each core, the one that made the change last.
+	each := func(changed int, fn func()) {
+		for i := range c.run {
+			idp.r = c.run[(changed+1+i)%3]
+			fn()
+		}
+	}
+	for round := range 3 {
+		at, next := c.run[round], (round+1)%3
+		idp.id = fmt.Sprint("client-", round)
+		at.must("clients/add", sidecar.ClientAdd{ClientRef: named(idp.id), JWKS: string(idp.jwks)}, nil)
+		idp.r = c.run[next]
+		until(t, "the token endpoint of another core to know a new client", func() bool {
+			status, _ := idp.ask()
+			return status == http.StatusOK
+		})
+		first := idp.token()
+		each(next, func() { idp.both(http.StatusOK, "a token of another core", first) })
+
+		revoked := idp.token()
+		idp.revoke(revoked)
+		each(next, func() { idp.both(http.StatusUnauthorized, "a token that was revoked at another core", revoked) })
+
+		c.run[next].must("pause", sidecar.Pausing{}, nil)
+		each(next, func() { idp.both(http.StatusServiceUnavailable, "paused at another core", first) })
+		at.must("resume", sidecar.Pausing{}, nil)
+
+		at.must("keys/drop", map[string]string{"kid": kidOf(t, first), "reason": "it leaked"}, nil)
+		each(round, func() { idp.both(http.StatusUnauthorized, "a token of a key that another core dropped", first) })
+		idp.r = at
+		second := idp.token()
+		if kid := kidOf(t, second); kid == kidOf(t, first) {
+			t.Errorf("the dropped key %s still signs", kid)
+		}
+		each(round, func() { idp.both(http.StatusOK, "a token of the new key of another core", second) })
+
+		at.must("clients/disable", named(idp.id), nil)
+		each(round, func() { idp.both(http.StatusUnauthorized, "disabled at another core", second) })
+
+		name := fmt.Sprint("static-", round)
+		at.must("clients/add", sidecar.ClientAdd{ClientRef: named(name), StaticTokens: true}, nil)
+		static := at.static(name, time.Hour)
+		each(round, func() { idp.both(http.StatusOK, "a static token of another core", static.Token) })
+		c.run[next].must("tokens/revoke", sidecar.TokenRevoke{ID: static.ID}, nil)
+		each(next, func() { idp.both(http.StatusUnauthorized, "a static token revoked at another core", static.Token) })
+	}
+}
+
+// revoke revokes an access token.
+func (c *idp) revoke(raw string) {
+	c.r.t.Helper()
+	form := url.Values{
+		"token": {raw}, "client_assertion": {c.assert()},
+		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+	}
+	status, _, body := c.send(http.MethodPost, "/oauth/revoke", "application/x-www-form-urlencoded", "", form.Encode())
+	if status != http.StatusOK {
+		c.r.t.Fatalf("revoking a token: %d %s", status, body)
+	}
+}
+
+// kidOf returns the id of the key of a JWT.
+func kidOf(t *testing.T, raw string) string {
+	t.Helper()
+	head, _, _ := strings.Cut(raw, ".")
+	b, err := base64.RawURLEncoding.DecodeString(head)
+	var h struct{ Kid string }
+	if err = errors.Join(err, json.Unmarshal(b, &h)); err != nil {
+		t.Fatal(err)
+	}
+	return h.Kid
 }

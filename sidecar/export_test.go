@@ -56,7 +56,7 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 }
 
 // RetryClients is what happens every minute to changes of clients that are not in force.
-func (s *Server) RetryClients(ctx context.Context) { s.retryClients(ctx) }
+func (s *Server) RetryClients(ctx context.Context) { s.followClients(ctx) }
 
 // Metrics describes every metric that the server has registered.
 func (s *Server) Metrics() []*prometheus.Desc {

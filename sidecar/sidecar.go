@@ -79,6 +79,7 @@ type Server struct {
 	recent       *recent.Changes
 	keys         keyClients
 	clients      client.Directory
+	changed      chan struct{} // a token while a process has changed a client
 	oauth        *oauth.Server
 	decider      *authz.Authorizer
 	authz        *extauthz.Server
@@ -108,7 +109,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &Server{opts: o, registry: prometheus.NewRegistry(), hits: admin.NewHits()}
+	s := &Server{opts: o, registry: prometheus.NewRegistry(), hits: admin.NewHits(), changed: make(chan struct{}, 1)}
 	s.current.Store(newEdition(o.Config))
 	s.opened = s.digests()
 	s.reloads, s.refusals = newReloads(s.registry, o.Now()), newRefusals(s.registry, o.Logger, o.Now)
@@ -201,6 +202,7 @@ func (s *Server) openTrust(ctx context.Context) error {
 	}
 	o := oauth.Options{
 		Tenants: tenants, Store: s.store, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
+		Confirm:   s.confirm,
 		NotBefore: s.clients.NotBefore, RotateEvery: s.opts.Config.TokenKeys.RotateEvery,
 		ReplaceUnreadable: s.opts.Config.TokenKeys.ReplaceUnreadable,
 	}

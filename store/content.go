@@ -12,10 +12,11 @@ import (
 // content is the directory's part of each record. It chains the audit drafts, writes the
 // feed, and passes the changes to the lock table and the watchers.
 type content struct {
-	locks   *LockTable
-	notes   notes
-	watch   listeners[Change]
-	applied listeners[Applied]
+	locks    *LockTable
+	notes    notes
+	restrict listeners[Change]
+	applied  listeners[Applied]
+	watch    listeners[Change]
 
 	// Of the newest record. The goroutine that applies records reads them.
 	seq     Seq
@@ -70,8 +71,9 @@ func (c *content) addChanges(seq Seq, encoded []byte) error {
 	return nil
 }
 
-// Publish implements [machine.Content]. It updates the lock table first, so a reader who
-// sees that a user is inactive also finds the lock.
+// Publish implements [machine.Content]. It updates the lock table and what else restricts somebody first. So a reader
+// who sees that a user is inactive also finds the lock, and no other process hears that a restriction is in force
+// here before it is.
 func (c *content) Publish(advance func()) {
 	for i := range c.changes {
 		if l := c.changes[i].Lock; l != nil {
@@ -79,6 +81,11 @@ func (c *content) Publish(advance func()) {
 		}
 		if l := c.changes[i].Operator; l != nil {
 			c.locks.putOperator(*l)
+		}
+	}
+	for i := range c.changes {
+		if c.changes[i].restricts() {
+			c.restrict.call(c.changes[i])
 		}
 	}
 	c.tell(c.seq)

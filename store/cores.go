@@ -49,6 +49,11 @@ type Applied struct {
 // it. fn runs on the goroutine that applies records, so it must not block.
 func (s *Store) WatchApplied(fn func(Applied)) (stop func()) { return s.content.applied.add(fn) }
 
+// WatchRestrictions calls fn for every change that may take a right away, before WatchApplied tells anybody that the
+// change is in force here, and before readers see it. So fn has it in force when it returns. fn runs on
+// the goroutine that applies records, so it must not block.
+func (s *Store) WatchRestrictions(fn func(Change)) (stop func()) { return s.content.restrict.add(fn) }
+
 // HeartbeatCore writes the row of a core.
 func (s *Store) HeartbeatCore(ctx context.Context, c Core) (Seq, error) {
 	return s.changeCore(ctx, CoreChange{CoreHeartbeat, c})
@@ -120,7 +125,7 @@ func noteCore(tx *machine.Tx, c CoreChange) (err error) {
 // restricts reports whether a change can take a right away from somebody.
 func (c *Change) restricts() bool {
 	switch c.Type {
-	case ChangeLock, ChangeOperatorLock, ChangeClient, ChangePause:
+	case ChangeLock, ChangeOperatorLock, ChangeClient, ChangePause, ChangeKey, ChangeToken:
 		return true
 	default:
 		return false

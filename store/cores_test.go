@@ -1,7 +1,9 @@
 package store_test
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -88,5 +90,38 @@ func TestRestrictionIsToldFirst(t *testing.T) {
 	update(t, s, "acme", func(tx *store.Tx) error { return tx.CreateUser(user("bob")) })
 	if told != 1 {
 		t.Errorf("told %d times, want once", told)
+	}
+}
+
+// TestRestrictionsComeBefore: whoever keeps restrictions in memory gets each kind before it is told that they are in
+// force here, and before a reader sees them.
+func TestRestrictionsComeBefore(t *testing.T) {
+	s := storetest.New(t)
+	var got []store.ChangeType
+	defer s.WatchRestrictions(func(c store.Change) {
+		got = append(got, c.Type)
+		if s.Health().Applied >= c.Seq {
+			t.Errorf("a reader sees %s first", c.Type)
+		}
+	})()
+	told := 0
+	defer s.WatchApplied(func(a store.Applied) { told = len(got) })()
+	for _, change := range []struct {
+		want store.ChangeType
+		fn   func(*store.Tx) error
+	}{
+		{store.ChangeKey, func(tx *store.Tx) error { return tx.PutKey(store.Key{ID: "k", Use: "u", JWK: []byte("{}")}) }},
+		{store.ChangeKey, func(tx *store.Tx) error { return tx.DeleteKey("k") }},
+		{store.ChangeToken, func(tx *store.Tx) error { tx.RevokeToken("j", tx.Now().Add(time.Hour)); return nil }},
+		{store.ChangePause, func(tx *store.Tx) error { return tx.SetPaused(true) }},
+		{store.ChangeClient, func(tx *store.Tx) error {
+			return tx.AddClient(store.Client{ID: "c", JWKS: []byte("{}")})
+		}},
+	} {
+		got, told = nil, 0
+		update(t, s, "acme", change.fn)
+		if !slices.Equal(got, []store.ChangeType{change.want}) || told != 1 {
+			t.Errorf("restrictions %v, %d of them before it was told; want %s", got, told, change.want)
+		}
 	}
 }

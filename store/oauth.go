@@ -28,6 +28,7 @@ func (t *Tx) UseJTI(issuer, jti string, exp time.Time) error {
 // after exp.
 func (t *Tx) RevokeToken(jti string, exp time.Time) {
 	t.putMark(revokedKey(t.tenant, exp.UnixNano(), jti))
+	t.feed(Change{Type: ChangeToken, ID: jti, Until: exp})
 }
 
 // RevokedTokens calls yield with the jti and the expiry of every revoked token, until it returns false.
@@ -105,6 +106,7 @@ func (t *Tx) PutKey(k Key) error {
 		delta = 0
 	}
 	t.putRow(kk, &k)
+	t.feed(Change{Type: ChangeKey, ID: k.ID, Ended: len(k.JWK) == 0})
 	t.w.Add(key(kindCounter, t.tenant, counterKeys), delta)
 	t.note("key:"+k.ID, "")
 	return nil
@@ -120,6 +122,7 @@ func (t *Tx) DeleteKey(id string) error {
 		return ErrNotFound
 	}
 	t.w.Delete(k)
+	t.feed(Change{Type: ChangeKey, ID: id, Ended: true})
 	t.w.Add(key(kindCounter, t.tenant, counterKeys), -1)
 	t.note("key:"+id, "removed")
 	return nil

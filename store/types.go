@@ -294,6 +294,8 @@ type Change struct {
 	Issuer    string        `json:",omitempty"` // of a ChangeClient: with ID, its [ClientName]
 	Client    *Client       `json:",omitempty"` // of a ChangeClient, nil when its tombstone was deleted
 	Pause     *Pause        `json:",omitempty"` // of a ChangePause, nil when the tenant was resumed
+	Ended     bool          `json:",omitempty"` // of a ChangeKey: the key signs nothing that is accepted any more
+	Until     time.Time     `json:",omitzero"`  // of a ChangeToken: when the token has expired for everybody
 	Core      *CoreChange   `json:",omitempty"` // of a ChangeCore, which is not in the feed
 	RequestID string
 }
@@ -314,5 +316,7 @@ const (
 	ChangeJob          ChangeType = "job"
 	ChangeClient       ChangeType = "client"
 	ChangePause        ChangeType = "pause"
+	ChangeKey          ChangeType = "key"           // ID is that of a signing key
+	ChangeToken        ChangeType = "token.revoked" // ID is the jti of an access token
 	ChangeCore         ChangeType = "core"
 )

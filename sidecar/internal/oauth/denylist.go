@@ -35,7 +35,7 @@ func (d *denylist) Revoked(jti string) bool {
 	return revoked
 }
 
-// add adds a token that the store has already recorded as revoked.
+// add adds a token that the store has recorded as revoked.
 func (d *denylist) add(jti string, until time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -57,22 +57,21 @@ func (d *denylist) sweep(now time.Time) {
 	d.any.Store(len(d.until) > 0)
 }
 
-// loadRevoked reads the revoked tokens of a tenant.
-func (s *Server) loadRevoked(ctx context.Context, tenant string) (*denylist, error) {
-	d, now := &denylist{until: map[string]time.Time{}}, s.opts.Now()
+// loadRevoked reads the revoked tokens of a tenant. More may come at the same time.
+func (s *Server) loadRevoked(ctx context.Context, d *denylist, tenant string) error {
+	now := s.opts.Now()
 	err := s.opts.Store.View(ctx, tenant, func(r *store.Reader) error {
 		return r.RevokedTokens(func(jti string, until time.Time) bool {
 			if !until.Before(now) {
-				d.until[jti] = until
+				d.add(jti, until)
 			}
 			return true
 		})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("reading revoked tokens: %w", err)
+		return fmt.Errorf("reading revoked tokens: %w", err)
 	}
-	d.any.Store(len(d.until) > 0)
-	return d, nil
+	return nil
 }
 
 // deadAfter is when no verifier accepts a token any more, whose clock is right.

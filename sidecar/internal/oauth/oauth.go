@@ -87,6 +87,10 @@ type Options struct {
 	// ahead. A client that was added again has one, so that the tokens of the former one stay refused.
 	// Nil means that no client has one.
 	NotBefore func(tenant, clientID string) time.Time
+
+	// Confirm returns when every process that shares the store refuses what this one refuses now, and knows the keys
+	// that this one knows. Nil means that no other process shares it.
+	Confirm func(ctx context.Context) error
 }
 
 // Server contains the authorization servers of all tenants. It is safe for concurrent use.
@@ -99,8 +103,9 @@ type Server struct {
 	throttles throttles
 	clients   atomic.Int64 // of all tenants
 
-	mu     sync.Mutex // held while the state of a new tenant is read; no request takes it
-	states map[string]*state
+	opening sync.Mutex // held while the state of a new tenant is read; no request takes it
+	states  states
+	unwatch []func()
 }
 
 // New creates missing signing keys in the store and starts to fetch the keys of the clients.
@@ -118,12 +123,15 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if o.NotBefore == nil {
 		o.NotBefore = func(string, string) time.Time { return time.Time{} }
 	}
+	if o.Confirm == nil {
+		o.Confirm = func(context.Context) error { return nil }
+	}
 	o.RotateEvery = cmp.Or(o.RotateEvery, DefaultRotation)
 	throttles, err := newThrottles()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, states: map[string]*state{}, throttles: throttles}
+	s := &Server{opts: o, throttles: throttles}
 	s.tenants.Store(&map[string]*tenant{})
 	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scimward_oauth_token_requests_total",
@@ -138,8 +146,10 @@ func New(ctx context.Context, o Options) (*Server, error) {
 			return nil, fmt.Errorf("registering metrics: %w", err)
 		}
 	}
+	s.unwatch = []func(){o.Store.WatchRestrictions(s.restrict), o.Store.Watch(s.follow)}
 	next, err := s.Prepare(ctx, o.Tenants)
 	if err != nil {
+		s.Close()
 		return nil, err
 	}
 	next.Apply()
@@ -186,8 +196,11 @@ func (s *Server) Keyless(tenant string) map[string]error {
 	return t.verifier.Keyless()
 }
 
-// Close stops fetching the keys of clients and waits for the goroutines.
+// Close stops fetching the keys of clients and following the store, and waits for the goroutines.
 func (s *Server) Close() {
+	for _, stop := range s.unwatch {
+		stop()
+	}
 	closeTenants(*s.tenants.Load(), nil)
 }
 

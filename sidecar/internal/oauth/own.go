@@ -3,8 +3,12 @@ package oauth
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"sync"
+	"time"
 
 	"github.com/scimward/scimward/sidecar/internal/token"
+	"github.com/scimward/scimward/store"
 )
 
 // Own is what a verifier needs to accept the access tokens of a tenant. It stays the same as long as the
@@ -20,30 +24,86 @@ type state struct {
 	Own
 	revoked *denylist
 	ring    *ring
+	open    bool // what the store has is in force; Server.opening guards it
+}
+
+// states are those of the tenants that were ever configured, by name.
+type states struct {
+	mu sync.RWMutex
+	of map[string]*state
+}
+
+// get returns nil for a tenant without a state.
+func (s *states) get(tenant string) *state {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.of[tenant]
+}
+
+func (s *states) put(tenant string, st *state) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of == nil {
+		s.of = map[string]*state{}
+	}
+	s.of[tenant] = st
+}
+
+// restrict puts a restriction in force, of this process or another one: a token was revoked, or a key has ended.
+func (s *Server) restrict(c store.Change) {
+	st := s.states.get(c.Tenant)
+	switch {
+	case st == nil: // read from the store later
+	case c.Type == store.ChangeToken:
+		st.revoked.add(c.ID, c.Until)
+	case c.Type == store.ChangeKey && c.Ended:
+		if err := st.Keys.End(c.ID); err != nil {
+			s.logFault("ending a signing key", c.Tenant, err)
+		}
+	}
+}
+
+// follow puts the keys in force that this process or another one has written.
+func (s *Server) follow(c store.Change) {
+	st := s.states.get(c.Tenant)
+	if st == nil || c.Type != store.ChangeKey {
+		return
+	}
+	if err := s.loadKeys(context.Background(), st.ring); err != nil {
+		s.logFault("reading the signing keys; it is tried again", c.Tenant, err)
+	}
+}
+
+func (s *Server) logFault(message, tenant string, err error) {
+	s.opts.Logger.LogAttrs(context.Background(), slog.LevelError, message, slog.String("tenant", tenant),
+		slog.String("error", err.Error()))
 }
 
 // stateOf returns the state of a tenant. The first call reads it from the store, and creates the first
 // signing key.
 func (s *Server) stateOf(ctx context.Context, tenant string) (*state, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if st := s.states[tenant]; st != nil {
+	s.opening.Lock()
+	defer s.opening.Unlock()
+	st := s.states.get(tenant)
+	if st == nil {
+		st = &state{ring: &ring{tenant: tenant}, revoked: &denylist{until: map[string]time.Time{}}}
+		st.Keys, st.Revoked = &st.ring.public, st.revoked
+		var err error
+		if st.Proofs, err = token.NewProofs(tenant, s.opts.Now, s.opts.Metrics); err != nil {
+			return nil, err
+		}
+		s.states.put(tenant, st) // before the store is read, so that no change is missed
+	}
+	if st.open {
 		return st, nil
 	}
-	st := &state{ring: &ring{tenant: tenant}}
-	st.Keys = &st.ring.public
-	var err error
-	if st.revoked, err = s.loadRevoked(ctx, tenant); err != nil {
-		return nil, err
-	}
-	st.Revoked = st.revoked
-	if st.Proofs, err = token.NewProofs(tenant, s.opts.Now, s.opts.Metrics); err != nil {
+	if err := s.loadRevoked(ctx, st.revoked, tenant); err != nil {
 		return nil, err
 	}
 	if err := s.openKeys(ctx, st.ring); err != nil {
 		return nil, fmt.Errorf("opening the signing keys: %w", err)
 	}
-	s.states[tenant] = st
+	st.open = true
 	return st, nil
 }
 

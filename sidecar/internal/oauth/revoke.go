@@ -12,7 +12,11 @@ import (
 // is 200 too.
 func (h *handler) revoke(w http.ResponseWriter, r *http.Request) {
 	q := h.begin(r, "revoke")
-	if err := h.revokeToken(w, r, q); err != nil {
+	err := h.revokeToken(w, r, q)
+	if err == nil { // also of a token that is dead already, which another process may have refused just now
+		err = h.confirm(r.Context())
+	}
+	if err != nil {
 		h.fail(w, r, q, err)
 		return
 	}
@@ -40,11 +44,7 @@ func (h *handler) revokeToken(w http.ResponseWriter, r *http.Request, q *tokenRe
 	}
 	q.jti = c.JTI
 	until := deadAfter(c.Expires)
-	if err := h.spend(r, q, by.client, by.assertion, func(tx *store.Tx) { tx.RevokeToken(c.JTI, until) }); err != nil {
-		return err
-	}
-	t.state.revoked.add(c.JTI, until)
-	return nil
+	return h.spend(r, q, by.client, by.assertion, func(tx *store.Tx) { tx.RevokeToken(c.JTI, until) })
 }
 
 // spendRefused records the request of an authenticated client that gets a refusal: its assertion is used up

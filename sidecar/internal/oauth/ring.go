@@ -103,9 +103,11 @@ func stage(keys []store.Key, now time.Time) (states []KeyState, until []time.Tim
 // ring has the signing keys of a tenant.
 type ring struct {
 	tenant  string
-	mu      sync.Mutex // held while the keys change, across the write; no request takes it
 	public  token.OwnKeys
 	current atomic.Pointer[ringView]
+
+	mu    sync.Mutex // held while the keys are read from the store and put in force; no request takes it
+	fault error      // why the newest keys of the store are not in force
 }
 
 // ringView is one state of the keys. It does not change.
@@ -120,6 +122,13 @@ type ringView struct {
 func (v *ringView) signer(now time.Time) *token.Signer {
 	states, _ := stage(v.keys, now)
 	return v.signers[slices.Index(states, KeySigning)]
+}
+
+// young reports whether the key that signs at a time may not have reached every process yet: it signs at once, in
+// place of a dropped one, or is the first one.
+func (v *ringView) young(now time.Time) bool {
+	states, _ := stage(v.keys, now)
+	return now.Before(v.keys[slices.Index(states, KeySigning)].Created.Add(publishAhead))
 }
 
 // load opens the keys of the store and puts them in force.

@@ -40,6 +40,12 @@ func (s *Server) Maintain(ctx context.Context) error {
 	var errs []error
 	for _, t := range *s.tenants.Load() {
 		t.state.revoked.sweep(s.opts.Now())
+		if t.state.ring.stale() {
+			if err := s.loadKeys(ctx, t.state.ring); err != nil {
+				errs = append(errs, fmt.Errorf("tenant %s: %w", t.Name, err))
+				continue
+			}
+		}
 		if !s.due(t.state.ring.current.Load().keys) {
 			continue
 		}
@@ -170,8 +176,6 @@ func (s *Server) system(action string) store.Cause {
 func (s *Server) changeKeys(
 	ctx context.Context, r *ring, cause store.Cause, change func(*store.Tx, *ring, []store.Key) error,
 ) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	_, err := s.opts.Store.Update(ctx, r.tenant, cause, func(tx *store.Tx) error {
 		keys, err := tx.Keys(accessTokenKeys)
 		if err != nil {
@@ -183,14 +187,30 @@ func (s *Server) changeKeys(
 	if err != nil && !errors.Is(err, ErrNoKey) {
 		return fmt.Errorf("changing the signing keys: %w", err)
 	}
-	keys, failed := s.storedKeys(ctx, r.tenant)
-	if failed == nil {
-		failed = r.load(keys, func(k *store.Key) ([]byte, error) { return s.open(r.tenant, k) })
-	}
-	if failed != nil {
+	if failed := s.loadKeys(ctx, r); failed != nil {
 		return fmt.Errorf("the change is stored and not in force yet: repeat it, or restart: %w", failed)
 	}
 	return err
+}
+
+// loadKeys puts the keys of the store in force. It runs on the goroutine that applies a change of the keys too, also
+// of another process.
+func (s *Server) loadKeys(ctx context.Context, r *ring) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	keys, err := s.storedKeys(ctx, r.tenant)
+	if err == nil {
+		err = r.load(keys, func(k *store.Key) ([]byte, error) { return s.open(r.tenant, k) })
+	}
+	r.fault = err
+	return err
+}
+
+// stale reports whether the newest keys of the store are not in force.
+func (r *ring) stale() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fault != nil
 }
 
 func (s *Server) storedKeys(ctx context.Context, tenant string) (keys []store.Key, err error) {
@@ -212,9 +232,8 @@ func (s *Server) openKeys(ctx context.Context, r *ring) error {
 	if err != nil {
 		return err
 	}
-	open := func(k *store.Key) ([]byte, error) { return s.open(r.tenant, k) }
 	if len(keys) > 0 && !slices.ContainsFunc(keys, s.rewrites) {
-		err := r.load(keys, open)
+		err := s.loadKeys(ctx, r)
 		if err == nil || !s.opts.ReplaceUnreadable {
 			return err
 		}

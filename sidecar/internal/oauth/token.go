@@ -2,7 +2,9 @@ package oauth
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -109,7 +111,20 @@ func (h *handler) grant(w http.ResponseWriter, r *http.Request, q *tokenRequest)
 		q.jti = ""
 		return grant{}, err
 	}
+	if t.state.ring.current.Load().young(q.received) {
+		if err := h.confirm(r.Context()); err != nil {
+			return grant{}, err
+		}
+	}
 	return g, proof.Use() // now, so that nobody fills the memory of proofs with a used assertion
+}
+
+// confirm waits for the other processes.
+func (h *handler) confirm(ctx context.Context) error {
+	if err := h.opts.Confirm(ctx); err != nil {
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	return nil
 }
 
 // open finds the tenant and reads the parameters of a request of a client.

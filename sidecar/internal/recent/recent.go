@@ -239,7 +239,7 @@ func kindOf(ch *store.Change) int {
 			return deactivations
 		}
 	case store.ChangeUserUpdated, store.ChangeOperatorLock, store.ChangeJob, store.ChangeClient, store.ChangePause,
-		store.ChangeCore:
+		store.ChangeKey, store.ChangeToken, store.ChangeCore:
 	}
 	return none
 }
