@@ -45,11 +45,15 @@ var ErrNotEmpty = errors.New("store: restoring does not overwrite")
 
 // Restore makes the store in dir from a backup. It reads the whole backup first, then fills a
 // folder beside dir, verifies it like [Verify], adds a record with cause to the audit trail of
-// every tenant, and renames it. It fails with ErrNotEmpty if dir is not absent or empty.
+// every tenant, and renames it. It fails with ErrNotEmpty if dir is not absent or empty. From the backup of a core's
+// copy of a shared log it makes a store of its own, whose positions continue those of the log.
 func Restore(ctx context.Context, from io.ReadSeeker, dir string, cause Cause) (Manifest, error) {
 	return fillBeside(ctx, from, dir, func(made string, m Manifest) error {
 		// The record comes first: a store in its place has always told that it was restored. After a crash
 		// between the two moves the store has no witness, and its first start says so.
+		if err := ownAgain(ctx, made); err != nil {
+			return fmt.Errorf("ending the copy of a shared log: %w", err)
+		}
 		if err := noteRestored(ctx, made, m, cause); err != nil {
 			return err
 		}
@@ -158,15 +162,8 @@ func noteRestored(ctx context.Context, dir string, m Manifest, cause Cause) (err
 		return fmt.Errorf("opening what was restored: %w", err)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	for _, t := range m.Tenants {
-		if _, err := s.Update(ctx, t, cause, func(tx *Tx) error {
-			tx.note("", fmt.Sprintf("restored from a backup of record %d, made at %s", m.Position, m.Time.Format(time.RFC3339)))
-			return nil
-		}); err != nil {
-			return fmt.Errorf("recording the restore: %w", err)
-		}
-	}
-	return nil
+	return s.noteAll(ctx, m.Tenants, cause,
+		fmt.Sprintf("restored from a backup of record %d, made at %s", m.Position, m.Time.Format(time.RFC3339)))
 }
 
 // Later is what an old store knows about the time after a backup.

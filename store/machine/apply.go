@@ -25,15 +25,12 @@ func (m *Machine) Apply(txn *badger.Txn, seq Seq, b []byte) error {
 	if err != nil {
 		return err
 	}
-	if rec.genesis != nil {
-		if seq != 1 {
-			return fmt.Errorf("%w: a genesis record at %d", errBadRecord, seq)
-		}
-		return nil
-	}
 	w := &Writer{txn: txn, seq: seq, seen: map[string][]byte{}}
+	if rec.genesis != nil {
+		return m.begin(w, rec.genesis, b)
+	}
 	if rec.mark != nil {
-		repeated, hash, err := w.mark(rec.mark, b)
+		repeated, hash, err := w.mark(rec.mark, m.id, b)
 		if err != nil {
 			return err
 		}

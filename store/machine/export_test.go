@@ -26,7 +26,7 @@ func SampleRecords(tb testing.TB) [][]byte {
 	large := *small
 	large.Changes = []byte(strings.Repeat("[]", 2000))
 	return [][]byte{
-		genesisRecord([16]byte{1}), c.encode(nil, nil),
+		(&Genesis{ID: [16]byte{1}}).encode(), c.encode(nil, nil),
 		c.encode(nil, []*transaction{small, small}), c.encode(nil, []*transaction{&large}),
 		c.encode(&mark{number: 300, at: 1 << 20}, []*transaction{small}),
 		c.encode(&mark{number: 1}, []*transaction{&large}),
@@ -46,7 +46,7 @@ func ReencodeRecord(tb testing.TB, rec []byte) ([]byte, bool) {
 		return nil, false
 	}
 	if r.genesis != nil {
-		return genesisRecord(*r.genesis), true
+		return r.genesis.encode(), true
 	}
 	return c.encode(r.mark, r.txns), true
 }

@@ -18,7 +18,6 @@ package machine
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -92,8 +91,9 @@ type Machine struct {
 	shared  *follower // nil without a shared log
 	metrics *metrics
 
-	newest verdict  // of Apply; only the goroutine that appends to the local log reads it
-	hash   [32]byte // the end of the chain of marks after it
+	id     log.Incarnation // of the newest genesis record
+	newest verdict         // of Apply; only the goroutine that appends to the local log reads it
+	hash   [32]byte        // the end of the chain of marks after it
 
 	queue    chan *proposal
 	position atomic.Uint64
@@ -125,12 +125,16 @@ func Open(ctx context.Context, o Options) (*Machine, error) {
 		return nil, errors.Join(err, m.release())
 	}
 	l.Bind(m.Apply)
+	bounds, err := l.Bounds(ctx)
+	if err != nil && o.Shared != nil { // without a shared log, CheckLog reports it
+		return nil, errors.Join(err, m.release())
+	}
+	m.id = bounds.ID
 	if o.Shared != nil {
 		m.shared = newFollower(m, o.Shared)
 	} else if !o.Replica {
-		var id log.Incarnation
-		rand.Read(id[:]) // never fails (crypto/rand)
-		if err := l.Start(ctx, genesisRecord(id)); err != nil {
+		first := newGenesis()
+		if err := l.Start(ctx, first.encode()); err != nil {
 			return nil, errors.Join(fmt.Errorf("starting the log: %w", err), m.release())
 		}
 	}
@@ -147,13 +151,20 @@ func (m *Machine) alone(ctx context.Context) error {
 	if m.shared != nil || m.opts.Replica {
 		return nil
 	}
-	return m.View(ctx, func(s *Snapshot) error {
-		copied, err := s.Exists(hashKey())
-		if copied {
-			err = ErrCopy
-		}
+	copied, err := m.Copied(ctx)
+	if copied {
+		err = ErrCopy
+	}
+	return err
+}
+
+// Copied reports whether the state is a copy of a shared log.
+func (m *Machine) Copied(ctx context.Context) (copied bool, err error) {
+	err = m.View(ctx, func(s *Snapshot) error {
+		copied, err = s.Exists(hashKey())
 		return err
 	})
+	return copied, err
 }
 
 func (m *Machine) release() error {
@@ -281,6 +292,7 @@ func (m *Machine) CheckLog(ctx context.Context, fault func(error)) (records int,
 		fault(err)
 		return 0, nil
 	}
+	began := bounds.ID
 	for seq := bounds.First; seq <= bounds.Last; seq++ {
 		if err := ctx.Err(); err != nil {
 			return records, err
@@ -295,11 +307,14 @@ func (m *Machine) CheckLog(ctx context.Context, fault func(error)) (records int,
 		switch {
 		case err != nil:
 			fault(fmt.Errorf("record %d: %w", seq, err))
-		case (rec.genesis != nil) != (seq == 1):
-			fault(fmt.Errorf("record %d: genesis out of place", seq))
-		case rec.genesis != nil && *rec.genesis != bounds.ID:
-			fault(errors.New("record 1: another incarnation"))
+		case seq == 1 && rec.genesis == nil:
+			fault(errors.New("record 1: no genesis record"))
+		case rec.genesis != nil:
+			began = rec.genesis.ID
 		}
+	}
+	if began != bounds.ID {
+		fault(fmt.Errorf("the newest genesis record is that of %x, the log is %x", began, bounds.ID))
 	}
 	return records, nil
 }

@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -59,26 +58,15 @@ const (
 )
 
 // mark applies the mark of record w.seq. repeated means that an earlier record with the same transactions was
-// applied, whose verdict stands. at and hash are the new end of the chain.
-func (w *Writer) mark(k *mark, rec []byte) (repeated bool, hash [32]byte, err error) {
-	before, err := w.Get(hashKey())
-	if err != nil {
+// applied, whose verdict stands, or that the record was written for another log than that with this id, by a process
+// that does not know yet that its log has ended. Nobody gets an answer from such a record, and it changes nothing.
+// hash is the new end of the chain.
+func (w *Writer) mark(k *mark, id log.Incarnation, rec []byte) (repeated bool, hash [32]byte, err error) {
+	if hash, err = w.chain(rec); err != nil {
 		return false, hash, err
 	}
-	if before == nil {
-		before = make([]byte, 8+len(hash))
-	}
-	if len(before) != 8+len(hash) {
-		return false, hash, fmt.Errorf("%w: the hash of the log", errBadRecord)
-	}
-	end := binary.BigEndian.AppendUint64(nil, uint64(w.seq))
-	sum := sha256.New()
-	for _, part := range [][]byte{before[8:], end, rec} {
-		sum.Write(part)
-	}
-	sum.Sum(hash[:0])
-	if err := w.Set(hashKey(), append(end, hash[:]...)); err != nil {
-		return false, hash, err
+	if k.incarnation != id {
+		return true, hash, nil
 	}
 	last, err := w.Get(writerKey(k.writer))
 	if err != nil {

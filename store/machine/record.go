@@ -6,14 +6,12 @@ import (
 	"fmt"
 
 	"github.com/klauspost/compress/zstd"
-
-	"github.com/scimward/scimward/store/log"
 )
 
 // The form of a log record. Numbers are uvarints. Byte strings follow their length.
 //
 //	record  = version(1) flags(1) [mark] body   flags: 1 zstd, 2 genesis, 4 mark
-//	body    = incarnation(16)                   genesis
+//	body    = incarnation(16) [form(1) previous(16) newest(32)]   genesis, see Genesis
 //	        | count transaction…                with zstd, only this part is compressed
 //	mark    = incarnation(16) writer(16) number at hash(32)      see mark
 //	transaction = id(16) scope time pre… op… draft… changes
@@ -145,10 +143,6 @@ func (c *codec) close() {
 	c.dec.Close()
 }
 
-func genesisRecord(id log.Incarnation) []byte {
-	return append([]byte{recordVersion, flagGenesis}, id[:]...)
-}
-
 // encode encodes a record; m is nil in a log of one machine.
 func (c *codec) encode(m *mark, txns []*transaction) []byte {
 	body := binary.AppendUvarint(make([]byte, 0, 4096), uint64(len(txns)))
@@ -167,17 +161,9 @@ func (c *codec) encode(m *mark, txns []*transaction) []byte {
 	return c.enc.EncodeAll(body, rec)
 }
 
-// Incarnation reads the identity out of a genesis record, for the driver of a log.
-func Incarnation(rec []byte) (log.Incarnation, error) {
-	if len(rec) != 2+len(log.Incarnation{}) || rec[0] != recordVersion || rec[1] != flagGenesis {
-		return log.Incarnation{}, fmt.Errorf("%w: no genesis record", errBadRecord)
-	}
-	return log.Incarnation(rec[2:]), nil
-}
-
 // record is a decoded record: a genesis record or transactions.
 type record struct {
-	genesis *log.Incarnation
+	genesis *Genesis
 	mark    *mark // nil in a log of one machine
 	txns    []*transaction
 }
@@ -188,8 +174,8 @@ func (c *codec) decode(b []byte) (record, error) {
 	}
 	flags, d := b[1], decoder{b: b[2:]}
 	if flags == flagGenesis {
-		id, err := Incarnation(b)
-		return record{genesis: &id}, err
+		g, err := ReadGenesis(b)
+		return record{genesis: &g}, err
 	}
 	if flags&^(flagZstd|flagMark) != 0 {
 		return record{}, errBadRecord

@@ -82,9 +82,8 @@ func (m *Machine) Follow(ctx context.Context) error {
 }
 
 func (f *follower) start(ctx context.Context) error {
-	var id log.Incarnation
-	rand.Read(id[:]) // never fails (crypto/rand)
-	if err := f.log.Start(ctx, genesisRecord(id)); err != nil {
+	first := newGenesis()
+	if err := f.log.Start(ctx, first.encode()); err != nil {
 		return fmt.Errorf("starting the shared log: %w", err)
 	}
 	theirs, err := f.bounds(ctx)
@@ -237,6 +236,9 @@ func (f *follower) ready() error {
 
 // receive copies one record, which applies it, and shows it to readers.
 func (f *follower) receive(ctx context.Context, seq Seq, rec []byte) error {
+	if _, err := ReadGenesis(rec); err == nil && seq > 1 {
+		return fmt.Errorf("%w: a new log began at record %d; start this process again", ErrForked, seq)
+	}
 	got, err := f.m.log.Append(ctx, rec)
 	if err != nil {
 		return err
@@ -263,7 +265,10 @@ func (f *follower) receive(ctx context.Context, seq Seq, rec []byte) error {
 	}
 	f.compared.remember(seq, f.m.hash)
 	if v.mark.incarnation != f.id {
-		return fmt.Errorf("%w: record %d was written for the log %x", ErrForked, seq, v.mark.incarnation)
+		f.m.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "skipped a record that was written for another log: a process of "+
+			"that log still runs", slog.Uint64("record", uint64(seq)),
+			slog.String("log", fmt.Sprintf("%x", v.mark.incarnation)))
+		return nil
 	}
 	if v.mark.writer == f.writer {
 		return nil

@@ -107,6 +107,27 @@ type identity struct {
 // until ctx ends, because a cluster that starts has no leader yet. A log that is not attested
 // is no error of Open: Ready and Append say so.
 func Open(ctx context.Context, o Options) (*Log, error) {
+	l, err := newLog(o)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.connect(ctx, func(k *link) error {
+		if err := l.ensureStreams(ctx, k); err != nil {
+			return err
+		}
+		_, err := l.Attest(ctx)
+		return err
+	}); err != nil {
+		return nil, err
+	}
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	l.stop = stop
+	l.attester.Go(func() { l.keepAttested(running) })
+	return l, nil
+}
+
+// newLog makes a log without a connection.
+func newLog(o Options) (*Log, error) {
 	if o.Name == "" {
 		o.Name = "0"
 	}
@@ -123,43 +144,34 @@ func Open(ctx context.Context, o Options) (*Log, error) {
 	if len(o.URLs) == 0 {
 		return nil, errors.New("jetstream: no URL of a server is given")
 	}
-	l := &Log{
+	return &Log{
 		opts:    o,
 		stream:  "SCIM_LOG_" + o.Name,
 		subject: "scim.log." + o.Name,
 		live:    "live.scim.log." + o.Name,
 		blobs:   "SCIM_SNAP_" + o.Name, blobsRoot: "scim.snap." + o.Name + ".",
 		dialing: make(chan struct{}, 1),
-	}
-	for n := 0; ; n++ {
-		err := l.prepare(ctx)
-		if err == nil {
-			break
-		}
-		if n%reportEvery == 0 {
-			o.Logger.LogAttrs(ctx, slog.LevelWarn, "the log is not open yet", slog.String("log", o.Name), slog.Any("err", err))
-		}
-		if errors.Is(err, ErrReplaced) || wait(ctx, retryAfter) != nil {
-			return nil, errors.Join(fmt.Errorf("opening the log %s: %w", o.Name, err), l.Close())
-		}
-	}
-	running, stop := context.WithCancel(context.WithoutCancel(ctx))
-	l.stop = stop
-	l.attester.Go(func() { l.keepAttested(running) })
-	return l, nil
+	}, nil
 }
 
-func (l *Log) prepare(ctx context.Context) error {
-	k, err := l.link(ctx)
-	if err != nil {
-		return err
+// connect tries a first step over one connection after the other until it succeeds.
+func (l *Log) connect(ctx context.Context, step func(k *link) error) error {
+	for n := 0; ; n++ {
+		k, err := l.link(ctx)
+		if err == nil {
+			if err = step(k); err == nil {
+				return nil
+			}
+			k.miss(ctx, l, err)
+		}
+		if n%reportEvery == 0 {
+			l.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "the log is not open yet", slog.String("log", l.opts.Name),
+				slog.Any("err", err))
+		}
+		if errors.Is(err, ErrReplaced) || wait(ctx, retryAfter) != nil {
+			return errors.Join(fmt.Errorf("opening the log %s: %w", l.opts.Name, err), l.Close())
+		}
 	}
-	if err := l.ensureStreams(ctx, k); err != nil {
-		k.miss(ctx, l, err)
-		return err
-	}
-	_, err = l.Attest(ctx)
-	return err
 }
 
 // Close ends the connection. Running calls fail.

@@ -82,8 +82,8 @@ func ensureStream(ctx context.Context, k *link, config js.StreamConfig, allowed 
 
 // lost is the error of a log whose records are gone.
 func (l *Log) lost() error {
-	return fmt.Errorf("%w: the stream %s has no records, but %s has the snapshots of a log; "+
-		"restore the stream from a copy", ErrReplaced, l.stream, l.blobs)
+	return fmt.Errorf("%w: the stream %s has no records, but %s has the snapshots of a log; repeat a migration or a "+
+		"recovery that did not end, or recover the log from a copy", ErrReplaced, l.stream, l.blobs)
 }
 
 // errNotStored says that a stream does not have a message.
@@ -161,7 +161,7 @@ func (l *Log) start(ctx context.Context, genesis []byte) error {
 	if err != nil {
 		return err
 	}
-	if info.State.LastSeq == 0 {
+	if info.State.LastSeq < max(info.Config.FirstSeq, 1) { // it has never had a record
 		if kept != nil {
 			return l.lost()
 		}

@@ -101,7 +101,7 @@ type Log struct {
 
 const (
 	kindLog     = 'L'
-	kindGenesis = 'G' // the genesis record of a log that does not begin with it
+	kindGenesis = 'G' // the newest genesis record, if it is not the record at 1
 )
 
 // KindFeed is the first byte of the keys of feed rows. The state machine writes one for
@@ -243,16 +243,44 @@ func (l *Log) bounds() (log.Bounds, error) {
 	return log.Bounds{First: first, Last: last, ID: id}, nil
 }
 
-// incarnation reads the genesis record. Trim keeps it under a key of its own.
+// incarnation reads the genesis record.
 func (l *Log) incarnation(txn *badger.Txn) (log.Incarnation, error) {
-	rec, _, err := value(txn, []byte{kindGenesis})
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		rec, _, err = value(txn, recordKey(1))
-	}
+	rec, _, err := genesis(txn)
 	if err != nil {
-		return log.Incarnation{}, fmt.Errorf("reading the genesis record: %w", err)
+		return log.Incarnation{}, err
 	}
 	return l.opts.Incarnation(rec)
+}
+
+// genesis reads the newest genesis record. Trim keeps the one at 1 under a key of its own, and a state machine that
+// begins a new log does so with the newer one.
+func genesis(txn *badger.Txn) (rec []byte, version uint64, err error) {
+	rec, version, err = value(txn, []byte{kindGenesis})
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		rec, version, err = value(txn, recordKey(1))
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading the genesis record: %w", err)
+	}
+	return rec, version, nil
+}
+
+// Genesis returns the newest genesis record and the position at which it was kept: its own, unless the record at 1
+// was trimmed.
+func (l *Log) Genesis() ([]byte, log.Seq, error) {
+	txn := l.db.NewTransactionAt(l.last.Load(), false)
+	defer txn.Discard()
+	rec, version, err := genesis(txn)
+	return rec, log.Seq(version), err
+}
+
+// KeepGenesis makes rec the genesis record of the log, in the commit of txn. The state machine calls it for a genesis
+// record behind the first position.
+func KeepGenesis(txn *badger.Txn, rec []byte) error {
+	if err := txn.Set([]byte{kindGenesis}, append([]byte{1}, rec...)); err != nil {
+		return fmt.Errorf("keeping the genesis record: %w", err)
+	}
+	return nil
 }
 
 // value returns the record under a key and the version of the key.

@@ -45,8 +45,12 @@ func (l *Log) trim(from, to log.Seq) error {
 		if err != nil {
 			return err
 		}
-		if err := txn.Set([]byte{kindGenesis}, append([]byte{1}, rec...)); err != nil {
-			return fmt.Errorf("keeping the genesis record: %w", err)
+		_, err = txn.Get([]byte{kindGenesis})
+		if errors.Is(err, badger.ErrKeyNotFound) { // else a newer one is kept
+			err = KeepGenesis(txn, rec)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	for seq := from; seq <= to; seq++ {
