@@ -202,9 +202,11 @@ func (s *Server) openTrust(ctx context.Context) error {
 	}
 	o := oauth.Options{
 		Tenants: tenants, Store: s.store, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
-		Confirm:   s.confirm,
 		NotBefore: s.clients.NotBefore, RotateEvery: s.opts.Config.TokenKeys.RotateEvery,
 		ReplaceUnreadable: s.opts.Config.TokenKeys.ReplaceUnreadable,
+	}
+	if s.core != nil {
+		o.Confirm = s.confirm
 	}
 	if err := s.keyEncryption(ctx, &o); err != nil {
 		return err

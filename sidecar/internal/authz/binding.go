@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -17,7 +18,7 @@ const (
 
 // prove checks that the sender has what the access token is bound to, and that the token is bound to what
 // its client must use (RFC 9449 §7, RFC 8705 §3).
-func (t *tenant) prove(r *request.Request, c *credential, claims *token.Claims) *Decision {
+func (t *tenant) prove(ctx context.Context, r *request.Request, c *credential, claims *token.Claims) *Decision {
 	b := &claims.Binding
 	switch {
 	case b.Key == "" && c.scheme == schemeDPoP:
@@ -38,15 +39,17 @@ func (t *tenant) prove(r *request.Request, c *credential, claims *token.Claims) 
 	if b.Key == "" {
 		return nil
 	}
-	return t.checkProof(r, c, claims)
+	return t.checkProof(ctx, r, c, claims)
 }
 
 // checkProof checks the DPoP header of a request with a token that is bound to a key.
-func (t *tenant) checkProof(r *request.Request, c *credential, claims *token.Claims) *Decision {
+func (t *tenant) checkProof(
+	ctx context.Context, r *request.Request, c *credential, claims *token.Claims,
+) *Decision {
 	proof, several := r.Headers.Single("dpop")
 	err := error(&token.Error{Reason: token.ReasonProof, Detail: "send exactly one DPoP header with the scheme DPoP"})
 	if proof != "" && !several && t.proofs != nil {
-		_, err = t.proofs.Verify(proof, &token.ProofRequest{
+		_, err = t.proofs.Verify(ctx, proof, &token.ProofRequest{
 			Method: r.Method, URL: t.url + r.Path, Token: c.raw, Key: claims.Binding.Key, ID: r.ID,
 			Ahead: r.Later, Nonce: t.dpopNonce,
 		})

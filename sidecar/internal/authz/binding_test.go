@@ -103,7 +103,7 @@ const (
 func newBoundKit(t *testing.T, h *holder, edit ...func(*authz.TenantOptions)) *kit {
 	t.Helper()
 	clock := t0
-	proofs, err := token.NewProofs("acme", func() time.Time { return clock }, nil)
+	proofs, err := token.NewProofs("acme", func() time.Time { return clock }, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -100,7 +100,7 @@ func authenticate(ctx context.Context, r *request.Request, t *tenant) (token.Cla
 	if err != nil {
 		return token.Claims{}, c.answer(t.denyToken(err))
 	}
-	if d := t.prove(r, &c, &claims); d != nil {
+	if d := t.prove(ctx, r, &c, &claims); d != nil {
 		return token.Claims{}, d
 	}
 	return claims, nil

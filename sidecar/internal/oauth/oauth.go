@@ -96,6 +96,7 @@ type Options struct {
 // Server contains the authorization servers of all tenants. It is safe for concurrent use.
 type Server struct {
 	opts     Options
+	shared   bool // other processes share the store
 	tenants  atomic.Pointer[map[string]*tenant]
 	requests *prometheus.CounterVec // by tenant and outcome
 	checks   *prometheus.CounterVec // of revocations and introspections, by tenant, endpoint and outcome
@@ -123,7 +124,8 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if o.NotBefore == nil {
 		o.NotBefore = func(string, string) time.Time { return time.Time{} }
 	}
-	if o.Confirm == nil {
+	shared := o.Confirm != nil
+	if !shared {
 		o.Confirm = func(context.Context) error { return nil }
 	}
 	o.RotateEvery = cmp.Or(o.RotateEvery, DefaultRotation)
@@ -131,7 +133,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, throttles: throttles}
+	s := &Server{opts: o, throttles: throttles, shared: shared}
 	s.tenants.Store(&map[string]*tenant{})
 	s.requests = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scimward_oauth_token_requests_total",

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -89,7 +90,11 @@ func (s *Server) stateOf(ctx context.Context, tenant string) (*state, error) {
 		st = &state{ring: &ring{tenant: tenant}, revoked: &denylist{until: map[string]time.Time{}}}
 		st.Keys, st.Revoked = &st.ring.public, st.revoked
 		var err error
-		if st.Proofs, err = token.NewProofs(tenant, s.opts.Now, s.opts.Metrics); err != nil {
+		var shared token.SharedProofs
+		if s.shared {
+			shared = sharedProofs{s.opts.Store, st.ring}
+		}
+		if st.Proofs, err = token.NewProofs(tenant, s.opts.Now, shared, s.opts.Metrics); err != nil {
 			return nil, err
 		}
 		s.states.put(tenant, st) // before the store is read, so that no change is missed
@@ -105,6 +110,29 @@ func (s *Server) stateOf(ctx context.Context, tenant string) (*state, error) {
 	}
 	st.open = true
 	return st, nil
+}
+
+// sharedProofs implements [token.SharedProofs] for processes that share a store.
+type sharedProofs struct {
+	store *store.Store
+	ring  *ring
+}
+
+// Secrets implements [token.SharedProofs].
+func (p sharedProofs) Secrets() [][]byte {
+	if v := p.ring.current.Load(); v != nil {
+		return v.secrets
+	}
+	return nil
+}
+
+// Use implements [token.SharedProofs].
+func (p sharedProofs) Use(ctx context.Context, proof string, until time.Time) (first bool, err error) {
+	err = p.store.UseProof(ctx, p.ring.tenant, proof, until)
+	if errors.Is(err, store.ErrReplay) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Own returns what a verifier of a tenant's access tokens needs.

@@ -2,6 +2,8 @@ package oauth
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"sync"
@@ -116,6 +118,7 @@ type ringView struct {
 	signers  []*token.Signer // nil for a retired key
 	jwks     []byte          // public parts of the keys whose tokens are accepted
 	evidence []byte          // public parts of these and of the retired ones
+	secrets  [][]byte        // of the nonces of DPoP, one from each private part
 }
 
 // signer returns the signer of the key that signs at a time.
@@ -146,6 +149,7 @@ func (r *ring) load(keys []store.Key, open func(*store.Key) ([]byte, error)) err
 				return fmt.Errorf("reading signing key %s: %w", k.ID, err)
 			}
 			live = append(live, k.Public)
+			v.secrets = append(v.secrets, nonceSecret(r.tenant, doc))
 		}
 		all = append(all, k.Public)
 	}
@@ -158,6 +162,14 @@ func (r *ring) load(keys []store.Key, open func(*store.Key) ([]byte, error)) err
 	}
 	r.current.Store(v)
 	return nil
+}
+
+// nonceSecret derives a secret for nonces from a private JWK. All processes that share the store have the same ones. It
+// reveals nothing of the key.
+func nonceSecret(tenant string, doc []byte) []byte {
+	h := hmac.New(sha256.New, doc)
+	_, _ = h.Write([]byte("scimward dpop nonce\x00" + tenant)) // never fails
+	return h.Sum(nil)
 }
 
 // list describes the keys for operators, the newest first.

@@ -116,7 +116,7 @@ func (h *handler) grant(w http.ResponseWriter, r *http.Request, q *tokenRequest)
 			return grant{}, err
 		}
 	}
-	return g, proof.Use() // now, so that nobody fills the memory of proofs with a used assertion
+	return g, proof.Use(r.Context()) // now, so that nobody fills the memory of proofs with a used assertion
 }
 
 // confirm waits for the other processes.

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"context"
 	"crypto"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -36,17 +37,28 @@ func ProofAlgorithms() []string {
 // A proof is valid for one request. Proofs remembers each of them until its iat is too old. The memory is
 // bounded: when it is full, proofs are refused with [ReasonProofMemory]. It ends with the process. So a
 // proof whose iat is not later than the start needs a nonce of this process, which shows that it was made
-// after the start (RFC 9449 §11.1).
+// after the start (RFC 9449 §11.1). With [SharedProofs] it needs none: they outlive the process.
 type Proofs struct {
 	now     func() time.Time
-	started time.Time
+	started time.Time // zero with shared
+	shared  SharedProofs
 	nonces  nonces
 	used    usedProofs
 	metrics *verifierMetrics
 }
 
-// NewProofs returns a verifier of a tenant's proofs. Nil for now is time.Now.
-func NewProofs(tenant string, now func() time.Time, metrics prometheus.Registerer) (*Proofs, error) {
+// SharedProofs is what several processes know together about the proofs of one tenant.
+type SharedProofs interface {
+	// Secrets are those under which nonces are made. The first one makes them.
+	Secrets() [][]byte
+	// Use remembers a proof until a time, and reports whether no process had used it.
+	Use(ctx context.Context, proof string, until time.Time) (first bool, err error)
+}
+
+// NewProofs returns a verifier of a tenant's proofs. Nil for now is time.Now. Shared is nil for one process alone.
+func NewProofs(
+	tenant string, now func() time.Time, shared SharedProofs, metrics prometheus.Registerer,
+) (*Proofs, error) {
 	if now == nil {
 		now = time.Now
 	}
@@ -54,7 +66,13 @@ func NewProofs(tenant string, now func() time.Time, metrics prometheus.Registere
 	if err != nil {
 		return nil, err
 	}
-	return &Proofs{now: now, started: now(), nonces: newNonces(), used: usedProofs{most: maxProofs}, metrics: m}, nil
+	p := &Proofs{now: now, shared: shared, used: usedProofs{most: maxProofs}, metrics: m}
+	if shared != nil {
+		p.nonces.secrets = shared.Secrets
+		return p, nil
+	}
+	p.started, p.nonces = now(), newNonces()
+	return p, nil
 }
 
 // ProofRequest is the request that a proof must be for.
@@ -74,15 +92,15 @@ type ProofRequest struct {
 // Nonce returns a nonce for the next proof (RFC 9449 §8, §9).
 func (p *Proofs) Nonce() string { return p.nonces.make(p.now()) }
 
-// Verify checks a proof, uses it and returns the thumbprint of its key (RFC 7638). An error is always a *[Error].
-// For [ReasonProofNonce] the answer needs a nonce.
-func (p *Proofs) Verify(raw string, r *ProofRequest) (string, error) {
+// Verify checks a proof, uses it and returns the thumbprint of its key (RFC 7638). For an error *[Error] with
+// [ReasonProofNonce] the answer needs a nonce. Any other error is one of [SharedProofs].
+func (p *Proofs) Verify(ctx context.Context, raw string, r *ProofRequest) (string, error) {
 	c := CheckedProof{of: p, request: *r}
 	if refused := c.check(raw); refused != nil {
 		p.metrics.count(refused.Reason)
 		return "", refused
 	}
-	return c.Key, c.Use()
+	return c.Key, c.Use(ctx)
 }
 
 // CheckedProof is a proof that fits its request and is not used yet. Nil is that of a request without a proof.
@@ -108,12 +126,23 @@ func (p *Proofs) Check(raw string, r *ProofRequest) (*CheckedProof, error) {
 	return c, nil
 }
 
-// Use remembers a proof as used for its request. It returns a *[Error] if another request has used it.
-func (c *CheckedProof) Use() error {
+// Use remembers a proof as used for its request. It returns a *[Error] if another request has used it, or the error
+// of [SharedProofs].
+func (c *CheckedProof) Use(ctx context.Context) error {
 	if c == nil {
 		return nil
 	}
-	if refused := c.of.used.use(c, c.of.now(), true); refused != nil {
+	refused := c.of.used.use(c, c.of.now(), true)
+	if refused == nil && c.of.shared != nil && !c.request.Ahead {
+		first, err := c.of.shared.Use(ctx, c.name, c.until)
+		switch {
+		case err != nil:
+			return fmt.Errorf("token: remembering the DPoP proof: %w", err)
+		case !first:
+			refused = usedBefore()
+		}
+	}
+	if refused != nil {
 		c.of.metrics.count(refused.Reason)
 		return refused
 	}
@@ -182,7 +211,7 @@ func (c *CheckedProof) checkClaims(t *unverified) *Error {
 		return badProof("iat is in the future; compare the clocks")
 	case now.After(c.until):
 		return tooOld()
-	case (r.Nonce || !issued.After(p.started.Add(Leeway))) && !p.nonces.valid(nonce, now):
+	case (r.Nonce || p.shared == nil && !issued.After(p.started.Add(Leeway))) && !p.nonces.valid(nonce, now):
 		return refuse(ReasonProofNonce, "send a new DPoP proof with the nonce of this answer (header DPoP-Nonce)")
 	}
 	return nil

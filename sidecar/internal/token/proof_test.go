@@ -56,7 +56,7 @@ func (c *clock) now() time.Time { return c.at }
 func newProofs(tb testing.TB) (*token.Proofs, *clock) {
 	tb.Helper()
 	c := &clock{start.Add(-time.Hour)}
-	p, err := token.NewProofs("acme", c.now, nil)
+	p, err := token.NewProofs("acme", c.now, nil, nil)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -156,14 +156,14 @@ func TestProof(t *testing.T) {
 		{"ath of another token", claims(object{"ath": b64(make([]byte, 32))}), bad},
 	} {
 		p, _ := newProofs(t)
-		_, err := p.Verify(row.raw, request("r1"))
+		_, err := p.Verify(t.Context(), row.raw, request("r1"))
 		if reasonOf(t, err) != row.want {
 			t.Errorf("%s: %v, want %q", row.name, err, row.want)
 		}
 		if row.want == ok {
 			continue
 		}
-		if _, err := p.Verify(claims(nil), request("r2")); err != nil {
+		if _, err := p.Verify(t.Context(), claims(nil), request("r2")); err != nil {
 			t.Errorf("after %s, the right proof: %v", row.name, err)
 		}
 	}
@@ -175,11 +175,11 @@ func TestProofKey(t *testing.T) {
 		p, _ := newProofs(t)
 		r := request("r1")
 		r.Key = jkt(t, newES256(t, ""))
-		if _, err := p.Verify(proof(t, k, nil, nil), r); reasonOf(t, err) != token.ReasonProof {
+		if _, err := p.Verify(t.Context(), proof(t, k, nil, nil), r); reasonOf(t, err) != token.ReasonProof {
 			t.Errorf("%s: with another key: %v", k.alg, err)
 		}
 		r.Key = jkt(t, k)
-		if print, err := p.Verify(proof(t, k, nil, nil), r); err != nil || print != r.Key {
+		if print, err := p.Verify(t.Context(), proof(t, k, nil, nil), r); err != nil || print != r.Key {
 			t.Errorf("%s: %q, %v, want %q", k.alg, print, err, r.Key)
 		}
 	}
@@ -210,7 +210,7 @@ func TestProofURL(t *testing.T) {
 		p, _ := newProofs(t)
 		r := request("r1")
 		r.URL = row.url
-		_, err := p.Verify(proof(t, es, nil, object{"htu": row.htu}), r)
+		_, err := p.Verify(t.Context(), proof(t, es, nil, object{"htu": row.htu}), r)
 		if (err == nil) != row.want {
 			t.Errorf("htu %s for %s: %v", row.htu, row.url, err)
 		}
@@ -241,7 +241,7 @@ func TestProofWorksForOneRequest(t *testing.T) {
 		for i, id := range row.asked {
 			r := request(strings.TrimPrefix(id, "+"))
 			r.Ahead = strings.HasPrefix(id, "+")
-			if _, err := p.Verify(raw, r); reasonOf(t, err) != row.want[i] {
+			if _, err := p.Verify(t.Context(), raw, r); reasonOf(t, err) != row.want[i] {
 				t.Errorf("%s, question %d: %v, want %q", row.name, i+1, err, row.want[i])
 			}
 		}
@@ -253,21 +253,21 @@ func TestProofReplay(t *testing.T) {
 	es := newES256(t, "")
 	p, c := newProofs(t)
 	raw := proof(t, es, nil, object{"iat": start.Add(29 * time.Second).Unix()})
-	if _, err := p.Verify(raw, request("r0")); err != nil {
+	if _, err := p.Verify(t.Context(), raw, request("r0")); err != nil {
 		t.Fatal(err)
 	}
 	for at := time.Duration(0); at < 119*time.Second; at += 7 * time.Second {
 		c.at = start.Add(at)
-		if _, err := p.Verify(raw, request(fmt.Sprint(at))); reasonOf(t, err) != token.ReasonProofReplay {
+		if _, err := p.Verify(t.Context(), raw, request(fmt.Sprint(at))); reasonOf(t, err) != token.ReasonProofReplay {
 			t.Fatalf("%s later: %v", at, err)
 		}
 	}
 	c.at = start
 	again := proof(t, es, nil, object{"iat": start.Unix(), "x": 1})
-	if _, err := p.Verify(again, request("r1")); reasonOf(t, err) != token.ReasonProofReplay {
+	if _, err := p.Verify(t.Context(), again, request("r1")); reasonOf(t, err) != token.ReasonProofReplay {
 		t.Errorf("another proof with the same jti: %v", err)
 	}
-	if _, err := p.Verify(proof(t, newES256(t, ""), nil, nil), request("r2")); err != nil {
+	if _, err := p.Verify(t.Context(), proof(t, newES256(t, ""), nil, nil), request("r2")); err != nil {
 		t.Errorf("the same jti of another key: %v", err)
 	}
 }
@@ -280,13 +280,13 @@ func TestProofMemory(t *testing.T) {
 	token.SetMaxProofs(p, 8)
 	for i := range 10 {
 		raw := proof(t, es, nil, object{"jti": fmt.Sprint(i)})
-		_, err := p.Verify(raw, request(fmt.Sprint(i)))
+		_, err := p.Verify(t.Context(), raw, request(fmt.Sprint(i)))
 		if want := map[bool]token.Reason{true: token.ReasonProofMemory}[i >= 8]; reasonOf(t, err) != want {
 			t.Errorf("proof %d: %v, want %q", i, err, want)
 		}
 	}
 	c.at = start.Add(121 * time.Second)
-	if _, err := p.Verify(proof(t, es, nil, object{"iat": c.at.Unix()}), request("later")); err != nil {
+	if _, err := p.Verify(t.Context(), proof(t, es, nil, object{"iat": c.at.Unix()}), request("later")); err != nil {
 		t.Errorf("when the others are too old: %v", err)
 	}
 }
@@ -301,7 +301,7 @@ func TestNonce(t *testing.T) {
 	ask := func(nonce any) error {
 		r := request(fmt.Sprint(nonce))
 		r.Nonce = true
-		_, err := p.Verify(proof(t, es, nil, object{"iat": c.at.Unix(), "jti": fmt.Sprint("n", nonce), "nonce": nonce}), r)
+		_, err := p.Verify(t.Context(), proof(t, es, nil, object{"iat": c.at.Unix(), "jti": fmt.Sprint("n", nonce), "nonce": nonce}), r)
 		return err
 	}
 	for _, bad := range []any{nil, "", "x", old, foreign.Nonce(), p.Nonce() + "A", p.Nonce()[1:]} {
@@ -322,27 +322,27 @@ func TestProofAfterARestart(t *testing.T) {
 	es := newES256(t, "")
 	before, _ := newProofs(t)
 	used := proof(t, es, nil, nil)
-	if _, err := before.Verify(used, request("r1")); err != nil {
+	if _, err := before.Verify(t.Context(), used, request("r1")); err != nil {
 		t.Fatal(err)
 	}
 	c := &clock{start.Add(time.Second)}
-	after, err := token.NewProofs("acme", c.now, nil)
+	after, err := token.NewProofs("acme", c.now, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := after.Verify(used, request("r2")); reasonOf(t, err) != token.ReasonProofNonce {
+	if _, err := after.Verify(t.Context(), used, request("r2")); reasonOf(t, err) != token.ReasonProofNonce {
 		t.Errorf("a used proof after a restart: %v", err)
 	}
 	stale := proof(t, es, nil, object{"nonce": before.Nonce(), "jti": "p-2"})
-	if _, err := after.Verify(stale, request("r3")); reasonOf(t, err) != token.ReasonProofNonce {
+	if _, err := after.Verify(t.Context(), stale, request("r3")); reasonOf(t, err) != token.ReasonProofNonce {
 		t.Errorf("a nonce from before the restart: %v", err)
 	}
 	fresh := proof(t, es, nil, object{"nonce": after.Nonce(), "jti": "p-3"})
-	if _, err := after.Verify(fresh, request("r4")); err != nil {
+	if _, err := after.Verify(t.Context(), fresh, request("r4")); err != nil {
 		t.Errorf("with a nonce: %v", err)
 	}
 	c.at = start.Add(time.Minute)
-	if _, err := after.Verify(proof(t, es, nil, object{"iat": c.at.Unix(), "jti": "p-4"}), request("r5")); err != nil {
+	if _, err := after.Verify(t.Context(), proof(t, es, nil, object{"iat": c.at.Unix(), "jti": "p-4"}), request("r5")); err != nil {
 		t.Errorf("a minute later, without a nonce: %v", err)
 	}
 }
@@ -414,7 +414,7 @@ func FuzzSignedProof(f *testing.F) {
 	f.Fuzz(func(t *testing.T, head, claims string) {
 		p, _ := newProofs(t)
 		raw := signText(t, es, head, claims)
-		if _, err := p.Verify(raw, request("r1")); err != nil {
+		if _, err := p.Verify(t.Context(), raw, request("r1")); err != nil {
 			_ = reasonOf(t, err)
 			return
 		}
@@ -422,7 +422,7 @@ func FuzzSignedProof(f *testing.F) {
 		if err := json.Unmarshal([]byte(claims), &c); err != nil || c["htm"] != "GET" || c["ath"] != proofClaims()["ath"] {
 			t.Errorf("accepted: %s", claims)
 		}
-		if _, err := p.Verify(raw, request("r2")); reasonOf(t, err) != token.ReasonProofReplay {
+		if _, err := p.Verify(t.Context(), raw, request("r2")); reasonOf(t, err) != token.ReasonProofReplay {
 			t.Errorf("accepted twice: %v", err)
 		}
 	})
@@ -439,12 +439,12 @@ func FuzzProof(f *testing.F) {
 		p, _ := newProofs(t)
 		r := request("r1")
 		r.URL = url
-		if _, err := p.Verify(raw, r); err != nil {
+		if _, err := p.Verify(t.Context(), raw, r); err != nil {
 			_ = reasonOf(t, err)
 			return
 		}
 		r.ID = "r2"
-		if _, err := p.Verify(raw, r); reasonOf(t, err) != token.ReasonProofReplay {
+		if _, err := p.Verify(t.Context(), raw, r); reasonOf(t, err) != token.ReasonProofReplay {
 			t.Errorf("accepted twice: %v", err)
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"sync"
 	"time"
 )
@@ -60,8 +61,7 @@ func (u *usedProofs) use(c *CheckedProof, now time.Time, keep bool) *Error {
 	case now.After(c.until): // its first use may be forgotten
 		return tooOld()
 	case known && (use.request != request || use.served || r.Ahead && use.asked >= maxAsked):
-		return refuse(ReasonProofReplay,
-			"the DPoP proof: it was used before; make a new one, with a new jti, for each request")
+		return usedBefore()
 	case !known && len(u.uses) >= u.most:
 		return refuse(ReasonProofMemory, "too many DPoP proofs were sent in the last two minutes; try again later")
 	case !keep:
@@ -85,6 +85,11 @@ func (u *usedProofs) use(c *CheckedProof, now time.Time, keep bool) *Error {
 	return nil
 }
 
+func usedBefore() *Error {
+	return refuse(ReasonProofReplay,
+		"the DPoP proof: it was used before; make a new one, with a new jti, for each request")
+}
+
 // forget removes the proofs whose iat is too old by now.
 func (u *usedProofs) forget(now time.Time) {
 	for len(u.queue) > 0 && now.After(u.queue[0].until) {
@@ -93,23 +98,29 @@ func (u *usedProofs) forget(now time.Time) {
 	}
 }
 
-// nonces makes and recognizes nonces without remembering them: a nonce is a time and its MAC under a secret
-// of this process. After a restart the client gets a new one with its next answer (RFC 9449 §8.2).
-type nonces struct{ secret []byte }
+// nonces makes and recognizes nonces without remembering them: a nonce is a time and its MAC under a secret. After a
+// restart, the client of a process alone gets a new one with its next answer (RFC 9449 §8.2).
+type nonces struct {
+	secrets func() [][]byte // the first one makes nonces
+}
 
+// newNonces has a secret of this process.
 func newNonces() nonces {
 	secret := make([]byte, sha256.Size)
 	_, _ = rand.Read(secret) // never fails
-	return nonces{secret}
+	return nonces{func() [][]byte { return [][]byte{secret} }}
 }
 
 func (n nonces) make(now time.Time) string {
-	return n.of(now.Truncate(nonceStep).Unix())
+	for _, secret := range n.secrets() {
+		return nonceOf(secret, now.Truncate(nonceStep).Unix())
+	}
+	return ""
 }
 
-func (n nonces) of(second int64) string {
+func nonceOf(secret []byte, second int64) string {
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, nonceBytes), uint64(second))
-	mac := hmac.New(sha256.New, n.secret)
+	mac := hmac.New(sha256.New, secret)
 	_, _ = mac.Write(b) // a hash never fails
 	return base64url.EncodeToString(mac.Sum(b)[:nonceBytes])
 }
@@ -120,6 +131,10 @@ func (n nonces) valid(nonce string, now time.Time) bool {
 		return false
 	}
 	made := int64(binary.BigEndian.Uint64(b)) // anything, until the MAC below
-	age := now.Sub(time.Unix(made, 0))
-	return hmac.Equal([]byte(nonce), []byte(n.of(made))) && age >= 0 && age <= nonceLife
+	if age := now.Sub(time.Unix(made, 0)); age < -Leeway || age > nonceLife {
+		return false
+	}
+	return slices.ContainsFunc(n.secrets(), func(secret []byte) bool {
+		return hmac.Equal([]byte(nonce), []byte(nonceOf(secret, made)))
+	})
 }

@@ -1,0 +1,127 @@
+package oauth_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/scimward/scimward/sidecar/internal/oauth"
+	"github.com/scimward/scimward/sidecar/internal/token"
+)
+
+// sharing has a second server on the store of the first. Confirm returns what confirmed says.
+func sharing(t *testing.T, confirmed func() error) (w *world, second *oauth.Server) {
+	t.Helper()
+	w = newWorld(t, func(w *world) {
+		w.options.Confirm = func(context.Context) error { return confirmed() }
+	})
+	second, err := w.serve(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(second.Close)
+	return w, second
+}
+
+// proofsOf returns the verifier of acme's proofs.
+func proofsOf(t *testing.T, s *oauth.Server) *token.Proofs {
+	t.Helper()
+	own, err := s.Own("acme")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return own.Proofs
+}
+
+// TestProofsAreShared: processes with one store accept each other's nonces, also after a rotation and a restart, and
+// a proof that one of them accepted is used up at all.
+func TestProofsAreShared(t *testing.T) {
+	w, second := sharing(t, func() error { return nil })
+	k := w.proofKey()
+	request := &token.ProofRequest{Method: "POST", URL: acme + "/oauth/token", ID: "r", Nonce: true}
+	verify := func(s *oauth.Server, proof, id string) token.Reason {
+		r := *request
+		r.ID = id
+		_, err := proofsOf(t, s).Verify(t.Context(), proof, &r)
+		return reason(err)
+	}
+	for round, change := range []func(){
+		func() {},
+		func() { // a proof from before the start needs nothing more
+			w.reopen()
+			second.Close()
+			var err error
+			if second, err = w.serve(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(second.Close)
+		},
+		func() {
+			if _, err := second.RotateKeys(t.Context(), "acme", operator("oauth.key.rotate")); err != nil {
+				t.Fatal(err)
+			}
+			w.advance(time.Minute)
+		},
+	} {
+		proof := k.sign(object{"nonce": proofsOf(t, w.server).Nonce()})
+		change()
+		if got := verify(second, proof, "one"); got != "" {
+			t.Errorf("round %d: a nonce of another process: %s", round, got)
+		}
+		for _, id := range []string{"one", "two"} {
+			if got := verify(w.server, proof, id); got != token.ReasonProofReplay {
+				t.Errorf("round %d: a proof that another process accepted: %q, want a replay", round, got)
+			}
+		}
+	}
+}
+
+// TestTokenAnswerWaits: a revocation, and a token of a key that signs at once, is answered when the other processes
+// have it. A revocation of a dead token waits too: another process may have revoked it just now.
+func TestTokenAnswerWaits(t *testing.T) {
+	asked, fault := 0, error(nil)
+	w, second := sharing(t, func() error { asked++; return fault })
+	revoke := func(raw string) int { return w.about("revoke", "idp", raw).Code }
+	want := func(what string, n int) {
+		t.Helper()
+		if asked != n {
+			t.Errorf("%s: asked the other processes %d times, want %d", what, asked, n)
+		}
+		asked = 0
+	}
+	raw := w.issue("idp")
+	want("a token of the first key", 1)
+	if code := revoke(raw); code != http.StatusOK {
+		t.Errorf("revoking: %d", code)
+	}
+	want("a revocation", 1)
+	for range 2 {
+		w.server, second = second, w.server
+		v := w.accessVerifier("acme", acme)
+		if _, err := v.Verify(t.Context(), raw); reason(err) != token.ReasonRevoked {
+			t.Errorf("a revoked token: %v", err)
+		}
+	}
+	if code := revoke(raw); code != http.StatusOK {
+		t.Errorf("revoking again: %d", code)
+	}
+	want("a revocation of a dead token", 1)
+	fault = errors.New("cut off")
+	if code := revoke(raw); code != http.StatusServiceUnavailable {
+		t.Errorf("revoking without the others: %d, want 503", code)
+	}
+	if code, _ := w.ask(w.assert("idp", object{"jti": w.fresh()})); code != http.StatusServiceUnavailable {
+		t.Errorf("a token of a young key without the others: %d, want 503", code)
+	}
+	asked, fault = 0, nil
+	w.advance(11 * time.Minute)
+	w.issue("idp")
+	want("a token of a key that all have", 0)
+	if _, err := second.DropKey(t.Context(), "acme", w.signing(), operator("oauth.key.drop")); err != nil {
+		t.Fatal(err)
+	}
+	w.issue("idp")
+	want("a token of the key that follows a dropped one", 1)
+}
