@@ -3,16 +3,13 @@ package sidecar
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"path/filepath"
 
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/internal/cluster"
 	"github.com/scimward/scimward/sidecar/internal/lease"
-	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 	"github.com/scimward/scimward/store/log/jetstream"
 	"github.com/scimward/scimward/store/machine"
 )
@@ -122,6 +119,7 @@ func (s *Server) openCluster(context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("joining the cluster: %w", err)
 	}
+	s.confirming = s.newConfirmations()
 	return nil
 }
 
@@ -161,42 +159,4 @@ func (s *Server) mayDecide(string, string) bool { return s.core == nil || s.core
 func (s *Server) upToDate(ctx context.Context) error {
 	_, err := s.store.Barrier(ctx)
 	return err
-}
-
-// confirm returns when no process serves anybody whom this one knows to be locked or gone.
-func (s *Server) confirm(ctx context.Context) error {
-	if s.core == nil {
-		return nil
-	}
-	a, err := s.core.Confirm(ctx)
-	for _, absent := range a.Unconfirmed {
-		s.opts.Logger.WarnContext(ctx, "a core did not confirm the newest locks, and its lease has ended",
-			slog.String("core", string(absent.Core)), slog.Uint64("position", uint64(a.Position)))
-	}
-	return err
-}
-
-// confirmed makes an answer to an operator's change wait for confirm.
-func (s *Server) confirmed(next http.Handler) http.Handler {
-	if s.core == nil {
-		return next
-	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet || r.Method == http.MethodHead {
-			next.ServeHTTP(w, r)
-			return
-		}
-		ctx := r.Context()
-		confirm := func() error { return s.confirm(ctx) }
-		next.ServeHTTP(scimhttp.WhenConfirmed(w, confirm, func(err error) {
-			w.Header().Set("Content-Type", "application/problem+json")
-			w.WriteHeader(http.StatusServiceUnavailable)
-			doc, _ := json.Marshal(map[string]any{ // strings and numbers always encode
-				"status": http.StatusServiceUnavailable,
-				"detail": "the answer of this core is not sent, and a change is made here: " + err.Error() +
-					"; repeat the command to wait again",
-			})
-			_, _ = w.Write(doc)
-		}), r)
-	})
 }

@@ -136,19 +136,52 @@ func TestCores(t *testing.T) {
 			t.Errorf("%d cores allow %s after the answer, want none", n, name)
 		}
 	}
+	deactivate(1, ids[0]) // again: nothing changes, so there is no other record
+	for i, id := range ids {
+		c.confirmed(i, id, "by all 3 core(s) within ")
+	}
+	last := idp.create("/Users", bearer, userNamed("fay"))
+	deactivate(1, last)
 	if err := c.run[1].stop(); err != nil {
 		t.Errorf("stopping core 1: %v", err)
 	}
 	c.run[1] = nil
+	c.confirmed(0, last, "by all 3 core(s) within ") // it was recorded before the end
 	idp.r = c.run[2]
 	id := idp.create("/Users", bearer, userNamed("eve"))
 	deactivate(0, id)
 	if n := allowed("eve"); n != 0 {
 		t.Errorf("%d cores allow eve after the answer, want none", n)
 	}
+	c.confirmed(2, id, "by all 2 core(s) within ")
 	c.start(1)
 	if n := allowed("eve") + allowed("ada"); n != 0 {
 		t.Errorf("%d allow eve or ada after a restart, want none", n)
+	}
+}
+
+// confirmed waits until the evidence of a core about a user says that the lock was confirmed so, and the audit trail
+// once.
+func (c *cores) confirmed(at int, id, want string) {
+	c.t.Helper()
+	var rep sidecar.Evidence
+	until(c.t, fmt.Sprintf("core %d to have the confirmation of %s", at, id), func() bool {
+		rep = sidecar.Evidence{}
+		err := json.Unmarshal([]byte(c.run[at].asked("/v1/tenants/acme/evidence/"+id)), &rep)
+		return err == nil && rep.Offboardings[0].Confirmation.Recorded
+	})
+	off := &rep.Offboardings[0]
+	if got := off.Confirmation; !strings.Contains(got.String(), want) || got.At.Before(off.LockedAt) {
+		c.t.Errorf("evidence of %s: confirmed %s, locked at %s, want it later, %q", id, got, off.LockedAt, want)
+	}
+	var records []string
+	for i := range rep.Chain {
+		if r := &rep.Chain[i]; r.Action == "lock.confirmed" && r.Resource == id {
+			records = append(records, r.Detail)
+		}
+	}
+	if len(records) != 1 || !strings.Contains(records[0], want) {
+		c.t.Errorf("the audit trail says of %s: %q, want one record of %q", id, records, want)
 	}
 }
 

@@ -68,6 +68,9 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	err = errors.Join(err, s.drain(context.WithoutCancel(ctx), stop))
 	s.handler.Flush(context.WithoutCancel(ctx))
+	if s.confirming != nil {
+		err = errors.Join(err, s.confirming.finish(s.opts.Config.Drain))
+	}
 	// After a lease the others have waited it out, so there is nothing to wait for.
 	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx),
 		min(s.opts.Config.Drain, s.opts.Config.Cluster.Lease))

@@ -66,6 +66,7 @@ type Server struct {
 
 	log          *jetstream.Log // nil unless the process shares its log
 	core         *cluster.Core  // nil likewise
+	confirming   *confirmations // nil likewise
 	store        *store.Store
 	names        *store.NameCache
 	trail        *appTrail
@@ -206,7 +207,7 @@ func (s *Server) openTrust(ctx context.Context) error {
 		ReplaceUnreadable: s.opts.Config.TokenKeys.ReplaceUnreadable,
 	}
 	if s.core != nil {
-		o.Confirm = s.confirm
+		o.Confirm = func(ctx context.Context) error { return s.confirm(ctx, "", "", nil) }
 	}
 	if err := s.keyEncryption(ctx, &o); err != nil {
 		return err
@@ -311,11 +312,12 @@ func (s *Server) openAdmin(context.Context) error {
 			Keyless: s.oauth.Keyless,
 		},
 
+		Confirm:       s.confirm,
 		Ageless:       s.agelessApps,
 		Explain:       s.decider.Explain,
 		Unprovisioned: s.decider.UnprovisionedPeople,
 	})
-	s.admin = httpServer(s.confirmed(h.Admin()), s.opts.Logger)
+	s.admin = httpServer(h.Admin(), s.opts.Logger)
 	s.admin.ConnContext = admin.ConnContext
 	s.metrics = httpServer(h.Metrics(), s.opts.Logger)
 	return nil

@@ -43,8 +43,9 @@ func (t *Tx) openEpoch(u *User, l *Lock, names []name, event string, hold *Hold)
 	t.putLock(l)
 	o := Offboarding{
 		Tenant: t.tenant, UserID: u.ID, Epoch: l.Epoch, Event: event, Cause: t.cause,
-		Received: t.received(), LockedAt: t.now,
+		Received: t.received(), LockedAt: t.now, Shared: t.shared,
 	}
+	t.locked = append(t.locked, Locked{Resource: u.ID, Epoch: l.Epoch})
 	if event != eventLocked { // an operator's lock is not what was refused
 		var err error
 		if o.Refused, err = t.endRefusals(u.ID); err != nil {

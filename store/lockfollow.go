@@ -255,6 +255,7 @@ func (t *Tx) storeFollowed(l *OperatorLock) error {
 	}
 	if l.Version == 0 {
 		t.w.Add(key(kindCounter, t.tenant, counterOperatorLocks), 1)
+		t.locked = append(t.locked, Locked{Resource: l.User})
 	} else if _, _, err := t.snap.Get(key(kindOperatorLock, t.tenant, l.ID)); err != nil {
 		return err // Get adds the precondition that the lock does not change before the commit
 	}

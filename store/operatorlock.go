@@ -213,7 +213,7 @@ func (t *Tx) LockByOperator(value string, until time.Time, revoke bool) (Operato
 		l.follow(p.id, p.names, t.options.UniqueExternalID)
 	}
 	t.putOperatorLock(&l)
-	t.note(l.resource(value), fmt.Sprintf("locked by an operator, lock %s, %s", l.ID, untilText(until)))
+	t.note(l.Resource(value), fmt.Sprintf("locked by an operator, lock %s, %s", l.ID, untilText(until)))
 	if revoke && p.user != nil && p.user.Active() {
 		err = t.revokeForOperator(p.user, namesOf(userIndexes, p.user.Resource))
 	}
@@ -264,8 +264,8 @@ func untilText(until time.Time) string {
 	return "until " + until.UTC().Format(time.RFC3339)
 }
 
-// resource is what the audit records of the lock are about.
-func (l *OperatorLock) resource(value string) string {
+// Resource is what the audit records of the lock are about: its person, or a digest of the name value.
+func (l *OperatorLock) Resource(value string) string {
 	if l.User != "" {
 		return l.User
 	}
@@ -370,7 +370,7 @@ func (t *Tx) removeLock(l *OperatorLock, why string) error {
 	ended := *l
 	ended.Ended = true
 	t.changeOperatorLock(ended)
-	t.note(l.resource(l.Name()), fmt.Sprintf("operator's lock %s %s", l.ID, why))
+	t.note(l.Resource(l.Name()), fmt.Sprintf("operator's lock %s %s", l.ID, why))
 	return nil
 }
 

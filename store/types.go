@@ -280,6 +280,10 @@ type Offboarding struct {
 	Breached  bool      // 300 s passed before SettledAt
 	Jobs      int       // number of jobs that the record created; Verify counts them
 	Refused   []Refusal `json:",omitempty"` // earlier requests for this that were refused
+	// Shared says that the lock was committed to a log that several processes share. Confirmed then says when the
+	// lock was in force at all of them; nil means that this is not known.
+	Shared    bool          `json:",omitempty"`
+	Confirmed *Confirmation `json:",omitempty"`
 	Version   Seq
 }
 

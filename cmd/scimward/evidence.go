@@ -105,6 +105,9 @@ func evidenceText(r *sidecar.Evidence) string {
 		if o.Breached {
 			b.WriteString(", DEADLINE BREACHED")
 		}
+		if o.Confirmation != nil {
+			fmt.Fprintf(&b, "\n  confirmed %s", o.Confirmation)
+		}
 		b.WriteString("\n  APP\tKIND\tSTATE\tFOUND\tREVOKED\tATTEMPTS\tPROBE\tPLUGIN\n")
 		for i := range o.Kinds {
 			writeKind(&b, &o.Kinds[i])

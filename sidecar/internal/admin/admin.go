@@ -129,6 +129,9 @@ type Options struct {
 	// Recordings and Policy are what a replay reads, and who judges.
 	Recordings *recording.Store
 	Policy     *policies.Engine
+	// Confirm runs before the answer to a change, and returns when no process serves anybody whom the answer calls
+	// locked. Locked are those whom the change locks. Nil means that there is no other process.
+	Confirm func(ctx context.Context, tenant, requestID string, locked []store.Locked) error
 	// FlushRefused writes the refused deactivations that wait for the store. Nil means none waits.
 	FlushRefused func(context.Context)
 }

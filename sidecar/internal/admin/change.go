@@ -39,6 +39,7 @@ type act struct {
 	Reason    string // set by because
 	RequestID string
 	Received  time.Time
+	Locked    []store.Locked // whom the act locked
 }
 
 // because sets the reason of an act that needs one.
@@ -80,9 +81,20 @@ func refuse(status int, format string, args ...any) error {
 	return &refusal{status: status, detail: fmt.Sprintf(format, args...)}
 }
 
-// statusOf returns the status of a refusal, and 503 for any other error.
+// confirm waits until every process has what the act took away, and what others took away before.
+func (h *Handler) confirm(ctx context.Context, a *act) error {
+	if h.opts.Confirm == nil {
+		return nil
+	}
+	return h.opts.Confirm(ctx, a.Tenant, a.RequestID, a.Locked)
+}
+
+// statusOf returns 200 without an error, the status of a refusal, and 503 for any other error.
 func statusOf(err error) int {
 	var r *refusal
+	if err == nil {
+		return http.StatusOK
+	}
 	if errors.As(err, &r) {
 		return r.status
 	}
@@ -121,8 +133,18 @@ func changeOf[In any](
 	}
 }
 
-// answer writes the result of an act, and one event to the log.
+// answer writes the result of an act, and one event to the log. A result, and a refusal that may report one, waits
+// until it holds at every process.
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request, name string, a *act, out any, err error) {
+	if statusOf(err) < http.StatusInternalServerError && r.Method != http.MethodGet {
+		if unknown := h.confirm(r.Context(), a); unknown != nil {
+			h.opts.Logger.ErrorContext(r.Context(), "not confirmed for an operator", slog.String("action", name),
+				slog.String("tenant", a.Tenant), slog.String("request_id", a.RequestID), slog.Any("error", unknown))
+			problem(w, http.StatusServiceUnavailable, "the answer of this core is not sent, and a change is made here: "+
+				unknown.Error()+"; repeat the command to wait again", nil)
+			return
+		}
+	}
 	attrs := []any{slog.String("action", name), slog.String("tenant", a.Tenant), slog.String("request_id", a.RequestID)}
 	var refused *refusal
 	switch {

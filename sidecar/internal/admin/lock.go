@@ -138,6 +138,13 @@ func (h *Handler) lock(ctx context.Context, a *act, in lockRequest) (any, error)
 	if err != nil {
 		return nil, lockError(err, in.User)
 	}
+	locked := store.Locked{Resource: l.Resource(in.User)}
+	if in.Revoke {
+		if own, err := h.lockOf(ctx, a.Tenant, l.User); err == nil { // else only the audit trail has the confirmation
+			locked.Epoch = own.Epoch
+		}
+	}
+	a.Locked = append(a.Locked, locked)
 	out := Locked{LockStatus: lockStatus(&l), Streams: h.opts.Cut(ctx, a.Tenant)}
 	if in.Revoke {
 		if out.Jobs, err = h.openJobs(ctx, a, l.User); err != nil {

@@ -50,6 +50,9 @@ type Answer struct {
 	Ticket   uint64
 	Position Position
 	Waited   int // processes that had not confirmed when the question came
+	// Cores and Edges have them in force: this core, those that confirmed, and the edges of this core that did.
+	// An edge of another core is a part of that core's confirmation.
+	Cores, Edges int
 	// Unconfirmed names those that never did. Their leases have ended. With Options.Serve, an
 	// application may still let them decide for that time, and the restriction does not reach them.
 	Unconfirmed []Unconfirmed
@@ -70,6 +73,8 @@ type ask struct {
 	target  Position // the last restriction up to Position or behind it
 	waits   []wait   // those that wait longest come last
 	waited  int
+	cores   int // that confirmed, without this one
+	edges   int
 	absent  []Unconfirmed
 }
 
@@ -96,7 +101,7 @@ func (c *Core) answer(now Reading, eff *Effects) {
 		if !a.started || !a.settled(c.id, now) {
 			return false
 		}
-		eff.Answers = append(eff.Answers, Answer{a.Ticket, a.target, a.waited, a.absent})
+		eff.Answers = append(eff.Answers, Answer{a.Ticket, a.target, a.waited, 1 + a.cores, a.edges, a.absent})
 		return true
 	})
 }
@@ -133,7 +138,7 @@ func (a *ask) settled(self ID, now Reading) bool {
 		d := w.decider()
 		switch {
 		case d.confirmed >= a.target:
-			a.name(w)
+			a.has(w)
 		case d.end == released:
 		case d.end == expired || now.Monotonic >= w.until:
 			if w.core != nil {
@@ -149,11 +154,13 @@ func (a *ask) settled(self ID, now Reading) bool {
 	return true
 }
 
-// name names the edges of a core that confirmed, which themselves had not.
-func (a *ask) name(w wait) {
+// has counts a process that confirmed, and names the edges of a core that themselves had not.
+func (a *ask) has(w wait) {
 	if w.core == nil {
+		a.edges++
 		return
 	}
+	a.cores++
 	for _, m := range w.core.missed {
 		if m.Confirmed < a.target && a.target <= m.Last {
 			a.absent = append(a.absent, Unconfirmed{Core: w.core.id, Edge: m.Edge})

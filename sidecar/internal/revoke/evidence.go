@@ -101,6 +101,9 @@ type OffboardReport struct {
 	Received  time.Time  `json:"received"`
 	LockedAt  time.Time  `json:"locked_at"`
 	BlockedAt *time.Time `json:"blocked_at"`
+	// Confirmation says when every process that decides had the lock in force. Where only one process decides, it is
+	// absent: BlockedAt says it.
+	Confirmation *ConfirmationReport `json:"confirmation,omitempty"`
 	// VerifiedAt is when the last kind was verified. It stays null if a kind is enforced at the proxy
 	// only.
 	VerifiedAt *time.Time `json:"verified_at"`
@@ -114,6 +117,21 @@ type OffboardReport struct {
 	Deletions []DeletionReport `json:"held_deletions,omitempty"`
 	// Refused are the earlier requests for this that were refused, while the user still had access.
 	Refused []RefusedReport `json:"refused_before,omitempty"`
+}
+
+// ConfirmationReport says when a lock was in force at every process that lets requests pass.
+type ConfirmationReport struct {
+	// Recorded is false while it is not known whether every process has the lock in force. The others are absent then.
+	Recorded bool `json:"recorded"`
+	*store.Confirmation
+}
+
+// String continues "confirmed".
+func (c *ConfirmationReport) String() string {
+	if !c.Recorded {
+		return "unknown: no record says that every process had the lock in force"
+	}
+	return c.Confirmation.String()
 }
 
 // RefusedReport is a deactivation or deletion that was refused, of one client.
@@ -243,6 +261,9 @@ func offboardReport(off *store.Offboarding, jobs []store.Job) OffboardReport {
 		out.Kinds = append(out.Kinds, kindReport(&jobs[i]))
 	}
 	out.Refused = refusedReports(off.Refused)
+	if off.Shared {
+		out.Confirmation = &ConfirmationReport{off.Confirmed != nil, off.Confirmed}
+	}
 	return out
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/revoke"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/audit"
+	"github.com/scimward/scimward/store/storetest"
 )
 
 // sign stands for the tenant's key. Package sidecar tests the check of the signature.
@@ -533,5 +534,39 @@ func TestLongIDsAreShownAsHashes(t *testing.T) {
 	}
 	if !strings.Contains(text, `"id": "sha256:`) {
 		t.Error("the report has no hash, want that of the long id")
+	}
+}
+
+// TestEvidenceOfSeveralProcesses: of a lock in a shared log the report says when every process had it in force, or
+// who did not confirm. Without a record of it, the report says that it is unknown.
+func TestEvidenceOfSeveralProcesses(t *testing.T) {
+	shared := storetest.SharedLog(t)
+	r := newRigWith(t, func(o *store.Options) { o.Shared = shared })
+	id := r.leaver("ada")
+	told := func(want string) {
+		t.Helper()
+		rep := r.report(id)
+		if _, err := revoke.Read(bytes.NewReader(encode(t, rep))); err != nil {
+			t.Fatalf("Read of the report: %v, want no error", err)
+		}
+		var page strings.Builder
+		if err := rep.HTML(&page); err != nil || !strings.Contains(page.String(), want+"</td>") {
+			t.Errorf("page: %v, want one with %q:\n%s", err, want, &page)
+		}
+		if got := rep.Offboardings[0].Confirmation.String(); got != want {
+			t.Errorf("confirmed %q, want %q", got, want)
+		}
+	}
+	told("unknown: no record says that every process had the lock in force")
+	c := store.Confirmation{At: r.clock.Now(), Took: 3021.5, Cores: 2}
+	c.Without("core-3-ab", "")
+	err := r.store.ConfirmLocks(t.Context(), "acme", cause("lock.confirmed"), []store.Locked{{Resource: id, Epoch: 1}}, &c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told("at 2026-03-01 09:00:00.000 UTC by 2 core(s) within 3021.5 ms; not by core core-3-ab, whose lease had ended")
+	alone, id := finished(t)
+	if c := alone.report(id).Offboardings[0].Confirmation; c != nil {
+		t.Errorf("the report of a single process has %+v, want no confirmation", c)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
@@ -410,8 +412,15 @@ func (s *service) wantLock(id string, state store.LockState) {
 func TestAnswerWaitsForTheOthers(t *testing.T) {
 	var asked int
 	var fault error
+	var locked []store.Locked
 	s := serve(t, il1, func(o *scimhttp.Options) {
-		o.Confirm = func(context.Context) error { asked++; return fault }
+		o.Confirm = func(_ context.Context, tenant, request string, l []store.Locked) error {
+			if asked++; tenant != "acme" || request == "" {
+				t.Errorf("asked for request %q of tenant %q", request, tenant)
+			}
+			locked = append(locked, l...)
+			return fault
+		}
 	})
 	id := s.createUser("ada")
 	fault = errors.New("core-2 did not answer")
@@ -434,6 +443,12 @@ func TestAnswerWaitsForTheOthers(t *testing.T) {
 	}
 	fault = nil
 	s.do("PATCH", "/Users/"+id, off).want(200)
+	s.do("PATCH", "/Users/"+id, ops(op("replace", "active", true))).want(200)
+	s.do("DELETE", "/Users/"+id, nil).want(204)
+	want := []store.Locked{{Resource: id, Epoch: 1}, {Resource: id, Epoch: 2}} // the deactivation and the deletion
+	if diff := cmp.Diff(want, locked); diff != "" {
+		t.Errorf("asked for locks (-want +got):\n%s", diff)
+	}
 }
 
 // TestRequestWaitsForTheStore: nothing is decided until the store has what other processes acknowledged.

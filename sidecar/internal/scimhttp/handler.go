@@ -54,8 +54,8 @@ type Options struct {
 	Current func(ctx context.Context) error
 	// Confirm runs before each answer, and returns when no process serves anybody whom the answer may call inactive,
 	// locked or gone. After an error the answer is 503, and what the request changed stays. Nil means that there is
-	// no other process.
-	Confirm func(ctx context.Context) error
+	// no other process. Locked are those whom the request locks.
+	Confirm func(ctx context.Context, tenant, requestID string, locked []store.Locked) error
 	// RateOf returns how many requests a second a client of a tenant may send, and the largest burst.
 	// Nil means 50 and 100.
 	RateOf func(tenant, issuer, clientID string) (limit rate.Limit, burst int)

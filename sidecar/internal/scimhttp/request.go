@@ -10,6 +10,7 @@ import (
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/request"
+	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/scim"
 )
 
@@ -32,6 +33,7 @@ type exchange struct {
 	seq      uint64             // position of the change, 0 without a write
 	reason   string             // why the request did not succeed
 	err      error              // cause of a 5xx, for the log only
+	locked   []store.Locked     // whom the change locks
 	taken    []string           // attributes with names of another user, whose credentials may be refused
 }
 

@@ -29,12 +29,6 @@ type recorder struct {
 	refused error
 }
 
-// WhenConfirmed returns a writer whose answer goes out when confirm returns. After an error of confirm, refuse writes
-// another answer to w.
-func WhenConfirmed(w http.ResponseWriter, confirm func() error, refuse func(error)) http.ResponseWriter {
-	return &recorder{ResponseWriter: w, confirm: confirm, refuse: refuse}
-}
-
 func (r *recorder) WriteHeader(status int) {
 	if r.status != 0 {
 		return
@@ -68,7 +62,7 @@ func (r *recorder) Write(b []byte) (int, error) {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := h.begin(r)
 	ctx := r.Context()
-	rec := &recorder{ResponseWriter: w, confirm: func() error { return h.confirm(ctx) }, refuse: func(err error) {
+	rec := &recorder{ResponseWriter: w, confirm: func() error { return h.confirm(ctx, x) }, refuse: func(err error) {
 		f := answerFor(err)
 		x.reason, x.err = f.Reason, err
 		f.write(w)
@@ -97,11 +91,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // confirm waits until no process serves anybody whom the answer may call inactive, locked or gone.
-func (h *Handler) confirm(ctx context.Context) error {
+func (h *Handler) confirm(ctx context.Context, x *exchange) error {
 	if h.opts.Confirm == nil {
 		return nil
 	}
-	if err := h.opts.Confirm(ctx); err != nil {
+	if err := h.opts.Confirm(ctx, x.Tenant, x.ID, x.locked); err != nil {
 		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
 	}
 	return nil
@@ -248,9 +242,16 @@ func (x *exchange) judged(fn func() error) error {
 
 // update changes the store in one transaction.
 func (h *Handler) update(ctx context.Context, x *exchange, fn func(*store.Tx) error) (store.Seq, error) {
-	return h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
-		return x.judged(func() error { return fn(tx) })
+	var locked []store.Locked
+	seq, err := h.opts.Store.Update(ctx, x.Tenant, x.cause(), func(tx *store.Tx) error {
+		err := x.judged(func() error { return fn(tx) })
+		locked = tx.Locked()
+		return err
 	})
+	if err == nil {
+		x.locked = locked
+	}
+	return seq, err
 }
 
 // updateMembers changes a group with any number of members.
