@@ -126,17 +126,17 @@ func present(m *routev3.RouteMatch, name string) *routev3.RouteMatch {
 const writeMethods = "^(POST|PUT|PATCH)$"
 
 // scimRoutes returns the routes of a tenant that end at scimward. Envoy buffers the start of a body, for
-// the writing methods only.
+// the writing methods only. It waits longer for an answer than scimward does for the other cores.
 func (b *builder) scimRoutes(cfg *config.Config, t *config.Tenant) []*routev3.Route {
 	scim := func(name string, m *routev3.RouteMatch, buffer *authzv3.BufferSettings) *routev3.Route {
 		return b.route(route{
-			name: t.Name + "/" + name, match: m, cluster: ClusterSCIM, timeout: 30 * time.Second,
+			name: t.Name + "/" + name, match: m, cluster: ClusterSCIM, timeout: cfg.Cluster.Outlasting(30 * time.Second),
 			authz: perRoute("scim", t.Name, "", buffer),
 		})
 	}
 	oauth := func(path string) *routev3.Route {
 		return b.route(route{
-			name: t.Name + path, match: under(path), cluster: ClusterSCIM, timeout: 15 * time.Second,
+			name: t.Name + path, match: under(path), cluster: ClusterSCIM, timeout: cfg.Cluster.Outlasting(15 * time.Second),
 			authz: perRoute("oauth", t.Name, "", nil),
 		})
 	}

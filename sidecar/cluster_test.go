@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/scimward/scimward/sidecar"
+	"github.com/scimward/scimward/sidecar/config"
 )
 
 // cores are three cores of one installation, with the servers of their log.
@@ -182,6 +183,19 @@ func (c *cores) confirmed(at int, id, want string) {
 	}
 	if len(records) != 1 || !strings.Contains(records[0], want) {
 		c.t.Errorf("the audit trail says of %s: %q, want one record of %q", id, records, want)
+	}
+}
+
+// TestListenersOutlastALease: an answer that waits for the end of the lease of another core is still written.
+func TestListenersOutlastALease(t *testing.T) {
+	for lease, want := range map[time.Duration]time.Duration{0: time.Minute, 2 * time.Minute: 182 * time.Second} {
+		cfg := &config.Config{Cluster: config.Cluster{Role: config.RoleStandalone}}
+		if lease > 0 {
+			cfg.Cluster = config.Cluster{Role: config.RoleCore, Lease: lease}
+		}
+		if got := sidecar.WriteTimeout(cfg); got < want || got > want+5*time.Second {
+			t.Errorf("lease %s: an answer is cut after %s, want %s", lease, got, want)
+		}
 	}
 }
 

@@ -3,8 +3,10 @@ package sidecar
 import (
 	"context"
 	"crypto/tls"
+	"log/slog"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -57,6 +59,12 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 
 // RetryClients is what happens every minute to changes of clients that are not in force.
 func (s *Server) RetryClients(ctx context.Context) { s.followClients(ctx) }
+
+// WriteTimeout is how long the listeners of a configuration may take for an answer.
+func WriteTimeout(cfg *config.Config) time.Duration {
+	s := &Server{opts: Options{Config: cfg, Logger: slog.New(slog.DiscardHandler)}}
+	return s.httpServer(http.NotFoundHandler()).WriteTimeout
+}
 
 // Metrics describes every metric that the server has registered.
 func (s *Server) Metrics() []*prometheus.Desc {

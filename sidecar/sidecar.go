@@ -260,7 +260,7 @@ func (s *Server) openSCIM(ctx context.Context) (err error) {
 	s.handler.Mount(mux)
 	s.oauth.Mount(mux, s.tenantOf)
 	mux.Handle("GET "+instance.Path, s.instance)
-	s.scim = httpServer(s.handler.Route(mux), s.opts.Logger)
+	s.scim = s.httpServer(s.handler.Route(mux))
 	s.refusals.watchHandshakes(s.scim, config.ListenerSCIM) //nolint:contextcheck // a handshake has none
 	s.ofPermitted(s.scim)
 	envoy := s.opts.Config.Envoy
@@ -317,9 +317,9 @@ func (s *Server) openAdmin(context.Context) error {
 		Explain:       s.decider.Explain,
 		Unprovisioned: s.decider.UnprovisionedPeople,
 	})
-	s.admin = httpServer(h.Admin(), s.opts.Logger)
+	s.admin = s.httpServer(h.Admin())
 	s.admin.ConnContext = admin.ConnContext
-	s.metrics = httpServer(h.Metrics(), s.opts.Logger)
+	s.metrics = s.httpServer(h.Metrics())
 	return nil
 }
 
@@ -417,11 +417,11 @@ func (s *Server) openGRPC(conf *tls.Config) {
 	s.grpc = s.authz.NewGRPC(opts...)
 }
 
-func httpServer(h http.Handler, logger *slog.Logger) *http.Server {
+func (s *Server) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler: h, MaxHeaderBytes: 64 << 10, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
-		WriteTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+		WriteTimeout: s.opts.Config.Cluster.Outlasting(60 * time.Second), IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(s.opts.Logger.Handler(), slog.LevelWarn),
 	}
 }
 

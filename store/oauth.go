@@ -28,8 +28,8 @@ func (t *Tx) UseJTI(issuer, jti string, exp time.Time) error {
 // issuerOfProofs is the issuer of the used DPoP proofs among the used jtis. No client has such an id.
 const issuerOfProofs = "\x00dpop"
 
-// UseProof records that a DPoP proof was used. It returns ErrReplay for a used one, until housekeeping drops it some time
-// after until.
+// UseProof records that a DPoP proof was used. It returns ErrReplay for a used one, until housekeeping drops it some
+// time after until.
 func (s *Store) UseProof(ctx context.Context, tenant, proof string, until time.Time) error {
 	_, err := s.update(ctx, tenant, Cause{}, func(t *Tx) error { return t.UseJTI(issuerOfProofs, proof, until) })
 	return err

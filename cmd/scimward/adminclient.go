@@ -36,7 +36,8 @@ func newAdminClient(file string) (*adminClient, error) {
 		return nil, explain(err)
 	}
 	path, _ := config.UnixPath(cfg.Listen.Admin)
-	return &adminClient{cfg: cfg, faults: err, http: &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+	timeout := cfg.Cluster.Outlasting(30 * time.Second)
+	return &adminClient{cfg: cfg, faults: err, http: &http.Client{Timeout: timeout, Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "unix", path)

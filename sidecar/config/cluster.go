@@ -71,6 +71,15 @@ type ClusterMember struct {
 // Shared reports whether the process shares its log with others.
 func (c *Cluster) Shared() bool { return c.Role == RoleCore }
 
+// Outlasting returns a timeout for an answer that takes limit without the others: it is longer by the time for which
+// an answer may wait until a core that is out of reach has no lease.
+func (c *Cluster) Outlasting(limit time.Duration) time.Duration {
+	if c.Role == RoleStandalone {
+		return limit
+	}
+	return limit + c.Lease + c.Lease/50 + time.Second // rates of clocks that differ by 1 %, and some reserve
+}
+
 func (c *Cluster) complete(dir folder) {
 	or(&c.Role, RoleStandalone)
 	or(&c.Lease, 15*time.Second)

@@ -96,6 +96,7 @@ type Machine struct {
 	hash   [32]byte        // the end of the chain of marks after it
 
 	queue    chan *proposal
+	barriers barriers
 	position atomic.Uint64
 	snaps    snapshots
 	exports  sync.RWMutex // backups read, Clean writes

@@ -341,18 +341,3 @@ func (f *follower) order(ctx context.Context, txns []*transaction) (verdict, err
 		return verdict{}, errWaited
 	}
 }
-
-// Barrier returns a position that has every change that any machine had acknowledged before the call, once the readers
-// of this machine see it. It costs one empty transaction in the shared log, in one record with the changes that
-// wait at the same time. Without a shared log it returns [Machine.Position] at once. It returns the errors of Update.
-func (m *Machine) Barrier(ctx context.Context) (Seq, error) {
-	if m.shared == nil {
-		return m.Position(), nil
-	}
-	if err := m.enter(); err != nil {
-		return 0, err
-	}
-	defer m.inflight.Done()
-	o := m.propose(ctx, &transaction{})
-	return o.seq, o.err
-}

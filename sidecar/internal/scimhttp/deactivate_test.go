@@ -451,13 +451,26 @@ func TestAnswerWaitsForTheOthers(t *testing.T) {
 	}
 }
 
-// TestRequestWaitsForTheStore: nothing is decided until the store has what other processes acknowledged.
+// TestRequestWaitsForTheStore: nothing is read or changed until the store has what other processes acknowledged. A
+// stranger makes this process ask no other one, neither before nor after the decision.
 func TestRequestWaitsForTheStore(t *testing.T) {
 	var fault error
-	s := serve(t, il1, func(o *scimhttp.Options) { o.Current = func(context.Context) error { return fault } })
+	asked := 0
+	ask := func(context.Context) error { asked++; return fault }
+	s := serve(t, il1, func(o *scimhttp.Options) {
+		o.Current = ask
+		o.Confirm = func(ctx context.Context, _, _ string, _ []store.Locked) error { return ask(ctx) }
+	})
 	id := s.createUser("ada")
 	fault = store.ErrUnavailable
 	s.do("DELETE", "/Users/"+id, nil).wantError(503, "")
 	fault = nil
 	s.do("GET", "/Users/"+id, nil).want(200)
+	asked = 0
+	s.do("GET", "/Users/"+id, nil, "Authorization", "Bearer nobody").wantError(401, "")
+	s.do("GET", "/Nothing/"+id, nil, "Authorization", "Bearer nobody").wantError(401, "")
+	s.do("PATCH", "/Users/"+id, "{", "Authorization", "").wantError(401, "")
+	if asked != 0 {
+		t.Errorf("a stranger made the process ask the others %d times", asked)
+	}
 }

@@ -49,12 +49,12 @@ type Options struct {
 	// applies. It ends the user's open streams and returns when they have ended. The answer waits for
 	// it, but at most 5 seconds. Nil means that there are no streams.
 	AfterLock func(ctx context.Context, tenant, userID string)
-	// Current runs before a request is decided on, and returns when the store has every change that any process
+	// Current runs before a request that is allowed acts, and returns when the store has every change that any process
 	// acknowledged before. Nil means that there is no other process.
 	Current func(ctx context.Context) error
-	// Confirm runs before each answer, and returns when no process serves anybody whom the answer may call inactive,
-	// locked or gone. After an error the answer is 503, and what the request changed stays. Nil means that there is
-	// no other process. Locked are those whom the request locks.
+	// Confirm runs before each answer to a known client, and returns when no process serves anybody whom the answer
+	// may call inactive, locked or gone. After an error the answer is 503, and what the request changed stays. Nil
+	// means that there is no other process. Locked are those whom the request locks.
 	Confirm func(ctx context.Context, tenant, requestID string, locked []store.Locked) error
 	// RateOf returns how many requests a second a client of a tenant may send, and the largest burst.
 	// Nil means 50 and 100.

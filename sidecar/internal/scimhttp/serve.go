@@ -90,9 +90,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.write(rec)
 }
 
-// confirm waits until no process serves anybody whom the answer may call inactive, locked or gone.
+// confirm waits until no process serves anybody whom the answer may call inactive, locked or gone. An answer to a
+// stranger says nothing about anybody.
 func (h *Handler) confirm(ctx context.Context, x *exchange) error {
-	if h.opts.Confirm == nil {
+	if h.opts.Confirm == nil || x.decision.Claims.ClientID == "" {
 		return nil
 	}
 	if err := h.opts.Confirm(ctx, x.Tenant, x.ID, x.locked); err != nil {
@@ -146,11 +147,6 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 		return store.ErrNotFound
 	}
 	x.Tenant = tenant
-	if h.opts.Current != nil {
-		if err := h.opts.Current(ctx); err != nil {
-			return err
-		}
-	}
 	if err := x.read(r, h.opts.MaxBody); err != nil {
 		return err
 	}
@@ -170,6 +166,11 @@ func (h *Handler) serve(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	}
 	if !x.decision.Allowed() || x.decision.SCIM == nil || x.decision.Tenant != tenant {
 		return answerForDecision(x.decision)
+	}
+	if h.opts.Current != nil { // after the decision, so that no stranger makes this process ask the others
+		if err := h.opts.Current(ctx); err != nil {
+			return err
+		}
 	}
 	x.scim = x.decision.SCIM
 	x.answer = w.Header()
