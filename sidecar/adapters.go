@@ -42,35 +42,6 @@ func (l locks) Locked(tenant string, s *subject.Subject) *authz.Lock {
 	}
 }
 
-// users finds the SCIM id behind a name, for requests with two credentials.
-type users struct{ store *store.Store }
-
-func (u users) SCIMID(ctx context.Context, tenant string, s *subject.Subject) (id string, err error) {
-	if s.SCIMID != "" {
-		return s.SCIMID, nil
-	}
-	err = u.store.View(ctx, tenant, func(r *store.Reader) error {
-		for kind, value := range s.Names() {
-			attr := store.UserAttribute(kind)
-			if attr == "" || id != "" {
-				continue
-			}
-			ids, err := r.UserIDs(attr, value)
-			if err != nil {
-				return err
-			}
-			if len(ids) == 1 {
-				id = ids[0]
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return "", fmt.Errorf("finding the user of two credentials: %w", err)
-	}
-	return id, nil
-}
-
 // identifier asks the plugin of an app for the user behind a credential.
 type identifier struct{ host *plugins.Host }
 

@@ -24,7 +24,7 @@ import (
 // accounts that were refused. A record stands for all requests of one person, one route and one hour. Whoever sends
 // more than the trail takes fills neither the disk nor the memory: a metric counts what is not written.
 type appTrail struct {
-	store     *store.Store
+	write     func(context.Context, *appRecord) error
 	logger    *slog.Logger
 	now       func() time.Time
 	queue     chan appRecord // a request never waits for it
@@ -35,11 +35,26 @@ type appTrail struct {
 	written *lru.Cache[appRecordKey, time.Time]
 }
 
-// appRecord is a record that waits.
+// appRecord is a record that waits. An edge sends it to a core.
 type appRecord struct {
-	tenant, resource, detail string
-	cause                    store.Cause
-	refused                  bool
+	Tenant, Resource, Detail string
+	Cause                    store.Cause
+	Refused                  bool
+}
+
+// recordApp writes records to the audit trail of a store.
+func recordApp(st *store.Store) func(context.Context, *appRecord) error {
+	return func(ctx context.Context, r *appRecord) error {
+		_, err := st.Update(ctx, r.Tenant, r.Cause, func(tx *store.Tx) error {
+			if r.Refused {
+				tx.AuditOnly(r.Resource, r.Detail)
+			} else {
+				tx.AuditDone(r.Resource, r.Detail)
+			}
+			return nil
+		})
+		return err
+	}
 }
 
 // appRecordKey is what one record an hour stands for.
@@ -63,7 +78,7 @@ const (
 )
 
 func newAppTrail(
-	st *store.Store, now func() time.Time, logger *slog.Logger, r prometheus.Registerer,
+	write func(context.Context, *appRecord) error, now func() time.Time, logger *slog.Logger, r prometheus.Registerer,
 ) (*appTrail, error) {
 	rates, err := limit.New()
 	if err != nil {
@@ -74,7 +89,7 @@ func newAppTrail(
 		return nil, fmt.Errorf("making the memory of audit records: %w", err)
 	}
 	t := &appTrail{
-		store: st, logger: logger, now: now, rates: rates, written: written, queue: make(chan appRecord, maxUnwritten),
+		write: write, logger: logger, now: now, rates: rates, written: written, queue: make(chan appRecord, maxUnwritten),
 		unwritten: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "scimward_app_audit_unwritten_total",
 			Help: "Audit records about requests of applications that were not written: rate, queue or store.",
@@ -165,7 +180,7 @@ func (t *appTrail) add(a *authz.Answered, action, resource, detail string, use a
 		return
 	}
 	rec := appRecord{
-		tenant: d.Tenant, resource: resource, detail: detail, refused: a.Refused, cause: store.Cause{
+		Tenant: d.Tenant, Resource: resource, Detail: detail, Refused: a.Refused, Cause: store.Cause{
 			Actor: "system", RequestID: request.ID(r.ID, rand.Text), Remote: r.Remote, Method: method,
 			Path: d.LocalWrite, Action: action, Decision: "configuration", Received: r.Received,
 		},
@@ -184,10 +199,10 @@ func (t *appTrail) auditConfigured(ctx context.Context, cfg *config.Config) {
 		if len(a.Exempt) == 0 {
 			continue
 		}
-		t.write(ctx, &appRecord{
-			tenant: tenant.Name, detail: fmt.Sprintf(
+		t.record(ctx, &appRecord{
+			Tenant: tenant.Name, Detail: fmt.Sprintf(
 				"app %s: %d exempt from the directory: %s", a.Name, len(a.Exempt), strings.Join(a.Exempt, ", ")),
-			cause: store.Cause{
+			Cause: store.Cause{
 				Actor: "system", RequestID: rand.Text(), Action: actionExemptConfigured, Decision: "configuration",
 			},
 		})
@@ -199,31 +214,23 @@ func (t *appTrail) run(ctx context.Context) {
 	for {
 		select {
 		case r := <-t.queue:
-			t.write(ctx, &r)
+			t.record(ctx, &r)
 		case <-ctx.Done():
 			for len(t.queue) > 0 {
 				r := <-t.queue
-				t.write(ctx, &r)
+				t.record(ctx, &r)
 			}
 			return
 		}
 	}
 }
 
-func (t *appTrail) write(ctx context.Context, r *appRecord) {
+func (t *appTrail) record(ctx context.Context, r *appRecord) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
 	defer cancel()
-	_, err := t.store.Update(ctx, r.tenant, r.cause, func(tx *store.Tx) error {
-		if r.refused {
-			tx.AuditOnly(r.resource, r.detail)
-		} else {
-			tx.AuditDone(r.resource, r.detail)
-		}
-		return nil
-	})
-	if err != nil {
-		t.unwritten.WithLabelValues(r.tenant, "store").Inc()
+	if err := t.write(ctx, r); err != nil {
+		t.unwritten.WithLabelValues(r.Tenant, "store").Inc()
 		t.logger.ErrorContext(ctx, "a request of an application is not in the audit trail",
-			slog.String("tenant", r.tenant), slog.String("action", r.cause.Action), slog.Any("error", err))
+			slog.String("tenant", r.Tenant), slog.String("action", r.Cause.Action), slog.Any("error", err))
 	}
 }

@@ -110,7 +110,7 @@ func (s *Server) openCluster(context.Context) (err error) {
 		return nil
 	}
 	s.core, err = cluster.New(cluster.Options{
-		Name: c.Name, Store: s.store, Messages: s.log,
+		Name: c.Name, Store: s.store, Messages: s.log, Directory: s.store, Note: s.noteOfEdge,
 		Cut:    func(ctx context.Context, tenant string) { s.cut(ctx, tenant) },
 		Lost:   func(ctx context.Context) { s.authz.CutAll(ctx) },
 		Lease:  lease.Options{Lease: c.Lease, Heartbeat: c.Heartbeat},
@@ -126,11 +126,19 @@ func (s *Server) openCluster(context.Context) (err error) {
 // runCluster runs the lease protocol until leave is called, which returns when the others know that this process
 // decides nothing any more, or when ctx ends. An error of the protocol goes to failed.
 func (s *Server) runCluster(ctx context.Context, failed chan<- error) (leave func(ctx context.Context) error) {
-	if s.core == nil {
+	if s.core == nil && s.edge == nil {
 		return func(context.Context) error { return nil }
 	}
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
+	if s.edge != nil {
+		go func() { ended <- s.edge.Run(run) }()
+		return func(ctx context.Context) error {
+			s.edge.Drain(ctx)
+			stop()
+			return <-ended
+		}
+	}
 	go func() {
 		err := s.core.Run(run)
 		if err != nil {
@@ -153,7 +161,15 @@ func (s *Server) runCluster(ctx context.Context, failed chan<- error) (leave fun
 }
 
 // mayDecide reports whether this process may let a request of an app pass.
-func (s *Server) mayDecide(string, string) bool { return s.core == nil || s.core.MayDecide() }
+func (s *Server) mayDecide(string, string) bool {
+	switch {
+	case s.core != nil:
+		return s.core.MayDecide()
+	case s.edge != nil:
+		return s.edge.MayDecide()
+	}
+	return true
+}
 
 // upToDate returns when the store has every change that any process had acknowledged.
 func (s *Server) upToDate(ctx context.Context) error {

@@ -28,11 +28,22 @@ type cores struct {
 	idp  *idp // of all
 }
 
+// loopbackAddress returns an address that no other test uses.
+func loopbackAddress() net.IP {
+	ip := net.IPv4(127, 0, 0, 1).To4()
+	rand.Read(ip[1:3]) // never fails (crypto/rand)
+	return ip
+}
+
 // startCores starts three cores on a loopback address of their own, each with the configuration text.
 func startCores(t *testing.T, text string) *cores {
 	t.Helper()
-	ip := net.IPv4(127, 0, 0, 1).To4()
-	rand.Read(ip[1:3]) // never fails (crypto/rand)
+	return newCores(t, text, loopbackAddress(), func(int) string { return "" })
+}
+
+// newCores starts three cores. more returns further lines of the section cluster of each.
+func newCores(t *testing.T, text string, ip net.IP, more func(i int) string) *cores {
+	t.Helper()
 	var servers, members []string
 	for i := range 3 {
 		servers = append(servers, fmt.Sprintf("%q", fmt.Sprintf("%s:%d", ip, 4222+i)))
@@ -51,7 +62,7 @@ cluster:
     member: {listen: %s, routes: %s, members: [%s]}
     password_file: password
     system_password_file: system
-`, i, strings.Join(append(servers[i:], servers[:i]...), ", "), servers[i], members[i], strings.Join(members, ", ")))
+%s`, i, strings.Join(append(servers[i:], servers[:i]...), ", "), servers[i], members[i], strings.Join(members, ", "), more(i)))
 		for name, content := range map[string]string{
 			"password": "a password of scimward", "system": "a password of the system", "keys.json": string(c.idp.jwks),
 		} {

@@ -65,7 +65,8 @@ type next struct {
 	authorize func() // puts the options of the authorizer in force
 	undo      []func()
 
-	own func(tenant string) (oauth.Own, error) // keys and revocations of the tenant's own access tokens
+	// own returns keys and revocations of the tenant's own access tokens. Nil at an edge, which has no SCIM service.
+	own func(tenant string) (oauth.Own, error)
 }
 
 // prepare makes the parts of cfg beside the present ones. Requests do not notice it.
@@ -79,10 +80,6 @@ func (s *Server) prepare(ctx context.Context, cfg *config.Config) (_ *next, err 
 			n.discard()
 		}
 	}()
-	// A new tenant gets its signing key from the store, so the store knows old and new tenants meanwhile.
-	if err := s.allowTenants(n, cfg); err != nil {
-		return nil, err
-	}
 	if n.bundles, err = bundleTenants(cfg); err != nil {
 		return nil, err
 	}
@@ -90,15 +87,30 @@ func (s *Server) prepare(ctx context.Context, cfg *config.Config) (_ *next, err 
 		return nil, fmt.Errorf("loading the plugins: %w", err)
 	}
 	n.undo = append(n.undo, n.plugins.Discard)
+	if s.store != nil {
+		if err := n.prepareService(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return n, n.prepareAuthorizer() //nolint:contextcheck // fetching keys outlives this call; close ends it
+}
+
+// prepareService makes the parts of the SCIM service. An edge has none.
+func (n *next) prepareService(ctx context.Context) error {
+	s, cfg := n.server, n.edition.config
+	// A new tenant gets its signing key from the store, so the store knows old and new tenants meanwhile.
+	if err := s.allowTenants(n, cfg); err != nil {
+		return err
+	}
 	tenants, err := s.oauthTenants(cfg)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if n.oauth, err = s.oauth.Prepare(ctx, tenants); err != nil {
-		return nil, fmt.Errorf("preparing the authorization server: %w", err)
+		return fmt.Errorf("preparing the authorization server: %w", err)
 	}
 	n.undo, n.own = append(n.undo, n.oauth.Discard), n.oauth.Own
-	return n, n.prepareAuthorizer() //nolint:contextcheck // fetching keys outlives this call; close ends it
+	return nil
 }
 
 // allowTenants lets the store accept the tenants of cfg beside the present ones.
@@ -131,13 +143,14 @@ func (n *next) prepareAuthorizer() error {
 	tenants := map[string]authz.TenantOptions{}
 	for i := range n.edition.config.Tenants {
 		t := &n.edition.config.Tenants[i]
-		own, err := n.own(t.Name)
-		if err != nil {
-			return fmt.Errorf("reading the keys of tenant %s: %w", t.Name, err)
+		made, err := v.authzTenant(n.edition.sharing, t)
+		if err == nil {
+			err = n.service(v, t, &made)
 		}
-		if tenants[t.Name], err = v.authzTenant(n.edition.sharing, t, own); err != nil {
+		if err != nil {
 			return fmt.Errorf("opening tenant %s: %w", t.Name, err)
 		}
+		tenants[t.Name] = made
 	}
 	if n.authorize, err = s.decider.Prepare(tenants); err != nil {
 		return fmt.Errorf("opening the authorizer: %w", err)
@@ -145,11 +158,32 @@ func (n *next) prepareAuthorizer() error {
 	return nil
 }
 
+// service adds what the SCIM service of a tenant needs.
+func (n *next) service(v *verifiers, t *config.Tenant, to *authz.TenantOptions) error {
+	if n.own == nil {
+		to.Verifier = noTokens{}
+		return nil
+	}
+	own, err := n.own(t.Name)
+	if err != nil {
+		return fmt.Errorf("reading its keys: %w", err)
+	}
+	access, err := v.accessTokens(t, own)
+	if err != nil {
+		return err
+	}
+	to.Verifier, to.Proofs = bearer{v.clients, t.Name, access}, own.Proofs
+	return nil
+}
+
 // ready waits for the keys of new issuers, keysWait at most. It says which are missing.
 func (n *next) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, keysWait)
 	defer cancel()
-	errs := []error{n.oauth.Ready(ctx)}
+	var errs []error
+	if n.oauth != nil {
+		errs = append(errs, n.oauth.Ready(ctx))
+	}
 	for name, v := range n.edition.verifiers {
 		if err := v.Ready(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
@@ -161,19 +195,27 @@ func (n *next) ready(ctx context.Context) error {
 // apply puts the edition in force. Requests that have begun finish with the former one.
 func (n *next) apply(ctx context.Context) {
 	s := n.server
-	s.engine.SetLease(jobLease(n.edition.config)) // before a plugin with longer calls is called
+	if n.oauth != nil {
+		s.engine.SetLease(jobLease(n.edition.config)) // before a plugin with longer calls is called
+	}
 	n.plugins.Apply()
-	n.oauth.Apply()
+	if n.oauth != nil {
+		n.oauth.Apply()
+	}
 	former := s.current.Swap(n.edition)
-	s.keepFileClients(context.WithoutCancel(ctx), n.edition.config)
+	if n.oauth != nil {
+		s.keepFileClients(context.WithoutCancel(ctx), n.edition.config)
+		s.loadRecent(ctx)
+	}
 	s.clients.Configure(n.clients)
 	s.bundles.SetTenants(ctx, n.bundles)
 	s.decisions.configure(n.edition.config) //nolint:contextcheck // what it starts outlives this call
 	s.configureRecordings(ctx, n.edition.config)
-	s.loadRecent(ctx)
 	n.authorize()
 	closeUnused(former.verifiers, n.edition.verifiers)
-	_ = s.store.SetTenants(storeTenants(n.edition.config)) // their names are valid: the store has them already
+	if n.oauth != nil {
+		_ = s.store.SetTenants(storeTenants(n.edition.config)) // their names are valid: the store has them already
+	}
 	s.authz.SetTenants(n.edition.tenants.names)
 	s.envoys.SetHosts(n.edition.config.Hosts())
 }

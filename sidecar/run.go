@@ -33,7 +33,7 @@ func (s *Server) Addrs() Addrs {
 func (s *Server) Run(ctx context.Context) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	failed := make(chan error, 8) // one of each start, and of the cluster
+	failed := make(chan error, 16) // one of each start, and of the cluster
 	var running sync.WaitGroup
 	start := func(name string, fn func() error) {
 		running.Go(func() {
@@ -44,20 +44,25 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	leave := s.runCluster(ctx, failed)
+	if s.store != nil {
+		start("revocation engine", func() error { return s.engine.Run(work) })
+		start("authorization server", func() error { return s.oauth.Run(work) })
+		start("refused deactivations", func() error { return s.handler.Run(work) })
+		running.Go(func() { s.keepSnapshots(work) })
+		running.Go(func() { s.watchClients(work) })
+	}
+	if s.listeners.edges != nil {
+		start("edges listener", func() error { return s.edges.Serve(s.listeners.edges) })
+	}
 	start("authz listener", func() error { return s.grpc.Serve(s.listeners.authz) })
 	start("scim listener", func() error { return s.scim.Serve(s.listeners.scim) })
 	start("admin listener", func() error { return s.admin.Serve(s.listeners.admin) })
 	start("metrics listener", func() error { return s.metrics.Serve(s.listeners.metrics) })
-	start("revocation engine", func() error { return s.engine.Run(work) })
-	start("authorization server", func() error { return s.oauth.Run(work) })
-	start("refused deactivations", func() error { return s.handler.Run(work) })
 	running.Go(func() { s.watchReady(work); s.instance.Run(work) })
 	running.Go(func() { s.bundles.Run(work) })
 	running.Go(func() { s.recordings.Run(work) })
 	running.Go(func() { s.watchFiles(work) })
 	running.Go(func() { s.trail.run(work) })
-	running.Go(func() { s.keepSnapshots(work) })
-	running.Go(func() { s.watchClients(work) })
 	s.opts.Logger.InfoContext(ctx, "serving", slog.String("authz", s.opts.Config.Listen.Authz),
 		slog.String("scim", s.listeners.scim.Addr().String()), slog.String("admin", s.listeners.admin.Addr().String()),
 		slog.String("metrics", s.listeners.metrics.Addr().String()))
@@ -67,7 +72,9 @@ func (s *Server) Run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	err = errors.Join(err, s.drain(context.WithoutCancel(ctx), stop))
-	s.handler.Flush(context.WithoutCancel(ctx))
+	if s.handler != nil {
+		s.handler.Flush(context.WithoutCancel(ctx))
+	}
 	if s.confirming != nil {
 		err = errors.Join(err, s.confirming.finish(s.opts.Config.Drain))
 	}
@@ -76,6 +83,9 @@ func (s *Server) Run(ctx context.Context) error {
 		min(s.opts.Config.Drain, s.opts.Config.Cluster.Lease))
 	defer cancel()
 	err = errors.Join(err, leave(leaving))
+	if s.edges != nil {
+		s.edges.Stop() // after the core has heard the last of its edges
+	}
 	if !waitFor(&running, s.opts.Config.Drain) {
 		// The call ends with the process. The store stays open, because the call may still use it.
 		return errors.Join(err, errors.New("draining: the revocation engine still waits for a plugin; "+
@@ -154,10 +164,13 @@ func (s *Server) components(ctx context.Context) []admin.Component {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	out := []admin.Component{
-		component("policy", s.bundles.Ready()),
-		component("oauth", s.oauth.Ready(ctx)), component("plugins", s.plugins.Started()),
-		storeComponent(s.store.Health()),
-		s.alone(),
+		component("policy", s.bundles.Ready()), component("plugins", s.plugins.Started()), s.alone(),
+	}
+	if s.store != nil {
+		out = append(out, component("oauth", s.oauth.Ready(ctx)), storeComponent(s.store.Health()))
+	}
+	if s.edge != nil {
+		out = append(out, component("cluster", s.edge.Ready()))
 	}
 	if s.core != nil {
 		out = append(out, component("cluster", s.core.Ready()))
@@ -179,8 +192,8 @@ func (s *Server) alone() admin.Component {
 
 // externalURLs lists the URLs under which clients reach this process.
 func (s *Server) externalURLs() []string {
-	if s.core != nil {
-		return nil // other cores answer there too
+	if s.core != nil || s.edge != nil {
+		return nil // the cores answer there
 	}
 	var out []string
 	tenants := s.now().config.Tenants

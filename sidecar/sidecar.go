@@ -67,7 +67,9 @@ type Server struct {
 	log          *jetstream.Log // nil unless the process shares its log
 	core         *cluster.Core  // nil likewise
 	confirming   *confirmations // nil likewise
-	store        *store.Store
+	edge         *cluster.Edge  // nil unless the process follows a core
+	store        *store.Store   // nil at an edge
+	locks        *store.LockTable
 	names        *store.NameCache
 	trail        *appTrail
 	extra        authz.ExtraWrites
@@ -87,13 +89,15 @@ type Server struct {
 	engine       *revoke.Engine
 	hits         *admin.Hits // of the locks
 	certificates *certificates
+	deviations   *prometheus.CounterVec // of SCIM requests; nil at an edge
 	refusals     *refusals
 
 	grpc      *grpc.Server
 	scim      *http.Server
 	admin     *http.Server
 	metrics   *http.Server
-	listeners struct{ authz, scim, admin, metrics net.Listener }
+	edges     *grpc.Server // for edges; nil without
+	listeners struct{ authz, scim, admin, metrics, edges net.Listener }
 	envoys    *passes.Envoys
 	instance  *instance.Watch
 	suspects  authz.Suspects
@@ -124,10 +128,16 @@ func New(ctx context.Context, o Options) (*Server, error) {
 		Now:    o.Now, Logger: o.Logger,
 	})
 	s.openDecisions() //nolint:contextcheck // what it starts lives until close
-	for _, step := range []func(context.Context) error{
-		s.openLog, s.openStore, s.openCluster, s.openPlugins, s.openTrust, s.openSCIM, s.openEngine, s.openAdmin,
-		s.openListeners,
-	} {
+	steps := []func(context.Context) error{
+		s.openLog, s.openStore, s.openCluster, s.openPlugins, s.openTrust, s.openRules, s.openAuthorizer, s.openSCIM,
+		s.openChecks, s.openEngine, s.openAdmin, s.openListeners,
+	}
+	if o.Config.Cluster.IsEdge() {
+		steps = []func(context.Context) error{
+			s.openEdge, s.openPlugins, s.openRules, s.openAuthorizer, s.openChecks, s.openAdmin, s.openListeners,
+		}
+	}
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.close())
 		}
@@ -163,9 +173,10 @@ func (s *Server) openStore(ctx context.Context) (err error) {
 		return fmt.Errorf("opening the store: %w", err)
 	}
 	s.onClose(s.store.Close)
+	s.locks = s.store.Locks()
 	s.names = store.NewNameCache(s.store, rememberedNames)
 	s.onClose(closer(s.names.Close))
-	if s.trail, err = newAppTrail(s.store, s.opts.Now, s.opts.Logger, s.registry); err != nil {
+	if s.trail, err = newAppTrail(recordApp(s.store), s.opts.Now, s.opts.Logger, s.registry); err != nil {
 		return err
 	}
 	s.trail.auditConfigured(ctx, cfg)
@@ -188,7 +199,7 @@ func (s *Server) openPlugins(ctx context.Context) (err error) {
 		return fmt.Errorf("opening the plugins: %w", err)
 	}
 	s.onClose(s.plugins.Close)
-	s.onClose(closer(s.store.Locks().Subscribe(s.forget)))
+	s.onClose(closer(s.locks.Subscribe(s.forget)))
 	return nil
 }
 
@@ -217,6 +228,11 @@ func (s *Server) openTrust(ctx context.Context) error {
 		return fmt.Errorf("opening the authorization server: %w", err)
 	}
 	s.onClose(closer(s.oauth.Close))
+	return nil
+}
+
+// openRules compiles the policies and puts the tenants' own in force.
+func (s *Server) openRules(ctx context.Context) (err error) {
 	//nolint:contextcheck // the trial of the rules has its own deadline
 	s.policy, err = policies.NewEngine(policies.Options{Logger: s.opts.Logger, Metrics: s.registry})
 	if err != nil {
@@ -229,28 +245,18 @@ func (s *Server) openTrust(ctx context.Context) error {
 }
 
 func (s *Server) openSCIM(ctx context.Context) (err error) {
-	if err := s.openAuthorizer(ctx); err != nil {
-		return err
-	}
-	deviations := prometheus.NewCounterVec(prometheus.CounterOpts{
+	s.deviations = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scimward_scim_deviations_total",
 		Help: "SCIM requests that deviated from the canonical form, by tenant and code of the deviation.",
 	}, []string{"tenant", "code"})
-	s.registry.MustRegister(deviations, newRefusedUsers(s.store, s.tenantNames), tokenExpiry{s, expiryMetric()})
-	// The proxy counts the requests that it refuses. The handler counts the requests that reach it.
-	judged := func(d *authz.Decision) {
-		for _, code := range d.Deviations {
-			deviations.WithLabelValues(d.Tenant, code).Inc()
-		}
-		s.policy.Count(d.Violated)
-	}
+	s.registry.MustRegister(s.deviations, newRefusedUsers(s.store, s.tenantNames), tokenExpiry{s, expiryMetric()})
 	s.handler, err = scimhttp.New(scimhttp.Options{
 		Decider: s.decider, Store: s.store, TenantOf: s.tenantOf, Base: s.resourceOf,
 		AfterLock: func(ctx context.Context, tenant, _ string) { s.cut(ctx, tenant) },
 		MaxBody:   s.opts.Config.Envoy.MaxBodyBytes, MaxGroupBody: s.opts.Config.Envoy.MaxGroupBodyBytes,
 		Current: s.upToDate, Confirm: s.confirm,
 		RateOf: s.rateOf, Reactivates: s.reactivates, StaticTokens: s.staticTokens, Recent: s.recent.Of,
-		Judged: judged, Used: s.clients.Note, Decided: s.decided, Now: s.opts.Now,
+		Judged: s.judged, Used: s.clients.Note, Decided: s.decided, Now: s.opts.Now,
 		Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
@@ -263,13 +269,30 @@ func (s *Server) openSCIM(ctx context.Context) (err error) {
 	s.scim = s.httpServer(s.handler.Route(mux))
 	s.refusals.watchHandshakes(s.scim, config.ListenerSCIM) //nolint:contextcheck // a handshake has none
 	s.ofPermitted(s.scim)
+	return nil
+}
+
+// judged counts the deviations and violated rules of a request. The proxy counts the requests that it refuses, the
+// SCIM service those that reach it.
+func (s *Server) judged(d *authz.Decision) {
+	for _, code := range d.Deviations {
+		s.deviations.WithLabelValues(d.Tenant, code).Inc()
+	}
+	s.policy.Count(d.Violated)
+}
+
+// openChecks makes what Envoy asks.
+func (s *Server) openChecks(context.Context) (err error) {
 	envoy := s.opts.Config.Envoy
-	s.authz, err = extauthz.New(extauthz.Options{
+	o := extauthz.Options{
 		Decider: s.decider, Tenants: s.tenantNames(), MaxBody: envoy.MaxBodyBytes, Timeout: envoy.CheckTimeout,
-		MayDecide: s.mayDecide,
-		Refused:   s.handler.Refused, Judged: judged, Used: s.clients.Note, Hit: s.hit,
+		MayDecide: s.mayDecide, Hit: s.hit,
 		Decided: s.decided, Permit: s.permit, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
-	})
+	}
+	if s.handler != nil {
+		o.Refused, o.Judged, o.Used = s.handler.Refused, s.judged, s.clients.Note
+	}
+	s.authz, err = extauthz.New(o)
 	if err != nil {
 		return fmt.Errorf("opening the authorization service: %w", err)
 	}
@@ -299,24 +322,26 @@ func (s *Server) openEngine(context.Context) (err error) {
 
 func (s *Server) openAdmin(context.Context) error {
 	cfg := s.opts.Config
-	h := admin.New(admin.Options{
+	o := admin.Options{
 		Store: s.store, Tenants: s.tenantNames, Version: s.opts.Version, DataDir: cfg.DataDir, Components: s.components,
 		Bundles: s.bundles, Decisions: s.readDecisions, Recordings: s.recordings, Policy: s.policy,
 		Plugins: s.pluginStatus, Config: s.reloads.status, Envoys: s.outdatedEnvoys, Unaware: s.unawareEnvoys,
-		Credentials: s.credentialReport, FlushRefused: s.handler.Flush, Keys: s.oauth,
-		Gatherer: s.registry, Sign: s.sign, Cut: s.cut, Engine: s.engine, Hits: s.hits,
+		Credentials: s.credentialReport,
+		Gatherer:    s.registry, Sign: s.sign, Cut: s.cut, Engine: s.engine, Hits: s.hits,
 		Now: s.opts.Now, Logger: s.opts.Logger,
 
-		Clients: admin.ClientsOptions{
-			Directory: &s.clients, Change: s.changeClients, Valid: s.validClient, Check: s.checkClient,
-			Keyless: s.oauth.Keyless,
-		},
-
-		Confirm:       s.confirm,
 		Ageless:       s.agelessApps,
 		Explain:       s.decider.Explain,
 		Unprovisioned: s.decider.UnprovisionedPeople,
-	})
+	}
+	if s.store != nil {
+		o.FlushRefused, o.Keys, o.Confirm = s.handler.Flush, s.oauth, s.confirm
+		o.Clients = admin.ClientsOptions{
+			Directory: &s.clients, Change: s.changeClients, Valid: s.validClient, Check: s.checkClient,
+			Keyless: s.oauth.Keyless,
+		}
+	}
+	h := admin.New(o)
 	s.admin = s.httpServer(h.Admin())
 	s.admin.ConnContext = admin.ConnContext
 	s.metrics = s.httpServer(h.Metrics())
@@ -325,26 +350,30 @@ func (s *Server) openAdmin(context.Context) error {
 
 // openAuthorizer makes the authorizer with the tenants of the first configuration.
 func (s *Server) openAuthorizer(ctx context.Context) (err error) {
-	s.decider, err = authz.New(authz.Options{
-		Policy: s.policy, Locks: locks{s.store.Locks()}, Identifier: identifier{s.plugins}, Users: users{s.store},
+	o := authz.Options{
+		Policy: s.policy, Locks: locks{s.locks}, Identifier: identifier{s.plugins},
 		Directory: s.names, Clients: clients{&s.clients}, Unprovisioned: s.trail.counted,
 		ExtraWrites: &s.extra,
 		Envoys:      s.envoys, Suspects: &s.suspects, Now: s.opts.Now, Records: s.recordings.On, Record: s.ruleInput,
 		MaxBody: s.opts.Config.Envoy.MaxBodyBytes, MaxGroupBody: s.opts.Config.Envoy.MaxGroupBodyBytes,
-	})
-	if err != nil {
-		return fmt.Errorf("opening the authorizer: %w", err)
 	}
-	first := &next{
-		server: s, own: s.oauth.Own,
-		edition: newEdition(s.opts.Config),
+	first := &next{server: s, edition: newEdition(s.opts.Config)}
+	if s.edge != nil {
+		o.Users, o.Elsewhere = s.edge, s.elsewhere()
+	} else {
+		o.Users, first.own = s.store, s.oauth.Own
+	}
+	if s.decider, err = authz.New(o); err != nil {
+		return fmt.Errorf("opening the authorizer: %w", err)
 	}
 	if err := first.prepareAuthorizer(); err != nil { //nolint:contextcheck // fetching keys outlives it
 		first.discard()
 		return err
 	}
 	s.current.Store(first.edition)
-	s.keepFileClients(ctx, s.opts.Config)
+	if s.store != nil {
+		s.keepFileClients(ctx, s.opts.Config)
+	}
 	s.clients.Configure(first.clients)
 	first.authorize()
 	s.onClose(closer(func() { closeUnused(s.now().verifiers, nil) }))
@@ -371,13 +400,9 @@ func (s *Server) openListeners(ctx context.Context) error {
 			continue
 		}
 		*listener.to = l
-		s.onClose(func() error {
-			if err := l.Close(); !errors.Is(err, net.ErrClosed) {
-				return err
-			}
-			return nil
-		})
+		s.onClose(closeListener(l))
 	}
+	errs = append(errs, s.openEdgesListener(ctx))
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
@@ -396,6 +421,15 @@ func (s *Server) openListeners(ctx context.Context) error {
 	}
 	s.openGRPC(conf) //nolint:contextcheck // a handshake has none
 	return nil
+}
+
+func closeListener(l net.Listener) func() error {
+	return func() error {
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	}
 }
 
 // openGRPC makes the server of the authz listener, without TLS if conf is nil.
@@ -429,6 +463,9 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 func (s *Server) owner() string {
 	if s.core != nil {
 		return s.core.ID()
+	}
+	if s.edge != nil {
+		return s.edge.ID()
 	}
 	host, err := os.Hostname()
 	if err != nil {

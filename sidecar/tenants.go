@@ -253,18 +253,14 @@ func mappingOf(e *config.ExternalIssuer) token.Mapping {
 	return m
 }
 
-// authzTenant converts a tenant into options of the authorizer.
-func (v *verifiers) authzTenant(sharing *config.Sharing, t *config.Tenant, own oauth.Own) (authz.TenantOptions, error) {
-	access, err := v.accessTokens(t, own)
-	if err != nil {
-		return authz.TenantOptions{}, err
-	}
+// authzTenant converts a tenant into options of the authorizer, without those of its SCIM service.
+func (v *verifiers) authzTenant(sharing *config.Sharing, t *config.Tenant) (authz.TenantOptions, error) {
 	out := authz.TenantOptions{
-		Hosts: []string{t.Host()}, Profile: t.Profile, Verifier: bearer{v.clients, t.Name, access}, Realm: t.Name,
+		Hosts: []string{t.Host()}, Profile: t.Profile, Realm: t.Name,
 		ResourceMetadataURL: t.ExternalURL + "/.well-known/oauth-protected-resource/scim/v2",
 		Apps:                map[string]authz.AppOptions{},
 
-		URL: t.ExternalURL, Proofs: own.Proofs, DPoPNonce: t.DPoP.Nonce == "required",
+		URL: t.ExternalURL, DPoPNonce: t.DPoP.Nonce == "required",
 		Constraint: func(issuer, id string) token.Constraint { return v.clients.Constraint(t.Name, issuer, id) },
 	}
 	for i := range t.Apps {

@@ -42,11 +42,12 @@ type Applied struct {
 	Seq       Seq
 	Restricts bool     // it takes a right away from somebody
 	Locked    []string // tenants of its locks
+	Deciding  []Change // what a process without a store has to know: see [Change.Decides]
 	Cores     []CoreChange
 }
 
-// WatchApplied calls fn for every record that restricts somebody or changes the table of cores, before readers see
-// it. fn runs on the goroutine that applies records, so it must not block.
+// WatchApplied calls fn for every record that restricts somebody, changes the table of cores or has changes of
+// [Change.Decides], before readers see it. fn runs on the goroutine that applies records, so it must not block.
 func (s *Store) WatchApplied(fn func(Applied)) (stop func()) { return s.content.applied.add(fn) }
 
 // WatchRestrictions calls fn for every change that may take a right away, before WatchApplied tells anybody that the
@@ -132,12 +133,29 @@ func (c *Change) restricts() bool {
 	}
 }
 
+// Decides reports whether requests of applications are decided by what the change says: it changes a lock, or a user
+// whose names [NameCache] may remember.
+func (c *Change) Decides() bool {
+	switch c.Type {
+	case ChangeLock, ChangeOperatorLock, ChangeUserUpdated, ChangeUserDeleted:
+		return true
+	default:
+		return false
+	}
+}
+
 // tell passes a record to those who wait for restrictions and for changes of the table of cores.
 func (c *content) tell(seq Seq) {
+	if !c.applied.any() {
+		return
+	}
 	a := Applied{Seq: seq}
 	for i := range c.changes {
 		ch := &c.changes[i]
 		a.Restricts = a.Restricts || ch.restricts()
+		if ch.Decides() {
+			a.Deciding = append(a.Deciding, *ch)
+		}
 		if ch.Type == ChangeLock || ch.Type == ChangeOperatorLock {
 			if !slices.Contains(a.Locked, ch.Tenant) {
 				a.Locked = append(a.Locked, ch.Tenant)
@@ -150,7 +168,7 @@ func (c *content) tell(seq Seq) {
 		}
 		a.Cores = append(a.Cores, *core)
 	}
-	if a.Restricts || len(a.Cores) > 0 {
+	if a.Restricts || len(a.Deciding) > 0 || len(a.Cores) > 0 {
 		c.applied.call(a)
 	}
 }

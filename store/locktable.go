@@ -14,8 +14,9 @@ import (
 )
 
 // LockTable has every lock of every tenant in memory, for the request path. A lookup does
-// no I/O, and its allocations do not grow with the table. The table is complete when Open
-// returns. It has a change before Update returns.
+// no I/O, and its allocations do not grow with the table. That of a store is complete when Open
+// returns, and has a change before Update returns. A process without a store fills one of its own
+// with [LockTable.Replace] and [LockTable.Put].
 type LockTable struct {
 	now func() time.Time
 	sub listeners[Lock]
@@ -50,8 +51,57 @@ type tableLock struct {
 	inForce time.Time
 }
 
-func newLockTable(now func() time.Time) *LockTable {
+// NewLockTable returns an empty table that is of no store.
+func NewLockTable(now func() time.Time) *LockTable {
 	return &LockTable{now: now, tenants: map[string]*tenantLocks{}}
+}
+
+// Put applies a change of the feed to the table, if it is one of a lock. It does not belong to the table of a store.
+func (t *LockTable) Put(c *Change) {
+	if c.Lock != nil {
+		t.put(*c.Lock)
+	}
+	if c.Operator != nil {
+		t.putOperator(*c.Operator)
+	}
+}
+
+// All returns every lock as a change of the feed. A change that commits meanwhile may be among them.
+func (t *LockTable) All() []Change {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	var out []Change
+	for tenant, tl := range t.tenants {
+		for id, l := range tl.byID {
+			lock := l.lock
+			out = append(out, Change{Seq: lock.Version, Tenant: tenant, Type: ChangeLock, ID: id, Lock: &lock})
+		}
+		for id, l := range tl.operators {
+			lock := *l
+			out = append(out, Change{Seq: l.Version, Tenant: tenant, Type: ChangeOperatorLock, ID: id, Operator: &lock})
+		}
+	}
+	return out
+}
+
+// Replace makes the locks of all those that the table has. No lookup sees a part of them. It does not belong to the
+// table of a store.
+func (t *LockTable) Replace(all []Change) {
+	next := NewLockTable(t.now)
+	for i := range all {
+		next.Put(&all[i])
+	}
+	t.mu.Lock()
+	t.tenants = next.tenants
+	t.mu.Unlock()
+	for i := range all {
+		if l := all[i].Lock; l != nil {
+			t.sub.call(*l)
+		}
+		if l := all[i].Operator; l != nil {
+			t.sub.call(l.withNames())
+		}
+	}
 }
 
 // Lookup finds the lock of a subject, first by the immutable id and then by the names. It

@@ -40,17 +40,87 @@ func (r *Reader) UserWith(kind subject.Name, value string) (string, error) {
 	return id, err
 }
 
+// FoundUser is a user whom one of several names leads to. The zero value is nobody.
+type FoundUser struct {
+	ID    string
+	Kind  subject.Name
+	Value string // the name, folded
+}
+
+// NameSource finds users by their names, for [NameCache].
+type NameSource interface {
+	// FindUser returns a user of the tenant who has one of the names of s.
+	FindUser(ctx context.Context, tenant string, s *subject.Subject) (FoundUser, error)
+	// HasUsers reports whether the tenant has any user.
+	HasUsers(ctx context.Context, tenant string) (bool, error)
+}
+
+// FindUser implements [NameSource].
+func (s *Store) FindUser(ctx context.Context, tenant string, who *subject.Subject) (found FoundUser, err error) {
+	err = s.View(ctx, tenant, func(r *Reader) error {
+		for kind, value := range who.Names() {
+			id, err := r.UserWith(kind, value)
+			if err != nil {
+				return err
+			}
+			if id != "" {
+				found = FoundUser{id, kind, subject.Fold(kind, value)}
+				return nil
+			}
+		}
+		return nil
+	})
+	return found, err
+}
+
+// HasUsers implements [NameSource].
+func (s *Store) HasUsers(ctx context.Context, tenant string) (bool, error) {
+	n := 0
+	err := s.View(ctx, tenant, func(r *Reader) (err error) {
+		n, err = r.CountUsers()
+		return err
+	})
+	return n > 0, err
+}
+
+// SCIMID returns the id of the user of a tenant with the first name of who that one user alone has. It is "" if there
+// is none.
+func (s *Store) SCIMID(ctx context.Context, tenant string, who *subject.Subject) (id string, err error) {
+	if who.SCIMID != "" {
+		return who.SCIMID, nil
+	}
+	err = s.View(ctx, tenant, func(r *Reader) error {
+		for kind, value := range who.Names() {
+			attr := UserAttribute(kind)
+			if attr == "" || id != "" {
+				continue
+			}
+			ids, err := r.UserIDs(attr, value)
+			if err != nil {
+				return err
+			}
+			if len(ids) == 1 {
+				id = ids[0]
+			}
+		}
+		return nil
+	})
+	return id, err
+}
+
 // NameCache answers on the request path whether a tenant has provisioned a person. It remembers a
 // bounded number of names that belong to a user, and forgets all names of a user before Update
 // returns for a change of that user. It never remembers that a name is unknown, so a new user is
 // known at once.
 type NameCache struct {
-	store *Store
-	size  int
-	stop  func()
+	source NameSource
+	locks  *LockTable
+	size   int
+	stop   func()
 
 	mu      sync.RWMutex
 	tenants map[string]*tenantNames
+	resets  uint64
 }
 
 // tenantNames are the remembered names of one tenant.
@@ -68,9 +138,15 @@ type nameKey struct {
 
 // NewNameCache returns a cache of at most size names for each tenant. Close it before the store.
 func NewNameCache(s *Store, size int) *NameCache {
-	c := &NameCache{store: s, size: size, tenants: map[string]*tenantNames{}}
-	c.stop = s.Watch(c.forget)
+	c := NewNameCacheOf(s, s.Locks(), size)
+	c.stop = s.Watch(func(ch Change) { c.Forget(&ch) })
 	return c
+}
+
+// NewNameCacheOf returns a cache in a process without a store. That process calls Forget for every change of a user,
+// and Reset when it may have missed one. The source must know what the process has been told already.
+func NewNameCacheOf(source NameSource, locks *LockTable, size int) *NameCache {
+	return &NameCache{source: source, locks: locks, size: size, stop: func() {}, tenants: map[string]*tenantNames{}}
 }
 
 // Close ends the subscription.
@@ -79,29 +155,20 @@ func (c *NameCache) Close() { c.stop() }
 // Find returns the id of the user of the tenant who has one of the names of s, or had it last: an
 // application may still use the former name of a renamed user. It returns "" if there is none. It does
 // no I/O for a name that it remembers. The error says that the store cannot answer.
-func (c *NameCache) Find(ctx context.Context, tenant string, s *subject.Subject) (found string, err error) {
-	changes, found := c.recall(tenant, s)
-	if found != "" {
-		return found, nil
+func (c *NameCache) Find(ctx context.Context, tenant string, s *subject.Subject) (id string, err error) {
+	at, id := c.recall(tenant, s)
+	if id != "" {
+		return id, nil
 	}
-	err = c.store.View(ctx, tenant, func(r *Reader) error {
-		for kind, value := range s.Names() {
-			id, err := r.UserWith(kind, value)
-			if err != nil {
-				return err
-			}
-			if id != "" {
-				found = id
-				c.remember(tenant, nameKey{kind, subject.Fold(kind, value)}, id, changes)
-				return nil
-			}
-		}
-		return nil
-	})
-	if err != nil || found != "" {
-		return found, err
+	found, err := c.source.FindUser(ctx, tenant, s)
+	if err != nil {
+		return "", err
 	}
-	if l, locked := c.store.Locks().Lookup(tenant, s); locked && l.State == LockLifted {
+	if found.ID != "" {
+		c.remember(tenant, nameKey{found.Kind, found.Value}, found.ID, at)
+		return found.ID, nil
+	}
+	if l, locked := c.locks.Lookup(tenant, s); locked && l.State == LockLifted {
 		return l.UserID, nil // the lock of an existing user, with the former names
 	}
 	return "", nil
@@ -109,37 +176,36 @@ func (c *NameCache) Find(ctx context.Context, tenant string, s *subject.Subject)
 
 // Empty reports whether the tenant has no user at all. It is false if the store cannot answer.
 func (c *NameCache) Empty(ctx context.Context, tenant string) bool {
-	n := 0
-	err := c.store.View(ctx, tenant, func(r *Reader) (err error) {
-		n, err = r.CountUsers()
-		return err
-	})
-	return err == nil && n == 0
+	has, err := c.source.HasUsers(ctx, tenant)
+	return err == nil && !has
 }
 
-// recall returns the id behind a remembered name of s, and the count of changes for remember.
-func (c *NameCache) recall(tenant string, s *subject.Subject) (changes uint64, id string) {
+// moment is how many changes there were.
+type moment struct{ resets, changes uint64 }
+
+// recall returns the id behind a remembered name of s, and the moment for remember.
+func (c *NameCache) recall(tenant string, s *subject.Subject) (at moment, id string) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	t := c.tenants[tenant]
 	if t == nil {
-		return 0, ""
+		return moment{c.resets, 0}, ""
 	}
 	for kind, value := range s.Names() {
 		if id = t.users[nameKey{kind, subject.Fold(kind, value)}]; id != "" {
 			break
 		}
 	}
-	return t.changes, id
+	return moment{c.resets, t.changes}, id
 }
 
 // remember adds a name, unless a user of the tenant changed since recall: the name was read from a
 // snapshot that may be older than the change.
-func (c *NameCache) remember(tenant string, k nameKey, id string, changes uint64) {
+func (c *NameCache) remember(tenant string, k nameKey, id string, at moment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := c.of(tenant)
-	if t.changes != changes {
+	if at != (moment{c.resets, t.changes}) {
 		return
 	}
 	for old, owner := range t.users { // any name makes room
@@ -171,8 +237,8 @@ func (t *tenantNames) drop(k nameKey, id string) {
 	}
 }
 
-// forget drops the names of a changed user. It runs on the committer.
-func (c *NameCache) forget(ch Change) {
+// Forget drops the names of a changed user. For a store it runs on the committer.
+func (c *NameCache) Forget(ch *Change) {
 	if ch.Type != ChangeUserUpdated && ch.Type != ChangeUserDeleted {
 		return // a new user takes no name from another
 	}
@@ -184,4 +250,12 @@ func (c *NameCache) forget(ch Change) {
 		delete(t.users, k)
 	}
 	delete(t.names, ch.ID)
+}
+
+// Reset drops every name.
+func (c *NameCache) Reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.resets++
+	c.tenants = map[string]*tenantNames{}
 }

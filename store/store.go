@@ -77,7 +77,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 // open opens the machine without reading the directory. A replica writes no
 // records of its own.
 func open(ctx context.Context, o Options, replica bool) (*Store, error) {
-	c := &content{locks: newLockTable(o.Now)}
+	c := &content{locks: NewLockTable(o.Now)}
 	offline := o.offline || replica
 	m, err := machine.Open(ctx, machine.Options{
 		Log: local.Options{
@@ -265,6 +265,12 @@ func (l *listeners[T]) add(fn func(T)) (stop func()) {
 		}
 		l.fns = kept
 	}
+}
+
+func (l *listeners[T]) any() bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return len(l.fns) > 0
 }
 
 func (l *listeners[T]) call(v T) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -12,17 +13,18 @@ import (
 const (
 	RoleStandalone = "standalone"
 	RoleCore       = "core"
+	RoleEdge       = "edge"
 )
 
 // Cluster makes this process one of several that keep one promise: when the SCIM answer is sent, nobody is served
 // any more, at any of them. A change needs a restart.
 type Cluster struct {
 	// Role of this process. With standalone its own store is all that there is. A core shares the log of all
-	// changes with the other cores: SCIM, checks and the revocation of credentials work at each of them.
-	// Default standalone.
+	// changes with the other cores: SCIM, checks and the revocation of credentials work at each of them. An edge
+	// has no store: it answers the checks of applications with the locks that a core tells it. Default standalone.
 	Role string `yaml:"role"`
 	// Name of this process in the installation, unique and the same after a restart: 1 to 63 of a-z, 0-9 and -.
-	// Required for a core.
+	// Required for a core and an edge.
 	Name string `yaml:"name"`
 	// Lease is how long a core may decide after it was last in touch with the log. A SCIM answer that takes a
 	// right away waits so long for a core that is out of reach. The same in all processes. Default 15s, which is
@@ -33,6 +35,23 @@ type Cluster struct {
 	Heartbeat time.Duration `yaml:"heartbeat"`
 	// Log is the shared log.
 	Log ClusterLog `yaml:"log"`
+	// Edges is where the edges connect to a core. Empty means that it serves none.
+	Edges ClusterEdges `yaml:"edges"`
+	// Cores are the addresses of edges.listen of all cores, "HOST:PORT". An edge connects to any of them, and to
+	// another one when that does not answer. Required for an edge.
+	Cores []string `yaml:"cores"`
+	// TLS is the certificate that an edge shows to the cores; client_ca names the authority of theirs. Required for
+	// cores beyond loopback.
+	TLS TLS `yaml:"tls"`
+}
+
+// ClusterEdges is the listener of a core for edges.
+type ClusterEdges struct {
+	// Listen is "HOST:PORT".
+	Listen string `yaml:"listen"`
+	// TLS is the certificate of the listener. Required beyond loopback, with client_ca and client_names: an edge gets
+	// the names of everybody who is locked, of all tenants.
+	TLS ListenerTLS `yaml:"tls"`
 }
 
 // ClusterLog says where the shared log is: in a cluster of NATS servers with JetStream.
@@ -80,6 +99,9 @@ func (c *Cluster) Outlasting(limit time.Duration) time.Duration {
 	return limit + c.Lease + c.Lease/50 + time.Second // rates of clocks that differ by 1 %, and some reserve
 }
 
+// IsEdge reports whether the process follows a core.
+func (c *Cluster) IsEdge() bool { return c.Role == RoleEdge }
+
 func (c *Cluster) complete(dir folder) {
 	or(&c.Role, RoleStandalone)
 	or(&c.Lease, 15*time.Second)
@@ -87,20 +109,77 @@ func (c *Cluster) complete(dir folder) {
 	or(&c.Log.Replicas, 3)
 	t := &c.Log.TLS
 	dir.abs(&t.Cert, &t.Key, &t.ClientCA, &c.Log.PasswordFile, &c.Log.SystemPasswordFile)
+	dir.abs(&c.TLS.Cert, &c.TLS.Key, &c.TLS.ClientCA)
+	e := &c.Edges.TLS
+	dir.abs(&e.Cert, &e.Key, &e.ClientCA)
 }
 
 // cluster checks the role of the process.
 func (c checker) cluster(cl *Cluster) {
-	c.oneOf("cluster.role", cl.Role, RoleStandalone, RoleCore)
-	within(c, "cluster.lease", cl.Lease, 2*time.Second, 2*time.Minute)
-	within(c, "cluster.heartbeat", cl.Heartbeat, 50*time.Millisecond, cl.Lease/5)
-	if !cl.Shared() {
-		if cl.Name != "" || len(cl.Log.Servers) > 0 || cl.Log.Member.Listen != "" {
-			c.fail("cluster.role", "write role: core, or remove the other keys of cluster",
-				"a standalone process has no cluster")
-		}
+	if !slices.Contains([]string{RoleStandalone, RoleCore, RoleEdge}, cl.Role) {
+		c.oneOf("cluster.role", cl.Role, RoleStandalone, RoleCore, RoleEdge)
 		return
 	}
+	within(c, "cluster.lease", cl.Lease, 2*time.Second, 2*time.Minute)
+	within(c, "cluster.heartbeat", cl.Heartbeat, 50*time.Millisecond, cl.Lease/5)
+	for _, k := range clusterKeys(cl) {
+		if !slices.Contains(k.roles, cl.Role) {
+			c.fail(k.path, "write role: "+strings.Join(k.roles, " or ")+", or remove it",
+				"a process with the role %s has none", cl.Role)
+		}
+	}
+	switch cl.Role {
+	case RoleCore:
+		c.core(cl)
+	case RoleEdge:
+		c.edge(cl)
+	}
+}
+
+// clusterKey is a key that only some roles have.
+type clusterKey struct {
+	path  string
+	roles []string
+}
+
+// clusterKeys returns the keys that are set.
+func clusterKeys(cl *Cluster) (out []clusterKey) {
+	for _, k := range []struct {
+		set bool
+		clusterKey
+	}{
+		{cl.Name != "", clusterKey{"cluster.name", []string{RoleCore, RoleEdge}}},
+		{len(cl.Log.Servers) > 0, clusterKey{"cluster.log.servers", []string{RoleCore}}},
+		{cl.Log.Member.Listen != "", clusterKey{"cluster.log.member", []string{RoleCore}}},
+		{cl.Edges.Listen != "", clusterKey{"cluster.edges", []string{RoleCore}}},
+		{len(cl.Cores) > 0, clusterKey{"cluster.cores", []string{RoleEdge}}},
+		{cl.TLS.Cert != "", clusterKey{"cluster.tls", []string{RoleEdge}}},
+	} {
+		if k.set {
+			out = append(out, k.clusterKey)
+		}
+	}
+	return out
+}
+
+// edge checks what an edge needs.
+func (c checker) edge(cl *Cluster) {
+	c.name("cluster.name", cl.Name)
+	c.require("cluster.cores", len(cl.Cores) > 0, "list HOST:PORT of edges.listen of every core")
+	beyond := false
+	for i, addr := range cl.Cores {
+		c.hostPort(fmt.Sprintf("cluster.cores[%d]", i), addr)
+		local, ok := loopback(addr)
+		beyond = beyond || ok && !local
+	}
+	if beyond && (cl.TLS.Cert == "" || cl.TLS.Key == "" || cl.TLS.ClientCA == "") {
+		c.fail("cluster.tls", "name cert, key and client_ca", "required for cores beyond loopback")
+	}
+	c.tls("cluster.tls", cl.TLS, false)
+}
+
+// core checks what a core needs.
+func (c checker) core(cl *Cluster) {
 	c.name("cluster.name", cl.Name)
 	l := &cl.Log
 	if c.require("cluster.log.servers", len(l.Servers) > 0, "list HOST:PORT of every server of the log") {
@@ -117,6 +196,17 @@ func (c checker) cluster(cl *Cluster) {
 	}
 	if l.Replicas == 1 && !l.AcceptLoss {
 		c.fail("cluster.log.replicas", "use 3, or write accept_loss: true", "a single copy may lose acknowledged changes")
+	}
+	if e := &cl.Edges; e.Listen != "" {
+		c.hostPort("cluster.edges.listen", e.Listen)
+		if local, ok := loopback(e.Listen); ok && !local && e.TLS.ClientCA == "" {
+			c.fail("cluster.edges.tls", "name cert, key, client_ca and client_names", "required beyond loopback")
+		}
+		c.tls("cluster.edges.tls", e.TLS.Files(), false)
+		c.peerNames("cluster.edges.tls.client_names", e.TLS.ClientNames, e.TLS.ClientCA, "client_ca")
+		if e.TLS.ClientCA != "" && len(e.TLS.ClientNames) == 0 {
+			c.fail("cluster.edges.tls.client_names", "list the names in the certificates of your edges", "no edge may connect")
+		}
 	}
 }
 

@@ -318,15 +318,26 @@ func TestBadFiles(t *testing.T) {
 	}
 }
 
-// TestCluster: a core needs a name, the servers of the log and two passwords; a process alone has none of that.
+// TestCluster: a core needs a name, the servers of the log and two passwords, an edge a name and cores; a process alone
+// has none of that.
 func TestCluster(t *testing.T) {
+	const edge = "cluster: {role: edge, name: edge-1, cores: [\"127.0.0.1:7222\"]}\n"
 	const core = "cluster:\n  role: core\n  name: core-1\n  log:\n    servers: [\"127.0.0.1:4222\"]\n    password_file: p\n" +
 		"    system_password_file: s\n"
 	for name, tt := range map[string]struct{ text, path string }{
 		"core":                {core, ""},
 		"alone":               {"cluster: {role: standalone}\n", ""},
 		"other role":          {"cluster: {role: leader}\n", "cluster.role"},
-		"alone with a name":   {"cluster: {name: core-1}\n", "cluster.role"},
+		"alone with a name":   {"cluster: {name: core-1}\n", "cluster.name"},
+		"alone with cores":    {"cluster: {cores: [\"127.0.0.1:7222\"]}\n", "cluster.cores"},
+		"edge":                {edge, ""},
+		"edge without a name": {strings.Replace(edge, "edge-1", `""`, 1), "cluster.name"},
+		"edge without cores":  {strings.Replace(edge, `"127.0.0.1:7222"`, "", 1), "cluster.cores"},
+		"edge of far cores":   {strings.Replace(edge, "127.0.0.1", "core-1", 1), "cluster.tls"},
+		"edge with a log":     {strings.Replace(edge, "}", ", log: {servers: [\"127.0.0.1:4222\"]}}", 1), "cluster.log.servers"},
+		"core with cores":     {core + "  cores: [\"127.0.0.1:7222\"]\n", "cluster.cores"},
+		"core with edges":     {core + "  edges: {listen: \"127.0.0.1:7222\"}\n", ""},
+		"core with far edges": {core + "  edges: {listen: \"core-1:7222\"}\n", "cluster.edges.tls"},
 		"without a name":      {strings.Replace(core, "core-1", `""`, 1), "cluster.name"},
 		"without a server":    {strings.Replace(core, `"127.0.0.1:4222"`, "", 1), "cluster.log.servers"},
 		"no address":          {strings.Replace(core, ":4222", "", 1), "cluster.log.servers[0]"},

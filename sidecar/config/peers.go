@@ -11,6 +11,8 @@ import (
 const (
 	ListenerAuthz = "authz"
 	ListenerSCIM  = "scim"
+	// ListenerEdges is where edges connect to a core.
+	ListenerEdges = "edges"
 )
 
 // Peers says which Envoys may connect with a certificate, and what each may ask about. The zero value
@@ -38,6 +40,7 @@ func NewPeers(c *Config) *Peers {
 	}
 	add(c.Listen.AuthzTLS.ClientNames, peerGrant{listener: ListenerAuthz}, ListenerAuthz)
 	add(c.Listen.SCIMTLS.ClientNames, peerGrant{listener: ListenerSCIM}, ListenerSCIM)
+	add(c.Cluster.Edges.TLS.ClientNames, peerGrant{listener: ListenerEdges}, ListenerEdges)
 	for i := range c.Tenants {
 		t := &c.Tenants[i]
 		add(t.Envoys, peerGrant{tenant: t.Name}, ListenerAuthz, ListenerSCIM)

@@ -94,7 +94,7 @@ type PluginStatus struct {
 
 // Options are the parts of a [Handler]. Optional are DataDir, Logger, and what says what nil means.
 type Options struct {
-	Store      *store.Store
+	Store      *store.Store    // nil at an edge, which has few routes
 	Tenants    func() []string // the configured tenants now
 	Version    string
 	DataDir    string // absolute path, tells a client which scimward answers
@@ -172,12 +172,25 @@ func (h *Handler) Metrics() http.Handler {
 func (h *Handler) Admin() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", h.status)
+	mux.HandleFunc("GET /v1/ready", h.ready)
+	mux.HandleFunc("GET /v1/tenants/{tenant}/apps/{app}/credentials", h.credentials)
+	mux.HandleFunc("GET /v1/tenants/{tenant}/decisions", h.decisions)
+	if h.opts.Store != nil {
+		h.mountStore(mux)
+	} else {
+		mux.HandleFunc("/v1/", func(w http.ResponseWriter, _ *http.Request) {
+			problem(w, http.StatusMisdirectedRequest, "this process is an edge and has no store: ask a core", nil)
+		})
+	}
+	return h.named(guard(mux))
+}
+
+// mountStore mounts what needs a store.
+func (h *Handler) mountStore(mux *http.ServeMux) {
 	mux.HandleFunc("GET /v1/tenants/{tenant}/apps/{app}/explain", h.explain)
 	mux.HandleFunc("GET /v1/backup", h.backup)
-	mux.HandleFunc("GET /v1/ready", h.ready)
 	mux.HandleFunc("POST /v1/tenants/{tenant}/refused/dismiss", change(h, "refused.dismiss", h.dismissRefused))
 	mux.HandleFunc("GET /v1/tenants/{tenant}/evidence/{user}", h.evidence)
-	mux.HandleFunc("GET /v1/tenants/{tenant}/apps/{app}/credentials", h.credentials)
 	mux.HandleFunc("GET /v1/tenants/{tenant}/leavers", h.leavers)
 	mux.HandleFunc("GET /v1/tenants/{tenant}/audit", h.trail)
 	mux.HandleFunc("POST /v1/tenants/{tenant}/lock", change(h, "operator.lock", h.lock))
@@ -196,10 +209,8 @@ func (h *Handler) Admin() http.Handler {
 	}
 	h.mountClients(mux)
 	h.mountPolicy(mux)
-	mux.HandleFunc("GET /v1/tenants/{tenant}/decisions", h.decisions)
 	mux.HandleFunc("POST /v1/tenants/{tenant}/pause", change(h, "tenant.pause", h.setPaused("tenant.pause", true)))
 	mux.HandleFunc("POST /v1/tenants/{tenant}/resume", change(h, "tenant.resume", h.setPaused("tenant.resume", false)))
-	return h.named(guard(mux))
 }
 
 // Response headers.

@@ -174,9 +174,17 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 		Components: h.opts.Components(r.Context()), Plugins: h.opts.Plugins(r.Context()),
 		Policies: h.opts.Bundles.Status(),
 		Config:   h.opts.Config(), Envoys: h.opts.Envoys(), Unaware: h.opts.Unaware(), Unprovisioned: h.opts.Unprovisioned(),
-		Applied: uint64(h.opts.Store.Health().Applied), KeysEncrypted: h.opts.Keys != nil && h.opts.Keys.KeysEncrypted(),
+		KeysEncrypted: h.opts.Keys != nil && h.opts.Keys.KeysEncrypted(),
 	}
 	s.Ready = allReady(s.Components)
+	uses := h.opts.Hits.list()
+	s.Used = uses[:min(len(uses), maxLeavers)]
+	s.MoreUsed = len(uses) - len(s.Used)
+	if h.opts.Store == nil {
+		h.write(w, r, http.StatusOK, s)
+		return
+	}
+	s.Applied = uint64(h.opts.Store.Health().Applied)
 	for _, name := range h.opts.Tenants() {
 		t, err := h.tenant(r.Context(), name)
 		if err != nil {
@@ -202,10 +210,7 @@ func (h *Handler) status(w http.ResponseWriter, r *http.Request) {
 	s.MoreLeavers -= len(s.Leavers)
 	s.EndingTokens, s.MoreEndingTokens = h.endingTokens()
 	s.UnusableClients, s.MoreUnusableClients = h.unusableClients()
-	uses := h.opts.Hits.list()
 	s.Locks, s.MoreLocks = h.operatorLocks(uses)
-	s.Used = uses[:min(len(uses), maxLeavers)]
-	s.MoreUsed = len(uses) - len(s.Used)
 	if s.TakenOver, s.MoreTakenOver, err = h.takenOver(r.Context(), uses); err != nil {
 		h.opts.Logger.ErrorContext(r.Context(), "reading the status", slog.Any("error", err))
 		problem(w, http.StatusServiceUnavailable, "the store could not be read"+seeLog, nil)

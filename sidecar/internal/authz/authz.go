@@ -186,6 +186,9 @@ func (a *Authorizer) decide(ctx context.Context, r *request.Request) *Decision {
 	if ctx.Err() != nil {
 		return overdue()
 	}
+	if r.Surface != request.SurfaceApp && a.o.Elsewhere != "" {
+		return deny(http.StatusMisdirectedRequest, ReasonElsewhere, a.o.Elsewhere)
+	}
 	var decide func(context.Context, *request.Request, *tenant) *Decision
 	switch r.Surface {
 	case request.SurfaceSCIM:

@@ -118,6 +118,7 @@ const (
 
 	// Requests that are not well formed.
 	ReasonSurface        = "surface_unknown"
+	ReasonElsewhere      = "elsewhere" // the service is in another process
 	ReasonTenant         = "tenant_unknown"
 	ReasonApp            = "app_unknown"
 	ReasonMethod         = "method"          // not on the allowlist, or not of this route

@@ -114,6 +114,10 @@ type Options struct {
 	// Envoys remembers what the connected Envoys pass on. Nil remembers for this Authorizer only.
 	Envoys *passes.Envoys
 
+	// Elsewhere says where the SCIM service and the token endpoint are, if this process has none: their requests get
+	// 421 with it. Empty means that they are here.
+	Elsewhere string
+
 	MaxBody         int           // bytes of a SCIM body; 0 is 256 KiB
 	MaxGroupBody    int           // bytes of the body of a group, at least MaxBody; 0 is 32 MiB
 	IdentifyTimeout time.Duration // of one Identify; 0 is 500 ms

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,6 +30,9 @@ type Options struct {
 	Name     string // of this core in the installation
 	Store    *store.Store
 	Messages Messages
+	// Directory and Note answer the edges.
+	Directory Directory
+	Note      Note
 	// Cut ends the open streams of the locked users of a tenant. It returns when they have ended.
 	Cut func(ctx context.Context, tenant string)
 	// Lost ends all open streams, because no lock reaches this process any more. It is called shortly before the
@@ -43,11 +45,12 @@ type Options struct {
 
 // Core is the lease protocol of this process. It is safe for concurrent use.
 type Core struct {
+	*right
+
 	opts    Options
 	id      lease.ID
-	read    func() lease.Reading
-	lease   atomic.Pointer[lease.Lease]
 	metrics *metrics
+	feed    *feed // for the edges
 
 	ordered *queue[any]         // store.Applied and lease.Ask, until the streams of earlier locks are cut
 	events  *queue[lease.Event] // for the protocol
@@ -59,32 +62,27 @@ type Core struct {
 
 // New makes the protocol of this process, with an identity that no other start has.
 func New(o Options) (*Core, error) {
-	var b [8]byte
-	rand.Read(b[:]) // never fails (crypto/rand)
 	c := &Core{
-		opts: o, id: lease.ID(o.Name + "-" + hex.EncodeToString(b[:])), read: read,
+		opts: o, id: newID(o.Name), feed: newFeed(),
 		ordered: newQueue[any](), events: newQueue[lease.Event](), asks: map[uint64]chan lease.Answer{},
 	}
 	c.opts.Lease.Lease = cmp.Or(o.Lease.Lease, lease.DefaultLease)
 	c.opts.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
-	c.lease.Store(&lease.Lease{})
+	c.right = newRight(c.opts.Lease.Lease)
 	var err error
 	c.metrics, err = newMetrics(o.Metrics, c)
 	return c, err
 }
 
-// ID is the identity of this process among the cores.
-func (c *Core) ID() string { return string(c.id) }
-
-// Right returns what this process may do with a request now. Ask when the answer is built, after everything else.
-// serve is how long the application accepts a process whose lease has ended.
-func (c *Core) Right(serve time.Duration) lease.Right {
-	return c.lease.Load().Right(c.read(), serve)
+// newID makes an identity that no other start of a process has.
+func newID(name string) lease.ID {
+	var b [8]byte
+	rand.Read(b[:]) // never fails (crypto/rand)
+	return lease.ID(name + "-" + hex.EncodeToString(b[:]))
 }
 
-// MayDecide reports whether this process may let a request pass now. It is false from the moment on at which the open
-// streams are ended, so that no new one comes between.
-func (c *Core) MayDecide() bool { return c.lease.Load().Left(c.read()) > c.early() }
+// ID is the identity of this process among the cores.
+func (c *Core) ID() string { return string(c.id) }
 
 // Ready returns why this process may not decide now, nil when it may.
 func (c *Core) Ready() error {
@@ -140,7 +138,10 @@ func (c *Core) Run(ctx context.Context) error {
 	defer working.Wait()
 	defer stop()
 	defer c.end()
-	defer c.opts.Store.WatchApplied(func(a store.Applied) { c.ordered.push(a) })()
+	defer c.opts.Store.WatchApplied(func(a store.Applied) {
+		c.feed.add(&a)
+		c.ordered.push(a)
+	})()
 	// A record that was told before the watch began is in the table only when readers see it.
 	if _, err := c.opts.Store.Barrier(ctx); err != nil {
 		return fmt.Errorf("joining the cluster: %w", err)
@@ -149,6 +150,7 @@ func (c *Core) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.feed.open(at)
 	defer c.opts.Messages.Receive(func(b []byte) { c.receive(ctx, b) })()
 	working.Go(func() { c.order(ctx, at) })
 	protocol := lease.NewCore(c.id, c.opts.Lease, c.read(), lease.Position(at), members)
@@ -164,19 +166,18 @@ func (c *Core) Run(ctx context.Context) error {
 			c.events.push(lease.Tick{})
 		}
 		if err := c.opts.Store.Fault(); err != nil {
-			c.lease.Store(&lease.Lease{})
+			c.set(lease.Lease{})
 			c.opts.Lost(ctx)
 			return fmt.Errorf("this core must not decide any more: %w", err)
 		}
 		for _, ev := range c.events.take() {
 			eff := protocol.Next(c.read(), ev)
-			l := protocol.Lease()
-			c.lease.Store(&l)
+			c.set(protocol.Lease())
 			c.carryOut(ctx, &working, &eff)
 			if eff.Left {
 				return nil
 			}
-			left := l.Left(c.read()) - c.early()
+			left := c.left()
 			if held && left <= 0 {
 				working.Go(func() { c.opts.Lost(ctx) })
 			}
@@ -204,12 +205,10 @@ func (c *Core) members(ctx context.Context) (at store.Seq, members []lease.Membe
 	return at, members, nil
 }
 
-// early is how long before the end of the lease open streams are ended.
-func (c *Core) early() time.Duration { return c.opts.Lease.Lease / 10 }
-
 // end answers nobody any more, and decides nothing.
 func (c *Core) end() {
-	c.lease.Store(&lease.Lease{})
+	c.feed.close()
+	c.set(lease.Lease{})
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, done := range c.asks {
@@ -244,15 +243,20 @@ func (c *Core) order(ctx context.Context, at store.Seq) {
 			case lease.Ask:
 				c.events.push(lease.Applied{Position: ev.Position}, ev)
 			case store.Applied:
-				if ev.Seq <= at {
-					continue
+				if ev.Seq > at {
+					c.orderOne(ctx, ev)
 				}
-				for _, tenant := range ev.Locked {
-					c.opts.Cut(ctx, tenant)
-				}
-				c.events.push(applied(ev)...)
 			}
 		}
+	}
+}
+
+func (c *Core) orderOne(ctx context.Context, a store.Applied) {
+	for _, tenant := range a.Locked {
+		c.opts.Cut(ctx, tenant)
+	}
+	if a.Restricts || len(a.Cores) > 0 {
+		c.events.push(applied(a)...)
 	}
 }
 
@@ -290,6 +294,9 @@ func (c *Core) carryOut(ctx context.Context, working *sync.WaitGroup, eff *lease
 		if err != nil { // it is repeated with the next heartbeat
 			c.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "telling the other cores what is in force", slog.Any("err", err))
 		}
+	}
+	for _, g := range eff.Grants {
+		c.feed.grant(g)
 	}
 	for _, a := range eff.Answers {
 		c.mu.Lock()

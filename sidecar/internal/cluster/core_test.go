@@ -2,6 +2,7 @@ package cluster_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"sync"
@@ -83,6 +84,7 @@ type node struct {
 	stop  context.CancelFunc
 	ended chan error
 	lost  atomic.Int32 // how often all streams were ended
+	noted atomic.Value // the last json.RawMessage of an edge
 }
 
 // term is the lease of the tests: long enough for a busy machine, short enough to wait for its end once.
@@ -97,6 +99,7 @@ func start(t *testing.T, shared log.Shared, b *bus, name string) *node {
 	var err error
 	n.Core, err = cluster.New(cluster.Options{
 		Name: name, Store: n.store, Messages: n.post, Lease: term, Cut: func(context.Context, string) {},
+		Directory: n.store, Note: func(_ context.Context, r json.RawMessage) error { n.noted.Store(r); return nil },
 		Lost: func(context.Context) { n.lost.Add(1) },
 	})
 	if err != nil {

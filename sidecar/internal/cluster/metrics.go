@@ -30,15 +30,10 @@ func newMetrics(r prometheus.Registerer, c *Core) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	held := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "scimward_cluster_lease_held", Help: "1 while this process may decide, 0 while it answers 503.",
-	}, func() float64 {
-		if c.Right(0) == lease.Decide {
-			return 1
-		}
-		return 0
-	})
-	for _, collector := range []prometheus.Collector{m.confirm, m.unconfirmed, held} {
+	edges := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "scimward_cluster_edges", Help: "Edges that follow this core.",
+	}, func() float64 { return float64(c.feed.len()) })
+	for _, collector := range []prometheus.Collector{m.confirm, m.unconfirmed, edges, leaseHeld(c.right)} {
 		if err := r.Register(collector); err != nil {
 			return nil, fmt.Errorf("registering the metrics of the cluster: %w", err)
 		}
@@ -52,4 +47,11 @@ func (m *metrics) answered(took time.Duration, a *lease.Answer) {
 	if len(a.Unconfirmed) > 0 {
 		m.unconfirmed.Inc()
 	}
+}
+
+// leaseHeld is the metric of the lease of a core or an edge.
+func leaseHeld(r *right) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "scimward_cluster_lease_held", Help: "1 while this process may decide, 0 while it answers 503.",
+	}, r.held)
 }

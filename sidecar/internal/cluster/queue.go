@@ -30,3 +30,9 @@ func (q *queue[T]) take() []T {
 	q.values = nil
 	return v
 }
+
+func (q *queue[T]) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.values)
+}

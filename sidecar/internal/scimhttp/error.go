@@ -127,6 +127,11 @@ func unavailable(detail string, retry time.Duration, reason string) *answerError
 // Unavailable answers 503 with a SCIM error, for a request that another part of the process refuses.
 func Unavailable(w http.ResponseWriter, detail string) { unavailable(detail, 0, "").write(w) }
 
+// Misdirected answers 421 with a SCIM error: the service is in another process.
+func Misdirected(w http.ResponseWriter, detail string) {
+	(&answerError{Status: http.StatusMisdirectedRequest, Detail: detail, Reason: authz.ReasonElsewhere}).write(w)
+}
+
 // answerForDecision returns the answer to a denied request. The zero decision is a fault of this
 // service and gets 503, never 403.
 func answerForDecision(d authz.Decision) *answerError {

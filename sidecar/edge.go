@@ -1,0 +1,129 @@
+package sidecar
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/scimward/scimward/sidecar/config"
+	"github.com/scimward/scimward/sidecar/internal/authz"
+	"github.com/scimward/scimward/sidecar/internal/cluster"
+	"github.com/scimward/scimward/sidecar/internal/lease"
+	"github.com/scimward/scimward/sidecar/internal/scimhttp"
+	"github.com/scimward/scimward/sidecar/internal/token"
+	"github.com/scimward/scimward/store"
+)
+
+// openEdge makes what a process without a store has in place of it: locks that a core tells, and users about whom it
+// asks a core.
+func (s *Server) openEdge(context.Context) error {
+	cfg := s.opts.Config
+	c := &cfg.Cluster
+	conf, err := logTLS(c.TLS)
+	if err != nil {
+		return err
+	}
+	s.locks = store.NewLockTable(s.opts.Now)
+	s.edge, err = cluster.NewEdge(cluster.EdgeOptions{
+		Name: c.Name, Cores: c.Cores, TLS: conf.client, Locks: s.locks,
+		Forget: func(ch *store.Change) { s.names.Forget(ch) }, Reset: func() { s.names.Reset() },
+		Cut:     func(ctx context.Context, tenant string) { s.cut(ctx, tenant) },
+		CutAll:  s.cutLocked,
+		Lost:    func(ctx context.Context) { s.authz.CutAll(ctx) },
+		Lease:   lease.Options{Lease: c.Lease, Heartbeat: c.Heartbeat},
+		Version: s.opts.Version, Logger: s.opts.Logger, Metrics: s.registry,
+	})
+	if err != nil {
+		return fmt.Errorf("joining the cluster: %w", err)
+	}
+	s.names = store.NewNameCacheOf(s.edge, s.locks, rememberedNames)
+	if s.trail, err = newAppTrail(s.tellCore, s.opts.Now, s.opts.Logger, s.registry); err != nil {
+		return err
+	}
+	s.scim = s.httpServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		scimhttp.Misdirected(w, s.elsewhere())
+	}))
+	return nil
+}
+
+// elsewhere says where the SCIM service is.
+func (s *Server) elsewhere() string {
+	return "this process is an edge and has no SCIM service; its Envoy must send SCIM and token requests to the cores: " +
+		strings.Join(s.opts.Config.Cluster.Cores, ", ")
+}
+
+// cutLocked ends the open streams of the locked users of all tenants.
+func (s *Server) cutLocked(ctx context.Context) {
+	for _, tenant := range s.tenantNames() {
+		s.authz.Cut(ctx, tenant)
+	}
+}
+
+// tellCore sends a record for the audit trail to a core.
+func (s *Server) tellCore(ctx context.Context, r *appRecord) error {
+	b, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("writing a record for a core: %w", err)
+	}
+	return s.edge.Note(ctx, r.Tenant, b)
+}
+
+// noteOfEdge writes a record of an edge to the audit trail. An edge can say only what it sees itself.
+func (s *Server) noteOfEdge(ctx context.Context, b json.RawMessage) error {
+	var r appRecord
+	if err := json.Unmarshal(b, &r); err != nil {
+		return fmt.Errorf("reading a record of an edge: %w", err)
+	}
+	if !slices.Contains([]string{actionExemptUsed, actionLocalWrite}, r.Cause.Action) || len(b) > maxNote {
+		return errors.New("an edge cannot write this record")
+	}
+	r.Cause.Actor, r.Cause.Decision = "system", "configuration"
+	return recordApp(s.store)(ctx, &r)
+}
+
+const maxNote = 16 << 10 // bytes of a record
+
+// openEdgesListener makes the server that edges follow, if this core has one.
+func (s *Server) openEdgesListener(ctx context.Context) error {
+	e := &s.opts.Config.Cluster.Edges
+	if e.Listen == "" {
+		return nil
+	}
+	l, err := listen(ctx, "cluster.edges.listen", e.Listen, modeOwner)
+	if err != nil {
+		return err
+	}
+	s.listeners.edges = l
+	s.onClose(closeListener(l))
+	conf, err := s.certificates.listen(config.ListenerEdges, e.TLS.Files())
+	if err != nil {
+		return err
+	}
+	opts := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(1 << 20), grpc.MaxConcurrentStreams(1024),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{PermitWithoutStream: true}),
+	}
+	if conf != nil {
+		opts = append(opts, grpc.Creds(credentials.NewTLS(conf)))
+	}
+	s.edges = grpc.NewServer(opts...)
+	s.core.Register(s.edges)
+	return nil
+}
+
+// noTokens refuses every token.
+type noTokens struct{}
+
+func (noTokens) Verify(context.Context, string) (token.Claims, error) {
+	return token.Claims{}, errors.New("this process has no SCIM service")
+}
+
+var _ authz.Verifier = noTokens{}

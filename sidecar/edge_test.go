@@ -1,0 +1,120 @@
+package sidecar_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/scimward/scimward/sidecar"
+	"github.com/scimward/scimward/sidecar/ca"
+)
+
+// startEdged starts three cores with a listener for edges under mTLS, and edges that follow them.
+func startEdged(t *testing.T, edges int) (*cores, []*running) {
+	t.Helper()
+	authority, err := ca.Create(t.TempDir(), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	pair := func(name, of string, server bool) string {
+		p, err := authority.Issue(ca.Request{Names: []string{of}, Server: server}, time.Now())
+		if err == nil {
+			err = p.Write(filepath.Join(dir, name+".crt"), filepath.Join(dir, name+".key"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("cert: %s/%s.crt, key: %s/%s.key, client_ca: %s/ca.crt", dir, name, dir, name, dir)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "ca.crt"), authority.CertPEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ip := loopbackAddress()
+	server := pair("core", ip.String(), true)
+	c := newCores(t, base, ip, func(i int) string {
+		return fmt.Sprintf("  edges: {listen: \"%s:%d\", tls: {%s, client_names: [\"*.edge.example\"]}}\n", ip, 7222+i, server)
+	})
+	var addrs []string
+	for i := range c.dirs {
+		addrs = append(addrs, fmt.Sprintf("\"%s:%d\"", ip, 7222+i))
+	}
+	var out []*running
+	for i := range edges {
+		name := fmt.Sprintf("e%d", i)
+		text := base + fmt.Sprintf("\ncluster: {role: edge, name: %s, lease: 3s, heartbeat: 200ms, cores: [%s], tls: {%s}}\n",
+			name, strings.Join(addrs, ", "), pair(name, name+".edge.example", false))
+		out = append(out, startIn(t, newFolder(t, text), sidecar.Options{}))
+	}
+	for i, e := range out {
+		until(t, fmt.Sprintf("edge %d to be ready", i), func() bool {
+			code, _ := e.get("/readyz")
+			return code == http.StatusOK
+		})
+	}
+	return c, out
+}
+
+// TestEdges: what any core is told holds at every edge when its answer comes. An edge goes on when its core ends, and
+// says where the SCIM service is.
+func TestEdges(t *testing.T) {
+	c, edges := startEdged(t, 3)
+	idp := c.idp
+	bearer := idp.token()
+	allowed := func(user string) (n int) {
+		for _, e := range edges {
+			if e.ask("app", "app.example.com", user) == 0 {
+				n++
+			}
+		}
+		return n
+	}
+	leave := func(i int, name string) {
+		t.Helper()
+		idp.r = c.run[i]
+		id := idp.create("/Users", bearer, userNamed(name))
+		until(t, "every edge to know "+name, func() bool { return allowed(name) == len(edges) })
+		if status, _, text := idp.scim(http.MethodPatch, "/Users/"+id, bearer, off); status != http.StatusOK {
+			t.Fatalf("deactivating at core %d: %d %s", i, status, text)
+		}
+		if n := allowed(name); n != 0 {
+			t.Errorf("%d edges allow %s after the answer, want none", n, name)
+		}
+	}
+	for i := range 6 {
+		leave(i%3, fmt.Sprint("user", i))
+	}
+	if n := allowed("nobody"); n != 0 {
+		t.Errorf("%d edges allow somebody whom the directory does not know", n)
+	}
+	if err := c.run[0].stop(); err != nil {
+		t.Errorf("stopping core 0: %v", err)
+	}
+	c.run[0] = nil
+	until(t, "every edge to follow another core", func() bool {
+		for _, e := range edges {
+			if code, _ := e.get("/readyz"); code != http.StatusOK {
+				return false
+			}
+		}
+		return true
+	})
+	leave(1, "ada")
+	res, err := http.Get("http://" + edges[0].scim + "/scim/v2/Users")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil || res.StatusCode != http.StatusMisdirectedRequest || !strings.Contains(string(text), ":7222") {
+		t.Errorf("SCIM at an edge: %d %s, want 421 and the cores", res.StatusCode, text)
+	}
+	if got := edges[0].asked("/v1/status"); !strings.Contains(got, `"ready": true`) {
+		t.Errorf("status of an edge: %s, want ready", got)
+	}
+}

@@ -1,0 +1,170 @@
+package cluster
+
+import (
+	"cmp"
+	"fmt"
+	"sync"
+
+	"github.com/scimward/scimward/sidecar/internal/lease"
+	"github.com/scimward/scimward/store"
+)
+
+// Bounds of the feed.
+const (
+	maxKept    = 1 << 13 // newest changes, for an edge that comes back
+	maxWaiting = 1 << 14 // messages for one edge that is too slow; then its stream ends
+	partSize   = 500     // locks in one message
+)
+
+// feed passes every change that decides about requests to the edges that follow this core, each in its own queue.
+type feed struct {
+	mu     sync.Mutex
+	closed bool           // no edge may follow
+	told   lease.Position // of the newest change, or of the state at the start
+	floor  lease.Position // the kept changes are all those behind it
+	kept   []change
+	edges  map[*follower]bool
+}
+
+// follower is the stream to one edge.
+type follower struct {
+	hello hello
+	out   *queue[toEdge]
+	later *queue[toEdge] // until the parts of the snapshot are in out; then nil
+	ended chan struct{}  // closed when the core ends the stream
+	why   error          // set before
+}
+
+func newFeed() *feed { return &feed{closed: true, edges: map[*follower]bool{}} }
+
+// open lets edges follow. The lock table has everything up to a position.
+func (f *feed) open(at store.Seq) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.floor = lease.Position(at)
+	f.told = max(f.told, f.floor)
+	f.closed = false
+}
+
+// add takes a record that is in force here.
+func (f *feed) add(a *store.Applied) {
+	if !a.Restricts && len(a.Deciding) == 0 {
+		return
+	}
+	c := change{At: lease.Position(a.Seq), Restricts: a.Restricts, Changes: a.Deciding}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.told = max(f.told, c.At)
+	if over := len(f.kept) - maxKept; over >= maxKept {
+		f.floor = max(f.floor, f.kept[over-1].At)
+		f.kept = append(f.kept[:0:0], f.kept[over:]...)
+	}
+	f.kept = append(f.kept, c)
+	for e := range f.edges {
+		f.send(e, toEdge{Change: &c})
+	}
+}
+
+// grant sends a grant to every stream of its edge.
+func (f *feed) grant(g lease.Grant) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for e := range f.edges {
+		if e.hello.Edge == g.Edge {
+			f.send(e, toEdge{Grant: &g})
+		}
+	}
+}
+
+// send needs mu.
+func (f *feed) send(e *follower, m toEdge) {
+	to := cmp.Or(e.later, e.out)
+	if to.len() >= maxWaiting {
+		f.drop(e, fmt.Errorf("the edge is too slow: %d messages wait for it", maxWaiting))
+		return
+	}
+	to.push(m)
+}
+
+// drop ends a stream. It needs mu.
+func (f *feed) drop(e *follower, why error) {
+	if f.edges[e] {
+		delete(f.edges, e)
+		e.why = why
+		close(e.ended)
+	}
+}
+
+// attach begins a stream: it puts what the edge lacks into its queue, and after that every change. locks returns the
+// whole lock table.
+func (f *feed) attach(h hello, locks func() []store.Change) (*follower, error) {
+	e := &follower{hello: h, out: newQueue[toEdge](), ended: make(chan struct{})}
+	f.mu.Lock()
+	if f.closed {
+		f.mu.Unlock()
+		return nil, errEnding
+	}
+	if h.Position > f.told {
+		f.mu.Unlock()
+		return nil, fmt.Errorf("%w: it is at position %d and the edge at %d", lease.ErrBehind, f.told, h.Position)
+	}
+	at := f.told
+	if resumes := h.Position > 0 && h.Position >= f.floor; resumes {
+		for i := range f.kept {
+			if f.kept[i].At > h.Position {
+				e.out.push(toEdge{Change: &f.kept[i]})
+			}
+		}
+		f.edges[e] = true
+		f.mu.Unlock()
+		return e, nil
+	}
+	// The table has everything up to at. What it has beyond that comes again as a change.
+	e.later, f.edges[e] = newQueue[toEdge](), true
+	f.mu.Unlock()
+	e.load(at, locks())
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e.out.push(e.later.take()...)
+	e.later = nil
+	return e, nil
+}
+
+// load sends a snapshot in parts.
+func (e *follower) load(at lease.Position, all []store.Change) {
+	for len(all) > partSize {
+		e.out.push(toEdge{Part: &part{At: at, Changes: all[:partSize], More: true}})
+		all = all[partSize:]
+	}
+	e.out.push(toEdge{Part: &part{At: at, Changes: all}})
+}
+
+// has reports whether this core serves edges and is not behind a position.
+func (f *feed) has(at lease.Position) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.closed && at <= f.told
+}
+
+// detach ends a stream that its edge has left.
+func (f *feed) detach(e *follower) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.drop(e, nil)
+}
+
+// close ends every stream, and lets nobody follow any more.
+func (f *feed) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closed = true
+	for e := range f.edges {
+		f.drop(e, errEnding)
+	}
+}
+
+func (f *feed) len() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.edges)
+}

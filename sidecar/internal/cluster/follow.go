@@ -1,0 +1,121 @@
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/scimward/scimward/sidecar/internal/lease"
+	"github.com/scimward/scimward/store"
+	"github.com/scimward/scimward/store/subject"
+)
+
+// errEnding says that a core serves no edges, yet or any more.
+var errEnding = errors.New("this core does not decide at the moment; follow another core")
+
+// Directory answers the questions of edges about users.
+type Directory interface {
+	store.NameSource
+	// SCIMID returns the id of the one user with the names of s, "" when there is none or there are several.
+	SCIMID(ctx context.Context, tenant string, s *subject.Subject) (id string, err error)
+}
+
+// Register lets edges follow this core and ask it, over the connections of a gRPC server.
+func (c *Core) Register(s *grpc.Server) { s.RegisterService(serviceOf(c), c) }
+
+// follow serves the stream of one edge until it ends.
+func (c *Core) follow(s grpc.ServerStream) error {
+	var first toCore
+	if err := receive(s, &first); err != nil {
+		return err
+	}
+	h := first.Follow
+	switch {
+	case h == nil || h.Edge == "" || len(h.Edge) > 128:
+		return status.Error(codes.InvalidArgument, "the first message of an edge has no identity")
+	case h.Lease != c.opts.Lease.Lease:
+		return status.Errorf(codes.FailedPrecondition,
+			"the edge has cluster.lease %s and the cores %s: they must be the same", h.Lease, c.opts.Lease.Lease)
+	}
+	e, err := c.feed.attach(*h, c.opts.Store.Locks().All)
+	if err != nil {
+		return status.Error(codes.Unavailable, err.Error())
+	}
+	defer c.feed.detach(e)
+	ctx := s.Context()
+	c.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "an edge follows",
+		slog.String("edge", string(h.Edge)), slog.Uint64("position", uint64(h.Position)), slog.String("version", h.Version))
+	gone := make(chan error, 1)
+	go func() { gone <- c.hear(s, h.Edge) }()
+	for {
+		select {
+		case err := <-gone:
+			return err
+		case <-e.ended:
+			return status.Error(codes.Unavailable, e.why.Error())
+		case <-e.out.filled:
+		}
+		for _, m := range e.out.take() {
+			if err := send(s, m); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// hear passes what an edge says to the protocol. An edge speaks for itself only.
+func (c *Core) hear(s grpc.ServerStream, edge lease.ID) error {
+	for {
+		var m toCore
+		if err := receive(s, &m); errors.Is(err, io.EOF) {
+			return nil // the edge ends
+		} else if err != nil {
+			return err
+		}
+		switch {
+		case m.Renew != nil:
+			m.Renew.Edge = edge
+			c.events.push(*m.Renew)
+		case m.Confirm != nil:
+			m.Confirm.Edge = edge
+			c.events.push(*m.Confirm)
+		}
+	}
+}
+
+// ask answers a question of an edge.
+func (c *Core) ask(ctx context.Context, q *question) (*answer, error) {
+	if !c.feed.has(q.Position) {
+		return nil, status.Error(codes.Unavailable, lease.ErrBehind.Error())
+	}
+	var a answer
+	var err error
+	switch d := c.opts.Directory; {
+	case q.Find != nil:
+		a.Found, err = d.FindUser(ctx, q.Tenant, q.Find)
+	case q.SCIMID != nil:
+		a.SCIMID, err = d.SCIMID(ctx, q.Tenant, q.SCIMID)
+	case q.HasUsers:
+		a.HasUsers, err = d.HasUsers(ctx, q.Tenant)
+	case len(q.Note) > 0:
+		err = c.opts.Note(ctx, q.Note)
+	default:
+		return nil, status.Error(codes.Unimplemented, "this core does not know the question: update it")
+	}
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, status.Errorf(codes.FailedPrecondition, "the configuration of the cores has no tenant %q", q.Tenant)
+	case err != nil:
+		return nil, status.Error(codes.Unavailable, err.Error())
+	}
+	return &a, nil
+}
+
+// Note takes a record for the audit trail that an edge sends.
+type Note func(ctx context.Context, record json.RawMessage) error

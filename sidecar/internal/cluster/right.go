@@ -1,0 +1,45 @@
+package cluster
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/scimward/scimward/sidecar/internal/lease"
+)
+
+// right is the newest lease of this process, for those who answer requests.
+type right struct {
+	read  func() lease.Reading
+	early time.Duration // before the end of the lease open streams are ended
+	lease atomic.Pointer[lease.Lease]
+}
+
+// earlyOf is how long before the end of a lease open streams are ended, so that they have ended with it.
+func earlyOf(l time.Duration) time.Duration { return l / 10 }
+
+func newRight(l time.Duration) *right {
+	r := &right{read: read, early: earlyOf(l)}
+	r.lease.Store(&lease.Lease{})
+	return r
+}
+
+// Right returns what this process may do with a request now. Ask when the answer is built, after everything else.
+// serve is how long the application accepts a process whose lease has ended.
+func (r *right) Right(serve time.Duration) lease.Right { return r.lease.Load().Right(r.read(), serve) }
+
+// MayDecide reports whether this process may let a request pass now. It is false from the moment on at which the open
+// streams are ended, so that no new one comes between.
+func (r *right) MayDecide() bool { return r.left() > 0 }
+
+// left is how long MayDecide stays true without another lease.
+func (r *right) left() time.Duration { return r.lease.Load().Left(r.read()) - r.early }
+
+func (r *right) set(l lease.Lease) { r.lease.Store(&l) }
+
+// held reports whether there is a lease.
+func (r *right) held() float64 {
+	if r.Right(0) == lease.Decide {
+		return 1
+	}
+	return 0
+}
