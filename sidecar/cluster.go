@@ -160,13 +160,24 @@ func (s *Server) runCluster(ctx context.Context, failed chan<- error) (leave fun
 	}
 }
 
-// mayDecide reports whether this process may let a request of an app pass.
-func (s *Server) mayDecide(string, string) bool {
+// lease returns the lease of this process, for mayDecide.
+func (s *Server) lease() lease.Lease {
 	switch {
 	case s.core != nil:
-		return s.core.MayDecide()
+		return s.core.Lease()
 	case s.edge != nil:
-		return s.edge.MayDecide()
+		return s.edge.Lease()
+	}
+	return lease.Lease{}
+}
+
+// mayDecide reports whether this process may let a request of an app pass that was decided on under a lease.
+func (s *Server) mayDecide(under lease.Lease, _, _ string) bool {
+	switch {
+	case s.core != nil:
+		return s.core.MayDecideUnder(under)
+	case s.edge != nil:
+		return s.edge.MayDecideUnder(under)
 	}
 	return true
 }

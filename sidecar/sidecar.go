@@ -286,7 +286,7 @@ func (s *Server) openChecks(context.Context) (err error) {
 	envoy := s.opts.Config.Envoy
 	o := extauthz.Options{
 		Decider: s.decider, Tenants: s.tenantNames(), MaxBody: envoy.MaxBodyBytes, Timeout: envoy.CheckTimeout,
-		MayDecide: s.mayDecide, Hit: s.hit,
+		Lease: s.lease, MayDecide: s.mayDecide, Hit: s.hit,
 		Decided: s.decided, Permit: s.permit, Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	}
 	if s.handler != nil {

@@ -224,6 +224,41 @@ func TestCutOffCore(t *testing.T) {
 	})
 }
 
+// TestPausedCore: a core that was stopped between the decision to let a user in and its answer does not send it. Its
+// lease had ended, so that others answered that the user is locked. That it has a new lease since does not matter.
+func TestPausedCore(t *testing.T) {
+	nodes := three(t)
+	paused := nodes[2]
+	// The decision.
+	under := paused.Lease()
+	if _, locked := paused.store.Locks().Lookup("acme", &subject.Subject{UserName: "ada"}); locked {
+		t.Fatal("ada is locked before the test begins")
+	}
+	// The stop.
+	paused.post.off.Store(true)
+	paused.log.off.Store(true)
+	deactivate(t, nodes[0].store, "ada")
+	if a, err := nodes[0].Confirm(t.Context()); err != nil || len(a.Unconfirmed) != 1 {
+		t.Fatalf("Confirm = %+v, %v, want one unconfirmed", a, err)
+	}
+	// The process goes on, and gets everything before the request has its turn.
+	paused.post.off.Store(false)
+	paused.log.off.Store(false)
+	close(paused.log.on)
+	eventually(t, "the core has a lease again", paused.MayDecide)
+	if paused.MayDecideUnder(under) {
+		t.Error("the core sends the answer that it had prepared")
+	}
+	// A decision under a lease that is held ends with the protocol, too.
+	under = paused.Lease()
+	paused.Drain()
+	err := <-paused.ended
+	paused.ended <- nil
+	if err != nil || paused.MayDecideUnder(under) {
+		t.Errorf("Run = %v, and the core sends an answer after its end", err)
+	}
+}
+
 // TestDrainedCore: a core that drained is not waited for. One that ended without is, until its lease has ended.
 func TestDrainedCore(t *testing.T) {
 	nodes := three(t)

@@ -31,6 +31,14 @@ func (r *right) Right(serve time.Duration) lease.Right { return r.lease.Load().R
 // streams are ended, so that no new one comes between.
 func (r *right) MayDecide() bool { return r.left() > 0 }
 
+// Lease returns the newest lease. Take it before a request is decided on, for MayDecideUnder.
+func (r *right) Lease() lease.Lease { return *r.lease.Load() }
+
+// MayDecideUnder reports whether this process may let a request pass now that was decided on under a lease. A process
+// that was stopped after the decision may have a newer lease since, but others have answered that a user is
+// locked whom the decision lets in.
+func (r *right) MayDecideUnder(l lease.Lease) bool { return l.Left(r.read()) > r.early && r.MayDecide() }
+
 // left is how long MayDecide stays true without another lease.
 func (r *right) left() time.Duration { return r.lease.Load().Left(r.read()) - r.early }
 

@@ -17,6 +17,7 @@ import (
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
+	"github.com/scimward/scimward/sidecar/internal/lease"
 	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/sidecar/internal/token"
 	"github.com/scimward/scimward/store/subject"
@@ -448,19 +449,26 @@ func TestHealth(t *testing.T) {
 }
 
 // TestNoLease: a process that may not decide refuses what its decider allows, with 503, and what the decider denies
-// keeps its answer. The right is asked for after the decision.
+// keeps its answer. The right is asked for after the decision, under the lease from before it.
 func TestNoLease(t *testing.T) {
 	may := false
+	before := held(1)
+	now := before
 	k := newKit(t, func(o *extauthz.Options) {
-		o.MayDecide = func(tenant, app string) bool {
-			if tenant != "acme" || app != "app" {
-				t.Errorf("asked about %s %s, want acme app", tenant, app)
+		o.Lease = func() lease.Lease { return now }
+		o.MayDecide = func(under lease.Lease, tenant, app string) bool {
+			if tenant != "acme" || app != "app" || under != before || now == before {
+				t.Errorf("asked about %s %s, want acme app under the lease from before the decision", tenant, app)
 			}
 			return may
 		}
 	})
-	ask := func() *authv3.CheckResponse { return answer(t, k.Server, wire(t, checkRequest("app", "GET", "/"))) }
-	k.decider.answer = allowed(t, request.SurfaceApp)
+	ask := func() *authv3.CheckResponse {
+		now = before
+		return answer(t, k.Server, wire(t, checkRequest("app", "GET", "/")))
+	}
+	allow := allowed(t, request.SurfaceApp)
+	k.decider.call = func(context.Context) authz.Decision { now = held(2); return allow }
 	if out := ask(); out.GetOkResponse() != nil || out.GetErrorResponse().GetStatus().GetCode() != 503 {
 		t.Errorf("without a lease: %v, want 503", out)
 	}
@@ -468,6 +476,16 @@ func TestNoLease(t *testing.T) {
 	if out := ask(); out.GetOkResponse() == nil {
 		t.Errorf("with a lease: %v, want an allow", out)
 	}
+}
+
+// held is a lease that a core got at a time.
+func held(at time.Duration) lease.Lease {
+	now := lease.Reading{Monotonic: at, Boot: at, Wall: at}
+	c := lease.NewCore("a", lease.Options{}, now, 0, nil)
+	for _, r := range c.Next(now, lease.Tick{}).Append {
+		c.Next(now, lease.Applied{Position: 1, Record: r})
+	}
+	return c.Lease()
 }
 
 func TestNewChecksItsOptions(t *testing.T) {

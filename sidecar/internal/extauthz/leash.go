@@ -263,10 +263,11 @@ func (s *Server) Process(stream processStream) error {
 		open.Dec() // first: Cut and Drain return when the leash is removed
 		s.leashes.remove(l)
 	}()
+	under := s.o.Lease()
 	if !s.o.Decider.DecideSubject(stream.Context(), tenant, meta.app, &meta.caller) {
 		return s.refuseStream(stream.Context(), tenant, "locked", codes.PermissionDenied, "the account is locked")
 	}
-	if !s.o.MayDecide(tenant, meta.app) {
+	if !s.o.MayDecide(under, tenant, meta.app) {
 		return s.refuseStream(stream.Context(), tenant, reasonLease, codes.Unavailable, "the authorizer may not decide")
 	}
 	if err := stream.Send(proceed(first)); err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/extauthz"
+	"github.com/scimward/scimward/sidecar/internal/lease"
 	"github.com/scimward/scimward/sidecar/internal/request"
 	"github.com/scimward/scimward/store/subject"
 )
@@ -240,7 +241,9 @@ func TestDrainEndsLeashes(t *testing.T) {
 func TestCutAll(t *testing.T) {
 	var may atomic.Bool
 	may.Store(true)
-	k := newKit(t, func(o *extauthz.Options) { o.MayDecide = func(string, string) bool { return may.Load() } })
+	k := newKit(t, func(o *extauthz.Options) {
+		o.MayDecide = func(lease.Lease, string, string) bool { return may.Load() }
+	})
 	var streams []leashStream
 	for _, name := range []string{"alice", "bob"} {
 		s, err := k.open(t, of(t, name))

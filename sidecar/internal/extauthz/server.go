@@ -28,6 +28,7 @@ import (
 
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/client"
+	"github.com/scimward/scimward/sidecar/internal/lease"
 	"github.com/scimward/scimward/sidecar/internal/request"
 )
 
@@ -63,9 +64,13 @@ type Options struct {
 	// Permit returns an error if who sent a call may not ask about an app of a tenant, or without an app about
 	// the tenant's SCIM. The request then gets 503, and the error is for the log. Nil permits every caller.
 	Permit func(ctx context.Context, tenant, app string) error
-	// MayDecide reports whether this process may let a request of an app pass. It is asked after everything else,
-	// for each allow; without the right the request gets 503. Nil means that it always may.
-	MayDecide func(tenant, app string) bool
+	// Lease returns the lease of this process. It is taken before a request is decided on, so that the decision knows
+	// every lock that others may have answered before the lease ends. Nil means that the process is alone.
+	Lease func() lease.Lease
+	// MayDecide reports whether this process may let a request of an app pass that was decided on under a lease. It is
+	// asked after everything else, for each allow; without the right the request gets 503. Nil means that it
+	// always may.
+	MayDecide func(under lease.Lease, tenant, app string) bool
 	// Decided records a decision. Nil records nothing.
 	Decided func(*authz.Answered)
 	// Hit counts one request that a lock refused. Nil counts nothing.
@@ -107,8 +112,11 @@ func (o *Options) defaults() {
 	if o.Decided == nil {
 		o.Decided = func(*authz.Answered) {}
 	}
+	if o.Lease == nil {
+		o.Lease = func() lease.Lease { return lease.Lease{} }
+	}
 	if o.MayDecide == nil {
-		o.MayDecide = func(string, string) bool { return true }
+		o.MayDecide = func(lease.Lease, string, string) bool { return true }
 	}
 	if o.Permit == nil {
 		o.Permit = func(context.Context, string, string) error { return nil }
@@ -222,13 +230,14 @@ func (s *Server) decide(ctx context.Context, r request.Request) (d authz.Decisio
 		d.Cause = err
 		return d
 	}
+	under := s.o.Lease()
 	d = s.o.Decider.Decide(ctx, r)
 	fault := ""
 	switch {
 	case !d.Allowed():
 	case ctx.Err() != nil:
 		fault = authz.ReasonDeadline
-	case !s.o.MayDecide(r.Tenant, app):
+	case !s.o.MayDecide(under, r.Tenant, app):
 		fault = reasonLease
 	}
 	if fault != "" {

@@ -9,7 +9,8 @@
 //
 // [Core] and [Edge] are pure state machines without I/O, clock or goroutine. Feed every event to Next
 // with a [Reading] of the clocks, publish Lease to those who answer requests, then carry out the
-// effects. [Lease.Right] says whether a request may be decided, and is asked last of all.
+// effects. [Lease.Right] says whether a request may be decided, and is asked last of all, of the lease
+// that was held before the decision.
 //
 // # Rules
 //
