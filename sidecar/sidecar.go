@@ -309,8 +309,12 @@ func (s *Server) hit(tenant, app string, l *authz.Lock) {
 
 func (s *Server) openEngine(context.Context) (err error) {
 	cfg := s.opts.Config
+	var heartbeat time.Duration
+	if s.core != nil {
+		heartbeat = cfg.Cluster.Heartbeat
+	}
 	s.engine, err = revoke.New(revoke.Options{
-		Store: s.store, Revoker: revoker{s.plugins}, Tenants: s.tenantNames, Owner: s.owner(),
+		Store: s.store, Revoker: revoker{s.plugins}, Tenants: s.tenantNames, Owner: s.owner(), Heartbeat: heartbeat,
 		Workers: cfg.Revocation.Workers, Lease: jobLease(cfg), Deadline: cfg.Revocation.Deadline,
 		Now: s.opts.Now, Logger: s.opts.Logger, Metrics: s.registry,
 	})

@@ -73,22 +73,29 @@ func (s *Store) RemoveCore(ctx context.Context, id string, last Seq) (Seq, error
 
 // Cores returns the table of cores, and the position at which it was so.
 func (s *Store) Cores(ctx context.Context) (at Seq, cores []Core, err error) {
-	err = s.m.View(ctx, func(snap *machine.Snapshot) error {
+	err = s.m.View(ctx, func(snap *machine.Snapshot) (err error) {
 		at = snap.Seq()
-		return snap.Scan(key(kindCore, ""), nil, true, func(e machine.Entry) (bool, error) {
-			var c Core
-			if err := decodeRow(e.Value, &c); err != nil {
-				return false, err
-			}
-			c.Heartbeat = e.Version
-			cores = append(cores, c)
-			return true, nil
-		})
+		cores, err = (&Reader{snap: snap}).Cores()
+		return err
+	})
+	return at, cores, err
+}
+
+// Cores returns the table of cores. Inside a Tx it is no precondition.
+func (r *Reader) Cores() (cores []Core, err error) {
+	err = r.snap.Scan(key(kindCore, ""), nil, true, func(e machine.Entry) (bool, error) {
+		var c Core
+		if err := decodeRow(e.Value, &c); err != nil {
+			return false, err
+		}
+		c.Heartbeat = e.Version
+		cores = append(cores, c)
+		return true, nil
 	})
 	if err != nil {
-		return 0, nil, fmt.Errorf("reading the table of cores: %w", err)
+		return nil, fmt.Errorf("reading the table of cores: %w", err)
 	}
-	return at, cores, nil
+	return cores, nil
 }
 
 func (s *Store) changeCore(ctx context.Context, c CoreChange) (Seq, error) {

@@ -117,7 +117,10 @@ func (t *Tx) retryJobs(id string, names []name) error {
 	n := 0
 	for i := range jobs {
 		j := &jobs[i]
-		if !t.retries(j) {
+		switch again, err := t.retries(j); {
+		case err != nil:
+			return err
+		case !again:
 			continue
 		}
 		if _, _, err := t.snap.Get(key(kindJob, t.tenant, j.ID)); err != nil {
@@ -138,10 +141,10 @@ func (t *Tx) retryJobs(id string, names []name) error {
 }
 
 // retries reports whether a repeated deactivation retries the job.
-func (t *Tx) retries(j *Job) bool {
-	leased := j.LeaseOwner != "" && j.LeaseUntil.After(t.now) // a job being verified is leased too
+func (t *Tx) retries(j *Job) (bool, error) {
+	leased, err := t.Leased(j, t.now) // a job being verified is leased too
 	done := j.Verified || j.State == JobUnsupported || j.State == JobClosed || j.AfterRevocation()
-	return !done && !leased && j.State != JobRunning && !j.NextAt.Equal(t.now)
+	return !done && !leased && j.State != JobRunning && !j.NextAt.Equal(t.now), err
 }
 
 // reason returns the Reason of a lock.

@@ -76,7 +76,10 @@ func (t *Tx) endHolds(id, holder string) error {
 	}
 	for i := range jobs {
 		j := &jobs[i]
-		running := j.LeaseOwner != "" && j.LeaseUntil.After(t.now)
+		running, err := t.Leased(j, t.now)
+		if err != nil {
+			return err
+		}
 		if !j.undecided() || running {
 			continue
 		}

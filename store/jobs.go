@@ -119,6 +119,28 @@ func (r *Reader) dueBetween(seek []byte, last uint64, limit int) ([]Job, error) 
 	return out, err
 }
 
+// EachScheduled calls fn for the jobs with a NextAt, the soonest first, until fn returns false. It reads no rows.
+// version is that of the job.
+func (r *Reader) EachScheduled(fn func(id string, nextAt time.Time, version Seq) (more bool, err error)) error {
+	return r.snap.Scan(key(kindDue, r.tenant), nil, false, func(e machine.Entry) (bool, error) {
+		d, err := DecodeKey(e.Key)
+		if err != nil {
+			return false, fmt.Errorf("reading jobs: %w", err)
+		}
+		return fn(d.Parts[0], time.Unix(0, timeOf(d.Number)), e.Version)
+	})
+}
+
+// Leased reports whether a worker has the job at the time now. Where several cores share the log, a worker is
+// one of a core in the table, because the clock that wrote LeaseUntil may be another machine's.
+func (r *Reader) Leased(j *Job, now time.Time) (bool, error) {
+	if j.LeaseOwner == "" || !r.shared {
+		return j.LeaseOwner != "" && j.LeaseUntil.After(now), nil
+	}
+	cores, err := r.Cores()
+	return slices.ContainsFunc(cores, func(c Core) bool { return c.ID == j.LeaseOwner }), err
+}
+
 // EachEpoch calls fn with one job of every epoch of every user, in the order of ids and
 // epochs, until fn returns false. It reads at most limit epochs, and complete is false
 // when there are more. Any job of an epoch names the user ([Job.Subject]). Epochs without
@@ -249,16 +271,18 @@ func (t *Tx) SaveJob(j *Job) error {
 
 // putJob writes a job. before is the old NextAt, zero for a new job.
 func (t *Tx) putJob(j *Job, before time.Time) {
+	j.Wait = 0
+	if !j.NextAt.IsZero() {
+		j.Wait = max(j.NextAt.Sub(t.now), 0)
+	}
 	row := *j
 	row.Version = 0
 	t.putRow(key(kindJob, t.tenant, j.ID), &row)
-	if !before.Equal(j.NextAt) {
-		if !before.IsZero() {
-			t.w.Delete(dueKey(t.tenant, before.UnixNano(), j.ID))
-		}
-		if !j.NextAt.IsZero() {
-			t.putMark(dueKey(t.tenant, j.NextAt.UnixNano(), j.ID))
-		}
+	if !before.IsZero() && !before.Equal(j.NextAt) {
+		t.w.Delete(dueKey(t.tenant, before.UnixNano(), j.ID))
+	}
+	if !j.NextAt.IsZero() { // also if it stays, because EachScheduled passes the version of the mark
+		t.putMark(dueKey(t.tenant, j.NextAt.UnixNano(), j.ID))
 	}
 	t.markHeld(j)
 	t.change(ChangeJob, j.ID, nil)

@@ -14,6 +14,7 @@ type Reader struct {
 	tenant  string
 	options TenantOptions
 	snap    *machine.Snapshot   // in a Tx it records reads as preconditions and sees the writes
+	shared  bool                // several stores share the log
 	decoded map[string]resource // in a Tx, the decoded rows by key
 }
 

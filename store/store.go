@@ -172,7 +172,7 @@ func (s *Store) View(ctx context.Context, tenant string, fn func(*Reader) error)
 		if !ok {
 			return fmt.Errorf("tenant %q: %w", tenant, ErrNotFound)
 		}
-		return fn(&Reader{tenant: tenant, options: o, snap: snap})
+		return fn(&Reader{tenant: tenant, options: o, snap: snap, shared: s.opts.Shared != nil})
 	})
 }
 

@@ -25,7 +25,6 @@ type Tx struct {
 	notes   []note
 	attrs   []string
 	refused bool
-	shared  bool // the log is shared with other stores
 	locked  []Locked
 }
 
@@ -37,8 +36,10 @@ type note struct {
 
 func (s *Store) newTx(w *machine.Tx, cause Cause) *Tx {
 	o, _ := s.tenant(w.Scope)
-	r := &Reader{tenant: w.Scope, options: o, snap: w.Snapshot, decoded: map[string]resource{}}
-	return &Tx{Reader: r, w: w, now: time.Unix(0, w.Time).UTC(), cause: cause, shared: s.opts.Shared != nil}
+	r := &Reader{
+		tenant: w.Scope, options: o, snap: w.Snapshot, shared: s.opts.Shared != nil, decoded: map[string]resource{},
+	}
+	return &Tx{Reader: r, w: w, now: time.Unix(0, w.Time).UTC(), cause: cause}
 }
 
 // Now is the time of the change. It stays the same during fn.

@@ -201,13 +201,16 @@ type Job struct {
 	// After is the leaver who had the userName of this new user, or empty. The application
 	// knows both by that name. So the leaver's jobs in the app run first, and then this job
 	// enables the account.
-	After         string `json:",omitempty"`
-	Hold          *Hold  `json:",omitempty"` // of a deletion that an operator must approve
-	State         JobState
-	Found         int // listed by the application over all attempts
-	Revoked       int
-	Attempts      int
-	NextAt        time.Time // not before
+	After    string `json:",omitempty"`
+	Hold     *Hold  `json:",omitempty"` // of a deletion that an operator must approve
+	State    JobState
+	Found    int // listed by the application over all attempts
+	Revoked  int
+	Attempts int
+	NextAt   time.Time // not before
+	// Wait is the time from the write of the row until NextAt. Another core, whose clock may be wrong, counts it from
+	// when it applied the write.
+	Wait          time.Duration `json:",omitempty"`
 	LeaseOwner    string
 	LeaseUntil    time.Time
 	Cursor        string

@@ -11,6 +11,11 @@
 // result. A worker extends a lease that runs low before it asks the application again. A worker that
 // lost its lease learns this there and stops asking.
 //
+// Where several cores share the store, one of them is first for the jobs of a user in an app: the one that rendezvous
+// hashing picks from the table of cores. Another one leases them when they stay due for three heartbeats. The clocks of
+// two machines are not compared: a lease ends when its core leaves the table, or when another core has known
+// the same version of the job for the length of the lease.
+//
 // A reactivation waits for the revocations before it, so that no late retry disables an account that
 // is enabled again. If the user is deactivated again in the meantime, the engine closes the
 // reactivation without asking the plugin.
@@ -48,7 +53,7 @@
 //	probed        revoked                     the same, after 72 hours                       unknown           release
 //	stopped       running                     the process stops                              pending           release
 //	stopped       revoked                     the process stops                              revoked           release
-//	rescheduled   any                         other leases, blocked or woken reactivation    the same          pause
+//	rescheduled   any                         former lease, blocked or woken reactivation    the same          pause
 //	superseded    pending                     the user was deactivated again                 nothing_to_revoke release
 //	enabled       open                        a reactivation starts without proof            unknown           release
 //	retried       failed, unknown             an operator asks                               pending           release

@@ -40,8 +40,11 @@ type Options struct {
 	Revoker Revoker
 	Tenants func() []string // the tenants of Store now
 	Owner   string          // names this process in leases
-	Workers int             // how many run at once, default 4
-	Lease   time.Duration   // default 30s
+	// Heartbeat is that of the cores that share the store, zero for a process alone. Owner is then the identity of
+	// this process in the table of cores, and the engine starts jobs while it is there.
+	Heartbeat time.Duration
+	Workers   int           // how many run at once, default 4
+	Lease     time.Duration // default 30s
 	// Deadline is the time from a request until all its kinds are verified, default 5m.
 	Deadline time.Duration
 	Poll     time.Duration // interval between two searches for due jobs, default 1s
@@ -59,6 +62,8 @@ type Engine struct {
 	wake       chan struct{}
 	busy       sync.Map // units that have a worker of this process
 	dirty      sync.Map // tenants whose due jobs Run reads next
+	seen       sightings
+	coreLeft   atomic.Bool // since watchClocks has read every open offboarding
 }
 
 // unit is the work of one worker: the jobs of one user in one app.
@@ -87,7 +92,7 @@ func New(opts Options) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{opts: opts, m: m, wake: make(chan struct{}, 1)}
+	e := &Engine{opts: opts, m: m, wake: make(chan struct{}, 1), seen: sightings{of: map[string]map[string]sighting{}}}
 	e.SetLease(opts.Lease)
 	return e, nil
 }
@@ -125,6 +130,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 	})
 	defer stop()
+	defer e.opts.Store.WatchApplied(e.watchCores)()
 	var running sync.WaitGroup
 	defer running.Wait()
 	running.Go(func() { e.watchClocks(ctx) })
@@ -155,6 +161,15 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 }
 
+// watchCores notes that a core has left the table. Run looks for its jobs at the next tick.
+func (e *Engine) watchCores(a store.Applied) {
+	for _, c := range a.Cores {
+		if c.Type != store.CoreHeartbeat {
+			e.coreLeft.Store(true)
+		}
+	}
+}
+
 // dueBatch bounds the due jobs that one dispatch reads. If workers already run all these jobs, a tick
 // reads dueDeep. So a user with very many jobs does not delay others.
 const (
@@ -171,15 +186,11 @@ func (e *Engine) dispatch(
 		e.mark(tenant)
 		return nil
 	}
-	due, err := e.due(ctx, tenant, dueBatch)
-	if err == nil && deep && len(due) == dueBatch && e.allBusy(due) {
-		due, err = e.due(ctx, tenant, dueDeep)
-	}
+	units, err := e.due(ctx, tenant, deep)
 	if err != nil {
 		return fmt.Errorf("reading due jobs: %w", err)
 	}
-	for i := range due {
-		u := unitOf(&due[i])
+	for _, u := range units {
 		if _, busy := e.busy.LoadOrStore(u, true); busy {
 			continue
 		}
@@ -191,13 +202,14 @@ func (e *Engine) dispatch(
 			return nil
 		}
 		running.Go(func() {
-			err := e.work(ctx, u)
+			worked, err := e.work(ctx, u)
 			if err != nil {
 				e.opts.Logger.LogAttrs(ctx, slog.LevelError, "running jobs", append(u.attrs(), slog.Any("error", err))...)
 			}
 			e.busy.Delete(u)
 			<-slots
-			if err == nil { // after an error wait for the next tick, so that a broken store causes no hot loop
+			// Without work wait for a change or the next tick: of a broken store, or of the lease of another core.
+			if err == nil && worked {
 				e.mark(tenant)
 			}
 			e.signal()
@@ -206,8 +218,25 @@ func (e *Engine) dispatch(
 	return nil
 }
 
-func (e *Engine) due(ctx context.Context, tenant string, limit int) ([]store.Job, error) {
-	return view(ctx, e, tenant, func(r *store.Reader) ([]store.Job, error) { return r.DueJobs(e.opts.Now(), limit) })
+// due returns units with due jobs, the longest due first.
+func (e *Engine) due(ctx context.Context, tenant string, deep bool) ([]unit, error) {
+	if e.opts.Heartbeat > 0 {
+		return e.dueHere(ctx, tenant, deep)
+	}
+	read := func(limit int) (units []unit, err error) {
+		jobs, err := view(ctx, e, tenant, func(r *store.Reader) ([]store.Job, error) {
+			return r.DueJobs(e.opts.Now(), limit)
+		})
+		for i := range jobs {
+			units = append(units, unitOf(&jobs[i]))
+		}
+		return units, err
+	}
+	units, err := read(dueBatch)
+	if err == nil && deep && len(units) == dueBatch && e.allBusy(units) {
+		return read(dueDeep)
+	}
+	return units, err
 }
 
 // view returns what fn reads from one snapshot of tenant.
@@ -221,10 +250,10 @@ func view[T any](ctx context.Context, e *Engine, tenant string, fn func(*store.R
 
 func unitOf(j *store.Job) unit { return unit{j.Tenant, j.App, j.UserID} }
 
-// allBusy reports whether every due job belongs to a unit with a running worker.
-func (e *Engine) allBusy(due []store.Job) bool {
-	return !slices.ContainsFunc(due, func(j store.Job) bool {
-		_, busy := e.busy.Load(unitOf(&j))
+// allBusy reports whether every unit has a running worker.
+func (e *Engine) allBusy(units []unit) bool {
+	return !slices.ContainsFunc(units, func(u unit) bool {
+		_, busy := e.busy.Load(u)
 		return !busy
 	})
 }

@@ -40,20 +40,6 @@ func eventOrder(event string) int {
 	return 1
 }
 
-// leaseUntilOfOthers returns when the last lease of another process ends, or zero without one. It
-// ignores leases beyond the horizon, which a wrong clock wrote.
-func leaseUntilOfOthers(jobs []store.Job, in env) time.Time {
-	var until time.Time
-	for i := range jobs {
-		j := &jobs[i]
-		others := j.LeaseOwner != "" && j.LeaseOwner != in.owner
-		if others && j.LeaseUntil.After(in.now) && !j.LeaseUntil.After(in.horizon()) && j.LeaseUntil.After(until) {
-			until = j.LeaseUntil
-		}
-	}
-	return until
-}
-
 // leasing is one transaction that leases the due jobs of a unit.
 type leasing struct {
 	tx    *store.Tx
@@ -70,17 +56,24 @@ type leasing struct {
 func (e *Engine) lease(ctx context.Context, u unit) ([]*task, error) {
 	var tasks []*task
 	seq, err := e.opts.Store.Update(ctx, u.tenant, e.cause("job.claim", "claim-"+u.user), func(tx *store.Tx) error {
+		tasks = nil
 		jobs, err := jobsOfUnit(tx.Reader, u.user, u.app)
 		if err != nil {
+			return err
+		}
+		g, err := e.judge(tx.Reader)
+		if err != nil {
+			return err
+		}
+		if free, err := g.free(tx, jobs); err != nil || !free {
 			return err
 		}
 		slices.SortStableFunc(jobs, func(a, b store.Job) int {
 			return eventOrder(a.Event) - eventOrder(b.Event)
 		})
-		l := &leasing{tx: tx, in: e.env(), jobs: jobs, room: leaseBatch}
-		l.until = leaseUntilOfOthers(jobs, l.in)
+		l := &leasing{tx: tx, in: g.in, jobs: jobs, room: leaseBatch, until: g.leaseUntilOfOthers(jobs)}
 		for i := 0; i < len(jobs) && l.room > 0; i++ {
-			if at := jobs[i].NextAt; at.IsZero() || at.After(l.in.now) {
+			if !g.due(&jobs[i]) {
 				continue
 			}
 			if err := l.start(&jobs[i]); err != nil {

@@ -150,12 +150,15 @@ func (e *Engine) retry(tx *store.Tx, tenant, id string) (JobRef, error) {
 
 // whyNot returns why an operator's retry does not touch j, "" if it does.
 func (e *Engine) whyNot(tx *store.Tx, tenant string, j *store.Job, now time.Time) (string, error) {
+	leased, err := tx.Leased(j, now)
 	switch {
+	case err != nil:
+		return "", err
 	case j.State == store.JobClosed:
 		return SkipClosed, nil
 	case j.State == store.JobHeld:
 		return SkipHeld, nil
-	case leasedAt(j, now):
+	case leased:
 		return SkipRunning, nil
 	case j.Event == abi.EventReactivated:
 		return "", nil // a start of it judges whether it still applies
@@ -178,8 +181,6 @@ func (e *Engine) whyNot(tx *store.Tx, tenant string, j *store.Job, now time.Time
 	}
 	return "", nil
 }
-
-func leasedAt(j *store.Job, now time.Time) bool { return j.LeaseOwner != "" && j.LeaseUntil.After(now) }
 
 // mayRetry reports whether a job waits for an operator, or for a later attempt or probe.
 func mayRetry(j *store.Job) bool {
@@ -239,7 +240,11 @@ func (e *Engine) Close(ctx context.Context, tenant string, cause store.Cause, id
 			return err
 		}
 		in := e.env()
-		if why := whyNotClose(&j, in.now); why != "" {
+		leased, err := tx.Leased(&j, in.now)
+		if err != nil {
+			return err
+		}
+		if why := whyNotClose(&j, leased); why != "" {
 			return &NotClosableError{State: string(j.State), Why: why}
 		}
 		t, _ := next(task{Job: j}, closedByHand{cause.Reason}, in)
@@ -255,13 +260,13 @@ func (e *Engine) Close(ctx context.Context, tenant string, cause store.Cause, id
 	)
 }
 
-func whyNotClose(j *store.Job, now time.Time) string {
+func whyNotClose(j *store.Job, leased bool) string {
 	switch {
 	case j.State == store.JobClosed:
 		return "it is closed already"
 	case j.State == store.JobHeld:
 		return "it waits for approval: use `scimward approvals reject`"
-	case leasedAt(j, now):
+	case leased:
 		return "a worker has it: try again in a minute"
 	case j.Verified:
 		return "it is verified"

@@ -15,11 +15,12 @@ import (
 // saveTimeout bounds the writes of a worker that go on when the process stops.
 const saveTimeout = 5 * time.Second
 
-// work leases the due jobs of u, revokes each kind, verifies them and updates the clocks.
-func (e *Engine) work(ctx context.Context, u unit) error {
+// work leases the due jobs of u, revokes each kind, verifies them and updates the clocks. It reports whether it
+// leased any.
+func (e *Engine) work(ctx context.Context, u unit) (bool, error) {
 	tasks, err := e.lease(ctx, u)
 	if err != nil || len(tasks) == 0 {
-		return err
+		return false, err
 	}
 	for _, t := range tasks {
 		if !t.Terminal() && ctx.Err() == nil {
@@ -35,7 +36,7 @@ func (e *Engine) work(ctx context.Context, u unit) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
-	return errors.Join(err, e.wakeReactivation(ctx, u), e.updateClocks(ctx, u.tenant, u.user))
+	return true, errors.Join(err, e.wakeReactivation(ctx, u), e.updateClocks(ctx, u.tenant, u.user))
 }
 
 // env returns the input of the state machine now.
