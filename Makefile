@@ -9,9 +9,10 @@ FUZZTIME ?= 20s
 KEEP    ?=
 DPOP    ?=
 BENCH   ?= .
+FAULTS_FOR ?= 2m
 
 .DEFAULT_GOAL := help
-.PHONY: help build generate verify-generate envoy demo test test-foreign test-keycloak test-root race lint fmt fuzz bench check clean
+.PHONY: help build generate verify-generate envoy demo test test-foreign test-keycloak test-root race faults lint fmt fuzz bench check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +53,9 @@ RACE = $$($(GO) list ./... | grep -v -e /policies -e /envoy -e /examples -e /doc
 race: ## run the tests of the concurrent packages with the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(RACE)
 
+faults: ## kill and stop the servers of the shared log under load for FAULTS_FOR
+	$(GO) test -count=1 -timeout 0 -v ./store/log/jetstream/faults -faults.for $(FAULTS_FOR)
+
 lint: ## go vet and golangci-lint
 	$(GO) vet ./...
 	$(GO) vet -tags foreign,keycloak,root ./envoy/... ./sidecar/...
@@ -66,11 +70,12 @@ fuzz: ## fuzz every target for FUZZTIME
 bench: ## run the benchmarks of docs/bench (BENCH=regexp selects some)
 	@GO="$(GO)" BENCH="$(BENCH)" sh docs/bench/run.sh
 
-check: ## what CI runs: generated pages, lint, race, fuzz, demo, test
+check: ## what CI runs: generated pages, lint, race, fuzz, faults, demo, test
 	$(MAKE) verify-generate
 	$(MAKE) lint
 	$(MAKE) race
 	$(MAKE) fuzz FUZZTIME=5s
+	$(MAKE) faults
 	$(MAKE) demo
 	$(MAKE) demo DPOP=1
 	$(MAKE) test

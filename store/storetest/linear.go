@@ -2,10 +2,11 @@ package storetest
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"math"
-	"math/rand/v2"
+	mrand "math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -58,10 +59,12 @@ func Linearizable(t *testing.T, stores []*store.Store, calls int, during func())
 		history []porcupine.Operation
 	)
 	ended := make(chan struct{})
-	start := time.Now()
+	start, prefix := time.Now(), rand.Text()
 	for id := range 3 * len(stores) {
 		clients.Go(func() {
-			c := client{store: stores[id%len(stores)], id: id, seen: map[string]row{}}
+			c := client{store: stores[id%len(stores)], id: id, prefix: prefix, seen: map[string]row{}}
+			again := time.NewTicker(50 * time.Millisecond)
+			defer again.Stop()
 			for n := 0; n < calls || !closed(ended); n++ {
 				in := c.next()
 				op := porcupine.Operation{ClientId: id, Input: in, Call: time.Since(start).Nanoseconds()}
@@ -70,11 +73,13 @@ func Linearizable(t *testing.T, stores []*store.Store, calls int, during func())
 				if out.unknown {
 					op.Return = math.MaxInt64 // it may happen until the end
 				}
-				if !out.skipped {
-					mu.Lock()
-					history = append(history, op)
-					mu.Unlock()
+				if out.skipped {
+					<-again.C // no event says when the log accepts records again
+					continue
 				}
+				mu.Lock()
+				history = append(history, op)
+				mu.Unlock()
 			}
 		})
 	}
@@ -106,21 +111,22 @@ func closed(c <-chan struct{}) bool {
 
 // client makes calls, one after the other.
 type client struct {
-	store *store.Store
-	id    int
-	n     int
-	seen  map[string]row // the last answer about each name
+	store  *store.Store
+	id     int
+	n      int
+	prefix string         // of names and ids, new for each history
+	seen   map[string]row // the last answer about each name
 }
 
 // next chooses a call. It writes with the version that it saw last, which others have often changed since.
 func (c *client) next() call {
 	c.n++
-	in := call{name: fmt.Sprint("name", rand.IntN(4)), op: opRead} //nolint:gosec // spreads work, guards nothing
+	in := call{name: fmt.Sprint(c.prefix, mrand.IntN(4)), op: opRead} //nolint:gosec // spreads work, guards nothing
 	last := c.seen[in.name]
-	switch p := rand.IntN(10); { //nolint:gosec // as above
+	switch p := mrand.IntN(10); { //nolint:gosec // as above
 	case p < 3:
 	case last.user == "":
-		in.op, in.user = opCreate, fmt.Sprintf("u-%d-%d", c.id, c.n)
+		in.op, in.user = opCreate, fmt.Sprintf("%s-%d-%d", c.prefix, c.id, c.n)
 	case p < 9:
 		in.op, in.user, in.version, in.number = opCount, last.user, last.version, last.number+1
 	default:

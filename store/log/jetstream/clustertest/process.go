@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/scimward/scimward/store/log/jetstream"
@@ -69,6 +70,29 @@ func (p *process) Stop() {
 	_ = p.cmd.Process.Kill() // it may have ended
 	_ = p.cmd.Wait()         // the error is that it was killed
 	_ = p.stdin.Close()
+}
+
+// Pause stops a member in a process of its own with SIGSTOP, until Continue or Stop.
+func (c *Cluster) Pause(t *testing.T, i int) {
+	t.Helper()
+	c.signal(t, i, syscall.SIGSTOP)
+}
+
+// Continue ends Pause.
+func (c *Cluster) Continue(t *testing.T, i int) {
+	t.Helper()
+	c.signal(t, i, syscall.SIGCONT)
+}
+
+func (c *Cluster) signal(t *testing.T, i int, s syscall.Signal) {
+	t.Helper()
+	p, ok := c.running[i].(*process)
+	if !ok {
+		t.Fatalf("member %d runs in no process of its own", i)
+	}
+	if err := p.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // RunProcess starts a stopped member in a process of its own, which Stop kills. The TestMain of
