@@ -332,7 +332,7 @@ func TestRoutes(t *testing.T) {
 	t.Parallel()
 	routes := collect[*hcmv3.HttpConnectionManager](t, bootstrap(t))[0].GetRouteConfig()
 	buffering, unbuffered, upgrades := map[string]bool{}, 0, 0
-	leashed := regexp.MustCompile(`/upgrade$|/events(#read)?$|/stream/`)
+	leashed := regexp.MustCompile(`/upgrade$|/events(#.*)?$|/stream/`)
 	for _, h := range routes.GetVirtualHosts() {
 		for _, r := range h.GetRoutes() {
 			per := &authzv3.ExtAuthzPerRoute{}
@@ -377,6 +377,7 @@ func TestRoutes(t *testing.T) {
 	for _, name := range []string{
 		"acme/scim-write", "globex/scim-write",
 		"acme/app/login", "acme/app/users/{id}/email",
+		"acme/app#below/login", "acme/app/events#below/users/{id}/email",
 	} {
 		if !buffering[name] {
 			t.Errorf("route %s does not buffer whole bodies, or for SCIM their start, want it to", name)
@@ -385,9 +386,12 @@ func TestRoutes(t *testing.T) {
 	}
 	reads := 0
 	for name, whole := range buffering {
-		if strings.HasSuffix(name, "#read") && whole {
+		switch {
+		case strings.HasSuffix(name, "#read") && whole:
 			delete(buffering, name)
 			reads++
+		case strings.Contains(name, "#below/") && whole:
+			delete(buffering, name)
 		}
 	}
 	if reads == 0 || reads != unbuffered-upgrades {
@@ -449,6 +453,41 @@ func TestBodyRoutesMatchPlaceholders(t *testing.T) {
 		}
 		if !found {
 			t.Errorf("no route acme/app%s", path)
+		}
+	}
+}
+
+// TestBodiesBelow: Envoy buffers the body of a write below the path of a body too. Streams there keep their leash.
+func TestBodiesBelow(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct{ path, stream, route, prefix, regex string }{
+		{"/plain", "/s", "", "/plain/", ""},
+		{"/users/{id}/email", "/s", "", "", "/users/[^/]+/email/.*"},
+		{"/graphql*", "/s", "", "/graphql", ""},
+		{"/graphql", "/graphql/stream", "/stream/graphql/stream", "/graphql/stream", ""},
+		{"/graphql*", "/graphql/stream", "/stream/graphql/stream", "/graphql/stream", ""},
+		{"/files/mail", "/files", "/stream/files", "/files/mail/", ""},
+		{"/", "/s", "", "", ""},
+		{"/plain", "/s", "/stream/s", "", ""},
+	} {
+		cfg := parseFixture(t)
+		app := &cfg.Tenants[0].Apps[0]
+		app.LocalWrites[1].Path, app.Streams = row.path, []string{row.stream}
+		b, err := envoy.Bootstrap(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		prefix, regex := "", ""
+		for _, h := range collect[*hcmv3.HttpConnectionManager](t, b)[0].GetRouteConfig().GetVirtualHosts() {
+			for _, r := range h.GetRoutes() {
+				if r.GetName() == "acme/app"+row.route+"#below"+row.path {
+					prefix, regex = r.GetMatch().GetPrefix(), r.GetMatch().GetSafeRegex().GetRegex()
+				}
+			}
+		}
+		if prefix != row.prefix || regex != row.regex {
+			t.Errorf("%s with the stream %s: route %q has the prefix %q and the expression %q, want %q and %q",
+				row.path, row.stream, row.route, prefix, regex, row.prefix, row.regex)
 		}
 	}
 }

@@ -84,13 +84,51 @@ func templated(path string) *routev3.RouteMatch {
 	}}
 }
 
+// below matches what lies below a path template, and for one such as "/graphql*" all that starts so.
+func below(path string) *routev3.RouteMatch {
+	start := startBelow(path)
+	m := templated(start)
+	if expression := m.GetSafeRegex(); expression != nil {
+		expression.Regex += ".*"
+		return m
+	}
+	return startingWith(start)
+}
+
+// startBelow returns how all paths below a template start.
+func startBelow(path string) string {
+	if start, open := openEnd(path); open {
+		return start
+	}
+	return strings.TrimSuffix(path, "/") + "/"
+}
+
+// openEnd cuts the star of a template such as "/graphql*". The star of "/users/*" stands for a segment.
+func openEnd(path string) (start string, open bool) {
+	start, open = strings.CutSuffix(path, "*")
+	return start, open && !strings.HasSuffix(start, "/")
+}
+
+// belowWithin matches what lies below a path template and has the prefix, nil for nothing.
+func belowWithin(path, prefix string) *routev3.RouteMatch {
+	switch start := startBelow(path); {
+	case path == "/":
+		return nil
+	case strings.HasPrefix(start, prefix):
+		return below(path)
+	case strings.HasPrefix(prefix, start):
+		return startingWith(prefix)
+	}
+	return nil
+}
+
 func startingWith(path string) *routev3.RouteMatch {
 	return &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: path}}
 }
 
-// header limits a match to requests with a header that matches the expression.
-func header(m *routev3.RouteMatch, name, expression string) *routev3.RouteMatch {
-	m.Headers = append(m.Headers, matching(name, expression))
+// method limits a match to requests with a method that matches the expression.
+func method(m *routev3.RouteMatch, expression string) *routev3.RouteMatch {
+	m.Headers = append(m.Headers, matching(":method", expression))
 	return m
 }
 
@@ -141,7 +179,7 @@ func (b *builder) scimRoutes(cfg *config.Config, t *config.Tenant) []*routev3.Ro
 		})
 	}
 	return []*routev3.Route{
-		scim("scim-write", header(under("/scim/v2"), ":method", writeMethods), bufferedStart(cfg)),
+		scim("scim-write", method(under("/scim/v2"), writeMethods), bufferedStart(cfg)),
 		scim("scim", under("/scim/v2"), nil),
 		oauth("/oauth"),
 		oauth("/.well-known"),
@@ -150,7 +188,7 @@ func (b *builder) scimRoutes(cfg *config.Config, t *config.Tenant) []*routev3.Ro
 
 // reads limits a match to the methods that clients send without a body: all but POST, PUT and PATCH.
 func reads(m *routev3.RouteMatch) *routev3.RouteMatch {
-	m = header(m, ":method", writeMethods)
+	m = method(m, writeMethods)
 	m.Headers[len(m.Headers)-1].InvertMatch = true
 	return m
 }
@@ -159,7 +197,8 @@ func reads(m *routev3.RouteMatch) *routev3.RouteMatch {
 // that may stay open, with a leash, come next. Then comes the rest.
 //
 // Over HTTP/2 a body need not be announced in the headers (RFC 9113 §8.1.1), and a handler may take a read with a body
-// for a write. So Envoy buffers the body of every read that has one.
+// for a write. So Envoy buffers the body of every read that has one. Frameworks serve what lies below the path of a
+// handler too, so the bodies of writes there are buffered, and their responses may stay open as elsewhere.
 func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App) []*routev3.Route {
 	cluster := appCluster(t.Name, a.Name)
 	authz := func(buffer *authzv3.BufferSettings) *authzv3.ExtAuthzPerRoute {
@@ -173,29 +212,40 @@ func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App)
 	}
 	var out []*routev3.Route
 	for _, path := range a.BodyPaths() {
+		if _, open := openEnd(path); open {
+			continue // it has no path of its own
+		}
 		out = append(out, b.route(route{
-			name: t.Name + "/" + a.Name + path, match: header(templated(path), ":method", "^(POST|PUT|PATCH|DELETE)$"),
+			name: t.Name + "/" + a.Name + path, match: method(templated(path), "^(POST|PUT|PATCH|DELETE)$"),
 			cluster: cluster, authz: authz(buffered(cfg)), timeout: time.Minute, whole: exchangeLimit,
 		}))
 	}
-	both := func(name string, match func() *routev3.RouteMatch, r route) {
-		r.name, r.cluster = t.Name+"/"+a.Name+name, cluster
-		read := r
-		read.name, read.match, read.authz = r.name+"#read", reads(match()), authz(buffered(cfg))
-		r.match, r.authz = match(), authz(nil)
-		out = append(out, b.route(read), b.route(r))
+	all := func(name, prefix string, narrow func(*routev3.RouteMatch) *routev3.RouteMatch, r route) {
+		add := func(suffix string, m *routev3.RouteMatch, buffer *authzv3.BufferSettings) {
+			r := r
+			r.name, r.cluster, r.match, r.authz = t.Name+"/"+a.Name+name+suffix, cluster, narrow(m), authz(buffer)
+			out = append(out, b.route(r))
+		}
+		for _, path := range a.BodyPaths() {
+			if m := belowWithin(path, prefix); m != nil {
+				add("#below"+path, method(m, writeMethods), buffered(cfg))
+			}
+		}
+		add("#read", reads(startingWith(prefix)), buffered(cfg))
+		add("", startingWith(prefix), nil)
 	}
+	unchanged := func(m *routev3.RouteMatch) *routev3.RouteMatch { return m }
 	stays := route{leash: true}
 	out = append(out, b.route(route{ // HTTP/1.1 only, which announces each body
 		name: t.Name + "/" + a.Name + "/upgrade", match: present(startingWith("/"), "upgrade"), cluster: cluster,
 		authz: authz(nil), leash: true, upgrade: true,
 	}))
-	both("/events", func() *routev3.RouteMatch {
-		return containing(startingWith("/"), "accept", "text/event-stream")
+	all("/events", "/", func(m *routev3.RouteMatch) *routev3.RouteMatch {
+		return containing(m, "accept", "text/event-stream")
 	}, stays)
 	for _, s := range a.Streams {
-		both("/stream"+s, func() *routev3.RouteMatch { return startingWith(s) }, stays)
+		all("/stream"+s, s, unchanged, stays)
 	}
-	both("", func() *routev3.RouteMatch { return startingWith("/") }, route{timeout: time.Minute, whole: exchangeLimit})
+	all("", "/", unchanged, route{timeout: time.Minute, whole: exchangeLimit})
 	return out
 }

@@ -61,7 +61,11 @@ func (w *LocalWrite) Faults() (out []LocalWriteFault) {
 	add := func(at, fix, format string, args ...any) {
 		out = append(out, LocalWriteFault{at, fmt.Sprintf(format, args...), fix})
 	}
-	RouteFaults(w.Path, func(fix, msg string) { add("path", fix, "%s", msg) })
+	path := w.Path
+	if start, found := strings.CutSuffix(path, "*"); found && !strings.HasSuffix(start, "/") {
+		path = start // "/graphql*"
+	}
+	RouteFaults(path, func(fix, msg string) { add("path", fix, "%s", msg) })
 	known := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 	for i, m := range w.Methods {
 		if !slices.Contains(known, m) {

@@ -58,6 +58,8 @@ func TestBadLocalWrites(t *testing.T) {
 		{`{"wiki":[{}]}`, "", "data.policy.local_writes.wiki[0].path: required"},
 		{`{"wiki":[{"path":"/ok"},{"path":"signup"}]}`, "", `wiki[1].path: "signup" is not a path: write a plain path`},
 		{`{"wiki":[{"path":"/u-{id}"}]}`, "", "would match only itself"},
+		{`{"wiki":[{"path":"/u*/x"}]}`, "", "would match only itself"},
+		{`{"wiki":[{"path":"/u**"}]}`, "", "would match only itself"},
 		{`{"wiki":[{"path":"/x","methods":["post"]}]}`, "", `wiki[0].methods[0]: "post" is not a method`},
 		{`{"wiki":[{"path":"/x","operations":["a b"]}]}`, "", `wiki[0].operations[0]: "a b" is no name in GraphQL`},
 		{`{"wiki":[{"path":"/x","fields":["--"]}]}`, "", `wiki[0].fields[0]: "--" has no letter`},
@@ -71,5 +73,13 @@ func TestBadLocalWrites(t *testing.T) {
 	_, err := bundleRules(t, need("true")+"\nlocal_writes := {\"wiki\": [{\"path\": \"/signup\"}]}")
 	if want := "write them in policy/data.json"; err == nil || !strings.Contains(fmt.Sprint(err), want) {
 		t.Errorf("a rule of this name: %v, want %q", err, want)
+	}
+}
+
+// TestOpenEnd: a star behind the start of the last segment is a good path.
+func TestOpenEnd(t *testing.T) {
+	w := policies.LocalWrite{Path: "/api/{v}/graphql*"}
+	if faults := w.Faults(); len(faults) > 0 {
+		t.Errorf("%s: %v", w.Path, faults)
 	}
 }

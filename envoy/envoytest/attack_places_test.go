@@ -25,7 +25,7 @@ const places = `subjects:
 `
 
 // placesSize is the number of rows of the table of places.
-const placesSize = 72
+const placesSize = 74
 
 // TestAttackPlaces sends a locked user's credential in every place, and in every spelling that an
 // application might still read, through a real Envoy. The twins reach the application.
@@ -204,6 +204,12 @@ func (p *prey) bodyPlaces() []row {
 	}
 	otherwise("GET over HTTP/2, not announced", 401, func() answer {
 		return p.h2("GET", "/nested", `{"auth":{"token":"`+eve+`"}}`, field{"content-type", "application/json"})
+	})
+	otherwise("below its path", 401, func() answer {
+		return p.h1("POST", "/nested/x", `{"auth":{"token":"`+eve+`"}}`, "Content-Type: application/json")
+	})
+	otherwise("below its path over HTTP/2, not announced", 401, func() answer {
+		return p.h2("POST", "/nested/x", `{"auth":{"token":"`+eve+`"}}`, field{"content-type", "application/json"})
 	})
 	return append(nested.rows, upload.rows...)
 }

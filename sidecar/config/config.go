@@ -426,8 +426,9 @@ type App struct {
 	// sign-in and local write of each hour. Empty means none.
 	Exempt []string `yaml:"exempt"`
 	// IgnoreSchemes lists authorization schemes that identify no user, such as basic for OAuth
-	// clients. Any other Authorization header that matches no subject is answered with 401. Empty
-	// means none.
+	// clients. Such a header has one word behind the scheme, which is base64 of user:password for basic, and does not
+	// look like a credential of another subject: any other form is answered with 400. Any other Authorization header
+	// that matches no subject is answered with 401. Empty means none.
 	IgnoreSchemes []string `yaml:"ignore_schemes"`
 	// Methods lists additional request methods of the application, such as PROPFIND, in upper case.
 	// GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS are always allowed. Any other method is answered
@@ -471,7 +472,10 @@ const UnprovisionedDeny = "deny"
 // websocket_protocol and body. scimward refuses a request whose credential could be read in two ways,
 // such as a name that occurs twice or in another spelling.
 type Subject struct {
-	// Cookie is the name of a cookie.
+	// Cookie is the name of a cookie. A path parameter of this name, in any case, is a credential of this entry too
+	// (";jsessionid=ID"), as servlet containers take the session from there. So is a parameter of the query, which Zope
+	// and ColdFusion take first; a value that the application does not know is then an ordinary parameter. A
+	// session in the path as ASP.NET writes it, "/(S(ID))/", is answered with 400.
 	Cookie string `yaml:"cookie"`
 	// CookiePrefix is the start of the names of several cookies, such as "wordpress_logged_in_". Each is
 	// a credential.
@@ -487,7 +491,7 @@ type Subject struct {
 	Query string `yaml:"query"`
 	// Path is a path template with one {credential} as a whole segment, "/t/{credential}". It also
 	// covers every path below it. {name} or * stands for another segment. A credential that is no JWT
-	// must not contain a dot there.
+	// must not contain a dot there. A query that names such a path (?q=t/…) is answered with 400.
 	Path string `yaml:"path"`
 	// WebSocketProtocol is the start of one member of the Sec-WebSocket-Protocol list, such as
 	// "bearer.". The credential is the rest of the member.
@@ -539,7 +543,9 @@ type Subject struct {
 // Body finds a value in a request body. With other methods than its own, the query parameter of this name counts on
 // the path too, because many frameworks read the fields of body and query as one.
 type Body struct {
-	// Path of the route, exact.
+	// Path of the route. What lies below it counts too, as frameworks mount a handler there, unless another body has
+	// that path: there, and with another method, the field is read in any format, and a body that cannot be read is
+	// refused. Nothing lies below "/". A route that the query names (rest_route, q) counts as well.
 	Path string `yaml:"path"`
 	// Method of the route. Default POST.
 	Method string `yaml:"method"`
@@ -580,8 +586,10 @@ type LocalWrite struct {
 	// at most 60 segments count. It also covers every path below it, and every spelling that a router
 	// might take for such a path: other case, escapes, parameters, suffixes, compatibility characters. So do a batch
 	// ("a,b" of tRPC), a key ("Users(7)" of OData), a verb ("users:batchGet") and a method ("profile!save"), and
-	// a route that a write names in its query, such as rest_route of WordPress or q of Drupal. So a return address in
-	// q, r, s or p that is the path of an entry is 403: give that parameter another name. A route in the body does
+	// a route that a write names in its query, such as rest_route of WordPress or q of Drupal. So a write is 403 whose
+	// q, r, s, p, it, route, url or action is the path of an entry, such as a return address or a search by
+	// POST: give that parameter another name. A star at the end, "/graphql*", covers every segment that starts so, as
+	// routers match by the start of the path (re_path("^graphql") of Django). A route in the body does
 	// not count: list the paths of batch endpoints too, such as /wp-json/batch/v1, /odata/$batch or /api/batch. A suffix
 	// of the path does not count, so /api/trpc/user.updateEmail covers all of user.
 	Path string `yaml:"path"`
@@ -595,8 +603,10 @@ type LocalWrite struct {
 	// JSON at any depth, in JSON text, in GraphQL arguments and in the query, in every spelling that a framework
 	// reads as its name: birth also stands for user[Birth], profile-birth, birth_year, birth(1i), birth_id and 0-birth,
 	// and display_name for displayName and display.name[]. List other names of the same thing, such as
-	// new_email. A body with a name of more than 4 KiB is refused. A segment below the path that is the name of a
-	// field counts too, as in /users/7/relationships/roles, and so does a parameter of a segment ("/users/7;email=x").
+	// new_email. An uploaded SVG has names too, those of its elements and attributes: with title, id, role or type in
+	// this list, most drawings are 403. A body with a name of more than 4 KiB is refused. A segment below the path that
+	// is the name of a field counts too, as in /users/7/relationships/roles, and so does a parameter of a segment
+	// ("/users/7;email=x").
 	//
 	// A header or cookie with the name of the field counts too: Spring MVC binds headers, PHP may take cookies for
 	// fields, and Hertz and Fiber bind both. Headers that clients and proxies send with any write do not count, such

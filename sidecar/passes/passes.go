@@ -16,9 +16,10 @@ import (
 const Extension = "passes"
 
 // Base is the revision of the rest of the printed configuration: the names of package headers, the mutation rules,
-// the leash on upgrades and event streams, the limit of requests without a leash, and the bodies of reads. It
-// grows when an Envoy with the configuration that was printed before would pass what it should not.
-const Base = 4
+// the leash on upgrades and event streams, the limit of requests without a leash, and the bodies of reads and of
+// writes below a body path. It grows when an Envoy with the configuration that was printed before would pass what it
+// should not.
+const Base = 5
 
 // The kinds of entries.
 const (

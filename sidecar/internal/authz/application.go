@@ -93,7 +93,7 @@ func (a *Authorizer) decideApp(ctx context.Context, r *request.Request, t *tenan
 				"apps[].encoded_slashes allows them")
 	}
 	r.Query = path.Query(r.Query)
-	path.Route(r.Query)
+	path.Route(r.Query, r.Method != http.MethodGet && r.Method != http.MethodHead)
 	keys, bad := request.QueryKeys(r.Query)
 	if bad != nil {
 		return denyProblem(bad)
@@ -187,7 +187,7 @@ func (p *app) denyForm(r *request.Request, path *request.Path, keys request.Keys
 		return denyOverride("headers")
 	case keys.Override():
 		return denyOverride("query parameters")
-	case keys.Has("access_token") && !p.sources.ReadsQuery("access_token"):
+	case p.foreignToken(keys):
 		return tokenInQuery()
 	case unremovable:
 		return deny(http.StatusBadRequest, ReasonIdentityHeader, "headers that start with x-scim- are set by the service")
@@ -196,6 +196,11 @@ func (p *app) denyForm(r *request.Request, path *request.Path, keys request.Keys
 			"names of headers have letters, digits and hyphens here: some servers take other signs for hyphens")
 	}
 	return denyProblem(r.Headers.CheckCookies())
+}
+
+// foreignToken reports whether the query has an access token that no source reads.
+func (p *app) foreignToken(keys request.Keys) bool {
+	return slices.ContainsFunc(keys.Tokens(), func(name string) bool { return !p.sources.ReadsQuery(name) })
 }
 
 // stream is a path prefix with a leash. Envoy compares it byte by byte.

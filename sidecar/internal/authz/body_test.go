@@ -119,6 +119,9 @@ func TestBodyFieldForms(t *testing.T) {
 		{"GET with a body that Envoy withholds", appReq("GET", "/login", header("content-length", "9")), 400, request.ReasonBodyMissing},
 		{"by a route in the query", appReq("POST", "/?rest_route=/x&_url=/login", body(form, "username=locked")), 401, authz.ReasonLocked},
 		{"a search for the route", appReq("GET", "/?q=/login"), 0, authz.ReasonAllowed},
-		{"a route below", appReq("POST", "/login/help", body(form, "username=locked")), 0, authz.ReasonAllowed},
+		{"a route below", appReq("POST", "/login/help", body(form, "username=locked")), 401, authz.ReasonLocked},
+		{"a route below, other fields", appReq("POST", "/login/help", jsonBody(`{"theme":"dark"}`)), 0, authz.ReasonAllowed},
+		{"a route below without a body", appReq("POST", "/login/help", header("content-length", "0")), 0, authz.ReasonAllowed},
+		{"a route beside", appReq("POST", "/login-help", body(form, "username=locked")), 0, authz.ReasonAllowed},
 	})
 }

@@ -26,6 +26,8 @@ func batched(t *testing.T) *kit {
 			{Path: "/folder/@@personal-information"},
 			{Path: "/actions/users/save-user"},
 			{Path: "/api/customers"},
+			{Path: "/graphql"},
+			{Path: "/groups/{id}"},
 			{Path: "/jsonapi/users", Fields: []string{"roles", "email"}},
 		}
 		o.Tenants["acme"].Apps["app"] = app
@@ -82,15 +84,26 @@ func TestSeveralNamesOfARoute(t *testing.T) {
 		"/?q=user/1/edit":                            true, // Drupal 7
 		"/site/index.php?a=1&q=user%2F1%2Fedit":      true,
 		"/?q=user/1/view":                            false,
-		"/api/search?q=signup":                       false,
+		"/api/search?q=signup":                       true, // a search is a read
 		"/api/search?q=100%25":                       false,
 		"/?s=/account/email":                         true, // ThinkPHP
 		"/?s=account|email":                          true,
 		"/x?s=account%7Cemail":                       true,
 		"/?s=account|theme":                          false,
-		"/?_url=/signup":                             true, // Phalcon
-		"/x?q=user/1/edit":                           true, // the rewriting of Drupal 6 adds the query behind its own
-		"/?_action=updateEmail":                      true, // Astro
+		"/?q=profile":                                true, // routes of one segment
+		"/index.php?r=profile":                       true,
+		"/?s=profile":                                true,
+		"/index.php?it=profile":                      true,
+		"/webservice/dispatcher.php?url=customers":   true,
+		"/index.php?profile":                         true,
+		"/?profile=1":                                false,
+		"/?graphql":                                  true, // WPGraphQL
+		"/any?graphql=true":                          true,
+		"/users?r=profiles":                          false,
+		"/groups?p=2":                                false, // behind /groups is any segment
+		"/?_url=/signup":                             true,  // Phalcon
+		"/x?q=user/1/edit":                           true,  // the rewriting of Drupal 6 adds the query behind its own
+		"/?_action=updateEmail":                      true,  // Astro
 		"/blog?_astroAction=updateEmail":             true,
 		"/?_action=like":                             false,
 		"/?action=users/save-user":                   true, // Craft
@@ -127,7 +140,7 @@ func TestSeveralNamesOfARoute(t *testing.T) {
 			t.Errorf("POST %s: %d %s (%s), want it denied: %t", target, d.Status, d.Reason, d.Detail, denied)
 		}
 	}
-	for _, target := range []string{"/?q=unsubscribe", "/search?q=scim", "/search?q=account/email", "/?rest_route=/wp/v2/users"} {
+	for _, target := range []string{"/?q=unsubscribe", "/search?q=scim", "/?profile", "/search?q=account/email", "/?rest_route=/wp/v2/users"} {
 		if d := k.Decide(t.Context(), appReq("GET", target)); !d.Allowed() {
 			t.Errorf("GET %s: %d %s (%s), want it allowed", target, d.Status, d.Reason, d.Detail)
 		}

@@ -141,11 +141,12 @@ const (
 // sourceFields returns the texts of the field that a source names: none when the body has none,
 // several of a batch. A field in another spelling, twice, or in the query too is refused: the
 // application might read that one.
-func (r *Request) sourceFields(s *Source) ([]string, *Problem) {
-	own := r.Method == s.Body.Method
+//
+// own says that the source describes the request. Otherwise the body may have another format.
+func (r *Request) sourceFields(s *Source, own bool) ([]string, *Problem) {
 	if !own && r.BodyState() == BodyAbsent { // Envoy did not buffer it
 		return nil, problem(400, ReasonBodyMissing,
-			"the body may hold "+s.Name+" and is not checked here: send it with "+s.Body.Method)
+			"the body may hold "+s.Name+" and is not checked here: send it by "+s.Body.Method+" to "+s.Body.Path)
 	}
 	if p := r.NeedBody(); p != nil {
 		return nil, p
@@ -155,7 +156,7 @@ func (r *Request) sourceFields(s *Source) ([]string, *Problem) {
 		return nil, problem(400, ReasonBodySource, "send "+s.Name+" in the body only")
 	}
 	format := s.Body.Format
-	if !own { // another method may take another one
+	if !own { // another method or route may take another one
 		if p := r.otherReading(s, path); p != nil {
 			return nil, p
 		}
@@ -199,7 +200,8 @@ func (r *Request) otherReading(s *Source, path []string) *Problem {
 		return n
 	}
 	if count(all.names) > count(plain.names) {
-		return problem(400, ReasonBodySource, "the body may hold "+s.Name+" in another form: send it with "+s.Body.Method)
+		return problem(400, ReasonBodySource,
+			"the body may hold "+s.Name+" in another form: send it by "+s.Body.Method+" to "+s.Body.Path)
 	}
 	return nil
 }

@@ -70,7 +70,8 @@ type Credential struct {
 	Name    string // as the source says
 	Value   string // with the prefix, without the scheme; a secret
 	cookies string // names of the cookies, separated by blanks
-	// Merged says that a parameter of the query has the name of a body place. The application may take the body's.
+	// Merged says that a parameter of the query has the name of a body place or of a cookie. The application may take
+	// the value of the body or the cookie instead, or know no such credential at all.
 	Merged bool
 }
 
@@ -154,8 +155,8 @@ func appendNew(list []string, name string) []string {
 func (s *Sources) Find(r *Request, path *Path) ([]Credential, *Problem) {
 	var out []Credential
 	for _, find := range [...]func(*Sources, *Request, *Path, *[]Credential) *Problem{
-		(*Sources).fromCookies, (*Sources).fromHeaders, (*Sources).fromQuery, (*Sources).fromPath,
-		(*Sources).fromProtocols, (*Sources).fromBody, (*Sources).fromMerged,
+		(*Sources).fromCookies, (*Sources).fromParameters, (*Sources).fromHeaders, (*Sources).fromQuery,
+		(*Sources).fromPath, (*Sources).fromProtocols, (*Sources).fromBody, (*Sources).fromMerged,
 	} {
 		if p := find(s, r, path, &out); p != nil {
 			return nil, p
@@ -167,17 +168,18 @@ func (s *Sources) Find(r *Request, path *Path) ([]Credential, *Problem) {
 	return out, nil
 }
 
+// fits reports whether a value has the form of the source's credentials.
+func (s *Source) fits(v string) bool {
+	return strings.HasPrefix(v, s.Prefix) && (!s.JWT || strings.Count(v, ".") == 2)
+}
+
 // match returns the credential that the first fitting source of a place reads, nil when
 // none fits.
 func (s *Sources) match(v string, at func(i int, src *Source) bool) *Credential {
 	for i := range s.all {
 		src := &s.all[i]
-		if at(i, src) && strings.HasPrefix(v, src.Prefix) && (!src.JWT || strings.Count(v, ".") == 2) {
-			c := &Credential{Source: i, In: src.In, Name: src.Name, Value: v}
-			if src.In == InCookie {
-				c.cookies = src.Name
-			}
-			return c
+		if at(i, src) && src.fits(v) {
+			return &Credential{Source: i, In: src.In, Name: src.Name, Value: v}
 		}
 	}
 	return nil
@@ -201,9 +203,7 @@ func (s *Sources) fromCookies(r *Request, _ *Path, out *[]Credential) *Problem {
 			return p
 		}
 		for _, f := range found {
-			c := s.match(f.value, func(_ int, src *Source) bool {
-				return src.In == InCookie && src.Name == place.Name && src.Starts == place.Starts
-			})
+			c := s.inCookie(place, f.value)
 			if c == nil {
 				p := problem(401, ReasonInvalid, "the cookie "+f.names+" contains no credential of this application")
 				p.Cookie = f.names
@@ -259,7 +259,7 @@ func (s *Sources) fromAuthorization(v string, out *[]Credential) *Problem {
 	scheme, raw, blank := strings.Cut(v, " ")
 	scheme = strings.ToLower(scheme)
 	if blank && s.ignored[scheme] {
-		return nil
+		return s.ignore(scheme, raw)
 	}
 	if blank && scheme == "basic" && s.basic {
 		return s.fromBasic(raw, out)
@@ -278,53 +278,5 @@ func (s *Sources) fromAuthorization(v string, out *[]Credential) *Problem {
 		}
 	}
 	*out = append(*out, *c)
-	return nil
-}
-
-// avoided refuses a GraphQL request on the path of a body place that the application may read elsewhere.
-func (s *Sources) avoided(r *Request, path *Path) *Problem {
-	for i := range s.all {
-		src := &s.all[i]
-		if src.In == InBody && src.Body.Format == GraphQL && s.paths[i].Matches(path) && graphQLQuery(r.Query) {
-			return problem(400, ReasonBodySource, "send the GraphQL request in the body, not in the query")
-		}
-	}
-	return nil
-}
-
-// inBody reports whether the application may read a source in the body. A handler may read the body whatever the
-// method is, and the query may name the route.
-func (s *Sources) inBody(i int, r *Request, path *Path) bool {
-	src := &s.all[i]
-	return src.In == InBody && (s.paths[i].Matches(path) && (src.Body.Method == r.Method || r.mayHaveBody()) ||
-		len(path.routes) > 0 && r.mayHaveBody() && s.paths[i].routed(path, false))
-}
-
-func (s *Sources) fromBody(r *Request, path *Path, out *[]Credential) *Problem {
-	if p := s.avoided(r, path); p != nil {
-		return p
-	}
-	var seen []string
-	for i := range s.all {
-		src := &s.all[i]
-		if !s.inBody(i, r, path) || slices.Contains(seen, src.Name) {
-			continue
-		}
-		seen = append(seen, src.Name)
-		values, p := r.sourceFields(src)
-		if p != nil {
-			return p
-		}
-		for _, v := range values {
-			c := s.match(v, func(i int, other *Source) bool { return other.Name == src.Name && s.inBody(i, r, path) })
-			if c == nil {
-				return problem(401, ReasonUnknownScheme, "the field "+src.Name+" contains no credential of this application")
-			}
-			if !s.all[c.Source].Typed && !plainText(v) {
-				return problem(400, ReasonBodySource, "the field "+src.Name+" contains characters that no credential has")
-			}
-			*out = append(*out, *c)
-		}
-	}
 	return nil
 }

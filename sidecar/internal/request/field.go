@@ -78,12 +78,17 @@ func (b *bodyReader) encoded(body []byte) {
 	}
 }
 
-// asForm adds the names that a parser of forms finds in a body that is none. Bottle reads every body as a form.
+// asForm adds the names that a parser of forms finds in a body that is none. Bottle reads every body as a form, and
+// PHP's parse_str any text.
 func (b *bodyReader) asForm(body string) {
 	for i, pair := range strings.Split(body, "&") {
 		for j, part := range strings.Split(pair, ";") {
 			name, _, assigned := strings.Cut(part, "=")
-			if i+j > 0 && (assigned || j == 0) && !strings.Contains(name, `"`) { // a quotation mark ends the text
+			switch {
+			case i+j == 0 || !assigned && j > 0:
+			case strings.Contains(name, `"`): // the text of JSON ends there, or goes on behind "\""
+				b.names = append(b.names, formNames(name)...)
+			default:
 				b.name(unescapeForm(name), true)
 			}
 		}
@@ -96,30 +101,37 @@ func (b *bodyReader) asQuery(body string) {
 	_, rest, _ := strings.Cut(body, "&")
 	for pair := range strings.SplitSeq(rest, "&") {
 		name, _, _ := strings.Cut(pair, "=")
-		name, _, _ = strings.Cut(strings.TrimLeft(unescapeForm(name), " "), "\x00")
-		head, members, _ := strings.Cut(strings.ToValidUTF8(name, "\ufffd"), "[")
-		if !nameLike(head) {
-			continue
+		b.names = append(b.names, formNames(name)...)
+	}
+}
+
+// formNames returns the names that PHP finds in the name of a pair, as sent: the variable, and the path to its member.
+// It returns none for what only prose has. Behind an index there may be any signs.
+func formNames(sent string) []string {
+	name, _, _ := strings.Cut(strings.TrimLeft(unescapeForm(sent), " "), "\x00")
+	head, members, _ := strings.Cut(strings.ToValidUTF8(name, "\ufffd"), "[")
+	if !nameLike(head) {
+		return nil
+	}
+	names := []string{phpName(head)}
+	name = names[0]
+	for open := members; open != ""; { // a member is an index with any signs, and behind the last one is any text
+		member, after, closed := strings.Cut(open, "]")
+		switch {
+		case nameLike(member) && closed:
+			name += "[" + member + "]"
+		case nameLike(member):
+			name += "[" + member
 		}
-		name = phpName(head)
-		b.names = append(b.names, name)
-		for open := members; open != ""; { // a member is an index with any signs, and behind the last one is any text
-			member, after, closed := strings.Cut(open, "]")
-			switch {
-			case nameLike(member) && closed:
-				name += "[" + member + "]"
-			case nameLike(member):
-				name += "[" + member
-			}
-			open, _ = strings.CutPrefix(after, "[")
-			if open == after {
-				break
-			}
-		}
-		if members != "" {
-			b.names = append(b.names, name)
+		open, _ = strings.CutPrefix(after, "[")
+		if open == after {
+			break
 		}
 	}
+	if members != "" {
+		names = append(names, name)
+	}
+	return names
 }
 
 // nameLike reports whether a text has no signs that only prose and addresses have, and the length of a name.
@@ -137,19 +149,25 @@ func (b *bodyReader) query(query string) {
 	})
 }
 
-// DocumentNames are the names of the arguments and input fields of a GraphQL document in the query, and of its
-// variables. Some servers run a mutation that comes with GET. It refuses variables that cannot be read.
+// DocumentNames are the names that a GraphQL request in the query may give: of the arguments and input fields of its
+// document and of its variables, which servers find as JSON, in brackets and in lists. So next to a document every name
+// of the query counts. Some servers run a mutation that comes with GET. It refuses variables that cannot be read.
 func (r *Request) DocumentNames() ([]string, *Problem) {
 	if r.Query == "" {
 		return nil, nil
 	}
 	var b bodyReader
+	document, documents, variables := len(r.DocumentWords()) > 0, documentName(), newFieldSet([]string{"variables"}, "")
 	eachParameter(r.Query, func(name, text string) {
-		one := textReader(name, text)
-		if len(one.words) > 0 || FoldField(name) == "variables" {
-			b.names = append(b.names, one.names...)
-			b.bad = cmp.Or(b.bad, one.bad)
+		if !document && !variables.Has(name) {
+			return
 		}
+		var one bodyReader
+		if runs(text) || !documents.Has(name) {
+			one.readText(name, text, maxEmbedded)
+		}
+		b.names = append(append(b.names, name), one.names...)
+		b.bad = cmp.Or(b.bad, one.bad)
 	})
 	return b.names, b.bad
 }
@@ -157,10 +175,17 @@ func (r *Request) DocumentNames() ([]string, *Problem) {
 // DocumentWords are all names in a GraphQL document in the query.
 func (r *Request) DocumentWords() (words []string) {
 	if r.Query != "" {
-		eachParameter(r.Query, func(name, text string) { words = append(words, textReader(name, text).words...) })
+		eachParameter(r.Query, func(name, text string) {
+			if runs(text) {
+				words = append(words, textReader(name, text).words...)
+			}
+		})
 	}
 	return words
 }
+
+// runs reports whether a text may have a GraphQL document that does something: a search for words has no braces.
+func runs(text string) bool { return strings.Contains(decodeAgain(text), "{") }
 
 // eachParameter calls f with every name and value of a query. A semicolon ends a parameter for some.
 func eachParameter(query string, f func(name, value string)) {

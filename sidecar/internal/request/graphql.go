@@ -240,7 +240,9 @@ func isGraphQL(body scim.Object) bool {
 				return false
 			}
 		default:
-			return false
+			if value != nil { // Relay sends "id": null
+				return false
+			}
 		}
 	}
 	document, _ := body["query"].(string)

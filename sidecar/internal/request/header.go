@@ -178,6 +178,19 @@ func (ks Keys) Has(key string) bool {
 	return slices.ContainsFunc(ks, func(k queryKey) bool { return k.name == key })
 }
 
+// Tokens returns the parameters that some framework takes for an access token without configuration: access_token
+// (RFC 6750 §2.3), and bearer_token of Doorkeeper. PHP writes "_" for other signs ("access.token").
+func (ks Keys) Tokens() (names []string) {
+	for _, k := range ks {
+		for _, name := range [...]string{k.name, foldCase(phpName(k.text))} {
+			if name == "access_token" || name == "bearer_token" {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
 // Mention reports whether a key might be read as a field of a set. It refuses keys longer than MaxFieldName.
 func (ks Keys) Mention(set *FieldSet) (bool, *Problem) {
 	for _, k := range ks {

@@ -196,12 +196,16 @@ func wideJSON(content []byte) bool {
 }
 
 // readDrawing notes the names in SVG, which providers of Jackson and Jersey read as any other XML. It refuses what may
-// hide some: an encoding, and entities.
+// hide some: an encoding, entities, and attributes that the DTD adds.
 func (p *part) readDrawing(content []byte) bool {
 	named := encoding.FindSubmatch(content)
-	if named != nil && !strings.EqualFold(string(named[1]), "utf-8") || !utf8.Valid(content) ||
-		bytes.IndexByte(content, 0) >= 0 || bytes.Contains(content, []byte("<!ENTITY")) {
+	if named != nil && !strings.EqualFold(string(named[1]), "utf-8") || !utf8.Valid(content) {
 		return false
+	}
+	for _, sign := range [...]string{"\x00", "<!ENTITY", "<!ATTLIST"} {
+		if bytes.Contains(content, []byte(sign)) {
+			return false
+		}
 	}
 	seen := map[string]bool{}
 	for _, found := range xmlName.FindAllStringSubmatch(string(content), -1) {

@@ -15,10 +15,10 @@ const maxPath = 60 << 10
 // it knows how it may be read. A [Template] is matched against all combinations.
 type Path struct {
 	pieces []piece
-	routes []Path // that parameters of the query name: see Path.Route
-	dots   bool   // a piece may be read as a dot segment
-	slash  bool   // an escape of a slash or backslash was sent
-	query  string // what follows a decoded question mark, decoded
+	routes []route // that parameters of the query name: see Path.Route
+	dots   bool    // a piece may be read as a dot segment
+	slash  bool    // an escape of a slash or backslash was sent
+	query  string  // what follows a decoded question mark, decoded
 }
 
 // piece is the text between two characters that may separate segments.

@@ -27,6 +27,9 @@ func newPathPlace(template string) pathPlace {
 func (s *Sources) fromPath(r *Request, path *Path, out *[]Credential) *Problem {
 	for i := range s.templates {
 		place := &s.templates[i]
+		if place.covers.routed(path) {
+			return problem(400, ReasonPath, "send the path "+place.name+" as the path, not in the query")
+		}
 		if !place.covers.Covers(path) {
 			continue
 		}

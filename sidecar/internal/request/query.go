@@ -36,8 +36,8 @@ func (s *Sources) fromQuery(r *Request, _ *Path, out *[]Credential) *Problem {
 	return nil
 }
 
-// fromMerged reads the query parameters with the names of body places, on their paths and with every method. Many
-// frameworks hand an application one list of the fields of body and query, so the application may take either.
+// fromMerged reads the query parameters with the names of body places, where a request reaches them, with every method.
+// Many frameworks hand an application one list of the fields of body and query, so the application may take either.
 func (s *Sources) fromMerged(r *Request, path *Path, out *[]Credential) *Problem {
 	if r.Query == "" {
 		return nil
@@ -45,7 +45,7 @@ func (s *Sources) fromMerged(r *Request, path *Path, out *[]Credential) *Problem
 	seen := slices.Clone(s.queries) // a source of their own reads them
 	for i := range s.all {
 		src := &s.all[i]
-		if !src.merged() || slices.Contains(seen, src.Name) || !s.paths[i].Matches(path) {
+		if !src.merged() || slices.Contains(seen, src.Name) || !s.reaches(i, path) {
 			continue
 		}
 		seen = append(seen, src.Name)
@@ -64,7 +64,7 @@ func (s *Sources) fromMerged(r *Request, path *Path, out *[]Credential) *Problem
 			continue
 		}
 		c := s.match(v, func(i int, other *Source) bool {
-			return other.In == InBody && other.Name == src.Name && s.paths[i].Matches(path)
+			return other.Name == src.Name && s.reaches(i, path)
 		})
 		if c == nil {
 			return problem(401, ReasonUnknownScheme,

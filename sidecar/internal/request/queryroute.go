@@ -5,17 +5,23 @@ import (
 	"strings"
 )
 
+// route is a path that a parameter of the query names.
+type route struct {
+	Path
+	step bool // it is a step from any object of the path (Zope), and no path of its own
+}
+
 // routeKey is a parameter of the query whose value some router takes for the path, whatever the path is.
 type routeKey struct {
 	name  string
 	under string // where the route is in paths
-	only  bool   // the parameter has no other use, so a value without a slash is a route too
+	only  bool   // the parameter has no other use, so a value without a slash is a route of a read too
 }
 
-// routeKeys are the parameters of routers that many applications share. Some have other uses, such as a search: a value
-// is a route only with a slash then. They count whatever the path is: the usual rewriting to a front controller keeps
-// the query, whose parameter then replaces the path ("index.php?q=$1" with QSA). Parameters for an address to return
-// to, such as "next", are none.
+// routeKeys are the parameters of routers that many applications share. Some have other uses, such as a search: in a
+// read, a value is a route only with a slash then. They count whatever the path is: the usual rewriting to a front
+// controller keeps the query, whose parameter then replaces the path ("index.php?q=$1" with QSA). Parameters for an
+// address to return to, such as "next", are none.
 func routeKeys() []routeKey {
 	return []routeKey{
 		{"rest_route", "wp-json", true},    // WordPress, wp-includes/rest-api.php: rest_api_loaded
@@ -39,25 +45,34 @@ func routeKeys() []routeKey {
 	}
 }
 
-// routeOf returns the route that a parameter names, and where it is in paths; "" when it names none.
-func routeOf(name, value string) (route, under string) {
+// stepOf returns the step that a parameter of Zope adds to the path, "" for another parameter.
+func stepOf(name, value string) string {
+	head, zope := zopeRoute(name)
+	if zope && head == "" {
+		return value
+	}
+	return head
+}
+
+// routeOf returns the route that a parameter names, and where it is in paths; "" when it names none. In a write, all
+// that may be a route is one.
+func routeOf(name, value string, write bool) (route, under string) {
 	folded := strings.ToLower(name)
-	switch head, zope := zopeRoute(name); {
-	case strings.Contains(name, "/"): // the query is the path: CodeIgniter 3 and 4 ("?/account/email"), XenForo
+	switch {
+	case strings.Contains(name, "/"), // the query is the path: CodeIgniter 3 and 4 ("?/account/email"), XenForo
+		write && value == "":
 		return name, ""
-	case zope:
-		if head == "" {
-			head = value
-		}
-		return head, ""
 	case strings.HasPrefix(folded, "action:"): // Struts 2: DefaultActionMapper
 		return name[len("action:"):], ""
 	case strings.HasPrefix(folded, "_action_"): // Grails: UrlMappingInfo
 		return name[len("_action_"):], ""
 	}
 	folded = foldCase(phpName(folded))
+	if folded == "graphql" { // WPGraphQL: Router::is_graphql_http_request
+		return folded, ""
+	}
 	for _, k := range routeKeys() {
-		if k.name == folded && (k.only || strings.ContainsAny(value, "/|")) {
+		if k.name == folded && (write || k.only || strings.ContainsAny(value, "/|")) {
 			return value, k.under
 		}
 	}
@@ -80,24 +95,27 @@ func zopeRoute(name string) (head string, found bool) {
 }
 
 // Route adds the routes that the query names. They count for [Template.Reaches] and [Template.Names], and for
-// credentials in a body: not for requests that only read, whose query may be a search.
-func (p *Path) Route(query string) {
+// credentials. The query of a read may be a search, so only what looks like a path is a route there.
+func (p *Path) Route(query string, write bool) {
 	if query == "" {
 		return
 	}
 	eachParameter(query, func(name, value string) {
-		route, under := routeOf(name, value)
-		if route == "" {
+		text, under := stepOf(name, value), ""
+		step := text != ""
+		if !step {
+			text, under = routeOf(name, value, write)
+		}
+		if text == "" {
 			return
 		}
-		text, ok := collapse(strings.ReplaceAll(route, `\`, string(softSlash)))
-		if !ok {
-			text = route
+		r := route{step: step}
+		if decoded, ok := collapse(strings.ReplaceAll(text, `\`, string(softSlash))); ok {
+			text = decoded
 		}
 		if under != "" {
 			text = under + "/" + strings.TrimLeft(text, "/")
 		}
-		var r Path
 		r.split(strings.TrimLeft(foldForms(text), "/"))
 		p.routes = append(p.routes, r)
 	})

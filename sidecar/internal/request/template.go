@@ -21,7 +21,7 @@ const (
 )
 
 // NewTemplate folds a template such as /api/users/{id}. {name} and * stand for one
-// segment.
+// segment. /graphql* covers every segment that starts so, and is for the last segment only.
 func NewTemplate(path string) Template {
 	var t Template
 	for seg := range strings.SplitSeq(path, "/") {
@@ -42,6 +42,8 @@ func NewTemplate(path string) Template {
 	}
 	if len(t.names) > MaxTemplate {
 		t.names = t.names[:MaxTemplate]
+	} else if n := len(t.names); n > 0 && t.names[n-1] != "" && strings.HasSuffix(path, "*") {
+		t.names[n-1] = strings.TrimSuffix(t.names[n-1], "*") + starts
 	}
 	return t
 }
@@ -72,19 +74,33 @@ func (t Template) match(p *Path, below bool) bool {
 }
 
 // Reaches is Covers, also for the routes that [Path.Route] found.
-func (t Template) Reaches(p *Path) bool { return t.Covers(p) || t.routed(p, true) }
+func (t Template) Reaches(p *Path) bool { return t.Covers(p) || t.routed(p) }
 
-// routed reports whether a route in the query matches t. It may follow any part of the path: of an application in a
-// folder, or of an object.
-func (t Template) routed(p *Path, below bool) bool {
+// routed reports whether a route in the query matches t or lies below it. It may follow any part of the path: of an
+// application in a folder, or of an object. It has a name of t at least: a search below /feed/{token} is no token.
+func (t Template) routed(p *Path) bool {
 	if len(p.routes) == 0 {
 		return false
 	}
-	_, seen := t.walk(p.pieces, p.dots, 1, below)
-	return slices.ContainsFunc(p.routes, func(route Path) bool {
-		at, _ := t.walk(route.pieces, route.dots, seen, below)
+	_, seen := t.walk(p.pieces, p.dots, 1, true)
+	return slices.ContainsFunc(p.routes, func(r route) bool {
+		from := seen
+		if !r.step {
+			from &= t.beforeName()
+		}
+		at, _ := t.walk(r.pieces, r.dots, from, true)
 		return at >= 0
 	})
+}
+
+// beforeName returns the positions before the last segment of t that has a name, none when no segment has one.
+func (t Template) beforeName() uint64 {
+	for i := len(t.names) - 1; i >= 0; i-- {
+		if t.names[i] != "" {
+			return 2<<i - 1
+		}
+	}
+	return 0
 }
 
 // Names reports whether a path that reaches t names a field of the set: as a segment below t (JSON:API,
@@ -95,7 +111,7 @@ func (t Template) Names(p *Path, set *FieldSet) bool {
 		return true
 	}
 	_, seen := t.walk(p.pieces, p.dots, 1, true)
-	return slices.ContainsFunc(p.routes, func(route Path) bool { return t.namesIn(&route, seen, set) })
+	return slices.ContainsFunc(p.routes, func(r route) bool { return t.namesIn(&r.Path, seen, set) })
 }
 
 func (t Template) namesIn(p *Path, from uint64, set *FieldSet) bool {

@@ -1,0 +1,80 @@
+package request
+
+import "slices"
+
+// reaches reports whether a request may be one for a body place: at its path or below it, where frameworks mount the
+// handler (Express, Starlette) and scripts of PHP run too, or by a route that the query names. Nothing lies below "/".
+func (s *Sources) reaches(i int, path *Path) bool {
+	if s.all[i].In != InBody {
+		return false
+	}
+	return s.paths[i].Matches(path) || len(s.paths[i].names) > 0 && s.paths[i].Reaches(path)
+}
+
+// own reports whether a request that reaches a body place is one that the place describes.
+func (s *Sources) own(i int, r *Request, path *Path) bool {
+	return s.all[i].Body.Method == r.Method && s.paths[i].Matches(path)
+}
+
+// bodyPlaces returns the indices of the sources that the application may read in the body, the described ones first. A
+// handler may read the body whatever the method is. But where a place describes a request, it is for its handler, and
+// not for that of a place above.
+func (s *Sources) bodyPlaces(r *Request, path *Path) []int {
+	var own, others []int
+	for i := range s.all {
+		switch {
+		case !s.reaches(i, path):
+		case s.own(i, r, path):
+			own = append(own, i)
+		case r.mayHaveBody():
+			others = append(others, i)
+		}
+	}
+	if len(own) > 0 {
+		others = slices.DeleteFunc(others, func(i int) bool { return !s.paths[i].Matches(path) && !s.paths[i].routed(path) })
+	}
+	return append(own, others...)
+}
+
+// avoided refuses a GraphQL request for a body place that the application may read elsewhere.
+func (s *Sources) avoided(r *Request, path *Path) *Problem {
+	if r.Query == "" {
+		return nil
+	}
+	for i := range s.all {
+		if s.all[i].Body.Format == GraphQL && s.reaches(i, path) && graphQLQuery(r.Query) {
+			return problem(400, ReasonBodySource, "send the GraphQL request in the body, not in the query")
+		}
+	}
+	return nil
+}
+
+func (s *Sources) fromBody(r *Request, path *Path, out *[]Credential) *Problem {
+	if p := s.avoided(r, path); p != nil {
+		return p
+	}
+	var seen []string
+	places := s.bodyPlaces(r, path)
+	for _, i := range places {
+		src := &s.all[i]
+		if slices.Contains(seen, src.Name) {
+			continue
+		}
+		seen = append(seen, src.Name)
+		values, p := r.sourceFields(src, s.own(i, r, path))
+		if p != nil {
+			return p
+		}
+		for _, v := range values {
+			c := s.match(v, func(i int, other *Source) bool { return other.Name == src.Name && slices.Contains(places, i) })
+			if c == nil {
+				return problem(401, ReasonUnknownScheme, "the field "+src.Name+" contains no credential of this application")
+			}
+			if !s.all[c.Source].Typed && !plainText(v) {
+				return problem(400, ReasonBodySource, "the field "+src.Name+" contains characters that no credential has")
+			}
+			*out = append(*out, *c)
+		}
+	}
+	return nil
+}

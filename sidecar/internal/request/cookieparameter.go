@@ -1,0 +1,97 @@
+package request
+
+import "strings"
+
+// fromParameters reads what an application may take for a cookie of a place in the path or the query.
+//
+// A servlet container takes the session from the path where no cookie has it ("/account;jsessionid=ID"), and writes
+// such links. Zope and ColdFusion take a cookie from the query first.
+func (s *Sources) fromParameters(r *Request, _ *Path, out *[]Credential) *Problem {
+	if len(s.cookies) == 0 {
+		return nil
+	}
+	if strings.ContainsAny(r.Path, ";%") || strings.Contains(r.Path, "/(") {
+		if p := s.fromPathParameters(r.Path, out); p != nil {
+			return p
+		}
+	}
+	var bad *Problem
+	if r.Query != "" {
+		eachParameter(r.Query, func(name, value string) {
+			if bad == nil {
+				bad = s.fromCookieKey(name, value, out)
+			}
+		})
+	}
+	return bad
+}
+
+func (s *Sources) fromPathParameters(raw string, out *[]Credential) *Problem {
+	text, _ := collapse(raw)
+	for segment := range strings.FieldsFuncSeq(text, separates) {
+		if cookieless(segment) {
+			return problem(400, ReasonPath, "send the session as a cookie, not in the path")
+		}
+		_, parameters, _ := strings.Cut(segment, ";")
+		for parameter := range strings.SplitSeq(parameters, ";") {
+			name, value, _ := strings.Cut(parameter, "=")
+			place := s.cookieNamed(name)
+			if place == nil || value == "" {
+				continue
+			}
+			if !plainValue(value, false) || !strings.Contains(raw, "="+value) {
+				return problem(400, ReasonPath, "send the path parameter "+place.Name+" in its plain form")
+			}
+			c := s.inCookie(place, value)
+			if c == nil {
+				return problem(401, ReasonInvalid, "the path parameter "+place.Name+" contains no credential of this application")
+			}
+			*out = append(*out, *c)
+		}
+	}
+	return nil
+}
+
+// cookieless reports whether ASP.NET finds a session or a ticket in a segment: "(S(id))", "(F(ticket))".
+func cookieless(segment string) bool {
+	return len(segment) > 3 && segment[0] == '(' && segment[2] == '(' && strings.Contains("ASFasf", segment[1:2])
+}
+
+// fromCookieKey reads a parameter of the query with the name of a cookie. Most applications have other parameters under
+// such names, so a value that fits no source is none.
+func (s *Sources) fromCookieKey(name, value string, out *[]Credential) *Problem {
+	place := s.cookieNamed(name)
+	if place == nil || value == "" || s.ReadsQuery(foldCase(name)) {
+		return nil
+	}
+	c := s.inCookie(place, value)
+	switch {
+	case c == nil:
+		return nil
+	case !plainValue(value, place.Escapes):
+		return problem(400, ReasonQuery, "the query parameter "+place.Name+
+			" has the name of a cookie with a credential, and characters that no credential has")
+	}
+	c.Merged = true
+	*out = append(*out, *c)
+	return nil
+}
+
+// cookieNamed returns the place of the cookie that may have the name of a parameter, nil when none has.
+func (s *Sources) cookieNamed(name string) *Source {
+	folded := foldCookie(name)
+	for i := range s.cookies {
+		place := &s.cookies[i]
+		if own := foldCookie(place.Name); folded == own || place.Starts && strings.HasPrefix(folded, own) {
+			return place
+		}
+	}
+	return nil
+}
+
+// inCookie returns the credential that a value is in a cookie of a place, nil when no source fits it.
+func (s *Sources) inCookie(place *Source, value string) *Credential {
+	return s.match(value, func(_ int, src *Source) bool {
+		return src.In == InCookie && src.Name == place.Name && src.Starts == place.Starts
+	})
+}
