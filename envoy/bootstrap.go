@@ -42,6 +42,8 @@ const (
 	ClusterAuthz = "scimward_authz"
 	ClusterLeash = "scimward_leash" // the same listener as ClusterAuthz
 	ClusterSCIM  = "scimward_scim"
+	// ClusterCores answers the checks of SCIM and token requests where the cores are listed.
+	ClusterCores = "scimward_cores"
 )
 
 // Limits of the connections and requests to one cluster, over all threads of Envoy. The default of
@@ -77,6 +79,9 @@ func (b *builder) any(m proto.Message) *anypb.Any {
 func Bootstrap(cfg *config.Config) (*bootstrapv3.Bootstrap, error) {
 	if cfg.Envoy.TLS.Cert == "" {
 		return nil, fmt.Errorf("envoy.tls: the listener needs a certificate; set cert and key")
+	}
+	if cfg.Cluster.IsEdge() && len(cfg.Envoy.Connect.Cores) == 0 {
+		return nil, fmt.Errorf("envoy.connect.cores: an edge has no SCIM service; list authz and scim of every core")
 	}
 	b := &builder{envoy: &cfg.Envoy}
 	runtime := &structpb.Struct{Fields: map[string]*structpb.Value{
@@ -132,9 +137,12 @@ func address(s string) (*corev3.Address, error) {
 func (b *builder) clusters(cfg *config.Config) []*clusterv3.Cluster {
 	var out []*clusterv3.Cluster
 	for _, own := range ownClusters(cfg) {
-		c := b.cluster(own.name, own.key, own.addr, own.limit > 0)
+		c := b.cluster(own.name, own.key, own.limit > 0, own.addrs...)
 		if own.listener.Cert != "" {
 			c.TransportSocket = b.listenerTLS(&own)
+		}
+		if own.ofCores() {
+			amongCores(c, own.limit > 0)
 		}
 		if own.limit > 0 {
 			c.CircuitBreakers = atMost(own.limit)
@@ -148,7 +156,7 @@ func (b *builder) clusters(cfg *config.Config) []*clusterv3.Cluster {
 			b.fail(fmt.Errorf("upstream of %s: %w", name, err))
 			continue
 		}
-		c := b.cluster(name, "upstream of "+name, u.Host, false)
+		c := b.cluster(name, "upstream of "+name, false, u.Host)
 		if u.Scheme == "https" {
 			c.TransportSocket = b.upstreamTLS(a.UpstreamCAFile, u.Hostname())
 		}
@@ -168,22 +176,25 @@ func atMost(n uint32) *clusterv3.CircuitBreakers {
 
 func appCluster(tenant, app string) string { return "app_" + tenant + "_" + app }
 
-// cluster makes a cluster with one endpoint, without TLS. key names addr in an error.
-func (b *builder) cluster(name, key, addr string, h2 bool) *clusterv3.Cluster {
-	a := b.address(key, addr)
+// cluster makes a cluster with an endpoint for each address, without TLS. key names them in an error.
+func (b *builder) cluster(name, key string, h2 bool, addrs ...string) *clusterv3.Cluster {
 	c := &clusterv3.Cluster{
-		Name:           name,
-		ConnectTimeout: durationpb.New(time.Second),
-		LoadAssignment: &endpointv3.ClusterLoadAssignment{
-			ClusterName: name,
-			Endpoints: []*endpointv3.LocalityLbEndpoints{{LbEndpoints: []*endpointv3.LbEndpoint{{
-				HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: a}},
-			}}}},
-		},
+		Name:                 name,
+		ConnectTimeout:       durationpb.New(time.Second),
+		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC},
 	}
-	c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
-	if s := a.GetSocketAddress(); s != nil && net.ParseIP(s.GetAddress()) == nil {
-		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
+	ends := &endpointv3.LocalityLbEndpoints{}
+	for _, addr := range addrs {
+		a := b.address(key, addr)
+		ends.LbEndpoints = append(ends.LbEndpoints, &endpointv3.LbEndpoint{
+			HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{Address: a}},
+		})
+		if s := a.GetSocketAddress(); s != nil && net.ParseIP(s.GetAddress()) == nil {
+			c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STRICT_DNS}
+		}
+	}
+	c.LoadAssignment = &endpointv3.ClusterLoadAssignment{
+		ClusterName: name, Endpoints: []*endpointv3.LocalityLbEndpoints{ends},
 	}
 	if h2 {
 		c.TypedExtensionProtocolOptions = map[string]*anypb.Any{

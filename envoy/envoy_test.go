@@ -1,7 +1,6 @@
 package envoy_test
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -10,7 +9,6 @@ import (
 	"encoding/pem"
 	"math/big"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -29,7 +27,6 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/scimward/scimward/envoy"
-	"github.com/scimward/scimward/envoy/envoybin"
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/headers"
 	"github.com/scimward/scimward/sidecar/passes"
@@ -506,29 +503,5 @@ func TestBootstrapNeedsCertificate(t *testing.T) {
 // TestEnvoyAcceptsBootstrap: envoy --mode validate accepts the printed configuration.
 func TestEnvoyAcceptsBootstrap(t *testing.T) {
 	t.Parallel()
-	wd, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache, err := envoybin.CacheDir(wd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	bin, err := envoybin.Locate(t.Context(), cache, os.Stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	if err := envoy.Print(&out, parseFixture(t)); err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(t.TempDir(), "envoy.yaml")
-	if err := os.WriteFile(file, out.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	envoy := exec.CommandContext(t.Context(), bin, "--mode", "validate", "-c", file, "--log-level", "warning")
-	got, err := envoy.CombinedOutput()
-	if err != nil {
-		t.Fatalf("envoy --mode validate: %v\n%s", err, got)
-	}
+	validated(t, parseFixture(t))
 }

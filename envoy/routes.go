@@ -26,6 +26,7 @@ type route struct {
 	leash   bool
 	upgrade bool
 	timeout time.Duration // of the response; zero means no limit, for responses that stay open
+	retry   *routev3.RetryPolicy
 	whole   time.Duration // of request and response together; zero means no limit
 }
 
@@ -38,6 +39,7 @@ func (b *builder) route(r route) *routev3.Route {
 	action := &routev3.RouteAction{
 		ClusterSpecifier: &routev3.RouteAction_Cluster{Cluster: r.cluster},
 		Timeout:          durationpb.New(r.timeout),
+		RetryPolicy:      r.retry,
 	}
 	if r.whole > 0 {
 		action.MaxStreamDuration = &routev3.RouteAction_MaxStreamDuration{MaxStreamDuration: durationpb.New(r.whole)}
@@ -166,18 +168,23 @@ const writeMethods = "^(POST|PUT|PATCH)$"
 // scimRoutes returns the routes of a tenant that end at scimward. Envoy buffers the start of a body, for
 // the writing methods only. It waits longer for an answer than scimward does for the other cores.
 func (b *builder) scimRoutes(cfg *config.Config, t *config.Tenant) []*routev3.Route {
+	to := func(
+		name, surface string, limit time.Duration, m *routev3.RouteMatch, buf *authzv3.BufferSettings,
+	) *routev3.Route {
+		r := route{
+			name: t.Name + name, match: m, cluster: ClusterSCIM, timeout: cfg.Cluster.Outlasting(limit),
+			authz: perRoute(surface, t.Name, "", buf),
+		}
+		if len(cfg.Envoy.Connect.Cores) > 0 {
+			r.retry = b.unreceived()
+			r.authz.GetCheckSettings().ServiceOverride = &authzv3.CheckSettings_GrpcService{GrpcService: askCores(cfg)}
+		}
+		return b.route(r)
+	}
 	scim := func(name string, m *routev3.RouteMatch, buffer *authzv3.BufferSettings) *routev3.Route {
-		return b.route(route{
-			name: t.Name + "/" + name, match: m, cluster: ClusterSCIM, timeout: cfg.Cluster.Outlasting(30 * time.Second),
-			authz: perRoute("scim", t.Name, "", buffer),
-		})
+		return to("/"+name, "scim", 30*time.Second, m, buffer)
 	}
-	oauth := func(path string) *routev3.Route {
-		return b.route(route{
-			name: t.Name + path, match: under(path), cluster: ClusterSCIM, timeout: cfg.Cluster.Outlasting(15 * time.Second),
-			authz: perRoute("oauth", t.Name, "", nil),
-		})
-	}
+	oauth := func(path string) *routev3.Route { return to(path, "oauth", 15*time.Second, under(path), nil) }
 	return []*routev3.Route{
 		scim("scim-write", method(under("/scim/v2"), writeMethods), bufferedStart(cfg)),
 		scim("scim", under("/scim/v2"), nil),

@@ -34,23 +34,42 @@ func (b *builder) fileOf(secret string) string {
 	return strings.TrimSuffix(file, ext) + "-" + strings.TrimPrefix(secret, "scimward_") + ext
 }
 
-// ownCluster is a cluster that leads to a listener of scimward.
+// ownCluster is a cluster that leads to listeners of scimward.
 type ownCluster struct {
-	name, key, addr string
-	listener        *config.ListenerTLS
-	listenerKey     string
-	limit           uint32 // of a gRPC cluster; zero means HTTP/1.1 without a limit
+	name, key   string
+	addrs       []string
+	listener    *config.ListenerTLS
+	listenerKey string
+	limit       uint32 // of a gRPC cluster; zero means HTTP/1.1 without a limit
 }
+
+// coresKey is the key of the listeners of other processes, the cores.
+const coresKey = "envoy.connect.cores"
+
+// ofCores reports whether the cluster leads to the cores.
+func (o *ownCluster) ofCores() bool { return o.key == coresKey }
 
 // ownClusters returns them. Checks and leashes have separate clusters, so that open streams never delay a
 // check.
 func ownClusters(cfg *config.Config) []ownCluster {
 	to, l := &cfg.Envoy.Connect, &cfg.Listen
-	return []ownCluster{
-		{ClusterAuthz, "envoy.connect.authz", to.Authz, &l.AuthzTLS, "listen.authz_tls", maxChecks},
-		{ClusterLeash, "envoy.connect.leash", to.Leash, &l.AuthzTLS, "listen.authz_tls", maxOpen},
-		{ClusterSCIM, "envoy.connect.scim", to.SCIM, &l.SCIMTLS, "listen.scim_tls", 0},
+	out := []ownCluster{
+		{ClusterAuthz, "envoy.connect.authz", []string{to.Authz}, &l.AuthzTLS, "listen.authz_tls", maxChecks},
+		{ClusterLeash, "envoy.connect.leash", []string{to.Leash}, &l.AuthzTLS, "listen.authz_tls", maxOpen},
 	}
+	if len(to.Cores) == 0 {
+		return append(out, ownCluster{
+			ClusterSCIM, "envoy.connect.scim", []string{to.SCIM}, &l.SCIMTLS, "listen.scim_tls", 0,
+		})
+	}
+	own := &config.ListenerTLS{}
+	if to.CA != "" { // what the cores show is in their files
+		own.Cert = coresKey
+	}
+	authz, scim := to.CoreAddresses()
+	return append(out,
+		ownCluster{ClusterCores, coresKey, authz, own, coresKey, maxChecks},
+		ownCluster{ClusterSCIM, coresKey, scim, own, coresKey, 0})
 }
 
 // file is a file where Envoy finds it.
@@ -133,9 +152,9 @@ func (b *builder) listenerTLS(to *ownCluster) *corev3.TransportSocket {
 		c.AlpnProtocols = []string{"h2"} // gRPC refuses a connection without it
 	}
 	b.validate(c, to)
-	name := b.envoy.Connect.NameAt(to.addr)
-	if san(name).GetSanType() != tlsv3.SubjectAltNameMatcher_DNS {
-		name = "" // RFC 6066 §3: only host names
+	name := b.envoy.Connect.NameAt(to.addrs[0])
+	if san(name).GetSanType() != tlsv3.SubjectAltNameMatcher_DNS || to.ofCores() && b.envoy.Connect.ServerName == "" {
+		name = "" // RFC 6066 §3: only host names; and that of one core is wrong for the others
 	}
 	return b.transport(&tlsv3.UpstreamTlsContext{Sni: name, CommonTlsContext: c})
 }
@@ -152,11 +171,17 @@ func (b *builder) validate(c *tlsv3.CommonTlsContext, to *ownCluster) {
 		c.ValidationContextType = trusting(to.listener.Cert)
 		return
 	}
-	name := b.envoy.Connect.NameAt(to.addr)
-	if name == "" {
-		b.fail(fmt.Errorf("envoy.connect: which name has the certificate of %s? Set server_name", to.listenerKey))
+	var names []*tlsv3.SubjectAltNameMatcher
+	for _, addr := range to.addrs {
+		name := b.envoy.Connect.NameAt(addr)
+		if name == "" {
+			b.fail(fmt.Errorf("envoy.connect: which name has the certificate of %s? Set server_name", to.listenerKey))
+		}
+		names = append(names, san(name))
+		if b.envoy.Connect.ServerName != "" {
+			break // one name for all
+		}
 	}
-	names := []*tlsv3.SubjectAltNameMatcher{san(name)}
 	if b.envoy.SecretsFile == "" {
 		trust := trusting(b.file(ca))
 		trust.ValidationContext.MatchTypedSubjectAltNames = names

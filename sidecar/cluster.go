@@ -182,6 +182,9 @@ func (s *Server) mayDecide(under lease.Lease, _, _ string) bool {
 	return true
 }
 
+// mayServe reports whether an Envoy that knows several processes should ask this one.
+func (s *Server) mayServe() bool { return s.mayDecide(s.lease(), "", "") }
+
 // upToDate returns when the store has every change that any process had acknowledged.
 func (s *Server) upToDate(ctx context.Context) error {
 	_, err := s.store.Barrier(ctx)

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/health/grpc_health_v1"
+
 	"github.com/scimward/scimward/sidecar"
 	"github.com/scimward/scimward/sidecar/ca"
 )
@@ -58,6 +60,17 @@ func startEdged(t *testing.T, edges int) (*cores, []*running) {
 		})
 	}
 	return c, out
+}
+
+// readyForEnvoy asks the SCIM listener whether Envoy may send requests there.
+func readyForEnvoy(t *testing.T, r *running) int {
+	t.Helper()
+	res, err := http.Get("http://" + r.scim + "/envoy/ready")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	return res.StatusCode
 }
 
 // TestEdges: what any core is told holds at every edge when its answer comes. An edge goes on when its core ends, and
@@ -117,4 +130,18 @@ func TestEdges(t *testing.T) {
 	if got := edges[0].asked("/v1/status"); !strings.Contains(got, `"ready": true`) {
 		t.Errorf("status of an edge: %s, want ready", got)
 	}
+	if code := readyForEnvoy(t, edges[0]); code != http.StatusMisdirectedRequest {
+		t.Errorf("an edge tells an Envoy %d, want 421: it is no core", code)
+	}
+	if code := readyForEnvoy(t, c.run[1]); code != http.StatusOK {
+		t.Errorf("a core tells an Envoy %d, want 200", code)
+	}
+	if err := c.run[2].stop(); err != nil {
+		t.Errorf("stopping core 2: %v", err)
+	}
+	c.run[2] = nil
+	until(t, "the last core to say that it has no lease", func() bool {
+		return readyForEnvoy(t, c.run[1]) == http.StatusServiceUnavailable &&
+			c.run[1].health() == grpc_health_v1.HealthCheckResponse_NOT_SERVING
+	})
 }

@@ -108,16 +108,23 @@ func waitFor(running *sync.WaitGroup, limit time.Duration) bool {
 	}
 }
 
-// watchReady sets gRPC health to serving once every component is ready. It never resets it, because
-// Envoy can still check application traffic while the store refuses writes or keys cannot be
-// refreshed. /readyz shows such faults.
+// watchReady sets gRPC health to serving once every component is ready. From then on only the lease counts, for
+// Envoys that know several cores: Envoy can still check application traffic while the store refuses writes or keys
+// cannot be refreshed. /readyz shows such faults.
 func (s *Server) watchReady(ctx context.Context) {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
+	ready, serving := false, false
 	for {
-		if !slices.ContainsFunc(s.components(ctx), func(c admin.Component) bool { return !c.Ready }) {
-			s.authz.SetServing(true)
+		if !ready && !slices.ContainsFunc(s.components(ctx), func(c admin.Component) bool { return !c.Ready }) {
+			ready = true
 			s.opts.Logger.InfoContext(ctx, "ready")
+		}
+		if now := ready && s.mayServe(); now != serving {
+			serving = now
+			s.authz.SetServing(serving)
+		}
+		if serving && s.core == nil && s.edge == nil {
 			return
 		}
 		select {
@@ -134,7 +141,7 @@ func (s *Server) drain(ctx context.Context, stopWork func()) error {
 	s.opts.Logger.InfoContext(ctx, "draining", slog.Duration("bound", s.opts.Config.Drain))
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Config.Drain)
 	defer cancel()
-	s.authz.SetServing(false)
+	s.authz.StopServing()
 	var errs []error
 	for name, srv := range map[string]*http.Server{"scim": s.scim, "admin": s.admin, "metrics": s.metrics} {
 		if err := srv.Shutdown(ctx); err != nil {

@@ -24,6 +24,7 @@ import (
 	"github.com/scimward/scimward/plugins"
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/sidecar/config"
+	"github.com/scimward/scimward/sidecar/headers"
 	"github.com/scimward/scimward/sidecar/internal/admin"
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/bundles"
@@ -266,10 +267,19 @@ func (s *Server) openSCIM(ctx context.Context) (err error) {
 	s.handler.Mount(mux)
 	s.oauth.Mount(mux, s.tenantOf)
 	mux.Handle("GET "+instance.Path, s.instance)
+	mux.HandleFunc("GET "+headers.ReadyPath, s.readyForEnvoy)
 	s.scim = s.httpServer(s.handler.Route(mux))
 	s.refusals.watchHandshakes(s.scim, config.ListenerSCIM) //nolint:contextcheck // a handshake has none
 	s.ofPermitted(s.scim)
 	return nil
+}
+
+// readyForEnvoy tells Envoys that know several cores whether this one may decide. They send it no SCIM requests
+// otherwise. No route of Envoy leads here.
+func (s *Server) readyForEnvoy(w http.ResponseWriter, _ *http.Request) {
+	if !s.mayServe() {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
 }
 
 // judged counts the deviations and violated rules of a request. The proxy counts the requests that it refuses, the

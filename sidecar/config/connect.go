@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net"
 	"path/filepath"
 )
@@ -35,6 +36,11 @@ type Connect struct {
 	Leash string `yaml:"leash"`
 	// SCIM is the address of the scim listener as Envoy reaches it. Default listen.scim.
 	SCIM string `yaml:"scim"`
+	// Cores are the listeners of the cores as Envoy reaches them. Envoy asks them about SCIM and token requests and
+	// sends those there, to any core that has a lease; applications stay with the process beside it. With ca, the
+	// cores show a certificate of it for server_name or for the host of any of their addresses. An edge needs all
+	// cores here, because it has no SCIM service. Empty at a core means that it serves SCIM itself.
+	Cores []CoreListeners `yaml:"cores"`
 	// ServerName is the name that the certificates of the listeners must have: a DNS name, an address or
 	// a URI. Envoy sends a DNS name as SNI. Empty means the host of each address.
 	ServerName string `yaml:"server_name"`
@@ -44,6 +50,22 @@ type Connect struct {
 	Key string `yaml:"key"`
 	// CA is a PEM file with the authorities of the listeners' certificates. Default client_ca of authz_tls.
 	CA string `yaml:"ca"`
+}
+
+// CoreListeners are the addresses of a core for Envoy.
+type CoreListeners struct {
+	// Authz is listen.authz of the core, "HOST:PORT". HOST may be a DNS name. Required.
+	Authz string `yaml:"authz"`
+	// SCIM is listen.scim of the core, "HOST:PORT". Required.
+	SCIM string `yaml:"scim"`
+}
+
+// CoreAddresses returns the addresses of all cores, in their order.
+func (c *Connect) CoreAddresses() (authz, scim []string) {
+	for _, core := range c.Cores {
+		authz, scim = append(authz, core.Authz), append(scim, core.SCIM)
+	}
+	return authz, scim
 }
 
 // Own returns the certificate that Envoy shows to the listeners, empty if it has none.
@@ -88,8 +110,32 @@ func (c checker) connect(cfg *Config) {
 	own := e.Connect.Own()
 	c.tls("envoy.connect", own, true)
 	c.authorities("envoy.connect.ca", e.Connect.CA, true)
+	c.cores(cfg)
 	if e.Dir != "" {
 		c.distinct(e)
+	}
+}
+
+// cores checks how Envoy reaches the cores.
+func (c checker) cores(cfg *Config) {
+	const key = "envoy.connect.cores"
+	to, beyond := &cfg.Envoy.Connect, false
+	if len(to.Cores) > 0 && cfg.Cluster.Role == RoleStandalone {
+		c.fail(key, "write cluster.role: core or edge, or remove it", "a process with the role standalone has none")
+	}
+	for i := range to.Cores {
+		for path, addr := range map[string]string{"authz": to.Cores[i].Authz, "scim": to.Cores[i].SCIM} {
+			path = fmt.Sprintf("%s[%d].%s", key, i, path)
+			c.hostPort(path, addr)
+			local, ok := loopback(addr)
+			beyond = beyond || ok && !local
+			if host, _, err := net.SplitHostPort(addr); err == nil && address(host).IsUnspecified() {
+				c.fail(path, `write "HOST:PORT" as Envoy reaches the listener`, "nobody can connect to %s", addr)
+			}
+		}
+	}
+	if beyond && (to.CA == "" || to.Cert == "" || to.Key == "") {
+		c.fail("envoy.connect", "name ca, cert and key", "required for cores beyond loopback")
 	}
 }
 

@@ -15,6 +15,9 @@ const (
 	// knows the user and removes it otherwise.
 	User = Prefix + "user"
 
+	// ReadyPath is where the SCIM listener of a core says to Envoy whether it may decide: 200, or 503.
+	ReadyPath = "/envoy/ready"
+
 	// Answered is the member of the authorizer's metadata that marks its refusals. Envoy then leaves
 	// the answer as it is.
 	Answered = "scimward_answered"

@@ -2,7 +2,7 @@
 // protocols to package authz and back. It decides nothing.
 //
 // Call New, serve what NewGRPC returns on the authz listener, then SetServing(true)
-// once the rest of the process is ready. To stop, call SetServing(false), then Drain, then
+// once the rest of the process is ready. To stop, call StopServing, then Drain, then
 // stop the gRPC server, then Wait. Leashes live as long as their requests, so a gRPC server
 // that stops before Drain would wait for them.
 //
@@ -174,6 +174,9 @@ func (s *Server) SetServing(up bool) {
 		s.health.SetServingStatus(name, status)
 	}
 }
+
+// StopServing sets the health of every service to not serving, for good.
+func (s *Server) StopServing() { s.health.Shutdown() }
 
 // check answers one request as [decode] left it.
 func (s *Server) check(ctx context.Context, r *request.Request) reply {
