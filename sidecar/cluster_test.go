@@ -154,6 +154,19 @@ func TestCores(t *testing.T) {
 	}
 	last := idp.create("/Users", bearer, userNamed("fay"))
 	deactivate(1, last)
+	until(t, "the cores to have settled each revocation once", func() bool {
+		settled := 0
+		for _, r := range c.run {
+			_, text := r.get("/metrics")
+			for line := range strings.Lines(text) {
+				var n int
+				if _, err := fmt.Sscanf(line, `scimward_revocation_enforced_total{tenant="acme"} %d`, &n); err == nil {
+					settled += n
+				}
+			}
+		}
+		return settled == len(ids)
+	})
 	if err := c.run[1].stop(); err != nil {
 		t.Errorf("stopping core 1: %v", err)
 	}
