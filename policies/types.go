@@ -2,6 +2,7 @@ package policies
 
 import (
 	"cmp"
+	"fmt"
 	"time"
 
 	"github.com/scimward/scimward/store/scim"
@@ -60,6 +61,20 @@ const (
 // String returns the name of a mode: "enforce" for the zero value.
 func (m Mode) String() string { return cmp.Or(string(m), "enforce") }
 
+// MarshalText writes the name of a mode.
+func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (m *Mode) UnmarshalText(name []byte) error {
+	switch *m = Mode(name); {
+	case string(name) == ModeEnforce.String():
+		*m = ModeEnforce
+	case *m != ModeWarn && *m != ModeObserve:
+		return fmt.Errorf("no mode %q: there are enforce, warn, observe", name)
+	}
+	return nil
+}
+
 // Violation is one requirement that a request does not satisfy.
 type Violation struct {
 	Rule     string   `json:"rule"`               // requirement id, "IL1-3.3.3-op"
@@ -68,7 +83,7 @@ type Violation struct {
 	Fix      string   `json:"fix,omitempty"`      // what to send instead
 	Status   int      `json:"status"`             // HTTP status of the refusal
 	ScimType string   `json:"scimType,omitempty"` // Table 9 value, may be empty
-	Mode     Mode     `json:"mode,omitempty"`
+	Mode     Mode     `json:"mode"`
 	Overlays []string `json:"overlays,omitempty"` // those that would let the request pass the rule; read-only
 }
 

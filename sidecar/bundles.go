@@ -41,6 +41,12 @@ func (s *Server) openBundles(ctx context.Context) error {
 	s.bundles = bundles.New(bundles.Options{
 		Dir: filepath.Join(s.opts.Config.DataDir, "bundles"), Activate: s.activate,
 		Judge: s.judgeWrites, Record: s.recordFetched, Now: s.opts.Now, Logger: s.opts.Logger,
+		Last: func(ctx context.Context, tenant string) (bundles.Entry, error) {
+			if s.store == nil { // an edge has no audit trail, and applies no change that its rules could judge
+				return bundles.Entry{}, nil
+			}
+			return admin.LastPolicy(ctx, s.store, tenant)
+		},
 	})
 	s.registry.MustRegister(s.bundles.Metrics())
 	s.bundles.SetTenants(ctx, tenants)

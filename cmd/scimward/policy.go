@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -270,7 +271,7 @@ func newPolicyLog() *cobra.Command {
 		Use:   "log",
 		Short: "list when the policy bundle of a tenant changed, and who changed it",
 		Long: `The lines come from the audit trail, the oldest first. BY is system for a bundle that the source
-brought.`,
+brought. BUNDLE has the start of the digest of the archive; --json has all of it.`,
 		Example: `  scimward policy log --tenant acme`,
 		Args:    noArgs,
 	}
@@ -293,6 +294,9 @@ brought.`,
 	return c
 }
 
+// digests are those of bundles in the detail of an audit record. People need their start.
+var digests = regexp.MustCompile(`\b([0-9a-f]{12})[0-9a-f]{52}\b`)
+
 func policyLogText(l *sidecar.PolicyLog) string {
 	var b strings.Builder
 	b.WriteString("TIME\tACTION\tBY\tBUNDLE\tREASON\n")
@@ -302,7 +306,8 @@ func policyLogText(l *sidecar.PolicyLog) string {
 		if e.Claimed != "" {
 			by += ", claims to be " + oneLine(e.Claimed)
 		}
-		fmt.Fprintf(&b, "%s\t%s\t%s\t%s\t%s\n", stamp(e.Time), e.Action, by, oneLine(e.Detail), oneLine(e.Reason))
+		detail := oneLine(digests.ReplaceAllString(e.Detail, "$1"))
+		fmt.Fprintf(&b, "%s\t%s\t%s\t%s\t%s\n", stamp(e.Time), e.Action, by, detail, oneLine(e.Reason))
 	}
 	return b.String()
 }

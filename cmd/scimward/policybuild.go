@@ -17,7 +17,7 @@ import (
 type bundleInfo struct {
 	Revision string `json:"revision"`
 	Serial   uint64 `json:"serial"`
-	SHA256   string `json:"sha256"`
+	SHA256   string `json:"sha256"` // of the archive: a signature changes it
 	Signed   bool   `json:"signed"`
 }
 
@@ -28,7 +28,7 @@ func (i bundleInfo) text(file string) string {
 	if i.Signed {
 		signed = "signed"
 	}
-	return fmt.Sprintf("%s: revision %s, serial %d, %s, sha256 %s\n", file, i.Revision, i.Serial, signed, i.SHA256)
+	return fmt.Sprintf("%s: revision %s, serial %d, %s, sha256 of the archive %s\n", file, i.Revision, i.Serial, signed, i.SHA256)
 }
 
 func newPolicyBuild() *cobra.Command {
@@ -36,7 +36,8 @@ func newPolicyBuild() *cobra.Command {
 		Use:   "build DIR -o FILE",
 		Short: "pack a policy bundle",
 		Long: `Compiles the rules of DIR, runs their tests, and writes the bundle as a tar.gz. Equal files give equal
-bytes. It leaves out Markdown and hidden files.`,
+bytes, and so an equal sha256. The signature is one of the files: to sign changes the sha256, and to sign
+again does so too. It leaves out Markdown and hidden files.`,
 		Example: `  scimward policy build acme-policy -o acme.tar.gz`,
 		Args:    oneArg("DIR"),
 	}

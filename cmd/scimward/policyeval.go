@@ -24,9 +24,10 @@ const maxDocument = 16 << 20
 // judging are the flags of a command that judges a request document.
 type judging struct{ input, profile *string }
 
-func judgeFlags(c *cobra.Command) judging {
+// judgeFlags adds them. Required says when --input is.
+func judgeFlags(c *cobra.Command, required string) judging {
 	f := judging{
-		c.Flags().String("input", "", "`FILE` with the request document as JSON; - is standard input (required)"),
+		c.Flags().String("input", "", "`FILE` with the request document as JSON; - is standard input ("+required+")"),
 		c.Flags().String("profile", "", "`NAME` of the profile (default: that of the document, or "+
 			policies.DefaultProfile+")"),
 	}
@@ -148,7 +149,7 @@ tenants[].policy.record says which are. --input and --profile are not for that.`
     scimward policy eval acme-policy --input -
   scimward policy eval acme-policy --record 6f9619ff-8b86-4d01-b42d-00cf4fc964ff --tenant acme`,
 	}
-	f := judgeFlags(c)
+	f := judgeFlags(c, "required without --record")
 	r := readFlags(c)
 	record := c.Flags().String("record", "", "judge the recorded request of the decision `ID`, in the running scimward, "+
 		"by BUNDLE or by the bundle in force")
@@ -326,7 +327,7 @@ BUNDLE. A bundle of 20 rules should add less than 15 µs. Nothing else should ru
 		Example: `  scimward policy bench acme-policy --input request.json`,
 		Args:    oneArg("BUNDLE"),
 	}
-	f := judgeFlags(c)
+	f := judgeFlags(c, "required")
 	asJSON := jsonFlag(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		on, err := f.trial(c, args[0])

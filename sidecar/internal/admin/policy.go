@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -170,7 +173,37 @@ func (h *Handler) changePolicy(
 	return out, nil
 }
 
-// RecordPolicy writes the audit record of a change.
+// policyDetail begins the detail of the audit records that RecordPolicy writes.
+var policyDetail = regexp.MustCompile(`^revision \S+, serial (\d+), sha256 ([0-9a-f]{64})\b`)
+
+// LastPolicy returns the bundle of a tenant that came into force last, as the audit trail has it, with the highest
+// serial of all; the zero value for none.
+func LastPolicy(ctx context.Context, s *store.Store, tenant string) (last bundles.Entry, err error) {
+	err = s.View(ctx, tenant, func(r *store.Reader) error {
+		all, err := r.AuditOf(policyResource)
+		for i := range all {
+			if !slices.Contains([]string{PolicyFetched, policyPushed, policyRolledBack}, all[i].Action) {
+				continue
+			}
+			detail := policyDetail.FindStringSubmatch(all[i].Detail)
+			if detail == nil {
+				return fmt.Errorf("audit record %d names no bundle: %s", all[i].N, all[i].Detail)
+			}
+			serial, err := strconv.ParseUint(detail[1], 10, 64)
+			if err != nil {
+				return fmt.Errorf("audit record %d: %w", all[i].N, err)
+			}
+			last.SHA256, last.Serial = detail[2], max(last.Serial, serial)
+		}
+		return err
+	})
+	if err != nil {
+		return bundles.Entry{}, fmt.Errorf("reading the audit trail of the policy: %w", err)
+	}
+	return last, nil
+}
+
+// RecordPolicy writes the audit record of a change. [LastPolicy] reads it.
 func RecordPolicy(ctx context.Context, s *store.Store, tenant string, cause store.Cause, c bundles.Change) error {
 	var detail strings.Builder
 	fmt.Fprintf(&detail, "revision %s, serial %d, sha256 %s", c.Revision, c.Serial, c.SHA256)

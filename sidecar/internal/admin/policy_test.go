@@ -32,6 +32,9 @@ func (s *service) withBundles(source string) {
 		Record: func(ctx context.Context, tenant string, c bundles.Change) error {
 			return admin.RecordPolicy(ctx, s.store, tenant, storetest.Cause(admin.PolicyFetched), c)
 		},
+		Last: func(ctx context.Context, tenant string) (bundles.Entry, error) {
+			return admin.LastPolicy(ctx, s.store, tenant)
+		},
 	})
 	acme := bundles.Tenant{Name: "acme", Every: time.Hour, Trust: bundle.Trust{Unsigned: true}}
 	if source != "" {
@@ -114,6 +117,20 @@ func TestPolicyChanges(t *testing.T) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("log %q, want %q", got, want)
+	}
+
+	// Without its folder the tenant is not one that never had a bundle.
+	status := s.options.Bundles.Status()[0]
+	last, err := admin.LastPolicy(t.Context(), s.store, "acme")
+	if err != nil || last.SHA256 != status.Active.SHA256 || last.Serial != 3 {
+		t.Errorf("the audit trail has %+v (%v), want the bundle %+v and serial 3", last, err, status.Active)
+	}
+	if last, err := admin.LastPolicy(t.Context(), s.store, "globex"); err != nil || last.SHA256 != "" {
+		t.Errorf("a tenant that never had a bundle: %+v, %v", last, err)
+	}
+	s.withBundles("")
+	if s.options.Bundles.Ready() == nil || s.options.Bundles.Status()[0].Fault == "" {
+		t.Errorf("without its folder: %+v", s.options.Bundles.Status()[0])
 	}
 }
 

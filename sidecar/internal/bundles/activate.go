@@ -40,6 +40,11 @@ func (m *Manager) activate(ctx context.Context, s *state, raw []byte, rollback b
 		SHA256: b.SHA256, Revision: b.Revision, Serial: b.Serial, Signed: b.Signed, Activated: m.o.Now().UTC(),
 		LocalWrites: writes,
 	}
+	if !s.lost && s.kept.Serial == 0 {
+		if err := s.kept.begin(); err != nil {
+			return fmt.Errorf("keeping the bundle: %w", err)
+		}
+	}
 	if err := record(ctx, s.Name, Change{e, s.active.SHA256, rollback}); err != nil {
 		return fmt.Errorf("writing the audit trail: %w", err)
 	}

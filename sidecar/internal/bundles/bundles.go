@@ -35,6 +35,10 @@ type Options struct {
 	// out. It is called under a lock, so it must not call the Manager.
 	Judge  func(tenant string, of policies.LocalWrites) (faults []string)
 	Record Record // of what the sources bring
+	// Last returns the bundle of a tenant that came into force last, as the audit trail has it: its digest, and the
+	// highest serial of all. Without one it returns the zero value. It tells a tenant that never had a bundle from one
+	// that lost its folder.
+	Last   func(ctx context.Context, tenant string) (Entry, error)
 	Now    func() time.Time
 	Logger *slog.Logger
 }
@@ -203,11 +207,15 @@ func (m *Manager) lock(tenant string) (s *state, unlock func(), err error) {
 
 // load reads the kept bundle.
 func (m *Manager) load(ctx context.Context, s *state) (err error) {
-	if s.kept, err = readKept(filepath.Join(m.o.Dir, s.Name), m.disk); err != nil {
+	var found bool
+	if s.kept, found, err = readKept(filepath.Join(m.o.Dir, s.Name), m.disk); err != nil {
 		s.lostWrites = m.allWrites(ctx, s)
 		return err
 	}
 	k := s.kept
+	if !found {
+		return m.neverHad(ctx, s)
+	}
 	if k.Active == "" {
 		return nil
 	}
@@ -221,6 +229,21 @@ func (m *Manager) load(ctx context.Context, s *state) (err error) {
 	}
 	s.active = active
 	return nil
+}
+
+// neverHad fails if the audit trail knows a bundle of a tenant whose folder has none: the folder was lost.
+func (m *Manager) neverHad(ctx context.Context, s *state) error {
+	last, err := m.o.Last(ctx, s.Name)
+	if err != nil {
+		return fmt.Errorf("nobody knows whether the tenant had a bundle: %w", err)
+	}
+	if last.SHA256 == "" {
+		return nil
+	}
+	s.kept.Active, s.kept.Serial = last.SHA256, last.Serial
+	return fmt.Errorf("the folder %s is lost: the audit trail has a bundle with sha256 %.12s that was in force. "+
+		"Restore the folder and restart scimward, or put that bundle or one with a higher serial than %d in force with "+
+		"`scimward policy push`", s.kept.dir, last.SHA256, last.Serial)
 }
 
 // loadRules reads, verifies and compiles a kept bundle.

@@ -28,7 +28,8 @@ type world struct {
 	m      *bundles.Manager
 
 	changes []string // recorded: tenant, revision, whether it is a rollback
-	refuse  error    // of record
+	last    map[string]bundles.Entry
+	refuse  error // of record and of last
 }
 
 func (w *world) record(_ context.Context, tenant string, c bundles.Change) error {
@@ -36,12 +37,13 @@ func (w *world) record(_ context.Context, tenant string, c bundles.Change) error
 		return w.refuse
 	}
 	w.changes = append(w.changes, fmt.Sprintf("%s %s %v", tenant, c.Revision, c.Rollback))
+	w.last[tenant] = bundles.Entry{SHA256: c.SHA256, Serial: max(c.Serial, w.last[tenant].Serial)}
 	return nil
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir()}
+	w := &world{t: t, dir: t.TempDir(), last: map[string]bundles.Entry{}}
 	w.open()
 	return w
 }
@@ -52,6 +54,7 @@ func (w *world) open() {
 		Dir: filepath.Join(w.dir, "bundles"), Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 		Activate: func(of bundles.InForce) { w.rules, w.writes = of.Rules, of.LocalWrites }, Record: w.record,
 		Judge: func(string, policies.LocalWrites) []string { return w.unfit },
+		Last:  func(_ context.Context, tenant string) (bundles.Entry, error) { return w.last[tenant], w.refuse },
 	})
 }
 

@@ -51,25 +51,47 @@ type Entry struct {
 	RolledBack bool `json:"rolled_back,omitempty"`
 }
 
-// readKept reads the state of a tenant. A folder without bundles and without an index is a tenant that never had a
-// bundle. If the index of bundles is lost, it returns an error, and the bundles without one in force.
-func readKept(dir string, disk durable.Disk) (*kept, error) {
-	k := &kept{dir: dir, disk: disk}
+// readKept reads the state of a tenant, and reports whether there is any: a folder without bundles and without an
+// index has none. If the index of bundles is lost, it returns an error, and the bundles without one in force.
+func readKept(dir string, disk durable.Disk) (k *kept, found bool, err error) {
+	k = &kept{dir: dir, disk: disk}
 	b, err := os.ReadFile(k.indexFile())
 	if errors.Is(err, fs.ErrNotExist) && len(k.files()) == 0 {
-		return k, nil
+		return k, false, nil
 	}
 	if err == nil {
-		err = json.Unmarshal(b, k)
+		err = k.parse(b)
 	}
 	if err == nil {
-		return k, nil
+		return k, true, nil
 	}
 	k = &kept{dir: dir, disk: disk}
 	k.list()
-	return k, fmt.Errorf("the index of the kept bundles is lost: %w. `scimward policy status --tenant %s` lists the "+
-		"bundles: put one in force with `scimward policy rollback`, or push one with a higher serial. "+
+	return k, true, fmt.Errorf("the index of the kept bundles is lost: %w. `scimward policy status --tenant %s` lists "+
+		"the bundles: put one in force with `scimward policy rollback`, or push one with a higher serial. "+
 		"Or restore index.json and restart scimward", err, filepath.Base(dir))
+}
+
+// parse reads an index. One without its members is none: it must not look like that of a tenant that never had a
+// bundle.
+func (k *kept) parse(index []byte) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(index, &members); err != nil {
+		return err
+	}
+	for _, name := range []string{"active", "serial", "revisions"} {
+		if members[name] == nil {
+			return fmt.Errorf("index.json has no %q", name)
+		}
+	}
+	if err := json.Unmarshal(index, k); err != nil {
+		return err
+	}
+	never := k.Active == "" && k.Serial == 0 && len(k.All) == 0
+	if !never && k.index(k.Active) < 0 {
+		return errors.New("index.json does not list the bundle in force")
+	}
+	return nil
 }
 
 // files are the bundles of the folder.
@@ -165,17 +187,20 @@ func (k *kept) named(name string) int {
 	return -1
 }
 
+// begin writes the index of a tenant that never had a bundle. It comes before the audit record of the first one, so
+// that a crash in between does not look like a loss.
+func (k *kept) begin() error {
+	if err := k.disk.MakeDir(k.dir); err != nil {
+		return err
+	}
+	return k.saveIndex()
+}
+
 // save writes the bytes of the active revision and then the index, both durably. It removes what the index does not
 // name any more. Wherever it stops, the folder has the former state or the new one.
 func (k *kept) save(raw []byte) error {
 	if err := k.disk.MakeDir(k.dir); err != nil {
 		return err
-	}
-	if _, err := os.Stat(k.indexFile()); errors.Is(err, fs.ErrNotExist) && len(k.files()) == 0 {
-		// A crash after the first bundle must not look like a lost index.
-		if err := (&kept{dir: k.dir, disk: k.disk}).saveIndex(); err != nil {
-			return err
-		}
 	}
 	if err := k.disk.Replace(k.file(k.Active), raw); err != nil {
 		return err

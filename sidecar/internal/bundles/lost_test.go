@@ -1,6 +1,7 @@
 package bundles_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,9 +15,17 @@ import (
 // A rollback, a bundle with a higher serial, and the newest bundle itself end that; an older one does not.
 func TestLostIndex(t *testing.T) {
 	lose := map[string]func(index string) error{
-		"missing":     os.Remove,
-		"cut":         func(index string) error { return os.Truncate(index, 10) },
-		"empty":       func(index string) error { return os.Truncate(index, 0) },
+		"missing":    os.Remove,
+		"cut":        func(index string) error { return os.Truncate(index, 10) },
+		"empty":      func(index string) error { return os.Truncate(index, 0) },
+		"no members": func(index string) error { return os.WriteFile(index, []byte("{}"), 0o600) },
+		"null":       func(index string) error { return os.WriteFile(index, []byte("null"), 0o600) },
+		"no list": func(index string) error {
+			return os.WriteFile(index, []byte(`{"active": "", "serial": 0}`), 0o600)
+		},
+		"no active": func(index string) error {
+			return os.WriteFile(index, []byte(`{"active": "", "serial": 2, "revisions": null}`), 0o600)
+		},
 		"no readable": func(index string) error { return os.Rename(index, filepath.Join(filepath.Dir(index), "x", "y")) },
 	}
 	for name, damage := range lose {
@@ -111,5 +120,82 @@ func TestDamagedBundleComesBack(t *testing.T) {
 	}
 	if err := w.m.Fetch(t.Context(), "acme"); err != nil || w.active() != "one" || w.m.Ready() != nil {
 		t.Errorf("the same bundle: %v, %+v", err, w.m.Status()[0])
+	}
+}
+
+// TestLostFolder: a tenant without its folder whose audit trail has a bundle is no tenant that never had one. Its
+// changes get no verdict until that bundle or one with a higher serial comes, an older one does not, and a tenant that
+// never had one is not touched.
+func TestLostFolder(t *testing.T) {
+	for _, next := range []struct{ revision, serial, active string }{
+		{"two", "2", "two"}, {"three", "3", "three"}, {"one", "1", ""}, {"other", "2", ""},
+	} {
+		w := newWorld(t)
+		tenants := []bundles.Tenant{{Name: "acme"}, {Name: "globex"}}
+		w.tenants(tenants...)
+		if err := errors.Join(w.push("one", "1", ""), w.push("two", "2", "")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(filepath.Join(w.dir, "bundles")); err != nil {
+			t.Fatal(err)
+		}
+		w.open()
+		w.tenants(tenants...)
+		s := w.m.Status()
+		if rules, ok := w.rules["acme"]; !ok || rules != nil || w.m.Ready() == nil || !s[0].Required {
+			t.Errorf("rules %v %t, ready %v, %+v, want no verdict", rules, ok, w.m.Ready(), s[0])
+		}
+		if _, ok := w.rules["globex"]; ok || s[1].Fault != "" {
+			t.Errorf("a tenant that never had a bundle: %+v", s[1])
+		}
+		for _, want := range []string{"lost", "audit trail", "policy push", "higher serial than 2"} {
+			if !strings.Contains(s[0].Fault, want) {
+				t.Errorf("the fault does not say %q: %s", want, s[0].Fault)
+			}
+		}
+		err := w.push(next.revision, next.serial, "")
+		if (err == nil) != (next.active != "") || w.active() != next.active {
+			t.Errorf("%s: %v, %q in force", next.revision, err, w.active())
+		}
+		w.open()
+		w.tenants(tenants...)
+		if w.active() != next.active || (w.m.Ready() == nil) != (next.active != "") {
+			t.Errorf("%s, after a restart: %q in force, %v", next.revision, w.active(), w.m.Ready())
+		}
+	}
+}
+
+// TestCrashAfterLoss: wherever the process stops while a bundle takes the place of a lost folder, the tenant does not
+// look like one that never had a bundle.
+func TestCrashAfterLoss(t *testing.T) {
+	for n, done := 0, false; !done; n++ {
+		w := newWorld(t)
+		w.tenants(bundles.Tenant{Name: "acme"})
+		if err := w.push("one", "1", ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(filepath.Join(w.dir, "bundles")); err != nil {
+			t.Fatal(err)
+		}
+		w.open()
+		steps := w.crashAt(n)
+		w.tenants(bundles.Tenant{Name: "acme"})
+		err := w.push("two", "2", "")
+		done = err == nil
+		w.open()
+		w.tenants(bundles.Tenant{Name: "acme"})
+		if w.active() != "two" && w.m.Ready() == nil {
+			t.Errorf("crash at the end of %q (%v): %q in force, and ready", *steps, err, w.active())
+		}
+	}
+}
+
+// TestUnreadableTrail: if nobody knows whether a tenant had a bundle, its changes get no verdict.
+func TestUnreadableTrail(t *testing.T) {
+	w := newWorld(t)
+	w.refuse = errCrash
+	w.tenants(bundles.Tenant{Name: "acme"})
+	if rules, ok := w.rules["acme"]; !ok || rules != nil || w.m.Ready() == nil {
+		t.Errorf("rules %v %t, ready %v, want no verdict", rules, ok, w.m.Ready())
 	}
 }
