@@ -28,7 +28,8 @@ func (i bundleInfo) text(file string) string {
 	if i.Signed {
 		signed = "signed"
 	}
-	return fmt.Sprintf("%s: revision %s, serial %d, %s, sha256 of the archive %s\n", file, i.Revision, i.Serial, signed, i.SHA256)
+	return fmt.Sprintf("%s: revision %s, serial %d, %s, sha256 of the archive %s\n",
+		file, i.Revision, i.Serial, signed, i.SHA256)
 }
 
 func newPolicyBuild() *cobra.Command {
