@@ -41,6 +41,7 @@ func (s *Server) openBundles(ctx context.Context) error {
 	s.bundles = bundles.New(bundles.Options{
 		Dir: filepath.Join(s.opts.Config.DataDir, "bundles"), Activate: s.activate,
 		Judge: s.judgeWrites, Record: s.recordFetched, Now: s.opts.Now, Logger: s.opts.Logger,
+		Compiler: s.opts.Compiler,
 		Last: func(ctx context.Context, tenant string) (bundles.Entry, error) {
 			if s.store == nil { // an edge has no audit trail, and applies no change that its rules could judge
 				return bundles.Entry{}, nil

@@ -44,11 +44,14 @@ import (
 
 // Options configures a [Server].
 type Options struct {
-	Config  *config.Config   // from package config; required
-	Version string           // shown by status
-	Worker  []string         // command of a plugin worker; empty means this executable with "plugin-worker"
-	Logger  *slog.Logger     // nil discards
-	Now     func() time.Time // nil means time.Now
+	Config  *config.Config // from package config; required
+	Version string         // shown by status
+	Worker  []string       // command of a plugin worker; empty means this executable with "plugin-worker"
+	// Compiler is the command that runs [bundle.Rehearse] on its standard input. Empty means that policy bundles are
+	// compiled in this process only, where nothing can stop a compilation.
+	Compiler []string
+	Logger   *slog.Logger     // nil discards
+	Now      func() time.Time // nil means time.Now
 
 	// Load loads the configuration again, for [Server.Reload]. Nil means that it cannot change.
 	Load func() (*config.Config, error)

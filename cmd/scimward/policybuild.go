@@ -54,7 +54,7 @@ again does so too. It leaves out Markdown and hidden files.`,
 		}
 		b, err := bundle.ReadUnverified(raw)
 		if err == nil {
-			_, err = b.Compile(c.Context())
+			_, err = bundle.Limited(c.Context(), bundle.CompileTime, b.Compile)
 		}
 		if err != nil {
 			return refusedBundle(c, *asJSON, err)

@@ -275,7 +275,7 @@ func loadRules(c *cobra.Command, name string) (*bundle.Bundle, *policies.Rules, 
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading %s: %w", name, err)
 	}
-	rules, err := b.Check(c.Context())
+	rules, err := bundle.Limited(c.Context(), bundle.CompileTime, b.Check)
 	if err != nil {
 		return nil, nil, fmt.Errorf("compiling %s: %w", name, err)
 	}

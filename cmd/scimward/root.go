@@ -111,7 +111,7 @@ Keep:    scimward backup -o FILE     copy the store while scimward runs`,
 		newServe(), newInit(), newCA(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newReport(), newExplain(),
 		newLock(), newUnlock(), newRetry(), newClose(), newLeavers(), newAudit(), newTimeline(), newRefused(), newKeys(),
 		newApprovals(), newApp(), newClient(), newToken(), newTenant(), newPolicy(), newDecision(),
-		newBackup(), newRestore(), newStore(), newConformance(), newVersion(), newPluginWorker(),
+		newBackup(), newRestore(), newStore(), newConformance(), newVersion(), newPluginWorker(), newPolicyCompiler(),
 	)
 	complete(root)
 	return root

@@ -31,8 +31,12 @@ configuration changes nothing; status shows its faults.`,
 
 func serve(c *cobra.Command, file string, cfg *config.Config) error {
 	logger := newLogger(c.ErrOrStderr(), cfg.Log.Level)
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding this program: %w", err)
+	}
 	s, err := sidecar.New(c.Context(), sidecar.Options{
-		Config: cfg, Version: version(), Logger: logger,
+		Config: cfg, Version: version(), Logger: logger, Compiler: []string{self, newPolicyCompiler().Name()},
 		Load: func() (*config.Config, error) { return config.Load(file) }, Watch: []string{file},
 	})
 	if err != nil {

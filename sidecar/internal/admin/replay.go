@@ -3,6 +3,7 @@ package admin
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -87,15 +88,12 @@ func (h *Handler) candidate(ctx context.Context, tenant string, raw []byte) (*po
 	if len(raw) == 0 {
 		return h.opts.Policy.RulesOf(tenant), nil
 	}
-	b, err := bundle.ReadUnverified(raw)
-	if err != nil {
+	rules, err := h.opts.Bundles.Try(ctx, tenant, raw)
+	var refused *bundle.Error
+	if errors.As(err, &refused) {
 		return nil, refuse(http.StatusUnprocessableEntity, "%s", err)
 	}
-	rules, err := b.Compile(ctx)
-	if err != nil {
-		return nil, refuse(http.StatusUnprocessableEntity, "%s", err)
-	}
-	return rules, nil
+	return rules, err
 }
 
 // replay tries a bundle on the recorded requests of a tenant.

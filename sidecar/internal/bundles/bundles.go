@@ -27,7 +27,7 @@ type Tenant struct {
 	Every    time.Duration // between two fetches
 }
 
-// Options are what a Manager needs. All are required.
+// Options are what a Manager needs. All but Compiler are required.
 type Options struct {
 	Dir      string        // of the kept bundles
 	Activate func(InForce) // puts what all bundles say in force
@@ -38,9 +38,11 @@ type Options struct {
 	// Last returns the bundle of a tenant that came into force last, as the audit trail has it: its digest, and the
 	// highest serial of all. Without one it returns the zero value. It tells a tenant that never had a bundle from one
 	// that lost its folder.
-	Last   func(ctx context.Context, tenant string) (Entry, error)
-	Now    func() time.Time
-	Logger *slog.Logger
+	Last func(ctx context.Context, tenant string) (Entry, error)
+	// Compiler is the command that runs [bundle.Rehearse] on its standard input. Without it only this process compiles.
+	Compiler []string
+	Now      func() time.Time
+	Logger   *slog.Logger
 }
 
 // InForce is what the bundles of all tenants say, by tenant.
@@ -65,9 +67,10 @@ type Manager struct {
 	o    Options
 	disk durable.Disk
 
-	asking    *slots // of the schedule, to ask sources
-	compiling *slots // to compile bundles
-	testing   *slots // to run slow tests
+	asking    *slots        // of the schedule, to ask sources
+	compiling *slots        // to compile bundles
+	testing   *slots        // to run slow tests
+	longest   time.Duration // to compile a bundle
 	// rulesOf compiles a bundle.
 	rulesOf func(context.Context, *bundle.Bundle) (*policies.Rules, error)
 
@@ -102,6 +105,7 @@ func New(o Options) *Manager {
 	return &Manager{
 		o: o, changed: make(chan struct{}), asking: newSlots(maxAsking, askingTime),
 		compiling: newSlots(atOnce(), compileTime), testing: newSlots(1, compileTime+bundle.TestsTimeout),
+		longest: bundle.CompileTime,
 		rulesOf: func(ctx context.Context, b *bundle.Bundle) (*policies.Rules, error) { return b.Rules(ctx) },
 	}
 }
@@ -256,7 +260,7 @@ func (m *Manager) loadRules(ctx context.Context, s *state, sum string) (*policie
 	if err != nil {
 		return nil, err
 	}
-	return m.compile(ctx, s, b)
+	return m.compile(ctx, s.Name, b, false)
 }
 
 // allWrites returns the local writes of every kept bundle: one of them was in force, and nobody knows which.

@@ -70,6 +70,12 @@ const manifest = `{"revision": "REV", "roots": ["policy"], "rego_version": 1, "m
 // pack makes a bundle with a rule that refuses every DELETE.
 func pack(t *testing.T, revision, serial, extra string) []byte {
 	t.Helper()
+	return packWith(t, revision, serial, extra, "")
+}
+
+// packWith is pack with more in the tests.
+func packWith(t *testing.T, revision, serial, extra, tests string) []byte {
+	t.Helper()
 	dir := t.TempDir()
 	for name, text := range map[string]string{
 		".manifest": strings.NewReplacer("REV", revision, "SERIAL", serial).Replace(manifest),
@@ -84,7 +90,7 @@ satisfied contains "no-delete" if input.method != "DELETE"
 import data.policy
 
 test_delete if "no-delete" in object.keys(policy.requirements) with input as {"method": "DELETE"}
-`,
+` + tests,
 	} {
 		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {

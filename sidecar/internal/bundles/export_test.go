@@ -2,6 +2,7 @@ package bundles
 
 import (
 	"context"
+	"time"
 
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/policies/bundle"
@@ -44,4 +45,9 @@ var WaitBefore = waitBefore
 // CompileWith replaces the compiler.
 func (m *Manager) CompileWith(f func(context.Context, *bundle.Bundle) (*policies.Rules, error)) {
 	m.rulesOf = f
+}
+
+// RehearseWith lets a command compile new bundles first, for as long as longest.
+func (m *Manager) RehearseWith(longest time.Duration, command ...string) {
+	m.longest, m.o.Compiler = longest, command
 }

@@ -2,7 +2,6 @@ package bundles
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"runtime"
 	"time"
@@ -15,8 +14,6 @@ import (
 const (
 	// compileTime is how long one bundle may keep the others waiting. One that takes longer is slow.
 	compileTime = 30 * time.Second
-	// longestCompile is when a bundle is given up. The compiler cannot be stopped: its goroutine goes on.
-	longestCompile = 2 * time.Minute
 	// quickTests is the time in which most tests of bundles end. Those that do not begin again, one bundle at a time.
 	quickTests = time.Second
 )
@@ -29,7 +26,7 @@ type Preparing struct {
 	Revision string    `json:"revision"`
 	Serial   uint64    `json:"serial"`
 	Since    time.Time `json:"since"`
-	Slow     bool      `json:"slow"` // it takes longer than 30 seconds; after two minutes the compilation is given up
+	Slow     bool      `json:"slow"` // it takes longer than 30 seconds; after two minutes of compilation it is given up
 }
 
 // prepare reads, verifies and compiles a bundle, and tests a new one. It waits for a slot.
@@ -47,7 +44,7 @@ func (m *Manager) prepare(ctx context.Context, s *state, raw []byte, tested bool
 	}
 	m.show(s, &Preparing{Revision: b.Revision, Serial: b.Serial, Since: m.o.Now().UTC()})
 	defer m.show(s, nil)
-	rules, err := m.compile(ctx, s, b)
+	rules, err := m.compile(ctx, s.Name, b, !tested)
 	if err != nil || tested {
 		return b, rules, err
 	}
@@ -71,32 +68,36 @@ func (m *Manager) show(s *state, p *Preparing) {
 	s.preparing = p
 }
 
-// compile compiles a bundle. It does not wait longer than ctx and longestCompile.
-func (m *Manager) compile(ctx context.Context, s *state, b *bundle.Bundle) (*policies.Rules, error) {
-	limited, cancel := context.WithTimeout(ctx, longestCompile)
-	defer cancel()
+// compile compiles a bundle. It does not wait longer than ctx and m.longest. Nothing can stop the compiler, so a new
+// bundle is rehearsed first.
+func (m *Manager) compile(ctx context.Context, tenant string, b *bundle.Bundle, isNew bool) (*policies.Rules, error) {
 	slow := time.AfterFunc(compileTime, func() {
 		m.o.Logger.LogAttrs(ctx, slog.LevelWarn, "a policy bundle compiles slowly: make its rules smaller",
-			slog.String("tenant", s.Name), slog.String("revision", b.Name()))
+			slog.String("tenant", tenant), slog.String("revision", b.Name()))
 	})
 	defer slow.Stop()
-	type compiled struct {
-		rules *policies.Rules
-		err   error
+	if isNew {
+		if err := m.rehearse(ctx, b.Raw); err != nil {
+			return nil, err
+		}
 	}
-	done := make(chan compiled, 1)
-	go func() {
-		rules, err := m.rulesOf(limited, b)
-		done <- compiled{rules, err}
-	}()
-	select {
-	case c := <-done:
-		return c.rules, c.err
-	case <-limited.Done():
+	return bundle.Limited(ctx, m.longest, func(ctx context.Context) (*policies.Rules, error) { return m.rulesOf(ctx, b) })
+}
+
+// Try compiles a bundle and runs its tests. It does not come into force, so nobody looks at the signature.
+func (m *Manager) Try(ctx context.Context, tenant string, raw []byte) (*policies.Rules, error) {
+	slot, err := m.compiling.acquire(ctx)
+	if err != nil {
+		return nil, err
 	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
+	defer slot.release()
+	b, err := bundle.ReadUnverified(raw)
+	if err != nil {
+		return nil, err
 	}
-	return nil, &bundle.Error{Stage: "compile", Err: fmt.Errorf("the rules do not compile within %s: make them smaller. "+
-		"The compiler cannot be stopped, and takes a processor until it ends or scimward restarts", longestCompile)}
+	rules, err := m.compile(ctx, tenant, b, true)
+	if err != nil {
+		return nil, err
+	}
+	return rules, b.Pass(ctx)
 }
