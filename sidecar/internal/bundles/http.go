@@ -2,19 +2,14 @@ package bundles
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/scimward/scimward/policies/bundle"
+	"github.com/scimward/scimward/sidecar/internal/outbound"
 )
 
 // Remote is how a source reaches a server.
@@ -29,48 +24,8 @@ const requestTimeout = 30 * time.Second
 // maxWait bounds the time that a request asks the server to wait: proxies end requests that take longer.
 const maxWait = 5 * time.Minute
 
-// client returns a client for one fetch. It follows no redirect, uses no proxy and keeps the bytes as they are.
-func (r Remote) client() (*http.Client, func(), error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if r.CA != "" {
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM([]byte(r.CA)) {
-			return nil, nil, errors.New("ca_file contains no certificate")
-		}
-	}
-	t := &http.Transport{
-		TLSClientConfig: config, DisableCompression: true, ForceAttemptHTTP2: true,
-		TLSHandshakeTimeout: requestTimeout, MaxResponseHeaderBytes: 64 << 10,
-	}
-	return &http.Client{
-		Transport:     t,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, t.CloseIdleConnections, nil
-}
-
-// maxToken bounds a credential.
-const maxToken = 16 << 10
-
-// credential reads the token file. An error does not contain what is in it.
-func (r Remote) credential() (string, error) {
-	if r.TokenFile == "" {
-		return "", nil
-	}
-	f, err := os.Open(r.TokenFile)
-	if err != nil {
-		return "", fmt.Errorf("reading token_file: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // read only
-	b, err := io.ReadAll(io.LimitReader(f, maxToken+1))
-	if err != nil {
-		return "", fmt.Errorf("reading token_file: %w", err)
-	}
-	token := strings.TrimSpace(string(b))
-	if token == "" || len(b) > maxToken || strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return "", fmt.Errorf("token_file %s must contain one token without spaces", r.TokenFile)
-	}
-	return token, nil
-}
+// client returns a client for one fetch. It uses no proxy.
+func (r Remote) client() (*http.Client, error) { return outbound.Client(r.CA, nil) }
 
 // HTTP is a bundle server, as OPA's: GET with If-None-Match, and with Prefer: wait=N if the server supports it.
 type HTTP struct {
@@ -97,23 +52,23 @@ func (h HTTP) Fetch(ctx context.Context, last Mark) (Fetched, error) {
 	if last.ID != "" {
 		req.Header.Set("If-None-Match", last.ID)
 	}
-	token, err := h.credential()
+	token, err := outbound.Token(h.TokenFile)
 	if err != nil {
 		return Fetched{}, err
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	client, done, err := h.client()
+	client, err := h.client()
 	if err != nil {
 		return Fetched{}, err
 	}
-	defer done()
+	defer client.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	resp, err := client.Do(req.WithContext(ctx))
 	if err != nil {
-		return Fetched{}, withoutURL(err)
+		return Fetched{}, outbound.WithoutURL(err)
 	}
 	defer resp.Body.Close() //nolint:errcheck // read only
 	return h.answer(resp, last)
@@ -150,15 +105,6 @@ func statusFault(resp *http.Response) error {
 	default:
 		return fmt.Errorf("the server answers with status %d", s)
 	}
-}
-
-// withoutURL drops the URL from an error: its query may be a secret.
-func withoutURL(err error) error {
-	var of *url.Error
-	if errors.As(err, &of) {
-		return of.Err
-	}
-	return err
 }
 
 func (h HTTP) String() string {

@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/scimward/scimward/policies/bundle"
+	"github.com/scimward/scimward/sidecar/internal/outbound"
 )
 
 // OCI is a bundle in an OCI registry, as OPA keeps it: the first layer of the manifest with the media type of a
@@ -74,11 +75,11 @@ func (o OCI) Fetch(ctx context.Context, last Mark) (Fetched, error) {
 	if p.digest != "" && p.digest == last.ID {
 		return Fetched{Mark: last}, nil // a digest names the same bytes for ever
 	}
-	client, done, err := o.client()
+	client, err := o.client()
 	if err != nil {
 		return Fetched{}, err
 	}
-	defer done()
+	defer client.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
 	defer cancel()
 	r := &registry{ctx: ctx, client: client, remote: o.Remote, place: p}
@@ -171,7 +172,7 @@ func (r *registry) get(path, accept string, limit int64) ([]byte, error) {
 		}
 	}
 	if err != nil {
-		return nil, withoutURL(err)
+		return nil, outbound.WithoutURL(err)
 	}
 	return readAnswer(resp, limit)
 }
@@ -228,7 +229,7 @@ var challengePart = regexp.MustCompile(`([a-zA-Z]+)="([^"]*)"`)
 // names; another one is a token for the registry. Without a credential it asks the token server for a token that
 // anybody may have.
 func (r *registry) authorize(challenge string) (string, error) {
-	credential, err := r.remote.credential()
+	credential, err := outbound.Token(r.remote.TokenFile)
 	if err != nil {
 		return "", err
 	}
@@ -271,7 +272,7 @@ func (r *registry) token(realm, service, user, password string) (string, error) 
 	}
 	resp, err := r.ask(u.String(), "", req.Header.Get("Authorization"))
 	if err != nil {
-		return "", fmt.Errorf("asking the token server: %w", withoutURL(err))
+		return "", fmt.Errorf("asking the token server: %w", outbound.WithoutURL(err))
 	}
 	b, err := readAnswer(resp, maxManifest)
 	if err != nil {

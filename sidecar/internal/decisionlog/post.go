@@ -5,14 +5,14 @@ import (
 	"cmp"
 	"compress/gzip"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"time"
+
+	"github.com/scimward/scimward/sidecar/internal/outbound"
 )
 
 // The values of HTTP.Format.
@@ -117,16 +117,16 @@ func (p *poster) post(ctx context.Context, body []byte) (again bool, err error) 
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Content-Encoding", "gzip")
-	if p.TokenFile != "" {
-		token, err := os.ReadFile(p.TokenFile)
-		if err != nil {
-			return true, err
-		}
-		req.Header.Set("Authorization", "Bearer "+string(bytes.TrimSpace(token)))
+	token, err := outbound.Token(p.TokenFile)
+	if err != nil {
+		return true, err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	res, err := p.client.Do(req)
 	if err != nil {
-		return true, err
+		return true, outbound.WithoutURL(err)
 	}
 	_, err = io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10))
 	err = errors.Join(err, res.Body.Close())
@@ -144,22 +144,18 @@ func (p *poster) connect() error {
 	if p.client != nil {
 		return nil
 	}
-	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	var ca []byte
+	var err error
 	if p.CAFile != "" {
-		pem, err := os.ReadFile(p.CAFile)
-		if err != nil {
+		if ca, err = os.ReadFile(p.CAFile); err != nil {
 			return err
 		}
-		conf.RootCAs = x509.NewCertPool()
-		if !conf.RootCAs.AppendCertsFromPEM(pem) {
+		if len(ca) == 0 {
 			return fmt.Errorf("%s contains no certificate", p.CAFile)
 		}
 	}
-	p.client = &http.Client{
-		Transport:     &http.Transport{TLSClientConfig: conf, ForceAttemptHTTP2: true, Proxy: http.ProxyFromEnvironment},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	return nil
+	p.client, err = outbound.Client(string(ca), http.ProxyFromEnvironment)
+	return err
 }
 
 func (p *poster) close() error {
