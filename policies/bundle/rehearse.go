@@ -91,7 +91,8 @@ func Limited(
 
 // Late refuses rules that do not compile within a time.
 func Late(limit time.Duration) *Error {
-	return refuse("compile", "the rules do not compile within %s: make them smaller, and nest comprehensions less deeply", limit)
+	return refuse("compile", "the rules do not compile within %s: make them smaller, and nest comprehensions less deeply",
+		limit)
 }
 
 // compileAll does what is done with a bundle before it is in force, except for what a context stops.

@@ -24,7 +24,7 @@ func TestRehearse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer writer.Close() //nolint:errcheck // nothing was written
+	defer writer.Close()
 	for name, tt := range map[string]struct {
 		from  string
 		after time.Duration

@@ -113,7 +113,8 @@ func New(o Options) *Manager {
 // SetTenants takes over the tenants of a configuration. It loads the kept bundle of each new one, checked again
 // from its bytes, and puts all in force. A tenant whose kept bundle does not load any more has a fault, and its
 // writes get no verdict; if only its keys changed, its rules stay in force, and status shows that. It waits for no
-// fetch and no activation. The first call uses all processors, because no request waits for a decision yet.
+// fetch, and for an activation only if the tenant goes or has other keys. The first call uses all processors, because
+// no request waits for a decision yet.
 func (m *Manager) SetTenants(ctx context.Context, tenants []Tenant) {
 	m.mu.Lock()
 	workers := atOnce()
@@ -136,17 +137,33 @@ func (m *Manager) SetTenants(ctx context.Context, tenants []Tenant) {
 	for _, s := range states {
 		next[s.Name] = s
 	}
+	for _, s := range m.replace(next) {
+		// What is in work has given up, or writes its last line. If the tenant comes back, nobody else may write there.
+		s.wait()
+	}
+}
+
+// wait returns when nobody prepares a bundle or puts one in force.
+func (s *state) wait() {
+	s.working.Lock()
+	defer s.working.Unlock()
+}
+
+// replace puts other tenants in force. It returns the former ones that are none of them.
+func (m *Manager) replace(next map[string]*state) (gone []*state) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for name, s := range m.tenants {
 		if next[name] != s {
 			s.end()
+			gone = append(gone, s)
 		}
 	}
 	m.tenants = next
 	m.publish()
 	close(m.changed)
 	m.changed = make(chan struct{})
+	return gone
 }
 
 // take returns the state of a tenant: the present one if it trusts the same keys, else a new one.

@@ -3,7 +3,9 @@ package bundles_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,4 +79,46 @@ func TestEndlessCompilation(t *testing.T) {
 			t.Errorf("other keys: %v, %+v", err, w.m.Status()[0])
 		}
 	})
+}
+
+// TestRemovedWhileActivating: a tenant that goes while its bundle is written is gone when nothing writes there any
+// more, so that it may come back.
+func TestRemovedWhileActivating(t *testing.T) {
+	w := newWorld(t)
+	w.tenants(bundles.Tenant{Name: "acme"})
+	writing, release := make(chan struct{}), make(chan struct{})
+	pushed, gone := make(chan error, 1), make(chan struct{})
+	var released atomic.Bool
+	go func() {
+		_, err := w.m.Push(t.Context(), "acme", pack(t, "one", "1", ""), func(context.Context, string, bundles.Change) error {
+			close(writing)
+			<-release
+			return nil
+		})
+		pushed <- err
+	}()
+	<-writing
+	go func() {
+		defer close(gone)
+		w.tenants()
+		if !released.Load() {
+			t.Error("the tenant is gone while its bundle is being written")
+		}
+	}()
+	for len(w.m.Status()) > 0 {
+		runtime.Gosched()
+	}
+	for range 1000 { // time for the mistake, which is not to wait
+		runtime.Gosched()
+	}
+	released.Store(true)
+	close(release)
+	<-gone
+	if err := <-pushed; err != nil {
+		t.Errorf("the push: %v", err)
+	}
+	w.tenants(bundles.Tenant{Name: "acme"})
+	if w.active() != "one" {
+		t.Errorf("%q in force, want what was written", w.active())
+	}
 }

@@ -19,8 +19,8 @@ func (m *Manager) rehearse(ctx context.Context, raw []byte) error {
 	}
 	limited, cancel := context.WithTimeout(ctx, m.longest)
 	defer cancel()
-	c := exec.CommandContext(limited, m.o.Compiler[0], m.o.Compiler[1:]...) //nolint:gosec // the command is our own
-	c.Env = []string{"GOMAXPROCS=1"}                                        // decisions need the other processors
+	c := exec.CommandContext(limited, m.o.Compiler[0], m.o.Compiler[1:]...)
+	c.Env = []string{"GOMAXPROCS=1"} // decisions need the other processors
 	c.Stdin, c.WaitDelay = bytes.NewReader(raw), time.Second
 	err := c.Run()
 	var ended *exec.ExitError
@@ -32,8 +32,8 @@ func (m *Manager) rehearse(ctx context.Context, raw []byte) error {
 	case limited.Err() != nil || errors.As(err, &ended) && ended.ExitCode() == int(bundle.TooLong):
 		return bundle.Late(m.longest)
 	case errors.As(err, &ended) && ended.ExitCode() == int(bundle.TooLarge):
-		return &bundle.Error{Stage: "compile", Err: fmt.Errorf("the rules take more than %d MiB to compile: make them smaller",
-			bundle.MaxRehearsal>>20)}
+		return &bundle.Error{Stage: "compile", Err: fmt.Errorf("the rules take more than %d MiB to compile: make them "+
+			"smaller", bundle.MaxRehearsal>>20)}
 	case errors.As(err, &ended):
 		return &bundle.Error{Stage: "compile", Err: fmt.Errorf("the compiler crashes on the rules: %w", err)}
 	}

@@ -33,8 +33,8 @@ func TestMain(m *testing.M) {
 // endless is a rule that OPA compiles for years: each comprehension doubles the work.
 var endless = "\nendless := " + strings.Repeat("[x | x := ", 50) + "1" + strings.Repeat("]", 50) + "\n"
 
-// TestRehearsal: rules that compile for ever, and rules that end the compiler, are refused. Nothing of them goes on, and
-// the former bundle stays in force. A compiler that does not start is a fault of this machine.
+// TestRehearsal: rules that compile for ever, and rules that end the compiler, are refused. Nothing of them goes on,
+// and the former bundle stays in force. A compiler that does not start is a fault of this machine.
 func TestRehearsal(t *testing.T) {
 	for _, tt := range []struct {
 		name, extra string

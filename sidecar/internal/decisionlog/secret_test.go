@@ -16,8 +16,8 @@ import (
 	"github.com/scimward/scimward/sidecar/internal/decisionlog"
 )
 
-// TestFailedDeliveryKeepsSecrets: the log says why decisions are not delivered, without the query of the URL and without
-// what is in token_file. A redirect gets neither the decisions nor the token.
+// TestFailedDeliveryKeepsSecrets: the log says why decisions are not delivered, without the query of the URL and
+// without what is in token_file. A redirect gets neither the decisions nor the token.
 func TestFailedDeliveryKeepsSecrets(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		t.Error("the target of a redirect is asked")

@@ -1,5 +1,5 @@
-// Package outbound makes the HTTP clients with which scimward fetches policy bundles and delivers decisions: one server,
-// its authorities, a credential in a file. Neither a redirect nor an error takes a secret elsewhere.
+// Package outbound makes the HTTP clients with which scimward fetches policy bundles and delivers decisions: one
+// server, its authorities, a credential in a file. Neither a redirect nor an error takes a secret elsewhere.
 package outbound
 
 import (
@@ -25,8 +25,9 @@ const (
 // Proxy names the proxy of a request, as [http.Transport] has it.
 type Proxy func(*http.Request) (*url.URL, error)
 
-// Client returns a client that trusts the authorities of ca, a PEM text; of the system if it is empty. It asks over proxy,
-// nil for none. It follows no redirect and keeps the bytes of an answer as they are. It sets no time for a request.
+// Client returns a client that trusts the authorities of ca, a PEM text; of the system if it is empty. It asks over
+// proxy, nil for none. It follows no redirect and keeps the bytes of an answer as they are. It sets no time for a
+// request.
 func Client(ca string, proxy Proxy) (*http.Client, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if ca != "" {
