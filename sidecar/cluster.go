@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/internal/cluster"
@@ -103,6 +106,22 @@ func logTLS(t config.TLS) (logConf, error) {
 	return logConf{mutual, mutual.Clone(), mutual.Clone()}, nil
 }
 
+// leaseOptions are those of the lease protocol.
+func (s *Server) leaseOptions() lease.Options {
+	c := &s.opts.Config.Cluster
+	return lease.Options{Lease: c.Lease, Heartbeat: c.Heartbeat, Serve: s.opts.Config.Stale()}
+}
+
+// newStale makes the metric of requests that are served without a lease.
+func (s *Server) newStale() *prometheus.CounterVec {
+	stale := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "scimward_cluster_stale_allowed_total",
+		Help: "Requests of applications with on_stale: serve that passed although this process had no lease.",
+	}, []string{"tenant", "app"})
+	s.registry.MustRegister(stale)
+	return stale
+}
+
 // openCluster makes the lease protocol of this process.
 func (s *Server) openCluster(context.Context) (err error) {
 	c := &s.opts.Config.Cluster
@@ -113,7 +132,7 @@ func (s *Server) openCluster(context.Context) (err error) {
 		Name: c.Name, Store: s.store, Messages: s.log, Directory: s.store, Note: s.noteOfEdge,
 		Cut:    func(ctx context.Context, tenant string) { s.cut(ctx, tenant) },
 		Lost:   func(ctx context.Context) { s.authz.CutAll(ctx) },
-		Lease:  lease.Options{Lease: c.Lease, Heartbeat: c.Heartbeat},
+		Lease:  s.leaseOptions(),
 		Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {
@@ -172,13 +191,28 @@ func (s *Server) lease() lease.Lease {
 }
 
 // mayDecide reports whether this process may let a request of an app pass that was decided on under a lease.
-func (s *Server) mayDecide(under lease.Lease, _, _ string) bool {
+func (s *Server) mayDecide(under lease.Lease, tenant, app string) bool {
+	var process interface {
+		MayDecideUnder(lease.Lease) bool
+		MayServeUnder(l lease.Lease, serve time.Duration) bool
+	}
 	switch {
 	case s.core != nil:
-		return s.core.MayDecideUnder(under)
+		process = s.core
 	case s.edge != nil:
-		return s.edge.MayDecideUnder(under)
+		process = s.edge
+	default:
+		return true
 	}
+	if process.MayDecideUnder(under) {
+		return true
+	}
+	// The others know only how long an application was served when this process started.
+	serve := min(s.now().stale[[2]string{tenant, app}], s.opts.Config.Stale())
+	if serve == 0 || !process.MayServeUnder(under, serve) {
+		return false
+	}
+	s.stale.WithLabelValues(tenant, app).Inc()
 	return true
 }
 

@@ -27,6 +27,7 @@ const (
 // confirmations waits until locks are in force at every process, and records that beside the answers.
 type confirmations struct {
 	core      *cluster.Core
+	serve     time.Duration // how long an application is served without a lease
 	store     *store.Store
 	logger    *slog.Logger
 	now       func() time.Time
@@ -38,7 +39,8 @@ type confirmations struct {
 
 func (s *Server) newConfirmations() *confirmations {
 	c := &confirmations{
-		core: s.core, store: s.store, logger: s.opts.Logger, now: s.opts.Now, slots: make(chan struct{}, maxConfirming),
+		core: s.core, serve: s.opts.Config.Stale(), store: s.store,
+		logger: s.opts.Logger, now: s.opts.Now, slots: make(chan struct{}, maxConfirming),
 		unwritten: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "scimward_cluster_confirmations_unwritten_total",
 			Help: "Confirmations of locks that are not in the audit trail, because the store refused them.",
@@ -101,6 +103,9 @@ func (c *confirmations) record(ctx context.Context, done *confirmed) {
 		}
 		for _, u := range a.Unconfirmed {
 			conf.Without(string(u.Core), string(u.Edge))
+		}
+		if c.serve > 0 && len(a.Unconfirmed) > 0 {
+			conf.StaleUntil = conf.At.Add(c.serve + c.serve/100) // the clocks of two machines differ by 1 %
 		}
 		c.last.Store(&cluster.Confirmed{Tenant: done.tenant, Position: uint64(a.Position), Confirmation: conf})
 		cause := store.Cause{Actor: "system", RequestID: done.request, Action: actionConfirmed, Decision: "internal"}

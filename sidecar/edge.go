@@ -16,7 +16,6 @@ import (
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/sidecar/internal/authz"
 	"github.com/scimward/scimward/sidecar/internal/cluster"
-	"github.com/scimward/scimward/sidecar/internal/lease"
 	"github.com/scimward/scimward/sidecar/internal/scimhttp"
 	"github.com/scimward/scimward/sidecar/internal/token"
 	"github.com/scimward/scimward/store"
@@ -38,7 +37,7 @@ func (s *Server) openEdge(context.Context) error {
 		Cut:     func(ctx context.Context, tenant string) { s.cut(ctx, tenant) },
 		CutAll:  s.cutLocked,
 		Lost:    func(ctx context.Context) { s.authz.CutAll(ctx) },
-		Lease:   lease.Options{Lease: c.Lease, Heartbeat: c.Heartbeat},
+		Lease:   s.leaseOptions(),
 		Version: s.opts.Version, Logger: s.opts.Logger, Metrics: s.registry,
 	})
 	if err != nil {

@@ -16,6 +16,15 @@ import (
 	"github.com/scimward/scimward/sidecar/ca"
 )
 
+// withStale has a second application that is served without a lease.
+const withStale = base + "        hosts: [app.example.com]\n" + `      - name: before
+        upstream: http://127.0.0.1:3001
+        hosts: [before.example.com]
+        on_stale: serve
+        stale_limit: 1h
+        subjects: [{header: x-user, is: user_name}]
+`
+
 // startEdged starts three cores with a listener for edges under mTLS, and edges that follow them.
 func startEdged(t *testing.T, edges int) (*cores, []*running) {
 	t.Helper()
@@ -39,7 +48,7 @@ func startEdged(t *testing.T, edges int) (*cores, []*running) {
 	}
 	ip := loopbackAddress()
 	server := pair("core", ip.String(), true)
-	c := newCores(t, base, ip, func(i int) string {
+	c := newCores(t, withStale, ip, func(i int) string {
 		return fmt.Sprintf("  edges: {listen: \"%s:%d\", tls: {%s, client_names: [\"*.edge.example\"]}}\n", ip, 7222+i, server)
 	})
 	var addrs []string
@@ -49,7 +58,7 @@ func startEdged(t *testing.T, edges int) (*cores, []*running) {
 	var out []*running
 	for i := range edges {
 		name := fmt.Sprintf("e%d", i)
-		text := base + fmt.Sprintf("\ncluster: {role: edge, name: %s, lease: 3s, heartbeat: 200ms, cores: [%s], tls: {%s}}\n",
+		text := withStale + fmt.Sprintf("\ncluster: {role: edge, name: %s, lease: 3s, heartbeat: 200ms, cores: [%s], tls: {%s}}\n",
 			name, strings.Join(addrs, ", "), pair(name, name+".edge.example", false))
 		out = append(out, startIn(t, newFolder(t, text), sidecar.Options{}))
 	}
@@ -74,7 +83,7 @@ func readyForEnvoy(t *testing.T, r *running) int {
 }
 
 // TestEdges: what any core is told holds at every edge when its answer comes. An edge goes on when its core ends, and
-// says where the SCIM service is.
+// says where the SCIM service is. Without any core it serves only an application that wants so, and only whom it knows.
 func TestEdges(t *testing.T) {
 	c, edges := startEdged(t, 3)
 	idp := c.idp
@@ -136,6 +145,10 @@ func TestEdges(t *testing.T) {
 	if code := readyForEnvoy(t, c.run[1]); code != http.StatusOK {
 		t.Errorf("a core tells an Envoy %d, want 200", code)
 	}
+	idp.r = c.run[1]
+	idp.create("/Users", bearer, userNamed("eve"))
+	e := edges[0]
+	until(t, "the edge to know eve", func() bool { return e.ask("before", "before.example.com", "eve") == 0 })
 	if err := c.run[2].stop(); err != nil {
 		t.Errorf("stopping core 2: %v", err)
 	}
@@ -144,4 +157,14 @@ func TestEdges(t *testing.T) {
 		return readyForEnvoy(t, c.run[1]) == http.StatusServiceUnavailable &&
 			c.run[1].health() == grpc_health_v1.HealthCheckResponse_NOT_SERVING
 	})
+	until(t, "the edge to have no lease", func() bool { return e.ask("app", "app.example.com", "eve") == 503 })
+	for user, want := range map[string]int32{"eve": 0, "ada": 401} {
+		if got := e.ask("before", "before.example.com", user); got != want {
+			t.Errorf("the edge without a lease answers %d for %s, want %d", got, user, want)
+		}
+	}
+	const counted = `scimward_cluster_stale_allowed_total{app="before",tenant="acme"} 1`
+	if _, metrics := e.get("/metrics"); !strings.Contains(metrics, counted) {
+		t.Error("the metric does not count the request that passed without a lease")
+	}
 }

@@ -29,14 +29,19 @@ type edition struct {
 	tenants   *tenantIndex
 	sharing   *config.Sharing
 	peers     *config.Peers
+	stale     map[[2]string]time.Duration // how long an app is served without a lease, by tenant and app
 	verifiers map[string]verifier
 }
 
 func newEdition(cfg *config.Config) *edition {
-	return &edition{
+	e := &edition{
 		config: cfg, files: cfg.ReadCertificates(), tenants: newTenantIndex(cfg.Tenants), sharing: config.NewSharing(cfg),
-		peers: config.NewPeers(cfg),
+		peers: config.NewPeers(cfg), stale: map[[2]string]time.Duration{},
 	}
+	for t, a := range cfg.AllApps() {
+		e.stale[[2]string{t.Name, a.Name}] = a.Stale()
+	}
+	return e
 }
 
 // certificateFaults returns what peers refuse at the certificates of e and did not refuse at those of former:

@@ -94,6 +94,7 @@ type Server struct {
 	hits         *admin.Hits // of the locks
 	certificates *certificates
 	deviations   *prometheus.CounterVec // of SCIM requests; nil at an edge
+	stale        *prometheus.CounterVec // requests that pass without a lease
 	refusals     *refusals
 
 	grpc      *grpc.Server
@@ -126,6 +127,7 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	s.envoys = &passes.Envoys{Outdated: s.logOutdated}
 	s.envoys.SetHosts(o.Config.Hosts())
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.stale = s.newStale()
 	s.instance = instance.New(instance.Options{
 		URLs:   s.externalURLs,
 		CAFile: func() string { return s.now().config.Envoy.TLS.Cert },

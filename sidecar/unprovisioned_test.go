@@ -138,5 +138,9 @@ func (r *running) ask(app, host, user string) int32 {
 	if res.GetOkResponse() != nil {
 		return 0
 	}
-	return int32(res.GetDeniedResponse().GetStatus().GetCode())
+	denied := res.GetDeniedResponse()
+	if denied == nil {
+		denied = res.GetErrorResponse() // of a fault
+	}
+	return int32(denied.GetStatus().GetCode())
 }

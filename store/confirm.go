@@ -31,7 +31,7 @@ func (t *Tx) Locked() []Locked {
 }
 
 // Confirmation says how a lock came into force at every process that may let requests pass. Nobody was let in after
-// At, also not by those that did not confirm, because their leases had ended.
+// At, also not by those that did not confirm, because their leases had ended, unless StaleUntil is set.
 type Confirmation struct {
 	At    time.Time `json:"at"`              // by the clock of the core that waited
 	Took  float64   `json:"took_ms"`         // how long it waited before it answered
@@ -41,6 +41,9 @@ type Confirmation struct {
 	// others.
 	NotConfirmed []string `json:"not_confirmed,omitempty"`
 	More         int      `json:"more_not_confirmed,omitempty"`
+	// StaleUntil is until when those of NotConfirmed may have let the person in, at applications that are served
+	// without a lease (on_stale: serve). Zero: nobody has.
+	StaleUntil time.Time `json:"stale_until,omitzero"`
 }
 
 const maxNotConfirmed = 10
@@ -76,7 +79,12 @@ func (c *Confirmation) String() string {
 	if c.More > 0 {
 		text += fmt.Sprintf(" and %d more", c.More)
 	}
-	return text + ", whose lease had ended"
+	text += ", whose lease had ended"
+	if !c.StaleUntil.IsZero() {
+		text += "; applications there with on_stale: serve may have let the person in until " +
+			c.StaleUntil.Format("2006-01-02 15:04:05 MST")
+	}
+	return text
 }
 
 // ConfirmLocks writes an audit record for each lock that is in force everywhere, and the confirmation into its

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,4 +112,16 @@ func TestStandaloneLock(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// TestStaleConfirmation: where an application is served without a lease, the confirmation says until when.
+func TestStaleConfirmation(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	c := store.Confirmation{At: at, Cores: 3, StaleUntil: at.Add(time.Minute)}
+	c.Without("a", "e")
+	const want = "not by edge e of core a, whose lease had ended; applications there with on_stale: serve may have let the " +
+		"person in until 2026-01-02 03:05:05 UTC"
+	if got := c.String(); !strings.HasSuffix(got, want) {
+		t.Errorf("String() = %q, want its end %q", got, want)
+	}
 }

@@ -21,6 +21,12 @@ func (c checker) app(path string, t *Tenant, a *App, hosts map[string]string) {
 	c.hosts(path, t, a, hosts)
 	c.oneOf(path+".anonymous", a.Anonymous, "bare", "pass", "deny")
 	c.oneOf(path+".encoded_slashes", a.EncodedSlashes, "refuse", "allow")
+	c.oneOf(path+".on_stale", a.OnStale, OnStaleRefuse, OnStaleServe)
+	if a.OnStale == OnStaleServe {
+		within(c, path+".stale_limit", a.StaleLimit, time.Second, time.Hour)
+	} else if a.StaleLimit != 0 {
+		c.fail(path+".stale_limit", "write on_stale: serve, or remove it", "nothing is served then")
+	}
 	c.oneOf(path+".unprovisioned", a.Unprovisioned, UnprovisionedDeny, "observe", "allow")
 	c.exempt(path+".exempt", a.Exempt)
 	within(c, path+".credential_lifetime", a.CredentialLifetime, time.Minute, 10*365*24*time.Hour)

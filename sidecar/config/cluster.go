@@ -16,6 +16,28 @@ const (
 	RoleEdge       = "edge"
 )
 
+// The values of on_stale.
+const (
+	OnStaleRefuse = "refuse"
+	OnStaleServe  = "serve"
+)
+
+// Stale returns how long a process without a lease serves the application: zero, or stale_limit.
+func (a *App) Stale() time.Duration {
+	if a.OnStale != OnStaleServe {
+		return 0
+	}
+	return a.StaleLimit
+}
+
+// Stale returns the longest stale_limit of all applications that are served without a lease.
+func (c *Config) Stale() (longest time.Duration) {
+	for _, a := range c.AllApps() {
+		longest = max(longest, a.Stale())
+	}
+	return longest
+}
+
 // Cluster makes this process one of several that keep one promise: when the SCIM answer is sent, nobody is served
 // any more, at any of them. A change needs a restart.
 type Cluster struct {

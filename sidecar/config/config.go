@@ -425,6 +425,14 @@ type App struct {
 	// deletes. `scimward status` shows them. The audit trail names them at the start, and at their first request,
 	// sign-in and local write of each hour. Empty means none.
 	Exempt []string `yaml:"exempt"`
+	// OnStale says what a core or an edge does with requests of the application when its lease has ended, because it
+	// reaches no other process: refuse or serve. refuse answers 503. serve goes on with the locks that it has, for
+	// StaleLimit at most: then a leaver whose lock does not reach it may be served until then. The audit trail and
+	// the evidence of such a lock name the process, and a metric counts the requests. Default refuse.
+	OnStale string `yaml:"on_stale"`
+	// StaleLimit is how long serve of on_stale goes on. Default 1m. 1s to 1h. A longer one than that of any other
+	// application needs a restart.
+	StaleLimit time.Duration `yaml:"stale_limit"`
 	// IgnoreSchemes lists authorization schemes that identify no user, such as basic for OAuth
 	// clients. Such a header has one word behind the scheme, which is base64 of user:password for basic, and does not
 	// look like a credential of another subject: any other form is answered with 400. Any other Authorization header

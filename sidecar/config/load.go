@@ -211,6 +211,10 @@ func (a *App) complete(dir folder) {
 	or(&a.Anonymous, "bare")
 	or(&a.EncodedSlashes, "refuse")
 	or(&a.Unprovisioned, UnprovisionedDeny)
+	or(&a.OnStale, OnStaleRefuse)
+	if a.OnStale == OnStaleServe {
+		or(&a.StaleLimit, time.Minute)
+	}
 	or(&a.UpstreamCAFile, "/etc/ssl/certs/ca-certificates.crt")
 	dir.abs(&a.UpstreamCAFile)
 	or(&a.CredentialLifetime, 720*time.Hour)

@@ -199,7 +199,9 @@ func (e *Edge) follow(ctx context.Context, f *lease.Follow) {
 	s := newFollowing(ctx, f.Stream)
 	e.stream = s
 	core := e.dial.next()
-	first := hello{Edge: f.Edge, Position: f.Position, Lease: e.opts.Lease.Lease, Version: e.opts.Version}
+	first := hello{
+		Edge: f.Edge, Position: f.Position, Lease: e.opts.Lease.Lease, Serve: e.opts.Lease.Serve, Version: e.opts.Version,
+	}
 	e.working.Go(func() {
 		err := s.converse(e.dial, core, first, func(m toEdge) { e.told.push(told{stream: s.number, toEdge: m}) })
 		if err != nil {

@@ -42,6 +42,9 @@ func (c *Core) follow(s grpc.ServerStream) error {
 	case h.Lease != c.opts.Lease.Lease:
 		return status.Errorf(codes.FailedPrecondition,
 			"the edge has cluster.lease %s and the cores %s: they must be the same", h.Lease, c.opts.Lease.Lease)
+	case h.Serve > c.opts.Lease.Serve:
+		return status.Errorf(codes.FailedPrecondition, "the edge has an application with stale_limit %s, and the longest "+
+			"at this core is %s: change the files of the cores first, and restart them", h.Serve, c.opts.Lease.Serve)
 	}
 	e, err := c.feed.attach(*h, c.opts.Store.Locks().All)
 	if err != nil {

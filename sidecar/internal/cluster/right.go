@@ -37,7 +37,14 @@ func (r *right) Lease() lease.Lease { return *r.lease.Load() }
 // MayDecideUnder reports whether this process may let a request pass now that was decided on under a lease. A process
 // that was stopped after the decision may have a newer lease since, but others have answered that a user is
 // locked whom the decision lets in.
-func (r *right) MayDecideUnder(l lease.Lease) bool { return l.Left(r.read()) > r.early && r.MayDecide() }
+func (r *right) MayDecideUnder(l lease.Lease) bool {
+	return l.Left(r.read()) > r.early && r.MayDecide()
+}
+
+// MayServeUnder is MayDecideUnder for an application that accepts a process for a time after the end of its lease.
+func (r *right) MayServeUnder(l lease.Lease, serve time.Duration) bool {
+	return l.Right(r.read(), serve) != lease.Refuse
+}
 
 // left is how long MayDecide stays true without another lease.
 func (r *right) left() time.Duration { return r.lease.Load().Left(r.read()) - r.early }

@@ -40,6 +40,7 @@ type hello struct {
 	Edge     lease.ID       `json:"edge"`
 	Position lease.Position `json:"position"` // of its projection, zero without one
 	Lease    time.Duration  `json:"lease"`    // cluster.lease of the edge
+	Serve    time.Duration  `json:"serve"`    // the longest stale_limit of an application there
 	Version  string         `json:"version"`  // for people
 }
 
