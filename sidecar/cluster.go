@@ -130,8 +130,9 @@ func (s *Server) openCluster(context.Context) (err error) {
 	}
 	s.core, err = cluster.New(cluster.Options{
 		Name: c.Name, Store: s.store, Messages: s.log, Directory: s.store, Note: s.noteOfEdge,
-		Cut:    func(ctx context.Context, tenant string) { s.cut(ctx, tenant) },
-		Lost:   func(ctx context.Context) { s.authz.CutAll(ctx) },
+		Cut:     func(ctx context.Context, tenant string) { s.cut(ctx, tenant) },
+		Lost:    func(ctx context.Context) { s.authz.CutAll(ctx) },
+		Version: s.opts.Version, Config: s.parts,
 		Lease:  s.leaseOptions(),
 		Logger: s.opts.Logger, Metrics: s.registry,
 	})
@@ -139,6 +140,7 @@ func (s *Server) openCluster(context.Context) (err error) {
 		return fmt.Errorf("joining the cluster: %w", err)
 	}
 	s.confirming = s.newConfirmations()
+	s.clusterMetrics()
 	return nil
 }
 

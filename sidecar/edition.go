@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -31,6 +32,8 @@ type edition struct {
 	peers     *config.Peers
 	stale     map[[2]string]time.Duration // how long an app is served without a lease, by tenant and app
 	verifiers map[string]verifier
+	digests   sync.Once
+	parts     map[string]string // of Server.parts
 }
 
 func newEdition(cfg *config.Config) *edition {

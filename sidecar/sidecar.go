@@ -71,6 +71,7 @@ type Server struct {
 	log          *jetstream.Log // nil unless the process shares its log
 	core         *cluster.Core  // nil likewise
 	confirming   *confirmations // nil likewise
+	snapshotSeen atomic.Uint64  // position of the newest snapshot, when it was looked for
 	edge         *cluster.Edge  // nil unless the process follows a core
 	store        *store.Store   // nil at an edge
 	locks        *store.LockTable
@@ -359,6 +360,9 @@ func (s *Server) openAdmin(context.Context) error {
 			Directory: &s.clients, Change: s.changeClients, Valid: s.validClient, Check: s.checkClient,
 			Keyless: s.oauth.Keyless,
 		}
+	}
+	if s.core != nil {
+		o.Cluster = s.clusterStatus
 	}
 	h := admin.New(o)
 	s.admin = s.httpServer(h.Admin())

@@ -135,6 +135,7 @@ func (s *Server) snapshotIfDue(ctx context.Context, every store.Seq) error {
 	last := store.Seq(0)
 	if len(all) > 0 {
 		last, _ = snapshotAt(all[len(all)-1].Name)
+		s.snapshotSeen.Store(uint64(last))
 	}
 	if at := s.store.Health().Applied; at < last+every {
 		return nil

@@ -18,7 +18,9 @@ type Core struct {
 	Name      string // of the installation; for people
 	Number    uint64 // of the newest heartbeat
 	Lease     time.Duration
-	Heartbeat Seq `json:",omitempty"` // position of the newest heartbeat
+	Heartbeat Seq    `json:",omitempty"` // position of the newest heartbeat
+	Version   string `json:",omitempty"` // of scimward
+	Config    string `json:",omitempty"` // digest of what must be equal in the configuration of all cores
 }
 
 // CoreChange is what a record does to the table of cores.

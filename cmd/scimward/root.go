@@ -80,6 +80,7 @@ Look:    scimward status             is it ready, and who still has access?
          scimward timeline USER      what happened to a user?
          scimward leavers            who left in a period?
          scimward explain subject    whose name is it?
+         scimward cluster status     which cores decide, and how far is each?
 Act:     scimward lock USER          refuse a person at once, whatever the identity service says
          scimward unlock USER        lift that lock
          scimward retry USER         try failed revocations again
@@ -111,7 +112,8 @@ Keep:    scimward backup -o FILE     copy the store while scimward runs`,
 		newServe(), newInit(), newCA(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newReport(), newExplain(),
 		newLock(), newUnlock(), newRetry(), newClose(), newLeavers(), newAudit(), newTimeline(), newRefused(), newKeys(),
 		newApprovals(), newApp(), newClient(), newToken(), newTenant(), newPolicy(), newDecision(),
-		newBackup(), newRestore(), newStore(), newConformance(), newVersion(), newPluginWorker(), newPolicyCompiler(),
+		newBackup(), newRestore(), newStore(), newCluster(), newConformance(), newVersion(), newPluginWorker(),
+		newPolicyCompiler(),
 	)
 	complete(root)
 	return root

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 )
 
 // Seq is the position of a record: 1 for the first, without gaps. It is also the
@@ -79,6 +80,7 @@ type Blob struct {
 	Complete bool
 	Size     int64 // bytes
 	Sum      [sha256.Size]byte
+	Stored   time.Time // by the clock of the process that stored it; zero: not known
 }
 
 // Attester is a log that knows whether an acknowledged record survives the loss of power of

@@ -9,6 +9,7 @@
 // [Handler.Admin] is for operators. It is a unix socket for root and the user who runs scimward:
 //
 //	GET /v1/status                            Status as JSON
+//	GET /v1/cluster                           the answer of Options.Cluster, 404 in a standalone process
 //	GET /v1/backup                            backup of the store, as a stream
 //	GET /v1/ready                             Readiness as JSON
 //	POST /v1/tenants/{tenant}/refused/dismiss Dismiss as JSON
@@ -132,6 +133,8 @@ type Options struct {
 	// Confirm runs before the answer to a change, and returns when no process serves anybody whom the answer calls
 	// locked. Locked are those whom the change locks. Nil means that there is no other process.
 	Confirm func(ctx context.Context, tenant, requestID string, locked []store.Locked) error
+	// Cluster describes the cluster of this process. Nil: it is in none.
+	Cluster func(context.Context) any
 	// FlushRefused writes the refused deactivations that wait for the store. Nil means none waits.
 	FlushRefused func(context.Context)
 }
@@ -188,6 +191,7 @@ func (h *Handler) Admin() http.Handler {
 // mountStore mounts what needs a store.
 func (h *Handler) mountStore(mux *http.ServeMux) {
 	mux.HandleFunc("GET /v1/tenants/{tenant}/apps/{app}/explain", h.explain)
+	mux.HandleFunc("GET /v1/cluster", h.cluster)
 	mux.HandleFunc("GET /v1/backup", h.backup)
 	mux.HandleFunc("POST /v1/tenants/{tenant}/refused/dismiss", change(h, "refused.dismiss", h.dismissRefused))
 	mux.HandleFunc("GET /v1/tenants/{tenant}/evidence/{user}", h.evidence)
@@ -260,6 +264,15 @@ func (h *Handler) readyz(w http.ResponseWriter, r *http.Request) {
 		code = http.StatusServiceUnavailable
 	}
 	h.write(w, r, code, components)
+}
+
+// cluster answers what the process knows of its cluster.
+func (h *Handler) cluster(w http.ResponseWriter, r *http.Request) {
+	if h.opts.Cluster == nil {
+		problem(w, http.StatusNotFound, "this process is in no cluster: its role is standalone", nil)
+		return
+	}
+	h.write(w, r, http.StatusOK, h.opts.Cluster(r.Context()))
 }
 
 func allReady(components []Component) bool {

@@ -41,6 +41,10 @@ type Options struct {
 	Lease   lease.Options
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer // nil: none
+
+	Version string // of scimward, for people
+	// Config has the digest of each part of the configuration that must be equal in all cores. Nil: of none.
+	Config func() map[string]string
 }
 
 // Core is the lease protocol of this process. It is safe for concurrent use.
@@ -54,6 +58,8 @@ type Core struct {
 
 	ordered *queue[any]         // store.Applied and lease.Ask, until the streams of earlier locks are cut
 	events  *queue[lease.Event] // for the protocol
+	peers   peers
+	details time.Time // when the others were last told of parts and edges; of the goroutine of Run
 
 	mu     sync.Mutex
 	ticket uint64
@@ -67,6 +73,11 @@ func New(o Options) (*Core, error) {
 		ordered: newQueue[any](), events: newQueue[lease.Event](), asks: map[uint64]chan lease.Answer{},
 	}
 	c.opts.Lease.Lease = cmp.Or(o.Lease.Lease, lease.DefaultLease)
+	c.opts.Lease.Heartbeat = cmp.Or(o.Lease.Heartbeat, lease.DefaultHeartbeat)
+	c.peers = peers{cores: map[string]*peer{}, gone: map[string]GoneCore{}, lease: c.opts.Lease.Lease}
+	if o.Config == nil {
+		c.opts.Config = func() map[string]string { return nil }
+	}
 	c.opts.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	c.right = newRight(c.opts.Lease.Lease)
 	var err error
@@ -200,6 +211,7 @@ func (c *Core) members(ctx context.Context) (at store.Seq, members []lease.Membe
 			return 0, nil, fmt.Errorf("joining the cluster: core %s has cluster.lease %s and this one %s: "+
 				"stop all cores to change it, and wait for the longer one", row.Name, row.Lease, c.opts.Lease.Lease)
 		}
+		c.peers.heard(&row)
 		members = append(members, lease.Member{Core: lease.ID(row.ID), Heartbeat: lease.Position(row.Heartbeat)})
 	}
 	return at, members, nil
@@ -219,12 +231,15 @@ func (c *Core) end() {
 
 // receive takes a message of a core, perhaps of this one.
 func (c *Core) receive(ctx context.Context, b []byte) {
-	var conf lease.Confirmation
-	if err := json.Unmarshal(b, &conf); err != nil || conf.Core == "" {
+	var m message
+	err := json.Unmarshal(b, &m)
+	conf := m.Confirmation
+	if err != nil || conf.Core == "" {
 		c.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "a message of another core cannot be read", slog.Any("err", err))
 		return
 	}
 	if conf.Core != c.id {
+		c.peers.told(&m, uint64(c.opts.Store.Health().Applied))
 		c.events.push(conf)
 	}
 }
@@ -252,6 +267,7 @@ func (c *Core) order(ctx context.Context, at store.Seq) {
 }
 
 func (c *Core) orderOne(ctx context.Context, a store.Applied) {
+	c.peers.note(a.Cores)
 	for _, tenant := range a.Locked {
 		c.opts.Cut(ctx, tenant)
 	}
@@ -287,7 +303,7 @@ func (c *Core) carryOut(ctx context.Context, working *sync.WaitGroup, eff *lease
 		working.Go(func() { c.append(ctx, r) })
 	}
 	if eff.Announce != nil {
-		b, err := json.Marshal(eff.Announce)
+		b, err := json.Marshal(c.message(*eff.Announce))
 		if err == nil {
 			err = c.opts.Messages.Send(ctx, b)
 		}
@@ -315,6 +331,7 @@ func (c *Core) append(ctx context.Context, r lease.Record) {
 	case lease.Heartbeat:
 		_, err = c.opts.Store.HeartbeatCore(ctx, store.Core{
 			ID: string(r.Core), Name: c.opts.Name, Number: r.Number, Lease: c.opts.Lease.Lease,
+			Version: c.opts.Version, Config: digest(c.opts.Config()),
 		})
 	case lease.Leave:
 		_, err = c.opts.Store.LeaveCore(ctx, string(r.Core))

@@ -92,16 +92,23 @@ var term = lease.Options{Lease: 3 * time.Second, Heartbeat: 100 * time.Milliseco
 
 func start(t *testing.T, shared log.Shared, b *bus, name string) *node {
 	t.Helper()
+	return startWith(t, shared, b, name, func(*cluster.Options) {})
+}
+
+func startWith(t *testing.T, shared log.Shared, b *bus, name string, change func(*cluster.Options)) *node {
+	t.Helper()
 	n := &node{
 		log: &cutOff{Shared: shared, on: make(chan struct{})}, post: &post{bus: b}, ended: make(chan error, 1),
 	}
 	n.store = storetest.Open(t, func(o *store.Options) { o.Shared = n.log })
-	var err error
-	n.Core, err = cluster.New(cluster.Options{
+	o := cluster.Options{
 		Name: name, Store: n.store, Messages: n.post, Lease: term, Cut: func(context.Context, string) {},
 		Directory: n.store, Note: func(_ context.Context, r json.RawMessage) error { n.noted.Store(r); return nil },
 		Lost: func(context.Context) { n.lost.Add(1) },
-	})
+	}
+	change(&o)
+	var err error
+	n.Core, err = cluster.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

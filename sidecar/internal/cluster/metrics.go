@@ -33,7 +33,42 @@ func newMetrics(r prometheus.Registerer, c *Core) (*metrics, error) {
 	edges := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "scimward_cluster_edges", Help: "Edges that follow this core.",
 	}, func() float64 { return float64(c.feed.len()) })
-	for _, collector := range []prometheus.Collector{m.confirm, m.unconfirmed, edges, leaseHeld(c.right)} {
+	gauge := func(name, help string, value func(*State) float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "scimward_cluster_" + name, Help: help}, func() float64 {
+			s := c.State()
+			return value(&s)
+		})
+	}
+	for _, collector := range []prometheus.Collector{
+		m.confirm, m.unconfirmed, edges, leaseHeld(c.right),
+		gauge("lease_left_seconds", "How long this process may decide without another heartbeat.", func(s *State) float64 {
+			return s.Left
+		}),
+		gauge("cores", "Cores in the table with a heartbeat in the last half of a lease.", func(s *State) float64 {
+			n := 0
+			for i := range s.Cores {
+				if !s.Cores[i].Silent {
+					n++
+				}
+			}
+			return float64(n)
+		}),
+		gauge("cores_missing", "Cores that are silent or were removed for it.", func(s *State) float64 {
+			return float64(len(s.Missing()))
+		}),
+		gauge("behind_records", "How far the slowest core was behind this one when it told.", func(s *State) (most float64) {
+			for i := range s.Cores {
+				if b := s.Cores[i].Behind; b != nil {
+					most = max(most, float64(*b))
+				}
+			}
+			return most
+		}),
+		gauge("configuration_differs", "1 while the configuration of another core differs from this one.",
+			func(s *State) float64 {
+				return float64(min(len(s.Differs), 1))
+			}),
+	} {
 		if err := r.Register(collector); err != nil {
 			return nil, fmt.Errorf("registering the metrics of the cluster: %w", err)
 		}

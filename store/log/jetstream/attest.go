@@ -68,6 +68,9 @@ func (l *Log) Attest(ctx context.Context) (log.Durability, error) {
 	}
 	d := log.Durability{Reasons: append(reasons, more...)}
 	d.OK = len(d.Reasons) == 0
+	found := describe(info)
+	l.attestedAt.Store(time.Now().UnixNano())
+	l.looked.Store(&found)
 	if former := l.durability.Swap(&d); former == nil || former.OK != d.OK {
 		level := slog.LevelInfo
 		if !d.OK {

@@ -40,6 +40,7 @@ type State struct {
 	Leader      string
 	Copies      []Copy // on the other servers
 	Durability  log.Durability
+	Attested    time.Time // when Durability was found
 	Blobs       []log.Blob
 }
 
@@ -77,7 +78,8 @@ func (l *Log) State(ctx context.Context) (State, error) {
 	if s.Blobs, err = l.ListBlobs(ctx); err != nil || !s.Exists {
 		return s, err
 	}
-	s.Durability, err = l.Attest(ctx)
+	_, err = l.Attest(ctx)
+	l.attestation(&s)
 	return s, err
 }
 
@@ -90,6 +92,11 @@ func (l *Log) records(ctx context.Context, k *link) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
+	return describe(info), nil
+}
+
+// describe describes the stream of the records.
+func describe(info *js.StreamInfo) State {
 	s := State{
 		Exists: true, First: log.Seq(info.State.FirstSeq), Last: log.Seq(info.State.LastSeq), Bytes: info.State.Bytes,
 	}
@@ -99,7 +106,7 @@ func (l *Log) records(ctx context.Context, k *link) (State, error) {
 			s.Copies = append(s.Copies, Copy{Server: p.Name, Current: p.Current, Offline: p.Offline, Lag: p.Lag})
 		}
 	}
-	return s, nil
+	return s
 }
 
 // Beginning is how a log begins with the state of another.

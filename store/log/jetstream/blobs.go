@@ -35,14 +35,15 @@ const (
 
 // manifest describes the chunks of a blob.
 type manifest struct {
-	Put    string `json:"put"`
-	Chunks int    `json:"chunks"`
-	Size   int64  `json:"size"`
-	Sum    []byte `json:"sha256"`
+	Put    string    `json:"put"`
+	Chunks int       `json:"chunks"`
+	Size   int64     `json:"size"`
+	Sum    []byte    `json:"sha256"`
+	Stored time.Time `json:"stored,omitzero"`
 }
 
 func (m *manifest) blob(name string) log.Blob {
-	b := log.Blob{Name: name, Complete: true, Size: m.Size}
+	b := log.Blob{Name: name, Complete: true, Size: m.Size, Stored: m.Stored}
 	copy(b.Sum[:], m.Sum)
 	return b
 }
@@ -91,7 +92,7 @@ func (l *Log) PutBlob(ctx context.Context, name string, r io.Reader) (log.Blob, 
 	if err != nil {
 		return log.Blob{}, fmt.Errorf("storing the blob %s: %w", name, err)
 	}
-	m.Sum = sum.Sum(nil)
+	m.Sum, m.Stored = sum.Sum(nil), time.Now().UTC().Truncate(time.Second)
 	b, err := json.Marshal(m)
 	if err != nil {
 		return log.Blob{}, fmt.Errorf("encoding the manifest of the blob %s: %w", name, err)

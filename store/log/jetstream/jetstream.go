@@ -90,6 +90,8 @@ type Log struct {
 	open    atomic.Pointer[link] // the newest connection
 
 	durability atomic.Pointer[log.Durability]
+	attestedAt atomic.Int64          // in nanoseconds
+	looked     atomic.Pointer[State] // of the stream at that time
 	identity   atomic.Pointer[identity]
 	newest     atomic.Uint64 // the highest position that Append returned
 	regressed  atomic.Bool   // Append got a position that was taken; it refuses from then on
