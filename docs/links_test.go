@@ -106,11 +106,13 @@ func tests(t *testing.T, pkg string) map[string]bool {
 // TestMetricsAreListed compares docs/operations.md with the metrics in the code.
 func TestMetricsAreListed(t *testing.T) {
 	direct := regexp.MustCompile(`(?:Name:\s+|NewDesc\()"(scimward_[a-z_]*[a-z])"`)
-	// plugins and revoke add a prefix to the names in their metrics.go.
+	// plugins, revoke and the cluster add a prefix to the names in these files.
 	short := regexp.MustCompile(`(?:counter|gauge|vec)\("([a-z_]+)"`)
 	prefixes := map[string]string{
-		"plugins/metrics.go":                 "scimward_plugin_",
-		"sidecar/internal/revoke/metrics.go": "scimward_revocation_",
+		"plugins/metrics.go":                  "scimward_plugin_",
+		"sidecar/internal/revoke/metrics.go":  "scimward_revocation_",
+		"sidecar/internal/cluster/metrics.go": "scimward_cluster_",
+		"sidecar/clusterstatus.go":            "scimward_cluster_",
 	}
 	code := map[string]bool{}
 	for _, file := range files(t) {

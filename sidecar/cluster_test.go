@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -148,6 +149,7 @@ func TestCores(t *testing.T) {
 			t.Errorf("%d cores allow %s after the answer, want none", n, name)
 		}
 	}
+	c.healthy(0, 1, 2)
 	deactivate(1, ids[0]) // again: nothing changes, so there is no other record
 	for i, id := range ids {
 		c.confirmed(i, id, "by all 3 core(s) within ")
@@ -172,6 +174,9 @@ func TestCores(t *testing.T) {
 	}
 	c.run[1] = nil
 	c.confirmed(0, last, "by all 3 core(s) within ") // it was recorded before the end
+	if s := c.status(0); len(s.Gone) != 1 || s.Gone[0].Name != "core-1" || !s.Gone[0].InOrder {
+		t.Errorf("gone %+v, want core-1, which left in good order", s.Gone)
+	}
 	idp.r = c.run[2]
 	id := idp.create("/Users", bearer, userNamed("eve"))
 	deactivate(0, id)
@@ -183,6 +188,46 @@ func TestCores(t *testing.T) {
 	if n := allowed("eve") + allowed("ada"); n != 0 {
 		t.Errorf("%d allow eve or ada after a restart, want none", n)
 	}
+}
+
+// status is what a core knows of the cluster.
+func (c *cores) status(at int) (s sidecar.ClusterStatus) {
+	c.t.Helper()
+	if err := json.Unmarshal([]byte(c.run[at].asked("/v1/cluster")), &s); err != nil {
+		c.t.Fatal(err)
+	}
+	return s
+}
+
+// healthy waits until the status of each core says that nothing needs a person, and then changes the configuration of
+// one, which the others name.
+func (c *cores) healthy(which ...int) {
+	c.t.Helper()
+	for _, at := range which {
+		var s sidecar.ClusterStatus
+		until(c.t, fmt.Sprintf("core %d to know that all is well", at), func() bool {
+			s = c.status(at)
+			told := !slices.ContainsFunc(s.Cores, func(c sidecar.ClusterCore) bool { return c.Behind == nil })
+			return told && len(s.Attention) == 0 && len(s.Cores) == len(which)
+		})
+		if s.Name != fmt.Sprint("core-", at) || s.Log == nil || s.Log.Leader == "" || len(s.Log.Replicas) != len(which)-1 ||
+			!s.Log.Attested || s.Log.Last < s.Log.First || s.Log.Bytes == 0 {
+			c.t.Errorf("core %d: %+v, log %+v", at, s, s.Log)
+		}
+		if l := s.Confirmed; l == nil || l.Tenant != "acme" || l.Position == 0 || l.Cores != len(which) {
+			c.t.Errorf("core %d: last confirmed lock %+v, want one of acme by %d cores", at, l, len(which))
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(c.dirs[2], "scimward.yaml"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.run[2].reload(strings.Replace(string(text), "    apps:\n", "    reprovision: reactivate\n    apps:\n", 1))
+	until(c.t, "core 0 to see another configuration", func() bool {
+		return slices.Contains(c.status(0).Attention, "the configuration differs: acme: core-2 has another one than core-0; "+
+			"change the files until they are equal")
+	})
+	c.run[2].reload(string(text))
 }
 
 // confirmed waits until the evidence of a core about a user says that the lock was confirmed so, and the audit trail

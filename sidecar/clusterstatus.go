@@ -27,6 +27,10 @@ type (
 	ClusterCore = cluster.CoreState
 	// ClusterEdge is an edge that follows a core.
 	ClusterEdge = cluster.EdgeState
+	// ClusterGone is a core that is not in the table any more.
+	ClusterGone = cluster.GoneCore
+	// ConfirmedLock is a lock that every process has in force.
+	ConfirmedLock = cluster.Confirmed
 )
 
 // LogStatus is the shared log.
@@ -85,7 +89,7 @@ func logStatus(look *jetstream.State) *LogStatus {
 		Attested: look.Durability.OK, Reasons: look.Durability.Reasons, AttestedAt: look.Attested,
 	}
 	for _, c := range look.Copies {
-		out.Replicas = append(out.Replicas, LogReplica{Server: c.Server, Current: c.Current, Offline: c.Offline, Behind: c.Lag})
+		out.Replicas = append(out.Replicas, LogReplica{c.Server, c.Current, c.Offline, c.Lag})
 	}
 	return out
 }
@@ -115,15 +119,14 @@ func (c *ClusterStatus) judge(now time.Time, acceptLoss bool) {
 	for _, d := range c.Differs {
 		add("the configuration differs: %s; change the files until they are equal", d)
 	}
-	switch l := c.Log; {
-	case l == nil:
+	if c.Log == nil {
 		add("the log is out of reach: %s", c.LogFault)
-	default:
-		if c.LogFault != "" {
-			add("the snapshots cannot be listed: %s", c.LogFault)
-		}
-		c.judgeLog(l, now, acceptLoss, add)
+		return
 	}
+	if c.LogFault != "" {
+		add("the snapshots cannot be listed: %s", c.LogFault)
+	}
+	c.judgeLog(c.Log, now, acceptLoss, add)
 }
 
 func (c *ClusterStatus) judgeLog(l *LogStatus, now time.Time, acceptLoss bool, add func(string, ...any)) {
@@ -160,7 +163,8 @@ func (s *Server) parts() map[string]string {
 // clusterMetrics are those of the shared log. They ask nobody: they show what was found in the last minute.
 func (s *Server) clusterMetrics() {
 	gauge := func(name, help string, value func() float64) {
-		s.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "scimward_cluster_" + name, Help: help}, value))
+		o := prometheus.GaugeOpts{Name: "scimward_cluster_" + name, Help: help}
+		s.registry.MustRegister(prometheus.NewGaugeFunc(o, value))
 	}
 	gauge("log_attested", "1 while the servers of the log keep what they acknowledge, as far as known.", func() float64 {
 		if look := s.log.Looked(); look.Durability.OK && time.Since(look.Attested) <= attestedFor {

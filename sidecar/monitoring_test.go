@@ -3,6 +3,7 @@ package sidecar_test
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -11,6 +12,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/scimward/scimward/sidecar"
 )
 
 // alertRules are the files of alert rules.
@@ -67,11 +70,41 @@ var (
 	legendRE   = regexp.MustCompile(`\{\{(\w+)\}\}`)
 )
 
-// labelsOf returns the labels of every metric of a running server.
+// aCore is the configuration of a core that keeps its log alone. It has a place for the address of the log.
+const aCore = base + `cluster:
+  role: core
+  name: core-1
+  log:
+    servers: ["%[1]s"]
+    member: {listen: "%[1]s"}
+    replicas: 1
+    accept_loss: true
+    password_file: password
+    system_password_file: password
+`
+
+// startCore starts a core that keeps its log alone.
+func startCore(t *testing.T) *running {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	dir := newFolder(t, fmt.Sprintf(aCore, l.Addr()))
+	if err := os.WriteFile(filepath.Join(dir, "password"), []byte("a password of scimward"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return startIn(t, dir, sidecar.Options{})
+}
+
+// labelsOf returns the labels of every metric of a running server, a core, which has those of a standalone one too.
 func labelsOf(t *testing.T) map[string][]string {
 	t.Helper()
 	out := map[string][]string{}
-	for _, d := range start(t, base).server.Metrics() {
+	for _, d := range startCore(t).server.Metrics() {
 		if m := descRE.FindStringSubmatch(d.String()); m != nil {
 			out[m[1]] = strings.Split(m[2], ",")
 		}

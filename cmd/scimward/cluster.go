@@ -219,7 +219,9 @@ func writeConfirmed(b *strings.Builder, s *sidecar.ClusterStatus, now time.Time)
 		c.Confirmation.String())
 }
 
-func seconds(n float64) string { return time.Duration(n * float64(time.Second)).Round(100 * time.Millisecond).String() }
+func seconds(n float64) string {
+	return time.Duration(n * float64(time.Second)).Round(100 * time.Millisecond).String()
+}
 
 // ago says how long ago a time was. The zero time is not known.
 func ago(now, t time.Time) string {
