@@ -167,6 +167,12 @@ func TestEdgesConfirm(t *testing.T) {
 			t.Errorf("%s serves a user who was locked before it started", e.ID())
 		}
 	}
+	for i, n := range nodes {
+		known := n.Edges()
+		if len(known) != 2 || known[0].ID != edges[2*i].ID() || known[0].Position == 0 || known[0].Left <= 0 {
+			t.Errorf("core %d lists the edges %+v, want its two, with a position and a lease", i, known)
+		}
+	}
 	for i, name := range []string{"ada", "bob", "eve", "dan", "fay", "gil"} {
 		n := nodes[i%3]
 		for _, e := range edges {

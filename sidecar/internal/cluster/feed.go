@@ -3,7 +3,10 @@ package cluster
 import (
 	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	"github.com/scimward/scimward/sidecar/internal/lease"
 	"github.com/scimward/scimward/store"
@@ -33,6 +36,9 @@ type follower struct {
 	later *queue[toEdge] // until the parts of the snapshot are in out; then nil
 	ended chan struct{}  // closed when the core ends the stream
 	why   error          // set before
+
+	position lease.Position // up to which the edge has the restrictions in force
+	granted  time.Time      // end of its newest grant
 }
 
 func newFeed() *feed { return &feed{closed: true, edges: map[*follower]bool{}} }
@@ -71,6 +77,7 @@ func (f *feed) grant(g lease.Grant) {
 	defer f.mu.Unlock()
 	for e := range f.edges {
 		if e.hello.Edge == g.Edge {
+			e.granted = time.Now().Add(g.TTL)
 			f.send(e, toEdge{Grant: &g})
 		}
 	}
@@ -161,6 +168,27 @@ func (f *feed) close() {
 	for e := range f.edges {
 		f.drop(e, errEnding)
 	}
+}
+
+// heard notes how far an edge is.
+func (f *feed) heard(e *follower, at lease.Position) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	e.position = max(e.position, at)
+}
+
+// list describes the edges, ordered by id.
+func (f *feed) list() []EdgeState {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := make([]EdgeState, 0, len(f.edges))
+	for e := range f.edges {
+		out = append(out, EdgeState{
+			ID: string(e.hello.Edge), Position: uint64(e.position), Left: time.Until(e.granted).Seconds(),
+		})
+	}
+	slices.SortFunc(out, func(a, b EdgeState) int { return strings.Compare(a.ID, b.ID) })
+	return out
 }
 
 func (f *feed) len() int {

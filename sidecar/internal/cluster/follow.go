@@ -55,7 +55,7 @@ func (c *Core) follow(s grpc.ServerStream) error {
 	c.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "an edge follows",
 		slog.String("edge", string(h.Edge)), slog.Uint64("position", uint64(h.Position)), slog.String("version", h.Version))
 	gone := make(chan error, 1)
-	go func() { gone <- c.hear(s, h.Edge) }()
+	go func() { gone <- c.hear(s, e) }()
 	for {
 		select {
 		case err := <-gone:
@@ -73,7 +73,7 @@ func (c *Core) follow(s grpc.ServerStream) error {
 }
 
 // hear passes what an edge says to the protocol. An edge speaks for itself only.
-func (c *Core) hear(s grpc.ServerStream, edge lease.ID) error {
+func (c *Core) hear(s grpc.ServerStream, e *follower) error {
 	for {
 		var m toCore
 		if err := receive(s, &m); errors.Is(err, io.EOF) {
@@ -83,10 +83,12 @@ func (c *Core) hear(s grpc.ServerStream, edge lease.ID) error {
 		}
 		switch {
 		case m.Renew != nil:
-			m.Renew.Edge = edge
+			m.Renew.Edge = e.hello.Edge
+			c.feed.heard(e, m.Renew.Position)
 			c.events.push(*m.Renew)
 		case m.Confirm != nil:
-			m.Confirm.Edge = edge
+			m.Confirm.Edge = e.hello.Edge
+			c.feed.heard(e, m.Confirm.Position)
 			c.events.push(*m.Confirm)
 		}
 	}

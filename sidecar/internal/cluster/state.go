@@ -65,8 +65,8 @@ type Confirmed struct {
 	store.Confirmation
 }
 
-// Edges lists the edges that follow this core, ordered by id. No role follows a core yet.
-func (c *Core) Edges() []EdgeState { return nil }
+// Edges lists the edges that follow this core, ordered by id.
+func (c *Core) Edges() []EdgeState { return c.feed.list() }
 
 // State describes the cluster as this core sees it.
 func (c *Core) State() State {
