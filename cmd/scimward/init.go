@@ -37,6 +37,8 @@ type initOptions struct {
 	ScimwardHost, Bind        string // where Envoys reach scimward, and the address that it binds
 	EnvoyName                 string // in the certificate that Envoy shows
 	SecretsFile               string
+	CoreHosts, EdgeHosts      []string
+	Role, Name, Host          string // of one process of cores+edges
 	host                      string // host name of URL
 }
 
@@ -54,7 +56,12 @@ a first try. It does not overwrite files.
 With --topology shared, Envoy runs on another machine, beside the application. DIR/scimward is
 then for the machine of scimward and DIR/envoy for the machine of Envoy, with its configuration.
 They connect over mTLS with certificates of the authority in DIR/ca. Keep that folder off both
-machines; scimward ca issues certificates for further Envoys.`,
+machines; scimward ca issues certificates for further Envoys.
+
+With --topology cores+edges, three cores have one directory, and each edge is a machine with Envoy.
+There is a folder for each process, which starts as it stands: scimward serve -c scimward.yaml in
+every one of them, the cores together, and envoy -c envoy.yaml in those of the edges. Without
+--core-host and --edge-host all of them run on loopback addresses of one Linux machine, for a trial.`,
 		Example: "  scimward init ./scimward --app-url http://127.0.0.1:3000 --client-id my-idp" +
 			" --issuer https://idp.example.com\n" +
 			"  scimward init ./new --topology shared --scimward-host scimward.internal.example.com" +
@@ -87,6 +94,10 @@ machines; scimward ca issues certificates for further Envoys.`,
 		"`HOST` name or address at which Envoys reach scimward; needs --topology shared")
 	f.StringVar(&o.EnvoyName, "envoy-name", "",
 		"`NAME` in Envoy's certificate (default APP.TENANT.envoy); needs --topology shared")
+	f.StringSliceVar(&o.CoreHosts, "core-host", []string{"127.0.0.11", "127.0.0.12", "127.0.0.13"},
+		"`HOSTS` of the three cores, names or addresses; needs --topology cores+edges")
+	f.StringSliceVar(&o.EdgeHosts, "edge-host", []string{"127.0.0.21", "127.0.0.22"},
+		"`HOSTS` of the edges, names or addresses; needs --topology cores+edges")
 	completePolicies(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if err := o.check(); err != nil {
@@ -97,6 +108,10 @@ machines; scimward ca issues certificates for further Envoys.`,
 			return err
 		}
 		_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: next: scimward config check -c %s\n", files[0])
+		if o.Topology == topologyCores {
+			_, _ = fmt.Fprintln(c.ErrOrStderr(), "scimward: then: in each folder: scimward serve -c scimward.yaml;"+
+				" in those of the edges also: envoy -c envoy.yaml")
+		}
 		if o.Shared() {
 			_, _ = fmt.Fprintf(c.ErrOrStderr(), "scimward: then: on the machine of Envoy, in %s: envoy -c envoy.yaml\n",
 				filepath.Join(args[0], "envoy"))

@@ -37,41 +37,49 @@ func (o *initOptions) write(dir string) (made []string, err error) {
 			}
 		}
 	}()
-	add := func(f initFile) error {
-		name := filepath.Join(dir, f.name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-			return fmt.Errorf("making %s: %w", filepath.Dir(name), err)
+	add := func(files []initFile) error {
+		for _, f := range files {
+			name := filepath.Join(dir, f.name)
+			if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+				return fmt.Errorf("making %s: %w", filepath.Dir(name), err)
+			}
+			if err := writeNew(name, f.content, f.mode); err != nil {
+				return err
+			}
+			made = append(made, name)
 		}
-		if err := writeNew(name, f.content, f.mode); err != nil {
-			return err
-		}
-		made = append(made, name)
 		return nil
 	}
-	for _, f := range files {
-		if err := add(f); err != nil {
-			return made, err
-		}
-	}
-	cfg, err := config.Load(made[0])
-	if err != nil {
-		return made, namingFlags(err)
-	}
-	generated, err := o.forEnvoy(cfg)
-	if err != nil {
+	if err := add(files); err != nil {
 		return made, err
 	}
-	for _, f := range generated {
-		if err := add(f); err != nil {
+	for _, f := range files {
+		if filepath.Base(f.name) != configName {
+			continue
+		}
+		cfg, err := config.Load(filepath.Join(dir, f.name))
+		if err != nil {
+			return made, namingFlags(err)
+		}
+		generated, err := o.forEnvoy(cfg, filepath.Dir(f.name))
+		if err != nil {
+			return made, err
+		}
+		if err := add(generated); err != nil {
 			return made, err
 		}
 	}
 	return made, nil
 }
 
-// forEnvoy makes the files of Envoy that follow from the configuration.
-func (o *initOptions) forEnvoy(cfg *config.Config) ([]initFile, error) {
-	folder := topologies[o.Topology].envoy
+// forEnvoy makes the files of Envoy that follow from the configuration in a folder. A core has no Envoy.
+func (o *initOptions) forEnvoy(cfg *config.Config, folder string) ([]initFile, error) {
+	switch {
+	case cfg.Cluster.Shared():
+		return nil, nil
+	case !cfg.Cluster.IsEdge():
+		folder = topologies[o.Topology].envoy
+	}
 	secrets, err := envoy.Secrets(cfg)
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 const (
 	topologyStandalone = "standalone" // Envoy and scimward on one machine
 	topologyShared     = "shared"     // one scimward for Envoys on other machines
+	topologyCores      = "cores+edges"
 )
 
 // topology is how init lays out the files of the processes.
@@ -32,6 +33,7 @@ var topologies = map[string]topology{
 		scimward: ".", envoy: ".", certificates: func(*initOptions) ([]initFile, error) { return nil, nil },
 	},
 	topologyShared: {scimward: "scimward", envoy: "envoy", certificates: sharedCertificates},
+	topologyCores:  {},
 }
 
 func topologyNames() []string { return slices.Sorted(maps.Keys(topologies)) }
@@ -44,6 +46,9 @@ func (o *initOptions) checkTopology() error {
 	if !o.Shared() {
 		if o.ScimwardHost != "" || o.EnvoyName != "" {
 			return errors.New("--scimward-host and --envoy-name need --topology shared: here Envoy uses a socket")
+		}
+		if o.Topology == topologyCores {
+			return o.checkHosts()
 		}
 		return nil
 	}
@@ -121,6 +126,9 @@ func (o *initOptions) listenerFiles(folder string) ([]initFile, error) {
 
 // files returns what init writes before it checks the configuration, the configuration first.
 func (o *initOptions) files() ([]initFile, error) {
+	if o.Topology == topologyCores {
+		return o.clusterFiles()
+	}
 	t := topologies[o.Topology]
 	files, err := t.certificates(o)
 	if err != nil {
@@ -134,10 +142,17 @@ func (o *initOptions) files() ([]initFile, error) {
 	if t.envoy != t.scimward {
 		o.SecretsFile = "../" + t.envoy + "/" + o.SecretsFile
 	}
+	first, err := o.configuration(t.scimward)
+	return slices.Concat([]initFile{first}, listener, files), err
+}
+
+const configName = "scimward.yaml"
+
+// configuration fills the template for the folder of a process.
+func (o *initOptions) configuration(folder string) (initFile, error) {
 	var text bytes.Buffer
 	if err := initTemplate.Execute(&text, o); err != nil {
-		return nil, fmt.Errorf("filling the template: %w", err)
+		return initFile{}, fmt.Errorf("filling the template: %w", err)
 	}
-	first := initFile{filepath.Join(t.scimward, "scimward.yaml"), text.Bytes(), 0o600}
-	return slices.Concat([]initFile{first}, listener, files), nil
+	return initFile{filepath.Join(folder, configName), text.Bytes(), 0o600}, nil
 }

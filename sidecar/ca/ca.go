@@ -65,6 +65,8 @@ type Request struct {
 	Names []string
 	// Server is for a listener of scimward; without it the certificate is for an Envoy, which connects to one.
 	Server bool
+	// Peer is for a core, which listens and connects to the others with one certificate.
+	Peer bool
 	// Lifetime is at most MaxLifetime. Zero means DefaultLifetime.
 	Lifetime time.Duration
 }
@@ -176,6 +178,9 @@ func (a *Authority) Issue(r Request, now time.Time) (*Pair, error) {
 	if r.Server {
 		tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
 	}
+	if r.Peer {
+		tmpl.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("making a key: %w", err)
@@ -194,8 +199,9 @@ func (a *Authority) Renew(former *x509.Certificate, now time.Time) (*Pair, error
 		names = append(names, ip.String())
 	}
 	lifetime := former.NotAfter.Sub(former.NotBefore) - backdated
+	server := slices.Contains(former.ExtKeyUsage, x509.ExtKeyUsageServerAuth)
 	return a.Issue(Request{
-		Names: names, Server: slices.Contains(former.ExtKeyUsage, x509.ExtKeyUsageServerAuth),
+		Names: names, Server: server, Peer: server && slices.Contains(former.ExtKeyUsage, x509.ExtKeyUsageClientAuth),
 		Lifetime: max(lifetime.Round(time.Minute), time.Hour),
 	}, now)
 }
