@@ -30,44 +30,19 @@ func (s *Server) openLog(ctx context.Context) error {
 	if !c.Shared() {
 		return nil
 	}
-	password, err := config.Secret(c.Log.PasswordFile)
+	conf, err := logConfOf(s.opts.Config)
 	if err != nil {
 		return err
 	}
-	system, err := config.Secret(c.Log.SystemPasswordFile)
-	if err != nil {
-		return err
-	}
-	conf, err := logTLS(c.Log.TLS)
-	if err != nil {
-		return err
-	}
-	login := jetstream.Login{User: logUser, Password: password}
-	attest := jetstream.Login{User: systemUser, Password: system}
-	if m := c.Log.Member; m.Listen != "" {
-		member, err := jetstream.StartServer(jetstream.ServerOptions{
-			Name: c.Name, Cluster: "scimward", Dir: filepath.Join(s.opts.Config.DataDir, "log"),
-			Listen: m.Listen, Routes: m.Routes, Members: m.Members, TLS: conf.server, RoutesTLS: conf.mutual,
-			Login: login, System: attest, Logger: s.opts.Logger,
-		})
+	if c.Log.Member.Listen != "" {
+		member, err := conf.startMember(s.opts.Config, s.opts.Logger)
 		if err != nil {
-			return fmt.Errorf("starting a server of the log: %w", err)
+			return err
 		}
 		s.onClose(closer(member.Stop))
 	}
-	scheme := "nats://"
-	if conf.client != nil {
-		scheme = "tls://"
-	}
-	urls := make([]string, len(c.Log.Servers))
-	for i, server := range c.Log.Servers {
-		urls[i] = scheme + server
-	}
 	s.opts.Logger.InfoContext(ctx, "connecting to the shared log", slog.Any("servers", c.Log.Servers))
-	s.log, err = jetstream.Open(ctx, jetstream.Options{
-		URLs: urls, TLS: conf.client, Login: login, System: attest, Replicas: c.Log.Replicas,
-		AcceptLoss: c.Log.AcceptLoss, Incarnation: machine.Incarnation, Logger: s.opts.Logger,
-	})
+	s.log, err = jetstream.Open(ctx, conf.options(s.opts.Config, s.opts.Logger))
 	if err != nil {
 		return fmt.Errorf("connecting to the shared log: %w", err)
 	}
@@ -75,8 +50,59 @@ func (s *Server) openLog(ctx context.Context) error {
 	return nil
 }
 
-// logConf are the TLS configurations of one process of the log, nil without TLS.
-type logConf struct{ server, mutual, client *tls.Config }
+// logConfOf reads the files that the log of a configuration needs.
+func logConfOf(cfg *config.Config) (logConf, error) {
+	l := &cfg.Cluster.Log
+	password, err := config.Secret(l.PasswordFile)
+	if err != nil {
+		return logConf{}, err
+	}
+	system, err := config.Secret(l.SystemPasswordFile)
+	if err != nil {
+		return logConf{}, err
+	}
+	conf, err := logTLS(l.TLS)
+	conf.login = jetstream.Login{User: logUser, Password: password}
+	conf.system = jetstream.Login{User: systemUser, Password: system}
+	return conf, err
+}
+
+// startMember starts this process's server of the log.
+func (c *logConf) startMember(cfg *config.Config, logger *slog.Logger) (*jetstream.Server, error) {
+	m := &cfg.Cluster.Log.Member
+	member, err := jetstream.StartServer(jetstream.ServerOptions{
+		Name: cfg.Cluster.Name, Cluster: "scimward", Dir: filepath.Join(cfg.DataDir, "log"),
+		Listen: m.Listen, Routes: m.Routes, Members: m.Members, TLS: c.server, RoutesTLS: c.mutual,
+		Login: c.login, System: c.system, Logger: logger,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("starting a server of the log: %w", err)
+	}
+	return member, nil
+}
+
+// options are those of a client of the log.
+func (c *logConf) options(cfg *config.Config, logger *slog.Logger) jetstream.Options {
+	l := &cfg.Cluster.Log
+	scheme := "nats://"
+	if c.client != nil {
+		scheme = "tls://"
+	}
+	urls := make([]string, len(l.Servers))
+	for i, server := range l.Servers {
+		urls[i] = scheme + server
+	}
+	return jetstream.Options{
+		URLs: urls, TLS: c.client, Login: c.login, System: c.system, Replicas: l.Replicas,
+		AcceptLoss: l.AcceptLoss, Incarnation: machine.Incarnation, Logger: logger,
+	}
+}
+
+// logConf is what a process needs for the log beside its configuration.
+type logConf struct {
+	server, mutual, client *tls.Config // nil without TLS
+	login, system          jetstream.Login
+}
 
 // logTLS reads the certificate of the servers of the log. Each handshake reads the certificate again, so a new one
 // needs no restart.
@@ -103,7 +129,7 @@ func logTLS(t config.TLS) (logConf, error) {
 		GetCertificate:       func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair() },
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair() },
 	}
-	return logConf{mutual, mutual.Clone(), mutual.Clone()}, nil
+	return logConf{server: mutual, mutual: mutual.Clone(), client: mutual.Clone()}, nil
 }
 
 // leaseOptions are those of the lease protocol.

@@ -16,6 +16,7 @@ import (
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/log"
 	"github.com/scimward/scimward/store/log/jetstream"
+	"github.com/scimward/scimward/store/machine"
 )
 
 // A snapshot is a backup of one core's copy, kept beside the shared log. A core whose copy is missing or too old
@@ -68,33 +69,72 @@ func (s *Server) openCopy(ctx context.Context, o store.Options) (*store.Store, e
 		return opened, s.registry.Register(metrics)
 	}
 	opened, err := open()
-	if !errors.Is(err, log.ErrTrimmed) {
+	if !errors.Is(err, log.ErrTrimmed) && !errors.Is(err, store.ErrForked) {
 		return opened, err
+	}
+	if err := s.giveWay(ctx, o.Dir, err); err != nil {
+		return nil, err
 	}
 	all, err := snapshots(ctx, s.log)
 	if err != nil {
 		return nil, err
 	}
 	if len(all) == 0 {
-		return nil, errors.New("the shared log has trimmed records that this core lacks, and there is no snapshot")
+		return nil, errNoSnapshot
 	}
 	newest := all[len(all)-1]
 	s.opts.Logger.InfoContext(ctx, "reading a snapshot of the directory", slog.String("name", newest.Name),
 		slog.Int64("bytes", newest.Size))
-	if err := s.readSnapshot(ctx, newest.Name, o.Dir); err != nil {
+	if err := readSnapshot(ctx, s.log, newest.Name, s.opts.Config.DataDir, o.Dir); err != nil {
 		return nil, fmt.Errorf("reading the snapshot %s: %w", newest.Name, err)
 	}
 	return open()
 }
 
-// readSnapshot replaces the copy in dir by a snapshot.
-func (s *Server) readSnapshot(ctx context.Context, name, dir string) (err error) {
-	file, err := os.CreateTemp(s.opts.Config.DataDir, "snapshot-")
+// giveWay returns nil when a snapshot may take the place of the copy in dir, which cannot be continued because of why.
+// It moves a copy of the former log aside: the log began again with the copy of another core.
+func (s *Server) giveWay(ctx context.Context, dir string, why error) error {
+	ours, err := store.Inspect(ctx, dir)
+	if errors.Is(err, store.ErrEmpty) {
+		return nil
+	}
+	if err != nil {
+		return errors.Join(why, err)
+	}
+	rec, err := s.log.Genesis(ctx)
+	if err != nil {
+		return errors.Join(why, err)
+	}
+	theirs, err := machine.ReadGenesis(rec)
+	switch {
+	case err != nil:
+		return errors.Join(why, err)
+	case theirs.ID == ours.ID && errors.Is(why, log.ErrTrimmed):
+		return nil
+	case theirs.Previous != ours.ID:
+		return fmt.Errorf("%w; the copy in %s is of the log %x, which ends there at record %d, and the shared log is %x: "+
+			"recover the log from the most advanced copy, or move this one away", why, dir, ours.ID, ours.Last, theirs.ID)
+	}
+	to, err := store.SetAside(ctx, dir)
+	if err != nil {
+		return errors.Join(why, err)
+	}
+	s.opts.Logger.WarnContext(ctx, "the shared log began again, so the copy of the former one was moved aside",
+		slog.String("to", to), slog.Uint64("ends_at", uint64(ours.Last)))
+	return nil
+}
+
+// errNoSnapshot says that a core cannot begin.
+var errNoSnapshot = errors.New("the shared log has trimmed records that this core lacks, and there is no snapshot")
+
+// readSnapshot replaces the copy in dir by a snapshot. It keeps a file in scratch meanwhile.
+func readSnapshot(ctx context.Context, l *jetstream.Log, name, scratch, dir string) (err error) {
+	file, err := os.CreateTemp(scratch, "snapshot-")
 	if err != nil {
 		return fmt.Errorf("making a file for it: %w", err)
 	}
 	defer func() { err = errors.Join(err, file.Close(), os.Remove(file.Name())) }()
-	if _, err := s.log.GetBlob(ctx, name, file); err != nil {
+	if _, err := l.GetBlob(ctx, name, file); err != nil {
 		return err
 	}
 	if _, err := file.Seek(0, io.SeekStart); err != nil {

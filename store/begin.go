@@ -17,6 +17,7 @@ type Origin struct {
 	ID     log.Incarnation // of its log
 	Last   Seq             // its newest record
 	Shared bool            // it is the copy of a shared log
+	Cores  []Core          // that have not left its log
 	// Began is the genesis record of a shared log that begins with this store and has nothing behind it, as far as the
 	// store knows. Nil for others.
 	Began []byte
@@ -31,6 +32,9 @@ type Beginning struct {
 
 // ErrFaults says that a store contradicts itself, so no log begins with it.
 var ErrFaults = errors.New("store: this store contradicts itself")
+
+// ErrEmpty says that a store has no record.
+var ErrEmpty = errors.New("store: it is empty")
 
 // Inspect reads what a store is that no process has open. It fails with ErrInUse while one has.
 func Inspect(ctx context.Context, dir string) (o Origin, err error) {
@@ -50,7 +54,7 @@ func offline(ctx context.Context, dir string, tenants []string, fn func(*Store) 
 	for _, t := range tenants {
 		o.Tenants[t] = TenantOptions{}
 	}
-	s, err := open(ctx, o, true)
+	s, err := openOffline(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -61,16 +65,41 @@ func offline(ctx context.Context, dir string, tenants []string, fn func(*Store) 
 	return fn(s)
 }
 
+// openOffline opens a store as strictly as [Open] does, unless it is the copy of a shared log: after a power failure a
+// copy may lack its newest records.
+func openOffline(ctx context.Context, o Options) (*Store, error) {
+	if _, err := os.Lstat(local.WitnessPath(o.Dir)); !errors.Is(err, fs.ErrNotExist) {
+		return open(ctx, o, true) // a copy has no witness
+	}
+	o.unsynced = true
+	s, err := open(ctx, o, true)
+	if err != nil {
+		return nil, err
+	}
+	copied, err := s.m.Copied(ctx)
+	if err == nil && copied {
+		return s, nil
+	}
+	if err := errors.Join(err, s.Close()); err != nil {
+		return nil, err
+	}
+	o.unsynced = false
+	return open(ctx, o, true)
+}
+
 func (s *Store) origin(ctx context.Context) (Origin, error) {
 	b, err := s.m.Log().Bounds(ctx)
 	if err != nil {
 		return Origin{}, err
 	}
 	if b.Last == 0 {
-		return Origin{}, errors.New("store: it is empty")
+		return Origin{}, ErrEmpty
 	}
 	o := Origin{ID: b.ID, Last: b.Last}
 	if o.Shared, err = s.m.Copied(ctx); err != nil {
+		return Origin{}, err
+	}
+	if _, o.Cores, err = s.Cores(ctx); err != nil {
 		return Origin{}, err
 	}
 	rec, at, err := s.m.Began()
@@ -83,10 +112,10 @@ func (s *Store) origin(ctx context.Context) (Origin, error) {
 // BeginShared makes the store in dir, which no process has open, the first copy of a shared log that begins with
 // it, and writes a backup of it to w. The store is verified before, and each of the tenants gets an audit record with
 // cause and text. When an earlier call has made the store the copy and there is no later record, only the backup is
-// written.
+// written, unless anew is set.
 //
 // A process alone does not open the store any more. [Restore] makes one of its own from the backup.
-func BeginShared(ctx context.Context, dir string, tenants []string, cause Cause, text string, w io.Writer,
+func BeginShared(ctx context.Context, dir string, tenants []string, cause Cause, text string, anew bool, w io.Writer,
 	version string,
 ) (b Beginning, err error) {
 	err = offline(ctx, dir, tenants, func(s *Store) error {
@@ -94,7 +123,7 @@ func BeginShared(ctx context.Context, dir string, tenants []string, cause Cause,
 		if err != nil {
 			return err
 		}
-		if b.Genesis, b.At = o.Began, o.Last; b.Genesis == nil {
+		if b.Genesis, b.At = o.Began, o.Last; b.Genesis == nil || anew {
 			if err := s.consistent(ctx); err != nil {
 				return err
 			}
@@ -116,6 +145,15 @@ func BeginShared(ctx context.Context, dir string, tenants []string, cause Cause,
 		return Beginning{}, fmt.Errorf("removing the witness of the store: %w", err)
 	}
 	return b, nil
+}
+
+// BackupOf writes a backup of a store that no process has open.
+func BackupOf(ctx context.Context, dir string, tenants []string, w io.Writer, version string) (m Manifest, err error) {
+	err = offline(ctx, dir, tenants, func(s *Store) error {
+		m, err = s.Backup(ctx, w, version)
+		return err
+	})
+	return m, err
 }
 
 func (s *Store) consistent(ctx context.Context) error {

@@ -43,7 +43,7 @@ func TestBeginSharedAndBack(t *testing.T) {
 	began := func() (store.Beginning, []byte) {
 		t.Helper()
 		var file bytes.Buffer
-		b, err := store.BeginShared(t.Context(), dir, bothTenants, storetest.Cause("store.migrate"), "migrated", &file, "test")
+		b, err := store.BeginShared(t.Context(), dir, bothTenants, storetest.Cause("store.migrate"), "migrated", false, &file, "test")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,7 +98,8 @@ func TestBeginSharedRefusesDamage(t *testing.T) {
 		}
 		return true, txn.Delete(k)
 	})
-	_, err = store.BeginShared(t.Context(), dir, bothTenants, storetest.Cause("store.migrate"), "migrated", &bytes.Buffer{}, "test")
+	_, err = store.BeginShared(t.Context(), dir, bothTenants, storetest.Cause("store.migrate"), "migrated", false,
+		&bytes.Buffer{}, "test")
 	if !errors.Is(err, store.ErrFaults) {
 		t.Errorf("BeginShared = %v, want ErrFaults", err)
 	}

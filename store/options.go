@@ -50,6 +50,7 @@ type Options struct {
 
 	offline    bool // Verify: check the blocks and the witness, write neither a genesis record nor a witness
 	acceptLoss bool // AcceptLoss
+	unsynced   bool // a copy of a shared log, opened without it
 }
 
 // Faults are hooks at the two places where a disk fails. Each may be nil.

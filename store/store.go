@@ -84,6 +84,7 @@ func open(ctx context.Context, o Options, replica bool) (*Store, error) {
 			Dir: o.Dir, InMemory: o.InMemory, MinFree: o.MinFree,
 			BeforeCommit: o.Faults.BeforeCommit, AfterWrite: o.Faults.AfterWrite,
 			Notes: c.notes.all, Offline: offline, AcceptLoss: o.acceptLoss, CheckBlocks: o.offline,
+			Copy: o.unsynced,
 		},
 		Content: c, Now: o.Now, Logger: o.Logger, Metrics: o.Metrics, KeepRecords: o.KeepRecords, Replica: replica,
 		Shared: o.Shared,

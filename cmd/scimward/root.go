@@ -98,7 +98,9 @@ Policy:  scimward policy new DIR     begin a tenant's own policy: write, test, s
          scimward policy status      which policy bundles are in force?
 Secure:  scimward ca issue NAME      a certificate for an Envoy on another machine
          scimward ca renew CERT      replace it by a new one
-Keep:    scimward backup -o FILE     copy the store while scimward runs`,
+Keep:    scimward backup -o FILE     copy the store while scimward runs
+         scimward store migrate      move to several cores, or back
+         scimward log status         is the shared log of the cores safe?`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Version:       version(),
@@ -112,7 +114,7 @@ Keep:    scimward backup -o FILE     copy the store while scimward runs`,
 		newServe(), newInit(), newCA(), newConfig(), newEnvoy(), newStatus(), newEvidence(), newReport(), newExplain(),
 		newLock(), newUnlock(), newRetry(), newClose(), newLeavers(), newAudit(), newTimeline(), newRefused(), newKeys(),
 		newApprovals(), newApp(), newClient(), newToken(), newTenant(), newPolicy(), newDecision(),
-		newBackup(), newRestore(), newStore(), newCluster(), newConformance(), newVersion(), newPluginWorker(),
+		newBackup(), newRestore(), newStore(), newLog(), newCluster(), newConformance(), newVersion(), newPluginWorker(),
 		newPolicyCompiler(),
 	)
 	complete(root)

@@ -22,7 +22,7 @@ func newStore() *cobra.Command {
 	}
 	asJSON := jsonFlag(verify)
 	withConfig(verify, func(c *cobra.Command, _ string, cfg *config.Config) error { return verifyStore(c, cfg, *asJSON) })
-	return groupOf("store", "check the store", verify, newAcceptLoss())
+	return groupOf("store", "check the store, and move it", verify, newAcceptLoss(), newMigrate())
 }
 
 func verifyStore(c *cobra.Command, cfg *config.Config, asJSON bool) error {

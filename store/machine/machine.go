@@ -115,7 +115,7 @@ func Open(ctx context.Context, o Options) (*Machine, error) {
 		return nil, err
 	}
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
-	o.Log.Incarnation, o.Log.Logger, o.Log.Copy = Incarnation, o.Logger, o.Shared != nil
+	o.Log.Incarnation, o.Log.Logger, o.Log.Copy = Incarnation, o.Logger, o.Log.Copy || o.Shared != nil
 	l, err := local.Open(o.Log)
 	if err != nil {
 		c.close()

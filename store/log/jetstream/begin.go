@@ -34,6 +34,7 @@ func OpenIdle(ctx context.Context, o Options) (*Log, error) {
 // State is what a cluster has of a log.
 type State struct {
 	Genesis     []byte  // the copy of the genesis record, nil when there is none
+	Begun       bool    // a log that began with Begin has had records
 	Exists      bool    // the stream of the records; the fields up to Durability are zero without it
 	First, Last log.Seq // Last is First-1 while there is no record
 	Bytes       uint64
@@ -73,6 +74,10 @@ func (l *Log) State(ctx context.Context) (State, error) {
 		return State{}, fmt.Errorf("asking for the stream %s: %w", l.blobs, err)
 	}
 	if s.Genesis, err = l.genesis(ctx, k); err != nil {
+		return State{}, err
+	}
+	_, err = k.stored(ctx, l.blobs, map[string]any{"last_by_subj": l.begunSubject()})
+	if s.Begun = err == nil; err != nil && !errors.Is(err, errNotStored) {
 		return State{}, err
 	}
 	if s.Blobs, err = l.ListBlobs(ctx); err != nil || !s.Exists {
@@ -135,8 +140,11 @@ func (l *Log) Begin(ctx context.Context, b Beginning) error {
 		return err
 	}
 	begun, err := l.begun(ctx, k, &b)
-	if err != nil || begun {
+	if err != nil {
 		return err
+	}
+	if begun {
+		return l.noteBegun(ctx)
 	}
 	// A process that starts an empty log meanwhile does not get on: it finds another genesis record.
 	if err := l.reserve(ctx, k, &b); err != nil {
@@ -169,7 +177,27 @@ func (l *Log) Begin(ctx context.Context, b Beginning) error {
 	if err != nil {
 		return fmt.Errorf("writing the first record: %w", err)
 	}
+	return l.noteBegun(ctx)
+}
+
+// begunSubject is the subject of a message that says that the log of the kept genesis record has begun. If there are
+// no records then, they were lost.
+func (l *Log) begunSubject() string { return l.blobsRoot + "begun" }
+
+func (l *Log) noteBegun(ctx context.Context) error {
+	if _, err := l.publish(ctx, message(l.begunSubject(), nil)); err != nil {
+		return fmt.Errorf("noting that the log has begun: %w", err)
+	}
 	return nil
+}
+
+// Genesis returns the copy of the genesis record, nil when there is none.
+func (l *Log) Genesis(ctx context.Context) ([]byte, error) {
+	k, err := l.link(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return l.genesis(ctx, k)
 }
 
 // persist tries a step again until it succeeds, for a while.
@@ -211,6 +239,9 @@ func (l *Log) reserve(ctx context.Context, k *link, b *Beginning) error {
 	}
 	if kept != nil && !b.Replace {
 		return fmt.Errorf("%w: it has the genesis record of another one", ErrNotEmpty)
+	}
+	if err := l.purge(ctx, k, l.begunSubject()); err != nil {
+		return err
 	}
 	m := message(l.genesisSubject(), b.Genesis)
 	if kept == nil {
