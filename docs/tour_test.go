@@ -159,6 +159,15 @@ func TestPolicyPage(t *testing.T) {
 	ignored(t, append(startOfReadme(t), walk...).runnable(t).run(t))
 }
 
+// TestPageOfManyMachines runs the walk of docs/many-machines.md, from one process to three cores and back.
+func TestPageOfManyMachines(t *testing.T) {
+	walk := blocksOf(t, "docs/many-machines.md", read(t, "many-machines.md"))
+	if len(walk) < 8 {
+		t.Fatalf("docs/many-machines.md has %d blocks, want the whole walk", len(walk))
+	}
+	walk.runnable(t).run(t)
+}
+
 // startOfReadme returns the blocks of the README up to a running scimward with Envoy.
 func startOfReadme(t *testing.T) tour {
 	t.Helper()

@@ -45,6 +45,15 @@ func startCores(t *testing.T, text string) *cores {
 // newCores starts three cores. more returns further lines of the section cluster of each.
 func newCores(t *testing.T, text string, ip net.IP, more func(i int) string) *cores {
 	t.Helper()
+	c := coreFiles(t, text, ip, more)
+	c.start(0, 1, 2)
+	c.idp.r = c.run[0]
+	return c
+}
+
+// coreFiles makes the files of three cores.
+func coreFiles(t *testing.T, text string, ip net.IP, more func(i int) string) *cores {
+	t.Helper()
 	var servers, members []string
 	for i := range 3 {
 		servers = append(servers, fmt.Sprintf("%q", fmt.Sprintf("%s:%d", ip, 4222+i)))
@@ -72,8 +81,6 @@ cluster:
 			}
 		}
 	}
-	c.start(0, 1, 2)
-	c.idp.r = c.run[0]
 	return c
 }
 

@@ -18,8 +18,8 @@ import (
 )
 
 // What operators do with the shared log while no core runs. A log begins with the state of a store: that of one
-// process, when it moves to several, or the copy of a core or a backup, when the log was lost. The log has a new identity
-// each time, and its positions continue those of the store.
+// process, when it moves to several, or the copy of a core or a backup, when the log was lost. The log has a new
+// identity each time, and its positions continue those of the store.
 
 // reachLog is how long a command waits for the servers of the log.
 const reachLog = 30 * time.Second
@@ -80,34 +80,59 @@ func (c *LogCommand) connect(ctx context.Context) (*jetstream.Log, error) {
 	return l, nil
 }
 
+// ErrLogNotEmpty says that there is a shared log, so none begins in its place.
+var ErrLogNotEmpty = jetstream.ErrNotEmpty
+
+// LogState is what the servers have of the shared log.
+type LogState struct {
+	jetstream.State
+	ID       string // of the log in hexadecimal, empty when none has begun
+	Previous string // of the log that it continues, empty for one that began empty
+}
+
+func logState(ctx context.Context, l *jetstream.Log) (LogState, error) {
+	s, err := l.State(ctx)
+	if err != nil || s.Genesis == nil {
+		return LogState{State: s}, err
+	}
+	g, err := machine.ReadGenesis(s.Genesis)
+	if err != nil {
+		return LogState{}, err
+	}
+	out := LogState{State: s, ID: fmt.Sprintf("%x", g.ID)}
+	if g.Previous != (machine.Genesis{}).Previous {
+		out.Previous = fmt.Sprintf("%x", g.Previous)
+	}
+	return out, nil
+}
+
 // Status asks the servers what they have of the log.
-func (c *LogCommand) Status(ctx context.Context) (s jetstream.State, err error) {
+func (c *LogCommand) Status(ctx context.Context) (s LogState, err error) {
 	l, err := c.connect(ctx)
 	if err != nil {
 		return s, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	return l.State(ctx)
+	return logState(ctx, l)
 }
 
 // Beginning is what [LogCommand.Migrate] or [LogCommand.Recover] does, or would do.
 type Beginning struct {
-	Store  string           // the folder of the store that the log begins with
-	Backup *store.Manifest  // the backup from which the store is made, or nil
-	Last   store.Seq        // the newest record of the store before
-	ID     machine.Genesis  // of the new log; zero for a plan
-	At     store.Seq        // its first record; zero for a plan
-	Before jetstream.State  // the log that was there
-	Former *machine.Genesis // of that log, nil when none had begun
-	Aside  string           // where a former copy was moved, or empty
+	Store  string          // the folder of the store that the log begins with
+	Backup *store.Manifest // the backup from which the store is made, or nil
+	Last   store.Seq       // the newest record of the store before
+	ID     string          // of the new log in hexadecimal; empty for a plan
+	At     store.Seq       // its first record; zero for a plan
+	Before LogState        // the log that was there
+	Aside  string          // where a former copy was moved, or empty
 }
 
 // Migrate makes an empty shared log begin with the store in the data folder from, or with the backup from. Of a backup
-// it makes the copy of this core. It can be repeated after a failure. It fails with jetstream.ErrNotEmpty when there is
-// a log, and with store.ErrInUse while a process has the store open.
+// it makes the copy of this core. It can be repeated after a failure. It fails with ErrLogNotEmpty when there is a
+// log, and with store.ErrInUse while a process has the store open.
 func (c *LogCommand) Migrate(ctx context.Context, from string) (b Beginning, err error) {
 	return c.begin(ctx, from, false, func(b *Beginning, o *store.Origin) error {
-		if b.Before.Empty() && (b.Former == nil || o != nil && bytes.Equal(o.Began, b.Before.Genesis)) {
+		if b.Before.Empty() && (b.Before.ID == "" || o != nil && bytes.Equal(o.Began, b.Before.Genesis)) {
 			if b.Before.Begun {
 				return errors.New("the shared log has lost its records since the migration: recover it from the copy of a core")
 			}
@@ -116,14 +141,13 @@ func (c *LogCommand) Migrate(ctx context.Context, from string) (b Beginning, err
 		if o != nil && o.Began != nil && bytes.Equal(o.Began, b.Before.Genesis) {
 			return nil // begun, Begin finds the same
 		}
-		return fmt.Errorf("%w: %s", jetstream.ErrNotEmpty, describeLog(b))
+		return fmt.Errorf("%w: %s", jetstream.ErrNotEmpty, describeLog(&b.Before))
 	})
 }
 
 // Recover makes the shared log begin anew with the copy of a core in the data folder from, or with the backup from, and
 // deletes the former log and its snapshots. With plan it changes nothing and says what it would do.
 func (c *LogCommand) Recover(ctx context.Context, from string, plan bool) (b Beginning, err error) {
-	err = errPlan
 	b, err = c.begin(ctx, from, true, func(*Beginning, *store.Origin) error {
 		if plan {
 			return errPlan
@@ -138,14 +162,11 @@ func (c *LogCommand) Recover(ctx context.Context, from string, plan bool) (b Beg
 
 var errPlan = errors.New("only a plan")
 
-func describeLog(b *Beginning) string {
-	if b.Former == nil {
-		return "nothing"
+func describeLog(s *LogState) string {
+	if s.Empty() {
+		return fmt.Sprintf("the log %s without a record", s.ID)
 	}
-	if b.Before.Empty() {
-		return fmt.Sprintf("the log %x without a record", b.Former.ID)
-	}
-	return fmt.Sprintf("the log %x with the records %d to %d", b.Former.ID, b.Before.First, b.Before.Last)
+	return fmt.Sprintf("the log %s with the records %d to %d", s.ID, s.First, s.Last)
 }
 
 // begin begins the log, if allowed agrees. o is nil as long as the store of a backup is not made.
@@ -157,15 +178,8 @@ func (c *LogCommand) begin(ctx context.Context, from string, replace bool,
 		return b, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	if b.Before, err = l.State(ctx); err != nil {
+	if b.Before, err = logState(ctx, l); err != nil {
 		return b, err
-	}
-	if b.Before.Genesis != nil {
-		g, err := machine.ReadGenesis(b.Before.Genesis)
-		if err != nil {
-			return b, err
-		}
-		b.Former = &g
 	}
 	origin, err := c.origin(ctx, &b, from)
 	if err != nil {
@@ -179,13 +193,13 @@ func (c *LogCommand) begin(ctx context.Context, from string, replace bool,
 			return b, err
 		}
 	}
-	// The same log only if it has not begun yet, or if it has and nothing is lost.
-	same := origin != nil && bytes.Equal(origin.Began, b.Before.Genesis) && (!b.Before.Begun || !b.Before.Empty())
-	return b, c.beginWith(ctx, l, &b, replace && !same)
+	// An attempt that the servers know goes on. A log that may have been followed does not begin twice.
+	same := origin != nil && bytes.Equal(origin.Began, b.Before.Genesis) && (!replace || !b.Before.Begun)
+	return b, c.beginWith(ctx, l, &b, !same, replace)
 }
 
 // beginWith makes the store of b the beginning of the log.
-func (c *LogCommand) beginWith(ctx context.Context, l *jetstream.Log, b *Beginning, anew bool) (err error) {
+func (c *LogCommand) beginWith(ctx context.Context, l *jetstream.Log, b *Beginning, anew, replace bool) (err error) {
 	if err := os.MkdirAll(c.Config.DataDir, 0o700); err != nil {
 		return fmt.Errorf("making the data folder: %w", err)
 	}
@@ -195,7 +209,7 @@ func (c *LogCommand) beginWith(ctx context.Context, l *jetstream.Log, b *Beginni
 	}
 	defer func() { err = errors.Join(err, file.Close(), os.Remove(file.Name())) }()
 	action, text := "store.migrate", fmt.Sprintf("this store of one process, up to record %d, became a shared log", b.Last)
-	if anew {
+	if replace {
 		action, text = "log.recover", fmt.Sprintf("the shared log began again after record %d; records behind it are lost",
 			b.Last)
 	}
@@ -203,15 +217,16 @@ func (c *LogCommand) beginWith(ctx context.Context, l *jetstream.Log, b *Beginni
 	if err != nil {
 		return err
 	}
-	if b.ID, err = machine.ReadGenesis(began.Genesis); err != nil {
+	g, err := machine.ReadGenesis(began.Genesis)
+	if err != nil {
 		return err
 	}
-	b.At = began.At
+	b.ID, b.At = fmt.Sprintf("%x", g.ID), began.At
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
 	err = l.Begin(ctx, jetstream.Beginning{
-		Genesis: began.Genesis, At: began.At, Snapshot: snapshotName(began.At), Content: file, Replace: anew,
+		Genesis: began.Genesis, At: began.At, Snapshot: snapshotName(began.At), Content: file, Replace: replace,
 	})
 	if err != nil {
 		return fmt.Errorf("beginning the shared log, repeat the command: %w", err)
@@ -251,7 +266,8 @@ func (c *LogCommand) origin(ctx context.Context, b *Beginning, from string) (*st
 	}
 	if o.Began != nil { // an earlier attempt made it from this backup
 		g, err := machine.ReadGenesis(o.Began)
-		if err == nil && g.Previous == b.Backup.Incarnation && o.Last > b.Last && o.Last <= b.Last+store.Seq(len(c.tenants())+1) {
+		notes := store.Seq(len(c.tenants()))
+		if err == nil && g.Previous == b.Backup.Incarnation && o.Last > b.Last && o.Last <= b.Last+notes+1 {
 			return &o, nil
 		}
 	}
@@ -295,8 +311,9 @@ func (c *LogCommand) fill(ctx context.Context, b *Beginning, from string, aside 
 }
 
 // Leave makes a store of one process in the data folder to, which has none yet, from the copy of a core in the data
-// folder from or, if from is empty, from the shared log itself. Cores that have not left the log may still write there,
-// so it refuses while the store knows of any, unless force is set.
+// folder from or, if from is empty, from the shared log itself. It refuses while cores write to the log: they would
+// know changes that the new store does not have. In the log it looks for a lease whether one does. Of a copy it knows
+// only which cores have not left, and refuses then, unless force is set.
 func (c *LogCommand) Leave(ctx context.Context, from, to string, force bool) (m store.Manifest, err error) {
 	temp, err := os.MkdirTemp(filepath.Dir(filepath.Clean(to)), "leaving-")
 	if err != nil {
@@ -317,7 +334,7 @@ func (c *LogCommand) Leave(ctx context.Context, from, to string, force bool) (m 
 	if !o.Shared {
 		return m, fmt.Errorf("%s is no copy of a shared log: it is a store of one process already", dir)
 	}
-	if len(o.Cores) > 0 && !force {
+	if from != "" && len(o.Cores) > 0 && !force {
 		return m, &CoresError{Cores: o.Cores}
 	}
 	file, err := os.Create(filepath.Join(temp, "backup"))
@@ -326,6 +343,9 @@ func (c *LogCommand) Leave(ctx context.Context, from, to string, force bool) (m 
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
 	if _, err := store.BackupOf(ctx, dir, c.tenants(), file, c.Version); err != nil {
+		return m, err
+	}
+	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return m, err
 	}
 	return store.Restore(ctx, file, storeIn(to), cause(c.Operator, "store.migrate"))
@@ -382,5 +402,39 @@ func (c *LogCommand) fetch(ctx context.Context, temp, dir string) (err error) {
 	if err != nil {
 		return fmt.Errorf("reading the shared log: %w", err)
 	}
-	return opened.Close()
+	return errors.Join(silent(ctx, opened), opened.Close())
+}
+
+// silent returns nil when no core writes to the log: none sends a heartbeat for the lease of those that have not left.
+func silent(ctx context.Context, s *store.Store) error {
+	_, before, err := s.Cores(ctx)
+	if err != nil || len(before) == 0 {
+		return err
+	}
+	lease := time.Duration(0)
+	seen := map[string]uint64{}
+	for _, core := range before {
+		lease, seen[core.ID] = max(lease, core.Lease), core.Number
+	}
+	wait := time.NewTimer(lease + lease/50)
+	defer wait.Stop()
+	select {
+	case <-wait.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	_, after, err := s.Cores(ctx)
+	if err != nil {
+		return err
+	}
+	var alive []store.Core
+	for _, core := range after {
+		if n, known := seen[core.ID]; !known || n != core.Number {
+			alive = append(alive, core)
+		}
+	}
+	if len(alive) > 0 {
+		return &CoresError{Cores: alive}
+	}
+	return nil
 }

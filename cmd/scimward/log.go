@@ -11,8 +11,6 @@ import (
 	"github.com/scimward/scimward/sidecar"
 	"github.com/scimward/scimward/sidecar/config"
 	"github.com/scimward/scimward/store"
-	"github.com/scimward/scimward/store/log/jetstream"
-	"github.com/scimward/scimward/store/machine"
 )
 
 func newLog() *cobra.Command {
@@ -57,7 +55,7 @@ power failure could lose what it acknowledges.`,
 }
 
 // logDoc is the state of a log as JSON.
-func logDoc(s *jetstream.State) map[string]any {
+func logDoc(s *sidecar.LogState) map[string]any {
 	doc := map[string]any{
 		"exists": s.Exists, "first": s.First, "last": s.Last, "bytes": s.Bytes, "leader": s.Leader,
 		"durable": s.Durability.OK, "reasons": s.Durability.Reasons,
@@ -70,35 +68,30 @@ func logDoc(s *jetstream.State) map[string]any {
 	for _, b := range s.Blobs {
 		snapshots = append(snapshots, map[string]any{"name": b.Name, "complete": b.Complete, "bytes": b.Size})
 	}
-	doc["copies"], doc["snapshots"] = copies, snapshots
-	if g, err := machine.ReadGenesis(s.Genesis); err == nil {
-		doc["incarnation"] = fmt.Sprintf("%x", g.ID)
-		if g.Previous != ([16]byte{}) {
-			doc["previous"] = fmt.Sprintf("%x", g.Previous)
-		}
-	}
+	doc["copies"], doc["snapshots"], doc["incarnation"], doc["previous"] = copies, snapshots, s.ID, s.Previous
 	return doc
 }
 
 // logText is the state of a log for people.
-func logText(s *jetstream.State) string {
+func logText(s *sidecar.LogState) string {
 	var b strings.Builder
 	switch {
 	case !s.Exists && s.Genesis == nil:
-		return "there is no log: the first core that starts begins an empty one, `scimward store migrate` begins one with a store\n"
+		return "there is no log: the first core that starts begins an empty one, " +
+			"`scimward store migrate` begins one with a store\n"
 	case s.Empty() && s.Genesis != nil:
-		b.WriteString("the log has no records, and cores refuse to start: repeat the migration or the recovery that did not " +
-			"end, or recover the log from the copy of a core\n")
+		b.WriteString("the log has no records, and cores refuse to start: repeat the migration or the recovery that " +
+			"did not end, or recover the log from the copy of a core\n")
 	case s.Empty():
 		b.WriteString("the log is empty: no core has begun it\n")
 	default:
 		fmt.Fprintf(&b, "records\t%d to %d, %d bytes\n", s.First, s.Last, s.Bytes)
 	}
-	if g, err := machine.ReadGenesis(s.Genesis); err == nil {
-		fmt.Fprintf(&b, "incarnation\t%x\n", g.ID)
-		if g.Previous != ([16]byte{}) {
-			fmt.Fprintf(&b, "continues\t%x\n", g.Previous)
-		}
+	if s.ID != "" {
+		fmt.Fprintf(&b, "incarnation\t%s\n", s.ID)
+	}
+	if s.Previous != "" {
+		fmt.Fprintf(&b, "continues\t%s\n", s.Previous)
 	}
 	if s.Leader != "" {
 		fmt.Fprintf(&b, "leader\t%s\n", s.Leader)
@@ -164,12 +157,14 @@ snapshot. The command can be repeated after a failure.`,
 	return c
 }
 
-func switchFlag(c *cobra.Command, p *bool, name, usage string) { c.Flags().BoolVar(p, name, false, usage) }
+func switchFlag(c *cobra.Command, p *bool, name, usage string) {
+	c.Flags().BoolVar(p, name, false, usage)
+}
 
 func beginDoc(b *sidecar.Beginning) map[string]any {
 	doc := map[string]any{"store": b.Store, "last": b.Last, "before": logDoc(&b.Before)}
 	if b.At != 0 {
-		doc["incarnation"], doc["first"] = fmt.Sprintf("%x", b.ID.ID), b.At
+		doc["incarnation"], doc["first"] = b.ID, b.At
 	}
 	if b.Aside != "" {
 		doc["moved_aside"] = b.Aside
@@ -197,12 +192,12 @@ func recoverText(b *sidecar.Beginning, done bool) string {
 		fmt.Fprintf(&t, "moved the former copy of this core to %s\n", b.Aside)
 	}
 	if done {
-		fmt.Fprintf(&t, "began the log %x at record %d; start the cores\n", b.ID.ID, b.At)
+		fmt.Fprintf(&t, "began the log %s at record %d; start the cores\n", b.ID, b.At)
 		return t.String()
 	}
-	t.WriteString("nothing was changed. Look at the copies of the other cores in the same way: whatever the most advanced one " +
-		"does not have is lost. Then repeat the command with --yes: it deletes the log that is there, and begins a new one " +
-		"behind the copy\n")
+	t.WriteString("nothing was changed. Look at the copies of the other cores in the same way: whatever the most " +
+		"advanced one does not have is lost. Then repeat the command with --yes: it deletes the log that is there, and " +
+		"begins a new one behind the copy\n")
 	return t.String()
 }
 
@@ -211,8 +206,9 @@ func beginError(err error) error {
 	switch {
 	case errors.Is(err, store.ErrInUse):
 		return hinted(err, "stop scimward there first")
-	case errors.Is(err, jetstream.ErrNotEmpty):
-		return hinted(err, "a log begins with a store only once: to replace the log that is there, see `scimward log recover --help`")
+	case errors.Is(err, sidecar.ErrLogNotEmpty):
+		return hinted(err, "a log begins with a store only once: to replace the log that is there, see "+
+			"`scimward log recover --help`")
 	case errors.Is(err, store.ErrNotEmpty):
 		return hinted(err, "the backup becomes the store of this core, so its data folder must have none")
 	}

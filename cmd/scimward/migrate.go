@@ -43,7 +43,7 @@ folder is a core's from then on, and the process that it came from refuses to op
 	c.Flags().StringVar(&to, "to", "", "jetstream or standalone; required")
 	c.Flags().StringVar(&from, "from", "", "the `PATH` of a data folder or, with --to jetstream, of a backup")
 	c.Flags().StringVar(&data, "data", "", "the new data `FOLDER` of --to standalone")
-	switchFlag(c, &force, "force", "with --to standalone, also while the log says that cores have not left it")
+	switchFlag(c, &force, "force", "with --from and --to standalone: no core runs any more")
 	switchFlag(c, &asJSON, "json", "print JSON")
 	return c
 }
@@ -56,8 +56,8 @@ func migrateToShared(c *cobra.Command, cfg *config.Config, from string, asJSON b
 	if err != nil {
 		return beginError(err)
 	}
-	return result(c, asJSON, beginDoc(&b), fmt.Sprintf("began the shared log %x at record %d with %s, which is a core's copy "+
-		"now\nStop `scimward log serve`, then start the cores.\n", b.ID.ID, b.At, b.Store))
+	return result(c, asJSON, beginDoc(&b), fmt.Sprintf("began the shared log %s at record %d with %s, which is a core's "+
+		"copy now\nStop `scimward log serve`, then start the cores.\n", b.ID, b.At, b.Store))
 }
 
 func migrateToStandalone(c *cobra.Command, cfg *config.Config, from, data string, force, asJSON bool) error {
@@ -67,11 +67,12 @@ func migrateToStandalone(c *cobra.Command, cfg *config.Config, from, data string
 	m, err := logCommand(cfg).Leave(c.Context(), from, data, force)
 	var cores *sidecar.CoresError
 	if errors.As(err, &cores) {
-		return hinted(err, "stop them in good order and ask the shared log again; if they are gone for good, add --force")
+		return hinted(err, "stop every core, then repeat the command; a copy cannot tell whether they run: "+
+			"add --force if none does")
 	}
 	if err != nil {
 		return beginError(err)
 	}
-	return result(c, asJSON, map[string]any{"restored": m}, fmt.Sprintf("made and verified the store in %s: record %d, %d keys, "+
-		"tenants %v\nDo not start a core of the shared log again.\n", data, m.Position, m.Keys, m.Tenants))
+	return result(c, asJSON, map[string]any{"restored": m}, fmt.Sprintf("made and verified the store in %s: record %d, "+
+		"%d keys, tenants %v\nDo not start a core of the shared log again.\n", data, m.Position, m.Keys, m.Tenants))
 }

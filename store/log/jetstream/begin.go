@@ -26,7 +26,9 @@ func OpenIdle(ctx context.Context, o Options) (*Log, error) {
 		return nil, err
 	}
 	return l, l.connect(ctx, func(k *link) error {
-		_, err := k.js.AccountInfo(ctx)
+		limited, cancel := context.WithTimeout(ctx, answerTimeout)
+		defer cancel()
+		_, err := k.js.AccountInfo(limited)
 		return err
 	})
 }
@@ -56,8 +58,16 @@ type Copy struct {
 // Empty reports whether there is no record.
 func (s *State) Empty() bool { return s.Last+1 == s.First || s.Last == 0 }
 
-// State asks the cluster what it has.
-func (l *Log) State(ctx context.Context) (State, error) {
+// State asks the cluster what it has. It tries for a while, because streams have no leader when servers start.
+func (l *Log) State(ctx context.Context) (s State, err error) {
+	err = l.persist(ctx, func(ctx context.Context) error {
+		s, err = l.state(ctx)
+		return err
+	})
+	return s, err
+}
+
+func (l *Log) state(ctx context.Context) (State, error) {
 	k, err := l.link(ctx)
 	if err != nil {
 		return State{}, err
@@ -66,7 +76,9 @@ func (l *Log) State(ctx context.Context) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	_, err = k.js.Stream(ctx, l.blobs)
+	limited, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	_, err = k.js.Stream(limited, l.blobs)
 	if errors.Is(err, js.ErrStreamNotFound) {
 		return s, nil
 	}
@@ -206,7 +218,7 @@ func (l *Log) persist(ctx context.Context, step func(ctx context.Context) error)
 	defer cancel()
 	for {
 		err := step(ctx)
-		if err == nil || wait(ctx, retryAfter) != nil {
+		if err == nil || errors.Is(err, ErrClosed) || wait(ctx, retryAfter) != nil {
 			return err
 		}
 	}
