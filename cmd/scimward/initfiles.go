@@ -37,20 +37,7 @@ func (o *initOptions) write(dir string) (made []string, err error) {
 			}
 		}
 	}()
-	add := func(files []initFile) error {
-		for _, f := range files {
-			name := filepath.Join(dir, f.name)
-			if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-				return fmt.Errorf("making %s: %w", filepath.Dir(name), err)
-			}
-			if err := writeNew(name, f.content, f.mode); err != nil {
-				return err
-			}
-			made = append(made, name)
-		}
-		return nil
-	}
-	if err := add(files); err != nil {
+	if made, err = addFiles(made, dir, files); err != nil {
 		return made, err
 	}
 	for _, f := range files {
@@ -65,9 +52,24 @@ func (o *initOptions) write(dir string) (made []string, err error) {
 		if err != nil {
 			return made, err
 		}
-		if err := add(generated); err != nil {
+		if made, err = addFiles(made, dir, generated); err != nil {
 			return made, err
 		}
+	}
+	return made, nil
+}
+
+// addFiles writes files below dir and appends the names of those that it made.
+func addFiles(made []string, dir string, files []initFile) ([]string, error) {
+	for _, f := range files {
+		name := filepath.Join(dir, f.name)
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			return made, fmt.Errorf("making %s: %w", filepath.Dir(name), err)
+		}
+		if err := writeNew(name, f.content, f.mode); err != nil {
+			return made, err
+		}
+		made = append(made, name)
 	}
 	return made, nil
 }
