@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
@@ -108,7 +109,8 @@ func (s *Server) openEdgesListener(ctx context.Context) error {
 	}
 	opts := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(1 << 20), grpc.MaxConcurrentStreams(1024),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{PermitWithoutStream: true}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 10 * time.Second}),
 	}
 	if conf != nil {
 		opts = append(opts, grpc.Creds(credentials.NewTLS(conf)))

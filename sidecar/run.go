@@ -78,9 +78,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.confirming != nil {
 		err = errors.Join(err, s.confirming.finish(s.opts.Config.Drain))
 	}
-	// After a lease the others have waited it out, so there is nothing to wait for.
+	// A core goes on until no edge can use what it granted.
 	leaving, cancel := context.WithTimeout(context.WithoutCancel(ctx),
-		min(s.opts.Config.Drain, s.opts.Config.Cluster.Lease))
+		s.opts.Config.Cluster.Outlasting(0))
 	defer cancel()
 	err = errors.Join(err, leave(leaving))
 	if s.edges != nil {

@@ -262,7 +262,7 @@ func (c checker) clusterPlaces(l *ClusterLog) {
 
 func (c checker) hostPort(path, addr string) {
 	host, port, err := net.SplitHostPort(addr)
-	if err != nil || host == "" || port == "" {
+	if err != nil || host == "" || !isPort(port) {
 		c.fail(path, "write HOST:PORT", "%q is no address", addr)
 	}
 }

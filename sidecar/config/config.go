@@ -427,8 +427,8 @@ type App struct {
 	Exempt []string `yaml:"exempt"`
 	// OnStale says what a core or an edge does with requests of the application when its lease has ended, because it
 	// reaches no other process: refuse or serve. refuse answers 503. serve goes on with the locks that it has, for
-	// StaleLimit at most: then a leaver whose lock does not reach it may be served until then. The audit trail and
-	// the evidence of such a lock name the process, and a metric counts the requests. Default refuse.
+	// StaleLimit at most, and opens no stream: a leaver whose lock does not reach it may be served until then. The
+	// audit trail and the evidence of such a lock name the process, and a metric counts the requests. Default refuse.
 	OnStale string `yaml:"on_stale"`
 	// StaleLimit is how long serve of on_stale goes on. Default 1m. 1s to 1h. A longer one than that of any other
 	// application needs a restart.

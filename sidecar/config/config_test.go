@@ -337,6 +337,8 @@ func TestCluster(t *testing.T) {
 		"edge without a name": {strings.Replace(edge, "edge-1", `""`, 1), "cluster.name"},
 		"edge without cores":  {strings.Replace(edge, `"127.0.0.1:7222"`, "", 1), "cluster.cores"},
 		"edge of far cores":   {strings.Replace(edge, "127.0.0.1", "core-1", 1), "cluster.tls"},
+		"edge, port by name":  {strings.Replace(edge, "7222", "https", 1), "cluster.cores[0]"},
+		"edges, port by name": {core + "  edges: {listen: \"0.0.0.0:https\"}\n", "cluster.edges.listen"},
 		"edge with a log":     {strings.Replace(edge, "}", ", log: {servers: [\"127.0.0.1:4222\"]}}", 1), "cluster.log.servers"},
 		"core with cores":     {core + "  cores: [\"127.0.0.1:7222\"]\n", "cluster.cores"},
 		"core with edges":     {core + "  edges: {listen: \"127.0.0.1:7222\"}\n", ""},

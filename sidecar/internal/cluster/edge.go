@@ -60,10 +60,14 @@ type Edge struct {
 	held     bool
 	loaded   atomic.Bool
 	position atomic.Uint64 // of the projection
+	newest   atomic.Uint64 // the same, with what comes into force now: no answer of a core may be older
 	lastErr  error         // why the newest stream broke
 
 	working sync.WaitGroup
 }
+
+// askPatience is how many heartbeats a core has for an answer.
+const askPatience = 3
 
 // told is what came over a stream, or why that ended.
 type told struct {
@@ -237,6 +241,9 @@ type applier struct {
 }
 
 func (a *applier) take(ctx context.Context, m *told) {
+	if m.stream < a.stream {
+		return // of a former stream, whose end may come late: it must not cut the snapshot of the newest one
+	}
 	if m.stream != a.stream {
 		a.flush(ctx)
 		a.stream, a.parts = m.stream, nil
@@ -257,9 +264,12 @@ func (a *applier) take(ctx context.Context, m *told) {
 	case m.err != nil:
 		a.flush(ctx)
 		a.mu.Lock()
+		again := a.lastErr.Error() == m.err.Error() // as with every try while no core is there
 		a.lastErr = m.err
 		a.mu.Unlock()
-		a.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "a core is not followed any more", slog.String("error", m.err.Error()))
+		if !again {
+			a.opts.Logger.LogAttrs(ctx, slog.LevelWarn, "a core is not followed any more", slog.String("error", m.err.Error()))
+		}
 		a.next(ctx, lease.Broken{Stream: m.stream})
 	}
 }
@@ -279,6 +289,7 @@ func (a *applier) replace(ctx context.Context, at lease.Position) {
 		a.next(ctx, lease.Broken{Stream: a.stream})
 		return
 	}
+	a.newest.Store(uint64(at))
 	a.opts.Locks.Replace(all)
 	a.opts.Reset()
 	a.opts.CutAll(ctx)
@@ -300,6 +311,7 @@ func (a *applier) flush(ctx context.Context) {
 		if !a.accepts(a.stream, c.At, false) {
 			continue
 		}
+		a.newest.Store(uint64(c.At))
 		for j := range c.Changes {
 			ch := &c.Changes[j]
 			a.opts.Locks.Put(ch)
@@ -351,7 +363,10 @@ func (e *Edge) Note(ctx context.Context, tenant string, record json.RawMessage) 
 // ask asks the core that this edge follows, and another one if that does not answer. No answer is older than the
 // projection.
 func (e *Edge) ask(ctx context.Context, q *question) (answer, error) {
-	q.Position = lease.Position(e.position.Load())
+	q.Position = lease.Position(e.newest.Load())
+	// The goroutine that applies locks asks too, for open streams. A core that does not answer must not hold it up.
+	ctx, cancel := context.WithTimeout(ctx, askPatience*e.opts.Lease.Heartbeat)
+	defer cancel()
 	a, err := e.dial.ask(ctx, q)
 	if err != nil {
 		return answer{}, fmt.Errorf("asking a core: %w", err)

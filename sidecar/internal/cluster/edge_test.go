@@ -120,15 +120,21 @@ type edge struct {
 
 func startEdge(t *testing.T, name string, cores ...string) *edge {
 	t.Helper()
+	return startEdgeWith(t, name, func(o *cluster.EdgeOptions) { o.Cores = cores })
+}
+
+func startEdgeWith(t *testing.T, name string, set func(*cluster.EdgeOptions)) *edge {
+	t.Helper()
 	e := &edge{locks: store.NewLockTable(time.Now), ended: make(chan error, 1)}
-	var err error
-	e.Edge, err = cluster.NewEdge(cluster.EdgeOptions{
-		Name: name, Cores: cores, Locks: e.locks, Lease: term,
+	o := cluster.EdgeOptions{
+		Name: name, Locks: e.locks, Lease: term,
 		Forget: func(c *store.Change) { e.names.Forget(c) }, Reset: func() { e.names.Reset() },
 		Cut:    func(context.Context, string) { e.cuts.Add(1) },
 		CutAll: func(context.Context) { e.cuts.Add(1) }, Lost: func(context.Context) { e.lost.Add(1) },
-	})
-	if err != nil {
+	}
+	set(&o)
+	var err error
+	if e.Edge, err = cluster.NewEdge(o); err != nil {
 		t.Fatal(err)
 	}
 	e.names = store.NewNameCacheOf(e.Edge, e.locks, 100)
@@ -310,4 +316,44 @@ func TestEdgeAsks(t *testing.T) {
 	if _, err := e.HasUsers(t.Context(), "nobody"); err == nil {
 		t.Error("HasUsers of a tenant that the core does not have: no error")
 	}
+}
+
+// TestQuietFailover: an edge of the core that started last goes on at another one when that core ends, although nobody
+// has changed anything since.
+func TestQuietFailover(t *testing.T) {
+	nodes := three(t)
+	g := newGate(t, nodes[0].serveEdges(t))
+	g.close()
+	e := startEdge(t, "e", g.addr, nodes[2].serveEdges(t))
+	g.open()
+	nodes[2].stop()
+	err := <-nodes[2].ended
+	nodes[2].ended <- nil
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the edge follows the other core", func() bool { return len(nodes[0].Edges()) == 1 && e.MayDecide() })
+}
+
+// TestHangingQuestion: a core that stops to answer while the edge ends streams does not keep the edge from going on at
+// another one.
+func TestHangingQuestion(t *testing.T) {
+	nodes := three(t)
+	g, other := newGate(t, nodes[0].serveEdges(t)), newGate(t, nodes[1].serveEdges(t))
+	other.close()
+	asked := make(chan struct{}, 16)
+	var e *edge
+	e = startEdgeWith(t, "e", func(o *cluster.EdgeOptions) {
+		o.Cores = []string{g.addr, other.addr}
+		o.Cut = func(ctx context.Context, tenant string) {
+			g.close()
+			asked <- struct{}{}
+			_, _ = e.names.Find(ctx, tenant, &subject.Subject{UserName: "eve"}) // no answer comes
+		}
+	})
+	other.open()
+	deactivate(t, nodes[2].store, "ada")
+	<-asked
+	eventually(t, "the edge follows the other core", func() bool { return len(nodes[1].Edges()) == 1 && e.MayDecide() })
+	g.open()
 }

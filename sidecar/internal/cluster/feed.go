@@ -16,7 +16,7 @@ import (
 const (
 	maxKept    = 1 << 13 // newest changes, for an edge that comes back
 	maxWaiting = 1 << 14 // messages for one edge that is too slow; then its stream ends
-	partSize   = 500     // locks in one message
+	partSize   = 4 << 20 // bytes of locks in one message, as changeSize counts
 )
 
 // feed passes every change that decides about requests to the edges that follow this core, each in its own queue.
@@ -32,6 +32,7 @@ type feed struct {
 // follower is the stream to one edge.
 type follower struct {
 	hello hello
+	id    lease.ID // of the edge, with the name of its certificate
 	out   *queue[toEdge]
 	later *queue[toEdge] // until the parts of the snapshot are in out; then nil
 	ended chan struct{}  // closed when the core ends the stream
@@ -47,20 +48,20 @@ func newFeed() *feed { return &feed{closed: true, edges: map[*follower]bool{}} }
 func (f *feed) open(at store.Seq) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.floor = lease.Position(at)
+	f.floor = max(f.floor, lease.Position(at))
 	f.told = max(f.told, f.floor)
 	f.closed = false
 }
 
 // add takes a record that is in force here.
 func (f *feed) add(a *store.Applied) {
-	if !a.Restricts && len(a.Deciding) == 0 {
-		return
-	}
 	c := change{At: lease.Position(a.Seq), Restricts: a.Restricts, Changes: a.Deciding}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.told = max(f.told, c.At)
+	f.told = max(f.told, c.At) // also with heartbeats, so that a core that started later is not ahead for long
+	if !a.Restricts && len(a.Deciding) == 0 {
+		return
+	}
 	if over := len(f.kept) - maxKept; over >= maxKept {
 		f.floor = max(f.floor, f.kept[over-1].At)
 		f.kept = append(f.kept[:0:0], f.kept[over:]...)
@@ -76,7 +77,7 @@ func (f *feed) grant(g lease.Grant) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for e := range f.edges {
-		if e.hello.Edge == g.Edge {
+		if e.id == g.Edge {
 			e.granted = time.Now().Add(g.TTL)
 			f.send(e, toEdge{Grant: &g})
 		}
@@ -105,7 +106,7 @@ func (f *feed) drop(e *follower, why error) {
 // attach begins a stream: it puts what the edge lacks into its queue, and after that every change. locks returns the
 // whole lock table.
 func (f *feed) attach(h hello, locks func() []store.Change) (*follower, error) {
-	e := &follower{hello: h, out: newQueue[toEdge](), ended: make(chan struct{})}
+	e := &follower{hello: h, id: h.Edge, out: newQueue[toEdge](), ended: make(chan struct{})}
 	f.mu.Lock()
 	if f.closed {
 		f.mu.Unlock()
@@ -139,18 +140,43 @@ func (f *feed) attach(h hello, locks func() []store.Change) (*follower, error) {
 
 // load sends a snapshot in parts.
 func (e *follower) load(at lease.Position, all []store.Change) {
-	for len(all) > partSize {
-		e.out.push(toEdge{Part: &part{At: at, Changes: all[:partSize], More: true}})
-		all = all[partSize:]
+	first, size := 0, 0
+	for i := range all {
+		if size += changeSize(&all[i]); size > partSize && i > first {
+			e.out.push(toEdge{Part: &part{At: at, Changes: all[first:i], More: true}})
+			first, size = i, changeSize(&all[i])
+		}
 	}
-	e.out.push(toEdge{Part: &part{At: at, Changes: all}})
+	e.out.push(toEdge{Part: &part{At: at, Changes: all[first:]}})
 }
 
-// has reports whether this core serves edges and is not behind a position.
-func (f *feed) has(at lease.Position) bool {
+// changeSize is the most that a lock can have in JSON, where one byte may become six.
+func changeSize(c *store.Change) int {
+	const rest = 1 << 10 // of the fields that nobody chooses
+	n := 0
+	if l := c.Lock; l != nil {
+		for _, names := range [][]string{l.UserNames, l.FormerIDs, l.Emails, l.Taken, {l.UserID, l.ExternalID, l.From}} {
+			for _, name := range names {
+				n += len(name)
+			}
+		}
+	}
+	if l := c.Operator; l != nil {
+		for _, names := range [][]store.LockedName{l.Given, l.Followed, l.Names} {
+			for _, name := range names {
+				n += len(name.Value)
+			}
+		}
+		n += len(l.Cause.Reason) + len(l.Cause.Claimed)
+	}
+	return rest + 6*n
+}
+
+// serves reports whether this core serves edges.
+func (f *feed) serves() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return !f.closed && at <= f.told
+	return !f.closed
 }
 
 // detach ends a stream that its edge has left.
@@ -184,7 +210,7 @@ func (f *feed) list() []EdgeState {
 	out := make([]EdgeState, 0, len(f.edges))
 	for e := range f.edges {
 		out = append(out, EdgeState{
-			ID: string(e.hello.Edge), Position: uint64(e.position), Left: time.Until(e.granted).Seconds(),
+			ID: string(e.id), Position: uint64(e.position), Left: time.Until(e.granted).Seconds(),
 		})
 	}
 	slices.SortFunc(out, func(a, b EdgeState) int { return strings.Compare(a.ID, b.ID) })

@@ -9,6 +9,8 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	grpcpeer "google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/scimward/scimward/sidecar/internal/lease"
@@ -46,6 +48,7 @@ func (c *Core) follow(s grpc.ServerStream) error {
 		return status.Errorf(codes.FailedPrecondition, "the edge has an application with stale_limit %s, and the longest "+
 			"at this core is %s: change the files of the cores first, and restart them", h.Serve, c.opts.Lease.Serve)
 	}
+	h.Edge = nameOf(s.Context()) + h.Edge
 	e, err := c.feed.attach(*h, c.opts.Store.Locks().All)
 	if err != nil {
 		return status.Error(codes.Unavailable, err.Error())
@@ -54,14 +57,23 @@ func (c *Core) follow(s grpc.ServerStream) error {
 	ctx := s.Context()
 	c.opts.Logger.LogAttrs(ctx, slog.LevelInfo, "an edge follows",
 		slog.String("edge", string(h.Edge)), slog.Uint64("position", uint64(h.Position)), slog.String("version", h.Version))
-	gone := make(chan error, 1)
+	gone := make(chan error, 2)
 	go func() { gone <- c.hear(s, e) }()
+	go func() { gone <- speak(s, e) }()
+	select { // both goroutines end with the stream, and it ends when this function returns
+	case err := <-gone:
+		return err
+	case <-e.ended:
+		return status.Error(codes.Unavailable, e.why.Error())
+	}
+}
+
+// speak sends what is in the queue of an edge. An edge that takes nothing holds up nobody else.
+func speak(s grpc.ServerStream, e *follower) error {
 	for {
 		select {
-		case err := <-gone:
-			return err
-		case <-e.ended:
-			return status.Error(codes.Unavailable, e.why.Error())
+		case <-s.Context().Done():
+			return s.Context().Err()
 		case <-e.out.filled:
 		}
 		for _, m := range e.out.take() {
@@ -72,7 +84,28 @@ func (c *Core) follow(s grpc.ServerStream) error {
 	}
 }
 
-// hear passes what an edge says to the protocol. An edge speaks for itself only.
+// nameOf returns the name in the certificate of an edge, for the front of its identity. So nobody with another
+// certificate can speak for it. It is empty without TLS.
+func nameOf(ctx context.Context) lease.ID {
+	p, ok := grpcpeer.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	info, ok := p.AuthInfo.(credentials.TLSInfo)
+	if !ok || len(info.State.PeerCertificates) == 0 {
+		return ""
+	}
+	leaf := info.State.PeerCertificates[0]
+	switch {
+	case len(leaf.DNSNames) > 0:
+		return lease.ID(leaf.DNSNames[0] + "/")
+	case len(leaf.URIs) > 0:
+		return lease.ID(leaf.URIs[0].String() + "/")
+	}
+	return ""
+}
+
+// hear passes what an edge says to the protocol.
 func (c *Core) hear(s grpc.ServerStream, e *follower) error {
 	for {
 		var m toCore
@@ -83,11 +116,11 @@ func (c *Core) hear(s grpc.ServerStream, e *follower) error {
 		}
 		switch {
 		case m.Renew != nil:
-			m.Renew.Edge = e.hello.Edge
+			m.Renew.Edge = e.id
 			c.feed.heard(e, m.Renew.Position)
 			c.events.push(*m.Renew)
 		case m.Confirm != nil:
-			m.Confirm.Edge = e.hello.Edge
+			m.Confirm.Edge = e.id
 			c.feed.heard(e, m.Confirm.Position)
 			c.events.push(*m.Confirm)
 		}
@@ -96,7 +129,7 @@ func (c *Core) hear(s grpc.ServerStream, e *follower) error {
 
 // ask answers a question of an edge.
 func (c *Core) ask(ctx context.Context, q *question) (*answer, error) {
-	if !c.feed.has(q.Position) {
+	if !c.feed.serves() || lease.Position(c.opts.Store.Health().Applied) < q.Position {
 		return nil, status.Error(codes.Unavailable, lease.ErrBehind.Error())
 	}
 	var a answer

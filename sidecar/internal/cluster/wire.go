@@ -25,8 +25,8 @@ const (
 	methodAsk    = "/" + serviceName + "/Ask"
 )
 
-// maxMessage bounds one message, in bytes. A part of a snapshot has at most partSize locks of a few kilobytes.
-const maxMessage = 16 << 20
+// maxMessage bounds one message, in bytes. A change may have the locks of some hundred users.
+const maxMessage = 64 << 20
 
 // toCore is one message of an edge. One field is set.
 type toCore struct {

@@ -267,7 +267,7 @@ func (s *Server) Process(stream processStream) error {
 	if !s.o.Decider.DecideSubject(stream.Context(), tenant, meta.app, &meta.caller) {
 		return s.refuseStream(stream.Context(), tenant, "locked", codes.PermissionDenied, "the account is locked")
 	}
-	if !s.o.MayDecide(under, tenant, meta.app) {
+	if !s.o.MayDecide(under, tenant, "") {
 		return s.refuseStream(stream.Context(), tenant, reasonLease, codes.Unavailable, "the authorizer may not decide")
 	}
 	if err := stream.Send(proceed(first)); err != nil {

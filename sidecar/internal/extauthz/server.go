@@ -68,8 +68,8 @@ type Options struct {
 	// every lock that others may have answered before the lease ends. Nil means that the process is alone.
 	Lease func() lease.Lease
 	// MayDecide reports whether this process may let a request of an app pass that was decided on under a lease. It is
-	// asked after everything else, for each allow; without the right the request gets 503. Nil means that it
-	// always may.
+	// asked after everything else, for each allow; without the right the request gets 503. app is empty for SCIM
+	// and for what may stay open, which no app may begin without a lease. Nil means that it always may.
 	MayDecide func(under lease.Lease, tenant, app string) bool
 	// Decided records a decision. Nil records nothing.
 	Decided func(*authz.Answered)
