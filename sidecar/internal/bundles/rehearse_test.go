@@ -89,12 +89,15 @@ func TestRehearsalEndsWithRequest(t *testing.T) {
 func TestTry(t *testing.T) {
 	w := newWorld(t)
 	w.tenants(bundles.Tenant{Name: "acme"})
-	w.m.RehearseWith(time.Second, os.Args[0], compiler)
-	for name, tt := range map[string]struct{ extra, tests, stage string }{
-		"good":    {"", "", ""},
-		"endless": {endless, "", "compile"},
-		"failing": {"", "\ntest_false if false\n", "test"},
+	for name, tt := range map[string]struct {
+		extra, tests, stage string
+		longest             time.Duration
+	}{
+		"good":    {"", "", "", time.Minute},
+		"endless": {endless, "", "compile", time.Second},
+		"failing": {"", "\ntest_false if false\n", "test", time.Minute},
 	} {
+		w.m.RehearseWith(tt.longest, os.Args[0], compiler)
 		rules, err := w.m.Try(t.Context(), "acme", packWith(t, "two", "2", tt.extra, tt.tests))
 		if stageOf(err) != tt.stage || (err == nil) != (tt.stage == "") || err == nil && rules == nil || w.active() != "" {
 			t.Errorf("%s: %v, want stage %q, and nothing in force", name, err, tt.stage)
