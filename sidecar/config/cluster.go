@@ -48,12 +48,12 @@ type Cluster struct {
 	// Name of this process in the installation, unique and the same after a restart: 1 to 63 of a-z, 0-9 and -.
 	// Required for a core and an edge.
 	Name string `yaml:"name"`
-	// Lease is how long a core may decide after it was last in touch with the log. A SCIM answer that takes a
-	// right away waits so long for a core that is out of reach. The same in all processes. Default 15s, which is
-	// longer than an election of the log takes. 2s to 2m.
+	// Lease is how long a core may decide after it was last in touch with the log, and an edge with its core. A SCIM
+	// answer that takes a right away waits so long for a process that is out of reach. The same in all processes.
+	// Default 15s, which is longer than an election of the log takes. 2s to 2m.
 	Lease time.Duration `yaml:"lease"`
-	// Heartbeat is how often a core extends its lease. The same in all processes. Default 1s. At most a fifth of
-	// lease.
+	// Heartbeat is how often a core or an edge extends its lease. The same in all processes. Default 1s. At most a
+	// fifth of lease.
 	Heartbeat time.Duration `yaml:"heartbeat"`
 	// Log is the shared log.
 	Log ClusterLog `yaml:"log"`

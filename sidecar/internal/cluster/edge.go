@@ -117,7 +117,7 @@ func (e *Edge) Ready() error {
 	if !e.loaded.Load() {
 		what = "it has not got the locks yet"
 	}
-	return fmt.Errorf("%s: no core answers: the last of cluster.cores says: %w", what, e.lastErr)
+	return fmt.Errorf("%s: no core of cluster.cores grants one; the one that was tried last: %w", what, e.lastErr)
 }
 
 // Run follows a core until ctx ends. It returns when the cores know that this edge decides nothing any more, or cannot

@@ -2,8 +2,8 @@ package cluster
 
 import "sync"
 
-// queue passes values to one reader in their order. It has no bound: its writers must not block, and its reader does
-// no I/O that others can delay.
+// queue passes values to one reader in their order. It has no bound of its own, because its writers must not block. Who
+// writes for a reader that others can hold up looks at len.
 type queue[T any] struct {
 	filled chan struct{} // has a token while there may be values
 	mu     sync.Mutex

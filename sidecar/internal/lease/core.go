@@ -64,7 +64,8 @@ func NewCore(id ID, o Options, now Reading, at Position, members []Member) *Core
 func (c *Core) Lease() Lease { return c.lease }
 
 // Follow judges the position of an edge that wants to follow this core. It returns ErrBehind if this
-// core cannot serve the edge without a step back. The edge then connects to another core.
+// core cannot serve the edge without a step back. The edge then connects to another core. Who streams the changes may
+// judge by the newest position that it streams, which is this one or a newer one.
 func (c *Core) Follow(edge Position) error {
 	if edge > c.applied {
 		return fmt.Errorf("%w: core %s is at position %d and the edge at %d; connect to another core or later",
