@@ -30,10 +30,10 @@ verify-generate: generate ## fail if a generated page was not up to date
 envoy: ## find Envoy (ENVOY, PATH) or fetch it into .cache; print its path
 	@$(GO) run ./envoy/envoybin/getenvoy
 
-demo: ## play one account from creation to deletion; KEEP=1 keeps it running, DPOP=1 uses DPoP
-	@echo "building scimward and the quickstart (minutes the first time)"
-	@$(GO) build -trimpath -o bin/ ./cmd/scimward ./examples/quickstart
-	@bin/quickstart -scimward bin/scimward $(if $(KEEP),-keep) $(if $(DPOP),-dpop)
+demo: ## play one account from creation to deletion; KEEP=1 keeps it running, DPOP=1 uses DPoP, REPLICAS=3 many machines
+	@echo "building scimward and the demo (minutes the first time)"
+	@$(GO) build -trimpath -o bin/ ./cmd/scimward ./examples/quickstart ./examples/replicas
+	@$(if $(REPLICAS),bin/replicas -replicas $(REPLICAS),bin/quickstart $(if $(KEEP),-keep) $(if $(DPOP),-dpop)) -scimward bin/scimward
 
 test: envoy ## run all tests: unit, Rego, Wasm guests, real Envoy, the README's commands
 	$(GO) test -shuffle=on -timeout 20m ./...

@@ -19,13 +19,18 @@ type Process struct {
 
 // start runs a program and appends its output to the file log.
 func start(log, program string, args ...string) (*Process, error) {
+	return Launch("", log, program, args...)
+}
+
+// Launch runs a program in a folder, and appends its output to the file log.
+func Launch(dir, log, program string, args ...string) (*Process, error) {
 	f, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("opening a log: %w", err)
 	}
 	cmd := exec.Command(program, args...) //nolint:noctx // Stop ends it
 	p := &Process{cmd: cmd, log: log, done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = f, f
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, f, f
 	p.cmd.SysProcAttr = dieWithParent()
 	if err := p.cmd.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("starting %s: %w", program, err), f.Close())
