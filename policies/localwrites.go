@@ -64,6 +64,11 @@ func (w *LocalWrite) Faults() (out []LocalWriteFault) {
 	path := w.Path
 	if start, found := strings.CutSuffix(path, "*"); found && !strings.HasSuffix(start, "/") {
 		path = start // "/graphql*"
+		if last := start[strings.LastIndexByte(start, '/')+1:]; strings.ContainsAny(last, "{}*") {
+			add("path", "write the start of a name before the last star, or leave the star out: what lies below counts anyway",
+				"the segment %q would match only itself", last+"*")
+			path = strings.TrimSuffix(start, last) + "x" // one fault is enough for it
+		}
 	}
 	RouteFaults(path, func(fix, msg string) { add("path", fix, "%s", msg) })
 	known := []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}

@@ -60,6 +60,8 @@ func TestBadLocalWrites(t *testing.T) {
 		{`{"wiki":[{"path":"/u-{id}"}]}`, "", "would match only itself"},
 		{`{"wiki":[{"path":"/u*/x"}]}`, "", "would match only itself"},
 		{`{"wiki":[{"path":"/u**"}]}`, "", "would match only itself"},
+		{`{"wiki":[{"path":"/people/**"}]}`, "", `the segment "**" would match only itself`},
+		{`{"wiki":[{"path":"/people/{id}*"}]}`, "", `the segment "{id}*" would match only itself`},
 		{`{"wiki":[{"path":"/x","methods":["post"]}]}`, "", `wiki[0].methods[0]: "post" is not a method`},
 		{`{"wiki":[{"path":"/x","operations":["a b"]}]}`, "", `wiki[0].operations[0]: "a b" is no name in GraphQL`},
 		{`{"wiki":[{"path":"/x","fields":["--"]}]}`, "", `wiki[0].fields[0]: "--" has no letter`},

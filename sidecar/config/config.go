@@ -481,9 +481,11 @@ const UnprovisionedDeny = "deny"
 // such as a name that occurs twice or in another spelling.
 type Subject struct {
 	// Cookie is the name of a cookie. A path parameter of this name, in any case, is a credential of this entry too
-	// (";jsessionid=ID"), as servlet containers take the session from there. So is a parameter of the query, which Zope
-	// and ColdFusion take first; a value that the application does not know is then an ordinary parameter. A
-	// session in the path as ASP.NET writes it, "/(S(ID))/", is answered with 400.
+	// (";jsessionid=ID"), as servlet containers take the session from there. jsessionid counts for cookies of other
+	// names too: Jetty does not rename it with the cookie. So does a parameter of the query, which Zope and
+	// ColdFusion take first; a value that the application does not know is then an ordinary parameter. A value with
+	// quotation marks or letters beyond ASCII is answered with 400, because decoders of cookies may skip them: give
+	// such a parameter another name. A session in the path as ASP.NET writes it, "/(S(ID))/", is answered with 400.
 	Cookie string `yaml:"cookie"`
 	// CookiePrefix is the start of the names of several cookies, such as "wordpress_logged_in_". Each is
 	// a credential.
@@ -552,8 +554,12 @@ type Subject struct {
 // the path too, because many frameworks read the fields of body and query as one.
 type Body struct {
 	// Path of the route. What lies below it counts too, as frameworks mount a handler there, unless another body has
-	// that path: there, and with another method, the field is read in any format, and a body that cannot be read is
-	// refused. Nothing lies below "/". A route that the query names (rest_route, q) counts as well.
+	// exactly that path, without placeholders. There, and with another method, the field is read in any format, and a
+	// body that cannot be read is refused. Pictures, sound, CSV, calendars, octet streams, gRPC and CSP reports pass
+	// there if they do not have the field as JSON or as a form. A body beyond max_body_bytes is 413 whatever its type
+	// is, because some frameworks read a form in any body: write the path of the sign-in itself, not that of a front
+	// controller such as /index.php, where uploads lie below. Nothing lies below "/". A route that the query names
+	// (rest_route, q) counts as well.
 	Path string `yaml:"path"`
 	// Method of the route. Default POST.
 	Method string `yaml:"method"`
@@ -597,12 +603,14 @@ type LocalWrite struct {
 	// a route that a write names in its query, such as rest_route of WordPress or q of Drupal. So a write is 403 whose
 	// q, r, s, p, it, route, url or action is the path of an entry, such as a return address or a search by
 	// POST: give that parameter another name. A star at the end, "/graphql*", covers every segment that starts so, as
-	// routers match by the start of the path (re_path("^graphql") of Django). A route in the body does
-	// not count: list the paths of batch endpoints too, such as /wp-json/batch/v1, /odata/$batch or /api/batch. A suffix
-	// of the path does not count, so /api/trpc/user.updateEmail covers all of user.
+	// routers match by the start of the path (re_path("^graphql") of Django). No star and no brace may stand before it
+	// in the segment. A route in the body does not count: list the paths of batch endpoints too, such as
+	// /wp-json/batch/v1, /odata/$batch or /api/batch. A suffix of the path does not count, so
+	// /api/trpc/user.updateEmail covers all of user.
 	Path string `yaml:"path"`
 	// Methods are the denied methods. Empty means all but GET and HEAD. POST, methods of the application's own, and a
-	// GET or HEAD with a body are always denied. PUT, PATCH, DELETE and OPTIONS pass when the list does not name them,
+	// GET or HEAD with a body are always denied, and without fields and operations also a GraphQL mutation in the
+	// query. PUT, PATCH, DELETE and OPTIONS pass when the list does not name them,
 	// with a body too: list methods only where the application refuses the others, and leave it out for a handler
 	// that does not look at the method.
 	Methods []string `yaml:"methods"`

@@ -92,6 +92,8 @@ func (i *identifier) Identify(ctx context.Context, _, _ string, c authz.Credenti
 	switch v := strings.TrimPrefix(c.Value, c.Prefix); v {
 	case "alice", "bob", "locked", "gone", "back", "store-down":
 		return authz.Caller{Subject: subject.Subject{UserName: v}, IssuedAt: t0}, nil
+	case "loc ked", "lock+ed":
+		return authz.Caller{Subject: subject.Subject{UserName: "locked"}, IssuedAt: t0}, nil
 	case "fresh":
 		return authz.Caller{Subject: subject.Subject{UserName: "back"}, IssuedAt: t0.Add(2 * time.Hour)}, nil
 	case "ageless":

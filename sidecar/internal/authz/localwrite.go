@@ -88,7 +88,7 @@ func (w *localWrite) deny(
 		d := w.refuse()
 		d.exemptPass = false // what it carries is not known
 		return d
-	case !denied:
+	case !denied && !w.mutates(r):
 		return nil
 	case override:
 		return denyOverride("query parameters")
@@ -103,9 +103,15 @@ func (w *localWrite) refuse() *Decision {
 	return d
 }
 
-// mayCarry reports whether unread may hold, at no cost.
+// mayCarry reports whether unread or mutates may hold, at no cost.
 func (w *localWrite) mayCarry(r *request.Request) bool {
-	return r.Headers.Has("upgrade") || !w.whole() && r.Query != ""
+	return r.Headers.Has("upgrade") || r.Query != "" && (!w.whole() || strings.ContainsAny(r.Query, "{%"))
+}
+
+// mutates reports whether a read has a GraphQL mutation in its query, which some servers run (graphql-go/handler), and
+// the entry denies the whole route.
+func (w *localWrite) mutates(r *request.Request) bool {
+	return w.whole() && slices.Contains(r.DocumentWords(), "mutation")
 }
 
 // whole reports whether the entry denies requests whatever they carry.

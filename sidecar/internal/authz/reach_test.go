@@ -73,11 +73,113 @@ func TestPlacesReached(t *testing.T) {
 			appReq("POST", "/graphql/x", graphQL(`mutation($token: String) { login(token: $token) }`, `{"token":"alice"}`))),
 		served("a described place below another", "", appReq("POST", "/graphql/upload", multi(part("a", "b")))),
 		refused("that place", locked, appReq("POST", "/graphql/upload", multi(part("token", "locked")))),
+		refused("converter of Zope", request.ReasonQuery, appReq("GET", "/login.php?token:string=locked")),
+		refused("brackets of qs", request.ReasonQuery, appReq("GET", "/login.php?[token][x]=locked")),
+		refused("JSON as an upload", bodySource, appReq("PUT", "/json/x", body("image/png", `{"token":"locked"}`))),
+		refused("JSON as an upload, comment", bodySource, appReq("PUT", "/json/x", body("application/octet-stream", `/**/{"token":"locked"}`))),
+		refused("JSON as an upload, wide", bodySource, appReq("PUT", "/json/x", body("text/csv", "{\x00\"\x00t\x00"))),
+		refused("JSON as gRPC", bodySource, appReq("PUT", "/json/x", body("application/grpc-web+json", "\x00\x00\x00\x00\x12"+`{"token":"locked"}`))),
+		refused("form as an upload", bodySource, appReq("PUT", "/login.php/x", body("text/csv", "token=locked"))),
+		refused("form as an upload, Bottle", bodySource, appReq("PUT", "/login.php/x", body("image/png", "a;%74oken=locked"))),
+		refused("GraphQL as an upload", bodySource, appReq("POST", "/graphql/x", body("text/csv", `[{"query":"{a}"}]`))),
+		refused("multipart as an upload", request.ReasonContentType, appReq("POST", "/json/x", body("image/png; x=multipart/form-data", "x"))),
+		refused("upload at the place", request.ReasonContentType, appReq("POST", "/json", body("image/png", "\x89PNG"))),
+		refused("upload, cut", request.ReasonBodyPartial, appReq("PUT", "/login.php/a.png", body("image/png", "\x89PNG"), partial)),
+		refused("batch below GraphQL", locked, appReq("POST", "/graphql/batch",
+			jsonBody(`[{"query":"{a}"},{"query":"mutation($token: String) { login(token: $token) }","variables":{"token":"locked"}}]`))),
+		refused("batch below GraphQL, literal", bodySource, appReq("POST", "/graphql/batch", jsonBody(`[{"query":"mutation { login(token: 1) }"}]`))),
+		refused("batch below GraphQL, in another form", bodySource, appReq("POST", "/graphql/batch", jsonBody(`[{"x":"&query=1"}]`))),
+
+		served("upload", "", appReq("PUT", "/login.php/a.png", body("image/png", "\x89PNG\r\n\x1a\n\x00&\xff=;"))),
+		served("table", "", appReq("POST", "/json/x", body("text/csv; charset=utf-8", "name,\"token\"\n1,2"))),
+		served("calendar", "", appReq("PUT", "/login.php/dav/a.ics", body("text/calendar", "BEGIN:VCALENDAR\r\nDTSTART;TZID=x:1"))),
+		served("gRPC", "", appReq("POST", "/json/x", body("application/grpc-web+proto", "\x00\x00\x00\x00\x01\x08"))),
+		served("report of a browser", "", appReq("POST", "/json/csp", body("application/csp-report", `{"csp-report":{"document-uri":"https://x/"}}`))),
+		served("batch of Relay below GraphQL", "", appReq("POST", "/graphql/batch", jsonBody(`[{"id":"1","query":"{a}","variables":{}}]`))),
 		served("nothing lies below the root", "", appReq("POST", "/picture", body("image/png", "\x89PNG token=locked"))),
 		served("a search", "", appReq("GET", "/search?q=user/reset")),
 		served("a search below a place", "alice", appReq("GET", "/feed/alice?q=and/or")),
 		served("a search with a slash", "", appReq("GET", "/feed?q=and/or")),
 		served("another path", "", appReq("GET", "/graphqls?query=x&token=locked")),
+	})
+}
+
+// TestNestedPlaces: a request is for the handler of one place only where it has that path exactly.
+func TestNestedPlaces(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, func(o *authz.Options) {
+		app := o.Tenants["acme"].Apps["bare"]
+		app.Subjects = nil
+		for _, p := range []struct {
+			name, path string
+			format     request.BodyFormat
+		}{
+			{"password", "/{tenant}/login", request.JSON},
+			{"token", "/graphql", request.GraphQL},
+			{"token", "/graphql/session", request.JSON},
+			{"refresh_token", "/oauth/token", request.Form},
+			{"token", "/login.php", request.Form},
+		} {
+			app.Subjects = append(app.Subjects, authz.SubjectSource{Kind: authz.SourceOpaque, Source: request.Source{
+				In: request.InBody, Name: p.name, Body: request.BodyRoute{Method: "POST", Path: p.path, Format: p.format},
+			}})
+		}
+		o.Tenants["acme"].Apps["bare"] = app
+	})
+	const locked = authz.ReasonLocked
+	login := graphQL(`mutation($token: String) { login(token: $token) }`, `{"token":"locked"}`)
+	decide(t, k, []place{
+		refused("placeholder", locked, appReq("POST", "/graphql/login", login)),
+		refused("suffix", locked, appReq("POST", "/graphql/session.json", login)),
+		refused("case", locked, appReq("POST", "/graphql/SESSION", login)),
+		refused("script that a router may drop", locked, appReq("POST", "/login.php/oauth/token", body(form, "token=locked"))),
+		refused("one name in two formats", locked, appReq("POST", "/graphql/session?graphql", login)),
+		refused("that place", locked, appReq("POST", "/graphql/session", jsonBody(`{"token":"locked"}`))),
+		served("another placeholder", "", appReq("POST", "/acme/login", jsonBody(`{"x":"locked"}`))),
+		served("exactly the place", "alice", appReq("POST", "/graphql/session", jsonBody(`{"token":"alice","query":1}`))),
+	})
+}
+
+// TestSessionOfAnotherCookie: Jetty's path parameter is jsessionid, whatever the name of its cookie is.
+func TestSessionOfAnotherCookie(t *testing.T) {
+	t.Parallel()
+	k := newKit(t, func(o *authz.Options) {
+		app := o.Tenants["acme"].Apps["bare"]
+		app.Subjects = nil
+		for _, s := range []request.Source{
+			{In: request.InCookie, Name: "SID"}, {In: request.InCookie, Name: "connect.sid", Prefix: "s%3A", Escapes: true},
+		} {
+			app.Subjects = append(app.Subjects, authz.SubjectSource{Kind: authz.SourceOpaque, Source: s})
+		}
+		o.Tenants["acme"].Apps["bare"] = app
+	})
+	decide(t, k, []place{
+		refused("locked", authz.ReasonLocked, appReq("GET", "/account;jsessionid=locked")),
+		refused("escaped", request.ReasonPath, appReq("GET", "/account;JSESSIONID=%6cocked")),
+		refused("the name of the cookie", authz.ReasonLocked, appReq("GET", "/account;sid=locked")),
+		served("a user", "alice", appReq("GET", "/account;jsessionid=alice")),
+		served("of another container", "", appReq("GET", "/account;jsessionid=old")),
+	})
+}
+
+// TestReadThatMutates: an entry without fields denies a read with a mutation, which some servers run.
+func TestReadThatMutates(t *testing.T) {
+	t.Parallel()
+	k := reached(t, authz.LocalWrite{Path: "/gq"}, authz.LocalWrite{Path: "/a/save"}, authz.LocalWrite{Path: "/update"})
+	const local = authz.ReasonLocal
+	empty := header("content-length", "0")
+	decide(t, k, []place{
+		refused("mutation", local, appReq("GET", "/gq?query=mutation{deleteUser}")),
+		refused("mutation, escaped", local, appReq("GET", "/gq?query="+url.QueryEscape("query A{a} mutation B{deleteUser}"))),
+		refused("mutation of HEAD below", local, appReq("HEAD", "/gq/x?query=%6dutation%7BdeleteUser%7D")),
+		refused("mutation in a batch", local, appReq("GET", "/gq?batch="+url.QueryEscape(`[{"query":"mutation{x}"}]`))),
+		refused("mutation that cannot be read", local, appReq("GET", "/gq?query="+url.QueryEscape("mutation{x(a:`)}"))),
+		refused("Grails without a value", local, appReq("POST", "/a?_action_save", empty)),
+		refused("Struts without a value", local, appReq("POST", "/x?action:update", empty)),
+		refused("Struts with a namespace", local, appReq("POST", "/x?action:a/save=1", empty)),
+		served("query", "", appReq("GET", "/gq?query=%7Bmutations%7D")),
+		served("search", "", appReq("GET", "/gq?query=mutation+100%25")),
+		served("elsewhere", "", appReq("GET", "/gr?query=mutation{x}")),
 	})
 }
 
@@ -107,6 +209,14 @@ func TestCookieElsewhere(t *testing.T) {
 		refused("query, not plain", request.ReasonQuery, appReq("GET", "/x?session=%22locked%22")),
 		refused("query, JWT", locked, appReq("GET", "/x?jwt=app.locked.x")),
 
+		refused("query, converter of Zope", locked, appReq("GET", "/x?session:utf8:ustring=locked")),
+		refused("query, escaped converter", locked, appReq("GET", "/x?session%3Astring=locked")),
+		refused("query, letters beyond ASCII", request.ReasonQuery, appReq("GET", "/talks?session=Er%C3%B6ffnung")),
+		refused("query, blank before", request.ReasonQuery, appReq("GET", "/talks?session=+locked")),
+		refused("query, blank that the application skips", locked, appReq("GET", "/x?session=loc+ked")),
+		refused("query, plus sign", locked, appReq("GET", "/x?session=lock+ed")),
+
+		served("query with words", "", appReq("GET", "/talks?session=Opening+Keynote")),
 		served("query of a user", "alice", appReq("GET", "/x?session=alice")),
 		served("query with another value", "bob", appReq("GET", "/talks?session=spring-2026", header("cookie", "session=bob"))),
 		served("query with a token of another kind", "", appReq("GET", "/verify?jwt=a.b.c")),
@@ -162,6 +272,11 @@ func TestFieldsElsewhere(t *testing.T) {
 		refused("batch with variables as text", local, appReq("GET", "/api/me?_json[][query]="+url.QueryEscape(`mutation { me }`)+
 			"&_json[][variables]="+url.QueryEscape(`{"i":{"email":"x"}}`))),
 		refused("escaped twice", local, appReq("GET", "/api/me?query="+url.QueryEscape(url.QueryEscape(`mutation{me(email:1)}`)))),
+		refused("override in brackets of Rack", authz.ReasonOverride, appReq("POST", "/api/me", body(form, "[_method]=DELETE"))),
+		refused("override before a bracket", authz.ReasonOverride, appReq("POST", "/api/me", body(form, "_method]=DELETE"))),
+		refused("override in brackets, part", authz.ReasonOverride, appReq("POST", "/api/me", multi(part("[_method]", "DELETE")))),
+		refused("override in brackets, query", authz.ReasonOverride, appReq("GET", "/x?[_method]=DELETE")),
+		refused("perhaps an override in brackets", authz.ReasonOverride, appReq("GET", "/api/me?[method]=DELETE")),
 		refused("start of a path", local, appReq("POST", "/opsx", jsonBody(`{"query":"mutation { deleteUser { id } }"}`))),
 		refused("start of a path, below", local, appReq("POST", "/ops-a/b", jsonBody(`{"query":"mutation { deleteUser { id } }"}`))),
 
@@ -182,7 +297,8 @@ func TestTokenInQuery(t *testing.T) {
 	for query, denied := range map[string]bool{
 		"access_token=x": true, "access.token=x": true, "access+token=x": true, "access%20token=x": true, "access[token=x": true,
 		"ACCESS_TOKEN[]=x": true, "bearer_token=x": true, "bearer.token=x": true,
-		"accessToken=x": false, "access=token": false, "access[token]=x": false, "token_access=x": false,
+		"[access_token]=x": true, "access_token]=x": true, "]access_token=x": true, "[access_token=x": true, "%5Baccess_token%5D=x": true,
+		"accessToken=x": false, "access=token": false, "access[token]=x": false, "a[access_token]=x": false, "token_access=x": false,
 	} {
 		d := newKit(t).Decide(t.Context(), appReq("GET", "/account?"+query))
 		if d.Allowed() == denied {

@@ -157,7 +157,7 @@ func (r *Request) sourceFields(s *Source, own bool) ([]string, *Problem) {
 	}
 	format := s.Body.Format
 	if !own { // another method or route may take another one
-		if p := r.otherReading(s, path); p != nil {
+		if p := r.otherReading(s, path); p != nil || r.upload() {
 			return nil, p
 		}
 		format = ""
@@ -174,36 +174,6 @@ func (r *Request) sourceFields(s *Source, own bool) ([]string, *Problem) {
 		return nil, p
 	}
 	return []string{v}, nil
-}
-
-// otherReading refuses a body in which an application that ignores the content type finds more fields of the place than
-// the content type names: Yii reads every PUT as a form, and a decoder of JSON asks for no content type.
-func (r *Request) otherReading(s *Source, path []string) *Problem {
-	var plain bodyReader
-	if p := r.readBody("", &plain); p != nil {
-		return p
-	}
-	all, p := r.BodyNames()
-	if p != nil {
-		return p
-	}
-	set := newFieldSet(path[len(path)-1:], "")
-	if s.Body.Format == GraphQL {
-		set = requestNames()
-	}
-	count := func(names []string) (n int) {
-		for _, name := range names {
-			if set.Has(name) {
-				n++
-			}
-		}
-		return n
-	}
-	if count(all.names) > count(plain.names) {
-		return problem(400, ReasonBodySource,
-			"the body may hold "+s.Name+" in another form: send it by "+s.Body.Method+" to "+s.Body.Path)
-	}
-	return nil
 }
 
 // fieldPath returns the members that lead to a field: those of a JSON pointer (RFC 6901), else the

@@ -1,6 +1,9 @@
 package request
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // reaches reports whether a request may be one for a body place: at its path or below it, where frameworks mount the
 // handler (Express, Starlette) and scripts of PHP run too, or by a route that the query names. Nothing lies below "/".
@@ -16,9 +19,17 @@ func (s *Sources) own(i int, r *Request, path *Path) bool {
 	return s.all[i].Body.Method == r.Method && s.paths[i].Matches(path)
 }
 
+// exact reports whether the path of a body place has no placeholder and is the path of the request as sent. In any
+// other reading, a handler above may get the request first: "/graphql/login" fits "/{tenant}/login", and PHP runs the
+// script of "/login.php/oauth/token".
+func (s *Sources) exact(i int, r *Request) bool {
+	path := s.all[i].Body.Path
+	return path == r.Path && !strings.ContainsAny(path, "{*")
+}
+
 // bodyPlaces returns the indices of the sources that the application may read in the body, the described ones first. A
-// handler may read the body whatever the method is. But where a place describes a request, it is for its handler, and
-// not for that of a place above.
+// handler may read the body whatever the method is. But where a place describes a request exactly, it is for its
+// handler, and not for that of a place above.
 func (s *Sources) bodyPlaces(r *Request, path *Path) []int {
 	var own, others []int
 	for i := range s.all {
@@ -30,7 +41,7 @@ func (s *Sources) bodyPlaces(r *Request, path *Path) []int {
 			others = append(others, i)
 		}
 	}
-	if len(own) > 0 {
+	if slices.ContainsFunc(own, func(i int) bool { return s.exact(i, r) }) {
 		others = slices.DeleteFunc(others, func(i int) bool { return !s.paths[i].Matches(path) && !s.paths[i].routed(path) })
 	}
 	return append(own, others...)
@@ -53,14 +64,19 @@ func (s *Sources) fromBody(r *Request, path *Path, out *[]Credential) *Problem {
 	if p := s.avoided(r, path); p != nil {
 		return p
 	}
-	var seen []string
+	type reading struct {
+		name   string
+		format BodyFormat
+	}
+	var seen []reading
 	places := s.bodyPlaces(r, path)
 	for _, i := range places {
 		src := &s.all[i]
-		if slices.Contains(seen, src.Name) {
+		one := reading{src.Name, src.Body.Format}
+		if slices.Contains(seen, one) {
 			continue
 		}
-		seen = append(seen, src.Name)
+		seen = append(seen, one)
 		values, p := r.sourceFields(src, s.own(i, r, path))
 		if p != nil {
 			return p
@@ -73,7 +89,9 @@ func (s *Sources) fromBody(r *Request, path *Path, out *[]Credential) *Problem {
 			if !s.all[c.Source].Typed && !plainText(v) {
 				return problem(400, ReasonBodySource, "the field "+src.Name+" contains characters that no credential has")
 			}
-			*out = append(*out, *c)
+			if !slices.Contains(*out, *c) { // places of one name may find it in several formats
+				*out = append(*out, *c)
+			}
 		}
 	}
 	return nil

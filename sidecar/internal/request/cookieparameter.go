@@ -34,20 +34,42 @@ func (s *Sources) fromPathParameters(raw string, out *[]Credential) *Problem {
 		}
 		_, parameters, _ := strings.Cut(segment, ";")
 		for parameter := range strings.SplitSeq(parameters, ";") {
-			name, value, _ := strings.Cut(parameter, "=")
-			place := s.cookieNamed(name)
-			if place == nil || value == "" {
-				continue
+			if p := s.fromPathParameter(raw, parameter, out); p != nil {
+				return p
 			}
-			if !plainValue(value, false) || !strings.Contains(raw, "="+value) {
-				return problem(400, ReasonPath, "send the path parameter "+place.Name+" in its plain form")
-			}
-			c := s.inCookie(place, value)
-			if c == nil {
-				return problem(401, ReasonInvalid, "the path parameter "+place.Name+" contains no credential of this application")
-			}
-			*out = append(*out, *c)
 		}
+	}
+	return nil
+}
+
+// fromPathParameter reads one parameter of a segment. The path parameter of Jetty and Tomcat stays "jsessionid" where
+// the cookie has another name, so it counts for each cookie that its value fits.
+func (s *Sources) fromPathParameter(raw, parameter string, out *[]Credential) *Problem {
+	name, value, _ := strings.Cut(parameter, "=")
+	if value == "" {
+		return nil
+	}
+	named, session := s.cookieNamed(name), foldCookie(name) == "jsessionid"
+	for i := range s.cookies {
+		place := &s.cookies[i]
+		if place != named && !session {
+			continue
+		}
+		what := "the path parameter " + place.Name
+		if session {
+			what = "the path parameter jsessionid"
+		}
+		c := s.inCookie(place, value)
+		switch {
+		case c == nil && place != named:
+			continue
+		case !plainValue(value, false) || !strings.Contains(raw, "="+value):
+			return problem(400, ReasonPath, "send "+what+" in its plain form")
+		case c == nil:
+			return problem(401, ReasonInvalid, what+" contains no credential of this application")
+		}
+		c.Merged = place != named
+		*out = append(*out, *c)
 	}
 	return nil
 }
@@ -65,20 +87,34 @@ func (s *Sources) fromCookieKey(name, value string, out *[]Credential) *Problem 
 		return nil
 	}
 	c := s.inCookie(place, value)
-	switch {
-	case c == nil:
+	if c == nil {
 		return nil
-	case !plainValue(value, place.Escapes):
+	}
+	c.Merged = true
+	*out = append(*out, *c)
+	switch {
+	case plainValue(value, place.Escapes):
+		return nil
+	case !s.all[c.Source].words(value):
 		return problem(400, ReasonQuery, "the query parameter "+place.Name+
 			" has the name of a cookie with a credential, and characters that no credential has")
 	}
-	c.Merged = true
+	c.Value = strings.ReplaceAll(value, " ", "+") // as readers have it that leave the sign
 	*out = append(*out, *c)
 	return nil
 }
 
-// cookieNamed returns the place of the cookie that may have the name of a parameter, nil when none has.
+// words reports whether a value may be words, which no cookie has: "Opening Keynote". The application is asked for them
+// all the same, as decoders of base64 skip blanks.
+func (s *Source) words(value string) bool {
+	return s.Prefix == "" && !s.JWT && !s.Typed && plainText(value) &&
+		plainValue(strings.ReplaceAll(value, " ", ""), s.Escapes)
+}
+
+// cookieNamed returns the place of the cookie that may have the name of a parameter, nil when none has. Zope cuts
+// converters off the name ("__ac:string").
 func (s *Sources) cookieNamed(name string) *Source {
+	name, _, _ = strings.Cut(name, ":")
 	folded := foldCookie(name)
 	for i := range s.cookies {
 		place := &s.cookies[i]

@@ -70,8 +70,9 @@ type Credential struct {
 	Name    string // as the source says
 	Value   string // with the prefix, without the scheme; a secret
 	cookies string // names of the cookies, separated by blanks
-	// Merged says that a parameter of the query has the name of a body place or of a cookie. The application may take
-	// the value of the body or the cookie instead, or know no such credential at all.
+	// Merged says that a parameter of the query has the name of a body place or of a cookie, or that the path has the
+	// session of a servlet container for a cookie of any name. The application may take the value of the body or the
+	// cookie instead, or know no such credential at all.
 	Merged bool
 }
 

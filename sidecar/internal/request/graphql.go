@@ -65,11 +65,7 @@ func (r *Request) variables(name string, path []string) ([]string, *Problem) {
 	if mt := r.mediaType(); mt != "application/json" && mt != "application/graphql+json" {
 		return nil, problem(415, ReasonContentType, "send the GraphQL request as JSON, in UTF-8")
 	}
-	body := bytes.TrimLeft(r.Body, " \t\r\n")
-	batch := len(body) > 0 && body[0] == '['
-	if batch {
-		body = append(append([]byte(`{"batch":`), body...), '}')
-	}
+	body, batch := asBatch(r.Body)
 	doc, se := scim.DecodeObject(body, scim.DefaultLimits())
 	if se != nil {
 		return nil, bad
@@ -93,6 +89,14 @@ func (r *Request) variables(name string, path []string) ([]string, *Problem) {
 		}
 	}
 	return out, nil
+}
+
+// asBatch returns a body as one JSON object: a list of requests is its member "batch".
+func asBatch(body []byte) (object []byte, batch bool) {
+	if list := bytes.TrimLeft(body, " \t\r\n"); len(list) > 0 && list[0] == '[' {
+		return slices.Concat([]byte(`{"batch":`), list, []byte("}")), true
+	}
+	return body, false
 }
 
 // variable reads one GraphQL request.

@@ -167,10 +167,16 @@ func QueryKeys(raw string) (Keys, *Problem) {
 		if !decoded {
 			return nil, problem(400, ReasonQuery, "a query key contains bad escapes or control characters")
 		}
-		name, _, _ := strings.Cut(text, "[")
-		keys = append(keys, queryKey{foldCase(strings.TrimSpace(name)), text})
+		keys = append(keys, queryKey{foldCase(strings.TrimSpace(firstName(text))), text})
 	}
 	return keys, nil
+}
+
+// firstName is the variable that Rack and qs make of a name: what stands before and between its first brackets
+// ("user[email]", "[access_token]", "_method]").
+func firstName(name string) string {
+	name, _ = cutAny(strings.TrimLeft(name, "[]"), "[]")
+	return name
 }
 
 // Has reports whether a folded key is there.
@@ -215,7 +221,10 @@ func (ks Keys) MayOverride() bool {
 	return ks.Override() || ks.Has("method") || ks.Has("httpmethod") || ks.Has("http_method")
 }
 
-// overrides reports whether a query key or body field replaces the method, also in PHP's spelling (".method").
-func overrides(name string) bool { return overrideName(name) || overrideName(phpName(name)) }
+// overrides reports whether a query key or body field replaces the method, also in the spellings of PHP (".method") and
+// of Rack and qs ("[_method]").
+func overrides(name string) bool {
+	return overrideName(name) || overrideName(phpName(name)) || overrideName(firstName(name))
+}
 
 func overrideName(name string) bool { return slices.Contains(headers.OverrideQuery(), foldCase(name)) }

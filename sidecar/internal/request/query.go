@@ -122,9 +122,8 @@ func mentionsKey(pair, folded string) bool {
 		for range maxDecodes {
 			k, _ = decodeOnce(k, nil)
 		}
-		whole := FoldField(k)
-		k, _, _ = strings.Cut(k, "[")
-		if whole == folded || FoldField(k) == folded {
+		typed, _, _ := strings.Cut(k, ":") // Zope converts "token:string"
+		if FoldField(k) == folded || FoldField(typed) == folded || FoldField(firstName(k)) == folded {
 			return true
 		}
 	}

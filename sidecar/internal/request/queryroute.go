@@ -59,13 +59,13 @@ func stepOf(name, value string) string {
 func routeOf(name, value string, write bool) (route, under string) {
 	folded := strings.ToLower(name)
 	switch {
+	case strings.HasPrefix(folded, "action:"): // Struts 2: DefaultActionMapper, whatever the value is
+		return name[len("action:"):], ""
+	case strings.HasPrefix(folded, "_action_"): // Grails: UrlMappingInfo, whatever the value is
+		return name[len("_action_"):], ""
 	case strings.Contains(name, "/"), // the query is the path: CodeIgniter 3 and 4 ("?/account/email"), XenForo
 		write && value == "":
 		return name, ""
-	case strings.HasPrefix(folded, "action:"): // Struts 2: DefaultActionMapper
-		return name[len("action:"):], ""
-	case strings.HasPrefix(folded, "_action_"): // Grails: UrlMappingInfo
-		return name[len("_action_"):], ""
 	}
 	folded = foldCase(phpName(folded))
 	if folded == "graphql" { // WPGraphQL: Router::is_graphql_http_request
