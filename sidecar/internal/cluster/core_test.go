@@ -90,12 +90,12 @@ type node struct {
 // term is the lease of the tests: long enough for a busy machine, short enough to wait for its end once.
 var term = lease.Options{Lease: 3 * time.Second, Heartbeat: 100 * time.Millisecond}
 
-func start(t *testing.T, shared log.Shared, b *bus, name string) *node {
+func start(t testing.TB, shared log.Shared, b *bus, name string) *node {
 	t.Helper()
 	return startWith(t, shared, b, name, func(*cluster.Options) {})
 }
 
-func startWith(t *testing.T, shared log.Shared, b *bus, name string, change func(*cluster.Options)) *node {
+func startWith(t testing.TB, shared log.Shared, b *bus, name string, change func(*cluster.Options)) *node {
 	t.Helper()
 	n := &node{
 		log: &cutOff{Shared: shared, on: make(chan struct{})}, post: &post{bus: b}, ended: make(chan error, 1),
@@ -126,7 +126,7 @@ func startWith(t *testing.T, shared log.Shared, b *bus, name string, change func
 }
 
 // eventually waits for a condition that no event announces.
-func eventually(t *testing.T, what string, ok func() bool) {
+func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -140,13 +140,13 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func three(t *testing.T) [3]*node {
+func three(t testing.TB) [3]*node {
 	t.Helper()
 	shared, b := storetest.SharedLog(t), &bus{fns: map[*post]func([]byte){}}
 	return [3]*node{start(t, shared, b, "a"), start(t, shared, b, "b"), start(t, shared, b, "c")}
 }
 
-func deactivate(t *testing.T, s *store.Store, name string) {
+func deactivate(t testing.TB, s *store.Store, name string) {
 	t.Helper()
 	u := &store.User{ID: name, Resource: scim.Object{"userName": name, "active": true}}
 	if _, err := s.Update(t.Context(), "acme", storetest.Cause("user.create"), func(tx *store.Tx) error {

@@ -2,10 +2,13 @@ package cluster
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/scimward/scimward/sidecar/internal/lease"
 	"github.com/scimward/scimward/store"
@@ -54,12 +57,12 @@ func TestPartsAreBounded(t *testing.T) {
 		}
 		all = append(all, c)
 	}
-	e := &follower{out: newQueue[toEdge]()}
+	e := &follower{out: newQueue[*wrapperspb.BytesValue]()}
 	e.load(7, all)
 	parts, count := e.out.take(), 0
-	for i, m := range parts {
-		b, err := encode(m)
-		if err != nil || len(b.GetValue()) > maxMessage/4 {
+	for i, b := range parts {
+		var m toEdge
+		if err := json.Unmarshal(b.GetValue(), &m); err != nil || len(b.GetValue()) > maxMessage/4 {
 			t.Errorf("part %d has %d bytes, %v", i, len(b.GetValue()), err)
 		}
 		if m.Part.More != (i < len(parts)-1) {

@@ -20,7 +20,7 @@ import (
 )
 
 // serveEdges lets edges follow a core, and returns its address.
-func (n *node) serveEdges(t *testing.T) string {
+func (n *node) serveEdges(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -118,12 +118,12 @@ type edge struct {
 	ended chan error
 }
 
-func startEdge(t *testing.T, name string, cores ...string) *edge {
+func startEdge(t testing.TB, name string, cores ...string) *edge {
 	t.Helper()
 	return startEdgeWith(t, name, func(o *cluster.EdgeOptions) { o.Cores = cores })
 }
 
-func startEdgeWith(t *testing.T, name string, set func(*cluster.EdgeOptions)) *edge {
+func startEdgeWith(t testing.TB, name string, set func(*cluster.EdgeOptions)) *edge {
 	t.Helper()
 	e := &edge{locks: store.NewLockTable(time.Now), ended: make(chan error, 1)}
 	o := cluster.EdgeOptions{

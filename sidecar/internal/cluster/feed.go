@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
 	"github.com/scimward/scimward/sidecar/internal/lease"
 	"github.com/scimward/scimward/store"
 )
@@ -25,18 +27,24 @@ type feed struct {
 	closed bool           // no edge may follow
 	told   lease.Position // of the newest change, or of the state at the start
 	floor  lease.Position // the kept changes are all those behind it
-	kept   []change
+	kept   []keptChange
 	edges  map[*follower]bool
+}
+
+// keptChange is a change as it goes to every edge.
+type keptChange struct {
+	at      lease.Position
+	message *wrapperspb.BytesValue
 }
 
 // follower is the stream to one edge.
 type follower struct {
 	hello hello
 	id    lease.ID // of the edge, with the name of its certificate
-	out   *queue[toEdge]
-	later *queue[toEdge] // until the parts of the snapshot are in out; then nil
-	ended chan struct{}  // closed when the core ends the stream
-	why   error          // set before
+	out   *queue[*wrapperspb.BytesValue]
+	later *queue[*wrapperspb.BytesValue] // until the parts of the snapshot are in out; then nil
+	ended chan struct{}                  // closed when the core ends the stream
+	why   error                          // set before
 
 	position lease.Position // up to which the edge has the restrictions in force
 	granted  time.Time      // end of its newest grant
@@ -63,12 +71,13 @@ func (f *feed) add(a *store.Applied) {
 		return
 	}
 	if over := len(f.kept) - maxKept; over >= maxKept {
-		f.floor = max(f.floor, f.kept[over-1].At)
+		f.floor = max(f.floor, f.kept[over-1].at)
 		f.kept = append(f.kept[:0:0], f.kept[over:]...)
 	}
-	f.kept = append(f.kept, c)
+	k := keptChange{c.At, encoded(toEdge{Change: &c})} // once for all edges
+	f.kept = append(f.kept, k)
 	for e := range f.edges {
-		f.send(e, toEdge{Change: &c})
+		f.send(e, k.message)
 	}
 }
 
@@ -79,13 +88,13 @@ func (f *feed) grant(g lease.Grant) {
 	for e := range f.edges {
 		if e.id == g.Edge {
 			e.granted = time.Now().Add(g.TTL)
-			f.send(e, toEdge{Grant: &g})
+			f.send(e, encoded(toEdge{Grant: &g}))
 		}
 	}
 }
 
 // send needs mu.
-func (f *feed) send(e *follower, m toEdge) {
+func (f *feed) send(e *follower, m *wrapperspb.BytesValue) {
 	to := cmp.Or(e.later, e.out)
 	if to.len() >= maxWaiting {
 		f.drop(e, fmt.Errorf("the edge is too slow: %d messages wait for it", maxWaiting))
@@ -106,7 +115,7 @@ func (f *feed) drop(e *follower, why error) {
 // attach begins a stream: it puts what the edge lacks into its queue, and after that every change. locks returns the
 // whole lock table.
 func (f *feed) attach(h hello, locks func() []store.Change) (*follower, error) {
-	e := &follower{hello: h, id: h.Edge, out: newQueue[toEdge](), ended: make(chan struct{})}
+	e := &follower{hello: h, id: h.Edge, out: newQueue[*wrapperspb.BytesValue](), ended: make(chan struct{})}
 	f.mu.Lock()
 	if f.closed {
 		f.mu.Unlock()
@@ -119,8 +128,8 @@ func (f *feed) attach(h hello, locks func() []store.Change) (*follower, error) {
 	at := f.told
 	if resumes := h.Position > 0 && h.Position >= f.floor; resumes {
 		for i := range f.kept {
-			if f.kept[i].At > h.Position {
-				e.out.push(toEdge{Change: &f.kept[i]})
+			if f.kept[i].at > h.Position {
+				e.out.push(f.kept[i].message)
 			}
 		}
 		f.edges[e] = true
@@ -128,7 +137,7 @@ func (f *feed) attach(h hello, locks func() []store.Change) (*follower, error) {
 		return e, nil
 	}
 	// The table has everything up to at. What it has beyond that comes again as a change.
-	e.later, f.edges[e] = newQueue[toEdge](), true
+	e.later, f.edges[e] = newQueue[*wrapperspb.BytesValue](), true
 	f.mu.Unlock()
 	e.load(at, locks())
 	f.mu.Lock()
@@ -143,11 +152,11 @@ func (e *follower) load(at lease.Position, all []store.Change) {
 	first, size := 0, 0
 	for i := range all {
 		if size += changeSize(&all[i]); size > partSize && i > first {
-			e.out.push(toEdge{Part: &part{At: at, Changes: all[first:i], More: true}})
+			e.out.push(encoded(toEdge{Part: &part{At: at, Changes: all[first:i], More: true}}))
 			first, size = i, changeSize(&all[i])
 		}
 	}
-	e.out.push(toEdge{Part: &part{At: at, Changes: all[first:]}})
+	e.out.push(encoded(toEdge{Part: &part{At: at, Changes: all[first:]}}))
 }
 
 // changeSize is the most that a lock can have in JSON, where one byte may become six.

@@ -77,7 +77,7 @@ func speak(s grpc.ServerStream, e *follower) error {
 		case <-e.out.filled:
 		}
 		for _, m := range e.out.take() {
-			if err := send(s, m); err != nil {
+			if err := s.SendMsg(m); err != nil {
 				return err
 			}
 		}

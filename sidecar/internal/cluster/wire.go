@@ -125,6 +125,15 @@ func encode(v any) (*wrapperspb.BytesValue, error) {
 	return wrapperspb.Bytes(b), nil
 }
 
+// encoded is what a core sends, in its bytes.
+func encoded(m toEdge) *wrapperspb.BytesValue {
+	b, err := encode(m)
+	if err != nil {
+		panic("cluster: a message of strings, numbers and times has no JSON: " + err.Error())
+	}
+	return b
+}
+
 // stream is what the streams of both sides have.
 type stream interface {
 	SendMsg(m any) error
