@@ -12,8 +12,8 @@ import (
 	"github.com/scimward/scimward/store/storetest"
 )
 
-// BenchmarkConfirm measures the time from the commit of a lock until three cores and 100 edges have confirmed it, at each
-// of 200 deactivations. All are in this process, and talk over loopback.
+// BenchmarkConfirm measures the time from the commit of a lock until three cores and 100 edges have confirmed it, at
+// each of 200 deactivations. All are in this process, and talk over loopback.
 func BenchmarkConfirm(b *testing.B) {
 	const edges, locks = 100, 200
 	defer func(former lease.Options) { term = former }(term)

@@ -90,17 +90,17 @@ type node struct {
 // term is the lease of the tests: long enough for a busy machine, short enough to wait for its end once.
 var term = lease.Options{Lease: 3 * time.Second, Heartbeat: 100 * time.Millisecond}
 
-func start(t testing.TB, shared log.Shared, b *bus, name string) *node {
-	t.Helper()
-	return startWith(t, shared, b, name, func(*cluster.Options) {})
+func start(tb testing.TB, shared log.Shared, b *bus, name string) *node {
+	tb.Helper()
+	return startWith(tb, shared, b, name, func(*cluster.Options) {})
 }
 
-func startWith(t testing.TB, shared log.Shared, b *bus, name string, change func(*cluster.Options)) *node {
-	t.Helper()
+func startWith(tb testing.TB, shared log.Shared, b *bus, name string, change func(*cluster.Options)) *node {
+	tb.Helper()
 	n := &node{
 		log: &cutOff{Shared: shared, on: make(chan struct{})}, post: &post{bus: b}, ended: make(chan error, 1),
 	}
-	n.store = storetest.Open(t, func(o *store.Options) { o.Shared = n.log })
+	n.store = storetest.Open(tb, func(o *store.Options) { o.Shared = n.log })
 	o := cluster.Options{
 		Name: name, Store: n.store, Messages: n.post, Lease: term, Cut: func(context.Context, string) {},
 		Directory: n.store, Note: func(_ context.Context, r json.RawMessage) error { n.noted.Store(r); return nil },
@@ -110,51 +110,51 @@ func startWith(t testing.TB, shared log.Shared, b *bus, name string, change func
 	var err error
 	n.Core, err = cluster.New(o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, stop := context.WithCancel(tb.Context())
 	n.stop = stop
 	go func() { n.ended <- n.Run(ctx) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		stop()
 		if err := <-n.ended; err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
-	eventually(t, name+" may decide", func() bool { return n.MayDecide() })
+	eventually(tb, name+" may decide", func() bool { return n.MayDecide() })
 	return n
 }
 
 // eventually waits for a condition that no event announces.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
+func eventually(tb testing.TB, what string, ok func() bool) {
+	tb.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for range tick.C {
 		if ok() {
 			return
 		}
-		if t.Context().Err() != nil {
-			t.Fatalf("waiting until %s: the test ends", what)
+		if tb.Context().Err() != nil {
+			tb.Fatalf("waiting until %s: the test ends", what)
 		}
 	}
 }
 
-func three(t testing.TB) [3]*node {
-	t.Helper()
-	shared, b := storetest.SharedLog(t), &bus{fns: map[*post]func([]byte){}}
-	return [3]*node{start(t, shared, b, "a"), start(t, shared, b, "b"), start(t, shared, b, "c")}
+func three(tb testing.TB) [3]*node {
+	tb.Helper()
+	shared, b := storetest.SharedLog(tb), &bus{fns: map[*post]func([]byte){}}
+	return [3]*node{start(tb, shared, b, "a"), start(tb, shared, b, "b"), start(tb, shared, b, "c")}
 }
 
-func deactivate(t testing.TB, s *store.Store, name string) {
-	t.Helper()
+func deactivate(tb testing.TB, s *store.Store, name string) {
+	tb.Helper()
 	u := &store.User{ID: name, Resource: scim.Object{"userName": name, "active": true}}
-	if _, err := s.Update(t.Context(), "acme", storetest.Cause("user.create"), func(tx *store.Tx) error {
+	if _, err := s.Update(tb.Context(), "acme", storetest.Cause("user.create"), func(tx *store.Tx) error {
 		return tx.CreateUser(u)
 	}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	if _, err := s.Update(t.Context(), "acme", storetest.Cause("user.patch"), func(tx *store.Tx) error {
+	if _, err := s.Update(tb.Context(), "acme", storetest.Cause("user.patch"), func(tx *store.Tx) error {
 		u, err := tx.User(name)
 		if err != nil {
 			return err
@@ -163,7 +163,7 @@ func deactivate(t testing.TB, s *store.Store, name string) {
 		_, err = tx.UpdateUser(&u)
 		return err
 	}); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 

@@ -20,20 +20,20 @@ import (
 )
 
 // serveEdges lets edges follow a core, and returns its address.
-func (n *node) serveEdges(t testing.TB) string {
-	t.Helper()
+func (n *node) serveEdges(tb testing.TB) string {
+	tb.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	s := grpc.NewServer()
 	n.Register(s)
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(l) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		s.Stop()
 		if err := <-ended; err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return l.Addr().String()
@@ -118,13 +118,13 @@ type edge struct {
 	ended chan error
 }
 
-func startEdge(t testing.TB, name string, cores ...string) *edge {
-	t.Helper()
-	return startEdgeWith(t, name, func(o *cluster.EdgeOptions) { o.Cores = cores })
+func startEdge(tb testing.TB, name string, cores ...string) *edge {
+	tb.Helper()
+	return startEdgeWith(tb, name, func(o *cluster.EdgeOptions) { o.Cores = cores })
 }
 
-func startEdgeWith(t testing.TB, name string, set func(*cluster.EdgeOptions)) *edge {
-	t.Helper()
+func startEdgeWith(tb testing.TB, name string, set func(*cluster.EdgeOptions)) *edge {
+	tb.Helper()
 	e := &edge{locks: store.NewLockTable(time.Now), ended: make(chan error, 1)}
 	o := cluster.EdgeOptions{
 		Name: name, Locks: e.locks, Lease: term,
@@ -135,19 +135,19 @@ func startEdgeWith(t testing.TB, name string, set func(*cluster.EdgeOptions)) *e
 	set(&o)
 	var err error
 	if e.Edge, err = cluster.NewEdge(o); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	e.names = store.NewNameCacheOf(e.Edge, e.locks, 100)
-	ctx, stop := context.WithCancel(t.Context())
+	ctx, stop := context.WithCancel(tb.Context())
 	e.stop = stop
 	go func() { e.ended <- e.Run(ctx) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		stop()
 		if err := <-e.ended; err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
-	eventually(t, name+" may decide", func() bool { return e.MayDecide() })
+	eventually(tb, name+" may decide", func() bool { return e.MayDecide() })
 	return e
 }
 
