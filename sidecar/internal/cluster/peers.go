@@ -141,8 +141,8 @@ func (p *peers) list() []CoreState {
 			Silent: age > p.lease/2, MayDecide: max(0, (p.lease + p.lease/100 - age).Seconds()), Edges: []EdgeState{},
 		}
 		if peer.message != nil {
-			told := now.Sub(peer.told).Seconds()
-			s.Applied, s.Behind, s.Told = &peer.message.Applied, &peer.lag, &told
+			applied, behind, told := peer.message.Applied, peer.lag, now.Sub(peer.told).Seconds()
+			s.Applied, s.Behind, s.Told = &applied, &behind, &told
 		}
 		if peer.details != nil {
 			s.Edges, s.parts = append(s.Edges, peer.details.Edges...), peer.details.Config
