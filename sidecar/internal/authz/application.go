@@ -93,7 +93,8 @@ func (a *Authorizer) decideApp(ctx context.Context, r *request.Request, t *tenan
 				"apps[].encoded_slashes allows them")
 	}
 	r.Query = path.Query(r.Query)
-	path.Route(r.Query, r.Method != http.MethodGet && r.Method != http.MethodHead)
+	write := r.Method != http.MethodGet && r.Method != http.MethodHead
+	path.Route(r.Query, write || r.HasBody()) // as localWrite.denies counts
 	keys, bad := request.QueryKeys(r.Query)
 	if bad != nil {
 		return denyProblem(bad)

@@ -162,7 +162,8 @@ func TestSessionOfAnotherCookie(t *testing.T) {
 	})
 }
 
-// TestReadThatMutates: an entry without fields denies a read with a mutation, which some servers run.
+// TestReadThatMutates: an entry without fields denies a read with a mutation, which some servers run, and a read with a
+// body takes the routes of a write.
 func TestReadThatMutates(t *testing.T) {
 	t.Parallel()
 	k := reached(t, authz.LocalWrite{Path: "/gq"}, authz.LocalWrite{Path: "/a/save"}, authz.LocalWrite{Path: "/update"})
@@ -177,6 +178,10 @@ func TestReadThatMutates(t *testing.T) {
 		refused("Grails without a value", local, appReq("POST", "/a?_action_save", empty)),
 		refused("Struts without a value", local, appReq("POST", "/x?action:update", empty)),
 		refused("Struts with a namespace", local, appReq("POST", "/x?action:a/save=1", empty)),
+		refused("route of a read with a body", local, appReq("GET", "/index.php?r=update", body(form, "email=x"))),
+		refused("credential by a route of a read with a body", authz.ReasonLocked,
+			appReq("GET", "/x?r=json", jsonBody(`{"token":"locked"}`))),
+		served("search of a read", "", appReq("GET", "/index.php?r=update")),
 		served("query", "", appReq("GET", "/gq?query=%7Bmutations%7D")),
 		served("search", "", appReq("GET", "/gq?query=mutation+100%25")),
 		served("elsewhere", "", appReq("GET", "/gr?query=mutation{x}")),
