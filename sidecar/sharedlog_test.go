@@ -72,6 +72,9 @@ func (c *idp) version(r *running, bearer, id string) string {
 // TestMigrate: a store of one process becomes that of three cores and of one process again. Locks, versions and the
 // audit trail stay, and positions go on. Neither the process that moved nor a second migration gives a second truth.
 func TestMigrate(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for elections and leases, a minute or two; the race detector sees the same code in TestCores")
+	}
 	c := coreFiles(t, base, loopbackAddress(), func(int) string { return "" })
 	alone := newFolder(t, base)
 	if err := os.WriteFile(filepath.Join(alone, "keys.json"), c.idp.jwks, 0o600); err != nil {
@@ -157,6 +160,9 @@ func TestMigrate(t *testing.T) {
 // TestRecover: after the log was lost, it begins again with the most advanced copy. The other cores notice it, move
 // their copies aside and begin with the snapshot. A backup is another way to begin.
 func TestRecover(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for elections and leases, a minute or two; the race detector sees the same code in TestCores")
+	}
 	c := startCores(t, base)
 	bearer := c.idp.token()
 	ada := c.idp.create("/Users", bearer, userNamed("ada"))
