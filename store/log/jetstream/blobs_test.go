@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	js "github.com/nats-io/nats.go/jetstream"
 
@@ -28,8 +29,8 @@ func content(size int) []byte {
 func put(t *testing.T, l *jetstream.Log, name string, b []byte) log.Blob {
 	t.Helper()
 	got, err := l.PutBlob(t.Context(), name, bytes.NewReader(b))
-	want := log.Blob{Name: name, Complete: true, Size: int64(len(b)), Sum: sha256.Sum256(b)}
-	if err != nil || got != want {
+	want := log.Blob{Name: name, Complete: true, Size: int64(len(b)), Sum: sha256.Sum256(b), Stored: got.Stored}
+	if err != nil || got != want || time.Since(got.Stored) > time.Minute {
 		t.Fatalf("PutBlob(%s) = %+v, %v, want %+v", name, got, err, want)
 	}
 	return got
