@@ -53,8 +53,8 @@ RACE = $$($(GO) list ./... | grep -v -e /policies -e /envoy -e /examples -e /doc
 race: ## run the tests of the concurrent packages with the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(RACE)
 
-faults: ## kill and stop the servers of the shared log under load for FAULTS_FOR
-	$(GO) test -count=1 -timeout 0 -v ./store/log/jetstream/faults -faults.for $(FAULTS_FOR)
+faults: ## kill the servers of the shared log under load for FAULTS_FOR; PAUSES=1 also stops them with SIGSTOP
+	$(GO) test -count=1 -timeout 0 -v ./store/log/jetstream/faults -faults.for $(FAULTS_FOR) $(if $(PAUSES),-faults.pause)
 
 lint: ## go vet and golangci-lint
 	$(GO) vet ./...
@@ -75,7 +75,7 @@ check: ## what CI runs: generated pages, lint, race, fuzz, faults, demo, test
 	$(MAKE) lint
 	$(MAKE) race
 	$(MAKE) fuzz FUZZTIME=5s
-	$(MAKE) faults
+	$(MAKE) faults FAULTS_FOR=1m
 	$(MAKE) demo
 	$(MAKE) demo DPOP=1
 	$(MAKE) test

@@ -44,7 +44,10 @@ func IsLoopback(ln net.Listener) bool {
 	return ok && tcp.IP.IsLoopback()
 }
 
-// Serve serves handler on ln until ctx ends. Then it waits at most five seconds for open requests.
+// drainTime is longer than the five seconds for which net/http waits for the first request of a new connection.
+const drainTime = 10 * time.Second
+
+// Serve serves handler on ln until ctx ends. Then it waits at most drainTime for open requests.
 func Serve(ctx context.Context, ln net.Listener, handler http.Handler) error {
 	srv := &http.Server{
 		Handler:           handler,
@@ -54,7 +57,7 @@ func Serve(ctx context.Context, ln net.Listener, handler http.Handler) error {
 	}
 	done := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() {
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 		defer cancel()
 		done <- srv.Shutdown(drain)
 	})

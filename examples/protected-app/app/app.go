@@ -189,7 +189,7 @@ func (a *App) serve(servers ...func() error) {
 func (a *App) Addresses() Addresses { return a.at }
 
 // Wait waits until the application has ended and returns the error that ended it. At the end it
-// closes the streams and SSH sessions. It waits at most five seconds for requests, and five more
+// closes the streams and SSH sessions. It waits at most ten seconds for requests, and five more
 // for WebSockets.
 func (a *App) Wait() error {
 	<-a.done

@@ -17,7 +17,10 @@ import (
 	"github.com/scimward/scimward/store/storetest"
 )
 
-var runFor = flag.Duration("faults.for", 10*time.Second, "how long new faults begin")
+var (
+	runFor = flag.Duration("faults.for", 10*time.Second, "how long new faults begin")
+	pauses = flag.Bool("faults.pause", false, "also stop servers with SIGSTOP")
+)
 
 func TestMain(m *testing.M) { clustertest.Main(m) }
 
@@ -86,15 +89,18 @@ func TestFaults(t *testing.T) {
 	for i := range 3 {
 		r.stores = append(r.stores, r.open(i))
 	}
-	faults := []struct {
+	type fault struct {
 		name string
 		do   func(leader int)
-	}{
+	}
+	faults := []fault{
 		{"SIGKILL of the leader", func(leader int) { r.kill(leader) }},
-		{"SIGSTOP of the leader", r.pause},
 		{"SIGKILL of a follower", func(leader int) { r.kill((leader + 1) % 3) }},
-		{"SIGSTOP of a follower", func(leader int) { r.pause((leader + 2) % 3) }},
 		{"SIGKILL of all servers", func(int) { r.kill(0, 1, 2) }},
+	}
+	if *pauses {
+		faults = append(faults, fault{"SIGSTOP of the leader", r.pause},
+			fault{"SIGSTOP of a follower", func(leader int) { r.pause((leader + 2) % 3) }})
 	}
 	for begin, n := time.Now(), 0; n == 0 || time.Since(begin) < *runFor; n++ {
 		f := faults[0]
