@@ -104,8 +104,8 @@ type logConf struct {
 	login, system          jetstream.Login
 }
 
-// logTLS reads the certificate of the servers of the log. Each handshake reads the certificate again, so a new one
-// needs no restart.
+// logTLS reads the certificate of the servers of the log, or of an edge, which uses client only. Each handshake reads
+// the certificate again, so a new one needs no restart.
 func logTLS(t config.TLS) (logConf, error) {
 	if t.Cert == "" {
 		return logConf{}, nil

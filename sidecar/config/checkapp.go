@@ -13,6 +13,9 @@ import (
 	"github.com/scimward/scimward/policies"
 )
 
+// UnprovisionedDeny is the default of App.Unprovisioned.
+const UnprovisionedDeny = "deny"
+
 func (c checker) app(path string, t *Tenant, a *App, hosts map[string]string) {
 	c.name(path+".name", a.Name)
 	if c.require(path+".upstream", a.Upstream != "", `write "http://HOST:PORT"`) && !isUpstream(a.Upstream) {

@@ -473,9 +473,6 @@ type App struct {
 	CredentialLifetime time.Duration `yaml:"credential_lifetime"`
 }
 
-// UnprovisionedDeny is the default of App.Unprovisioned.
-const UnprovisionedDeny = "deny"
-
 // Subject is one place for a credential: exactly one of cookie, cookie_prefix, header, query, path,
 // websocket_protocol and body. scimward refuses a request whose credential could be read in two ways,
 // such as a name that occurs twice or in another spelling.

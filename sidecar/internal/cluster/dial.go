@@ -58,7 +58,8 @@ func (d *dialler) conn(core string) (*grpc.ClientConn, error) {
 		return c, nil
 	}
 	// The name passthrough leaves the resolution to each attempt to connect, so a core may move.
-	c, err := grpc.NewClient("passthrough:///"+core, grpc.WithTransportCredentials(d.creds), grpc.WithDisableServiceConfig(),
+	c, err := grpc.NewClient("passthrough:///"+core,
+		grpc.WithTransportCredentials(d.creds), grpc.WithDisableServiceConfig(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: d.wait}),
 		grpc.WithConnectParams(grpc.ConnectParams{

@@ -121,9 +121,9 @@ func (f *feed) attach(h hello, locks func() []store.Change) (*follower, error) {
 		f.mu.Unlock()
 		return nil, errEnding
 	}
-	if h.Position > f.told {
+	if err := lease.CanFollow(f.told, h.Position); err != nil {
 		f.mu.Unlock()
-		return nil, fmt.Errorf("%w: it is at position %d and the edge at %d", lease.ErrBehind, f.told, h.Position)
+		return nil, err
 	}
 	at := f.told
 	if resumes := h.Position > 0 && h.Position >= f.floor; resumes {

@@ -63,13 +63,15 @@ func NewCore(id ID, o Options, now Reading, at Position, members []Member) *Core
 // Lease returns the lease to decide. Publish it after every event, before its effects are carried out.
 func (c *Core) Lease() Lease { return c.lease }
 
-// Follow judges the position of an edge that wants to follow this core. It returns ErrBehind if this
-// core cannot serve the edge without a step back. The edge then connects to another core. Who streams the changes may
-// judge by the newest position that it streams, which is this one or a newer one.
-func (c *Core) Follow(edge Position) error {
-	if edge > c.applied {
-		return fmt.Errorf("%w: core %s is at position %d and the edge at %d; connect to another core or later",
-			ErrBehind, c.id, c.applied, edge)
+// Follow judges the position of an edge that wants to follow this core, as [CanFollow] does.
+func (c *Core) Follow(edge Position) error { return CanFollow(c.applied, edge) }
+
+// CanFollow judges the position of an edge that wants to follow a core, which has and streams every change up to core.
+// It returns ErrBehind if the core cannot serve the edge without a step back. The edge then connects to another core.
+func CanFollow(core, edge Position) error {
+	if edge > core {
+		return fmt.Errorf("%w: it is at position %d and the edge at %d; connect to another core or later",
+			ErrBehind, core, edge)
 	}
 	return nil
 }
