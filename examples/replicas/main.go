@@ -12,15 +12,18 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/scimward/scimward/envoy/envoybin"
-	"github.com/scimward/scimward/examples/identity-service/idp"
 	"github.com/scimward/scimward/examples/internal/program"
+	"github.com/scimward/scimward/examples/replicas/fleet"
+)
+
+const (
+	cores = 3
+	edges = 2
 )
 
 func main() { program.Main(run) }
@@ -58,44 +61,18 @@ func run(ctx context.Context, args []string) (err error) {
 		}
 		_, _ = fmt.Fprintln(os.Stderr, "replicas: logs are in", dir)
 	}()
-	m := &machines{dir: dir, scimward: built, envoy: envoy, net: network()}
-	defer func() { err = errors.Join(err, m.close()) }()
-	if err := serveWorld(ctx, m); err != nil {
-		return err
+	m, err := fleet.New(ctx, fleet.Options{Dir: dir, Scimward: built, Envoy: envoy, Edges: edges})
+	if err != nil {
+		return fmt.Errorf("preparing the machines: %w", err)
 	}
-	if err := (&story{m: m, out: os.Stdout}).play(ctx); err != nil {
+	defer func() { err = errors.Join(err, m.Close()) }()
+	directory, err := m.Directory("edge-1")
+	if err != nil {
+		return fmt.Errorf("preparing the identity service: %w", err)
+	}
+	if err := (&story{m: m, directory: directory, out: os.Stdout}).play(ctx); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(os.Stdout, "\nEvery step succeeded, in %.1f s.\n", time.Since(began).Seconds())
 	return err
-}
-
-// serveWorld starts the application and the identity service, which end with the program.
-func serveWorld(ctx context.Context, m *machines) error {
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return fmt.Errorf("starting the application: %w", err)
-	}
-	m.app = "http://" + ln.Addr().String()
-	go func() {
-		_ = program.Serve(ctx, ln, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = fmt.Fprintln(w, "hello")
-		}))
-	}()
-	keys, err := idp.NewKeyring()
-	if err != nil {
-		return fmt.Errorf("making the keys of the identity service: %w", err)
-	}
-	service, err := idp.Start(ctx, idp.Options{Keys: keys})
-	if err != nil {
-		return fmt.Errorf("starting the identity service: %w", err)
-	}
-	m.jwks = service.JWKSURL()
-	m.directory, err = idp.NewClient(idp.ClientOptions{
-		Keys: keys, ClientID: "hr", BaseURL: "https://app.localhost:8443/scim/v2", HTTPClient: m.client(0),
-	})
-	if err != nil {
-		return fmt.Errorf("making the client of the identity service: %w", err)
-	}
-	return nil
 }

@@ -5,18 +5,20 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/scimward/scimward/examples/identity-service/idp"
-	"github.com/scimward/scimward/examples/quickstart/stack"
+	"github.com/scimward/scimward/examples/replicas/fleet"
 )
 
 // story is what the demo shows.
 type story struct {
-	m   *machines
-	out io.Writer
+	m         *fleet.Fleet
+	directory *idp.Client // the identity service, at the Envoy of the first edge
+	out       io.Writer
 }
 
 func (s *story) say(format string, args ...any) { _, _ = fmt.Fprintf(s.out, format+"\n", args...) }
@@ -29,7 +31,7 @@ func (s *story) play(ctx context.Context) error {
 	s.say("\nTwo people are provisioned, and served at both Envoys")
 	ids := map[string]string{}
 	for _, name := range []string{"ada", "eve"} {
-		u, err := s.m.directory.CreateUser(ctx, idp.User{UserName: name, ExternalID: name, Email: name + "@people.example"})
+		u, err := s.directory.CreateUser(ctx, idp.User{UserName: name, ExternalID: name, Email: name + "@people.example"})
 		if err != nil {
 			return fmt.Errorf("provisioning %s: %w", name, err)
 		}
@@ -49,7 +51,7 @@ func (s *story) play(ctx context.Context) error {
 	}
 	s.say("\nEve is deactivated with everybody there")
 	began := time.Now()
-	if err := s.m.directory.Deactivate(ctx, ids["eve"]); err != nil {
+	if err := s.directory.Deactivate(ctx, ids["eve"]); err != nil {
 		return fmt.Errorf("deactivating eve: %w", err)
 	}
 	took := time.Since(began)
@@ -61,65 +63,34 @@ func (s *story) play(ctx context.Context) error {
 }
 
 func (s *story) start(ctx context.Context) error {
-	if err := s.m.write(ctx); err != nil {
+	if err := s.m.StartAll(ctx); err != nil {
 		return err
 	}
-	var folders []string
-	for i := range cores {
-		folders = append(folders, s.m.core(i))
-	}
-	for i := range edges {
-		folders = append(folders, s.m.edge(i))
-		if err := s.m.startEnvoy(s.m.edge(i)); err != nil {
-			return err
-		}
-	}
-	for _, f := range folders {
-		if err := s.m.start(f); err != nil {
-			return err
-		}
-	}
-	for _, f := range folders {
-		if err := s.m.ready(ctx, f); err != nil {
-			return err
-		}
-		s.say("  ok   %s at %s", f, s.m.host(f))
-	}
-	return s.until(ctx, "Envoy to find the cores", func() bool {
-		status, _, err := s.m.directory.Raw(ctx, http.MethodGet, "/ServiceProviderConfig", nil)
-		return err == nil && status == http.StatusOK
-	})
-}
-
-// until waits for something that no event announces.
-func (s *story) until(ctx context.Context, what string, done func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
-	defer cancel()
-	if err := stack.Poll(ctx, 50*time.Millisecond, func() (bool, error) { return done(), nil }); err != nil {
-		return fmt.Errorf("waiting for %s: %w", what, err)
+	for _, m := range slices.Concat(s.m.Cores(), s.m.Edges()) {
+		s.say("  ok   %s at %s", m, s.m.Host(m))
 	}
 	return nil
 }
 
 // everywhere waits until both Envoys answer a user with a status. For a refusal there is nothing to wait for.
 func (s *story) everywhere(ctx context.Context, user string, want int) error {
-	for i := range edges {
-		c := s.m.client(i)
+	for _, edge := range s.m.Edges() {
+		c := s.m.Client(edge)
 		if want == http.StatusOK {
-			if err := s.until(ctx, s.m.edge(i)+" to serve "+user, func() bool {
-				got, err := s.m.get(ctx, c, user)
+			if err := fleet.Until(ctx, edge+" to serve "+user, func() bool {
+				got, err := fleet.Get(ctx, c, user, time.Now())
 				return err == nil && got == want
 			}); err != nil {
 				return err
 			}
 			continue
 		}
-		got, err := s.m.get(ctx, c, user)
+		got, err := fleet.Get(ctx, c, user, time.Now())
 		if err != nil {
 			return err
 		}
 		if got != want {
-			return fmt.Errorf("%s answers %d for %s after the answer, want %d", s.m.edge(i), got, user, want)
+			return fmt.Errorf("%s answers %d for %s after the answer, want %d", edge, got, user, want)
 		}
 	}
 	return nil
@@ -139,13 +110,13 @@ func (s *story) leaveDuringFault(ctx context.Context, id string) error {
 	var mu sync.Mutex
 	var all []answered
 	var sending sync.WaitGroup
-	for i := range edges {
-		c := s.m.client(i)
+	for _, edge := range s.m.Edges() {
+		c := s.m.Client(edge)
 		for _, user := range []string{"ada", "eve"} {
 			sending.Go(func() {
 				for tick := time.NewTicker(10 * time.Millisecond); load.Err() == nil; <-tick.C {
 					a := answered{user: user, sent: time.Now()}
-					status, err := s.m.get(load, c, user)
+					status, err := fleet.Get(load, c, user, time.Now())
 					if err != nil {
 						continue // not served
 					}
@@ -157,12 +128,12 @@ func (s *story) leaveDuringFault(ctx context.Context, id string) error {
 			})
 		}
 	}
-	if err := s.m.kill("core-1"); err != nil {
+	if err := s.m.Kill("core-1"); err != nil {
 		return err
 	}
 	began := time.Now()
-	if err := s.until(ctx, "an answer to the deactivation", func() bool {
-		return s.m.directory.Deactivate(ctx, id) == nil
+	if err := fleet.Until(ctx, "an answer to the deactivation", func() bool {
+		return s.directory.Deactivate(ctx, id) == nil
 	}); err != nil {
 		return err
 	}
@@ -215,8 +186,8 @@ func (s *story) judge(all []answered, answer time.Time) error {
 // evidence shows what the evidence says of the confirmation. The record is written beside the answer.
 func (s *story) evidence(ctx context.Context, user, want string) error {
 	var line string
-	err := s.until(ctx, "the evidence of "+user+" to say "+want, func() bool {
-		out, err := s.m.command(ctx, "core-2", "evidence", user, "--tenant", "main")
+	err := fleet.Until(ctx, "the evidence of "+user+" to say "+want, func() bool {
+		out, err := s.m.Command(ctx, "core-2", "evidence", user, "--tenant", "main")
 		for l := range strings.Lines(out) {
 			if strings.Contains(l, want) {
 				line = strings.TrimSpace(l)
@@ -232,10 +203,10 @@ func (s *story) evidence(ctx context.Context, user, want string) error {
 }
 
 func (s *story) recover(ctx context.Context) error {
-	if err := s.m.start("core-1"); err != nil {
+	if err := s.m.Start("core-1"); err != nil {
 		return err
 	}
-	if err := s.m.ready(ctx, "core-1"); err != nil {
+	if err := s.m.Ready(ctx, "core-1"); err != nil {
 		return err
 	}
 	if err := s.everywhere(ctx, "ada", http.StatusUnauthorized); err != nil {
@@ -244,7 +215,7 @@ func (s *story) recover(ctx context.Context) error {
 	if err := s.everywhere(ctx, "eve", http.StatusOK); err != nil {
 		return err
 	}
-	out, _ := s.m.command(ctx, "core-2", "cluster", "status") // exits 1 while something needs attention
+	out, _ := s.m.Command(ctx, "core-2", "cluster", "status") // exits 1 while something needs attention
 	for l := range strings.Lines(out) {
 		s.say("       %s", strings.TrimRight(l, "\n"))
 	}
