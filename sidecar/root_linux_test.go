@@ -46,8 +46,8 @@ func (r *running) askAs(uid int) string {
 	return string(got.answer)
 }
 
-// TestAdminSocketOfAnotherUser: the kernel's word on the peer counts, and not the mode of the socket alone.
-func TestAdminSocketOfAnotherUser(t *testing.T) {
+// TestRootAdminSocketOfAnotherUser: the kernel's word on the peer counts, and not the mode of the socket alone.
+func TestRootAdminSocketOfAnotherUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Fatal("this test needs root: it becomes another user")
 	}

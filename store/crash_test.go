@@ -124,7 +124,7 @@ func TestKillNineUnderLoad(t *testing.T) {
 		dir := t.TempDir()
 		acked := map[string]string{} // id -> last acknowledged step
 		for k := range kills {
-			total += crashRound(t, dir, fmt.Sprint("r", k), acked)
+			total += crashRound(t, dir, fmt.Sprint("r", k), acked, func(p *os.Process) { _ = p.Kill() })
 			rep, err := store.Verify(t.Context(), dir)
 			if err != nil {
 				t.Fatalf("database %d, kill %d: verifying: %v", d, k, err)
@@ -150,9 +150,9 @@ func checkAllAcked(t *testing.T, dir string, acked map[string]string) {
 	}
 }
 
-// crashRound starts the child and kills it under load after a random number of changes. It
+// crashRound starts the child and ends it with kill under load, after a random number of changes. It
 // adds the acknowledged steps to acked and returns their number.
-func crashRound(t *testing.T, dir, tag string, acked map[string]string) (n int) {
+func crashRound(t *testing.T, dir, tag string, acked map[string]string, kill func(*os.Process)) (n int) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), crashDir+"="+dir, crashTag+"="+tag)
@@ -168,10 +168,10 @@ func crashRound(t *testing.T, dir, tag string, acked map[string]string) (n int) 
 	if !lines.Scan() || lines.Text() != "ready" {
 		t.Fatalf("the child printed %q, want ready", lines.Text())
 	}
-	kill := rand.IntN(420)
+	last := rand.IntN(420)
 	for lines.Scan() {
-		if n == kill {
-			_ = cmd.Process.Kill() // the loop still reads the printed lines
+		if n == last {
+			kill(cmd.Process) // the loop still reads the printed lines
 		}
 		word, id, ok := strings.Cut(lines.Text(), " ")
 		if !ok || word == "fail" {
@@ -181,8 +181,8 @@ func crashRound(t *testing.T, dir, tag string, acked map[string]string) (n int) 
 		acked[id] = word
 		n++
 	}
-	if n < kill {
-		t.Errorf("only %d changes acknowledged before the child ended, want %d: no load", n, kill)
+	if n < last {
+		t.Errorf("only %d changes acknowledged before the child ended, want %d: no load", n, last)
 	}
 	_ = cmd.Wait() // it was killed
 	return n
