@@ -32,6 +32,7 @@ import (
 	"github.com/scimward/scimward/plugins"
 	"github.com/scimward/scimward/sidecar"
 	"github.com/scimward/scimward/sidecar/config"
+	"github.com/scimward/scimward/store/log/jetstream/clustertest"
 )
 
 // This test binary starts itself again in these roles, so that each server has a
@@ -54,7 +55,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	clustertest.Main(m)
 }
 
 // serveChild serves on dir/authz.sock until its standard input ends.

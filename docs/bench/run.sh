@@ -25,6 +25,7 @@ bench() {
 }
 
 bench ./docs/bench 1x "BenchmarkCheck"
+bench ./docs/bench 27000x "BenchmarkReplicatedWrite"
 bench ./sidecar/internal/token 200x "BenchmarkFirstSight"
 bench ./sidecar/internal/token 200000x "BenchmarkVerifyWarm"
 bench ./policies 1x "BenchmarkPolicy"

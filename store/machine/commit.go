@@ -114,16 +114,35 @@ func (m *Machine) propose(ctx context.Context, t *transaction) outcome {
 // commitLoop is the committer, the only goroutine that appends to the log. It ends
 // when the queue is closed and empty.
 func (m *Machine) commitLoop() {
-	for batch, next := m.nextBatch(nil); batch != nil; batch, next = m.nextBatch(next) {
+	var c crowd
+	for batch, next := m.nextBatch(nil, c); batch != nil; batch, next = m.nextBatch(next, c) {
+		start := time.Now()
 		m.commit(batch)
+		if m.shared != nil {
+			c = crowd{clients: len(batch) + len(m.queue), patience: min(time.Since(start)/patienceShare, maxPatience)}
+		}
 	}
 }
+
+// crowd is what the committer knows of its clients after a record of a shared log: how many it has just answered or
+// lets wait, and how long it waits for them to come again. Without that the first one to come gets a record for itself,
+// and all others wait for two. The log of one machine needs no patience: its records are short.
+type crowd struct {
+	clients  int
+	patience time.Duration
+}
+
+// The committer waits for a part of the time that the last record took.
+const (
+	patienceShare = 4
+	maxPatience   = 5 * time.Millisecond
+)
 
 // nextBatch collects the proposals of one record, in the order of the queue. first is
 // the proposal that did not fit into the record before. If it is nil, nextBatch waits
 // for one. next is the first proposal of the following record, nil if none is known.
 // batch is nil when the queue is closed and empty.
-func (m *Machine) nextBatch(first *proposal) (batch []*proposal, next *proposal) {
+func (m *Machine) nextBatch(first *proposal, c crowd) (batch []*proposal, next *proposal) {
 	if first == nil {
 		if first = <-m.queue; first == nil {
 			return nil, nil
@@ -131,23 +150,47 @@ func (m *Machine) nextBatch(first *proposal) (batch []*proposal, next *proposal)
 	}
 	batch = append(batch, first)
 	size, keys := first.txn.size()
+	var patience <-chan time.Time
+	if c.patience > 0 {
+		t := time.NewTimer(c.patience)
+		defer t.Stop()
+		patience = t.C
+	}
 	for len(batch) < maxBatch {
-		select {
-		case p := <-m.queue:
-			if p == nil {
-				return batch, nil // the queue is closed
-			}
-			n, k := p.txn.size()
-			if size+n > maxBatchBytes || keys+k > maxBatchKeys {
-				return batch, p
-			}
-			size, keys = size+n, keys+k
-			batch = append(batch, p)
-		default:
+		if len(batch) >= c.clients {
+			patience = nil
+		}
+		p := m.another(patience)
+		if p == nil {
 			return batch, nil
 		}
+		n, k := p.txn.size()
+		if size+n > maxBatchBytes || keys+k > maxBatchKeys {
+			return batch, p
+		}
+		size, keys = size+n, keys+k
+		batch = append(batch, p)
 	}
 	return batch, nil
+}
+
+// another takes the next proposal, or waits for one until patience ends. It returns nil when there is none, or when the
+// queue is closed and empty.
+func (m *Machine) another(patience <-chan time.Time) *proposal {
+	select {
+	case p := <-m.queue:
+		return p
+	default:
+	}
+	if patience == nil {
+		return nil
+	}
+	select {
+	case p := <-m.queue:
+		return p
+	case <-patience:
+		return nil
+	}
 }
 
 // commit orders one record and answers the proposers.

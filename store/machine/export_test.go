@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"time"
 )
 
 // SampleRecords returns a genesis record and one with transactions, small and compressed.
@@ -53,3 +54,26 @@ func ReencodeRecord(tb testing.TB, rec []byte) ([]byte, bool) {
 
 // Reach waits until readers of m see record seq.
 func Reach(ctx context.Context, m *Machine, seq Seq) error { return m.shared.reach(ctx, seq) }
+
+// BatchSizes returns how many of n transactions, which come one after another, the committer puts into each record
+// after a record in which it had clients, for whom it waits for patience. With end the queue is closed behind them.
+func BatchSizes(n, clients int, patience time.Duration, end bool) (sizes []int) {
+	m := &Machine{queue: make(chan *proposal)} // without a buffer: the committer finds none before it waits
+	go func() {
+		for range n {
+			m.queue <- &proposal{txn: &transaction{}}
+		}
+		if end {
+			close(m.queue)
+		}
+	}()
+	c := crowd{clients: clients, patience: patience}
+	var next *proposal
+	for got := 0; got < n; {
+		var batch []*proposal
+		batch, next = m.nextBatch(next, c)
+		sizes = append(sizes, len(batch))
+		got += len(batch)
+	}
+	return sizes
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -449,5 +450,28 @@ func TestCopyAlone(t *testing.T) {
 	_, err := machine.Open(t.Context(), machine.Options{Log: local.Options{Dir: dir}, Content: plain{}, Now: time.Now})
 	if !errors.Is(err, machine.ErrCopy) {
 		t.Errorf("Open = %v, want ErrCopy", err)
+	}
+}
+
+// TestPatience: the committer of a shared log waits for the clients that it had, so that they share a record, and not
+// longer than its patience for those that do not come again.
+func TestPatience(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		n        int
+		clients  int
+		patience time.Duration
+		end      bool
+		want     []int
+	}{
+		{"all come again", 3, 3, time.Hour, false, []int{3}},
+		{"one alone", 1, 1, time.Hour, false, []int{1}},
+		{"some do not come again", 2, 3, time.Second, false, []int{2}},
+		{"the end", 2, 3, time.Hour, true, []int{2}},
+		{"more than a record has", 65, 1000, time.Hour, true, []int{64, 1}},
+	} {
+		if got := machine.BatchSizes(c.n, c.clients, c.patience, c.end); !slices.Equal(got, c.want) {
+			t.Errorf("%s: records of %v transactions, want %v", c.name, got, c.want)
+		}
 	}
 }

@@ -31,11 +31,11 @@ type Cluster struct {
 type member interface{ Stop() }
 
 // New makes a cluster of n members, none of which runs.
-func New(t *testing.T, n int) *Cluster {
-	t.Helper()
+func New(tb testing.TB, n int) *Cluster {
+	tb.Helper()
 	ip := net.IPv4(127, 0, 0, 1).To4()
 	rand.Read(ip[1:3]) // never fails (crypto/rand)
-	c := &Cluster{ca: newAuthority(t, ip), running: make([]member, n)}
+	c := &Cluster{ca: newAuthority(tb, ip), running: make([]member, n)}
 	var routes []string
 	for i := range n {
 		routes = append(routes, fmt.Sprintf("%s:%d", ip, 7000+i))
@@ -44,7 +44,7 @@ func New(t *testing.T, n int) *Cluster {
 		o := jetstream.ServerOptions{
 			Name:    fmt.Sprintf("n%d", i),
 			Cluster: "test",
-			Dir:     filepath.Join(t.TempDir(), "jetstream"),
+			Dir:     filepath.Join(tb.TempDir(), "jetstream"),
 			Listen:  fmt.Sprintf("%s:%d", ip, 4000+i),
 			Routes:  routes[i],
 			Login:   jetstream.Login{User: "scimward", Password: "app"},
@@ -54,11 +54,11 @@ func New(t *testing.T, n int) *Cluster {
 			o.Members = routes
 		}
 		if err := c.ca.apply(&o); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		c.Members = append(c.Members, o)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		var all sync.WaitGroup
 		for _, m := range c.running {
 			if m != nil {
@@ -72,21 +72,21 @@ func New(t *testing.T, n int) *Cluster {
 
 // Start starts a cluster of n members in this process. It does not wait for a leader;
 // jetstream.Open does.
-func Start(t *testing.T, n int) *Cluster {
-	t.Helper()
-	c := New(t, n)
+func Start(tb testing.TB, n int) *Cluster {
+	tb.Helper()
+	c := New(tb, n)
 	for i := range n {
-		c.Run(t, i)
+		c.Run(tb, i)
 	}
 	return c
 }
 
 // Run starts a stopped member in this process.
-func (c *Cluster) Run(t *testing.T, i int) {
-	t.Helper()
+func (c *Cluster) Run(tb testing.TB, i int) {
+	tb.Helper()
 	s, err := jetstream.StartServer(c.Members[i])
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	c.running[i] = s
 }
@@ -99,11 +99,11 @@ func (c *Cluster) Stop(i int) {
 
 // Options connects to all members, the i-th first. Records are bytes without a form: each is a
 // genesis record whose identity is its first 16 bytes.
-func (c *Cluster) Options(t *testing.T, name string, i int) jetstream.Options {
-	t.Helper()
+func (c *Cluster) Options(tb testing.TB, name string, i int) jetstream.Options {
+	tb.Helper()
 	pool, err := c.ca.pool()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	var urls []string
 	for j := range c.Members {
@@ -121,49 +121,49 @@ func (c *Cluster) Options(t *testing.T, name string, i int) jetstream.Options {
 }
 
 // Open opens a log and closes it with the test. It waits until the cluster has a leader.
-func Open(t *testing.T, o jetstream.Options) *jetstream.Log {
-	t.Helper()
-	l, err := jetstream.Open(t.Context(), o)
+func Open(tb testing.TB, o jetstream.Options) *jetstream.Log {
+	tb.Helper()
+	l, err := jetstream.Open(tb.Context(), o)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := l.Close(); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	return l
 }
 
 // Connect makes a connection of NATS as the application, through any member.
-func (c *Cluster) Connect(t *testing.T) *nats.Conn {
-	t.Helper()
-	o := c.Options(t, "0", 0)
+func (c *Cluster) Connect(tb testing.TB) *nats.Conn {
+	tb.Helper()
+	o := c.Options(tb, "0", 0)
 	nc, err := nats.Connect(o.URLs[0], nats.Secure(o.TLS), nats.UserInfo(o.Login.User, o.Login.Password),
 		func(n *nats.Options) error { n.Servers = o.URLs; return nil })
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(nc.Close)
+	tb.Cleanup(nc.Close)
 	return nc
 }
 
 // Leader is the number of the member that leads the stream of a log.
-func (c *Cluster) Leader(t *testing.T, name string) int {
-	t.Helper()
-	j, err := js.New(c.Connect(t))
+func (c *Cluster) Leader(tb testing.TB, name string) int {
+	tb.Helper()
+	j, err := js.New(c.Connect(tb))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	s, err := j.Stream(t.Context(), "SCIM_LOG_"+name)
+	s, err := j.Stream(tb.Context(), "SCIM_LOG_"+name)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	i := slices.IndexFunc(c.Members, func(m jetstream.ServerOptions) bool {
 		return m.Name == s.CachedInfo().Cluster.Leader
 	})
 	if i < 0 {
-		t.Fatalf("the leader is %q, which is no member", s.CachedInfo().Cluster.Leader)
+		tb.Fatalf("the leader is %q, which is no member", s.CachedInfo().Cluster.Leader)
 	}
 	return i
 }

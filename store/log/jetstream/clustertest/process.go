@@ -73,56 +73,56 @@ func (p *process) Stop() {
 }
 
 // Pause stops a member in a process of its own with SIGSTOP, until Continue or Stop.
-func (c *Cluster) Pause(t *testing.T, i int) {
-	t.Helper()
-	c.signal(t, i, syscall.SIGSTOP)
+func (c *Cluster) Pause(tb testing.TB, i int) {
+	tb.Helper()
+	c.signal(tb, i, syscall.SIGSTOP)
 }
 
 // Continue ends Pause.
-func (c *Cluster) Continue(t *testing.T, i int) {
-	t.Helper()
-	c.signal(t, i, syscall.SIGCONT)
+func (c *Cluster) Continue(tb testing.TB, i int) {
+	tb.Helper()
+	c.signal(tb, i, syscall.SIGCONT)
 }
 
-func (c *Cluster) signal(t *testing.T, i int, s syscall.Signal) {
-	t.Helper()
+func (c *Cluster) signal(tb testing.TB, i int, s syscall.Signal) {
+	tb.Helper()
 	p, ok := c.running[i].(*process)
 	if !ok {
-		t.Fatalf("member %d runs in no process of its own", i)
+		tb.Fatalf("member %d runs in no process of its own", i)
 	}
 	if err := p.cmd.Process.Signal(s); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 
 // RunProcess starts a stopped member in a process of its own, which Stop kills. The TestMain of
 // the package must be [Main].
-func (c *Cluster) RunProcess(t *testing.T, i int) {
-	t.Helper()
+func (c *Cluster) RunProcess(tb testing.TB, i int) {
+	tb.Helper()
 	b, err := json.Marshal(child{Options: c.Members[i], CA: c.ca}) // without TLS: it reads the files
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	path := filepath.Join(t.TempDir(), "member.json")
+	path := filepath.Join(tb.TempDir(), "member.json")
 	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	cmd := exec.Command(os.Args[0]) //nolint:noctx // Stop kills it
 	cmd.Env = append(os.Environ(), childEnv+"="+path)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	c.running[i] = &process{cmd: cmd, stdin: stdin}
 	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
-		t.Fatalf("member %d says %q, %v, want ready", i, line, err)
+		tb.Fatalf("member %d says %q, %v, want ready", i, line, err)
 	}
 }

@@ -7,12 +7,12 @@ import (
 )
 
 // NewProxy starts a proxy in front of a member. It ends with the test.
-func (c *Cluster) NewProxy(t *testing.T, i int) *blackhole.Proxy {
-	t.Helper()
-	p, err := blackhole.Listen(t.Context(), "127.0.0.1:0", c.Members[i].Listen)
+func (c *Cluster) NewProxy(tb testing.TB, i int) *blackhole.Proxy {
+	tb.Helper()
+	p, err := blackhole.Listen(tb.Context(), "127.0.0.1:0", c.Members[i].Listen)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(p.Close)
+	tb.Cleanup(p.Close)
 	return p
 }

@@ -26,14 +26,14 @@ const validity = 24 * time.Hour
 // members. It consists of files, so that a member can be another process.
 type authority struct{ Root, Cert, Key string }
 
-func newAuthority(t *testing.T, ip net.IP) authority {
-	t.Helper()
+func newAuthority(tb testing.TB, ip net.IP) authority {
+	tb.Helper()
 	root := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(validity),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
-	rootKey, rootDER := issue(t, root, root, nil)
+	rootKey, rootDER := issue(tb, root, root, nil)
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "log server"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(validity),
@@ -41,40 +41,40 @@ func newAuthority(t *testing.T, ip net.IP) authority {
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
-	key, der := issue(t, leaf, root, rootKey)
+	key, der := issue(tb, leaf, root, rootKey)
 	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	dir := t.TempDir()
+	dir := tb.TempDir()
 	return authority{
-		Root: save(t, filepath.Join(dir, "ca.pem"), "CERTIFICATE", rootDER),
-		Cert: save(t, filepath.Join(dir, "server.pem"), "CERTIFICATE", der),
-		Key:  save(t, filepath.Join(dir, "server.key"), "PRIVATE KEY", keyDER),
+		Root: save(tb, filepath.Join(dir, "ca.pem"), "CERTIFICATE", rootDER),
+		Cert: save(tb, filepath.Join(dir, "server.pem"), "CERTIFICATE", der),
+		Key:  save(tb, filepath.Join(dir, "server.key"), "PRIVATE KEY", keyDER),
 	}
 }
 
-func save(t *testing.T, path, kind string, der []byte) string {
-	t.Helper()
+func save(tb testing.TB, path, kind string, der []byte) string {
+	tb.Helper()
 	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return path
 }
 
 // issue makes a key and a certificate for it; a nil signer means that it signs itself.
-func issue(t *testing.T, cert, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*ecdsa.PrivateKey, []byte) {
-	t.Helper()
+func issue(tb testing.TB, cert, parent *x509.Certificate, signer *ecdsa.PrivateKey) (*ecdsa.PrivateKey, []byte) {
+	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	if signer == nil {
 		signer = key
 	}
 	der, err := x509.CreateCertificate(rand.Reader, cert, parent, key.Public(), signer)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return key, der
 }
