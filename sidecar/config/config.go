@@ -597,9 +597,11 @@ type LocalWrite struct {
 	// at most 60 segments count. It also covers every path below it, and every spelling that a router
 	// might take for such a path: other case, escapes, parameters, suffixes, compatibility characters. So do a batch
 	// ("a,b" of tRPC), a key ("Users(7)" of OData), a verb ("users:batchGet") and a method ("profile!save"), and
-	// a route that a write names in its query, such as rest_route of WordPress or q of Drupal. So a write is 403 whose
-	// q, r, s, p, it, route, url or action is the path of an entry, such as a return address or a search by
-	// POST: give that parameter another name. A star at the end, "/graphql*", covers every segment that starts so, as
+	// a route that the query names, such as rest_route of WordPress or q of Drupal. So a write is 403 whose q, r, s, p,
+	// it, route, url or action is the path of an entry, such as a return address or a search by POST, and also a read,
+	// where methods lists it: give that parameter another name. One word in such a parameter stands for a route at the
+	// root, or in the folder whose front controller gets the request ("/shop/?q=users", "/shop/index.php?q=users"). A
+	// star at the end, "/graphql*", covers every segment that starts so, as
 	// routers match by the start of the path (re_path("^graphql") of Django). No star and no brace may stand before it
 	// in the segment. A route in the body does not count: list the paths of batch endpoints too, such as
 	// /wp-json/batch/v1, /odata/$batch or /api/batch. A suffix of the path does not count, so

@@ -93,8 +93,7 @@ func (a *Authorizer) decideApp(ctx context.Context, r *request.Request, t *tenan
 				"apps[].encoded_slashes allows them")
 	}
 	r.Query = path.Query(r.Query)
-	write := r.Method != http.MethodGet && r.Method != http.MethodHead
-	path.Route(r.Query, write || r.HasBody()) // as localWrite.denies counts
+	path.Route(r.Query)
 	keys, bad := request.QueryKeys(r.Query)
 	if bad != nil {
 		return denyProblem(bad)

@@ -8,20 +8,29 @@ import (
 // route is a path that a parameter of the query names.
 type route struct {
 	Path
-	step bool // it is a step from any object of the path (Zope), and no path of its own
+	after follows
 }
+
+// follows says which parts of the path a route may follow.
+type follows uint8
+
+const (
+	anyFolder   follows = iota // each, as an application may be in a folder
+	anyObject                  // each, as a step from an object of the path (Zope)
+	rootOrFront                // the root, or the folder of a front controller: the value may be a word of a search
+	onlyFront                  // the folder of a front controller
+)
 
 // routeKey is a parameter of the query whose value some router takes for the path, whatever the path is.
 type routeKey struct {
 	name  string
 	under string // where the route is in paths
-	only  bool   // the parameter has no other use, so a value without a slash is a route of a read too
+	only  bool   // the parameter has no other use, so a value without a slash is as good a route as one with it
 }
 
-// routeKeys are the parameters of routers that many applications share. Some have other uses, such as a search: in a
-// read, a value is a route only with a slash then. They count whatever the path is: the usual rewriting to a front
-// controller keeps the query, whose parameter then replaces the path ("index.php?q=$1" with QSA). Parameters for an
-// address to return to, such as "next", are none.
+// routeKeys are the parameters of routers that many applications share. Some have other uses, such as a search. They
+// count whatever the path is: the usual rewriting to a front controller keeps the query, whose parameter then replaces
+// the path ("index.php?q=$1" with QSA). Parameters for an address to return to, such as "next", are none.
 func routeKeys() []routeKey {
 	return []routeKey{
 		{"rest_route", "wp-json", true},    // WordPress, wp-includes/rest-api.php: rest_api_loaded
@@ -54,29 +63,37 @@ func stepOf(name, value string) string {
 	return head
 }
 
-// routeOf returns the route that a parameter names, and where it is in paths; "" when it names none. In a write, all
-// that may be a route is one.
-func routeOf(name, value string, write bool) (route, under string) {
+// routeOf returns the route that a parameter names, and where it is in paths; "" when it names none.
+func routeOf(name, value string) (route, under string, after follows) {
+	if text := stepOf(name, value); text != "" {
+		return text, "", anyObject
+	}
 	folded := strings.ToLower(name)
 	switch {
 	case strings.HasPrefix(folded, "action:"): // Struts 2: DefaultActionMapper, whatever the value is
-		return name[len("action:"):], ""
+		return name[len("action:"):], "", anyFolder
 	case strings.HasPrefix(folded, "_action_"): // Grails: UrlMappingInfo, whatever the value is
-		return name[len("_action_"):], ""
-	case strings.Contains(name, "/"), // the query is the path: CodeIgniter 3 and 4 ("?/account/email"), XenForo
-		write && value == "":
-		return name, ""
+		return name[len("_action_"):], "", anyFolder
+	case strings.Contains(name, "/"): // the query is the path: CodeIgniter 3 and 4 ("?/account/email"), XenForo
+		return name, "", anyFolder
 	}
 	folded = foldCase(phpName(folded))
-	if folded == "graphql" { // WPGraphQL: Router::is_graphql_http_request
-		return folded, ""
+	switch {
+	case folded == "graphql": // WPGraphQL: Router::is_graphql_http_request
+		return folded, "", anyFolder
+	case value == "": // CodeIgniter again ("?account")
+		return name, "", onlyFront
 	}
 	for _, k := range routeKeys() {
-		if k.name == folded && (write || k.only || strings.ContainsAny(value, "/|")) {
-			return value, k.under
+		switch {
+		case k.name != folded:
+		case k.only || strings.ContainsAny(value, "/|"):
+			return value, k.under, anyFolder
+		default:
+			return value, k.under, rootOrFront
 		}
 	}
-	return "", ""
+	return "", "", anyFolder
 }
 
 // zopeRoute returns what stands before the first converter that makes ZPublisher append a name or value of the query to
@@ -95,21 +112,17 @@ func zopeRoute(name string) (head string, found bool) {
 }
 
 // Route adds the routes that the query names. They count for [Template.Reaches] and [Template.Names], and for
-// credentials. The query of a read may be a search, so only what looks like a path is a route there.
-func (p *Path) Route(query string, write bool) {
+// credentials.
+func (p *Path) Route(query string) {
 	if query == "" {
 		return
 	}
 	eachParameter(query, func(name, value string) {
-		text, under := stepOf(name, value), ""
-		step := text != ""
-		if !step {
-			text, under = routeOf(name, value, write)
-		}
+		text, under, after := routeOf(name, value)
 		if text == "" {
 			return
 		}
-		r := route{step: step}
+		r := route{after: after}
 		if decoded, ok := collapse(strings.ReplaceAll(text, `\`, string(softSlash))); ok {
 			text = decoded
 		}

@@ -69,27 +69,32 @@ func (t Template) Covers(p *Path) bool { return t.match(p, true) }
 func (t Template) Matches(p *Path) bool { return t.match(p, false) }
 
 func (t Template) match(p *Path, below bool) bool {
-	at, _ := t.walk(p.pieces, p.dots, 1, below)
-	return at >= 0
+	return t.walk(p.pieces, p.dots, 1, below).at >= 0
 }
 
 // Reaches is Covers, also for the routes that [Path.Route] found.
 func (t Template) Reaches(p *Path) bool { return t.Covers(p) || t.routed(p) }
 
-// routed reports whether a route in the query matches t or lies below it. It may follow any part of the path: of an
-// application in a folder, or of an object. It has a name of t at least: a search below /feed/{token} is no token.
+// routed reports whether a route in the query matches t or lies below it. It has a name of t at least: a search below
+// /feed/{token} is no token.
 func (t Template) routed(p *Path) bool {
 	if len(p.routes) == 0 {
 		return false
 	}
-	_, seen := t.walk(p.pieces, p.dots, 1, true)
+	w := t.walk(p.pieces, p.dots, 1, true)
 	return slices.ContainsFunc(p.routes, func(r route) bool {
-		from := seen
-		if !r.step {
-			from &= t.beforeName()
+		var from uint64
+		switch r.after {
+		case anyObject:
+			from = w.seen
+		case anyFolder:
+			from = w.seen & t.beforeName()
+		case rootOrFront:
+			from = (w.fronts | 1) & t.beforeName()
+		case onlyFront:
+			from = w.fronts & t.beforeName()
 		}
-		at, _ := t.walk(r.pieces, r.dots, from, true)
-		return at >= 0
+		return t.walk(r.pieces, r.dots, from, true).at >= 0
 	})
 }
 
@@ -110,15 +115,15 @@ func (t Template) Names(p *Path, set *FieldSet) bool {
 	if t.namesIn(p, 1, set) {
 		return true
 	}
-	_, seen := t.walk(p.pieces, p.dots, 1, true)
-	return slices.ContainsFunc(p.routes, func(r route) bool { return t.namesIn(&r.Path, seen, set) })
+	w := t.walk(p.pieces, p.dots, 1, true)
+	return slices.ContainsFunc(p.routes, func(r route) bool { return t.namesIn(&r.Path, w.seen, set) })
 }
 
 func (t Template) namesIn(p *Path, from uint64, set *FieldSet) bool {
 	if slices.ContainsFunc(p.pieces, func(s piece) bool { return s.parameterOf(set) }) {
 		return true
 	}
-	at, _ := t.walk(p.pieces, p.dots, from, true)
+	at := t.walk(p.pieces, p.dots, from, true).at
 	if at < 0 {
 		return false
 	}
@@ -146,18 +151,25 @@ func (s *piece) parameterOf(set *FieldSet) bool {
 	return false
 }
 
+// walked is what walk finds.
+type walked struct {
+	at     int    // number of pieces until the template matches, -1 when it does not
+	seen   uint64 // the union of all sets
+	fronts uint64 // those where a front controller may be: at the end of a folder, or before "index.php"
+}
+
 // walk takes all readings at once. Bit j of a set says that in some reading, the first j
 // names of the template match what was read so far; from is the set at the start. The cost is the number of pieces
-// times the number of names, however many readings there are. at is the number of pieces until t matches, -1 when it
-// does not, and seen is the union of all sets.
-func (t Template) walk(pieces []piece, dots bool, from uint64, below bool) (at int, seen uint64) {
+// times the number of names, however many readings there are.
+func (t Template) walk(pieces []piece, dots bool, from uint64, below bool) walked {
+	w := walked{at: -1, seen: from}
 	if below && len(t.names) == 0 {
-		return 0, from
+		w.at = 0
+		return w
 	}
 	done := uint64(1) << len(t.names)
 	between := from     // the next piece begins a segment
 	within := uint64(0) // the next piece, after a soft separator, may belong to a segment that is settled
-	seen = between
 	for i := range pieces {
 		s := &pieces[i]
 		between |= within
@@ -165,24 +177,28 @@ func (t Template) walk(pieces []piece, dots bool, from uint64, below bool) (at i
 			within = 0
 		}
 		if s.dots {
-			between |= seen
+			between |= w.seen
+		}
+		if s.blank || s.name == "index" {
+			w.fronts |= between
 		}
 		ends, open := t.step(between, s)
 		within |= open
 		between = ends
-		switch all := between | within; {
+		all := between | within
+		w.seen |= all
+		switch {
 		case all&done != 0 && (below || s.last):
-			return i + 1, seen | all
+			w.at = i + 1
+			return w
 		case all == 0 && !dots:
-			return -1, seen
-		default:
-			seen |= all
+			return w
 		}
 	}
 	if (between|within)&done != 0 {
-		return len(pieces), seen
+		w.at = len(pieces)
 	}
-	return -1, seen
+	return w
 }
 
 // step reads one piece as the start of a segment. ends are the positions when the segment
