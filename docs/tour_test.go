@@ -165,7 +165,7 @@ func TestPageOfManyMachines(t *testing.T) {
 	if len(walk) < 8 {
 		t.Fatalf("docs/many-machines.md has %d blocks, want the whole walk", len(walk))
 	}
-	walk.runnable(t).run(t)
+	append(startOfReadme(t), walk...).runnable(t).run(t)
 }
 
 // startOfReadme returns the blocks of the README up to a running scimward with Envoy.
@@ -282,7 +282,7 @@ func binaries(t *testing.T, ports map[string]string) string {
 	}
 	command := "'" + filepath.Join(hidden, "scimward") + "'"
 	wrapper := "#!/bin/sh\n[ \"$1\" = init ] || exec " + command + " \"$@\"\n" + // exec passes signals on
-		command + " \"$@\" || exit $?\nsed -i.bak" + edits + " \"$2/scimward.yaml\"\n"
+		command + " \"$@\" || exit $?\n[ ! -f \"$2/scimward.yaml\" ] || sed -i.bak" + edits + " \"$2/scimward.yaml\"\n"
 	if err := os.WriteFile(filepath.Join(bin, "scimward"), []byte(wrapper), 0o700); err != nil {
 		t.Fatal(err)
 	}

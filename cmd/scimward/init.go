@@ -39,6 +39,8 @@ type initOptions struct {
 	SecretsFile               string
 	CoreHosts, EdgeHosts      []string
 	Role, Name, Host          string // of one process of cores+edges
+	TenantsOf                 string // a configuration
+	Taken                     string // its sections that are the same at each process
 	host                      string // host name of URL
 }
 
@@ -61,7 +63,10 @@ machines; scimward ca issues certificates for further Envoys.
 With --topology cores+edges, three cores have one directory, and each edge is a machine with Envoy.
 There is a folder for each process, which starts as it stands: scimward serve -c scimward.yaml in
 every one of them, the cores together, and envoy -c envoy.yaml in those of the edges. Without
---core-host and --edge-host all of them run on loopback addresses of one Linux machine, for a trial.`,
+--core-host and --edge-host all of them run on loopback addresses of one Linux machine, for a trial.
+With --tenants-of, they get the tenants, and what else is the same at each process, of a configuration
+that you have. Files that it names by relative paths are then named by absolute ones: have them at
+the same place on each machine.`,
 		Example: "  scimward init ./scimward --app-url http://127.0.0.1:3000 --client-id my-idp" +
 			" --issuer https://idp.example.com\n" +
 			"  scimward init ./new --topology shared --scimward-host scimward.internal.example.com" +
@@ -98,9 +103,11 @@ every one of them, the cores together, and envoy -c envoy.yaml in those of the e
 		"`HOSTS` of the three cores, names or addresses; needs --topology cores+edges")
 	f.StringSliceVar(&o.EdgeHosts, "edge-host", []string{"127.0.0.21", "127.0.0.22"},
 		"`HOSTS` of the edges, names or addresses; needs --topology cores+edges")
+	f.StringVar(&o.TenantsOf, "tenants-of", "", "`FILE` with the configuration whose tenants the processes get, "+
+		"in place of the flags for one; needs --topology cores+edges")
 	completePolicies(c)
 	c.RunE = func(c *cobra.Command, args []string) error {
-		if err := o.check(); err != nil {
+		if err := o.checkFlags(c.Flags().Changed); err != nil {
 			return usage(err)
 		}
 		files, err := o.write(args[0])

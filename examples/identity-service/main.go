@@ -24,9 +24,10 @@ import (
 
 const usage = `usage:
   identity-service serve -keys FILE [-listen ADDR] [-issuer URL] [-tls-cert FILE -tls-key FILE]
-  identity-service push  -keys FILE -client-id ID -base-url URL [-issuer URL] [-ca FILE] ACTION …
+  identity-service push  -keys FILE -client-id ID -base-url URL [-issuer URL] [-ca FILE] [-connect ADDR] ACTION …
 actions of push:
   create-user USERNAME EXTERNAL-ID EMAIL
+  create-users DOMAIN COUNT
   find-user USERNAME
   deactivate USERNAME | reactivate USERNAME | delete-user USERNAME
   create-group NAME

@@ -8,6 +8,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
+	"sync"
 
 	"github.com/scimward/scimward/examples/identity-service/idp"
 	"github.com/scimward/scimward/examples/internal/program"
@@ -20,6 +22,7 @@ func push(ctx context.Context, args []string) error {
 	fs.StringVar(&o.BaseURL, "base-url", "", "the application's SCIM service, https://HOST/scim/v2 (required)")
 	fs.StringVar(&o.AuthorizationServer, "issuer", "",
 		"issuer of the application's authorization server (default: the origin of -base-url)")
+	fs.StringVar(&o.Connect, "connect", "", "HOST:PORT to connect to in place of that of -base-url")
 	keys := fs.String("keys", "", "file with the signing keys (required)")
 	ca := fs.String("ca", "",
 		"PEM file of the authorities that may sign the application's certificate (default: the system's)")
@@ -59,6 +62,8 @@ func act(ctx context.Context, c *idp.Client, args []string) (err error) {
 	switch fmt.Sprintf("%s %d", args[0], len(a)) {
 	case "create-user 3":
 		out, err = c.CreateUser(ctx, idp.User{UserName: a[0], ExternalID: a[1], Email: a[2], DisplayName: a[0]})
+	case "create-users 2":
+		out, err = createUsers(ctx, c, a[0], a[1])
 	case "find-user 1":
 		out, err = find(ctx, c, a[0])
 	case "deactivate 1":
@@ -93,6 +98,38 @@ func find(ctx context.Context, c *idp.Client, userName string) (idp.User, error)
 		err = errors.New("the application knows no such user")
 	}
 	return u, err
+}
+
+// createUsers creates the users 1 to count of a domain, eight at a time.
+func createUsers(ctx context.Context, c *idp.Client, domain, count string) (any, error) {
+	n, err := strconv.Atoi(count)
+	if err != nil || n < 1 {
+		return nil, program.Usage("create-users needs the number of users, not %q", count)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var group sync.WaitGroup
+	next := make(chan int)
+	for range 8 {
+		group.Go(func() {
+			for i := range next {
+				u := idp.User{UserName: fmt.Sprintf("user-%d@%s", i, domain), ExternalID: fmt.Sprintf("x-%d", i)}
+				u.Email, u.DisplayName = u.UserName, u.UserName
+				if _, err := c.CreateUser(ctx, u); err != nil {
+					cancel(fmt.Errorf("creating %s: %w", u.UserName, err))
+				}
+			}
+		})
+	}
+	for i := 1; i <= n && ctx.Err() == nil; i++ {
+		next <- i
+	}
+	close(next)
+	group.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
+	}
+	return map[string]int{"created": n}, nil
 }
 
 func onUser(ctx context.Context, c *idp.Client, userName string, do func(context.Context, string) error) (any, error) {

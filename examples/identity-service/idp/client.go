@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -34,6 +35,10 @@ type ClientOptions struct {
 	// AuthorizationServer is the issuer of the application's authorization server. Empty means the
 	// origin of BaseURL.
 	AuthorizationServer string
+
+	// Connect is the HOST:PORT to connect to in place of that of BaseURL, whose name stays in the requests. Empty
+	// means that of BaseURL.
+	Connect string
 
 	Roots      *x509.CertPool   // authorities for the application's certificate; nil = the system's
 	HTTPClient *http.Client     // nil = one made from Roots, without redirects
@@ -98,7 +103,7 @@ func NewClient(o ClientOptions) (*Client, error) {
 	}
 	c := &Client{opts: o, base: base, http: o.HTTPClient}
 	if c.http == nil {
-		c.http = newHTTPClient(o.Roots)
+		c.http = newHTTPClient(o.Roots, o.Connect)
 	}
 	if o.DPoP {
 		if c.dpop, err = newProver(o.Now); err != nil {
@@ -108,10 +113,14 @@ func NewClient(o ClientOptions) (*Client, error) {
 	return c, nil
 }
 
-func newHTTPClient(roots *x509.CertPool) *http.Client {
+func newHTTPClient(roots *x509.CertPool, connect string) *http.Client {
+	var dialer net.Dialer
 	return &http.Client{
 		Timeout: requestTimeout,
 		Transport: &http.Transport{
+			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+				return dialer.DialContext(ctx, network, cmp.Or(connect, addr))
+			},
 			TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 			ForceAttemptHTTP2:   true,
 			MaxIdleConnsPerHost: 64,
