@@ -42,7 +42,11 @@ func (r *Rules) JudgeDocument(ctx context.Context, doc Document) ([]Violation, e
 	answers, err := r.query.ask(ctx, doc)
 	switch {
 	case err != nil:
-		return nil, errors.New(failureOf(ctx, err))
+		failure := failureOf(ctx, err)
+		if place := placeOf(err); failure == FailureEvaluation && place != "" {
+			failure += ": " + place
+		}
+		return nil, errors.New(failure)
 	case len(answers) != 1:
 		return nil, errors.New(FailureUndefined)
 	}

@@ -327,13 +327,18 @@ func (r *Rules) judge(ctx context.Context, input ast.Value) (v Verdict, required
 	return Verdict{Violations: out}, requirements.Len() > 0
 }
 
-// placeOf returns the place of an error of the evaluation and its code. Its text may have values of the request.
+// placeOf returns the place of an error of the evaluation, and what it is: its code, because most texts may have values
+// of the request.
 func placeOf(err error) string {
 	var at *topdown.Error
 	if !errors.As(err, &at) || at.Location == nil {
 		return ""
 	}
-	return fmt.Sprintf("%s: %s", lineOf(at.Location), at.Code)
+	what := at.Code
+	if cost := (costError{}); errors.As(err, &cost) {
+		what = cost.Error()
+	}
+	return fmt.Sprintf("%s: %s", lineOf(at.Location), what)
 }
 
 var errRules = errors.New("the rules gave an answer of another type")

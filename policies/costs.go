@@ -1,0 +1,214 @@
+package policies
+
+import (
+	"fmt"
+	"regexp/syntax"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
+)
+
+// Bounds of one call of a builtin. The engine ends an evaluation between two calls and not within one. So a call must
+// not take long or fill the memory, which would end the process of all tenants.
+const (
+	maxMade   = 16 << 20 // bytes of what it makes
+	maxSteps  = 16 << 20 // of one search: the size of the text times that of what it is searched for
+	maxDigits = 1000     // of a number that is computed with
+)
+
+// cost is what a call takes.
+type cost struct {
+	made   int // bytes
+	steps  int
+	digits int
+}
+
+// costs returns what bounds the calls of each builtin. Operands of another type than a builtin takes cost nothing,
+// because it refuses them itself.
+func costs() map[string]func(operands []*ast.Term) cost {
+	all := map[string]func([]*ast.Term) cost{
+		"concat": concatCost, "sprintf": sprintfCost, "replace": replaceCost, "split": splitCost,
+		"array.concat":  func(o []*ast.Term) cost { return cost{made: placeSize * (sizeOf(o[0]) + sizeOf(o[1]))} },
+		"base64.encode": func(o []*ast.Term) cost { return cost{made: 2 * sizeOf(o[0])} },
+		"hex.encode":    func(o []*ast.Term) cost { return cost{made: 2 * sizeOf(o[0])} },
+		"regex.match":   func(o []*ast.Term) cost { return cost{steps: patternSize(textOf(o[0])) * sizeOf(o[1])} },
+		"glob.match":    func(o []*ast.Term) cost { return cost{steps: sizeOf(o[0]) * sizeOf(o[2])} },
+		"product":       func(o []*ast.Term) cost { return cost{digits: digitsIn(o[0])} },
+	}
+	for _, name := range []string{"indexof", "trim", "trim_left", "trim_right"} {
+		all[name] = func(o []*ast.Term) cost { return cost{steps: sizeOf(o[0]) * sizeOf(o[1])} }
+	}
+	for _, name := range []string{"mul", "div", "rem"} {
+		all[name] = func(o []*ast.Term) cost { return cost{digits: digitsIn(o[0]) + digitsIn(o[1])} }
+	}
+	return all
+}
+
+// The engine has one implementation of each builtin, and reads it while it evaluates. So it is replaced before.
+var _ = boundCosts()
+
+// boundCosts makes each builtin of costs refuse a call that costs too much.
+func boundCosts() int {
+	all := costs()
+	for name, costOf := range all {
+		call := topdown.GetBuiltin(name)
+		topdown.RegisterBuiltinFunc(name, func(
+			b topdown.BuiltinContext, operands []*ast.Term, iter func(*ast.Term) error,
+		) error {
+			if err := costOf(operands).check(name); err != nil {
+				return err
+			}
+			return call(b, operands, iter)
+		})
+	}
+	return len(all)
+}
+
+func (c cost) check(name string) error {
+	switch {
+	case c.made > maxMade:
+		return costly("%s: the text or list that it makes has more than %d bytes", name, maxMade)
+	case c.steps > maxSteps:
+		return costly("%s: the text and what it is searched for are too long: the product of their sizes is more than %d",
+			name, maxSteps)
+	case c.digits > maxDigits:
+		return costly("%s: the numbers have more than %d digits", name, maxDigits)
+	}
+	return nil
+}
+
+// costError refuses a call. It has no value of a request.
+type costError struct{ error }
+
+func costly(format string, args ...any) error { return costError{fmt.Errorf(format, args...)} }
+
+// What an element of an array takes, in bytes: a place there, and about its text.
+const (
+	placeSize = 16
+	textSize  = 64
+)
+
+func concatCost(o []*ast.Term) cost {
+	c := cost{}
+	each := func(t *ast.Term) { c.made += sizeOf(t) + sizeOf(o[0]) }
+	switch all := o[1].Value.(type) {
+	case *ast.Array:
+		all.Foreach(each)
+	case ast.Set:
+		all.Foreach(each)
+	}
+	return c
+}
+
+// What fmt may make of a verb and its operand.
+const (
+	maxPerByte = 6   // "%# x" makes five of one
+	maxPerVerb = 400 // "%f" of the largest number
+	maxWidth   = 1e6 // of fmt
+)
+
+func sprintfCost(o []*ast.Term) cost {
+	format := textOf(o[0])
+	c := cost{made: len(format)}
+	longest := 0
+	if args, ok := o[1].Value.(*ast.Array); ok {
+		args.Foreach(func(t *ast.Term) {
+			n := sizeOf(t)
+			if !ast.IsScalar(t.Value) {
+				n = len(t.Value.String())
+			}
+			longest = max(longest, n)
+			c.made += n
+		})
+	}
+	width := 0
+	for _, r := range format {
+		switch {
+		case r == '%':
+			c.made += maxPerByte*longest + maxPerVerb
+		case r == '*':
+			c.made += maxWidth
+		case r >= '0' && r <= '9':
+			width = min(10*width+int(r-'0'), maxWidth)
+			continue
+		}
+		c.made += width
+		width = 0
+	}
+	return c
+}
+
+func replaceCost(o []*ast.Term) cost {
+	text, old := textOf(o[0]), textOf(o[1])
+	c := cost{steps: len(text) * len(old)}
+	if c.steps <= maxSteps {
+		c.made = len(text) + strings.Count(text, old)*sizeOf(o[2])
+	}
+	return c
+}
+
+func splitCost(o []*ast.Term) cost {
+	text := textOf(o[0])
+	return cost{made: len(text) + textSize*strings.Count(text, textOf(o[1]))}
+}
+
+func textOf(t *ast.Term) string {
+	s, _ := t.Value.(ast.String)
+	return string(s)
+}
+
+// sizeOf is the length of a text or a number, or how many elements an array has.
+func sizeOf(t *ast.Term) int {
+	switch v := t.Value.(type) {
+	case ast.String:
+		return len(v)
+	case ast.Number:
+		return len(v)
+	case *ast.Array:
+		return v.Len()
+	}
+	return 0
+}
+
+// digitsIn is how long the numbers of a term are, all together.
+func digitsIn(t *ast.Term) int {
+	n := 0
+	each := func(t *ast.Term) {
+		if v, ok := t.Value.(ast.Number); ok {
+			n += len(v)
+		}
+	}
+	switch v := t.Value.(type) {
+	case ast.Number:
+		each(t)
+	case *ast.Array:
+		v.Foreach(each)
+	case ast.Set:
+		v.Foreach(each)
+	}
+	return n
+}
+
+// patternSize is about how many states a regular expression has: a repetition repeats them.
+func patternSize(pattern string) int {
+	if !strings.Contains(pattern, "{") {
+		return len(pattern)
+	}
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return 0 // regex.match says why
+	}
+	return statesOf(re)
+}
+
+func statesOf(re *syntax.Regexp) int {
+	n := 1 + len(re.Rune)
+	for _, sub := range re.Sub {
+		n += statesOf(sub)
+	}
+	if re.Op == syntax.OpRepeat {
+		n *= max(re.Min, re.Max, 1)
+	}
+	return n
+}
