@@ -53,12 +53,14 @@ RACE = $$($(GO) list ./... | grep -v -e /policies -e /envoy -e /examples -e /doc
 race: ## run the tests of the concurrent packages with the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 20m $(RACE)
 
-faults: ## kill the servers of the shared log under load for FAULTS_FOR; PAUSES=1 also stops them with SIGSTOP
+# The installations have three cores, five edges and five Envoys: 2 processors, 3 GB, and Linux.
+faults: envoy ## kill, stop and cut off servers, cores and edges, each test for FAULTS_FOR (Linux); ROUNDS=50 deactivations, PAUSES=1 stops servers too
 	$(GO) test -count=1 -timeout 0 -v ./store/log/jetstream/faults -faults.for $(FAULTS_FOR) $(if $(PAUSES),-faults.pause)
+	$(GO) test -tags faults -count=1 -timeout 0 -v ./examples/replicas/faults -faults.for $(FAULTS_FOR) $(if $(ROUNDS),-faults.rounds $(ROUNDS))
 
 lint: ## go vet and golangci-lint
 	$(GO) vet ./...
-	$(GO) vet -tags foreign,keycloak,root ./envoy/... ./sidecar/... ./store/...
+	$(GO) vet -tags faults,foreign,keycloak,root ./envoy/... ./examples/replicas/... ./sidecar/... ./store/...
 	$(TOOL) golangci-lint run ./...
 
 fmt: ## format Go
@@ -75,7 +77,7 @@ check: ## what CI runs: generated pages, lint, race, fuzz, faults, demo, test
 	$(MAKE) lint
 	$(MAKE) race
 	$(MAKE) fuzz FUZZTIME=5s
-	$(MAKE) faults FAULTS_FOR=1m
+	$(MAKE) faults FAULTS_FOR=20s
 	$(MAKE) demo
 	$(MAKE) demo DPOP=1
 	$(MAKE) test

@@ -14,5 +14,5 @@ func TestLinearizable(t *testing.T) {
 	for range 3 {
 		stores = append(stores, storetest.Open(t, func(o *store.Options) { o.Shared = shared }))
 	}
-	storetest.Linearizable(t, stores, 150, nil)
+	storetest.Linearizable(t, storetest.Directories(stores), 150, nil)
 }

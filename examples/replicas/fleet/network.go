@@ -87,7 +87,7 @@ func (f *Fleet) Directory(edge string) (*idp.Client, error) { return f.directory
 
 func (f *Fleet) directory(c *http.Client) (*idp.Client, error) {
 	d, err := idp.NewClient(idp.ClientOptions{
-		Keys: f.keys, ClientID: client, BaseURL: appURL + "/scim/v2", HTTPClient: c,
+		Keys: f.keys, ClientID: client, BaseURL: SCIMURL, HTTPClient: c,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("making the client of the identity service: %w", err)
@@ -97,6 +97,18 @@ func (f *Fleet) directory(c *http.Client) (*idp.Client, error) {
 
 // DirectoryAt is the identity service at one core, without an Envoy between.
 func (f *Fleet) DirectoryAt(core string) (*idp.Client, error) {
+	c, err := f.ClientAt(core)
+	if err != nil {
+		return nil, err
+	}
+	return f.directory(c)
+}
+
+// SCIMURL is the SCIM service for an identity service.
+const SCIMURL = appURL + "/scim/v2"
+
+// ClientAt makes connections of its own to the SCIM service of one core, whatever the URL, as an Envoy does.
+func (f *Fleet) ClientAt(core string) (*http.Client, error) {
 	dir := f.Dir("edge-1") // whose Envoy may ask the cores
 	cert, err := tls.LoadX509KeyPair(filepath.Join(dir, "envoy.crt"), filepath.Join(dir, "envoy.key"))
 	if err != nil {
@@ -108,12 +120,12 @@ func (f *Fleet) DirectoryAt(core string) (*idp.Client, error) {
 	}
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(root)
-	return f.directory(&http.Client{Timeout: time.Minute, Transport: &http.Transport{
+	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{
 		TLSClientConfig: &tls.Config{
 			MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, RootCAs: pool, ServerName: f.Host(core),
 		},
 		DialContext: to(f.Host(core) + ":8460"), MaxIdleConnsPerHost: 64,
-	}})
+	}}, nil
 }
 
 // Get asks the application as a user whose session began at a time, and returns the status.

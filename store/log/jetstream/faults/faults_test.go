@@ -107,7 +107,7 @@ func TestFaults(t *testing.T) {
 		if n > 0 {
 			f = faults[rand.IntN(len(faults))]
 		}
-		storetest.Linearizable(t, r.stores, 20, func() {
+		storetest.Linearizable(t, storetest.Directories(r.stores), 20, func() {
 			start := time.Now()
 			f.do(r.cluster.Leader(t, "0"))
 			t.Logf("%s: all accept writes again after %s", f.name, time.Since(start).Round(time.Millisecond))
