@@ -58,8 +58,8 @@ func TestNobodyIsServedAfterTheAnswer(t *testing.T) {
 	r.compare()
 }
 
-// TestServedStale: with on_stale: serve, a deactivated user is served at an edge that is cut off for stale_limit at most,
-// and the evidence says so.
+// TestServedStale: with on_stale: serve, an edge that is cut off serves a deactivated user for stale_limit at most, and
+// the evidence says so.
 func TestServedStale(t *testing.T) {
 	r := newTrial(t, "serve")
 	r.run([]fault{{"an edge cut off from every core", cutEdge}}, append(chosen(), further()[1:]...))
@@ -125,7 +125,9 @@ func (r *trial) person(n int) *person {
 func (r *trial) create(name string) *person {
 	p := &person{name: name, session: time.Now()}
 	r.ask(nil, "creating "+name, func(ctx context.Context, d *idp.Client) error {
-		u, err := d.CreateUser(ctx, idp.User{UserName: name, ExternalID: name, Email: name + "@people.example", DisplayName: name})
+		u, err := d.CreateUser(ctx, idp.User{
+			UserName: name, ExternalID: name, Email: name + "@people.example", DisplayName: name,
+		})
 		p.id = u.ID
 		return err
 	})
@@ -180,7 +182,9 @@ func (r *trial) deactivate(p *person, x fault) round {
 	r.wait(500 * time.Millisecond) // the leaver is served
 	n.began = time.Now()
 	end, without := x.begin(r.t, r.f)
-	n.asked = r.ask(without, "deactivating "+p.name, func(ctx context.Context, d *idp.Client) error { return d.Deactivate(ctx, p.id) })
+	n.asked = r.ask(without, "deactivating "+p.name, func(ctx context.Context, d *idp.Client) error {
+		return d.Deactivate(ctx, p.id)
+	})
 	n.answered = time.Now()
 	r.active[p.id] = false
 	if x.name != "-" {
@@ -255,12 +259,14 @@ func (r *trial) judge(n *round) {
 func (r *trial) said(i int) {
 	n := &r.rounds[i]
 	if n.late > 0 && n.latest > staleLimit {
-		r.t.Errorf("deactivation %d, %s: served %s after the answer, longer than stale_limit %s", i+1, n.fault, n.latest, staleLimit)
+		r.t.Errorf("deactivation %d, %s: served %s after the answer, longer than stale_limit %s", i+1, n.fault, n.latest,
+			staleLimit)
 	}
 	var c *store.Confirmation
 	if err := fleet.Until(r.t.Context(), "the confirmation of "+n.who.name, func() bool {
 		var e sidecar.Evidence
-		out, _ := r.f.Command(r.t.Context(), "core-1", "evidence", n.who.id, "--tenant", "main", "--json") // 1: not verified yet
+		// It exits 1 because nobody has verified that the application ended the sessions.
+		out, _ := r.f.Command(r.t.Context(), "core-1", "evidence", n.who.id, "--tenant", "main", "--json")
 		if json.Unmarshal([]byte(out), &e) != nil || len(e.Offboardings) <= n.who.locks {
 			return false
 		}
@@ -299,7 +305,10 @@ func (r *trial) print(took time.Duration) {
 	slices.Sort(names)
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "fault\tn\tanswer p50\tmax\tback max\tleaver refused after\tserved after\tlatest\tstayer\trefused\tunexplained\t")
+	fmt.Fprintln(w, strings.Join([]string{
+		"fault", "n", "answer p50", "max", "back max", "leaver refused after", "served after", "latest",
+		"stayer", "refused", "unexplained", "",
+	}, "\t"))
 	for _, name := range names {
 		var answers []time.Duration
 		var sum round
@@ -307,7 +316,8 @@ func (r *trial) print(took time.Duration) {
 		for _, n := range by[name] {
 			answers = append(answers, n.answered.Sub(n.began))
 			sum.refused, sum.late, sum.latest = sum.refused+n.refused, sum.late+n.late, max(sum.latest, n.latest)
-			sum.stayer, sum.stayerNo, sum.unexplained = sum.stayer+n.stayer, sum.stayerNo+n.stayerNo, sum.unexplained+n.unexplained
+			sum.stayer, sum.stayerNo = sum.stayer+n.stayer, sum.stayerNo+n.stayerNo
+			sum.unexplained += n.unexplained
 			back = max(back, n.ended.Sub(n.healed))
 		}
 		slices.Sort(answers)
@@ -319,6 +329,6 @@ func (r *trial) print(took time.Duration) {
 	_ = w.Flush()
 	r.load.mu.Lock()
 	defer r.load.mu.Unlock()
-	r.t.Logf("on_stale: %s, %d edges, %d deactivations in %s, %d requests with %d more that found too many on their way:\n%s",
+	r.t.Logf("on_stale: %s, %d edges, %d deactivations in %s, %d requests, %d not sent as too many were on their way:\n%s",
 		r.stale, len(r.f.Edges()), len(r.rounds), took.Round(time.Second), len(r.load.answers), r.load.unsent, b.String())
 }

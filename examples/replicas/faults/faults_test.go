@@ -109,8 +109,9 @@ func leader(t *testing.T, f *fleet.Fleet) (core string) {
 	t.Helper()
 	if err := fleet.Until(t.Context(), "a leader of the log", func() bool {
 		var s struct{ Log struct{ Leader string } }
-		out, _ := f.Command(t.Context(), one(f.Cores()), "cluster", "status", "--json") // exits 1 when something needs a person
-		_ = json.Unmarshal([]byte(out), &s)                                             // the next answer may be one
+		// It exits 1 when something needs a person, and any answer without a leader is asked for again.
+		out, _ := f.Command(t.Context(), one(f.Cores()), "cluster", "status", "--json")
+		_ = json.Unmarshal([]byte(out), &s)
 		core = s.Log.Leader
 		return slices.Contains(f.Cores(), core)
 	}); err != nil {

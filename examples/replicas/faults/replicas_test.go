@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/scimward/scimward/examples/replicas/fleet"
+	"github.com/scimward/scimward/store/machine"
 )
 
 // compare checks that every core has what was acknowledged, and that all copies are like a fresh replay.
@@ -39,8 +40,8 @@ func (r *trial) compare() {
 }
 
 // replayed makes the copy of one core anew from the log. Then it compares the copies of all: the audit chain, which
-// covers every change, has one end, and no copy has a contradiction in it. While cores run they also compare the hashes of
-// the whole log with each other, and one whose copy differs would not be ready.
+// covers every change, has one end, and no copy has a contradiction in it. While cores run they also compare the hashes
+// of the whole log with each other, and one whose copy differs is not ready.
 func replayed(t *testing.T, f *fleet.Fleet) {
 	t.Helper()
 	fresh := f.Cores()[2]
@@ -71,7 +72,8 @@ func replayed(t *testing.T, f *fleet.Fleet) {
 	}
 	t.Logf("the audit chain of each core and of a fresh replay ends with %s", heads[fresh])
 	for _, core := range f.Cores() {
-		if b, err := os.ReadFile(filepath.Join(f.Dir(core), "scimward.log")); err != nil || strings.Contains(string(b), "differs from") {
+		said, err := os.ReadFile(filepath.Join(f.Dir(core), "scimward.log"))
+		if err != nil || strings.Contains(string(said), machine.ErrDiverged.Error()) {
 			t.Errorf("%s has found that its copy is another one, or its log cannot be read: %v", core, err)
 		}
 		if err := f.Kill(core); err != nil {

@@ -150,8 +150,8 @@ func (d *directory) Read(ctx context.Context, name string) (row storetest.Row, e
 	return d.row(&found.Resources[0])
 }
 
-// Write implements storetest.Directory. It asks first whether the core reaches the log, so that few calls have an unknown
-// outcome.
+// Write implements storetest.Directory. It asks first whether the core reaches the log, so that few calls have an
+// unknown outcome.
 func (d *directory) Write(ctx context.Context, c *storetest.Call) (store.Seq, error) {
 	if _, err := d.Read(ctx, c.Name); err != nil {
 		return 0, storetest.ErrNotAsked
