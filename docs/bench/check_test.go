@@ -84,7 +84,7 @@ func BenchmarkCheck(b *testing.B) {
 		{"app", full, pages},
 		{"logged", logged, reads},
 	}
-	got, verify := measure(b, subjects, key)
+	got, verify := measure(b, subjects, key, rounds)
 	for _, s := range subjects {
 		for _, at := range bursts {
 			b.Run(fmt.Sprintf("%s/c=%d", s.name, at.c), func(b *testing.B) {
@@ -92,25 +92,31 @@ func BenchmarkCheck(b *testing.B) {
 			})
 		}
 	}
+	profiled := reads
+	switch os.Getenv("BENCH_PROFILE_OF") {
+	case "write":
+		profiled = writes
+	case "cold":
+		profiled = cold
+	case "app":
+		profiled = pages
+	}
+	profile(b, full, profiled)
+}
+
+// profile gives a server one more burst and writes a CPU profile of it to the file that BENCH_PROFILE names.
+func profile(b *testing.B, s *server, next func(n int) []*authv3.CheckRequest) {
+	b.Helper()
 	if path := os.Getenv("BENCH_PROFILE"); path != "" {
-		profiled := reads
-		switch os.Getenv("BENCH_PROFILE_OF") {
-		case "write":
-			profiled = writes
-		case "cold":
-			profiled = cold
-		case "app":
-			profiled = pages
-		}
-		full.send("profile " + path)
-		run(b, full, profiled(30_000), 16)
-		full.send("stop")
+		s.send("profile " + path)
+		run(b, s, next(30_000), 16)
+		s.send("stop")
 	}
 }
 
 // measure runs the bursts in rotation. It returns the figures by subject and number
 // of callers, and the cost of one bare ES256 verification by round, in µs.
-func measure(b *testing.B, subjects []subject, key *signer) (map[string]*figures, []float64) {
+func measure(b *testing.B, subjects []subject, key *signer, rounds int) (map[string]*figures, []float64) {
 	b.Helper()
 	got := map[string]*figures{}
 	var verify []float64

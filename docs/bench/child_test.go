@@ -42,6 +42,7 @@ const (
 	roleVerify = "verify" // the same after one bare ES256 verification of the token in the request
 	roleReal   = "real"   // scimward as package sidecar wires it
 	roleLogged = "logged" // the same, with the decision log written to a file
+	roleLog    = "log"    // a server of the shared log
 )
 
 func TestMain(m *testing.M) {
@@ -58,7 +59,7 @@ func TestMain(m *testing.M) {
 	clustertest.Main(m)
 }
 
-// serveChild serves on dir/authz.sock until its standard input ends.
+// serveChild serves until its standard input ends: on dir/authz.sock, or as a server of the shared log.
 func serveChild(role, dir string) error {
 	switch role {
 	case roleNoop:
@@ -85,12 +86,16 @@ func serveChild(role, dir string) error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	s, err := sidecar.New(ctx, o)
-	if err != nil {
-		return err
+	run := (&sidecar.LogCommand{Config: cfg, Logger: slog.New(slog.DiscardHandler)}).Serve
+	if role != roleLog {
+		s, err := sidecar.New(ctx, o)
+		if err != nil {
+			return err
+		}
+		run = s.Run
 	}
 	done := make(chan error, 1)
-	go func() { done <- s.Run(ctx) }()
+	go func() { done <- run(ctx) }()
 	err = control(os.Stdin, os.Stdout)
 	stop()
 	return errors.Join(err, <-done)
@@ -215,6 +220,8 @@ type server struct {
 	in     io.WriteCloser
 	out    *bufio.Scanner
 	client authv3.AuthorizationClient
+	cmd    *exec.Cmd
+	killed bool
 }
 
 // start starts a child in a role and connects to it. The path of dir must be short
@@ -239,12 +246,25 @@ func start(b *testing.B, role, dir string) *server {
 	if err != nil {
 		b.Fatal(err)
 	}
+	s := &server{b: b, in: in, out: bufio.NewScanner(out), client: authv3.NewAuthorizationClient(conn), cmd: cmd}
 	b.Cleanup(func() {
-		if err := errors.Join(conn.Close(), in.Close(), cmd.Wait()); err != nil {
+		if err := errors.Join(conn.Close(), in.Close(), cmd.Wait()); err != nil && !s.killed {
 			b.Errorf("ending the %s server: %v", role, err)
 		}
 	})
-	return &server{b: b, in: in, out: bufio.NewScanner(out), client: authv3.NewAuthorizationClient(conn)}
+	return s
+}
+
+// kill ends the child with SIGKILL.
+func (s *server) kill() {
+	s.b.Helper()
+	s.killed = true
+	if err := s.cmd.Process.Kill(); err != nil {
+		s.b.Fatal(err)
+	}
+	if _, err := s.cmd.Process.Wait(); err != nil {
+		s.b.Fatal(err)
+	}
 }
 
 // send sends a control line and returns the processor time that the child has used.

@@ -1,7 +1,6 @@
 package bench_test
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -13,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -53,6 +51,7 @@ listen: {authz: "unix:authz.sock", scim: "unix:scim.sock", admin: "unix:admin.so
 tenants:
   - name: acme
     external_url: https://acme.example
+    requests_per_second: 100000
     external_issuers:
       - issuer: https://as.example
         keys: {jwks_file: jwks.json}
@@ -112,10 +111,7 @@ func whoami(w http.ResponseWriter, r *http.Request) {
 // provision creates the user of the session, because the directory must know everybody.
 func provision(b *testing.B, dir, token string) {
 	b.Helper()
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(dir, "scim.sock"))
-	}
-	client := &http.Client{Transport: &http.Transport{DialContext: dial}}
+	client := unixClient(filepath.Join(dir, "scim.sock"), 1)
 	req, err := http.NewRequestWithContext(b.Context(), http.MethodPost, "http://acme.example/scim/v2/Users", strings.NewReader(
 		`{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"ann","externalId":"e-1",`+
 			`"emails":[{"value":"ann@acme.example"}]}`))

@@ -38,7 +38,8 @@ func (r *right) Lease() lease.Lease { return *r.lease.Load() }
 // that was stopped after the decision may have a newer lease since, but others have answered that a user is
 // locked whom the decision lets in.
 func (r *right) MayDecideUnder(l lease.Lease) bool {
-	return l.Left(r.read()) > r.early && r.MayDecide()
+	now := r.read()
+	return l.Left(now) > r.early && r.lease.Load().Left(now) > r.early
 }
 
 // MayServeUnder is MayDecideUnder for an application that accepts a process for a time after the end of its lease.
