@@ -246,7 +246,7 @@ bundle that was rolled back does not come into force again by itself: the next o
 		Args: noArgs,
 	}
 	f := actFlags(c)
-	to := c.Flags().String("to", "", "`REVISION`, or the start of the digest, of a bundle that is kept")
+	to := c.Flags().String("to", "", "`REVISION`, or at least six characters of the digest, of a bundle that is kept")
 	reason := reasonFlag(c)
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		return send(c, f, "policy/rollback", sidecar.PolicyRollback{To: *to, Reason: *reason}, policyChangedText)

@@ -1,23 +1,29 @@
 package main
 
 import (
+	"os"
+
 	"github.com/spf13/cobra"
 
 	"github.com/scimward/scimward/policies/bundle"
 )
 
-// newPolicyCompiler makes the command that serve starts before it compiles a new bundle. It reads the archive from
-// standard input and prints no text.
+// newPolicyCompiler makes the command that serve starts before it compiles a new bundle, and to run its tests. See
+// [bundle.Rehearsal] for its input, output and exit codes.
 func newPolicyCompiler() *cobra.Command {
-	return &cobra.Command{
+	r := bundle.Rehearsal{After: bundle.CompileTime + bundle.TestsTimeout, Beyond: bundle.RehearsalMemory()}
+	c := &cobra.Command{
 		Use: "policy-compiler", Short: "try to compile a policy bundle (started by serve)", Hidden: true,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			end := bundle.Rehearse(c.Context(), c.InOrStdin(), bundle.CompileTime, bundle.MaxRehearsal)
-			if end != bundle.Rehearsed {
-				return failure{errSilent, int(end), ""}
+			// If the machine has no memory left, Linux ends this process rather than the one that serves.
+			_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0)
+			if code := r.Run(c.Context(), c.InOrStdin(), c.OutOrStdout()); code != bundle.Rehearsed {
+				return failure{errSilent, code, ""}
 			}
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&r.Tests, "tests", false, "also run the tests of the bundle")
+	return c
 }

@@ -3,46 +3,63 @@ package bundle_test
 import (
 	"context"
 	"errors"
-	"io"
+	"math"
 	"os"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/scimward/scimward/policies"
 	"github.com/scimward/scimward/policies/bundle"
 )
 
-// TestRehearse: a rehearsal ends with the compilation, whatever becomes of it, after its time, or beyond its memory.
-func TestRehearse(t *testing.T) {
+// TestRehearsal: a rehearsal ends with the compilation and the tests, after its time, beyond its memory, or when nobody
+// waits for it. It says why a bundle is refused.
+func TestRehearsal(t *testing.T) {
 	good, err := bundle.Archive(os.DirFS("../../examples/policies/template"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	// waits is a compilation that does not end: it has no input yet.
-	waits, writer, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer writer.Close()
+	failing := rulesOf(t, fstest.MapFS{"policy/b_test.rego": {Data: []byte("package policy.test\n\ntest_no if false\n")}},
+		goodRule).Raw
+	const none = math.MaxUint64
 	for name, tt := range map[string]struct {
-		from  string
-		after time.Duration
-		limit uint64
-		want  bundle.Rehearsal
+		raw    []byte // nil: it never comes
+		r      bundle.Rehearsal
+		closes bool
+		want   int
+		says   string
 	}{
-		"good":      {string(good), time.Minute, bundle.MaxRehearsal, bundle.Rehearsed},
-		"no bundle": {"x", time.Minute, bundle.MaxRehearsal, bundle.Rehearsed},
-		"too long":  {"", 50 * time.Millisecond, bundle.MaxRehearsal, bundle.TooLong},
-		"too large": {"", time.Minute, 1, bundle.TooLarge},
+		"good":      {raw: good, r: bundle.Rehearsal{Tests: true, After: time.Minute, Beyond: none}, want: bundle.Rehearsed},
+		"no bundle": {raw: []byte("x"), r: bundle.Rehearsal{After: time.Minute, Beyond: none}, want: bundle.Rehearsed},
+		"failing":   {raw: failing, r: bundle.Rehearsal{After: time.Minute, Beyond: none}, want: bundle.Rehearsed},
+		"failing test": {
+			raw: failing, r: bundle.Rehearsal{Tests: true, After: time.Minute, Beyond: none}, want: bundle.Refused,
+			says: `{"stage":"test","message":"1 of 2 tests failed: data.policy.test.test_no"}`,
+		},
+		"too long":  {r: bundle.Rehearsal{After: time.Millisecond, Beyond: none}, want: bundle.Refused, says: "within 1ms"},
+		"too large": {r: bundle.Rehearsal{After: time.Minute, Beyond: 1 << 20}, want: bundle.Refused, says: "more than 1 MiB"},
+		"abandoned": {closes: true, r: bundle.Rehearsal{After: time.Minute, Beyond: none}, want: bundle.Abandoned},
 	} {
-		var in io.Reader = strings.NewReader(tt.from)
-		if tt.from == "" {
-			in = waits
-		}
-		if got := bundle.Rehearse(t.Context(), in, tt.after, tt.limit); got != tt.want {
-			t.Errorf("%s: %d, want %d", name, got, tt.want)
-		}
+		t.Run(name, func(t *testing.T) {
+			in, writer, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer writer.Close()
+			if tt.closes {
+				_ = writer.Close()
+			} else if tt.raw != nil {
+				if err := bundle.WriteArchive(writer, tt.raw); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var out strings.Builder
+			if got := tt.r.Run(t.Context(), in, &out); got != tt.want || !strings.Contains(out.String(), tt.says) {
+				t.Errorf("%d and %q, want %d and %q", got, out.String(), tt.want, tt.says)
+			}
+		})
 	}
 }
 

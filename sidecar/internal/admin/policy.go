@@ -43,7 +43,7 @@ type PolicyActivate struct {
 
 // PolicyRollback asks to put an earlier bundle in force again.
 type PolicyRollback struct {
-	To     string `json:"to,omitempty"` // revision, or the start of a digest; empty is the one before
+	To     string `json:"to,omitempty"` // revision, or at least 6 characters of a digest; empty is the one before
 	Reason string `json:"reason"`       // required
 }
 

@@ -34,7 +34,7 @@ func (m *Manager) activate(ctx context.Context, s *state, raw []byte, rollback b
 	writes := rules.LocalWrites()
 	// A rollback and a restart must work with the routes of before, so status shows what is wrong then.
 	if faults := m.o.Judge(s.Name, writes); len(faults) > 0 && !rollback {
-		return &bundle.Error{Stage: "local_writes", Err: errors.New(strings.Join(faults, "\n"))}
+		return &bundle.Error{Stage: StageLocalWrites, Err: errors.New(strings.Join(faults, "\n"))}
 	}
 	e := Entry{
 		SHA256: b.SHA256, Revision: b.Revision, Serial: b.Serial, Signed: b.Signed, Activated: m.o.Now().UTC(),

@@ -39,7 +39,8 @@ type Options struct {
 	// highest serial of all. Without one it returns the zero value. It tells a tenant that never had a bundle from one
 	// that lost its folder.
 	Last func(ctx context.Context, tenant string) (Entry, error)
-	// Compiler is the command that runs [bundle.Rehearse] on its standard input. Without it only this process compiles.
+	// Compiler is the command that runs a [bundle.Rehearsal] on its standard input, with tests if the argument --tests
+	// follows. Without it only this process compiles.
 	Compiler []string
 	Now      func() time.Time
 	Logger   *slog.Logger
@@ -175,6 +176,9 @@ func (m *Manager) take(ctx context.Context, t Tenant) *state {
 		if former.Source != t.Source {
 			former.seen, former.digest = Mark{}, ""
 			former.faults.fetch = fault{}
+		}
+		if former.faults.bundle.Stage == StageLocalWrites { // the configuration may have the app now
+			former.seen, former.digest = Mark{}, ""
 		}
 		// Name and Trust are the same, and are read without mu while a bundle is prepared.
 		former.Source, former.Required, former.Every = t.Source, t.Required, t.Every

@@ -177,14 +177,22 @@ func (k *kept) earlier() int {
 	return best
 }
 
-// named returns the place of the newest revision with this name, or whose digest begins with it. -1 is none.
+// minDigest is how many characters of a digest name a revision.
+const minDigest = 6
+
+// named returns the place of the newest revision with this name, or else of the one whose digest begins with it. -1 is
+// none.
 func (k *kept) named(name string) int {
+	found := -1
 	for i, e := range slices.Backward(k.All) {
-		if e.Revision == name || strings.HasPrefix(e.SHA256, name) {
+		if e.Revision == name {
 			return i
 		}
+		if len(name) >= minDigest && strings.HasPrefix(e.SHA256, name) {
+			found = i
+		}
 	}
-	return -1
+	return found
 }
 
 // begin writes the index of a tenant that never had a bundle. It comes before the audit record of the first one, so

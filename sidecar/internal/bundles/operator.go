@@ -31,7 +31,7 @@ func (m *Manager) Push(ctx context.Context, tenant string, raw []byte, record Re
 	return m.statusOf(s), nil
 }
 
-// Rollback puts a kept revision in force again: the one whose revision or digest begins with name, the one before
+// Rollback puts a kept revision in force again: the one of this name, or whose digest begins with it; the one before
 // the active one that no rollback has removed if name is empty. A fetched bundle must then have a higher serial than
 // any before.
 func (m *Manager) Rollback(ctx context.Context, tenant, name string, record Record) (Status, error) {
@@ -57,12 +57,13 @@ func (m *Manager) Rollback(ctx context.Context, tenant, name string, record Reco
 	return m.statusOf(s), nil
 }
 
-// FetchNow fetches the bundle of a tenant and puts it in force if it is new. It fails if the source still has what was
-// refused before, or what a rollback removed.
+// FetchNow fetches the bundle of a tenant and puts it in force if it is new. What was refused before is tried again:
+// the operator may have mended the reason. It fails if the source still has what a rollback removed.
 func (m *Manager) FetchNow(ctx context.Context, tenant string, record Record) (Status, error) {
 	if _, err := m.Of(tenant); err != nil {
 		return Status{}, err
 	}
+	m.forgetRefused(tenant)
 	q, err := m.question(tenant)
 	if err != nil {
 		return Status{}, err
@@ -75,6 +76,15 @@ func (m *Manager) FetchNow(ctx context.Context, tenant string, record Record) (S
 		return Status{}, err
 	}
 	return m.Of(tenant)
+}
+
+// forgetRefused lets the next answer of the source count as news if the last one was refused.
+func (m *Manager) forgetRefused(tenant string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s := m.tenants[tenant]; s != nil && s.faults.bundle.text != "" {
+		s.seen, s.digest = Mark{}, ""
+	}
 }
 
 // unwanted says why the bytes that the source has are not in force.

@@ -50,7 +50,7 @@ func (m *Manager) prepare(ctx context.Context, s *state, raw []byte, tested bool
 	}
 	quick, cancel := context.WithTimeout(ctx, quickTests)
 	defer cancel()
-	if err = b.Pass(quick); err == nil || quick.Err() == nil || ctx.Err() != nil {
+	if err = m.pass(quick, b); err == nil || quick.Err() == nil || ctx.Err() != nil {
 		return b, rules, err
 	}
 	slot.release()
@@ -58,7 +58,7 @@ func (m *Manager) prepare(ctx context.Context, s *state, raw []byte, tested bool
 		return nil, nil, err
 	}
 	defer slot.release()
-	return b, rules, b.Pass(ctx)
+	return b, rules, m.pass(ctx, b)
 }
 
 // show lets status show what is being prepared; nil is nothing.
@@ -77,7 +77,7 @@ func (m *Manager) compile(ctx context.Context, tenant string, b *bundle.Bundle, 
 	})
 	defer slow.Stop()
 	if isNew {
-		if err := m.rehearse(ctx, b.Raw); err != nil {
+		if err := m.rehearse(ctx, b.Raw, m.longest); err != nil {
 			return nil, err
 		}
 	}
@@ -99,5 +99,5 @@ func (m *Manager) Try(ctx context.Context, tenant string, raw []byte) (*policies
 	if err != nil {
 		return nil, err
 	}
-	return rules, b.Pass(ctx)
+	return rules, m.pass(ctx, b)
 }

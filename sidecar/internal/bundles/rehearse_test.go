@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -16,15 +17,22 @@ import (
 const (
 	compiler = "policy-compiler"
 	crashes  = "crashes"
+	dies     = "dies"
 )
 
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 {
+	if len(os.Args) > 1 {
 		switch os.Args[1] {
 		case compiler:
-			os.Exit(int(bundle.Rehearse(context.Background(), os.Stdin, bundle.CompileTime, bundle.MaxRehearsal)))
+			r := bundle.Rehearsal{Tests: os.Args[len(os.Args)-1] == "--tests", After: bundle.CompileTime, Beyond: 256 << 20}
+			os.Exit(r.Run(context.Background(), os.Stdin, os.Stdout))
 		case crashes:
 			os.Exit(2)
+		case dies:
+			if p, err := os.FindProcess(os.Getpid()); err == nil {
+				_ = p.Kill()
+				_, _ = p.Wait() // never ends
+			}
 		}
 	}
 	os.Exit(m.Run())
@@ -32,6 +40,10 @@ func TestMain(m *testing.M) {
 
 // endless is a rule that OPA compiles for years: each comprehension doubles the work.
 var endless = "\nendless := " + strings.Repeat("[x | x := ", 50) + "1" + strings.Repeat("]", 50) + "\n"
+
+// large is a test that fills the memory: 300 texts of a MiB.
+var large = "\nx(t) := concat(\"\", [" + strings.Repeat("t, ", 31) + "t])\n\nl := [" + strings.Repeat("1, ", 299) +
+	"1]\n\ntest_large if count([concat(n, [x(x(x(x(\"a\")))), \"b\"]) | some i, _ in l; n := format_int(i, 10)]) > 0\n"
 
 // TestRehearsal: rules that compile for ever, and rules that end the compiler, are refused. Nothing of them goes on,
 // and the former bundle stays in force. A compiler that does not start is a fault of this machine.
@@ -46,6 +58,9 @@ func TestRehearsal(t *testing.T) {
 		{"refused", "\nx := http.send({})\n", []string{os.Args[0], compiler}, time.Minute, "compile", "undefined function"},
 		{"endless", endless, []string{os.Args[0], compiler}, time.Second, "compile", "do not compile within 1s"},
 		{"endless test", "", []string{os.Args[0], compiler}, time.Second, "compile", "do not compile within 1s"},
+		{"large test", "", []string{os.Args[0], compiler}, time.Minute, "compile", "more than 256 MiB of memory"},
+		{"failing test", "", []string{os.Args[0], compiler}, time.Minute, "test", "1 of 2 tests failed"},
+		{"killed", "", []string{os.Args[0], dies}, time.Minute, "compile", "no memory left"},
 		{"crash", "", []string{os.Args[0], crashes}, time.Minute, "compile", "crashes on the rules"},
 		{"no compiler", "", []string{t.TempDir() + "/none"}, time.Minute, "", "starting the compiler"},
 	} {
@@ -57,8 +72,10 @@ func TestRehearsal(t *testing.T) {
 			}
 			w.m.RehearseWith(tt.longest, tt.command...)
 			raw := pack(t, "two", "2", tt.extra)
-			if tt.name == "endless test" {
-				raw = packWith(t, "two", "2", "", endless)
+			if tests := map[string]string{
+				"endless test": endless, "large test": large, "failing test": "\ntest_no if false\n",
+			}[tt.name]; tests != "" {
+				raw = packWith(t, "two", "2", "", tests)
 			}
 			_, err := w.m.Push(t.Context(), "acme", raw, w.record)
 			if got := stageOf(err); got != tt.stage || tt.text == "" && err != nil ||
@@ -82,6 +99,29 @@ func TestRehearsalEndsWithRequest(t *testing.T) {
 	_, err := w.m.Push(ctx, "acme", pack(t, "one", "1", endless), w.record)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v, want the end of the request", err)
+	}
+}
+
+// TestRehearsalEndsWithItsParent: nobody else would end a compiler whose parent died.
+func TestRehearsalEndsWithItsParent(t *testing.T) {
+	c := exec.CommandContext(t.Context(), os.Args[0], compiler)
+	in, err := c.StdinPipe()
+	if err == nil {
+		err = c.Start()
+	}
+	if err == nil {
+		err = bundle.WriteArchive(in, pack(t, "one", "1", endless))
+	}
+	if err == nil {
+		err = in.Close() // as the kernel does
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	var ended *exec.ExitError
+	if err := c.Wait(); !errors.As(err, &ended) || ended.ExitCode() != bundle.Abandoned {
+		t.Errorf("%v after %s, want that it ends by itself", err, time.Since(began))
 	}
 }
 

@@ -2,6 +2,7 @@ package bundles
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -35,6 +36,13 @@ type File string
 
 // Fetch reads the file.
 func (f File) Fetch(context.Context, Mark) (Fetched, error) {
+	info, err := os.Stat(string(f))
+	if err == nil && !info.Mode().IsRegular() { // a pipe would be waited for without end
+		err = errors.New("it is no plain file")
+	}
+	if err != nil {
+		return Fetched{}, fmt.Errorf("opening the bundle %s: %w", f, err)
+	}
 	r, err := os.Open(string(f))
 	if err != nil {
 		return Fetched{}, fmt.Errorf("opening the bundle: %w", err)
@@ -49,9 +57,15 @@ func (f File) String() string { return string(f) }
 // Dir is a folder with the files of a bundle.
 type Dir string
 
-// Fetch packs the folder.
+// Fetch packs the folder. A link may lead to another of its files and not out of it: who writes the folder may not be
+// allowed to read all that this process can.
 func (d Dir) Fetch(context.Context, Mark) (Fetched, error) {
-	raw, err := bundle.Archive(os.DirFS(string(d)))
+	root, err := os.OpenRoot(string(d))
+	if err != nil {
+		return Fetched{}, fmt.Errorf("opening the folder of the bundle: %w", err)
+	}
+	defer root.Close() //nolint:errcheck // read only
+	raw, err := bundle.Archive(root.FS())
 	return Fetched{Raw: raw}, err
 }
 

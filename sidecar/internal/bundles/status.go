@@ -9,10 +9,12 @@ import (
 	"time"
 )
 
-// Stages of a fault that the bundle itself has no part in; see [bundle.Error] for the others.
+// Stages of a fault that the bundle alone has no part in; see [bundle.Error] for the others.
 const (
 	StageFetch = "fetch" // the source gave no bundle
 	StageKeep  = "keep"  // this machine could not keep or read it
+	// StageLocalWrites is that of local writes that do not fit to the configuration.
+	StageLocalWrites = "local_writes"
 )
 
 // faults are why the newest bundle is not in force.
