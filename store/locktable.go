@@ -32,16 +32,19 @@ type tenantLocks struct {
 	operatorNames                           map[LockedName][]*OperatorLock
 }
 
-// by returns the locks by a name of the user: every request looks in these maps, so they
-// are fields and not a map of maps.
-func (tl *tenantLocks) by(x *index) map[string]*tableLock {
-	switch x {
-	case userNames:
+// by returns the locks by a kind of name, nil for a kind that locks do not have. Every request looks in these maps, so
+// they are fields and not a map of maps.
+func (tl *tenantLocks) by(kind subject.Name) map[string]*tableLock {
+	switch kind {
+	case subject.SCIMID:
+		return tl.byID
+	case subject.UserName:
 		return tl.byUserName
-	case externalIDs:
+	case subject.ExternalID:
 		return tl.byExternalID
-	case emails:
+	case subject.Email:
 		return tl.byEmail
+	case subject.AppUserID:
 	}
 	return nil
 }
@@ -104,10 +107,11 @@ func (t *LockTable) Replace(all []Change) {
 	}
 }
 
-// Lookup finds the lock of a subject, first by the immutable id and then by the names. It
-// returns false for a subject who was never locked. A lifted lock still refuses some
-// credentials ([Lock.Refuses]). Of the lock of the identity provider and the operators'
-// locks, Lookup returns one that refuses every credential if there is one.
+// Lookup finds the lock of a subject by the immutable id and every other name. It returns
+// false for a subject who was never locked. A lifted lock still refuses some credentials
+// ([Lock.Refuses]). Of several locks, as names may lead to several users and operators lock
+// too, Lookup returns one that refuses every credential if there is one, and else the lifted
+// one that refuses the most.
 func (t *LockTable) Lookup(tenant string, s *subject.Subject) (Lock, bool) {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -137,24 +141,26 @@ func (tl *tenantLocks) operatorLock(s *subject.Subject, now func() time.Time) *O
 	return nil
 }
 
+// lookup returns the lock of any name of the subject that refuses the most credentials.
 func (tl *tenantLocks) lookup(s *subject.Subject) (Lock, bool) {
 	if len(tl.byID) == 0 {
 		return Lock{}, false
 	}
-	e := tl.byID[s.SCIMID]
-	if e == nil && s.UserName != "" {
-		e = tl.byUserName[subject.FoldUserName(s.UserName)]
+	var most *tableLock
+	for kind, value := range s.Names() {
+		l := tl.by(kind)[subject.Fold(kind, value)]
+		switch {
+		case l == nil:
+		case l.lock.State != LockLifted:
+			return l.lock, true
+		case most == nil || l.lock.NotBefore.After(most.lock.NotBefore):
+			most = l
+		}
 	}
-	if e == nil && s.ExternalID != "" {
-		e = tl.byExternalID[s.ExternalID]
-	}
-	for i := 0; e == nil && i < len(s.Emails); i++ {
-		e = tl.byEmail[subject.Fold(subject.Email, s.Emails[i])]
-	}
-	if e == nil {
+	if most == nil {
 		return Lock{}, false
 	}
-	return e.lock, true
+	return most.lock, true
 }
 
 // InForce returns the time from which this process enforces the newest state of a user's
@@ -216,14 +222,14 @@ func (t *LockTable) set(l Lock) {
 	tl := t.of(l.Tenant)
 	if old := tl.byID[l.UserID]; old != nil {
 		for _, n := range old.lock.names() {
-			if tl.by(n.index)[n.value] == old {
-				delete(tl.by(n.index), n.value)
+			if tl.by(n.kind)[n.value] == old {
+				delete(tl.by(n.kind), n.value)
 			}
 		}
 	}
 	tl.byID[l.UserID] = e
 	for _, n := range l.names() {
-		tl.by(n.index)[n.value] = e
+		tl.by(n.kind)[n.value] = e
 	}
 }
 
