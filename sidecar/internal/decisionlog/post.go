@@ -56,7 +56,7 @@ func (h HTTP) open(o Options) (sink, time.Duration) {
 type poster struct {
 	HTTP
 	o      Options
-	client *http.Client // nil until the first batch
+	client *http.Client // nil until the first batch, and after a connection that failed
 }
 
 func (p *poster) write(ctx context.Context, batch []*Record, gap *Gap) (int, error) {
@@ -126,6 +126,7 @@ func (p *poster) post(ctx context.Context, body []byte) (again bool, err error) 
 	}
 	res, err := p.client.Do(req)
 	if err != nil {
+		p.disconnect() // the next try reads ca_file again
 		return true, outbound.WithoutURL(err)
 	}
 	_, err = io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10))
@@ -158,9 +159,14 @@ func (p *poster) connect() error {
 	return err
 }
 
-func (p *poster) close() error {
+func (p *poster) disconnect() {
 	if p.client != nil {
 		p.client.CloseIdleConnections()
 	}
+	p.client = nil
+}
+
+func (p *poster) close() error {
+	p.disconnect()
 	return nil
 }

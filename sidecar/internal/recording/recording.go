@@ -36,7 +36,8 @@ const (
 	maxSpan   = 6 * time.Hour // of the entries in one file: a file goes as a whole
 	maxEntry  = 256 << 10     // bytes of an entry
 	segments  = 8             // files that a tenant's bytes are shared among
-	waiting   = 1024          // entries that wait to be written
+	waiting   = 1024          // entries that wait to be written,
+	maxWaits  = 32 << 20      // and bytes of their documents: a slow disk must not fill the memory
 	pruneTime = 10 * time.Minute
 	extension = ".rec"
 )
@@ -70,6 +71,7 @@ type Store struct {
 	aead    cipher.AEAD
 	entries *prometheus.CounterVec
 	queue   chan item
+	waits   atomic.Int64                       // bytes of the documents in queue
 	on      atomic.Pointer[map[string]*tenant] // tenants, for requests
 
 	mu      sync.Mutex // guards the map, and the files while they are written, read or removed
@@ -153,11 +155,20 @@ func (s *Store) On(name string) bool { return (*s.on.Load())[name] != nil }
 
 // Add records a request. It never waits: without room the entry is dropped and counted.
 func (s *Store) Add(tenant string, e *Entry) {
-	select {
-	case s.queue <- item{tenant, *e}:
-	default:
-		s.entries.WithLabelValues(tenant, "dropped").Inc()
+	size := int64(len(e.Document))
+	if size > maxEntry {
+		s.entries.WithLabelValues(tenant, "too_large").Inc()
+		return
 	}
+	if s.waits.Add(size) <= maxWaits {
+		select {
+		case s.queue <- item{tenant, *e}:
+			return
+		default:
+		}
+	}
+	s.waits.Add(-size)
+	s.entries.WithLabelValues(tenant, "dropped").Inc()
 }
 
 // Run writes entries, and removes what is too old, until ctx ends.
@@ -204,6 +215,7 @@ func (t *tenant) close() error {
 func bound(tenant string) []byte { return []byte("scimward recording\x00" + tenant) }
 
 func (s *Store) write(ctx context.Context, i *item) {
+	s.waits.Add(-int64(len(i.entry.Document)))
 	outcome := "kept"
 	raw, err := json.Marshal(&i.entry)
 	if err == nil && len(raw) > maxEntry {
@@ -234,11 +246,14 @@ func (s *Store) append(name string, raw []byte) error {
 	if err := s.ready(name, t, int64(len(sealed))); err != nil {
 		return err
 	}
-	n, err := t.open.Write(sealed)
-	t.size += int64(n)
-	if err != nil {
-		return errors.Join(err, t.close()) // a half entry ends its file
+	if _, err := t.open.Write(sealed); err != nil {
+		// A half entry hides what follows it. A full disk must not get a new file for each request either.
+		if cut := t.open.Truncate(t.size); cut != nil {
+			err = errors.Join(err, cut, t.close())
+		}
+		return err
 	}
+	t.size += int64(len(sealed))
 	return nil
 }
 
@@ -261,7 +276,7 @@ func (s *Store) ready(name string, t *tenant, n int64) error {
 		at = begun(files[n-1]).Add(1)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, strconv.FormatInt(at.UnixNano(), 10)+extension),
-		os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+		os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -126,6 +127,17 @@ func TestTooLarge(t *testing.T) {
 	w.add(t, "acme", 300<<10, "large")
 	if ids, _ := w.ids(t, "acme"); len(ids) != 0 {
 		t.Errorf("kept %v", ids)
+	}
+}
+
+// TestWaitingIsBounded: what waits for a slow disk is bounded in bytes, and what comes later is dropped.
+func TestWaitingIsBounded(t *testing.T) {
+	w := open(t, t.TempDir(), 1, map[string]int64{"acme": 1 << 30})
+	w.add(t, "acme", 250<<10, slices.Repeat([]string{"one"}, 140)...)
+	w.add(t, "acme", 250<<10, "two") // what was written makes room
+	want := append(slices.Repeat([]string{"one"}, 131), "two")
+	if kept, bad := w.ids(t, "acme"); bad != 0 || !slices.Equal(kept, want) {
+		t.Errorf("kept %d, %d bad, want 32 MiB and one more", len(kept), bad)
 	}
 }
 
