@@ -44,8 +44,8 @@ test-foreign: envoy ## ask Express, oidc-provider and fosite (needs Node.js 20.1
 test-keycloak: envoy ## take the tokens of a Keycloak (170 MB; needs Java 17 and Maven)
 	$(GO) test -tags keycloak -timeout 20m -run '^TestKeycloak$$' -v ./envoy/envoytest
 
-test-root: ## power failures and another user at the admin socket (needs root on Linux, loop devices, mkfs.ext4)
-	$(GO) test -tags root -count=1 -timeout 15m -run '^TestRoot' -v ./sidecar ./store ./store/storetest
+test-root: ## power failures, partitions, another user at the admin socket (needs root on Linux; see CONTRIBUTING.md)
+	$(GO) test -tags root -count=1 -timeout 15m -run '^TestRoot' -v ./sidecar ./store ./store/storetest ./store/log/jetstream/faults
 
 # Without OPA and the end-to-end tests: their code runs in processes that are built
 # without the race detector.

@@ -56,14 +56,14 @@ func (l *Log) publishWithin(ctx context.Context, limit time.Duration, m *nats.Ms
 			if wait(limited, retryAfter) == nil {
 				continue
 			}
-			k.miss(ctx, l, err)
+			k.lose(ctx, l, err)
 			return 0, fmt.Errorf("%w: the log has no leader", log.ErrRefused)
 		}
 		if err != nil {
-			k.miss(ctx, l, err)
+			k.lose(ctx, l, err)
 			return 0, fmt.Errorf("waiting for the acknowledgement of a record: %w", err)
 		}
-		k.answered()
+		k.acknowledged()
 		return acknowledged(reply.Data)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -216,5 +217,54 @@ func gap(t *testing.T, c *clustertest.Cluster) {
 	})
 	if want := []string{string(genesis), "2", "3", "4"}; !errors.Is(err, errEnd) || !slices.Equal(got, want) {
 		t.Errorf("Tail delivered %q, %v, want %q", got, err, want)
+	}
+}
+
+// noted notes the messages of a log.
+type noted struct {
+	slog.Handler
+	messages chan string
+}
+
+func (noted) Enabled(context.Context, slog.Level) bool { return true }
+
+func (n noted) Handle(_ context.Context, r slog.Record) error {
+	select {
+	case n.messages <- r.Message:
+	default: // nobody looks at so many
+	}
+	return nil
+}
+
+// TestLeaderWithoutFollowers: a leader that has lost the others still answers questions. A process that writes leaves
+// it nevertheless.
+func TestLeaderWithoutFollowers(t *testing.T) {
+	t.Parallel()
+	c := clustertest.Start(t, 3)
+	open(t, c.Options(t, "0", 0))
+	leader := c.Leader(t, "0")
+	o := c.Options(t, "0", leader)
+	handler := noted{slog.DiscardHandler, make(chan string, 100)}
+	o.Logger = slog.New(handler)
+	l := open(t, o)
+	c.Stop((leader + 1) % 3)
+	c.Stop((leader + 2) % 3)
+	for range 2 {
+		if seq, err := l.Append(t.Context(), []byte("record")); err == nil {
+			t.Errorf("the leader alone acknowledged record %d", seq)
+		}
+		if _, err := l.Bounds(t.Context()); err != nil {
+			t.Logf("the leader alone does not answer: %v", err)
+		}
+	}
+	for {
+		select {
+		case m := <-handler.messages:
+			if m == "leaving a server of the log" {
+				return
+			}
+		default:
+			t.Fatal("the process stays with a server that stores nothing")
+		}
 	}
 }

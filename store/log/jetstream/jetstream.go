@@ -47,7 +47,7 @@ const (
 	answerTimeout = 2 * time.Second        // of one question or one record
 	silence       = 400 * time.Millisecond // without a record before Tail asks for one
 	contactEvery  = 5                      // silences after which Tail asks the leader
-	maxMissed     = 2                      // unanswered questions after which the server is left
+	maxMissed     = 2                      // unanswered questions, or records, after which the server is left
 	retryAfter    = 100 * time.Millisecond
 	reportEvery   = 50 // attempts of Open
 )

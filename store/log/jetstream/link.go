@@ -17,6 +17,9 @@ type link struct {
 	nc     *nats.Conn
 	js     js.JetStream
 	missed atomic.Int32 // unanswered questions in a row
+	// unstored are the records in a row that nobody acknowledged. A leader that the others do not hear, or that does not
+	// hear them, answers every question for some time.
+	unstored atomic.Int32
 }
 
 // link returns the connection, or dials the servers in turn. It tries each URL once.
@@ -101,3 +104,16 @@ func (k *link) miss(ctx context.Context, l *Log, err error) {
 
 // answered ends a row of misses.
 func (k *link) answered() { k.missed.Store(0) }
+
+// lose counts a record that the cluster did not acknowledge, like miss.
+func (k *link) lose(ctx context.Context, l *Log, err error) {
+	if k.unstored.Add(1) >= maxMissed {
+		l.leave(ctx, k, err)
+	}
+}
+
+// acknowledged ends both rows.
+func (k *link) acknowledged() {
+	k.unstored.Store(0)
+	k.answered()
+}

@@ -23,6 +23,8 @@ import (
 // Cluster is a cluster whose members end with the test.
 type Cluster struct {
 	Members []jetstream.ServerOptions // member i has the name "n" and i
+	// Enter is the command, such as nsenter, that starts member i in a process of its own. Nil: none is needed.
+	Enter   func(i int) []string
 	ca      authority
 	running []member // nil while it is stopped
 }
@@ -30,17 +32,24 @@ type Cluster struct {
 // member is a running member, in this process or in another.
 type member interface{ Stop() }
 
-// New makes a cluster of n members, none of which runs.
+// New makes a cluster of n members on one loopback address, none of which runs.
 func New(tb testing.TB, n int) *Cluster {
 	tb.Helper()
 	ip := net.IPv4(127, 0, 0, 1).To4()
 	rand.Read(ip[1:3]) // never fails (crypto/rand)
-	c := &Cluster{ca: newAuthority(tb, ip), running: make([]member, n)}
+	return NewAt(tb, slices.Repeat([]net.IP{ip}, n)...)
+}
+
+// NewAt makes a cluster with a member at each address, none of which runs.
+func NewAt(tb testing.TB, ips ...net.IP) *Cluster {
+	tb.Helper()
+	n := len(ips)
+	c := &Cluster{ca: newAuthority(tb, ips), running: make([]member, n)}
 	var routes []string
-	for i := range n {
+	for i, ip := range ips {
 		routes = append(routes, fmt.Sprintf("%s:%d", ip, 7000+i))
 	}
-	for i := range n {
+	for i, ip := range ips {
 		o := jetstream.ServerOptions{
 			Name:    fmt.Sprintf("n%d", i),
 			Cluster: "test",

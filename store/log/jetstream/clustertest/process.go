@@ -72,6 +72,16 @@ func (p *process) Stop() {
 	_ = p.stdin.Close()
 }
 
+// Process is that of a member that has one of its own.
+func (c *Cluster) Process(tb testing.TB, i int) *os.Process {
+	tb.Helper()
+	p, ok := c.running[i].(*process)
+	if !ok {
+		tb.Fatalf("member %d runs in no process of its own", i)
+	}
+	return p.cmd.Process
+}
+
 // Pause stops a member in a process of its own with SIGSTOP, until Continue or Stop.
 func (c *Cluster) Pause(tb testing.TB, i int) {
 	tb.Helper()
@@ -86,11 +96,7 @@ func (c *Cluster) Continue(tb testing.TB, i int) {
 
 func (c *Cluster) signal(tb testing.TB, i int, s syscall.Signal) {
 	tb.Helper()
-	p, ok := c.running[i].(*process)
-	if !ok {
-		tb.Fatalf("member %d runs in no process of its own", i)
-	}
-	if err := p.cmd.Process.Signal(s); err != nil {
+	if err := c.Process(tb, i).Signal(s); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -107,7 +113,11 @@ func (c *Cluster) RunProcess(tb testing.TB, i int) {
 	if err := os.WriteFile(path, b, 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	cmd := exec.Command(os.Args[0]) //nolint:noctx // Stop kills it
+	line := []string{os.Args[0]}
+	if c.Enter != nil {
+		line = append(c.Enter(i), line...)
+	}
+	cmd := exec.Command(line[0], line[1:]...) //nolint:noctx // Stop kills it
 	cmd.Env = append(os.Environ(), childEnv+"="+path)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()

@@ -26,7 +26,7 @@ const validity = 24 * time.Hour
 // members. It consists of files, so that a member can be another process.
 type authority struct{ Root, Cert, Key string }
 
-func newAuthority(tb testing.TB, ip net.IP) authority {
+func newAuthority(tb testing.TB, ips []net.IP) authority {
 	tb.Helper()
 	root := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"},
@@ -37,7 +37,7 @@ func newAuthority(tb testing.TB, ip net.IP) authority {
 	leaf := &x509.Certificate{
 		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "log server"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(validity),
-		IPAddresses: []net.IP{ip, net.IPv4(127, 0, 0, 1)},
+		IPAddresses: append([]net.IP{net.IPv4(127, 0, 0, 1)}, ips...),
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/scimward/scimward/store"
 	"github.com/scimward/scimward/store/audit"
+	"github.com/scimward/scimward/store/log/jetstream"
 	"github.com/scimward/scimward/store/log/jetstream/clustertest"
 	"github.com/scimward/scimward/store/machine"
 	"github.com/scimward/scimward/store/storetest"
@@ -22,8 +23,6 @@ var (
 	pauses = flag.Bool("faults.pause", false, "also stop servers with SIGSTOP")
 )
 
-func TestMain(m *testing.M) { clustertest.Main(m) }
-
 // rig is three stores on the log of three servers.
 type rig struct {
 	t       *testing.T
@@ -32,17 +31,18 @@ type rig struct {
 }
 
 // open opens a store with a copy of its own, at server i first.
-func (r *rig) open(i int) *store.Store {
-	o := r.cluster.Options(r.t, "0", i)
+func (r *rig) open(i int) *store.Store { return r.openOn(r.cluster.Options(r.t, "0", i)) }
+
+func (r *rig) openOn(o jetstream.Options) *store.Store {
 	o.Incarnation = machine.Incarnation
 	shared := clustertest.Open(r.t, o)
 	return storetest.Open(r.t, func(o *store.Options) { o.Shared = shared })
 }
 
-// accept waits until every store has written to the log.
-func (r *rig) accept() {
+// accept waits until every one of some stores has written to the log.
+func (r *rig) accept(stores ...*store.Store) {
 	var all sync.WaitGroup
-	for _, s := range r.stores {
+	for _, s := range stores {
 		all.Go(func() {
 			again := time.NewTicker(50 * time.Millisecond)
 			defer again.Stop()
@@ -63,20 +63,20 @@ func (r *rig) kill(servers ...int) {
 		r.cluster.Stop(i)
 	}
 	if len(servers) == 1 {
-		r.accept()
+		r.accept(r.stores...)
 	}
 	for _, i := range servers {
 		r.cluster.RunProcess(r.t, i)
 	}
-	r.accept()
+	r.accept(r.stores...)
 }
 
 // pause stops a server with SIGSTOP until the others accept records.
 func (r *rig) pause(i int) {
 	r.cluster.Pause(r.t, i)
-	r.accept()
+	r.accept(r.stores...)
 	r.cluster.Continue(r.t, i)
-	r.accept()
+	r.accept(r.stores...)
 }
 
 // TestFaults: whatever happens to the servers of the log, no acknowledged write is lost, the answers are those of one
@@ -116,15 +116,20 @@ func TestFaults(t *testing.T) {
 			return
 		}
 	}
-	r.accept()
+	r.equal()
+}
+
+// equal checks that every copy has the audit chain of a fresh replay.
+func (r *rig) equal() {
+	r.accept(r.stores...)
 	fresh := r.open(0)
-	want := chain(t, fresh)
+	want := chain(r.t, fresh)
 	for i, s := range r.stores {
-		if diff := cmp.Diff(want, chain(t, s)); diff != "" {
-			t.Errorf("the audit chain of store %d is not that of a fresh replay (-replay +store):\n%s", i, diff)
+		if diff := cmp.Diff(want, chain(r.t, s)); diff != "" {
+			r.t.Errorf("the audit chain of store %d is not that of a fresh replay (-replay +store):\n%s", i, diff)
 		}
-		if v, err := s.Verify(t.Context()); err != nil || !v.OK() {
-			t.Errorf("Verify of store %d = %v, %v, want no findings", i, v.Findings, err)
+		if v, err := s.Verify(r.t.Context()); err != nil || !v.OK() {
+			r.t.Errorf("Verify of store %d = %v, %v, want no findings", i, v.Findings, err)
 		}
 	}
 }
