@@ -489,6 +489,26 @@ func TestBodiesBelow(t *testing.T) {
 	}
 }
 
+// TestIndexFolders: the bodies of a folder are buffered where those of its index page are, and not what lies below it.
+func TestIndexFolders(t *testing.T) {
+	t.Parallel()
+	cfg := parseFixture(t)
+	cfg.Tenants[0].Apps[0].LocalWrites[1].Path = "/admin/Index.php"
+	b, err := envoy.Bootstrap(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]string{}
+	for _, h := range collect[*hcmv3.HttpConnectionManager](t, b)[0].GetRouteConfig().GetVirtualHosts() {
+		for _, r := range h.GetRoutes() {
+			found[r.GetName()] = r.GetMatch().GetPath()
+		}
+	}
+	if _, below := found["acme/app#below/admin/"]; found["acme/app/admin/"] != "/admin/" || below {
+		t.Errorf("the routes are %v, want one for exactly /admin/", found)
+	}
+}
+
 // TestBootstrapNeedsCertificate: without a certificate Bootstrap returns an error that names the
 // key.
 func TestBootstrapNeedsCertificate(t *testing.T) {

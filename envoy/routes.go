@@ -218,7 +218,7 @@ func (b *builder) appRoutes(cfg *config.Config, t *config.Tenant, a *config.App)
 		return per
 	}
 	var out []*routev3.Route
-	for _, path := range a.BodyPaths() {
+	for _, path := range append(a.BodyPaths(), a.IndexFolders()...) {
 		if _, open := openEnd(path); open {
 			continue // it has no path of its own
 		}

@@ -603,7 +603,8 @@ type LocalWrite struct {
 	// root, or in the folder whose front controller gets the request ("/shop/?q=users", "/shop/index.php?q=users"). A
 	// star at the end, "/graphql*", covers every segment that starts so, as
 	// routers match by the start of the path (re_path("^graphql") of Django). No star and no brace may stand before it
-	// in the segment. A route in the body does not count: list the paths of batch endpoints too, such as
+	// in the segment. An index page, "/admin/index.php", covers the path of its folder too.
+	// A route in the body does not count: list the paths of batch endpoints too, such as
 	// /wp-json/batch/v1, /odata/$batch or /api/batch. A suffix of the path does not count, so
 	// /api/trpc/user.updateEmail covers all of user.
 	Path string `yaml:"path"`

@@ -16,6 +16,18 @@ func (a *App) Passes() passes.List {
 	return append(passes.New(read, a.BodyPaths(), a.Streams), passes.Upstream(place(a.Upstream)))
 }
 
+// IndexFolders returns the folders whose index pages are in [App.BodyPaths], apart from those that are there too: a
+// server runs the page for the folder, so its bodies are buffered as well.
+func (a *App) IndexFolders() (out []string) {
+	paths := a.BodyPaths()
+	for _, path := range paths {
+		if folder, found := passes.IndexFolder(path); found && !slices.Contains(append(out, paths...), folder) {
+			out = append(out, folder)
+		}
+	}
+	return out
+}
+
 // PassesEveryHeader reports whether Envoy withholds no header from the authorizer: in a discovery window, and where
 // an app denies fields, which some frameworks take from headers too. Envoy has one list for all apps.
 func (c *Config) PassesEveryHeader(now time.Time) bool {

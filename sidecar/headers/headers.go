@@ -114,20 +114,26 @@ func family(prefix string, rest ...string) []string {
 }
 
 // Override returns the headers that replace the method or the path of a request in
-// some frameworks. The authorizer refuses requests that carry one.
+// some frameworks, or its session or charset in ASP.NET. The authorizer refuses requests that carry one.
 func Override() []string {
 	return []string{
 		"x-method", "x-http-method", "x-http-method-override", "x-method-override",
 		"x-original-url", "x-original-uri", "x-original-method", "x-rewrite-url",
 		"x-forwarded-uri", "x-forwarded-path", "x-forwarded-method", "x-forwarded-prefix",
 		"x-script-name", // the ReverseProxied middleware of Flask applications cuts it off the path
+		// System.Web: CookielessHelperClass reads the session and the ticket of forms authentication there,
+		// HttpRequest.GetEncodingFromHeaders the charset in which it decodes query and form.
+		"aspfiltersessionid", "x-up-devcap-post-charset",
 	}
 }
 
 // OverrideQuery returns the query keys and body fields that replace the method of a request in some
 // frameworks.
 func OverrideQuery() []string {
-	return []string{"_method", "x-http-method-override", "x-http-method", "x-method-override", "_http_method"}
+	return []string{
+		"_method", "x-http-method-override", "x-http-method", "x-method-override", "_http_method",
+		"x-tunneled-method", // Plack::Middleware::MethodOverride, Catalyst
+	}
 }
 
 // Unasked returns the headers that clients and proxies send with a write unasked, so that one of them says

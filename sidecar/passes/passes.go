@@ -19,7 +19,7 @@ const Extension = "passes"
 // the leash on upgrades and event streams, the limit of requests without a leash, and the bodies of reads and of
 // writes below a body path. It grows when an Envoy with the configuration that was printed before would pass what it
 // should not.
-const Base = 5
+const Base = 6
 
 // The kinds of entries.
 const (
@@ -137,4 +137,13 @@ func (n *Need) Missing(declared string) List {
 // application.
 func (n *Need) apart(places []string, own string) bool {
 	return len(places) > 0 && !slices.ContainsFunc(places, func(at string) bool { return at != own && n.Upstreams[at] })
+}
+
+// IndexFolder returns the folder, with a slash at its end, whose index page a path is: "/login/" for
+// "/login/index.php". Servers run that page for the folder too (DirectoryIndex of Apache, index of nginx, default
+// documents of IIS).
+func IndexFolder(path string) (folder string, found bool) {
+	at := strings.LastIndexByte(path, '/') + 1
+	name, _, suffix := strings.Cut(strings.ToLower(path[at:]), ".")
+	return path[:at], suffix && (name == "index" || name == "default")
 }

@@ -185,6 +185,9 @@ func (p *app) denyForm(r *request.Request, path *request.Path, keys request.Keys
 			"this is another spelling of a path with open responses: write the path as the application documents it")
 	case r.Headers.Overridden():
 		return denyOverride("headers")
+	case !r.QueryCharset():
+		return deny(http.StatusUnsupportedMediaType, request.ReasonContentType,
+			"send Content-Type with charset=utf-8 or without a charset: some applications decode the query in it too")
 	case keys.Override():
 		return denyOverride("query parameters")
 	case p.foreignToken(keys):

@@ -38,7 +38,7 @@ func (a *Authorizer) identify(
 		switch {
 		case d != nil:
 			return Caller{}, nil, d
-		case !owner.Known() && (owner.Nobody || ordinary(c)):
+		case !owner.Known() && (owner.Nobody || c.Ordinary):
 			// It passes as a request without a credential.
 		case !owner.Known():
 			unknown = c
@@ -67,10 +67,6 @@ func (a *Authorizer) identify(
 	}
 	return caller, typed, p.denyAnonymous(proved, unknown)
 }
-
-// ordinary reports whether a value that the application does not know may be no credential at all: a parameter of the
-// query that only has the name of a cookie.
-func ordinary(c *request.Credential) bool { return c.In == request.InCookie && c.Merged }
 
 // unauthorized adds the application's challenge to a 401.
 func (p *app) unauthorized(d *Decision) *Decision {
@@ -140,7 +136,7 @@ func fromJWT(ctx context.Context, p *app, s *SubjectSource, c *request.Credentia
 		name, _ = claims.Extra[s.Claim].(string) // a claim of another type is no name
 	}
 	if err != nil || name == "" {
-		if ordinary(c) { // such as the token of a link to reset a password
+		if c.Ordinary { // such as the token of a link to reset a password
 			return Caller{}, nil
 		}
 		// It never passes as anonymous, because the application might be less strict. The

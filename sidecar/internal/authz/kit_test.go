@@ -322,3 +322,13 @@ func run(t *testing.T, rows []row) {
 		})
 	}
 }
+
+// tokens answers as an application that knows these credentials, by user name.
+type tokens map[string]string
+
+func (t tokens) Identify(_ context.Context, _, _ string, c authz.Credential) (authz.Caller, error) {
+	if name, ok := t[c.Value]; ok {
+		return authz.Caller{Subject: subject.Subject{UserName: name}, IssuedAt: t0}, nil
+	}
+	return authz.Caller{}, nil
+}

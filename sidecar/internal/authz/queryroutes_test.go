@@ -31,12 +31,13 @@ func routeParameters() []routeParameter {
 		{"__elgg_uri", "", true},
 		{"q", "", false},
 		{"s", "", false},
-		{"r", "", false},
+		{"r", "", true},
 		{"p", "", false},
-		{"route", "", false},
+		{"route", "", true},
 		{"action", "/actions", false},
 		{"url", "/api", false},
-		{"it", "", false},
+		{"it", "", true},
+		{"controller", "", true},
 	}
 }
 

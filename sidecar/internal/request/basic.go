@@ -1,6 +1,7 @@
 package request
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/base64"
 	"strings"
@@ -46,24 +47,48 @@ func basicHalves(raw string) (user, password string, ok bool) {
 }
 
 // ignore judges an Authorization header of an ignored scheme. Some applications take its second word for a token
-// whatever the scheme is, or what follows the last "Bearer " (Laravel's bearerToken). So it has to be of its scheme.
-func (s *Sources) ignore(scheme, rest string) *Problem {
+// whatever the scheme is, or what follows the last "Bearer " (Laravel's bearerToken). So it has to be of its scheme,
+// and where it may also be a token, the application is asked.
+func (s *Sources) ignore(scheme, rest string, out *[]Credential) *Problem {
 	if scheme == "basic" {
 		if _, _, ok := basicHalves(rest); !ok {
 			return problem(400, ReasonCredential, notBasic)
 		}
-		return nil
-	}
-	if strings.ContainsFunc(rest, unicode.IsSpace) {
+	} else if strings.ContainsFunc(rest, unicode.IsSpace) {
 		return problem(400, ReasonCredential, "the Authorization header is not a scheme, one space, and one word")
+	}
+	if gssToken(rest) {
+		return nil
 	}
 	for i := range s.all {
 		src := &s.all[i]
-		marked := src.Prefix != "" || src.JWT
-		if marked && src.In == InHeader && src.Name == "authorization" && src.fits(rest) {
+		switch {
+		case src.In != InHeader || src.Name != "authorization" || !src.fits(rest):
+		case src.Prefix != "" || src.JWT:
 			return problem(400, ReasonCredential, "the Authorization header has a credential under another scheme: "+
 				"send it as "+cmp.Or(src.Scheme, "the whole value"))
+		case plainValue(rest, true):
+			*out = append(*out, Credential{Source: i, In: src.In, Name: src.Name, Value: rest, Ordinary: true})
 		}
 	}
 	return nil
 }
+
+// gssToken reports whether a word is a token of Kerberos, SPNEGO or NTLM, which is another for each request, so that
+// nobody wants to be asked about it: GSS-API with its mechanism (RFC 2743 §3.1), or NTLMSSP.
+func gssToken(word string) bool {
+	head := make([]byte, 24)
+	n, _ := base64.StdEncoding.Decode(head, []byte(word[:min(len(word), 32)]))
+	token := head[:n]
+	if bytes.HasPrefix(token, []byte("NTLMSSP\x00")) {
+		return true
+	}
+	return len(token) > 0 && token[0] == 0x60 &&
+		(bytes.Contains(token, []byte(spnego)) || bytes.Contains(token, []byte(kerberos)))
+}
+
+// The mechanisms as object identifiers in DER: 1.3.6.1.5.5.2 and 1.2.840.113554.1.2.2.
+const (
+	spnego   = "\x06\x06\x2b\x06\x01\x05\x05\x02"
+	kerberos = "\x06\x09\x2a\x86\x48\x86\xf7\x12\x01\x02\x02"
+)

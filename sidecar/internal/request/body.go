@@ -109,6 +109,22 @@ func (r *Request) mediaType() string {
 	return mt
 }
 
+// QueryCharset reports whether no application decodes the query in another charset than it seems: Django and ASP.NET
+// take the charset of the Content-Type for the query too, and "+AGE-" is "a" in UTF-7. Charsets that have ASCII as it
+// is pass.
+func (r *Request) QueryCharset() bool {
+	return r.Query == "" || !slices.ContainsFunc(r.Headers["content-type"], func(v string) bool {
+		if !strings.Contains(strings.ToLower(v), "charset") {
+			return false
+		}
+		_, params, err := mime.ParseMediaType(v)
+		charset := strings.ToLower(params["charset"])
+		plain := utf8Name(charset) || charset == "us-ascii" || charset == "ascii" ||
+			strings.HasPrefix(charset, "iso-8859-") || strings.HasPrefix(charset, "windows-125")
+		return err != nil || !plain || !sameCharset(v, true)
+	})
+}
+
 func utf8Name(charset string) bool {
 	return strings.EqualFold(charset, "utf-8") || strings.EqualFold(charset, "utf8")
 }

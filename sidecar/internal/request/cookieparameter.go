@@ -68,15 +68,15 @@ func (s *Sources) fromPathParameter(raw, parameter string, out *[]Credential) *P
 		case c == nil:
 			return problem(401, ReasonInvalid, what+" contains no credential of this application")
 		}
-		c.Merged = place != named
+		c.Ordinary = place != named
 		*out = append(*out, *c)
 	}
 	return nil
 }
 
-// cookieless reports whether ASP.NET finds a session or a ticket in a segment: "(S(id))", "(F(ticket))".
+// cookieless reports whether ASP.NET finds a session or a ticket in a segment: "(S(id))", "(X(1)F(ticket))".
 func cookieless(segment string) bool {
-	return len(segment) > 3 && segment[0] == '(' && segment[2] == '(' && strings.Contains("ASFasf", segment[1:2])
+	return len(segment) > 3 && segment[0] == '(' && segment[2] == '(' && nameByte(segment[1])
 }
 
 // fromCookieKey reads a parameter of the query with the name of a cookie. Most applications have other parameters under
@@ -90,7 +90,11 @@ func (s *Sources) fromCookieKey(name, value string, out *[]Credential) *Problem 
 	if c == nil {
 		return nil
 	}
-	c.Merged = true
+	if strings.Contains(name, ":") {
+		return problem(400, ReasonQuery, "the query parameter "+place.Name+
+			" has the name of a cookie with a credential, and a converter of Zope")
+	}
+	c.Ordinary = true
 	*out = append(*out, *c)
 	switch {
 	case plainValue(value, place.Escapes):
@@ -112,7 +116,7 @@ func (s *Source) words(value string) bool {
 }
 
 // cookieNamed returns the place of the cookie that may have the name of a parameter, nil when none has. Zope cuts
-// converters off the name ("__ac:string").
+// converters off the name ("__ac:string"), some of which decode the value ("__ac:utf-7:ustring").
 func (s *Sources) cookieNamed(name string) *Source {
 	name, _, _ = strings.Cut(name, ":")
 	folded := foldCookie(name)

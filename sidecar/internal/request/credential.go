@@ -70,10 +70,13 @@ type Credential struct {
 	Name    string // as the source says
 	Value   string // with the prefix, without the scheme; a secret
 	cookies string // names of the cookies, separated by blanks
-	// Merged says that a parameter of the query has the name of a body place or of a cookie, or that the path has the
-	// session of a servlet container for a cookie of any name. The application may take the value of the body or the
-	// cookie instead, or know no such credential at all.
+	// Merged says that a parameter of the query has the name of a body place: the application may take the value of
+	// the body instead.
 	Merged bool
+	// Ordinary says that the value is in another place than the source's, where it may also be no credential at all:
+	// a parameter of the query with the name of a cookie, the session of a servlet container in the path for a cookie
+	// of another name, a cookie with the name of a field, a token behind an ignored scheme.
+	Ordinary bool
 }
 
 // Where names the place of the credential: "cookie:session", "header:authorization".
@@ -158,6 +161,7 @@ func (s *Sources) Find(r *Request, path *Path) ([]Credential, *Problem) {
 	for _, find := range [...]func(*Sources, *Request, *Path, *[]Credential) *Problem{
 		(*Sources).fromCookies, (*Sources).fromParameters, (*Sources).fromHeaders, (*Sources).fromQuery,
 		(*Sources).fromPath, (*Sources).fromProtocols, (*Sources).fromBody, (*Sources).fromMerged,
+		(*Sources).fromFieldCookies,
 	} {
 		if p := find(s, r, path, &out); p != nil {
 			return nil, p
@@ -260,7 +264,7 @@ func (s *Sources) fromAuthorization(v string, out *[]Credential) *Problem {
 	scheme, raw, blank := strings.Cut(v, " ")
 	scheme = strings.ToLower(scheme)
 	if blank && s.ignored[scheme] {
-		return s.ignore(scheme, raw)
+		return s.ignore(scheme, raw, out)
 	}
 	if blank && scheme == "basic" && s.basic {
 		return s.fromBasic(raw, out)

@@ -110,6 +110,11 @@ func (p *Path) split(text string) {
 		}
 	}
 	p.pieces = append(p.pieces, readPiece(text[start:], soft))
+	for i := range len(p.pieces) - 2 { // Next.js: "/_next/data/BUILD/account.json" runs the page /account
+		if p.pieces[i].name == "_next" && p.pieces[i+1].name == "data" {
+			p.pieces[i].blank, p.pieces[i+1].blank, p.pieces[i+2].blank = true, true, true
+		}
+	}
 	p.dots = slices.ContainsFunc(p.pieces, func(s piece) bool { return s.dots })
 }
 

@@ -76,6 +76,30 @@ func (s *Sources) fromMerged(r *Request, path *Path, out *[]Credential) *Problem
 	return nil
 }
 
+// fromFieldCookies reads the cookies with the names of query places and of body places that the request reaches. PHP
+// puts cookies among the parameters of $_REQUEST unless its request_order says otherwise, and ASP.NET among those of
+// Request. Most such cookies have nothing to do with the place.
+func (s *Sources) fromFieldCookies(r *Request, path *Path, out *[]Credential) *Problem {
+	for _, line := range r.Headers["cookie"] {
+		for pair := range strings.SplitSeq(line, ";") {
+			name, value, _ := strings.Cut(strings.TrimPrefix(pair, " "), "=")
+			value = decodeAgain(value)
+			if !plainText(value) || slices.ContainsFunc(s.cookies, func(c Source) bool { return c.names(name) }) {
+				continue
+			}
+			c := s.match(value, func(i int, src *Source) bool {
+				field := src.In == InQuery || src.merged() && !src.Typed && s.reaches(i, path)
+				return field && foldCookie(name) == foldCookie(src.Name)
+			})
+			if c != nil && value != "" {
+				c.Ordinary = true
+				*out = append(*out, *c)
+			}
+		}
+	}
+	return nil
+}
+
 // merged reports whether a query parameter can have the name of the body field: not inside GraphQL.
 func (s *Source) merged() bool { return s.In == InBody && s.Body.Format != GraphQL }
 

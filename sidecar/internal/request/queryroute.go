@@ -25,7 +25,7 @@ const (
 type routeKey struct {
 	name  string
 	under string // where the route is in paths
-	only  bool   // the parameter has no other use, so a value without a slash is as good a route as one with it
+	only  bool   // the parameter is no search: a value without a slash is as good a route as one with it
 }
 
 // routeKeys are the parameters of routers that many applications share. Some have other uses, such as a search. They
@@ -37,9 +37,9 @@ func routeKeys() []routeKey {
 		{"pagename", "", true},             // WordPress, wp-includes/class-wp.php: parse_request
 		{"q", "", false},                   // Drupal 7, includes/bootstrap.inc: request_path; MODX: request_param_alias
 		{"s", "", false},                   // ThinkPHP: var_pathinfo; "|" stands for a slash
-		{"r", "", false},                   // Yii 1 and 2: routeVar, routeParam
+		{"r", "", true},                    // Yii 1 and 2: routeVar, routeParam
 		{"p", "", false},                   // Vanilla Forums: Gdn_Request
-		{"route", "", false},               // OpenCart: startup/router
+		{"route", "", true},                // OpenCart: startup/router
 		{"_route_", "", true},              // OpenCart: startup/seo_url
 		{"_url", "", true},                 // Phalcon: Router.getRewriteUri
 		{"routestring", "", true},          // vBulletin 5
@@ -49,7 +49,8 @@ func routeKeys() []routeKey {
 		{"_astroaction", "_actions", true}, // Astro 4
 		{"action", "actions", false},       // Craft: Request, actionTrigger
 		{"url", "api", false},              // PrestaShop: webservice/dispatcher.php
-		{"it", "", false},                  // ProcessWire: index.php?it=$1
+		{"controller", "", true},           // PrestaShop: Dispatcher::getController
+		{"it", "", true},                   // ProcessWire: index.php?it=$1
 		{"__elgg_uri", "", true},           // Elgg: Application::GET_PATH_KEY
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"slices"
 	"strings"
+
+	"github.com/scimward/scimward/sidecar/passes"
 )
 
 // MaxTemplate is how many segments of a template count. A longer one covers more.
@@ -11,7 +13,9 @@ const MaxTemplate = 60
 
 // Template is a folded path template.
 type Template struct {
-	names []string // one a segment; "" stands for any one segment
+	names  []string // one a segment; "" stands for any one segment
+	joined string   // all names, when each is one: see spelled
+	index  bool     // the last name is the index page of its folder
 }
 
 // No folded name contains a number sign, so a name of a template with one is special.
@@ -45,13 +49,17 @@ func NewTemplate(path string) Template {
 	} else if n := len(t.names); n > 0 && t.names[n-1] != "" && strings.HasSuffix(path, "*") {
 		t.names[n-1] = strings.TrimSuffix(t.names[n-1], "*") + starts
 	}
+	_, t.index = passes.IndexFolder(path)
+	if joined := strings.Join(t.names, ""); !slices.Contains(t.names, "") && !strings.Contains(joined, starts) {
+		t.joined = joined
+	}
 	return t
 }
 
 // NewPrefix folds a path prefix such as /download, which also covers /download-all. With a
 // slash at its end, it covers what lies below only.
 func NewPrefix(path string) Template {
-	t := NewTemplate(path)
+	t := Template{names: NewTemplate(path).names}
 	switch n := len(t.names); {
 	case n == 0 || n == MaxTemplate:
 	case strings.HasSuffix(path, "/"):
@@ -69,7 +77,29 @@ func (t Template) Covers(p *Path) bool { return t.match(p, true) }
 func (t Template) Matches(p *Path) bool { return t.match(p, false) }
 
 func (t Template) match(p *Path, below bool) bool {
-	return t.walk(p.pieces, p.dots, 1, below).at >= 0
+	return t.walk(p.pieces, p.dots, 1, below).at >= 0 || t.spelled(p.pieces) || t.index && t.inFolder(p)
+}
+
+// spelled reports whether the pieces are the names without a look at the slashes, as WPGraphQL compares paths:
+// "/gra/phql" is "/graphql" (Router::is_graphql_http_request).
+func (t Template) spelled(pieces []piece) bool {
+	rest := t.joined
+	for i := range pieces {
+		var found bool
+		if rest, found = strings.CutPrefix(rest, pieces[i].name); !found || pieces[i].soft {
+			return false
+		}
+	}
+	return rest == "" && t.joined != ""
+}
+
+// inFolder reports whether p is the folder whose index page t is. Servers run the page for it, and others for its other
+// scripts.
+func (t Template) inFolder(p *Path) bool {
+	folder := Template{names: t.names[:len(t.names)-1]}
+	last := &p.pieces[len(p.pieces)-1]
+	script := last.blank && last.name != ""
+	return !script && folder.Matches(p)
 }
 
 // Reaches is Covers, also for the routes that [Path.Route] found.
