@@ -3,11 +3,13 @@ package page
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/scimward/scimward/policies"
 )
 
-// PolicyInput returns the page of what a rule of a tenant reads. The table comes from the schema.
+// PolicyInput returns the page of what a rule of a tenant reads and may call. The table comes from the schema, the
+// functions from what a bundle compiles against.
 func PolicyInput() ([]byte, error) {
 	const name = "policy-input.txt"
 	head, err := heads.ReadFile("heads/" + name)
@@ -22,5 +24,50 @@ func PolicyInput() ([]byte, error) {
 	for _, m := range policies.InputMembers() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", m.Name, m.Type, m.Text)
 	}
+	b.WriteString("\n## Functions that a rule may call\n\nThese are functions and operators of Rego, as the " +
+		"[policy reference of OPA](https://www.openpolicyagent.org/docs/policy-reference) describes them. " +
+		"A bundle that calls\nanother one does not compile. One call has " +
+		"[bounds](policy.md#what-a-bundle-cannot-do).\n\n")
+	wrap(&b, functions())
 	return b.Bytes(), nil
+}
+
+// functions are the names of what the rules of a bundle may call, operators first.
+func functions() []string {
+	var operators, names []string
+	for _, f := range policies.BundleCapabilities().Builtins {
+		switch {
+		case f.Infix != "":
+			operators = append(operators, f.Infix)
+		case f.Name == "internal.print":
+			names = append(names, "print")
+		default:
+			names = append(names, f.Name)
+		}
+	}
+	slices.Sort(operators)
+	slices.Sort(names)
+	return slices.Concat(slices.Compact(operators), names)
+}
+
+// wrap writes words as code, in lines of at most 120 columns.
+func wrap(b *bytes.Buffer, words []string) {
+	column := 0
+	for i, w := range words {
+		w = "`" + w + "`"
+		if i < len(words)-1 {
+			w += ","
+		}
+		switch {
+		case column == 0:
+		case column+1+len(w) > 120:
+			b.WriteByte('\n')
+			column = 0
+		default:
+			w = " " + w
+		}
+		b.WriteString(w)
+		column += len(w)
+	}
+	b.WriteByte('\n')
 }
