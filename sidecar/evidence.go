@@ -41,6 +41,10 @@ type (
 	Locked = admin.Locked
 	// LockUse says how often a lock refused a request.
 	LockUse = admin.LockUse
+	// Raising asks to raise the format of the log.
+	Raising = admin.Raising
+	// Raised is the answer to it.
+	Raised = admin.Raised
 	// LeaverList is the answer of the list of leavers.
 	LeaverList = admin.LeaverList
 	// TrailEnd is the end of a verified audit trail.

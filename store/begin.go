@@ -102,8 +102,8 @@ func (s *Store) origin(ctx context.Context) (Origin, error) {
 	if _, o.Cores, err = s.Cores(ctx); err != nil {
 		return Origin{}, err
 	}
-	rec, at, err := s.m.Began()
-	if err == nil && o.Shared && at == b.Last {
+	rec, err := s.m.Began()
+	if err == nil && o.Shared {
 		o.Began = rec
 	}
 	return o, err

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -120,7 +122,7 @@ func clusterText(s *sidecar.ClusterStatus, now time.Time) string {
 	} else {
 		b.WriteString("NO LEASE: it lets no request pass\n")
 	}
-	b.WriteString("\nCORE\tID\tHEARTBEAT\tLEASE\tAT\tBEHIND\tEDGES\tVERSION\tCONFIGURATION\n")
+	b.WriteString("\nCORE\tID\tHEARTBEAT\tLEASE\tAT\tBEHIND\tEDGES\tVERSION\tREADS\tCONFIGURATION\n")
 	for i := range s.Cores {
 		writeCore(&b, &s.Cores[i])
 	}
@@ -129,8 +131,9 @@ func clusterText(s *sidecar.ClusterStatus, now time.Time) string {
 		if g.InOrder {
 			how = "left in good order"
 		}
-		fmt.Fprintf(&b, "%s\t%s\t%s\t%s\t-\t-\t-\t-\t-\n", g.Name, g.ID, ago(now, g.Since), how)
+		fmt.Fprintf(&b, "%s\t%s\t%s\t%s\t-\t-\t-\t-\t-\t-\n", g.Name, g.ID, ago(now, g.Since), how)
 	}
+	writeFormat(&b, s)
 	writeEdges(&b, s)
 	writeLog(&b, s, now)
 	writeConfirmed(&b, s, now)
@@ -138,6 +141,27 @@ func clusterText(s *sidecar.ClusterStatus, now time.Time) string {
 		fmt.Fprintf(&b, "ATTENTION: %s\n", oneLine(a))
 	}
 	return columns(b.String())
+}
+
+// writeFormat says in which format the log is, and whether every core reads a newer one.
+func writeFormat(b *strings.Builder, s *sidecar.ClusterStatus) {
+	all, oldest := uint64(math.MaxUint64), ""
+	for i := range s.Cores {
+		if c := &s.Cores[i]; c.Reads < all {
+			all, oldest = c.Reads, c.Name
+		}
+	}
+	switch {
+	case len(s.Cores) == 0:
+		return
+	case all > s.Format:
+		fmt.Fprintf(b, "\nlog format: %d; every core reads %d: `scimward store raise` when you will not go back to the "+
+			"former version\n", s.Format, all)
+	case slices.ContainsFunc(s.Cores, func(c sidecar.ClusterCore) bool { return c.Reads > s.Format }):
+		fmt.Fprintf(b, "\nlog format: %d; %s reads no newer one\n", s.Format, oldest)
+	default:
+		fmt.Fprintf(b, "\nlog format: %d\n", s.Format)
+	}
 }
 
 func writeCore(b *strings.Builder, c *sidecar.ClusterCore) {
@@ -155,8 +179,8 @@ func writeCore(b *strings.Builder, c *sidecar.ClusterCore) {
 	if c.Applied != nil && c.Behind != nil && c.Told != nil {
 		at, behind = fmt.Sprint(*c.Applied), fmt.Sprintf("%d (%s ago)", *c.Behind, seconds(*c.Told))
 	}
-	fmt.Fprintf(b, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%s\n", name, c.ID, beat, lease, at, behind, len(c.Edges),
-		cmp.Or(c.Version, "unknown"), cmp.Or(c.Config, "unknown"))
+	fmt.Fprintf(b, "%s\t%s\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%s\n", name, c.ID, beat, lease, at, behind, len(c.Edges),
+		cmp.Or(c.Version, "unknown"), c.Reads, cmp.Or(c.Config, "unknown"))
 }
 
 // writeEdges lists the edges of all cores.

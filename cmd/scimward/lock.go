@@ -19,11 +19,15 @@ type acting struct {
 	asJSON   *bool
 }
 
+func operatorFlag(c *cobra.Command) *string {
+	return c.Flags().String("operator", os.Getenv("SCIMWARD_OPERATOR"), "your `NAME`, for the audit trail")
+}
+
 // actFlags adds the flags of a command that changes something.
 func actFlags(c *cobra.Command) acting {
 	return acting{
 		reading:  readFlags(c),
-		operator: c.Flags().String("operator", os.Getenv("SCIMWARD_OPERATOR"), "your `NAME`, for the audit trail"),
+		operator: operatorFlag(c),
 		asJSON:   jsonFlag(c),
 	}
 }

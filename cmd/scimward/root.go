@@ -100,6 +100,7 @@ Secure:  scimward ca issue NAME      a certificate for an Envoy on another machi
          scimward ca renew CERT      replace it by a new one
 Keep:    scimward backup -o FILE     copy the store while scimward runs
          scimward store migrate      move to several cores, or back
+         scimward store raise        use the newest format of the log, after an upgrade
          scimward log status         is the shared log of the cores safe?`,
 		SilenceErrors: true,
 		SilenceUsage:  true,

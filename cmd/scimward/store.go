@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os/user"
@@ -22,7 +23,7 @@ func newStore() *cobra.Command {
 	}
 	asJSON := jsonFlag(verify)
 	withConfig(verify, func(c *cobra.Command, _ string, cfg *config.Config) error { return verifyStore(c, cfg, *asJSON) })
-	return groupOf("store", "check the store, and move it", verify, newAcceptLoss(), newMigrate())
+	return groupOf("store", "check the store, and move it", verify, newAcceptLoss(), newMigrate(), newRaise())
 }
 
 func verifyStore(c *cobra.Command, cfg *config.Config, asJSON bool) error {
@@ -125,4 +126,39 @@ func operator() string {
 		return "unknown"
 	}
 	return u.Username
+}
+
+func newRaise() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "raise",
+		Short: "let the log go on in the newest format that this version reads",
+		Long: `A new version goes on writing the records of the version before, so that each core can be
+replaced alone, and the version before can come back. When every core runs the new version and you
+will not go back, this lets them write what is new. From then on an older version does not open
+the store. Asks the running scimward; in a cluster, any core. Refused while a core of the table is
+older: ` + "`scimward cluster status`" + ` shows which. A new store begins in the newest format.`,
+		Args: noArgs,
+	}
+	file, asJSON, reason := configFlag(c), jsonFlag(c), optionalReason(c)
+	operator := operatorFlag(c)
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		admin, err := newAdminClient(*file)
+		if err != nil {
+			return err
+		}
+		got, err := admin.post(c.Context(), *operator, "/v1/format/raise", sidecar.Raising{Reason: *reason})
+		if err != nil {
+			return err
+		}
+		var out sidecar.Raised
+		if err := json.Unmarshal(got.body, &out); err != nil {
+			return fmt.Errorf("reading the answer: %w", err)
+		}
+		text := fmt.Sprintf("the log goes on in format %d, after format %d\n", out.To, out.From)
+		if out.From == out.To {
+			text = fmt.Sprintf("the log is in format %d already, the newest that this version reads\n", out.To)
+		}
+		return result(c, *asJSON, out, text)
+	}
+	return c
 }

@@ -11,6 +11,7 @@ import (
 
 // Writer writes one record into the engine. It sees its own writes.
 type Writer struct {
+	m    *Machine
 	txn  *badger.Txn
 	seq  Seq
 	seen map[string][]byte // the writes of the record; a nil value is a deletion
@@ -23,9 +24,9 @@ func (m *Machine) Apply(txn *badger.Txn, seq Seq, b []byte) error {
 	m.newest = verdict{seq: seq, accepted: m.newest.accepted[:0]}
 	rec, err := m.codec.decode(b)
 	if err != nil {
-		return err
+		return fmt.Errorf("record %d: %w", seq, err)
 	}
-	w := &Writer{txn: txn, seq: seq, seen: map[string][]byte{}}
+	w := &Writer{m: m, txn: txn, seq: seq, seen: map[string][]byte{}}
 	if rec.genesis != nil {
 		return m.begin(w, rec.genesis, b)
 	}
@@ -145,6 +146,8 @@ func (w *Writer) operation(o *operation, at int64) error {
 			return fmt.Errorf("reading a key of kind %c: %w", o.key[0], err)
 		}
 		return w.Set(o.key, v)
+	case opRaise:
+		return w.raise(uint64(o.delta))
 	}
 	return errBadRecord
 }

@@ -233,6 +233,9 @@ func (m *Machine) order(ctx context.Context, txns []*transaction) (verdict, erro
 
 // publish shows the newest record to readers.
 func (m *Machine) publish(seq Seq) {
+	if f := m.newest.format; f != 0 {
+		m.format.Store(f)
+	}
 	m.opts.Content.Publish(func() { m.position.Store(uint64(seq)) })
 }
 

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/scimward/scimward/store/log"
 )
 
 // SampleRecords returns a genesis record and one with transactions, small and compressed.
@@ -22,12 +24,15 @@ func SampleRecords(tb testing.TB) [][]byte {
 			{kind: opPut, key: []byte("k"), value: []byte("v")},
 			{kind: opDelete, key: []byte("l")},
 			{kind: opAdd, key: []byte("c"), delta: -2},
+			{kind: opRaise, key: []byte("G"), delta: Reads},
 		},
 	}
 	large := *small
 	large.Changes = []byte(strings.Repeat("[]", 2000))
 	return [][]byte{
-		(&Genesis{ID: [16]byte{1}}).encode(), c.encode(nil, nil),
+		(&Genesis{ID: [16]byte{1}}).encode(), c.encode(nil, nil), (&Genesis{ID: [16]byte{1}, Format: Reads}).encode(),
+		(&Genesis{ID: [16]byte{1}, Previous: [16]byte{2}, Shared: true, Format: Reads}).encode(),
+		(&Genesis{ID: [16]byte{1}, Previous: [16]byte{2}}).encode(),
 		c.encode(nil, []*transaction{small, small}), c.encode(nil, []*transaction{&large}),
 		c.encode(&mark{number: 300, at: 1 << 20}, []*transaction{small}),
 		c.encode(&mark{number: 1}, []*transaction{&large}),
@@ -76,4 +81,29 @@ func BatchSizes(n, clients int, patience time.Duration, end bool) (sizes []int) 
 		got += len(batch)
 	}
 	return sizes
+}
+
+// GenesisIn returns the genesis record of a log that began empty in a format.
+func GenesisIn(format uint64) []byte { return (&Genesis{ID: [16]byte{9}, Format: format}).encode() }
+
+// RaiseRecord returns a record of a shared log that raises the format.
+func RaiseRecord(tb testing.TB, id log.Incarnation, format uint64) []byte {
+	tb.Helper()
+	return operationRecord(tb, id, operation{kind: opRaise, key: []byte("G"), delta: int64(format)})
+}
+
+// UnknownOperation returns a record of a shared log with an operation of an unknown kind.
+func UnknownOperation(tb testing.TB, id log.Incarnation) []byte {
+	tb.Helper()
+	return operationRecord(tb, id, operation{kind: 32, key: []byte("c")})
+}
+
+func operationRecord(tb testing.TB, id log.Incarnation, o operation) []byte {
+	tb.Helper()
+	c, err := newCodec()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer c.close()
+	return c.encode(&mark{incarnation: id, writer: writerID{1}, number: 1}, []*transaction{{ops: []operation{o}}})
 }

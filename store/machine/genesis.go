@@ -22,31 +22,46 @@ type Genesis struct {
 	Previous log.Incarnation // the log that it continues, zero for one that began empty
 	Newest   [32]byte        // SHA-256 of the newest record of that log
 	Shared   bool            // the new log is one of several machines
+	Format   uint64          // of the log from this record on, see Reads; at least 1
 }
 
 // ErrOtherGenesis says that a genesis record does not continue the state that it is appended to.
 var ErrOtherGenesis = errors.New("store: this genesis record continues another state")
 
-// The forms of a genesis record that continues another log.
+// The bits of the form of a genesis record. A log that began empty in format 1 has none.
 const (
 	continuedAlone  = 1
 	continuedShared = 2
+	formatted       = 4 // the format follows, which is above 1
 )
 
 func (g *Genesis) encode() []byte {
 	b := append([]byte{recordVersion, flagGenesis}, g.ID[:]...)
-	if g.Previous == (log.Incarnation{}) {
+	form := byte(0)
+	switch {
+	case g.Previous == (log.Incarnation{}):
+	case g.Shared:
+		form = continuedShared
+	default:
+		form = continuedAlone
+	}
+	if g.Format > 1 {
+		form |= formatted
+	}
+	if form == 0 {
 		return b
 	}
-	form := byte(continuedAlone)
-	if g.Shared {
-		form = continuedShared
+	b = append(b, form)
+	if form&^formatted != 0 {
+		b = append(append(b, g.Previous[:]...), g.Newest[:]...)
 	}
-	b = append(append(b, form), g.Previous[:]...)
-	return append(b, g.Newest[:]...)
+	if form&formatted != 0 {
+		b = binary.AppendUvarint(b, g.Format)
+	}
+	return b
 }
 
-// ReadGenesis reads a genesis record.
+// ReadGenesis reads a genesis record. It fails with ErrNewer for that of a log in a format above Reads.
 func ReadGenesis(rec []byte) (Genesis, error) {
 	var g Genesis
 	d := decoder{b: rec}
@@ -54,17 +69,40 @@ func ReadGenesis(rec []byte) (Genesis, error) {
 		return Genesis{}, fmt.Errorf("%w: no genesis record", errBadRecord)
 	}
 	copy(g.ID[:], d.take(len(g.ID)))
+	g.Format = 1
 	if len(d.b) > 0 {
-		form := d.byte()
-		copy(g.Previous[:], d.take(len(g.Previous)))
-		copy(g.Newest[:], d.take(len(g.Newest)))
-		g.Shared = form == continuedShared
-		d.bad = d.bad || !g.Shared && form != continuedAlone || g.Previous == (log.Incarnation{})
+		d.form(&g)
+	}
+	switch {
+	case g.Format > Reads:
+		return Genesis{}, tooNew(g.Format)
+	case d.newer:
+		return Genesis{}, ErrNewer
 	}
 	if d.bad || len(d.b) > 0 {
 		return Genesis{}, fmt.Errorf("%w: no genesis record", errBadRecord)
 	}
 	return g, nil
+}
+
+// form reads what follows the identity in a genesis record.
+func (d *decoder) form(g *Genesis) {
+	form := d.byte()
+	switch form &^ formatted {
+	case continuedAlone, continuedShared:
+		copy(g.Previous[:], d.take(len(g.Previous)))
+		copy(g.Newest[:], d.take(len(g.Newest)))
+		g.Shared = form&continuedShared != 0
+		d.bad = d.bad || g.Previous == (log.Incarnation{})
+	case 0:
+		d.bad = d.bad || form == 0
+	default:
+		d.unknown()
+	}
+	if form&formatted != 0 {
+		g.Format = d.uvarint()
+		d.bad = d.bad || g.Format < 2
+	}
 }
 
 // Incarnation reads the identity out of a genesis record, for the driver of a log.
@@ -74,26 +112,25 @@ func Incarnation(rec []byte) (log.Incarnation, error) {
 }
 
 func newGenesis() Genesis {
-	var g Genesis
+	g := Genesis{Format: Reads}
 	rand.Read(g.ID[:]) // never fails (crypto/rand)
 	return g
 }
 
-// Began returns the genesis record of the log of the state, and its position.
-func (m *Machine) Began() (rec []byte, at Seq, err error) {
+// Began returns the genesis record of the log of the state if it is the newest record, otherwise nil.
+func (m *Machine) Began() ([]byte, error) {
 	if err := m.enter(); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	defer m.inflight.Done()
-	rec, at, err = m.log.Genesis()
+	rec, err := m.log.Read(m.log.Last())
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	g, err := ReadGenesis(rec)
-	if g.Previous == (log.Incarnation{}) {
-		at = 1
+	if len(rec) < 2 || rec[1] != flagGenesis {
+		return nil, nil
 	}
-	return rec, at, err
+	return rec, nil
 }
 
 // Continue begins a new log with the state: it appends the genesis record of the new log to the old one. From then on
@@ -114,6 +151,7 @@ func (m *Machine) Continue(ctx context.Context, shared bool) (rec []byte, at Seq
 	}
 	next := newGenesis()
 	next.Previous, next.Newest, next.Shared = b.ID, sha256.Sum256(newest), shared
+	next.Format = m.Format()
 	rec = next.encode()
 	if at, err = m.log.Append(ctx, rec); err != nil {
 		return nil, 0, fmt.Errorf("beginning a new log: %w", err)
@@ -124,6 +162,7 @@ func (m *Machine) Continue(ctx context.Context, shared bool) (rec []byte, at Seq
 
 // begin applies a genesis record.
 func (m *Machine) begin(w *Writer, g *Genesis, rec []byte) error {
+	m.newest.format = g.Format
 	if w.seq == 1 && g.Previous == (log.Incarnation{}) {
 		m.id = g.ID
 		return nil

@@ -92,6 +92,7 @@ type Machine struct {
 	metrics *metrics
 
 	id     log.Incarnation // of the newest genesis record
+	format atomic.Uint64   // of the log
 	newest verdict         // of Apply; only the goroutine that appends to the local log reads it
 	hash   [32]byte        // the end of the chain of marks after it
 
@@ -127,7 +128,7 @@ func Open(ctx context.Context, o Options) (*Machine, error) {
 	}
 	l.Bind(m.Apply)
 	bounds, err := l.Bounds(ctx)
-	if err != nil && o.Shared != nil { // without a shared log, CheckLog reports it
+	if err != nil && (o.Shared != nil || errors.Is(err, ErrNewer)) { // without a shared log, CheckLog reports others
 		return nil, errors.Join(err, m.release())
 	}
 	m.id = bounds.ID
@@ -140,6 +141,7 @@ func Open(ctx context.Context, o Options) (*Machine, error) {
 		}
 	}
 	m.position.Store(uint64(l.Last()))
+	m.readFormat()
 	if err := m.alone(ctx); err != nil {
 		return nil, errors.Join(err, m.release())
 	}

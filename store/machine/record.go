@@ -11,12 +11,12 @@ import (
 // The form of a log record. Numbers are uvarints. Byte strings follow their length.
 //
 //	record  = version(1) flags(1) [mark] body   flags: 1 zstd, 2 genesis, 4 mark
-//	body    = incarnation(16) [form(1) previous(16) newest(32)]   genesis, see Genesis
+//	body    = incarnation(16) [form(1) [previous(16) newest(32)] [format]]   genesis, see Genesis
 //	        | count transaction…                with zstd, only this part is compressed
 //	mark    = incarnation(16) writer(16) number at hash(32)      see mark
 //	transaction = id(16) scope time pre… op… draft… changes
 //	pre     = cond key [version]
-//	op      = kind key [value | delta]
+//	op      = kind key [value | delta | format]
 const (
 	recordVersion = 1
 	flagZstd      = 1
@@ -50,13 +50,14 @@ const (
 	opPut    opKind = 1
 	opDelete opKind = 2 // the key may be absent
 	opAdd    opKind = 4 // adds delta to a counter and moves its time forward, in any order
+	opRaise  opKind = 8 // raises the format of the log, see Reads; the key is that of the genesis record
 )
 
 type operation struct {
 	kind  opKind
 	key   []byte
 	value []byte
-	delta int64
+	delta int64 // of opAdd; of opRaise the format
 }
 
 // transaction is one change, applied whole or not at all.
@@ -107,7 +108,7 @@ func (t *transaction) append(b []byte) []byte {
 		switch o.kind {
 		case opPut:
 			b = appendBytes(b, o.value)
-		case opAdd:
+		case opAdd, opRaise:
 			b = binary.AppendVarint(b, o.delta)
 		case opDelete:
 		}
@@ -169,8 +170,11 @@ type record struct {
 }
 
 func (c *codec) decode(b []byte) (record, error) {
-	if len(b) < 2 || b[0] != recordVersion {
+	if len(b) < 2 {
 		return record{}, errBadRecord
+	}
+	if b[0] != recordVersion || b[1]&^(flagZstd|flagGenesis|flagMark) != 0 {
+		return record{}, ErrNewer
 	}
 	flags, d := b[1], decoder{b: b[2:]}
 	if flags == flagGenesis {
@@ -191,6 +195,9 @@ func (c *codec) decode(b []byte) (record, error) {
 		}
 	}
 	rec.txns = list(&d, d.transaction)
+	if d.newer {
+		return record{}, ErrNewer
+	}
 	if d.bad || len(d.b) != 0 {
 		return record{}, errBadRecord
 	}
@@ -199,8 +206,9 @@ func (c *codec) decode(b []byte) (record, error) {
 
 // decoder reads the body. After the first fault every read returns zero.
 type decoder struct {
-	b   []byte
-	bad bool
+	b     []byte
+	bad   bool
+	newer bool // the fault is a kind that this version does not know
 }
 
 func (d *decoder) uvarint() uint64 { return number(d, binary.Uvarint) }
@@ -277,7 +285,7 @@ func (d *decoder) precondition() precondition {
 		p.version = Seq(d.uvarint())
 	case condAbsent, condExists:
 	default:
-		d.bad = true
+		d.unknown()
 	}
 	return p
 }
@@ -287,11 +295,17 @@ func (d *decoder) operation() operation {
 	switch o.kind {
 	case opPut:
 		o.value = d.bytes()
-	case opAdd:
+	case opAdd, opRaise:
 		o.delta = d.varint()
 	case opDelete:
 	default:
-		d.bad = true
+		d.unknown()
 	}
 	return o
+}
+
+// unknown notes a kind that this version does not know. Records are whole, so a newer version wrote it.
+func (d *decoder) unknown() {
+	d.newer = d.newer || !d.bad
+	d.bad, d.b = true, nil
 }

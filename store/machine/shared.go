@@ -38,6 +38,7 @@ type verdict struct {
 	mark     *mark
 	repeated bool
 	accepted []bool // for each transaction
+	format   uint64 // of the log from this record on; zero: that of before
 }
 
 // follower connects a machine to a shared log. The committer appends to it; one goroutine copies every record
@@ -176,7 +177,9 @@ func (f *follower) run(ctx context.Context) {
 
 // final reports whether an error of copying records does not end by trying again.
 func final(err error) bool {
-	for _, end := range []error{log.ErrTrimmed, ErrForked, ErrDiverged, errBadRecord, local.ErrBroken, local.ErrDamaged} {
+	for _, end := range []error{
+		log.ErrTrimmed, ErrForked, ErrDiverged, ErrNewer, errBadRecord, local.ErrBroken, local.ErrDamaged,
+	} {
 		if errors.Is(err, end) {
 			return true
 		}
@@ -236,7 +239,7 @@ func (f *follower) ready() error {
 
 // receive copies one record, which applies it, and shows it to readers.
 func (f *follower) receive(ctx context.Context, seq Seq, rec []byte) error {
-	if _, err := ReadGenesis(rec); err == nil && seq > 1 {
+	if len(rec) > 1 && rec[1] == flagGenesis && seq > 1 {
 		return fmt.Errorf("%w: a new log began at record %d; start this process again", ErrForked, seq)
 	}
 	got, err := f.m.log.Append(ctx, rec)

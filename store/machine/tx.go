@@ -81,7 +81,7 @@ func (t *Tx) result(o *operation) ([]byte, Seq, error) {
 		}
 		v, err := addTo(base, o.delta, t.Time)
 		return v, seq, err
-	case opDelete:
+	case opDelete, opRaise:
 	}
 	return nil, 0, ErrNotFound
 }
@@ -91,7 +91,7 @@ func (t *Tx) result(o *operation) ([]byte, Seq, error) {
 func (t *Tx) writesBelow(prefix, seek []byte) []operation {
 	var out []operation
 	for _, o := range t.ops {
-		if o.kind != opAdd && bytes.HasPrefix(o.key, prefix) && bytes.Compare(o.key, seek) >= 0 {
+		if o.kind != opAdd && o.kind != opRaise && bytes.HasPrefix(o.key, prefix) && bytes.Compare(o.key, seek) >= 0 {
 			out = append(out, o)
 		}
 	}
@@ -130,7 +130,7 @@ func (t *Tx) Add(k []byte, delta int64) {
 		v, err := addTo(o.value, delta, t.Time)
 		t.err = errors.Join(t.err, err)
 		o.value = v
-	case opDelete:
+	case opDelete, opRaise:
 		t.err = errors.Join(t.err, fmt.Errorf("store: counting on a deleted key of kind %c", k[0]))
 	}
 }

@@ -11,6 +11,7 @@
 //	GET /v1/status                            Status as JSON
 //	GET /v1/cluster                           the answer of Options.Cluster, 404 in a standalone process
 //	GET /v1/backup                            backup of the store, as a stream
+//	POST /v1/format/raise                     [Raising]; raises the format of the log, see [Raised]
 //	GET /v1/ready                             Readiness as JSON
 //	POST /v1/tenants/{tenant}/refused/dismiss Dismiss as JSON
 //	GET /v1/tenants/{tenant}/evidence/{user}  evidence report by SCIM id or name; ?format=html for the page;
@@ -193,6 +194,7 @@ func (h *Handler) mountStore(mux *http.ServeMux) {
 	mux.HandleFunc("GET /v1/tenants/{tenant}/apps/{app}/explain", h.explain)
 	mux.HandleFunc("GET /v1/cluster", h.cluster)
 	mux.HandleFunc("GET /v1/backup", h.backup)
+	mux.HandleFunc("POST /v1/format/raise", change(h, "log.raise", h.raise))
 	mux.HandleFunc("POST /v1/tenants/{tenant}/refused/dismiss", change(h, "refused.dismiss", h.dismissRefused))
 	mux.HandleFunc("GET /v1/tenants/{tenant}/evidence/{user}", h.evidence)
 	mux.HandleFunc("GET /v1/tenants/{tenant}/leavers", h.leavers)

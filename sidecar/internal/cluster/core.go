@@ -331,7 +331,7 @@ func (c *Core) append(ctx context.Context, r lease.Record) {
 	case lease.Heartbeat:
 		_, err = c.opts.Store.HeartbeatCore(ctx, store.Core{
 			ID: string(r.Core), Name: c.opts.Name, Number: r.Number, Lease: c.opts.Lease.Lease,
-			Version: c.opts.Version, Config: digest(c.opts.Config()),
+			Version: c.opts.Version, Config: digest(c.opts.Config()), Reads: store.Reads,
 		})
 	case lease.Leave:
 		_, err = c.opts.Store.LeaveCore(ctx, string(r.Core))

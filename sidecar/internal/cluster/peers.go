@@ -137,7 +137,8 @@ func (p *peers) list() []CoreState {
 	for id, peer := range p.cores {
 		age := now.Sub(peer.beat)
 		s := CoreState{
-			Name: peer.row.Name, ID: id, Version: peer.row.Version, Config: peer.row.Config, Age: age.Seconds(),
+			Name: peer.row.Name, ID: id, Version: peer.row.Version, Reads: peer.row.Formats(), Config: peer.row.Config,
+			Age:    age.Seconds(),
 			Silent: age > p.lease/2, MayDecide: max(0, (p.lease + p.lease/100 - age).Seconds()), Edges: []EdgeState{},
 		}
 		if peer.message != nil {

@@ -17,6 +17,7 @@ type State struct {
 	Left    float64     `json:"lease_left_seconds"`
 	Lease   float64     `json:"lease_seconds"` // the whole lease
 	Applied uint64      `json:"applied"`       // position of the log that readers see
+	Format  uint64      `json:"log_format"`    // see store.Reads
 	Cores   []CoreState `json:"cores"`         // the table, with this core, ordered by name
 	Gone    []GoneCore  `json:"gone"`          // since this core started, and not back under their name
 	Differs []string    `json:"configuration_differs"`
@@ -38,6 +39,7 @@ type CoreState struct {
 	Behind  *uint64     `json:"behind_records"`
 	Told    *float64    `json:"told_seconds_ago"`
 	Version string      `json:"version"`
+	Reads   uint64      `json:"reads_format"`  // newest format of the log that it reads
 	Config  string      `json:"configuration"` // digest of what must be equal in all cores; empty: unknown
 	Edges   []EdgeState `json:"edges"`
 	parts   map[string]string
@@ -73,7 +75,7 @@ func (c *Core) State() State {
 	s := State{
 		Name: c.opts.Name, ID: string(c.id), Left: max(0, c.left().Seconds()),
 		Lease: c.opts.Lease.Lease.Seconds(), Applied: uint64(c.opts.Store.Health().Applied),
-		Cores: c.peers.list(), Gone: c.peers.former(), Differs: []string{},
+		Format: c.opts.Store.Format(), Cores: c.peers.list(), Gone: c.peers.former(), Differs: []string{},
 	}
 	for i := range s.Cores {
 		own := &s.Cores[i]

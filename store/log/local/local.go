@@ -101,7 +101,7 @@ type Log struct {
 
 const (
 	kindLog     = 'L'
-	kindGenesis = 'G' // the newest genesis record, if it is not the record at 1
+	kindGenesis = 'G' // the genesis record of the log, if it is not the record at 1
 )
 
 // KindFeed is the first byte of the keys of feed rows. The state machine writes one for
@@ -245,34 +245,34 @@ func (l *Log) bounds() (log.Bounds, error) {
 
 // incarnation reads the genesis record.
 func (l *Log) incarnation(txn *badger.Txn) (log.Incarnation, error) {
-	rec, _, err := genesis(txn)
+	rec, err := KeptGenesis(txn)
 	if err != nil {
 		return log.Incarnation{}, err
 	}
 	return l.opts.Incarnation(rec)
 }
 
-// genesis reads the newest genesis record. Trim keeps the one at 1 under a key of its own, and a state machine that
-// begins a new log does so with the newer one.
-func genesis(txn *badger.Txn) (rec []byte, version uint64, err error) {
-	rec, version, err = value(txn, []byte{kindGenesis})
+// KeptGenesis reads the genesis record of the log inside txn: the one that KeepGenesis wrote, or record 1.
+func KeptGenesis(txn *badger.Txn) ([]byte, error) {
+	rec, _, err := value(txn, []byte{kindGenesis})
 	if errors.Is(err, badger.ErrKeyNotFound) {
-		rec, version, err = value(txn, recordKey(1))
+		rec, _, err = value(txn, recordKey(1))
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("reading the genesis record: %w", err)
+		return nil, fmt.Errorf("reading the genesis record: %w", err)
 	}
-	return rec, version, nil
+	return rec, nil
 }
 
-// Genesis returns the newest genesis record and the position at which it was kept: its own, unless the record at 1
-// was trimmed.
-func (l *Log) Genesis() ([]byte, log.Seq, error) {
+// Genesis returns the genesis record of the log.
+func (l *Log) Genesis() ([]byte, error) {
 	txn := l.db.NewTransactionAt(l.last.Load(), false)
 	defer txn.Discard()
-	rec, version, err := genesis(txn)
-	return rec, log.Seq(version), err
+	return KeptGenesis(txn)
 }
+
+// GenesisKey is the key that [KeepGenesis] writes.
+func GenesisKey() []byte { return []byte{kindGenesis} }
 
 // KeepGenesis makes rec the genesis record of the log, in the commit of txn. The state machine calls it for a genesis
 // record behind the first position.
