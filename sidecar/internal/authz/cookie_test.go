@@ -2,6 +2,7 @@ package authz_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -83,6 +84,36 @@ func TestForgottenCredentialInOtherSpelling(t *testing.T) {
 	}
 	if d := at("s%3Aother"); !d.Allowed() {
 		t.Errorf("another credential: %s", d.Reason)
+	}
+}
+
+// TestOctalCookieName: Werkzeug 1 reads a cookie name in quotes with octal escapes. Any letter of a name may be one, and
+// what Python writes into the values of other cookies passes.
+func TestOctalCookieName(t *testing.T) {
+	k := newKit(t)
+	const name = "session"
+	for escaped := 1; escaped < 1<<len(name); escaped++ {
+		sent := ""
+		for i := range len(name) {
+			if escaped>>i&1 == 1 {
+				sent += fmt.Sprintf(`\%03o`, name[i])
+			} else {
+				sent += name[i : i+1]
+			}
+		}
+		for _, c := range []string{`"` + sent + `"=locked`, `a=b;  "` + sent + `" = locked`} {
+			if d := k.Decide(t.Context(), appReq("GET", "/", cookie(c))); d.Reason != request.ReasonCookieForm {
+				t.Errorf("%s: allowed %t, %s, want %s", c, d.Allowed(), d.Reason, request.ReasonCookieForm)
+			}
+		}
+	}
+	for _, c := range []string{
+		`prefs="a\054b\073 c"; session=alice`, `prefs="\163ession=locked"; session=alice`, `"\163essions"=x; session=alice`,
+		`a\163b=c; session=alice`,
+	} {
+		if d := k.Decide(t.Context(), appReq("GET", "/", cookie(c))); !d.Allowed() || d.Caller.UserName != "alice" {
+			t.Errorf("%s: allowed %t, %s, user %q, want alice", c, d.Allowed(), d.Reason, d.Caller.UserName)
+		}
 	}
 }
 

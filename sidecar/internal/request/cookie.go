@@ -131,8 +131,13 @@ func joinChunks(name string, found []foundCookie) ([]foundCookie, *Problem) {
 // mentions reports whether a pair, or a part of it after a comma or a blank, might be read as the
 // cookie with the folded name, or as one whose name starts with it. Python's http.cookies ends a value
 // at a blank, WebOb looks for names behind whatever neither a name nor a value has, and Tomcat skips signs
-// before a name.
+// before a name. Werkzeug 1 takes a name in quotes with octal escapes.
 func mentions(pair, folded string, starts bool) bool {
+	if strings.Contains(pair, `\`) {
+		if n, _, _ := strings.Cut(pair, "="); isCookie(decodeOctal(n), folded, starts) {
+			return true
+		}
+	}
 	for part := range strings.SplitSeq(pair, ",") {
 		n, rest, more := strings.Cut(strings.TrimLeft(part, skipped), "=")
 		if isCookie(n, folded, starts) || more && mentionsBehind(n, rest, folded, starts) {
@@ -140,6 +145,21 @@ func mentions(pair, folded string, starts bool) bool {
 		}
 	}
 	return false
+}
+
+// decodeOctal decodes "\163" as "s". Other backslashes stay.
+func decodeOctal(name string) string {
+	var out []byte
+	for i := 0; i < len(name); i++ {
+		if name[i] == '\\' && i+3 < len(name) {
+			if c, err := strconv.ParseUint(name[i+1:i+4], 8, 8); err == nil {
+				out, i = append(out, byte(c)), i+3
+				continue
+			}
+		}
+		out = append(out, name[i])
+	}
+	return string(out)
 }
 
 // mentionsWithin is mentions for what may follow in the value of another cookie.
